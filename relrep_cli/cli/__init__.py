@@ -1,0 +1,177 @@
+"""The command line: a table of commands that are imported when they are run, and the one place where errors become exits."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from relrep_cli import __version__, errors, signals
+from relrep_cli.output import Voice, complain, emit, silence_stdout
+
+COMMANDS = {
+    "embed": "Turn items into vectors with an encoder, or import vectors that exist.",
+    "anchor": "Choose reference items.",
+    "project": "Describe items by their similarities to the anchors.",
+    "compare": "Measure how alike two or more spaces are.",
+    "stitch": "Run a head trained on one space on another, without retraining.",
+    "info": "Say what a file holds, where it came from and whether it is sound.",
+}
+EPILOG = """\b
+Exit codes: 0 done; 1 the answer is no; 2 usage; 3 bad data; 70 a bug of relrep;
+74 could not write (a retry can help); 129, 130, 141, 143 ended by HUP, INT, a closed pipe, TERM.
+Every option can be set by an environment variable: RELREP_THREADS=2 is --threads 2."""
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+UsageProblem: Any = typer.BadParameter.__mro__[1]  # typer carries its own click since 0.26, so neither can be imported by name
+
+
+class Commands(TyperGroup):
+    """The group that imports a command's module when the command is asked for, not before."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return load(cmd_name) if cmd_name in COMMANDS else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] not in COMMANDS:
+            raise errors.unknown("command", args[0], COMMANDS)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        known = {name: help for name, help in COMMANDS.items() if name.startswith(incomplete)}
+        item: Any = import_module(TyperGroup.__mro__[1].__module__.rpartition(".")[0] + ".shell_completion").CompletionItem
+        return [item(name, help=help) for name, help in known.items()]
+
+
+app = typer.Typer(
+    name="relrep",
+    cls=Commands,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    no_args_is_help=False,
+    epilog=EPILOG,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        emit(versions() + "\n")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the versions of relrep and its libraries.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Make saved embeddings comparable and interchangeable."""
+    if context.invoked_subcommand is None:
+        emit(context.get_help() + "\n")
+
+
+def load(name: str) -> Any:
+    """The command `name` as typer builds it, from the function of that name in its module."""
+    module = import_module(f"relrep_cli.cli.{name}")
+    single = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
+    settings = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    examples = "\b\nExamples:\n" + "\n".join(f"  {line}" for line in module.EXAMPLES)
+    single.command(name, epilog=examples, context_settings=settings)(getattr(module, name))
+    command = typer.main.get_command(single)
+    command.name = name
+    return command
+
+
+def versions() -> str:
+    """One line with the versions that results depend on; torch is looked up, not imported."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = [f"relrep {__version__}", f"Python {sys.version.split()[0]}"]
+    for package in ("h5py", "numpy", "faiss-cpu", "torch"):
+        with suppress(PackageNotFoundError):
+            found.append(f"{package} {version(package)}")
+        if package == "h5py":
+            with suppress(ImportError):
+                found.append(f"HDF5 {import_module('h5py').version.hdf5_version}")
+    return ", ".join(found)
+
+
+def limit_threads(arguments: list[str]) -> None:
+    """Bind the numerical libraries to --threads, else SLURM_CPUS_PER_TASK, else all CPUs this process may use.
+
+    They read these variables while they load, so this comes before any import of theirs.
+    """
+    wanted = os.environ.get("RELREP_THREADS") or os.environ.get("SLURM_CPUS_PER_TASK") or ""
+    for place, word in enumerate(arguments):
+        if word in ("-@", "--threads") and place + 1 < len(arguments):
+            wanted = arguments[place + 1]
+        elif word.startswith("--threads="):
+            wanted = word.partition("=")[2]
+    if not (wanted.isdigit() and int(wanted) > 0):
+        wanted = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    for variable in THREAD_VARIABLES:
+        os.environ[variable] = wanted
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit code; every error has become one line on stderr."""
+    debug = "--debug" in arguments or os.environ.get("RELREP_DEBUG", "") not in ("", "0")
+    try:
+        outcome = app(arguments, prog_name="relrep", standalone_mode=False)
+        emit("")
+        signals.check()
+        return outcome if isinstance(outcome, int) else errors.DONE
+    except BrokenPipeError:
+        silence_stdout()
+        return errors.CLOSED_PIPE
+    except signals.Interrupted as ended:
+        return ended.code
+    except errors.RelrepError as error:
+        return _failed(str(error), error.code, debug)
+    except UsageProblem as problem:
+        name = getattr(getattr(problem, "ctx", None), "command_path", "relrep")
+        return _failed(f"{problem.format_message().rstrip('.')}. See {name} --help.", errors.USAGE, debug)
+    except (KeyboardInterrupt, EOFError):
+        return errors.INTERRUPTED
+    except MemoryError:
+        return _failed("not enough memory for this job.", errors.DATA, debug)
+    except Exception as error:
+        text = f"internal error: {type(error).__name__}: {error}".replace("\n", " ")
+        return _failed(f"{text}. Run it again with --debug and report what it prints.", errors.BUG, debug)
+
+
+def _failed(message: str, code: int, debug: bool) -> int:
+    if debug:
+        import traceback
+
+        traceback.print_exc()
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+    complain(message)
+    return code
+
+
+def main() -> None:
+    """Entry point of the `relrep` command."""
+    arguments = sys.argv[1:]
+    Voice.name = " ".join(["relrep", *(a for a in arguments[:1] if a in COMMANDS)])
+    signals.install()
+    limit_threads(arguments)
+    code = run(arguments)
+    if code == errors.WRITE:
+        os._exit(code)  # libhdf5 may end in SIGSEGV at exit after a failed write
+    sys.exit(code)

@@ -1,0 +1,101 @@
+"""`relrep info`: what a file holds, where it came from, whether it is sound."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from relrep_cli import store
+from relrep_cli.blocks import row_blocks, widen
+from relrep_cli.cli import options
+from relrep_cli.embedding import Embedding, digest, duplicates
+from relrep_cli.errors import DataError, printable
+from relrep_cli.output import Record, write
+
+COLUMNS = ("file", "name", "value")
+EXAMPLES = ("relrep info a.h5", "relrep info a.h5 --verify --json")
+
+
+@options.command()
+def info(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Embedding files.", show_default=False)],
+    verify: Annotated[bool, typer.Option("--verify", help="Recompute the digest and compare it with the one stored.")] = False,
+    format: options.AsFormat = None,
+    json: options.AsJson = False,
+) -> None:
+    """Say what a file holds, where it came from and whether it is sound.
+
+    Rows with NaN, zero rows and repeated rows are counted, not refused.
+    """
+    kind = options.format_of(format, json)
+    records: list[Record] = []
+    for file in files:
+        for member in _members(file):
+            e = store.read(member, judge=False)
+            facts = {**_facts(e), **_health(e), **(_verified(e) if verify else {}), **_provenance(e)}
+            records += [{"file": member, "name": name, "value": value} for name, value in facts.items()]
+    write(records, COLUMNS, kind)
+    failed = [r["file"] for r in records if r["name"] == "digest verified" and r["value"] != "yes"]
+    if failed:
+        raise DataError(f"{', '.join(failed)}: the content does not match its digest; X or the ids were changed after writing.")
+
+
+def _members(file: str) -> list[str]:
+    """The file itself, or each embedding in it when there are several and none at its root."""
+    if "::" in file or file == "-" or not file.lower().endswith(store.HDF5_ENDINGS):
+        return [file]
+    found = store.members(file)
+    return [file] if len(found) <= 1 or "/" in found else [f"{file}::{name}" for name in found]
+
+
+def _facts(e: Embedding) -> dict[str, Any]:
+    facts: dict[str, Any] = {"items": e.n, "dims": e.d, "dtype": e.x.dtype.name, "kind": e.kind, "space": printable(e.space) or None}
+    facts["ids"] = "row numbers" if e.row_ids else f"{printable(bytes(e.ids[0]))} … {printable(bytes(e.ids[-1]))}"
+    facts["columns"] = ", ".join(map(printable, e.obs)) or None
+    if "label" in e.obs:
+        facts["labels"] = len(np.unique(e.obs["label"]))
+    if "split" in e.obs:
+        names, counts = np.unique(e.obs["split"], return_counts=True)
+        facts["splits"] = ", ".join(f"{printable(bytes(n))} {c}" for n, c in zip(names, counts, strict=True))
+    if e.var and "anchor" in e.var:
+        facts["anchors"] = len(np.unique(e.var["anchor"]))
+    if "center" in e.uns:
+        facts["centered"] = f"on a stored mean of norm {np.linalg.norm(e.uns['center'].astype(np.float64)):.4g}"
+    return facts
+
+
+def _health(e: Embedding) -> dict[str, Any]:
+    """Counts of rows that are not finite, zero, or the same as an earlier row."""
+    bad = zero = 0
+    prints = np.empty(e.n, np.uint64)
+    weights = np.random.default_rng(0).integers(1, 2**63, e.x.dtype.itemsize * e.d // 2, dtype=np.uint64) | np.uint64(1)
+    for block in row_blocks(*e.x.shape):
+        rows = np.ascontiguousarray(e.x[block])
+        wide = widen(rows)
+        bad += int((~np.isfinite(wide).all(1)).sum())
+        zero += int((wide == 0).all(1).sum())
+        prints[block] = rows.view(np.uint16).astype(np.uint64) @ weights  # a linear hash of the row's bytes, modulo 2^64
+    return {
+        "rows not finite": bad,
+        "zero rows": zero,
+        "duplicate rows": e.n - len(np.unique(prints)),
+        "duplicate ids": e.n - len(np.unique(e.ids)) if duplicates(e.ids) else 0,
+    }
+
+
+def _verified(e: Embedding) -> dict[str, Any]:
+    if not e.digest:
+        return {"digest verified": "no digest stored"}
+    return {"digest verified": "yes" if digest(e.x, e.ids) == e.digest else "no"}
+
+
+def _provenance(e: Embedding) -> dict[str, Any]:
+    facts: dict[str, Any] = {"digest": e.digest or None}
+    for place, step in enumerate(e.steps, 1):
+        params = ", ".join(f"{k}={v}" for k, v in dict(step.get("params") or {}).items())
+        inputs = ", ".join(str(i.get("uri")) for i in step.get("inputs") or [])
+        seed = "" if step.get("seed") is None else f" seed {step['seed']}"
+        facts[f"step {place}"] = printable(f"{step.get('command')} {inputs} ({params}){seed}, {step.get('version')}, {step.get('time')}", 400)
+    return facts

@@ -1,0 +1,161 @@
+"""Options that commands share, and options that come from registries."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import typer
+
+from relrep_cli.errors import UsageError
+from relrep_cli.output import FORMATS, Voice, say
+from relrep_cli.registry import Keyword, Registry
+
+Format = Literal["table", "tsv", "csv", "json", "jsonl", "markdown"]
+assert typing.get_args(Format) == FORMATS
+
+Output = Annotated[str, typer.Option("--output", "-o", help="File to write; - is stdout.", metavar="FILE", show_default=False)]
+Force = Annotated[bool, typer.Option("--force", help="Replace the output if it exists.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+AsFormat = Annotated[
+    Format | None,
+    typer.Option("--format", help="How to print the result; a table on a terminal, TSV in a pipe.", show_default=False),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Short for --format json.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.", min=0)]
+Dtype = Annotated[
+    Literal["float16", "float32", "float64"] | None,
+    typer.Option("--dtype", help="Precision of the stored numbers; float32 unless told.", show_default=False),
+]
+Device = Annotated[str, typer.Option("--device", help="Where torch computes: auto, cpu, cuda or mps.", metavar="DEVICE")]
+Anchors = Annotated[
+    str,
+    typer.Option("--anchors", "-a", help="Anchor file, or a text file with one id a line.", metavar="FILE", show_default=False),
+]
+Center = Annotated[bool, typer.Option("--center", help="First subtract the mean of the space's training rows.")]
+AnchorVectors = Annotated[
+    list[str] | None,
+    typer.Option("--anchor-vectors", help="More files that hold anchors; used where the space is the same.", metavar="FILE", show_default=False),
+]
+Split = Annotated[
+    str | None, typer.Option("--split", help="Use only the rows of this split, such as test.", metavar="NAME", show_default=False)
+]
+
+SHARED: dict[str, tuple[Any, Any]] = {
+    "threads": (
+        Annotated[
+            int | None,
+            typer.Option("--threads", "-@", help="Threads; SLURM_CPUS_PER_TASK or all CPUs unless told.", min=1, show_default=False),
+        ],
+        None,
+    ),
+    "quiet": (Annotated[int, typer.Option("-q", "--quiet", count=True, help="Say errors only; -qq nothing.", show_default=False)], 0),
+    "verbose": (Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more.", show_default=False)], 0),
+    "debug": (Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")], False),
+}
+
+
+@dataclass(frozen=True)
+class Given:
+    """The registry options of one run: what the user gave, None where nothing."""
+
+    values: dict[str, Any]
+
+    def choose(self, registry: Registry, names: list[str]) -> dict[str, dict[str, Any]]:
+        """Parameters for each named entry; see Registry.choose. Options of other registries are not judged."""
+        own = {name: self.values.get(name) for name in registry.keywords()}
+        return registry.choose(names, own)
+
+    def refuse(self, registry: Registry, where: str) -> None:
+        """Raise UsageError when an option of the registry was given where none applies."""
+        for name, keyword in registry.keywords().items():
+            if self.values.get(name) is not None:
+                raise UsageError(f"{keyword.option} does not go with {where}.")
+
+
+NOTHING = Given({})
+
+
+def command(*registries: Registry) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Turn `f(…, given: Given)` into what typer reads: its own options, those of the registries, and the shared ones."""
+    keywords: dict[str, Keyword] = {n: k for registry in registries for n, k in registry.keywords().items()}
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        own = inspect.signature(function, eval_str=True).parameters
+        wanted = [p for name, p in own.items() if name != "given"]
+        wanted += [_parameter(name, _annotation(k), None) for name, k in keywords.items()]
+        wanted += [_parameter(name, kind, default) for name, (kind, default) in SHARED.items()]
+
+        @functools.wraps(function)
+        def called(**values: Any) -> Any:
+            Voice.quiet, Voice.verbose = values.pop("quiet"), values.pop("verbose")
+            values.pop("debug"), values.pop("threads")
+            if "given" in own:
+                values["given"] = Given({name: values.pop(name) for name in keywords})
+            return function(**values)
+
+        called.__signature__ = inspect.Signature([_with_variable(p) for p in wanted])  # type: ignore[attr-defined]
+        called.__annotations__ = {p.name: p.annotation for p in wanted}
+        del called.__wrapped__  # type: ignore[attr-defined]
+        return called
+
+    return decorate
+
+
+def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _annotation(keyword: Keyword) -> Any:
+    """The option of a registry keyword: absent means the function's own default, which the help states."""
+    option = typer.Option(
+        keyword.option, help=f"{keyword.param.help} [default: {keyword.default}]", show_default=False, metavar=_metavar(keyword)
+    )
+    return Annotated[(str if keyword.param.choices else keyword.type) | None, option]  # type: ignore[return-value]
+
+
+def _metavar(keyword: Keyword) -> str | None:
+    return "[" + "|".join(keyword.param.choices) + "]" if keyword.param.choices else None
+
+
+def _with_variable(parameter: inspect.Parameter) -> inspect.Parameter:
+    """Give every option its environment variable, RELREP_ and its name."""
+    for info in getattr(parameter.annotation, "__metadata__", ()):
+        if isinstance(info, typer.models.OptionInfo) and info.envvar is None:
+            info.envvar = "RELREP_" + parameter.name.upper()
+    return parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+
+
+def names_of(registry: Registry, help: str, *flags: str) -> Any:
+    """A list option whose values are names of the registry, repeated or separated by commas, with completion."""
+
+    def complete(incomplete: str) -> list[tuple[str, str]]:
+        return [(name, entry.summary) for name, entry in registry.items() if name.startswith(incomplete)]
+
+    text = f"{help} One of: {', '.join(registry)}."
+    return typer.Option(*flags, help=text, autocompletion=complete, metavar="NAME", show_default=True)
+
+
+def split_names(values: list[str]) -> list[str]:
+    """Names given by repetition or commas, each once.
+
+    >>> split_names(["a,b", "a"])
+    ['a', 'b']
+    """
+    return list(dict.fromkeys(name.strip() for value in values for name in value.split(",") if name.strip()))
+
+
+def format_of(format: str | None, as_json: bool) -> str | None:
+    if as_json and format not in (None, "json"):
+        raise UsageError(f"--json and --format {format} contradict each other.")
+    return "json" if as_json else format
+
+
+def plan(lines: list[str]) -> None:
+    """What --dry-run prints."""
+    for line in lines:
+        say(f"would: {line}")

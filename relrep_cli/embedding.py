@@ -1,0 +1,221 @@
+"""An embedding as the core sees it: arrays with names, and how rows of several of them are joined."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from relrep_cli import __version__
+from relrep_cli.errors import DataError, UsageError, printable
+
+ABSOLUTE, RELATIVE = "absolute", "relative"
+Step = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """n items as rows of `x`, with what is known of them.
+
+    x: (n, d) float16, float32 or float64, any byte order, often a read-only memory map.
+    ids: (n,) UTF-8 in a NumPy "S" array. obs, var: columns about rows and about columns of x, text as "S" arrays.
+    row_ids: whether the ids are mere row numbers, because the file has none.
+    """
+
+    x: np.ndarray
+    ids: np.ndarray
+    obs: Mapping[str, np.ndarray] = field(default_factory=dict)
+    var: Mapping[str, np.ndarray] = field(default_factory=dict)
+    space: str = ""
+    kind: str = ABSOLUTE
+    steps: Sequence[Step] = ()
+    digest: str = ""
+    uri: str = ""
+    row_ids: bool = False
+    uns: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def n(self) -> int:
+        return int(self.x.shape[0])
+
+    @property
+    def d(self) -> int:
+        return int(self.x.shape[1])
+
+    def column(self, name: str) -> np.ndarray:
+        """(n,) the obs column `name`; DataError lists the columns there are."""
+        if name not in self.obs:
+            found = ", ".join(map(printable, self.obs)) or "none"
+            raise DataError(f"{self.uri}: no column {printable(name)!r}; columns found: {found}.")
+        return self.obs[name]
+
+    def rows_of_split(self, *names: str) -> np.ndarray | None:
+        """Row numbers whose split is one of `names`; None when the file has no split."""
+        if "split" not in self.obs:
+            return None
+        return np.flatnonzero(np.isin(self.obs["split"], [name.encode() for name in names]))
+
+    def training_rows(self) -> np.ndarray:
+        """Row numbers of the training split, or of all rows when the file has no split.
+
+        Raises DataError when there is a split column without one `train` row.
+        """
+        rows = self.rows_of_split("train")
+        if rows is None:
+            return np.arange(self.n)
+        if not len(rows):
+            raise DataError(f"{self.uri}: its split column has no row 'train'; take a file that holds training rows.")
+        return rows
+
+
+def select(e: Embedding, rows: np.ndarray) -> Embedding:
+    """The rows `rows` of e, as an embedding; e itself when that is all of it in order."""
+    from relrep_cli.blocks import take
+
+    x = take(e.x, rows)
+    if x is e.x:
+        return e
+    return replace(e, x=x, ids=e.ids[rows], obs={name: values[rows] for name, values in e.obs.items()}, digest="")
+
+
+def of_split(e: Embedding, split: str | None) -> Embedding:
+    """The rows of one split of e, or e itself for None. Raises DataError, with the splits found, when there are none."""
+    if split is None:
+        return e
+    rows = e.rows_of_split(split)
+    if rows is None or not len(rows):
+        found = "no split column" if rows is None else ", ".join(printable(s) for s in np.unique(e.obs["split"]).tolist())
+        raise DataError(f"{e.uri}: no rows of split {printable(split)!r}; found: {found}.")
+    return select(e, rows)
+
+
+def text(values: Iterable[str | bytes]) -> np.ndarray:
+    """An "S" array of UTF-8 from strings.
+
+    >>> text(["a", "é"]).tolist()
+    [b'a', b'\\xc3\\xa9']
+    """
+    encoded = [v.encode() if isinstance(v, str) else bytes(v) for v in values]
+    return np.array(encoded, dtype=f"S{max([1, *map(len, encoded)])}")
+
+
+def row_numbers(n: int) -> np.ndarray:
+    """(n,) the ids of rows that have none: b"0", b"1", …"""
+    return np.arange(n).astype(f"S{len(str(max(n - 1, 0)))}")
+
+
+def duplicates(ids: np.ndarray) -> list[bytes]:
+    """The ids that occur more than once, in sorted order."""
+    ordered = np.sort(ids)
+    return [bytes(i) for i in np.unique(ordered[1:][ordered[1:] == ordered[:-1]])]
+
+
+def match_ids(*ids: np.ndarray) -> list[np.ndarray]:
+    """Row numbers of the ids that all arrays share, in the order of the first array.
+
+    Each array must hold every id once. Returns one (c,) array for each input.
+
+    >>> [r.tolist() for r in match_ids(np.array([b"a", b"b", b"c"]), np.array([b"c", b"x", b"a"]))]
+    [[0, 2], [2, 0]]
+    """
+    first = ids[0]
+    if all(len(other) == len(first) and np.array_equal(other, first) for other in ids[1:]):
+        return [np.arange(len(first))] * len(ids)
+    shared = first
+    for other in ids[1:]:
+        shared = np.intersect1d(shared, other, assume_unique=True)
+    rows = [_find(one, shared) for one in ids]
+    order = np.argsort(rows[0], kind="stable")
+    return [one[order] for one in rows]
+
+
+def _find(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Row numbers in `ids` of each of `wanted`, all of which are there."""
+    order = np.argsort(ids, kind="stable")
+    return order[np.searchsorted(ids, wanted, sorter=order)]
+
+
+def find_ids(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """(len(wanted),) the row number of each wanted id, -1 where there is none.
+
+    >>> find_ids(np.array([b"a", b"b"]), np.array([b"b", b"z"])).tolist()
+    [1, -1]
+    """
+    if not len(ids):
+        return np.full(len(wanted), -1)
+    order = np.argsort(ids, kind="stable")
+    rows = order[np.searchsorted(ids, wanted, sorter=order).clip(max=len(ids) - 1)]
+    return np.where(ids[rows] == wanted, rows, -1)
+
+
+class Digest:
+    """sha256 that names content: `relrep-1`, shape, dtype and ids first, then the bytes of X as they stream by."""
+
+    def __init__(self, n: int, d: int, dtype: np.dtype, ids: np.ndarray) -> None:
+        self._hash = hashlib.sha256(f"relrep-1\n{n} {d} {dtype.newbyteorder('=').name}\n".encode())
+        for start in range(0, len(ids), 65536):
+            self._hash.update(b"".join(i + b"\0" for i in ids[start : start + 65536].tolist()))
+        self._dtype = dtype.newbyteorder("<")
+
+    def update(self, block: np.ndarray) -> None:
+        """Add the next rows of X."""
+        self._hash.update(np.ascontiguousarray(block, dtype=self._dtype).data.cast("B") if block.size else b"")
+
+    def name(self) -> str:
+        return f"sha256:{self._hash.hexdigest()}"
+
+
+def digest(x: np.ndarray, ids: np.ndarray) -> str:
+    """The digest of (n, d) `x` with its ids, little-endian and row by row, as docs/format.md defines it."""
+    from relrep_cli.blocks import row_blocks
+
+    running = Digest(*x.shape, x.dtype, ids)
+    for block in row_blocks(*x.shape):
+        running.update(x[block])
+    return running.name()
+
+
+def make_step(command: str, params: Mapping[str, Any], seed: int | None, inputs: Sequence[Embedding]) -> Step:
+    """The record of one run; its id names what was computed, so two equal runs have equal ids.
+
+    `params` holds every resolved default. No host, user or folder names: inputs are named by their last path part.
+    """
+    content = {
+        "program": "relrep",
+        "version": __version__,
+        "command": command,
+        "params": dict(params),
+        "seed": seed,
+        "inputs": [{"uri": bare_name(e.uri), "digest": e.digest} for e in inputs],
+        "prev": [e.steps[-1]["id"] for e in inputs if e.steps],
+    }
+    judged = {**content, "inputs": [e.digest for e in inputs]}
+    name = hashlib.sha256(json.dumps(judged, sort_keys=True).encode()).hexdigest()[:16]
+    return {"id": name, **content, "time": timestamp()}
+
+
+def bare_name(uri: str) -> str:
+    """The last path part of a URI, member kept: `/home/ann/a.h5::x` is `a.h5::x`."""
+    path, mark, member = uri.partition("::")
+    return os.path.basename(path) + mark + member
+
+
+def timestamp() -> str:
+    """UTC time of the run, or SOURCE_DATE_EPOCH's, so that two equal runs can write equal bytes."""
+    try:
+        seconds = int(os.environ.get("SOURCE_DATE_EPOCH", time.time()))
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+    except (ValueError, OverflowError):
+        raise UsageError("SOURCE_DATE_EPOCH must be a whole number of seconds.") from None
+
+
+def chain(inputs: Sequence[Embedding], step: Step) -> list[Step]:
+    """All steps that led to the inputs, oldest first and each once, then `step`."""
+    known: dict[str, Step] = {s["id"]: s for e in inputs for s in e.steps if "id" in s}
+    return [*(s for i, s in known.items() if i != step["id"]), step]

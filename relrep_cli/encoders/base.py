@@ -1,0 +1,66 @@
+"""What every encoder shares: the registry, what training gives, which rows it may see, and the device it runs on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relrep_cli.errors import DataError, UsageError
+from relrep_cli.registry import Registry
+
+if TYPE_CHECKING:
+    import torch
+
+Progress = Callable[[int, int, str], None]  # done, total, message; called after every batch
+Vectors = Callable[[NDArray[Any]], NDArray[np.float32]]  # a block of items -> (b, dim)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """An encoder after training: all that encoding needs. `shape` is that of one item, for an image (h, w)."""
+
+    name: str
+    params: dict[str, Any]  # every keyword with the value used, and the seed
+    shape: tuple[int, ...]
+    weights: dict[str, NDArray[np.floating[Any]]]
+    log: list[dict[str, float]] = field(default_factory=list)  # one record per epoch; not kept in the file
+
+
+# An encoder is a function (items, train, *, …, seed, device, progress) -> Trained, and says beside it
+#   apply   (trained, device) -> Vectors: how the weights are used
+#   shapes  (shape of an item, params) -> shape of each weight, so that a foreign file is judged before it is used
+ENCODERS: Registry[Callable[..., Trained]] = Registry("encoder", ("trainable", "apply", "shapes", "source"))
+encoder = ENCODERS
+
+
+def space(trained: Trained) -> str:
+    """The name of the coordinate frame: two encoders share it only if name, item shape and every weight are equal."""
+    digest = hashlib.sha256(f"{trained.name} {trained.shape}".encode())
+    for name, weight in sorted(trained.weights.items()):
+        digest.update(f"\n{name} {weight.dtype.str} {weight.shape}\n".encode())
+        digest.update(np.ascontiguousarray(weight).data)
+    return f"{trained.name}:{digest.hexdigest()[:16]}"
+
+
+def training_rows(items: NDArray[Any], train: NDArray[Any], at_least: int) -> NDArray[np.intp]:
+    """Indices of the rows to train on, from a mask or from indices. Raises DataError for fewer than `at_least`."""
+    rows: NDArray[np.intp] = np.arange(len(items))[train]
+    if len(rows) < at_least:
+        raise DataError(f"{len(rows)} training rows; the encoder needs at least {at_least}. Give more items.")
+    return rows
+
+
+def torch_device(name: str) -> torch.device:
+    """The device of that name; `auto` is cuda, then mps, then cpu. Raises UsageError for one that is not there."""
+    import torch
+
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    found = next((known for known, present in there.items() if present and name in ("auto", known)), None)
+    if found is None:
+        raise UsageError(f"--device is {name}, which is not here. Known: auto, {', '.join(d for d in there if there[d])}.")
+    return torch.device(found)

@@ -1,0 +1,56 @@
+"""What can go wrong, and the exit code that says so. Only `cli.main` turns one into the other."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+DONE, NO, USAGE, DATA, BUG, WRITE, INTERRUPTED, TERMINATED, HUNG_UP, CLOSED_PIPE = 0, 1, 2, 3, 70, 74, 130, 143, 129, 141
+
+
+class RelrepError(Exception):
+    """An error with one line for the user: where, what, what was found, what to do."""
+
+    code = BUG
+
+
+class UsageError(RelrepError):
+    """The words of the command are off; the files were not judged."""
+
+    code = USAGE
+
+
+class DataError(RelrepError):
+    """A file holds what relrep cannot use; running again will not help."""
+
+    code = DATA
+
+
+class WriteError(RelrepError):
+    """The output could not be written (disk, quota, permission); running again may help."""
+
+    code = WRITE
+
+
+def unknown(noun: str, name: str, known: Iterable[str]) -> UsageError:
+    """The error for a name that is not registered, with the nearest one that is.
+
+    >>> print(unknown("metric", "jacard", ["jaccard", "cka"]))
+    unknown metric 'jacard'. Did you mean jaccard? Known: jaccard, cka.
+    """
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    guess = f" Did you mean {near[0]}?" if near else ""
+    return UsageError(f"unknown {noun} {printable(name)!r}.{guess} Known: {', '.join(names)}.")
+
+
+def printable(text: str | bytes, limit: int = 120) -> str:
+    """`text` from a file or an argument, safe to print: control characters escaped, cut at `limit` characters.
+
+    >>> printable(b"a\\x1b[31m\\n")
+    'a\\\\x1b[31m\\\\n'
+    """
+    if isinstance(text, bytes):
+        text = text[: 4 * limit].decode("utf-8", "backslashreplace")
+    safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: limit + 1])
+    return safe if len(safe) <= limit else safe[: limit - 1] + "…"

@@ -1,0 +1,53 @@
+"""How sure a score is: 95 % confidence intervals for every metric."""
+
+from __future__ import annotations
+
+from math import sqrt
+from statistics import NormalDist
+
+import numpy as np
+
+RESAMPLES, GROUPS, LEVEL = 1000, 5000, 0.95
+
+
+def bootstrap(rows: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
+    """95 % percentile interval of the mean of `rows` (n,), from 1000 resamples.
+
+    Above 5000 rows, means of equal random groups are resampled instead of rows: the same spread for a bounded cost.
+    """
+    if len(rows) > 2 * GROUPS:
+        shuffled = rng.permutation(rows)[: len(rows) // GROUPS * GROUPS]
+        shift, rows = rows.mean(), shuffled.reshape(GROUPS, -1).mean(1)
+        rows = rows - rows.mean() + shift
+    means = [rng.choice(rows, (100, len(rows))).mean(1) for _ in range(RESAMPLES // 100)]
+    low, high = np.quantile(np.concatenate(means), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def jackknife(value: float, without: np.ndarray) -> tuple[float, float]:
+    """95 % interval of a statistic from its values without one of g equal parts of the rows (g,)."""
+    g = len(without)
+    error = sqrt((g - 1) / g * float(((without - without.mean()) ** 2).sum()))
+    reach = student(g - 1) * error
+    return value - reach, value + reach
+
+
+def student(freedom: int) -> float:
+    """The 97.5 % quantile of Student's t, by the Cornish-Fisher series (error below 0.002 from 9 degrees on).
+
+    >>> round(student(9), 2), round(student(49), 2)
+    (2.26, 2.01)
+    """
+    z, f = NormalDist().inv_cdf((1 + LEVEL) / 2), freedom
+    return (
+        z
+        + (z**3 + z) / (4 * f)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * f**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * f**3)
+    )
+
+
+def within(interval: tuple[float, float], bounds: tuple[float | None, float | None]) -> tuple[float, float]:
+    """The interval cut at what the metric can reach."""
+    low, high = (v if b is None else f(v, b) for v, b, f in zip(interval, bounds, (max, min), strict=True))
+    return low, high

@@ -1,0 +1,91 @@
+"""Metrics of kernels (Gram matrices), computed from moments in feature space: nothing is n x n."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+
+from relrep_cli.blocks import Moments, moments
+from relrep_cli.metrics.score import NotApplicable, Score, metric
+from relrep_cli.registry import Param
+
+ESTIMATORS = ("biased", "unbiased")
+Estimator = Annotated[Literal["biased", "unbiased"], Param("Estimator of HSIC: biased, or unbiased by Song et al.", choices=ESTIMATORS)]
+MEMORY = 192 << 20  # bytes for the moments of all parts together
+
+
+@metric(
+    bounds=(None, 1),
+    identity=1,
+    higher_is_closer=True,
+    symmetric=True,
+    needs_same_dims=False,
+    reads_coordinates=False,
+    invariant={"orthogonal", "permutation", "scale", "translation"},
+    source="Kornblith et al. 2019, eq. 4; unbiased: Song et al. 2012, eq. 5",
+)
+def cka(x: np.ndarray, y: np.ndarray, *, estimator: Estimator = "biased") -> Score:
+    """Centred kernel alignment with the linear kernel.
+
+    x: (n, dx), y: (n, dy). biased: |y'x|^2 / (|x'x| |y'y|) of centred columns, in [0, 1]. unbiased: Song's U-statistic,
+    which may be negative.
+    """
+    n, d = len(x), x.shape[1] + y.shape[1]
+    if n < (4 if estimator == "unbiased" else 2):
+        raise NotApplicable(f"{n} items are too few")
+    parts = moments(x, y, groups=int(np.clip(MEMORY // (8 * d * d), 10, 50)) if n >= 200 else min(n, 50))
+    whole = sum(parts[1:], parts[0])
+    value, chance = _cka(whole, estimator), _chance(whole) if estimator == "biased" else 0.0
+    jackknife = None
+    if len(parts) > 1 and n - max(p.n for p in parts) >= 4:
+        jackknife = np.array([_cka(whole - part, estimator) for part in parts])
+    return Score(value, chance, f"linear kernel, {estimator} HSIC, columns centred", jackknife=jackknife)
+
+
+def _cka(m: Moments, estimator: str) -> float:
+    hsic = _hsic_unbiased if estimator == "unbiased" else _hsic_biased
+    xx, yy, xy = hsic(m, 0, 0), hsic(m, 1, 1), hsic(m, 0, 1)
+    tiny = 1e-13 * m.n * np.abs(np.diag(m.products)).max() ** 2
+    for name, own in (("first", xx), ("second", yy)):
+        if not own > tiny:
+            reason = "is constant" if _spread(m, name == "second") <= 1e-12 else "has a self term that is not positive"
+            raise NotApplicable(f"the {name} space {reason}")
+    return float(xy / np.sqrt(xx * yy))
+
+
+def _spread(m: Moments, side: int) -> float:
+    part = _part(m, side)
+    total = float(np.trace(m.products[part, part]))
+    return (total - float(m.sums[part] @ m.sums[part]) / m.n) / max(total, 1e-300)
+
+
+def _part(m: Moments, side: int) -> slice:
+    return slice(m.dx, None) if side else slice(0, m.dx)
+
+
+def _hsic_biased(m: Moments, u: int, v: int) -> float:
+    """|u'v|^2 of centred columns."""
+    a, b = _part(m, u), _part(m, v)
+    cross = m.products[a, b] - np.outer(m.sums[a], m.sums[b]) / m.n
+    return float(np.einsum("ij,ij->", cross, cross))
+
+
+def _hsic_unbiased(m: Moments, u: int, v: int) -> float:
+    """Song et al. 2012, eq. 5, with the Gram matrices' sums written in moments.
+
+    K~ is the Gram matrix without its diagonal: tr(K~L~) = |u'v|^2 - sum |u|^2|v|^2, 1'K~1 = |sum u|^2 - sum |u|^2, and
+    1'K~L~1 = sum_i (u_i.su - |u_i|^2)(v_i.sv - |v_i|^2).
+    """
+    a, b, n = _part(m, u), _part(m, v), m.n
+    cross, su, sv = m.products[a, b], m.sums[a], m.sums[b]
+    trace = np.einsum("ij,ij->", cross, cross) - m.norm_products[u, v]
+    ones = (su @ su - m.norms[u]) * (sv @ sv - m.norms[v])
+    mixed = su @ cross @ sv - su @ m.weighted[a, v] - sv @ m.weighted[b, u] + m.norm_products[u, v]
+    return float((trace + ones / ((n - 1) * (n - 2)) - 2 * mixed / (n - 2)) / (n * (n - 3)))
+
+
+def _chance(m: Moments) -> float:
+    """Expected biased CKA under random pairing: tr(K) tr(L) / ((n - 1) |K| |L|) for centred Gram matrices K, L."""
+    traces = [float(np.trace(m.products[p, p])) - float(m.sums[p] @ m.sums[p]) / m.n for p in (_part(m, 0), _part(m, 1))]
+    return float(traces[0] * traces[1] / ((m.n - 1) * np.sqrt(_hsic_biased(m, 0, 0) * _hsic_biased(m, 1, 1))))

@@ -1,0 +1,50 @@
+"""What a metric returns and declares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import numpy as np
+
+from relrep_cli.registry import Param, Registry
+
+METRICS: Registry = Registry(
+    "metric",
+    (
+        "bounds",  # (low, high), None where there is no bound
+        "identity",  # value of a space against itself
+        "higher_is_closer",
+        "symmetric",
+        "needs_same_dims",
+        "reads_coordinates",  # whether it compares coordinates across spaces, so that both must share one frame
+        "invariant",  # transformations of one space that leave the value alone (of both alike, where coordinates are read)
+        "source",
+    ),
+)
+metric = METRICS
+
+K = Annotated[int, Param("How many neighbours.", minimum=1)]
+By = Annotated[Literal["cosine", "euclidean"], Param("Which rows are near: by cosine or by Euclidean distance.", choices=("cosine", "euclidean"))]
+
+
+@dataclass(frozen=True)
+class Score:
+    """A metric's value with what inference needs.
+
+    value: the number. rows: (n,) each row's own value, of which `value` is the mean, or None. jackknife: (g,) the value
+    without one g-th of the rows each, for metrics without row values. chance: the expected value under random pairing.
+    extra: what else the result must say, such as how many neighbour sets ended in a tie.
+    """
+
+    value: float
+    chance: float
+    convention: str
+    rows: np.ndarray | None = None
+    jackknife: np.ndarray | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+class NotApplicable(Exception):
+    """This metric has no value on this pair, for the reason given."""

@@ -1,0 +1,167 @@
+"""The only door to print and rich: results on stdout, everything said on stderr."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import json
+import math
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from relrep_cli.errors import WriteError, printable
+from relrep_cli.signals import check
+
+FORMATS = ("table", "tsv", "csv", "json", "jsonl", "markdown")
+Record = dict[str, Any]
+
+
+class Voice:
+    """How this run speaks: under which name, and how much."""
+
+    name = "relrep"
+    quiet = 0
+    verbose = 0
+
+
+def say(message: str) -> None:
+    """One line on stderr, unless -q."""
+    if not Voice.quiet:
+        _speak(message)
+
+
+def detail(message: str) -> None:
+    """One line on stderr with -v only."""
+    if Voice.verbose:
+        _speak(message)
+
+
+def complain(message: str) -> None:
+    """An error's line on stderr, unless -qq."""
+    if Voice.quiet < 2:
+        _speak(message)
+
+
+def _speak(message: str) -> None:
+    try:
+        print(f"{Voice.name}: {message}", file=sys.stderr, flush=True)
+    except OSError:
+        pass  # nobody is left to tell
+
+
+def progress_wanted() -> bool:
+    return sys.stderr.isatty() and not Voice.quiet and not Voice.verbose and os.environ.get("TERM") != "dumb"
+
+
+@contextmanager
+def progress(task: str) -> Iterator[Any]:
+    """A function `advance(done, total, note)` that draws a bar on a terminal and looks for signals everywhere."""
+    if not progress_wanted():
+        yield lambda done, total, note="": check()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        handle = bar.add_task(task, total=None, note="")
+
+        def advance(done: int, total: int, note: str = "") -> None:
+            check()
+            bar.update(handle, completed=done, total=total, note=note)
+
+        yield advance
+
+
+def write(records: Sequence[Record], columns: Sequence[str], format: str | None = None) -> None:
+    """Print flat records: a table on a terminal and TSV in a pipe, unless `format` says otherwise."""
+    emit(render(records, columns, format or ("table" if sys.stdout.isatty() else "tsv")))
+
+
+def emit(content: str) -> None:
+    """Write text to stdout and flush it. A closed pipe stays BrokenPipeError; anything else is a WriteError."""
+    try:
+        sys.stdout.write(content)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        silence_stdout()
+        raise WriteError(f"standard output: {error.strerror}.") from None
+
+
+def silence_stdout() -> None:
+    """Point stdout at the null device, so that the interpreter's last flush has nothing to fail on."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def render(records: Sequence[Record], columns: Sequence[str], format: str) -> str:
+    """Records as text in one of FORMATS; `columns` come first, keys that only some records have follow."""
+    columns = [*columns, *dict.fromkeys(k for r in records for k in r if k not in columns)]
+    if format == "json":
+        return json.dumps([_plain(r, columns) for r in records], indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    if format == "jsonl":
+        return "".join(json.dumps(_plain(r, columns), allow_nan=False, ensure_ascii=False) + "\n" for r in records)
+    if format == "table":
+        return _table(records, columns)
+    rows = [[_exact(r.get(c)) for c in columns] for r in records]
+    if format == "markdown":
+        rows = [[_short(r.get(c)).replace("|", "\\|") for c in columns] for r in records]
+        lines = [columns, ["---"] * len(columns), *rows]
+        return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+    text = io.StringIO()
+    csv.writer(text, delimiter="\t" if format == "tsv" else ",", lineterminator="\n").writerows([columns, *rows])
+    return text.getvalue()
+
+
+def _plain(record: Record, columns: Iterable[str]) -> Record:
+    return {c: _number(record.get(c)) for c in columns}
+
+
+def _number(value: Any) -> Any:
+    """A JSON value: NumPy scalars become Python's, numbers that are not finite become null."""
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _exact(value: Any) -> str:
+    """Full precision for machines; `n/a` for what has no value; text with its control characters escaped."""
+    value = _number(value)
+    if value is None:
+        return "n/a"
+    return repr(value) if isinstance(value, float) else printable(str(value), 4096)
+
+
+def _short(value: Any) -> str:
+    """Four significant decimals for eyes."""
+    value = _number(value)
+    if not isinstance(value, float):
+        return _exact(value)
+    return f"{value:.4f}" if 1e-3 <= abs(value) < 1e6 or value == 0 else f"{value:.3g}"
+
+
+def _table(records: Sequence[Record], columns: Sequence[str]) -> str:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = [c for c in columns if any(r.get(c) is not None for r in records)] or list(columns)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for c in shown:
+        numeric = all(isinstance(_number(r.get(c)), int | float | None) for r in records)
+        table.add_column(c.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
+    for r in records:
+        table.add_row(*(Text(_short(r.get(c))) for c in shown))
+    text = io.StringIO()
+    wide = None if sys.stdout.isatty() else 10_000
+    Console(file=text, width=wide, force_terminal=sys.stdout.isatty() and "NO_COLOR" not in os.environ).print(table)
+    return "\n".join(line.rstrip() for line in text.getvalue().strip("\n").split("\n")) + "\n"
+
+
+def is_full_disk(error: OSError) -> bool:
+    return error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}

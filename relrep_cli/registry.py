@@ -1,0 +1,158 @@
+"""One registration per concept: what a decorator records feeds options, help, completion, reference and tests.
+
+Standard library only, so that reading a registry's shape costs nothing.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar
+
+from relrep_cli.errors import UsageError, unknown
+
+F = TypeVar("F", bound=Callable[..., Any])
+PLUGINS = "relrep.plugins"
+
+
+@dataclass(frozen=True)
+class Param:
+    """What a keyword of a registered function means as an option: `k: Annotated[int, Param("…", minimum=1)]`."""
+
+    help: str
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+
+    def check(self, option: str, value: Any) -> None:
+        """Raise UsageError when `value` is outside what the parameter allows."""
+        if self.choices and value not in self.choices:
+            raise unknown(f"value of {option}:", str(value), self.choices)
+        low, high = self.minimum, self.maximum
+        if (low is not None and value < low) or (high is not None and value > high):
+            span = f"at least {low}" if high is None else f"from {low} to {high}"
+            raise UsageError(f"{option} is {value}; it must be {span}.")
+
+
+@dataclass(frozen=True)
+class Keyword:
+    """A keyword of a registered function: its Python type, its default and its Param."""
+
+    name: str
+    type: type
+    default: Any
+    param: Param
+
+    @property
+    def option(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+
+@dataclass(frozen=True)
+class Entry(Generic[F]):
+    """A registered function with its declared traits."""
+
+    name: str
+    function: F
+    traits: Mapping[str, Any]
+
+    def __getattr__(self, trait: str) -> Any:
+        try:
+            return self.traits[trait]
+        except KeyError:
+            raise AttributeError(trait) from None
+
+    @property
+    def summary(self) -> str:
+        """First line of the docstring, without its full stop."""
+        return (inspect.getdoc(self.function) or "").split("\n")[0].rstrip(".")
+
+    @cached_property
+    def keywords(self) -> dict[str, Keyword]:
+        """The function's keyword-only parameters that carry a Param."""
+        hints = typing.get_type_hints(self.function, include_extras=True)
+        found = {}
+        for parameter in inspect.signature(self.function).parameters.values():
+            param = next((m for m in getattr(hints.get(parameter.name), "__metadata__", ()) if isinstance(m, Param)), None)
+            if param is not None:
+                kind = typing.get_args(hints[parameter.name])[0]
+                found[parameter.name] = Keyword(parameter.name, kind, parameter.default, param)
+        return found
+
+    def resolve(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Every keyword with the value given for it, else its default; each checked."""
+        values = {}
+        for name, keyword in self.keywords.items():
+            value = given.get(name)
+            values[name] = keyword.default if value is None else value
+            if value is not None:
+                keyword.param.check(keyword.option, value)
+        return values
+
+
+class Registry(Mapping[str, Entry[F]]):
+    """Functions of one kind by name, in order of registration. Traits are declared once and have no defaults."""
+
+    def __init__(self, noun: str, traits: tuple[str, ...] = ()) -> None:
+        self.noun = noun
+        self.traits = traits
+        self._entries: dict[str, Entry[F]] = {}
+
+    def __call__(self, **traits: Any) -> Callable[[F], F]:
+        """Register the decorated function under its own name, underscores written as hyphens."""
+        if set(traits) != set(self.traits):
+            raise TypeError(f"a {self.noun} declares {', '.join(self.traits) or 'no traits'}; got {', '.join(traits)}")
+
+        def register(function: F) -> F:
+            name = function.__name__.rstrip("_").replace("_", "-")
+            if name in self._entries:
+                raise TypeError(f"{self.noun} {name} is registered twice")
+            self._entries[name] = Entry(name, function, MappingProxyType(traits))
+            return function
+
+        return register
+
+    def __getitem__(self, name: str) -> Entry[F]:
+        try:
+            return self._entries[name]
+        except KeyError:
+            raise unknown(self.noun, name, self._entries) from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def keywords(self) -> dict[str, Keyword]:
+        """All keywords of all entries; the same name means the same option everywhere."""
+        return {name: keyword for entry in self.values() for name, keyword in entry.keywords.items()}
+
+    def choose(self, names: list[str], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """The parameters of each named entry.
+
+        Raises UsageError for an unknown name, a value out of range, or an option that none of the named takes.
+        """
+        chosen = {name: self[name].resolve(given) for name in names}
+        for name, keyword in self.keywords().items():
+            if given.get(name) is not None and not any(name in params for params in chosen.values()):
+                takers = [entry.name for entry in self.values() if name in entry.keywords]
+                raise UsageError(
+                    f"{keyword.option} is not an option of {self.noun} {', '.join(names)}; it belongs to {', '.join(takers)}."
+                )
+        return chosen
+
+
+def load_plugins() -> None:
+    """Import what other installed packages add under the entry-point group `relrep.plugins`."""
+    from importlib.metadata import entry_points
+
+    for point in entry_points(group=PLUGINS):
+        point.load()

@@ -1,0 +1,141 @@
+"""Embedding files: any format in, format version 1 out. The only door to h5py (hdf5.py reads, archive.py writes)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from relrep_cli.blocks import first_bad_row
+from relrep_cli.embedding import ABSOLUTE, RELATIVE, Embedding, Step, digest, duplicates, row_numbers
+from relrep_cli.errors import DataError, printable
+from relrep_cli.output import say
+from relrep_cli.store.archive import write
+from relrep_cli.store.found import Found
+from relrep_cli.store.writing import refuse, spool_stdin, write_bytes
+
+__all__ = ["digested", "identify", "members", "read", "refuse", "write", "write_bytes"]
+
+HDF5_ENDINGS = (".h5", ".hdf5", ".he5", ".h5ad", ".hdf")
+
+
+def read(uri: str, *, judge: bool = True, columns: Mapping[str, np.ndarray] | None = None, space: str | None = None) -> Embedding:
+    """The embedding that `uri` names: `FILE`, `FILE::MEMBER` or `-` (HDF5 on stdin).
+
+    With `judge`, ids must be unique and every number finite. columns: obs columns, and "id", that replace the file's own,
+    as `space` does. Raises DataError with one line that says what was found.
+    """
+    path, _, member = uri.partition("::")
+    if path != "-":
+        found = _open(Path(path), member or None)
+    else:
+        spooled = spool_stdin()
+        try:
+            found = _open(spooled, member or None, "-")
+        finally:
+            spooled.unlink()
+    return _interpret(uri, _with_columns(uri, found, dict(columns or {}), space), judge)
+
+
+def _with_columns(uri: str, found: Found, columns: dict[str, np.ndarray], space: str | None) -> Found:
+    for name, values in columns.items():
+        if len(values) != len(found.x):
+            raise DataError(f"{uri}: {len(found.x)} rows, but {len(values)} lines of {name}; give one a row.")
+    ids = columns.pop("ids", found.ids)
+    attrs = {**found.attrs, "space": space, "digest": ""} if space else found.attrs
+    if ids is not found.ids:
+        attrs = {**attrs, "digest": ""}
+    return dataclasses.replace(found, ids=ids, obs={**found.obs, **columns}, attrs=attrs)
+
+
+def _open(path: Path, member: str | None, name: str | None = None) -> Found:
+    from relrep_cli.store.foreign import READERS
+    from relrep_cli.store.hdf5 import read_hdf5
+
+    reader = READERS.get(path.suffix.lower(), read_hdf5) if name is None else read_hdf5
+    try:
+        return reader(path, member)
+    except DataError as error:
+        if name is not None:  # the temporary's own name means nothing to the user
+            raise DataError(str(error).replace(str(path), name)) from None
+        raise
+
+
+def members(path: str) -> list[str]:
+    """The names of the embeddings inside an HDF5 file, `/` for the one at its root."""
+    from relrep_cli.store.hdf5 import list_hdf5
+
+    return list_hdf5(Path(path))
+
+
+def _interpret(uri: str, found: Found, judge: bool) -> Embedding:
+    n, d = found.x.shape
+    if not n or not d:
+        raise DataError(f"{uri}: holds no numbers: its shape is {n} x {d}.")
+    row_ids = found.ids is None
+    if row_ids:
+        say(f"{uri}: has no ids; row numbers stand in for them.")
+    ids = row_numbers(n) if found.ids is None else np.asarray(found.ids)
+    embedding = Embedding(
+        x=found.x,
+        ids=ids,
+        obs=found.obs,
+        var=found.var,
+        space=str(found.attrs.get("space", "")),
+        kind=RELATIVE if found.attrs.get("kind") == RELATIVE else ABSOLUTE,
+        steps=_steps(uri, found.attrs.get("steps", "")),
+        digest=str(found.attrs.get("digest", "")),
+        uri=uri,
+        row_ids=row_ids,
+        uns=found.uns,
+    )
+    if judge:
+        _judge(embedding)
+    return embedding
+
+
+def _judge(e: Embedding) -> None:
+    twice = duplicates(e.ids)
+    if twice:
+        some = ", ".join(printable(i) for i in twice[:3]) + (", …" if len(twice) > 3 else "")
+        raise DataError(f"{e.uri}: {len(twice)} ids stand more than once: {some}. Every item needs an id of its own.")
+    row = first_bad_row(e.x)
+    if row is not None:
+        raise DataError(
+            f"{e.uri}: row {row} (id {printable(bytes(e.ids[row]))}) holds NaN or infinity. "
+            "Remove such rows; relrep info counts them."
+        )
+
+
+def _steps(uri: str, content: str | int) -> list[Step]:
+    """The chain of steps; what is not a JSON list of objects with ids is left out, and said."""
+    if not content:
+        return []
+    with suppress(ValueError, RecursionError):
+        steps: Any = json.loads(str(content))
+        if isinstance(steps, list) and all(isinstance(s, dict) and isinstance(s.get("id"), str) for s in steps):
+            return steps
+    say(f"{uri}: its record of steps cannot be read and is left out.")
+    return []
+
+
+def digested(e: Embedding) -> Embedding:
+    """`e` with its digest, computed where the file does not state one, and a space name of its own if it has none."""
+    name = e.digest or digest(e.x, e.ids)
+    return dataclasses.replace(e, digest=name, space=e.space or f"unnamed:{name.removeprefix('sha256:')[:16]}")
+
+
+def identify(target: str) -> str | None:
+    """The id of the step that made the file `target`, None when there is no such file or it does not say."""
+    if target == "-" or not os.path.isfile(target):
+        return None
+    with suppress(DataError):
+        steps = read(target, judge=False).steps
+        return str(steps[-1]["id"]) if steps else None
+    return None

@@ -1,0 +1,143 @@
+"""Reading with pyarrow: in a child process with limits, which leaves rows and texts in temporary files for us to map.
+
+pyarrow is 50 MB to import and has crashed on damaged Parquet; the parent never imports it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import tempfile
+from collections.abc import Callable, Iterable
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from relrep_cli.errors import DataError, WriteError, printable
+from relrep_cli.signals import temporary
+from relrep_cli.store.child import Died, held, run
+from relrep_cli.store.columns import described
+from relrep_cli.store.files import bad
+from relrep_cli.store.found import Found, spool
+from relrep_cli.store.limits import PADDED, TEXT_WIDTH, UNPACKED, packing_fault
+
+Batch = tuple[np.ndarray, dict[str, np.ndarray]]  # rows of x; texts ("S") or numbers by role
+Answer = dict[str, Any]
+Files = tuple[str, str]  # where the child leaves rows and texts
+NOISE = (ValueError, OSError, MemoryError, NotImplementedError, LookupError, TypeError)  # pyarrow's, for damaged files
+
+
+def read_apart(path: Path, size: int, reader: Callable[..., Answer], *arguments: Any) -> Found:
+    """What `reader(path, files, *arguments)` finds, run in a child; it answers by `answered` and `spill`.
+
+    Raises DataError with the reader's words, or when it dies; WriteError when the temporary folder is full.
+    """
+    with temporary(_fresh()) as rows, temporary(_fresh()) as texts:
+        try:
+            answer = run(reader, str(path), [str(rows), str(texts)], *arguments, patience=60 + size / 1e6)
+        except Died as error:
+            raise bad(path, f"damaged: {printable(str(error).replace('libhdf5', 'pyarrow'))}. Write it again.") from None
+        if "full" in answer:
+            raise WriteError(f"{rows.parent}: {answer['full']}. Set TMPDIR to a folder with more room.")
+        if "error" in answer:
+            raise DataError(printable(answer["error"], 2000))
+        with FileIO(rows) as file:
+            x = _mapped(file, answer["dtype"], tuple(answer["shape"]), 0)
+        with FileIO(texts) as file:
+            columns = {name: _joined(path, name, file, parts) for name, parts in answer["columns"].items()}
+    return Found(x, *described(path, columns))
+
+
+def _fresh() -> Path:
+    handle, name = tempfile.mkstemp(prefix="relrep-")
+    os.close(handle)
+    return Path(name)
+
+
+def _mapped(file: FileIO, kind: str, shape: tuple[int, ...], offset: int) -> np.ndarray:
+    dtype = np.dtype(kind)
+    if dtype.kind not in "fS":
+        raise DataError(f"{dtype} is not what a reader writes")  # an object array would hold pointers
+    return np.memmap(file, dtype, "r", offset, shape)
+
+
+def _joined(path: Path, name: str, file: FileIO, parts: list[list[Any]]) -> np.ndarray:
+    """A column from its parts [dtype, rows, offset], as wide as the widest of them."""
+    dtype = np.result_type(*(np.dtype(kind) for kind, _, _ in parts))
+    n = sum(rows for _, rows, _ in parts)
+    if n * dtype.itemsize > max(UNPACKED, PADDED * os.fstat(file.fileno()).st_size):
+        raise bad(path, f"the {name} column has one text of {dtype.itemsize} bytes among short ones. Shorten it.")
+    out, at = spool((n,), dtype), 0
+    for kind, rows, offset in parts:
+        out[at : at + rows] = _mapped(file, kind, (rows,), offset) if rows else []
+        at += rows
+    return out
+
+
+def limit(seconds: float, memory: int) -> None:
+    """In the child: end after `seconds` more of CPU time; refuse to allocate more than `memory` bytes beyond what is held."""
+    import resource
+
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    resource.setrlimit(resource.RLIMIT_DATA, (held() + memory, hard))
+
+
+def answered(path: Path, work: Callable[[], Answer]) -> Answer:
+    """In the child: what `work` returns, or its error as an answer."""
+    try:
+        return work()
+    except DataError as error:
+        return {"error": str(error)}
+    except NOISE as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return {"full": error.strerror}
+        reason = "it asks for too much memory" if isinstance(error, MemoryError) else printable(str(error), 160).rstrip(".")
+        return {"error": str(bad(path, f"damaged: {reason}. Write it again."))}
+
+
+def spill(path: Path, files: Files, batches: Iterable[Batch]) -> Answer:
+    """In the child: write batches into the two files, and say what lies where."""
+    size = os.stat(path).st_size
+    columns: dict[str, list[list[Any]]] = {}
+    n, d, dtype = 0, 0, np.dtype(np.float64)
+    with FileIO(files[0], "w") as rows, FileIO(files[1], "w") as texts:
+        for x, named in batches:
+            _write(rows, x)
+            n, d, dtype = n + len(x), x.shape[1], x.dtype
+            for name, values in named.items():
+                columns.setdefault(name, []).append([values.dtype.str, len(values), texts.tell()])
+                _write(texts, values)
+            if fault := packing_fault(rows.tell() + texts.tell(), size):
+                raise bad(path, f"{fault}. Write it uncompressed.")
+    if not n * d:
+        raise bad(path, f"holds {n} rows of {d} numbers. An embedding needs an item and a dimension.")
+    return {"dtype": dtype.str, "shape": [n, d], "columns": columns}
+
+
+def _write(file: FileIO, values: np.ndarray) -> None:
+    view = memoryview(values.tobytes())
+    while len(view):
+        view = view[file.write(view) :]
+
+
+def texts(path: Path, name: str, values: Any) -> np.ndarray:
+    """In the child: an Arrow array (n,) as "S", or float64 where it holds real numbers; missing text is empty.
+
+    Raises DataError for a text that is too long or a type that has no text.
+    """
+    import pyarrow as pa
+
+    if pa.types.is_floating(values.type) and name != "id":
+        return np.asarray(values.to_numpy(zero_copy_only=False), np.float64)
+    if pa.types.is_nested(values.type):
+        raise bad(path, f"the {name} column holds {printable(str(values.type), 60)}. Save it as text.")
+    items = values.cast(pa.string()).cast(pa.binary()).to_pylist()
+    longest = max((len(item) for item in items if item), default=0)
+    if longest > TEXT_WIDTH:
+        raise bad(path, f"the {name} column holds a text of {longest} bytes; at most {TEXT_WIDTH} are read.")
+    return np.array([item or b"" for item in items], f"S{max(1, longest)}")

@@ -1,0 +1,217 @@
+"""The data of one HDF5 dataset by its plan: mapped, read, or inflated with limits. libhdf5 has no part in it.
+
+libhdf5 up to 2.0 hands out freed memory where a chunk inflates to less than it should (hdf5#6184) or is stored short
+(CVE-2025-44904), so every length is checked here.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import FileIO
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from relrep_cli.errors import DataError
+from relrep_cli.signals import check
+from relrep_cli.store.files import bad
+from relrep_cli.store.found import spool
+from relrep_cli.store.limits import chunk_fault, chunks_of, packing_fault
+
+MAPPED = 4 << 20  # bytes; smaller data are read, which costs no file descriptor
+PIECE = 1 << 20
+SLOT = np.dtype([("length", "<u4"), ("address", "<u8"), ("number", "<u4")])  # how text of variable length is stored
+
+
+class Unusable(DataError):
+    """Harmless, but not to be used: a column like this is left out unless a command needs it."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """An open HDF5 file. base: where its signature begins, to which addresses inside are relative. shift: see `survey`."""
+
+    path: Path
+    file: FileIO
+    size: int
+    base: int
+    shift: int = 0
+
+    def bad(self, text: str, name: str | None = None) -> DataError:
+        return bad(self.path, text, name)
+
+    def unusable(self, text: str, name: str) -> Unusable:
+        return Unusable(str(bad(self.path, text, name)))
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The plan of a dataset, its numbers believed only as far as the file's size allows."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    offset: int | None = None
+    raw: bytes | None = None
+    chunk: tuple[int, ...] = ()
+    filters: tuple[str, ...] = ()
+    table: np.ndarray | None = None  # one row a chunk: coordinates, filter mask, address, stored size
+
+    @property
+    def bytes(self) -> int:
+        return prod(self.shape) * self.dtype.itemsize
+
+
+def stored(source: Source, plan: dict[str, Any]) -> Stored:
+    """Check a plan against the file. Raises DataError when data would lie outside of it, overlap, or unpack to too much."""
+    name, shape = plan["name"], tuple(plan["shape"])
+    dtype = SLOT if plan["kind"] == "text" else np.dtype(plan["kind"])
+    if "chunk" in plan:
+        table = np.frombuffer(plan["table"], "<i8").reshape(-1, len(shape) + 3)
+        item = Stored(name, shape, dtype, None, None, tuple(plan["chunk"]), tuple(plan["filters"]), table)
+        fault = _table_fault(source, item, table)
+    else:
+        item = Stored(name, shape, dtype, plan.get("offset"), plan.get("raw"))
+        fault = _place_fault(source, item)
+    if fault:
+        raise source.bad(f"{fault}. The file is damaged or hostile.", name)
+    return item
+
+
+def _place_fault(source: Source, item: Stored) -> str:
+    if item.raw is not None:
+        return "" if len(item.raw) == item.bytes else "its compact data are incomplete"
+    if item.offset is None or item.offset < 0 or item.offset + item.bytes > source.size:
+        return f"truncated: its data end at byte {(item.offset or 0) + item.bytes}, the file at {source.size}"
+    return ""
+
+
+def _table_fault(source: Source, item: Stored, table: np.ndarray) -> str:
+    """What is wrong with a chunk table; "" when every chunk is there once, inside the file, and apart from the others."""
+    rank = len(item.shape)
+    fault = chunk_fault(item.shape, item.chunk, item.dtype.itemsize, source.size)
+    if fault:
+        return fault
+    grid = -(-np.array(item.shape) // np.array(item.chunk))
+    places, rest = np.divmod(table[:, :rank], item.chunk)
+    if len(table) != chunks_of(item.shape, item.chunk) or rest.any() or (places < 0).any() or (places >= grid).any():
+        return "its chunks do not cover it"
+    if len(np.unique(np.ravel_multi_index(tuple(places.T), tuple(grid)))) != len(table):
+        return "its chunks do not cover it"
+    begin, length = table[:, -2] + source.shift, table[:, -1]
+    if (length < 1).any() or (begin < 0).any() or (begin > source.size - length).any():
+        return "truncated: some of its chunks lie beyond the end of the file"
+    order = np.argsort(begin, kind="stable")
+    if (begin[order][1:] < (begin + length)[order][:-1]).any():
+        return "its chunks overlap"
+    return packing_fault(item.bytes, int(length.sum()))
+
+
+def load(source: Source, item: Stored) -> np.ndarray:
+    """The data as an array of `item.shape`: a read-only memory map when large and stored in one piece, else a copy."""
+    if item.raw is not None:
+        return np.frombuffer(item.raw, item.dtype).reshape(item.shape)
+    if item.table is not None:
+        return _unpacked(source, item, item.table)
+    if item.bytes >= MAPPED:
+        return np.memmap(source.file, item.dtype, "r", item.offset or 0, item.shape)
+    data = _read(source, item, item.offset or 0, item.bytes)
+    return np.frombuffer(data, item.dtype).reshape(item.shape)
+
+
+def _read(source: Source, item: Stored, offset: int, length: int) -> bytes:
+    data = os.pread(source.file.fileno(), length, offset)
+    while len(data) < length:
+        more = os.pread(source.file.fileno(), length - len(data), offset + len(data))
+        if not more:
+            raise source.bad("the file became shorter while it was read. Try again when nothing writes to it.", item.name)
+        data += more
+    return data
+
+
+def _unpacked(source: Source, item: Stored, table: np.ndarray) -> np.ndarray:
+    out = spool(item.shape, item.dtype)
+    rank = len(item.shape)
+    for row in table.tolist():
+        check()
+        block = _chunk(source, item, row[rank], row[rank + 1] + source.shift, row[rank + 2])
+        window = tuple(slice(at, at + c) for at, c in zip(row, item.chunk, strict=False))
+        target = out[window]
+        target[...] = block[tuple(slice(0, n) for n in target.shape)]
+    return out
+
+
+def _chunk(source: Source, item: Stored, mask: int, address: int, length: int) -> np.ndarray:
+    """One chunk, its filters undone from the last to the first; a bit of `mask` says that a filter was skipped."""
+    wanted = prod(item.chunk) * item.dtype.itemsize
+    data = _read(source, item, address, length)
+    applied = [name for i, name in enumerate(item.filters) if not mask >> i & 1]
+    for i, name in reversed(list(enumerate(applied))):
+        room = wanted + (4 if "fletcher32" in applied[:i] else 0)
+        try:
+            data = UNDO[name](data, room, item.dtype.itemsize)
+        except (ValueError, zlib.error) as error:
+            raise source.bad(f"a chunk of its data {error}. The file is damaged or hostile.", item.name) from None
+    if len(data) != wanted:
+        raise source.bad(f"a chunk of its data has {len(data)} bytes of {wanted}. The file is damaged or hostile.", item.name)
+    return np.frombuffer(data, item.dtype).reshape(item.chunk)
+
+
+def _gunzip(data: bytes, room: int, width: int) -> bytes:
+    """Inflate to exactly `room` bytes. Counted first when the ratio is suspicious, so that a bomb never takes memory."""
+    if room > 16 * PIECE and room > 100 * len(data) and _inflated(data, room) != room:
+        raise ValueError("does not unpack to its size")
+    stream = zlib.decompressobj()
+    out = stream.decompress(data, room + 1)
+    if len(out) != room or not stream.eof:
+        raise ValueError(f"does not unpack to its size of {room} bytes")
+    return out
+
+
+def _inflated(data: bytes, room: int) -> int:
+    stream, total = zlib.decompressobj(), 0
+    while total <= room and not stream.eof and data:
+        piece = len(stream.decompress(data, PIECE))
+        total, data = total + piece, stream.unconsumed_tail
+    return total
+
+
+def _unshuffle(data: bytes, room: int, width: int) -> bytes:
+    """Bytes back from planes to items; what is left over at the end was not shuffled."""
+    whole = len(data) // width
+    planes = np.frombuffer(data, np.uint8, whole * width).reshape(width, whole)
+    return planes.T.tobytes() + data[whole * width :]
+
+
+def _check_fletcher(data: bytes, room: int, width: int) -> bytes:
+    """Strip a Fletcher-32 checksum after comparing it; HDF5 once wrote it with its bytes swapped, and reads both."""
+    body, sums = data[:-4], data[-4:]
+    if not any(
+        fletcher32(body) == tuple(word % 65535 for word in np.frombuffer(sums, order).tolist()) for order in ("<u2", ">u2")
+    ):
+        raise ValueError("does not match its checksum")
+    return body
+
+
+def fletcher32(data: bytes) -> tuple[int, int]:
+    """HDF5's checksum modulo 65535: the sum of big-endian 16-bit words, and the sum of these sums.
+
+    >>> fletcher32(b"abcdef")
+    (9772, 58006)
+    """
+    words = np.frombuffer(data + b"\0" * (len(data) % 2), ">u2")
+    low = high = 0
+    for start in range(0, len(words), PIECE):
+        block = words[start : start + PIECE].astype(np.uint64)
+        weights = np.arange(len(block), 0, -1, dtype=np.uint64)
+        high = (high + len(block) * low + int((weights * block).sum())) % 65535
+        low = (low + int(block.sum())) % 65535
+    return low, high
+
+
+UNDO: dict[str, Callable[[bytes, int, int], bytes]] = {"gzip": _gunzip, "shuffle": _unshuffle, "fletcher32": _check_fletcher}

@@ -1,0 +1,106 @@
+"""Ids, labels and splits as they are found beside an embedding: which name means what, and their text as UTF-8."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from relrep_cli.signals import check
+from relrep_cli.store.files import bad
+from relrep_cli.store.limits import TEXT_WIDTH
+
+ROLES = {"id": "id", "ids": "id", "label": "label", "labels": "label", "split": "split"}
+BLOCK = 16 << 20
+
+
+def role(name: str) -> str | None:
+    """What a column of this name tells of an item, "id", "label" or "split", whatever its case and plural; else None."""
+    return ROLES.get(name.strip().lower())
+
+
+def blocks(n: int, row_bytes: int) -> Iterator[slice]:
+    """Slices of n rows, each of about 16 MiB. Looks for a pending signal between them."""
+    step = max(1, BLOCK // max(1, row_bytes))
+    for start in range(0, n, step):
+        check()
+        yield slice(start, min(start + step, n))
+
+
+def described(path: Path, columns: Mapping[str, np.ndarray]) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+    """(ids, obs) of columns by role: text and integers as UTF-8 in "S" arrays, real numbers as float64, split 0/1 named.
+
+    Raises DataError for what is neither text nor numbers, not UTF-8, or for an empty id.
+    """
+    obs = {name: column(path, name, values) for name, values in columns.items()}
+    ids = obs.pop("id", None)
+    if ids is not None:
+        _check_ids(path, ids)
+    if "split" in obs:
+        obs["split"] = _named_split(obs["split"])
+    return ids, obs
+
+
+def column(path: Path, name: str, values: np.ndarray) -> np.ndarray:
+    """One column (n,) as "S" or float64. Raises DataError when its values are neither text nor numbers."""
+    kind = values.dtype.kind
+    if kind == "S":
+        _check_utf8(path, name, values)
+        return shrunk(path, name, values)
+    if kind == "U":
+        return shrunk(path, name, _encoded(path, name, values))
+    if kind in "iub":
+        return shrunk(path, name, values.astype("S"))
+    if kind == "f" and name != "id":
+        return values.astype(np.float64)
+    raise bad(path, f"the {name} column holds {values.dtype.name}. Save it as text.")
+
+
+def shrunk(path: Path, name: str, values: np.ndarray) -> np.ndarray:
+    """Text no wider than its longest. Raises DataError when one text is too long."""
+    widths = np.char.str_len(values)
+    width = int(widths.max(initial=1))
+    if width > TEXT_WIDTH:
+        row = int(widths.argmax()) + 1
+        raise bad(path, f"row {row} of the {name} column is {width} bytes long; at most {TEXT_WIDTH} are read. Shorten it.")
+    return values if values.dtype.itemsize == width else values.astype(f"S{max(1, width)}")
+
+
+def _check_utf8(path: Path, name: str, values: np.ndarray) -> None:
+    width = values.dtype.itemsize
+    for rows in blocks(len(values), width + 1):
+        try:
+            values[rows].astype(f"S{width + 1}").tobytes().decode()  # a NUL after each keeps neighbours apart
+        except UnicodeDecodeError as error:
+            row = rows.start + error.start // (width + 1)
+            raise bad(path, f"row {row + 1} of the {name} column is not UTF-8. Save it as UTF-8.") from None
+
+
+def _encoded(path: Path, name: str, values: np.ndarray) -> np.ndarray:
+    if values.dtype.itemsize == 0:
+        return np.zeros(values.shape, "S1")
+    return np.concatenate([_encoded_block(path, name, values[rows]) for rows in blocks(len(values), values.dtype.itemsize)])
+
+
+def _encoded_block(path: Path, name: str, block: np.ndarray) -> np.ndarray:
+    block = np.ascontiguousarray(block, block.dtype.newbyteorder("="))
+    points = block.view(np.uint32).reshape(len(block), -1)
+    if points.max(initial=0) < 128:  # ASCII: its bytes are its code points
+        return points.astype(np.uint8).view(f"S{points.shape[1]}").reshape(len(block))
+    try:
+        return np.char.encode(block, "utf-8")
+    except (UnicodeError, ValueError):
+        raise bad(path, f"the {name} column holds characters that are not Unicode. Save it as UTF-8.") from None
+
+
+def _check_ids(path: Path, ids: np.ndarray) -> None:
+    empty = ids == b""
+    if empty.any():
+        raise bad(path, f"row {int(empty.argmax()) + 1} has an empty id. Give every item an id.")
+
+
+def _named_split(split: np.ndarray) -> np.ndarray:
+    if split.dtype.kind == "S" and ((split == b"0") | (split == b"1")).all():
+        return np.where(split == b"0", b"train", b"test")
+    return split

@@ -1,0 +1,111 @@
+"""What every reader of a file asks first: is it a file, what is it really, and how does an error about it read."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import stat
+from io import FileIO
+from pathlib import Path
+
+from relrep_cli.errors import DataError, printable
+
+HEAD = 1024  # bytes that tell what a file is
+UNUSUAL = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+PREFIXES = (
+    (b"\x93NUMPY", "a NumPy array (.npy)"),
+    (b"\x89HDF\r\n\x1a\n", "HDF5"),
+    (b"PAR1", "Parquet"),
+    (b"PARE", "encrypted Parquet"),
+    (b"PK\x03\x04", "a zip archive (.npz or other)"),
+    (b"PK\x05\x06", "an empty zip archive"),
+    (b"\x1f\x8b", "gzip-compressed data"),
+    (b"BZh", "bzip2-compressed data"),
+    (b"\xfd7zXZ\x00", "xz-compressed data"),
+    (b"\x28\xb5\x2f\xfd", "zstd-compressed data"),
+    (b"ARROW1", "Arrow IPC (Feather)"),
+    (b"\x80\x02", "a Python pickle"),
+    (b"\x80\x03", "a Python pickle"),
+    (b"\x80\x04", "a Python pickle"),
+    (b"\x80\x05", "a Python pickle"),
+    (b"\xff\xfe", "UTF-16 text"),
+    (b"\xfe\xff", "UTF-16 text"),
+    (b"version https://git-lfs.github.com/", "a Git LFS pointer"),
+    (b"<!doctype html", "an HTML page"),
+    (b"<html", "an HTML page"),
+)
+ADVICE = {
+    "a Git LFS pointer": "Run git lfs pull.",
+    "an HTML page": "Download the file itself, not its page.",
+    "gzip-compressed data": "Unpack it with gunzip.",
+    "a Python pickle": "Pickles can run code and are never opened; save the array with numpy.save.",
+    "UTF-16 text": "Save it as UTF-8.",
+    "an empty file": "Write it again.",
+}
+SUFFIXES = {"HDF5": ".h5", "Parquet": ".parquet", "a NumPy array (.npy)": ".npy", "a safetensors file": ".safetensors"}
+
+
+def bad(path: Path, text: str, member: str | None = None) -> DataError:
+    """The error `<path>[::member]: text`, safe to print."""
+    place = printable(str(path), 1000) + ("" if member is None else f"::{printable(member)}")
+    return DataError(f"{place}: {text}")
+
+
+def opened(path: Path) -> FileIO:
+    """`path` open for reading. Raises DataError unless it is a regular file with something in it."""
+    try:
+        kind = stat.S_IFMT(os.stat(path).st_mode)  # before open(), which blocks on a pipe and disturbs its writer
+        if kind != stat.S_IFREG:
+            raise bad(path, f"this is {UNUSUAL.get(kind, 'not a file')}. Name a file that holds embeddings.")
+        file = FileIO(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+    except FileNotFoundError:
+        raise bad(path, "no such file. Check the path.") from None
+    except OSError as error:
+        raise bad(path, f"cannot be opened: {error.strerror}.") from None
+    except ValueError:
+        raise bad(path, "no such file: its name holds a NUL byte.") from None
+    if not size_of(file):
+        file.close()
+        raise bad(path, "this is an empty file. Write it again.")
+    return file
+
+
+def size_of(file: FileIO) -> int:
+    return os.fstat(file.fileno()).st_size
+
+
+def sniff(head: bytes) -> str | None:
+    """What a file that begins with `head` (1 kB is plenty) is, as words for a message; None when nothing is recognised."""
+    if not head:
+        return "an empty file"
+    start = head.lstrip()[:64].lower()
+    for prefix, kind in PREFIXES:
+        if head.startswith(prefix) or (prefix.startswith(b"<") and start.startswith(prefix)):
+            return kind
+    if len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 32:
+        return "a safetensors file"
+    return "text" if _is_text(head) else None
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)  # incremental: a last character may be cut
+    except UnicodeDecodeError:
+        return False
+    return not any(c < " " and c not in "\t\n\r\f" for c in text)
+
+
+def mistaken(path: Path, head: bytes, wanted: str) -> DataError:
+    """The error for a file whose first bytes `head` are not those of `wanted`."""
+    kind = sniff(head)
+    if kind is None:
+        return bad(path, f"this is not {wanted}; its first bytes are {printable(repr(head[:8])[2:-1])}. Write it again.")
+    suffix = SUFFIXES.get(kind)
+    advice = ADVICE.get(kind) or (f"Rename it to end in {suffix}." if suffix else "Give the file its right name.")
+    return bad(path, f"this is {kind}, not {wanted}. {advice}")

@@ -1,0 +1,26 @@
+"""Formats that relrep reads and does not write, by the ending of the file's name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from relrep_cli.store.files import mistaken, sniff
+from relrep_cli.store.found import Found
+from relrep_cli.store.npy import read_npy
+from relrep_cli.store.npz import read_npz
+from relrep_cli.store.parquet import read_parquet
+from relrep_cli.store.safetensors import read_safetensors
+from relrep_cli.store.text import read_text
+
+__all__ = ["READERS", "mistaken", "sniff"]
+
+Reader = Callable[[Path, str | None], Found]  # (file, what follows `::` in its URI)
+READERS: dict[str, Reader] = {
+    ".npy": read_npy,
+    ".npz": read_npz,
+    ".csv": read_text,
+    ".tsv": read_text,
+    ".parquet": read_parquet,
+    ".safetensors": read_safetensors,
+}

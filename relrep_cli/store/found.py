@@ -1,0 +1,39 @@
+"""What a reader of one file format hands to the store: arrays and known attributes, nothing of the file's own library."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import numpy as np
+
+IN_MEMORY = 32 << 20  # bytes; what is larger and cannot be mapped goes to an unlinked temporary file
+
+
+@dataclass(frozen=True)
+class Found:
+    """One embedding as found in a file of any format, checked but not yet interpreted.
+
+    x: (n, d) real numbers, a memory map where the file allows one. ids: (n,) UTF-8 in a NumPy "S" array, or None.
+    obs, var: columns by name, text as "S" arrays. attrs: the known scalar attributes. uns: arrays by name.
+    """
+
+    x: np.ndarray
+    ids: np.ndarray | None = None
+    obs: dict[str, np.ndarray] = field(default_factory=dict)
+    var: dict[str, np.ndarray] = field(default_factory=dict)
+    attrs: dict[str, str | int] = field(default_factory=dict)
+    uns: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def spool(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """An empty array to fill: in memory when small, else mapped from a temporary file that vanishes with the process."""
+    dtype = np.dtype(dtype)
+    if prod(shape) * dtype.itemsize <= IN_MEMORY:
+        return np.empty(shape, dtype)
+    with tempfile.TemporaryFile(prefix="relrep-") as file:
+        os.posix_fallocate(file.fileno(), 0, prod(shape) * dtype.itemsize)
+        return np.memmap(file, dtype, "r+", 0, shape)

@@ -1,0 +1,259 @@
+"""One HDF5 object at a time, looked at before it is touched. Runs in the child process only.
+
+Every function takes the object and `where`, its name in messages. Data are never read here (but for scalar attributes
+and compact data, which live in the object's header): the answer is a plan, by which `chunks` reads the bytes itself.
+"""
+
+from __future__ import annotations
+
+import os
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from relrep_cli.store.libhdf5 import h5a, h5d, h5g, h5i, h5l, h5o, h5py, h5s, h5t, h5z
+from relrep_cli.store.limits import ATTRIBUTE, MEMBERS, TEXT_WIDTH, chunk_fault, chunks_of
+
+LINKS = {h5l.TYPE_SOFT: "a soft link", h5l.TYPE_EXTERNAL: "an external link"}
+FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32"}
+OTHER_FILTERS = {
+    4: "szip", 5: "nbit", 6: "scaleoffset", 32000: "lzf", 32001: "blosc", 32004: "lz4", 32008: "bitshuffle",
+    32013: "zfp", 32015: "zstd", 32026: "blosc2",
+}  # fmt: skip
+CLASSES = {
+    h5t.FLOAT: "a custom float", h5t.INTEGER: "a custom integer", h5t.ENUM: "enumerated values", h5t.COMPOUND: "compound values",
+    h5t.REFERENCE: "references", h5t.OPAQUE: "opaque bytes", h5t.VLEN: "variable-length sequences", h5t.ARRAY: "arrays",
+    h5t.BITFIELD: "bit fields", h5t.TIME: "times", h5t.STRING: "text", getattr(h5t, "COMPLEX", -9): "complex numbers",
+}  # fmt: skip
+
+SLOT = 16  # bytes of a text of variable length: its length, and where in the heap it is
+Plan = dict[str, Any]
+
+
+class Refused(Exception):
+    """An object is not read: where, why, what to do."""
+
+    def __init__(self, where: str, reason: str, advice: str = "") -> None:
+        super().__init__(f"{reason}. {advice}".strip())
+        self.where = where
+
+
+class Unsupported(Refused):
+    """Harmless, but of a kind that relrep does not read; a column of such a kind is left out."""
+
+
+# --- links ---
+
+
+def has(group: Any, name: bytes) -> bool:
+    return isinstance(group, h5g.GroupID) and b"/" not in name and bool(group.links.exists(name))
+
+
+def below(where: str, name: bytes) -> str:
+    return f"{where.rstrip('/')}/{name.decode(errors='backslashreplace')}"
+
+
+def step(group: Any, name: bytes, where: str) -> Any:
+    """The object behind the hard link `name` of `group`; other links lead to other files, or round in circles."""
+    here = below(where, name)
+    if not has(group, name):
+        raise Refused(here, "there is no such object")
+    kind = group.links.get_info(name).type
+    if kind != h5l.TYPE_HARD:
+        what = LINKS.get(kind, "a user-defined link")
+        raise Refused(
+            here, f"it is {what}, and relrep follows only hard links", "Name the object it leads to, or copy it here."
+        )
+    return h5o.open(group, name)
+
+
+def members(group: Any) -> list[bytes]:
+    """The names in a group, at most MEMBERS of them."""
+    found: list[bytes] = []
+
+    def keep(name: bytes) -> bool | None:
+        found.append(name)
+        return True if len(found) >= MEMBERS else None
+
+    group.links.iterate(keep)
+    return found
+
+
+# --- attributes ---
+
+
+def attribute(item: Any, name: str, where: str) -> str | int | None:
+    """A scalar attribute, text or integer; None when there is none of that kind. Raises Refused when it is too large."""
+    if not h5a.exists(item, name.encode()):
+        return None
+    found = h5a.open(item, name.encode())
+    kind, known = found.get_type(), found.get_type().get_class()
+    if found.get_storage_size() > ATTRIBUTE:
+        raise Refused(where, f"its attribute {name} is larger than {ATTRIBUTE >> 10} KiB")
+    if known not in (h5t.INTEGER, h5t.STRING) or found.get_space().get_simple_extent_npoints() != 1:
+        return None
+    if known == h5t.INTEGER:
+        number = np.empty(found.shape, np.int64)
+        found.read(number)
+        return int(number.reshape(-1)[0])
+    variable = kind.is_variable_str()
+    content = np.empty(found.shape, h5py.string_dtype() if variable else f"S{kind.get_size()}")
+    found.read(content, mtype=None if variable else kind)  # HDF5 does not convert UTF-8 text to NumPy's ASCII
+    value = content.reshape(-1)[0]
+    value = value if isinstance(value, bytes) else str(value).encode(errors="surrogateescape")
+    if len(value) > ATTRIBUTE:  # only text of variable length gets here: its size is known after following its pointer
+        raise Refused(where, f"its attribute {name} is larger than {ATTRIBUTE >> 10} KiB")
+    return value.decode(errors="replace")
+
+
+def names_attribute(item: Any, name: str) -> list[bytes]:
+    """A list of names in fixed-length text. Of variable length it is not read: 4096 pointers to one MiB make 4 GB."""
+    if not h5a.exists(item, name.encode()):
+        return []
+    found = h5a.open(item, name.encode())
+    kind = found.get_type()
+    if not found.get_space().get_simple_extent_npoints():
+        return []  # H5Aget_storage_size fails on it
+    if kind.get_class() != h5t.STRING or kind.is_variable_str() or not 0 < found.get_storage_size() <= ATTRIBUTE:
+        return []
+    content = np.empty(found.shape, f"S{kind.get_size()}")
+    found.read(content, mtype=kind)
+    return list(content.reshape(-1).tolist())
+
+
+# --- datasets ---
+
+
+def described(item: Any, where: str) -> Plan:
+    """Name, shape and kind of a dataset. Layout first: asking a virtual one for its shape opens its sources."""
+    if not isinstance(item, h5d.DatasetID):
+        raise Unsupported(where, "it is not a dataset")
+    creation = item.get_create_plist()
+    if creation.get_layout() == h5d.VIRTUAL:
+        raise Refused(where, "it is a virtual dataset, whose data lie in other files", "Copy the data into one file.")
+    if creation.get_external_count():
+        raise Refused(where, "its data lie in an external file", "Copy the data into one file.")
+    return {"name": where, "shape": extent(item, where), "kind": kind_of(item.get_type(), where)}
+
+
+def dataset(item: Any, where: str) -> Plan:
+    """The same, with where and how the data lie: "offset", or "raw", or "chunk", "filters" and "table"."""
+    plan = described(item, where)
+    shape, width = plan["shape"], width_of(item, where)
+    creation = item.get_create_plist()
+    if not prod(shape):
+        return plan | {"raw": b""}
+    if creation.get_layout() == h5d.CHUNKED:
+        return plan | chunked(item, creation, shape, width, where)
+    stored = item.get_storage_size()
+    if stored != prod(shape) * width:
+        raise Refused(where, f"it declares {prod(shape) * width} bytes and stores {stored}; the file is incomplete or hostile")
+    if creation.get_layout() == h5d.COMPACT:
+        return plan | {"raw": compact(item, plan, width)}
+    if item.get_offset() is None:
+        raise Refused(where, "its data were never written")
+    return plan | {"offset": item.get_offset()}
+
+
+def extent(item: Any, where: str) -> list[int]:
+    space = item.get_space()
+    if space.get_simple_extent_type() != h5s.SIMPLE:
+        raise Unsupported(where, "it is a single value, not an array")
+    return list(space.get_simple_extent_dims())
+
+
+def standard_types() -> dict[str, Any]:
+    """The stored types that are read, by NumPy's names."""
+    kinds = {}
+    for order, end in (("<", "LE"), (">", "BE")):
+        for size in (1, 2, 4, 8):
+            kinds[f"{order}i{size}"] = getattr(h5t, f"STD_I{8 * size}{end}")
+            kinds[f"{order}u{size}"] = getattr(h5t, f"STD_U{8 * size}{end}")
+        for size in (2, 4, 8):
+            kinds[f"{order}f{size}"] = getattr(h5t, f"IEEE_F{8 * size}{end}")
+    return kinds | {"|b1": h5t.py_create(np.dtype(bool))}
+
+
+def kind_of(kind: Any, where: str) -> str:
+    """NumPy's name of a stored type; "text" for text of variable length."""
+    known, width = kind.get_class(), kind.get_size()
+    if known in (h5t.FLOAT, h5t.INTEGER, h5t.ENUM):
+        for name, standard in standard_types().items():
+            if kind.equal(standard):
+                return name
+    if known == h5t.STRING and kind.is_variable_str():
+        return "text"
+    if known == h5t.STRING and width <= TEXT_WIDTH:
+        return f"|S{width}"
+    if known == h5t.STRING:
+        raise Unsupported(where, f"its strings take {width} bytes each, at most {TEXT_WIDTH} are read")
+    what = "complex numbers" if is_complex(kind) else CLASSES.get(known, f"values of HDF5 class {known}")
+    raise Unsupported(where, f"it holds {what} of {width} bytes", "relrep reads float16, float32, float64, integers and text.")
+
+
+def width_of(item: Any, where: str) -> int:
+    """Bytes an item takes in the file; HDF5 itself only tells what it takes in memory."""
+    kind = item.get_type()
+    if not (kind.get_class() == h5t.STRING and kind.is_variable_str()):
+        return int(kind.get_size())
+    if h5i.get_file_id(item).get_create_plist().get_sizes() != (8, 8):
+        raise Unsupported(where, "it holds text of variable length in a file with short addresses", "Rewrite it with h5repack.")
+    return SLOT
+
+
+def is_complex(kind: Any) -> bool:
+    """Whether a compound type is h5py's way to write complex numbers."""
+    return kind.get_class() == h5t.COMPOUND and kind.get_nmembers() == 2 and kind.get_member_name(0) in (b"r", b"real")
+
+
+def compact(item: Any, plan: Plan, width: int) -> bytes:
+    """The data of a dataset small enough to live in its own header."""
+    if plan["kind"] == "text":
+        raise Unsupported(
+            plan["name"], "it holds text of variable length in compact layout", "Rewrite it with h5repack -l CONTI."
+        )
+    if prod(plan["shape"]) * width > 64 << 10:
+        raise Refused(plan["name"], "its compact data are larger than 64 KiB; the file is damaged or hostile")
+    data = np.empty(plan["shape"], f"V{width}")
+    item.read(h5s.ALL, h5s.ALL, data, item.get_type())
+    return data.tobytes()
+
+
+def chunked(item: Any, creation: Any, shape: list[int], width: int, where: str) -> Plan:
+    """Chunk shape, filters, and one row a chunk: its coordinates, filter mask, address, stored size."""
+    chunk = list(creation.get_chunk())
+    fault = chunk_fault(shape, chunk, width, file_size(item))
+    if fault:
+        raise Refused(where, fault, "If it is honest, rewrite it with h5repack -f NONE -l CONTI.")
+    filters = [filter_name(creation.get_filter(i), width, where) for i in range(creation.get_nfilters())]
+    if len(set(filters)) != len(filters):
+        raise Refused(where, "a filter is applied to it twice, as only a decompression bomb needs", "Rewrite it with h5repack.")
+    return {"chunk": chunk, "filters": filters, "table": chunk_table(item, chunks_of(shape, chunk), where)}
+
+
+def chunk_table(item: Any, wanted: int, where: str) -> bytes:
+    rows: list[tuple[int, ...]] = []
+
+    def keep(info: Any) -> bool | None:
+        rows.append((*info.chunk_offset, info.filter_mask, info.byte_offset, info.size))
+        return True if len(rows) > wanted else None
+
+    item.chunk_iter(keep)
+    if len(rows) != wanted:
+        raise Refused(where, f"{wanted} chunks are declared and {len(rows)} stored; the others were never written")
+    return np.array(rows, "<i8").tobytes()
+
+
+def filter_name(described: tuple[Any, ...], width: int, where: str) -> str:
+    code, _, values, _ = described
+    if code not in FILTERS:
+        what = f"it is packed with filter {OTHER_FILTERS.get(code, code)}, and relrep reads gzip, shuffle and fletcher32"
+        raise Refused(where, what, "Rewrite it with h5repack -f NONE.")
+    if code == h5z.FILTER_SHUFFLE and tuple(values)[:1] != (width,):
+        raise Refused(where, "its shuffle filter disagrees with its type; the file is damaged or hostile")
+    return FILTERS[code]
+
+
+def file_size(item: Any) -> int:
+    return os.fstat(h5i.get_file_id(item).get_vfd_handle()).st_size

@@ -1,0 +1,48 @@
+"""How much of a file is believed: bounds that every honest file keeps, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+TEXT_WIDTH = 4 << 10  # bytes of one string
+ATTRIBUTE = 64 << 10  # bytes of one attribute
+MEMBERS = 1000  # names looked at in one group, and objects in one file
+DEPTH = 8  # groups within groups
+CHUNK = 128 << 20  # bytes of one chunk
+PACKED = 200  # how many times larger than stored the data may be,
+UNPACKED = 256 << 20  # once they are larger than this
+PADDED = 32  # the same for variable-length text made as wide as its longest string
+
+
+def chunks_of(shape: Sequence[int], chunk: Sequence[int]) -> int:
+    """How many chunks cover an array of `shape`."""
+    return prod(-(-n // c) for n, c in zip(shape, chunk, strict=True))
+
+
+def chunk_fault(shape: Sequence[int], chunk: Sequence[int], width: int, size: int) -> str:
+    """What is wrong with chunks of items `width` bytes wide in a file of `size` bytes; "" when nothing is.
+
+    An honest chunk costs its index some 20 bytes beside its data, so the number of chunks is bounded by the file.
+    """
+    if len(shape) != len(chunk) or min(chunk) < 1 or max(chunk) > 2**32:
+        return "its chunks do not fit its shape"
+    if prod(chunk) * width > CHUNK:
+        return f"its chunks are {prod(chunk) * width >> 20} MiB each; at most {CHUNK >> 20} MiB are read"
+    if chunks_of(shape, chunk) > 64 + size // 16:
+        return f"it declares {chunks_of(shape, chunk)} chunks, more than a file of {size} bytes can hold"
+    return packing_fault(prod(shape) * width, size)
+
+
+def packing_fault(declared: int, stored: int) -> str:
+    """What is wrong with `declared` bytes coming out of `stored`; "" when nothing is."""
+    if declared > max(UNPACKED, PACKED * stored):
+        return f"it declares {declared} bytes, {declared // max(stored, 1)} times what is stored: a decompression bomb"
+    return ""
+
+
+def padding_fault(bytes: int, stored: int) -> str:
+    """What is wrong with text that takes `bytes` once all are as wide as the longest; "" when nothing is."""
+    if bytes > max(UNPACKED, PADDED * stored):
+        return f"its texts would take {bytes} bytes, each as wide as the longest, out of {stored} stored. Shorten the longest."
+    return ""

@@ -1,0 +1,183 @@
+"""Parquet: its metadata bounded and judged, then one column of lists or many of numbers, in a child process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from relrep_cli.errors import DataError, printable
+from relrep_cli.store.apart import Answer, Batch, Files, answered, limit, read_apart, spill, texts
+from relrep_cli.store.arrays import PREFERRED, real, target
+from relrep_cli.store.columns import role
+from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of
+from relrep_cli.store.found import Found
+from relrep_cli.store.limits import packing_fault
+
+FOOTER = 32 << 20  # bytes of metadata
+BATCH = 8 << 20  # bytes of one batch, as declared
+ROWS = 1 << 15
+
+
+def read_parquet(path: Path, member: str | None) -> Found:
+    """The column of lists `member`, or the only one, or all columns of real numbers side by side, as (n, d).
+
+    Columns id(s), label(s), split come along. Raises DataError, naming the row of a null or of a list of another length.
+    """
+    with opened(path) as file:
+        head, size = os.pread(file.fileno(), HEAD, 0), size_of(file)
+        tail = os.pread(file.fileno(), 8, max(0, size - 8))
+    if not head.startswith(b"PAR1"):
+        raise mistaken(path, head, "a Parquet file")
+    length = int.from_bytes(tail[:4], "little")
+    if size < 12 or tail[4:] != b"PAR1":
+        raise bad(path, "cut short: a Parquet file ends with PAR1. Copy or write it again.")
+    if length > min(size - 12, FOOTER):
+        raise bad(path, f"its metadata claims {length} bytes; {size - 12} are there, {FOOTER} are allowed. Write it again.")
+    return read_apart(path, size, survey, member)
+
+
+def survey(name: str, files: Files, member: str | None) -> Answer:
+    """In the child: the embedding in the Parquet file `name`, spilled into `files`."""
+    import pyarrow.parquet as pq
+
+    path = Path(name)
+
+    def work() -> Answer:
+        limits = {"thrift_string_size_limit": FOOTER, "thrift_container_size_limit": 1 << 20}
+        with pq.ParquetFile(path, memory_map=False, buffer_size=1 << 16, pre_buffer=False, **limits) as file:
+            chosen = _chosen(path, file.schema_arrow, member)
+            roles = {role(name): name for name in reversed(file.schema_arrow.names) if name not in chosen}
+            roles.pop(None, None)
+            declared = _declared(path, file.metadata, {*chosen, *roles.values()})
+            limit(1.5 + (declared + os.stat(path).st_size) / 1e7, (512 << 20) + min(declared, 1 << 31))
+            return spill(path, files, _batches(path, file, chosen, roles, declared))
+
+    limit(1.5, 256 << 20)
+    return answered(path, work)
+
+
+def _chosen(path: Path, schema: Any, member: str | None) -> list[str]:
+    """The names of the columns that make the embedding: one of lists, or all of real numbers."""
+    if len(set(schema.names)) != len(schema.names):
+        raise bad(path, "two columns have the same name. Rename one.")
+    kinds = {field.name: field.type for field in schema if role(field.name) is None}
+    if member is not None:
+        if member not in schema.names:
+            raise bad(path, f"no column of this name. Found {_listed(schema)}.", member)
+        _check_kind(path, member, schema.field(member).type)
+        return [member]
+    lists = [name for name, kind in kinds.items() if _is_vector(kind)]
+    usual = [name for name in lists if name.lower() in PREFERRED]
+    if lists and len(lists) > 1 and len(usual) != 1:
+        found = ", ".join(f"{printable(name, 40)} {kinds[name]}" for name in lists[:6])
+        raise bad(path, f"which column? Found {found}. Write {printable(str(path), 1000)}::{printable(lists[0])}.")
+    chosen = (lists if len(lists) == 1 else usual) or [name for name, kind in kinds.items() if _number(kind, "f")]
+    if not chosen:
+        raise bad(path, f"no column of lists of numbers and no columns of real numbers. Found {_listed(schema)}.")
+    return chosen
+
+
+def _check_kind(path: Path, name: str, kind: Any) -> None:
+    if not (_number(kind, "fiu") or (_is_list(kind) and _number(_inner(kind), "fiu"))):
+        raise bad(path, f"holds {printable(str(kind), 60)}; relrep reads lists of numbers, all of one length.", name)
+
+
+def _listed(schema: Any) -> str:
+    names = [f"{printable(field.name, 40)} {printable(str(field.type), 40)}" for field in schema]
+    return ", ".join(names[:6]) + (f", {len(names) - 6} more" if len(names) > 6 else "") or "nothing"
+
+
+def _is_list(kind: Any) -> bool:
+    import pyarrow as pa
+
+    kind = getattr(kind, "storage_type", kind)
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def _inner(kind: Any) -> Any:
+    return getattr(kind, "storage_type", kind).value_type
+
+
+def _is_vector(kind: Any) -> bool:
+    return _is_list(kind) and _number(_inner(kind), "f")
+
+
+def _number(kind: Any, among: str) -> bool:
+    """Whether an Arrow type is a number of one of the NumPy kinds `among` that relrep reads."""
+    import pyarrow as pa
+
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        return False
+    dtype = np.dtype(kind.to_pandas_dtype())
+    return dtype.kind in among and target(dtype) is not None
+
+
+def _declared(path: Path, metadata: Any, names: set[str]) -> int:
+    """Bytes that the wanted columns say they hold uncompressed. Raises DataError when that is absurd."""
+    declared = 0
+    for i in range(metadata.num_row_groups):
+        group = metadata.row_group(i)
+        for j in range(group.num_columns):
+            chunk = group.column(j)
+            if chunk.path_in_schema.split(".")[0] in names or chunk.path_in_schema in names:
+                if chunk.total_uncompressed_size < 0 or chunk.total_compressed_size < 0:
+                    raise bad(path, "its metadata declares a negative size. Write it again.")
+                declared += chunk.total_uncompressed_size
+    if fault := packing_fault(declared, os.stat(path).st_size):
+        raise bad(path, f"{fault}. Write it uncompressed.")
+    return declared
+
+
+def _batches(path: Path, file: Any, chosen: list[str], roles: dict[str | None, str], declared: int) -> Iterator[Batch]:
+    rows = max(1, file.metadata.num_rows)
+    step = max(1, min(ROWS, BATCH * rows // max(1, declared)))
+    width, at = None, 0
+    for batch in file.iter_batches(step, columns=[*chosen, *roles.values()], use_threads=False):
+        batch.validate(full=True)  # a damaged file may make lists that point outside their values
+        x = _rows(path, batch, chosen, at)
+        if width is not None and x.shape[1] != width:
+            raise _ragged(path, chosen[0], at, x.shape[1], width)
+        width, at = x.shape[1], at + len(x)
+        yield x, {name: texts(path, name, batch.column(key)) for name, key in roles.items() if name}
+
+
+def _rows(path: Path, batch: Any, chosen: list[str], at: int) -> np.ndarray:
+    """The (rows, d) numbers of one batch whose first row has the number `at` in the file."""
+    first = batch.column(chosen[0])
+    if _is_list(first.type):
+        return _from_lists(path, chosen[0], getattr(first, "storage", first), at)
+    columns = [_numbers(path, name, batch.column(name), at, 1) for name in chosen]
+    return real(path, np.stack(columns, axis=1), chosen[0])
+
+
+def _from_lists(path: Path, name: str, lists: Any, at: int) -> np.ndarray:
+    import pyarrow.compute as pc
+
+    if lists.null_count:
+        raise bad(path, f"row {at + 1 + _first(pc.is_null(lists))} is null. Remove such rows.", name)
+    lengths = np.asarray(pc.list_value_length(lists))
+    width = int(lengths[0]) if len(lengths) else 0
+    if (lengths != width).any():
+        row = int((lengths != width).argmax())
+        raise _ragged(path, name, at + row, lengths[row], width)
+    return real(path, _numbers(path, name, lists.flatten(), at, width).reshape(-1, width), name)
+
+
+def _ragged(path: Path, name: str, row: int, length: int, width: int) -> DataError:
+    return bad(path, f"row {row + 1} holds {length} numbers, those before {width}. Lists must be of one length.", name)
+
+
+def _numbers(path: Path, name: str, values: Any, at: int, width: int) -> np.ndarray:
+    import pyarrow.compute as pc
+
+    if values.null_count:
+        raise bad(path, f"row {at + 1 + _first(pc.is_null(values)) // width} holds a null. Remove such rows.", name)
+    return np.asarray(values.to_numpy(zero_copy_only=False))
+
+
+def _first(mask: Any) -> int:
+    return int(np.asarray(mask.to_numpy(zero_copy_only=False)).argmax())

@@ -1,0 +1,309 @@
+"""Which embedding a member of an HDF5 file names, and what belongs to it. Runs in the child process only (see `child`).
+
+Nothing is walked but what the answer needs; a list of what a file holds is bounded. The answer is a plan:
+{"x": D, "ids": D, "obs": [[name, C]…], "var": [[name, C]…], "uns": [[name, D]…], "attrs": {…}} with D from
+`guards.dataset` and C either D or {"codes": D, "categories": D}.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from relrep_cli.errors import printable
+from relrep_cli.store.child import confine
+from relrep_cli.store.columns import role
+from relrep_cli.store.guards import (
+    Plan,
+    Refused,
+    Unsupported,
+    attribute,
+    below,
+    dataset,
+    described,
+    has,
+    members,
+    names_attribute,
+    step,
+)
+from relrep_cli.store.libhdf5 import h5d, h5f, h5g, h5o, h5p, h5py
+from relrep_cli.store.limits import DEPTH, MEMBERS
+
+FORMAT, VERSION = "HDF5::RelRep", 1
+KNOWN = ("format", "format-version", "generated-by", "encoding-type", "encoding-version", "kind", "space", "digest", "steps")
+MATRICES = (b"X", b"x", b"embeddings", b"embedding", b"features", b"vectors", b"representations", b"latents", b"emb")
+ANNOTATIONS = {b"obs", b"var", b"uns", b"obsp", b"varp", b"varm"}  # where AnnData keeps what is no embedding
+UNS = (b"center",)
+
+
+class Nothing(Refused):
+    """There is no embedding at a place; `found` are the names of those elsewhere in the file."""
+
+    def __init__(self, root: Any, where: str) -> None:
+        super().__init__(where, "no embedding here")
+        self.found = list(embeddings(root))
+
+
+def survey(path: str, member: str | None, identity: list[int], seconds: float) -> Plan:
+    """{"plan": the embedding at `member`}, {"error": [where, why]}, or {"nothing": where, "found": names elsewhere}.
+
+    identity: device, inode and size of the file.
+    """
+    return guarded(path, identity, seconds, lambda root: embedding(root, member))
+
+
+def contents(path: str, identity: list[int], seconds: float) -> Plan:
+    """{"plan": names of the embeddings in the file}, or {"error": [where, why]}."""
+    return guarded(path, identity, seconds, lambda root: list(embeddings(root)))
+
+
+def guarded(path: str, identity: list[int], seconds: float, look: Callable[[Any], Any]) -> Plan:
+    """What `look` finds from the root group, while libhdf5 can open nothing but this file."""
+    confine(seconds, files=1)
+    try:
+        root, shift = opened(path, identity)
+        return {"plan": look(root), "shift": shift}
+    except Nothing as nothing:
+        return {"nothing": nothing.where, "found": nothing.found}
+    except Refused as refusal:
+        return {"error": [refusal.where, str(refusal)]}
+    except MemoryError:
+        return {"error": ["", "its structure asks for more memory than an honest file needs; it is damaged or hostile."]}
+    except Exception as error:  # noqa: BLE001  h5py raises OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, …
+        return {"error": ["", f"libhdf5 cannot read its structure ({printable(str(error))}); the file is damaged."]}
+
+
+def opened(path: str, identity: list[int]) -> tuple[Any, int]:
+    """The root group, and what to add to chunk addresses. Inputs are not locked: NFS and Lustre refuse locks (h5py#1101)."""
+    access = h5p.create(h5p.FILE_ACCESS)
+    access.set_fapl_sec2()
+    access.set_file_locking(False, True)
+    file = h5f.open(os.fsencode(path), h5f.ACC_RDONLY, access)
+    status = os.fstat(file.get_vfd_handle())
+    if [status.st_dev, status.st_ino, status.st_size] != identity:
+        raise Refused("/", "the file changed while it was opened", "Try again when nothing writes to it.")
+    # Before 1.14.4 chunk addresses left out the user block (hdf5#3003); offsets of contiguous data never did.
+    shift = file.get_create_plist().get_userblock() if h5py.version.hdf5_version_tuple < (1, 14, 4) else 0
+    return h5g.open(file, b"/"), shift
+
+
+# --- one embedding ---
+
+
+def embedding(root: Any, member: str | None) -> Plan:
+    """The plan of what `member` names: a collection, a dataset, or a group with one matrix."""
+    parts = [part.encode(errors="surrogateescape") for part in (member or "").split("/") if part not in ("", ".")]
+    trail, where = [root], "/"
+    for part in parts:
+        if not has(trail[-1], part):
+            raise Nothing(root, below(where, part))
+        trail.append(step(trail[-1], part, where))
+        where = below(where, part)
+    if isinstance(trail[-1], h5d.DatasetID):
+        return bare(trail, parts)
+    if is_collection(trail[-1]):
+        return collection(trail[-1], where)
+    return loose(root, trail, parts, where)
+
+
+def is_collection(group: Any) -> bool:
+    return has(group, b"X") and has(group, b"obs")
+
+
+def collection(group: Any, where: str) -> Plan:
+    """A relrep collection or an AnnData element: X with the frames obs and var."""
+    attrs = {name: value for name in KNOWN if (value := attribute(group, name, where)) is not None}
+    strict = attrs.get("format") == FORMAT
+    version = attrs.get("format-version", VERSION)
+    if strict and version != VERSION:
+        raise Refused(where, f"made by a newer relrep (format {version}); this one reads {VERSION}", "Update relrep.")
+    x = matrix(step(group, b"X", where), below(where, b"X"))
+    n, d = x["shape"]
+    obs = frame(step(group, b"obs", where), n, below(where, b"obs"))
+    if strict and obs["ids"] is None:
+        raise Refused(below(where, b"obs"), "it has no index of ids, which the format requires")
+    return {"x": x, **obs, "var": columns_of_x(group, d, where), "uns": extras(group, where) if strict else [], "attrs": attrs}
+
+
+def matrix(item: Any, where: str) -> Plan:
+    """The plan of an (n, d) dataset of numbers."""
+    if isinstance(item, h5g.GroupID):
+        kind = attribute(item, "encoding-type", where)
+        what = f"a {printable(str(kind))}, and relrep reads dense arrays" if kind else "a group, not a dataset"
+        raise Refused(where, f"it is {what}", "relrep info lists what else the file holds." if kind else "")
+    check_matrix(described(item, where), where)
+    return dataset(item, where)
+
+
+def check_matrix(plan: Plan, where: str) -> None:
+    """Raise Refused unless a described dataset has two axes of numbers."""
+    shape = tuple(plan["shape"])
+    if plan["kind"][1] not in "fiu":
+        raise Refused(where, f"it holds {'truth values' if plan['kind'] == '|b1' else 'text'}, not numbers", "Write float32.")
+    if len(shape) != 2:
+        raise Refused(where, f"its shape is {shape}; an embedding has two axes, items and dimensions", "Reshape it.")
+    if not all(shape):
+        raise Refused(where, f"it holds no numbers, its shape is {shape}")
+
+
+def columns_of_x(group: Any, d: int, where: str) -> list[Any]:
+    """The frame `var`, its index as a column "id"; empty when it is missing, or does not describe the columns of X."""
+    if not has(group, b"var"):
+        return []
+    try:
+        var = frame(step(group, b"var", where), d, below(where, b"var"))
+    except Unsupported:
+        return []
+    return [*([["id", var["ids"]]] if var["ids"] else []), *var["obs"]]
+
+
+def extras(group: Any, where: str) -> list[Any]:
+    """Known arrays in `uns`."""
+    if not has(group, b"uns"):
+        return []
+    uns, inside = step(group, b"uns", where), below(where, b"uns")
+    return [[name.decode(), dataset(step(uns, name, inside), below(inside, name))] for name in UNS if has(uns, name)]
+
+
+def bare(trail: list[Any], parts: list[bytes]) -> Plan:
+    """A dataset of any HDF5 file, with its siblings ids, label and split, or the rows of the nearest `obs` around it."""
+    where = "/" + "/".join(part.decode(errors="backslashreplace") for part in parts)
+    group, holder = trail[-2], where.rsplit("/", 1)[0] or "/"
+    if parts[-1] == b"X" and is_collection(group):
+        return collection(group, holder)
+    plan: Plan = {"x": matrix(trail[-1], where), "ids": None, "obs": [], "var": [], "uns": [], "attrs": {}}
+    n = plan["x"]["shape"][0]
+    plan |= siblings(group, n, holder)
+    around = [i for i in range(len(trail) - 1) if has(trail[i], b"obs")]
+    if plan["ids"] is None and around and not ANNOTATIONS & set(parts[around[-1] :]):
+        outer = "/" + "/".join(part.decode(errors="backslashreplace") for part in parts[: around[-1]])
+        rows = frame(step(trail[around[-1]], b"obs", outer), n, below(outer, b"obs"))
+        plan |= {"ids": rows["ids"], "obs": plan["obs"] or rows["obs"]}
+    return plan
+
+
+def siblings(group: Any, n: int, where: str) -> Plan:
+    """Datasets beside the matrix that are named as ids, label or split and have its length."""
+    found: dict[str, Any] = {}
+    for name in members(group):
+        part = role(name.decode(errors="replace"))
+        if part is None or part in found:
+            continue
+        here = below(where, name)
+        item = dataset(step(group, name, where), here)
+        fits = item["shape"] in ([n], [n, 1])
+        if part == "id" and not fits:
+            raise Refused(here, f"its shape is {tuple(item['shape'])}, but there are {n} rows", "Every item needs one id.")
+        if fits:
+            found[part] = item
+    return {"ids": found.pop("id", None), "obs": [[name, item] for name, item in found.items()]}
+
+
+def loose(root: Any, trail: list[Any], parts: list[bytes], where: str) -> Plan:
+    """A group that holds one matrix under a usual name."""
+    group = trail[-1]
+    usual = [name for name in MATRICES if has(group, name)]
+    if len(usual) > 1:
+        usual = [name for name in usual if is_matrix(group, name)]
+    if len(usual) != 1:
+        raise Nothing(root, where)
+    return bare([*trail, step(group, usual[0], where)], [*parts, usual[0]])
+
+
+def is_matrix(group: Any, name: bytes) -> bool:
+    """Whether `name` is a dataset of numbers with two axes; False for what would be refused."""
+    try:
+        check_matrix(described(step(group, name, ""), ""), "")
+    except Refused:
+        return False
+    return True
+
+
+# --- frames ---
+
+
+def frame(group: Any, n: int, where: str) -> Plan:
+    """An AnnData dataframe of n rows: {"ids": D or None, "obs": its columns}."""
+    if not isinstance(group, h5g.GroupID):
+        raise Unsupported(
+            where, "it is not a group, so it was written by anndata before 0.7", "Rewrite it with a newer anndata."
+        )
+    index = str(attribute(group, "_index", where) or "_index").encode()
+    ids = None
+    if has(group, index):
+        ids = dataset(step(group, index, where), below(where, index))
+        if ids["shape"] != [n]:
+            raise Refused(ids["name"], f"its shape is {tuple(ids['shape'])}, but there are {n}", "The file is damaged.")
+    order = {name: i for i, name in enumerate(names_attribute(group, "column-order"))}
+    names = sorted((m for m in members(group) if m not in (index, b"__categories", b"id")), key=lambda m: order.get(m, MEMBERS))
+    found = [[name.decode(errors="replace"), column(group, name, n, where)] for name in names]
+    return {"ids": ids, "obs": [pair for pair in found if pair[1] is not None]}
+
+
+def column(group: Any, name: bytes, n: int, where: str) -> Plan | None:
+    """One column of n rows; None when it is of an encoding that relrep does not read."""
+    here = below(where, name)
+    item = step(group, name, where)
+    try:
+        if isinstance(item, h5g.GroupID):
+            return categorical(item, n, here)
+        plan = dataset(item, here)
+        if has(group, b"__categories"):  # anndata 0.7
+            old = step(group, b"__categories", where)
+            if has(old, name):
+                return {"codes": plan, "categories": dataset(step(old, name, here), below(here, b"categories"))}
+    except Unsupported:
+        if role(name.decode(errors="replace")):
+            raise
+        return None
+    if plan["shape"] != [n]:
+        raise Refused(here, f"its shape is {tuple(plan['shape'])}, but there are {n} rows", "The file is damaged.")
+    return plan
+
+
+def categorical(group: Any, n: int, where: str) -> Plan | None:
+    if not (has(group, b"codes") and has(group, b"categories")):
+        return None
+    parts = {part: dataset(step(group, part.encode(), where), f"{where}/{part}") for part in ("codes", "categories")}
+    if parts["codes"]["shape"] != [n] or len(parts["categories"]["shape"]) != 1:
+        raise Refused(
+            where, f"its codes have shape {tuple(parts['codes']['shape'])}, but there are {n} rows", "The file is damaged."
+        )
+    return parts
+
+
+# --- all embeddings ---
+
+
+def embeddings(root: Any) -> Iterator[str]:
+    """Names of the embeddings below a group: collections, and matrices of real numbers outside of them.
+
+    Hard links only, each object once, at most DEPTH groups deep and MEMBERS objects.
+    """
+    queue, seen, budget = deque([(root, "/", 0)]), set(), MEMBERS
+    while queue:
+        group, where, depth = queue.popleft()
+        if is_collection(group):
+            yield where
+        for name in members(group)[: max(0, budget)]:
+            budget -= 1
+            if name in ANNOTATIONS or (name == b"X" and is_collection(group)):
+                continue
+            item = harmless(group, name)
+            key = h5o.get_info(item).addr if item is not None else None
+            if key is None or key in seen:
+                continue
+            seen.add(key)
+            if isinstance(item, h5g.GroupID) and depth < DEPTH:
+                queue.append((item, below(where, name), depth + 1))
+            elif isinstance(item, h5d.DatasetID) and is_matrix(group, name):
+                yield below(where, name)
+
+
+def harmless(group: Any, name: bytes) -> Any:
+    try:
+        return step(group, name, "")
+    except Refused:
+        return None

@@ -1,0 +1,132 @@
+"""Tables as text, .csv and .tsv: the first line judged here, the rest streamed through pyarrow in a child process."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from relrep_cli.errors import printable
+from relrep_cli.store.apart import Answer, Batch, Files, answered, limit, read_apart, spill, texts
+from relrep_cli.store.columns import role
+from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of, sniff
+from relrep_cli.store.found import Found
+
+LINE = 1 << 20  # bytes of the first line
+COLUMNS = 1 << 15
+CELL = 64  # bytes of a number; with this many for each column, a row fits into a block
+ID_LIKE = {"", "index", "item", "key", "name", "word", "token", "path", "file", "filename", "unnamed: 0"}
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+BAD_CELL = re.compile(r"column #(\d+): Row #(\d+): .*?invalid value '(.*)'\s*$", re.DOTALL)
+BAD_ROW = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
+
+
+def read_text(path: Path, member: str | None) -> Found:
+    """The columns of numbers of a table as float64 (n, d), with its id, label and split columns. Raises DataError.
+
+    The first row names the columns; a table of numbers alone needs no such row. Rows are counted from 1, as editors do.
+    """
+    if member is not None:
+        raise bad(path, f"a text table holds one embedding and no members. Write {printable(str(path), 1000)}.", member)
+    with opened(path) as file:
+        line, size = os.pread(file.fileno(), LINE, 0), size_of(file)
+    if sniff(line[:HEAD]) != "text" or b"\0" in line:
+        raise mistaken(path, line[:HEAD], "a table as UTF-8 text")
+    delimiter = DELIMITERS[path.suffix.lower()]
+    cells = _cells(path, line, size, delimiter)
+    named = not _numeric(cells) or (len(cells) > 1 and cells == [str(i) for i in range(len(cells))])  # pandas' names
+    roles = _roles(path, cells) if named else [None] * len(cells)
+    if all(roles):
+        raise bad(path, f"no columns of numbers; found {_listed(cells)}, separated by {delimiter!r}.")
+    names = cells if named else [str(i + 1) for i in range(len(cells))]
+    return read_apart(path, size, parse, delimiter, int(named), [printable(name, 40) for name in names], roles)
+
+
+def _cells(path: Path, line: bytes, size: int, delimiter: str) -> list[str]:
+    """The cells of the first line."""
+    first = re.split(rb"[\r\n]", line.removeprefix(b"\xef\xbb\xbf"), maxsplit=1)[0]
+    if len(first) + 3 >= LINE and size > LINE:
+        raise bad(path, f"its first line is longer than {LINE} bytes. Save it as .npy or .parquet.")
+    csv.field_size_limit(LINE)
+    try:
+        cells = next(csv.reader([first.decode()], delimiter=delimiter, strict=True), [])
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise bad(path, f"its first line is malformed: {printable(str(error))}. Write it again.") from None
+    if not cells:
+        raise bad(path, "its first line is blank. It must name the columns or hold numbers.")
+    if len(cells) > COLUMNS:
+        raise bad(path, f"{len(cells)} columns; a text table may have {COLUMNS}. Save it as .npy or .parquet.")
+    return cells
+
+
+def _numeric(cells: list[str]) -> bool:
+    try:
+        return bool([float(cell) for cell in cells])
+    except ValueError:
+        return False
+
+
+def _roles(path: Path, names: list[str]) -> list[str | None]:
+    """What each column is: "id", "label", "split", or None for a coordinate. A first column that looks like ids is ids."""
+    roles = [role(name) for name in names]
+    first = names[0].strip().lower()
+    if "id" not in roles and roles[0] is None and (first in ID_LIKE or first.endswith("_id")):
+        roles[0] = "id"
+    given = [name for name in roles if name]
+    if len(given) != len(set(given)):
+        raise bad(path, f"two columns name the {max(given, key=given.count)} of an item. Remove one.")
+    return roles
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(printable(name, 40) for name in names[:6]) + (", …" if len(names) > 6 else "")
+
+
+def parse(name: str, files: Files, delimiter: str, skip: int, names: list[str], roles: list[str | None]) -> Answer:
+    """In the child: the table after its first `skip` rows, spilled into `files`."""
+    path = Path(name)
+    size = os.stat(path).st_size
+
+    def work() -> Answer:
+        try:
+            return spill(path, files, _batches(path, delimiter, skip, roles))
+        except ValueError as error:
+            raise _explained(path, str(error), names) from None
+
+    limit(1.5 + size / 4e6, 1 << 30)
+    return answered(path, work)
+
+
+def _batches(path: Path, delimiter: str, skip: int, roles: list[str | None]) -> Iterator[Batch]:
+    import numpy as np
+    import pyarrow as pa
+    from pyarrow import csv
+
+    keys = [str(i) for i in range(len(roles))]
+    kinds = {key: pa.string() if role else pa.float64() for key, role in zip(keys, roles, strict=True)}
+    reader = csv.open_csv(
+        path,  # no threads: with them, errors name no row
+        csv.ReadOptions(use_threads=False, block_size=max(LINE, CELL * len(keys)), column_names=keys, skip_rows=skip),
+        csv.ParseOptions(delimiter=delimiter),
+        csv.ConvertOptions(column_types=kinds, null_values=[]),
+    )
+    for batch in reader:
+        numbers = [batch.column(i) for i, role in enumerate(roles) if role is None]
+        x = np.empty((batch.num_rows, len(numbers)))
+        for i, column in enumerate(numbers):
+            x[:, i] = column
+        yield x, {role: texts(path, role, batch.column(i)) for i, role in enumerate(roles) if role}
+
+
+def _explained(path: Path, error: str, names: list[str]) -> Exception:
+    """pyarrow's complaint in our words."""
+    if match := BAD_CELL.search(error):
+        cell = printable(match[3], 40)
+        return bad(path, f"row {match[2]}, column {names[int(match[1])]}: '{cell}' is not a number. Every cell must be one.")
+    if match := BAD_ROW.search(error):
+        return bad(path, f"row {match[1]} has {match[3]} cells, the first row {match[2]}. Every row needs the same columns.")
+    if "straddling" in error:
+        return bad(path, f"a row is longer than {max(LINE, CELL * len(names))} bytes. Save it as .npy or .parquet.")
+    return bad(path, f"cannot be read as a table: {printable(error, 160).rstrip('.')}. Write it again.")

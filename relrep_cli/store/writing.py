@@ -1,0 +1,179 @@
+"""How files come into being: whole or not at all, never over something that is in use.
+
+A temporary beside the target is written, synced and published in one step, so a kill at any moment leaves the old file or
+the new one. Direct writers left 84-100 % of killed runs unreadable or silently short.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from relrep_cli import signals
+from relrep_cli.errors import UsageError, WriteError
+from relrep_cli.output import silence_stdout
+
+CANNOT_LINK = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
+
+
+def refuse(target: str, force: bool, inputs: Sequence[str] = ()) -> None:
+    """Raise before any work when `target` cannot or must not be written.
+
+    UsageError: it exists (without `force`), is an input, or is no place for a file. WriteError: no such folder, no right.
+    """
+    if target == "-":
+        if sys.stdout.isatty():
+            raise UsageError("-o -: binary output to a terminal; send it to a pipe or a file.")
+        return
+    path = Path(target)
+    for uri in inputs:
+        source = uri.partition("::")[0]
+        with suppress(OSError):
+            if source != "-" and path.exists() and os.path.samefile(source, path):
+                raise UsageError(f"{target}: is also an input, and inputs are never written; choose another name.")
+    if path.is_dir():
+        raise UsageError(f"{target}: is a folder; name a file in it.")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{target}: exists and is no regular file; choose another name.")
+    if path.exists() and not force:
+        raise UsageError(f"{target}: exists; choose another name, or write --force to replace it.")
+    if not path.parent.is_dir():
+        raise WriteError(f"{target}: there is no folder {path.parent}; make it first.")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise WriteError(f"{target}: the folder {path.parent} cannot be written; choose another or change its permissions.")
+
+
+@contextmanager
+def published(target: str, force: bool, size: int) -> Iterator[Path]:
+    """A temporary path to fill with about `size` bytes, which becomes `target` when the block ends without an exception.
+
+    `-` is stdout, which gets the whole file or nothing. Any OSError becomes a WriteError.
+    """
+    folder = Path(tempfile.gettempdir()) if target == "-" else Path(target).parent
+    if target != "-":
+        _sweep(Path(target))
+    name = f".{Path(target).name}.relrep.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}"
+    temporary = folder / name
+    with signals.temporary(temporary):
+        try:
+            _reserve(temporary, size)
+            yield temporary
+            _sync(temporary)
+            _copy_to_stdout(temporary) if target == "-" else _publish(temporary, Path(target), force)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise WriteError(f"{target}: could not write: {error.strerror or error}.") from error
+
+
+def write_bytes(target: str, content: bytes, force: bool) -> None:
+    """Write a small file through the same protocol."""
+    with published(target, force, len(content)) as path:
+        path.write_bytes(content)
+
+
+def _reserve(path: Path, size: int) -> None:
+    """Create the temporary and find out about a full disk before the first byte."""
+    handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+    try:
+        free = os.fstatvfs(handle)
+        if size * 1.05 > free.f_bavail * free.f_frsize:
+            raise OSError(errno.ENOSPC, f"needs {size / 1e6:.1f} MB, {free.f_bavail * free.f_frsize / 1e6:.1f} MB are free")
+        if size:
+            os.posix_fallocate(handle, 0, size)
+    finally:
+        os.close(handle)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _publish(temporary: Path, target: Path, force: bool) -> None:
+    """Give the finished file its name; without `force` by a link, which fails if the name was taken meanwhile."""
+    signals.check()
+    if force:
+        os.replace(temporary, target)
+    else:
+        try:
+            os.link(temporary, target)
+        except FileExistsError:
+            raise UsageError(f"{target}: was written by another job meanwhile; its file is kept. Write --force to replace.") from None
+        except OSError as error:
+            if error.errno not in CANNOT_LINK:
+                raise
+            _claim(temporary, target)
+    with suppress(OSError):  # some network file systems cannot sync a folder
+        _sync(target.parent)
+
+
+def _claim(temporary: Path, target: Path) -> None:
+    """Publish where hard links do not exist: take the name exclusively, then rename over it."""
+    try:
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    except FileExistsError:
+        raise UsageError(f"{target}: was written by another job meanwhile; its file is kept. Write --force to replace.") from None
+    os.replace(temporary, target)
+
+
+def _copy_to_stdout(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                signals.check()
+                sys.stdout.buffer.write(block)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError:
+        silence_stdout()
+        raise
+
+
+def _sweep(target: Path) -> None:
+    """Remove what killed runs on this machine left beside the target; never what may belong to a living one."""
+    host = socket.gethostname()
+    for stray in target.parent.glob(f".{_escaped(target.name)}.relrep.*"):
+        owner, _, rest = stray.name.removeprefix(f".{target.name}.relrep.").rpartition(".")[0].rpartition(".")
+        if owner == host and rest.isdigit() and not _alive(int(rest)):
+            with suppress(OSError):
+                stray.unlink()
+
+
+def _escaped(name: str) -> str:
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def spool_stdin() -> Path:
+    """Copy stdin to a temporary file, since HDF5 cannot be read from a pipe. The caller unlinks it."""
+    if sys.stdin.isatty():
+        raise UsageError("-: standard input is a terminal; send a file into it, or name one.")
+    handle, name = tempfile.mkstemp(prefix="relrep-stdin-")
+    with signals.temporary(Path(name)), os.fdopen(handle, "wb") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
+        signals.check()
+        kept = Path(name + ".spool")
+        os.link(name, kept)
+    return kept
