@@ -100,6 +100,7 @@ def _fit(
     rng = np.random.default_rng(params["seed"])
     held, rows = np.split(rng.permutation(rows), [max(1, len(rows) // HELD_OUT)])
     count, epochs = max(1, len(rows) // params["batch_size"]), params["epochs"]
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * count)
     weights: Weights = {}
     log: Log = []
     for epoch in range(epochs):
@@ -107,6 +108,7 @@ def _fit(
         # Batches of near equal size: a last one of a single row has no variance to normalise by.
         for i, batch in enumerate(np.array_split(rng.permutation(rows), count)):
             loss += _step(network, optimizer, items[batch], on) * len(batch) / len(rows)
+            schedule.step()
             progress(epoch * count + i + 1, epochs * count, f"epoch {epoch + 1} of {epochs}")
         error = _error(network, items, held, params["batch_size"], on)
         if error < min((past["held_out_mse"] for past in log), default=math.inf):

@@ -54,7 +54,8 @@ def pca(
     components = vectors[:, ::-1][:, :dim].T
     largest = components[np.arange(dim), np.abs(components).argmax(1)]
     weights = {"mean": mean, "components": np.ascontiguousarray(components * np.sign(largest)[:, None])}
-    log = [{"explained_variance": float(variances[::-1][:dim].sum() / max(variances.sum(), np.finfo(float).tiny))}]
+    variances = np.maximum(variances[::-1], np.finfo(float).tiny)  # rounding takes those of a constant pixel below zero
+    log = [{"explained_variance": float(variances[:dim].sum() / variances.sum())}]
     return Trained("pca", {"dim": dim, "seed": seed}, tuple(items.shape[1:]), weights, log)
 
 

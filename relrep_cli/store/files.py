@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import codecs
 import os
+import re
 import stat
 from io import FileIO
 from pathlib import Path
 
 from relrep_cli.errors import DataError, printable
 
+CONTROL = re.compile(rb"[\x00-\x08\x0b\x0e-\x1f]")
 HEAD = 1024  # bytes that tell what a file is
 UNUSUAL = {
     stat.S_IFDIR: "a folder",
@@ -90,15 +92,17 @@ def sniff(head: bytes) -> str | None:
             return kind
     if len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 32:
         return "a safetensors file"
-    return "text" if _is_text(head) else None
+    return "text" if first_fault(head) is None else None
 
 
-def _is_text(head: bytes) -> bool:
+def first_fault(head: bytes) -> int | None:
+    """Where the first byte is that UTF-8 text does not hold (control characters it does not), None when there is none."""
+    control = CONTROL.search(head)
     try:
-        text = codecs.getincrementaldecoder("utf-8")().decode(head)  # incremental: a last character may be cut
-    except UnicodeDecodeError:
-        return False
-    return not any(c < " " and c not in "\t\n\r\f" for c in text)
+        codecs.getincrementaldecoder("utf-8")().decode(head)  # incremental: a last character may be cut
+    except UnicodeDecodeError as error:
+        return min(error.start, control.start() if control else error.start)
+    return control.start() if control else None
 
 
 def mistaken(path: Path, head: bytes, wanted: str) -> DataError:

@@ -141,9 +141,10 @@ def _expanded(source: Source, name: str, plan: dict[str, Any]) -> np.ndarray | N
     categories = _values(source, name, plan["categories"])
     if categories is None:
         return None
-    if codes.dtype.kind not in "iu" or int(codes.min(initial=-1)) < -1 or int(codes.max(initial=-1)) >= len(categories):
+    low, high = (int(codes.min()), int(codes.max())) if codes.size else (0, -1)
+    if codes.dtype.kind not in "iu" or low < -1 or high >= len(categories):
         raise source.bad(f"its codes do not fit its {len(categories)} categories. The file is damaged.", plan["codes"]["name"])
-    if categories.dtype.kind != "S" and codes.min(initial=0) < 0:
+    if categories.dtype.kind != "S" and low < 0:
         categories = categories.astype("S")
     if categories.dtype.kind == "S":
         categories = np.append(categories, np.zeros(1, categories.dtype))

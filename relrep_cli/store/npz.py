@@ -48,7 +48,8 @@ def _places(path: Path, file: FileIO) -> list[tuple[zipfile.ZipInfo, int]]:
         with zipfile.ZipFile(_Bounded(file.fileno(), closefd=False)) as archive:
             entries, end = archive.infolist(), archive.start_dir
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, EOFError) as error:
-        raise bad(path, f"a damaged zip archive: {printable(str(error))}. Save it again with numpy.savez.") from None
+        reason = "its end, which lists the arrays, is missing" if "not a zip" in str(error) else printable(str(error))
+        raise bad(path, f"a damaged zip archive: {reason}. Save it again with numpy.savez.") from None
     names = {entry.filename for entry in entries}
     if len(names) != len(entries) or len(entries) > MEMBERS:
         raise bad(path, f"{len(entries)} entries with {len(names)} names; at most {MEMBERS}, each once, are read.")

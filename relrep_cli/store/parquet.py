@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from relrep_cli.errors import DataError, printable
-from relrep_cli.store.apart import Answer, Batch, Files, answered, limit, read_apart, spill, texts
+from relrep_cli.store.apart import Answer, Batch, Files, answered, import_alone, limit, read_apart, spill, texts
 from relrep_cli.store.arrays import PREFERRED, real, target
 from relrep_cli.store.columns import role
 from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of
@@ -37,26 +37,31 @@ def read_parquet(path: Path, member: str | None) -> Found:
         raise bad(path, "cut short: a Parquet file ends with PAR1. Copy or write it again.")
     if length > min(size - 12, FOOTER):
         raise bad(path, f"its metadata claims {length} bytes; {size - 12} are there, {FOOTER} are allowed. Write it again.")
-    return read_apart(path, size, survey, member)
+    return read_apart(path, size, survey, length, member)
 
 
-def survey(name: str, files: Files, member: str | None) -> Answer:
+def survey(name: str, files: Files, footer: int, member: str | None) -> Answer:
     """In the child: the embedding in the Parquet file `name`, spilled into `files`."""
-    import pyarrow.parquet as pq
-
     path = Path(name)
+    size = os.stat(path).st_size
 
     def work() -> Answer:
+        import pyarrow.parquet as pq
+
         limits = {"thrift_string_size_limit": FOOTER, "thrift_container_size_limit": 1 << 20}
-        with pq.ParquetFile(path, memory_map=False, buffer_size=1 << 16, pre_buffer=False, **limits) as file:
+        with pq.ParquetFile(
+            path, memory_map=False, buffer_size=1 << 16, pre_buffer=False, page_checksum_verification=True, **limits
+        ) as file:
             chosen = _chosen(path, file.schema_arrow, member)
             roles = {role(name): name for name in reversed(file.schema_arrow.names) if name not in chosen}
             roles.pop(None, None)
             declared = _declared(path, file.metadata, {*chosen, *roles.values()})
-            limit(1.5 + (declared + os.stat(path).st_size) / 1e7, (512 << 20) + min(declared, 1 << 31))
+            chunks = file.metadata.num_row_groups * file.metadata.num_columns
+            limit(1 + 1e-3 * chunks + (declared + size) / 1e7, (512 << 20) + min(declared, 1 << 31))
             return spill(path, files, _batches(path, file, chosen, roles, declared))
 
-    limit(1.5, 256 << 20)
+    import_alone()
+    limit(1 + footer / 2e6, 256 << 20)
     return answered(path, work)
 
 
@@ -155,11 +160,9 @@ def _rows(path: Path, batch: Any, chosen: list[str], at: int) -> np.ndarray:
 
 
 def _from_lists(path: Path, name: str, lists: Any, at: int) -> np.ndarray:
-    import pyarrow.compute as pc
-
     if lists.null_count:
-        raise bad(path, f"row {at + 1 + _first(pc.is_null(lists))} is null. Remove such rows.", name)
-    lengths = np.asarray(pc.list_value_length(lists))
+        raise bad(path, f"row {at + 1 + _first(lists.is_null())} is null. Remove such rows.", name)
+    lengths = np.asarray(lists.value_lengths())
     width = int(lengths[0]) if len(lengths) else 0
     if (lengths != width).any():
         row = int((lengths != width).argmax())
@@ -172,10 +175,8 @@ def _ragged(path: Path, name: str, row: int, length: int, width: int) -> DataErr
 
 
 def _numbers(path: Path, name: str, values: Any, at: int, width: int) -> np.ndarray:
-    import pyarrow.compute as pc
-
     if values.null_count:
-        raise bad(path, f"row {at + 1 + _first(pc.is_null(values)) // width} holds a null. Remove such rows.", name)
+        raise bad(path, f"row {at + 1 + _first(values.is_null()) // width} holds a null. Remove such rows.", name)
     return np.asarray(values.to_numpy(zero_copy_only=False))
 
 

@@ -124,7 +124,7 @@ def collection(group: Any, where: str) -> Plan:
     obs = frame(step(group, b"obs", where), n, below(where, b"obs"))
     if strict and obs["ids"] is None:
         raise Refused(below(where, b"obs"), "it has no index of ids, which the format requires")
-    return {"x": x, **obs, "var": columns_of_x(group, d, where), "uns": extras(group, where) if strict else [], "attrs": attrs}
+    return {"x": x, **obs, "var": columns_of_x(group, d, where, strict), "uns": extras(group, where) if strict else [], "attrs": attrs}
 
 
 def matrix(item: Any, where: str) -> Plan:
@@ -148,13 +148,15 @@ def check_matrix(plan: Plan, where: str) -> None:
         raise Refused(where, f"it holds no numbers, its shape is {shape}")
 
 
-def columns_of_x(group: Any, d: int, where: str) -> list[Any]:
-    """The frame `var`, its index as a column "id"; empty when it is missing, or does not describe the columns of X."""
+def columns_of_x(group: Any, d: int, where: str, strict: bool) -> list[Any]:
+    """The frame `var`, its index as a column "id"; in foreign files empty when it is missing or of an unknown kind."""
     if not has(group, b"var"):
         return []
     try:
         var = frame(step(group, b"var", where), d, below(where, b"var"))
     except Unsupported:
+        if strict:
+            raise
         return []
     return [*([["id", var["ids"]]] if var["ids"] else []), *var["obs"]]
 

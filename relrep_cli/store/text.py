@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from relrep_cli.errors import printable
-from relrep_cli.store.apart import Answer, Batch, Files, answered, limit, read_apart, spill, texts
+from relrep_cli.store.apart import Answer, Batch, Files, answered, import_alone, limit, read_apart, spill, texts
 from relrep_cli.store.columns import role
-from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of, sniff
+from relrep_cli.store.files import HEAD, bad, first_fault, mistaken, opened, size_of, sniff
 from relrep_cli.store.found import Found
 
 LINE = 1 << 20  # bytes of the first line
@@ -32,8 +32,7 @@ def read_text(path: Path, member: str | None) -> Found:
         raise bad(path, f"a text table holds one embedding and no members. Write {printable(str(path), 1000)}.", member)
     with opened(path) as file:
         line, size = os.pread(file.fileno(), LINE, 0), size_of(file)
-    if sniff(line[:HEAD]) != "text" or b"\0" in line:
-        raise mistaken(path, line[:HEAD], "a table as UTF-8 text")
+    _check_text(path, line)
     delimiter = DELIMITERS[path.suffix.lower()]
     cells = _cells(path, line, size, delimiter)
     named = not _numeric(cells) or (len(cells) > 1 and cells == [str(i) for i in range(len(cells))])  # pandas' names
@@ -42,6 +41,17 @@ def read_text(path: Path, member: str | None) -> Found:
         raise bad(path, f"no columns of numbers; found {_listed(cells)}, separated by {delimiter!r}.")
     names = cells if named else [str(i + 1) for i in range(len(cells))]
     return read_apart(path, size, parse, delimiter, int(named), [printable(name, 40) for name in names], roles)
+
+
+def _check_text(path: Path, start: bytes) -> None:
+    """Raise DataError when the first bytes are those of another format, or no UTF-8 text."""
+    kind = sniff(start[:HEAD])
+    if kind not in ("text", None):
+        raise mistaken(path, start[:HEAD], "a table as text")
+    fault = first_fault(start)
+    if fault is not None:
+        byte = printable(start[fault : fault + 1].hex())
+        raise bad(path, f"byte {fault} (hexadecimal {byte}) does not occur in UTF-8 text. Save it as UTF-8.")
 
 
 def _cells(path: Path, line: bytes, size: int, delimiter: str) -> list[str]:
@@ -95,7 +105,8 @@ def parse(name: str, files: Files, delimiter: str, skip: int, names: list[str], 
         except ValueError as error:
             raise _explained(path, str(error), names) from None
 
-    limit(1.5 + size / 4e6, 1 << 30)
+    import_alone()
+    limit(1 + 1e-4 * len(names) + size / 4e6, 1 << 30)
     return answered(path, work)
 
 
@@ -129,4 +140,6 @@ def _explained(path: Path, error: str, names: list[str]) -> Exception:
         return bad(path, f"row {match[1]} has {match[3]} cells, the first row {match[2]}. Every row needs the same columns.")
     if "straddling" in error:
         return bad(path, f"a row is longer than {max(LINE, CELL * len(names))} bytes. Save it as .npy or .parquet.")
+    if "invalid UTF8" in error:
+        return bad(path, "holds text that is not UTF-8. Save it as UTF-8.")
     return bad(path, f"cannot be read as a table: {printable(error, 160).rstrip('.')}. Write it again.")
