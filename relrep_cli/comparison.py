@@ -21,7 +21,9 @@ def join(a: Embedding, b: Embedding, require_all: bool = False) -> tuple[np.ndar
     out under `require_all`.
     """
     if a.row_ids and b.row_ids and a.n != b.n:
-        raise DataError(f"{a.uri} and {b.uri}: neither has ids, and {a.n} rows cannot pair with {b.n}. Give them ids with relrep embed.")
+        raise DataError(
+            f"{a.uri} and {b.uri}: neither has ids, and {a.n} rows cannot pair with {b.n}. Give them ids with relrep embed."
+        )
     rows = match_ids(a.ids, b.ids)
     shared = len(rows[0])
     if not shared:
@@ -44,7 +46,9 @@ def measure(name: str, params: Mapping[str, Any], a: Embedding, b: Embedding) ->
     """The named metric of two embeddings whose rows are parallel. Raises NotApplicable with the reason."""
     entry = METRICS[name]
     if entry.needs_same_dims and a.d != b.d:
-        raise NotApplicable(f"dims differ ({a.d} and {b.d}); project both onto shared anchors first, or use --metric knn-jaccard")
+        raise NotApplicable(
+            f"dims differ ({a.d} and {b.d}); project both onto shared anchors first, or use --metric knn-jaccard"
+        )
     if "k" in params and a.n <= params["k"]:
         raise NotApplicable(f"k = {params['k']} needs more than {a.n} items")
     return entry.function(a.x, b.x, **params)

@@ -175,7 +175,7 @@ def digest(x: np.ndarray, ids: np.ndarray) -> str:
     """The digest of (n, d) `x` with its ids, little-endian and row by row, as docs/format.md defines it."""
     from relrep_cli.blocks import row_blocks
 
-    running = Digest(*x.shape, x.dtype, ids)
+    running = Digest(x.shape[0], x.shape[1], x.dtype, ids)
     for block in row_blocks(*x.shape):
         running.update(x[block])
     return running.name()

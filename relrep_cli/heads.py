@@ -72,14 +72,18 @@ def mlp(
             torch.nn.Tanh(),
             torch.nn.Linear(hidden, classes),
         ).to(place)
-        _train(torch, network, torch.from_numpy(np.ascontiguousarray(x, np.float32)), torch.from_numpy(target), place, head_epochs)
+        _train(
+            torch, network, torch.from_numpy(np.ascontiguousarray(x, np.float32)), torch.from_numpy(target), place, head_epochs
+        )
     network.eval()
 
     def predict(q: np.ndarray) -> np.ndarray:
         out = np.empty(len(q), np.int64)
         with torch.inference_mode():
             for block in row_blocks(*q.shape):
-                out[block] = network(torch.from_numpy(np.ascontiguousarray(q[block], np.float32)).to(place)).argmax(1).cpu().numpy()
+                out[block] = (
+                    network(torch.from_numpy(np.ascontiguousarray(q[block], np.float32)).to(place)).argmax(1).cpu().numpy()
+                )
         return out
 
     return predict

@@ -136,7 +136,9 @@ def _settle(
     if not len(part):
         return _Left(part, 0)
     valid = rows[part] >= 0
-    exact = frame.closeness(q[part], frame.double(base[np.maximum(rows[part], 0)].reshape(-1, q.shape[1])).reshape(len(part), -1, q.shape[1]))
+    exact = frame.closeness(
+        q[part], frame.double(base[np.maximum(rows[part], 0)].reshape(-1, q.shape[1])).reshape(len(part), -1, q.shape[1])
+    )
     exact = np.where(valid, exact, -np.inf)
     order = np.lexsort((rows[part], -exact), axis=1)
     exact, ranked = np.take_along_axis(exact, order, 1), np.take_along_axis(rows[part], order, 1)
@@ -147,7 +149,9 @@ def _settle(
     return _Left(part[~decided], int(ties.sum()))
 
 
-def _widen(frame: _Frame, q: np.ndarray, base: np.ndarray, k: int, part: np.ndarray, own: np.ndarray | None, chosen: np.ndarray) -> int:
+def _widen(
+    frame: _Frame, q: np.ndarray, base: np.ndarray, k: int, part: np.ndarray, own: np.ndarray | None, chosen: np.ndarray
+) -> int:
     """Queries with more near-ties than candidates: search wider, then compare with every row in float64."""
     ties = 0
     wide = min(k + WIDE, len(base))
@@ -160,7 +164,9 @@ def _widen(frame: _Frame, q: np.ndarray, base: np.ndarray, k: int, part: np.ndar
         left = np.concatenate([left, outcome.rows])
     for i in left:
         check()
-        exact = np.concatenate([frame.closeness(q[part[i]][None], frame.double(base[b])[None])[0] for b in row_blocks(*base.shape)])
+        exact = np.concatenate(
+            [frame.closeness(q[part[i]][None], frame.double(base[b])[None])[0] for b in row_blocks(*base.shape)]
+        )
         if own is not None:
             exact[own[part[i]]] = -np.inf
         order = np.lexsort((np.arange(len(exact)), -exact))
@@ -237,11 +243,11 @@ def ranks(queries: np.ndarray, base: np.ndarray, *, by: By = "cosine") -> np.nda
 def _ahead(frame: _Frame, q: np.ndarray, mine: np.ndarray, own: np.ndarray, base: np.ndarray, block: slice) -> np.ndarray:
     """(q,) how many rows of this base block are nearer to each query than its own row."""
     part = frame.double(base[block])
-    close = np.float32(q) @ np.float32(part).T
+    close = q.astype(np.float32) @ part.astype(np.float32).T
     size = 1.0
     if frame.by == "euclidean":
         nq, nb = np.einsum("ij,ij->i", q, q), np.einsum("ij,ij->i", part, part)
-        close = 2 * close - np.float32(nb) - np.float32(nq)[:, None]
+        close = 2 * close - nb.astype(np.float32) - nq.astype(np.float32)[:, None]
         size = float(nq.max() + nb.max())
     slack = (2 * q.shape[1] + 16) * UNIT * size
     ahead = (close > (mine + slack)[:, None]).sum(1)

@@ -64,11 +64,19 @@ def refuse_leaks(spaces: Sequence[Embedding]) -> None:
             leaked = np.flatnonzero(find_ids(a.ids[train], b.ids[test]) >= 0)
             if len(leaked):
                 item = printable(bytes(b.ids[test][leaked[0]]))
-                raise DataError(f"{len(leaked)} items train in {a.uri} and test in {b.uri}, such as {item}; use one split for all.")
+                raise DataError(
+                    f"{len(leaked)} items train in {a.uri} and test in {b.uri}, such as {item}; use one split for all."
+                )
 
 
 def grid(
-    tasks: Sequence[Task], classes: int, name: str, params: Mapping[str, Any], seeds: Sequence[int], device: str, advance: Callable[..., None]
+    tasks: Sequence[Task],
+    classes: int,
+    name: str,
+    params: Mapping[str, Any],
+    seeds: Sequence[int],
+    device: str,
+    advance: Callable[..., None],
 ) -> list[Record]:
     """Every head on every encoder's test rows: accuracy, weighted F1, end-to-end accuracy and stitching index.
 
@@ -87,7 +95,9 @@ def grid(
     return [_cell(tasks, e, h, predicted, classes, seeds[0]) for e in range(len(tasks)) for h in range(len(tasks))]
 
 
-def _cell(tasks: Sequence[Task], e: int, h: int, predicted: Mapping[tuple[int, int], list[np.ndarray]], classes: int, seed: int) -> Record:
+def _cell(
+    tasks: Sequence[Task], e: int, h: int, predicted: Mapping[tuple[int, int], list[np.ndarray]], classes: int, seed: int
+) -> Record:
     task, outcome = tasks[e], predicted.get((e, h))
     record: Record = {"encoder": task.uri, "head": tasks[h].uri, "n": len(task.y_test)}
     own = float(np.mean([p == task.y_test for p in predicted[e, e]]))

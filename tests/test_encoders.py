@@ -67,7 +67,11 @@ def test_same_seed_same_bytes(name: str) -> None:
 def test_saved_and_loaded_it_gives_the_same_vectors(name: str, tmp_path: Path) -> None:
     trained, items = fit(name), blobs(40, seed=1)
     (tmp_path / "encoder.safetensors").write_bytes(to_bytes(trained))
-    for loaded in (load(to_bytes(trained)), load(tmp_path / "encoder.safetensors"), load(str(tmp_path / "encoder.safetensors"))):
+    for loaded in (
+        load(to_bytes(trained)),
+        load(tmp_path / "encoder.safetensors"),
+        load(str(tmp_path / "encoder.safetensors")),
+    ):
         assert np.array_equal(vectors(trained, items), vectors(loaded, items))
         assert (loaded.name, loaded.params, loaded.shape) == (trained.name, trained.params, trained.shape)
         assert space(loaded) == space(trained) and to_bytes(loaded) == to_bytes(trained)

@@ -76,7 +76,8 @@ def _version(wanted: bool) -> None:
 def root(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", help="Print the versions of relrep and its libraries.", callback=_version, is_eager=True)
+        bool,
+        typer.Option("--version", help="Print the versions of relrep and its libraries.", callback=_version, is_eager=True),
     ] = False,
 ) -> None:
     """Make saved embeddings comparable and interchangeable."""

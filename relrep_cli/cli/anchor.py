@@ -29,7 +29,9 @@ def anchor(
     ids_only: Annotated[bool, typer.Option("--ids-only", help="Print the ids, one a line.")] = False,
     split: Annotated[
         str | None,
-        typer.Option("--split", help="Choose from this split, or from all; train where the file has splits.", show_default=False),
+        typer.Option(
+            "--split", help="Choose from this split, or from all; train where the file has splits.", show_default=False
+        ),
     ] = None,
     force: options.Force = False,
     dry_run: options.DryRun = False,
@@ -69,7 +71,9 @@ def _candidates(e: Embedding, split: str | None) -> np.ndarray:
         return np.arange(e.n)
     if rows is None or not len(rows):
         found = "no split column" if rows is None else ", ".join(printable(s) for s in np.unique(e.obs["split"]).tolist())
-        raise DataError(f"{e.uri}: no items of split {split or 'train'!r}; found: {found}. Choose another with --split, or all.")
+        raise DataError(
+            f"{e.uri}: no items of split {split or 'train'!r}; found: {found}. Choose another with --split, or all."
+        )
     return rows
 
 

@@ -32,23 +32,30 @@ Rows = list[tuple[Record, np.ndarray, np.ndarray]]  # record, ids, each row's va
 
 @options.command(METRICS, SIMILARITIES)
 def compare(
-    files: Annotated[list[str], typer.Argument(metavar="FILE FILE...", help="Two or more embedding files.", show_default=False)],
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE FILE...", help="Two or more embedding files.", show_default=False)
+    ],
     metric: Annotated[
         list[str], options.names_of(METRICS, "What to measure, repeated or separated by commas.", "--metric", "-m")
     ] = ["cosine", "jaccard", "knn-jaccard", "mrr", "cka"],  # noqa: B006 (typer reads it, nobody changes it)
     anchors: options.Anchors = "",
     similarity: Annotated[
-        str | None, options.names_of(SIMILARITIES, "With --anchors: the similarity function; cosine unless told.", "--similarity", "-s")
+        str | None,
+        options.names_of(SIMILARITIES, "With --anchors: the similarity function; cosine unless told.", "--similarity", "-s"),
     ] = None,
     center: options.Center = False,
     anchor_vectors: options.AnchorVectors = None,
     split: options.Split = None,
     require_all: Annotated[bool, typer.Option("--require-all", help="Refuse to leave any row out.")] = False,
     per_row: Annotated[
-        str | None, typer.Option("--per-row", help="Write each row's own values to FILE (.tsv or .h5).", metavar="FILE", show_default=False)
+        str | None,
+        typer.Option(
+            "--per-row", help="Write each row's own values to FILE (.tsv or .h5).", metavar="FILE", show_default=False
+        ),
     ] = None,
     fail_under: Annotated[
-        float | None, typer.Option("--fail-under", help="Exit with 1 when a value is below this or missing.", show_default=False)
+        float | None,
+        typer.Option("--fail-under", help="Exit with 1 when a value is below this or missing.", show_default=False),
     ] = None,
     output: options.Output = "",
     force: options.Force = False,
@@ -73,8 +80,12 @@ def compare(
     recipe = _recipe(anchors, similarity, center, anchor_vectors, given)
     seen = [_views(f, split, recipe) for f in files]
     if dry_run:
-        options.plan([f"compare {a[0].uri} ({a[0].n} x {a[0].d}) with {b[0].uri} ({b[0].n} x {b[0].d}) by {', '.join(chosen)}"
-                      for a, b in itertools.combinations(seen, 2)])
+        options.plan(
+            [
+                f"compare {a[0].uri} ({a[0].n} x {a[0].d}) with {b[0].uri} ({b[0].n} x {b[0].d}) by {', '.join(chosen)}"
+                for a, b in itertools.combinations(seen, 2)
+            ]
+        )
         return DONE
     records, rows = _measure(seen, chosen, recipe, require_all, seed)
     if per_row:
@@ -91,7 +102,9 @@ def _columns(recipe: Recipe | None) -> tuple[str, ...]:
     return COLUMNS if recipe is None else (*COLUMNS, "projection")
 
 
-def _recipe(anchors: str, similarity: str | None, center: bool, vectors: list[str] | None, given: options.Given) -> Recipe | None:
+def _recipe(
+    anchors: str, similarity: str | None, center: bool, vectors: list[str] | None, given: options.Given
+) -> Recipe | None:
     if anchors:
         return read_recipe(anchors, similarity or "cosine", center, vectors, given)
     if similarity or center or vectors:
@@ -144,10 +157,14 @@ def _warn(x: Embedding, y: Embedding, names: list[str]) -> None:
     affected = [n for n in names if METRICS[n].reads_coordinates and x.d == y.d]
     if affected and (not x.space or x.space != y.space):
         spaces = " and ".join(printable(e.space) or "an unnamed one" for e in (x, y))
-        say(f"{x.uri} and {y.uri}: different spaces ({spaces}), so {', '.join(affected)} read coordinates that need not correspond.")
+        say(
+            f"{x.uri} and {y.uri}: different spaces ({spaces}), so {', '.join(affected)} read coordinates that need not correspond."
+        )
 
 
-def _record(x: Embedding, y: Embedding, name: str, params: dict[str, object], seed: int, alone: bool) -> tuple[Record, Score | None]:
+def _record(
+    x: Embedding, y: Embedding, name: str, params: dict[str, object], seed: int, alone: bool
+) -> tuple[Record, Score | None]:
     base: Record = {"a": x.uri, "b": y.uri, "metric": name}
     try:
         score = measure(name, params, x, y)
@@ -199,8 +216,17 @@ def _write_matrix(target: str, rows: Rows, force: bool) -> None:
     names = [":".join(str(r[k]) for k in ("metric", "projection", "a", "b") if k in r) for r, _, _ in rows]
     x = np.stack([values for _, _, values in rows], 1)
     store.write(
-        target, [x], shape=x.shape, dtype="float64", ids=ids, obs={}, var={"id": text(names)}, kind=ABSOLUTE, space="row values",
-        steps=[], force=force,
+        target,
+        [x],
+        shape=x.shape,
+        dtype="float64",
+        ids=ids,
+        obs={},
+        var={"id": text(names)},
+        kind=ABSOLUTE,
+        space="row values",
+        steps=[],
+        force=force,
     )
 
 

@@ -38,25 +38,32 @@ def embed(
     encoder: Annotated[
         str,
         typer.Option(
-            "--encoder", "-e", autocompletion=_complete, metavar="NAME",
+            "--encoder",
+            "-e",
+            autocompletion=_complete,
+            metavar="NAME",
             help=f"Train one of: {', '.join(ENCODERS)}; or reuse a saved one (FILE.safetensors); none imports vectors.",
         ),
     ] = NONE,
     output: options.Output = "",
     ids: Annotated[
-        str | None, typer.Option("--ids", help="Text file of ids, one a line, for vectors without.", metavar="FILE", show_default=False)
+        str | None,
+        typer.Option("--ids", help="Text file of ids, one a line, for vectors without.", metavar="FILE", show_default=False),
     ] = None,
     labels: Annotated[
         str | None, typer.Option("--labels", help="Text file of labels, one a line.", metavar="FILE", show_default=False)
     ] = None,
     splits: Annotated[
-        str | None, typer.Option("--splits", help="Text file of train, valid or test, one a line.", metavar="FILE", show_default=False)
+        str | None,
+        typer.Option("--splits", help="Text file of train, valid or test, one a line.", metavar="FILE", show_default=False),
     ] = None,
     space: Annotated[
-        str | None, typer.Option("--space", help="Name of the coordinate frame of imported vectors.", metavar="NAME", show_default=False)
+        str | None,
+        typer.Option("--space", help="Name of the coordinate frame of imported vectors.", metavar="NAME", show_default=False),
     ] = None,
     save_encoder: Annotated[
-        str | None, typer.Option("--save-encoder", help="Keep the trained encoder.", metavar="FILE.safetensors", show_default=False)
+        str | None,
+        typer.Option("--save-encoder", help="Keep the trained encoder.", metavar="FILE.safetensors", show_default=False),
     ] = None,
     dtype: options.Dtype = None,
     device: options.Device = "auto",
@@ -78,7 +85,9 @@ def embed(
             raise UsageError("--save-encoder needs an encoder that is trained; name one with --encoder.")
         return _import(source, output, {"ids": ids, "label": labels, "split": splits}, space, dtype, force, dry_run)
     if ids or labels or splits or space:
-        raise UsageError("--ids, --labels, --splits and --space belong to imported vectors; an encoder's items bring their own.")
+        raise UsageError(
+            "--ids, --labels, --splits and --space belong to imported vectors; an encoder's items bring their own."
+        )
     _encode(source, encoder, output, save_encoder, dtype or "float32", device, force, dry_run, seed, given)
 
 
@@ -114,7 +123,16 @@ def _lines(path: str) -> np.ndarray:
 
 
 def _encode(
-    source: str, name: str, output: str, save: str | None, dtype: str, device: str, force: bool, dry_run: bool, seed: int, given: options.Given
+    source: str,
+    name: str,
+    output: str,
+    save: str | None,
+    dtype: str,
+    device: str,
+    force: bool,
+    dry_run: bool,
+    seed: int,
+    given: options.Given,
 ) -> None:
     trained = encoders.load(name) if name.endswith(".safetensors") else None
     if trained is not None:
@@ -150,7 +168,9 @@ def _train(name: str, items: Items, params: dict[str, Any], device: str, seed: i
     known = {k: params[k] for k in ENCODERS[name].keywords}
     rows = np.arange(len(items.x)) if items.split is None else np.flatnonzero(items.split == b"train")
     if not len(rows):
-        raise DataError("the source has no training items; encode test items with a saved encoder (--encoder FILE.safetensors).")
+        raise DataError(
+            "the source has no training items; encode test items with a saved encoder (--encoder FILE.safetensors)."
+        )
     with progress(f"training {name}") as advance:
         trained: Trained = ENCODERS[name].function(items.x, rows, **known, seed=seed, device=device, progress=advance)
     for record in trained.log:

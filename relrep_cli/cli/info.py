@@ -51,7 +51,13 @@ def _members(file: str) -> list[str]:
 
 
 def _facts(e: Embedding) -> dict[str, Any]:
-    facts: dict[str, Any] = {"items": e.n, "dims": e.d, "dtype": e.x.dtype.name, "kind": e.kind, "space": printable(e.space) or None}
+    facts: dict[str, Any] = {
+        "items": e.n,
+        "dims": e.d,
+        "dtype": e.x.dtype.name,
+        "kind": e.kind,
+        "space": printable(e.space) or None,
+    }
     facts["ids"] = "row numbers" if e.row_ids else f"{printable(bytes(e.ids[0]))} … {printable(bytes(e.ids[-1]))}"
     facts["columns"] = ", ".join(map(printable, e.obs)) or None
     if "label" in e.obs:
@@ -97,5 +103,7 @@ def _provenance(e: Embedding) -> dict[str, Any]:
         params = ", ".join(f"{k}={v}" for k, v in dict(step.get("params") or {}).items())
         inputs = ", ".join(str(i.get("uri")) for i in step.get("inputs") or [])
         seed = "" if step.get("seed") is None else f" seed {step['seed']}"
-        facts[f"step {place}"] = printable(f"{step.get('command')} {inputs} ({params}){seed}, {step.get('version')}, {step.get('time')}", 400)
+        facts[f"step {place}"] = printable(
+            f"{step.get('command')} {inputs} ({params}){seed}, {step.get('version')}, {step.get('time')}", 400
+        )
     return facts

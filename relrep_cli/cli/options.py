@@ -39,21 +39,32 @@ Anchors = Annotated[
 Center = Annotated[bool, typer.Option("--center", help="First subtract the mean of the space's training rows.")]
 AnchorVectors = Annotated[
     list[str] | None,
-    typer.Option("--anchor-vectors", help="More files that hold anchors; used where the space is the same.", metavar="FILE", show_default=False),
+    typer.Option(
+        "--anchor-vectors",
+        help="More files that hold anchors; used where the space is the same.",
+        metavar="FILE",
+        show_default=False,
+    ),
 ]
 Split = Annotated[
-    str | None, typer.Option("--split", help="Use only the rows of this split, such as test.", metavar="NAME", show_default=False)
+    str | None,
+    typer.Option("--split", help="Use only the rows of this split, such as test.", metavar="NAME", show_default=False),
 ]
 
 SHARED: dict[str, tuple[Any, Any]] = {
     "threads": (
         Annotated[
             int | None,
-            typer.Option("--threads", "-@", help="Threads; SLURM_CPUS_PER_TASK or all CPUs unless told.", min=1, show_default=False),
+            typer.Option(
+                "--threads", "-@", help="Threads; SLURM_CPUS_PER_TASK or all CPUs unless told.", min=1, show_default=False
+            ),
         ],
         None,
     ),
-    "quiet": (Annotated[int, typer.Option("-q", "--quiet", count=True, help="Say errors only; -qq nothing.", show_default=False)], 0),
+    "quiet": (
+        Annotated[int, typer.Option("-q", "--quiet", count=True, help="Say errors only; -qq nothing.", show_default=False)],
+        0,
+    ),
     "verbose": (Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more.", show_default=False)], 0),
     "debug": (Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")], False),
 }
@@ -115,7 +126,7 @@ def _annotation(keyword: Keyword) -> Any:
     option = typer.Option(
         keyword.option, help=f"{keyword.param.help} [default: {keyword.default}]", show_default=False, metavar=_metavar(keyword)
     )
-    return Annotated[(str if keyword.param.choices else keyword.type) | None, option]  # type: ignore[return-value]
+    return Annotated[(str if keyword.param.choices else keyword.type) | None, option]
 
 
 def _metavar(keyword: Keyword) -> str | None:

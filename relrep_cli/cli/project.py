@@ -46,14 +46,23 @@ def project(
     recipe = read_recipe(anchors, similarity, center, anchor_vectors, given)
     to = basis(e, recipe)
     kept = dtype or "float32"
-    params = {"similarity": similarity, **recipe.params, "center": center, "dtype": kept, "anchors": recipe.space(), "device": device}
+    params = {
+        "similarity": similarity,
+        **recipe.params,
+        "center": center,
+        "dtype": kept,
+        "anchors": recipe.space(),
+        "device": device,
+    }
     step = make_step("project", params, None, [e, *map(store.digested, recipe.spares)])
     if not force and store.identify(output) == step["id"]:
         return say(f"{output}: up to date.")
     store.refuse(output, force, [file, anchors, *(anchor_vectors or [])])
     m = len(to.anchors)
     if dry_run:
-        return options.plan([f"project {file}: {e.n} x {e.d} on {m} anchors by {recipe.label} to {output}, {e.n * m * 4 / 1e6:.1f} MB"])
+        return options.plan(
+            [f"project {file}: {e.n} x {e.d} on {m} anchors by {recipe.label} to {output}, {e.n * m * 4 / 1e6:.1f} MB"]
+        )
     if e.x.dtype.itemsize == 8 and dtype is None:
         say(f"{file}: is float64 and computed so, but stored as float32; --dtype float64 keeps it.")
     with progress("projecting") as advance:

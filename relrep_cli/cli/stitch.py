@@ -17,7 +17,21 @@ from relrep_cli.projection import Recipe, basis, relative
 from relrep_cli.similarities import SIMILARITIES
 from relrep_cli.stitching import grid, prepare, refuse_leaks, targets
 
-COLUMNS = ("encoder", "head", "method", "anchors", "accuracy", "f1", "end_to_end", "stitching_index", "deviation", "low", "high", "n", "decoder")
+COLUMNS = (
+    "encoder",
+    "head",
+    "method",
+    "anchors",
+    "accuracy",
+    "f1",
+    "end_to_end",
+    "stitching_index",
+    "deviation",
+    "low",
+    "high",
+    "n",
+    "decoder",
+)
 EXAMPLES = (
     "relrep stitch a.h5 b.h5 --anchors anchors.h5 --target label",
     "relrep stitch a.h5 b.h5 --anchors anchors.h5 --center --head mlp --seeds 5",
@@ -29,7 +43,10 @@ def stitch(
     files: Annotated[list[str], typer.Argument(metavar="FILE FILE...", help="Two or more absolute files.", show_default=False)],
     anchors: options.Anchors = "",
     target: Annotated[str, typer.Option("--target", "-t", help="Column that heads predict.", metavar="COLUMN")] = "label",
-    head: Annotated[list[str], options.names_of(HEADS, "Heads to train, repeated or separated by commas.", "--head")] = ["linear", "mlp"],  # noqa: B006
+    head: Annotated[list[str], options.names_of(HEADS, "Heads to train, repeated or separated by commas.", "--head")] = [
+        "linear",
+        "mlp",
+    ],  # noqa: B006
     similarity: Annotated[str, options.names_of(SIMILARITIES, "The similarity function.", "--similarity", "-s")] = "cosine",
     center: options.Center = False,
     anchor_vectors: options.AnchorVectors = None,
@@ -55,7 +72,9 @@ def stitch(
     classes = targets(spaces, target)
     refuse_leaks(spaces)
     if dry_run:
-        return options.plan([f"train {', '.join(chosen)} on {e.uri} ({e.n} x {e.d}) for {len(classes)} classes" for e in spaces])
+        return options.plan(
+            [f"train {', '.join(chosen)} on {e.uri} ({e.n} x {e.d}) for {len(classes)} classes" for e in spaces]
+        )
     records = []
     for method, views in _methods(spaces, recipe):
         tasks = [prepare(e, target, classes) for e in views]

@@ -101,7 +101,9 @@ def _check_layout(tensors: Mapping[str, Any], size: int) -> None:
     """Every array is float32 or float64, as long as its shape says, and they lie end to end: no gap, overlap or rest."""
     for entry in tensors.values():
         sound = isinstance(entry, dict) and str(entry.get("dtype")) in DTYPES
-        sound = sound and all(_naturals(entry.get(key)) for key in ("shape", "data_offsets")) and len(entry["data_offsets"]) == 2
+        sound = (
+            sound and all(_naturals(entry.get(key)) for key in ("shape", "data_offsets")) and len(entry["data_offsets"]) == 2
+        )
         _need(sound, "an array that is not of float32 or float64, or has no place in the file")
         begin, end = entry["data_offsets"]
         length = math.prod(entry["shape"]) * DTYPES[entry["dtype"]].itemsize

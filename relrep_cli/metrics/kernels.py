@@ -11,7 +11,9 @@ from relrep_cli.metrics.score import NotApplicable, Score, metric
 from relrep_cli.registry import Param
 
 ESTIMATORS = ("biased", "unbiased")
-Estimator = Annotated[Literal["biased", "unbiased"], Param("Estimator of HSIC: biased, or unbiased by Song et al.", choices=ESTIMATORS)]
+Estimator = Annotated[
+    Literal["biased", "unbiased"], Param("Estimator of HSIC: biased, or unbiased by Song et al.", choices=ESTIMATORS)
+]
 MEMORY = 192 << 20  # bytes for the moments of all parts together
 
 

@@ -26,7 +26,10 @@ METRICS: Registry = Registry(
 metric = METRICS
 
 K = Annotated[int, Param("How many neighbours.", minimum=1)]
-By = Annotated[Literal["cosine", "euclidean"], Param("Which rows are near: by cosine or by Euclidean distance.", choices=("cosine", "euclidean"))]
+By = Annotated[
+    Literal["cosine", "euclidean"],
+    Param("Which rows are near: by cosine or by Euclidean distance.", choices=("cosine", "euclidean")),
+]
 
 
 @dataclass(frozen=True)

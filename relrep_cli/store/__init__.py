@@ -25,7 +25,9 @@ __all__ = ["digested", "identify", "members", "read", "refuse", "write", "write_
 HDF5_ENDINGS = (".h5", ".hdf5", ".he5", ".h5ad", ".hdf")
 
 
-def read(uri: str, *, judge: bool = True, columns: Mapping[str, np.ndarray] | None = None, space: str | None = None) -> Embedding:
+def read(
+    uri: str, *, judge: bool = True, columns: Mapping[str, np.ndarray] | None = None, space: str | None = None
+) -> Embedding:
     """The embedding that `uri` names: `FILE`, `FILE::MEMBER` or `-` (HDF5 on stdin).
 
     With `judge`, ids must be unique and every number finite. columns: obs columns, and "id", that replace the file's own,

@@ -95,7 +95,7 @@ def _write_rows(path: Path, offset: int, blocks: Iterable[np.ndarray], dtype: np
 
 
 def _write_all(handle: int, array: np.ndarray) -> None:
-    view = memoryview(np.ascontiguousarray(array)).cast("B") if array.size else memoryview(b"")
+    view = np.ascontiguousarray(array).data.cast("B") if array.size else memoryview(b"")
     while len(view):
         view = view[os.write(handle, view[: 64 << 20]) :]
 
@@ -114,7 +114,14 @@ class _Layout:
         self.file.close()
 
     def lay(
-        self, shape: tuple[int, int], dtype: np.dtype, ids: np.ndarray, obs: Columns, var: Columns, uns: Columns, root: dict[str, Any]
+        self,
+        shape: tuple[int, int],
+        dtype: np.dtype,
+        ids: np.ndarray,
+        obs: Columns,
+        var: Columns,
+        uns: Columns,
+        root: dict[str, Any],
     ) -> int:
         """Lay out everything and return where X begins in the file."""
         self._attributes(self.file, {**root, "encoding-type": "anndata", "encoding-version": "0.1.0"})

@@ -66,6 +66,11 @@ class Stored:
     def bytes(self) -> int:
         return prod(self.shape) * self.dtype.itemsize
 
+    @property
+    def unpacked(self) -> int:
+        """Bytes of all chunks, which may reach far beyond the edges of the array."""
+        return chunks_of(self.shape, self.chunk) * prod(self.chunk) * self.dtype.itemsize
+
 
 def stored(source: Source, plan: dict[str, Any]) -> Stored:
     """Check a plan against the file. Raises DataError when data would lie outside of it, overlap, or unpack to too much."""
@@ -109,7 +114,7 @@ def _table_fault(source: Source, item: Stored, table: np.ndarray) -> str:
     order = np.argsort(begin, kind="stable")
     if (begin[order][1:] < (begin + length)[order][:-1]).any():
         return "its chunks overlap"
-    return packing_fault(item.bytes, int(length.sum()))
+    return packing_fault(item.unpacked, int(length.sum()))
 
 
 def load(source: Source, item: Stored) -> np.ndarray:
@@ -119,9 +124,17 @@ def load(source: Source, item: Stored) -> np.ndarray:
     if item.table is not None:
         return _unpacked(source, item, item.table)
     if item.bytes >= MAPPED:
-        return np.memmap(source.file, item.dtype, "r", item.offset or 0, item.shape)
+        return mapped(source, item.dtype, item.offset or 0, item.shape)
     data = _read(source, item, item.offset or 0, item.bytes)
     return np.frombuffer(data, item.dtype).reshape(item.shape)
+
+
+def mapped(source: Source, dtype: np.dtype, offset: int, shape: tuple[int, ...]) -> np.ndarray:
+    """A read-only memory map. Later truncation of the file kills the process (SIGBUS), so files are replaced by renaming."""
+    try:
+        return np.memmap(source.file, dtype, "r", offset, shape)  # type: ignore[call-overload, no-any-return]
+    except ValueError:
+        raise source.bad("the file became shorter while it was read. Try again when nothing writes to it.") from None
 
 
 def _read(source: Source, item: Stored, offset: int, length: int) -> bytes:
@@ -156,7 +169,8 @@ def _chunk(source: Source, item: Stored, mask: int, address: int, length: int) -
         try:
             data = UNDO[name](data, room, item.dtype.itemsize)
         except (ValueError, zlib.error) as error:
-            raise source.bad(f"a chunk of its data {error}. The file is damaged or hostile.", item.name) from None
+            why = "is no gzip stream" if isinstance(error, zlib.error) else str(error)
+            raise source.bad(f"a chunk of its data {why}. The file is damaged or hostile.", item.name) from None
     if len(data) != wanted:
         raise source.bad(f"a chunk of its data has {len(data)} bytes of {wanted}. The file is damaged or hostile.", item.name)
     return np.frombuffer(data, item.dtype).reshape(item.chunk)

@@ -7,8 +7,9 @@ is checked against the size of the file, and the data are read from the file wit
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from relrep_cli.store.columns import blocks, column, described
 from relrep_cli.store.files import HEAD, mistaken, opened
 from relrep_cli.store.found import Found, spool
 from relrep_cli.store.heap import texts
-from relrep_cli.store.limits import padding_fault
+from relrep_cli.store.limits import packing_fault, padding_fault
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 CPU = 0.8  # seconds of libhdf5 that any file gets, and one more for every
@@ -76,18 +77,23 @@ def _ask(source: Source, question: str, *arguments: Any) -> dict[str, Any]:
         answer = child.run(f"relrep_cli.store.survey:{question}", os.fspath(source.path), *arguments, identity, seconds)
     except child.Died as death:
         raise source.bad(f"{death}.") from None
-    if "nothing" in answer:
-        raise _nothing(source, answer["nothing"], answer["found"])
     if "error" in answer:
         where, why = answer["error"]
-        raise source.bad(why, where or None)
+        raise _refusal(source, where, why, answer.get("found"))
     return answer
 
 
-def _nothing(source: Source, where: str, found: list[str]) -> DataError:
-    listed = ", ".join(printable(name, 60) for name in found[:20]) + (", …" if len(found) > 20 else "")
-    advice = f" Write {printable(str(source.path), 1000)}::{printable(found[0])}." if found else ""
-    return source.bad(f"no embedding here; found {listed or 'none in this file'}.{advice}", where)
+def _refusal(source: Source, where: str, why: str, found: list[str] | None) -> DataError:
+    """What the child refused, in the words of a user."""
+    if cut := re.search(r"truncated file: eof = (\d+),.*stored_eof = (\d+)", why):
+        return source.bad(f"truncated: {cut[1]} bytes of {cut[2]}. Copy or write it again.")
+    if "already open for write" in why:
+        return source.bad("a program is still writing it, or died while it did. Wait for it, or write the file again.")
+    if found is not None:
+        names = ", ".join(printable(name, 60) for name in found[:20]) + (", …" if len(found) > 20 else "")
+        advice = f" Write {printable(str(source.path), 1000)}::{printable(found[0])}." if found else ""
+        why = f"{why.rstrip('.')}; found {names or 'none in this file'}.{advice}"
+    return source.bad(why, where or None)
 
 
 def _unchanged(source: Source) -> None:
@@ -99,20 +105,28 @@ def _unchanged(source: Source) -> None:
 
 
 def _found(source: Source, plan: dict[str, Any]) -> Found:
-    x = _matrix(source, plan["x"])
-    columns = {name: _values(source, name, c) for name, c in plan["obs"]}
-    roles = {name: columns.pop(name) for name in ROLES if columns.get(name) is not None}
-    if plan["ids"] is not None:
-        roles["id"] = _values(source, "id", plan["ids"])
-    ids, named = described(source.path, {name: values for name, values in roles.items() if values is not None})
+    _check_total(source, plan)
+    roles = [(name, c) for name, c in plan["obs"] if name in ROLES] + ([("id", plan["ids"])] if plan["ids"] else [])
+    ids, named = described(source.path, {name: _values(source, c) for name, c in roles})
+    columns = {name: _usable(source, name, c) for name, c in plan["obs"] if name not in ROLES}
     return Found(
-        x=x,
+        x=_matrix(source, plan["x"]),
         ids=ids,
         obs=named | {name: values for name, values in columns.items() if values is not None},
-        var={name: values for name, c in plan["var"] if (values := _values(source, name, c)) is not None},
+        var={name: values for name, c in plan["var"] if (values := _usable(source, name, c)) is not None},
         attrs=plan["attrs"],
         uns={name: load(source, stored(source, c)) for name, c in plan["uns"]},
     )
+
+
+def _check_total(source: Source, plan: dict[str, Any]) -> None:
+    """Bound what all parts unpack to together: a thousand hard links to one packed column are a bomb, too."""
+    columns = [c for name in ("obs", "var", "uns") for _, c in plan[name]] + ([plan["ids"]] if plan["ids"] else [])
+    parts = [part for c in columns for part in ([c["codes"], c["categories"]] if "codes" in c else [c])]
+    packed = [item for part in [plan["x"], *parts] if (item := stored(source, part)).table is not None]
+    fault = packing_fault(sum(item.unpacked for item in packed), source.size)
+    if fault:
+        raise source.bad(f"{fault}. The file is hostile.")
 
 
 def _matrix(source: Source, plan: dict[str, Any]) -> np.ndarray:
@@ -121,26 +135,29 @@ def _matrix(source: Source, plan: dict[str, Any]) -> np.ndarray:
     return x if x.dtype.kind == "f" else real(source.path, x, plan["name"])
 
 
-def _values(source: Source, name: str, plan: dict[str, Any]) -> np.ndarray | None:
-    """A column: numbers as stored, text as "S" in UTF-8. None for text that cannot be used, unless the column matters."""
+def _usable(source: Source, name: str, plan: dict[str, Any]) -> np.ndarray | None:
+    """A column that no command needs by name: numbers, or "S" in UTF-8; None when its text cannot be used."""
     try:
-        if "codes" in plan:
-            return _expanded(source, name, plan)
-        item = stored(source, plan)
-        values = texts(source, item) if item.dtype == SLOT else load(source, item).reshape(-1)
-        return column(source.path, name, values) if values.dtype.kind == "S" else values
+        values = _values(source, plan)
     except Unusable:
-        if name in ROLES or name == "id":
-            raise
         return None
+    with suppress(DataError):
+        return column(source.path, name, values) if values.dtype.kind == "S" else values
+    return None
 
 
-def _expanded(source: Source, name: str, plan: dict[str, Any]) -> np.ndarray | None:
+def _values(source: Source, plan: dict[str, Any]) -> np.ndarray:
+    """(n,) a column as it is stored, text as "S"."""
+    if "codes" in plan:
+        return _expanded(source, plan)
+    item = stored(source, plan)
+    return texts(source, item) if item.dtype == SLOT else load(source, item).reshape(-1)
+
+
+def _expanded(source: Source, plan: dict[str, Any]) -> np.ndarray:
     """A categorical column with every code replaced by its category; code -1 is a missing value, as text b""."""
     codes = load(source, stored(source, plan["codes"]))
-    categories = _values(source, name, plan["categories"])
-    if categories is None:
-        return None
+    categories = _values(source, plan["categories"])
     low, high = (int(codes.min()), int(codes.max())) if codes.size else (0, -1)
     if codes.dtype.kind not in "iu" or low < -1 or high >= len(categories):
         raise source.bad(f"its codes do not fit its {len(categories)} categories. The file is damaged.", plan["codes"]["name"])

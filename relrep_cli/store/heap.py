@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from relrep_cli.signals import check
-from relrep_cli.store.chunks import Source, Stored, load
+from relrep_cli.store.chunks import Source, Stored, load, mapped
 from relrep_cli.store.columns import blocks
 from relrep_cli.store.found import spool
 from relrep_cli.store.limits import TEXT_WIDTH, padding_fault
@@ -37,7 +37,7 @@ def texts(source: Source, item: Stored) -> np.ndarray:
     if fault:
         raise source.unusable(fault, item.name)
     out = spool((len(slots),), f"S{width}")
-    heap = np.memmap(source.file, np.uint8, "r")
+    heap = mapped(source, np.dtype(np.uint8), 0, (source.size,))
     for start in range(0, len(slots), AT_ONCE):
         check()
         rows = slice(start, start + AT_ONCE)
@@ -86,7 +86,11 @@ def _objects(heap: np.ndarray, addresses: np.ndarray) -> Iterator[Objects]:
     """
     head = _headers(heap, addresses)
     sizes = head[:, 8:].copy().view("<i8")[:, 0]
-    if (head[:, :4] != np.frombuffer(b"GCOL", np.uint8)).any() or (sizes < HEADER).any() or (sizes > len(heap) - addresses).any():
+    if (
+        (head[:, :4] != np.frombuffer(b"GCOL", np.uint8)).any()
+        or (sizes < HEADER).any()
+        or (sizes > len(heap) - addresses).any()
+    ):
         raise ValueError("points at no heap")
     which, at, end = np.arange(len(addresses)), addresses + HEADER, addresses + sizes
     for _ in range(NUMBERS):

@@ -31,13 +31,13 @@ def chunk_fault(shape: Sequence[int], chunk: Sequence[int], width: int, size: in
         return f"its chunks are {prod(chunk) * width >> 20} MiB each; at most {CHUNK >> 20} MiB are read"
     if chunks_of(shape, chunk) > 64 + size // 16:
         return f"it declares {chunks_of(shape, chunk)} chunks, more than a file of {size} bytes can hold"
-    return packing_fault(prod(shape) * width, size)
+    return packing_fault(chunks_of(shape, chunk) * prod(chunk) * width, size)
 
 
 def packing_fault(declared: int, stored: int) -> str:
     """What is wrong with `declared` bytes coming out of `stored`; "" when nothing is."""
     if declared > max(UNPACKED, PACKED * stored):
-        return f"it declares {declared} bytes, {declared // max(stored, 1)} times what is stored: a decompression bomb"
+        return f"it unpacks to {declared} bytes, {declared // max(stored, 1)} times what is stored: a decompression bomb"
     return ""
 
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
+from math import prod
 from typing import Any
 
 from relrep_cli.errors import printable
 from relrep_cli.store.child import confine
-from relrep_cli.store.columns import role
+from relrep_cli.store.columns import ROLES, role
 from relrep_cli.store.guards import (
     Plan,
     Refused,
@@ -28,26 +29,28 @@ from relrep_cli.store.guards import (
     names_attribute,
     step,
 )
-from relrep_cli.store.libhdf5 import h5d, h5f, h5g, h5o, h5p, h5py
+from relrep_cli.store.libhdf5 import h5d, h5f, h5g, h5i, h5o, h5p, h5py
 from relrep_cli.store.limits import DEPTH, MEMBERS
 
 FORMAT, VERSION = "HDF5::RelRep", 1
 KNOWN = ("format", "format-version", "generated-by", "encoding-type", "encoding-version", "kind", "space", "digest", "steps")
 MATRICES = (b"X", b"x", b"embeddings", b"embedding", b"features", b"vectors", b"representations", b"latents", b"emb")
+SIBLINGS = [spell(name.encode()) for name in ROLES for spell in (bytes, bytes.capitalize, bytes.upper)]
 ANNOTATIONS = {b"obs", b"var", b"uns", b"obsp", b"varp", b"varm"}  # where AnnData keeps what is no embedding
 UNS = (b"center",)
+UNS_NUMBERS = 8 << 20
 
 
-class Nothing(Refused):
+class Elsewhere(Refused):
     """There is no embedding at a place; `found` are the names of those elsewhere in the file."""
 
-    def __init__(self, root: Any, where: str) -> None:
-        super().__init__(where, "no embedding here")
-        self.found = list(embeddings(root))
+    def __init__(self, item: Any, where: str, reason: str = "no embedding here") -> None:
+        super().__init__(where, reason)
+        self.found = list(embeddings(h5g.open(h5i.get_file_id(item), b"/")))
 
 
 def survey(path: str, member: str | None, identity: list[int], seconds: float) -> Plan:
-    """{"plan": the embedding at `member`}, {"error": [where, why]}, or {"nothing": where, "found": names elsewhere}.
+    """{"plan": the embedding at `member`} or {"error": [where, why]}, with "found": names of embeddings elsewhere.
 
     identity: device, inode and size of the file.
     """
@@ -65,8 +68,8 @@ def guarded(path: str, identity: list[int], seconds: float, look: Callable[[Any]
     try:
         root, shift = opened(path, identity)
         return {"plan": look(root), "shift": shift}
-    except Nothing as nothing:
-        return {"nothing": nothing.where, "found": nothing.found}
+    except Elsewhere as refusal:
+        return {"error": [refusal.where, str(refusal)], "found": refusal.found}
     except Refused as refusal:
         return {"error": [refusal.where, str(refusal)]}
     except MemoryError:
@@ -94,18 +97,18 @@ def opened(path: str, identity: list[int]) -> tuple[Any, int]:
 
 def embedding(root: Any, member: str | None) -> Plan:
     """The plan of what `member` names: a collection, a dataset, or a group with one matrix."""
-    parts = [part.encode(errors="surrogateescape") for part in (member or "").split("/") if part not in ("", ".")]
+    parts = [part.encode(errors="surrogatepass") for part in (member or "").split("/") if part not in ("", ".")]
     trail, where = [root], "/"
     for part in parts:
         if not has(trail[-1], part):
-            raise Nothing(root, below(where, part))
+            raise Elsewhere(root, below(where, part))
         trail.append(step(trail[-1], part, where))
         where = below(where, part)
     if isinstance(trail[-1], h5d.DatasetID):
         return bare(trail, parts)
     if is_collection(trail[-1]):
         return collection(trail[-1], where)
-    return loose(root, trail, parts, where)
+    return loose(trail, parts, where)
 
 
 def is_collection(group: Any) -> bool:
@@ -124,15 +127,22 @@ def collection(group: Any, where: str) -> Plan:
     obs = frame(step(group, b"obs", where), n, below(where, b"obs"))
     if strict and obs["ids"] is None:
         raise Refused(below(where, b"obs"), "it has no index of ids, which the format requires")
-    return {"x": x, **obs, "var": columns_of_x(group, d, where, strict), "uns": extras(group, where) if strict else [], "attrs": attrs}
+    return {
+        "x": x,
+        **obs,
+        "var": columns_of_x(group, d, where, strict),
+        "uns": extras(group, where) if strict else [],
+        "attrs": attrs,
+    }
 
 
 def matrix(item: Any, where: str) -> Plan:
     """The plan of an (n, d) dataset of numbers."""
     if isinstance(item, h5g.GroupID):
         kind = attribute(item, "encoding-type", where)
-        what = f"a {printable(str(kind))}, and relrep reads dense arrays" if kind else "a group, not a dataset"
-        raise Refused(where, f"it is {what}", "relrep info lists what else the file holds." if kind else "")
+        raise Elsewhere(
+            item, where, f"it is a {kind}, and relrep reads dense arrays" if kind else "it is a group, not a dataset"
+        )
     check_matrix(described(item, where), where)
     return dataset(item, where)
 
@@ -143,7 +153,7 @@ def check_matrix(plan: Plan, where: str) -> None:
     if plan["kind"][1] not in "fiu":
         raise Refused(where, f"it holds {'truth values' if plan['kind'] == '|b1' else 'text'}, not numbers", "Write float32.")
     if len(shape) != 2:
-        raise Refused(where, f"its shape is {shape}; an embedding has two axes, items and dimensions", "Reshape it.")
+        raise Refused(where, f"its axes are {len(shape)}; an embedding has two, items and dimensions", "Reshape it.")
     if not all(shape):
         raise Refused(where, f"it holds no numbers, its shape is {shape}")
 
@@ -166,7 +176,11 @@ def extras(group: Any, where: str) -> list[Any]:
     if not has(group, b"uns"):
         return []
     uns, inside = step(group, b"uns", where), below(where, b"uns")
-    return [[name.decode(), dataset(step(uns, name, inside), below(inside, name))] for name in UNS if has(uns, name)]
+    found = [[name.decode(), dataset(step(uns, name, inside), below(inside, name))] for name in UNS if has(uns, name)]
+    for _, plan in found:
+        if plan["kind"][1] != "f" or prod(plan["shape"]) > UNS_NUMBERS:
+            raise Refused(plan["name"], "it is not a plain array of floats of at most 64 MiB", "The file is damaged.")
+    return found
 
 
 def bare(trail: list[Any], parts: list[bytes]) -> Plan:
@@ -177,7 +191,7 @@ def bare(trail: list[Any], parts: list[bytes]) -> Plan:
         return collection(group, holder)
     plan: Plan = {"x": matrix(trail[-1], where), "ids": None, "obs": [], "var": [], "uns": [], "attrs": {}}
     n = plan["x"]["shape"][0]
-    plan |= siblings(group, n, holder)
+    plan.update(siblings(group, n, holder))
     around = [i for i in range(len(trail) - 1) if has(trail[i], b"obs")]
     if plan["ids"] is None and around and not ANNOTATIONS & set(parts[around[-1] :]):
         outer = "/" + "/".join(part.decode(errors="backslashreplace") for part in parts[: around[-1]])
@@ -189,28 +203,29 @@ def bare(trail: list[Any], parts: list[bytes]) -> Plan:
 def siblings(group: Any, n: int, where: str) -> Plan:
     """Datasets beside the matrix that are named as ids, label or split and have its length."""
     found: dict[str, Any] = {}
-    for name in members(group):
-        part = role(name.decode(errors="replace"))
-        if part is None or part in found:
+    for name in SIBLINGS:
+        part = role(name.decode())
+        if part is None or part in found or not has(group, name):
             continue
-        here = below(where, name)
-        item = dataset(step(group, name, where), here)
-        fits = item["shape"] in ([n], [n, 1])
-        if part == "id" and not fits:
-            raise Refused(here, f"its shape is {tuple(item['shape'])}, but there are {n} rows", "Every item needs one id.")
-        if fits:
-            found[part] = item
-    return {"ids": found.pop("id", None), "obs": [[name, item] for name, item in found.items()]}
+        item, here = step(group, name, where), below(where, name)
+        if isinstance(item, h5g.GroupID) and part != "id":
+            continue
+        plan = dataset(item, here)
+        if plan["shape"] in ([n], [n, 1]):
+            found[part] = plan
+        elif part == "id":
+            raise Refused(here, f"its shape is {tuple(plan['shape'])}, but there are {n} rows", "Every item needs one id.")
+    return {"ids": found.pop("id", None), "obs": [[name, plan] for name, plan in found.items()]}
 
 
-def loose(root: Any, trail: list[Any], parts: list[bytes], where: str) -> Plan:
+def loose(trail: list[Any], parts: list[bytes], where: str) -> Plan:
     """A group that holds one matrix under a usual name."""
     group = trail[-1]
     usual = [name for name in MATRICES if has(group, name)]
     if len(usual) > 1:
         usual = [name for name in usual if is_matrix(group, name)]
     if len(usual) != 1:
-        raise Nothing(root, where)
+        raise Elsewhere(group, where)
     return bare([*trail, step(group, usual[0], where)], [*parts, usual[0]])
 
 
@@ -287,7 +302,7 @@ def embeddings(root: Any) -> Iterator[str]:
     queue, seen, budget = deque([(root, "/", 0)]), set(), MEMBERS
     while queue:
         group, where, depth = queue.popleft()
-        if is_collection(group):
+        if is_collection(group) and is_matrix(group, b"X"):
             yield where
         for name in members(group)[: max(0, budget)]:
             budget -= 1

@@ -110,7 +110,9 @@ def _publish(temporary: Path, target: Path, force: bool) -> None:
         try:
             os.link(temporary, target)
         except FileExistsError:
-            raise UsageError(f"{target}: was written by another job meanwhile; its file is kept. Write --force to replace.") from None
+            raise UsageError(
+                f"{target}: was written by another job meanwhile; its file is kept. Write --force to replace."
+            ) from None
         except OSError as error:
             if error.errno not in CANNOT_LINK:
                 raise
@@ -124,7 +126,9 @@ def _claim(temporary: Path, target: Path) -> None:
     try:
         os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
     except FileExistsError:
-        raise UsageError(f"{target}: was written by another job meanwhile; its file is kept. Write --force to replace.") from None
+        raise UsageError(
+            f"{target}: was written by another job meanwhile; its file is kept. Write --force to replace."
+        ) from None
     os.replace(temporary, target)
 
 
