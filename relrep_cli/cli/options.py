@@ -137,7 +137,7 @@ def _with_variable(parameter: inspect.Parameter) -> inspect.Parameter:
     """Give every option its environment variable, RELREP_ and its name."""
     for info in getattr(parameter.annotation, "__metadata__", ()):
         if isinstance(info, typer.models.OptionInfo) and info.envvar is None:
-            info.envvar = "RELREP_" + parameter.name.upper()
+            info.envvar, info.show_envvar = "RELREP_" + parameter.name.upper(), False
     return parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
 
 

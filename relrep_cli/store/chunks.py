@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import FileIO
 from math import prod
@@ -25,6 +26,9 @@ from relrep_cli.store.limits import chunk_fault, chunks_of, packing_fault
 
 MAPPED = 4 << 20  # bytes; smaller data are read, which costs no file descriptor
 PIECE = 1 << 20
+UNPACKING = 32 << 20  # bytes of chunks unpacked at once
+NUMBERS = 1 << 16  # words of a checksum summed at once
+WEIGHTS = np.arange(NUMBERS, 0, -1, dtype=np.float64)
 SLOT = np.dtype([("length", "<u4"), ("address", "<u8"), ("number", "<u4")])  # how text of variable length is stored
 
 
@@ -132,7 +136,7 @@ def load(source: Source, item: Stored) -> np.ndarray:
 def mapped(source: Source, dtype: np.dtype, offset: int, shape: tuple[int, ...]) -> np.ndarray:
     """A read-only memory map. Later truncation of the file kills the process (SIGBUS), so files are replaced by renaming."""
     try:
-        return np.memmap(source.file, dtype, "r", offset, shape)  # type: ignore[call-overload, no-any-return]
+        return np.memmap(source.file, dtype, "r", offset, shape)
     except ValueError:
         raise source.bad("the file became shorter while it was read. Try again when nothing writes to it.") from None
 
@@ -149,13 +153,19 @@ def _read(source: Source, item: Stored, offset: int, length: int) -> bytes:
 
 def _unpacked(source: Source, item: Stored, table: np.ndarray) -> np.ndarray:
     out = spool(item.shape, item.dtype)
-    rank = len(item.shape)
-    for row in table.tolist():
-        check()
-        block = _chunk(source, item, row[rank], row[rank + 1] + source.shift, row[rank + 2])
-        window = tuple(slice(at, at + c) for at, c in zip(row, item.chunk, strict=False))
-        target = out[window]
-        target[...] = block[tuple(slice(0, n) for n in target.shape)]
+    rank, rows = len(item.shape), table.tolist()
+    at_once = max(1, UNPACKING // (prod(item.chunk) * item.dtype.itemsize))
+
+    def unpack(row: list[int]) -> np.ndarray:
+        return _chunk(source, item, row[rank], row[rank + 1] + source.shift, row[rank + 2])
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for start in range(0, len(rows), at_once):
+            check()
+            some = rows[start : start + at_once]
+            for row, block in zip(some, pool.map(unpack, some), strict=True):
+                target = out[tuple(slice(at, at + c) for at, c in zip(row, item.chunk, strict=False))]
+                target[...] = block[tuple(slice(0, n) for n in target.shape)]
     return out
 
 
@@ -198,8 +208,10 @@ def _inflated(data: bytes, room: int) -> int:
 def _unshuffle(data: bytes, room: int, width: int) -> bytes:
     """Bytes back from planes to items; what is left over at the end was not shuffled."""
     whole = len(data) // width
-    planes = np.frombuffer(data, np.uint8, whole * width).reshape(width, whole)
-    return planes.T.tobytes() + data[whole * width :]
+    items = np.empty((whole, width), np.uint8)
+    for i, plane in enumerate(np.frombuffer(data, np.uint8, whole * width).reshape(width, whole)):
+        items[:, i] = plane  # plane by plane, three times faster than transposing
+    return items.tobytes() + data[whole * width :]
 
 
 def _check_fletcher(data: bytes, room: int, width: int) -> bytes:
@@ -220,10 +232,9 @@ def fletcher32(data: bytes) -> tuple[int, int]:
     """
     words = np.frombuffer(data + b"\0" * (len(data) % 2), ">u2")
     low = high = 0
-    for start in range(0, len(words), PIECE):
-        block = words[start : start + PIECE].astype(np.uint64)
-        weights = np.arange(len(block), 0, -1, dtype=np.uint64)
-        high = (high + len(block) * low + int((weights * block).sum())) % 65535
+    for start in range(0, len(words), NUMBERS):
+        block = words[start : start + NUMBERS].astype(np.float64)  # sums stay below 2**47, so they are exact
+        high = (high + len(block) * low + int(block @ WEIGHTS[-len(block) :])) % 65535
         low = (low + int(block.sum())) % 65535
     return low, high
 

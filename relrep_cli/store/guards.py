@@ -22,7 +22,7 @@ OTHER_FILTERS = {
     32013: "zfp", 32015: "zstd", 32026: "blosc2",
 }  # fmt: skip
 CLASSES = {
-    h5t.FLOAT: "a custom float", h5t.INTEGER: "a custom integer", h5t.ENUM: "enumerated values", h5t.COMPOUND: "compound values",
+    h5t.FLOAT: "a custom float", h5t.INTEGER: "a custom integer", h5t.ENUM: "named values", h5t.COMPOUND: "compound values",
     h5t.REFERENCE: "references", h5t.OPAQUE: "opaque bytes", h5t.VLEN: "variable-length sequences", h5t.ARRAY: "arrays",
     h5t.BITFIELD: "bit fields", h5t.TIME: "times", h5t.STRING: "text", getattr(h5t, "COMPLEX", -9): "complex numbers",
 }  # fmt: skip

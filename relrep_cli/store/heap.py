@@ -19,7 +19,7 @@ from relrep_cli.store.limits import TEXT_WIDTH, padding_fault
 
 NUMBERS = 1 << 16  # objects in a collection: their numbers have 16 bits
 HEADER = 16
-AT_ONCE = 1 << 18  # slots
+AT_ONCE = 1 << 19  # slots
 
 
 def texts(source: Source, item: Stored) -> np.ndarray:
@@ -37,7 +37,7 @@ def texts(source: Source, item: Stored) -> np.ndarray:
     if fault:
         raise source.unusable(fault, item.name)
     out = spool((len(slots),), f"S{width}")
-    heap = mapped(source, np.dtype(np.uint8), 0, (source.size,))
+    heap = mapped(source, np.dtype(np.uint8), 0, (source.size,)).view(np.ndarray)
     for start in range(0, len(slots), AT_ONCE):
         check()
         rows = slice(start, start + AT_ONCE)

@@ -20,7 +20,7 @@ for variable in STEERING:
 # A file that names an unknown filter makes libhdf5 load every library in its plugin folder (hdf5#5160); "::" forbids it.
 os.environ["HDF5_PLUGIN_PRELOAD"] = "::"
 
-import h5py
-from h5py import h5a, h5d, h5f, h5g, h5i, h5l, h5o, h5p, h5s, h5t, h5z
+import h5py  # noqa: E402
+from h5py import h5a, h5d, h5f, h5g, h5i, h5l, h5o, h5p, h5s, h5t, h5z  # noqa: E402
 
 __all__ = ["h5a", "h5d", "h5f", "h5g", "h5i", "h5l", "h5o", "h5p", "h5py", "h5s", "h5t", "h5z"]

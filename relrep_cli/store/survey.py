@@ -74,7 +74,7 @@ def guarded(path: str, identity: list[int], seconds: float, look: Callable[[Any]
         return {"error": [refusal.where, str(refusal)]}
     except MemoryError:
         return {"error": ["", "its structure asks for more memory than an honest file needs; it is damaged or hostile."]}
-    except Exception as error:  # noqa: BLE001  h5py raises OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, …
+    except Exception as error:  # h5py raises OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, …
         return {"error": ["", f"libhdf5 cannot read its structure ({printable(str(error))}); the file is damaged."]}
 
 
@@ -176,7 +176,9 @@ def extras(group: Any, where: str) -> list[Any]:
     if not has(group, b"uns"):
         return []
     uns, inside = step(group, b"uns", where), below(where, b"uns")
-    found = [[name.decode(), dataset(step(uns, name, inside), below(inside, name))] for name in UNS if has(uns, name)]
+    found: list[Any] = [
+        [name.decode(), dataset(step(uns, name, inside), below(inside, name))] for name in UNS if has(uns, name)
+    ]
     for _, plan in found:
         if plan["kind"][1] != "f" or prod(plan["shape"]) > UNS_NUMBERS:
             raise Refused(plan["name"], "it is not a plain array of floats of at most 64 MiB", "The file is damaged.")
