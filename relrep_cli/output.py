@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import errno
 import io
 import json
 import math
@@ -16,6 +15,7 @@ from typing import Any
 from relrep_cli.errors import WriteError, printable
 from relrep_cli.signals import check
 
+COUNTS = ("k", "anchors", "tied")  # columns where no number means that none applies
 FORMATS = ("table", "tsv", "csv", "json", "jsonl", "markdown")
 Record = dict[str, Any]
 
@@ -145,23 +145,31 @@ def _short(value: Any) -> str:
 
 
 def _table(records: Sequence[Record], columns: Sequence[str]) -> str:
-    from rich import box
+    """A table for eyes: empty columns are left out, conventions stand below it, once each."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    shown = [c for c in columns if any(r.get(c) is not None for r in records)] or list(columns)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    shown = [c for c in columns if c != "convention" and any(r.get(c) not in (None, 0) for r in records)]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for c in shown:
-        numeric = all(isinstance(_number(r.get(c)), int | float | None) for r in records)
-        table.add_column(c.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
+        kinds = {type(_number(r.get(c))) for r in records} - {type(None)}
+        numeric = kinds <= {int, float}
+        table.add_column(c.replace("_", " "), justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
     for r in records:
-        table.add_row(*(Text(_short(r.get(c))) for c in shown))
+        table.add_row(*(Text("" if r.get(c) is None and c in COUNTS else _short(r.get(c))) for c in shown))
     text = io.StringIO()
-    wide = None if sys.stdout.isatty() else 10_000
-    Console(file=text, width=wide, force_terminal=sys.stdout.isatty() and "NO_COLOR" not in os.environ).print(table)
-    return "\n".join(line.rstrip() for line in text.getvalue().strip("\n").split("\n")) + "\n"
+    terminal = sys.stdout.isatty()
+    plain = not terminal or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+    Console(file=text, width=None if terminal else 10_000, force_terminal=not plain, highlight=False).print(table)
+    lines = [line.rstrip() for line in text.getvalue().rstrip("\n").split("\n")]
+    return "\n".join([*lines, *_notes(records)]) + "\n"
 
 
-def is_full_disk(error: OSError) -> bool:
-    return error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+def _notes(records: Sequence[Record]) -> list[str]:
+    """One line for each convention, with the metrics that follow it."""
+    followers: dict[str, dict[str, None]] = {}
+    for r in records:
+        if r.get("convention"):
+            followers.setdefault(_exact(r["convention"]), {})[str(r.get("metric", ""))] = None
+    return [f"{', '.join(names)}: {convention}" for convention, names in followers.items()]

@@ -25,9 +25,10 @@ from relrep_cli.store.files import bad
 from relrep_cli.store.found import Found, spool
 from relrep_cli.store.limits import PADDED, TEXT_WIDTH, UNPACKED, packing_fault
 
-Batch = tuple[np.ndarray, dict[str, np.ndarray]]  # rows of x; texts ("S") or numbers by role
+Batch = tuple[np.ndarray, dict[str, list[np.ndarray]]]  # rows of x; by role, texts ("S") or numbers in pieces
 Answer = dict[str, Any]
 Files = tuple[str, str]  # where the child leaves rows and texts
+PIECE = 4096  # texts
 TEXTUAL = ("string", "large_string", "string_view", "binary", "large_binary", "binary_view", "integer", "boolean", "null")
 NOISE = (ValueError, OSError, MemoryError, NotImplementedError, LookupError, TypeError)  # pyarrow's, for damaged files
 
@@ -116,9 +117,9 @@ def spill(path: Path, files: Files, batches: Iterable[Batch]) -> Answer:
         for x, named in batches:
             _write(rows, x)
             n, d, dtype = n + len(x), x.shape[1], x.dtype
-            for name, values in named.items():
-                columns.setdefault(name, []).append([values.dtype.str, len(values), texts.tell()])
-                _write(texts, values)
+            for name, piece in ((name, piece) for name, pieces in named.items() for piece in pieces):
+                columns.setdefault(name, []).append([piece.dtype.str, len(piece), texts.tell()])
+                _write(texts, piece)
             if fault := packing_fault(rows.tell() + texts.tell(), size):
                 raise bad(path, f"{fault}. Write it uncompressed.")
     if not n * d:
@@ -132,15 +133,16 @@ def _write(file: FileIO, values: np.ndarray) -> None:
         view = view[file.write(view) :]
 
 
-def texts(path: Path, name: str, values: Any) -> np.ndarray:
-    """In the child: an Arrow array (n,) as "S", or float64 where it holds real numbers; missing text is empty.
+def texts(path: Path, name: str, values: Any) -> list[np.ndarray]:
+    """In the child: an Arrow array (n,) as pieces of "S", or float64 where it holds real numbers; missing text is empty.
 
+    Each piece is as wide as its longest text, so that one long text does not widen them all before their sum is judged.
     Raises DataError for a text that is too long or a type that has no text.
     """
     from pyarrow import types
 
     if types.is_floating(values.type) and name != "id":
-        return np.asarray(values.to_numpy(zero_copy_only=False), np.float64)
+        return [np.asarray(values.to_numpy(zero_copy_only=False), np.float64)]
     kind = values.type.value_type if types.is_dictionary(values.type) else values.type
     if not any(getattr(types, f"is_{one}")(kind) for one in TEXTUAL):
         raise bad(path, f"the {name} column holds {printable(str(kind), 60)}. Save it as text.")
@@ -148,7 +150,8 @@ def texts(path: Path, name: str, values: Any) -> np.ndarray:
     longest = max(map(len, items), default=0)
     if longest > TEXT_WIDTH:
         raise bad(path, f"the {name} column holds a text of {longest} bytes; at most {TEXT_WIDTH} are read. Shorten it.")
-    return np.array(items, f"S{max(1, longest)}")
+    pieces = (items[at : at + PIECE] for at in range(0, len(items), PIECE))
+    return [np.array(piece, f"S{max(1, *map(len, piece))}") for piece in pieces]
 
 
 def _bytes(item: Any) -> bytes:

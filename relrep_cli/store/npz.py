@@ -20,7 +20,7 @@ from relrep_cli.store.limits import packing_fault
 from relrep_cli.store.npy import HEADER, Header, check_size, mapped, parse
 
 MEMBERS = 4096
-DIRECTORY = 4 << 20  # bytes of a zip directory
+DIRECTORY = 1 << 20  # bytes of a zip directory
 STEP = 1 << 20
 
 

@@ -17,9 +17,20 @@ from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of
 from relrep_cli.store.found import Found
 from relrep_cli.store.limits import packing_fault
 
-FOOTER = 32 << 20  # bytes of metadata
+BASE, COLUMN = 192 << 20, 4 << 20  # bytes of memory for reading at all, and for every column more
+FOOTER = 16 << 20  # bytes of metadata
+FACTOR = 40  # how much larger metadata are in memory
 BATCH = 8 << 20  # bytes of one batch, as declared
 ROWS = 1 << 15
+WIDTHS = {"FLOAT": 4, "DOUBLE": 8, "INT32": 4, "INT64": 8, "INT96": 12}
+OPTIONS = {
+    "memory_map": False,
+    "pre_buffer": False,
+    "buffer_size": 1 << 16,  # for each column, instead of all of a row group
+    "page_checksum_verification": True,
+    "thrift_string_size_limit": FOOTER,
+    "thrift_container_size_limit": 1 << 20,
+}
 
 
 def read_parquet(path: Path, member: str | None) -> Found:
@@ -48,20 +59,17 @@ def survey(name: str, files: Files, footer: int, member: str | None) -> Answer:
     def work() -> Answer:
         import pyarrow.parquet as pq
 
-        limits = {"thrift_string_size_limit": FOOTER, "thrift_container_size_limit": 1 << 20}
-        with pq.ParquetFile(
-            path, memory_map=False, buffer_size=1 << 16, pre_buffer=False, page_checksum_verification=True, **limits
-        ) as file:
+        with pq.ParquetFile(path, **OPTIONS) as file:
             chosen = _chosen(path, file.schema_arrow, member)
             roles = {role(name): name for name in reversed(file.schema_arrow.names) if name not in chosen}
             roles.pop(None, None)
             declared = _declared(path, file.metadata, {*chosen, *roles.values()})
             chunks = file.metadata.num_row_groups * file.metadata.num_columns
-            limit(1 + 1e-3 * chunks + (declared + size) / 1e7, (512 << 20) + min(declared, 1 << 31))
+            limit(1 + 1e-3 * chunks + (declared + size) / 1e7, BASE + FACTOR * footer + len(chosen) * COLUMN + min(declared, 1 << 31))
             return spill(path, files, _batches(path, file, chosen, roles, declared))
 
     import_alone()
-    limit(1 + footer / 2e6, 256 << 20)
+    limit(1 + footer / 2e6, BASE + FACTOR * footer)
     return answered(path, work)
 
 
@@ -122,16 +130,16 @@ def _number(kind: Any, among: str) -> bool:
 
 
 def _declared(path: Path, metadata: Any, names: set[str]) -> int:
-    """Bytes that the wanted columns say they hold uncompressed. Raises DataError when that is absurd."""
+    """Bytes that the wanted columns say they hold, neither compressed nor encoded. Raises DataError when that is absurd."""
     declared = 0
     for i in range(metadata.num_row_groups):
         group = metadata.row_group(i)
         for j in range(group.num_columns):
             chunk = group.column(j)
             if chunk.path_in_schema.split(".")[0] in names or chunk.path_in_schema in names:
-                if chunk.total_uncompressed_size < 0 or chunk.total_compressed_size < 0:
+                if min(chunk.total_uncompressed_size, chunk.total_compressed_size, chunk.num_values) < 0:
                     raise bad(path, "its metadata declares a negative size. Write it again.")
-                declared += chunk.total_uncompressed_size
+                declared += max(chunk.total_uncompressed_size, chunk.num_values * WIDTHS.get(chunk.physical_type, 1))
     if fault := packing_fault(declared, os.stat(path).st_size):
         raise bad(path, f"{fault}. Write it uncompressed.")
     return declared

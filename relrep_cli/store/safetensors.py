@@ -18,7 +18,7 @@ from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of
 from relrep_cli.store.found import Found, spool
 
 HEADER = 16 << 20  # bytes; the format allows 100 MB, real ones stay below 10
-TENSORS = 100_000
+TENSORS = 1 << 14
 DTYPES = {
     "F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2", "BOOL": "?",
     "I8": "i1", "I16": "<i2", "I32": "<i4", "I64": "<i8", "U8": "u1", "U16": "<u2", "U32": "<u4", "U64": "<u8",

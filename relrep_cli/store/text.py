@@ -15,7 +15,8 @@ from relrep_cli.store.files import HEAD, bad, first_fault, mistaken, opened, siz
 from relrep_cli.store.found import Found
 
 LINE = 1 << 20  # bytes of the first line
-COLUMNS = 1 << 15
+COLUMNS = 1 << 14
+COLUMN = 16 << 10  # bytes of memory that each takes
 CELL = 64  # bytes of a number; with this many for each column, a row fits into a block
 ID_LIKE = {"", "index", "item", "key", "name", "word", "token", "path", "file", "filename", "unnamed: 0"}
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -106,7 +107,7 @@ def parse(name: str, files: Files, delimiter: str, skip: int, names: list[str], 
             raise _explained(path, str(error), names) from None
 
     import_alone()
-    limit(1 + 1e-4 * len(names) + size / 4e6, 1 << 30)
+    limit(1 + 1e-4 * len(names) + size / 4e6, (256 << 20) + len(names) * COLUMN)
     return answered(path, work)
 
 
@@ -140,6 +141,8 @@ def _explained(path: Path, error: str, names: list[str]) -> Exception:
         return bad(path, f"row {match[1]} has {match[3]} cells, the first row {match[2]}. Every row needs the same columns.")
     if "straddling" in error:
         return bad(path, f"a row is longer than {max(LINE, CELL * len(names))} bytes. Save it as .npy or .parquet.")
+    if "out of sync" in error:
+        return bad(path, "a quoted cell goes over several lines, or a quotation mark has no second. Write each item on one line.")
     if "invalid UTF8" in error:
         return bad(path, "holds text that is not UTF-8. Save it as UTF-8.")
     return bad(path, f"cannot be read as a table: {printable(error, 160).rstrip('.')}. Write it again.")
