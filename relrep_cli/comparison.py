@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from relrep_cli import inference
 from relrep_cli.embedding import Embedding, match_ids, select
-from relrep_cli.errors import DataError
+from relrep_cli.errors import DataError, printable
 from relrep_cli.metrics import METRICS
 from relrep_cli.metrics.score import NotApplicable, Score
+from relrep_cli.records import Records, task_key
+
+Record = dict[str, Any]
+RATIO = "relative / absolute"
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """One embedding seen in one way: `absolute`, or relative to anchors. content: names what it holds, for records."""
+
+    label: str
+    e: Embedding
+    content: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Each row's own value of one metric on one pair."""
+
+    record: Record
+    ids: np.ndarray
+    values: np.ndarray
 
 
 def join(a: Embedding, b: Embedding, require_all: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -22,7 +46,7 @@ def join(a: Embedding, b: Embedding, require_all: bool = False) -> tuple[np.ndar
     """
     if a.row_ids and b.row_ids and a.n != b.n:
         raise DataError(
-            f"{a.uri} and {b.uri}: neither has ids, and {a.n} rows cannot pair with {b.n}. Give them ids with relrep embed."
+            f"{a.uri} and {b.uri}: neither has ids, and {a.n} rows cannot pair with {b.n}. Give them ids with relrep embed --ids."
         )
     rows = match_ids(a.ids, b.ids)
     shared = len(rows[0])
@@ -34,12 +58,7 @@ def join(a: Embedding, b: Embedding, require_all: bool = False) -> tuple[np.ndar
 
 
 def _example(e: Embedding) -> str:
-    return f"{'row numbers' if e.row_ids else e.ids[0].decode(errors='backslashreplace')!r} in {e.uri}"
-
-
-def pair(a: Embedding, b: Embedding, rows: tuple[np.ndarray, np.ndarray]) -> tuple[Embedding, Embedding]:
-    """a and b cut to the joined rows."""
-    return select(a, rows[0]), select(b, rows[1])
+    return f"row numbers in {e.uri}" if e.row_ids else f"{printable(bytes(e.ids[0]))!r} in {e.uri}"
 
 
 def measure(name: str, params: Mapping[str, Any], a: Embedding, b: Embedding) -> Score:
@@ -63,3 +82,68 @@ def interval(name: str, score: Score, seed: int) -> tuple[float | None, float | 
     else:
         return None, None
     return inference.within(found, METRICS[name].bounds)
+
+
+def compare_pair(
+    a: Sequence[View],
+    b: Sequence[View],
+    rows: tuple[np.ndarray, np.ndarray],
+    chosen: Mapping[str, Mapping[str, Any]],
+    seed: int,
+    kept: Records,
+    want_rows: bool,
+) -> tuple[list[Record], list[Rows]]:
+    """Every chosen metric in every view of one pair of files, joined on `rows`; see docs/reference.md for the columns.
+
+    Metrics without a value on this pair give a record that says why. Finished tasks are taken from and added to `kept`.
+    """
+    records: list[Record] = []
+    per_row: list[Rows] = []
+    joined = hashlib.sha256(rows[0].tobytes() + rows[1].tobytes()).hexdigest()
+    for left, right in zip(a, b, strict=True):
+        x, y = select(left.e, rows[0]), select(right.e, rows[1])
+        for name, params in chosen.items():
+            base = {"a": x.uri, "b": y.uri, "metric": name}
+            key = task_key(left.content, right.content, joined, name, dict(params), seed)
+            done = None if want_rows or not left.content else kept.get(key)
+            if done is None:
+                done, score = _result(name, params, x, y, seed)
+                if left.content:
+                    kept.put(key, done)
+                if score is not None and score.rows is not None:
+                    per_row.append(Rows(base | {"projection": left.label}, x.ids, score.rows))
+            records.append(base | done | ({"projection": left.label} if len(a) > 1 else {}))
+    return records, per_row
+
+
+def _result(name: str, params: Mapping[str, Any], x: Embedding, y: Embedding, seed: int) -> tuple[Record, Score | None]:
+    try:
+        score = measure(name, params, x, y)
+    except NotApplicable as reason:
+        blank = dict.fromkeys(("value", "low", "high", "chance"))
+        return blank | {"n": x.n, "k": params.get("k"), "convention": f"n/a: {reason}"}, None
+    low, high = interval(name, score, seed)
+    record = {"value": score.value, "low": low, "high": high, "chance": score.chance, "n": x.n, "k": params.get("k")}
+    return record | {"convention": score.convention} | dict(score.extra), score
+
+
+def ratios(records: Sequence[Record]) -> list[Record]:
+    """relative / absolute for each metric of one pair, from its absolute records followed by its relative ones."""
+    half = len(records) // 2
+    out = []
+    for before, after in zip(records[:half], records[half:], strict=True):
+        can = before["value"] and after["value"] is not None
+        out.append(
+            {key: after[key] for key in ("a", "b", "metric")}
+            | {"value": after["value"] / before["value"] if can else None}
+            | dict.fromkeys(("low", "high", "chance"))
+            | {"n": after["n"], "k": after["k"], "convention": RATIO if can else "n/a: no absolute value to divide by"}
+            | {"projection": "ratio"}
+        )
+    return out
+
+
+def failure(a: str, b: str, name: str, error: DataError) -> Record:
+    """The record of a task that a bad file prevented."""
+    blank = dict.fromkeys(("value", "low", "high", "chance", "n", "k", "convention"))
+    return {"a": a, "b": b, "metric": name, **blank, "error": str(error)}

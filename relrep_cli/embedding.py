@@ -195,9 +195,18 @@ def make_step(command: str, params: Mapping[str, Any], seed: int | None, inputs:
         "inputs": [{"uri": bare_name(e.uri), "digest": e.digest} for e in inputs],
         "prev": [e.steps[-1]["id"] for e in inputs if e.steps],
     }
-    judged = {**content, "inputs": [e.digest for e in inputs]}
+    judged = {**content, "inputs": [[e.digest, _columns_digest(e.obs)] for e in inputs]}
     name = hashlib.sha256(json.dumps(judged, sort_keys=True).encode()).hexdigest()[:16]
     return {"id": name, **content, "time": timestamp()}
+
+
+def _columns_digest(obs: Mapping[str, np.ndarray]) -> str:
+    """Labels and splits decide results too, and are not part of an embedding's digest."""
+    running = hashlib.sha256()
+    for name, values in sorted(obs.items()):
+        running.update(f"{name} {values.dtype.str} {len(values)}\n".encode())
+        running.update(np.ascontiguousarray(values).tobytes())
+    return running.hexdigest()
 
 
 def bare_name(uri: str) -> str:

@@ -7,12 +7,14 @@ float64 brute force, ties broken by (distance, row number), for any number of th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from math import frexp
 from typing import Literal
 
 import numpy as np
 
-from relrep_cli.blocks import block_rows, row_blocks, widen
+from relrep_cli.blocks import ROWS, block_rows, row_blocks, widen
 from relrep_cli.errors import UsageError
 from relrep_cli.signals import check
 
@@ -21,6 +23,7 @@ SPARE = 8  # candidates beyond k
 WIDE = 160
 CALL = 4e10  # multiply-adds in one call of faiss: below a second, so that a signal never waits long
 UNIT = 2.0**-24  # rounding unit of float32
+FAR = 0.75  # squared length of the mean unit row above which cosines crowd together near 1
 
 
 @dataclass(frozen=True)
@@ -33,26 +36,65 @@ class Neighbors:
 
 @dataclass(frozen=True)
 class _Frame:
-    """How rows become vectors whose inner product or distance is compared: unit length, or centred in float64."""
+    """How rows become vectors that are compared: at length 1, or times a power of two that keeps squares in range.
 
-    by: By
-    center: np.ndarray
+    center: (d,) what is subtracted before float32, so that data far from the origin keep their digits; then closeness is
+    minus the squared distance, which orders unit rows as their cosine does. None: closeness is the inner product.
+    """
+
+    scale: float | None
+    center: np.ndarray | None
 
     def double(self, x: np.ndarray) -> np.ndarray:
         wide = np.asarray(x, np.float64)
-        if self.by == "euclidean":
-            return wide - self.center
-        return unit_rows(wide)
+        return unit_rows(wide) if self.scale is None else wide * self.scale
 
-    def single(self, x: np.ndarray) -> np.ndarray:
-        return np.ascontiguousarray(self.double(x), np.float32)
+    def single(self, wide: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(wide if self.center is None else wide - self.center, np.float32)
 
     def closeness(self, q: np.ndarray, base: np.ndarray) -> np.ndarray:
         """(q, c) float64 closeness (higher is nearer) of q (q, d) to base (q, c, d): the same bits for equal rows."""
-        if self.by == "cosine":
+        if self.center is None:
             return np.einsum("qd,qcd->qc", q, base)
         apart = base - q[:, None, :]
         return -np.einsum("qcd,qcd->qc", apart, apart)
+
+    def slack(self, q: np.ndarray, far: np.ndarray) -> np.ndarray:
+        """(q,) how far float32 may err on the closeness of q (q, d) to rows whose closeness is about `far` (q,).
+
+        A squared distance D errs by e (|q|^2 + |b|^2) <= e (3 |q|^2 + 2 D), so that rows far out blur only each other.
+        """
+        d = q.shape[1]
+        unit = (2 * d + 16) * UNIT
+        if self.center is None:
+            return np.full(len(q), unit)
+        own, apart = np.square(q - self.center).sum(1), np.abs(far)
+        return unit * 3 * (own + apart) + 8 * np.sqrt(d * apart) * 2.0**-53 + d * 2.0**-100
+
+
+def _frame(by: By, queries: np.ndarray, base: np.ndarray) -> _Frame:
+    if by == "euclidean":
+        peak = max(_peak(queries), _peak(base))
+        scale = 2.0 ** -min(max(frexp(peak)[1], -1000), 1000)
+        return _Frame(scale, _mean(base) * scale)
+    some = unit_rows(np.asarray(base[:: max(1, len(base) // ROWS)], np.float64)).mean(0)
+    crowded = some @ some > FAR and not _zero_rows(base) and not _zero_rows(queries)
+    return _Frame(None, some if crowded else None)
+
+
+def _peak(x: np.ndarray) -> float:
+    return max((float(np.abs(x[b]).max()) for b in row_blocks(*x.shape)), default=0.0)
+
+
+def _zero_rows(x: np.ndarray) -> bool:
+    return any(not np.asarray(x[b]).any(1).all() for b in row_blocks(*x.shape))
+
+
+def _mean(x: np.ndarray) -> np.ndarray:
+    total = np.zeros(x.shape[1])
+    for block in row_blocks(*x.shape):
+        total += x[block].sum(0, dtype=np.float64)
+    return total / len(x)
 
 
 def unit_rows(x: np.ndarray) -> np.ndarray:
@@ -72,7 +114,7 @@ def nearest(queries: np.ndarray, base: np.ndarray, k: int, *, by: By = "cosine",
     room = len(base) - bool(exclude_self)
     if k > room:
         raise UsageError(f"--k {k} neighbours need more than {len(base)} items; write --k {max(room, 1)} or less.")
-    frame = _Frame(by, _center(base) if by == "euclidean" else np.empty(0))
+    frame = _frame(by, queries, base)
     rows, tied = np.empty((len(queries), k), np.int64), 0
     step = _query_rows(base)
     for start in range(0, len(queries), step):
@@ -80,13 +122,6 @@ def nearest(queries: np.ndarray, base: np.ndarray, k: int, *, by: By = "cosine",
         rows[own], ties = _search(frame, queries[own[0] : own[-1] + 1], base, k, own if exclude_self else None)
         tied += ties
     return Neighbors(rows, tied)
-
-
-def _center(base: np.ndarray) -> np.ndarray:
-    total = np.zeros(base.shape[1])
-    for block in row_blocks(*base.shape):
-        total += base[block].sum(0, dtype=np.float64)
-    return total / len(base)
 
 
 def _base_rows(d: int) -> int:
@@ -162,18 +197,23 @@ def _widen(
         outcome = _settle(frame, q[part], base, k, some, near, rows, slack, found)
         ties += outcome.ties
         left = np.concatenate([left, outcome.rows])
-    for i in left:
-        check()
-        exact = np.concatenate(
-            [frame.closeness(q[part[i]][None], frame.double(base[b])[None])[0] for b in row_blocks(*base.shape)]
-        )
-        if own is not None:
-            exact[own[part[i]]] = -np.inf
-        order = np.lexsort((np.arange(len(exact)), -exact))
-        found[i] = order[:k]
-        ties += bool(len(order) > k and exact[order[k - 1]] == exact[order[k]])
+    for alike, exact in _exhaustive(frame, q[part[left]], base):
+        order = np.argsort(-exact, kind="stable")[: k + 2]
+        for i in left[alike]:
+            ranked = order if own is None else order[order != own[part[i]]]
+            found[i] = ranked[:k]
+            ties += bool(len(ranked) > k and exact[ranked[k - 1]] == exact[ranked[k]])
     chosen[part] = found
     return ties
+
+
+def _exhaustive(frame: _Frame, q: np.ndarray, base: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """For each different query: where in q it stands, and its (n,) float64 closeness to every row of base."""
+    unique, which = np.unique(q, axis=0, return_inverse=True)
+    for some in row_blocks_of(len(unique), max(1, (16 << 20) // (8 * block_rows(q.shape[1]) * q.shape[1]))):
+        exact = [frame.closeness(unique[some], frame.double(base[b])[None]) for b in row_blocks(*base.shape)]
+        for number, row in enumerate(np.concatenate(exact, 1), some.start):
+            yield np.flatnonzero(which == number), row
 
 
 def _candidates(
@@ -185,13 +225,10 @@ def _candidates(
     """
     import faiss
 
-    metric = faiss.METRIC_INNER_PRODUCT if frame.by == "cosine" else faiss.METRIC_L2
-    sign, single = (1 if frame.by == "cosine" else -1), np.ascontiguousarray(q, np.float32)
-    near, rows, reach = np.empty((len(q), 0), np.float32), np.empty((len(q), 0), np.int64), 1.0
+    metric, sign = (faiss.METRIC_INNER_PRODUCT, 1) if frame.center is None else (faiss.METRIC_L2, -1)
+    single, near, rows = frame.single(q), np.empty((len(q), 0), np.float32), np.empty((len(q), 0), np.int64)
     for block in row_blocks_of(len(base), _base_rows(base.shape[1])):
-        part = frame.single(base[block])
-        if frame.by == "euclidean":
-            reach = max(reach, float(np.einsum("ij,ij->i", part, part).max()))
+        part = frame.single(frame.double(base[block]))
         close, at = faiss.knn(single, part, min(c, len(part)), metric=metric)
         near, rows = _merge(near, rows, sign * close, np.where(at >= 0, at + block.start, -1), c)
     near = np.where(rows < 0, -np.inf, near.astype(np.float64))
@@ -203,8 +240,8 @@ def _candidates(
         complete = near.shape[1] == len(base)
         if not complete and near.shape[1] > 1:
             near, rows = _drop_last(near, rows)
-    scale = 1.0 if frame.by == "cosine" else np.einsum("ij,ij->i", q, q) + reach
-    return near, rows, np.broadcast_to((2 * q.shape[1] + 16) * UNIT * scale, (len(q),))
+    far = np.where(np.isfinite(near), near, 0).min(1)
+    return near, rows, frame.slack(q, far)
 
 
 def _drop_last(near: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -230,7 +267,7 @@ def ranks(queries: np.ndarray, base: np.ndarray, *, by: By = "cosine") -> np.nda
 
     float32 products decide all pairs but those closer than its rounding, which are compared in float64.
     """
-    frame = _Frame(by, _center(base) if by == "euclidean" else np.empty(0))
+    frame = _frame(by, queries, base)
     out = np.empty(len(queries), np.int64)
     for block in row_blocks(*queries.shape):
         q = frame.double(queries[block])
@@ -243,15 +280,13 @@ def ranks(queries: np.ndarray, base: np.ndarray, *, by: By = "cosine") -> np.nda
 def _ahead(frame: _Frame, q: np.ndarray, mine: np.ndarray, own: np.ndarray, base: np.ndarray, block: slice) -> np.ndarray:
     """(q,) how many rows of this base block are nearer to each query than its own row."""
     part = frame.double(base[block])
-    close = q.astype(np.float32) @ part.astype(np.float32).T
-    size = 1.0
-    if frame.by == "euclidean":
-        nq, nb = np.einsum("ij,ij->i", q, q), np.einsum("ij,ij->i", part, part)
-        close = 2 * close - nb.astype(np.float32) - nq.astype(np.float32)[:, None]
-        size = float(nq.max() + nb.max())
-    slack = (2 * q.shape[1] + 16) * UNIT * size
+    near, other = frame.single(q), frame.single(part)
+    close = near @ other.T
+    if frame.center is not None:
+        close = 2 * close - np.einsum("ij,ij->i", other, other) - np.einsum("ij,ij->i", near, near)[:, None]
+    slack = frame.slack(q, mine)
     ahead = (close > (mine + slack)[:, None]).sum(1)
-    unsure = np.nonzero(np.abs(close - mine[:, None]) <= slack)
+    unsure = np.nonzero(np.abs(close - mine[:, None]) <= slack[:, None])
     for rows, cols in zip(*(np.array_split(u, 1 + len(u) * q.shape[1] * 16 // (64 << 20)) for u in unsure), strict=True):
         exact = frame.closeness(q[rows], part[cols][:, None, :])[:, 0]
         number = cols + block.start

@@ -26,6 +26,7 @@ class Voice:
     name = "relrep"
     quiet = 0
     verbose = 0
+    console: Any = None
 
 
 def say(message: str) -> None:
@@ -48,6 +49,8 @@ def complain(message: str) -> None:
 
 def _speak(message: str) -> None:
     try:
+        if Voice.console is not None:  # a bar is on the screen; the line goes above it
+            return Voice.console.print(f"{Voice.name}: {message}", markup=False, highlight=False, soft_wrap=True)
         print(f"{Voice.name}: {message}", file=sys.stderr, flush=True)
     except OSError:
         pass  # nobody is left to tell
@@ -67,7 +70,8 @@ def progress(task: str) -> Iterator[Any]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True) as bar, _above(console):
         handle = bar.add_task(task, total=None, note="")
 
         def advance(done: int, total: int, note: str = "") -> None:
@@ -75,6 +79,15 @@ def progress(task: str) -> Iterator[Any]:
             bar.update(handle, completed=done, total=total, note=note)
 
         yield advance
+
+
+@contextmanager
+def _above(console: Any) -> Iterator[None]:
+    Voice.console = console
+    try:
+        yield
+    finally:
+        Voice.console = None
 
 
 def write(records: Sequence[Record], columns: Sequence[str], format: str | None = None) -> None:
@@ -97,6 +110,20 @@ def emit(content: str) -> None:
 def silence_stdout() -> None:
     """Point stdout at the null device, so that the interpreter's last flush has nothing to fail on."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def stand_in() -> None:
+    """Fill in for standard streams that were closed at the start (`>&-`), so that no file of ours takes their numbers.
+
+    Reading then finds the end, writing results fails as on a bad descriptor, and what is said goes nowhere.
+    """
+    for number, name, flags in ((0, "stdin", os.O_RDONLY), (1, "stdout", os.O_RDONLY), (2, "stderr", os.O_WRONLY)):
+        if getattr(sys, name) is None:
+            handle = os.open(os.devnull, flags)
+            if handle != number:
+                os.dup2(handle, number)
+                os.close(handle)
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))
 
 
 def render(records: Sequence[Record], columns: Sequence[str], format: str) -> str:

@@ -138,8 +138,10 @@ class Registry(Mapping[str, Entry[F]]):
     def choose(self, names: list[str], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         """The parameters of each named entry.
 
-        Raises UsageError for an unknown name, a value out of range, or an option that none of the named takes.
+        Raises UsageError for no or an unknown name, a value out of range, or an option that none of the named takes.
         """
+        if not names:
+            raise UsageError(f"no {self.noun} is named. Known: {', '.join(self)}.")
         chosen = {name: self[name].resolve(given) for name in names}
         for name, keyword in self.keywords().items():
             if given.get(name) is not None and not any(name in params for params in chosen.values()):

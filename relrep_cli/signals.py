@@ -27,6 +27,11 @@ class Interrupted(BaseException):
         self.code = 128 + number
 
 
+def ended() -> int:
+    """The exit status for the signal that has arrived, 0 if none has."""
+    return 128 + _pending[0] if _pending else 0
+
+
 def check() -> None:
     """Raise Interrupted if a signal has arrived. Called between blocks, batches and tasks."""
     if _pending:

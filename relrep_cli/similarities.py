@@ -19,7 +19,7 @@ similarity = SIMILARITIES
 REPAIR = 1e-2  # squared distance over squared lengths below which the product form has lost digits
 
 
-@similarity(distance=False, invariant={"orthogonal", "permutation", "scale"}, source="Moschella et al. 2022, eq. 1")
+@similarity(distance=False, invariant={"orthogonal", "permutation", "scale"}, source="Moschella et al. 2022, sec. 3")
 def cosine(x: Any, anchors: Any) -> Any:
     """Cosine of the angle between item and anchor; 0 where either is the zero vector.
 

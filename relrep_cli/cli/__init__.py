@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from contextlib import suppress
@@ -12,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from relrep_cli import __version__, errors, signals
-from relrep_cli.output import Voice, complain, emit, silence_stdout
+from relrep_cli.output import Voice, complain, emit, silence_stdout, stand_in
 
 COMMANDS = {
     "embed": "Turn items into vectors with an encoder, or import vectors that exist.",
@@ -27,6 +28,7 @@ Exit codes: 0 done; 1 the answer is no; 2 usage; 3 bad data; 70 a bug of relrep;
 74 could not write (a retry can help); 129, 130, 141, 143 ended by HUP, INT, a closed pipe, TERM.
 Every option can be set by an environment variable: RELREP_THREADS=2 is --threads 2."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EBADF}  # EBADF: stdout was closed at the start
 
 UsageProblem: Any = typer.BadParameter.__mro__[1]  # typer carries its own click since 0.26, so neither can be imported by name
 
@@ -136,7 +138,7 @@ def run(arguments: list[str]) -> int:
         emit("")
         signals.check()
         return outcome if isinstance(outcome, int) else errors.DONE
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # typer turns a closed pipe into SystemExit(1), and exits so for nothing else
         silence_stdout()
         return errors.CLOSED_PIPE
     except signals.Interrupted as ended:
@@ -151,11 +153,16 @@ def run(arguments: list[str]) -> int:
     except MemoryError:
         return _failed("not enough memory for this job.", errors.DATA, debug)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            silence_stdout()
+            return _failed(f"{error.filename or 'standard output'}: could not write: {error.strerror}.", errors.WRITE, debug)
         text = f"internal error: {type(error).__name__}: {error}".replace("\n", " ")
         return _failed(f"{text}. Run it again with --debug and report what it prints.", errors.BUG, debug)
 
 
 def _failed(message: str, code: int, debug: bool) -> int:
+    if signals.ended():  # a signal that went to the whole group ended the child that read a file, too
+        return signals.ended()
     if debug:
         import traceback
 
@@ -169,6 +176,7 @@ def _failed(message: str, code: int, debug: bool) -> int:
 def main() -> None:
     """Entry point of the `relrep` command."""
     arguments = sys.argv[1:]
+    stand_in()
     Voice.name = " ".join(["relrep", *(a for a in arguments[:1] if a in COMMANDS)])
     signals.install()
     limit_threads(arguments)

@@ -44,6 +44,8 @@ def anchor(
     """
     if not output and not ids_only:
         raise UsageError("-o FILE is missing; or print ids with --ids-only.")
+    if output == "-" and ids_only:
+        raise UsageError("--ids-only and -o - both write to stdout; name a file with -o FILE.")
     params = given.choose(STRATEGIES, [strategy])[strategy]
     e = store.digested(store.read(file))
     asked = {"strategy": strategy, "number": number, "split": split or "train", **params}
@@ -80,7 +82,16 @@ def _candidates(e: Embedding, split: str | None) -> np.ndarray:
 def _write(output: str, e: Embedding, rows: np.ndarray, steps: list[dict[str, object]], force: bool) -> None:
     chosen = select(e, rows)
     store.write(
-        output, [np.asarray(chosen.x)], shape=chosen.x.shape, dtype=e.x.dtype.newbyteorder("=").name, ids=chosen.ids, obs=chosen.obs,
-        var={"id": row_numbers(e.d)}, kind=ABSOLUTE, space=e.space, steps=steps, force=force,
-    )  # fmt: skip
+        output,
+        [np.asarray(chosen.x)],
+        shape=chosen.x.shape,
+        dtype=e.x.dtype.newbyteorder("=").name,
+        ids=chosen.ids,
+        obs=chosen.obs,
+        var={"id": row_numbers(e.d)},
+        kind=ABSOLUTE,
+        space=e.space,
+        steps=steps,
+        force=force,
+    )
     say(f"{output}: {len(rows)} anchors of {e.uri}.")

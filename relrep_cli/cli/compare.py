@@ -12,13 +12,13 @@ import typer
 from relrep_cli import store
 from relrep_cli.cli import options
 from relrep_cli.cli.anchoring import read_recipe
-from relrep_cli.comparison import interval, join, measure, pair
-from relrep_cli.embedding import ABSOLUTE, RELATIVE, Embedding, of_split, text
-from relrep_cli.errors import DONE, NO, UsageError, printable
+from relrep_cli.comparison import Rows, View, compare_pair, failure, join, ratios
+from relrep_cli.embedding import ABSOLUTE, Embedding, of_split, text
+from relrep_cli.errors import DATA, DONE, NO, DataError, UsageError, printable
 from relrep_cli.metrics import METRICS
-from relrep_cli.metrics.score import NotApplicable, Score
 from relrep_cli.output import Record, progress, render, say, write
 from relrep_cli.projection import Recipe, basis, relative
+from relrep_cli.records import records_for, task_key
 from relrep_cli.similarities import SIMILARITIES
 
 COLUMNS = ("a", "b", "metric", "value", "low", "high", "chance", "n", "k", "convention")
@@ -27,7 +27,6 @@ EXAMPLES = (
     "relrep compare a.rel.h5 b.rel.h5 --metric cosine,jaccard --k 10",
     "relrep compare a.h5 b.h5 --anchors anchors.h5 --split test",
 )
-Rows = list[tuple[Record, np.ndarray, np.ndarray]]  # record, ids, each row's value
 
 
 @options.command(METRICS, SIMILARITIES)
@@ -57,6 +56,12 @@ def compare(
         float | None,
         typer.Option("--fail-under", help="Exit with 1 when a value is below this or missing.", show_default=False),
     ] = None,
+    cache: Annotated[
+        str | None,
+        typer.Option(
+            "--cache", help="Keep finished results in FOLDER, and take them from it.", metavar="FOLDER", show_default=False
+        ),
+    ] = None,
     output: options.Output = "",
     force: options.Force = False,
     dry_run: options.DryRun = False,
@@ -70,6 +75,9 @@ def compare(
     Rows join by id. Every value comes with a 95 % confidence interval, its chance level under random pairing and its
     convention. With --anchors and absolute files, each metric is given for the absolute spaces, for their relative
     representations, and as the ratio of the two.
+
+    With more than two files, one that cannot be used gives records that say so, the others are compared, and the exit code
+    is 3. A run with -o that was cut short goes on where it was when it is started again.
     """
     if len(files) < 2:
         raise UsageError("compare needs two or more files.")
@@ -78,28 +86,41 @@ def compare(
     for target in filter(None, (output, per_row)):
         store.refuse(target, force, files)
     recipe = _recipe(anchors, similarity, center, anchor_vectors, given)
-    seen = [_views(f, split, recipe) for f in files]
+    kept = records_for(output, cache, force)
+    seen = {f: _views(f, split, recipe, kept.folder is not None, len(files) > 2) for f in files}
+    pairs = list(itertools.combinations(files, 2))
     if dry_run:
-        options.plan(
-            [
-                f"compare {a[0].uri} ({a[0].n} x {a[0].d}) with {b[0].uri} ({b[0].n} x {b[0].d}) by {', '.join(chosen)}"
-                for a, b in itertools.combinations(seen, 2)
-            ]
-        )
-        return DONE
-    records, rows = _measure(seen, chosen, recipe, require_all, seed)
+        return _plan(seen, pairs, list(chosen))
+    records: list[Record] = []
+    rows: list[Rows] = []
+    with progress("comparing") as advance:
+        for done, (a, b) in enumerate(pairs):
+            advance(done, len(pairs), f"{a} {b}")
+            try:
+                views = _usable(seen[a]), _usable(seen[b])
+                shared = join(views[0][0].e, views[1][0].e, require_all)
+            except DataError as error:
+                if len(files) == 2:
+                    raise
+                records += [failure(a, b, name, error) for name in chosen]
+                continue
+            _say_loss(views[0][0].e, views[1][0].e, len(shared[0]))
+            _warn(views[0][-1].e, views[1][-1].e, list(chosen))
+            found, of_rows = compare_pair(*views, shared, chosen, seed, kept, bool(per_row))
+            records += found + (ratios(found) if recipe else [])
+            rows += of_rows
+    if len(chosen) == len(records) == 1 and records[0]["value"] is None and "error" not in records[0]:
+        raise UsageError(f"{files[0]} and {files[1]}: {metric[0]} is {records[0]['convention']}.")
     if per_row:
-        _write_rows(per_row, rows, force)
-    if output:
+        _write_rows(per_row, rows, force, bool(recipe))
+    columns = COLUMNS if recipe is None else (*COLUMNS, "projection")
+    if output and output != "-":
         ending = ENDINGS.get(Path(output).suffix.lower(), "tsv")
-        store.write_bytes(output, render(records, _columns(recipe), kind or ending).encode(), force)
+        store.write_bytes(output, render(records, columns, kind or ending).encode(), force)
+        kept.close()
     else:
-        write(records, _columns(recipe), kind)
+        write(records, columns, kind)
     return _verdict(records, fail_under)
-
-
-def _columns(recipe: Recipe | None) -> tuple[str, ...]:
-    return COLUMNS if recipe is None else (*COLUMNS, "projection")
 
 
 def _recipe(
@@ -112,39 +133,41 @@ def _recipe(
     return None
 
 
-def _views(uri: str, split: str | None, recipe: Recipe | None) -> list[Embedding]:
-    """The file as it is and, given a recipe, relative to its anchors; cut to the split after anything was fitted."""
-    e = store.read(uri)
-    kept = of_split(e, split)
-    return [kept] if recipe is None else [kept, relative(kept, basis(e, recipe))]
+def _views(uri: str, split: str | None, recipe: Recipe | None, named: bool, batch: bool) -> list[View] | DataError:
+    """The file as it is and, given a recipe, relative to its anchors; cut to the split after anything was fitted.
+
+    named: give the views content names, for records. batch: hand an error back instead of raising it.
+    """
+    try:
+        e = store.digested(store.read(uri)) if named else store.read(uri)
+        kept = of_split(e, split)
+        views = [View("absolute", kept, e.digest if named else "")]
+        if recipe is not None:
+            to = basis(e, recipe)
+            parts = (
+                [e.digest, recipe.space(), task_key(np.asarray(to.anchors).tobytes().hex(), repr(to.origin))] if named else []
+            )
+            views.append(View(recipe.label, relative(kept, to), ":".join(parts)))
+        return views
+    except DataError as error:
+        if batch:
+            return error
+        raise
 
 
-def _measure(
-    seen: list[list[Embedding]], chosen: dict[str, dict[str, object]], recipe: Recipe | None, require_all: bool, seed: int
-) -> tuple[list[Record], Rows]:
-    """Records of all pairs, and the row values behind them."""
-    records: list[Record] = []
-    rows: Rows = []
-    pairs = list(itertools.combinations(seen, 2))
-    with progress("comparing") as advance:
-        for done, (a, b) in enumerate(pairs):
-            advance(done, len(pairs), f"{a[0].uri} {b[0].uri}")
-            shared = join(a[0], b[0], require_all)
-            _say_loss(a[0], b[0], len(shared[0]))
-            begun = len(records)
-            for label, sides in zip(("absolute", recipe.label if recipe else ""), zip(a, b, strict=True), strict=False):
-                x, y = pair(*sides, shared)
-                if x.kind == RELATIVE or recipe is None:
-                    _warn(x, y, list(chosen))
-                for name, params in chosen.items():
-                    alone = len(chosen) == len(pairs) == 1 and recipe is None
-                    record, score = _record(x, y, name, params, seed, alone)
-                    records.append(record | ({"projection": label} if recipe else {}))
-                    if score is not None and score.rows is not None:
-                        rows.append((records[-1], x.ids, score.rows))
-            if recipe:
-                records += _ratios(records[begun:])
-    return records, rows
+def _usable(views: list[View] | DataError) -> list[View]:
+    if isinstance(views, DataError):
+        raise views
+    return views
+
+
+def _plan(seen: dict[str, list[View] | DataError], pairs: list[tuple[str, str]], names: list[str]) -> int:
+    def shape(uri: str) -> str:
+        views = seen[uri]
+        return f"{uri} (unusable)" if isinstance(views, DataError) else f"{uri} ({views[0].e.n} x {views[0].e.d})"
+
+    options.plan([f"compare {shape(a)} with {shape(b)} by {', '.join(names)}" for a, b in pairs])
+    return DONE
 
 
 def _say_loss(a: Embedding, b: Embedding, n: int) -> None:
@@ -157,64 +180,33 @@ def _warn(x: Embedding, y: Embedding, names: list[str]) -> None:
     affected = [n for n in names if METRICS[n].reads_coordinates and x.d == y.d]
     if affected and (not x.space or x.space != y.space):
         spaces = " and ".join(printable(e.space) or "an unnamed one" for e in (x, y))
+        verb = "reads" if len(affected) == 1 else "read"
         say(
-            f"{x.uri} and {y.uri}: different spaces ({spaces}), so {', '.join(affected)} read coordinates that need not correspond."
+            f"{x.uri} and {y.uri}: different spaces ({spaces}); {', '.join(affected)} {verb} coordinates that need not correspond."
         )
 
 
-def _record(
-    x: Embedding, y: Embedding, name: str, params: dict[str, object], seed: int, alone: bool
-) -> tuple[Record, Score | None]:
-    base: Record = {"a": x.uri, "b": y.uri, "metric": name}
-    try:
-        score = measure(name, params, x, y)
-    except NotApplicable as reason:
-        if alone:
-            raise UsageError(f"{x.uri} and {y.uri}: {name} is not applicable: {reason}.") from None
-        rest = dict.fromkeys(("value", "low", "high", "chance"))
-        return base | rest | {"n": x.n, "k": params.get("k"), "convention": f"n/a: {reason}"}, None
-    low, high = interval(name, score, seed)
-    base |= {"value": score.value, "low": low, "high": high, "chance": score.chance, "n": x.n, "k": params.get("k")}
-    return base | {"convention": score.convention} | dict(score.extra), score
-
-
-def _ratios(records: list[Record]) -> list[Record]:
-    """relative / absolute, a record for each metric of one pair."""
-    half = len(records) // 2
-    out = []
-    for before, after in zip(records[:half], records[half:], strict=True):
-        can = before["value"] and after["value"] is not None
-        blank = dict.fromkeys(("low", "high", "chance"))
-        out.append(
-            {k: after[k] for k in ("a", "b", "metric", "n", "k")}
-            | {"value": after["value"] / before["value"] if can else None, **blank}
-            | {"convention": "relative / absolute" if can else "n/a: no absolute value to divide by", "projection": "ratio"}
-        )
-    return out
-
-
-def _write_rows(target: str, rows: Rows, force: bool) -> None:
+def _write_rows(target: str, rows: list[Rows], force: bool, projected: bool) -> None:
     if not rows:
         raise UsageError("--per-row: none of the metrics has a value for each row.")
+    keys = ("a", "b", "metric", *(["projection"] if projected else []))
     if target.lower().endswith((".h5", ".hdf5")):
-        return _write_matrix(target, rows, force)
-    keys = ("a", "b", "metric", "projection")
+        return _write_matrix(target, rows, keys, force)
     flat = [
-        {"id": i.decode(errors="backslashreplace"), **{k: r[k] for k in keys if k in r}, "value": v}
-        for r, ids, values in rows
-        for i, v in zip(ids.tolist(), values.tolist(), strict=True)
+        {"id": i.decode(errors="backslashreplace"), **{k: r.record[k] for k in keys}, "value": v}
+        for r in rows
+        for i, v in zip(r.ids.tolist(), r.values.tolist(), strict=True)
     ]
     kind = ENDINGS.get(Path(target).suffix.lower(), "tsv")
-    store.write_bytes(target, render(flat, ["id", *(k for k in keys if k in flat[0]), "value"], kind).encode(), force)
+    store.write_bytes(target, render(flat, ["id", *keys, "value"], kind).encode(), force)
 
 
-def _write_matrix(target: str, rows: Rows, force: bool) -> None:
+def _write_matrix(target: str, rows: list[Rows], keys: tuple[str, ...], force: bool) -> None:
     """Row values as an embedding file: one column for each metric of one pair of files."""
-    ids = rows[0][1]
-    if any(len(other) != len(ids) or (other != ids).any() for _, other, _ in rows):
+    ids = rows[0].ids
+    if any(len(r.ids) != len(ids) or (r.ids != ids).any() for r in rows):
         raise UsageError(f"--per-row {target}: the pairs share different rows; write a .tsv, which holds them all.")
-    names = [":".join(str(r[k]) for k in ("metric", "projection", "a", "b") if k in r) for r, _, _ in rows]
-    x = np.stack([values for _, _, values in rows], 1)
+    x = np.stack([r.values for r in rows], 1)
     store.write(
         target,
         [x],
@@ -222,7 +214,7 @@ def _write_matrix(target: str, rows: Rows, force: bool) -> None:
         dtype="float64",
         ids=ids,
         obs={},
-        var={"id": text(names)},
+        var={"id": text([":".join(str(r.record[k]) for k in keys) for r in rows])},
         kind=ABSOLUTE,
         space="row values",
         steps=[],
@@ -231,14 +223,16 @@ def _write_matrix(target: str, rows: Rows, force: bool) -> None:
 
 
 def _verdict(records: list[Record], fail_under: float | None) -> int:
-    """NO when a value misses --fail-under; where lower is closer, when it is above."""
-    if fail_under is None:
-        return DONE
+    """DATA when a file could not be used; NO when a value misses --fail-under (is above it, where lower is closer)."""
+    broken = sum("error" in r for r in records)
+    if broken:
+        say(f"{broken} of {len(records)} results are missing: see their error.")
     missed = []
-    for r in (r for r in records if r.get("projection") not in ("absolute", "ratio")):
+    for r in (r for r in records if fail_under is not None and r.get("projection") not in ("absolute", "ratio")):
         sign = 1 if METRICS[r["metric"]].higher_is_closer else -1
-        if r["value"] is None or sign * r["value"] < sign * fail_under:
+        if r["value"] is None or sign * r["value"] < sign * (fail_under or 0):
             missed.append(r)
-    for r in missed:
-        say(f"{r['a']} and {r['b']}: {r['metric']} is {r['value']}, which misses {fail_under}.")
-    return NO if missed else DONE
+            say(
+                f"{r['a']} and {r['b']}: {r['metric']} is {'n/a' if r['value'] is None else r['value']}, which misses {fail_under}."
+            )
+    return DATA if broken else NO if missed else DONE

@@ -76,7 +76,7 @@ def embed(
 
     Encoders read IDX image files (the MNIST family, plain or .gz) and train on the training split. Vectors are imported
     from HDF5, AnnData, .npy, .npz, .csv, .tsv, .parquet and .safetensors files.
-    """  # fmt: skip
+    """
     if not output:
         raise UsageError("-o FILE is missing; -o - writes to stdout.")
     if encoder == NONE:
@@ -160,7 +160,7 @@ def _encode(
 
 
 def _as_input(source: str, items: Items) -> Embedding:
-    return Embedding(items.x, items.ids, digest=items.digest, uri=source)
+    return Embedding(items.x, items.ids, obs=_obs(items), digest=items.digest, uri=source)
 
 
 def _train(name: str, items: Items, params: dict[str, Any], device: str, seed: int) -> Trained:
@@ -197,7 +197,16 @@ def _write(
     if twice:
         raise DataError(f"{len(twice)} ids stand more than once, such as {printable(twice[0])}.")
     store.write(
-        output, blocks, shape=shape, dtype=dtype, ids=e.ids, obs=e.obs, var={"id": row_numbers(shape[1])},
-        kind=ABSOLUTE, space=e.space, steps=steps, force=force,
-    )  # fmt: skip
+        output,
+        blocks,
+        shape=shape,
+        dtype=dtype,
+        ids=e.ids,
+        obs=e.obs,
+        var={"id": row_numbers(shape[1])},
+        kind=ABSOLUTE,
+        space=e.space,
+        steps=steps,
+        force=force,
+    )
     say(f"{output}: {shape[0]} x {shape[1]}, space {printable(e.space)}.")

@@ -68,9 +68,19 @@ def project(
     with progress("projecting") as advance:
         blocks = _counted(relative_blocks(e.x, to, device), e.n, advance)
         store.write(
-            output, blocks, shape=(e.n, m), dtype=kept, ids=e.ids, obs=e.obs, var=recipe.var(), kind=RELATIVE, space=recipe.space(),
-            steps=chain([e], step), uns={} if to.origin is None else {"center": to.origin}, force=force,
-        )  # fmt: skip
+            output,
+            blocks,
+            shape=(e.n, m),
+            dtype=kept,
+            ids=e.ids,
+            obs=e.obs,
+            var=recipe.var(),
+            kind=RELATIVE,
+            space=recipe.space(),
+            steps=chain([e], step),
+            uns={} if to.origin is None else {"center": to.origin},
+            force=force,
+        )
     say(f"{output}: {e.n} x {m}, {recipe.label} to {m} anchors.")
 
 

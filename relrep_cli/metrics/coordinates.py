@@ -22,7 +22,7 @@ At = Annotated[int, Param("Count ranks up to this one only; 0 counts all.", mini
     needs_same_dims=True,
     reads_coordinates=True,
     invariant={"orthogonal", "permutation", "scale"},
-    source="Moschella et al. 2022, sec. 4.1: mean cosine of paired rows",
+    source="Moschella et al. 2022, sec. 4: mean cosine of paired rows",
 )
 def cosine(x: np.ndarray, y: np.ndarray) -> Score:
     """Mean cosine of paired rows (the cosine index).

@@ -25,7 +25,7 @@ MEMORY = 192 << 20  # bytes for the moments of all parts together
     needs_same_dims=False,
     reads_coordinates=False,
     invariant={"orthogonal", "permutation", "scale", "translation"},
-    source="Kornblith et al. 2019, eq. 4; unbiased: Song et al. 2012, eq. 5",
+    source="Kornblith et al. 2019, sec. 3; unbiased: Song et al. 2012",
 )
 def cka(x: np.ndarray, y: np.ndarray, *, estimator: Estimator = "biased") -> Score:
     """Centred kernel alignment with the linear kernel.
@@ -74,7 +74,7 @@ def _hsic_biased(m: Moments, u: int, v: int) -> float:
 
 
 def _hsic_unbiased(m: Moments, u: int, v: int) -> float:
-    """Song et al. 2012, eq. 5, with the Gram matrices' sums written in moments.
+    """The U-statistic of Song et al. 2012, with the Gram matrices' sums written in moments.
 
     K~ is the Gram matrix without its diagonal: tr(K~L~) = |u'v|^2 - sum |u|^2|v|^2, 1'K~1 = |sum u|^2 - sum |u|^2, and
     1'K~L~1 = sum_i (u_i.su - |u_i|^2)(v_i.sv - |v_i|^2).

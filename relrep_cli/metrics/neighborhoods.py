@@ -18,7 +18,7 @@ from relrep_cli.neighbors import nearest, overlap
     needs_same_dims=True,
     reads_coordinates=True,
     invariant={"orthogonal", "permutation", "scale"},
-    source="Moschella et al. 2022, sec. 4.1: cross-space retrieval",
+    source="Moschella et al. 2022, sec. 4: cross-space retrieval",
 )
 def jaccard(x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine") -> Score:
     """Cross-space retrieval: neighbours of x_i within x against neighbours of x_i within y.

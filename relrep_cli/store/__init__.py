@@ -18,7 +18,7 @@ from relrep_cli.errors import DataError, printable
 from relrep_cli.output import say
 from relrep_cli.store.archive import write
 from relrep_cli.store.found import Found
-from relrep_cli.store.writing import refuse, spool_stdin, write_bytes
+from relrep_cli.store.writing import refuse, spooled_stdin, write_bytes
 
 __all__ = ["digested", "identify", "members", "read", "refuse", "write", "write_bytes"]
 
@@ -37,11 +37,8 @@ def read(
     if path != "-":
         found = _open(Path(path), member or None)
     else:
-        spooled = spool_stdin()
-        try:
+        with spooled_stdin() as spooled:
             found = _open(spooled, member or None, "-")
-        finally:
-            spooled.unlink()
     return _interpret(uri, _with_columns(uri, found, dict(columns or {}), space), judge)
 
 

@@ -89,10 +89,10 @@ def attribute(item: Any, name: str, where: str) -> str | int | None:
         return None
     found = h5a.open(item, name.encode())
     kind, known = found.get_type(), found.get_type().get_class()
-    if found.get_storage_size() > ATTRIBUTE:
-        raise Refused(where, f"its attribute {name} is larger than {ATTRIBUTE >> 10} KiB")
     if known not in (h5t.INTEGER, h5t.STRING) or found.get_space().get_simple_extent_npoints() != 1:
         return None
+    if found.get_storage_size() > ATTRIBUTE:
+        raise Refused(where, f"its attribute {name} is larger than {ATTRIBUTE >> 10} KiB")
     if known == h5t.INTEGER:
         number = np.empty(found.shape, np.int64)
         found.read(number)

@@ -22,6 +22,7 @@ FOOTER = 16 << 20  # bytes of metadata
 FACTOR = 40  # how much larger metadata are in memory
 BATCH = 8 << 20  # bytes of one batch, as declared
 ROWS = 1 << 15
+COLUMNS = 1 << 14
 WIDTHS = {"FLOAT": 4, "DOUBLE": 8, "INT32": 4, "INT64": 8, "INT96": 12}
 OPTIONS = {
     "memory_map": False,
@@ -75,6 +76,8 @@ def survey(name: str, files: Files, footer: int, member: str | None) -> Answer:
 
 def _chosen(path: Path, schema: Any, member: str | None) -> list[str]:
     """The names of the columns that make the embedding: one of lists, or all of real numbers."""
+    if len(schema.names) > COLUMNS:
+        raise bad(path, f"{len(schema.names)} columns; at most {COLUMNS} are read. Store one column of lists.")
     if len(set(schema.names)) != len(schema.names):
         raise bad(path, "two columns have the same name. Rename one.")
     kinds = {field.name: field.type for field in schema if role(field.name) is None}

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-import shutil
 import socket
 import sys
 import tempfile
@@ -87,7 +86,7 @@ def _reserve(path: Path, size: int) -> None:
         free = os.fstatvfs(handle)
         if size * 1.05 > free.f_bavail * free.f_frsize:
             raise OSError(errno.ENOSPC, f"needs {size / 1e6:.1f} MB, {free.f_bavail * free.f_frsize / 1e6:.1f} MB are free")
-        if size:
+        if size and hasattr(os, "posix_fallocate"):  # macOS has none
             os.posix_fallocate(handle, 0, size)
     finally:
         os.close(handle)
@@ -170,14 +169,18 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def spool_stdin() -> Path:
-    """Copy stdin to a temporary file, since HDF5 cannot be read from a pipe. The caller unlinks it."""
+@contextmanager
+def spooled_stdin() -> Iterator[Path]:
+    """Stdin as a temporary file, since HDF5 cannot be read from a pipe. It is gone after the block; its maps stay."""
     if sys.stdin.isatty():
         raise UsageError("-: standard input is a terminal; send a file into it, or name one.")
     handle, name = tempfile.mkstemp(prefix="relrep-stdin-")
-    with signals.temporary(Path(name)), os.fdopen(handle, "wb") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
-        signals.check()
-        kept = Path(name + ".spool")
-        os.link(name, kept)
-    return kept
+    with signals.temporary(Path(name)):
+        try:
+            with os.fdopen(handle, "wb") as file:
+                while block := sys.stdin.buffer.read(1 << 20):
+                    signals.check()
+                    file.write(block)
+        except OSError as error:
+            raise WriteError(f"{name}: {error.strerror}. Set TMPDIR to a folder with more room.") from None
+        yield Path(name)

@@ -1,0 +1,76 @@
+"""The README's commands run, on a terminal, and print what it shows. `RELREP_README=write` renews what it shows."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
+NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> dict[str, str]:
+    """A scratch folder with sample_data/ in it and relrep on the PATH."""
+    (tmp_path / "sample_data").symlink_to(ROOT / "sample_data")
+    (tmp_path / "bin").mkdir()
+    wrapper = tmp_path / "bin" / "relrep"
+    wrapper.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m relrep_cli "$@"\n')
+    wrapper.chmod(0o755)
+    # A dumb terminal shows neither bars nor colours
+    settings = {"PATH": f"{wrapper.parent}:{os.environ['PATH']}", "COLUMNS": "110", "TERM": "dumb", "RELREP_THREADS": "1"}
+    return {**os.environ, **settings, "HOME": str(tmp_path), "PWD": str(tmp_path)}
+
+
+def on_terminal(command: str, environment: dict[str, str]) -> str:
+    """What a terminal shows of a command, stdout and stderr together. Fails unless it succeeds."""
+    screen, end = pty.openpty()
+    process = subprocess.Popen(
+        ["bash", "-c", command], stdin=end, stdout=end, stderr=end, env=environment, cwd=environment["PWD"]
+    )
+    os.close(end)
+    shown = b""
+    while True:
+        try:
+            part = os.read(screen, 65536)
+        except OSError:  # Linux says so when the other end is closed
+            break
+        if not part:
+            break
+        shown += part
+    os.close(screen)
+    text = shown.decode().replace("\r\n", "\n")
+    assert process.wait() == 0, text
+    return "".join(line.rstrip() + "\n" for line in text.splitlines())
+
+
+def run_block(block: str, environment: dict[str, str]) -> str:
+    """The block again, with what its commands print now."""
+    commands = [line[2:] for line in block.splitlines() if line.startswith("$ ")]
+    return "".join(f"$ {command}\n{on_terminal(command, environment)}" for command in commands)
+
+
+def test_the_readme_shows_what_its_commands_print(shell: dict[str, str]) -> None:
+    text = README.read_text()
+    renewed = BLOCK.sub(lambda match: f"```console\n{run_block(match[1], shell)}```", text)
+    if os.environ.get("RELREP_README") == "write":
+        README.write_text(renewed)
+    timeless = [re.sub(r"\d{4}-\d\d-\d\dT[\d:]+Z", "TIME", page) for page in (text, renewed)]
+    shapes = [NUMBER.sub("#", page).split() for page in timeless]
+    assert shapes[0] == shapes[1]
+    for before, now in zip(*(map(float, NUMBER.findall(page)) for page in timeless), strict=True):
+        assert now == pytest.approx(before, rel=0.02, abs=3e-3)  # another machine's products round otherwise
+
+
+def test_the_readme_lists_every_command() -> None:
+    from relrep_cli.cli import COMMANDS
+
+    assert re.findall(r"^\| `relrep (\w+)`", README.read_text(), re.MULTILINE) == list(COMMANDS)
