@@ -46,7 +46,8 @@ def join(a: Embedding, b: Embedding, require_all: bool = False) -> tuple[np.ndar
     """
     if a.row_ids and b.row_ids and a.n != b.n:
         raise DataError(
-            f"{a.uri} and {b.uri}: neither has ids, and {a.n} rows cannot pair with {b.n}. Give them ids with relrep embed --ids."
+            f"{a.uri} and {b.uri}: neither has ids, and {a.n} rows cannot pair with {b.n}. "
+            "Give them ids with relrep embed --ids."
         )
     rows = match_ids(a.ids, b.ids)
     shared = len(rows[0])

@@ -54,6 +54,11 @@ class Basis:
     anchors: np.ndarray
     origin: np.ndarray | None
 
+    def digest(self) -> str:
+        """Names the vectors, for records of what was computed with them."""
+        origin = b"" if self.origin is None else self.origin.tobytes()
+        return hashlib.sha256(str(self.anchors.dtype).encode() + self.anchors.tobytes() + b"\n" + origin).hexdigest()
+
 
 def basis(e: Embedding, recipe: Recipe) -> Basis:
     """Look up the anchors of `recipe` in the space of `e`, and the mean of its training rows if it is to be centred.

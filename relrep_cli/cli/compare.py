@@ -18,7 +18,7 @@ from relrep_cli.errors import DATA, DONE, NO, DataError, UsageError, printable
 from relrep_cli.metrics import METRICS
 from relrep_cli.output import Record, progress, render, say, write
 from relrep_cli.projection import Recipe, basis, relative
-from relrep_cli.records import records_for, task_key
+from relrep_cli.records import records_for
 from relrep_cli.similarities import SIMILARITIES
 
 COLUMNS = ("a", "b", "metric", "value", "low", "high", "chance", "n", "k", "convention")
@@ -181,9 +181,8 @@ def _warn(x: Embedding, y: Embedding, names: list[str]) -> None:
     if affected and (not x.space or x.space != y.space):
         spaces = " and ".join(printable(e.space) or "an unnamed one" for e in (x, y))
         verb = "reads" if len(affected) == 1 else "read"
-        say(
-            f"{x.uri} and {y.uri}: different spaces ({spaces}); {', '.join(affected)} {verb} coordinates that need not correspond."
-        )
+        which = ", ".join(affected)
+        say(f"{x.uri} and {y.uri}: different spaces ({spaces}); {which} {verb} coordinates that need not correspond.")
 
 
 def _write_rows(target: str, rows: list[Rows], force: bool, projected: bool) -> None:
@@ -232,7 +231,6 @@ def _verdict(records: list[Record], fail_under: float | None) -> int:
         sign = 1 if METRICS[r["metric"]].higher_is_closer else -1
         if r["value"] is None or sign * r["value"] < sign * (fail_under or 0):
             missed.append(r)
-            say(
-                f"{r['a']} and {r['b']}: {r['metric']} is {'n/a' if r['value'] is None else r['value']}, which misses {fail_under}."
-            )
+            value = "n/a" if r["value"] is None else r["value"]
+            say(f"{r['a']} and {r['b']}: {r['metric']} is {value}, which misses {fail_under}.")
     return DATA if broken else NO if missed else DONE

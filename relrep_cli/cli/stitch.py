@@ -32,6 +32,7 @@ COLUMNS = (
     "n",
     "decoder",
 )
+ALL = ["linear", "mlp"]
 EXAMPLES = (
     "relrep stitch a.h5 b.h5 --anchors anchors.h5 --target label",
     "relrep stitch a.h5 b.h5 --anchors anchors.h5 --center --head mlp --seeds 5",
@@ -43,10 +44,7 @@ def stitch(
     files: Annotated[list[str], typer.Argument(metavar="FILE FILE...", help="Two or more absolute files.", show_default=False)],
     anchors: options.Anchors = "",
     target: Annotated[str, typer.Option("--target", "-t", help="Column that heads predict.", metavar="COLUMN")] = "label",
-    head: Annotated[list[str], options.names_of(HEADS, "Heads to train, repeated or separated by commas.", "--head")] = [
-        "linear",
-        "mlp",
-    ],  # noqa: B006
+    head: Annotated[list[str], options.names_of(HEADS, "Heads to train, repeated or separated by commas.", "--head")] = ALL,
     similarity: Annotated[str, options.names_of(SIMILARITIES, "The similarity function.", "--similarity", "-s")] = "cosine",
     center: options.Center = False,
     anchor_vectors: options.AnchorVectors = None,
