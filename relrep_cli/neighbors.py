@@ -73,13 +73,13 @@ class _Frame:
 
 
 def _frame(by: By, queries: np.ndarray, base: np.ndarray) -> _Frame:
+    some = np.asarray(base[:: max(1, len(base) // ROWS)], np.float64)
     if by == "euclidean":
-        peak = max(_peak(queries), _peak(base))
-        scale = 2.0 ** -min(max(frexp(peak)[1], -1000), 1000)
-        return _Frame(scale, _mean(base) * scale)
-    some = unit_rows(np.asarray(base[:: max(1, len(base) // ROWS)], np.float64)).mean(0)
-    crowded = some @ some > FAR and not _zero_rows(base) and not _zero_rows(queries)
-    return _Frame(None, some if crowded else None)
+        scale = 2.0 ** -min(max(frexp(max(_peak(queries), _peak(base)))[1], -1000), 1000)
+        return _Frame(scale, np.median(some, 0) * scale)  # a mean would follow a single row far out
+    mean = unit_rows(some).mean(0)
+    crowded = mean @ mean > FAR and not _zero_rows(base) and not _zero_rows(queries)
+    return _Frame(None, mean if crowded else None)
 
 
 def _peak(x: np.ndarray) -> float:
@@ -88,13 +88,6 @@ def _peak(x: np.ndarray) -> float:
 
 def _zero_rows(x: np.ndarray) -> bool:
     return any(not np.asarray(x[b]).any(1).all() for b in row_blocks(*x.shape))
-
-
-def _mean(x: np.ndarray) -> np.ndarray:
-    total = np.zeros(x.shape[1])
-    for block in row_blocks(*x.shape):
-        total += x[block].sum(0, dtype=np.float64)
-    return total / len(x)
 
 
 def unit_rows(x: np.ndarray) -> np.ndarray:

@@ -124,6 +124,8 @@ def stand_in() -> None:
                 os.dup2(handle, number)
                 os.close(handle)
             setattr(sys, name, open(number, "w" if number else "r", closefd=False))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be text in this locale
 
 
 def render(records: Sequence[Record], columns: Sequence[str], format: str) -> str:

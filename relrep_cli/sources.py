@@ -71,10 +71,10 @@ def _images_in(folder: Path) -> list[Path]:
 def _read_part(path: Path) -> Items:
     """One images file with its labels, if they are there."""
     x = _read_idx(path, "images", 3)
-    labels = _labels_of(path)
-    label = None if labels is None else _read_idx(labels, "labels", 1)
-    if label is not None and len(label) != len(x):
-        raise _bad(labels, f"{len(label)} labels for the {len(x)} images of {printable(path.name)}", "Give a matching pair")
+    beside = _labels_of(path)
+    label = _read_idx(beside, "labels", 1) if beside else None
+    if beside and label is not None and len(label) != len(x):
+        raise _bad(beside, f"{len(label)} labels for the {len(x)} images of {printable(path.name)}", "Give a matching pair")
     stem = re.split(r"[-.]?images|\.", path.name)[0]
     return Items(
         x=x,

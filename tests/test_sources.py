@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import os
@@ -160,10 +161,8 @@ def test_every_cut_and_every_flip_is_refused_or_read(tmp_path: Path) -> None:
             mutants.append(bytes(flipped))
         for mutant in mutants:
             (tmp_path / "m").write_bytes(mutant)
-            try:
+            with contextlib.suppress(DataError):
                 assert isinstance(read_images(tmp_path / "m"), Items)
-            except DataError:
-                pass
 
 
 def test_gzip_bomb_is_refused_before_it_is_inflated(tmp_path: Path) -> None:

@@ -144,10 +144,8 @@ def _views(uri: str, split: str | None, recipe: Recipe | None, named: bool, batc
         views = [View("absolute", kept, e.digest if named else "")]
         if recipe is not None:
             to = basis(e, recipe)
-            parts = (
-                [e.digest, recipe.space(), task_key(np.asarray(to.anchors).tobytes().hex(), repr(to.origin))] if named else []
-            )
-            views.append(View(recipe.label, relative(kept, to), ":".join(parts)))
+            content = f"{e.digest}:{recipe.space()}:{to.digest()}" if named else ""
+            views.append(View(recipe.label, relative(kept, to), content))
         return views
     except DataError as error:
         if batch:

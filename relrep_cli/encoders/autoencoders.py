@@ -57,9 +57,7 @@ def conv_ae(
     dim: Annotated[int, Param("width of the bottleneck, so of the vectors", minimum=1, maximum=65536)] = 48,
     epochs: Annotated[int, Param("passes over the training rows, at most", minimum=1)] = 5,
     batch_size: Annotated[int, Param("training rows per step", minimum=2)] = 256,
-    learning_rate: Annotated[
-        float, Param("first step size of Adam, falling to zero along a cosine", minimum=0, maximum=1)
-    ] = 2e-3,
+    learning_rate: Annotated[float, Param("first step size of Adam; it falls to 0 as a cosine", minimum=0, maximum=1)] = 2e-3,
     dropout: Annotated[float, Param("share of features left out before the bottleneck", minimum=0, maximum=0.95)] = 0.5,
     patience: Annotated[int, Param("epochs without a better reconstruction before it stops", minimum=1)] = 3,
     seed: int = 0,
