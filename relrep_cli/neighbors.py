@@ -278,8 +278,9 @@ def _ahead(frame: _Frame, q: np.ndarray, mine: np.ndarray, own: np.ndarray, base
     if frame.center is not None:
         close = 2 * close - np.einsum("ij,ij->i", other, other) - np.einsum("ij,ij->i", near, near)[:, None]
     slack = frame.slack(q, mine)
-    ahead = (close > (mine + slack)[:, None]).sum(1)
-    unsure = np.nonzero(np.abs(close - mine[:, None]) <= slack[:, None])
+    low, high = (np.nextafter(np.float32(mine + s), np.float32(s * np.inf))[:, None] for s in (-slack, slack))
+    ahead = np.count_nonzero(close > high, 1)
+    unsure = np.nonzero((close >= low) & (close <= high))
     for rows, cols in zip(*(np.array_split(u, 1 + len(u) * q.shape[1] * 16 // (64 << 20)) for u in unsure), strict=True):
         exact = frame.closeness(q[rows], part[cols][:, None, :])[:, 0]
         number = cols + block.start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,19 +13,22 @@ from relrep_cli.embedding import Embedding, find_ids
 from relrep_cli.errors import DataError, printable
 from relrep_cli.heads import HEADS, weighted_f1
 from relrep_cli.inference import bootstrap, within
+from relrep_cli.records import Records, task_key
 
 Record = dict[str, Any]
+NOWHERE = Records(None)
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One space made ready: training and test vectors with their class numbers."""
+    """One space made ready: training and test vectors with their class numbers. content: names them, for records."""
 
     uri: str
     x_train: np.ndarray
     y_train: np.ndarray
     x_test: np.ndarray
     y_test: np.ndarray
+    content: str = ""
 
 
 def targets(spaces: Sequence[Embedding], column: str) -> np.ndarray:
@@ -42,7 +46,7 @@ def targets(spaces: Sequence[Embedding], column: str) -> np.ndarray:
     return classes
 
 
-def prepare(e: Embedding, column: str, classes: np.ndarray) -> Task:
+def prepare(e: Embedding, column: str, classes: np.ndarray, content: str = "") -> Task:
     """Training and test rows of e that have a class. Raises DataError when either is empty."""
     parts = []
     for split in ("train", "test"):
@@ -51,7 +55,14 @@ def prepare(e: Embedding, column: str, classes: np.ndarray) -> Task:
             raise DataError(f"{e.uri}: no rows of split {split!r}; stitching trains on train and judges on test rows.")
         numbers = find_ids(classes, e.column(column).astype("S")[rows])
         parts += [e.x[rows[numbers >= 0]], numbers[numbers >= 0]]
-    return Task(e.uri, *parts)
+    if content:  # the digest of a file covers neither its labels nor its splits
+        content += hashlib.sha256(b"".join(part.tobytes() for part in parts[1::2]) + rows_named(e)).hexdigest()
+    return Task(e.uri, parts[0], parts[1], parts[2], parts[3], content)
+
+
+def rows_named(e: Embedding) -> bytes:
+    """The split of every row, as bytes."""
+    return e.obs["split"].tobytes()
 
 
 def refuse_leaks(spaces: Sequence[Embedding]) -> None:
@@ -77,41 +88,64 @@ def grid(
     seeds: Sequence[int],
     device: str,
     advance: Callable[..., None],
+    kept: Records = NOWHERE,
 ) -> list[Record]:
     """Every head on every encoder's test rows: accuracy, weighted F1, end-to-end accuracy and stitching index.
 
     The end-to-end accuracy is that of the encoder's own head: what training anew would have given. Cells of unequal dims
-    have no value. deviation: standard deviation of the accuracy over seeds.
+    have no value. deviation: standard deviation of the accuracy over seeds. Finished cells are taken from and added to
+    `kept`; a head is trained only if one of its cells is missing.
     """
-    runs = seeds[:1] if HEADS[name].deterministic else seeds
-    predicted: dict[tuple[int, int], list[np.ndarray]] = {}
+    runs = list(seeds[:1] if HEADS[name].deterministic else seeds)
+    cells: dict[tuple[int, int], Record] = {}
     for h, trained in enumerate(tasks):
-        for done, seed in enumerate(runs):
-            advance(h * len(runs) + done, len(tasks) * len(runs), f"{name} head of {trained.uri}")
-            predict = HEADS[name].function(trained.x_train, trained.y_train, classes, seed=seed, device=device, **params)
-            for e, task in enumerate(tasks):
-                if task.x_test.shape[1] == trained.x_train.shape[1]:
-                    predicted.setdefault((e, h), []).append(predict(task.x_test))
-    return [_cell(tasks, e, h, predicted, classes, seeds[0]) for e in range(len(tasks)) for h in range(len(tasks))]
+        fitting = [e for e, task in enumerate(tasks) if task.x_test.shape[1] == trained.x_train.shape[1]]
+        keys = {e: task_key(trained.content, tasks[e].content, name, dict(params), runs, classes) for e in fitting}
+        found = {e: kept.get(key) for e, key in keys.items() if trained.content}
+        if len(found) < len(fitting) or None in found.values():
+            found = dict(_column(tasks, h, fitting, classes, name, params, runs, device, advance))
+            for e, key in keys.items() if trained.content else ():
+                kept.put(key, found[e] or {})
+        cells |= {(e, h): cell for e, cell in found.items() if cell is not None}
+    return [_record(tasks, e, h, cells) for e in range(len(tasks)) for h in range(len(tasks))]
 
 
-def _cell(
-    tasks: Sequence[Task], e: int, h: int, predicted: Mapping[tuple[int, int], list[np.ndarray]], classes: int, seed: int
-) -> Record:
-    task, outcome = tasks[e], predicted.get((e, h))
-    record: Record = {"encoder": task.uri, "head": tasks[h].uri, "n": len(task.y_test)}
-    own = float(np.mean([p == task.y_test for p in predicted[e, e]]))
-    if outcome is None:
-        blank = dict.fromkeys(("accuracy", "f1", "stitching_index", "deviation", "low", "high"))
-        return record | blank | {"end_to_end": own}
-    hits = np.array([p == task.y_test for p in outcome], np.float64)
+def _column(
+    tasks: Sequence[Task],
+    h: int,
+    fitting: Sequence[int],
+    classes: int,
+    name: str,
+    params: Mapping[str, Any],
+    runs: Sequence[int],
+    device: str,
+    advance: Callable[..., None],
+) -> dict[int, Record]:
+    """The head of one space, trained with every seed, on the test rows of the encoders it fits."""
+    predicted: dict[int, list[np.ndarray]] = {e: [] for e in fitting}
+    for done, seed in enumerate(runs):
+        advance(h * len(runs) + done, len(tasks) * len(runs), f"{name} head of {tasks[h].uri}")
+        trained = HEADS[name].function(tasks[h].x_train, tasks[h].y_train, classes, seed=seed, device=device, **params)
+        for e in fitting:
+            predicted[e].append(trained(tasks[e].x_test))
+    return {e: _cell(tasks[e].y_test, outcome, classes, runs[0]) for e, outcome in predicted.items()}
+
+
+def _cell(truth: np.ndarray, predicted: Sequence[np.ndarray], classes: int, seed: int) -> Record:
+    hits = np.array([p == truth for p in predicted], np.float64)
     low, high = within(bootstrap(hits.mean(0), np.random.default_rng(seed)), (0, 1))
-    return record | {
+    return {
         "accuracy": float(hits.mean()),
-        "f1": float(np.mean([weighted_f1(p, task.y_test, classes) for p in outcome])),
-        "end_to_end": own,
-        "stitching_index": float(hits.mean()) / own if own else None,
+        "f1": float(np.mean([weighted_f1(p, truth, classes) for p in predicted])),
         "deviation": float(hits.mean(1).std(ddof=1)) if len(hits) > 1 else 0.0,
         "low": low,
         "high": high,
     }
+
+
+def _record(tasks: Sequence[Task], e: int, h: int, cells: Mapping[tuple[int, int], Record]) -> Record:
+    own = cells[e, e]["accuracy"]
+    record = {"encoder": tasks[e].uri, "head": tasks[h].uri, "n": len(tasks[e].y_test), "end_to_end": own}
+    cell = cells.get((e, h), dict.fromkeys(("accuracy", "f1", "deviation", "low", "high")))
+    index = cell["accuracy"] / own if own and cell["accuracy"] is not None else None
+    return record | cell | {"stitching_index": index}

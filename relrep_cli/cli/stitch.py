@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from relrep_cli import store
 from relrep_cli.cli import options
 from relrep_cli.cli.anchoring import read_recipe
 from relrep_cli.embedding import Embedding
-from relrep_cli.errors import UsageError
+from relrep_cli.errors import DATA, DONE, DataError, UsageError
 from relrep_cli.heads import HEADS
-from relrep_cli.output import progress, say, write
-from relrep_cli.projection import Recipe, basis, relative
+from relrep_cli.output import Record, progress, say, write
+from relrep_cli.projection import Basis, Recipe, basis, relative
+from relrep_cli.records import Records
 from relrep_cli.similarities import SIMILARITIES
-from relrep_cli.stitching import grid, prepare, refuse_leaks, targets
+from relrep_cli.stitching import Task, grid, prepare, refuse_leaks, targets
 
 COLUMNS = (
     "encoder",
@@ -50,41 +54,80 @@ def stitch(
     anchor_vectors: options.AnchorVectors = None,
     seeds: Annotated[int, typer.Option("--seeds", help="Train each head so many times, from --seed on.", min=1)] = 1,
     device: options.Device = "auto",
+    cache: Annotated[
+        str | None,
+        typer.Option(
+            "--cache", help="Keep finished cells in FOLDER, and take them from it.", metavar="FOLDER", show_default=False
+        ),
+    ] = None,
     dry_run: options.DryRun = False,
     format: options.AsFormat = None,
     json: options.AsJson = False,
     seed: options.Seed = 0,
     given: options.Given = options.NOTHING,
-) -> None:
+) -> int:
     """Train a head on the relative training rows of each file and run it on the test rows of every other.
 
     stitching_index is the stitched accuracy over the end-to-end accuracy, that of the encoder's own head. The same grid in
-    absolute coordinates stands beside it.
+    absolute coordinates stands beside it. With more than two files, one that cannot be used gives a record that says so, the
+    others go on, and the exit code is 3. With --cache, a run that was cut short goes on where it was.
     """
     if len(files) < 2:
         raise UsageError("stitch needs two or more files.")
     chosen = given.choose(HEADS, options.split_names(head))
     kind = options.format_of(format, json)
     recipe = read_recipe(anchors, similarity, center, anchor_vectors, given)
-    spaces = [store.read(f) for f in files]
-    classes = targets(spaces, target)
-    refuse_leaks(spaces)
+    kept = Records(Path(cache) if cache else None)
+    spaces, failed = _usable(files, recipe, target, bool(cache))
+    classes = targets([s.e for s in spaces], target)
+    refuse_leaks([s.e for s in spaces])
     if dry_run:
-        return options.plan(
-            [f"train {', '.join(chosen)} on {e.uri} ({e.n} x {e.d}) for {len(classes)} classes" for e in spaces]
-        )
-    records = []
-    for method, views in _methods(spaces, recipe):
-        tasks = [prepare(e, target, classes) for e in views]
+        options.plan([f"train {', '.join(chosen)} on {s.e.uri} ({s.e.n} x {s.e.d}) for {len(classes)} classes" for s in spaces])
+        return DONE
+    records: list[Record] = []
+    for method in (recipe.label, "absolute"):
+        tasks = [_task(s, method, target, classes) for s in spaces]
         for name, params in chosen.items():
             with progress(f"stitching {method}") as advance:
-                found = grid(tasks, len(classes), name, params, range(seed, seed + seeds), device, advance)
+                found = grid(tasks, len(classes), name, params, range(seed, seed + seeds), device, advance, kept)
             number = len(recipe.anchor_ids) if method != "absolute" else None
             records += [r | {"method": method, "anchors": number, "decoder": name} for r in found]
     if any(r["accuracy"] is None for r in records):
         say("absolute spaces of unequal dims cannot be stitched: n/a.")
-    write(records, COLUMNS, kind)
+    write([*records, *failed], COLUMNS, kind)
+    if failed:
+        say(f"{len(failed)} of {len(files)} files could not be used: see their error.")
+    return DATA if failed else DONE
 
 
-def _methods(spaces: list[Embedding], recipe: Recipe) -> list[tuple[str, list[Embedding]]]:
-    return [(recipe.label, [relative(e, basis(e, recipe)) for e in spaces]), ("absolute", spaces)]
+@dataclass(frozen=True, eq=False)
+class _Space:
+    e: Embedding
+    to: Basis
+
+
+def _usable(files: list[str], recipe: Recipe, target: str, named: bool) -> tuple[list[_Space], list[Record]]:
+    """The files that can be stitched, and a record for each that cannot; with fewer than two left the error is raised."""
+    spaces: list[_Space] = []
+    failed: list[Record] = []
+    for file in files:
+        try:
+            e = store.digested(store.read(file)) if named else store.read(file)
+            space = _Space(e, basis(e, recipe))
+            prepare(e, target, targets([e], target))
+            spaces.append(space)
+        except DataError as error:
+            if len(files) == 2:
+                raise
+            failed.append(dict.fromkeys(COLUMNS) | {"encoder": file, "error": str(error)})
+    if len(spaces) < 2:
+        raise DataError(str(failed[0]["error"]))
+    return spaces, failed
+
+
+def _task(space: _Space, method: str, target: str, classes: np.ndarray) -> Task:
+    """The space in absolute coordinates, or relative to its anchors."""
+    e = space.e
+    if method == "absolute":
+        return prepare(e, target, classes, e.digest and f"{e.digest}:")
+    return prepare(relative(e, space.to), target, classes, e.digest and f"{e.digest}:{method}:{space.to.digest()}:")

@@ -1,0 +1,178 @@
+"""What the tests of the command share: a shell in a folder of its own, and small real files to work on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+N, D, ANCHORS = 240, 16, 30
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command left behind; printed in full when a test fails."""
+
+    command: str
+    cwd: Path
+    code: int
+    out: bytes
+    stderr: str
+
+    @property
+    def stdout(self) -> str:
+        return self.out.decode(errors="backslashreplace")
+
+    @property
+    def rows(self) -> list[dict[str, str]]:
+        """The records of a TSV result."""
+        header, *lines = [line.split("\t") for line in self.stdout.splitlines()]
+        return [dict(zip(header, line, strict=True)) for line in lines]
+
+    def __repr__(self) -> str:
+        return f"\n$ cd {self.cwd}\n$ {self.command}\nexit {self.code}\n--- stdout\n{self.stdout[:4000]}\n--- stderr\n{self.stderr[:4000]}\n"
+
+
+@dataclass(frozen=True)
+class Workdir:
+    """A folder with the command `relrep` on PATH, an environment without the caller's settings, and its own TMPDIR."""
+
+    path: Path
+    tmp: Path
+    env: Mapping[str, str]
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def run(self, command: str, code: int | Sequence[int] = 0, *, timeout: float = 60, **env: str) -> Done:
+        """Run a command line in bash with pipefail, and assert its exit code."""
+        full = ["bash", "-o", "pipefail", "-c", command]
+        ran = subprocess.run(full, cwd=self.path, env={**self.env, **env}, capture_output=True, timeout=timeout, check=False)
+        done = Done(command, self.path, ran.returncode, ran.stdout, ran.stderr.decode(errors="backslashreplace"))
+        assert done.code in ([code] if isinstance(code, int) else code), done
+        assert "Traceback" not in done.stderr, done
+        return done
+
+    def start(self, command: str, **options: Any) -> subprocess.Popen[bytes]:
+        """Start `relrep COMMAND` alone, without a shell, so that signals reach it and nobody else."""
+        words = [sys.executable, "-m", "relrep_cli", *command.split()]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": self.env, "cwd": self.path}
+        return subprocess.Popen(words, **{**pipes, **options})
+
+    def error(self, command: str, code: int, *words: str, **env: str) -> str:
+        """Run what must fail with one line on stderr that holds all `words`; return that line."""
+        done = self.run(command, code, **env)
+        lines = done.stderr.splitlines()
+        assert len(lines) == 1 and lines[0].startswith("relrep"), done
+        for word in words:
+            assert word in lines[0], f"{word!r} is not said: {done}"
+        return lines[0]
+
+    def leftovers(self) -> list[str]:
+        """Temporary files that a command forgot, beside its output or in TMPDIR."""
+        return sorted(p.name for p in [*self.path.glob(".*.relrep.*"), *self.tmp.iterdir()])
+
+
+def write_npz(path: Path, x: np.ndarray, **columns: Any) -> None:
+    """Vectors with ids and more beside them, as numpy saves them."""
+    np.savez(path, x=x, **columns)
+
+
+def vectors(n: int = N, d: int = D, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """(n, d) float32 in five clouds, and the cloud of each row."""
+    rng = np.random.default_rng(seed)
+    clouds = rng.integers(0, 5, n)
+    return (2 * rng.normal(size=(5, d))[clouds] + rng.normal(size=(n, d))).astype(np.float32), clouds
+
+
+def columns(clouds: np.ndarray) -> dict[str, np.ndarray]:
+    n = len(clouds)
+    return {
+        "ids": np.array([f"item-{i:03d}" for i in range(n)]),
+        "label": np.array([f"class {c}" for c in clouds]),
+        "split": np.where(np.arange(n) % 3 == 0, "test", "train"),
+    }
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+    """The environment in which `relrep` is the command of this checkout."""
+    bin = tmp_path_factory.mktemp("bin")
+    script = bin / "relrep"
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m relrep_cli "$@"\n')
+    script.chmod(0o755)
+    foreign = ("RELREP_", "_RELREP", "SLURM_", "HDF5_", "OMP_", "PYTEST")
+    unwanted = {"NO_COLOR", "FORCE_COLOR", "COLUMNS", "SOURCE_DATE_EPOCH"}
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(foreign) and k not in unwanted}
+    path = os.pathsep.join([str(bin), os.path.dirname(sys.executable), kept.get("PATH", "/usr/bin:/bin")])
+    return {**kept, "PATH": path, "PYTHONPATH": str(CHECKOUT), "LC_ALL": "C.UTF-8", "TERM": "xterm", "HOME": str(bin)}
+
+
+def _workdir(path: Path, environment: Mapping[str, str]) -> Workdir:
+    tmp = path.with_name(path.name + "-tmp")
+    tmp.mkdir()
+    return Workdir(path, tmp, {**environment, "TMPDIR": str(tmp)})
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory, environment: Mapping[str, str]) -> Path:
+    """A folder with files that the tests start from, made by the command itself.
+
+    a.h5; b.h5: a rotated, with a little noise, same ids, labels and splits; c.h5: fewer dims; anchors.h5: of a's training
+    rows; a.rel.h5, b.rel.h5.
+    """
+    work = _workdir(tmp_path_factory.mktemp("made"), environment)
+    a, clouds = vectors()
+    rng = np.random.default_rng(1)
+    turn = np.linalg.qr(rng.normal(size=(D, D)))[0]
+    spaces = {
+        "a": a,
+        "b": (a @ turn + 0.05 * rng.normal(size=a.shape)).astype(np.float32),
+        "c": (a @ rng.normal(size=(D, D - 4))).astype(np.float32),
+    }
+    for name, x in spaces.items():
+        write_npz(work / f"{name}.npz", x, **columns(clouds))
+        work.run(f"relrep embed {name}.npz --space {name} -o {name}.h5 -q")
+    work.run(f"relrep anchor a.h5 -n {ANCHORS} --strategy per-class -o anchors.h5 -q")
+    for name in "ab":
+        work.run(f"relrep project {name}.h5 --anchors anchors.h5 -o {name}.rel.h5 -q")
+    return work.path
+
+
+@pytest.fixture
+def empty(tmp_path: Path, environment: Mapping[str, str]) -> Workdir:
+    """A shell in an empty folder."""
+    (tmp_path / "work").mkdir()
+    return _workdir(tmp_path / "work", environment)
+
+
+@pytest.fixture
+def work(empty: Workdir, made: Path) -> Workdir:
+    """A shell in a folder with copies of the files of `made`."""
+    shutil.copytree(made, empty.path, dirs_exist_ok=True)
+    return empty
+
+
+def ended(process: subprocess.Popen[bytes], number: signal.Signals | None = None, within: float = 30) -> tuple[int, str, float]:
+    """Send a signal, wait, and return exit code, stderr and the seconds it took. Kills the process if it stays."""
+    started = time.monotonic()
+    if number is not None:
+        process.send_signal(number)
+    try:
+        _, stderr = process.communicate(timeout=within)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
+    return process.returncode, stderr.decode(errors="backslashreplace"), time.monotonic() - started

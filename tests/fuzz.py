@@ -1,0 +1,155 @@
+"""Damage good files at random and see that the reader refuses or reads, whatever it gets: `python fuzz.py COUNT [SEED]`.
+
+A mutant is one of a few small files with 1 to 8 fields changed: bytes flipped, numbers replaced by awkward ones, pieces
+copied, lost or cut off. It must end in a Found or in a DataError of one line, within LIMIT seconds, without a crash.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import struct
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache, partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from relrep_cli.errors import DataError
+from relrep_cli.store.hdf5 import read_hdf5
+
+LIMIT = 8.0  # seconds of wall time; libhdf5 alone gets 0.8 s of CPU
+BATCH = 50
+AWKWARD = [
+    0,
+    1,
+    2,
+    3,
+    7,
+    8,
+    16,
+    255,
+    256,
+    4095,
+    65535,
+    2**31 - 1,
+    2**31,
+    2**32 - 1,
+    2**40,
+    2**63 - 1,
+    2**63,
+    2**64 - 8,
+    2**64 - 1,
+]
+
+
+@cache
+def originals() -> list[bytes]:
+    """The good files: both superblocks, every filter, text of fixed and variable length, relrep's own layout."""
+    from corpus.base import collection, plain, vlen
+    from corpus.honest import PACKED
+
+    makers: list[Callable[[Path], None]] = [
+        plain,
+        vlen,
+        partial(vlen, **PACKED),
+        partial(plain, libver="latest"),
+        partial(plain, **PACKED, libver="latest"),
+        collection,
+        partial(collection, libver=None),
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder, f"{i}.h5") for i in range(len(makers))]
+        for make, path in zip(makers, paths, strict=True):
+            make(path)
+        return [path.read_bytes() for path in paths]
+
+
+def mutant(seed: int) -> bytes:
+    """The damaged file of a seed; the same for ever."""
+    rng = random.Random(seed)
+    data = bytearray(rng.choice(originals()))
+    for _ in range(rng.randint(1, 8)):
+        damage(data, rng)
+    return bytes(data)
+
+
+def damage(data: bytearray, rng: random.Random) -> None:
+    """One mutation, in place."""
+    at = rng.randrange(max(1, len(data) - 8))
+    kind = rng.random()
+    if kind < 0.3:
+        data[at] ^= 1 << rng.randrange(8)
+    elif kind < 0.45:
+        data[at] = rng.randrange(256)
+    elif kind < 0.9:
+        form = rng.choice("BHIQ")
+        number = rng.choice([*AWKWARD, len(data), rng.randrange(len(data) + 1), rng.randrange(len(data) + 1) & ~7])
+        place = at & ~7 if rng.random() < 0.7 else at  # most fields are aligned
+        struct.pack_into(f"<{form}", data, place, number % (1 << 8 * struct.calcsize(form)))
+    elif kind < 0.97:
+        source, length = rng.randrange(len(data)), rng.choice([4, 8, 16, 64])
+        data[at : at + length] = data[source : source + length].ljust(len(data[at : at + length]), b"\0")
+    else:
+        del data[at + 1 :]
+
+
+def judge(path: Path) -> str:
+    """ "read", "refused", or what went wrong."""
+    signal.setitimer(signal.ITIMER_REAL, LIMIT)
+    try:
+        x = read_hdf5(path, None).x
+        return "read" if x.ndim == 2 and float(x[-1, -1]) is not None else "nonsense"
+    except DataError as error:
+        return "refused" if str(error).isprintable() and str(path) in str(error) else f"message: {error!r}"
+    except TimeoutError:
+        return "hang"
+    except BaseException as error:
+        return f"{type(error).__name__}: {error}"
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def batch(seeds: range) -> list[tuple[int, str, float]]:
+    """(seed, verdict, seconds) of some mutants."""
+
+    def stop(number: int, frame: Any) -> None:
+        raise TimeoutError
+
+    signal.signal(signal.SIGALRM, stop)
+    verdicts = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "mutant.h5")
+        for seed in seeds:
+            path.write_bytes(mutant(seed))
+            start = time.monotonic()
+            verdicts.append((seed, judge(path), time.monotonic() - start))
+    return verdicts
+
+
+def run(count: int, first: int = 0, workers: int = 0) -> tuple[Counter[str], list[tuple[int, str, float]], float]:
+    """Verdicts of `count` mutants by kind, those that are neither read nor refused, and the longest time of one."""
+    seeds = [range(at, min(at + BATCH, first + count)) for at in range(first, first + count, BATCH)]
+    with ProcessPoolExecutor(workers or os.cpu_count(), get_context("spawn")) as pool:  # a crash breaks the pool, loudly
+        verdicts = [verdict for some in pool.map(batch, seeds) for verdict in some]
+    wrong = [verdict for verdict in verdicts if verdict[1] not in ("read", "refused")]
+    return Counter(verdict[1][:40] for verdict in verdicts), wrong, max(verdict[2] for verdict in verdicts)
+
+
+def main(count: int, first: int = 0) -> int:
+    start = time.monotonic()
+    kinds, wrong, longest = run(count, first)
+    print(f"{count} mutants in {time.monotonic() - start:.0f} s; longest {longest:.1f} s; {dict(kinds)}")
+    for seed, verdict, seconds in wrong[:50]:
+        print(f"seed {seed}: {verdict} after {seconds:.1f} s")
+    return bool(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0))

@@ -1,0 +1,224 @@
+"""Every file of the corpus is refused in one line or read right; the second lines of defence hold by themselves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import fuzz
+import h5py
+import numpy as np
+import pytest
+from corpus import ACCEPT, REFUSE, VALUES, Case, base, build
+
+from relrep_cli import store
+from relrep_cli.errors import DataError
+from relrep_cli.store import child
+from relrep_cli.store.hdf5 import list_hdf5, read_hdf5
+
+ROOT = Path(__file__).parents[1]
+HONEST = [name for name, _, _, expect, _ in base.MAKERS if expect == ACCEPT]
+ALONE = (  # read by a process of their own, whose time and memory are measured: the worst of each kind
+    "external-zero", "virtual-pattern", "filter-gzip-twice", "shape-3gib", "index-bomb", "bomb-1gib", "bomb-ids", "bomb-links",
+    "chunk-very-short", "laughs-ids", "laughs-known-attribute", "heap-free-zero-attribute", "text-1gib-ids", "attribute-50000",
+    "nested-only", "is-fifo", "good-collection", "good-h5ad",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
+    return {case.name: case for case in build(tmp_path_factory.mktemp("corpus"))}
+
+
+def named(cases: dict[str, Case], name: str) -> Case:
+    if name not in cases:
+        pytest.skip("this HDF5, or this user, cannot write the case")
+    return cases[name]
+
+
+def is_one_line(message: str, path: Path) -> bool:
+    """Where, what, why: the file first, something after it, nothing that a terminal would act on."""
+    return message.isprintable() and str(path) in message and message.endswith(".") and 15 < len(message) - len(str(path)) < 700
+
+
+def test_the_corpus_is_large_and_whole(cases: dict[str, Case]) -> None:
+    assert len(cases) >= 340 and len(cases) >= len(base.MAKERS) - 8
+    assert sum(case.expect == REFUSE for case in cases.values()) >= 250
+
+
+@pytest.mark.parametrize("name", [name for name, _, _, expect, _ in base.MAKERS if expect == REFUSE])
+def test_hostile_files_are_refused_in_one_line(cases: dict[str, Case], name: str) -> None:
+    case = named(cases, name)
+    with pytest.raises(DataError) as refusal:
+        read_hdf5(case.path, case.member)
+    assert is_one_line(str(refusal.value), case.path), str(refusal.value)
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_honest_files_are_read_as_h5py_reads_them(cases: dict[str, Case], name: str) -> None:
+    case = named(cases, name)
+    found = read_hdf5(case.path, case.member)
+    with h5py.File(case.path) as file:
+        item = file[case.member or "/"]
+        group = item if isinstance(item, h5py.Group) else item.parent
+        x = item if isinstance(item, h5py.Dataset) else item.get("X", item.get("embeddings"))
+        assert np.array_equal(found.x, x[()]) and found.x.dtype.kind == "f"
+        ids = group.get("ids", group.get("obs/id", file.get("obs/_index")))
+        if ids is not None:
+            read = ids.asstr()[()] if h5py.check_string_dtype(ids.dtype) else ids[()]
+            assert found.ids is not None and [i.decode() for i in found.ids] == [str(i) for i in np.ravel(read)]
+
+
+@pytest.mark.parametrize("name", [name for name, _, _, expect, _ in base.MAKERS if expect == VALUES])
+def test_wrong_values_are_refused_by_the_store(cases: dict[str, Case], name: str) -> None:
+    case = named(cases, name)
+    read_hdf5(case.path, case.member)
+    with pytest.raises(DataError) as refusal:
+        store.read(str(case.path))
+    assert is_one_line(str(refusal.value), case.path)
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_time_and_memory_are_bounded(cases: dict[str, Case], name: str) -> None:
+    """Under 2 s of CPU and 100 MB a process, and neither h5py nor torch in the one that reads."""
+    program = """if True:
+        import json, resource, sys
+        from pathlib import Path
+        from relrep_cli.errors import DataError
+        from relrep_cli.store.hdf5 import read_hdf5
+        try:
+            read_hdf5(Path(sys.argv[1]), None)
+        except DataError as error:
+            print(error, file=sys.stderr)
+        of = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        heavy = [name for name in ("h5py", "torch", "faiss", "pyarrow", "rich") if name in sys.modules]
+        print(json.dumps([sum(u.ru_utime + u.ru_stime for u in of), max(u.ru_maxrss for u in of), heavy]))
+    """
+    command = [sys.executable, "-c", program, str(named(cases, name).path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    seconds, peak, heavy = json.loads(done.stdout)
+    assert seconds < 2 and heavy == [] and "Traceback" not in done.stderr
+    assert peak * (1 if sys.platform == "darwin" else 1024) < 100e6
+
+
+@pytest.mark.parametrize("name", ["good-collection", "bomb-1gib", "external-bare", "heap-free-zero-attribute"])
+def test_the_same_without_fork(cases: dict[str, Case], name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "FORKS", False)
+    case = named(cases, name)
+    if case.expect == ACCEPT:
+        assert read_hdf5(case.path, None).x.shape == (base.N, base.D)
+        return
+    with pytest.raises(DataError) as refusal:
+        read_hdf5(case.path, None)
+    assert is_one_line(str(refusal.value), case.path)
+
+
+def test_the_environment_does_not_steer_libhdf5(cases: dict[str, Case]) -> None:
+    """A stale HDF5_DRIVER breaks h5py.File; a plugin path makes it load libraries."""
+    program = "import sys, pathlib; from relrep_cli.store.hdf5 import read_hdf5; read_hdf5(pathlib.Path(sys.argv[1]), None)"
+    environment = {**os.environ, "HDF5_DRIVER": "nonsense", "HDF5_USE_FILE_LOCKING": "TRUE", "HDF5_VOL_CONNECTOR": "nonsense"}
+    command = [sys.executable, "-c", program, str(cases["good-v0"].path)]
+    assert subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0
+
+
+def test_what_a_file_holds_is_listed(cases: dict[str, Case]) -> None:
+    assert list_hdf5(cases["good-inside"].path) == ["/layer/0", "/layer/6"]
+    assert list_hdf5(cases["good-h5ad"].path) == ["/", "/obsm/X_pca"]
+    assert list_hdf5(cases["two-matrices"].path) == ["/embeddings", "/features"]
+    assert list_hdf5(cases["nested-only"].path) == list_hdf5(cases["crowd"].path) == []
+    with pytest.raises(DataError, match=r"found /layer/0, /layer/6\. Write .*good-inside.h5::/layer/0\.$"):
+        read_hdf5(cases["good-inside"].path, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("cut-50", "truncated: 4512 bytes of 9024"),
+        ("is-gzip", "gzip"),
+        ("is-lfs", "Git LFS"),
+        ("is-html", "HTML"),
+        ("is-pickle", "pickle"),
+        ("is-npy", r"\.npy"),
+        ("format-newer", r"made by a newer relrep \(format 2\); this one reads 1"),
+        ("sparse-x", "csr_matrix"),
+        ("external-index", "/obs/id: its data lie in an external file"),
+        ("heap-free-zero-attribute", "busy without end"),
+        ("open-for-writing", "still writing"),
+        ("codes-beyond", "do not fit its 3 categories"),
+    ],
+)
+def test_messages_say_what_was_found(cases: dict[str, Case], name: str, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        read_hdf5(cases[name].path, cases[name].member)
+
+
+# --- the second line of defence: what the child may do, whatever a check has missed ---
+
+
+def naive(path: str) -> list[float]:
+    """Reads like any script, but confined."""
+    child.confine(5, files=1)
+    with h5py.File(path) as file:
+        return [float(number) for number in file["embeddings"][0]]
+
+
+def test_a_confined_child_opens_one_file(cases: dict[str, Case]) -> None:
+    assert child.run(naive, str(cases["good-v0"].path)) == pytest.approx(base.X[0].tolist())
+    for name in ("external-bare", "external-link-bare", "soft-through-external", "external-fifo", "filter-plugin"):
+        with pytest.raises(child.Died):
+            child.run(naive, str(cases[name].path))
+    assert child.run(naive, str(cases["virtual-bare"].path)) == [0] * base.D  # fill values; nothing was opened
+
+
+def crash() -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def spin() -> None:
+    child.confine(0.2, files=0)
+    while True:
+        pass
+
+
+def swell() -> int:
+    child.confine(5, files=0)
+    return len(bytearray(1 << 30))
+
+
+def sleep() -> None:
+    time.sleep(60)
+
+
+def speak(text: str) -> dict[str, object]:
+    print("noise on stdout")
+    return {"text": text, "data": b"\0\xff", "more": [b"", {"bytes": 3}]}
+
+
+def test_a_child_that_dies_is_an_error() -> None:
+    for function, words in ((crash, r"signal 11"), (spin, "busy without end"), (swell, r"failed \(exit 1\)")):
+        with pytest.raises(child.Died, match=words):
+            child.run(function)
+    with pytest.raises(child.Died, match="longer than 1 s"):
+        child.run(sleep, patience=1)
+
+
+def test_a_child_answers_with_text_and_bytes() -> None:
+    assert child.run(speak, "\x1b é \ud800") == {"text": "\x1b é \ud800", "data": b"\0\xff", "more": [b"", {"bytes": 3}]}
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"\n", b"[1]\n", b"[2]\n{}x", b"[-1, 3]\n{}", b'[4]\n"\xff"', b"{}\n", b"[12]\n" + b"[" * 12]
+)
+def test_a_nonsense_answer_is_an_error(answer: bytes) -> None:
+    with pytest.raises(child.Died):
+        child.decode(answer)
+
+
+def test_random_damage_never_crashes_or_hangs() -> None:
+    kinds, wrong, longest = fuzz.run(int(os.environ.get("RELREP_FUZZ", "300")), first=1_000_000)
+    assert not wrong and longest < fuzz.LIMIT and min(kinds["read"], kinds["refused"]) > 0

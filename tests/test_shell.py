@@ -1,0 +1,515 @@
+"""Manners of the command line, tried in a real shell: pipes, full disks, closed streams, formats, repetition."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import pty
+import re
+import subprocess
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from conftest import ANCHORS, N, Workdir, write_npz
+
+PROJECT = "relrep project a.h5 --anchors anchors.h5"
+COMPARE = ["a", "b", "metric", "value", "low", "high", "chance", "n", "k", "convention"]
+STITCH = "encoder head method anchors accuracy f1 end_to_end stitching_index deviation low high n decoder".split()
+GOLDEN = {
+    "compare a.h5 b.h5 -m cosine": COMPARE,
+    "compare a.h5 b.h5 -m knn-jaccard": [*COMPARE, "tied"],
+    "compare a.h5 b.h5 -m cosine --anchors anchors.h5": [*COMPARE, "projection"],
+    "stitch a.h5 b.h5 --anchors anchors.h5 --head linear": STITCH,
+    "info a.h5": ["file", "name", "value"],
+}
+DETERMINED = {"SOURCE_DATE_EPOCH": "1700000000"}
+
+
+def same_bytes(work: Workdir, *names: str) -> bool:
+    return len({(work / name).read_bytes() for name in names}) == 1
+
+
+# --- pipes and streams ---
+
+
+def test_cut(work: Workdir) -> None:
+    lines = work.run("relrep compare a.rel.h5 b.rel.h5 --metric jaccard --k 10 | cut -f4,5").stdout.splitlines()
+    assert lines[0] == "value\tlow"
+    value, low = map(float, lines[1].split("\t"))
+    assert 0.3 < low < value < 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "relrep compare a.rel.h5 b.rel.h5",
+        "relrep anchor a.h5 -n 20 --ids-only",
+        "relrep info a.h5 --json",
+        "relrep --help",
+        "relrep compare --help",
+        PROJECT + " -o -",
+    ],
+)
+@pytest.mark.parametrize("reader", ["head -c 1 > /dev/null", "true"])
+def test_a_pipe_that_closes_is_no_error(work: Workdir, command: str, reader: str) -> None:
+    done = work.run(f"{command} -q | {reader}" if " -" not in command[:9] else f"{command} | {reader}", (0, 141))
+    assert "rror" not in done.stderr and "xception" not in done.stderr, done
+    if reader == "true":
+        assert done.code == 141, done
+    assert not work.leftovers()
+
+
+def test_projection_in_a_pipe(work: Workdir) -> None:
+    done = work.run(PROJECT + " -o - | relrep compare - b.rel.h5 --json | python -m json.tool")
+    records = json.loads(done.stdout)
+    assert [r["a"] for r in records] == ["-"] * 5
+    assert records[0]["metric"] == "cosine" and records[0]["value"] > 0.99
+    assert not work.leftovers()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "relrep compare a.h5 b.h5 -m cka",
+        "relrep info a.h5 --json",
+        "relrep anchor a.h5 -n 20 --ids-only",
+        "relrep stitch a.h5 b.h5 -a anchors.h5 --head linear",
+        "relrep --help",
+        "relrep info --help",
+        "relrep --version",
+        PROJECT + " -o -",
+    ],
+)
+def test_full_disk(work: Workdir, command: str) -> None:
+    work.error(f"{command} > /dev/full", 74, "No space left on device")
+    work.error(f"{command} >&-", 74, "Bad file descriptor")
+    assert not work.leftovers()
+
+
+def test_closed_stderr_and_stdin(work: Workdir) -> None:
+    """What is said must not end up among the data, whatever descriptor is free."""
+    quiet = work.run("relrep compare a.h5 b.h5 -m cosine -q")
+    assert work.run("relrep compare a.h5 b.h5 -m cosine 2>&-").stdout == quiet.stdout
+    work.run("relrep compare a.h5 b.h5 -m cosin 2>&-", 2)
+    assert work.run("relrep compare a.h5 b.h5 -m cosine -q <&-").stdout == quiet.stdout
+    work.error("relrep info - <&-", 3, "-: this is an empty file")
+    assert work.run(f"{PROJECT} -o - 2>&- <&- | cmp - a.rel.h5 | wc -l").stdout.strip() in ("0", "1")
+
+
+def test_stdout_holds_data_only(work: Workdir) -> None:
+    done = work.run("relrep compare a.h5 b.h5 -m cosine,cka")
+    assert len(done.stdout.splitlines()) == 3
+    assert done.stderr.startswith("relrep compare: a.h5 and b.h5: different spaces (a and b)")
+
+
+@pytest.mark.parametrize("command", ["compare a.h5 b.h5", "stitch a.h5 b.h5 -a anchors.h5", "project a.h5 -a anchors.h5 -o x.h5"])
+def test_redirected_stderr_has_no_bar(work: Workdir, command: str) -> None:
+    done = work.run(f"relrep {command} 2> said > /dev/null; cat said")
+    assert not re.search(r"[\x1b\r━]", done.stdout), done
+
+
+def test_dash_is_stdin(work: Workdir) -> None:
+    piped = work.run("relrep info - --verify --json < a.h5").stdout
+    named = work.run("relrep info a.h5 --verify --json").stdout
+    assert piped == named.replace('"a.h5"', '"-"')
+    assert not work.leftovers()
+
+
+def test_dash_twice_is_refused(work: Workdir) -> None:
+    work.error("relrep compare - - -m cosine < a.h5", 2, "standard input", "once")
+
+
+def test_output_in_text_formats_to_stdout(work: Workdir) -> None:
+    done = work.run("relrep compare a.h5 b.h5 -m cosine -q -o -")
+    assert done.stdout == work.run("relrep compare a.h5 b.h5 -m cosine -q").stdout
+
+
+# --- on a terminal ---
+
+
+def on_terminal(work: Workdir, command: str, stream: str, **env: str) -> str:
+    """What `command` writes to a stream that is a terminal."""
+    ours, theirs = pty.openpty()
+    try:
+        streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, stream: theirs}
+        environment = {**work.env, "COLUMNS": "200", **env}
+        process = subprocess.Popen(["bash", "-c", command], cwd=work.path, env=environment, **streams)
+        os.close(theirs)
+        read = b""
+        try:
+            while block := os.read(ours, 65536):
+                read += block
+        except OSError:  # Linux reports the end of a terminal as EIO
+            pass
+        assert process.wait(60) == 0, read
+    finally:
+        os.close(ours)
+    return read.decode()
+
+
+def test_table_on_a_terminal(work: Workdir) -> None:
+    shown = on_terminal(work, "relrep compare a.rel.h5 b.rel.h5 -m cosine", "stdout")
+    assert "────" in shown and "\t" not in shown and "\x1b[" in shown
+    assert re.search(r"a\.rel\.h5 +b\.rel\.h5 +cosine +0\.9\d{3} ", shown), shown
+    plain = on_terminal(work, "relrep compare a.rel.h5 b.rel.h5 -m cosine", "stdout", NO_COLOR="1")
+    assert "────" in plain and "\x1b" not in plain
+
+
+def test_bar_on_a_terminal(work: Workdir) -> None:
+    command = "relrep stitch a.h5 b.h5 -a anchors.h5 --head mlp"
+    assert "\x1b[" in on_terminal(work, command, "stderr")
+    for calm in (command + " -q", "TERM=dumb " + command):
+        assert "\x1b" not in on_terminal(work, calm, "stderr")
+
+
+def test_no_binary_on_a_terminal(work: Workdir) -> None:
+    shown = on_terminal(work, f"{PROJECT} -o - 2> said; echo $?; cat said", "stdout")
+    assert shown.startswith("2\r\nrelrep project: -o -: binary output to a terminal")
+
+
+# --- formats ---
+
+
+@pytest.mark.parametrize("command", GOLDEN)
+def test_golden_columns(work: Workdir, command: str) -> None:
+    """Names and order of columns and keys are an interface."""
+    columns = GOLDEN[command]
+    tsv = work.run(f"relrep {command} -q").stdout
+    assert tsv.splitlines()[0].split("\t") == columns
+    records = json.loads(work.run(f"relrep {command} -q --json").stdout)
+    assert all(list(r) == columns for r in records)
+    assert len(tsv.splitlines()) == 1 + len(records)
+
+
+def test_formats_agree(work: Workdir) -> None:
+    """Every format holds the same records; those for machines in full precision."""
+    command = "relrep compare a.rel.h5 b.rel.h5 -m cosine,knn-jaccard -q --format "
+    records = json.loads(work.run(command + "json").stdout)
+    assert [json.loads(line) for line in work.run(command + "jsonl").stdout.splitlines()] == records
+    for format, delimiter in (("tsv", "\t"), ("csv", ",")):
+        read = list(csv.DictReader(io.StringIO(work.run(command + format).stdout), delimiter=delimiter))
+        assert [list(r) for r in read] == [list(r) for r in records]
+        for row, record in zip(read, records, strict=True):
+            assert float(row["value"]) == record["value"] and row["convention"] == record["convention"]
+            assert row["k"] == ("n/a" if record["k"] is None else str(record["k"]))
+    header, rule, *rows = work.run(command + "markdown").stdout.splitlines()
+    assert header.strip("| ").split(" | ") == list(records[0])
+    assert set(rule) <= set("| -") and len(rows) == 2
+    table = work.run(command + "table").stdout
+    assert f"{records[0]['value']:.4f}" in table and "\x1b" not in table
+    work.error(command + "xml", 2, "--format", "json", "markdown")
+    work.error(command + "csv --json", 2, "--json", "csv")
+
+
+def test_paths_are_never_cut(work: Workdir) -> None:
+    name = "a-" + "very-" * 40 + "long-name.h5"
+    (work / name).write_bytes((work / "a.h5").read_bytes())
+    for format in ("table", "tsv", "markdown"):
+        assert name in work.run(f"relrep compare {name} b.h5 -m cka -q --format {format}").stdout
+
+
+@pytest.mark.parametrize("ending, start", [("tsv", "a\tb\t"), ("csv", "a,b,"), ("json", "[\n"), ("jsonl", '{"a": '), ("md", "| a |")])
+def test_the_ending_of_an_output_says_its_format(work: Workdir, ending: str, start: str) -> None:
+    work.run(f"relrep compare a.h5 b.h5 -m cka -o out.{ending}")
+    assert (work / f"out.{ending}").read_text().startswith(start)
+    work.error(f"relrep compare a.h5 b.h5 -m cosine -q -o out.{ending}", 2, f"out.{ending}: exists", "--force")
+
+
+# --- what is said ---
+
+
+def test_quiet(work: Workdir) -> None:
+    assert work.run("relrep compare a.h5 b.h5 -m cosine").stderr
+    assert not work.run("relrep compare a.h5 b.h5 -m cosine -q").stderr
+    assert work.run("relrep compare a.h5 b.h5 -m cosin -q", 2).stderr
+    assert not work.run("relrep compare a.h5 b.h5 -m cosin -qq", 2).stderr
+
+
+@pytest.mark.parametrize(
+    "command, guess",
+    [
+        ("compar a.h5 b.h5", "compare"),
+        ("compare a.h5 b.h5 --metic cka", "--metric"),
+        ("compare a.h5 b.h5 -m jacard", "jaccard"),
+        ("project a.h5 -a anchors.h5 -s cosin -o x.h5", "cosine"),
+        ("anchor a.h5 --strategy perclass -o x.h5", "per-class"),
+        ("embed a.npz --encoder convae -o x.h5", "conv-ae"),
+        ("stitch a.h5 b.h5 -a anchors.h5 --head liner", "linear"),
+    ],
+)
+def test_suggestions(work: Workdir, command: str, guess: str) -> None:
+    line = work.error(f"relrep {command}", 2, guess)
+    assert re.search(rf"(Did you mean|Possible options?:|did you mean)[^.]*{guess}", line), line
+
+
+@pytest.mark.parametrize("command", ["embed", "anchor", "project", "compare", "stitch", "info"])
+def test_help(work: Workdir, command: str) -> None:
+    text = work.run(f"relrep {command} --help").stdout
+    assert f"relrep {command}" in text and "Examples:" in text and "--threads" in text
+    assert work.run(f"relrep {command} -h").stdout == text
+
+
+def test_top_help_lists_commands_and_exit_codes(work: Workdir) -> None:
+    text = work.run("relrep --help").stdout
+    assert text == work.run("relrep").stdout
+    for word in ("compare", "stitch", "74 could not write", "141", "143"):
+        assert word in text
+
+
+def test_version(work: Workdir) -> None:
+    words = work.run("relrep --version").stdout
+    for library in ("relrep ", "Python ", "HDF5 ", "h5py ", "numpy ", "faiss-cpu ", "torch "):
+        assert re.search(library + r"\d+\.\d+", words), words
+
+
+# --- the environment ---
+
+
+def test_options_from_the_environment(work: Workdir) -> None:
+    command = "relrep compare a.h5 b.h5 -m knn-jaccard -q"
+    assert work.run(command, RELREP_K="3").stdout == work.run(command + " --k 3").stdout
+    assert work.run(command + " --k 5", RELREP_K="3").rows[0]["k"] == "5"
+    assert work.run(command, RELREP_FORMAT="json").stdout == work.run(command + " --json").stdout
+    work.error(command, 2, "--threads", RELREP_THREADS="many")
+
+
+@pytest.mark.parametrize(
+    "words, env, expected",
+    [
+        ("-@ 3", {}, "3"),
+        ("--threads=3", {"RELREP_THREADS": "2"}, "3"),
+        ("", {"RELREP_THREADS": "2", "SLURM_CPUS_PER_TASK": "5"}, "2"),
+        ("", {"SLURM_CPUS_PER_TASK": "5", "OMP_NUM_THREADS": "7"}, "5"),
+        ("", {}, str(len(os.sched_getaffinity(0)))),
+    ],
+)
+def test_threads_reach_the_libraries(work: Workdir, words: str, env: dict[str, str], expected: str) -> None:
+    """The numerical libraries read the number from their variables while they load."""
+    (work / "sitecustomize.py").write_text(
+        "import atexit, os, sys\n"
+        "report = lambda: print(os.environ.get('OPENBLAS_NUM_THREADS'), os.environ.get('OMP_NUM_THREADS'), file=sys.stderr)\n"
+        "atexit.register(report)\n"
+    )
+    path = os.pathsep.join([str(work.path), work.env["PYTHONPATH"]])
+    done = work.run(f"relrep info a.h5 {words} > /dev/null", **env, PYTHONPATH=path)
+    assert done.stderr.splitlines()[-1] == f"{expected} {expected}", done
+
+
+@pytest.mark.parametrize(
+    "words, current, expected",
+    [
+        ("relrep co", 1, "compare"),
+        ("relrep compare --metric kn", 3, "knn-jaccard"),
+        ("relrep compare --metric ", 3, "cosine mrr cka jaccard knn-jaccard"),
+        ("relrep compare --met", 2, "--metric"),
+        ("relrep anchor --strategy p", 3, "per-class"),
+        ("relrep project --similarity e", 3, "euclidean"),
+        ("relrep stitch --head l", 3, "linear"),
+        ("relrep embed --encoder c", 3, "conv-ae"),
+    ],
+)
+def test_completion(empty: Workdir, words: str, current: int, expected: str) -> None:
+    variables = {"_RELREP_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(current)}
+    assert set(expected.split()) <= set(empty.run("relrep", **variables).stdout.split())
+    assert len(expected.split()) > 1 or empty.run("relrep", **variables).stdout.split() == [expected]
+
+
+# --- doing, not doing, and doing again ---
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "embed a.npz -o new.h5",
+        "anchor a.h5 -n 5 -o new.h5",
+        "project a.h5 -a anchors.h5 -o new.h5",
+        "compare a.h5 b.h5 -o new.tsv --per-row new.h5",
+        "stitch a.h5 b.h5 -a anchors.h5",
+    ],
+)
+def test_dry_run_does_nothing(work: Workdir, command: str) -> None:
+    before = {p: p.stat().st_mtime_ns for p in work.path.iterdir()}
+    done = work.run(f"relrep {command} --dry-run")
+    assert "would: " in done.stderr and not done.stdout
+    assert {p: p.stat().st_mtime_ns for p in work.path.iterdir()} == before and not work.leftovers()
+
+
+@pytest.mark.parametrize(
+    "command, other",
+    [
+        ("embed a.npz --space a", "embed b.npz --space b"),
+        ("anchor a.h5 -n 5", "anchor a.h5 -n 5 --seed 1"),
+        ("anchor a.h5 -n 5", "anchor a.h5 -n 6"),
+        ("project a.h5 -a anchors.h5", "project a.h5 -a anchors.h5 --center"),
+        ("project a.h5 -a anchors.h5", "project a.h5 -a anchors.h5 -s euclidean"),
+        ("project a.h5 -a anchors.h5", "project a.h5 -a anchors.h5 --dtype float64"),
+        ("project a.h5 -a anchors.h5", "project b.h5 -a anchors.h5"),
+    ],
+)
+def test_rerun_is_up_to_date(work: Workdir, command: str, other: str) -> None:
+    work.run(f"relrep {command} -o new.h5")
+    first = (work / "new.h5").stat()
+    done = work.run(f"relrep {command} -o new.h5")
+    assert done.stderr.endswith("new.h5: up to date.\n") and (work / "new.h5").stat() == first
+    work.error(f"relrep {other} -o new.h5", 2, "new.h5: exists", "--force")
+    assert (work / "new.h5").stat() == first
+    work.run(f"relrep {other} -o new.h5 --force")
+    assert (work / "new.h5").stat().st_ino != first.st_ino
+    assert work.run("relrep info new.h5 --verify | grep verified").stdout.endswith("\tyes\n")
+
+
+def test_labels_count_for_up_to_date(work: Workdir) -> None:
+    """Vectors and ids are the same, labels are not, so the file is not what this run would make."""
+    np.save(work / "x.npy", np.eye(4, dtype=np.float32))
+    (work / "l1").write_text("u\nu\nv\nv\n")
+    (work / "l2").write_text("u\nv\nu\nv\n")
+    work.run("relrep embed x.npy --labels l1 -o x.h5 -q")
+    work.error("relrep embed x.npy --labels l2 -o x.h5 -q", 2, "x.h5: exists")
+    work.run("relrep embed x.npy --labels l1 -o x.h5 -q")
+
+
+def test_seed(work: Workdir) -> None:
+    def ids(words: str) -> str:
+        return work.run(f"relrep anchor a.h5 -n 10 --ids-only {words}").stdout
+
+    assert ids("") == ids("--seed 0") == ids("") != ids("--seed 1") == ids("--seed 1")
+    intervals = [
+        work.run(f"relrep compare a.h5 b.h5 -m knn-jaccard -q --seed {seed}").rows[0] for seed in (0, 0, 1)
+    ]
+    assert intervals[0] == intervals[1] != intervals[2]
+    assert intervals[0]["value"] == intervals[2]["value"]
+
+
+@pytest.mark.parametrize("command", ["embed a.npz", "anchor a.h5 -n 7", "project a.h5 -a anchors.h5 --center"])
+def test_equal_runs_write_equal_bytes(work: Workdir, command: str) -> None:
+    work.run(f"relrep {command} -o one.h5", **DETERMINED)
+    work.run(f"relrep {command} -o two.h5", **DETERMINED)
+    assert same_bytes(work, "one.h5", "two.h5")
+    work.error(f"relrep {command} -o three.h5", 2, "SOURCE_DATE_EPOCH", SOURCE_DATE_EPOCH="yesterday")
+
+
+def test_threads_change_no_answer(empty: Workdir) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(5000, 48)).astype(np.float32)
+    for name, noise in (("a", 0), ("b", 0.5)):
+        np.save(empty / f"{name}.npy", x + noise * rng.normal(size=x.shape).astype(np.float32))
+        empty.run(f"relrep embed {name}.npy --space s -o {name}.h5 -q")
+    empty.run("relrep anchor a.h5 -n 200 -o anchors.h5 -q")
+    answers = []
+    for threads in (1, 2):
+        empty.run(f"relrep project a.h5 -a anchors.h5 -@ {threads} -o rel{threads}.h5", **DETERMINED)
+        answers.append(empty.run(f"relrep compare a.h5 b.h5 -@ {threads} -q").stdout)
+    assert answers[0] == answers[1]
+    assert same_bytes(empty, "rel1.h5", "rel2.h5")
+
+
+# --- what joins ---
+
+
+def shuffled(work: Workdir, name: str) -> None:
+    with np.load(work / f"{name}.npz") as found:
+        arrays = dict(found)
+    order = np.random.default_rng(5).permutation(N)
+    x = arrays.pop("x")
+    write_npz(work / "shuffled.npz", x[order], **{k: v[order] for k, v in arrays.items()})
+    work.run(f"relrep embed shuffled.npz --space {name} -o shuffled.h5 -q")
+
+
+def figures(rows: list[dict[str, str]]) -> list[dict[str, str | float]]:
+    """Records without file names, numbers rounded to where the order of summation ends."""
+    numeric = ("value", "low", "high", "chance", "accuracy", "f1", "end_to_end", "stitching_index")
+    kept = [{k: v for k, v in r.items() if k not in ("a", "b", "encoder", "head")} for r in rows]
+    return [{k: round(float(v), 12) if k in numeric and v != "n/a" else v for k, v in r.items()} for r in kept]
+
+
+def test_row_order_changes_no_figure(work: Workdir) -> None:
+    shuffled(work, "b")
+    for command in ("compare a.h5 {} -a anchors.h5 -q", "stitch a.h5 {} -a anchors.h5 --head linear -q"):
+        plain, mixed = (work.run("relrep " + command.format(name)).rows for name in ("b.h5", "shuffled.h5"))
+        assert len(plain) == len(mixed) >= 8
+        assert figures(plain) == figures(mixed)
+
+
+def test_rows_join_by_id_and_losses_are_said(work: Workdir) -> None:
+    with np.load(work / "b.npz") as found:
+        write_npz(work / "part.npz", found["x"][50:], ids=found["ids"][50:])
+    done = work.run("relrep compare a.h5 part.npz -m cka")
+    assert done.rows[0]["n"] == str(N - 50)
+    assert f"{N - 50} common ids; 50 and 0 rows left out" in done.stderr
+    work.error("relrep compare a.h5 part.npz -m cka --require-all", 3, f"{N - 50} common ids of {N} and {N - 50}")
+
+
+def test_no_ids_means_row_numbers(empty: Workdir) -> None:
+    rng = np.random.default_rng(0)
+    for name in "ab":
+        np.save(empty / f"{name}.npy", rng.normal(size=(30, 4)))
+    done = empty.run("relrep compare a.npy b.npy -m cka")
+    assert done.stderr.count("has no ids; row numbers stand in for them") == 2 and done.rows[0]["n"] == "30"
+
+
+# --- anchors as text, single rows, verdicts ---
+
+
+def test_anchor_ids_as_text(work: Workdir) -> None:
+    work.run(f"relrep anchor a.h5 -n {ANCHORS} --strategy per-class --ids-only > anchors.txt")
+    assert len((work / "anchors.txt").read_text().splitlines()) == ANCHORS
+    work.run("relrep project b.h5 --anchors anchors.txt -o text.rel.h5")
+    with h5py.File(work / "text.rel.h5") as text, h5py.File(work / "b.rel.h5") as file:
+        assert np.array_equal(text["X"][:], file["X"][:])
+        assert text.attrs["space"] == file.attrs["space"]
+    by_text, by_file = (work.run(f"relrep compare a.h5 b.h5 -a anchors.{e} -q").stdout for e in ("txt", "h5"))
+    assert by_text == by_file
+    work.run("relrep anchor a.h5 -n 5 --strategy first --ids-only | tac > any-name")
+    work.run("relrep project a.h5 --anchors any-name -o x.h5")
+    with h5py.File(work / "x.h5") as file:
+        assert [i.decode() for i in file["var/id"][:]] == [f"cosine:{i}" for i in (work / "any-name").read_text().split()]
+
+
+def test_per_row(work: Workdir) -> None:
+    done = work.run("relrep compare a.rel.h5 b.rel.h5 -m cosine,jaccard --per-row rows.tsv -q")
+    with (work / "rows.tsv").open() as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    assert list(rows[0]) == ["id", "a", "b", "metric", "value"] and len(rows) == 2 * N
+    for record in done.rows:
+        own = [float(r["value"]) for r in rows if r["metric"] == record["metric"]]
+        assert np.mean(own) == pytest.approx(float(record["value"]), rel=1e-12)
+    work.run("relrep compare a.rel.h5 b.rel.h5 -m cosine,jaccard --per-row rows.h5 -q")
+    with h5py.File(work / "rows.h5") as file:
+        assert file["X"].shape == (N, 2)
+        assert [n.decode().partition(":")[0] for n in file["var/id"]] == ["cosine", "jaccard"]
+        assert file["obs/id"][0].decode() == rows[0]["id"] and file["X"][0, 0] == float(rows[0]["value"])
+    work.error("relrep compare a.h5 b.h5 -m cka --per-row none.tsv", 2, "--per-row", "value for each row")
+
+
+@pytest.mark.parametrize("limit, code", [("0.9", 0), ("0.99999", 1)])
+def test_fail_under(work: Workdir, limit: str, code: int) -> None:
+    done = work.run(f"relrep compare a.rel.h5 b.rel.h5 -m cosine --fail-under {limit}", code)
+    assert len(done.rows) == 1
+    assert bool(done.stderr) == bool(code) and (not code or f"which misses {limit}" in done.stderr)
+
+
+def test_fail_under_counts_missing_values(work: Workdir) -> None:
+    work.run("relrep compare a.h5 c.h5 -m cosine,cka --fail-under -2 -q", 1)
+    work.run("relrep compare a.h5 c.h5 -m cka --fail-under -2 -q", 0)
+
+
+# --- names ---
+
+
+@pytest.mark.parametrize("name", ["with space.h5", "naïve-日本.h5", "-dash.h5", "new\nline.h5", "esc\x1b[31m.h5", b"not-\xff-utf8.h5"])
+def test_file_names(work: Workdir, name: str | bytes) -> None:
+    """Any name works, and none reaches the terminal raw."""
+    raw = name.encode() if isinstance(name, str) else name
+    (Path(os.fsdecode(os.path.join(os.fsencode(work.path), raw)))).write_bytes((work / "a.h5").read_bytes())
+    quoted = "$'./" + "".join(f"\\x{b:02x}" for b in raw) + "'"
+    for format in ("tsv", "json"):
+        done = work.run(f"relrep compare {quoted} b.h5 -m cosine --format {format}")
+        assert "\x1b" not in done.stdout + done.stderr
+        assert len(done.stderr.splitlines()) == 1, done
+    json.loads(done.out)
+    work.run(f"relrep project {quoted} -a anchors.h5 -o x.h5")
+    work.error(f"relrep compare {quoted}.gone b.h5", 3, "no such file")
