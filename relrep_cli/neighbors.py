@@ -23,6 +23,7 @@ SPARE = 8  # candidates beyond k
 WIDE = 160
 CALL = 4e10  # multiply-adds in one call of faiss: below a second, so that a signal never waits long
 UNIT = 2.0**-24  # rounding unit of float32
+PEAK = 50  # squares of 2^50 leave room in float32 on both sides
 FAR = 0.75  # squared length of the mean unit row above which cosines crowd together near 1
 
 
@@ -69,13 +70,14 @@ class _Frame:
         if self.center is None:
             return np.full(len(q), unit)
         own, apart = np.square(q - self.center).sum(1), np.abs(far)
-        return unit * 3 * (own + apart) + 8 * np.sqrt(d * apart) * 2.0**-53 + d * 2.0**-100
+        lost = 2.0**-50 * np.abs(self.center).max()  # what float64 loses of a coordinate in q - center
+        return unit * 3 * (own + apart) + lost * np.sqrt(d * apart) + d * (lost**2 + 2.0**-120)
 
 
 def _frame(by: By, queries: np.ndarray, base: np.ndarray) -> _Frame:
     some = np.asarray(base[:: max(1, len(base) // ROWS)], np.float64)
     if by == "euclidean":
-        scale = 2.0 ** -min(max(frexp(max(_peak(queries), _peak(base)))[1], -1000), 1000)
+        scale = 2.0 ** min(PEAK - frexp(max(_peak(queries), _peak(base)))[1], 1000)
         return _Frame(scale, np.median(some, 0) * scale)  # a mean would follow a single row far out
     mean = unit_rows(some).mean(0)
     crowded = mean @ mean > FAR and not _zero_rows(base) and not _zero_rows(queries)
@@ -278,7 +280,8 @@ def _ahead(frame: _Frame, q: np.ndarray, mine: np.ndarray, own: np.ndarray, base
     if frame.center is not None:
         close = 2 * close - np.einsum("ij,ij->i", other, other) - np.einsum("ij,ij->i", near, near)[:, None]
     slack = frame.slack(q, mine)
-    low, high = (np.nextafter(np.float32(mine + s), np.float32(s * np.inf))[:, None] for s in (-slack, slack))
+    low = np.nextafter(np.float32(mine - slack), np.float32(-np.inf))[:, None]
+    high = np.nextafter(np.float32(mine + slack), np.float32(np.inf))[:, None]
     ahead = np.count_nonzero(close > high, 1)
     unsure = np.nonzero((close >= low) & (close <= high))
     for rows, cols in zip(*(np.array_split(u, 1 + len(u) * q.shape[1] * 16 // (64 << 20)) for u in unsure), strict=True):

@@ -13,7 +13,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
-from relrep_cli.errors import UsageError, unknown
+from relrep_cli.errors import UsageError, printable, unknown
 
 F = TypeVar("F", bound=Callable[..., Any])
 PLUGINS = "relrep.plugins"
@@ -153,8 +153,18 @@ class Registry(Mapping[str, Entry[F]]):
 
 
 def load_plugins() -> None:
-    """Import what other installed packages add under the entry-point group `relrep.plugins`."""
+    """Import what other installed packages add under the entry-point group `relrep.plugins`.
+
+    Raises UsageError that names the package when one cannot be imported.
+    """
     from importlib.metadata import entry_points
 
     for point in entry_points(group=PLUGINS):
-        point.load()
+        try:
+            point.load()
+        except Exception as error:
+            package = point.dist.name if point.dist else point.value
+            raise UsageError(
+                f"plugin {printable(point.name)} of {printable(package)} cannot be loaded: {type(error).__name__}: "
+                f"{printable(str(error))}. Mend or uninstall {printable(package)}."
+            ) from error

@@ -6,6 +6,7 @@ NumPy arrays and torch tensors share, so the same lines run on every device.
 
 from __future__ import annotations
 
+from math import frexp
 from typing import Any
 
 import numpy as np
@@ -36,16 +37,24 @@ def euclidean(x: Any, anchors: Any) -> Any:
     >>> euclidean(np.array([[3.0, 4.0]]), np.array([[0.0, 0.0], [3.0, 4.0]])).tolist()
     [[5.0, 0.0]]
     """
-    middle = anchors.mean(0)
-    x, anchors = x - middle, anchors - middle
-    size = (x * x).sum(1)[:, None] + (anchors * anchors).sum(1)[None, :]
-    squared = size - 2 * (x @ anchors.T)
+    unit = _unit_of_measure(x, anchors)
+    x, anchors = x * unit, anchors * unit
+    middle = anchors[0] + (anchors - anchors[0]).mean(0)
+    u, v = x - middle, anchors - middle
+    size = (u * u).sum(1)[:, None] + (v * v).sum(1)[None, :]
+    squared = size - 2 * (u @ v.T)
     rows, columns = _where(squared < REPAIR * size)  # near pairs cancel; compute those by their difference
     for start in range(0, len(rows), 65536):
         r, c = rows[start : start + 65536], columns[start : start + 65536]
         apart = x[r] - anchors[c]
         squared[r, c] = (apart * apart).sum(1)
-    return squared.clip(0) ** 0.5
+    return squared.clip(0) ** 0.5 / unit
+
+
+def _unit_of_measure(x: Any, anchors: Any) -> float:
+    """The power of two that brings the largest entry to 2^50, whose squares leave room in float32 on both sides."""
+    peak = float(max(abs(x).max(), abs(anchors).max()))
+    return 2.0 ** min(50 - frexp(peak)[1], 126)
 
 
 def _unit(x: Any) -> Any:

@@ -112,7 +112,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     script = bin / "relrep"
     script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m relrep_cli "$@"\n')
     script.chmod(0o755)
-    foreign = ("RELREP_", "_RELREP", "SLURM_", "HDF5_", "OMP_", "PYTEST")
+    foreign = ("PYTHON", "RELREP_", "_RELREP", "SLURM_", "HDF5_", "OMP_", "PYTEST")
     unwanted = {"NO_COLOR", "FORCE_COLOR", "COLUMNS", "SOURCE_DATE_EPOCH"}
     kept = {k: v for k, v in os.environ.items() if not k.startswith(foreign) and k not in unwanted}
     path = os.pathsep.join([str(bin), os.path.dirname(sys.executable), kept.get("PATH", "/usr/bin:/bin")])

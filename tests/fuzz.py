@@ -21,6 +21,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import relrep_cli.store.survey  # noqa: F401  once here, not once in every forked child
 from relrep_cli.errors import DataError
 from relrep_cli.store.hdf5 import read_hdf5
 

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 HONEST = [name for name, _, _, expect, _ in base.MAKERS if expect == ACCEPT]
 ALONE = (  # read by a process of their own, whose time and memory are measured: the worst of each kind
     "external-zero", "virtual-pattern", "filter-gzip-twice", "shape-3gib", "index-bomb", "bomb-1gib", "bomb-ids", "bomb-links",
-    "chunk-very-short", "laughs-ids", "laughs-known-attribute", "heap-free-zero-attribute", "text-1gib-ids", "attribute-50000",
+    "chunk-very-short", "laughs-ids", "laughs-known-attribute", "heap-free-zero-attribute", "text-1gib-ids", "attribute-20000",
     "nested-only", "is-fifo", "good-collection", "good-h5ad",
 )  # fmt: skip
 
@@ -43,7 +43,7 @@ def named(cases: dict[str, Case], name: str) -> Case:
 
 def is_one_line(message: str, path: Path) -> bool:
     """Where, what, why: the file first, something after it, nothing that a terminal would act on."""
-    return message.isprintable() and str(path) in message and message.endswith(".") and 15 < len(message) - len(str(path)) < 700
+    return message.isprintable() and str(path) in message and message[-1] in ".?" and 15 < len(message) - len(str(path)) < 700
 
 
 def test_the_corpus_is_large_and_whole(cases: dict[str, Case]) -> None:
@@ -95,15 +95,18 @@ def test_time_and_memory_are_bounded(cases: dict[str, Case], name: str) -> None:
             read_hdf5(Path(sys.argv[1]), None)
         except DataError as error:
             print(error, file=sys.stderr)
-        of = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        itself, below = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        seconds = sum(usage.ru_utime + usage.ru_stime for usage in (itself, below))
+        status = Path("/proc/self/status")  # Linux counts what ran before exec into ru_maxrss
+        peak = status.read_text().partition("VmHWM:")[2].split()[0] if status.exists() else itself.ru_maxrss
         heavy = [name for name in ("h5py", "torch", "faiss", "pyarrow", "rich") if name in sys.modules]
-        print(json.dumps([sum(u.ru_utime + u.ru_stime for u in of), max(u.ru_maxrss for u in of), heavy]))
+        print(json.dumps([seconds, int(peak), below.ru_maxrss, heavy]))
     """
     command = [sys.executable, "-c", program, str(named(cases, name).path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
-    seconds, peak, heavy = json.loads(done.stdout)
+    seconds, *peaks, heavy = json.loads(done.stdout)
     assert seconds < 2 and heavy == [] and "Traceback" not in done.stderr
-    assert peak * (1 if sys.platform == "darwin" else 1024) < 100e6
+    assert max(peaks) * (1 if sys.platform == "darwin" else 1024) < 100e6
 
 
 @pytest.mark.parametrize("name", ["good-collection", "bomb-1gib", "external-bare", "heap-free-zero-attribute"])

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from relrep_cli import __version__, errors, signals
 from relrep_cli.output import Voice, complain, emit, silence_stdout, stand_in
+from relrep_cli.registry import load_plugins
 
 COMMANDS = {
     "embed": "Turn items into vectors with an encoder, or import vectors that exist.",
@@ -89,6 +90,7 @@ def root(
 
 def load(name: str) -> Any:
     """The command `name` as typer builds it, from the function of that name in its module."""
+    load_plugins()  # before the command's module, which turns what is registered into options
     module = import_module(f"relrep_cli.cli.{name}")
     single = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
     settings = {"help_option_names": ["-h", "--help"], "max_content_width": 100}

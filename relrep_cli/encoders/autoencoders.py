@@ -57,7 +57,7 @@ def conv_ae(
     dim: Annotated[int, Param("width of the bottleneck, so of the vectors", minimum=1, maximum=65536)] = 48,
     epochs: Annotated[int, Param("passes over the training rows, at most", minimum=1)] = 5,
     batch_size: Annotated[int, Param("training rows per step", minimum=2)] = 256,
-    learning_rate: Annotated[float, Param("first step size of Adam; it falls to 0 as a cosine", minimum=0, maximum=1)] = 2e-3,
+    learning_rate: Annotated[float, Param("first step size of Adam; falls to 0", minimum=0, maximum=1)] = 2e-3,
     dropout: Annotated[float, Param("share of features left out before the bottleneck", minimum=0, maximum=0.95)] = 0.5,
     patience: Annotated[int, Param("epochs without a better reconstruction before it stops", minimum=1)] = 3,
     seed: int = 0,
@@ -68,7 +68,7 @@ def conv_ae(
 
     `items` (n, h, w) uint8, `train` the rows to train on (mask or indices). Loss: mean squared error of pixels in 0..1.
     One training row in 20 is held out; the weights of the epoch that reconstructs those best are kept. The seed decides
-    everything, for one machine and number of threads; torch's own random state is left as it was.
+    everything, to the bit on the CPU of one machine with one number of threads; torch's own random state is left as it was.
     Raises DataError for fewer than 3 training rows, UsageError when the training diverges.
     """
     import torch
@@ -123,10 +123,12 @@ def _fit(
 
 def _step(network: torch.nn.Module, optimizer: torch.optim.Optimizer, block: NDArray[np.uint8], on: torch.device) -> float:
     """One step of the optimizer on a batch; its loss."""
+    import torch
+
     network.train()
     optimizer.zero_grad()
     loss = _loss(network, block, on)
-    loss.backward()  # type: ignore[no-untyped-call]
+    torch.autograd.backward(loss)
     optimizer.step()
     return loss.item()
 

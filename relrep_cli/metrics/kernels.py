@@ -48,12 +48,18 @@ def cka(x: np.ndarray, y: np.ndarray, *, estimator: Estimator = "biased") -> Sco
 def _cka(m: Moments, estimator: str) -> float:
     hsic = _hsic_unbiased if estimator == "unbiased" else _hsic_biased
     xx, yy, xy = hsic(m, 0, 0), hsic(m, 1, 1), hsic(m, 0, 1)
-    tiny = 1e-13 * m.n * np.abs(np.diag(m.products)).max() ** 2
-    for name, own in (("first", xx), ("second", yy)):
-        if not own > tiny:
-            reason = "is constant" if _spread(m, name == "second") <= 1e-12 else "has a self term that is not positive"
+    for side, (name, own) in enumerate((("first", xx), ("second", yy))):
+        if not own > _rounding(m, side, estimator):
+            reason = "is constant" if _spread(m, side) <= 1e-12 else "has a self term that is not positive"
             raise NotApplicable(f"the {name} space {reason}")
-    return float(xy / np.sqrt(xx * yy))
+    return min(1.0, float(xy / (np.sqrt(xx) * np.sqrt(yy))))
+
+
+def _rounding(m: Moments, side: int, estimator: str) -> float:
+    """What rounding may leave of a self term that is zero: relative to the space's own size, whatever its unit."""
+    part = _part(m, side)
+    size = float(np.trace(m.products[part, part]))
+    return (1e-12 * size) ** 2 if estimator == "biased" else 1e-13 * (size / m.n) ** 2
 
 
 def _spread(m: Moments, side: int) -> float:

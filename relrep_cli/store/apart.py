@@ -28,7 +28,7 @@ from relrep_cli.store.limits import PADDED, TEXT_WIDTH, UNPACKED, packing_fault
 Batch = tuple[np.ndarray, dict[str, list[np.ndarray]]]  # rows of x; by role, texts ("S") or numbers in pieces
 Answer = dict[str, Any]
 Files = tuple[str, str]  # where the child leaves rows and texts
-PIECE = 4096  # texts
+PIECE = 1024  # texts
 TEXTUAL = ("string", "large_string", "string_view", "binary", "large_binary", "binary_view", "integer", "boolean", "null")
 NOISE = (ValueError, OSError, MemoryError, NotImplementedError, LookupError, TypeError)  # pyarrow's, for damaged files
 
@@ -123,7 +123,7 @@ def spill(path: Path, files: Files, batches: Iterable[Batch]) -> Answer:
             if fault := packing_fault(rows.tell() + texts.tell(), size):
                 raise bad(path, f"{fault}. Write it uncompressed.")
     if not n * d:
-        raise bad(path, f"holds {n} rows of {d} numbers. An embedding needs an item and a dimension.")
+        raise bad(path, f"holds no {'numbers' if n else 'rows'}. An embedding needs an item and a dimension.")
     return {"dtype": dtype.str, "shape": [n, d], "columns": columns}
 
 

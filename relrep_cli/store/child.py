@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import faulthandler
 import importlib
 import json
 import os
@@ -111,6 +112,7 @@ def answer_and_end(request: str, writing: int) -> None:
     """The child's whole life. It ends by os._exit: libhdf5 may crash while closing a damaged file (h5py#914)."""
     code = 1
     try:
+        faulthandler.disable()  # a crash is the parent's to report
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         null = os.open(os.devnull, os.O_RDWR)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -86,11 +87,14 @@ def _encoded(path: Path, name: str, values: np.ndarray) -> np.ndarray:
 def _encoded_block(path: Path, name: str, block: np.ndarray) -> np.ndarray:
     block = np.ascontiguousarray(block, block.dtype.newbyteorder("="))
     points = block.view(np.uint32).reshape(len(block), -1)
-    if points.max(initial=0) < 128:  # ASCII: its bytes are its code points
+    highest = points.max(initial=0)
+    if highest < 128:  # ASCII: its bytes are its code points
         return points.astype(np.uint8).view(f"S{points.shape[1]}").reshape(len(block))
     try:
+        if highest > sys.maxunicode:  # Python would end in a SystemError
+            raise ValueError
         return np.char.encode(block, "utf-8")
-    except (UnicodeError, ValueError):
+    except ValueError:
         raise bad(path, f"the {name} column holds characters that are not Unicode. Save it as UTF-8.") from None
 
 

@@ -7,6 +7,7 @@ and compact data, which live in the object's header): the answer is a plan, by w
 from __future__ import annotations
 
 import os
+from functools import cache
 from math import prod
 from typing import Any
 
@@ -163,6 +164,7 @@ def extent(item: Any, where: str) -> list[int]:
     return list(space.get_simple_extent_dims())
 
 
+@cache
 def standard_types() -> dict[str, Any]:
     """The stored types that are read, by NumPy's names."""
     kinds = {}

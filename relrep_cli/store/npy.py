@@ -21,7 +21,7 @@ MAGIC = b"\x93NUMPY"
 HEADER = 4096  # bytes; a plain array's header has 128
 ITEM = re.compile(
     r"""\s*(['"])(?P<key>descr|fortran_order|shape)\1\s*:\s*
-    (?:(['"])(?P<text>[^'"]{1,32})\3|(?P<bool>True|False)|\((?P<ints>(?:\s*\d{1,19}L?\s*,?){0,32})\s*\)|(?P<fields>\[))
+    (?:(['"])(?P<text>[^'"]{1,32})\3|(?P<bool>True|False)|\((?P<ints>[\d\sL,]{0,800})\)|(?P<fields>\[))
     \s*(?:,|(?=\}))""",
     re.VERBOSE,
 )
@@ -88,10 +88,15 @@ def _items(text: str) -> dict[str, Any] | None:
     return items if whole else None
 
 
-def _value(match: re.Match[str]) -> str | bool | tuple[int, ...]:
+def _value(match: re.Match[str]) -> str | bool | tuple[int, ...] | None:
     if match["text"]:
         return match["text"]
-    return match["bool"] == "True" if match["bool"] else tuple(int(n) for n in re.findall(r"\d+", match["ints"] or ""))
+    if match["bool"]:
+        return match["bool"] == "True"
+    sizes = [size.strip().removesuffix("L") for size in (match["ints"] or "").rstrip(", ").split(",")]
+    if sizes == [""]:
+        return ()
+    return tuple(map(int, sizes)) if len(sizes) <= 32 and all(s.isdecimal() and len(s) < 20 for s in sizes) else None
 
 
 def _dtype(descr: object) -> tuple[np.dtype | None, str]:

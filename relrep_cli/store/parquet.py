@@ -17,11 +17,11 @@ from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of
 from relrep_cli.store.found import Found
 from relrep_cli.store.limits import packing_fault
 
-BASE, COLUMN = 192 << 20, 4 << 20  # bytes of memory for reading at all, and for every column more
+BASE, COLUMN = 192 << 20, 16 << 20  # bytes of memory for reading at all, and for every column more
 FOOTER = 16 << 20  # bytes of metadata
 FACTOR = 40  # how much larger metadata are in memory
 BATCH = 8 << 20  # bytes of one batch, as declared
-ROWS = 1 << 15
+ROWS = 1 << 13
 COLUMNS = 1 << 14
 WIDTHS = {"FLOAT": 4, "DOUBLE": 8, "INT32": 4, "INT64": 8, "INT96": 12}
 OPTIONS = {
@@ -66,7 +66,8 @@ def survey(name: str, files: Files, footer: int, member: str | None) -> Answer:
             roles.pop(None, None)
             declared = _declared(path, file.metadata, {*chosen, *roles.values()})
             chunks = file.metadata.num_row_groups * file.metadata.num_columns
-            limit(1 + 1e-3 * chunks + (declared + size) / 1e7, BASE + FACTOR * footer + len(chosen) * COLUMN + min(declared, 1 << 31))
+            memory = BASE + FACTOR * footer + len(chosen) * COLUMN + min(declared, 1 << 31)
+            limit(1 + 1e-3 * chunks + (declared + size) / 1e7, memory)
             return spill(path, files, _batches(path, file, chosen, roles, declared))
 
     import_alone()
@@ -140,6 +141,8 @@ def _declared(path: Path, metadata: Any, names: set[str]) -> int:
         for j in range(group.num_columns):
             chunk = group.column(j)
             if chunk.path_in_schema.split(".")[0] in names or chunk.path_in_schema in names:
+                if chunk.file_path:
+                    raise bad(path, f"its data are in another file, {printable(chunk.file_path)}. Write them into one.")
                 if min(chunk.total_uncompressed_size, chunk.total_compressed_size, chunk.num_values) < 0:
                     raise bad(path, "its metadata declares a negative size. Write it again.")
                 declared += max(chunk.total_uncompressed_size, chunk.num_values * WIDTHS.get(chunk.physical_type, 1))
@@ -178,7 +181,7 @@ def _from_lists(path: Path, name: str, lists: Any, at: int) -> np.ndarray:
     if (lengths != width).any():
         row = int((lengths != width).argmax())
         raise _ragged(path, name, at + row, lengths[row], width)
-    return real(path, _numbers(path, name, lists.flatten(), at, width).reshape(-1, width), name)
+    return real(path, _numbers(path, name, lists.flatten(), at, width).reshape(len(lists), width), name)
 
 
 def _ragged(path: Path, name: str, row: int, length: int, width: int) -> DataError:

@@ -142,7 +142,7 @@ def _explained(path: Path, error: str, names: list[str]) -> Exception:
     if "straddling" in error:
         return bad(path, f"a row is longer than {max(LINE, CELL * len(names))} bytes. Save it as .npy or .parquet.")
     if "out of sync" in error:
-        return bad(path, "a quoted cell goes over several lines, or a quotation mark has no second. Write each item on one line.")
+        return bad(path, "a quoted cell goes over several lines, or its end is missing. Write each item on one line.")
     if "invalid UTF8" in error:
         return bad(path, "holds text that is not UTF-8. Save it as UTF-8.")
     return bad(path, f"cannot be read as a table: {printable(error, 160).rstrip('.')}. Write it again.")

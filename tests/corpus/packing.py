@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ def packed(
     return make
 
 
+@cache
 def zeros(size: int, times: int = 1) -> bytes:
     """`size` zero bytes, deflated `times` times."""
     blob = bytes(size)
@@ -136,8 +138,8 @@ big = both(
 case("bomb-links", edited(many_links, big), "500 hard links to one packed column of 64 MiB: 32 GiB")
 case("bomb-1gib", packed((2048, 8192), (32768, 8192), zeros(64 * MIB)), "1 GiB from 1 MB (CWE-409)")
 case("bomb-320mib", packed((1024, 1024), (81920, 1024), zeros(4 * MIB)), "320 MiB from 330 kB")
-case("bomb-chunk", packed((8192, 8192), (8192, 8192), zeros(256 * MIB)), "one chunk of 256 MiB")
-case("bomb-ids", both(no_ids, packed((MIB // 8,), (MIB // 8,), zeros(512 * MIB), dtype="S4096", name="ids")), "512 MiB of ids")
+case("bomb-chunk", packed((8192, 8192), (8192, 8192), zeros(64 * MIB)), "one chunk of 256 MiB")
+case("bomb-ids", both(no_ids, packed((1 << 14,), (1 << 17,), zeros(64 * MIB), dtype="S4096", name="ids")), "512 MiB of ids")
 case("bomb-margin", packed((1, 16 * MIB), (40, 1), zeros(64 * MIB), grows=True), "2.5 GiB inflated for 40 numbers")
 case("bomb-small-margin", packed((1024, 4096), (N, D), zeros(16 * MIB), grows=True), "16 MiB inflated for 2 kB", ACCEPT)
 

@@ -170,7 +170,7 @@ case("ids-group", replaced("ids", lambda group, name: group.create_group(name), 
 def attributes(path: Path) -> None:
     plain(path, libver="latest")
     with h5py.File(path, "r+", libver="latest") as file:
-        for i in range(50_000):
+        for i in range(20_000):
             h5a.create(file["embeddings"].id, b"%d" % i, h5t.STD_I8LE, h5s.create(h5s.SCALAR))
 
 
@@ -186,7 +186,7 @@ def attribute(holder: str, name: str, value: Any) -> Maker:
 
 
 LONG = np.bytes_(b"x" * 16 * MIB)
-case("attribute-50000", attributes, "50,000 attributes: only known names are looked at", ACCEPT)
+case("attribute-20000", attributes, "20,000 attributes: only known names are looked at", ACCEPT)
 case("attribute-16mib", attribute("/", "notes", LONG), "an unknown name is not read", ACCEPT)
 for holder, name in (("/", "steps"), ("/", "format"), ("obs", "_index"), ("var", "_index")):
     case(f"attribute-16mib-{holder.strip('/')}{name}", attribute(holder, name, LONG), "a known attribute of 16 MiB")

@@ -1,0 +1,49 @@
+"""Every file of the corpus through the commands that read: an answer or one line, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from corpus import ACCEPT, Case, build
+
+from relrep_cli import errors
+from relrep_cli.cli import run
+from relrep_cli.output import Voice
+
+COMMANDS = ("info", "compare", "project")
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
+    return build(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_file_gets_an_answer_or_one_line(
+    command: str, cases: list[Case], made: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Voice, "name", f"relrep {command}")
+    wrong = []
+    for case in cases:
+        uri = str(case.path) if case.member is None else f"{case.path}::{case.member}"
+        words = {
+            "info": [uri],
+            "compare": [uri, str(made / "a.h5"), "--metric", "cosine"],
+            "project": [uri, "--anchors", str(made / "anchors.h5"), "-o", str(tmp_path / "out.h5")],
+        }[command]
+        code = run([command, *words])
+        said = capfd.readouterr().err
+        if not acceptable(command, case, code, said):
+            wrong.append(f"{case.name} ({case.expect}): exit {code}: {said}")
+    assert not wrong, "\n".join(wrong)
+
+
+def acceptable(command: str, case: Case, code: int, said: str) -> bool:
+    """Exit 0, or 3 (2 where a metric does not apply) with a last line that names the file."""
+    if "Traceback" in said or code not in (errors.DONE, errors.DATA, errors.USAGE):
+        return False
+    if code == errors.DONE:
+        return case.expect == ACCEPT or (command == "info" and case.expect != "refuse")
+    lines = said.splitlines()
+    return bool(lines) and lines[-1].startswith("relrep") and not any(ord(c) < 32 for line in lines for c in line)

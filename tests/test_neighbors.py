@@ -1,0 +1,294 @@
+"""Neighbours: equal to float64 brute force in every set, whatever the data, the blocks and the threads."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from relrep_cli import blocks, neighbors
+from relrep_cli.errors import UsageError
+from relrep_cli.neighbors import nearest, overlap, ranks, unit_rows
+
+faiss.omp_set_num_threads(1)
+BY = ("cosine", "euclidean")
+N, D = 400, 16
+
+
+def cloud(n: int = N, d: int = D, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(n, d))
+
+
+def outlier() -> np.ndarray:
+    x = cloud()
+    x[17] = 1e6
+    return x
+
+
+def some_zero() -> np.ndarray:
+    x = cloud()
+    x[::2] = 0
+    return x
+
+
+def far_some_zero() -> np.ndarray:
+    x = cloud() + 30
+    x[::3] = 0
+    return x
+
+
+DATA: dict[str, Any] = {
+    **{f"offset {offset}": (lambda o=offset: cloud() + o) for offset in (0, 3, 30, 100, 1000)},
+    "every row 4 times": lambda: np.repeat(cloud(N // 4), 4, 0),
+    "every row 40 times": lambda: np.repeat(cloud(N // 40), 40, 0),
+    "every row 4 times, offset 1000": lambda: np.repeat(cloud(N // 4), 4, 0) + 1000,
+    "constant": lambda: np.full((N, D), 0.1),
+    "half zero": some_zero,
+    "third zero, offset 30": far_some_zero,
+    "one row far out": outlier,
+    "huge": lambda: cloud() * 1e30,
+    "tiny": lambda: cloud() * 1e-30,
+    "one dimension": lambda: cloud(d=1),
+}
+WHOLE = {"whole numbers": lambda: np.rint(cloud(d=4)), "whole numbers, offset 1000": lambda: np.rint(cloud(d=4)) + 1000}
+PAIRS = [(by, kind) for by in BY for kind in DATA] + [("euclidean", kind) for kind in WHOLE]
+every_kind = pytest.mark.parametrize(("by", "kind"), PAIRS)
+
+
+def make(kind: str) -> np.ndarray:
+    return (DATA | WHOLE)[kind]().astype(np.float32)
+
+
+def distances(q: np.ndarray, base: np.ndarray, by: str) -> np.ndarray:
+    """(q, n) squared distances in float64, of rows at length 1 for cosine: 2 - 2 cos, which is 2 where a row is zero."""
+    q, base = q.astype(np.float64), base.astype(np.float64)
+    if by == "euclidean":
+        return np.stack([np.square(base - row).sum(1) for row in q])
+    lengths = [np.linalg.norm(side, axis=1, keepdims=True) for side in (q, base)]
+    u, v = (side / np.where(length == 0, 1, length) for side, length in zip((q, base), lengths, strict=True))
+    plain = np.stack([np.square(v - row).sum(1) for row in u])
+    return np.where((lengths[0] == 0) | (lengths[1] == 0).T, 2.0, plain)
+
+
+def brute(q: np.ndarray, base: np.ndarray, k: int, by: str, exclude_self: bool = False) -> tuple[np.ndarray, int]:
+    """(q, k) row numbers in order of (distance, row number), and how many queries tie at the k-th place."""
+    found = distances(q, base, by)
+    if exclude_self:
+        np.fill_diagonal(found, np.inf)
+    order = np.argsort(found, axis=1, kind="stable")
+    ordered = np.take_along_axis(found, order, 1)
+    tied = ordered[:, k - 1] == ordered[:, k] if k < len(base) else np.zeros(len(q), bool)
+    return order[:, :k], int(tied.sum())
+
+
+def brute_ranks(q: np.ndarray, base: np.ndarray, by: str) -> np.ndarray:
+    order = brute(q, base, len(base), by)[0]
+    return 1 + np.argmax(order == np.arange(len(q))[:, None], 1)
+
+
+def assert_same_sets(found: np.ndarray, wanted: np.ndarray) -> None:
+    differ = np.flatnonzero((np.sort(found, 1) != np.sort(wanted, 1)).any(1))
+    assert not len(differ), f"{len(differ)} of {len(found)} sets differ, first that of query {differ[0]}"
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of a few rows everywhere, so that every merge runs on small data."""
+    monkeypatch.setattr(blocks, "ROWS", 32)
+    monkeypatch.setattr(neighbors, "_base_rows", lambda d: 48)
+    monkeypatch.setattr(neighbors, "_query_rows", lambda base: 50)
+
+
+@every_kind
+@pytest.mark.parametrize("exclude_self", [True, False], ids=["self excluded", "self included"])
+def test_sets_equal_brute_force(by: Any, kind: str, exclude_self: bool) -> None:
+    x = make(kind)
+    wanted, tied = brute(x, x, 10, by, exclude_self)
+    found = nearest(x, x, 10, by=by, exclude_self=exclude_self)
+    assert_same_sets(found.rows, wanted)
+    assert found.tied == tied
+
+
+@every_kind
+def test_sets_equal_brute_force_over_many_blocks(by: Any, kind: str, small_blocks: None) -> None:
+    x = make(kind)
+    queries = x[::-1][:130] + np.float32(0.25) * (kind not in WHOLE)
+    for exclude_self in (True, False):
+        wanted, tied = brute(queries, x, 7, by, exclude_self)
+        found = nearest(queries, x, 7, by=by, exclude_self=exclude_self)
+        assert_same_sets(found.rows, wanted)
+        assert found.tied == tied
+
+
+@every_kind
+def test_ranks_equal_brute_force(by: Any, kind: str) -> None:
+    x = make(kind)
+    queries = x + cloud(*x.shape, seed=9).astype(np.float32) * (kind not in WHOLE)
+    for q in (x, queries, x[::-1]):
+        assert np.array_equal(ranks(q, x, by=by), brute_ranks(q, x, by))
+
+
+def test_ranks_over_many_blocks(small_blocks: None) -> None:
+    x = np.repeat(cloud(50), 4, 0).astype(np.float32)
+    queries = x + cloud(200, seed=9).astype(np.float32)
+    for by in BY:
+        assert np.array_equal(ranks(queries, x, by=by), brute_ranks(queries, x, by))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("by", BY)
+@pytest.mark.parametrize("n", [2, 3, 9, 30])
+def test_every_k_up_to_all_rows(by: Any, n: int) -> None:
+    x = np.repeat(cloud(n), 2, 0)[:n].astype(np.float32)
+    for exclude_self in (True, False):
+        for k in range(1, n + 1 - exclude_self):
+            wanted, tied = brute(x, x, k, by, exclude_self)
+            found = nearest(x, x, k, by=by, exclude_self=exclude_self)
+            assert_same_sets(found.rows, wanted)
+            assert found.tied == tied
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.dtype(">f4"), np.dtype(">f8")], ids=str)
+@pytest.mark.parametrize("by", BY)
+def test_every_dtype(by: Any, dtype: Any) -> None:
+    x = (cloud() + 3).astype(dtype)
+    assert_same_sets(nearest(x, x, 10, by=by).rows, brute(x, x, 10, by)[0])
+    assert np.array_equal(ranks(x[::-1], x, by=by), brute_ranks(x[::-1], x, by))
+
+
+@pytest.mark.parametrize("offset", [1e6, 1e10])
+@pytest.mark.parametrize("by", BY)
+def test_float64_keeps_what_float32_cannot_hold(by: Any, offset: float) -> None:
+    """At offset 1e10 a coordinate is known to 2e-6 only, so only sets with a wider gap have an answer."""
+    x = cloud() + offset * (1 if by == "euclidean" else 1e-3)
+    found, exact = nearest(x, x, 10, by=by, exclude_self=True).rows, distances(x, x, by)
+    np.fill_diagonal(exact, np.inf)
+    ordered = np.sort(exact, 1)
+    clear = ordered[:, 10] - ordered[:, 9] > 1e-4 * ordered[:, 9]
+    assert clear.sum() > 0.8 * N
+    assert_same_sets(found[clear], brute(x, x, 10, by, True)[0][clear])
+
+
+def test_whole_numbers_by_cosine_have_no_nearer_row_outside() -> None:
+    """Angles of whole numbers, compared without any rounding: cos^2 with its sign is a fraction."""
+    x = np.rint(cloud(150, 3) * 2)
+    dots, norms = (x @ x.T).astype(np.int64), np.square(x).sum(1).astype(np.int64)
+    found = nearest(x, x, 10).rows
+    assert len({tuple(row) for row in x}) < 150
+    for i, chosen in enumerate(found):
+        sides = [np.isin(np.arange(150), chosen), ~np.isin(np.arange(150), chosen)]
+        key = np.sign(dots[i]) * dots[i] ** 2 * (np.lcm.reduce(norms[norms > 0]) // np.where(norms == 0, 1, norms))
+        assert key[sides[0]].min() >= key[sides[1]].max()
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 10**6),
+    n=st.integers(2, 70),
+    d=st.integers(1, 40),
+    k=st.integers(1, 12),
+    offset=st.sampled_from([0.0, 1.0, 30.0, 1000.0]),
+    exponent=st.integers(-18, 18),
+    repeats=st.sampled_from([1, 2, 7]),
+    zeros=st.integers(0, 3),
+    by=st.sampled_from(BY),
+    exclude_self=st.booleans(),
+    small=st.booleans(),
+)
+def test_any_data_equals_brute_force(
+    seed: int, n: int, d: int, k: int, offset: float, exponent: int, repeats: int, zeros: int, by: Any, exclude_self: bool, small: bool
+) -> None:  # fmt: skip
+    x = np.repeat(cloud(n, d, seed) + offset, repeats, 0)[:n]
+    x[: min(zeros, n - 1)] = 0
+    x = np.random.default_rng(seed).permutation((x * 10.0**exponent).astype(np.float32))
+    if by == "cosine" and d == 1:
+        x = np.sign(x)  # cosines of lengths 1 are 1 or -1 up to a rounding that may differ from the reference's
+    k = min(k, n - exclude_self)
+    with pytest.MonkeyPatch.context() as patch:
+        if small:
+            patch.setattr(blocks, "ROWS", 4)
+            patch.setattr(neighbors, "_base_rows", lambda d: 8)
+            patch.setattr(neighbors, "_query_rows", lambda base: 5)
+        found = nearest(x, x, k, by=by, exclude_self=exclude_self)
+        wanted, tied = brute(x, x, k, by, exclude_self)
+        assert_same_sets(found.rows, wanted)
+        assert found.tied == tied
+        assert np.array_equal(ranks(x[::-1], x, by=by), brute_ranks(x[::-1], x, by))
+
+
+@pytest.mark.parametrize("kind", ["offset 0", "offset 30", "offset 1000", "every row 40 times", "one row far out"])
+@pytest.mark.parametrize("by", BY)
+def test_ordinary_data_need_no_search_of_all_rows_in_float64(by: Any, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cosines off centre and distances beside an outlier once left float32 unsure of every query: 100 times slower."""
+
+    def never(*_: Any) -> Any:
+        raise AssertionError("searched all rows")
+
+    monkeypatch.setattr(neighbors, "_exhaustive", never)
+    x = make(kind)
+    assert_same_sets(nearest(x, x, 10, by=by).rows, brute(x, x, 10, by)[0])
+
+
+def test_equal_rows_get_equal_closeness_in_any_grouping() -> None:
+    """Ties are found by equal bits, so one pair must give the same bits alone, among candidates and among all rows."""
+    x = unit_rows(cloud(64, 33))
+    for center in (None, np.zeros(33)):
+        frame = neighbors._Frame(None, center)
+        every = frame.closeness(x, x[None])
+        assert np.array_equal(every[:, :3], frame.closeness(x, np.repeat(x[None, :3], 64, 0)))
+        assert np.array_equal(np.diag(every), frame.closeness(x, x[:, None, :])[:, 0])
+        assert np.array_equal(every[5], frame.closeness(x[5][None], x[None])[0])
+
+
+@pytest.mark.parametrize("by", BY)
+@pytest.mark.parametrize(("k", "exclude_self", "most"), [(5, True, 4), (6, False, 5)])
+def test_too_large_k_says_how_large_it_may_be(by: Any, k: int, exclude_self: bool, most: int) -> None:
+    x = cloud(5)
+    with pytest.raises(UsageError, match=rf"--k {k} neighbours need more than 5 items; write --k {most} or less"):
+        nearest(x, x, k, by=by, exclude_self=exclude_self)
+
+
+def test_unit_rows_of_any_size() -> None:
+    x = np.concatenate([cloud(3) * scale for scale in (1e-300, 1e-30, 1, 1e30, 1e300)] + [np.zeros((2, D))])
+    found = unit_rows(x)
+    assert np.linalg.norm(found, axis=1) == pytest.approx([1] * 15 + [0] * 2, abs=1e-15)
+    assert found[:15] == pytest.approx(np.tile(found[6:9], (5, 1)), abs=1e-15)
+
+
+def test_overlap_counts_shared_members() -> None:
+    a, b = np.array([[1, 2, 3], [4, 5, 6]]), np.array([[3, 1, 9], [7, 8, 9]])
+    assert overlap(a, b).tolist() == [2, 0]
+    rng = np.random.default_rng(0)
+    a, b = (np.stack([rng.permutation(40)[:10] for _ in range(5000)]) for _ in range(2))
+    assert overlap(a, b).tolist() == [len(set(p) & set(q)) for p, q in zip(a.tolist(), b.tolist(), strict=True)]
+
+
+PROGRAM = """
+import hashlib, numpy as np
+from relrep_cli.neighbors import nearest, ranks
+rng = np.random.default_rng(0)
+digest = hashlib.sha256()
+for x in (rng.normal(size=(3000, 48)), np.repeat(rng.normal(size=(500, 48)), 4, 0), rng.normal(size=(2000, 48)) + 100):
+    x = x.astype(np.float32)
+    for by in ("cosine", "euclidean"):
+        found = nearest(x, x, 10, by=by, exclude_self=True)
+        digest.update(np.sort(found.rows, 1).tobytes() + str(found.tied).encode() + ranks(x[::-1], x, by=by).tobytes())
+print(digest.hexdigest())
+"""
+
+
+def test_the_same_answer_for_any_number_of_threads() -> None:
+    root = str(Path(neighbors.__file__).parents[1])
+    found = set()
+    for threads in ("1", "2", "5"):
+        limits = {name: threads for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+        env = {**os.environ, **limits, "PYTHONPATH": root}
+        found.add(subprocess.run([sys.executable, "-c", PROGRAM], env=env, capture_output=True, check=True).stdout)
+    assert len(found) == 1
