@@ -59,31 +59,29 @@ def mlp(
 ) -> Predict:
     """A small network: LayerNorm, Linear, Tanh, Linear, trained by AdamW on cross-entropy.
 
-    x: (n, d). target: (n,) class numbers. Equal seeds give equal heads on one device and thread count.
+    x: (n, d). target: (n,) class numbers. Equal seeds give equal heads on one device.
     """
     import torch
 
+    from relrep_cli.encoders.base import reproducible
+
     place = _place(torch, device)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with reproducible(seed):
         network = torch.nn.Sequential(
             torch.nn.LayerNorm(x.shape[1]),
             torch.nn.Linear(x.shape[1], hidden),
             torch.nn.Tanh(),
             torch.nn.Linear(hidden, classes),
         ).to(place)
-        _train(
-            torch, network, torch.from_numpy(np.ascontiguousarray(x, np.float32)), torch.from_numpy(target), place, head_epochs
-        )
+        _train(torch, network, torch.from_numpy(np.array(x, np.float32)), torch.from_numpy(target), place, head_epochs)
     network.eval()
 
     def predict(q: np.ndarray) -> np.ndarray:
         out = np.empty(len(q), np.int64)
         with torch.inference_mode():
             for block in row_blocks(*q.shape):
-                out[block] = (
-                    network(torch.from_numpy(np.ascontiguousarray(q[block], np.float32)).to(place)).argmax(1).cpu().numpy()
-                )
+                vectors = torch.from_numpy(np.array(q[block], np.float32))  # a copy, since torch warns of read-only maps
+                out[block] = network(vectors.to(place)).argmax(1).cpu().numpy()
         return out
 
     return predict

@@ -11,14 +11,15 @@ RESAMPLES, GROUPS, LEVEL = 1000, 5000, 0.95
 
 
 def bootstrap(rows: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
-    """95 % percentile interval of the mean of `rows` (n,), from 1000 resamples.
+    """95 % percentile interval of the mean of `rows` (n,), from 1000 resamples; their order does not count.
 
     Above 5000 rows, means of equal random groups are resampled instead of rows: the same spread for a bounded cost.
     """
+    rows = np.sort(rows)
     if len(rows) > 2 * GROUPS:
-        shuffled = rng.permutation(rows)[: len(rows) // GROUPS * GROUPS]
-        shift, rows = rows.mean(), shuffled.reshape(GROUPS, -1).mean(1)
-        rows = rows - rows.mean() + shift
+        mean, kept = rows.mean(), len(rows) // GROUPS * GROUPS
+        groups = rng.permutation(rows)[:kept].reshape(GROUPS, -1).mean(1)
+        rows = (groups - groups.mean()) * sqrt(kept / len(rows)) + mean  # as wide as all rows would be
     means = [rng.choice(rows, (100, len(rows))).mean(1) for _ in range(RESAMPLES // 100)]
     low, high = np.quantile(np.concatenate(means), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)

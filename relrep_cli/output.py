@@ -16,6 +16,7 @@ from relrep_cli.errors import WriteError, printable
 from relrep_cli.signals import check
 
 COUNTS = ("k", "anchors", "tied")  # columns where no number means that none applies
+PATHS = ("a", "b", "encoder", "head", "file")  # columns that hold file names
 FORMATS = ("table", "tsv", "csv", "json", "jsonl", "markdown")
 Record = dict[str, Any]
 
@@ -48,6 +49,7 @@ def complain(message: str) -> None:
 
 
 def _speak(message: str) -> None:
+    message = printable(message, 20_000)  # names of files are foreign text, too
     try:
         if Voice.console is not None:  # a bar is on the screen; the line goes above it
             return Voice.console.print(f"{Voice.name}: {message}", markup=False, highlight=False, soft_wrap=True)
@@ -123,7 +125,7 @@ def stand_in() -> None:
             if handle != number:
                 os.dup2(handle, number)
                 os.close(handle)
-            setattr(sys, name, open(number, "w" if number else "r", closefd=False))
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be text in this locale
 
@@ -185,7 +187,7 @@ def _table(records: Sequence[Record], columns: Sequence[str]) -> str:
         kinds = {type(_number(r.get(c))) for r in records} - {type(None)}
         numeric = kinds <= {int, float}
         table.add_column(c.replace("_", " "), justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
-    for r in records:
+    for r in _short_paths(records):
         table.add_row(*(Text("" if r.get(c) is None and c in COUNTS else _short(r.get(c))) for c in shown))
     text = io.StringIO()
     terminal = sys.stdout.isatty()
@@ -193,6 +195,15 @@ def _table(records: Sequence[Record], columns: Sequence[str]) -> str:
     Console(file=text, width=None if terminal else 10_000, force_terminal=not plain, highlight=False).print(table)
     lines = [line.rstrip() for line in text.getvalue().rstrip("\n").split("\n")]
     return "\n".join([*lines, *_notes(records)]) + "\n"
+
+
+def _short_paths(records: Sequence[Record]) -> list[Record]:
+    """Files by their last path part, where that tells them apart."""
+    paths = {str(r[c]) for r in records for c in PATHS if r.get(c) is not None}
+    names = {path: os.path.basename(path.partition("::")[0]) + path[len(path.partition("::")[0]) :] for path in paths}
+    if len(set(names.values())) < len(paths):
+        return list(records)
+    return [{c: names.get(str(v), v) if c in PATHS else v for c, v in r.items()} for r in records]
 
 
 def _notes(records: Sequence[Record]) -> list[str]:

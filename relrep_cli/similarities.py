@@ -17,7 +17,7 @@ from relrep_cli.registry import Registry
 SIMILARITIES: Registry = Registry("similarity", ("distance", "invariant", "source"))
 similarity = SIMILARITIES
 
-REPAIR = 1e-2  # squared distance over squared lengths below which the product form has lost digits
+REPAIR = 3e-2  # squared distance over squared lengths below which the product form has lost digits
 
 
 @similarity(distance=False, invariant={"orthogonal", "permutation", "scale"}, source="Moschella et al. 2022, sec. 3")

@@ -18,6 +18,7 @@ from relrep_cli.embedding import row_numbers, select
 
 HERE = Path(__file__).parent
 TRAIN_PER_CLASS = 300  # training items kept of each class, beside all test items
+NAMES = ("a.h5", "b.h5")  # of the spaces with seeds 0 and 1
 IMAGES = {"train": 400, "t10k": 100}
 
 
@@ -28,8 +29,8 @@ def relrep(*words: object) -> None:
 def make_space(source: Path, seed: int) -> None:
     """Train one autoencoder on all training items; keep all test items and some training items of its space."""
     with tempfile.TemporaryDirectory() as folder:
-        whole = Path(folder) / f"fashion-ae48-s{seed}.h5"
-        relrep("embed", source, "--encoder", "conv-ae", "--dim", 48, "--seed", seed, "-o", whole)
+        whole = Path(folder) / NAMES[seed]
+        relrep("embed", source, "--encoder", "conv-ae", "--dim", 48, "--seed", seed, "--threads", 1, "-o", whole)
         e = store.read(str(whole))
     part = select(e, kept_rows(e.obs["label"], e.obs["split"]))
     store.write(

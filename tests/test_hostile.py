@@ -165,7 +165,7 @@ def test_messages_say_what_was_found(cases: dict[str, Case], name: str, words: s
 
 def naive(path: str) -> list[float]:
     """Reads like any script, but confined."""
-    child.confine(5, files=1)
+    child.confine(5, files=1, memory=1 << 25)
     with h5py.File(path) as file:
         return [float(number) for number in file["embeddings"][0]]
 
@@ -183,13 +183,13 @@ def crash() -> None:
 
 
 def spin() -> None:
-    child.confine(0.2, files=0)
+    child.confine(0.2, files=0, memory=1 << 25)
     while True:
         pass
 
 
 def swell() -> int:
-    child.confine(5, files=0)
+    child.confine(5, files=0, memory=1 << 25)
     return len(bytearray(1 << 30))
 
 

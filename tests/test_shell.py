@@ -33,6 +33,10 @@ def same_bytes(work: Workdir, *names: str) -> bool:
     return len({(work / name).read_bytes() for name in names}) == 1
 
 
+def identity(path: Path) -> tuple[int, int]:
+    return path.stat().st_ino, path.stat().st_mtime_ns
+
+
 # --- pipes and streams ---
 
 
@@ -44,23 +48,21 @@ def test_cut(work: Workdir) -> None:
 
 
 @pytest.mark.parametrize(
-    "command",
+    "command, reader",
     [
-        "relrep compare a.rel.h5 b.rel.h5",
-        "relrep anchor a.h5 -n 20 --ids-only",
-        "relrep info a.h5 --json",
-        "relrep --help",
-        "relrep compare --help",
-        PROJECT + " -o -",
+        ("relrep compare a.rel.h5 b.rel.h5 -q", "head -1"),
+        ("relrep info a.h5 --json", "head -1"),
+        (PROJECT + " -o - -q", "head -c 1"),
+        ("relrep compare a.h5 b.h5 -m cka", "true"),
+        ("relrep anchor a.h5 -n 20 --ids-only", "true"),
+        ("relrep --help", "true"),
+        ("relrep info --help", "true"),
+        (PROJECT + " -o - -q", "true"),
     ],
 )
-@pytest.mark.parametrize("reader", ["head -c 1 > /dev/null", "true"])
 def test_a_pipe_that_closes_is_no_error(work: Workdir, command: str, reader: str) -> None:
-    done = work.run(f"{command} -q | {reader}" if " -" not in command[:9] else f"{command} | {reader}", (0, 141))
-    assert "rror" not in done.stderr and "xception" not in done.stderr, done
-    if reader == "true":
-        assert done.code == 141, done
-    assert not work.leftovers()
+    done = work.run(f"{command} | {reader}", 141 if reader == "true" else (0, 141))
+    assert not done.stderr and not work.leftovers()
 
 
 def test_projection_in_a_pipe(work: Workdir) -> None:
@@ -86,8 +88,12 @@ def test_projection_in_a_pipe(work: Workdir) -> None:
 )
 def test_full_disk(work: Workdir, command: str) -> None:
     work.error(f"{command} > /dev/full", 74, "No space left on device")
-    work.error(f"{command} >&-", 74, "Bad file descriptor")
     assert not work.leftovers()
+
+
+@pytest.mark.parametrize("command", ["relrep compare a.h5 b.h5 -m cka", "relrep info --help", PROJECT + " -o -"])
+def test_closed_stdout(work: Workdir, command: str) -> None:
+    work.error(f"{command} >&-", 74, "Bad file descriptor")
 
 
 def test_closed_stderr_and_stdin(work: Workdir) -> None:
@@ -97,7 +103,8 @@ def test_closed_stderr_and_stdin(work: Workdir) -> None:
     work.run("relrep compare a.h5 b.h5 -m cosin 2>&-", 2)
     assert work.run("relrep compare a.h5 b.h5 -m cosine -q <&-").stdout == quiet.stdout
     work.error("relrep info - <&-", 3, "-: this is an empty file")
-    assert work.run(f"{PROJECT} -o - 2>&- <&- | cmp - a.rel.h5 | wc -l").stdout.strip() in ("0", "1")
+    bare = work.run(f"{PROJECT} -o - 2>&- <&-", **DETERMINED)
+    assert bare.out == work.run(f"{PROJECT} -o - -q", **DETERMINED).out
 
 
 def test_stdout_holds_data_only(work: Workdir) -> None:
@@ -106,7 +113,9 @@ def test_stdout_holds_data_only(work: Workdir) -> None:
     assert done.stderr.startswith("relrep compare: a.h5 and b.h5: different spaces (a and b)")
 
 
-@pytest.mark.parametrize("command", ["compare a.h5 b.h5", "stitch a.h5 b.h5 -a anchors.h5", "project a.h5 -a anchors.h5 -o x.h5"])
+@pytest.mark.parametrize(
+    "command", ["compare a.h5 b.h5", "stitch a.h5 b.h5 -a anchors.h5", "project a.h5 -a anchors.h5 -o x.h5"]
+)
 def test_redirected_stderr_has_no_bar(work: Workdir, command: str) -> None:
     done = work.run(f"relrep {command} 2> said > /dev/null; cat said")
     assert not re.search(r"[\x1b\r━]", done.stdout), done
@@ -153,14 +162,14 @@ def on_terminal(work: Workdir, command: str, stream: str, **env: str) -> str:
 
 def test_table_on_a_terminal(work: Workdir) -> None:
     shown = on_terminal(work, "relrep compare a.rel.h5 b.rel.h5 -m cosine", "stdout")
-    assert "────" in shown and "\t" not in shown and "\x1b[" in shown
-    assert re.search(r"a\.rel\.h5 +b\.rel\.h5 +cosine +0\.9\d{3} ", shown), shown
+    assert "\t" not in shown and "\x1b[1m" in shown
+    assert re.search(r"\ba\.rel\.h5 +b\.rel\.h5 +cosine +0\.9\d{3} ", shown), shown
     plain = on_terminal(work, "relrep compare a.rel.h5 b.rel.h5 -m cosine", "stdout", NO_COLOR="1")
-    assert "────" in plain and "\x1b" not in plain
+    assert "\x1b" not in plain and re.sub("\x1b.*?m", "", shown) == plain
 
 
 def test_bar_on_a_terminal(work: Workdir) -> None:
-    command = "relrep stitch a.h5 b.h5 -a anchors.h5 --head mlp"
+    command = "relrep compare a.h5 b.h5 c.h5 -m cka"
     assert "\x1b[" in on_terminal(work, command, "stderr")
     for calm in (command + " -q", "TERM=dumb " + command):
         assert "\x1b" not in on_terminal(work, calm, "stderr")
@@ -212,7 +221,9 @@ def test_paths_are_never_cut(work: Workdir) -> None:
         assert name in work.run(f"relrep compare {name} b.h5 -m cka -q --format {format}").stdout
 
 
-@pytest.mark.parametrize("ending, start", [("tsv", "a\tb\t"), ("csv", "a,b,"), ("json", "[\n"), ("jsonl", '{"a": '), ("md", "| a |")])
+@pytest.mark.parametrize(
+    "ending, start", [("tsv", "a\tb\t"), ("csv", "a,b,"), ("json", "[\n"), ("jsonl", '{"a": '), ("md", "| a |")]
+)
 def test_the_ending_of_an_output_says_its_format(work: Workdir, ending: str, start: str) -> None:
     work.run(f"relrep compare a.h5 b.h5 -m cka -o out.{ending}")
     assert (work / f"out.{ending}").read_text().startswith(start)
@@ -314,8 +325,7 @@ def test_threads_reach_the_libraries(work: Workdir, words: str, env: dict[str, s
 )
 def test_completion(empty: Workdir, words: str, current: int, expected: str) -> None:
     variables = {"_RELREP_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(current)}
-    assert set(expected.split()) <= set(empty.run("relrep", **variables).stdout.split())
-    assert len(expected.split()) > 1 or empty.run("relrep", **variables).stdout.split() == [expected]
+    assert set(empty.run("relrep", **variables).stdout.split()) == set(expected.split())
 
 
 # --- doing, not doing, and doing again ---
@@ -352,14 +362,13 @@ def test_dry_run_does_nothing(work: Workdir, command: str) -> None:
 )
 def test_rerun_is_up_to_date(work: Workdir, command: str, other: str) -> None:
     work.run(f"relrep {command} -o new.h5")
-    first = (work / "new.h5").stat()
-    done = work.run(f"relrep {command} -o new.h5")
-    assert done.stderr.endswith("new.h5: up to date.\n") and (work / "new.h5").stat() == first
+    first = identity(work / "new.h5")
+    assert work.run(f"relrep {command} -o new.h5").stderr.endswith("new.h5: up to date.\n")
     work.error(f"relrep {other} -o new.h5", 2, "new.h5: exists", "--force")
-    assert (work / "new.h5").stat() == first
+    assert identity(work / "new.h5") == first
     work.run(f"relrep {other} -o new.h5 --force")
-    assert (work / "new.h5").stat().st_ino != first.st_ino
-    assert work.run("relrep info new.h5 --verify | grep verified").stdout.endswith("\tyes\n")
+    assert identity(work / "new.h5") != first
+    assert "digest verified\tyes\n" in work.run("relrep info new.h5 --verify").stdout
 
 
 def test_labels_count_for_up_to_date(work: Workdir) -> None:
@@ -377,9 +386,7 @@ def test_seed(work: Workdir) -> None:
         return work.run(f"relrep anchor a.h5 -n 10 --ids-only {words}").stdout
 
     assert ids("") == ids("--seed 0") == ids("") != ids("--seed 1") == ids("--seed 1")
-    intervals = [
-        work.run(f"relrep compare a.h5 b.h5 -m knn-jaccard -q --seed {seed}").rows[0] for seed in (0, 0, 1)
-    ]
+    intervals = [work.run(f"relrep compare a.h5 b.h5 -m knn-jaccard -q --seed {seed}").rows[0] for seed in (0, 0, 1)]
     assert intervals[0] == intervals[1] != intervals[2]
     assert intervals[0]["value"] == intervals[2]["value"]
 
@@ -428,10 +435,15 @@ def figures(rows: list[dict[str, str]]) -> list[dict[str, str | float]]:
 
 def test_row_order_changes_no_figure(work: Workdir) -> None:
     shuffled(work, "b")
-    for command in ("compare a.h5 {} -a anchors.h5 -q", "stitch a.h5 {} -a anchors.h5 --head linear -q"):
-        plain, mixed = (work.run("relrep " + command.format(name)).rows for name in ("b.h5", "shuffled.h5"))
-        assert len(plain) == len(mixed) >= 8
-        assert figures(plain) == figures(mixed)
+    metrics = "-m cosine,jaccard,knn-jaccard,mrr"
+    commands = (
+        ("compare a.h5 b.h5 -a anchors.h5 -q", "compare a.h5 shuffled.h5 -a anchors.h5 -q"),
+        (f"compare b.h5 a.h5 {metrics} -q", f"compare shuffled.h5 a.h5 {metrics} -q"),
+        ("stitch a.h5 b.h5 -a anchors.h5 --head linear -q", "stitch a.h5 shuffled.h5 -a anchors.h5 --head linear -q"),
+    )
+    for command, other in commands:
+        plain, mixed = (work.run(f"relrep {words}").rows for words in (command, other))
+        assert len(plain) >= 4 and figures(plain) == figures(mixed)
 
 
 def test_rows_join_by_id_and_losses_are_said(work: Workdir) -> None:
@@ -461,12 +473,29 @@ def test_anchor_ids_as_text(work: Workdir) -> None:
     with h5py.File(work / "text.rel.h5") as text, h5py.File(work / "b.rel.h5") as file:
         assert np.array_equal(text["X"][:], file["X"][:])
         assert text.attrs["space"] == file.attrs["space"]
-    by_text, by_file = (work.run(f"relrep compare a.h5 b.h5 -a anchors.{e} -q").stdout for e in ("txt", "h5"))
+    by_text, by_file = (work.run(f"relrep compare a.h5 b.h5 -m cka -a anchors.{e} -q").stdout for e in ("txt", "h5"))
     assert by_text == by_file
-    work.run("relrep anchor a.h5 -n 5 --strategy first --ids-only | tac > any-name")
-    work.run("relrep project a.h5 --anchors any-name -o x.h5")
+
+
+@pytest.mark.parametrize("anchors", ["any-name", "<(cat any-name)"])
+def test_anchor_ids_keep_their_order(work: Workdir, anchors: str) -> None:
+    (work / "any-name").write_text("item-009\nitem-003\nitem-030\n")
+    work.run(f"relrep project a.h5 --anchors {anchors} -o x.h5")
     with h5py.File(work / "x.h5") as file:
-        assert [i.decode() for i in file["var/id"][:]] == [f"cosine:{i}" for i in (work / "any-name").read_text().split()]
+        assert file["var/id"][:].tolist() == [b"cosine:item-009", b"cosine:item-003", b"cosine:item-030"]
+
+
+def test_ids_are_kept_letter_by_letter(empty: Workdir) -> None:
+    """Tokens are ids, too: spaces and unusual separators belong to them. A line feed cannot be said in a list."""
+    ids = [" the", "the", "a b ", "\u2028", "\x85", "\x0c", "👩\u200d👧", "é"]
+    np.save(empty / "x.npy", np.eye(len(ids)))
+    (empty / "ids.txt").write_text("".join(f"{i}\r\n" for i in ids), newline="")
+    empty.run("relrep embed x.npy --ids ids.txt --space s -o x.h5")
+    empty.run("relrep anchor x.h5 -n 8 --strategy first --ids-only > anchors.txt")
+    assert (empty / "anchors.txt").read_text(newline="") == "".join(f"{i}\n" for i in ids)
+    empty.run("relrep project x.h5 -a anchors.txt -o rel.h5")
+    np.savez(empty / "y.npz", x=np.eye(2), ids=["a\nb", "c"])
+    empty.error("relrep anchor y.npz -n 2 --ids-only", 3, "y.npz", r"a\nb", "line feed", "-o FILE")
 
 
 def test_per_row(work: Workdir) -> None:
@@ -480,7 +509,7 @@ def test_per_row(work: Workdir) -> None:
     work.run("relrep compare a.rel.h5 b.rel.h5 -m cosine,jaccard --per-row rows.h5 -q")
     with h5py.File(work / "rows.h5") as file:
         assert file["X"].shape == (N, 2)
-        assert [n.decode().partition(":")[0] for n in file["var/id"]] == ["cosine", "jaccard"]
+        assert ["cosine" in n.decode() for n in file["var/id"]] == [True, False]
         assert file["obs/id"][0].decode() == rows[0]["id"] and file["X"][0, 0] == float(rows[0]["value"])
     work.error("relrep compare a.h5 b.h5 -m cka --per-row none.tsv", 2, "--per-row", "value for each row")
 
@@ -500,16 +529,17 @@ def test_fail_under_counts_missing_values(work: Workdir) -> None:
 # --- names ---
 
 
-@pytest.mark.parametrize("name", ["with space.h5", "naïve-日本.h5", "-dash.h5", "new\nline.h5", "esc\x1b[31m.h5", b"not-\xff-utf8.h5"])
+@pytest.mark.parametrize(
+    "name", ["with space.h5", "naïve-日本.h5", "-dash.h5", "new\nline.h5", "esc\x1b[31m.h5", b"not-\xff-utf8.h5"]
+)
 def test_file_names(work: Workdir, name: str | bytes) -> None:
     """Any name works, and none reaches the terminal raw."""
     raw = name.encode() if isinstance(name, str) else name
     (Path(os.fsdecode(os.path.join(os.fsencode(work.path), raw)))).write_bytes((work / "a.h5").read_bytes())
     quoted = "$'./" + "".join(f"\\x{b:02x}" for b in raw) + "'"
-    for format in ("tsv", "json"):
-        done = work.run(f"relrep compare {quoted} b.h5 -m cosine --format {format}")
-        assert "\x1b" not in done.stdout + done.stderr
-        assert len(done.stderr.splitlines()) == 1, done
-    json.loads(done.out)
+    done = work.run(f"relrep compare {quoted} b.h5 -m cosine --format tsv")
+    assert "\x1b" not in done.stdout + done.stderr and len(done.rows) == 1
+    assert len(done.stderr.splitlines()) == 1, done
+    json.loads(work.run(f"relrep compare {quoted} b.h5 -m cka --json").out)
     work.run(f"relrep project {quoted} -a anchors.h5 -o x.h5")
     work.error(f"relrep compare {quoted}.gone b.h5", 3, "no such file")

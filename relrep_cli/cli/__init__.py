@@ -140,9 +140,10 @@ def run(arguments: list[str]) -> int:
         emit("")
         signals.check()
         return outcome if isinstance(outcome, int) else errors.DONE
-    except (BrokenPipeError, SystemExit):  # typer turns a closed pipe into SystemExit(1), and exits so for nothing else
-        silence_stdout()
-        return errors.CLOSED_PIPE
+    except BrokenPipeError:
+        return _closed_pipe()
+    except SystemExit as end:  # typer ends so after completion, and turns a closed pipe into 1
+        return _closed_pipe() if isinstance(end.__context__, BrokenPipeError) else int(end.code or 0)
     except signals.Interrupted as ended:
         return ended.code
     except errors.RelrepError as error:
@@ -160,6 +161,11 @@ def run(arguments: list[str]) -> int:
             return _failed(f"{error.filename or 'standard output'}: could not write: {error.strerror}.", errors.WRITE, debug)
         text = f"internal error: {type(error).__name__}: {error}".replace("\n", " ")
         return _failed(f"{text}. Run it again with --debug and report what it prints.", errors.BUG, debug)
+
+
+def _closed_pipe() -> int:
+    silence_stdout()
+    return errors.CLOSED_PIPE
 
 
 def _failed(message: str, code: int, debug: bool) -> int:

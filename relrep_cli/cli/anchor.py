@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import numpy as np
@@ -59,9 +60,16 @@ def anchor(
         return options.plan([f"choose {number} of {len(rows)} items of {file} by {strategy}"])
     rows = choose(e, rows, strategy, number, np.random.default_rng(seed), params)
     if ids_only:
-        emit("".join(i.decode(errors="backslashreplace") + "\n" for i in e.ids[rows].tolist()))
+        emit("".join(_line(e, i.decode(errors="backslashreplace")) for i in e.ids[rows].tolist()))
     if output:
         _write(output, e, rows, chain([e], step), force)
+
+
+def _line(e: Embedding, item: str) -> str:
+    """An id as a line: as it is for a pipe, safe to show for a terminal."""
+    if "\n" in item:
+        raise DataError(f"{e.uri}: id {printable(item)} holds a line feed, which one id a line cannot say; write -o FILE.")
+    return (printable(item, 4096) if sys.stdout.isatty() else item) + "\n"
 
 
 def _candidates(e: Embedding, split: str | None) -> np.ndarray:

@@ -40,28 +40,38 @@ def _is_text(uri: str) -> bool:
     if "::" in uri or uri == "-":
         return False
     path = Path(uri)
-    return path.suffix.lower() in {".txt", ".ids", ".list"} or (path.is_file() and _looks_like_text(path))
+    if path.suffix.lower() in {".txt", ".ids", ".list"} or path.is_fifo():  # <(sort ids.txt) is a pipe
+        return True
+    return path.is_file() and _looks_like_text(path)
 
 
 def _looks_like_text(path: Path) -> bool:
     if path.suffix.lower() in {".h5", ".hdf5", ".h5ad", ".npy", ".npz", ".csv", ".tsv", ".parquet", ".safetensors"}:
         return False
-    with path.open("rb") as file:
-        head = file.read(4096)
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except OSError:
+        return False  # the reader says why
     return bool(head) and b"\0" not in head
 
 
-def _read_ids(uri: str) -> np.ndarray:
-    path = Path(uri)
-    if not path.is_file():
-        raise DataError(f"{uri}: no such file.")
-    if path.stat().st_size > TEXT_LIMIT:
-        raise DataError(f"{uri}: is {path.stat().st_size} bytes long; a list of ids may have {TEXT_LIMIT}.")
+def read_lines(uri: str) -> list[str]:
+    """The lines of a text file, spaces kept; only a line feed (or both of Windows) ends a line, for ids may hold all else."""
     try:
-        lines = path.read_bytes().decode("utf-8").splitlines()
+        with open(uri, "rb") as file:
+            content = file.read(TEXT_LIMIT + 1)
+        if len(content) > TEXT_LIMIT:
+            raise DataError(f"{uri}: is longer than {TEXT_LIMIT} bytes, more than a list may have.")
+        return content.decode("utf-8-sig").replace("\r\n", "\n").removesuffix("\n").split("\n")
     except UnicodeDecodeError:
-        raise DataError(f"{uri}: is no UTF-8 text with one id a line.") from None
-    ids = text([line.strip() for line in lines if line.strip()])
+        raise DataError(f"{uri}: is no UTF-8 text with one value a line.") from None
+    except OSError as error:
+        raise DataError(f"{uri}: {error.strerror}.") from None
+
+
+def _read_ids(uri: str) -> np.ndarray:
+    ids = text([line for line in read_lines(uri) if line.strip()])
     if not len(ids):
         raise DataError(f"{uri}: holds no ids; write one a line.")
     twice = duplicates(ids)

@@ -116,7 +116,7 @@ def compare(
     columns = COLUMNS if recipe is None else (*COLUMNS, "projection")
     if output and output != "-":
         ending = ENDINGS.get(Path(output).suffix.lower(), "tsv")
-        store.write_bytes(output, render(records, columns, kind or ending).encode(), force)
+        store.write_bytes(output, render(records, columns, kind or ending).encode(errors="backslashreplace"), force)
         kept.close()
     else:
         write(records, columns, kind)
@@ -195,7 +195,7 @@ def _write_rows(target: str, rows: list[Rows], force: bool, projected: bool) -> 
         for i, v in zip(r.ids.tolist(), r.values.tolist(), strict=True)
     ]
     kind = ENDINGS.get(Path(target).suffix.lower(), "tsv")
-    store.write_bytes(target, render(flat, ["id", *keys, "value"], kind).encode(), force)
+    store.write_bytes(target, render(flat, ["id", *keys, "value"], kind).encode(errors="backslashreplace"), force)
 
 
 def _write_matrix(target: str, rows: list[Rows], keys: tuple[str, ...], force: bool) -> None:

@@ -12,6 +12,7 @@ import typer
 from relrep_cli import encoders, store
 from relrep_cli.blocks import row_blocks
 from relrep_cli.cli import options
+from relrep_cli.cli.anchoring import read_lines
 from relrep_cli.embedding import ABSOLUTE, Embedding, chain, duplicates, make_step, row_numbers, text
 from relrep_cli.encoders import ENCODERS, Trained
 from relrep_cli.errors import DataError, UsageError, printable, unknown
@@ -95,7 +96,7 @@ def _import(
     source: str, output: str, files: dict[str, str | None], space: str | None, dtype: str | None, force: bool, dry_run: bool
 ) -> None:
     """Write the vectors of any readable file in format version 1."""
-    columns = {name: _lines(path) for name, path in files.items() if path}
+    columns = {name: text(read_lines(path)) for name, path in files.items() if path}
     e = store.read(source, columns=columns, space=space)
     e = store.digested(e)
     kept = dtype or ("float16" if e.x.dtype.itemsize == 2 else "float32")
@@ -109,17 +110,6 @@ def _import(
         say(f"{source}: is float64, stored as float32; --dtype float64 keeps it.")
     blocks = (np.asarray(e.x[b]) for b in row_blocks(*e.x.shape))
     _write(output, blocks, e, (e.n, e.d), kept, chain([e], step), force)
-
-
-def _lines(path: str) -> np.ndarray:
-    """The lines of a text file as an "S" array."""
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: is no UTF-8 text with one value a line.") from None
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}.") from None
-    return text(lines)
 
 
 def _encode(

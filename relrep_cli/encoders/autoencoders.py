@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from relrep_cli.encoders.base import Progress, Trained, Vectors, encoder, torch_device, training_rows
+from relrep_cli.encoders.base import Dim, Progress, Trained, Vectors, encoder, reproducible, torch_device, training_rows
 from relrep_cli.errors import UsageError
 from relrep_cli.registry import Param
 
@@ -54,12 +54,12 @@ def conv_ae(
     items: NDArray[np.uint8],
     train: NDArray[Any],
     *,
-    dim: Annotated[int, Param("width of the bottleneck, so of the vectors", minimum=1, maximum=65536)] = 48,
-    epochs: Annotated[int, Param("passes over the training rows, at most", minimum=1)] = 5,
-    batch_size: Annotated[int, Param("training rows per step", minimum=2)] = 256,
-    learning_rate: Annotated[float, Param("first step size of Adam; falls to 0", minimum=0, maximum=1)] = 2e-3,
-    dropout: Annotated[float, Param("share of features left out before the bottleneck", minimum=0, maximum=0.95)] = 0.5,
-    patience: Annotated[int, Param("epochs without a better reconstruction before it stops", minimum=1)] = 3,
+    dim: Dim = 48,
+    epochs: Annotated[int, Param("Passes over the training rows, at most.", minimum=1)] = 5,
+    batch_size: Annotated[int, Param("Training rows per step.", minimum=2)] = 256,
+    learning_rate: Annotated[float, Param("First step size of Adam; falls to 0.", minimum=0, maximum=1)] = 2e-3,
+    dropout: Annotated[float, Param("Share of features left out before the bottleneck.", minimum=0, maximum=0.95)] = 0.5,
+    patience: Annotated[int, Param("Epochs without a better reconstruction before it stops.", minimum=1)] = 3,
     seed: int = 0,
     device: str = "cpu",
     progress: Progress = lambda done, total, message: None,
@@ -68,7 +68,7 @@ def conv_ae(
 
     `items` (n, h, w) uint8, `train` the rows to train on (mask or indices). Loss: mean squared error of pixels in 0..1.
     One training row in 20 is held out; the weights of the epoch that reconstructs those best are kept. The seed decides
-    everything, to the bit on the CPU of one machine with one number of threads; torch's own random state is left as it was.
+    everything, to the bit on a CPU of one kind, for any number of threads; torch's own random state is left as it was.
     Raises DataError for fewer than 3 training rows, UsageError when the training diverges.
     """
     import torch
@@ -76,9 +76,7 @@ def conv_ae(
     params = {"dim": dim, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     params |= {"dropout": dropout, "patience": patience, "seed": seed}
     shape, rows, on = tuple(items.shape[1:]), training_rows(items, train, at_least=3), torch_device(device)
-    # First weights and dropout are drawn from torch's global generator: seeded here, given back as it was found.
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with reproducible(seed):  # first weights and dropout come from torch's global generator
         halves = _encoding(shape, dim, dropout), _decoding(shape, dim)
         network = torch.nn.Sequential(*halves).to(on)
         weights, log = _fit(network, items, rows, params, on, progress)

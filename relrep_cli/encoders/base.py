@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from relrep_cli.errors import DataError, UsageError
-from relrep_cli.registry import Registry
+from relrep_cli.registry import Param, Registry
 
 if TYPE_CHECKING:
     import torch
 
 Progress = Callable[[int, int, str], None]  # done, total, message; called after every batch
+Dim = Annotated[int, Param("Width of the vectors.", minimum=1, maximum=65536)]
 Vectors = Callable[[NDArray[Any]], NDArray[np.float32]]  # a block of items -> (b, dim)
 
 
@@ -64,3 +66,22 @@ def torch_device(name: str) -> torch.device:
     if found is None:
         raise UsageError(f"--device is {name}, which is not here. Known: auto, {', '.join(d for d in there if there[d])}.")
     return torch.device(found)
+
+
+@contextmanager
+def reproducible(seed: int) -> Iterator[None]:
+    """Within it torch draws the same numbers for a seed and adds in the same order, whatever the number of threads.
+
+    On the CPU, that is, and at the price of using one thread: gradients summed by two differ in their last bits, so the
+    encoder, and the space it names, would be another. The caller's random state and threads are given back.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)

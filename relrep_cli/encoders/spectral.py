@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from relrep_cli.encoders.base import Progress, Trained, Vectors, encoder, training_rows
+from relrep_cli.encoders.base import Dim, Progress, Trained, Vectors, encoder, training_rows
 from relrep_cli.errors import DataError, UsageError
-from relrep_cli.registry import Param
 
 LARGEST = 8192  # pixels: their covariance takes half a gigabyte then
 BLOCK = 1024  # rows
+GRID = 2**20  # components are multiples of 1 / GRID: sums of them over whole pixels are exact, so threads cannot matter
 
 
 def pca_shapes(shape: tuple[int, ...], params: dict[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -22,9 +22,10 @@ def pca_shapes(shape: tuple[int, ...], params: dict[str, Any]) -> dict[str, tupl
 
 
 def pca_apply(trained: Trained, device: str) -> Vectors:
-    """A function from a block of images (b, h, w) to their vectors (b, dim); always numpy, whatever the device."""
+    """A function from images (b, h, w) to vectors (b, dim), pixels in 0..1; always numpy, whatever the device."""
     mean, components = trained.weights["mean"], trained.weights["components"]
-    return lambda block: ((_pixels(block) - mean) @ components.T).astype(np.float32)
+    centre = (components * mean).sum(1)
+    return lambda block: ((_pixels(block) @ components.T - centre) / 255).astype(np.float32)
 
 
 @encoder(trainable=True, apply=pca_apply, shapes=pca_shapes, source="Pearson 1901; Jolliffe 2002, section 3")
@@ -32,7 +33,7 @@ def pca(
     items: NDArray[np.uint8],
     train: NDArray[Any],
     *,
-    dim: Annotated[int, Param("number of components, so width of the vectors", minimum=1, maximum=65536)] = 48,
+    dim: Dim = 48,
     seed: int = 0,
     device: str = "cpu",
     progress: Progress = lambda done, total, message: None,
@@ -53,20 +54,22 @@ def pca(
     variances, vectors = np.linalg.eigh(covariance)
     components = vectors[:, ::-1][:, :dim].T
     largest = components[np.arange(dim), np.abs(components).argmax(1)]
-    weights = {"mean": mean, "components": np.ascontiguousarray(components * np.sign(largest)[:, None])}
+    components = np.round(components * np.sign(largest)[:, None] * GRID) / GRID
     variances = np.maximum(variances[::-1], np.finfo(float).tiny)  # rounding takes those of a constant pixel below zero
     log = [{"explained_variance": float(variances[:dim].sum() / variances.sum())}]
+    weights = {"mean": mean, "components": components}
     return Trained("pca", {"dim": dim, "seed": seed}, tuple(items.shape[1:]), weights, log)
 
 
 def _pixels(block: NDArray[Any]) -> NDArray[np.float64]:
-    return block.reshape(len(block), -1) / 255.0
+    """Images as rows of whole numbers 0 to 255."""
+    return block.reshape(len(block), -1).astype(np.float64)
 
 
 def _moments(
     items: NDArray[np.uint8], rows: NDArray[np.intp], progress: Progress
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean (d,) and covariance (d, d) of some rows, in one pass and float64; exact enough, as pixels lie in 0..1."""
+    """Mean (d,) and covariance (d, d) of some rows in one pass: sums of whole numbers, exact in float64 to 10^11 rows."""
     size = int(np.prod(items.shape[1:]))
     total, products = np.zeros(size), np.zeros((size, size))
     for start in range(0, len(rows), BLOCK):

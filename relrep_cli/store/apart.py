@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from io import FileIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -36,13 +37,16 @@ NOISE = (ValueError, OSError, MemoryError, NotImplementedError, LookupError, Typ
 def read_apart(path: Path, size: int, reader: Callable[..., Answer], *arguments: Any) -> Found:
     """What `reader(path, files, *arguments)` finds, run in a child; it answers by `answered` and `spill`.
 
-    Raises DataError with the reader's words, or when it dies; WriteError when the temporary folder is full.
+    Raises DataError with the reader's words, or when it dies; WriteError when the temporary folder is full; RuntimeError
+    for a mistake of the reader.
     """
     with temporary(_fresh()) as rows, temporary(_fresh()) as texts:
         try:
             answer = run(reader, str(path), [str(rows), str(texts)], *arguments, patience=60 + size / 1e6)
         except Died as error:
             raise bad(path, f"damaged: {printable(str(error).replace('libhdf5', 'pyarrow'))}. Write it again.") from None
+        if "bug" in answer:
+            raise RuntimeError(answer["bug"])
         if "full" in answer:
             raise WriteError(f"{rows.parent}: {answer['full']}. Set TMPDIR to a folder with more room.")
         if "error" in answer:
@@ -82,7 +86,12 @@ def _joined(path: Path, name: str, file: FileIO, parts: list[list[Any]]) -> np.n
 
 def import_alone() -> None:
     """In the child: keep pyarrow from importing pandas on first use; that is 40 MB and 0.2 s for nothing needed here."""
-    sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
+
+    def find_spec(name: str, *_: object) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError(name)
+
+    sys.meta_path.insert(0, SimpleNamespace(find_spec=find_spec))
 
 
 def limit(seconds: float, memory: int) -> None:
@@ -106,6 +115,8 @@ def answered(path: Path, work: Callable[[], Answer]) -> Answer:
             return {"full": error.strerror}
         reason = "it asks for too much memory" if isinstance(error, MemoryError) else printable(str(error), 160).rstrip(".")
         return {"error": str(bad(path, f"damaged: {reason}. Write it again."))}
+    except Exception as error:  # not the file's fault
+        return {"bug": f"{type(error).__name__}: {error}"}
 
 
 def spill(path: Path, files: Files, batches: Iterable[Batch]) -> Answer:

@@ -136,7 +136,7 @@ class _Layout:
     def _attributes(self, thing: Any, values: Mapping[str, Any]) -> None:
         for name, value in values.items():
             if isinstance(value, str):
-                encoded = value.encode()
+                encoded = value.encode(errors="backslashreplace")
                 kind = self.h5py.string_dtype("utf-8", max(1, len(encoded)))
                 thing.attrs.create(name, np.bytes_(encoded), dtype=kind)
             else:

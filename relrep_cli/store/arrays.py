@@ -15,7 +15,7 @@ from relrep_cli.store.files import bad
 from relrep_cli.store.found import Found, spool
 
 PREFERRED = {"x", "embedding", "embeddings", "features", "vectors", "arr_0"}
-EXACT = 2**53  # integers beyond are not float64
+EXACT = 2.0**53  # integers beyond are not float64
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,9 @@ def real(path: Path, values: np.ndarray, member: str | None) -> np.ndarray:
         return values
     out = spool(values.shape, dtype)
     for rows in blocks(len(values), values.shape[1] * 8):
-        block = values[rows]
-        if values.dtype.kind in "iu" and values.dtype.itemsize == 8 and (np.any(block > EXACT) or np.any(block < -EXACT)):
-            raise bad(path, "holds integers above 2^53, which no float holds exactly. Are these ids?", member)
-        out[rows] = block
+        out[rows] = values[rows]
+        if values.dtype.kind in "iu" and values.dtype.itemsize == 8 and np.any(np.abs(out[rows]) >= EXACT):
+            raise bad(path, "holds integers of 2^53 or more, which no float holds exactly. Are these ids?", member)
     return out
 
 
@@ -89,9 +88,13 @@ def choose(path: Path, arrays: Sequence[Array], member: str | None, noun: str = 
 
 def listed(arrays: Sequence[Array], most: int = 6) -> str:
     """Names and shapes for a message, the first few."""
-    names = [f"{printable(a.name, 40)} {a.shape if len(a.shape) < 6 else f'({len(a.shape)}-D)'}" for a in arrays[:most]]
     more = [f"{len(arrays) - most} more"] if len(arrays) > most else []
-    return ", ".join(names + more) or "nothing"
+    return ", ".join([*map(_described, arrays[:most]), *more]) or "nothing"
+
+
+def _described(array: Array) -> str:
+    shape = array.shape if len(array.shape) < 6 else f"({len(array.shape)}-D)"
+    return f"{printable(array.name, 40)} {shape}" + (f" of {array.kind}" if array.dtype is None else "")
 
 
 def found(path: Path, arrays: Sequence[Array], member: str | None, noun: str = "array") -> Found:

@@ -26,7 +26,6 @@ from typing import Any
 from relrep_cli.errors import DataError
 from relrep_cli.signals import check
 
-MEMORY = 64 << 20  # bytes that a child may allocate beyond what it held when it called `confine`
 LONGEST_ANSWER = 1 << 30
 SECTION = "\0bytes"  # no name in HDF5 holds a NUL
 FORKS = sys.platform == "linux"  # elsewhere fork does not exist or is unsafe next to system libraries (bpo-33725)
@@ -54,8 +53,8 @@ def reply(request: str) -> bytes:
     return encode(getattr(importlib.import_module(module), function)(*arguments))
 
 
-def confine(seconds: float, files: int) -> None:
-    """Limits of the calling child, from now on: CPU seconds, memory, and how many more files it can ever open.
+def confine(seconds: float, files: int, memory: int) -> None:
+    """Limits of the calling child, from now on: CPU seconds, bytes to allocate, and how many more files it can ever open.
 
     With `files` used up nothing else can be opened, so no link, virtual dataset or filter plugin that a check may have
     missed leads out of the file: the kernel hands out the descriptor before it looks at the name.
@@ -72,7 +71,7 @@ def confine(seconds: float, files: int) -> None:
     for limit, value in (
         (resource.RLIMIT_NOFILE, free + files),
         (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_DATA, held() + MEMORY),
+        (resource.RLIMIT_DATA, held() + memory),
     ):
         hard = resource.getrlimit(limit)[1]
         bounded = value if hard == resource.RLIM_INFINITY else min(value, hard)

@@ -7,6 +7,7 @@ libhdf5 up to 2.0 hands out freed memory where a chunk inflates to less than it 
 from __future__ import annotations
 
 import os
+import re
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,7 @@ MAPPED = 4 << 20  # bytes; smaller data are read, which costs no file descriptor
 PIECE = 1 << 20
 UNPACKING = 32 << 20  # bytes of chunks unpacked at once
 WORDS = 256  # of a checksum, summed at once
+KINDS = re.compile(r"[<>][fiu][1248]|\|b1|\|S\d{1,4}|text")
 SLOT = np.dtype([("length", "<u4"), ("address", "<u8"), ("number", "<u4")])  # how text of variable length is stored
 
 
@@ -41,9 +43,13 @@ class Source:
 
     path: Path
     file: FileIO
-    size: int
+    status: os.stat_result
     base: int
     shift: int = 0
+
+    @property
+    def size(self) -> int:
+        return self.status.st_size
 
     def bad(self, text: str, name: str | None = None) -> DataError:
         return bad(self.path, text, name)
@@ -78,6 +84,8 @@ class Stored:
 def stored(source: Source, plan: dict[str, Any]) -> Stored:
     """Check a plan against the file. Raises DataError when data would lie outside of it, overlap, or unpack to too much."""
     name, shape = plan["name"], tuple(plan["shape"])
+    if not KINDS.fullmatch(plan["kind"]):
+        raise source.bad("it is of no known type. The file is hostile.", name)  # "O" would make pointers of its bytes
     dtype = SLOT if plan["kind"] == "text" else np.dtype(plan["kind"])
     if "chunk" in plan:
         table = np.frombuffer(plan["table"], "<i8").reshape(-1, len(shape) + 3)
@@ -152,16 +160,16 @@ def _read(source: Source, item: Stored, offset: int, length: int) -> bytes:
 
 def _unpacked(source: Source, item: Stored, table: np.ndarray) -> np.ndarray:
     out = spool(item.shape, item.dtype)
-    rank, rows = len(item.shape), table.tolist()
+    rank = len(item.shape)
     at_once = max(1, UNPACKING // (prod(item.chunk) * item.dtype.itemsize))
 
     def unpack(row: list[int]) -> np.ndarray:
         return _chunk(source, item, row[rank], row[rank + 1] + source.shift, row[rank + 2])
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for start in range(0, len(rows), at_once):
+        for start in range(0, len(table), at_once):
             check()
-            some = rows[start : start + at_once]
+            some = table[start : start + at_once].tolist()
             for row, block in zip(some, pool.map(unpack, some), strict=True):
                 target = out[tuple(slice(at, at + c) for at, c in zip(row, item.chunk, strict=False))]
                 target[...] = block[tuple(slice(0, n) for n in target.shape)]

@@ -64,7 +64,7 @@ def shrunk(path: Path, name: str, values: np.ndarray) -> np.ndarray:
     width = int(widths.max(initial=1))
     if width > TEXT_WIDTH:
         row = int(widths.argmax()) + 1
-        raise bad(path, f"row {row} of the {name} column is {width} bytes long; at most {TEXT_WIDTH} are read. Shorten it.")
+        raise bad(path, f"item {row}: its {name} is {width} bytes long; at most {TEXT_WIDTH} are read. Shorten it.")
     return values if values.dtype.itemsize == width else values.astype(f"S{max(1, width)}")
 
 
@@ -75,7 +75,7 @@ def _check_utf8(path: Path, name: str, values: np.ndarray) -> None:
             values[rows].astype(f"S{width + 1}").tobytes().decode()  # a NUL after each keeps neighbours apart
         except UnicodeDecodeError as error:
             row = rows.start + error.start // (width + 1)
-            raise bad(path, f"row {row + 1} of the {name} column is not UTF-8. Save it as UTF-8.") from None
+            raise bad(path, f"item {row + 1}: its {name} is not UTF-8. Save it as UTF-8.") from None
 
 
 def _encoded(path: Path, name: str, values: np.ndarray) -> np.ndarray:
@@ -101,7 +101,7 @@ def _encoded_block(path: Path, name: str, block: np.ndarray) -> np.ndarray:
 def _check_ids(path: Path, ids: np.ndarray) -> None:
     empty = ids == b""
     if empty.any():
-        raise bad(path, f"row {int(empty.argmax()) + 1} has an empty id. Give every item an id.")
+        raise bad(path, f"item {int(empty.argmax()) + 1} has an empty id. Give every item an id.")
 
 
 def _named_split(split: np.ndarray) -> np.ndarray:

@@ -47,6 +47,7 @@ ADVICE = {
     "an HTML page": "Download the file itself, not its page.",
     "gzip-compressed data": "Unpack it with gunzip.",
     "a Python pickle": "Pickles can run code and are never opened; save the array with numpy.save.",
+    "encrypted Parquet": "Write it without encryption.",
     "UTF-16 text": "Save it as UTF-8.",
     "an empty file": "Write it again.",
 }

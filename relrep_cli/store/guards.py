@@ -7,6 +7,7 @@ and compact data, which live in the object's header): the answer is a plan, by w
 from __future__ import annotations
 
 import os
+from array import array
 from functools import cache
 from math import prod
 from typing import Any
@@ -235,16 +236,19 @@ def chunked(item: Any, creation: Any, shape: list[int], width: int, where: str) 
 
 
 def chunk_table(item: Any, wanted: int, where: str) -> bytes:
-    rows: list[tuple[int, ...]] = []
+    """One row a chunk, in one pass: asking for them by number walks the index each time."""
+    count, rows = 0, array("q")
 
     def keep(info: Any) -> bool | None:
-        rows.append((*info.chunk_offset, info.filter_mask, info.byte_offset, info.size))
-        return True if len(rows) > wanted else None
+        nonlocal count
+        count += 1
+        rows.extend((*info.chunk_offset, info.filter_mask, info.byte_offset, info.size))
+        return True if count > wanted else None
 
     item.chunk_iter(keep)
-    if len(rows) != wanted:
-        raise Refused(where, f"{wanted} chunks are declared and {len(rows)} stored; the others were never written")
-    return np.array(rows, "<i8").tobytes()
+    if count != wanted:
+        raise Refused(where, f"{wanted} chunks are declared and {count} stored; the others were never written")
+    return np.frombuffer(rows, np.int64).astype("<i8").tobytes()
 
 
 def filter_name(described: tuple[Any, ...], width: int, where: str) -> str:

@@ -6,8 +6,11 @@ is checked against the size of the file, and the data are read from the file wit
 
 from __future__ import annotations
 
+import dataclasses
+import errno
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
@@ -16,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from relrep_cli.errors import DataError, printable
+from relrep_cli.errors import DataError, WriteError, printable
 from relrep_cli.store import child
 from relrep_cli.store.arrays import real
 from relrep_cli.store.chunks import SLOT, Source, Unusable, load, stored
 from relrep_cli.store.columns import blocks, column, described
-from relrep_cli.store.files import HEAD, mistaken, opened
+from relrep_cli.store.files import HEAD, mistaken, opened, size_of
 from relrep_cli.store.found import Found, spool
 from relrep_cli.store.heap import texts
 from relrep_cli.store.limits import packing_fault, padding_fault
@@ -39,9 +42,10 @@ def read_hdf5(path: Path, member: str | None) -> Found:
     """
     with _source(path) as source:
         answer = _ask(source, "survey", member)
-        source = Source(source.path, source.file, source.size, source.base, answer["shift"])
-        found = _found(source, answer["plan"])
-        _unchanged(source)
+        found = _found(dataclasses.replace(source, shift=answer["shift"]), answer["plan"])
+        now = os.fstat(source.file.fileno())
+        if (now.st_size, now.st_mtime_ns) != (source.size, source.status.st_mtime_ns):
+            raise source.bad("the file changed while it was read. Try again when nothing writes to it.")
         return found
 
 
@@ -54,14 +58,20 @@ def list_hdf5(path: Path) -> list[str]:
 @contextmanager
 def _source(path: Path) -> Iterator[Source]:
     with opened(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        yield Source(path, file, size, _signature(path, file, size))
+        source = Source(path, file, os.fstat(file.fileno()), _signature(path, file))
+        try:
+            yield source
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                text = f"{tempfile.gettempdir()}: {error.strerror}. Set TMPDIR to a folder with more room."
+                raise WriteError(text) from None
+            raise source.bad(f"cannot be read: {error.strerror}. Try again.") from None
 
 
-def _signature(path: Path, file: FileIO, size: int) -> int:
+def _signature(path: Path, file: FileIO) -> int:
     """Where HDF5 begins in the file: at 0, or behind a user block of 512, 1024, 2048 … bytes."""
     at = 0
-    while at < size:
+    while at < size_of(file):
         if os.pread(file.fileno(), 8, at) == SIGNATURE:
             return at
         at = 2 * at or 512
@@ -70,8 +80,7 @@ def _signature(path: Path, file: FileIO, size: int) -> int:
 
 def _ask(source: Source, question: str, *arguments: Any) -> dict[str, Any]:
     """What the child says. Raises DataError with what it found wrong, or with how it died."""
-    status = os.fstat(source.file.fileno())
-    identity = [status.st_dev, status.st_ino, status.st_size]
+    identity = [source.status.st_dev, source.status.st_ino, source.size]
     seconds = CPU + source.size / BYTES_A_SECOND
     try:
         answer = child.run(f"relrep_cli.store.survey:{question}", os.fspath(source.path), *arguments, identity, seconds)
@@ -96,11 +105,6 @@ def _refusal(source: Source, where: str, why: str, found: list[str] | None) -> D
     return source.bad(why, where or None)
 
 
-def _unchanged(source: Source) -> None:
-    if os.fstat(source.file.fileno()).st_size != source.size:
-        raise source.bad("the file changed while it was read. Try again when nothing writes to it.")
-
-
 # --- the plan becomes arrays ---
 
 
@@ -108,12 +112,11 @@ def _found(source: Source, plan: dict[str, Any]) -> Found:
     _check_total(source, plan)
     roles = [(name, c) for name, c in plan["obs"] if name in ROLES] + ([("id", plan["ids"])] if plan["ids"] else [])
     ids, named = described(source.path, {name: _values(source, c) for name, c in roles})
-    columns = {name: _usable(source, name, c) for name, c in plan["obs"] if name not in ROLES}
     return Found(
         x=_matrix(source, plan["x"]),
         ids=ids,
-        obs=named | {name: values for name, values in columns.items() if values is not None},
-        var={name: values for name, c in plan["var"] if (values := _usable(source, name, c)) is not None},
+        obs=named | _columns(source, [(name, c) for name, c in plan["obs"] if name not in ROLES]),
+        var=_columns(source, plan["var"]),
         attrs=plan["attrs"],
         uns={name: load(source, stored(source, c)) for name, c in plan["uns"]},
     )
@@ -135,15 +138,20 @@ def _matrix(source: Source, plan: dict[str, Any]) -> np.ndarray:
     return x if x.dtype.kind == "f" else real(source.path, x, plan["name"])
 
 
-def _usable(source: Source, name: str, plan: dict[str, Any]) -> np.ndarray | None:
-    """A column that no command needs by name: numbers, or "S" in UTF-8; None when its text cannot be used."""
-    try:
-        values = _values(source, plan)
-    except Unusable:
-        return None
-    with suppress(DataError):
-        return column(source.path, name, values) if values.dtype.kind == "S" else values
-    return None
+def _columns(source: Source, plans: list[Any]) -> dict[str, np.ndarray]:
+    """Columns that no command needs by name: numbers, or "S" in UTF-8; those whose text cannot be used are left out."""
+    columns: dict[str, np.ndarray] = {}
+    total = 0
+    for name, plan in plans:
+        with suppress(Unusable):
+            values = _values(source, plan)
+            total += values.nbytes
+            fault = padding_fault(total, source.size)
+            if fault:  # a thousand hard links to one column, again
+                raise source.bad(fault, name)
+            with suppress(DataError):
+                columns[name] = column(source.path, name, values) if values.dtype.kind == "S" else values
+    return columns
 
 
 def _values(source: Source, plan: dict[str, Any]) -> np.ndarray:
@@ -151,7 +159,12 @@ def _values(source: Source, plan: dict[str, Any]) -> np.ndarray:
     if "codes" in plan:
         return _expanded(source, plan)
     item = stored(source, plan)
-    return texts(source, item) if item.dtype == SLOT else load(source, item).reshape(-1)
+    if item.dtype == SLOT:
+        return texts(source, item)
+    fault = padding_fault(item.bytes, source.size) if item.dtype.kind == "S" else ""
+    if fault:
+        raise source.unusable(fault, item.name)
+    return load(source, item).reshape(-1)
 
 
 def _expanded(source: Source, plan: dict[str, Any]) -> np.ndarray:
@@ -167,7 +180,7 @@ def _expanded(source: Source, plan: dict[str, Any]) -> np.ndarray:
         categories = np.append(categories, np.zeros(1, categories.dtype))
     fault = padding_fault(len(codes) * categories.dtype.itemsize, source.size)
     if fault:
-        raise source.bad(fault, plan["codes"]["name"])
+        raise source.unusable(fault, plan["codes"]["name"])
     out = spool(codes.shape, categories.dtype)
     for rows in blocks(len(codes), categories.dtype.itemsize):
         out[rows] = categories[codes[rows].astype(np.int64)]

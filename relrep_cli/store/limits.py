@@ -12,7 +12,8 @@ DEPTH = 8  # groups within groups
 CHUNK = 128 << 20  # bytes of one chunk
 PACKED = 200  # how many times larger than stored the data may be,
 UNPACKED = 256 << 20  # once they are larger than this
-PADDED = 32  # the same for variable-length text made as wide as its longest string
+PADDED = 32  # the same for text, made as wide as its longest string,
+TEXTS = 32 << 20  # once it is larger than this
 
 
 def chunks_of(shape: Sequence[int], chunk: Sequence[int]) -> int:
@@ -41,8 +42,8 @@ def packing_fault(declared: int, stored: int) -> str:
     return ""
 
 
-def padding_fault(bytes: int, stored: int) -> str:
-    """What is wrong with text that takes `bytes` once all are as wide as the longest; "" when nothing is."""
-    if bytes > max(UNPACKED, PADDED * stored):
-        return f"its texts would take {bytes} bytes, each as wide as the longest, out of {stored} stored. Shorten the longest."
+def padding_fault(width: int, stored: int) -> str:
+    """What is wrong with texts of `width` bytes together, each as wide as the longest; "" when nothing is."""
+    if width > max(TEXTS, PADDED * stored):
+        return f"its texts would take {width} bytes, each as wide as the longest, out of {stored} stored. Shorten the longest."
     return ""

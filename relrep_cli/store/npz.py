@@ -65,7 +65,7 @@ def _start(path: Path, file: FileIO, entry: zipfile.ZipInfo, end: int) -> int:
     """Where the bytes of `entry` begin; they must stop before `end`, the next entry."""
     local = os.pread(file.fileno(), 30, entry.header_offset) if entry.header_offset >= 0 else b""
     start = entry.header_offset + 30 + int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little")
-    name = entry.filename
+    name = entry.filename.removesuffix(".npy")
     if len(local) < 30 or not local.startswith(b"PK\x03\x04") or start + entry.compress_size > end:
         raise bad(path, "this entry overlaps others or lies outside the file. Save it again with numpy.savez.", name)
     if entry.flag_bits & 1:

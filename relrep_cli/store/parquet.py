@@ -11,7 +11,7 @@ import numpy as np
 
 from relrep_cli.errors import DataError, printable
 from relrep_cli.store.apart import Answer, Batch, Files, answered, import_alone, limit, read_apart, spill, texts
-from relrep_cli.store.arrays import PREFERRED, real, target
+from relrep_cli.store.arrays import PREFERRED, real
 from relrep_cli.store.columns import role
 from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of
 from relrep_cli.store.found import Found
@@ -23,6 +23,8 @@ FACTOR = 40  # how much larger metadata are in memory
 BATCH = 8 << 20  # bytes of one batch, as declared
 ROWS = 1 << 13
 COLUMNS = 1 << 14
+FLOATS = {"halffloat", "float", "double"}  # as Arrow calls them
+NUMBERS = FLOATS | {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 WIDTHS = {"FLOAT": 4, "DOUBLE": 8, "INT32": 4, "INT64": 8, "INT96": 12}
 OPTIONS = {
     "memory_map": False,
@@ -92,14 +94,14 @@ def _chosen(path: Path, schema: Any, member: str | None) -> list[str]:
     if lists and len(lists) > 1 and len(usual) != 1:
         found = ", ".join(f"{printable(name, 40)} {kinds[name]}" for name in lists[:6])
         raise bad(path, f"which column? Found {found}. Write {printable(str(path), 1000)}::{printable(lists[0])}.")
-    chosen = (lists if len(lists) == 1 else usual) or [name for name, kind in kinds.items() if _number(kind, "f")]
+    chosen = (lists if len(lists) == 1 else usual) or [name for name, kind in kinds.items() if str(kind) in FLOATS]
     if not chosen:
         raise bad(path, f"no column of lists of numbers and no columns of real numbers. Found {_listed(schema)}.")
     return chosen
 
 
 def _check_kind(path: Path, name: str, kind: Any) -> None:
-    if not (_number(kind, "fiu") or (_is_list(kind) and _number(_inner(kind), "fiu"))):
+    if str(_inner(kind) if _is_list(kind) else kind) not in NUMBERS:
         raise bad(path, f"holds {printable(str(kind), 60)}; relrep reads lists of numbers, all of one length.", name)
 
 
@@ -120,17 +122,7 @@ def _inner(kind: Any) -> Any:
 
 
 def _is_vector(kind: Any) -> bool:
-    return _is_list(kind) and _number(_inner(kind), "f")
-
-
-def _number(kind: Any, among: str) -> bool:
-    """Whether an Arrow type is a number of one of the NumPy kinds `among` that relrep reads."""
-    import pyarrow as pa
-
-    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-        return False
-    dtype = np.dtype(kind.to_pandas_dtype())
-    return dtype.kind in among and target(dtype) is not None
+    return _is_list(kind) and str(_inner(kind)) in FLOATS
 
 
 def _declared(path: Path, metadata: Any, names: set[str]) -> int:

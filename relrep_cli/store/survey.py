@@ -33,12 +33,13 @@ from relrep_cli.store.libhdf5 import h5d, h5f, h5g, h5i, h5o, h5p, h5py
 from relrep_cli.store.limits import DEPTH, MEMBERS
 
 FORMAT, VERSION = "HDF5::RelRep", 1
-KNOWN = ("format", "format-version", "generated-by", "encoding-type", "encoding-version", "kind", "space", "digest", "steps")
+KNOWN = ("format", "format-version", "generated-by", "kind", "space", "digest", "steps")  # attributes of our own files
 MATRICES = (b"X", b"x", b"embeddings", b"embedding", b"features", b"vectors", b"representations", b"latents", b"emb")
 SIBLINGS = [spell(name.encode()) for name in ROLES for spell in (bytes, bytes.capitalize, bytes.upper)]
 ANNOTATIONS = {b"obs", b"var", b"uns", b"obsp", b"varp", b"varm"}  # where AnnData keeps what is no embedding
 UNS = (b"center",)
 UNS_NUMBERS = 8 << 20
+MEMORY = 32 << 20  # bytes for libhdf5 and us, beside a part of the file's size for the tables of its chunks
 
 
 class Elsewhere(Refused):
@@ -64,7 +65,7 @@ def contents(path: str, identity: list[int], seconds: float) -> Plan:
 
 def guarded(path: str, identity: list[int], seconds: float, look: Callable[[Any], Any]) -> Plan:
     """What `look` finds from the root group, while libhdf5 can open nothing but this file."""
-    confine(seconds, files=1)
+    confine(seconds, files=1, memory=MEMORY + identity[2] // 4)
     try:
         root, shift = opened(path, identity)
         return {"plan": look(root), "shift": shift}
@@ -117,8 +118,8 @@ def is_collection(group: Any) -> bool:
 
 def collection(group: Any, where: str) -> Plan:
     """A relrep collection or an AnnData element: X with the frames obs and var."""
-    attrs = {name: value for name in KNOWN if (value := attribute(group, name, where)) is not None}
-    strict = attrs.get("format") == FORMAT
+    strict = attribute(group, "format", where) == FORMAT
+    attrs = {name: value for name in KNOWN if strict and (value := attribute(group, name, where)) is not None}
     version = attrs.get("format-version", VERSION)
     if strict and version != VERSION:
         raise Refused(where, f"made by a newer relrep (format {version}); this one reads {VERSION}", "Update relrep.")
@@ -127,22 +128,16 @@ def collection(group: Any, where: str) -> Plan:
     obs = frame(step(group, b"obs", where), n, below(where, b"obs"))
     if strict and obs["ids"] is None:
         raise Refused(below(where, b"obs"), "it has no index of ids, which the format requires")
-    return {
-        "x": x,
-        **obs,
-        "var": columns_of_x(group, d, where, strict),
-        "uns": extras(group, where) if strict else [],
-        "attrs": attrs,
-    }
+    var, uns = columns_of_x(group, d, where, strict), extras(group, where) if strict else []
+    return {"x": x, **obs, "var": var, "uns": uns, "attrs": attrs}
 
 
 def matrix(item: Any, where: str) -> Plan:
     """The plan of an (n, d) dataset of numbers."""
     if isinstance(item, h5g.GroupID):
         kind = attribute(item, "encoding-type", where)
-        raise Elsewhere(
-            item, where, f"it is a {kind}, and relrep reads dense arrays" if kind else "it is a group, not a dataset"
-        )
+        what = f"a {kind}, and relrep reads dense arrays" if kind else "a group, not a dataset"
+        raise Elsewhere(item, where, f"it is {what}")
     check_matrix(described(item, where), where)
     return dataset(item, where)
 
@@ -176,13 +171,11 @@ def extras(group: Any, where: str) -> list[Any]:
     if not has(group, b"uns"):
         return []
     uns, inside = step(group, b"uns", where), below(where, b"uns")
-    found: list[Any] = [
-        [name.decode(), dataset(step(uns, name, inside), below(inside, name))] for name in UNS if has(uns, name)
-    ]
-    for _, plan in found:
+    found = {name.decode(): dataset(step(uns, name, inside), below(inside, name)) for name in UNS if has(uns, name)}
+    for plan in found.values():
         if plan["kind"][1] != "f" or prod(plan["shape"]) > UNS_NUMBERS:
             raise Refused(plan["name"], "it is not a plain array of floats of at most 64 MiB", "The file is damaged.")
-    return found
+    return [[name, plan] for name, plan in found.items()]
 
 
 def bare(trail: list[Any], parts: list[bytes]) -> Plan:
@@ -246,9 +239,7 @@ def is_matrix(group: Any, name: bytes) -> bool:
 def frame(group: Any, n: int, where: str) -> Plan:
     """An AnnData dataframe of n rows: {"ids": D or None, "obs": its columns}."""
     if not isinstance(group, h5g.GroupID):
-        raise Unsupported(
-            where, "it is not a group, so it was written by anndata before 0.7", "Rewrite it with a newer anndata."
-        )
+        raise Unsupported(where, "it is no group, so it was written by anndata before 0.7", "Rewrite it with a newer one.")
     index = str(attribute(group, "_index", where) or "_index").encode()
     ids = None
     if has(group, index):
@@ -287,9 +278,8 @@ def categorical(group: Any, n: int, where: str) -> Plan | None:
         return None
     parts = {part: dataset(step(group, part.encode(), where), f"{where}/{part}") for part in ("codes", "categories")}
     if parts["codes"]["shape"] != [n] or len(parts["categories"]["shape"]) != 1:
-        raise Refused(
-            where, f"its codes have shape {tuple(parts['codes']['shape'])}, but there are {n} rows", "The file is damaged."
-        )
+        what = f"its codes have shape {tuple(parts['codes']['shape'])}, but there are {n} rows"
+        raise Refused(where, what, "The file is damaged.")
     return parts
 
 

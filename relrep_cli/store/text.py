@@ -38,8 +38,8 @@ def read_text(path: Path, member: str | None) -> Found:
     cells = _cells(path, line, size, delimiter)
     named = not _numeric(cells) or (len(cells) > 1 and cells == [str(i) for i in range(len(cells))])  # pandas' names
     roles = _roles(path, cells) if named else [None] * len(cells)
-    if all(roles):
-        raise bad(path, f"no columns of numbers; found {_listed(cells)}, separated by {delimiter!r}.")
+    if all(roles) or (len(cells) == 1 and re.search(r"[,;\t|]", cells[0])):
+        raise bad(path, f"no columns of numbers; found {_listed(cells)}. Cells must be separated by {delimiter!r}.")
     names = cells if named else [str(i + 1) for i in range(len(cells))]
     return read_apart(path, size, parse, delimiter, int(named), [printable(name, 40) for name in names], roles)
 

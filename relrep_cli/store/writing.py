@@ -172,6 +172,8 @@ def _alive(pid: int) -> bool:
 @contextmanager
 def spooled_stdin() -> Iterator[Path]:
     """Stdin as a temporary file, since HDF5 cannot be read from a pipe. It is gone after the block; its maps stay."""
+    if sys.stdin.closed:
+        raise UsageError("-: standard input can be read once; name a file in its other place.")
     if sys.stdin.isatty():
         raise UsageError("-: standard input is a terminal; send a file into it, or name one.")
     handle, name = tempfile.mkstemp(prefix="relrep-stdin-")
@@ -181,6 +183,7 @@ def spooled_stdin() -> Iterator[Path]:
                 while block := sys.stdin.buffer.read(1 << 20):
                     signals.check()
                     file.write(block)
+            sys.stdin.close()
         except OSError as error:
             raise WriteError(f"{name}: {error.strerror}. Set TMPDIR to a folder with more room.") from None
         yield Path(name)

@@ -130,12 +130,24 @@ def many_links(file: h5py.File) -> None:
         file[f"obs/c{i}"] = file["obs/c"]
 
 
+def wide_labels(file: h5py.File) -> None:
+    """Seven hundred columns that are one, whose text takes 15 MB once its codes are replaced."""
+    codes, categories = np.zeros(N, "i1"), np.array([b"x" * 4096])
+    for name in ("X", "obs/id", "obs/label"):
+        del file[name]
+    file["X"], file["obs/id"] = np.zeros((4000, 1), "f4"), np.array([b"%d" % i for i in range(4000)])
+    file["obs/c/codes"], file["obs/c/categories"] = np.resize(codes, 4000), categories
+    del file["var"]
+    many_links(file)
+
+
 rows = 1 << 25
 big = both(
     packed((rows, 1), (rows, 1), zeros(2 * rows), dtype="f2", name="X"),
     packed((rows,), (rows,), zeros(2 * rows), dtype="f2", name="obs/c"),
 )
 case("bomb-links", edited(many_links, big), "500 hard links to one packed column of 64 MiB: 32 GiB")
+case("bomb-links-text", edited(wide_labels), "500 hard links to a column of one long text: 8 GB")
 case("bomb-1gib", packed((2048, 8192), (32768, 8192), zeros(64 * MIB)), "1 GiB from 1 MB (CWE-409)")
 case("bomb-320mib", packed((1024, 1024), (81920, 1024), zeros(4 * MIB)), "320 MiB from 330 kB")
 case("bomb-chunk", packed((8192, 8192), (8192, 8192), zeros(64 * MIB)), "one chunk of 256 MiB")
