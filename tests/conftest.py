@@ -41,7 +41,8 @@ class Done:
         return [dict(zip(header, line, strict=True)) for line in lines]
 
     def __repr__(self) -> str:
-        return f"\n$ cd {self.cwd}\n$ {self.command}\nexit {self.code}\n--- stdout\n{self.stdout[:4000]}\n--- stderr\n{self.stderr[:4000]}\n"
+        said = f"--- stdout\n{self.stdout[:4000]}\n--- stderr\n{self.stderr[:4000]}\n"
+        return f"\n$ cd {self.cwd}\n$ {self.command}\nexit {self.code}\n{said}"
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from corpus import ACCEPT, Case, build
+from corpus import ACCEPT, REFUSE, Case, build
 
 from relrep_cli import errors
 from relrep_cli.cli import run
 from relrep_cli.output import Voice
 
+LISTED = {"two-matrices"}  # `info` describes every embedding of a file, where the others ask which is meant
 COMMANDS = ("info", "compare", "project")
 
 
@@ -44,6 +45,6 @@ def acceptable(command: str, case: Case, code: int, said: str) -> bool:
     if "Traceback" in said or code not in (errors.DONE, errors.DATA, errors.USAGE):
         return False
     if code == errors.DONE:
-        return case.expect == ACCEPT or (command == "info" and case.expect != "refuse")
+        return case.expect == ACCEPT or (command == "info" and (case.expect != REFUSE or case.name in LISTED))
     lines = said.splitlines()
     return bool(lines) and lines[-1].startswith("relrep") and not any(ord(c) < 32 for line in lines for c in line)

@@ -539,6 +539,8 @@ HOSTILE: dict[str, tuple[Callable[[], bytes] | bytes, str]] = {
     "rows.parquet": (parquet(a=pa.array([], pa.float32())), "holds no rows"),
     "columns.parquet": (lambda: parquet(), "no column of lists of numbers"),
     "emptyid.parquet": (parquet(a=[1.0, 2.0], id=["x", None]), "item 2 has an empty id"),
+    "longid.parquet": (parquet(a=[1.0], id=["x" * 5000]), "the id column holds a text of 5000 bytes"),
+    "vastid.parquet": (lambda: parquet(a=[1.0], id=["x" * 10_000_000]), "::id: holds texts longer than 4096 bytes"),
     "listid.parquet": (parquet(a=[1.0], id=[["x"]]), "the id column holds list<element: string>"),
     "floatid.parquet": (parquet(a=[1.0], id=[0.5]), "the id column holds double"),
     "latinid.parquet": (parquet(a=[1.0], id=[b"\xe9"]), "item 1: its id is not UTF-8"),

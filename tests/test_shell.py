@@ -18,7 +18,21 @@ from conftest import ANCHORS, N, Workdir, write_npz
 
 PROJECT = "relrep project a.h5 --anchors anchors.h5"
 COMPARE = ["a", "b", "metric", "value", "low", "high", "chance", "n", "k", "convention"]
-STITCH = "encoder head method anchors accuracy f1 end_to_end stitching_index deviation low high n decoder".split()
+STITCH = [
+    "encoder",
+    "head",
+    "method",
+    "anchors",
+    "accuracy",
+    "f1",
+    "end_to_end",
+    "stitching_index",
+    "deviation",
+    "low",
+    "high",
+    "n",
+    "decoder",
+]
 GOLDEN = {
     "compare a.h5 b.h5 -m cosine": COMPARE,
     "compare a.h5 b.h5 -m knn-jaccard": [*COMPARE, "tied"],

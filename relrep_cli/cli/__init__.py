@@ -150,7 +150,8 @@ def run(arguments: list[str]) -> int:
         return _failed(str(error), error.code, debug)
     except UsageProblem as problem:
         name = getattr(getattr(problem, "ctx", None), "command_path", "relrep")
-        return _failed(f"{problem.format_message().rstrip('.')}. See {name} --help.", errors.USAGE, debug)
+        said = problem.format_message().rstrip(".")
+        return _failed(f"{said}{'' if said.endswith('?') else '.'} See {name} --help.", errors.USAGE, debug)
     except (KeyboardInterrupt, EOFError):
         return errors.INTERRUPTED
     except MemoryError:

@@ -67,7 +67,7 @@ def read_lines(uri: str) -> list[str]:
     except UnicodeDecodeError:
         raise DataError(f"{uri}: is no UTF-8 text with one value a line.") from None
     except OSError as error:
-        raise DataError(f"{uri}: {error.strerror}.") from None
+        raise DataError(f"{uri}: {str(error.strerror).lower()}. Check the path.") from None
 
 
 def _read_ids(uri: str) -> np.ndarray:

@@ -83,8 +83,11 @@ def compare(
         raise UsageError("compare needs two or more files.")
     chosen = given.choose(METRICS, options.split_names(metric))
     kind = options.format_of(format, json)
+    inputs = [*files, *filter(None, [anchors]), *(anchor_vectors or [])]
     for target in filter(None, (output, per_row)):
-        store.refuse(target, force, files)
+        store.refuse(target, force, inputs)
+    if output and output == per_row:
+        raise UsageError(f"{output}: -o and --per-row name the same file; choose another name for one.")
     recipe = _recipe(anchors, similarity, center, anchor_vectors, given)
     kept = records_for(output, cache, force)
     seen = {f: _views(f, split, recipe, kept.folder is not None, len(files) > 2) for f in files}

@@ -136,6 +136,8 @@ def _encode(
     step = make_step("embed", params, seed, [_as_input(source, items)])
     if not force and store.identify(output) == step["id"] and (not save or Path(save).exists()):
         return say(f"{output}: up to date.")
+    if output == save:
+        raise UsageError(f"{output}: -o and --save-encoder name the same file; choose another name for one.")
     for target in filter(None, (output, save)):
         store.refuse(target, force, [source, name])
     if dry_run:

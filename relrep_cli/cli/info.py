@@ -27,19 +27,36 @@ def info(
 ) -> None:
     """Say what a file holds, where it came from and whether it is sound.
 
-    Rows with NaN, zero rows and repeated rows are counted, not refused.
+    Rows with NaN, zero rows and repeated rows are counted, not refused. Of several files, the others are told of even when
+    one cannot be read.
     """
     kind = options.format_of(format, json)
     records: list[Record] = []
     for file in files:
-        for member in _members(file):
-            e = store.read(member, judge=False)
-            facts = {**_facts(e), **_health(e), **(_verified(e) if verify else {}), **_provenance(e)}
-            records += [{"file": member, "name": name, "value": value} for name, value in facts.items()]
+        try:
+            for member in _members(file):
+                e = store.read(member, judge=False)
+                facts = {**_facts(e), **_health(e), **(_verified(e) if verify else {}), **_provenance(e)}
+                records += [{"file": member, "name": name, "value": value} for name, value in facts.items()]
+        except DataError as error:
+            if len(files) == 1:
+                raise
+            records.append({"file": file, "name": "error", "value": str(error)})
     write(records, COLUMNS, kind)
-    failed = [r["file"] for r in records if r["name"] == "digest verified" and r["value"] != "yes"]
-    if failed:
-        raise DataError(f"{', '.join(failed)}: the content does not match its digest; X or the ids were changed after writing.")
+    _judge(records)
+
+
+def _judge(records: list[Record]) -> None:
+    """Raise DataError when a digest did not match, or a file could not be read."""
+    verdicts = {r["file"]: r["value"] for r in records if r["name"] == "digest verified" and r["value"] != "yes"}
+    changed = [file for file, value in verdicts.items() if value == "no"]
+    if changed:
+        raise DataError(f"{', '.join(changed)}: the content does not match its digest; X or the ids were changed after writing.")
+    if verdicts:
+        raise DataError(f"{', '.join(verdicts)}: no digest is stored to verify; write such a file with relrep embed.")
+    broken = [r["file"] for r in records if r["name"] == "error"]
+    if broken:
+        raise DataError(f"{len(broken)} of {len({r['file'] for r in records})} files could not be read: see their error.")
 
 
 def _members(file: str) -> list[str]:

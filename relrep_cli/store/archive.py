@@ -85,9 +85,11 @@ def _write_rows(path: Path, offset: int, blocks: Iterable[np.ndarray], dtype: np
         file.seek(offset)
         for block in blocks:
             check()
-            ready = np.ascontiguousarray(block, dtype)
+            with np.errstate(over="ignore"):  # said below
+                ready = np.ascontiguousarray(block, dtype)
             if not np.isfinite(ready).all():
-                raise DataError(f"row {rows + int(np.argmin(np.isfinite(ready).all(1)))} is too large for {dtype.name}.")
+                row = rows + int(np.argmin(np.isfinite(ready).all(1)))
+                raise DataError(f"row {row} is too large for {dtype.name}; keep it with --dtype float64.")
             running.update(ready)
             _write_all(file.fileno(), ready)
             rows += len(ready)

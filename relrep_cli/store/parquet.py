@@ -15,13 +15,14 @@ from relrep_cli.store.arrays import PREFERRED, real
 from relrep_cli.store.columns import role
 from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of
 from relrep_cli.store.found import Found
-from relrep_cli.store.limits import packing_fault
+from relrep_cli.store.limits import TEXT_WIDTH, packing_fault
 
 BASE, COLUMN = 192 << 20, 16 << 20  # bytes of memory for reading at all, and for every column more
 FOOTER = 16 << 20  # bytes of metadata
 FACTOR = 40  # how much larger metadata are in memory
 BATCH = 8 << 20  # bytes of one batch, as declared
 ROWS = 1 << 13
+PAGE = 1 << 20  # bytes that a text column may take beside its texts
 COLUMNS = 1 << 14
 FLOATS = {"halffloat", "float", "double"}  # as Arrow calls them
 NUMBERS = FLOATS | {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
@@ -127,20 +128,27 @@ def _is_vector(kind: Any) -> bool:
 
 def _declared(path: Path, metadata: Any, names: set[str]) -> int:
     """Bytes that the wanted columns say they hold, neither compressed nor encoded. Raises DataError when that is absurd."""
-    declared = 0
-    for i in range(metadata.num_row_groups):
-        group = metadata.row_group(i)
-        for j in range(group.num_columns):
-            chunk = group.column(j)
-            if chunk.path_in_schema.split(".")[0] in names or chunk.path_in_schema in names:
-                if chunk.file_path:
-                    raise bad(path, f"its data are in another file, {printable(chunk.file_path)}. Write them into one.")
-                if min(chunk.total_uncompressed_size, chunk.total_compressed_size, chunk.num_values) < 0:
-                    raise bad(path, "its metadata declares a negative size. Write it again.")
-                declared += max(chunk.total_uncompressed_size, chunk.num_values * WIDTHS.get(chunk.physical_type, 1))
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
+    wanted = [chunk for chunk in chunks if not names.isdisjoint((chunk.path_in_schema, chunk.path_in_schema.split(".")[0]))]
+    for chunk in wanted:
+        _check_chunk(path, chunk)
+    declared = sum(
+        max(chunk.total_uncompressed_size, chunk.num_values * WIDTHS.get(chunk.physical_type, 1)) for chunk in wanted
+    )
     if fault := packing_fault(declared, os.stat(path).st_size):
         raise bad(path, f"{fault}. Write it uncompressed.")
     return declared
+
+
+def _check_chunk(path: Path, chunk: Any) -> None:
+    size = chunk.total_uncompressed_size
+    if chunk.file_path:
+        raise bad(path, f"its data are in another file, {printable(chunk.file_path)}. Write them into one.")
+    if min(size, chunk.total_compressed_size, chunk.num_values) < 0:
+        raise bad(path, "its metadata declares a negative size. Write it again.")
+    if chunk.physical_type == "BYTE_ARRAY" and size > PAGE + TEXT_WIDTH * chunk.num_values:
+        raise bad(path, f"holds texts longer than {TEXT_WIDTH} bytes. Shorten them.", chunk.path_in_schema)
 
 
 def _batches(path: Path, file: Any, chosen: list[str], roles: dict[str | None, str], declared: int) -> Iterator[Batch]:
