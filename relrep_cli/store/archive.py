@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from relrep_cli import __version__
 from relrep_cli.embedding import Digest, Step, text
 from relrep_cli.errors import DataError
 from relrep_cli.signals import check
-from relrep_cli.store.writing import published
+from relrep_cli.store.writing import allocate, published
 
 FORMAT, FORMAT_VERSION = "HDF5::RelRep", 1
 ATTRIBUTE_LIMIT = 60_000  # bytes; object headers hold 64 KiB, and readers refuse more
@@ -49,20 +51,36 @@ def write(
     if ids.dtype.itemsize > ID_LIMIT:
         raise DataError(f"{target}: an id is {ids.dtype.itemsize} bytes long; the format takes {ID_LIMIT}.")
     kept = np.dtype(dtype).newbyteorder("<")
-    size = shape[0] * (shape[1] * kept.itemsize + ids.dtype.itemsize + sum(c.dtype.itemsize for c in obs.values())) + 65536
+    small = (ids, *obs.values(), *var.values(), *(uns or {}).values())
+    size = shape[0] * shape[1] * kept.itemsize + sum(c.size * c.dtype.itemsize for c in small) + 65536
     with published(target, force, size) as path:
         running = Digest(*shape, kept, ids)
-        layout = _Layout(path)
-        try:
-            offset = layout.lay(shape, kept, ids, obs, var, uns or {}, _root(kind, space, steps))
-        finally:
-            layout.close()
+        with _plain_errors():
+            layout = _Layout(path)
+            try:
+                offset = layout.lay(shape, kept, ids, obs, var, uns or {}, _root(kind, space, steps))
+            finally:
+                layout.close()
+        allocate(path, path.stat().st_size)
         layout.fill()
         written = _write_rows(path, offset, blocks, kept, running)
         if written != shape[0]:
             raise RuntimeError(f"{written} rows came for a matrix of {shape[0]}")
-        _set_digest(path, running.name())
+        with _plain_errors():
+            _set_digest(path, running.name())
     return running.name()
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """A full disk as the OSError that it is: libhdf5 tells of it in several ways, one of them a RuntimeError."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        number = re.search(r"errno = (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from None
 
 
 def _root(kind: str, space: str, steps: list[Step]) -> dict[str, Any]:

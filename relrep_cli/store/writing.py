@@ -86,8 +86,18 @@ def _reserve(path: Path, size: int) -> None:
         free = os.fstatvfs(handle)
         if size * 1.05 > free.f_bavail * free.f_frsize:
             raise OSError(errno.ENOSPC, f"needs {size / 1e6:.1f} MB, {free.f_bavail * free.f_frsize / 1e6:.1f} MB are free")
-        if size and hasattr(os, "posix_fallocate"):  # macOS has none
-            os.posix_fallocate(handle, 0, size)
+    finally:
+        os.close(handle)
+    allocate(path, size)
+
+
+def allocate(path: Path, size: int) -> None:
+    """Have the disk keep `size` bytes for a file, so that writing them cannot fail half-way."""
+    if not size or not hasattr(os, "posix_fallocate"):  # macOS has none
+        return
+    handle = os.open(path, os.O_RDWR)
+    try:
+        os.posix_fallocate(handle, 0, size)
     finally:
         os.close(handle)
 
