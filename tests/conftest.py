@@ -51,7 +51,7 @@ class Workdir:
 
     path: Path
     tmp: Path
-    env: Mapping[str, str]
+    env: dict[str, str]
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name

@@ -22,7 +22,12 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_file_gets_an_answer_or_one_line(
-    command: str, cases: list[Case], made: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    command: str,
+    cases: list[Case],
+    made: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Voice, "name", f"relrep {command}")
     wrong = []

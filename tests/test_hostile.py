@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -136,6 +137,17 @@ def test_what_a_file_holds_is_listed(cases: dict[str, Case]) -> None:
     assert list_hdf5(cases["nested-only"].path) == list_hdf5(cases["crowd"].path) == []
     with pytest.raises(DataError, match=r"found /layer/0, /layer/6\. Write .*good-inside.h5::/layer/0\.$"):
         read_hdf5(cases["good-inside"].path, None)
+
+
+@pytest.mark.parametrize(
+    "kind", ["tree", "superblock", "heap-free", "laughs-", "virtual-", "external-", "soft-", "cycle", "cut-collection"]
+)
+def test_listing_never_hangs(cases: dict[str, Case], kind: str) -> None:
+    for case in (case for name, case in cases.items() if name.startswith(kind)):
+        start = time.process_time()
+        with contextlib.suppress(DataError):
+            assert all(name.startswith("/") for name in list_hdf5(case.path))
+        assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize(

