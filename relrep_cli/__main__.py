@@ -1,5 +1,14 @@
-"""`python -m relrep_cli` is `relrep`."""
+"""Entry point of the `relrep` command; `python -m relrep_cli` is the same."""
 
-from relrep_cli.cli import main
+from relrep_cli import signals
 
-main()
+
+def main() -> None:
+    signals.install()  # before the slow imports, so that a signal finds its handler from the first moment on
+    from relrep_cli.cli import main
+
+    main()
+
+
+if __name__ == "__main__":
+    main()

@@ -70,7 +70,7 @@ def measure(name: str, params: Mapping[str, Any], a: Embedding, b: Embedding) ->
             f"dims differ ({a.d} and {b.d}); project both onto shared anchors first, or use --metric knn-jaccard"
         )
     if "k" in params and a.n <= params["k"]:
-        raise NotApplicable(f"k = {params['k']} needs more than {a.n} items")
+        raise NotApplicable(f"k = {params['k']} needs more than {a.n} items; write --k {a.n - 1} or less")
     return entry.function(a.x, b.x, **params)
 
 

@@ -39,7 +39,7 @@ def linear(x: np.ndarray, target: np.ndarray, classes: int, *, seed: int, device
         cross += z.T @ np.eye(classes)[target[block]]
     mean = total / n
     gram = gram / n - np.outer(mean, mean)
-    scale = np.sqrt(np.maximum(np.diag(gram), 0))
+    scale = np.sqrt(np.diag(gram))
     scale[scale <= 1e-12 * max(float(scale.max()), 1e-300)] = np.inf  # a constant column says nothing
     penalised = gram / np.outer(scale, scale) + max(ridge, 1e-12) * np.eye(d)
     weights = np.linalg.solve(penalised, (cross / n - np.outer(mean, indicator)) / scale[:, None]) / scale[:, None]

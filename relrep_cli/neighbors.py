@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from relrep_cli.blocks import ROWS, block_rows, row_blocks, widen
+from relrep_cli.blocks import block_rows, row_blocks, widen
 from relrep_cli.errors import UsageError
 from relrep_cli.signals import check
 
@@ -24,6 +24,7 @@ WIDE = 160
 CALL = 4e10  # multiply-adds in one call of faiss: below a second, so that a signal never waits long
 UNIT = 2.0**-24  # rounding unit of float32
 PEAK = 50  # squares of 2^50 leave room in float32 on both sides
+SAMPLE = 256  # rows, at even steps, that say where the data lie
 FAR = 0.75  # squared length of the mean unit row above which cosines crowd together near 1
 
 
@@ -47,7 +48,7 @@ class _Frame:
     center: np.ndarray | None
 
     def double(self, x: np.ndarray) -> np.ndarray:
-        wide = np.asarray(x, np.float64)
+        wide = np.ascontiguousarray(x, np.float64)  # sums of columns in another layout have other bits
         return unit_rows(wide) if self.scale is None else wide * self.scale
 
     def single(self, wide: np.ndarray) -> np.ndarray:
@@ -70,12 +71,11 @@ class _Frame:
         if self.center is None:
             return np.full(len(q), unit)
         own, apart = np.square(q - self.center).sum(1), np.abs(far)
-        lost = 2.0**-50 * np.abs(self.center).max()  # what float64 loses of a coordinate in q - center
-        return unit * 3 * (own + apart) + lost * np.sqrt(d * apart) + d * (lost**2 + 2.0**-120)
+        return unit * 3 * (own + apart) + d * 2.0**-120  # the last term where squares underflow
 
 
 def _frame(by: By, queries: np.ndarray, base: np.ndarray) -> _Frame:
-    some = np.asarray(base[:: max(1, len(base) // ROWS)], np.float64)
+    some = np.asarray(base[:: max(1, len(base) // SAMPLE)], np.float64)
     if by == "euclidean":
         scale = 2.0 ** min(PEAK - frexp(max(_peak(queries), _peak(base)))[1], 1000)
         return _Frame(scale, np.median(some, 0) * scale)  # a mean would follow a single row far out
@@ -205,7 +205,8 @@ def _widen(
 def _exhaustive(frame: _Frame, q: np.ndarray, base: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """For each different query: where in q it stands, and its (n,) float64 closeness to every row of base."""
     unique, which = np.unique(q, axis=0, return_inverse=True)
-    for some in row_blocks_of(len(unique), max(1, (16 << 20) // (8 * block_rows(q.shape[1]) * q.shape[1]))):
+    at_once = (2 << 20) // max(block_rows(q.shape[1]) * q.shape[1], len(base))
+    for some in row_blocks_of(len(unique), max(1, at_once)):
         exact = [frame.closeness(unique[some], frame.double(base[b])[None]) for b in row_blocks(*base.shape)]
         for number, row in enumerate(np.concatenate(exact, 1), some.start):
             yield np.flatnonzero(which == number), row
@@ -288,7 +289,7 @@ def _ahead(frame: _Frame, q: np.ndarray, mine: np.ndarray, own: np.ndarray, base
         exact = frame.closeness(q[rows], part[cols][:, None, :])[:, 0]
         number = cols + block.start
         nearer = (exact > mine[rows]) | ((exact == mine[rows]) & (number < own[rows]))
-        np.add.at(ahead, rows[nearer & (number != own[rows])], 1)
+        np.add.at(ahead, rows[nearer], 1)
     return ahead
 
 

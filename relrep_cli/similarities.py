@@ -39,7 +39,7 @@ def euclidean(x: Any, anchors: Any) -> Any:
     """
     unit = _unit_of_measure(x, anchors)
     x, anchors = x * unit, anchors * unit
-    middle = anchors[0] + (anchors - anchors[0]).mean(0)
+    middle = anchors.mean(0)
     u, v = x - middle, anchors - middle
     size = (u * u).sum(1)[:, None] + (v * v).sum(1)[None, :]
     squared = size - 2 * (u @ v.T)

@@ -82,12 +82,7 @@ class Workdir:
 
     def leftovers(self) -> list[str]:
         """Temporary files that a command forgot, beside its output or in TMPDIR."""
-        return sorted(p.name for p in [*self.path.glob(".*.relrep.*"), *self.tmp.iterdir()])
-
-
-def write_npz(path: Path, x: np.ndarray, **columns: Any) -> None:
-    """Vectors with ids and more beside them, as numpy saves them."""
-    np.savez(path, x=x, **columns)
+        return sorted(p.name for p in [*self.path.glob(".*.relrep.*"), *self.tmp.glob("*relrep*"), *self.tmp.glob(".*relrep*")])
 
 
 def vectors(n: int = N, d: int = D, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -143,7 +138,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, environment: Mapping[str, str
         "c": (a @ rng.normal(size=(D, D - 4))).astype(np.float32),
     }
     for name, x in spaces.items():
-        write_npz(work / f"{name}.npz", x, **columns(clouds))
+        np.savez(work / f"{name}.npz", x=x, **columns(clouds))
         work.run(f"relrep embed {name}.npz --space {name} -o {name}.h5 -q")
     work.run(f"relrep anchor a.h5 -n {ANCHORS} --strategy per-class -o anchors.h5 -q")
     for name in "ab":
@@ -165,7 +160,7 @@ def work(empty: Workdir, made: Path) -> Workdir:
     return empty
 
 
-def ended(process: subprocess.Popen[bytes], number: signal.Signals | None = None, within: float = 30) -> tuple[int, str, float]:
+def ended(process: subprocess.Popen[bytes], number: signal.Signals | None = None, within: float = 60) -> tuple[int, str, float]:
     """Send a signal, wait, and return exit code, stderr and the seconds it took. Kills the process if it stays."""
     started = time.monotonic()
     if number is not None:

@@ -29,7 +29,14 @@ def cloud(n: int = N, d: int = D, seed: int = 0) -> np.ndarray:
 
 def outlier() -> np.ndarray:
     x = cloud()
-    x[17] = 1e6
+    x[17] = 1e20
+    return x
+
+
+def absurd_outlier() -> np.ndarray:
+    """Beside it, squares of the others fall below what float32 holds with all its digits."""
+    x = cloud() * 128
+    x[17] = 1e38
     return x
 
 
@@ -54,6 +61,7 @@ DATA: dict[str, Any] = {
     "half zero": some_zero,
     "third zero, offset 30": far_some_zero,
     "one row far out": outlier,
+    "one row absurdly far out": absurd_outlier,
     "huge": lambda: cloud() * 1e30,
     "tiny": lambda: cloud() * 1e-30,
     "one dimension": lambda: cloud(d=1),
@@ -161,6 +169,20 @@ def test_every_dtype(by: Any, dtype: Any) -> None:
     x = (cloud() + 3).astype(dtype)
     assert_same_sets(nearest(x, x, 10, by=by).rows, brute(x, x, 10, by)[0])
     assert np.array_equal(ranks(x[::-1], x, by=by), brute_ranks(x[::-1], x, by))
+
+
+@pytest.mark.parametrize("by", BY)
+@pytest.mark.parametrize("kind", ["every row 4 times", "every row 40 times", "every row 4 times, offset 1000", "half zero"])
+def test_the_layout_in_memory_is_nothing(by: Any, kind: str) -> None:
+    """Files may hold columns one after the other, and sums over such rows once differed in their last bits."""
+    x = make(kind).astype(np.float64)
+    for other in (np.asfortranarray(x), x[:, np.arange(D)], np.repeat(x, 2, 1)[:, ::2], x.astype(">f8")):
+        for exclude_self in (True, False):
+            plain, found = (nearest(side, side, 10, by=by, exclude_self=exclude_self) for side in (x, other))
+            assert_same_sets(found.rows, plain.rows)
+            assert found.tied == plain.tied
+        assert np.array_equal(ranks(other, other, by=by), ranks(x, x, by=by))
+        assert np.array_equal(ranks(x[::-1], other, by=by), ranks(x[::-1], x, by=by))
 
 
 @pytest.mark.parametrize("offset", [1e6, 1e10])

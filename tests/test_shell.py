@@ -14,7 +14,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from conftest import ANCHORS, N, Workdir, write_npz
+from conftest import ANCHORS, N, Workdir
 
 PROJECT = "relrep project a.h5 --anchors anchors.h5"
 COMPARE = ["a", "b", "metric", "value", "low", "high", "chance", "n", "k", "convention"]
@@ -429,7 +429,7 @@ def shuffled(work: Workdir, name: str) -> None:
         arrays = dict(found)
     order = np.random.default_rng(5).permutation(N)
     x = arrays.pop("x")
-    write_npz(work / "shuffled.npz", x[order], **{k: v[order] for k, v in arrays.items()})
+    np.savez(work / "shuffled.npz", x=x[order], **{k: v[order] for k, v in arrays.items()})
     work.run(f"relrep embed shuffled.npz --space {name} -o shuffled.h5 -q")
 
 
@@ -455,7 +455,7 @@ def test_row_order_changes_no_figure(work: Workdir) -> None:
 
 def test_rows_join_by_id_and_losses_are_said(work: Workdir) -> None:
     with np.load(work / "b.npz") as found:
-        write_npz(work / "part.npz", found["x"][50:], ids=found["ids"][50:])
+        np.savez(work / "part.npz", x=found["x"][50:], ids=found["ids"][50:])
     done = work.run("relrep compare a.h5 part.npz -m cka")
     assert done.rows[0]["n"] == str(N - 50)
     assert f"{N - 50} common ids; 50 and 0 rows left out" in done.stderr

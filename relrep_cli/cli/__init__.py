@@ -111,7 +111,7 @@ def versions() -> str:
             found.append(f"{package} {version(package)}")
         if package == "h5py":
             with suppress(ImportError):
-                found.append(f"HDF5 {import_module('h5py').version.hdf5_version}")
+                found.append(f"HDF5 {import_module('relrep_cli.store.libhdf5').h5py.version.hdf5_version}")
     return ", ".join(found)
 
 
@@ -136,6 +136,7 @@ def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; every error has become one line on stderr."""
     debug = "--debug" in arguments or os.environ.get("RELREP_DEBUG", "") not in ("", "0")
     try:
+        signals.check()
         outcome = app(arguments, prog_name="relrep", standalone_mode=False)
         emit("")
         signals.check()
@@ -183,11 +184,10 @@ def _failed(message: str, code: int, debug: bool) -> int:
 
 
 def main() -> None:
-    """Entry point of the `relrep` command."""
+    """Run the command line of this process, and end it."""
     arguments = sys.argv[1:]
     stand_in()
     Voice.name = " ".join(["relrep", *(a for a in arguments[:1] if a in COMMANDS)])
-    signals.install()
     limit_threads(arguments)
     code = run(arguments)
     if code == errors.WRITE:

@@ -78,10 +78,10 @@ def _facts(e: Embedding) -> dict[str, Any]:
     facts["ids"] = "row numbers" if e.row_ids else f"{printable(bytes(e.ids[0]))} … {printable(bytes(e.ids[-1]))}"
     facts["columns"] = ", ".join(map(printable, e.obs)) or None
     if "label" in e.obs:
-        facts["labels"] = len(np.unique(e.obs["label"]))
+        facts["labels"] = len(np.setdiff1d(e.obs["label"], [b""])) if e.obs["label"].dtype.kind == "S" else "numbers"
     if "split" in e.obs:
         names, counts = np.unique(e.obs["split"], return_counts=True)
-        facts["splits"] = ", ".join(f"{printable(bytes(n))} {c}" for n, c in zip(names, counts, strict=True))
+        facts["splits"] = ", ".join(f"{printable(bytes(n)) or 'none'} {c}" for n, c in zip(names, counts, strict=True))
     if e.var and "anchor" in e.var:
         facts["anchors"] = len(np.unique(e.var["anchor"]))
     if "center" in e.uns:

@@ -13,7 +13,7 @@ CHUNK = 128 << 20  # bytes of one chunk
 PACKED = 200  # how many times larger than stored the data may be,
 UNPACKED = 256 << 20  # once they are larger than this
 PADDED = 32  # the same for text, made as wide as its longest string,
-TEXTS = 32 << 20  # once it is larger than this
+TEXTS = 16 << 20  # once it is larger than this
 
 
 def chunks_of(shape: Sequence[int], chunk: Sequence[int]) -> int:

@@ -75,6 +75,19 @@ def anndata_file(**options: Any) -> Maker:
     return make
 
 
+def committed(file: h5py.File) -> None:
+    """A matrix whose type has a name of its own in the file."""
+    file["type"] = np.dtype("f4")
+    file.create_dataset("embeddings", data=X, dtype=file["type"])
+
+
+def headed(path: Path) -> None:
+    """A user block with words in it, as MATLAB writes one."""
+    plain(path, userblock=512)
+    with path.open("r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(512))
+
+
 empty_categories = replaced(
     "obs/label/categories", lambda g, name: g.create_dataset(name, data=np.empty(0, "S1")), lambda p: None
 )
@@ -90,6 +103,8 @@ case(
 )
 case("good-never-filled", matrix(text), "big-endian float64, never filled", ACCEPT)
 case("good-mask", packed(*ONE, RAW, mask=1), "a chunk whose filter was rightly skipped", ACCEPT)
+case("good-committed-type", edited(committed, lambda path: plain(path, None)), "a named type", ACCEPT)
+case("good-headed", headed, "words in the user block", ACCEPT)
 case("good-paged", paged, "paged file space", ACCEPT)
 case("good-vlen", vlen, "ids of variable length", ACCEPT)
 case("good-vlen-userblock", lambda path: vlen(path, userblock=2048), "the heap behind a user block", ACCEPT)

@@ -1,0 +1,183 @@
+"""INT, TERM and HUP end every command soon, with the right code, nothing left behind and the old output intact."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Workdir, ended
+
+from relrep_cli.store import write
+
+pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="reads CPU times from /proc")
+INT, TERM, HUP = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+CODES = {INT: 130, TERM: 143, HUP: 129}
+OTHERS = 1.5  # load per CPU from which this machine has no time to be on time
+LONG = {  # at one thread each takes far longer than the signal waits
+    "embed pca": "embed drawings --encoder pca -o out.h5 --force",
+    "embed conv-ae": "embed photos --encoder conv-ae --epochs 1000 --patience 1000 -o out.h5 --force",
+    "project": "project big.h5 --anchors ids.txt -o out.h5 --force --dtype float16",
+    "compare jaccard": "compare big.h5 big.h5 -m jaccard -o out.h5 --force",
+    "compare mrr": "compare big.h5 big.h5 -m mrr -o out.h5 --force",
+    "compare cka": "compare big.h5 big.h5 -m cka -o out.h5 --force",
+    "stitch": "stitch big.h5 big.h5 --anchors few.txt --head linear",
+}
+
+
+def patience() -> float:
+    """Seconds within which a command must end: 3, or more where other programs keep all CPUs busy."""
+    return 3.0 if os.getloadavg()[0] < OTHERS * (os.cpu_count() or 1) else 10.0
+
+
+def busy(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Wait until the process has used so many seconds of CPU; whether it is still there then."""
+    while process.poll() is None:
+        fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+        if (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") >= seconds:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def idx(path: Path, array: np.ndarray) -> None:
+    path.write_bytes(bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape) + array.tobytes())
+
+
+@pytest.fixture(scope="module")
+def heavy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """big.h5: wide vectors that are little to store and much to compute with; two folders of images; an older out.h5."""
+    folder, rng = tmp_path_factory.mktemp("heavy"), np.random.default_rng(0)
+    n, d = 6144, 4096
+    x = np.tile(rng.standard_normal((n, 64)).astype(np.float16), d // 64)
+    ids, odd = np.arange(n).astype("S4"), np.arange(n) % 2 == 1
+    write(
+        str(folder / "big.h5"), [x], shape=x.shape, dtype="float16", ids=ids,
+        obs={"label": np.where(odd, b"odd", b"even"), "split": np.where(np.arange(n) % 4 == 0, b"test", b"train")},
+        var={"id": np.arange(d).astype("S4")}, kind="absolute", space="big", steps=[],
+    )  # fmt: skip
+    for name, number in (("ids.txt", 4096), ("few.txt", 64)):
+        (folder / name).write_text("".join(f"{i}\n" for i in range(number)))
+    for name, shape in (("drawings", (3000, 64, 64)), ("photos", (4000, 28, 28))):
+        (folder / name).mkdir()
+        idx(folder / name / "train-images-idx3-ubyte", rng.integers(0, 256, shape, np.uint8))
+    (folder / "out.h5").write_bytes(b"an older result")
+    return folder
+
+
+@pytest.fixture
+def work(empty: Workdir, heavy: Path) -> Workdir:
+    """A shell in a folder with the files of `heavy`, where commands take one thread."""
+    for file in heavy.iterdir():
+        (empty / file.name).symlink_to(file)
+    (empty / "out.h5").unlink()
+    (empty / "out.h5").write_bytes((heavy / "out.h5").read_bytes())
+    empty.env["RELREP_THREADS"] = "1"
+    return empty
+
+
+def starts(command: str) -> float:
+    """CPU seconds until a command is in the midst of its work; torch takes some to import."""
+    return 3.5 if "conv-ae" in command else 1.0
+
+
+@pytest.mark.parametrize(
+    "name, number",
+    [*((name, TERM) for name in LONG), ("project", INT), ("compare mrr", HUP)],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_a_signal_ends_any_command(work: Workdir, name: str, number: signal.Signals) -> None:
+    before = hashlib.sha256((work / "out.h5").read_bytes()).hexdigest()
+    process = work.start(LONG[name])
+    assert busy(process, starts(name)), process.communicate()
+    code, said, seconds = ended(process, number)
+    assert code == CODES[number] and not said
+    assert seconds < patience()
+    assert hashlib.sha256((work / "out.h5").read_bytes()).hexdigest() == before and not work.leftovers()
+
+
+@pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
+def test_from_the_first_moment_on(work: Workdir, number: signal.Signals) -> None:
+    """While Python starts, too: never a traceback, never an exit that says all went well."""
+    for seconds in (0.03, 0.06, 0.1, 0.2, 0.4, 0.6):
+        process = work.start("project big.h5 --anchors ids.txt -o new.h5")
+        assert busy(process, seconds)
+        code, said, _ = ended(process, number)
+        assert code in (CODES[number], -number), (seconds, code, said)
+        assert "relrep_cli/cli" not in said, (seconds, said)
+    assert not (work / "new.h5").exists() and not work.leftovers()
+
+
+@pytest.mark.parametrize("number", [INT, TERM], ids=lambda number: number.name)
+def test_a_signal_to_the_whole_group(work: Workdir, number: signal.Signals) -> None:
+    """Ctrl-C reaches the child that reads the file as well; its death is no verdict on the file."""
+    for seconds in (0.25, 0.3, 0.35, 0.4):
+        process = work.start("info " + "big.h5 " * 20, start_new_session=True)
+        assert busy(process, seconds)
+        os.killpg(process.pid, number)
+        code, said, _ = ended(process)
+        assert code == CODES[number] and not said, (seconds, code, said)
+
+
+@pytest.mark.parametrize("command", ["info -", "project - --anchors ids.txt -o new.h5"])
+def test_waiting_for_input(work: Workdir, command: str) -> None:
+    process = work.start(command, stdin=subprocess.PIPE)
+    assert busy(process, 0.3)
+    assert process.stdin is not None
+    process.stdin.write(b"\x89HDF\r\n\x1a\n")
+    process.stdin.flush()
+    process.send_signal(TERM)
+    begun = time.monotonic()
+    assert process.wait(30) == 143 and time.monotonic() - begun < patience()
+    process.communicate()
+    assert not work.leftovers()
+
+
+def test_waiting_for_a_reader(work: Workdir) -> None:
+    """A pipe that nobody empties."""
+    process = work.start("project big.h5 --anchors few.txt -o -")
+    assert process.stdout is not None and process.stdout.read(1) == b"\x89"
+    process.send_signal(TERM)
+    begun = time.monotonic()
+    assert process.wait(30) == 143 and time.monotonic() - begun < patience()
+    process.communicate()
+    assert not work.leftovers()
+
+
+def ignoring(*numbers: signal.Signals) -> Callable[[], None]:
+    return lambda: [signal.signal(number, signal.SIG_IGN) for number in numbers] and None
+
+
+@pytest.mark.parametrize("number", [INT, HUP], ids=lambda number: number.name)
+def test_what_was_ignored_stays_ignored(work: Workdir, number: signal.Signals) -> None:
+    """As by nohup, and by a shell for jobs in its background."""
+    command = "project big.h5 --anchors few.txt -o out.h5 --force"
+    process = work.start(command, preexec_fn=ignoring(number))
+    while busy(process, 0.1) and process.poll() is None:
+        process.send_signal(number)
+        time.sleep(0.05)
+    assert ended(process)[0] == 0
+    work.run("relrep info out.h5 --verify")
+
+
+def test_a_background_job_of_a_script(work: Workdir) -> None:
+    """The script a scheduler runs: TERM to the job, `wait` hears of it."""
+    done = work.run(f"relrep {LONG['project']} & sleep 2; kill -TERM $!; wait $!; echo ended $?")
+    assert done.stdout == "ended 143\n" and not work.leftovers()
+
+
+def test_a_second_signal(work: Workdir) -> None:
+    """The second of two signals ends at once, whatever the first one waits for."""
+    process = work.start(LONG["embed pca"])
+    assert busy(process, 3)  # within one long call of linear algebra
+    process.send_signal(TERM)
+    time.sleep(0.2)
+    code, said, seconds = ended(process, TERM)
+    assert code == 143 and not said and seconds < patience()
+    assert not work.leftovers()

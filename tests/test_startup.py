@@ -1,0 +1,186 @@
+"""What a command imports, and who in the source may import, load or run what: heavy and dangerous things have one door."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import CHECKOUT, Workdir
+
+LIBHDF5 = "relrep_cli.store.libhdf5"
+PACKAGE = CHECKOUT / "relrep_cli"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+HEAVY = {"numpy", "h5py", "torch", "faiss", "rich", "pyarrow", "anndata", "pandas", "matplotlib", "dask"}
+DOORS = {  # who may import what; a folder stands for its files
+    "h5py": ("store/libhdf5.py",),
+    "faiss": ("neighbors.py",),
+    "rich": ("output.py",),
+    "pyarrow": ("store",),
+    "matplotlib": ("plots.py",),
+    "dask": ("cluster.py",),
+    "distributed": ("cluster.py",),
+    "anndata": (),
+    "pandas": (),
+    "click": (),  # typer carries its own
+    "requests": (),
+    "urllib": (),
+}
+FORBIDDEN = {"eval", "exec", "compile", "__import__", "pickle.load", "pickle.loads", "marshal.loads", "os.system", "os.popen"}
+
+
+def imported(work: Workdir, command: str) -> set[str]:
+    """The top-level modules that a run of the command imports, in the process itself."""
+    stderr = work.run(f"python -X importtime -m relrep_cli {command}").stderr
+    return {
+        line.rpartition("|")[2].strip().partition(".")[0] for line in stderr.splitlines() if line.startswith("import time:")
+    }
+
+
+def trees() -> Iterator[tuple[str, ast.Module]]:
+    for path in SOURCES:
+        yield path.relative_to(PACKAGE).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """The top-level modules that a piece of source imports, with the line."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name.partition(".")[0], node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0], node.lineno
+
+
+def at_load(tree: ast.Module) -> Iterator[ast.stmt]:
+    """The statements that run while a module loads: all but those in functions, and those for type checkers only."""
+    todo: list[ast.stmt] = list(tree.body)
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or (
+            isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        ):
+            continue
+        yield node
+        todo += [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)]
+
+
+# --- what runs import ---
+
+
+@pytest.mark.parametrize("command", ["--help", "", "gone"])
+def test_help_imports_nothing_heavy(empty: Workdir, command: str) -> None:
+    done = empty.run(f"python -X importtime -m relrep_cli {command}", (0, 2))
+    found = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines() if "|" in line}
+    assert "typer" in found and not found & HEAVY
+
+
+def test_completion_of_commands_imports_nothing_heavy(empty: Workdir) -> None:
+    variables = {"_RELREP_COMPLETE": "complete_bash", "COMP_WORDS": "relrep co", "COMP_CWORD": "1"}
+    done = empty.run("python -X importtime -m relrep_cli", **variables)
+    assert done.stdout.split() == ["compare"]
+    assert not {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines() if "|" in line} & HEAVY
+
+
+@pytest.mark.parametrize(
+    "command, needed",
+    [
+        ("compare a.h5 b.h5 -a anchors.h5 -q", {"numpy", "faiss"}),
+        ("compare a.npz b.h5 -m cka -q", {"numpy"}),
+        ("project a.h5 -a anchors.h5 -o x.h5 -q", {"numpy", "h5py"}),
+        ("anchor a.h5 -n 5 --strategy per-class -o x.h5 -q", {"numpy", "h5py"}),
+        ("embed a.npz -o x.h5 -q", {"numpy", "h5py"}),
+        ("stitch a.h5 b.h5 -a anchors.h5 --head linear -q", {"numpy"}),
+        ("info a.h5 --verify", {"numpy"}),
+        ("--version", {"h5py"}),
+    ],
+)
+def test_commands_import_what_they_need(work: Workdir, command: str, needed: set[str]) -> None:
+    """torch costs 2 s and 200 MB; none of these has a use for it. Nor do they draw tables into a pipe."""
+    found = imported(work, command)
+    assert needed <= found
+    assert not found & (HEAVY - needed - {"numpy", "h5py"})
+
+
+# --- who may import what ---
+
+
+@pytest.mark.parametrize("module", DOORS)
+def test_doors(module: str) -> None:
+    doors = DOORS[module]
+    found = [f"{name}:{line}" for name, tree in trees() for heavy, line in imports(tree) if heavy == module]
+    assert not [place for place in found if not place.startswith(doors or ("none",))]
+
+
+def test_who_talks_to_libhdf5() -> None:
+    """Its door is passed by the writer, within functions, and by what runs in the guarded child."""
+    users = {
+        name for name, tree in trees() for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == LIBHDF5
+    }
+    assert users == {"store/archive.py", "store/guards.py", "store/survey.py"}
+    loads = {
+        name for name, tree in trees() for node in at_load(tree) if isinstance(node, ast.ImportFrom) and node.module == LIBHDF5
+    }
+    assert loads == {"store/guards.py", "store/survey.py"}
+
+
+@pytest.mark.parametrize("module", ["torch", "pyarrow", "rich", "faiss", "safetensors", "anndata"])
+def test_heavy_modules_are_imported_in_functions_only(module: str) -> None:
+    nodes = ((name, node) for name, tree in trees() for node in at_load(tree) if isinstance(node, ast.Import | ast.ImportFrom))
+    assert not [f"{name}:{line}" for name, node in nodes for heavy, line in imports(node) if heavy == module]
+
+
+def test_only_output_prints() -> None:
+    calls = [(name, node) for name, tree in trees() for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    prints = [
+        f"{name}:{node.lineno}"
+        for name, node in calls
+        if ast.unparse(node.func) in ("print", "sys.stdout.write", "sys.stderr.write")
+    ]
+    assert not [place for place in prints if not place.startswith(("output.py", "reference.py"))]
+
+
+# --- what nobody may do ---
+
+
+def test_nothing_runs_what_a_file_says() -> None:
+    """No pickle, no eval, no shell, no NumPy objects: a file is never a program."""
+    found = []
+    for name, tree in trees():
+        found += [
+            f"{name}:{line} imports {m}"
+            for m, line in imports(tree)
+            if m in ("pickle", "marshal", "shelve", "dill", "joblib", "yaml")
+        ]
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Call):
+                continue
+            called = ast.unparse(node.func)
+            if called in FORBIDDEN or called.endswith((".read_pickle", "torch.load", "np.load", "numpy.load")):
+                found.append(f"{name}:{node.lineno} calls {called}")
+            for keyword in node.keywords:
+                if keyword.arg in ("shell", "allow_pickle") and not (
+                    isinstance(keyword.value, ast.Constant) and keyword.value.value is False
+                ):
+                    found.append(f"{name}:{node.lineno} says {keyword.arg}={ast.unparse(keyword.value)}")
+                if keyword.arg == "weights_only" and ast.unparse(keyword.value) != "True":
+                    found.append(f"{name}:{node.lineno} says weights_only={ast.unparse(keyword.value)}")
+    assert not found
+
+
+def test_the_checks_can_fail() -> None:
+    """What the checks look for is found where it is."""
+    tree = ast.parse("import h5py\ndef f():\n    import torch.nn\nif TYPE_CHECKING:\n    import faiss\n")
+    assert list(imports(tree)) == [("h5py", 1), ("torch", 3), ("faiss", 5)]
+    assert [ast.unparse(node) for node in at_load(tree)] == ["import h5py"]
+    assert len(SOURCES) > 30
+
+
+def test_no_name_of_this_place(made: Path) -> None:
+    """Sources name no host, user or folder of a developer."""
+    pattern = re.compile(r"/(home|Users|root|work|mnt|scratch)/\w")
+    found = [
+        f"{p.name}:{n}" for p in SOURCES for n, line in enumerate(p.read_text("utf-8").splitlines(), 1) if pattern.search(line)
+    ]
+    assert not [place for place in found if not place.startswith("embedding.py")]  # an example of what is cut off
