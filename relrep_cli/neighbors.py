@@ -61,17 +61,18 @@ class _Frame:
         apart = base - q[:, None, :]
         return -np.einsum("qcd,qcd->qc", apart, apart)
 
-    def slack(self, q: np.ndarray, far: np.ndarray) -> np.ndarray:
+    def slack(self, q: np.ndarray, far: np.ndarray, reach: float) -> np.ndarray:
         """(q,) how far float32 may err on the closeness of q (q, d) to rows whose closeness is about `far` (q,).
 
-        A squared distance D errs by e (|q|^2 + |b|^2) <= e (3 |q|^2 + 2 D), so that rows far out blur only each other.
+        A squared distance D errs by e (|q|^2 + |b|^2), where |b|^2 is at most `reach`, and at most 2 |q|^2 + 2 D: so a row
+        far out blurs only what is near it.
         """
         d = q.shape[1]
         unit = (2 * d + 16) * UNIT
         if self.center is None:
             return np.full(len(q), unit)
         own, apart = np.square(q - self.center).sum(1), np.abs(far)
-        return unit * 3 * (own + apart) + d * 2.0**-120  # the last term where squares underflow
+        return unit * np.minimum(own + reach, 3 * (own + apart)) + d * 2.0**-120  # the last term where squares underflow
 
 
 def _frame(by: By, queries: np.ndarray, base: np.ndarray) -> _Frame:
@@ -222,9 +223,10 @@ def _candidates(
     import faiss
 
     metric, sign = (faiss.METRIC_INNER_PRODUCT, 1) if frame.center is None else (faiss.METRIC_L2, -1)
-    single, near, rows = frame.single(q), np.empty((len(q), 0), np.float32), np.empty((len(q), 0), np.int64)
+    single, near, rows, reach = frame.single(q), np.empty((len(q), 0), np.float32), np.empty((len(q), 0), np.int64), 0.0
     for block in row_blocks_of(len(base), _base_rows(base.shape[1])):
         part = frame.single(frame.double(base[block]))
+        reach = max(reach, float(np.einsum("ij,ij->i", part, part).max()))
         close, at = faiss.knn(single, part, min(c, len(part)), metric=metric)
         near, rows = _merge(near, rows, sign * close, np.where(at >= 0, at + block.start, -1), c)
     near = np.where(rows < 0, -np.inf, near.astype(np.float64))
@@ -237,7 +239,7 @@ def _candidates(
         if not complete and near.shape[1] > 1:
             near, rows = _drop_last(near, rows)
     far = np.where(np.isfinite(near), near, 0).min(1)
-    return near, rows, frame.slack(q, far)
+    return near, rows, frame.slack(q, far, reach)
 
 
 def _drop_last(near: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -278,9 +280,10 @@ def _ahead(frame: _Frame, q: np.ndarray, mine: np.ndarray, own: np.ndarray, base
     part = frame.double(base[block])
     near, other = frame.single(q), frame.single(part)
     close = near @ other.T
+    sizes = np.einsum("ij,ij->i", other, other)
     if frame.center is not None:
-        close = 2 * close - np.einsum("ij,ij->i", other, other) - np.einsum("ij,ij->i", near, near)[:, None]
-    slack = frame.slack(q, mine)
+        close = 2 * close - sizes - np.einsum("ij,ij->i", near, near)[:, None]
+    slack = frame.slack(q, mine, float(sizes.max()))
     low = np.nextafter(np.float32(mine - slack), np.float32(-np.inf))[:, None]
     high = np.nextafter(np.float32(mine + slack), np.float32(np.inf))[:, None]
     ahead = np.count_nonzero(close > high, 1)

@@ -190,21 +190,21 @@ def test_steps_name_no_place(work: Workdir) -> None:
 def test_spaces(work: Workdir) -> None:
     """Equal where coordinates can be compared, and only there."""
 
-    def space(command: str) -> str:
-        work.run(f"relrep {command} -o x.h5 --force -q")
-        with h5py.File(work / "x.h5") as file:
+    def space(name: str, command: str = "") -> str:
+        if command:
+            work.run(f"relrep {command} -o {name} -q")
+        with h5py.File(work / name) as file:
             return text(file.attrs["space"])
 
-    project = space("project a.h5 -a anchors.h5")
-    assert project == space("project b.h5 -a anchors.h5") and project.startswith("relative:")
-    others = ["-s euclidean", "--center", "-a ids.txt"]
+    assert space("a.rel.h5") == space("b.rel.h5")
     (work / "ids.txt").write_text("item-001\nitem-002\n")
-    found = {project, *(space(f"project a.h5 -a anchors.h5 {words}") for words in others)}
-    (work / "ids.txt").write_text("item-002\nitem-001\n")
-    found.add(space("project a.h5 -a ids.txt"))
-    assert len(found) == 5
-    assert space("embed a.npz --space mine") == "mine"
-    assert re.fullmatch(r"unnamed:[0-9a-f]{16}", space("embed a.npz")) and space("embed a.npz") != space("embed b.npz")
+    (work / "turned.txt").write_text("item-002\nitem-001\n")
+    words = ["-a anchors.h5 -s euclidean", "-a anchors.h5 --center", "-a ids.txt", "-a turned.txt"]
+    found = {space("a.rel.h5"), *(space(f"x{i}.h5", f"project a.h5 {w}") for i, w in enumerate(words))}
+    assert len(found) == 5 and all(re.fullmatch("relative:[0-9a-f]{16}", name) for name in found)
+    assert space("a.h5") == "a"
+    unnamed = space("u.h5", "embed a.npz"), space("v.h5", "embed b.npz")
+    assert unnamed[0] != unnamed[1] and all(re.fullmatch("unnamed:[0-9a-f]{16}", name) for name in unnamed)
 
 
 # --- what relrep reads ---
@@ -313,7 +313,7 @@ def test_files_of_version_1_stay_readable(empty: Workdir) -> None:
     facts = {r["name"]: r["value"] for r in empty.run("relrep info v1.h5 --verify").rows}
     expected = {"items": "12", "dims": "4", "dtype": "float32", "kind": "relative", "anchors": "4", "digest verified": "yes"}
     assert expected.items() <= facts.items()
-    assert facts["ids"] == "plain … 長い-11" and facts["labels"] == "3" and facts["splits"] == "test 4, train 7"
+    assert facts["ids"] == "plain … 長い-11" and facts["labels"] == "3" and facts["splits"] == "none 1, test 4, train 7"
     assert facts["step 2"].startswith("project v1.abs.h5") and "centered" in facts
     found = store.read(str(ARCHIVE))
     assert found.var["anchor"].tolist()[0] == b"plain"

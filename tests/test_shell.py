@@ -421,6 +421,40 @@ def test_threads_change_no_answer(empty: Workdir) -> None:
     assert same_bytes(empty, "rel1.h5", "rel2.h5")
 
 
+def test_a_saved_encoder_gives_the_same_vectors(empty: Workdir) -> None:
+    """On its own images and on new ones, in the same space; its file is no place for another's output."""
+    rng = np.random.default_rng(0)
+    for name, n in (("train", 60), ("t10k", 20)):
+        for part, array in (("images-idx3", rng.integers(0, 256, (n, 6, 6))), ("labels-idx1", rng.integers(0, 3, n))):
+            head = bytes([0, 0, 8, array.ndim]) + b"".join(k.to_bytes(4, "big") for k in array.shape)
+            (empty / f"{name}-{part}-ubyte").write_bytes(head + array.astype(np.uint8).tobytes())
+    empty.run("relrep embed . --encoder pca --dim 5 --save-encoder pca.safetensors -o a.h5 -q")
+    empty.run("relrep embed . --encoder pca.safetensors -o b.h5 -q")
+    empty.run("relrep embed t10k-images-idx3-ubyte --encoder pca.safetensors -o c.h5 -q")
+    with h5py.File(empty / "a.h5") as a, h5py.File(empty / "b.h5") as b, h5py.File(empty / "c.h5") as c:
+        assert a["X"].shape == (80, 5) and np.array_equal(a["X"], b["X"]) and np.array_equal(a["X"][60:], c["X"])
+        assert a.attrs["space"] == b.attrs["space"] == c.attrs["space"] != b""
+        assert a["obs/id"][60] == c["obs/id"][0] == b"test-00000"
+        assert [a["obs/split/categories"][k] for k in a["obs/split/codes"][[0, 79]]] == [b"train", b"test"]
+    assert empty.run("relrep embed . --encoder pca.safetensors -o b.h5").stderr == "relrep embed: b.h5: up to date.\n"
+    empty.error("relrep embed . --encoder pca.safetensors -o pca.safetensors --force", 2, "pca.safetensors: is also an input")
+
+
+def test_vectors_of_anchors_come_from_their_own_space(work: Workdir) -> None:
+    """An anchor that the file lacks is found in another file of its space, never in one of another space."""
+    for name in "ab":
+        with np.load(work / f"{name}.npz") as found:
+            np.savez(work / f"{name}-rest.npz", x=found["x"][100:], ids=found["ids"][100:])
+        work.run(f"relrep embed {name}-rest.npz --space {name} -o {name}-rest.h5 -q")
+    work.run("relrep project a-rest.h5 -a anchors.h5 -o x.h5")  # the anchor file is of space a
+    with h5py.File(work / "x.h5") as file, h5py.File(work / "a.rel.h5") as whole:
+        assert np.array_equal(file["X"][:], whole["X"][100:])
+    work.error("relrep project b-rest.h5 -a anchors.h5 -o y.h5", 3, "anchors are not among its", "another space (a, not b)")
+    work.run("relrep project b-rest.h5 -a anchors.h5 --anchor-vectors b.h5 -o y.h5")
+    with h5py.File(work / "y.h5") as file, h5py.File(work / "b.rel.h5") as whole:
+        assert np.array_equal(file["X"][:], whole["X"][100:])
+
+
 # --- what joins ---
 
 

@@ -51,7 +51,7 @@ def _judge(records: list[Record]) -> None:
     verdicts = {r["file"]: r["value"] for r in records if r["name"] == "digest verified" and r["value"] != "yes"}
     changed = [file for file, value in verdicts.items() if value == "no"]
     if changed:
-        raise DataError(f"{', '.join(changed)}: the content does not match its digest; X or the ids were changed after writing.")
+        raise DataError(f"{', '.join(changed)}: the content does not match its digest; X or ids were changed after writing.")
     if verdicts:
         raise DataError(f"{', '.join(verdicts)}: no digest is stored to verify; write such a file with relrep embed.")
     broken = [r["file"] for r in records if r["name"] == "error"]

@@ -111,7 +111,7 @@ def command(*registries: Registry) -> Callable[[Callable[..., Any]], Callable[..
 
         called.__signature__ = inspect.Signature([_with_variable(p) for p in wanted])  # type: ignore[attr-defined]
         called.__annotations__ = {p.name: p.annotation for p in wanted}
-        del called.__wrapped__  # type: ignore[attr-defined]
+        del called.__wrapped__
         return called
 
     return decorate

@@ -77,7 +77,7 @@ def project(
             var=recipe.var(),
             kind=RELATIVE,
             space=recipe.space(),
-            steps=chain([e], step),
+            steps=chain([e, *recipe.spares], step),
             uns={} if to.origin is None else {"center": to.origin},
             force=force,
         )

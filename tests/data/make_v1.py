@@ -32,4 +32,5 @@ def main(folder: Path) -> None:
     subprocess.run([sys.executable, "-m", "relrep_cli", *words], cwd=folder, check=True)
 
 
-main(Path(sys.argv[1]))
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
