@@ -54,9 +54,11 @@ def choose(e: Embedding, rows: np.ndarray, name: str, m: int, rng: np.random.Gen
 
     Raises DataError when there are fewer candidates than m, or no labels for a strategy that needs them.
     """
+    labels = e.column("label")[rows] if STRATEGIES[name].needs_labels else None
+    if labels is not None:  # an item without a label belongs to no class
+        rows, labels = rows[labels != b""], labels[labels != b""]
     if m > len(rows):
         raise DataError(f"{e.uri}: {m} anchors asked of {len(rows)} candidate items; write -n {len(rows)} or less.")
-    labels = e.column("label")[rows] if STRATEGIES[name].needs_labels else None
     return rows[STRATEGIES[name].function(take(e.x, rows), labels, m, rng, **params)]
 
 

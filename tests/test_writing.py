@@ -25,7 +25,7 @@ from conftest import Workdir, ended
 
 from relrep_cli.embedding import digest
 from relrep_cli.errors import UsageError, WriteError
-from relrep_cli.store import write
+from relrep_cli.store import read, write
 from relrep_cli.store.writing import published
 
 ROUNDS = int(os.environ.get("RELREP_ROUNDS", "20"))
@@ -122,13 +122,14 @@ def test_strays_of_the_dead_are_removed(work: Workdir) -> None:
 
 
 @pytest.mark.parametrize("command", ["project big.h5 --anchors ids.txt", "embed big.npy"])
-@pytest.mark.parametrize("blocks", [0, 1, 64, 2048])
+@pytest.mark.parametrize("blocks", [0, 1, 2048])
 def test_limited_file_size(large: Workdir, command: str, blocks: int) -> None:
     """`ulimit -f` in KiB: exit 74, no partial file, no temporary, the old file intact, and nothing worse at exit."""
-    large.error(f"ulimit -f {blocks}; relrep {command} -q -o out.h5", 74, "out.h5: could not write: File too large")
-    assert not (large / "out.h5").exists() and not large.leftovers()
+    if blocks == 1:
+        large.error(f"ulimit -f 1; relrep {command} -q -o out.h5", 74, "out.h5: could not write: File too large")
+        assert not (large / "out.h5").exists() and not large.leftovers()
     before = sha(large / "old.h5")
-    large.error(f"ulimit -f {blocks}; relrep {command} -q -o old.h5 --force", 74, "old.h5: could not write")
+    large.error(f"ulimit -f {blocks}; relrep {command} -q -o old.h5 --force", 74, "old.h5: could not write: File too large")
     assert sha(large / "old.h5") == before and not large.leftovers()
 
 
@@ -187,18 +188,20 @@ def test_read_only_folder(work: Workdir) -> None:
 # --- races ---
 
 
-def test_two_writers(work: Workdir) -> None:
+@pytest.mark.parametrize("part", range(2))
+def test_two_writers(work: Workdir, part: int) -> None:
     """Without --force exactly one wins; the other says so, and its temporary is gone."""
     (work / "ids.txt").write_text("item-001\nitem-002\n")
-    for _ in range(max(2, ROUNDS // 4)):
+    for _ in range(-(-ROUNDS // 2)):
         racers = [work.start(f"project {name}.h5 --anchors ids.txt -o won.h5 -q") for name in "ab"]
         outcomes = [ended(process)[:2] for process in racers]
         assert sorted(code for code, _ in outcomes) == [0, 2], outcomes
         line = next(said for code, said in outcomes if code == 2)
         assert line.count("\n") == 1 and "won.h5: " in line and "--force" in line
         winner = "ab"[[code for code, _ in outcomes].index(0)]
-        facts = work.run("relrep info won.h5 --verify").stdout
-        assert f"project {winner}.h5" in facts and not work.leftovers()
+        e = read(str(work / "won.h5"))
+        assert e.digest == digest(e.x, e.ids) and e.steps[-1]["inputs"][0]["uri"] == f"{winner}.h5"
+        assert not work.leftovers()
         (work / "won.h5").unlink()
 
 
