@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test test-lowest lint docs clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -16,6 +16,16 @@ demo: $(VENV)/.ready
 test: $(VENV)/.ready lint
 	$(BIN)/pytest -n auto
 
+# The parts that feel their libraries most, with the lowest versions that pyproject.toml allows
+LOWEST := .venv-lowest
+$(LOWEST)/.ready: pyproject.toml constraints-lowest.txt
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/pip install --quiet --constraint constraints-lowest.txt --editable . pytest pytest-xdist hypothesis scipy anndata
+	touch $@
+
+test-lowest: $(LOWEST)/.ready
+	$(LOWEST)/bin/pytest -n auto tests/test_metrics.py tests/test_neighbors.py tests/test_format.py tests/test_registry.py
+
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -26,4 +36,4 @@ docs: $(VENV)/.ready
 	$(BIN)/python -m relrep_cli.reference docs/reference.md
 
 clean:
-	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(LOWEST) demo .pytest_cache .mypy_cache .ruff_cache

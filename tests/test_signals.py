@@ -179,5 +179,5 @@ def test_a_second_signal(work: Workdir) -> None:
     process.send_signal(TERM)
     time.sleep(0.2)
     code, said, seconds = ended(process, TERM)
-    assert code == 143 and not said and seconds < patience()
+    assert code in (143, -TERM) and not said and seconds < patience()  # a shell shows 143 for both
     assert not work.leftovers()

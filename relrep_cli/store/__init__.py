@@ -78,7 +78,7 @@ def _interpret(uri: str, found: Found, judge: bool) -> Embedding:
     if not n or not d:
         raise DataError(f"{uri}: holds no numbers: its shape is {n} x {d}.")
     row_ids = found.ids is None
-    if row_ids:
+    if row_ids and judge:
         say(f"{uri}: has no ids; row numbers stand in for them.")
     ids = row_numbers(n) if found.ids is None else np.asarray(found.ids)
     embedding = Embedding(
