@@ -109,7 +109,6 @@ def test_closed_stderr_and_stdin(work: Workdir) -> None:
     """What is said must not end up among the data, whatever descriptor is free."""
     quiet = work.run("relrep compare a.h5 b.h5 -m cosine -q")
     assert work.run("relrep compare a.h5 b.h5 -m cosine 2>&-").stdout == quiet.stdout
-    work.run("relrep compare a.h5 b.h5 -m cosin 2>&-", 2)
     assert work.run("relrep compare a.h5 b.h5 -m cosine -q <&-").stdout == quiet.stdout
     work.error("relrep info - <&-", 3, "-: this is an empty file")
     bare = work.run(f"{PROJECT} -o - 2>&- <&-", **DETERMINED)
@@ -281,7 +280,7 @@ def test_options_from_the_environment(work: Workdir) -> None:
     command = "relrep compare a.h5 b.h5 -m knn-jaccard -q"
     assert work.run(command, RELREP_K="3").stdout == work.run(command + " --k 3").stdout
     assert work.run(command + " --k 5", RELREP_K="3").rows[0]["k"] == "5"
-    assert work.run(command, RELREP_FORMAT="json").stdout == work.run(command + " --json").stdout
+    assert json.loads(work.run(command, RELREP_FORMAT="json").stdout)[0]["k"] == 10
     work.error(command, 2, "--threads", RELREP_THREADS="many")
 
 
@@ -392,15 +391,14 @@ def test_source_date_epoch_is_a_number(work: Workdir) -> None:
 
 def test_threads_change_no_answer(empty: Workdir) -> None:
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(5000, 48)).astype(np.float32)
+    x = rng.normal(size=(4000, 48)).astype(np.float32)
     for name, noise in (("a", 0), ("b", 0.5)):
         np.save(empty / f"{name}.npy", x + noise * rng.normal(size=x.shape).astype(np.float32))
-        empty.run(f"relrep embed {name}.npy --space s -o {name}.h5 -q")
-    empty.run("relrep anchor a.h5 -n 200 -o anchors.h5 -q")
+    (empty / "ids.txt").write_text("".join(f"{i}\n" for i in range(0, 3000, 15)))
     answers = []
     for threads in (1, 2):
-        empty.run(f"relrep project a.h5 -a anchors.h5 -@ {threads} -o rel{threads}.h5", **DETERMINED)
-        answers.append(empty.run(f"relrep compare a.h5 b.h5 -@ {threads} -q").stdout)
+        empty.run(f"relrep project a.npy -a ids.txt -@ {threads} -o rel{threads}.h5", **DETERMINED)
+        answers.append(empty.run(f"relrep compare a.npy b.npy -@ {threads} -q").stdout)
     assert answers[0] == answers[1]
     assert same_bytes(empty, "rel1.h5", "rel2.h5")
 
@@ -579,6 +577,5 @@ def test_file_names(work: Workdir) -> None:
     assert len(records) == pairs
     work.run(f"relrep compare {' '.join(quoted)} b.h5 -m cka -o out.json")
     assert json.loads((work / "out.json").read_bytes()) == records
-    for name in quoted[3:6]:
-        work.run(f"relrep project {name} -a anchors.h5 -o x.h5 --force")
-        assert "\x1b" not in work.error(f"relrep compare {name}.gone b.h5", 3, "no such file")
+    work.run(f"relrep project {quoted[-2]} -a anchors.h5 -o x.h5")
+    assert "\x1b" not in work.error(f"relrep info {quoted[4]}.gone", 3, "no such file")

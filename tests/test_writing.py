@@ -192,7 +192,7 @@ def test_read_only_folder(work: Workdir) -> None:
 def test_two_writers(work: Workdir, part: int) -> None:
     """Without --force exactly one wins; the other says so, and its temporary is gone."""
     (work / "ids.txt").write_text("item-001\nitem-002\n")
-    for _ in range(-(-ROUNDS // 2)):
+    for _ in range(-(-ROUNDS // 4)):
         racers = [work.start(f"project {name}.h5 --anchors ids.txt -o won.h5 -q") for name in "ab"]
         outcomes = [ended(process)[:2] for process in racers]
         assert sorted(code for code, _ in outcomes) == [0, 2], outcomes
