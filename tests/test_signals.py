@@ -109,6 +109,8 @@ def test_from_the_first_moment_on(work: Workdir, number: signal.Signals) -> None
         process = work.start("project big.h5 --anchors ids.txt -o new.h5")
         assert busy(process, seconds)
         code, said, _ = ended(process, number)
+        if code == 1 and "init_import_site" in said:
+            continue  # Python itself was interrupted, before it looked at any of our code
         assert code in (CODES[number], -number), (seconds, code, said)
         assert "relrep_cli/cli" not in said, (seconds, said)
     assert not (work / "new.h5").exists() and not work.leftovers()
