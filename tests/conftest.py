@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import os
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
+
+from relrep_cli import cli
+from relrep_cli.output import Voice
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 N, D, ANCHORS = 240, 16, 30
@@ -65,6 +73,23 @@ class Workdir:
         assert "Traceback" not in done.stderr, done
         return done
 
+    def here(self, command: str, code: int | Sequence[int] = 0, **env: str) -> Done:
+        """Run `relrep …` within this process: the same words and codes, without the price of a process."""
+        words = shlex.split(command)
+        out, said = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+        with ExitStack() as stack:
+            stack.enter_context(chdir(self.path))
+            stack.enter_context(redirect_stdout(out))
+            stack.enter_context(redirect_stderr(said))
+            stack.enter_context(mock.patch.dict(os.environ, {**self.env, **env}, clear=True))
+            stack.enter_context(mock.patch.object(tempfile, "tempdir", str(self.tmp)))
+            stack.enter_context(mock.patch.multiple(Voice, name=" ".join(words[:2]), quiet=0, verbose=0))
+            status = cli.run(words[1:])
+        both = [stream.buffer.getvalue() for stream in (out, said)]
+        done = Done(command, self.path, status, both[0], both[1].decode(errors="backslashreplace"))
+        assert done.code in ([code] if isinstance(code, int) else code), done
+        return done
+
     def start(self, command: str, **options: Any) -> subprocess.Popen[bytes]:
         """Start `relrep COMMAND` alone, without a shell, so that signals reach it and nobody else."""
         words = [sys.executable, "-m", "relrep_cli", *command.split()]
@@ -73,16 +98,20 @@ class Workdir:
 
     def error(self, command: str, code: int, *words: str, **env: str) -> str:
         """Run what must fail with one line on stderr that holds all `words`; return that line."""
-        done = self.run(command, code, **env)
-        lines = done.stderr.splitlines()
-        assert len(lines) == 1 and lines[0].startswith("relrep"), done
-        for word in words:
-            assert word in lines[0], f"{word!r} is not said: {done}"
-        return lines[0]
+        return only_line(self.run(command, code, **env), *words)
 
     def leftovers(self) -> list[str]:
         """Temporary files that a command forgot, beside its output or in TMPDIR."""
         return sorted(p.name for p in [*self.path.glob(".*.relrep.*"), *self.tmp.glob("*relrep*"), *self.tmp.glob(".*relrep*")])
+
+
+def only_line(done: Done, *words: str) -> str:
+    """The one line on stderr, which holds all `words`."""
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("relrep"), done
+    for word in words:
+        assert word in lines[0], f"{word!r} is not said: {done}"
+    return lines[0]
 
 
 def vectors(n: int = N, d: int = D, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -139,10 +168,10 @@ def made(tmp_path_factory: pytest.TempPathFactory, environment: Mapping[str, str
     }
     for name, x in spaces.items():
         np.savez(work / f"{name}.npz", x=x, **columns(clouds))
-        work.run(f"relrep embed {name}.npz --space {name} -o {name}.h5 -q")
-    work.run(f"relrep anchor a.h5 -n {ANCHORS} --strategy per-class -o anchors.h5 -q")
+        work.here(f"relrep embed {name}.npz --space {name} -o {name}.h5 -q")
+    work.here(f"relrep anchor a.h5 -n {ANCHORS} --strategy per-class -o anchors.h5 -q")
     for name in "ab":
-        work.run(f"relrep project {name}.h5 --anchors anchors.h5 -o {name}.rel.h5 -q")
+        work.here(f"relrep project {name}.h5 --anchors anchors.h5 -o {name}.rel.h5 -q")
     return work.path
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
-from conftest import ANCHORS, N, Workdir, columns, vectors
+from conftest import ANCHORS, N, Workdir, columns, only_line, vectors
 
 USAGE, DATA, WRITE = 2, 3, 74
 Make = Callable[[Workdir], Any]
@@ -26,17 +26,21 @@ class Case:
     code: int
     says: str  # parts of the message, in their order, with … between
     make: Make = lambda work: None
+    shell: bool = False
 
 
 def cases(*found: Case) -> Any:
-    return pytest.mark.parametrize("case", [pytest.param(c, id=c.name) for c in found])
+    """One test for each; every tenth in a real shell, the others within this process, which says the same."""
+    told = [replace(case, shell=number % 10 == 0) for number, case in enumerate(found)]
+    return pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in told])
 
 
 def check(work: Workdir, case: Case) -> None:
     """One line with every word; nothing written, nothing left behind."""
     case.make(work)
     before = {p: (p.stat().st_ino, p.stat().st_mtime_ns) for p in work.path.rglob("*")}
-    line = work.error(f"relrep {case.command}", case.code)
+    runs = work.run if case.shell or set(case.command) & set("|<>") else work.here
+    line = only_line(runs(f"relrep {case.command}", case.code))
     assert re.search(".*".join(map(re.escape, case.says.split(" … "))), line), line
     assert re.match(r"relrep( [a-z]+)?: \S.*\.$", line), line
     assert {p: (p.stat().st_ino, p.stat().st_mtime_ns) for p in work.path.rglob("*")} == before
@@ -277,11 +281,11 @@ def test_outputs(work: Workdir, case: Case) -> None:
 
 def test_dims_in_a_table_of_several(work: Workdir) -> None:
     """Where other metrics have a value, the one without says why and the exit code is 0."""
-    rows = {r["metric"]: r for r in work.run("relrep compare a.h5 c.h5 -q").rows}
+    rows = {r["metric"]: r for r in work.here("relrep compare a.h5 c.h5 -q").rows}
     assert {m for m, r in rows.items() if r["value"] == "n/a"} == {"cosine", "jaccard", "mrr"}
     assert rows["cosine"]["convention"].startswith("n/a: dims differ (16 and 12)")
     assert 0 < float(rows["cka"]["value"]) < 1 and 0 < float(rows["knn-jaccard"]["value"]) < 1
-    reference = work.run("relrep compare a.h5 c.h5 -m cosine,jaccard -a anchors.h5 -q").rows
+    reference = work.here("relrep compare a.h5 c.h5 -m cosine,jaccard -a anchors.h5 -q").rows
     assert [(r["projection"], r["value"] == "n/a") for r in reference] == [
         ("absolute", True), ("absolute", True), ("cosine", False), ("cosine", False), ("ratio", True), ("ratio", True)
     ]  # fmt: skip
@@ -290,7 +294,7 @@ def test_dims_in_a_table_of_several(work: Workdir) -> None:
 def test_info_counts_what_others_refuse(work: Workdir) -> None:
     x = changed(changed(changed(X, 7, np.nan), 8, 0), 9, X[10])
     npz(x=x, ids=changed(IDS, 3, "item-004"))(work)
-    facts = {r["name"]: r["value"] for r in work.run("relrep info bad.npz").rows}
+    facts = {r["name"]: r["value"] for r in work.here("relrep info bad.npz").rows}
     counted = ("rows not finite", "zero rows", "duplicate rows", "duplicate ids")
     assert [facts[name] for name in counted] == ["1", "1", "1", "1"]
 
@@ -299,13 +303,13 @@ def test_a_bad_file_in_a_batch(work: Workdir) -> None:
     """Its records say error, the rest go on, and the exit code tells."""
     npz(ids=changed(IDS, 9, "item-003"))(work)
     for command, good in (("compare a.h5 bad.npz b.h5 -m cka -q", "value"), ("info a.h5 bad.npz gone.h5 b.h5", "value")):
-        done = work.run(f"relrep {command}", DATA)
+        done = work.here(f"relrep {command}", DATA)
         assert "bad.npz: 1 ids stand more than once" in done.stdout or "gone.h5: no such file" in done.stdout
         assert sum(r[good] != "n/a" for r in done.rows) >= 1
 
 
 def test_verify_without_a_digest(work: Workdir) -> None:
-    done = work.run("relrep info a.npz --verify", DATA)
+    done = work.here("relrep info a.npz --verify", DATA)
     assert "a.npz: no digest is stored" in done.stderr and "relrep embed" in done.stderr
 
 
@@ -321,6 +325,6 @@ def test_attributes_of_another_time(work: Workdir, name: str, value: Any) -> Non
     """A file of a later format version is refused by its number; an attribute that makes no sense does not crash."""
     with h5py.File(work / "a.h5", "r+") as file:
         file.attrs[name] = value
-    done = work.run("relrep info a.h5", (0, DATA))
+    done = work.here("relrep info a.h5", (0, DATA))
     if value == 2:
         assert done.code == DATA and "newer relrep (format 2); this one reads 1. Update" in done.stderr, done

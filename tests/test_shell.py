@@ -14,7 +14,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from conftest import ANCHORS, N, Workdir
+from conftest import ANCHORS, N, Workdir, only_line
 
 PROJECT = "relrep project a.h5 --anchors anchors.h5"
 COMPARE = ["a", "b", "metric", "value", "low", "high", "chance", "n", "k", "convention"]
@@ -193,40 +193,40 @@ def test_no_binary_on_a_terminal(work: Workdir) -> None:
 @pytest.mark.parametrize("command", GOLDEN)
 def test_golden_columns(work: Workdir, command: str) -> None:
     """Names and order of columns and keys are an interface."""
-    records = json.loads(work.run(f"relrep {command} -q --json").stdout)
+    records = json.loads(work.here(f"relrep {command} -q --json").stdout)
     assert records and all(list(r) == GOLDEN[command] for r in records)
 
 
 def test_formats_agree(work: Workdir) -> None:
     """Every format holds the same records; those for machines in full precision."""
     command = "relrep compare a.rel.h5 b.rel.h5 -m cosine,knn-jaccard -q --format "
-    records = json.loads(work.run(command + "json").stdout)
-    assert [json.loads(line) for line in work.run(command + "jsonl").stdout.splitlines()] == records
+    records = json.loads(work.here(command + "json").stdout)
+    assert [json.loads(line) for line in work.here(command + "jsonl").stdout.splitlines()] == records
     for format, delimiter in (("tsv", "\t"), ("csv", ",")):
-        read = list(csv.DictReader(io.StringIO(work.run(command + format).stdout), delimiter=delimiter))
+        read = list(csv.DictReader(io.StringIO(work.here(command + format).stdout), delimiter=delimiter))
         assert [list(r) for r in read] == [list(r) for r in records]
         for row, record in zip(read, records, strict=True):
             assert float(row["value"]) == record["value"] and row["convention"] == record["convention"]
             assert row["k"] == ("n/a" if record["k"] is None else str(record["k"]))
-    header, rule, *rows = work.run(command + "markdown").stdout.splitlines()
+    header, rule, *rows = work.here(command + "markdown").stdout.splitlines()
     assert header.strip("| ").split(" | ") == list(records[0])
     assert set(rule) <= set("| -") and len(rows) == 2
-    table = work.run(command + "table").stdout
+    table = work.here(command + "table").stdout
     assert f"{records[0]['value']:.4f}" in table and "\x1b" not in table
-    work.error(command + "xml", 2, "--format", "json", "markdown")
-    work.error(command + "csv --json", 2, "--json", "csv")
+    only_line(work.here(command + "xml", 2), "--format", "json", "markdown")
+    only_line(work.here(command + "csv --json", 2), "--json", "csv")
 
 
 def test_paths_are_never_cut(work: Workdir) -> None:
     name = "a-" + "very-" * 40 + "long-name.h5"
     (work / name).write_bytes((work / "a.h5").read_bytes())
     for format in ("table", "tsv", "markdown"):
-        assert name in work.run(f"relrep compare {name} b.h5 -m cka -q --format {format}").stdout
+        assert name in work.here(f"relrep compare {name} b.h5 -m cka -q --format {format}").stdout
 
 
 @pytest.mark.parametrize("ending, start", [("csv", "a,b,"), ("jsonl", '{"a": '), ("md", "| a |")])
 def test_the_ending_of_an_output_says_its_format(work: Workdir, ending: str, start: str) -> None:
-    work.run(f"relrep compare a.h5 b.h5 -m cka -o out.{ending}")
+    work.here(f"relrep compare a.h5 b.h5 -m cka -o out.{ending}")
     assert (work / f"out.{ending}").read_text().startswith(start)
 
 
@@ -251,7 +251,7 @@ def test_quiet(work: Workdir) -> None:
     ],
 )
 def test_suggestions(work: Workdir, command: str, guess: str) -> None:
-    line = work.error(f"relrep {command}", 2, guess)
+    line = only_line(work.here(f"relrep {command}", 2), guess)
     assert re.search(rf"(Did you mean|Possible options?:|did you mean)[^.]*{guess}", line), line
 
 
@@ -278,9 +278,9 @@ def test_version(work: Workdir) -> None:
 
 def test_options_from_the_environment(work: Workdir) -> None:
     command = "relrep compare a.h5 b.h5 -m knn-jaccard -q"
-    assert work.run(command, RELREP_K="3").stdout == work.run(command + " --k 3").stdout
-    assert work.run(command + " --k 5", RELREP_K="3").rows[0]["k"] == "5"
-    assert json.loads(work.run(command, RELREP_FORMAT="json").stdout)[0]["k"] == 10
+    assert work.here(command, RELREP_K="3").stdout == work.here(command + " --k 3").stdout
+    assert work.here(command + " --k 5", RELREP_K="3").rows[0]["k"] == "5"
+    assert json.loads(work.here(command, RELREP_FORMAT="json").stdout)[0]["k"] == 10
     work.error(command, 2, "--threads", RELREP_THREADS="many")
 
 
@@ -335,7 +335,7 @@ def test_completion(empty: Workdir, words: str, current: int, expected: str) -> 
 )
 def test_dry_run_does_nothing(work: Workdir, command: str) -> None:
     before = {p: p.stat().st_mtime_ns for p in work.path.iterdir()}
-    done = work.run(f"relrep {command} --dry-run")
+    done = work.here(f"relrep {command} --dry-run")
     assert "would: " in done.stderr and not done.stdout
     assert {p: p.stat().st_mtime_ns for p in work.path.iterdir()} == before and not work.leftovers()
 
@@ -349,12 +349,12 @@ def test_dry_run_does_nothing(work: Workdir, command: str) -> None:
     ],
 )
 def test_rerun_is_up_to_date(work: Workdir, command: str, other: str) -> None:
-    work.run(f"relrep {command} -o new.h5")
+    work.here(f"relrep {command} -o new.h5")
     first = identity(work / "new.h5")
-    assert work.run(f"relrep {command} -o new.h5").stderr.endswith("new.h5: up to date.\n")
-    work.error(f"relrep {other} -o new.h5", 2, "new.h5: exists", "--force")
+    assert work.here(f"relrep {command} -o new.h5").stderr.endswith("new.h5: up to date.\n")
+    only_line(work.here(f"relrep {other} -o new.h5", 2), "new.h5: exists", "--force")
     assert identity(work / "new.h5") == first
-    work.run(f"relrep {other} -o new.h5 --force")
+    work.here(f"relrep {other} -o new.h5 --force")
     assert identity(work / "new.h5") != first
 
 
@@ -363,25 +363,25 @@ def test_labels_count_for_up_to_date(work: Workdir) -> None:
     np.save(work / "x.npy", np.eye(4, dtype=np.float32))
     (work / "l1").write_text("u\nu\nv\nv\n")
     (work / "l2").write_text("u\nv\nu\nv\n")
-    work.run("relrep embed x.npy --labels l1 -o x.h5 -q")
-    work.error("relrep embed x.npy --labels l2 -o x.h5 -q", 2, "x.h5: exists")
-    work.run("relrep embed x.npy --labels l1 -o x.h5 -q")
+    work.here("relrep embed x.npy --labels l1 -o x.h5 -q")
+    only_line(work.here("relrep embed x.npy --labels l2 -o x.h5 -q", 2), "x.h5: exists")
+    work.here("relrep embed x.npy --labels l1 -o x.h5 -q")
 
 
 def test_seed(work: Workdir) -> None:
     def ids(words: str) -> str:
-        return work.run(f"relrep anchor a.h5 -n 10 --ids-only {words}").stdout
+        return work.here(f"relrep anchor a.h5 -n 10 --ids-only {words}").stdout
 
     assert ids("") == ids("--seed 0") != ids("--seed 1")
-    intervals = [work.run(f"relrep compare a.h5 b.h5 -m knn-jaccard -q --seed {seed}").rows[0] for seed in (0, 0, 1)]
+    intervals = [work.here(f"relrep compare a.h5 b.h5 -m knn-jaccard -q --seed {seed}").rows[0] for seed in (0, 0, 1)]
     assert intervals[0] == intervals[1] != intervals[2]
     assert intervals[0]["value"] == intervals[2]["value"]
 
 
 @pytest.mark.parametrize("command", ["embed a.npz", "anchor a.h5 -n 7", "project a.h5 -a anchors.h5 --center"])
 def test_equal_runs_write_equal_bytes(work: Workdir, command: str) -> None:
-    work.run(f"relrep {command} -o one.h5", **DETERMINED)
-    work.run(f"relrep {command} -o two.h5", **DETERMINED)
+    work.here(f"relrep {command} -o one.h5", **DETERMINED)
+    work.here(f"relrep {command} -o two.h5", **DETERMINED)
     assert same_bytes(work, "one.h5", "two.h5")
 
 
@@ -410,15 +410,15 @@ def test_a_saved_encoder_gives_the_same_vectors(empty: Workdir) -> None:
         for part, array in (("images-idx3", rng.integers(0, 256, (n, 6, 6))), ("labels-idx1", rng.integers(0, 3, n))):
             head = bytes([0, 0, 8, array.ndim]) + b"".join(k.to_bytes(4, "big") for k in array.shape)
             (empty / f"{name}-{part}-ubyte").write_bytes(head + array.astype(np.uint8).tobytes())
-    empty.run("relrep embed . --encoder pca --dim 5 --save-encoder pca.safetensors -o a.h5 -q")
-    empty.run("relrep embed . --encoder pca.safetensors -o b.h5 -q")
-    empty.run("relrep embed t10k-images-idx3-ubyte --encoder pca.safetensors -o c.h5 -q")
+    empty.here("relrep embed . --encoder pca --dim 5 --save-encoder pca.safetensors -o a.h5 -q")
+    empty.here("relrep embed . --encoder pca.safetensors -o b.h5 -q")
+    empty.here("relrep embed t10k-images-idx3-ubyte --encoder pca.safetensors -o c.h5 -q")
     with h5py.File(empty / "a.h5") as a, h5py.File(empty / "b.h5") as b, h5py.File(empty / "c.h5") as c:
         assert a["X"].shape == (80, 5) and np.array_equal(a["X"], b["X"]) and np.array_equal(a["X"][60:], c["X"])
         assert a.attrs["space"] == b.attrs["space"] == c.attrs["space"] != b""
         assert a["obs/id"][60] == c["obs/id"][0] == b"test-00000"
         assert [a["obs/split/categories"][k] for k in a["obs/split/codes"][[0, 79]]] == [b"train", b"test"]
-    assert empty.run("relrep embed . --encoder pca.safetensors -o b.h5").stderr == "relrep embed: b.h5: up to date.\n"
+    assert empty.here("relrep embed . --encoder pca.safetensors -o b.h5").stderr == "relrep embed: b.h5: up to date.\n"
     empty.error("relrep embed . --encoder pca.safetensors -o pca.safetensors --force", 2, "pca.safetensors: is also an input")
 
 
@@ -427,12 +427,14 @@ def test_vectors_of_anchors_come_from_their_own_space(work: Workdir) -> None:
     for name in "ab":
         with np.load(work / f"{name}.npz") as found:
             np.savez(work / f"{name}-rest.npz", x=found["x"][100:], ids=found["ids"][100:])
-        work.run(f"relrep embed {name}-rest.npz --space {name} -o {name}-rest.h5 -q")
-    work.run("relrep project a-rest.h5 -a anchors.h5 -o x.h5")  # the anchor file is of space a
+        work.here(f"relrep embed {name}-rest.npz --space {name} -o {name}-rest.h5 -q")
+    work.here("relrep project a-rest.h5 -a anchors.h5 -o x.h5")  # the anchor file is of space a
     with h5py.File(work / "x.h5") as file, h5py.File(work / "a.rel.h5") as whole:
         assert np.array_equal(file["X"][:], whole["X"][100:])
-    work.error("relrep project b-rest.h5 -a anchors.h5 -o y.h5", 3, "anchors are not among its", "another space (a, not b)")
-    work.run("relrep project b-rest.h5 -a anchors.h5 --anchor-vectors b.h5 -o y.h5")
+    only_line(
+        work.here("relrep project b-rest.h5 -a anchors.h5 -o y.h5", 3), "anchors are not among its", "another space (a, not b)"
+    )
+    work.here("relrep project b-rest.h5 -a anchors.h5 --anchor-vectors b.h5 -o y.h5")
     with h5py.File(work / "y.h5") as file, h5py.File(work / "b.rel.h5") as whole:
         assert np.array_equal(file["X"][:], whole["X"][100:])
 
@@ -446,7 +448,7 @@ def shuffled(work: Workdir, name: str) -> None:
     order = np.random.default_rng(5).permutation(N)
     x = arrays.pop("x")
     np.savez(work / "shuffled.npz", x=x[order], **{k: v[order] for k, v in arrays.items()})
-    work.run(f"relrep embed shuffled.npz --space {name} -o shuffled.h5 -q")
+    work.here(f"relrep embed shuffled.npz --space {name} -o shuffled.h5 -q")
 
 
 def figures(rows: list[dict[str, str]]) -> list[dict[str, str | float]]:
@@ -465,17 +467,17 @@ def test_row_order_changes_no_figure(work: Workdir) -> None:
         ("stitch a.h5 b.h5 -a anchors.h5 --head linear -q", "stitch a.h5 shuffled.h5 -a anchors.h5 --head linear -q"),
     )
     for command, other in commands:
-        plain, mixed = (work.run(f"relrep {words}").rows for words in (command, other))
+        plain, mixed = (work.here(f"relrep {words}").rows for words in (command, other))
         assert len(plain) >= 4 and figures(plain) == figures(mixed)
 
 
 def test_rows_join_by_id_and_losses_are_said(work: Workdir) -> None:
     with np.load(work / "b.npz") as found:
         np.savez(work / "part.npz", x=found["x"][50:], ids=found["ids"][50:])
-    done = work.run("relrep compare a.h5 part.npz -m cka")
+    done = work.here("relrep compare a.h5 part.npz -m cka")
     assert done.rows[0]["n"] == str(N - 50)
     assert f"{N - 50} common ids; 50 and 0 rows left out" in done.stderr
-    work.error("relrep compare a.h5 part.npz -m cka --require-all", 3, f"{N - 50} common ids of {N} and {N - 50}")
+    only_line(work.here("relrep compare a.h5 part.npz -m cka --require-all", 3), f"{N - 50} common ids of {N} and {N - 50}")
 
 
 def test_no_ids_means_row_numbers(empty: Workdir) -> None:
@@ -496,7 +498,7 @@ def test_anchor_ids_as_text(work: Workdir) -> None:
     with h5py.File(work / "text.rel.h5") as text, h5py.File(work / "b.rel.h5") as file:
         assert np.array_equal(text["X"][:], file["X"][:])
         assert text.attrs["space"] == file.attrs["space"]
-    by_text, by_file = (work.run(f"relrep compare a.h5 b.h5 -m cka -a anchors.{e} -q").stdout for e in ("txt", "h5"))
+    by_text, by_file = (work.here(f"relrep compare a.h5 b.h5 -m cka -a anchors.{e} -q").stdout for e in ("txt", "h5"))
     assert by_text == by_file
 
 
@@ -522,19 +524,19 @@ def test_ids_are_kept_letter_by_letter(empty: Workdir) -> None:
 
 
 def test_per_row(work: Workdir) -> None:
-    done = work.run("relrep compare a.rel.h5 b.rel.h5 -m cosine,jaccard --per-row rows.tsv -q")
+    done = work.here("relrep compare a.rel.h5 b.rel.h5 -m cosine,jaccard --per-row rows.tsv -q")
     with (work / "rows.tsv").open() as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     assert list(rows[0]) == ["id", "a", "b", "metric", "value"] and len(rows) == 2 * N
     for record in done.rows:
         own = [float(r["value"]) for r in rows if r["metric"] == record["metric"]]
         assert np.mean(own) == pytest.approx(float(record["value"]), rel=1e-12)
-    work.run("relrep compare a.rel.h5 b.rel.h5 -m cosine,jaccard --per-row rows.h5 -q")
+    work.here("relrep compare a.rel.h5 b.rel.h5 -m cosine,jaccard --per-row rows.h5 -q")
     with h5py.File(work / "rows.h5") as file:
         assert file["X"].shape == (N, 2)
         assert ["cosine" in n.decode() for n in file["var/id"]] == [True, False]
         assert file["obs/id"][0].decode() == rows[0]["id"] and file["X"][0, 0] == float(rows[0]["value"])
-    work.error("relrep compare a.h5 b.h5 -m cka --per-row none.tsv", 2, "--per-row", "value for each row")
+    only_line(work.here("relrep compare a.h5 b.h5 -m cka --per-row none.tsv", 2), "--per-row", "value for each row")
 
 
 @pytest.mark.parametrize("limit, code", [("0.9", 0), ("0.99999", 1)])
@@ -545,8 +547,8 @@ def test_fail_under(work: Workdir, limit: str, code: int) -> None:
 
 
 def test_fail_under_counts_missing_values(work: Workdir) -> None:
-    work.run("relrep compare a.h5 c.h5 -m cosine,cka --fail-under -2 -q", 1)
-    work.run("relrep compare a.h5 c.h5 -m cka --fail-under -2 -q", 0)
+    work.here("relrep compare a.h5 c.h5 -m cosine,cka --fail-under -2 -q", 1)
+    work.here("relrep compare a.h5 c.h5 -m cka --fail-under -2 -q", 0)
 
 
 # --- names ---

@@ -179,9 +179,10 @@ def test_a_folder_that_vanishes(tmp_path: Path) -> None:
         (tmp_path / "sub").rename(tmp_path / "elsewhere")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_read_only_folder(work: Workdir) -> None:
     (work / "closed").mkdir(mode=0o555)
+    if os.access(work / "closed", os.W_OK):
+        pytest.skip("root may write everywhere")
     work.error("relrep project a.h5 -a anchors.h5 -o closed/x.h5", 74, "the folder closed cannot be written", "permissions")
 
 

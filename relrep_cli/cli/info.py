@@ -54,7 +54,7 @@ def _judge(records: list[Record]) -> None:
         raise DataError(f"{', '.join(changed)}: the content does not match its digest; X or ids were changed after writing.")
     if verdicts:
         raise DataError(f"{', '.join(verdicts)}: no digest is stored to verify; write such a file with relrep embed.")
-    broken = [r["file"] for r in records if r["name"] == "error"]
+    broken = {r["file"] for r in records if r["name"] == "error"}
     if broken:
         raise DataError(f"{len(broken)} of {len({r['file'] for r in records})} files could not be read: see their error.")
 
