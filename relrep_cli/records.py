@@ -26,24 +26,35 @@ class Records:
 
     def get(self, key: str) -> dict[str, Any] | None:
         """The record of a task, None when it is missing or cannot be read."""
-        if self.folder is None:
-            return None
-        path = self.folder / f"{key}.json"
-        with contextlib.suppress(OSError, ValueError, RecursionError):
-            if path.stat().st_size <= LARGEST:
-                found = json.loads(path.read_bytes())
-                return found if isinstance(found, dict) else None
+        with contextlib.suppress(ValueError, RecursionError):
+            content = self.get_bytes(f"{key}.json", LARGEST)
+            found = None if content is None else json.loads(content)
+            return found if isinstance(found, dict) else None
         return None
 
     def put(self, key: str, record: dict[str, Any]) -> None:
         """Keep a record, whole or not at all. Raises WriteError."""
+        self.put_bytes(f"{key}.json", json.dumps(record).encode())
+
+    def get_bytes(self, name: str, largest: int) -> bytes | None:
+        """The file `name` of the folder, None when it is missing, cannot be read or has more than `largest` bytes."""
+        if self.folder is None:
+            return None
+        with contextlib.suppress(OSError):
+            path = self.folder / name
+            if path.stat().st_size <= largest:
+                return path.read_bytes()
+        return None
+
+    def put_bytes(self, name: str, content: bytes) -> None:
+        """Keep a file, whole or not at all. Raises WriteError."""
         if self.folder is None:
             return
-        temporary = self.folder / f".{key}.{os.getpid()}.{secrets.token_hex(4)}"
+        temporary = self.folder / f".{name}.{os.getpid()}.{secrets.token_hex(4)}"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(record))
-            os.replace(temporary, self.folder / f"{key}.json")
+            temporary.write_bytes(content)
+            os.replace(temporary, self.folder / name)
         except OSError as error:
             raise WriteError(f"{self.folder}: could not keep a record: {error.strerror}.") from None
         finally:

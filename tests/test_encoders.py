@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from relrep_cli.encoders import ENCODERS, Trained, encode, load, space, to_bytes
+from relrep_cli.encoders import ENCODERS, Checkpoint, Trained, encode, load, space, to_bytes
 from relrep_cli.encoders.base import torch_device, training_rows
 from relrep_cli.errors import DataError, UsageError
 
@@ -175,6 +175,33 @@ def test_autoencoder_learns() -> None:
 
 def test_autoencoder_seeds_differ() -> None:
     assert not same(fit("conv-ae", seed=0), fit("conv-ae", seed=1))
+
+
+class Stopped(Exception):
+    """What a signal does to a training."""
+
+
+def stop_at(epoch: int) -> Callable[[int, int, str], None]:
+    def progress(done: int, total: int, message: str) -> None:
+        if message.startswith(f"epoch {epoch}"):
+            raise Stopped
+
+    return progress
+
+
+def test_a_stopped_training_goes_on_to_the_same_bits() -> None:
+    """Stopped in two of its epochs, with dropout and early stopping at work, and with a state that somebody damaged."""
+    whole, kept = fit("conv-ae", epochs=5), dict[str, bytes]()
+    checkpoint = Checkpoint(lambda: kept.get("state"), lambda state: kept.update(state=state))
+    for epoch in (3, 4):
+        with pytest.raises(Stopped):
+            fit("conv-ae", epochs=5, checkpoint=checkpoint, progress=stop_at(epoch))
+    seen: list[str] = []
+    resumed = fit("conv-ae", epochs=5, checkpoint=checkpoint, progress=lambda done, total, message: seen.append(message))
+    assert same(resumed, whole) and resumed.log == whole.log
+    assert set(seen) == {"epoch 4 of 5", "epoch 5 of 5"}
+    for damaged in (b"", b"nonsense", kept["state"][:-9], b"\xff" * 64):
+        assert same(fit("conv-ae", epochs=5, checkpoint=Checkpoint(lambda damaged=damaged: damaged)), whole)
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, *errors: float) -> None:

@@ -174,6 +174,20 @@ def test_a_background_job_of_a_script(work: Workdir) -> None:
     assert done.stdout == "ended 143\n" and not work.leftovers()
 
 
+def test_a_training_goes_on_where_it_was(work: Workdir) -> None:
+    """The same vectors as in one go, and the records are gone when the output is there."""
+    train = "embed photos --encoder conv-ae --epochs 9 --patience 9"
+    process, folder = work.start(f"{train} -o again.h5"), work / ".again.h5.relrep-records"
+    while not list(folder.glob("*.safetensors")):
+        assert busy(process, 0.1)
+        time.sleep(0.05)
+    assert ended(process, TERM)[0] == 143 and not (work / "again.h5").exists() and folder.exists()
+    work.run(f"relrep {train} -o again.h5 && relrep {train} -o once.h5")
+    assert not folder.exists()
+    digests = {r["value"] for r in work.run("relrep info again.h5 once.h5").rows if r["name"] == "digest"}
+    assert len(digests) == 1
+
+
 def test_a_second_signal(work: Workdir) -> None:
     """The second of two signals ends at once, whatever the first one waits for."""
     process = work.start(LONG["embed pca"])

@@ -14,9 +14,10 @@ from relrep_cli.blocks import row_blocks
 from relrep_cli.cli import options
 from relrep_cli.cli.anchoring import read_lines
 from relrep_cli.embedding import ABSOLUTE, Embedding, chain, duplicates, make_step, row_numbers, text
-from relrep_cli.encoders import ENCODERS, Trained
+from relrep_cli.encoders import ENCODERS, Checkpoint, Trained
 from relrep_cli.errors import DataError, UsageError, printable, unknown
 from relrep_cli.output import detail, progress, say
+from relrep_cli.records import Records, records_for
 from relrep_cli.sources import Items, read_images
 
 EXAMPLES = (
@@ -24,6 +25,7 @@ EXAMPLES = (
     "relrep embed vectors.npy --ids ids.txt --labels labels.txt --space my-model -o a.h5",
 )
 NONE = "none"
+LARGEST_STATE = 1 << 31  # bytes of a training's state
 
 
 def _complete(incomplete: str) -> list[tuple[str, str]]:
@@ -75,8 +77,9 @@ def embed(
 ) -> None:
     """Turn items into vectors with an encoder, or import vectors that exist.
 
-    Encoders read IDX image files (the MNIST family, plain or .gz) and train on the training split. Vectors are imported
-    from HDF5, AnnData, .npy, .npz, .csv, .tsv, .parquet and .safetensors files.
+    Encoders read IDX image files (the MNIST family, plain or .gz) and train on the training split; a training that was
+    stopped goes on after its last whole epoch when it is started again. Vectors are imported from HDF5, AnnData, .npy, .npz,
+    .csv, .tsv, .parquet and .safetensors files.
     """
     if not output:
         raise UsageError("-o FILE is missing; -o - writes to stdout.")
@@ -142,20 +145,27 @@ def _encode(
         store.refuse(target, force, [source, name])
     if dry_run:
         return options.plan([f"embed {len(items.x)} items of {source} by {name} to {output}"])
-    trained = trained or _train(name, items, params, device, seed)
+    kept = records_for(output, None, force)
+    trained = trained or _train(name, items, params, device, seed, _checkpoint(kept, f"{step['id']}.safetensors"))
     if save:
         store.write_bytes(save, encoders.to_bytes(trained), force)
     e = Embedding(np.empty((0, 0)), items.ids, obs=_obs(items), space=encoders.space(trained))
     d = next(encoders.encode(trained, items.x[:1], device=device)).shape[1]
     with progress("encoding") as advance:
         _write(output, _vectors(trained, items, device, advance), e, (len(items.x), d), dtype, [step], force)
+    kept.close()
+
+
+def _checkpoint(kept: Records, name: str) -> Checkpoint:
+    """The state of the training, in a file that is named after what is computed."""
+    return Checkpoint(lambda: kept.get_bytes(name, LARGEST_STATE), lambda state: kept.put_bytes(name, state))
 
 
 def _as_input(source: str, items: Items) -> Embedding:
     return Embedding(items.x, items.ids, obs=_obs(items), digest=items.digest, uri=source)
 
 
-def _train(name: str, items: Items, params: dict[str, Any], device: str, seed: int) -> Trained:
+def _train(name: str, items: Items, params: dict[str, Any], device: str, seed: int, checkpoint: Checkpoint) -> Trained:
     """Train on the training split, or on all items when there is none."""
     known = {k: params[k] for k in ENCODERS[name].keywords}
     rows = np.arange(len(items.x)) if items.split is None else np.flatnonzero(items.split == b"train")
@@ -164,7 +174,9 @@ def _train(name: str, items: Items, params: dict[str, Any], device: str, seed: i
             "the source has no training items; encode test items with a saved encoder (--encoder FILE.safetensors)."
         )
     with progress(f"training {name}") as advance:
-        trained: Trained = ENCODERS[name].function(items.x, rows, **known, seed=seed, device=device, progress=advance)
+        trained: Trained = ENCODERS[name].function(
+            items.x, rows, **known, seed=seed, device=device, progress=advance, checkpoint=checkpoint
+        )
     for record in trained.log:
         detail(", ".join(f"{k} {v:.5g}" for k, v in record.items()))
     return trained

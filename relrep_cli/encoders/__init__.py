@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relrep_cli.encoders import autoencoders, spectral  # noqa: F401  (each registers its encoders)
-from relrep_cli.encoders.base import ENCODERS, Trained, Vectors, encoder, space
+from relrep_cli.encoders.base import ENCODERS, Checkpoint, Trained, Vectors, encoder, space
 from relrep_cli.encoders.weights import load, to_bytes
 from relrep_cli.errors import DataError
 
-__all__ = ["ENCODERS", "Trained", "encode", "encoder", "load", "space", "to_bytes"]
+__all__ = ["ENCODERS", "Checkpoint", "Trained", "encode", "encoder", "load", "space", "to_bytes"]
 
 BLOCK = 1024  # rows; a power of two
 

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from relrep_cli.encoders.base import Dim, Progress, Trained, Vectors, encoder, reproducible, torch_device, training_rows
+from relrep_cli.encoders.base import (
+    FORGETFUL,
+    Checkpoint,
+    Dim,
+    Progress,
+    Trained,
+    Vectors,
+    encoder,
+    reproducible,
+    torch_device,
+    training_rows,
+)
+from relrep_cli.encoders.checkpoints import Training, Weights
 from relrep_cli.errors import UsageError
 from relrep_cli.registry import Param
 
@@ -18,7 +30,6 @@ if TYPE_CHECKING:
 CHANNELS = (16, 32)  # of the two convolutions; each halves height and width
 HELD_OUT = 20  # one training row in so many is kept apart, to tell when to stop
 
-Weights = dict[str, NDArray[np.floating[Any]]]
 Log = list[dict[str, float]]
 
 
@@ -63,12 +74,14 @@ def conv_ae(
     seed: int = 0,
     device: str = "cpu",
     progress: Progress = lambda done, total, message: None,
+    checkpoint: Checkpoint = FORGETFUL,
 ) -> Trained:
     """Convolutional autoencoder of grey images.
 
     `items` (n, h, w) uint8, `train` the rows to train on (mask or indices). Loss: mean squared error of pixels in 0..1.
     One training row in 20 is held out; the weights of the epoch that reconstructs those best are kept. The seed decides
     everything, to the bit on a CPU of one kind, for any number of threads; torch's own random state is left as it was.
+    After every epoch the state goes to `checkpoint`, and a training that was stopped goes on from there.
     Raises DataError for fewer than 3 training rows, UsageError when the training diverges.
     """
     import torch
@@ -79,7 +92,7 @@ def conv_ae(
     with reproducible(seed):  # first weights and dropout come from torch's global generator
         halves = _encoding(shape, dim, dropout), _decoding(shape, dim)
         network = torch.nn.Sequential(*halves).to(on)
-        weights, log = _fit(network, items, rows, params, on, progress)
+        weights, log = _fit(network, items, rows, params, on, progress, checkpoint)
     return Trained("conv-ae", params, shape, weights, log)
 
 
@@ -90,6 +103,7 @@ def _fit(
     params: dict[str, Any],
     on: torch.device,
     progress: Progress,
+    checkpoint: Checkpoint,
 ) -> tuple[Weights, Log]:
     """Train until the held-out rows stop improving; the best epoch's weights of the encoding half, and the log."""
     import torch
@@ -99,24 +113,29 @@ def _fit(
     held, rows = np.split(rng.permutation(rows), [max(1, len(rows) // HELD_OUT)])
     count, epochs = max(1, len(rows) // params["batch_size"]), params["epochs"]
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * count)
-    weights: Weights = {}
-    log: Log = []
-    for epoch in range(epochs):
-        loss = 0.0
+    training = Training(network, optimizer, schedule, rng)
+    training.restore(checkpoint.load())
+    while len(training.log) < epochs and not _stale(training.log, params["patience"]):
+        epoch, loss = len(training.log), 0.0
         # Batches of near equal size: a last one of a single row has no variance to normalise by.
         for i, batch in enumerate(np.array_split(rng.permutation(rows), count)):
             loss += _step(network, optimizer, items[batch], on) * len(batch) / len(rows)
             schedule.step()
             progress(epoch * count + i + 1, epochs * count, f"epoch {epoch + 1} of {epochs}")
         error = _error(network, items, held, params["batch_size"], on)
-        if error < min((past["held_out_mse"] for past in log), default=math.inf):
-            best, weights = epoch, _weights(network[0])
-        log.append({"epoch": epoch + 1, "train_mse": loss, "held_out_mse": error})
-        if not weights:
+        if error < min((past["held_out_mse"] for past in training.log), default=math.inf):
+            training.weights = _weights(network[0])
+        training.log.append({"epoch": epoch + 1, "train_mse": loss, "held_out_mse": error})
+        if not training.weights:
             raise UsageError(f"the training diverged at --learning-rate {params['learning_rate']}. Give a smaller one.")
-        if epoch - best >= params["patience"]:
-            break
-    return weights, log
+        checkpoint.save(training.to_bytes())
+    return training.weights, training.log
+
+
+def _stale(log: Log, patience: int) -> bool:
+    """Whether the last `patience` epochs brought no better reconstruction."""
+    errors = [past["held_out_mse"] for past in log]
+    return bool(errors) and len(errors) - 1 - errors.index(min(errors)) >= patience
 
 
 def _step(network: torch.nn.Module, optimizer: torch.optim.Optimizer, block: NDArray[np.uint8], on: torch.device) -> float:

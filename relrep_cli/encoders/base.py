@@ -18,6 +18,17 @@ if TYPE_CHECKING:
     import torch
 
 Progress = Callable[[int, int, str], None]  # done, total, message; called after every batch
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a training keeps its state: `load` gives the last one back, None when there is none; `save` keeps a new one."""
+
+    load: Callable[[], bytes | None] = lambda: None
+    save: Callable[[bytes], None] = lambda state: None
+
+
+FORGETFUL = Checkpoint()
 Dim = Annotated[int, Param("Width of the vectors.", minimum=1, maximum=65536)]
 Vectors = Callable[[NDArray[Any]], NDArray[np.float32]]  # a block of items -> (b, dim)
 
@@ -33,7 +44,7 @@ class Trained:
     log: list[dict[str, float]] = field(default_factory=list)  # one record per epoch; not kept in the file
 
 
-# An encoder is a function (items, train, *, …, seed, device, progress) -> Trained, and says beside it
+# An encoder is a function (items, train, *, …, seed, device, progress, checkpoint) -> Trained, and says beside it
 #   apply   (trained, device) -> Vectors: how the weights are used
 #   shapes  (shape of an item, params) -> shape of each weight, so that a foreign file is judged before it is used
 ENCODERS: Registry[Callable[..., Trained]] = Registry("encoder", ("trainable", "apply", "shapes", "source"))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from relrep_cli.encoders.base import Dim, Progress, Trained, Vectors, encoder, training_rows
+from relrep_cli.encoders.base import FORGETFUL, Checkpoint, Dim, Progress, Trained, Vectors, encoder, training_rows
 from relrep_cli.errors import DataError, UsageError
 
 LARGEST = 8192  # pixels: their covariance takes half a gigabyte then
@@ -37,12 +37,14 @@ def pca(
     seed: int = 0,
     device: str = "cpu",
     progress: Progress = lambda done, total, message: None,
+    checkpoint: Checkpoint = FORGETFUL,
 ) -> Trained:
     """Principal components of the pixels, of greatest variance first.
 
     `items` (n, h, w) uint8, `train` the rows to fit on (mask or indices); pixels in 0..1 less their mean over those rows.
-    A component's sign is free: each is turned so that its entry of largest size is positive. `seed` and `device` change
-    nothing. Raises UsageError when `dim` exceeds the pixels or the training rows, DataError for images over 8192 pixels.
+    A component's sign is free: each is turned so that its entry of largest size is positive. `seed`, `device` and
+    `checkpoint` change nothing. Raises UsageError when `dim` exceeds the pixels or the training rows, DataError for images
+    over 8192 pixels.
     """
     rows = training_rows(items, train, at_least=2)
     size = int(np.prod(items.shape[1:]))
