@@ -235,7 +235,7 @@ def test_where_links_do_not_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_many_readers(work: Workdir) -> None:
-    readers = [work.start("info a.rel.h5 --verify --json") for _ in range(16)]
+    readers = [work.start("info a.rel.h5 --verify --json") for _ in range(32)]
     outcomes = [(*process.communicate(timeout=60), process.returncode) for process in readers]
     assert len(set(outcomes)) == 1 and outcomes[0][1:] == (b"", 0)
 
