@@ -25,7 +25,8 @@ class Embedding:
 
     x: (n, d) float16, float32 or float64, any byte order, often a read-only memory map.
     ids: (n,) UTF-8 in a NumPy "S" array. obs, var: columns about rows and about columns of x, text as "S" arrays.
-    row_ids: whether the ids are mere row numbers, because the file has none.
+    row_ids: whether the ids are mere row numbers, because the file has none. uns: statistics of the training rows, by name.
+    source_space: of a relative embedding, the space it was made from.
     """
 
     x: np.ndarray
@@ -39,6 +40,7 @@ class Embedding:
     uri: str = ""
     row_ids: bool = False
     uns: Mapping[str, np.ndarray] = field(default_factory=dict)
+    source_space: str = ""
 
     @property
     def n(self) -> int:

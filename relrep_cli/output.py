@@ -16,7 +16,9 @@ from relrep_cli.errors import WriteError, printable
 from relrep_cli.signals import check
 
 COUNTS = ("k", "anchors", "tied")  # columns where no number means that none applies
+ZERO_IS_NOTHING = ("deviation", "tied")  # columns that a table leaves out when they are 0 throughout
 PATHS = ("a", "b", "encoder", "head", "file")  # columns that hold file names
+ENDINGS = {".tsv": "tsv", ".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".md": "markdown"}
 FORMATS = ("table", "tsv", "csv", "json", "jsonl", "markdown")
 Record = dict[str, Any]
 
@@ -181,7 +183,8 @@ def _table(records: Sequence[Record], columns: Sequence[str]) -> str:
     from rich.table import Table
     from rich.text import Text
 
-    shown = [c for c in columns if c != "convention" and any(r.get(c) not in (None, 0) for r in records)]
+    silent = {c: (None, 0) if c in ZERO_IS_NOTHING else (None,) for c in columns}
+    shown = [c for c in columns if c != "convention" and any(r.get(c) not in silent[c] for r in records)]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for c in shown:
         kinds = {type(_number(r.get(c))) for r in records} - {type(None)}

@@ -3,111 +3,237 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from relrep_cli.aggregators import AGGREGATORS, layer_norm
 from relrep_cli.anchors import anchor_vectors
-from relrep_cli.blocks import column_mean, row_blocks, widen
-from relrep_cli.embedding import RELATIVE, Embedding, text
+from relrep_cli.blocks import row_blocks, widen
+from relrep_cli.embedding import RELATIVE, Embedding
 from relrep_cli.errors import DataError
-from relrep_cli.similarities import SIMILARITIES, torch_device
+from relrep_cli.preparation import deviations, moments
+from relrep_cli.recipes import Recipe, anchors_digest
+from relrep_cli.similarities import SIMILARITIES, Training, torch_device
 
-
-@dataclass(frozen=True, eq=False)
-class Recipe:
-    """How to project: on which anchors, by which similarity function, after which preparation.
-
-    spares: embeddings that may hold anchors which the projected file does not, if they share its space.
-    """
-
-    anchor_ids: np.ndarray
-    similarity: str = "cosine"
-    params: Mapping[str, Any] = field(default_factory=dict)
-    center: bool = False
-    spares: Sequence[Embedding] = ()
-
-    @property
-    def label(self) -> str:
-        return self.similarity + ("+center" if self.center else "")
-
-    def space(self) -> str:
-        """The name of the relative space: encoders projected on the same anchors in the same way share it."""
-        how = json.dumps([self.similarity, dict(self.params), {"center": self.center}], sort_keys=True).encode()
-        content = hashlib.sha256(how + b"\n" + b"".join(i + b"\0" for i in self.anchor_ids.tolist()))
-        return f"relative:{content.hexdigest()[:16]}"
-
-    def var(self) -> dict[str, np.ndarray]:
-        """The columns of the relative matrix: index `<similarity>:<anchor id>`, anchor and similarity."""
-        index = np.char.add(f"{self.similarity}:".encode(), self.anchor_ids)
-        return {"id": index, "anchor": self.anchor_ids, "similarity": text([self.similarity] * len(index))}
+Statistics = Mapping[str, np.ndarray]
+COLUMNS = ("column-mean", "column-scale")
 
 
 @dataclass(frozen=True, eq=False)
 class Basis:
-    """A recipe made ready for one space. anchors: (m, d). origin: (d,) float64 training mean, or None."""
+    """A recipe made ready for one space.
+
+    anchors: (m, d) as stored. statistics: of the training rows, by name; they can be kept in a file. fitted: what each
+    similarity function knows of the space. dtype: in what is computed. notes: what the user should hear.
+    """
 
     recipe: Recipe
     anchors: np.ndarray
-    origin: np.ndarray | None
+    dtype: np.dtype
+    statistics: Statistics = field(default_factory=dict)
+    fitted: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     def digest(self) -> str:
         """Names the vectors, for records of what was computed with them."""
-        origin = b"" if self.origin is None else self.origin.tobytes()
-        return hashlib.sha256(str(self.anchors.dtype).encode() + self.anchors.tobytes() + b"\n" + origin).hexdigest()
+        running = hashlib.sha256(f"{self.anchors.dtype} {self.dtype}".encode() + self.anchors.tobytes())
+        for name, known in [("", self.statistics), *sorted(self.fitted.items())]:
+            for key, values in sorted(known.items()):
+                running.update(f"\n{name} {key} ".encode() + np.ascontiguousarray(values).tobytes())
+        return running.hexdigest()
 
 
-def basis(e: Embedding, recipe: Recipe) -> Basis:
-    """Look up the anchors of `recipe` in the space of `e`, and the mean of its training rows if it is to be centred.
+def basis(e: Embedding, recipe: Recipe, double: bool = False) -> Basis:
+    """Look up the anchors of `recipe` in the space of `e`, and find the statistics it needs in the training rows.
 
-    Raises DataError when an anchor has no vector in this space, or e is relative already.
+    double: compute in float64 whatever the input. Raises DataError when an anchor has no vector in this space, e is
+    relative already, or there is nothing to take the statistics from.
     """
     if e.kind == RELATIVE:
         raise DataError(f"{e.uri}: is a relative representation already; project the absolute file it was made from.")
-    origin = None
-    if recipe.center:
+    if recipe.trained is not None and recipe.trained.anchors != anchors_digest(recipe.anchor_ids):
+        raise DataError("the aggregator was trained on other anchors, or on these in another order; name those with --anchors.")
+    anchors = anchor_vectors(e, recipe.anchor_ids, recipe.spares)
+    wide = np.dtype(np.float64) if double else np.result_type(widen(e.x[:1]).dtype, widen(anchors[:1]).dtype)
+    known = _known(e, recipe)
+    statistics = dict(known) if known is not None else recipe.before.fit(lambda: _training(e, recipe))
+    to = Basis(recipe, anchors, wide, statistics)
+    to = replace(to, fitted=_fitted(e, to, known is not None))
+    for name, found in to.fitted.items():
+        if SIMILARITIES[name].portable:
+            statistics |= {f"{name}-{key}": values for key, values in found.items()}
+    if recipe.after.standardize and known is None:
+        columns = moments(map(_values(to, "cpu"), _training(e, recipe)))
+        statistics |= dict(zip(COLUMNS, (columns[0], deviations(columns[1])), strict=True))
+    return replace(to, statistics=statistics, notes=_notes(to))
+
+
+def _known(e: Embedding, recipe: Recipe) -> Statistics | None:
+    """The statistics of another file of this space, None where they are to be found in e itself."""
+    like = recipe.like
+    if like is None:
         stored = e.uns.get("center")
-        origin = column_mean(e.x, e.training_rows()) if stored is None else np.asarray(stored, np.float64)
-    return Basis(recipe, anchor_vectors(e, recipe.anchor_ids, recipe.spares), origin)
+        only_center = recipe.before.steps() == ["center"] and not recipe.after.standardize
+        plain = only_center and all(SIMILARITIES[name].fit is None for name in recipe.similarities)
+        return {"center": np.asarray(stored, np.float64)} if stored is not None and plain else None
+    if not like.source_space or like.source_space != e.space:
+        raise DataError(
+            f"{like.uri}: holds statistics of another space ({like.source_space or 'it does not say which'}), not of "
+            f"{e.space or 'this unnamed one'}; name a relative file that was made from the same encoder."
+        )
+    if like.space != recipe.space():
+        raise DataError(
+            f"{like.uri}: was projected in another way than is asked for here (space {like.space}, not {recipe.space()}); "
+            "give the same anchors, similarities and options."
+        )
+    return {name: np.asarray(values, np.float64) for name, values in like.uns.items()}
 
 
-def relative_blocks(x: np.ndarray, to: Basis, device: str = "cpu") -> Iterator[np.ndarray]:
-    """Blocks (b, m) of the relative representation of x (n, d).
+def _training(e: Embedding, recipe: Recipe) -> Iterator[np.ndarray]:
+    """Blocks of the rows that statistics are taken from."""
+    rows = _training_rows(e, recipe)
+    for block in row_blocks(e.n if rows is None else len(rows), e.d):
+        yield e.x[block if rows is None else rows[block]]
 
-    float64 input is computed in float64, all else in float32. device: `cpu` computes with NumPy, others with torch.
+
+def _training_rows(e: Embedding, recipe: Recipe) -> np.ndarray | None:
+    """Row numbers of the training split, None for all rows."""
+    if recipe.transductive or "split" not in e.obs:
+        return None
+    try:
+        return e.training_rows()
+    except DataError as error:
+        raise DataError(f"{str(error)[:-1]}, or one projected before, with --statistics FILE.") from None
+
+
+def _fitted(e: Embedding, to: Basis, known: bool) -> dict[str, Mapping[str, np.ndarray]]:
+    """What the similarity functions must know of the space: from stored statistics, else from the training rows."""
+    found: dict[str, Mapping[str, np.ndarray]] = {}
+    anchors = _prepared(to.anchors, to)
+    for name, params in to.recipe.similarities.items():
+        entry = SIMILARITIES[name]
+        if entry.fit is None:
+            continue
+        stored = {key.removeprefix(f"{name}-"): v for key, v in to.statistics.items() if key.startswith(f"{name}-")}
+        if known and stored:
+            found[name] = stored
+            continue
+        rows = _training_rows(e, to.recipe)
+        train = Training(lambda: (_prepared(b, to) for b in _training(e, to.recipe)), e.n if rows is None else len(rows))
+        found[name] = entry.fit(train, anchors, **params)
+    return found
+
+
+def _notes(to: Basis) -> list[str]:
+    parts = {name: int(known["parts"][0]) for name, known in to.fitted.items() if "parts" in known}
+    return [
+        f"the neighbour graph of {name} falls into {count} parts, joined by the shortest lines between them; a larger k helps."
+        for name, count in parts.items()
+        if count > 1
+    ]
+
+
+def _prepared(x: np.ndarray, to: Basis) -> np.ndarray:
+    return to.recipe.before.apply(x, to.statistics, to.dtype)
+
+
+def relative_blocks(
+    x: np.ndarray, to: Basis, device: str = "cpu", attention: Callable[[np.ndarray], None] | None = None
+) -> Iterator[np.ndarray]:
+    """Blocks (b, m') of the relative representation of x (n, d), in the dtype of `to`.
+
+    device: `cpu` computes with NumPy, others with torch. attention: gets (b, subspaces) for each block, how much attention
+    each subspace got, where the aggregator is a trained one that attends. Raises DataError when a value leaves the range of
+    the dtype.
     """
-    function = SIMILARITIES[to.recipe.similarity].function
+    values = _values(to, device, attention)
+    for block in row_blocks(len(x), max(x.shape[1], to.recipe.width())):
+        yield _after(values(x[block]), to)
+
+
+def _values(
+    to: Basis, device: str, attention: Callable[[np.ndarray], None] | None = None
+) -> Callable[[np.ndarray], np.ndarray]:
+    """The function from rows (b, d) to their aggregated similarities (b, m')."""
     send, fetch = _carriers(device)
-    wide = np.result_type(widen(x[:1]).dtype, widen(to.anchors[:1]).dtype)
-    anchors = send(_shifted(to.anchors, to.origin, wide))
-    for block in row_blocks(len(x), max(x.shape[1], len(to.anchors))):
-        yield fetch(function(send(_shifted(x[block], to.origin, wide)), anchors, **to.recipe.params))
+    anchors = send(_prepared(to.anchors, to))
+    join = _joiner(to.recipe, attention)
+
+    def values(block: np.ndarray) -> np.ndarray:
+        x = send(_prepared(block, to))
+        with np.errstate(over="ignore", invalid="ignore"):  # judged below
+            parts = [_part(name, x, anchors, to) for name in to.recipe.similarities]
+            found: np.ndarray = fetch(join(parts))
+            if not np.isfinite(found.sum(dtype=np.float64)):
+                raise DataError(
+                    f"{to.recipe.label}: values leave the range of {to.dtype.name}; prepare the vectors with --scale or "
+                    "--normalize, or compute with --dtype float64."
+                )
+        return found
+
+    return values
+
+
+def _part(name: str, x: Any, anchors: Any, to: Basis) -> Any:
+    """One subspace (b, m), with its sign."""
+    entry = SIMILARITIES[name]
+    more = {"fitted": to.fitted[name]} if entry.fit is not None else {}
+    found = entry.function(x, anchors, **to.recipe.similarities[name], **more)
+    return -found if entry.distance and to.recipe.after.negate else found
+
+
+def _joiner(recipe: Recipe, attention: Callable[[np.ndarray], None] | None) -> Callable[[list[Any]], Any]:
+    """How the subspaces of a block become one."""
+    if not recipe.aggregate:
+        return lambda parts: parts[0]
+    if recipe.trained is None:
+        join = AGGREGATORS[recipe.aggregate].function(len(recipe.similarities), len(recipe.anchor_ids))
+        return lambda parts: join([layer_norm(part) for part in parts])
+    import torch
+
+    module = recipe.trained.module()
+
+    def trained(parts: list[Any]) -> Any:
+        tensors = [torch.as_tensor(layer_norm(part)).float().cpu() for part in parts]
+        with torch.inference_mode():
+            out = module(tensors)
+        if attention is not None and module.attention is not None:
+            attention(module.attention.numpy())
+        return out if isinstance(parts[0], torch.Tensor) else out.numpy()
+
+    return trained
+
+
+def _after(found: np.ndarray, to: Basis) -> np.ndarray:
+    after = to.recipe.after
+    if after.standardize:
+        mean, spread = (to.statistics[name] for name in COLUMNS)
+        found = ((found - mean) / spread).astype(found.dtype)
+    if after.step:
+        found = (np.round(found / np.float64(after.step)) * after.step).astype(found.dtype)
+    return found
 
 
 def relative(e: Embedding, to: Basis, device: str = "cpu") -> Embedding:
     """`e` in relative coordinates, as one array that lies on disk when it is large."""
     from relrep_cli.store.found import spool
 
-    out, start = spool((e.n, len(to.anchors)), widen(e.x[:1]).dtype), 0
+    out, start = spool((e.n, to.recipe.width()), to.dtype), 0
     for block in relative_blocks(e.x, to, device):
         out[start : start + len(block)] = block
         start += len(block)
     return replace(e, x=out, var=to.recipe.var(), kind=RELATIVE, space=to.recipe.space(), digest="", uns={})
 
 
-def _shifted(x: np.ndarray, origin: np.ndarray | None, dtype: np.dtype) -> np.ndarray:
-    """x - origin in `dtype`; the difference is taken in float64, where nothing is lost."""
-    if origin is None:
-        return np.ascontiguousarray(x, dtype)
-    return np.ascontiguousarray(np.asarray(x, np.float64) - origin, dtype)
-
-
 def _carriers(device: str) -> tuple[Any, Any]:
     """How a block reaches the device, and how it comes back."""
-    if device in ("cpu", "auto"):
+    if device == "cpu":
         return (lambda block: block), (lambda block: block)
     torch = torch_device(device)
-    return (lambda block: torch.from_numpy(block).to(device)), (lambda block: block.cpu().numpy())
+    if torch is None:  # `auto`, and nothing better than the CPU is there
+        return _carriers("cpu")
+    place = "cuda" if device == "auto" else device
+    return (lambda block: torch.from_numpy(block).to(place)), (lambda block: block.cpu().numpy())

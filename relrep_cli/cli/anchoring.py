@@ -2,28 +2,65 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from relrep_cli import store
-from relrep_cli.cli.options import Given
+from relrep_cli.aggregators import AGGREGATORS, load
+from relrep_cli.cli.options import Given, How, split_names
 from relrep_cli.embedding import Embedding, duplicates, text
 from relrep_cli.errors import DataError, UsageError, printable
-from relrep_cli.projection import Recipe
+from relrep_cli.preparation import Before
+from relrep_cli.recipes import After, Recipe, with_trained
 from relrep_cli.similarities import SIMILARITIES
 
+OF_AGGREGATOR = {"--similarity", "--aggregate", "--center", "--scale", "--whiten", "--normalize", "--as-similarity"}
 TEXT_LIMIT = 64 << 20  # bytes of a list of ids
 
 
-def read_recipe(anchors: str, similarity: str, center: bool, vectors: list[str] | None, given: Given) -> Recipe:
-    """The recipe that the options describe."""
-    if not anchors:
+def read_recipe(how: How, given: Given, anchor_ids: np.ndarray | None = None) -> Recipe:
+    """The recipe that the options describe, on the anchors they name unless `anchor_ids` says which.
+
+    Raises UsageError where they contradict each other.
+    """
+    if not how.anchors and anchor_ids is None:
         raise UsageError("--anchors FILE is missing; make one with relrep anchor.")
-    params = given.choose(SIMILARITIES, [similarity])[similarity]
-    ids, spare = read_anchors(anchors)
-    spares = ([spare] if spare else []) + [store.read(v) for v in vectors or []]
-    return Recipe(ids, similarity, params, center, tuple(spares))
+    if how.whiten and how.scale:
+        raise UsageError("--whiten and --scale both bring the axes to one width; choose one.")
+    if how.statistics and how.transductive:
+        raise UsageError("--statistics takes them from a file, --transductive from all rows here; choose one.")
+    ids, spare = read_anchors(how.anchors) if anchor_ids is None else (anchor_ids, None)
+    recipe = Recipe(
+        ids,
+        spares=tuple(([spare] if spare else []) + [store.read(v) for v in how.anchor_vectors]),
+        after=After(how.as_similarity, how.standardize_columns, how.round),
+        transductive=how.transductive,
+        like=store.read(how.statistics) if how.statistics else None,
+    )
+    return _learnt(recipe, how, given) if how.aggregator else _told(recipe, how, given)
+
+
+def _told(recipe: Recipe, how: How, given: Given) -> Recipe:
+    """With the similarity functions, the preparation and the aggregate that the options name."""
+    names = split_names(how.similarity) or ["cosine"]
+    names = list(SIMILARITIES) if names == ["all"] else names
+    chosen = given.choose(SIMILARITIES, names)
+    aggregate = how.aggregate or ("concat" if len(chosen) > 1 else "")
+    if aggregate:
+        AGGREGATORS[aggregate]  # an unknown name is an error with the nearest one
+    before = Before(how.center, how.scale, how.whiten, how.normalize)
+    return replace(recipe, similarities=chosen, before=before, aggregate=aggregate)
+
+
+def _learnt(recipe: Recipe, how: How, given: Given) -> Recipe:
+    """With what a trained aggregator was trained on."""
+    clash = [o for o in how.given() if o in OF_AGGREGATOR]
+    if clash:
+        raise UsageError(f"{clash[0]} does not go with --aggregator, which brings its own.")
+    given.refuse(SIMILARITIES, "--aggregator, which brings its own")
+    return with_trained(recipe, load(how.aggregator))
 
 
 def read_anchors(uri: str) -> tuple[np.ndarray, Embedding | None]:

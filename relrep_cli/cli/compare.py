@@ -16,13 +16,13 @@ from relrep_cli.comparison import Rows, View, compare_pair, failure, join, ratio
 from relrep_cli.embedding import ABSOLUTE, Embedding, of_split, text
 from relrep_cli.errors import DATA, DONE, NO, DataError, UsageError, printable
 from relrep_cli.metrics import METRICS
-from relrep_cli.output import Record, progress, render, say, write
-from relrep_cli.projection import Recipe, basis, relative
+from relrep_cli.output import ENDINGS, Record, progress, render, say, write
+from relrep_cli.projection import basis, relative
+from relrep_cli.recipes import Recipe
 from relrep_cli.records import records_for
 from relrep_cli.similarities import SIMILARITIES
 
 COLUMNS = ("a", "b", "metric", "value", "low", "high", "chance", "n", "k", "convention")
-ENDINGS = {".tsv": "tsv", ".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".md": "markdown"}
 EXAMPLES = (
     "relrep compare a.rel.h5 b.rel.h5 --metric cosine,jaccard --k 10",
     "relrep compare a.h5 b.h5 --anchors anchors.h5 --split test",
@@ -37,13 +37,6 @@ def compare(
     metric: Annotated[
         list[str], options.names_of(METRICS, "What to measure, repeated or separated by commas.", "--metric", "-m")
     ] = ["cosine", "jaccard", "knn-jaccard", "mrr", "cka"],  # noqa: B006 (typer reads it, nobody changes it)
-    anchors: options.Anchors = "",
-    similarity: Annotated[
-        str | None,
-        options.names_of(SIMILARITIES, "With --anchors: the similarity function; cosine unless told.", "--similarity", "-s"),
-    ] = None,
-    center: options.Center = False,
-    anchor_vectors: options.AnchorVectors = None,
     split: options.Split = None,
     require_all: Annotated[bool, typer.Option("--require-all", help="Refuse to leave any row out.")] = False,
     per_row: Annotated[
@@ -68,6 +61,7 @@ def compare(
     format: options.AsFormat = None,
     json: options.AsJson = False,
     seed: options.Seed = 0,
+    how: options.How = options.NO_HOW,
     given: options.Given = options.NOTHING,
 ) -> int:
     """Measure how alike two or more spaces are, for every pair of files.
@@ -83,12 +77,12 @@ def compare(
         raise UsageError("compare needs two or more files.")
     chosen = given.choose(METRICS, options.split_names(metric))
     kind = options.format_of(format, json)
-    inputs = [*files, *filter(None, [anchors]), *(anchor_vectors or [])]
+    inputs = [*files, *how.files()]
     for target in filter(None, (output, per_row)):
         store.refuse(target, force, inputs)
     if output and output == per_row:
         raise UsageError(f"{output}: -o and --per-row name the same file; choose another name for one.")
-    recipe = _recipe(anchors, similarity, center, anchor_vectors, given)
+    recipe = _recipe(how, given)
     kept = records_for(output, cache, force)
     seen = {f: _views(f, split, recipe, kept.folder is not None, len(files) > 2) for f in files}
     pairs = list(itertools.combinations(files, 2))
@@ -126,13 +120,12 @@ def compare(
     return _verdict(records, fail_under)
 
 
-def _recipe(
-    anchors: str, similarity: str | None, center: bool, vectors: list[str] | None, given: options.Given
-) -> Recipe | None:
-    if anchors:
-        return read_recipe(anchors, similarity or "cosine", center, vectors, given)
-    if similarity or center or vectors:
-        raise UsageError("--similarity, --center and --anchor-vectors say how to project on --anchors FILE, which is missing.")
+def _recipe(how: options.How, given: options.Given) -> Recipe | None:
+    if how.anchors:
+        return read_recipe(how, given)
+    if how.given():
+        raise UsageError(f"{how.given()[0]} says how to project on --anchors FILE, which is missing.")
+    given.refuse(SIMILARITIES, "compare without --anchors")
     return None
 
 
@@ -147,6 +140,7 @@ def _views(uri: str, split: str | None, recipe: Recipe | None, named: bool, batc
         views = [View("absolute", kept, e.digest if named else "")]
         if recipe is not None:
             to = basis(e, recipe)
+            options.notes(e, to)
             content = f"{e.digest}:{recipe.space()}:{to.digest()}" if named else ""
             views.append(View(recipe.label, relative(kept, to), content))
         return views

@@ -6,14 +6,18 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from relrep_cli.embedding import Embedding
 from relrep_cli.errors import UsageError
 from relrep_cli.output import FORMATS, Voice, say
 from relrep_cli.registry import Keyword, Registry
+
+if TYPE_CHECKING:
+    from relrep_cli.projection import Basis
 
 Format = Literal["table", "tsv", "csv", "json", "jsonl", "markdown"]
 assert typing.get_args(Format) == FORMATS
@@ -32,24 +36,89 @@ Dtype = Annotated[
     typer.Option("--dtype", help="Precision of the stored numbers; float32 unless told.", show_default=False),
 ]
 Device = Annotated[str, typer.Option("--device", help="Where torch computes: auto, cpu, cuda or mps.", metavar="DEVICE")]
-Anchors = Annotated[
-    str,
-    typer.Option("--anchors", "-a", help="Anchor file, or a text file with one id a line.", metavar="FILE", show_default=False),
-]
-Center = Annotated[bool, typer.Option("--center", help="First subtract the mean of the space's training rows.")]
-AnchorVectors = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--anchor-vectors",
-        help="More files that hold anchors; used where the space is the same.",
-        metavar="FILE",
-        show_default=False,
-    ),
-]
 Split = Annotated[
     str | None,
     typer.Option("--split", help="Use only the rows of this split, such as test.", metavar="NAME", show_default=False),
 ]
+
+
+def _flag(name: str, help: str) -> tuple[Any, Any]:
+    return Annotated[bool, typer.Option(f"--{name}", help=help)], False
+
+
+def _path(name: str, *more: str, help: str) -> tuple[Any, Any]:
+    return Annotated[str, typer.Option(f"--{name}", *more, help=help, metavar="FILE", show_default=False)], ""
+
+
+def how_options() -> dict[str, tuple[Any, Any]]:
+    """The options that say how to project, for each command that does."""
+    from relrep_cli.aggregators import AGGREGATORS
+    from relrep_cli.similarities import SIMILARITIES
+
+    several = "Similarity functions, repeated or separated by commas, or all; cosine unless told."
+    names = names_of(SIMILARITIES, several, "--similarity", "-s", default=False)
+    joins = names_of(AGGREGATORS, "How several become one; concat unless told.", "--aggregate", default=False)
+    return {
+        "anchors": _path("anchors", "-a", help="Anchor file, or a text file with one id a line."),
+        "similarity": (Annotated[list[str], names], []),
+        "aggregate": (Annotated[str, joins], ""),
+        "aggregator": _path("aggregator", help="Trained aggregator that stitch saved; it brings similarities and preparation."),
+        "center": _flag("center", "First subtract the mean of the space's training rows."),
+        "scale": _flag("scale", "First bring each axis to mean 0 and deviation 1 over the training rows."),
+        "whiten": _flag("whiten", "First make the training rows' covariance the identity (ZCA)."),
+        "normalize": _flag("normalize", "Then bring each vector to length 1."),
+        "as_similarity": _flag("as-similarity", "Negate distances, so that larger means more alike everywhere."),
+        "standardize_columns": _flag("standardize-columns", "At last, each column to mean 0, deviation 1 over training rows."),
+        "round": (
+            Annotated[
+                float, typer.Option("--round", help="At last, round to multiples of this step.", min=0, show_default=False)
+            ],
+            0.0,
+        ),
+        "transductive": _flag("transductive", "Take statistics from all rows, test rows too; the file says so."),
+        "statistics": _path("statistics", help="Relative file of the same space whose statistics to take."),
+        "anchor_vectors": (
+            Annotated[
+                list[str],
+                typer.Option(
+                    "--anchor-vectors",
+                    help="More files that hold anchors; used where the space is the same.",
+                    metavar="FILE",
+                    show_default=False,
+                ),
+            ],
+            [],
+        ),
+    }
+
+
+@dataclass(frozen=True)
+class How:
+    """What the options of how_options were given."""
+
+    anchors: str = ""
+    similarity: list[str] = field(default_factory=list)
+    aggregate: str = ""
+    aggregator: str = ""
+    center: bool = False
+    scale: bool = False
+    whiten: bool = False
+    normalize: bool = False
+    as_similarity: bool = False
+    standardize_columns: bool = False
+    round: float = 0.0
+    transductive: bool = False
+    statistics: str = ""
+    anchor_vectors: list[str] = field(default_factory=list)
+
+    def files(self) -> list[str]:
+        """Every file that is read."""
+        return [f for f in (self.anchors, self.aggregator, self.statistics, *self.anchor_vectors) if f]
+
+    def given(self) -> list[str]:
+        """The options that were given."""
+        return [f"--{f.name.replace('_', '-')}" for f in fields(self) if getattr(self, f.name)]
+
 
 SHARED: dict[str, tuple[Any, Any]] = {
     "threads": (
@@ -72,41 +141,52 @@ SHARED: dict[str, tuple[Any, Any]] = {
 
 @dataclass(frozen=True)
 class Given:
-    """The registry options of one run: what the user gave, None where nothing."""
+    """The registry options of one run, by registry and name: what the user gave, None where nothing."""
 
-    values: dict[str, Any]
+    values: dict[tuple[str, str], Any]
 
     def choose(self, registry: Registry, names: list[str]) -> dict[str, dict[str, Any]]:
         """Parameters for each named entry; see Registry.choose. Options of other registries are not judged."""
-        own = {name: self.values.get(name) for name in registry.keywords()}
-        return registry.choose(names, own)
+        return registry.choose(names, {name: self.values.get((registry.noun, name)) for name in registry.keywords()})
 
     def refuse(self, registry: Registry, where: str) -> None:
         """Raise UsageError when an option of the registry was given where none applies."""
         for name, keyword in registry.keywords().items():
-            if self.values.get(name) is not None:
+            if self.values.get((registry.noun, name)) is not None:
                 raise UsageError(f"{keyword.option} does not go with {where}.")
 
 
 NOTHING = Given({})
+NO_HOW = How()
 
 
 def command(*registries: Registry) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Turn `f(…, given: Given)` into what typer reads: its own options, those of the registries, and the shared ones."""
-    keywords: dict[str, Keyword] = {n: k for registry in registries for n, k in registry.keywords().items()}
+    """Turn `f(…, how: How, given: Given)` into what typer reads: its own options, those of registries, and shared ones.
+
+    A keyword whose name another registry took before is an option with the noun in front: `--similarity-k` beside `--k`.
+    """
+    keywords: dict[str, tuple[tuple[str, str], Keyword]] = {}
+    for registry in registries:
+        for name, keyword in registry.keywords().items():
+            option = f"{registry.noun}_{name}" if name in keywords else name
+            keywords[option] = (registry.noun, name), replace(keyword, name=option)
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         own = inspect.signature(function, eval_str=True).parameters
-        wanted = [p for name, p in own.items() if name != "given"]
-        wanted += [_parameter(name, _annotation(k), None) for name, k in keywords.items()]
+        how = how_options() if "how" in own else {}
+        wanted = [p for name, p in own.items() if name not in ("given", "how")]
+        wanted += [_parameter(name, kind, default) for name, (kind, default) in how.items()]
+        wanted += [_parameter(name, _annotation(k), None) for name, (_, k) in keywords.items()]
         wanted += [_parameter(name, kind, default) for name, (kind, default) in SHARED.items()]
 
         @functools.wraps(function)
         def called(**values: Any) -> Any:
             Voice.quiet, Voice.verbose = values.pop("quiet"), values.pop("verbose")
             values.pop("debug"), values.pop("threads")
+            if "how" in own:
+                values["how"] = How(**{name: values.pop(name) for name in how})
             if "given" in own:
-                values["given"] = Given({name: values.pop(name) for name in keywords})
+                values["given"] = Given({key: values.pop(name) for name, (key, _) in keywords.items()})
             return function(**values)
 
         called.__signature__ = inspect.Signature([_with_variable(p) for p in wanted])  # type: ignore[attr-defined]
@@ -141,14 +221,14 @@ def _with_variable(parameter: inspect.Parameter) -> inspect.Parameter:
     return parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
 
 
-def names_of(registry: Registry, help: str, *flags: str) -> Any:
+def names_of(registry: Registry, help: str, *flags: str, default: bool = True) -> Any:
     """A list option whose values are names of the registry, repeated or separated by commas, with completion."""
 
     def complete(incomplete: str) -> list[tuple[str, str]]:
         return [(name, entry.summary) for name, entry in registry.items() if name.startswith(incomplete)]
 
     text = f"{help} One of: {', '.join(registry)}."
-    return typer.Option(*flags, help=text, autocompletion=complete, metavar="NAME", show_default=True)
+    return typer.Option(*flags, help=text, autocompletion=complete, metavar="NAME", show_default=default)
 
 
 def split_names(values: list[str]) -> list[str]:
@@ -164,6 +244,14 @@ def format_of(format: str | None, as_json: bool) -> str | None:
     if as_json and format not in (None, "json"):
         raise UsageError(f"--json and --format {format} contradict each other.")
     return "json" if as_json else format
+
+
+def notes(e: Embedding, to: Basis) -> None:
+    """Say what the user should know of how a space was made ready to project."""
+    for note in to.notes:
+        say(f"{e.uri}: {note}")
+    if to.statistics and "split" not in e.obs and to.recipe.like is None:
+        say(f"{e.uri}: has no split; statistics are those of all {e.n} rows.")
 
 
 def plan(lines: list[str]) -> None:

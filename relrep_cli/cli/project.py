@@ -2,91 +2,205 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from relrep_cli import store
+from relrep_cli.audit import audit, described, sample, table
 from relrep_cli.cli import options
 from relrep_cli.cli.anchoring import read_recipe
-from relrep_cli.embedding import RELATIVE, chain, make_step
+from relrep_cli.embedding import RELATIVE, Embedding, chain, make_step
 from relrep_cli.errors import UsageError
-from relrep_cli.output import progress, say
-from relrep_cli.projection import basis, relative_blocks
+from relrep_cli.output import ENDINGS, Record, progress, render, say, write
+from relrep_cli.projection import Basis, basis, relative_blocks
+from relrep_cli.recipes import Recipe
+from relrep_cli.selection import select
 from relrep_cli.similarities import SIMILARITIES
+from relrep_cli.transformations import TRANSFORMATIONS
 
 EXAMPLES = (
     "relrep project a.h5 --anchors anchors.h5 -o a.rel.h5",
-    "relrep project a.h5 --anchors anchors.h5 --center -o - | relrep compare - b.rel.h5",
+    "relrep project a.h5 --anchors anchors.h5 --similarity cosine,l1 --aggregate sum --center -o a.rel.h5",
+    "relrep project test.h5 --anchors anchors.h5 --center --statistics a.rel.h5 -o test.rel.h5",
+    "relrep project a.h5 --audit",
+    "relrep project a.h5 b.h5 --anchors anchors.h5 --select",
 )
+ANCHORS = 300  # of an audit for which none are named
 
 
 @options.command(SIMILARITIES)
 def project(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="Absolute embedding file; - is stdin.", show_default=False)],
-    anchors: options.Anchors = "",
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="FILE...", help="Absolute embedding file, several with --select; - is stdin.", show_default=False
+        ),
+    ] = None,
     output: options.Output = "",
-    similarity: Annotated[str, options.names_of(SIMILARITIES, "The similarity function.", "--similarity", "-s")] = "cosine",
-    center: options.Center = False,
-    anchor_vectors: options.AnchorVectors = None,
+    list_: Annotated[bool, typer.Option("--list", help="Print what each similarity function is invariant to.")] = False,
+    audit_: Annotated[
+        bool, typer.Option("--audit", help="Print how far each function moves when FILE's own space is moved.")
+    ] = False,
+    select_: Annotated[
+        bool, typer.Option("--select", help="Rank functions, and sets of them, by the agreement they give between FILEs.")
+    ] = False,
+    weights: Annotated[
+        str,
+        typer.Option(
+            "--weights",
+            help="With --aggregator: write each item's attention to each function.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = "",
     dtype: options.Dtype = None,
     device: options.Device = "cpu",
     force: options.Force = False,
     dry_run: options.DryRun = False,
+    format: options.AsFormat = None,
+    json: options.AsJson = False,
+    seed: options.Seed = 0,
+    how: options.How = options.NO_HOW,
     given: options.Given = options.NOTHING,
 ) -> None:
     """Describe each item by its similarities to the anchors.
 
     The vectors of the anchors are looked up by id in FILE itself, or in another file of the same space
-    (--anchor-vectors, or the anchor file where it comes from this space); never in another space.
+    (--anchor-vectors, or the anchor file where it comes from this space); never in another space. Statistics are those of
+    the training rows; the output keeps them, and --statistics takes them from it for other files of the space.
+
+    Several similarity functions make a product: each subspace is normalised row by row, then they are aggregated.
     """
+    kind = options.format_of(format, json)
+    modes = [name for name, on in (("--list", list_), ("--audit", audit_), ("--select", select_)) if on]
+    if len(modes) > 1 or (modes and output):
+        raise UsageError(f"{' and '.join([*modes, *(['-o'] if output else [])])} do not go together.")
+    if list_:
+        return write([*table()], ["similarity", *TRANSFORMATIONS], kind)
+    named = files or []
+    if not named or (len(named) > 1 and not select_) or (len(named) < 2 and select_):
+        raise UsageError("name two or more FILEs to select for." if select_ else f"name one FILE; there are {len(named)}.")
+    if audit_:
+        return _audit(named[0], how, given, seed, kind)
+    if select_:
+        return _select(named, how, given, seed, kind)
     if not output:
         raise UsageError("-o FILE is missing; -o - writes to stdout.")
+    _project(named[0], output, weights, dtype, device, force, dry_run, read_recipe(how, given), how)
+
+
+def _project(
+    file: str,
+    output: str,
+    weights: str,
+    dtype: str | None,
+    device: str,
+    force: bool,
+    dry_run: bool,
+    recipe: Recipe,
+    how: options.How,
+) -> None:
+    if weights and (recipe.trained is None or not recipe.aggregate.endswith("attention")):
+        raise UsageError("--weights needs --aggregator with one that attends: self-attention or mlp-self-attention.")
     e = store.digested(store.read(file))
-    recipe = read_recipe(anchors, similarity, center, anchor_vectors, given)
-    to = basis(e, recipe)
     kept = dtype or "float32"
-    params = {
-        "similarity": similarity,
-        **recipe.params,
-        "center": center,
-        "dtype": kept,
-        "anchors": recipe.space(),
-        "device": device,
-    }
-    step = make_step("project", params, None, [e, *map(store.digested, recipe.spares)])
-    if not force and store.identify(output) == step["id"]:
+    params = {**recipe.how(), "dtype": kept, "anchors": recipe.space(), "device": device}
+    inputs = [e, *map(store.digested, recipe.spares), *([recipe.like] if recipe.like else [])]
+    step = make_step("project", params, None, inputs)
+    if not force and store.identify(output) == step["id"] and (not weights or Path(weights).exists()):
         return say(f"{output}: up to date.")
-    store.refuse(output, force, [file, anchors, *(anchor_vectors or [])])
-    m = len(to.anchors)
+    if output == weights:
+        raise UsageError(f"{output}: -o and --weights name the same file; choose another name for one.")
+    for target in filter(None, (output, weights)):
+        store.refuse(target, force, [file, *how.files()])
     if dry_run:
-        return options.plan(
-            [f"project {file}: {e.n} x {e.d} on {m} anchors by {recipe.label} to {output}, {e.n * m * 4 / 1e6:.1f} MB"]
-        )
+        m, size = recipe.width(), e.n * recipe.width() * np.dtype(kept).itemsize / 1e6
+        return options.plan([f"project {file}: {e.n} x {e.d} on {m} columns by {recipe.label} to {output}, {size:.1f} MB"])
+    to = basis(e, recipe, double=kept == "float64")
+    options.notes(e, to)
     if e.x.dtype.itemsize == 8 and dtype is None:
         say(f"{file}: is float64 and computed so, but stored as float32; --dtype float64 keeps it.")
+    attention: list[np.ndarray] = []
+    _write(output, e, to, kept, device, chain([e, *recipe.spares], step), force, attention if weights else None)
+    if weights:
+        _write_weights(weights, e, recipe, np.concatenate(attention), force)
+    say(f"{output}: {e.n} x {recipe.width()}, {recipe.label} to {len(to.anchors)} anchors.")
+
+
+def _write(
+    output: str,
+    e: Embedding,
+    to: Basis,
+    dtype: str,
+    device: str,
+    steps: list[dict[str, object]],
+    force: bool,
+    attention: list[np.ndarray] | None,
+) -> None:
     with progress("projecting") as advance:
-        blocks = _counted(relative_blocks(e.x, to, device), e.n, advance)
+        blocks = relative_blocks(e.x, to, device, None if attention is None else attention.append)
         store.write(
             output,
-            blocks,
-            shape=(e.n, m),
-            dtype=kept,
+            _counted(blocks, e.n, advance),
+            shape=(e.n, to.recipe.width()),
+            dtype=dtype,
             ids=e.ids,
             obs=e.obs,
-            var=recipe.var(),
+            var=to.recipe.var(),
             kind=RELATIVE,
-            space=recipe.space(),
-            steps=chain([e, *recipe.spares], step),
-            uns={} if to.origin is None else {"center": to.origin},
+            space=to.recipe.space(),
+            source_space=e.space,
+            steps=steps,
+            uns=to.statistics,
             force=force,
         )
-    say(f"{output}: {e.n} x {m}, {recipe.label} to {m} anchors.")
 
 
-def _counted(blocks, total, advance):  # type: ignore[no-untyped-def]
+def _counted(blocks: Iterator[np.ndarray], total: int, advance) -> Iterator[np.ndarray]:  # type: ignore[no-untyped-def]
     done = 0
     for block in blocks:
         done += len(block)
         advance(done, total)
         yield block
+
+
+def _write_weights(target: str, e: Embedding, recipe: Recipe, attention: np.ndarray, force: bool) -> None:
+    """One line for each item: its id, and how much attention each similarity function got."""
+    names = list(recipe.similarities)
+    records: list[Record] = [
+        {"id": i.decode(errors="backslashreplace"), **dict(zip(names, row, strict=True))}
+        for i, row in zip(e.ids.tolist(), attention.tolist(), strict=True)
+    ]
+    content = render(records, ["id", *names], ENDINGS.get(Path(target).suffix.lower(), "tsv"))
+    store.write_bytes(target, content.encode(errors="backslashreplace"), force)
+    means = ", ".join(f"{name} {share:.3f}" for name, share in zip(names, attention.mean(0), strict=True))
+    say(f"{target}: mean attention {means}.")
+
+
+def _audit(file: str, how: options.How, given: options.Given, seed: int, kind: str | None) -> None:
+    e = store.read(file)
+    how = how if how.similarity or how.aggregator else replace(how, similarity=["all"])
+    if how.anchors:
+        recipe = read_recipe(how, given)
+    else:
+        rows = e.training_rows()
+        some = np.sort(np.random.default_rng(seed).permutation(rows)[: min(ANCHORS, max(1, len(rows) // 2))])
+        recipe = read_recipe(how, given, e.ids[some])
+    some_items = sample(e, recipe)
+    say(f"{file}: {some_items.n} items and anchors in float64; change over the standard deviation, 0 where nothing moves.")
+    with progress("auditing") as advance:
+        records = audit(some_items, recipe, seed, advance)
+    write([described(r) for r in records], ["similarity", *TRANSFORMATIONS], kind)
+
+
+def _select(files: list[str], how: options.How, given: options.Given, seed: int, kind: str | None) -> None:
+    how = how if how.similarity else replace(how, similarity=["all"])
+    recipe = read_recipe(how, given)
+    with progress("selecting") as advance:
+        records = select([store.read(f) for f in files], recipe, seed, advance)
+    write(records, ["rank", "similarities", "agreement", "low", "high", "correlation", "n"], kind)

@@ -16,7 +16,8 @@ from relrep_cli.embedding import Embedding
 from relrep_cli.errors import DATA, DONE, DataError, UsageError
 from relrep_cli.heads import HEADS
 from relrep_cli.output import Record, progress, say, write
-from relrep_cli.projection import Basis, Recipe, basis, relative
+from relrep_cli.projection import Basis, basis, relative
+from relrep_cli.recipes import Recipe
 from relrep_cli.records import Records
 from relrep_cli.similarities import SIMILARITIES
 from relrep_cli.stitching import Task, grid, prepare, refuse_leaks, targets
@@ -46,12 +47,8 @@ EXAMPLES = (
 @options.command(HEADS, SIMILARITIES)
 def stitch(
     files: Annotated[list[str], typer.Argument(metavar="FILE FILE...", help="Two or more absolute files.", show_default=False)],
-    anchors: options.Anchors = "",
     target: Annotated[str, typer.Option("--target", "-t", help="Column that heads predict.", metavar="COLUMN")] = "label",
     head: Annotated[list[str], options.names_of(HEADS, "Heads to train, repeated or separated by commas.", "--head")] = ALL,
-    similarity: Annotated[str, options.names_of(SIMILARITIES, "The similarity function.", "--similarity", "-s")] = "cosine",
-    center: options.Center = False,
-    anchor_vectors: options.AnchorVectors = None,
     seeds: Annotated[int, typer.Option("--seeds", help="Train each head so many times, from --seed on.", min=1)] = 1,
     device: options.Device = "auto",
     cache: Annotated[
@@ -64,6 +61,7 @@ def stitch(
     format: options.AsFormat = None,
     json: options.AsJson = False,
     seed: options.Seed = 0,
+    how: options.How = options.NO_HOW,
     given: options.Given = options.NOTHING,
 ) -> int:
     """Train a head on the relative training rows of each file and run it on the test rows of every other.
@@ -76,7 +74,7 @@ def stitch(
         raise UsageError("stitch needs two or more files.")
     chosen = given.choose(HEADS, options.split_names(head))
     kind = options.format_of(format, json)
-    recipe = read_recipe(anchors, similarity, center, anchor_vectors, given)
+    recipe = read_recipe(how, given)
     kept = Records(Path(cache) if cache else None)
     spaces, failed = _usable(files, recipe, target, bool(cache))
     classes = targets([s.e for s in spaces], target)

@@ -93,6 +93,7 @@ def _interpret(uri: str, found: Found, judge: bool) -> Embedding:
         uri=uri,
         row_ids=row_ids,
         uns=found.uns,
+        source_space=str(found.attrs.get("source-space", "")),
     )
     if judge:
         _judge(embedding)

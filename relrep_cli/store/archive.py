@@ -41,6 +41,7 @@ def write(
     space: str,
     steps: list[Step],
     uns: Columns | None = None,
+    source_space: str = "",
     force: bool = False,
 ) -> str:
     """Write one embedding to `target` (`-` is stdout) and return its digest.
@@ -58,7 +59,7 @@ def write(
         with _plain_errors():
             layout = _Layout(path)
             try:
-                offset = layout.lay(shape, kept, ids, obs, var, uns or {}, _root(kind, space, steps))
+                offset = layout.lay(shape, kept, ids, obs, var, uns or {}, _root(kind, space, source_space, steps))
             finally:
                 layout.close()
         allocate(path, path.stat().st_size)
@@ -83,7 +84,7 @@ def _plain_errors() -> Iterator[None]:
         raise OSError(int(number[1]), os.strerror(int(number[1]))) from None
 
 
-def _root(kind: str, space: str, steps: list[Step]) -> dict[str, Any]:
+def _root(kind: str, space: str, source_space: str, steps: list[Step]) -> dict[str, Any]:
     while len(json.dumps(steps)) > ATTRIBUTE_LIMIT and len(steps) > 1:
         steps = steps[1:]  # the oldest go first; what is left still names its predecessors' ids
     return {
@@ -92,6 +93,7 @@ def _root(kind: str, space: str, steps: list[Step]) -> dict[str, Any]:
         "generated-by": f"relrep {__version__}",
         "kind": kind,
         "space": space,
+        **({"source-space": source_space} if source_space else {}),
         "digest": "sha256:" + "0" * 64,
         "steps": json.dumps(steps, sort_keys=True),
     }

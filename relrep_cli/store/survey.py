@@ -33,11 +33,20 @@ from relrep_cli.store.libhdf5 import h5d, h5f, h5g, h5i, h5l, h5p, h5py
 from relrep_cli.store.limits import DEPTH, MEMBERS
 
 FORMAT, VERSION = "HDF5::RelRep", 1
-KNOWN = ("format", "format-version", "generated-by", "kind", "space", "digest", "steps")  # attributes of our own files
+KNOWN = (
+    "format",
+    "format-version",
+    "generated-by",
+    "kind",
+    "space",
+    "source-space",
+    "digest",
+    "steps",
+)  # attributes of our own files
 MATRICES = (b"X", b"x", b"embeddings", b"embedding", b"features", b"vectors", b"representations", b"latents", b"emb")
 SIBLINGS = [spell(name.encode()) for name in ROLES for spell in (bytes, bytes.capitalize, bytes.upper)]
 ANNOTATIONS = {b"obs", b"var", b"uns", b"obsp", b"varp", b"varm"}  # where AnnData keeps what is no embedding
-UNS = (b"center",)
+UNS = (b"center", b"scale", b"whiten", b"rbf-width", b"mahalanobis-root", b"column-mean", b"column-scale")
 UNS_NUMBERS = 8 << 20
 MEMORY = 32 << 20  # bytes for libhdf5 and us, beside a part of the file's size for the tables of its chunks
 

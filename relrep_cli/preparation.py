@@ -1,0 +1,91 @@
+"""What is done to vectors before they are compared with anchors, on statistics of the training rows alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from relrep_cli.errors import DataError
+
+Blocks = Callable[[], Iterable[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Before:
+    """Which steps are taken, always in this order.
+
+    center: subtract the mean. scale: center, and divide each axis by its standard deviation. whiten: center, and multiply
+    by the inverse root of the covariance (ZCA). normalize: bring each row to length 1.
+    """
+
+    center: bool = False
+    scale: bool = False
+    whiten: bool = False
+    normalize: bool = False
+
+    def steps(self) -> list[str]:
+        return [name for name in ("center", "scale", "whiten", "normalize") if getattr(self, name)]
+
+    def fit(self, blocks: Blocks) -> dict[str, np.ndarray]:
+        """The statistics that the steps need, from the training rows: center (d,), scale (d,), whiten (d, d), float64."""
+        if self.whiten:
+            mean, spread = moments(blocks(), full=True)
+            return {"center": mean, "whiten": whitening(spread, 0.0, "--whiten")}
+        if self.scale:
+            mean, variances = moments(blocks())
+            return {"center": mean, "scale": deviations(variances)}
+        return {"center": moments(blocks())[0]} if self.center else {}
+
+    def apply(self, x: np.ndarray, statistics: Mapping[str, np.ndarray], dtype: np.dtype) -> np.ndarray:
+        """The rows x (b, d) prepared, in `dtype`; differences and products are taken in float64, where nothing is lost."""
+        from relrep_cli.neighbors import unit_rows
+
+        if not self.steps():
+            return np.ascontiguousarray(x, dtype)
+        wide = np.asarray(x, np.float64)
+        if "center" in statistics and (self.center or self.scale or self.whiten):
+            wide = wide - statistics["center"]
+        if self.scale:
+            wide = wide / statistics["scale"]
+        if self.whiten:
+            wide = wide @ statistics["whiten"]
+        return np.ascontiguousarray(unit_rows(wide) if self.normalize else wide, dtype)
+
+
+def moments(blocks: Iterable[np.ndarray], full: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (d,) and variances (d,), or with `full` the covariance (d, d), of rows that come in blocks.
+
+    Sums are float64 and taken about the first block's mean, so that data far from the origin keep their digits.
+    """
+    shift, n, total, products = np.zeros(0), 0, np.zeros(0), np.zeros(0)
+    for block in blocks:
+        wide = np.asarray(block, np.float64)
+        shift = shift if n else wide.mean(0)
+        z = wide - shift
+        sums, squares = z.sum(0), z.T @ z if full else (z * z).sum(0)
+        total, products = (total + sums, products + squares) if n else (sums, squares)
+        n += len(z)
+    mean = total / n
+    return shift + mean, products / n - (np.outer(mean, mean) if full else mean**2)
+
+
+def deviations(variances: np.ndarray) -> np.ndarray:
+    """Standard deviations, 1 where a column does not vary but for rounding: it is left as it is, at 0 after centring."""
+    spread = np.sqrt(np.maximum(variances, 0))
+    return np.where(spread <= 1e-12 * spread.max(initial=0), 1.0, spread)
+
+
+def whitening(spread: np.ndarray, shrinkage: float, who: str) -> np.ndarray:
+    """(d, d) symmetric inverse root of a covariance after shrinkage; directions without variance are left out.
+
+    Raises DataError when there is none with variance.
+    """
+    d = len(spread)
+    spread = (1 - shrinkage) * spread + shrinkage * np.trace(spread) / d * np.eye(d)
+    values, vectors = np.linalg.eigh(spread)
+    kept = values > max(values[-1], 0) * d * np.finfo(np.float64).eps * 10
+    if not kept.any():
+        raise DataError(f"{who}: the training rows do not vary, so their covariance has no inverse root.")
+    return (vectors[:, kept] / np.sqrt(values[kept])) @ vectors[:, kept].T

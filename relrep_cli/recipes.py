@@ -1,0 +1,133 @@
+"""Recipes: how to project, said once and carried from the options to the files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import inf, isinf
+from typing import Any
+
+import numpy as np
+
+from relrep_cli.aggregators import TrainedAggregator
+from relrep_cli.embedding import Embedding, text
+from relrep_cli.errors import DataError, UsageError
+from relrep_cli.preparation import Before
+from relrep_cli.similarities import SIMILARITIES
+
+
+@dataclass(frozen=True)
+class After:
+    """What is done to relative coordinates. negate: distances become similarities, by their sign. standardize: each column
+    at mean 0 and variance 1 over the training rows. step: coordinates are rounded to its multiples, 0 for not at all."""
+
+    negate: bool = False
+    standardize: bool = False
+    step: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """How to project: on which anchors, by which similarity functions, with what before and after.
+
+    similarities: names with their parameters, in order. aggregate: the name of what joins several, "" for one alone.
+    trained: the trained aggregator of that name. transductive: statistics are those of all rows, not of the training rows.
+    spares: embeddings that may hold anchors which the projected file does not, if they share its space. like: a relative
+    embedding whose statistics are taken, if it was made from the same space.
+    """
+
+    anchor_ids: np.ndarray
+    similarities: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"cosine": {}})
+    before: Before = field(default_factory=Before)
+    aggregate: str = ""
+    after: After = field(default_factory=After)
+    transductive: bool = False
+    spares: Sequence[Embedding] = ()
+    like: Embedding | None = None
+    trained: TrainedAggregator | None = None
+
+    @property
+    def label(self) -> str:
+        """A short name, such as `cosine+center` or `cosine,l1/sum`."""
+        names = ",".join(self.similarities) + (f"/{self.aggregate}" if self.aggregate else "")
+        after = [name for name in ("negate", "standardize") if getattr(self.after, name)]
+        more = [*self.before.steps(), *after, *(["round"] if self.after.step else [])]
+        return "+".join([names, *more, *(["transductive"] if self.transductive else [])])
+
+    def how(self) -> dict[str, Any]:
+        """All that bears on the coordinates but the anchors, as JSON holds it."""
+        return {
+            "similarities": {name: _plain(params) for name, params in self.similarities.items()},
+            "before": self.before.steps(),
+            "aggregate": self.aggregate,
+            "negate": self.after.negate,
+            "standardize": self.after.standardize,
+            "round": self.after.step,
+            "transductive": self.transductive,
+        }
+
+    def space(self) -> str:
+        """The name of the relative space: encoders projected on the same anchors in the same way share it."""
+        (name, params), *more = self.similarities.items()
+        how: list[Any] = [name, _plain(params), {"center": self.before.center}]
+        first = replace(self, before=Before(self.before.center), aggregate="", after=After(), transductive=False)
+        if more or self.how() != first.how():  # what format version 1 could say at first keeps its names
+            how.append(self.how())
+        if self.trained is not None:
+            how.append(hashlib.sha256(self.trained.to_bytes()).hexdigest())
+        content = hashlib.sha256(json.dumps(how, sort_keys=True).encode() + b"\n" + _listed(self.anchor_ids))
+        return f"relative:{content.hexdigest()[:16]}"
+
+    def var(self) -> dict[str, np.ndarray]:
+        """The columns of the relative matrix: index `<similarity>:<anchor id>`, anchor and similarity."""
+        if self.trained is not None:
+            number = np.arange(self.trained.width).astype("S")
+            return _columns(f"{self.aggregate}({','.join(self.similarities)})", number, np.full(len(number), b""))
+        if self.aggregate in ("", "concat"):
+            parts = [_columns(name, self.anchor_ids, self.anchor_ids) for name in self.similarities]
+            return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+        return _columns("+".join(self.similarities), self.anchor_ids, self.anchor_ids)
+
+    def width(self) -> int:
+        """How many columns the relative matrix has."""
+        return len(self.anchor_ids) * (len(self.similarities) if self.aggregate == "concat" else 1)
+
+
+def with_trained(recipe: Recipe, trained: TrainedAggregator) -> Recipe:
+    """`recipe` with the similarities and the preparation that a trained aggregator saw. Raises DataError when they are off."""
+    how = trained.recipe
+    try:
+        similarities = {name: SIMILARITIES[name].resolve(_valued(params)) for name, params in how["similarities"].items()}
+        before = Before(**dict.fromkeys(how["before"], True))
+        after = replace(recipe.after, negate=bool(how["negate"]))
+        fits = len(similarities) == trained.count
+    except (KeyError, TypeError, AttributeError, UsageError):
+        fits = False
+    if not fits:
+        raise DataError("the aggregator's record of its similarities cannot be used; save it again with relrep stitch.")
+    return replace(recipe, similarities=similarities, before=before, after=after, aggregate=trained.name, trained=trained)
+
+
+def anchors_digest(ids: np.ndarray) -> str:
+    """Names the anchors and their order."""
+    return hashlib.sha256(_listed(ids)).hexdigest()
+
+
+def _listed(ids: np.ndarray) -> bytes:
+    return b"".join(i + b"\0" for i in ids.tolist())
+
+
+def _columns(similarity: str, index: np.ndarray, anchors: np.ndarray) -> dict[str, np.ndarray]:
+    names = text([similarity] * len(index))
+    return {"id": np.char.add(f"{similarity}:".encode(), index), "anchor": anchors, "similarity": names}
+
+
+def _plain(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters as JSON holds them, which knows no infinity."""
+    return {name: "inf" if isinstance(v, float) and isinf(v) else v for name, v in params.items()}
+
+
+def _valued(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: inf if v == "inf" else v for name, v in params.items()}
