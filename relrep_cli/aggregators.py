@@ -93,6 +93,7 @@ def _module(count: int, width: int, maps: bool, attends: bool) -> Any:
 
         def __init__(self) -> None:
             super().__init__()
+            self.width = width
             self.maps = torch.nn.ModuleList([torch.nn.Linear(width, width) for _ in range(count if maps else 0)])
             self.qkv = torch.nn.ModuleList([torch.nn.Linear(width, width) for _ in range(3 if attends else 0)])
             self.attention: Any = None

@@ -12,7 +12,7 @@ from relrep_cli.registry import Param, Registry
 from relrep_cli.signals import check
 from relrep_cli.similarities import torch_device
 
-HEADS: Registry = Registry("head", ("deterministic", "source"))
+HEADS: Registry = Registry("head", ("deterministic", "joint", "source"))  # joint: can be trained with an aggregator in front
 head = HEADS
 Predict = Callable[[np.ndarray], np.ndarray]  # (n, d) -> (n,) class numbers
 
@@ -21,7 +21,9 @@ Epochs = Annotated[int, Param("Passes of the mlp head over its training rows.", 
 Ridge = Annotated[float, Param("Penalty of the linear head, per row and on standard-scaled columns.", minimum=0)]
 
 
-@head(deterministic=True, source="ridge regression on class indicators, closed form (Hastie et al. 2009, sec. 4.2)")
+@head(
+    deterministic=True, joint=False, source="ridge regression on class indicators, closed form (Hastie et al. 2009, sec. 4.2)"
+)
 def linear(x: np.ndarray, target: np.ndarray, classes: int, *, seed: int, device: str, ridge: Ridge = 0.01) -> Predict:
     """Ridge regression on class indicators; the highest wins.
 
@@ -53,13 +55,22 @@ def _scores(q: np.ndarray, mean: np.ndarray, weights: np.ndarray, bias: np.ndarr
     return out
 
 
-@head(deterministic=False, source="Moschella et al. 2022, sec. 5: layer norm, linear, activation, linear")
+@head(deterministic=False, joint=True, source="Moschella et al. 2022, sec. 5: layer norm, linear, activation, linear")
 def mlp(
-    x: np.ndarray, target: np.ndarray, classes: int, *, seed: int, device: str, hidden: Hidden = 128, head_epochs: Epochs = 5
+    x: np.ndarray,
+    target: np.ndarray,
+    classes: int,
+    *,
+    seed: int,
+    device: str,
+    hidden: Hidden = 128,
+    head_epochs: Epochs = 5,
+    front: Callable[[], Any] | None = None,
 ) -> Predict:
     """A small network: LayerNorm, Linear, Tanh, Linear, trained by AdamW on cross-entropy.
 
-    x: (n, d). target: (n,) class numbers. Equal seeds give equal heads on one device.
+    x: (n, d). target: (n,) class numbers. front: builds a torch module that comes first and is trained along, such as an
+    aggregator. Equal seeds give equal heads on one device.
     """
     import torch
 
@@ -67,9 +78,12 @@ def mlp(
 
     place = _place(torch, device)
     with reproducible(seed):
+        first = [] if front is None else [front()]
+        width = first[0].width if first else x.shape[1]
         network = torch.nn.Sequential(
-            torch.nn.LayerNorm(x.shape[1]),
-            torch.nn.Linear(x.shape[1], hidden),
+            *first,
+            torch.nn.LayerNorm(width),
+            torch.nn.Linear(width, hidden),
             torch.nn.Tanh(),
             torch.nn.Linear(hidden, classes),
         ).to(place)

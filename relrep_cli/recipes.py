@@ -59,7 +59,7 @@ class Recipe:
     def how(self) -> dict[str, Any]:
         """All that bears on the coordinates but the anchors, as JSON holds it."""
         return {
-            "similarities": {name: _plain(params) for name, params in self.similarities.items()},
+            "similarities": [[name, _plain(params)] for name, params in self.similarities.items()],
             "before": self.before.steps(),
             "aggregate": self.aggregate,
             "negate": self.after.negate,
@@ -99,11 +99,11 @@ def with_trained(recipe: Recipe, trained: TrainedAggregator) -> Recipe:
     """`recipe` with the similarities and the preparation that a trained aggregator saw. Raises DataError when they are off."""
     how = trained.recipe
     try:
-        similarities = {name: SIMILARITIES[name].resolve(_valued(params)) for name, params in how["similarities"].items()}
+        similarities = {name: SIMILARITIES[name].resolve(_valued(params)) for name, params in how["similarities"]}
         before = Before(**dict.fromkeys(how["before"], True))
         after = replace(recipe.after, negate=bool(how["negate"]))
         fits = len(similarities) == trained.count
-    except (KeyError, TypeError, AttributeError, UsageError):
+    except (KeyError, TypeError, ValueError, AttributeError, UsageError):
         fits = False
     if not fits:
         raise DataError("the aggregator's record of its similarities cannot be used; save it again with relrep stitch.")

@@ -89,13 +89,15 @@ def grid(
     device: str,
     advance: Callable[..., None],
     kept: Records = NOWHERE,
+    front: Callable[[], Any] | None = None,
 ) -> list[Record]:
     """Every head on every encoder's test rows: accuracy, weighted F1, end-to-end accuracy and stitching index.
 
     The end-to-end accuracy is that of the encoder's own head: what training anew would have given. Cells of unequal dims
     have no value. deviation: standard deviation of the accuracy over seeds. Finished cells are taken from and added to
-    `kept`; a head is trained only if one of its cells is missing.
+    `kept`; a head is trained only if one of its cells is missing. front: builds what is trained in front of each head.
     """
+    more = {**params, **({"front": front} if front is not None else {})}
     runs = list(seeds[:1] if HEADS[name].deterministic else seeds)
     cells: dict[tuple[int, int], Record] = {}
     for h, trained in enumerate(tasks):
@@ -103,7 +105,7 @@ def grid(
         keys = {e: task_key(trained.content, tasks[e].content, name, dict(params), runs, classes) for e in fitting}
         found = {e: kept.get(key) for e, key in keys.items() if trained.content}
         if len(found) < len(fitting) or None in found.values():
-            found = dict(_column(tasks, h, fitting, classes, name, params, runs, device, advance))
+            found = dict(_column(tasks, h, fitting, classes, name, more, runs, device, advance))
             for e, key in keys.items() if trained.content else ():
                 kept.put(key, found[e] or {})
         cells |= {(e, h): cell for e, cell in found.items() if cell is not None}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 
 from relrep_cli import store
+from relrep_cli.aggregators import AGGREGATORS, TrainedAggregator, of_module
 from relrep_cli.cli import options
 from relrep_cli.cli.anchoring import read_recipe
 from relrep_cli.embedding import Embedding
@@ -17,7 +18,7 @@ from relrep_cli.errors import DATA, DONE, DataError, UsageError
 from relrep_cli.heads import HEADS
 from relrep_cli.output import Record, progress, say, write
 from relrep_cli.projection import Basis, basis, relative
-from relrep_cli.recipes import Recipe
+from relrep_cli.recipes import Recipe, anchors_digest
 from relrep_cli.records import Records
 from relrep_cli.similarities import SIMILARITIES
 from relrep_cli.stitching import Task, grid, prepare, refuse_leaks, targets
@@ -49,6 +50,16 @@ def stitch(
     files: Annotated[list[str], typer.Argument(metavar="FILE FILE...", help="Two or more absolute files.", show_default=False)],
     target: Annotated[str, typer.Option("--target", "-t", help="Column that heads predict.", metavar="COLUMN")] = "label",
     head: Annotated[list[str], options.names_of(HEADS, "Heads to train, repeated or separated by commas.", "--head")] = ALL,
+    save_aggregator: Annotated[
+        str,
+        typer.Option(
+            "--save-aggregator",
+            help="Keep the trainable aggregator, as trained with the first file's head.",
+            metavar="FILE.safetensors",
+            show_default=False,
+        ),
+    ] = "",
+    force: options.Force = False,
     seeds: Annotated[int, typer.Option("--seeds", help="Train each head so many times, from --seed on.", min=1)] = 1,
     device: options.Device = "auto",
     cache: Annotated[
@@ -75,6 +86,12 @@ def stitch(
     chosen = given.choose(HEADS, options.split_names(head))
     kind = options.format_of(format, json)
     recipe = read_recipe(how, given)
+    front = _front(recipe)
+    if save_aggregator:
+        if front is None:
+            raise UsageError("--save-aggregator needs one that is trained; name it with --aggregate, such as self-attention.")
+        store.refuse(save_aggregator, force, [*files, *how.files()])
+    chosen = _heads(chosen, front is not None)
     kept = Records(Path(cache) if cache else None)
     spaces, failed = _usable(files, recipe, target, bool(cache))
     classes = targets([s.e for s in spaces], target)
@@ -87,15 +104,57 @@ def stitch(
         tasks = [_task(s, method, target, classes) for s in spaces]
         for name, params in chosen.items():
             with progress(f"stitching {method}") as advance:
-                found = grid(tasks, len(classes), name, params, range(seed, seed + seeds), device, advance, kept)
+                first = front if method != "absolute" else None
+                found = grid(tasks, len(classes), name, params, range(seed, seed + seeds), device, advance, kept, first)
             number = len(recipe.anchor_ids) if method != "absolute" else None
             records += [r | {"method": method, "anchors": number, "decoder": name} for r in found]
     if any(r["accuracy"] is None for r in records):
         say("absolute spaces of unequal dims cannot be stitched: n/a.")
+    if save_aggregator and front is not None:
+        store.write_bytes(save_aggregator, front.first(recipe).to_bytes(), force)
+        say(f"{save_aggregator}: {recipe.aggregate} of {', '.join(recipe.similarities)}, trained on {spaces[0].e.uri}.")
     write([*records, *failed], COLUMNS, kind)
     if failed:
         say(f"{len(failed)} of {len(files)} files could not be used: see their error.")
     return DATA if failed else DONE
+
+
+@dataclass(frozen=True, eq=False)
+class Front:
+    """A trainable aggregator of a recipe, built anew for every head; `built` are the modules, in order."""
+
+    name: str
+    count: int
+    width: int
+    built: list[Any] = field(default_factory=list)
+
+    def __call__(self) -> Any:
+        self.built.append(AGGREGATORS[self.name].function(self.count, self.width))
+        return self.built[-1]
+
+    def first(self, recipe: Recipe) -> TrainedAggregator:
+        """The one trained first, with the way to its subspaces."""
+        if not self.built:
+            raise UsageError("--save-aggregator: every cell was taken from --cache, so nothing was trained; give another one.")
+        ids = anchors_digest(recipe.anchor_ids)
+        return of_module(self.name, self.count, self.width, self.built[0], recipe.how(), ids)
+
+
+def _front(recipe: Recipe) -> Front | None:
+    if not recipe.aggregate or recipe.trained is not None or not AGGREGATORS[recipe.aggregate].trainable:
+        return None
+    return Front(recipe.aggregate, len(recipe.similarities), len(recipe.anchor_ids))
+
+
+def _heads(chosen: dict[str, dict[str, Any]], joint: bool) -> dict[str, dict[str, Any]]:
+    """The heads that can be trained, with an aggregator in front where there is one."""
+    kept = {name: params for name, params in chosen.items() if HEADS[name].joint or not joint}
+    if not kept:
+        fit = ", ".join(name for name, entry in HEADS.items() if entry.joint)
+        raise UsageError(f"head {', '.join(chosen)} cannot be trained together with an aggregator; write --head {fit}.")
+    if len(kept) < len(chosen):
+        say(f"{', '.join(n for n in chosen if n not in kept)} cannot be trained together with an aggregator and is left out.")
+    return kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +170,9 @@ def _usable(files: list[str], recipe: Recipe, target: str, named: bool) -> tuple
     for file in files:
         try:
             e = store.digested(store.read(file)) if named else store.read(file)
-            space = _Space(e, basis(e, recipe))
+            seen = replace(recipe, aggregate="concat") if _front(recipe) else recipe  # an aggregator in front takes all parts
+            space = _Space(e, basis(e, seen))
+            options.notes(e, space.to)
             prepare(e, target, targets([e], target))
             spaces.append(space)
         except DataError as error:
