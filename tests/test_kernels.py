@@ -1,0 +1,107 @@
+"""Kernels: equal to scipy in float64, whatever the data; equal bits whatever the block and the number of threads."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import cdist
+
+from relrep_cli import kernels, signals
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+DISTANCES: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
+    "l1": (kernels.l1, {"metric": "cityblock"}),
+    "chebyshev": (kernels.chebyshev, {"metric": "chebyshev"}),
+    **{
+        f"lp {p}": (lambda x, anchors, out, p=p: kernels.lp(x, anchors, p, out), {"metric": "minkowski", "p": p})
+        for p in (1, 2, 3, 1.5, 16, 70, np.inf)
+    },
+}
+
+
+def cloud(n: int, d: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(n, d)) * np.geomspace(2, 0.5, d)
+
+
+def clusters() -> np.ndarray:
+    """Four rows around each of fifty points: two equal, one 0.1 % and one 10 % away."""
+    x, noise = cloud(50, 24), cloud(50, 24, seed=1)
+    return np.stack([x, x, x + 1e-3 * noise, x + 0.1 * noise], 1).reshape(200, -1)
+
+
+DATA: dict[str, Callable[[], np.ndarray]] = {
+    "random": lambda: cloud(150, 24),
+    "clustered": clusters,
+    "constant": lambda: np.full((40, 24), 3.7),
+    "zero": lambda: np.zeros((40, 24)),
+    **{f"times {scale:g}": (lambda s=scale: clusters() * s) for scale in (1e15, 1e30, 1e-20, 1e-30)},
+    "far from the origin": lambda: cloud(150, 24) + 1e6,
+    "one row": lambda: cloud(1, 24),
+    "one dimension": lambda: cloud(150, 1),
+    "no multiples": lambda: cloud(137, 61),
+    "many dimensions": lambda: cloud(9, 1201),
+    "many anchors": lambda: cloud(1100, 3),
+}
+
+
+def distances(name: str, x: np.ndarray, anchors: np.ndarray) -> np.ndarray:
+    out = np.full((len(x), len(anchors)), np.nan, x.dtype)
+    assert DISTANCES[name][0](x, anchors, out=out) is out
+    return out
+
+
+def reference(how: dict[str, Any], x: np.ndarray, anchors: np.ndarray) -> np.ndarray:
+    """By scipy in float64, except for powers that leave its range, which long doubles hold."""
+    p = how.get("p", 1)
+    if p <= 3 or p == np.inf:
+        return cdist(x, anchors, **how)
+    gaps = np.abs(x[:, None] - anchors).astype(np.longdouble)
+    return (gaps**p).sum(2) ** (1 / np.longdouble(p))
+
+
+@pytest.fixture(params=["numba", "numpy"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("RELREP_NUMBA", "0" if request.param == "numpy" else "1")
+    return str(request.param)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda t: t.__name__)
+@pytest.mark.parametrize("kind", DATA)
+@pytest.mark.parametrize("name", DISTANCES)
+def test_equal_to_scipy(name: str, kind: str, dtype: type, way: str) -> None:
+    x = DATA[kind]().astype(dtype)
+    x.flags.writeable = False
+    anchors = x[:: 1 if kind == "many anchors" else 3].copy()
+    x = x[:50] if kind == "many anchors" else x
+    with np.errstate(all="raise"):
+        found = distances(name, x, anchors)
+    wanted = reference(DISTANCES[name][1], x.astype(np.float64), anchors.astype(np.float64))
+    np.testing.assert_allclose(found, wanted, rtol=1e-12 if dtype is np.float64 else 1e-5, atol=0)
+    assert (found[wanted == 0] == 0).all() and found[0, 0] == 0
+
+
+@pytest.mark.parametrize("name", DISTANCES)
+def test_blocks_and_threads_give_equal_bits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, anchors = cloud(301, 37).astype(np.float32), cloud(83, 37, seed=1).astype(np.float32)
+    whole = distances(name, x, anchors)
+    for count, rows in ((1, 301), (2, 301), (2, 128), (1, 7), (2, 1)):
+        monkeypatch.setenv("NUMBA_NUM_THREADS", str(count))
+        parts = [distances(name, x[at : at + rows], anchors) for at in range(0, 301, rows)]
+        np.testing.assert_array_equal(np.concatenate(parts), whole)
+    monkeypatch.setattr(kernels, "PIECE", 1)
+    np.testing.assert_array_equal(distances(name, x, anchors[40:]), whole[:, 40:])
+
+
+def test_a_signal_ends_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "_pending", [15])
+    for numba in "01":
+        monkeypatch.setenv("RELREP_NUMBA", numba)
+        with pytest.raises(signals.Interrupted):
+            distances("l1", cloud(10, 3), cloud(2, 3))
