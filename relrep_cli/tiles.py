@@ -8,7 +8,6 @@ slices, which take numba half the time to compile.
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -32,7 +31,7 @@ def compiled(function: Callable[..., None], dtype: np.dtype) -> Callable[..., No
     signature = types.void(constant, constant, real[:, :], *EXTRA[function](real))
     try:
         return njit(signature, nogil=True, cache=True)(function)
-    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError):  # no such folder, a full disk, a damaged file
+    except Exception:  # no such folder, a full disk, a damaged file: many kinds, and none is a reason not to compute
         return njit(signature, nogil=True)(function)
 
 
