@@ -12,14 +12,104 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib import import_module
+from math import frexp
 from typing import Any
 
 import numpy as np
 
 from relrep_cli.signals import check
 
+LEAST, MOST = 2.0**-80, 2.0**120  # squares between them have neither overflown nor lost what matters, even in float32
+REPAIR = 3e-2  # squared distance over squared lengths below which the product form has lost digits
+GATHERED = 1 << 20  # numbers that are copied at once to repair them
 WHOLE = 64  # up to here powers are products; beyond, `pow` is as fast
 PIECE = 1 << 27  # terms that one thread computes between two looks at signals, some 5 ms
+
+
+def cosine(x: np.ndarray, unit_anchors: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Cosines (n, m) of x to anchors of length 1, as `unit` gives them; 0 where either is the zero vector.
+
+    >>> cosine(np.array([[3.0, 4.0]]), np.array([[1.0, 0.0], [0.0, 0.0]]), np.empty((1, 2))).tolist()
+    [[0.6, 0.0]]
+    """
+    with np.errstate(all="ignore"):
+        squares = np.vecdot(x, x)
+        np.matmul(x, unit_anchors.T, out=out)
+        far = np.flatnonzero(~((squares > LEAST) & (squares < MOST)))
+        squares[far] = 1
+        out /= np.sqrt(squares)[:, None]
+    if len(far):
+        out[far] = unit(x[far]) @ unit_anchors.T
+    return out
+
+
+def unit(x: np.ndarray) -> np.ndarray:
+    """Rows of x (n, d) at length 1, zero rows kept. Scaled by the largest entry first, so that no square over- or underflows.
+
+    >>> unit(np.array([[3e200, 4e200], [0.0, 0.0]])).tolist()
+    [[0.6, 0.8], [0.0, 0.0]]
+    """
+    peak = np.abs(x).max(1)[:, None]
+    with np.errstate(under="ignore"):
+        scaled = x / (peak + (peak == 0))
+        scaled /= np.sqrt(np.vecdot(scaled, scaled)[:, None]) + (peak == 0)
+    return scaled
+
+
+def euclidean(x: np.ndarray, anchors: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Euclidean distances (n, m), from a matrix product where it is exact enough and by the difference where it is not.
+
+    >>> euclidean(np.array([[3.0, 4.0]]), np.array([[0.0, 0.0], [3.0, 4.0]]), np.empty((1, 2))).tolist()
+    [[5.0, 0.0]]
+    """
+    with np.errstate(all="ignore"):
+        sizes = _by_product(x, anchors, out)
+        smallest, largest = sizes[0].min() + sizes[1].min(), max(sizes[0].max(), sizes[1].max())
+    if smallest > LEAST and largest < MOST:
+        return _repaired(x, anchors, sizes, out)
+    measure = unit_of_measure(x, anchors)
+    x, anchors = x * measure, anchors * measure
+    _repaired(x, anchors, _by_product(x, anchors, out), out)
+    out /= measure
+    return out
+
+
+def _by_product(x: np.ndarray, anchors: np.ndarray, out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Squared distances into `out`; squared lengths (n,) and (m,) around the middle of the anchors, which keeps digits."""
+    middle = anchors.mean(0)
+    u, v = x - middle, anchors - middle
+    sizes = np.vecdot(u, u), np.vecdot(v, v)
+    v *= -2
+    np.matmul(u, v.T, out=out)
+    out += sizes[0][:, None]
+    out += sizes[1]
+    return sizes
+
+
+def _repaired(x: np.ndarray, anchors: np.ndarray, sizes: tuple[np.ndarray, np.ndarray], out: np.ndarray) -> np.ndarray:
+    """The roots of squared distances, those computed anew from the difference that are small against the squared lengths."""
+    np.sqrt(np.maximum(out, 0, out=out), out=out)
+    some = np.flatnonzero(out.min(1) ** 2 < REPAIR * (sizes[0] + sizes[1].max()))
+    rows, columns = np.nonzero(np.square(out[some]) < REPAIR * (sizes[0][some, None] + sizes[1]))
+    at_once = max(1, GATHERED // x.shape[1])
+    for start in range(0, len(rows), at_once):
+        r, c = some[rows[start : start + at_once]], columns[start : start + at_once]
+        out[r, c] = _lengths(x[r] - anchors[c])
+    return out
+
+
+def _lengths(x: np.ndarray) -> np.ndarray:
+    """(n,) lengths of rows, whatever their scale."""
+    peak = np.abs(x).max(1)
+    with np.errstate(under="ignore"):
+        x /= (peak + (peak == 0))[:, None]
+        return peak * np.sqrt(np.vecdot(x, x))
+
+
+def unit_of_measure(x: Any, anchors: Any) -> float:
+    """The power of two that brings the largest entry to 2^50, whose squares leave room in float32 on both sides."""
+    peak = max(float(abs(side).max()) for side in (x, anchors))
+    return 2.0 ** min(50 - frexp(peak)[1], 126)
 
 
 def l1(x: np.ndarray, anchors: np.ndarray, out: np.ndarray) -> np.ndarray:
@@ -45,8 +135,8 @@ def lp(x: np.ndarray, anchors: np.ndarray, p: float, out: np.ndarray) -> np.ndar
 
     Powers are taken of shares of the largest difference, so that none over- or underflows.
 
-    >>> lp(np.array([[3e30, 4e30]]), np.array([[0.0, 0.0], [3e30, 4e30]]), 2, np.empty((1, 2))).tolist()
-    [[5e+30, 0.0]]
+    >>> f"{lp(np.array([[3e200, 4e200]]), np.zeros((1, 2)), 2, np.empty((1, 1))).item():.9g}"
+    '5e+200'
     """
     if p == 1:
         return l1(x, anchors, out)

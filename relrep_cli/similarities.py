@@ -6,18 +6,16 @@ NumPy arrays and torch tensors share, so the same lines run on every device.
 
 from __future__ import annotations
 
-from math import frexp
 from typing import Any
 
 import numpy as np
 
+from relrep_cli import kernels
 from relrep_cli.errors import UsageError
 from relrep_cli.registry import Registry
 
 SIMILARITIES: Registry = Registry("similarity", ("distance", "invariant", "source"))
 similarity = SIMILARITIES
-
-REPAIR = 3e-2  # squared distance over squared lengths below which the product form has lost digits
 
 
 @similarity(distance=False, invariant={"orthogonal", "permutation", "scale"}, source="Moschella et al. 2022, sec. 3")
@@ -27,6 +25,8 @@ def cosine(x: Any, anchors: Any) -> Any:
     >>> cosine(np.array([[3.0, 4.0]]), np.array([[1.0, 0.0], [0.0, 0.0]])).tolist()
     [[0.6, 0.0]]
     """
+    if _plain(x, anchors):
+        return kernels.cosine(x, kernels.unit(anchors), _room(x, anchors))
     return _unit(x) @ _unit(anchors).T
 
 
@@ -37,13 +37,15 @@ def euclidean(x: Any, anchors: Any) -> Any:
     >>> euclidean(np.array([[3.0, 4.0]]), np.array([[0.0, 0.0], [3.0, 4.0]])).tolist()
     [[5.0, 0.0]]
     """
-    unit = _unit_of_measure(x, anchors)
+    if _plain(x, anchors):
+        return kernels.euclidean(x, anchors, _room(x, anchors))
+    unit = kernels.unit_of_measure(x, anchors)
     x, anchors = x * unit, anchors * unit
     middle = anchors.mean(0)
     u, v = x - middle, anchors - middle
     size = (u * u).sum(1)[:, None] + (v * v).sum(1)[None, :]
     squared = size - 2 * (u @ v.T)
-    rows, columns = _where(squared < REPAIR * size)  # near pairs cancel; compute those by their difference
+    rows, columns = _where(squared < kernels.REPAIR * size)  # near pairs cancel; compute those by their difference
     for start in range(0, len(rows), 65536):
         r, c = rows[start : start + 65536], columns[start : start + 65536]
         apart = x[r] - anchors[c]
@@ -51,10 +53,13 @@ def euclidean(x: Any, anchors: Any) -> Any:
     return squared.clip(0) ** 0.5 / unit
 
 
-def _unit_of_measure(x: Any, anchors: Any) -> float:
-    """The power of two that brings the largest entry to 2^50, whose squares leave room in float32 on both sides."""
-    peak = float(max(abs(x).max(), abs(anchors).max()))
-    return 2.0 ** min(50 - frexp(peak)[1], 126)
+def _plain(x: Any, anchors: Any) -> bool:
+    """Whether these are arrays that kernels take."""
+    return all(isinstance(a, np.ndarray) and a.dtype in (np.float32, np.float64) and a.dtype == x.dtype for a in (x, anchors))
+
+
+def _room(x: np.ndarray, anchors: np.ndarray) -> np.ndarray:
+    return np.empty((len(x), len(anchors)), x.dtype)
 
 
 def _unit(x: Any) -> Any:

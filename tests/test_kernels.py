@@ -14,6 +14,7 @@ from scipy.spatial.distance import cdist
 from relrep_cli import kernels, signals
 
 DISTANCES: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
+    "euclidean": (kernels.euclidean, {"metric": "euclidean"}),
     "l1": (kernels.l1, {"metric": "cityblock"}),
     "chebyshev": (kernels.chebyshev, {"metric": "chebyshev"}),
     **{
@@ -94,7 +95,20 @@ def test_equal_to_scipy(name: str, kind: str, dtype: type, way: str) -> None:
     assert (found[wanted == 0] == 0).all() and found[0, 0] == 0
 
 
-@pytest.mark.parametrize("name", DISTANCES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda t: t.__name__)
+@pytest.mark.parametrize("kind", DATA)
+def test_cosines(kind: str, dtype: type) -> None:
+    """To 1e-6 or 1e-12 of 1; row by row the same."""
+    x, anchors = sides(kind, dtype)
+    u, v = (side / np.maximum(np.linalg.norm(side, axis=1, keepdims=True), 1e-300) for side in map(np.float64, (x, anchors)))
+    with np.errstate(all="raise"):
+        found = kernels.cosine(x, kernels.unit(anchors), np.empty((len(x), len(anchors)), dtype))
+        alone = kernels.cosine(x[-1:], kernels.unit(anchors), np.empty((1, len(anchors)), dtype))
+    np.testing.assert_allclose(found, u @ v.T, rtol=0, atol=1e-12 if dtype is np.float64 else 1e-6)
+    np.testing.assert_allclose(found[-1:], alone, rtol=0, atol=1e-12 if dtype is np.float64 else 1e-6)
+
+
+@pytest.mark.parametrize("name", [name for name in DISTANCES if name != "euclidean"])
 def test_blocks_and_threads_give_equal_bits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     x, anchors = cloud(301, 37).astype(np.float32), cloud(83, 37, seed=1).astype(np.float32)
     whole = distances(name, x, anchors)
