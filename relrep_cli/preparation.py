@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from relrep_cli.errors import DataError
+from relrep_cli.kernels import unit
 
 Blocks = Callable[[], Iterable[np.ndarray]]
 
@@ -40,8 +41,6 @@ class Before:
 
     def apply(self, x: np.ndarray, statistics: Mapping[str, np.ndarray], dtype: np.dtype) -> np.ndarray:
         """The rows x (b, d) prepared, in `dtype`; differences and products are taken in float64, where nothing is lost."""
-        from relrep_cli.neighbors import unit_rows
-
         if not self.steps():
             return np.ascontiguousarray(x, dtype)
         wide = np.asarray(x, np.float64)
@@ -51,7 +50,7 @@ class Before:
             wide = wide / statistics["scale"]
         if self.whiten:
             wide = wide @ statistics["whiten"]
-        return np.ascontiguousarray(unit_rows(wide) if self.normalize else wide, dtype)
+        return np.ascontiguousarray(unit(wide) if self.normalize else wide, dtype)
 
 
 def moments(blocks: Iterable[np.ndarray], full: bool = False) -> tuple[np.ndarray, np.ndarray]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from math import frexp, inf, sqrt
+from math import inf, sqrt
 from typing import Annotated, Any
 
 import numpy as np
 
+from relrep_cli import kernels
 from relrep_cli.errors import DataError, UsageError
 from relrep_cli.registry import Param, Registry
 
@@ -46,7 +47,6 @@ Width = Annotated[float, Param("Width of rbf; 0 takes the median distance of tra
 
 TRANSLATED = frozenset({"permutation", "signed-permutation", "translation", "zero-axes"})
 TURNED = frozenset({"orthogonal", "permutation", "signed-permutation", "zero-axes"})
-REPAIR = 3e-2  # squared distance over squared lengths below which the product form has lost digits
 
 
 @similarity(distance=False, invariant=TURNED | {"scale"}, fit=None, portable=True, source="Moschella et al. 2022, sec. 3")
@@ -56,6 +56,8 @@ def cosine(x: Any, anchors: Any) -> Any:
     >>> cosine(np.array([[3.0, 4.0]]), np.array([[1.0, 0.0], [0.0, 0.0]])).tolist()
     [[0.6, 0.0]]
     """
+    if _plain(x, anchors):
+        return kernels.cosine(x, kernels.unit(anchors), _room(x, anchors))
     return _unit(x) @ _unit(anchors).T
 
 
@@ -68,13 +70,15 @@ def euclidean(x: Any, anchors: Any) -> Any:
     >>> euclidean(np.array([[3.0, 4.0]]), np.array([[0.0, 0.0], [3.0, 4.0]])).tolist()
     [[5.0, 0.0]]
     """
-    unit = _unit_of_measure(x, anchors)
+    if _plain(x, anchors):
+        return kernels.euclidean(x, anchors, _room(x, anchors))
+    unit = kernels.unit_of_measure(x, anchors)
     x, anchors = x * unit, anchors * unit
     middle = anchors.mean(0)
     u, v = x - middle, anchors - middle
     size = (u * u).sum(1)[:, None] + (v * v).sum(1)[None, :]
     squared = size - 2 * (u @ v.T)
-    rows, columns = _where(squared < REPAIR * size)  # near pairs cancel; compute those by their difference
+    rows, columns = _where(squared < kernels.REPAIR * size)  # near pairs cancel; compute those by their difference
     for start in range(0, len(rows), 65536):
         r, c = rows[start : start + 65536], columns[start : start + 65536]
         apart = x[r] - anchors[c]
@@ -239,24 +243,27 @@ def _times(x: Any, matrix: np.ndarray) -> Any:
 
 def _minkowski(x: Any, anchors: Any, p: float) -> Any:
     """(n, m) Lp distances; powers are taken of shares of the largest difference, so that none over- or underflows."""
+    if _plain(x, anchors):
+        return kernels.lp(x, anchors, p, _room(x, anchors))
+    torch = _library(x)
+    if p in (1, inf):
+        return torch.cdist(x, anchors, p=p)
     step = max(1, (1 << 20) // (anchors.shape[0] * anchors.shape[1]))
-    parts = [_norm(abs(x[s : s + step, None, :] - anchors[None, :, :]), p) for s in range(0, len(x), step)]
-    return _library(x).concatenate(parts)
+    parts = []
+    for some in x.split(step):
+        apart = abs(some[:, None, :] - anchors[None, :, :])
+        peak = apart.amax(2)
+        parts.append(((apart / (peak + (peak == 0))[:, :, None]) ** p).sum(2) ** (1 / p) * peak)
+    return torch.cat(parts)
 
 
-def _norm(apart: Any, p: float) -> Any:
-    if p == 1:
-        return apart.sum(2)
-    peak = apart.max(2) if isinstance(apart, np.ndarray) else apart.amax(2)
-    if p == inf:
-        return peak
-    return ((apart / (peak + (peak == 0))[:, :, None]) ** p).sum(2) ** (1 / p) * peak
+def _plain(x: Any, anchors: Any) -> bool:
+    """Whether these are arrays that kernels take."""
+    return all(isinstance(a, np.ndarray) and a.dtype in (np.float32, np.float64) and a.dtype == x.dtype for a in (x, anchors))
 
 
-def _unit_of_measure(x: Any, anchors: Any) -> float:
-    """The power of two that brings the largest entry to 2^50, whose squares leave room in float32 on both sides."""
-    peak = float(max(abs(x).max(), abs(anchors).max()))
-    return 2.0 ** min(50 - frexp(peak)[1], 126)
+def _room(x: np.ndarray, anchors: np.ndarray) -> np.ndarray:
+    return np.empty((len(x), len(anchors)), x.dtype)
 
 
 def _unit(x: Any) -> Any:

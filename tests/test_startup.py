@@ -13,10 +13,11 @@ from conftest import CHECKOUT, Workdir
 LIBHDF5 = "relrep_cli.store.libhdf5"
 PACKAGE = CHECKOUT / "relrep_cli"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
-HEAVY = {"numpy", "h5py", "torch", "faiss", "rich", "pyarrow", "anndata", "pandas", "matplotlib", "dask"}
+HEAVY = {"numpy", "h5py", "torch", "faiss", "numba", "rich", "pyarrow", "anndata", "pandas", "matplotlib", "dask"}
 DOORS = {  # who may import what; a folder stands for its files
     "h5py": ("store/libhdf5.py",),
     "faiss": ("neighbors.py",),
+    "numba": ("tiles.py",),
     "rich": ("output.py",),
     "pyarrow": ("store",),
     "matplotlib": ("plots.py",),

@@ -1,0 +1,118 @@
+"""Distances that no matrix product gives, compiled by numba: imported by `kernels` alone, for numba takes half a second.
+
+Every kernel takes x (b, d), a panel (d, w) of anchors in columns and out (b, m), m <= w; d is a multiple of STEP and w of
+LANES, filled up with zeros. The innermost loops run along the anchors, so that a value is summed in the same order
+wherever it stands in a block, and no reordering of sums (fastmath) is needed to use vector registers. Plain loops without
+slices, which take numba half the time to compile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba import float32, float64, int64, njit, types
+
+STEP = 8  # dimensions folded into a running total at once: a total is loaded and stored once for 8 terms
+LANES = 16  # float32 in the widest register
+WIDTH = 512  # columns of a panel: STEP of its rows fit into the first cache
+ROWS = 128  # of running totals, which fit into the second
+DEPTH = 512  # dimensions after which a running total is put away, so that rounding errors do not grow with d
+REALS: dict[np.dtype, Any] = {np.dtype(np.float32): float32, np.dtype(np.float64): float64}
+
+
+@cache
+def compiled(function: Callable[..., None], dtype: np.dtype) -> Callable[..., None]:
+    """`function` for arrays of one dtype; from a cache folder, which a later process finds too, where one can be written."""
+    real = REALS[dtype]
+    constant = types.Array(real, 2, "C", readonly=True)  # x and panel, for memory maps are read-only
+    signature = types.void(constant, constant, real[:, :], *EXTRA[function](real))
+    try:
+        return njit(signature, nogil=True, cache=True)(function)
+    except Exception:  # no such folder, a full disk, a damaged file: many kinds, and none is a reason not to compute
+        return njit(signature, nogil=True)(function)
+
+
+def fold(x, panel, out, largest):  # type: ignore[no-untyped-def]
+    """The sum over dimensions of |x - anchor|, or the largest of them."""
+    n, d = x.shape
+    width = panel.shape[1]
+    total = np.empty((min(n, ROWS), width), x.dtype)
+    for top in range(0, n, ROWS):
+        rows = min(ROWS, n - top)
+        for start in range(0, d, DEPTH):
+            for i in range(rows):
+                for j in range(width):
+                    total[i, j] = 0
+            for k in range(start, min(start + DEPTH, d), STEP):
+                for i in range(rows):
+                    a, b, c, e = x[top + i, k], x[top + i, k + 1], x[top + i, k + 2], x[top + i, k + 3]
+                    f, g, h, u = x[top + i, k + 4], x[top + i, k + 5], x[top + i, k + 6], x[top + i, k + 7]
+                    if largest:
+                        for j in range(width):
+                            lower = max(
+                                max(abs(a - panel[k, j]), abs(b - panel[k + 1, j])),
+                                max(abs(c - panel[k + 2, j]), abs(e - panel[k + 3, j])),
+                            )
+                            upper = max(
+                                max(abs(f - panel[k + 4, j]), abs(g - panel[k + 5, j])),
+                                max(abs(h - panel[k + 6, j]), abs(u - panel[k + 7, j])),
+                            )
+                            total[i, j] = max(total[i, j], max(lower, upper))
+                    else:
+                        for j in range(width):
+                            lower = (abs(a - panel[k, j]) + abs(b - panel[k + 1, j])) + (
+                                abs(c - panel[k + 2, j]) + abs(e - panel[k + 3, j])
+                            )
+                            upper = (abs(f - panel[k + 4, j]) + abs(g - panel[k + 5, j])) + (
+                                abs(h - panel[k + 6, j]) + abs(u - panel[k + 7, j])
+                            )
+                            total[i, j] += lower + upper
+            for i in range(rows):
+                for j in range(out.shape[1]):
+                    known = out[top + i, j] if start else x.dtype.type(0)
+                    out[top + i, j] = max(known, total[i, j]) if largest else known + total[i, j]
+
+
+def minkowski(x, panel, out, p, whole):  # type: ignore[no-untyped-def]
+    """From the largest |x - anchor| in `out` to the p-th root of the sum of p-th powers; terms are shares of the largest.
+
+    whole: p where it is a whole number, whose powers are products; else 0.
+    """
+    d, width = panel.shape
+    scale, base, term = np.zeros(width, x.dtype), np.empty(width, x.dtype), np.empty(width, x.dtype)
+    total = np.empty(width, np.float64)
+    least = np.finfo(x.dtype).tiny
+    for i in range(len(x)):
+        for j in range(width):
+            total[j] = 0
+        for j in range(out.shape[1]):
+            scale[j] = 1 / out[i, j] if out[i, j] > least else 0
+        for k in range(d):
+            for j in range(width):
+                base[j] = abs(x[i, k] - panel[k, j]) * scale[j]
+                term[j] = 1
+            left = whole
+            while left:
+                if left & 1:
+                    for j in range(width):
+                        term[j] *= base[j]
+                left >>= 1
+                if left:
+                    for j in range(width):
+                        base[j] *= base[j]
+            if not whole:
+                for j in range(width):
+                    term[j] = base[j] ** p
+            for j in range(width):
+                total[j] += term[j]
+        for j in range(out.shape[1]):
+            out[i, j] *= max(total[j], 1) ** (1 / p)  # the largest counts for 1 even where it has no reciprocal
+
+
+EXTRA: dict[Callable[..., None], Callable[[Any], tuple[Any, ...]]] = {
+    fold: lambda real: (types.boolean,),
+    minkowski: lambda real: (real, int64),
+}
