@@ -17,16 +17,20 @@ WIDTH = 100
 
 def registries() -> dict[str, Registry]:
     """Every registry by the heading it has in the reference."""
+    from relrep_cli.aggregators import AGGREGATORS
     from relrep_cli.anchors import STRATEGIES
     from relrep_cli.encoders import ENCODERS
     from relrep_cli.heads import HEADS
     from relrep_cli.metrics import METRICS
     from relrep_cli.similarities import SIMILARITIES
+    from relrep_cli.transformations import TRANSFORMATIONS
 
     return {
         "Encoders": ENCODERS,
         "Strategies": STRATEGIES,
         "Similarity functions": SIMILARITIES,
+        "Transformations": TRANSFORMATIONS,
+        "Aggregators": AGGREGATORS,
         "Metrics": METRICS,
         "Heads": HEADS,
     }
@@ -34,7 +38,12 @@ def registries() -> dict[str, Registry]:
 
 def reference() -> str:
     """The whole page."""
-    return "\n".join([*_opening(), *_commands(), *(line for part in registries().items() for line in _registry(*part))]) + "\n"
+    return (
+        "\n".join(
+            [*_opening(), *_commands(), *(line for part in registries().items() for line in _registry(*part)), *_invariance()]
+        )
+        + "\n"
+    )
 
 
 def _opening() -> Iterator[str]:
@@ -52,7 +61,7 @@ def _commands() -> Iterator[str]:
 
 
 def _registry(heading: str, registry: Registry) -> Iterator[str]:
-    shown = [t for t in registry.traits if not callable(next(iter(registry.values())).traits[t])]
+    shown = [t for t in registry.traits if not any(callable(entry.traits[t]) for entry in registry.values())]
     columns = ["name", "what it is", "options", *(t.replace("_", " ") for t in shown)]
     yield from (f"## {heading}", "", "| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns))
     for entry in registry.values():
@@ -62,11 +71,27 @@ def _registry(heading: str, registry: Registry) -> Iterator[str]:
     yield ""
 
 
+def _invariance() -> Iterator[str]:
+    """What each similarity function declares, as `relrep project --list` prints it."""
+    from relrep_cli.audit import table
+    from relrep_cli.output import render
+
+    records = list(table())
+    opening = "Whether a relative representation stays as it is when the whole space, anchors included, is moved."
+    yield from ("## Invariance", "", opening)
+    yield "Each cell is tested, both ways, for float64, float32 and float16. Paths of geodesic are those of a graph, so it"
+    yield from (
+        "follows an isometry of the manifold within a few per cent.",
+        "",
+        *render(records, list(records[0]), "markdown").splitlines(),
+    )
+
+
 def _trait(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, set | frozenset):
-        return ", ".join(sorted(value))
+        return ", ".join(sorted(value)) or "nothing"
     if isinstance(value, tuple):
         return " to ".join("none" if v is None else str(v) for v in value)
     return str(value)

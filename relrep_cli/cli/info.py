@@ -84,8 +84,10 @@ def _facts(e: Embedding) -> dict[str, Any]:
         facts["splits"] = ", ".join(f"{printable(bytes(n)) or 'none'} {c}" for n, c in zip(names, counts, strict=True))
     if e.var and "anchor" in e.var:
         facts["anchors"] = len(np.unique(e.var["anchor"]))
-    if "center" in e.uns:
-        facts["centered"] = f"on a stored mean of norm {np.linalg.norm(e.uns['center'].astype(np.float64)):.4g}"
+    if e.source_space:
+        facts["made from"] = printable(e.source_space)
+    if e.uns:
+        facts["statistics"] = ", ".join(f"{name} {' x '.join(map(str, values.shape))}" for name, values in e.uns.items())
     return facts
 
 
