@@ -113,15 +113,23 @@ def _judge(e: Embedding) -> None:
 
 
 def _steps(uri: str, content: str | int) -> list[Step]:
-    """The chain of steps; what is not a JSON list of objects with ids is left out, and said."""
+    """The chain of steps; what is not a JSON list of steps is left out, and said."""
     if not content:
         return []
     with suppress(ValueError, RecursionError):
         steps: Any = json.loads(str(content))
-        if isinstance(steps, list) and all(isinstance(s, dict) and isinstance(s.get("id"), str) for s in steps):
+        if isinstance(steps, list) and all(map(_is_step, steps)):
             return steps
     say(f"{uri}: its record of steps cannot be read and is left out.")
     return []
+
+
+def _is_step(step: Any) -> bool:
+    """Whether what relrep reads of a step is there, and of its kind."""
+    if not isinstance(step, dict) or not isinstance(step.get("id"), str):
+        return False
+    inputs = step.get("inputs") or []
+    return isinstance(step.get("params") or {}, dict) and isinstance(inputs, list) and all(isinstance(i, dict) for i in inputs)
 
 
 def digested(e: Embedding) -> Embedding:
