@@ -23,7 +23,7 @@ from relrep_cli.errors import DataError
 from relrep_cli.signals import check
 from relrep_cli.store.files import bad
 from relrep_cli.store.found import spool
-from relrep_cli.store.limits import chunk_fault, chunks_of, packing_fault
+from relrep_cli.store.limits import PACKED_CHUNK, chunk_fault, chunks_of, packing_fault
 
 MAPPED = 4 << 20  # bytes; smaller data are read, which costs no file descriptor
 PIECE = 1 << 20
@@ -125,7 +125,8 @@ def _table_fault(source: Source, item: Stored, table: np.ndarray) -> str:
     order = np.argsort(begin, kind="stable")
     if (begin[order][1:] < (begin + length)[order][:-1]).any():
         return "its chunks overlap"
-    return packing_fault(item.unpacked, int(length.sum()))
+    one = item.unpacked // len(table)
+    return packing_fault(one, int(length.min()), PACKED_CHUNK) or packing_fault(item.unpacked, int(length.sum()))
 
 
 def load(source: Source, item: Stored) -> np.ndarray:
