@@ -14,6 +14,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable
+from csv import writer as csv_writer
 from pathlib import Path
 from typing import Any, Literal
 
@@ -289,21 +290,26 @@ def test_parquet_missing_labels_are_empty(tmp_path: Path) -> None:
     suffix=st.sampled_from(sorted(READERS)),
 )
 def test_what_is_written_is_read(tmp_path: Path, seed: int, n: int, d: int, dtype: str, scale: float, suffix: str) -> None:
+    """With its ids where the format has room for text; float64 in decimals reads back exactly."""
     x = (np.random.default_rng(seed).standard_normal((n, d)) * scale).astype(dtype)
+    ids = [f'é {i}, "日"' for i in range(n)]
     path = tmp_path / f"x{suffix}"
     if suffix == ".npy":
         np.save(path, x)
     elif suffix == ".npz":
-        (np.savez_compressed if seed % 2 else np.savez)(path, x=x)
+        (np.savez_compressed if seed % 2 else np.savez)(path, x=x, ids=ids)
     elif suffix == ".safetensors":
         path.write_bytes(tensors({"x": tensor(dtype.upper()[0] + str(8 * x.itemsize), [n, d], 0, x.nbytes)}, x.tobytes()))
     elif suffix == ".parquet":
-        pq.write_table(pa.table({"x": lists(x)}), path, row_group_size=1 + seed % n)
+        pq.write_table(pa.table({"x": lists(x), "id": ids}), path, row_group_size=1 + seed % n)
     else:
         separator = "," if suffix == ".csv" else "\t"
-        rows = [[f"c{i}" for i in range(d)], *([repr(v) for v in row] for row in x.tolist())]
-        path.write_text("\n".join(separator.join(row) for row in rows))
-    assert np.array_equal(read(path).x, x)
+        with path.open("w", newline="") as file:
+            rows = [["id", *(f"c{i}" for i in range(d))], *([i, *row] for i, row in zip(ids, x.tolist(), strict=True))]
+            csv_writer(file, delimiter=separator).writerows(rows)
+    found = read(path)
+    assert np.array_equal(found.x, x)
+    assert found.ids is None if suffix in (".npy", ".safetensors") else [i.decode() for i in found.ids] == ids
 
 
 # --- which array? ---
@@ -402,6 +408,12 @@ def bomb() -> bytes:
 def wide_ids() -> bytes:
     with_one = pa.array(["x" * 4000, *("y" for _ in range(400_000))])
     return parquet(id=with_one, a=np.random.default_rng(0).standard_normal(len(with_one)))
+
+
+def one_long_id() -> bytes:
+    """Half a gigabyte of ids from one text in a dictionary."""
+    ids = pa.DictionaryArray.from_arrays(pa.array(np.zeros(1000, "i4")), ["x" * 500_000])
+    return parquet(id=ids, a=np.arange(1000.0))
 
 
 def with_file_path() -> bytes:
@@ -552,6 +564,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes] | bytes, str]] = {
     "zero.parquet": (b"PAR1" + bytes(20) + b"\0\0\0\0PAR1", "damaged"),
     "magic.parquet": (b"PAR1PAR1", "cut short"),
     "encrypted.parquet": (b"PARE" + bytes(20), "this is encrypted Parquet"),
+    "dictionary.parquet": (one_long_id, "holds a text of 500000 bytes"),
     "npy.parquet": (GOOD, "this is a NumPy array (.npy), not a Parquet file. Rename it to end in .npy."),
 }
 
