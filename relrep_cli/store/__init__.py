@@ -78,8 +78,7 @@ def _interpret(uri: str, found: Found, judge: bool) -> Embedding:
     if not n or not d:
         raise DataError(f"{uri}: holds no numbers: its shape is {n} x {d}.")
     row_ids = found.ids is None
-    if row_ids and judge:
-        say(f"{uri}: has no ids; row numbers stand in for them.")
+    steps = _steps(found.attrs.get("steps", ""))
     ids = row_numbers(n) if found.ids is None else np.asarray(found.ids)
     embedding = Embedding(
         x=found.x,
@@ -88,7 +87,7 @@ def _interpret(uri: str, found: Found, judge: bool) -> Embedding:
         var=found.var,
         space=str(found.attrs.get("space", "")),
         kind=RELATIVE if found.attrs.get("kind") == RELATIVE else ABSOLUTE,
-        steps=_steps(uri, found.attrs.get("steps", "")),
+        steps=steps or [],
         digest=str(found.attrs.get("digest", "")),
         uri=uri,
         row_ids=row_ids,
@@ -96,6 +95,10 @@ def _interpret(uri: str, found: Found, judge: bool) -> Embedding:
     )
     if judge:
         _judge(embedding)
+    if steps is None:  # said after judging, so that a file that is refused gets one line
+        say(f"{uri}: its record of steps cannot be read and is left out.")
+    if row_ids and judge:
+        say(f"{uri}: has no ids; row numbers stand in for them.")
     return embedding
 
 
@@ -112,16 +115,15 @@ def _judge(e: Embedding) -> None:
         )
 
 
-def _steps(uri: str, content: str | int) -> list[Step]:
-    """The chain of steps; what is not a JSON list of steps is left out, and said."""
+def _steps(content: str | int) -> list[Step] | None:
+    """The chain of steps; None for what is not a JSON list of steps."""
     if not content:
         return []
     with suppress(ValueError, RecursionError):
         steps: Any = json.loads(str(content))
         if isinstance(steps, list) and all(map(_is_step, steps)):
             return steps
-    say(f"{uri}: its record of steps cannot be read and is left out.")
-    return []
+    return None
 
 
 def _is_step(step: Any) -> bool:
