@@ -12,6 +12,7 @@ import re
 import stat
 import zlib
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relrep_cli.errors import DataError, printable
+from relrep_cli.store.maps import mapped
 
 UNSIGNED_BYTE = 0x08
 ELEMENTS = {0x09: "signed bytes", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32", 0x0E: "float64"}
@@ -127,7 +129,8 @@ def _read_idx(path: Path, noun: str, rank: int) -> NDArray[np.uint8]:
     if gzipped:
         return np.frombuffer(_inflated(path, start + size, whole=True), np.uint8, size, start).reshape(shape)
     if size > SMALL:
-        return np.memmap(path, np.uint8, "r", start, shape)
+        with FileIO(path) as file:
+            return mapped(path, file, np.uint8, start, shape)
     return np.fromfile(path, np.uint8, size, offset=start).reshape(shape)
 
 

@@ -108,6 +108,7 @@ BAD_FILES = cases(
          "bad.npz: 1 ids stand more than once: item-003 … an id of its own", npz(ids=changed(IDS, 9, "item-003"))),
     Case("empty id", "compare bad.npz b.h5", DATA, "bad.npz: item 8 has an empty id", npz(ids=changed(IDS, 7, ""))),
     Case("NaN", "compare bad.npz b.h5", DATA, "bad.npz: row 7 (id item-007) … NaN … Remove", npz(x=changed(X, 7, np.nan))),
+    Case("NaN without ids", "compare bad.npy b.h5", DATA, "bad.npy: row 7 (id 7) … NaN", npy(bad=changed(X, 7, np.nan))),
     Case("infinity", "project bad.npz -a anchors.h5 -o x.h5", DATA,
          "row 0 (id item-000) … infinity", npz(x=changed(X, 0, np.inf))),
     Case("one number", "info bad.npy", DATA, "bad.npy: shape (5,) … Reshape", npy(bad=np.zeros(5))),

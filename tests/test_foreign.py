@@ -14,6 +14,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable
+from csv import writer as csv_writer
 from pathlib import Path
 from typing import Any, Literal
 
@@ -289,21 +290,26 @@ def test_parquet_missing_labels_are_empty(tmp_path: Path) -> None:
     suffix=st.sampled_from(sorted(READERS)),
 )
 def test_what_is_written_is_read(tmp_path: Path, seed: int, n: int, d: int, dtype: str, scale: float, suffix: str) -> None:
+    """With its ids where the format has room for text; float64 in decimals reads back exactly."""
     x = (np.random.default_rng(seed).standard_normal((n, d)) * scale).astype(dtype)
+    ids = [f'é {i}, "日"' for i in range(n)]
     path = tmp_path / f"x{suffix}"
     if suffix == ".npy":
         np.save(path, x)
     elif suffix == ".npz":
-        (np.savez_compressed if seed % 2 else np.savez)(path, x=x)
+        (np.savez_compressed if seed % 2 else np.savez)(path, x=x, ids=ids)
     elif suffix == ".safetensors":
         path.write_bytes(tensors({"x": tensor(dtype.upper()[0] + str(8 * x.itemsize), [n, d], 0, x.nbytes)}, x.tobytes()))
     elif suffix == ".parquet":
-        pq.write_table(pa.table({"x": lists(x)}), path, row_group_size=1 + seed % n)
+        pq.write_table(pa.table({"x": lists(x), "id": ids}), path, row_group_size=1 + seed % n)
     else:
         separator = "," if suffix == ".csv" else "\t"
-        rows = [[f"c{i}" for i in range(d)], *([repr(v) for v in row] for row in x.tolist())]
-        path.write_text("\n".join(separator.join(row) for row in rows))
-    assert np.array_equal(read(path).x, x)
+        with path.open("w", newline="") as file:
+            rows = [["id", *(f"c{i}" for i in range(d))], *([i, *row] for i, row in zip(ids, x.tolist(), strict=True))]
+            csv_writer(file, delimiter=separator).writerows(rows)
+    found = read(path)
+    assert np.array_equal(found.x, x)
+    assert found.ids is None if suffix in (".npy", ".safetensors") else [i.decode() for i in found.ids] == ids
 
 
 # --- which array? ---
@@ -402,6 +408,12 @@ def bomb() -> bytes:
 def wide_ids() -> bytes:
     with_one = pa.array(["x" * 4000, *("y" for _ in range(400_000))])
     return parquet(id=with_one, a=np.random.default_rng(0).standard_normal(len(with_one)))
+
+
+def one_long_id() -> bytes:
+    """Half a gigabyte of ids from one text in a dictionary."""
+    ids = pa.DictionaryArray.from_arrays(pa.array(np.zeros(1000, "i4")), ["x" * 500_000])
+    return parquet(id=ids, a=np.arange(1000.0))
 
 
 def with_file_path() -> bytes:
@@ -521,8 +533,9 @@ HOSTILE: dict[str, tuple[Callable[[], bytes] | bytes, str]] = {
     "utf16.csv": ("a,b\n1,2\n".encode("utf-16"), "this is UTF-16 text, not a table as text. Save it as UTF-8."),
     "latin.csv": (b"a,b\xe9\n1,2\n", "byte 3 (hexadecimal e9)"),
     "latinid.csv": (b"id,b\n" + b"x,1\n" * 300_000 + b"\xe9,1\n", "holds text that is not UTF-8"),
+    "late.csv": (lambda: b"id,a\n" + b"x,1.5\n" * 3_000_000 + b"x,\x1b\n", "row 3000002, column a: '\\x1b' is not a number"),
     "line.csv": (b"1" * (3 << 20), "its first line is longer than 1048576 bytes"),
-    "lateline.csv": (b"a,b\n1,2\n" + b"3" * (20 << 20), "a row is longer than 1048576 bytes"),
+    "lateline.csv": (b"a,b\n1,2\n" + b"3" * (20 << 20), "a row is longer than 262144 bytes"),
     "columns.csv": (b"," * 20_000, "20001 columns; a text table may have 16384"),
     "ids.csv": (b"id,ids,a\n1,2,3\n", "two columns name the id of an item"),
     "emptyid.csv": (b"id,a\nx,1\n,2\n", "item 2 has an empty id"),
@@ -552,6 +565,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes] | bytes, str]] = {
     "zero.parquet": (b"PAR1" + bytes(20) + b"\0\0\0\0PAR1", "damaged"),
     "magic.parquet": (b"PAR1PAR1", "cut short"),
     "encrypted.parquet": (b"PARE" + bytes(20), "this is encrypted Parquet"),
+    "dictionary.parquet": (one_long_id, "holds a text of 500000 bytes"),
     "npy.parquet": (GOOD, "this is a NumPy array (.npy), not a Parquet file. Rename it to end in .npy."),
 }
 

@@ -24,6 +24,7 @@ from safetensors.numpy import save_file
 
 from relrep_cli import __version__, store
 from relrep_cli.embedding import Embedding
+from relrep_cli.errors import DataError
 
 ARCHIVE = Path(__file__).parent / "data" / "v1.h5"
 X, CLOUDS = vectors()
@@ -376,6 +377,38 @@ def test_round_trip(tmp_path: Path, knobs: dict[str, Any]) -> None:
     assert set(found.obs) == set(e.obs)
     for name, values in e.obs.items():
         assert np.array_equal(found.obs[name], values), name
+
+
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    knobs=KNOBS,
+    libver=st.sampled_from(["earliest", "v110"]),
+    userblock=st.sampled_from([0, 512]),
+    chunk=st.integers(0, 20),
+    filters=st.integers(0, 7),
+    variable=st.booleans(),
+)
+def test_plain_hdf5_is_read_as_it_was_written(
+    tmp_path: Path, knobs: dict[str, Any], libver: str, userblock: int, chunk: int, filters: int, variable: bool
+) -> None:
+    """What h5py writes, in any layout; cut anywhere, it is refused or read the same."""
+    e, path = drawn(knobs), tmp_path / "x.h5"
+    packing = {"compression": "gzip" if filters & 1 else None, "shuffle": bool(filters & 2), "fletcher32": bool(filters & 4)}
+    ids = np.array([i.decode() for i in e.ids.tolist()], object) if variable else e.ids
+    with h5py.File(path, "w", libver=(libver, "v110"), userblock_size=userblock) as file:
+        layout = {"chunks": (min(chunk, e.n), min(1 + chunk // 2, e.d)), **packing} if chunk else {}
+        file.create_dataset("embeddings", data=e.x, **layout)
+        file["ids"] = ids
+    content = path.read_bytes()
+    for length in (len(content), int(np.random.default_rng(knobs["seed"]).integers(len(content)))):
+        path.write_bytes(content[:length])
+        try:
+            found = store.read(str(path))
+        except DataError:
+            assert length < len(content)
+            continue
+        assert found.x.dtype == e.x.dtype and found.x.tobytes() == e.x.tobytes()
+        assert found.ids.tolist() == e.ids.tolist()
 
 
 def test_the_archive_is_in_the_repository() -> None:

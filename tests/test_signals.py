@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Workdir, ended
+from safetensors.numpy import save_file
 
 from relrep_cli.store import write
 
@@ -211,3 +212,35 @@ def test_a_second_signal(work: Workdir) -> None:
     code, said, seconds = ended(process, TERM)
     assert code in (143, -TERM) and not said and seconds < patience()  # a shell shows 143 for both
     assert not work.leftovers()
+
+
+# --- a file that gets shorter while it is mapped ---
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".npy", ".safetensors"])
+def test_a_file_cut_while_it_is_read_is_one_line(empty: Workdir, suffix: str) -> None:
+    """SIGBUS, which Python's own handlers cannot end. The second file comes through a pipe, so the moment is known."""
+    x = np.random.default_rng(0).standard_normal((300_000, 4)).astype(np.float32)
+    ids, file = np.arange(len(x)).astype("S6"), empty / f"x{suffix}"
+    columns: dict = {"ids": ids, "obs": {}, "var": {"id": np.arange(4).astype("S1")}}
+    write(str(empty / "x.h5"), [x], shape=x.shape, dtype="float32", **columns, kind="absolute", space="s", steps=[])
+    other = (empty / "x.h5").read_bytes()
+    if suffix == ".npy":
+        np.save(file, x)
+    elif suffix == ".safetensors":
+        save_file({"x": x}, file)
+    with subprocess.Popen(
+        ["relrep", "compare", file.name, "-", "-m", "cosine", "-q"],
+        cwd=empty.path, env=empty.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdin and process.stderr and process.stdout
+        process.stdin.write(other[: 1 << 20])  # more than a pipe takes: when it is gone, the first file has been read
+        process.stdin.flush()
+        os.truncate(file, 4096)
+        process.stdin.write(other[1 << 20 :])
+        process.stdin.close()
+        said = process.stderr.read().decode()
+        assert process.stdout.read() == b""
+    shorter = "became shorter while it was read. Try again when nothing writes to it."
+    assert (process.returncode, said) == (3, f"relrep compare: {file.name}: {shorter}\n")
+    assert not list(empty.tmp.iterdir())

@@ -78,8 +78,7 @@ def _interpret(uri: str, found: Found, judge: bool) -> Embedding:
     if not n or not d:
         raise DataError(f"{uri}: holds no numbers: its shape is {n} x {d}.")
     row_ids = found.ids is None
-    if row_ids and judge:
-        say(f"{uri}: has no ids; row numbers stand in for them.")
+    steps = _steps(found.attrs.get("steps", ""))
     ids = row_numbers(n) if found.ids is None else np.asarray(found.ids)
     embedding = Embedding(
         x=found.x,
@@ -88,7 +87,7 @@ def _interpret(uri: str, found: Found, judge: bool) -> Embedding:
         var=found.var,
         space=str(found.attrs.get("space", "")),
         kind=RELATIVE if found.attrs.get("kind") == RELATIVE else ABSOLUTE,
-        steps=_steps(uri, found.attrs.get("steps", "")),
+        steps=steps or [],
         digest=str(found.attrs.get("digest", "")),
         uri=uri,
         row_ids=row_ids,
@@ -97,6 +96,10 @@ def _interpret(uri: str, found: Found, judge: bool) -> Embedding:
     )
     if judge:
         _judge(embedding)
+    if steps is None:  # said after judging, so that a file that is refused gets one line
+        say(f"{uri}: its record of steps cannot be read and is left out.")
+    if row_ids and judge:
+        say(f"{uri}: has no ids; row numbers stand in for them.")
     return embedding
 
 
@@ -113,16 +116,23 @@ def _judge(e: Embedding) -> None:
         )
 
 
-def _steps(uri: str, content: str | int) -> list[Step]:
-    """The chain of steps; what is not a JSON list of objects with ids is left out, and said."""
+def _steps(content: str | int) -> list[Step] | None:
+    """The chain of steps; None for what is not a JSON list of steps."""
     if not content:
         return []
     with suppress(ValueError, RecursionError):
         steps: Any = json.loads(str(content))
-        if isinstance(steps, list) and all(isinstance(s, dict) and isinstance(s.get("id"), str) for s in steps):
+        if isinstance(steps, list) and all(map(_is_step, steps)):
             return steps
-    say(f"{uri}: its record of steps cannot be read and is left out.")
-    return []
+    return None
+
+
+def _is_step(step: Any) -> bool:
+    """Whether what relrep reads of a step is there, and of its kind."""
+    if not isinstance(step, dict) or not isinstance(step.get("id"), str):
+        return False
+    inputs = step.get("inputs") or []
+    return isinstance(step.get("params") or {}, dict) and isinstance(inputs, list) and all(isinstance(i, dict) for i in inputs)
 
 
 def digested(e: Embedding) -> Embedding:

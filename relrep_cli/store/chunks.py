@@ -23,7 +23,8 @@ from relrep_cli.errors import DataError
 from relrep_cli.signals import check
 from relrep_cli.store.files import bad
 from relrep_cli.store.found import spool
-from relrep_cli.store.limits import chunk_fault, chunks_of, packing_fault
+from relrep_cli.store.limits import PACKED_CHUNK, chunk_fault, chunks_of, packing_fault
+from relrep_cli.store.maps import SHORTER, mapped
 
 MAPPED = 4 << 20  # bytes; smaller data are read, which costs no file descriptor
 PIECE = 1 << 20
@@ -125,7 +126,8 @@ def _table_fault(source: Source, item: Stored, table: np.ndarray) -> str:
     order = np.argsort(begin, kind="stable")
     if (begin[order][1:] < (begin + length)[order][:-1]).any():
         return "its chunks overlap"
-    return packing_fault(item.unpacked, int(length.sum()))
+    one = item.unpacked // len(table)
+    return packing_fault(one, int(length.min()), PACKED_CHUNK) or packing_fault(item.unpacked, int(length.sum()))
 
 
 def load(source: Source, item: Stored) -> np.ndarray:
@@ -135,17 +137,9 @@ def load(source: Source, item: Stored) -> np.ndarray:
     if item.table is not None:
         return _unpacked(source, item, item.table)
     if item.bytes >= MAPPED:
-        return mapped(source, item.dtype, item.offset or 0, item.shape)
+        return mapped(source.path, source.file, item.dtype, item.offset or 0, item.shape)
     data = _read(source, item, item.offset or 0, item.bytes)
     return np.frombuffer(data, item.dtype).reshape(item.shape)
-
-
-def mapped(source: Source, dtype: np.dtype, offset: int, shape: tuple[int, ...]) -> np.ndarray:
-    """A read-only memory map. Later truncation of the file kills the process (SIGBUS), so files are replaced by renaming."""
-    try:
-        return np.memmap(source.file, dtype, "r", offset, shape)
-    except ValueError:
-        raise source.bad("the file became shorter while it was read. Try again when nothing writes to it.") from None
 
 
 def _read(source: Source, item: Stored, offset: int, length: int) -> bytes:
@@ -153,7 +147,7 @@ def _read(source: Source, item: Stored, offset: int, length: int) -> bytes:
     while len(data) < length:
         more = os.pread(source.file.fileno(), length - len(data), offset + len(data))
         if not more:
-            raise source.bad("the file became shorter while it was read. Try again when nothing writes to it.", item.name)
+            raise source.bad(SHORTER, item.name)
         data += more
     return data
 

@@ -29,6 +29,7 @@ CLASSES = {
     h5t.BITFIELD: "bit fields", h5t.TIME: "times", h5t.STRING: "text", getattr(h5t, "COMPLEX", -9): "complex numbers",
 }  # fmt: skip
 
+PADDINGS = {h5t.STR_NULLTERM: "ended", h5t.STR_SPACEPAD: "spaces"}  # of fixed-length text, other than with NULs
 SLOT = 16  # bytes of a text of variable length: its length, and where in the heap it is
 Plan = dict[str, Any]
 
@@ -136,7 +137,9 @@ def described(item: Any, where: str) -> Plan:
         raise Refused(where, "it is a virtual dataset, whose data lie in other files", "Copy the data into one file.")
     if creation.get_external_count():
         raise Refused(where, "its data lie in an external file", "Copy the data into one file.")
-    return {"name": where, "shape": extent(item, where), "kind": kind_of(item.get_type(), where)}
+    kind = item.get_type()
+    padding = PADDINGS.get(kind.get_strpad(), "") if kind.get_class() == h5t.STRING else ""
+    return {"name": where, "shape": extent(item, where), "kind": kind_of(kind, where), "padding": padding}
 
 
 def dataset(item: Any, where: str) -> Plan:

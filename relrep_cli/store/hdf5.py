@@ -164,7 +164,19 @@ def _values(source: Source, plan: dict[str, Any]) -> np.ndarray:
     fault = padding_fault(item.bytes, source.size) if item.dtype.kind == "S" else ""
     if fault:
         raise source.unusable(fault, item.name)
-    return load(source, item).reshape(-1)
+    values = load(source, item).reshape(-1)
+    return _unpadded(values, plan["padding"]) if item.dtype.kind == "S" and plan["padding"] else values
+
+
+def _unpadded(values: np.ndarray, padding: str) -> np.ndarray:
+    """Text as HDF5 means it: of Fortran without the spaces behind it, of C without what stands behind its first NUL."""
+    out = spool(values.shape, values.dtype)
+    for rows in blocks(len(values), values.dtype.itemsize):
+        out[rows] = np.char.rstrip(values[rows], b" ") if padding == "spaces" else values[rows]
+        if padding == "ended":
+            letters = out[rows].view(np.uint8).reshape(-1, values.dtype.itemsize)
+            letters[np.logical_or.accumulate(letters == 0, axis=1)] = 0
+    return out
 
 
 def _expanded(source: Source, plan: dict[str, Any]) -> np.ndarray:

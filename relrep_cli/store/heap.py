@@ -13,10 +13,11 @@ from struct import Struct
 import numpy as np
 
 from relrep_cli.signals import check
-from relrep_cli.store.chunks import Source, Stored, load, mapped
+from relrep_cli.store.chunks import Source, Stored, load
 from relrep_cli.store.columns import blocks
 from relrep_cli.store.found import spool
 from relrep_cli.store.limits import TEXT_WIDTH, padding_fault
+from relrep_cli.store.maps import mapped
 
 COLLECTION = Struct("<4s4xQ")  # signature, version, size with this header
 OBJECT = Struct("<H6xQ")  # number, count of references, size without this header; number 0 is free space, with its header
@@ -41,7 +42,7 @@ def texts(source: Source, item: Stored) -> np.ndarray:
     if fault:
         raise source.unusable(fault, item.name)
     out = spool((len(slots),), f"S{width}")
-    heap = mapped(source, np.dtype(np.uint8), 0, (source.size,)).view(np.ndarray)
+    heap = mapped(source.path, source.file, np.uint8, 0, (source.size,)).view(np.ndarray)
     for start in range(0, len(slots), AT_ONCE):
         check()
         rows = slice(start, start + AT_ONCE)

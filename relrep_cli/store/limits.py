@@ -12,6 +12,7 @@ DEPTH = 8  # groups within groups
 CHUNK = 128 << 20  # bytes of one chunk
 PACKED = 200  # how many times larger than stored the data may be,
 UNPACKED = 256 << 20  # once they are larger than this
+PACKED_CHUNK = 16 << 20  # the same for one chunk, which is unpacked in one piece
 PADDED = 32  # the same for text, made as wide as its longest string,
 TEXTS = 16 << 20  # once it is larger than this
 
@@ -35,9 +36,9 @@ def chunk_fault(shape: Sequence[int], chunk: Sequence[int], width: int, size: in
     return packing_fault(chunks_of(shape, chunk) * prod(chunk) * width, size)
 
 
-def packing_fault(declared: int, stored: int) -> str:
+def packing_fault(declared: int, stored: int, harmless: int = UNPACKED) -> str:
     """What is wrong with `declared` bytes coming out of `stored`; "" when nothing is."""
-    if declared > max(UNPACKED, PACKED * stored):
+    if declared > max(harmless, PACKED * stored):
         return f"it unpacks to {declared} bytes, {declared // max(stored, 1)} times what is stored: a decompression bomb"
     return ""
 

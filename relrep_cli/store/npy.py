@@ -16,6 +16,7 @@ from relrep_cli.errors import printable
 from relrep_cli.store.arrays import Array, check_embedding, real
 from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of
 from relrep_cli.store.found import Found
+from relrep_cli.store.maps import mapped
 
 MAGIC = b"\x93NUMPY"
 HEADER = 4096  # bytes; a plain array's header has 128
@@ -51,7 +52,7 @@ def read_npy(path: Path, member: str | None) -> Found:
         if not head.startswith(MAGIC):
             raise mistaken(path, head[:HEAD], "a NumPy array (.npy)")
         header = parse(path, head, None)
-        array = Array(path.stem, header.shape, header.dtype, header.kind, lambda: mapped(file, header, header.offset))
+        array = Array(path.stem, header.shape, header.dtype, header.kind, lambda: values(path, file, header, header.offset))
         check_embedding(path, array, None)
         check_size(path, header, size_of(file) - header.offset, None)
         return Found(real(path, array.read(), None))
@@ -111,13 +112,13 @@ def _dtype(descr: object) -> tuple[np.dtype | None, str]:
     return dtype, dtype.name
 
 
-def mapped(file: FileIO, header: Header, offset: int) -> np.ndarray:
+def values(path: Path, file: FileIO, header: Header, offset: int) -> np.ndarray:
     """The array's data as a read-only memory map."""
     assert header.dtype is not None, "types that are not read have been refused"
     if not header.stored:
         return np.empty(header.shape, header.dtype)
     order: Literal["C", "F"] = "F" if header.fortran else "C"
-    return np.memmap(file, header.dtype, "r", offset, header.shape, order)
+    return mapped(path, file, header.dtype, offset, header.shape, order)
 
 
 def check_size(path: Path, header: Header, size: int, member: str | None) -> None:

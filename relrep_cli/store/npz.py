@@ -17,7 +17,7 @@ from relrep_cli.store.arrays import Array, found
 from relrep_cli.store.files import HEAD, bad, mistaken, opened
 from relrep_cli.store.found import Found, spool
 from relrep_cli.store.limits import packing_fault
-from relrep_cli.store.npy import HEADER, Header, check_size, mapped, parse
+from relrep_cli.store.npy import HEADER, Header, check_size, parse, values
 
 MEMBERS = 4096
 DIRECTORY = 1 << 20  # bytes of a zip directory
@@ -109,7 +109,7 @@ def _values(path: Path, file: FileIO, entry: zipfile.ZipInfo, start: int, header
     if size != entry.file_size or checksum != entry.CRC:
         raise bad(path, "its data is damaged: length or checksum differ from the declared. Save it again.", name)
     if stored:
-        return mapped(file, header, start + header.offset)
+        return values(path, file, header, start + header.offset)
     return out[header.offset :].view(header.dtype).reshape(header.shape, order="F" if header.fortran else "C")
 
 

@@ -16,6 +16,7 @@ from relrep_cli.store.arrays import Array, found
 from relrep_cli.store.columns import blocks
 from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of
 from relrep_cli.store.found import Found, spool
+from relrep_cli.store.maps import mapped
 
 HEADER = 16 << 20  # bytes; the format allows 100 MB, real ones stay below 10
 TENSORS = 1 << 14
@@ -38,7 +39,7 @@ def read_safetensors(path: Path, member: str | None) -> Found:
         entries = _entries(path, os.pread(file.fileno(), length, 8))
         places = {name: _place(path, name, entry) for name, entry in entries.items()}
         _check_layout(path, places, room - length)
-        arrays = [_array(file, name, *place, base=8 + length) for name, place in places.items()]
+        arrays = [_array(path, file, name, *place, base=8 + length) for name, place in places.items()]
         return found(path, arrays, member, "tensor")
 
 
@@ -87,11 +88,11 @@ def _check_layout(path: Path, places: dict[str, Place], size: int) -> None:
         raise bad(path, f"{size - at} bytes belong to no tensor. Save it again.")
 
 
-def _array(file: FileIO, name: str, dtype: str, shape: tuple[int, ...], begin: int, end: int, base: int) -> Array:
+def _array(path: Path, file: FileIO, name: str, dtype: str, shape: tuple[int, ...], begin: int, end: int, base: int) -> Array:
     def read() -> np.ndarray:
         if begin == end:
             return np.empty(shape, DTYPES[dtype])
-        values = np.memmap(file, DTYPES[dtype], "r", base + begin, shape)
+        values = mapped(path, file, DTYPES[dtype], base + begin, shape)
         return _widened(values) if dtype == "BF16" else values
 
     known = None if dtype not in DTYPES else np.dtype("<f4" if dtype == "BF16" else DTYPES[dtype])

@@ -17,6 +17,7 @@ from relrep_cli.store.found import Found
 LINE = 1 << 20  # bytes of the first line
 COLUMNS = 1 << 14
 COLUMN = 16 << 10  # bytes of memory that each takes
+BLOCK = 256 << 10  # bytes read at once; pyarrow reads some blocks ahead, which cost 15 MB more at 1 MiB
 CELL = 64  # bytes of a number; with this many for each column, a row fits into a block
 ID_LIKE = {"", "index", "item", "key", "name", "word", "token", "path", "file", "filename", "unnamed: 0"}
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -120,7 +121,7 @@ def _batches(path: Path, delimiter: str, skip: int, roles: list[str | None]) -> 
     kinds = {key: pa.string() if role else pa.float64() for key, role in zip(keys, roles, strict=True)}
     reader = csv.open_csv(
         path,  # no threads: with them, errors name no row
-        csv.ReadOptions(use_threads=False, block_size=max(LINE, CELL * len(keys)), column_names=keys, skip_rows=skip),
+        csv.ReadOptions(use_threads=False, block_size=_block(len(keys)), column_names=keys, skip_rows=skip),
         csv.ParseOptions(delimiter=delimiter),
         csv.ConvertOptions(column_types=kinds, null_values=[]),
     )
@@ -132,6 +133,10 @@ def _batches(path: Path, delimiter: str, skip: int, roles: list[str | None]) -> 
         yield x, {role: texts(path, role, batch.column(i)) for i, role in enumerate(roles) if role}
 
 
+def _block(columns: int) -> int:
+    return max(BLOCK, CELL * columns)
+
+
 def _explained(path: Path, error: str, names: list[str]) -> Exception:
     """pyarrow's complaint in our words."""
     if match := BAD_CELL.search(error):
@@ -140,7 +145,7 @@ def _explained(path: Path, error: str, names: list[str]) -> Exception:
     if match := BAD_ROW.search(error):
         return bad(path, f"row {match[1]} has {match[3]} cells, the first row {match[2]}. Every row needs the same columns.")
     if "straddling" in error:
-        return bad(path, f"a row is longer than {max(LINE, CELL * len(names))} bytes. Save it as .npy or .parquet.")
+        return bad(path, f"a row is longer than {_block(len(names))} bytes. Save it as .npy or .parquet.")
     if "out of sync" in error:
         return bad(path, "a quoted cell goes over several lines, or its end is missing. Write each item on one line.")
     if "invalid UTF8" in error:

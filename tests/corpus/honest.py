@@ -7,7 +7,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from h5py import h5d, h5t
+from h5py import h5d, h5s, h5t
 
 from corpus.base import (
     ACCEPT,
@@ -23,6 +23,7 @@ from corpus.base import (
     case,
     collection,
     edited,
+    fixed_text,
     low_level,
     matrix,
     no_ids,
@@ -50,6 +51,24 @@ for name, options in OPTIONS.items():
 for dtype in ("<f2", "<f4", "<f8", ">f2", ">f4", ">f8", "|i1", "|u1", "<i2", ">u2", "<i4", ">i4", "<u8", ">i8"):
     name = dtype.translate(str.maketrans({"<": "", "|": "", ">": "big-endian-"}))
     case(f"good-{name}", lambda path, dtype=dtype: plain(path, np.abs(X * 10).astype(dtype)), f"numbers as {dtype}", ACCEPT)
+
+
+def padded(padding: int, ids: list[bytes]) -> Maker:
+    """A maker: ids of fixed length as another language pads them, bytes as they are."""
+
+    def make(path: Path) -> None:
+        no_ids(path)
+        kind = fixed_text(12)
+        kind.set_strpad(padding)
+        with h5py.File(path, "r+") as file:
+            dataset = h5d.create(file.id, b"ids", kind, h5s.create_simple((N,)))
+            dataset.write(h5s.ALL, h5s.ALL, np.array(ids, "S12"), kind)
+
+    return make
+
+
+case("good-fortran-ids", padded(h5t.STR_SPACEPAD, [i.encode().ljust(12) for i in IDS]), "padded with spaces", ACCEPT)
+case("good-c-ids", padded(h5t.STR_NULLTERM, [f"{i}\0old!".encode() for i in IDS]), "junk behind the NUL that ends it", ACCEPT)
 
 
 def labelled(path: Path) -> None:

@@ -153,6 +153,12 @@ case("bomb-320mib", packed((1024, 1024), (81920, 1024), zeros(4 * MIB)), "320 Mi
 case("bomb-chunk", packed((8192, 8192), (8192, 8192), zeros(64 * MIB)), "one chunk of 256 MiB")
 case("bomb-ids", both(no_ids, packed((1 << 14,), (1 << 17,), zeros(64 * MIB), dtype="S4096", name="ids")), "512 MiB of ids")
 case("bomb-margin", packed((1, 16 * MIB), (40, 1), zeros(64 * MIB), grows=True), "2.5 GiB inflated for 40 numbers")
+case("bomb-one-chunk", packed((1024, 16 * 1024), (N, D), zeros(64 * MIB), grows=True), "64 MiB in one piece for 2 kB")
+case(
+    "bomb-one-chunk-ids",
+    both(no_ids, packed((MIB,), (N,), zeros(64 * MIB), dtype="S64", name="ids", grows=True)),
+    "the same, ids",
+)
 case("bomb-small-margin", packed((1024, 4096), (N, D), zeros(16 * MIB), grows=True), "16 MiB inflated for 2 kB", ACCEPT)
 
 # --- chunks that are not as long as they should be: freed memory becomes embeddings ---

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import struct
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -207,4 +209,14 @@ case("format-huge", lambda path: collection(path, **{"format-version": np.uint64
 case("format-text", lambda path: collection(path, **{"format-version": "one"}), "a version that is no number")
 case("format-no-index", edited(lambda file: file["obs"].__delitem__("id")), "the format requires ids")
 case("format-no-var", edited(lambda file: file.__delitem__("var")), "no frame of columns", ACCEPT)
+ODD = [
+    {"params": [1, 2]},
+    {"params": "text"},
+    {"inputs": 7},
+    {"inputs": ["a.h5", None]},
+    {"params": {}, "inputs": [], "seed": []},
+]
+for i, step in enumerate(ODD):
+    odd = json.dumps([{"id": "x", **step}])
+    case(f"format-odd-steps-{i}", partial(collection, steps=odd), "steps whose parts are of other kinds", ACCEPT)
 case("format-bad-steps", lambda path: collection(path, steps="{" * 9999), "steps that are no JSON", ACCEPT)
