@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import signal
 import subprocess
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Workdir, ended
+from conftest import CHECKOUT, Workdir, ended
 from safetensors.numpy import save_file
 
 from relrep_cli.store import write
@@ -201,6 +202,26 @@ def test_a_training_goes_on_where_it_was(work: Workdir) -> None:
     assert not folder.exists()
     digests = {r["value"] for r in work.run("relrep info again.h5 once.h5").rows if r["name"] == "digest"}
     assert len(digests) == 1
+
+
+SCRIPTS = re.findall(r"```sh\n(#!/bin/bash\n.*?)```", (CHECKOUT / "docs" / "cluster.md").read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_the_batch_scripts_of_the_documentation(work: Workdir, number: int) -> None:
+    """What SLURM does with --signal=B:TERM@60: TERM to the shell of the script alone. Run again, the script finishes."""
+    (work / "a.h5").symlink_to(work / "big.h5")
+    (work / "b.h5").symlink_to(work / "big.h5")
+    (work / "job.sh").write_text(SCRIPTS[number].replace("anchors.h5", "few.txt"))
+    shell = subprocess.Popen(["bash", "job.sh"], cwd=work.path, env=work.env, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    while not list(work.path.glob(".a.rel.h5.relrep.*")):
+        assert shell.poll() is None, shell.communicate()
+        time.sleep(0.01)
+    code, said, seconds = ended(shell, TERM)
+    assert code == 143 and seconds < patience(), said
+    assert not (work / "a.rel.h5").exists() and not work.leftovers()
+    work.run("bash job.sh")
+    work.run("relrep info a.rel.h5 --verify")
 
 
 def test_a_second_signal(work: Workdir) -> None:

@@ -122,7 +122,7 @@ def test_strays_of_the_dead_are_removed(work: Workdir) -> None:
 
 
 @pytest.mark.parametrize("command", ["project big.h5 --anchors ids.txt", "embed big.npy"])
-@pytest.mark.parametrize("blocks", [0, 1, 2048])
+@pytest.mark.parametrize("blocks", [0, 1, 2048] if ROUNDS < 100 else [0, 1, *range(5, 2900, 160)])
 def test_limited_file_size(large: Workdir, command: str, blocks: int) -> None:
     """`ulimit -f` in KiB: exit 74, no partial file, no temporary, the old file intact, and nothing worse at exit."""
     if blocks == 1:
