@@ -14,6 +14,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from conftest import Workdir, ended
+from conftest import CHECKOUT, Workdir, ended
 
 from relrep_cli.embedding import digest
 from relrep_cli.errors import UsageError, WriteError
@@ -131,6 +132,15 @@ def test_limited_file_size(large: Workdir, command: str, blocks: int) -> None:
     before = sha(large / "old.h5")
     large.error(f"ulimit -f {blocks}; relrep {command} -q -o old.h5 --force", 74, "old.h5: could not write: File too large")
     assert sha(large / "old.h5") == before and not large.leftovers()
+
+
+def test_a_file_limit_does_not_spoil_the_program(work: Workdir) -> None:
+    """Python cuts the compiled modules that it caches at the limit, and reads them ever after."""
+    package = shutil.copytree(CHECKOUT / "relrep_cli", work / "copy" / "relrep_cli", ignore=shutil.ignore_patterns("*.pyc"))
+    command = f"{sys.executable} -m relrep_cli project ../a.h5 --anchors ../anchors.h5 -q -o x.h5"
+    work.run(f"cd copy && ulimit -f 2; {command}", 74)
+    assert not [p for p in package.rglob("*.pyc") if p.parent.parent == package / "cli"]
+    work.run(f"cd copy && {command}")
 
 
 @pytest.mark.parametrize("blocks", [170, 230, 260])
