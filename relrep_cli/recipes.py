@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from math import inf, isinf
 from typing import Any
 
@@ -67,6 +67,12 @@ class Recipe:
             "round": self.after.step,
             "transductive": self.transductive,
         }
+
+    def params(self) -> dict[str, Any]:
+        """The same as flat parameters of a step: `similarity`, `lp.p`, `center`, …"""
+        flat = {f"{name}.{key}": v for name, params in self.similarities.items() for key, v in _plain(params).items()}
+        rest = {key: value for key, value in self.how().items() if key not in ("similarities", "before")}
+        return {"similarity": ",".join(self.similarities), **flat, **asdict(self.before), **rest}
 
     def space(self) -> str:
         """The name of the relative space: encoders projected on the same anchors in the same way share it."""

@@ -96,7 +96,7 @@ BAD_FILES = cases(
     Case("text as HDF5", "info bad.h5", DATA, "bad.h5: this is text, not HDF5 … right name", file("bad.h5", b"hello\nyou\n")),
     Case("empty", "info bad.h5", DATA, "bad.h5: this is an empty file", file("bad.h5", b"")),
     Case("npy as HDF5", "info bad.h5", DATA,
-         "NumPy array (.npy), not HDF5 … Rename it", file("bad.h5", b"\x93NUMPY" + bytes(99))),
+         "NumPy array (.npy), not HDF5 … Give it a name", file("bad.h5", b"\x93NUMPY" + bytes(99))),
     Case("cut to half", "compare bad.h5 b.h5", DATA, "bad.h5: truncated:  … bytes of … again", cut(12_000)),
     Case("one byte short", "compare bad.h5 b.h5", DATA, "bad.h5: truncated:  … bytes of … again", cut(-1)),
     Case("cut in the header", "compare bad.h5 b.h5", DATA, "bad.h5: ", cut(100)),

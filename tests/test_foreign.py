@@ -463,7 +463,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes] | bytes, str]] = {
     "page.npy": (b"\n<!DOCTYPE html><html>", "Download the file itself"),
     "gzip.npy": (b"\x1f\x8b\x08\0", "Unpack it with gunzip"),
     "noise.npy": (b"\xff\x00\x1b[31m\n", "its first bytes are \\xff\\x00\\x1b[31m\\n"),
-    "hdf5.npz": (b"\x89HDF\r\n\x1a\n", "this is HDF5, not an .npz archive. Rename it to end in .h5."),
+    "hdf5.npz": (b"\x89HDF\r\n\x1a\n", "this is HDF5, not an .npz archive. Give it a name that ends in .h5."),
     "empty.npy": (b"", "this is an empty file"),
     "object.npz": (lambda: npz({"x.npy": object_npy()}), "Found x (1, 1) of object (a pickle, which is never opened)."),
     "objectids.npz": (
@@ -566,7 +566,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes] | bytes, str]] = {
     "magic.parquet": (b"PAR1PAR1", "cut short"),
     "encrypted.parquet": (b"PARE" + bytes(20), "this is encrypted Parquet"),
     "dictionary.parquet": (one_long_id, "holds a text of 500000 bytes"),
-    "npy.parquet": (GOOD, "this is a NumPy array (.npy), not a Parquet file. Rename it to end in .npy."),
+    "npy.parquet": (GOOD, "this is a NumPy array (.npy), not a Parquet file. Give it a name that ends in .npy."),
 }
 
 

@@ -12,8 +12,9 @@ from relrep_cli.blocks import row_blocks, widen
 from relrep_cli.cli import options
 from relrep_cli.embedding import Embedding, digest, duplicates
 from relrep_cli.errors import DataError, printable
-from relrep_cli.output import Record, write
+from relrep_cli.output import Record, say, write
 
+MOST = 64  # embeddings of one file that are described: each is checked in a child of its own
 COLUMNS = ("file", "name", "value")
 EXAMPLES = ("relrep info a.h5", "relrep info a.h5 --verify --json")
 
@@ -64,7 +65,11 @@ def _members(file: str) -> list[str]:
     if "::" in file or file == "-" or not file.lower().endswith(store.HDF5_ENDINGS):
         return [file]
     found = store.members(file)
-    return [file] if len(found) <= 1 or "/" in found else [f"{file}::{name}" for name in found]
+    if len(found) <= 1 or "/" in found:
+        return [file]
+    if len(found) > MOST:
+        say(f"{file}: holds {len(found)} embeddings or more; here are the first {MOST}. Write {file}::NAME for another.")
+    return [f"{file}::{name}" for name in found[:MOST]]
 
 
 def _facts(e: Embedding) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def _project(
         raise UsageError("--weights needs --aggregator with one that attends: self-attention or mlp-self-attention.")
     e = store.digested(store.read(file))
     kept = dtype or "float32"
-    params = {**recipe.how(), "dtype": kept, "anchors": recipe.space(), "device": device}
+    params = {**recipe.params(), "dtype": kept, "anchors": recipe.space(), "device": device}
     inputs = [e, *map(store.digested, recipe.spares), *([recipe.like] if recipe.like else [])]
     step = make_step("project", params, None, inputs)
     if not force and store.identify(output) == step["id"] and (not weights or Path(weights).exists()):

@@ -95,7 +95,7 @@ def _interpret(uri: str, found: Found, judge: bool) -> Embedding:
         source_space=str(found.attrs.get("source-space", "")),
     )
     if judge:
-        _judge(embedding)
+        _judge(embedding, found.places)
     if steps is None:  # said after judging, so that a file that is refused gets one line
         say(f"{uri}: its record of steps cannot be read and is left out.")
     if row_ids and judge:
@@ -103,15 +103,19 @@ def _interpret(uri: str, found: Found, judge: bool) -> Embedding:
     return embedding
 
 
-def _judge(e: Embedding) -> None:
+def _judge(e: Embedding, places: Mapping[str, str]) -> None:
+    path = e.uri.partition("::")[0]
+    where = {part: f"{path}::{printable(place)}" for part, place in places.items() if place}
     twice = duplicates(e.ids)
     if twice:
         some = ", ".join(printable(i) for i in twice[:3]) + (", …" if len(twice) > 3 else "")
-        raise DataError(f"{e.uri}: {len(twice)} ids stand more than once: {some}. Every item needs an id of its own.")
+        raise DataError(
+            f"{where.get('ids', e.uri)}: {len(twice)} ids stand more than once: {some}. Every item needs an id of its own."
+        )
     row = first_bad_row(e.x)
     if row is not None:
         raise DataError(
-            f"{e.uri}: row {row} (id {printable(bytes(e.ids[row]))}) holds NaN or infinity. "
+            f"{where.get('x', e.uri)}: row {row} (id {printable(bytes(e.ids[row]))}) holds NaN or infinity. "
             "Remove such rows; relrep info counts them."
         )
 

@@ -112,5 +112,5 @@ def mistaken(path: Path, head: bytes, wanted: str) -> DataError:
     if kind is None:
         return bad(path, f"this is not {wanted}; its first bytes are {printable(repr(head[:8])[2:-1])}. Write it again.")
     suffix = SUFFIXES.get(kind)
-    advice = ADVICE.get(kind) or (f"Rename it to end in {suffix}." if suffix else "Give the file its right name.")
+    advice = ADVICE.get(kind) or (f"Give it a name that ends in {suffix}." if suffix else "Give the file its right name.")
     return bad(path, f"this is {kind}, not {wanted}. {advice}")

@@ -19,6 +19,7 @@ class Found:
 
     x: (n, d) real numbers, a memory map where the file allows one. ids: (n,) UTF-8 in a NumPy "S" array, or None.
     obs, var: columns by name, text as "S" arrays. attrs: the known scalar attributes. uns: arrays by name.
+    places: where in the file "x" and "ids" lie, for messages, in formats that name their parts.
     """
 
     x: np.ndarray
@@ -27,6 +28,7 @@ class Found:
     var: dict[str, np.ndarray] = field(default_factory=dict)
     attrs: dict[str, str | int] = field(default_factory=dict)
     uns: dict[str, np.ndarray] = field(default_factory=dict)
+    places: dict[str, str] = field(default_factory=dict)
 
 
 def spool(shape: tuple[int, ...], dtype: Any) -> np.ndarray:

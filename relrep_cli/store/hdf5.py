@@ -119,6 +119,7 @@ def _found(source: Source, plan: dict[str, Any]) -> Found:
         var=_columns(source, plan["var"]),
         attrs=plan["attrs"],
         uns={name: load(source, stored(source, c)) for name, c in plan["uns"]},
+        places={"x": plan["x"]["name"], **({"ids": plan["ids"].get("name", "")} if plan["ids"] else {})},
     )
 
 
