@@ -20,6 +20,7 @@ from relrep_cli.signals import check
 from relrep_cli.store.found import spool
 
 AT_ONCE = 4 << 20  # numbers of one piece of work
+SEARCHED = 1 << 19  # nodes that one call of dijkstra settles, a second or so; it cannot be interrupted
 
 
 def anchor_paths(train: Iterable[np.ndarray], count: int, anchors: np.ndarray, k: int) -> dict[str, np.ndarray]:
@@ -36,7 +37,7 @@ def anchor_paths(train: Iterable[np.ndarray], count: int, anchors: np.ndarray, k
         raise DataError("geodesic: all training rows and anchors are one point, so there is no graph. Use another similarity.")
     graph, parts = _joined(_graph(nodes, min(k, len(nodes) - 1)), nodes)
     paths = spool((len(nodes), len(anchors)), anchors.dtype)
-    for some in row_blocks_of(len(ends), max(1, AT_ONCE // len(nodes))):
+    for some in row_blocks_of(len(ends), max(1, SEARCHED // len(nodes))):
         check()
         paths[:, some] = dijkstra(graph, directed=False, indices=ends[some]).T
     return {"nodes": nodes, "paths": paths, "parts": np.array([float(parts)])}
@@ -70,6 +71,7 @@ def _distinct(sources: Iterable[Iterable[np.ndarray]], room: int, anchors: np.nd
     seen: dict[bytes, int] = {}
     nodes, places = spool((room, anchors.shape[1]), anchors.dtype), []
     for block in chain.from_iterable(sources):
+        check()
         for row in np.ascontiguousarray(block) + 0:  # -0 is 0
             key = hashlib.blake2b(row.data, digest_size=16).digest()
             if key not in seen:
