@@ -19,7 +19,7 @@ PROMISES: dict[str, set[str]] = {
     "linear": {"scale", "orthogonal", "permutation", "signed-permutation", "axis-scale"},
 }
 # Zero columns carry nothing, so everything should ignore them; RELIABILITY names these as the ones that cannot.
-FEEL_ZERO_AXES = {"cca", "svcca", "pwcca", "pearson", "mahalanobis"}
+FEEL_ZERO_AXES = {"cca", "svcca", "pwcca", "pearson", "spearman", "mahalanobis"}
 
 
 def _orthogonal(rng: np.random.Generator, d: int) -> Map:
