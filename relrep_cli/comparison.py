@@ -65,7 +65,7 @@ def _example(e: Embedding) -> str:
 def measure(name: str, params: Mapping[str, Any], a: Embedding, b: Embedding) -> Score:
     """The named metric of two embeddings whose rows are parallel. Raises NotApplicable with the reason."""
     entry = METRICS[name]
-    if entry.needs_same_dims and a.d != b.d:
+    if "same dims" in entry.needs and a.d != b.d:
         raise NotApplicable(
             f"dims differ ({a.d} and {b.d}); project both onto shared anchors first, or use --metric knn-jaccard"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import sqrt
 from statistics import NormalDist
 
@@ -52,3 +53,10 @@ def within(interval: tuple[float, float], bounds: tuple[float | None, float | No
     """The interval cut at what the metric can reach."""
     low, high = (v if b is None else f(v, b) for v, b, f in zip(interval, bounds, (max, min), strict=True))
     return low, high
+
+
+def pairings(n: int, times: int, seed: int = 0) -> Iterator[np.ndarray]:
+    """Random orders of n rows: each pairs every row of one space with some row of the other."""
+    rng = np.random.default_rng(seed)
+    for _ in range(times):
+        yield rng.permutation(n)

@@ -66,7 +66,7 @@ def _trait(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, set | frozenset):
-        return ", ".join(sorted(value))
+        return ", ".join(sorted(value)) or "nothing"
     if isinstance(value, tuple):
         return " to ".join("none" if v is None else str(v) for v in value)
     return str(value)

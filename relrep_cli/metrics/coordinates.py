@@ -16,11 +16,12 @@ At = Annotated[int, Param("Count ranks up to this one only; 0 counts all.", mini
 
 
 @metric(
+    family="coordinates",
     bounds=(-1, 1),
     identity=1,
     higher_is_closer=True,
     symmetric=True,
-    needs_same_dims=True,
+    needs={"same dims"},
     reads_coordinates=True,
     invariant={"orthogonal", "permutation", "scale"},
     source="Moschella et al. 2022, sec. 4: mean cosine of paired rows",
@@ -43,11 +44,12 @@ def cosine(x: np.ndarray, y: np.ndarray) -> Score:
 
 
 @metric(
+    family="coordinates",
     bounds=(0, 1),
     identity=1,
     higher_is_closer=True,
     symmetric=False,
-    needs_same_dims=True,
+    needs={"same dims"},
     reads_coordinates=True,
     invariant={"orthogonal", "permutation", "scale"},
     source="mean reciprocal rank of the paired row among all rows of y",
@@ -66,11 +68,12 @@ def mrr(x: np.ndarray, y: np.ndarray, *, at: At = 0, neighbours: By = "cosine") 
 
 
 @metric(
+    family="coordinates",
     bounds=(-1, 1),
     identity=1,
     higher_is_closer=True,
     symmetric=True,
-    needs_same_dims=True,
+    needs={"same dims"},
     reads_coordinates=True,
     invariant={"permutation", "scale"},
     source="Pearson 1895, of all coordinates; Cannistraci et al. 2023, cross-seed figures",
@@ -111,11 +114,12 @@ def _correlation(sums: np.ndarray, count: int) -> np.ndarray:
 
 
 @metric(
+    family="coordinates",
     bounds=(-1, 1),
     identity=1,
     higher_is_closer=True,
     symmetric=True,
-    needs_same_dims=True,
+    needs={"same dims"},
     reads_coordinates=True,
     invariant={"permutation", "scale"},
     source="Spearman 1904, of all coordinates; Cannistraci et al. 2023, cross-seed figures",

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from relrep_cli.blocks import Moments, moments
+from relrep_cli.blocks import Moments, grouped_moments, total
 from relrep_cli.metrics.score import NotApplicable, Score, metric
 from relrep_cli.registry import Param
 
@@ -14,15 +14,15 @@ ESTIMATORS = ("biased", "unbiased")
 Estimator = Annotated[
     Literal["biased", "unbiased"], Param("Estimator of HSIC: biased, or unbiased by Song et al.", choices=ESTIMATORS)
 ]
-MEMORY = 192 << 20  # bytes for the moments of all parts together
 
 
 @metric(
+    family="kernels",
     bounds=(None, 1),
     identity=1,
     higher_is_closer=True,
     symmetric=True,
-    needs_same_dims=False,
+    needs=set(),
     reads_coordinates=False,
     invariant={"orthogonal", "permutation", "scale", "translation"},
     source="Kornblith et al. 2019, sec. 3; unbiased: Song et al. 2012",
@@ -33,11 +33,11 @@ def cka(x: np.ndarray, y: np.ndarray, *, estimator: Estimator = "biased") -> Sco
     x: (n, dx), y: (n, dy). biased: |y'x|^2 / (|x'x| |y'y|) of centred columns, in [0, 1]. unbiased: Song's U-statistic,
     which may be negative.
     """
-    n, d = len(x), x.shape[1] + y.shape[1]
+    n = len(x)
     if n < (4 if estimator == "unbiased" else 2):
         raise NotApplicable(f"{n} items are too few")
-    parts = moments(x, y, groups=int(np.clip(MEMORY // (8 * d * d), 10, 50)) if n >= 200 else min(n, 50))
-    whole = sum(parts[1:], parts[0])
+    parts = grouped_moments(x, y)
+    whole = total(parts)
     value, chance = _cka(whole, estimator), _chance(whole) if estimator == "biased" else 0.0
     jackknife = None
     if len(parts) > 1 and n - max(p.n for p in parts) >= 4:

@@ -11,11 +11,12 @@ from relrep_cli.neighbors import nearest, overlap
 
 
 @metric(
+    family="neighbourhoods",
     bounds=(0, 1),
     identity=1,
     higher_is_closer=True,
     symmetric=False,
-    needs_same_dims=True,
+    needs={"same dims"},
     reads_coordinates=True,
     invariant={"orthogonal", "permutation", "scale"},
     source="Moschella et al. 2022, sec. 4: cross-space retrieval",
@@ -32,11 +33,12 @@ def jaccard(x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine
 
 
 @metric(
+    family="neighbourhoods",
     bounds=(0, 1),
     identity=1,
     higher_is_closer=True,
     symmetric=True,
-    needs_same_dims=False,
+    needs=set(),
     reads_coordinates=False,
     invariant={"orthogonal", "permutation", "scale"},
     source="Klabunde et al. 2023, Jaccard similarity of neighbourhoods; Wang et al. 2020",
