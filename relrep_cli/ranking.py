@@ -60,7 +60,7 @@ class Bins:
         """The bin of each number, in the shape of `values`."""
         key = _key(values, self.scale)
         top = key >> 16
-        return self.first[top] + ((key & 0xFFFF) >> self.shift[top]).astype(np.int64)
+        return self.first[top] + ((key & 0xFFFF) >> self.shift[top]).astype(np.int32)
 
 
 def bins_for(sample: np.ndarray, peak: float) -> Bins:
@@ -70,7 +70,7 @@ def bins_for(sample: np.ndarray, peak: float) -> Bins:
     wanted = np.maximum(counts * (BINS / max(1, sample.size)), 1)
     bits = np.minimum(np.ceil(np.log2(wanted)), 16).astype(np.uint32)
     sizes = np.left_shift(1, bits.astype(np.int64))
-    return Bins(np.cumsum(sizes) - sizes, np.uint32(16) - bits, scale)
+    return Bins((np.cumsum(sizes) - sizes).astype(np.int32), np.uint32(16) - bits, scale)
 
 
 def _key(values: np.ndarray, scale: float) -> np.ndarray:
