@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from relrep_cli.blocks import Moments, grouped_moments, total
+from relrep_cli.inference import wanted
 from relrep_cli.metrics.score import NotApplicable
 
 RANK = 1e-13  # share of the largest eigenvalue below which an axis is rounding: moments keep half the digits of an SVD
@@ -61,10 +62,13 @@ class Parts:
     kind: Callable[[Moments], Covariances]
 
     def jackknife(self, value: Callable[[Covariances], float]) -> np.ndarray | None:
-        """(g,) the value without each part; None where a part is too large a share of the rows."""
-        if len(self.parts) < 5:
+        """(g,) the value without each part; None where there are too few parts, or no value without one of them."""
+        if len(self.parts) < 5 or not wanted():
             return None
-        return np.array([value(self.kind(self.moments - part)) for part in self.parts])
+        try:
+            return np.array([value(self.kind(self.moments - part)) for part in self.parts])
+        except (NotApplicable, np.linalg.LinAlgError):
+            return None
 
 
 def covariances(x: np.ndarray, y: np.ndarray, kind: Callable[[Moments], Covariances] = centred) -> Parts:
@@ -109,7 +113,7 @@ def random_block(rng: np.random.Generator, n: int, p: int, q: int) -> np.ndarray
     else:  # Bartlett's decomposition
         w = np.triu(rng.normal(size=(p, p)), 1)
         np.fill_diagonal(w, np.sqrt(rng.chisquare(rest - np.arange(p))))
-    r = np.linalg.qr(np.concatenate([g, w]), mode="r")
+    r = np.asarray(np.linalg.qr(np.concatenate([g, w]), mode="r"))
     return np.linalg.solve(r.T, g.T)
 
 
@@ -118,6 +122,8 @@ def chance(c: Covariances, value: Callable[[Covariances], float]) -> tuple[float
 
     Only xy changes; the rows of a centred space lie in n - 1 dimensions.
     """
+    if not wanted():
+        return float("nan"), 0
     (bx, sx), (by, sy) = axes(c.xx), axes(c.yy)
     draws = int(np.clip(WORK // (len(sx) * len(sy)), 1, DRAWS))
     rng = np.random.default_rng(0)

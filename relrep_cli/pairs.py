@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from relrep_cli.blocks import column_mean
+from relrep_cli.inference import wanted
 from relrep_cli.metrics.score import NotApplicable
 from relrep_cli.neighbors import unit_rows
 from relrep_cli.signals import check
@@ -26,29 +27,44 @@ WIDTH_ROWS = 2048  # rows whose pairs give a median distance
 
 @dataclass(frozen=True)
 class Tile:
-    """Rows `i` of group g against rows `j` of group h; of the same rows, both halves and the diagonal are there."""
+    """Rows `i` against rows `j`; of the same rows, both halves and the diagonal are there.
 
-    g: int
-    h: int
+    g, h: the groups that rows i and j are of, ascending. at, to: where in i and j each of these groups begins.
+    """
+
     i: np.ndarray
     j: np.ndarray
+    g: np.ndarray
+    h: np.ndarray
+    at: np.ndarray
+    to: np.ndarray
 
     @property
     def same(self) -> bool:
         return self.i is self.j
 
+    def by_groups(self, values: np.ndarray) -> np.ndarray:
+        """(len(g), len(h)) sums of (i, j) values over pairs of groups."""
+        if len(self.g) == len(self.h) == 1:
+            return values.sum(keepdims=True)
+        return np.add.reduceat(np.add.reduceat(values, self.to, axis=1), self.at, axis=0)
+
 
 def tiles(n: int, groups: int = GROUPS) -> Iterator[Tile]:
-    """Tiles that hold each pair of n rows once. Row r is of group r modulo `groups`, so that sorted files give groups alike."""
+    """Tiles that hold each pair of n rows once. Row r is of group r modulo `groups`, so that sorted files give groups alike.
+
+    A tile of many rows is of one group on either side; where groups are small, it spans several.
+    """
     groups = min(groups, n)
-    pieces = []
-    for g in range(groups):
-        own = np.arange(g, n, groups)
-        pieces += [(g, part) for part in np.array_split(own, -(-len(own) // TILE))]
-    for a, (g, i) in enumerate(pieces):
+    dealt = [np.arange(g, n, groups) for g in range(groups)]
+    if n < groups * TILE // 4:
+        dealt = [np.concatenate(dealt)]
+    pieces = [part for rows in dealt for part in np.array_split(rows, -(-len(rows) // TILE))]
+    starts = [np.unique(part % groups, return_index=True) for part in pieces]
+    for a, (i, (g, at)) in enumerate(zip(pieces, starts, strict=True)):
         check()
-        for h, j in pieces[a:]:
-            yield Tile(g, h, i, j)
+        for j, (h, to) in zip(pieces[a:], starts[a:], strict=True):
+            yield Tile(i, j, g, h, at, to)
 
 
 def sample(x: np.ndarray, y: np.ndarray, most: int = MOST) -> tuple[np.ndarray, np.ndarray, str]:
@@ -85,10 +101,11 @@ def between(x: np.ndarray, distance: Distance) -> Measure:
 def _euclidean(a: np.ndarray, b: np.ndarray, products: np.ndarray) -> np.ndarray:
     """sqrt(|a|^2 + |b|^2 - 2 ab) in place; what is nothing but rounding is 0, so that equal rows are."""
     own, other = np.einsum("ij,ij->i", a, a)[:, None], np.einsum("ij,ij->i", b, b)
+    sizes = own + other
     products *= -2
-    products += own
-    products += other
-    products[products < 1e-14 * (own + other)] = 0
+    products += sizes  # added to each other first, so that (i, j) and (j, i) have the same bits
+    sizes *= 1e-14
+    products[products < sizes] = 0
     return np.sqrt(products, out=products)
 
 
@@ -135,9 +152,14 @@ class PairSums:
         return int(kept.sum()), left, self.rows[:, kept].sum(2) - self.rows[:, kept, g]
 
     def jackknife(self, value: Callable[[int, np.ndarray, np.ndarray], float]) -> np.ndarray | None:
-        """(G,) `value` without each group, where there are enough rows."""
+        """(G,) `value` without each group; None where there are too few rows, or no value without one of the groups."""
         groups = self.totals.shape[1]
-        return np.array([value(*self.without(g)) for g in range(groups)]) if self.n >= groups > 4 else None
+        if groups < 5 or self.n < 2 * groups or not wanted():
+            return None
+        try:
+            return np.array([value(*self.without(g)) for g in range(groups)])
+        except NotApplicable:
+            return None
 
 
 def pair_sums(n: int, first: Measure, second: Measure) -> PairSums:
@@ -149,12 +171,12 @@ def pair_sums(n: int, first: Measure, second: Measure) -> PairSums:
         if tile.same:
             np.fill_diagonal(a, 0)
             np.fill_diagonal(b, 0)
-        found = np.array([a.sum(), b.sum(), np.vdot(a, a), np.vdot(b, b), np.vdot(a, b)])
-        totals[:, tile.g, tile.h] += found
-        rows[0, tile.i, tile.h] += a.sum(1)
-        rows[1, tile.i, tile.h] += b.sum(1)
+        found = np.stack([tile.by_groups(v) for v in (a, b, a * a, b * b, a * b)])
+        totals[:, tile.g[:, None], tile.h] += found
+        for side, v in enumerate((a, b)):
+            rows[side, tile.i[:, None], tile.h] += np.add.reduceat(v, tile.to, axis=1)
         if not tile.same:
-            totals[:, tile.h, tile.g] += found
-            rows[0, tile.j, tile.g] += a.sum(0)
-            rows[1, tile.j, tile.g] += b.sum(0)
+            totals[:, tile.h[:, None], tile.g] += found.transpose(0, 2, 1)
+            for side, v in enumerate((a, b)):
+                rows[side, tile.j[:, None], tile.g] += np.add.reduceat(v, tile.at, axis=0).T
     return PairSums(n, totals, rows)

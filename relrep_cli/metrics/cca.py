@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Annotated
 
 import numpy as np
 
-from relrep_cli.covariances import Covariances, Parts, axes, covariances
+from relrep_cli.covariances import Covariances, axes, covariances
 from relrep_cli.metrics.score import NotApplicable, Score, metric
 from relrep_cli.registry import Param
 
-Variance = Annotated[
-    float, Param("Share of the variance that the kept principal axes hold together.", minimum=0.01, maximum=1)
-]
+Variance = Annotated[float, Param("Share of the variance that the kept principal axes hold together.", minimum=0.01, maximum=1)]
 DRAWS = 64
 
 
@@ -104,15 +103,8 @@ def _score(x: np.ndarray, y: np.ndarray, share: float, value: Value, convention:
     def of(c: Covariances) -> float:
         return value(*canonical(c.within(bx, by)), bx)
 
-    jackknife = _jackknife(found, of)
-    return Score(of(found.whole), chance_level(len(x), bx.shape[1], by.shape[1]), convention, jackknife=jackknife, draws=DRAWS)
-
-
-def _jackknife(found: Parts, of: Callable[[Covariances], float]) -> np.ndarray | None:
-    try:
-        return found.jackknife(of)
-    except np.linalg.LinAlgError:  # without one part, an axis is gone
-        return None
+    level = chance_level(len(x), bx.shape[1], by.shape[1])
+    return Score(of(found.whole), level, convention, jackknife=found.jackknife(of), draws=DRAWS)
 
 
 def canonical(c: Covariances) -> tuple[np.ndarray, np.ndarray]:
@@ -128,6 +120,7 @@ def canonical(c: Covariances) -> tuple[np.ndarray, np.ndarray]:
     return s.clip(0, 1), u.T @ lx.T
 
 
+@cache
 def chance_level(n: int, p: int, q: int) -> float:
     """Expected mean canonical correlation of spaces of p and q dimensions under random rotation of n centred rows.
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from relrep_cli import ranking
 from relrep_cli.blocks import column_mean, row_blocks
-from relrep_cli.metrics.score import By, NotApplicable, Score, metric
+from relrep_cli.metrics.score import By, K, NotApplicable, Score, metric
 from relrep_cli.neighbors import ranks, unit_rows
 from relrep_cli.registry import Param
 
@@ -65,6 +65,55 @@ def mrr(x: np.ndarray, y: np.ndarray, *, at: At = 0, neighbours: By = "cosine") 
     chance = float((1.0 / np.arange(1, reach + 1)).sum() / len(x))
     cut = f"ranks up to {at}" if at else "full rank"
     return Score(float(rows.mean()), chance, f"{neighbours}, {cut}, row i of y ranked among all rows of y", rows)
+
+
+@metric(
+    family="coordinates",
+    bounds=(0, 1),
+    identity=1,
+    higher_is_closer=True,
+    symmetric=False,
+    needs={"same dims"},
+    reads_coordinates=True,
+    invariant={"orthogonal", "permutation", "scale"},
+    source="recall at k of the paired row among all rows of y",
+)
+def recall(x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine") -> Score:
+    """Share of items whose y_i is among the k rows of y nearest to x_i.
+
+    x, y: (n, d). Equal rows rank by row number.
+    """
+    rows = (ranks(x, y, by=neighbours) <= k).astype(np.float64)
+    return Score(float(rows.mean()), k / len(x), f"{neighbours}, k = {k}, row i of y among all rows of y", rows)
+
+
+@metric(
+    family="coordinates",
+    bounds=(0, None),
+    identity=0,
+    higher_is_closer=False,
+    symmetric=True,
+    needs={"same dims"},
+    reads_coordinates=True,
+    invariant={"orthogonal", "translation"},
+    source="mean squared error, over items and coordinates",
+)
+def mse(x: np.ndarray, y: np.ndarray) -> Score:
+    """Mean squared difference of coordinates.
+
+    x, y: (n, d). The mean over all n d of them.
+
+    >>> mse(np.array([[0.0, 1.0]]), np.array([[2.0, 1.0]])).value
+    2.0
+    """
+    rows, own = np.empty(len(x)), 0.0
+    for block in row_blocks(*x.shape):
+        u, v = (np.asarray(side[block], np.float64) for side in (x, y))
+        rows[block] = np.square(u - v).mean(1)
+        own += float(np.vdot(u, u) + np.vdot(v, v))
+    means = [column_mean(side, np.arange(len(side))) for side in (x, y)]
+    chance = own / x.size - 2 * float(means[0] @ means[1]) / x.shape[1]
+    return Score(float(rows.mean()), max(0.0, chance), "mean over items and coordinates", rows)
 
 
 @metric(

@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 import numpy as np
 
 from relrep_cli import pairs, ranking
+from relrep_cli.inference import wanted
 from relrep_cli.metrics.kernels import _hsic_of_pairs, expected_alignment
 from relrep_cli.metrics.score import NotApplicable, Score, metric
-from relrep_cli.pairs import PairSums
 from relrep_cli.registry import Param
 
 Distance = Annotated[
@@ -144,7 +144,7 @@ def _kendall(n: int, first: pairs.Measure, second: pairs.Measure) -> tuple[float
     _refuse_flat(float(np.ptp(a)), float(np.ptp(b)))
     groups = min(10, n)
     kept = [(i % groups != g) & (j % groups != g) for g in range(groups)]
-    jackknife = np.array([kendalltau(a[k], b[k]).statistic for k in kept]) if n >= 30 else None
+    jackknife = np.array([kendalltau(a[k], b[k]).statistic for k in kept]) if n >= 30 and wanted() else None
     return float(kendalltau(a, b).statistic), jackknife
 
 
@@ -160,7 +160,7 @@ def _spearman(n: int, first: pairs.Measure, second: pairs.Measure) -> tuple[floa
     a, b = _coded(n, first), _coded(n, second)
     _refuse_flat(*(float(np.abs(side.ranks).max()) for side in (a, b)))
     along, squares = (np.zeros(len(a.ranks)), np.zeros(len(b.ranks))), np.zeros(2)
-    for _, weight, ca, cb in _code_tiles(n, a, b):
+    for weight, ca, cb in _code_tiles(n, a, b):
         u, v = a.ranks[ca], b.ranks[cb]
         along[0][:] += weight * np.bincount(ca, v, len(along[0]))
         along[1][:] += weight * np.bincount(cb, u, len(along[1]))
@@ -175,14 +175,19 @@ def _influence(
 ) -> np.ndarray | None:
     """The value without each group of rows, to first order: what each pair adds by its own ranks and in larger ones."""
     groups = min(pairs.GROUPS, n)
+    if n < 2 * groups or groups < 5 or not wanted():
+        return None
     below = [np.cumsum(s[::-1])[::-1] - s / 2 for s in along]
     totals = np.zeros((groups, groups))
-    for tile, weight, ca, cb in _code_tiles(n, a, b):
-        found = weight / 2 * float(np.vdot(a.ranks[ca], b.ranks[cb]) + below[0][ca].sum() + below[1][cb].sum())
-        totals[tile.g, tile.h] += found
-        totals[tile.h, tile.g] += found
-    if n < groups or groups < 5:
-        return None
+    for tile in pairs.tiles(n):
+        ca, cb = a.codes(tile.i, tile.j), b.codes(tile.i, tile.j)
+        added = a.ranks[ca] * b.ranks[cb] + below[0][ca] + below[1][cb]
+        if tile.same:
+            np.fill_diagonal(added, 0)
+        found = tile.by_groups(added)
+        totals[tile.g[:, None], tile.h] += found
+        if not tile.same:
+            totals[tile.h[:, None], tile.g] += found.T
     counts = np.bincount(np.arange(n) % groups)
     left = totals.sum() - 2 * totals.sum(1) + np.diag(totals)
     kept = (n - counts) * (n - counts - 1)
@@ -190,15 +195,15 @@ def _influence(
     return value + (left / kept - mean) * n * (n - 1) / size
 
 
-def _code_tiles(n: int, a: _Coded, b: _Coded) -> Iterator[tuple[pairs.Tile, int, np.ndarray, np.ndarray]]:
-    """Tiles with the codes of their pairs of different rows, flat, and how often each counts among ordered pairs."""
+def _code_tiles(n: int, a: _Coded, b: _Coded) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """How often the pairs of each tile count among ordered pairs, and their codes, flat: pairs of different rows."""
     for tile in pairs.tiles(n):
         ca, cb = a.codes(tile.i, tile.j), b.codes(tile.i, tile.j)
         if tile.same:
             off = ~np.eye(len(tile.i), dtype=bool)
-            yield tile, 1, ca[off], cb[off]
+            yield 1, ca[off], cb[off]
         else:
-            yield tile, 2, ca.ravel(), cb.ravel()
+            yield 2, ca.ravel(), cb.ravel()
 
 
 def _coded(n: int, measure: pairs.Measure) -> _Coded:

@@ -8,6 +8,7 @@ import numpy as np
 
 from relrep_cli import pairs
 from relrep_cli.blocks import Moments, grouped_moments, total
+from relrep_cli.inference import wanted
 from relrep_cli.metrics.score import NotApplicable, Score, metric
 from relrep_cli.registry import Param
 
@@ -57,7 +58,7 @@ def _linear(x: np.ndarray, y: np.ndarray, estimator: str) -> Score:
     whole, n = total(parts), len(x)
     value, chance = _cka(whole, estimator), _chance(whole) if estimator == "biased" else 0.0
     jackknife = None
-    if len(parts) > 1 and n - max(p.n for p in parts) >= 4:
+    if len(parts) > 1 and n - max(p.n for p in parts) >= 4 and wanted():
         jackknife = np.array([_cka(whole - part, estimator) for part in parts])
     return Score(value, chance, f"linear kernel, {estimator} HSIC, columns centred", jackknife=jackknife)
 
@@ -138,9 +139,7 @@ def _alignment(xx: float, yy: float, xy: float) -> float:
     return min(1.0, float(xy / np.sqrt(xx * yy)))
 
 
-def _hsic_of_pairs(
-    n: int, totals: np.ndarray, rows: np.ndarray, diagonal: float, unbiased: bool
-) -> tuple[float, float, float]:
+def _hsic_of_pairs(n: int, totals: np.ndarray, rows: np.ndarray, diagonal: float, unbiased: bool) -> tuple[float, float, float]:
     """HSIC of x with itself, of y with itself and of both, from sums over pairs; see PairSums. diagonal: k(x, x)."""
     out = []
     for u, v, products in ((0, 0, 2), (1, 1, 3), (0, 1, 4)):
@@ -174,10 +173,12 @@ def _minibatch(x: np.ndarray, y: np.ndarray, kernel: str, batch: int) -> Score:
     found = np.array([_batch(np.arange(g, n, count), grams[0], grams[1]) for g in range(count)])
     value = _alignment_of_means(found.mean(0))
     jackknife = np.array([_alignment_of_means(m) for m in (found.sum(0) - found) / (count - 1)]) if count >= 10 else None
-    if jackknife is None:  # too few batches to leave one out: the spread of the estimate from all rows
-        close = cka(x, y, kernel=kernel, estimator="unbiased")  # type: ignore[arg-type]
+    if jackknife is None and wanted():  # too few batches to leave one out: the spread of the estimate from all rows
+        close = cka(x, y, kernel=kernel, estimator="unbiased")
         jackknife = None if close.jackknife is None else close.jackknife - close.value + value
-    return Score(value, 0.0, f"{said}, mean unbiased HSIC of {count} batches of {n // count} or more items", jackknife=jackknife)
+    return Score(
+        value, 0.0, f"{said}, mean unbiased HSIC of {count} batches of {n // count} or more items", jackknife=jackknife
+    )
 
 
 def _linear_gram(x: np.ndarray) -> pairs.Measure:

@@ -6,7 +6,7 @@ import numpy as np
 
 from relrep_cli.blocks import row_blocks
 from relrep_cli.covariances import Covariances, Parts, axes, chance, covariances, raw
-from relrep_cli.inference import pairings
+from relrep_cli.inference import level, pairings
 from relrep_cli.metrics.score import NotApplicable, Score, metric
 from relrep_cli.neighbors import unit_rows
 
@@ -62,8 +62,8 @@ def procrustes(x: np.ndarray, y: np.ndarray) -> Score:
     value = _distance(found.whole)
     if value**2 < NEAR:
         value = _by_rows(x, y, found, 1 / np.sqrt(sx), 1 / np.sqrt(sy))
-    level, draws = chance(found.whole, _distance)
-    return Score(value, level, "columns centred, Frobenius norms 1", jackknife=found.jackknife(_distance), draws=draws)
+    expected, draws = chance(found.whole, _distance)
+    return Score(value, expected, "columns centred, Frobenius norms 1", jackknife=found.jackknife(_distance), draws=draws)
 
 
 @metric(
@@ -86,9 +86,9 @@ def procrustes_size(x: np.ndarray, y: np.ndarray) -> Score:
     value = _size(found.whole)
     if value**2 < NEAR * sum(found.whole.spreads):
         value = _by_rows(x, y, found, 1.0, 1.0)
-    level, draws = chance(found.whole, _size)
+    expected, draws = chance(found.whole, _size)
     jackknife = found.jackknife(lambda c: _size(c) * np.sqrt(len(x) / c.n))
-    return Score(value, level, "columns centred, not normalised, summed over items", jackknife=jackknife, draws=draws)
+    return Score(value, expected, "columns centred, not normalised, summed over items", jackknife=jackknife, draws=draws)
 
 
 @metric(
@@ -110,9 +110,9 @@ def angular_procrustes(x: np.ndarray, y: np.ndarray) -> Score:
     """
     found = procrustes(x, y)
     jackknife = None if found.jackknife is None else 2 * np.arcsin(np.minimum(1, found.jackknife / 2))
-    level, draws = chance(covariances(x, y).whole, _angle)
+    expected, draws = chance(covariances(x, y).whole, _angle)
     value = float(2 * np.arcsin(min(1.0, found.value / 2)))
-    return Score(value, level, "radians; columns centred, Frobenius norms 1", jackknife=jackknife, draws=draws)
+    return Score(value, expected, "radians; columns centred, Frobenius norms 1", jackknife=jackknife, draws=draws)
 
 
 @metric(
@@ -132,9 +132,9 @@ def bures(x: np.ndarray, y: np.ndarray) -> Score:
     x: (n, dx), y: (n, dy). |x'y|_* / (|x| |y|) of centred columns: the cosine of the angular Procrustes distance.
     """
     found = covariances(x, y)
-    level, draws = chance(found.whole, _similarity)
+    expected, draws = chance(found.whole, _similarity)
     said = "linear kernel, columns centred"
-    return Score(_similarity(found.whole), level, said, jackknife=found.jackknife(_similarity), draws=draws)
+    return Score(_similarity(found.whole), expected, said, jackknife=found.jackknife(_similarity), draws=draws)
 
 
 def _by_rows(x: np.ndarray, y: np.ndarray, found: Parts, fx: float, fy: float) -> float:
@@ -171,8 +171,8 @@ def aligned_cosine(x: np.ndarray, y: np.ndarray) -> Score:
     found = covariances(x, y, raw)
     rows = _aligned(x, y, found.whole.xy)
     times = int(np.clip(WORK // (4 * x.size * y.shape[1]), 2, 10))
-    level = np.mean([_aligned(x, y, _cross(x, y, order), order).mean() for order in pairings(len(x), times)])
-    return Score(float(rows.mean()), float(level), "rows not centred, best rotation", rows, draws=times)
+    found_by_chance = (_aligned(x, y, _cross(x, y, order), order).mean() for order in pairings(len(x), times))
+    return Score(float(rows.mean()), level(found_by_chance), "rows not centred, best rotation", rows, draws=times)
 
 
 def _cross(x: np.ndarray, y: np.ndarray, order: np.ndarray) -> np.ndarray:
@@ -223,8 +223,8 @@ def eigenspace_overlap(x: np.ndarray, y: np.ndarray) -> Score:
     sums = found.moments.sums + found.moments.n * found.moments.shift
     ones = [float(np.square(sums[part] @ b / np.sqrt(s)).sum()) for part, b, s in _bases(found, bx, sx, by, sy)]
     said = "columns not centred, ranks cut by eigenvalues"
-    level = _expected_overlap(len(x), len(sx), len(sy), *ones) / max(len(sx), len(sy))
-    return Score(value(found.whole), level, said, jackknife=found.jackknife(value))
+    expected = _expected_overlap(len(x), len(sx), len(sy), *ones) / max(len(sx), len(sy))
+    return Score(value(found.whole), expected, said, jackknife=found.jackknife(value))
 
 
 def _bases(
