@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 
 from relrep_cli import inference
+from relrep_cli.blocks import first_bad_row
 from relrep_cli.embedding import Embedding, match_ids, select
 from relrep_cli.errors import DataError, printable
 from relrep_cli.metrics import METRICS
 from relrep_cli.metrics.score import NotApplicable, Score
 from relrep_cli.records import Records, task_key
-from relrep_cli.sharing import sharing
+from relrep_cli.sharing import shared, sharing
 
 Record = dict[str, Any]
 RATIO = "relative / absolute"
+_bad_row = shared(first_bad_row)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +74,9 @@ def measure(name: str, params: Mapping[str, Any], a: Embedding, b: Embedding) ->
         )
     if "k" in params and a.n <= params["k"]:
         raise NotApplicable(f"k = {params['k']} needs more than {a.n} items; write --k {a.n - 1} or less")
+    for which, e in (("first", a), ("second", b)):
+        if (row := _bad_row(e.x)) is not None:
+            raise NotApplicable(f"row {row} of the {which} space is not finite")
     more = {"labels": _labels(a, b)} if "labels" in entry.needs else {}
     with np.errstate(all="ignore"):  # what overflows is found below, and named
         try:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from relrep_cli.blocks import Moments, grouped_moments, total
+from relrep_cli.errors import NotApplicable
 from relrep_cli.inference import wanted
-from relrep_cli.metrics.score import NotApplicable
 
 RANK = 1e-13  # share of the largest eigenvalue below which an axis is rounding: moments keep half the digits of an SVD
 WORK = 1 << 21  # numbers in all random cross products together

@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 
 from relrep_cli.blocks import column_mean
+from relrep_cli.errors import NotApplicable
 from relrep_cli.inference import wanted
-from relrep_cli.metrics.score import NotApplicable
 from relrep_cli.neighbors import unit_rows
 from relrep_cli.signals import check
 
@@ -67,9 +67,9 @@ def tiles(n: int, groups: int = GROUPS) -> Iterator[Tile]:
             yield Tile(i, j, g, h, at, to)
 
 
-def sample(x: np.ndarray, y: np.ndarray, most: int = MOST) -> tuple[np.ndarray, np.ndarray, str]:
+def sample(x: np.ndarray, y: np.ndarray, most: int | None = None) -> tuple[np.ndarray, np.ndarray, str]:
     """Both spaces, or the same `most` random rows of both, and how to say so."""
-    n = len(x)
+    n, most = len(x), most or MOST
     if n <= most:
         return x, y, ""
     rows = np.sort(np.random.default_rng(0).permutation(n)[:most])

@@ -24,7 +24,7 @@ DRAWS = 64
     symmetric=True,
     needs={"n > d"},
     reads_coordinates=False,
-    invariant={"linear", "translation"},
+    invariant={"axis-scale", "linear", "orthogonal", "permutation", "scale", "translation"},
     source="Hotelling 1936; Raghu et al. 2017",
 )
 def cca(x: np.ndarray, y: np.ndarray) -> Score:
@@ -47,7 +47,7 @@ def cca(x: np.ndarray, y: np.ndarray) -> Score:
     symmetric=True,
     needs={"n > d"},
     reads_coordinates=False,
-    invariant={"orthogonal", "scale", "translation"},
+    invariant={"orthogonal", "permutation", "scale", "translation"},
     source="Raghu et al. 2017",
 )
 def svcca(x: np.ndarray, y: np.ndarray, *, variance: Variance = 0.99) -> Score:
@@ -67,7 +67,7 @@ def svcca(x: np.ndarray, y: np.ndarray, *, variance: Variance = 0.99) -> Score:
     symmetric=False,
     needs={"n > d"},
     reads_coordinates=False,
-    invariant={"signed-permutation", "scale", "translation"},
+    invariant={"permutation", "scale", "signed-permutation", "translation"},
     source="Morcos et al. 2018, eq. 3",
 )
 def pwcca(x: np.ndarray, y: np.ndarray) -> Score:

@@ -95,7 +95,7 @@ def recall(x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine"
     symmetric=True,
     needs={"same dims"},
     reads_coordinates=True,
-    invariant={"orthogonal", "translation"},
+    invariant={"orthogonal", "permutation", "translation"},
     source="mean squared error, over items and coordinates",
 )
 def mse(x: np.ndarray, y: np.ndarray) -> Score:

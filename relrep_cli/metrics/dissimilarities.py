@@ -36,7 +36,7 @@ SAMPLE_ROWS = 1024  # rows whose dissimilarities say how they are spread
     symmetric=True,
     needs=set(),
     reads_coordinates=False,
-    invariant={"orthogonal", "scale", "translation"},
+    invariant={"orthogonal", "permutation", "scale", "translation"},
     source="Szekely et al. 2007",
 )
 def distance_correlation(x: np.ndarray, y: np.ndarray) -> Score:
@@ -72,7 +72,7 @@ def _refuse_flat(first: float, second: float) -> None:
     symmetric=True,
     needs=set(),
     reads_coordinates=False,
-    invariant={"orthogonal", "translation"},
+    invariant={"orthogonal", "permutation", "translation"},
     source="Klabunde et al. 2023, norm of the difference of similarity matrices",
 )
 def rsm_norm(x: np.ndarray, y: np.ndarray) -> Score:

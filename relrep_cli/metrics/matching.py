@@ -18,7 +18,7 @@ CONSTANT = 1e-12  # share of the largest column's spread below which a column is
     symmetric=True,
     needs=set(),
     reads_coordinates=False,
-    invariant={"permutation", "axis-scale", "translation"},
+    invariant={"axis-scale", "permutation", "scale", "translation"},
     source="Li et al. 2015, one-to-one matching",
 )
 def hard_match(x: np.ndarray, y: np.ndarray) -> Score:
@@ -53,7 +53,7 @@ def hard_match(x: np.ndarray, y: np.ndarray) -> Score:
     symmetric=True,
     needs=set(),
     reads_coordinates=False,
-    invariant={"permutation", "axis-scale", "translation"},
+    invariant={"axis-scale", "permutation", "scale", "translation"},
     source="Li et al. 2015, bipartite semi-matching, mean of both directions",
 )
 def soft_match(x: np.ndarray, y: np.ndarray) -> Score:

@@ -24,7 +24,7 @@ ALONE = 1e-9  # 1 - leverage below which a row alone carries an axis
     symmetric=False,
     needs={"n > d"},
     reads_coordinates=False,
-    invariant={"orthogonal", "scale", "translation"},
+    invariant={"orthogonal", "permutation", "scale", "translation"},
     source="Kornblith et al. 2019, sec. 4, held out: Allen 1974 (PRESS)",
 )
 def linear_regression(x: np.ndarray, y: np.ndarray) -> Score:
@@ -44,7 +44,7 @@ def linear_regression(x: np.ndarray, y: np.ndarray) -> Score:
     symmetric=False,
     needs=set(),
     reads_coordinates=False,
-    invariant={"orthogonal", "scale", "translation"},
+    invariant={"orthogonal", "permutation", "scale", "translation"},
     source="Hoerl and Kennard 1970; held out: Allen 1974 (PRESS)",
 )
 def ridge(x: np.ndarray, y: np.ndarray, *, penalty: Penalty = 0.001) -> Score:
@@ -92,7 +92,7 @@ def _held_out(x: np.ndarray, y: np.ndarray, found: Parts, penalty: float) -> Sco
     symmetric=True,
     needs=set(),
     reads_coordinates=False,
-    invariant={"orthogonal", "scale", "translation"},
+    invariant={"orthogonal", "permutation", "scale", "translation"},
     source="Boix-Adsera et al. 2022",
 )
 def gulp(x: np.ndarray, y: np.ndarray, *, penalty: Penalty = 0.001) -> Score:

@@ -8,7 +8,10 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from relrep_cli.errors import NotApplicable
 from relrep_cli.registry import Param, Registry
+
+__all__ = ["METRICS", "By", "K", "NotApplicable", "Score", "metric"]
 
 METRICS: Registry = Registry(
     "metric",
@@ -50,7 +53,3 @@ class Score:
     jackknife: np.ndarray | None = None
     draws: int = 0
     extra: Mapping[str, Any] = field(default_factory=dict)
-
-
-class NotApplicable(Exception):
-    """This metric has no value on this pair, for the reason given."""

@@ -45,7 +45,7 @@ def _size(c: Covariances) -> float:
     symmetric=True,
     needs=set(),
     reads_coordinates=False,
-    invariant={"orthogonal", "scale", "translation"},
+    invariant={"orthogonal", "permutation", "scale", "translation"},
     source="Ding et al. 2021; Williams et al. 2021",
 )
 def procrustes(x: np.ndarray, y: np.ndarray) -> Score:
@@ -74,7 +74,7 @@ def procrustes(x: np.ndarray, y: np.ndarray) -> Score:
     symmetric=True,
     needs=set(),
     reads_coordinates=False,
-    invariant={"orthogonal", "translation"},
+    invariant={"orthogonal", "permutation", "translation"},
     source="Williams et al. 2021, size-and-shape distance",
 )
 def procrustes_size(x: np.ndarray, y: np.ndarray) -> Score:
@@ -99,7 +99,7 @@ def procrustes_size(x: np.ndarray, y: np.ndarray) -> Score:
     symmetric=True,
     needs=set(),
     reads_coordinates=False,
-    invariant={"orthogonal", "scale", "translation"},
+    invariant={"orthogonal", "permutation", "scale", "translation"},
     source="Williams et al. 2021, angular shape distance",
 )
 def angular_procrustes(x: np.ndarray, y: np.ndarray) -> Score:
@@ -123,7 +123,7 @@ def angular_procrustes(x: np.ndarray, y: np.ndarray) -> Score:
     symmetric=True,
     needs=set(),
     reads_coordinates=False,
-    invariant={"orthogonal", "scale", "translation"},
+    invariant={"orthogonal", "permutation", "scale", "translation"},
     source="Tang et al. 2020, normalised Bures similarity",
 )
 def bures(x: np.ndarray, y: np.ndarray) -> Score:
@@ -160,7 +160,7 @@ def _by_rows(x: np.ndarray, y: np.ndarray, found: Parts, fx: float, fy: float) -
     symmetric=True,
     needs=set(),
     reads_coordinates=False,
-    invariant={"orthogonal", "scale"},
+    invariant={"orthogonal", "permutation", "scale"},
     source="Hamilton et al. 2016; Klabunde et al. 2023, aligned cosine similarity",
 )
 def aligned_cosine(x: np.ndarray, y: np.ndarray) -> Score:
@@ -202,7 +202,7 @@ def _aligned(x: np.ndarray, y: np.ndarray, cross: np.ndarray, order: np.ndarray 
     symmetric=True,
     needs={"n > d"},
     reads_coordinates=False,
-    invariant={"linear"},
+    invariant={"axis-scale", "linear", "orthogonal", "permutation", "scale"},
     source="May et al. 2019",
 )
 def eigenspace_overlap(x: np.ndarray, y: np.ndarray) -> Score:

@@ -23,7 +23,7 @@ GROUPS = 20
     symmetric=True,
     needs=set(),
     reads_coordinates=False,
-    invariant={"orthogonal"},
+    invariant={"orthogonal", "permutation"},
     source="Wang et al. 2020; Klabunde et al. 2023, magnitude",
 )
 def magnitude_difference(x: np.ndarray, y: np.ndarray) -> Score:
@@ -80,7 +80,7 @@ def _difference_of_rows(rows: list[np.ndarray], value: Callable[[np.ndarray], fl
     symmetric=True,
     needs=set(),
     reads_coordinates=False,
-    invariant={"orthogonal", "scale"},
+    invariant={"orthogonal", "permutation", "scale"},
     source="Wang et al. 2020; Klabunde et al. 2023, concentricity",
 )
 def concentricity_difference(x: np.ndarray, y: np.ndarray) -> Score:
@@ -104,7 +104,7 @@ def concentricity_difference(x: np.ndarray, y: np.ndarray) -> Score:
     symmetric=True,
     needs=set(),
     reads_coordinates=False,
-    invariant={"orthogonal", "scale"},
+    invariant={"orthogonal", "permutation", "scale"},
     source="Wang and Isola 2020, uniformity",
 )
 def uniformity_difference(x: np.ndarray, y: np.ndarray) -> Score:
@@ -143,7 +143,7 @@ def _potential(distance: pairs.Measure) -> pairs.Measure:
     symmetric=True,
     needs=set(),
     reads_coordinates=False,
-    invariant={"orthogonal", "scale", "translation"},
+    invariant={"orthogonal", "permutation", "scale", "translation"},
     source="Facco et al. 2017, TwoNN",
 )
 def intrinsic_dimension_difference(x: np.ndarray, y: np.ndarray) -> Score:
