@@ -161,7 +161,7 @@ def test_rsa_with_binned_ranks_equals_exact_ones(n: int, distance: Any, monkeypa
     x, y = clouds(n)
     wanted = stats.spearmanr(pdist(x, distance), pdist(y, distance))[0]
     monkeypatch.setattr(dissimilarities, "EXACT_ROWS", 100)
-    assert value("rsa", x, y, distance=distance) == pytest.approx(wanted, abs=2e-8)
+    assert value("rsa", x, y, distance=distance) == pytest.approx(wanted, abs=1e-7)  # 2e-8 from 2048 rows on
 
 
 @pytest.mark.parametrize("name", ["rsa", "cka", "distance-correlation", "rsm-norm"])
