@@ -20,7 +20,7 @@ test: $(VENV)/.ready lint
 LOWEST := .venv-lowest
 $(LOWEST)/.ready: pyproject.toml constraints-lowest.txt
 	$(PYTHON) -m venv $(LOWEST)
-	$(LOWEST)/bin/pip install --quiet --constraint constraints-lowest.txt --editable . pytest pytest-xdist hypothesis scipy anndata
+	$(LOWEST)/bin/pip install --quiet --constraint constraints-lowest.txt --editable . pytest pytest-xdist hypothesis anndata
 	touch $@
 
 test-lowest: $(LOWEST)/.ready

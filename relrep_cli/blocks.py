@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from relrep_cli.sharing import shared
 from relrep_cli.signals import check
 
 ROWS = 4096  # fixed, never derived from free memory: float32 sums depend on the block, answers must not depend on the machine
 BYTES = 32 << 20
+MEMORY = 192 << 20  # bytes for the moments of all parts together
 
 
 def block_rows(d: int) -> int:
@@ -69,7 +71,7 @@ class Moments:
     """Sums over the rows of two spaces side by side, z = (x, y), float64; additive over rows.
 
     n: number of rows. sums: (D,) of z. products: (D, D) of z z'. norms: (2,) of |x|^2, |y|^2. norm_products: (2, 2) of
-    their products. weighted: (D, 2) of z |x|^2 and z |y|^2. dx: where y begins.
+    their products. weighted: (D, 2) of z |x|^2 and z |y|^2. dx: where y begins. shift: (D,) what z was shifted by.
     """
 
     dx: int
@@ -79,10 +81,11 @@ class Moments:
     norms: np.ndarray
     norm_products: np.ndarray
     weighted: np.ndarray
+    shift: np.ndarray
 
     def _combine(self, other: Moments, sign: int) -> Moments:
         parts = ("n", "sums", "products", "norms", "norm_products", "weighted")
-        return Moments(self.dx, *(getattr(self, p) + sign * getattr(other, p) for p in parts))
+        return replace(self, **{p: getattr(self, p) + sign * getattr(other, p) for p in parts})
 
     def __add__(self, other: Moments) -> Moments:
         return self._combine(other, 1)
@@ -91,9 +94,9 @@ class Moments:
         return self._combine(other, -1)
 
 
-def _moments_of(z: np.ndarray, dx: int) -> Moments:
+def _moments_of(z: np.ndarray, dx: int, shift: np.ndarray) -> Moments:
     norms = np.stack([np.einsum("ij,ij->i", part, part) for part in (z[:, :dx], z[:, dx:])], 1)
-    return Moments(dx, len(z), z.sum(0), z.T @ z, norms.sum(0), norms.T @ norms, z.T @ norms)
+    return Moments(dx, len(z), z.sum(0), z.T @ z, norms.sum(0), norms.T @ norms, z.T @ norms, shift)
 
 
 def moments(x: np.ndarray, y: np.ndarray, groups: int = 1) -> list[Moments]:
@@ -105,7 +108,7 @@ def moments(x: np.ndarray, y: np.ndarray, groups: int = 1) -> list[Moments]:
     dx, d = x.shape[1], x.shape[1] + y.shape[1]
     rows = next(row_blocks(len(x), d))
     shift = np.concatenate([x[rows].mean(0, dtype=np.float64), y[rows].mean(0, dtype=np.float64)])
-    total: list[Moments | None] = [None] * groups
+    found: list[Moments | None] = [None] * groups
     for block in row_blocks(len(x), d):
         z = np.empty((block.stop - block.start, d))
         z[:, :dx], z[:, dx:] = x[block], y[block]
@@ -113,6 +116,18 @@ def moments(x: np.ndarray, y: np.ndarray, groups: int = 1) -> list[Moments]:
         for g in range(groups):
             part = z[(g - block.start) % groups :: groups]
             if len(part):
-                found, known = _moments_of(np.ascontiguousarray(part), dx), total[g]
-                total[g] = found if known is None else known + found
-    return [m for m in total if m is not None]
+                new, known = _moments_of(np.ascontiguousarray(part), dx, shift), found[g]
+                found[g] = new if known is None else known + new
+    return [m for m in found if m is not None]
+
+
+@shared
+def grouped_moments(x: np.ndarray, y: np.ndarray) -> list[Moments]:
+    """Moments in 10 to 50 parts for a jackknife over groups of rows, as many as MEMORY allows; few rows are a part each."""
+    n, d = len(x), x.shape[1] + y.shape[1]
+    return moments(x, y, groups=int(np.clip(MEMORY // (8 * d * d), 10, 50)) if n >= 200 else min(n, 50))
+
+
+def total(parts: list[Moments]) -> Moments:
+    """Moments of all rows."""
+    return sum(parts[1:], parts[0])

@@ -10,14 +10,17 @@ from typing import Any
 import numpy as np
 
 from relrep_cli import inference
+from relrep_cli.blocks import first_bad_row
 from relrep_cli.embedding import Embedding, match_ids, select
 from relrep_cli.errors import DataError, printable
 from relrep_cli.metrics import METRICS
 from relrep_cli.metrics.score import NotApplicable, Score
 from relrep_cli.records import Records, task_key
+from relrep_cli.sharing import shared, sharing
 
 Record = dict[str, Any]
 RATIO = "relative / absolute"
+_bad_row = shared(first_bad_row)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,20 +68,38 @@ def _example(e: Embedding) -> str:
 def measure(name: str, params: Mapping[str, Any], a: Embedding, b: Embedding) -> Score:
     """The named metric of two embeddings whose rows are parallel. Raises NotApplicable with the reason."""
     entry = METRICS[name]
-    if entry.needs_same_dims and a.d != b.d:
+    if "same dims" in entry.needs and a.d != b.d:
         raise NotApplicable(
             f"dims differ ({a.d} and {b.d}); project both onto shared anchors first, or use --metric knn-jaccard"
         )
     if "k" in params and a.n <= params["k"]:
         raise NotApplicable(f"k = {params['k']} needs more than {a.n} items; write --k {a.n - 1} or less")
-    return entry.function(a.x, b.x, **params)
+    for which, e in (("first", a), ("second", b)):
+        if (row := _bad_row(e.x)) is not None:
+            raise NotApplicable(f"row {row} of the {which} space is not finite")
+    more = {"labels": _labels(a, b)} if "labels" in entry.needs else {}
+    with np.errstate(all="ignore"):  # what overflows is found below, and named
+        try:
+            score = entry.function(a.x, b.x, **more, **params)
+        except np.linalg.LinAlgError as error:
+            raise NotApplicable(f"no solution: {error}") from None
+    if not np.isfinite(score.value):
+        raise NotApplicable("the value is not a finite number; the sizes of the coordinates pass what float64 can square")
+    return score
+
+
+def _labels(a: Embedding, b: Embedding) -> np.ndarray:
+    for e in (a, b):
+        if "label" in e.obs:
+            return e.obs["label"]
+    raise NotApplicable("neither file has labels; give them with relrep embed --labels")
 
 
 def interval(name: str, score: Score, seed: int) -> tuple[float | None, float | None]:
     """95 % confidence interval of a score, cut at the metric's bounds; (None, None) where there are too few rows."""
     if score.rows is not None and len(score.rows) > 1:
         found = inference.bootstrap(score.rows, np.random.default_rng(seed))
-    elif score.jackknife is not None:
+    elif score.jackknife is not None and np.isfinite(score.jackknife).all():
         found = inference.jackknife(score.value, score.jackknife)
     else:
         return None, None
@@ -103,17 +124,18 @@ def compare_pair(
     joined = hashlib.sha256(rows[0].tobytes() + rows[1].tobytes()).hexdigest()
     for left, right in zip(a, b, strict=True):
         x, y = select(left.e, rows[0]), select(right.e, rows[1])
-        for name, params in chosen.items():
-            base = {"a": x.uri, "b": y.uri, "metric": name}
-            key = task_key(left.content, right.content, joined, name, dict(params), seed)
-            done = None if want_rows or not left.content else kept.get(key)
-            if done is None:
-                done, score = _result(name, params, x, y, seed)
-                if left.content:
-                    kept.put(key, done)
-                if score is not None and score.rows is not None:
-                    per_row.append(Rows(base | {"projection": left.label}, x.ids, score.rows))
-            records.append(base | done | ({"projection": left.label} if len(a) > 1 else {}))
+        with sharing():
+            for name, params in chosen.items():
+                base = {"a": x.uri, "b": y.uri, "metric": name}
+                key = task_key(left.content, right.content, joined, name, dict(params), seed)
+                done = None if want_rows or not left.content else kept.get(key)
+                if done is None:
+                    done, score = _result(name, params, x, y, seed)
+                    if left.content:
+                        kept.put(key, done)
+                    if score is not None and score.rows is not None:
+                        per_row.append(Rows(base | {"projection": left.label}, x.ids, score.rows))
+                records.append(base | done | ({"projection": left.label} if len(a) > 1 else {}))
     return records, per_row
 
 
@@ -124,7 +146,8 @@ def _result(name: str, params: Mapping[str, Any], x: Embedding, y: Embedding, se
         blank = dict.fromkeys(("value", "low", "high", "chance"))
         return blank | {"n": x.n, "k": params.get("k"), "convention": f"n/a: {reason}"}, None
     low, high = interval(name, score, seed)
-    record = {"value": score.value, "low": low, "high": high, "chance": score.chance, "n": x.n, "k": params.get("k")}
+    chance = score.chance if np.isfinite(score.chance) else None
+    record = {"value": score.value, "low": low, "high": high, "chance": chance, "n": x.n, "k": params.get("k")}
     return record | {"convention": score.convention} | dict(score.extra), score
 
 

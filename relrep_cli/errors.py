@@ -14,6 +14,10 @@ class RelrepError(Exception):
     code = BUG
 
 
+class NotApplicable(Exception):
+    """A metric has no value on this pair, for the reason given."""
+
+
 class UsageError(RelrepError):
     """The words of the command are off; the files were not judged."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from math import sqrt
 from statistics import NormalDist
 
@@ -52,3 +54,36 @@ def within(interval: tuple[float, float], bounds: tuple[float | None, float | No
     """The interval cut at what the metric can reach."""
     low, high = (v if b is None else f(v, b) for v, b, f in zip(interval, bounds, (max, min), strict=True))
     return low, high
+
+
+_plain: list[None] = []
+
+
+@contextmanager
+def values_only() -> Iterator[None]:
+    """Within, metrics give their values without chance levels and jackknives that cost time: for values by the hundred."""
+    _plain.append(None)
+    try:
+        yield
+    finally:
+        _plain.pop()
+
+
+def wanted() -> bool:
+    """Whether chance levels and jackknives are wanted, too."""
+    return not _plain
+
+
+def pairings(n: int, times: int, seed: int = 0) -> Iterator[np.ndarray]:
+    """Random orders of n rows: each pairs every row of one space with some row of the other. None within values_only."""
+    if not wanted():
+        return
+    rng = np.random.default_rng(seed)
+    for _ in range(times):
+        yield rng.permutation(n)
+
+
+def level(found: Iterable[float]) -> float:
+    """The mean over random pairings; NaN where there were none."""
+    values = list(found)
+    return float(np.mean(values)) if values else float("nan")

@@ -129,10 +129,11 @@ def assert_equal(found: Moments, wanted: Moments) -> None:
 def slow(x: np.ndarray, y: np.ndarray) -> Moments:
     """Sums over rows one by one, of the same shifted data."""
     first = slice(0, block_rows(x.shape[1] + y.shape[1]))
+    shift = np.concatenate([side[first].mean(0, dtype=np.float64) for side in (x, y)])
     x, y = (side.astype(np.float64) - side[first].mean(0, dtype=np.float64) for side in (x, y))
     z, norms = np.concatenate([x, y], 1), np.stack([np.square(x).sum(1), np.square(y).sum(1)], 1)
     outer = [sum(np.outer(p, q) for p, q in zip(a, b, strict=True)) for a, b in ((z, z), (norms, norms), (z, norms))]
-    return Moments(x.shape[1], len(x), z.sum(0), outer[0], norms.sum(0), outer[1], outer[2])
+    return Moments(x.shape[1], len(x), z.sum(0), outer[0], norms.sum(0), outer[1], outer[2], shift)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64], ids=lambda t: t.__name__)

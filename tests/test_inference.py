@@ -116,7 +116,8 @@ def test_expected_jaccard_equals_random_sets(n: int, k: int) -> None:
 
 
 def embedding(x: np.ndarray, ids: np.ndarray | None = None, uri: str = "a.h5") -> Embedding:
-    return Embedding(x, row_numbers(len(x)) if ids is None else ids, row_ids=ids is None, uri=uri)
+    rows = row_numbers(len(x)) if ids is None else ids
+    return Embedding(x, rows, obs={"label": np.array([i[-1:] for i in rows.tolist()])}, row_ids=ids is None, uri=uri)
 
 
 @pytest.mark.parametrize("name", METRICS)

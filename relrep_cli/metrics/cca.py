@@ -1,0 +1,148 @@
+"""Canonical correlation analysis and its kin, from d x d moments: nothing is n x n, and no singular value of n x d is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Annotated
+
+import numpy as np
+
+from relrep_cli.covariances import Covariances, axes, covariances
+from relrep_cli.metrics.score import NotApplicable, Score, metric
+from relrep_cli.registry import Param
+
+Variance = Annotated[float, Param("Share of the variance that the kept principal axes hold together.", minimum=0.01, maximum=1)]
+DRAWS = 64
+
+
+@metric(
+    family="cca",
+    bounds=(0, 1),
+    identity=1,
+    higher_is_closer=True,
+    symmetric=True,
+    needs={"n > d"},
+    reads_coordinates=False,
+    invariant={"axis-scale", "linear", "orthogonal", "permutation", "scale", "translation"},
+    source="Hotelling 1936; Raghu et al. 2017",
+)
+def cca(x: np.ndarray, y: np.ndarray) -> Score:
+    """Mean canonical correlation.
+
+    x: (n, dx), y: (n, dy). Over as many correlations as the narrower space has dimensions; both spaces are cut to their
+    rank, so that zero or repeated columns add nothing.
+
+    >>> round(cca(np.array([[0.0], [1.0], [2.0]]), np.array([[0.0], [1.0], [1.0]])).value, 6)  # sqrt(3 / 4)
+    0.866025
+    """
+    return _score(x, y, 1.0, _mean, "mean canonical correlation, ranks cut by eigenvalues")
+
+
+@metric(
+    family="cca",
+    bounds=(0, 1),
+    identity=1,
+    higher_is_closer=True,
+    symmetric=True,
+    needs={"n > d"},
+    reads_coordinates=False,
+    invariant={"orthogonal", "permutation", "scale", "translation"},
+    source="Raghu et al. 2017",
+)
+def svcca(x: np.ndarray, y: np.ndarray, *, variance: Variance = 0.99) -> Score:
+    """Mean canonical correlation of the leading principal axes.
+
+    x: (n, dx), y: (n, dy). Each space keeps the fewest axes whose cumulative share of variance reaches `variance`.
+    """
+    said = f"mean canonical correlation of principal axes with cumulative share of variance >= {variance}"
+    return _score(x, y, variance, _mean, said)
+
+
+@metric(
+    family="cca",
+    bounds=(0, 1),
+    identity=1,
+    higher_is_closer=True,
+    symmetric=False,
+    needs={"n > d"},
+    reads_coordinates=False,
+    invariant={"permutation", "scale", "signed-permutation", "translation"},
+    source="Morcos et al. 2018, eq. 3",
+)
+def pwcca(x: np.ndarray, y: np.ndarray) -> Score:
+    """Canonical correlations weighted by how much of the first space their variates account for.
+
+    x: (n, dx), y: (n, dy). Weights a_i = sum_j |<h_i, x_j>| of the centred columns x_j and orthonormal variates h_i of x.
+    """
+
+    def value(correlations: np.ndarray, variates: np.ndarray, axes_x: np.ndarray) -> float:
+        weights = np.abs(variates @ axes_x.T).sum(1)
+        return float(weights @ correlations / weights.sum())
+
+    return _score(x, y, 1.0, value, "weights from the first space (asymmetric), ranks cut by eigenvalues")
+
+
+Value = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
+
+
+def _mean(correlations: np.ndarray, variates: np.ndarray, axes_x: np.ndarray) -> float:
+    return float(correlations.mean())
+
+
+def _score(x: np.ndarray, y: np.ndarray, share: float, value: Value, convention: str) -> Score:
+    found = covariances(x, y)
+    bx, by = axes(found.whole.xx, share)[0], axes(found.whole.yy, share)[0]
+    for name, basis in (("first", bx), ("second", by)):
+        if basis.shape[1] >= len(x) - 1:
+            raise NotApplicable(
+                f"{len(x)} items are not more than the {basis.shape[1]} dims of the {name} space need: any two such spaces "
+                "correlate fully; take more items, or svcca with a smaller --variance"
+            )
+
+    def of(c: Covariances) -> float:
+        return value(*canonical(c.within(bx, by)), bx)
+
+    level = chance_level(len(x), bx.shape[1], by.shape[1])
+    return Score(of(found.whole), level, convention, jackknife=found.jackknife(of), draws=DRAWS)
+
+
+def canonical(c: Covariances) -> tuple[np.ndarray, np.ndarray]:
+    """Canonical correlations (r,), and (r, rx) products of their orthonormal variates in x with x's axes.
+
+    c must be of full rank.
+    """
+    from scipy.linalg import solve_triangular
+
+    lx, ly = np.linalg.cholesky(c.xx), np.linalg.cholesky(c.yy)
+    cross = solve_triangular(ly, solve_triangular(lx, c.xy, lower=True).T, lower=True).T
+    u, s, _ = np.linalg.svd(cross, full_matrices=False)
+    return s.clip(0, 1), u.T @ lx.T
+
+
+@cache
+def chance_level(n: int, p: int, q: int) -> float:
+    """Expected mean canonical correlation of spaces of p and q dimensions under random rotation of n centred rows.
+
+    Squared correlations follow a Jacobi ensemble, drawn through its bidiagonal form (Edelman and Sutton 2008), so that the
+    cost does not depend on n.
+    """
+    from scipy.linalg import eigh_tridiagonal
+
+    p, q, rows = min(p, q), max(p, q), n - 1
+    forced = max(0, p + q - rows)  # so many correlations are 1
+    p, q = (rows - q, rows - p) if forced else (p, q)
+    if p == 0:
+        return 1.0
+    rng, k = np.random.default_rng(0), np.arange(p, 0, -1)
+    a, b = q - p, rows - p - q
+    total = 0.0
+    for _ in range(DRAWS):
+        c = rng.beta((a + k) / 2, (b + k) / 2)
+        other = rng.beta(k[1:] / 2, (a + b + 1 + k[1:]) / 2)
+        diagonal = np.sqrt(c * np.append(1, 1 - other))
+        above = np.sqrt((1 - c[:-1]) * other)
+        squares = diagonal**2 + np.append(above**2, 0)
+        values = eigh_tridiagonal(squares, above * diagonal[1:], eigvals_only=True)
+        total += float(np.sqrt(values.clip(0, 1)).sum())
+    return (total / DRAWS + forced) / (p + forced)

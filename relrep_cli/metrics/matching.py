@@ -1,0 +1,93 @@
+"""Metrics of shapes that match single columns, which a rotation would mix."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from relrep_cli.covariances import Covariances, chance, covariances
+from relrep_cli.metrics.score import Score, metric
+
+CONSTANT = 1e-12  # share of the largest column's spread below which a column is constant
+
+
+@metric(
+    family="shapes",
+    bounds=(-1, 1),
+    identity=1,
+    higher_is_closer=True,
+    symmetric=True,
+    needs=set(),
+    reads_coordinates=False,
+    invariant={"axis-scale", "permutation", "scale", "translation"},
+    source="Li et al. 2015, one-to-one matching",
+)
+def hard_match(x: np.ndarray, y: np.ndarray) -> Score:
+    """Mean correlation of columns under the best one-to-one matching.
+
+    x: (n, dx), y: (n, dy). Every column of the narrower space gets its own partner (Hungarian method); constant columns
+    are left out. The interval keeps the matching.
+
+    >>> x = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 3.0], [3.0, 1.0]])
+    >>> round(hard_match(x, x[:, ::-1]).value, 6)
+    1.0
+    """
+    found = covariances(x, y)
+    kept, said = _kept(found.whole)
+
+    def best(c: Covariances) -> tuple[np.ndarray, np.ndarray]:
+        from scipy.optimize import linear_sum_assignment
+
+        return linear_sum_assignment(_correlations(c, kept), maximize=True)
+
+    pairs = best(found.whole)
+    level, draws = chance(found.whole, lambda c: _mean(c, kept, best(c)))
+    value, jackknife = _mean(found.whole, kept, pairs), found.jackknife(lambda c: _mean(c, kept, pairs))
+    return Score(value, level, f"correlation of columns, one-to-one{said}", jackknife=jackknife, draws=draws)
+
+
+@metric(
+    family="shapes",
+    bounds=(-1, 1),
+    identity=1,
+    higher_is_closer=True,
+    symmetric=True,
+    needs=set(),
+    reads_coordinates=False,
+    invariant={"axis-scale", "permutation", "scale", "translation"},
+    source="Li et al. 2015, bipartite semi-matching, mean of both directions",
+)
+def soft_match(x: np.ndarray, y: np.ndarray) -> Score:
+    """Mean over both directions of each column's best correlation.
+
+    x: (n, dx), y: (n, dy). Partners may be shared; constant columns are left out. The interval keeps the partners.
+    """
+    found = covariances(x, y)
+    kept, said = _kept(found.whole)
+
+    def value(c: Covariances) -> float:
+        table = _correlations(c, kept)
+        return float((table.max(1).mean() + table.max(0).mean()) / 2)
+
+    table = _correlations(found.whole, kept)
+    there, back = (np.arange(len(table)), table.argmax(1)), (table.argmax(0), np.arange(table.shape[1]))
+    jackknife = found.jackknife(lambda c: (_mean(c, kept, there) + _mean(c, kept, back)) / 2)
+    level, draws = chance(found.whole, value)
+    return Score(value(found.whole), level, f"best correlation of each column{said}", jackknife=jackknife, draws=draws)
+
+
+def _kept(c: Covariances) -> tuple[tuple[np.ndarray, np.ndarray], str]:
+    """Columns that vary, in x and in y, and what to say of the others."""
+    spreads = np.diag(c.xx), np.diag(c.yy)
+    kx, ky = (np.flatnonzero(s > CONSTANT * s.max()) for s in spreads)
+    out = len(spreads[0]) - len(kx) + len(spreads[1]) - len(ky)
+    return (kx, ky), f", {out} constant columns left out" if out else ""
+
+
+def _correlations(c: Covariances, kept: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    rows, columns = kept
+    sizes = np.sqrt(np.diag(c.xx)[rows])[:, None] * np.sqrt(np.diag(c.yy)[columns])
+    return (c.xy[np.ix_(rows, columns)] / np.where(sizes > 0, sizes, np.inf)).clip(-1, 1)
+
+
+def _mean(c: Covariances, kept: tuple[np.ndarray, np.ndarray], pairs: tuple[np.ndarray, np.ndarray]) -> float:
+    return float(_correlations(c, kept)[pairs].mean())

@@ -1,0 +1,158 @@
+"""Metrics of neighbourhoods by how similar neighbours are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+
+from relrep_cli.blocks import block_rows
+from relrep_cli.inference import level, pairings, wanted
+from relrep_cli.metrics.neighbor_orders import apart
+from relrep_cli.metrics.neighborhoods import within
+from relrep_cli.metrics.score import K, NotApplicable, Score, metric
+from relrep_cli.neighbors import row_blocks_of
+from relrep_cli.pairs import GROUPS
+from relrep_cli.registry import Param
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+Profile = Annotated[
+    Literal["similarity", "distance"],
+    Param("What describes an item: cosine similarities or cosine distances to neighbours.", choices=("similarity", "distance")),
+]
+Epsilon = Annotated[
+    float, Param("Added to CKNNA's denominator: 1e-6 as its authors do; 0 gives a space 1 with itself.", minimum=0)
+]
+DRAWS = 10
+DRAWN_ROWS = 2000  # rows that stand for all when a chance level is drawn
+
+
+@metric(
+    family="neighbourhoods",
+    bounds=(-1, 1),
+    identity=1,
+    higher_is_closer=True,
+    symmetric=True,
+    needs=set(),
+    reads_coordinates=False,
+    invariant={"orthogonal", "permutation", "scale"},
+    source="Hamilton et al. 2016, sec. 4; on distances: Klabunde et al. 2023",
+)
+def second_order_cosine(x: np.ndarray, y: np.ndarray, *, k: K = 10, profile: Profile = "similarity") -> Score:
+    """Mean cosine of each item's similarities to its neighbours in either space.
+
+    x: (n, dx), y: (n, dy). Item i is described by its cosines to N_x(i) | N_y(i), in x and in y.
+    """
+    a, b = within(x, k, "cosine"), within(y, k, "cosine")
+    rows = _second_order(x, y, a.rows, b.rows, profile)
+    some = np.arange(0, len(x), -(-len(x) // DRAWN_ROWS))
+    found = []
+    for order in pairings(len(x), DRAWS):
+        back = np.argsort(order)
+        found.append(_second_order(x, y, a.rows[some], back[b.rows[order[some]]], profile, some, order).mean())
+    convention = f"cosine of cosine {'similarities' if profile == 'similarity' else 'distances'}, k = {k}, self excluded"
+    extra = {"tied": a.tied + b.tied}
+    return Score(float(rows.mean()), level(found), convention, rows, draws=DRAWS, extra=extra)
+
+
+def _second_order(
+    x: np.ndarray,
+    y: np.ndarray,
+    a: np.ndarray,
+    b: np.ndarray,
+    profile: str,
+    rows: np.ndarray | None = None,
+    order: np.ndarray | None = None,
+) -> np.ndarray:
+    """(m,) second-order cosines of `rows` with neighbours a and b (m, k); row i of y is row order[i], where given."""
+    rows, order = np.arange(len(a)) if rows is None else rows, np.arange(len(y)) if order is None else order
+    out = np.empty(len(a))
+    for block in row_blocks_of(len(a), max(1, block_rows(2 * a.shape[1] * max(x.shape[1], y.shape[1])))):
+        both = np.concatenate([a[block], b[block]], 1)
+        once = np.ones(both.shape, bool)
+        once[:, a.shape[1] :] = ~(b[block][:, :, None] == a[block][:, None, :]).any(2)
+        profiles = []
+        for side, own, near in ((x, rows[block], both), (y, order[rows[block]], order[both])):
+            distance = apart(side, own, near, "cosine") / 2
+            profiles.append(np.where(once, distance if profile == "distance" else 1 - distance, 0))
+        u, v = profiles
+        sizes = np.sqrt(np.square(u).sum(1)) * np.sqrt(np.square(v).sum(1))
+        same = (u == v).all(1)  # two items that have only copies of themselves near them are described alike, by zeros
+        out[block] = np.where(same, 1, (u * v).sum(1) / np.where(sizes > 0, sizes, 1)).clip(-1, 1)
+    return out
+
+
+@metric(
+    family="neighbourhoods",
+    bounds=(None, None),
+    identity=None,
+    higher_is_closer=True,
+    symmetric=False,
+    needs=set(),
+    reads_coordinates=False,
+    invariant={"orthogonal", "permutation", "scale"},
+    source="Huh et al. 2024, CKNNA; Song et al. 2012 in the trace form",
+)
+def cknna(x: np.ndarray, y: np.ndarray, *, k: K = 10, epsilon: Epsilon = 1e-6) -> Score:
+    """Centred kernel alignment of cosines to neighbours that both spaces agree on.
+
+    x: (n, dx), y: (n, dy). The Gram matrices of unit rows keep only j in N_x(i) & N_y(i) (sparse, n k entries), so they are
+    not symmetric, and neither, slightly, is the value. HSIC falls as 1 / n, so the authors' epsilon lowers the value the more
+    items there are. Under a jackknife the neighbours stay as they are.
+    """
+    if len(x) < 4:
+        raise NotApplicable(f"{len(x)} items are too few")
+    a, b = within(x, k, "cosine"), within(y, k, "cosine")
+    gx, gy = _cosines(x, a.rows), _cosines(y, b.rows)
+    rows, groups = np.arange(len(x)), min(GROUPS, len(x))
+
+    def value(kept: np.ndarray) -> float:
+        return _aligned(gx[kept][:, kept], gy[kept][:, kept], epsilon * len(x) / kept.sum())
+
+    jackknife = None
+    if len(x) >= 3 * groups > 12 and wanted():
+        jackknife = np.array([value(rows % groups != g) for g in range(groups)])
+    found = [_aligned(gx, gy[order][:, order], epsilon) for order in pairings(len(x), DRAWS)]
+    convention = (
+        f"cosines to shared neighbours, k = {k}, self excluded, unbiased HSIC in trace form (slightly asymmetric), "
+        f"denominator + {epsilon}"
+    )
+    extra = {"tied": a.tied + b.tied}
+    return Score(_aligned(gx, gy, epsilon), level(found), convention, jackknife=jackknife, draws=DRAWS, extra=extra)
+
+
+def _cosines(x: np.ndarray, neighbours: np.ndarray) -> csr_array:
+    """(n, n) sparse cosines of each row to its neighbours."""
+    from scipy.sparse import csr_array
+
+    n, k = neighbours.shape
+    values = np.empty((n, k))
+    for block in row_blocks_of(n, max(1, block_rows(k * x.shape[1]))):
+        values[block] = 1 - apart(x, np.arange(n)[block], neighbours[block], "cosine") / 2
+    return csr_array((values.ravel(), neighbours.ravel(), np.arange(0, n * k + 1, k)), shape=(n, n))
+
+
+def _aligned(gx: csr_array, gy: csr_array, epsilon: float) -> float:
+    xy = _hsic(gx.multiply(_mask(gy)), gy.multiply(_mask(gx)))
+    xx, yy = _hsic(gx, gx), _hsic(gy, gy)
+    for name, own in (("first", xx), ("second", yy)):
+        if not own > 0:
+            raise NotApplicable(f"the self term of the {name} space is not positive; take a larger --k")
+    return float(xy / (np.sqrt(xx) * np.sqrt(yy) + epsilon))
+
+
+def _mask(g: csr_array) -> Any:
+    mask = g.copy()
+    mask.data = np.ones_like(mask.data)
+    return mask
+
+
+def _hsic(a: Any, b: Any) -> float:
+    """Song's estimator of sparse matrices with an empty diagonal."""
+    n = a.shape[0]
+    trace = a.multiply(b.T).sum()
+    ones = a.sum() * b.sum() / ((n - 1) * (n - 2))
+    mixed = np.asarray(a.sum(0)).ravel() @ np.asarray(b.sum(1)).ravel()
+    return float(trace + ones - 2 * mixed / (n - 2)) / (n * (n - 3))

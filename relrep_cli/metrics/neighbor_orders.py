@@ -1,0 +1,207 @@
+"""Metrics of neighbourhoods by the order in which neighbours come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+
+from relrep_cli.blocks import block_rows, row_blocks
+from relrep_cli.metrics.neighborhoods import within
+from relrep_cli.metrics.score import By, K, NotApplicable, Score, metric
+from relrep_cli.neighbors import row_blocks_of, unit_rows
+from relrep_cli.pairs import between
+from relrep_cli.sharing import shared
+
+Lists = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+@metric(
+    family="neighbourhoods",
+    bounds=(0, None),
+    identity="k",
+    higher_is_closer=True,
+    symmetric=True,
+    needs=set(),
+    reads_coordinates=False,
+    invariant={"orthogonal", "permutation", "scale"},
+    source="Huh et al. 2024, longest common subsequence of neighbours",
+)
+def lcs_knn(x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine") -> Score:
+    """Mean length of the longest common subsequence of the neighbours, nearest first.
+
+    x: (n, dx), y: (n, dy). From 0 to k.
+    """
+    return _of_lists(_longest, x, y, k, neighbours, "longest common subsequence of neighbours in order")
+
+
+@metric(
+    family="neighbourhoods",
+    bounds=(0, 1),
+    identity=1,
+    higher_is_closer=True,
+    symmetric=True,
+    needs=set(),
+    reads_coordinates=False,
+    invariant={"orthogonal", "permutation", "scale"},
+    source="Huh et al. 2024, edit distance of neighbours",
+)
+def edit_knn(x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine") -> Score:
+    """Agreement of the neighbours in order: 1 - mean edit distance / k.
+
+    x: (n, dx), y: (n, dy). Insertion, deletion and substitution cost 1 each.
+    """
+    return _of_lists(_edits, x, y, k, neighbours, "1 - edit distance / k of neighbours in order")
+
+
+@metric(
+    family="neighbourhoods",
+    bounds=(0, 1),
+    identity=1,
+    higher_is_closer=True,
+    symmetric=True,
+    needs=set(),
+    reads_coordinates=False,
+    invariant={"orthogonal", "permutation", "scale"},
+    source="Wang et al. 2020; Klabunde et al. 2023, rank similarity",
+)
+def rank_similarity(x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine") -> Score:
+    """Agreement of the ranks of shared neighbours, near ones counting more.
+
+    x: (n, dx), y: (n, dy). Mean over items of sum_j 2 / ((1 + |r - s|) (r + s)) over shared neighbours j of ranks r and s,
+    over its maximum for so many shared, the harmonic number.
+    """
+    return _of_lists(_rank_agreement, x, y, k, neighbours, "ranks of shared neighbours")
+
+
+def _of_lists(rows_of: Lists, x: np.ndarray, y: np.ndarray, k: int, by: By, convention: str) -> Score:
+    a, b = ordered(x, k, by), ordered(y, k, by)
+    rows = np.concatenate([rows_of(a[block], b[block]) for block in row_blocks(len(x), k * k)])
+    chance, draws = list_chance(rows_of, len(x) - 1, k)
+    tied = within(x, k, by).tied + within(y, k, by).tied
+    said = f"{convention}, {by}, k = {k}, self excluded"
+    return Score(float(rows.mean()), chance, said, rows, draws=draws, extra={"tied": tied})
+
+
+@shared
+def ordered(x: np.ndarray, k: int, by: By) -> np.ndarray:
+    """(n, k) the nearest other rows of each row of x, nearest first; ties by row number."""
+    sets, out = within(x, k, by).rows, np.empty((len(x), k), np.int64)
+    for block in row_blocks_of(len(x), block_rows(k * x.shape[1])):
+        found = sets[block]
+        order = np.lexsort((found, apart(x, block, found, by)), axis=1)
+        out[block] = np.take_along_axis(found, order, 1)
+    return out
+
+
+def apart(x: np.ndarray, own_rows: slice | np.ndarray, others: np.ndarray, by: By) -> np.ndarray:
+    """(b, k) squared distances of some rows to their `others` (b, k); for cosine, of rows at length 1.
+
+    Lengths 0 count as at a right angle to everything, as their cosine 0 says.
+    """
+    near = np.asarray(x[others.ravel()], np.float64)
+    own = np.asarray(x[own_rows], np.float64)
+    if by == "cosine":
+        near, own = unit_rows(near), unit_rows(own)
+    near = near.reshape(*others.shape, x.shape[1])
+    difference = near - own[:, None]
+    out = np.einsum("ijk,ijk->ij", difference, difference)
+    if by == "cosine":
+        zero = ~np.asarray(own.any(1))
+        out[~near.any(2) | zero[:, None]] = 2
+    return out
+
+
+def _longest(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(n,) lengths of longest common subsequences of lists without repeats, one step for each place in a.
+
+    >>> _longest(np.array([[1, 2, 3]]), np.array([[2, 3, 1]])).tolist()
+    [2.0]
+    """
+    lengths = np.zeros((len(a), b.shape[1] + 1))
+    for place in a.T:
+        step = np.where(place[:, None] == b, lengths[:, :-1] + 1, lengths[:, 1:])
+        lengths[:, 1:] = np.maximum.accumulate(step, axis=1)
+    return lengths[:, -1]
+
+
+def _edits(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(n,) 1 - edit distance / k of lists of k.
+
+    >>> _edits(np.array([[1, 2, 3, 4]]), np.array([[2, 3, 4, 1]])).tolist()
+    [0.5]
+    """
+    k = b.shape[1]
+    steps = np.arange(k + 1, dtype=np.float64)
+    costs = np.tile(steps, (len(a), 1))
+    for number, place in enumerate(a.T, 1):
+        change = np.minimum(costs[:, :-1] + (place[:, None] != b), costs[:, 1:] + 1)
+        fresh = np.concatenate([np.full((len(a), 1), float(number)), change], 1)
+        costs = np.minimum.accumulate(fresh - steps, axis=1) + steps
+    return 1 - costs[:, -1] / k
+
+
+def _rank_agreement(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(n,) rank similarity of lists of k; 0 where nothing is shared.
+
+    >>> _rank_agreement(np.array([[1, 2]]), np.array([[1, 3]])).tolist()  # 2 / (1 * 2), over 1
+    [1.0]
+    """
+    ranks = np.arange(1, a.shape[1] + 1)
+    weights = 2 / ((1 + np.abs(ranks[:, None] - ranks)) * (ranks[:, None] + ranks))
+    met = a[:, :, None] == b[:, None, :]
+    harmonic = np.concatenate([[1.0], np.cumsum(1 / ranks)])
+    return (np.einsum("nij,ij->n", met, weights) / harmonic[np.count_nonzero(met, (1, 2))]).clip(0, 1)
+
+
+@cache
+def list_chance(rows_of: Lists, others: int, k: int) -> tuple[float, int]:
+    """Mean of `rows_of` over random lists of k of so many others, and how many lists: what random pairing gives on average."""
+    rng, draws = np.random.default_rng(0), int(np.clip(4_000_000 // k**2, 500, 20_000))
+    shared_count = rng.hypergeometric(k, others - k, k, draws)
+    a = np.tile(np.arange(k), (draws, 1))
+    b = np.where(a < shared_count[:, None], rng.permuted(a, axis=1), a + k)
+    b = rng.permuted(b, axis=1)
+    found = np.concatenate([rows_of(a[block], b[block]) for block in row_blocks(draws, k * k)])
+    return float(found.mean()), draws
+
+
+@metric(
+    family="neighbourhoods",
+    bounds=(0, 2),
+    identity=None,
+    higher_is_closer=False,
+    symmetric=False,
+    needs=set(),
+    reads_coordinates=False,
+    invariant={"orthogonal", "permutation", "scale"},
+    source="Glielmo et al. 2022, eq. 1",
+)
+def information_imbalance(x: np.ndarray, y: np.ndarray, *, neighbours: By = "cosine") -> Score:
+    """Information imbalance: 2 / n times the mean rank in y of the nearest neighbour in x.
+
+    x: (n, dx), y: (n, dy). Near 0 where nearness in x foretells nearness in y, 1 at chance; 2 / n for a space with itself.
+    `reverse` is from y to x.
+    """
+    if len(x) < 3:
+        raise NotApplicable(f"{len(x)} items are too few")
+    rows = 2 / len(x) * _ranks_of(y, within(x, 1, neighbours).rows[:, 0], neighbours)
+    back = 2 / len(x) * _ranks_of(x, within(y, 1, neighbours).rows[:, 0], neighbours).mean()
+    convention = f"{neighbours}, nearest neighbour in x, its rank in y; reverse: from y to x"
+    return Score(float(rows.mean()), 1.0, convention, rows, extra={"reverse": float(back)})
+
+
+def _ranks_of(x: np.ndarray, targets: np.ndarray, by: By) -> np.ndarray:
+    """(n,) rank, from 1, of row targets[i] among the other rows seen from row i; equally near rows do not count as nearer."""
+    measure, n, slack = between(x, by), len(x), 1e-12 if by == "cosine" else 0.0
+    out = np.ones(n)
+    for own in row_blocks_of(n, block_rows(max(x.shape[1], 64)) // 4 or 1):
+        rows = np.arange(own.start, own.stop)
+        squares = apart(x, own, targets[own, None], by)
+        mine = np.sqrt(squares) if by == "euclidean" else squares / 2
+        for part in row_blocks_of(n, 4096):
+            columns = np.arange(part.start, part.stop)
+            nearer = (measure(rows, columns) < mine * (1 - 1e-9) - slack) & (rows[:, None] != columns)
+            out[own] += nearer.sum(1)
+    return out

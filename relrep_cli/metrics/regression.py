@@ -1,0 +1,131 @@
+"""Metrics of shapes by prediction: how well a linear map of one space gives the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+
+from relrep_cli.blocks import row_blocks
+from relrep_cli.covariances import Covariances, Parts, axes, covariances
+from relrep_cli.metrics.score import NotApplicable, Score, metric
+from relrep_cli.registry import Param
+
+Penalty = Annotated[float, Param("Ridge penalty, as a share of the space's total variance.", minimum=1e-9)]
+ALONE = 1e-9  # 1 - leverage below which a row alone carries an axis
+
+
+@metric(
+    family="shapes",
+    bounds=(None, 1),
+    identity=1,
+    higher_is_closer=True,
+    symmetric=False,
+    needs={"n > d"},
+    reads_coordinates=False,
+    invariant={"orthogonal", "permutation", "scale", "translation"},
+    source="Kornblith et al. 2019, sec. 4, held out: Allen 1974 (PRESS)",
+)
+def linear_regression(x: np.ndarray, y: np.ndarray) -> Score:
+    """Held-out R2 of y predicted from x by least squares.
+
+    x: (n, dx), y: (n, dy). Each item is predicted from all the others, in closed form; R2 over all columns together.
+    `reverse` is x predicted from y.
+    """
+    return _both(x, y, 0.0, "least squares, each item held out, y from x; reverse: x from y")
+
+
+@metric(
+    family="shapes",
+    bounds=(None, 1),
+    identity=None,
+    higher_is_closer=True,
+    symmetric=False,
+    needs=set(),
+    reads_coordinates=False,
+    invariant={"orthogonal", "permutation", "scale", "translation"},
+    source="Hoerl and Kennard 1970; held out: Allen 1974 (PRESS)",
+)
+def ridge(x: np.ndarray, y: np.ndarray, *, penalty: Penalty = 0.001) -> Score:
+    """Held-out R2 of y predicted from x by ridge regression.
+
+    x: (n, dx), y: (n, dy). As linear-regression, with a penalty that allows more dims than items.
+    """
+    return _both(x, y, penalty, f"ridge penalty {penalty} of the variance, each item held out, y from x; reverse: x from y")
+
+
+def _both(x: np.ndarray, y: np.ndarray, penalty: float, convention: str) -> Score:
+    there = _held_out(x, y, covariances(x, y), penalty)
+    back = _held_out(y, x, covariances(y, x), penalty)
+    return Score(there.value, there.chance, convention, jackknife=there.jackknife, extra={"reverse": back.value})
+
+
+def _held_out(x: np.ndarray, y: np.ndarray, found: Parts, penalty: float) -> Score:
+    c, m, n = found.whole, found.moments, len(x)
+    basis, sizes = axes(c.xx)
+    if not penalty and len(sizes) >= n - 1:
+        raise NotApplicable(f"{n} items are not more than {len(sizes)} dims need: nothing is left to hold out; use ridge")
+    shrink = 1 / (sizes + penalty * c.spreads[0])
+    slopes = shrink[:, None] * (basis.T @ c.xy)
+    mean = m.shift + m.sums / n
+    errors, spreads, wobble = np.empty(n), np.empty(n), 0.0
+    for block in row_blocks(n, x.shape[1] + y.shape[1]):
+        z, target = (x[block] - mean[: m.dx]) @ basis, y[block] - mean[m.dx :]
+        leverage = 1 / n + np.square(z) @ shrink
+        if (1 - leverage).min() < ALONE:
+            raise NotApplicable(f"row {block.start + int(leverage.argmax())} alone carries an axis; use ridge")
+        errors[block] = np.square(target - z @ slopes).sum(1) / (1 - leverage) ** 2
+        spreads[block] = np.square(target).sum(1) * (n / (n - 1)) ** 2
+        own = 1 - 2 * leverage + 1 / n + np.square(z) @ (shrink**2 * sizes)
+        wobble += float((own / (1 - leverage) ** 2).sum())
+    value = 1 - errors.sum() / spreads.sum()
+    jackknife = 1 - (errors.sum() - errors) / (spreads.sum() - spreads)
+    return Score(float(value), 1 - wobble * (n - 1) / n**2, "", jackknife=jackknife)
+
+
+@metric(
+    family="shapes",
+    bounds=(0, None),
+    identity=0,
+    higher_is_closer=False,
+    symmetric=True,
+    needs=set(),
+    reads_coordinates=False,
+    invariant={"orthogonal", "permutation", "scale", "translation"},
+    source="Boix-Adsera et al. 2022",
+)
+def gulp(x: np.ndarray, y: np.ndarray, *, penalty: Penalty = 0.001) -> Score:
+    """Squared GULP distance: how differently ridge regressions on the two spaces predict, over all tasks.
+
+    x: (n, dx), y: (n, dy), centred and scaled to mean squared length 1.
+    """
+    found = covariances(x, y)
+
+    def value(c: Covariances) -> float:
+        a, b = _smoother(c.xx, penalty), _smoother(c.yy, penalty)
+        sx, sy = c.spreads
+        cross = a.axes.T @ (c.xy / (np.sqrt(sx) * np.sqrt(sy))) @ b.axes
+        met = float(np.einsum("i,ij,j->", a.shrink, np.square(cross), b.shrink))
+        return max(0.0, float(np.square(a.shares * a.shrink).sum() + np.square(b.shares * b.shrink).sum() - 2 * met))
+
+    sides = [_smoother(products, penalty) for products in (found.whole.xx, found.whole.yy)]
+    traces = [float((s.shares * s.shrink).sum()) for s in sides]
+    level = sum(float(np.square(s.shares * s.shrink).sum()) for s in sides) - 2 * traces[0] * traces[1] / (len(x) - 1)
+    said = f"squared distance, ridge penalty {penalty} of the variance, columns centred"
+    return Score(value(found.whole), level, said, jackknife=found.jackknife(value))
+
+
+@dataclass(frozen=True)
+class _Smoother:
+    """axes (d, r) of a space, their (r,) shares of its variance, and 1 / (share + penalty)."""
+
+    axes: np.ndarray
+    shares: np.ndarray
+    shrink: np.ndarray
+
+
+def _smoother(products: np.ndarray, penalty: float) -> _Smoother:
+    basis, sizes = axes(products)
+    shares = sizes / np.trace(products)
+    return _Smoother(basis, shares, 1 / (shares + penalty))

@@ -1,0 +1,239 @@
+"""Metrics of shapes: how well one space can be turned onto the other. Unequal dims are padded with zeros."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from relrep_cli.blocks import row_blocks
+from relrep_cli.covariances import Covariances, Parts, axes, chance, covariances, raw
+from relrep_cli.inference import level, pairings
+from relrep_cli.metrics.score import NotApplicable, Score, metric
+from relrep_cli.neighbors import unit_rows
+
+NEAR = 1e-5  # squared distances below this share are summed row by row, since the difference of large sums has lost them
+WORK = 4e9  # multiply-adds in all random pairings together
+
+
+def nuclear(c: Covariances) -> float:
+    """Sum of the singular values of xy: the best sum of products after a rotation."""
+    return float(np.linalg.svd(c.xy, compute_uv=False).sum())
+
+
+def _similarity(c: Covariances) -> float:
+    sx, sy = c.spreads
+    return min(1.0, nuclear(c) / (np.sqrt(sx) * np.sqrt(sy)))
+
+
+def _distance(c: Covariances) -> float:
+    return float(np.sqrt(2 - 2 * _similarity(c)))
+
+
+def _angle(c: Covariances) -> float:
+    return float(2 * np.arcsin(min(1.0, _distance(c) / 2)))
+
+
+def _size(c: Covariances) -> float:
+    sx, sy = c.spreads
+    return float(np.sqrt(max(0.0, sx + sy - 2 * nuclear(c))))
+
+
+@metric(
+    family="shapes",
+    bounds=(0, 2**0.5),
+    identity=0,
+    higher_is_closer=False,
+    symmetric=True,
+    needs=set(),
+    reads_coordinates=False,
+    invariant={"orthogonal", "permutation", "scale", "translation"},
+    source="Ding et al. 2021; Williams et al. 2021",
+)
+def procrustes(x: np.ndarray, y: np.ndarray) -> Score:
+    """Distance of the best rotation, of centred spaces of norm 1.
+
+    x: (n, dx), y: (n, dy). sqrt(2 - 2 |x'y|_*), from 0 to sqrt 2.
+
+    >>> line = np.array([[0.0], [1.0], [2.0]])
+    >>> round(procrustes(line, np.array([[0.0], [1.0], [1.0]])).value, 6)  # correlation sqrt(3 / 4)
+    0.517638
+    """
+    found = covariances(x, y)
+    sx, sy = found.whole.spreads
+    value = _distance(found.whole)
+    if value**2 < NEAR:
+        value = _by_rows(x, y, found, 1 / np.sqrt(sx), 1 / np.sqrt(sy))
+    expected, draws = chance(found.whole, _distance)
+    return Score(value, expected, "columns centred, Frobenius norms 1", jackknife=found.jackknife(_distance), draws=draws)
+
+
+@metric(
+    family="shapes",
+    bounds=(0, None),
+    identity=0,
+    higher_is_closer=False,
+    symmetric=True,
+    needs=set(),
+    reads_coordinates=False,
+    invariant={"orthogonal", "permutation", "translation"},
+    source="Williams et al. 2021, size-and-shape distance",
+)
+def procrustes_size(x: np.ndarray, y: np.ndarray) -> Score:
+    """Distance of the best rotation of centred spaces, size kept.
+
+    x: (n, dx), y: (n, dy). sqrt(|x|^2 + |y|^2 - 2 |x'y|_*); it grows as sqrt(n).
+    """
+    found = covariances(x, y)
+    value = _size(found.whole)
+    if value**2 < NEAR * sum(found.whole.spreads):
+        value = _by_rows(x, y, found, 1.0, 1.0)
+    expected, draws = chance(found.whole, _size)
+    jackknife = found.jackknife(lambda c: _size(c) * np.sqrt(len(x) / c.n))
+    return Score(value, expected, "columns centred, not normalised, summed over items", jackknife=jackknife, draws=draws)
+
+
+@metric(
+    family="shapes",
+    bounds=(0, np.pi / 2),
+    identity=0,
+    higher_is_closer=False,
+    symmetric=True,
+    needs=set(),
+    reads_coordinates=False,
+    invariant={"orthogonal", "permutation", "scale", "translation"},
+    source="Williams et al. 2021, angular shape distance",
+)
+def angular_procrustes(x: np.ndarray, y: np.ndarray) -> Score:
+    """Angle between the spaces after the best rotation, in radians.
+
+    x: (n, dx), y: (n, dy). arccos |x'y|_* of centred spaces of norm 1, by the arcsine of half the distance, which keeps
+    small angles.
+    """
+    found = procrustes(x, y)
+    jackknife = None if found.jackknife is None else 2 * np.arcsin(np.minimum(1, found.jackknife / 2))
+    expected, draws = chance(covariances(x, y).whole, _angle)
+    value = float(2 * np.arcsin(min(1.0, found.value / 2)))
+    return Score(value, expected, "radians; columns centred, Frobenius norms 1", jackknife=jackknife, draws=draws)
+
+
+@metric(
+    family="shapes",
+    bounds=(0, 1),
+    identity=1,
+    higher_is_closer=True,
+    symmetric=True,
+    needs=set(),
+    reads_coordinates=False,
+    invariant={"orthogonal", "permutation", "scale", "translation"},
+    source="Tang et al. 2020, normalised Bures similarity",
+)
+def bures(x: np.ndarray, y: np.ndarray) -> Score:
+    """Normalised Bures similarity of the linear kernels.
+
+    x: (n, dx), y: (n, dy). |x'y|_* / (|x| |y|) of centred columns: the cosine of the angular Procrustes distance.
+    """
+    found = covariances(x, y)
+    expected, draws = chance(found.whole, _similarity)
+    said = "linear kernel, columns centred"
+    return Score(_similarity(found.whole), expected, said, jackknife=found.jackknife(_similarity), draws=draws)
+
+
+def _by_rows(x: np.ndarray, y: np.ndarray, found: Parts, fx: float, fy: float) -> float:
+    """|fx x Q - fy y R| of centred rows, with the rotations that bring them together: exact for spaces nearly alike."""
+    m = found.moments
+    mean = m.shift + m.sums / m.n
+    u, _, vt = np.linalg.svd(found.whole.xy)
+    width = max(len(u), len(vt))
+    total = 0.0
+    for block in row_blocks(len(x), width):
+        left = np.zeros((block.stop - block.start, width))
+        left[:, : len(u)] = fx * ((x[block] - mean[: m.dx]) @ u)
+        left[:, : len(vt)] -= fy * ((y[block] - mean[m.dx :]) @ vt.T)
+        total += float(np.einsum("ij,ij->", left, left))
+    return float(np.sqrt(total))
+
+
+@metric(
+    family="shapes",
+    bounds=(-1, 1),
+    identity=1,
+    higher_is_closer=True,
+    symmetric=True,
+    needs=set(),
+    reads_coordinates=False,
+    invariant={"orthogonal", "permutation", "scale"},
+    source="Hamilton et al. 2016; Klabunde et al. 2023, aligned cosine similarity",
+)
+def aligned_cosine(x: np.ndarray, y: np.ndarray) -> Score:
+    """Mean cosine of paired rows after the rotation that suits all rows best.
+
+    x: (n, dx), y: (n, dy), not centred. A zero row has cosine 0 with everything.
+    """
+    found = covariances(x, y, raw)
+    rows = _aligned(x, y, found.whole.xy)
+    times = int(np.clip(WORK // (4 * x.size * y.shape[1]), 2, 10))
+    found_by_chance = (_aligned(x, y, _cross(x, y, order), order).mean() for order in pairings(len(x), times))
+    return Score(float(rows.mean()), level(found_by_chance), "rows not centred, best rotation", rows, draws=times)
+
+
+def _cross(x: np.ndarray, y: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """x'y, with the rows of y in another order."""
+    out = np.zeros((x.shape[1], y.shape[1]))
+    for block in row_blocks(len(x), sum(out.shape)):
+        out += np.asarray(x[block], np.float64).T @ np.asarray(y[order[block]], np.float64)
+    return out
+
+
+def _aligned(x: np.ndarray, y: np.ndarray, cross: np.ndarray, order: np.ndarray | None = None) -> np.ndarray:
+    """(n,) cosines of the rows of x and y under the rotation that maximises the trace of x'y."""
+    u, _, vt = np.linalg.svd(cross, full_matrices=False)
+    out = np.empty(len(x))
+    for block in row_blocks(len(x), x.shape[1] + y.shape[1]):
+        a, b = x[block], y[block if order is None else order[block]]
+        a, b = (unit_rows(np.asarray(side, np.float64)) for side in (a, b))
+        out[block] = np.einsum("ij,ij->i", a @ u, b @ vt.T).clip(-1, 1)
+    return out
+
+
+@metric(
+    family="shapes",
+    bounds=(0, 1),
+    identity=1,
+    higher_is_closer=True,
+    symmetric=True,
+    needs={"n > d"},
+    reads_coordinates=False,
+    invariant={"axis-scale", "linear", "orthogonal", "permutation", "scale"},
+    source="May et al. 2019",
+)
+def eigenspace_overlap(x: np.ndarray, y: np.ndarray) -> Score:
+    """Overlap of the subspaces of n dimensions that the columns span.
+
+    x: (n, dx), y: (n, dy), not centred. |U'V|^2 / max(rank) with orthonormal bases U, V of the columns.
+    """
+    found = covariances(x, y, raw)
+    (bx, sx), (by, sy) = axes(found.whole.xx), axes(found.whole.yy)
+    if max(len(sx), len(sy)) >= len(x):
+        raise NotApplicable(f"{len(x)} items are not more than {max(len(sx), len(sy))} dims: the columns span everything")
+
+    def value(c: Covariances) -> float:
+        inner = c.within(bx, by)
+        shared = np.linalg.solve(inner.xx, inner.xy) @ np.linalg.solve(inner.yy, inner.xy.T)
+        return float(np.clip(np.trace(shared) / max(len(sx), len(sy)), 0, 1))
+
+    sums = found.moments.sums + found.moments.n * found.moments.shift
+    ones = [float(np.square(sums[part] @ b / np.sqrt(s)).sum()) for part, b, s in _bases(found, bx, sx, by, sy)]
+    said = "columns not centred, ranks cut by eigenvalues"
+    expected = _expected_overlap(len(x), len(sx), len(sy), *ones) / max(len(sx), len(sy))
+    return Score(value(found.whole), expected, said, jackknife=found.jackknife(value))
+
+
+def _bases(
+    found: Parts, bx: np.ndarray, sx: np.ndarray, by: np.ndarray, sy: np.ndarray
+) -> list[tuple[slice, np.ndarray, np.ndarray]]:
+    dx = found.moments.dx
+    return [(slice(0, dx), bx, sx), (slice(dx, None), by, sy)]
+
+
+def _expected_overlap(n: int, p: int, q: int, ones_p: float, ones_q: float) -> float:
+    """Mean of tr(K L) over all orders of the rows of L, for projections K, L of ranks p, q with sums ones_p, ones_q."""
+    return p * q / n + (ones_p - p) * (ones_q - q) / (n * (n - 1))

@@ -1,0 +1,173 @@
+"""Metrics that compare one number of each space: differences in size and spread, which no pairing of rows changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from relrep_cli import pairs
+from relrep_cli.blocks import column_mean, row_blocks
+from relrep_cli.metrics.neighbor_orders import apart, ordered
+from relrep_cli.metrics.score import NotApplicable, Score, metric
+from relrep_cli.neighbors import row_blocks_of, unit_rows
+
+GROUPS = 20
+
+
+@metric(
+    family="statistics",
+    bounds=(0, None),
+    identity=0,
+    higher_is_closer=False,
+    symmetric=True,
+    needs=set(),
+    reads_coordinates=False,
+    invariant={"orthogonal", "permutation"},
+    source="Wang et al. 2020; Klabunde et al. 2023, magnitude",
+)
+def magnitude_difference(x: np.ndarray, y: np.ndarray) -> Score:
+    """Difference of the lengths of the two mean rows.
+
+    x: (n, dx), y: (n, dy). | |mean x| - |mean y| |.
+
+    >>> magnitude_difference(np.array([[3.0, 0.0], [3.0, 8.0]]), np.array([[1.0], [1.0]])).value
+    4.0
+    """
+    sums = [_group_sums(side) for side in (x, y)]
+
+    def length(side: int, without: int | None) -> float:
+        groups, counts = sums[side]
+        left = groups.sum(0) - (0 if without is None else groups[without])
+        return float(np.linalg.norm(left / (counts.sum() - (0 if without is None else counts[without]))))
+
+    return _difference(length, len(sums[0][1]), "length of the mean row")
+
+
+def _group_sums(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(G, d) sums of the rows r with r modulo G = g, and how many they are."""
+    groups = min(GROUPS, len(x))
+    out = np.zeros((groups, x.shape[1]))
+    for block in row_blocks(*x.shape):
+        for g in range(groups):
+            out[g] += x[block][(g - block.start) % groups :: groups].sum(0, dtype=np.float64)
+    return out, np.bincount(np.arange(len(x)) % groups)
+
+
+def _difference(number: Callable[[int, int | None], float], groups: int, what: str) -> Score:
+    """The absolute difference of `number(side, None)`, and without each group of rows."""
+    value = abs(number(0, None) - number(1, None))
+    jackknife = np.array([abs(number(0, g) - number(1, g)) for g in range(groups)]) if groups > 4 else None
+    return Score(value, value, f"absolute difference of the {what}; any pairing of rows gives the same", jackknife=jackknife)
+
+
+def _difference_of_rows(rows: list[np.ndarray], value: Callable[[np.ndarray], float], what: str) -> Score:
+    """The same for a number that is a function of the mean of (n,) row values, of either space."""
+    groups = min(GROUPS, len(rows[0]))
+
+    def number(side: int, without: int | None) -> float:
+        kept = rows[side] if without is None else rows[side][np.arange(len(rows[side])) % groups != without]
+        return value(kept)
+
+    return _difference(number, groups, what)
+
+
+@metric(
+    family="statistics",
+    bounds=(0, 2),
+    identity=0,
+    higher_is_closer=False,
+    symmetric=True,
+    needs=set(),
+    reads_coordinates=False,
+    invariant={"orthogonal", "permutation", "scale"},
+    source="Wang et al. 2020; Klabunde et al. 2023, concentricity",
+)
+def concentricity_difference(x: np.ndarray, y: np.ndarray) -> Score:
+    """Difference of the mean cosines of rows with their mean row.
+
+    x: (n, dx), y: (n, dy). A zero row has cosine 0.
+    """
+    rows = []
+    for side in (x, y):
+        centre = unit_rows(column_mean(side, np.arange(len(side)))[None])[0]
+        found = [unit_rows(np.asarray(side[block], np.float64)) @ centre for block in row_blocks(*side.shape)]
+        rows.append(np.concatenate(found).clip(-1, 1))
+    return _difference_of_rows(rows, lambda r: float(r.mean()), "mean cosine with the mean row")
+
+
+@metric(
+    family="statistics",
+    bounds=(0, 8),
+    identity=0,
+    higher_is_closer=False,
+    symmetric=True,
+    needs=set(),
+    reads_coordinates=False,
+    invariant={"orthogonal", "permutation", "scale"},
+    source="Wang and Isola 2020, uniformity",
+)
+def uniformity_difference(x: np.ndarray, y: np.ndarray) -> Score:
+    """Difference of the uniformity of the rows at length 1.
+
+    x: (n, dx), y: (n, dy). log mean exp(-2 d^2) over pairs of different rows; zero rows stand at a right angle to all.
+    """
+    if len(x) < 3:
+        raise NotApplicable(f"{len(x)} items are too few")
+    x, y, said = pairs.sample(x, y)
+    potentials = [_potential(pairs.between(side, "cosine")) for side in (x, y)]
+    sums = pairs.pair_sums(len(x), *potentials)
+
+    def value(n: int, totals: np.ndarray, rows: np.ndarray) -> float:
+        return float(abs(np.log(totals[0] / (n * (n - 1))) - np.log(totals[1] / (n * (n - 1)))))
+
+    found = value(*sums.whole())
+    what = f"uniformity, exponent 2, unit rows, pairs of different rows{said}; any pairing of rows gives the same"
+    return Score(found, found, f"absolute difference of the {what}", jackknife=sums.jackknife(value))
+
+
+def _potential(distance: pairs.Measure) -> pairs.Measure:
+    def measure(i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        out = distance(i, j)
+        out *= -4  # -2 d^2, and d^2 = 2 (1 - cos)
+        return np.exp(out, out=out)
+
+    return measure
+
+
+@metric(
+    family="statistics",
+    bounds=(0, None),
+    identity=0,
+    higher_is_closer=False,
+    symmetric=True,
+    needs=set(),
+    reads_coordinates=False,
+    invariant={"orthogonal", "permutation", "scale", "translation"},
+    source="Facco et al. 2017, TwoNN",
+)
+def intrinsic_dimension_difference(x: np.ndarray, y: np.ndarray) -> Score:
+    """Difference of the intrinsic dimensions, estimated from the two nearest neighbours.
+
+    x: (n, dx), y: (n, dy). 1 / mean log(r2 / r1) over rows, with Euclidean distances r1, r2 to the nearest two other rows;
+    rows with a copy of themselves are left out.
+    """
+    if len(x) < 3:
+        raise NotApplicable(f"{len(x)} items are too few")
+    rows = []
+    for name, side in (("first", x), ("second", y)):
+        found = _log_ratios(side)
+        if not np.nansum(found) > 0 or np.isfinite(found).sum() < 3:
+            raise NotApplicable(f"the {name} space has too few rows without a copy")
+        rows.append(found)
+    return _difference_of_rows(rows, lambda r: float(1 / np.nanmean(r)), "TwoNN dimension, Euclidean")
+
+
+def _log_ratios(x: np.ndarray) -> np.ndarray:
+    """(n,) log(r2 / r1) of the squared distances, halved; NaN where r1 is 0."""
+    near, out = ordered(x, 2, "euclidean"), np.full(len(x), np.nan)
+    for block in row_blocks_of(len(x), 4096):
+        squares = apart(x, block, near[block], "euclidean")
+        good = np.flatnonzero(squares[:, 0] > 0)
+        out[block.start + good] = np.log(squares[good, 1] / squares[good, 0]) / 2
+    return out

@@ -1,0 +1,182 @@
+"""All pairs of rows, tile by tile: sums over pairs of two spaces at once, without an n x n array.
+
+Rows are dealt into groups, and sums are kept apart for each pair of groups, so that what all rows but one group give is
+known exactly: a jackknife for quantities that live on pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from relrep_cli.blocks import column_mean
+from relrep_cli.errors import NotApplicable
+from relrep_cli.inference import wanted
+from relrep_cli.neighbors import unit_rows
+from relrep_cli.signals import check
+
+Distance = Literal["correlation", "cosine", "euclidean"]
+GROUPS = 20
+TILE = 512  # rows on either side of a tile, at most: two tiles of float64 and what is made of them stay in the cache
+MOST = 20_000  # rows whose pairs are all visited; of more, a sample
+WIDTH_ROWS = 2048  # rows whose pairs give a median distance
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Rows `i` against rows `j`; of the same rows, both halves and the diagonal are there.
+
+    g, h: the groups that rows i and j are of, ascending. at, to: where in i and j each of these groups begins.
+    """
+
+    i: np.ndarray
+    j: np.ndarray
+    g: np.ndarray
+    h: np.ndarray
+    at: np.ndarray
+    to: np.ndarray
+
+    @property
+    def same(self) -> bool:
+        return self.i is self.j
+
+    def by_groups(self, values: np.ndarray) -> np.ndarray:
+        """(len(g), len(h)) sums of (i, j) values over pairs of groups."""
+        if len(self.g) == len(self.h) == 1:
+            return values.sum(keepdims=True)
+        return np.add.reduceat(np.add.reduceat(values, self.to, axis=1), self.at, axis=0)
+
+
+def tiles(n: int, groups: int = GROUPS) -> Iterator[Tile]:
+    """Tiles that hold each pair of n rows once. Row r is of group r modulo `groups`, so that sorted files give groups alike.
+
+    A tile of many rows is of one group on either side; where groups are small, it spans several.
+    """
+    groups = min(groups, n)
+    dealt = [np.arange(g, n, groups) for g in range(groups)]
+    if n < groups * TILE // 4:
+        dealt = [np.concatenate(dealt)]
+    pieces = [part for rows in dealt for part in np.array_split(rows, -(-len(rows) // TILE))]
+    starts = [np.unique(part % groups, return_index=True) for part in pieces]
+    for a, (i, (g, at)) in enumerate(zip(pieces, starts, strict=True)):
+        check()
+        for j, (h, to) in zip(pieces[a:], starts[a:], strict=True):
+            yield Tile(i, j, g, h, at, to)
+
+
+def sample(x: np.ndarray, y: np.ndarray, most: int | None = None) -> tuple[np.ndarray, np.ndarray, str]:
+    """Both spaces, or the same `most` random rows of both, and how to say so."""
+    n, most = len(x), most or MOST
+    if n <= most:
+        return x, y, ""
+    rows = np.sort(np.random.default_rng(0).permutation(n)[:most])
+    return x[rows], y[rows], f", {most} of {n} items (seed 0)"
+
+
+Measure = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def between(x: np.ndarray, distance: Distance) -> Measure:
+    """A function of row numbers i (p,) and j (q,) that gives their (p, q) distances within (n, d) x, in float64."""
+    origin = column_mean(x, np.arange(len(x))) if distance == "euclidean" else None
+
+    def prepared(rows: np.ndarray) -> np.ndarray:
+        wide = np.asarray(x[rows], np.float64)
+        if origin is not None:
+            return wide - origin
+        return unit_rows(wide - wide.mean(1, keepdims=True) if distance == "correlation" else wide)
+
+    def measure(i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        a = prepared(i)
+        b = a if j is i else prepared(j)
+        products = a @ b.T
+        return _euclidean(a, b, products) if origin is not None else np.subtract(1, products, out=products)
+
+    return measure
+
+
+def _euclidean(a: np.ndarray, b: np.ndarray, products: np.ndarray) -> np.ndarray:
+    """sqrt(|a|^2 + |b|^2 - 2 ab) in place; what is nothing but rounding is 0, so that equal rows are."""
+    own, other = np.einsum("ij,ij->i", a, a)[:, None], np.einsum("ij,ij->i", b, b)
+    sizes = own + other
+    products *= -2
+    products += sizes  # added to each other first, so that (i, j) and (j, i) have the same bits
+    sizes *= 1e-14
+    products[products < sizes] = 0
+    return np.sqrt(products, out=products)
+
+
+def gaussian(x: np.ndarray) -> tuple[Measure, float]:
+    """The RBF kernel exp(-d^2 / (2 w^2)) between rows, and its width w: the median distance of different rows.
+
+    Raises NotApplicable when more than half of the distances are 0.
+    """
+    distances = between(x, "euclidean")
+    rows = np.arange(0, len(x), -(-len(x) // WIDTH_ROWS))
+    width = float(np.median(distances(rows, rows.copy())[np.triu_indices(len(rows), 1)]))
+    if not 0 < width < np.inf:
+        raise NotApplicable("the median distance is 0")
+
+    def measure(i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        out = distances(i, j)
+        out *= out
+        out *= -0.5 / width**2
+        return np.exp(out, out=out)
+
+    return measure, width
+
+
+@dataclass(frozen=True)
+class PairSums:
+    """Sums over ordered pairs of different rows of a_ij, b_ij, a_ij^2, b_ij^2 and a_ij b_ij, apart by groups.
+
+    n: rows. totals: (5, G, G) sums over pairs of groups. rows: (2, n, G) sums of a_ij and b_ij over the j of a group.
+    """
+
+    n: int
+    totals: np.ndarray
+    rows: np.ndarray
+
+    def whole(self) -> tuple[int, np.ndarray, np.ndarray]:
+        """n, the (5,) sums over all pairs, and the (2, n) sums over each row."""
+        return self.n, self.totals.sum((1, 2)), self.rows.sum(2)
+
+    def without(self, g: int) -> tuple[int, np.ndarray, np.ndarray]:
+        """The same without group g."""
+        groups = self.totals.shape[1]
+        kept = np.arange(self.n) % groups != g
+        left = self.totals.sum((1, 2)) - 2 * self.totals[:, g].sum(1) + self.totals[:, g, g]
+        return int(kept.sum()), left, self.rows[:, kept].sum(2) - self.rows[:, kept, g]
+
+    def jackknife(self, value: Callable[[int, np.ndarray, np.ndarray], float]) -> np.ndarray | None:
+        """(G,) `value` without each group; None where there are too few rows, or no value without one of the groups."""
+        groups = self.totals.shape[1]
+        if groups < 5 or self.n < 2 * groups or not wanted():
+            return None
+        try:
+            return np.array([value(*self.without(g)) for g in range(groups)])
+        except NotApplicable:
+            return None
+
+
+def pair_sums(n: int, first: Measure, second: Measure) -> PairSums:
+    """Sums over all pairs of n rows of what `first` and `second` measure between them."""
+    groups = min(GROUPS, n)
+    totals, rows = np.zeros((5, groups, groups)), np.zeros((2, n, groups))
+    for tile in tiles(n):
+        a, b = first(tile.i, tile.j), second(tile.i, tile.j)
+        if tile.same:
+            np.fill_diagonal(a, 0)
+            np.fill_diagonal(b, 0)
+        found = np.stack([tile.by_groups(v) for v in (a, b, a * a, b * b, a * b)])
+        totals[:, tile.g[:, None], tile.h] += found
+        for side, v in enumerate((a, b)):
+            rows[side, tile.i[:, None], tile.h] += np.add.reduceat(v, tile.to, axis=1)
+        if not tile.same:
+            totals[:, tile.h[:, None], tile.g] += found.transpose(0, 2, 1)
+            for side, v in enumerate((a, b)):
+                rows[side, tile.j[:, None], tile.g] += np.add.reduceat(v, tile.at, axis=0).T
+    return PairSums(n, totals, rows)

@@ -1,0 +1,340 @@
+"""The catalogue: equal to scipy and to plain formulas, degenerate input named, names and presets, what --list prints."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import linalg, optimize, stats
+from scipy.spatial.distance import cdist, pdist, squareform
+
+from relrep_cli import blocks, pairs, sharing
+from relrep_cli.comparison import interval, measure
+from relrep_cli.covariances import random_block
+from relrep_cli.embedding import Embedding, row_numbers
+from relrep_cli.errors import UsageError
+from relrep_cli.inference import values_only
+from relrep_cli.metrics import METRICS, cca, dissimilarities
+from relrep_cli.metrics.catalogue import COLUMNS, PRESETS, catalogue, expand, families, preset
+from relrep_cli.metrics.score import NotApplicable
+
+
+def clouds(n: int = 120, dx: int = 7, dy: int = 5, seed: int = 0, noise: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, dx)) * np.geomspace(2, 0.5, dx) + rng.normal(size=dx)
+    return x, x @ rng.normal(size=(dx, dy)) + noise * rng.normal(size=(n, dy))
+
+
+def value(name: str, x: np.ndarray, y: np.ndarray, **params: Any) -> float:
+    with values_only():
+        return float(METRICS[name].function(x, y, **params).value)
+
+
+# Plain formulas, as n x n arrays and with scipy
+
+
+def centred(x: np.ndarray) -> np.ndarray:
+    return x - x.mean(0)
+
+
+def rsa(distance: str, correlation: Callable[..., Any]) -> Callable[[np.ndarray, np.ndarray], float]:
+    return lambda x, y: correlation(pdist(x, distance), pdist(y, distance))[0]
+
+
+def rbf_cka(x: np.ndarray, y: np.ndarray) -> float:
+    h = np.eye(len(x)) - 1 / len(x)
+    k, l = (h @ np.exp(-(squareform(d) ** 2) / 2 / np.median(d) ** 2) @ h for d in (pdist(x), pdist(y)))  # noqa: E741
+    return float((k * l).sum() / np.linalg.norm(k) / np.linalg.norm(l))
+
+
+def distance_correlation(x: np.ndarray, y: np.ndarray) -> float:
+    h = np.eye(len(x)) - 1 / len(x)
+    a, b = (h @ cdist(side, side) @ h for side in (x, y))
+    return float(np.sqrt((a * b).mean() / np.sqrt((a * a).mean() * (b * b).mean())))
+
+
+def canonical(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.cos(linalg.subspace_angles(centred(x), centred(y)))
+
+
+def procrustes_size(x: np.ndarray, y: np.ndarray) -> float:
+    x, y = centred(x), centred(np.pad(y, ((0, 0), (0, x.shape[1] - y.shape[1]))))
+    return float(np.linalg.norm(x @ linalg.orthogonal_procrustes(x, y)[0] - y))
+
+
+def bures(x: np.ndarray, y: np.ndarray) -> float:
+    x, y = centred(x), centred(y)
+    return float(linalg.svdvals(x.T @ y).sum() / np.linalg.norm(x) / np.linalg.norm(y))
+
+
+def hard_match(x: np.ndarray, y: np.ndarray) -> float:
+    table = np.corrcoef(x.T, y.T)[: x.shape[1], x.shape[1] :]
+    return float(table[optimize.linear_sum_assignment(-table)].mean())
+
+
+def held_out(x: np.ndarray, y: np.ndarray, penalty: float = 0.0) -> float:
+    error = spread = 0.0
+    for i in range(len(x)):
+        kept = np.arange(len(x)) != i
+        mx, my = x[kept].mean(0), y[kept].mean(0)
+        u, v = x[kept] - mx, y[kept] - my
+        slopes = np.linalg.solve(u.T @ u + penalty * np.eye(x.shape[1]), u.T @ v)
+        error += np.square(y[i] - my - (x[i] - mx) @ slopes).sum()
+        spread += np.square(y[i] - my).sum()
+    return float(1 - error / spread)
+
+
+def ridge(x: np.ndarray, y: np.ndarray) -> float:
+    return held_out(x, y, 0.001 * np.square(centred(x)).sum())
+
+
+def gulp(x: np.ndarray, y: np.ndarray) -> float:
+    x, y = (np.sqrt(len(x)) * centred(s) / np.linalg.norm(centred(s)) for s in (x, y))
+    sx, sy, xy = x.T @ x / len(x), y.T @ y / len(x), x.T @ y / len(x)
+    ix, iy = (np.linalg.inv(s + 0.001 * np.eye(len(s))) for s in (sx, sy))
+    return float(np.trace(ix @ sx @ ix @ sx) + np.trace(iy @ sy @ iy @ sy) - 2 * np.trace(ix @ xy @ iy @ xy.T))
+
+
+def eigenspace_overlap(x: np.ndarray, y: np.ndarray) -> float:
+    u, v = linalg.orth(x), linalg.orth(y)
+    return float(np.square(u.T @ v).sum() / max(u.shape[1], v.shape[1]))
+
+
+def information_imbalance(x: np.ndarray, y: np.ndarray) -> float:
+    a, b = squareform(pdist(x)), squareform(pdist(y))
+    np.fill_diagonal(a, np.inf)
+    np.fill_diagonal(b, np.inf)
+    return float(2 / len(x) * np.mean([stats.rankdata(b[i])[a[i].argmin()] for i in range(len(x))]))
+
+
+def uniformity(x: np.ndarray) -> float:
+    return float(np.log(np.exp(-2 * pdist(x / np.linalg.norm(x, axis=1, keepdims=True), "sqeuclidean")).mean()))
+
+
+def two_nn(x: np.ndarray) -> float:
+    near = np.sort(cdist(x, x), 1)
+    return float(1 / np.log(near[:, 2] / near[:, 1]).mean())
+
+
+def concentricity(x: np.ndarray) -> float:
+    return float(1 - cdist(x, x.mean(0, keepdims=True), "cosine").mean())
+
+
+def apart(number: Callable[[np.ndarray], float]) -> Callable[[np.ndarray, np.ndarray], float]:
+    return lambda x, y: abs(number(x) - number(y))
+
+
+PLAIN: list[tuple[str, dict[str, Any], Callable[[np.ndarray, np.ndarray], float]]] = [
+    *(("rsa", {"distance": d}, rsa(d, stats.spearmanr)) for d in ("correlation", "cosine", "euclidean")),
+    ("rsa", {"correlation": "pearson"}, rsa("correlation", stats.pearsonr)),
+    ("rsa", {"correlation": "kendall"}, rsa("correlation", stats.kendalltau)),
+    ("rsm-norm", {}, lambda x, y: float(np.sqrt(np.square(pdist(x) - pdist(y)).mean()))),
+    ("cka", {"kernel": "rbf"}, rbf_cka),
+    ("distance-correlation", {}, distance_correlation),
+    ("cca", {}, lambda x, y: float(canonical(x, y).mean())),
+    ("procrustes-size", {}, procrustes_size),
+    ("bures", {}, bures),
+    ("hard-match", {}, hard_match),
+    ("linear-regression", {}, held_out),
+    ("ridge", {}, ridge),
+    ("gulp", {}, gulp),
+    ("eigenspace-overlap", {}, eigenspace_overlap),
+    ("information-imbalance", {"neighbours": "euclidean"}, information_imbalance),
+    ("uniformity-difference", {}, apart(uniformity)),
+    ("intrinsic-dimension-difference", {}, apart(two_nn)),
+    ("concentricity-difference", {}, apart(concentricity)),
+]
+
+
+@pytest.mark.parametrize(("name", "params", "plain"), PLAIN, ids=lambda v: v if isinstance(v, str) else "")
+def test_equal_to_the_plain_formula(name: str, params: dict[str, Any], plain: Callable[..., float]) -> None:
+    for seed in range(3):
+        x, y = clouds(seed=seed)
+        assert value(name, x, y, **params) == pytest.approx(plain(x, y), rel=1e-7)
+
+
+@pytest.mark.parametrize(("n", "distance"), [(700, "correlation"), (700, "euclidean"), (700, "cosine")])
+def test_rsa_with_binned_ranks_equals_exact_ones(n: int, distance: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = clouds(n)
+    wanted = stats.spearmanr(pdist(x, distance), pdist(y, distance))[0]
+    monkeypatch.setattr(dissimilarities, "EXACT_ROWS", 100)
+    assert value("rsa", x, y, distance=distance) == pytest.approx(wanted, abs=1e-7)  # 2e-8 from 2048 rows on
+
+
+@pytest.mark.parametrize("name", ["rsa", "cka", "distance-correlation", "rsm-norm"])
+def test_any_tile_gives_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = clouds(230)
+    params = {"kernel": "rbf"} if name == "cka" else {}
+    plain = METRICS[name].function(x, y, **params)
+    for size in (16, 40, 100):
+        monkeypatch.setattr(pairs, "TILE", size)
+        tiled = METRICS[name].function(x, y, **params)
+        assert tiled.value == pytest.approx(plain.value, rel=1e-10)
+        assert tiled.chance == pytest.approx(plain.chance, rel=1e-9)
+        assert tiled.jackknife == pytest.approx(plain.jackknife, rel=1e-9)
+
+
+@pytest.mark.parametrize("estimator", ["biased", "unbiased"])
+def test_a_jackknife_of_pairs_is_the_value_without_the_rows(estimator: str) -> None:
+    x, y = clouds(60)
+    sums = pairs.pair_sums(60, pairs.between(x, "euclidean"), pairs.between(y, "euclidean"))
+    for g in (0, 7):
+        kept = np.arange(60) % pairs.GROUPS != g
+        less = pairs.pair_sums(kept.sum(), pairs.between(x[kept], "euclidean"), pairs.between(y[kept], "euclidean"))
+        for found, wanted in zip(sums.without(g), less.whole(), strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=1e-10)
+
+
+def test_a_sample_stands_for_many_rows_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = clouds(600)
+    monkeypatch.setattr(pairs, "MOST", 300)
+    found = METRICS["distance-correlation"].function(x, y)
+    assert found.convention.endswith(", 300 of 600 items (seed 0)")
+    monkeypatch.setattr(pairs, "sample", lambda x, y, most=0: (x, y, ""))
+    low, high = interval("distance-correlation", found, 0)
+    assert low < METRICS["distance-correlation"].function(x, y).value < high
+
+
+@pytest.mark.parametrize(("n", "p", "q"), [(24, 4, 4), (40, 5, 11), (20, 10, 14), (30, 1, 1)])
+def test_random_rotations_are_random_rotations(n: int, p: int, q: int) -> None:
+    """Corners drawn from Gaussians and correlations drawn from the Jacobi ensemble, against rotations of all n dimensions."""
+    rng = np.random.default_rng(1)
+    draws = 400
+    slow = [np.linalg.svd(np.linalg.qr(rng.normal(size=(n - 1, q)))[0][:p], compute_uv=False).mean() for _ in range(draws)]
+    fast = [np.linalg.svd(random_block(rng, n - 1, p, q), compute_uv=False).mean() for _ in range(draws)]
+    error = np.std(slow) / np.sqrt(draws)
+    assert np.mean(fast) == pytest.approx(np.mean(slow), abs=5 * error)
+    assert cca.chance_level(n, p, q) == pytest.approx(np.mean(slow), abs=4 * np.std(slow) * np.sqrt(1 / draws + 1 / cca.DRAWS))
+
+
+def test_svcca_keeps_the_share_of_variance() -> None:
+    """One axis holds 99 % of the variance: it alone is kept, where a sum of raw variances would keep other ones."""
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(200, 4)) * [30, 1, 1, 1]
+    y = x[:, :1] + rng.normal(size=(200, 1))
+    wanted = abs(np.corrcoef(centred(x) @ np.linalg.svd(centred(x))[2][0], y[:, 0])[0, 1])
+    assert value("svcca", x, y, variance=0.9) == pytest.approx(wanted, rel=1e-9)
+
+
+def test_cknna_of_a_space_with_itself_without_epsilon() -> None:
+    x, _ = clouds()
+    assert value("cknna", x, x.copy(), epsilon=0.0) == pytest.approx(1, abs=1e-12)
+    assert value("cknna", x, x.copy()) < 1
+
+
+def test_moments_and_neighbours_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = clouds()
+    calls = []
+    real = blocks.moments
+    monkeypatch.setattr(blocks, "moments", lambda *a, **k: calls.append(1) or real(*a, **k))
+    with sharing.sharing():
+        for name in ("cca", "svcca", "procrustes", "bures", "gulp", "cka"):
+            METRICS[name].function(x, y)
+    assert len(calls) == 1
+    METRICS["cca"].function(x, y)
+    assert len(calls) == 2, "outside, nothing is remembered"
+
+
+# Degenerate input
+
+
+def embedding(x: np.ndarray, labels: bool = True) -> Embedding:
+    return Embedding(x, row_numbers(len(x)), obs={"label": np.arange(len(x)) % 3} if labels else {})
+
+
+def degenerate(kind: str) -> tuple[np.ndarray, np.ndarray]:
+    x, y = clouds(40, 6, 6)
+    if kind == "constant":
+        x[:] = 1.5
+    elif kind == "zero":
+        x[:] = 0
+    elif kind == "constant columns":
+        x[:, 2:4], y[:, 0] = 3.0, 0.0
+    elif kind == "zero rows":
+        x[:5], y[3:9] = 0, 0
+    elif kind == "equal rows":
+        x, y = np.repeat(x[:10], 4, 0), np.repeat(y[:10], 4, 0)
+    elif kind == "one dimension":
+        x, y = x[:, :1], y[:, :1]
+    elif kind == "one-hot":
+        x = np.eye(40)[:, :6]
+    elif kind == "not finite":
+        x[3, 2], y[5, 1] = np.nan, np.inf
+    elif kind == "huge":
+        x, y = x * 1e200, y * 1e-200
+    elif kind == "more dims than items":
+        x, y = (np.random.default_rng(s).normal(size=(12, 30)) for s in (0, 1))
+    elif kind.endswith("items"):
+        n = int(kind.split()[0])
+        x, y = x[:n], y[:n]
+    return x, y
+
+
+KINDS = ["constant", "zero", "constant columns", "zero rows", "equal rows", "one dimension", "one-hot", "not finite", "huge"]
+KINDS += ["more dims than items", *(f"{n} items" for n in (1, 2, 3, 4, 5, 11, 12))]
+OPTIONS = [(name, {}) for name in METRICS] + [
+    (name, {k.name: c}) for name in METRICS for k in METRICS[name].keywords.values() for c in k.param.choices if c != k.default
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_degenerate_input_has_a_value_or_a_named_reason(kind: str) -> None:
+    x, y = degenerate(kind)
+    for name, params in OPTIONS:
+        for sides in ((x, y), (y, x), (x, x)):
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                try:
+                    found = measure(name, METRICS[name].resolve(params), *map(embedding, sides))
+                except NotApplicable as reason:
+                    assert len(str(reason)) > 10, name
+                    continue
+                assert np.isfinite(found.value), (name, params)
+                assert kind != "not finite", name
+                low, high = interval(name, found, 0)
+                assert low is None or (np.isfinite(low) and np.isfinite(high) and low <= high), (name, params)
+
+
+def test_cca_of_too_few_items_says_what_to_do() -> None:
+    x, y = degenerate("more dims than items")
+    for name in ("cca", "svcca", "pwcca"):
+        with pytest.raises(NotApplicable, match=r"12 items are not more than the 11 dims of the first space need"):
+            METRICS[name].function(x, y)
+
+
+def test_labels_come_from_either_file() -> None:
+    x, y = clouds()
+    params = METRICS["label-overlap"].resolve({})
+    found = [measure("label-overlap", params, embedding(x, a), embedding(y, not a)).value for a in (True, False)]
+    assert found[0] == found[1]
+    with pytest.raises(NotApplicable, match="neither file has labels; give them with relrep embed --labels"):
+        measure("label-overlap", params, embedding(x, False), embedding(y, False))
+
+
+# Names
+
+
+def test_names_of_families_and_all() -> None:
+    assert expand(["all"]) == list(METRICS)
+    assert expand(["cka", "cca", "cka"]) == ["cka", "cca", "svcca", "pwcca"]
+    assert families() == ["coordinates", "neighbourhoods", "kernels", "cca", "shapes", "statistics"]
+    assert expand(families()) == list(METRICS)
+    assert not set(families()) & set(METRICS) - {"cca"}
+
+
+def test_presets_are_metrics() -> None:
+    assert preset("reference") == ["cosine", "jaccard"]
+    assert all(name in METRICS for names in PRESETS.values() for name in names)
+    with pytest.raises(UsageError, match=r"unknown preset 'quik'\. Did you mean quick\?"):
+        preset("quik")
+
+
+def test_the_catalogue_says_everything_of_every_metric() -> None:
+    records = catalogue()
+    assert [r["metric"] for r in records] == list(METRICS)
+    for record in records:
+        assert tuple(record) == COLUMNS
+        assert all(isinstance(v, str) and v for v in record.values()), record
