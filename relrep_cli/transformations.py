@@ -33,8 +33,8 @@ def orthogonal(rng: np.random.Generator, x: np.ndarray) -> Map:
 
 @transformation(implies=set())
 def translation(rng: np.random.Generator, x: np.ndarray) -> Map:
-    """One vector added to all rows, twice as long as the data are wide."""
-    far = rng.normal(size=x.shape[1]) * 2 * _width(x)
+    """One vector added to all rows, on each axis some three times as long as the data are wide."""
+    far = rng.normal(size=x.shape[1]) * 3 * _width(x)
     return lambda rows: rows + far
 
 
