@@ -176,7 +176,7 @@ def digest(x: np.ndarray, ids: np.ndarray) -> str:
     from relrep_cli.blocks import row_blocks
 
     running = Digest(x.shape[0], x.shape[1], x.dtype, ids)
-    for block in row_blocks(*x.shape):
+    for block in row_blocks(*x.shape, x):
         running.update(x[block])
     return running.name()
 

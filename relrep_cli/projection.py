@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from relrep_cli.anchors import anchor_vectors
-from relrep_cli.blocks import column_mean, row_blocks, widen
+from relrep_cli.blocks import column_mean, release, row_blocks, widen
 from relrep_cli.embedding import RELATIVE, Embedding, text
 from relrep_cli.errors import DataError
 from relrep_cli.similarities import SIMILARITIES, torch_device
@@ -83,7 +83,7 @@ def relative_blocks(x: np.ndarray, to: Basis, device: str = "cpu") -> Iterator[n
     send, fetch = _carriers(device)
     wide = np.result_type(widen(x[:1]).dtype, widen(to.anchors[:1]).dtype)
     anchors = send(_shifted(to.anchors, to.origin, wide))
-    for block in row_blocks(len(x), max(x.shape[1], len(to.anchors))):
+    for block in row_blocks(len(x), max(x.shape[1], len(to.anchors)), x):
         yield fetch(function(send(_shifted(x[block], to.origin, wide)), anchors, **to.recipe.params))
 
 
@@ -94,6 +94,7 @@ def relative(e: Embedding, to: Basis, device: str = "cpu") -> Embedding:
     out, start = spool((e.n, len(to.anchors)), widen(e.x[:1]).dtype), 0
     for block in relative_blocks(e.x, to, device):
         out[start : start + len(block)] = block
+        release(out, slice(start, start + len(block)))
         start += len(block)
     return replace(e, x=out, var=to.recipe.var(), kind=RELATIVE, space=to.recipe.space(), digest="", uns={})
 
