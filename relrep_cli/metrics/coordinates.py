@@ -35,7 +35,7 @@ def cosine(x: np.ndarray, y: np.ndarray) -> Score:
     0.5
     """
     rows, mean_x, mean_y = np.empty(len(x)), np.zeros(x.shape[1]), np.zeros(x.shape[1])
-    for block in row_blocks(*x.shape):
+    for block in row_blocks(*x.shape, x, y):
         u, v = (unit_rows(np.asarray(side[block], np.float64)) for side in (x, y))
         rows[block] = np.einsum("ij,ij->i", u, v).clip(-1, 1)
         mean_x, mean_y = mean_x + u.sum(0), mean_y + v.sum(0)
