@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
@@ -132,8 +132,18 @@ class Registry(Mapping[str, Entry[F]]):
         return len(self._entries)
 
     def keywords(self) -> dict[str, Keyword]:
-        """All keywords of all entries; the same name means the same option everywhere."""
-        return {name: keyword for entry in self.values() for name, keyword in entry.keywords.items()}
+        """All keywords of all entries; a name means the same option in each. Where defaults differ, `default` tells of whom."""
+        found: dict[str, Keyword] = {}
+        defaults: dict[str, dict[str, Any]] = {}
+        for entry in self.values():
+            for name, keyword in entry.keywords.items():
+                found.setdefault(name, keyword)
+                defaults.setdefault(name, {})[entry.name] = keyword.default
+        for name, known in defaults.items():
+            if len(set(map(str, known.values()))) > 1:
+                told = ", ".join(f"{default} for {entry}" for entry, default in known.items())
+                found[name] = replace(found[name], default=told)
+        return found
 
     def choose(self, names: list[str], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         """The parameters of each named entry.
