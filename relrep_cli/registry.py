@@ -33,7 +33,7 @@ class Param:
         if self.choices and value not in self.choices:
             raise unknown(f"value of {option}:", str(value), self.choices)
         low, high = self.minimum, self.maximum
-        if (low is not None and value < low) or (high is not None and value > high):
+        if (low is not None and not value >= low) or (high is not None and not value <= high):  # neither holds for NaN
             span = f"at least {low}" if high is None else f"from {low} to {high}"
             raise UsageError(f"{option} is {value}; it must be {span}.")
 
