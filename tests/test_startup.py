@@ -16,7 +16,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = {"numpy", "h5py", "torch", "faiss", "rich", "pyarrow", "anndata", "pandas", "matplotlib", "dask"}
 DOORS = {  # who may import what; a folder stands for its files
     "h5py": ("store/libhdf5.py",),
-    "faiss": ("neighbors.py",),
+    "faiss": ("neighbors",),
     "rich": ("output.py",),
     "pyarrow": ("store",),
     "matplotlib": ("plots.py",),
