@@ -143,7 +143,8 @@ PATHS = ("faiss", "tiles", "tiles of a few rows")
 @pytest.fixture(params=PATHS)
 def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each way to find candidates, tiles also where every block is cut short."""
-    monkeypatch.setattr(tiles, "PAYS", np.inf if request.param == "faiss" else 0)
+    for least in ("PAYS", "LOADED"):
+        monkeypatch.setattr(tiles, least, np.inf if request.param == "faiss" else 0)
     if request.param != "faiss":
         pytest.importorskip("numba")
     if request.param == "tiles of a few rows":
@@ -376,7 +377,7 @@ print(digest.hexdigest())
 @pytest.mark.parametrize("pays", ["1e30", "0"], ids=["without tiles", "with tiles"])
 def test_the_same_answer_for_any_number_of_threads_and_without_numba(pays: str) -> None:
     root = str(Path(blocks.__file__).parents[1])
-    program = PROGRAM.replace("rng =", f"from relrep_cli.neighbors import tiles\ntiles.PAYS = {pays}\nrng =", 1)
+    program = PROGRAM.replace("rng =", f"from relrep_cli.neighbors import tiles\ntiles.PAYS = tiles.LOADED = {pays}\nrng =", 1)
     found = set()
     for threads, numba in (("1", "1"), ("2", "1"), ("5", "1"), ("2", "0")):
         limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)

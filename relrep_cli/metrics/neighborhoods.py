@@ -6,8 +6,9 @@ from math import comb, exp, lgamma
 
 import numpy as np
 
-from relrep_cli.metrics.score import By, K, Score, metric
-from relrep_cli.neighbors import nearest, overlap
+from relrep_cli.metrics.sampling import mean_of, over_rows
+from relrep_cli.metrics.score import By, Ci, Index, K, Score, metric
+from relrep_cli.neighbors import Neighbors, nearest, overlap
 
 
 @metric(
@@ -20,15 +21,23 @@ from relrep_cli.neighbors import nearest, overlap
     invariant={"orthogonal", "permutation", "scale"},
     source="Moschella et al. 2022, sec. 4: cross-space retrieval",
 )
-def jaccard(x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine") -> Score:
+def jaccard(
+    x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine", index: Index = "exact", ci: Ci = 0.0, seed: int = 0
+) -> Score:
     """Cross-space retrieval: neighbours of x_i within x against neighbours of x_i within y.
 
     x, y: (n, d) in one frame. The item itself counts. Value: mean |A & B| / |A | B| over items.
     """
-    a, b = nearest(x, x, k, by=neighbours), nearest(x, y, k, by=neighbours)
-    rows = jaccard_of(overlap(a.rows, b.rows), k)
+    searches: list[Neighbors] = []
+
+    def values(rows: np.ndarray | None) -> np.ndarray:
+        a, b = (nearest(x, side, k, by=neighbours, index=index, rows=rows) for side in (x, y))
+        searches.extend((a, b))
+        return jaccard_of(overlap(a.rows, b.rows), k)
+
+    found = over_rows(values, len(x), ci, seed)
     convention = f"cross-space retrieval of x_i in x and in y, {neighbours}, k = {k}, self included"
-    return Score(float(rows.mean()), expected_jaccard(len(x), k), convention, rows, extra={"tied": a.tied + b.tied})
+    return mean_of(found, expected_jaccard(len(x), k), convention, searches, index, ci)
 
 
 @metric(
@@ -41,15 +50,23 @@ def jaccard(x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine
     invariant={"orthogonal", "permutation", "scale"},
     source="Klabunde et al. 2023, Jaccard similarity of neighbourhoods; Wang et al. 2020",
 )
-def knn_jaccard(x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine") -> Score:
+def knn_jaccard(
+    x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine", index: Index = "exact", ci: Ci = 0.0, seed: int = 0
+) -> Score:
     """Overlap of neighbourhoods, each space keeping its own neighbours: mean |N_x(i) & N_y(i)| / |N_x(i) | N_y(i)|.
 
     x: (n, dx), y: (n, dy). The item itself is left out by its row number.
     """
-    a, b = (nearest(side, side, k, by=neighbours, exclude_self=True) for side in (x, y))
-    rows = jaccard_of(overlap(a.rows, b.rows), k)
+    searches: list[Neighbors] = []
+
+    def values(rows: np.ndarray | None) -> np.ndarray:
+        a, b = (nearest(side, side, k, by=neighbours, exclude_self=True, index=index, rows=rows) for side in (x, y))
+        searches.extend((a, b))
+        return jaccard_of(overlap(a.rows, b.rows), k)
+
+    found = over_rows(values, len(x), ci, seed)
     convention = f"neighbours within each space, {neighbours}, k = {k}, self excluded"
-    return Score(float(rows.mean()), expected_jaccard(len(x) - 1, k), convention, rows, extra={"tied": a.tied + b.tied})
+    return mean_of(found, expected_jaccard(len(x) - 1, k), convention, searches, index, ci)
 
 
 def jaccard_of(shared: np.ndarray, k: int) -> np.ndarray:

@@ -6,49 +6,108 @@ broken by (distance, row number), for any number of threads, any block size, and
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import numpy as np
 
-from relrep_cli.blocks import row_blocks, widen
+from relrep_cli.blocks import row_blocks, take, widen
 from relrep_cli.errors import UsageError
+from relrep_cli.neighbors.approximate import Found, Index, find
 from relrep_cli.neighbors.frames import By, frame_of, unit_rows
 from relrep_cli.neighbors.ranking import ranks
-from relrep_cli.neighbors.search import Ordered, ordered
 
 
 @dataclass(frozen=True)
 class Neighbors:
-    """rows: (q, k) row numbers, nearest first. tied: queries whose k-th place was a tie."""
+    """rows: (q, k) row numbers, nearest first. tied: queries whose k-th place was a tie. index: what found them, which is
+    `exact` where another could not do better. recall: the share of true neighbours among them, as measured."""
 
     rows: np.ndarray
     tied: int
+    index: Index = "exact"
+    recall: float = 1.0
 
 
-def nearest(queries: np.ndarray, base: np.ndarray, k: int, *, by: By = "cosine", exclude_self: bool = False) -> Neighbors:
+def nearest(
+    queries: np.ndarray,
+    base: np.ndarray,
+    k: int,
+    *,
+    by: By = "cosine",
+    exclude_self: bool = False,
+    index: Index = "exact",
+    rows: np.ndarray | None = None,
+) -> Neighbors:
     """The k rows of base (n, d) nearest to each of the queries (q, d), by (distance, row number).
 
     exclude_self: query i is row i of the base and is left out by its number, since with duplicate rows it need not come
-    first. Raises UsageError when the base has too few rows for k.
+    first. index: exact, or one that may miss some, with the recall measured; see approximate.py. rows: (s,) search for
+    these queries only. Raises UsageError when the base has too few rows for k.
     """
     room = len(base) - bool(exclude_self)
     if k > room:
         raise UsageError(f"--k {k} neighbours need more than {len(base)} items; write --k {max(room, 1)} or less.")
-    found = ordered(frame_of(by, queries, base), queries, base, k + bool(exclude_self))
-    return _first(found, k, np.arange(len(queries)) if exclude_self else None)
+    found = _found(queries, base, k + bool(exclude_self), by, index, rows)
+    own = np.arange(len(queries)) if rows is None else rows
+    return _first(found, k, own if exclude_self else None)
 
 
-def _first(found: Ordered, k: int, own: np.ndarray | None) -> Neighbors:
+@dataclass(frozen=True)
+class _Shared:
+    """Searches made so far: those of the key, which names the arrays by identity, and the arrays, which so stay alive."""
+
+    most: int
+    found: dict[tuple, tuple[Found, np.ndarray, np.ndarray]]
+
+
+_shared: ContextVar[_Shared | None] = ContextVar("shared", default=None)
+
+
+@contextmanager
+def sharing(most: int) -> Iterator[None]:
+    """Within, each space is searched once, for the `most` nearest, and every call takes its part of what was found.
+
+    Arrays are known by identity, so they must not change meanwhile.
+    """
+    token = _shared.set(_Shared(most, {}))
+    try:
+        yield
+    finally:
+        _shared.reset(token)
+
+
+def _found(queries: np.ndarray, base: np.ndarray, depth: int, by: By, index: Index, rows: np.ndarray | None) -> Found:
+    """The `depth` nearest rows, or more, of a search that was made before or is made now; own rows included."""
+    shared = _shared.get()
+    if shared is None:
+        return _search(queries, base, depth, by, index, rows)
+    key = (id(queries), id(base), by, index, None if rows is None else rows.tobytes())
+    if key not in shared.found or shared.found[key][0].rows.shape[1] < depth:
+        depth = min(max(depth, shared.most + 1), len(base))  # one more, since own rows may be taken out
+        shared.found[key] = _search(queries, base, depth, by, index, rows), queries, base
+    return shared.found[key][0]
+
+
+def _search(queries: np.ndarray, base: np.ndarray, depth: int, by: By, index: Index, rows: np.ndarray | None) -> Found:
+    own = None if queries is not base else np.arange(len(base)) if rows is None else rows
+    some = queries if rows is None else take(queries, rows)
+    return find(index, frame_of(by, queries, base), some, base, depth, own)
+
+
+def _first(found: Found, k: int, own: np.ndarray | None) -> Neighbors:
     """The first k places, without the rows `own` (q,)."""
     if own is None:
-        return Neighbors(found.rows[:, :k], int(found.equal[:, k - 1].sum()))
+        return Neighbors(found.rows[:, :k], int(found.equal[:, k - 1].sum()), found.index, found.recall)
     mine = found.rows[:, : k + 1] == own[:, None]
     at = np.where(mine.any(1), mine.argmax(1), k + 1)[:, None]
     places = np.arange(k) + (np.arange(k) >= at)
     after = found.equal[:, k]  # whether places k and k + 1, counted from 0, are as near as each other
     before = found.equal[:, k - 1]
     tied = np.where(at[:, 0] < k, after, before & (after | (at[:, 0] > k)))
-    return Neighbors(np.take_along_axis(found.rows, places, 1), int(tied.sum()))
+    return Neighbors(np.take_along_axis(found.rows, places, 1), int(tied.sum()), found.index, found.recall)
 
 
 def overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -59,4 +118,4 @@ def overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return out
 
 
-__all__ = ["By", "Neighbors", "nearest", "overlap", "ranks", "unit_rows", "widen"]
+__all__ = ["By", "Index", "Neighbors", "nearest", "overlap", "ranks", "sharing", "unit_rows", "widen"]

@@ -8,17 +8,19 @@ from relrep_cli.blocks import row_blocks
 from relrep_cli.neighbors.frames import By, Frame, frame_of
 
 
-def ranks(queries: np.ndarray, base: np.ndarray, *, by: By = "cosine") -> np.ndarray:
+def ranks(queries: np.ndarray, base: np.ndarray, *, by: By = "cosine", rows: np.ndarray | None = None) -> np.ndarray:
     """(n,) the rank, from 1, of base row i among all rows of base (n, d) seen from query i; ties by row number.
 
-    float32 products decide all pairs but those closer than its rounding, which are compared in float64.
+    rows: (s,) of these queries only. float32 products decide all pairs but those closer than its rounding, which are compared
+    in float64.
     """
     frame = frame_of(by, queries, base)
-    out = np.empty(len(queries), np.int64)
-    for block in row_blocks(*queries.shape):
-        q = frame.double(queries[block])
-        own = np.arange(block.start, block.stop)
-        mine = frame.closeness(q, frame.double(base[block])[:, None, :])[:, 0]
+    rows = np.arange(len(queries)) if rows is None else rows
+    out = np.empty(len(rows), np.int64)
+    for block in row_blocks(len(rows), queries.shape[1]):
+        own = rows[block]
+        q = frame.double(queries[own])
+        mine = frame.closeness(q, frame.double(base[own])[:, None, :])[:, 0]
         out[block] = 1 + sum(_ahead(frame, q, mine, own, base, b) for b in row_blocks(*base.shape))
     return out
 

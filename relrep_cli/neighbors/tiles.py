@@ -8,6 +8,7 @@ no tiles, and the results are the same.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from relrep_cli.neighbors.frames import Frame, slices
+from relrep_cli.neighbors.frames import CACHED, Frame, slices
 from relrep_cli.signals import check
 
-PAYS = 4e10  # multiply-adds from which tiles save more than the import of numba costs
+PAYS, LOADED = 4e10, 1e9  # multiply-adds from which tiles save more than the import of numba costs, and once it is there
 IN_MEMORY = 256 << 20  # bytes of float32 rows; more of them go to a temporary file
 BLOCK = 2048  # rows of the base at a time, for other queries than its own rows
 
@@ -41,7 +42,8 @@ def scans() -> Any:
 
 def pay(queries: np.ndarray, base: np.ndarray) -> bool:
     """Whether tiles are there and worth while for queries (q, d) and base (n, d)."""
-    return len(queries) * base.size >= PAYS and scans() is not None
+    least = LOADED if "relrep_cli.neighbors.scans" in sys.modules else PAYS
+    return len(queries) * base.size >= least and scans() is not None
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def search(frame: Frame, queries: np.ndarray, base: np.ndarray, c: int, threads:
 
 
 def _single(frame: Frame, block: np.ndarray) -> Singles:
-    rows = frame.single(frame.double(block))
+    rows = frame.narrow(block)
     if frame.center is None:
         return Singles(rows, np.zeros(len(rows), np.float32))
     return Singles(rows, (np.einsum("ij,ij->i", rows, rows, dtype=np.float64) / 2).astype(np.float32))
@@ -102,7 +104,7 @@ def _singles(frame: Frame, x: np.ndarray, threads: int) -> Singles:
         found = _single(frame, x[part])
         out.rows[part], out.half[part] = found.rows, found.half
 
-    _share(list(slices(len(x), 256)), lambda: convert, threads)
+    _share(list(slices(len(x), max(16, CACHED // (2 * x.shape[1])))), lambda: convert, threads)
     return out
 
 
