@@ -21,12 +21,16 @@ def block_rows(d: int) -> int:
     return int(1 << (rows.bit_length() - 1))
 
 
-def row_blocks(n: int, d: int) -> Iterator[slice]:
-    """Slices of consecutive row blocks of an (n, d) array. Looks for a pending signal between them."""
-    rows = block_rows(d)
+def slices(n: int, rows: int) -> Iterator[slice]:
+    """Consecutive slices of at most `rows` of n rows. Looks for a pending signal between them."""
     for start in range(0, n, rows):
         check()
         yield slice(start, min(start + rows, n))
+
+
+def row_blocks(n: int, d: int) -> Iterator[slice]:
+    """Slices of consecutive row blocks of an (n, d) array. Looks for a pending signal between them."""
+    return slices(n, block_rows(d))
 
 
 def widen(block: np.ndarray) -> np.ndarray:
