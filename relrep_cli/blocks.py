@@ -24,12 +24,11 @@ def block_rows(d: int) -> int:
     return int(1 << (rows.bit_length() - 1))
 
 
-def row_blocks(n: int, d: int, *mapped: np.ndarray) -> Iterator[slice]:
-    """Slices of consecutive row blocks of an (n, d) array. Looks for a pending signal between them.
+def slices(n: int, rows: int, *mapped: np.ndarray) -> Iterator[slice]:
+    """Consecutive slices of at most `rows` of n rows. Looks for a pending signal between them.
 
-    mapped: arrays of n rows whose block is `release`d when the next one is asked for.
+    mapped: arrays of n rows whose slice is `release`d when the next one is asked for.
     """
-    rows = block_rows(d)
     for start in range(0, n, rows):
         check()
         block = slice(start, min(start + rows, n))
@@ -52,6 +51,11 @@ def release(x: np.ndarray, rows: slice = slice(None)) -> None:
     low, high = np.lib.array_utils.byte_bounds(x[rows])
     first = max(0, low - begin - AROUND) // mmap.PAGESIZE * mmap.PAGESIZE
     owner._mmap.madvise(mmap.MADV_DONTNEED, first, min(high - begin + AROUND, len(owner._mmap)) - first)
+
+
+def row_blocks(n: int, d: int, *mapped: np.ndarray) -> Iterator[slice]:
+    """`slices` of an (n, d) array in blocks."""
+    return slices(n, block_rows(d), *mapped)
 
 
 def widen(block: np.ndarray) -> np.ndarray:
