@@ -152,10 +152,10 @@ def render(records: Sequence[Record], columns: Sequence[str], format: str) -> st
 
 
 def _plain(record: Record, columns: Iterable[str]) -> Record:
-    return {c: _number(record.get(c)) for c in columns}
+    return {c: number(record.get(c)) for c in columns}
 
 
-def _number(value: Any) -> Any:
+def number(value: Any) -> Any:
     """A JSON value: NumPy scalars become Python's, numbers that are not finite become null."""
     value = value.item() if hasattr(value, "item") else value
     return None if isinstance(value, float) and not math.isfinite(value) else value
@@ -163,7 +163,7 @@ def _number(value: Any) -> Any:
 
 def _exact(value: Any) -> str:
     """Full precision for machines; `n/a` for what has no value; text with its control characters escaped."""
-    value = _number(value)
+    value = number(value)
     if value is None:
         return "n/a"
     return repr(value) if isinstance(value, float) else printable(str(value), 4096)
@@ -171,7 +171,7 @@ def _exact(value: Any) -> str:
 
 def _short(value: Any) -> str:
     """Four significant decimals for eyes."""
-    value = _number(value)
+    value = number(value)
     if not isinstance(value, float):
         return _exact(value)
     return f"{value:.4f}" if 1e-3 <= abs(value) < 1e6 or value == 0 else f"{value:.3g}"
@@ -187,7 +187,7 @@ def _table(records: Sequence[Record], columns: Sequence[str]) -> str:
     shown = [c for c in columns if c != "convention" and any(r.get(c) not in silent[c] for r in records)]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for c in shown:
-        kinds = {type(_number(r.get(c))) for r in records} - {type(None)}
+        kinds = {type(number(r.get(c))) for r in records} - {type(None)}
         numeric = kinds <= {int, float}
         table.add_column(c.replace("_", " "), justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
     for r in _short_paths(records):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -19,7 +18,7 @@ from relrep_cli.metrics import METRICS
 from relrep_cli.metrics.catalogue import COLUMNS as CATALOGUE
 from relrep_cli.metrics.catalogue import PRESETS, catalogue, expand
 from relrep_cli.metrics.catalogue import preset as of_preset
-from relrep_cli.output import ENDINGS, Record, progress, render, say, write
+from relrep_cli.output import Record, progress, say, write
 from relrep_cli.projection import basis, relative
 from relrep_cli.recipes import Recipe
 from relrep_cli.records import records_for
@@ -55,7 +54,10 @@ def compare(
     per_row: Annotated[
         str | None,
         typer.Option(
-            "--per-row", help="Write each row's own values to FILE (.tsv or .h5).", metavar="FILE", show_default=False
+            "--per-row",
+            help="Write each row's own values to FILE (.tsv, .parquet or .h5).",
+            metavar="FILE",
+            show_default=False,
         ),
     ] = None,
     fail_under: Annotated[
@@ -99,6 +101,7 @@ def compare(
     if output and output == per_row:
         raise UsageError(f"{output}: -o and --per-row name the same file; choose another name for one.")
     recipe = _recipe(how, given)
+    store.agree(output, kind)
     kept = records_for(output, cache, force)
     seen = {f: _views(f, split, recipe, kept.folder is not None, len(files) > 2) for f in files}
     pairs = list(itertools.combinations(files, 2))
@@ -128,8 +131,7 @@ def compare(
         _write_rows(per_row, rows, force, bool(recipe))
     columns = COLUMNS if recipe is None else (*COLUMNS, "projection")
     if output and output != "-":
-        ending = ENDINGS.get(Path(output).suffix.lower(), "tsv")
-        store.write_bytes(output, render(records, columns, kind or ending).encode(errors="backslashreplace"), force)
+        store.write_bytes(output, store.encoded(output, records, columns, kind), force)
         kept.close()
     else:
         write(records, columns, kind)
@@ -207,8 +209,7 @@ def _write_rows(target: str, rows: list[Rows], force: bool, projected: bool) -> 
         for r in rows
         for i, v in zip(r.ids.tolist(), r.values.tolist(), strict=True)
     ]
-    kind = ENDINGS.get(Path(target).suffix.lower(), "tsv")
-    store.write_bytes(target, render(flat, ["id", *keys, "value"], kind).encode(errors="backslashreplace"), force)
+    store.write_bytes(target, store.encoded(target, flat, ["id", *keys, "value"]), force)
 
 
 def _write_matrix(target: str, rows: list[Rows], keys: tuple[str, ...], force: bool) -> None:
