@@ -9,11 +9,12 @@ import numpy as np
 import typer
 
 from relrep_cli import store
-from relrep_cli.cli import options
+from relrep_cli.cli import layers, options, results
 from relrep_cli.cli.anchoring import read_recipe
 from relrep_cli.comparison import Rows, View, compare_pair, failure, join, ratios
 from relrep_cli.embedding import ABSOLUTE, Embedding, of_split, text
 from relrep_cli.errors import DATA, DONE, NO, DataError, UsageError, printable
+from relrep_cli.matrix import matrix as of_records
 from relrep_cli.metrics import METRICS
 from relrep_cli.metrics.catalogue import COLUMNS as CATALOGUE
 from relrep_cli.metrics.catalogue import PRESETS, catalogue, expand
@@ -29,6 +30,8 @@ EXAMPLES = (
     "relrep compare a.rel.h5 b.rel.h5 --metric cosine,jaccard --k 10",
     "relrep compare a.h5 b.h5 --anchors anchors.h5 --split test",
     "relrep compare a.h5 b.h5 --metric kernels,procrustes",
+    "relrep compare *.h5 --metric cka --matrix",
+    "relrep compare 'a.h5::layer/*' 'b.h5::layer/*' --metric cka --matrix",
     "relrep compare --list",
 )
 
@@ -60,6 +63,23 @@ def compare(
             show_default=False,
         ),
     ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            "--reference",
+            help="Compare every file with this one only: first, or one of the files.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
+    matrix: Annotated[
+        bool | None,
+        typer.Option(
+            "--matrix/--no-matrix",
+            help="Print one metric as a matrix of files; on a terminal so for more than two, unless told.",
+            show_default=False,
+        ),
+    ] = None,
     fail_under: Annotated[
         float | None,
         typer.Option("--fail-under", help="Exit with 1 when a value is below this or missing.", show_default=False),
@@ -81,6 +101,9 @@ def compare(
 ) -> int:
     """Measure how alike two or more spaces are, for every pair of files.
 
+    A FILE may be a pattern for embeddings inside one, 'a.h5::layer/*': pairs then run between the arguments, so that layers
+    of one file are compared with those of another, and with each other only when the pattern is alone.
+
     Rows join by id. Every value comes with a 95 % confidence interval, its chance level under random pairing and its
     convention. With --anchors and absolute files, each metric is given for the absolute spaces, for their relative
     representations, and as the ratio of the two.
@@ -92,19 +115,24 @@ def compare(
     if list_:
         write(catalogue(), CATALOGUE, kind)
         return DONE
+    groups = layers.expand(files)
+    files = list(itertools.chain(*groups))
     if len(files) < 2:
         raise UsageError("compare needs two or more files.")
     chosen = given.choose(METRICS, expand(of_preset(preset) if preset else options.split_names(metric)))
     inputs = [*files, *how.files()]
     for target in filter(None, (output, per_row)):
         store.refuse(target, force, inputs)
+    if matrix and len(chosen) > 1:
+        raise UsageError(f"--matrix shows one metric, not {', '.join(chosen)}; write --metric NAME.")
     if output and output == per_row:
         raise UsageError(f"{output}: -o and --per-row name the same file; choose another name for one.")
     recipe = _recipe(how, given)
     store.agree(output, kind)
     kept = records_for(output, cache, force)
     seen = {f: _views(f, split, recipe, kept.folder is not None, len(files) > 2) for f in files}
-    pairs = list(itertools.combinations(files, 2))
+    square = results.wants_matrix(matrix, len(files), list(chosen), bool(output or kind or recipe or reference))
+    pairs = layers.pairs_of(groups, reference, both=square and not all(METRICS[name].symmetric for name in chosen))
     if dry_run:
         return _plan(seen, pairs, list(chosen))
     records: list[Record] = []
@@ -130,11 +158,11 @@ def compare(
     if per_row:
         _write_rows(per_row, rows, force, bool(recipe))
     columns = COLUMNS if recipe is None else (*COLUMNS, "projection")
-    if output and output != "-":
-        store.write_bytes(output, store.encoded(output, records, columns, kind), force)
-        kept.close()
+    if square:
+        results.write_matrix(of_records(records, *layers.sides(groups, reference)), records, output, kind, force)
     else:
-        write(records, columns, kind)
+        results.write_records(records, columns, output, kind, force)
+    kept.close()
     return _verdict(records, fail_under)
 
 
