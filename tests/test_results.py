@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
 
 import h5py
+import numpy as np
 import pyarrow.parquet
 import pytest
 from conftest import N, Workdir, only_line
 from test_shell import on_terminal
 
-from relrep_cli.matrix import short_names
+from relrep_cli.matrix import Matrix, clustered, short_names
+from relrep_cli.plots import short
 
 # --- Parquet ---
 
@@ -125,3 +133,80 @@ def test_what_a_matrix_cannot_show(work: Workdir) -> None:
 )
 def test_names_in_a_matrix_are_short_and_unique(uris: list[str], names: list[str]) -> None:
     assert list(short_names(uris, "cka").values()) == names
+
+
+# --- pictures ---
+
+MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
+
+
+@pytest.mark.parametrize("ending", MAGIC)
+def test_a_heatmap_is_the_same_bytes_every_time(work: Workdir, ending: str) -> None:
+    said = [work.here(f"relrep compare a.h5 b.h5 c.h5 -m cka --plot {name}.{ending} -q") for name in "xy"]
+    first, second = ((work / f"{name}.{ending}").read_bytes() for name in "xy")
+    assert first == second and first.startswith(MAGIC[ending])
+    assert said[0].out == said[1].out == work.here("relrep compare a.h5 b.h5 c.h5 -m cka -q").out and not said[0].stderr
+
+
+def texts(path: Path) -> list[str]:
+    """What is written in a picture: matplotlib leaves each text as a comment in its SVG."""
+    return [html.unescape(t).strip() for t in re.findall("<!--(.*?)-->", path.read_text("utf-8"), re.DOTALL)]
+
+
+def test_a_heatmap_says_values_metric_and_convention(work: Workdir) -> None:
+    rows = work.here("relrep compare a.h5 b.h5 c.h5 -m pwcca --matrix -q --plot x.svg").rows
+    found = texts(work / "x.svg")
+    for row in rows:
+        for name in "abc":
+            assert short(float(row[name])) in found, (name, found)
+    assert {"first space", "second space", "higher is closer"} <= set(found)  # it is asymmetric
+    assert any(t.startswith("pwcca") for t in found) and any("weights from the first space" in t for t in found)
+    work.here("relrep compare a.h5 b.h5 c.h5 -m procrustes -q --plot y.svg")
+    assert "lower is closer" in texts(work / "y.svg") and "first space" not in texts(work / "y.svg")
+
+
+def test_row_values_are_drawn_with_mean_interval_and_chance(work: Workdir) -> None:
+    rows = work.here("relrep compare a.h5 b.h5 -m cosine,knn-jaccard,cka -q --plot x.svg").rows
+    found = texts(work / "x.svg")
+    assert {"cosine", "knn-jaccard"} <= set(found) and "cka" not in found
+    for r in rows[:2]:
+        assert f"mean {float(r['value']):.4g}" in found and f"chance {float(r['chance']):.4g}" in found
+    assert found.count("95 % interval") == 2
+
+
+def test_names_are_drawn_as_they_are(work: Workdir) -> None:
+    """No mathematics, no warning about letters that the font lacks, no control characters."""
+    for name in ("$x_1^2$", "日本", "a\x1b[31m"):
+        (work / f"{name}.h5").write_bytes((work / "a.h5").read_bytes())
+    done = work.here("relrep compare '$x_1^2$.h5' 日本.h5 'a\x1b[31m.h5' -m cka --plot x.svg -q")
+    assert not done.stderr and {"$x_1^2$", "日本", r"a\x1b[31m"} <= set(texts(work / "x.svg"))
+
+
+def test_files_that_are_alike_stand_together() -> None:
+    names = ("a", "x", "b", "y")
+    alike = np.array([[n in "ab" for n in names] for _ in names]) == np.array([[n in "ab"] for n in names])
+    m = Matrix("cka", names, names, np.where(alike, 0.9, 0.1), True, "", 9)
+    assert "".join(clustered(m).rows) in ("abxy", "abyx", "baxy", "bayx", "xyab", "xyba", "yxab", "yxba")
+    lower = replace(m, metric="procrustes", values=np.where(alike, 0.1, 0.9))
+    lower.values[0, 1] = lower.values[1, 0] = np.nan  # as far as the farthest
+    assert "".join(sorted("".join(clustered(lower).rows)[:2])) in ("ab", "xy")
+
+
+@pytest.mark.parametrize(
+    "command, words",
+    [
+        ("a.h5 b.h5 -m cosine --plot x.jpg", ["--plot x.jpg", ".png, .svg, .pdf"]),
+        ("a.h5 b.h5 -m cka --plot x.png", ["--plot x.png", "value for each row"]),
+        ("a.h5 b.h5 c.h5 -m cka,mse --plot x.png", ["one metric", "cka, mse"]),
+        ("a.h5 b.h5 -m cosine --plot x.png -o x.png", ["x.png", "same file"]),
+    ],
+)
+def test_what_cannot_be_drawn(work: Workdir, command: str, words: list[str]) -> None:
+    only_line(work.here(f"relrep compare {command}", 2, RELREP_QUIET="1"), *words)
+    assert not (work / "x.png").exists()
+
+
+def test_without_matplotlib(work: Workdir) -> None:
+    with mock.patch.dict(sys.modules, {"matplotlib": None}):
+        line = only_line(work.here("relrep compare a.h5 b.h5 -m cosine --plot x.png", 2), "matplotlib", "not installed")
+    assert line.endswith("pip install 'relrep[plot]'.")

@@ -80,6 +80,15 @@ def compare(
             show_default=False,
         ),
     ] = None,
+    plot: Annotated[
+        str,
+        typer.Option(
+            "--plot",
+            help="Draw FILE (.png, .svg or .pdf) as well: a heatmap, or of two files the distribution of row values.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = "",
     fail_under: Annotated[
         float | None,
         typer.Option("--fail-under", help="Exit with 1 when a value is below this or missing.", show_default=False),
@@ -121,18 +130,18 @@ def compare(
         raise UsageError("compare needs two or more files.")
     chosen = given.choose(METRICS, expand(of_preset(preset) if preset else options.split_names(metric)))
     inputs = [*files, *how.files()]
-    for target in filter(None, (output, per_row)):
+    for target in filter(None, (output, per_row, plot)):
         store.refuse(target, force, inputs)
+    heat = bool(plot) and results.wants_heatmap(plot, list(chosen), len(files))
     if matrix and len(chosen) > 1:
         raise UsageError(f"--matrix shows one metric, not {', '.join(chosen)}; write --metric NAME.")
-    if output and output == per_row:
-        raise UsageError(f"{output}: -o and --per-row name the same file; choose another name for one.")
+    results.refuse_same({"-o": output, "--per-row": per_row or "", "--plot": plot})
     recipe = _recipe(how, given)
     store.agree(output, kind)
     kept = records_for(output, cache, force)
     seen = {f: _views(f, split, recipe, kept.folder is not None, len(files) > 2) for f in files}
     square = results.wants_matrix(matrix, len(files), list(chosen), bool(output or kind or recipe or reference))
-    pairs = layers.pairs_of(groups, reference, both=square and not all(METRICS[name].symmetric for name in chosen))
+    pairs = layers.pairs_of(groups, reference, both=(square or heat) and not all(METRICS[name].symmetric for name in chosen))
     if dry_run:
         return _plan(seen, pairs, list(chosen))
     records: list[Record] = []
@@ -150,7 +159,7 @@ def compare(
                 continue
             _say_loss(views[0][0].e, views[1][0].e, len(shared[0]))
             _warn(views[0][-1].e, views[1][-1].e, list(chosen))
-            found, of_rows = compare_pair(*views, shared, chosen, seed, kept, bool(per_row))
+            found, of_rows = compare_pair(*views, shared, chosen, seed, kept, bool(per_row or (plot and not heat)))
             records += found + (ratios(found) if recipe else [])
             rows += of_rows
     if len(chosen) == len(records) == 1 and records[0]["value"] is None and "error" not in records[0]:
@@ -158,8 +167,11 @@ def compare(
     if per_row:
         _write_rows(per_row, rows, force, bool(recipe))
     columns = COLUMNS if recipe is None else (*COLUMNS, "projection")
-    if square:
-        results.write_matrix(of_records(records, *layers.sides(groups, reference)), records, output, kind, force)
+    m = of_records(records, *layers.sides(groups, reference)) if square or heat else None
+    if plot:
+        results.draw(plot, m if heat else None, records, rows, any("::" in uri for uri in files), force)
+    if square and m:
+        results.write_matrix(m, records, output, kind, force)
     else:
         results.write_records(records, columns, output, kind, force)
     kept.close()

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from relrep_cli import store
+from relrep_cli.comparison import Rows
+from relrep_cli.errors import UsageError
 from relrep_cli.matrix import Matrix
 from relrep_cli.output import Record, emit, render, say, write
+from relrep_cli.plots import Panel, distributions, heatmap, ready
+
+
+def refuse_same(targets: Mapping[str, str]) -> None:
+    """Raise UsageError when two options name one file to write."""
+    for (option, target), (other, same) in itertools.combinations(targets.items(), 2):
+        if target and target == same:
+            raise UsageError(f"{target}: {option} and {other} name the same file; choose another name for one.")
 
 
 def wants_matrix(told: bool | None, files: int, metrics: list[str], otherwise: bool) -> bool:
@@ -16,6 +27,30 @@ def wants_matrix(told: bool | None, files: int, metrics: list[str], otherwise: b
     if told is not None:
         return told
     return sys.stdout.isatty() and files > 2 and len(metrics) == 1 and not otherwise
+
+
+def wants_heatmap(target: str, metrics: list[str], files: int) -> bool:
+    """Whether --plot draws a matrix; else it draws the row values of one pair. Raises UsageError for what it cannot draw."""
+    ready(target)
+    if files > 2 and len(metrics) > 1:
+        raise UsageError(f"--plot {target}: a heatmap shows one metric, not {', '.join(metrics)}; write --metric NAME.")
+    return files > 2
+
+
+def draw(target: str, m: Matrix | None, records: Sequence[Record], rows: Sequence[Rows], layered: bool, force: bool) -> None:
+    """The heatmap of a matrix, layers in their own order; without one, the row values of each metric that has some."""
+    if m is not None:
+        return store.write_bytes(target, heatmap(m, target, order=not layered), force)
+    if not rows:
+        raise UsageError(f"--plot {target}: none of the metrics has a value for each row; of two files it draws those.")
+    keys = ("a", "b", "metric", "k", "projection")
+    panels = [
+        Panel(record, own.values)
+        for own in rows
+        for record in records
+        if record["value"] is not None and all(record.get(k) == own.record[k] for k in keys if k in record and k in own.record)
+    ]
+    store.write_bytes(target, distributions(panels, target), force)
 
 
 def write_records(records: Sequence[Record], columns: Sequence[str], output: str, kind: str | None, force: bool) -> None:
