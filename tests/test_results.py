@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import pyarrow.parquet
 import pytest
-from conftest import N, Workdir, only_line
+from conftest import N, Workdir, only_line, vectors
 from test_shell import on_terminal
 
 from relrep_cli.matrix import Matrix, clustered, short_names
@@ -210,3 +210,39 @@ def test_without_matplotlib(work: Workdir) -> None:
     with mock.patch.dict(sys.modules, {"matplotlib": None}):
         line = only_line(work.here("relrep compare a.h5 b.h5 -m cosine --plot x.png", 2), "matplotlib", "not installed")
     assert line.endswith("pip install 'relrep[plot]'.")
+
+
+# --- the worst items ---
+
+
+def test_the_worst_items_come_first_with_their_labels(work: Workdir) -> None:
+    work.here("relrep compare a.rel.h5 b.rel.h5 -m cosine,jaccard --per-row rows.tsv -q")
+    lines = [line.split("\t") for line in (work / "rows.tsv").read_text().splitlines()[1:]]
+    done = work.here("relrep compare a.rel.h5 b.rel.h5 -m cosine,jaccard --worst 3")
+    assert list(done.rows[0]) == ["id", "label", "a", "b", "metric", "value"]
+    for metric in ("cosine", "jaccard"):
+        own = sorted((float(value), at, id) for at, (id, _, _, name, value) in enumerate(lines) if name == metric)
+        found = [(float(r["value"]), r["id"]) for r in done.rows if r["metric"] == metric]
+        assert found == [(value, id) for value, _, id in own[:3]]
+    labels = {f"item-{i:03d}": f"class {c}" for i, c in enumerate(vectors()[1])}
+    assert all(r["label"] == labels[r["id"]] for r in done.rows)
+
+
+def test_the_worst_items_where_lower_is_closer(work: Workdir) -> None:
+    np.savez(work / "x.npz", x=np.eye(4), ids=list("abcd"))
+    np.savez(work / "y.npz", x=np.eye(4) + np.array([[0], [3], [0], [1]]), ids=list("abcd"))
+    done = work.here("relrep compare x.npz y.npz -m mse --worst 3 --json")
+    assert json.loads(done.stdout) == [
+        {"id": id, "a": "x.npz", "b": "y.npz", "metric": "mse", "value": value} for id, value in (("b", 9), ("d", 1), ("a", 0))
+    ]
+    assert "1 more items have mse 0, like the last listed" in done.stderr
+
+
+def test_the_worst_items_in_every_projection_and_in_a_file(work: Workdir) -> None:
+    rows = work.here("relrep compare a.h5 b.h5 --anchors anchors.h5 -m cosine --worst 2 -q").rows
+    assert [r["projection"] for r in rows] == ["absolute", "absolute", "cosine", "cosine"]
+    work.here("relrep compare a.h5 b.h5 c.h5 -m knn-jaccard --worst 5 -q -o worst.parquet")
+    assert len(pyarrow.parquet.read_table(work / "worst.parquet")) == 15
+    only_line(work.here("relrep compare a.h5 b.h5 -m cka --worst 5", 2), "--worst", "value for each row")
+    only_line(work.here("relrep compare a.h5 b.h5 -m mrr --worst 5 --matrix", 2), "--worst", "--matrix")
+    work.here("relrep compare a.h5 b.h5 -m cosine --worst 1 --fail-under 0.5", 1)

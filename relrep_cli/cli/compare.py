@@ -32,6 +32,7 @@ EXAMPLES = (
     "relrep compare a.h5 b.h5 --metric kernels,procrustes",
     "relrep compare *.h5 --metric cka --matrix",
     "relrep compare 'a.h5::layer/*' 'b.h5::layer/*' --metric cka --matrix",
+    "relrep compare a.h5 b.h5 --metric knn-jaccard --worst 20 | cut -f1 > look-at.txt",
     "relrep compare --list",
 )
 
@@ -63,32 +64,10 @@ def compare(
             show_default=False,
         ),
     ] = None,
-    reference: Annotated[
-        str | None,
-        typer.Option(
-            "--reference",
-            help="Compare every file with this one only: first, or one of the files.",
-            metavar="FILE",
-            show_default=False,
-        ),
-    ] = None,
-    matrix: Annotated[
-        bool | None,
-        typer.Option(
-            "--matrix/--no-matrix",
-            help="Print one metric as a matrix of files; on a terminal so for more than two, unless told.",
-            show_default=False,
-        ),
-    ] = None,
-    plot: Annotated[
-        str,
-        typer.Option(
-            "--plot",
-            help="Draw FILE (.png, .svg or .pdf) as well: a heatmap, or of two files the distribution of row values.",
-            metavar="FILE",
-            show_default=False,
-        ),
-    ] = "",
+    reference: results.Reference = None,
+    matrix: results.AsMatrix = None,
+    plot: results.Plot = "",
+    worst: results.Worst = None,
     fail_under: Annotated[
         float | None,
         typer.Option("--fail-under", help="Exit with 1 when a value is below this or missing.", show_default=False),
@@ -133,14 +112,13 @@ def compare(
     for target in filter(None, (output, per_row, plot)):
         store.refuse(target, force, inputs)
     heat = bool(plot) and results.wants_heatmap(plot, list(chosen), len(files))
-    if matrix and len(chosen) > 1:
-        raise UsageError(f"--matrix shows one metric, not {', '.join(chosen)}; write --metric NAME.")
+    results.refuse_both(matrix, worst, list(chosen))
     results.refuse_same({"-o": output, "--per-row": per_row or "", "--plot": plot})
     recipe = _recipe(how, given)
     store.agree(output, kind)
     kept = records_for(output, cache, force)
     seen = {f: _views(f, split, recipe, kept.folder is not None, len(files) > 2) for f in files}
-    square = results.wants_matrix(matrix, len(files), list(chosen), bool(output or kind or recipe or reference))
+    square = results.wants_matrix(matrix, len(files), list(chosen), bool(output or kind or recipe or reference or worst))
     pairs = layers.pairs_of(groups, reference, both=(square or heat) and not all(METRICS[name].symmetric for name in chosen))
     if dry_run:
         return _plan(seen, pairs, list(chosen))
@@ -159,7 +137,7 @@ def compare(
                 continue
             _say_loss(views[0][0].e, views[1][0].e, len(shared[0]))
             _warn(views[0][-1].e, views[1][-1].e, list(chosen))
-            found, of_rows = compare_pair(*views, shared, chosen, seed, kept, bool(per_row or (plot and not heat)))
+            found, of_rows = compare_pair(*views, shared, chosen, seed, kept, bool(per_row or worst or (plot and not heat)))
             records += found + (ratios(found) if recipe else [])
             rows += of_rows
     if len(chosen) == len(records) == 1 and records[0]["value"] is None and "error" not in records[0]:
@@ -170,7 +148,9 @@ def compare(
     m = of_records(records, *layers.sides(groups, reference)) if square or heat else None
     if plot:
         results.draw(plot, m if heat else None, records, rows, any("::" in uri for uri in files), force)
-    if square and m:
+    if worst:
+        results.write_worst(worst, rows, seen, bool(recipe), output, kind, force)
+    elif square and m:
         results.write_matrix(m, records, output, kind, force)
     else:
         results.write_records(records, columns, output, kind, force)

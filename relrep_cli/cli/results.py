@@ -5,13 +5,63 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+import typer
 
 from relrep_cli import store
-from relrep_cli.comparison import Rows
-from relrep_cli.errors import UsageError
+from relrep_cli.comparison import Rows, View
+from relrep_cli.errors import DataError, UsageError
 from relrep_cli.matrix import Matrix
 from relrep_cli.output import Record, emit, render, say, write
 from relrep_cli.plots import Panel, distributions, heatmap, ready
+from relrep_cli.worst import worst
+
+Reference = Annotated[
+    str | None,
+    typer.Option(
+        "--reference",
+        help="Compare every file with this one only: first, or one of the files.",
+        metavar="FILE",
+        show_default=False,
+    ),
+]
+AsMatrix = Annotated[
+    bool | None,
+    typer.Option(
+        "--matrix/--no-matrix",
+        help="Print one metric as a matrix of files; on a terminal so for more than two, unless told.",
+        show_default=False,
+    ),
+]
+Plot = Annotated[
+    str,
+    typer.Option(
+        "--plot",
+        help="Draw FILE (.png, .svg or .pdf) as well: a heatmap, or of two files the distribution of row values.",
+        metavar="FILE",
+        show_default=False,
+    ),
+]
+Worst = Annotated[
+    int | None,
+    typer.Option(
+        "--worst",
+        help="Print the N items that agree least, instead of the scores: of each metric with a value for each row.",
+        metavar="N",
+        min=1,
+        show_default=False,
+    ),
+]
+Seen = Mapping[str, Sequence[View] | DataError]  # each file in every view, or what is wrong with it
+
+
+def refuse_both(matrix: bool | None, worst: int | None, metrics: Sequence[str]) -> None:
+    """Raise UsageError for a matrix that cannot be."""
+    if matrix and worst:
+        raise UsageError("--matrix and --worst print different things; choose one.")
+    if matrix and len(metrics) > 1:
+        raise UsageError(f"--matrix shows one metric, not {', '.join(metrics)}; write --metric NAME.")
 
 
 def refuse_same(targets: Mapping[str, str]) -> None:
@@ -74,3 +124,23 @@ def write_matrix(m: Matrix, records: Sequence[Record], output: str, kind: str | 
     emit(content + (m.says() + "\n" if kind == "table" else ""))
     if kind != "table":
         say(m.says())
+
+
+def write_worst(
+    count: int,
+    rows: Sequence[Rows],
+    seen: Seen,
+    projected: bool,
+    output: str,
+    kind: str | None,
+    force: bool,
+) -> None:
+    """The items that agree least, worst first."""
+    if not rows:
+        raise UsageError("--worst: none of the metrics has a value for each row.")
+    files = {uri: views[0].e for uri, views in seen.items() if not isinstance(views, DataError)}
+    records, notes = worst(rows, count, files, projected)
+    keys = ("id", "label", "a", "b", "metric", "k", "projection", "value")
+    write_records(records, [key for key in keys if any(key in r for r in records)], output, kind, force)
+    for note in notes:
+        say(note)
