@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -20,6 +21,7 @@ from relrep_cli.metrics.catalogue import COLUMNS as CATALOGUE
 from relrep_cli.metrics.catalogue import PRESETS, catalogue, expand
 from relrep_cli.metrics.catalogue import preset as of_preset
 from relrep_cli.output import Record, progress, say, write
+from relrep_cli.permutations import Significance
 from relrep_cli.projection import basis, relative
 from relrep_cli.recipes import Recipe
 from relrep_cli.records import records_for
@@ -33,6 +35,7 @@ EXAMPLES = (
     "relrep compare *.h5 --metric cka --matrix",
     "relrep compare 'a.h5::layer/*' 'b.h5::layer/*' --metric cka --matrix",
     "relrep compare a.h5 b.h5 --metric knn-jaccard --worst 20 | cut -f1 > look-at.txt",
+    "relrep compare 'a.h5::layer/*' b.h5 --metric cka --permutations 1000",
     "relrep compare --list",
 )
 
@@ -68,6 +71,7 @@ def compare(
     matrix: results.AsMatrix = None,
     plot: results.Plot = "",
     worst: results.Worst = None,
+    permutations: results.Permutations = None,
     fail_under: Annotated[
         float | None,
         typer.Option("--fail-under", help="Exit with 1 when a value is below this or missing.", show_default=False),
@@ -112,18 +116,20 @@ def compare(
     for target in filter(None, (output, per_row, plot)):
         store.refuse(target, force, inputs)
     heat = bool(plot) and results.wants_heatmap(plot, list(chosen), len(files))
-    results.refuse_both(matrix, worst, list(chosen))
+    results.refuse_both(matrix, worst, permutations, list(chosen))
     results.refuse_same({"-o": output, "--per-row": per_row or "", "--plot": plot})
     recipe = _recipe(how, given)
     store.agree(output, kind)
     kept = records_for(output, cache, force)
     seen = {f: _views(f, split, recipe, kept.folder is not None, len(files) > 2) for f in files}
-    square = results.wants_matrix(matrix, len(files), list(chosen), bool(output or kind or recipe or reference or worst))
+    plain = not (output or kind or recipe or reference or worst or permutations)
+    square = results.wants_matrix(matrix, len(files), list(chosen), plain)
     pairs = layers.pairs_of(groups, reference, both=(square or heat) and not all(METRICS[name].symmetric for name in chosen))
     if dry_run:
         return _plan(seen, pairs, list(chosen))
     records: list[Record] = []
     rows: list[Rows] = []
+    tests = Significance(permutations or 0, seed, kept)
     with progress("comparing") as advance:
         for done, (a, b) in enumerate(pairs):
             advance(done, len(pairs), f"{a} {b}")
@@ -138,13 +144,19 @@ def compare(
             _say_loss(views[0][0].e, views[1][0].e, len(shared[0]))
             _warn(views[0][-1].e, views[1][-1].e, list(chosen))
             found, of_rows = compare_pair(*views, shared, chosen, seed, kept, bool(per_row or worst or (plot and not heat)))
+            if permutations:
+                family, note = layers.family(groups, a, b), f"{a} {b}: permutations"
+                place = partial(_place, advance, done, len(pairs), note)
+                tests.add(found, views, shared, list(chosen.items()), family, place)
             records += found + (ratios(found) if recipe else [])
             rows += of_rows
     if len(chosen) == len(records) == 1 and records[0]["value"] is None and "error" not in records[0]:
         raise UsageError(f"{files[0]} and {files[1]}: {records[0]['metric']} is {records[0]['convention']}.")
+    for note in tests.close(records):
+        say(note)
     if per_row:
         _write_rows(per_row, rows, force, bool(recipe))
-    columns = COLUMNS if recipe is None else (*COLUMNS, "projection")
+    columns = results.columns(COLUMNS, recipe is not None, bool(permutations), bool(tests.families))
     m = of_records(records, *layers.sides(groups, reference)) if square or heat else None
     if plot:
         results.draw(plot, m if heat else None, records, rows, any("::" in uri for uri in files), force)
@@ -156,6 +168,10 @@ def compare(
         results.write_records(records, columns, output, kind, force)
     kept.close()
     return _verdict(records, fail_under)
+
+
+def _place(advance: Any, done: int, total: int, note: str, part: float) -> None:
+    advance(done + part, total, note)
 
 
 def _recipe(how: options.How, given: options.Given) -> Recipe | None:

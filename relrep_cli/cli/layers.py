@@ -71,3 +71,11 @@ def sides(groups: list[list[str]], reference: str | None) -> tuple[list[str], li
     if len(groups) == 2 and max(map(len, groups)) > 1:
         return groups[0], groups[1]
     return everything, everything
+
+
+def family(groups: list[list[str]], a: str, b: str) -> tuple[int, int] | None:
+    """The arguments that a pair comes from, where one of them names several layers; None for a pair on its own."""
+    places = [next(place for place, group in enumerate(groups) if uri in group) for uri in (a, b)]
+    if places[0] == places[1] or max(len(groups[place]) for place in places) < 2:
+        return None
+    return places[0], places[1]

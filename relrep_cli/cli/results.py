@@ -53,11 +53,29 @@ Worst = Annotated[
         show_default=False,
     ),
 ]
+Permutations = Annotated[
+    int | None,
+    typer.Option(
+        "--permutations",
+        help="Add p by N random pairings of the rows, q, and the value corrected for chance; it takes N times as long.",
+        metavar="N",
+        min=1,
+        show_default=False,
+    ),
+]
 Seen = Mapping[str, Sequence[View] | DataError]  # each file in every view, or what is wrong with it
 
 
-def refuse_both(matrix: bool | None, worst: int | None, metrics: Sequence[str]) -> None:
-    """Raise UsageError for a matrix that cannot be."""
+def columns(first: Sequence[str], projected: bool, tested: bool, layered: bool) -> tuple[str, ...]:
+    """The columns of scores, in order; those that only some metrics have follow."""
+    test = ("p", "q", "corrected", *(["p_max"] if layered else [])) if tested else ()
+    return (*first, *(["projection"] if projected else []), *test)
+
+
+def refuse_both(matrix: bool | None, worst: int | None, permutations: int | None, metrics: Sequence[str]) -> None:
+    """Raise UsageError for options that ask for different tables, or for a matrix that cannot be."""
+    if permutations and (matrix or worst):
+        raise UsageError(f"{'--matrix' if matrix else '--worst'} shows no p-values; leave out --permutations.")
     if matrix and worst:
         raise UsageError("--matrix and --worst print different things; choose one.")
     if matrix and len(metrics) > 1:
@@ -71,12 +89,11 @@ def refuse_same(targets: Mapping[str, str]) -> None:
             raise UsageError(f"{target}: {option} and {other} name the same file; choose another name for one.")
 
 
-def wants_matrix(told: bool | None, files: int, metrics: list[str], otherwise: bool) -> bool:
-    """Whether to print a matrix: when told so; else on a terminal for one metric of several files, unless the user wants
-    it otherwise."""
+def wants_matrix(told: bool | None, files: int, metrics: list[str], plain: bool) -> bool:
+    """Whether to print a matrix: when told so; else on a terminal for one metric of several files, if asked in a plain way."""
     if told is not None:
         return told
-    return sys.stdout.isatty() and files > 2 and len(metrics) == 1 and not otherwise
+    return sys.stdout.isatty() and files > 2 and len(metrics) == 1 and plain
 
 
 def wants_heatmap(target: str, metrics: list[str], files: int) -> bool:
