@@ -132,15 +132,18 @@ def stand_in() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be text in this locale
 
 
-def render(records: Sequence[Record], columns: Sequence[str], format: str) -> str:
-    """Records as text in one of FORMATS; `columns` come first, keys that only some records have follow."""
+def render(records: Sequence[Record], columns: Sequence[str], format: str, *, verbatim: bool = False) -> str:
+    """Records as text in one of FORMATS; `columns` come first, keys that only some records have follow.
+
+    verbatim: columns are names of files, which a table shows as they are, and all of them.
+    """
     columns = [*columns, *dict.fromkeys(k for r in records for k in r if k not in columns)]
     if format == "json":
         return json.dumps([_plain(r, columns) for r in records], indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     if format == "jsonl":
         return "".join(json.dumps(_plain(r, columns), allow_nan=False, ensure_ascii=False) + "\n" for r in records)
     if format == "table":
-        return _table(records, columns)
+        return _table(records, columns, verbatim)
     rows = [[_exact(r.get(c)) for c in columns] for r in records]
     if format == "markdown":
         rows = [[_short(r.get(c)).replace("|", "\\|") for c in columns] for r in records]
@@ -152,10 +155,10 @@ def render(records: Sequence[Record], columns: Sequence[str], format: str) -> st
 
 
 def _plain(record: Record, columns: Iterable[str]) -> Record:
-    return {c: _number(record.get(c)) for c in columns}
+    return {c: number(record.get(c)) for c in columns}
 
 
-def _number(value: Any) -> Any:
+def number(value: Any) -> Any:
     """A JSON value: NumPy scalars become Python's, numbers that are not finite become null."""
     value = value.item() if hasattr(value, "item") else value
     return None if isinstance(value, float) and not math.isfinite(value) else value
@@ -163,7 +166,7 @@ def _number(value: Any) -> Any:
 
 def _exact(value: Any) -> str:
     """Full precision for machines; `n/a` for what has no value; text with its control characters escaped."""
-    value = _number(value)
+    value = number(value)
     if value is None:
         return "n/a"
     return repr(value) if isinstance(value, float) else printable(str(value), 4096)
@@ -171,33 +174,34 @@ def _exact(value: Any) -> str:
 
 def _short(value: Any) -> str:
     """Four significant decimals for eyes."""
-    value = _number(value)
+    value = number(value)
     if not isinstance(value, float):
         return _exact(value)
     return f"{value:.4f}" if 1e-3 <= abs(value) < 1e6 or value == 0 else f"{value:.3g}"
 
 
-def _table(records: Sequence[Record], columns: Sequence[str]) -> str:
+def _table(records: Sequence[Record], columns: Sequence[str], verbatim: bool) -> str:
     """A table for eyes: empty columns are left out, conventions stand below it, once each."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     silent = {c: (None, 0) if c in ZERO_IS_NOTHING else (None,) for c in columns}
-    shown = [c for c in columns if c != "convention" and any(r.get(c) not in silent[c] for r in records)]
+    shown = [c for c in columns if verbatim or (c != "convention" and any(r.get(c) not in silent[c] for r in records))]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for c in shown:
-        kinds = {type(_number(r.get(c))) for r in records} - {type(None)}
+        kinds = {type(number(r.get(c))) for r in records} - {type(None)}
         numeric = kinds <= {int, float}
-        table.add_column(c.replace("_", " "), justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
-    for r in _short_paths(records):
+        heading = Text(printable(c) if verbatim else c.replace("_", " "))
+        table.add_column(heading, justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
+    for r in records if verbatim else _short_paths(records):
         table.add_row(*(Text("" if r.get(c) is None and c in COUNTS else _short(r.get(c))) for c in shown))
     text = io.StringIO()
     terminal = sys.stdout.isatty()
     plain = not terminal or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
     Console(file=text, width=None if terminal else 10_000, force_terminal=not plain, highlight=False).print(table)
     lines = [line.rstrip() for line in text.getvalue().rstrip("\n").split("\n")]
-    return "\n".join([*lines, *_notes(records)]) + "\n"
+    return "\n".join([*lines, *([] if verbatim else _notes(records))]) + "\n"
 
 
 def _short_paths(records: Sequence[Record]) -> list[Record]:

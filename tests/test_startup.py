@@ -126,7 +126,7 @@ def test_who_talks_to_libhdf5() -> None:
     assert loads == {"store/guards.py", "store/survey.py"}
 
 
-@pytest.mark.parametrize("module", ["torch", "pyarrow", "rich", "faiss", "safetensors", "anndata"])
+@pytest.mark.parametrize("module", ["torch", "pyarrow", "rich", "faiss", "safetensors", "anndata", "matplotlib"])
 def test_heavy_modules_are_imported_in_functions_only(module: str) -> None:
     nodes = ((name, node) for name, tree in trees() for node in at_load(tree) if isinstance(node, ast.Import | ast.ImportFrom))
     assert not [f"{name}:{line}" for name, node in nodes for heavy, line in imports(node) if heavy == module]

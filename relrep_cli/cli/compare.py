@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 
 from relrep_cli import store
-from relrep_cli.cli import options
+from relrep_cli.cli import layers, options, results
 from relrep_cli.cli.anchoring import read_recipe
 from relrep_cli.comparison import Rows, View, compare_pair, failure, join, ratios, tasks
 from relrep_cli.embedding import ABSOLUTE, Embedding, of_split, text
 from relrep_cli.errors import DATA, DONE, NO, DataError, UsageError, printable
+from relrep_cli.matrix import matrix as of_records
 from relrep_cli.metrics import METRICS
 from relrep_cli.metrics.catalogue import COLUMNS as CATALOGUE
 from relrep_cli.metrics.catalogue import PRESETS, catalogue, expand
 from relrep_cli.metrics.catalogue import preset as of_preset
-from relrep_cli.output import ENDINGS, Record, progress, render, say, write
+from relrep_cli.output import Record, progress, say, write
+from relrep_cli.permutations import Significance
 from relrep_cli.projection import basis, relative
 from relrep_cli.recipes import Recipe
 from relrep_cli.records import records_for
@@ -30,6 +32,10 @@ EXAMPLES = (
     "relrep compare a.rel.h5 b.rel.h5 --metric cosine,jaccard --k 10",
     "relrep compare a.h5 b.h5 --anchors anchors.h5 --split test",
     "relrep compare a.h5 b.h5 --metric kernels,procrustes",
+    "relrep compare *.h5 --metric cka --matrix",
+    "relrep compare 'a.h5::layer/*' 'b.h5::layer/*' --metric cka --matrix",
+    "relrep compare a.h5 b.h5 --metric knn-jaccard --worst 20 | cut -f1 > look-at.txt",
+    "relrep compare 'a.h5::layer/*' b.h5 --metric cka --permutations 1000",
     "relrep compare --list",
 )
 
@@ -55,9 +61,17 @@ def compare(
     per_row: Annotated[
         str | None,
         typer.Option(
-            "--per-row", help="Write each row's own values to FILE (.tsv or .h5).", metavar="FILE", show_default=False
+            "--per-row",
+            help="Write each row's own values to FILE (.tsv, .parquet or .h5).",
+            metavar="FILE",
+            show_default=False,
         ),
     ] = None,
+    reference: results.Reference = None,
+    matrix: results.AsMatrix = None,
+    plot: results.Plot = "",
+    worst: results.Worst = None,
+    permutations: results.Permutations = None,
     fail_under: Annotated[
         float | None,
         typer.Option("--fail-under", help="Exit with 1 when a value is below this or missing.", show_default=False),
@@ -79,6 +93,9 @@ def compare(
 ) -> int:
     """Measure how alike two or more spaces are, for every pair of files.
 
+    A FILE may be a pattern for embeddings inside one, 'a.h5::layer/*': pairs then run between the arguments, so that layers
+    of one file are compared with those of another, and with each other only when the pattern is alone.
+
     Rows join by id. Every value comes with a 95 % confidence interval, its chance level under random pairing and its
     convention. With --anchors and absolute files, each metric is given for the absolute spaces, for their relative
     representations, and as the ratio of the two.
@@ -90,22 +107,29 @@ def compare(
     if list_:
         write(catalogue(), CATALOGUE, kind)
         return DONE
+    groups = layers.expand(files)
+    files = list(itertools.chain(*groups))
     if len(files) < 2:
         raise UsageError("compare needs two or more files.")
     chosen = given.choose(METRICS, expand(of_preset(preset) if preset else options.split_names(metric)))
     inputs = [*files, *how.files()]
-    for target in filter(None, (output, per_row)):
+    for target in filter(None, (output, per_row, plot)):
         store.refuse(target, force, inputs)
-    if output and output == per_row:
-        raise UsageError(f"{output}: -o and --per-row name the same file; choose another name for one.")
+    heat = bool(plot) and results.wants_heatmap(plot, list(chosen), len(files))
+    results.refuse_both(matrix, worst, permutations, list(chosen))
+    results.refuse_same({"-o": output, "--per-row": per_row or "", "--plot": plot})
     recipe = _recipe(how, given)
+    store.agree(output, kind)
     kept = records_for(output, cache, force)
     seen = {f: _views(f, split, recipe, kept.folder is not None, len(files) > 2) for f in files}
-    pairs = list(itertools.combinations(files, 2))
+    plain = not (output or kind or recipe or reference or worst or permutations)
+    square = results.wants_matrix(matrix, len(files), list(chosen), plain)
+    pairs = layers.pairs_of(groups, reference, both=(square or heat) and not all(METRICS[name].symmetric for name in chosen))
     if dry_run:
         return _plan(seen, pairs, list(chosen))
     records: list[Record] = []
     rows: list[Rows] = []
+    tests = Significance(permutations or 0, seed, kept)
     with progress("comparing") as advance:
         for done, (a, b) in enumerate(pairs):
             advance(done, len(pairs), f"{a} {b}")
@@ -119,21 +143,35 @@ def compare(
                 continue
             _say_loss(views[0][0].e, views[1][0].e, len(shared[0]))
             _warn(views[0][-1].e, views[1][-1].e, list(chosen))
-            found, of_rows = compare_pair(*views, shared, chosen, seed, kept, bool(per_row))
+            found, of_rows = compare_pair(*views, shared, chosen, seed, kept, bool(per_row or worst or (plot and not heat)))
+            if permutations:
+                family, note = layers.family(groups, a, b), f"{a} {b}: permutations"
+                place = partial(_place, advance, done, len(pairs), note)
+                tests.add(found, views, shared, list(chosen.items()), family, place)
             records += found + (ratios(found) if recipe else [])
             rows += of_rows
     if len(chosen) == len(records) == 1 and records[0]["value"] is None and "error" not in records[0]:
         raise UsageError(f"{files[0]} and {files[1]}: {records[0]['metric']} is {records[0]['convention']}.")
+    for note in tests.close(records):
+        say(note)
     if per_row:
         _write_rows(per_row, rows, force, bool(recipe))
-    columns = COLUMNS if recipe is None else (*COLUMNS, "projection")
-    if output and output != "-":
-        ending = ENDINGS.get(Path(output).suffix.lower(), "tsv")
-        store.write_bytes(output, render(records, columns, kind or ending).encode(errors="backslashreplace"), force)
-        kept.close()
+    columns = results.columns(COLUMNS, recipe is not None, bool(permutations), bool(tests.families))
+    m = of_records(records, *layers.sides(groups, reference)) if square or heat else None
+    if plot:
+        results.draw(plot, m if heat else None, records, rows, any("::" in uri for uri in files), force)
+    if worst:
+        results.write_worst(worst, rows, seen, bool(recipe), output, kind, force)
+    elif square and m:
+        results.write_matrix(m, records, output, kind, force)
     else:
-        write(records, columns, kind)
+        results.write_records(records, columns, output, kind, force)
+    kept.close()
     return _verdict(records, fail_under)
+
+
+def _place(advance: Any, done: int, total: int, note: str, part: float) -> None:
+    advance(done + part, total, note)
 
 
 def _recipe(how: options.How, given: options.Given) -> Recipe | None:
@@ -207,8 +245,7 @@ def _write_rows(target: str, rows: list[Rows], force: bool, projected: bool) -> 
         for r in rows
         for i, v in zip(r.ids.tolist(), r.values.tolist(), strict=True)
     ]
-    kind = ENDINGS.get(Path(target).suffix.lower(), "tsv")
-    store.write_bytes(target, render(flat, ["id", *keys, "value"], kind).encode(errors="backslashreplace"), force)
+    store.write_bytes(target, store.encoded(target, flat, ["id", *keys, "value"]), force)
 
 
 def _several(rows: list[Rows]) -> bool:

@@ -16,7 +16,7 @@ from relrep_cli.cli import options
 from relrep_cli.cli.anchoring import read_recipe
 from relrep_cli.embedding import RELATIVE, Embedding, chain, make_step
 from relrep_cli.errors import UsageError
-from relrep_cli.output import ENDINGS, Record, progress, render, say, write
+from relrep_cli.output import Record, progress, say, write
 from relrep_cli.projection import Basis, basis, relative_blocks
 from relrep_cli.recipes import Recipe
 from relrep_cli.selection import select
@@ -176,8 +176,7 @@ def _write_weights(target: str, e: Embedding, recipe: Recipe, attention: np.ndar
         {"id": i.decode(errors="backslashreplace"), **dict(zip(names, row, strict=True))}
         for i, row in zip(e.ids.tolist(), attention.tolist(), strict=True)
     ]
-    content = render(records, ["id", *names], ENDINGS.get(Path(target).suffix.lower(), "tsv"))
-    store.write_bytes(target, content.encode(errors="backslashreplace"), force)
+    store.write_bytes(target, store.encoded(target, records, ["id", *names]), force)
     means = ", ".join(f"{name} {share:.3f}" for name, share in zip(names, attention.mean(0), strict=True))
     say(f"{target}: mean attention {means}.")
 

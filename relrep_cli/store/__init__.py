@@ -18,9 +18,10 @@ from relrep_cli.errors import DataError, printable
 from relrep_cli.output import say
 from relrep_cli.store.archive import write
 from relrep_cli.store.found import Found
+from relrep_cli.store.results import agree, encoded
 from relrep_cli.store.writing import refuse, spooled_stdin, write_bytes
 
-__all__ = ["digested", "identify", "members", "read", "refuse", "write", "write_bytes"]
+__all__ = ["agree", "digested", "encoded", "identify", "members", "read", "refuse", "write", "write_bytes"]
 
 HDF5_ENDINGS = (".h5", ".hdf5", ".he5", ".h5ad", ".hdf")
 

@@ -1,0 +1,226 @@
+"""The only door to matplotlib: pictures of what compare found, as bytes. No display, no state, equal bytes for equal input."""
+
+from __future__ import annotations
+
+import io
+import logging
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from relrep_cli.errors import UsageError, printable
+from relrep_cli.matrix import Matrix, clustered
+from relrep_cli.metrics import METRICS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FORMATS = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
+NO_DATE = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+STYLE: dict[Any, Any] = {
+    "svg.hashsalt": "relrep",
+    "text.parse_math": False,
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "savefig.dpi": 200,
+}
+COLOURS = "cividis"  # reads the same with any colour vision, and in grey
+INK, FILL, MARK = "#333333", "#7f9dc4", "#b3501b"
+CELLS = 24  # files whose values are written into cells
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """What a picture of one metric on one pair shows: its record, and each row's own value."""
+
+    record: dict[str, Any]
+    rows: np.ndarray
+
+
+def ready(target: str) -> None:
+    """Raise UsageError unless a picture can be drawn and `target` names a format, so that no work is lost."""
+    if Path(target).suffix.lower() not in FORMATS:
+        raise UsageError(f"--plot {target}: the name must end in {', '.join(FORMATS)}.")
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise UsageError("--plot needs matplotlib, which is not installed. Install it: pip install 'relrep[plot]'.") from None
+
+
+def heatmap(m: Matrix, target: str, order: bool = True) -> bytes:
+    """A matrix as coloured cells with their values, files that are alike side by side unless `order` is off."""
+    m = clustered(m) if order else m
+    with _drawing(), _figure_of(m) as figure:
+        axes = figure.add_subplot()
+        image = _cells(axes, m)
+        bar = figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02)
+        bar.set_label("higher is closer" if METRICS[m.metric].higher_is_closer else "lower is closer", fontsize=8)
+        bar.ax.tick_params(labelsize=7)
+        bar.outline.set_visible(False)
+        if not m.symmetric:
+            axes.set_ylabel("first space")
+            axes.set_xlabel("second space")
+        _title(figure, m.metric, m.convention + (f"; {_count(m.n)}" if m.n else ""))
+        return _saved(figure, target)
+
+
+def distributions(panels: Sequence[Panel], target: str) -> bytes:
+    """How the row values of each metric on one pair are distributed, with their mean, its interval and the chance level."""
+    from matplotlib.figure import Figure
+
+    with _drawing():
+        columns = min(len(panels), 2)
+        lines = math.ceil(len(panels) / columns)
+        figure = Figure(figsize=(4.6 * columns, 3.1 * lines + 0.4), layout="constrained")
+        for place, panel in enumerate(panels, 1):
+            _histogram(figure.add_subplot(lines, columns, place), panel)
+        first = panels[0].record
+        figure.suptitle(printable(f"{first['a']}  and  {first['b']}"), fontsize=10, color=INK)
+        return _saved(figure, target)
+
+
+# --- parts of pictures ---
+
+
+@contextmanager
+def _drawing() -> Iterator[None]:
+    """matplotlib's own defaults, whatever the user's files say; silent about fonts that lack a letter."""
+    import matplotlib
+
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), matplotlib.rc_context():
+        warnings.simplefilter("ignore")
+        matplotlib.rcdefaults()
+        for key, value in STYLE.items():
+            matplotlib.rcParams[key] = value
+        yield
+
+
+@contextmanager
+def _figure_of(m: Matrix) -> Iterator[Figure]:
+    from matplotlib.figure import Figure
+
+    longest = max(len(_name(name)) for name in (*m.rows, *m.columns))
+    side = 0.55 if max(m.values.shape) <= CELLS else min(0.22, 40 / max(m.values.shape))  # at most 8000 pixels
+    names = 0.055 * longest
+    width, height = side * len(m.columns) + names + 1.6, side * len(m.rows) + names + 1.1
+    yield Figure(figsize=(max(4.2, width), max(3.4, height)), layout="constrained")
+
+
+def _cells(axes: Axes, m: Matrix) -> Any:
+    """The coloured cells, their values, and the names along two sides."""
+    import matplotlib
+
+    low, high = _range(m)
+    colours = matplotlib.colormaps[COLOURS if METRICS[m.metric].higher_is_closer else f"{COLOURS}_r"]
+    image = axes.imshow(np.ma.masked_invalid(m.values), cmap=colours.with_extremes(bad="#e8e8e8"), vmin=low, vmax=high)
+    size = 8 if max(m.values.shape) <= CELLS / 2 else 6 if max(m.values.shape) <= CELLS else 5
+    upright = max(map(len, map(_name, m.columns))) <= 4
+    axes.set_xticks(range(len(m.columns)), list(map(_name, m.columns)), rotation=0 if upright else 45, fontsize=size)
+    if not upright:
+        for label in axes.get_xticklabels():
+            label.set(ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(m.rows)), list(map(_name, m.rows)), fontsize=size)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_xticks(np.arange(len(m.columns) + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(m.rows) + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1)
+    axes.tick_params(which="minor", length=0)
+    if max(m.values.shape) <= CELLS:
+        _values(axes, m, image, size)
+    return image
+
+
+def _values(axes: Axes, m: Matrix, image: Any, size: int) -> None:
+    """The value in each cell, dark on light or light on dark."""
+    for i, row in enumerate(m.values.tolist()):
+        for j, value in enumerate(row):
+            if math.isnan(value):
+                axes.text(j, i, "–", ha="center", va="center", fontsize=size, color=INK)
+                continue
+            red, green, blue, _ = image.cmap(image.norm(value))
+            light = 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.45
+            axes.text(j, i, short(value), ha="center", va="center", fontsize=size, color="black" if light else "white")
+
+
+def _range(m: Matrix) -> tuple[float, float]:
+    """What the colours span: all values but those of spaces against themselves, so that differences can be seen."""
+    own = np.array([[a == b for b in m.columns] for a in m.rows]) if m.same else np.zeros(m.values.shape, bool)
+    seen = m.values[np.isfinite(m.values) & ~own]
+    if not len(seen):
+        return 0.0, 1.0
+    low, high = float(seen.min()), float(seen.max())
+    return (low, high) if high > low else (low - 0.5, low + 0.5)
+
+
+def short(value: float) -> str:
+    """A value as a cell holds it.
+
+    >>> short(0.98765), short(-0.5), short(1.0), short(123456.0)
+    ('.988', '-.50', '1', '1.2e+05')
+    """
+    if abs(value) >= 1000:
+        return f"{value:.1e}"
+    if abs(value) >= 10 or value in (0, 1):
+        return f"{value:.0f}"
+    if abs(value) >= 0.9995:
+        return f"{value:.2f}"
+    text = f"{value:.2f}" if value < 0 else f"{value:.3f}"
+    return text.replace("0.", ".", 1)
+
+
+def _histogram(axes: Axes, panel: Panel) -> None:
+    """One metric's row values; the mean as a line, its interval as a band, chance as a dashed line."""
+    r, values = panel.record, panel.rows
+    kinds = np.unique(values)
+    if len(kinds) <= 24:  # overlaps of k neighbours take few values: a bar for each
+        gap = float(np.diff(kinds).min()) if len(kinds) > 1 else 0.1
+        counts = [np.count_nonzero(values == kind) for kind in kinds]
+        axes.bar(kinds, np.array(counts) / len(values), width=0.8 * gap, color=FILL)
+    else:
+        axes.hist(values, bins=40, weights=np.full(len(values), 1 / len(values)), color=FILL)
+    if r["low"] is not None:
+        axes.axvspan(r["low"], r["high"], color=MARK, alpha=0.25, lw=0, label="95 % interval")
+    axes.axvline(r["value"], color=MARK, lw=1.5, label=f"mean {r['value']:.4g}")
+    if r["chance"] is not None:
+        axes.axvline(r["chance"], color=INK, lw=1.2, ls="--", label=f"chance {r['chance']:.4g}")
+    axes.set_title(r["metric"], fontsize=10, loc="left", color=INK)
+    axes.set_xlabel(_wrapped(f"{r['convention']}; {_count(r['n'])}", 62), fontsize=7, color=INK)
+    axes.set_ylabel("share of items", fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=7)
+
+
+def _title(figure: Figure, metric: str, convention: str) -> None:
+    wide = int(figure.get_figwidth() * 13)
+    figure.suptitle(f"{metric}\n{_wrapped(convention, wide)}", fontsize=9, color=INK)
+
+
+def _count(n: int) -> str:
+    """How many items, in one piece wherever lines break."""
+    return f"n\u00a0=\u00a0{n}"
+
+
+def _wrapped(text: str, width: int) -> str:
+    import textwrap
+
+    return "\n".join(textwrap.wrap(text, width))
+
+
+def _name(name: str) -> str:
+    return printable(name, 60)
+
+
+def _saved(figure: Figure, target: str) -> bytes:
+    kind = FORMATS[Path(target).suffix.lower()]
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, metadata=NO_DATE[kind])
+    return buffer.getvalue()

@@ -1,0 +1,248 @@
+"""What compare gives beyond its table of scores: Parquet, matrices, pictures, the worst items, permutation tests, layers."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+import h5py
+import numpy as np
+import pyarrow.parquet
+import pytest
+from conftest import N, Workdir, only_line, vectors
+from test_shell import on_terminal
+
+from relrep_cli.matrix import Matrix, clustered, short_names
+from relrep_cli.plots import short
+
+# --- Parquet ---
+
+
+def test_parquet_holds_what_json_holds(work: Workdir) -> None:
+    """Numbers in full precision, null for no value, text as text, also for keys that only some records have."""
+    command = "relrep compare a.h5 b.h5 c.h5 -m cosine,knn-jaccard -q"
+    wanted = json.loads(work.here(f"{command} --json").stdout)
+    done = work.here(f"{command} -o out.parquet")
+    table = pyarrow.parquet.read_table(work / "out.parquet")
+    assert not done.stdout and table.to_pylist() == wanted
+    types = {name: str(table.schema.field(name).type) for name in table.column_names}
+    assert {types[c] for c in ("a", "metric", "convention")} == {"string"}
+    assert (types["value"], types["n"], types["tied"]) == ("double", "int64", "int64")
+
+
+def test_row_values_as_parquet(work: Workdir) -> None:
+    work.here("relrep compare a.rel.h5 b.rel.h5 -m cosine --per-row rows.parquet -q")
+    table = pyarrow.parquet.read_table(work / "rows.parquet")
+    assert table.column_names == ["id", "a", "b", "metric", "value"] and len(table) == N
+
+
+def test_parquet_is_no_text(work: Workdir) -> None:
+    line = only_line(work.here("relrep compare a.h5 b.h5 -m cka -o x.parquet --json", 2), "x.parquet", "--format json")
+    assert line.endswith("leave one out.") and not (work / "x.parquet").exists()
+
+
+# --- matrices, references, layers ---
+
+
+@pytest.fixture
+def layers(work: Workdir) -> Workdir:
+    """layers.h5 beside a.h5, b.h5 and c.h5, which it holds as layer/0, layer/2 and layer/10."""
+    with h5py.File(work / "layers.h5", "w") as file:
+        for name, number in zip("abc", (0, 2, 10), strict=True):
+            with h5py.File(work / f"{name}.h5") as source:
+                group = file.create_group(f"layer/{number}")
+                for key in source:
+                    source.copy(key, group)
+                group.attrs.update(source.attrs)
+    return work
+
+
+def test_a_matrix_holds_the_scores(work: Workdir) -> None:
+    scores = {(r["a"], r["b"]): r["value"] for r in work.here("relrep compare a.h5 b.h5 c.h5 -m cka -q").rows}
+    rows = work.here("relrep compare a.h5 b.h5 c.h5 -m cka -q --matrix").rows
+    assert [list(r) for r in rows] == [["cka", "a", "b", "c"]] * 3
+    for i, row in zip("abc", rows, strict=True):
+        for j in "abc":
+            pair = tuple(sorted((f"{i}.h5", f"{j}.h5")))
+            assert row["cka"] == i and row[j] == ("1.0" if i == j else scores[pair])
+
+
+def test_a_matrix_of_an_asymmetric_metric_has_both_orders(work: Workdir) -> None:
+    rows = work.here("relrep compare a.h5 b.h5 c.h5 -m pwcca -q --matrix").rows
+    for first, second in (("a", "c"), ("c", "a")):
+        alone = work.here(f"relrep compare {first}.h5 {second}.h5 -m pwcca -q").rows[0]["value"]
+        assert {r["pwcca"]: r for r in rows}[first][second] == alone
+    assert rows[0]["c"] != rows[2]["a"]
+
+
+def test_a_matrix_says_its_convention_and_what_is_missing(work: Workdir) -> None:
+    done = work.here("relrep compare a.h5 b.h5 gone.h5 -m cka --matrix", 3)
+    assert [r["gone"] for r in done.rows] == ["n/a", "n/a", "1.0"]
+    assert "gone.h5: no such file" in done.stderr and "cka: linear kernel, biased HSIC, columns centred; n = 240" in done.stderr
+    table = work.here("relrep compare a.h5 b.h5 c.h5 -m cka --matrix --format table").stdout.splitlines()
+    assert table[0].split() == ["cka", "a", "b", "c"] and table[-1].startswith("cka: linear kernel")
+    work.here("relrep compare a.h5 b.h5 c.h5 -m cka --matrix -o m.parquet -q")
+    assert pyarrow.parquet.read_table(work / "m.parquet").to_pylist()[0]["a"] == 1.0
+
+
+def test_a_matrix_on_a_terminal(work: Workdir) -> None:
+    command = "relrep compare a.h5 b.h5 c.h5 -m cka"
+    assert on_terminal(work, command, "stdout", NO_COLOR="1").startswith("cka ")
+    assert on_terminal(work, f"{command} --no-matrix", "stdout", NO_COLOR="1").startswith("a ")
+
+
+def test_the_reference_is_the_first_or_one_by_name(work: Workdir) -> None:
+    for told, first, others in (("first", "a.h5", ["b.h5", "c.h5"]), ("c.h5", "c.h5", ["a.h5", "b.h5"])):
+        rows = work.here(f"relrep compare a.h5 b.h5 c.h5 -m cka -q --reference {told}").rows
+        assert [(r["a"], r["b"]) for r in rows] == [(first, other) for other in others]
+    only_line(work.here("relrep compare a.h5 b.h5 -m cka --reference x.h5", 2), "x.h5", "first, or one of them")
+
+
+def test_a_pattern_names_the_layers_of_a_file(layers: Workdir) -> None:
+    found = [f"layers.h5::layer/{number}" for number in (0, 2, 10)]
+    rows = layers.here("relrep compare 'layers.h5::layer/*' a.h5 -m cka -q").rows
+    assert [(r["a"], r["b"]) for r in rows] == [(layer, "a.h5") for layer in found]
+    rows = layers.here("relrep compare 'layers.h5::/layer/?' -m cka -q").rows
+    assert [(r["a"], r["b"]) for r in rows] == [tuple(found[:2])]
+    rows = layers.here("relrep compare 'layers.h5::*' 'layers.h5::*' -m cka -q --matrix").rows
+    assert [r["cka"] for r in rows] == ["layer/0", "layer/2", "layer/10"]
+    assert float(rows[1]["layer/2"]) == pytest.approx(1)  # two groups meet, so it was measured
+    line = only_line(layers.here("relrep compare 'layers.h5::block/*' a.h5", 3), "layers.h5", "block/*")
+    assert line.endswith("found layer/0, layer/2, layer/10.")
+
+
+def test_what_a_matrix_cannot_show(work: Workdir) -> None:
+    only_line(work.here("relrep compare a.h5 b.h5 c.h5 --matrix -m cka,mse", 2), "one metric", "cka, mse")
+
+
+@pytest.mark.parametrize(
+    "uris, names",
+    [
+        (["a.h5", "b.npz"], ["a.h5", "b.npz"]),
+        (["x/a.h5", "x/b.h5"], ["a", "b"]),
+        (["a.h5::l/1", "b.h5::l/1"], ["a.h5::l/1", "b.h5::l/1"]),
+        (["cka.h5", "b.h5"], ["cka.h5", "b.h5"]),
+        (["a.h5", "a.h5"], ["a.h5"]),
+        (["v1.2", "v1.3"], ["v1.2", "v1.3"]),
+    ],
+)
+def test_names_in_a_matrix_are_short_and_unique(uris: list[str], names: list[str]) -> None:
+    assert list(short_names(uris, "cka").values()) == names
+
+
+# --- pictures ---
+
+MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
+
+
+@pytest.mark.parametrize("ending", MAGIC)
+def test_a_heatmap_is_the_same_bytes_every_time(work: Workdir, ending: str) -> None:
+    said = [work.here(f"relrep compare a.h5 b.h5 c.h5 -m cka --plot {name}.{ending} -q") for name in "xy"]
+    first, second = ((work / f"{name}.{ending}").read_bytes() for name in "xy")
+    assert first == second and first.startswith(MAGIC[ending])
+    assert said[0].out == said[1].out == work.here("relrep compare a.h5 b.h5 c.h5 -m cka -q").out and not said[0].stderr
+
+
+def texts(path: Path) -> list[str]:
+    """What is written in a picture: matplotlib leaves each text as a comment in its SVG."""
+    return [html.unescape(t).strip() for t in re.findall("<!--(.*?)-->", path.read_text("utf-8"), re.DOTALL)]
+
+
+def test_a_heatmap_says_values_metric_and_convention(work: Workdir) -> None:
+    rows = work.here("relrep compare a.h5 b.h5 c.h5 -m pwcca --matrix -q --plot x.svg").rows
+    found = texts(work / "x.svg")
+    for row in rows:
+        for name in "abc":
+            assert short(float(row[name])) in found, (name, found)
+    assert {"first space", "second space", "higher is closer"} <= set(found)  # it is asymmetric
+    assert any(t.startswith("pwcca") for t in found) and any("weights from the first space" in t for t in found)
+    work.here("relrep compare a.h5 b.h5 c.h5 -m procrustes -q --plot y.svg")
+    assert "lower is closer" in texts(work / "y.svg") and "first space" not in texts(work / "y.svg")
+
+
+def test_row_values_are_drawn_with_mean_interval_and_chance(work: Workdir) -> None:
+    rows = work.here("relrep compare a.h5 b.h5 -m cosine,knn-jaccard,cka -q --plot x.svg").rows
+    found = texts(work / "x.svg")
+    assert {"cosine", "knn-jaccard"} <= set(found) and "cka" not in found
+    for r in rows[:2]:
+        assert f"mean {float(r['value']):.4g}" in found and f"chance {float(r['chance']):.4g}" in found
+    assert found.count("95 % interval") == 2
+
+
+def test_names_are_drawn_as_they_are(work: Workdir) -> None:
+    """No mathematics, no warning about letters that the font lacks, no control characters."""
+    for name in ("$x_1^2$", "日本", "a\x1b[31m"):
+        (work / f"{name}.h5").write_bytes((work / "a.h5").read_bytes())
+    done = work.here("relrep compare '$x_1^2$.h5' 日本.h5 'a\x1b[31m.h5' -m cka --plot x.svg -q")
+    assert not done.stderr and {"$x_1^2$", "日本", r"a\x1b[31m"} <= set(texts(work / "x.svg"))
+
+
+def test_files_that_are_alike_stand_together() -> None:
+    names = ("a", "x", "b", "y")
+    alike = np.array([[n in "ab" for n in names] for _ in names]) == np.array([[n in "ab"] for n in names])
+    m = Matrix("cka", names, names, np.where(alike, 0.9, 0.1), True, "", 9)
+    assert "".join(clustered(m).rows) in ("abxy", "abyx", "baxy", "bayx", "xyab", "xyba", "yxab", "yxba")
+    lower = replace(m, metric="procrustes", values=np.where(alike, 0.1, 0.9))
+    lower.values[0, 1] = lower.values[1, 0] = np.nan  # as far as the farthest
+    assert "".join(sorted("".join(clustered(lower).rows)[:2])) in ("ab", "xy")
+
+
+@pytest.mark.parametrize(
+    "command, words",
+    [
+        ("a.h5 b.h5 -m cosine --plot x.jpg", ["--plot x.jpg", ".png, .svg, .pdf"]),
+        ("a.h5 b.h5 -m cka --plot x.png", ["--plot x.png", "value for each row"]),
+        ("a.h5 b.h5 c.h5 -m cka,mse --plot x.png", ["one metric", "cka, mse"]),
+        ("a.h5 b.h5 -m cosine --plot x.png -o x.png", ["x.png", "same file"]),
+    ],
+)
+def test_what_cannot_be_drawn(work: Workdir, command: str, words: list[str]) -> None:
+    only_line(work.here(f"relrep compare {command}", 2, RELREP_QUIET="1"), *words)
+    assert not (work / "x.png").exists()
+
+
+def test_without_matplotlib(work: Workdir) -> None:
+    with mock.patch.dict(sys.modules, {"matplotlib": None}):
+        line = only_line(work.here("relrep compare a.h5 b.h5 -m cosine --plot x.png", 2), "matplotlib", "not installed")
+    assert line.endswith("pip install 'relrep[plot]'.")
+
+
+# --- the worst items ---
+
+
+def test_the_worst_items_come_first_with_their_labels(work: Workdir) -> None:
+    work.here("relrep compare a.rel.h5 b.rel.h5 -m cosine,jaccard --per-row rows.tsv -q")
+    lines = [line.split("\t") for line in (work / "rows.tsv").read_text().splitlines()[1:]]
+    done = work.here("relrep compare a.rel.h5 b.rel.h5 -m cosine,jaccard --worst 3")
+    assert list(done.rows[0]) == ["id", "label", "a", "b", "metric", "value"]
+    for metric in ("cosine", "jaccard"):
+        own = sorted((float(value), at, id) for at, (id, _, _, name, value) in enumerate(lines) if name == metric)
+        found = [(float(r["value"]), r["id"]) for r in done.rows if r["metric"] == metric]
+        assert found == [(value, id) for value, _, id in own[:3]]
+    labels = {f"item-{i:03d}": f"class {c}" for i, c in enumerate(vectors()[1])}
+    assert all(r["label"] == labels[r["id"]] for r in done.rows)
+
+
+def test_the_worst_items_where_lower_is_closer(work: Workdir) -> None:
+    np.savez(work / "x.npz", x=np.eye(4), ids=list("abcd"))
+    np.savez(work / "y.npz", x=np.eye(4) + np.array([[0], [3], [0], [1]]), ids=list("abcd"))
+    done = work.here("relrep compare x.npz y.npz -m mse --worst 3 --json")
+    assert json.loads(done.stdout) == [
+        {"id": id, "a": "x.npz", "b": "y.npz", "metric": "mse", "value": value} for id, value in (("b", 9), ("d", 1), ("a", 0))
+    ]
+    assert "1 more items have mse 0, like the last listed" in done.stderr
+
+
+def test_the_worst_items_in_every_projection_and_in_a_file(work: Workdir) -> None:
+    rows = work.here("relrep compare a.h5 b.h5 --anchors anchors.h5 -m cosine --worst 2 -q").rows
+    assert [r["projection"] for r in rows] == ["absolute", "absolute", "cosine", "cosine"]
+    work.here("relrep compare a.h5 b.h5 c.h5 -m knn-jaccard --worst 5 -q -o worst.parquet")
+    assert len(pyarrow.parquet.read_table(work / "worst.parquet")) == 15
+    only_line(work.here("relrep compare a.h5 b.h5 -m cka --worst 5", 2), "--worst", "value for each row")
+    only_line(work.here("relrep compare a.h5 b.h5 -m mrr --worst 5 --matrix", 2), "--worst", "--matrix")
+    work.here("relrep compare a.h5 b.h5 -m cosine --worst 1 --fail-under 0.5", 1)
