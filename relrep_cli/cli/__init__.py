@@ -106,7 +106,7 @@ def versions() -> str:
     from importlib.metadata import PackageNotFoundError, version
 
     found = [f"relrep {__version__}", f"Python {sys.version.split()[0]}"]
-    for package in ("h5py", "numpy", "faiss-cpu", "torch"):
+    for package in ("h5py", "numpy", "scipy", "numba", "faiss-cpu", "torch"):
         with suppress(PackageNotFoundError):
             found.append(f"{package} {version(package)}")
         if package == "h5py":
