@@ -24,7 +24,7 @@ $(LOWEST)/.ready: pyproject.toml constraints-lowest.txt
 	touch $@
 
 test-lowest: $(LOWEST)/.ready
-	$(LOWEST)/bin/pytest -n auto tests/test_metrics.py tests/test_neighbors.py tests/test_format.py tests/test_registry.py
+	$(LOWEST)/bin/pytest -n auto tests/test_metrics.py tests/test_kernels.py tests/test_similarities.py tests/test_neighbors.py tests/test_format.py tests/test_registry.py
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -1,9 +1,11 @@
-"""Row blocks of arrays of any size, and float64 moments of two spaces in one pass."""
+"""Row blocks of arrays of any size, in bounded memory, and float64 moments of two spaces in one pass."""
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +15,7 @@ from relrep_cli.signals import check
 ROWS = 4096  # fixed, never derived from free memory: float32 sums depend on the block, answers must not depend on the machine
 BYTES = 32 << 20
 MEMORY = 192 << 20  # bytes for the moments of all parts together
+AROUND = 64 << 10  # bytes that a system maps on either side of those that were asked for
 
 
 def block_rows(d: int) -> int:
@@ -21,12 +24,38 @@ def block_rows(d: int) -> int:
     return int(1 << (rows.bit_length() - 1))
 
 
-def row_blocks(n: int, d: int) -> Iterator[slice]:
-    """Slices of consecutive row blocks of an (n, d) array. Looks for a pending signal between them."""
-    rows = block_rows(d)
+def slices(n: int, rows: int, *mapped: np.ndarray) -> Iterator[slice]:
+    """Consecutive slices of at most `rows` of n rows. Looks for a pending signal between them.
+
+    mapped: arrays of n rows whose slice is `release`d when the next one is asked for.
+    """
     for start in range(0, n, rows):
         check()
-        yield slice(start, min(start + rows, n))
+        block = slice(start, min(start + rows, n))
+        yield block
+        for x in mapped:
+            release(x, block)
+
+
+def release(x: np.ndarray, rows: slice = slice(None)) -> None:
+    """Take x[rows] out of this process's memory where x is a memory map of a file, so that reading on needs no more of it.
+
+    Nothing is lost: the system keeps the file's contents, written ones too, and brings them back when they are asked for.
+    """
+    owner: Any = x
+    while owner is not None and getattr(owner, "_mmap", None) is None:
+        owner = getattr(owner, "base", None)
+    if owner is None or owner.mode not in ("r", "r+") or not hasattr(mmap, "MADV_DONTNEED"):  # "c" keeps changes in memory
+        return
+    begin = np.frombuffer(owner._mmap, np.uint8).__array_interface__["data"][0]
+    low, high = np.lib.array_utils.byte_bounds(x[rows])
+    first = max(0, low - begin - AROUND) // mmap.PAGESIZE * mmap.PAGESIZE
+    owner._mmap.madvise(mmap.MADV_DONTNEED, first, min(high - begin + AROUND, len(owner._mmap)) - first)
+
+
+def row_blocks(n: int, d: int, *mapped: np.ndarray) -> Iterator[slice]:
+    """`slices` of an (n, d) array in blocks."""
+    return slices(n, block_rows(d), *mapped)
 
 
 def widen(block: np.ndarray) -> np.ndarray:
@@ -41,8 +70,9 @@ def take(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
     if len(rows) == len(x) and np.array_equal(rows, np.arange(len(x))):
         return x
     out = spool((len(rows), x.shape[1]), x.dtype)
-    for block in row_blocks(*out.shape):
+    for block in row_blocks(*out.shape, out):
         out[block] = x[rows[block]]
+        release(x)
     return out
 
 
@@ -51,12 +81,13 @@ def column_mean(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
     total = np.zeros(x.shape[1])
     for block in row_blocks(len(rows), x.shape[1]):
         total += x[rows[block]].sum(0, dtype=np.float64)
+        release(x)
     return total / len(rows)
 
 
 def first_bad_row(x: np.ndarray) -> int | None:
     """The first row that holds NaN or infinity, or None."""
-    for block in row_blocks(*x.shape):
+    for block in row_blocks(*x.shape, x):
         with np.errstate(over="ignore", invalid="ignore"):
             if np.isfinite(widen(x[block]).sum()):
                 continue  # a sum is finite only if all its terms are
@@ -109,7 +140,7 @@ def moments(x: np.ndarray, y: np.ndarray, groups: int = 1) -> list[Moments]:
     rows = next(row_blocks(len(x), d))
     shift = np.concatenate([x[rows].mean(0, dtype=np.float64), y[rows].mean(0, dtype=np.float64)])
     found: list[Moments | None] = [None] * groups
-    for block in row_blocks(len(x), d):
+    for block in row_blocks(len(x), d, x, y):
         z = np.empty((block.stop - block.start, d))
         z[:, :dx], z[:, dx:] = x[block], y[block]
         z -= shift

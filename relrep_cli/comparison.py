@@ -16,6 +16,7 @@ from relrep_cli.errors import DataError, printable
 from relrep_cli.metrics import METRICS
 from relrep_cli.metrics.score import NotApplicable, Score
 from relrep_cli.records import Records, task_key
+from relrep_cli.registry import each
 from relrep_cli.sharing import shared, sharing
 
 Record = dict[str, Any]
@@ -65,8 +66,11 @@ def _example(e: Embedding) -> str:
     return f"row numbers in {e.uri}" if e.row_ids else f"{printable(bytes(e.ids[0]))!r} in {e.uri}"
 
 
-def measure(name: str, params: Mapping[str, Any], a: Embedding, b: Embedding) -> Score:
-    """The named metric of two embeddings whose rows are parallel. Raises NotApplicable with the reason."""
+def measure(name: str, params: Mapping[str, Any], a: Embedding, b: Embedding, seed: int = 0) -> Score:
+    """The named metric of two embeddings whose rows are parallel; seed: for a metric that samples.
+
+    Raises NotApplicable with the reason.
+    """
     entry = METRICS[name]
     if "same dims" in entry.needs and a.d != b.d:
         raise NotApplicable(
@@ -77,7 +81,8 @@ def measure(name: str, params: Mapping[str, Any], a: Embedding, b: Embedding) ->
     for which, e in (("first", a), ("second", b)):
         if (row := _bad_row(e.x)) is not None:
             raise NotApplicable(f"row {row} of the {which} space is not finite")
-    more = {"labels": _labels(a, b)} if "labels" in entry.needs else {}
+    more: dict[str, Any] = {"labels": _labels(a, b)} if "labels" in entry.needs else {}
+    more |= {"seed": seed} if entry.seeded else {}
     with np.errstate(all="ignore"):  # what overflows is found below, and named
         try:
             score = entry.function(a.x, b.x, **more, **params)
@@ -97,7 +102,9 @@ def _labels(a: Embedding, b: Embedding) -> np.ndarray:
 
 def interval(name: str, score: Score, seed: int) -> tuple[float | None, float | None]:
     """95 % confidence interval of a score, cut at the metric's bounds; (None, None) where there are too few rows."""
-    if score.rows is not None and len(score.rows) > 1:
+    if score.rows is not None and score.sample is not None:
+        found = inference.sampled(score.rows, score.population)
+    elif score.rows is not None and len(score.rows) > 1:
         found = inference.bootstrap(score.rows, np.random.default_rng(seed))
     elif score.jackknife is not None and np.isfinite(score.jackknife).all():
         found = inference.jackknife(score.value, score.jackknife)
@@ -124,24 +131,35 @@ def compare_pair(
     joined = hashlib.sha256(rows[0].tobytes() + rows[1].tobytes()).hexdigest()
     for left, right in zip(a, b, strict=True):
         x, y = select(left.e, rows[0]), select(right.e, rows[1])
-        with sharing():
-            for name, params in chosen.items():
+        with sharing(_largest_k(chosen, x.n)):
+            for name, params in tasks(chosen):
                 base = {"a": x.uri, "b": y.uri, "metric": name}
-                key = task_key(left.content, right.content, joined, name, dict(params), seed)
+                key = task_key(left.content, right.content, joined, name, params, seed)
                 done = None if want_rows or not left.content else kept.get(key)
                 if done is None:
                     done, score = _result(name, params, x, y, seed)
                     if left.content:
                         kept.put(key, done)
                     if score is not None and score.rows is not None:
-                        per_row.append(Rows(base | {"projection": left.label}, x.ids, score.rows))
+                        ids = x.ids if score.sample is None else x.ids[score.sample]
+                        per_row.append(Rows(base | {"k": params.get("k"), "projection": left.label}, ids, score.rows))
                 records.append(base | done | ({"projection": left.label} if len(a) > 1 else {}))
     return records, per_row
 
 
+def tasks(chosen: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """Every chosen metric with one set of parameters: a metric with several k occurs several times."""
+    return [(name, one) for name, params in chosen.items() for one in each(params)]
+
+
+def _largest_k(chosen: Mapping[str, Mapping[str, Any]], n: int) -> int:
+    """How many neighbours one search must find to serve all tasks; those that ask for too many have no value."""
+    return max((params["k"] for _, params in tasks(chosen) if "k" in params and params["k"] < n), default=0)
+
+
 def _result(name: str, params: Mapping[str, Any], x: Embedding, y: Embedding, seed: int) -> tuple[Record, Score | None]:
     try:
-        score = measure(name, params, x, y)
+        score = measure(name, params, x, y, seed)
     except NotApplicable as reason:
         blank = dict.fromkeys(("value", "low", "high", "chance"))
         return blank | {"n": x.n, "k": params.get("k"), "convention": f"n/a: {reason}"}, None

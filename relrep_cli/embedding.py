@@ -156,13 +156,23 @@ def find_ids(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return np.where(ids[rows] == wanted, rows, -1)
 
 
+def _terminated(ids: np.ndarray) -> bytes:
+    r"""The ids, each with a zero byte after it.
+
+    >>> _terminated(np.array([b"a", b"bcd", b""]))
+    b'a\x00bcd\x00\x00'
+    """
+    wide = ids.astype(f"S{ids.dtype.itemsize + 1}").view(np.uint8).reshape(len(ids), -1)
+    return wide[np.arange(wide.shape[1]) <= np.char.str_len(ids)[:, None]].tobytes()
+
+
 class Digest:
     """sha256 that names content: `relrep-1`, shape, dtype and ids first, then the bytes of X as they stream by."""
 
     def __init__(self, n: int, d: int, dtype: np.dtype, ids: np.ndarray) -> None:
         self._hash = hashlib.sha256(f"relrep-1\n{n} {d} {dtype.newbyteorder('=').name}\n".encode())
         for start in range(0, len(ids), 65536):
-            self._hash.update(b"".join(i + b"\0" for i in ids[start : start + 65536].tolist()))
+            self._hash.update(_terminated(ids[start : start + 65536]))
         self._dtype = dtype.newbyteorder("<")
 
     def update(self, block: np.ndarray) -> None:
@@ -178,7 +188,7 @@ def digest(x: np.ndarray, ids: np.ndarray) -> str:
     from relrep_cli.blocks import row_blocks
 
     running = Digest(x.shape[0], x.shape[1], x.dtype, ids)
-    for block in row_blocks(*x.shape):
+    for block in row_blocks(*x.shape, x):
         running.update(x[block])
     return running.name()
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from relrep_cli.blocks import row_blocks
+from relrep_cli.blocks import row_blocks, slices
 from relrep_cli.errors import DataError
-from relrep_cli.neighbors import nearest, row_blocks_of
+from relrep_cli.neighbors import nearest
 from relrep_cli.signals import check
 from relrep_cli.store.found import spool
 
@@ -37,8 +37,7 @@ def anchor_paths(train: Iterable[np.ndarray], count: int, anchors: np.ndarray, k
         raise DataError("geodesic: all training rows and anchors are one point, so there is no graph. Use another similarity.")
     graph, parts = _joined(_graph(nodes, min(k, len(nodes) - 1)), nodes)
     paths = spool((len(nodes), len(anchors)), anchors.dtype)
-    for some in row_blocks_of(len(ends), max(1, SEARCHED // len(nodes))):
-        check()
+    for some in slices(len(ends), max(1, SEARCHED // len(nodes))):
         paths[:, some] = dijkstra(graph, directed=False, indices=ends[some]).T
     return {"nodes": nodes, "paths": paths, "parts": np.array([float(parts)])}
 
@@ -48,8 +47,7 @@ def hang(x: np.ndarray, nodes: np.ndarray, paths: np.ndarray, k: int) -> np.ndar
     k = min(k, len(nodes))
     near = nearest(x, nodes, k, by="euclidean").rows
     out = np.empty((len(x), paths.shape[1]), x.dtype)
-    for rows in row_blocks_of(len(x), max(1, AT_ONCE // (k * max(x.shape[1], paths.shape[1])))):
-        check()
+    for rows in slices(len(x), max(1, AT_ONCE // (k * max(x.shape[1], paths.shape[1])))):
         first = _lengths(x[rows], nodes[near[rows]])
         out[rows] = (first[:, :, None] + paths[near[rows]]).min(1)
     return out
@@ -87,8 +85,7 @@ def _graph(nodes: np.ndarray, k: int) -> Any:
 
     near = nearest(nodes, nodes, k, by="euclidean", exclude_self=True).rows
     lengths = np.empty(near.shape)
-    for rows in row_blocks_of(len(nodes), max(1, AT_ONCE // (k * nodes.shape[1]))):
-        check()
+    for rows in slices(len(nodes), max(1, AT_ONCE // (k * nodes.shape[1]))):
         lengths[rows] = _lengths(nodes[rows], nodes[near[rows]])
     starts = np.arange(0, near.size + 1, k)
     return csr_matrix((lengths.ravel(), near.ravel(), starts), shape=(len(nodes), len(nodes)))
@@ -118,7 +115,7 @@ def _ways_out(nodes: np.ndarray, part: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
     outer = np.flatnonzero(part != np.bincount(part).argmax())
     best, end = np.full(len(outer), np.inf), np.zeros(len(outer), int)
-    for some in row_blocks_of(len(outer), 1024):
+    for some in slices(len(outer), 1024):
         own = part[outer[some]]
         for block in row_blocks(*nodes.shape):
             far = np.where(own[:, None] == part[block], np.inf, euclidean(nodes[outer[some]], nodes[block]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from math import sqrt
+from math import ceil, sqrt
 from statistics import NormalDist
 
 import numpy as np
@@ -25,6 +25,29 @@ def bootstrap(rows: np.ndarray, rng: np.random.Generator) -> tuple[float, float]
     means = [rng.choice(rows, (100, len(rows))).mean(1) for _ in range(RESAMPLES // 100)]
     low, high = np.quantile(np.concatenate(means), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
+
+
+def sampled(rows: np.ndarray, n: int) -> tuple[float, float]:
+    """95 % interval of the mean over n rows from the values of a random sample of them (m,), drawn without replacement."""
+    reach = student(len(rows) - 1) * _error(rows, n)
+    return float(rows.mean()) - reach, float(rows.mean()) + reach
+
+
+def rows_needed(rows: np.ndarray, n: int, reach: float) -> int:
+    """How many of n rows an interval of this half-width needs, judged by a sample (m,); m when it is narrow enough."""
+    if student(len(rows) - 1) * _error(rows, n) <= reach:
+        return len(rows)
+    without_end = (student(len(rows) - 1) / reach) ** 2 * _variance(rows)
+    return min(n, max(len(rows) + 1, ceil(without_end / (1 + without_end / n))))
+
+
+def _error(rows: np.ndarray, n: int) -> float:
+    return sqrt(_variance(rows) * (1 - len(rows) / n) / len(rows))
+
+
+def _variance(rows: np.ndarray) -> float:
+    """As if one of the sample lay a whole unit off: rows all alike do not prove that the others are."""
+    return float(rows.var(ddof=1)) + 1 / len(rows)
 
 
 def jackknife(value: float, without: np.ndarray) -> tuple[float, float]:

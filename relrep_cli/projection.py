@@ -11,7 +11,7 @@ import numpy as np
 
 from relrep_cli.aggregators import AGGREGATORS, layer_norm
 from relrep_cli.anchors import anchor_vectors
-from relrep_cli.blocks import row_blocks, widen
+from relrep_cli.blocks import release, row_blocks, widen
 from relrep_cli.embedding import RELATIVE, Embedding
 from relrep_cli.errors import DataError
 from relrep_cli.preparation import deviations, moments
@@ -97,6 +97,7 @@ def _training(e: Embedding, recipe: Recipe) -> Iterator[np.ndarray]:
     rows = _training_rows(e, recipe)
     for block in row_blocks(e.n if rows is None else len(rows), e.d):
         yield e.x[block if rows is None else rows[block]]
+        release(e.x)
 
 
 def _training_rows(e: Embedding, recipe: Recipe) -> np.ndarray | None:
@@ -150,7 +151,7 @@ def relative_blocks(
     the dtype.
     """
     values = _values(to, device, attention)
-    for block in row_blocks(len(x), max(x.shape[1], to.recipe.width())):
+    for block in row_blocks(len(x), max(x.shape[1], to.recipe.width()), x):
         yield _after(values(x[block]), to)
 
 
@@ -224,6 +225,7 @@ def relative(e: Embedding, to: Basis, device: str = "cpu") -> Embedding:
     out, start = spool((e.n, to.recipe.width()), to.dtype), 0
     for block in relative_blocks(e.x, to, device):
         out[start : start + len(block)] = block
+        release(out, slice(start, start + len(block)))
         start += len(block)
     return replace(e, x=out, var=to.recipe.var(), kind=RELATIVE, space=to.recipe.space(), digest="", uns={})
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
@@ -21,19 +22,23 @@ PLUGINS = "relrep.plugins"
 
 @dataclass(frozen=True)
 class Param:
-    """What a keyword of a registered function means as an option: `k: Annotated[int, Param("…", minimum=1)]`."""
+    """What a keyword of a registered function means as an option: `k: Annotated[int, Param("…", minimum=1)]`.
+
+    several: the option may name more than one value, as 5,10, and the function is called with each; see `each`.
+    """
 
     help: str
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] = ()
+    several: bool = False
 
     def check(self, option: str, value: Any) -> None:
         """Raise UsageError when `value` is outside what the parameter allows."""
         if self.choices and value not in self.choices:
             raise unknown(f"value of {option}:", str(value), self.choices)
         low, high = self.minimum, self.maximum
-        if (low is not None and value < low) or (high is not None and value > high):
+        if (low is not None and not value >= low) or (high is not None and not value <= high):  # neither holds for NaN
             span = f"at least {low}" if high is None else f"from {low} to {high}"
             raise UsageError(f"{option} is {value}; it must be {span}.")
 
@@ -50,6 +55,24 @@ class Keyword:
     @property
     def option(self) -> str:
         return "--" + self.name.replace("_", "-")
+
+    def read(self, value: Any) -> Any:
+        """The value of an option, checked; a tuple of different values where there are several. Raises UsageError."""
+        if self.param.several and isinstance(value, str):
+            value = tuple(self._number(word) for word in value.split(","))
+        values = tuple(dict.fromkeys(value)) if self.param.several and isinstance(value, tuple | list) else (value,)
+        for one in values:
+            self.param.check(self.option, one)
+        return values if len(values) > 1 else values[0]
+
+    def _number(self, word: str) -> Any:
+        try:
+            return self.type(word)
+        except ValueError:
+            kind = "an integer" if self.type is int else "a number"
+            raise UsageError(
+                f"{self.option} is {printable(word.strip())!r}; it must be {kind}, or several with commas between them."
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -72,6 +95,11 @@ class Entry(Generic[F]):
         return (inspect.getdoc(self.function) or "").split("\n")[0].rstrip(".")
 
     @cached_property
+    def seeded(self) -> bool:
+        """Whether the function takes a seed, which is the run's and no option of its own."""
+        return "seed" in inspect.signature(self.function).parameters
+
+    @cached_property
     def keywords(self) -> dict[str, Keyword]:
         """The function's keyword-only parameters that carry a Param."""
         hints = typing.get_type_hints(self.function, include_extras=True)
@@ -88,9 +116,7 @@ class Entry(Generic[F]):
         values = {}
         for name, keyword in self.keywords.items():
             value = given.get(name)
-            values[name] = keyword.default if value is None else value
-            if value is not None:
-                keyword.param.check(keyword.option, value)
+            values[name] = keyword.default if value is None else keyword.read(value)
         return values
 
 
@@ -132,8 +158,18 @@ class Registry(Mapping[str, Entry[F]]):
         return len(self._entries)
 
     def keywords(self) -> dict[str, Keyword]:
-        """All keywords of all entries; the same name means the same option everywhere."""
-        return {name: keyword for entry in self.values() for name, keyword in entry.keywords.items()}
+        """All keywords of all entries; a name means the same option in each. Where defaults differ, `default` tells of whom."""
+        found: dict[str, Keyword] = {}
+        defaults: dict[str, dict[str, Any]] = {}
+        for entry in self.values():
+            for name, keyword in entry.keywords.items():
+                found.setdefault(name, keyword)
+                defaults.setdefault(name, {})[entry.name] = keyword.default
+        for name, known in defaults.items():
+            if len(set(map(str, known.values()))) > 1:
+                told = ", ".join(f"{default} for {entry}" for entry, default in known.items())
+                found[name] = replace(found[name], default=told)
+        return found
 
     def choose(self, names: list[str], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         """The parameters of each named entry.
@@ -150,6 +186,16 @@ class Registry(Mapping[str, Entry[F]]):
                     f"{keyword.option} is not an option of {self.noun} {', '.join(names)}; it belongs to {', '.join(takers)}."
                 )
         return chosen
+
+
+def each(params: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One set of parameters for every combination of those that have several values.
+
+    >>> each({"k": (5, 10), "by": "cosine"})
+    [{'k': 5, 'by': 'cosine'}, {'k': 10, 'by': 'cosine'}]
+    """
+    values = (value if isinstance(value, tuple) else (value,) for value in params.values())
+    return [dict(zip(params, chosen, strict=True)) for chosen in product(*values)]
 
 
 def load_plugins() -> None:

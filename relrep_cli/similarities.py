@@ -96,7 +96,9 @@ def l1(x: Any, anchors: Any) -> Any:
     return _minkowski(x, anchors, 1)
 
 
-@similarity(distance=True, invariant=TRANSLATED, fit=None, portable=True, source="Cannistraci et al. 2024, sec. 3 and app.")
+@similarity(
+    distance=True, invariant=TRANSLATED, fit=None, portable=True, source="Cannistraci et al. 2024, sec. 3 and its smooth form"
+)
 def chebyshev(x: Any, anchors: Any, *, p: P = inf) -> Any:
     """Largest absolute difference on any axis; with a finite p its smooth approximation, the Lp norm.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relrep_cli import blocks, signals
-from relrep_cli.blocks import Moments, block_rows, column_mean, first_bad_row, moments, row_blocks, take, widen
+from relrep_cli.blocks import Moments, block_rows, column_mean, first_bad_row, moments, release, row_blocks, take, widen
 
 PARTS = ("n", "sums", "products", "norms", "norm_products", "weighted")
 DTYPES = [np.float16, np.float32, np.float64, np.dtype(">f2"), np.dtype(">f4"), np.dtype(">f8")]
@@ -192,3 +193,44 @@ def test_moments_far_from_zero_keep_their_digits() -> None:
         return m.products / m.n - np.outer(m.sums, m.sums) / m.n**2
 
     np.testing.assert_allclose(covariance(x + 1e6, y - 1e6), covariance(x, y), rtol=0, atol=1e-9)
+
+
+# Memory of what is mapped from files
+
+
+def resident() -> int:
+    """Bytes of files in this process's memory."""
+    return int(Path("/proc/self/statm").read_text().split()[2]) * mmap.PAGESIZE
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc")
+@pytest.mark.parametrize("view", [lambda x: x, np.asarray, lambda x: np.asarray(x)[:, ::2]], ids=["map", "array", "view"])
+def test_blocks_that_were_read_leave_memory(view: Any, tmp_path: Path) -> None:
+    np.ones((65536, 64), np.float32).tofile(tmp_path / "x")
+    x = view(np.memmap(tmp_path / "x", np.float32, "r", 0, (65536, 64)))
+    before = resident()
+    for mapped, bound in (((x,), (0, 4 << 20)), ((), (15 << 20, 17 << 20))):
+        most = 0
+        for block in row_blocks(*x.shape, *mapped):
+            assert x[block].max() == 1
+            most = max(most, resident() - before)
+        assert bound[0] <= most <= bound[1]
+    release(x)
+    assert resident() - before < 1 << 20
+
+
+@pytest.mark.parametrize("mode", ["r+", "c"])
+def test_what_was_written_to_a_map_survives_its_release(mode: Any, tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(bytes(1 << 20))
+    x = np.memmap(tmp_path / "x", np.uint8, mode)
+    x[:] = 7
+    release(x, slice(5, 70_000))
+    release(x)
+    assert (x == 7).all()
+
+
+def test_what_is_no_map_is_not_released() -> None:
+    x = np.ones((5, 3))
+    release(x[1:])
+    release(np.empty(0))
+    assert (x == 1).all()

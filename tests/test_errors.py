@@ -222,7 +222,7 @@ USES = cases(
          "--save-encoder needs an encoder … --encoder"),
     Case("ids of an encoder", "embed . -e pca --ids ids.txt -o x.h5", USAGE, "--ids … imported vectors"),
     Case("k of 0", "compare a.h5 b.h5 -m jaccard --k 0", USAGE, "--k is 0 … at least 1"),
-    Case("k of ten", "compare a.h5 b.h5 -m jaccard --k ten", USAGE, "--k … integer … relrep compare --help"),
+    Case("k of ten", "compare a.h5 b.h5 -m jaccard --k ten", USAGE, "--k is 'ten'; … an integer, or several with commas"),
     Case("estimator", "compare a.h5 b.h5 -m cka --estimator fair", USAGE, "--estimator … 'fair' … biased, unbiased"),
     Case("seed", "compare a.h5 b.h5 --seed -1", USAGE, "--seed … greater than or equal to 0"),
     Case("no metric", "compare a.h5 b.h5 -m ,", USAGE, "no metric is named … cosine"),

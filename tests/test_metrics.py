@@ -474,7 +474,7 @@ def test_the_convention_names_the_options(name: str) -> None:
     x, y = alike()
     for keyword in METRICS[name].keywords.values():
         other = [c for c in keyword.param.choices if c != keyword.default]
-        other = other or [keyword.default / 2 if keyword.type is float else keyword.default + 3]
+        other = other or [keyword.default / 2 or 0.1 if keyword.type is float else keyword.default + 3]
         with_it = {"estimator": "minibatch"} if keyword.name == "batch" else {}
         options = ({keyword.name: v, **with_it} for v in (16 if with_it else keyword.default, other[0]))
         said = [score(name, x, y, **chosen).convention for chosen in options]

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relrep_cli import blocks, neighbors
+from relrep_cli import blocks, signals
 from relrep_cli.errors import UsageError
-from relrep_cli.neighbors import nearest, overlap, ranks, unit_rows
+from relrep_cli.neighbors import nearest, overlap, ranks, search, tiles, unit_rows
+from relrep_cli.neighbors.frames import Frame
 
 faiss.omp_set_num_threads(1)
 BY = ("cosine", "euclidean")
@@ -111,8 +112,8 @@ def assert_same_sets(found: np.ndarray, wanted: np.ndarray) -> None:
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of a few rows everywhere, so that every merge runs on small data."""
     monkeypatch.setattr(blocks, "ROWS", 32)
-    monkeypatch.setattr(neighbors, "_base_rows", lambda d: 48)
-    monkeypatch.setattr(neighbors, "_query_rows", lambda base: 50)
+    monkeypatch.setattr(search, "_base_rows", lambda d: 48)
+    monkeypatch.setattr(search, "_query_rows", lambda base: 50)
 
 
 @every_kind
@@ -134,6 +135,64 @@ def test_sets_equal_brute_force_over_many_blocks(by: Any, kind: str, small_block
         found = nearest(queries, x, 7, by=by, exclude_self=exclude_self)
         assert_same_sets(found.rows, wanted)
         assert found.tied == tied
+
+
+PATHS = ("faiss", "tiles", "tiles of a few rows")
+
+
+@pytest.fixture(params=PATHS)
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each way to find candidates, tiles also where every block is cut short."""
+    for least in ("PAYS", "LOADED"):
+        monkeypatch.setattr(tiles, least, np.inf if request.param == "faiss" else 0)
+    if request.param != "faiss":
+        pytest.importorskip("numba")
+    if request.param == "tiles of a few rows":
+        monkeypatch.setattr(tiles, "_side", lambda d: 56)
+        monkeypatch.setattr(tiles, "BLOCK", 120)
+        monkeypatch.setattr(search, "threads", lambda: 2)
+    return request.param
+
+
+@every_kind
+def test_order_equals_brute_force_on_every_path(by: Any, kind: str, path: str) -> None:
+    """A space with itself takes both sides of a tile at once, other queries one side."""
+    x = make(kind)
+    for queries in (x, x[: N - 3].copy()):
+        for exclude_self in (True, False):
+            wanted, tied = brute(queries, x, 10, by, exclude_self)
+            found = nearest(queries, x, 10, by=by, exclude_self=exclude_self)
+            assert np.array_equal(found.rows, wanted)
+            assert found.tied == tied
+
+
+def test_paths_agree_on_more_rows_than_a_tile_holds(path: str) -> None:
+    x = (cloud(1500, 40) + 0.5).astype(np.float32)
+    for by in BY:
+        wanted = np.argsort(distances(x, x, by) + np.diag(np.full(1500, np.inf)), axis=1, kind="stable")[:, :20]
+        assert np.array_equal(nearest(x, x, 20, by=by, exclude_self=True).rows, wanted)  # type: ignore[arg-type]
+
+
+def test_an_error_in_one_thread_ends_all() -> None:
+    done: list[int] = []
+
+    def work(task: int) -> None:
+        if task == 7:
+            raise ValueError("seven")
+        done.append(task)
+
+    with pytest.raises(ValueError, match="seven"):
+        tiles._share(range(10**6), lambda: work, 3)
+    assert len(done) < 10**6
+    done.clear()
+    tiles._share([1, 2, 3], lambda: work, 5)
+    assert sorted(done) == [1, 2, 3]
+
+
+def test_a_signal_ends_a_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "_pending", [2])
+    with pytest.raises(signals.Interrupted):
+        tiles._share(range(10**6), lambda: lambda task: None, 2)
 
 
 @every_kind
@@ -246,8 +305,8 @@ def test_any_data_equals_brute_force(
     with pytest.MonkeyPatch.context() as patch:
         if small:
             patch.setattr(blocks, "ROWS", 4)
-            patch.setattr(neighbors, "_base_rows", lambda d: 8)
-            patch.setattr(neighbors, "_query_rows", lambda base: 5)
+            patch.setattr(search, "_base_rows", lambda d: 8)
+            patch.setattr(search, "_query_rows", lambda base: 5)
         found = nearest(x, x, k, by=by, exclude_self=exclude_self)
         wanted, tied = brute(x, x, k, by, exclude_self)
         assert_same_sets(found.rows, wanted)
@@ -260,8 +319,8 @@ def test_any_data_equals_brute_force(
 def test_ordinary_data_need_no_search_of_all_rows_in_float64(by: Any, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cosines off centre and distances beside an outlier once left float32 unsure of every query: 100 times slower."""
     searched: list[int] = []
-    plainly = neighbors._exhaustive
-    monkeypatch.setattr(neighbors, "_exhaustive", lambda frame, q, base: searched.append(len(q)) or plainly(frame, q, base))
+    plainly = search._exhaustive
+    monkeypatch.setattr(search, "_exhaustive", lambda frame, q, base: searched.append(len(q)) or plainly(frame, q, base))
     x = make(kind)
     assert_same_sets(nearest(x, x, 10, by=by).rows, brute(x, x, 10, by)[0])
     assert sum(searched) <= (kind == "one row far out")
@@ -271,7 +330,7 @@ def test_equal_rows_get_equal_closeness_in_any_grouping() -> None:
     """Ties are found by equal bits, so one pair must give the same bits alone, among candidates and among all rows."""
     x = unit_rows(cloud(64, 33))
     for center in (None, np.zeros(33)):
-        frame = neighbors._Frame(None, center)
+        frame = Frame(None, center)
         every = frame.closeness(x, x[None])
         assert np.array_equal(every[:, :3], frame.closeness(x, np.repeat(x[None, :3], 64, 0)))
         assert np.array_equal(np.diag(every), frame.closeness(x, x[:, None, :])[:, 0])
@@ -310,16 +369,18 @@ for x in (rng.normal(size=(1500, 48)), np.repeat(rng.normal(size=(300, 48)), 4, 
     x = x.astype(np.float32)
     for by in ("cosine", "euclidean"):
         found = nearest(x, x, 10, by=by, exclude_self=True)
-        digest.update(np.sort(found.rows, 1).tobytes() + str(found.tied).encode() + ranks(x[::-1], x, by=by).tobytes())
+        digest.update(found.rows.tobytes() + str(found.tied).encode() + ranks(x[::-1], x, by=by).tobytes())
 print(digest.hexdigest())
 """
 
 
-def test_the_same_answer_for_any_number_of_threads() -> None:
-    root = str(Path(neighbors.__file__).parents[1])
+@pytest.mark.parametrize("pays", ["1e30", "0"], ids=["without tiles", "with tiles"])
+def test_the_same_answer_for_any_number_of_threads_and_without_numba(pays: str) -> None:
+    root = str(Path(blocks.__file__).parents[1])
+    program = PROGRAM.replace("rng =", f"from relrep_cli.neighbors import tiles\ntiles.PAYS = tiles.LOADED = {pays}\nrng =", 1)
     found = set()
-    for threads in ("1", "2", "5"):
+    for threads, numba in (("1", "1"), ("2", "1"), ("5", "1"), ("2", "0")):
         limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
-        env = {**os.environ, **limits, "PYTHONPATH": root}
-        found.add(subprocess.run([sys.executable, "-c", PROGRAM], env=env, capture_output=True, check=True).stdout)
+        env = {**os.environ, **limits, "PYTHONPATH": root, "RELREP_NUMBA": numba}
+        found.add(subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, check=True).stdout)
     assert len(found) == 1

@@ -9,7 +9,7 @@ import anndata
 import numpy as np
 import pytest
 import torch
-from conftest import Workdir
+from conftest import Workdir, only_line
 from scipy.spatial.distance import cdist
 
 from relrep_cli.aggregators import AGGREGATORS, layer_norm, load, of_module
@@ -265,6 +265,26 @@ def test_products_through_the_commands(work: Workdir) -> None:
     assert sum(map(float, lines[1].split("\t")[1:])) == pytest.approx(1)
     work.error("relrep project a.h5 -a anchors.h5 --aggregator t.safetensors --center -o x.h5", 2, "--center does not go with")
     work.error("relrep project a.h5 -a anchors.h5 --weights w2.tsv -o x.h5", 2, "--weights needs --aggregator")
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        ("--aggregate self-attention -s cosine,l1", 2, "has to be trained first: relrep stitch --aggregate self-attention"),
+        ("--aggregate summ -s cosine,l1", 2, "unknown aggregator 'summ'. Did you mean sum?"),
+        ("-s cosine,cosin", 2, "unknown similarity 'cosin'. Did you mean cosine?"),
+        ("-s lp --p 0.5", 2, "--p is 0.5; it must be at least 1"),
+        ("-s lp --p nan", 2, "--p is nan; it must be at least 1"),
+        ("--round inf", 2, "--round is inf"),
+        ("--aggregator anchors.h5", 3, "anchors.h5: not a safetensors file. Give an aggregator"),
+        ("--statistics b.h5 --center", 3, "b.h5: holds statistics of another space"),
+        ("--statistics b.h5 --transductive", 2, "--statistics takes them from a file, --transductive from all rows"),
+        ("--audit", 2, "--audit and -o do not go together"),
+    ],
+)
+def test_options_that_cannot_be(work: Workdir, options: str, code: int, said: str) -> None:
+    line = only_line(work.here(f"relrep project a.h5 -a anchors.h5 {options} -o x.h5", code))
+    assert said in line, line
 
 
 def test_a_graph_in_parts_is_said(work: Workdir) -> None:

@@ -16,8 +16,8 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = {"numpy", "h5py", "torch", "faiss", "numba", "rich", "pyarrow", "anndata", "pandas", "matplotlib", "dask"}
 DOORS = {  # who may import what; a folder stands for its files
     "h5py": ("store/libhdf5.py",),
-    "faiss": ("neighbors.py",),
-    "numba": ("tiles.py",),
+    "faiss": ("neighbors",),
+    "numba": ("tiles.py", "neighbors/scans.py"),
     "rich": ("output.py",),
     "pyarrow": ("store",),
     "matplotlib": ("plots.py",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,10 @@ OF_AGGREGATOR = {"--similarity", "--aggregate", "--center", "--scale", "--whiten
 TEXT_LIMIT = 64 << 20  # bytes of a list of ids
 
 
-def read_recipe(how: How, given: Given, anchor_ids: np.ndarray | None = None) -> Recipe:
+def read_recipe(how: How, given: Given, anchor_ids: np.ndarray | None = None, trains: bool = False) -> Recipe:
     """The recipe that the options describe, on the anchors they name unless `anchor_ids` says which.
 
-    Raises UsageError where they contradict each other.
+    trains: whether the command can train an aggregator that needs it. Raises UsageError where they contradict each other.
     """
     if not how.anchors and anchor_ids is None:
         raise UsageError("--anchors FILE is missing; make one with relrep anchor.")
@@ -31,6 +32,13 @@ def read_recipe(how: How, given: Given, anchor_ids: np.ndarray | None = None) ->
         raise UsageError("--whiten and --scale both bring the axes to one width; choose one.")
     if how.statistics and how.transductive:
         raise UsageError("--statistics takes them from a file, --transductive from all rows here; choose one.")
+    if not isfinite(how.round):
+        raise UsageError(f"--round is {how.round}; it must be a step that coordinates can be rounded to, such as 0.1.")
+    if how.aggregate and AGGREGATORS[how.aggregate].trainable and not trains:
+        raise UsageError(
+            f"--aggregate {how.aggregate} has to be trained first: relrep stitch --aggregate {how.aggregate} "
+            "--save-aggregator FILE; then name FILE with --aggregator."
+        )
     ids, spare = read_anchors(how.anchors) if anchor_ids is None else (anchor_ids, None)
     recipe = Recipe(
         ids,
@@ -48,8 +56,6 @@ def _told(recipe: Recipe, how: How, given: Given) -> Recipe:
     names = list(SIMILARITIES) if names == ["all"] else names
     chosen = given.choose(SIMILARITIES, names)
     aggregate = how.aggregate or ("concat" if len(chosen) > 1 else "")
-    if aggregate:
-        AGGREGATORS[aggregate]  # an unknown name is an error with the nearest one
     before = Before(how.center, how.scale, how.whiten, how.normalize)
     return replace(recipe, similarities=chosen, before=before, aggregate=aggregate)
 

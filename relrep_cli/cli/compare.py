@@ -12,7 +12,7 @@ import typer
 from relrep_cli import store
 from relrep_cli.cli import layers, options, results
 from relrep_cli.cli.anchoring import read_recipe
-from relrep_cli.comparison import Rows, View, compare_pair, failure, join, ratios
+from relrep_cli.comparison import Rows, View, compare_pair, failure, join, ratios, tasks
 from relrep_cli.embedding import ABSOLUTE, Embedding, of_split, text
 from relrep_cli.errors import DATA, DONE, NO, DataError, UsageError, printable
 from relrep_cli.matrix import matrix as of_records
@@ -139,7 +139,7 @@ def compare(
             except DataError as error:
                 if len(files) == 2:
                     raise
-                records += [failure(a, b, name, error) for name in chosen]
+                records += [failure(a, b, name, error) for name, _ in tasks(chosen)]
                 continue
             _say_loss(views[0][0].e, views[1][0].e, len(shared[0]))
             _warn(views[0][-1].e, views[1][-1].e, list(chosen))
@@ -237,7 +237,7 @@ def _warn(x: Embedding, y: Embedding, names: list[str]) -> None:
 def _write_rows(target: str, rows: list[Rows], force: bool, projected: bool) -> None:
     if not rows:
         raise UsageError("--per-row: none of the metrics has a value for each row.")
-    keys = ("a", "b", "metric", *(["projection"] if projected else []))
+    keys = ("a", "b", "metric", *(["k"] if _several(rows) else []), *(["projection"] if projected else []))
     if target.lower().endswith((".h5", ".hdf5")):
         return _write_matrix(target, rows, keys, force)
     flat = [
@@ -246,6 +246,12 @@ def _write_rows(target: str, rows: list[Rows], force: bool, projected: bool) -> 
         for i, v in zip(r.ids.tolist(), r.values.tolist(), strict=True)
     ]
     store.write_bytes(target, store.encoded(target, flat, ["id", *keys, "value"]), force)
+
+
+def _several(rows: list[Rows]) -> bool:
+    """Whether one metric of one pair was asked for more than one k."""
+    names = [tuple(v for key, v in r.record.items() if key != "k") for r in rows]
+    return len(set(names)) < len(names)
 
 
 def _write_matrix(target: str, rows: list[Rows], keys: tuple[str, ...], force: bool) -> None:

@@ -111,7 +111,7 @@ def _import(
         return options.plan([f"import {source}: {e.n} x {e.d} as {kept} to {output}"])
     if e.x.dtype.itemsize == 8 and dtype is None:
         say(f"{source}: is float64, stored as float32; --dtype float64 keeps it.")
-    blocks = (np.asarray(e.x[b]) for b in row_blocks(*e.x.shape))
+    blocks = (np.asarray(e.x[b]) for b in row_blocks(*e.x.shape, e.x))
     _write(output, blocks, e, (e.n, e.d), kept, chain([e], step), force)
 
 

@@ -101,7 +101,7 @@ def _health(e: Embedding) -> dict[str, Any]:
     bad = zero = 0
     prints = np.empty(e.n, np.uint64)
     weights = np.random.default_rng(0).integers(1, 2**63, e.x.dtype.itemsize * e.d // 2, dtype=np.uint64) | np.uint64(1)
-    for block in row_blocks(*e.x.shape):
+    for block in row_blocks(*e.x.shape, e.x):
         rows = np.ascontiguousarray(e.x[block])
         wide = widen(rows)
         bad += int((~np.isfinite(wide).all(1)).sum())

@@ -206,10 +206,12 @@ def _annotation(keyword: Keyword) -> Any:
     option = typer.Option(
         keyword.option, help=f"{keyword.param.help} [default: {keyword.default}]", show_default=False, metavar=_metavar(keyword)
     )
-    return Annotated[(str if keyword.param.choices else keyword.type) | None, option]
+    return Annotated[(str if keyword.param.choices or keyword.param.several else keyword.type) | None, option]
 
 
 def _metavar(keyword: Keyword) -> str | None:
+    if keyword.param.several:
+        return f"<{keyword.type.__name__}>,..."
     return "[" + "|".join(keyword.param.choices) + "]" if keyword.param.choices else None
 
 

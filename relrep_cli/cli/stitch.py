@@ -85,7 +85,7 @@ def stitch(
         raise UsageError("stitch needs two or more files.")
     chosen = given.choose(HEADS, options.split_names(head))
     kind = options.format_of(format, json)
-    recipe = read_recipe(how, given)
+    recipe = read_recipe(how, given, trains=True)
     front = _front(recipe)
     if save_aggregator:
         if front is None:

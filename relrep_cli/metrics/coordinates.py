@@ -8,7 +8,8 @@ import numpy as np
 
 from relrep_cli import ranking
 from relrep_cli.blocks import column_mean, row_blocks
-from relrep_cli.metrics.score import By, K, NotApplicable, Score, metric
+from relrep_cli.metrics.sampling import mean_of, over_rows
+from relrep_cli.metrics.score import By, Ci, K, NotApplicable, Score, metric
 from relrep_cli.neighbors import ranks, unit_rows
 from relrep_cli.registry import Param
 
@@ -35,7 +36,7 @@ def cosine(x: np.ndarray, y: np.ndarray) -> Score:
     0.5
     """
     rows, mean_x, mean_y = np.empty(len(x)), np.zeros(x.shape[1]), np.zeros(x.shape[1])
-    for block in row_blocks(*x.shape):
+    for block in row_blocks(*x.shape, x, y):
         u, v = (unit_rows(np.asarray(side[block], np.float64)) for side in (x, y))
         rows[block] = np.einsum("ij,ij->i", u, v).clip(-1, 1)
         mean_x, mean_y = mean_x + u.sum(0), mean_y + v.sum(0)
@@ -54,17 +55,21 @@ def cosine(x: np.ndarray, y: np.ndarray) -> Score:
     invariant={"orthogonal", "permutation", "scale"},
     source="mean reciprocal rank of the paired row among all rows of y",
 )
-def mrr(x: np.ndarray, y: np.ndarray, *, at: At = 0, neighbours: By = "cosine") -> Score:
+def mrr(x: np.ndarray, y: np.ndarray, *, at: At = 0, neighbours: By = "cosine", ci: Ci = 0.0, seed: int = 0) -> Score:
     """Mean reciprocal rank of y_i among all rows of y, seen from x_i.
 
     x, y: (n, d). Equal rows rank by row number. With `at`, ranks beyond it count 0.
     """
-    found = ranks(x, y, by=neighbours)
-    rows = np.where((at == 0) | (found <= at), 1.0 / found, 0.0)
+
+    def values(rows: np.ndarray | None) -> np.ndarray:
+        found = ranks(x, y, by=neighbours, rows=rows)
+        return np.where((at == 0) | (found <= at), 1.0 / found, 0.0)
+
     reach = min(at, len(x)) if at else len(x)
     chance = float((1.0 / np.arange(1, reach + 1)).sum() / len(x))
     cut = f"ranks up to {at}" if at else "full rank"
-    return Score(float(rows.mean()), chance, f"{neighbours}, {cut}, row i of y ranked among all rows of y", rows)
+    convention = f"{neighbours}, {cut}, row i of y ranked among all rows of y"
+    return mean_of(over_rows(values, len(x), ci, seed), chance, convention, ci)
 
 
 @metric(
@@ -78,13 +83,17 @@ def mrr(x: np.ndarray, y: np.ndarray, *, at: At = 0, neighbours: By = "cosine") 
     invariant={"orthogonal", "permutation", "scale"},
     source="recall at k of the paired row among all rows of y",
 )
-def recall(x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine") -> Score:
+def recall(x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine", ci: Ci = 0.0, seed: int = 0) -> Score:
     """Share of items whose y_i is among the k rows of y nearest to x_i.
 
     x, y: (n, d). Equal rows rank by row number.
     """
-    rows = (ranks(x, y, by=neighbours) <= k).astype(np.float64)
-    return Score(float(rows.mean()), k / len(x), f"{neighbours}, k = {k}, row i of y among all rows of y", rows)
+
+    def values(rows: np.ndarray | None) -> np.ndarray:
+        return (ranks(x, y, by=neighbours, rows=rows) <= k).astype(np.float64)
+
+    convention = f"{neighbours}, k = {k}, row i of y among all rows of y"
+    return mean_of(over_rows(values, len(x), ci, seed), k / len(x), convention, ci)
 
 
 @metric(

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from relrep_cli.blocks import block_rows
+from relrep_cli.blocks import block_rows, slices
 from relrep_cli.inference import level, pairings, wanted
 from relrep_cli.metrics.neighbor_orders import apart
 from relrep_cli.metrics.neighborhoods import within
-from relrep_cli.metrics.score import K, NotApplicable, Score, metric
-from relrep_cli.neighbors import row_blocks_of
+from relrep_cli.metrics.sampling import searched
+from relrep_cli.metrics.score import Index, K, NotApplicable, Score, metric
 from relrep_cli.pairs import GROUPS
 from relrep_cli.registry import Param
 
@@ -40,20 +40,22 @@ DRAWN_ROWS = 2000  # rows that stand for all when a chance level is drawn
     invariant={"orthogonal", "permutation", "scale"},
     source="Hamilton et al. 2016, sec. 4; on distances: Klabunde et al. 2023",
 )
-def second_order_cosine(x: np.ndarray, y: np.ndarray, *, k: K = 10, profile: Profile = "similarity") -> Score:
+def second_order_cosine(
+    x: np.ndarray, y: np.ndarray, *, k: K = 10, profile: Profile = "similarity", index: Index = "exact"
+) -> Score:
     """Mean cosine of each item's similarities to its neighbours in either space.
 
     x: (n, dx), y: (n, dy). Item i is described by its cosines to N_x(i) | N_y(i), in x and in y.
     """
-    a, b = within(x, k, "cosine"), within(y, k, "cosine")
+    a, b = within(x, k, "cosine", index), within(y, k, "cosine", index)
     rows = _second_order(x, y, a.rows, b.rows, profile)
     some = np.arange(0, len(x), -(-len(x) // DRAWN_ROWS))
     found = []
     for order in pairings(len(x), DRAWS):
         back = np.argsort(order)
         found.append(_second_order(x, y, a.rows[some], back[b.rows[order[some]]], profile, some, order).mean())
-    convention = f"cosine of cosine {'similarities' if profile == 'similarity' else 'distances'}, k = {k}, self excluded"
-    extra = {"tied": a.tied + b.tied}
+    extra, said = searched((a, b), index)
+    convention = f"cosine of cosine {'similarities' if profile == 'similarity' else 'distances'}, k = {k}, self excluded{said}"
     return Score(float(rows.mean()), level(found), convention, rows, draws=DRAWS, extra=extra)
 
 
@@ -69,7 +71,7 @@ def _second_order(
     """(m,) second-order cosines of `rows` with neighbours a and b (m, k); row i of y is row order[i], where given."""
     rows, order = np.arange(len(a)) if rows is None else rows, np.arange(len(y)) if order is None else order
     out = np.empty(len(a))
-    for block in row_blocks_of(len(a), max(1, block_rows(2 * a.shape[1] * max(x.shape[1], y.shape[1])))):
+    for block in slices(len(a), max(1, block_rows(2 * a.shape[1] * max(x.shape[1], y.shape[1])))):
         both = np.concatenate([a[block], b[block]], 1)
         once = np.ones(both.shape, bool)
         once[:, a.shape[1] :] = ~(b[block][:, :, None] == a[block][:, None, :]).any(2)
@@ -95,7 +97,7 @@ def _second_order(
     invariant={"orthogonal", "permutation", "scale"},
     source="Huh et al. 2024, CKNNA; Song et al. 2012 in the trace form",
 )
-def cknna(x: np.ndarray, y: np.ndarray, *, k: K = 10, epsilon: Epsilon = 1e-6) -> Score:
+def cknna(x: np.ndarray, y: np.ndarray, *, k: K = 10, epsilon: Epsilon = 1e-6, index: Index = "exact") -> Score:
     """Centred kernel alignment of cosines to neighbours that both spaces agree on.
 
     x: (n, dx), y: (n, dy). The Gram matrices of unit rows keep only j in N_x(i) & N_y(i) (sparse, n k entries), so they are
@@ -104,7 +106,7 @@ def cknna(x: np.ndarray, y: np.ndarray, *, k: K = 10, epsilon: Epsilon = 1e-6) -
     """
     if len(x) < 4:
         raise NotApplicable(f"{len(x)} items are too few")
-    a, b = within(x, k, "cosine"), within(y, k, "cosine")
+    a, b = within(x, k, "cosine", index), within(y, k, "cosine", index)
     gx, gy = _cosines(x, a.rows), _cosines(y, b.rows)
     rows, groups = np.arange(len(x)), min(GROUPS, len(x))
 
@@ -115,11 +117,11 @@ def cknna(x: np.ndarray, y: np.ndarray, *, k: K = 10, epsilon: Epsilon = 1e-6) -
     if len(x) >= 3 * groups > 12 and wanted():
         jackknife = np.array([value(rows % groups != g) for g in range(groups)])
     found = [_aligned(gx, gy[order][:, order], epsilon) for order in pairings(len(x), DRAWS)]
+    extra, said = searched((a, b), index)
     convention = (
         f"cosines to shared neighbours, k = {k}, self excluded, unbiased HSIC in trace form (slightly asymmetric), "
-        f"denominator + {epsilon}"
+        f"denominator + {epsilon}{said}"
     )
-    extra = {"tied": a.tied + b.tied}
     return Score(_aligned(gx, gy, epsilon), level(found), convention, jackknife=jackknife, draws=DRAWS, extra=extra)
 
 
@@ -129,7 +131,7 @@ def _cosines(x: np.ndarray, neighbours: np.ndarray) -> csr_array:
 
     n, k = neighbours.shape
     values = np.empty((n, k))
-    for block in row_blocks_of(n, max(1, block_rows(k * x.shape[1]))):
+    for block in slices(n, max(1, block_rows(k * x.shape[1]))):
         values[block] = 1 - apart(x, np.arange(n)[block], neighbours[block], "cosine") / 2
     return csr_array((values.ravel(), neighbours.ravel(), np.arange(0, n * k + 1, k)), shape=(n, n))
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 
-from relrep_cli.blocks import block_rows, row_blocks
-from relrep_cli.metrics.neighborhoods import within
-from relrep_cli.metrics.score import By, K, NotApplicable, Score, metric
-from relrep_cli.neighbors import row_blocks_of, unit_rows
+from relrep_cli.blocks import block_rows, row_blocks, slices
+from relrep_cli.metrics.neighborhoods import within, within_both
+from relrep_cli.metrics.sampling import over_neighbours
+from relrep_cli.metrics.score import By, Ci, Index, K, NotApplicable, Score, metric
+from relrep_cli.neighbors import unit_rows
 from relrep_cli.pairs import between
-from relrep_cli.sharing import shared
 
 Lists = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -28,12 +29,14 @@ Lists = Callable[[np.ndarray, np.ndarray], np.ndarray]
     invariant={"orthogonal", "permutation", "scale"},
     source="Huh et al. 2024, longest common subsequence of neighbours",
 )
-def lcs_knn(x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine") -> Score:
+def lcs_knn(
+    x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine", index: Index = "exact", ci: Ci = 0.0, seed: int = 0
+) -> Score:
     """Mean length of the longest common subsequence of the neighbours, nearest first.
 
     x: (n, dx), y: (n, dy). From 0 to k.
     """
-    return _of_lists(_longest, x, y, k, neighbours, "longest common subsequence of neighbours in order")
+    return _of_lists(_longest, x, y, k, neighbours, "longest common subsequence of neighbours in order", index, ci, seed)
 
 
 @metric(
@@ -47,12 +50,14 @@ def lcs_knn(x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine
     invariant={"orthogonal", "permutation", "scale"},
     source="Huh et al. 2024, edit distance of neighbours",
 )
-def edit_knn(x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine") -> Score:
+def edit_knn(
+    x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine", index: Index = "exact", ci: Ci = 0.0, seed: int = 0
+) -> Score:
     """Agreement of the neighbours in order: 1 - mean edit distance / k.
 
     x: (n, dx), y: (n, dy). Insertion, deletion and substitution cost 1 each.
     """
-    return _of_lists(_edits, x, y, k, neighbours, "1 - edit distance / k of neighbours in order")
+    return _of_lists(_edits, x, y, k, neighbours, "1 - edit distance / k of neighbours in order", index, ci, seed)
 
 
 @metric(
@@ -66,33 +71,27 @@ def edit_knn(x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosin
     invariant={"orthogonal", "permutation", "scale"},
     source="Wang et al. 2020; Klabunde et al. 2023, rank similarity",
 )
-def rank_similarity(x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine") -> Score:
+def rank_similarity(
+    x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine", index: Index = "exact", ci: Ci = 0.0, seed: int = 0
+) -> Score:
     """Agreement of the ranks of shared neighbours, near ones counting more.
 
     x: (n, dx), y: (n, dy). Mean over items of sum_j 2 / ((1 + |r - s|) (r + s)) over shared neighbours j of ranks r and s,
     over its maximum for so many shared, the harmonic number.
     """
-    return _of_lists(_rank_agreement, x, y, k, neighbours, "ranks of shared neighbours")
+    return _of_lists(_rank_agreement, x, y, k, neighbours, "ranks of shared neighbours", index, ci, seed)
 
 
-def _of_lists(rows_of: Lists, x: np.ndarray, y: np.ndarray, k: int, by: By, convention: str) -> Score:
-    a, b = ordered(x, k, by), ordered(y, k, by)
-    rows = np.concatenate([rows_of(a[block], b[block]) for block in row_blocks(len(x), k * k)])
+def _of_lists(
+    rows_of: Lists, x: np.ndarray, y: np.ndarray, k: int, by: By, convention: str, index: Index, ci: float, seed: int
+) -> Score:
+    def values(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.concatenate([rows_of(a[block], b[block]) for block in row_blocks(len(a), k * k)])
+
     chance, draws = list_chance(rows_of, len(x) - 1, k)
-    tied = within(x, k, by).tied + within(y, k, by).tied
     said = f"{convention}, {by}, k = {k}, self excluded"
-    return Score(float(rows.mean()), chance, said, rows, draws=draws, extra={"tied": tied})
-
-
-@shared
-def ordered(x: np.ndarray, k: int, by: By) -> np.ndarray:
-    """(n, k) the nearest other rows of each row of x, nearest first; ties by row number."""
-    sets, out = within(x, k, by).rows, np.empty((len(x), k), np.int64)
-    for block in row_blocks_of(len(x), block_rows(k * x.shape[1])):
-        found = sets[block]
-        order = np.lexsort((found, apart(x, block, found, by)), axis=1)
-        out[block] = np.take_along_axis(found, order, 1)
-    return out
+    search = within_both(x, y, k, by, index)
+    return replace(over_neighbours(search, values, len(x), chance, said, index=index, ci=ci, seed=seed), draws=draws)
 
 
 def apart(x: np.ndarray, own_rows: slice | np.ndarray, others: np.ndarray, by: By) -> np.ndarray:
@@ -196,11 +195,11 @@ def _ranks_of(x: np.ndarray, targets: np.ndarray, by: By) -> np.ndarray:
     """(n,) rank, from 1, of row targets[i] among the other rows seen from row i; equally near rows do not count as nearer."""
     measure, n, slack = between(x, by), len(x), 1e-12 if by == "cosine" else 0.0
     out = np.ones(n)
-    for own in row_blocks_of(n, block_rows(max(x.shape[1], 64)) // 4 or 1):
+    for own in slices(n, block_rows(max(x.shape[1], 64)) // 4 or 1):
         rows = np.arange(own.start, own.stop)
         squares = apart(x, own, targets[own, None], by)
         mine = np.sqrt(squares) if by == "euclidean" else squares / 2
-        for part in row_blocks_of(n, 4096):
+        for part in slices(n, 4096):
             columns = np.arange(part.start, part.stop)
             nearer = (measure(rows, columns) < mine * (1 - 1e-9) - slack) & (rows[:, None] != columns)
             out[own] += nearer.sum(1)

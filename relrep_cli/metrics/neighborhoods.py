@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import comb, exp, lgamma
 
 import numpy as np
 
 from relrep_cli.blocks import row_blocks
-from relrep_cli.metrics.score import By, K, Score, metric
+from relrep_cli.metrics.sampling import over_neighbours, searched
+from relrep_cli.metrics.score import By, Ci, Index, K, Score, metric
 from relrep_cli.neighbors import Neighbors, nearest, overlap
-from relrep_cli.sharing import shared
 
 
-@shared
-def within(x: np.ndarray, k: int, by: By) -> Neighbors:
-    """The k nearest other rows of each row of x, as a set."""
-    return nearest(x, x, k, by=by, exclude_self=True)
+def within(x: np.ndarray, k: int, by: By, index: Index = "exact", rows: np.ndarray | None = None) -> Neighbors:
+    """The k nearest other rows of each row of x, or of these `rows` only; nearest first."""
+    return nearest(x, x, k, by=by, exclude_self=True, index=index, rows=rows)
+
+
+def within_both(
+    x: np.ndarray, y: np.ndarray, k: int, by: By, index: Index
+) -> Callable[[np.ndarray | None], tuple[Neighbors, Neighbors]]:
+    """The search for neighbours of some rows, or all, where each space keeps its own."""
+    return lambda rows: (within(x, k, by, index, rows), within(y, k, by, index, rows))
 
 
 @metric(
@@ -29,15 +36,20 @@ def within(x: np.ndarray, k: int, by: By) -> Neighbors:
     invariant={"orthogonal", "permutation", "scale"},
     source="Moschella et al. 2022, sec. 4: cross-space retrieval",
 )
-def jaccard(x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine") -> Score:
+def jaccard(
+    x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine", index: Index = "exact", ci: Ci = 0.0, seed: int = 0
+) -> Score:
     """Cross-space retrieval: neighbours of x_i within x against neighbours of x_i within y.
 
     x, y: (n, d) in one frame. The item itself counts. Value: mean |A & B| / |A | B| over items.
     """
-    a, b = nearest(x, x, k, by=neighbours), nearest(x, y, k, by=neighbours)
-    rows = jaccard_of(overlap(a.rows, b.rows), k)
+
+    def search(rows: np.ndarray | None) -> list[Neighbors]:
+        return [nearest(x, side, k, by=neighbours, index=index, rows=rows) for side in (x, y)]
+
     convention = f"cross-space retrieval of x_i in x and in y, {neighbours}, k = {k}, self included"
-    return Score(float(rows.mean()), expected_jaccard(len(x), k), convention, rows, extra={"tied": a.tied + b.tied})
+    chance = expected_jaccard(len(x), k)
+    return over_neighbours(search, _jaccards, len(x), chance, convention, index=index, ci=ci, seed=seed)
 
 
 @metric(
@@ -51,15 +63,17 @@ def jaccard(x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine
     invariant={"orthogonal", "permutation", "scale"},
     source="Klabunde et al. 2023, Jaccard similarity of neighbourhoods; Wang et al. 2020",
 )
-def knn_jaccard(x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine") -> Score:
+def knn_jaccard(
+    x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine", index: Index = "exact", ci: Ci = 0.0, seed: int = 0
+) -> Score:
     """Overlap of neighbourhoods, each space keeping its own neighbours: mean |N_x(i) & N_y(i)| / |N_x(i) | N_y(i)|.
 
     x: (n, dx), y: (n, dy). The item itself is left out by its row number.
     """
-    a, b = within(x, k, neighbours), within(y, k, neighbours)
-    rows = jaccard_of(overlap(a.rows, b.rows), k)
+    search = within_both(x, y, k, neighbours, index)
     convention = f"neighbours within each space, {neighbours}, k = {k}, self excluded"
-    return Score(float(rows.mean()), expected_jaccard(len(x) - 1, k), convention, rows, extra={"tied": a.tied + b.tied})
+    chance = expected_jaccard(len(x) - 1, k)
+    return over_neighbours(search, _jaccards, len(x), chance, convention, index=index, ci=ci, seed=seed)
 
 
 @metric(
@@ -73,15 +87,16 @@ def knn_jaccard(x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "co
     invariant={"orthogonal", "permutation", "scale"},
     source="Huh et al. 2024, mutual nearest neighbours",
 )
-def mutual_knn(x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine") -> Score:
+def mutual_knn(
+    x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine", index: Index = "exact", ci: Ci = 0.0, seed: int = 0
+) -> Score:
     """Share of neighbours that both spaces agree on: mean |N_x(i) & N_y(i)| / k.
 
     x: (n, dx), y: (n, dy). Each space keeps its own neighbours; the item itself is left out.
     """
-    a, b = within(x, k, neighbours), within(y, k, neighbours)
-    rows = overlap(a.rows, b.rows) / k
+    search, chance = within_both(x, y, k, neighbours, index), k / (len(x) - 1)
     convention = f"overlap / k within each space, {neighbours}, k = {k}, self excluded"
-    return Score(float(rows.mean()), k / (len(x) - 1), convention, rows, extra={"tied": a.tied + b.tied})
+    return over_neighbours(search, lambda a, b: overlap(a, b) / k, len(x), chance, convention, index=index, ci=ci, seed=seed)
 
 
 @metric(
@@ -95,20 +110,21 @@ def mutual_knn(x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cos
     invariant={"orthogonal", "permutation", "scale"},
     source="Huh et al. 2024, cycle nearest neighbours",
 )
-def cycle_knn(x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine") -> Score:
+def cycle_knn(x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine", index: Index = "exact") -> Score:
     """Share of items that one of their neighbours in y leads back to in x.
 
     x: (n, dx), y: (n, dy). Item i counts when i is in N_x(j) for some j in N_y(i); even a space with itself need not
     reach 1.
     """
-    a, b = within(x, k, neighbours), within(y, k, neighbours)
+    a, b = within(x, k, neighbours, index), within(y, k, neighbours, index)
     rows = np.empty(len(x))
     for block in row_blocks(len(x), k * k):
         back = a.rows[b.rows[block]] == np.arange(block.start, block.stop)[:, None, None]
         rows[block] = back.any((1, 2))
     chance = 1 - float(_missed(np.bincount(a.rows.ravel(), minlength=len(x)), k).mean())
+    extra, said = searched((a, b), index)
     convention = f"y to x and back, {neighbours}, k = {k}, self excluded (asymmetric)"
-    return Score(float(rows.mean()), chance, convention, rows, extra={"tied": a.tied + b.tied})
+    return Score(float(rows.mean()), chance, convention + said, rows, extra=extra)
 
 
 def _missed(known: np.ndarray, k: int) -> np.ndarray:
@@ -128,20 +144,23 @@ def _missed(known: np.ndarray, k: int) -> np.ndarray:
     invariant={"orthogonal", "permutation", "scale"},
     source="histogram intersection (Swain and Ballard 1991) of the labels of neighbours",
 )
-def label_overlap(x: np.ndarray, y: np.ndarray, *, labels: np.ndarray, k: K = 10, neighbours: By = "cosine") -> Score:
+def label_overlap(
+    x: np.ndarray, y: np.ndarray, *, labels: np.ndarray, k: K = 10, neighbours: By = "cosine", index: Index = "exact"
+) -> Score:
     """Overlap of the labels of neighbours, whichever items carry them: mean of sum_c min(share_x(c), share_y(c)).
 
     x: (n, dx), y: (n, dy), labels: (n,). It is high where items lie among the same classes in both spaces.
     """
-    a, b = within(x, k, neighbours), within(y, k, neighbours)
+    a, b = within(x, k, neighbours, index), within(y, k, neighbours, index)
     codes = np.unique(labels, return_inverse=True)[1]
     here, there = _histogram(codes[a.rows], len(x)), _histogram(codes[b.rows], len(x))
     _, i, j = np.intersect1d(here[0], there[0], assume_unique=True, return_indices=True)
     shared_counts = np.minimum(here[1][i], there[1][j])
     rows = np.bincount(here[0][i] % len(x), shared_counts, len(x)) / k
     chance = _expected_labels(here, codes, k)
+    extra, said = searched((a, b), index)
     convention = f"labels of neighbours within each space, {neighbours}, k = {k}, self excluded"
-    return Score(float(rows.mean()), chance, convention, rows, extra={"tied": a.tied + b.tied})
+    return Score(float(rows.mean()), chance, convention + said, rows, extra=extra)
 
 
 def _histogram(codes: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -168,6 +187,10 @@ def _expected_labels(here: tuple[np.ndarray, np.ndarray], codes: np.ndarray, k: 
     least = np.concatenate([np.zeros_like(more[..., :1]), np.cumsum(more[..., 1:], -1)], -1)  # mean of min(count, drawn)
     own = (codes[row] == label).astype(np.int64)
     return float(least[own, label, here[1]].sum() / (n * k))
+
+
+def _jaccards(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return jaccard_of(overlap(a, b), a.shape[1])
 
 
 def jaccard_of(shared: np.ndarray, k: int) -> np.ndarray:

@@ -29,10 +29,20 @@ METRICS: Registry = Registry(
 )
 metric = METRICS
 
-K = Annotated[int, Param("How many neighbours.", minimum=1)]
+K = Annotated[int, Param("How many neighbours; several, as 5,10,50, give a result each.", minimum=1, several=True)]
 By = Annotated[
     Literal["cosine", "euclidean"],
     Param("Which rows are near: by cosine or by Euclidean distance.", choices=("cosine", "euclidean")),
+]
+Index = Annotated[
+    Literal["exact", "ivf", "hnsw"],
+    Param(
+        "How neighbours are found: exact, or for many rows by an index, whose recall is measured and at least 0.99.",
+        choices=("exact", "ivf", "hnsw"),
+    ),
+]
+Ci = Annotated[
+    float, Param("Sample just enough rows for a 95 % interval of this half-width, such as 0.005; 0 takes all rows.", minimum=0)
 ]
 
 
@@ -40,7 +50,8 @@ By = Annotated[
 class Score:
     """A metric's value with what inference needs.
 
-    value: the number. rows: (n,) each row's own value, of which `value` is the mean, or None. jackknife: (g,) the value
+    value: the number. rows: (n,) each row's own value, of which `value` is the mean, or None. sample: (m,) the row numbers
+    of `rows` where only these were measured, else None, and population: how many rows there are. jackknife: (g,) the value
     without one g-th of the rows each, for metrics without row values. chance: the expected value under random pairing, in
     closed form, or the mean over `draws` random pairings. extra: what else the result must say, such as how many neighbour
     sets ended in a tie.
@@ -51,5 +62,7 @@ class Score:
     convention: str
     rows: np.ndarray | None = None
     jackknife: np.ndarray | None = None
+    sample: np.ndarray | None = None
+    population: int = 0
     draws: int = 0
     extra: Mapping[str, Any] = field(default_factory=dict)

@@ -7,10 +7,11 @@ from collections.abc import Callable
 import numpy as np
 
 from relrep_cli import pairs
-from relrep_cli.blocks import column_mean, row_blocks
-from relrep_cli.metrics.neighbor_orders import apart, ordered
+from relrep_cli.blocks import column_mean, row_blocks, slices
+from relrep_cli.metrics.neighbor_orders import apart
+from relrep_cli.metrics.neighborhoods import within
 from relrep_cli.metrics.score import NotApplicable, Score, metric
-from relrep_cli.neighbors import row_blocks_of, unit_rows
+from relrep_cli.neighbors import unit_rows
 
 GROUPS = 20
 
@@ -165,8 +166,8 @@ def intrinsic_dimension_difference(x: np.ndarray, y: np.ndarray) -> Score:
 
 def _log_ratios(x: np.ndarray) -> np.ndarray:
     """(n,) log(r2 / r1) of the squared distances, halved; NaN where r1 is 0."""
-    near, out = ordered(x, 2, "euclidean"), np.full(len(x), np.nan)
-    for block in row_blocks_of(len(x), 4096):
+    near, out = within(x, 2, "euclidean").rows, np.full(len(x), np.nan)
+    for block in slices(len(x), 4096):
         squares = apart(x, block, near[block], "euclidean")
         good = np.flatnonzero(squares[:, 0] > 0)
         out[block.start + good] = np.log(squares[good, 1] / squares[good, 0]) / 2

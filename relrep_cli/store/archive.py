@@ -25,6 +25,7 @@ from relrep_cli.store.writing import allocate, published
 FORMAT, FORMAT_VERSION = "HDF5::RelRep", 1
 ATTRIBUTE_LIMIT = 60_000  # bytes; object headers hold 64 KiB, and readers refuse more
 ID_LIMIT = 4096  # bytes
+PIECE = 1 << 20  # bytes to write at once; of 64 MiB at once, Linux spends 7 times the CPU time on finding large free pages
 Columns = Mapping[str, np.ndarray]
 
 
@@ -119,7 +120,7 @@ def _write_rows(path: Path, offset: int, blocks: Iterable[np.ndarray], dtype: np
 def _write_all(handle: int, array: np.ndarray) -> None:
     view = np.ascontiguousarray(array).data.cast("B") if array.size else memoryview(b"")
     while len(view):
-        view = view[os.write(handle, view[: 64 << 20]) :]
+        view = view[os.write(handle, view[:PIECE]) :]
 
 
 class _Layout:

@@ -59,7 +59,7 @@ def real(path: Path, values: np.ndarray, member: str | None) -> np.ndarray:
     if values.dtype == dtype and values.flags.c_contiguous:
         return values
     out = spool(values.shape, dtype)
-    for rows in blocks(len(values), values.shape[1] * 8):
+    for rows in blocks(len(values), values.shape[1] * 8, values, out):
         out[rows] = values[rows]
         if values.dtype.kind in "iu" and values.dtype.itemsize == 8 and np.any(np.abs(out[rows]) >= EXACT):
             raise bad(path, "holds integers of 2^53 or more, which no float holds exactly. Are these ids?", member)

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from relrep_cli.blocks import release
 from relrep_cli.errors import DataError
 from relrep_cli.signals import check
 from relrep_cli.store.files import bad
@@ -167,6 +168,7 @@ def _unpacked(source: Source, item: Stored, table: np.ndarray) -> np.ndarray:
             for row, block in zip(some, pool.map(unpack, some), strict=True):
                 target = out[tuple(slice(at, at + c) for at, c in zip(row, item.chunk, strict=False))]
                 target[...] = block[tuple(slice(0, n) for n in target.shape)]
+            release(out)
     return out
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from relrep_cli.blocks import release
 from relrep_cli.signals import check
 from relrep_cli.store.files import bad
 from relrep_cli.store.limits import TEXT_WIDTH
@@ -21,12 +22,15 @@ def role(name: str) -> str | None:
     return ROLES.get(name.strip().lower())
 
 
-def blocks(n: int, row_bytes: int) -> Iterator[slice]:
-    """Slices of n rows, each of about 16 MiB. Looks for a pending signal between them."""
+def blocks(n: int, row_bytes: int, *mapped: np.ndarray) -> Iterator[slice]:
+    """Slices of n rows, each of about 16 MiB. Looks for a pending signal between them, and releases them in `mapped`."""
     step = max(1, BLOCK // max(1, row_bytes))
     for start in range(0, n, step):
         check()
-        yield slice(start, min(start + step, n))
+        rows = slice(start, min(start + step, n))
+        yield rows
+        for values in mapped:
+            release(values, rows)
 
 
 def described(path: Path, columns: Mapping[str, np.ndarray]) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
@@ -70,7 +74,7 @@ def shrunk(path: Path, name: str, values: np.ndarray) -> np.ndarray:
 
 def _check_utf8(path: Path, name: str, values: np.ndarray) -> None:
     width = values.dtype.itemsize
-    for rows in blocks(len(values), width + 1):
+    for rows in blocks(len(values), width + 1, values):
         try:
             values[rows].astype(f"S{width + 1}").tobytes().decode()  # a NUL after each keeps neighbours apart
         except UnicodeDecodeError as error:

@@ -195,6 +195,6 @@ def _expanded(source: Source, plan: dict[str, Any]) -> np.ndarray:
     if fault:
         raise source.unusable(fault, plan["codes"]["name"])
     out = spool(codes.shape, categories.dtype)
-    for rows in blocks(len(codes), categories.dtype.itemsize):
+    for rows in blocks(len(codes), categories.dtype.itemsize, codes, out):
         out[rows] = categories[codes[rows].astype(np.int64)]
     return out

@@ -102,6 +102,6 @@ def _array(path: Path, file: FileIO, name: str, dtype: str, shape: tuple[int, ..
 def _widened(values: np.ndarray) -> np.ndarray:
     """bfloat16 bits as float32, exactly: a bfloat16 is the upper half of a float32."""
     out = spool(values.shape, np.float32)
-    for rows in blocks(len(values), 4 * prod(values.shape[1:])):
+    for rows in blocks(len(values), 4 * prod(values.shape[1:]), values, out):
         out[rows] = (values[rows].astype(np.uint32) << 16).view(np.float32)
     return out

@@ -1,0 +1,88 @@
+"""Exact k nearest rows: the only door to faiss.
+
+Searches run in float32; whatever float32 cannot decide is decided in float64. So results equal float64 brute force, ties
+broken by (distance, row number), for any number of threads, any block size, and with numba or without.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from relrep_cli.blocks import row_blocks, take, widen
+from relrep_cli.errors import UsageError
+from relrep_cli.neighbors.approximate import Found, Index, find
+from relrep_cli.neighbors.frames import By, frame_of, unit_rows
+from relrep_cli.neighbors.ranking import ranks
+from relrep_cli.sharing import most_neighbours, shared
+
+
+@dataclass(frozen=True)
+class Neighbors:
+    """rows: (q, k) row numbers, nearest first. tied: queries whose k-th place was a tie. index: what found them, which is
+    `exact` where another could not do better. recall: the share of true neighbours among them, as measured."""
+
+    rows: np.ndarray
+    tied: int
+    index: Index = "exact"
+    recall: float = 1.0
+
+
+def nearest(
+    queries: np.ndarray,
+    base: np.ndarray,
+    k: int,
+    *,
+    by: By = "cosine",
+    exclude_self: bool = False,
+    index: Index = "exact",
+    rows: np.ndarray | None = None,
+) -> Neighbors:
+    """The k rows of base (n, d) nearest to each of the queries (q, d), by (distance, row number).
+
+    exclude_self: query i is row i of the base and is left out by its number, since with duplicate rows it need not come
+    first. index: exact, or one that may miss some, with the recall measured; see approximate.py. rows: (s,) search for
+    these queries only. Raises UsageError when the base has too few rows for k.
+    """
+    room = len(base) - bool(exclude_self)
+    if k > room:
+        raise UsageError(f"--k {k} neighbours need more than {len(base)} items; write --k {max(room, 1)} or less.")
+    depth = k + bool(exclude_self)
+    if most := most_neighbours():
+        depth = min(max(depth, most + 1), len(base))  # one more, since own rows may be taken out
+    found = _search(queries, base, depth, by, index, rows)
+    own = np.arange(len(queries)) if rows is None else rows
+    return _first(found, k, own if exclude_self else None)
+
+
+@shared
+def _search(queries: np.ndarray, base: np.ndarray, depth: int, by: By, index: Index, rows: np.ndarray | None) -> Found:
+    """The `depth` nearest rows of each query, own rows included."""
+    own = None if queries is not base else np.arange(len(base)) if rows is None else rows
+    some = queries if rows is None else take(queries, rows)
+    return find(index, frame_of(by, queries, base), some, base, depth, own)
+
+
+def _first(found: Found, k: int, own: np.ndarray | None) -> Neighbors:
+    """The first k places, without the rows `own` (q,)."""
+    if own is None:
+        return Neighbors(found.rows[:, :k], int(found.equal[:, k - 1].sum()), found.index, found.recall)
+    mine = found.rows[:, : k + 1] == own[:, None]
+    at = np.where(mine.any(1), mine.argmax(1), k + 1)[:, None]
+    places = np.arange(k) + (np.arange(k) >= at)
+    after = found.equal[:, k]  # whether places k and k + 1, counted from 0, are as near as each other
+    before = found.equal[:, k - 1]
+    tied = np.where(at[:, 0] < k, after, before & (after | (at[:, 0] > k)))
+    return Neighbors(np.take_along_axis(found.rows, places, 1), int(tied.sum()), found.index, found.recall)
+
+
+def overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(n,) how many row numbers the sets a[i] and b[i] share; a and b are (n, k) without repeats within a row."""
+    out = np.empty(len(a), np.int64)
+    for block in row_blocks(len(a), a.shape[1] * b.shape[1]):
+        out[block] = (a[block][:, :, None] == b[block][:, None, :]).sum((1, 2))
+    return out
+
+
+__all__ = ["By", "Index", "Neighbors", "nearest", "overlap", "ranks", "unit_rows", "widen"]

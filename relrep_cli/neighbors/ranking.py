@@ -1,0 +1,48 @@
+"""The rank of one row among all, exact."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from relrep_cli.blocks import row_blocks
+from relrep_cli.neighbors.frames import By, Frame, frame_of
+from relrep_cli.sharing import shared
+
+
+@shared
+def ranks(queries: np.ndarray, base: np.ndarray, *, by: By = "cosine", rows: np.ndarray | None = None) -> np.ndarray:
+    """(n,) the rank, from 1, of base row i among all rows of base (n, d) seen from query i; ties by row number.
+
+    rows: (s,) of these queries only. float32 products decide all pairs but those closer than its rounding, which are compared
+    in float64.
+    """
+    frame = frame_of(by, queries, base)
+    rows = np.arange(len(queries)) if rows is None else rows
+    out = np.empty(len(rows), np.int64)
+    for block in row_blocks(len(rows), queries.shape[1]):
+        own = rows[block]
+        q = frame.double(queries[own])
+        mine = frame.closeness(q, frame.double(base[own])[:, None, :])[:, 0]
+        out[block] = 1 + sum(_ahead(frame, q, mine, own, base, b) for b in row_blocks(*base.shape))
+    return out
+
+
+def _ahead(frame: Frame, q: np.ndarray, mine: np.ndarray, own: np.ndarray, base: np.ndarray, block: slice) -> np.ndarray:
+    """(q,) how many rows of this base block are nearer to each query than its own row."""
+    part = frame.double(base[block])
+    near, other = frame.single(q), frame.single(part)
+    close = near @ other.T
+    sizes = np.einsum("ij,ij->i", other, other)
+    if frame.center is not None:
+        close = 2 * close - sizes - np.einsum("ij,ij->i", near, near)[:, None]
+    slack = frame.slack(q, mine, float(sizes.max()))
+    low = np.nextafter(np.float32(mine - slack), np.float32(-np.inf))[:, None]
+    high = np.nextafter(np.float32(mine + slack), np.float32(np.inf))[:, None]
+    ahead = np.count_nonzero(close > high, 1)
+    unsure = np.nonzero((close >= low) & (close <= high))
+    for rows, cols in zip(*(np.array_split(u, 1 + len(u) * q.shape[1] * 16 // (64 << 20)) for u in unsure), strict=True):
+        exact = frame.closeness(q[rows], part[cols][:, None, :])[:, 0]
+        number = cols + block.start
+        nearer = (exact > mine[rows]) | ((exact == mine[rows]) & (number < own[rows]))
+        np.add.at(ahead, rows[nearer], 1)
+    return ahead
