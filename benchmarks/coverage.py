@@ -1,0 +1,122 @@
+"""How often 95 % intervals hold the truth, and whether permutation p-values are uniform when there is nothing to find.
+
+    python benchmarks/coverage.py [DRAWS] [METRIC …]
+
+Draws of n items from a fixed source (hidden factors seen through two noisy maps). Truth is the mean value over the draws
+and as many more: what a metric gives on average at this n, which for biased estimators is not its limit. Prints TSV.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from math import sqrt
+
+import numpy as np
+from scipy import stats
+from scipy.linalg import expm
+
+from relrep_cli.comparison import interval
+from relrep_cli.embedding import Embedding, row_numbers
+from relrep_cli.inference import values_only, within
+from relrep_cli.metrics import METRICS
+from relrep_cli.metrics.halves import depth, half_sampled_error
+from relrep_cli.metrics.neighborhoods import jaccard_of
+from relrep_cli.neighbors import unit_rows
+from relrep_cli.permutations import null_values, p_value
+
+NAMES = ("jaccard", "knn-jaccard", "cka", "procrustes", "rsa", "svcca", "jaccard/halves", "knn-jaccard/halves")
+SIZES = (100, 400)
+D, NOISE, TIMES = 8, 0.4, 99
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+def related(n: int, seed: int) -> Pair:
+    """Two views of the same hidden factors with noise of their own, the second turned a little: about one frame.
+
+    No axis holds less than a few per cent of the variance, so that no share of it (svcca) is met by one axis more or less
+    from draw to draw: there the value jumps, and no interval from one draw can know.
+    """
+    skew = np.random.default_rng(12345).normal(size=(D, D))
+    turn, scales = expm(0.05 * (skew - skew.T)), np.linspace(2, 0.8, D)
+    rng = np.random.default_rng([seed, n])
+    hidden = rng.normal(size=(n, D))
+    x, y = ((hidden + NOISE * rng.normal(size=(n, D))) * scales for _ in range(2))
+    return x, y @ turn
+
+
+def unrelated(n: int, seed: int) -> Pair:
+    rng = np.random.default_rng([seed, n, 1])
+    return rng.normal(size=(n, D)), rng.normal(size=(n, D)) @ np.diag(np.arange(1.0, D + 1))
+
+
+def coverage(name: str, n: int, draws: int) -> tuple[float, float, float]:
+    """The share of draws whose interval holds the truth, its mean width over that of +-1.96 deviations, and the truth."""
+    entry = METRICS[name]
+    found = []
+    for seed in range(draws):
+        score = entry.function(*related(n, seed), **entry.resolve({}))
+        low, high = interval(name, score, seed)
+        found.append((score.value, low, high))
+    with values_only():
+        more = [entry.function(*related(n, seed), **entry.resolve({})).value for seed in range(draws, 3 * draws)]
+    values, low, high = np.array(found, np.float64).T
+    truth = float(np.mean([*values, *more]))
+    width = float((high - low).mean() / (2 * 1.96 * np.std([*values, *more])))
+    return float(((low <= truth) & (truth <= high)).mean()), width, truth
+
+
+def by_halves(name: str, n: int, draws: int) -> tuple[float, float, float]:
+    """The same for jaccard and knn-jaccard with the error that halves of the items give."""
+    found, k = [], METRICS[name].resolve({})["k"]
+    for seed in range(2 * draws):
+        x, y = map(unit_rows, related(n, seed))
+        own = name == "jaccard"
+        a, b = _nearest(x, x, depth(k, n), own), _nearest(x if own else y, y, depth(k, n), own)
+        value = float(jaccard_of((a[:, :k, None] == b[:, None, :k]).sum((1, 2)), k).mean())
+        reach = 1.96 * half_sampled_error(a, b, k, lambda shared: jaccard_of(shared, k), seed)
+        found.append((value, *within((value - reach, value + reach), (0, 1))))
+    values, low, high = np.array(found).T
+    truth = float(values.mean())
+    width = float((high - low).mean() / (2 * 1.96 * values.std()))
+    return float(((low <= truth) & (truth <= high))[:draws].mean()), width, truth
+
+
+def _nearest(queries: np.ndarray, base: np.ndarray, k: int, own: bool) -> np.ndarray:
+    close = queries @ base.T
+    if not own:
+        np.fill_diagonal(close, -np.inf)
+    return np.argsort(-close, axis=1, kind="stable")[:, :k]
+
+
+def uniformity(name: str, n: int, draws: int) -> tuple[float, float]:
+    """Kolmogorov-Smirnov of p under independence, each spread over its step: (the p-value of the test, share of p <= 0.05)."""
+    entry, rng = METRICS[name], np.random.default_rng(0)
+    p = []
+    for seed in range(draws):
+        x, y = (Embedding(side, row_numbers(n)) for side in unrelated(n, seed))
+        value = entry.function(x.x, y.x, **entry.resolve({})).value
+        null = null_values(name, entry.resolve({}), x, y, range(TIMES), seed, lambda part: None)
+        p.append(p_value(value, null, entry.higher_is_closer))
+    spread = np.array(p) - rng.random(draws) / (TIMES + 1)
+    return float(stats.kstest(spread, "uniform").pvalue), float(np.mean(np.array(p) <= 0.05))
+
+
+def main(arguments: list[str]) -> None:
+    draws = int(arguments[0]) if arguments else 300
+    print("metric\tn\tcovered\tmargin\twidth\ttruth\tks p\tp <= 0.05\tseconds")
+    for name in arguments[1:] or NAMES:
+        for n in SIZES:
+            start = time.process_time()
+            bare, halves, _ = name.partition("/halves")
+            covered, width, truth = (by_halves if halves else coverage)(bare, n, draws)
+            fit, small = uniformity(name, n, draws) if n == SIZES[0] and not halves else (np.nan, np.nan)
+            margin, took = 1.96 * sqrt(covered * (1 - covered) / draws), time.process_time() - start
+            print(
+                f"{name}\t{n}\t{covered:.3f}\t{margin:.3f}\t{width:.2f}\t{truth:.4f}\t{fit:.2f}\t{small:.3f}\t{took:.0f}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
