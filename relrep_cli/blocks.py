@@ -124,6 +124,30 @@ class Moments:
     def __sub__(self, other: Moments) -> Moments:
         return self._combine(other, -1)
 
+    def part(self, side: int) -> slice:
+        """Columns of x (0) or y (1)."""
+        return slice(self.dx, None) if side else slice(0, self.dx)
+
+    def centred(self) -> Moments:
+        """The same sums about the means of the columns."""
+        mean = self.sums / self.n
+        means = np.zeros((len(mean), 2))  # each side's own
+        for side in (0, 1):
+            means[self.part(side), side] = mean[self.part(side)]
+        squares, along = np.square(means).sum(0), self.products @ means  # (2,) and (D, 2)
+        norms = self.norms - self.n * squares
+        moved = self.weighted - 2 * along + np.outer(self.sums, squares)  # of z with the new |x|^2, |y|^2
+        other = self.norm_products - 2 * (means.T @ self.weighted).T + np.outer(self.norms, squares)  # of old with new
+        return replace(
+            self,
+            sums=np.zeros_like(mean),
+            products=self.products - np.outer(mean, self.sums),
+            norms=norms,
+            norm_products=other - 2 * means.T @ moved + np.outer(squares, norms),
+            weighted=moved - np.outer(mean, norms),
+            shift=self.shift + mean,
+        )
+
 
 def _moments_of(z: np.ndarray, dx: int, shift: np.ndarray) -> Moments:
     norms = np.stack([np.einsum("ij,ij->i", part, part) for part in (z[:, :dx], z[:, dx:])], 1)
@@ -142,8 +166,8 @@ def moments(x: np.ndarray, y: np.ndarray, groups: int = 1) -> list[Moments]:
     found: list[Moments | None] = [None] * groups
     for block in row_blocks(len(x), d, x, y):
         z = np.empty((block.stop - block.start, d))
-        z[:, :dx], z[:, dx:] = x[block], y[block]
-        z -= shift
+        np.subtract(x[block], shift[:dx], out=z[:, :dx])
+        np.subtract(y[block], shift[dx:], out=z[:, dx:])
         for g in range(groups):
             part = z[(g - block.start) % groups :: groups]
             if len(part):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from relrep_cli import inference
+from relrep_cli import hsic, inference
 from relrep_cli.comparison import interval, join, measure
 from relrep_cli.embedding import Embedding, row_numbers, select, text
 from relrep_cli.errors import DataError
@@ -73,6 +73,36 @@ def test_the_jackknife_of_cka_covers_its_true_value(estimator: str) -> None:
         low, high = jackknife(found.value, found.jackknife)
         hits += low <= truth <= high
     assert 0.887 <= hits / 150 <= 0.994
+
+
+@pytest.mark.parametrize("estimator", ["biased", "unbiased"])
+@pytest.mark.parametrize("dims", [(4, 3), (60, 5)], ids=str)
+def test_cka_without_each_row_is_exact(estimator: str, dims: tuple[int, int]) -> None:
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(40, dims[0])) + 3
+    y = x[:, :1] + rng.normal(size=(40, dims[1]))
+    cka = METRICS["cka"].function
+    without = [cka(np.delete(x, i, 0), np.delete(y, i, 0), estimator=estimator).value for i in range(40)]
+    assert cka(x, y, estimator=estimator).jackknife == pytest.approx(without, abs=1e-7)
+    assert cka(1e25 * x, 1e-25 * y, estimator=estimator).jackknife == pytest.approx(without, abs=1e-7)
+
+
+@pytest.mark.parametrize("estimator", ["biased", "unbiased"])
+def test_some_rows_and_groups_of_rows_give_cka_the_interval_of_all_rows(
+    estimator: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(6)
+    x = rng.standard_t(8, size=(1200, 6))
+    y = x @ rng.normal(size=(6, 4)) + rng.normal(size=(1200, 4))
+    some = METRICS["cka"].function(x, y, estimator=estimator)
+    monkeypatch.setattr(hsic, "ROWS", 1200)
+    every = METRICS["cka"].function(x, y, estimator=estimator)
+    kept = [np.arange(1200) % 100 != g for g in range(100)]
+    groups = np.array([METRICS["cka"].function(x[k], y[k], estimator=estimator).value for k in kept])
+    low, high = jackknife(every.value, every.jackknife)
+    assert (len(some.jackknife), len(every.jackknife)) == (512, 1200)
+    for value, without in ((some.value, some.jackknife), (every.value, groups)):
+        assert np.diff(jackknife(value, without)) == pytest.approx(high - low, rel=0.15)
 
 
 @pytest.mark.parametrize("freedom", [9, 10, 11, 15, 20, 30, 49, 100, 1000])

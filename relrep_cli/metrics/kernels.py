@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from relrep_cli import pairs
-from relrep_cli.blocks import Moments, grouped_moments, total
-from relrep_cli.inference import wanted
+from relrep_cli import hsic, pairs
+from relrep_cli.blocks import Moments
+from relrep_cli.inference import spread_of_all, wanted
 from relrep_cli.metrics.score import NotApplicable, Score, metric
 from relrep_cli.registry import Param
 
@@ -54,67 +54,37 @@ def cka(
 
 
 def _linear(x: np.ndarray, y: np.ndarray, estimator: str) -> Score:
-    parts = grouped_moments(x, y)
-    whole, n = total(parts), len(x)
-    value, chance = _cka(whole, estimator), _chance(whole) if estimator == "biased" else 0.0
-    jackknife = None
-    if len(parts) > 1 and n - max(p.n for p in parts) >= 4 and wanted():
-        jackknife = np.array([_cka(whole - part, estimator) for part in parts])
+    m, sizes = hsic.centred_moments(x, y)
+    found = [hsic.terms(m, a, b) for a, b in hsic.PAIRS]
+    xx, yy, xy = (float(_estimate(t, estimator)) for t in found)
+    for side, (name, own) in enumerate((("first", xx), ("second", yy))):
+        if not own > _rounding(float(sizes[side]), m.n, estimator):
+            reason = "is constant" if m.norms[side] <= 1e-12 * sizes[side] else "has a self term that is not positive"
+            raise NotApplicable(f"the {name} space {reason}")
+    value = min(1.0, float(xy / (np.sqrt(xx) * np.sqrt(yy))))
+    # under random pairing biased CKA is tr(K) tr(L) / ((n - 1) |K| |L|) on average
+    chance = float(m.norms[0] * m.norms[1] / ((m.n - 1) * np.sqrt(xx) * np.sqrt(yy))) if estimator == "biased" else 0.0
+    jackknife = _leave_one_out(m, x, y, estimator) if m.n >= 5 and wanted() else None
     return Score(value, chance, f"linear kernel, {estimator} HSIC, columns centred", jackknife=jackknife)
 
 
-def _cka(m: Moments, estimator: str) -> float:
-    hsic = _hsic_unbiased if estimator == "unbiased" else _hsic_biased
-    xx, yy, xy = hsic(m, 0, 0), hsic(m, 1, 1), hsic(m, 0, 1)
-    for side, (name, own) in enumerate((("first", xx), ("second", yy))):
-        if not own > _rounding(m, side, estimator):
-            reason = "is constant" if _spread(m, side) <= 1e-12 else "has a self term that is not positive"
-            raise NotApplicable(f"the {name} space {reason}")
-    return min(1.0, float(xy / (np.sqrt(xx) * np.sqrt(yy))))
+def _estimate(terms: hsic.Terms, estimator: str) -> np.ndarray:
+    return terms.unbiased() if estimator == "unbiased" else terms.biased()
 
 
-def _rounding(m: Moments, side: int, estimator: str) -> float:
+def _leave_one_out(m: Moments, x: np.ndarray, y: np.ndarray, estimator: str) -> np.ndarray | None:
+    """(g,) CKA without each of some rows; None where there is none without one of them."""
+    chosen = np.arange(m.n) if m.n <= hsic.ROWS else np.sort(np.random.default_rng(0).choice(m.n, hsic.ROWS, replace=False))
+    rows = hsic.some_rows(m, x, y, chosen)
+    xx, yy, xy = (_estimate(hsic.terms_without(m, rows, a, b), estimator) for a, b in hsic.PAIRS)
+    if not (np.minimum(xx, yy) > 0).all():
+        return None
+    return spread_of_all(xy / (np.sqrt(xx) * np.sqrt(yy)), m.n)
+
+
+def _rounding(size: float, n: int, estimator: str) -> float:
     """What rounding may leave of a self term that is zero: relative to the space's own size, whatever its unit."""
-    part = _part(m, side)
-    size = float(np.trace(m.products[part, part]))
-    return (1e-12 * size) ** 2 if estimator == "biased" else 1e-13 * (size / m.n) ** 2
-
-
-def _spread(m: Moments, side: int) -> float:
-    part = _part(m, side)
-    size = float(np.trace(m.products[part, part]))
-    return (size - float(m.sums[part] @ m.sums[part]) / m.n) / max(size, 1e-300)
-
-
-def _part(m: Moments, side: int) -> slice:
-    return slice(m.dx, None) if side else slice(0, m.dx)
-
-
-def _hsic_biased(m: Moments, u: int, v: int) -> float:
-    """|u'v|^2 of centred columns."""
-    a, b = _part(m, u), _part(m, v)
-    cross = m.products[a, b] - np.outer(m.sums[a], m.sums[b]) / m.n
-    return float(np.einsum("ij,ij->", cross, cross))
-
-
-def _hsic_unbiased(m: Moments, u: int, v: int) -> float:
-    """The U-statistic of Song et al. 2012, with the Gram matrices' sums written in moments.
-
-    K~ is the Gram matrix without its diagonal: tr(K~L~) = |u'v|^2 - sum |u|^2|v|^2, 1'K~1 = |sum u|^2 - sum |u|^2, and
-    1'K~L~1 = sum_i (u_i.su - |u_i|^2)(v_i.sv - |v_i|^2).
-    """
-    a, b, n = _part(m, u), _part(m, v), m.n
-    cross, su, sv = m.products[a, b], m.sums[a], m.sums[b]
-    trace = np.einsum("ij,ij->", cross, cross) - m.norm_products[u, v]
-    ones = (su @ su - m.norms[u]) * (sv @ sv - m.norms[v])
-    mixed = su @ cross @ sv - su @ m.weighted[a, v] - sv @ m.weighted[b, u] + m.norm_products[u, v]
-    return float((trace + ones / ((n - 1) * (n - 2)) - 2 * mixed / (n - 2)) / (n * (n - 3)))
-
-
-def _chance(m: Moments) -> float:
-    """Expected biased CKA under random pairing: tr(K) tr(L) / ((n - 1) |K| |L|) for centred Gram matrices K, L."""
-    traces = [float(np.trace(m.products[p, p])) - float(m.sums[p] @ m.sums[p]) / m.n for p in (_part(m, 0), _part(m, 1))]
-    return float(traces[0] * traces[1] / ((m.n - 1) * np.sqrt(_hsic_biased(m, 0, 0) * _hsic_biased(m, 1, 1))))
+    return (1e-12 * size) ** 2 if estimator == "biased" else 1e-13 * (size / n) ** 2
 
 
 def _gaussian(x: np.ndarray, y: np.ndarray, estimator: str) -> Score:
