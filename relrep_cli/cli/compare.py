@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
 
@@ -24,7 +25,7 @@ from relrep_cli.output import Record, progress, say, write
 from relrep_cli.permutations import Significance
 from relrep_cli.projection import basis, relative
 from relrep_cli.recipes import Recipe
-from relrep_cli.records import records_for
+from relrep_cli.records import Records, records_for
 from relrep_cli.similarities import SIMILARITIES
 
 COLUMNS = ("a", "b", "metric", "value", "low", "high", "chance", "n", "k", "convention")
@@ -127,29 +128,10 @@ def compare(
     pairs = layers.pairs_of(groups, reference, both=(square or heat) and not all(METRICS[name].symmetric for name in chosen))
     if dry_run:
         return _plan(seen, pairs, list(chosen))
-    records: list[Record] = []
-    rows: list[Rows] = []
+    wanted = bool(per_row or worst or (plot and not heat))
     tests = Significance(permutations or 0, seed, kept)
-    with progress("comparing") as advance:
-        for done, (a, b) in enumerate(pairs):
-            advance(done, len(pairs), f"{a} {b}")
-            try:
-                views = _usable(seen[a]), _usable(seen[b])
-                shared = join(views[0][0].e, views[1][0].e, require_all)
-            except DataError as error:
-                if len(files) == 2:
-                    raise
-                records += [failure(a, b, name, error) for name, _ in tasks(chosen)]
-                continue
-            _say_loss(views[0][0].e, views[1][0].e, len(shared[0]))
-            _warn(views[0][-1].e, views[1][-1].e, list(chosen))
-            found, of_rows = compare_pair(*views, shared, chosen, seed, kept, bool(per_row or worst or (plot and not heat)))
-            if permutations:
-                family, note = layers.family(groups, a, b), f"{a} {b}: permutations"
-                place = partial(_place, advance, done, len(pairs), note)
-                tests.add(found, views, shared, list(chosen.items()), family, place)
-            records += found + (ratios(found) if recipe else [])
-            rows += of_rows
+    job = _Job(seen, groups, chosen, seed, kept, require_all, wanted, len(files) == 2, tests)
+    records, rows = job.run(pairs)
     if len(chosen) == len(records) == 1 and records[0]["value"] is None and "error" not in records[0]:
         raise UsageError(f"{files[0]} and {files[1]}: {records[0]['metric']} is {records[0]['convention']}.")
     for note in tests.close(records):
@@ -168,6 +150,51 @@ def compare(
         results.write_records(records, columns, output, kind, force)
     kept.close()
     return _verdict(records, fail_under)
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """What is done to every pair. rows: whether each row's own values are wanted. alone: one bad file ends it all."""
+
+    seen: dict[str, list[View] | DataError]
+    groups: list[list[str]]
+    chosen: dict[str, dict[str, Any]]
+    seed: int
+    kept: Records
+    require_all: bool
+    rows: bool
+    alone: bool
+    tests: Significance
+
+    def run(self, pairs: list[tuple[str, str]]) -> tuple[list[Record], list[Rows]]:
+        """All records and row values, pair by pair."""
+        records: list[Record] = []
+        rows: list[Rows] = []
+        with progress("comparing") as advance:
+            for done, (a, b) in enumerate(pairs):
+                advance(done, len(pairs), f"{a} {b}")
+                place = partial(_place, advance, done, len(pairs), f"{a} {b}: permutations")
+                try:
+                    found, of_rows = self.pair(a, b, place)
+                except DataError as error:
+                    if self.alone:
+                        raise
+                    found, of_rows = [failure(a, b, name, error) for name, _ in tasks(self.chosen)], []
+                records += found
+                rows += of_rows
+        return records, rows
+
+    def pair(self, a: str, b: str, place: Any) -> tuple[list[Record], list[Rows]]:
+        """One pair of files. Raises DataError when one cannot be used, or they share no rows."""
+        left, right = _usable(self.seen[a]), _usable(self.seen[b])
+        shared = join(left[0].e, right[0].e, self.require_all)
+        _say_loss(left[0].e, right[0].e, len(shared[0]))
+        _warn(left[-1].e, right[-1].e, list(self.chosen))
+        found, rows = compare_pair(left, right, shared, self.chosen, self.seed, self.kept, self.rows)
+        if self.tests.times:
+            family = layers.family(self.groups, a, b)
+            self.tests.add(found, (left, right), shared, list(self.chosen.items()), family, place)
+        return found + (ratios(found) if len(left) > 1 else []), rows
 
 
 def _place(advance: Any, done: int, total: int, note: str, part: float) -> None:
