@@ -147,7 +147,7 @@ def compare(
             if permutations:
                 family, note = layers.family(groups, a, b), f"{a} {b}: permutations"
                 place = partial(_place, advance, done, len(pairs), note)
-                tests.add(found, views, shared, list(chosen.items()), family, place)
+                tests.add(found, views, shared, tasks(chosen), family, place)
             records += found + (ratios(found) if recipe else [])
             rows += of_rows
     if len(chosen) == len(records) == 1 and records[0]["value"] is None and "error" not in records[0]:
