@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from relrep_cli import inference
 from relrep_cli.blocks import first_bad_row
+from relrep_cli.dependence import stretch, stretched
 from relrep_cli.embedding import Embedding, match_ids, select
 from relrep_cli.errors import DataError, printable
 from relrep_cli.metrics import METRICS
@@ -100,12 +102,19 @@ def _labels(a: Embedding, b: Embedding) -> np.ndarray:
     raise NotApplicable("neither file has labels; give them with relrep embed --labels")
 
 
-def interval(name: str, score: Score, seed: int) -> tuple[float | None, float | None]:
-    """95 % confidence interval of a score, cut at the metric's bounds; (None, None) where there are too few rows."""
+def interval(
+    name: str, score: Score, seed: int, some: Callable[[np.ndarray], Score] | None = None
+) -> tuple[float | None, float | None]:
+    """95 % confidence interval of a score, cut at the metric's bounds; (None, None) where there are too few rows.
+
+    some: the score of some items alone, by which rows that depend on each other get the wider interval they need.
+    """
     if score.rows is not None and score.sample is not None:
         found = inference.sampled(score.rows, score.population)
     elif score.rows is not None and len(score.rows) > 1:
         found = inference.bootstrap(score.rows, np.random.default_rng(seed))
+        if some is not None:
+            found = stretched(found, score.value, stretch(some, score.rows, seed))
     elif score.jackknife is not None and np.isfinite(score.jackknife).all():
         found = inference.jackknife(score.value, score.jackknife)
     else:
@@ -163,10 +172,17 @@ def _result(name: str, params: Mapping[str, Any], x: Embedding, y: Embedding, se
     except NotApplicable as reason:
         blank = dict.fromkeys(("value", "low", "high", "chance"))
         return blank | {"n": x.n, "k": params.get("k"), "convention": f"n/a: {reason}"}, None
-    low, high = interval(name, score, seed)
+    low, high = interval(name, score, seed, partial(measure_some, name, params, x, y, seed))
     chance = score.chance if np.isfinite(score.chance) else None
     record = {"value": score.value, "low": low, "high": high, "chance": chance, "n": x.n, "k": params.get("k")}
     return record | {"convention": score.convention} | dict(score.extra), score
+
+
+def measure_some(name: str, params: Mapping[str, Any], x: Embedding, y: Embedding, seed: int, rows: np.ndarray) -> Score:
+    """The metric of these rows alone, all of them measured; nothing of it is remembered."""
+    params = {**params, **({"ci": 0.0} if "ci" in params else {})}
+    with sharing(), inference.values_only():
+        return measure(name, params, select(x, rows), select(y, rows), seed)
 
 
 def ratios(records: Sequence[Record]) -> list[Record]:

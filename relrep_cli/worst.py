@@ -30,14 +30,16 @@ def worst(rows: Sequence[Rows], count: int, files: Mapping[str, Embedding], proj
     """Records (id, label, a, b, metric, value) of the worst items of each metric on each pair, and what to say of ties.
 
     files: what a record's `a` and `b` name, for labels; without any, records have no label. projected: records
-    say of which projection.
+    say of which projection; of which k, where one metric has several.
     """
+    several = len({tuple(v for key, v in r.record.items() if key != "k") for r in rows}) < len(rows)
+    left_out = {*(() if projected else ("projection",)), *(() if several else ("k",))}
     records: list[Record] = []
     notes: list[str] = []
     for r in rows:
         picked, tied = worst_rows(r.values, METRICS[r.record["metric"]].higher_is_closer, count)
         labels = _labels(r.ids[picked], files[r.record["a"]], files[r.record["b"]])
-        what = {key: value for key, value in r.record.items() if value is not None and (projected or key != "projection")}
+        what = {key: value for key, value in r.record.items() if key not in left_out}
         for row, label in zip(picked.tolist(), labels, strict=True):
             name = {"id": _text(r.ids[row])} | ({} if label is None else {"label": label})
             records.append(name | what | {"value": float(r.values[row])})

@@ -73,6 +73,15 @@ def test_q_is_over_all_records_that_have_a_p(work: Workdir) -> None:
     assert [float(r["q"]) for r in tested] == pytest.approx(wanted)
 
 
+def test_several_k_have_tests_of_their_own(models: Workdir) -> None:
+    rows = models.here("relrep compare a.npz near.npz -m knn-jaccard,cka --k 3,9 --permutations 9 -q").rows
+    assert [(r["metric"], r["k"], r["p"]) for r in rows] == [
+        ("knn-jaccard", "3", "0.1"),
+        ("knn-jaccard", "9", "0.1"),
+        ("cka", "n/a", "0.1"),
+    ]
+
+
 def test_q_equals_scipys() -> None:
     p = np.random.default_rng(0).random(40) ** 3
     assert benjamini_hochberg(p.tolist()) == pytest.approx(stats.false_discovery_control(p))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import Workdir
 
-from relrep_cli import inference, neighbors
+from relrep_cli import comparison, inference, neighbors
 from relrep_cli.comparison import View, compare_pair, interval
 from relrep_cli.embedding import Embedding, row_numbers
 from relrep_cli.metrics import METRICS
@@ -157,8 +157,9 @@ def test_the_measured_recall_is_in_the_result(few_rows: None) -> None:
 
 @pytest.fixture
 def searches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The depth of each search that is made."""
+    """The depth of each search that is made, those for the width of intervals apart."""
     made: list[int] = []
+    monkeypatch.setattr(comparison, "stretch", lambda some, rows, seed: 1.0)
     plainly = approximate.ordered
     monkeypatch.setattr(
         approximate, "ordered", lambda frame, queries, base, depth: made.append(depth) or plainly(frame, queries, base, depth)

@@ -193,7 +193,7 @@ class _Job:
         found, rows = compare_pair(left, right, shared, self.chosen, self.seed, self.kept, self.rows)
         if self.tests.times:
             family = layers.family(self.groups, a, b)
-            self.tests.add(found, (left, right), shared, list(self.chosen.items()), family, place)
+            self.tests.add(found, (left, right), shared, tasks(self.chosen), family, place)
         return found + (ratios(found) if len(left) > 1 else []), rows
 
 

@@ -1,0 +1,53 @@
+"""Rows that share neighbours are not independent, and intervals know it."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+from relrep_cli.comparison import interval, measure, measure_some
+from relrep_cli.dependence import stretch
+from relrep_cli.embedding import Embedding, row_numbers
+from relrep_cli.metrics import METRICS, Score
+
+
+def pair(n: int, seed: int) -> tuple[Embedding, Embedding]:
+    rng = np.random.default_rng([seed, n])
+    x = rng.normal(size=(n, 4))
+    return Embedding(x, row_numbers(n)), Embedding(x + 0.4 * rng.normal(size=x.shape), row_numbers(n))
+
+
+@pytest.mark.parametrize("name", ["cosine", "mse"])
+def test_rows_that_stand_alone_keep_their_interval(name: str) -> None:
+    x, y = pair(80, 0)
+    score = measure(name, {}, x, y)
+    some = partial(measure_some, name, {}, x, y, 0)
+    assert stretch(some, score.rows, 0) == 1
+    assert interval(name, score, 0, some) == interval(name, score, 0)
+
+
+def test_the_width_of_knn_jaccard_is_its_spread_over_draws() -> None:
+    """Within a quarter, where the bootstrap over rows is a third too narrow."""
+    params, values, widths, naive = METRICS["knn-jaccard"].resolve({"k": "5"}), [], [], []
+    with threadpool_limits(1):
+        for seed in range(80):
+            x, y = pair(100, seed)
+            score = measure("knn-jaccard", params, x, y)
+            values.append(score.value)
+            if seed < 8:
+                for found, some in ((widths, partial(measure_some, "knn-jaccard", params, x, y, seed)), (naive, None)):
+                    low, high = interval("knn-jaccard", score, seed, some)
+                    found.append((high - low) / 3.92)
+    assert 0.8 < np.mean(widths) / np.std(values) < 1.25
+    assert np.mean(naive) / np.std(values) < 0.8
+
+
+def test_a_few_items_are_not_dealt() -> None:
+    x, y = pair(12, 0)
+    params = METRICS["knn-jaccard"].resolve({})
+    score = measure("knn-jaccard", params, x, y)
+    assert stretch(partial(measure_some, "knn-jaccard", params, x, y, 0), score.rows, 0) == 1
+    assert stretch(lambda rows: Score(0.0, 0.0, ""), np.zeros(40), 0) == 1
