@@ -79,10 +79,17 @@ def anchor_vectors(e: Embedding, ids: np.ndarray, spares: Sequence[Embedding] = 
     return out
 
 
+def _named(e: Embedding) -> str:
+    return printable(e.space) or "an unnamed one"
+
+
 def _missing(e: Embedding, ids: np.ndarray, spares: Sequence[Embedding]) -> str:
     some = ", ".join(printable(i) for i in ids[:3].tolist()) + (", …" if len(ids) > 3 else "")
     text = f"{e.uri}: {len(ids)} anchors are not among its {e.n} items: {some}. "
     for spare in spares:
         if spare.space != e.space and (find_ids(spare.ids, ids) >= 0).any():
-            text += f"{spare.uri} has some in another space ({printable(spare.space)}, not {printable(e.space)}). "
-    return text + "Name a file of the same space that holds them with --anchor-vectors FILE."
+            text += f"{spare.uri} has some in another space ({_named(spare)}, not {_named(e)}). "
+    return (
+        text
+        + "Name a file of the same space that holds them with --anchor-vectors FILE; relrep embed --space NAME names spaces."
+    )

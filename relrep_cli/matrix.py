@@ -53,6 +53,7 @@ def matrix(records: Sequence[Record], left: Sequence[str], top: Sequence[str]) -
     What a symmetric metric, and a space against itself, are known to give is filled in. Raises UsageError for several
     metrics, or several values of one pair.
     """
+    found = {r[side] for r in records if "error" not in r for side in ("a", "b")}
     records = [r for r in records if r.get("projection") not in ("absolute", "ratio") and "error" not in r]
     metrics = list(dict.fromkeys(r["metric"] for r in records))
     if len(metrics) != 1:
@@ -66,7 +67,7 @@ def matrix(records: Sequence[Record], left: Sequence[str], top: Sequence[str]) -
     if entry.symmetric:
         known = {(b, a): v for (a, b), v in known.items()} | known
     itself = _identity(entry, records[0])
-    values = np.array([[known.get((a, b), itself if a == b else np.nan) for b in top] for a in left], np.float64)
+    values = np.array([[known.get((a, b), itself if a == b and a in found else np.nan) for b in top] for a in left], np.float64)
     names = short_names([*left, *top], metrics[0])
     conventions, sizes = ({r[key] for r in records if r["value"] is not None} for key in ("convention", "n"))
     return Matrix(

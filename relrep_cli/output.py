@@ -193,15 +193,26 @@ def _table(records: Sequence[Record], columns: Sequence[str], verbatim: bool) ->
         kinds = {type(number(r.get(c))) for r in records} - {type(None)}
         numeric = kinds <= {int, float}
         heading = Text(printable(c) if verbatim else c.replace("_", " "))
-        table.add_column(heading, justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
+        whole = numeric or c == shown[0]  # half a number is a lie, half a name a riddle
+        table.add_column(heading, justify="right" if numeric else "left", overflow="fold", no_wrap=whole)
     for r in records if verbatim else _short_paths(records):
         table.add_row(*(Text("" if r.get(c) is None and c in COUNTS else _short(r.get(c))) for c in shown))
     text = io.StringIO()
     terminal = sys.stdout.isatty()
     plain = not terminal or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
-    Console(file=text, width=None if terminal else 10_000, force_terminal=not plain, highlight=False).print(table)
+    console = Console(file=text, width=None if terminal else 10_000, force_terminal=not plain, highlight=False)
+    if terminal:  # lines too long for it go on below, as any do; nothing is cropped
+        console.width = max(console.width, _least(table, console))
+    console.print(table)
     lines = [line.rstrip() for line in text.getvalue().rstrip("\n").split("\n")]
     return "\n".join([*lines, *([] if verbatim else _notes(records))]) + "\n"
+
+
+def _least(table: Any, console: Any) -> int:
+    """The width that a table needs: whole columns as they are, others folded down to a dozen characters."""
+    widths = [(console.measure(column.header).maximum, column) for column in table.columns]
+    cells = [max([w, *(console.measure(cell).maximum for cell in column.cells)]) for w, column in widths]
+    return sum((w if column.no_wrap else min(w, 12)) + 2 for w, (_, column) in zip(cells, widths, strict=True))
 
 
 def _short_paths(records: Sequence[Record]) -> list[Record]:

@@ -43,7 +43,9 @@ class Training:
 P = Annotated[float, Param("Order of the norm of lp, and of chebyshev's smooth approximation (inf is exact).", minimum=1)]
 GraphK = Annotated[int, Param("Neighbours of a node in the graph of geodesic.", minimum=1)]
 Shrinkage = Annotated[float, Param("Share of the mean variance mixed into mahalanobis' covariance.", minimum=0, maximum=1)]
-Width = Annotated[float, Param("Width of rbf; 0 takes the median distance of training rows to anchors.", minimum=0)]
+Width = Annotated[
+    float, Param("Width of rbf; 0 takes the median distance of training rows to anchors.", minimum=0, maximum=1e300)
+]
 
 TRANSLATED = frozenset({"permutation", "signed-permutation", "translation", "zero-axes"})
 TURNED = frozenset({"orthogonal", "permutation", "signed-permutation", "zero-axes"})

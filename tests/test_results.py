@@ -219,7 +219,7 @@ def test_the_worst_items_come_first_with_their_labels(work: Workdir) -> None:
     work.here("relrep compare a.rel.h5 b.rel.h5 -m cosine,jaccard --per-row rows.tsv -q")
     lines = [line.split("\t") for line in (work / "rows.tsv").read_text().splitlines()[1:]]
     done = work.here("relrep compare a.rel.h5 b.rel.h5 -m cosine,jaccard --worst 3")
-    assert list(done.rows[0]) == ["id", "label", "a", "b", "metric", "k", "value"]
+    assert list(done.rows[0]) == ["id", "label", "a", "b", "metric", "value"]
     for metric in ("cosine", "jaccard"):
         own = sorted((float(value), at, id) for at, (id, _, _, name, value) in enumerate(lines) if name == metric)
         found = [(float(r["value"]), r["id"]) for r in done.rows if r["metric"] == metric]

@@ -54,7 +54,7 @@ def anchor(
     if output and not force and store.identify(output) == step["id"]:
         return say(f"{output}: up to date.")
     if output:
-        store.refuse(output, force, [file])
+        store.refuse(output, force, [file], store.HDF5)
     rows = _candidates(e, split)
     if dry_run:
         return options.plan([f"choose {number} of {len(rows)} items of {file} by {strategy}"])

@@ -53,7 +53,7 @@ def read_recipe(how: How, given: Given, anchor_ids: np.ndarray | None = None, tr
 def _told(recipe: Recipe, how: How, given: Given) -> Recipe:
     """With the similarity functions, the preparation and the aggregate that the options name."""
     names = split_names(how.similarity) or ["cosine"]
-    names = list(SIMILARITIES) if names == ["all"] else names
+    names = list(SIMILARITIES) if "all" in names else names
     chosen = given.choose(SIMILARITIES, names)
     aggregate = how.aggregate or ("concat" if len(chosen) > 1 else "")
     before = Before(how.center, how.scale, how.whiten, how.normalize)

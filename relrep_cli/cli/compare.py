@@ -114,8 +114,10 @@ def compare(
         raise UsageError("compare needs two or more files.")
     chosen = given.choose(METRICS, expand(of_preset(preset) if preset else options.split_names(metric)))
     inputs = [*files, *how.files()]
-    for target in filter(None, (output, per_row, plot)):
-        store.refuse(target, force, inputs)
+    for target in filter(None, (output, plot)):  # what is there may be these very results, which is known when they are
+        store.refuse(target, True, inputs, store.TABLES if target == output else ())
+    if per_row:
+        store.refuse(per_row, force, inputs)
     heat = bool(plot) and results.wants_heatmap(plot, list(chosen), len(files))
     results.refuse_both(matrix, worst, permutations, list(chosen))
     results.refuse_same({"-o": output, "--per-row": per_row or "", "--plot": plot})

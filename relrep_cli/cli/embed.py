@@ -106,7 +106,7 @@ def _import(
     step = make_step("embed", {"encoder": NONE, "space": e.space, "dtype": kept, "columns": sorted(columns)}, None, [e])
     if not force and store.identify(output) == step["id"]:
         return say(f"{output}: up to date.")
-    store.refuse(output, force, [source, *(p for p in files.values() if p)])
+    store.refuse(output, force, [source, *(p for p in files.values() if p)], store.HDF5)
     if dry_run:
         return options.plan([f"import {source}: {e.n} x {e.d} as {kept} to {output}"])
     if e.x.dtype.itemsize == 8 and dtype is None:
@@ -142,7 +142,7 @@ def _encode(
     if output == save:
         raise UsageError(f"{output}: -o and --save-encoder name the same file; choose another name for one.")
     for target in filter(None, (output, save)):
-        store.refuse(target, force, [source, name])
+        store.refuse(target, force, [source, name], store.HDF5 if target == output else ())
     if dry_run:
         return options.plan([f"embed {len(items.x)} items of {source} by {name} to {output}"])
     kept = records_for(output, None, force)

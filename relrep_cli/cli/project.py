@@ -79,12 +79,14 @@ def project(
     kind = options.format_of(format, json)
     modes = [name for name, on in (("--list", list_), ("--audit", audit_), ("--select", select_)) if on]
     if len(modes) > 1 or (modes and output):
-        raise UsageError(f"{' and '.join([*modes, *(['-o'] if output else [])])} do not go together.")
+        raise UsageError(f"{', '.join([*modes, *(['-o'] if output else [])])} do not go together; choose one.")
     if list_:
         return write([*table()], ["similarity", *TRANSFORMATIONS], kind)
     named = files or []
     if not named or (len(named) > 1 and not select_) or (len(named) < 2 and select_):
         raise UsageError("name two or more FILEs to select for." if select_ else f"name one FILE; there are {len(named)}.")
+    if dry_run and modes:
+        return options.plan([f"{modes[0].removeprefix('--')} {', '.join(named)}"])
     if audit_:
         return _audit(named[0], how, given, seed, kind)
     if select_:
@@ -117,7 +119,7 @@ def _project(
     if output == weights:
         raise UsageError(f"{output}: -o and --weights name the same file; choose another name for one.")
     for target in filter(None, (output, weights)):
-        store.refuse(target, force, [file, *how.files()])
+        store.refuse(target, force, [file, *how.files()], store.HDF5 if target == output else ())
     if dry_run:
         m, size = recipe.width(), e.n * recipe.width() * np.dtype(kept).itemsize / 1e6
         return options.plan([f"project {file}: {e.n} x {e.d} on {m} columns by {recipe.label} to {output}, {size:.1f} MB"])

@@ -24,7 +24,7 @@ def families() -> list[str]:
 def expand(names: list[str]) -> list[str]:
     """Names of metrics, with `all` and names of families written out, each once.
 
-    >>> expand(["cca", "cka"])
+    >>> expand(["canonical", "cka"])
     ['cca', 'svcca', 'pwcca', 'cka']
     """
     out: list[str] = []

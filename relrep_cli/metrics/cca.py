@@ -17,7 +17,7 @@ DRAWS = 64
 
 
 @metric(
-    family="cca",
+    family="canonical",
     bounds=(0, 1),
     identity=1,
     higher_is_closer=True,
@@ -40,7 +40,7 @@ def cca(x: np.ndarray, y: np.ndarray) -> Score:
 
 
 @metric(
-    family="cca",
+    family="canonical",
     bounds=(0, 1),
     identity=1,
     higher_is_closer=True,
@@ -60,7 +60,7 @@ def svcca(x: np.ndarray, y: np.ndarray, *, variance: Variance = 0.99) -> Score:
 
 
 @metric(
-    family="cca",
+    family="canonical",
     bounds=(0, 1),
     identity=1,
     higher_is_closer=True,

@@ -61,6 +61,7 @@ def _ivf(frame: Frame, base: np.ndarray, rng: np.random.Generator) -> tuple[Any,
     lists = int(4 * len(base) ** 0.5)
     index: Any = faiss.index_factory(base.shape[1], f"IVF{lists},Flat", _metric(frame))
     index.cp.max_points_per_centroid, index.cp.niter = POINTS, ROUNDS
+    index.cp.min_points_per_centroid = 1  # it would say on stderr that it wants more
     some = np.sort(rng.choice(len(base), min(len(base), POINTS * lists), replace=False))
     index.train(frame.single(frame.double(base[some])))
     return index, _add(index, frame, base)

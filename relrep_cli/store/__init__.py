@@ -18,10 +18,10 @@ from relrep_cli.errors import DataError, printable
 from relrep_cli.output import say
 from relrep_cli.store.archive import write
 from relrep_cli.store.found import Found
-from relrep_cli.store.results import agree, encoded
-from relrep_cli.store.writing import refuse, spooled_stdin, write_bytes
+from relrep_cli.store.results import TABLES, agree, encoded
+from relrep_cli.store.writing import HDF5, refuse, spooled_stdin, write_bytes
 
-__all__ = ["agree", "digested", "encoded", "identify", "members", "read", "refuse", "write", "write_bytes"]
+__all__ = ["HDF5", "TABLES", "agree", "digested", "encoded", "identify", "members", "read", "refuse", "write", "write_bytes"]
 
 HDF5_ENDINGS = (".h5", ".hdf5", ".he5", ".h5ad", ".hdf")
 
@@ -63,7 +63,8 @@ def _open(path: Path, member: str | None, name: str | None = None) -> Found:
         return reader(path, member)
     except DataError as error:
         if name is not None:  # the temporary's own name means nothing to the user
-            raise DataError(str(error).replace(str(path), name)) from None
+            said = str(error).replace(str(path), name)
+            raise DataError(said.replace("Give the file its right name.", "Only HDF5 comes through a pipe.")) from None
         raise
 
 

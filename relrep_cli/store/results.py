@@ -16,6 +16,9 @@ def is_parquet(target: str) -> bool:
     return target.lower().endswith(PARQUET)
 
 
+TABLES = (*ENDINGS, ".parquet", ".txt")  # endings of files that hold a table
+
+
 def agree(target: str, kind: str | None) -> None:
     """Raise UsageError when the name of a file says Parquet, and an option says text."""
     if kind and is_parquet(target):

@@ -18,16 +18,40 @@ from pathlib import Path
 
 from relrep_cli import signals
 from relrep_cli.errors import UsageError, WriteError
-from relrep_cli.output import silence_stdout
+from relrep_cli.output import say, silence_stdout
 
+HDF5 = (".h5", ".hdf5", ".h5ad")
+KNOWN_ENDINGS = {
+    *HDF5,
+    *(
+        ".npy",
+        ".npz",
+        ".csv",
+        ".tsv",
+        ".txt",
+        ".parquet",
+        ".safetensors",
+        ".json",
+        ".jsonl",
+        ".md",
+        ".xlsx",
+        ".pkl",
+        ".pt",
+        ".zarr",
+    ),
+}
 CANNOT_LINK = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 
 
-def refuse(target: str, force: bool, inputs: Sequence[str] = ()) -> None:
+def refuse(target: str, force: bool, inputs: Sequence[str] = (), endings: Sequence[str] = ()) -> None:
     """Raise before any work when `target` cannot or must not be written.
 
-    UsageError: it exists (without `force`), is an input, or is no place for a file. WriteError: no such folder, no right.
+    endings: those a name may have, if it has one. UsageError: it exists (without `force`), is an input, has another ending,
+    or is no place for a file. WriteError: no such folder, no right.
     """
+    ending = Path(target).suffix.lower()
+    if endings and ending in KNOWN_ENDINGS and ending not in endings:
+        raise UsageError(f"{target}: this command does not write {ending}; name a file that ends in {', '.join(endings)}.")
     if target == "-":
         if sys.stdout.isatty():
             raise UsageError("-o -: binary output to a terminal; send it to a pipe or a file.")
@@ -74,9 +98,17 @@ def published(target: str, force: bool, size: int) -> Iterator[Path]:
 
 
 def write_bytes(target: str, content: bytes, force: bool) -> None:
-    """Write a small file through the same protocol."""
+    """Write a small file through the same protocol. One that holds these bytes already is up to date."""
+    if target != "-" and not force and _holds(Path(target), content):
+        return say(f"{target}: up to date.")
     with published(target, force, len(content)) as path:
         path.write_bytes(content)
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    with suppress(OSError):
+        return path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content
+    return False
 
 
 def _reserve(path: Path, size: int) -> None:
