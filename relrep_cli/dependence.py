@@ -9,6 +9,7 @@ from math import sqrt
 import numpy as np
 
 from relrep_cli.errors import NotApplicable
+from relrep_cli.inference import student
 from relrep_cli.metrics.score import Score
 
 MOST = 1000  # items that say it
@@ -16,7 +17,7 @@ SPLITS = 20
 
 
 def stretch(measure: Callable[[np.ndarray], Score], rows: np.ndarray, seed: int) -> float:
-    """How many times the spread of a mean over rows is that of independent rows; at least 1.
+    """How many times as wide the interval of a mean over rows must be as that of independent rows; at least 1.
 
     measure: the score of some of the items alone, by their numbers, ascending. rows: (n,) each item's own value among all.
     Items are dealt into two halves, many times over. Halves share nothing, so their difference errs as the metric does; the
@@ -38,7 +39,10 @@ def stretch(measure: Callable[[np.ndarray], Score], rows: np.ndarray, seed: int)
             apart.append((found[0].mean() - found[1].mean()) ** 2)
             alone.append(sum(own.var(ddof=1) / len(own) for own in found))
     independent = float(np.sum(alone))
-    return max(1.0, sqrt(float(np.sum(apart)) / independent)) if independent > 0 else 1.0
+    if not independent > 0:
+        return 1.0
+    unsure = student(SPLITS) / student(10**9)  # the spread is an estimate from so many differences
+    return max(1.0, unsure * sqrt(float(np.sum(apart)) / independent))
 
 
 def _rows(score: Score) -> np.ndarray:
