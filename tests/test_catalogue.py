@@ -238,6 +238,35 @@ def test_moments_and_neighbours_are_computed_once(monkeypatch: pytest.MonkeyPatc
     assert len(calls) == 2, "outside, nothing is remembered"
 
 
+def gaussian_cka(x: np.ndarray, y: np.ndarray) -> float:
+    """RBF CKA in float64, n x n."""
+    grams = []
+    for side in (x.astype(np.float64), y.astype(np.float64)):
+        distances = cdist(side, side)
+        width = np.median(distances[np.triu_indices(len(side), 1)])
+        grams.append(centred(centred(np.exp(-(distances**2) / (2 * width**2))).T))
+    return float(np.vdot(*grams) / np.prod([np.linalg.norm(g) for g in grams]))
+
+
+@pytest.mark.parametrize("kind", ["plain", "odd", "far from the origin", "a row far out", "few widths"])
+def test_rbf_cka_of_float32_rows_is_that_of_float64(kind: str) -> None:
+    x, y = (side.astype(np.float32) for side in clouds(301 if kind == "odd" else 300, 30, 5))
+    if kind == "far from the origin":
+        x += 100
+    elif kind == "a row far out":
+        x[7] *= 1e5
+    elif kind == "few widths":
+        x[::3] += 3e4  # two heaps, each much narrower than they are apart
+    assert value("cka", x, y, kernel="rbf") == pytest.approx(gaussian_cka(x, y), abs=2e-7)
+    assert value("cka", 2.0**57 * x, y / 2.0**57, kernel="rbf") == pytest.approx(gaussian_cka(x, y), abs=2e-7)
+
+
+@pytest.mark.parametrize("values", [np.arange(7.0), np.arange(60_000.0)[::-1], np.repeat([1.0, 2.0], 9), np.arange(30_001) % 7])
+def test_the_middle_is_the_median(values: np.ndarray) -> None:
+    for order in (values, np.sort(values), np.random.default_rng(0).permutation(values)):
+        assert pairs._middle(order).mean() == np.median(values)
+
+
 # Degenerate input
 
 
