@@ -16,7 +16,7 @@ from relrep_cli.comparison import interval, measure
 from relrep_cli.covariances import random_block
 from relrep_cli.embedding import Embedding, row_numbers
 from relrep_cli.errors import UsageError
-from relrep_cli.inference import values_only
+from relrep_cli.inference import jackknife, values_only
 from relrep_cli.metrics import METRICS, cca, dissimilarities
 from relrep_cli.metrics.catalogue import COLUMNS, PRESETS, catalogue, expand, families, preset
 from relrep_cli.metrics.score import NotApplicable
@@ -236,6 +236,19 @@ def test_moments_and_neighbours_are_computed_once(monkeypatch: pytest.MonkeyPatc
     assert len(calls) == 1
     METRICS["cca"].function(x, y)
     assert len(calls) == 2, "outside, nothing is remembered"
+
+
+@pytest.mark.parametrize(("n", "exact_rows"), [(100, 2048), (100, 50), (400, 2048)])
+def test_the_interval_of_rsa_is_that_of_groups_of_rows_left_out(
+    n: int, exact_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = clouds(n, 30, 20, seed=3)
+    monkeypatch.setattr(dissimilarities, "EXACT_ROWS", exact_rows)
+    found = METRICS["rsa"].function(x, y)
+    assert len(found.jackknife) == min(n, dissimilarities.LEFT_OUT)
+    kept = [np.arange(n) % 50 != g for g in range(50)]
+    groups = np.array([stats.spearmanr(pdist(x[k], "correlation"), pdist(y[k], "correlation"))[0] for k in kept])
+    assert np.diff(jackknife(found.value, found.jackknife)) == pytest.approx(np.diff(jackknife(found.value, groups)), rel=0.2)
 
 
 def gaussian_cka(x: np.ndarray, y: np.ndarray) -> float:
