@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import frexp
 from typing import Literal
 
 import numpy as np
 
-from relrep_cli.blocks import column_mean
+from relrep_cli.blocks import column_mean, row_blocks
 from relrep_cli.errors import NotApplicable
 from relrep_cli.inference import wanted
 from relrep_cli.neighbors import unit_rows
@@ -21,8 +22,10 @@ from relrep_cli.signals import check
 Distance = Literal["correlation", "cosine", "euclidean"]
 GROUPS = 20
 TILE = 512  # rows on either side of a tile, at most: two tiles of float64 and what is made of them stay in the cache
+PREPARED = 128 << 20  # bytes of rows that are made ready once, not tile by tile
 MOST = 20_000  # rows whose pairs are all visited; of more, a sample
 WIDTH_ROWS = 2048  # rows whose pairs give a median distance
+FAR_OUT = 100  # squared lengths in squared widths up to which float32 errs by less than 1e-5 on a kernel
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,10 @@ class Tile:
         if len(self.g) == len(self.h) == 1:
             return values.sum(keepdims=True)
         return np.add.reduceat(np.add.reduceat(values, self.to, axis=1), self.at, axis=0)
+
+    def products(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """by_groups of a * b."""
+        return np.array([[np.vdot(a, b)]]) if len(self.g) == len(self.h) == 1 else self.by_groups(a * b)
 
 
 def tiles(n: int, groups: int = GROUPS) -> Iterator[Tile]:
@@ -89,9 +96,15 @@ def between(x: np.ndarray, distance: Distance) -> Measure:
             return wide - origin
         return unit_rows(wide - wide.mean(1, keepdims=True) if distance == "correlation" else wide)
 
+    known = None
+    if x.size * 8 <= PREPARED:
+        known = np.empty(x.shape)
+        for block in row_blocks(*x.shape):
+            known[block] = prepared(np.arange(block.start, block.stop))
+
     def measure(i: np.ndarray, j: np.ndarray) -> np.ndarray:
-        a = prepared(i)
-        b = a if j is i else prepared(j)
+        a = prepared(i) if known is None else known[i]
+        b = a if j is i else prepared(j) if known is None else known[j]
         products = a @ b.T
         return _euclidean(a, b, products) if origin is not None else np.subtract(1, products, out=products)
 
@@ -110,23 +123,79 @@ def _euclidean(a: np.ndarray, b: np.ndarray, products: np.ndarray) -> np.ndarray
 
 
 def gaussian(x: np.ndarray) -> tuple[Measure, float]:
-    """The RBF kernel exp(-d^2 / (2 w^2)) between rows, and its width w: the median distance of different rows.
+    """The RBF kernel exp(-d^2 / (2 w^2)) between rows of (n, d) x, and its width w: the median distance of different rows.
 
+    Products of float32 rows are float32, unless a row lies so far out that its distances would lose digits that count.
     Raises NotApplicable when more than half of the distances are 0.
     """
-    distances = between(x, "euclidean")
-    rows = np.arange(0, len(x), -(-len(x) // WIDTH_ROWS))
-    width = float(np.median(distances(rows, rows.copy())[np.triu_indices(len(rows), 1)]))
+    origin = column_mean(x, np.arange(len(x)))
+    peak = max(max(float(x[b].max()), -float(x[b].min())) for b in row_blocks(*x.shape))
+    unit = 2.0 ** min(-frexp(peak)[1], 1000)  # a power of two, so that squares neither over- nor underflow
+    narrow = x.dtype.itemsize < 8
+    rows = _Centred.of(x, origin, unit, np.float32 if narrow else np.float64)
+    some, width, found = rows.median()
+    if narrow and not 2 * rows.halves.max() <= FAR_OUT * width**2:
+        rows = _Centred.of(x, origin, unit, np.float64)
+        some, width, found = rows.median()
     if not 0 < width < np.inf:
         raise NotApplicable("the median distance is 0")
 
     def measure(i: np.ndarray, j: np.ndarray) -> np.ndarray:
-        out = distances(i, j)
-        out *= out
-        out *= -0.5 / width**2
-        return np.exp(out, out=out)
+        out = found[i][:, j] if some == len(x) else rows.closeness(i, j)
+        out /= width**2
+        return np.exp(out, out=out).astype(np.float64, copy=False)
 
-    return measure, width
+    return measure, width / unit
+
+
+@dataclass(frozen=True)
+class _Centred:
+    """Rows (n, d) about an origin, and half their squared lengths `halves` (n,)."""
+
+    rows: np.ndarray
+    halves: np.ndarray
+
+    @staticmethod
+    def of(x: np.ndarray, origin: np.ndarray, unit: float, dtype: type) -> _Centred:
+        """(x - origin) * unit."""
+        from relrep_cli.store.found import spool
+
+        out = _Centred(spool(x.shape, dtype), np.empty(len(x), dtype))
+        for block in row_blocks(*x.shape):
+            rows = (x[block] - origin) * unit
+            out.rows[block], out.halves[block] = rows, np.einsum("ij,ij->i", rows, rows) / 2
+        return out
+
+    def closeness(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        """(p, q) minus half the squared distances of rows i (p,) and j (q,)."""
+        a = self.rows[i]
+        out = a @ (a if j is i else self.rows[j]).T
+        out -= self.halves[i][:, None]
+        out -= self.halves[j]
+        return np.minimum(out, 0, out=out)
+
+    def median(self) -> tuple[int, float, np.ndarray]:
+        """How many rows, at even steps, stand for all; the median of their distances; and their closeness (r, r)."""
+        rows = np.arange(0, len(self.rows), -(-len(self.rows) // WIDTH_ROWS))
+        found = self.closeness(rows, rows)
+        apart = np.concatenate([row[at:] for at, row in enumerate(found, 1)])
+        return len(rows), float(np.sqrt(-2 * _middle(apart).astype(np.float64)).mean()), found
+
+
+def _middle(values: np.ndarray) -> np.ndarray:
+    """(2,) the two middle ones of values (m,), which are one where m is odd.
+
+    Only what lies about the middle of a few is sorted out, if that holds the middle of all: a third of np.median's time.
+    """
+    m = len(values)
+    few = np.sort(values[:: max(1, m // 10_000)])
+    low, high = few[int(0.48 * len(few))], few[int(0.52 * len(few))]
+    first = int(np.count_nonzero(values < low))
+    near = values[(values >= low) & (values <= high)]
+    places = np.array([(m - 1) // 2, m // 2])
+    if places[0] < first or places[1] >= first + len(near):
+        first, near = 0, values
+    return np.partition(near, places - first)[places - first]
 
 
 @dataclass(frozen=True)
@@ -171,10 +240,13 @@ def pair_sums(n: int, first: Measure, second: Measure) -> PairSums:
         if tile.same:
             np.fill_diagonal(a, 0)
             np.fill_diagonal(b, 0)
-        found = np.stack([tile.by_groups(v) for v in (a, b, a * a, b * b, a * b)])
+        of_rows = [np.add.reduceat(v, tile.to, axis=1) for v in (a, b)]
+        found = np.stack(
+            [*(np.add.reduceat(v, tile.at) for v in of_rows), *(tile.products(*p) for p in ((a, a), (b, b), (a, b)))]
+        )
         totals[:, tile.g[:, None], tile.h] += found
-        for side, v in enumerate((a, b)):
-            rows[side, tile.i[:, None], tile.h] += np.add.reduceat(v, tile.to, axis=1)
+        for side, v in enumerate(of_rows):
+            rows[side, tile.i[:, None], tile.h] += v
         if not tile.same:
             totals[:, tile.h[:, None], tile.g] += found.transpose(0, 2, 1)
             for side, v in enumerate((a, b)):

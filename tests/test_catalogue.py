@@ -16,7 +16,7 @@ from relrep_cli.comparison import interval, measure
 from relrep_cli.covariances import random_block
 from relrep_cli.embedding import Embedding, row_numbers
 from relrep_cli.errors import UsageError
-from relrep_cli.inference import values_only
+from relrep_cli.inference import jackknife, values_only
 from relrep_cli.metrics import METRICS, cca, dissimilarities
 from relrep_cli.metrics.catalogue import COLUMNS, PRESETS, catalogue, expand, families, preset
 from relrep_cli.metrics.score import NotApplicable
@@ -236,6 +236,48 @@ def test_moments_and_neighbours_are_computed_once(monkeypatch: pytest.MonkeyPatc
     assert len(calls) == 1
     METRICS["cca"].function(x, y)
     assert len(calls) == 2, "outside, nothing is remembered"
+
+
+@pytest.mark.parametrize(("n", "exact_rows"), [(100, 2048), (100, 50), (400, 2048)])
+def test_the_interval_of_rsa_is_that_of_groups_of_rows_left_out(
+    n: int, exact_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = clouds(n, 30, 20, seed=3)
+    monkeypatch.setattr(dissimilarities, "EXACT_ROWS", exact_rows)
+    found = METRICS["rsa"].function(x, y)
+    assert len(found.jackknife) == min(n, dissimilarities.LEFT_OUT)
+    kept = [np.arange(n) % 50 != g for g in range(50)]
+    groups = np.array([stats.spearmanr(pdist(x[k], "correlation"), pdist(y[k], "correlation"))[0] for k in kept])
+    assert np.diff(jackknife(found.value, found.jackknife)) == pytest.approx(np.diff(jackknife(found.value, groups)), rel=0.2)
+
+
+def gaussian_cka(x: np.ndarray, y: np.ndarray) -> float:
+    """RBF CKA in float64, n x n."""
+    grams = []
+    for side in (x.astype(np.float64), y.astype(np.float64)):
+        distances = cdist(side, side)
+        width = np.median(distances[np.triu_indices(len(side), 1)])
+        grams.append(centred(centred(np.exp(-(distances**2) / (2 * width**2))).T))
+    return float(np.vdot(*grams) / np.prod([np.linalg.norm(g) for g in grams]))
+
+
+@pytest.mark.parametrize("kind", ["plain", "odd", "far from the origin", "a row far out", "few widths"])
+def test_rbf_cka_of_float32_rows_is_that_of_float64(kind: str) -> None:
+    x, y = (side.astype(np.float32) for side in clouds(301 if kind == "odd" else 300, 30, 5))
+    if kind == "far from the origin":
+        x += 100
+    elif kind == "a row far out":
+        x[7] *= 1e5
+    elif kind == "few widths":
+        x[::3] += 3e4  # two heaps, each much narrower than they are apart
+    assert value("cka", x, y, kernel="rbf") == pytest.approx(gaussian_cka(x, y), abs=2e-7)
+    assert value("cka", 2.0**57 * x, y / 2.0**57, kernel="rbf") == pytest.approx(gaussian_cka(x, y), abs=2e-7)
+
+
+@pytest.mark.parametrize("values", [np.arange(7.0), np.arange(60_000.0)[::-1], np.repeat([1.0, 2.0], 9), np.arange(30_001) % 7])
+def test_the_middle_is_the_median(values: np.ndarray) -> None:
+    for order in (values, np.sort(values), np.random.default_rng(0).permutation(values)):
+        assert pairs._middle(order).mean() == np.median(values)
 
 
 # Degenerate input

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
 
 from relrep_cli import pairs, ranking
-from relrep_cli.inference import wanted
+from relrep_cli.blocks import slices
+from relrep_cli.inference import spread_of_all, wanted
 from relrep_cli.metrics.kernels import _hsic_of_pairs, expected_alignment
 from relrep_cli.metrics.score import NotApplicable, Score, metric
 from relrep_cli.registry import Param
@@ -25,6 +26,8 @@ Correlation = Annotated[
 EXACT_ROWS = 2048  # rows whose dissimilarities are ranked exactly, in memory
 KENDALL_ROWS = 500
 KEPT_ROWS = 6000  # rows whose codes are kept between passes, 150 MB; of more, they are made again
+STRIP = 1 << 20  # pairs at a time
+LEFT_OUT = 256  # rows left out one by one, at most, for the interval
 SAMPLE_ROWS = 1024  # rows whose dissimilarities say how they are spread
 
 
@@ -150,94 +153,92 @@ def _kendall(n: int, first: pairs.Measure, second: pairs.Measure) -> tuple[float
 
 @dataclass(frozen=True)
 class _Coded:
-    """One space's dissimilarities as codes in ascending order, and the centred midrank of each code."""
+    """One space's dissimilarities of pairs i < j as codes in ascending order.
 
-    codes: pairs.Measure
+    strip: from consecutive rows to the codes of their pairs with later rows, flat. rows: from row numbers (m,) to their codes
+    with all rows (m, n). ranks: the centred midrank of each code. size: the root of their sum of squares over pairs.
+    """
+
+    strip: Callable[[slice], np.ndarray]
+    rows: Callable[[np.ndarray], np.ndarray]
     ranks: np.ndarray
+    size: float
 
 
 def _spearman(n: int, first: pairs.Measure, second: pairs.Measure) -> tuple[float, np.ndarray | None]:
     a, b = _coded(n, first), _coded(n, second)
     _refuse_flat(*(float(np.abs(side.ranks).max()) for side in (a, b)))
-    along, squares = (np.zeros(len(a.ranks)), np.zeros(len(b.ranks))), np.zeros(2)
-    for weight, ca, cb in _code_tiles(n, a, b):
-        u, v = a.ranks[ca], b.ranks[cb]
-        along[0][:] += weight * np.bincount(ca, v, len(along[0]))
-        along[1][:] += weight * np.bincount(cb, u, len(along[1]))
-        squares += weight * np.vdot(u, u), weight * np.vdot(v, v)
-    size = float(np.sqrt(squares[0]) * np.sqrt(squares[1]))
-    value = float(np.clip(along[0] @ a.ranks / size, -1, 1))
-    return value, _influence(n, a, b, along, value, size)
+    products = sum(float(np.vdot(a.ranks[a.strip(part)], b.ranks[b.strip(part)])) for part in _strips(n))
+    value = float(np.clip(products / a.size / b.size, -1, 1))
+    return value, _leave_one_out(n, a, b, value) if n >= 40 and wanted() else None
 
 
-def _influence(
-    n: int, a: _Coded, b: _Coded, along: tuple[np.ndarray, np.ndarray], value: float, size: float
-) -> np.ndarray | None:
-    """The value without each group of rows, to first order: what each pair adds by its own ranks and in larger ones."""
-    groups = min(pairs.GROUPS, n)
-    if n < 2 * groups or groups < 5 or not wanted():
-        return None
-    below = [np.cumsum(s[::-1])[::-1] - s / 2 for s in along]
-    totals = np.zeros((groups, groups))
-    for tile in pairs.tiles(n):
-        ca, cb = a.codes(tile.i, tile.j), b.codes(tile.i, tile.j)
-        added = a.ranks[ca] * b.ranks[cb] + below[0][ca] + below[1][cb]
-        if tile.same:
-            np.fill_diagonal(added, 0)
-        found = tile.by_groups(added)
-        totals[tile.g[:, None], tile.h] += found
-        if not tile.same:
-            totals[tile.h[:, None], tile.g] += found.T
-    counts = np.bincount(np.arange(n) % groups)
-    left = totals.sum() - 2 * totals.sum(1) + np.diag(totals)
-    kept = (n - counts) * (n - counts - 1)
-    mean = totals.sum() / (n * (n - 1))
-    return value + (left / kept - mean) * n * (n - 1) / size
+def _leave_one_out(n: int, a: _Coded, b: _Coded, value: float) -> np.ndarray:
+    """(g,) the value without each of some rows, to first order: what their pairs add by their own ranks and in larger ones."""
+    chosen = np.sort(np.random.default_rng(0).permutation(n)[:LEFT_OUT])
+    parts = np.array_split(chosen, -(-len(chosen) * n // STRIP))
+    along = [np.zeros(len(side.ranks)) for side in (a, b)]  # at each code, the sum of the other side's ranks
+    off = [np.arange(n) != part[:, None] for part in parts]
+    codes = [(a.rows(part)[o], b.rows(part)[o]) for part, o in zip(parts, off, strict=True)]
+    for ca, cb in codes:
+        along[0] += np.bincount(ca, b.ranks[cb], len(along[0]))
+        along[1] += np.bincount(cb, a.ranks[ca], len(along[1]))
+    share = n / 2 / len(chosen)  # of all pairs, of which these rows have so many
+    below = [(np.cumsum(s[::-1])[::-1] - s / 2) * share for s in along]
+    added = [(a.ranks[ca] * b.ranks[cb] + below[0][ca] + below[1][cb]).reshape(-1, n - 1).mean(1) for ca, cb in codes]
+    rows = np.concatenate(added)
+    without = value + (rows.mean() - rows) * n * (n - 1) / (n - 2) / a.size / b.size
+    return spread_of_all(without, n)
 
 
-def _code_tiles(n: int, a: _Coded, b: _Coded) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """How often the pairs of each tile count among ordered pairs, and their codes, flat: pairs of different rows."""
-    for tile in pairs.tiles(n):
-        ca, cb = a.codes(tile.i, tile.j), b.codes(tile.i, tile.j)
-        if tile.same:
-            off = ~np.eye(len(tile.i), dtype=bool)
-            yield 1, ca[off], cb[off]
-        else:
-            yield 2, ca.ravel(), cb.ravel()
+def _strips(n: int) -> Iterator[slice]:
+    """Consecutive rows with about STRIP pairs each."""
+    return slices(n, max(1, STRIP // n))
+
+
+def _later(part: slice, codes: np.ndarray) -> np.ndarray:
+    """The pairs i < j of (b, n - start) codes of the rows `part` with all rows from its start on, flat."""
+    width = part.stop - part.start
+    return np.concatenate([codes[:, :width][np.triu_indices(width, 1)], codes[:, width:].ravel()])
 
 
 def _coded(n: int, measure: pairs.Measure) -> _Coded:
-    middle = (n * (n - 1) + 1) / 2
     if n <= EXACT_ROWS:
         codes, counts = _exact_codes(n, measure)
-        return _Coded(lambda i, j: codes[np.ix_(i, j)], ranking.midranks(counts) - middle)
-    rows = np.arange(0, n, -(-n // SAMPLE_ROWS))
-    some = measure(rows, rows.copy())[~np.eye(len(rows), dtype=bool)]
-    bins = ranking.bins_for(some, float(some.max()))
-    kept: dict[tuple[int, int], np.ndarray] = {}
+        ranks = _centred_ranks(counts)
+        return _Coded(lambda p: _later(p, codes[p, p.start :]), codes.__getitem__, ranks, _size(ranks, counts))
+    some = np.arange(0, n, -(-n // SAMPLE_ROWS))
+    sample = measure(some, some.copy())[~np.eye(len(some), dtype=bool)]
+    bins, every = ranking.bins_for(sample, float(sample.max())), np.arange(n)
+    kept: dict[int, np.ndarray] = {}
 
-    def codes_of(i: np.ndarray, j: np.ndarray) -> np.ndarray:
-        key = int(i[0]), int(j[0])
-        found = kept.get(key)
+    def strip(part: slice) -> np.ndarray:
+        found = kept.get(part.start)
         if found is None:
-            found = bins.codes(measure(i, j))
+            found = _later(part, bins.codes(measure(every[part], every[part.start :])))
             if n <= KEPT_ROWS:
-                kept[key] = found
+                kept[part.start] = found
         return found
 
     counts = np.zeros(bins.size, np.int64)
-    for tile in pairs.tiles(n):
-        found = np.bincount(codes_of(tile.i, tile.j).ravel(), minlength=bins.size)
-        if tile.same:
-            found -= np.bincount(np.diag(codes_of(tile.i, tile.j)), minlength=bins.size)
-        counts += found if tile.same else 2 * found
-    return _Coded(codes_of, np.where(counts, ranking.midranks(counts) - middle, 0))
+    for part in _strips(n):
+        counts += np.bincount(strip(part), minlength=bins.size)
+    ranks = _centred_ranks(counts)
+    return _Coded(strip, lambda rows: bins.codes(measure(rows, every)), ranks, _size(ranks, counts))
+
+
+def _centred_ranks(counts: np.ndarray) -> np.ndarray:
+    return np.where(counts, ranking.midranks(counts) - (counts.sum() + 1) / 2, 0)
+
+
+def _size(ranks: np.ndarray, counts: np.ndarray) -> float:
+    return float(np.sqrt(counts @ ranks**2))
 
 
 def _exact_codes(n: int, measure: pairs.Measure) -> tuple[np.ndarray, np.ndarray]:
-    rows, off = np.arange(n), ~np.eye(n, dtype=bool)
-    values = measure(rows, rows)
-    found, counts = ranking.dense(values[off])
+    """(n, n) codes, 0 on the diagonal, and how many pairs have each."""
+    rows, upper = np.arange(n), np.triu_indices(n, 1)
+    found, counts = ranking.dense(measure(rows, rows)[upper])
     codes = np.zeros((n, n), np.int32)
-    codes[off] = found
-    return codes, counts
+    codes[upper] = found
+    return codes + codes.T, counts
