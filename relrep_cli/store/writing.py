@@ -49,9 +49,6 @@ def refuse(target: str, force: bool, inputs: Sequence[str] = (), endings: Sequen
     endings: those a name may have, if it has one. UsageError: it exists (without `force`), is an input, has another ending,
     or is no place for a file. WriteError: no such folder, no right.
     """
-    ending = Path(target).suffix.lower()
-    if endings and ending in KNOWN_ENDINGS and ending not in endings:
-        raise UsageError(f"{target}: this command does not write {ending}; name a file that ends in {', '.join(endings)}.")
     if target == "-":
         if sys.stdout.isatty():
             raise UsageError("-o -: binary output to a terminal; send it to a pipe or a file.")
@@ -62,6 +59,9 @@ def refuse(target: str, force: bool, inputs: Sequence[str] = (), endings: Sequen
         with suppress(OSError):
             if source != "-" and path.exists() and os.path.samefile(source, path):
                 raise UsageError(f"{target}: is also an input, and inputs are never written; choose another name.")
+    ending = Path(target).suffix.lower()
+    if endings and ending in KNOWN_ENDINGS and ending not in endings:
+        raise UsageError(f"{target}: this command does not write {ending}; name a file that ends in {', '.join(endings)}.")
     if path.is_dir():
         raise UsageError(f"{target}: is a folder; name a file in it.")
     if path.exists() and not path.is_file():
