@@ -246,3 +246,33 @@ def test_the_worst_items_in_every_projection_and_in_a_file(work: Workdir) -> Non
     only_line(work.here("relrep compare a.h5 b.h5 -m cka --worst 5", 2), "--worst", "value for each row")
     only_line(work.here("relrep compare a.h5 b.h5 -m mrr --worst 5 --matrix", 2), "--worst", "--matrix")
     work.here("relrep compare a.h5 b.h5 -m cosine --worst 1 --fail-under 0.5", 1)
+
+
+# --- names of outputs, and reruns ---
+
+
+def test_a_rerun_finds_its_result_up_to_date(work: Workdir) -> None:
+    """Whatever else is there is kept, and said."""
+    for output in ("r.tsv", "r.parquet"):
+        command = f"relrep compare a.h5 b.h5 -m cka,cosine -o {output}"
+        work.here(command + " -q")
+        before = (work / output).read_bytes()
+        assert f"{output}: up to date." in work.here(command).stderr
+        assert (work / output).read_bytes() == before
+        line = only_line(work.here(f"relrep compare a.h5 b.h5 -m cosine -q -o {output}", 2), f"{output}: exists", "--force")
+        assert (work / output).read_bytes() == before, line
+
+
+@pytest.mark.parametrize(
+    ("command", "writes"),
+    [
+        ("project a.h5 -a anchors.h5 -o x.npy", ".h5"),
+        ("embed a.npz -o x.parquet", ".h5"),
+        ("anchor a.h5 -n 5 -o x.txt", ".h5"),
+        ("compare a.h5 b.h5 -m cka -o x.h5", ".tsv"),
+        ("compare a.h5 b.h5 -m cka -o x.xlsx", ".tsv"),
+    ],
+)
+def test_a_name_that_promises_another_format(work: Workdir, command: str, writes: str) -> None:
+    only_line(work.here(f"relrep {command} -q", 2), "this command does not write .", writes)
+    assert not list(work.path.glob("x.*"))

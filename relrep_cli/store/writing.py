@@ -21,25 +21,8 @@ from relrep_cli.errors import UsageError, WriteError
 from relrep_cli.output import say, silence_stdout
 
 HDF5 = (".h5", ".hdf5", ".h5ad")
-KNOWN_ENDINGS = {
-    *HDF5,
-    *(
-        ".npy",
-        ".npz",
-        ".csv",
-        ".tsv",
-        ".txt",
-        ".parquet",
-        ".safetensors",
-        ".json",
-        ".jsonl",
-        ".md",
-        ".xlsx",
-        ".pkl",
-        ".pt",
-        ".zarr",
-    ),
-}
+OTHERS = ".npy .npz .csv .tsv .txt .parquet .safetensors .json .jsonl .md .xlsx .pkl .pt .zarr"
+KNOWN_ENDINGS = {*HDF5, *OTHERS.split()}  # a name with one of these promises a format
 CANNOT_LINK = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 
 
@@ -101,6 +84,7 @@ def write_bytes(target: str, content: bytes, force: bool) -> None:
     """Write a small file through the same protocol. One that holds these bytes already is up to date."""
     if target != "-" and not force and _holds(Path(target), content):
         return say(f"{target}: up to date.")
+    refuse(target, force)  # what is there holds something else
     with published(target, force, len(content)) as path:
         path.write_bytes(content)
 
