@@ -103,18 +103,23 @@ def _labels(a: Embedding, b: Embedding) -> np.ndarray:
 
 
 def interval(
-    name: str, score: Score, seed: int, some: Callable[[np.ndarray], Score] | None = None
+    name: str,
+    score: Score,
+    seed: int,
+    some: Callable[[np.ndarray], Score] | None = None,
+    ids: np.ndarray | None = None,
 ) -> tuple[float | None, float | None]:
     """95 % confidence interval of a score, cut at the metric's bounds; (None, None) where there are too few rows.
 
-    some: the score of some items alone, by which rows that depend on each other get the wider interval they need.
+    some: the score of some items alone, by which rows that depend on each other get the wider interval they need; ids: of
+    the items, so that their order in the file does not count.
     """
     if score.rows is not None and score.sample is not None:
         found = inference.sampled(score.rows, score.population)
     elif score.rows is not None and len(score.rows) > 1:
         found = inference.bootstrap(score.rows, np.random.default_rng(seed))
         if some is not None:
-            found = stretched(found, score.value, stretch(some, score.rows, seed))
+            found = stretched(found, score.value, stretch(some, score.rows, seed, None if ids is None else np.argsort(ids)))
     elif score.jackknife is not None and np.isfinite(score.jackknife).all():
         found = inference.jackknife(score.value, score.jackknife)
     else:
@@ -172,7 +177,7 @@ def _result(name: str, params: Mapping[str, Any], x: Embedding, y: Embedding, se
     except NotApplicable as reason:
         blank = dict.fromkeys(("value", "low", "high", "chance"))
         return blank | {"n": x.n, "k": params.get("k"), "convention": f"n/a: {reason}"}, None
-    low, high = interval(name, score, seed, partial(measure_some, name, params, x, y, seed))
+    low, high = interval(name, score, seed, partial(measure_some, name, params, x, y, seed), x.ids)
     chance = score.chance if np.isfinite(score.chance) else None
     record = {"value": score.value, "low": low, "high": high, "chance": chance, "n": x.n, "k": params.get("k")}
     return record | {"convention": score.convention} | dict(score.extra), score

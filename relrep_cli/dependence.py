@@ -16,23 +16,25 @@ MOST = 1000  # items that say it
 SPLITS = 20
 
 
-def stretch(measure: Callable[[np.ndarray], Score], rows: np.ndarray, seed: int) -> float:
+def stretch(measure: Callable[[np.ndarray], Score], rows: np.ndarray, seed: int, order: np.ndarray | None = None) -> float:
     """How many times as wide the interval of a mean over rows must be as that of independent rows; at least 1.
 
     measure: the score of some of the items alone, by their numbers, ascending. rows: (n,) each item's own value among all.
-    Items are dealt into two halves, many times over. Halves share nothing, so their difference errs as the metric does; the
-    values of rows within a half tell how it would if they were independent. Of more than 1000 items, a random 1000 are
-    dealt. Items whose values stay the same without the others are independent, and 1 it is; also where halves are too small.
+    order: the items' numbers in an order that is theirs, so that the order of rows does not count. Items are dealt into two
+    halves, many times over. Halves share nothing, so their difference errs as the metric does; the values of rows within a
+    half tell how it would if they were independent. Of more than 1000 items, a random 1000 are dealt. Items whose values
+    stay the same without the others are independent, and 1 it is; also where halves are too small.
     """
     from threadpoolctl import threadpool_limits
 
     rng = np.random.default_rng([seed, len(rows)])
-    some = rng.permutation(len(rows))[:MOST]
+    items = np.arange(len(rows)) if order is None else order
+    some = items[rng.permutation(len(rows))[:MOST]]
     apart, alone = [], []
     with suppress(NotApplicable), threadpool_limits(1):  # for so few items, threads wait longer for each other than they work
         for _ in range(SPLITS):
-            order = rng.permutation(some)
-            halves = [np.sort(part) for part in (order[: len(order) // 2], order[len(order) // 2 :])]
+            dealt = rng.permutation(some)
+            halves = [np.sort(part) for part in (dealt[: len(dealt) // 2], dealt[len(dealt) // 2 :])]
             found = [_rows(measure(half)) for half in halves]
             if all(np.allclose(own, rows[half], atol=1e-9) for own, half in zip(found, halves, strict=True)):
                 return 1.0
