@@ -89,7 +89,11 @@ def _known(e: Embedding, recipe: Recipe) -> Statistics | None:
             f"{like.uri}: was projected in another way than is asked for here (space {like.space}, not {recipe.space()}); "
             "give the same anchors, similarities and options."
         )
-    return {name: np.asarray(values, np.float64) for name, values in like.uns.items()}
+    found = {name: np.asarray(values, np.float64) for name, values in like.uns.items()}
+    missing = [name for name in recipe.statistics() if name not in found]
+    if missing:
+        raise DataError(f"{like.uri}: does not hold {', '.join(missing)}; take the training rows of the space instead.")
+    return found
 
 
 def _training(e: Embedding, recipe: Recipe) -> Iterator[np.ndarray]:

@@ -96,6 +96,13 @@ class Recipe:
             return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
         return _columns("+".join(self.similarities), self.anchor_ids, self.anchor_ids)
 
+    def statistics(self) -> list[str]:
+        """The names of the statistics that preparation and standardising take."""
+        before = self.before
+        names = ["center"] if before.center or before.scale or before.whiten else []
+        names += ["whiten"] if before.whiten else ["scale"] if before.scale else []
+        return names + (["column-mean", "column-scale"] if self.after.standardize else [])
+
     def width(self) -> int:
         """How many columns the relative matrix has."""
         return len(self.anchor_ids) * (len(self.similarities) if self.aggregate == "concat" else 1)

@@ -236,6 +236,15 @@ def test_statistics_travel_to_other_files(work: Workdir) -> None:
     anndata.read_h5ad(work / "whole.h5")
 
 
+def test_statistics_too_large_for_the_format(work: Workdir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Left out and said, for a file that relrep cannot read again would be worse."""
+    monkeypatch.setattr("relrep_cli.cli.project.STATISTIC", 100)
+    done = work.here("relrep project a.h5 -a anchors.h5 --whiten -o w.h5")
+    assert "w.h5: whiten is too large to keep" in done.stderr
+    assert set(read(str(work / "w.h5")).uns) == {"center"}
+    work.error("relrep project a.h5 -a anchors.h5 --whiten --statistics w.h5 -o x.h5", 3, "w.h5: does not hold whiten")
+
+
 def test_statistics_of_another_space_or_way(work: Workdir) -> None:
     work.here("relrep project b.h5 -a anchors.h5 --center -o b.c.h5 -q")
     work.error(

@@ -21,6 +21,7 @@ from relrep_cli.projection import Basis, basis, relative_blocks
 from relrep_cli.recipes import Recipe
 from relrep_cli.selection import select
 from relrep_cli.similarities import SIMILARITIES
+from relrep_cli.store.limits import STATISTIC
 from relrep_cli.transformations import TRANSFORMATIONS
 
 EXAMPLES = (
@@ -158,9 +159,17 @@ def _write(
             space=to.recipe.space(),
             source_space=e.space,
             steps=steps,
-            uns=to.statistics,
+            uns=_lasting(output, to),
             force=force,
         )
+
+
+def _lasting(output: str, to: Basis) -> dict[str, np.ndarray]:
+    """The statistics that the format takes; what is too large for it is left out, and said."""
+    large = [name for name, values in to.statistics.items() if values.size > STATISTIC]
+    if large:
+        say(f"{output}: {', '.join(large)} is too large to keep, so --statistics cannot take it from this file.")
+    return {name: values for name, values in to.statistics.items() if name not in large}
 
 
 def _counted(blocks: Iterator[np.ndarray], total: int, advance) -> Iterator[np.ndarray]:  # type: ignore[no-untyped-def]

@@ -15,6 +15,7 @@ UNPACKED = 256 << 20  # once they are larger than this
 PACKED_CHUNK = 16 << 20  # the same for one chunk, which is unpacked in one piece
 PADDED = 32  # the same for text, made as wide as its longest string,
 TEXTS = 16 << 20  # once it is larger than this
+STATISTIC = 8 << 20  # numbers of one array in uns
 
 
 def chunks_of(shape: Sequence[int], chunk: Sequence[int]) -> int:

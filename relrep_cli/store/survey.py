@@ -30,7 +30,7 @@ from relrep_cli.store.guards import (
     step,
 )
 from relrep_cli.store.libhdf5 import h5d, h5f, h5g, h5i, h5l, h5p, h5py
-from relrep_cli.store.limits import DEPTH, MEMBERS
+from relrep_cli.store.limits import DEPTH, MEMBERS, STATISTIC
 
 FORMAT, VERSION = "HDF5::RelRep", 1
 KNOWN = (
@@ -47,7 +47,6 @@ MATRICES = (b"X", b"x", b"embeddings", b"embedding", b"features", b"vectors", b"
 SIBLINGS = [spell(name.encode()) for name in ROLES for spell in (bytes, bytes.capitalize, bytes.upper)]
 ANNOTATIONS = {b"obs", b"var", b"uns", b"obsp", b"varp", b"varm"}  # where AnnData keeps what is no embedding
 UNS = (b"center", b"scale", b"whiten", b"rbf-width", b"mahalanobis-root", b"column-mean", b"column-scale")
-UNS_NUMBERS = 8 << 20
 MEMORY = 32 << 20  # bytes for libhdf5 and us, beside a part of the file's size for the tables of its chunks
 
 
@@ -182,7 +181,7 @@ def extras(group: Any, where: str) -> list[Any]:
     uns, inside = step(group, b"uns", where), below(where, b"uns")
     found = {name.decode(): dataset(step(uns, name, inside), below(inside, name)) for name in UNS if has(uns, name)}
     for plan in found.values():
-        if plan["kind"][1] != "f" or prod(plan["shape"]) > UNS_NUMBERS:
+        if plan["kind"][1] != "f" or prod(plan["shape"]) > STATISTIC:
             raise Refused(plan["name"], "it is not a plain array of floats of at most 64 MiB", "The file is damaged.")
     return [[name, plan] for name, plan in found.items()]
 
