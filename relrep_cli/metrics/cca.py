@@ -78,7 +78,7 @@ def pwcca(x: np.ndarray, y: np.ndarray) -> Score:
 
     def value(correlations: np.ndarray, variates: np.ndarray, axes_x: np.ndarray) -> float:
         weights = np.abs(variates @ axes_x.T).sum(1)
-        return float(weights @ correlations / weights.sum())
+        return min(1.0, float(weights @ correlations / weights.sum()))  # two sums of one thing may round apart
 
     return _score(x, y, 1.0, value, "weights from the first space (asymmetric), ranks cut by eigenvalues")
 
