@@ -369,7 +369,7 @@ def test_reading_coordinates_means_feeling_one_space_turn(name: str, params: dic
     assert change > 0.01 if entry.reads_coordinates else change < 1e-9 or not expected(name, invariant, "orthogonal")
 
 
-@settings(max_examples=8, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(
     seed=st.integers(0, 10**6),
     n=st.integers(12, 60),
@@ -410,7 +410,7 @@ def test_values_stay_in_bounds(
 def test_chance_is_the_mean_over_random_pairings(name: str, params: dict[str, Any]) -> None:
     x, y = alike(24, 4)
     rng = np.random.default_rng(11)
-    found = np.array([value(name, x, y[rng.permutation(len(y))], **params) for _ in range(100)])
+    found = np.array([value(name, x, y[rng.permutation(len(y))], **params) for _ in range(200)])
     plain = score(name, x, y, **params)
     error = found.std(ddof=1) * sqrt(1 / len(found) + (1 / plain.draws if plain.draws else 0))
     assert error > 0
@@ -442,7 +442,7 @@ def test_interval_holds_the_value_and_shrinks(name: str, params: dict[str, Any])
         assert low < found.value < high
         assert (low, high) == interval(name, found, seed=0)
         widths.append((high - low) / (found.value if name == "procrustes-size" else 1))  # which grows as sqrt(n)
-    assert widths[1] < 0.75 * widths[0]
+    assert widths[1] < 0.7 * widths[0]
 
 
 def embedding(x: np.ndarray) -> Embedding:
