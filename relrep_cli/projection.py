@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from relrep_cli.aggregators import AGGREGATORS, layer_norm
-from relrep_cli.anchors import anchor_vectors
 from relrep_cli.blocks import release, row_blocks, widen
 from relrep_cli.embedding import RELATIVE, Embedding
 from relrep_cli.errors import DataError
@@ -56,7 +55,7 @@ def basis(e: Embedding, recipe: Recipe, double: bool = False) -> Basis:
         raise DataError(f"{e.uri}: is a relative representation already; project the absolute file it was made from.")
     if recipe.trained is not None and recipe.trained.anchors != anchors_digest(recipe.anchor_ids):
         raise DataError("the aggregator was trained on other anchors, or on these in another order; name those with --anchors.")
-    anchors = anchor_vectors(e, recipe.anchor_ids, recipe.spares)
+    anchors = recipe.vectors(e)
     wide = np.dtype(np.float64) if double else np.result_type(widen(e.x[:1]).dtype, widen(anchors[:1]).dtype)
     known = _known(e, recipe)
     statistics = dict(known) if known is not None else recipe.before.fit(lambda: _training(e, recipe))
