@@ -253,7 +253,10 @@ def farthest(x: np.ndarray, first: int, m: int) -> np.ndarray:
             check()
             found[place] = first
             pick = np.ascontiguousarray(x[[first]])
-            rows = [part.start + row for part, row in zip(parts, pool.map(lambda p: step(x[p], pick, nearest[p]), parts), strict=True)]
+            rows = [
+                part.start + row
+                for part, row in zip(parts, pool.map(lambda p: step(x[p], pick, nearest[p]), parts), strict=True)
+            ]
             nearest[first] = -1  # nearer than any, so never again
             first = max(rows, key=lambda row: (nearest[row], -row))
     return found

@@ -9,10 +9,10 @@ import numpy as np
 from relrep_cli import kernels
 from relrep_cli.anchors.candidates import STRATEGIES as strategy
 from relrep_cli.anchors.candidates import Candidates
+from relrep_cli.anchors.mixtures import Mixtures, mixed
 from relrep_cli.blocks import row_blocks
 from relrep_cli.clusters import centroids, medoids
 from relrep_cli.errors import DataError
-from relrep_cli.anchors.mixtures import Mixtures, mixed
 from relrep_cli.neighbors import nearest
 from relrep_cli.registry import Param
 from relrep_cli.signals import check
@@ -38,9 +38,7 @@ def farthest(c: Candidates, m: int, rng: np.random.Generator, *, by: By = "eucli
 
 
 @strategy(gives="items", reads="", source="Welling 2009; Chen, Welling & Smola 2010 with a kernel")
-def herding(
-    c: Candidates, m: int, rng: np.random.Generator, *, by: By = "euclidean", kernel: Kernel = "rbf"
-) -> np.ndarray:
+def herding(c: Candidates, m: int, rng: np.random.Generator, *, by: By = "euclidean", kernel: Kernel = "rbf") -> np.ndarray:
     """Items whose mean, of a kernel's features, follows the mean of all candidates as closely as each next one can.
 
     rbf: its width is the median distance of 2,048 random candidates, and the mean over all is that over these.
@@ -76,9 +74,7 @@ def _rbf(some: np.ndarray, middle: np.ndarray):  # type: ignore[no-untyped-def]
 
 
 @strategy(gives="mixtures", reads="", source="k-means centroids as means of items, so that every space has them")
-def mixture(
-    c: Candidates, m: int, rng: np.random.Generator, *, by: By = "euclidean", members: Members = 0
-) -> Mixtures:
+def mixture(c: Candidates, m: int, rng: np.random.Generator, *, by: By = "euclidean", members: Members = 0) -> Mixtures:
     """Means of the m clusters of k-means: no items, but weights over items, which each space fills with its own rows.
 
     Raises DataError when the weights would not fit into the file.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -26,7 +26,7 @@ Advance = Callable[[int, int, str], None]
 class Matching:
     """Pairs as found: places (p, 2) among the candidates of either side, their cosines score (p,), and how far to trust them.
 
-    confidence: the share of random rows that find each other. turn, u, v: see alignments.
+    confidence: the share of random rows that find each other, also by a turn fitted without them. turn, u, v: see alignments.
     """
 
     places: np.ndarray
@@ -58,7 +58,13 @@ def bootstrap(
     """
     if len(seeds) < 3:
         raise DataError(f"{len(seeds)} known pairs are too few to grow from; give three or more, 20 to be safe.")
-    u, v = _ready(a), _ready(b)
+    with _one_thread():
+        return _grown(_ready(a), _ready(b), m, rng, seeds, advance, rounds)
+
+
+def _grown(
+    u: np.ndarray, v: np.ndarray, m: int, rng: np.random.Generator, seeds: np.ndarray, advance: Advance, rounds: int
+) -> Matching:
     known = np.asarray(u[seeds[:, 0]], np.float64), np.asarray(v[seeds[:, 1]], np.float64)
     advance(0, 3, "transport")
     turn = alignments.transported(u, v, known, rng, rounds)
@@ -78,7 +84,11 @@ def unsupervised(
     k-means centroids are matched by quadratic assignment, a turn is fitted (Procrustes) and refined; the start whose rows
     find each other most often wins.
     """
-    u, v = _ready(a), _ready(b)
+    with _one_thread():
+        return _guessed(_ready(a), _ready(b), m, rng, advance, restarts)
+
+
+def _guessed(u: np.ndarray, v: np.ndarray, m: int, rng: np.random.Generator, advance: Advance, restarts: int) -> Matching:
     left, right = (x[np.sort(alignments.some(x, alignments.BASE, rng))] for x in (u, v))
     best, turn = -1.0, np.empty(0)
     for done, start in enumerate(alignments.starts(u, v, rng, restarts)):
@@ -96,6 +106,13 @@ def unsupervised(
     return _chosen(u, v, turn, m, rng, np.empty((0, 2), np.int64))
 
 
+def _one_thread() -> Any:
+    """For the algebra of small matrices, which is faster so, and the same on any machine's number of threads."""
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1, "blas")
+
+
 def _ready(c: Candidates) -> np.ndarray:
     return alignments.ready(c.spaces[0], c.rows[0])
 
@@ -105,8 +122,9 @@ def _chosen(u: np.ndarray, v: np.ndarray, turn: np.ndarray, m: int, rng: np.rand
     wanted = max(0, m - len(seeds))
     asked = np.setdiff1d(alignments.some(u, max(alignments.ASKED, POOL * wanted), rng), seeds[:, 0])
     found = alignments.match(u, v, turn, asked)
-    confidence = float(found.mutual.mean()) if len(asked) else 0.0
-    good = np.flatnonzero(found.mutual & ~np.isin(found.b, seeds[:, 1]))
+    sure = alignments.confirmed(u, v, found, rng)
+    confidence = float(sure.mean()) if len(asked) else 0.0
+    good = np.flatnonzero(sure & ~np.isin(found.b, seeds[:, 1]))
     clear = good[found.margin[good] >= np.median(found.margin[good])] if len(good) else good
     kept = clear if len(clear) >= wanted else good[np.argsort(-found.margin[good], kind="stable")]
     kept = rng.permutation(kept[: max(wanted, len(clear))])[:wanted]

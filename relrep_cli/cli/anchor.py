@@ -46,7 +46,8 @@ def anchor(
     ] = None,
     strategy: Annotated[str, options.names_of(STRATEGIES, "How to choose.", "--strategy")] = "random",
     joint: Annotated[
-        bool, typer.Option("--joint", help="Look at all FILEs' vectors, standard-scaled side by side, not at the first's alone.")
+        bool,
+        typer.Option("--joint", help="Look at all FILEs' vectors, standard-scaled side by side, not at the first's alone."),
     ] = False,
     source: Annotated[
         list[str] | None,
@@ -62,17 +63,23 @@ def anchor(
     ] = "",
     confidence: Annotated[
         float, typer.Option("--confidence", help="Pairs that are less sure than this are not written.", min=0, max=1)
-    ] = 0.5,
+    ] = 0.2,
     truth: Annotated[
         str,
         typer.Option(
-            "--truth", help="Score the pairs found by this pairs file; by equal ids if `id`.", metavar="FILE", show_default=False
+            "--truth",
+            help="Score the pairs found by this pairs file; by equal ids if `id`.",
+            metavar="FILE",
+            show_default=False,
         ),
     ] = "",
     report: Annotated[
         str,
         typer.Option(
-            "--report", help="Choose nothing; print how good the anchors of this file are for FILEs.", metavar="FILE", show_default=False
+            "--report",
+            help="Choose nothing; print how good the anchors of this file are for FILEs.",
+            metavar="FILE",
+            show_default=False,
         ),
     ] = "",
     output: options.Output = "",
@@ -178,7 +185,9 @@ def _line(uri: str, item: str) -> str:
     return (printable(item, 4096) if sys.stdout.isatty() else item) + "\n"
 
 
-def _hand_over(output: str, c: Candidates, places: np.ndarray, ids_only: bool, steps: list[dict[str, Any]], force: bool) -> None:
+def _hand_over(
+    output: str, c: Candidates, places: np.ndarray, ids_only: bool, steps: list[dict[str, Any]], force: bool
+) -> None:
     e = c.spaces[0]
     chosen = select(e, c.rows[0][places])
     if ids_only:

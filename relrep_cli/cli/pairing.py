@@ -64,8 +64,8 @@ def find(
         write(records, COLUMNS, kind)
     if not sure:
         say(
-            f"failed: only {found.confidence:.2f} of random rows find each other, less than {asked.confidence:g}; nothing is "
-            "written. The spaces may hold different items, or differ by more than a turn; known pairs help (--strategy bootstrap)."
+            f"failed: confidence {found.confidence:.2f} is below {asked.confidence:g}, so the pairs are likely wrong and nothing is "
+            "written. Give known pairs (--strategy bootstrap --seeds), or more of them."
         )
         return NO
     pairs = Pairs(
@@ -90,8 +90,11 @@ def truth_of(truth: str, spaces: Sequence[Embedding]) -> Pairs:
     if truth != BY_ID or Path(truth).exists():
         return read_pairs_file(truth)
     shared = spaces[0].ids[match_ids(spaces[0].ids, spaces[1].ids)[0]]
-    if not len(shared) or any(e.row_ids for e in spaces):
-        raise DataError(f"{spaces[0].uri} and {spaces[1].uri}: share no ids that could be the truth; name a pairs file with --truth.")
+    numbered = {e.row_ids for e in spaces} != {False} and not all(e.row_ids and e.n == spaces[0].n for e in spaces)
+    if not len(shared) or numbered:
+        raise DataError(
+            f"{spaces[0].uri} and {spaces[1].uri}: share no ids that could be the truth; name a pairs file with --truth."
+        )
     return Pairs(shared, shared, uri=BY_ID)
 
 
@@ -113,18 +116,18 @@ def _places(pairs: Pairs, sides: Sequence[Candidates], partly: bool = False) -> 
 
 
 def _records(found: Matching, true: np.ndarray | None, seeds: int, rng: np.random.Generator) -> list[Record]:
-    mutual = "rows that find each other, of 2,000 drawn from the first file"
+    weak = "most rows found no counterpart: the files hold different items, or the spaces differ by more than a turn"
     records: list[Record] = [
         {"name": "pairs", "value": len(found.places), "advice": ""},
-        {"name": "confidence", "value": found.confidence, "advice": f"{mutual}: a right match gives the share of items that both files have"},
+        {"name": "confidence", "value": found.confidence, "advice": weak if found.confidence < 0.5 else ""},
     ]
     if true is None:
         return records
     new = found.places[seeds:]
-    records.append({"name": "pairs right", "value": score(new, true), "advice": "of those found whose first item the truth tells of"})
+    records.append({"name": "pairs right", "value": score(new, true), "advice": ""})
     some = true[np.sort(rng.permutation(len(true))[:JUDGED])]
     right = float(found.hits(some[:, 0], some[:, 1]).mean()) if len(some) else None
-    records.append({"name": "rows right at rank 1", "value": right, "advice": f"of {len(some)} that the truth tells of, among all rows"})
+    records.append({"name": "rows right at rank 1", "value": right, "advice": ""})
     return records
 
 

@@ -186,7 +186,9 @@ def extras(group: Any, where: str) -> list[Any]:
         kind = "S" if name == MIXTURES[0].decode() else "f"
         if plan["kind"][1] != kind or prod(plan["shape"]) > STATISTIC:
             what = "text" if kind == "S" else "floats"
-            raise Refused(plan["name"], f"it is not a plain array of {what}, at most {STATISTIC} of them", "The file is damaged.")
+            raise Refused(
+                plan["name"], f"it is not a plain array of {what}, at most {STATISTIC} of them", "The file is damaged."
+            )
     return [[name, plan] for name, plan in found.items()]
 
 
