@@ -27,7 +27,8 @@ STEADY = 0.5  # how much of the last turn stays in the next
 CLUSTERS = (10, 15, 20)
 GUESSES = 50  # of the assignment of clusters, the best of which counts
 FOLDS = 5
-ASKED = 2000  # rows that say how far a turn can be trusted
+ASKED = 2000  # rows that say how good a turn is
+LEVELS = (0.1, 0.3, 0.5)  # quantiles of distances between strangers
 SINKHORN = 1000  # rows on either side of a transport plan
 BLUR = 0.02  # of a plan, in median costs
 
@@ -96,13 +97,12 @@ def _orthonormal(turn: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Match:
-    """Rows `a` of u with the row `b` of v that each falls nearest to. cosine: of the two. margin: to the second nearest.
-    mutual: whether a is in turn the row of u nearest to b. All are (q,)."""
+    """Rows `a` of u with the row `b` of v that each falls nearest to. ratio: of that distance to the distance to the second
+    nearest. mutual: whether a is in turn the row of u nearest to b. All are (q,)."""
 
     a: np.ndarray
     b: np.ndarray
-    cosine: np.ndarray
-    margin: np.ndarray
+    ratio: np.ndarray
     mutual: np.ndarray
 
 
@@ -110,15 +110,20 @@ def match(u: np.ndarray, v: np.ndarray, turn: np.ndarray, rows: np.ndarray) -> M
     """The rows of u of these numbers, matched among all rows of v."""
     moved = turned(u, turn)
     near = nearest(moved[rows], v, min(2, len(v))).rows
-    cosines = np.einsum("qd,qkd->qk", np.asarray(moved[rows], np.float64), np.asarray(v[near], np.float64))
     b = near[:, 0]
     back = nearest(v[b], moved, 1).rows[:, 0]
-    return Match(rows, b, cosines[:, 0], cosines[:, 0] - cosines[:, -1], back == rows)
+    return Match(rows, b, _ratio(moved[rows], v, near), back == rows)
 
 
-def confirmed(u: np.ndarray, v: np.ndarray, found: Match, rng: np.random.Generator) -> np.ndarray:
+def _ratio(x: np.ndarray, base: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """(q,) distance to the first over distance to the last of some rows near (q, k); 1 where there is none."""
+    gaps = [np.linalg.norm(np.asarray(x, np.float64) - base[near[:, place]], axis=1) for place in (0, -1)]
+    return np.divide(gaps[0], gaps[1], out=np.ones(len(x)), where=gaps[1] > 0)
+
+
+def steady(u: np.ndarray, v: np.ndarray, found: Match, rng: np.random.Generator) -> np.ndarray:
     """(q,) which of the rows that find each other still do by a turn that they had no part in: fitted to four fifths of all
-    such pairs, judged on the last, five times. A turn that only follows its own pairs, as one of many dims can, is shown up."""
+    such pairs, judged on the last, five times."""
     mutual, good = np.flatnonzero(found.mutual), np.zeros(len(found.a), bool)
     for fold in np.array_split(rng.permutation(mutual), FOLDS):
         rest = np.setdiff1d(mutual, fold)
@@ -138,10 +143,27 @@ def polish(u: np.ndarray, v: np.ndarray, turn: np.ndarray, rng: np.random.Genera
     return turn
 
 
-def trust(u: np.ndarray, v: np.ndarray, turn: np.ndarray, rng: np.random.Generator) -> float:
-    """The share of (at most 2,000 random) rows of u and v that find each other. A wrong turn gives some 0.05; a right one, the
-    share of rows that have a counterpart and are told from those around it."""
+def meeting(u: np.ndarray, v: np.ndarray, turn: np.ndarray, rng: np.random.Generator) -> float:
+    """The share of (at most 2,000 random) rows of u that find a row of v which finds them: what tells one turn from another."""
     return float(match(u, v, turn, some(u, ASKED, rng)).mutual.mean())
+
+
+def confidence(apart: np.ndarray, v: np.ndarray, turn: np.ndarray, rng: np.random.Generator) -> float:
+    """The share of rows that have found their counterpart, at least, judged on rows `apart` (q, d) of u that no fit has seen.
+
+    Strangers from the same cloud fall among the rows of v as these do among each other, so their nearest is as much nearer
+    than their second nearest. Counterparts are nearer than that. The surplus of near ones, less 1.64 standard errors, is a
+    lower bound (as that of Storey 2002): counterparts as far off as neighbours are not told from them.
+    """
+    ours = _ratio(moved := turned(apart, turn), v, nearest(moved, v, 2).rows)
+    rows = np.sort(some(v, ASKED, rng))
+    theirs = _ratio(v[rows], v, nearest(v, v, 2, exclude_self=True, rows=rows).rows)
+    spread = 1.64 * np.sqrt(1 / len(ours) + 1 / len(theirs))
+    bounds = [
+        ((ours <= np.quantile(theirs, level)).mean() - level - spread * np.sqrt(level * (1 - level))) / (1 - level)
+        for level in LEVELS
+    ]
+    return float(max(0.0, *bounds))
 
 
 def starts(u: np.ndarray, v: np.ndarray, rng: np.random.Generator, count: int) -> Iterator[np.ndarray]:

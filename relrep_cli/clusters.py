@@ -36,8 +36,8 @@ def centroids(x: np.ndarray, c: int, rng: np.random.Generator, iterations: int =
                 seed=int(rng.integers(1 << 30)),
             )
             trained.train(some, init_centroids=found)
-            found = trained.centroids
-    return np.asarray(found)
+            found = np.asarray(trained.centroids)
+    return found
 
 
 def medoids(x: np.ndarray, centres: np.ndarray) -> np.ndarray:

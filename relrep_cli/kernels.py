@@ -252,12 +252,10 @@ def farthest(x: np.ndarray, first: int, m: int) -> np.ndarray:
         for place in range(m):
             check()
             found[place] = first
-            pick = np.ascontiguousarray(x[[first]])
-            rows = [
-                part.start + row
-                for part, row in zip(parts, pool.map(lambda p: step(x[p], pick, nearest[p]), parts), strict=True)
-            ]
             nearest[first] = -1  # nearer than any, so never again
+            pick = np.ascontiguousarray(x[[first]])
+            running = [pool.submit(step, x[part], pick, nearest[part]) for part in parts]
+            rows = [part.start + run.result() for part, run in zip(parts, running, strict=True)]
             first = max(rows, key=lambda row: (nearest[row], -row))
     return found
 

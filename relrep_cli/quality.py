@@ -65,7 +65,7 @@ def matrix(s: Space) -> Iterator[Record]:
     yield record(
         "condition",
         condition,
-        "some directions are hardly seen; take more anchors, or --whiten when you project" if hard else "",
+        "some directions are hardly seen; take more, or project with --whiten" if hard else "",
     )
 
 
@@ -147,7 +147,7 @@ def against(name: str, values: Sequence[float]) -> Iterator[Record]:
     yield record(
         "deviation over redraws",
         spread,
-        "the result depends on the draw; take more anchors, or report several seeds" if wide else "",
+        "results depend on the draw; take more, or report several seeds" if wide else "",
     )
 
 

@@ -29,11 +29,11 @@ def compiled(function: Callable[..., Any], dtype: np.dtype) -> Callable[..., Any
     real = REALS[dtype]
     rows = types.Array(real, 2, "C", readonly=True)  # for memory maps are read-only
     signature = SIGNATURES[function](real, rows)
-    more = {"fastmath": {"reassoc"}} if function in SUMS_OF_A_ROW else {}
+    fast: Any = {"reassoc"} if function in SUMS_OF_A_ROW else False
     try:
-        return njit(signature, nogil=True, cache=True, **more)(function)
+        return njit(signature, nogil=True, cache=True, fastmath=fast)(function)
     except Exception:  # no such folder, a full disk, a damaged file: many kinds, and none is a reason not to compute
-        return njit(signature, nogil=True, **more)(function)
+        return njit(signature, nogil=True, fastmath=fast)(function)
 
 
 def fold(x, panel, out, largest):  # type: ignore[no-untyped-def]
@@ -114,7 +114,7 @@ def minkowski(x, panel, out, p, whole):  # type: ignore[no-untyped-def]
 
 
 def recede(x, pick, nearest):  # type: ignore[no-untyped-def]
-    """Bring `nearest` (n,), squared distances to the points before, down to those to `pick` (1, d); the row where it is largest.
+    """Bring `nearest` (n,), squared distances to points before, down to those to `pick` (1, d); the row where it is largest.
 
     x is read once, and nothing else of its size is written: the speed is that of the memory.
     """

@@ -16,7 +16,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = {"numpy", "h5py", "torch", "faiss", "numba", "rich", "pyarrow", "anndata", "pandas", "matplotlib", "dask"}
 DOORS = {  # who may import what; a folder stands for its files
     "h5py": ("store/libhdf5.py",),
-    "faiss": ("neighbors",),
+    "faiss": ("neighbors", "clusters.py"),
     "numba": ("tiles.py", "neighbors/scans.py"),
     "rich": ("output.py",),
     "pyarrow": ("store",),

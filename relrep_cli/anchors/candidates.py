@@ -60,12 +60,8 @@ class Candidates:
         e, rows = self.spaces[0], self.rows[0]
         x = take(e.x, rows)
         peak = max(float(np.abs(x[b]).max()) for b in row_blocks(*x.shape, x))
-        if (
-            by != "cosine"
-            and x.dtype in (np.float32, np.float64)
-            and x.flags.c_contiguous
-            and (1 / PEAK < peak < PEAK or not peak)
-        ):
+        plain = x.dtype in (np.float32, np.float64) and x.flags.c_contiguous and (1 / PEAK < peak < PEAK or not peak)
+        if plain and by != "cosine":
             return x
         measure = 2.0 ** -np.frexp(peak)[1]
         return _spooled(len(x), [x.shape[1]], x.dtype, lambda b: [_sized(np.asarray(x[b], np.float64) * measure, by)])
@@ -111,8 +107,8 @@ def choose(c: Candidates, name: str, m: int, rng: np.random.Generator, params: d
     if strategy.reads == "labels":  # an item without a label belongs to no class
         places = np.flatnonzero(c.column("label") != b"")
     if m > len(places):
-        raise DataError(
-            f"{c.spaces[0].uri}: {m} anchors asked of {len(places)} candidate items; write -n {len(places)} or less."
-        )
+        most = len(places)
+        raise DataError(f"{c.spaces[0].uri}: {m} anchors asked of {most} candidate items; write -n {most} or less.")
+
     found = strategy.function(c if len(places) == len(c) else c.at(places), m, rng, **params)
     return places[found] if isinstance(found, np.ndarray) else found

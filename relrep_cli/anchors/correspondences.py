@@ -16,6 +16,7 @@ from relrep_cli.embedding import Embedding, digested_space, duplicates, find_ids
 from relrep_cli.errors import DataError, UsageError, printable
 
 Side = Literal["", "a", "b"]
+SIDES: tuple[Side, Side] = ("a", "b")
 COLUMNS = ("a", "b", "score", "space_a", "space_b")
 NAME_LIMIT = 2048  # bytes of a pair's name; those of longer ids are digests
 
@@ -59,11 +60,11 @@ class Pairs:
         if self.side:
             return self.side
         space = e.space or digested_space(e)
-        of_space: list[Side] = [side for side, name in zip(("a", "b"), self.spaces, strict=True) if name and name == space]
+        of_space = [side for side, name in zip(SIDES, self.spaces, strict=True) if name and name == space]
         if len(of_space) == 1:
             return of_space[0]
-        lacking = {side: self._lacking(side, e, spares) for side in ("a", "b")}
-        whole: list[Side] = [side for side in ("a", "b") if not lacking[side]]
+        lacking = {side: self._lacking(side, e, spares) for side in SIDES}
+        whole = [side for side in SIDES if not lacking[side]]
         if len(whole) == 1 or (whole and np.array_equal(self.a, self.b)):
             return whole[0]
         if whole:
@@ -92,7 +93,7 @@ class Pairs:
         writer.writerow(COLUMNS)
         scores = np.full(len(self.a), 1.0) if self.score is None else self.score
         for x, y, score in zip(self.a.tolist(), self.b.tolist(), scores.tolist(), strict=True):
-            writer.writerow([x.decode(), y.decode(), repr(score), *self.spaces])
+            writer.writerow([x.decode(), y.decode(), f"{score:.6f}", *self.spaces])
         return out.getvalue()
 
 
@@ -121,7 +122,9 @@ def read_pairs(uri: str, lines: Iterable[str], side: str = "") -> Pairs:
     header, body = rows[0], rows[1:]
     short = next((place for place, row in enumerate(body, 2) if len(row) != len(header) or not row[0] or not row[1]), None)
     if short is not None or not body:
-        raise DataError(f"{uri}: " + (f"line {short} does not hold {len(header)} cells." if short else "holds no pairs."))
+        raise DataError(
+            f"{uri}: " + (f"line {short} does not hold {len(header)} cells with two ids." if short else "holds no pairs.")
+        )
     a, b = (text([row[place] for row in body]) for place in (0, 1))
     for name, ids in (("a", a), ("b", b)):
         if twice := duplicates(ids):
@@ -135,6 +138,6 @@ def read_pairs(uri: str, lines: Iterable[str], side: str = "") -> Pairs:
 def _cells(uri: str, lines: Iterable[str]) -> list[list[str]]:
     rows = list(lines)
     try:
-        return list(csv.reader(rows, delimiter="\t" if rows and "\t" in rows[0] else ",", strict=True))
+        return list(csv.reader((row + "\n" for row in rows), delimiter="\t" if rows and "\t" in rows[0] else ",", strict=True))
     except csv.Error as error:
         raise DataError(f"{uri}: cannot be read as pairs: {printable(str(error))}.") from None

@@ -77,9 +77,8 @@ def from_file(c: Candidates, m: int, rng: np.random.Generator) -> np.ndarray:
     missing = listed[:m][places < 0]
     if len(missing) or len(listed) < m:
         some = ", ".join(printable(i) for i in missing[:3].tolist()) + (", …" if len(missing) > 3 else "")
-        what = (
-            f"{len(missing)} of the ids listed are no candidates: {some}" if len(missing) else f"only {len(listed)} are listed"
-        )
+        what = f"{len(missing)} of the ids listed are no candidates: {some}"
+        what = what if len(missing) else f"the list has only {len(listed)} ids"
         raise DataError(
             f"{c.spaces[0].uri}: {what}. Candidates are the training items that all files share; --split all takes any."
         )

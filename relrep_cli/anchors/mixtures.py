@@ -86,9 +86,7 @@ def mixtures_of(e: Embedding) -> Mixtures | None:
         and (bounds[0], bounds[-1]) == (0, len(items))
     )
     if not fits:
-        raise DataError(
-            f"{e.uri}: its mixtures cannot be used: items, weights and starts do not fit each other. Make it again."
-        )
+        raise DataError(f"{e.uri}: its mixtures cannot be used: items, weights and starts do not fit. Make it again.")
     sums = np.add.reduceat(np.asarray(weights, np.float64), bounds[:-1])
     if not (weights >= 0).all() or not (np.abs(sums - 1) < 1e-6).all():
         name = printable(bytes(e.ids[int(np.argmax(~(np.abs(sums - 1) < 1e-6)))]))

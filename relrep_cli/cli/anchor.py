@@ -15,7 +15,7 @@ from relrep_cli.cli import options, pairing
 from relrep_cli.cli.anchoring import read_anchors
 from relrep_cli.cli.candidates import candidates, collections
 from relrep_cli.cli.judging import judge
-from relrep_cli.embedding import ABSOLUTE, Embedding, chain, make_step, row_numbers, select
+from relrep_cli.embedding import ABSOLUTE, Embedding, Step, chain, make_step, row_numbers, select
 from relrep_cli.errors import DONE, DataError, UsageError, printable
 from relrep_cli.output import emit, say
 
@@ -47,7 +47,7 @@ def anchor(
     strategy: Annotated[str, options.names_of(STRATEGIES, "How to choose.", "--strategy")] = "random",
     joint: Annotated[
         bool,
-        typer.Option("--joint", help="Look at all FILEs' vectors, standard-scaled side by side, not at the first's alone."),
+        typer.Option("--joint", help="See items in all FILEs, standard-scaled side by side, not in the first alone."),
     ] = False,
     source: Annotated[
         list[str] | None,
@@ -68,7 +68,7 @@ def anchor(
         str,
         typer.Option(
             "--truth",
-            help="Score the pairs found by this pairs file; by equal ids if `id`.",
+            help="Pairs file that scores the pairs found; `id` for equal ids.",
             metavar="FILE",
             show_default=False,
         ),
@@ -77,7 +77,7 @@ def anchor(
         str,
         typer.Option(
             "--report",
-            help="Choose nothing; print how good the anchors of this file are for FILEs.",
+            help="Print how good the anchors of this file are for FILEs.",
             metavar="FILE",
             show_default=False,
         ),
@@ -185,9 +185,7 @@ def _line(uri: str, item: str) -> str:
     return (printable(item, 4096) if sys.stdout.isatty() else item) + "\n"
 
 
-def _hand_over(
-    output: str, c: Candidates, places: np.ndarray, ids_only: bool, steps: list[dict[str, Any]], force: bool
-) -> None:
+def _hand_over(output: str, c: Candidates, places: np.ndarray, ids_only: bool, steps: list[Step], force: bool) -> None:
     e = c.spaces[0]
     chosen = select(e, c.rows[0][places])
     if ids_only:
@@ -197,7 +195,7 @@ def _hand_over(
         say(f"{output}: {len(places)} anchors of {e.uri}.")
 
 
-def _write_mixtures(output: str, c: Candidates, found: Mixtures, steps: list[dict[str, Any]], force: bool) -> None:
+def _write_mixtures(output: str, c: Candidates, found: Mixtures, steps: list[Step], force: bool) -> None:
     e = c.spaces[0]
     x = found.vectors(e, found.names)
     means = Embedding(x, found.names, {}, space=e.space)
@@ -205,9 +203,7 @@ def _write_mixtures(output: str, c: Candidates, found: Mixtures, steps: list[dic
     say(f"{output}: {len(x)} mixtures of {len(np.unique(found.items))} items of {e.uri}.")
 
 
-def _write(
-    output: str, chosen: Embedding, x: np.ndarray, steps: list[dict[str, Any]], force: bool, uns: dict[str, np.ndarray]
-) -> None:
+def _write(output: str, chosen: Embedding, x: np.ndarray, steps: list[Step], force: bool, uns: dict[str, np.ndarray]) -> None:
     store.write(
         output,
         [x],

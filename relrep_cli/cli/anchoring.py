@@ -79,17 +79,28 @@ def read_anchors(uri: str) -> tuple[np.ndarray, Embedding | None, Mixtures | Pai
     From an embedding file, from a text with one id a line, or from a pairs file (`pairs.tsv`, `pairs.tsv::a`).
     """
     path, _, side = uri.partition("::")
-    if Path(path).suffix.lower() in TABLES or (_is_text(path) and not side):
-        lines = read_lines(path)
-        if looks_like_pairs(lines[0]):
-            pairs = read_pairs(path, lines, side)
-            return pairs.names, None, pairs
-        if _is_text(path):
-            return _ids(path, lines), None, None
+    is_text = _is_text(path)
+    lines = read_lines(path) if is_text or looks_like_pairs(_first_line(path)) else [""]
+    if looks_like_pairs(lines[0]):
+        pairs = read_pairs(path, lines, side)
+        return pairs.names, None, pairs
+    if is_text and not side:
+        return _ids(path, lines), None, None
     e = store.read(uri)
     if e.row_ids:
         raise DataError(f"{uri}: has no ids, so it cannot name anchors; make an anchor file with relrep anchor.")
     return e.ids, e, mixtures_of(e)
+
+
+def _first_line(path: str) -> str:
+    """The first line of a table, "" for another file."""
+    if Path(path).suffix.lower() not in TABLES:
+        return ""
+    try:
+        with open(path, "rb") as file:
+            return file.readline(4096).decode("utf-8-sig", "replace")
+    except OSError:
+        return ""  # the reader says why
 
 
 def _is_text(uri: str) -> bool:

@@ -57,7 +57,7 @@ def _right(meaning: object, truth: str, spaces: list[Embedding]) -> Record:
     if len(sides) < 2:
         raise DataError(f"{meaning.uri}: both files are on one side of it; name one of each.")
     ordered = [true.a, true.b] if meaning.side_of(spaces[0]) == "a" else [true.b, true.a]
-    places = [
+    found, right = (
         np.stack([find_ids(sides["a"].ids, a), find_ids(sides["b"].ids, b)], 1) for a, b in ((meaning.a, meaning.b), ordered)
-    ]
-    return {"file": meaning.uri, "name": "pairs right", "value": score(places[0], places[1]), "advice": ""}
+    )
+    return {"file": meaning.uri, "name": "pairs right", "value": score(found, right), "advice": ""}

@@ -45,7 +45,7 @@ def find(
     if len(spaces) != 2:
         raise UsageError(f"{asked.strategy} finds pairs between two files; there are {len(spaces)}.")
     inputs = [e.uri for e in spaces] + [f for f in (asked.seeds, asked.truth) if f and f != BY_ID]
-    store.refuse(output, force, inputs, (".tsv",))
+    store.refuse(output, True, inputs, (".tsv",))  # what is there may be these very pairs
     sides = [Candidates((e,), (of_split(e, asked.split),)) for e in spaces]
     if dry_run:
         named = " and ".join(f"{len(c)} items of {c.spaces[0].uri}" for c in sides)
@@ -64,8 +64,8 @@ def find(
         write(records, COLUMNS, kind)
     if not sure:
         say(
-            f"failed: confidence {found.confidence:.2f} is below {asked.confidence:g}, so the pairs are likely wrong and nothing is "
-            "written. Give known pairs (--strategy bootstrap --seeds), or more of them."
+            f"failed: confidence {found.confidence:.2f} is below {asked.confidence:g}, so the pairs are likely wrong and "
+            "nothing is written. Give known pairs (--strategy bootstrap --seeds), or more of them."
         )
         return NO
     pairs = Pairs(
@@ -92,16 +92,14 @@ def truth_of(truth: str, spaces: Sequence[Embedding]) -> Pairs:
     shared = spaces[0].ids[match_ids(spaces[0].ids, spaces[1].ids)[0]]
     numbered = {e.row_ids for e in spaces} != {False} and not all(e.row_ids and e.n == spaces[0].n for e in spaces)
     if not len(shared) or numbered:
-        raise DataError(
-            f"{spaces[0].uri} and {spaces[1].uri}: share no ids that could be the truth; name a pairs file with --truth."
-        )
+        raise DataError(f"{spaces[0].uri} and {spaces[1].uri}: share no ids to be the truth; name a pairs file with --truth.")
     return Pairs(shared, shared, uri=BY_ID)
 
 
 def _places(pairs: Pairs, sides: Sequence[Candidates], partly: bool = False) -> np.ndarray:
     """(p, 2) where the items of the pairs stand among the candidates. Raises DataError when one is none, unless `partly`."""
     found = np.stack([find_ids(sides[0].ids, pairs.a), find_ids(sides[1].ids, pairs.b)], 1)
-    whole = (found >= 0).all(1)
+    whole = np.asarray((found >= 0).all(1))
     if partly:
         return found[whole]
     if not whole.all():
@@ -132,7 +130,7 @@ def _records(found: Matching, true: np.ndarray | None, seeds: int, rng: np.rando
 
 
 def score(pairs: np.ndarray, true: np.ndarray) -> float | None:
-    """The share of pairs (p, 2) that are true ones, of those whose first item the truth tells of; None where it tells of none."""
+    """The share of pairs (p, 2) that are true ones, of those whose first item the truth tells of; None where that is none."""
     right = dict(true.tolist())
     told = [right[a] == b for a, b in pairs.tolist() if a in right]
     return float(np.mean(told)) if told else None
