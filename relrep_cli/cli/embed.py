@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from relrep_cli import encoders, store
+from relrep_cli import encoders, sources, store
 from relrep_cli.blocks import row_blocks
 from relrep_cli.cli import options
 from relrep_cli.cli.anchoring import read_lines
@@ -18,7 +18,7 @@ from relrep_cli.encoders import ENCODERS, Checkpoint, Trained
 from relrep_cli.errors import DataError, UsageError, printable, unknown
 from relrep_cli.output import detail, progress, say
 from relrep_cli.records import Records, records_for
-from relrep_cli.sources import Items, read_images
+from relrep_cli.sources import SOURCES, Items
 
 EXAMPLES = (
     "relrep embed fashion-mnist/ --encoder conv-ae --dim 48 --seed 0 -o a.h5",
@@ -33,7 +33,7 @@ def _complete(incomplete: str) -> list[tuple[str, str]]:
     return [(name, summary) for name, summary in known.items() if name.startswith(incomplete)]
 
 
-@options.command(ENCODERS)
+@options.command(ENCODERS, SOURCES)
 def embed(
     source: Annotated[
         str, typer.Argument(metavar="SOURCE", help="Folder or file of items, or a file of vectors.", show_default=False)
@@ -49,6 +49,12 @@ def embed(
         ),
     ] = NONE,
     output: options.Output = "",
+    source_: Annotated[
+        str,
+        typer.Option(
+            "--source", help=f"What SOURCE is, if its looks mislead: {', '.join(SOURCES)}.", metavar="NAME", show_default=False
+        ),
+    ] = "",
     ids: Annotated[
         str | None,
         typer.Option("--ids", help="Text file of ids, one a line, for vectors without.", metavar="FILE", show_default=False),
@@ -84,7 +90,8 @@ def embed(
     if not output:
         raise UsageError("-o FILE is missing; -o - writes to stdout.")
     if encoder == NONE:
-        given.refuse(ENCODERS, "--encoder none, which imports vectors")
+        for registry in (ENCODERS, SOURCES):
+            given.refuse(registry, "--encoder none, which imports vectors")
         if save_encoder:
             raise UsageError("--save-encoder needs an encoder that is trained; name one with --encoder.")
         return _import(source, output, {"ids": ids, "label": labels, "split": splits}, space, dtype, force, dry_run)
@@ -92,7 +99,7 @@ def embed(
         raise UsageError(
             "--ids, --labels, --splits and --space belong to imported vectors; an encoder's items bring their own."
         )
-    _encode(source, encoder, output, save_encoder, dtype or "float32", device, force, dry_run, seed, given)
+    _encode(source, source_, encoder, output, save_encoder, dtype or "float32", device, force, dry_run, seed, given)
 
 
 def _import(
@@ -117,6 +124,7 @@ def _import(
 
 def _encode(
     source: str,
+    kind: str,
     name: str,
     output: str,
     save: str | None,
@@ -135,7 +143,8 @@ def _encode(
         params = {"encoder": name, **given.choose(ENCODERS, [name])[name], "dtype": dtype}
     else:
         raise unknown("encoder", name, [*ENCODERS, NONE, "FILE.safetensors"])
-    items = read_images(source)
+    kind = sources.chosen(source, kind, given.names(SOURCES))
+    items = sources.read(source, kind, given.choose(SOURCES, [kind])[kind])
     step = make_step("embed", params, seed, [_as_input(source, items)])
     if not force and store.identify(output) == step["id"] and (not save or Path(save).exists()):
         return say(f"{output}: up to date.")
