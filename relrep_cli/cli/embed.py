@@ -158,8 +158,8 @@ def _encode(
     trained = trained or _train(name, items, params, device, seed, _checkpoint(kept, f"{step['id']}.safetensors"))
     if save:
         store.write_bytes(save, encoders.to_bytes(trained), force)
-    e = Embedding(np.empty((0, 0)), items.ids, obs=_obs(items), space=encoders.space(trained))
-    d = next(encoders.encode(trained, items.x[:1], device=device)).shape[1]
+    e = Embedding(np.empty((0, 0)), items.ids, obs=_with_errors(trained, items, device), space=encoders.space(trained))
+    d = trained.params["dim"]
     with progress("encoding") as advance:
         _write(output, _vectors(trained, items, device, advance), e, (len(items.x), d), dtype, [step], force)
     kept.close()
@@ -171,7 +171,7 @@ def _checkpoint(kept: Records, name: str) -> Checkpoint:
 
 
 def _as_input(source: str, items: Items) -> Embedding:
-    return Embedding(items.x, items.ids, obs=_obs(items), digest=items.digest, uri=source)
+    return Embedding(items.x, items.ids, obs=items.obs, digest=items.digest, uri=source)
 
 
 def _train(name: str, items: Items, params: dict[str, Any], device: str, seed: int, checkpoint: Checkpoint) -> Trained:
@@ -184,20 +184,25 @@ def _train(name: str, items: Items, params: dict[str, Any], device: str, seed: i
         )
     with progress(f"training {name}") as advance:
         trained: Trained = ENCODERS[name].function(
-            items.x, rows, **known, seed=seed, device=device, progress=advance, checkpoint=checkpoint
+            items, rows, **known, seed=seed, device=device, progress=advance, checkpoint=checkpoint
         )
     for record in trained.log:
         detail(", ".join(f"{k} {v:.5g}" for k, v in record.items()))
     return trained
 
 
-def _obs(items: Items) -> dict[str, np.ndarray]:
-    return {name: values for name, values in (("label", items.label), ("split", items.split)) if values is not None}
+def _with_errors(trained: Trained, items: Items, device: str) -> dict[str, np.ndarray]:
+    """The columns of the items, and what each loses in its reconstruction, where the encoder makes one."""
+    blocks = encoders.errors(trained, items, device=device)
+    return {
+        **items.obs,
+        **({} if blocks is None else {"reconstruction_error": np.concatenate(list(blocks)).astype(np.float64)}),
+    }
 
 
 def _vectors(trained: Trained, items: Items, device: str, advance: Any) -> Iterator[np.ndarray]:
     done = 0
-    for block in encoders.encode(trained, items.x, device=device):
+    for block in encoders.encode(trained, items, device=device):
         done += len(block)
         advance(done, len(items.x))
         yield block

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from relrep_cli.errors import DataError, printable
 from relrep_cli.output import say
 from relrep_cli.registry import Param, Registry
 from relrep_cli.store.found import spool
+
+if TYPE_CHECKING:
+    from relrep_cli.encoders.pairs import Pairs
 
 BLOCK = 1024  # rows that are handled at once
 PARTS = (("train", "train"), ("t10k", "test"), ("test", "test"), ("trec_10", "test"), ("val", "valid"), ("dev", "valid"))
@@ -30,6 +33,7 @@ class Items:
     x: images (n, h, w) or (n, h, w, 3) uint8, vectors (n, d) of floats, the features of a graph's nodes (n, d), or Texts
     (n,); what is large lies in a file and is mapped. ids: (n,) UTF-8 in an "S" array, unique. digest: "sha256:…" of x and,
     for a graph, its edges. obs: columns, text as "S". edges: (e, 2) row numbers, each pair once.
+    pairs: positives of each item, for encoders that learn from pairs.
     """
 
     x: Any
@@ -37,6 +41,7 @@ class Items:
     digest: str
     obs: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     edges: NDArray[np.int64] | None = None
+    pairs: Pairs | None = None
 
     @property
     def kind(self) -> str:
