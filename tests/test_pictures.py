@@ -169,9 +169,11 @@ def test_npz_of_splits(tmp_path: Path, names: tuple[str, str]) -> None:
 
 
 def test_npz_with_siblings(tmp_path: Path) -> None:
-    np.savez(tmp_path / "a.npz", images=grey(3), ids=np.array(["a", "b", "c"]), label=np.array([2, 0, 1]))
+    named = {"ids": np.array(["a", "b", "c"]), "label": np.array([2, 0, 1]), "hue": np.array(["red", "blue", "red"])}
+    np.savez(tmp_path / "a.npz", images=grey(3), weight=np.arange(3.0), **named)
     found = items(tmp_path / "a.npz")
     assert list(found.ids) == [b"a", b"b", b"c"] and list(found.label) == [b"2", b"0", b"1"]
+    assert list(found.obs["hue"]) == [b"red", b"blue", b"red"] and list(found.obs["weight"]) == [0, 1, 2]
 
 
 def test_arrays_that_are_none(tmp_path: Path) -> None:

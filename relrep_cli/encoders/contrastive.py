@@ -35,7 +35,7 @@ Variance = Annotated[
 Covariance = Annotated[float, Param("Weight of the term that makes dimensions uncorrelated; 0 switches it off.", minimum=0)]
 Temperature = Annotated[float, Param("What similarities are divided by: smaller, and the nearest count more.", minimum=1e-4)]
 Towers = Annotated[
-    int, Param("1: one encoder sees both views; 2: each has its own, and the first is kept.", minimum=1, maximum=2)
+    int, Param("With 1, one encoder sees both views; with 2, each has its own and the first is kept.", minimum=1, maximum=2)
 ]
 Margin = Annotated[float, Param("How far apart unlike items have to be.", minimum=0)]
 LOOP: dict[str, Any] = {"epochs": 10, "batch_size": 256, "learning_rate": 1e-3, "weight_decay": 0.0, "patience": 5, "least": 2}

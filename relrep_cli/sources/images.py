@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from relrep_cli.errors import printable
 from relrep_cli.registry import Param
 from relrep_cli.signals import check
 from relrep_cli.sources.base import Items, SkipBad, Skipped, bad, digest_of, joined, numbered, part_of, source, text_column
@@ -168,7 +169,7 @@ def _fits(path: Path) -> bool:
 def arrays(path: Path) -> Items:
     """Images in .npy or .npz: unsigned bytes (n, h, w), (n, h, w, c) or (n, c, h, w) of 1 or 3 channels.
 
-    An .npz may hold one array of images with siblings id, label and split, or one for each split, as x_train, y_train,
+    An .npz may hold one array of images with siblings id, label, split and others of one value a row, or one for each split, as x_train, y_train,
     x_test and y_test (train_images and train_labels, too). Raises DataError that lists the arrays when there is none.
     """
     found = _arrays(path)
@@ -212,7 +213,13 @@ def _columns_of(path: Path, found: list[Array], named: list[tuple[str, Array]]) 
         parts = [next((a for a in found if _tells(a, name, split, array)), None) for split, array in named]
         if all(part is not None and part.dtype is not None for part in parts):
             columns[name] = np.concatenate([column(path, name, part.read().reshape(-1)) for part in parts if part is not None])
-    return columns
+    return {**(_others(path, found, named[0][1]) if len(named) == 1 else {}), **columns}
+
+
+def _others(path: Path, found: list[Array], images: Array) -> dict[str, NDArray[Any]]:
+    """Every other array with one value a row, as a column of its own name."""
+    single = [a for a in found if a.shape == images.shape[:1] and a.dtype is not None and role(a.name) is None]
+    return {printable(array.name, 60): column(path, array.name, array.read()) for array in single}
 
 
 def _tells(array: Array, name: str, split: str, images: Array) -> bool:
