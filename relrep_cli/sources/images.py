@@ -169,8 +169,9 @@ def _fits(path: Path) -> bool:
 def arrays(path: Path) -> Items:
     """Images in .npy or .npz: unsigned bytes (n, h, w), (n, h, w, c) or (n, c, h, w) of 1 or 3 channels.
 
-    An .npz may hold one array of images with siblings id, label, split and others of one value a row, or one for each split, as x_train, y_train,
-    x_test and y_test (train_images and train_labels, too). Raises DataError that lists the arrays when there is none.
+    An .npz may hold one array of images with siblings id, label, split and others of one value a row, or one array for each
+    split, as x_train, y_train, x_test and y_test (train_images and train_labels, too). Raises DataError that lists the arrays
+    when there is none.
     """
     found = _arrays(path)
     images = [array for array in found if _is_images(array)]
