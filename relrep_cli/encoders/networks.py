@@ -99,7 +99,7 @@ def layers(*widths: int, dropout: float = 0.0) -> torch.nn.Sequential:
 
 
 def trunk(facts: Facts, dim: int, width: int, dropout: float = 0.0) -> torch.nn.Sequential:
-    """Items -> (b, dim): four convolutions and the mean over the image, or two layers for vectors.
+    """Items -> (b, dim): four convolutions and means over a grid of 4 x 4, or two layers for vectors.
 
     width: channels of the first convolution, which double three times; eight times that for vectors.
     """
@@ -117,7 +117,7 @@ def trunk(facts: Facts, dim: int, width: int, dropout: float = 0.0) -> torch.nn.
             nn.ReLU(),
         ]
         before = after
-    return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(before, dim))
+    return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Dropout(dropout), nn.Linear(16 * before, dim))
 
 
 def vit_halves(shape: tuple[int, ...], dim: int, patch: int, width: int, depth: int) -> tuple[torch.nn.Module, torch.nn.Module]:

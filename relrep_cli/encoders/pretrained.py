@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relrep_cli.encoders.base import check_kind, torch_device
-from relrep_cli.errors import DataError, UsageError, printable
+from relrep_cli.errors import DataError, RelrepError, UsageError, printable
 from relrep_cli.registry import Param, Registry
 from relrep_cli.sources.base import Items
 
@@ -65,7 +65,7 @@ def open_model(name: str, items: Items, device: str, params: dict[str, Any]) -> 
     check_kind(name, entry.takes, items.kind)
     if not rest:
         raise UsageError(f"--encoder {name} names no model; write {scheme}:NAME or {scheme}:FOLDER.")
-    with _explained(name, entry.extra, params.get("download", False)):
+    with _explained(name, entry.extra, Path(rest).exists(), params.get("download", False)):
         found = entry.function(rest, items.kind, device, **params)
     changes = {key: value for key, value in params.items() if key not in ("batch", "download")}
     digest = hashlib.sha256(f"{found.digest} {sorted(changes.items())}".encode()).hexdigest()[:16]
@@ -73,8 +73,8 @@ def open_model(name: str, items: Items, device: str, params: dict[str, Any]) -> 
 
 
 @contextmanager
-def _explained(name: str, extra: str, download: bool) -> Iterator[None]:
-    """What a package says in its many ways, as one line."""
+def _explained(name: str, extra: str, there: bool, download: bool) -> Iterator[None]:
+    """What a package says in its many ways, as one line; without `download` the packages are told to stay offline."""
     variables = {} if download else {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     before = {key: os.environ.get(key) for key in variables}
     os.environ.update({**variables, "TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_PROGRESS_BARS": "1"})
@@ -83,12 +83,15 @@ def _explained(name: str, extra: str, download: bool) -> Iterator[None]:
     except ImportError as error:
         missing = printable(str(error.name or error), 60)
         raise UsageError(f"--encoder {name} needs the package {missing}. Install it: pip install {extra}.") from None
-    except (UsageError, DataError):
+    except RelrepError:
         raise
     except Exception as error:  # every package has its own errors
         why = printable(str(error).strip().split("\n")[0], 160).rstrip(".")
-        advice = "Check its name." if download else "Name a folder or file that holds it, or allow --download."
-        raise DataError(f"{printable(name, 200)}: cannot be opened ({type(error).__name__}: {why}). {advice}") from None
+        if not there and not download:
+            raise DataError(f"{printable(name, 200)}: no such model on disk. Name a folder, or allow --download.") from None
+        raise DataError(
+            f"{printable(name, 200)}: cannot be opened ({type(error).__name__}: {why}). Check what it is."
+        ) from None
     finally:
         for key, value in before.items():
             os.environ.pop(key, None) if value is None else os.environ.update({key: value})
@@ -100,12 +103,23 @@ def blocks(found: Model, items: Items, batch: int) -> Iterator[NDArray[np.float3
         block = items.x[start : start + batch]
         if items.kind != "texts" and len(block) < batch:
             block = np.pad(block, [(0, batch - len(block))] + [(0, 0)] * (items.x.ndim - 1))
-        vectors = np.asarray(found.vectors(block), np.float32)[: len(items.x) - start]
+        vectors = _tried(found, block)[: len(items.x) - start]
         if vectors.ndim != 2 or not np.isfinite(vectors).all():
-            raise DataError(
-                f"the model gives shape {vectors.shape} or numbers that are not finite. Choose another layer or pooling."
-            )
+            what = f"shape {vectors.shape}" if vectors.ndim != 2 else "numbers that are not finite"
+            raise DataError(f"the model gives {what} instead of a vector for each item. Choose another layer or pooling.")
         yield vectors
+
+
+def _tried(found: Model, block: Any) -> NDArray[np.float32]:
+    try:
+        return np.asarray(found.vectors(block), np.float32)
+    except RelrepError:
+        raise
+    except Exception as error:  # every package has its own errors
+        why = printable(str(error).strip().split("\n")[0], 160).rstrip(".")
+        raise DataError(
+            f"the model fails on the items ({type(error).__name__}: {why}). Choose another layer, pooling or size."
+        ) from None
 
 
 @model(takes=TEXTS, extra="sentence-transformers", source="Reimers and Gurevych 2019")
@@ -158,9 +172,14 @@ def hf(
                 return getattr(answer, "pooler_output", answer).float().cpu().numpy()
             answer = part(**given, output_hidden_states=True)
             if pooling == "model":
+                if getattr(answer, "pooler_output", None) is None:
+                    raise UsageError("--pooling model: this model has no last step of its own; choose another.")
                 return answer.pooler_output.float().cpu().numpy()
             mask = given.get("attention_mask") if kind == "texts" else None
-            return _pooled(answer.hidden_states[layer], mask, pooling).float().cpu().numpy()
+            layers = answer.hidden_states
+            if not -len(layers) <= layer < len(layers):
+                raise UsageError(f"--layer is {layer}; the model has {len(layers) - 1} layers above its input.")
+            return _pooled(layers[layer], mask, pooling).float().cpu().numpy()
 
     return Model(vectors, _state_digest(found))
 
