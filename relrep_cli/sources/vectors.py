@@ -14,7 +14,7 @@ def _fits(path: Path) -> bool:
     from relrep_cli.store.foreign import READERS
 
     name = str(path).partition("::")[0]
-    return Path(name).suffix.lower() in (*READERS, *HDF5)
+    return Path(name).suffix.lower() in ({*READERS, *HDF5} - {".txt"})  # a .txt is lines, unless --source vectors says so
 
 
 @source(kind="vectors", fits=_fits, source="format version 1 and others")

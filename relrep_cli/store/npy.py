@@ -14,9 +14,11 @@ import numpy as np
 
 from relrep_cli.errors import printable
 from relrep_cli.store.arrays import Array, check_embedding, real
+from relrep_cli.store.columns import described
 from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of
 from relrep_cli.store.found import Found
 from relrep_cli.store.maps import mapped
+from relrep_cli.store.words import beside
 
 MAGIC = b"\x93NUMPY"
 HEADER = 4096  # bytes; a plain array's header has 128
@@ -49,7 +51,8 @@ def read_npy(path: Path, member: str | None) -> Found:
         raise bad(path, f"an .npy file holds one array and no members. Write {printable(str(path), 1000)}.", member)
     array = arrays_in_npy(path)[0]
     check_embedding(path, array, None)
-    return Found(real(path, array.read(), None))
+    x = real(path, array.read(), None)
+    return Found(x, *described(path, beside(path, len(x)))) if path.stem == "features" else Found(x)
 
 
 def arrays_in_npy(path: Path) -> list[Array]:
