@@ -56,6 +56,13 @@ class Recipe:
         more = [*self.before.steps(), *after, *(["round"] if self.after.step else [])]
         return "+".join([names, *more, *(["transductive"] if self.transductive else [])])
 
+    def apart(self) -> list[Recipe]:
+        """Each similarity function alone, then all of them as they are joined; one recipe where there is nothing to part."""
+        if len(self.similarities) == 1 or self.trained is not None:
+            return [self]
+        alone = [{name: params} for name, params in self.similarities.items()]
+        return [*(replace(self, similarities=one, aggregate="") for one in alone), self]
+
     def how(self) -> dict[str, Any]:
         """All that bears on the coordinates but the anchors, as JSON holds it."""
         return {
