@@ -145,11 +145,10 @@ def _variants(wanted: Wanted, recipe: Recipe) -> Iterator[Method]:
 
 def routes(found: Sequence[Method], anchors: Callable[[int], np.ndarray]) -> list[Route]:
     """How vectors travel by methods that share their coordinates. anchors: (space) -> (m, d) their vectors there."""
-    return [
-        Route(m.label, _translated(m, anchors) if m.translator else None, json.dumps(m.said(), sort_keys=True), m.label == "none")
-        for m in found
-    ]
+    return [Route(m.label, _carry(m, anchors), json.dumps(m.said(), sort_keys=True), own=m.label == "none") for m in found]
 
 
-def _translated(m: Method, anchors: Callable[[int], np.ndarray]) -> Callable[[int, int], Map]:
+def _carry(m: Method, anchors: Callable[[int], np.ndarray]) -> Callable[[int, int], Map] | None:
+    if not m.translator:
+        return None
     return lambda e, h: translators.fit(m.translator, anchors(e), anchors(h), dict(m.params))

@@ -85,12 +85,9 @@ def _fitted(
     aim = torch.from_numpy(np.asarray(y, np.int64)) if classes else torch.from_numpy(((y - level) / spread).astype(np.float32))
     network.train()
     _descend(torch, network, torch.from_numpy(np.array(x, np.float32)), aim, place, epochs)
-    network.eval()
-    if not hasattr(network, "front"):
-        network.front = None
-    elif network.front is not None:
-        network.front.to("cpu")
-    arrays = {name: v.detach().cpu().numpy().copy() for name, v in network.state_dict().items() if not name.startswith("front.")}
+    network.to("cpu").eval()
+    own = {name: value for name, value in network.state_dict().items() if not name.startswith("front.")}
+    arrays = {name: value.detach().numpy().copy() for name, value in own.items()}
     arrays["out.weight"], arrays["out.bias"] = arrays["out.weight"] * spread, arrays["out.bias"] * spread + level
     return arrays
 

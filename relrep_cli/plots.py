@@ -101,7 +101,8 @@ def indexes(records: Sequence[dict[str, Any]], target: str) -> bytes:
     side = max(2.4, 0.5 * len(files) + 1.2)
     with _drawing():
         figure = Figure(figsize=(side * columns + 0.8, (side + 0.3) * lines), layout="constrained")
-        drawn = [_index_map(figure.add_subplot(lines, columns, place + 1), *one, files) for place, one in enumerate(maps.items())]
+        places = (figure.add_subplot(lines, columns, place + 1) for place in range(len(maps)))
+        drawn = [_index_map(axes, *one, files) for axes, one in zip(places, maps.items(), strict=True)]
         if drawn:
             bar = figure.colorbar(drawn[0], ax=figure.axes, shrink=0.8, pad=0.02)
             bar.set_label("stitching index", fontsize=8)

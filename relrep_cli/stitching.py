@@ -38,6 +38,10 @@ class Target:
         found = find_ids(self.classes, values.astype("S"))
         return found, found >= 0
 
+    def named(self, value: Any) -> Any:
+        """A class number as the name of the class; a number as itself."""
+        return self.classes[value].decode(errors="backslashreplace") if len(self.classes) else value
+
 
 def target_of(spaces: Sequence[Embedding], column: str, numbers: bool = False) -> Target:
     """What the column asks for: classes, those that the training rows of any space have, or numbers to predict.
@@ -170,9 +174,7 @@ def _column(
     for done, seed in enumerate(job.runs if missing else []):
         job.advance(h * len(job.runs) + done, len(tasks) * len(job.runs), f"{job.head} head of {tasks[h].uri}")
         own = tasks[h]
-        trained.append(
-            train(job.head, own.x_train, own.y_train, len(target.classes), job.params, seed, job.device, job.front)
-        )
+        trained.append(train(job.head, own.x_train, own.y_train, len(target.classes), job.params, seed, job.device, job.front))
     for r, e in missing:
         carry = None if e == h or r.carry is None else r.carry(e, h)
         x = tasks[e].x_test if carry is None else carry(tasks[e].x_test)
@@ -197,7 +199,8 @@ def judged(truth: np.ndarray, predicted: Sequence[np.ndarray], classes: int, see
     """The scores of predictions (n,), one array for each seed: accuracy and weighted F1, or r2 and mse of numbers."""
     if classes:
         rows = np.array([p == truth for p in predicted], np.float64)
-        found: Record = {"accuracy": float(rows.mean()), "f1": float(np.mean([weighted_f1(p, truth, classes) for p in predicted]))}
+        f1 = float(np.mean([weighted_f1(p, truth, classes) for p in predicted]))
+        found: Record = {"accuracy": float(rows.mean()), "f1": f1}
         bounds: tuple[float | None, float | None] = (0, 1)
     else:
         errors = np.array([np.square(p - truth) for p in predicted])

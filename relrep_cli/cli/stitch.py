@@ -9,12 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from relrep_cli import methods as known
-from relrep_cli import store
 from relrep_cli.aggregators import AGGREGATORS
 from relrep_cli.cli import options
 from relrep_cli.cli.anchoring import read_recipe
+from relrep_cli.cli.rerun import Rerun, rerun
 from relrep_cli.cli.stitched import Outputs
-from relrep_cli.cli.stitching import Run, Spaces, read_spaces, records_of
+from relrep_cli.cli.stitching import Column, Division, Run, Spaces, read_spaces, records_of
 from relrep_cli.errors import DATA, DONE, UsageError
 from relrep_cli.heads import HEADS
 from relrep_cli.methods import AGGREGATE, SIMILARITY, Method, Wanted, methods
@@ -41,7 +41,7 @@ COLUMNS = (
 )
 EXAMPLES = (
     "relrep stitch a.h5 b.h5 --anchors anchors.h5 --target label",
-    "relrep stitch a.h5 b.h5 --anchors anchors.h5 --method relative,orthogonal --similarity cosine --center --head mlp --seeds 5",
+    "relrep stitch a.h5 b.h5 --anchors anchors.h5 --method relative,ridge --similarity cosine --head mlp --seeds 5",
     "relrep stitch a.h5 b.h5 --anchors anchors.h5 --method ridge -o b.in-a.h5 --save-head head.safetensors",
     "relrep stitch new.h5 --head head.safetensors --anchors anchors.h5 --predictions out.tsv",
 )
@@ -75,10 +75,13 @@ def stitch(
     head: Annotated[
         list[str],
         options.names_of(
-            HEADS, "Heads to train, repeated or separated by commas, or a saved head; linear unless told.", "--head", default=False
+            HEADS,
+            "Heads to train, repeated or separated by commas, or a saved one; linear unless told.",
+            "--head",
+            default=False,
         ),
     ] = [],  # noqa: B006
-    numbers: Annotated[bool, typer.Option("--numbers", help="Predict the column as a number, though it holds integers.")] = False,
+    numbers: Annotated[bool, typer.Option("--numbers", help="Predict numbers, though the column holds integers.")] = False,
     test_size: Annotated[
         float | None,
         typer.Option(
@@ -102,7 +105,7 @@ def stitch(
             show_default=False,
         ),
     ] = "",
-    save_head: Annotated[str, _path("save-head", "Keep the first file's head, to run on other files.", "FILE.safetensors")] = "",
+    save_head: Annotated[str, _path("save-head", "Keep the first file's head for other files.", "FILE.safetensors")] = "",
     save_aggregator: Annotated[
         str,
         _path("save-aggregator", "Keep the trainable aggregator, as trained with the first file's head.", "FILE.safetensors"),
@@ -132,20 +135,31 @@ def stitch(
     --cache, a run that was cut short goes on where it was.
     """
     kind = options.format_of(format, json)
+    heads = options.split_names(head)
+    if saved := next((name for name in heads if name.endswith(".safetensors")), ""):
+        refused = {"--method": method, "another head": heads[1:], "-o": output, "--save-head": save_head, "--plot": plot}
+        if other := next((name for name, value in refused.items() if value), None):
+            raise UsageError(f"{other} does not go with a saved head, which brings its method.")
+        records = rerun(files, Rerun(saved, predictions, force, allow_test_anchors, seed, dry_run), how, given)
+        if not dry_run:
+            write(records, COLUMNS, kind)
+        return DONE
     if len(files) < 2:
-        raise UsageError("stitch needs two or more files.")
+        raise UsageError("stitch needs two or more files, or one with a saved --head.")
     wanted = _wanted(method, how, given)
     recipe = _recipe(wanted, how, given)
     found = methods(wanted, recipe)
-    heads = _heads(options.split_names(head), found, given)
+    chosen = _heads(heads, found, given)
     outputs = Outputs(output, save_head, save_aggregator, predictions, plot, force)
-    outputs.judge(files, how, found, heads)
+    outputs.judge(files, how, found, list(chosen))
     kept = Records(Path(cache) if cache and not outputs.retrains else None)
-    spaces = read_spaces(files, recipe, test_size, allow_test_anchors, seed, target, numbers, bool(cache) or outputs.written, bool(output))
+    column = Column(target, numbers, optional=bool(output))
+    division = Division(test_size, seed, allow_test_anchors)
+    spaces = read_spaces(files, recipe, column, division, bool(cache) or outputs.written)
     if dry_run:
-        options.plan([f"train {_of(m, heads)} on {len(spaces.es)} spaces by {m.label}" for m in found])
+        options.plan([f"train {_of(m, chosen)} on {len(spaces.es)} spaces by {m.label}" for m in found])
         return DONE
-    run = Run(found, heads, range(seed, seed + seeds), device, kept, outputs.hear if outputs.retrains else None)
+    run = Run(found, chosen, range(seed, seed + seeds), device, kept, outputs.hear if outputs.retrains else None)
     records = records_of(spaces, run)
     outputs.write(spaces, run, records)
     write([*records, *spaces.failed], COLUMNS, kind)

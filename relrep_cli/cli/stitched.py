@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -72,7 +72,7 @@ class Outputs:
                 raise UsageError(f"-o has nothing to write: --method {found[0].label} leaves vectors as they are.")
         if self.aggregator and sum(m.trains for m in found) != 1:
             raise UsageError(
-                "--save-aggregator is for one that is trained; name it with --method product --aggregate, such as self-attention."
+                "--save-aggregator needs one that is trained, and one alone: --method product --aggregate self-attention, say."
             )
         if self.plot:
             from relrep_cli import plots
@@ -96,22 +96,22 @@ class Outputs:
             self._write_vectors(spaces, run)
         if self.predictions:
             lines = list(_predictions(spaces, self.predicted))
-            store.write_bytes(self.predictions, store.encoded(self.predictions, lines, PREDICTIONS), self.force)
-            say(f"{self.predictions}: {len(lines)} predictions.")
+            content = store.encoded(self.predictions, lines, PREDICTIONS)
+            store.write_bytes(self.predictions, content, self.force, f"{len(lines)} predictions.")
         if self.plot:
             from relrep_cli import plots
 
-            store.write_bytes(self.plot, plots.indexes(records, self.plot), self.force)
-            say(f"{self.plot}: stitching index of {len({(r['method'], r['decoder']) for r in records})} methods and heads.")
+            count = len({(r["method"], r["decoder"]) for r in records})
+            said = f"stitching index of {count} methods and heads."
+            store.write_bytes(self.plot, plots.indexes(records, self.plot), self.force, said)
 
     def _write_aggregator(self, spaces: Spaces, run: Run) -> None:
         m = next(m for m in run.methods if m.trains)
         name = next(n for n in run.heads if HEADS[n].joint)
         kept = aggregator_of(m.recipe, self.first[m.label, name])
         assert kept is not None and m.recipe is not None
-        store.write_bytes(self.aggregator, kept.to_bytes(), self.force)
-        names = ", ".join(m.recipe.similarities)
-        say(f"{self.aggregator}: {m.recipe.aggregate} of {names}, trained on {spaces.es[0].uri}.")
+        said = f"{m.recipe.aggregate} of {', '.join(m.recipe.similarities)}, trained on {spaces.es[0].uri}."
+        store.write_bytes(self.aggregator, kept.to_bytes(), self.force, said)
 
     def _write_head(self, spaces: Spaces, run: Run, records: Sequence[Record]) -> None:
         m, name, e = run.methods[0], next(iter(run.heads)), spaces.es[0]
@@ -119,16 +119,15 @@ class Outputs:
         own = next(score(r) for r in records if r["encoder"] == r["head"] == e.uri)
         assert spaces.target is not None
         saved = saved_head(m, trained, e, spaces.target, own, spaces.anchors(0) if m.translator else None, spaces.recipe)
-        store.write_bytes(self.head, saved.to_bytes(), self.force)
-        say(f"{self.head}: {name} head of {e.uri} by {m.label}.")
+        store.write_bytes(self.head, saved.to_bytes(), self.force, f"{name} head of {e.uri} by {m.label}.")
 
     def _write_vectors(self, spaces: Spaces, run: Run) -> None:
         m, (target, e) = run.methods[0], spaces.es
         trained = self.first.get((m.label, next(iter(run.heads))))
         recipe = m.recipe and replace(m.recipe, trained=m.recipe.trained or aggregator_of(m.recipe, trained))
         assert spaces.recipe is not None
-        params = {"method": m.label, "anchors": anchors_digest(spaces.recipe.anchor_ids), **(recipe or Recipe(e.ids[:0])).params()}
-        params = {**(params if recipe else {key: params[key] for key in ("method", "anchors")}), **m.params}
+        params = {"method": m.label, "anchors": anchors_digest(spaces.recipe.anchor_ids), **m.params}
+        params |= recipe.params() | {"to": recipe.space()} if recipe else {}
         step = make_step("stitch", params, run.seeds[0], [target, e])
         if not self.force and store.identify(self.vectors) == step["id"]:
             return say(f"{self.vectors}: up to date.")
@@ -216,20 +215,7 @@ def _predictions(spaces: Spaces, predicted: Sequence[tuple[str, str, int, int, n
     assert spaces.target is not None
     for label, name, e, h, values in predicted:
         about = {"encoder": spaces.es[e].uri, "head": spaces.es[h].uri, "method": label, "decoder": name}
-        yield from predictions(spaces.es[e], spaces.target, values, about)
-
-
-def predictions(e: Embedding, target: Target, values: np.ndarray, about: Mapping[str, Any]) -> Iterator[Record]:
-    """One line for each test item of e whose truth is known."""
-    rows, truth = check(e, target)[1]
-    for i, value, true in zip(e.ids[rows].tolist(), values.tolist(), truth.tolist(), strict=True):
-        yield {"id": _text(i), "prediction": named(target, value), "truth": named(target, true), **about}
-
-
-def named(target: Target, value: Any) -> Any:
-    return _text(bytes(target.classes[value])) if len(target.classes) else value
-
-
-def _text(value: bytes) -> str:
-    return value.decode(errors="backslashreplace")
-
+        rows, truth = check(spaces.es[e], spaces.target)[1]
+        for i, value, true in zip(spaces.es[e].ids[rows].tolist(), values.tolist(), truth.tolist(), strict=True):
+            named = {"prediction": spaces.target.named(value), "truth": spaces.target.named(true)}
+            yield {"id": i.decode(errors="backslashreplace"), **named, **about}

@@ -46,6 +46,24 @@ class Spaces:
         return self.vectors[place]
 
 
+@dataclass(frozen=True)
+class Column:
+    """What is predicted. numbers: whether as numbers, though it may hold integers. optional: files without it will do."""
+
+    name: str
+    numbers: bool = False
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Division:
+    """How files without a split are divided, None for TEST_SIZE. allowed: whether anchors may be test rows."""
+
+    size: float | None
+    seed: int
+    allowed: bool
+
+
 @dataclass(frozen=True, eq=False)
 class Run:
     """How to stitch: methods, heads with their params, seeds, and who hears of each cell that was computed."""
@@ -58,49 +76,35 @@ class Run:
     heard: Callable[..., None] | None = None
 
 
-def read_spaces(
-    files: Sequence[str],
-    recipe: Recipe | None,
-    test_size: float | None,
-    allowed: bool,
-    seed: int,
-    column: str,
-    numbers: bool,
-    digests: bool,
-    bare: bool = False,
-) -> Spaces:
-    """Read and divide the files. One that cannot be used is a record, and with fewer than two left its error is raised.
-
-    allowed: whether anchors may be test rows. bare: whether files without the column will do, as nothing is predicted.
-    """
-    es: list[Embedding] = []
+def read_spaces(files: Sequence[str], recipe: Recipe | None, column: Column, division: Division, digests: bool) -> Spaces:
+    """Read and divide the files. One that cannot be used is a record, and with fewer than two left its error is raised."""
     failed: list[Record] = []
 
-    def usable(file: str, made: Callable[[], Any]) -> bool:
+    def usable(made: Callable[..., Any], *arguments: Any) -> Any:
+        """What a step gives for a file, None where it failed."""
         try:
-            made()
+            return made(*arguments)
         except DataError as error:
             if len(files) <= 2:
                 raise
-            failed.append({"encoder": file, "error": str(error)})
-            return False
-        return True
+            uri = arguments[0].uri if isinstance(arguments[0], Embedding) else arguments[0]
+            failed.append({"encoder": uri, "error": str(error)})
 
-    for file in files:
-        usable(file, lambda file=file: es.append(_read(file, recipe, digests)))
+    es = [e for file in files if (e := usable(_read, file, recipe, digests))]
     ids = recipe.anchor_ids if recipe is not None else np.zeros(0, "S1")
     undivided = [e.uri for e in es if "split" not in e.obs]
-    if test_size is not None and not undivided:
+    size, seed = division.size or TEST_SIZE, division.seed
+    if division.size is not None and not undivided:
         raise UsageError("--test-size draws a split for files without one, and all have one; leave it out.")
-    es = divided(es, ids, test_size or TEST_SIZE, seed)
-    if bare and not any(column in e.obs for e in es):
+    es = divided(es, ids, size, seed)
+    if column.optional and not any(column.name in e.obs for e in es):
         return Spaces(es, recipe, None, failed, {})
-    es = [e for e in es if usable(e.uri, lambda e=e: check(e, target_of([e], column, numbers)))]
+    es = [e for e in es if usable(_checked, e, column)]
     if len(es) < min(len(files), 2):
         raise DataError(str(failed[0]["error"]))
     refuse_leaks(es)
-    flags = {**_drawn(undivided, es, test_size or TEST_SIZE, seed), **_guarded(es, ids, allowed)}
-    return Spaces(es, recipe, target_of(es, column, numbers), failed, flags)
+    flags = {**_drawn(undivided, es, size, seed), **guarded(es, ids, division.allowed)}
+    return Spaces(es, recipe, target_of(es, column.name, column.numbers), failed, flags)
 
 
 def _read(file: str, recipe: Recipe | None, digests: bool) -> Embedding:
@@ -110,6 +114,10 @@ def _read(file: str, recipe: Recipe | None, digests: bool) -> Embedding:
             raise DataError(f"{e.uri}: is a relative representation already; give the absolute file it was made from.")
         anchor_vectors(e, recipe.anchor_ids, recipe.spares)
     return e
+
+
+def _checked(e: Embedding, column: Column) -> Any:
+    return check(e, target_of([e], column.name, column.numbers))
 
 
 def _drawn(undivided: Sequence[str], es: Sequence[Embedding], size: float, seed: int) -> Record:
@@ -122,7 +130,7 @@ def _drawn(undivided: Sequence[str], es: Sequence[Embedding], size: float, seed:
     return {"split": f"drawn: {size} by seed {seed}"} if undivided else {}
 
 
-def _guarded(es: Sequence[Embedding], ids: np.ndarray, allowed: bool) -> Record:
+def guarded(es: Sequence[Embedding], ids: np.ndarray, allowed: bool) -> Record:
     """The guard against anchors that judge. Raises DataError, or gives what every result says where they are allowed."""
     judging = tested(es, ids)
     if not len(judging):
@@ -153,7 +161,8 @@ def records_of(spaces: Spaces, run: Run) -> list[Record]:
                 job = Job(name, params, run.seeds, run.device, part, run.kept, _front(group[0]), heard)
                 for r in grid(tasks, spaces.target, routes(group, spaces.anchors), job):
                     found.setdefault((r["method"], name), []).append(r | {"decoder": name} | spaces.flags)
-    numbers = {m.label: len(spaces.recipe.anchor_ids) if m.anchored and spaces.recipe is not None else None for m in run.methods}
+    count = None if spaces.recipe is None else len(spaces.recipe.anchor_ids)
+    numbers = {m.label: count if m.anchored else None for m in run.methods}
     ordered = [(m.label, name) for m in run.methods for name in run.heads if (m.label, name) in found]
     return [r | {"anchors": numbers[label]} for label, name in ordered for r in found[label, name]]
 
@@ -201,4 +210,3 @@ def _task(e: Embedding, place: int, recipe: Recipe | None, spaces: Spaces) -> Ta
         return prepare(e, spaces.target, e.digest and f"{e.digest}:{hashlib.sha256(anchors).hexdigest()}:")
     to = based(e, recipe)
     return prepare(relative(e, to), spaces.target, e.digest and f"{e.digest}:{recipe.label}:{to.digest()}:")
-
