@@ -54,7 +54,7 @@ def refuse_leaks(spaces: Sequence[Embedding]) -> None:
                 )
 
 
-def tested(spaces: Sequence[Embedding], anchors: np.ndarray) -> np.ndarray:
+def judging(spaces: Sequence[Embedding], anchors: np.ndarray) -> np.ndarray:
     """The anchors, by id, that are test rows of any of the spaces."""
     found = np.zeros(len(anchors), bool)
     for e in spaces:

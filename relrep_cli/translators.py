@@ -2,7 +2,7 @@
 
 A registered function takes the anchors in both spaces, x (m, dx) and y (m, dy) with row i the same item, and gives an Affine
 that carries any rows (n, dx) to (n, dy). Anchors are centred and scaled before the fit, which the map undoes. Spaces of
-unequal dims need no padding: zeros added to the narrower one give the same maps, since they add nothing to x'y.
+unequal dims need no padding: columns of zeros add nothing to x'y, so that maps of the padded spaces would be the same.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from relrep_cli.registry import Param, Registry
 TRANSLATORS: Registry = Registry("translator", ("recovers", "source"))
 translator = TRANSLATORS
 PAPER = "Maiorca et al. 2023, Latent space translation via semantic alignment"
-SIMILAR = frozenset({"scale", "orthogonal", "permutation", "signed-permutation", "translation"})
+TURNS = frozenset({"scale", "orthogonal", "permutation", "signed-permutation"})
+SIMILAR, LINEAR = TURNS | {"translation"}, TURNS | {"axis-scale", "linear"}
+AFFINE = SIMILAR | LINEAR | {"affine"}
 LEAST = 1e-8  # of the largest singular value: a direction below it was not seen, and is not turned into another
 
 Scaling = Annotated[
@@ -75,7 +77,7 @@ def orthogonal(x: np.ndarray, y: np.ndarray, *, scaling: Scaling = "whole") -> A
     return _between(a, b, _polar(a.z.T @ b.z))
 
 
-@translator(recovers={"scale", "axis-scale", "linear"}, source=PAPER + ", sec. 3.2: linear")
+@translator(recovers=LINEAR, source=PAPER + ", sec. 3.2: linear")
 def linear(x: np.ndarray, y: np.ndarray) -> Affine:
     """Least squares without a shift: the origin of one space is that of the other.
 
@@ -85,7 +87,7 @@ def linear(x: np.ndarray, y: np.ndarray) -> Affine:
     return _between(a, b, np.linalg.lstsq(a.z, b.z, rcond=LEAST)[0])
 
 
-@translator(recovers=SIMILAR | {"axis-scale", "linear", "affine"}, source=PAPER + ", sec. 3.2: affine, here in closed form")
+@translator(recovers=AFFINE, source=PAPER + ", sec. 3.2: affine, here in closed form")
 def affine(x: np.ndarray, y: np.ndarray, *, scaling: Scaling = "whole") -> Affine:
     """Least squares with a shift.
 
@@ -95,7 +97,7 @@ def affine(x: np.ndarray, y: np.ndarray, *, scaling: Scaling = "whole") -> Affin
     return _between(a, b, np.linalg.lstsq(a.z, b.z, rcond=LEAST)[0])
 
 
-@translator(recovers=SIMILAR | {"axis-scale", "linear", "affine"}, source="Hoerl and Kennard 1970; leave-one-out by Allen 1974")
+@translator(recovers=AFFINE, source="Hoerl and Kennard 1970; leave-one-out by Allen 1974")
 def ridge(x: np.ndarray, y: np.ndarray, *, scaling: Scaling = "whole") -> Affine:
     """Least squares with a shift and a penalty, which leaving out one anchor at a time chooses.
 
@@ -162,7 +164,7 @@ def _scaled(x: np.ndarray, scaling: str) -> _Scaled:
     mean = wide.mean(0)
     spread = deviations(wide.var(0))
     if scaling == "whole":
-        spread = np.full_like(spread, np.sqrt(wide.var(0).mean()) or 1.0)
+        spread = np.full_like(spread, np.sqrt(wide.var(0).sum()) or 1.0)
     return _Scaled((wide - mean) / spread, mean, spread)
 
 
@@ -174,14 +176,14 @@ def _between(a: _Scaled, b: _Scaled, matrix: np.ndarray) -> Affine:
 def _polar(products: np.ndarray) -> np.ndarray:
     """The nearest matrix that turns and keeps lengths, in the directions that `products` (dx, dy) holds."""
     u, s, v = np.linalg.svd(products, full_matrices=False)
-    seen = s > LEAST * s[0] if s[0] else s > 0
+    seen = s > LEAST * s.max(initial=0)
     return u[:, seen] @ v[seen]
 
 
 def _penalised(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """(dx, dy) ridge regression of centred y (m, dy) on centred x (m, dx), its penalty by leave-one-out."""
     u, s, v = np.linalg.svd(x, full_matrices=False)
-    seen = s > LEAST * s[0] if s[0] else s > 0
+    seen = s > LEAST * s.max(initial=0)
     u, s, v = u[:, seen], s[seen], v[seen]
     along = u.T @ y
     penalties = np.geomspace(1e-10, 1e2, 25) * (float((s**2).mean()) if len(s) else 1.0)
@@ -203,7 +205,7 @@ def _roots(z: np.ndarray, mixed: float) -> tuple[np.ndarray, np.ndarray]:
     spread = z.T @ z / len(z)
     spread = (1 - mixed) * spread + mixed * np.trace(spread) / len(spread) * np.eye(len(spread))
     values, vectors = np.linalg.eigh(spread)
-    seen = values > LEAST * values[-1] if values[-1] > 0 else values > 0
+    seen = values > LEAST * max(values[-1], 0)
     root, vectors = np.sqrt(values[seen]), vectors[:, seen]
     return vectors / root, vectors * root
 

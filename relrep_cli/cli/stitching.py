@@ -22,7 +22,7 @@ from relrep_cli.output import Record, progress, say
 from relrep_cli.projection import Basis, basis, relative
 from relrep_cli.recipes import Recipe
 from relrep_cli.records import Records
-from relrep_cli.splits import divided, refuse_leaks, tested
+from relrep_cli.splits import divided, judging, refuse_leaks
 from relrep_cli.stitching import Job, Target, Task, check, grid, prepare, target_of
 
 TEST_SIZE = 0.2
@@ -132,17 +132,17 @@ def _drawn(undivided: Sequence[str], es: Sequence[Embedding], size: float, seed:
 
 def guarded(es: Sequence[Embedding], ids: np.ndarray, allowed: bool) -> Record:
     """The guard against anchors that judge. Raises DataError, or gives what every result says where they are allowed."""
-    judging = tested(es, ids)
-    if not len(judging):
+    found = judging(es, ids)
+    if not len(found):
         return {}
-    some = printable(bytes(judging[0]))
+    some = printable(bytes(found[0]))
     if not allowed:
         raise DataError(
-            f"{len(judging)} of {len(ids)} anchors are test rows, such as {some}. Choose anchors among training rows (relrep "
+            f"{len(found)} of {len(ids)} anchors are test rows, such as {some}. Choose anchors among training rows (relrep "
             "anchor does), or write --allow-test-anchors, and every result says so."
         )
-    say(f"{len(judging)} of {len(ids)} anchors are test rows, such as {some}: results look better than they are.")
-    return {"test_anchors": len(judging)}
+    say(f"{len(found)} of {len(ids)} anchors are test rows, such as {some}: results look better than they are.")
+    return {"test_anchors": len(found)}
 
 
 def records_of(spaces: Spaces, run: Run) -> list[Record]:
