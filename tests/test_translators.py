@@ -51,7 +51,8 @@ def test_orthogonal_is_procrustes() -> None:
     found = translate("orthogonal", x, y)
     turn, _ = scipy.linalg.orthogonal_procrustes(x - x.mean(0), y - y.mean(0))
     assert np.allclose(found.matrix / np.linalg.norm(found.matrix, 2), turn)
-    by_hand = translate("orthogonal", np.array([[1.0, 0], [-1, 0], [0, 2], [0, -2]]), np.array([[0.0, 1], [0, -1], [-2, 0], [2, 0]]))
+    cross, turned = np.array([[1.0, 0], [-1, 0], [0, 2], [0, -2]]), np.array([[0.0, 1], [0, -1], [-2, 0], [2, 0]])
+    by_hand = translate("orthogonal", cross, turned)
     assert np.allclose(by_hand(np.array([[1.0, 1.0]])), [[-1.0, 1.0]]), "a quarter turn"
 
 

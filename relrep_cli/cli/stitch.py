@@ -39,6 +39,7 @@ COLUMNS = (
     "n",
     "decoder",
 )
+HEAD = ["linear"]
 EXAMPLES = (
     "relrep stitch a.h5 b.h5 --anchors anchors.h5 --target label",
     "relrep stitch a.h5 b.h5 --anchors anchors.h5 --method relative,ridge --similarity cosine --head mlp --seeds 5",
@@ -74,13 +75,8 @@ def stitch(
     ] = [],  # noqa: B006
     head: Annotated[
         list[str],
-        options.names_of(
-            HEADS,
-            "Heads to train, repeated or separated by commas, or a saved one; linear unless told.",
-            "--head",
-            default=False,
-        ),
-    ] = [],  # noqa: B006
+        options.names_of(HEADS, "Heads to train, repeated or separated by commas, or the file of a saved one.", "--head"),
+    ] = HEAD,
     numbers: Annotated[bool, typer.Option("--numbers", help="Predict numbers, though the column holds integers.")] = False,
     test_size: Annotated[
         float | None,
@@ -186,18 +182,12 @@ def _recipe(wanted: Wanted, how: options.How, given: options.Given) -> Recipe | 
 
 
 def _heads(named: list[str], found: list[Method], given: options.Given) -> dict[str, dict[str, Any]]:
-    """The heads with their params; with a trainable aggregator and none named, one that can be trained with it as well."""
-    if named or not any(m.trains for m in found):
-        chosen = given.choose(HEADS, named or ["linear"])
-    else:
-        chosen = given.choose(HEADS, ["linear", "mlp"])
-        if all(m.trains for m in found):
-            del chosen["linear"]
-    joint = [name for name in chosen if HEADS[name].joint]
-    if any(m.trains for m in found) and not joint:
-        fit = ", ".join(name for name, entry in HEADS.items() if entry.joint)
-        raise UsageError(f"head {', '.join(chosen)} cannot be trained together with an aggregator; write --head {fit}.")
-    return chosen
+    """The heads with their params; mlp as well where an aggregator is to be trained, and none of them could be with it."""
+    trains = [m.trains for m in found]
+    if any(trains) and named and not any(HEADS[name].joint for name in named):
+        named = [*([] if all(trains) else named), "mlp"]
+        say("aggregators are trained with an mlp head.")
+    return given.choose(HEADS, named)
 
 
 def _of(m: Method, heads: dict[str, dict[str, Any]]) -> str:
