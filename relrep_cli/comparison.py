@@ -19,7 +19,7 @@ from relrep_cli.metrics import METRICS
 from relrep_cli.metrics.score import NotApplicable, Score
 from relrep_cli.records import Records, task_key
 from relrep_cli.registry import each
-from relrep_cli.sharing import shared, sharing
+from relrep_cli.sharing import introduce, shared, sharing
 
 Record = dict[str, Any]
 RATIO = "relative / absolute"
@@ -145,6 +145,9 @@ def compare_pair(
     joined = hashlib.sha256(rows[0].tobytes() + rows[1].tobytes()).hexdigest()
     for left, right in zip(a, b, strict=True):
         x, y = select(left.e, rows[0]), select(right.e, rows[1])
+        for side, view in ((x, left), (y, right)):
+            if side.x is view.e.x:
+                introduce(side.x, view.content)
         with sharing(_largest_k(chosen, x.n)):
             for name, params in tasks(chosen):
                 base = {"a": x.uri, "b": y.uri, "metric": name}

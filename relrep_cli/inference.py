@@ -47,7 +47,9 @@ def rows_needed(rows: np.ndarray, n: int, reach: float) -> int:
     """How many of n rows an interval of this half-width needs, judged by a sample (m,); m when it is narrow enough."""
     if student(len(rows) - 1) * _error(rows, n) <= reach:
         return len(rows)
-    without_end = (student(len(rows) - 1) / reach) ** 2 * _variance(rows)
+    share = (student(len(rows) - 1) / reach) ** 2
+    spread = share * float(rows.var(ddof=1))
+    without_end = (spread + sqrt(spread**2 + 4 * share)) / 2  # of m rows: m = share * (variance + 1 / m), as in _variance
     return min(n, max(len(rows) + 1, ceil(without_end / (1 + without_end / n))))
 
 

@@ -26,6 +26,7 @@ from relrep_cli.permutations import Significance
 from relrep_cli.projection import basis, relative
 from relrep_cli.recipes import Recipe
 from relrep_cli.records import Records, records_for
+from relrep_cli.sharing import over_pairs
 from relrep_cli.similarities import SIMILARITIES
 
 COLUMNS = ("a", "b", "metric", "value", "low", "high", "chance", "n", "k", "convention")
@@ -172,7 +173,7 @@ class _Job:
         """All records and row values, pair by pair."""
         records: list[Record] = []
         rows: list[Rows] = []
-        with progress("comparing") as advance:
+        with progress("comparing") as advance, over_pairs(self.kept):
             for done, (a, b) in enumerate(pairs):
                 advance(done, len(pairs), f"{a} {b}")
                 place = partial(_place, advance, done, len(pairs), f"{a} {b}: permutations")
