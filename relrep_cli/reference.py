@@ -24,6 +24,7 @@ def registries() -> dict[str, Registry]:
     from relrep_cli.metrics import METRICS
     from relrep_cli.similarities import SIMILARITIES
     from relrep_cli.transformations import TRANSFORMATIONS
+    from relrep_cli.translators import TRANSLATORS
 
     return {
         "Encoders": ENCODERS,
@@ -33,6 +34,7 @@ def registries() -> dict[str, Registry]:
         "Aggregators": AGGREGATORS,
         "Metrics": METRICS,
         "Heads": HEADS,
+        "Translators": TRANSLATORS,
     }
 
 

@@ -20,8 +20,16 @@ from relrep_cli.heads import HEADS
 from relrep_cli.metrics import METRICS
 from relrep_cli.registry import Entry, Param, Registry, load_plugins
 from relrep_cli.similarities import SIMILARITIES
+from relrep_cli.translators import TRANSLATORS
 
-REGISTRIES = {"metric": METRICS, "similarity": SIMILARITIES, "strategy": STRATEGIES, "head": HEADS, "encoder": ENCODERS}
+REGISTRIES = {
+    "metric": METRICS,
+    "similarity": SIMILARITIES,
+    "strategy": STRATEGIES,
+    "head": HEADS,
+    "encoder": ENCODERS,
+    "translator": TRANSLATORS,
+}
 ENTRIES = [(noun, name) for noun, known in REGISTRIES.items() for name in known]
 every_entry = pytest.mark.parametrize(("noun", "name"), ENTRIES)
 Size = Annotated[int, Param("How large.", minimum=1, maximum=9)]
