@@ -86,6 +86,30 @@ def distributions(panels: Sequence[Panel], target: str) -> bytes:
         return _saved(figure, target)
 
 
+def indexes(records: Sequence[dict[str, Any]], target: str) -> bytes:
+    """The stitching index of every encoder with every head, one map for each method, all on one scale of colours."""
+    from matplotlib.figure import Figure
+
+    shown = [r for r in records if r.get("encoder") and r["method"] != "none"]
+    maps: dict[str, list[dict[str, Any]]] = {}
+    several = len({r["decoder"] for r in shown}) > 1
+    for r in shown:
+        maps.setdefault(f"{r['method']}, {r['decoder']}" if several else r["method"], []).append(r)
+    files = list(dict.fromkeys(r["encoder"] for r in shown))
+    columns = min(len(maps), max(1, 12 // len(files)), 4)
+    lines = math.ceil(len(maps) / columns)
+    side = max(2.4, 0.5 * len(files) + 1.2)
+    with _drawing():
+        figure = Figure(figsize=(side * columns + 0.8, (side + 0.3) * lines), layout="constrained")
+        places = (figure.add_subplot(lines, columns, place + 1) for place in range(len(maps)))
+        drawn = [_index_map(axes, *one, files) for axes, one in zip(places, maps.items(), strict=True)]
+        if drawn:
+            bar = figure.colorbar(drawn[0], ax=figure.axes, shrink=0.8, pad=0.02)
+            bar.set_label("stitching index", fontsize=8)
+            bar.outline.set_visible(False)
+        return _saved(figure, target)
+
+
 # --- parts of pictures ---
 
 
@@ -135,13 +159,35 @@ def _cells(axes: Axes, m: Matrix) -> Any:
     axes.grid(which="minor", color="white", linewidth=1)
     axes.tick_params(which="minor", length=0)
     if max(m.values.shape) <= CELLS:
-        _values(axes, m, image, size)
+        _values(axes, m.values, image, size)
     return image
 
 
-def _values(axes: Axes, m: Matrix, image: Any, size: int) -> None:
+def _index_map(axes: Axes, title: str, records: Sequence[dict[str, Any]], files: Sequence[str]) -> Any:
+    """One method's map: encoders down, heads across."""
+    values = np.full((len(files), len(files)), np.nan)
+    for r in records:
+        if r["stitching_index"] is not None:
+            values[files.index(r["encoder"]), files.index(r["head"])] = r["stitching_index"]
+    image = axes.imshow(np.ma.masked_invalid(values), cmap=COLOURS, vmin=0, vmax=1)
+    image.cmap.set_bad("#e8e8e8")
+    size = 7 if len(files) <= CELLS / 2 else 5
+    short_names = [_name(Path(name.partition("::")[0]).name + name[len(name.partition("::")[0]) :]) for name in files]
+    axes.set_xticks(range(len(files)), short_names, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
+    axes.set_yticks(range(len(files)), short_names, fontsize=size)
+    axes.set_xlabel("head", fontsize=size)
+    axes.set_ylabel("encoder", fontsize=size)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_title(_wrapped(printable(title), 34), fontsize=8, color=INK)
+    if len(files) <= CELLS:
+        _values(axes, values, image, size)
+    return image
+
+
+def _values(axes: Axes, values: np.ndarray, image: Any, size: int) -> None:
     """The value in each cell, dark on light or light on dark."""
-    for i, row in enumerate(m.values.tolist()):
+    for i, row in enumerate(values.tolist()):
         for j, value in enumerate(row):
             if math.isnan(value):
                 axes.text(j, i, "–", ha="center", va="center", fontsize=size, color=INK)

@@ -25,6 +25,7 @@ def registries() -> dict[str, Registry]:
     from relrep_cli.similarities import SIMILARITIES
     from relrep_cli.sources import SOURCES
     from relrep_cli.transformations import TRANSFORMATIONS
+    from relrep_cli.translators import TRANSLATORS
 
     return {
         "Sources": SOURCES,
@@ -35,6 +36,7 @@ def registries() -> dict[str, Registry]:
         "Aggregators": AGGREGATORS,
         "Metrics": METRICS,
         "Heads": HEADS,
+        "Translators": TRANSLATORS,
     }
 
 

@@ -92,7 +92,7 @@ def test_completion_of_commands_imports_nothing_heavy(empty: Workdir) -> None:
         ("project a.h5 -a anchors.h5 -o x.h5 -q", {"numpy", "h5py"}),
         ("anchor a.h5 -n 5 --strategy per-class -o x.h5 -q", {"numpy", "h5py"}),
         ("embed a.npz -o x.h5 -q", {"numpy", "h5py"}),
-        ("stitch a.h5 b.h5 -a anchors.h5 --head linear -q", {"numpy"}),
+        ("stitch a.h5 b.h5 -a anchors.h5 --head linear -q", {"numpy", "numba"}),
         ("info a.h5 --verify", {"numpy"}),
         ("--version", {"h5py"}),
     ],
