@@ -29,13 +29,8 @@ REGISTRIES = {
     "strategy": STRATEGIES,
     "head": HEADS,
     "encoder": ENCODERS,
-<<<<<<< HEAD
-    "source": SOURCES,
-    "translator": TRANSLATORS,
-=======
     "translator": TRANSLATORS,
     "source": SOURCES,
->>>>>>> main
 }
 ENTRIES = [(noun, name) for noun, known in REGISTRIES.items() for name in known]
 every_entry = pytest.mark.parametrize(("noun", "name"), ENTRIES)
