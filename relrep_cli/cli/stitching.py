@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from relrep_cli import store
+from relrep_cli.adaptation import Adaptation, cells
+from relrep_cli.adaptation import records as adapted_records
 from relrep_cli.aggregators import AGGREGATORS
 from relrep_cli.cli import options
 from relrep_cli.embedding import RELATIVE, Embedding
@@ -73,6 +75,7 @@ class Run:
     device: str
     kept: Records
     heard: Callable[..., None] | None = None
+    adaptation: Adaptation | None = None
 
 
 def read_spaces(files: Sequence[str], recipe: Recipe | None, column: Column, division: Division, digests: bool) -> Spaces:
@@ -165,12 +168,32 @@ def records_of(spaces: Spaces, run: Run) -> list[Record]:
                 heard = None if run.heard is None else partial(run.heard, name)
                 part = _part(advance, place, len(groups))
                 job = Job(name, params, run.seeds, run.device, part, run.kept, _front(group[0]), heard)
-                for r in grid(tasks, spaces.target, routes(group, spaces.anchors), job):
-                    found.setdefault((r["method"], name), []).append(r | {"decoder": name} | spaces.flags)
+                for r in _grid(tasks, spaces, group, job, run.adaptation):
+                    label = r["method"].partition("+adapted-")[0]
+                    found.setdefault((label, name), []).append(r | {"decoder": name} | spaces.flags)
     count = None if spaces.recipe is None else len(spaces.recipe.anchor_ids)
     numbers = {m.label: count if m.anchored else None for m in run.methods}
     ordered = [(m.label, name) for m in run.methods for name in run.heads if (m.label, name) in found]
     return [r | {"anchors": numbers[label]} for label, name in ordered for r in found[label, name]]
+
+
+def _grid(
+    tasks: Sequence[Task], spaces: Spaces, group: Sequence[Method], job: Job, adaptation: Adaptation | None
+) -> list[Record]:
+    """The records of one group of methods and one head, with those of adapted heads where one is trained to be adapted."""
+    assert spaces.target is not None
+    recipe = group[0].recipe
+    if adaptation is None or recipe is None or not group[0].trains:
+        return grid(tasks, spaces.target, routes(group, spaces.anchors), job)
+    found, hear = cells(tasks, spaces.target, adaptation, list(recipe.similarities), job.runs)
+
+    def both(*heard: Any) -> None:
+        hear(*heard)
+        if job.heard is not None:
+            job.heard(*heard)
+
+    frozen = grid(tasks, spaces.target, routes(group, spaces.anchors), replace(job, heard=both))
+    return adapted_records(frozen, found, [task.uri for task in tasks])
 
 
 def _part(advance: Callable[..., None], place: int, parts: int) -> Callable[..., None]:
