@@ -20,6 +20,7 @@ def registries() -> dict[str, Registry]:
     from relrep_cli.aggregators import AGGREGATORS
     from relrep_cli.anchors import STRATEGIES
     from relrep_cli.encoders import ENCODERS
+    from relrep_cli.evaluations import EVALUATIONS
     from relrep_cli.heads import HEADS
     from relrep_cli.metrics import METRICS
     from relrep_cli.similarities import SIMILARITIES
@@ -34,6 +35,7 @@ def registries() -> dict[str, Registry]:
         "Aggregators": AGGREGATORS,
         "Metrics": METRICS,
         "Heads": HEADS,
+        "Tasks of evaluate": EVALUATIONS,
         "Translators": TRANSLATORS,
     }
 

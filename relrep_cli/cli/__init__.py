@@ -22,6 +22,7 @@ COMMANDS = {
     "project": "Describe items by their similarities to the anchors.",
     "compare": "Measure how alike two or more spaces are.",
     "stitch": "Run a head trained on one space on another, without retraining.",
+    "evaluate": "Find out what one space is good for.",
     "info": "Say what a file holds, where it came from and whether it is sound.",
 }
 EPILOG = """\b

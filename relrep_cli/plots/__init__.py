@@ -1,0 +1,7 @@
+"""The only door to matplotlib and plotly: pictures as bytes. No display, no state, equal bytes for equal input."""
+
+from relrep_cli.plots.curves import curves
+from relrep_cli.plots.drawing import ready
+from relrep_cli.plots.matrices import Panel, distributions, heatmap, indexes, short
+
+__all__ = ["Panel", "curves", "distributions", "heatmap", "indexes", "ready", "short"]
