@@ -23,6 +23,7 @@ COMMANDS = {
     "compare": "Measure how alike two or more spaces are.",
     "stitch": "Run a head trained on one space on another, without retraining.",
     "evaluate": "Find out what one space is good for.",
+    "neighbors": "Print or draw the nearest or farthest items of a few.",
     "info": "Say what a file holds, where it came from and whether it is sound.",
 }
 EPILOG = """\b

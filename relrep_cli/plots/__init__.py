@@ -3,5 +3,6 @@
 from relrep_cli.plots.curves import curves
 from relrep_cli.plots.drawing import ready
 from relrep_cli.plots.matrices import Panel, distributions, heatmap, indexes, short
+from relrep_cli.plots.strips import Strip, strips
 
-__all__ = ["Panel", "curves", "distributions", "heatmap", "indexes", "ready", "short"]
+__all__ = ["Panel", "Strip", "curves", "distributions", "heatmap", "indexes", "ready", "short", "strips"]
