@@ -23,6 +23,7 @@ def registries() -> dict[str, Registry]:
     from relrep_cli.evaluations import EVALUATIONS
     from relrep_cli.heads import HEADS
     from relrep_cli.metrics import METRICS
+    from relrep_cli.reductions import METHODS
     from relrep_cli.similarities import SIMILARITIES
     from relrep_cli.transformations import TRANSFORMATIONS
     from relrep_cli.translators import TRANSLATORS
@@ -36,6 +37,7 @@ def registries() -> dict[str, Registry]:
         "Metrics": METRICS,
         "Heads": HEADS,
         "Tasks of evaluate": EVALUATIONS,
+        "Methods of plot": METHODS,
         "Translators": TRANSLATORS,
     }
 

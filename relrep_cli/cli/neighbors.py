@@ -9,7 +9,7 @@ import typer
 
 from relrep_cli import store
 from relrep_cli.cli import options
-from relrep_cli.embedding import Embedding, find_ids, text
+from relrep_cli.embedding import Embedding, bare_name, find_ids, text
 from relrep_cli.errors import DataError, UsageError, printable
 from relrep_cli.lookup import Looked, look_up
 from relrep_cli.output import Record, say, write
@@ -89,7 +89,7 @@ def neighbors(
     found = look_up(e, rows, among, k, by, farthest)
     labels = _labels(e, column)
     if plot:
-        title = f"{e.uri}: {k} {'farthest' if farthest else 'nearest'} of {len(among)} items, {by}"
+        title = f"{bare_name(e.uri)}: {k} {'farthest' if farthest else 'nearest'} of {len(among)} items, {by}"
         _draw(plot, images, e, rows, found, labels, title, force)
     write(_records(e, rows, found, labels), COLUMNS, kind)
 

@@ -29,7 +29,7 @@ def strips(found: Sequence[Strip], title: str, target: str) -> bytes:
     columns = max(len(strip.pictures) for strip in found)
     with drawing():
         width = max(4.2, SIDE * columns + 0.3)
-        figure = Figure(figsize=(width, 1.32 * SIDE * len(found) + 0.75), layout="constrained")
+        figure = Figure(figsize=(width, 1.22 * SIDE * len(found) + 0.75), layout="constrained")
         for line, strip in enumerate(found):
             for column, (picture, caption) in enumerate(zip(strip.pictures, strip.captions, strict=True)):
                 axes = figure.add_subplot(len(found), columns, line * columns + column + 1)
