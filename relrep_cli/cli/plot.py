@@ -84,7 +84,7 @@ def plot(
     picture = Picture(lines, title, printable(color))
     _say_classes(picture, output)
     content = scatter(picture, output)
-    store.write_bytes(output, content, force, f"{len(spaces)} x {len(lines)} panels by {method}, {_size(len(content))}.")
+    store.write_bytes(output, content, force, f"{len(spaces) * len(lines)} panels by {method}, {_size(len(content))}.")
 
 
 def _size(count: int) -> str:
@@ -116,7 +116,7 @@ def _cloud(
         places, said = reduce(method, train.x, shown.x, params, seed)
     except DataError as error:
         raise DataError(f"{e.uri}: {error}") from None
-    note = f"{f'{label}, ' if label else ''}{shown.x.shape[1]} dims, n\u00a0=\u00a0{shown.n}; {said}"
+    note = f"{f'{label}, ' if label else ''}{shown.n} items, {shown.x.shape[1]} dims; {said}"
     return Cloud(bare_name(e.uri), note, places, shown.ids, _values(shown, color))
 
 

@@ -137,7 +137,7 @@ def _key(figure: Figure, p: Picture, panels: Sequence[tuple[Axes, Cloud]]) -> No
         bar.set_label(p.colour, fontsize=8)
         bar.ax.tick_params(labelsize=7)
         bar.outline.set_visible(False)
-        bar.solids.set(alpha=1)
+        bar.solids.set(alpha=1)  # type: ignore[union-attr]
     elif p.classes():
         marks, names = every[0].get_legend_handles_labels()
         legend = figure.legend(marks, names, loc="outside right upper", title=p.colour, frameon=False, fontsize=7)
