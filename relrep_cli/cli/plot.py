@@ -84,7 +84,11 @@ def plot(
     picture = Picture(lines, title, printable(color))
     _say_classes(picture, output)
     content = scatter(picture, output)
-    store.write_bytes(output, content, force, f"{len(spaces) * len(lines)} panels by {method}, {_size(len(content))}.")
+    store.write_bytes(output, content, force, f"{_panels(len(spaces) * len(lines))} by {method}, {_size(len(content))}.")
+
+
+def _panels(count: int) -> str:
+    return "one panel" if count == 1 else f"{count} panels"
 
 
 def _size(count: int) -> str:

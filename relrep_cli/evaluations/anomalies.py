@@ -88,10 +88,10 @@ def roc(normal: np.ndarray, strange: np.ndarray) -> np.ndarray:
     [[0.0, 0.0, inf], [0.0, 0.5, 2.0], [0.5, 1.0, 1.0], [1.0, 1.0, 0.0]]
     """
     thresholds = np.unique(np.concatenate([normal, strange]))[::-1]
-    rates = [1 - np.searchsorted(np.sort(part), thresholds, "left") / len(part) for part in (normal, strange)]
-    points = np.stack([np.r_[0, rates[0]], np.r_[0, rates[1]], np.r_[np.inf, thresholds]], 1)
-    steps = np.diff(points[:, :2], axis=0)
+    counts = [np.r_[0, len(part) - np.searchsorted(np.sort(part), thresholds, "left")] for part in (normal, strange)]
+    steps = np.diff(np.stack(counts, 1), axis=0)
     turns = steps[:-1, 0] * steps[1:, 1] != steps[:-1, 1] * steps[1:, 0]  # points between others on a line say nothing
+    points = np.stack([counts[0] / len(normal), counts[1] / len(strange), np.r_[np.inf, thresholds]], 1)
     return points[np.r_[True, turns, True]]
 
 

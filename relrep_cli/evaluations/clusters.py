@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -51,7 +52,8 @@ def _assigned(s: Space, count: int, seed: int) -> tuple[str, np.ndarray]:
     if len(rows) < count:
         raise NotApplicable(f"{len(rows)} training rows are too few for {count} clusters")
     out = np.empty(len(s.test), np.int64)
-    with threadpool_limits(1):  # sums in one order on all machines
+    with threadpool_limits(1), warnings.catch_warnings():  # sums in one order on all machines
+        warnings.simplefilter("ignore")  # it says when rows are too alike for so many clusters
         model = KMeans(count, n_init=STARTS, random_state=seed).fit(np.asarray(s.vectors(rows), np.float64))
         for block in row_blocks(len(out), s.e.d):
             out[block] = model.predict(np.asarray(s.e.x[s.test[block]], np.float64))
