@@ -25,10 +25,12 @@ def registries() -> dict[str, Registry]:
     from relrep_cli.metrics import METRICS
     from relrep_cli.reductions import METHODS
     from relrep_cli.similarities import SIMILARITIES
+    from relrep_cli.sources import SOURCES
     from relrep_cli.transformations import TRANSFORMATIONS
     from relrep_cli.translators import TRANSLATORS
 
     return {
+        "Sources": SOURCES,
         "Encoders": ENCODERS,
         "Strategies": STRATEGIES,
         "Similarity functions": SIMILARITIES,

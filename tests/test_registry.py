@@ -22,6 +22,7 @@ from relrep_cli.metrics import METRICS
 from relrep_cli.reductions import METHODS
 from relrep_cli.registry import Entry, Param, Registry, load_plugins
 from relrep_cli.similarities import SIMILARITIES
+from relrep_cli.sources import SOURCES
 from relrep_cli.translators import TRANSLATORS
 
 REGISTRIES = {
@@ -31,6 +32,7 @@ REGISTRIES = {
     "head": HEADS,
     "encoder": ENCODERS,
     "translator": TRANSLATORS,
+    "source": SOURCES,
 }
 ENTRIES = [(noun, name) for noun, known in REGISTRIES.items() for name in known]
 every_entry = pytest.mark.parametrize(("noun", "name"), ENTRIES)

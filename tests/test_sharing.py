@@ -98,15 +98,17 @@ def test_products_of_known_spaces_are_not_taken_again(tmp_path: Path, monkeypatc
         assert owns and all(own == [wanted, True] for own in owns)
 
 
-@pytest.mark.parametrize("junk", [b"", b"no array", b"\x93NUMPY\x01\x00v\x00{'descr': '|O', }"])
-def test_a_spoilt_record_is_computed_anew(junk: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize("spoil", [lambda b: b"", lambda b: b[:-1], lambda b: b[:-1] + bytes([b[-1] ^ 1]), lambda b: b + b"x"])
+def test_a_spoilt_record_is_computed_anew(spoil: Any, tmp_path: Path) -> None:
     a, b, _ = spaces()
     for _ in range(2):
         with over_pairs(Records(tmp_path)):
             introduce(a, "a")
             assert value("cka", a, b) == value("cka", a.copy(), b)
-        for path in tmp_path.glob("*.npy"):
-            path.write_bytes(junk)
+        kept = list(tmp_path.glob("*.space"))
+        assert kept
+        for path in kept:
+            path.write_bytes(spoil(path.read_bytes()))
 
 
 def test_memory_of_spaces_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,72 +1,60 @@
-"""What `embed` reads: image collections in the IDX format of the MNIST family, plain or gzipped.
-
-Sources are foreign files: what a header declares is checked against the size of the file before anything is allocated.
-"""
+"""Image collections in the IDX format of the MNIST family, plain or gzipped."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import re
 import stat
 import zlib
-from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from relrep_cli.errors import DataError, printable
+from relrep_cli.errors import printable
+from relrep_cli.sources.base import Items, bad, merged, numbered, part_of, source
 from relrep_cli.store.maps import mapped
 
 UNSIGNED_BYTE = 0x08
 ELEMENTS = {0x09: "signed bytes", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32", 0x0E: "float64"}
-SPLITS = {"train": "train", "t10k": "test"}
+PARTS = ("train", "t10k")
 SMALL = 1 << 28  # bytes: below, any compression ratio is harmless; above, a plain file is memory-mapped
 RATIO = 200  # photographs and drawings shrink 2 to 20 times; only a bomb shrinks more than this
-BLOCK = 1 << 20
+BLOCK = 1 << 20  # bytes
 
 
-@dataclass(frozen=True)
-class Items:
-    """What an encoder encodes, one item a row; `ids`, `label` and `split` are arrays of UTF-8 text, dtype "S"."""
-
-    x: NDArray[np.uint8]  # (n, h, w), 0 to 255
-    ids: NDArray[np.bytes_]  # (n,), unique
-    label: NDArray[np.bytes_] | None  # (n,)
-    split: NDArray[np.bytes_] | None  # (n,), b"train" or b"test"
-    digest: str  # "sha256:…" over the shape and the bytes of x
+def _fits(path: Path) -> bool:
+    """A folder with an images file, or a file that is called one."""
+    names = os.listdir(path) if path.is_dir() else [path.name]
+    return any(re.search(r"images[-.]idx3-ubyte(\.gz)?$|\.idx3(-ubyte)?(\.gz)?$", name) for name in names)
 
 
-def read_images(path: str | os.PathLike[str]) -> Items:
-    """The images of a folder of IDX files, or of one file; labels come from the file named like its images file.
+@source(kind="images", fits=_fits, source="LeCun, Cortes and Burges 1998")
+def idx(path: Path) -> Items:
+    """IDX image files of the MNIST family, plain or .gz, alone or in a folder.
 
+    Labels come from the file named like its images file.
     A folder holds `train-images-idx3-ubyte` (split train), `t10k-images-idx3-ubyte` (split test) or both, each with or
     without `.gz`, and with `.idx3` for `-idx3`. Raises DataError for everything that is not such a file, whole and sane.
     The format: Y. LeCun, C. Cortes and C. Burges, "The MNIST database of handwritten digits".
     """
-    path = Path(path)
-    try:
-        parts = [_read_part(images) for images in (_images_in(path) if path.is_dir() else [path])]
-    except (OSError, ValueError) as error:  # ValueError: a path with a null character
-        raise _bad(path, f"cannot be read ({getattr(error, 'strerror', None) or error})", "Check the path") from None
+    parts = [_read_part(images) for images in (_images_in(path) if path.is_dir() else [path])]
     shapes = {part.x.shape[1:] for part in parts}
     if len(shapes) > 1:
         found = " and ".join(f"{h} x {w}" for h, w in sorted(shapes))
-        raise _bad(path, f"its files hold images of different sizes, {found}", "Give one of the files")
-    return _joined(parts)
+        raise bad(path, f"its files hold images of different sizes, {found}", "Give one of the files")
+    return merged(parts)
 
 
 def _images_in(folder: Path) -> list[Path]:
     """The images files of a folder under their conventional names, train before test."""
     names = sorted(os.listdir(folder))
     pattern = "{}-images[-.]idx3-ubyte(.gz)?"
-    found = [next((n for n in names if re.fullmatch(pattern.format(part), n)), None) for part in SPLITS]
+    found = [next((n for n in names if re.fullmatch(pattern.format(part), n)), None) for part in PARTS]
     if not any(found):
-        raise _bad(folder, "no images file here", "It takes train-images-idx3-ubyte or t10k-images-idx3-ubyte, or their .gz")
+        raise bad(folder, "no images file here", "It takes train-images-idx3-ubyte or t10k-images-idx3-ubyte, or their .gz")
     return [folder / name for name in found if name]
 
 
@@ -76,15 +64,15 @@ def _read_part(path: Path) -> Items:
     beside = _labels_of(path)
     label = _read_idx(beside, "labels", 1) if beside else None
     if beside and label is not None and len(label) != len(x):
-        raise _bad(beside, f"{len(label)} labels for the {len(x)} images of {printable(path.name)}", "Give a matching pair")
+        raise bad(beside, f"{len(label)} labels for the {len(x)} images of {printable(path.name)}", "Give a matching pair")
     stem = re.split(r"[-.]?images|\.", path.name)[0]
-    return Items(
-        x=x,
-        ids=_numbered(SPLITS.get(stem, stem) or "image", len(x)),
-        label=None if label is None else np.array([b"%d" % i for i in range(int(label.max()) + 1)])[label],
-        split=np.full(len(x), SPLITS[stem].encode()) if stem in SPLITS else None,
-        digest=_digest(x),
-    )
+    split = part_of(stem)
+    obs = {}
+    if label is not None:
+        obs["label"] = np.array([b"%d" % i for i in range(int(label.max()) + 1)])[label]
+    if split:
+        obs["split"] = np.full(len(x), split.encode())
+    return Items(x, numbered(split or stem or "image", len(x)), "", obs)
 
 
 def _labels_of(images: Path) -> Path | None:
@@ -94,33 +82,11 @@ def _labels_of(images: Path) -> Path | None:
     return next((path for path in candidates if path.name != images.name and path.exists()), None)
 
 
-def _numbered(stem: str, n: int) -> NDArray[np.bytes_]:
-    """`stem-00000` and on, with as many digits as make them sort."""
-    width = max(5, len(str(n - 1)))
-    prefix = stem.encode("utf-8", "backslashreplace")
-    return np.char.add(prefix + b"-", np.char.zfill(np.arange(n).astype("S"), width))
-
-
-def _joined(parts: list[Items]) -> Items:
-    """One collection of several. A column that only some of them have is empty text in the others."""
-    if len(parts) == 1:
-        return parts[0]
-
-    def column(name: str) -> NDArray[np.bytes_] | None:
-        columns = [getattr(part, name) for part in parts]
-        if all(c is None for c in columns):
-            return None
-        return np.concatenate([np.full(len(p.x), b"") if c is None else c for p, c in zip(parts, columns, strict=True)])
-
-    x = np.concatenate([part.x for part in parts])
-    return Items(x, np.concatenate([part.ids for part in parts]), column("label"), column("split"), _digest(x))
-
-
 def _read_idx(path: Path, noun: str, rank: int) -> NDArray[np.uint8]:
     """The array of unsigned bytes in an IDX file of `rank` dimensions: every check first, then the data."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
-        raise _bad(path, "not a regular file", "Give an IDX file or a folder of them")
+        raise bad(path, "not a regular file", "Give an IDX file or a folder of them")
     start = 4 + 4 * rank
     head, gzipped = _head(path, start)
     shape = _shape(path, head, noun, rank)
@@ -145,17 +111,17 @@ def _head(path: Path, size: int) -> tuple[bytes, bool]:
 def _shape(path: Path, head: bytes, noun: str, rank: int) -> tuple[int, ...]:
     """The shape that an IDX header declares: magic number, element type, count of dimensions, then dimensions."""
     if len(head) < 4 or head[:2] != b"\0\0":
-        raise _bad(path, f"not an IDX file (it starts with {printable(repr(head[:4])[1:])})", f"Give an IDX file of {noun}")
+        raise bad(path, f"not an IDX file (it starts with {printable(repr(head[:4])[1:])})", f"Give an IDX file of {noun}")
     if head[2] != UNSIGNED_BYTE:
         kind = ELEMENTS.get(head[2], f"elements of unknown type {head[2]:#04x}")
-        raise _bad(path, f"it holds {kind}", f"{noun.capitalize()} are unsigned bytes (type 0x08)")
+        raise bad(path, f"it holds {kind}", f"{noun.capitalize()} are unsigned bytes (type 0x08)")
     if head[3] != rank:
-        raise _bad(path, f"it has {head[3]} dimensions where {noun} have {rank}", f"Give the {noun} file")
+        raise bad(path, f"it has {head[3]} dimensions where {noun} have {rank}", f"Give the {noun} file")
     if len(head) < 4 + 4 * rank:
-        raise _bad(path, f"it ends inside its header, after {len(head)} bytes", "Fetch it again")
+        raise bad(path, f"it ends inside its header, after {len(head)} bytes", "Fetch it again")
     shape = tuple(int.from_bytes(head[i : i + 4], "big") for i in range(4, len(head), 4))
     if 0 in shape:
-        raise _bad(path, f"no {noun} in it (it declares {' x '.join(map(str, shape))})", "Give a file that holds some")
+        raise bad(path, f"no {noun} in it (it declares {' x '.join(map(str, shape))})", "Give a file that holds some")
     return shape
 
 
@@ -163,10 +129,10 @@ def _check_size(path: Path, declared: int, stored: int, gzipped: bool) -> None:
     """Refuse a file that cannot hold what it declares, before room is made for it. Sizes in bytes."""
     if gzipped:
         if declared > SMALL and declared > RATIO * stored:
-            raise _bad(path, f"{stored} compressed bytes declare {declared}", "If that is right, decompress it first")
+            raise bad(path, f"{stored} compressed bytes declare {declared}", "If that is right, decompress it first")
     elif stored != declared:
         what = "is cut short" if stored < declared else "goes on after its end"
-        raise _bad(path, f"it {what}: {declared} bytes declared, {stored} found", "Fetch it again")
+        raise bad(path, f"it {what}: {declared} bytes declared, {stored} found", "Fetch it again")
 
 
 def _inflated(path: Path, size: int, *, whole: bool) -> bytearray:
@@ -179,23 +145,12 @@ def _inflated(path: Path, size: int, *, whole: bool) -> bytearray:
                 out += stream.decompress(block, limit - len(out))
             trailing = bool(stream.unused_data or file.read(1))
     except zlib.error as error:
-        raise _bad(path, f"its gzip stream is damaged ({printable(str(error))})", "Fetch it again") from None
+        raise bad(path, f"its gzip stream is damaged ({printable(str(error))})", "Fetch it again") from None
     if whole and len(out) > size:
-        raise _bad(path, f"it inflates to more than the {size} bytes declared", "Fetch it again")
+        raise bad(path, f"it inflates to more than the {size} bytes declared", "Fetch it again")
     if whole and not stream.eof:
-        raise _bad(path, f"its gzip stream is cut short: {size} bytes declared, {len(out)} found", "Fetch it again")
+        raise bad(path, f"its gzip stream is cut short: {size} bytes declared, {len(out)} found", "Fetch it again")
     if whole and (len(out) < size or trailing):
         what = "more data follows its gzip stream" if trailing else f"{size} bytes declared, {len(out)} found"
-        raise _bad(path, what, "Fetch it again")
+        raise bad(path, what, "Fetch it again")
     return out
-
-
-def _digest(x: NDArray[Any]) -> str:
-    """sha256 over "n,h,w" and the bytes, so that a reshaped copy is another collection."""
-    digest = hashlib.sha256(f"{','.join(map(str, x.shape))}\n".encode())
-    digest.update(np.ascontiguousarray(x).data)
-    return f"sha256:{digest.hexdigest()}"
-
-
-def _bad(path: Path, found: str, to_do: str) -> DataError:
-    return DataError(f"{printable(str(path))}: {found}. {to_do}.")
