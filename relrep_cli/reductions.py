@@ -75,7 +75,7 @@ def pca(train: np.ndarray, x: np.ndarray, *, seed: int = 0) -> tuple[np.ndarray,
 
 @method(inductive=False, needs="", source="van der Maaten and Hinton 2008, by scikit-learn")
 def tsne(train: np.ndarray, x: np.ndarray, *, perplexity: Perplexity = 30.0, seed: int = 0) -> tuple[np.ndarray, str]:
-    """t-SNE of the items shown, from their principal components on."""
+    """Stochastic neighbour embedding (t-SNE) of the items shown, from their principal components on."""
     from sklearn.manifold import TSNE
 
     perplexity = min(perplexity, (len(x) - 1) / 3)

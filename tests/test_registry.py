@@ -31,6 +31,8 @@ REGISTRIES = {
     "encoder": ENCODERS,
     "translator": TRANSLATORS,
     "source": SOURCES,
+    "task": EVALUATIONS,
+    "method": METHODS,
 }
 ENTRIES = [(noun, name) for noun, known in REGISTRIES.items() for name in known]
 every_entry = pytest.mark.parametrize(("noun", "name"), ENTRIES)

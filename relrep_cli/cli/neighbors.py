@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import typer
 
-from relrep_cli import store
+from relrep_cli import sources, store
 from relrep_cli.cli import options
 from relrep_cli.embedding import Embedding, bare_name, find_ids, text
 from relrep_cli.errors import DataError, UsageError, printable
@@ -15,7 +15,7 @@ from relrep_cli.lookup import Looked, look_up
 from relrep_cli.output import Record, say, write
 from relrep_cli.plots import Strip, ready, strips
 from relrep_cli.plots.strips import LINES
-from relrep_cli.sources import read_images
+from relrep_cli.sources import SOURCES
 
 COLUMNS = ("query", "query_label", "rank", "id", "label", "distance")
 EXAMPLES = (
@@ -23,9 +23,10 @@ EXAMPLES = (
     "relrep neighbors a.h5 --sample 10 --farthest --by euclidean",
     "relrep neighbors a.h5 --sample 8 --split test --images fashion-mnist/ --plot strip.png",
 )
+IMAGES = SOURCES.those(lambda entry: entry.kind == "images")
 
 
-@options.command()
+@options.command(IMAGES)
 def neighbors(
     file: Annotated[str, typer.Argument(metavar="FILE", help="Embedding file; - is stdin.", show_default=False)],
     query: Annotated[
@@ -65,10 +66,17 @@ def neighbors(
             show_default=False,
         ),
     ] = "",
+    source_kind: Annotated[
+        str,
+        typer.Option(
+            "--source", help=f"What SOURCE is, if its looks mislead: {', '.join(IMAGES)}.", metavar="NAME", show_default=False
+        ),
+    ] = "",
     force: options.Force = False,
     format: options.AsFormat = None,
     json: options.AsJson = False,
     seed: options.Seed = 0,
+    given: options.Given = options.NOTHING,
 ) -> None:
     """Print the nearest or farthest items of a few, or draw them.
 
@@ -83,6 +91,8 @@ def neighbors(
     if plot:
         ready(plot)
         store.refuse(plot, True, [file, images])
+    else:
+        given.refuse(IMAGES, "neighbors without --images")
     e = store.read(file)
     among = _among(e, split)
     rows = _named(e, query) if query else _sampled(among, sample or 0, seed)
@@ -90,7 +100,11 @@ def neighbors(
     labels = _labels(e, column)
     if plot:
         title = f"{bare_name(e.uri)}: {k} {'farthest' if farthest else 'nearest'} of {len(among)} items, {by}"
-        _draw(plot, images, e, rows, found, labels, title, force)
+        shown = np.concatenate([rows[:, None], found.rows], 1)[:LINES]
+        if len(rows) > LINES:
+            say(f"{plot}: shows the first {LINES} of {len(rows)} queries.")
+        pictures = _pictures(images, source_kind, given, e, shown)
+        store.write_bytes(plot, strips(_strips(e, shown, found, labels, pictures), title, plot), force)
     write(_records(e, rows, found, labels), COLUMNS, kind)
 
 
@@ -146,22 +160,26 @@ def _records(e: Embedding, rows: np.ndarray, found: Looked, labels: np.ndarray |
     ]
 
 
-def _draw(
-    plot: str, source: str, e: Embedding, rows: np.ndarray, found: Looked, labels: np.ndarray | None, title: str, force: bool
-) -> None:
-    """The pictures of the queries and of what was found, looked up by id."""
-    if len(rows) > LINES:
-        say(f"{plot}: shows the first {LINES} of {len(rows)} queries.")
-        rows, found = rows[:LINES], Looked(found.rows[:LINES], found.distances[:LINES])
-    items = read_images(source)
-    shown = np.concatenate([rows[:, None], found.rows], 1)
-    places = find_ids(items.ids, e.ids[shown.ravel()]).reshape(shown.shape)
+def _pictures(source: str, kind: str, given: options.Given, e: Embedding, shown: np.ndarray) -> list[list[np.ndarray]]:
+    """The pictures (h, w) or (h, w, 3) of the rows `shown` (lines, columns) of e, looked up by id."""
+    name = sources.chosen(source, kind, given.names(IMAGES))
+    if name not in IMAGES:
+        raise DataError(f"{source}: holds {SOURCES[name].kind}, and a strip shows images; leave out --images and --plot.")
+    items = sources.read(source, name, given.choose(IMAGES, [name])[name])
+    places = find_ids(items.ids, e.ids[shown.ravel()])
     if (places < 0).any():
-        missing = printable(bytes(e.ids[shown.ravel()][np.argmax(places.ravel() < 0)]))
+        missing = printable(bytes(e.ids[shown.ravel()][np.argmax(places < 0)]))
         raise DataError(f"{source}: holds no item {missing}, which {e.uri} has; name the source that it was embedded from.")
+    return [[np.asarray(items.x[place]) for place in line] for line in places.reshape(shown.shape).tolist()]
+
+
+def _strips(
+    e: Embedding, shown: np.ndarray, found: Looked, labels: np.ndarray | None, pictures: list[list[np.ndarray]]
+) -> list[Strip]:
+    """A line for each query: label, or id, under each picture, and the distance."""
     lines = []
-    for line, own in enumerate(shown.tolist()):
+    for own, distances, line in zip(shown.tolist(), found.distances, pictures, strict=False):
         names = [_text(e.ids[row] if labels is None else labels[row]) for row in own]
-        far = ["", *(f"  {distance:.3g}" for distance in found.distances[line])]
-        lines.append(Strip([items.x[place] for place in places[line]], [n + f for n, f in zip(names, far, strict=True)]))
-    store.write_bytes(plot, strips(lines, title, plot), force)
+        far = ["", *(f"  {distance:.3g}" for distance in distances)]
+        lines.append(Strip(line, [n + f for n, f in zip(names, far, strict=True)]))
+    return lines
