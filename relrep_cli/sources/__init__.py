@@ -17,7 +17,7 @@ from relrep_cli.sources.base import SOURCES, Items, source
 from relrep_cli.sources.text import Texts
 from relrep_cli.store.hdf5 import SIGNATURE
 
-__all__ = ["SOURCES", "Items", "Texts", "chosen", "read", "read_images", "source"]
+__all__ = ["SOURCES", "Items", "Texts", "chosen", "read", "source"]
 
 
 def chosen(uri: str, name: str = "", given: Sequence[str] = ()) -> str:
@@ -47,13 +47,4 @@ def read(uri: str, name: str, params: Mapping[str, Any]) -> Items:
         raise DataError(f"{printable(uri)}: cannot be read ({why}). Check the path.") from None
     if twice := duplicates(items.ids):
         raise DataError(f"{printable(uri)}: {len(twice)} ids stand more than once, such as {printable(twice[0])}.")
-    return items
-
-
-def read_images(uri: str) -> Items:
-    """The images of `uri`, whatever source it is. Raises DataError when it cannot be read or holds other items."""
-    name = chosen(uri)
-    items = read(uri, name, SOURCES[name].resolve({}))
-    if items.kind != "images":
-        raise DataError(f"{printable(uri)}: holds {items.kind}, not images. Name the source of the images.")
     return items
