@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from relrep_cli.aggregators import AGGREGATORS, TrainedAggregator
+from relrep_cli.anchors import anchor_vectors
 from relrep_cli.embedding import Embedding, text
 from relrep_cli.errors import DataError, UsageError
 from relrep_cli.preparation import Before
@@ -49,6 +50,14 @@ class Recipe:
     spares: Sequence[Embedding] = ()
     like: Embedding | None = None
     trained: TrainedAggregator | None = None
+
+    def vectors(self, e: Embedding, ids: np.ndarray | None = None) -> np.ndarray:
+        """(m, d) vectors of the anchors, or of those called `ids`, in the space of e. Raises DataError; see anchor_vectors."""
+        return anchor_vectors(e, self.anchor_ids if ids is None else ids, self.spares)
+
+    def items(self, e: Embedding) -> np.ndarray:
+        """The ids of the items that the anchors are in the space of e: what a leak is judged by."""
+        return self.anchor_ids
 
     @property
     def label(self) -> str:
