@@ -225,9 +225,11 @@ def _short_paths(records: Sequence[Record]) -> list[Record]:
 
 
 def _notes(records: Sequence[Record]) -> list[str]:
-    """One line for each convention, with the metrics that follow it."""
+    """One line for each convention, with the metrics, or what else a record measures, that follow it."""
     followers: dict[str, dict[str, None]] = {}
     for r in records:
         if r.get("convention"):
-            followers.setdefault(_exact(r["convention"]), {})[str(r.get("metric", ""))] = None
+            followers.setdefault(_exact(r["convention"]), {})[
+                " ".join(str(r[c]) for c in ("metric", "task", "name") if r.get(c))
+            ] = None
     return [f"{', '.join(names)}: {convention}" for convention, names in followers.items()]

@@ -157,6 +157,12 @@ class Registry(Mapping[str, Entry[F]]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def those(self, keep: Callable[[Entry[F]], bool]) -> Registry[F]:
+        """A registry of the same noun with some of the entries, for a command that can use no others."""
+        found = Registry[F](self.noun, self.traits)
+        found._entries = {name: entry for name, entry in self.items() if keep(entry)}
+        return found
+
     def keywords(self) -> dict[str, Keyword]:
         """All keywords of all entries; a name means the same option in each. Where defaults differ, `default` tells of whom.
 

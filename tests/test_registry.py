@@ -16,8 +16,10 @@ from relrep_cli import registry
 from relrep_cli.anchors import STRATEGIES
 from relrep_cli.encoders import ENCODERS
 from relrep_cli.errors import UsageError
+from relrep_cli.evaluations import EVALUATIONS
 from relrep_cli.heads import HEADS
 from relrep_cli.metrics import METRICS
+from relrep_cli.reductions import METHODS
 from relrep_cli.registry import Entry, Param, Registry, load_plugins
 from relrep_cli.similarities import SIMILARITIES
 from relrep_cli.sources import SOURCES
@@ -31,6 +33,8 @@ REGISTRIES = {
     "encoder": ENCODERS,
     "translator": TRANSLATORS,
     "source": SOURCES,
+    "task": EVALUATIONS,
+    "method": METHODS,
 }
 ENTRIES = [(noun, name) for noun, known in REGISTRIES.items() for name in known]
 every_entry = pytest.mark.parametrize(("noun", "name"), ENTRIES)
@@ -191,6 +195,7 @@ PLUGIN = '''
 from typing import Annotated
 import numpy as np
 from relrep_cli.metrics.score import Score, metric
+from relrep_cli.reductions import METHODS
 from relrep_cli.registry import Param
 
 Sharpness = Annotated[float, Param("How sharp the probe is.", minimum=0)]

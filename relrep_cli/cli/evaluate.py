@@ -1,0 +1,217 @@
+"""`relrep evaluate`: what one space is good for."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from relrep_cli import store
+from relrep_cli.cli import layers, options
+from relrep_cli.embedding import Embedding
+from relrep_cli.errors import DATA, DONE, DataError, NotApplicable, UsageError, printable
+from relrep_cli.evaluations import EVALUATIONS
+from relrep_cli.evaluations.base import COLUMNS, Finding, Record, Space, prepare, records
+from relrep_cli.evaluations.base import evaluate as judge
+from relrep_cli.output import progress, say, write
+from relrep_cli.plots import curves, ready
+
+EXAMPLES = (
+    "relrep evaluate a.h5 b.h5 --task linear-probe,knn",
+    "relrep evaluate shapes.h5 --task linear-probe --target colour,shape,location",
+    "relrep evaluate cifar10.h5 --task anomaly --anomalies mnist.h5 --plot roc.png",
+    "relrep evaluate vae.h5 --task anomaly --anomalies other.h5 --score-column reconstruction_error",
+    "relrep evaluate 'a.h5::layer/*' --task linear-probe --json",
+    "relrep evaluate vectors.npz --holdout 0.2 --per-class",
+)
+ALL = "all"
+
+
+def _file(name: str, help: str) -> Any:
+    return typer.Option(name, help=help, metavar="FILE", show_default=False)
+
+
+@options.command(EVALUATIONS)
+def evaluate(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Embedding files.", show_default=False)],
+    task: Annotated[
+        list[str], options.names_of(EVALUATIONS, "What to find out, repeated or with commas, or all.", "--task")
+    ] = [ALL],  # noqa: B006 (typer reads it, nobody changes it)
+    target: Annotated[
+        list[str], typer.Option("--target", "-t", help="Columns with the class of each item.", metavar="COLUMN")
+    ] = ["label"],  # noqa: B006
+    split: Annotated[
+        str,
+        typer.Option(
+            "--split", help="Judge by the rows of this split, or all; test unless told.", metavar="NAME", show_default=False
+        ),
+    ] = "",
+    holdout: Annotated[
+        float,
+        typer.Option("--holdout", help="Judge by this share of a file without splits.", min=0, max=0.9, show_default=False),
+    ] = 0.0,
+    anomalies: Annotated[
+        list[str], _file("--anomalies", "Items that do not belong, in the same space: one file, or one for each FILE in order.")
+    ] = [],  # noqa: B006
+    score_column: Annotated[
+        str,
+        typer.Option(
+            "--score-column",
+            help="Column that says how odd an item is, such as reconstruction_error, instead of distances.",
+            metavar="COLUMN",
+            show_default=False,
+        ),
+    ] = "",
+    per_class: Annotated[bool, typer.Option("--per-class", help="Add the values of each class.")] = False,
+    plot: Annotated[str, _file("--plot", "Draw the ROC curves of task anomaly to FILE (.png, .svg or .pdf).")] = "",
+    curve: Annotated[str, _file("--curve", "Write the points of the ROC curves to FILE (.tsv, .csv, .json, .parquet).")] = "",
+    force: options.Force = False,
+    dry_run: options.DryRun = False,
+    format: options.AsFormat = None,
+    json: options.AsJson = False,
+    seed: options.Seed = 0,
+    given: options.Given = options.NOTHING,
+) -> int:
+    """Find out what one space is good for: probes, anomalies, clusters, retrieval, separation.
+
+    All that is fitted is fitted on the training rows, and judged on the test rows. Of several files, values that compare stand
+    together, and one file that cannot be used gives a record that says so; the others go on, and the exit code is 3. With all,
+    tasks that a file has not what it takes for are left out, which is said.
+    """
+    kind = options.format_of(format, json)
+    files = list(itertools.chain(*layers.expand(files)))
+    chosen = _chosen(task, given)
+    if len(anomalies) not in (0, 1, len(files)):
+        raise UsageError(f"--anomalies names {len(anomalies)} files for {len(files)}; name one for all, or one for each.")
+    if score_column and not anomalies:
+        raise UsageError("--score-column needs --anomalies FILE.")
+    _refuse_outputs(plot, curve, [*files, *anomalies], "anomaly" in chosen and bool(anomalies))
+    odd = anomalies if len(anomalies) == len(files) else anomalies * len(files)
+    wanted = _Wanted(
+        options.split_names(target), split, holdout, seed, score_column, chosen, ALL in task, per_class, len(files) == 1
+    )
+    jobs = list(zip(files, odd or [""] * len(files), strict=True))
+    if dry_run:
+        options.plan([f"evaluate {file} by {', '.join(chosen)}" for file in files])
+        return DONE
+    found: list[Record] = []
+    drawn: dict[str, Finding] = {}
+    with progress("evaluating") as advance:
+        for done, (file, strange) in enumerate(jobs):
+            place = partial(_place, advance, done, len(jobs), file)
+            found += _of_file(file, strange, wanted, drawn, place)
+    _write_curves(plot, curve, drawn, force)
+    write(_side_by_side(found), _columns(wanted), kind)
+    broken = len({r["file"] for r in found if "error" in r})
+    if broken:
+        say(f"{broken} of {len(files)} files could not be used: see their error.")
+    return DATA if broken else DONE
+
+
+def _place(advance: Any, done: int, total: int, file: str, part: float, name: str) -> None:
+    advance(done + part, total, f"{file} {name}")
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What the options ask of every file. everything: tasks that cannot be done are left out. alone: one bad file ends it."""
+
+    targets: list[str]
+    split: str
+    holdout: float
+    seed: int
+    score: str
+    chosen: dict[str, dict[str, Any]]
+    everything: bool
+    per_class: bool
+    alone: bool
+
+
+def _chosen(task: list[str], given: options.Given) -> dict[str, dict[str, Any]]:
+    names = options.split_names(task)
+    return given.choose(EVALUATIONS, list(EVALUATIONS) if ALL in names else names)
+
+
+def _refuse_outputs(plot: str, curve: str, inputs: list[str], anomaly: bool) -> None:
+    for option, target in (("--plot", plot), ("--curve", curve)):
+        if target and not anomaly:
+            raise UsageError(f"{option} {target}: there is a ROC curve of task anomaly only; name --anomalies FILE.")
+    if plot:
+        ready(plot)
+    if plot and plot == curve:
+        raise UsageError(f"{plot}: --plot and --curve name the same file; choose another name for one.")
+    for target in filter(None, (plot, curve)):  # what is there may be these very results, which is known when they are
+        store.refuse(target, True, inputs, store.TABLES if target == curve else ())
+
+
+def _columns(wanted: _Wanted) -> list[str]:
+    return [*COLUMNS, *(["target"] if len(wanted.targets) > 1 else []), *(["class"] if wanted.per_class else [])]
+
+
+def _of_file(file: str, strange: str, wanted: _Wanted, drawn: dict[str, Finding], advance: Any) -> list[Record]:
+    """All records of one file, or the one that says why there are none."""
+    try:
+        e = store.read(file)
+        odd = store.read(strange) if strange else None
+        if odd is not None and not wanted.score and e.space != odd.space:
+            say(f"{file} and {strange}: different spaces ({_space(e)} and {_space(odd)}); distances between them mean little.")
+        return list(_of_targets(file, e, odd, wanted, drawn, advance))
+    except DataError as error:
+        if wanted.alone:
+            raise
+        return [dict.fromkeys(_columns(wanted)) | {"file": file, "error": str(error)}]
+
+
+def _space(e: Embedding) -> str:
+    return printable(e.space) or "an unnamed one"
+
+
+def _of_targets(
+    file: str, e: Embedding, odd: Embedding | None, wanted: _Wanted, drawn: dict[str, Finding], advance: Any
+) -> Iterator[Record]:
+    several = len(wanted.targets) > 1
+    pairs = [(t, n) for t in wanted.targets for n in wanted.chosen if EVALUATIONS[n].labels or t == wanted.targets[0]]
+    for place, (target, name) in enumerate(pairs):
+        advance(place / len(pairs), name)
+        if target != "label":
+            e.column(target)
+        space = prepare(e, target, wanted.split, wanted.holdout, wanted.seed, odd, wanted.score)
+        findings = _findings(file, space, name, wanted)
+        drawn.update((file, f) for f in findings if f.curve is not None)
+        for record in records(file, name, findings, space.classes, wanted.seed, wanted.per_class):
+            yield {**record, "target": target if EVALUATIONS[name].labels else None} if several else record
+
+
+def _findings(file: str, space: Space, name: str, wanted: _Wanted) -> list[Finding]:
+    try:
+        return judge(space, name, wanted.chosen[name], wanted.seed)
+    except NotApplicable as reason:
+        if wanted.everything:
+            say(f"{file}: {name} is left out: {reason}.")
+            return []
+        raise DataError(f"{file}: {name}: {reason}.") from None
+
+
+def _side_by_side(found: list[Record]) -> list[Record]:
+    """What compares stands together: by task, name, target and class, then by file; broken files at the end."""
+    keys = [tuple(r.get(c) for c in ("task", "target", "name", "class")) for r in found]
+    places = {key: place for place, key in enumerate(dict.fromkeys(keys))}
+    order = np.argsort([len(places) if "error" in r else places[k] for r, k in zip(found, keys, strict=True)], kind="stable")
+    return [found[i] for i in order]
+
+
+def _write_curves(plot: str, curve: str, drawn: dict[str, Finding], force: bool) -> None:
+    points = {file: f.curve for file, f in drawn.items() if f.curve is not None}
+    if curve:
+        names = ("file", "false_positive_rate", "true_positive_rate", "threshold")
+        flat = [dict(zip(names, (file, *row), strict=True)) for file, rows in points.items() for row in rows.tolist()]
+        store.write_bytes(curve, store.encoded(curve, flat, names), force)
+    if plot and drawn:
+        shown = {f"{file}, AUC {drawn[file].value:.4f}": rows for file, rows in points.items()}
+        notes = dict.fromkeys(f.convention for f in drawn.values())
+        store.write_bytes(plot, curves(shown, "anomalies: ROC curve", "; ".join(notes), plot), force)
