@@ -80,6 +80,7 @@ def stitch(
         options.names_of(HEADS, "Heads to train, repeated or separated by commas, or the file of a saved one.", "--head"),
     ] = HEAD,
     numbers: Annotated[bool, typer.Option("--numbers", help="Predict numbers, though the column holds integers.")] = False,
+    source: Annotated[str, _path("source", "With --target images: the images that a decoder is to give back.", "DIR")] = "",
     test_size: Annotated[
         float | None,
         typer.Option(
@@ -161,12 +162,14 @@ def stitch(
     wanted = _wanted(method, how, given)
     recipe = _recipe(wanted, how, given)
     found = methods(wanted, recipe)
-    chosen = _heads(heads, found, given)
-    outputs = Outputs(output, save_head, save_aggregator, predictions, plot, force)
+    if (target == "images") != bool(source):
+        raise UsageError("--target images and --source DIR go together: images are reconstructed from vectors.")
+    chosen = _heads(["decoder"] if source and heads == HEAD else heads, found, given)
+    outputs = Outputs(output, save_head, save_aggregator, predictions, plot, force, images=bool(source))
     outputs.judge(files, how, found, list(chosen))
     adaptation = _adaptation(options.split_names(adapt), adapt_fraction, found, seed, device)
     kept = Records(Path(cache) if cache and not outputs.retrains and adaptation is None else None)
-    column = Column(target, numbers, optional=bool(output))
+    column = Column(target, numbers, optional=bool(output), source=source)
     division = Division(test_size, seed, allow_test_anchors)
     spaces = read_spaces(files, recipe, column, division, bool(cache) or outputs.written)
     if dry_run:
