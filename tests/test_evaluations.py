@@ -338,8 +338,8 @@ def test_held_out_items_are_the_same_in_files_of_the_same_items() -> None:
 
 def test_large_parts_are_sampled_and_said() -> None:
     rows, said = some(np.arange(100), 10, 3)
-    assert len(rows) == 10 and said == ", 10 of 100 items (seed 3)" and (np.diff(rows) > 0).all()
-    assert some(np.arange(10), 10, 3)[1] == ""
+    assert len(rows) == 10 and said == "10 of 100" and (np.diff(rows) > 0).all()
+    assert some(np.arange(10), 10, 3)[1] == "10"
 
 
 # --- the command ---
@@ -402,6 +402,15 @@ def test_files_without_splits_hold_some_out(work: Workdir) -> None:
     rows = work.here("relrep evaluate bare.npz --task knn --holdout 0.25").rows
     assert rows[0]["n"] == "60" and float(rows[0]["value"]) > 0.9
     work.error("relrep evaluate a.h5 --holdout 0.2", 3, "has splits of its own")
+
+
+def test_a_matrix_has_a_column_for_each_file(work: Workdir) -> None:
+    whole = work.here("relrep evaluate a.h5 b.h5 --task knn,separation").rows
+    table = work.here("relrep evaluate a.h5 b.h5 gone.h5 --task knn,separation --matrix", 3)
+    assert list(table.rows[0]) == ["task", "name", "a", "b", "gone"]
+    assert [r["a"] for r in table.rows] == [r["value"] for r in whole if r["file"] == "a.h5"]
+    assert [r["b"] for r in table.rows] == [r["value"] for r in whole if r["file"] == "b.h5"]
+    assert {r["gone"] for r in table.rows} == {"n/a"} and "gone.h5" in table.stderr
 
 
 def test_one_bad_file_of_several_gets_a_record(work: Workdir) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,8 @@ from relrep_cli.errors import DATA, DONE, DataError, NotApplicable, UsageError, 
 from relrep_cli.evaluations import EVALUATIONS
 from relrep_cli.evaluations.base import COLUMNS, Finding, Record, Space, prepare, records
 from relrep_cli.evaluations.base import evaluate as judge
-from relrep_cli.output import progress, say, write
+from relrep_cli.matrix import short_names
+from relrep_cli.output import emit, progress, render, say, write
 from relrep_cli.plots import curves, ready
 
 EXAMPLES = (
@@ -26,7 +28,7 @@ EXAMPLES = (
     "relrep evaluate shapes.h5 --task linear-probe --target colour,shape,location",
     "relrep evaluate cifar10.h5 --task anomaly --anomalies mnist.h5 --plot roc.png",
     "relrep evaluate vae.h5 --task anomaly --anomalies other.h5 --score-column reconstruction_error",
-    "relrep evaluate 'a.h5::layer/*' --task linear-probe --json",
+    "relrep evaluate 'a.h5::layer/*' --task linear-probe,knn --matrix",
     "relrep evaluate vectors.npz --holdout 0.2 --per-class",
 )
 ALL = "all"
@@ -68,6 +70,9 @@ def evaluate(
         ),
     ] = "",
     per_class: Annotated[bool, typer.Option("--per-class", help="Add the values of each class.")] = False,
+    matrix: Annotated[
+        bool, typer.Option("--matrix", help="Print values only: a line for each thing measured, a column for each file.")
+    ] = False,
     plot: Annotated[str, _file("--plot", "Draw the ROC curves of task anomaly to FILE (.png, .svg or .pdf).")] = "",
     curve: Annotated[str, _file("--curve", "Write the points of the ROC curves to FILE (.tsv, .csv, .json, .parquet).")] = "",
     force: options.Force = False,
@@ -106,7 +111,10 @@ def evaluate(
             place = partial(_place, advance, done, len(jobs), file)
             found += _of_file(file, strange, wanted, drawn, place)
     _write_curves(plot, curve, drawn, force)
-    write(_side_by_side(found), _columns(wanted), kind)
+    if matrix:
+        _write_matrix(found, files, kind)
+    else:
+        write(_side_by_side(found), _columns(wanted), kind)
     broken = len({r["file"] for r in found if "error" in r})
     if broken:
         say(f"{broken} of {len(files)} files could not be used: see their error.")
@@ -203,6 +211,22 @@ def _side_by_side(found: list[Record]) -> list[Record]:
     places = {key: place for place, key in enumerate(dict.fromkeys(keys))}
     order = np.argsort([len(places) if "error" in r else places[k] for r, k in zip(found, keys, strict=True)], kind="stable")
     return [found[i] for i in order]
+
+
+def _write_matrix(found: list[Record], files: list[str], kind: str | None) -> None:
+    """A line for each thing measured, a column for each file; what is wrong with files is said."""
+    names = short_names(files)
+    lines: dict[tuple[Any, ...], Record] = {}
+    for r in found:
+        if "error" in r:
+            say(r["error"])
+            continue
+        what = {c: r[c] for c in ("task", "target", "name", "class") if c in r}
+        lines.setdefault(tuple(what.values()), what)[names[r["file"]]] = r["value"]
+    keys = [c for c in ("task", "target", "name", "class") if any(c in line for line in lines.values())]
+    columns = [*keys, *dict.fromkeys(names.values())]
+    kind = kind or ("table" if sys.stdout.isatty() else "tsv")
+    emit(render(list(lines.values()), columns, kind, verbatim=True))
 
 
 def _write_curves(plot: str, curve: str, drawn: dict[str, Finding], force: bool) -> None:
