@@ -391,6 +391,11 @@ def test_anomalies_of_a_file_with_their_curve(work: Workdir) -> None:
     assert "<svg" in (work / "roc.svg").read_text()
     again = work.run(command)
     assert again.stdout == done.stdout and again.stderr.count("up to date") == 2
+    both = work.here("relrep evaluate a.h5 --task anomaly --anomalies odd.npz --anomalies a.h5 --split test").rows
+    assert [(r["name"], r["anomalies"], float(r["value"])) for r in both if r["name"] == "auc"] == [
+        ("auc", "odd.npz", 1.0),
+        ("auc", "a.h5", 0.5),
+    ]
     work.error("relrep evaluate a.h5 --anomalies odd.npz --plot a.h5", 2, "must end in .png")
     work.error("relrep evaluate a.h5 --task knn --plot roc.png", 2, "--plot roc.png", "anomaly only")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 
@@ -62,16 +62,15 @@ def _assigned(s: Space, count: int, seed: int) -> tuple[str, np.ndarray]:
 
 def _silhouette(name: str, x: np.ndarray, groups: np.ndarray, convention: str) -> Iterator[Finding]:
     """The mean silhouette of some rows, if they are of two groups or more and not each a group of its own."""
+    from sklearn import config_context
     from sklearn.metrics import silhouette_samples
 
     known = np.unique(groups, return_inverse=True)[1]
     if 2 <= known.max(initial=0) + 1 < len(x):
         codes = groups if name.startswith("label") else None
-        yield mean_of(name, _plain(silhouette_samples(x, known)), convention, codes, (-1, 1))
-
-
-def _plain(values: Any) -> np.ndarray:
-    return np.nan_to_num(np.asarray(values, np.float64))  # 0 / 0 where rows of two groups are all the same
+        with config_context(working_memory=64):  # MB
+            rows = np.nan_to_num(silhouette_samples(x, known))  # 0 / 0 where rows of two groups are all the same
+        yield mean_of(name, rows, convention, codes, (-1, 1))
 
 
 def _agreement(assigned: np.ndarray, codes: np.ndarray, said: str) -> Iterator[Finding]:
