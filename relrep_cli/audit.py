@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from relrep_cli.anchors import anchor_vectors
 from relrep_cli.embedding import Embedding, find_ids
 from relrep_cli.projection import basis, relative
 from relrep_cli.recipes import Recipe
@@ -28,7 +27,7 @@ def table() -> Iterator[Record]:
 
 def sample(e: Embedding, recipe: Recipe, rows: int = ROWS) -> Embedding:
     """At most `rows` items of e at even steps, then all anchors, in float64."""
-    anchors = anchor_vectors(e, recipe.anchor_ids, recipe.spares)
+    anchors = recipe.vectors(e)
     some = np.arange(e.n)[:: max(1, -(-e.n // rows))]
     some = some[find_ids(recipe.anchor_ids, e.ids[some]) < 0]
     x = np.concatenate([np.asarray(e.x[some], np.float64), anchors.astype(np.float64)])

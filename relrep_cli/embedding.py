@@ -193,6 +193,11 @@ def digest(x: np.ndarray, ids: np.ndarray) -> str:
     return running.name()
 
 
+def digested_space(e: Embedding) -> str:
+    """The name of a space that has none: by the digest of its content."""
+    return f"unnamed:{(e.digest or digest(e.x, e.ids)).removeprefix('sha256:')[:16]}"
+
+
 def make_step(command: str, params: Mapping[str, Any], seed: int | None, inputs: Sequence[Embedding]) -> Step:
     """The record of one run; its id names what was computed, so two equal runs have equal ids.
 

@@ -234,3 +234,36 @@ def _norms(gap: np.ndarray, p: float) -> np.ndarray:
     with np.errstate(under="ignore"):
         shares = gap / np.where(peak > 0, peak, 1)[:, None]
         return peak * (shares**p).sum(1).clip(1) ** (1 / p)
+
+
+def farthest(x: np.ndarray, first: int, m: int) -> np.ndarray:
+    """(m,) different row numbers of x (n, d): `first`, then always the row farthest (Euclidean) from all before; of equals, the
+    first. Squares of entries must not leave the range of the dtype.
+
+    >>> farthest(np.array([[0.0], [1.0], [4.0], [9.0]]), 0, 3).tolist()
+    [0, 3, 2]
+    """
+    tiles = _tiles()
+    step = _recede if tiles is None else tiles.compiled(tiles.recede, x.dtype)
+    size = -(-len(x) // threads())
+    parts = [slice(start, start + size) for start in range(0, len(x), size)]
+    nearest, found = np.full(len(x), np.inf, x.dtype), np.empty(m, np.int64)
+    with ThreadPoolExecutor(len(parts)) as pool:
+        for place in range(m):
+            check()
+            found[place] = first
+            nearest[first] = -1  # nearer than any, so never again
+            pick = np.ascontiguousarray(x[[first]])
+            running = [pool.submit(step, x[part], pick, nearest[part]) for part in parts]
+            rows = [part.start + run.result() for part, run in zip(parts, running, strict=True)]
+            first = max(rows, key=lambda row: (nearest[row], -row))
+    return found
+
+
+def _recede(x: np.ndarray, pick: np.ndarray, nearest: np.ndarray) -> int:
+    """What the compiled kernel does, a few rows at a time."""
+    rows = max(1, (1 << 16) // x.shape[1])
+    for start in range(0, len(x), rows):
+        gap = x[start : start + rows] - pick
+        np.minimum(nearest[start : start + rows], np.vecdot(gap, gap), out=nearest[start : start + rows])
+    return int(np.argmax(nearest))

@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 
 from relrep_cli.aggregators import AGGREGATORS, TrainedAggregator
+from relrep_cli.anchors.correspondences import Pairs
+from relrep_cli.anchors.mixtures import Mixtures
+from relrep_cli.anchors.vectors import anchor_vectors
 from relrep_cli.embedding import Embedding, text
 from relrep_cli.errors import DataError, UsageError
 from relrep_cli.preparation import Before
@@ -37,7 +40,8 @@ class Recipe:
     similarities: names with their parameters, in order. aggregate: the name of what joins several, "" for one alone.
     trained: the trained aggregator of that name. transductive: statistics are those of all rows, not of the training rows.
     spares: embeddings that may hold anchors which the projected file does not, if they share its space. like: a relative
-    embedding whose statistics are taken, if it was made from the same space.
+    embedding whose statistics are taken, if it was made from the same space. meaning: what the anchor ids stand for in each
+    space, where they are not simply ids of items.
     """
 
     anchor_ids: np.ndarray
@@ -49,6 +53,18 @@ class Recipe:
     spares: Sequence[Embedding] = ()
     like: Embedding | None = None
     trained: TrainedAggregator | None = None
+    meaning: Mixtures | Pairs | None = None
+
+    def vectors(self, e: Embedding, ids: np.ndarray | None = None) -> np.ndarray:
+        """(m, d) vectors of the anchors, or of those called `ids`, in the space of e. Raises DataError; see anchor_vectors."""
+        wanted = self.anchor_ids if ids is None else ids
+        if self.meaning is None:
+            return anchor_vectors(e, wanted, self.spares)
+        return self.meaning.vectors(e, wanted, self.spares)
+
+    def items(self, e: Embedding) -> np.ndarray:
+        """The ids of the items that the anchors are in the space of e, or are mixed from: what a leak is judged by."""
+        return self.anchor_ids if self.meaning is None else self.meaning.ids(e, self.anchor_ids, self.spares)
 
     @property
     def label(self) -> str:
@@ -92,7 +108,8 @@ class Recipe:
             how.append(self.how())
         if self.trained is not None:
             how.append(hashlib.sha256(self.trained.to_bytes()).hexdigest())
-        content = hashlib.sha256(json.dumps(how, sort_keys=True).encode() + b"\n" + _listed(self.anchor_ids))
+        anchors = _listed(self.anchor_ids) + (self.meaning.content() if self.meaning is not None else b"")
+        content = hashlib.sha256(json.dumps(how, sort_keys=True).encode() + b"\n" + anchors)
         return f"relative:{content.hexdigest()[:16]}"
 
     def var(self) -> dict[str, np.ndarray]:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from relrep_cli.aggregators import layer_norm
-from relrep_cli.anchors import anchor_vectors
 from relrep_cli.embedding import Embedding
 from relrep_cli.errors import DataError
 from relrep_cli.inference import bootstrap
@@ -74,7 +73,7 @@ def agreements(
 def _held_out(e: Embedding, recipe: Recipe, alone: Recipe, fold: np.ndarray) -> np.ndarray:
     """(h, m) the anchors of a fold, relative to the others, row by row at mean 0 and variance 1."""
     ids = recipe.anchor_ids[fold]
-    held = replace(e, x=anchor_vectors(e, ids, recipe.spares), ids=ids, obs={})
+    held = replace(e, x=recipe.vectors(e, ids), ids=ids, obs={})
     return np.asarray(layer_norm(np.asarray(relative(held, basis(e, alone)).x, np.float64)))
 
 

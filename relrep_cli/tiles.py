@@ -24,15 +24,16 @@ REALS: dict[np.dtype, Any] = {np.dtype(np.float32): float32, np.dtype(np.float64
 
 
 @cache
-def compiled(function: Callable[..., None], dtype: np.dtype) -> Callable[..., None]:
+def compiled(function: Callable[..., Any], dtype: np.dtype) -> Callable[..., Any]:
     """`function` for arrays of one dtype; from a cache folder, which a later process finds too, where one can be written."""
     real = REALS[dtype]
-    constant = types.Array(real, 2, "C", readonly=True)  # x and panel, for memory maps are read-only
-    signature = types.void(constant, constant, real[:, :], *EXTRA[function](real))
+    rows = types.Array(real, 2, "C", readonly=True)  # for memory maps are read-only
+    signature = SIGNATURES[function](real, rows)
+    fast: Any = {"reassoc"} if function in SUMS_OF_A_ROW else False
     try:
-        return njit(signature, nogil=True, cache=True)(function)
+        return njit(signature, nogil=True, cache=True, fastmath=fast)(function)
     except Exception:  # no such folder, a full disk, a damaged file: many kinds, and none is a reason not to compute
-        return njit(signature, nogil=True)(function)
+        return njit(signature, nogil=True, fastmath=fast)(function)
 
 
 def fold(x, panel, out, largest):  # type: ignore[no-untyped-def]
@@ -112,7 +113,27 @@ def minkowski(x, panel, out, p, whole):  # type: ignore[no-untyped-def]
             out[i, j] *= max(total[j], 1) ** (1 / p)  # the largest counts for 1 even where it has no reciprocal
 
 
-EXTRA: dict[Callable[..., None], Callable[[Any], tuple[Any, ...]]] = {
-    fold: lambda real: (types.boolean,),
-    minkowski: lambda real: (real, int64),
+def recede(x, pick, nearest):  # type: ignore[no-untyped-def]
+    """Bring `nearest` (n,), squared distances to points before, down to those to `pick` (1, d); the row where it is largest.
+
+    x is read once, and nothing else of its size is written: the speed is that of the memory.
+    """
+    farthest = 0
+    for i in range(len(x)):
+        total = x.dtype.type(0)
+        for j in range(x.shape[1]):
+            gap = x[i, j] - pick[0, j]
+            total += gap * gap
+        if total < nearest[i]:
+            nearest[i] = total
+        if nearest[i] > nearest[farthest]:
+            farthest = i
+    return farthest
+
+
+SIGNATURES: dict[Callable[..., Any], Callable[[Any, Any], Any]] = {
+    fold: lambda real, rows: types.void(rows, rows, real[:, :], types.boolean),
+    minkowski: lambda real, rows: types.void(rows, rows, real[:, :], real, int64),
+    recede: lambda real, rows: int64(rows, rows, real[::1]),
 }
+SUMS_OF_A_ROW = {recede}  # whose order the compiler may choose, once for all rows, or it could not use vector registers

@@ -9,16 +9,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relrep_cli.anchors import STRATEGIES, anchor_vectors, choose
+from relrep_cli import kernels
+from relrep_cli.anchors import STRATEGIES, Candidates, anchor_vectors, choose
+from relrep_cli.anchors.mixtures import Mixtures, mixed, mixtures_of
+from relrep_cli.clusters import centroids, medoids
 from relrep_cli.embedding import Embedding, row_numbers, text
 from relrep_cli.errors import DataError
 
-every_strategy = pytest.mark.parametrize("name", STRATEGIES)
+ITEMS = [name for name, entry in STRATEGIES.items() if entry.gives == "items"]
+every_strategy = pytest.mark.parametrize("name", ITEMS)
 
 
 def embedding(labels: list[str], seed: int = 0, **more: Any) -> Embedding:
     x = np.random.default_rng(seed).normal(size=(len(labels), 4)).astype(np.float32)
-    return Embedding(x, row_numbers(len(labels)), {"label": text(labels)}, uri="a.h5", **more)
+    columns = {"label": text(labels), "count": np.arange(len(labels)) % 7}
+    return Embedding(x, row_numbers(len(labels)), columns, uri="a.h5", **more)
 
 
 def classes(counts: list[int], seed: int = 0) -> list[str]:
@@ -28,16 +33,17 @@ def classes(counts: list[int], seed: int = 0) -> list[str]:
 
 
 def chosen(name: str, e: Embedding, rows: np.ndarray, m: int, seed: int = 0) -> np.ndarray:
-    return choose(e, rows, name, m, np.random.default_rng(seed), STRATEGIES[name].resolve({}))
+    c = Candidates((e,), (rows,), listed=e.ids[np.random.default_rng(seed).permutation(rows)])
+    return rows[choose(c, name, m, np.random.default_rng(seed), STRATEGIES[name].resolve({}))]
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=20, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 10**6), counts=st.lists(st.integers(1, 30), min_size=1, max_size=6), share=st.floats(0, 1))
 def test_every_strategy_gives_distinct_candidates_by_its_seed(seed: int, counts: list[int], share: float) -> None:
     e = embedding(classes(counts, seed))
     rows = np.sort(np.random.default_rng(seed).permutation(e.n)[: max(1, int(share * e.n))])
     m = 1 + seed % len(rows)
-    for name in STRATEGIES:
+    for name in ITEMS:
         found = chosen(name, e, rows, m, seed)
         assert found.shape == (m,) and len(set(found.tolist())) == m
         assert np.isin(found, rows).all()
@@ -58,7 +64,7 @@ def test_random_anchors_are_uniform() -> None:
     counts = np.zeros(20)
     rng = np.random.default_rng(0)
     for _ in range(4000):
-        counts[choose(e, np.arange(20), "random", 5, rng, {})] += 1
+        counts[choose(Candidates((e,), (np.arange(20),)), "random", 5, rng, {})] += 1
     assert np.abs(counts - 1000).max() < 5 * np.sqrt(4000 * 0.25 * 0.75)
 
 
@@ -103,10 +109,11 @@ def test_more_anchors_than_candidates_are_refused(name: str) -> None:
 
 
 @every_strategy
-def test_labels_are_asked_for_only_where_declared(name: str) -> None:
+def test_columns_are_asked_for_only_where_declared(name: str) -> None:
     e = Embedding(np.zeros((9, 2), np.float32), row_numbers(9), uri="a.h5")
-    if STRATEGIES[name].needs_labels:
-        with pytest.raises(DataError, match=r"a\.h5: no column 'label'; columns found: none"):
+    column = {"labels": "label", "counts": "count"}.get(STRATEGIES[name].reads)
+    if column:
+        with pytest.raises(DataError, match=rf"a\.h5: no column '{column}'; columns found: none"):
             chosen(name, e, np.arange(9), 3)
     else:
         assert len(chosen(name, e, np.arange(9), 3)) == 3
@@ -157,3 +164,327 @@ def test_precision_is_that_of_the_widest_source() -> None:
     swapped = space("s", ["a"], 1, dtype=">f4")
     assert anchor_vectors(swapped, text(["a"])).dtype == np.float32
     assert anchor_vectors(swapped, text(["a"]))[0, 0] == 1
+
+
+# Strategies that look at vectors
+
+
+def naive(x: np.ndarray, first: int, m: int) -> list[int]:
+    """Farthest-point search as its definition says, in float64."""
+    found = [first]
+    while len(found) < m:
+        gaps = np.square(x[:, None, :].astype(np.float64) - x[found].astype(np.float64)).sum(2).min(1)
+        gaps[found] = -1
+        found.append(int(np.argmax(gaps)))
+    return found
+
+
+@pytest.mark.parametrize("numba", ["1", "0"])
+@pytest.mark.parametrize("threads", ["1", "3"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_farthest_is_what_its_definition_says(monkeypatch: Any, numba: str, threads: str, dtype: Any) -> None:
+    monkeypatch.setenv("RELREP_NUMBA", numba)
+    monkeypatch.setenv("NUMBA_NUM_THREADS", threads)
+    x = np.random.default_rng(0).normal(size=(301, 19)).astype(dtype)
+    assert kernels.farthest(x, 7, 60).tolist() == naive(x, 7, 60)
+
+
+@pytest.mark.parametrize("numba", ["1", "0"])
+def test_farthest_takes_the_first_of_equals_and_none_twice(monkeypatch: Any, numba: str) -> None:
+    monkeypatch.setenv("RELREP_NUMBA", numba)
+    x = np.repeat([[0.0], [1.0], [1.0], [5.0]], 2, 0)
+    assert kernels.farthest(x, 0, 8).tolist() == [0, 6, 2, 1, 3, 4, 5, 7]
+
+
+def test_farthest_covers_within_twice_the_best() -> None:
+    """Gonzalez' theorem: against every choice of 3 out of 11."""
+    import itertools
+
+    x = np.random.default_rng(1).normal(size=(11, 2))
+    gaps = np.linalg.norm(x[:, None] - x, axis=2)
+    best = min(gaps[:, list(three)].min(1).max() for three in itertools.combinations(range(11), 3))
+    assert all(gaps[:, kernels.farthest(x, first, 3)].min(1).max() <= 2 * best for first in range(11))
+
+
+def blobs(counts: list[int], d: int = 8, seed: int = 0) -> Embedding:
+    rng = np.random.default_rng(seed)
+    x = np.concatenate([rng.normal(size=(n, d)) * 0.1 + 10 * rng.normal(size=d) for n in counts]).astype(np.float32)
+    return Embedding(x, row_numbers(len(x)), {"label": text(np.repeat(np.arange(len(counts)), counts).astype(str))}, uri="a.h5")
+
+
+@pytest.mark.parametrize("name", ["kmeans", "farthest", "mixture"])
+def test_each_blob_is_found(name: str) -> None:
+    e = blobs([50, 20, 30, 40])
+    c = Candidates((e,), (np.arange(e.n),))
+    found = choose(c, name, 4, np.random.default_rng(0), STRATEGIES[name].resolve({}))
+    x = found.vectors(e, found.names) if isinstance(found, Mixtures) else e.x[found]
+    middles = np.stack([e.x[e.obs["label"] == str(i).encode()].mean(0) for i in range(4)])
+    near = np.linalg.norm(x[:, None] - middles, axis=2)
+    assert sorted(near.argmin(1).tolist()) == [0, 1, 2, 3]
+    if name == "mixture":
+        assert near.min(1).max() < 1e-4, "the mean of its items"
+    if name == "kmeans":
+        inside = [np.linalg.norm(e.x[e.obs["label"] == str(i).encode()] - middles[i], axis=1).min() for i in near.argmin(1)]
+        assert near.min(1) == pytest.approx(inside, rel=1e-3), "the item nearest to the centre"
+
+
+def test_by_cosine_length_does_not_count() -> None:
+    e = embedding(classes([60]))
+    scaled = Embedding(e.x * np.random.default_rng(5).uniform(0.01, 100, (60, 1)), e.ids, e.obs, uri="a.h5")
+    for name in ("kmeans", "farthest", "herding"):
+        params = STRATEGIES[name].resolve({"by": "cosine"})
+        found = [
+            choose(Candidates((s,), (np.arange(60),)), name, 7, np.random.default_rng(0), params).tolist() for s in (e, scaled)
+        ]
+        assert found[0] == found[1], name
+    plain = STRATEGIES["farthest"].resolve({})
+    assert (
+        len(
+            {
+                tuple(choose(Candidates((s,), (np.arange(60),)), "farthest", 7, np.random.default_rng(0), plain))
+                for s in (e, scaled)
+            }
+        )
+        == 2
+    )
+
+
+@pytest.mark.parametrize("kernel", ["rbf", "linear"])
+def test_herding_follows_the_mean_better_than_chance(kernel: str) -> None:
+    e = embedding(classes([300]))
+    c = Candidates((e,), (np.arange(300),))
+    params = STRATEGIES["herding"].resolve({"kernel": kernel})
+    found = choose(c, "herding", 20, np.random.default_rng(0), params)
+    off = np.linalg.norm(e.x[found].mean(0) - e.x.mean(0))
+    chance = [np.linalg.norm(e.x[chosen("random", e, np.arange(300), 20, s)].mean(0) - e.x.mean(0)) for s in range(200)]
+    assert off < np.quantile(chance, 0.05)
+
+
+def test_herding_gives_each_blob_its_share() -> None:
+    e = blobs([60, 20])
+    found = e.obs["label"][chosen("herding", e, np.arange(80), 12)].tolist()
+    assert (found.count(b"0"), found.count(b"1")) == (9, 3)
+
+
+def test_huge_and_tiny_numbers_do_not_overflow() -> None:
+    e = blobs([9, 9, 9])
+    for name in ("kmeans", "farthest", "herding"):
+        plain = chosen(name, e, np.arange(27), 3).tolist()
+        for factor in (2.0**100, 2.0**-100):
+            assert (
+                chosen(name, Embedding(e.x * np.float32(factor), e.ids, e.obs, uri="a.h5"), np.arange(27), 3).tolist() == plain
+            )
+
+
+def test_kmeans_lowers_its_error_to_a_fixed_point() -> None:
+    x = np.random.default_rng(3).normal(size=(400, 5)).astype(np.float32)
+    c = centroids(x, 9, np.random.default_rng(0))
+    of = np.linalg.norm(x[:, None] - c, axis=2).argmin(1)
+    means = np.stack([x[of == i].mean(0) for i in range(9)])
+    assert np.abs(means - c).max() < 0.1, "each centre is all but the mean of its cluster"
+    start = np.linalg.norm(x[:, None] - x[:9], axis=2).min(1)
+    assert np.square(np.linalg.norm(x - c[of], axis=1)).sum() < np.square(start).sum()
+
+
+def test_medoids_are_different_even_where_centres_are_not() -> None:
+    x = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    found = medoids(x, np.repeat(x[:1], 40, 0))
+    assert sorted(found.tolist()) == list(range(40)) and found[0] == 0
+    gaps = np.linalg.norm(x - x[0], axis=1)
+    assert (np.diff(gaps[found]) >= 0).all(), "nearest first"
+
+
+def test_frequent_takes_the_largest_counts_and_orders_equals_by_id() -> None:
+    ids = text(["d", "c", "b", "a", "e"])
+    e = Embedding(np.zeros((5, 2), np.float32), ids, {"count": np.array([3.0, 9, 3, np.nan, 3])}, uri="a.h5")
+    assert ids[chosen("frequent", e, np.arange(5), 5)].tolist() == [b"c", b"b", b"d", b"e", b"a"]
+    words = Embedding(e.x, ids, {"count": text("vwxyz")}, uri="a.h5")
+    with pytest.raises(DataError, match=r"a\.h5: column count holds text"):
+        chosen("frequent", words, np.arange(5), 2)
+
+
+def test_a_list_is_taken_in_its_order_and_whole() -> None:
+    e = embedding(["a"] * 6)
+    c = Candidates((e,), (np.array([0, 1, 2, 4]),), listed=text(["4", "0", "2"]))
+    assert c.rows[0][choose(c, "from-file", 3, np.random.default_rng(0), {})].tolist() == [4, 0, 2]
+    assert c.rows[0][choose(c, "from-file", 2, np.random.default_rng(0), {})].tolist() == [4, 0]
+    for listed, words in ((["4", "3"], "1 of the ids listed are no candidates: 3"), (["4"], "the list has only 1 ids")):
+        with pytest.raises(DataError, match=words):
+            choose(Candidates((e,), c.rows, listed=text(listed)), "from-file", 2, np.random.default_rng(0), {})
+
+
+def test_jointly_seen_spaces_count_alike_whatever_their_units_and_dims() -> None:
+    a, b = embedding(classes([80]), 1), embedding(classes([80]), 2)
+    wide = Embedding(np.repeat(b.x, 5, 1) * 1000 + 7, b.ids, b.obs, uri="b.h5")
+    rows = (np.arange(80), np.arange(80))
+    for name in ("kmeans", "farthest", "herding"):
+        found = [
+            choose(Candidates((a, other), rows), name, 9, np.random.default_rng(0), STRATEGIES[name].resolve({})).tolist()
+            for other in (b, wide)
+        ]
+        assert found[0] == found[1], name
+        alone = choose(Candidates((a,), rows[:1]), name, 9, np.random.default_rng(0), STRATEGIES[name].resolve({})).tolist()
+        assert found[0] != alone, "the second space counts"
+
+
+# Mixtures
+
+
+def test_mixtures_are_means_in_every_space() -> None:
+    """They go through an affine map as items do."""
+    e = embedding(["x"] * 6)
+    turn = np.random.default_rng(1).normal(size=(4, 3))
+    other = Embedding((e.x @ turn + 5).astype(np.float64), e.ids[::-1].copy(), uri="b.h5")
+    other = Embedding(other.x[::-1].copy(), other.ids, uri="b.h5")
+    m = mixed(e.ids, [np.array([0, 1, 2]), np.array([2, 5]), np.array([4])])
+    ours, theirs = m.vectors(e, m.names), m.vectors(other, m.names)
+    assert ours[0] == pytest.approx(e.x[:3].mean(0)) and ours[2] == pytest.approx(e.x[4])
+    assert theirs == pytest.approx(ours @ turn + 5, abs=1e-5)
+    assert np.array_equal(m.vectors(e, m.names[[2, 0]]), ours[[2, 0]]), "any of them, in any order"
+    assert (ours.dtype, theirs.dtype) == (np.float32, np.float64)
+    with pytest.raises(DataError, match="are not among"):
+        m.vectors(Embedding(e.x[:3], e.ids[:3], uri="c.h5"), m.names)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        {"mixture-weights": np.array([0.5, 0.6, 1.0])},
+        {"mixture-weights": np.array([1.5, -0.5, 1.0])},
+        {"mixture-weights": np.array([np.nan, 0.5, 1.0])},
+        {"mixture-starts": np.array([0.0, 3.0, 2.0])},
+        {"mixture-starts": np.array([0.0, 2.0, 4.0])},
+        {"mixture-starts": np.array([0.0, 2.0, np.inf])},
+        {"mixture-starts": np.array([0.0, 3.0])},
+        {"mixture-items": text(["a", "b"])},
+        {"mixture-items": np.zeros(3)},
+    ],
+)
+def test_damaged_mixtures_are_refused(spoil: dict[str, np.ndarray]) -> None:
+    good = {
+        "mixture-items": text(["a", "b", "c"]),
+        "mixture-weights": np.array([0.5, 0.5, 1.0]),
+        "mixture-starts": np.array([0.0, 2.0, 3.0]),
+    }
+    e = Embedding(np.zeros((2, 1), np.float32), text(["m", "n"]), uri="m.h5", uns=good)
+    found = mixtures_of(e)
+    assert found is not None and found.ids(e, text(["n"])).tolist() == [b"c"]
+    with pytest.raises(DataError, match=r"m\.h5: .*Make it again\."):
+        mixtures_of(Embedding(e.x, e.ids, uri="m.h5", uns={**good, **spoil}))
+
+
+# The command
+
+
+def ids_of(path: Any) -> list[bytes]:
+    from relrep_cli import store
+
+    return store.read(str(path)).ids.tolist()
+
+
+def test_anchors_of_several_files_are_training_items_of_all(work: Any) -> None:
+    np.savez(work / "d.npz", x=np.eye(60), ids=[f"item-{i:03d}" for i in range(60)], split=["test"] * 20 + ["train"] * 40)
+    work.here("relrep embed d.npz -o d.h5 -q")
+    done = work.here("relrep anchor a.h5 d.h5 -n 26 --strategy first -o x.h5")
+    assert "choosing from the 26 items that all of them share" in done.stderr
+    found = [int(i[5:]) for i in ids_of(work / "x.h5")]
+    assert found == [i for i in range(20, 60) if i % 3]
+    work.error("relrep anchor a.h5 d.h5 -n 27 -o y.h5", 3, "27 anchors asked of 26 candidate items")
+    np.savez(work / "e.npz", x=np.eye(3), ids=["p", "q", "r"])
+    work.here("relrep embed e.npz -o e.h5 -q")
+    done = work.here("relrep anchor a.h5 e.h5 -n 2 -o y.h5", 3)
+    assert "share no ids among their training items" in done.stderr
+
+
+def test_mixtures_project_in_both_spaces_and_open_in_anndata(work: Any) -> None:
+    import anndata
+
+    from relrep_cli import store
+
+    work.here("relrep anchor a.h5 b.h5 -n 12 --strategy mixture --joint -o m.h5")
+    for name in "ab":
+        work.here(f"relrep project {name}.h5 --anchors m.h5 --similarity inner -o {name}.m.h5")
+    m, (a, b), (ra, rb) = (
+        store.read(str(work / "m.h5")),
+        *([store.read(str(work / f"{n}{e}.h5")) for n in "ab"] for e in ("", ".m")),
+    )
+    assert ra.space == rb.space and ra.d == 12
+    found = mixtures_of(m)
+    assert found is not None
+    assert set(found.items.tolist()) == set(a.ids[a.training_rows()].tolist()), "every training item is in one"
+    for e, rel in ((a, ra), (b, rb)):
+        assert rel.x == pytest.approx(e.x @ found.vectors(e, found.names).T, rel=1e-4, abs=1e-4)
+    assert np.abs(rb.x - b.x @ np.asarray(m.x).T).max() > 1, "b fills the weights with its own rows"
+    opened = anndata.read_h5ad(work / "m.h5")
+    assert opened.uns["mixture-weights"].sum() == pytest.approx(12)
+    work.here("relrep anchor a.h5 -n 12 --strategy mixture --members 3 -o three.h5")
+    assert len(store.read(str(work / "three.h5")).uns["mixture-items"]) == 36
+
+
+def test_mixtures_are_not_taken_for_items_elsewhere(work: Any) -> None:
+    """Another weighting of the same items is another relative space."""
+    from relrep_cli import store
+
+    spaces = set()
+    for seed in range(2):
+        work.here(f"relrep anchor a.h5 -n 5 --strategy mixture --seed {seed} -o m{seed}.h5 -q")
+        work.here(f"relrep project a.h5 --anchors m{seed}.h5 -o r{seed}.h5 -q")
+        spaces.add(store.read(str(work / f"r{seed}.h5")).space)
+    assert len(spaces) == 2
+
+
+def test_out_of_domain_anchors_come_from_collections_of_the_same_spaces(work: Any) -> None:
+    rng = np.random.default_rng(0)
+    for name, d in (("a", 16), ("b", 16)):
+        np.savez(work / f"{name}o.npz", x=rng.normal(size=(50, d)).astype(np.float32), ids=[f"other-{i}" for i in range(50)])
+        work.here(f"relrep embed {name}o.npz --space {name} -o {name}o.h5 -q")
+    done = work.here("relrep anchor a.h5 b.h5 -n 20 --strategy out-of-domain --source bo.h5 --source ao.h5 -o o.h5")
+    assert "--anchor-vectors" in done.stderr
+    assert all(i.startswith(b"other-") for i in ids_of(work / "o.h5"))
+    work.here("relrep project a.h5 --anchors o.h5 -o ao.rel.h5")
+    work.here("relrep project b.h5 --anchors o.h5 --anchor-vectors bo.h5 -o bo.rel.h5")
+    work.here("relrep project b.h5 --anchors o.h5 -o no.h5", 3)
+    done = work.here("relrep anchor a.h5 -n 20 --strategy out-of-domain --source bo.h5 -o p.h5", 3)
+    assert "0 of the collections are of its space (a); given: bo.h5 (b)" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("a.h5 --strategy from-file -o x.h5", "--source is missing for from-file"),
+        ("a.h5 --source t.txt -o x.h5", "--source belongs to from-file, out-of-domain"),
+        ("a.h5 --strategy mixture --ids-only", "gives mixtures; write -o FILE"),
+        ("a.h5 b.h5 --strategy bootstrap -o x.tsv", "--seeds FILE of known pairs is missing"),
+        ("a.h5 --seeds t.txt -o x.h5", "--seeds belongs to bootstrap"),
+        ("a.h5 --truth id -o x.h5", "--truth scores pairs"),
+        ("a.h5 --json -o x.h5", "--format says how to print a table"),
+        ("a.h5 --strategy unsupervised -o x.tsv", "between two files; there are 1"),
+        ("a.h5 b.h5 --strategy unsupervised -o x.h5", "does not write .h5"),
+        ("a.h5 b.h5 --strategy unsupervised --joint -o x.tsv", "finds out which belong together"),
+        ("a.h5 --kernel linear -o x.h5", "--kernel is not an option of strategy random"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(work: Any, command: str, words: str) -> None:
+    (work / "t.txt").write_text("item-001\n")
+    done = work.here(f"relrep anchor {command}", 2)
+    assert words in done.stderr, done
+    assert not list(work.path.glob("x.*"))
+
+
+def test_a_list_as_anchors_keeps_its_order_and_never_takes_test_rows(work: Any) -> None:
+    (work / "t.txt").write_text("item-010\nitem-001\n")
+    work.here("relrep anchor a.h5 --strategy from-file --source t.txt -o x.h5")
+    assert ids_of(work / "x.h5") == [b"item-010", b"item-001"]
+    (work / "t.txt").write_text("item-010\nitem-000\n")
+    done = work.here("relrep anchor a.h5 --strategy from-file --source t.txt -o y.h5", 3)
+    assert "1 of the ids listed are no candidates: item-000" in done.stderr
+    work.here("relrep anchor a.h5 --strategy from-file --source t.txt --split all -o y.h5")
+
+
+@pytest.mark.parametrize("name", ["kmeans", "farthest", "herding", "mixture"])
+def test_equal_on_any_number_of_threads_and_up_to_date(work: Any, name: str) -> None:
+    command = "relrep anchor a.h5 b.h5 --joint -n 25 --strategy {} -@ {} -o - -q"
+    commands = " && ".join(f"({command.format(name, threads)} | sha256sum)" for threads in (1, 3))
+    assert len(set(work.run(commands, SOURCE_DATE_EPOCH="0").stdout.splitlines())) == 1
+    work.here(f"relrep anchor a.h5 -n 25 --strategy {name} -o x.h5")
+    assert "x.h5: up to date." in work.here(f"relrep anchor a.h5 -n 25 --strategy {name} -o x.h5").stderr

@@ -31,7 +31,7 @@ HEAVY = {
 }
 DOORS = {  # who may import what; a folder stands for its files
     "h5py": ("store/libhdf5.py",),
-    "faiss": ("neighbors",),
+    "faiss": ("neighbors", "clusters.py"),
     "numba": ("tiles.py", "neighbors/scans.py"),
     "rich": ("output.py",),
     "pyarrow": ("store",),

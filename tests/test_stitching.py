@@ -17,10 +17,12 @@ from relrep_cli.heads import HEADS, train
 from relrep_cli.inference import bootstrap, bootstrap_of_few
 from relrep_cli.methods import Method, Wanted
 from relrep_cli.projection import Recipe, basis, relative
+from relrep_cli.recipes import After
 from relrep_cli.savedheads import SavedHead
 from relrep_cli.splits import divided, drawn, judging, refuse_leaks
 from relrep_cli.stitching import Job, Route, Task, check, grid, judged, prepare, target_of
 from relrep_cli.translators import TRANSLATORS
+from relrep_cli.views import Views
 
 CLASSES, DIMS = 4, 12
 every_head = pytest.mark.parametrize("name", HEADS)
@@ -283,6 +285,24 @@ def test_what_is_named_is_what_is_shown() -> None:
         labels(["product"], similarities={"cosine": {}})
     with pytest.raises(UsageError, match=r"unknown method 'orthogonl'\. Did you mean orthogonal\?"):
         labels(["orthogonl"])
+
+
+def test_views_are_the_relative_representations() -> None:
+    """Whatever is shared between recipes: as if each had been projected alone."""
+    e = encoded(None)
+    views = Views(e, 1 << 30)
+    anchors = e.ids[1:120:3]
+    wanted = Wanted(["all"], ["concat", "sum"], {n: {} for n in TRANSLATORS})
+    more = [Method("", Recipe(anchors, {"chebyshev": {}}, after=After(negate=True, step=0.5)))]
+    contents = set()
+    for m in [*methods.methods(wanted, Recipe(anchors, BOTH)), *more]:
+        if m.recipe is not None:
+            alone, view = relative(e, basis(e, m.recipe)), views.of(m.recipe)
+            assert np.allclose(view.e.x, alone.x, atol=1e-12), m.label
+            assert (view.e.space, view.e.kind, view.e.var.keys()) == (alone.space, alone.kind, alone.var.keys())
+            contents.add(view.content)
+    assert len(contents) == len([m for m in methods.methods(wanted, Recipe(anchors, BOTH)) if m.recipe]) + 1
+    assert set(Views(e, 0).of(Recipe(anchors, BOTH, aggregate="sum")).e.x.shape) == {1500, 40}, "without room, too"
 
 
 # Saved heads

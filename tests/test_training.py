@@ -13,7 +13,7 @@ from relrep_cli.embedding import Embedding
 from relrep_cli.encoders import ENCODERS, Checkpoint, encode, errors, pairs
 from relrep_cli.encoders.augmentations import AUGMENTATIONS, chain
 from relrep_cli.encoders.contrastive import _correlation, _shortfall
-from relrep_cli.encoders.training import adjacency
+from relrep_cli.encoders.tasks import adjacency
 from relrep_cli.errors import DataError, UsageError
 from relrep_cli.sources import Items
 

@@ -1,31 +1,87 @@
-"""`relrep anchor`: choose reference items."""
+"""`relrep anchor`: choose reference items, find pairs of them, and judge them."""
 
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 
 from relrep_cli import store
-from relrep_cli.anchors import STRATEGIES, choose
-from relrep_cli.cli import options
-from relrep_cli.embedding import ABSOLUTE, Embedding, chain, make_step, row_numbers, select
-from relrep_cli.errors import DataError, UsageError, printable
+from relrep_cli.anchors import STRATEGIES, Candidates, choose
+from relrep_cli.anchors.mixtures import Mixtures
+from relrep_cli.cli import options, pairing
+from relrep_cli.cli.anchoring import read_anchors
+from relrep_cli.cli.candidates import candidates, collections
+from relrep_cli.cli.judging import judge
+from relrep_cli.embedding import ABSOLUTE, Embedding, Step, chain, make_step, row_numbers, select
+from relrep_cli.errors import DONE, DataError, UsageError, printable
 from relrep_cli.output import emit, say
 
+NUMBER = 300
 EXAMPLES = (
     "relrep anchor a.h5 -n 300 --strategy per-class -o anchors.h5",
+    "relrep anchor a.h5 b.h5 -n 300 --strategy kmeans --joint -o anchors.h5",
     "relrep anchor a.h5 -n 300 --ids-only > anchors.txt",
+    "relrep anchor a.h5 b.h5 -n 300 --strategy bootstrap --seeds known.tsv -o pairs.tsv",
+    "relrep anchor a.h5 b.h5 -n 300 --strategy unsupervised -o pairs.tsv",
+    "relrep anchor a.h5 b.h5 --report anchors.h5",
 )
 
 
 @options.command(STRATEGIES)
 def anchor(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="Embedding file; - is stdin.", show_default=False)],
-    number: Annotated[int, typer.Option("--number", "-n", help="How many anchors.", min=1)] = 300,
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE...", help="Embedding files whose shared items are chosen from; - is stdin.", show_default=False
+        ),
+    ],
+    number: Annotated[
+        int | None,
+        typer.Option(
+            "--number", "-n", help=f"How many anchors; {NUMBER}, or all that --source lists.", min=1, show_default=False
+        ),
+    ] = None,
     strategy: Annotated[str, options.names_of(STRATEGIES, "How to choose.", "--strategy")] = "random",
+    joint: Annotated[
+        bool,
+        typer.Option("--joint", help="See items in all FILEs, standard-scaled side by side, not in the first alone."),
+    ] = False,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--source",
+            help="With from-file, the list of ids; with out-of-domain, files of another collection, one for each FILE's space.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
+    seeds: Annotated[
+        str, typer.Option("--seeds", help="With bootstrap: a pairs file of known pairs.", metavar="FILE", show_default=False)
+    ] = "",
+    confidence: Annotated[
+        float, typer.Option("--confidence", help="Pairs that are less sure than this are not written.", min=0, max=1)
+    ] = 0.2,
+    truth: Annotated[
+        str,
+        typer.Option(
+            "--truth",
+            help="Pairs file that scores the pairs found; `id` for equal ids.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = "",
+    report: Annotated[
+        str,
+        typer.Option(
+            "--report",
+            help="Print how good the anchors of this file are for FILEs.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = "",
     output: options.Output = "",
     ids_only: Annotated[bool, typer.Option("--ids-only", help="Print the ids, one a line.")] = False,
     split: Annotated[
@@ -36,70 +92,129 @@ def anchor(
     ] = None,
     force: options.Force = False,
     dry_run: options.DryRun = False,
+    format: options.AsFormat = None,
+    json: options.AsJson = False,
     seed: options.Seed = 0,
     given: options.Given = options.NOTHING,
-) -> None:
+) -> int:
     """Choose reference items, from the training split unless told otherwise.
 
-    The anchor file is an embedding file of the chosen items: ids, labels, vectors, and how they were chosen.
+    Of several files, the items that all of them share are chosen from. The anchor file is an embedding file of the chosen
+    items: ids, labels, vectors, and how they were chosen; of mixtures, their means and the weights that make them.
+
+    bootstrap and unsupervised find pairs of items of two files, which need not share ids: a table with the columns a and b,
+    which project, compare and stitch take as --anchors. How far to trust them is printed; when that is too little, nothing is
+    written and the exit code is 1.
     """
+    kind = options.format_of(format, json)
+    if report:
+        return judge(report, files, truth, split, seed, kind, bool(output or ids_only))
+    chosen = given.choose(STRATEGIES, [strategy])[strategy]
+    entry = STRATEGIES[strategy]
+    _agree(entry, output, ids_only, source or [], seeds, truth, joint, kind)
+    spaces = [store.digested(store.read(file)) for file in files]
+    if entry.gives == "pairs":
+        asked = pairing.Asked(strategy, chosen, number or NUMBER, seeds, truth, confidence, split)
+        return pairing.find(spaces, asked, output, force, dry_run, seed, kind)
+    listed, lists = _listed(entry, source or [])
+    others = collections(spaces, source or []) if entry.reads == "collections" else []
+    m = number or (len(listed) if listed is not None else NUMBER)
+    asked_for = {"strategy": strategy, "number": m, "split": split or "train", **chosen, **({"joint": True} if joint else {})}
+    step = make_step("anchor", asked_for, seed, [*spaces, *lists, *others])
+    if output and not force and store.identify(output) == step["id"]:
+        say(f"{output}: up to date.")
+        return DONE
+    if output:
+        store.refuse(output, force, [*files, *(source or [])], store.HDF5)
+    c = candidates(others or spaces, split, joint, listed)
+    if dry_run:
+        options.plan([f"choose {m} of {len(c)} items of {', '.join(files)} by {strategy}"])
+        return DONE
+    found = choose(c, strategy, m, np.random.default_rng(seed), chosen)
+    steps = chain([*spaces, *others], step)
+    if isinstance(found, Mixtures):
+        _write_mixtures(output, c, found, steps, force)
+    else:
+        _hand_over(output, c, found, ids_only, steps, force)
+    if others:
+        say("for each other space, give the file of that collection with --anchor-vectors when you project.")
+    return DONE
+
+
+def _agree(
+    entry: Any, output: str, ids_only: bool, source: list[str], seeds: str, truth: str, joint: bool, kind: str | None
+) -> None:
+    """Raise UsageError for options that do not go together."""
+    pairs = entry.gives == "pairs"
+    if entry.gives != "items" and ids_only:
+        raise UsageError(f"--ids-only prints items, and {entry.name} gives {entry.gives}; write -o FILE.")
     if not output and not ids_only:
-        raise UsageError("-o FILE is missing; or print ids with --ids-only.")
+        raise UsageError(f"-o FILE is missing{'' if pairs else '; or print ids with --ids-only'}.")
     if output == "-" and ids_only:
         raise UsageError("--ids-only and -o - both write to stdout; name a file with -o FILE.")
-    params = given.choose(STRATEGIES, [strategy])[strategy]
-    e = store.digested(store.read(file))
-    asked = {"strategy": strategy, "number": number, "split": split or "train", **params}
-    step = make_step("anchor", asked, seed, [e])
-    if output and not force and store.identify(output) == step["id"]:
-        return say(f"{output}: up to date.")
-    if output:
-        store.refuse(output, force, [file], store.HDF5)
-    rows = _candidates(e, split)
-    if dry_run:
-        return options.plan([f"choose {number} of {len(rows)} items of {file} by {strategy}"])
-    rows = choose(e, rows, strategy, number, np.random.default_rng(seed), params)
-    if ids_only:
-        emit("".join(_line(e, i.decode(errors="backslashreplace")) for i in e.ids[rows].tolist()))
-    if output:
-        _write(output, e, rows, chain([e], step), force)
+    if bool(source) != (entry.reads in ("list", "collections")):
+        takers = ", ".join(name for name, e in STRATEGIES.items() if e.reads in ("list", "collections"))
+        raise UsageError(f"--source is missing for {entry.name}." if not source else f"--source belongs to {takers}.")
+    if bool(seeds) != (entry.reads == "seeds"):
+        raise UsageError("--seeds belongs to bootstrap." if seeds else "--seeds FILE of known pairs is missing for bootstrap.")
+    if truth and not pairs:
+        raise UsageError("--truth scores pairs: those of bootstrap and unsupervised, or of --report.")
+    if kind and not pairs:
+        raise UsageError("--format says how to print a table: of pairs found, or of --report.")
+    if joint and pairs:
+        raise UsageError(f"--joint lays shared items side by side, and {entry.name} finds out which belong together.")
 
 
-def _line(e: Embedding, item: str) -> str:
+def _listed(entry: Any, source: list[str]) -> tuple[np.ndarray | None, list[Embedding]]:
+    """The ids that the user lists, and the files they come from, for the record."""
+    if entry.reads != "list":
+        return None, []
+    if len(source) > 1:
+        raise UsageError(f"--source: {entry.name} takes one list; there are {len(source)}.")
+    ids, spare, meaning = read_anchors(source[0])
+    if meaning is not None:
+        raise DataError(f"{source[0]}: lists no items but pairs or mixtures, which serve as anchors as they are.")
+    x = np.zeros((len(ids), 1), np.float32)
+    return ids, [store.digested(spare or Embedding(x, ids, uri=source[0]))]
+
+
+def _line(uri: str, item: str) -> str:
     """An id as a line: as it is for a pipe, safe to show for a terminal."""
     if "\n" in item:
-        raise DataError(f"{e.uri}: id {printable(item)} holds a line feed, which one id a line cannot say; write -o FILE.")
+        raise DataError(f"{uri}: id {printable(item)} holds a line feed, which one id a line cannot say; write -o FILE.")
     return (printable(item, 4096) if sys.stdout.isatty() else item) + "\n"
 
 
-def _candidates(e: Embedding, split: str | None) -> np.ndarray:
-    if split == "all":
-        return np.arange(e.n)
-    rows = e.rows_of_split(split or "train")
-    if rows is None and split is None:
-        say(f"{e.uri}: has no split; choosing from all {e.n} items.")
-        return np.arange(e.n)
-    if rows is None or not len(rows):
-        found = "no split column" if rows is None else ", ".join(printable(s) for s in np.unique(e.obs["split"]).tolist())
-        raise DataError(
-            f"{e.uri}: no items of split {split or 'train'!r}; found: {found}. Choose another with --split, or all."
-        )
-    return rows
+def _hand_over(output: str, c: Candidates, places: np.ndarray, ids_only: bool, steps: list[Step], force: bool) -> None:
+    e = c.spaces[0]
+    chosen = select(e, c.rows[0][places])
+    if ids_only:
+        emit("".join(_line(e.uri, i.decode(errors="backslashreplace")) for i in chosen.ids.tolist()))
+    if output:
+        _write(output, chosen, np.asarray(chosen.x), steps, force, {})
+        say(f"{output}: {len(places)} anchors of {e.uri}.")
 
 
-def _write(output: str, e: Embedding, rows: np.ndarray, steps: list[dict[str, object]], force: bool) -> None:
-    chosen = select(e, rows)
+def _write_mixtures(output: str, c: Candidates, found: Mixtures, steps: list[Step], force: bool) -> None:
+    e = c.spaces[0]
+    x = found.vectors(e, found.names)
+    means = Embedding(x, found.names, {}, space=e.space)
+    _write(output, means, x, steps, force, found.uns())
+    say(f"{output}: {len(x)} mixtures of {len(np.unique(found.items))} items of {e.uri}.")
+
+
+def _write(output: str, chosen: Embedding, x: np.ndarray, steps: list[Step], force: bool, uns: dict[str, np.ndarray]) -> None:
     store.write(
         output,
-        [np.asarray(chosen.x)],
-        shape=chosen.x.shape,
-        dtype=e.x.dtype.newbyteorder("=").name,
+        [x],
+        shape=x.shape,
+        dtype=x.dtype.newbyteorder("=").name,
         ids=chosen.ids,
         obs=chosen.obs,
-        var={"id": row_numbers(e.d)},
+        var={"id": row_numbers(x.shape[1])},
         kind=ABSOLUTE,
-        space=e.space,
+        space=chosen.space,
         steps=steps,
+        uns=uns,
         force=force,
     )
-    say(f"{output}: {len(rows)} anchors of {e.uri}.")

@@ -10,6 +10,8 @@ import numpy as np
 
 from relrep_cli import store
 from relrep_cli.aggregators import AGGREGATORS, load
+from relrep_cli.anchors.correspondences import Pairs, looks_like_pairs, read_pairs
+from relrep_cli.anchors.mixtures import Mixtures, mixtures_of
 from relrep_cli.cli.options import Given, How, split_names
 from relrep_cli.embedding import Embedding, duplicates, text
 from relrep_cli.errors import DataError, UsageError, printable
@@ -19,6 +21,7 @@ from relrep_cli.similarities import SIMILARITIES
 
 OF_AGGREGATOR = {"--similarity", "--aggregate", "--center", "--scale", "--whiten", "--normalize", "--as-similarity"}
 TEXT_LIMIT = 64 << 20  # bytes of a list of ids
+TABLES = {".tsv", ".csv"}
 
 
 def read_recipe(how: How, given: Given, anchor_ids: np.ndarray | None = None, trains: bool = False) -> Recipe:
@@ -39,13 +42,14 @@ def read_recipe(how: How, given: Given, anchor_ids: np.ndarray | None = None, tr
             f"--aggregate {how.aggregate} has to be trained first: relrep stitch --aggregate {how.aggregate} "
             "--save-aggregator FILE; then name FILE with --aggregator."
         )
-    ids, spare = read_anchors(how.anchors) if anchor_ids is None else (anchor_ids, None)
+    ids, spare, meaning = read_anchors(how.anchors) if anchor_ids is None else (anchor_ids, None, None)
     recipe = Recipe(
         ids,
         spares=tuple(([spare] if spare else []) + [store.read(v) for v in how.anchor_vectors]),
         after=After(how.as_similarity, how.standardize_columns, how.round),
         transductive=how.transductive,
         like=store.read(how.statistics) if how.statistics else None,
+        meaning=meaning,
     )
     return _learnt(recipe, how, given) if how.aggregator else _told(recipe, how, given)
 
@@ -69,14 +73,34 @@ def _learnt(recipe: Recipe, how: How, given: Given) -> Recipe:
     return with_trained(recipe, load(how.aggregator))
 
 
-def read_anchors(uri: str) -> tuple[np.ndarray, Embedding | None]:
-    """Anchor ids in order, from an embedding file (given back too, for its vectors) or from text with one id a line."""
-    if _is_text(uri):
-        return _read_ids(uri), None
+def read_anchors(uri: str) -> tuple[np.ndarray, Embedding | None, Mixtures | Pairs | None]:
+    """Anchor ids in order, the file that holds their vectors where one does, and what the ids mean if they are no items' own.
+
+    From an embedding file, from a text with one id a line, or from a pairs file (`pairs.tsv`, `pairs.tsv::a`).
+    """
+    path, _, side = uri.partition("::")
+    is_text = _is_text(path)
+    lines = read_lines(path) if is_text or looks_like_pairs(_first_line(path)) else [""]
+    if looks_like_pairs(lines[0]):
+        pairs = read_pairs(path, lines, side)
+        return pairs.names, None, pairs
+    if is_text and not side:
+        return _ids(path, lines), None, None
     e = store.read(uri)
     if e.row_ids:
         raise DataError(f"{uri}: has no ids, so it cannot name anchors; make an anchor file with relrep anchor.")
-    return e.ids, e
+    return e.ids, e, mixtures_of(e)
+
+
+def _first_line(path: str) -> str:
+    """The first line of a table, "" for another file."""
+    if Path(path).suffix.lower() not in TABLES:
+        return ""
+    try:
+        with open(path, "rb") as file:
+            return file.readline(4096).decode("utf-8-sig", "replace")
+    except OSError:
+        return ""  # the reader says why
 
 
 def _is_text(uri: str) -> bool:
@@ -113,8 +137,8 @@ def read_lines(uri: str) -> list[str]:
         raise DataError(f"{uri}: {str(error.strerror).lower()}. Check the path.") from None
 
 
-def _read_ids(uri: str) -> np.ndarray:
-    ids = text([line for line in read_lines(uri) if line.strip()])
+def _ids(uri: str, lines: list[str]) -> np.ndarray:
+    ids = text([line for line in lines if line.strip()])
     if not len(ids):
         raise DataError(f"{uri}: holds no ids; write one a line.")
     twice = duplicates(ids)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from relrep_cli import store
-from relrep_cli.anchors import anchor_vectors
 from relrep_cli.blocks import take
 from relrep_cli.cli import options
 from relrep_cli.cli.anchoring import read_recipe
@@ -88,7 +87,7 @@ def _vectors(saved: SavedHead, e: Embedding, recipe: Recipe | None, rows: np.nda
         return take(relative(e, to).x, rows)
     x = take(e.x, rows)
     if saved.translator and recipe is not None:
-        return saved.translate(anchor_vectors(e, recipe.anchor_ids, recipe.spares))(x)
+        return saved.translate(recipe.vectors(e))(x)
     if e.d != saved.dims:
         raise DataError(f"{e.uri}: has {e.d} dims, and the head takes {saved.dims}; save one that goes through anchors.")
     return x
@@ -101,7 +100,7 @@ def _record(
     record: Record = {"encoder": e.uri, "head": saved.trained_on, "method": saved.method, "decoder": saved.trained.name}
     record |= {"end_to_end": saved.end_to_end, "anchors": None}
     if recipe is not None and saved.anchors:
-        record |= {"anchors": len(recipe.anchor_ids), **guarded([e], recipe.anchor_ids, run.allowed)}
+        record |= {"anchors": len(recipe.anchor_ids), **guarded([e], recipe.items(e), run.allowed)}
     truth, known = target.of(e, rows) if target.column in e.obs else (predicted, np.zeros(len(rows), bool))
     if not known.any():
         say(f"{e.uri}: no row has a known {target.column}, so the head is not judged.")

@@ -9,15 +9,17 @@ from typing import Annotated, Any
 import typer
 
 from relrep_cli import methods as known
+from relrep_cli.adaptation import Adaptation
 from relrep_cli.aggregators import AGGREGATORS
 from relrep_cli.cli import options
 from relrep_cli.cli.anchoring import read_recipe
 from relrep_cli.cli.rerun import Rerun, rerun
 from relrep_cli.cli.stitched import Outputs
 from relrep_cli.cli.stitching import Column, Division, Run, Spaces, read_spaces, records_of
-from relrep_cli.errors import DATA, DONE, UsageError
+from relrep_cli.errors import DATA, DONE, UsageError, unknown
 from relrep_cli.heads import HEADS
 from relrep_cli.methods import AGGREGATE, SIMILARITY, Method, Wanted, methods
+from relrep_cli.networks import ADAPTED
 from relrep_cli.output import say, write
 from relrep_cli.recipes import Recipe
 from relrep_cli.records import Records
@@ -108,6 +110,20 @@ def stitch(
     ] = "",
     predictions: Annotated[str, _path("predictions", "Write what each head predicts for each test item.")] = "",
     plot: Annotated[str, _path("plot", "Draw the stitching index of every encoder and head, a map for each method.")] = "",
+    adapt: Annotated[
+        list[str],
+        typer.Option(
+            "--adapt",
+            help="With a trainable aggregator: train the stitched head further on a few labelled rows of the new encoder, "
+            "before and after side by side: qkv (query, key and value of the attention), head or all.",
+            metavar="[qkv|head|all]",
+            show_default=False,
+        ),
+    ] = [],  # noqa: B006
+    adapt_fraction: Annotated[
+        float,
+        typer.Option("--adapt-fraction", help="Share of the new training rows that --adapt uses.", min=0, max=1),
+    ] = 0.05,
     force: options.Force = False,
     seeds: Annotated[int, typer.Option("--seeds", help="Train each head so many times, from --seed on.", min=1)] = 1,
     device: options.Device = "auto",
@@ -148,14 +164,15 @@ def stitch(
     chosen = _heads(heads, found, given)
     outputs = Outputs(output, save_head, save_aggregator, predictions, plot, force)
     outputs.judge(files, how, found, list(chosen))
-    kept = Records(Path(cache) if cache and not outputs.retrains else None)
+    adaptation = _adaptation(options.split_names(adapt), adapt_fraction, found, seed, device)
+    kept = Records(Path(cache) if cache and not outputs.retrains and adaptation is None else None)
     column = Column(target, numbers, optional=bool(output))
     division = Division(test_size, seed, allow_test_anchors)
     spaces = read_spaces(files, recipe, column, division, bool(cache) or outputs.written)
     if dry_run:
         options.plan([f"train {_of(m, chosen)} on {len(spaces.es)} spaces by {m.label}" for m in found])
         return DONE
-    run = Run(found, chosen, range(seed, seed + seeds), device, kept, outputs.hear if outputs.retrains else None)
+    run = Run(found, chosen, range(seed, seed + seeds), device, kept, outputs.hear if outputs.retrains else None, adaptation)
     records = records_of(spaces, run)
     outputs.write(spaces, run, records)
     write([*records, *spaces.failed], COLUMNS, kind)
@@ -188,6 +205,19 @@ def _heads(named: list[str], found: list[Method], given: options.Given) -> dict[
         named = [*([] if all(trains) else named), "mlp"]
         say("aggregators are trained with an mlp head.")
     return given.choose(HEADS, named)
+
+
+def _adaptation(parts: list[str], fraction: float, found: list[Method], seed: int, device: str) -> Adaptation | None:
+    """What --adapt asks for. Raises UsageError where nothing can be adapted."""
+    if not parts:
+        return None
+    for part in parts:
+        if part not in ADAPTED:
+            raise unknown("part for --adapt", part, ADAPTED)
+    trained = [m.recipe.aggregate for m in found if m.trains and m.recipe is not None]
+    if not trained or ("qkv" in parts and not any(name.endswith("attention") for name in trained)):
+        raise UsageError(f"--adapt {parts[0]} needs an aggregator that is trained: --aggregate self-attention.")
+    return Adaptation(parts, fraction, seed, device)
 
 
 def _of(m: Method, heads: dict[str, dict[str, Any]]) -> str:

@@ -11,19 +11,20 @@ from typing import Any
 import numpy as np
 
 from relrep_cli import store
+from relrep_cli.adaptation import Adaptation, cells
+from relrep_cli.adaptation import records as adapted_records
 from relrep_cli.aggregators import AGGREGATORS
-from relrep_cli.anchors import anchor_vectors
 from relrep_cli.cli import options
 from relrep_cli.embedding import RELATIVE, Embedding
 from relrep_cli.errors import DataError, UsageError, printable
 from relrep_cli.heads import HEADS
 from relrep_cli.methods import Method, routes
 from relrep_cli.output import Record, progress, say
-from relrep_cli.projection import Basis, basis, relative
 from relrep_cli.recipes import Recipe
 from relrep_cli.records import Records
 from relrep_cli.splits import divided, judging, refuse_leaks
 from relrep_cli.stitching import Job, Target, Task, check, grid, prepare, target_of
+from relrep_cli.views import KEPT, Views
 
 TEST_SIZE = 0.2
 
@@ -42,7 +43,7 @@ class Spaces:
     def anchors(self, place: int) -> np.ndarray:
         """(m, d) the anchors in one of the spaces."""
         if place not in self.vectors and self.recipe is not None:
-            self.vectors[place] = anchor_vectors(self.es[place], self.recipe.anchor_ids, self.recipe.spares)
+            self.vectors[place] = self.recipe.vectors(self.es[place])
         return self.vectors[place]
 
 
@@ -74,6 +75,7 @@ class Run:
     device: str
     kept: Records
     heard: Callable[..., None] | None = None
+    adaptation: Adaptation | None = None
 
 
 def read_spaces(files: Sequence[str], recipe: Recipe | None, column: Column, division: Division, digests: bool) -> Spaces:
@@ -91,7 +93,7 @@ def read_spaces(files: Sequence[str], recipe: Recipe | None, column: Column, div
             failed.append({"encoder": uri, "error": str(error)})
 
     es = [e for file in files if (e := usable(_read, file, recipe, digests))]
-    ids = recipe.anchor_ids if recipe is not None else np.zeros(0, "S1")
+    ids = _items(recipe, es)
     undivided = [e.uri for e in es if "split" not in e.obs]
     size, seed = division.size or TEST_SIZE, division.seed
     if division.size is not None and not undivided:
@@ -103,7 +105,7 @@ def read_spaces(files: Sequence[str], recipe: Recipe | None, column: Column, div
     if len(es) < min(len(files), 2):
         raise DataError(str(failed[0]["error"]))
     refuse_leaks(es)
-    flags = {**_drawn(undivided, es, size, seed), **guarded(es, ids, division.allowed)}
+    flags = {**_drawn(undivided, es, size, seed), **guarded(es, _items(recipe, es), division.allowed)}
     return Spaces(es, recipe, target_of(es, column.name, column.numbers), failed, flags)
 
 
@@ -112,8 +114,14 @@ def _read(file: str, recipe: Recipe | None, digests: bool) -> Embedding:
     if recipe is not None:
         if e.kind == RELATIVE:
             raise DataError(f"{e.uri}: is a relative representation already; give the absolute file it was made from.")
-        anchor_vectors(e, recipe.anchor_ids, recipe.spares)
+        recipe.vectors(e)
     return e
+
+
+def _items(recipe: Recipe | None, es: Sequence[Embedding]) -> np.ndarray:
+    """The ids of all items that are anchors in one of the spaces."""
+    found = [np.zeros(0, "S1")] if recipe is None else [recipe.items(e) for e in es]
+    return found[0] if all(np.array_equal(ids, found[0]) for ids in found) else np.unique(np.concatenate(found))
 
 
 def _checked(e: Embedding, column: Column) -> Any:
@@ -152,19 +160,40 @@ def records_of(spaces: Spaces, run: Run) -> list[Record]:
     apart = [[m for m in run.methods if m.recipe is None], *([m] for m in run.methods if m.recipe is not None)]
     groups = [group for group in apart if group]
     found: dict[tuple[str, str], list[Record]] = {}
+    views = [Views(e, KEPT // len(spaces.es), options.notes) for e in spaces.es]
     with progress("stitching") as advance:
         for place, group in enumerate(groups):
-            tasks = [_task(e, n, group[0].recipe, spaces) for n, e in enumerate(spaces.es)]
+            tasks = [_task(view, n, group[0].recipe, spaces) for n, view in enumerate(views)]
             for name, params in _fitting(run.heads, group[0], spaces.target).items():
                 heard = None if run.heard is None else partial(run.heard, name)
                 part = _part(advance, place, len(groups))
                 job = Job(name, params, run.seeds, run.device, part, run.kept, _front(group[0]), heard)
-                for r in grid(tasks, spaces.target, routes(group, spaces.anchors), job):
-                    found.setdefault((r["method"], name), []).append(r | {"decoder": name} | spaces.flags)
+                for r in _grid(tasks, spaces, group, job, run.adaptation):
+                    label = r["method"].partition("+adapted-")[0]
+                    found.setdefault((label, name), []).append(r | {"decoder": name} | spaces.flags)
     count = None if spaces.recipe is None else len(spaces.recipe.anchor_ids)
     numbers = {m.label: count if m.anchored else None for m in run.methods}
     ordered = [(m.label, name) for m in run.methods for name in run.heads if (m.label, name) in found]
     return [r | {"anchors": numbers[label]} for label, name in ordered for r in found[label, name]]
+
+
+def _grid(
+    tasks: Sequence[Task], spaces: Spaces, group: Sequence[Method], job: Job, adaptation: Adaptation | None
+) -> list[Record]:
+    """The records of one group of methods and one head, with those of adapted heads where one is trained to be adapted."""
+    assert spaces.target is not None
+    recipe = group[0].recipe
+    if adaptation is None or recipe is None or not group[0].trains:
+        return grid(tasks, spaces.target, routes(group, spaces.anchors), job)
+    found, hear = cells(tasks, spaces.target, adaptation, list(recipe.similarities), job.runs)
+
+    def both(*heard: Any) -> None:
+        hear(*heard)
+        if job.heard is not None:
+            job.heard(*heard)
+
+    frozen = grid(tasks, spaces.target, routes(group, spaces.anchors), replace(job, heard=both))
+    return adapted_records(frozen, found, [task.uri for task in tasks])
 
 
 def _part(advance: Callable[..., None], place: int, parts: int) -> Callable[..., None]:
@@ -195,18 +224,12 @@ def _front(m: Method) -> Callable[[], Any] | None:
     return partial(AGGREGATORS[m.recipe.aggregate].function, len(m.recipe.similarities), len(m.recipe.anchor_ids))
 
 
-def based(e: Embedding, recipe: Recipe) -> Basis:
-    """The basis of the space, with its notes said."""
-    to = basis(e, seen(recipe))
-    options.notes(e, to)
-    return to
-
-
-def _task(e: Embedding, place: int, recipe: Recipe | None, spaces: Spaces) -> Task:
-    """The space in absolute coordinates, or relative to its anchors. Raises where the target is none."""
+def _task(views: Views, place: int, recipe: Recipe | None, spaces: Spaces) -> Task:
+    """The space in absolute coordinates, or relative to its anchors."""
     assert spaces.target is not None
+    e = views.e
     if recipe is None:
         anchors = b"" if spaces.recipe is None else np.ascontiguousarray(spaces.anchors(place)).tobytes()
         return prepare(e, spaces.target, e.digest and f"{e.digest}:{hashlib.sha256(anchors).hexdigest()}:")
-    to = based(e, recipe)
-    return prepare(relative(e, to), spaces.target, e.digest and f"{e.digest}:{recipe.label}:{to.digest()}:")
+    view = views.of(seen(recipe))
+    return prepare(view.e, spaces.target, e.digest and f"{e.digest}:{recipe.label}:{view.content}:")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from relrep_cli.encoders.augmentations import AUGMENTATIONS, chain
 from relrep_cli.encoders.base import FLAT, Dim
 from relrep_cli.encoders.networks import layers, trunk
-from relrep_cli.encoders.training import Batch, Facts, Task, network_encoder
+from relrep_cli.encoders.tasks import Batch, Facts, Task
+from relrep_cli.encoders.training import network_encoder
 from relrep_cli.errors import UsageError
 from relrep_cli.registry import Param
 

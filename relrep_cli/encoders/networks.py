@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from relrep_cli.encoders.training import Facts
+from relrep_cli.encoders.tasks import Facts
 from relrep_cli.errors import UsageError
 
 if TYPE_CHECKING:

@@ -165,23 +165,26 @@ def hf(
 
     def vectors(block: Any) -> NDArray[np.floating[Any]]:
         with torch.inference_mode():
-            given = inputs(block)
-            if pooling == "model" and part is not found:
-                own = found.get_text_features if kind == "texts" else found.get_image_features
-                answer = own(**given)
-                return getattr(answer, "pooler_output", answer).float().cpu().numpy()
-            answer = part(**given, output_hidden_states=True)
-            if pooling == "model":
-                if getattr(answer, "pooler_output", None) is None:
-                    raise UsageError("--pooling model: this model has no last step of its own; choose another.")
-                return answer.pooler_output.float().cpu().numpy()
-            mask = given.get("attention_mask") if kind == "texts" else None
-            layers = answer.hidden_states
-            if not -len(layers) <= layer < len(layers):
-                raise UsageError(f"--layer is {layer}; the model has {len(layers) - 1} layers above its input.")
-            return _pooled(layers[layer], mask, pooling).float().cpu().numpy()
+            return _of_tokens(found, part, inputs(block), layer, pooling).float().cpu().numpy()
 
     return Model(vectors, _state_digest(found))
+
+
+def _of_tokens(found: Any, part: Any, given: Any, layer: int, pooling: str) -> Any:
+    """(b, d) of a model of transformers. part: the half that sees these items, in models that see two kinds."""
+    if pooling == "model" and part is not found:
+        own = found.get_text_features if "input_ids" in given else found.get_image_features
+        answer = own(**given)
+        return getattr(answer, "pooler_output", answer)
+    answer = part(**given, output_hidden_states=True)
+    if pooling == "model":
+        if getattr(answer, "pooler_output", None) is None:
+            raise UsageError("--pooling model: this model has no last step of its own; choose another.")
+        return answer.pooler_output
+    layers = answer.hidden_states
+    if not -len(layers) <= layer < len(layers):
+        raise UsageError(f"--layer is {layer}; the model has {len(layers) - 1} layers above its input.")
+    return _pooled(layers[layer], given.get("attention_mask"), pooling)
 
 
 @model(takes=PICTURES, extra="timm", source="Wightman 2019")

@@ -180,14 +180,8 @@ def laplacian_eigenmaps(
         raise UsageError(f"--dim {dim} and --around {around} need more than {m} training rows. Give smaller ones.")
     shape, unit = tuple(items.x.shape[1:]), _unit(items.x.shape[1:])
     x = (_flat(items.x[np.sort(rng.choice(rows, m, replace=False))]) / unit).astype(np.float32).astype(np.float64)
-    found = [_nearest(x[part], x, around + 1) for part in slices(m, BLOCK)]
-    near, squares = (np.concatenate(pieces) for pieces in zip(*found, strict=True))
-    width = max(float(np.median(squares[:, -1])), np.finfo(np.float32).tiny)
+    affinity, width = _graph(x, around)
     progress(1, 2, "graph of nearest rows")
-    affinity = sparse.csr_matrix(
-        (np.exp(-squares / width).ravel(), (np.repeat(np.arange(m), around + 1), near.ravel())), (m, m)
-    )
-    affinity = affinity.maximum(affinity.T)
     degree = np.asarray(affinity.sum(1)).ravel() ** -0.5
     walk = sparse.diags(degree) @ affinity @ sparse.diags(degree)
     values, vectors = eigsh(walk, dim + 1, which="LA", v0=np.ones(m))
@@ -198,6 +192,18 @@ def laplacian_eigenmaps(
     log = [{"smallest_eigenvalue": float(1 - values[order][0]), "largest_eigenvalue": float(1 - values[order][-1])}]
     params = {"dim": dim, "landmarks": m, "around": around, "seed": seed}
     return Trained("laplacian-eigenmaps", params, shape, {n: w.astype(np.float32) for n, w in weights.items()}, log)
+
+
+def _graph(x: NDArray[np.float64], around: int) -> tuple[Any, float]:
+    """(m, m) sparse affinities of each row and its nearest, both ways, and the squared width of their Gaussian."""
+    from scipy import sparse
+
+    found = [_nearest(x[part], x, around + 1) for part in slices(len(x), BLOCK)]
+    near, squares = (np.concatenate(pieces) for pieces in zip(*found, strict=True))
+    width = max(float(np.median(squares[:, -1])), float(np.finfo(np.float32).tiny))
+    places = np.repeat(np.arange(len(x)), around + 1), near.ravel()
+    affinity = sparse.csr_matrix((np.exp(-squares / width).ravel(), places), (len(x), len(x)))
+    return affinity.maximum(affinity.T), width
 
 
 def _nearest(x: NDArray[Any], base: NDArray[Any], k: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 from relrep_cli.encoders.base import FLAT, GRAPH, Dim, Dropout
 from relrep_cli.encoders.contrastive import Channels
 from relrep_cli.encoders.networks import trunk
-from relrep_cli.encoders.training import Batch, Facts, Task, network_encoder
+from relrep_cli.encoders.tasks import Batch, Facts, Task
+from relrep_cli.encoders.training import network_encoder
 from relrep_cli.registry import Param
 
 if TYPE_CHECKING:

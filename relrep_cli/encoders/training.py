@@ -6,7 +6,7 @@ import inspect
 import math
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from relrep_cli.encoders.base import (
     training_rows,
 )
 from relrep_cli.encoders.checkpoints import Training, Weights
-from relrep_cli.encoders.pairs import Pairs
+from relrep_cli.encoders.tasks import Batch, Data, Facts, Task, adjacency, tensor
 from relrep_cli.errors import DataError, UsageError
 from relrep_cli.registry import Param
 from relrep_cli.sources.base import Items
@@ -49,52 +49,19 @@ LOOP = {
 KEPT = ("encoder", "decoder")  # parts of a network that encoding needs; heads and projectors serve the training alone
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What a network is built for. shape: of one item. classes: of the labels. pairs: the positives that are given.
-
-    trains: whether it will be trained; else the parts that encoding needs are enough.
-    """
-
-    shape: tuple[int, ...]
-    classes: int = 0
-    pairs: Pairs | None = None
-    trains: bool = False
-
-    @property
-    def is_image(self) -> bool:
-        return len(self.shape) > 1
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Items as tensors: x images (b, c, h, w) in 0..1 or vectors (b, d). other: their positives, label: (b,) numbers.
-
-    Of a graph, x is all nodes (n, d), graph its normalised adjacency (n, n), and `rows` says which are asked for.
-    """
-
-    x: torch.Tensor
-    label: torch.Tensor | None = None
-    other: torch.Tensor | None = None
-    graph: torch.Tensor | None = None
-    rows: torch.Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Task:
-    """A network and what it is trained for.
-
-    network: a ModuleDict; its parts `encoder` and `decoder` are kept. loss: Batch -> terms, of which "loss" is descended and
-    all are logged. encode: x -> (b, dim), with a graph (x, graph). error: x -> (b,), or None.
-    """
-
-    network: torch.nn.ModuleDict
-    loss: Callable[[Batch], dict[str, torch.Tensor]]
-    encode: Callable[..., torch.Tensor]
-    error: Callable[[torch.Tensor], torch.Tensor] | None = None
-
-
 Build = Callable[..., Task]  # (facts, *, …) -> Task
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where a training runs, whom it tells, and where it keeps its state; see base.py."""
+
+    device: str = "cpu"
+    progress: Progress = lambda done, total, message: None
+    checkpoint: Checkpoint = FORGETFUL
+
+
+RUN = [field.name for field in fields(Run)]
 
 
 def network_encoder(
@@ -107,40 +74,23 @@ def network_encoder(
 
     def decorate(build: Build) -> Build:
         hints = typing.get_type_hints(build, include_extras=True)
-        own = [
-            p.replace(annotation=hints[p.name])
-            for p in inspect.signature(build).parameters.values()
-            if p.kind == p.KEYWORD_ONLY
-        ]
-        extra = [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=loop[name], annotation=kind)
-            for name, kind in LOOP.items()
-        ]
-
-        def train(
-            items: Items,
-            train: NDArray[Any],
-            *,
-            seed: int = 0,
-            device: str = "cpu",
-            progress: Progress = lambda done, total, message: None,
-            checkpoint: Checkpoint = FORGETFUL,
-            **given: Any,
-        ) -> Trained:
-            check_kind(name, takes, items.kind)
-            params = {p.name: given.get(p.name, p.default) for p in (*own, *extra)} | {"seed": seed}
-            return _trained(name, build, items, train, params, least, supervised, torch_device(device), progress, checkpoint)
-
-        signature = inspect.signature(train).parameters.values()
-        plain = [p for p in signature if p.kind != p.VAR_KEYWORD]
-        train.__signature__ = inspect.Signature([*plain[:2], *own, *extra, *plain[2:]])  # type: ignore[attr-defined]
-        train.__annotations__ = {p.name: p.annotation for p in (*own, *extra)}
-        train.__name__, train.__doc__, train.__module__ = build.__name__, build.__doc__, build.__module__
+        keywords = [p for p in inspect.signature(build).parameters.values() if p.kind == p.KEYWORD_ONLY]
+        own = [p.replace(annotation=hints[p.name]) for p in keywords]
+        options = [*own, *(_option(option, kind, loop[option]) for option, kind in LOOP.items())]
         name = build.__name__.replace("_", "-")
+
+        def train(items: Items, train: NDArray[Any], *, seed: int = 0, **given: Any) -> Trained:
+            check_kind(name, takes, items.kind)
+            run = Run(**{field: given.pop(field) for field in RUN if field in given})
+            params = {p.name: given.pop(p.name, p.default) for p in options} | {"seed": seed}
+            if given:
+                raise TypeError(f"{name} takes no {', '.join(given)}")
+            return _trained(name, build, items, train, params, least, supervised, run)
 
         def built(shape: tuple[int, ...], params: dict[str, Any]) -> Task:
             return build(Facts(shape), **{p.name: params[p.name] for p in own})
 
+        _describe(train, build, options)
         encoder(
             takes=takes,
             source=source,
@@ -151,6 +101,19 @@ def network_encoder(
         return build
 
     return decorate
+
+
+def _option(name: str, kind: Any, default: Any = None) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+
+
+def _describe(train: Any, build: Build, options: list[inspect.Parameter]) -> None:
+    """Give the training function the name and words of `build`, and a signature that says its options."""
+    signature = list(inspect.signature(train).parameters.values())
+    run = [_option(field.name, field.type, field.default) for field in fields(Run)]
+    train.__signature__ = inspect.Signature([*signature[:2], *options, signature[2], *run])
+    train.__annotations__ = {p.name: p.annotation for p in options}
+    train.__name__, train.__doc__, train.__module__ = build.__name__, build.__doc__, build.__module__
 
 
 def _shapes(built: Callable[..., Task], shape: tuple[int, ...], params: dict[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -194,49 +157,6 @@ def _applied(trained: Trained, built: Callable[..., Task], device: str, what: st
     return vectors
 
 
-def tensor(block: NDArray[Any], on: torch.device) -> torch.Tensor:
-    """Images (b, h, w) or (b, h, w, c) of bytes as (b, c, h, w) in 0..1; vectors (b, d) as float32."""
-    import torch
-
-    x = torch.from_numpy(np.ascontiguousarray(block)).to(on)
-    if x.ndim == 2:
-        return x.float()
-    return (x.unsqueeze(1) if x.ndim == 3 else x.permute(0, 3, 1, 2)).float().div(255)
-
-
-def adjacency(items: Items, on: torch.device) -> torch.Tensor:
-    """(n, n) sparse D^-1/2 (A + I) D^-1/2, with A both ways and D the degrees of A + I (Kipf and Welling 2017)."""
-    import torch
-
-    assert items.edges is not None
-    n = len(items.x)
-    loops = np.arange(n)
-    a, b = (np.concatenate([items.edges[:, i], items.edges[:, 1 - i], loops]) for i in (0, 1))
-    degree = np.bincount(a, minlength=n)
-    places = torch.from_numpy(np.stack([a, b]))
-    values = torch.from_numpy((degree[a] * degree[b]) ** -0.5).float()
-    return torch.sparse_coo_tensor(places, values, (n, n), check_invariants=True).coalesce().to(on)
-
-
-class _Data:
-    """Batches of items: what the loop takes rows from."""
-
-    def __init__(self, items: Items, label: NDArray[np.int64] | None, on: torch.device) -> None:
-        self.items, self.label, self.on = items, label, on
-        graph = items.edges is not None
-        self.whole = (tensor(items.x, on), adjacency(items, on)) if graph else None
-
-    def batch(self, rows: NDArray[np.intp], rng: np.random.Generator) -> Batch:
-        import torch
-
-        label = None if self.label is None else torch.from_numpy(self.label[rows]).to(self.on)
-        if self.whole is not None:
-            return Batch(self.whole[0], label, graph=self.whole[1], rows=torch.from_numpy(rows).to(self.on))
-        pairs = self.items.pairs
-        other = None if pairs is None else tensor(self.items.x[pairs.of(rows, rng)], self.on)
-        return Batch(tensor(self.items.x[rows], self.on), label, other)
-
-
 def _trained(
     name: str,
     build: Build,
@@ -245,11 +165,10 @@ def _trained(
     params: dict[str, Any],
     least: int,
     supervised: bool,
-    on: torch.device,
-    progress: Progress,
-    checkpoint: Checkpoint,
+    run: Run,
 ) -> Trained:
     """Build the network and train it."""
+    on = torch_device(run.device)
     rows = training_rows(items.x, train, at_least=3 * least)
     label, classes = _codes(items, rows, name) if supervised or items.label is not None else (None, 0)
     if label is not None and supervised:
@@ -261,7 +180,7 @@ def _trained(
         task.network.to(on)
         rng = np.random.default_rng(params["seed"])
         held, rows = _held_out(items, rng.permutation(rows), label if supervised else None, least)
-        weights, log = _fit(task, _Data(items, label, on), rows, held, params, rng, progress, checkpoint)
+        weights, log = _fit(task, Data(items, label, on), (held, rows), params, rng, run)
     return Trained(name, params, shape, weights, log)
 
 
@@ -289,36 +208,36 @@ def _held_out(
 
 def _fit(
     task: Task,
-    data: _Data,
-    rows: NDArray[np.intp],
-    held: NDArray[np.intp],
+    data: Data,
+    parts: tuple[NDArray[np.intp], NDArray[np.intp]],
     params: dict[str, Any],
     rng: np.random.Generator,
-    progress: Progress,
-    checkpoint: Checkpoint,
+    run: Run,
 ) -> tuple[Weights, list[dict[str, float]]]:
-    """Train until the held-out rows stop improving; the weights of the best epoch, and the log."""
+    """Train on the second part until the first stops improving; the weights of the best epoch, and the log."""
     import torch
+
+    held, rows = parts
 
     optimizer = torch.optim.Adam(task.network.parameters(), lr=params["learning_rate"], weight_decay=params["weight_decay"])
     count, epochs = max(1, len(rows) // params["batch_size"]), params["epochs"]
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * count)
     training = Training(task.network, optimizer, schedule, rng)
-    training.restore(checkpoint.load())
+    training.restore(run.checkpoint.load())
     while len(training.log) < epochs and not _stale(training.log, params["patience"]):
         epoch, terms = len(training.log), dict[str, float]()
         # Batches of near equal size: a last one of a single row has no variance to normalise by.
         for i, batch in enumerate(np.array_split(rng.permutation(rows), count)):
             _add(terms, _step(task, optimizer, data.batch(batch, rng)), len(batch) / len(rows))
             schedule.step()
-            progress(epoch * count + i + 1, epochs * count, f"epoch {epoch + 1} of {epochs}")
+            run.progress(epoch * count + i + 1, epochs * count, f"epoch {epoch + 1} of {epochs}")
         error = _error(task, data, held, params)
         if error < min((past["held_out_loss"] for past in training.log), default=math.inf):
             training.weights = _weights(task.network)
         training.log.append({"epoch": epoch + 1, **{f"train_{k}": v for k, v in terms.items()}, "held_out_loss": error})
         if not training.weights:
             raise UsageError(f"the training diverged at --learning-rate {params['learning_rate']}. Give a smaller one.")
-        checkpoint.save(training.to_bytes())
+        run.checkpoint.save(training.to_bytes())
     return training.weights, training.log
 
 
@@ -345,7 +264,7 @@ def _step(task: Task, optimizer: torch.optim.Optimizer, batch: Batch) -> dict[st
     return {name: float(term.item()) for name, term in terms.items()}
 
 
-def _error(task: Task, data: _Data, rows: NDArray[np.intp], params: dict[str, Any]) -> float:
+def _error(task: Task, data: Data, rows: NDArray[np.intp], params: dict[str, Any]) -> float:
     """Mean loss over the held-out rows, nothing dropped, with the same pairs and augmentations after every epoch."""
     import torch
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from relrep_cli.errors import printable
 from relrep_cli.sources.base import Items, bad, merged, numbered, part_of, source
+from relrep_cli.store.found import spool
 from relrep_cli.store.maps import mapped
 
 UNSIGNED_BYTE = 0x08
@@ -93,7 +94,7 @@ def _read_idx(path: Path, noun: str, rank: int) -> NDArray[np.uint8]:
     size = math.prod(shape)
     _check_size(path, start + size, status.st_size, gzipped)
     if gzipped:
-        return np.frombuffer(_inflated(path, start + size, whole=True), np.uint8, size, start).reshape(shape)
+        return _inflated(path, start + size, whole=True)[start : start + size].reshape(shape)
     if size > SMALL:
         with FileIO(path) as file:
             return mapped(path, file, np.uint8, start, shape)
@@ -105,7 +106,7 @@ def _head(path: Path, size: int) -> tuple[bytes, bool]:
     with path.open("rb") as file:
         head = file.read(size)
     gzipped = head[:2] == b"\x1f\x8b"
-    return (bytes(_inflated(path, size, whole=False)), True) if gzipped else (head, False)
+    return (_inflated(path, size, whole=False).tobytes(), True) if gzipped else (head, False)
 
 
 def _shape(path: Path, head: bytes, noun: str, rank: int) -> tuple[int, ...]:
@@ -135,22 +136,24 @@ def _check_size(path: Path, declared: int, stored: int, gzipped: bool) -> None:
         raise bad(path, f"it {what}: {declared} bytes declared, {stored} found", "Fetch it again")
 
 
-def _inflated(path: Path, size: int, *, whole: bool) -> bytearray:
-    """The first `size` bytes of a gzip stream, never more than one byte beyond; `whole`: it must end there."""
+def _inflated(path: Path, size: int, *, whole: bool) -> NDArray[np.uint8]:
+    """The first `size` bytes of a gzip stream, on disk when they are many; `whole`: it must end there."""
     stream = zlib.decompressobj(31)  # 31: gzip with header and checksum
-    out, limit = bytearray(), size + whole
+    out, found = spool((size + whole,), np.uint8), 0
     try:
         with path.open("rb") as file:
-            while len(out) < limit and not stream.eof and (block := stream.unconsumed_tail or file.read(BLOCK)):
-                out += stream.decompress(block, limit - len(out))
+            while found < len(out) and not stream.eof and (block := stream.unconsumed_tail or file.read(BLOCK)):
+                piece = stream.decompress(block, min(len(out) - found, BLOCK))
+                out[found : found + len(piece)] = np.frombuffer(piece, np.uint8)
+                found += len(piece)
             trailing = bool(stream.unused_data or file.read(1))
     except zlib.error as error:
         raise bad(path, f"its gzip stream is damaged ({printable(str(error))})", "Fetch it again") from None
-    if whole and len(out) > size:
+    if whole and found > size:
         raise bad(path, f"it inflates to more than the {size} bytes declared", "Fetch it again")
     if whole and not stream.eof:
-        raise bad(path, f"its gzip stream is cut short: {size} bytes declared, {len(out)} found", "Fetch it again")
-    if whole and (len(out) < size or trailing):
-        what = "more data follows its gzip stream" if trailing else f"{size} bytes declared, {len(out)} found"
+        raise bad(path, f"its gzip stream is cut short: {size} bytes declared, {found} found", "Fetch it again")
+    if whole and (found < size or trailing):
+        what = "more data follows its gzip stream" if trailing else f"{size} bytes declared, {found} found"
         raise bad(path, what, "Fetch it again")
-    return out
+    return out[:found]

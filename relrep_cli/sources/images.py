@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from relrep_cli.blocks import release
 from relrep_cli.errors import printable
 from relrep_cli.registry import Param
 from relrep_cli.signals import check
@@ -62,6 +63,7 @@ def pictures(path: Path, *, size: Size = 0, channels: Channels = "auto", skip_ba
             else:
                 x[len(kept)] = image
                 kept.append(files[start + i])
+        release(x, slice(0, len(kept)))
     skipped.tell(len(kept))
     x = x[: len(kept)]
     places = [file.relative_to(path).parts for file in kept]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from relrep_cli.blocks import first_bad_row
-from relrep_cli.embedding import ABSOLUTE, RELATIVE, Embedding, Step, digest, duplicates, row_numbers
+from relrep_cli.embedding import ABSOLUTE, RELATIVE, Embedding, Step, digest, digested_space, duplicates, row_numbers
 from relrep_cli.errors import DataError, printable
 from relrep_cli.output import say
 from relrep_cli.store.archive import write
@@ -143,8 +143,8 @@ def _is_step(step: Any) -> bool:
 
 def digested(e: Embedding) -> Embedding:
     """`e` with its digest, computed where the file does not state one, and a space name of its own if it has none."""
-    name = e.digest or digest(e.x, e.ids)
-    return dataclasses.replace(e, digest=name, space=e.space or f"unnamed:{name.removeprefix('sha256:')[:16]}")
+    named = dataclasses.replace(e, digest=e.digest or digest(e.x, e.ids))
+    return dataclasses.replace(named, space=e.space or digested_space(named))
 
 
 def identify(target: str) -> str | None:

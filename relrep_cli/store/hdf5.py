@@ -120,7 +120,7 @@ def _found(source: Source, plan: dict[str, Any]) -> Found:
         obs=named | _columns(source, [(name, c) for name, c in plan["obs"] if name not in ROLES]),
         var=_columns(source, plan["var"]),
         attrs=plan["attrs"],
-        uns={name: load(source, stored(source, c)) for name, c in plan["uns"]},
+        uns={name: _annotation(source, name, c) for name, c in plan["uns"]},
         places={"x": plan["x"]["name"], **({"ids": plan["ids"].get("name", "")} if plan["ids"] else {})},
     )
 
@@ -139,6 +139,12 @@ def _matrix(source: Source, plan: dict[str, Any]) -> np.ndarray:
     """(n, d) floats as they are stored, whatever their byte order; integers widened to the float that holds them exactly."""
     x = load(source, stored(source, plan))
     return x if x.dtype.kind == "f" else real(source.path, x, plan["name"])
+
+
+def _annotation(source: Source, name: str, plan: dict[str, Any]) -> np.ndarray:
+    """An array of numbers in its own shape, or (n,) text."""
+    item = stored(source, plan)
+    return column(source.path, name, _values(source, plan)) if item.dtype.kind == "S" else load(source, item)
 
 
 def _columns(source: Source, plans: list[Any]) -> dict[str, np.ndarray]:

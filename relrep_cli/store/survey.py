@@ -48,6 +48,7 @@ MATRICES = (b"X", b"x", b"embeddings", b"embedding", b"features", b"vectors", b"
 SIBLINGS = [spell(name.encode()) for name in ROLES for spell in (bytes, bytes.capitalize, bytes.upper)]
 ANNOTATIONS = {b"obs", b"var", b"uns", b"obsp", b"varp", b"varm"}  # where AnnData keeps what is no embedding
 UNS = (b"center", b"scale", b"whiten", b"rbf-width", b"mahalanobis-root", b"column-mean", b"column-scale")
+MIXTURES = (b"mixture-items", b"mixture-weights", b"mixture-starts")  # the first of them is text
 MEMORY = 32 << 20  # bytes for libhdf5 and us, beside a part of the file's size for the tables of its chunks
 
 
@@ -182,10 +183,15 @@ def extras(group: Any, where: str) -> list[Any]:
     if not has(group, b"uns"):
         return []
     uns, inside = step(group, b"uns", where), below(where, b"uns")
-    found = {name.decode(): dataset(step(uns, name, inside), below(inside, name)) for name in UNS if has(uns, name)}
-    for plan in found.values():
-        if plan["kind"][1] != "f" or prod(plan["shape"]) > STATISTIC:
-            raise Refused(plan["name"], "it is not a plain array of floats of at most 64 MiB", "The file is damaged.")
+    known = [name for name in (*UNS, *MIXTURES) if has(uns, name)]
+    found = {name.decode(): dataset(step(uns, name, inside), below(inside, name)) for name in known}
+    for name, plan in found.items():
+        kind = "S" if name == MIXTURES[0].decode() else "f"
+        if plan["kind"][1] != kind or prod(plan["shape"]) > STATISTIC:
+            what = "text" if kind == "S" else "floats"
+            raise Refused(
+                plan["name"], f"it is not a plain array of {what}, at most {STATISTIC} of them", "The file is damaged."
+            )
     return [[name, plan] for name, plan in found.items()]
 
 

@@ -1,0 +1,114 @@
+"""What a strategy chooses from, and the registry of strategies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import sqrt
+from typing import Any
+
+import numpy as np
+
+from relrep_cli.blocks import release, row_blocks, take
+from relrep_cli.embedding import Embedding
+from relrep_cli.errors import DataError
+from relrep_cli.kernels import unit
+from relrep_cli.preparation import deviations, moments
+from relrep_cli.registry import Registry
+
+STRATEGIES: Registry = Registry("strategy", ("gives", "reads", "source"))
+"""gives: items (row numbers), mixtures (of items) or pairs (of items of two files). reads: what it needs beside vectors."""
+
+PEAK = 2.0**40  # numbers up to here, and down to its inverse, have squares that sum up in float32
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """n items that may become anchors, and the spaces that they are seen in.
+
+    spaces: one embedding, or several that count alike. rows: (n,) row numbers in each of them, parallel. listed: the ids that
+    the user named, for strategies that read a list.
+    """
+
+    spaces: tuple[Embedding, ...]
+    rows: tuple[np.ndarray, ...]
+    listed: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows[0])
+
+    @property
+    def ids(self) -> np.ndarray:
+        return self.spaces[0].ids[self.rows[0]]
+
+    def column(self, name: str) -> np.ndarray:
+        """(n,) the column of the first file. Raises DataError where it has none of that name."""
+        return self.spaces[0].column(name)[self.rows[0]]
+
+    def at(self, places: np.ndarray) -> Candidates:
+        """The candidates at these places."""
+        return replace(self, rows=tuple(rows[places] for rows in self.rows))
+
+    def vectors(self, by: str = "euclidean") -> np.ndarray:
+        """(n, D) float32 or float64 whose Euclidean distances say how far apart the candidates are.
+
+        by: "cosine" brings the vectors to length 1. Several spaces stand side by side, each axis at mean 0 and deviation 1
+        over the candidates, each space of equal weight whatever its dims. Without a copy where the file's own numbers do;
+        else block by block, into a temporary file when large.
+        """
+        if len(self.spaces) > 1:
+            return self._joined(by)
+        e, rows = self.spaces[0], self.rows[0]
+        x = take(e.x, rows)
+        peak = max(float(np.abs(x[b]).max()) for b in row_blocks(*x.shape, x))
+        plain = x.dtype in (np.float32, np.float64) and x.flags.c_contiguous and (1 / PEAK < peak < PEAK or not peak)
+        if plain and by != "cosine":
+            return x
+        measure = 2.0 ** -np.frexp(peak)[1]
+        return _spooled(len(x), [x.shape[1]], x.dtype, lambda b: [_sized(np.asarray(x[b], np.float64) * measure, by)])
+
+    def _joined(self, by: str) -> np.ndarray:
+        known = []
+        for e, rows in zip(self.spaces, self.rows, strict=True):
+            mean, variances = moments(e.x[rows[b]] for b in row_blocks(len(rows), e.d, e.x))
+            known.append((e.x, rows, mean, deviations(variances)))
+
+        def parts(b: slice) -> list[np.ndarray]:
+            found = []
+            for x, rows, mean, spread in known:
+                scaled = (np.asarray(x[rows[b]], np.float64) - mean) / spread
+                found.append(_sized(scaled, by) if by == "cosine" else scaled / sqrt(x.shape[1]))
+                release(x)
+            return found
+
+        return _spooled(len(self), [e.d for e in self.spaces], np.result_type(*(e.x.dtype for e in self.spaces)), parts)
+
+
+def _sized(x: np.ndarray, by: str) -> np.ndarray:
+    return unit(x) if by == "cosine" else x
+
+
+def _spooled(n: int, dims: list[int], dtype: Any, parts: Any) -> np.ndarray:
+    """(n, sum of dims) filled block by block with what `parts` gives for its rows, side by side."""
+    from relrep_cli.store.found import spool
+
+    out = spool((n, sum(dims)), np.float64 if np.dtype(dtype).itemsize == 8 else np.float32)
+    for b in row_blocks(*out.shape, out):
+        out[b] = np.concatenate(parts(b), 1)
+    return out
+
+
+def choose(c: Candidates, name: str, m: int, rng: np.random.Generator, params: dict[str, Any]) -> Any:
+    """m anchors by the named strategy: (m,) places among the candidates, or Mixtures of them.
+
+    Raises DataError when there are fewer candidates than m, or not what the strategy needs.
+    """
+    strategy = STRATEGIES[name]
+    places = np.arange(len(c))
+    if strategy.reads == "labels":  # an item without a label belongs to no class
+        places = np.flatnonzero(c.column("label") != b"")
+    if m > len(places):
+        most = len(places)
+        raise DataError(f"{c.spaces[0].uri}: {m} anchors asked of {most} candidate items; write -n {most} or less.")
+
+    found = strategy.function(c if len(places) == len(c) else c.at(places), m, rng, **params)
+    return places[found] if isinstance(found, np.ndarray) else found

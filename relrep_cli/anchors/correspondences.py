@@ -1,0 +1,143 @@
+"""Pairs of items that stand for each other in two spaces, as anchors that need no common ids."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from relrep_cli.anchors.vectors import anchor_vectors
+from relrep_cli.embedding import Embedding, digested_space, duplicates, find_ids, text
+from relrep_cli.errors import DataError, UsageError, printable
+
+Side = Literal["", "a", "b"]
+SIDES: tuple[Side, Side] = ("a", "b")
+COLUMNS = ("a", "b", "score", "space_a", "space_b")
+NAME_LIMIT = 2048  # bytes of a pair's name; those of longer ids are digests
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """p anchors, each an item `a` of one space and an item `b` of another.
+
+    a, b: (p,) ids, each once. score: (p,) how alike the two are, where known. spaces: the names of the two spaces, "" where
+    unknown. side: which of them every file is on, "" where each is to be found out. uri: where they were read.
+    """
+
+    a: np.ndarray
+    b: np.ndarray
+    score: np.ndarray | None = None
+    spaces: tuple[str, str] = ("", "")
+    side: Side = ""
+    uri: str = "pairs"
+
+    @property
+    def names(self) -> np.ndarray:
+        """(p,) ids of the anchors, the same in both spaces: the item's own id where both have one, else both."""
+        return text([_name(x, y) for x, y in zip(self.a.tolist(), self.b.tolist(), strict=True)])
+
+    def content(self) -> bytes:
+        return b""  # the names tell it
+
+    def ids(self, e: Embedding, wanted: np.ndarray, spares: Sequence[Embedding] = ()) -> np.ndarray:
+        """The items of the pairs called `wanted` on the side of `e`."""
+        return self._column(self.side_of(e, spares))[find_ids(self.names, wanted)]
+
+    def vectors(self, e: Embedding, wanted: np.ndarray, spares: Sequence[Embedding] = ()) -> np.ndarray:
+        """(len(wanted), d) vectors of these items in the space of `e`; see anchor_vectors."""
+        return anchor_vectors(e, self.ids(e, wanted, spares), spares)
+
+    def side_of(self, e: Embedding, spares: Sequence[Embedding] = ()) -> Side:
+        """Which column holds the items of `e`: the one that was named, else that of its space, else that whose ids it has.
+
+        Raises DataError when both do, or neither.
+        """
+        if self.side:
+            return self.side
+        space = e.space or digested_space(e)
+        of_space = [side for side, name in zip(SIDES, self.spaces, strict=True) if name and name == space]
+        if len(of_space) == 1:
+            return of_space[0]
+        lacking = {side: self._lacking(side, e, spares) for side in SIDES}
+        whole = [side for side in SIDES if not lacking[side]]
+        if len(whole) == 1 or (whole and np.array_equal(self.a, self.b)):
+            return whole[0]
+        if whole:
+            raise DataError(
+                f"{e.uri}: has the ids of both columns of {self.uri}, which do not say its space ({printable(space)}). "
+                f"Write {self.uri}::a or {self.uri}::b."
+            )
+        raise DataError(
+            f"{e.uri}: {lacking['a']} ids of column a of {self.uri} are not among its items, nor are {lacking['b']} of column "
+            "b. Name a file of one of the two spaces that the pairs were made for."
+        )
+
+    def _column(self, side: Side) -> np.ndarray:
+        return self.a if side == "a" else self.b
+
+    def _lacking(self, side: Side, e: Embedding, spares: Sequence[Embedding]) -> int:
+        missing = np.ones(len(self.a), bool)
+        for source in (e, *(s for s in spares if s.space and s.space == e.space)):
+            missing &= find_ids(source.ids, self._column(side)) < 0
+        return int(missing.sum())
+
+    def to_text(self) -> str:
+        """As a pairs file: TSV with the columns a, b, score, space_a, space_b."""
+        out = io.StringIO()
+        writer = csv.writer(out, delimiter="\t", lineterminator="\n")
+        writer.writerow(COLUMNS)
+        scores = np.full(len(self.a), 1.0) if self.score is None else self.score
+        for x, y, score in zip(self.a.tolist(), self.b.tolist(), scores.tolist(), strict=True):
+            writer.writerow([x.decode(), y.decode(), f"{score:.6f}", *self.spaces])
+        return out.getvalue()
+
+
+def _name(x: bytes, y: bytes) -> bytes:
+    if x == y:
+        return x
+    name = x + b"=" + y
+    return name if len(name) <= NAME_LIMIT else b"pair:" + hashlib.sha256(name).hexdigest().encode()
+
+
+def looks_like_pairs(line: str) -> bool:
+    """Whether this is the first line of a pairs file: its columns are a, b and maybe more."""
+    return line.replace(",", "\t").rstrip("\r\n").split("\t")[:2] == ["a", "b"]
+
+
+def read_pairs(uri: str, lines: Iterable[str], side: str = "") -> Pairs:
+    """Pairs from the lines of a file with the columns a and b. side: a or b, where every file is on that one.
+
+    Raises DataError when there are no such columns, a line is short, or an item stands twice in a column.
+    """
+    if side not in ("", "a", "b"):
+        raise UsageError(f"{uri}::{printable(side)}: a pairs file has the sides a and b.")
+    rows = [row for row in _cells(uri, lines) if row]
+    if not rows or rows[0][:2] != ["a", "b"]:
+        raise DataError(f"{uri}: is no pairs file: its first line must name the columns a and b, with a tab between them.")
+    header, body = rows[0], rows[1:]
+    short = next((place for place, row in enumerate(body, 2) if len(row) != len(header) or not row[0] or not row[1]), None)
+    if short is not None or not body:
+        raise DataError(
+            f"{uri}: " + (f"line {short} does not hold {len(header)} cells with two ids." if short else "holds no pairs.")
+        )
+    a, b = (text([row[place] for row in body]) for place in (0, 1))
+    for name, ids in (("a", a), ("b", b)):
+        if twice := duplicates(ids):
+            raise DataError(f"{uri}: {printable(twice[0])} stands more than once in column {name}; an anchor is one item.")
+    known = {name: {row[header.index(name)] for row in body} for name in ("space_a", "space_b") if name in header}
+    spaces = tuple(values.pop() if len(values := known.get(name, set())) == 1 else "" for name in ("space_a", "space_b"))
+    pairs = Pairs(a, b, None, (spaces[0], spaces[1]), uri=uri)
+    return replace(pairs, side=side)  # type: ignore[arg-type]
+
+
+def _cells(uri: str, lines: Iterable[str]) -> list[list[str]]:
+    rows = list(lines)
+    try:
+        return list(csv.reader((row + "\n" for row in rows), delimiter="\t" if rows and "\t" in rows[0] else ",", strict=True))
+    except csv.Error as error:
+        raise DataError(f"{uri}: cannot be read as pairs: {printable(str(error))}.") from None

@@ -1,0 +1,43 @@
+"""Where the vectors of anchors come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from relrep_cli.embedding import Embedding, find_ids
+from relrep_cli.errors import DataError, printable
+
+
+def anchor_vectors(e: Embedding, ids: np.ndarray, spares: Sequence[Embedding] = ()) -> np.ndarray:
+    """(m, d) vectors of the anchors `ids` in the space of `e`: its own rows, else rows of a spare of the same space.
+
+    Raises DataError when an anchor is in none of them; coordinates of another space are never taken.
+    """
+    out = np.empty((len(ids), e.d), np.result_type(*(s.x.dtype.newbyteorder("=") for s in (e, *spares))))
+    missing = np.ones(len(ids), bool)
+    for source in (e, *(s for s in spares if s.space and s.space == e.space and s.d == e.d)):
+        rows = find_ids(source.ids, ids)
+        found = missing & (rows >= 0)
+        out[found] = source.x[rows[found]]
+        missing &= ~found
+    if missing.any():
+        raise DataError(_missing(e, ids[missing], spares))
+    return out
+
+
+def _named(e: Embedding) -> str:
+    return printable(e.space) or "an unnamed one"
+
+
+def _missing(e: Embedding, ids: np.ndarray, spares: Sequence[Embedding]) -> str:
+    some = ", ".join(printable(i) for i in ids[:3].tolist()) + (", …" if len(ids) > 3 else "")
+    text = f"{e.uri}: {len(ids)} anchors are not among its {e.n} items: {some}. "
+    for spare in spares:
+        if spare.space != e.space and (find_ids(spare.ids, ids) >= 0).any():
+            text += f"{spare.uri} has some in another space ({_named(spare)}, not {_named(e)}). "
+    return (
+        text
+        + "Name a file of the same space that holds them with --anchor-vectors FILE; relrep embed --space NAME names spaces."
+    )
