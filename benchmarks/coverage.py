@@ -11,6 +11,10 @@ from __future__ import annotations
 
 import sys
 import time
+
+if __name__ != "__main__":  # numba looks for the package of this name, and a script beside this one would find the file
+    raise ImportError("a script, not the package coverage")
+
 from functools import partial
 from math import sqrt
 

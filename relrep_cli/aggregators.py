@@ -149,10 +149,11 @@ def of_module(name: str, count: int, width: int, module: Any, recipe: Mapping[st
 
 def load(source: str | os.PathLike[str] | bytes) -> TrainedAggregator:
     """The aggregator in a file written from `to_bytes`. Raises DataError when it is anything else."""
-    return unpack(source, KEY, VERSION, "aggregator", "relrep stitch --save-aggregator", _trained)
+    return unpack(source, KEY, VERSION, "aggregator", "relrep stitch --save-aggregator", built)
 
 
-def _trained(record: dict[str, Any], weights: dict[str, np.ndarray]) -> TrainedAggregator:
+def built(record: dict[str, Any], weights: dict[str, np.ndarray]) -> TrainedAggregator:
+    """The aggregator that a record and weights describe. Raises Unusable when they do not fit."""
     kinds: dict[str, type] = {"name": str, "count": int, "width": int, "recipe": dict, "anchors": str}
     need(all(isinstance(record.get(key), kind) for key, kind in kinds.items()), "an aggregator's metadata that cannot be read")
     name, count, width = record["name"], record["count"], record["width"]

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from relrep_cli.sharing import shared
+from relrep_cli.sharing import learn, origin, recall, shared
 from relrep_cli.signals import check
 
 ROWS = 4096  # fixed, never derived from free memory: float32 sums depend on the block, answers must not depend on the machine
 BYTES = 32 << 20
-MEMORY = 192 << 20  # bytes for the moments of all parts together
+FIRST = 1024  # rows whose mean shifts moments: the same whatever the other space is
+WIDE, FEW = 200, 10  # of so many dims together, so few parts
 AROUND = 64 << 10  # bytes that a system maps on either side of those that were asked for
 
 
@@ -149,38 +150,72 @@ class Moments:
         )
 
 
-def _moments_of(z: np.ndarray, dx: int, shift: np.ndarray) -> Moments:
-    norms = np.stack([np.einsum("ij,ij->i", part, part) for part in (z[:, :dx], z[:, dx:])], 1)
-    return Moments(dx, len(z), z.sum(0), z.T @ z, norms.sum(0), norms.T @ norms, z.T @ norms, shift)
-
-
 def moments(x: np.ndarray, y: np.ndarray, groups: int = 1) -> list[Moments]:
     """Moments of (n, dx) x and (n, dy) y in one pass, apart for `groups` interleaved parts of the rows.
 
     Rows i, i + groups, … form a part, so that a file sorted by class gives parts alike. Each space is shifted by the mean
-    of its first block, which centred quantities do not feel and which keeps digits where data lie far from the origin.
+    of its first rows, which centred quantities do not feel and which keeps digits where data lie far from the origin. The
+    products of a space with itself are taken as they are where they are known.
     """
-    dx, d = x.shape[1], x.shape[1] + y.shape[1]
-    rows = next(row_blocks(len(x), d))
-    shift = np.concatenate([x[rows].mean(0, dtype=np.float64), y[rows].mean(0, dtype=np.float64)])
-    found: list[Moments | None] = [None] * groups
-    for block in row_blocks(len(x), d, x, y):
-        z = np.empty((block.stop - block.start, d))
-        np.subtract(x[block], shift[:dx], out=z[:, :dx])
-        np.subtract(y[block], shift[dx:], out=z[:, dx:])
+    groups, rows = min(groups, len(x)), block_rows(2 * max(x.shape[1], y.shape[1]))
+    shift = [side[:FIRST].mean(0, dtype=np.float64) for side in (x, y)]
+    own = [_known_products(side, groups) for side in (x, y)]
+    found = [_nothing(x.shape[1], np.concatenate(shift)) for _ in range(groups)]
+    for block in slices(len(x), rows, x, y):
+        sides = [side[block] - middle for side, middle in zip((x, y), shift, strict=True)]
         for g in range(groups):
-            part = z[(g - block.start) % groups :: groups]
-            if len(part):
-                new, known = _moments_of(np.ascontiguousarray(part), dx, shift), found[g]
-                found[g] = new if known is None else known + new
-    return [m for m in found if m is not None]
+            parts = [np.ascontiguousarray(side[(g - block.start) % groups :: groups]) for side in sides]
+            if len(parts[0]):
+                found[g] = _with_rows(found[g], parts, [products is None for products in own])
+    for side, (space, products) in enumerate(zip((x, y), own, strict=True)):
+        _settle(found, side, space, products)
+    return found
+
+
+def _nothing(dx: int, shift: np.ndarray) -> Moments:
+    d = len(shift)
+    return Moments(dx, 0, np.zeros(d), np.zeros((d, d)), np.zeros(2), np.zeros((2, 2)), np.zeros((d, 2)), shift)
+
+
+def _with_rows(m: Moments, sides: list[np.ndarray], own: list[bool]) -> Moments:
+    """m with more shifted rows of both sides, changed in place; own: whether to add a side's products with itself."""
+    norms = np.stack([np.einsum("ij,ij->i", side, side) for side in sides], 1)
+    for a, side in enumerate(sides):
+        m.sums[m.part(a)] += side.sum(0)
+        m.weighted[m.part(a)] += side.T @ norms
+        if own[a]:
+            m.products[m.part(a), m.part(a)] += side.T @ side
+    m.products[m.part(0), m.part(1)] += sides[0].T @ sides[1]
+    norm_products = m.norm_products + norms.T @ norms
+    return replace(m, n=m.n + len(norms), norms=m.norms + norms.sum(0), norm_products=norm_products)
+
+
+def _known_products(x: np.ndarray, groups: int) -> np.ndarray | None:
+    """(groups, d, d) products of x with itself, from an earlier pair or run, or from the same rows in another order."""
+    space, order = origin(x)
+    if order is not None and groups > 1:
+        return None
+    return recall(space, ("products", groups), (groups, x.shape[1], x.shape[1]), np.float64)
+
+
+def _settle(found: list[Moments], side: int, x: np.ndarray, known: np.ndarray | None) -> None:
+    """Put in the known products of one side, or let them be known; of the second, mirror those with the first."""
+    part = found[0].part(side)
+    if known is None:
+        learn(x, ("products", len(found)), np.stack([m.products[part, part] for m in found]))
+    for g, m in enumerate(found):
+        if known is not None:
+            m.products[part, part] = known[g]
+        if side:
+            m.products[part, m.part(0)] = m.products[m.part(0), part].T
 
 
 @shared
 def grouped_moments(x: np.ndarray, y: np.ndarray) -> list[Moments]:
-    """Moments in 10 to 50 parts for a jackknife over groups of rows, as many as MEMORY allows; few rows are a part each."""
+    """Moments in 50 parts for a jackknife over groups of rows, of wide spaces in 10, since each part is D x D and what is
+    made of it a decomposition; few rows are a part each."""
     n, d = len(x), x.shape[1] + y.shape[1]
-    return moments(x, y, groups=int(np.clip(MEMORY // (8 * d * d), 10, 50)) if n >= 200 else min(n, 50))
+    return moments(x, y, groups=min(n, 50 if d <= WIDE else FEW))
 
 
 def total(parts: list[Moments]) -> Moments:

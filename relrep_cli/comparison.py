@@ -19,7 +19,7 @@ from relrep_cli.metrics import METRICS
 from relrep_cli.metrics.score import NotApplicable, Score
 from relrep_cli.records import Records, task_key
 from relrep_cli.registry import each
-from relrep_cli.sharing import shared, sharing
+from relrep_cli.sharing import introduce, shared, sharing
 
 Record = dict[str, Any]
 RATIO = "relative / absolute"
@@ -145,6 +145,9 @@ def compare_pair(
     joined = hashlib.sha256(rows[0].tobytes() + rows[1].tobytes()).hexdigest()
     for left, right in zip(a, b, strict=True):
         x, y = select(left.e, rows[0]), select(right.e, rows[1])
+        for side, view in ((x, left), (y, right)):
+            if side.x is view.e.x:
+                introduce(side.x, view.content)
         with sharing(_largest_k(chosen, x.n)):
             for name, params in tasks(chosen):
                 base = {"a": x.uri, "b": y.uri, "metric": name}
@@ -190,20 +193,27 @@ def measure_some(name: str, params: Mapping[str, Any], x: Embedding, y: Embeddin
         return measure(name, params, select(x, rows), select(y, rows), seed)
 
 
-def ratios(records: Sequence[Record]) -> list[Record]:
-    """relative / absolute for each metric of one pair, from its absolute records followed by its relative ones."""
-    half = len(records) // 2
+def ratios(records: Sequence[Record], views: int) -> list[Record]:
+    """relative / absolute for each metric of one pair, from its absolute records followed by those of each relative view."""
+    tasks_each = len(records) // views
     out = []
-    for before, after in zip(records[:half], records[half:], strict=True):
+    for at, after in enumerate(records[tasks_each:]):
+        before = records[at % tasks_each]
         can = before["value"] and after["value"] is not None
         out.append(
             {key: after[key] for key in ("a", "b", "metric")}
             | {"value": after["value"] / before["value"] if can else None}
             | dict.fromkeys(("low", "high", "chance"))
             | {"n": after["n"], "k": after["k"], "convention": RATIO if can else "n/a: no absolute value to divide by"}
-            | {"projection": "ratio"}
+            | {"projection": "ratio" if views == 2 else f"ratio:{after['projection']}"}
         )
     return out
+
+
+def judged(record: Record) -> bool:
+    """Whether a record says how alike two spaces are in the frame that was asked for: no ratio, no absolute one beside it."""
+    projection = str(record.get("projection", ""))
+    return projection != "absolute" and not projection.startswith("ratio")
 
 
 def failure(a: str, b: str, name: str, error: DataError) -> Record:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from relrep_cli.inference import wanted
 RANK = 1e-13  # share of the largest eigenvalue below which an axis is rounding: moments keep half the digits of an SVD
 WORK = 1 << 21  # numbers in all random cross products together
 DRAWS = 32
-WIDE, FEW = 200, 10  # above so many dims together, so few parts
+SMALL = 1024
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ class Parts:
         if len(self.parts) < 5 or not wanted():
             return None
         try:
-            return np.array([value(self.kind(self.moments - part)) for part in self.parts])
+            with one_thread(sum(self.whole.xy.shape)):
+                return np.array([value(self.kind(self.moments - part)) for part in self.parts])
         except (NotApplicable, np.linalg.LinAlgError):
             return None
 
@@ -85,8 +87,6 @@ def covariances(x: np.ndarray, y: np.ndarray, kind: Callable[[Moments], Covarian
             raise NotApplicable(f"the squares of the {name} space pass what float64 holds")
         if not spread > 1e-12 * size:
             raise NotApplicable(f"the {name} space is {'zero' if kind is raw else 'constant'}")
-    if sum(whole.xy.shape) > WIDE:  # a decomposition for each part would cost more than the moments
-        parts = [total(parts[g::FEW]) for g in range(min(FEW, len(parts)))]
     return Parts(whole, m, parts, kind)
 
 
@@ -127,12 +127,26 @@ def chance(c: Covariances, value: Callable[[Covariances], float]) -> tuple[float
     """
     if not wanted():
         return float("nan"), 0
-    (bx, sx), (by, sy) = axes(c.xx), axes(c.yy)
-    draws = int(np.clip(WORK // (len(sx) * len(sy)), 1, DRAWS))
-    rng = np.random.default_rng(0)
-    found = []
-    for _ in range(draws):
-        block = random_block(rng, max(c.n - 1, len(sx), len(sy)), len(sx), len(sy))
-        xy = (bx * np.sqrt(sx)) @ block @ (by * np.sqrt(sy)).T
-        found.append(value(Covariances(c.n, c.xx, c.yy, xy)))
+    with one_thread(sum(c.xy.shape)):
+        (bx, sx), (by, sy) = axes(c.xx), axes(c.yy)
+        draws = int(np.clip(WORK // (len(sx) * len(sy)), 1, DRAWS))
+        rng = np.random.default_rng(0)
+        found = []
+        for _ in range(draws):
+            block = random_block(rng, max(c.n - 1, len(sx), len(sy)), len(sx), len(sy))
+            xy = (bx * np.sqrt(sx)) @ block @ (by * np.sqrt(sy)).T
+            found.append(value(Covariances(c.n, c.xx, c.yy, xy)))
     return float(np.mean(found)), draws
+
+
+@contextmanager
+def one_thread(dims: int) -> Iterator[None]:
+    """BLAS at one thread where so many dims are few: threads of a small decomposition wait for each other more than they
+    work, and on a busy machine a hundred times longer."""
+    if dims > SMALL:
+        yield
+        return
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, "blas"):
+        yield

@@ -43,7 +43,7 @@ def stretch(measure: Callable[[np.ndarray], Score], rows: np.ndarray, seed: int,
     independent = float(np.sum(alone))
     if not independent > 0:
         return 1.0
-    unsure = student(SPLITS) / student(10**9)  # the spread is an estimate from so many differences
+    unsure = student(SPLITS // 2) / student(10**9)  # the spread is an estimate, and splits of the same items repeat each other
     return max(1.0, unsure * sqrt(float(np.sum(apart)) / independent))
 
 

@@ -27,6 +27,16 @@ def bootstrap(rows: np.ndarray, rng: np.random.Generator) -> tuple[float, float]
     return float(low), float(high)
 
 
+def bootstrap_of_few(rows: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
+    """The same interval of rows (n,) that take few values, such as hits and misses, from their counts: exact and fast."""
+    values, counts = np.unique(rows, return_counts=True)
+    if len(values) > 64:
+        return bootstrap(rows, rng)
+    means = rng.multinomial(len(rows), counts / len(rows), RESAMPLES) @ values / len(rows)
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
 def sampled(rows: np.ndarray, n: int) -> tuple[float, float]:
     """95 % interval of the mean over n rows from the values of a random sample of them (m,), drawn without replacement."""
     reach = student(len(rows) - 1) * _error(rows, n)
@@ -37,7 +47,9 @@ def rows_needed(rows: np.ndarray, n: int, reach: float) -> int:
     """How many of n rows an interval of this half-width needs, judged by a sample (m,); m when it is narrow enough."""
     if student(len(rows) - 1) * _error(rows, n) <= reach:
         return len(rows)
-    without_end = (student(len(rows) - 1) / reach) ** 2 * _variance(rows)
+    share = (student(len(rows) - 1) / reach) ** 2
+    spread = share * float(rows.var(ddof=1))
+    without_end = (spread + sqrt(spread**2 + 4 * share)) / 2  # of m rows: m = share * (variance + 1 / m), as in _variance
     return min(n, max(len(rows) + 1, ceil(without_end / (1 + without_end / n))))
 
 

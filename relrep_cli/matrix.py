@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from relrep_cli.comparison import judged
 from relrep_cli.errors import UsageError
 from relrep_cli.metrics import METRICS
 
@@ -54,7 +55,7 @@ def matrix(records: Sequence[Record], left: Sequence[str], top: Sequence[str]) -
     metrics, or several values of one pair.
     """
     found = {r[side] for r in records if "error" not in r for side in ("a", "b")}
-    records = [r for r in records if r.get("projection") not in ("absolute", "ratio") and "error" not in r]
+    records = [r for r in records if judged(r) and "error" not in r]
     metrics = list(dict.fromkeys(r["metric"] for r in records))
     if len(metrics) != 1:
         raise UsageError(f"a matrix shows one metric; there are {', '.join(metrics) or 'none'}. Write --metric NAME.")

@@ -15,9 +15,9 @@ from typing import Any
 from relrep_cli.errors import WriteError, printable
 from relrep_cli.signals import check
 
-COUNTS = ("k", "anchors", "tied")  # columns where no number means that none applies
+COUNTS = ("k", "anchors", "tied", "target", "class", "anomalies")  # columns where no value means that none applies
 ZERO_IS_NOTHING = ("deviation", "tied")  # columns that a table leaves out when they are 0 throughout
-PATHS = ("a", "b", "encoder", "head", "file")  # columns that hold file names
+PATHS = ("a", "b", "encoder", "head", "file", "anomalies")  # columns that hold file names
 ENDINGS = {".tsv": "tsv", ".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".md": "markdown"}
 FORMATS = ("table", "tsv", "csv", "json", "jsonl", "markdown")
 Record = dict[str, Any]
@@ -225,9 +225,11 @@ def _short_paths(records: Sequence[Record]) -> list[Record]:
 
 
 def _notes(records: Sequence[Record]) -> list[str]:
-    """One line for each convention, with the metrics that follow it."""
+    """One line for each convention, with the metrics, or what else a record measures, that follow it."""
     followers: dict[str, dict[str, None]] = {}
     for r in records:
         if r.get("convention"):
-            followers.setdefault(_exact(r["convention"]), {})[str(r.get("metric", ""))] = None
+            followers.setdefault(_exact(r["convention"]), {})[
+                " ".join(str(r[c]) for c in ("metric", "task", "name") if r.get(c))
+            ] = None
     return [f"{', '.join(names)}: {convention}" for convention, names in followers.items()]

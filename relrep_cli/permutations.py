@@ -17,6 +17,7 @@ from relrep_cli.errors import NotApplicable
 from relrep_cli.inference import values_only
 from relrep_cli.metrics import METRICS
 from relrep_cli.records import Records, task_key
+from relrep_cli.sharing import permute, sharing
 
 Record = dict[str, Any]
 Advance = Callable[[float], None]
@@ -33,11 +34,13 @@ def null_values(
     permuted copy of y exists at a time, on disk where it is large.
     """
     found = np.full(len(numbers), np.nan)
-    with values_only():
+    with values_only(), sharing():
         for done, number in enumerate(numbers):
             order = np.random.default_rng([seed, number]).permutation(y.n)
-            with suppress(NotApplicable):
-                found[done] = measure(name, params, x, replace(y, x=take(y.x, order))).value
+            other = replace(y, x=take(y.x, order))
+            with suppress(NotApplicable), sharing():
+                permute(other.x, y.x, order)
+                found[done] = measure(name, params, x, other).value
             advance((done + 1) / len(numbers))
     return found
 

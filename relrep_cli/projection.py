@@ -97,13 +97,13 @@ def _known(e: Embedding, recipe: Recipe) -> Statistics | None:
 
 def _training(e: Embedding, recipe: Recipe) -> Iterator[np.ndarray]:
     """Blocks of the rows that statistics are taken from."""
-    rows = _training_rows(e, recipe)
+    rows = training_rows(e, recipe)
     for block in row_blocks(e.n if rows is None else len(rows), e.d):
         yield e.x[block if rows is None else rows[block]]
         release(e.x)
 
 
-def _training_rows(e: Embedding, recipe: Recipe) -> np.ndarray | None:
+def training_rows(e: Embedding, recipe: Recipe) -> np.ndarray | None:
     """Row numbers of the training split, None for all rows."""
     if recipe.transductive or "split" not in e.obs:
         return None
@@ -125,7 +125,7 @@ def _fitted(e: Embedding, to: Basis, known: bool) -> dict[str, Mapping[str, np.n
         if known and stored:
             found[name] = stored
             continue
-        rows = _training_rows(e, to.recipe)
+        rows = training_rows(e, to.recipe)
         train = Training(lambda: (_prepared(b, to) for b in _training(e, to.recipe)), e.n if rows is None else len(rows))
         found[name] = entry.fit(train, anchors, **params)
     return found
@@ -155,7 +155,7 @@ def relative_blocks(
     """
     values = _values(to, device, attention)
     for block in row_blocks(len(x), max(x.shape[1], to.recipe.width()), x):
-        yield _after(values(x[block]), to)
+        yield after(values(x[block]), to.recipe, to.statistics)
 
 
 def _values(
@@ -164,7 +164,7 @@ def _values(
     """The function from rows (b, d) to their aggregated similarities (b, m')."""
     send, fetch = _carriers(device)
     anchors = send(_prepared(to.anchors, to))
-    join = _joiner(to.recipe, attention)
+    join = joiner(to.recipe, attention)
 
     def values(block: np.ndarray) -> np.ndarray:
         x = send(_prepared(block, to))
@@ -189,7 +189,7 @@ def _part(name: str, x: Any, anchors: Any, to: Basis) -> Any:
     return -found if entry.distance and to.recipe.after.negate else found
 
 
-def _joiner(recipe: Recipe, attention: Callable[[np.ndarray], None] | None) -> Callable[[list[Any]], Any]:
+def joiner(recipe: Recipe, attention: Callable[[np.ndarray], None] | None = None) -> Callable[[list[Any]], Any]:
     """How the subspaces of a block become one."""
     if not recipe.aggregate:
         return lambda parts: parts[0]
@@ -211,13 +211,13 @@ def _joiner(recipe: Recipe, attention: Callable[[np.ndarray], None] | None) -> C
     return trained
 
 
-def _after(found: np.ndarray, to: Basis) -> np.ndarray:
-    after = to.recipe.after
-    if after.standardize:
-        mean, spread = (to.statistics[name] for name in COLUMNS)
+def after(found: np.ndarray, recipe: Recipe, statistics: Statistics) -> np.ndarray:
+    """Relative coordinates (b, m') standardised by the statistics of their columns, and rounded, as the recipe says."""
+    if recipe.after.standardize:
+        mean, spread = (statistics[name] for name in COLUMNS)
         found = ((found - mean) / spread).astype(found.dtype)
-    if after.step:
-        found = (np.round(found / np.float64(after.step)) * after.step).astype(found.dtype)
+    if step := recipe.after.step:
+        found = (np.round(found / np.float64(step)) * step).astype(found.dtype)
     return found
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from relrep_cli.aggregators import TrainedAggregator
+from relrep_cli.aggregators import AGGREGATORS, TrainedAggregator
 from relrep_cli.anchors.correspondences import Pairs
 from relrep_cli.anchors.mixtures import Mixtures
 from relrep_cli.anchors.vectors import anchor_vectors
@@ -19,6 +19,8 @@ from relrep_cli.embedding import Embedding, text
 from relrep_cli.errors import DataError, UsageError
 from relrep_cli.preparation import Before
 from relrep_cli.similarities import SIMILARITIES
+
+UNREADABLE = "the saved record of how to project cannot be used; save it again with relrep stitch."
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,13 @@ class Recipe:
         after = [name for name in ("negate", "standardize") if getattr(self.after, name)]
         more = [*self.before.steps(), *after, *(["round"] if self.after.step else [])]
         return "+".join([names, *more, *(["transductive"] if self.transductive else [])])
+
+    def apart(self) -> list[Recipe]:
+        """Each similarity function alone, then all of them as they are joined; one recipe where there is nothing to part."""
+        if len(self.similarities) == 1 or self.trained is not None:
+            return [self]
+        alone = [{name: params} for name, params in self.similarities.items()]
+        return [*(replace(self, similarities=one, aggregate="") for one in alone), self]
 
     def how(self) -> dict[str, Any]:
         """All that bears on the coordinates but the anchors, as JSON holds it."""
@@ -127,17 +136,26 @@ class Recipe:
 
 def with_trained(recipe: Recipe, trained: TrainedAggregator) -> Recipe:
     """`recipe` with the similarities and the preparation that a trained aggregator saw. Raises DataError when they are off."""
-    how = trained.recipe
+    told = of_how(recipe, trained.recipe)
+    if len(told.similarities) != trained.count:
+        raise DataError(UNREADABLE)
+    after = replace(recipe.after, negate=told.after.negate)
+    return replace(told, after=after, transductive=recipe.transductive, aggregate=trained.name, trained=trained)
+
+
+def of_how(recipe: Recipe, how: Mapping[str, Any]) -> Recipe:
+    """`recipe` with all that `how` says, which Recipe.how() gave. Raises DataError when it is off."""
     try:
-        similarities = {name: SIMILARITIES[name].resolve(_valued(params)) for name, params in how["similarities"]}
-        before = Before(**dict.fromkeys(how["before"], True))
-        after = replace(recipe.after, negate=bool(how["negate"]))
-        fits = len(similarities) == trained.count
+        return replace(
+            recipe,
+            similarities={name: SIMILARITIES[name].resolve(_valued(params)) for name, params in how["similarities"]},
+            before=Before(**dict.fromkeys(how["before"], True)),
+            aggregate=AGGREGATORS[how["aggregate"]].name if how["aggregate"] else "",
+            after=After(bool(how["negate"]), bool(how["standardize"]), float(how["round"])),
+            transductive=bool(how["transductive"]),
+        )
     except (KeyError, TypeError, ValueError, AttributeError, UsageError):
-        fits = False
-    if not fits:
-        raise DataError("the aggregator's record of its similarities cannot be used; save it again with relrep stitch.")
-    return replace(recipe, similarities=similarities, before=before, after=after, aggregate=trained.name, trained=trained)
+        raise DataError(UNREADABLE) from None
 
 
 def anchors_digest(ids: np.ndarray) -> str:

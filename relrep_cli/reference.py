@@ -20,12 +20,17 @@ def registries() -> dict[str, Registry]:
     from relrep_cli.aggregators import AGGREGATORS
     from relrep_cli.anchors import STRATEGIES
     from relrep_cli.encoders import ENCODERS
+    from relrep_cli.evaluations import EVALUATIONS
     from relrep_cli.heads import HEADS
     from relrep_cli.metrics import METRICS
+    from relrep_cli.reductions import METHODS
     from relrep_cli.similarities import SIMILARITIES
+    from relrep_cli.sources import SOURCES
     from relrep_cli.transformations import TRANSFORMATIONS
+    from relrep_cli.translators import TRANSLATORS
 
     return {
+        "Sources": SOURCES,
         "Encoders": ENCODERS,
         "Strategies": STRATEGIES,
         "Similarity functions": SIMILARITIES,
@@ -33,6 +38,9 @@ def registries() -> dict[str, Registry]:
         "Aggregators": AGGREGATORS,
         "Metrics": METRICS,
         "Heads": HEADS,
+        "Tasks of evaluate": EVALUATIONS,
+        "Methods of plot": METHODS,
+        "Translators": TRANSLATORS,
     }
 
 

@@ -157,8 +157,17 @@ class Registry(Mapping[str, Entry[F]]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def those(self, keep: Callable[[Entry[F]], bool]) -> Registry[F]:
+        """A registry of the same noun with some of the entries, for a command that can use no others."""
+        found = Registry[F](self.noun, self.traits)
+        found._entries = {name: entry for name, entry in self.items() if keep(entry)}
+        return found
+
     def keywords(self) -> dict[str, Keyword]:
-        """All keywords of all entries; a name means the same option in each. Where defaults differ, `default` tells of whom."""
+        """All keywords of all entries; a name means the same option in each. Where defaults differ, `default` tells of whom.
+
+        The default of most entries, if three or more share one, is told first and without their names.
+        """
         found: dict[str, Keyword] = {}
         defaults: dict[str, dict[str, Any]] = {}
         for entry in self.values():
@@ -167,8 +176,7 @@ class Registry(Mapping[str, Entry[F]]):
                 defaults.setdefault(name, {})[entry.name] = keyword.default
         for name, known in defaults.items():
             if len(set(map(str, known.values()))) > 1:
-                told = ", ".join(f"{default} for {entry}" for entry, default in known.items())
-                found[name] = replace(found[name], default=told)
+                found[name] = replace(found[name], default=_told(known))
         return found
 
     def choose(self, names: list[str], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -186,6 +194,24 @@ class Registry(Mapping[str, Entry[F]]):
                     f"{keyword.option} is not an option of {self.noun} {', '.join(names)}; it belongs to {', '.join(takers)}."
                 )
         return chosen
+
+
+def _told(defaults: Mapping[str, Any]) -> str:
+    """The defaults of several entries in words.
+
+    >>> _told({"a": 1, "b": 2, "c": 1, "d": 1})
+    '1; 2 for b'
+    >>> _told({"a": 1, "b": 2})
+    '1 for a, 2 for b'
+    """
+    groups: dict[str, list[str]] = {}
+    for entry, default in defaults.items():
+        groups.setdefault(str(default), []).append(entry)
+    most = max(groups, key=lambda default: len(groups[default]))
+    if len(groups[most]) < 3:
+        return ", ".join(f"{default} for {entry}" for entry, default in defaults.items())
+    others = (f"{default} for {', '.join(names)}" for default, names in groups.items() if default != most)
+    return "; ".join([most, *others])
 
 
 def each(params: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -9,145 +9,246 @@ from typing import Any
 
 import numpy as np
 
+from relrep_cli.blocks import take
+from relrep_cli.decoders import pixels
 from relrep_cli.embedding import Embedding, find_ids
 from relrep_cli.errors import DataError, printable
-from relrep_cli.heads import HEADS, weighted_f1
-from relrep_cli.inference import bootstrap, within
+from relrep_cli.heads import HEADS, Trained, train, weighted_f1
+from relrep_cli.inference import bootstrap_of_few, within
 from relrep_cli.records import Records, task_key
 
 Record = dict[str, Any]
+Map = Callable[[np.ndarray], np.ndarray]
 NOWHERE = Records(None)
+UNSCORED: dict[str, Record] = {"classes": {}, "numbers": {"r2": None, "mse": None}, "images": {"mse": None}}
+MISSING = dict.fromkeys(("accuracy", "f1", "deviation", "low", "high"))
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """What heads predict: the classes of a column in sorted order, none where it holds numbers; or images, by id."""
+
+    column: str
+    classes: np.ndarray
+    images: np.ndarray | None = None
+    ids: np.ndarray | None = None
+
+    @property
+    def kind(self) -> str:
+        """classes, numbers or images."""
+        return "images" if self.images is not None else "classes" if len(self.classes) else "numbers"
+
+    def of(self, e: Embedding, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(n,) class numbers or numbers, or images (n, h, w), of some rows, and (n,) whether they are known."""
+        if self.images is not None and self.ids is not None:
+            places = find_ids(self.ids, e.ids[rows])
+            return self.images[places], places >= 0
+        values = e.column(self.column)[rows]
+        if not len(self.classes):
+            numbers = np.asarray(values, np.float64)
+            return numbers, np.isfinite(numbers)
+        found = find_ids(self.classes, values.astype("S"))
+        return found, found >= 0
+
+    def named(self, value: Any) -> Any:
+        """A class number as the name of the class; a number as itself."""
+        return self.classes[value].decode(errors="backslashreplace") if len(self.classes) else value
+
+
+def target_of(spaces: Sequence[Embedding], column: str, numbers: bool = False) -> Target:
+    """What the column asks for: classes, those that the training rows of any space have, or numbers to predict.
+
+    Columns of fractions hold numbers, others only where `numbers` says so. Raises DataError when there are fewer than two
+    classes, or numbers that do not vary.
+    """
+    columns = [e.column(column)[e.training_rows()] for e in spaces]
+    if numbers or any(values.dtype.kind == "f" for values in columns):
+        words = next((e for e, values in zip(spaces, columns, strict=True) if values.dtype.kind not in "fiub"), None)
+        if words is not None:
+            raise DataError(f"{words.uri}: column {printable(column)} holds text, not numbers; leave --numbers out.")
+        if all(np.nanstd(values.astype(np.float64)) == 0 for values in columns if len(values)):
+            raise DataError(f"column {printable(column)}: one number in all training rows; there is nothing to predict.")
+        return Target(column, np.zeros(0, "S1"))
+    classes = np.unique(np.concatenate([values.astype("S") for values in columns]))
+    classes = classes[classes != b""]
+    if len(classes) < 2:
+        raise DataError(f"column {printable(column)}: {len(classes)} class in the training rows; a head needs two.")
+    return Target(column, classes)
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One space made ready: training and test vectors with their class numbers. content: names them, for records."""
+    """One space made ready: training and test vectors with what is to be predicted, and the ids of both.
+
+    content: names it, for records.
+    """
 
     uri: str
     x_train: np.ndarray
     y_train: np.ndarray
     x_test: np.ndarray
     y_test: np.ndarray
+    train_ids: np.ndarray
+    test_ids: np.ndarray
     content: str = ""
 
 
-def targets(spaces: Sequence[Embedding], column: str) -> np.ndarray:
-    """The classes that the training rows of any space have, sorted. Raises DataError where there is no text column."""
+def check(e: Embedding, target: Target) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Row numbers and targets of the training and of the test rows of e whose target is known.
+
+    Raises DataError when either is empty.
+    """
     found = []
-    for e in spaces:
-        values = e.column(column)
-        if values.dtype.kind == "f":
-            raise DataError(f"{e.uri}: column {printable(column)} holds numbers with fractions, and heads predict classes.")
-        found.append(values.astype("S")[e.training_rows()])
-    classes = np.unique(np.concatenate(found))
-    classes = classes[classes != b""]
-    if len(classes) < 2:
-        raise DataError(f"column {printable(column)}: {len(classes)} class in the training rows; a head needs two.")
-    return classes
-
-
-def prepare(e: Embedding, column: str, classes: np.ndarray, content: str = "") -> Task:
-    """Training and test rows of e that have a class. Raises DataError when either is empty."""
-    parts = []
     for split in ("train", "test"):
         rows = e.rows_of_split(split)
         if rows is None or not len(rows):
             raise DataError(f"{e.uri}: no rows of split {split!r}; stitching trains on train and judges on test rows.")
-        numbers = find_ids(classes, e.column(column).astype("S")[rows])
-        parts += [e.x[rows[numbers >= 0]], numbers[numbers >= 0]]
+        values, known = target.of(e, rows)
+        if not known.any():
+            raise DataError(f"{e.uri}: no row of split {split!r} has a known {printable(target.column)}.")
+        found.append((rows[known], values[known]))
+    return found
+
+
+def prepare(e: Embedding, target: Target, content: str = "") -> Task:
+    """Training and test rows of e whose target is known. Raises DataError when either is empty."""
+    (train_rows, y_train), (test_rows, y_test) = check(e, target)
     if content:  # the digest of a file covers neither its labels nor its splits
-        content += hashlib.sha256(b"".join(part.tobytes() for part in parts[1::2]) + rows_named(e)).hexdigest()
-    return Task(e.uri, parts[0], parts[1], parts[2], parts[3], content)
+        content += hashlib.sha256(b"".join(v.tobytes() for v in (y_train, y_test)) + e.obs["split"].tobytes()).hexdigest()
+    return Task(
+        e.uri, take(e.x, train_rows), y_train, take(e.x, test_rows), y_test, e.ids[train_rows], e.ids[test_rows], content
+    )
 
 
-def rows_named(e: Embedding) -> bytes:
-    """The split of every row, as bytes."""
-    return e.obs["split"].tobytes()
+@dataclass(frozen=True, eq=False)
+class Route:
+    """How test vectors of encoder e reach the head of space h.
 
-
-def refuse_leaks(spaces: Sequence[Embedding]) -> None:
-    """Raise DataError when an item is a training row of one space and a test row of another."""
-    for a in spaces:
-        for b in spaces:
-            train, test = a.rows_of_split("train"), b.rows_of_split("test")
-            if train is None or test is None:
-                continue
-            leaked = np.flatnonzero(find_ids(a.ids[train], b.ids[test]) >= 0)
-            if len(leaked):
-                item = printable(bytes(b.ids[test][leaked[0]]))
-                raise DataError(
-                    f"{len(leaked)} items train in {a.uri} and test in {b.uri}, such as {item}; use one split for all."
-                )
-
-
-def grid(
-    tasks: Sequence[Task],
-    classes: int,
-    name: str,
-    params: Mapping[str, Any],
-    seeds: Sequence[int],
-    device: str,
-    advance: Callable[..., None],
-    kept: Records = NOWHERE,
-    front: Callable[[], Any] | None = None,
-) -> list[Record]:
-    """Every head on every encoder's test rows: accuracy, weighted F1, end-to-end accuracy and stitching index.
-
-    The end-to-end accuracy is that of the encoder's own head: what training anew would have given. Cells of unequal dims
-    have no value. deviation: standard deviation of the accuracy over seeds. Finished cells are taken from and added to
-    `kept`; a head is trained only if one of its cells is missing. front: builds what is trained in front of each head.
+    carry: (e, h) -> the map of rows, None where they go as they are; asked for e != h alone. key: names the map, for
+    records. own: the end-to-end cells alone.
     """
-    more = {**params, **({"front": front} if front is not None else {})}
-    runs = list(seeds[:1] if HEADS[name].deterministic else seeds)
-    cells: dict[tuple[int, int], Record] = {}
-    for h, trained in enumerate(tasks):
-        fitting = [e for e, task in enumerate(tasks) if task.x_test.shape[1] == trained.x_train.shape[1]]
-        keys = {e: task_key(trained.content, tasks[e].content, name, dict(params), runs, classes) for e in fitting}
-        found = {e: kept.get(key) for e, key in keys.items() if trained.content}
-        if len(found) < len(fitting) or None in found.values():
-            found = dict(_column(tasks, h, fitting, classes, name, more, runs, device, advance))
-            for e, key in keys.items() if trained.content else ():
-                kept.put(key, found[e] or {})
-        cells |= {(e, h): cell for e, cell in found.items() if cell is not None}
-    return [_record(tasks, e, h, cells) for e in range(len(tasks)) for h in range(len(tasks))]
+
+    label: str
+    carry: Callable[[int, int], Map | None] | None = None
+    key: str = ""
+    own: bool = False
+
+    def fits(self, tasks: Sequence[Task], e: int, h: int) -> bool:
+        if e == h:
+            return True
+        return not self.own and (self.carry is not None or tasks[e].x_test.shape[1] == tasks[h].x_train.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What a grid is made with. front: builds what is trained in front of each head.
+
+    heard: gets (route label, e, h, heads by seed, predictions by seed) of each cell that was computed.
+    """
+
+    head: str
+    params: Mapping[str, Any]
+    seeds: Sequence[int] = (0,)
+    device: str = "cpu"
+    advance: Callable[..., None] = lambda *_: None
+    kept: Records = NOWHERE
+    front: Callable[[], Any] | None = None
+    heard: Callable[[str, int, int, list[Trained], list[np.ndarray]], None] | None = None
+
+    @property
+    def runs(self) -> list[int]:
+        return list(self.seeds[:1] if HEADS[self.head].deterministic else self.seeds)
+
+
+def grid(tasks: Sequence[Task], target: Target, routes: Sequence[Route], job: Job) -> list[Record]:
+    """Every head on every encoder's test rows by every route: scores, end-to-end score and stitching index.
+
+    The end-to-end score is that of the encoder's own head: what training anew would have given. Cells that no route can
+    reach, for unequal dims, have no value. deviation: standard deviation of the score over seeds. A head is trained once
+    for all its cells, and only if one is missing from the records.
+    """
+    cells: dict[tuple[str, int, int], Record] = {}
+    for h in range(len(tasks)):
+        wanted = [(r, e) for r in routes for e in range(len(tasks)) if r.fits(tasks, e, h)]
+        cells |= _column(tasks, h, wanted, target, job)
+    pairs = [(e, h) for e in range(len(tasks)) for h in range(len(tasks))]
+    return [_record(tasks, r.label, e, h, cells, target) for r in routes for e, h in pairs if e == h or not r.own]
 
 
 def _column(
-    tasks: Sequence[Task],
-    h: int,
-    fitting: Sequence[int],
-    classes: int,
-    name: str,
-    params: Mapping[str, Any],
-    runs: Sequence[int],
-    device: str,
-    advance: Callable[..., None],
-) -> dict[int, Record]:
-    """The head of one space, trained with every seed, on the test rows of the encoders it fits."""
-    predicted: dict[int, list[np.ndarray]] = {e: [] for e in fitting}
-    for done, seed in enumerate(runs):
-        advance(h * len(runs) + done, len(tasks) * len(runs), f"{name} head of {tasks[h].uri}")
-        trained = HEADS[name].function(tasks[h].x_train, tasks[h].y_train, classes, seed=seed, device=device, **params)
-        for e in fitting:
-            predicted[e].append(trained(tasks[e].x_test))
-    return {e: _cell(tasks[e].y_test, outcome, classes, runs[0]) for e, outcome in predicted.items()}
+    tasks: Sequence[Task], h: int, wanted: Sequence[tuple[Route, int]], target: Target, job: Job
+) -> dict[tuple[str, int, int], Record]:
+    """The head of one space, trained with every seed, on the test rows of the encoders that reach it."""
+    keys = {(r.label, e): _key(tasks, r, e, h, target, job) for r, e in wanted}
+    found = {place: job.kept.get(key) for place, key in keys.items() if key}
+    missing = [(r, e) for r, e in wanted if found.get((r.label, e)) is None]
+    trained: list[Trained] = []
+    for done, seed in enumerate(job.runs if missing else []):
+        job.advance(h * len(job.runs) + done, len(tasks) * len(job.runs), f"{job.head} head of {tasks[h].uri}")
+        own = tasks[h]
+        trained.append(train(job.head, own.x_train, own.y_train, len(target.classes), job.params, seed, job.device, job.front))
+    for r, e in missing:
+        carry = None if e == h or r.carry is None else r.carry(e, h)
+        x = tasks[e].x_test if carry is None else carry(tasks[e].x_test)
+        predicted = [one(x) for one in trained]
+        found[r.label, e] = judged(tasks[e].y_test, predicted, len(target.classes), job.runs[0])
+        if keys[r.label, e]:
+            job.kept.put(keys[r.label, e], found[r.label, e] or {})
+        if job.heard is not None:
+            job.heard(r.label, e, h, trained, predicted)
+    return {(label, e, h): cell for (label, e), cell in found.items() if cell is not None}
 
 
-def _cell(truth: np.ndarray, predicted: Sequence[np.ndarray], classes: int, seed: int) -> Record:
-    hits = np.array([p == truth for p in predicted], np.float64)
-    low, high = within(bootstrap(hits.mean(0), np.random.default_rng(seed)), (0, 1))
-    return {
-        "accuracy": float(hits.mean()),
-        "f1": float(np.mean([weighted_f1(p, truth, classes) for p in predicted])),
-        "deviation": float(hits.mean(1).std(ddof=1)) if len(hits) > 1 else 0.0,
-        "low": low,
-        "high": high,
-    }
+def _key(tasks: Sequence[Task], r: Route, e: int, h: int, target: Target, job: Job) -> str:
+    if not (tasks[e].content and tasks[h].content):
+        return ""
+    route = r.key if e != h else ""
+    names = [name.decode(errors="backslashreplace") for name in target.classes.tolist()]
+    return task_key(tasks[h].content, tasks[e].content, job.head, dict(job.params), job.runs, names, route)
 
 
-def _record(tasks: Sequence[Task], e: int, h: int, cells: Mapping[tuple[int, int], Record]) -> Record:
-    own = cells[e, e]["accuracy"]
-    record = {"encoder": tasks[e].uri, "head": tasks[h].uri, "n": len(tasks[e].y_test), "end_to_end": own}
-    cell = cells.get((e, h), dict.fromkeys(("accuracy", "f1", "deviation", "low", "high")))
-    index = cell["accuracy"] / own if own and cell["accuracy"] is not None else None
-    return record | cell | {"stitching_index": index}
+def judged(truth: np.ndarray, predicted: Sequence[np.ndarray], classes: int, seed: int) -> Record:
+    """The scores of predictions, one array for each seed: accuracy and weighted F1, r2 and mse of numbers, mse of images."""
+    if classes:
+        rows = np.array([p == truth for p in predicted], np.float64)
+        f1 = float(np.mean([weighted_f1(p, truth, classes) for p in predicted]))
+        found: Record = {"accuracy": float(rows.mean()), "f1": f1}
+        bounds: tuple[float | None, float | None] = (0, 1)
+    elif truth.ndim > 1:
+        wanted = pixels(truth)
+        rows = np.array([np.square(p - wanted).mean(1, dtype=np.float64) for p in predicted])
+        found, bounds = {"accuracy": None, "f1": None, "mse": float(rows.mean())}, (0, None)
+    else:
+        errors = np.array([np.square(p - truth) for p in predicted])
+        rows = 1 - errors / (float(truth.var()) or 1.0)
+        found = {"accuracy": None, "f1": None, "r2": float(rows.mean()), "mse": float(errors.mean())}
+        bounds = (None, 1)
+    low, high = within(bootstrap_of_few(rows.mean(0), np.random.default_rng(seed)), bounds)
+    deviation = float(rows.mean(1).std(ddof=1)) if len(rows) > 1 else 0.0
+    return found | {"deviation": deviation, "low": low, "high": high}
+
+
+def score(cell: Record) -> Any:
+    """What a cell is judged by: its accuracy, the r2 of numbers, or the mean squared error of images."""
+    return cell["r2"] if "r2" in cell else cell["mse"] if "mse" in cell else cell["accuracy"]
+
+
+def index(cell: Record, own: Any) -> float | None:
+    """The stitching index: the stitched score over the end-to-end one, of errors the end-to-end one over the stitched."""
+    found = score(cell)
+    if found is None or own is None or not own > 0:
+        return None
+    return float(own / found if is_error(cell) else found / own)
+
+
+def is_error(cell: Record) -> bool:
+    return "mse" in cell and "r2" not in cell
+
+
+def _record(
+    tasks: Sequence[Task], label: str, e: int, h: int, cells: Mapping[tuple[str, int, int], Record], target: Target
+) -> Record:
+    own = score(cells[label, e, e])
+    cell = cells.get((label, e, h), MISSING | UNSCORED[target.kind])
+    record = {"encoder": tasks[e].uri, "head": tasks[h].uri, "method": label, "n": len(tasks[e].y_test), "end_to_end": own}
+    return record | cell | {"stitching_index": index(cell, own)}

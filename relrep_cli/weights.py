@@ -48,7 +48,12 @@ def unpack(
         return build(record, {name: _array(data, start, entry) for name, entry in tensors.items()})
     except (Unusable, OSError, ValueError) as error:
         what = getattr(error, "strerror", None) or error
-        raise DataError(f"{printable(where)}: {printable(str(what), 200)}. Give an {noun} that {made_by} saved.") from None
+        raise DataError(f"{printable(where)}: {printable(str(what), 200)}. Give {a(noun)} that {made_by} saved.") from None
+
+
+def a(noun: str) -> str:
+    """The noun with its article: an encoder, a head."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 class Unusable(Exception):
@@ -87,10 +92,10 @@ def _object(text: Any, otherwise: str) -> dict[str, Any]:
 def _record(metadata: Any, key: str, version: int, noun: str) -> dict[str, Any]:
     """What the metadata say: an object of the version that is known."""
     text = metadata.get(key) if isinstance(metadata, dict) else None
-    need(isinstance(text, str), f"safetensors without an {noun}'s metadata")
-    record = _object(text, f"an {noun}'s metadata that cannot be read")
+    need(isinstance(text, str), f"safetensors without {a(noun)}'s metadata")
+    record = _object(text, f"{a(noun)}'s metadata that cannot be read")
     found = record.get("version")
-    need(isinstance(found, int), f"an {noun}'s metadata that cannot be read")
+    need(isinstance(found, int), f"{a(noun)}'s metadata that cannot be read")
     need(found == version, f"{noun} format {found}; this relrep reads {version}")
     return record
 

@@ -149,7 +149,7 @@ def test_moments_are_the_sums_they_name(n: int, groups: int, dtype: type) -> Non
 
 def test_a_part_holds_every_so_manyth_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """Interleaved, over block borders too, so that a file sorted by class gives parts alike."""
-    monkeypatch.setattr(blocks, "ROWS", 16)
+    monkeypatch.setattr(blocks, "FIRST", 16)
     x = cloud(101, 3)
     shift = x[:16].mean(0)
     for g, part in enumerate(moments(x, x, 7)):
@@ -177,7 +177,7 @@ def test_any_grouping_and_block_size_sum_to_the_whole(
     x, y = x[order], y[order]
     with pytest.MonkeyPatch.context() as patch:
         whole = moments(x, y)[0]
-        patch.setattr(blocks, "ROWS", rows)
+        patch.setattr(blocks, "FIRST", rows)
         parts = moments(x, y, groups)
     assert len(parts) == min(groups, 2 * n)
     assert_equal(sum(parts[1:], parts[0]), whole)

@@ -287,7 +287,7 @@ def test_parquet_missing_labels_are_empty(tmp_path: Path) -> None:
     d=st.integers(1, 40),
     dtype=st.sampled_from(["f4", "f8"]),
     scale=st.sampled_from([1e-30, 1e-3, 1.0, 1e9]),
-    suffix=st.sampled_from(sorted(READERS)),
+    suffix=st.sampled_from([".csv", ".npy", ".npz", ".parquet", ".safetensors", ".tsv"]),
 )
 def test_what_is_written_is_read(tmp_path: Path, seed: int, n: int, d: int, dtype: str, scale: float, suffix: str) -> None:
     """With its ids where the format has room for text; float64 in decimals reads back exactly."""

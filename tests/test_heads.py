@@ -1,4 +1,4 @@
-"""Heads learn what is there to learn, and stitching across rotations works in relative coordinates and fails in absolute."""
+"""Heads learn what is there to learn, of classes and of numbers."""
 
 from __future__ import annotations
 
@@ -10,17 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from relrep_cli.embedding import Embedding, row_numbers, text
-from relrep_cli.errors import DataError, UsageError
+from relrep_cli import heads
+from relrep_cli.errors import UsageError
 from relrep_cli.heads import HEADS, weighted_f1
-from relrep_cli.projection import Recipe, basis, relative
-from relrep_cli.stitching import Task, grid, prepare, refuse_leaks, targets
 
 CLASSES, DIMS = 4, 12
-LONGER: dict[str, dict[str, Any]] = {
-    name: {"head_epochs": 40} if "head_epochs" in HEADS[name].keywords else {} for name in HEADS
-}
-every_head = pytest.mark.parametrize("name", HEADS)
+LONGER: dict[str, dict[str, Any]] = {name: {} for name in HEADS} | {"mlp": {"head_epochs": 40}, "knn": {"neighbours": 240}}
+CLASSIFIERS = [name for name in HEADS if "classes" in HEADS[name].predicts]
+every_head = pytest.mark.parametrize("name", CLASSIFIERS)
 
 
 @pytest.fixture(autouse=True)
@@ -38,9 +35,8 @@ def clouds(n: int = 1200, seed: int = 0, d: int = DIMS, means: int = 0) -> tuple
     return 2.0 * np.random.default_rng(means).normal(size=(CLASSES, d))[target] + 0.7 * rng.normal(size=(n, d)), target
 
 
-def train(name: str, x: np.ndarray, target: np.ndarray, seed: int = 0, classes: int = CLASSES, **given: Any) -> Any:
-    params = HEADS[name].resolve(given)
-    return HEADS[name].function(x, target, classes, seed=seed, device="cpu", **params)
+def train(name: str, x: np.ndarray, target: np.ndarray, seed: int = 0, classes: int = CLASSES, **given: Any) -> heads.Trained:
+    return heads.train(name, x, target, classes, HEADS[name].resolve(given), seed)
 
 
 def accuracy(name: str, x: np.ndarray, target: np.ndarray, q: np.ndarray, truth: np.ndarray, **given: Any) -> float:
@@ -86,7 +82,7 @@ def test_the_order_of_the_questions_is_nothing(name: str) -> None:
 
 
 # Large ones do drown the mlp head, whose first layer puts each row on one scale.
-CONSTANTS = [(name, value) for name in HEADS for value in (0.0, 0.1, -7.3, 1e6 + 0.1) if name != "mlp" or value < 10]
+CONSTANTS = [(name, value) for name in CLASSIFIERS for value in (0.0, 0.1, -7.3, 1e6 + 0.1) if name != "mlp" or value < 10]
 
 
 @pytest.mark.parametrize(("name", "value"), CONSTANTS)
@@ -182,106 +178,68 @@ def test_weighted_f1_by_hand(predicted: list[int], target: list[int], classes: i
     assert weighted_f1(np.array(predicted), np.array(target), classes) == pytest.approx(wanted)
 
 
-# Stitching
+# Heads of scikit-learn, and k nearest neighbours, against it
 
 
-def encoded(turn_seed: int | None, d: int = DIMS, n: int = 1500) -> Embedding:
-    """One cloud of items as an encoder of that seed sees it: turned and scaled; None leaves it as it is."""
-    x, target = clouds(n)
-    if turn_seed is not None:
-        rng = np.random.default_rng(turn_seed)
-        x = 1.7 * x @ np.linalg.qr(rng.normal(size=(DIMS, DIMS)))[0][:, :d]
-    split = np.where(np.arange(n) % 3 == 0, b"test", b"train")
-    obs = {"label": text(f"class {t}" for t in target), "split": split}
-    return Embedding(x, row_numbers(n), obs, uri=f"{turn_seed}.h5", space=str(turn_seed))
+def scaled(x: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return (x - x.mean(0)) / x.std(0), (q - x.mean(0)) / x.std(0)
 
 
-def stitched(spaces: list[Embedding], name: str, seeds: range = range(1)) -> list[dict[str, Any]]:
-    classes = targets(spaces, "label")
-    tasks = [prepare(e, "label", classes) for e in spaces]
-    return grid(tasks, len(classes), name, HEADS[name].resolve({}), seeds, "cpu", lambda *_: None)
+def test_logistic_is_that_of_scikit_learn() -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    (x, target), (q, _) = clouds(300, d=5), clouds(2000, seed=1, d=5)
+    z, zq = scaled(x, q)
+    wanted = LogisticRegression(C=1 / (0.01 * 300), max_iter=500).fit(z, target).predict(zq)
+    assert (train("logistic", x, target, penalty=0.01)(q) == wanted).mean() > 0.999
 
 
-def test_relative_heads_stitch_across_a_rotation_and_absolute_ones_do_not() -> None:
-    spaces = [encoded(None), encoded(1)]
-    anchors = spaces[0].ids[1:60:3]
-    related = [relative(e, basis(e, Recipe(anchors))) for e in spaces]
-    for name in HEADS:
-        for record in stitched(related, name):
-            assert record["end_to_end"] > 0.95
-            assert record["stitching_index"] == pytest.approx(1, abs=0.01)
-        for record in stitched(spaces, name):
-            assert record["end_to_end"] > 0.95
-            if record["encoder"] == record["head"]:
-                assert record["stitching_index"] == 1
-            else:
-                assert record["accuracy"] < 0.6
+def test_knn_is_that_of_scikit_learn() -> None:
+    from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+
+    (x, target), (q, _) = clouds(300, d=5), clouds(2000, seed=1, d=5)
+    wanted = KNeighborsClassifier(3).fit(x, target).predict_proba(q)
+    sure = np.sort(wanted, 1)[:, -1] > 0.5  # no tie of votes
+    found = train("knn", x, target, neighbours=3)(q)
+    assert sure.mean() > 0.9 and np.array_equal(found[sure], wanted.argmax(1)[sure])
+    numbers = KNeighborsRegressor(3).fit(x, x[:, 0]).predict(q)
+    assert np.allclose(train("knn", x, x[:, 0], classes=0, neighbours=3)(q), numbers)
 
 
-@every_head
-def test_a_cell_says_all_that_it_should(name: str) -> None:
-    spaces = [encoded(None), encoded(1)]
-    records = stitched(spaces, name, range(5, 8))
-    assert [(r["encoder"], r["head"]) for r in records] == [(a, b) for a in ("None.h5", "1.h5") for b in ("None.h5", "1.h5")]
-    for record in records:
-        assert record["n"] == 500
-        assert 0 <= record["low"] <= record["accuracy"] <= record["high"] <= 1
-        assert record["low"] < record["high"] or record["accuracy"] == 1
-        assert 0 <= record["f1"] <= 1
-        assert record["stitching_index"] == record["accuracy"] / record["end_to_end"]
-    assert any(r["deviation"] > 0 for r in records) != HEADS[name].deterministic
+def test_the_mlp_head_runs_as_torch_would() -> None:
+    x, target = clouds(300)
+    arrays = train("mlp", x, target).arrays
+    t = {name: torch.from_numpy(values) for name, values in arrays.items()}
+    normed = torch.nn.functional.layer_norm(torch.from_numpy(x.astype(np.float32)), (DIMS,), t["norm.weight"], t["norm.bias"])
+    active = torch.tanh(normed @ t["hidden.weight"].T + t["hidden.bias"])
+    wanted = active @ t["out.weight"].T + t["out.bias"]
+    assert np.allclose(HEADS["mlp"].scores(arrays, x), wanted.numpy(), atol=1e-4)
 
 
-def test_unequal_dims_have_no_value() -> None:
-    records = stitched([encoded(None), encoded(1, d=8)], "linear")
-    for record in records:
-        names = ("accuracy", "f1", "stitching_index", "deviation", "low", "high")
-        missing = [name for name in names if record[name] is None]
-        assert missing == ([] if record["encoder"] == record["head"] else list(names))
-        assert record["end_to_end"] is not None
+@pytest.mark.parametrize("name", ["logistic", "svm"])
+@pytest.mark.parametrize("seen", [[1], [0, 3], [0, 1, 2, 3]], ids=str)
+def test_any_number_of_classes_may_be_seen(name: str, seen: list[int]) -> None:
+    (x, target), (q, truth) = clouds(), clouds(seed=1)
+    kept, judged = np.isin(target, seen), np.isin(truth, seen)
+    assert (train(name, x[kept], target[kept])(q[judged]) == truth[judged]).mean() > 0.95
 
 
-def test_a_class_absent_in_one_space_is_still_a_class() -> None:
-    a, b = encoded(None), encoded(1)
-    kept = b.obs["label"] != b"class 3"
-    b = Embedding(b.x[kept], b.ids[kept], {k: v[kept] for k, v in b.obs.items()}, uri="b.h5")
-    assert targets([b, a], "label").tolist() == [f"class {i}".encode() for i in range(4)]
-    fewer = int((b.obs["split"] == b"test").sum())
-    assert [r["n"] for r in stitched([a, b], "linear")] == [500, 500, fewer, fewer]
+# Numbers
 
 
-def test_rows_without_a_known_class_are_left_out() -> None:
-    e = encoded(None)
-    labels = e.obs["label"].copy()
-    labels[:300] = b""
-    e = Embedding(e.x, e.ids, {**e.obs, "label": labels}, uri="a.h5")
-    classes = targets([e], "label")
-    assert b"" not in classes
-    task = prepare(e, "label", classes)
-    assert (len(task.x_train), len(task.x_test)) == (800, 400)
-    assert isinstance(task, Task) and set(task.y_train) == set(range(4))
+@pytest.mark.parametrize("name", [name for name in HEADS if "numbers" in HEADS[name].predicts])
+@pytest.mark.parametrize(("level", "spread"), [(0.0, 1.0), (1e6, 20.0), (-3.0, 1e-6)])
+def test_numbers_are_predicted_in_their_own_unit(name: str, level: float, spread: float) -> None:
+    rng = np.random.default_rng(0)
+    x, q, weights = rng.normal(size=(1500, 6)), rng.normal(size=(500, 6)), rng.normal(size=6)
+    y, truth = (level + spread * (rows @ weights) for rows in (x, q))
+    found = train(name, x, y, classes=0, **({"head_epochs": 30} if name == "mlp" else {}))(q)
+    assert 1 - np.square(found - truth).mean() / truth.var() > (0.5 if name == "mlp" else 0.8)  # it sees directions only
+    shuffled = train(name, x, rng.permutation(y), classes=0)(q)
+    assert 1 - np.square(shuffled - truth).mean() / truth.var() < 0.2
 
 
-def test_what_cannot_be_stitched_is_refused() -> None:
-    e = encoded(None, n=90)
-
-    def having(**obs: Any) -> Embedding:
-        return Embedding(e.x, e.ids, {k: v for k, v in {**e.obs, **obs}.items() if v is not None}, uri="a.h5")
-
-    with pytest.raises(DataError, match=r"a\.h5: no column 'lable'; columns found: label, split"):
-        targets([having()], "lable")
-    with pytest.raises(DataError, match=r"column score holds numbers with fractions"):
-        targets([having(score=np.linspace(0, 1, 90))], "score")
-    with pytest.raises(DataError, match=r"column label: 1 class in the training rows; a head needs two"):
-        targets([having(label=text(["x"] * 90))], "label")
-    for split, missing in ((None, "train"), (text(["train"] * 90), "test"), (text(["test"] * 90), "train")):
-        with pytest.raises(DataError, match=rf"a\.h5: no rows of split '{missing}'"):
-            prepare(having(split=split), "label", targets([having()], "label"))
-
-
-def test_an_item_that_trains_here_and_tests_there_is_a_leak() -> None:
-    a, b = encoded(None, n=90), encoded(1, n=90)
-    refuse_leaks([a, b])
-    moved = Embedding(b.x, b.ids, {**b.obs, "split": np.roll(b.obs["split"], 1)}, uri="b.h5")
-    with pytest.raises(DataError, match=r"30 items train in None\.h5 and test in b\.h5, such as 1; use one split for all"):
-        refuse_leaks([a, moved])
+def test_linear_numbers_are_exact() -> None:
+    rng = np.random.default_rng(0)
+    x, q, weights = rng.normal(size=(200, 6)), rng.normal(size=(50, 6)), rng.normal(size=6)
+    assert np.allclose(train("linear", x, 1e5 + x @ weights, classes=0, ridge=0.0)(q), 1e5 + q @ weights, atol=1e-6)

@@ -264,9 +264,9 @@ def test_products_through_the_commands(work: Workdir) -> None:
     direct = work.here(f"relrep compare a.h5 b.h5 {product} --aggregate sum -m cosine,cka -q").rows
     seen = [r for r in direct if r["projection"] == "cosine,l1,chebyshev/sum+center"]
     assert [float(r["value"]) for r in seen] == pytest.approx([float(r["value"]) for r in stored], abs=1e-6)
-    train = f"relrep stitch a.h5 b.h5 {product} --aggregate self-attention --head mlp --save-aggregator t.safetensors -q"
+    train = f"relrep stitch a.h5 b.h5 {product} -m product --aggregate self-attention --save-aggregator t.safetensors -q"
     rows = work.run(train).rows
-    assert {r["method"] for r in rows} == {"cosine,l1,chebyshev/self-attention+center", "absolute"}
+    assert {r["method"] for r in rows} == {"cosine,l1,chebyshev/self-attention+center"}
     done = work.here("relrep project a.h5 -a anchors.h5 --aggregator t.safetensors --weights w.tsv -o a.t.h5")
     assert "mean attention cosine 0." in done.stderr
     lines = (work / "w.tsv").read_text().splitlines()

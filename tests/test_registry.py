@@ -16,12 +16,26 @@ from relrep_cli import registry
 from relrep_cli.anchors import STRATEGIES
 from relrep_cli.encoders import ENCODERS
 from relrep_cli.errors import UsageError
+from relrep_cli.evaluations import EVALUATIONS
 from relrep_cli.heads import HEADS
 from relrep_cli.metrics import METRICS
+from relrep_cli.reductions import METHODS
 from relrep_cli.registry import Entry, Param, Registry, load_plugins
 from relrep_cli.similarities import SIMILARITIES
+from relrep_cli.sources import SOURCES
+from relrep_cli.translators import TRANSLATORS
 
-REGISTRIES = {"metric": METRICS, "similarity": SIMILARITIES, "strategy": STRATEGIES, "head": HEADS, "encoder": ENCODERS}
+REGISTRIES = {
+    "metric": METRICS,
+    "similarity": SIMILARITIES,
+    "strategy": STRATEGIES,
+    "head": HEADS,
+    "encoder": ENCODERS,
+    "translator": TRANSLATORS,
+    "source": SOURCES,
+    "task": EVALUATIONS,
+    "method": METHODS,
+}
 ENTRIES = [(noun, name) for noun, known in REGISTRIES.items() for name in known]
 every_entry = pytest.mark.parametrize(("noun", "name"), ENTRIES)
 Size = Annotated[int, Param("How large.", minimum=1, maximum=9)]
@@ -161,8 +175,10 @@ def test_one_keyword_means_one_thing(noun: str) -> None:
         for keyword in entry.keywords.values():
             meaning = (keyword.type, keyword.param)
             assert seen.setdefault(keyword.name, meaning) == meaning, f"{keyword.option} of {entry.name}"
-            told = REGISTRIES[noun].keywords()[keyword.name].default
-            assert told == keyword.default or f"{keyword.default} for {entry.name}" in told
+            told = str(REGISTRIES[noun].keywords()[keyword.name].default)
+            parts = re.split(r"; |, (?=[^,;]+ for )", told)
+            own = next((part for part in parts if re.search(rf"( for|,) {entry.name}(,|$)", part)), parts[0])
+            assert own.partition(" for ")[0] == str(keyword.default), (told, entry.name)
 
 
 def test_options_of_entries_do_not_hide_those_of_commands() -> None:
@@ -179,6 +195,7 @@ PLUGIN = '''
 from typing import Annotated
 import numpy as np
 from relrep_cli.metrics.score import Score, metric
+from relrep_cli.reductions import METHODS
 from relrep_cli.registry import Param
 
 Sharpness = Annotated[float, Param("How sharp the probe is.", minimum=0)]

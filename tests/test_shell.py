@@ -316,7 +316,7 @@ def test_threads_reach_the_libraries(work: Workdir, words: str, env: dict[str, s
         ("relrep compare --metric kn", 3, "knn-jaccard"),
         ("relrep compare --met", 2, "--metric"),
         ("relrep anchor --strategy p", 3, "per-class"),
-        ("relrep embed --encoder c", 3, "conv-ae"),
+        ("relrep embed --encoder conv-a", 3, "conv-ae"),
     ],
 )
 def test_completion(empty: Workdir, words: str, current: int, expected: str) -> None:

@@ -13,7 +13,13 @@ import numpy as np
 import pytest
 
 from relrep_cli.errors import DataError
-from relrep_cli.sources import SMALL, Items, read_images
+from relrep_cli.sources import Items, read
+from relrep_cli.sources.idx import SMALL
+
+
+def read_images(path: str | Path) -> Items:
+    return read(str(path), "idx", {})
+
 
 IMAGES, LABELS = "{}-images-idx3-ubyte", "{}-labels-idx1-ubyte"
 
@@ -187,7 +193,7 @@ def test_more_than_declared_is_not_inflated(tmp_path: Path) -> None:
 
 
 def test_large_plain_file_is_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relrep_cli.sources.SMALL", 10)
+    monkeypatch.setattr("relrep_cli.sources.idx.SMALL", 10)
     (tmp_path / "a").write_bytes(GOOD)
     x = read_images(tmp_path / "a").x
     assert isinstance(x, np.memmap) and np.array_equal(x, images(6))

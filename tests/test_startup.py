@@ -13,14 +13,31 @@ from conftest import CHECKOUT, Workdir
 LIBHDF5 = "relrep_cli.store.libhdf5"
 PACKAGE = CHECKOUT / "relrep_cli"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
-HEAVY = {"numpy", "h5py", "torch", "faiss", "numba", "rich", "pyarrow", "anndata", "pandas", "matplotlib", "dask"}
+HEAVY = {
+    "numpy",
+    "h5py",
+    "torch",
+    "faiss",
+    "numba",
+    "rich",
+    "pyarrow",
+    "anndata",
+    "pandas",
+    "matplotlib",
+    "plotly",
+    "umap",
+    "sklearn",
+    "dask",
+}
 DOORS = {  # who may import what; a folder stands for its files
     "h5py": ("store/libhdf5.py",),
     "faiss": ("neighbors", "clusters.py"),
     "numba": ("tiles.py", "neighbors/scans.py"),
     "rich": ("output.py",),
     "pyarrow": ("store",),
-    "matplotlib": ("plots.py",),
+    "matplotlib": ("plots",),
+    "plotly": ("plots",),
+    "umap": ("reductions.py",),
     "dask": ("cluster.py",),
     "distributed": ("cluster.py",),
     "anndata": (),
@@ -92,7 +109,9 @@ def test_completion_of_commands_imports_nothing_heavy(empty: Workdir) -> None:
         ("project a.h5 -a anchors.h5 -o x.h5 -q", {"numpy", "h5py"}),
         ("anchor a.h5 -n 5 --strategy per-class -o x.h5 -q", {"numpy", "h5py"}),
         ("embed a.npz -o x.h5 -q", {"numpy", "h5py"}),
-        ("stitch a.h5 b.h5 -a anchors.h5 --head linear -q", {"numpy"}),
+        ("stitch a.h5 b.h5 -a anchors.h5 --head linear -q", {"numpy", "numba"}),
+        ("evaluate a.h5 --task knn -q", {"numpy", "faiss"}),
+        ("neighbors a.h5 --sample 2", {"numpy", "faiss"}),
         ("info a.h5 --verify", {"numpy"}),
         ("--version", {"h5py"}),
     ],
@@ -126,7 +145,9 @@ def test_who_talks_to_libhdf5() -> None:
     assert loads == {"store/guards.py", "store/survey.py"}
 
 
-@pytest.mark.parametrize("module", ["torch", "pyarrow", "rich", "faiss", "safetensors", "anndata", "matplotlib"])
+@pytest.mark.parametrize(
+    "module", ["torch", "pyarrow", "rich", "faiss", "safetensors", "anndata", "matplotlib", "plotly", "umap", "sklearn"]
+)
 def test_heavy_modules_are_imported_in_functions_only(module: str) -> None:
     nodes = ((name, node) for name, tree in trees() for node in at_load(tree) if isinstance(node, ast.Import | ast.ImportFrom))
     assert not [f"{name}:{line}" for name, node in nodes for heavy, line in imports(node) if heavy == module]

@@ -22,6 +22,9 @@ COMMANDS = {
     "project": "Describe items by their similarities to the anchors.",
     "compare": "Measure how alike two or more spaces are.",
     "stitch": "Run a head trained on one space on another, without retraining.",
+    "evaluate": "Find out what one space is good for.",
+    "neighbors": "Print or draw the nearest or farthest items of a few.",
+    "plot": "Draw one space, or several beside each other.",
     "info": "Say what a file holds, where it came from and whether it is sound.",
 }
 EPILOG = """\b

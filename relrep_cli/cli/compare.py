@@ -13,7 +13,7 @@ import typer
 from relrep_cli import store
 from relrep_cli.cli import layers, options, results
 from relrep_cli.cli.anchoring import read_recipe
-from relrep_cli.comparison import Rows, View, compare_pair, failure, join, ratios, tasks
+from relrep_cli.comparison import Rows, View, compare_pair, failure, join, judged, ratios, tasks
 from relrep_cli.embedding import ABSOLUTE, Embedding, of_split, text
 from relrep_cli.errors import DATA, DONE, NO, DataError, UsageError, printable
 from relrep_cli.matrix import matrix as of_records
@@ -26,12 +26,14 @@ from relrep_cli.permutations import Significance
 from relrep_cli.projection import basis, relative
 from relrep_cli.recipes import Recipe
 from relrep_cli.records import Records, records_for
+from relrep_cli.sharing import over_pairs
 from relrep_cli.similarities import SIMILARITIES
 
 COLUMNS = ("a", "b", "metric", "value", "low", "high", "chance", "n", "k", "convention")
 EXAMPLES = (
     "relrep compare a.rel.h5 b.rel.h5 --metric cosine,jaccard --k 10",
     "relrep compare a.h5 b.h5 --anchors anchors.h5 --split test",
+    "relrep compare a.h5 b.h5 --anchors anchors.h5 --similarity cosine,l1 --preset reference",
     "relrep compare a.h5 b.h5 --metric kernels,procrustes",
     "relrep compare *.h5 --metric cka --matrix",
     "relrep compare 'a.h5::layer/*' 'b.h5::layer/*' --metric cka --matrix",
@@ -99,7 +101,7 @@ def compare(
 
     Rows join by id. Every value comes with a 95 % confidence interval, its chance level under random pairing and its
     convention. With --anchors and absolute files, each metric is given for the absolute spaces, for their relative
-    representations, and as the ratio of the two.
+    representations, and as the ratio of the two; with several similarity functions, for each alone and for their product.
 
     With more than two files, one that cannot be used gives records that say so, the others are compared, and the exit code
     is 3. A run with -o that was cut short goes on where it was when it is started again.
@@ -124,7 +126,9 @@ def compare(
     recipe = _recipe(how, given)
     store.agree(output, kind)
     kept = records_for(output, cache, force)
-    seen = {f: _views(f, split, recipe, kept.folder is not None, len(files) > 2) for f in files}
+    whole = bool(matrix) or heat  # a matrix holds one value of each pair
+    recipes = [] if recipe is None else [recipe] if whole else recipe.apart()
+    seen = {f: _views(f, split, recipes, kept.folder is not None, len(files) > 2) for f in files}
     plain = not (output or kind or recipe or reference or worst or permutations)
     square = results.wants_matrix(matrix, len(files), list(chosen), plain)
     pairs = layers.pairs_of(groups, reference, both=(square or heat) and not all(METRICS[name].symmetric for name in chosen))
@@ -140,7 +144,7 @@ def compare(
         say(note)
     if per_row:
         _write_rows(per_row, rows, force, bool(recipe))
-    columns = results.columns(COLUMNS, recipe is not None, bool(permutations), bool(tests.families))
+    columns = results.columns(COLUMNS, recipe is not None, bool(permutations), bool(tests.families), records)
     m = of_records(records, *layers.sides(groups, reference)) if square or heat else None
     if plot:
         results.draw(plot, m if heat else None, records, rows, any("::" in uri for uri in files), force)
@@ -172,7 +176,7 @@ class _Job:
         """All records and row values, pair by pair."""
         records: list[Record] = []
         rows: list[Rows] = []
-        with progress("comparing") as advance:
+        with progress("comparing") as advance, over_pairs(self.kept):
             for done, (a, b) in enumerate(pairs):
                 advance(done, len(pairs), f"{a} {b}")
                 place = partial(_place, advance, done, len(pairs), f"{a} {b}: permutations")
@@ -196,7 +200,7 @@ class _Job:
         if self.tests.times:
             family = layers.family(self.groups, a, b)
             self.tests.add(found, (left, right), shared, tasks(self.chosen), family, place)
-        return found + (ratios(found) if len(left) > 1 else []), rows
+        return found + ratios(found, len(left)), rows
 
 
 def _place(advance: Any, done: int, total: int, note: str, part: float) -> None:
@@ -212,8 +216,8 @@ def _recipe(how: options.How, given: options.Given) -> Recipe | None:
     return None
 
 
-def _views(uri: str, split: str | None, recipe: Recipe | None, named: bool, batch: bool) -> list[View] | DataError:
-    """The file as it is and, given a recipe, relative to its anchors; cut to the split after anything was fitted.
+def _views(uri: str, split: str | None, recipes: list[Recipe], named: bool, batch: bool) -> list[View] | DataError:
+    """The file as it is and, by each recipe, relative to its anchors; cut to the split after anything was fitted.
 
     named: give the views content names, for records. batch: hand an error back instead of raising it.
     """
@@ -221,9 +225,10 @@ def _views(uri: str, split: str | None, recipe: Recipe | None, named: bool, batc
         e = store.digested(store.read(uri)) if named else store.read(uri)
         kept = of_split(e, split)
         views = [View("absolute", kept, e.digest if named else "")]
-        if recipe is not None:
+        for recipe in recipes:
             to = basis(e, recipe)
-            options.notes(e, to)
+            if recipe is recipes[-1]:
+                options.notes(e, to)
             content = f"{e.digest}:{recipe.space()}:{to.digest()}" if named else ""
             views.append(View(recipe.label, relative(kept, to), content))
         return views
@@ -310,7 +315,7 @@ def _verdict(records: list[Record], fail_under: float | None) -> int:
     if broken:
         say(f"{broken} of {len(records)} results are missing: see their error.")
     missed = []
-    for r in (r for r in records if fail_under is not None and r.get("projection") not in ("absolute", "ratio")):
+    for r in (r for r in records if fail_under is not None and judged(r)):
         sign = 1 if METRICS[r["metric"]].higher_is_closer else -1
         if r["value"] is None or sign * r["value"] < sign * (fail_under or 0):
             missed.append(r)

@@ -149,11 +149,14 @@ class Given:
         """Parameters for each named entry; see Registry.choose. Options of other registries are not judged."""
         return registry.choose(names, {name: self.values.get((registry.noun, name)) for name in registry.keywords()})
 
+    def names(self, registry: Registry) -> list[str]:
+        """The options of the registry that were given."""
+        return [name for name in registry.keywords() if self.values.get((registry.noun, name)) is not None]
+
     def refuse(self, registry: Registry, where: str) -> None:
         """Raise UsageError when an option of the registry was given where none applies."""
-        for name, keyword in registry.keywords().items():
-            if self.values.get((registry.noun, name)) is not None:
-                raise UsageError(f"{keyword.option} does not go with {where}.")
+        for name in self.names(registry):
+            raise UsageError(f"{registry.keywords()[name].option} does not go with {where}.")
 
 
 NOTHING = Given({})

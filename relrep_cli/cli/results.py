@@ -66,10 +66,11 @@ Permutations = Annotated[
 Seen = Mapping[str, Sequence[View] | DataError]  # each file in every view, or what is wrong with it
 
 
-def columns(first: Sequence[str], projected: bool, tested: bool, layered: bool) -> tuple[str, ...]:
-    """The columns of scores, in order; those that only some metrics have follow."""
+def columns(first: Sequence[str], projected: bool, tested: bool, layered: bool, records: Sequence[Record]) -> list[str]:
+    """The columns of scores; those that only some metrics have follow by name, whatever the order of metrics."""
     test = ("p", "q", "corrected", *(["p_max"] if layered else [])) if tested else ()
-    return (*first, *(["projection"] if projected else []), *test)
+    known = [*first, *(["projection"] if projected else []), *test]
+    return [*known, *sorted({key for r in records for key in r if key not in known})]
 
 
 def refuse_both(matrix: bool | None, worst: int | None, permutations: int | None, metrics: Sequence[str]) -> None:

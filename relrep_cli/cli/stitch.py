@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
-from relrep_cli import store
-from relrep_cli.aggregators import AGGREGATORS, TrainedAggregator, of_module
+from relrep_cli import methods as known
+from relrep_cli.adaptation import Adaptation
+from relrep_cli.aggregators import AGGREGATORS
 from relrep_cli.cli import options
 from relrep_cli.cli.anchoring import read_recipe
-from relrep_cli.embedding import Embedding
-from relrep_cli.errors import DATA, DONE, DataError, UsageError
+from relrep_cli.cli.rerun import Rerun, rerun
+from relrep_cli.cli.stitched import Outputs
+from relrep_cli.cli.stitching import Column, Division, Run, Spaces, read_spaces, records_of
+from relrep_cli.errors import DATA, DONE, UsageError, unknown
 from relrep_cli.heads import HEADS
-from relrep_cli.output import Record, progress, say, write
-from relrep_cli.projection import Basis, basis, relative
-from relrep_cli.recipes import Recipe, anchors_digest
+from relrep_cli.methods import AGGREGATE, SIMILARITY, Method, Wanted, methods
+from relrep_cli.networks import ADAPTED
+from relrep_cli.output import say, write
+from relrep_cli.recipes import Recipe
 from relrep_cli.records import Records
 from relrep_cli.similarities import SIMILARITIES
-from relrep_cli.stitching import Task, grid, prepare, refuse_leaks, targets
+from relrep_cli.translators import TRANSLATORS
 
 COLUMNS = (
     "encoder",
@@ -38,27 +41,90 @@ COLUMNS = (
     "n",
     "decoder",
 )
-ALL = ["linear", "mlp"]
+HEAD = ["linear"]
 EXAMPLES = (
     "relrep stitch a.h5 b.h5 --anchors anchors.h5 --target label",
-    "relrep stitch a.h5 b.h5 --anchors anchors.h5 --center --head mlp --seeds 5",
+    "relrep stitch a.h5 b.h5 --anchors anchors.h5 --method relative,ridge --similarity cosine --head mlp --seeds 5",
+    "relrep stitch a.h5 b.h5 --anchors anchors.h5 --method ridge -o b.in-a.h5 --save-head head.safetensors",
+    "relrep stitch new.h5 --head head.safetensors --anchors anchors.h5 --predictions out.tsv",
 )
 
 
-@options.command(HEADS, SIMILARITIES)
+def _path(name: str, help: str, metavar: str = "FILE") -> Any:
+    return typer.Option(f"--{name}", help=help, metavar=metavar, show_default=False)
+
+
+def _complete(incomplete: str) -> list[tuple[str, str]]:
+    told = {**known.FAMILIES, **{name: entry.summary for name, entry in TRANSLATORS.items()}}
+    return [(name, summary) for name, summary in told.items() if name.startswith(incomplete)]
+
+
+@options.command(HEADS, SIMILARITIES, TRANSLATORS)
 def stitch(
-    files: Annotated[list[str], typer.Argument(metavar="FILE FILE...", help="Two or more absolute files.", show_default=False)],
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Two or more absolute files.", show_default=False)],
     target: Annotated[str, typer.Option("--target", "-t", help="Column that heads predict.", metavar="COLUMN")] = "label",
-    head: Annotated[list[str], options.names_of(HEADS, "Heads to train, repeated or separated by commas.", "--head")] = ALL,
-    save_aggregator: Annotated[
+    method: Annotated[
+        list[str],
+        typer.Option(
+            "--method",
+            "-m",
+            help="Methods of stitching, repeated or separated by commas; all that apply unless told, and `all` adds statistics "
+            f"of test rows. One of: {', '.join(known.names())}.",
+            metavar="NAME",
+            show_default=False,
+            autocompletion=_complete,
+        ),
+    ] = [],  # noqa: B006
+    head: Annotated[
+        list[str],
+        options.names_of(HEADS, "Heads to train, repeated or separated by commas, or the file of a saved one.", "--head"),
+    ] = HEAD,
+    numbers: Annotated[bool, typer.Option("--numbers", help="Predict numbers, though the column holds integers.")] = False,
+    source: Annotated[str, _path("source", "With --target images: the images that a decoder is to give back.", "DIR")] = "",
+    test_size: Annotated[
+        float | None,
+        typer.Option(
+            "--test-size",
+            help="Share of items that judge, where no file has a split; drawn by id. 0.2 unless told.",
+            min=0.001,
+            max=0.999,
+            show_default=False,
+        ),
+    ] = None,
+    allow_test_anchors: Annotated[
+        bool, typer.Option("--allow-test-anchors", help="Go on with anchors that are test rows; every result says so.")
+    ] = False,
+    output: Annotated[
         str,
         typer.Option(
-            "--save-aggregator",
-            help="Keep the trainable aggregator, as trained with the first file's head.",
-            metavar="FILE.safetensors",
+            "--output",
+            "-o",
+            help="Write the second file's vectors as the first one's head sees them; for two files and one method.",
+            metavar="FILE",
             show_default=False,
         ),
     ] = "",
+    save_head: Annotated[str, _path("save-head", "Keep the first file's head for other files.", "FILE.safetensors")] = "",
+    save_aggregator: Annotated[
+        str,
+        _path("save-aggregator", "Keep the trainable aggregator, as trained with the first file's head.", "FILE.safetensors"),
+    ] = "",
+    predictions: Annotated[str, _path("predictions", "Write what each head predicts for each test item.")] = "",
+    plot: Annotated[str, _path("plot", "Draw the stitching index of every encoder and head, a map for each method.")] = "",
+    adapt: Annotated[
+        list[str],
+        typer.Option(
+            "--adapt",
+            help="With a trainable aggregator: train the stitched head further on a few labelled rows of the new encoder, "
+            "before and after side by side: qkv (query, key and value of the attention), head or all.",
+            metavar="[qkv|head|all]",
+            show_default=False,
+        ),
+    ] = [],  # noqa: B006
+    adapt_fraction: Annotated[
+        float,
+        typer.Option("--adapt-fraction", help="Share of the new training rows that --adapt uses.", min=0, max=1),
+    ] = 0.05,
     force: options.Force = False,
     seeds: Annotated[int, typer.Option("--seeds", help="Train each head so many times, from --seed on.", min=1)] = 1,
     device: options.Device = "auto",
@@ -75,118 +141,95 @@ def stitch(
     how: options.How = options.NO_HOW,
     given: options.Given = options.NOTHING,
 ) -> int:
-    """Train a head on the relative training rows of each file and run it on the test rows of every other.
+    """Train a head on the training rows of each file and run it on the test rows of every other, by several methods.
 
-    stitching_index is the stitched accuracy over the end-to-end accuracy, that of the encoder's own head. The same grid in
-    absolute coordinates stands beside it. With more than two files, one that cannot be used gives a record that says so, the
-    others go on, and the exit code is 3. With --cache, a run that was cut short goes on where it was.
+    stitching_index is the stitched score over the end-to-end score, that of the encoder's own head by the same method. With
+    more than two files, one that cannot be used gives a record that says so, the others go on, and the exit code is 3. With
+    --cache, a run that was cut short goes on where it was.
     """
-    if len(files) < 2:
-        raise UsageError("stitch needs two or more files.")
-    chosen = given.choose(HEADS, options.split_names(head))
     kind = options.format_of(format, json)
-    recipe = read_recipe(how, given, trains=True)
-    front = _front(recipe)
-    if save_aggregator:
-        if front is None:
-            raise UsageError("--save-aggregator needs one that is trained; name it with --aggregate, such as self-attention.")
-        store.refuse(save_aggregator, force, [*files, *how.files()])
-    chosen = _heads(chosen, front is not None)
-    kept = Records(Path(cache) if cache else None)
-    spaces, failed = _usable(files, recipe, target, bool(cache))
-    classes = targets([s.e for s in spaces], target)
-    refuse_leaks([s.e for s in spaces])
-    if dry_run:
-        options.plan([f"train {', '.join(chosen)} on {s.e.uri} ({s.e.n} x {s.e.d}) for {len(classes)} classes" for s in spaces])
+    heads = options.split_names(head)
+    if saved := next((name for name in heads if name.endswith(".safetensors")), ""):
+        refused = {"--method": method, "another head": heads[1:], "-o": output, "--save-head": save_head, "--plot": plot}
+        if other := next((name for name, value in refused.items() if value), None):
+            raise UsageError(f"{other} does not go with a saved head, which brings its method.")
+        records = rerun(files, Rerun(saved, predictions, force, allow_test_anchors, seed, dry_run), how, given)
+        if not dry_run:
+            write(records, COLUMNS, kind)
         return DONE
-    records: list[Record] = []
-    for method in (recipe.label, "absolute"):
-        tasks = [_task(s, method, target, classes) for s in spaces]
-        for name, params in chosen.items():
-            with progress(f"stitching {method}") as advance:
-                first = front if method != "absolute" else None
-                found = grid(tasks, len(classes), name, params, range(seed, seed + seeds), device, advance, kept, first)
-            number = len(recipe.anchor_ids) if method != "absolute" else None
-            records += [r | {"method": method, "anchors": number, "decoder": name} for r in found]
-    if any(r["accuracy"] is None for r in records):
-        say("absolute spaces of unequal dims cannot be stitched: n/a.")
-    if save_aggregator and front is not None:
-        store.write_bytes(save_aggregator, front.first(recipe).to_bytes(), force)
-        say(f"{save_aggregator}: {recipe.aggregate} of {', '.join(recipe.similarities)}, trained on {spaces[0].e.uri}.")
-    write([*records, *failed], COLUMNS, kind)
-    if failed:
-        say(f"{len(failed)} of {len(files)} files could not be used: see their error.")
-    return DATA if failed else DONE
+    if len(files) < 2:
+        raise UsageError("stitch needs two or more files, or one with a saved --head.")
+    wanted = _wanted(method, how, given)
+    recipe = _recipe(wanted, how, given)
+    found = methods(wanted, recipe)
+    if (target == "images") != bool(source):
+        raise UsageError("--target images and --source DIR go together: images are reconstructed from vectors.")
+    chosen = _heads(["decoder"] if source and heads == HEAD else heads, found, given)
+    outputs = Outputs(output, save_head, save_aggregator, predictions, plot, force, images=bool(source))
+    outputs.judge(files, how, found, list(chosen))
+    adaptation = _adaptation(options.split_names(adapt), adapt_fraction, found, seed, device)
+    kept = Records(Path(cache) if cache and not outputs.retrains and adaptation is None else None)
+    column = Column(target, numbers, optional=bool(output), source=source)
+    division = Division(test_size, seed, allow_test_anchors)
+    spaces = read_spaces(files, recipe, column, division, bool(cache) or outputs.written)
+    if dry_run:
+        options.plan([f"train {_of(m, chosen)} on {len(spaces.es)} spaces by {m.label}" for m in found])
+        return DONE
+    run = Run(found, chosen, range(seed, seed + seeds), device, kept, outputs.hear if outputs.retrains else None, adaptation)
+    records = records_of(spaces, run)
+    outputs.write(spaces, run, records)
+    write([*records, *spaces.failed], COLUMNS, kind)
+    return _said(spaces, records, len(files))
 
 
-@dataclass(frozen=True, eq=False)
-class Front:
-    """A trainable aggregator of a recipe, built anew for every head; `built` are the modules, in order."""
-
-    name: str
-    count: int
-    width: int
-    built: list[Any] = field(default_factory=list)
-
-    def __call__(self) -> Any:
-        self.built.append(AGGREGATORS[self.name].function(self.count, self.width))
-        return self.built[-1]
-
-    def first(self, recipe: Recipe) -> TrainedAggregator:
-        """The one trained first, with the way to its subspaces."""
-        if not self.built:
-            raise UsageError("--save-aggregator: every cell was taken from --cache, so nothing was trained; give another one.")
-        ids = anchors_digest(recipe.anchor_ids)
-        return of_module(self.name, self.count, self.width, self.built[0], recipe.how(), ids)
+def _wanted(method: list[str], how: options.How, given: options.Given) -> Wanted:
+    aggregates = [AGGREGATORS[name].name for name in options.split_names([how.aggregate])] or list(AGGREGATE)
+    wanted = Wanted(options.split_names(method), aggregates, {})
+    translators = [name for name in wanted.families if name in TRANSLATORS]
+    if not translators:
+        given.refuse(TRANSLATORS, f"--method {','.join(wanted.names)}")
+        return wanted
+    return replace(wanted, translators=given.choose(TRANSLATORS, translators))
 
 
-def _front(recipe: Recipe) -> Front | None:
-    if not recipe.aggregate or recipe.trained is not None or not AGGREGATORS[recipe.aggregate].trainable:
+def _recipe(wanted: Wanted, how: options.How, given: options.Given) -> Recipe | None:
+    """What relative methods project by, None where nothing needs anchors."""
+    if not how.anchors and set(wanted.families) <= set(known.WITHOUT_ANCHORS):
         return None
-    return Front(recipe.aggregate, len(recipe.similarities), len(recipe.anchor_ids))
+    similarities = how.similarity if how.similarity or how.aggregator else list(SIMILARITY)
+    aggregate = how.aggregate if how.aggregator else ""
+    return read_recipe(replace(how, similarity=similarities, aggregate=aggregate), given, trains=True)
 
 
-def _heads(chosen: dict[str, dict[str, Any]], joint: bool) -> dict[str, dict[str, Any]]:
-    """The heads that can be trained, with an aggregator in front where there is one."""
-    kept = {name: params for name, params in chosen.items() if HEADS[name].joint or not joint}
-    if not kept:
-        fit = ", ".join(name for name, entry in HEADS.items() if entry.joint)
-        raise UsageError(f"head {', '.join(chosen)} cannot be trained together with an aggregator; write --head {fit}.")
-    if len(kept) < len(chosen):
-        say(f"{', '.join(n for n in chosen if n not in kept)} cannot be trained together with an aggregator and is left out.")
-    return kept
+def _heads(named: list[str], found: list[Method], given: options.Given) -> dict[str, dict[str, Any]]:
+    """The heads with their params; mlp as well where an aggregator is to be trained, and none of them could be with it."""
+    trains = [m.trains for m in found]
+    if any(trains) and named and not any(HEADS[name].joint for name in named):
+        named = [*([] if all(trains) else named), "mlp"]
+        say("aggregators are trained with an mlp head.")
+    return given.choose(HEADS, named)
 
 
-@dataclass(frozen=True, eq=False)
-class _Space:
-    e: Embedding
-    to: Basis
+def _adaptation(parts: list[str], fraction: float, found: list[Method], seed: int, device: str) -> Adaptation | None:
+    """What --adapt asks for. Raises UsageError where nothing can be adapted."""
+    if not parts:
+        return None
+    for part in parts:
+        if part not in ADAPTED:
+            raise unknown("part for --adapt", part, ADAPTED)
+    trained = [m.recipe.aggregate for m in found if m.trains and m.recipe is not None]
+    if not trained or ("qkv" in parts and not any(name.endswith("attention") for name in trained)):
+        raise UsageError(f"--adapt {parts[0]} needs an aggregator that is trained: --aggregate self-attention.")
+    return Adaptation(parts, fraction, seed, device)
 
 
-def _usable(files: list[str], recipe: Recipe, target: str, named: bool) -> tuple[list[_Space], list[Record]]:
-    """The files that can be stitched, and a record for each that cannot; with fewer than two left the error is raised."""
-    spaces: list[_Space] = []
-    failed: list[Record] = []
-    for file in files:
-        try:
-            e = store.digested(store.read(file)) if named else store.read(file)
-            seen = replace(recipe, aggregate="concat") if _front(recipe) else recipe  # an aggregator in front takes all parts
-            space = _Space(e, basis(e, seen))
-            options.notes(e, space.to)
-            prepare(e, target, targets([e], target))
-            spaces.append(space)
-        except DataError as error:
-            if len(files) == 2:
-                raise
-            failed.append(dict.fromkeys(COLUMNS) | {"encoder": file, "error": str(error)})
-    if len(spaces) < 2:
-        raise DataError(str(failed[0]["error"]))
-    return spaces, failed
+def _of(m: Method, heads: dict[str, dict[str, Any]]) -> str:
+    return ", ".join(name for name in heads if HEADS[name].joint or not m.trains)
 
 
-def _task(space: _Space, method: str, target: str, classes: np.ndarray) -> Task:
-    """The space in absolute coordinates, or relative to its anchors."""
-    e = space.e
-    if method == "absolute":
-        return prepare(e, target, classes, e.digest and f"{e.digest}:")
-    return prepare(relative(e, space.to), target, classes, e.digest and f"{e.digest}:{method}:{space.to.digest()}:")
+def _said(spaces: Spaces, records: list[dict[str, Any]], count: int) -> int:
+    if any(r["stitching_index"] is None and r["method"] == "absolute" for r in records):
+        say("absolute spaces of unequal dims cannot be stitched: n/a.")
+    if spaces.failed:
+        say(f"{len(spaces.failed)} of {count} files could not be used: see their error.")
+    return DATA if spaces.failed else DONE

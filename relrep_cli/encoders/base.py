@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,7 +30,9 @@ class Checkpoint:
 
 FORGETFUL = Checkpoint()
 Dim = Annotated[int, Param("Width of the vectors.", minimum=1, maximum=65536)]
+Dropout = Annotated[float, Param("Share of features left out in training.", minimum=0, maximum=0.95)]
 Vectors = Callable[[NDArray[Any]], NDArray[np.float32]]  # a block of items -> (b, dim)
+IMAGES, FLAT, GRAPH = frozenset({"images"}), frozenset({"images", "vectors"}), frozenset({"graph"})  # kinds of items
 
 
 @dataclass(frozen=True)
@@ -40,14 +42,16 @@ class Trained:
     name: str
     params: dict[str, Any]  # every keyword with the value used, and the seed
     shape: tuple[int, ...]
-    weights: dict[str, NDArray[np.floating[Any]]]
+    weights: Mapping[str, NDArray[np.floating[Any]]]
     log: list[dict[str, float]] = field(default_factory=list)  # one record per epoch; not kept in the file
 
 
 # An encoder is a function (items, train, *, …, seed, device, progress, checkpoint) -> Trained, and says beside it
-#   apply   (trained, device) -> Vectors: how the weights are used
+#   takes   the kinds of items: images, vectors, graph
+#   apply   (trained, device) -> Vectors: how the weights are used; for a graph, Items -> (n, dim)
+#   errors  the same for what each item loses, a block of items -> (b,); None where nothing is reconstructed
 #   shapes  (shape of an item, params) -> shape of each weight, so that a foreign file is judged before it is used
-ENCODERS: Registry[Callable[..., Trained]] = Registry("encoder", ("trainable", "apply", "shapes", "source"))
+ENCODERS: Registry[Callable[..., Trained]] = Registry("encoder", ("takes", "apply", "errors", "shapes", "source"))
 encoder = ENCODERS
 
 
@@ -58,6 +62,12 @@ def space(trained: Trained) -> str:
         digest.update(f"\n{name} {weight.dtype.str} {weight.shape}\n".encode())
         digest.update(np.ascontiguousarray(weight).data)
     return f"{trained.name}:{digest.hexdigest()[:16]}"
+
+
+def check_kind(name: str, takes: frozenset[str], kind: str) -> None:
+    """Raise DataError when the encoder does not take items of this kind."""
+    if kind not in takes:
+        raise DataError(f"the items are {kind}; encoder {name} takes {' or '.join(sorted(takes))}. Choose another encoder.")
 
 
 def training_rows(items: NDArray[Any], train: NDArray[Any], at_least: int) -> NDArray[np.intp]:

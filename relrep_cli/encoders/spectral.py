@@ -1,18 +1,36 @@
-"""Encoders found by an eigendecomposition: no training loop, no torch."""
+"""Encoders found by linear algebra: no training loop, no torch."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from relrep_cli.encoders.base import FORGETFUL, Checkpoint, Dim, Progress, Trained, Vectors, encoder, training_rows
+from relrep_cli.blocks import slices
+from relrep_cli.encoders.base import (
+    FLAT,
+    FORGETFUL,
+    Checkpoint,
+    Dim,
+    Progress,
+    Trained,
+    Vectors,
+    check_kind,
+    encoder,
+    training_rows,
+)
 from relrep_cli.errors import DataError, UsageError
+from relrep_cli.registry import Param
+from relrep_cli.sources.base import Items
 
-LARGEST = 8192  # pixels: their covariance takes half a gigabyte then
+LARGEST = 8192  # numbers of an item: their covariance takes half a gigabyte then
 BLOCK = 1024  # rows
 GRID = 2**20  # components are multiples of 1 / GRID: sums of them over whole pixels are exact, so threads cannot matter
+Landmarks = Annotated[
+    int, Param("Training rows that make the graph, drawn by --seed; others are placed among them.", minimum=3)
+]
+Around = Annotated[int, Param("Nearest rows that each is joined to.", minimum=1)]
 
 
 def pca_shapes(shape: tuple[int, ...], params: dict[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -22,15 +40,26 @@ def pca_shapes(shape: tuple[int, ...], params: dict[str, Any]) -> dict[str, tupl
 
 
 def pca_apply(trained: Trained, device: str) -> Vectors:
-    """A function from images (b, h, w) to vectors (b, dim), pixels in 0..1; always numpy, whatever the device."""
+    """A function from items (b, …) to vectors (b, dim), pixels in 0..1; always numpy, whatever the device."""
     mean, components = trained.weights["mean"], trained.weights["components"]
-    centre = (components * mean).sum(1)
-    return lambda block: ((_pixels(block) @ components.T - centre) / 255).astype(np.float32)
+    centre, unit = (components * mean).sum(1), _unit(trained.shape)
+    return lambda block: ((_flat(block) @ components.T - centre) / unit).astype(np.float32)
 
 
-@encoder(trainable=True, apply=pca_apply, shapes=pca_shapes, source="Pearson 1901; Jolliffe 2002, section 3")
+def pca_errors(trained: Trained, device: str) -> Vectors:
+    """A function from items to the mean squared error of what their components say of them, (b,)."""
+    mean, components, unit = trained.weights["mean"], trained.weights["components"], _unit(trained.shape)
+
+    def errors(block: NDArray[Any]) -> NDArray[np.float32]:
+        x = (_flat(block) - mean) / unit
+        return np.square(x - (x @ components.T) @ components).mean(1).astype(np.float32)
+
+    return errors
+
+
+@encoder(takes=FLAT, apply=pca_apply, errors=pca_errors, shapes=pca_shapes, source="Pearson 1901; Jolliffe 2002, section 3")
 def pca(
-    items: NDArray[np.uint8],
+    items: Items,
     train: NDArray[Any],
     *,
     dim: Dim = 48,
@@ -39,45 +68,190 @@ def pca(
     progress: Progress = lambda done, total, message: None,
     checkpoint: Checkpoint = FORGETFUL,
 ) -> Trained:
-    """Principal components of the pixels, of greatest variance first.
+    """Principal components of pixels or vectors, of greatest variance first.
 
-    `items` (n, h, w) uint8, `train` the rows to fit on (mask or indices); pixels in 0..1 less their mean over those rows.
-    A component's sign is free: each is turned so that its entry of largest size is positive. `seed`, `device` and
-    `checkpoint` change nothing. Raises UsageError when `dim` exceeds the pixels or the training rows, DataError for images
-    over 8192 pixels.
+    `train`: the rows to fit on (mask or indices); pixels in 0..1, less their mean over those rows. A component's sign is
+    free: each is turned so that its entry of largest size is positive. `seed`, `device` and `checkpoint` change nothing.
+    Raises UsageError when `dim` exceeds the numbers of an item or the training rows, DataError for items over 8192 numbers.
     """
-    rows = training_rows(items, train, at_least=2)
-    size = int(np.prod(items.shape[1:]))
+    check_kind("pca", FLAT, items.kind)
+    rows, noun = training_rows(items.x, train, at_least=2), _noun(items)
+    size = int(np.prod(items.x.shape[1:]))
     if size > LARGEST:
-        raise DataError(f"the images have {size} pixels; pca takes at most {LARGEST}. Shrink them or use --encoder conv-ae.")
+        raise DataError(f"the items have {size} {noun}; pca takes at most {LARGEST}. Shrink them or use another encoder.")
     if dim > (most := min(size, len(rows))):
-        raise UsageError(f"--dim is {dim}; pca of {len(rows)} training rows of {size} pixels has at most {most}.")
-    mean, covariance = _moments(items, rows, progress)
+        raise UsageError(f"--dim is {dim}; pca of {len(rows)} training rows of {size} {noun} has at most {most}.")
+    mean, covariance = _moments(items.x, rows, progress)
     variances, vectors = np.linalg.eigh(covariance)
-    components = vectors[:, ::-1][:, :dim].T
-    largest = components[np.arange(dim), np.abs(components).argmax(1)]
-    components = np.round(components * np.sign(largest)[:, None] * GRID) / GRID
+    components = np.round(_turned(vectors[:, ::-1][:, :dim].T) * GRID) / GRID
     variances = np.maximum(variances[::-1], np.finfo(float).tiny)  # rounding takes those of a constant pixel below zero
     log = [{"explained_variance": float(variances[:dim].sum() / variances.sum())}]
     weights = {"mean": mean, "components": components}
-    return Trained("pca", {"dim": dim, "seed": seed}, tuple(items.shape[1:]), weights, log)
+    return Trained("pca", {"dim": dim, "seed": seed}, tuple(items.x.shape[1:]), weights, log)
 
 
-def _pixels(block: NDArray[Any]) -> NDArray[np.float64]:
-    """Images as rows of whole numbers 0 to 255."""
+def projection_shapes(shape: tuple[int, ...], params: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """The weights of `random_projection`, by name."""
+    return {"directions": (params["dim"], int(np.prod(shape)))}
+
+
+def projection_apply(trained: Trained, device: str) -> Vectors:
+    """A function from items (b, …) to vectors (b, dim)."""
+    directions, unit = trained.weights["directions"].astype(np.float64), _unit(trained.shape)
+    return lambda block: (_flat(block) @ directions.T / unit).astype(np.float32)
+
+
+@encoder(takes=FLAT, apply=projection_apply, errors=None, shapes=projection_shapes, source="Johnson and Lindenstrauss 1984")
+def random_projection(
+    items: Items,
+    train: NDArray[Any],
+    *,
+    dim: Dim = 48,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Progress = lambda done, total, message: None,
+    checkpoint: Checkpoint = FORGETFUL,
+) -> Trained:
+    """Products with random normal directions, which keep distances on average; nothing is learnt.
+
+    Directions have variance 1 / dim. `train` gives only the rows that have to be there.
+    """
+    check_kind("random-projection", FLAT, items.kind)
+    training_rows(items.x, train, at_least=1)
+    shape = tuple(items.x.shape[1:])
+    directions = np.random.default_rng(seed).normal(size=(dim, int(np.prod(shape)))) / dim**0.5
+    progress(1, 1, "directions")
+    weights = {"directions": directions.astype(np.float32)}
+    return Trained("random-projection", {"dim": dim, "seed": seed}, shape, weights, [{"directions": float(dim)}])
+
+
+def eigenmaps_shapes(shape: tuple[int, ...], params: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """The weights of `laplacian_eigenmaps`, by name."""
+    m = params["landmarks"]
+    return {"landmarks": (m, int(np.prod(shape))), "values": (params["dim"],), "vectors": (m, params["dim"]), "width": (1,)}
+
+
+def eigenmaps_apply(trained: Trained, device: str) -> Vectors:
+    """A function from items (b, …) to vectors (b, dim): the mean of the nearest landmarks' over the eigenvalue (Nyström)."""
+    landmarks, vectors = trained.weights["landmarks"].astype(np.float64), trained.weights["vectors"].astype(np.float64)
+    values, width, unit = trained.weights["values"].astype(np.float64), float(trained.weights["width"][0]), _unit(trained.shape)
+
+    def apply(block: NDArray[Any]) -> NDArray[np.float32]:
+        rows, affinity = _affinities(_flat(block) / unit, landmarks, trained.params["around"] + 1, width)
+        weights = affinity / affinity.sum(1, keepdims=True)
+        return (np.einsum("bk,bkd->bd", weights, vectors[rows]) / values).astype(np.float32)
+
+    return apply
+
+
+@encoder(
+    takes=FLAT,
+    apply=eigenmaps_apply,
+    errors=None,
+    shapes=eigenmaps_shapes,
+    source="Belkin and Niyogi 2003; out of sample: Bengio et al. 2004",
+)
+def laplacian_eigenmaps(
+    items: Items,
+    train: NDArray[Any],
+    *,
+    dim: Dim = 48,
+    landmarks: Landmarks = 5000,
+    around: Around = 10,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Progress = lambda done, total, message: None,
+    checkpoint: Checkpoint = FORGETFUL,
+) -> Trained:
+    """Slowest directions of a walk on the graph of nearest training rows.
+
+    Landmarks are joined to their `around` nearest by Euclidean distance, both ways, with weights of a Gaussian as wide as
+    the median distance to the last of them; vectors solve L v = a D v for the smallest a but 0. All items, landmarks too,
+    are then placed by their nearest landmarks. Raises UsageError when there are fewer training rows than it takes.
+    """
+    from scipy import sparse
+    from scipy.sparse.linalg import eigsh
+
+    check_kind("laplacian-eigenmaps", FLAT, items.kind)
+    rows = training_rows(items.x, train, at_least=3)
+    rng = np.random.default_rng(seed)
+    m = min(landmarks, len(rows))
+    if max(dim + 2, around + 1) > m:
+        raise UsageError(f"--dim {dim} and --around {around} need more than {m} training rows. Give smaller ones.")
+    shape, unit = tuple(items.x.shape[1:]), _unit(items.x.shape[1:])
+    x = (_flat(items.x[np.sort(rng.choice(rows, m, replace=False))]) / unit).astype(np.float32).astype(np.float64)
+    affinity, width = _graph(x, around)
+    progress(1, 2, "graph of nearest rows")
+    degree = np.asarray(affinity.sum(1)).ravel() ** -0.5
+    walk = sparse.diags(degree) @ affinity @ sparse.diags(degree)
+    values, vectors = eigsh(walk, dim + 1, which="LA", v0=np.ones(m))
+    order = np.argsort(-values)[1:]
+    vectors = _turned((degree[:, None] * vectors[:, order]).T).T * m**0.5
+    progress(2, 2, "eigenvectors")
+    weights = {"landmarks": x, "values": np.maximum(values[order], 1e-6), "vectors": vectors, "width": np.array([width])}
+    log = [{"smallest_eigenvalue": float(1 - values[order][0]), "largest_eigenvalue": float(1 - values[order][-1])}]
+    params = {"dim": dim, "landmarks": m, "around": around, "seed": seed}
+    return Trained("laplacian-eigenmaps", params, shape, {n: w.astype(np.float32) for n, w in weights.items()}, log)
+
+
+def _graph(x: NDArray[np.float64], around: int) -> tuple[Any, float]:
+    """(m, m) sparse affinities of each row and its nearest, both ways, and the squared width of their Gaussian."""
+    from scipy import sparse
+
+    found = [_nearest(x[part], x, around + 1) for part in slices(len(x), BLOCK)]
+    near, squares = (np.concatenate(pieces) for pieces in zip(*found, strict=True))
+    width = max(float(np.median(squares[:, -1])), float(np.finfo(np.float32).tiny))
+    places = np.repeat(np.arange(len(x)), around + 1), near.ravel()
+    affinity = sparse.csr_matrix((np.exp(-squares / width).ravel(), places), (len(x), len(x)))
+    return affinity.maximum(affinity.T), width
+
+
+def _nearest(x: NDArray[Any], base: NDArray[Any], k: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """(rows, squared distances), each (b, k), of the k rows of `base` nearest to each of x, by (distance, row)."""
+    squares = np.maximum((x * x).sum(1)[:, None] - 2 * x @ base.T + (base * base).sum(1), 0)
+    rows = np.argsort(squares, axis=1, kind="stable")[:, :k]
+    exact = (
+        ((x[:, None, :] - base[rows]) ** 2).sum(2)
+        if x.shape[1] * k * len(x) < 1 << 26
+        else np.take_along_axis(squares, rows, 1)
+    )
+    return rows, exact
+
+
+def _affinities(x: NDArray[Any], base: NDArray[Any], k: int, width: float) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """(rows, weights) of the nearest landmarks; far from all of them, the nearest keeps weight 1."""
+    rows, squares = _nearest(x, base, k)
+    return rows, np.exp(-(squares - squares[:, :1]) / width)
+
+
+def _unit(shape: tuple[int, ...]) -> float:
+    """What the numbers of an item are divided by: pixels are bytes and become 0..1, vectors stay."""
+    return 1.0 if len(shape) == 1 else 255.0
+
+
+def _noun(items: Items) -> str:
+    return "pixels" if items.kind == "images" else "dimensions"
+
+
+def _flat(block: NDArray[Any]) -> NDArray[np.float64]:
+    """Items as rows of numbers; those of images are whole, 0 to 255."""
     return block.reshape(len(block), -1).astype(np.float64)
 
 
-def _moments(
-    items: NDArray[np.uint8], rows: NDArray[np.intp], progress: Progress
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean (d,) and covariance (d, d) of some rows in one pass: sums of whole numbers, exact in float64 to 10^11 rows."""
-    size = int(np.prod(items.shape[1:]))
+def _turned(components: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(dim, d), each row with the sign that makes its entry of largest size positive."""
+    largest = components[np.arange(len(components)), np.abs(components).argmax(1)]
+    return components * np.where(largest < 0, -1.0, 1.0)[:, None]
+
+
+def _moments(x: NDArray[Any], rows: NDArray[np.intp], progress: Progress) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean (d,) and covariance (d, d) of some rows in one pass: sums of pixels are exact in float64 to 10^11 rows."""
+    size = int(np.prod(x.shape[1:]))
     total, products = np.zeros(size), np.zeros((size, size))
     for start in range(0, len(rows), BLOCK):
-        x = _pixels(items[rows[start : start + BLOCK]])
-        total += x.sum(0)
-        products += x.T @ x
+        block = _flat(x[rows[start : start + BLOCK]])
+        total += block.sum(0)
+        products += block.T @ block
         progress(min(start + BLOCK, len(rows)), len(rows), "covariance")
     mean = total / len(rows)
     return mean, products / len(rows) - np.outer(mean, mean)

@@ -116,7 +116,7 @@ def uniformity_difference(x: np.ndarray, y: np.ndarray) -> Score:
     if len(x) < 3:
         raise NotApplicable(f"{len(x)} items are too few")
     x, y, said = pairs.sample(x, y)
-    potentials = [_potential(pairs.between(side, "cosine")) for side in (x, y)]
+    potentials = [potential(pairs.between(side, "cosine")) for side in (x, y)]
     sums = pairs.pair_sums(len(x), *potentials)
 
     def value(n: int, totals: np.ndarray, rows: np.ndarray) -> float:
@@ -127,7 +127,9 @@ def uniformity_difference(x: np.ndarray, y: np.ndarray) -> Score:
     return Score(found, found, f"absolute difference of the {what}", jackknife=sums.jackknife(value))
 
 
-def _potential(distance: pairs.Measure) -> pairs.Measure:
+def potential(distance: pairs.Measure) -> pairs.Measure:
+    """exp(-2 d^2) of unit rows from their cosine distances."""
+
     def measure(i: np.ndarray, j: np.ndarray) -> np.ndarray:
         out = distance(i, j)
         out *= -4  # -2 d^2, and d^2 = 2 (1 - cos)
@@ -157,14 +159,14 @@ def intrinsic_dimension_difference(x: np.ndarray, y: np.ndarray) -> Score:
         raise NotApplicable(f"{len(x)} items are too few")
     rows = []
     for name, side in (("first", x), ("second", y)):
-        found = _log_ratios(side)
+        found = log_ratios(side)
         if not np.nansum(found) > 0 or np.isfinite(found).sum() < 3:
             raise NotApplicable(f"the {name} space has too few rows without a copy")
         rows.append(found)
     return _difference_of_rows(rows, lambda r: float(1 / np.nanmean(r)), "TwoNN dimension, Euclidean")
 
 
-def _log_ratios(x: np.ndarray) -> np.ndarray:
+def log_ratios(x: np.ndarray) -> np.ndarray:
     """(n,) log(r2 / r1) of the squared distances, halved; NaN where r1 is 0."""
     near, out = within(x, 2, "euclidean").rows, np.full(len(x), np.nan)
     for block in slices(len(x), 4096):

@@ -125,13 +125,18 @@ def _pairs(q: Singles, heaps: Heaps, threads: int) -> float:
         def work(pair: tuple[int, int]) -> None:
             i, j = pair
             a, b = blocks[i], blocks[j]
-            tile = _product(q[a], q[b], room)
-            if i == j:
-                with locks[i]:
-                    _scan(tile, q[a], q[b], a.start, b.start, heaps)
-            else:
+            if i != j:
+                tile = _product(q[a], q[b], room)
                 with locks[i], locks[j]:
                     scans().both_sides(tile, a.start, b.start, q.half, heaps.near, heaps.rows, heaps.least)
+                return
+            middle = (a.start + a.stop) // 2  # of a block with itself, no more than three quarters are multiplied
+            first, second = slice(a.start, middle), slice(middle, a.stop)
+            with locks[i]:
+                for part in (first, second):
+                    _scan(_product(q[part], q[part], room), q[part], q[part], part.start, part.start, heaps)
+                tile = _product(q[first], q[second], room)
+                scans().both_sides(tile, first.start, second.start, q.half, heaps.near, heaps.rows, heaps.least)
 
         return work
 

@@ -12,6 +12,7 @@ from relrep_cli.store.npz import read_npz
 from relrep_cli.store.parquet import read_parquet
 from relrep_cli.store.safetensors import read_safetensors
 from relrep_cli.store.text import read_text
+from relrep_cli.store.words import read_words
 
 __all__ = ["READERS", "mistaken", "sniff"]
 
@@ -23,4 +24,8 @@ READERS: dict[str, Reader] = {
     ".tsv": read_text,
     ".parquet": read_parquet,
     ".safetensors": read_safetensors,
+    ".txt": read_words,
+    ".vec": read_words,
+    ".glove": read_words,
+    ".bin": read_words,
 }

@@ -28,6 +28,7 @@ from relrep_cli.store.files import HEAD, mistaken, opened, size_of
 from relrep_cli.store.found import Found, spool
 from relrep_cli.store.heap import texts
 from relrep_cli.store.limits import packing_fault, padding_fault
+from relrep_cli.store.proteins import assembled
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 CPU = 0.8  # seconds of libhdf5 that any file gets, and one more for every
@@ -42,7 +43,8 @@ def read_hdf5(path: Path, member: str | None) -> Found:
     """
     with _source(path) as source:
         answer = _ask(source, "survey", member)
-        found = _found(dataclasses.replace(source, shift=answer["shift"]), answer["plan"])
+        shifted, plan = dataclasses.replace(source, shift=answer["shift"]), answer["plan"]
+        found = _found(shifted, plan) if "x" in plan else assembled(shifted, plan)
         now = os.fstat(source.file.fileno())
         if (now.st_size, now.st_mtime_ns) != (source.size, source.status.st_mtime_ns):
             raise source.bad("the file changed while it was read. Try again when nothing writes to it.")

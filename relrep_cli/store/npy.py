@@ -14,9 +14,11 @@ import numpy as np
 
 from relrep_cli.errors import printable
 from relrep_cli.store.arrays import Array, check_embedding, real
+from relrep_cli.store.columns import described
 from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of
 from relrep_cli.store.found import Found
 from relrep_cli.store.maps import mapped
+from relrep_cli.store.words import beside
 
 MAGIC = b"\x93NUMPY"
 HEADER = 4096  # bytes; a plain array's header has 128
@@ -47,15 +49,26 @@ def read_npy(path: Path, member: str | None) -> Found:
     """The (n, d) array of an .npy file, mapped unless it needs converting. Raises DataError."""
     if member is not None:
         raise bad(path, f"an .npy file holds one array and no members. Write {printable(str(path), 1000)}.", member)
+    array = arrays_in_npy(path)[0]
+    check_embedding(path, array, None)
+    x = real(path, array.read(), None)
+    return Found(x, *described(path, beside(path, len(x)))) if path.stem == "features" else Found(x)
+
+
+def arrays_in_npy(path: Path) -> list[Array]:
+    """The array of an .npy file, by its header. Raises DataError."""
     with opened(path) as file:
-        head = os.pread(file.fileno(), HEADER + 12, 0)
-        if not head.startswith(MAGIC):
-            raise mistaken(path, head[:HEAD], "a NumPy array (.npy)")
-        header = parse(path, head, None)
-        array = Array(path.stem, header.shape, header.dtype, header.kind, lambda: values(path, file, header, header.offset))
-        check_embedding(path, array, None)
-        check_size(path, header, size_of(file) - header.offset, None)
-        return Found(real(path, array.read(), None))
+        head, size = os.pread(file.fileno(), HEADER + 12, 0), size_of(file)
+    if not head.startswith(MAGIC):
+        raise mistaken(path, head[:HEAD], "a NumPy array (.npy)")
+    header = parse(path, head, None)
+
+    def read() -> np.ndarray:
+        check_size(path, header, size - header.offset, None)
+        with opened(path) as file:
+            return values(path, file, header, header.offset)
+
+    return [Array(path.stem, header.shape, header.dtype, header.kind, read)]
 
 
 def parse(path: Path, head: bytes, member: str | None) -> Header:

@@ -35,11 +35,16 @@ class _Bounded(FileIO):
 
 def read_npz(path: Path, member: str | None) -> Found:
     """The chosen (n, d) array of an .npz file, with its siblings id(s), label(s), split. Raises DataError."""
+    return found(path, arrays_in_npz(path), member)
+
+
+def arrays_in_npz(path: Path) -> list[Array]:
+    """Every array of an .npz file, by its header. Raises DataError."""
     with opened(path) as file:
         head = os.pread(file.fileno(), HEAD, 0)
         if not head.startswith(b"PK"):
             raise mistaken(path, head, "an .npz archive")
-        return found(path, [_member(path, file, *place) for place in _places(path, file)], member)
+        return [_member(path, file, *place) for place in _places(path, file)]
 
 
 def _places(path: Path, file: FileIO) -> list[tuple[zipfile.ZipInfo, int]]:
@@ -87,10 +92,15 @@ def _member(path: Path, file: FileIO, entry: zipfile.ZipInfo, start: int) -> Arr
             raise bad(path, "its compressed data is damaged. Save it again.", name) from None
     header = parse(path, head, name)
     check_size(path, header, entry.file_size - header.offset, name)
-    return Array(name, header.shape, header.dtype, header.kind, lambda: _values(path, file, entry, start, header))
+    return Array(name, header.shape, header.dtype, header.kind, lambda: _values(path, entry, start, header))
 
 
-def _values(path: Path, file: FileIO, entry: zipfile.ZipInfo, start: int, header: Header) -> np.ndarray:
+def _values(path: Path, entry: zipfile.ZipInfo, start: int, header: Header) -> np.ndarray:
+    with opened(path) as file:
+        return _read_values(path, file, entry, start, header)
+
+
+def _read_values(path: Path, file: FileIO, entry: zipfile.ZipInfo, start: int, header: Header) -> np.ndarray:
     """The array of one entry: mapped when stored, else inflated into a spool; its checksum compared."""
     assert header.dtype is not None, "types that are not read have been refused"
     name = entry.filename.removesuffix(".npy")

@@ -91,7 +91,7 @@ def _chosen(path: Path, schema: Any, member: str | None) -> list[str]:
     kinds = {field.name: field.type for field in schema if role(field.name) is None}
     if member is not None:
         if member not in schema.names:
-            raise bad(path, f"no column of this name. Found {_listed(schema)}.", member)
+            raise bad(path, f"no column of this name. Found {listed(schema)}.", member)
         _check_kind(path, member, schema.field(member).type)
         return [member]
     lists = [name for name, kind in kinds.items() if _is_vector(kind)]
@@ -101,7 +101,7 @@ def _chosen(path: Path, schema: Any, member: str | None) -> list[str]:
         raise bad(path, f"which column? Found {found}. Write {printable(str(path), 1000)}::{printable(lists[0])}.")
     chosen = (lists if len(lists) == 1 else usual) or [name for name, kind in kinds.items() if str(kind) in FLOATS]
     if not chosen:
-        raise bad(path, f"no column of lists of numbers and no columns of real numbers. Found {_listed(schema)}.")
+        raise bad(path, f"no column of lists of numbers and no columns of real numbers. Found {listed(schema)}.")
     return chosen
 
 
@@ -110,7 +110,7 @@ def _check_kind(path: Path, name: str, kind: Any) -> None:
         raise bad(path, f"holds {printable(str(kind), 60)}; relrep reads lists of numbers, all of one length.", name)
 
 
-def _listed(schema: Any) -> str:
+def listed(schema: Any) -> str:
     names = [f"{printable(field.name, 40)} {printable(str(field.type), 40)}" for field in schema]
     return ", ".join(names[:6]) + (f", {len(names) - 6} more" if len(names) > 6 else "") or "nothing"
 

@@ -31,6 +31,7 @@ from relrep_cli.store.guards import (
 )
 from relrep_cli.store.libhdf5 import h5d, h5f, h5g, h5i, h5l, h5p, h5py
 from relrep_cli.store.limits import DEPTH, MEMBERS, STATISTIC
+from relrep_cli.store.proteins import plan_of
 
 FORMAT, VERSION = "HDF5::RelRep", 1
 KNOWN = (
@@ -118,6 +119,8 @@ def embedding(root: Any, member: str | None) -> Plan:
         return bare(trail, parts)
     if is_collection(trail[-1]):
         return collection(trail[-1], where)
+    if not parts and not any(has(root, name) for name in MATRICES if name != b"embedding") and (found := plan_of(root)):
+        return found
     return loose(trail, parts, where)
 
 

@@ -6,13 +6,15 @@ import csv
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from relrep_cli.errors import printable
 from relrep_cli.store.apart import Answer, Batch, Files, answered, import_alone, limit, read_apart, spill, texts
-from relrep_cli.store.columns import role
+from relrep_cli.store.columns import described, role
 from relrep_cli.store.files import HEAD, bad, first_fault, mistaken, opened, size_of, sniff
 from relrep_cli.store.found import Found
+from relrep_cli.store.words import beside
 
 LINE = 1 << 20  # bytes of the first line
 COLUMNS = 1 << 14
@@ -42,7 +44,11 @@ def read_text(path: Path, member: str | None) -> Found:
     if all(roles) or (len(cells) == 1 and re.search(r"[,;\t|]", cells[0])):
         raise bad(path, f"no columns of numbers; found {_listed(cells)}. Cells must be separated by {delimiter!r}.")
     names = cells if named else [str(i + 1) for i in range(len(cells))]
-    return read_apart(path, size, parse, delimiter, int(named), [printable(name, 40) for name in names], roles)
+    found = read_apart(path, size, parse, delimiter, int(named), [printable(name, 40) for name in names], roles)
+    if delimiter == "\t" and found.ids is None and not found.obs:  # the TensorFlow projector's vectors.tsv
+        ids, obs = described(path, beside(path, len(found.x)))
+        return replace(found, ids=ids, obs=obs)
+    return found
 
 
 def _check_text(path: Path, start: bytes) -> None:

@@ -80,13 +80,15 @@ def published(target: str, force: bool, size: int) -> Iterator[Path]:
             raise WriteError(f"{target}: could not write: {error.strerror or error}.") from error
 
 
-def write_bytes(target: str, content: bytes, force: bool) -> None:
-    """Write a small file through the same protocol. One that holds these bytes already is up to date."""
+def write_bytes(target: str, content: bytes, force: bool, said: str = "") -> None:
+    """Write a small file through the same protocol, and say so. One that holds these bytes already is up to date."""
     if target != "-" and not force and _holds(Path(target), content):
         return say(f"{target}: up to date.")
     refuse(target, force)  # what is there holds something else
     with published(target, force, len(content)) as path:
         path.write_bytes(content)
+    if said:
+        say(f"{target}: {said}")
 
 
 def _holds(path: Path, content: bytes) -> bool:

@@ -1,11 +1,8 @@
-"""The only door to matplotlib: pictures of what compare found, as bytes. No display, no state, equal bytes for equal input."""
+"""Pictures of what compare found: heatmaps of matrices, distributions of row values."""
 
 from __future__ import annotations
 
-import io
-import logging
 import math
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,25 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from relrep_cli.errors import UsageError, printable
+from relrep_cli.errors import printable
 from relrep_cli.matrix import Matrix, clustered
 from relrep_cli.metrics import METRICS
+from relrep_cli.plots.drawing import COLOURS, FILL, INK, MARK, count, drawing, saved, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FORMATS = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
-NO_DATE = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
-STYLE: dict[Any, Any] = {
-    "svg.hashsalt": "relrep",
-    "text.parse_math": False,
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "savefig.dpi": 200,
-}
-COLOURS = "cividis"  # reads the same with any colour vision, and in grey
-INK, FILL, MARK = "#333333", "#7f9dc4", "#b3501b"
 CELLS = 24  # files whose values are written into cells
 
 
@@ -44,20 +31,10 @@ class Panel:
     rows: np.ndarray
 
 
-def ready(target: str) -> None:
-    """Raise UsageError unless a picture can be drawn and `target` names a format, so that no work is lost."""
-    if Path(target).suffix.lower() not in FORMATS:
-        raise UsageError(f"--plot {target}: the name must end in {', '.join(FORMATS)}.")
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise UsageError("--plot needs matplotlib, which is not installed. Install it: pip install 'relrep[plot]'.") from None
-
-
 def heatmap(m: Matrix, target: str, order: bool = True) -> bytes:
     """A matrix as coloured cells with their values, files that are alike side by side unless `order` is off."""
     m = clustered(m) if order else m
-    with _drawing(), _figure_of(m) as figure:
+    with drawing(), _figure_of(m) as figure:
         axes = figure.add_subplot()
         image = _cells(axes, m)
         bar = figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02)
@@ -67,15 +44,15 @@ def heatmap(m: Matrix, target: str, order: bool = True) -> bytes:
         if not m.symmetric:
             axes.set_ylabel("first space")
             axes.set_xlabel("second space")
-        _title(figure, m.metric, m.convention + (f"; {_count(m.n)}" if m.n else ""))
-        return _saved(figure, target)
+        _title(figure, m.metric, m.convention + (f"; {count(m.n)}" if m.n else ""))
+        return saved(figure, target)
 
 
 def distributions(panels: Sequence[Panel], target: str) -> bytes:
     """How the row values of each metric on one pair are distributed, with their mean, its interval and the chance level."""
     from matplotlib.figure import Figure
 
-    with _drawing():
+    with drawing():
         columns = min(len(panels), 2)
         lines = math.ceil(len(panels) / columns)
         figure = Figure(figsize=(4.6 * columns, 3.1 * lines + 0.4), layout="constrained")
@@ -83,24 +60,34 @@ def distributions(panels: Sequence[Panel], target: str) -> bytes:
             _histogram(figure.add_subplot(lines, columns, place), panel)
         first = panels[0].record
         figure.suptitle(printable(f"{first['a']}  and  {first['b']}"), fontsize=10, color=INK)
-        return _saved(figure, target)
+        return saved(figure, target)
+
+
+def indexes(records: Sequence[dict[str, Any]], target: str) -> bytes:
+    """The stitching index of every encoder with every head, one map for each method, all on one scale of colours."""
+    from matplotlib.figure import Figure
+
+    shown = [r for r in records if r.get("encoder") and r["method"] != "none"]
+    maps: dict[str, list[dict[str, Any]]] = {}
+    several = len({r["decoder"] for r in shown}) > 1
+    for r in shown:
+        maps.setdefault(f"{r['method']}, {r['decoder']}" if several else r["method"], []).append(r)
+    files = list(dict.fromkeys(r["encoder"] for r in shown))
+    columns = min(len(maps), max(1, 12 // len(files)), 4)
+    lines = math.ceil(len(maps) / columns)
+    side = max(2.4, 0.5 * len(files) + 1.2)
+    with drawing():
+        figure = Figure(figsize=(side * columns + 0.8, (side + 0.3) * lines), layout="constrained")
+        places = (figure.add_subplot(lines, columns, place + 1) for place in range(len(maps)))
+        drawn = [_index_map(axes, *one, files) for axes, one in zip(places, maps.items(), strict=True)]
+        if drawn:
+            bar = figure.colorbar(drawn[0], ax=figure.axes, shrink=0.8, pad=0.02)
+            bar.set_label("stitching index", fontsize=8)
+            bar.outline.set_visible(False)
+        return saved(figure, target)
 
 
 # --- parts of pictures ---
-
-
-@contextmanager
-def _drawing() -> Iterator[None]:
-    """matplotlib's own defaults, whatever the user's files say; silent about fonts that lack a letter."""
-    import matplotlib
-
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    with warnings.catch_warnings(), matplotlib.rc_context():
-        warnings.simplefilter("ignore")
-        matplotlib.rcdefaults()
-        for key, value in STYLE.items():
-            matplotlib.rcParams[key] = value
-        yield
 
 
 @contextmanager
@@ -135,13 +122,35 @@ def _cells(axes: Axes, m: Matrix) -> Any:
     axes.grid(which="minor", color="white", linewidth=1)
     axes.tick_params(which="minor", length=0)
     if max(m.values.shape) <= CELLS:
-        _values(axes, m, image, size)
+        _values(axes, m.values, image, size)
     return image
 
 
-def _values(axes: Axes, m: Matrix, image: Any, size: int) -> None:
+def _index_map(axes: Axes, title: str, records: Sequence[dict[str, Any]], files: Sequence[str]) -> Any:
+    """One method's map: encoders down, heads across."""
+    values = np.full((len(files), len(files)), np.nan)
+    for r in records:
+        if r["stitching_index"] is not None:
+            values[files.index(r["encoder"]), files.index(r["head"])] = r["stitching_index"]
+    image = axes.imshow(np.ma.masked_invalid(values), cmap=COLOURS, vmin=0, vmax=1)
+    image.cmap.set_bad("#e8e8e8")
+    size = 7 if len(files) <= CELLS / 2 else 5
+    short_names = [_name(Path(name.partition("::")[0]).name + name[len(name.partition("::")[0]) :]) for name in files]
+    axes.set_xticks(range(len(files)), short_names, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
+    axes.set_yticks(range(len(files)), short_names, fontsize=size)
+    axes.set_xlabel("head", fontsize=size)
+    axes.set_ylabel("encoder", fontsize=size)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_title(wrapped(printable(title), 34), fontsize=8, color=INK)
+    if len(files) <= CELLS:
+        _values(axes, values, image, size)
+    return image
+
+
+def _values(axes: Axes, values: np.ndarray, image: Any, size: int) -> None:
     """The value in each cell, dark on light or light on dark."""
-    for i, row in enumerate(m.values.tolist()):
+    for i, row in enumerate(values.tolist()):
         for j, value in enumerate(row):
             if math.isnan(value):
                 axes.text(j, i, "–", ha="center", va="center", fontsize=size, color=INK)
@@ -193,7 +202,7 @@ def _histogram(axes: Axes, panel: Panel) -> None:
     if r["chance"] is not None:
         axes.axvline(r["chance"], color=INK, lw=1.2, ls="--", label=f"chance {r['chance']:.4g}")
     axes.set_title(r["metric"], fontsize=10, loc="left", color=INK)
-    axes.set_xlabel(_wrapped(f"{r['convention']}; {_count(r['n'])}", 62), fontsize=7, color=INK)
+    axes.set_xlabel(wrapped(f"{r['convention']}; {count(r['n'])}", 62), fontsize=7, color=INK)
     axes.set_ylabel("share of items", fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=7)
@@ -201,26 +210,8 @@ def _histogram(axes: Axes, panel: Panel) -> None:
 
 def _title(figure: Figure, metric: str, convention: str) -> None:
     wide = int(figure.get_figwidth() * 13)
-    figure.suptitle(f"{metric}\n{_wrapped(convention, wide)}", fontsize=9, color=INK)
-
-
-def _count(n: int) -> str:
-    """How many items, in one piece wherever lines break."""
-    return f"n\u00a0=\u00a0{n}"
-
-
-def _wrapped(text: str, width: int) -> str:
-    import textwrap
-
-    return "\n".join(textwrap.wrap(text, width))
+    figure.suptitle(f"{metric}\n{wrapped(convention, wide)}", fontsize=9, color=INK)
 
 
 def _name(name: str) -> str:
     return printable(name, 60)
-
-
-def _saved(figure: Figure, target: str) -> bytes:
-    kind = FORMATS[Path(target).suffix.lower()]
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, metadata=NO_DATE[kind])
-    return buffer.getvalue()

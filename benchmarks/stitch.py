@@ -1,0 +1,109 @@
+"""Stitching: a grid of 12 encoders and 12 heads, and the linear head against a loop over a DataLoader.
+
+    python benchmarks/stitch.py [grid] [head] [methods]
+
+grid: 12 spaces of 10,000 x 256, one linear head each, 300 anchors, by cosines; CPU seconds and peak memory of the command.
+methods: the same by every method that applies. head: the linear head in closed form, and the same linear model trained by
+AdamW over a DataLoader until it is as accurate; CPU seconds, accuracy and their ratio. One thread each.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+N, D, ENCODERS, CLASSES, ANCHORS = 10_000, 256, 12, 10, 300
+
+
+def encoders(folder: Path) -> list[str]:
+    """Files of one set of items as several encoders see it: turned, stretched and with noise of their own."""
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, CLASSES, N)
+    items = 1.2 * rng.normal(size=(CLASSES, 32))[label] + rng.normal(size=(N, 32))
+    split = np.where(np.arange(N) % 5 == 0, "test", "train")
+    names = []
+    for number in range(ENCODERS):
+        x = items @ rng.normal(size=(32, D)) / 6 + 0.3 * rng.normal(size=(N, D)) + rng.normal(size=D)
+        names.append(str(folder / f"{number}.npz"))
+        ids = np.arange(N).astype(str)
+        np.savez(names[-1], x=x.astype(np.float32), ids=ids, label=label.astype(str), split=split)
+    (folder / "anchors.txt").write_text("\n".join(map(str, np.flatnonzero(split == "train")[:ANCHORS])))
+    return names
+
+
+def grid(*options: str) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        command = [sys.executable, "-m", "relrep_cli", "stitch", *encoders(folder), "-a", str(folder / "anchors.txt"), *options]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run([*command, "-@", "1"], capture_output=True, text=True, check=True)
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+        cells = len(done.stdout.splitlines()) - 1
+        print(f"{ENCODERS} x {ENCODERS}, {N} x {D}: {cells} cells, {cpu:.1f} s CPU, {used.ru_maxrss / 2**20:.2f} GiB")
+
+
+def loader_loop(x: np.ndarray, y: np.ndarray, q: np.ndarray, truth: np.ndarray, aim: float) -> tuple[int, float]:
+    """Epochs of a linear model over a DataLoader until its accuracy is `aim`, at most 30, and the accuracy it has then."""
+    import torch
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    mean, scale = x.mean(0), x.std(0)
+    z, zq = (torch.from_numpy(((rows - mean) / scale).astype(np.float32)) for rows in (x, q))
+    batches = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(z, torch.from_numpy(y)), batch_size=256, shuffle=True)
+    model = torch.nn.Linear(x.shape[1], CLASSES)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    reached = 0.0
+    for epoch in range(1, 31):
+        for rows, target in batches:
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(model(rows), target).backward()
+            optimizer.step()
+        with torch.inference_mode():
+            reached = float((model(zq).argmax(1).numpy() == truth).mean())
+        if reached >= aim:
+            return epoch, reached
+    return 30, reached
+
+
+def head() -> None:
+    from relrep_cli.heads import HEADS, train
+
+    rng = np.random.default_rng(0)
+    n = 60_000
+    label = rng.integers(0, CLASSES, n + 10_000)
+    items = 1.2 * rng.normal(size=(CLASSES, 32))[label] + 1.5 * rng.normal(size=(n + 10_000, 32))
+    x = (items @ rng.normal(size=(32, ANCHORS)) / 6 + 0.3 * rng.normal(size=(n + 10_000, ANCHORS))).astype(np.float32)
+    start = time.process_time()
+    found = train("linear", x[:n], label[:n], CLASSES, HEADS["linear"].resolve({}))
+    ours = time.process_time() - start
+    accuracy = float((found(x[n:]) == label[n:]).mean())
+    import torch  # noqa: F401
+
+    start = time.process_time()
+    epochs, reached = loader_loop(x[:n], label[:n], x[n:], label[n:], accuracy)
+    theirs = time.process_time() - start
+    print(f"linear head, {n} x {ANCHORS}: {ours:.2f} s CPU, accuracy {accuracy:.4f}")
+    print(
+        f"DataLoader loop: {theirs:.2f} s CPU, accuracy {reached:.4f} after {epochs} epochs; {theirs / ours:.1f} times as long"
+    )
+
+
+if __name__ == "__main__":
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+    wanted = sys.argv[1:] or ["grid", "head"]
+    if "grid" in wanted:
+        grid("--method", "relative", "--similarity", "cosine")
+    if "methods" in wanted:
+        grid()
+    if "head" in wanted:
+        head()

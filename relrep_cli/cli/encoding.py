@@ -1,0 +1,203 @@
+"""The work of `relrep embed` with an encoder: read items, train or open, encode, write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from relrep_cli import encoders, sources, store
+from relrep_cli.cli import options
+from relrep_cli.embedding import ABSOLUTE, Embedding, Step, make_step, row_numbers
+from relrep_cli.encoders import ENCODERS, Checkpoint, Trained, pairs, pretrained
+from relrep_cli.encoders.pretrained import MODELS, Model
+from relrep_cli.errors import DataError, UsageError, printable, unknown
+from relrep_cli.output import detail, progress, say
+from relrep_cli.records import Records, records_for
+from relrep_cli.sources import SOURCES, Items
+
+NONE = "none"
+SAVED = ".safetensors"
+LABEL = "label"
+LARGEST_STATE = 1 << 31  # bytes of a training's state
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the options of a run with an encoder were given."""
+
+    source: str
+    kind: str
+    encoder: str
+    output: str
+    save: str
+    positives: str
+    k: int
+    dtype: str
+    device: str
+    force: bool
+    dry_run: bool
+    seed: int
+    given: options.Given
+
+
+def encode(job: Job) -> None:
+    """Do it, unless the output is up to date."""
+    trained, params = _asked(job)
+    kind = sources.chosen(job.source, job.kind, job.given.names(SOURCES))
+    items = sources.read(job.source, kind, job.given.choose(SOURCES, [kind])[kind])
+    items, partners = _paired(job, items, params)
+    model = None
+    if pretrained.scheme_of(job.encoder):
+        model, space = pretrained.open_model(job.encoder, items, job.device, params)
+        params = {**params, "encoder": space}
+    step = make_step("embed", {**params, "dtype": job.dtype}, job.seed, [_as_input(job.source, items), *partners])
+    if not job.force and store.identify(job.output) == step["id"] and (not job.save or Path(job.save).exists()):
+        return say(f"{job.output}: up to date.")
+    _check_targets(job)
+    if job.dry_run:
+        return options.plan([f"embed {len(items.x)} items of {job.source} by {job.encoder} to {job.output}"])
+    if model is not None:
+        return _write_model(job, items, model, space, params["batch"], step)
+    kept = records_for(job.output, None, job.force)
+    trained = trained or _train(job, items, params, _checkpoint(kept, f"{step['id']}{SAVED}"))
+    if job.save:
+        store.write_bytes(job.save, encoders.to_bytes(trained), job.force)
+    obs = {**items.obs, **_errors(trained, items, job.device)}
+    vectors = encoders.encode(trained, items, device=job.device)
+    _write(job, items, vectors, trained.params["dim"], obs, encoders.space(trained), step)
+    kept.close()
+
+
+def _asked(job: Job) -> tuple[Trained | None, dict[str, Any]]:
+    """The encoder, if it is a saved one, and the parameters that the step records. Raises UsageError."""
+    name, given = job.encoder, job.given
+    scheme = pretrained.scheme_of(name)
+    if scheme or name.endswith(SAVED):
+        given.refuse(ENCODERS, f"--encoder {name}, which is trained already")
+        if job.positives:
+            raise UsageError(f"--positives does not go with --encoder {name}, which is trained already.")
+    if scheme and job.save:
+        raise UsageError(f"--save-encoder keeps what is trained here; --encoder {name} is on disk already.")
+    if scheme:
+        return None, given.choose(MODELS, [scheme])[scheme]
+    given.refuse(MODELS, f"--encoder {name}, which is no pretrained model")
+    if name.endswith(SAVED):
+        trained = encoders.load(name)
+        return trained, {"encoder": encoders.space(trained)}
+    if name not in ENCODERS:
+        raise unknown("encoder", name, [*ENCODERS, NONE, f"FILE{SAVED}", *(f"{scheme}:NAME" for scheme in MODELS)])
+    return None, {"encoder": name, **given.choose(ENCODERS, [name])[name]}
+
+
+def _paired(job: Job, items: Items, params: dict[str, Any]) -> tuple[Items, list[Embedding]]:
+    """The items with the positives that --positives names, and the files these come from."""
+    if not job.positives:
+        return items, []
+    if "augment" not in params:
+        takers = ", ".join(entry.name for entry in ENCODERS.values() if "augment" in entry.keywords)
+        raise UsageError(f"--positives does not go with --encoder {job.encoder}; it belongs to {takers}.")
+    rows = _training_rows(items)
+    if job.positives == LABEL:
+        params["positives"] = LABEL
+        if items.label is None:
+            raise DataError("the items have no labels, which --positives label needs. Give items with labels.")
+        return replace(items, pairs=pairs.by_label(items.label, rows)), []
+    params["positives_k"] = job.k
+    e = store.digested(store.read(job.positives))
+    return replace(items, pairs=pairs.by_neighbors(items.ids, rows, e, job.k)), [e]
+
+
+def _check_targets(job: Job) -> None:
+    if job.output == job.save:
+        raise UsageError(f"{job.output}: -o and --save-encoder name the same file; choose another name for one.")
+    inputs = [name for name in (job.source, job.encoder, job.positives) if name]
+    store.refuse(job.output, job.force, inputs, store.HDF5)
+    if job.save:
+        store.refuse(job.save, job.force, inputs)
+
+
+def _checkpoint(kept: Records, name: str) -> Checkpoint:
+    """The state of the training, in a file that is named after what is computed."""
+    return Checkpoint(lambda: kept.get_bytes(name, LARGEST_STATE), lambda state: kept.put_bytes(name, state))
+
+
+def _as_input(source: str, items: Items) -> Embedding:
+    return Embedding(np.empty((len(items.x), 0)), items.ids, obs=items.obs, digest=items.digest, uri=source)
+
+
+def _training_rows(items: Items) -> np.ndarray:
+    """The rows of the training split, or all when there is none."""
+    rows = np.arange(len(items.x)) if items.split is None else np.flatnonzero(items.split == b"train")
+    if not len(rows):
+        raise DataError(
+            "the source has no training items; encode test items with a saved encoder (--encoder FILE.safetensors)."
+        )
+    return rows
+
+
+def _train(job: Job, items: Items, params: dict[str, Any], checkpoint: Checkpoint) -> Trained:
+    """Train on the training rows; -v tells what the epochs brought."""
+    entry = ENCODERS[job.encoder]
+    known = {name: params[name] for name in entry.keywords}
+    with progress(f"training {job.encoder}") as advance:
+        trained: Trained = entry.function(
+            items,
+            _training_rows(items),
+            **known,
+            seed=job.seed,
+            device=job.device,
+            progress=advance,
+            checkpoint=checkpoint,
+        )
+    for record in trained.log:
+        detail(", ".join(f"{k} {v:.5g}" for k, v in record.items()))
+    return trained
+
+
+def _errors(trained: Trained, items: Items, device: str) -> dict[str, np.ndarray]:
+    """What each item loses in its reconstruction, as a column, where the encoder makes one."""
+    blocks = encoders.errors(trained, items, device=device)
+    if blocks is None:
+        return {}
+    with progress("reconstructing") as advance:
+        return {"reconstruction_error": np.concatenate(list(_told(blocks, len(items.x), advance))).astype(np.float64)}
+
+
+def _write_model(job: Job, items: Items, model: Model, space: str, batch: int, step: Step) -> None:
+    """The vectors of a model whose width its first block tells."""
+    vectors = pretrained.blocks(model, items, batch)
+    first = next(vectors)
+    _write(job, items, chain([first], vectors), first.shape[1], dict(items.obs), space, step)
+
+
+def _told(blocks: Iterator[np.ndarray], n: int, advance: Any) -> Iterator[np.ndarray]:
+    done = 0
+    for block in blocks:
+        done += len(block)
+        advance(done, n, "")
+        yield block
+
+
+def _write(
+    job: Job, items: Items, vectors: Iterator[np.ndarray], d: int, obs: dict[str, np.ndarray], space: str, step: Step
+) -> None:
+    with progress("encoding") as advance:
+        store.write(
+            job.output,
+            _told(vectors, len(items.x), advance),
+            shape=(len(items.x), d),
+            dtype=job.dtype,
+            ids=items.ids,
+            obs=obs,
+            var={"id": row_numbers(d)},
+            kind=ABSOLUTE,
+            space=space,
+            steps=[step],
+            force=job.force,
+        )
+    say(f"{job.output}: {len(items.x)} x {d}, space {printable(space)}.")

@@ -1,0 +1,143 @@
+"""`relrep plot`: pictures of one space, or of several beside each other."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from relrep_cli import store
+from relrep_cli.cli import layers, options
+from relrep_cli.cli.anchoring import read_recipe
+from relrep_cli.embedding import Embedding, bare_name, of_split
+from relrep_cli.errors import DataError, UsageError, printable
+from relrep_cli.output import progress, say
+from relrep_cli.plots import Cloud, Picture, scatter
+from relrep_cli.plots import ready as can_draw
+from relrep_cli.plots.scatters import MOST, REST
+from relrep_cli.projection import basis, relative
+from relrep_cli.reductions import FITTED, METHODS, ready, reduce
+from relrep_cli.similarities import SIMILARITIES
+
+EXAMPLES = (
+    "relrep plot a.h5 b.h5 -o spaces.png",
+    "relrep plot a.h5 b.h5 --anchors anchors.h5 --method tsne --split test -o spaces.svg",
+    "relrep plot a.h5 --method laplacian --color label -o a.html",
+)
+SAMPLE = 2_000
+
+
+@options.command(METHODS, SIMILARITIES)
+def plot(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Embedding files.", show_default=False)],
+    output: Annotated[
+        str,
+        typer.Option("--output", "-o", help="Picture to write: .png, .svg, .pdf or .html.", metavar="FILE", show_default=False),
+    ] = "",
+    method: Annotated[str, options.names_of(METHODS, "How to make two dims of many.", "--method", "-m")] = "pca",
+    color: Annotated[str, typer.Option("--color", help="Column that colours the points.", metavar="COLUMN")] = "label",
+    split: options.Split = None,
+    sample: Annotated[int, typer.Option("--sample", help="Draw at most so many items of each file.", min=5)] = SAMPLE,
+    force: options.Force = False,
+    dry_run: options.DryRun = False,
+    seed: options.Seed = 0,
+    how: options.How = options.NO_HOW,
+    given: options.Given = options.NOTHING,
+) -> None:
+    """Draw one space, or several beside each other; with --anchors, their relative representations below them.
+
+    The same items are drawn of files that share them. pca is fitted on the training rows, the others on what they show. An
+    .html picture is interactive, with ids under the pointer, and holds all it needs.
+    """
+    if not output:
+        raise UsageError("-o FILE is missing; name a .png, .svg, .pdf or .html file.")
+    can_draw(output, "-o", html=True)
+    params = given.choose(METHODS, [method])[method]
+    ready(method)
+    files = list(itertools.chain(*layers.expand(files)))
+    store.refuse(output, True, [*files, *how.files()])
+    recipe = read_recipe(how, given) if how.anchors else None
+    if recipe is None:
+        if how.given():
+            raise UsageError(f"{how.given()[0]} says how to project on --anchors FILE, which is missing.")
+        given.refuse(SIMILARITIES, "plot without --anchors")
+    spaces = [store.read(file) for file in files]
+    if dry_run:
+        return options.plan([f"draw {e.uri} ({e.n} x {e.d}) by {method} to {output}" for e in spaces])
+    drawn = [_shown(e, split, sample, seed, color) for e in spaces]
+    lines: list[list[Cloud]] = []
+    with progress("drawing") as advance:
+        for below in (False, True)[: 1 + (recipe is not None)]:
+            clouds = []
+            for done, e in enumerate(spaces):
+                advance(done + len(spaces) * below, len(spaces) * (1 + (recipe is not None)), e.uri)
+                shown, train = drawn[done]
+                if recipe is not None and below:
+                    to = basis(e, recipe)
+                    options.notes(e, to)
+                    shown, train = relative(shown, to), relative(train, to)
+                clouds.append(_cloud(e, shown, train, method, params, seed, color, recipe.label if recipe and below else ""))
+            lines.append(clouds)
+    title = f"{method}{' of ' + split + ' items' if split else ''}" + ("" if recipe is None else ": absolute above relative")
+    picture = Picture(lines, title, printable(color))
+    _say_classes(picture, output)
+    content = scatter(picture, output)
+    store.write_bytes(output, content, force, f"{_panels(len(spaces) * len(lines))} by {method}, {_size(len(content))}.")
+
+
+def _panels(count: int) -> str:
+    return "one panel" if count == 1 else f"{count} panels"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.0f} kB"
+
+
+def _shown(e: Embedding, split: str | None, most: int, seed: int, color: str) -> tuple[Embedding, Embedding]:
+    """The items to draw, and those to learn from; drawn by id, so that files of the same items show the same."""
+    from relrep_cli.embedding import select
+
+    if color != "label":
+        e.column(color)
+    rng = np.random.default_rng(seed)
+    shown = of_split(e, split)
+    if shown.n > most:
+        say(f"{e.uri}: {most} of {shown.n} items are drawn (seed {seed}); --sample draws more.")
+        order = np.argsort(shown.ids, kind="stable")
+        shown = select(shown, np.sort(order[rng.permutation(shown.n)[:most]]))
+    train = e.rows_of_split("train")
+    train = np.arange(e.n) if train is None or not len(train) else train
+    train = np.sort(rng.permutation(train)[:FITTED])
+    return shown, select(e, train)
+
+
+def _cloud(
+    e: Embedding, shown: Embedding, train: Embedding, method: str, params: dict[str, Any], seed: int, color: str, label: str
+) -> Cloud:
+    try:
+        places, said = reduce(method, train.x, shown.x, params, seed)
+    except DataError as error:
+        raise DataError(f"{e.uri}: {error}") from None
+    note = f"{f'{label}, ' if label else ''}{shown.n} items, {shown.x.shape[1]} dims; {said}"
+    return Cloud(bare_name(e.uri), note, places, shown.ids, _values(shown, color))
+
+
+def _values(e: Embedding, color: str) -> np.ndarray | None:
+    """What colours the points: text as it is, whole numbers as classes while they are few, else numbers."""
+    if color not in e.obs:
+        return None
+    values = e.obs[color]
+    if values.dtype.kind == "S":
+        return np.array([v.decode(errors="backslashreplace") for v in values.tolist()])
+    if values.dtype.kind == "f" or len(np.unique(values)) > MOST:
+        return np.asarray(values, np.float64)
+    return values.astype(str)
+
+
+def _say_classes(picture: Picture, output: str) -> None:
+    if REST in picture.classes():
+        say(f"{output}: the {MOST} most frequent values of {picture.colour} have a colour, others are grey.")
+    if all(c.values is None for c in picture.clouds):
+        say(f"{output}: no column {picture.colour!r} to colour points by.")

@@ -1,0 +1,297 @@
+"""Encoders that others have trained, each behind a package that is installed only if it is wanted.
+
+A model is named `SCHEME:NAME`, where NAME is a folder or file, or a model in the package's own cache. Nothing is fetched
+unless `download` says so, no code that comes with a model is run, and weights are read as safetensors, never as pickles.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relrep_cli.encoders.base import check_kind, torch_device
+from relrep_cli.errors import DataError, RelrepError, UsageError, printable
+from relrep_cli.registry import Param, Registry
+from relrep_cli.sources.base import Items
+
+Batch = Annotated[int, Param("Items that the model sees at once.", minimum=1)]
+Download = Annotated[bool, Param("Let the package fetch a model that is not on disk.")]
+Layer = Annotated[
+    int, Param("Layer whose tokens are pooled: 0 the input's, 1 the first; -1 the last.", minimum=-1000, maximum=1000)
+]
+POOLINGS = ("mean", "first", "last", "max", "model")
+Pooling = Annotated[str, Param("How tokens become a vector; model is the model's own last step.", choices=POOLINGS)]
+Length = Annotated[int, Param("Tokens of a text that are read, at most; 0 is as many as the model takes.", minimum=0)]
+PixelMean = Annotated[float, Param("What is subtracted from pixels in 0..1.")]
+PixelStd = Annotated[float, Param("What they are then divided by.", minimum=1e-6)]
+TEXTS, PICTURES = frozenset({"texts"}), frozenset({"images"})
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that is ready. vectors: a block of items as their source gives them -> (b, d). digest: of its weights."""
+
+    vectors: Callable[[Any], NDArray[np.floating[Any]]]
+    digest: str
+
+
+# A scheme is a function (name, kind of items, device, *, …) -> Model, and says beside it
+#   takes  the kinds of items     extra  the packages it needs, as pip names them
+MODELS: Registry[Callable[..., Model]] = Registry("model", ("takes", "extra", "source"))
+model = MODELS
+
+
+def scheme_of(name: str) -> str | None:
+    """The scheme of `SCHEME:NAME`, None for other names."""
+    scheme = name.partition(":")[0]
+    return scheme if ":" in name and scheme in MODELS else None
+
+
+def open_model(name: str, items: Items, device: str, params: dict[str, Any]) -> tuple[Model, str]:
+    """The model that `name` names, and its space: scheme, last part of the name, digest of weights and of what changes vectors.
+
+    Raises UsageError when a package is missing, DataError when the model is not on disk or does not take such items.
+    """
+    scheme, _, rest = name.partition(":")
+    entry = MODELS[scheme]
+    check_kind(name, entry.takes, items.kind)
+    if not rest:
+        raise UsageError(f"--encoder {name} names no model; write {scheme}:NAME or {scheme}:FOLDER.")
+    with _explained(name, entry.extra, Path(rest).exists(), params.get("download", False)):
+        found = entry.function(rest, items.kind, device, **params)
+    changes = {key: value for key, value in params.items() if key not in ("batch", "download")}
+    digest = hashlib.sha256(f"{found.digest} {sorted(changes.items())}".encode()).hexdigest()[:16]
+    return found, f"{scheme}:{Path(rest).name}:{digest}"
+
+
+@contextmanager
+def _explained(name: str, extra: str, there: bool, download: bool) -> Iterator[None]:
+    """What a package says in its many ways, as one line; without `download` the packages are told to stay offline."""
+    variables = {} if download else {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    before = {key: os.environ.get(key) for key in variables}
+    os.environ.update({**variables, "TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_PROGRESS_BARS": "1"})
+    try:
+        yield
+    except ImportError as error:
+        missing = printable(str(error.name or error), 60)
+        raise UsageError(f"--encoder {name} needs the package {missing}. Install it: pip install {extra}.") from None
+    except RelrepError:
+        raise
+    except Exception as error:  # every package has its own errors
+        why = printable(str(error).strip().split("\n")[0], 160).rstrip(".")
+        if not there and not download:
+            raise DataError(f"{printable(name, 200)}: no such model on disk. Name a folder, or allow --download.") from None
+        raise DataError(
+            f"{printable(name, 200)}: cannot be opened ({type(error).__name__}: {why}). Check what it is."
+        ) from None
+    finally:
+        for key, value in before.items():
+            os.environ.pop(key, None) if value is None else os.environ.update({key: value})
+
+
+def blocks(found: Model, items: Items, batch: int) -> Iterator[NDArray[np.float32]]:
+    """Vectors of the items, `batch` at a time; a last block of arrays is padded, so that a model may fix the size."""
+    for start in range(0, len(items.x), batch):
+        block = items.x[start : start + batch]
+        if items.kind != "texts" and len(block) < batch:
+            block = np.pad(block, [(0, batch - len(block))] + [(0, 0)] * (items.x.ndim - 1))
+        vectors = _tried(found, block)[: len(items.x) - start]
+        if vectors.ndim != 2 or not np.isfinite(vectors).all():
+            what = f"shape {vectors.shape}" if vectors.ndim != 2 else "numbers that are not finite"
+            raise DataError(f"the model gives {what} instead of a vector for each item. Choose another layer or pooling.")
+        yield vectors
+
+
+def _tried(found: Model, block: Any) -> NDArray[np.float32]:
+    try:
+        return np.asarray(found.vectors(block), np.float32)
+    except RelrepError:
+        raise
+    except Exception as error:  # every package has its own errors
+        why = printable(str(error).strip().split("\n")[0], 160).rstrip(".")
+        raise DataError(
+            f"the model fails on the items ({type(error).__name__}: {why}). Choose another layer, pooling or size."
+        ) from None
+
+
+@model(takes=TEXTS, extra="sentence-transformers", source="Reimers and Gurevych 2019")
+def st(name: str, kind: str, device: str, *, batch: Batch = 64, length: Length = 0, download: Download = False) -> Model:
+    """Sentence encoder of the package sentence-transformers, with its own pooling."""
+    from sentence_transformers import SentenceTransformer
+
+    found = SentenceTransformer(
+        _place(name), device=str(torch_device(device)), local_files_only=not download, trust_remote_code=False
+    )
+    if length:
+        found.max_seq_length = length
+    return Model(lambda texts: found.encode(texts, batch_size=batch, show_progress_bar=False), _state_digest(found))
+
+
+@model(takes=TEXTS | PICTURES, extra="transformers", source="Wolf et al. 2020")
+def hf(
+    name: str,
+    kind: str,
+    device: str,
+    *,
+    batch: Batch = 64,
+    layer: Layer = -1,
+    pooling: Pooling = "mean",
+    length: Length = 0,
+    download: Download = False,
+) -> Model:
+    """Model of the package transformers: BERT, RoBERTa, ALBERT, XLM-R, ELECTRA, ViT, CLIP and others."""
+    import torch
+    from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+
+    asked: dict[str, Any] = {"local_files_only": not download, "trust_remote_code": False}
+    on = torch_device(device)
+    found = AutoModel.from_pretrained(_place(name), use_safetensors=True, **asked).eval().to(on)
+    prepare = (AutoTokenizer if kind == "texts" else AutoImageProcessor).from_pretrained(_place(name), **asked)
+    part = getattr(found, "text_model" if kind == "texts" else "vision_model", found)
+
+    def inputs(block: Any) -> Any:
+        if kind == "texts":
+            most = length or min(prepare.model_max_length, getattr(part.config, "max_position_embeddings", 512), 8192)
+            return prepare(block, padding=True, truncation=True, max_length=most, return_tensors="pt").to(on)
+        return prepare(images=list(_rgb(block)), return_tensors="pt").to(on)
+
+    def vectors(block: Any) -> NDArray[np.floating[Any]]:
+        with torch.inference_mode():
+            return _of_tokens(found, part, inputs(block), layer, pooling).float().cpu().numpy()
+
+    return Model(vectors, _state_digest(found))
+
+
+def _of_tokens(found: Any, part: Any, given: Any, layer: int, pooling: str) -> Any:
+    """(b, d) of a model of transformers. part: the half that sees these items, in models that see two kinds."""
+    if pooling == "model" and part is not found:
+        own = found.get_text_features if "input_ids" in given else found.get_image_features
+        answer = own(**given)
+        return getattr(answer, "pooler_output", answer)
+    answer = part(**given, output_hidden_states=True)
+    if pooling == "model":
+        if getattr(answer, "pooler_output", None) is None:
+            raise UsageError("--pooling model: this model has no last step of its own; choose another.")
+        return answer.pooler_output
+    layers = answer.hidden_states
+    if not -len(layers) <= layer < len(layers):
+        raise UsageError(f"--layer is {layer}; the model has {len(layers) - 1} layers above its input.")
+    return _pooled(layers[layer], given.get("attention_mask"), pooling)
+
+
+@model(takes=PICTURES, extra="timm", source="Wightman 2019")
+def timm(name: str, kind: str, device: str, *, batch: Batch = 64, download: Download = False) -> Model:
+    """Image model of the package timm without its classifier: RexNet, ViT, EfficientNet and others."""
+    import timm as package
+    import torch
+
+    local = f"local-dir:{name}" if Path(name).is_dir() else name
+    on = torch_device(device)
+    found = package.create_model(local, pretrained=True, num_classes=0).eval().to(on)
+    config = package.data.resolve_data_config({}, model=found)
+    size, mean, std = config["input_size"][1:], *(torch.tensor(config[key])[:, None, None] for key in ("mean", "std"))
+
+    def vectors(block: Any) -> NDArray[np.floating[Any]]:
+        x = torch.from_numpy(np.ascontiguousarray(_rgb(block))).permute(0, 3, 1, 2).float() / 255
+        x = torch.nn.functional.interpolate(x, size, mode="bicubic", antialias=True, align_corners=False)
+        with torch.inference_mode():
+            return found(((x - mean) / std).to(on)).float().cpu().numpy()
+
+    return Model(vectors, _state_digest(found))
+
+
+@model(takes=PICTURES | {"vectors"}, extra="onnxruntime", source="the format ONNX")
+def onnx(
+    name: str, kind: str, device: str, *, batch: Batch = 64, pixel_mean: PixelMean = 0.0, pixel_std: PixelStd = 1.0
+) -> Model:
+    """ONNX file with one input: images (b, c, h, w) in 0..1, or vectors (b, d); maps are averaged."""
+    import onnxruntime
+
+    digest = _file_digest(name)
+    session = onnxruntime.InferenceSession(name, providers=["CPUExecutionProvider"])
+    if len(session.get_inputs()) != 1:
+        names = ", ".join(printable(one.name, 40) for one in session.get_inputs())
+        raise DataError(f"{printable(name)}: it has the inputs {names}; relrep gives one. Export it with one input.")
+    into, out = session.get_inputs()[0].name, session.get_outputs()[0].name
+    return Model(lambda block: _averaged(session.run([out], {into: _floats(block, pixel_mean, pixel_std)})[0]), digest)
+
+
+@model(takes=PICTURES | {"vectors"}, extra="torch", source="the format of torch.export")
+def torch_(
+    name: str, kind: str, device: str, *, batch: Batch = 64, pixel_mean: PixelMean = 0.0, pixel_std: PixelStd = 1.0
+) -> Model:
+    """File of torch.export with one input: images (b, c, h, w) in 0..1, or vectors (b, d); maps are averaged."""
+    import torch
+
+    digest, on = _file_digest(name), torch_device(device)
+    found = torch.export.load(name).module().to(on)
+
+    def vectors(block: Any) -> NDArray[np.floating[Any]]:
+        with torch.inference_mode():
+            answer = found(torch.from_numpy(_floats(block, pixel_mean, pixel_std)).to(on))
+            first: Any = answer[0] if isinstance(answer, tuple | list) else answer
+            return _averaged(first.float().cpu().numpy())
+
+    return Model(vectors, digest)
+
+
+def _pooled(tokens: Any, mask: Any, pooling: str) -> Any:
+    """(b, t, d) tokens as (b, d); padding does not count."""
+    import torch
+
+    mask = torch.ones(tokens.shape[:2], device=tokens.device) if mask is None else mask
+    if pooling == "first":
+        return tokens[:, 0]
+    if pooling == "last":
+        return tokens[torch.arange(len(tokens)), mask.cumsum(1).argmax(1)]
+    if pooling == "max":
+        return tokens.masked_fill(mask[..., None] == 0, -torch.inf).amax(1)
+    return (tokens * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+
+
+def _place(name: str) -> str:
+    """A folder as a path that no package takes for a name."""
+    return str(Path(name).resolve()) if Path(name).exists() else name
+
+
+def _rgb(block: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Images (b, h, w, 3), grey ones repeated."""
+    return block if block.ndim == 4 else np.repeat(block[..., None], 3, axis=3)
+
+
+def _floats(block: NDArray[Any], mean: float, std: float) -> NDArray[np.float32]:
+    """Images as (b, c, h, w), pixels in 0..1 less `mean` over `std`; vectors as they are."""
+    if block.ndim == 2:
+        return np.ascontiguousarray(block, np.float32)
+    x = block[:, None] if block.ndim == 3 else block.transpose(0, 3, 1, 2)
+    return np.ascontiguousarray((x.astype(np.float32) / 255 - mean) / std)
+
+
+def _averaged(found: NDArray[Any]) -> NDArray[Any]:
+    """Maps (b, d, h, w) and tokens (b, t, d) as (b, d)."""
+    if found.ndim == 4:
+        return found.mean((2, 3))
+    return found.mean(1) if found.ndim == 3 else found
+
+
+def _state_digest(found: Any) -> str:
+    digest = hashlib.sha256()
+    for name, weight in sorted(found.state_dict().items()):
+        digest.update(f"\n{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
+        digest.update(weight.detach().cpu().contiguous().flatten().view(-1).numpy().tobytes() if weight.numel() else b"")
+    return digest.hexdigest()
+
+
+def _file_digest(name: str) -> str:
+    if not Path(name).is_file():
+        raise DataError(f"{printable(name)}: no such file. Check the path.")
+    with open(name, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,276 @@
+"""The one training loop, and the registration that turns a network with a loss into an encoder."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relrep_cli.encoders.base import (
+    FORGETFUL,
+    Checkpoint,
+    Progress,
+    Trained,
+    Vectors,
+    check_kind,
+    encoder,
+    reproducible,
+    torch_device,
+    training_rows,
+)
+from relrep_cli.encoders.checkpoints import Training, Weights
+from relrep_cli.encoders.tasks import Batch, Data, Facts, Task, adjacency, tensor
+from relrep_cli.errors import DataError, UsageError
+from relrep_cli.registry import Param
+from relrep_cli.sources.base import Items
+
+if TYPE_CHECKING:
+    import torch
+
+HELD_OUT = 20  # one training row in so many is kept apart, to tell when to stop, unless the split has rows `valid`
+Epochs = Annotated[int, Param("Passes over the training rows, at most.", minimum=1)]
+BatchSize = Annotated[int, Param("Training rows per step.", minimum=2)]
+LearningRate = Annotated[float, Param("First step size of Adam; falls to 0.", minimum=0, maximum=1)]
+WeightDecay = Annotated[float, Param("Weight of the squared length of all weights in the loss.", minimum=0, maximum=1)]
+Patience = Annotated[int, Param("Epochs without a smaller loss on held-out rows before it stops.", minimum=1)]
+LOOP = {
+    "epochs": Epochs,
+    "batch_size": BatchSize,
+    "learning_rate": LearningRate,
+    "weight_decay": WeightDecay,
+    "patience": Patience,
+}
+KEPT = ("encoder", "decoder")  # parts of a network that encoding needs; heads and projectors serve the training alone
+
+
+Build = Callable[..., Task]  # (facts, *, …) -> Task
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where a training runs, whom it tells, and where it keeps its state; see base.py."""
+
+    device: str = "cpu"
+    progress: Progress = lambda done, total, message: None
+    checkpoint: Checkpoint = FORGETFUL
+
+
+RUN = [field.name for field in fields(Run)]
+
+
+def network_encoder(
+    *, takes: frozenset[str], source: str, least: int = 1, reconstructs: bool = False, supervised: bool = False, **loop: Any
+) -> Callable[[Build], Build]:
+    """Register `build(facts, *, …)` as an encoder that the loop below trains.
+
+    least: held-out rows that the loss needs. supervised: whether it needs labels. loop: defaults of the loop's own options.
+    """
+
+    def decorate(build: Build) -> Build:
+        hints = typing.get_type_hints(build, include_extras=True)
+        keywords = [p for p in inspect.signature(build).parameters.values() if p.kind == p.KEYWORD_ONLY]
+        own = [p.replace(annotation=hints[p.name]) for p in keywords]
+        options = [*own, *(_option(option, kind, loop[option]) for option, kind in LOOP.items())]
+        name = build.__name__.replace("_", "-")
+
+        def train(items: Items, train: NDArray[Any], *, seed: int = 0, **given: Any) -> Trained:
+            check_kind(name, takes, items.kind)
+            run = Run(**{field: given.pop(field) for field in RUN if field in given})
+            params = {p.name: given.pop(p.name, p.default) for p in options} | {"seed": seed}
+            if given:
+                raise TypeError(f"{name} takes no {', '.join(given)}")
+            return _trained(name, build, items, train, params, least, supervised, run)
+
+        def built(shape: tuple[int, ...], params: dict[str, Any]) -> Task:
+            return build(Facts(shape), **{p.name: params[p.name] for p in own})
+
+        _describe(train, build, options)
+        encoder(
+            takes=takes,
+            source=source,
+            apply=lambda trained, device: _applied(trained, built, device, "encode"),
+            errors=(lambda trained, device: _applied(trained, built, device, "error")) if reconstructs else None,
+            shapes=lambda shape, params: _shapes(built, shape, params),
+        )(train)
+        return build
+
+    return decorate
+
+
+def _option(name: str, kind: Any, default: Any = None) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+
+
+def _describe(train: Any, build: Build, options: list[inspect.Parameter]) -> None:
+    """Give the training function the name and words of `build`, and a signature that says its options."""
+    signature = list(inspect.signature(train).parameters.values())
+    run = [_option(field.name, field.type, field.default) for field in fields(Run)]
+    train.__signature__ = inspect.Signature([*signature[:2], *options, signature[2], *run])
+    train.__annotations__ = {p.name: p.annotation for p in options}
+    train.__name__, train.__doc__, train.__module__ = build.__name__, build.__doc__, build.__module__
+
+
+def _shapes(built: Callable[..., Task], shape: tuple[int, ...], params: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """The shapes of the weights that are kept, from a network without storage."""
+    import torch
+
+    if len(shape) > 3 or math.prod(shape) > 1 << 28:
+        raise ValueError("no shape of an item")
+    with torch.device("meta"):
+        network = built(shape, params).network
+    return {name: tuple(tensor.shape) for name, tensor in _kept(network).items()}
+
+
+def _kept(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Every weight and running moment of the parts that are kept; counters are left out."""
+    state = network.state_dict()
+    return {n: tensor for n, tensor in state.items() if tensor.is_floating_point() and n.partition(".")[0] in KEPT}
+
+
+def _weights(network: torch.nn.Module) -> Weights:
+    return {name: tensor.cpu().numpy().copy() for name, tensor in _kept(network).items()}
+
+
+def _applied(trained: Trained, built: Callable[..., Task], device: str, what: str) -> Vectors:
+    """A function from a block of items, or from a graph, to what the trained network makes of it: nothing is dropped."""
+    import torch
+
+    on = torch_device(device)
+    task = built(trained.shape, trained.params)
+    state = task.network.state_dict()
+    task.network.load_state_dict(state | {name: torch.from_numpy(w) for name, w in trained.weights.items()})
+    task.network.eval().to(on)
+    function: Any = getattr(task, what)
+
+    def vectors(block: Any) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            inputs = (tensor(block.x, on), adjacency(block, on)) if isinstance(block, Items) else (tensor(block, on),)
+            found: NDArray[np.float32] = function(*inputs).cpu().numpy()
+        return found
+
+    return vectors
+
+
+def _trained(
+    name: str,
+    build: Build,
+    items: Items,
+    train: NDArray[Any],
+    params: dict[str, Any],
+    least: int,
+    supervised: bool,
+    run: Run,
+) -> Trained:
+    """Build the network and train it."""
+    on = torch_device(run.device)
+    rows = training_rows(items.x, train, at_least=3 * least)
+    label, classes = _codes(items, rows, name) if supervised or items.label is not None else (None, 0)
+    if label is not None and supervised:
+        rows = rows[label[rows] >= 0]
+    shape = tuple(items.x.shape[1:])
+    own = {key: value for key, value in params.items() if key not in LOOP and key != "seed"}
+    with reproducible(params["seed"]):  # first weights, dropout and augmentations come from torch's global generator
+        task = build(Facts(shape, classes, items.pairs, trains=True), **own)
+        task.network.to(on)
+        rng = np.random.default_rng(params["seed"])
+        held, rows = _held_out(items, rng.permutation(rows), label if supervised else None, least)
+        weights, log = _fit(task, Data(items, label, on), (held, rows), params, rng, run)
+    return Trained(name, params, shape, weights, log)
+
+
+def _codes(items: Items, rows: NDArray[np.intp], name: str) -> tuple[NDArray[np.int64], int]:
+    """(n,) numbers of the labels that training rows have, -1 for others and for none, and how many there are."""
+    label = items.label
+    if label is None:
+        raise DataError(f"the items have no labels, which encoder {name} learns from. Give items with labels.")
+    known = np.unique(label[rows][label[rows] != b""])
+    found = np.clip(np.searchsorted(known, label), 0, max(len(known) - 1, 0))
+    return (np.where(known[found] == label, found, -1) if len(known) else np.full(len(label), -1)), len(known)
+
+
+def _held_out(
+    items: Items, rows: NDArray[np.intp], label: NDArray[np.int64] | None, least: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """(held out, trained on): the rows of the split `valid` where there are any, else one in HELD_OUT of `rows`."""
+    valid = np.flatnonzero(items.split == b"valid") if items.split is not None else np.empty(0, np.intp)
+    valid = valid[~np.isin(valid, rows)] if label is None else valid[(label[valid] >= 0) & ~np.isin(valid, rows)]
+    if len(valid) >= least:
+        return valid, rows
+    held, rows = np.split(rows, [max(least, len(rows) // HELD_OUT)])
+    return held, rows
+
+
+def _fit(
+    task: Task,
+    data: Data,
+    parts: tuple[NDArray[np.intp], NDArray[np.intp]],
+    params: dict[str, Any],
+    rng: np.random.Generator,
+    run: Run,
+) -> tuple[Weights, list[dict[str, float]]]:
+    """Train on the second part until the first stops improving; the weights of the best epoch, and the log."""
+    import torch
+
+    held, rows = parts
+
+    optimizer = torch.optim.Adam(task.network.parameters(), lr=params["learning_rate"], weight_decay=params["weight_decay"])
+    count, epochs = max(1, len(rows) // params["batch_size"]), params["epochs"]
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * count)
+    training = Training(task.network, optimizer, schedule, rng)
+    training.restore(run.checkpoint.load())
+    while len(training.log) < epochs and not _stale(training.log, params["patience"]):
+        epoch, terms = len(training.log), dict[str, float]()
+        # Batches of near equal size: a last one of a single row has no variance to normalise by.
+        for i, batch in enumerate(np.array_split(rng.permutation(rows), count)):
+            _add(terms, _step(task, optimizer, data.batch(batch, rng)), len(batch) / len(rows))
+            schedule.step()
+            run.progress(epoch * count + i + 1, epochs * count, f"epoch {epoch + 1} of {epochs}")
+        error = _error(task, data, held, params)
+        if error < min((past["held_out_loss"] for past in training.log), default=math.inf):
+            training.weights = _weights(task.network)
+        training.log.append({"epoch": epoch + 1, **{f"train_{k}": v for k, v in terms.items()}, "held_out_loss": error})
+        if not training.weights:
+            raise UsageError(f"the training diverged at --learning-rate {params['learning_rate']}. Give a smaller one.")
+        run.checkpoint.save(training.to_bytes())
+    return training.weights, training.log
+
+
+def _add(total: dict[str, float], terms: dict[str, float], weight: float) -> None:
+    for name, value in terms.items():
+        total[name] = total.get(name, 0.0) + weight * value
+
+
+def _stale(log: list[dict[str, float]], patience: int) -> bool:
+    """Whether the last `patience` epochs brought no smaller loss."""
+    errors = [past["held_out_loss"] for past in log]
+    return bool(errors) and len(errors) - 1 - errors.index(min(errors)) >= patience
+
+
+def _step(task: Task, optimizer: torch.optim.Optimizer, batch: Batch) -> dict[str, float]:
+    """One step of the optimizer on a batch; the terms of its loss."""
+    import torch
+
+    task.network.train()
+    optimizer.zero_grad()
+    terms = task.loss(batch)
+    torch.autograd.backward(terms["loss"])
+    optimizer.step()
+    return {name: float(term.item()) for name, term in terms.items()}
+
+
+def _error(task: Task, data: Data, rows: NDArray[np.intp], params: dict[str, Any]) -> float:
+    """Mean loss over the held-out rows, nothing dropped, with the same pairs and augmentations after every epoch."""
+    import torch
+
+    task.network.eval()
+    rng = np.random.default_rng(params["seed"])
+    batches = np.array_split(rows, max(1, len(rows) // params["batch_size"]))
+    with torch.inference_mode(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(params["seed"])
+        return sum(task.loss(data.batch(batch, rng))["loss"].item() * len(batch) for batch in batches) / len(rows)

@@ -1,0 +1,11 @@
+# ruff: noqa: I001 (the order of imports is the order of the catalogue)
+"""What one space is good for; tasks by family in files, one decorated function per task."""
+
+from relrep_cli.evaluations import probes
+from relrep_cli.evaluations import anomalies
+from relrep_cli.evaluations import clusters
+from relrep_cli.evaluations import retrieval
+from relrep_cli.evaluations import separation
+from relrep_cli.evaluations.base import EVALUATIONS, Finding, Space
+
+__all__ = ["EVALUATIONS", "Finding", "Space", "anomalies", "clusters", "probes", "retrieval", "separation"]

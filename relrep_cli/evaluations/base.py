@@ -1,0 +1,252 @@
+"""What all evaluations share: the space they look at, what they find, and how it becomes records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Literal
+
+import numpy as np
+
+from relrep_cli.blocks import row_blocks, take
+from relrep_cli.embedding import Embedding, find_ids
+from relrep_cli.errors import DataError, NotApplicable, printable
+from relrep_cli.inference import bootstrap, jackknife, within
+from relrep_cli.neighbors import unit_rows
+from relrep_cli.registry import Param, Registry
+
+COLUMNS = ("file", "task", "name", "value", "low", "high", "n", "convention", "chance")
+EVALUATIONS: Registry = Registry(
+    "task",
+    (
+        "needs",  # of the keys of NEEDS: what a space must have
+        "labels",  # whether it reads the classes of items
+        "source",
+    ),
+)
+evaluation = EVALUATIONS
+NEEDS = {
+    "labels": "no column {target!r} with the classes of items",
+    "train": "no rows of split 'train' to learn from",
+    "unseen": "no split, so nothing tells rows to learn from and rows to judge by; write --holdout 0.2",
+    "anomalies": "no anomalies to tell from its own items; name a file of the same space with --anomalies",
+}
+K = Annotated[int, Param("How many nearest training rows count.", minimum=1)]
+By = Annotated[
+    Literal["cosine", "euclidean"],
+    Param("Which rows are near: by cosine or by Euclidean distance.", choices=("cosine", "euclidean")),
+]
+Record = dict[str, Any]
+GROUPS = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """An embedding made ready to be judged.
+
+    train, test: row numbers to learn from and to judge; the same ones where the file has no split. classes: names, sorted.
+    codes: (n,) class number of each row, -1 for none; None without labels. anomalies: items of the same space that do not
+    belong. score: the column that says how odd an item is, instead of distances.
+    """
+
+    e: Embedding
+    train: np.ndarray
+    test: np.ndarray
+    classes: np.ndarray = field(default_factory=lambda: np.empty(0, "S1"))
+    codes: np.ndarray | None = None
+    target: str = "label"
+    anomalies: Embedding | None = None
+    score: str = ""
+
+    @property
+    def unseen(self) -> bool:
+        """Whether no judged row was learnt from."""
+        return not np.isin(self.test, self.train).any()
+
+    def labelled(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Those of the rows that have a class, and their class numbers. Raises NotApplicable when there are none."""
+        codes = np.full(len(rows), -1) if self.codes is None else self.codes[rows]
+        if not (codes >= 0).any():
+            raise NotApplicable(f"none of the rows has a class in column {printable(self.target)!r}")
+        return rows[codes >= 0], codes[codes >= 0]
+
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
+        """(len(rows), d) the vectors of some rows."""
+        return take(self.e.x, rows)
+
+    def lacks(self, needs: set[str]) -> str:
+        """What is missing of `needs`, in words; nothing when all is there."""
+        here = {
+            "labels": self.codes is not None,
+            "train": bool(len(self.train)),
+            "unseen": self.unseen,
+            "anomalies": self.anomalies is not None,
+        }
+        return next(
+            (
+                text.format(target=printable(self.target))
+                for need, text in NEEDS.items()
+                if need in needs - {n for n in here if here[n]}
+            ),
+            "",
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """One thing measured.
+
+    rows: (m,) the judged items' own values, of which `value` is the mean, and codes (m,): their class numbers. counts: (m,)
+    how many items each value is of, where it is not one. interval: 95 %, where rows do not give one. chance: the value of a
+    space that knows nothing. curve: (points, 3) false positive rate, true positive rate and threshold.
+    """
+
+    name: str
+    value: float
+    n: int
+    convention: str
+    rows: np.ndarray | None = None
+    codes: np.ndarray | None = None
+    counts: np.ndarray | None = None
+    interval: tuple[float, float] | None = None
+    bounds: tuple[float | None, float | None] = (None, None)
+    chance: float | None = None
+    curve: np.ndarray | None = None
+
+
+def mean_of(
+    name: str,
+    rows: np.ndarray,
+    convention: str,
+    codes: np.ndarray | None = None,
+    bounds: tuple[float | None, float | None] = (None, None),
+    chance: float | None = None,
+) -> Finding:
+    """The finding that is the mean of the items' own values."""
+    return Finding(name, float(rows.mean()), len(rows), convention, rows, codes, bounds=bounds, chance=chance)
+
+
+def prepare(
+    e: Embedding, target: str, split: str, holdout: float, seed: int, anomalies: Embedding | None = None, score: str = ""
+) -> Space:
+    """`e` with rows to learn from and to judge, and its classes.
+
+    split: whose rows are judged; "" for test, "all" for all. holdout: the share of rows to judge in a file without splits,
+    drawn by id. Raises DataError where there are no such rows.
+    """
+    train, test = _held_out(e, holdout, seed) if holdout else _rows(e, split)
+    space = Space(e, train, test, target=target, anomalies=anomalies, score=score)
+    if target not in e.obs:
+        return space
+    values = e.column(target)
+    if values.dtype.kind == "f":
+        raise DataError(f"{e.uri}: column {printable(target)} holds numbers with fractions, and items are judged by classes.")
+    names = values.astype("S")
+    classes = np.unique(names[names != b""])
+    return replace(space, classes=classes, codes=find_ids(classes, names))
+
+
+def _rows(e: Embedding, split: str) -> tuple[np.ndarray, np.ndarray]:
+    everything = np.arange(e.n)
+    if "split" not in e.obs and not split:
+        return everything, everything
+    train = e.rows_of_split("train")
+    test = everything if split == "all" else e.rows_of_split(split or "test")
+    if test is None or not len(test):
+        found = "no split column" if test is None else ", ".join(printable(s) for s in np.unique(e.obs["split"]).tolist())
+        raise DataError(
+            f"{e.uri}: no rows of split {printable(split or 'test')!r}; found: {found}. Choose another with --split, or all."
+        )
+    return everything if train is None else train, test
+
+
+def _held_out(e: Embedding, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A random share of the items to judge, the same ones in all files of the same ids."""
+    if "split" in e.obs:
+        raise DataError(f"{e.uri}: has splits of its own; leave --holdout out.")
+    order = np.argsort(e.ids, kind="stable")[np.random.default_rng(seed).permutation(e.n)]
+    count = int(np.clip(round(share * e.n), 1, max(e.n - 1, 1)))
+    return np.sort(order[count:]), np.sort(order[:count])
+
+
+def some(rows: np.ndarray, most: int, seed: int) -> tuple[np.ndarray, str]:
+    """The rows, or `most` random ones in order, and how many these are of how many.
+
+    >>> some(np.arange(3), 2, 0)[1], some(np.arange(3), 3, 0)[1]
+    ('2 of 3', '3')
+    """
+    if len(rows) <= most:
+        return rows, str(len(rows))
+    kept = np.sort(np.random.default_rng(seed).permutation(len(rows))[:most])
+    return rows[kept], f"{most} of {len(rows)}"
+
+
+def grouped(value: Callable[[np.ndarray], float], n: int) -> tuple[float, tuple[float, float] | None]:
+    """A value of n items, and its 95 % interval by a jackknife over 20 groups; none for fewer than 40.
+
+    value: from (n,) which items count.
+    """
+    everything = np.ones(n, bool)
+    found = value(everything)
+    if n < 2 * GROUPS:
+        return found, None
+    without = np.array([value(np.arange(n) % GROUPS != g) for g in range(GROUPS)])
+    return found, jackknife(found, without)
+
+
+def distances(queries: np.ndarray, base: np.ndarray, found: np.ndarray, by: str) -> np.ndarray:
+    """(q, k) distances of queries (q, d) to the rows `found` (q, k) of base (n, d), in float64.
+
+    by: euclidean, or cosine for 1 - cos, where a zero row stands at a right angle to everything.
+
+    >>> distances(np.eye(2), np.array([[0.0, 2.0]]), np.array([[0], [0]]), "cosine").tolist()
+    [[1.0], [0.0]]
+    """
+    out = np.empty(found.shape)
+    for block in row_blocks(len(queries), queries.shape[1] * found.shape[1]):
+        own, others = np.asarray(queries[block], np.float64), np.asarray(base[found[block].ravel()], np.float64)
+        if by == "cosine":
+            own, others = unit_rows(own), unit_rows(others)
+        others = others.reshape(len(own), -1, own.shape[1])
+        apart = others - own[:, None]
+        out[block] = np.einsum("qkd,qkd->qk", apart, apart) / (2 if by == "cosine" else 1)
+        if by == "cosine":
+            zero = ~np.asarray(own.any(1))
+            out[block][~others.any(2) | zero[:, None]] = 1
+    return out if by == "cosine" else np.sqrt(out)
+
+
+def evaluate(space: Space, name: str, params: Mapping[str, Any], seed: int) -> list[Finding]:
+    """What one task finds. Raises NotApplicable when the space lacks what it needs, or has no value."""
+    entry = EVALUATIONS[name]
+    if lacking := space.lacks(entry.needs):
+        raise NotApplicable(lacking)
+    return list(entry.function(space, **params, seed=seed))
+
+
+def records(
+    file: str, task: str, findings: Sequence[Finding], classes: np.ndarray, seed: int, per_class: bool
+) -> Iterator[Record]:
+    """A record for each finding; with per_class, one more for each class that it has values of."""
+    for f in findings:
+        whole = _record(file, task, f, seed)
+        if not per_class:
+            yield whole
+            continue
+        yield whole | {"class": None}
+        if f.rows is None or f.codes is None:
+            continue
+        for code in np.unique(f.codes).tolist():
+            mine = f.codes == code
+            own, n = f.rows[mine], int(mine.sum() if f.counts is None else f.counts[mine].sum())
+            part = replace(f, value=float(own.mean()), n=n, rows=own, chance=None)
+            yield _record(file, task, part, seed) | {"class": classes[code].decode(errors="backslashreplace")}
+
+
+def _record(file: str, task: str, f: Finding, seed: int) -> Record:
+    interval = f.interval
+    if interval is None and f.rows is not None and len(f.rows) > 1:
+        interval = bootstrap(f.rows, np.random.default_rng(seed))
+    low, high = (None, None) if interval is None else within(interval, f.bounds)
+    values = (file, task, f.name, f.value, low, high, f.n, f.convention, f.chance)
+    return dict(zip(COLUMNS, values, strict=True))

@@ -1,0 +1,87 @@
+"""Whether items fall into clusters, and whether these are the classes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Annotated
+
+import numpy as np
+
+from relrep_cli.blocks import row_blocks
+from relrep_cli.errors import NotApplicable
+from relrep_cli.evaluations.base import Finding, Space, evaluation, grouped, mean_of, some
+from relrep_cli.registry import Param
+
+Clusters = Annotated[int, Param("How many clusters; 0 takes as many as there are classes.", minimum=0)]
+FITTED = 20_000  # rows that k-means learns from
+SHADED = 5_000  # rows whose silhouettes are measured, each against all others
+STARTS = 10
+
+
+@evaluation(
+    needs={"train"}, labels=True, source="k-means (Lloyd 1982); Rousseeuw 1987; Strehl and Ghosh 2002; Hubert and Arabie 1985"
+)
+def cluster(s: Space, *, clusters: Clusters = 0, seed: int = 0) -> Iterator[Finding]:
+    """Clusters by k-means: their silhouette, that of the classes, and how much they agree (NMI, ARI).
+
+    k-means is fitted on training rows, at most 20,000; judged rows go to the nearest centre. Silhouettes are Euclidean, of at
+    most 5,000 judged rows.
+    """
+    count = clusters or len(s.classes)
+    if count < 2:
+        raise NotApplicable("no classes to take the number of clusters from; write --clusters K")
+    said, assigned = _assigned(s, count, seed)
+    kept, of = some(np.arange(len(s.test)), SHADED, seed)
+    x = np.asarray(s.vectors(s.test[kept]), np.float64)
+    yield from _silhouette("silhouette", x, assigned[kept], f"{said}; Euclidean, {of} items")
+    if s.codes is None:
+        return
+    codes = s.codes[s.test]
+    shown = codes[kept] >= 0
+    yield from _silhouette("label silhouette", x[shown], codes[kept][shown], f"of classes, Euclidean, {of} items")
+    yield from _agreement(assigned[codes >= 0], codes[codes >= 0], said)
+
+
+def _assigned(s: Space, count: int, seed: int) -> tuple[str, np.ndarray]:
+    """What is said of the clusters, and the cluster (q,) of each judged row."""
+    from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
+
+    rows, of = some(s.train, FITTED, seed)
+    if len(rows) < count:
+        raise NotApplicable(f"{len(rows)} training rows are too few for {count} clusters")
+    out = np.empty(len(s.test), np.int64)
+    with threadpool_limits(1), warnings.catch_warnings():  # sums in one order on all machines
+        warnings.simplefilter("ignore")  # it says when rows are too alike for so many clusters
+        model = KMeans(count, n_init=STARTS, random_state=seed).fit(np.asarray(s.vectors(rows), np.float64))
+        for block in row_blocks(len(out), s.e.d):
+            out[block] = model.predict(np.asarray(s.e.x[s.test[block]], np.float64))
+    return f"k-means, {count} clusters, best of {STARTS} starts on {of} training rows", out
+
+
+def _silhouette(name: str, x: np.ndarray, groups: np.ndarray, convention: str) -> Iterator[Finding]:
+    """The mean silhouette of some rows, if they are of two groups or more and not each a group of its own."""
+    from sklearn import config_context
+    from sklearn.metrics import silhouette_samples
+
+    known = np.unique(groups, return_inverse=True)[1]
+    if 2 <= known.max(initial=0) + 1 < len(x):
+        codes = groups if name.startswith("label") else None
+        with config_context(working_memory=64):  # MB
+            rows = np.nan_to_num(silhouette_samples(x, known))  # 0 / 0 where rows of two groups are all the same
+        yield mean_of(name, rows, convention, codes, (-1, 1))
+
+
+def _agreement(assigned: np.ndarray, codes: np.ndarray, said: str) -> Iterator[Finding]:
+    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+    if not len(codes) or len(np.unique(codes)) < 2:
+        return
+    scores = {
+        "nmi": (normalized_mutual_info_score, "mutual information over the mean of both entropies", None),
+        "ari": (adjusted_rand_score, "pairs, adjusted for chance", 0.0),
+    }
+    for name, (score, what, chance) in scores.items():
+        value, interval = grouped(lambda kept, score=score: float(score(codes[kept], assigned[kept])), len(codes))  # type: ignore[misc]
+        yield Finding(name, value, len(codes), f"{said}; {what}", interval=interval, bounds=(None, 1), chance=chance)

@@ -1,0 +1,71 @@
+"""How well the classes of unseen items can be told from their vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+import numpy as np
+
+from relrep_cli.evaluations.base import By, Finding, K, Space, evaluation, grouped, mean_of, some
+from relrep_cli.heads import train, weighted_f1
+from relrep_cli.neighbors import nearest
+from relrep_cli.registry import Param
+
+Probe = Annotated[
+    Literal["logistic", "linear", "svm"],
+    Param("Linear model: logistic regression, ridge regression, or support vectors.", choices=("logistic", "linear", "svm")),
+]
+HELD = 1 << 26  # numbers of training rows that are held in memory at once, 0.5 GB; ridge regression holds none
+MODELS = {"logistic": "logistic regression", "linear": "ridge regression on class indicators", "svm": "linear support vectors"}
+
+
+@evaluation(needs={"labels", "train", "unseen"}, labels=True, source="Alain and Bengio 2016, linear classifier probes")
+def linear_probe(s: Space, *, probe: Probe = "logistic", seed: int = 0) -> Iterator[Finding]:
+    """Accuracy and F1 of a linear classifier.
+
+    Trained on the labelled training rows, whose moments scale the columns; judged on rows it has not seen. Of more than 67
+    million numbers, logistic and svm learn from a sample of the rows.
+    """
+    rows, codes = s.labelled(s.train)
+    kept, of = some(np.arange(len(rows)), len(rows) if probe == "linear" else max(1, HELD // s.e.d), seed)
+    model = train(probe, s.vectors(rows[kept]), codes[kept], len(s.classes), {}, seed)
+    test, truth = s.labelled(s.test)
+    yield from _judged(s, codes, truth, model(s.vectors(test)), f"{MODELS[probe]} on {of} training rows")
+
+
+@evaluation(needs={"labels", "train", "unseen"}, labels=True, source="Cover and Hart 1967, nearest neighbour classification")
+def knn(s: Space, *, k: K = 10, neighbours: By = "cosine", seed: int = 0) -> Iterator[Finding]:
+    """Accuracy and F1 of the class that most of the nearest training rows have.
+
+    Where several classes have as many votes, the one with the nearest row wins.
+    """
+    rows, codes = s.labelled(s.train)
+    test, truth = s.labelled(s.test)
+    near = nearest(s.vectors(test), s.vectors(rows), k, by=neighbours)
+    said = f"vote of the {k} nearest of {len(rows)} training rows, {neighbours}"
+    yield from _judged(s, codes, truth, _vote(codes[near.rows]), said)
+
+
+def _vote(codes: np.ndarray) -> np.ndarray:
+    """(q,) the most frequent of the class numbers (q, k), nearest first; the nearest of those that are as frequent.
+
+    >>> _vote(np.array([[2, 1, 1], [2, 1, 0], [0, 1, 0]])).tolist()
+    [1, 2, 0]
+    """
+    votes = np.zeros(codes.shape, np.int64)
+    for place in codes.T:
+        votes += codes == place[:, None]
+    return np.take_along_axis(codes, votes.argmax(1)[:, None], 1)[:, 0]
+
+
+def _judged(s: Space, known: np.ndarray, truth: np.ndarray, said: np.ndarray, convention: str) -> Iterator[Finding]:
+    """Accuracy and F1, with what naming the most frequent training class gives as chance."""
+    count = len(s.classes)
+    constant = np.full(len(truth), np.bincount(known, minlength=count).argmax())
+    chance = float((constant == truth).mean())
+    yield mean_of("accuracy", (said == truth).astype(np.float64), convention, truth, (0, 1), chance)
+    f1, interval = grouped(lambda kept: weighted_f1(said[kept], truth[kept], count), len(truth))
+    convention += "; F1 of classes by their frequency"
+    chance = weighted_f1(constant, truth, count)
+    yield Finding("f1", f1, len(truth), convention, interval=interval, bounds=(0, 1), chance=chance)

@@ -1,0 +1,92 @@
+"""Whether an item finds others of its class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from relrep_cli.blocks import column_mean, row_blocks, slices
+from relrep_cli.errors import NotApplicable
+from relrep_cli.evaluations.base import By, Finding, Space, evaluation, mean_of, some
+from relrep_cli.neighbors import nearest, unit_rows
+
+RECALLS = (1, 10)
+PAIRS = 50_000_000  # of items that are ranked for mean average precision
+TILE, MORE, ROWS = 1 << 22, 1 << 25, 32  # pairs at once; up to so many more, so that a pass over all items serves some queries
+FEWEST = 200  # queries whose precision is measured, however many items there are
+
+
+@evaluation(needs={"labels"}, labels=True, source="Jegou et al. 2011, recall@R; Manning et al. 2008, sec. 8.4")
+def retrieval(s: Space, *, neighbours: By = "cosine", seed: int = 0) -> Iterator[Finding]:
+    """Recall at 1 and 10, and mean average precision, of items of the same class.
+
+    Each judged item looks among all other judged items. recall@k is the share that find one of their class among the k
+    nearest. Average precision ranks all others; of many items, that of a sample. Items that are alone in their class cannot
+    be found and do not ask.
+    """
+    rows, codes = s.labelled(s.test)
+    sizes = np.bincount(codes)[codes]
+    asking = np.flatnonzero(sizes > 1)
+    if not len(asking):
+        raise NotApplicable("every item is alone in its class")
+    x, n = s.vectors(rows), len(rows)
+    alone = f"; {n - len(asking)} alone in their class do not ask" if len(asking) < n else ""
+    said = f"each item among {n - 1} others, {neighbours}, self excluded{alone}"
+    ks = [k for k in RECALLS if k < n]
+    near = nearest(x, x, ks[-1], by=neighbours, exclude_self=True, rows=asking).rows
+    hits = codes[near] == codes[asking][:, None]
+    for k in ks:
+        found = hits[:, :k].any(1).astype(np.float64)
+        yield mean_of(f"recall@{k}", found, said, codes[asking], (0, 1), float(_lucky(sizes[asking], n, k).mean()))
+    queries, of = some(asking, max(FEWEST, PAIRS // n), seed)
+    precision = _average_precision(x, codes, queries, neighbours)
+    chance = float(_random_precision(sizes[queries] - 1, n - 1).mean())
+    yield mean_of("map", precision, f"mean average precision of {of} queries, {said}", codes[queries], (0, 1), chance)
+
+
+def _lucky(sizes: np.ndarray, n: int, k: int) -> np.ndarray:
+    """(q,) the chance that k random others hold one of the same class, of so many items."""
+    others = n - 1 - np.arange(k)
+    return 1 - np.prod(np.maximum(n - sizes[:, None] - np.arange(k), 0) / others, axis=1)
+
+
+def _random_precision(right: np.ndarray, n: int) -> np.ndarray:
+    """(q,) the expected average precision of a random order of n items of which so many are right.
+
+    >>> _random_precision(np.array([1, 2]), 2).tolist()  # (1 + 1/2) / 2, and all are right
+    [0.75, 1.0]
+    """
+    harmonic = float((1 / np.arange(1, n + 1)).sum())
+    return ((right - 1) / max(n - 1, 1) * (n - harmonic) + harmonic) / n
+
+
+def _average_precision(x: np.ndarray, codes: np.ndarray, queries: np.ndarray, by: By) -> np.ndarray:
+    """(q,) average precision of rows `queries` of x among its other rows; equally near ones in the order of rows."""
+    n, out = len(x), np.empty(len(queries))
+    origin = column_mean(x, np.arange(n)) if by == "euclidean" else None
+    for block in slices(len(queries), max(1, TILE // n, min(ROWS, MORE // n))):
+        own = queries[block]
+        far = _apart(x, own, origin)
+        far[np.arange(len(own)), own] = np.inf
+        for place, (row, code) in enumerate(zip(far, codes[own], strict=True), block.start):
+            right = codes[np.argsort(row, kind="stable")[:-1]] == code
+            ranks = np.flatnonzero(right) + 1
+            out[place] = (np.arange(1, len(ranks) + 1) / ranks).mean()
+    return out
+
+
+def _apart(x: np.ndarray, rows: np.ndarray, origin: np.ndarray | None) -> np.ndarray:
+    """(q, n) what orders all rows of x (n, d) by their distance to some: Euclidean about an origin, without one cosine."""
+
+    def ready(part: np.ndarray) -> np.ndarray:
+        wide = np.asarray(part, np.float64)
+        return unit_rows(wide) if origin is None else wide - origin
+
+    own, out = ready(x[rows]), np.empty((len(rows), len(x)))
+    for block in row_blocks(*x.shape, x):
+        base = ready(x[block])
+        out[:, block] = -(own @ base.T)
+        if origin is not None:
+            out[:, block] += np.einsum("ij,ij->i", base, base) / 2
+    return out

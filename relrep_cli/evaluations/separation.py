@@ -1,0 +1,141 @@
+"""How classes lie apart, and how items fill the space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from relrep_cli import pairs
+from relrep_cli.blocks import row_blocks, slices
+from relrep_cli.evaluations.base import Finding, Space, distances, evaluation, mean_of, some
+from relrep_cli.inference import bootstrap, jackknife
+from relrep_cli.metrics.statistics import log_ratios, potential
+from relrep_cli.neighbors import nearest, unit_rows
+
+MOST = 10_000  # items whose pairs are all visited
+SPAN = "in units of the root mean square distance of two items"
+
+
+@evaluation(
+    needs=set(),
+    labels=True,
+    source="Gilad-Bachrach et al. 2004, hypothesis margin; Wang and Isola 2020; Facco et al. 2017, TwoNN",
+)
+def separation(s: Space, *, seed: int = 0) -> Iterator[Finding]:
+    """Class diameters and margins, alignment, uniformity, intrinsic dimension.
+
+    diameter: the largest Euclidean distance within a class, mean over classes. margin: half of the distance to the nearest
+    item of another class less that to the nearest of the same. Both in units of the root mean square distance of two items.
+    alignment: mean squared distance of two items of a class, uniformity: log mean exp(-2 d^2) of all pairs, both at length 1,
+    lower is better. dimension: 1 / mean log(r2 / r1).
+    """
+    rows, of = some(s.test, MOST, seed)
+    said = f", {of} items"
+    x = s.vectors(rows)
+    if s.codes is not None and len(s.classes) > 1:
+        yield from _classes(x, s.codes[rows], said)
+    if len(x) > 2:
+        yield _uniformity(x, said)
+        yield from _dimension(x, said)
+
+
+def _classes(x: np.ndarray, codes: np.ndarray, said: str) -> Iterator[Finding]:
+    """What is known of classes; nothing where all items are the same, or no class has two."""
+    x, codes = x[codes >= 0], codes[codes >= 0]
+    unit = _span(x)
+    sizes = np.bincount(codes, minlength=1)
+    if not unit or sizes.max(initial=0) < 2:
+        return
+    several = [c for c in range(len(sizes)) if sizes[c] > 1]
+    widths = np.array([_diameter(x[codes == c]) / unit for c in several])
+    wide = mean_of(
+        "diameter",
+        widths,
+        f"largest Euclidean distance within a class, {SPAN}, mean over classes{said}",
+        np.array(several),
+        (0, None),
+    )
+    yield replace(wide, n=int(sizes[several].sum()), counts=sizes[several])
+    if len(np.unique(codes)) > 1:
+        margins, of = _margins(x, codes, several)
+        yield mean_of(
+            "margin", margins / unit, f"(nearest of another class - nearest of the same) / 2, Euclidean, {SPAN}{said}", of
+        )
+    yield _alignment(x, codes, said)
+
+
+def _span(x: np.ndarray) -> float:
+    """The root mean square distance of two different rows."""
+    mean = np.asarray(x, np.float64).mean(0) if len(x) else np.zeros(x.shape[1])
+    total = sum(float(np.square(x[b] - mean).sum()) for b in row_blocks(*x.shape))
+    return float(np.sqrt(2 * total / max(len(x) - 1, 1)))
+
+
+def _diameter(x: np.ndarray) -> float:
+    """The largest distance between two rows."""
+    measure = pairs.between(x, "euclidean")
+    everything = np.arange(len(x))
+    return max(float(measure(everything[block], everything).max()) for block in slices(len(x), pairs.TILE))
+
+
+def _margins(x: np.ndarray, codes: np.ndarray, several: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """(m,) hypothesis margins of all rows of classes with more than one, and their class numbers."""
+    found, of = [], []
+    for c in several:
+        own, others = x[codes == c], x[codes != c]
+        same = nearest(own, own, 1, by="euclidean", exclude_self=True).rows
+        other = nearest(own, others, 1, by="euclidean").rows
+        gap = distances(own, others, other, "euclidean") - distances(own, own, same, "euclidean")
+        found.append(gap[:, 0] / 2)
+        of.append(np.full(len(own), c))
+    return np.concatenate(found), np.concatenate(of)
+
+
+def _alignment(x: np.ndarray, codes: np.ndarray, said: str) -> Finding:
+    """Each row's mean squared distance to the others of its class, all at length 1: 2 - 2 u (S - u) / (n - 1)."""
+    unit = unit_rows(np.asarray(x, np.float64))
+    sums, sizes = np.zeros((codes.max() + 1, x.shape[1])), np.bincount(codes)
+    np.add.at(sums, codes, unit)
+    kept = sizes[codes] > 1
+    unit, codes = unit[kept], codes[kept]
+    rows = 2 - 2 * np.einsum("ij,ij->i", unit, sums[codes] - unit) / (sizes[codes] - 1)
+    return mean_of("alignment", rows.clip(0, 4), f"squared distance of two items of a class, at length 1{said}", codes, (0, 4))
+
+
+def _uniformity(x: np.ndarray, said: str) -> Finding:
+    closeness = potential(pairs.between(x, "cosine"))
+    sums = pairs.pair_sums(len(x), closeness, lambda i, j: np.zeros((len(i), len(j))))
+
+    def value(n: int, totals: np.ndarray, rows: np.ndarray) -> float:
+        return float(np.log(totals[0] / (n * (n - 1))))
+
+    found, without = value(*sums.whole()), sums.jackknife(value)
+    interval = None if without is None else jackknife(found, without)
+    return Finding(
+        "uniformity",
+        found,
+        len(x),
+        f"log mean exp(-2 d^2) over pairs of items, at length 1{said}",
+        interval=interval,
+        bounds=(-8, 0),
+    )
+
+
+def _dimension(x: np.ndarray, said: str) -> Iterator[Finding]:
+    """The TwoNN dimension; none where hardly an item is without a copy."""
+    ratios = log_ratios(x)
+    ratios = ratios[np.isfinite(ratios)]
+    if len(ratios) < 3 or not ratios.sum() > 0:
+        return
+    low, high = bootstrap(ratios, np.random.default_rng(0))
+    interval = (1 / high, 1 / low) if low > 0 else None
+    yield Finding(
+        "dimension",
+        float(1 / ratios.mean()),
+        len(ratios),
+        f"intrinsic, TwoNN, Euclidean{said}",
+        interval=interval,
+        bounds=(0, None),
+    )

@@ -1,0 +1,23 @@
+"""The only door to matplotlib and plotly: pictures as bytes. No display, no state, equal bytes for equal input."""
+
+from relrep_cli.plots.curves import curves
+from relrep_cli.plots.drawing import ready
+from relrep_cli.plots.matrices import Panel, distributions, heatmap, indexes, short
+from relrep_cli.plots.scatters import Cloud, Picture, scatter
+from relrep_cli.plots.strips import Strip, pictures, strips
+
+__all__ = [
+    "Cloud",
+    "Panel",
+    "Picture",
+    "Strip",
+    "curves",
+    "distributions",
+    "heatmap",
+    "indexes",
+    "pictures",
+    "ready",
+    "scatter",
+    "short",
+    "strips",
+]

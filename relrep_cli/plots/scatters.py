@@ -1,0 +1,213 @@
+"""Scatters: one space, or several beside each other, each item a point."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from relrep_cli.errors import printable
+from relrep_cli.plots.drawing import CLASSES, COLOURS, INK, drawing, saved, wrapped
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MARKS = ("o", "^", "s")  # with ten colours each
+HTML_MARKS = ("circle", "triangle-up", "square")
+MOST = len(CLASSES) * len(MARKS)
+REST, REST_COLOUR = "others", "#d0d0d0"
+
+
+@dataclass(frozen=True, eq=False)
+class Cloud:
+    """One panel. places: (n, 2). ids: (n,) names of the items. values: (n,) text classes or numbers, or None: one colour."""
+
+    title: str
+    note: str
+    places: np.ndarray
+    ids: np.ndarray
+    values: np.ndarray | None
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """Panels line by line, and what stands about them. colour: the name of the column that colours the points."""
+
+    lines: Sequence[Sequence[Cloud]]
+    title: str
+    colour: str
+
+    @property
+    def clouds(self) -> list[Cloud]:
+        return [cloud for line in self.lines for cloud in line]
+
+    @property
+    def continuous(self) -> bool:
+        return any(c.values is not None and c.values.dtype.kind == "f" for c in self.clouds)
+
+    def classes(self) -> list[str]:
+        """The classes that have a colour of their own, in natural order: all, or the most frequent with `others` after them."""
+        found = [c.values for c in self.clouds if c.values is not None]
+        if not found or self.continuous:
+            return []
+        names, counts = np.unique(np.concatenate([np.asarray(v, str) for v in found]), return_counts=True)
+        if len(names) <= MOST:
+            return sorted(names.tolist(), key=_natural)
+        kept = names[np.argsort(-counts, kind="stable")[:MOST]]
+        return [*sorted(kept.tolist(), key=_natural), REST]
+
+    def span(self) -> tuple[float, float]:
+        """What the colours of numbers span."""
+        values = np.concatenate([np.asarray(c.values, np.float64) for c in self.clouds if c.values is not None])
+        values = values[np.isfinite(values)]
+        return (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
+
+
+def _natural(name: str) -> tuple[int, str]:
+    return (len(name), name) if name.isdecimal() else (1 << 30, name)
+
+
+def scatter(p: Picture, target: str) -> bytes:
+    """The picture in the format that the name of `target` says; .html is interactive and holds all it needs."""
+    return _interactive(p) if Path(target).suffix.lower() == ".html" else _drawn(p, target)
+
+
+def _groups(p: Picture, cloud: Cloud) -> list[tuple[str, np.ndarray]]:
+    """Each class with the rows it has in a panel, empty classes too, so that colours are the same in all panels."""
+    if cloud.values is None:
+        return [("", np.arange(len(cloud.places)))]
+    names, classes = np.asarray(cloud.values, str), p.classes()
+    rest = ~np.isin(names, classes)
+    return [(c, np.flatnonzero(rest | (names == c) if c == REST else names == c)) for c in classes]
+
+
+def _look(number: int, name: str) -> tuple[str, int]:
+    """The colour of a class, and the number of its mark."""
+    return (REST_COLOUR, 0) if name == REST else (CLASSES[number % len(CLASSES)], number // len(CLASSES) % len(MARKS))
+
+
+# --- matplotlib ---
+
+
+def _drawn(p: Picture, target: str) -> bytes:
+    from matplotlib.figure import Figure
+
+    columns = max(map(len, p.lines))
+    with drawing():
+        size = (max(4.6, 3.6 * columns + 1.1), 3.6 * len(p.lines) + 0.8)
+        figure = Figure(figsize=size, layout="constrained")
+        panels = [
+            (figure.add_subplot(len(p.lines), columns, line * columns + column + 1), cloud)
+            for line, clouds in enumerate(p.lines)
+            for column, cloud in enumerate(clouds)
+        ]
+        for axes, cloud in panels:
+            _panel(axes, p, cloud)
+        _key(figure, p, panels)
+        figure.suptitle(wrapped(printable(p.title, 400), int(13 * size[0])), fontsize=9, color=INK)
+        return saved(figure, target)
+
+
+def _panel(axes: Axes, p: Picture, cloud: Cloud) -> None:
+    look: dict[str, Any] = {"s": float(np.clip(6000 / len(cloud.places), 2, 24)), "linewidths": 0, "alpha": 0.8}
+    look["rasterized"] = len(cloud.places) > 2000  # in .svg and .pdf
+    x, y = cloud.places.T
+    if p.continuous:
+        low, high = p.span()
+        axes.scatter(x, y, c=cloud.values, cmap=COLOURS, vmin=low, vmax=high, **look)
+    else:
+        for number, (name, rows) in enumerate(_groups(p, cloud)):
+            colour, mark = _look(number, name)
+            axes.scatter(x[rows], y[rows], color=colour, marker=MARKS[mark], label=printable(name, 40), **look)
+    axes.set(xticks=[], yticks=[])
+    axes.set_title(printable(cloud.title, 60), fontsize=9, color=INK)
+    axes.set_xlabel(wrapped(printable(cloud.note, 200), 58), fontsize=6.5, color=INK)
+    axes.spines[:].set(color="#cccccc")
+
+
+def _key(figure: Figure, p: Picture, panels: Sequence[tuple[Axes, Cloud]]) -> None:
+    """The legend at the right, or a bar of colours for numbers."""
+    every = [axes for axes, _ in panels]
+    if p.continuous:
+        bar = figure.colorbar(every[0].collections[0], ax=every, shrink=0.7, pad=0.02)
+        bar.set_label(p.colour, fontsize=8)
+        bar.ax.tick_params(labelsize=7)
+        bar.outline.set_visible(False)
+        bar.solids.set(alpha=1)  # type: ignore[union-attr]
+    elif p.classes():
+        marks, names = every[0].get_legend_handles_labels()
+        legend = figure.legend(marks, names, loc="outside right upper", title=p.colour, frameon=False, fontsize=7)
+        for mark in legend.legend_handles:
+            mark.set(sizes=[24], alpha=1)  # type: ignore[union-attr]
+        legend.get_title().set_fontsize(8)
+
+
+# --- plotly ---
+
+
+def _interactive(p: Picture) -> bytes:
+    """A page with everything in it, plotly.js too; no two runs differ."""
+    from plotly.subplots import make_subplots
+
+    columns = max(map(len, p.lines))
+    titles = [f"{_html(c.title)}<br><sup>{_html(c.note)}</sup>" for c in p.clouds]
+    figure: Any = make_subplots(len(p.lines), columns, subplot_titles=titles, horizontal_spacing=0.03, vertical_spacing=0.12)
+    for line, clouds in enumerate(p.lines):
+        for column, cloud in enumerate(clouds):
+            for trace in _traces(p, cloud, first=line == column == 0):
+                figure.add_trace(trace, line + 1, column + 1)
+    figure.update_xaxes(showticklabels=False, zeroline=False, showgrid=False, showline=True, mirror=True, linecolor="#cccccc")
+    figure.update_yaxes(showticklabels=False, zeroline=False, showgrid=False, showline=True, mirror=True, linecolor="#cccccc")
+    figure.update_layout(
+        title={"text": _html(p.title), "font": {"size": 14}},
+        template="plotly_white",
+        legend={"title": {"text": _html(p.colour)}, "itemsizing": "constant"},
+        height=130 + 480 * len(p.lines),
+        margin={"t": 110},
+    )
+    page: str = figure.to_html(include_plotlyjs=True, full_html=True, div_id="relrep", config={"displaylogo": False})
+    return page.encode()
+
+
+def _traces(p: Picture, cloud: Cloud, first: bool) -> list[Any]:
+    from plotly.graph_objects import Scattergl
+
+    names = [_html(i.decode(errors="backslashreplace")) for i in cloud.ids.tolist()]
+    size = float(np.clip(60 / len(names) ** 0.3, 4, 9))
+    if p.continuous:
+        low, high = p.span()
+        bar = {"title": {"text": _html(p.colour)}}
+        mark: dict[str, Any] = {"color": cloud.values, "colorscale": COLOURS, "cmin": low, "cmax": high, "size": size}
+        mark |= {"showscale": first, **({"colorbar": bar} if first else {})}
+        groups = [("", np.arange(len(names)), mark)]
+    else:
+        groups = []
+        for number, (name, rows) in enumerate(_groups(p, cloud)):
+            colour, symbol = _look(number, name)
+            groups.append((name, rows, {"color": colour, "symbol": HTML_MARKS[symbol], "size": size, "opacity": 0.8}))
+    values = None if cloud.values is None else np.asarray(cloud.values, str)
+    return [
+        Scattergl(
+            x=np.round(cloud.places[rows, 0], 5).tolist(),
+            y=np.round(cloud.places[rows, 1], 5).tolist(),
+            mode="markers",
+            marker=mark,
+            name=_html(name),
+            legendgroup=name,
+            showlegend=bool(name) and first,
+            text=[names[i] + ("" if values is None else f"<br>{_html(p.colour)} {_html(values[i])}") for i in rows.tolist()],
+            hoverinfo="text",
+        )
+        for name, rows, mark in groups
+    ]
+
+
+def _html(text: str) -> str:
+    """Foreign text as plotly shows it: no mark-up of its own."""
+    from html import escape
+
+    return escape(printable(text, 400))

@@ -1,0 +1,24 @@
+"""Vectors as items, for encoders on top of other encoders: every file that the store reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from relrep_cli import store
+from relrep_cli.sources.base import Items, source
+
+HDF5 = (*store.HDF5, ".he5", ".hdf")
+
+
+def _fits(path: Path) -> bool:
+    from relrep_cli.store.foreign import READERS
+
+    name = str(path).partition("::")[0]
+    return Path(name).suffix.lower() in ({*READERS, *HDF5} - {".txt"})  # a .txt is lines, unless --source vectors says so
+
+
+@source(kind="vectors", fits=_fits, source="format version 1 and others")
+def vectors(path: Path) -> Items:
+    """Vectors of any file that relrep reads, with their ids, labels and splits."""
+    e = store.digested(store.read(str(path)))
+    return Items(e.x, e.ids, e.digest, {name: e.obs[name] for name in ("label", "split") if name in e.obs})

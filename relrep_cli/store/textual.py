@@ -1,0 +1,79 @@
+"""Texts in Parquet: a child process with limits turns the wanted columns into lines of JSON, which we then read."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from relrep_cli.errors import DataError, WriteError, printable
+from relrep_cli.signals import temporary
+from relrep_cli.store.apart import Answer, answered, import_alone, limit
+from relrep_cli.store.child import Died, run
+from relrep_cli.store.columns import role
+from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of
+from relrep_cli.store.limits import packing_fault
+from relrep_cli.store.parquet import OPTIONS, listed
+
+ROWS = 1024
+MEMORY = 512 << 20  # bytes for reading at all, beside what the footer takes
+
+
+@contextmanager
+def as_lines(path: Path, text: str, label: str) -> Iterator[IO[bytes]]:
+    """A file of JSON objects, one for each row of a Parquet file, with the columns `text`, `label`, id and split.
+
+    Raises DataError when the file is damaged or has no such column, WriteError when the temporary folder is full.
+    """
+    with opened(path) as file:
+        head, size = os.pread(file.fileno(), HEAD, 0), size_of(file)
+    if not head.startswith(b"PAR1"):
+        raise mistaken(path, head, "a Parquet file")
+    handle, name = tempfile.mkstemp(prefix="relrep-")
+    os.close(handle)
+    with temporary(Path(name)) as lines:
+        try:
+            answer = run(write_lines, str(path), str(lines), text, label, patience=60 + size / 1e6)
+        except Died as error:
+            raise bad(path, f"damaged: {printable(str(error).replace('libhdf5', 'pyarrow'))}. Write it again.") from None
+        if "full" in answer:
+            raise WriteError(f"{lines.parent}: {answer['full']}. Set TMPDIR to a folder with more room.")
+        if "bug" in answer:
+            raise RuntimeError(answer["bug"])
+        if "error" in answer:
+            raise DataError(printable(answer["error"], 2000))
+        with lines.open("rb") as file:
+            yield file
+
+
+def write_lines(name: str, target: str, text: str, label: str) -> Answer:
+    """In the child: the rows of the Parquet file `name` as lines of JSON in `target`."""
+    path = Path(name)
+
+    def work() -> Answer:
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(path, **OPTIONS) as file, open(target, "w", encoding="utf-8") as lines:
+            names = file.schema_arrow.names
+            if text not in names:
+                raise bad(path, f"no column of this name. Found {listed(file.schema_arrow)}.", text)
+            wanted = [n for n in dict.fromkeys(names) if n in (text, label) or role(n) in ("id", "split")]
+            stored = os.stat(path).st_size
+            for batch in file.iter_batches(ROWS, columns=wanted, use_threads=False):
+                batch.validate(full=True)
+                lines.writelines(json.dumps(row, default=_plain) + "\n" for row in batch.to_pylist())
+                if fault := packing_fault(lines.tell(), stored):
+                    raise bad(path, f"{fault}. Write it uncompressed.")
+        return {}
+
+    import_alone()
+    limit(2 + os.stat(path).st_size / 2e6, MEMORY)
+    return answered(path, work)
+
+
+def _plain(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

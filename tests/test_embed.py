@@ -1,0 +1,110 @@
+"""`relrep embed` with an encoder, by the command: sources, pairs, columns, refusals."""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+import pytest
+from conftest import Workdir, only_line
+
+from relrep_cli import store
+
+pytest.importorskip("torch")
+SMALL = "--epochs 2 --batch-size 16 --dim 4"
+
+
+@pytest.fixture
+def photos(empty: Workdir) -> Workdir:
+    """photos.npz: 60 colour images of three classes, 45 to train on; cora/: 40 nodes in two classes."""
+    rng = np.random.default_rng(0)
+    code = np.arange(60) % 3
+    x = (40 * code[:, None, None, None] + rng.integers(0, 99, (60, 6, 5, 3))).astype(np.uint8)
+    split = np.where(np.arange(60) < 45, "train", "test")
+    np.savez(empty / "photos.npz", images=x, label=np.array(["a", "b", "c"])[code], split=split, hue=code)
+    (empty / "cora").mkdir()
+    nodes = [f"n{i}\t{i % 2}\t{(i + 1) % 2}\t1\t{'AB'[i % 2]}" for i in range(40)]
+    (empty / "cora" / "cora.content").write_text("\n".join(nodes))
+    (empty / "cora" / "cora.cites").write_text("".join(f"n{i}\tn{(i + 2) % 40}\n" for i in range(40)))
+    return empty
+
+
+def column(work: Workdir, name: str, key: str) -> np.ndarray:
+    return store.read(str(work / name)).obs[key]
+
+
+def test_errors_of_reconstruction_are_a_column(photos: Workdir) -> None:
+    photos.here(f"relrep embed photos.npz -e conv-ae {SMALL} --denoising 0.1 --save-encoder e.safetensors -o a.h5 -q")
+    photos.here("relrep embed photos.npz -e e.safetensors -o b.h5 -q")
+    lost = column(photos, "a.h5", "reconstruction_error")
+    assert lost.shape == (60,) and (lost > 0).all() and np.array_equal(lost, column(photos, "b.h5", "reconstruction_error"))
+    assert [v.decode() for v in column(photos, "a.h5", "hue")[:3]] == ["0", "1", "2"], "other columns come along"
+    with h5py.File(photos / "a.h5") as a, h5py.File(photos / "b.h5") as b:
+        assert a["X"].shape == (60, 4) and np.array_equal(a["X"], b["X"]) and a.attrs["space"] == b.attrs["space"]
+
+
+def test_pairs_of_another_space(photos: Workdir) -> None:
+    photos.here("relrep embed photos.npz -e pca --dim 3 -o pca.h5 -q")
+    for name, k in (("a.h5", 2), ("b.h5", 5)):
+        photos.here(
+            f"relrep embed photos.npz -e vicreg --channels 2 --projector 8 {SMALL} --positives pca.h5 --k {k} -o {name} -q"
+        )
+    photos.here(f"relrep embed photos.npz -e siamese --channels 2 {SMALL} --positives label -o c.h5 -q")
+    spaces = {str(store.read(str(photos / name)).space) for name in ("a.h5", "b.h5", "c.h5")}
+    assert len(spaces) == 3
+    again = photos.here(f"relrep embed photos.npz -e siamese --channels 2 {SMALL} --positives label -o c.h5")
+    assert again.stderr == "relrep embed: c.h5: up to date.\n"
+
+
+def test_terms_are_logged(photos: Workdir) -> None:
+    done = photos.here(f"relrep embed photos.npz -e vicreg --channels 2 --projector 8 --variance 0 {SMALL} -v -o a.h5")
+    lines = [line for line in done.stderr.splitlines() if "epoch" in line]
+    terms = ("train_loss", "train_invariance", "train_variance", "train_covariance", "held_out_loss")
+    assert len(lines) == 2 and all(term in lines[1] for term in terms)
+
+
+def test_two_seeds_of_a_graph_are_two_spaces(photos: Workdir) -> None:
+    for seed in (0, 1):
+        command = f"relrep embed cora -e gcn --per-class 5 --epochs 5 --dim 4 --seed {seed} -o {seed}.h5 -q"
+        photos.here(command)
+    a, b = (store.read(str(photos / f"{seed}.h5")) for seed in (0, 1))
+    assert a.space != b.space and np.array_equal(a.obs["split"], b.obs["split"]) and a.x.shape == (40, 4)
+    photos.here("relrep embed cora -e gcn --per-class 5 --epochs 5 --dim 4 --save-encoder e.safetensors -o c.h5 -q")
+    photos.here("relrep embed cora -e e.safetensors --per-class 5 -o d.h5 -q")
+    assert np.array_equal(store.read(str(photos / "d.h5")).x, a.x)
+
+
+def test_broken_items_are_counted(photos: Workdir) -> None:
+    (photos / "q.txt").write_text("one\n\ntwo\n")
+    assert "q.txt: line 2: it is empty" in only_line(photos.here("relrep embed q.txt -e st:x -o a.h5", 3))
+    done = photos.here("relrep embed q.txt -e pca --skip-bad -o a.h5", 3)
+    assert "q.txt: 1 items left out; the first: q.txt: line 2: it is empty." in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command, said",
+    [
+        (
+            "photos.npz -e pca --positives label",
+            "--positives does not go with --encoder pca; it belongs to vicreg, infonce, siamese",
+        ),
+        ("photos.npz --positives label", "--positives does not go with --encoder none"),
+        ("photos.npz --source idx", "--source does not go with --encoder none"),
+        ("photos.npz -e pca --layer 2", "--layer does not go with --encoder pca, which is no pretrained model"),
+        ("photos.npz -e pca --source idxx", "unknown source 'idxx'. Did you mean idx?"),
+        ("photos.npz -e st --dim 3", "unknown encoder 'st'"),
+        ("photos.npz -e torch:x --save-encoder y.safetensors", "--save-encoder keeps what is trained here"),
+        ("photos.npz -e vicreg --augment none", "two views of an item are equal without --augment"),
+        ("photos.npz -e conv-ae --bottleneck map --dim 5", "a map of 2 x 2 cells holds multiples of 4. Write --dim 4"),
+        ("cora -e pca --skip-bad --per-class 5", "the items are graph; encoder pca takes images or vectors"),
+        ("photos.npz -e pca --text-column x", "no table here"),
+    ],
+)
+def test_what_does_not_go_together(photos: Workdir, command: str, said: str) -> None:
+    assert said in only_line(photos.here(f"relrep embed {command} -o x.h5", (2, 3)))
+    assert not (photos / "x.h5").exists() and not photos.leftovers()
+
+
+def test_standard_input(photos: Workdir) -> None:
+    photos.run("relrep embed photos.npz -e pca --dim 3 -o - -q | relrep embed - -e pca --dim 2 -o a.h5 -q")
+    assert store.read(str(photos / "a.h5")).x.shape == (60, 2)
+    only_line(photos.run("printf 'one\\ntwo\\n' | relrep embed - -e pca -o b.h5", 3), "the items are texts; encoder pca takes")

@@ -1,0 +1,99 @@
+"""`relrep neighbors`: nearest and farthest items against brute force, as records and as pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import Workdir, only_line
+from scipy.spatial.distance import cdist
+
+from relrep_cli.embedding import Embedding, text
+from relrep_cli.errors import UsageError
+from relrep_cli.lookup import look_up
+
+
+def items(n: int = 60, d: int = 4) -> Embedding:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(n, d)) + 1
+    x[7] = x[3]  # a copy
+    return Embedding(x, text(f"i{i}" for i in range(n)), uri="a")
+
+
+@pytest.mark.parametrize("by", ["cosine", "euclidean"])
+@pytest.mark.parametrize("farthest", [False, True])
+@pytest.mark.parametrize("part", ["all", "even"])
+def test_it_finds_what_brute_force_finds(by: str, farthest: bool, part: str) -> None:
+    e, queries = items(), np.array([3, 7, 20])
+    among = np.arange(60) if part == "all" else np.arange(0, 60, 2)
+    got = look_up(e, queries, among, 5, by, farthest)
+    far = cdist(e.x[queries], e.x, by)
+    for line, query in enumerate(queries):
+        others = among[among != query]
+        order = others[np.lexsort((others, np.round(-far[line, others] if farthest else far[line, others], 12)))][:5]
+        assert got.rows[line].tolist() == order.tolist()
+        assert got.distances[line] == pytest.approx(far[line, order], abs=1e-7)
+
+
+@pytest.mark.parametrize("farthest", [False, True])
+def test_an_item_is_never_its_own_neighbour_even_among_copies(farthest: bool) -> None:
+    e = Embedding(np.ones((6, 2)), text("abcdef"), uri="a")
+    got = look_up(e, np.arange(6), np.arange(6), 5, "euclidean", farthest)
+    assert [sorted(row) for row in got.rows.tolist()] == [[j for j in range(6) if j != i] for i in range(6)]
+    with pytest.raises(UsageError, match=r"-k 6 items need more than the 6 there are to look among; write -k 5 or less\."):
+        look_up(e, np.arange(6), np.arange(6), 6, "euclidean", farthest)
+
+
+def test_records_of_named_items(work: Workdir) -> None:
+    done = work.run("relrep neighbors a.h5 --query item-003,item-010 --query item-001 -k 2")
+    assert list(done.rows[0]) == ["query", "query_label", "rank", "id", "label", "distance"]
+    assert [r["query"] for r in done.rows] == [f"item-{i}" for i in ("003", "003", "010", "010", "001", "001")]
+    assert [r["rank"] for r in done.rows] == ["1", "2"] * 3
+    assert all(r["label"] == r["query_label"] for r in done.rows), "the clouds lie apart"
+    far = work.run("relrep neighbors a.h5 --query item-003 -k 2 --farthest").rows
+    assert all(r["label"] != r["query_label"] for r in far)
+    assert float(far[0]["distance"]) >= float(far[1]["distance"]) > float(done.rows[1]["distance"])
+
+
+def test_a_sample_is_drawn_by_seed_and_split(work: Workdir) -> None:
+    ran = [work.here(f"relrep neighbors a.h5 --sample 4 -k 1 --split test --seed {seed}").stdout for seed in (0, 0, 1)]
+    assert ran[0] == ran[1] != ran[2]
+    ids = {line.split("\t")[i] for line in ran[0].splitlines()[1:] for i in (0, 3)}
+    assert all(int(i.removeprefix("item-")) % 3 == 0 for i in ids), "test rows are every third"
+
+
+def test_a_strip_of_pictures_found_by_id(empty: Workdir) -> None:
+    rng = np.random.default_rng(0)
+    pictures, labels = rng.integers(0, 256, (30, 6, 6), np.uint8), rng.integers(0, 3, 30).astype(np.uint8)
+    (empty / "images").mkdir()
+    head = bytes([0, 0, 8, 3]) + b"".join(int(n).to_bytes(4, "big") for n in pictures.shape)
+    (empty / "images/train-images-idx3-ubyte").write_bytes(head + pictures.tobytes())
+    (empty / "images/train-labels-idx1-ubyte").write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 30]) + labels.tobytes())
+    empty.here("relrep embed images --encoder pca --dim 4 -o p.h5 -q")
+    command = "relrep neighbors p.h5 --sample 3 -k 2 --images images --plot strip.svg"
+    done = empty.run(command)
+    drawn = (empty / "strip.svg").read_text()
+    assert drawn.count("<image ") == 9 and len(done.rows) == 6
+    assert empty.run(command).stderr.count("up to date") == 1
+    assert "strip.svg: exists" in empty.error(command + " --farthest", 2)
+    np.savez(empty / "other.npz", x=rng.normal(size=(5, 3)), ids=[f"x{i}" for i in range(5)])
+    words = "neighbors other.npz --query x0 -k 1 --images images --plot other.png"
+    empty.error(f"relrep {words}", 3, "images: holds no item x0, which other.npz has")
+    assert not empty.leftovers() and not (empty / "other.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "words"),
+    [
+        ("neighbors a.h5", 2, ["--query ID", "--sample N"]),
+        ("neighbors a.h5 --sample 2 --query item-001", 2, ["--query ID", "--sample N"]),
+        ("neighbors a.h5 --query item-001,gone", 3, ["a.h5: no item 'gone' (1 of 2)", "item-000"]),
+        ("neighbors a.h5 --sample 2 --split valid", 3, ["no rows of split 'valid'; found: test, train"]),
+        ("neighbors a.h5 --sample 2 -k 240", 2, ["write -k 239 or less"]),
+        ("neighbors a.h5 --sample 2 --images x", 2, ["--images needs --plot FILE"]),
+        ("neighbors a.h5 --sample 2 --plot x.png", 2, ["--plot needs --images SOURCE"]),
+        ("neighbors a.h5 --sample 2 --images x --plot x.gif", 2, ["must end in .png, .svg, .pdf"]),
+        ("neighbors a.h5 --sample 2 --label colour", 3, ["no column 'colour'"]),
+    ],
+)
+def test_errors_are_one_line(work: Workdir, command: str, code: int, words: list[str]) -> None:
+    only_line(work.here(f"relrep {command}", code), *words)

@@ -1,0 +1,185 @@
+"""Folders of pictures and arrays of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from relrep_cli.errors import DataError
+from relrep_cli.sources import SOURCES, Items, chosen, read
+
+
+def items(path: Path, **given: Any) -> Items:
+    name = chosen(str(path), "", list(given))
+    return read(str(path), name, SOURCES[name].resolve(given))
+
+
+def colour(h: int, w: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (h, w, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two classes in train and test, PNG, 6 x 5."""
+    for i, place in enumerate(["train/cat", "train/dog", "test/cat", "test/dog"]):
+        (tmp_path / place).mkdir(parents=True)
+        for j in range(2):
+            Image.fromarray(colour(6, 5, 10 * i + j)).save(tmp_path / place / f"{j}.png")
+    (tmp_path / "README.md").write_text("not a picture")
+    (tmp_path / "train" / ".hidden.png").write_text("not a picture either")
+    return tmp_path
+
+
+def test_class_folders_in_splits(folder: Path) -> None:
+    found = items(folder)
+    assert found.x.shape == (8, 6, 5, 3) and found.kind == "images"
+    assert list(found.ids[[0, 7]]) == [b"test/cat/0.png", b"train/dog/1.png"]
+    assert list(found.label) == [b"cat", b"cat", b"dog", b"dog"] * 2
+    assert list(found.split) == [b"test"] * 4 + [b"train"] * 4
+    assert np.array_equal(found.x[7], colour(6, 5, 11))
+
+
+def test_class_folders_alone_and_no_folders(folder: Path) -> None:
+    assert set(items(folder / "train").obs) == {"label"} and set(items(folder / "train").label) == {b"cat", b"dog"}
+    assert not items(folder / "train" / "cat").obs
+
+
+def test_grey_and_sizes(folder: Path) -> None:
+    assert items(folder, channels="grey").x.shape == (8, 6, 5)
+    small = items(folder, size=4)
+    assert small.x.shape == (8, 4, 4, 3) and chosen(str(folder), "", ["size"]) == "pictures"
+    Image.fromarray(colour(6, 5, 0)[..., 0]).save(folder / "test" / "cat" / "0.png")
+    assert items(folder).x.shape == (8, 6, 5), "the first picture is grey"
+    assert items(folder, channels="rgb").x.shape == (8, 6, 5, 3)
+
+
+@pytest.mark.parametrize(
+    "content, said",
+    [
+        (b"\x89PNG\r\n\x1a\n nonsense", "cannot be decoded|no picture"),
+        (b"text", "no picture that can be read"),
+        (b"", "no picture that can be read"),
+    ],
+)
+def test_broken_pictures_are_named_or_skipped(folder: Path, content: bytes, said: str, capsys: Any) -> None:
+    broken = folder / "train" / "cat" / "1.png"
+    broken.write_bytes(content)
+    with pytest.raises(DataError, match=rf"train/cat/1.png: .*({said}).*--skip-bad"):
+        items(folder)
+    found = items(folder, skip_bad=True)
+    assert len(found.x) == 7 == len(found.ids) and b"train/cat/1.png" not in found.ids
+    assert f"1 items left out; the first: {broken}" in capsys.readouterr().err
+    assert np.array_equal(found.x[4], colour(6, 5, 0 * 10)), "what follows a gap keeps its pixels"
+
+
+def test_cut_pictures(folder: Path) -> None:
+    path = folder / "train" / "cat" / "0.png"
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(DataError, match=r"train/cat/0.png: it cannot be decoded"):
+        items(folder)
+
+
+def test_pictures_of_other_sizes(folder: Path) -> None:
+    Image.fromarray(colour(9, 9, 1)).save(folder / "train" / "dog" / "1.png")
+    with pytest.raises(DataError, match=r"dog/1.png: it is 9 x 9, the first picture 6 x 5; --size makes them one"):
+        items(folder)
+    assert items(folder, size=5).x.shape == (8, 5, 5, 3)
+
+
+def test_a_picture_that_kills_the_decoder_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    from relrep_cli.sources import images
+
+    decode = images._one
+
+    def deadly(name: str, *rest: Any) -> Any:
+        if name.endswith("dog/1.png"):
+            os.abort()
+        return decode(name, *rest)
+
+    monkeypatch.setattr(images, "_one", deadly)
+    with pytest.raises(DataError, match=r"test/dog/1.png: it crashes the decoder"):
+        items(folder)
+    assert len(items(folder, skip_bad=True).x) == 6
+
+
+def test_bombs(tmp_path: Path) -> None:
+    Image.new("1", (12_000, 12_000)).save(tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size < 100_000
+    with pytest.raises(DataError, match="12000 x 12000 pixels; at most 64 million"):
+        items(tmp_path)
+
+
+def test_nothing_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"a.png: it is no picture"):
+        items(tmp_path, skip_bad=True)
+
+
+def test_many_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relrep_cli.sources.images.BLOCK", 3)
+    for i in range(8):
+        Image.fromarray(colour(2, 2, i)).save(tmp_path / f"{i}.png")
+    assert np.array_equal(items(tmp_path).x, [colour(2, 2, i) for i in range(8)])
+
+
+# Arrays
+
+
+def grey(n: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (n, 4, 3), dtype=np.uint8)
+
+
+def test_npy(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", grey(5))
+    found = items(tmp_path / "a.npy")
+    assert np.array_equal(found.x, grey(5)) and found.ids[4] == b"image-00004" and isinstance(found.x, np.memmap)
+
+
+@pytest.mark.parametrize("axes, shape", [((0, 1, 2, 3), (5, 6, 7, 3)), ((0, 3, 1, 2), (5, 6, 7, 3))])
+def test_channels_first_or_last(tmp_path: Path, axes: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (5, 6, 7, 3), dtype=np.uint8)
+    np.save(tmp_path / "a.npy", x.transpose(axes))
+    assert items(tmp_path / "a.npy").x.shape == shape and np.array_equal(items(tmp_path / "a.npy").x, x)
+
+
+@pytest.mark.parametrize("names", [("x_{}", "y_{}"), ("{}_images", "{}_labels")])
+def test_npz_of_splits(tmp_path: Path, names: tuple[str, str]) -> None:
+    parts = {"test": 2, "train": 5}
+    arrays = {names[0].format(s): grey(n, n) for s, n in parts.items()}
+    arrays |= {names[1].format(s): np.arange(n) for s, n in parts.items()}
+    np.savez_compressed(tmp_path / "a.npz", **arrays)
+    found = items(tmp_path / "a.npz")
+    assert np.array_equal(found.x, np.concatenate([grey(5, 5), grey(2, 2)]))
+    assert list(found.split) == [b"train"] * 5 + [b"test"] * 2 and list(found.label) == [
+        b"0",
+        b"1",
+        b"2",
+        b"3",
+        b"4",
+        b"0",
+        b"1",
+    ]
+    assert list(found.ids[[4, 5]]) == [b"train-00004", b"test-00000"]
+
+
+def test_npz_with_siblings(tmp_path: Path) -> None:
+    named = {"ids": np.array(["a", "b", "c"]), "label": np.array([2, 0, 1]), "hue": np.array(["red", "blue", "red"])}
+    np.savez(tmp_path / "a.npz", images=grey(3), weight=np.arange(3.0), **named)
+    found = items(tmp_path / "a.npz")
+    assert list(found.ids) == [b"a", b"b", b"c"] and list(found.label) == [b"2", b"0", b"1"]
+    assert list(found.obs["hue"]) == [b"red", b"blue", b"red"] and list(found.obs["weight"]) == [0, 1, 2]
+
+
+def test_arrays_that_are_none(tmp_path: Path) -> None:
+    np.savez(tmp_path / "two.npz", a=grey(3), b=grey(3))
+    with pytest.raises(DataError, match=r"which of its images\? Found a \(3, 4, 3\), b"):
+        items(tmp_path / "two.npz")
+    np.save(tmp_path / "float.npy", grey(3) / 255)
+    with pytest.raises(DataError, match=r"no images in it, \(n, h, w\) of uint8; found"):
+        read(str(tmp_path / "float.npy"), "arrays", {})

@@ -1,0 +1,165 @@
+"""`relrep plot`: reductions against theory, pictures by what is in them."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Workdir, only_line
+
+from relrep_cli.errors import DataError
+from relrep_cli.plots.scatters import MOST, REST, Cloud, Picture
+from relrep_cli.reductions import METHODS, reduce
+
+QUICK: dict[str, dict[str, Any]] = {"tsne": {"perplexity": 5.0}}
+FAST = [name for name in METHODS if name != "umap"]  # umap compiles for 10 s
+
+
+def clouds(n: int = 60, d: int = 6) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    of = np.arange(n) % 3
+    return 12 * np.eye(d)[of] + rng.normal(size=(n, d)), of
+
+
+def kept(places: np.ndarray, of: np.ndarray) -> float:
+    """The share of items whose nearest in the picture is of their own cloud."""
+    far = ((places[:, None] - places) ** 2).sum(2)
+    np.fill_diagonal(far, np.inf)
+    return float((of[far.argmin(1)] == of).mean())
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_clouds_stay_clouds_and_a_mixture_a_mixture(name: str) -> None:
+    x, of = clouds()
+    places, said = reduce(name, x, x, QUICK.get(name, {}), 0)
+    assert places.shape == (60, 2) and said and np.isfinite(places).all()
+    assert kept(places, of) > 0.9
+    assert kept(places, np.random.default_rng(2).permutation(of)) < 0.6
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_equal_seeds_give_equal_places(name: str) -> None:
+    x, _ = clouds()
+    a, b = (reduce(name, x, x, QUICK.get(name, {}), 3)[0] for _ in range(2))
+    assert np.array_equal(a, b)
+
+
+def test_umap(work: Workdir) -> None:
+    """Interpreted, since its compilation takes longer than 20 items."""
+    pytest.importorskip("umap")
+    work.run("relrep plot a.h5 --method umap --neighbors 4 --sample 20 -o out.svg", NUMBA_DISABLE_JIT="1")
+    drawn = (work / "out.svg").read_text()
+    assert "4 neighbours" in drawn
+    assert drawn.count("<use ") >= 20
+
+
+def test_pca_is_the_projection_with_most_variance_of_the_training_rows() -> None:
+    rng = np.random.default_rng(0)
+    train, x = rng.normal(size=(200, 4)) * [5, 1, 3, 0.1] + 7, rng.normal(size=(50, 4))
+    places, said = reduce("pca", train, x, {}, 0)
+    _, _, axes = np.linalg.svd(train - train.mean(0), full_matrices=False)
+    wanted = (x - train.mean(0)) @ axes[:2].T
+    peak = np.abs(train).max()
+    assert np.allclose(np.abs(places) * peak, np.abs(wanted), atol=1e-9)
+    assert "200 training rows" in said
+    assert np.allclose(reduce("pca", train * 1e160, x * 1e160, {}, 0)[0], places), "no square overflows"
+
+
+def test_one_dim_and_too_few_items() -> None:
+    places, _ = reduce("pca", np.arange(9.0)[:, None], np.arange(9.0)[:, None], {}, 0)
+    assert not places[:, 1].any() and len(np.unique(places[:, 0])) == 9
+    with pytest.raises(DataError, match="4 items are too few to draw"):
+        reduce("pca", np.eye(4), np.eye(4), {}, 0)
+    with pytest.raises(DataError, match="all items are the same"):
+        reduce("pca", np.ones((9, 2)), np.ones((9, 2)), {}, 0)
+
+
+def test_classes_have_colours_while_there_are_enough() -> None:
+    def picture(values: np.ndarray) -> Picture:
+        n = len(values)
+        return Picture([[Cloud("t", "", np.zeros((n, 2)), np.arange(n).astype("S"), values)]], "", "label")
+
+    assert picture(np.array(["10", "9", "b"])).classes() == ["9", "10", "b"]
+    many = picture(np.array([str(i) for i in range(MOST + 5) for _ in range(MOST + 6 - i)]))
+    assert many.classes() == [*map(str, range(MOST)), REST]
+    assert picture(np.array([0.5, 1.5])).span() == (0.5, 1.5)
+
+
+# --- the command ---
+
+
+def test_spaces_beside_each_other_and_absolute_above_relative(work: Workdir) -> None:
+    command = "relrep plot a.h5 b.h5 --anchors anchors.h5 --split test -o out.svg"
+    only_line(work.run(command), "out.svg: 4 panels by pca")
+    drawn = (work / "out.svg").read_text()
+    assert len(re.findall(r'id="axes_\d+"', drawn)) == 4
+    first = (work / "out.svg").read_bytes()
+    only_line(work.here(command), "up to date")
+    (work / "out.svg").unlink()
+    work.here(command)
+    assert (work / "out.svg").read_bytes() == first, "equal bytes for equal input"
+    only_line(work.here(command + " --method laplacian", 2), "out.svg: exists", "--force")
+
+
+@pytest.mark.parametrize(("ending", "start"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("html", b"<!doctype html>")])
+def test_formats(work: Workdir, ending: str, start: bytes) -> None:
+    only_line(work.here(f"relrep plot a.h5 -o out.{ending}"), f"out.{ending}: one panel")
+    assert (work / f"out.{ending}").read_bytes().startswith(start)
+
+
+def test_a_page_holds_all_it_needs(work: Workdir) -> None:
+    """No address is loaded, ids are there, foreign text is no mark-up; two runs write the same."""
+    x = np.load(work / "a.npz")
+    ids = np.array(["<script>alert(1)</script>", *x["ids"][1:]])
+    np.savez(work / "bad.npz", x=x["x"], ids=ids, label=x["label"])
+    pages = []
+    for name in ("one.html", "two.html"):
+        work.here(f"relrep plot bad.npz b.h5 -o {name}")
+        pages.append((work / name).read_text())
+    page = pages[0]
+    assert pages[0] == pages[1]
+    assert not re.search(r'<(script|link)[^>]*(src|href)="?http', page)
+    assert "item-007" in page and "alert(1)</script>" not in page and "lt;script" in page
+    assert 3e6 < len(page) < 8e6
+
+
+def test_colours_by_other_columns_and_samples_are_said(work: Workdir) -> None:
+    done = work.here("relrep plot a.h5 --color split --sample 50 -o out.svg")
+    assert "a.h5: 50 of 240 items are drawn (seed 0)" in done.stderr
+    assert "test" in (work / "out.svg").read_text()
+    np.savez(work / "bare.npz", x=np.load(work / "a.npz")["x"])
+    assert "no column 'label' to colour points by" in work.here("relrep plot bare.npz -o bare.svg").stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "words"),
+    [
+        ("plot a.h5", 2, ["-o FILE is missing"]),
+        ("plot a.h5 -o a.gif", 2, ["-o a.gif: the name must end in .png, .svg, .pdf, .html."]),
+        ("plot a.h5 -o x.png --method tnse", 2, ["unknown method 'tnse'. Did you mean tsne?"]),
+        ("plot a.h5 -o x.png --perplexity 5", 2, ["--perplexity is not an option of method pca"]),
+        ("plot a.h5 -o x.png --color colour", 3, ["no column 'colour'; columns found: label, split"]),
+        ("plot a.h5 -o x.png --center", 2, ["--center says how to project on --anchors FILE, which is missing."]),
+        ("plot a.rel.h5 -o x.png -a anchors.h5", 3, ["a.rel.h5: is a relative representation already"]),
+        ("plot gone.h5 -o x.png", 3, ["gone.h5"]),
+    ],
+)
+def test_errors_are_one_line(work: Workdir, command: str, code: int, words: list[str]) -> None:
+    only_line(work.here(f"relrep {command}", code), *words)
+
+
+@pytest.mark.parametrize(
+    ("command", "package", "extra"),
+    [("-o x.html", "plotly", "plot"), ("-o x.png", "matplotlib", "plot"), ("-o x.png -m umap", "umap", "umap")],
+)
+def test_what_is_not_installed_is_named(work: Workdir, command: str, package: str, extra: str) -> None:
+    """A finder that knows no such package stands in for an environment without it."""
+    hide = (
+        f"import sys, importlib.util as u; f = u.find_spec; u.find_spec = lambda n, *a: None if n == '{package}' else f(n, *a)"
+    )
+    run = f"{hide}; sys.argv = 'relrep plot a.h5 {command}'.split(); from relrep_cli.cli import main; main()"
+    done = work.run(f'"{sys.executable}" -c "{run}"', 2)
+    only_line(done, "which is not installed", f"pip install 'relrep[{extra}]'")

@@ -1,0 +1,511 @@
+"""Stitching works across rotations in relative coordinates and by translators, fails in absolute ones, and leaks nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Workdir, columns, vectors
+
+from relrep_cli import methods, savedheads, store
+from relrep_cli.embedding import Embedding, find_ids, row_numbers, text
+from relrep_cli.errors import DataError, UsageError
+from relrep_cli.heads import HEADS, train
+from relrep_cli.inference import bootstrap, bootstrap_of_few
+from relrep_cli.methods import Method, Wanted
+from relrep_cli.projection import Recipe, basis, relative
+from relrep_cli.recipes import After
+from relrep_cli.savedheads import SavedHead
+from relrep_cli.splits import divided, drawn, judging, refuse_leaks
+from relrep_cli.stitching import Job, Route, Task, check, grid, judged, prepare, target_of
+from relrep_cli.translators import TRANSLATORS
+from relrep_cli.views import Views
+
+CLASSES, DIMS = 4, 12
+CLASSIFIERS = [name for name in HEADS if "classes" in HEADS[name].predicts]
+every_head = pytest.mark.parametrize("name", CLASSIFIERS)
+BOTH = {"cosine": {}, "euclidean": {}}
+
+
+def clouds(n: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    target = rng.integers(0, CLASSES, n)
+    return 2.0 * np.random.default_rng(0).normal(size=(CLASSES, DIMS))[target] + 0.7 * rng.normal(size=(n, DIMS)), target
+
+
+def encoded(turn_seed: int | None, d: int = DIMS, n: int = 1500) -> Embedding:
+    """One cloud of items as an encoder of that seed sees it: turned and scaled; None leaves it as it is."""
+    x, target = clouds(n)
+    if turn_seed is not None:
+        rng = np.random.default_rng(turn_seed)
+        x = 1.7 * x @ np.linalg.qr(rng.normal(size=(DIMS, DIMS)))[0][:, :d]
+    split = np.where(np.arange(n) % 3 == 0, b"test", b"train")
+    obs = {"label": text(f"class {t}" for t in target), "split": split, "first": clouds(n)[0][:, 0]}
+    return Embedding(x, row_numbers(n), obs, uri=f"{turn_seed}.h5", space=str(turn_seed))
+
+
+def stitched(
+    spaces: list[Embedding], name: str, seeds: Sequence[int] = (0,), column: str = "label", routes: Sequence[Route] = ()
+) -> list[dict[str, Any]]:
+    target = target_of(spaces, column)
+    tasks = [prepare(e, target) for e in spaces]
+    return grid(tasks, target, routes or [Route("absolute")], Job(name, HEADS[name].resolve({}), seeds))
+
+
+def translated(spaces: Sequence[Embedding], anchors: np.ndarray, name: str) -> list[Route]:
+    found = [Method(name, None, name, TRANSLATORS[name].resolve({}))]
+    return methods.routes(found, partial(vectors_of, spaces, anchors))
+
+
+def vectors_of(spaces: Sequence[Embedding], anchors: np.ndarray, place: int) -> np.ndarray:
+    return spaces[place].x[find_ids(spaces[place].ids, anchors)]
+
+
+# The grid
+
+
+def test_relative_heads_stitch_across_a_rotation_and_absolute_ones_do_not() -> None:
+    spaces = [encoded(None), encoded(1)]
+    anchors = spaces[0].ids[1:60:3]
+    related = [relative(e, basis(e, Recipe(anchors))) for e in spaces]
+    for name in CLASSIFIERS:
+        for record in stitched(related, name):
+            assert record["end_to_end"] > 0.95
+            assert record["stitching_index"] == pytest.approx(1, abs=0.01)
+        for record in stitched(spaces, name):
+            assert record["end_to_end"] > 0.95
+            if record["encoder"] == record["head"]:
+                assert record["stitching_index"] == 1
+            else:
+                assert record["accuracy"] < 0.6
+
+
+@pytest.mark.parametrize("name", TRANSLATORS)
+def test_translators_stitch_across_a_rotation(name: str) -> None:
+    """Each but low-rank, which has rank enough here, gives what the encoder's own head gives, to the last item."""
+    spaces = [encoded(None), encoded(1)]
+    for record in stitched(spaces, "linear", routes=translated(spaces, spaces[0].ids[1:120:3], name)):
+        assert record["stitching_index"] == pytest.approx(1, abs=0.004 if name == "inverse" else 1e-9)
+
+
+def test_translators_go_between_unequal_dims_and_absolute_vectors_do_not() -> None:
+    spaces = [encoded(None), encoded(1, d=8)]
+    records = stitched(spaces, "linear", routes=translated(spaces, spaces[0].ids[1:120:3], "ridge"))
+    assert all(r["accuracy"] > 0.8 for r in records)
+    for record in stitched(spaces, "linear"):
+        names = ("accuracy", "f1", "stitching_index", "deviation", "low", "high")
+        missing = [name for name in names if record[name] is None]
+        assert missing == ([] if record["encoder"] == record["head"] else list(names))
+        assert record["end_to_end"] is not None
+
+
+def test_none_is_end_to_end_alone() -> None:
+    records = stitched([encoded(None), encoded(1)], "linear", routes=[Route("none", own=True), Route("absolute")])
+    assert [(r["encoder"], r["head"]) for r in records if r["method"] == "none"] == [("None.h5", "None.h5"), ("1.h5", "1.h5")]
+    assert len(records) == 6
+
+
+@every_head
+def test_a_cell_says_all_that_it_should(name: str) -> None:
+    spaces = [encoded(None), encoded(1)]
+    records = stitched(spaces, name, range(5, 8))
+    assert [(r["encoder"], r["head"]) for r in records] == [(a, b) for a in ("None.h5", "1.h5") for b in ("None.h5", "1.h5")]
+    for record in records:
+        assert record["n"] == 500
+        assert 0 <= record["low"] <= record["accuracy"] <= record["high"] <= 1
+        assert record["low"] < record["high"] or record["accuracy"] == 1
+        assert 0 <= record["f1"] <= 1
+        assert record["stitching_index"] == record["accuracy"] / record["end_to_end"]
+    assert any(r["deviation"] > 0 for r in records) != HEADS[name].deterministic
+
+
+def test_numbers_are_judged_by_r2_and_mse() -> None:
+    spaces = [encoded(None), encoded(1)]
+    records = stitched(spaces, "linear", column="first", routes=translated(spaces, spaces[0].ids[1:120:3], "orthogonal"))
+    for record in records:
+        assert record["accuracy"] is None and record["f1"] is None
+        assert record["r2"] > 0.99 and record["mse"] < 0.05
+        assert record["low"] < record["r2"] < record["high"] <= 1
+        assert record["stitching_index"] == pytest.approx(1, abs=1e-3)
+    wrong = next(r for r in stitched(spaces, "linear", column="first") if r["encoder"] != r["head"])
+    assert wrong["r2"] < 0.5 and wrong["stitching_index"] == wrong["r2"] / wrong["end_to_end"]
+    cell = judged(np.array([0.0, 2.0]), [np.array([0.0, 1.0])], 0, 0)
+    assert (cell["r2"], cell["mse"]) == (0.5, 0.5)
+
+
+def test_a_class_absent_in_one_space_is_still_a_class() -> None:
+    a, b = encoded(None), encoded(1)
+    kept = b.obs["label"] != b"class 3"
+    b = Embedding(b.x[kept], b.ids[kept], {k: v[kept] for k, v in b.obs.items()}, uri="b.h5")
+    assert target_of([b, a], "label").classes.tolist() == [f"class {i}".encode() for i in range(4)]
+    fewer = int((b.obs["split"] == b"test").sum())
+    assert [r["n"] for r in stitched([a, b], "linear")] == [500, 500, fewer, fewer]
+
+
+def test_rows_without_a_known_class_are_left_out() -> None:
+    e = encoded(None)
+    labels = e.obs["label"].copy()
+    labels[:300] = b""
+    e = Embedding(e.x, e.ids, {**e.obs, "label": labels}, uri="a.h5")
+    target = target_of([e], "label")
+    assert b"" not in target.classes
+    task = prepare(e, target)
+    assert (len(task.x_train), len(task.x_test), len(task.train_ids), len(task.test_ids)) == (800, 400, 800, 400)
+    assert isinstance(task, Task) and set(task.y_train) == set(range(4))
+
+
+def test_what_cannot_be_stitched_is_refused() -> None:
+    e = encoded(None, n=90)
+
+    def having(**obs: Any) -> Embedding:
+        return Embedding(e.x, e.ids, {k: v for k, v in {**e.obs, **obs}.items() if v is not None}, uri="a.h5")
+
+    with pytest.raises(DataError, match=r"a\.h5: no column 'lable'; columns found: first, label, split|label, split, first"):
+        target_of([having()], "lable")
+    with pytest.raises(DataError, match=r"column label holds text, not numbers; leave --numbers out"):
+        target_of([having()], "label", numbers=True)
+    with pytest.raises(DataError, match=r"column first: one number in all training rows"):
+        target_of([having(first=np.ones(90))], "first")
+    with pytest.raises(DataError, match=r"column label: 1 class in the training rows; a head needs two"):
+        target_of([having(label=text(["x"] * 90))], "label")
+    for split, missing in ((None, "train"), (text(["train"] * 90), "test"), (text(["test"] * 90), "train")):
+        with pytest.raises(DataError, match=rf"a\.h5: no rows of split '{missing}'"):
+            check(having(split=split), target_of([having()], "label"))
+
+
+def test_integers_are_classes_unless_numbers_are_asked_for() -> None:
+    e = encoded(None, n=90)
+    e = Embedding(e.x, e.ids, {**e.obs, "year": np.arange(90)}, uri="a.h5")
+    assert len(target_of([e], "year").classes) == 60
+    assert not len(target_of([e], "year", numbers=True).classes)
+
+
+def test_the_interval_of_few_values_is_the_bootstrap() -> None:
+    """Counts are drawn instead of rows: the same distribution, so the same interval but for chance."""
+    hits = (np.random.default_rng(0).random(2000) < 0.8).astype(float)
+    rng = np.random.default_rng(0)
+    found = np.mean([bootstrap_of_few(hits, rng) for _ in range(20)], 0)
+    wanted = np.mean([bootstrap(hits, rng) for _ in range(20)], 0)
+    assert found == pytest.approx(wanted, abs=0.001)
+    some = np.random.default_rng(0).random(200)
+    assert bootstrap_of_few(some, np.random.default_rng(1)) == bootstrap(some, np.random.default_rng(1))
+
+
+# Splits and leaks
+
+
+def test_an_item_that_trains_here_and_tests_there_is_a_leak() -> None:
+    a, b = encoded(None, n=90), encoded(1, n=90)
+    refuse_leaks([a, b])
+    moved = Embedding(b.x, b.ids, {**b.obs, "split": np.roll(b.obs["split"], 1)}, uri="b.h5")
+    with pytest.raises(DataError, match=r"30 items train in None\.h5 and test in b\.h5, such as 1; use one split for all"):
+        refuse_leaks([a, moved])
+
+
+def test_a_drawn_split_goes_by_id_alone() -> None:
+    ids = row_numbers(20_000)
+    test = drawn(ids, 0.2, 0)
+    assert 0.19 < test.mean() < 0.21
+    order = np.random.default_rng(0).permutation(len(ids))[:5000]
+    assert np.array_equal(drawn(ids[order].astype("S30"), 0.2, 0), test[order]), "whatever else is there, and however wide"
+    other = drawn(ids, 0.2, 1)
+    assert 0.03 < (test & other).mean() < 0.05, "another seed is another draw"
+    assert (drawn(ids, 0.5, 0) | ~test).all(), "a larger share holds the smaller one"
+    assert drawn(ids, 1.0, 0).all() and not drawn(ids, 0.0, 0).any()
+
+
+def test_files_without_a_split_follow_the_others_and_anchors_train() -> None:
+    a, b = encoded(None, n=900), encoded(1, n=900)
+    bare = [Embedding(e.x, e.ids, {"label": e.obs["label"]}, uri=e.uri) for e in (a, b)]
+    anchors = a.ids[:50]
+    first, second = divided(bare, anchors, 0.3, 0)
+    assert np.array_equal(first.obs["split"], second.obs["split"])
+    assert (first.obs["split"][:50] == b"train").all() and not len(judging([first], anchors))
+    assert 0.2 < (first.obs["split"] == b"test").mean() < 0.35
+    kept, follower = divided([a, bare[1]], anchors, 0.3, 0)
+    assert kept is a and np.array_equal(follower.obs["split"], a.obs["split"])
+    assert judging([a], anchors).tolist() == [i for i in anchors.tolist() if int(i) % 3 == 0]
+
+
+def test_test_rows_bear_on_nothing_that_is_fitted() -> None:
+    """Other vectors in the test rows of one space leave every prediction for the other as it was: heads, scalers, anchors."""
+    a, b = encoded(None), encoded(1)
+    anchors = a.ids[1:120:3]
+    moved = b.x.copy()
+    moved[b.rows_of_split("test")] += 100.0
+    spoilt = Embedding(moved, b.ids, b.obs, uri=b.uri, space=b.space)
+    wanted = Wanted([], ["concat", "sum"], {n: TRANSLATORS[n].resolve({}) for n in TRANSLATORS})
+    for m in methods.methods(wanted, Recipe(anchors, BOTH)):
+        found = []
+        for spaces in ([a, b], [a, spoilt]):
+            seen = spaces if m.recipe is None else [relative(e, basis(e, m.recipe)) for e in spaces]
+            routes = methods.routes([m], partial(vectors_of, spaces, anchors))
+            found.append([r for r in stitched(seen, "linear", routes=routes) if r["encoder"] == "None.h5"])
+        assert found[0] == found[1], m.label
+
+
+# Methods
+
+
+def labels(names: Sequence[str] = (), aggregates: Sequence[str] = ("sum",), **recipe: Any) -> list[str]:
+    wanted = Wanted(names, aggregates, {n: {} for n in TRANSLATORS})
+    return [m.label for m in methods.methods(wanted, Recipe(text(["a", "b"]), **{"similarities": BOTH, **recipe}))]
+
+
+def test_all_methods_that_apply_are_the_default() -> None:
+    found = labels()
+    assert found[:5] == ["none", "absolute", "cosine", "cosine+center", "cosine+standardize"]
+    assert "euclidean+standardize" in found and "euclidean+center" not in found, "it does not feel the origin"
+    assert "cosine,euclidean/sum+center+standardize" in found
+    assert found[-len(TRANSLATORS) :] == list(TRANSLATORS)
+    assert not any("transductive" in label for label in found)
+
+
+def test_all_shows_statistics_of_test_rows_beside_those_without() -> None:
+    found = labels(["all"])
+    assert {"cosine+center", "cosine+center+transductive"} <= set(found)
+    assert "cosine+transductive" not in found, "nothing is fitted, so nothing differs"
+    assert [label for label in found if "transductive" not in label] == labels()
+    assert labels(["relative"], transductive=True) == ["cosine+transductive", "euclidean+transductive"]
+
+
+def test_what_is_named_is_what_is_shown() -> None:
+    assert labels(["ridge", "absolute"]) == ["absolute", "ridge"]
+    assert labels(["relative"]) == ["cosine", "euclidean"]
+    assert labels(["product"], ["concat", "mean"]) == ["cosine,euclidean/concat", "cosine,euclidean/mean"]
+    assert labels(similarities={"cosine": {}})[2:6] == [
+        "cosine",
+        "cosine+center",
+        "cosine+standardize",
+        "cosine+center+standardize",
+    ]
+    with pytest.raises(UsageError, match=r"--method product needs two or more similarity functions"):
+        labels(["product"], similarities={"cosine": {}})
+    with pytest.raises(UsageError, match=r"unknown method 'orthogonl'\. Did you mean orthogonal\?"):
+        labels(["orthogonl"])
+
+
+def test_views_are_the_relative_representations() -> None:
+    """Whatever is shared between recipes: as if each had been projected alone."""
+    e = encoded(None)
+    views = Views(e, 1 << 30)
+    anchors = e.ids[1:120:3]
+    wanted = Wanted(["all"], ["concat", "sum"], {n: {} for n in TRANSLATORS})
+    more = [Method("", Recipe(anchors, {"chebyshev": {}}, after=After(negate=True, step=0.5)))]
+    contents = set()
+    for m in [*methods.methods(wanted, Recipe(anchors, BOTH)), *more]:
+        if m.recipe is not None:
+            alone, view = relative(e, basis(e, m.recipe)), views.of(m.recipe)
+            assert np.allclose(view.e.x, alone.x, atol=1e-12), m.label
+            assert (view.e.space, view.e.kind, view.e.var.keys()) == (alone.space, alone.kind, alone.var.keys())
+            contents.add(view.content)
+    assert len(contents) == len([m for m in methods.methods(wanted, Recipe(anchors, BOTH)) if m.recipe]) + 1
+    assert set(Views(e, 0).of(Recipe(anchors, BOTH, aggregate="sum")).e.x.shape) == {1500, 40}, "without room, too"
+
+
+# Saved heads
+
+
+@pytest.mark.parametrize("classes", [CLASSES, 0])
+@every_head
+def test_a_saved_head_is_the_head(name: str, classes: int) -> None:
+    if not classes and "numbers" not in HEADS[name].predicts:
+        pytest.skip("predicts classes")
+    x, target = clouds(400)
+    trained = train(name, x, target if classes else x[:, 0], classes, HEADS[name].resolve({}))
+    saved = SavedHead(trained, [str(c) for c in range(classes)], "label", "absolute", None, "", {}, "", DIMS, "a.h5", "s", 0.5)
+    content = saved.to_bytes()
+    again = savedheads.load(content)
+    assert again.to_bytes() == content
+    assert np.array_equal(again.trained(x), trained(x))
+    assert (again.classes, again.target, again.end_to_end) == ([str(c) for c in range(classes)], "label", 0.5)
+    for damaged in (content[:-8], content[:100], content.replace(b"relrep-head", b"relrep-tail"), b""):
+        with pytest.raises(DataError, match="Give a head that relrep stitch --save-head saved"):
+            savedheads.load(damaged)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"dims": 13}, {"classes": ("a",)}, {"translator": "affin"}, {"translator": "affine"}, {"dims": 0}],
+    ids=str,
+)
+def test_a_saved_head_that_does_not_fit_is_refused(change: dict[str, Any]) -> None:
+    x, target = clouds(400)
+    trained = train("linear", x, target, CLASSES, HEADS["linear"].resolve({}))
+    said: dict[str, Any] = {"classes": ("a", "b", "c", "d"), "translator": "", "dims": DIMS, **change}
+    rest = {"target": "label", "method": "m", "recipe": None, "translation": {}, "anchors": "", "trained_on": "", "space": ""}
+    saved = SavedHead(trained, **said, **rest, end_to_end=None)
+    with pytest.raises(DataError):
+        savedheads.load(saved.to_bytes())
+
+
+# The command
+
+
+def more(work: Workdir) -> None:
+    """bare.npz without a split; year.h5 and year2.h5, the same reflected, with numbers to predict."""
+    x, seen = vectors()
+    told = columns(seen)
+    np.savez(work / "bare.npz", x=x, ids=told["ids"], label=told["label"])
+    for name, rows in (("year", x), ("year2", -x[:, ::-1])):
+        obs = {"split": text(told["split"]), "score": x[:, 0].astype(np.float64)}
+        var = {"id": row_numbers(rows.shape[1])}
+        about: dict[str, Any] = {"shape": rows.shape, "dtype": "float32", "kind": "absolute", "space": name, "steps": []}
+        store.write(str(work / f"{name}.h5"), [rows], ids=text(told["ids"]), obs=obs, var=var, **about)
+
+
+def test_the_table_holds_every_method(work: Workdir) -> None:
+    rows = work.run("relrep stitch a.h5 b.h5 -a anchors.h5 --head linear,knn").rows
+    shown = list(dict.fromkeys(r["method"] for r in rows))
+    assert shown[:3] == ["none", "absolute", "cosine"] and set(TRANSLATORS) <= set(shown)
+    assert {f"cosine,euclidean,l1,chebyshev/{name}" for name in ("concat", "sum", "mean")} <= set(shown)
+    assert len(rows) == 2 * (4 * len(shown) - 2)
+    assert {r["anchors"] for r in rows if r["method"] in ("none", "absolute")} == {"n/a"}
+    assert {r["n"] for r in rows} == {"80"}, "one split for all"
+    both = work.here("relrep stitch a.h5 b.h5 -a anchors.h5 --method all").rows
+    assert {"cosine+center", "cosine+center+transductive"} <= {r["method"] for r in both}
+
+
+@pytest.mark.parametrize("how", ["--head linear,logistic,knn", "--head mlp,svm -m relative,ridge -s cosine --seeds 2"])
+def test_the_same_table_again_and_on_other_threads(work: Workdir, how: str) -> None:
+    command = f"relrep stitch a.h5 b.h5 -a anchors.h5 --seed 3 {how}"
+    once = work.run(f"{command} -@ 1")
+    assert work.here(f"{command} -@ 1").out == once.out, "to the last digit"
+    for one, two in zip(once.rows, work.run(f"{command} -@ 2").rows, strict=True):
+        assert one.keys() == two.keys()
+        for key in one:
+            if one[key] != two[key]:
+                assert float(one[key]) == pytest.approx(float(two[key]), abs=1e-6), (one, two)
+
+
+def test_a_split_is_drawn_where_there_is_none(work: Workdir) -> None:
+    more(work)
+    done = work.here("relrep stitch bare.npz bare.npz -a anchors.h5 -m relative,orthogonal --test-size 0.3 --json")
+    assert "bare.npz: has no split; " in done.stderr and "are drawn by id to judge (--test-size 0.3, seed 0)" in done.stderr
+    assert done.stdout.count('"split": "drawn: 0.3 by seed 0"') == done.stdout.count('"encoder"')
+    work.error("relrep stitch a.h5 b.h5 -a anchors.h5 --test-size 0.3", 2, "all have one; leave it out")
+
+
+def test_anchors_that_judge_are_refused_or_flagged(work: Workdir) -> None:
+    (work / "ids.txt").write_text("".join(f"item-{i:03d}\n" for i in range(30)))
+    work.error(
+        "relrep stitch a.h5 b.h5 -a ids.txt", 3, "10 of 30 anchors are test rows, such as item-000", "--allow-test-anchors"
+    )
+    done = work.here("relrep stitch a.h5 b.h5 -a ids.txt --allow-test-anchors -m relative,absolute")
+    assert "results look better than they are" in done.stderr
+    assert {r["test_anchors"] for r in done.rows} == {"10"}
+
+
+def test_numbers_through_the_command(work: Workdir) -> None:
+    more(work)
+    done = work.here("relrep stitch year.h5 year2.h5 -a anchors.h5 -t score -m none,absolute,orthogonal --head linear,knn,svm")
+    assert {"r2", "mse"} <= set(done.rows[0])
+    by = {(r["method"], r["decoder"], r["encoder"] == r["head"]): float(r["r2"]) for r in done.rows}
+    assert by["orthogonal", "linear", False] > 0.95 > by["absolute", "linear", False]
+    work.error(
+        "relrep stitch year.h5 year2.h5 -a anchors.h5 -t score --head logistic", 2, "logistic does not predict numbers (score)"
+    )
+
+
+def test_written_vectors_are_those_of_the_target_space(work: Workdir) -> None:
+    info = {}
+    for method, options in (("ridge", ""), ("relative", "-s cosine --center"), ("product", "-s cosine,l1 --aggregate sum")):
+        done = work.here(f"relrep stitch a.h5 b.h5 -a anchors.h5 -m {method} {options} -o {method}.h5")
+        assert f"{method}.h5: 240 items of b.h5" in done.stderr
+        info[method] = {r["name"]: r["value"] for r in work.here(f"relrep info {method}.h5 --verify").rows}
+        assert "up to date" in work.here(f"relrep stitch a.h5 b.h5 -a anchors.h5 -m {method} {options} -o {method}.h5").stderr
+    a = {r["name"]: r["value"] for r in work.here("relrep info a.h5").rows}
+    assert info["ridge"]["space"] == a["space"] and info["ridge"]["kind"] == "absolute"
+    work.here("relrep project b.h5 -a anchors.h5 -s cosine --center -o b.c.h5")
+    same = work.here("relrep compare b.c.h5 relative.h5 -m mse").rows
+    assert float(same[0]["value"]) == 0
+    near, far = (float(work.here(f"relrep compare a.h5 {f} -m cosine").rows[0]["value"]) for f in ("ridge.h5", "b.h5"))
+    assert near > 0.7 > far
+    work.error("relrep stitch a.h5 b.h5 -a anchors.h5 -m ridge -o x.h5 --head linear,knn", 2, "one method and one head")
+    work.error("relrep stitch a.h5 b.h5 -m absolute -o x.h5", 2, "nothing to write")
+    work.error("relrep stitch a.h5 b.h5 c.h5 -a anchors.h5 -m ridge -o x.h5", 2, "the second of two files")
+
+
+def test_vectors_are_written_without_anything_to_predict(work: Workdir) -> None:
+    x, seen = vectors()
+    for name, rows in (("u", x), ("v", -x)):
+        np.savez(work / f"{name}.npz", x=rows, ids=columns(seen)["ids"])
+    done = work.here("relrep stitch u.npz v.npz -a anchors.h5 -m orthogonal -o w.h5")
+    assert "w.h5: 240 items of v.npz by orthogonal" in done.stderr and not done.rows
+    assert float(work.here("relrep compare u.npz w.h5 -m cosine -q").rows[0]["value"]) > 0.999
+    work.error("relrep stitch u.npz v.npz -a anchors.h5 -m orthogonal", 3, "no column 'label'")
+
+
+SAVED = [
+    ("relative", "-s cosine --center --standardize-columns", "linear"),
+    ("product", "-s cosine,l1 --aggregate self-attention", "mlp"),
+    ("product", "-s cosine,l1 --aggregate sum", "knn"),
+    ("ridge", "", "svm"),
+    ("inverse", "", "logistic"),
+]
+
+
+@pytest.mark.parametrize(("method", "options", "head"), SAVED)
+def test_a_saved_head_runs_on_a_new_encoder_as_it_did(work: Workdir, method: str, options: str, head: str) -> None:
+    train = f"relrep stitch a.h5 b.h5 -a anchors.h5 -m {method} {options} --head {head}"
+    rows = work.here(f"{train} --save-head h.safetensors --predictions all.tsv").rows
+    done = work.here("relrep stitch b.h5 --head h.safetensors -a anchors.h5 --predictions new.tsv")
+    before = next(r for r in rows if (r["encoder"], r["head"]) == ("b.h5", "a.h5"))
+    after = done.rows[0]
+    assert (after["accuracy"], after["f1"], after["n"]) == (before["accuracy"], before["f1"], before["n"])
+    assert (after["head"], after["method"], after["decoder"]) == ("a.h5", before["method"], head)
+    own = next(r for r in rows if (r["encoder"], r["head"]) == ("a.h5", "a.h5"))
+    assert after["end_to_end"] == own["accuracy"]
+    known = [line.split("\t") for line in (work / "all.tsv").read_text().splitlines()]
+    assert known[0][:5] == ["id", "prediction", "truth", "encoder", "head"] and len(known) == 4 * 80 + 1
+    said = [line.split("\t")[:3] for line in (work / "new.tsv").read_text().splitlines()[1:]]
+    assert said == [line[:3] for line in known if line[3:5] == ["b.h5", "a.h5"]]
+    right = np.mean([line[1] == line[2] for line in said])
+    assert right == pytest.approx(float(after["accuracy"]))
+
+
+def test_a_saved_head_refuses_other_anchors(work: Workdir) -> None:
+    work.here("relrep stitch a.h5 b.h5 -a anchors.h5 -m ridge --save-head h.safetensors -q")
+    work.here("relrep anchor a.h5 -n 30 --seed 9 -o other.h5")
+    run = "relrep stitch b.h5 --head h.safetensors"
+    work.error(f"{run} -a other.h5", 3, "h.safetensors: the head was trained with other anchors", "--anchors")
+    work.error(run, 2, "--anchors FILE is missing")
+    work.error(f"{run} -a anchors.h5 --center", 2, "--center does not go with a saved head")
+    work.error(f"{run} -a anchors.h5 -m ridge", 2, "--method does not go with a saved head")
+    work.error("relrep stitch b.h5 --head anchors.h5.safetensors", 3, "no such file")
+    assert work.here(f"{run} -a anchors.h5").rows
+
+
+def test_a_saved_head_predicts_where_nothing_is_known(work: Workdir) -> None:
+    x, seen = vectors()
+    np.savez(work / "u.npz", x=x, ids=columns(seen)["ids"])
+    work.here("relrep stitch a.h5 b.h5 -a anchors.h5 -m orthogonal --save-head h.safetensors -q")
+    done = work.here("relrep stitch u.npz --head h.safetensors -a anchors.h5 --predictions p.tsv")
+    assert "u.npz: no row has a known label, so the head is not judged." in done.stderr
+    lines = (work / "p.tsv").read_text().splitlines()
+    assert len(lines) == 241 and lines[1].split("\t")[2] == "n/a"
+
+
+def test_a_picture_of_the_grid(work: Workdir) -> None:
+    pytest.importorskip("matplotlib")
+    command = "relrep stitch a.h5 b.h5 -a anchors.h5 -m relative,ridge,absolute --plot grid.png -q"
+    work.here(command)
+    assert (work / "grid.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert "up to date" in work.here(command.replace(" -q", "")).stderr
+    work.error("relrep stitch a.h5 b.h5 -a anchors.h5 --plot grid.bmp", 2, "the name must end in .png")
+
+
+def test_cells_are_kept_by_method(work: Workdir) -> None:
+    """A second run takes every cell from the folder, also with other methods beside; other anchors are other cells."""
+    run = "relrep stitch a.h5 b.h5 --cache kept -m ridge,relative,absolute -s cosine"
+    first = work.here(f"{run} -a anchors.h5")
+    count = len(list((work / "kept").iterdir()))
+    assert count == 12 - 2  # end-to-end cells of ridge and absolute are the same
+    assert work.here(f"{run} -a anchors.h5").rows == first.rows
+    assert len(list((work / "kept").iterdir())) == count
+    work.here("relrep anchor a.h5 -n 30 --seed 9 -o other.h5")
+    work.here(f"{run} -a other.h5")
+    assert len(list((work / "kept").iterdir())) == 2 * count

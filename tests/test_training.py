@@ -1,0 +1,319 @@
+"""What each trained encoder is for: losses that fall, terms that do their work, pairs, augmentations, graphs, spectra."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from test_encoders import TRAINED, Stopped, blobs, fit, items_for, of, same, stop_at, vectors
+
+from relrep_cli.embedding import Embedding
+from relrep_cli.encoders import ENCODERS, Checkpoint, encode, errors, pairs
+from relrep_cli.encoders.augmentations import AUGMENTATIONS, chain
+from relrep_cli.encoders.contrastive import _correlation, _shortfall
+from relrep_cli.encoders.tasks import adjacency
+from relrep_cli.errors import DataError, UsageError
+from relrep_cli.sources import Items
+
+torch = pytest.importorskip("torch")
+RECONSTRUCTING = [name for name in ENCODERS if ENCODERS[name].errors is not None]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def train(name: str, items: Items, rows: Any = None, **given: Any) -> Any:
+    rows = np.arange(len(items.x)) if rows is None else rows
+    return ENCODERS[name].function(items, rows, **{"epochs": 6, "batch_size": 32, **given})
+
+
+def encoded(trained: Any, items: Items) -> np.ndarray:
+    return np.concatenate(list(encode(trained, items)))
+
+
+def clouds(n: int = 120, d: int = 6, seed: int = 0) -> Items:
+    """Vectors in three clouds, labelled a, b, c."""
+    rng = np.random.default_rng(seed)
+    code = np.arange(n) % 3
+    x = (4 * np.eye(3, d)[code] + rng.normal(size=(n, d))).astype(np.float32)
+    return of(x, obs={"label": np.array([b"a", b"b", b"c"])[code]})
+
+
+def apart(z: np.ndarray, label: np.ndarray) -> float:
+    """Mean distance of rows of different labels over that of rows of the same."""
+    distance = np.linalg.norm(z[:, None] - z[None], axis=2)
+    alike = label[:, None] == label[None]
+    return float(distance[~alike].mean() / distance[alike & ~np.eye(len(z), dtype=bool)].mean())
+
+
+# Every encoder that is trained
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_the_loss_falls(name: str) -> None:
+    longer = {"gcn": {"epochs": 30, "learning_rate": 0.05}}.get(name, {"epochs": 8, "learning_rate": 5e-3})
+    given = {"channels": 4} if "channels" in ENCODERS[name].keywords else {}
+    log = fit(name, **given, **longer, patience=99).log
+    assert log[-1]["train_loss"] < log[0]["train_loss"] and min(r["held_out_loss"] for r in log) < log[0]["held_out_loss"]
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_seeds_differ(name: str) -> None:
+    assert not same(fit(name, seed=0, epochs=1), fit(name, seed=1, epochs=1))
+
+
+@pytest.mark.parametrize("name", ["vicreg", "infonce", "siamese", "conv-vae", "gcn", "classifier"])
+def test_a_stopped_training_goes_on_to_the_same_bits(name: str) -> None:
+    whole, kept = fit(name, epochs=3), dict[str, bytes]()
+    checkpoint = Checkpoint(lambda: kept.get("state"), lambda state: kept.update(state=state))
+    with pytest.raises(Stopped):
+        fit(name, epochs=3, checkpoint=checkpoint, progress=stop_at(3))
+    resumed = fit(name, epochs=3, checkpoint=checkpoint)
+    assert same(resumed, whole) and resumed.log == whole.log
+
+
+@pytest.mark.parametrize("name", ["conv-ae", "vicreg", "classifier"])
+def test_colour_images(name: str) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (40, 7, 5, 3), dtype=np.uint8)
+    trained = fit(name, x)
+    assert vectors(trained, x).shape == (40, 5) and trained.shape == (7, 5, 3)
+
+
+def test_rows_of_the_split_valid_are_held_out() -> None:
+    """They decide when to stop, so that no training row is left out, and nothing else."""
+    split = np.array([b"train"] * 60 + [b"valid"] * 20 + [b"test"] * 16)
+    first = train("lin-ae", of(blobs(), obs={"split": split}), np.arange(60), dim=3)
+    changed = blobs()
+    changed[80:] = 255 - changed[80:]
+    assert same(first, train("lin-ae", of(changed, obs={"split": split}), np.arange(60), dim=3))
+    changed[60:80] = 0
+    other = train("lin-ae", of(changed, obs={"split": split}), np.arange(60), dim=3)
+    assert [r["train_loss"] for r in other.log] == [r["train_loss"] for r in first.log]
+    assert [r["held_out_loss"] for r in other.log] != [r["held_out_loss"] for r in first.log]
+
+
+@pytest.mark.parametrize("name, items, said", [
+    ("conv-ae", clouds(9), "the items are vectors; encoder conv-ae takes images"),
+    ("gcn", of(blobs(9)), "the items are images; encoder gcn takes graph"),
+    ("pca", items_for("gcn", blobs(9)), "the items are graph; encoder pca takes images or vectors"),
+])  # fmt: skip
+def test_items_of_another_kind(name: str, items: Items, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        ENCODERS[name].function(items, np.arange(9))
+
+
+# Reconstruction
+
+
+@pytest.mark.parametrize("name", RECONSTRUCTING)
+def test_errors_of_reconstruction(name: str) -> None:
+    """Known images come back better than noise; vectors and errors are of the same items."""
+    loop = {"epochs": 30, "learning_rate": 1e-2, "patience": 99, "beta": 1e-3, "hidden": 32}
+    trained = fit(name, **{key: value for key, value in loop.items() if key in ENCODERS[name].keywords})
+    strange = np.random.default_rng(1).integers(0, 256, (30, 9, 6), dtype=np.uint8)
+    found = {kind: np.concatenate(list(errors(trained, of(x)) or [])) for kind, x in (("own", blobs()), ("noise", strange))}
+    assert found["own"].shape == (96,) and found["own"].mean() < found["noise"].mean() / 2
+
+
+def test_errors_are_those_of_pca() -> None:
+    items, trained = blobs(), fit("pca", dim=4)
+    x = items.reshape(96, -1) / 255
+    u, s, v = np.linalg.svd(x - x.mean(0), full_matrices=False)
+    rest = (x - x.mean(0)) - (u[:, :4] * s[:4]) @ v[:4]
+    np.testing.assert_allclose(np.concatenate(list(errors(trained, of(items)) or [])), (rest**2).mean(1), rtol=1e-3, atol=1e-6)
+    assert errors(fit("vicreg", epochs=1), of(items)) is None
+
+
+def test_denoising_and_variational_terms() -> None:
+    plain = fit("conv-ae", epochs=1)
+    assert not same(plain, fit("conv-ae", epochs=1, denoising=0.3))
+    log = fit("conv-vae", epochs=1, beta=2.0).log[0]
+    assert log["train_loss"] == pytest.approx(log["train_error"] + 2 * log["train_divergence"], rel=1e-5)
+    narrow, wide = (vectors(fit("lin-vae", epochs=15, learning_rate=5e-3, beta=beta), blobs()).var() for beta in (30.0, 0.001))
+    assert narrow < wide / 10, "a strong prior leaves nothing of the items"
+
+
+def test_a_bottleneck_that_keeps_places() -> None:
+    """9 x 6 pixels give 3 x 2 cells: a map of 12 numbers has two channels; 5 do not fit."""
+    trained = fit("conv-ae", bottleneck="map", dim=12)
+    assert trained.weights["encoder.7.weight"].shape[0] == 2 and vectors(trained, blobs()).shape == (96, 12)
+    with pytest.raises(UsageError, match=r"a map of 3 x 2 cells holds multiples of 6. Write --dim 6, or --bottleneck flat"):
+        fit("conv-ae", bottleneck="map", dim=5)
+
+
+# Views and pairs
+
+
+def test_terms_of_vicreg() -> None:
+    """By hand: deviations 2 and 0 lack 0 and about 1; two equal columns have the covariance 4 twice, over 2 dimensions."""
+    z = torch.tensor([[1.0, 1], [5, 5], [3, 3]])
+    assert _correlation(z).item() == pytest.approx(2 * 4**2 / 2)
+    assert _shortfall(torch.tensor([[1.0, 7], [5, 7], [3, 7]])).item() == pytest.approx((0 + 1 - 0.01) / 2)
+    log = fit("vicreg", epochs=1).log[0]
+    whole = 25 * log["train_invariance"] + 25 * log["train_variance"] + log["train_covariance"]
+    assert log["train_loss"] == pytest.approx(whole, rel=1e-5)
+
+
+def test_vicreg_without_variance_collapses() -> None:
+    items = clouds()
+    given: dict[str, Any] = {"dim": 4, "channels": 2, "projector": 0, "epochs": 25, "learning_rate": 1e-2, "patience": 99}
+    whole, without = (encoded(train("vicreg", items, variance=v, **given), items).std(0).mean() for v in (25.0, 0.0))
+    assert without < whole / 5
+    off = train("vicreg", items, invariance=0.0, variance=0.0, covariance=0.0, **{**given, "epochs": 1})
+    assert off.log[0]["train_loss"] == 0 and off.log[0]["train_variance"] > 0, "what is off is still logged"
+
+
+@pytest.mark.parametrize("name", ["vicreg", "infonce", "siamese"])
+def test_pairs_by_label_bring_labels_together(name: str) -> None:
+    items = clouds()
+    paired = of(items.x, obs=dict(items.obs), pairs=pairs.by_label(items.obs["label"], np.arange(90)))
+    given = {"projector": 0} if "projector" in ENCODERS[name].keywords else {}
+    trained = train(name, paired, np.arange(90), dim=4, channels=2, epochs=15, learning_rate=5e-3, batch_size=30, **given)
+    z, label = encoded(trained, items)[90:], items.obs["label"][90:]
+    assert apart(z, label) > 1.2 * apart(items.x[90:], label)
+
+
+def test_two_towers_and_no_views() -> None:
+    one, two = (fit("infonce", epochs=1, towers=towers) for towers in (1, 2))
+    assert one.weights.keys() == two.weights.keys() and not same(one, two)
+    with pytest.raises(UsageError, match="two views of an item are equal without --augment"):
+        fit("siamese", augment="none")
+    with pytest.raises(UsageError, match=r"unknown augmentation 'colour'. Did you mean color"):
+        fit("siamese", augment="colour")
+    with pytest.raises(UsageError, match="--augment crop is for images; vectors take noise, mask"):
+        train("vicreg", clouds(), augment="noise,crop")
+
+
+def test_pairs() -> None:
+    rng, rows = np.random.default_rng(0), np.arange(8)
+    label = np.array([b"a", b"b", b"a", b"b", b"", b"a", b"c", b"b"])
+    found = pairs.by_label(label, np.array([0, 1, 2, 3, 4]))
+    drawn = np.stack([found.of(rows, rng) for _ in range(50)])
+    assert set(drawn[:, 0]) == {0, 2} == set(drawn[:, 5]) and set(drawn[:, 7]) == {1, 3}
+    assert set(drawn[:, 4]) == {4} and set(drawn[:, 6]) == {6}, "without a label among training rows, the item itself"
+    x = np.array([[1, 0], [0.9, 0.1], [0, 1], [0.1, 0.9]], np.float32)
+    e = Embedding(x[::-1], np.array([b"3", b"2", b"1", b"0"]), uri="e.h5")
+    near = pairs.by_neighbors(np.arange(4).astype("S"), np.arange(4), e, 1)
+    assert near.of(np.arange(4), rng).tolist() == [1, 0, 3, 2]
+    with pytest.raises(DataError, match=r"e.h5: lacks 1 of the 5 training items, such as 4"):
+        pairs.by_neighbors(np.arange(5).astype("S"), np.arange(5), e, 1)
+    with pytest.raises(DataError, match="no training item has a label"):
+        pairs.by_label(np.array([b"", b"a"]), np.array([0]))
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_augmentations(name: str, channels: int) -> None:
+    """They keep shape and range, draw anew for each item, and are the same for a seed."""
+    x = torch.rand(40, channels, 8, 6, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(1)
+    first, second = (chain(name, True)(x) for _ in range(2))
+    torch.manual_seed(1)
+    assert torch.equal(first, chain(name, True)(x)) and first.shape == x.shape
+    if (name, channels) != ("grey", 1):
+        assert not torch.equal(first, second) and not torch.equal(first, x)
+    if name != "noise":
+        assert first.min() >= -1e-5 and first.max() <= 1 + 1e-5
+
+
+def test_what_augmentations_leave() -> None:
+    x = torch.rand(30, 3, 8, 6, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    moved = chain("location", True)(x)
+    assert torch.equal(moved.flatten(2).sort(2).values, x.flatten(2).sort(2).values), "the same pixels elsewhere"
+    flipped = chain("flip", True)(x)
+    assert all(torch.equal(a, b) or torch.equal(a, b.flip(-1)) for a, b in zip(flipped, x, strict=True))
+    grey = x.mean(1, keepdim=True).expand_as(x)
+    turned = chain("color", True)(grey)
+    torch.testing.assert_close(turned[:, 0], turned[:, 2], atol=1e-5, rtol=0), "grey has no hue"
+    assert chain("none", True)(x) is x and chain("", False)(x) is x
+
+
+# Labels and graphs
+
+
+def test_classifier_and_what_it_needs() -> None:
+    items = clouds()
+    trained = train("classifier", items, np.arange(90), dim=4, channels=4, epochs=60, learning_rate=1e-2, patience=99)
+    assert trained.log[-1]["train_accuracy"] > 0.9
+    assert apart(encoded(trained, items)[90:], items.obs["label"][90:]) > 1.5 * apart(items.x[90:], items.obs["label"][90:])
+    with pytest.raises(DataError, match="the items have no labels, which encoder classifier learns from"):
+        train("classifier", Items(items.x, items.ids, ""))
+
+
+def communities(n: int = 60, seed: int = 0) -> Items:
+    """Two groups of nodes, joined within; a feature names its node, so that only the edges tell."""
+    rng = np.random.default_rng(seed)
+    code = np.arange(n) % 2
+    found = {tuple(sorted(pair)) for pair in rng.integers(0, n, (6 * n, 2)).tolist() if code[pair[0]] == code[pair[1]]}
+    edges = np.array(sorted(pair for pair in found if pair[0] != pair[1]))
+    return of(np.eye(n, dtype=np.float32), obs={"label": np.array([b"a", b"b"])[code]}, edges=edges)
+
+
+def test_adjacency() -> None:
+    items = communities(12)
+    a = np.eye(12)
+    assert items.edges is not None
+    a[items.edges[:, 0], items.edges[:, 1]] = a[items.edges[:, 1], items.edges[:, 0]] = 1
+    scale = np.diag(a.sum(1) ** -0.5)
+    np.testing.assert_allclose(adjacency(items, torch.device("cpu")).to_dense().numpy(), scale @ a @ scale, atol=1e-6)
+
+
+def test_gcn_learns_from_edges_and_training_labels_alone() -> None:
+    items, rows = communities(), np.arange(16)
+    given: dict[str, Any] = {"dim": 4, "nodes": 16, "epochs": 80, "learning_rate": 0.03, "dropout": 0.2, "batch_size": 999}
+    trained = train("gcn", items, rows, patience=99, **given)
+    z, label = encoded(trained, items), items.obs["label"]
+    centres = np.stack([z[:16][label[:16] == c].mean(0) for c in (b"a", b"b")])
+    nearest = np.array([b"a", b"b"])[np.linalg.norm(z[16:, None] - centres, axis=2).argmin(1)]
+    assert (nearest == label[16:]).mean() > 0.9
+    hidden = label.copy()
+    hidden[16:] = b"a"
+    other = of(items.x, obs={"label": hidden}, edges=items.edges)
+    assert same(trained, train("gcn", other, rows, patience=99, **given)), "labels of other nodes are never seen"
+
+
+# Spectra
+
+
+def test_eigenmaps_of_a_ring() -> None:
+    """Points on a circle, turned into 8 dimensions: the two slowest directions are that circle, for new points, too."""
+    rng = np.random.default_rng(0)
+    turn = np.linalg.qr(rng.normal(size=(8, 8)))[0][:2]
+    angle = np.concatenate([np.linspace(0, 2 * np.pi, 200, endpoint=False), rng.uniform(0, 2 * np.pi, 20)])
+    items = of((np.stack([np.cos(angle), np.sin(angle)], 1) @ turn).astype(np.float32))
+    z = encoded(ENCODERS["laplacian-eigenmaps"].function(items, np.arange(200), dim=2, around=6), items)
+    radius = np.linalg.norm(z, axis=1)
+    assert radius.std() < 0.02 * radius.mean()
+    steps = np.unwrap(np.arctan2(z[:, 1], z[:, 0])[:200])
+    assert abs(abs(steps[-1] - steps[0]) - 2 * np.pi * 199 / 200) < 0.1, "once around"
+
+
+def test_eigenmaps_solve_the_generalised_problem() -> None:
+    from scipy.linalg import eigh
+
+    items = clouds(60)
+    trained = ENCODERS["laplacian-eigenmaps"].function(items, np.arange(60), dim=3, around=59)
+    w = trained.weights
+    distance = ((w["landmarks"][:, None].astype(float) - w["landmarks"][None]) ** 2).sum(2)
+    affinity = np.exp(-distance / float(w["width"][0]))
+    degree = np.diag(affinity.sum(1))
+    values, _ = eigh(degree - affinity, degree)
+    np.testing.assert_allclose(1 - w["values"], values[1:4], atol=1e-5)
+    np.testing.assert_allclose(encoded(trained, of(w["landmarks"])), w["vectors"], atol=1e-3)
+    with pytest.raises(UsageError, match="need more than 60 training rows"):
+        ENCODERS["laplacian-eigenmaps"].function(items, np.arange(60), dim=59)
+
+
+def test_random_projections_keep_distances() -> None:
+    items = of(np.random.default_rng(0).normal(size=(40, 300)).astype(np.float32))
+    z = encoded(ENCODERS["random-projection"].function(items, np.arange(1), dim=600, seed=1), items)
+    ratio = np.linalg.norm(z[1:] - z[:-1], axis=1) / np.linalg.norm(np.diff(items.x, axis=0), axis=1)
+    assert abs(ratio.mean() - 1) < 0.03 and ratio.std() < 0.1
