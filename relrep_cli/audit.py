@@ -42,6 +42,7 @@ def audit(
     Each holds, for every transformation, the root mean square change of the coordinates over their standard deviation: 0
     where nothing moves. e: what `sample` gave.
     """
+    recipe = replace(recipe, meaning=None)  # the sample holds the anchors' own vectors
     ways: dict[str, Recipe | None] = {"absolute": None}
     for name, params in recipe.similarities.items():
         alone = replace(recipe, similarities={name: params}, aggregate="")

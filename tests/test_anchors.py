@@ -417,6 +417,8 @@ def test_mixtures_project_in_both_spaces_and_open_in_anndata(work: Any) -> None:
     assert np.abs(rb.x - b.x @ np.asarray(m.x).T).max() > 1, "b fills the weights with its own rows"
     opened = anndata.read_h5ad(work / "m.h5")
     assert opened.uns["mixture-weights"].sum() == pytest.approx(12)
+    for how in ("--audit -s cosine", "b.h5 --select -s cosine,l1"):
+        work.here(f"relrep project a.h5 {how} --anchors m.h5")
     work.here("relrep anchor a.h5 -n 12 --strategy mixture --members 3 -o three.h5")
     assert len(store.read(str(work / "three.h5")).uns["mixture-items"]) == 36
 
