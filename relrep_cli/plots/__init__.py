@@ -4,6 +4,7 @@ from relrep_cli.plots.curves import curves
 from relrep_cli.plots.drawing import ready
 from relrep_cli.plots.matrices import Panel, distributions, heatmap, indexes, short
 from relrep_cli.plots.scatters import Cloud, Picture, scatter
+from relrep_cli.plots.stitches import attentions, pictures
 from relrep_cli.plots.strips import Strip, strips
 
 __all__ = [
@@ -11,10 +12,12 @@ __all__ = [
     "Panel",
     "Picture",
     "Strip",
+    "attentions",
     "curves",
     "distributions",
     "heatmap",
     "indexes",
+    "pictures",
     "ready",
     "scatter",
     "short",
