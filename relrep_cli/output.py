@@ -15,9 +15,9 @@ from typing import Any
 from relrep_cli.errors import WriteError, printable
 from relrep_cli.signals import check
 
-COUNTS = ("k", "anchors", "tied")  # columns where no number means that none applies
+COUNTS = ("k", "anchors", "tied", "target", "class", "anomalies")  # columns where no value means that none applies
 ZERO_IS_NOTHING = ("deviation", "tied")  # columns that a table leaves out when they are 0 throughout
-PATHS = ("a", "b", "encoder", "head", "file")  # columns that hold file names
+PATHS = ("a", "b", "encoder", "head", "file", "anomalies")  # columns that hold file names
 ENDINGS = {".tsv": "tsv", ".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".md": "markdown"}
 FORMATS = ("table", "tsv", "csv", "json", "jsonl", "markdown")
 Record = dict[str, Any]

@@ -338,8 +338,8 @@ def test_held_out_items_are_the_same_in_files_of_the_same_items() -> None:
 
 def test_large_parts_are_sampled_and_said() -> None:
     rows, said = some(np.arange(100), 10, 3)
-    assert len(rows) == 10 and said == ", 10 of 100 items (seed 3)" and (np.diff(rows) > 0).all()
-    assert some(np.arange(10), 10, 3)[1] == ""
+    assert len(rows) == 10 and said == "10 of 100" and (np.diff(rows) > 0).all()
+    assert some(np.arange(10), 10, 3)[1] == "10"
 
 
 # --- the command ---
@@ -391,6 +391,11 @@ def test_anomalies_of_a_file_with_their_curve(work: Workdir) -> None:
     assert "<svg" in (work / "roc.svg").read_text()
     again = work.run(command)
     assert again.stdout == done.stdout and again.stderr.count("up to date") == 2
+    both = work.here("relrep evaluate a.h5 --task anomaly --anomalies odd.npz --anomalies a.h5 --split test").rows
+    assert [(r["name"], r["anomalies"], float(r["value"])) for r in both if r["name"] == "auc"] == [
+        ("auc", "odd.npz", 1.0),
+        ("auc", "a.h5", 0.5),
+    ]
     work.error("relrep evaluate a.h5 --anomalies odd.npz --plot a.h5", 2, "must end in .png")
     work.error("relrep evaluate a.h5 --task knn --plot roc.png", 2, "--plot roc.png", "anomaly only")
 
@@ -402,6 +407,15 @@ def test_files_without_splits_hold_some_out(work: Workdir) -> None:
     rows = work.here("relrep evaluate bare.npz --task knn --holdout 0.25").rows
     assert rows[0]["n"] == "60" and float(rows[0]["value"]) > 0.9
     work.error("relrep evaluate a.h5 --holdout 0.2", 3, "has splits of its own")
+
+
+def test_a_matrix_has_a_column_for_each_file(work: Workdir) -> None:
+    whole = work.here("relrep evaluate a.h5 b.h5 --task knn,separation").rows
+    table = work.here("relrep evaluate a.h5 b.h5 gone.h5 --task knn,separation --matrix", 3)
+    assert list(table.rows[0]) == ["task", "name", "a", "b", "gone"]
+    assert [r["a"] for r in table.rows] == [r["value"] for r in whole if r["file"] == "a.h5"]
+    assert [r["b"] for r in table.rows] == [r["value"] for r in whole if r["file"] == "b.h5"]
+    assert {r["gone"] for r in table.rows} == {"n/a"} and "gone.h5" in table.stderr
 
 
 def test_one_bad_file_of_several_gets_a_record(work: Workdir) -> None:

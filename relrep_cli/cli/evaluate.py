@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -13,12 +14,13 @@ import typer
 
 from relrep_cli import store
 from relrep_cli.cli import layers, options
-from relrep_cli.embedding import Embedding
+from relrep_cli.embedding import Embedding, bare_name
 from relrep_cli.errors import DATA, DONE, DataError, NotApplicable, UsageError, printable
 from relrep_cli.evaluations import EVALUATIONS
 from relrep_cli.evaluations.base import COLUMNS, Finding, Record, Space, prepare, records
 from relrep_cli.evaluations.base import evaluate as judge
-from relrep_cli.output import progress, say, write
+from relrep_cli.matrix import short_names
+from relrep_cli.output import emit, progress, render, say, write
 from relrep_cli.plots import curves, ready
 
 EXAMPLES = (
@@ -26,10 +28,11 @@ EXAMPLES = (
     "relrep evaluate shapes.h5 --task linear-probe --target colour,shape,location",
     "relrep evaluate cifar10.h5 --task anomaly --anomalies mnist.h5 --plot roc.png",
     "relrep evaluate vae.h5 --task anomaly --anomalies other.h5 --score-column reconstruction_error",
-    "relrep evaluate 'a.h5::layer/*' --task linear-probe --json",
+    "relrep evaluate 'a.h5::layer/*' --task linear-probe,knn --matrix",
     "relrep evaluate vectors.npz --holdout 0.2 --per-class",
 )
 ALL = "all"
+KEYS = ("task", "target", "anomalies", "name", "class")  # what a value is of, beside its file
 
 
 def _file(name: str, help: str) -> Any:
@@ -56,7 +59,11 @@ def evaluate(
         typer.Option("--holdout", help="Judge by this share of a file without splits.", min=0, max=0.9, show_default=False),
     ] = 0.0,
     anomalies: Annotated[
-        list[str], _file("--anomalies", "Items that do not belong, in the same space: one file, or one for each FILE in order.")
+        list[str],
+        _file(
+            "--anomalies",
+            "Items that do not belong, in the same space: one file, one for each FILE in order, or several for one FILE.",
+        ),
     ] = [],  # noqa: B006
     score_column: Annotated[
         str,
@@ -68,6 +75,9 @@ def evaluate(
         ),
     ] = "",
     per_class: Annotated[bool, typer.Option("--per-class", help="Add the values of each class.")] = False,
+    matrix: Annotated[
+        bool, typer.Option("--matrix", help="Print values only: a line for each thing measured, a column for each file.")
+    ] = False,
     plot: Annotated[str, _file("--plot", "Draw the ROC curves of task anomaly to FILE (.png, .svg or .pdf).")] = "",
     curve: Annotated[str, _file("--curve", "Write the points of the ROC curves to FILE (.tsv, .csv, .json, .parquet).")] = "",
     force: options.Force = False,
@@ -86,31 +96,40 @@ def evaluate(
     kind = options.format_of(format, json)
     files = list(itertools.chain(*layers.expand(files)))
     chosen = _chosen(task, given)
-    if len(anomalies) not in (0, 1, len(files)):
-        raise UsageError(f"--anomalies names {len(anomalies)} files for {len(files)}; name one for all, or one for each.")
+    odd = _odd_of_each(anomalies, len(files))
     if score_column and not anomalies:
         raise UsageError("--score-column needs --anomalies FILE.")
     _refuse_outputs(plot, curve, [*files, *anomalies], "anomaly" in chosen and bool(anomalies))
-    odd = anomalies if len(anomalies) == len(files) else anomalies * len(files)
     wanted = _Wanted(
         options.split_names(target), split, holdout, seed, score_column, chosen, ALL in task, per_class, len(files) == 1
     )
-    jobs = list(zip(files, odd or [""] * len(files), strict=True))
     if dry_run:
         options.plan([f"evaluate {file} by {', '.join(chosen)}" for file in files])
         return DONE
     found: list[Record] = []
     drawn: dict[str, Finding] = {}
     with progress("evaluating") as advance:
-        for done, (file, strange) in enumerate(jobs):
-            place = partial(_place, advance, done, len(jobs), file)
+        for done, (file, strange) in enumerate(zip(files, odd, strict=True)):
+            place = partial(_place, advance, done, len(files), file)
             found += _of_file(file, strange, wanted, drawn, place)
     _write_curves(plot, curve, drawn, force)
-    write(_side_by_side(found), _columns(wanted), kind)
+    if matrix:
+        _write_matrix(found, files, kind)
+    else:
+        write(_side_by_side(found), _columns(wanted), kind)
     broken = len({r["file"] for r in found if "error" in r})
     if broken:
         say(f"{broken} of {len(files)} files could not be used: see their error.")
     return DATA if broken else DONE
+
+
+def _odd_of_each(anomalies: list[str], count: int) -> list[list[str]]:
+    """The files of anomalies for each of so many files."""
+    if count == 1 or len(anomalies) < 2:
+        return [anomalies] * count
+    if len(anomalies) != count:
+        raise UsageError(f"--anomalies names {len(anomalies)} files for {count}; name one for all, or one for each.")
+    return [[odd] for odd in anomalies]
 
 
 def _place(advance: Any, done: int, total: int, file: str, part: float, name: str) -> None:
@@ -150,17 +169,18 @@ def _refuse_outputs(plot: str, curve: str, inputs: list[str], anomaly: bool) -> 
 
 
 def _columns(wanted: _Wanted) -> list[str]:
-    return [*COLUMNS, *(["target"] if len(wanted.targets) > 1 else []), *(["class"] if wanted.per_class else [])]
+    return [*COLUMNS, *(["class"] if wanted.per_class else []), *(["target"] if len(wanted.targets) > 1 else [])]
 
 
-def _of_file(file: str, strange: str, wanted: _Wanted, drawn: dict[str, Finding], advance: Any) -> list[Record]:
+def _of_file(file: str, strange: list[str], wanted: _Wanted, drawn: dict[str, Finding], advance: Any) -> list[Record]:
     """All records of one file, or the one that says why there are none."""
     try:
         e = store.read(file)
-        odd = store.read(strange) if strange else None
-        if odd is not None and not wanted.score and e.space != odd.space:
-            say(f"{file} and {strange}: different spaces ({_space(e)} and {_space(odd)}); distances between them mean little.")
-        return list(_of_targets(file, e, odd, wanted, drawn, advance))
+        odd = [store.read(name) for name in strange]
+        for o in odd if not wanted.score else []:
+            if e.space != o.space:
+                say(f"{file} and {o.uri}: different spaces ({_space(e)} and {_space(o)}); distances between them mean little.")
+        return list(_of_targets(e, odd, wanted, drawn, advance))
     except DataError as error:
         if wanted.alone:
             raise
@@ -172,19 +192,27 @@ def _space(e: Embedding) -> str:
 
 
 def _of_targets(
-    file: str, e: Embedding, odd: Embedding | None, wanted: _Wanted, drawn: dict[str, Finding], advance: Any
+    e: Embedding, odd: list[Embedding], wanted: _Wanted, drawn: dict[str, Finding], advance: Any
 ) -> Iterator[Record]:
-    several = len(wanted.targets) > 1
-    pairs = [(t, n) for t in wanted.targets for n in wanted.chosen if EVALUATIONS[n].labels or t == wanted.targets[0]]
-    for place, (target, name) in enumerate(pairs):
-        advance(place / len(pairs), name)
+    """Each task with each column of classes, and with each file of anomalies, where it reads them."""
+    tasks = [(t, n) for t in wanted.targets for n in wanted.chosen if EVALUATIONS[n].labels or t == wanted.targets[0]]
+    for place, (target, name) in enumerate(tasks):
+        advance(place / len(tasks), name)
         if target != "label":
             e.column(target)
-        space = prepare(e, target, wanted.split, wanted.holdout, wanted.seed, odd, wanted.score)
-        findings = _findings(file, space, name, wanted)
-        drawn.update((file, f) for f in findings if f.curve is not None)
-        for record in records(file, name, findings, space.classes, wanted.seed, wanted.per_class):
-            yield {**record, "target": target if EVALUATIONS[name].labels else None} if several else record
+        several = odd if "anomalies" in EVALUATIONS[name].needs else []
+        for strange in several or [None]:  # type: ignore[list-item]
+            space = prepare(e, target, wanted.split, wanted.holdout, wanted.seed, strange, wanted.score)
+            findings = _findings(e.uri, space, name, wanted)
+            told = {"target": target if EVALUATIONS[name].labels else None} if len(wanted.targets) > 1 else {}
+            told |= {"anomalies": strange.uri if strange else None} if len(odd) > 1 else {}
+            drawn.update((_curve_name(e, strange, odd), f) for f in findings if f.curve is not None)
+            for record in records(e.uri, name, findings, space.classes, wanted.seed, wanted.per_class):
+                yield record | told
+
+
+def _curve_name(e: Embedding, strange: Embedding | None, odd: list[Embedding]) -> str:
+    return f"{bare_name(e.uri)} against {bare_name(strange.uri)}" if strange and len(odd) > 1 else e.uri
 
 
 def _findings(file: str, space: Space, name: str, wanted: _Wanted) -> list[Finding]:
@@ -198,11 +226,27 @@ def _findings(file: str, space: Space, name: str, wanted: _Wanted) -> list[Findi
 
 
 def _side_by_side(found: list[Record]) -> list[Record]:
-    """What compares stands together: by task, name, target and class, then by file; broken files at the end."""
-    keys = [tuple(r.get(c) for c in ("task", "target", "name", "class")) for r in found]
+    """What compares stands together: by what it is of, then by file; broken files at the end."""
+    keys = [tuple(r.get(c) for c in KEYS) for r in found]
     places = {key: place for place, key in enumerate(dict.fromkeys(keys))}
     order = np.argsort([len(places) if "error" in r else places[k] for r, k in zip(found, keys, strict=True)], kind="stable")
     return [found[i] for i in order]
+
+
+def _write_matrix(found: list[Record], files: list[str], kind: str | None) -> None:
+    """A line for each thing measured, a column for each file; what is wrong with files is said."""
+    names = short_names(files)
+    lines: dict[tuple[Any, ...], Record] = {}
+    for r in found:
+        if "error" in r:
+            say(r["error"])
+            continue
+        what: Record = {c: r[c] for c in KEYS if c in r}
+        lines.setdefault(tuple(what.values()), what)[names[r["file"]]] = r["value"]
+    keys = [c for c in KEYS if any(c in line for line in lines.values())]
+    columns = [*keys, *dict.fromkeys(names.values())]
+    kind = kind or ("table" if sys.stdout.isatty() else "tsv")
+    emit(render(list(lines.values()), columns, kind, verbatim=True))
 
 
 def _write_curves(plot: str, curve: str, drawn: dict[str, Finding], force: bool) -> None:

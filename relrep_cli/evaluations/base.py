@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
@@ -11,7 +11,7 @@ import numpy as np
 from relrep_cli.blocks import row_blocks, take
 from relrep_cli.embedding import Embedding, find_ids
 from relrep_cli.errors import DataError, NotApplicable, printable
-from relrep_cli.inference import bootstrap, within
+from relrep_cli.inference import bootstrap, jackknife, within
 from relrep_cli.neighbors import unit_rows
 from relrep_cli.registry import Param, Registry
 
@@ -37,6 +37,7 @@ By = Annotated[
     Param("Which rows are near: by cosine or by Euclidean distance.", choices=("cosine", "euclidean")),
 ]
 Record = dict[str, Any]
+GROUPS = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,9 +96,9 @@ class Space:
 class Finding:
     """One thing measured.
 
-    rows: (m,) the judged items' own values, of which `value` is the mean, and codes (m,): their class numbers. interval: 95 %,
-    where rows do not give one. chance: the value that a space gives which knows nothing. curve: (points, 3) false positive
-    rate, true positive rate and threshold.
+    rows: (m,) the judged items' own values, of which `value` is the mean, and codes (m,): their class numbers. counts: (m,)
+    how many items each value is of, where it is not one. interval: 95 %, where rows do not give one. chance: the value of a
+    space that knows nothing. curve: (points, 3) false positive rate, true positive rate and threshold.
     """
 
     name: str
@@ -106,6 +107,7 @@ class Finding:
     convention: str
     rows: np.ndarray | None = None
     codes: np.ndarray | None = None
+    counts: np.ndarray | None = None
     interval: tuple[float, float] | None = None
     bounds: tuple[float | None, float | None] = (None, None)
     chance: float | None = None
@@ -121,7 +123,7 @@ def mean_of(
     chance: float | None = None,
 ) -> Finding:
     """The finding that is the mean of the items' own values."""
-    return Finding(name, float(rows.mean()), len(rows), convention, rows, codes, None, bounds, chance)
+    return Finding(name, float(rows.mean()), len(rows), convention, rows, codes, bounds=bounds, chance=chance)
 
 
 def prepare(
@@ -168,11 +170,28 @@ def _held_out(e: Embedding, share: float, seed: int) -> tuple[np.ndarray, np.nda
 
 
 def some(rows: np.ndarray, most: int, seed: int) -> tuple[np.ndarray, str]:
-    """The rows, or `most` random ones in order, and how to say so."""
+    """The rows, or `most` random ones in order, and how many these are of how many.
+
+    >>> some(np.arange(3), 2, 0)[1], some(np.arange(3), 3, 0)[1]
+    ('2 of 3', '3')
+    """
     if len(rows) <= most:
-        return rows, ""
+        return rows, str(len(rows))
     kept = np.sort(np.random.default_rng(seed).permutation(len(rows))[:most])
-    return rows[kept], f", {most} of {len(rows)} items (seed {seed})"
+    return rows[kept], f"{most} of {len(rows)}"
+
+
+def grouped(value: Callable[[np.ndarray], float], n: int) -> tuple[float, tuple[float, float] | None]:
+    """A value of n items, and its 95 % interval by a jackknife over 20 groups; none for fewer than 40.
+
+    value: from (n,) which items count.
+    """
+    everything = np.ones(n, bool)
+    found = value(everything)
+    if n < 2 * GROUPS:
+        return found, None
+    without = np.array([value(np.arange(n) % GROUPS != g) for g in range(GROUPS)])
+    return found, jackknife(found, without)
 
 
 def distances(queries: np.ndarray, base: np.ndarray, found: np.ndarray, by: str) -> np.ndarray:
@@ -218,8 +237,9 @@ def records(
         if f.rows is None or f.codes is None:
             continue
         for code in np.unique(f.codes).tolist():
-            own = f.rows[f.codes == code]
-            part = replace(f, value=float(own.mean()), n=len(own), rows=own, chance=None)
+            mine = f.codes == code
+            own, n = f.rows[mine], int(mine.sum() if f.counts is None else f.counts[mine].sum())
+            part = replace(f, value=float(own.mean()), n=n, rows=own, chance=None)
             yield _record(file, task, part, seed) | {"class": classes[code].decode(errors="backslashreplace")}
 
 

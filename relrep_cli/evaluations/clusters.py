@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 
 from relrep_cli.blocks import row_blocks
 from relrep_cli.errors import NotApplicable
-from relrep_cli.evaluations.base import Finding, Space, evaluation, mean_of, some
+from relrep_cli.evaluations.base import Finding, Space, evaluation, grouped, mean_of, some
 from relrep_cli.registry import Param
 
 Clusters = Annotated[int, Param("How many clusters; 0 takes as many as there are classes.", minimum=0)]
@@ -32,14 +32,14 @@ def cluster(s: Space, *, clusters: Clusters = 0, seed: int = 0) -> Iterator[Find
     if count < 2:
         raise NotApplicable("no classes to take the number of clusters from; write --clusters K")
     said, assigned = _assigned(s, count, seed)
-    kept, sampled = some(np.arange(len(s.test)), SHADED, seed)
+    kept, of = some(np.arange(len(s.test)), SHADED, seed)
     x = np.asarray(s.vectors(s.test[kept]), np.float64)
-    yield from _silhouette("silhouette", x, assigned[kept], said + sampled)
+    yield from _silhouette("silhouette", x, assigned[kept], f"{said}; Euclidean, {of} items")
     if s.codes is None:
         return
     codes = s.codes[s.test]
     shown = codes[kept] >= 0
-    yield from _silhouette("label silhouette", x[shown], codes[kept][shown], f"classes, Euclidean{sampled}")
+    yield from _silhouette("label silhouette", x[shown], codes[kept][shown], f"of classes, Euclidean, {of} items")
     yield from _agreement(assigned[codes >= 0], codes[codes >= 0], said)
 
 
@@ -48,7 +48,7 @@ def _assigned(s: Space, count: int, seed: int) -> tuple[str, np.ndarray]:
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits
 
-    rows, sampled = some(s.train, FITTED, seed)
+    rows, of = some(s.train, FITTED, seed)
     if len(rows) < count:
         raise NotApplicable(f"{len(rows)} training rows are too few for {count} clusters")
     out = np.empty(len(s.test), np.int64)
@@ -57,29 +57,31 @@ def _assigned(s: Space, count: int, seed: int) -> tuple[str, np.ndarray]:
         model = KMeans(count, n_init=STARTS, random_state=seed).fit(np.asarray(s.vectors(rows), np.float64))
         for block in row_blocks(len(out), s.e.d):
             out[block] = model.predict(np.asarray(s.e.x[s.test[block]], np.float64))
-    return f"k-means, {count} clusters, best of {STARTS} starts on {len(s.train)} training rows{sampled}", out
+    return f"k-means, {count} clusters, best of {STARTS} starts on {of} training rows", out
 
 
 def _silhouette(name: str, x: np.ndarray, groups: np.ndarray, convention: str) -> Iterator[Finding]:
     """The mean silhouette of some rows, if they are of two groups or more and not each a group of its own."""
+    from sklearn import config_context
     from sklearn.metrics import silhouette_samples
 
     known = np.unique(groups, return_inverse=True)[1]
     if 2 <= known.max(initial=0) + 1 < len(x):
         codes = groups if name.startswith("label") else None
-        yield mean_of(name, _plain(silhouette_samples(x, known)), convention, codes, (-1, 1))
-
-
-def _plain(values: Any) -> np.ndarray:
-    return np.nan_to_num(np.asarray(values, np.float64))  # 0 / 0 where rows of two groups are all the same
+        with config_context(working_memory=64):  # MB
+            rows = np.nan_to_num(silhouette_samples(x, known))  # 0 / 0 where rows of two groups are all the same
+        yield mean_of(name, rows, convention, codes, (-1, 1))
 
 
 def _agreement(assigned: np.ndarray, codes: np.ndarray, said: str) -> Iterator[Finding]:
     from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-    if len(codes) and len(np.unique(codes)) > 1:
-        nmi = float(normalized_mutual_info_score(codes, assigned))
-        yield Finding("nmi", nmi, len(codes), f"{said}; mutual information over the mean of both entropies")
-        yield Finding(
-            "ari", float(adjusted_rand_score(codes, assigned)), len(codes), f"{said}; pairs, adjusted for chance", chance=0.0
-        )
+    if not len(codes) or len(np.unique(codes)) < 2:
+        return
+    scores = {
+        "nmi": (normalized_mutual_info_score, "mutual information over the mean of both entropies", None),
+        "ari": (adjusted_rand_score, "pairs, adjusted for chance", 0.0),
+    }
+    for name, (score, what, chance) in scores.items():
+        value, interval = grouped(lambda kept, score=score: float(score(codes[kept], assigned[kept])), len(codes))  # type: ignore[misc]
+        yield Finding(name, value, len(codes), f"{said}; {what}", interval=interval, bounds=(None, 1), chance=chance)

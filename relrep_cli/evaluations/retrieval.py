@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from relrep_cli.blocks import slices
+from relrep_cli.blocks import column_mean, row_blocks, slices
 from relrep_cli.errors import NotApplicable
 from relrep_cli.evaluations.base import By, Finding, Space, evaluation, mean_of, some
 from relrep_cli.neighbors import nearest, unit_rows
 
 RECALLS = (1, 10)
 PAIRS = 50_000_000  # of items that are ranked for mean average precision
-TILE = 1 << 22  # pairs at once
+TILE, MORE, ROWS = 1 << 22, 1 << 25, 32  # pairs at once; up to so many more, so that a pass over all items serves some queries
 FEWEST = 200  # queries whose precision is measured, however many items there are
 
 
@@ -32,17 +32,17 @@ def retrieval(s: Space, *, neighbours: By = "cosine", seed: int = 0) -> Iterator
         raise NotApplicable("every item is alone in its class")
     x, n = s.vectors(rows), len(rows)
     alone = f"; {n - len(asking)} alone in their class do not ask" if len(asking) < n else ""
-    said = f"each of {len(asking)} items among {n - 1} others, {neighbours}, self excluded{alone}"
+    said = f"each item among {n - 1} others, {neighbours}, self excluded{alone}"
     ks = [k for k in RECALLS if k < n]
     near = nearest(x, x, ks[-1], by=neighbours, exclude_self=True, rows=asking).rows
     hits = codes[near] == codes[asking][:, None]
     for k in ks:
         found = hits[:, :k].any(1).astype(np.float64)
         yield mean_of(f"recall@{k}", found, said, codes[asking], (0, 1), float(_lucky(sizes[asking], n, k).mean()))
-    queries, sampled = some(asking, max(FEWEST, PAIRS // n), seed)
+    queries, of = some(asking, max(FEWEST, PAIRS // n), seed)
     precision = _average_precision(x, codes, queries, neighbours)
     chance = float(_random_precision(sizes[queries] - 1, n - 1).mean())
-    yield mean_of("map", precision, f"mean average precision, {said}{sampled}", codes[queries], (0, 1), chance)
+    yield mean_of("map", precision, f"mean average precision of {of} queries, {said}", codes[queries], (0, 1), chance)
 
 
 def _lucky(sizes: np.ndarray, n: int, k: int) -> np.ndarray:
@@ -63,15 +63,30 @@ def _random_precision(right: np.ndarray, n: int) -> np.ndarray:
 
 def _average_precision(x: np.ndarray, codes: np.ndarray, queries: np.ndarray, by: By) -> np.ndarray:
     """(q,) average precision of rows `queries` of x among its other rows; equally near ones in the order of rows."""
-    wide = np.asarray(x, np.float64)
-    wide = unit_rows(wide) if by == "cosine" else wide - wide.mean(0)
-    squares = np.einsum("ij,ij->i", wide, wide) if by == "euclidean" else np.zeros(len(wide))
-    out, ranks = np.empty(len(queries)), np.arange(1, len(wide))
-    for block in slices(len(queries), max(1, TILE // len(wide))):
+    n, out = len(x), np.empty(len(queries))
+    origin = column_mean(x, np.arange(n)) if by == "euclidean" else None
+    for block in slices(len(queries), max(1, TILE // n, min(ROWS, MORE // n))):
         own = queries[block]
-        far = squares - (2 if by == "euclidean" else 1) * (wide[own] @ wide.T)
+        far = _apart(x, own, origin)
         far[np.arange(len(own)), own] = np.inf
-        order = np.argsort(far, axis=1, kind="stable")[:, :-1]
-        right = codes[order] == codes[own][:, None]
-        out[block] = (right * np.cumsum(right, 1) / ranks).sum(1) / right.sum(1)
+        for place, (row, code) in enumerate(zip(far, codes[own], strict=True), block.start):
+            right = codes[np.argsort(row, kind="stable")[:-1]] == code
+            ranks = np.flatnonzero(right) + 1
+            out[place] = (np.arange(1, len(ranks) + 1) / ranks).mean()
+    return out
+
+
+def _apart(x: np.ndarray, rows: np.ndarray, origin: np.ndarray | None) -> np.ndarray:
+    """(q, n) what orders all rows of x (n, d) by their distance to some: Euclidean about an origin, without one cosine."""
+
+    def ready(part: np.ndarray) -> np.ndarray:
+        wide = np.asarray(part, np.float64)
+        return unit_rows(wide) if origin is None else wide - origin
+
+    own, out = ready(x[rows]), np.empty((len(rows), len(x)))
+    for block in row_blocks(*x.shape, x):
+        base = ready(x[block])
+        out[:, block] = -(own @ base.T)
+        if origin is not None:
+            out[:, block] += np.einsum("ij,ij->i", base, base) / 2
     return out

@@ -31,7 +31,8 @@ def separation(s: Space, *, seed: int = 0) -> Iterator[Finding]:
     alignment: mean squared distance of two items of a class, uniformity: log mean exp(-2 d^2) of all pairs, both at length 1,
     lower is better. dimension: 1 / mean log(r2 / r1).
     """
-    rows, said = some(s.test, MOST, seed)
+    rows, of = some(s.test, MOST, seed)
+    said = f", {of} items"
     x = s.vectors(rows)
     if s.codes is not None and len(s.classes) > 1:
         yield from _classes(x, s.codes[rows], said)
@@ -56,7 +57,7 @@ def _classes(x: np.ndarray, codes: np.ndarray, said: str) -> Iterator[Finding]:
         np.array(several),
         (0, None),
     )
-    yield replace(wide, n=int(sizes[several].sum()))
+    yield replace(wide, n=int(sizes[several].sum()), counts=sizes[several])
     if len(np.unique(codes)) > 1:
         margins, of = _margins(x, codes, several)
         yield mean_of(

@@ -1,4 +1,4 @@
-"""What stitching did: images that were given back, and where the attention of an aggregator went."""
+"""Where the attention of a stitched aggregator goes."""
 
 from __future__ import annotations
 
@@ -13,24 +13,6 @@ from relrep_cli.errors import printable
 from relrep_cli.plots.drawing import CLASSES, INK, drawing, saved, wrapped
 
 ATTENTION = "attention_"
-
-
-def pictures(lines: Sequence[tuple[str, np.ndarray]], shape: tuple[int, ...], target: str) -> bytes:
-    """Rows of images, each with its name: (n, pixels) in 0..1 of images of that shape."""
-    from matplotlib.figure import Figure
-
-    most = max(len(values) for _, values in lines)
-    with drawing():
-        figure = Figure(figsize=(0.7 * most + 2.6, 0.72 * len(lines) + 0.2), layout="constrained")
-        places = figure.subplots(len(lines), most, squeeze=False)
-        for axes, (name, values) in zip(places, lines, strict=True):
-            for one, image in zip(axes, values, strict=False):
-                one.imshow(image.reshape(shape), cmap="gray", vmin=0, vmax=1)
-            for one in axes:
-                one.set(xticks=[], yticks=[])
-                one.spines[:].set_visible(False)
-            axes[0].set_ylabel(wrapped(printable(name), 24), rotation=0, ha="right", va="center", fontsize=7, color=INK)
-        return saved(figure, target)
 
 
 def attentions(records: Sequence[dict[str, Any]], target: str) -> bytes:
