@@ -13,9 +13,9 @@ from relrep_cli import networks
 from relrep_cli.errors import DataError
 from relrep_cli.heads import Trained
 from relrep_cli.splits import drawn
-from relrep_cli.stitching import Record, Target, Task, judged, score
+from relrep_cli.stitching import Record, Target, Task, index, judged
 
-STEPS = 200  # of descent, however few the rows
+PASSES, STEPS = 10, 50  # over the few rows, and of descent at least
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Adaptation:
 def adapted(trained: Trained, task: Task, what: str, how: Adaptation, seed: int) -> Trained:
     """A copy of the head, its part `what` trained further on the few rows of the task."""
     rows = how.rows(task)
-    epochs = ceil(STEPS / ceil(len(rows) / networks.BATCH))
+    epochs = max(PASSES, ceil(STEPS / ceil(len(rows) / networks.BATCH)))
     x, y = task.x_train[rows], task.y_train[rows]
     arrays, front = networks.adapted(trained.arrays, trained.front, x, y, trained.classes, what, seed, how.device, epochs)
     return replace(trained, arrays=arrays, front=front)
@@ -81,6 +81,5 @@ def records(frozen: Sequence[Record], found: dict[tuple[int, int, str], Record],
         for (one, other, what), cell in found.items():
             if (one, other) == (e, h) and what:
                 more: dict[str, Any] = {"method": f"{r['method']}+adapted-{what}"}
-                index = score(cell) / r["end_to_end"] if r["end_to_end"] and r["end_to_end"] > 0 else None
-                out.append(r | cell | more | {"stitching_index": index})
+                out.append(r | cell | more | {"stitching_index": index(cell, r["end_to_end"])})
     return out

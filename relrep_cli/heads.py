@@ -1,8 +1,8 @@
-"""Heads: decoders on top of a space, which predict the class or the number of an item from its vector.
+"""Heads: decoders on top of a space, which predict the class or the number of an item from its vector, or its image.
 
 A registered function takes training rows x (n, d), their classes y (n,) as numbers from 0 on, and how many there are; 0
-classes means that y holds the numbers to predict. It gives what it learnt as named arrays; the trait `scores` reads them:
-(arrays, rows (b, d)) -> (b, classes), the highest wins, or (b, 1) predicted numbers.
+classes means that y holds numbers (n,) or images (n, h, w) to predict. It gives what it learnt as named arrays; the trait
+`scores` reads them: (arrays, rows (b, d)) -> (b, classes), the highest wins, or (b, 1) predicted numbers, or (b, pixels).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from relrep_cli import networks
+from relrep_cli import decoders, networks
 from relrep_cli.blocks import row_blocks
 from relrep_cli.preparation import deviations, moments
 from relrep_cli.registry import Param, Registry
@@ -24,7 +24,7 @@ HEADS: Registry = Registry(
     (
         "deterministic",  # whether all seeds give the same
         "joint",  # whether it can be trained with an aggregator in front
-        "numbers",  # whether it can predict numbers
+        "predicts",  # classes, numbers or images
         "scores",
         "source",
     ),
@@ -34,7 +34,7 @@ Arrays = Mapping[str, np.ndarray]
 NEVER = -1e30  # the score of a class without training rows
 
 Hidden = Annotated[int, Param("Hidden units of the mlp head.", minimum=1)]
-Epochs = Annotated[int, Param("Passes of the mlp head over its training rows.", minimum=1)]
+Epochs = Annotated[int, Param("Passes of the mlp and decoder heads over their training rows.", minimum=1)]
 Ridge = Annotated[float, Param("Penalty of the linear head, per row and on standard-scaled columns.", minimum=0)]
 Penalty = Annotated[
     float, Param("Penalty of the logistic and svm heads, per row and on standard-scaled columns.", minimum=1e-12)
@@ -52,13 +52,13 @@ class Trained:
     front: Any = None
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """(n,) class numbers, or predicted numbers, of x (n, d)."""
-        out = np.empty(len(x), np.int64 if self.classes else np.float64)
+        """(n,) class numbers, or predicted numbers, of x (n, d); (n, pixels) of images."""
+        found = [np.zeros(0, np.int64 if self.classes else np.float64)] if not len(x) else []
         for block in row_blocks(*x.shape):
             rows = x[block] if self.front is None else networks.through(self.front, x[block])
             scores = HEADS[self.name].scores(self.arrays, rows)
-            out[block] = scores.argmax(1) if self.classes else scores[:, 0]
-        return out
+            found.append(scores.argmax(1) if self.classes else scores[:, 0] if scores.shape[1] == 1 else scores)
+        return np.concatenate(found)
 
 
 def train(
@@ -95,7 +95,7 @@ def _aims(y: np.ndarray, classes: int) -> np.ndarray:
 @head(
     deterministic=True,
     joint=False,
-    numbers=True,
+    predicts={"classes", "numbers"},
     scores=_affine,
     source="ridge regression on class indicators, closed form (Hastie et al. 2009, sec. 4.2)",
 )
@@ -128,7 +128,7 @@ def linear(x: np.ndarray, y: np.ndarray, classes: int, *, seed: int, device: str
 @head(
     deterministic=True,
     joint=False,
-    numbers=False,
+    predicts={"classes"},
     scores=_affine,
     source="multinomial logistic regression (Hastie et al. 2009, sec. 4.4), by scikit-learn",
 )
@@ -142,7 +142,7 @@ def logistic(x: np.ndarray, y: np.ndarray, classes: int, *, seed: int, device: s
 @head(
     deterministic=True,
     joint=False,
-    numbers=True,
+    predicts={"classes", "numbers"},
     scores=_affine,
     source="linear support vector machine, squared hinge, one class against the rest (Fan et al. 2008), by scikit-learn",
 )
@@ -184,7 +184,7 @@ def _sklearn(model: Any, x: np.ndarray, y: np.ndarray, classes: int) -> Arrays:
 @head(
     deterministic=False,
     joint=True,
-    numbers=True,
+    predicts={"classes", "numbers"},
     scores=networks.scores,
     source="Moschella et al. 2022, sec. 5: layer norm, linear, activation, linear",
 )
@@ -225,7 +225,7 @@ def _votes(arrays: Arrays, rows: np.ndarray) -> np.ndarray:
 @head(
     deterministic=True,
     joint=False,
-    numbers=True,
+    predicts={"classes", "numbers"},
     scores=_votes,
     source="k nearest neighbours (Cover and Hart 1967), exact, Euclidean",
 )
@@ -239,6 +239,18 @@ def knn(x: np.ndarray, y: np.ndarray, classes: int, *, seed: int, device: str, n
         "k": np.array([min(neighbours, len(x))], np.float64),
         "classes": np.array([classes], np.float64),
     }
+
+
+@head(
+    deterministic=False,
+    joint=False,
+    predicts={"images"},
+    scores=decoders.scores,
+    source="the decoding half of conv-ae; reconstruction across spaces as in Moschella et al. 2022, sec. 5",
+)
+def decoder(x: np.ndarray, y: np.ndarray, classes: int, *, seed: int, device: str, head_epochs: Epochs = 5) -> Arrays:
+    """A convolutional network from vectors back to images, for --target images."""
+    return decoders.trained(x, y, seed, device, head_epochs)
 
 
 def weighted_f1(predicted: np.ndarray, target: np.ndarray, classes: int) -> float:

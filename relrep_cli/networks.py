@@ -14,6 +14,7 @@ from relrep_cli.similarities import torch_device
 Arrays = Mapping[str, np.ndarray]
 EPSILON = 1e-5  # of the layer norm
 BATCH, RATE = 256, 3e-3
+GENTLE = 0.1  # of the rate, where few rows train what many have trained
 ADAPTED = ("qkv", "head", "all")
 
 
@@ -32,7 +33,7 @@ def trained(
 
     from relrep_cli.encoders.base import reproducible
 
-    place = _place(torch, device)
+    place = place_of(torch, device)
     with reproducible(seed):
         first = None if front is None else front()
         width = x.shape[1] if first is None else first.width
@@ -52,7 +53,7 @@ def adapted(
 
     from relrep_cli.encoders.base import reproducible
 
-    place = _place(torch, device)
+    place = place_of(torch, device)
     with reproducible(seed):
         hidden, width = arrays["hidden.weight"].shape
         network = _network(torch, copy.deepcopy(front), width, hidden, classes or 1)
@@ -61,7 +62,7 @@ def adapted(
         moving = {"qkv": lambda name: name.startswith("front.qkv"), "head": lambda name: not name.startswith("front.")}
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(what == "all" or moving[what](name))
-        found = _fitted(torch, network.to(place), x, y, classes, place, epochs)
+        found = _fitted(torch, network.to(place), x, y, classes, place, epochs, GENTLE * RATE)
         return found, network.front
 
 
@@ -78,13 +79,13 @@ def _network(torch: Any, front: Any, width: int, hidden: int, outputs: int) -> A
 
 
 def _fitted(
-    torch: Any, network: Any, x: np.ndarray, y: np.ndarray, classes: int, place: Any, epochs: int
+    torch: Any, network: Any, x: np.ndarray, y: np.ndarray, classes: int, place: Any, epochs: int, rate: float = RATE
 ) -> dict[str, np.ndarray]:
     """Train the network, and give its arrays without those of `front`. Numbers are learnt at mean 0 and deviation 1."""
     level, spread = (0.0, 1.0) if classes else (float(np.mean(y)), float(np.std(y)) or 1.0)
     aim = torch.from_numpy(np.asarray(y, np.int64)) if classes else torch.from_numpy(((y - level) / spread).astype(np.float32))
     network.train()
-    _descend(torch, network, torch.from_numpy(np.array(x, np.float32)), aim, place, epochs)
+    _descend(torch, network, torch.from_numpy(np.array(x, np.float32)), aim, place, epochs, rate)
     network.to("cpu").eval()
     own = {name: value for name, value in network.state_dict().items() if not name.startswith("front.")}
     arrays = {name: value.detach().numpy().copy() for name, value in own.items()}
@@ -92,12 +93,12 @@ def _fitted(
     return arrays
 
 
-def _descend(torch: Any, network: Any, x: Any, aim: Any, place: Any, epochs: int) -> None:
+def _descend(torch: Any, network: Any, x: Any, aim: Any, place: Any, epochs: int, rate: float) -> None:
     """Data as one tensor, shuffled by index, fused AdamW: several times faster than a DataLoader."""
     moving = [p for p in network.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(moving, lr=1e-3, weight_decay=1e-2, fused=place.type in ("cpu", "cuda"))
+    optimizer = torch.optim.AdamW(moving, lr=rate / 3, weight_decay=1e-2, fused=place.type in ("cpu", "cuda"))
     steps = epochs * -(-len(x) // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=RATE, total_steps=steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=rate, total_steps=steps)
     numbers = aim.dtype == torch.float32
     for _ in range(epochs):
         order = torch.randperm(len(x))
@@ -147,7 +148,8 @@ def scores(arrays: Arrays, rows: np.ndarray) -> np.ndarray:
     return active @ arrays["out.weight"].T + arrays["out.bias"]
 
 
-def _place(torch: Any, device: str) -> Any:
+def place_of(torch: Any, device: str) -> Any:
+    """The torch device for training: `auto` is CUDA where there is one. Raises UsageError for one that is not there."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device != "cpu":

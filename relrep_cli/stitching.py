@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from relrep_cli.blocks import take
+from relrep_cli.decoders import pixels
 from relrep_cli.embedding import Embedding, find_ids
 from relrep_cli.errors import DataError, printable
 from relrep_cli.heads import HEADS, Trained, train, weighted_f1
@@ -19,18 +20,29 @@ from relrep_cli.records import Records, task_key
 Record = dict[str, Any]
 Map = Callable[[np.ndarray], np.ndarray]
 NOWHERE = Records(None)
+UNSCORED: dict[str, Record] = {"classes": {}, "numbers": {"r2": None, "mse": None}, "images": {"mse": None}}
 MISSING = dict.fromkeys(("accuracy", "f1", "deviation", "low", "high"))
 
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """What heads predict: the classes of a column in sorted order, none where it holds numbers."""
+    """What heads predict: the classes of a column in sorted order, none where it holds numbers; or images, by id."""
 
     column: str
     classes: np.ndarray
+    images: np.ndarray | None = None
+    ids: np.ndarray | None = None
+
+    @property
+    def kind(self) -> str:
+        """classes, numbers or images."""
+        return "images" if self.images is not None else "classes" if len(self.classes) else "numbers"
 
     def of(self, e: Embedding, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(n,) class numbers or numbers of some rows, and (n,) whether they are known."""
+        """(n,) class numbers or numbers, or images (n, h, w), of some rows, and (n,) whether they are known."""
+        if self.images is not None and self.ids is not None:
+            places = find_ids(self.ids, e.ids[rows])
+            return self.images[places], places >= 0
         values = e.column(self.column)[rows]
         if not len(self.classes):
             numbers = np.asarray(values, np.float64)
@@ -196,12 +208,16 @@ def _key(tasks: Sequence[Task], r: Route, e: int, h: int, target: Target, job: J
 
 
 def judged(truth: np.ndarray, predicted: Sequence[np.ndarray], classes: int, seed: int) -> Record:
-    """The scores of predictions (n,), one array for each seed: accuracy and weighted F1, or r2 and mse of numbers."""
+    """The scores of predictions, one array for each seed: accuracy and weighted F1, r2 and mse of numbers, mse of images."""
     if classes:
         rows = np.array([p == truth for p in predicted], np.float64)
         f1 = float(np.mean([weighted_f1(p, truth, classes) for p in predicted]))
         found: Record = {"accuracy": float(rows.mean()), "f1": f1}
         bounds: tuple[float | None, float | None] = (0, 1)
+    elif truth.ndim > 1:
+        wanted = pixels(truth)
+        rows = np.array([np.square(p - wanted).mean(1, dtype=np.float64) for p in predicted])
+        found, bounds = {"accuracy": None, "f1": None, "mse": float(rows.mean())}, (0, None)
     else:
         errors = np.array([np.square(p - truth) for p in predicted])
         rows = 1 - errors / (float(truth.var()) or 1.0)
@@ -213,15 +229,26 @@ def judged(truth: np.ndarray, predicted: Sequence[np.ndarray], classes: int, see
 
 
 def score(cell: Record) -> Any:
-    """What a cell is judged by: its accuracy, or the r2 of numbers."""
-    return cell["r2"] if "r2" in cell else cell["accuracy"]
+    """What a cell is judged by: its accuracy, the r2 of numbers, or the mean squared error of images."""
+    return cell["r2"] if "r2" in cell else cell["mse"] if "mse" in cell else cell["accuracy"]
+
+
+def index(cell: Record, own: Any) -> float | None:
+    """The stitching index: the stitched score over the end-to-end one, of errors the end-to-end one over the stitched."""
+    found = score(cell)
+    if found is None or own is None or not own > 0:
+        return None
+    return float(own / found if is_error(cell) else found / own)
+
+
+def is_error(cell: Record) -> bool:
+    return "mse" in cell and "r2" not in cell
 
 
 def _record(
     tasks: Sequence[Task], label: str, e: int, h: int, cells: Mapping[tuple[str, int, int], Record], target: Target
 ) -> Record:
     own = score(cells[label, e, e])
-    cell = cells.get((label, e, h), MISSING if len(target.classes) else {**MISSING, "r2": None, "mse": None})
+    cell = cells.get((label, e, h), MISSING | UNSCORED[target.kind])
     record = {"encoder": tasks[e].uri, "head": tasks[h].uri, "method": label, "n": len(tasks[e].y_test), "end_to_end": own}
-    index = score(cell) / own if own and own > 0 and score(cell) is not None else None
-    return record | cell | {"stitching_index": index}
+    return record | cell | {"stitching_index": index(cell, own)}

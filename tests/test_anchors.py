@@ -37,7 +37,7 @@ def chosen(name: str, e: Embedding, rows: np.ndarray, m: int, seed: int = 0) -> 
     return rows[choose(c, name, m, np.random.default_rng(seed), STRATEGIES[name].resolve({}))]
 
 
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 10**6), counts=st.lists(st.integers(1, 30), min_size=1, max_size=6), share=st.floats(0, 1))
 def test_every_strategy_gives_distinct_candidates_by_its_seed(seed: int, counts: list[int], share: float) -> None:
     e = embedding(classes(counts, seed))
@@ -385,11 +385,11 @@ def ids_of(path: Any) -> list[bytes]:
 def test_anchors_of_several_files_are_training_items_of_all(work: Any) -> None:
     np.savez(work / "d.npz", x=np.eye(60), ids=[f"item-{i:03d}" for i in range(60)], split=["test"] * 20 + ["train"] * 40)
     work.here("relrep embed d.npz -o d.h5 -q")
-    done = work.here("relrep anchor a.h5 d.h5 -n 26 --strategy first -o x.h5")
-    assert "choosing from the 26 items that all of them share" in done.stderr
+    done = work.here("relrep anchor a.h5 d.h5 -n 27 --strategy first -o x.h5")
+    assert "choosing from the 27 items that all of them share" in done.stderr
     found = [int(i[5:]) for i in ids_of(work / "x.h5")]
     assert found == [i for i in range(20, 60) if i % 3]
-    work.error("relrep anchor a.h5 d.h5 -n 27 -o y.h5", 3, "27 anchors asked of 26 candidate items")
+    assert "28 anchors asked of 27 candidate items" in work.here("relrep anchor a.h5 d.h5 -n 28 -o y.h5", 3).stderr
     np.savez(work / "e.npz", x=np.eye(3), ids=["p", "q", "r"])
     work.here("relrep embed e.npz -o e.h5 -q")
     done = work.here("relrep anchor a.h5 e.h5 -n 2 -o y.h5", 3)

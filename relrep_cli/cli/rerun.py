@@ -20,7 +20,7 @@ from relrep_cli.output import Record, say
 from relrep_cli.projection import basis, relative
 from relrep_cli.recipes import Recipe
 from relrep_cli.savedheads import SavedHead, load
-from relrep_cli.stitching import MISSING, Target, judged, score
+from relrep_cli.stitching import MISSING, Target, index, judged
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,7 @@ def _record(
         say(f"{e.uri}: no row has a known {target.column}, so the head is not judged.")
         return record | MISSING | {"n": 0, "stitching_index": None}
     cell = judged(truth[known], [predicted[known]], len(saved.classes), run.seed)
-    index = score(cell) / saved.end_to_end if saved.end_to_end else None
-    return record | cell | {"n": int(known.sum()), "stitching_index": index}
+    return record | cell | {"n": int(known.sum()), "stitching_index": index(cell, saved.end_to_end)}
 
 
 def _lines(

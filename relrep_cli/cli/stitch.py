@@ -20,7 +20,7 @@ from relrep_cli.errors import DATA, DONE, UsageError, unknown
 from relrep_cli.heads import HEADS
 from relrep_cli.methods import AGGREGATE, SIMILARITY, Method, Wanted, methods
 from relrep_cli.networks import ADAPTED
-from relrep_cli.output import say, write
+from relrep_cli.output import detail, say, write
 from relrep_cli.recipes import Recipe
 from relrep_cli.records import Records
 from relrep_cli.similarities import SIMILARITIES
@@ -80,6 +80,7 @@ def stitch(
         options.names_of(HEADS, "Heads to train, repeated or separated by commas, or the file of a saved one.", "--head"),
     ] = HEAD,
     numbers: Annotated[bool, typer.Option("--numbers", help="Predict numbers, though the column holds integers.")] = False,
+    source: Annotated[str, _path("source", "With --target images: the images that a decoder is to give back.", "DIR")] = "",
     test_size: Annotated[
         float | None,
         typer.Option(
@@ -161,12 +162,14 @@ def stitch(
     wanted = _wanted(method, how, given)
     recipe = _recipe(wanted, how, given)
     found = methods(wanted, recipe)
-    chosen = _heads(heads, found, given)
-    outputs = Outputs(output, save_head, save_aggregator, predictions, plot, force)
+    if (target == "images") != bool(source):
+        raise UsageError("--target images and --source DIR go together: images are reconstructed from vectors.")
+    chosen = _heads(["decoder"] if source and heads == HEAD else heads, found, given)
+    outputs = Outputs(output, save_head, save_aggregator, predictions, plot, force, images=bool(source))
     outputs.judge(files, how, found, list(chosen))
     adaptation = _adaptation(options.split_names(adapt), adapt_fraction, found, seed, device)
     kept = Records(Path(cache) if cache and not outputs.retrains and adaptation is None else None)
-    column = Column(target, numbers, optional=bool(output))
+    column = Column(target, numbers, optional=bool(output), source=source)
     division = Division(test_size, seed, allow_test_anchors)
     spaces = read_spaces(files, recipe, column, division, bool(cache) or outputs.written)
     if dry_run:
@@ -203,7 +206,7 @@ def _heads(named: list[str], found: list[Method], given: options.Given) -> dict[
     trains = [m.trains for m in found]
     if any(trains) and named and not any(HEADS[name].joint for name in named):
         named = [*([] if all(trains) else named), "mlp"]
-        say("aggregators are trained with an mlp head.")
+        detail("aggregators are trained with an mlp head.")
     return given.choose(HEADS, named)
 
 

@@ -13,6 +13,7 @@ from relrep_cli.aggregators import TrainedAggregator, of_module
 from relrep_cli.blocks import row_blocks
 from relrep_cli.cli import options
 from relrep_cli.cli.stitching import Run, Spaces
+from relrep_cli.decoders import pixels
 from relrep_cli.embedding import ABSOLUTE, RELATIVE, Embedding, Step, bare_name, chain, make_step
 from relrep_cli.errors import UsageError
 from relrep_cli.heads import HEADS, Trained
@@ -23,6 +24,7 @@ from relrep_cli.recipes import Recipe, anchors_digest
 from relrep_cli.savedheads import SavedHead
 from relrep_cli.stitching import Target, check, score
 
+SHOWN = 12  # images of a picture
 PREDICTIONS = ["id", "prediction", "truth", "encoder", "head", "method", "decoder"]
 
 
@@ -40,13 +42,15 @@ class Outputs:
     predictions: str = ""
     plot: str = ""
     force: bool = False
+    images: bool = False
     first: dict[tuple[str, str], Trained] = field(default_factory=dict)
     predicted: list[tuple[str, str, int, int, np.ndarray]] = field(default_factory=list)
 
     @property
     def retrains(self) -> bool:
         """Whether heads are needed themselves, and not their scores alone."""
-        return bool(self.vectors or self.head or self.aggregator or self.predictions)
+        pictures = self.images and self.plot
+        return bool(self.vectors or self.head or self.aggregator or self.predictions or pictures)
 
     @property
     def written(self) -> bool:
@@ -74,6 +78,8 @@ class Outputs:
             raise UsageError(
                 "--save-aggregator needs one that is trained, and one alone: --method product --aggregate self-attention, say."
             )
+        if self.images and (self.head or self.predictions):
+            raise UsageError("--save-head and --predictions are for classes and numbers, not for images.")
         if self.plot:
             from relrep_cli import plots
 
@@ -83,8 +89,8 @@ class Outputs:
         """Keep of one cell what will be written."""
         if e == h == 0:
             self.first[label, name] = trained[0]
-        if self.predictions:
-            self.predicted.append((label, name, e, h, predicted[0]))
+        if self.predictions or self.images:
+            self.predicted.append((label, name, e, h, predicted[0][:SHOWN] if self.images else predicted[0]))
 
     def write(self, spaces: Spaces, run: Run, records: Sequence[Record]) -> None:
         """Write all that was asked for."""
@@ -101,9 +107,27 @@ class Outputs:
         if self.plot:
             from relrep_cli import plots
 
-            count = len({(r["method"], r["decoder"]) for r in records})
-            said = f"stitching index of {count} methods and heads."
-            store.write_bytes(self.plot, plots.indexes(records, self.plot), self.force, said)
+            if self.images:
+                drawn, said = self._pictures(spaces), f"{SHOWN} test images of {spaces.es[1].uri}, end to end and stitched."
+            elif run.adaptation is not None:
+                drawn, said = plots.attentions(records, self.plot), "attention of each subspace, before and after."
+            else:
+                count = len({(r["method"], r["decoder"]) for r in records})
+                drawn, said = plots.indexes(records, self.plot), f"stitching index of {count} methods and heads."
+            store.write_bytes(self.plot, drawn, self.force, said)
+
+    def _pictures(self, spaces: Spaces) -> bytes:
+        """Originals of the first test items of the second file, then end to end and stitched by each method."""
+        from relrep_cli import plots
+
+        assert spaces.target is not None
+        truth = check(spaces.es[1], spaces.target)[1][1][:SHOWN]
+        cells = {(label, h): values for label, _, e, h, values in self.predicted if e == 1 and label != "none"}
+        lines = [("original", pixels(truth))]
+        for label in dict.fromkeys(label for label, _ in cells):
+            told = ((f"{label}, end to end", cells.get((label, 1))), (f"{label}, stitched", cells.get((label, 0))))
+            lines += [(name, values) for name, values in told if values is not None]
+        return plots.pictures(lines, truth.shape[1:], self.plot)
 
     def _write_aggregator(self, spaces: Spaces, run: Run) -> None:
         m = next(m for m in run.methods if m.trains)

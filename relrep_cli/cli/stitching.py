@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -49,11 +49,21 @@ class Spaces:
 
 @dataclass(frozen=True)
 class Column:
-    """What is predicted. numbers: whether as numbers, though it may hold integers. optional: files without it will do."""
+    """What is predicted. numbers: whether as numbers, though it may hold integers. optional: files without it will do.
+
+    source: where the images are that are to be reconstructed.
+    """
 
     name: str
     numbers: bool = False
     optional: bool = False
+    source: str = ""
+
+    def target(self, es: Sequence[Embedding]) -> Target:
+        """What heads learn on these spaces. Raises DataError; see target_of."""
+        if not self.source:
+            return target_of(es, self.name, self.numbers)
+        return _images(self.source)
 
 
 @dataclass(frozen=True)
@@ -99,14 +109,14 @@ def read_spaces(files: Sequence[str], recipe: Recipe | None, column: Column, div
     if division.size is not None and not undivided:
         raise UsageError("--test-size draws a split for files without one, and all have one; leave it out.")
     es = divided(es, ids, size, seed)
-    if column.optional and not any(column.name in e.obs for e in es):
+    if column.optional and not column.source and not any(column.name in e.obs for e in es):
         return Spaces(es, recipe, None, failed, {})
     es = [e for e in es if usable(_checked, e, column)]
     if len(es) < min(len(files), 2):
         raise DataError(str(failed[0]["error"]))
     refuse_leaks(es)
     flags = {**_drawn(undivided, es, size, seed), **guarded(es, _items(recipe, es), division.allowed)}
-    return Spaces(es, recipe, target_of(es, column.name, column.numbers), failed, flags)
+    return Spaces(es, recipe, column.target(es), failed, flags)
 
 
 def _read(file: str, recipe: Recipe | None, digests: bool) -> Embedding:
@@ -124,8 +134,19 @@ def _items(recipe: Recipe | None, es: Sequence[Embedding]) -> np.ndarray:
     return found[0] if all(np.array_equal(ids, found[0]) for ids in found) else np.unique(np.concatenate(found))
 
 
+@lru_cache(1)
+def _images(uri: str) -> Target:
+    """The images of a source as what decoders learn. Raises DataError when it holds something else."""
+    from relrep_cli import sources
+
+    items = sources.read(uri, sources.chosen(uri), {})
+    if items.kind != "images":
+        raise DataError(f"{printable(uri)}: holds {items.kind}, not images; name the folder that the encoders were trained on.")
+    return Target("images", np.zeros(0, "S1"), items.x, items.ids)
+
+
 def _checked(e: Embedding, column: Column) -> Any:
-    return check(e, target_of([e], column.name, column.numbers))
+    return check(e, column.target([e]))
 
 
 def _drawn(undivided: Sequence[str], es: Sequence[Embedding], size: float, seed: int) -> Record:
@@ -204,13 +225,11 @@ def _part(advance: Callable[..., None], place: int, parts: int) -> Callable[...,
 def _fitting(heads: Mapping[str, Mapping[str, Any]], m: Method, target: Target) -> dict[str, Mapping[str, Any]]:
     """The heads that can be trained behind the method and for the target; those that cannot are said."""
     joint = {name: params for name, params in heads.items() if HEADS[name].joint or not m.trains}
-    if not len(target.classes):
-        words = [name for name in joint if not HEADS[name].numbers]
-        if len(words) == len(joint):
-            fit = ", ".join(name for name, entry in HEADS.items() if entry.numbers)
-            raise UsageError(f"column {printable(target.column)} holds numbers; head {words[0]} predicts classes. Take {fit}.")
-        return {name: params for name, params in joint.items() if name not in words}
-    return joint
+    fitting = {name: params for name, params in joint.items() if target.kind in HEADS[name].predicts}
+    if not fitting:
+        fit = ", ".join(name for name, entry in HEADS.items() if target.kind in entry.predicts)
+        raise UsageError(f"head {', '.join(joint)} does not predict {target.kind} ({printable(target.column)}); take {fit}.")
+    return fitting
 
 
 def seen(recipe: Recipe) -> Recipe:

@@ -30,13 +30,14 @@ Nodes = Annotated[int, Param("Width of the first of two graph convolutions.", mi
 def classifier(facts: Facts, *, dim: Dim = 64, channels: Channels = 32, dropout: Dropout = 0.2) -> Task:
     """Classifier of images by convolutions or of vectors by two layers; the penultimate layer is the space.
 
-    Loss: cross-entropy of the labels of training rows, from a linear map of the rectified vector.
+    Loss: cross-entropy of the labels of training rows, from a linear map of the vector: rectified, what is
+    negative in it would be left to chance, and another seed would leave something else.
     """
     from torch import nn
 
     network = nn.ModuleDict({"encoder": trunk(facts, dim, channels, dropout)})
     if facts.classes:
-        network["head"] = nn.Sequential(nn.ReLU(), nn.Linear(dim, facts.classes))
+        network["head"] = nn.Linear(dim, facts.classes)
 
     def loss(batch: Batch) -> dict[str, torch.Tensor]:
         return _terms(network["head"](network["encoder"](batch.x)), batch.label)
@@ -78,7 +79,7 @@ def gcn(facts: Facts, *, dim: Dim = 32, nodes: Nodes = 64, dropout: Dropout = 0.
 
     def loss(batch: Batch) -> dict[str, torch.Tensor]:
         assert batch.graph is not None
-        hidden = functional.dropout(encode(batch.x, batch.graph).relu(), dropout, network.training)
+        hidden = functional.dropout(encode(batch.x, batch.graph), dropout, network.training)
         return _terms(network["head"](hidden[batch.rows]), batch.label)
 
     return Task(network, loss, encode)

@@ -4,17 +4,20 @@ from relrep_cli.plots.curves import curves
 from relrep_cli.plots.drawing import ready
 from relrep_cli.plots.matrices import Panel, distributions, heatmap, indexes, short
 from relrep_cli.plots.scatters import Cloud, Picture, scatter
-from relrep_cli.plots.strips import Strip, strips
+from relrep_cli.plots.stitches import attentions
+from relrep_cli.plots.strips import Strip, pictures, strips
 
 __all__ = [
     "Cloud",
     "Panel",
     "Picture",
     "Strip",
+    "attentions",
     "curves",
     "distributions",
     "heatmap",
     "indexes",
+    "pictures",
     "ready",
     "scatter",
     "short",

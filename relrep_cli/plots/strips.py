@@ -39,3 +39,21 @@ def strips(found: Sequence[Strip], title: str, target: str) -> bytes:
                 axes.spines[:].set(visible=column == 0, color=CLASSES[2], linewidth=2)
         figure.suptitle(wrapped(printable(title, 300), int(13 * width)), fontsize=8, color=INK)
         return saved(figure, target)
+
+
+def pictures(lines: Sequence[tuple[str, np.ndarray]], shape: tuple[int, ...], target: str) -> bytes:
+    """Rows of images, each with its name: (n, pixels) in 0..1 of images of that shape."""
+    from matplotlib.figure import Figure
+
+    count = max(len(values) for _, values in lines)
+    with drawing():
+        figure = Figure(figsize=(0.7 * count + 2.6, 0.72 * len(lines) + 0.2), layout="constrained")
+        places = figure.subplots(len(lines), count, squeeze=False)
+        for axes, (name, values) in zip(places, lines, strict=True):
+            for one, image in zip(axes, values, strict=False):
+                one.imshow(image.reshape(shape), cmap="gray", vmin=0, vmax=1)
+            for one in axes:
+                one.set_xticks([]), one.set_yticks([])
+                one.spines[:].set_visible(False)
+            axes[0].set_ylabel(wrapped(printable(name), 24), rotation=0, ha="right", va="center", fontsize=7, color=INK)
+        return saved(figure, target)
