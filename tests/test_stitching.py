@@ -369,9 +369,7 @@ def test_the_table_holds_every_method(work: Workdir) -> None:
     assert {"cosine+center", "cosine+center+transductive"} <= {r["method"] for r in both}
 
 
-@pytest.mark.parametrize(
-    "how", ["--head linear,logistic -s cosine,l1", "--head mlp,svm,knn -m relative,ridge -s cosine --seeds 2"]
-)
+@pytest.mark.parametrize("how", ["--head linear,logistic -s cosine,l1", "--head mlp,svm,knn -m relative,ridge -s cosine"])
 def test_the_same_table_again_and_on_other_threads(work: Workdir, how: str) -> None:
     command = f"relrep stitch a.h5 b.h5 -a anchors.h5 --seed 3 {how}"
     once = work.run(f"{command} -@ 1", timeout=240)
