@@ -20,7 +20,7 @@ from relrep_cli.errors import DATA, DONE, UsageError, unknown
 from relrep_cli.heads import HEADS
 from relrep_cli.methods import AGGREGATE, SIMILARITY, Method, Wanted, methods
 from relrep_cli.networks import ADAPTED
-from relrep_cli.output import say, write
+from relrep_cli.output import detail, say, write
 from relrep_cli.recipes import Recipe
 from relrep_cli.records import Records
 from relrep_cli.similarities import SIMILARITIES
@@ -206,7 +206,7 @@ def _heads(named: list[str], found: list[Method], given: options.Given) -> dict[
     trains = [m.trains for m in found]
     if any(trains) and named and not any(HEADS[name].joint for name in named):
         named = [*([] if all(trains) else named), "mlp"]
-        say("aggregators are trained with an mlp head.")
+        detail("aggregators are trained with an mlp head.")
     return given.choose(HEADS, named)
 
 

@@ -107,9 +107,13 @@ class Outputs:
         if self.plot:
             from relrep_cli import plots
 
-            count = len({(r["method"], r["decoder"]) for r in records})
-            said = f"stitching index of {count} methods and heads."
-            drawn = self._pictures(spaces) if self.images else plots.indexes(records, self.plot)
+            if self.images:
+                drawn, said = self._pictures(spaces), f"{SHOWN} test images of {spaces.es[1].uri}, end to end and stitched."
+            elif run.adaptation is not None:
+                drawn, said = plots.attentions(records, self.plot), "attention of each subspace, before and after."
+            else:
+                count = len({(r["method"], r["decoder"]) for r in records})
+                drawn, said = plots.indexes(records, self.plot), f"stitching index of {count} methods and heads."
             store.write_bytes(self.plot, drawn, self.force, said)
 
     def _pictures(self, spaces: Spaces) -> bytes:

@@ -4,6 +4,7 @@ from relrep_cli.plots.curves import curves
 from relrep_cli.plots.drawing import ready
 from relrep_cli.plots.matrices import Panel, distributions, heatmap, indexes, short
 from relrep_cli.plots.scatters import Cloud, Picture, scatter
+from relrep_cli.plots.stitches import attentions
 from relrep_cli.plots.strips import Strip, pictures, strips
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Panel",
     "Picture",
     "Strip",
+    "attentions",
     "curves",
     "distributions",
     "heatmap",

@@ -61,10 +61,11 @@ class Picture:
         return [*sorted(kept.tolist(), key=_natural), REST]
 
     def span(self) -> tuple[float, float]:
-        """What the colours of numbers span."""
+        """What the colours of numbers span: all but a hundredth at either end, so that outliers do not take them all."""
         values = np.concatenate([np.asarray(c.values, np.float64) for c in self.clouds if c.values is not None])
         values = values[np.isfinite(values)]
-        return (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
+        low, high = np.quantile(values, [0.01, 0.99]) if len(values) else (0.0, 1.0)
+        return float(low), float(high)
 
 
 def _natural(name: str) -> tuple[int, str]:
@@ -133,7 +134,7 @@ def _key(figure: Figure, p: Picture, panels: Sequence[tuple[Axes, Cloud]]) -> No
     """The legend at the right, or a bar of colours for numbers."""
     every = [axes for axes, _ in panels]
     if p.continuous:
-        bar = figure.colorbar(every[0].collections[0], ax=every, shrink=0.7, pad=0.02)
+        bar = figure.colorbar(every[0].collections[0], ax=every, shrink=0.7, pad=0.02, extend="both")
         bar.set_label(p.colour, fontsize=8)
         bar.ax.tick_params(labelsize=7)
         bar.outline.set_visible(False)
