@@ -11,7 +11,7 @@ import typer
 from relrep_cli import methods as known
 from relrep_cli.adaptation import Adaptation
 from relrep_cli.aggregators import AGGREGATORS
-from relrep_cli.cli import options
+from relrep_cli.cli import options, retrieving
 from relrep_cli.cli.anchoring import read_recipe
 from relrep_cli.cli.rerun import Rerun, rerun
 from relrep_cli.cli.stitched import Outputs
@@ -23,6 +23,7 @@ from relrep_cli.networks import ADAPTED
 from relrep_cli.output import detail, say, write
 from relrep_cli.recipes import Recipe
 from relrep_cli.records import Records
+from relrep_cli.retrieval import Sparse
 from relrep_cli.similarities import SIMILARITIES
 from relrep_cli.translators import TRANSLATORS
 
@@ -46,6 +47,7 @@ EXAMPLES = (
     "relrep stitch a.h5 b.h5 --anchors anchors.h5 --target label",
     "relrep stitch a.h5 b.h5 --anchors anchors.h5 --method relative,ridge --similarity cosine --head mlp --seeds 5",
     "relrep stitch a.h5 b.h5 --anchors anchors.h5 --method ridge -o b.in-a.h5 --save-head head.safetensors",
+    "relrep stitch old.h5 new.h5 --anchors anchors.h5 --target retrieval --method ridge,orthogonal,relative",
     "relrep stitch new.h5 --head head.safetensors --anchors anchors.h5 --predictions out.tsv",
 )
 
@@ -62,7 +64,16 @@ def _complete(incomplete: str) -> list[tuple[str, str]]:
 @options.command(HEADS, SIMILARITIES, TRANSLATORS)
 def stitch(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Two or more absolute files.", show_default=False)],
-    target: Annotated[str, typer.Option("--target", "-t", help="Column that heads predict.", metavar="COLUMN")] = "label",
+    target: Annotated[
+        str,
+        typer.Option(
+            "--target",
+            "-t",
+            help="Column that heads predict; or images, for decoders; or retrieval, to look up one file's test items in "
+            "another; or asif, the same by sparse relative rows.",
+            metavar="COLUMN",
+        ),
+    ] = "label",
     method: Annotated[
         list[str],
         typer.Option(
@@ -125,6 +136,10 @@ def stitch(
         float,
         typer.Option("--adapt-fraction", help="Share of the new training rows that --adapt uses.", min=0, max=1),
     ] = 0.05,
+    sparse: Annotated[
+        int, typer.Option("--sparse", help="With --target asif: similarities that each row keeps, the largest.", min=1)
+    ] = 100,
+    power: Annotated[float, typer.Option("--power", help="With --target asif: what they are raised to.", min=0.1)] = 8.0,
     force: options.Force = False,
     seeds: Annotated[int, typer.Option("--seeds", help="Train each head so many times, from --seed on.", min=1)] = 1,
     device: options.Device = "auto",
@@ -162,6 +177,23 @@ def stitch(
     wanted = _wanted(method, how, given)
     recipe = _recipe(wanted, how, given)
     found = methods(wanted, recipe)
+    if target in retrieving.TARGETS:
+        others: dict[str, Any] = {
+            "-o": output,
+            "--save-head": save_head,
+            "--save-aggregator": save_aggregator,
+            "--adapt": adapt,
+        }
+        others |= {"--predictions": predictions, "--plot": plot, "--cache": cache, "--head": heads != HEAD, "--source": source}
+        found = retrieving.judge(target, found, recipe, others)
+        division = Division(test_size, seed, allow_test_anchors)
+        spaces = read_spaces(files, recipe, Column("", optional=True), division, False)
+        if dry_run:
+            options.plan([f"look up the test items of {len(spaces.es)} spaces in each other by {m.label}" for m in found])
+            return DONE
+        records = retrieving.records_of(spaces, found, Sparse(sparse, power), allow_test_anchors, seed)
+        write([*records, *spaces.failed], retrieving.COLUMNS, kind)
+        return DATA if spaces.failed else DONE
     if (target == "images") != bool(source):
         raise UsageError("--target images and --source DIR go together: images are reconstructed from vectors.")
     chosen = _heads(["decoder"] if source and heads == HEAD else heads, found, given)
