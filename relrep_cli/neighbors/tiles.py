@@ -110,7 +110,7 @@ def _singles(frame: Frame, x: np.ndarray, threads: int) -> Singles:
 
 def _side(d: int) -> int:
     """Rows of a tile, so that the two blocks and their product stay in a core's cache."""
-    return 1024 if d >= 256 else 512
+    return 1280 if d >= 256 else 512
 
 
 def _pairs(q: Singles, heaps: Heaps, threads: int) -> float:
