@@ -12,4 +12,4 @@ run relrep project sample_data/b.h5 --anchors demo/anchors.h5 --center -o demo/b
 run relrep compare demo/a.rel.h5 demo/b.rel.h5 --split test --metric cosine,jaccard --k 10 --format table
 run relrep compare sample_data/a.h5 sample_data/b.h5 --anchors demo/anchors.h5 --center \
     --split test --metric cosine,jaccard,cka --format table
-run relrep stitch sample_data/a.h5 sample_data/b.h5 --anchors demo/anchors.h5 --center --format table
+run relrep stitch sample_data/a.h5 sample_data/b.h5 --anchors demo/anchors.h5 --format table --method absolute,relative,orthogonal,ridge --similarity euclidean --standardize-columns
