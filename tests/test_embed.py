@@ -108,3 +108,28 @@ def test_standard_input(photos: Workdir) -> None:
     photos.run("relrep embed photos.npz -e pca --dim 3 -o - -q | relrep embed - -e pca --dim 2 -o a.h5 -q")
     assert store.read(str(photos / "a.h5")).x.shape == (60, 2)
     only_line(photos.run("printf 'one\\ntwo\\n' | relrep embed - -e pca -o b.h5", 3), "the items are texts; encoder pca takes")
+
+
+def test_columns_of_text_files_replace_those_of_any_source(photos: Workdir) -> None:
+    (photos / "splits.txt").write_text("test\n" * 20 + "train\n" * 40)
+    (photos / "ids.txt").write_text("".join(f"photo {i}\n" for i in range(60)))
+    photos.here("relrep embed photos.npz -e pca --dim 3 --splits splits.txt --ids ids.txt -o a.h5 -q")
+    found, own = store.read(str(photos / "a.h5")), photos.here("relrep embed photos.npz -e pca --dim 3 -o b.h5 -q")
+    assert found.obs["split"].tolist() == [b"test"] * 20 + [b"train"] * 40 and found.ids[7] == b"photo 7"
+    assert found.space != store.read(str(photos / "b.h5")).space, f"other rows were trained on {own}"
+    only_line(
+        photos.here("relrep embed photos.npz -e pca --splits ids.txt -o c.h5", 3),
+        "the source has no training items; say which they are with --splits FILE",
+    )
+    (photos / "ids.txt").write_text("one\n")
+    only_line(photos.here("relrep embed photos.npz -e pca --ids ids.txt -o c.h5", 3), "ids.txt: 1 lines for the 60 items")
+
+
+def test_images_are_brought_to_what_an_encoder_takes(photos: Workdir) -> None:
+    photos.here(f"relrep embed photos.npz --size 8 -e conv-ae {SMALL} --save-encoder e.safetensors -o a.h5 -q")
+    grey = np.random.default_rng(1).integers(0, 255, (9, 6, 7), np.uint8)
+    np.save(photos / "grey.npy", grey)
+    refused = photos.here("relrep embed grey.npy -e e.safetensors -o b.h5", 3)
+    only_line(refused, "the items are 6 x 7, encoder conv-ae takes 8 x 8 x 3. Give items of that size; --size and")
+    photos.here("relrep embed grey.npy --size 8 --source-channels rgb -e e.safetensors -o b.h5 -q")
+    assert store.read(str(photos / "b.h5")).space == store.read(str(photos / "a.h5")).space

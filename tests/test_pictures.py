@@ -183,3 +183,11 @@ def test_arrays_that_are_none(tmp_path: Path) -> None:
     np.save(tmp_path / "float.npy", grey(3) / 255)
     with pytest.raises(DataError, match=r"no images in it, \(n, h, w\) of uint8; found"):
         read(str(tmp_path / "float.npy"), "arrays", {})
+
+
+def test_arrays_are_resized_as_pictures_in_files_are(folder: Path, tmp_path: Path) -> None:
+    whole = items(folder)
+    np.save(tmp_path / "whole.npy", whole.x)
+    for options in ({"size": 4}, {"channels": "grey"}, {"size": 9, "channels": "grey"}):
+        kept = read(str(tmp_path / "whole.npy"), "arrays", options).x
+        assert np.array_equal(kept, items(folder, **options).x) and kept.shape[1:] != whole.x.shape[1:]

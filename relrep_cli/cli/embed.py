@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -41,6 +41,11 @@ def _complete_source(incomplete: str) -> list[tuple[str, str]]:
     return [(name, entry.summary) for name, entry in SOURCES.items() if name.startswith(incomplete)]
 
 
+def _listed(option: str, what: str) -> Any:
+    words = f"Text file of {what}, one a line, in place of the source's own."
+    return typer.Option(option, help=words, metavar="FILE", show_default=False)
+
+
 @options.command(ENCODERS, SOURCES, MODELS)
 def embed(
     source: Annotated[
@@ -70,17 +75,9 @@ def embed(
         ),
     ] = "",
     k: Annotated[int, typer.Option("--k", help="Nearest neighbours in that file that are positives.", min=1)] = 3,
-    ids: Annotated[
-        str | None,
-        typer.Option("--ids", help="Text file of ids, one a line, for vectors without.", metavar="FILE", show_default=False),
-    ] = None,
-    labels: Annotated[
-        str | None, typer.Option("--labels", help="Text file of labels, one a line.", metavar="FILE", show_default=False)
-    ] = None,
-    splits: Annotated[
-        str | None,
-        typer.Option("--splits", help="Text file of train, valid or test, one a line.", metavar="FILE", show_default=False),
-    ] = None,
+    ids: Annotated[str, _listed("--ids", "ids")] = "",
+    labels: Annotated[str, _listed("--labels", "labels")] = "",
+    splits: Annotated[str, _listed("--splits", "train, valid or test")] = "",
     space: Annotated[
         str | None,
         typer.Option("--space", help="Name of the coordinate frame of imported vectors.", metavar="NAME", show_default=False),
@@ -105,6 +102,7 @@ def embed(
     """
     if not output:
         raise UsageError("-o FILE is missing; -o - writes to stdout.")
+    columns = {name: path for name, path in (("ids", ids), ("label", labels), ("split", splits)) if path}
     if encoder == NONE:
         for registry in (ENCODERS, SOURCES, MODELS):
             given.refuse(registry, "--encoder none, which imports vectors")
@@ -113,28 +111,26 @@ def embed(
                 raise UsageError(f"{option} does not go with --encoder none, which imports vectors.")
         if save_encoder:
             raise UsageError("--save-encoder needs an encoder that is trained; name one with --encoder.")
-        return _import(source, output, {"ids": ids, "label": labels, "split": splits}, space, dtype, force, dry_run)
-    if ids or labels or splits or space:
-        raise UsageError(
-            "--ids, --labels, --splits and --space belong to imported vectors; an encoder's items bring their own."
-        )
+        return _import(source, output, columns, space, dtype, force, dry_run)
+    if space:
+        raise UsageError("--space is for imported vectors; the space that an encoder makes is named after its weights.")
     kept = dtype or "float32"
-    told = (source, source_kind, encoder, output, save_encoder, positives, k, kept, device, force, dry_run, seed, given)
-    encode(Job(*told))
+    told = (encoder, output, save_encoder, positives, k, kept, device, force, dry_run, seed, given)
+    encode(Job(source, source_kind, columns, *told))
 
 
 def _import(
-    source: str, output: str, files: dict[str, str | None], space: str | None, dtype: str | None, force: bool, dry_run: bool
+    source: str, output: str, files: dict[str, str], space: str | None, dtype: str | None, force: bool, dry_run: bool
 ) -> None:
     """Write the vectors of any readable file in format version 1."""
-    columns = {name: text(read_lines(path)) for name, path in files.items() if path}
+    columns = {name: text(read_lines(path)) for name, path in files.items()}
     e = store.read(source, columns=columns, space=space)
     e = store.digested(e)
     kept = dtype or ("float16" if e.x.dtype.itemsize == 2 else "float32")
     step = make_step("embed", {"encoder": NONE, "space": e.space, "dtype": kept, "columns": sorted(columns)}, None, [e])
     if not force and store.identify(output) == step["id"]:
         return say(f"{output}: up to date.")
-    store.refuse(output, force, [source, *(p for p in files.values() if p)], store.HDF5)
+    store.refuse(output, force, [source, *files.values()], store.HDF5)
     if dry_run:
         return options.plan([f"import {source}: {e.n} x {e.d} as {kept} to {output}"])
     if e.x.dtype.itemsize == 8 and dtype is None:

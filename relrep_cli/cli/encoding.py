@@ -12,7 +12,8 @@ import numpy as np
 
 from relrep_cli import encoders, sources, store
 from relrep_cli.cli import options
-from relrep_cli.embedding import ABSOLUTE, Embedding, Step, make_step, row_numbers
+from relrep_cli.cli.anchoring import read_lines
+from relrep_cli.embedding import ABSOLUTE, Embedding, Step, duplicates, make_step, row_numbers, text
 from relrep_cli.encoders import ENCODERS, Checkpoint, Trained, pairs, pretrained
 from relrep_cli.encoders.pretrained import MODELS, Model
 from relrep_cli.errors import DataError, UsageError, printable, unknown
@@ -32,6 +33,7 @@ class Job:
 
     source: str
     kind: str
+    columns: dict[str, str]
     encoder: str
     output: str
     save: str
@@ -50,6 +52,7 @@ def encode(job: Job) -> None:
     trained, params = _asked(job)
     kind = sources.chosen(job.source, job.kind, job.given.names(SOURCES))
     items = sources.read(job.source, kind, job.given.choose(SOURCES, [kind])[kind])
+    items = _with_columns(items, job)
     items, partners = _paired(job, items, params)
     model = None
     if pretrained.scheme_of(job.encoder):
@@ -94,6 +97,19 @@ def _asked(job: Job) -> tuple[Trained | None, dict[str, Any]]:
     return None, {"encoder": name, **given.choose(ENCODERS, [name])[name]}
 
 
+def _with_columns(items: Items, job: Job) -> Items:
+    """The items with the ids, labels and splits of text files instead of their own. Raises DataError where these do not fit."""
+    found = {name: text(read_lines(path)) for name, path in job.columns.items()}
+    for name, values in found.items():
+        if len(values) != len(items.x):
+            counts = f"{len(values)} lines for the {len(items.x)} items of {job.source}"
+            raise DataError(f"{job.columns[name]}: {counts}. Give one for each item.")
+    ids = found.pop("ids", items.ids)
+    if twice := duplicates(ids):
+        raise DataError(f"{job.columns['ids']}: {len(twice)} ids stand more than once, such as {printable(twice[0])}.")
+    return replace(items, ids=ids, obs={**items.obs, **found})
+
+
 def _paired(job: Job, items: Items, params: dict[str, Any]) -> tuple[Items, list[Embedding]]:
     """The items with the positives that --positives names, and the files these come from."""
     if not job.positives:
@@ -115,7 +131,7 @@ def _paired(job: Job, items: Items, params: dict[str, Any]) -> tuple[Items, list
 def _check_targets(job: Job) -> None:
     if job.output == job.save:
         raise UsageError(f"{job.output}: -o and --save-encoder name the same file; choose another name for one.")
-    inputs = [name for name in (job.source, job.encoder, job.positives) if name]
+    inputs = [name for name in (job.source, *job.columns.values(), job.encoder, job.positives) if name]
     store.refuse(job.output, job.force, inputs, store.HDF5)
     if job.save:
         store.refuse(job.save, job.force, inputs)
@@ -135,7 +151,8 @@ def _training_rows(items: Items) -> np.ndarray:
     rows = np.arange(len(items.x)) if items.split is None else np.flatnonzero(items.split == b"train")
     if not len(rows):
         raise DataError(
-            "the source has no training items; encode test items with a saved encoder (--encoder FILE.safetensors)."
+            "the source has no training items; say which they are with --splits FILE, or encode with a saved encoder "
+            "(--encoder FILE.safetensors)."
         )
     return rows
 

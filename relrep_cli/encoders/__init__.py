@@ -45,7 +45,8 @@ def _check(trained: Trained, items: Items) -> None:
     check_kind(trained.name, ENCODERS[trained.name].takes, items.kind)
     if tuple(items.x.shape[1:]) != tuple(trained.shape):
         found, wanted = (" x ".join(map(str, shape)) for shape in (items.x.shape[1:], trained.shape))
-        raise DataError(f"the items are {found}, encoder {trained.name} takes {wanted}. Give items of that size.")
+        fit = "; --size and --source-channels bring images to it" if items.kind == "images" else ""
+        raise DataError(f"the items are {found}, encoder {trained.name} takes {wanted}. Give items of that size{fit}.")
 
 
 def _blocks(vectors: Vectors, x: NDArray[Any], batch: int) -> Iterator[NDArray[np.float32]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from relrep_cli.errors import printable
 from relrep_cli.sources.base import Items, bad, merged, numbered, source, text_column
+from relrep_cli.sources.fitting import Channels, Size, fitted
 from relrep_cli.sources.pickles import read_pickle
 from relrep_cli.store.files import opened, size_of
 
@@ -43,7 +45,7 @@ def _fits(path: Path) -> bool:
 
 
 @source(kind="images", fits=_fits, source="Krizhevsky 2009")
-def cifar(path: Path) -> Items:
+def cifar(path: Path, *, size: Size = 0, channels: Channels = "auto") -> Items:
     """CIFAR-10 or CIFAR-100, binary or Python version, a folder or one batch.
 
     Images (n, 32, 32, 3). Labels are names where a file of names lies beside the batches, else numbers; those of CIFAR-100
@@ -53,7 +55,8 @@ def cifar(path: Path) -> Items:
     files = _files(path)
     if not files:
         raise bad(path, "no batches of CIFAR here", "It takes data_batch_1 to 5 and test_batch, or train and test")
-    return merged([_part(file) for file in files])
+    parts = [_part(file) for file in files]
+    return merged([replace(part, x=fitted(part.x, size, channels)) for part in parts])
 
 
 def _part(path: Path) -> Items:

@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import zlib
+from dataclasses import replace
 from io import FileIO
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from relrep_cli.errors import printable
 from relrep_cli.sources.base import Items, bad, merged, numbered, part_of, source
+from relrep_cli.sources.fitting import Channels, Size, fitted
 from relrep_cli.store.found import spool
 from relrep_cli.store.maps import mapped
 
@@ -33,7 +35,7 @@ def _fits(path: Path) -> bool:
 
 
 @source(kind="images", fits=_fits, source="LeCun, Cortes and Burges 1998")
-def idx(path: Path) -> Items:
+def idx(path: Path, *, size: Size = 0, channels: Channels = "auto") -> Items:
     """IDX image files of the MNIST family, plain or .gz, alone or in a folder.
 
     Labels come from the file named like its images file.
@@ -46,7 +48,7 @@ def idx(path: Path) -> Items:
     if len(shapes) > 1:
         found = " and ".join(f"{h} x {w}" for h, w in sorted(shapes))
         raise bad(path, f"its files hold images of different sizes, {found}", "Give one of the files")
-    return merged(parts)
+    return merged([replace(part, x=fitted(part.x, size, channels)) for part in parts])
 
 
 def _images_in(folder: Path) -> list[Path]:

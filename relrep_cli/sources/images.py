@@ -6,16 +6,16 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from relrep_cli.blocks import release
 from relrep_cli.errors import printable
-from relrep_cli.registry import Param
 from relrep_cli.signals import check
 from relrep_cli.sources.base import Items, SkipBad, Skipped, bad, digest_of, joined, numbered, part_of, source, text_column
+from relrep_cli.sources.fitting import Channels, Size, fitted
 from relrep_cli.store import child
 from relrep_cli.store.apart import limit
 from relrep_cli.store.arrays import Array, listed
@@ -27,9 +27,6 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # what Pillow ma
 LARGEST = 64 << 20  # pixels of one picture
 BLOCK_BYTES, BLOCK = 16 << 20, 1024  # of decoded pixels, and pictures, in one child
 MEMORY = 1 << 30  # bytes of a child
-RESIZED = "Bring pictures to this height and width: the shorter side, then the middle of the longer; 0 keeps them."
-Size = Annotated[int, Param(RESIZED, minimum=0, maximum=4096)]
-Channels = Annotated[str, Param("Grey or colour; auto is what the first picture has.", choices=("auto", "grey", "rgb"))]
 
 
 def _pictures(folder: Path) -> Iterator[Path]:
@@ -168,7 +165,7 @@ def _fits(path: Path) -> bool:
 
 
 @source(kind="images", fits=_fits, source="the file format of NumPy")
-def arrays(path: Path) -> Items:
+def arrays(path: Path, *, size: Size = 0, channels: Channels = "auto") -> Items:
     """Images in .npy or .npz: unsigned bytes (n, h, w), (n, h, w, c) or (n, c, h, w) of 1 or 3 channels.
 
     An .npz may hold one array of images with siblings id, label, split and others of one value a row, or one array for each
@@ -191,7 +188,7 @@ def arrays(path: Path) -> Items:
     ids = obs.pop("id", None)
     if ids is None:
         ids = np.concatenate([numbered(split or "image", len(part)) for (split, _), part in zip(named, x, strict=True)])
-    whole = joined(x)
+    whole = fitted(joined(x), size, channels)
     return Items(whole, ids, digest_of(whole), obs)
 
 
