@@ -138,8 +138,12 @@ def _check_targets(job: Job) -> None:
 
 
 def _checkpoint(kept: Records, name: str) -> Checkpoint:
-    """The state of the training, in a file that is named after what is computed."""
-    return Checkpoint(lambda: kept.get_bytes(name, LARGEST_STATE), lambda state: kept.put_bytes(name, state))
+    """The state of the training, in a file that is named after what is computed; -v tells what every epoch brings."""
+    return Checkpoint(
+        lambda: kept.get_bytes(name, LARGEST_STATE),
+        lambda state: kept.put_bytes(name, state),
+        lambda record: detail(", ".join(f"{term} {value:.5g}" for term, value in record.items())),
+    )
 
 
 def _as_input(source: str, items: Items) -> Embedding:
@@ -158,11 +162,11 @@ def _training_rows(items: Items) -> np.ndarray:
 
 
 def _train(job: Job, items: Items, params: dict[str, Any], checkpoint: Checkpoint) -> Trained:
-    """Train on the training rows; -v tells what the epochs brought."""
+    """Train on the training rows."""
     entry = ENCODERS[job.encoder]
     known = {name: params[name] for name in entry.keywords}
     with progress(f"training {job.encoder}") as advance:
-        trained: Trained = entry.function(
+        return entry.function(
             items,
             _training_rows(items),
             **known,
@@ -171,9 +175,6 @@ def _train(job: Job, items: Items, params: dict[str, Any], checkpoint: Checkpoin
             progress=advance,
             checkpoint=checkpoint,
         )
-    for record in trained.log:
-        detail(", ".join(f"{k} {v:.5g}" for k, v in record.items()))
-    return trained
 
 
 def _errors(trained: Trained, items: Items, device: str) -> dict[str, np.ndarray]:

@@ -22,10 +22,14 @@ Progress = Callable[[int, int, str], None]  # done, total, message; called after
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a training keeps its state: `load` gives the last one back, None when there is none; `save` keeps a new one."""
+    """What a training leaves after every epoch.
+
+    `load` gives the last state back, None when there is none; `save` keeps a new one; `tell` hears the epoch's record.
+    """
 
     load: Callable[[], bytes | None] = lambda: None
     save: Callable[[bytes], None] = lambda state: None
+    tell: Callable[[dict[str, float]], None] = lambda record: None
 
 
 FORGETFUL = Checkpoint()

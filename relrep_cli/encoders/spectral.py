@@ -86,6 +86,7 @@ def pca(
     components = np.round(_turned(vectors[:, ::-1][:, :dim].T) * GRID) / GRID
     variances = np.maximum(variances[::-1], np.finfo(float).tiny)  # rounding takes those of a constant pixel below zero
     log = [{"explained_variance": float(variances[:dim].sum() / variances.sum())}]
+    checkpoint.tell(log[0])
     weights = {"mean": mean, "components": components}
     return Trained("pca", {"dim": dim, "seed": seed}, tuple(items.x.shape[1:]), weights, log)
 
@@ -190,6 +191,7 @@ def laplacian_eigenmaps(
     progress(2, 2, "eigenvectors")
     weights = {"landmarks": x, "values": np.maximum(values[order], 1e-6), "vectors": vectors, "width": np.array([width])}
     log = [{"smallest_eigenvalue": float(1 - values[order][0]), "largest_eigenvalue": float(1 - values[order][-1])}]
+    checkpoint.tell(log[0])
     params = {"dim": dim, "landmarks": m, "around": around, "seed": seed}
     return Trained("laplacian-eigenmaps", params, shape, {n: w.astype(np.float32) for n, w in weights.items()}, log)
 

@@ -224,6 +224,8 @@ def _fit(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * count)
     training = Training(task.network, optimizer, schedule, rng)
     training.restore(run.checkpoint.load())
+    for record in training.log:
+        run.checkpoint.tell(record)
     while len(training.log) < epochs and not _stale(training.log, params["patience"]):
         epoch, terms = len(training.log), dict[str, float]()
         # Batches of near equal size: a last one of a single row has no variance to normalise by.
@@ -238,6 +240,7 @@ def _fit(
         if not training.weights:
             raise UsageError(f"the training diverged at --learning-rate {params['learning_rate']}. Give a smaller one.")
         run.checkpoint.save(training.to_bytes())
+        run.checkpoint.tell(training.log[-1])
     return training.weights, training.log
 
 
