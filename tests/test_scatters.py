@@ -135,6 +135,41 @@ def test_colours_by_other_columns_and_samples_are_said(work: Workdir) -> None:
     assert "no column 'label' to colour points by" in work.here("relrep plot bare.npz -o bare.svg").stderr
 
 
+def test_results_of_compare_are_dots(work: Workdir) -> None:
+    """A dot for each value but ratios, whatever kind of file holds them."""
+    views = "-a anchors.h5 -s cosine,l1 -m pearson,jaccard"
+    for kind in ("tsv", "csv", "jsonl"):
+        work.here(f"relrep compare a.h5 b.h5 {views} -o first.{kind} -q")
+        only_line(work.here(f"relrep plot first.{kind} -o {kind}.svg"), f"{kind}.svg: 2 panels of 1 results")
+    drawn = [(work / f"{kind}.svg").read_text() for kind in ("tsv", "csv", "jsonl")]
+    assert drawn[0] == drawn[1] == drawn[2] and "first, one pair" in drawn[0] and "ratio" not in drawn[0]
+    circles = re.findall(r'<use xlink:href="#m\w+" x="[\d.]+" y="[\d.]+" style="fill: #3f90da; fill-opacity', drawn[0])
+    assert len(circles) == 8, "absolute, cosine, l1 and their product, by two metrics"
+    work.here("relrep plot first.tsv first.csv -o two.svg -q")
+    assert "first.tsv, one pair" in (work / "two.svg").read_text(), "files of one name are told apart"
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "words"),
+    [
+        ("plot r.tsv a.h5 -o x.png", 2, ["a.h5 holds no results of compare, and r.tsv does; draw them apart."]),
+        ("plot r.tsv -o x.png --center", 2, ["--center does not go with results of compare"]),
+        ("plot r.tsv -o x.html", 2, ["-o x.html: the name must end in .png, .svg, .pdf."]),
+        ("plot none.tsv -o x.png", 3, ["none.tsv: no values in it"]),
+        ("plot bad.tsv -o x.png", 3, ["bad.tsv: no values in it"]),
+        ("plot bad.jsonl -o x.png", 3, ["bad.jsonl: cannot be read as a table"]),
+        ("plot r.tsv -o r.tsv", 2, ["the name must end in"]),
+    ],
+)
+def test_results_that_cannot_be_drawn(empty: Workdir, command: str, code: int, words: list[str]) -> None:
+    (empty / "r.tsv").write_text("a\tb\tmetric\tvalue\nx\ty\tcka\t0.5\n")
+    (empty / "none.tsv").write_text("a\tb\tmetric\tvalue\nx\ty\tcka\tn/a\n")
+    (empty / "bad.tsv").write_text("a\tb\tmetric\tvalue\nx\n")
+    (empty / "bad.jsonl").write_text('{"a": 1, "b": 2, "metric": 3, "value": 4}\n{\n')
+    (empty / "a.h5").write_bytes(b"")
+    only_line(empty.here(f"relrep {command}", code), *words)
+
+
 @pytest.mark.parametrize(
     ("command", "code", "words"),
     [

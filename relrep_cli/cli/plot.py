@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -13,8 +14,8 @@ from relrep_cli.cli import layers, options
 from relrep_cli.cli.anchoring import read_recipe
 from relrep_cli.embedding import Embedding, bare_name, of_split
 from relrep_cli.errors import DataError, UsageError, printable
-from relrep_cli.output import progress, say
-from relrep_cli.plots import Cloud, Picture, scatter
+from relrep_cli.output import Record, progress, say
+from relrep_cli.plots import Cloud, Picture, dots, scatter
 from relrep_cli.plots import ready as can_draw
 from relrep_cli.plots.scatters import MOST, REST
 from relrep_cli.projection import basis, relative
@@ -25,13 +26,17 @@ EXAMPLES = (
     "relrep plot a.h5 b.h5 -o spaces.png",
     "relrep plot a.h5 b.h5 --anchors anchors.h5 --method tsne --split test -o spaces.svg",
     "relrep plot a.h5 --method laplacian --color label -o a.html",
+    "relrep plot conv-ae.tsv lin-ae.tsv -o seeds.svg",
 )
 SAMPLE = 2_000
+RESULTS = "results of compare, which are drawn as they are"
+RECORD = {"a", "b", "metric", "value"}
+FILES = f"Embedding files, or results of compare ({', '.join(store.READABLE)})."
 
 
 @options.command(METHODS, SIMILARITIES)
 def plot(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Embedding files.", show_default=False)],
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help=FILES, show_default=False)],
     output: Annotated[
         str,
         typer.Option("--output", "-o", help="Picture to write: .png, .svg, .pdf or .html.", metavar="FILE", show_default=False),
@@ -50,9 +55,18 @@ def plot(
 
     The same items are drawn of files that share them. pca is fitted on the training rows, the others on what they show. An
     .html picture is interactive, with ids under the pointer, and holds all it needs.
+
+    Of results that compare wrote with -o: each value as a dot, a colour for each file, a panel for each metric.
     """
     if not output:
         raise UsageError("-o FILE is missing; name a .png, .svg, .pdf or .html file.")
+    found = _results(files)
+    if found is not None:
+        for registry in (METHODS, SIMILARITIES):
+            given.refuse(registry, RESULTS)
+        if how.given() or split:
+            raise UsageError(f"{(how.given() or ['--split'])[0]} does not go with {RESULTS}.")
+        return _draw_results(files, found, output, force, dry_run)
     can_draw(output, "-o", html=True)
     params = given.choose(METHODS, [method])[method]
     ready(method)
@@ -85,6 +99,35 @@ def plot(
     _say_classes(picture, output)
     content = scatter(picture, output)
     store.write_bytes(output, content, force, f"{_panels(len(spaces) * len(lines))} by {method}, {_size(len(content))}.")
+
+
+def _results(files: list[str]) -> list[list[Record]] | None:
+    """The records of each file, where all are results of compare; None where none is. Raises UsageError for some of each."""
+    found = [f for f in files if Path(f).suffix.lower() in store.READABLE and store.has_columns(Path(f), RECORD)]
+    if found and len(found) < len(files):
+        other = next(file for file in files if file not in found)
+        raise UsageError(f"{other} holds no results of compare, and {found[0]} does; draw them apart.")
+    return [store.decoded(Path(file)) for file in files] if found else None
+
+
+def _draw_results(files: list[str], found: list[list[Record]], output: str, force: bool, dry_run: bool) -> None:
+    """A dot for each value, but for ratios."""
+    can_draw(output, "-o")
+    store.refuse(output, True, files)
+    names = [Path(file).stem for file in files] if len({Path(file).stem for file in files}) == len(files) else files
+    values: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for name, records in zip(names, found, strict=True):
+        for r in records:
+            view = str(r.get("projection") or "absolute")
+            if isinstance(r["value"], float) and not view.startswith("ratio"):
+                of_series = values.setdefault(str(r["metric"]), {})
+                of_series.setdefault(name, {}).setdefault(view, []).append(r["value"])
+    if not values:
+        raise DataError(f"{files[0]}: no values in it. Compare again.")
+    if dry_run:
+        return options.plan([f"draw {len(values)} metrics of {', '.join(names)} to {output}"])
+    content = dots(values, output)
+    return store.write_bytes(output, content, force, f"{_panels(len(values))} of {len(files)} results, {_size(len(content))}.")
 
 
 def _panels(count: int) -> str:

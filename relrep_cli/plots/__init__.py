@@ -1,6 +1,7 @@
 """The only door to matplotlib and plotly: pictures as bytes. No display, no state, equal bytes for equal input."""
 
 from relrep_cli.plots.curves import curves
+from relrep_cli.plots.dots import dots
 from relrep_cli.plots.drawing import ready
 from relrep_cli.plots.matrices import Panel, distributions, heatmap, indexes, short
 from relrep_cli.plots.scatters import Cloud, Picture, scatter
@@ -15,6 +16,7 @@ __all__ = [
     "attentions",
     "curves",
     "distributions",
+    "dots",
     "heatmap",
     "indexes",
     "pictures",

@@ -18,10 +18,25 @@ from relrep_cli.errors import DataError, printable
 from relrep_cli.output import say
 from relrep_cli.store.archive import write
 from relrep_cli.store.found import Found
-from relrep_cli.store.results import TABLES, agree, encoded
+from relrep_cli.store.results import READABLE, TABLES, agree, decoded, encoded, has_columns
 from relrep_cli.store.writing import HDF5, refuse, spooled_stdin, write_bytes
 
-__all__ = ["HDF5", "TABLES", "agree", "digested", "encoded", "identify", "members", "read", "refuse", "write", "write_bytes"]
+__all__ = [
+    "HDF5",
+    "READABLE",
+    "TABLES",
+    "agree",
+    "decoded",
+    "digested",
+    "encoded",
+    "has_columns",
+    "identify",
+    "members",
+    "read",
+    "refuse",
+    "write",
+    "write_bytes",
+]
 
 HDF5_ENDINGS = (".h5", ".hdf5", ".he5", ".h5ad", ".hdf")
 

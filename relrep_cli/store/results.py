@@ -1,22 +1,27 @@
-"""Result tables as bytes: text in any format of `output`, or Parquet where the name of the file says so."""
+"""Result tables: as bytes, text in any format of `output` or Parquet where the name of the file says so, and read again."""
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from relrep_cli.errors import UsageError
+from relrep_cli.errors import UsageError, printable
 from relrep_cli.output import ENDINGS, Record, number, render
 
 PARQUET = ".parquet"
+TABLES = (*ENDINGS, PARQUET, ".txt")  # endings of files that hold a table
+DELIMITERS = {".tsv": "\t", ".csv": ","}
+READABLE = (*DELIMITERS, ".jsonl")
+HEADER = 1 << 16  # bytes of a first line
+LARGEST = 64 << 20  # bytes of a table that is read again
 
 
 def is_parquet(target: str) -> bool:
     return target.lower().endswith(PARQUET)
-
-
-TABLES = (*ENDINGS, ".parquet", ".txt")  # endings of files that hold a table
 
 
 def agree(target: str, kind: str | None) -> None:
@@ -52,3 +57,52 @@ def _column(pa: Any, values: list[Any]) -> Any:
         return pa.array(values, pa.int64() if kinds == {int} else pa.float64())
     texts = [None if v is None else str(v).encode(errors="backslashreplace").decode() for v in values]
     return pa.array(texts, pa.string())
+
+
+def has_columns(path: Path, names: set[str]) -> bool:
+    """Whether the first line of a .tsv, .csv or .jsonl names these columns; vectors in text may be long, and are not read."""
+    from relrep_cli.store.files import opened
+
+    with opened(path) as file:
+        first = io.BufferedReader(file).readline(HEADER)
+    delimiter = DELIMITERS.get(path.suffix.lower())
+    try:
+        found = next(csv.reader([first.decode()], delimiter=delimiter), []) if delimiter else json.loads(first)
+        return names <= set(found)
+    except (ValueError, TypeError, csv.Error, RecursionError):
+        return False
+
+
+def decoded(path: Path) -> list[Record]:
+    """The records of a .tsv, .csv or .jsonl that `encoded` made; numbers as floats, None for what has no value.
+
+    Raises DataError where it is none, or too long for one.
+    """
+    from relrep_cli.store.files import bad, opened
+
+    with opened(path) as file:
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise bad(path, f"longer than the {LARGEST >> 20} MB that a table of results may have")
+    try:
+        return [{key: _value(value) for key, value in record.items()} for record in _records(path, content.decode())]
+    except (ValueError, csv.Error, RecursionError) as error:
+        raise bad(path, f"cannot be read as a table ({printable(str(error), 80)})") from None
+
+
+def _records(path: Path, text: str) -> list[Record]:
+    if delimiter := DELIMITERS.get(path.suffix.lower()):
+        return list(csv.DictReader(io.StringIO(text), delimiter=delimiter))
+    records = [json.loads(line) for line in text.splitlines() if line]
+    if not all(isinstance(record, dict) for record in records):
+        raise ValueError("a line of it is no record")
+    return records
+
+
+def _value(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        return None if value == "n/a" else value
