@@ -25,9 +25,8 @@ def clouds(n: int = 300, d: int = 5, classes: int = 3, apart: float = 6.0, seed:
     of = rng.integers(0, classes, n)
     x = (apart * rng.normal(size=(classes, d))[of] + rng.normal(size=(n, d))).astype(np.float32)
     split = np.where(np.arange(n) % 3 == 0, b"test", b"train")
-    return Embedding(
-        x, text([f"i{i:04d}" for i in range(n)]), obs={"label": text(f"c{c}" for c in of), "split": split}, uri="a"
-    )
+    obs = {"label": text(f"c{c}" for c in of), "split": split, "size": x[:, 0] + rng.normal(size=n)}
+    return Embedding(x, text([f"i{i:04d}" for i in range(n)]), obs=obs, uri="a")
 
 
 def shuffled(e: Embedding) -> Embedding:
@@ -37,6 +36,11 @@ def shuffled(e: Embedding) -> Embedding:
 
 def space(e: Embedding, **more: Any) -> Space:
     return prepare(e, "label", "", 0.0, 0, **more)
+
+
+def column(name: str) -> str:
+    """The column that a task reads."""
+    return "size" if "numbers" in EVALUATIONS[name].needs else "label"
 
 
 def found(s: Space, name: str, **params: Any) -> dict[str, Finding]:
@@ -84,6 +88,25 @@ def test_a_probe_sees_no_label_of_the_rows_it_is_judged_by() -> None:
     s, moved = space(e), space(replace(e, obs={**e.obs, "label": labels}))
     models = [probes.train("logistic", t.e.x[t.train], t.codes[t.train], 3, {}, 0) for t in (s, moved)]
     assert np.array_equal(*[m(e.x) for m in models])
+
+
+def numbered(e: Embedding, values: np.ndarray) -> Space:
+    return prepare(replace(e, obs={**e.obs, "size": values}), "size", "", 0.0, 0)
+
+
+def test_a_number_is_explained_as_far_as_the_space_holds_it() -> None:
+    """All of a coordinate, about half of one under as much noise, nothing of noise alone; unknown numbers take no part."""
+    e, rng = clouds(900), np.random.default_rng(5)
+    first, noise = np.asarray(e.x[:, 0], np.float64), rng.normal(size=900)
+    whole = found(numbered(e, first), "regression")
+    assert whole["r2"].value > 0.999 and whole["r2_knn"].value > 0.8
+    assert 0.4 < found(numbered(e, first / first.std() + noise), "regression")["r2"].value < 0.6
+    none = found(numbered(e, noise), "regression")
+    assert abs(none["r2"].value) < 0.05 and none["r2"].chance == pytest.approx(0, abs=0.01)
+    gaps = np.where(np.arange(900) % 6 == 0, np.nan, first)
+    assert found(numbered(e, gaps), "regression")["r2"].n == 150 < whole["r2"].n
+    with pytest.raises(NotApplicable, match="one number only"):
+        evaluate(numbered(e, np.ones(900)), "regression", {}, 0)
 
 
 def test_rows_without_a_class_neither_teach_nor_judge() -> None:
@@ -284,12 +307,13 @@ def test_degenerate_spaces_have_no_separation() -> None:
 def test_it_says_what_it_lacks(name: str) -> None:
     e = clouds()
     for need, bare in {
-        "labels": replace(e, obs={"split": e.obs["split"]}),
-        "unseen": replace(e, obs={"label": e.obs["label"]}),
+        "labels": replace(e, obs={k: v for k, v in e.obs.items() if k != "label"}),
+        "numbers": replace(e, obs={k: v for k, v in e.obs.items() if k != "size"}),
+        "unseen": replace(e, obs={k: v for k, v in e.obs.items() if k != "split"}),
         "train": replace(e, obs={**e.obs, "split": np.where(e.obs["split"] == b"train", b"valid", b"test")}),
         "anomalies": e,
     }.items():
-        s = prepare(bare, "label", "", 0, 0, None if need == "anomalies" else odd_ones(e, 5, 0))
+        s = prepare(bare, column(name), "", 0, 0, None if need == "anomalies" else odd_ones(e, 5, 0))
         if need in EVALUATIONS[name].needs:
             with pytest.raises(NotApplicable):
                 evaluate(s, name, {}, 0)
@@ -300,7 +324,7 @@ def test_it_says_what_it_lacks(name: str) -> None:
 @pytest.mark.parametrize("name", EVALUATIONS)
 def test_values_lie_within_their_intervals_and_bounds(name: str) -> None:
     e = clouds(apart=1.0)
-    s = space(e, anomalies=odd_ones(e, 50, 1.0))
+    s = prepare(e, column(name), "", 0, 0, odd_ones(e, 50, 1.0))
     for record in records("a", name, evaluate(s, name, {}, 0), s.classes, 0, True):
         assert math.isfinite(record["value"]) and record["convention"]
         if record["low"] is not None:
@@ -313,7 +337,7 @@ def test_the_same_in_any_order_of_rows_and_again(name: str) -> None:
     order = np.random.default_rng(4).permutation(300)
     turned = replace(e, x=e.x[order], ids=e.ids[order], obs={k: v[order] for k, v in e.obs.items()})
     odd = odd_ones(e, 50, 1.0)
-    here, again, there = (found(space(s, anomalies=odd), name) for s in (e, e, turned))
+    here, again, there = (found(prepare(s, column(name), "", 0, 0, odd), name) for s in (e, e, turned))
     for key, f in here.items():
         assert again[key].value == f.value
         if name != "cluster":  # k-means starts at random rows
@@ -361,7 +385,7 @@ def test_the_command_prints_flat_records(work: Workdir) -> None:
 
 def test_all_leaves_out_what_cannot_be_done_and_a_name_does_not(work: Workdir) -> None:
     done = work.run("relrep evaluate a.h5")
-    assert {r["task"] for r in done.rows} == set(EVALUATIONS) - {"anomaly"}
+    assert {r["task"] for r in done.rows} == set(EVALUATIONS) - {"anomaly", "regression"}, "labels are classes"
     only_line(done, "anomaly is left out", "--anomalies")
     work.error("relrep evaluate a.h5 --task anomaly", 3, "a.h5: anomaly: no anomalies", "--anomalies")
 

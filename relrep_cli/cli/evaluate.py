@@ -46,7 +46,7 @@ def evaluate(
         list[str], options.names_of(EVALUATIONS, "What to find out, repeated or with commas, or all.", "--task")
     ] = [ALL],  # noqa: B006 (typer reads it, nobody changes it)
     target: Annotated[
-        list[str], typer.Option("--target", "-t", help="Columns with the class of each item.", metavar="COLUMN")
+        list[str], typer.Option("--target", "-t", help="Columns with the class or the number of each item.", metavar="COLUMN")
     ] = ["label"],  # noqa: B006
     split: Annotated[
         str,
@@ -216,6 +216,8 @@ def _curve_name(e: Embedding, strange: Embedding | None, odd: list[Embedding]) -
 
 
 def _findings(file: str, space: Space, name: str, wanted: _Wanted) -> list[Finding]:
+    if wanted.everything and not space.suits(EVALUATIONS[name].needs):
+        return []
     try:
         return judge(space, name, wanted.chosen[name], wanted.seed)
     except NotApplicable as reason:

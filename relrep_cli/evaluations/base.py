@@ -27,6 +27,7 @@ EVALUATIONS: Registry = Registry(
 evaluation = EVALUATIONS
 NEEDS = {
     "labels": "no column {target!r} with the classes of items",
+    "numbers": "no column {target!r} with a number for each item",
     "train": "no rows of split 'train' to learn from",
     "unseen": "no split, so nothing tells rows to learn from and rows to judge by; write --holdout 0.2",
     "anomalies": "no anomalies to tell from its own items; name a file of the same space with --anomalies",
@@ -45,7 +46,8 @@ class Space:
     """An embedding made ready to be judged.
 
     train, test: row numbers to learn from and to judge; the same ones where the file has no split. classes: names, sorted.
-    codes: (n,) class number of each row, -1 for none; None without labels. anomalies: items of the same space that do not
+    codes: (n,) class number of each row, -1 for none; None without labels. numbers: (n,) values of a column of numbers, else
+    None. anomalies: items of the same space that do not
     belong. score: the column that says how odd an item is, instead of distances.
     """
 
@@ -54,6 +56,7 @@ class Space:
     test: np.ndarray
     classes: np.ndarray = field(default_factory=lambda: np.empty(0, "S1"))
     codes: np.ndarray | None = None
+    numbers: np.ndarray | None = None
     target: str = "label"
     anomalies: Embedding | None = None
     score: str = ""
@@ -74,10 +77,17 @@ class Space:
         """(len(rows), d) the vectors of some rows."""
         return take(self.e.x, rows)
 
+    def suits(self, needs: set[str]) -> bool:
+        """Whether a task is for such a column: classes are not predicted as numbers, nor numbers as classes, unless told."""
+        if self.codes is None and self.numbers is not None:
+            return "labels" not in needs
+        return "numbers" not in needs
+
     def lacks(self, needs: set[str]) -> str:
         """What is missing of `needs`, in words; nothing when all is there."""
         here = {
             "labels": self.codes is not None,
+            "numbers": self.numbers is not None,
             "train": bool(len(self.train)),
             "unseen": self.unseen,
             "anomalies": self.anomalies is not None,
@@ -139,8 +149,10 @@ def prepare(
     if target not in e.obs:
         return space
     values = e.column(target)
+    if values.dtype.kind in "fiu":
+        space = replace(space, numbers=values.astype(np.float64))
     if values.dtype.kind == "f":
-        raise DataError(f"{e.uri}: column {printable(target)} holds numbers with fractions, and items are judged by classes.")
+        return space
     names = values.astype("S")
     classes = np.unique(names[names != b""])
     return replace(space, classes=classes, codes=find_ids(classes, names))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from relrep_cli.errors import NotApplicable, printable
 from relrep_cli.evaluations.base import By, Finding, K, Space, evaluation, grouped, mean_of, some
 from relrep_cli.heads import train, weighted_f1
 from relrep_cli.neighbors import nearest
@@ -34,6 +35,28 @@ def linear_probe(s: Space, *, probe: Probe = "logistic", seed: int = 0) -> Itera
     yield from _judged(s, codes, truth, model(s.vectors(test)), f"{MODELS[probe]} on {of} training rows")
 
 
+@evaluation(needs={"numbers", "train", "unseen"}, labels=True, source="Hastie et al. 2009, section 3.4, ridge regression")
+def regression(s: Space, *, k: K = 10, neighbours: By = "cosine", seed: int = 0) -> Iterator[Finding]:
+    """R2 of a number by ridge regression, and by the mean of the nearest training rows.
+
+    Trained on the training rows where the number is known; 0 is what their mean reaches, at best.
+    """
+    numbers = s.numbers
+    assert numbers is not None  # needs has seen to it
+    rows, test = (part[np.isfinite(numbers[part])] for part in (s.train, s.test))
+    if len(rows) < 2 or not len(test) or not numbers[test].std():
+        raise NotApplicable(f"column {printable(s.target)!r} has too few numbers, or one number only")
+    base, queries = s.vectors(rows), s.vectors(test)
+    ridge = train("linear", base, numbers[rows], 0, {}, seed)
+    near = nearest(queries, base, k, by=neighbours)
+    chance = float(_explained(numbers[rows].mean(), numbers[test]).mean())
+    for name, said, convention in (
+        ("r2", ridge(queries), f"ridge regression on {len(rows)} training rows"),
+        ("r2_knn", numbers[rows][near.rows].mean(1), f"mean of the {k} nearest of {len(rows)} training rows, {neighbours}"),
+    ):
+        yield mean_of(name, _explained(said, numbers[test]), convention, bounds=(None, 1), chance=chance)
+
+
 @evaluation(needs={"labels", "train", "unseen"}, labels=True, source="Cover and Hart 1967, nearest neighbour classification")
 def knn(s: Space, *, k: K = 10, neighbours: By = "cosine", seed: int = 0) -> Iterator[Finding]:
     """Accuracy and F1 of the class that most of the nearest training rows have.
@@ -45,6 +68,15 @@ def knn(s: Space, *, k: K = 10, neighbours: By = "cosine", seed: int = 0) -> Ite
     near = nearest(s.vectors(test), s.vectors(rows), k, by=neighbours)
     said = f"vote of the {k} nearest of {len(rows)} training rows, {neighbours}"
     yield from _judged(s, codes, truth, _vote(codes[near.rows]), said)
+
+
+def _explained(said: Any, truth: np.ndarray) -> np.ndarray:
+    """(n,) each item's share in R2, whose mean it is.
+
+    >>> _explained(np.array([0.0, 1.0]), np.array([0.0, 2.0])).tolist()
+    [1.0, 0.0]
+    """
+    return np.asarray(1 - np.square(said - truth) / truth.var())
 
 
 def _vote(codes: np.ndarray) -> np.ndarray:
