@@ -105,6 +105,8 @@ def test_a_number_is_explained_as_far_as_the_space_holds_it() -> None:
     assert abs(none["r2"].value) < 0.05 and none["r2"].chance == pytest.approx(0, abs=0.01)
     gaps = np.where(np.arange(900) % 6 == 0, np.nan, first)
     assert found(numbered(e, gaps), "regression")["r2"].n == 150 < whole["r2"].n
+    with pytest.raises(NotApplicable, match="holds numbers, not classes; --task regression"):
+        evaluate(numbered(e, first), "knn", {}, 0)
     with pytest.raises(NotApplicable, match="one number only"):
         evaluate(numbered(e, np.ones(900)), "regression", {}, 0)
 

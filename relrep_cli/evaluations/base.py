@@ -92,14 +92,10 @@ class Space:
             "unseen": self.unseen,
             "anomalies": self.anomalies is not None,
         }
-        return next(
-            (
-                text.format(target=printable(self.target))
-                for need, text in NEEDS.items()
-                if need in needs - {n for n in here if here[n]}
-            ),
-            "",
-        )
+        lacking = next((need for need in NEEDS if need in needs and not here[need]), "")
+        if lacking == "labels" and self.numbers is not None:
+            return f"column {printable(self.target)!r} holds numbers, not classes; --task regression predicts them"
+        return NEEDS[lacking].format(target=printable(self.target)) if lacking else ""
 
 
 @dataclass(frozen=True, eq=False)
