@@ -248,6 +248,20 @@ def test_classifier_and_what_it_needs() -> None:
         train("classifier", Items(items.x, items.ids, ""))
 
 
+@pytest.mark.parametrize("split", [None, [b"train"] * 40 + [b"valid"] * 20])
+@pytest.mark.parametrize("name", ["classifier", "gcn"])
+@pytest.mark.parametrize("labelled", [0, 1, 2])
+def test_too_few_labels(name: str, labelled: int, split: list[bytes] | None) -> None:
+    items = communities() if name == "gcn" else clouds(60)
+    label = np.where((np.arange(60) < labelled) | (np.arange(60) >= 40), items.obs["label"], b"")
+    obs = {"label": label} if split is None else {"label": label, "split": np.array(split)}
+    said = f"{labelled} of the 40 training rows have labels; encoder {name} needs at least 3. Give more labels."
+    with pytest.raises(DataError, match=said):
+        train(name, of(items.x, obs=obs, edges=items.edges), np.arange(40), dim=4)
+    obs["label"] = np.where(np.arange(60) < 3, items.obs["label"], label)
+    assert train(name, of(items.x, obs=obs, edges=items.edges), np.arange(40), dim=4).log
+
+
 def communities(n: int = 60, seed: int = 0) -> Items:
     """Two groups of nodes, joined within; a feature names its node, so that only the edges tell."""
     rng = np.random.default_rng(seed)

@@ -172,7 +172,7 @@ def _trained(
     rows = training_rows(items.x, train, at_least=3 * least)
     label, classes = _codes(items, rows, name) if supervised or items.label is not None else (None, 0)
     if label is not None and supervised:
-        rows = rows[label[rows] >= 0]
+        rows = _labelled(rows, label, name, at_least=3 * least)
     shape = tuple(items.x.shape[1:])
     own = {key: value for key, value in params.items() if key not in LOOP and key != "seed"}
     with reproducible(params["seed"]):  # first weights, dropout and augmentations come from torch's global generator
@@ -192,6 +192,15 @@ def _codes(items: Items, rows: NDArray[np.intp], name: str) -> tuple[NDArray[np.
     known = np.unique(label[rows][label[rows] != b""])
     found = np.clip(np.searchsorted(known, label), 0, max(len(known) - 1, 0))
     return (np.where(known[found] == label, found, -1) if len(known) else np.full(len(label), -1)), len(known)
+
+
+def _labelled(rows: NDArray[np.intp], label: NDArray[np.int64], name: str, at_least: int) -> NDArray[np.intp]:
+    """Those of the rows that have labels. Raises DataError for fewer than `at_least`."""
+    known = rows[label[rows] >= 0]
+    if len(known) < at_least:
+        found = f"{len(known)} of the {len(rows)} training rows have labels"
+        raise DataError(f"{found}; encoder {name} needs at least {at_least}. Give more labels.")
+    return known
 
 
 def _held_out(
