@@ -7,7 +7,7 @@ item's distances do not depend on which other items are looked at, and nothing o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import Any
 
@@ -35,7 +35,7 @@ def anchor_paths(train: Iterable[np.ndarray], count: int, anchors: np.ndarray, k
     nodes, ends = _distinct([train, [anchors]], count + len(anchors), anchors)
     if len(nodes) < 2:
         raise DataError("geodesic: all training rows and anchors are one point, so there is no graph. Use another similarity.")
-    graph, parts = _joined(_graph(nodes, min(k, len(nodes) - 1)), nodes)
+    graph, parts = joined(_graph(nodes, min(k, len(nodes) - 1)), nodes)
     paths = spool((len(nodes), len(anchors)), anchors.dtype)
     for some in slices(len(ends), max(1, SEARCHED // len(nodes))):
         paths[:, some] = dijkstra(graph, directed=False, indices=ends[some]).T
@@ -91,8 +91,13 @@ def _graph(nodes: np.ndarray, k: int) -> Any:
     return csr_matrix((lengths.ravel(), near.ravel(), starts), shape=(len(nodes), len(nodes)))
 
 
-def _joined(graph: Any, nodes: np.ndarray) -> tuple[Any, int]:
-    """The graph in one part, and how many it had: each but the largest gets its shortest line out, until one is left."""
+def joined(
+    graph: Any, nodes: np.ndarray, weigh: Callable[[np.ndarray], np.ndarray] = lambda lengths: lengths
+) -> tuple[Any, int]:
+    """The graph in one part, and how many it had: each but the largest gets its shortest line out, until one is left.
+
+    graph: (u, u) sparse. nodes: (u, d). weigh: from the lengths of these lines to what stands for them in the graph.
+    """
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
@@ -101,7 +106,7 @@ def _joined(graph: Any, nodes: np.ndarray) -> tuple[Any, int]:
     while count > 1:
         start, end = _ways_out(nodes, part)
         lengths = _lengths(nodes[start], nodes[end][:, None, :])[:, 0]
-        graph = graph + coo_matrix((lengths, (start, end)), shape=graph.shape).tocsr()
+        graph = graph + coo_matrix((weigh(lengths), (start, end)), shape=graph.shape).tocsr()
         count, part = connected_components(graph, directed=False)
     return graph, parts
 

@@ -326,6 +326,46 @@ def test_eigenmaps_solve_the_generalised_problem() -> None:
         ENCODERS["laplacian-eigenmaps"].function(items, np.arange(60), dim=59)
 
 
+def islands(parts: int = 5, each: int = 30) -> np.ndarray:
+    """Blobs (parts each, 4) so far apart that no row has a neighbour in another."""
+    rng = np.random.default_rng(0)
+    x: np.ndarray = (1000 * rng.normal(size=(parts, 1, 4)) + rng.normal(size=(parts, each, 4))).reshape(-1, 4)
+    return x.astype(np.float32)
+
+
+def test_eigenmaps_of_parts_far_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    """Five parts give four slow directions, and each tells parts apart; the order of the rows does not matter."""
+    x, order = islands(), np.random.default_rng(1).permutation(150)
+    train_maps = ENCODERS["laplacian-eigenmaps"].function
+    trained = train_maps(of(x), np.arange(150), dim=6, around=5)
+    assert "has 5 parts; the shortest lines between them join them" in capsys.readouterr().err
+    slow = 1 - trained.weights["values"]
+    assert (slow[:4] > 1e-5).all() and slow[3] < slow[4] / 5
+    z = encoded(trained, of(x)).reshape(5, 30, 6)
+    assert (z[..., :4].std(1).mean(0) < z.mean(1)[:, :4].std(0) / 5).all()
+    other = train_maps(of(x[order]), np.arange(150), dim=6, around=5)
+    np.testing.assert_allclose(encoded(other, of(x)).reshape(z.shape), z, atol=1e-3)
+
+
+def test_eigenmaps_of_an_outlier() -> None:
+    """A row that only weights of no account join to the others is a part of its own."""
+    x = np.concatenate([clouds(60).x, np.full((1, 6), 500, np.float32)])
+    z = encoded(ENCODERS["laplacian-eigenmaps"].function(of(x), np.arange(61), dim=2, around=20), of(x))
+    assert (z.std(0) > 0.1).all() and np.isfinite(z).all()
+
+
+def test_eigenmaps_refuse_directions_that_place_nothing() -> None:
+    items = of(np.random.default_rng(0).normal(size=(80, 3)).astype(np.float32))
+    train_maps = ENCODERS["laplacian-eigenmaps"].function
+    with pytest.raises(UsageError, match="--dim is 70; the graph of nearest rows has ([0-9]+) directions") as caught:
+        train_maps(items, np.arange(80), dim=70, around=5)
+    usable = int(str(caught.value).split(" has ")[1].split()[0])
+    trained = train_maps(items, np.arange(80), dim=usable, around=5)
+    assert trained.weights["values"].min() >= 1e-3
+    with pytest.raises(UsageError, match=f"has {usable} directions"):
+        train_maps(items, np.arange(80), dim=usable + 1, around=5)
+
+
 def test_random_projections_keep_distances() -> None:
     items = of(np.random.default_rng(0).normal(size=(40, 300)).astype(np.float32))
     z = encoded(ENCODERS["random-projection"].function(items, np.arange(1), dim=600, seed=1), items)

@@ -21,12 +21,16 @@ from relrep_cli.encoders.base import (
     training_rows,
 )
 from relrep_cli.errors import DataError, UsageError
+from relrep_cli.graphs import joined
+from relrep_cli.output import say
 from relrep_cli.registry import Param
 from relrep_cli.sources.base import Items
 
 LARGEST = 8192  # numbers of an item: their covariance takes half a gigabyte then
 BLOCK = 1024  # rows
 GRID = 2**20  # components are multiples of 1 / GRID: sums of them over whole pixels are exact, so threads cannot matter
+FAINT = 1e-9  # affinities below it hold nothing together: what they alone join would be told apart by rounding errors
+LEAST = 1e-3  # eigenvalue of the walk: placing a new item divides by it
 Landmarks = Annotated[
     int, Param("Training rows that make the graph, drawn by --seed; others are placed among them.", minimum=3)
 ]
@@ -167,12 +171,11 @@ def laplacian_eigenmaps(
     """Slowest directions of a walk on the graph of nearest training rows.
 
     Landmarks are joined to their `around` nearest by Euclidean distance, both ways, with weights of a Gaussian as wide as
-    the median distance to the last of them; vectors solve L v = a D v for the smallest a but 0. All items, landmarks too,
-    are then placed by their nearest landmarks. Raises UsageError when there are fewer training rows than it takes.
+    the median distance to the last of them. Parts of the graph that nothing joins get the shortest lines between them, as
+    heavy as a line of that distance. Vectors solve L v = a D v for the smallest a but 0. All items, landmarks too, are then
+    placed by their nearest landmarks. Raises UsageError when there are fewer training rows, or fewer such vectors, than it
+    takes.
     """
-    from scipy import sparse
-    from scipy.sparse.linalg import eigsh
-
     check_kind("laplacian-eigenmaps", FLAT, items.kind)
     rows = training_rows(items.x, train, at_least=3)
     rng = np.random.default_rng(seed)
@@ -183,21 +186,20 @@ def laplacian_eigenmaps(
     x = (_flat(items.x[np.sort(rng.choice(rows, m, replace=False))]) / unit).astype(np.float32).astype(np.float64)
     affinity, width = _graph(x, around)
     progress(1, 2, "graph of nearest rows")
-    degree = np.asarray(affinity.sum(1)).ravel() ** -0.5
-    walk = sparse.diags(degree) @ affinity @ sparse.diags(degree)
-    values, vectors = eigsh(walk, dim + 1, which="LA", v0=np.ones(m))
-    order = np.argsort(-values)[1:]
-    vectors = _turned((degree[:, None] * vectors[:, order]).T).T * m**0.5
+    values, vectors = _slowest(affinity, dim, rng)
+    usable = int((values >= LEAST).sum())
+    if usable < dim:
+        raise UsageError(f"--dim is {dim}; the graph of nearest rows has {usable} directions that place new items. Give less.")
     progress(2, 2, "eigenvectors")
-    weights = {"landmarks": x, "values": np.maximum(values[order], 1e-6), "vectors": vectors, "width": np.array([width])}
-    log = [{"smallest_eigenvalue": float(1 - values[order][0]), "largest_eigenvalue": float(1 - values[order][-1])}]
+    weights = {"landmarks": x, "values": values, "vectors": vectors * m**0.5, "width": np.array([width])}
+    log = [{"smallest_eigenvalue": float(1 - values[0]), "largest_eigenvalue": float(1 - values[-1])}]
     checkpoint.tell(log[0])
     params = {"dim": dim, "landmarks": m, "around": around, "seed": seed}
     return Trained("laplacian-eigenmaps", params, shape, {n: w.astype(np.float32) for n, w in weights.items()}, log)
 
 
 def _graph(x: NDArray[np.float64], around: int) -> tuple[Any, float]:
-    """(m, m) sparse affinities of each row and its nearest, both ways, and the squared width of their Gaussian."""
+    """(m, m) sparse affinities of each row and its nearest, both ways and in one part, and the squared width of their Gaussian."""
     from scipy import sparse
 
     found = [_nearest(x[part], x, around + 1) for part in slices(len(x), BLOCK)]
@@ -205,7 +207,28 @@ def _graph(x: NDArray[np.float64], around: int) -> tuple[Any, float]:
     width = max(float(np.median(squares[:, -1])), float(np.finfo(np.float32).tiny))
     places = np.repeat(np.arange(len(x)), around + 1), near.ravel()
     affinity = sparse.csr_matrix((np.exp(-squares / width).ravel(), places), (len(x), len(x)))
+    affinity.data[affinity.data < FAINT] = 0
+    affinity.eliminate_zeros()
+    affinity, parts = joined(affinity, x, lambda lengths: np.full(len(lengths), np.exp(-1)))
+    if parts > 1:
+        say(f"the graph of nearest rows has {parts} parts; the shortest lines between them join them.")
     return affinity.maximum(affinity.T), width
+
+
+def _slowest(affinity: Any, dim: int, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Eigenvalues of the walk (dim,), greatest first, and its vectors (m, dim), without the constant one of eigenvalue 1."""
+    from scipy import sparse
+    from scipy.sparse.linalg import LinearOperator, eigsh
+
+    degree = np.asarray(affinity.sum(1)).ravel()
+    scale = degree**-0.5
+    walk = sparse.diags(scale) @ affinity @ sparse.diags(scale)
+    constant = np.sqrt(degree / degree.sum())
+    # Known beforehand, the constant vector goes to the other end of the spectrum, whatever else has the eigenvalue 1.
+    others = LinearOperator(walk.shape, lambda v: walk @ v - 2 * constant * (constant @ v), dtype=np.float64)
+    values, vectors = eigsh(others, dim, which="LA", v0=rng.normal(size=len(degree)))
+    order = np.argsort(-values)
+    return values[order], _turned((scale[:, None] * vectors[:, order]).T).T
 
 
 def _nearest(x: NDArray[Any], base: NDArray[Any], k: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
