@@ -200,12 +200,28 @@ def test_pairs() -> None:
     assert set(drawn[:, 4]) == {4} and set(drawn[:, 6]) == {6}, "without a label among training rows, the item itself"
     x = np.array([[1, 0], [0.9, 0.1], [0, 1], [0.1, 0.9]], np.float32)
     e = Embedding(x[::-1], np.array([b"3", b"2", b"1", b"0"]), uri="e.h5")
-    near = pairs.by_neighbors(np.arange(4).astype("S"), np.arange(4), e, 1)
+    ids, none = np.arange(6).astype("S"), np.arange(0)
+    near = pairs.by_neighbors(ids[:4], np.arange(4), none, e, 1)
     assert near.of(np.arange(4), rng).tolist() == [1, 0, 3, 2]
+    near = pairs.by_neighbors(ids, np.array([0, 2]), np.array([1, 3, 5]), e, 1)
+    assert near.of(np.arange(6), rng).tolist() == [2, 0, 0, 2, 4, 5], "a valid row that is there has training rows"
     with pytest.raises(DataError, match=r"e.h5: lacks 1 of the 5 training items, such as 4"):
-        pairs.by_neighbors(np.arange(5).astype("S"), np.arange(5), e, 1)
+        pairs.by_neighbors(ids, np.arange(5), none, e, 1)
     with pytest.raises(DataError, match="no training item has a label"):
         pairs.by_label(np.array([b"", b"a"]), np.array([0]))
+
+
+def test_held_out_rows_have_positives() -> None:
+    """Their loss is that of pairs: of rows that are their own positives it would be 0 throughout."""
+    items, split = clouds(90), np.array([b"train"] * 60 + [b"valid"] * 30)
+    e = Embedding(items.x[:80], items.ids[:80], uri="e.h5")
+    found = pairs.by_neighbors(items.ids, np.arange(60), np.arange(60, 90), e, 3)
+    log = train("siamese", of(items.x, obs={"split": split}, pairs=found), np.arange(60), dim=4, margin=0.0).log
+    assert all(record["held_out_loss"] > 1e-6 for record in log)
+    changed = items.x.copy()
+    changed[80:] = 0
+    other = train("siamese", of(changed, obs={"split": split}, pairs=found), np.arange(60), dim=4, margin=0.0).log
+    assert other == log, "valid rows that the file lacks are not held out"
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)

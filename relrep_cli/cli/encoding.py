@@ -125,7 +125,7 @@ def _paired(job: Job, items: Items, params: dict[str, Any]) -> tuple[Items, list
         return replace(items, pairs=pairs.by_label(items.label, rows)), []
     params["positives_k"] = job.k
     e = store.digested(store.read(job.positives))
-    return replace(items, pairs=pairs.by_neighbors(items.ids, rows, e, job.k)), [e]
+    return replace(items, pairs=pairs.by_neighbors(items.ids, rows, items.rows_of("valid"), e, job.k)), [e]
 
 
 def _check_targets(job: Job) -> None:
@@ -152,7 +152,7 @@ def _as_input(source: str, items: Items) -> Embedding:
 
 def _training_rows(items: Items) -> np.ndarray:
     """The rows of the training split, or all when there is none."""
-    rows = np.arange(len(items.x)) if items.split is None else np.flatnonzero(items.split == b"train")
+    rows = np.arange(len(items.x)) if items.split is None else items.rows_of("train")
     if not len(rows):
         raise DataError(
             "the source has no training items; say which they are with --splits FILE, or encode with a saved encoder "

@@ -40,15 +40,23 @@ def by_label(label: NDArray[np.bytes_], train: NDArray[np.intp]) -> Pairs:
     return Pairs(train[np.argsort(codes, kind="stable")], starts[found], np.where(there, counts[found], 0), by_label=True)
 
 
-def by_neighbors(ids: NDArray[np.bytes_], train: NDArray[np.intp], e: Embedding, k: int) -> Pairs:
-    """The k nearest training rows of each training row in another space, by cosine. Raises DataError for an id it lacks."""
+def by_neighbors(ids: NDArray[np.bytes_], train: NDArray[np.intp], valid: NDArray[np.intp], e: Embedding, k: int) -> Pairs:
+    """The k nearest training rows of each training row, and of each valid row that is there, in another space, by cosine.
+
+    Raises DataError for the id of a training row that it lacks.
+    """
     found = find_ids(e.ids, ids[train])
     if (found < 0).any():
         missing = ids[train][found < 0]
         name = bytes(missing[0]).decode()
         raise DataError(f"{e.uri}: lacks {len(missing)} of the {len(train)} training items, such as {name}. Embed them too.")
     x = np.asarray(e.x[found])
-    rows = train[nearest(x, x, k, exclude_self=True).rows].reshape(-1)
+    near = nearest(x, x, k, exclude_self=True).rows
+    found = find_ids(e.ids, ids[valid])
+    valid, found = valid[found >= 0], found[found >= 0]
+    if len(valid):
+        near = np.concatenate([near, nearest(np.asarray(e.x[found]), x, k).rows])
+    rows = np.concatenate([train, valid])
     start, count = np.zeros(len(ids), np.intp), np.zeros(len(ids), np.intp)
-    start[train], count[train] = k * np.arange(len(train)), k
-    return Pairs(rows, start, count)
+    start[rows], count[rows] = k * np.arange(len(rows)), k
+    return Pairs(train[near].reshape(-1), start, count)

@@ -206,9 +206,16 @@ def _labelled(rows: NDArray[np.intp], label: NDArray[np.int64], name: str, at_le
 def _held_out(
     items: Items, rows: NDArray[np.intp], label: NDArray[np.int64] | None, least: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """(held out, trained on): the rows of the split `valid` where there are any, else one in HELD_OUT of `rows`."""
-    valid = np.flatnonzero(items.split == b"valid") if items.split is not None else np.empty(0, np.intp)
-    valid = valid[~np.isin(valid, rows)] if label is None else valid[(label[valid] >= 0) & ~np.isin(valid, rows)]
+    """(held out, trained on): the rows of the split `valid` where there are any, else one in HELD_OUT of `rows`.
+
+    Of the former, those alone that have what is learnt from: labels, positives.
+    """
+    valid = items.rows_of("valid")
+    valid = valid[~np.isin(valid, rows)]
+    if label is not None:
+        valid = valid[label[valid] >= 0]
+    if items.pairs is not None:
+        valid = valid[items.pairs.count[valid] > 0]
     if len(valid) >= least:
         return valid, rows
     held, rows = np.split(rows, [max(least, len(rows) // HELD_OUT)])

@@ -58,6 +58,10 @@ class Items:
     def split(self) -> NDArray[Any] | None:
         return self.obs.get("split")
 
+    def rows_of(self, split: str) -> NDArray[np.intp]:
+        """Row numbers of that split; none when the items have no splits."""
+        return np.empty(0, np.intp) if self.split is None else np.flatnonzero(self.split == split.encode())
+
 
 # A source is a function (path, *, …) -> Items, and says beside it
 #   fits  path -> bool: whether a file or folder looks like it; the first that fits is taken
