@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from relrep_cli.encoders import ENCODERS, Checkpoint, Trained, encode, load, space, to_bytes
+from relrep_cli.encoders import ENCODERS, Checkpoint, Trained, encode, load, rows_at_once, space, to_bytes
 from relrep_cli.encoders.base import torch_device, training_rows
 from relrep_cli.errors import DataError, UsageError
 from relrep_cli.sources import Items
@@ -189,6 +189,15 @@ def test_images_of_another_size(name: str) -> None:
 def test_too_few_training_rows(name: str) -> None:
     with pytest.raises(DataError, match="1 training rows; the encoder needs at least"):
         fit(name, train=np.array([4]))
+
+
+def test_a_block_holds_so_many_numbers() -> None:
+    """The shape of an item alone says how many rows are encoded at once: other blocks would round differently."""
+    sizes = {(28, 28): 1024, (32, 32, 3): 1024, (4096,): 1024, (4097,): 512, (128, 128): 256, (224, 224, 3): 16, (1 << 23,): 1}
+    assert {shape: rows_at_once(shape) for shape in sizes} == sizes
+    x = np.random.default_rng(0).integers(0, 256, (300, 128, 128), dtype=np.uint8)
+    trained = ENCODERS["random-projection"].function(of(x), np.arange(3), dim=2)
+    assert [len(block) for block in encode(trained, of(x))] == [256, 44]
 
 
 def test_space_names_the_weights() -> None:

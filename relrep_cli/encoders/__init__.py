@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,31 +15,38 @@ from relrep_cli.encoders.weights import load, to_bytes
 from relrep_cli.errors import DataError
 from relrep_cli.sources.base import Items
 
-__all__ = ["ENCODERS", "Checkpoint", "Trained", "encode", "encoder", "errors", "load", "space", "to_bytes"]
+__all__ = ["ENCODERS", "Checkpoint", "Trained", "encode", "encoder", "errors", "load", "rows_at_once", "space", "to_bytes"]
 
-BLOCK = 1024  # rows; a power of two
+BLOCK = 1024  # rows at once at most; a power of two
+AT_ONCE = 1 << 22  # numbers of items at once at most, but for one row: convolutions make many times as many of them
 
 
-def encode(trained: Trained, items: Items, *, device: str = "cpu", batch: int = BLOCK) -> Iterator[NDArray[np.float32]]:
+def encode(trained: Trained, items: Items, *, device: str = "cpu", batch: int | None = None) -> Iterator[NDArray[np.float32]]:
     """The vectors of the items, block by block: float32 (b, dim), b = `batch` but in the last block.
 
     Memory does not grow with n, but for the nodes of a graph, which are encoded at once. Every block is computed at the same
     size, the last one padded, because a matrix product of another shape rounds differently: an item's vector must not depend
-    on how many others there are. Raises DataError when the items have another shape than the encoder was trained on.
+    on how many others there are. `batch` is `rows_at_once` unless given. Raises DataError when the items have another shape than the encoder was trained on.
     """
     _check(trained, items)
-    entry = ENCODERS[trained.name]
+    entry, batch = ENCODERS[trained.name], batch or rows_at_once(trained.shape)
     if items.kind == "graph":
         whole = entry.apply(trained, device)(items)
         return (whole[at : at + batch] for at in range(0, len(whole), batch))
     return _blocks(entry.apply(trained, device), items.x, batch)
 
 
-def errors(trained: Trained, items: Items, *, device: str = "cpu", batch: int = BLOCK) -> Iterator[NDArray[np.float32]] | None:
+def rows_at_once(shape: tuple[int, ...]) -> int:
+    """How many items of that shape a block holds, a power of two; of 32 x 32 colour images 1024."""
+    most = max(1, AT_ONCE // max(1, math.prod(shape)))
+    return min(BLOCK, 1 << (most.bit_length() - 1))
+
+
+def errors(trained: Trained, items: Items, *, device: str = "cpu") -> Iterator[NDArray[np.float32]] | None:
     """The mean squared error of each item's reconstruction, block by block; None when the encoder reconstructs nothing."""
     _check(trained, items)
     known = ENCODERS[trained.name].errors
-    return None if known is None else _blocks(known(trained, device), items.x, batch)
+    return None if known is None else _blocks(known(trained, device), items.x, rows_at_once(trained.shape))
 
 
 def _check(trained: Trained, items: Items) -> None:
