@@ -10,10 +10,10 @@ import pytest
 from test_encoders import TRAINED, Stopped, blobs, fit, items_for, of, same, stop_at, vectors
 
 from relrep_cli.embedding import Embedding
-from relrep_cli.encoders import ENCODERS, Checkpoint, encode, errors, pairs
+from relrep_cli.encoders import ENCODERS, Checkpoint, autoencoders, contrastive, encode, errors, pairs, supervised
 from relrep_cli.encoders.augmentations import AUGMENTATIONS, chain
 from relrep_cli.encoders.contrastive import _correlation, _shortfall
-from relrep_cli.encoders.tasks import adjacency
+from relrep_cli.encoders.tasks import Batch, Facts, Task, adjacency
 from relrep_cli.errors import DataError, UsageError
 from relrep_cli.sources import Items
 
@@ -140,6 +140,31 @@ def test_denoising_and_variational_terms() -> None:
     assert narrow < wide / 10, "a strong prior leaves nothing of the items"
 
 
+@pytest.mark.parametrize("name, shape, given", [
+    ("lin_vae", (6,), {"hidden": 0}),
+    ("lin_vae", (4, 3), {"hidden": 5}),
+    ("conv_vae", (5, 6), {}),
+    ("conv_vae", (5, 6), {"bottleneck": "map", "dim": 8}),
+])  # fmt: skip
+def test_loss_of_variational_autoencoders(name: str, shape: tuple[int, ...], given: dict[str, Any]) -> None:
+    """Half the squared error and beta times the divergence of N(mean, e^spread) from N(0, 1), both over the numbers."""
+    x = torch.rand(3, *([1] if len(shape) > 1 else []), *shape, generator=torch.Generator().manual_seed(0))
+    task: Task = getattr(autoencoders, name)(Facts(shape), **{"dim": 2, "beta": 0.7, "dropout": 0.0, **given})
+    with torch.inference_mode():
+        mean, spread = (half.double().numpy() for half in task.network["encoder"](x).chunk(2, 1))
+        torch.manual_seed(1)
+        noise = torch.randn(mean.shape).double().numpy()
+        z = torch.from_numpy(mean + np.exp(spread) ** 0.5 * noise).float()
+        back = task.network["decoder"](z)[..., : x.shape[-2], : x.shape[-1]] if len(shape) > 1 else task.network["decoder"](z)
+        torch.manual_seed(1)
+        terms = {key: term.item() for key, term in task.loss(Batch(x)).items()}
+    size = int(np.prod(shape))
+    error = ((back - x).double().numpy() ** 2).sum() / 3 / size / 2
+    divergence = sum((m**2 + np.exp(s) - s - 1) / 2 for m, s in zip(mean.ravel(), spread.ravel(), strict=True)) / 3 / size
+    assert terms["error"] == pytest.approx(error, rel=1e-5) and terms["divergence"] == pytest.approx(divergence, rel=1e-4)
+    assert terms["loss"] == pytest.approx(error + 0.7 * divergence, rel=1e-5)
+
+
 def test_a_bottleneck_that_keeps_places() -> None:
     """9 x 6 pixels give 3 x 2 cells: a map of 12 numbers has two channels; 5 do not fit."""
     trained = fit("conv-ae", bottleneck="map", dim=12)
@@ -159,6 +184,56 @@ def test_terms_of_vicreg() -> None:
     log = fit("vicreg", epochs=1).log[0]
     whole = 25 * log["train_invariance"] + 25 * log["train_variance"] + log["train_covariance"]
     assert log["train_loss"] == pytest.approx(whole, rel=1e-5)
+
+
+def both_views(name: str, **given: Any) -> tuple[dict[str, float], np.ndarray, np.ndarray, np.ndarray]:
+    """The terms of a batch of 7 pairs of vectors, the vectors (7, 5) of either side, and the labels, of which two are none."""
+    rng = np.random.default_rng(0)
+    x, other = (torch.from_numpy(rng.normal(size=(7, 4)).astype(np.float32)) for _ in range(2))
+    label = np.array([0, 0, 1, -1, -1, 1, 0])
+    torch.manual_seed(0)
+    task: Task = getattr(contrastive, name)(Facts((4,), trains=True, **given.pop("facts")), dim=5, channels=2, **given)
+    task.network.eval()
+    with torch.inference_mode():
+        terms = {key: term.item() for key, term in task.loss(Batch(x, torch.from_numpy(label), other)).items()}
+        return terms, task.encode(x).double().numpy(), task.encode(other).double().numpy(), label
+
+
+PAIRED = [{"pairs": pairs.Pairs(np.arange(7), np.arange(7), np.ones(7, int), by_label=told)} for told in (False, True)]
+
+
+@pytest.mark.parametrize("facts", PAIRED, ids=["by file", "by label"])
+def test_loss_of_infonce(facts: dict[str, Any]) -> None:
+    """Each view against all of the batch; where labels tell pairs, others of its label are no negatives."""
+    terms, a, b, label = both_views("infonce", facts=facts, temperature=0.2)
+    cosines = (a / np.linalg.norm(a, axis=1, keepdims=True)) @ (b / np.linalg.norm(b, axis=1, keepdims=True)).T / 0.2
+    loss, right = [], []
+    for i in range(7):
+        left = [j for j in range(7) if j == i or not facts["pairs"].by_label or label[j] != label[i] or label[i] == -1]
+        for line in (cosines[i], cosines[:, i]):
+            loss.append(np.log(np.exp(line[left]).sum()) - line[i])
+        right.append(cosines[i, i] == cosines[i, left].max())
+    assert terms["loss"] == pytest.approx(np.mean(loss), rel=1e-5) and terms["accuracy"] == pytest.approx(np.mean(right))
+
+
+def test_infonce_of_one_label_has_no_negatives() -> None:
+    x = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+    task = contrastive.infonce(Facts((4,), trains=True, **PAIRED[1]), dim=5, channels=2)
+    terms = task.loss(Batch(x, torch.zeros(3, dtype=torch.long), x))
+    assert terms["loss"].item() == 0 and terms["accuracy"].item() == 1
+    torch.autograd.backward(terms["loss"])
+    assert all(torch.isfinite(p.grad).all() for p in task.network.parameters())
+
+
+@pytest.mark.parametrize("facts", PAIRED, ids=["by file", "by label"])
+def test_loss_of_siamese(facts: dict[str, Any]) -> None:
+    terms, a, b, label = both_views("siamese", facts=facts, margin=1.5)
+    apart = np.linalg.norm(a - b[[6, 0, 1, 2, 3, 4, 5]], axis=1)
+    counts = [not (facts["pairs"].by_label and label[i] == label[i - 1] != -1) for i in range(7)]
+    unlike = (np.maximum(1.5 - apart, 0) ** 2 * counts).mean()
+    alike = ((a - b) ** 2).sum(1).mean()
+    assert unlike > 0 and terms["loss"] == pytest.approx(alike / 2 + unlike / 2, rel=1e-5)
+    assert (terms["alike"], terms["unlike"]) == (pytest.approx(alike, rel=1e-5), pytest.approx(unlike, rel=1e-5))
 
 
 def test_vicreg_without_variance_collapses() -> None:
@@ -252,6 +327,25 @@ def test_what_augmentations_leave() -> None:
     assert chain("none", True)(x) is x and chain("", False)(x) is x
 
 
+@pytest.mark.parametrize("height, width", [(41, 41), (31, 81), (81, 31)])
+def test_rotation_keeps_distances(height: int, width: int) -> None:
+    """A spot 9 pixels from the middle stays as far from it and as small, whatever the sides of the image."""
+    y, x = np.mgrid[:height, :width] - np.array([height - 1, width - 1])[:, None, None] / 2
+    spot = np.exp(-((x - 6.4) ** 2 + (y - 6.4) ** 2) / 4)
+    torch.manual_seed(0)
+    turned = chain("rotation", True)(torch.from_numpy(spot).float().expand(20, 1, height, width))[:, 0].double().numpy()
+    mass = turned / turned.sum((1, 2), keepdims=True)
+    centre = np.stack([(mass * x).sum((1, 2)), (mass * y).sum((1, 2))], 1)
+    np.testing.assert_allclose(np.linalg.norm(centre, axis=1), 6.4 * 2**0.5, atol=0.05)
+    assert np.ptp(np.arctan2(centre[:, 1], centre[:, 0])) > 5, "every angle occurs"
+    torch.manual_seed(0)
+    angle = 2 * np.pi * torch.rand(20).double().numpy()
+    found = np.arctan2(centre[:, 1], centre[:, 0]) - np.pi / 4
+    assert np.abs(np.exp(1j * found) - np.exp(-1j * angle)).max() < 0.02, "by the angle that was drawn"
+    spread = (mass * ((x - centre[:, :1, None]) ** 2 + (y - centre[:, 1:, None]) ** 2)).sum((1, 2))
+    assert (spread > 4).all() and (spread < 4.6).all(), "4, and what interpolation adds"
+
+
 # Labels and graphs
 
 
@@ -294,6 +388,21 @@ def test_adjacency() -> None:
     a[items.edges[:, 0], items.edges[:, 1]] = a[items.edges[:, 1], items.edges[:, 0]] = 1
     scale = np.diag(a.sum(1) ** -0.5)
     np.testing.assert_allclose(adjacency(items, torch.device("cpu")).to_dense().numpy(), scale @ a @ scale, atol=1e-6)
+
+
+def test_vectors_of_gcn_by_hand() -> None:
+    """Features over the sum of their sizes, whatever the signs; a node without any stays at 0."""
+    x = np.array([[1, -1, 2], [3, 0, -3], [0, 0, 0], [-1, -2, -1]], np.float32)
+    edges = np.array([[0, 1], [1, 2], [2, 3]])
+    graph = adjacency(of(x, edges=edges), torch.device("cpu"))
+    task = supervised.gcn(Facts((3,), classes=2), dim=2, nodes=4)
+    task.network.eval()
+    with torch.inference_mode():
+        found = task.encode(torch.from_numpy(x), graph).numpy()
+        (w, c), (v, b) = ((layer.weight.numpy(), layer.bias.numpy()) for layer in task.network["encoder"])
+    shares = np.array([[1 / 4, -1 / 4, 1 / 2], [1 / 2, 0, -1 / 2], [0, 0, 0], [-1 / 4, -1 / 2, -1 / 4]])
+    a = graph.to_dense().numpy()
+    np.testing.assert_allclose(found, a @ (np.maximum(a @ (shares @ w.T + c), 0) @ v.T + b), atol=1e-5)
 
 
 def test_gcn_learns_from_edges_and_training_labels_alone() -> None:

@@ -88,12 +88,13 @@ def location(x: torch.Tensor) -> torch.Tensor:
 
 @augmentation(images_only=True, source="Gidaris et al. 2018")
 def rotation(x: torch.Tensor) -> torch.Tensor:
-    """Turned by any angle."""
+    """Turned by any angle, about the middle."""
     import torch
 
     angle = 2 * math.pi * torch.rand(len(x), device=x.device)
-    zero = torch.zeros_like(angle)
-    return _resampled(x, torch.stack([angle.cos(), -angle.sin(), zero, angle.sin(), angle.cos(), zero], 1))
+    zero, (height, width) = torch.zeros_like(angle), x.shape[2:]
+    across, down = -angle.sin() * (height / width), angle.sin() * (width / height)  # coordinates are -1..1 on either axis
+    return _resampled(x, torch.stack([angle.cos(), across, zero, down, angle.cos(), zero], 1))
 
 
 @augmentation(images_only=True, source="Zhong et al. 2020")

@@ -90,7 +90,8 @@ def infonce(
     """The other view of an item is told from those of the rest of its batch.
 
     Loss: cross-entropy of cosines over `temperature`, from each view to the other, averaged. `accuracy` is how often the
-    right one is the most similar.
+    right one is the most similar. Others of the same label, where pairs are told by label, are no negatives and left out
+    of both (after Khosla et al. 2020).
     """
     import torch
     from torch.nn import functional
@@ -104,6 +105,9 @@ def infonce(
         first = functional.normalize(project(network["encoder"](x)))
         second = functional.normalize(project(network["other" if towers == 2 else "encoder"](y)))
         cosines = first @ second.T / temperature
+        if facts.pairs is not None and facts.pairs.by_label and batch.label is not None:
+            others = ~torch.eye(len(cosines), dtype=torch.bool, device=cosines.device)
+            cosines = cosines.masked_fill(_alike(batch.label[:, None], batch.label) & others, -torch.inf)
         right = torch.arange(len(cosines), device=cosines.device)
         both = functional.cross_entropy(cosines, right), functional.cross_entropy(cosines.T, right)
         return {"loss": (both[0] + both[1]) / 2, "accuracy": (cosines.argmax(1) == right).float().mean()}
@@ -133,7 +137,7 @@ def siamese(
         lack = (margin - ((first - second.roll(1, 0)).square().sum(1) + 1e-12).sqrt()).clamp(min=0)
         unlike = lack.square()
         if batch.label is not None and facts.pairs is not None and facts.pairs.by_label:
-            unlike = unlike * (batch.label != batch.label.roll(1, 0))
+            unlike = unlike * ~_alike(batch.label, batch.label.roll(1, 0))
         return {"loss": (alike.mean() + unlike.mean()) / 2, "alike": alike.mean(), "unlike": unlike.mean()}
 
     return Task(network, loss, network["encoder"])
@@ -155,6 +159,11 @@ def _views(facts: Facts, dim: int, channels: int, projector: int, augment: str) 
         return change(batch.x), change(batch.x if batch.other is None else batch.other)
 
     return network, views, network["projector"] if projector else nn.Identity()
+
+
+def _alike(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Whether numbers of labels are equal; -1, for none, is like nothing."""
+    return (a == b) & (a >= 0)
 
 
 def _shortfall(z: torch.Tensor) -> torch.Tensor:

@@ -58,7 +58,7 @@ def classifier(facts: Facts, *, dim: Dim = 64, channels: Channels = 32, dropout:
 def gcn(facts: Facts, *, dim: Dim = 32, nodes: Nodes = 64, dropout: Dropout = 0.5) -> Task:
     """Graph convolutional network of two layers on the whole graph; a linear map of them is what learns the labels.
 
-    Features of each node are divided by their sum. Labels of training rows alone are seen, but edges and features of all
+    Features of each node are divided by the sum of their sizes, signs aside. Labels of training rows alone are seen, but edges and features of all
     nodes: the setting is transductive. Vectors are those of the second layer.
     """
     from torch import nn
@@ -70,7 +70,7 @@ def gcn(facts: Facts, *, dim: Dim = 32, nodes: Nodes = 64, dropout: Dropout = 0.
         network["head"] = nn.Linear(dim, facts.classes)
 
     def encode(x: torch.Tensor, graph: torch.Tensor) -> torch.Tensor:
-        x = x / x.sum(1, keepdim=True).clamp(min=1e-12)
+        x = x / x.abs().sum(1, keepdim=True).clamp(min=1e-12)
         for i, layer in enumerate(convolutions):
             x = functional.dropout(x, dropout, network.training)
             x = graph @ layer(x)
