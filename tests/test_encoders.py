@@ -8,13 +8,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from relrep_cli.encoders import ENCODERS, Checkpoint, Trained, encode, load, rows_at_once, space, to_bytes
-from relrep_cli.encoders.base import torch_device, training_rows
+from relrep_cli.encoders.base import random_state, restore_random, seeded, torch_device, training_rows
 from relrep_cli.errors import DataError, UsageError
 from relrep_cli.sources import Items
 
@@ -422,6 +423,40 @@ def test_device() -> None:
     assert torch_device("cpu").type == "cpu" and torch_device("auto").type in ("cuda", "mps", "cpu")
     with pytest.raises(UsageError, match=r"--device is gpu, which is not here[.] Known: auto, "):
         torch_device("gpu")
+
+
+def test_random_numbers_go_on_after_a_seeded_stretch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the CPU, and of a device with a generator of its own, which a second one stands for here."""
+    own = torch.Generator().manual_seed(1)
+    toy = SimpleNamespace(get_rng_state=own.get_state, set_rng_state=own.set_state)
+    monkeypatch.setattr(torch, "toy", toy, raising=False)
+    cpu, on = torch.device("cpu"), SimpleNamespace(type="toy")
+
+    def drawn() -> list[float]:
+        return [torch.rand(1).item(), torch.rand(1, generator=own).item()]
+
+    with seeded(3, cpu):
+        first = torch.rand(1)
+    before = random_state(on)
+    wanted = drawn()
+    restore_random(before, on)
+    with seeded(3, on):
+        assert torch.rand(1) == first and drawn() != wanted
+    assert drawn() == wanted
+    restore_random({name: state for name, state in before.items() if name == "random"}, on)
+    assert drawn()[0] == wanted[0], "a state that was kept on the CPU serves it alone"
+    assert random_state(cpu).keys() == {"random"} and before.keys() == {"random", "random.toy"}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_stopped_training_goes_on_with_the_random_numbers_of_its_device() -> None:
+    kept = dict[str, bytes]()
+    checkpoint = Checkpoint(lambda: kept.get("state"), lambda state: kept.update(state=state))
+    whole = fit("conv-ae", epochs=3, device="cuda")
+    with pytest.raises(Stopped):
+        fit("conv-ae", epochs=3, device="cuda", checkpoint=checkpoint, progress=stop_at(3))
+    resumed = fit("conv-ae", epochs=3, device="cuda", checkpoint=checkpoint)
+    assert [r["train_loss"] for r in resumed.log] == pytest.approx([r["train_loss"] for r in whole.log], rel=1e-3)
 
 
 def test_importing_costs_no_torch() -> None:

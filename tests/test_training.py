@@ -482,7 +482,7 @@ def test_eigenmaps_of_an_outlier() -> None:
 def test_eigenmaps_refuse_directions_that_place_nothing() -> None:
     items = of(np.random.default_rng(0).normal(size=(80, 3)).astype(np.float32))
     train_maps = ENCODERS["laplacian-eigenmaps"].function
-    with pytest.raises(UsageError, match="--dim is 70; the graph of nearest rows has ([0-9]+) directions") as caught:
+    with pytest.raises(UsageError, match=r"--dim is 70; the graph of nearest rows has \d+ directions") as caught:
         train_maps(items, np.arange(80), dim=70, around=5)
     usable = int(str(caught.value).split(" has ")[1].split()[0])
     trained = train_maps(items, np.arange(80), dim=usable, around=5)

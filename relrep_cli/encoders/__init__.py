@@ -26,7 +26,8 @@ def encode(trained: Trained, items: Items, *, device: str = "cpu", batch: int | 
 
     Memory does not grow with n, but for the nodes of a graph, which are encoded at once. Every block is computed at the same
     size, the last one padded, because a matrix product of another shape rounds differently: an item's vector must not depend
-    on how many others there are. `batch` is `rows_at_once` unless given. Raises DataError when the items have another shape than the encoder was trained on.
+    on how many others there are. `batch` is `rows_at_once` unless given. Raises DataError when the items have another shape
+    than the encoder was trained on.
     """
     _check(trained, items)
     entry, batch = ENCODERS[trained.name], batch or rows_at_once(trained.shape)

@@ -110,3 +110,33 @@ def reproducible(seed: int) -> Iterator[None]:
             yield
         finally:
             torch.set_num_threads(threads)
+
+
+def random_state(on: torch.device) -> dict[str, torch.Tensor]:
+    """The state of torch's generator, by name: of the CPU, and of the device where it is another."""
+    import torch
+
+    own = {} if on.type == "cpu" else {f"random.{on.type}": getattr(torch, on.type).get_rng_state()}
+    return {"random": torch.get_rng_state(), **own}
+
+
+def restore_random(state: dict[str, torch.Tensor], on: torch.device) -> None:
+    """Go back to such a state, as far as it knows the device."""
+    import torch
+
+    torch.set_rng_state(state["random"])
+    if f"random.{on.type}" in state:
+        getattr(torch, on.type).set_rng_state(state[f"random.{on.type}"])
+
+
+@contextmanager
+def seeded(seed: int, on: torch.device) -> Iterator[None]:
+    """Within it torch draws what it draws after this seed; then it goes on as if nothing had been drawn."""
+    import torch
+
+    state = random_state(on)
+    torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        restore_random(state, on)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from relrep_cli.encoders.base import random_state, restore_random
+
 if TYPE_CHECKING:
     import torch
 
@@ -32,6 +34,10 @@ class Training:
     weights: Weights = field(default_factory=dict)
     log: list[dict[str, float]] = field(default_factory=list)
 
+    @property
+    def _device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
     def to_bytes(self) -> bytes:
         """The state, random numbers included."""
         import torch
@@ -42,7 +48,7 @@ class Training:
             **{f"network.{name}": tensor for name, tensor in self.network.state_dict().items()},
             **{f"optimizer.{i}.{name}": t for i, state in moments["state"].items() for name, t in state.items()},
             **{f"weights.{name}": torch.from_numpy(weight) for name, weight in self.weights.items()},
-            "random": torch.get_rng_state(),
+            **random_state(self._device),
         }
         record = {
             "groups": moments["param_groups"],
@@ -59,7 +65,6 @@ class Training:
             self._restore(kept[DIGEST:])
 
     def _restore(self, content: bytes) -> None:
-        import torch
         from safetensors.torch import load
 
         length = int.from_bytes(content[:8], "little")
@@ -73,7 +78,7 @@ class Training:
         self.optimizer.load_state_dict({"state": state, "param_groups": record["groups"]})
         self.schedule.load_state_dict(record["schedule"])
         self.rng.bit_generator.state = record["rng"]
-        torch.set_rng_state(parts["random"])
+        restore_random(parts, self._device)
         self.weights = {name: tensor.numpy() for name, tensor in _under("weights", parts).items()}
         self.log = record["log"]
 

@@ -199,7 +199,7 @@ def laplacian_eigenmaps(
 
 
 def _graph(x: NDArray[np.float64], around: int) -> tuple[Any, float]:
-    """(m, m) sparse affinities of each row and its nearest, both ways and in one part, and the squared width of their Gaussian."""
+    """(m, m) sparse affinities of each row and its nearest, both ways and in one part, and their Gaussian's squared width."""
     from scipy import sparse
 
     found = [_nearest(x[part], x, around + 1) for part in slices(len(x), BLOCK)]

@@ -58,8 +58,8 @@ def classifier(facts: Facts, *, dim: Dim = 64, channels: Channels = 32, dropout:
 def gcn(facts: Facts, *, dim: Dim = 32, nodes: Nodes = 64, dropout: Dropout = 0.5) -> Task:
     """Graph convolutional network of two layers on the whole graph; a linear map of them is what learns the labels.
 
-    Features of each node are divided by the sum of their sizes, signs aside. Labels of training rows alone are seen, but edges and features of all
-    nodes: the setting is transductive. Vectors are those of the second layer.
+    Features of each node are divided by the sum of their sizes, signs aside. Labels of training rows alone are seen, but
+    edges and features of all nodes: the setting is transductive. Vectors are those of the second layer.
     """
     from torch import nn
     from torch.nn import functional

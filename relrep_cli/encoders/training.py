@@ -21,6 +21,7 @@ from relrep_cli.encoders.base import (
     check_kind,
     encoder,
     reproducible,
+    seeded,
     torch_device,
     training_rows,
 )
@@ -290,6 +291,5 @@ def _error(task: Task, data: Data, rows: NDArray[np.intp], params: dict[str, Any
     task.network.eval()
     rng = np.random.default_rng(params["seed"])
     batches = np.array_split(rows, max(1, len(rows) // params["batch_size"]))
-    with torch.inference_mode(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(params["seed"])
+    with torch.inference_mode(), seeded(params["seed"], data.on):
         return sum(task.loss(data.batch(batch, rng))["loss"].item() * len(batch) for batch in batches) / len(rows)
