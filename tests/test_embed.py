@@ -87,6 +87,9 @@ def test_broken_items_are_counted(photos: Workdir) -> None:
             "photos.npz -e pca --positives label",
             "--positives does not go with --encoder pca; it belongs to vicreg, infonce, siamese",
         ),
+        ("photos.npz -e vicreg --k 3", "--k counts neighbours in the file of --positives FILE"),
+        ("photos.npz -e vicreg --positives label --k 3", "--k counts neighbours in the file of --positives FILE"),
+        ("photos.npz --k 3", "--k counts neighbours in the file of --positives FILE"),
         ("photos.npz --positives label", "--positives does not go with --encoder none"),
         ("photos.npz --source idx", "--source does not go with --encoder none"),
         ("photos.npz -e pca --layer 2", "--layer does not go with --encoder pca, which is no pretrained model"),
@@ -123,6 +126,16 @@ def test_columns_of_text_files_replace_those_of_any_source(photos: Workdir) -> N
     )
     (photos / "ids.txt").write_text("one\n")
     only_line(photos.here("relrep embed photos.npz -e pca --ids ids.txt -o c.h5", 3), "ids.txt: 1 lines for the 60 items")
+
+
+@pytest.mark.parametrize("encoder", ["none", "pca --dim 1"])
+def test_words_for_splits(empty: Workdir, encoder: str) -> None:
+    np.save(empty / "x.npy", np.random.default_rng(0).normal(size=(9, 3)))
+    words = ["Train", "train", "val", "dev", "validation", "Test", "probe", "test-hard", ""]
+    (empty / "splits.txt").write_text("\n".join(words) + "\n")
+    empty.here(f"relrep embed x.npy -e {encoder} --splits splits.txt -o a.h5 -q")
+    known = ["train", "train", "valid", "valid", "valid", "test", "probe", "test-hard", ""]
+    assert [word.decode() for word in column(empty, "a.h5", "split")] == known
 
 
 def test_images_are_brought_to_what_an_encoder_takes(photos: Workdir) -> None:

@@ -10,9 +10,8 @@ import typer
 from relrep_cli import store
 from relrep_cli.blocks import row_blocks
 from relrep_cli.cli import options
-from relrep_cli.cli.anchoring import read_lines
-from relrep_cli.cli.encoding import LABEL, NONE, Job, encode
-from relrep_cli.embedding import ABSOLUTE, chain, make_step, row_numbers, text
+from relrep_cli.cli.encoding import LABEL, NONE, POSITIVES, Job, columns_of, encode
+from relrep_cli.embedding import ABSOLUTE, chain, make_step, row_numbers
 from relrep_cli.encoders import ENCODERS
 from relrep_cli.encoders.pretrained import MODELS
 from relrep_cli.errors import UsageError, printable
@@ -74,7 +73,10 @@ def embed(
             show_default=False,
         ),
     ] = "",
-    k: Annotated[int, typer.Option("--k", help="Nearest neighbours in that file that are positives.", min=1)] = 3,
+    k: Annotated[
+        int | None,
+        typer.Option("--k", help="Nearest neighbours in that file that are positives.", min=1, show_default=str(POSITIVES)),
+    ] = None,
     ids: Annotated[str, _listed("--ids", "ids")] = "",
     labels: Annotated[str, _listed("--labels", "labels")] = "",
     splits: Annotated[str, _listed("--splits", "train, valid or test")] = "",
@@ -102,6 +104,8 @@ def embed(
     """
     if not output:
         raise UsageError("-o FILE is missing; -o - writes to stdout.")
+    if k is not None and positives in ("", LABEL):
+        raise UsageError("--k counts neighbours in the file of --positives FILE. Give one, or leave --k out.")
     columns = {name: path for name, path in (("ids", ids), ("label", labels), ("split", splits)) if path}
     if encoder == NONE:
         for registry in (ENCODERS, SOURCES, MODELS):
@@ -123,7 +127,7 @@ def _import(
     source: str, output: str, files: dict[str, str], space: str | None, dtype: str | None, force: bool, dry_run: bool
 ) -> None:
     """Write the vectors of any readable file in format version 1."""
-    columns = {name: text(read_lines(path)) for name, path in files.items()}
+    columns = columns_of(files)
     e = store.read(source, columns=columns, space=space)
     e = store.digested(e)
     kept = dtype or ("float16" if e.x.dtype.itemsize == 2 else "float32")

@@ -20,10 +20,12 @@ from relrep_cli.errors import DataError, UsageError, printable, unknown
 from relrep_cli.output import detail, progress, say
 from relrep_cli.records import Records, records_for
 from relrep_cli.sources import SOURCES, Items
+from relrep_cli.sources.base import part_of
 
 NONE = "none"
 SAVED = ".safetensors"
 LABEL = "label"
+POSITIVES = 3  # nearest neighbours, unless --k says more
 LARGEST_STATE = 1 << 31  # bytes of a training's state
 
 
@@ -38,7 +40,7 @@ class Job:
     output: str
     save: str
     positives: str
-    k: int
+    k: int | None
     dtype: str
     device: str
     force: bool
@@ -97,9 +99,16 @@ def _asked(job: Job) -> tuple[Trained | None, dict[str, Any]]:
     return None, {"encoder": name, **given.choose(ENCODERS, [name])[name]}
 
 
+def columns_of(files: dict[str, str]) -> dict[str, np.ndarray]:
+    """The columns of text files, by name. Of splits, words that mean train, valid or test become these: val, dev."""
+    lines = {name: read_lines(path) for name, path in files.items()}
+    known = {word: (word.isalpha() and part_of(word)) or word for word in set(lines.get("split", []))}
+    return {name: text([known[word] for word in words] if name == "split" else words) for name, words in lines.items()}
+
+
 def _with_columns(items: Items, job: Job) -> Items:
     """The items with the ids, labels and splits of text files instead of their own. Raises DataError where these do not fit."""
-    found = {name: text(read_lines(path)) for name, path in job.columns.items()}
+    found = columns_of(job.columns)
     for name, values in found.items():
         if len(values) != len(items.x):
             counts = f"{len(values)} lines for the {len(items.x)} items of {job.source}"
@@ -123,9 +132,9 @@ def _paired(job: Job, items: Items, params: dict[str, Any]) -> tuple[Items, list
         if items.label is None:
             raise DataError("the items have no labels, which --positives label needs. Give items with labels.")
         return replace(items, pairs=pairs.by_label(items.label, rows)), []
-    params["positives_k"] = job.k
+    params["positives_k"] = k = job.k or POSITIVES
     e = store.digested(store.read(job.positives))
-    return replace(items, pairs=pairs.by_neighbors(items.ids, rows, items.rows_of("valid"), e, job.k)), [e]
+    return replace(items, pairs=pairs.by_neighbors(items.ids, rows, items.rows_of("valid"), e, k)), [e]
 
 
 def _check_targets(job: Job) -> None:
