@@ -140,8 +140,15 @@ def _check_targets(job: Job) -> None:
 
 def _checkpoint(kept: Records, name: str) -> Checkpoint:
     """The state of the training, in a file that is named after what is computed; -v tells what every epoch brings."""
+
+    def load() -> bytes | None:
+        state = kept.get_bytes(name, LARGEST_STATE)
+        if state is not None:
+            say("goes on after the last whole epoch of the run that was stopped.")
+        return state
+
     return Checkpoint(
-        lambda: kept.get_bytes(name, LARGEST_STATE),
+        load,
         lambda state: kept.put_bytes(name, state),
         lambda record: detail(", ".join(f"{term} {value:.5g}" for term, value in record.items())),
     )
