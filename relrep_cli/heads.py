@@ -152,7 +152,7 @@ def svm(x: np.ndarray, y: np.ndarray, classes: int, *, seed: int, device: str, p
 
     strength = 1 / (penalty * len(x))
     if classes:
-        return _sklearn(LinearSVC(C=strength, dual=True, tol=0.1, max_iter=100, random_state=0), x, y, classes)
+        return _sklearn(LinearSVC(C=strength, dual=True, tol=0.01, max_iter=1000, random_state=0), x, y, classes)
     level, spread = float(np.mean(y)), float(np.std(y)) or 1.0
     tube = LinearSVR(C=strength, epsilon=0.01, loss="squared_epsilon_insensitive", dual=True, random_state=0)
     found = _sklearn(tube, x, (y - level) / spread, 0)

@@ -64,13 +64,15 @@ def pca(train: np.ndarray, x: np.ndarray, *, seed: int = 0) -> tuple[np.ndarray,
     """The two principal components of the training rows; at most 20,000 of them."""
     from sklearn.decomposition import PCA
 
-    some = np.sort(np.random.default_rng(seed).permutation(len(train))[:FITTED])
-    width = min(2, train.shape[1], len(some))
-    model = PCA(width, svd_solver="covariance_eigh").fit(train[some])
+    some, whose = train[np.sort(np.random.default_rng(seed).permutation(len(train))[:FITTED])], "training rows"
+    if not np.ptp(some, axis=0).any():  # a point has no axes
+        some, whose = x, "items shown"
+    width = min(2, some.shape[1], len(some))
+    model = PCA(width, svd_solver="covariance_eigh").fit(some)
     places = np.zeros((len(x), 2))
     places[:, :width] = model.transform(x)
     shares = " and ".join(f"{share:.1%}" for share in model.explained_variance_ratio_)
-    return places, f"axes of {len(some)} training rows, {shares} of their variance"
+    return places, f"axes of {len(some)} {whose}, {shares} of their variance"
 
 
 @method(inductive=False, needs="", source="van der Maaten and Hinton 2008, by scikit-learn")

@@ -120,6 +120,11 @@ def test_columns_of_text_files_replace_those_of_any_source(photos: Workdir) -> N
     found, own = store.read(str(photos / "a.h5")), photos.here("relrep embed photos.npz -e pca --dim 3 -o b.h5 -q")
     assert found.obs["split"].tolist() == [b"test"] * 20 + [b"train"] * 40 and found.ids[7] == b"photo 7"
     assert found.space != store.read(str(photos / "b.h5")).space, f"other rows were trained on {own}"
+    (photos / "ids.txt").write_text("".join(f"picture {i}\n" for i in range(60)))
+    command = "relrep embed photos.npz -e pca --dim 3 --splits splits.txt --ids ids.txt -o a.h5 -q"
+    only_line(photos.here(command.removesuffix(" -q"), 2), "a.h5: exists"), "other ids are another output"
+    photos.here(command + " --force")
+    assert store.read(str(photos / "a.h5")).ids[7] == b"picture 7"
     only_line(
         photos.here("relrep embed photos.npz -e pca --splits ids.txt -o c.h5", 3),
         "the source has no training items; say which they are with --splits FILE",
@@ -146,3 +151,14 @@ def test_images_are_brought_to_what_an_encoder_takes(photos: Workdir) -> None:
     only_line(refused, "the items are 6 x 7, encoder conv-ae takes 8 x 8 x 3. Give items of that size; --size and")
     photos.here("relrep embed grey.npy --size 8 --source-channels rgb -e e.safetensors -o b.h5 -q")
     assert store.read(str(photos / "b.h5")).space == store.read(str(photos / "a.h5")).space
+
+
+def test_a_saved_encoder_that_is_damaged_is_no_up_to_date_one(photos: Workdir) -> None:
+    command = "relrep embed photos.npz -e pca --dim 3 --save-encoder e.safetensors -o a.h5"
+    photos.here(command)
+    only_line(photos.here(command), "a.h5: up to date")
+    whole = (photos / "e.safetensors").read_bytes()
+    (photos / "e.safetensors").write_bytes(b"junk")
+    only_line(photos.here(command, 2), "exists")
+    photos.here(command + " --force")
+    assert (photos / "e.safetensors").read_bytes() == whole

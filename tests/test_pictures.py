@@ -191,3 +191,14 @@ def test_arrays_are_resized_as_pictures_in_files_are(folder: Path, tmp_path: Pat
     for options in ({"size": 4}, {"channels": "grey"}, {"size": 9, "channels": "grey"}):
         kept = read(str(tmp_path / "whole.npy"), "arrays", options).x
         assert np.array_equal(kept, items(folder, **options).x) and kept.shape[1:] != whole.x.shape[1:]
+
+
+def test_grey_of_16_bits_keeps_its_scale(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
+    for name in ("a.png", "b.tif"):
+        Image.fromarray(ramp).save(tmp_path / name)
+    found = items(tmp_path)
+    assert found.x.shape == (2, 8, 8) and (found.x == (ramp >> 8)).all()
+    Image.fromarray(ramp.astype(np.int32)).save(tmp_path / "c.tif")
+    with pytest.raises(DataError, match=r"c.tif: its pixels are numbers of 32 bits \(mode I\); save it with 8 or 16"):
+        items(tmp_path)

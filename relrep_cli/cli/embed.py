@@ -75,7 +75,12 @@ def embed(
     ] = "",
     k: Annotated[
         int | None,
-        typer.Option("--k", help="Nearest neighbours in that file that are positives.", min=1, show_default=str(POSITIVES)),
+        typer.Option(
+            "--k",
+            help=f"Nearest neighbours in that file that are positives; {POSITIVES} unless told.",
+            min=1,
+            show_default=False,
+        ),
     ] = None,
     ids: Annotated[str, _listed("--ids", "ids")] = "",
     labels: Annotated[str, _listed("--labels", "labels")] = "",

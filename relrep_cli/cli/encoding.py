@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -61,7 +62,7 @@ def encode(job: Job) -> None:
         model, space = pretrained.open_model(job.encoder, items, job.device, params)
         params = {**params, "encoder": space}
     step = make_step("embed", {**params, "dtype": job.dtype}, job.seed, [_as_input(job.source, items), *partners])
-    if not job.force and store.identify(job.output) == step["id"] and (not job.save or Path(job.save).exists()):
+    if not job.force and store.identify(job.output) == step["id"] and _holds_encoder(job):
         return say(f"{job.output}: up to date.")
     _check_targets(job)
     if job.dry_run:
@@ -148,15 +149,33 @@ def _check_targets(job: Job) -> None:
 
 def _checkpoint(kept: Records, name: str) -> Checkpoint:
     """The state of the training, in a file that is named after what is computed; -v tells what every epoch brings."""
+
+    def load() -> bytes | None:
+        state = kept.get_bytes(name, LARGEST_STATE)
+        if state is not None:
+            say("goes on after the last whole epoch of the run that was stopped.")
+        return state
+
     return Checkpoint(
-        lambda: kept.get_bytes(name, LARGEST_STATE),
+        load,
         lambda state: kept.put_bytes(name, state),
         lambda record: detail(", ".join(f"{term} {value:.5g}" for term, value in record.items())),
     )
 
 
+def _holds_encoder(job: Job) -> bool:
+    """Whether the file of --save-encoder, if one is named, holds the encoder that made the output."""
+    if not job.save or not Path(job.save).exists():
+        return not job.save
+    with suppress(DataError):
+        return encoders.space(encoders.load(job.save)) == store.read(job.output, judge=False).space
+    return False
+
+
 def _as_input(source: str, items: Items) -> Embedding:
-    return Embedding(np.empty((len(items.x), 0)), items.ids, obs=items.obs, digest=items.digest, uri=source)
+    """The items as an input of the step, whose id tells other ids apart, too: the digest is of the items alone."""
+    obs = {**items.obs, "id": items.ids}
+    return Embedding(np.empty((len(items.x), 0)), items.ids, obs=obs, digest=items.digest, uri=source)
 
 
 def _training_rows(items: Items) -> np.ndarray:

@@ -212,7 +212,9 @@ def _of_targets(
 
 
 def _curve_name(e: Embedding, strange: Embedding | None, odd: list[Embedding]) -> str:
-    return f"{bare_name(e.uri)} against {bare_name(strange.uri)}" if strange and len(odd) > 1 else e.uri
+    if strange is None or len(odd) < 2:
+        return e.uri
+    return f"{bare_name(e.uri)} against {short_names([o.uri for o in odd])[strange.uri]}"
 
 
 def _findings(file: str, space: Space, name: str, wanted: _Wanted) -> list[Finding]:
@@ -220,7 +222,8 @@ def _findings(file: str, space: Space, name: str, wanted: _Wanted) -> list[Findi
         return []
     try:
         return judge(space, name, wanted.chosen[name], wanted.seed)
-    except NotApplicable as reason:
+    except (NotApplicable, UsageError) as error:  # a UsageError: this file is too small for --k
+        reason = str(error).removesuffix(".")
         if wanted.everything:
             say(f"{file}: {name} is left out: {reason}.")
             return []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import sqrt
+from math import ceil, sqrt
 from statistics import NormalDist
 
 import numpy as np
@@ -29,7 +29,10 @@ def anomaly(s: Space, *, k: K = 2, neighbours: By = "euclidean", seed: int = 0) 
     assert s.anomalies is not None
     odd = s.anomalies if "split" not in s.anomalies.obs else _test_rows(s.anomalies)
     if s.score:
+        if "split" in s.e.obs and (lacking := s.lacks({"unseen"})):  # a model errs less on what it was trained on
+            raise NotApplicable(lacking)
         normal, strange, what = _column(s.e, s.score)[s.test], _column(odd, s.score), f"by column {printable(s.score)}"
+        what += "" if "split" in s.e.obs else "; no split says whether its model saw them"
     else:
         normal, strange = _by_distance(s, odd.x, k, neighbours)
         what = f"by mean distance to the {k} nearest of {len(s.train)} training rows, {neighbours}"
@@ -37,7 +40,8 @@ def anomaly(s: Space, *, k: K = 2, neighbours: By = "euclidean", seed: int = 0) 
     placements, back = placed(strange, normal), 1 - placed(normal, strange)
     auc, curve = float(placements.mean()), roc(normal, strange)
     yield Finding("auc", auc, n, convention, interval=_delong(auc, placements, back), bounds=(0, 1), chance=0.5, curve=curve)
-    alarms = float(curve[np.argmax(curve[:, 1] >= CAUGHT), 0])
+    threshold = np.sort(strange)[::-1][ceil(CAUGHT * len(strange)) - 1]
+    alarms = float((normal >= threshold).mean())
     yield Finding("fpr95", alarms, n, f"{convention}; false positive rate where 95 % are found", chance=CAUGHT)
 
 

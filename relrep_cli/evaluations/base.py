@@ -93,6 +93,8 @@ class Space:
             "anomalies": self.anomalies is not None,
         }
         lacking = next((need for need in NEEDS if need in needs and not here[need]), "")
+        if lacking == "unseen" and "split" in self.e.obs:
+            return "rows that it was fitted on would be judged; leave --split out, or name one of other rows"
         if lacking == "labels" and self.numbers is not None:
             return f"column {printable(self.target)!r} holds numbers, not classes; --task regression predicts them"
         return NEEDS[lacking].format(target=printable(self.target)) if lacking else ""
@@ -192,13 +194,15 @@ def some(rows: np.ndarray, most: int, seed: int) -> tuple[np.ndarray, str]:
 def grouped(value: Callable[[np.ndarray], float], n: int) -> tuple[float, tuple[float, float] | None]:
     """A value of n items, and its 95 % interval by a jackknife over 20 groups; none for fewer than 40.
 
-    value: from (n,) which items count.
+    value: from (n,) which items count. Groups are dealt at random, always in the same way: in turn, they would be classes
+    where a file goes through its classes in turn.
     """
     everything = np.ones(n, bool)
     found = value(everything)
     if n < 2 * GROUPS:
         return found, None
-    without = np.array([value(np.arange(n) % GROUPS != g) for g in range(GROUPS)])
+    group = np.random.default_rng(0).permutation(n) % GROUPS
+    without = np.array([value(group != g) for g in range(GROUPS)])
     return found, jackknife(found, without)
 
 
@@ -229,7 +233,10 @@ def evaluate(space: Space, name: str, params: Mapping[str, Any], seed: int) -> l
     entry = EVALUATIONS[name]
     if lacking := space.lacks(entry.needs):
         raise NotApplicable(lacking)
-    return list(entry.function(space, **params, seed=seed))
+    found = list(entry.function(space, **params, seed=seed))
+    if not found:
+        raise NotApplicable("it has no value, as where all judged items are the same")
+    return found
 
 
 def records(

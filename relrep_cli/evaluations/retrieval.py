@@ -65,15 +65,27 @@ def _average_precision(x: np.ndarray, codes: np.ndarray, queries: np.ndarray, by
     """(q,) average precision of rows `queries` of x among its other rows; equally near ones in the order of rows."""
     n, out = len(x), np.empty(len(queries))
     origin = column_mean(x, np.arange(n)) if by == "euclidean" else None
+    first = _first_copies(x)
     for block in slices(len(queries), max(1, TILE // n, min(ROWS, MORE // n))):
         own = queries[block]
-        far = _apart(x, own, origin)
+        far = _apart(x, own, origin)[:, first]  # copies, whose products may differ in their last bit, are equally near
         far[np.arange(len(own)), own] = np.inf
         for place, (row, code) in enumerate(zip(far, codes[own], strict=True), block.start):
             right = codes[np.argsort(row, kind="stable")[:-1]] == code
             ranks = np.flatnonzero(right) + 1
             out[place] = (np.arange(1, len(ranks) + 1) / ranks).mean()
     return out
+
+
+def _first_copies(x: np.ndarray) -> np.ndarray | slice:
+    """(n,) the number of the first row that equals each row; all rows as they are where none is twice.
+
+    >>> _first_copies(np.array([[1.0], [2.0], [1.0]])).tolist()
+    [0, 1, 0]
+    """
+    rows = np.ascontiguousarray(x).view(np.dtype((np.void, x.shape[1] * x.itemsize))).ravel()
+    _, first, place = np.unique(rows, return_index=True, return_inverse=True)
+    return first[place] if len(first) < len(x) else slice(None)
 
 
 def _apart(x: np.ndarray, rows: np.ndarray, origin: np.ndarray | None) -> np.ndarray:

@@ -37,7 +37,7 @@ def separation(s: Space, *, seed: int = 0) -> Iterator[Finding]:
     if s.codes is not None and len(s.classes) > 1:
         yield from _classes(x, s.codes[rows], said)
     if len(x) > 2:
-        yield _uniformity(x, said)
+        yield from _uniformity(x, said)
         yield from _dimension(x, said)
 
 
@@ -104,7 +104,11 @@ def _alignment(x: np.ndarray, codes: np.ndarray, said: str) -> Finding:
     return mean_of("alignment", rows.clip(0, 4), f"squared distance of two items of a class, at length 1{said}", codes, (0, 4))
 
 
-def _uniformity(x: np.ndarray, said: str) -> Finding:
+def _uniformity(x: np.ndarray, said: str) -> Iterator[Finding]:
+    """The uniformity on the sphere; none where most rows are zero and lie nowhere on it."""
+    if np.asarray(x).any(1).mean() < 0.5:
+        return
+    x = np.asarray(x)[np.random.default_rng(0).permutation(len(x))]  # pair_sums deals its groups in turn
     closeness = potential(pairs.between(x, "cosine"))
     sums = pairs.pair_sums(len(x), closeness, lambda i, j: np.zeros((len(i), len(j))))
 
@@ -113,7 +117,7 @@ def _uniformity(x: np.ndarray, said: str) -> Finding:
 
     found, without = value(*sums.whole()), sums.jackknife(value)
     interval = None if without is None else jackknife(found, without)
-    return Finding(
+    yield Finding(
         "uniformity",
         found,
         len(x),

@@ -47,7 +47,8 @@ def nearest(
     """
     room = len(base) - bool(exclude_self)
     if k > room:
-        raise UsageError(f"--k {k} neighbours need more than {len(base)} items; write --k {max(room, 1)} or less.")
+        needed, there = k + bool(exclude_self), len(base)
+        raise UsageError(f"--k {k} takes {needed} items, there are {there}; write --k {max(room, 1)} or less.")
     depth = k + bool(exclude_self)
     if most := most_neighbours():
         depth = min(max(depth, most + 1), len(base))  # one more, since own rows may be taken out

@@ -47,7 +47,9 @@ class Picture:
 
     @property
     def continuous(self) -> bool:
-        return any(c.values is not None and c.values.dtype.kind == "f" for c in self.clouds)
+        """Whether shades say a number: where every file that has the column has numbers in it."""
+        kinds = {c.values.dtype.kind for c in self.clouds if c.values is not None}
+        return kinds == {"f"}
 
     def classes(self) -> list[str]:
         """The classes that have a colour of their own, in natural order: all, or the most frequent with `others` after them."""

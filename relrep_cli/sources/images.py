@@ -130,8 +130,10 @@ def _one(name: str, shape: list[int] | None, resize: bool) -> Any:
             if shape is None:
                 turned = image.getexif().get(0x0112, 1) > 4
                 size = (image.width, image.height) if turned else (image.height, image.width)
-                return [*size, image.mode in ("1", "L", "I;16", "LA")]
-            whole = ImageOps.exif_transpose(image).convert("L" if len(shape) == 2 else "RGB")
+                return [*size, image.mode in ("1", "L", "LA") or _is_deep(image)]
+            if _is_deep(image) and not (image.mode.startswith("I;16") or image.format == "PNG"):
+                return f"its pixels are numbers of 32 bits (mode {image.mode}); save it with 8 or 16"
+            whole = _of_bytes(ImageOps.exif_transpose(image)).convert("L" if len(shape) == 2 else "RGB")
     except Exception as error:  # decoders raise whatever they like
         return _reason(error)
     if resize:
@@ -139,6 +141,18 @@ def _one(name: str, shape: list[int] | None, resize: bool) -> Any:
     elif (whole.height, whole.width) != (shape[0], shape[1]):
         return f"it is {whole.height} x {whole.width}, the first picture {shape[0]} x {shape[1]}; --size makes them one"
     return whole.tobytes()
+
+
+def _is_deep(image: Any) -> bool:
+    """Grey of more than 8 bits, which Pillow's own conversion would cut off at 255."""
+    return image.mode[0] in "IF"
+
+
+def _of_bytes(image: Any) -> Any:
+    """The upper bytes of grey of 16 bits; others as they are."""
+    from PIL import Image
+
+    return Image.fromarray((np.asarray(image, np.uint32) >> 8).astype(np.uint8)) if _is_deep(image) else image
 
 
 def _reason(error: Exception) -> str:
