@@ -62,7 +62,11 @@ def reduce(
     with _single():
         made: Reduced = METHODS[name].function(wide[0] / peak, wide[1] / peak, **params, seed=seed)
     fitted = f"{len(wide[0])} {whose}" if METHODS[name].inductive else "the items shown"
-    return replace(made, places=np.asarray(made.places, np.float64), convention=f"{made.convention}, fitted on {fitted}")
+    return replace(
+        made,
+        places=np.asarray(made.places, np.float64),
+        convention=", ".join(filter(None, (made.convention, f"fitted on {fitted}"))),
+    )
 
 
 @contextmanager
@@ -86,7 +90,7 @@ def pca(train: np.ndarray, x: np.ndarray, *, seed: int = 0) -> Reduced:
     places = np.zeros((len(x), 2))
     places[:, :width] = model.transform(x)
     names = [f"PC {number} ({100 * share:.1f} %)" for number, share in enumerate(model.explained_variance_ratio_, 1)]
-    return Reduced(places, "principal axes", (names[0], names[1] if width == 2 else ""))
+    return Reduced(places, "", (names[0], names[1] if width == 2 else ""))
 
 
 @method(title="t-SNE", inductive=False, scaled=True, needs="", source="van der Maaten and Hinton 2008, by scikit-learn")

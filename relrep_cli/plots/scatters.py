@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 MARKS = ("o", "^", "s")  # with ten colours each
 HTML_MARKS = ("circle", "triangle-up", "square")
 MOST = len(CLASSES) * len(MARKS)
-REST, REST_COLOUR = "others", "#e6e6e6"
+REST, REST_COLOUR = "others", "#dddddd"
 NAME = 40  # letters of a class
-ENTRY = 0.15  # inches that a line of the legend is high
+ENTRY = 0.147  # inches that a line of the legend is high
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +118,8 @@ def _drawn(p: Picture, target: str) -> bytes:
         for axes, cloud in panels:
             _panel(axes, p, cloud)
         _key(figure, p, panels, entries)
-        figure.suptitle(wrapped(printable(p.title, 400), int(13 * size[0])), fontsize=9, color=INK)
+        middle = (size[0] - wide) / 2 / size[0]  # of the panels
+        figure.suptitle(wrapped(printable(p.title, 400), int(13 * size[0])), x=middle, fontsize=9, color=INK)
         return saved(figure, target)
 
 
@@ -138,7 +139,7 @@ def _panel(axes: Axes, p: Picture, cloud: Cloud) -> None:
     if cloud.scaled:
         axes.set_aspect("equal", adjustable="datalim")
     axes.set_title(wrapped(printable(cloud.title, 120), 46), fontsize=9, color=INK)
-    note = wrapped(printable(cloud.note, 200), 58)
+    note = wrapped(printable(cloud.note, 200), 72)
     axes.set_xlabel(f"{cloud.axes[0]}\n{note}".strip(), fontsize=6.5, color=INK)
     axes.set_ylabel(cloud.axes[1], fontsize=6.5, color=INK)
     axes.spines[:].set(color="#cccccc")
@@ -147,7 +148,9 @@ def _panel(axes: Axes, p: Picture, cloud: Cloud) -> None:
 def _legend(p: Picture, height: float) -> tuple[int, float]:
     """In how many columns the legend stands, so that it ends above the bottom, and how many inches wide it is then."""
     names = p.classes()
-    columns = max(1, -(-len(names) // int((height - 0.7) / ENTRY)))
+    if not names and not p.continuous:
+        return 1, 0.0
+    columns = max(1, -(-len(names) // int((height - 0.35) / ENTRY)))
     longest = max((len(printable(name, NAME)) for name in names), default=0)
     return columns, max(1.1, columns * (0.35 + 0.06 * longest) + 0.1)
 

@@ -46,7 +46,7 @@ def strips(found: Sequence[Strip], title: str, target: str) -> bytes:
     lines = -(-k // MOST)
     across = -(-k // lines)
     tall = SIDE * min(1.5, max(picture.shape[0] / picture.shape[1] for strip in found for picture in strip.pictures))
-    width = max(2.4, (across + 1) * (SIDE + GAP) + GAP)
+    width = (across + 1) * (SIDE + GAP) + GAP
     head = wrapped(printable(title, 300), int(14 * width))
     top = 0.14 * (head.count("\n") + 1) + 0.14
     height = top + len(found) * (lines * (tall + CAPTION) + BETWEEN)
