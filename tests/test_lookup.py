@@ -64,8 +64,8 @@ def test_a_strip_is_as_large_as_what_it_holds(queries: int, k: int) -> None:
     inked = np.argwhere(drawn < 200)
     assert (inked.min(0) < 40).all() and (np.array(drawn.shape) - inked.max(0) < 50).all()
     assert drawn.shape[1] <= 13 * 180
-    starts = (np.diff((drawn == 0).mean(1) > 0.3, prepend=False) == 1).sum() // 2
-    assert starts == queries * -(-k // 12)
+    edges = np.diff((drawn == 0).mean(1) > 0.3).sum()  # the upper and the lower one of each line
+    assert edges == 2 * queries * -(-k // 12)
 
 
 def test_distances_in_a_strip_have_one_format() -> None:

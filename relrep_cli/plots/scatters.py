@@ -102,25 +102,30 @@ def _look(number: int, name: str) -> tuple[str, int]:
 
 
 def _drawn(p: Picture, target: str) -> bytes:
+    with drawing():
+        return saved(figure_of(p), target)
+
+
+def figure_of(p: Picture) -> Figure:
+    """The panels with their legend, in the style that is set."""
     from matplotlib.figure import Figure
 
     columns = max(map(len, p.lines))
-    with drawing():
-        height = 3.6 * len(p.lines) + 0.8
-        entries, wide = _legend(p, height)
-        size = (max(4.6, 3.6 * columns + wide), height)
-        figure = Figure(figsize=size, layout="constrained")
-        panels = [
-            (figure.add_subplot(len(p.lines), columns, line * columns + column + 1), cloud)
-            for line, clouds in enumerate(p.lines)
-            for column, cloud in enumerate(clouds)
-        ]
-        for axes, cloud in panels:
-            _panel(axes, p, cloud)
-        _key(figure, p, panels, entries)
-        middle = (size[0] - wide) / 2 / size[0]  # of the panels
-        figure.suptitle(wrapped(printable(p.title, 400), int(13 * size[0])), x=middle, fontsize=9, color=INK)
-        return saved(figure, target)
+    height = 3.6 * len(p.lines) + 0.8
+    entries, wide = _legend(p, height)
+    size = (max(4.6, 3.6 * columns + wide), height)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = [
+        (figure.add_subplot(len(p.lines), columns, line * columns + column + 1), cloud)
+        for line, clouds in enumerate(p.lines)
+        for column, cloud in enumerate(clouds)
+    ]
+    for axes, cloud in panels:
+        _panel(axes, p, cloud)
+    _key(figure, p, panels, entries)
+    title = wrapped(printable(p.title, 400), int(13 * size[0]))
+    figure.suptitle(title, x=0.05 / size[0], ha="left", fontsize=10, color=INK)
+    return figure
 
 
 def _panel(axes: Axes, p: Picture, cloud: Cloud) -> None:
@@ -138,8 +143,8 @@ def _panel(axes: Axes, p: Picture, cloud: Cloud) -> None:
     axes.set(xticks=[], yticks=[])
     if cloud.scaled:
         axes.set_aspect("equal", adjustable="datalim")
-    axes.set_title(wrapped(printable(cloud.title, 120), 46), fontsize=9, color=INK)
-    note = wrapped(printable(cloud.note, 200), 72)
+    axes.set_title(wrapped(printable(cloud.title, 120), 46), fontsize=9, loc="left", color=INK)
+    note = wrapped(printable(cloud.note, 200), 76)
     axes.set_xlabel(f"{cloud.axes[0]}\n{note}".strip(), fontsize=6.5, color=INK)
     axes.set_ylabel(cloud.axes[1], fontsize=6.5, color=INK)
     axes.spines[:].set(color="#cccccc")
@@ -148,8 +153,6 @@ def _panel(axes: Axes, p: Picture, cloud: Cloud) -> None:
 def _legend(p: Picture, height: float) -> tuple[int, float]:
     """In how many columns the legend stands, so that it ends above the bottom, and how many inches wide it is then."""
     names = p.classes()
-    if not names and not p.continuous:
-        return 1, 0.0
     columns = max(1, -(-len(names) // int((height - 0.35) / ENTRY)))
     longest = max((len(printable(name, NAME)) for name in names), default=0)
     return columns, max(1.1, columns * (0.35 + 0.06 * longest) + 0.1)
