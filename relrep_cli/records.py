@@ -15,6 +15,7 @@ from relrep_cli import __version__
 from relrep_cli.errors import WriteError
 
 LARGEST = 1 << 20  # bytes of one record
+_unfinished: set[Path] = set()
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Records:
             self.folder.mkdir(parents=True, exist_ok=True)
             temporary.write_bytes(content)
             os.replace(temporary, self.folder / name)
+            _unfinished.add(self.folder)
         except OSError as error:
             raise WriteError(f"{self.folder}: could not keep a record: {error.strerror}.") from None
         finally:
@@ -63,12 +65,20 @@ class Records:
 
     def close(self) -> None:
         """The job is done: remove records that served only to resume it."""
-        if self.folder is None or self.keep:
+        if self.folder is None:
+            return
+        _unfinished.discard(self.folder)
+        if self.keep:
             return
         with contextlib.suppress(OSError):
             for path in self.folder.iterdir():
                 path.unlink()
             self.folder.rmdir()
+
+
+def unfinished() -> list[Path]:
+    """Folders of records that this process kept for jobs which it has not finished."""
+    return sorted(_unfinished)
 
 
 def records_for(output: str, cache: str | None, force: bool) -> Records:

@@ -77,7 +77,7 @@ def test_broken_items_are_counted(photos: Workdir) -> None:
     (photos / "q.txt").write_text("one\n\ntwo\n")
     assert "q.txt: line 2: it is empty" in only_line(photos.here("relrep embed q.txt -e st:x -o a.h5", 3))
     done = photos.here("relrep embed q.txt -e pca --skip-bad -o a.h5", 3)
-    assert "q.txt: 1 items left out; the first: q.txt: line 2: it is empty." in done.stderr
+    assert "q.txt: one item left out; the first: q.txt: line 2: it is empty." in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -95,11 +95,15 @@ def test_broken_items_are_counted(photos: Workdir) -> None:
         ("photos.npz -e torch:x --save-encoder y.safetensors", "--save-encoder keeps what is trained here"),
         ("photos.npz -e vicreg --augment none", "two views of an item are equal without --augment"),
         ("photos.npz -e conv-ae --bottleneck map --dim 5", "a map of 2 x 2 cells holds multiples of 4. Write --dim 4"),
-        ("cora -e pca --skip-bad --per-class 5", "the items are graph; encoder pca takes images or vectors"),
+        ("cora -e pca --skip-bad --per-class 5", "the items are nodes of a graph; encoder pca takes images or vectors"),
         ("photos.npz -e pca --text-column x", "no table here"),
+        ("photos.npz -e pca --save-encoder e.pt", "--save-encoder e.pt: the name must end in .safetensors"),
+        ("cora", "cora: holds a graph, not vectors; name an --encoder that makes some"),
+        ("photos -e pca", "photos: no items in this folder. Known: cifar"),
     ],
 )
 def test_what_does_not_go_together(photos: Workdir, command: str, said: str) -> None:
+    (photos / "photos").mkdir()
     assert said in only_line(photos.here(f"relrep embed {command} -o x.h5", (2, 3)))
     assert not (photos / "x.h5").exists() and not photos.leftovers()
 

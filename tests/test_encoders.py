@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from relrep_cli.encoders import ENCODERS, Checkpoint, Trained, encode, load, space, to_bytes
+from relrep_cli.encoders import ENCODERS, Checkpoint, Trained, encode, load, space, spectral, to_bytes
 from relrep_cli.encoders.base import torch_device, training_rows
 from relrep_cli.errors import DataError, UsageError
 from relrep_cli.sources import Items
@@ -277,6 +277,15 @@ def test_pca_is_the_eigendecomposition_of_the_training_rows() -> None:
     assert trained.log[0]["explained_variance"] == pytest.approx((values[:4] ** 2).sum() / (values**2).sum())
     expected = (items.reshape(96, -1) / 255 - x.mean(0)) @ (components[:4] * signs[:, None]).T
     np.testing.assert_allclose(vectors(trained, items), expected, atol=1e-5)
+
+
+def test_pca_of_few_rows_is_that_of_their_covariance() -> None:
+    """40 rows of 54 pixels: the axes of the rows themselves span what those of the covariance do."""
+    x = blobs(40)
+    few, many = (way(x, np.arange(40), lambda *_: None) for way in (spectral._of_few, spectral._of_many))
+    np.testing.assert_allclose(few[0], many[0], rtol=1e-12)
+    np.testing.assert_allclose(few[1][:39], many[1][:39], rtol=1e-8)
+    np.testing.assert_allclose(np.abs((few[2][:20] * many[2][:20]).sum(1)), 1, atol=1e-8)
 
 
 def test_pca_is_the_same_for_any_number_of_threads() -> None:

@@ -49,12 +49,12 @@ def test_class_folders_alone_and_no_folders(folder: Path) -> None:
 
 
 def test_grey_and_sizes(folder: Path) -> None:
-    assert items(folder, channels="grey").x.shape == (8, 6, 5)
+    assert items(folder, source_channels="grey").x.shape == (8, 6, 5)
     small = items(folder, size=4)
     assert small.x.shape == (8, 4, 4, 3) and chosen(str(folder), "", ["size"]) == "pictures"
     Image.fromarray(colour(6, 5, 0)[..., 0]).save(folder / "test" / "cat" / "0.png")
     assert items(folder).x.shape == (8, 6, 5), "the first picture is grey"
-    assert items(folder, channels="rgb").x.shape == (8, 6, 5, 3)
+    assert items(folder, source_channels="rgb").x.shape == (8, 6, 5, 3)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_broken_pictures_are_named_or_skipped(folder: Path, content: bytes, said
         items(folder)
     found = items(folder, skip_bad=True)
     assert len(found.x) == 7 == len(found.ids) and b"train/cat/1.png" not in found.ids
-    assert f"1 items left out; the first: {broken}" in capsys.readouterr().err
+    assert f"one item left out; the first: {broken}" in capsys.readouterr().err
     assert np.array_equal(found.x[4], colour(6, 5, 0 * 10)), "what follows a gap keeps its pixels"
 
 
@@ -188,7 +188,7 @@ def test_arrays_that_are_none(tmp_path: Path) -> None:
 def test_arrays_are_resized_as_pictures_in_files_are(folder: Path, tmp_path: Path) -> None:
     whole = items(folder)
     np.save(tmp_path / "whole.npy", whole.x)
-    for options in ({"size": 4}, {"channels": "grey"}, {"size": 9, "channels": "grey"}):
+    for options in ({"size": 4}, {"source_channels": "grey"}, {"size": 9, "source_channels": "grey"}):
         kept = read(str(tmp_path / "whole.npy"), "arrays", options).x
         assert np.array_equal(kept, items(folder, **options).x) and kept.shape[1:] != whole.x.shape[1:]
 

@@ -98,6 +98,20 @@ def test_a_missing_package_is_named(scheme: str, package: str, tmp_path: Path, m
         vectors(f"{scheme}:{tmp_path / 'model'}", items)
 
 
+def test_a_package_that_does_not_load_says_why(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own import fails because of another package, which it reports in its own words."""
+
+    def broken(*_: Any) -> Any:
+        try:
+            raise RuntimeError("operator torchvision::nms does not exist\nand more")
+        except RuntimeError as error:
+            raise ImportError("Could not import module 'AutoModel'. Are this object's requirements met?") from error
+
+    monkeypatch.setattr(torch.export, "load", broken)
+    with pytest.raises(UsageError, match=r"does not load \(operator torchvision::nms does not exist\)\. Mend it\."):
+        vectors(f"torch:{exported}", images())
+
+
 # With their packages
 
 

@@ -113,7 +113,7 @@ def test_a_signal_ends_any_command(work: Workdir, name: str, number: signal.Sign
     process = work.start(LONG[name])
     assert busy(process, starts(name)), process.communicate()
     code, said, seconds = ended(process, number)
-    assert code == CODES[number] and not said
+    assert code == CODES[number] and (not said or "stopped. The same command goes on" in said)
     assert seconds < patience()
     assert output.read_bytes() == b"an older result" and not work.leftovers()
 
@@ -197,8 +197,11 @@ def test_a_training_goes_on_where_it_was(work: Workdir) -> None:
     while not list(folder.glob("*.safetensors")):
         assert busy(process, 0.1)
         time.sleep(0.05)
-    assert ended(process, TERM)[0] == 143 and not (work / "again.h5").exists() and folder.exists()
-    work.run(f"relrep {train} -o again.h5 && relrep {train} -o once.h5")
+    code, said, _ = ended(process, TERM)
+    assert code == 143 and not (work / "again.h5").exists() and folder.exists()
+    assert "relrep embed: stopped. The same command goes on from what is kept in .again.h5.relrep-records." in said
+    said = work.run(f"relrep {train} -o again.h5 && relrep {train} -o once.h5").stderr
+    assert said.count("goes on after the last whole epoch of the run that was stopped.") == 1
     assert not folder.exists()
     digests = {r["value"] for r in work.run("relrep info again.h5 once.h5").rows if r["name"] == "digest"}
     assert len(digests) == 1

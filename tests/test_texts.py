@@ -166,3 +166,9 @@ def test_citations_that_are_broken(cora: Path) -> None:
     (cora / "cora.cites").write_text("a d\n")
     with pytest.raises(DataError, match=r"content.gz: line 2: it has 3 cells, the first line 4"):
         items(cora, per_class=1)
+
+
+def test_a_table_is_texts_for_encoders_of_texts_and_vectors_for_others(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("text,label\na b,x\n")
+    assert chosen(str(tmp_path / "t.csv"), takes={"texts"}) == "table"
+    assert chosen(str(tmp_path / "t.csv"), takes={"images", "vectors"}) == "vectors"

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from relrep_cli import __version__, errors, signals
+from relrep_cli import __version__, errors, records, signals
 from relrep_cli.output import Voice, complain, emit, silence_stdout, stand_in
 from relrep_cli.registry import load_plugins
 
@@ -149,6 +149,8 @@ def run(arguments: list[str]) -> int:
     except SystemExit as end:  # typer ends so after completion, and turns a closed pipe into 1
         return _closed_pipe() if isinstance(end.__context__, BrokenPipeError) else int(end.code or 0)
     except signals.Interrupted as ended:
+        for folder in records.unfinished():
+            complain(f"stopped. The same command goes on from what is kept in {folder}.")
         return ended.code
     except errors.RelrepError as error:
         return _failed(str(error), error.code, debug)

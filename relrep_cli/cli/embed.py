@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from relrep_cli import store
+from relrep_cli import sources, store
 from relrep_cli.blocks import row_blocks
 from relrep_cli.cli import options
 from relrep_cli.cli.anchoring import read_lines
@@ -15,10 +15,11 @@ from relrep_cli.cli.encoding import LABEL, NONE, Job, encode
 from relrep_cli.embedding import ABSOLUTE, chain, make_step, row_numbers, text
 from relrep_cli.encoders import ENCODERS
 from relrep_cli.encoders.pretrained import MODELS
-from relrep_cli.errors import UsageError, printable
+from relrep_cli.errors import DataError, UsageError, printable
 from relrep_cli.output import say
 from relrep_cli.sources import SOURCES
 
+RAW = {"images": "images", "graph": "a graph"}
 EXAMPLES = (
     "relrep embed fashion-mnist/ --encoder conv-ae --dim 48 --seed 0 -o a.h5",
     "relrep embed cifar10/ --size 32 --encoder vicreg --epochs 20 --save-encoder v.safetensors -o v.h5",
@@ -49,7 +50,12 @@ def _listed(option: str, what: str) -> Any:
 @options.command(ENCODERS, SOURCES, MODELS)
 def embed(
     source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="Folder or file of items or of vectors; - is stdin.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="Folder or file of items or of vectors; - is stdin (HDF5, or lines of text).",
+            show_default=False,
+        ),
     ],
     encoder: Annotated[str, typer.Option("--encoder", "-e", autocompletion=_complete, metavar="NAME", help=ENCODER)] = NONE,
     output: options.Output = "",
@@ -124,7 +130,13 @@ def _import(
 ) -> None:
     """Write the vectors of any readable file in format version 1."""
     columns = {name: text(read_lines(path)) for name, path in files.items()}
-    e = store.read(source, columns=columns, space=space)
+    try:
+        e = store.read(source, columns=columns, space=space)
+    except DataError:
+        raw = next((RAW[kind] for name in sources.fitting(source) if (kind := SOURCES[name].kind) in RAW), "")
+        if not raw:
+            raise
+        raise UsageError(f"{source}: holds {raw}, not vectors; name an --encoder that makes some.") from None
     e = store.digested(e)
     kept = dtype or ("float16" if e.x.dtype.itemsize == 2 else "float32")
     step = make_step("embed", {"encoder": NONE, "space": e.space, "dtype": kept, "columns": sorted(columns)}, None, [e])

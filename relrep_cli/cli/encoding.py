@@ -51,7 +51,7 @@ class Job:
 def encode(job: Job) -> None:
     """Do it, unless the output is up to date."""
     trained, params = _asked(job)
-    kind = sources.chosen(job.source, job.kind, job.given.names(SOURCES))
+    kind = sources.chosen(job.source, job.kind, job.given.names(SOURCES), _takes(job, trained))
     items = sources.read(job.source, kind, job.given.choose(SOURCES, [kind])[kind])
     items = _with_columns(items, job)
     items, partners = _paired(job, items, params)
@@ -85,6 +85,8 @@ def _asked(job: Job) -> tuple[Trained | None, dict[str, Any]]:
         given.refuse(ENCODERS, f"--encoder {name}, which is trained already")
         if job.positives:
             raise UsageError(f"--positives does not go with --encoder {name}, which is trained already.")
+    if job.save and not job.save.endswith(SAVED):
+        raise UsageError(f"--save-encoder {job.save}: the name must end in {SAVED}.")
     if scheme and job.save:
         raise UsageError(f"--save-encoder keeps what is trained here; --encoder {name} is on disk already.")
     if scheme:
@@ -109,6 +111,13 @@ def _with_columns(items: Items, job: Job) -> Items:
     if twice := duplicates(ids):
         raise DataError(f"{job.columns['ids']}: {len(twice)} ids stand more than once, such as {printable(twice[0])}.")
     return replace(items, ids=ids, obs={**items.obs, **found})
+
+
+def _takes(job: Job, trained: Trained | None) -> frozenset[str]:
+    """The kinds of items that the encoder takes: a table may hold texts or vectors."""
+    scheme = pretrained.scheme_of(job.encoder)
+    kinds: frozenset[str] = MODELS[scheme].takes if scheme else ENCODERS[trained.name if trained else job.encoder].takes
+    return kinds
 
 
 def _paired(job: Job, items: Items, params: dict[str, Any]) -> tuple[Items, list[Embedding]]:
@@ -140,8 +149,15 @@ def _check_targets(job: Job) -> None:
 
 def _checkpoint(kept: Records, name: str) -> Checkpoint:
     """The state of the training, in a file that is named after what is computed; -v tells what every epoch brings."""
+
+    def load() -> bytes | None:
+        state = kept.get_bytes(name, LARGEST_STATE)
+        if state is not None:
+            say("goes on after the last whole epoch of the run that was stopped.")
+        return state
+
     return Checkpoint(
-        lambda: kept.get_bytes(name, LARGEST_STATE),
+        load,
         lambda state: kept.put_bytes(name, state),
         lambda record: detail(", ".join(f"{term} {value:.5g}" for term, value in record.items())),
     )

@@ -174,7 +174,7 @@ def _records(e: Embedding, rows: np.ndarray, found: Looked, labels: np.ndarray |
 
 def _pictures(source: str, kind: str, given: options.Given, e: Embedding, shown: np.ndarray) -> list[list[np.ndarray]]:
     """The pictures (h, w) or (h, w, 3) of the rows `shown` (lines, columns) of e, looked up by id."""
-    name = sources.chosen(source, kind, given.names(IMAGES))
+    name = sources.chosen(source, kind, given.names(IMAGES), {"images"})
     if name not in IMAGES:
         raise DataError(f"{source}: holds {SOURCES[name].kind}, and a strip shows images; leave out --images and --plot.")
     items = sources.read(source, name, given.choose(IMAGES, [name])[name])

@@ -139,7 +139,7 @@ def _images(uri: str) -> Target:
     """The images of a source as what decoders learn. Raises DataError when it holds something else."""
     from relrep_cli import sources
 
-    items = sources.read(uri, sources.chosen(uri), {})
+    items = sources.read(uri, sources.chosen(uri, takes={"images"}), {})
     if items.kind != "images":
         raise DataError(f"{printable(uri)}: holds {items.kind}, not images; name the folder that the encoders were trained on.")
     return Target("images", np.zeros(0, "S1"), items.x, items.ids)

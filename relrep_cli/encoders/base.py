@@ -37,6 +37,7 @@ Dim = Annotated[int, Param("Width of the vectors.", minimum=1, maximum=65536)]
 Dropout = Annotated[float, Param("Share of features left out in training.", minimum=0, maximum=0.95)]
 Vectors = Callable[[NDArray[Any]], NDArray[np.float32]]  # a block of items -> (b, dim)
 IMAGES, FLAT, GRAPH = frozenset({"images"}), frozenset({"images", "vectors"}), frozenset({"graph"})  # kinds of items
+NOUNS = {"graph": "nodes of a graph"}
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ def space(trained: Trained) -> str:
 def check_kind(name: str, takes: frozenset[str], kind: str) -> None:
     """Raise DataError when the encoder does not take items of this kind."""
     if kind not in takes:
-        raise DataError(f"the items are {kind}; encoder {name} takes {' or '.join(sorted(takes))}. Choose another encoder.")
+        said = [NOUNS.get(k, k) for k in (kind, *sorted(takes))]
+        raise DataError(f"the items are {said[0]}; encoder {name} takes {' or '.join(said[1:])}. Choose another encoder.")
 
 
 def training_rows(items: NDArray[Any], train: NDArray[Any], at_least: int) -> NDArray[np.intp]:

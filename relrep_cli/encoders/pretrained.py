@@ -81,8 +81,10 @@ def _explained(name: str, extra: str, there: bool, download: bool) -> Iterator[N
     try:
         yield
     except ImportError as error:
-        missing = printable(str(error.name or error), 60)
-        raise UsageError(f"--encoder {name} needs the package {missing}. Install it: pip install {extra}.") from None
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            raise UsageError(f"--encoder {name} needs the package {error.name}. Install it: pip install {extra}.") from None
+        why = printable(_first_cause(error), 160)
+        raise UsageError(f"--encoder {name}: a package of {extra} is installed, but does not load ({why}). Mend it.") from None
     except RelrepError:
         raise
     except Exception as error:  # every package has its own errors
@@ -95,6 +97,13 @@ def _explained(name: str, extra: str, there: bool, download: bool) -> Iterator[N
     finally:
         for key, value in before.items():
             os.environ.pop(key, None) if value is None else os.environ.update({key: value})
+
+
+def _first_cause(error: BaseException) -> str:
+    """The first line of what went wrong first: packages report their own failed import as a consequence of it."""
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    return (str(error).strip().split("\n") or [""])[0].rstrip(".") or type(error).__name__
 
 
 def blocks(found: Model, items: Items, batch: int) -> Iterator[NDArray[np.float32]]:

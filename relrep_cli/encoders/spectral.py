@@ -81,10 +81,8 @@ def pca(
         raise DataError(f"the items have {size} {noun}; pca takes at most {LARGEST}. Shrink them or use another encoder.")
     if dim > (most := min(size, len(rows))):
         raise UsageError(f"--dim is {dim}; pca of {len(rows)} training rows of {size} {noun} has at most {most}.")
-    mean, covariance = _moments(items.x, rows, progress)
-    variances, vectors = np.linalg.eigh(covariance)
-    components = np.round(_turned(vectors[:, ::-1][:, :dim].T) * GRID) / GRID
-    variances = np.maximum(variances[::-1], np.finfo(float).tiny)  # rounding takes those of a constant pixel below zero
+    mean, variances, vectors = (_of_few if len(rows) < size else _of_many)(items.x, rows, progress)
+    components = np.round(_turned(vectors[:dim]) * GRID) / GRID
     log = [{"explained_variance": float(variances[:dim].sum() / variances.sum())}]
     checkpoint.tell(log[0])
     weights = {"mean": mean, "components": components}
@@ -246,8 +244,17 @@ def _turned(components: NDArray[np.float64]) -> NDArray[np.float64]:
     return components * np.where(largest < 0, -1.0, 1.0)[:, None]
 
 
-def _moments(x: NDArray[Any], rows: NDArray[np.intp], progress: Progress) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean (d,) and covariance (d, d) of some rows in one pass: sums of pixels are exact in float64 to 10^11 rows."""
+def _of_few(x: NDArray[Any], rows: NDArray[np.intp], progress: Progress) -> tuple[NDArray[np.float64], ...]:
+    """Mean (d,), variances (n,) and axes (n, d) of n rows, greatest variance first, without their covariance (d, d)."""
+    centred = _flat(x[rows])
+    mean = centred.mean(0)
+    _, values, axes = np.linalg.svd(centred - mean, full_matrices=False)
+    progress(1, 1, "decomposition")
+    return mean, np.maximum(values**2 / len(rows), np.finfo(float).tiny), axes
+
+
+def _of_many(x: NDArray[Any], rows: NDArray[np.intp], progress: Progress) -> tuple[NDArray[np.float64], ...]:
+    """Mean (d,), variances (d,) and axes (d, d) of some rows in one pass: sums of pixels are exact in float64 to 10^11 rows."""
     size = int(np.prod(x.shape[1:]))
     total, products = np.zeros(size), np.zeros((size, size))
     for start in range(0, len(rows), BLOCK):
@@ -256,4 +263,6 @@ def _moments(x: NDArray[Any], rows: NDArray[np.intp], progress: Progress) -> tup
         products += block.T @ block
         progress(min(start + BLOCK, len(rows)), len(rows), "covariance")
     mean = total / len(rows)
-    return mean, products / len(rows) - np.outer(mean, mean)
+    variances, vectors = np.linalg.eigh(products / len(rows) - np.outer(mean, mean))
+    variances = np.maximum(variances[::-1], np.finfo(float).tiny)  # rounding takes those of a constant pixel below zero
+    return mean, variances, vectors[:, ::-1].T

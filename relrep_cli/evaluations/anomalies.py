@@ -8,7 +8,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from relrep_cli.embedding import Embedding
+from relrep_cli.embedding import Embedding, bare_name
 from relrep_cli.errors import DataError, NotApplicable, printable
 from relrep_cli.evaluations.base import By, Finding, K, Space, distances, evaluation
 from relrep_cli.inference import LEVEL
@@ -36,7 +36,9 @@ def anomaly(s: Space, *, k: K = 2, neighbours: By = "euclidean", seed: int = 0) 
     else:
         normal, strange = _by_distance(s, odd.x, k, neighbours)
         what = f"by mean distance to the {k} nearest of {len(s.train)} training rows, {neighbours}"
-    n, convention = len(normal) + len(strange), f"{len(normal)} normal items and {len(strange)} anomalies {what}"
+        what += "" if s.e.space == s.anomalies.space else "; of different spaces, so it means little"
+    whose = f"anomalies of {printable(bare_name(s.anomalies.uri), 60)}"
+    n, convention = len(normal) + len(strange), f"{len(normal)} normal items and {len(strange)} {whose} {what}"
     placements, back = placed(strange, normal), 1 - placed(normal, strange)
     auc, curve = float(placements.mean()), roc(normal, strange)
     yield Finding("auc", auc, n, convention, interval=_delong(auc, placements, back), bounds=(0, 1), chance=0.5, curve=curve)

@@ -5,8 +5,9 @@ Sources are foreign files: what a header declares is checked against the size of
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ from relrep_cli.sources.base import SOURCES, Items, source
 from relrep_cli.sources.text import Texts
 from relrep_cli.store.hdf5 import SIGNATURE
 
-__all__ = ["SOURCES", "Items", "Texts", "chosen", "read", "source"]
+__all__ = ["SOURCES", "Items", "Texts", "chosen", "fitting", "read", "source"]
 
 
-def chosen(uri: str, name: str = "", given: Sequence[str] = ()) -> str:
+def chosen(uri: str, name: str = "", given: Sequence[str] = (), takes: Collection[str] = ()) -> str:
     """The name of the source that `uri` is: `name` if that is told, else the only one that has all the options `given`,
-    else the first that fits; idx, whose errors say what a folder of images holds, if none does.
+    else the first that fits and gives what is wanted, else the first that fits; idx for a file, if none does.
+
+    takes: the kinds of items that are wanted. Raises DataError for a folder that nothing fits.
     """
     if name:
         return SOURCES[name].name
@@ -32,10 +35,20 @@ def chosen(uri: str, name: str = "", given: Sequence[str] = ()) -> str:
         return "vectors" if start == SIGNATURE else (takers or ["lines"])[0]
     if len(takers) == 1:
         return takers[0]
+    found = fitting(uri)
+    if not found and os.path.isdir(uri):
+        raise DataError(
+            f"{printable(uri)}: no items in this folder. Known: {', '.join(SOURCES)}; --source says which they are."
+        )
+    return next((name for name in found if SOURCES[name].kind in takes), (found or ["idx"])[0])
+
+
+def fitting(uri: str) -> list[str]:
+    """The names of the sources that a file or folder looks like."""
     try:
-        return next((entry.name for entry in SOURCES.values() if entry.fits(Path(uri))), "idx")
+        return [entry.name for entry in SOURCES.values() if entry.fits(Path(uri))]
     except (OSError, ValueError):  # ValueError: a path with a null character
-        return "idx"
+        return []
 
 
 def read(uri: str, name: str, params: Mapping[str, Any]) -> Items:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from relrep_cli.blocks import slices
 from relrep_cli.errors import DataError, printable
-from relrep_cli.output import say
+from relrep_cli.output import detail, say
 from relrep_cli.registry import Param, Registry
 from relrep_cli.store.found import spool
 
@@ -127,6 +127,7 @@ class Skipped:
         """Raise DataError for the item at `where`, unless such are skipped."""
         if not self.allowed:
             raise bad(where, why, "Mend or remove it, or leave such items out with --skip-bad")
+        detail(f"left out: {where}: {why}")
         self.first = self.first or f"{where}: {why}"
         self.count += 1
 
@@ -136,7 +137,8 @@ class Skipped:
             why = f"; the first: {printable(self.first, 300)}" if self.first else ""
             raise bad(self.path, f"no item in it can be read{why}", "Give a source that holds some")
         if self.count:
-            say(f"{self.path}: {self.count} items left out; the first: {printable(self.first, 300)}.")
+            items = "one item" if self.count == 1 else f"{self.count} items"
+            say(f"{self.path}: {items} left out; the first: {printable(self.first, 300)}.")
 
 
 def text_column(values: Iterable[bytes]) -> NDArray[np.bytes_]:

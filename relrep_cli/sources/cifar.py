@@ -45,7 +45,7 @@ def _fits(path: Path) -> bool:
 
 
 @source(kind="images", fits=_fits, source="Krizhevsky 2009")
-def cifar(path: Path, *, size: Size = 0, channels: Channels = "auto") -> Items:
+def cifar(path: Path, *, size: Size = 0, source_channels: Channels = "auto") -> Items:
     """CIFAR-10 or CIFAR-100, binary or Python version, a folder or one batch.
 
     Images (n, 32, 32, 3). Labels are names where a file of names lies beside the batches, else numbers; those of CIFAR-100
@@ -56,7 +56,7 @@ def cifar(path: Path, *, size: Size = 0, channels: Channels = "auto") -> Items:
     if not files:
         raise bad(path, "no batches of CIFAR here", "It takes data_batch_1 to 5 and test_batch, or train and test")
     parts = [_part(file) for file in files]
-    return merged([replace(part, x=fitted(part.x, size, channels)) for part in parts])
+    return merged([replace(part, x=fitted(part.x, size, source_channels)) for part in parts])
 
 
 def _part(path: Path) -> Items:

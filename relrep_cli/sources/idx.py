@@ -35,7 +35,7 @@ def _fits(path: Path) -> bool:
 
 
 @source(kind="images", fits=_fits, source="LeCun, Cortes and Burges 1998")
-def idx(path: Path, *, size: Size = 0, channels: Channels = "auto") -> Items:
+def idx(path: Path, *, size: Size = 0, source_channels: Channels = "auto") -> Items:
     """IDX image files of the MNIST family, plain or .gz, alone or in a folder.
 
     Labels come from the file named like its images file.
@@ -48,7 +48,7 @@ def idx(path: Path, *, size: Size = 0, channels: Channels = "auto") -> Items:
     if len(shapes) > 1:
         found = " and ".join(f"{h} x {w}" for h, w in sorted(shapes))
         raise bad(path, f"its files hold images of different sizes, {found}", "Give one of the files")
-    return merged([replace(part, x=fitted(part.x, size, channels)) for part in parts])
+    return merged([replace(part, x=fitted(part.x, size, source_channels)) for part in parts])
 
 
 def _images_in(folder: Path) -> list[Path]:

@@ -42,7 +42,7 @@ def _has_pictures(path: Path) -> bool:
 
 
 @source(kind="images", fits=_has_pictures, source="the layout of torchvision's ImageFolder")
-def pictures(path: Path, *, size: Size = 0, channels: Channels = "auto", skip_bad: SkipBad = False) -> Items:
+def pictures(path: Path, *, size: Size = 0, source_channels: Channels = "auto", skip_bad: SkipBad = False) -> Items:
     """Folders of pictures: a folder for each class, in train and test folders or without; JPEG, PNG and others.
 
     An id is the path within the folder. Decoded once, block by block, into a temporary file; without `size` all pictures
@@ -50,7 +50,7 @@ def pictures(path: Path, *, size: Size = 0, channels: Channels = "auto", skip_ba
     """
     files = list(_pictures(path))
     skipped = Skipped(path, skip_bad)
-    shape = _shape_of_first(files, size, channels, skipped)
+    shape = _shape_of_first(files, size, source_channels, skipped)
     x = spool((len(files), *shape), np.uint8)
     kept: list[Path] = []
     for start, images in _decoded(files, shape, bool(size)):
@@ -179,7 +179,7 @@ def _fits(path: Path) -> bool:
 
 
 @source(kind="images", fits=_fits, source="the file format of NumPy")
-def arrays(path: Path, *, size: Size = 0, channels: Channels = "auto") -> Items:
+def arrays(path: Path, *, size: Size = 0, source_channels: Channels = "auto") -> Items:
     """Images in .npy or .npz: unsigned bytes (n, h, w), (n, h, w, c) or (n, c, h, w) of 1 or 3 channels.
 
     An .npz may hold one array of images with siblings id, label, split and others of one value a row, or one array for each
@@ -202,7 +202,7 @@ def arrays(path: Path, *, size: Size = 0, channels: Channels = "auto") -> Items:
     ids = obs.pop("id", None)
     if ids is None:
         ids = np.concatenate([numbered(split or "image", len(part)) for (split, _), part in zip(named, x, strict=True)])
-    whole = fitted(joined(x), size, channels)
+    whole = fitted(joined(x), size, source_channels)
     return Items(whole, ids, digest_of(whole), obs)
 
 

@@ -66,7 +66,7 @@ def lines(path: Path, *, skip_bad: SkipBad = False) -> Items:
     return _gathered(path, [(file, _plain(file, trec)) for file in files], skip_bad)
 
 
-@source(kind="texts", fits=lambda path: bool(_files(path, (".jsonl",))), source="RFC 4180; jsonlines.org; Apache Parquet")
+@source(kind="texts", fits=lambda path: bool(_files(path, TABLES)), source="RFC 4180; jsonlines.org; Apache Parquet")
 def table(path: Path, *, text_column: Column = "text", label_column: LabelColumn = "label", skip_bad: SkipBad = False) -> Items:
     """Texts in a column of .csv, .tsv, .jsonl or .parquet; other columns named id, label and split come along.
 
