@@ -205,7 +205,7 @@ def _train(job: Job, items: Items, params: dict[str, Any], checkpoint: Checkpoin
     with progress(f"training {job.encoder}") as advance:
         return entry.function(
             items,
-            _training_rows(items),
+            _training_rows(items) if entry.learns else np.arange(len(items.x)),
             **known,
             seed=job.seed,
             device=job.device,

@@ -53,10 +53,11 @@ class Trained:
 
 # An encoder is a function (items, train, *, …, seed, device, progress, checkpoint) -> Trained, and says beside it
 #   takes   the kinds of items: images, vectors, graph
+#   learns  whether it sees training items; one that does not can do without any
 #   apply   (trained, device) -> Vectors: how the weights are used; for a graph, Items -> (n, dim)
 #   errors  the same for what each item loses, a block of items -> (b,); None where nothing is reconstructed
 #   shapes  (shape of an item, params) -> shape of each weight, so that a foreign file is judged before it is used
-ENCODERS: Registry[Callable[..., Trained]] = Registry("encoder", ("takes", "apply", "errors", "shapes", "source"))
+ENCODERS: Registry[Callable[..., Trained]] = Registry("encoder", ("takes", "learns", "apply", "errors", "shapes", "source"))
 encoder = ENCODERS
 
 

@@ -60,8 +60,10 @@ def vicreg(
     dimension's deviation below 1, `covariance` times the sum of squared covariances over the dimensions; for both views the
     last two are added and, as in the authors' program, the variance halved.
     """
-    network, views, project = _views(facts, dim, channels, projector, augment)
     weights = {"invariance": invariance, "variance": variance, "covariance": covariance}
+    if not any(weights.values()):
+        raise UsageError("--invariance, --variance and --covariance are all 0; nothing is left to learn from.")
+    network, views, project = _views(facts, dim, channels, projector, augment)
 
     def loss(batch: Batch) -> dict[str, torch.Tensor]:
         first, second = (project(network["encoder"](x)) for x in views(batch))

@@ -61,7 +61,14 @@ def pca_errors(trained: Trained, device: str) -> Vectors:
     return errors
 
 
-@encoder(takes=FLAT, apply=pca_apply, errors=pca_errors, shapes=pca_shapes, source="Pearson 1901; Jolliffe 2002, section 3")
+@encoder(
+    takes=FLAT,
+    learns=True,
+    apply=pca_apply,
+    errors=pca_errors,
+    shapes=pca_shapes,
+    source="Pearson 1901; Jolliffe 2002, section 3",
+)
 def pca(
     items: Items,
     train: NDArray[Any],
@@ -104,7 +111,14 @@ def projection_apply(trained: Trained, device: str) -> Vectors:
     return lambda block: (_flat(block) @ directions.T / unit).astype(np.float32)
 
 
-@encoder(takes=FLAT, apply=projection_apply, errors=None, shapes=projection_shapes, source="Johnson and Lindenstrauss 1984")
+@encoder(
+    takes=FLAT,
+    learns=False,
+    apply=projection_apply,
+    errors=None,
+    shapes=projection_shapes,
+    source="Johnson and Lindenstrauss 1984",
+)
 def random_projection(
     items: Items,
     train: NDArray[Any],
@@ -117,10 +131,9 @@ def random_projection(
 ) -> Trained:
     """Products with random normal directions, which keep distances on average; nothing is learnt.
 
-    Directions have variance 1 / dim. `train` gives only the rows that have to be there.
+    Directions have variance 1 / dim. `train` changes nothing.
     """
     check_kind("random-projection", FLAT, items.kind)
-    training_rows(items.x, train, at_least=1)
     shape = tuple(items.x.shape[1:])
     directions = np.random.default_rng(seed).normal(size=(dim, int(np.prod(shape)))) / dim**0.5
     progress(1, 1, "directions")
@@ -149,6 +162,7 @@ def eigenmaps_apply(trained: Trained, device: str) -> Vectors:
 
 @encoder(
     takes=FLAT,
+    learns=True,
     apply=eigenmaps_apply,
     errors=None,
     shapes=eigenmaps_shapes,

@@ -94,6 +94,7 @@ def network_encoder(
         _describe(train, build, options)
         encoder(
             takes=takes,
+            learns=True,
             source=source,
             apply=lambda trained, device: _applied(trained, built, device, "encode"),
             errors=(lambda trained, device: _applied(trained, built, device, "error")) if reconstructs else None,
