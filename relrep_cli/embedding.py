@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -224,6 +225,12 @@ def _columns_digest(obs: Mapping[str, np.ndarray]) -> str:
         running.update(f"{name} {values.dtype.str} {len(values)}\n".encode())
         running.update(np.ascontiguousarray(values).tobytes())
     return running.hexdigest()
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """A sort key by which numbers within names count as numbers, however long they are."""
+    parts = [part.lstrip("0") if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
+    return [(len(part) if number % 2 else 0, part) for number, part in enumerate(parts)]
 
 
 def bare_name(uri: str) -> str:

@@ -429,10 +429,13 @@ def test_anomalies_of_a_file_with_their_curve(work: Workdir) -> None:
     points = (work / "roc.tsv").read_text().splitlines()
     assert points[0].split("\t") == ["file", "false_positive_rate", "true_positive_rate", "threshold"]
     assert points[1].split("\t")[1:] == ["0.0", "0.0", "n/a"] and points[-1].split("\t")[1:3] == ["1.0", "1.0"]
-    assert "<svg" in (work / "roc.svg").read_text()
+    assert "normal items and 240 anomalies" in (work / "roc.svg").read_text()
     again = work.run(command)
     assert again.stdout == done.stdout and again.stderr.count("up to date") == 2
-    both = work.here("relrep evaluate a.h5 --task anomaly --anomalies odd.npz --anomalies a.h5 --split test").rows
+    several = "relrep evaluate a.h5 --task anomaly --anomalies odd.npz --anomalies a.h5 --split test --plot both.svg"
+    both = work.here(several).rows
+    drawn = (work / "both.svg").read_text()
+    assert "anomalies: ROC curve" in drawn and "normal items" not in drawn, "conventions that differ are in the table"
     assert [(r["name"], r["anomalies"], float(r["value"])) for r in both if r["name"] == "auc"] == [
         ("auc", "odd.npz", 1.0),
         ("auc", "a.h5", 0.5),

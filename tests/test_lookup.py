@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import re
+
 import numpy as np
 import pytest
 from conftest import Workdir, only_line
+from PIL import Image
 from scipy.spatial.distance import cdist
 
 from relrep_cli.embedding import Embedding, text
 from relrep_cli.errors import UsageError
 from relrep_cli.lookup import look_up
+from relrep_cli.plots import Strip, fitting, strips
 
 
 def items(n: int = 60, d: int = 4) -> Embedding:
@@ -43,6 +48,33 @@ def test_an_item_is_never_its_own_neighbour_even_among_copies(farthest: bool) ->
         look_up(e, np.arange(6), np.arange(6), 6, "euclidean", farthest)
 
 
+def test_an_item_alone_has_no_neighbours() -> None:
+    e = items()
+    with pytest.raises(UsageError, match="a: the one item to look among is asked for itself; it has no neighbours"):
+        look_up(e, np.array([3]), np.array([3]), 1, "cosine", False)
+    assert look_up(e, np.array([3]), np.array([4]), 1, "cosine", False).rows.tolist() == [[4]]
+
+
+@pytest.mark.parametrize(("queries", "k"), [(1, 1), (2, 12), (2, 13), (1, 40)])
+def test_a_strip_is_as_large_as_what_it_holds(queries: int, k: int) -> None:
+    """At most twelve neighbours in a line, and little white at any edge."""
+    black = np.zeros((8, 8), np.uint8)
+    found = [Strip([black] * (k + 1), ["name"] * (k + 1), [0.01234] * k)] * queries
+    drawn = np.asarray(Image.open(io.BytesIO(strips(found, "title", "a.png"))).convert("L"))
+    inked = np.argwhere(drawn < 200)
+    assert (inked.min(0) < 40).all() and (np.array(drawn.shape) - inked.max(0) < 50).all()
+    assert drawn.shape[1] <= 13 * 180
+    edges = np.diff((drawn == 0).mean(1) > 0.3).sum()  # the upper and the lower one of each line
+    assert edges == 2 * queries * -(-k // 12)
+
+
+def test_distances_in_a_strip_have_one_format() -> None:
+    tiny = np.zeros((2, 2), np.uint8)
+    drawn = strips([Strip([tiny] * 4, list("abcd"), [0.0, 0.01, 0.123456])], "", "a.svg").decode()
+    assert re.findall(r"<!-- (\d\.\d+) -->", drawn) == ["0.0000", "0.0100", "0.1235"]
+    assert fitting(100, 10) == (40, 10) and fitting(100, 40) == (10, 40) and fitting(3, 1000) == (1, 480)
+
+
 def test_records_of_named_items(work: Workdir) -> None:
     done = work.run("relrep neighbors a.h5 --query item-003,item-010 --query item-001 -k 2")
     assert list(done.rows[0]) == ["query", "query_label", "rank", "id", "label", "distance"]
@@ -59,6 +91,8 @@ def test_a_sample_is_drawn_by_seed_and_split(work: Workdir) -> None:
     assert ran[0] == ran[1] != ran[2]
     ids = {line.split("\t")[i] for line in ran[0].splitlines()[1:] for i in (0, 3)}
     assert all(int(i.removeprefix("item-")) % 3 == 0 for i in ids), "test rows are every third"
+    only_line(work.here("relrep neighbors a.h5 --sample 300 -k 1"), "a.h5: all 240 items are taken", "--sample 300")
+    assert not work.here("relrep neighbors a.h5 --sample 240 -k 1").stderr
 
 
 def test_a_strip_of_pictures_found_by_id(empty: Workdir) -> None:
@@ -85,7 +119,9 @@ def test_a_strip_of_pictures_found_by_id(empty: Workdir) -> None:
     ("command", "code", "words"),
     [
         ("neighbors a.h5", 2, ["--query ID", "--sample N"]),
-        ("neighbors a.h5 --sample 2 --query item-001", 2, ["--query ID", "--sample N"]),
+        ("neighbors a.h5 --sample 2 --query item-001", 2, ["--query and --sample exclude each other"]),
+        ("neighbors a.h5 --query ''", 2, ["--query '' names no item; write --query ID."]),
+        ("neighbors a.h5 --query item-001 --query ,", 2, ["--query ',' names no item"]),
         ("neighbors a.h5 --query item-001,gone", 3, ["a.h5: no item 'gone' (1 of 2)", "item-000"]),
         ("neighbors a.h5 --sample 2 --split valid", 3, ["no rows of split 'valid'; found: test, train"]),
         ("neighbors a.h5 --sample 2 -k 240", 2, ["write -k 239 or less"]),

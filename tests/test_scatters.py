@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
 from typing import Any
 
@@ -11,6 +13,8 @@ import pytest
 from conftest import Workdir, only_line
 
 from relrep_cli.errors import DataError
+from relrep_cli.plots import scatters
+from relrep_cli.plots.drawing import drawing
 from relrep_cli.plots.scatters import MOST, REST, Cloud, Picture
 from relrep_cli.reductions import METHODS, reduce
 
@@ -34,8 +38,9 @@ def kept(places: np.ndarray, of: np.ndarray) -> float:
 @pytest.mark.parametrize("name", FAST)
 def test_clouds_stay_clouds_and_a_mixture_a_mixture(name: str) -> None:
     x, of = clouds()
-    places, said = reduce(name, x, x, QUICK.get(name, {}), 0)
-    assert places.shape == (60, 2) and said and np.isfinite(places).all()
+    made = reduce(name, x, x, QUICK.get(name, {}), 0)
+    places = made.places
+    assert places.shape == (60, 2) and made.convention and np.isfinite(places).all()
     assert kept(places, of) > 0.9
     assert kept(places, np.random.default_rng(2).permutation(of)) < 0.6
 
@@ -43,7 +48,7 @@ def test_clouds_stay_clouds_and_a_mixture_a_mixture(name: str) -> None:
 @pytest.mark.parametrize("name", FAST)
 def test_equal_seeds_give_equal_places(name: str) -> None:
     x, _ = clouds()
-    a, b = (reduce(name, x, x, QUICK.get(name, {}), 3)[0] for _ in range(2))
+    a, b = (reduce(name, x, x, QUICK.get(name, {}), 3).places for _ in range(2))
     assert np.array_equal(a, b)
 
 
@@ -59,17 +64,22 @@ def test_umap(work: Workdir) -> None:
 def test_pca_is_the_projection_with_most_variance_of_the_training_rows() -> None:
     rng = np.random.default_rng(0)
     train, x = rng.normal(size=(200, 4)) * [5, 1, 3, 0.1] + 7, rng.normal(size=(50, 4))
-    places, said = reduce("pca", train, x, {}, 0)
-    _, _, axes = np.linalg.svd(train - train.mean(0), full_matrices=False)
+    made = reduce("pca", train, x, {}, 0)
+    _, values, axes = np.linalg.svd(train - train.mean(0), full_matrices=False)
     wanted = (x - train.mean(0)) @ axes[:2].T
     peak = np.abs(train).max()
-    assert np.allclose(np.abs(places) * peak, np.abs(wanted), atol=1e-9)
-    assert "200 training rows" in said
-    assert np.allclose(reduce("pca", train * 1e160, x * 1e160, {}, 0)[0], places), "no square overflows"
+    assert np.allclose(np.abs(made.places) * peak, np.abs(wanted), atol=1e-9)
+    assert made.convention == "fitted on 200 training rows"
+    shares = 100 * values**2 / (values**2).sum()
+    assert made.axes == (f"PC 1 ({shares[0]:.1f} %)", f"PC 2 ({shares[1]:.1f} %)")
+    assert np.allclose(reduce("pca", train * 1e160, x * 1e160, {}, 0).places, made.places), "no square overflows"
 
 
 def test_one_dim_and_too_few_items() -> None:
-    places, _ = reduce("pca", np.arange(9.0)[:, None], np.arange(9.0)[:, None], {}, 0)
+    made = reduce("pca", np.arange(9.0)[:, None], np.arange(9.0)[:, None], {}, 0)
+    places = made.places
+    assert made.axes == ("PC 1 (100.0 %)", "")
+    assert reduce("pca", np.ones((9, 2)), np.eye(9, 2), {}, 0).convention == "fitted on 9 items shown", "a point has no axes"
     assert not places[:, 1].any() and len(np.unique(places[:, 0])) == 9
     with pytest.raises(DataError, match="4 items are too few to draw"):
         reduce("pca", np.eye(4), np.eye(4), {}, 0)
@@ -85,8 +95,57 @@ def test_classes_have_colours_while_there_are_enough() -> None:
     assert picture(np.array(["10", "9", "b"])).classes() == ["9", "10", "b"]
     many = picture(np.array([str(i) for i in range(MOST + 5) for _ in range(MOST + 6 - i)]))
     assert many.classes() == [*map(str, range(MOST)), REST]
+    alike = picture(np.array([str(i) for i in range(MOST + 5) for _ in range(2)]))
+    assert alike.classes() == many.classes(), "of equally frequent classes the first in natural order"
     low, high = picture(np.r_[np.linspace(0, 1, 199), 1e6]).span()
     assert 0 < low < 0.02 and 0.98 < high < 1, "an outlier does not take all colours"
+
+
+def extent(axes: Any) -> np.ndarray:
+    """Inches for a step of one along each axis."""
+    box = axes.get_window_extent()
+    return np.array([box.width / np.ptp(axes.get_xlim()), box.height / np.ptp(axes.get_ylim())])
+
+
+def laid_out(picture: Picture) -> Any:
+    with drawing():
+        figure = scatters.figure_of(picture)
+        figure.draw_without_rendering()
+        return figure
+
+
+@pytest.mark.parametrize("count", [3, 28, 29, 45])
+@pytest.mark.parametrize("name", ["", "a rather long name of a class "])
+def test_the_legend_stays_within_the_picture(count: int, name: str) -> None:
+    x, values = clouds(n=200)[0][:, :2], np.array([f"{name}{i % count}" for i in range(200)])
+    figure = laid_out(Picture([[Cloud("t", "", x, np.arange(200).astype("S"), values)]], "", "label"))
+    legend, whole = figure.legends[0].get_window_extent(), figure.bbox
+    assert whole.y0 <= legend.y0 and legend.y1 <= whole.y1 and whole.x0 <= legend.x0 and legend.x1 <= whole.x1
+    panel = figure.axes[0].get_window_extent()
+    assert panel.x1 < legend.x0 and panel.width / figure.dpi > 3, "it leaves the panel its room"
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+def test_distances_are_seen_as_they_are_where_axes_have_one_unit(scaled: bool) -> None:
+    places = np.random.default_rng(0).normal(size=(50, 2)) * [30, 1]
+    picture = Picture([[Cloud("t", "", places, np.arange(50).astype("S"), None, scaled=scaled)]], "", "label")
+    across, up = extent(laid_out(picture).axes[0])
+    assert np.isclose(across, up) == scaled
+    page = scatters.scatter(picture, "a.html").decode()
+    assert ('"scaleanchor":"x"' in page) == scaled
+
+
+def test_libraries_that_a_method_loads_run_on_one_thread_too() -> None:
+    """In a process of its own, where none of them is loaded yet."""
+    script = (
+        "from threadpoolctl import threadpool_info\nfrom relrep_cli.reductions import _single\n"
+        "with _single():\n"
+        "    from sklearn.manifold import TSNE\n"
+        "    print(*(pool['num_threads'] for pool in threadpool_info()))"
+    )
+    many = {**os.environ, "OMP_NUM_THREADS": "3", "OPENBLAS_NUM_THREADS": "3"}
+    done = subprocess.run([sys.executable, "-c", script], env=many, capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == {"1"}
 
 
 # --- the command ---
@@ -97,6 +156,8 @@ def test_spaces_beside_each_other_and_absolute_above_relative(work: Workdir) -> 
     only_line(work.run(command), "out.svg: 4 panels by pca")
     drawn = (work / "out.svg").read_text()
     assert len(re.findall(r'id="axes_\d+"', drawn)) == 4
+    for words in ("PCA of test items: absolute above relative", "a.h5, relative: cosine", "PC 2 (", "training rows"):
+        assert words in drawn, words
     first = (work / "out.svg").read_bytes()
     only_line(work.here(command), "up to date")
     (work / "out.svg").unlink()
@@ -133,6 +194,7 @@ def test_colours_by_other_columns_and_samples_are_said(work: Workdir) -> None:
     assert "test" in (work / "out.svg").read_text()
     np.savez(work / "bare.npz", x=np.load(work / "a.npz")["x"])
     assert "no column 'label' to colour points by" in work.here("relrep plot bare.npz -o bare.svg").stderr
+    assert "fitted on 240 items" in (work / "bare.svg").read_text(), "without splits there are no training rows"
 
 
 def test_results_of_compare_are_dots(work: Workdir) -> None:
@@ -175,6 +237,7 @@ def test_results_that_cannot_be_drawn(empty: Workdir, command: str, code: int, w
     [
         ("plot a.h5", 2, ["-o FILE is missing"]),
         ("plot a.h5 -o a.gif", 2, ["-o a.gif: the name must end in .png, .svg, .pdf, .html."]),
+        ("plot a.h5 -o -", 2, ["-o -: a picture goes to a file; name one that ends in .png, .svg, .pdf, .html."]),
         ("plot a.h5 -o x.png --method tnse", 2, ["unknown method 'tnse'. Did you mean tsne?"]),
         ("plot a.h5 -o x.png --perplexity 5", 2, ["--perplexity is not an option of method pca"]),
         ("plot a.h5 -o x.png --color colour", 3, ["no column 'colour'; columns found: label, split"]),

@@ -262,5 +262,6 @@ def _write_curves(plot: str, curve: str, drawn: dict[str, Finding], force: bool)
         store.write_bytes(curve, store.encoded(curve, flat, names), force)
     if plot and drawn:
         shown = {f"{file}, AUC {drawn[file].value:.4f}": rows for file, rows in points.items()}
-        notes = dict.fromkeys(f.convention for f in drawn.values())
-        store.write_bytes(plot, curves(shown, "anomalies: ROC curve", "; ".join(notes), plot), force)
+        notes = {f.convention for f in drawn.values()}
+        note = notes.pop() if len(notes) == 1 else ""  # where they differ, the table tells them apart
+        store.write_bytes(plot, curves(shown, "anomalies: ROC curve", note, plot), force)

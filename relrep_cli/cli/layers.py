@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from relrep_cli import store
+from relrep_cli.embedding import natural
 from relrep_cli.errors import DataError, UsageError, printable
 
 FIRST = "first"
@@ -24,17 +24,11 @@ def _matching(uri: str) -> list[str]:
     names = [name.strip("/") for name in store.members(path)]
     if pattern.strip("/") in names:  # a name may hold a bracket
         return [uri]
-    found = sorted((n for n in names if n and fnmatchcase(n, pattern.strip("/"))), key=_natural)
+    found = sorted((n for n in names if n and fnmatchcase(n, pattern.strip("/"))), key=natural)
     if not found:
-        there = ", ".join(printable(n or "/", 60) for n in sorted(names, key=_natural)[:20]) or "none"
+        there = ", ".join(printable(n or "/", 60) for n in sorted(names, key=natural)[:20]) or "none"
         raise DataError(f"{path}: no embedding matches {printable(pattern)}; found {there}.")
     return [f"{path}::{name}" for name in found]
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """A sort key by which numbers within names count as numbers, however long they are."""
-    parts = [part.lstrip("0") if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
-    return [(len(part) if number % 2 else 0, part) for number, part in enumerate(parts)]
 
 
 def reference_group(groups: list[list[str]], reference: str) -> list[str]:

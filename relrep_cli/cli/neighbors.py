@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -13,8 +14,7 @@ from relrep_cli.embedding import Embedding, bare_name, find_ids, text
 from relrep_cli.errors import DataError, UsageError, printable
 from relrep_cli.lookup import Looked, look_up
 from relrep_cli.output import Record, say, write
-from relrep_cli.plots import Strip, ready, strips
-from relrep_cli.plots.strips import LINES
+from relrep_cli.plots import Strip, fitting, ready, strips
 from relrep_cli.sources import SOURCES
 
 COLUMNS = ("query", "query_label", "rank", "id", "label", "distance")
@@ -84,8 +84,28 @@ def neighbors(
     neighbour. Pictures are found by id, so the source is that of embed.
     """
     kind = options.format_of(format, json)
-    if bool(query) == (sample is not None):
+    if query and sample is not None:
+        raise UsageError("--query and --sample exclude each other; give one of them.")
+    if not query and sample is None:
         raise UsageError("name items with --query ID, or take some with --sample N.")
+    _refuse_plot(plot, images, file, given)
+    e = store.read(file)
+    among = _among(e, split)
+    rows = _named(e, query) if query else _sampled(e, among, sample or 0, seed)
+    found = look_up(e, rows, among, k, by, farthest)
+    labels = _labels(e, column)
+    if plot:
+        queries, most = fitting(len(rows), k)
+        if queries < len(rows) or most < k:
+            say(f"{plot}: shows the first {queries} of {len(rows)} queries, the first {most} of {k} items of each.")
+        title = f"{bare_name(e.uri)}: {k} {'farthest' if farthest else 'nearest'} of {len(among)} items, {by}"
+        shown = np.concatenate([rows[:, None], found.rows], 1)[:queries, : most + 1]
+        pictures = _pictures(images, source_kind, given, e, shown)
+        store.write_bytes(plot, strips(_strips(e, shown, found, labels, pictures), title, plot), force)
+    write(_records(e, rows, found, labels), COLUMNS, kind)
+
+
+def _refuse_plot(plot: str, images: str, file: str, given: options.Given) -> None:
     if bool(images) != bool(plot):
         raise UsageError(f"{'--images' if images else '--plot'} needs {'--plot FILE' if images else '--images SOURCE'}.")
     if plot:
@@ -93,19 +113,6 @@ def neighbors(
         store.refuse(plot, True, [file, images])
     else:
         given.refuse(IMAGES, "neighbors without --images")
-    e = store.read(file)
-    among = _among(e, split)
-    rows = _named(e, query) if query else _sampled(among, sample or 0, seed)
-    found = look_up(e, rows, among, k, by, farthest)
-    labels = _labels(e, column)
-    if plot:
-        title = f"{bare_name(e.uri)}: {k} {'farthest' if farthest else 'nearest'} of {len(among)} items, {by}"
-        shown = np.concatenate([rows[:, None], found.rows], 1)[:LINES]
-        if len(rows) > LINES:
-            say(f"{plot}: shows the first {LINES} of {len(rows)} queries.")
-        pictures = _pictures(images, source_kind, given, e, shown)
-        store.write_bytes(plot, strips(_strips(e, shown, found, labels, pictures), title, plot), force)
-    write(_records(e, rows, found, labels), COLUMNS, kind)
 
 
 def _among(e: Embedding, split: str | None) -> np.ndarray:
@@ -118,7 +125,10 @@ def _among(e: Embedding, split: str | None) -> np.ndarray:
 
 def _named(e: Embedding, query: list[str]) -> np.ndarray:
     """Row numbers of ids, each of which is an option's value or a part of one between commas."""
-    words = [part for value in query for part in ([value] if _row(e, value) >= 0 else options.split_names([value]))]
+    parts = [[value] if _row(e, value) >= 0 else options.split_names([value]) for value in query]
+    if not all(parts):
+        raise UsageError(f"--query {printable(query[parts.index([])])!r} names no item; write --query ID.")
+    words = list(itertools.chain(*parts))
     rows = find_ids(e.ids, text(words))
     if (rows < 0).any():
         missing = [word for word, row in zip(words, rows, strict=True) if row < 0]
@@ -131,7 +141,9 @@ def _row(e: Embedding, item: str) -> int:
     return int(find_ids(e.ids, text([item]))[0])
 
 
-def _sampled(among: np.ndarray, count: int, seed: int) -> np.ndarray:
+def _sampled(e: Embedding, among: np.ndarray, count: int, seed: int) -> np.ndarray:
+    if count > len(among):
+        say(f"{e.uri}: all {len(among)} items are taken, which are fewer than --sample {count}.")
     return among[np.sort(np.random.default_rng(seed).permutation(len(among))[:count])]
 
 
@@ -176,10 +188,12 @@ def _pictures(source: str, kind: str, given: options.Given, e: Embedding, shown:
 def _strips(
     e: Embedding, shown: np.ndarray, found: Looked, labels: np.ndarray | None, pictures: list[list[np.ndarray]]
 ) -> list[Strip]:
-    """A line for each query: label, or id, under each picture, and the distance."""
-    lines = []
-    for own, distances, line in zip(shown.tolist(), found.distances, pictures, strict=False):
-        names = [_text(e.ids[row] if labels is None else labels[row]) for row in own]
-        far = ["", *(f"  {distance:.3g}" for distance in distances)]
-        lines.append(Strip(line, [n + f for n, f in zip(names, far, strict=True)]))
-    return lines
+    """What to draw for each query: label, or id, under each picture, and the distances."""
+
+    def name(row: int) -> str:
+        return _text(e.ids[row] if labels is None else labels[row])
+
+    return [
+        Strip(line, [name(row) for row in own], distances[: len(own) - 1])
+        for own, distances, line in zip(shown.tolist(), found.distances.tolist(), pictures, strict=False)
+    ]

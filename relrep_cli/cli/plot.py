@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,7 @@ from relrep_cli.plots import Cloud, Picture, dots, scatter
 from relrep_cli.plots import ready as can_draw
 from relrep_cli.plots.scatters import MOST, REST
 from relrep_cli.projection import basis, relative
+from relrep_cli.recipes import Recipe
 from relrep_cli.reductions import FITTED, METHODS, ready, reduce
 from relrep_cli.similarities import SIMILARITIES
 
@@ -62,43 +64,52 @@ def plot(
         raise UsageError("-o FILE is missing; name a .png, .svg, .pdf or .html file.")
     found = _results(files)
     if found is not None:
-        for registry in (METHODS, SIMILARITIES):
-            given.refuse(registry, RESULTS)
-        if how.given() or split:
-            raise UsageError(f"{(how.given() or ['--split'])[0]} does not go with {RESULTS}.")
+        _refuse_options(how, given, split)
         return _draw_results(files, found, output, force, dry_run)
     can_draw(output, "-o", html=True)
     params = given.choose(METHODS, [method])[method]
     ready(method)
     files = list(itertools.chain(*layers.expand(files)))
     store.refuse(output, True, [*files, *how.files()])
-    recipe = read_recipe(how, given) if how.anchors else None
-    if recipe is None:
-        if how.given():
-            raise UsageError(f"{how.given()[0]} says how to project on --anchors FILE, which is missing.")
-        given.refuse(SIMILARITIES, "plot without --anchors")
+    recipe = _recipe(how, given)
     spaces = [store.read(file) for file in files]
     if dry_run:
         return options.plan([f"draw {e.uri} ({e.n} x {e.d}) by {method} to {output}" for e in spaces])
-    drawn = [_shown(e, split, sample, seed, color) for e in spaces]
-    lines: list[list[Cloud]] = []
-    with progress("drawing") as advance:
-        for below in (False, True)[: 1 + (recipe is not None)]:
-            clouds = []
-            for done, e in enumerate(spaces):
-                advance(done + len(spaces) * below, len(spaces) * (1 + (recipe is not None)), e.uri)
-                shown, train = drawn[done]
-                if recipe is not None and below:
-                    to = basis(e, recipe)
-                    options.notes(e, to)
-                    shown, train = relative(shown, to), relative(train, to)
-                clouds.append(_cloud(e, shown, train, method, params, seed, color, recipe.label if recipe and below else ""))
-            lines.append(clouds)
-    title = f"{method}{' of ' + split + ' items' if split else ''}" + ("" if recipe is None else ": absolute above relative")
-    picture = Picture(lines, title, printable(color))
+    title = METHODS[method].title + (f" of {split} items" if split else "") + (": absolute above relative" if recipe else "")
+    wanted = _Wanted(method, params, color, split, sample, seed)
+    picture = Picture(_lines(spaces, recipe, wanted), title, printable(color))
     _say_classes(picture, output)
     content = scatter(picture, output)
-    store.write_bytes(output, content, force, f"{_panels(len(spaces) * len(lines))} by {method}, {_size(len(content))}.")
+    store.write_bytes(output, content, force, f"{_panels(len(picture.clouds))} by {method}, {_size(len(content))}.")
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What the options ask of every panel; at most `sample` items in it, of the split if one is named."""
+
+    method: str
+    params: dict[str, Any]
+    color: str
+    split: str | None
+    sample: int
+    seed: int
+
+
+def _recipe(how: options.How, given: options.Given) -> Recipe | None:
+    """How to project, or None without anchors. Raises UsageError for options that need some."""
+    if how.anchors:
+        return read_recipe(how, given)
+    if how.given():
+        raise UsageError(f"{how.given()[0]} says how to project on --anchors FILE, which is missing.")
+    given.refuse(SIMILARITIES, "plot without --anchors")
+    return None
+
+
+def _refuse_options(how: options.How, given: options.Given, split: str | None) -> None:
+    for registry in (METHODS, SIMILARITIES):
+        given.refuse(registry, RESULTS)
+    if how.given() or split:
+        raise UsageError(f"{(how.given() or ['--split'])[0]} does not go with {RESULTS}.")
 
 
 def _results(files: list[str]) -> list[list[Record]] | None:
@@ -138,33 +149,57 @@ def _size(count: int) -> str:
     return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.0f} kB"
 
 
-def _shown(e: Embedding, split: str | None, most: int, seed: int, color: str) -> tuple[Embedding, Embedding]:
+def _lines(spaces: list[Embedding], recipe: Recipe | None, wanted: _Wanted) -> list[list[Cloud]]:
+    """A panel for each space, and below each, with a recipe, one for its relative representation."""
+    drawn = [_shown(e, wanted) for e in spaces]
+    ways = [None] if recipe is None else [None, recipe]
+    lines: list[list[Cloud]] = []
+    with progress("drawing") as advance:
+        for way in ways:
+            clouds = []
+            for place, (e, (shown, train)) in enumerate(zip(spaces, drawn, strict=True)):
+                advance(len(lines) * len(spaces) + place, len(ways) * len(spaces), e.uri)
+                if way is not None:
+                    to = basis(e, way)
+                    options.notes(e, to)
+                    shown, train = relative(shown, to), relative(train, to)
+                clouds.append(_cloud(e, shown, train, wanted, f", relative: {way.label}" if way else ""))
+            lines.append(clouds)
+    return lines
+
+
+def _shown(e: Embedding, wanted: _Wanted) -> tuple[Embedding, Embedding]:
     """The items to draw, and those to learn from; drawn by id, so that files of the same items show the same."""
     from relrep_cli.embedding import select
 
-    if color != "label":
-        e.column(color)
-    rng = np.random.default_rng(seed)
-    shown = of_split(e, split)
-    if shown.n > most:
-        say(f"{e.uri}: {most} of {shown.n} items are drawn (seed {seed}); --sample draws more.")
+    if wanted.color != "label":
+        e.column(wanted.color)
+    rng = np.random.default_rng(wanted.seed)
+    shown = of_split(e, wanted.split)
+    if shown.n > wanted.sample:
+        say(f"{e.uri}: {wanted.sample} of {shown.n} items are drawn (seed {wanted.seed}); --sample draws more.")
         order = np.argsort(shown.ids, kind="stable")
-        shown = select(shown, np.sort(order[rng.permutation(shown.n)[:most]]))
-    train = e.rows_of_split("train")
-    train = np.arange(e.n) if train is None or not len(train) else train
-    train = np.sort(rng.permutation(train)[:FITTED])
+        shown = select(shown, np.sort(order[rng.permutation(shown.n)[: wanted.sample]]))
+    training = _training(e)
+    train = np.sort(rng.permutation(np.arange(e.n) if training is None else training)[:FITTED])
     return shown, select(e, train)
 
 
-def _cloud(
-    e: Embedding, shown: Embedding, train: Embedding, method: str, params: dict[str, Any], seed: int, color: str, label: str
-) -> Cloud:
+def _training(e: Embedding) -> np.ndarray | None:
+    """The training rows, or None where a file tells of none: then all items are learnt from."""
+    rows = e.rows_of_split("train")
+    return None if rows is None or not len(rows) else rows
+
+
+def _cloud(e: Embedding, shown: Embedding, train: Embedding, wanted: _Wanted, view: str) -> Cloud:
+    whose = "items" if _training(e) is None else "training rows"
     try:
-        places, said = reduce(method, train.x, shown.x, params, seed)
+        made = reduce(wanted.method, train.x, shown.x, wanted.params, wanted.seed, whose)
     except DataError as error:
         raise DataError(f"{e.uri}: {error}") from None
-    note = f"{f'{label}, ' if label else ''}{shown.n} items, {shown.x.shape[1]} dims; {said}"
-    return Cloud(bare_name(e.uri), note, places, shown.ids, _values(shown, color))
+    note = f"{shown.n} items, {shown.x.shape[1]} dims; {made.convention}"
+    values, scaled = _values(shown, wanted.color), METHODS[wanted.method].scaled
+    return Cloud(bare_name(e.uri) + view, note, made.places, shown.ids, values, made.axes, scaled)
 
 
 def _values(e: Embedding, color: str) -> np.ndarray | None:

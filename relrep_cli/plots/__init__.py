@@ -6,7 +6,7 @@ from relrep_cli.plots.drawing import ready
 from relrep_cli.plots.matrices import Panel, distributions, heatmap, indexes, short
 from relrep_cli.plots.scatters import Cloud, Picture, scatter
 from relrep_cli.plots.stitches import attentions
-from relrep_cli.plots.strips import Strip, pictures, strips
+from relrep_cli.plots.strips import Strip, fitting, pictures, strips
 
 __all__ = [
     "Cloud",
@@ -17,6 +17,7 @@ __all__ = [
     "curves",
     "distributions",
     "dots",
+    "fitting",
     "heatmap",
     "indexes",
     "pictures",

@@ -35,6 +35,8 @@ def ready(target: str, option: str = "--plot", html: bool = False) -> None:
     """Raise UsageError unless a picture can be drawn and `target` names a format, so that no work is lost."""
     kind = Path(target).suffix.lower()
     known = [*FORMATS, *([".html"] if html else [])]
+    if target == "-":
+        raise UsageError(f"{option} -: a picture goes to a file; name one that ends in {', '.join(known)}.")
     if kind not in known:
         raise UsageError(f"{option} {target}: the name must end in {', '.join(known)}.")
     package = "plotly" if kind == ".html" else "matplotlib"

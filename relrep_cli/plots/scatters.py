@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from relrep_cli.embedding import natural
 from relrep_cli.errors import printable
 from relrep_cli.plots.drawing import CLASSES, COLOURS, INK, drawing, saved, wrapped
 
@@ -19,18 +20,25 @@ if TYPE_CHECKING:
 MARKS = ("o", "^", "s")  # with ten colours each
 HTML_MARKS = ("circle", "triangle-up", "square")
 MOST = len(CLASSES) * len(MARKS)
-REST, REST_COLOUR = "others", "#d0d0d0"
+REST, REST_COLOUR = "others", "#dddddd"
+NAME = 40  # letters of a class
+ENTRY = 0.147  # inches that a line of the legend is high
 
 
 @dataclass(frozen=True, eq=False)
 class Cloud:
-    """One panel. places: (n, 2). ids: (n,) names of the items. values: (n,) text classes or numbers, or None: one colour."""
+    """One panel. places: (n, 2). ids: (n,) names of the items. values: (n,) text classes or numbers, or None: one colour.
+
+    axes: a name for each. scaled: both axes have one unit, and are drawn so.
+    """
 
     title: str
     note: str
     places: np.ndarray
     ids: np.ndarray
     values: np.ndarray | None
+    axes: tuple[str, str] = ("", "")
+    scaled: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +66,10 @@ class Picture:
             return []
         names, counts = np.unique(np.concatenate([np.asarray(v, str) for v in found]), return_counts=True)
         if len(names) <= MOST:
-            return sorted(names.tolist(), key=_natural)
-        kept = names[np.argsort(-counts, kind="stable")[:MOST]]
-        return [*sorted(kept.tolist(), key=_natural), REST]
+            return sorted(names.tolist(), key=natural)
+        often = dict(zip(names.tolist(), counts.tolist(), strict=True))
+        kept = sorted(often, key=lambda name: (-often[name], natural(name)))[:MOST]
+        return [*sorted(kept, key=natural), REST]
 
     def span(self) -> tuple[float, float]:
         """What the colours of numbers span: all but a hundredth at either end, so that outliers do not take them all."""
@@ -68,10 +77,6 @@ class Picture:
         values = values[np.isfinite(values)]
         low, high = np.quantile(values, [0.01, 0.99]) if len(values) else (0.0, 1.0)
         return float(low), float(high)
-
-
-def _natural(name: str) -> tuple[int, str]:
-    return (len(name), name) if name.isdecimal() else (1 << 30, name)
 
 
 def scatter(p: Picture, target: str) -> bytes:
@@ -97,22 +102,30 @@ def _look(number: int, name: str) -> tuple[str, int]:
 
 
 def _drawn(p: Picture, target: str) -> bytes:
+    with drawing():
+        return saved(figure_of(p), target)
+
+
+def figure_of(p: Picture) -> Figure:
+    """The panels with their legend, in the style that is set."""
     from matplotlib.figure import Figure
 
     columns = max(map(len, p.lines))
-    with drawing():
-        size = (max(4.6, 3.6 * columns + 1.1), 3.6 * len(p.lines) + 0.8)
-        figure = Figure(figsize=size, layout="constrained")
-        panels = [
-            (figure.add_subplot(len(p.lines), columns, line * columns + column + 1), cloud)
-            for line, clouds in enumerate(p.lines)
-            for column, cloud in enumerate(clouds)
-        ]
-        for axes, cloud in panels:
-            _panel(axes, p, cloud)
-        _key(figure, p, panels)
-        figure.suptitle(wrapped(printable(p.title, 400), int(13 * size[0])), fontsize=9, color=INK)
-        return saved(figure, target)
+    height = 3.6 * len(p.lines) + 0.8
+    entries, wide = _legend(p, height)
+    size = (max(4.6, 3.6 * columns + wide), height)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = [
+        (figure.add_subplot(len(p.lines), columns, line * columns + column + 1), cloud)
+        for line, clouds in enumerate(p.lines)
+        for column, cloud in enumerate(clouds)
+    ]
+    for axes, cloud in panels:
+        _panel(axes, p, cloud)
+    _key(figure, p, panels, entries)
+    title = wrapped(printable(p.title, 400), int(13 * size[0]))
+    figure.suptitle(title, x=0.05 / size[0], ha="left", fontsize=10, color=INK)
+    return figure
 
 
 def _panel(axes: Axes, p: Picture, cloud: Cloud) -> None:
@@ -125,14 +138,27 @@ def _panel(axes: Axes, p: Picture, cloud: Cloud) -> None:
     else:
         for number, (name, rows) in enumerate(_groups(p, cloud)):
             colour, mark = _look(number, name)
-            axes.scatter(x[rows], y[rows], color=colour, marker=MARKS[mark], label=printable(name, 40), **look)
+            under = 0.5 if name == REST else 1
+            axes.scatter(x[rows], y[rows], color=colour, marker=MARKS[mark], label=printable(name, NAME), zorder=under, **look)
     axes.set(xticks=[], yticks=[])
-    axes.set_title(printable(cloud.title, 60), fontsize=9, color=INK)
-    axes.set_xlabel(wrapped(printable(cloud.note, 200), 58), fontsize=6.5, color=INK)
+    if cloud.scaled:
+        axes.set_aspect("equal", adjustable="datalim")
+    axes.set_title(wrapped(printable(cloud.title, 120), 46), fontsize=9, loc="left", color=INK)
+    note = wrapped(printable(cloud.note, 200), 76)
+    axes.set_xlabel(f"{cloud.axes[0]}\n{note}".strip(), fontsize=6.5, color=INK)
+    axes.set_ylabel(cloud.axes[1], fontsize=6.5, color=INK)
     axes.spines[:].set(color="#cccccc")
 
 
-def _key(figure: Figure, p: Picture, panels: Sequence[tuple[Axes, Cloud]]) -> None:
+def _legend(p: Picture, height: float) -> tuple[int, float]:
+    """In how many columns the legend stands, so that it ends above the bottom, and how many inches wide it is then."""
+    names = p.classes()
+    columns = max(1, -(-len(names) // int((height - 0.35) / ENTRY)))
+    longest = max((len(printable(name, NAME)) for name in names), default=0)
+    return columns, max(1.1, columns * (0.35 + 0.06 * longest) + 0.1)
+
+
+def _key(figure: Figure, p: Picture, panels: Sequence[tuple[Axes, Cloud]], columns: int) -> None:
     """The legend at the right, or a bar of colours for numbers."""
     every = [axes for axes, _ in panels]
     if p.continuous:
@@ -143,7 +169,8 @@ def _key(figure: Figure, p: Picture, panels: Sequence[tuple[Axes, Cloud]]) -> No
         bar.solids.set(alpha=1)  # type: ignore[union-attr]
     elif p.classes():
         marks, names = every[0].get_legend_handles_labels()
-        legend = figure.legend(marks, names, loc="outside right upper", title=p.colour, frameon=False, fontsize=7)
+        look: dict[str, Any] = {"frameon": False, "fontsize": 7, "columnspacing": 1, "handletextpad": 0.3}
+        legend = figure.legend(marks, names, loc="outside right upper", title=p.colour, ncols=columns, **look)
         for mark in legend.legend_handles:
             mark.set(sizes=[24], alpha=1)  # type: ignore[union-attr]
         legend.get_title().set_fontsize(8)
@@ -163,6 +190,7 @@ def _interactive(p: Picture) -> bytes:
         for column, cloud in enumerate(clouds):
             for trace in _traces(p, cloud, first=line == column == 0):
                 figure.add_trace(trace, line + 1, column + 1)
+            _name_axes(figure, cloud, line + 1, column + 1)
     figure.update_xaxes(showticklabels=False, zeroline=False, showgrid=False, showline=True, mirror=True, linecolor="#cccccc")
     figure.update_yaxes(showticklabels=False, zeroline=False, showgrid=False, showline=True, mirror=True, linecolor="#cccccc")
     figure.update_layout(
@@ -174,6 +202,15 @@ def _interactive(p: Picture) -> bytes:
     )
     page: str = figure.to_html(include_plotlyjs=True, full_html=True, div_id="relrep", config={"displaylogo": False})
     return page.encode()
+
+
+def _name_axes(figure: Any, cloud: Cloud, line: int, column: int) -> None:
+    """The names of a panel's axes, and one scale for both where they have one unit."""
+    figure.update_xaxes(title={"text": cloud.axes[0], "font": {"size": 11}, "standoff": 4}, row=line, col=column)
+    figure.update_yaxes(title={"text": cloud.axes[1], "font": {"size": 11}, "standoff": 4}, row=line, col=column)
+    if cloud.scaled:
+        across = next(figure.select_xaxes(row=line, col=column)).plotly_name.replace("axis", "")
+        figure.update_yaxes(scaleanchor=across, scaleratio=1, row=line, col=column)
 
 
 def _traces(p: Picture, cloud: Cloud, first: bool) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,35 +11,67 @@ import numpy as np
 from relrep_cli.errors import printable
 from relrep_cli.plots.drawing import CLASSES, INK, drawing, saved, wrapped
 
-LINES = 40  # queries that a strip holds
-SIDE = 0.82  # inches of a picture
+LINES = 40  # of pictures that a strip holds
+MOST = 12  # neighbours in a line
+SIDE, GAP, CAPTION, BETWEEN = 0.82, 0.06, 0.26, 0.1  # inches: a picture, between two, the words below it, between queries
+LETTERS = 16  # of a name below a picture
 
 
 @dataclass(frozen=True, eq=False)
 class Strip:
-    """A query and what was found for it: pictures (h, w) or (h, w, 3) uint8, and a line under each; the query is first."""
+    """A query and what was found for it: pictures (h, w) or (h, w, 3) uint8, a name under each; the query is first.
+
+    distances: one for each picture but the query.
+    """
 
     pictures: Sequence[np.ndarray]
-    captions: Sequence[str]
+    names: Sequence[str]
+    distances: Sequence[float]
+
+
+def fitting(queries: int, k: int) -> tuple[int, int]:
+    """How many of the queries, and of the k neighbours of each, a strip holds."""
+    k = min(k, LINES * MOST)
+    return min(queries, LINES // -(-k // MOST)), k
 
 
 def strips(found: Sequence[Strip], title: str, target: str) -> bytes:
-    """One line of pictures for each query, which stands at the left in a frame."""
+    """One query after the other, in a frame at the left, its neighbours beside it in lines of equal length.
+
+    The figure is as large as what it holds. All distances have as many decimals as give the least of them three digits.
+    """
     from matplotlib.figure import Figure
 
-    columns = max(len(strip.pictures) for strip in found)
+    k = max(len(strip.distances) for strip in found)
+    lines = -(-k // MOST)
+    across = -(-k // lines)
+    tall = SIDE * min(1.5, max(picture.shape[0] / picture.shape[1] for strip in found for picture in strip.pictures))
+    width = (across + 1) * (SIDE + GAP) + GAP
+    head = wrapped(printable(title, 300), int(14 * width))
+    top = 0.14 * (head.count("\n") + 1) + 0.14
+    height = top + len(found) * (lines * (tall + CAPTION) + BETWEEN)
+    decimals = _decimals([distance for strip in found for distance in strip.distances])
     with drawing():
-        width = max(4.2, SIDE * columns + 0.3)
-        figure = Figure(figsize=(width, 1.22 * SIDE * len(found) + 0.75), layout="constrained")
-        for line, strip in enumerate(found):
-            for column, (picture, caption) in enumerate(zip(strip.pictures, strip.captions, strict=True)):
-                axes = figure.add_subplot(len(found), columns, line * columns + column + 1)
+        figure = Figure(figsize=(width, height))
+        figure.text(GAP / width, 1 - 0.07 / height, head, fontsize=8, color=INK, va="top")
+        for number, strip in enumerate(found):
+            above = top + number * (lines * (tall + CAPTION) + BETWEEN)
+            captions = ["", *(f"{distance:.{decimals}f}" for distance in strip.distances)]
+            for place, (picture, name, far) in enumerate(zip(strip.pictures, strip.names, captions, strict=True)):
+                line, column = divmod(place - 1, across) if place else (0, -1)
+                left, below = GAP + (column + 1) * (SIDE + GAP), above + line * (tall + CAPTION) + tall
+                axes = figure.add_axes((left / width, 1 - below / height, SIDE / width, tall / height))
                 axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
                 axes.set(xticks=[], yticks=[])
-                axes.set_xlabel(printable(caption, 60), fontsize=5, color=INK, labelpad=2)
-                axes.spines[:].set(visible=column == 0, color=CLASSES[2], linewidth=2)
-        figure.suptitle(wrapped(printable(title, 300), int(13 * width)), fontsize=8, color=INK)
+                axes.set_xlabel(f"{printable(name, LETTERS)}\n{far}", fontsize=6, color=INK, labelpad=2)
+                axes.spines[:].set(visible=not place, color=CLASSES[2], linewidth=2)
         return saved(figure, target)
+
+
+def _decimals(distances: Sequence[float]) -> int:
+    """So many that the least distance has three digits; at most five, since what is nearer is a copy."""
+    least = min((distance for distance in distances if distance >= 1e-5), default=1.0)
+    return min(5, max(0, 2 - math.floor(math.log10(least))))
 
 
 def pictures(lines: Sequence[tuple[str, np.ndarray]], shape: tuple[int, ...], target: str) -> bytes:
