@@ -101,8 +101,8 @@ def test_rows_of_the_split_valid_are_held_out() -> None:
 
 @pytest.mark.parametrize("name, items, said", [
     ("conv-ae", clouds(9), "the items are vectors; encoder conv-ae takes images"),
-    ("gcn", of(blobs(9)), "the items are images; encoder gcn takes graph"),
-    ("pca", items_for("gcn", blobs(9)), "the items are graph; encoder pca takes images or vectors"),
+    ("gcn", of(blobs(9)), "the items are images; encoder gcn takes nodes of a graph"),
+    ("pca", items_for("gcn", blobs(9)), "the items are nodes of a graph; encoder pca takes images or vectors"),
 ])  # fmt: skip
 def test_items_of_another_kind(name: str, items: Items, said: str) -> None:
     with pytest.raises(DataError, match=said):
