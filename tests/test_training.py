@@ -241,8 +241,11 @@ def test_vicreg_without_variance_collapses() -> None:
     given: dict[str, Any] = {"dim": 4, "channels": 2, "projector": 0, "epochs": 25, "learning_rate": 1e-2, "patience": 99}
     whole, without = (encoded(train("vicreg", items, variance=v, **given), items).std(0).mean() for v in (25.0, 0.0))
     assert without < whole / 5
-    off = train("vicreg", items, invariance=0.0, variance=0.0, covariance=0.0, **{**given, "epochs": 1})
-    assert off.log[0]["train_loss"] == 0 and off.log[0]["train_variance"] > 0, "what is off is still logged"
+    log = train("vicreg", items, invariance=2.0, variance=0.0, covariance=0.0, **{**given, "epochs": 1}).log[0]
+    assert log["train_loss"] == pytest.approx(2 * log["train_invariance"]), "what is off is still logged"
+    assert log["train_variance"] > 0
+    with pytest.raises(UsageError, match="nothing is left to learn from"):
+        train("vicreg", items, invariance=0.0, variance=0.0, covariance=0.0)
 
 
 @pytest.mark.parametrize("name", ["vicreg", "infonce", "siamese"])

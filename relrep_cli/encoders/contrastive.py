@@ -61,7 +61,7 @@ def vicreg(
     last two are added and, as in the authors' program, the variance halved.
     """
     weights = {"invariance": invariance, "variance": variance, "covariance": covariance}
-    if not any(weights.values()):
+    if facts.trains and not any(weights.values()):
         raise UsageError("--invariance, --variance and --covariance are all 0; nothing is left to learn from.")
     network, views, project = _views(facts, dim, channels, projector, augment)
 
