@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
-from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -13,20 +11,19 @@ import typer
 from relrep_cli import store
 from relrep_cli.cli import layers, options, results
 from relrep_cli.cli.anchoring import read_recipe
-from relrep_cli.comparison import Rows, View, compare_pair, failure, join, judged, ratios, tasks
-from relrep_cli.embedding import ABSOLUTE, Embedding, of_split, text
-from relrep_cli.errors import DATA, DONE, NO, DataError, UsageError, printable
+from relrep_cli.cli.comparing import Job, views_of
+from relrep_cli.comparison import Rows, judged
+from relrep_cli.embedding import ABSOLUTE, text
+from relrep_cli.errors import DATA, DONE, NO, DataError, UsageError
 from relrep_cli.matrix import matrix as of_records
 from relrep_cli.metrics import METRICS
 from relrep_cli.metrics.catalogue import COLUMNS as CATALOGUE
 from relrep_cli.metrics.catalogue import PRESETS, catalogue, expand
 from relrep_cli.metrics.catalogue import preset as of_preset
-from relrep_cli.output import Record, progress, say, write
+from relrep_cli.output import Record, say, write
 from relrep_cli.permutations import Significance
-from relrep_cli.projection import basis, relative
 from relrep_cli.recipes import Recipe
-from relrep_cli.records import Records, records_for
-from relrep_cli.sharing import over_pairs
+from relrep_cli.records import records_for
 from relrep_cli.similarities import SIMILARITIES
 
 COLUMNS = ("a", "b", "metric", "value", "low", "high", "chance", "n", "k", "convention")
@@ -128,7 +125,7 @@ def compare(
     kept = records_for(output, cache, force)
     whole = bool(matrix) or heat  # a matrix holds one value of each pair
     recipes = [] if recipe is None else [recipe] if whole else recipe.apart()
-    seen = {f: _views(f, split, recipes, kept.folder is not None, len(files) > 2) for f in files}
+    seen = {f: views_of(f, split, recipes, kept.folder is not None, len(files) > 2) for f in files}
     plain = not (output or kind or recipe or reference or worst or permutations)
     square = results.wants_matrix(matrix, len(files), list(chosen), plain)
     pairs = layers.pairs_of(groups, reference, both=(square or heat) and not all(METRICS[name].symmetric for name in chosen))
@@ -136,7 +133,7 @@ def compare(
         return _plan(seen, pairs, list(chosen))
     wanted = bool(per_row or worst or (plot and not heat))
     tests = Significance(permutations or 0, seed, kept)
-    job = _Job(seen, groups, chosen, seed, kept, require_all, wanted, len(files) == 2, tests)
+    job = Job(seen, groups, chosen, seed, kept, require_all, wanted, len(files) == 2, tests)
     records, rows = job.run(pairs)
     if len(chosen) == len(records) == 1 and records[0]["value"] is None and "error" not in records[0]:
         raise UsageError(f"{files[0]} and {files[1]}: {records[0]['metric']} is {records[0]['convention']}.")
@@ -158,55 +155,6 @@ def compare(
     return _verdict(records, fail_under)
 
 
-@dataclass(frozen=True, eq=False)
-class _Job:
-    """What is done to every pair. rows: whether each row's own values are wanted. alone: one bad file ends it all."""
-
-    seen: dict[str, list[View] | DataError]
-    groups: list[list[str]]
-    chosen: dict[str, dict[str, Any]]
-    seed: int
-    kept: Records
-    require_all: bool
-    rows: bool
-    alone: bool
-    tests: Significance
-
-    def run(self, pairs: list[tuple[str, str]]) -> tuple[list[Record], list[Rows]]:
-        """All records and row values, pair by pair."""
-        records: list[Record] = []
-        rows: list[Rows] = []
-        with progress("comparing") as advance, over_pairs(self.kept):
-            for done, (a, b) in enumerate(pairs):
-                advance(done, len(pairs), f"{a} {b}")
-                place = partial(_place, advance, done, len(pairs), f"{a} {b}: permutations")
-                try:
-                    found, of_rows = self.pair(a, b, place)
-                except DataError as error:
-                    if self.alone:
-                        raise
-                    found, of_rows = [failure(a, b, name, error) for name, _ in tasks(self.chosen)], []
-                records += found
-                rows += of_rows
-        return records, rows
-
-    def pair(self, a: str, b: str, place: Any) -> tuple[list[Record], list[Rows]]:
-        """One pair of files. Raises DataError when one cannot be used, or they share no rows."""
-        left, right = _usable(self.seen[a]), _usable(self.seen[b])
-        shared = join(left[0].e, right[0].e, self.require_all)
-        _say_loss(left[0].e, right[0].e, len(shared[0]))
-        _warn(left[-1].e, right[-1].e, list(self.chosen))
-        found, rows = compare_pair(left, right, shared, self.chosen, self.seed, self.kept, self.rows)
-        if self.tests.times:
-            family = layers.family(self.groups, a, b)
-            self.tests.add(found, (left, right), shared, tasks(self.chosen), family, place)
-        return found + ratios(found, len(left)), rows
-
-
-def _place(advance: Any, done: int, total: int, note: str, part: float) -> None:
-    advance(done + part, total, note)
-
-
 def _recipe(how: options.How, given: options.Given) -> Recipe | None:
     if how.anchors:
         return read_recipe(how, given)
@@ -216,56 +164,13 @@ def _recipe(how: options.How, given: options.Given) -> Recipe | None:
     return None
 
 
-def _views(uri: str, split: str | None, recipes: list[Recipe], named: bool, batch: bool) -> list[View] | DataError:
-    """The file as it is and, by each recipe, relative to its anchors; cut to the split after anything was fitted.
-
-    named: give the views content names, for records. batch: hand an error back instead of raising it.
-    """
-    try:
-        e = store.digested(store.read(uri)) if named else store.read(uri)
-        kept = of_split(e, split)
-        views = [View("absolute", kept, e.digest if named else "")]
-        for recipe in recipes:
-            to = basis(e, recipe)
-            if recipe is recipes[-1]:
-                options.notes(e, to)
-            content = f"{e.digest}:{recipe.space()}:{to.digest()}" if named else ""
-            views.append(View(recipe.label, relative(kept, to), content))
-        return views
-    except DataError as error:
-        if batch:
-            return error
-        raise
-
-
-def _usable(views: list[View] | DataError) -> list[View]:
-    if isinstance(views, DataError):
-        raise views
-    return views
-
-
-def _plan(seen: dict[str, list[View] | DataError], pairs: list[tuple[str, str]], names: list[str]) -> int:
+def _plan(seen: results.Seen, pairs: list[tuple[str, str]], names: list[str]) -> int:
     def shape(uri: str) -> str:
         views = seen[uri]
         return f"{uri} (unusable)" if isinstance(views, DataError) else f"{uri} ({views[0].e.n} x {views[0].e.d})"
 
     options.plan([f"compare {shape(a)} with {shape(b)} by {', '.join(names)}" for a, b in pairs])
     return DONE
-
-
-def _say_loss(a: Embedding, b: Embedding, n: int) -> None:
-    if n < max(a.n, b.n):
-        say(f"{a.uri} and {b.uri}: {n} common ids; {a.n - n} and {b.n - n} rows left out.")
-
-
-def _warn(x: Embedding, y: Embedding, names: list[str]) -> None:
-    """Coordinates of two spaces mean nothing to each other unless the spaces are one."""
-    affected = [n for n in names if METRICS[n].reads_coordinates and x.d == y.d]
-    if affected and (not x.space or x.space != y.space):
-        spaces = " and ".join(printable(e.space) or "an unnamed one" for e in (x, y))
-        verb = "reads" if len(affected) == 1 else "read"
-        which = ", ".join(affected)
-        say(f"{x.uri} and {y.uri}: different spaces ({spaces}); {which} {verb} coordinates that need not correspond.")
 
 
 def _write_rows(target: str, rows: list[Rows], force: bool, projected: bool) -> None:
