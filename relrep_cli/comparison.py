@@ -194,17 +194,20 @@ def measure_some(name: str, params: Mapping[str, Any], x: Embedding, y: Embeddin
 
 
 def ratios(records: Sequence[Record], views: int) -> list[Record]:
-    """relative / absolute for each metric of one pair, from its absolute records followed by those of each relative view."""
+    """relative / absolute for each metric of one pair, from its absolute records followed by those of each relative view.
+
+    Of an absolute value that is not above 0 nothing is so many times as much.
+    """
     tasks_each = len(records) // views
     out = []
     for at, after in enumerate(records[tasks_each:]):
         before = records[at % tasks_each]
-        can = before["value"] and after["value"] is not None
+        can = (before["value"] or 0) > 0 and after["value"] is not None
         out.append(
             {key: after[key] for key in ("a", "b", "metric")}
             | {"value": after["value"] / before["value"] if can else None}
             | dict.fromkeys(("low", "high", "chance"))
-            | {"n": after["n"], "k": after["k"], "convention": RATIO if can else "n/a: no absolute value to divide by"}
+            | {"n": after["n"], "k": after["k"], "convention": RATIO if can else "n/a: no absolute value above 0"}
             | {"projection": "ratio" if views == 2 else f"ratio:{after['projection']}"}
         )
     return out
