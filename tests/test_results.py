@@ -17,6 +17,7 @@ import pytest
 from conftest import N, Workdir, only_line, vectors
 from test_shell import on_terminal
 
+from relrep_cli.comparison import ratios
 from relrep_cli.matrix import Matrix, clustered, short_names
 from relrep_cli.plots import short
 
@@ -276,3 +277,11 @@ def test_a_rerun_finds_its_result_up_to_date(work: Workdir) -> None:
 def test_a_name_that_promises_another_format(work: Workdir, command: str, writes: str) -> None:
     only_line(work.here(f"relrep {command} -q", 2), "this command does not write .", writes)
     assert not list(work.path.glob("x.*"))
+
+
+@pytest.mark.parametrize("absolute, ratio", [(0.25, 2.0), (0.0, None), (-0.25, None), (None, None)])
+def test_a_ratio_needs_something_above_nothing(absolute: float | None, ratio: float | None) -> None:
+    rest = {"a": "a", "b": "b", "metric": "cosine", "n": 9, "k": None}
+    views = [{**rest, "value": absolute, "projection": "absolute"}, {**rest, "value": 0.5, "projection": "cosine"}]
+    (found,) = ratios(views, 2)
+    assert found["value"] == ratio and found["convention"].startswith("n/a") == (ratio is None)
