@@ -1,0 +1,33 @@
+"""Metrics keep their digits: at any offset, in any unit, where distances tie, and at the ends of float64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from relrep_cli.metrics import METRICS, Score
+from relrep_cli.metrics.score import NotApplicable
+
+
+def score(name: str, x: np.ndarray, y: np.ndarray, **params: Any) -> Score:
+    return METRICS[name].function(x, y, **METRICS[name].resolve(params))
+
+
+def pair(n: int = 200, d: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Two noisy views of one cloud, of numbers that stay exact at an offset of up to 2^26."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, d))
+    return tuple(np.rint(side * 2**20) / 2**20 for side in (x, x + rng.normal(size=(n, d))))  # type: ignore[return-value]
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.parametrize("estimator", ["biased", "unbiased"])
+@pytest.mark.parametrize("side", ["first", "second"])
+def test_squares_that_overflow_are_named(estimator: str, side: str) -> None:
+    x, y = pair()
+    with pytest.raises(NotApplicable, match=f"the squares of the {side} space pass what float64 holds"):
+        score("cka", *((x * 1e150, y) if side == "first" else (x, y * 1e150)), estimator=estimator)
+
