@@ -31,3 +31,9 @@ def test_squares_that_overflow_are_named(estimator: str, side: str) -> None:
     with pytest.raises(NotApplicable, match=f"the squares of the {side} space pass what float64 holds"):
         score("cka", *((x * 1e150, y) if side == "first" else (x, y * 1e150)), estimator=estimator)
 
+
+def test_the_chance_level_of_mse_is_the_same_at_any_offset() -> None:
+    x, y = pair()
+    wanted = np.square(x[:, None] - y[None]).mean()
+    for offset in (0.0, 2.0**20, 2.0**26):
+        assert score("mse", x + offset, y + offset).chance == pytest.approx(wanted, rel=1e-8)
