@@ -37,3 +37,12 @@ def test_the_chance_level_of_mse_is_the_same_at_any_offset() -> None:
     wanted = np.square(x[:, None] - y[None]).mean()
     for offset in (0.0, 2.0**20, 2.0**26):
         assert score("mse", x + offset, y + offset).chance == pytest.approx(wanted, rel=1e-8)
+
+
+@pytest.mark.parametrize("unit", [1e-20, 1e20])
+@pytest.mark.parametrize("correlation", ["spearman", "pearson", "kendall"])
+def test_rsa_is_the_same_in_any_unit(correlation: str, unit: float) -> None:
+    x, y = pair(60)
+    wanted = score("rsa", x, y, distance="euclidean", correlation=correlation).value
+    found = score("rsa", x * unit, y, distance="euclidean", correlation=correlation).value
+    assert found == pytest.approx(wanted, abs=1e-9)

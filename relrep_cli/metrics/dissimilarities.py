@@ -144,7 +144,7 @@ def _kendall(n: int, first: pairs.Measure, second: pairs.Measure) -> tuple[float
     rows = np.arange(n)
     i, j = np.triu_indices(n, 1)
     a, b = first(rows, rows)[i, j], second(rows, rows)[i, j]
-    _refuse_flat(float(np.ptp(a)), float(np.ptp(b)))
+    _refuse_flat(*(float(np.ptp(side) / max(np.abs(side).max(), 1e-300)) for side in (a, b)))
     groups = min(10, n)
     kept = [(i % groups != g) & (j % groups != g) for g in range(groups)]
     jackknife = np.array([kendalltau(a[k], b[k]).statistic for k in kept]) if n >= 30 and wanted() else None
