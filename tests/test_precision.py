@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from relrep_cli.metrics import METRICS, Score
+from relrep_cli.metrics import METRICS, Score, dissimilarities
 from relrep_cli.metrics.score import NotApplicable
 
 
@@ -46,3 +46,30 @@ def test_rsa_is_the_same_in_any_unit(correlation: str, unit: float) -> None:
     wanted = score("rsa", x, y, distance="euclidean", correlation=correlation).value
     found = score("rsa", x * unit, y, distance="euclidean", correlation=correlation).value
     assert found == pytest.approx(wanted, abs=1e-9)
+
+
+def pairs_of(table: np.ndarray) -> np.ndarray:
+    return table[np.triu_indices(len(table), 1)]
+
+
+@pytest.mark.parametrize("exact_rows", [2048, 40], ids=["exact", "binned"])
+@pytest.mark.parametrize("correlation", ["spearman", "kendall"])
+def test_rsa_ranks_equal_distances_alike(correlation: str, exact_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two dims, correlation distances are all 0 or 2."""
+    monkeypatch.setattr(dissimilarities, "EXACT_ROWS", exact_rows)
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(60, 2)), rng.normal(size=(60, 2))
+    y[:30] = x[:30]
+    signs = [np.sign(side[:, 0] - side[:, 1]) for side in (x, y)]
+    u, v = (pairs_of(sign[:, None] != sign) for sign in signs)
+    assert score("rsa", x, y, correlation=correlation).value == pytest.approx(np.corrcoef(u, v)[0, 1], abs=1e-9)
+    assert score("rsa", x, 3 * x, correlation=correlation).value == pytest.approx(1, abs=1e-9)
+
+
+@pytest.mark.parametrize("distance", ["correlation", "cosine", "euclidean"])
+@pytest.mark.parametrize("correlation", ["spearman", "kendall"])
+def test_rsa_of_whole_numbers_feels_no_order_of_the_columns(correlation: str, distance: str) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 2, size=(200, 12)).astype(float)
+    found = score("rsa", x, x[:, rng.permutation(12)], distance=distance, correlation=correlation)
+    assert found.value == pytest.approx(1, abs=1e-9)
