@@ -9,6 +9,7 @@ import pytest
 
 from relrep_cli.metrics import METRICS, Score, dissimilarities
 from relrep_cli.metrics.score import NotApplicable
+from relrep_cli.neighbors import ranks
 
 
 def score(name: str, x: np.ndarray, y: np.ndarray, **params: Any) -> Score:
@@ -73,3 +74,21 @@ def test_rsa_of_whole_numbers_feels_no_order_of_the_columns(correlation: str, di
     x = rng.integers(0, 2, size=(200, 12)).astype(float)
     found = score("rsa", x, x[:, rng.permutation(12)], distance=distance, correlation=correlation)
     assert found.value == pytest.approx(1, abs=1e-9)
+
+
+@pytest.mark.parametrize("offset", [0, 3])
+@pytest.mark.parametrize("name", ["knn-jaccard", "edit-knn", "mutual-knn"])
+def test_neighbours_at_equal_cosine_come_by_row_number(name: str, offset: int) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 2, size=(200, 12)).astype(float) + offset
+    order = rng.permutation(12)
+    assert score(name, x, x[:, order]).value == 1
+    assert score(name, x, 3 * x[:, order]).value == 1
+
+
+@pytest.mark.parametrize("offset", [0, 3])
+def test_ranks_at_equal_cosine_go_by_row_number(offset: int) -> None:
+    rng = np.random.default_rng(0)
+    x, y = (rng.integers(0, 2, size=(200, 12)).astype(float) + offset for _ in range(2))
+    order = rng.permutation(12)
+    assert np.array_equal(ranks(x, y), ranks(3 * x[:, order], y[:, order]))
