@@ -92,3 +92,11 @@ def test_ranks_at_equal_cosine_go_by_row_number(offset: int) -> None:
     x, y = (rng.integers(0, 2, size=(200, 12)).astype(float) + offset for _ in range(2))
     order = rng.permutation(12)
     assert np.array_equal(ranks(x, y), ranks(3 * x[:, order], y[:, order]))
+
+
+@pytest.mark.parametrize("neighbours", ["cosine", "euclidean"])
+def test_information_imbalance_far_from_the_origin(neighbours: str) -> None:
+    x, y = pair(300)[0], pair(300, seed=1)[0]
+    found = [score("information-imbalance", x + o, y + o, neighbours=neighbours).value for o in (2.0**14, 2.0**20, 2.0**24)]
+    assert found == pytest.approx([found[0]] * 3, abs=1e-3)
+    assert 0.9 < found[0] < 1.1
