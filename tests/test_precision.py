@@ -100,3 +100,22 @@ def test_information_imbalance_far_from_the_origin(neighbours: str) -> None:
     found = [score("information-imbalance", x + o, y + o, neighbours=neighbours).value for o in (2.0**14, 2.0**20, 2.0**24)]
     assert found == pytest.approx([found[0]] * 3, abs=1e-3)
     assert 0.9 < found[0] < 1.1
+
+
+@pytest.mark.parametrize("unit", [1e-8, 1e8])
+@pytest.mark.parametrize("name", ["hard-match", "soft-match"])
+def test_one_column_in_another_unit_changes_no_matching(name: str, unit: float) -> None:
+    x, y = pair(300, 5)
+    y = y @ np.random.default_rng(1).normal(size=(5, 5))
+    found = score(name, x * [1, unit, 1, 1, 1], y)
+    assert found.value == pytest.approx(score(name, x, y).value, abs=1e-9)
+    assert found.chance == pytest.approx(score(name, x, y).chance, abs=1e-9)
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.1, 1e7 + 0.1])
+def test_constant_columns_are_left_out_whatever_their_size(constant: float) -> None:
+    x, y = pair(3000, 5)
+    more = np.insert(x, 2, constant, 1)
+    found = score("hard-match", more, y)
+    assert found.value == pytest.approx(score("hard-match", x, y).value, abs=1e-9)
+    assert "1 constant columns left out" in found.convention
