@@ -119,3 +119,12 @@ def test_constant_columns_are_left_out_whatever_their_size(constant: float) -> N
     found = score("hard-match", more, y)
     assert found.value == pytest.approx(score("hard-match", x, y).value, abs=1e-9)
     assert "1 constant columns left out" in found.convention
+
+
+@pytest.mark.parametrize("unit", [1e-8, 1e8])
+def test_one_column_in_another_unit_changes_no_canonical_correlation(unit: float) -> None:
+    x, y = pair(300, 5)
+    wanted = score("cca", x, y).value
+    assert score("cca", x * [1, unit, 1, 1, 1], y).value == pytest.approx(wanted, abs=1e-9)
+    constant = np.insert(x * [1, 1, 1, unit, 1], 2, 0.1, 1)
+    assert score("cca", constant, y).value == pytest.approx(wanted, abs=1e-9)
