@@ -128,3 +128,12 @@ def test_one_column_in_another_unit_changes_no_canonical_correlation(unit: float
     assert score("cca", x * [1, unit, 1, 1, 1], y).value == pytest.approx(wanted, abs=1e-9)
     constant = np.insert(x * [1, 1, 1, unit, 1], 2, 0.1, 1)
     assert score("cca", constant, y).value == pytest.approx(wanted, abs=1e-9)
+
+
+def test_eigenspace_overlap_far_from_the_origin_is_refused_not_wrong() -> None:
+    x, y = pair(300, 5)
+    assert score("eigenspace-overlap", x + 1e5, y + 1e5).value == pytest.approx(
+        score("eigenspace-overlap", x + 1e3, y + 1e3).value, abs=1e-2
+    )
+    with pytest.raises(NotApplicable, match="the second space lies so far from the origin"):
+        score("eigenspace-overlap", x, y + 1e6)
