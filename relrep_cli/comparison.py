@@ -13,7 +13,7 @@ import numpy as np
 from relrep_cli import inference
 from relrep_cli.blocks import first_bad_row
 from relrep_cli.dependence import stretch, stretched
-from relrep_cli.embedding import Embedding, match_ids, select
+from relrep_cli.embedding import Embedding, match_ids, refuse_row_numbers, select
 from relrep_cli.errors import DataError, printable
 from relrep_cli.metrics import METRICS
 from relrep_cli.metrics.score import NotApplicable, Score
@@ -23,6 +23,7 @@ from relrep_cli.sharing import introduce, shared, sharing
 
 Record = dict[str, Any]
 RATIO = "relative / absolute"
+RESULT = {"value", "low", "high", "chance", "n", "k", "convention"}  # what every record of a pair holds
 _bad_row = shared(first_bad_row)
 
 
@@ -50,11 +51,7 @@ def join(a: Embedding, b: Embedding, require_all: bool = False) -> tuple[np.ndar
     Raises DataError when they share none, when row numbers would pair files of unequal length, or when rows would be left
     out under `require_all`.
     """
-    if a.row_ids and b.row_ids and a.n != b.n:
-        raise DataError(
-            f"{a.uri} and {b.uri}: neither has ids, and {a.n} rows cannot pair with {b.n}. "
-            "Give them ids with relrep embed --ids."
-        )
+    refuse_row_numbers([a, b])
     rows = match_ids(a.ids, b.ids)
     shared = len(rows[0])
     if not shared:
@@ -96,10 +93,13 @@ def measure(name: str, params: Mapping[str, Any], a: Embedding, b: Embedding, se
 
 
 def _labels(a: Embedding, b: Embedding) -> np.ndarray:
-    for e in (a, b):
-        if "label" in e.obs:
-            return e.obs["label"]
-    raise NotApplicable("neither file has labels; give them with relrep embed --labels")
+    """The labels of both files, or of the only one that has some; those of one item must be the same."""
+    labels = [e.obs["label"].astype("S") for e in (a, b) if "label" in e.obs]
+    if not labels:
+        raise NotApplicable("neither file has labels; give them with relrep embed --labels")
+    if differ := int((labels[0] != labels[-1]).sum()):
+        raise NotApplicable(f"the files give {differ} of {a.n} common items different labels; make them alike")
+    return labels[0]
 
 
 def interval(
@@ -153,6 +153,7 @@ def compare_pair(
                 base = {"a": x.uri, "b": y.uri, "metric": name}
                 key = task_key(left.content, right.content, joined, name, params, seed)
                 done = None if want_rows or not left.content else kept.get(key)
+                done = done if done and done.keys() >= RESULT else None
                 if done is None:
                     done, score = _result(name, params, x, y, seed)
                     if left.content:

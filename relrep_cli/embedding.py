@@ -119,6 +119,16 @@ def duplicates(ids: np.ndarray) -> list[bytes]:
     return [bytes(i) for i in np.unique(ordered[1:][ordered[1:] == ordered[:-1]])]
 
 
+def refuse_row_numbers(spaces: Sequence[Embedding]) -> None:
+    """Raise DataError when mere row numbers would pair the rows of files of unequal length."""
+    bare = [e for e in spaces if e.row_ids]
+    if other := next((e for e in bare if e.n != bare[0].n), None):
+        raise DataError(
+            f"{bare[0].uri} and {other.uri}: neither has ids, and {bare[0].n} rows cannot pair with {other.n}. "
+            "Give them ids with relrep embed --ids."
+        )
+
+
 def match_ids(*ids: np.ndarray) -> list[np.ndarray]:
     """Row numbers of the ids that all arrays share, in the order of the first array.
 

@@ -221,6 +221,8 @@ USES = cases(
     Case("encoder not trained", "embed a.npz --save-encoder e.safetensors -o x.h5", USAGE,
          "--save-encoder needs an encoder … --encoder"),
     Case("space of an encoder", "embed . -e pca --space mine -o x.h5", USAGE, "--space is for imported vectors"),
+    Case("fail under nan", "compare a.h5 b.h5 --fail-under nan", USAGE, "--fail-under is nan"),
+    Case("one file alone", "compare a.h5 a.h5 --reference first", USAGE, "is the only file"),
     Case("k of 0", "compare a.h5 b.h5 -m jaccard --k 0", USAGE, "--k is 0 … at least 1"),
     Case("k of ten", "compare a.h5 b.h5 -m jaccard --k ten", USAGE, "--k is 'ten'; … an integer, or several with commas"),
     Case("estimator", "compare a.h5 b.h5 -m cka --estimator fair", USAGE, "--estimator … 'fair' … biased, unbiased"),

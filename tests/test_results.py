@@ -285,3 +285,34 @@ def test_a_ratio_needs_something_above_nothing(absolute: float | None, ratio: fl
     views = [{**rest, "value": absolute, "projection": "absolute"}, {**rest, "value": 0.5, "projection": "cosine"}]
     (found,) = ratios(views, 2)
     assert found["value"] == ratio and found["convention"].startswith("n/a") == (ratio is None)
+
+
+def test_a_cache_tells_splits_and_labels_apart(empty: Workdir) -> None:
+    """Splits of equally many rows, and new labels, are other results; so are their moments and neighbours."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(160, 6))
+    other = np.concatenate([x[:80] @ np.linalg.qr(rng.normal(size=(6, 6)))[0], rng.normal(size=(80, 6))])
+    split = np.repeat(["train", "test"], 80)
+    for name, rows in (("a.npz", x), ("b.npz", other)):
+        np.savez(empty / name, x=rows, split=split, label=rng.permutation(np.repeat(["u", "v"], 80)))
+    command = "relrep compare a.npz b.npz -m cka,cca,knn-jaccard,procrustes -q"
+    for rows in ("", "--split train", "--split test", ""):
+        assert empty.here(f"{command} {rows} --cache kept").stdout == empty.here(f"{command} {rows}").stdout
+    labels = [np.repeat(["u", "v"], 80), rng.permutation(np.repeat(["u", "v"], 80))]
+    for label in labels:
+        for name, rows in (("a.npz", x), ("b.npz", other)):
+            np.savez(empty / name, x=rows, split=split, label=label)
+        command = "relrep compare a.npz b.npz -m label-overlap -q"
+        assert empty.here(f"{command} --cache kept").stdout == empty.here(command).stdout
+    for record in (empty / "kept").rglob("*.json"):
+        record.write_text("{}")
+    assert empty.here(f"{command} --cache kept").stdout == empty.here(command).stdout, "a record without its keys is none"
+
+
+def test_labels_that_differ_have_no_overlap_in_common(empty: Workdir) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("a.npz", "b.npz"):
+        np.savez(empty / name, x=rng.normal(size=(60, 6)), label=rng.integers(0, 3, 60))
+    assert (
+        "common items different labels; make them alike" in empty.here("relrep compare a.npz b.npz -m label-overlap", 2).stderr
+    )

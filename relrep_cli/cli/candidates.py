@@ -8,7 +8,7 @@ import numpy as np
 
 from relrep_cli import store
 from relrep_cli.anchors import Candidates
-from relrep_cli.embedding import Embedding, match_ids
+from relrep_cli.embedding import Embedding, match_ids, refuse_row_numbers
 from relrep_cli.errors import DataError, UsageError, printable
 from relrep_cli.output import say
 
@@ -19,6 +19,7 @@ def candidates(spaces: Sequence[Embedding], split: str | None, joint: bool, list
     joint: seen in all of them, else in the first. Raises DataError when there are none.
     """
     rows = [of_split(e, split) for e in spaces]
+    refuse_row_numbers(spaces)
     places = match_ids(*(e.ids[r] for e, r in zip(spaces, rows, strict=True)))
     shared = tuple(r[p] for r, p in zip(rows, places, strict=True))
     names = ", ".join(e.uri for e in spaces)

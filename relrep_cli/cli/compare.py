@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Annotated
 
 import numpy as np
@@ -111,6 +112,8 @@ def compare(
     files = list(itertools.chain(*groups))
     if len(files) < 2:
         raise UsageError("compare needs two or more files.")
+    if fail_under is not None and not math.isfinite(fail_under):
+        raise UsageError(f"--fail-under is {fail_under}; give a number that values can be below.")
     chosen = given.choose(METRICS, expand(of_preset(preset) if preset else options.split_names(metric)))
     inputs = [*files, *how.files()]
     for target in filter(None, (output, plot)):  # what is there may be these very results, which is known when they are
@@ -129,6 +132,8 @@ def compare(
     plain = not (output or kind or recipe or reference or worst or permutations)
     square = results.wants_matrix(matrix, len(files), list(chosen), plain)
     pairs = layers.pairs_of(groups, reference, both=(square or heat) and not all(METRICS[name].symmetric for name in chosen))
+    if not pairs:
+        raise UsageError(f"{reference} is the only file; name another one to compare with it.")
     if dry_run:
         return _plan(seen, pairs, list(chosen))
     wanted = bool(per_row or worst or (plot and not heat))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -24,23 +25,31 @@ from relrep_cli.sharing import over_pairs
 def views_of(uri: str, split: str | None, recipes: list[Recipe], named: bool, batch: bool) -> list[View] | DataError:
     """The file as it is and, by each recipe, relative to its anchors; cut to the split after anything was fitted.
 
-    named: give the views content names, for records. batch: hand an error back instead of raising it.
+    named: give the views content names, for records: of the file, and of the rows and labels in use, for other splits and
+    labels are other results. batch: hand an error back instead of raising it.
     """
     try:
         e = store.digested(store.read(uri)) if named else store.read(uri)
         kept = of_split(e, split)
-        views = [View("absolute", kept, e.digest if named else "")]
+        name = f"{e.digest}:{_in_use(kept)}" if named else ""
+        views = [View("absolute", kept, name)]
         for recipe in recipes:
             to = basis(e, recipe)
             if recipe is recipes[-1]:
                 options.notes(e, to)
-            content = f"{e.digest}:{recipe.space()}:{to.digest()}" if named else ""
+            content = f"{name}:{recipe.space()}:{to.digest()}" if named else ""
             views.append(View(recipe.label, relative(kept, to), content))
         return views
     except DataError as error:
         if batch:
             return error
         raise
+
+
+def _in_use(kept: Embedding) -> str:
+    """A digest of the ids and labels of the rows that are compared."""
+    columns = [kept.ids, *([kept.obs["label"]] if "label" in kept.obs else [])]
+    return hashlib.sha256(b"".join(f"{c.dtype} {len(c)}\n".encode() + c.tobytes() for c in columns)).hexdigest()
 
 
 def _usable(views: list[View] | DataError) -> list[View]:

@@ -11,7 +11,7 @@ from relrep_cli.anchors.correspondences import Pairs
 from relrep_cli.cli.anchoring import read_anchors
 from relrep_cli.cli.candidates import of_split
 from relrep_cli.cli.pairing import score, truth_of
-from relrep_cli.embedding import Embedding, find_ids, match_ids
+from relrep_cli.embedding import Embedding, find_ids, match_ids, refuse_row_numbers
 from relrep_cli.errors import DONE, DataError, UsageError
 from relrep_cli.output import Record, write
 from relrep_cli.quality import Space, agreement, report
@@ -31,6 +31,7 @@ def judge(anchors: str, files: list[str], truth: str, split: str | None, seed: i
     seen = [_space(e, r, recipe) for e, r in zip(spaces, rows, strict=True)]
     records = list(report(seen, seed))
     if len(spaces) > 1:
+        refuse_row_numbers(spaces)
         shared = match_ids(*(e.ids[r] for e, r in zip(spaces, rows, strict=True)))
         records += agreement(seen, [r[p] for r, p in zip(rows, shared, strict=True)], seed)
     if truth:

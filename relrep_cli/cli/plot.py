@@ -127,12 +127,14 @@ def _draw_results(files: list[str], found: list[list[Record]], output: str, forc
     store.refuse(output, True, files)
     names = [Path(file).stem for file in files] if len({Path(file).stem for file in files}) == len(files) else files
     values: dict[str, dict[str, dict[str, list[float]]]] = {}
+    asked = {(r.get("metric"), r.get("k")) for records in found for r in records}
+    several = {metric for metric, k in asked if any(metric == other and k != at for other, at in asked)}
     for name, records in zip(names, found, strict=True):
         for r in records:
-            view = str(r.get("projection") or "absolute")
-            if isinstance(r["value"], float) and not view.startswith("ratio"):
-                of_series = values.setdefault(str(r["metric"]), {})
-                of_series.setdefault(name, {}).setdefault(view, []).append(r["value"])
+            view, metric, k, value = str(r.get("projection") or "absolute"), r.get("metric"), r.get("k"), r.get("value")
+            if isinstance(value, float | int) and not view.startswith("ratio"):
+                panel = f"{metric}, k = {k:g}" if metric in several and isinstance(k, float | int) else str(metric)
+                values.setdefault(panel, {}).setdefault(name, {}).setdefault(view, []).append(value)
     if not values:
         raise DataError(f"{files[0]}: no values in it. Compare again.")
     if dry_run:

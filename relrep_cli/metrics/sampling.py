@@ -87,6 +87,6 @@ def mean_of(found: Measured, chance: float, convention: str, ci: float, extra: M
     extra = dict(extra or {})
     if ci:
         extra["sampled"] = len(found.values)
-        convention += f", {len(found.values)} rows sampled for +-{ci:g}"
+        convention += f", {'all rows' if found.sample is None else f'{len(found.values)} rows sampled'} for +-{ci:g}"
     value = float(found.values.mean())
     return Score(value, chance, convention, found.values, sample=found.sample, population=found.population, extra=extra)
