@@ -21,7 +21,7 @@ Estimator = Annotated[
     Literal["biased", "unbiased", "minibatch"],
     Param("Estimator of HSIC: biased, unbiased by Song et al., or unbiased in batches.", choices=ESTIMATORS),
 ]
-Batch = Annotated[int, Param("Items in a batch of the minibatch estimator.", minimum=4)]
+Batch = Annotated[int, Param("Items in a batch of the minibatch estimator.", minimum=4, maximum=4096)]
 
 
 @metric(
