@@ -54,6 +54,22 @@ def test_adaptation_moves_its_part_alone_and_learns() -> None:
     assert np.array_equal(again(task.x_test), after(task.x_test))
 
 
+def test_numbers_keep_their_unit_through_adaptation() -> None:
+    """A head that fits already stays as good, whatever mean and deviation the few rows have."""
+    x, _ = clouds(1000)
+    y = 40 * x[:, 0] + 2000
+    doubled = np.concatenate([x, x], 1).astype(np.float32)
+    front = partial(AGGREGATORS["self-attention"].function, 2, WIDTH)
+    trained = train("mlp", doubled[:600], y[:600], 0, {"hidden": 32, "head_epochs": 60}, front=front)
+    ids = row_numbers(1000)
+    task = Task("b.h5", doubled[:600], y[:600], doubled[600:], y[600:], ids[:600], ids[600:])
+    frozen = float(np.square(trained(task.x_test) - task.y_test).mean() / task.y_test.var())
+    assert frozen < 0.2
+    for what in networks.ADAPTED:
+        after = adapted(trained, task, what, Adaptation([what], 0.3), 0)
+        assert np.square(after(task.x_test) - task.y_test).mean() / task.y_test.var() < 1.2 * frozen + 0.01
+
+
 def test_adaptation_through_the_command(work: Workdir) -> None:
     command = "relrep stitch a.h5 b.h5 -a anchors.h5 -m product -s cosine,l1 --aggregate self-attention"
     done = work.here(f"{command} --adapt qkv,all --adapt-fraction 0.3 --plot attention.png")
