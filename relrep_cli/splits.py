@@ -12,16 +12,17 @@ from relrep_cli.embedding import Embedding, find_ids
 from relrep_cli.errors import DataError, printable
 
 
-def drawn(ids: np.ndarray, size: float, seed: int) -> np.ndarray:
+def drawn(ids: np.ndarray, size: float, seed: int, purpose: bytes = b"") -> np.ndarray:
     """(n,) whether each id falls into the test part: about the share `size` of all ids, whatever else there is.
 
     An id's part depends on itself and the seed alone, so that files with the same items, in any order, are divided alike.
+    Draws for another purpose (16 bytes at most) are independent.
 
     >>> drawn(np.array([b"a", b"b", b"c"]), 0.5, 0).tolist() == drawn(np.array([b"c", b"b", b"a"]), 0.5, 0)[::-1].tolist()
     True
     """
     salt = str(seed).encode()
-    lots = [int.from_bytes(hashlib.blake2b(i, digest_size=8, salt=salt).digest(), "big") for i in ids.tolist()]
+    lots = [int.from_bytes(hashlib.blake2b(i, digest_size=8, salt=salt, person=purpose).digest(), "big") for i in ids.tolist()]
     return np.array(lots, np.uint64) < np.uint64(min(size, 1.0) * (2**64 - 2**11))
 
 

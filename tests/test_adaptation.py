@@ -15,6 +15,7 @@ from relrep_cli.aggregators import AGGREGATORS
 from relrep_cli.decoders import pixels
 from relrep_cli.embedding import row_numbers
 from relrep_cli.heads import train
+from relrep_cli.splits import drawn
 from relrep_cli.stitching import Task
 
 CLASSES, WIDTH = 4, 10
@@ -52,6 +53,14 @@ def test_adaptation_moves_its_part_alone_and_learns() -> None:
     assert all((values == before[name]).all() for name, values in trained.front.state_dict().items()), "a copy is adapted"
     again = adapted(trained, task, "all", Adaptation(["all"], 0.3), 0)
     assert np.array_equal(again(task.x_test), after(task.x_test))
+
+
+def test_few_rows_are_drawn_apart_from_the_split() -> None:
+    ids = row_numbers(5000)
+    ids = ids[~drawn(ids, 0.2, 0)]
+    none = np.zeros(0)
+    task = Task("b.h5", none, none, none, none, ids, none)
+    assert 0.08 < len(Adaptation(["all"], 0.1).rows(task)) / len(ids) < 0.12
 
 
 def test_numbers_keep_their_unit_through_adaptation() -> None:
