@@ -32,8 +32,13 @@ def divided(spaces: Sequence[Embedding], anchors: np.ndarray, size: float, seed:
     return [e if "split" in e.obs else _with_split(e, known, anchors, size, seed) for e in spaces]
 
 
+def judges(e: Embedding, anchors: np.ndarray, size: float, seed: int) -> np.ndarray:
+    """(n,) whether each row of e, which has no split, is drawn to judge; anchors never are."""
+    return drawn(e.ids, size, seed) & (find_ids(anchors, e.ids) < 0)
+
+
 def _with_split(e: Embedding, known: Sequence[Embedding], anchors: np.ndarray, size: float, seed: int) -> Embedding:
-    split = np.where(drawn(e.ids, size, seed) & (find_ids(anchors, e.ids) < 0), b"test", b"train").astype("S16")
+    split = np.where(judges(e, anchors, size, seed), b"test", b"train").astype("S16")
     for other in known:
         rows = find_ids(other.ids, e.ids)
         split[rows >= 0] = other.obs["split"][rows[rows >= 0]]

@@ -479,6 +479,21 @@ def test_a_saved_head_refuses_other_anchors(work: Workdir) -> None:
     assert work.here(f"{run} -a anchors.h5").rows
 
 
+def test_a_saved_head_is_not_judged_by_what_it_was_trained_on(work: Workdir) -> None:
+    """The split that stitch drew is drawn again; where that is not known, the head's own file is refused."""
+    more(work)
+    for method, anchors in (("ridge", "-a anchors.h5"), ("none", "")):
+        train = f"relrep stitch bare.npz bare.npz {anchors} -m {method} --head knn --test-size 0.4 --seed 5"
+        own = work.here(f"{train} --save-head h.safetensors --force").rows[0]
+        done = work.here(f"relrep stitch bare.npz --head h.safetensors {anchors}")
+        assert (done.rows[0]["n"], done.rows[0]["accuracy"]) == (own["n"], own["accuracy"])
+        assert "are drawn as for the head's training (size 0.4, seed 5)" in done.stderr
+    work.here("relrep stitch bare.npz b.h5 -a anchors.h5 -m ridge --save-head h.safetensors --force")
+    work.error("relrep stitch bare.npz --head h.safetensors -a anchors.h5", 3, "does not say on which rows")
+    saved = savedheads.load(str(work / "h.safetensors"))
+    assert savedheads.load(saved.to_bytes().replace(b'"drawn"', b'"drown"')).drawn == {}, "older files do not tell"
+
+
 def test_a_saved_head_predicts_where_nothing_is_known(work: Workdir) -> None:
     x, seen = vectors()
     np.savez(work / "u.npz", x=x, ids=columns(seen)["ids"])

@@ -14,12 +14,13 @@ from relrep_cli.cli import options
 from relrep_cli.cli.anchoring import read_recipe
 from relrep_cli.cli.stitched import PREDICTIONS
 from relrep_cli.cli.stitching import guarded
-from relrep_cli.embedding import RELATIVE, Embedding
+from relrep_cli.embedding import RELATIVE, Embedding, bare_name
 from relrep_cli.errors import DataError, UsageError
 from relrep_cli.output import Record, say
 from relrep_cli.projection import basis, relative
-from relrep_cli.recipes import Recipe
+from relrep_cli.recipes import Recipe, anchors_digest
 from relrep_cli.savedheads import SavedHead, load
+from relrep_cli.splits import judges
 from relrep_cli.stitching import MISSING, Target, index, judged
 
 
@@ -36,7 +37,7 @@ class Rerun:
 
 
 def rerun(files: Sequence[str], run: Rerun, how: options.How, given: options.Given) -> list[Record]:
-    """A record for each file: the scores of the head on its test rows, or on all rows where there is no split.
+    """A record for each file: the scores of the head on its test rows; see _judging where there is no split.
 
     Rows without a known target are predicted too, and not judged. Raises DataError where the file or the anchors are not
     what the head needs.
@@ -59,7 +60,7 @@ def rerun(files: Sequence[str], run: Rerun, how: options.How, given: options.Giv
     records, lines = [], []
     for file in files:
         e = store.read(file)
-        rows = _judging(e)
+        rows = _judging(e, saved, recipe)
         predicted = saved.trained(_vectors(saved, e, recipe, rows))
         records.append(_record(saved, e, target, rows, predicted, run, recipe))
         lines += list(_lines(e, target, rows, predicted, saved, run)) if run.predictions else []
@@ -69,12 +70,39 @@ def rerun(files: Sequence[str], run: Rerun, how: options.How, given: options.Giv
     return records
 
 
-def _judging(e: Embedding) -> np.ndarray:
-    """The rows that the head predicts: the test rows, or all where there is no split."""
+def _judging(e: Embedding, saved: SavedHead, recipe: Recipe | None) -> np.ndarray:
+    """The rows that the head predicts: the test rows, drawn as for its training where there is no split; else all.
+
+    Raises DataError where there are none, or where the head's own file has no split and what it was trained on is not known.
+    """
     rows = e.rows_of_split("test")
+    if rows is None and saved.target not in e.obs:
+        return np.arange(e.n)
+    if rows is None and saved.drawn:
+        size, seed = saved.drawn["size"], saved.drawn["seed"]
+        if saved.drawn["anchors"] and (recipe is None or anchors_digest(recipe.anchor_ids) != saved.drawn["anchors"]):
+            raise UsageError(
+                f"{e.uri}: has no split; name with --anchors those that the head was trained on, to draw it again."
+            )
+        rows = np.flatnonzero(judges(e, np.zeros(0, "S1") if recipe is None else recipe.items(e), size, seed))
+        say(
+            f"{e.uri}: has no split; {len(rows)} of {e.n} items are drawn as for the head's training (size {size}, seed {seed})."
+        )
     if rows is not None and not len(rows):
         raise DataError(f"{e.uri}: no rows of split 'test'; the head would predict nothing.")
-    return np.arange(e.n) if rows is None else rows
+    if rows is None and (bare_name(e.uri), _own(e, saved)) == (saved.trained_on, True):
+        raise DataError(
+            f"{e.uri}: has no split, and the head, trained on it, does not say on which rows. Give the file a column split."
+        )
+    if rows is None:
+        say(f"{e.uri}: has no split; all {e.n} items judge, also those that the head was trained on, if there are any.")
+        return np.arange(e.n)
+    return rows
+
+
+def _own(e: Embedding, saved: SavedHead) -> bool:
+    """Whether e is of the absolute space that the head was trained on; heads of a recipe do not tell."""
+    return saved.recipe is not None or e.space == saved.space
 
 
 def _vectors(saved: SavedHead, e: Embedding, recipe: Recipe | None, rows: np.ndarray) -> np.ndarray:

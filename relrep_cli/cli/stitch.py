@@ -15,7 +15,7 @@ from relrep_cli.cli import options, retrieving
 from relrep_cli.cli.anchoring import read_recipe
 from relrep_cli.cli.rerun import Rerun, rerun
 from relrep_cli.cli.stitched import Outputs
-from relrep_cli.cli.stitching import Column, Division, Run, Spaces, read_spaces, records_of
+from relrep_cli.cli.stitching import TEST_SIZE, Column, Division, Run, Spaces, read_spaces, records_of
 from relrep_cli.errors import DATA, DONE, UsageError, unknown
 from relrep_cli.heads import HEADS
 from relrep_cli.methods import AGGREGATE, SIMILARITY, Method, Wanted, methods
@@ -197,7 +197,8 @@ def stitch(
     if (target == "images") != bool(source):
         raise UsageError("--target images and --source DIR go together: images are reconstructed from vectors.")
     chosen = _heads(["decoder"] if source and heads == HEAD else heads, found, given)
-    outputs = Outputs(output, save_head, save_aggregator, predictions, plot, force, images=bool(source))
+    drawn = (test_size or TEST_SIZE, seed)
+    outputs = Outputs(output, save_head, save_aggregator, predictions, plot, force, bool(source), drawn)
     outputs.judge(files, how, found, list(chosen))
     adaptation = _adaptation(options.split_names(adapt), adapt_fraction, found, seed, device)
     kept = Records(Path(cache) if cache and not outputs.retrains and adaptation is None else None)

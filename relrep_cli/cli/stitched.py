@@ -12,7 +12,7 @@ from relrep_cli import store, translators
 from relrep_cli.aggregators import TrainedAggregator, of_module
 from relrep_cli.blocks import row_blocks
 from relrep_cli.cli import options
-from relrep_cli.cli.stitching import Run, Spaces
+from relrep_cli.cli.stitching import TEST_SIZE, Run, Spaces
 from relrep_cli.decoders import pixels
 from relrep_cli.embedding import ABSOLUTE, RELATIVE, Embedding, Step, bare_name, chain, make_step
 from relrep_cli.errors import UsageError
@@ -22,6 +22,7 @@ from relrep_cli.output import Record, say
 from relrep_cli.projection import basis, relative_blocks
 from relrep_cli.recipes import Recipe, anchors_digest
 from relrep_cli.savedheads import SavedHead
+from relrep_cli.splits import judges
 from relrep_cli.stitching import Target, check, score
 
 SHOWN = 12  # images of a picture
@@ -32,7 +33,7 @@ PREDICTIONS = ["id", "prediction", "truth", "encoder", "head", "method", "decode
 class Outputs:
     """The files that were asked for, and what was heard while stitching.
 
-    first: the first file's heads by method and head, of the first seed. predicted: (method, head, encoder, head's space,
+    drawn: size and seed of the split of files that have none. first: the first file's heads by method and head, of the first seed. predicted: (method, head, encoder, head's space,
     predictions) of every cell.
     """
 
@@ -43,6 +44,7 @@ class Outputs:
     plot: str = ""
     force: bool = False
     images: bool = False
+    drawn: tuple[float, int] = (TEST_SIZE, 0)
     first: dict[tuple[str, str], Trained] = field(default_factory=dict)
     predicted: list[tuple[str, str, int, int, np.ndarray]] = field(default_factory=list)
 
@@ -143,7 +145,16 @@ class Outputs:
         own = next(score(r) for r in records if r["encoder"] == r["head"] == e.uri)
         assert spaces.target is not None
         saved = saved_head(m, trained, e, spaces.target, own, spaces.anchors(0) if m.translator else None, spaces.recipe)
+        saved = replace(saved, drawn=self._drawn(e, spaces.recipe))
         store.write_bytes(self.head, saved.to_bytes(), self.force, f"{name} head of {e.uri} by {m.label}.")
+
+    def _drawn(self, e: Embedding, recipe: Recipe | None) -> Record:
+        """How the split of e is drawn again; nothing where it is the file's own, or follows that of another file."""
+        size, seed = self.drawn
+        anchors = np.zeros(0, "S1") if recipe is None else recipe.items(e)
+        if not np.array_equal(judges(e, anchors, size, seed), e.obs["split"] == b"test"):
+            return {}
+        return {"size": size, "seed": seed, "anchors": "" if recipe is None else anchors_digest(recipe.anchor_ids)}
 
     def _write_vectors(self, spaces: Spaces, run: Run) -> None:
         m, (target, e) = run.methods[0], spaces.es
