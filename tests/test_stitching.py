@@ -479,6 +479,17 @@ def test_a_saved_head_refuses_other_anchors(work: Workdir) -> None:
     assert work.here(f"{run} -a anchors.h5").rows
 
 
+def test_a_saved_head_runs_on_its_own_space_without_a_map(work: Workdir) -> None:
+    """A translator that is not the identity between equal spaces is left out; vectors of another space are said to be so."""
+    own = work.here("relrep stitch a.h5 b.h5 -a anchors.h5 -m low-rank --rank 1 --save-head h.safetensors").rows[0]
+    done = work.here("relrep stitch a.h5 --head h.safetensors -a anchors.h5 --predictions p.tsv")
+    assert done.rows[0]["accuracy"] == own["accuracy"] and float(done.rows[0]["stitching_index"]) == 1
+    work.here("relrep stitch a.h5 b.h5 -m none --save-head n.safetensors")
+    told = "the head of a; none runs it on the vectors as they are"
+    assert told in work.here("relrep stitch b.h5 --head n.safetensors").stderr
+    assert told not in work.here("relrep stitch a.h5 --head n.safetensors").stderr
+
+
 def test_a_saved_head_is_not_judged_by_what_it_was_trained_on(work: Workdir) -> None:
     """The split that stitch drew is drawn again; where that is not known, the head's own file is refused."""
     more(work)
@@ -487,7 +498,7 @@ def test_a_saved_head_is_not_judged_by_what_it_was_trained_on(work: Workdir) -> 
         own = work.here(f"{train} --save-head h.safetensors --force").rows[0]
         done = work.here(f"relrep stitch bare.npz --head h.safetensors {anchors}")
         assert (done.rows[0]["n"], done.rows[0]["accuracy"]) == (own["n"], own["accuracy"])
-        assert "are drawn as for the head's training (size 0.4, seed 5)" in done.stderr
+        assert "are drawn to judge, as in training (size 0.4, seed 5)" in done.stderr
     work.here("relrep stitch bare.npz b.h5 -a anchors.h5 -m ridge --save-head h.safetensors --force")
     work.error("relrep stitch bare.npz --head h.safetensors -a anchors.h5", 3, "does not say on which rows")
     saved = savedheads.load(str(work / "h.safetensors"))

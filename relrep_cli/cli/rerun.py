@@ -15,7 +15,7 @@ from relrep_cli.cli.anchoring import read_recipe
 from relrep_cli.cli.stitched import PREDICTIONS
 from relrep_cli.cli.stitching import guarded
 from relrep_cli.embedding import RELATIVE, Embedding, bare_name
-from relrep_cli.errors import DataError, UsageError
+from relrep_cli.errors import DataError, UsageError, printable
 from relrep_cli.output import Record, say
 from relrep_cli.projection import basis, relative
 from relrep_cli.recipes import Recipe, anchors_digest
@@ -60,6 +60,7 @@ def rerun(files: Sequence[str], run: Rerun, how: options.How, given: options.Giv
     records, lines = [], []
     for file in files:
         e = store.read(file)
+        e = e if e.space else store.digested(e)
         rows = _judging(e, saved, recipe)
         predicted = saved.trained(_vectors(saved, e, recipe, rows))
         records.append(_record(saved, e, target, rows, predicted, run, recipe))
@@ -71,32 +72,31 @@ def rerun(files: Sequence[str], run: Rerun, how: options.How, given: options.Giv
 
 
 def _judging(e: Embedding, saved: SavedHead, recipe: Recipe | None) -> np.ndarray:
-    """The rows that the head predicts: the test rows, drawn as for its training where there is no split; else all.
+    """The rows that the head predicts: the test rows, drawn as in its training where there is no split, or else all.
 
     Raises DataError where there are none, or where the head's own file has no split and what it was trained on is not known.
     """
+    known = saved.target in e.obs
     rows = e.rows_of_split("test")
-    if rows is None and saved.target not in e.obs:
-        return np.arange(e.n)
-    if rows is None and saved.drawn:
-        size, seed = saved.drawn["size"], saved.drawn["seed"]
-        if saved.drawn["anchors"] and (recipe is None or anchors_digest(recipe.anchor_ids) != saved.drawn["anchors"]):
-            raise UsageError(
-                f"{e.uri}: has no split; name with --anchors those that the head was trained on, to draw it again."
-            )
-        rows = np.flatnonzero(judges(e, np.zeros(0, "S1") if recipe is None else recipe.items(e), size, seed))
-        say(
-            f"{e.uri}: has no split; {len(rows)} of {e.n} items are drawn as for the head's training (size {size}, seed {seed})."
-        )
+    rows = _drawn_again(e, saved, recipe) if rows is None and known and saved.drawn else rows
     if rows is not None and not len(rows):
         raise DataError(f"{e.uri}: no rows of split 'test'; the head would predict nothing.")
-    if rows is None and (bare_name(e.uri), _own(e, saved)) == (saved.trained_on, True):
+    if rows is None and known and _own(e, saved) and bare_name(e.uri) == saved.trained_on:
         raise DataError(
             f"{e.uri}: has no split, and the head, trained on it, does not say on which rows. Give the file a column split."
         )
-    if rows is None:
+    if rows is None and known:
         say(f"{e.uri}: has no split; all {e.n} items judge, also those that the head was trained on, if there are any.")
-        return np.arange(e.n)
+    return np.arange(e.n) if rows is None else rows
+
+
+def _drawn_again(e: Embedding, saved: SavedHead, recipe: Recipe | None) -> np.ndarray:
+    """The rows that stitch drew to judge when it trained the head."""
+    size, seed, anchors = (saved.drawn[name] for name in ("size", "seed", "anchors"))
+    if anchors and (recipe is None or anchors_digest(recipe.anchor_ids) != anchors):
+        raise UsageError(f"{e.uri}: has no split; to draw it again, give the --anchors that the head was trained with.")
+    rows = np.flatnonzero(judges(e, np.zeros(0, "S1") if recipe is None else recipe.items(e), size, seed))
+    say(f"{e.uri}: has no split; {len(rows)} of {e.n} items are drawn to judge, as in training (size {size}, seed {seed}).")
     return rows
 
 
@@ -114,10 +114,13 @@ def _vectors(saved: SavedHead, e: Embedding, recipe: Recipe | None, rows: np.nda
         options.notes(e, to)
         return take(relative(e, to).x, rows)
     x = take(e.x, rows)
-    if saved.translator and recipe is not None:
+    if saved.translator and recipe is not None and not _own(e, saved):
         return saved.translate(recipe.vectors(e))(x)
     if e.d != saved.dims:
         raise DataError(f"{e.uri}: has {e.d} dims, and the head takes {saved.dims}; save one that goes through anchors.")
+    if not _own(e, saved):
+        here, there = printable(e.space), printable(saved.space)
+        say(f"{e.uri}: is of space {here}, the head of {there}; {saved.method} runs it on the vectors as they are.")
     return x
 
 

@@ -33,8 +33,8 @@ PREDICTIONS = ["id", "prediction", "truth", "encoder", "head", "method", "decode
 class Outputs:
     """The files that were asked for, and what was heard while stitching.
 
-    drawn: size and seed of the split of files that have none. first: the first file's heads by method and head, of the first seed. predicted: (method, head, encoder, head's space,
-    predictions) of every cell.
+    drawn: size and seed of the split of files that have none. first: the first file's heads by method and head, of the first
+    seed. predicted: (method, head, encoder, head's space, predictions) of every cell.
     """
 
     vectors: str = ""
