@@ -75,7 +75,7 @@ def _known(e: Embedding, recipe: Recipe) -> Statistics | None:
     like = recipe.like
     if like is None:
         stored = e.uns.get("center")
-        only_center = recipe.before.steps() == ["center"] and not recipe.after.standardize
+        only_center = recipe.before.steps() == ["center"] and not recipe.after.standardize and not recipe.transductive
         plain = only_center and all(SIMILARITIES[name].fit is None for name in recipe.similarities)
         return {"center": np.asarray(stored, np.float64)} if stored is not None and plain else None
     if not like.source_space or like.source_space != e.space:
@@ -87,6 +87,11 @@ def _known(e: Embedding, recipe: Recipe) -> Statistics | None:
         raise DataError(
             f"{like.uri}: was projected in another way than is asked for here (space {like.space}, not {recipe.space()}); "
             "give the same anchors, similarities and options."
+        )
+    if bound := [name for name in recipe.similarities if not SIMILARITIES[name].portable]:
+        raise DataError(
+            f"{like.uri}: cannot hand on what {' and '.join(bound)} learns of a space, its graph of training rows; project a "
+            "file that holds these rows, without --statistics."
         )
     found = {name: np.asarray(values, np.float64) for name, values in like.uns.items()}
     missing = [name for name in recipe.statistics() if name not in found]

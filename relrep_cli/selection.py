@@ -79,8 +79,18 @@ def _held_out(e: Embedding, recipe: Recipe, alone: Recipe, fold: np.ndarray) -> 
 
 def _judge(names: tuple[str, ...], found: Mapping[str, list[np.ndarray]]) -> Judged:
     means = [np.mean(parts, 0) for parts in zip(*(found[name] for name in names), strict=True)]
-    ranks = [1 / (1 + (m > np.diag(m)[:, None]).sum(1)) for mean in means for m in (mean, mean.T)]
+    ranks = [1 / _mean_ranks(m) for mean in means for m in (mean, mean.T)]
     return Judged(names, np.concatenate(ranks), float(np.mean([np.diag(m).mean() for m in means])))
+
+
+def _mean_ranks(m: np.ndarray) -> np.ndarray:
+    """(h,) the rank of the diagonal in its row, among equals their mean: a space where all is alike finds nothing.
+
+    >>> _mean_ranks(np.array([[3.0, 1.0], [2.0, 2.0]])).tolist()
+    [1.0, 1.5]
+    """
+    own = np.diag(m)[:, None]
+    return np.asarray(1 + (m > own).sum(1) + ((m == own).sum(1) - 1) / 2)
 
 
 def _grow(best: Judged, found: Mapping[str, list[np.ndarray]]) -> list[Judged]:

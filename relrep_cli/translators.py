@@ -25,6 +25,7 @@ TURNS = frozenset({"scale", "orthogonal", "permutation", "signed-permutation"})
 SIMILAR, LINEAR = TURNS | {"translation"}, TURNS | {"axis-scale", "linear"}
 AFFINE = SIMILAR | LINEAR | {"affine"}
 LEAST = 1e-8  # of the largest singular value: a direction below it was not seen, and is not turned into another
+LEAST_SQUARE = 1e-12  # the same of products of two spaces, and of covariances; below it float64 adds up to nothing but rounding
 
 Scaling = Annotated[
     Literal["whole", "axes"],
@@ -176,7 +177,7 @@ def _between(a: _Scaled, b: _Scaled, matrix: np.ndarray) -> Affine:
 def _polar(products: np.ndarray) -> np.ndarray:
     """The nearest matrix that turns and keeps lengths, in the directions that `products` (dx, dy) holds."""
     u, s, v = np.linalg.svd(products, full_matrices=False)
-    seen = s > LEAST * s.max(initial=0)
+    seen = s > LEAST_SQUARE * s.max(initial=0)
     return u[:, seen] @ v[seen]
 
 
@@ -205,7 +206,7 @@ def _roots(z: np.ndarray, mixed: float) -> tuple[np.ndarray, np.ndarray]:
     spread = z.T @ z / len(z)
     spread = (1 - mixed) * spread + mixed * np.trace(spread) / len(spread) * np.eye(len(spread))
     values, vectors = np.linalg.eigh(spread)
-    seen = values > LEAST * max(values[-1], 0)
+    seen = values > LEAST_SQUARE * max(values[-1], 0)
     root, vectors = np.sqrt(values[seen]), vectors[:, seen]
     return vectors / root, vectors * root
 

@@ -41,7 +41,8 @@ class Views:
         if recipe.like is not None or recipe.trained is not None:
             to = basis(self.e, recipe)
             self.heard(self.e, to)
-            return View(relative(self.e, to), to.digest())
+            named = f"{recipe.space()} {to.digest()}"  # what an aggregator learnt is in the space's name alone
+            return View(relative(self.e, to), hashlib.sha256(named.encode()).hexdigest())
         parts = [self._part(recipe, name) for name in recipe.similarities]
         joined = parts[0][0] if not recipe.aggregate else _joined([x for x, _ in parts], recipe)
         about = json.dumps([recipe.how(), *(digest for _, digest in parts)], sort_keys=True).encode()

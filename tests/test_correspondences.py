@@ -260,6 +260,7 @@ def test_pairs_that_fit_no_file_or_both_sides_are_refused(work: Workdir) -> None
     work.here("relrep project b.h5 --anchors p.tsv::b -o y.h5")
     x, y = (store.read(str(work / f"{name}.h5")) for name in "xy")
     assert x.space == y.space
+    assert "x.h5: exists" in work.here("relrep project a.h5 --anchors p.tsv::b -o x.h5", 2).stderr, "not up to date"
     (work / "q.tsv").write_text("a\tb\nnone\titem-002\nitem-004\tnone\n")
     assert (
         "1 ids of column a of q.tsv are not among its items"

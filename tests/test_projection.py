@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import anndata
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -253,6 +254,25 @@ def test_statistics_of_another_space_or_way(work: Workdir) -> None:
     work.here("relrep project a.h5 -a anchors.h5 --center -o a.c.h5 -q")
     work.error("relrep project a.h5 -a anchors.h5 --scale --statistics a.c.h5 -o x.h5", 3, "was projected in another way")
     work.error("relrep project a.h5 -a anchors.h5 --scale --whiten -o x.h5", 2, "--whiten and --scale")
+
+
+def test_all_rows_are_taken_though_a_file_stores_the_mean_of_some(work: Workdir) -> None:
+    """What a relative file stores of its training rows is not what --transductive asks for."""
+    (work / "mean.h5").write_bytes((work / "a.h5").read_bytes())
+    with h5py.File(work / "mean.h5", "r+") as file:
+        e = read(str(work / "a.h5"))
+        file["uns/center"] = np.asarray(e.x[e.training_rows()], np.float64).mean(0)
+    for name in ("a", "mean"):
+        work.here(f"relrep project {name}.h5 -a anchors.h5 --center --transductive -o {name}.t.h5 -q")
+    work.here("relrep project mean.h5 -a anchors.h5 --center -o mean.c.h5 -q")
+    x, y, z = (np.asarray(read(str(work / f"{name}.h5")).x) for name in ("a.t", "mean.t", "mean.c"))
+    assert np.array_equal(x, y) and not np.allclose(y, z, atol=1e-4)
+
+
+def test_a_graph_of_training_rows_is_no_statistic_to_hand_on(work: Workdir) -> None:
+    how = "-a anchors.h5 -s geodesic"
+    work.here(f"relrep project a.h5 {how} -o g.h5 -q")
+    work.error(f"relrep project a.h5 {how} --statistics g.h5 -o x.h5", 3, "g.h5: cannot hand on what geodesic learns")
 
 
 def test_products_through_the_commands(work: Workdir) -> None:

@@ -21,6 +21,7 @@ from relrep_cli.recipes import After
 from relrep_cli.savedheads import SavedHead
 from relrep_cli.splits import divided, drawn, judging, refuse_leaks
 from relrep_cli.stitching import Job, Route, Task, check, grid, judged, prepare, target_of
+from relrep_cli.store import read
 from relrep_cli.translators import TRANSLATORS
 from relrep_cli.views import Views
 
@@ -535,3 +536,31 @@ def test_cells_are_kept_by_method(work: Workdir) -> None:
     work.here("relrep anchor a.h5 -n 30 --seed 9 -o other.h5")
     work.here(f"{run} -a other.h5")
     assert len(list((work / "kept").iterdir())) == 2 * count
+
+
+def test_vectors_without_labels_are_guarded_too(work: Workdir) -> None:
+    """Anchors among the test rows, or rows paired by their number, are refused though nothing is predicted."""
+    for name in "ab":
+        e = read(str(work / f"{name}.h5"))
+        np.savez(work / f"{name}n.npz", x=e.x, id=e.ids, split=e.obs["split"])
+        work.here(f"relrep embed {name}n.npz --space {name} -o {name}n.h5 -q")
+        np.save(work / f"{name}r.npy", e.x[: 200 if name == "a" else 180])
+    test = e.ids[e.obs["split"] == b"test"]
+    (work / "test.txt").write_bytes(b"\n".join(test[:20]) + b"\n")
+    work.error("relrep stitch an.h5 bn.h5 -a test.txt -m ridge -o out.h5", 3, "anchors")
+    (work / "rows.txt").write_text("".join(f"{i}\n" for i in range(30)))
+    said = work.here("relrep stitch ar.npy br.npy -a rows.txt -m ridge -o out.h5", 3).stderr
+    assert "neither has ids, and 200 rows cannot pair with 180" in said
+
+
+def test_other_spare_vectors_are_another_output(work: Workdir) -> None:
+    e = read(str(work / "a.h5"))
+    other = np.array([b"spare-%02d" % i for i in range(20)])
+    for seed in (1, 2):
+        for name in "ab":
+            x = np.random.default_rng(seed).normal(size=(20, e.d))
+            np.savez(work / f"{name}v.npz", x=x, id=other)
+            work.here(f"relrep embed {name}v.npz --space {name} -o {name}v.h5 -q --force")
+        (work / "spare.txt").write_bytes(b"\n".join(other) + b"\n")
+        command = "relrep stitch a.h5 b.h5 -a spare.txt --anchor-vectors av.h5 --anchor-vectors bv.h5 -m ridge -o out.h5 -q"
+        work.here(command, 0 if seed == 1 else 2)

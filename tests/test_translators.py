@@ -159,3 +159,11 @@ def test_the_order_of_anchors_is_nothing(name: str) -> None:
     x, y, items = space(ANCHORS), space(ANCHORS, seed=3), space(9000, seed=1)
     order = np.random.default_rng(0).permutation(ANCHORS)
     assert np.allclose(translate(name, x, y)(items), translate(name, x[order], y[order])(items))
+
+
+def test_a_weak_direction_is_turned_with_the_others() -> None:
+    """Columns in another order, half of them 30,000 times narrower: heads scale columns, so the narrow ones count, too."""
+    x = np.random.default_rng(0).normal(size=(300, 8)) * np.repeat([1.0, 3e-5], 4)
+    order = np.random.default_rng(1).permutation(8)
+    found = translate("orthogonal", x, x[:, order])(x)
+    np.testing.assert_allclose((found - x[:, order]) / x[:, order].std(0), 0, atol=1e-3)

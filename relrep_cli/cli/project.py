@@ -11,6 +11,7 @@ import numpy as np
 import typer
 
 from relrep_cli import store
+from relrep_cli.anchors.correspondences import Pairs
 from relrep_cli.audit import audit, described, sample, table
 from relrep_cli.cli import options
 from relrep_cli.cli.anchoring import read_recipe
@@ -113,6 +114,8 @@ def _project(
     e = store.digested(store.read(file))
     kept = dtype or "float32"
     params = {**recipe.params(), "dtype": kept, "anchors": recipe.space(), "device": device}
+    if isinstance(recipe.meaning, Pairs):
+        params["side"] = recipe.meaning.side_of(e, recipe.spares)
     inputs = [e, *map(store.digested, recipe.spares), *([recipe.like] if recipe.like else [])]
     step = make_step("project", params, None, inputs)
     if not force and store.identify(output) == step["id"] and (not weights or Path(weights).exists()):

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 
 from relrep_cli.cli import options
-from relrep_cli.cli.stitching import Spaces, guarded
+from relrep_cli.cli.stitching import Spaces
 from relrep_cli.embedding import Embedding, find_ids
 from relrep_cli.errors import DataError, UsageError
 from relrep_cli.methods import Method, routes
 from relrep_cli.output import Record, progress, say
 from relrep_cli.recipes import Recipe
 from relrep_cli.retrieval import Sparse, retrieve
-from relrep_cli.splits import refuse_leaks
 from relrep_cli.stitching import Route
 from relrep_cli.views import KEPT, Views
 
@@ -38,11 +37,8 @@ def judge(target: str, found: Sequence[Method], recipe: Recipe | None, others: M
     return list(found)
 
 
-def records_of(spaces: Spaces, found: Sequence[Method], sparse: Sparse, allowed: bool, seed: int) -> list[Record]:
+def records_of(spaces: Spaces, found: Sequence[Method], sparse: Sparse, seed: int) -> list[Record]:
     """Every method on every pair of spaces: the test items of the first, looked up among all items of the second."""
-    refuse_leaks(spaces.es)
-    items = [np.zeros(0, "S1")] if spaces.recipe is None else [spaces.recipe.items(e) for e in spaces.es]
-    flags = guarded(spaces.es, np.unique(np.concatenate(items)), allowed)
     views = [Views(e, KEPT // len(spaces.es), options.notes) for e in spaces.es]
     records: list[Record] = []
     with progress("retrieving") as advance:
@@ -52,7 +48,7 @@ def records_of(spaces: Spaces, found: Sequence[Method], sparse: Sparse, allowed:
             xs = [sparse.of(x) for x in xs] if m.label == "asif" else xs
             number = len(spaces.recipe.anchor_ids) if spaces.recipe is not None and m.anchored else None
             route = routes([m], spaces.anchors)[0]
-            records += [r | {"method": m.label, "anchors": number} | flags for r in _pairs(spaces.es, xs, route, seed)]
+            records += [r | {"method": m.label, "anchors": number} | spaces.flags for r in _pairs(spaces.es, xs, route, seed)]
     return records
 
 

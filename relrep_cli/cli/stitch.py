@@ -191,7 +191,7 @@ def stitch(
         if dry_run:
             options.plan([f"look up the test items of {len(spaces.es)} spaces in each other by {m.label}" for m in found])
             return DONE
-        records = retrieving.records_of(spaces, found, Sparse(sparse, power), allow_test_anchors, seed)
+        records = retrieving.records_of(spaces, found, Sparse(sparse, power), seed)
         write([*records, *spaces.failed], retrieving.COLUMNS, kind)
         return DATA if spaces.failed else DONE
     if (target == "images") != bool(source):

@@ -163,7 +163,8 @@ class Outputs:
         assert spaces.recipe is not None
         params = {"method": m.label, "anchors": anchors_digest(spaces.recipe.anchor_ids), **m.params}
         params |= recipe.params() | {"to": recipe.space()} if recipe else {}
-        step = make_step("stitch", params, run.seeds[0], [target, e])
+        spares = map(store.digested, spaces.recipe.spares)
+        step = make_step("stitch", params, run.seeds[0], [target, e, *spares])
         if not self.force and store.identify(self.vectors) == step["id"]:
             return say(f"{self.vectors}: up to date.")
         store.refuse(self.vectors, self.force)

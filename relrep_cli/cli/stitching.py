@@ -14,8 +14,9 @@ from relrep_cli import store
 from relrep_cli.adaptation import Adaptation, cells
 from relrep_cli.adaptation import records as adapted_records
 from relrep_cli.aggregators import AGGREGATORS
+from relrep_cli.anchors.correspondences import Pairs
 from relrep_cli.cli import options
-from relrep_cli.embedding import RELATIVE, Embedding
+from relrep_cli.embedding import RELATIVE, Embedding, refuse_row_numbers
 from relrep_cli.errors import DataError, UsageError, printable
 from relrep_cli.heads import HEADS
 from relrep_cli.methods import Method, routes
@@ -109,14 +110,16 @@ def read_spaces(files: Sequence[str], recipe: Recipe | None, column: Column, div
     if division.size is not None and not undivided:
         raise UsageError("--test-size draws a split for files without one, and all have one; leave it out.")
     es = divided(es, ids, size, seed)
-    if column.optional and not column.source and not any(column.name in e.obs for e in es):
-        return Spaces(es, recipe, None, failed, {})
-    es = [e for e in es if usable(_checked, e, column)]
+    predicts = not column.optional or bool(column.source) or any(column.name in e.obs for e in es)
+    if predicts:
+        es = [e for e in es if usable(_checked, e, column)]
     if len(es) < min(len(files), 2):
         raise DataError(str(failed[0]["error"]))
+    if recipe is None or not isinstance(recipe.meaning, Pairs):
+        refuse_row_numbers(es)
     refuse_leaks(es)
     flags = {**_drawn(undivided, es, size, seed), **guarded(es, _items(recipe, es), division.allowed)}
-    return Spaces(es, recipe, column.target(es), failed, flags)
+    return Spaces(es, recipe, column.target(es) if predicts else None, failed, flags)
 
 
 def _read(file: str, recipe: Recipe | None, digests: bool) -> Embedding:
