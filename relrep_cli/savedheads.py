@@ -115,8 +115,8 @@ def _built(record: dict[str, Any], arrays: dict[str, np.ndarray]) -> SavedHead:
     own = {name.removeprefix("head."): values for name, values in arrays.items() if name.startswith("head.")}
     said = {name: record[name] for name in WHAT if name != "head"}
     trained = Trained(record["head"], len(record["classes"]), own)
-    more = {"vectors": arrays.get("anchors"), "aggregator": _aggregator(record, arrays), "drawn": _drawn(record)}
-    saved = SavedHead(trained, **said, **more)
+    said |= {"vectors": arrays.get("anchors"), "aggregator": _aggregator(record, arrays), "drawn": _drawn(record)}
+    saved = SavedHead(trained, **said)
     _judge_shapes(saved)
     return saved
 

@@ -45,6 +45,8 @@ class Target:
             return self.images[places], places >= 0
         values = e.column(self.column)[rows]
         if not len(self.classes):
+            if values.dtype.kind not in "fiub":
+                raise DataError(f"{e.uri}: column {printable(self.column)} holds text, and numbers are predicted.")
             numbers = np.asarray(values, np.float64)
             return numbers, np.isfinite(numbers)
         found = find_ids(self.classes, values.astype("S"))

@@ -516,6 +516,26 @@ def test_a_saved_head_predicts_where_nothing_is_known(work: Workdir) -> None:
     assert len(lines) == 241 and lines[1].split("\t")[2] == "n/a"
 
 
+def test_what_cannot_be_done_is_said_in_one_line(work: Workdir) -> None:
+    (work / "bad.txt").write_text("nobody\n")
+    stitch = "relrep stitch a.h5 b.h5 -a anchors.h5"
+    for target in ("label", "retrieval"):
+        work.error(f"relrep stitch a.h5 b.h5 c.h5 -a bad.txt -t {target}", 3, "a.h5: ", "nobody")
+    for more_of, option in (("ridge --save-head h.safetensors", "--save-head"), ("ridge --predictions p.tsv", "--predictions")):
+        work.error(f"{stitch} -t nothing -o x.h5 -m {more_of}", 3, f"column 'nothing', and {option} needs one")
+    joined = "-m product -s cosine,l1 --aggregate self-attention"
+    work.error(f"{stitch} -t nothing -o x.h5 {joined}", 3, "--aggregate self-attention needs one to learn")
+    work.here(f"{stitch} {joined} --save-aggregator g.safetensors -q")
+    work.error(f"{stitch} --aggregator g.safetensors -m relative", 2, "--method relative has no way to go by --aggregator")
+    x, seen = vectors()
+    np.savez(work / "numbers.npz", x=x, ids=columns(seen)["ids"], label=x[:, 0], split=columns(seen)["split"])
+    work.here("relrep stitch numbers.npz numbers.npz -m none --save-head n.safetensors -q")
+    work.error("relrep stitch b.h5 --head n.safetensors -q", 3, "b.h5: column label holds text, and numbers are predicted")
+    pytest.importorskip("matplotlib")
+    work.error(f"{stitch} -t nothing -o x.h5 -m ridge --plot x.png", 3, "--plot needs one to learn")
+    work.error(f"{stitch} -m none --plot x.png", 2, "nothing to draw")
+
+
 def test_a_picture_of_the_grid(work: Workdir) -> None:
     pytest.importorskip("matplotlib")
     command = "relrep stitch a.h5 b.h5 -a anchors.h5 -m relative,ridge,absolute --plot grid.png -q"

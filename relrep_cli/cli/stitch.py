@@ -205,6 +205,8 @@ def stitch(
     column = Column(target, numbers, optional=bool(output), source=source)
     division = Division(test_size, seed, allow_test_anchors)
     spaces = read_spaces(files, recipe, column, division, bool(cache) or outputs.written)
+    if spaces.target is None:
+        outputs.judge_vectors(files, target, found[0])
     if dry_run:
         options.plan([f"train {_of(m, chosen)} on {len(spaces.es)} spaces by {m.label}" for m in found])
         return DONE

@@ -15,7 +15,7 @@ from relrep_cli.cli import options
 from relrep_cli.cli.stitching import TEST_SIZE, Run, Spaces
 from relrep_cli.decoders import pixels
 from relrep_cli.embedding import ABSOLUTE, RELATIVE, Embedding, Step, bare_name, chain, make_step
-from relrep_cli.errors import UsageError
+from relrep_cli.errors import DataError, UsageError, printable
 from relrep_cli.heads import HEADS, Trained
 from relrep_cli.methods import Method
 from relrep_cli.output import Record, say
@@ -86,6 +86,15 @@ class Outputs:
             from relrep_cli import plots
 
             plots.ready(self.plot)
+            if all(m.label == "none" for m in found) and not self.images:
+                raise UsageError("--plot has nothing to draw: --method none stitches nothing.")
+
+    def judge_vectors(self, files: Sequence[str], column: str, m: Method) -> None:
+        """Raise DataError where files without the column, of which vectors alone can be written, do not give what was asked."""
+        asked: Record = {"--save-head": self.head, "--save-aggregator": self.aggregator, "--predictions": self.predictions}
+        asked |= {"--plot": self.plot, f"--aggregate {m.recipe and m.recipe.aggregate}": m.trains}
+        if option := next((name for name, value in asked.items() if value), None):
+            raise DataError(f"{files[0]}: no column {printable(column)!r}, and {option} needs one to learn (--target).")
 
     def hear(self, name: str, label: str, e: int, h: int, trained: list[Trained], predicted: list[np.ndarray]) -> None:
         """Keep of one cell what will be written."""

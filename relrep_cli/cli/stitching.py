@@ -133,7 +133,7 @@ def _read(file: str, recipe: Recipe | None, digests: bool) -> Embedding:
 
 def _items(recipe: Recipe | None, es: Sequence[Embedding]) -> np.ndarray:
     """The ids of all items that are anchors in one of the spaces."""
-    found = [np.zeros(0, "S1")] if recipe is None else [recipe.items(e) for e in es]
+    found = [np.zeros(0, "S1")] if recipe is None or not es else [recipe.items(e) for e in es]
     return found[0] if all(np.array_equal(ids, found[0]) for ids in found) else np.unique(np.concatenate(found))
 
 
