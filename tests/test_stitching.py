@@ -536,6 +536,39 @@ def test_what_cannot_be_done_is_said_in_one_line(work: Workdir) -> None:
     work.error(f"{stitch} -m none --plot x.png", 2, "nothing to draw")
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("-t retrieval -m ridge --numbers", "--numbers needs a column to learn"),
+        ("-t retrieval -m ridge --seeds 1", "--seeds needs heads"),
+        ("-t retrieval -m ridge --hidden 2", "--hidden does not go with --target retrieval"),
+        ("-t retrieval -m ridge --adapt-fraction 0.05", "--adapt-fraction needs --adapt"),
+        ("--adapt-fraction 0.1", "--adapt-fraction needs --adapt"),
+        ("--sparse 100", "--sparse needs --target asif"),
+        ("--power 8", "--power needs --target asif"),
+        ("-m ridge --similarity lp", "--similarity needs --method relative or product"),
+        ("-m relative --aggregate sum", "--aggregate needs --method product"),
+        *(
+            (f"--head h.safetensors {option} {value}", f"{option} does not go with a saved head")
+            for option, value in (
+                ("--target", "label"),
+                ("--numbers", ""),
+                ("--seeds", "1"),
+                ("--cache", "kept"),
+                ("--test-size", "0.2"),
+                ("--adapt", "all"),
+                ("--save-aggregator", "g.safetensors"),
+                ("--source", "src"),
+                ("--hidden", "3"),
+            )
+        ),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(work: Workdir, options: str, said: str) -> None:
+    done = work.here(f"relrep stitch a.h5 b.h5 -a anchors.h5 {options}", 2)
+    assert said in done.stderr and done.stderr.count("\n") == 1
+
+
 def test_a_picture_of_the_grid(work: Workdir) -> None:
     pytest.importorskip("matplotlib")
     command = "relrep stitch a.h5 b.h5 -a anchors.h5 -m relative,ridge,absolute --plot grid.png -q"
