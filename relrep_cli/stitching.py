@@ -52,6 +52,12 @@ class Target:
         found = find_ids(self.classes, values.astype("S"))
         return found, found >= 0
 
+    def unseen(self, e: Embedding, rows: np.ndarray) -> int:
+        """How many of the rows have a class, but one that heads do not know."""
+        if self.kind != "classes" or self.column not in e.obs:
+            return 0
+        return int(((e.obs[self.column][rows].astype("S") != b"") & ~self.of(e, rows)[1]).sum())
+
     def named(self, value: Any) -> Any:
         """A class number as the name of the class; a number as itself."""
         return self.classes[value].decode(errors="backslashreplace") if len(self.classes) else value

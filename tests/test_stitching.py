@@ -569,6 +569,19 @@ def test_options_that_would_do_nothing_are_refused(work: Workdir, options: str, 
     assert said in done.stderr and done.stderr.count("\n") == 1
 
 
+def test_items_of_a_class_that_nobody_learnt_are_counted(work: Workdir) -> None:
+    x, seen = vectors()
+    told = columns(seen)
+    for name, split in (("seen", told["split"]), ("new", np.where(seen == 0, "test", told["split"]))):
+        np.savez(work / f"{name}.npz", x=x, ids=told["ids"], label=told["label"], split=split)
+    count, test = int((seen == 0).sum()), int(((seen == 0) | (told["split"] == "test")).sum())
+    said = f"new.npz: {count} of {test} test items have a label that no training item has, and do not count."
+    done = work.here("relrep stitch new.npz new.npz -m none --save-head h.safetensors")
+    assert said in done.stderr and done.rows[0]["n"] == str(test - count)
+    assert said in work.here("relrep stitch new.npz --head h.safetensors").stderr
+    assert "do not count" not in work.here("relrep stitch seen.npz seen.npz -m none").stderr
+
+
 def test_a_picture_of_the_grid(work: Workdir) -> None:
     pytest.importorskip("matplotlib")
     command = "relrep stitch a.h5 b.h5 -a anchors.h5 -m relative,ridge,absolute --plot grid.png -q"

@@ -13,7 +13,7 @@ from relrep_cli.blocks import take
 from relrep_cli.cli import options
 from relrep_cli.cli.anchoring import read_recipe
 from relrep_cli.cli.stitched import PREDICTIONS
-from relrep_cli.cli.stitching import guarded
+from relrep_cli.cli.stitching import guarded, say_unseen
 from relrep_cli.embedding import RELATIVE, Embedding, bare_name
 from relrep_cli.errors import DataError, UsageError, printable
 from relrep_cli.output import Record, say
@@ -133,6 +133,7 @@ def _record(
     if recipe is not None and saved.anchors:
         record |= {"anchors": len(recipe.anchor_ids), **guarded([e], recipe.items(e), run.allowed)}
     truth, known = target.of(e, rows) if target.column in e.obs else (predicted, np.zeros(len(rows), bool))
+    say_unseen(e, target, rows)
     if not known.any():
         say(f"{e.uri}: no row has a known {target.column}, so the head is not judged.")
         return record | MISSING | {"n": 0, "stitching_index": None}

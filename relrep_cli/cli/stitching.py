@@ -181,6 +181,8 @@ def records_of(spaces: Spaces, run: Run) -> list[Record]:
     """Every method with every head on every pair of spaces, in the order of methods, then heads."""
     if spaces.target is None:
         return []
+    for e in spaces.es:
+        say_unseen(e, spaces.target, e.rows_of_split("test"))
     apart = [[m for m in run.methods if m.recipe is None], *([m] for m in run.methods if m.recipe is not None)]
     groups = [group for group in apart if group]
     found: dict[tuple[str, str], list[Record]] = {}
@@ -218,6 +220,13 @@ def _grid(
 
     frozen = grid(tasks, spaces.target, routes(group, spaces.anchors), replace(job, heard=both))
     return adapted_records(frozen, found, [task.uri for task in tasks])
+
+
+def say_unseen(e: Embedding, target: Target, rows: np.ndarray | None) -> None:
+    """Say how many rows judge nothing, because their class is one that no head was trained on."""
+    if rows is not None and (count := target.unseen(e, rows)):
+        name = printable(target.column)
+        say(f"{e.uri}: {count} of {len(rows)} test items have a {name} that no training item has, and do not count.")
 
 
 def _part(advance: Callable[..., None], place: int, parts: int) -> Callable[..., None]:
