@@ -582,6 +582,24 @@ def test_items_of_a_class_that_nobody_learnt_are_counted(work: Workdir) -> None:
     assert "do not count" not in work.here("relrep stitch seen.npz seen.npz -m none").stderr
 
 
+def test_pairs_join_files_whose_ids_are_unrelated(work: Workdir) -> None:
+    """b numbers its rows in another order: a number that trains in a and tests in b is no leak, a pair with a test row is."""
+    x, seen = vectors()
+    told, order = columns(seen), np.random.default_rng(0).permutation(len(x))
+    for name, rows in (("pa", np.arange(len(x))), ("pb", order)):
+        ids = np.arange(len(x)).astype(str)
+        np.savez(work / f"{name}.npz", x=x[rows], ids=ids, label=told["label"][rows], split=told["split"][rows])
+        work.here(f"relrep embed {name}.npz --space {name} -o {name}.h5 -q")
+    place = np.argsort(order)
+    train = np.flatnonzero(told["split"] == "train")[:40]
+    lines = ["a\tb\tspace_a\tspace_b", *(f"{i}\t{place[i]}\tpa\tpb" for i in train)]
+    (work / "pairs.tsv").write_text("\n".join(lines) + "\n")
+    rows = work.here("relrep stitch pa.h5 pb.h5 -a pairs.tsv -m orthogonal").rows
+    assert min(float(r["stitching_index"]) for r in rows) > 0.98 and "test_anchors" not in rows[0]
+    (work / "pairs.tsv").write_text("\n".join([*lines, f"0\t{place[0]}\tpa\tpb"]) + "\n")
+    work.error("relrep stitch pa.h5 pb.h5 -a pairs.tsv -m orthogonal", 3, "2 of 82 anchors are test rows, such as 0")
+
+
 def test_a_picture_of_the_grid(work: Workdir) -> None:
     pytest.importorskip("matplotlib")
     command = "relrep stitch a.h5 b.h5 -a anchors.h5 -m relative,ridge,absolute --plot grid.png -q"

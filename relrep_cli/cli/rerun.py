@@ -131,7 +131,7 @@ def _record(
     record: Record = {"encoder": e.uri, "head": saved.trained_on, "method": saved.method, "decoder": saved.trained.name}
     record |= {"end_to_end": saved.end_to_end, "anchors": None}
     if recipe is not None and saved.anchors:
-        record |= {"anchors": len(recipe.anchor_ids), **guarded([e], recipe.items(e), run.allowed)}
+        record |= {"anchors": len(recipe.anchor_ids), **guarded([e], recipe, run.allowed)}
     truth, known = target.of(e, rows) if target.column in e.obs else (predicted, np.zeros(len(rows), bool))
     say_unseen(e, target, rows)
     if not known.any():

@@ -117,8 +117,9 @@ def read_spaces(files: Sequence[str], recipe: Recipe | None, column: Column, div
         raise DataError(str(failed[0]["error"]))
     if recipe is None or not isinstance(recipe.meaning, Pairs):
         refuse_row_numbers(es)
-    refuse_leaks(es)
-    flags = {**_drawn(undivided, es, size, seed), **guarded(es, _items(recipe, es), division.allowed)}
+    for kin in _kin(recipe, es):
+        refuse_leaks(kin)
+    flags = {**_drawn(undivided, es, size, seed), **guarded(es, recipe, division.allowed)}
     return Spaces(es, recipe, column.target(es) if predicts else None, failed, flags)
 
 
@@ -162,18 +163,29 @@ def _drawn(undivided: Sequence[str], es: Sequence[Embedding], size: float, seed:
     return {"split": f"drawn: {size} by seed {seed}"} if undivided else {}
 
 
-def guarded(es: Sequence[Embedding], ids: np.ndarray, allowed: bool) -> Record:
+def _kin(recipe: Recipe | None, es: list[Embedding]) -> list[list[Embedding]]:
+    """The spaces in groups within which an id means one item: all of them, unless pairs name items by their sides."""
+    if recipe is None or not isinstance(recipe.meaning, Pairs) or recipe.meaning.one_name:
+        return [es]
+    groups: dict[str, list[Embedding]] = {}
+    for e in es:
+        groups.setdefault(recipe.meaning.side_of(e, recipe.spares), []).append(e)
+    return list(groups.values())
+
+
+def guarded(es: list[Embedding], recipe: Recipe | None, allowed: bool) -> Record:
     """The guard against anchors that judge. Raises DataError, or gives what every result says where they are allowed."""
-    found = judging(es, ids)
+    kins = [(kin, _items(recipe, kin)) for kin in _kin(recipe, es)]
+    found, count = np.concatenate([judging(*one) for one in kins]), sum(len(ids) for _, ids in kins)
     if not len(found):
         return {}
     some = printable(bytes(found[0]))
     if not allowed:
         raise DataError(
-            f"{len(found)} of {len(ids)} anchors are test rows, such as {some}. Choose anchors among training rows (relrep "
+            f"{len(found)} of {count} anchors are test rows, such as {some}. Choose anchors among training rows (relrep "
             "anchor does), or write --allow-test-anchors, and every result says so."
         )
-    say(f"{len(found)} of {len(ids)} anchors are test rows, such as {some}: results look better than they are.")
+    say(f"{len(found)} of {count} anchors are test rows, such as {some}: results look better than they are.")
     return {"test_anchors": len(found)}
 
 
