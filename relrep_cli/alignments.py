@@ -152,18 +152,21 @@ def confidence(apart: np.ndarray, v: np.ndarray, turn: np.ndarray, rng: np.rando
     """The share of rows that have found their counterpart, at least, judged on rows `apart` (q, d) of u that no fit has seen.
 
     Strangers from the same cloud fall among the rows of v as these do among each other, so their nearest is as much nearer
-    than their second nearest. Counterparts are nearer than that. The surplus of near ones, less 1.64 standard errors, is a
-    lower bound (as that of Storey 2002): counterparts as far off as neighbours are not told from them.
+    than their second nearest. Counterparts are nearer than that. The surplus of near ones is a lower bound (as that of Storey
+    2002): counterparts as far off as neighbours are not told from them. Of the near ones their exact 95 % bound counts
+    (Clopper and Pearson 1934), so that few rows prove little; of strangers their share and 1.64 standard errors.
     """
+    from scipy.special import betaincinv
+
     ours = _ratio(moved := turned(apart, turn), v, nearest(moved, v, 2).rows)
     rows = np.sort(some(v, ASKED, rng))
     theirs = _ratio(v[rows], v, nearest(v, v, 2, exclude_self=True, rows=rows).rows)
-    spread = 1.64 * np.sqrt(1 / len(ours) + 1 / len(theirs))
-    bounds = [
-        ((ours <= np.quantile(theirs, level)).mean() - level - spread * np.sqrt(level * (1 - level))) / (1 - level)
-        for level in LEVELS
-    ]
-    return float(max(0.0, *bounds))
+    bounds = [0.0]
+    for level in LEVELS:
+        near = int((ours <= np.quantile(theirs, level)).sum())
+        least = betaincinv(near, len(ours) - near + 1, 0.05) if near else 0.0
+        bounds.append((least - level - 1.64 * np.sqrt(level * (1 - level) / len(theirs))) / (1 - level))
+    return float(max(bounds))
 
 
 def starts(u: np.ndarray, v: np.ndarray, rng: np.random.Generator, count: int) -> Iterator[np.ndarray]:

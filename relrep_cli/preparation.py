@@ -33,7 +33,7 @@ class Before:
         """The statistics that the steps need, from the training rows: center (d,), scale (d,), whiten (d, d), float64."""
         if self.whiten:
             mean, spread = moments(blocks(), full=True)
-            return {"center": mean, "whiten": whitening(spread, 0.0, "--whiten")}
+            return {"center": mean, "whiten": whitening(spread, 0.0, "--whiten", rounding(blocks(), mean, spread))}
         if self.scale:
             mean, variances = moments(blocks())
             return {"center": mean, "scale": deviations(variances)}
@@ -76,15 +76,22 @@ def deviations(variances: np.ndarray) -> np.ndarray:
     return np.where(spread <= 1e-12 * spread.max(initial=0), 1.0, spread)
 
 
-def whitening(spread: np.ndarray, shrinkage: float, who: str) -> np.ndarray:
+def rounding(blocks: Iterable[np.ndarray], mean: np.ndarray, spread: np.ndarray) -> float:
+    """The variance that rows of such a size may have in any direction by the rounding of their numbers alone."""
+    dtype = next(iter(blocks)).dtype
+    eps = float(np.finfo(dtype).eps) if dtype.kind == "f" else 0.0
+    return 4 * eps**2 * float((mean**2 + np.diag(spread)).max())
+
+
+def whitening(spread: np.ndarray, shrinkage: float, who: str, floor: float = 0.0) -> np.ndarray:
     """(d, d) symmetric inverse root of a covariance after shrinkage; directions without variance are left out.
 
-    Raises DataError when there is none with variance.
+    floor: what counts as none. Raises DataError when there is none with variance.
     """
     d = len(spread)
     spread = (1 - shrinkage) * spread + shrinkage * np.trace(spread) / d * np.eye(d)
     values, vectors = np.linalg.eigh(spread)
-    kept = values > max(values[-1], 0) * d * np.finfo(np.float64).eps * 10
+    kept = values > max(values[-1] * d * np.finfo(np.float64).eps * 10, floor, 0)
     if not kept.any():
         raise DataError(f"{who}: the training rows do not vary, so their covariance has no inverse root.")
     return (vectors[:, kept] / np.sqrt(values[kept])) @ vectors[:, kept].T

@@ -175,9 +175,10 @@ def rbf(x: Any, anchors: Any, *, width: Width = 0.0, fitted: Fitted) -> Any:
 
 def _inverse_root(train: Training, anchors: np.ndarray, *, shrinkage: float) -> dict[str, np.ndarray]:
     """The matrix that makes the covariance of the training rows the identity; see preparation.whitening."""
-    from relrep_cli.preparation import moments, whitening
+    from relrep_cli.preparation import moments, rounding, whitening
 
-    return {"root": whitening(moments(train.blocks(), full=True)[1], shrinkage, "mahalanobis")}
+    mean, spread = moments(train.blocks(), full=True)
+    return {"root": whitening(spread, shrinkage, "mahalanobis", rounding(train.blocks(), mean, spread))}
 
 
 @similarity(

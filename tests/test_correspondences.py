@@ -291,3 +291,13 @@ def test_the_same_pairs_on_any_number_of_threads(work: Workdir) -> None:
     (work / "known.tsv").write_bytes(b"a\tb\n" + b"".join(i + b"\t" + i + b"\n" for i in ids))
     command = "relrep anchor a.h5 b.h5 -n 60 --strategy bootstrap --seeds known.tsv --confidence 0 -o - -q"
     assert work.run(f"{command} -@ 1").out == work.run(f"{command} -@ 2").out
+
+
+@pytest.mark.parametrize("n", [8, 20, 60])
+def test_confidence_of_strangers_is_low_however_few_they_are(n: int) -> None:
+    """Rows of two clouds with nothing in common: the bound is above a fifth by chance alone at most once in 20 times."""
+    found = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        found.append(alignments.confidence(rng.normal(size=(n // 5, 5)), rng.normal(size=(n, 5)), np.eye(5), rng))
+    assert np.mean(np.array(found) > 0.2) <= 0.05

@@ -256,6 +256,17 @@ def test_statistics_of_another_space_or_way(work: Workdir) -> None:
     work.error("relrep project a.h5 -a anchors.h5 --scale --whiten -o x.h5", 2, "--whiten and --scale")
 
 
+@pytest.mark.parametrize("offset", [0.0, 10.0, 100.0])
+def test_whitening_leaves_out_what_rounding_alone_makes(offset: float) -> None:
+    """Three dims of variance in six, in float32 off the origin: the other three are rounding, and stay out."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 3)) @ rng.normal(size=(3, 6)) + offset
+    blocks = {dtype: (lambda dtype=dtype: iter([x.astype(dtype)])) for dtype in (np.float32, np.float64)}
+    roots = [Before(whiten=True).fit(make)["whiten"] for make in blocks.values()]
+    assert all(np.linalg.matrix_rank(root, 1e-6) == 3 for root in roots)
+    np.testing.assert_allclose(roots[0], roots[1], atol=2e-3 * np.abs(roots[1]).max())
+
+
 def test_all_rows_are_taken_though_a_file_stores_the_mean_of_some(work: Workdir) -> None:
     """What a relative file stores of its training rows is not what --transductive asks for."""
     (work / "mean.h5").write_bytes((work / "a.h5").read_bytes())
