@@ -13,6 +13,7 @@ from relrep_cli.errors import NotApplicable
 from relrep_cli.inference import wanted
 
 RANK = 1e-13  # share of the largest eigenvalue below which an axis is rounding: moments keep half the digits of an SVD
+CONSTANT = 1e-28  # share of a column's raw sum of squares below which its spread is rounding
 WORK = 1 << 21  # numbers in all random cross products together
 DRAWS = 32
 SMALL = 1024
@@ -62,6 +63,16 @@ class Parts:
     moments: Moments
     parts: list[Moments]
     kind: Callable[[Moments], Covariances]
+
+    def lengths(self) -> tuple[np.ndarray, np.ndarray]:
+        """(dx,) and (dy,) lengths of the centred columns; infinite where a column is constant but for rounding.
+
+        Each column is judged by its own size, since columns may have units of their own.
+        """
+        m, spreads = self.moments, np.concatenate([np.diag(self.whole.xx), np.diag(self.whole.yy)])
+        squares = m.n * np.square(m.shift + m.sums / m.n)
+        found = np.sqrt(np.where(spreads > CONSTANT * squares, spreads, np.inf))
+        return found[: m.dx], found[m.dx :]
 
     def jackknife(self, value: Callable[[Covariances], float]) -> np.ndarray | None:
         """(g,) the value without each part; None where there are too few parts, or no value without one of them."""

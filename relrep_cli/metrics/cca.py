@@ -36,7 +36,7 @@ def cca(x: np.ndarray, y: np.ndarray) -> Score:
     >>> round(cca(np.array([[0.0], [1.0], [2.0]]), np.array([[0.0], [1.0], [1.0]])).value, 6)  # sqrt(3 / 4)
     0.866025
     """
-    return _score(x, y, 1.0, _mean, "mean canonical correlation, ranks cut by eigenvalues")
+    return _score(x, y, 1.0, _mean, "mean canonical correlation, ranks cut by eigenvalues", own_units=True)
 
 
 @metric(
@@ -90,9 +90,12 @@ def _mean(correlations: np.ndarray, variates: np.ndarray, axes_x: np.ndarray) ->
     return float(correlations.mean())
 
 
-def _score(x: np.ndarray, y: np.ndarray, share: float, value: Value, convention: str) -> Score:
+def _score(x: np.ndarray, y: np.ndarray, share: float, value: Value, convention: str, own_units: bool = False) -> Score:
+    """own_units: find the axes of columns at length 1, so that no column's unit cuts another one from the rank."""
     found = covariances(x, y)
-    bx, by = axes(found.whole.xx, share)[0], axes(found.whole.yy, share)[0]
+    fx, fy = (1 / s if own_units else np.ones(len(s)) for s in found.lengths())
+    bx = fx[:, None] * axes(found.whole.xx * np.outer(fx, fx), share)[0]
+    by = fy[:, None] * axes(found.whole.yy * np.outer(fy, fy), share)[0]
     for name, basis in (("first", bx), ("second", by)):
         if basis.shape[1] >= len(x) - 1:
             raise NotApplicable(

@@ -116,13 +116,12 @@ def mse(x: np.ndarray, y: np.ndarray) -> Score:
     2.0
     """
     rows, own = np.empty(len(x)), 0.0
-    for block in row_blocks(*x.shape):
-        u, v = (np.asarray(side[block], np.float64) for side in (x, y))
-        rows[block] = np.square(u - v).mean(1)
-        own += float(np.vdot(u, u) + np.vdot(v, v))
     means = [column_mean(side, np.arange(len(side))) for side in (x, y)]
-    chance = own / x.size - 2 * float(means[0] @ means[1]) / x.shape[1]
-    return Score(float(rows.mean()), max(0.0, chance), "mean over items and coordinates", rows)
+    for block in row_blocks(*x.shape):
+        rows[block] = np.square(np.asarray(x[block], np.float64) - y[block]).mean(1)
+        own += sum(float(np.square(side[block] - mean).sum()) for side, mean in zip((x, y), means, strict=True))
+    chance = own / x.size + float(np.square(means[0] - means[1]).mean())
+    return Score(float(rows.mean()), chance, "mean over items and coordinates", rows)
 
 
 @metric(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import frexp
 from typing import Annotated, Literal
 
 import numpy as np
@@ -28,6 +29,7 @@ KENDALL_ROWS = 500
 KEPT_ROWS = 6000  # rows whose codes are kept between passes, 150 MB; of more, they are made again
 STRIP = 1 << 20  # pairs at a time
 LEFT_OUT = 256  # rows left out one by one, at most, for the interval
+DIGITS = 40  # bits of the largest dissimilarity that are ranked; below them, equal ones are told apart by rounding
 SAMPLE_ROWS = 1024  # rows whose dissimilarities say how they are spread
 
 
@@ -138,12 +140,18 @@ def _pearson(n: int, first: pairs.Measure, second: pairs.Measure) -> tuple[float
     return value(*sums.whole()), sums.jackknife(value)
 
 
+def _levels(distances: np.ndarray, largest: float) -> np.ndarray:
+    """Distances, in place, as whole multiples of about 2^-40 of the largest: their rounding must not rank what is equal."""
+    distances *= 2.0 ** min(DIGITS - frexp(max(largest, 0.0))[1], 1000)
+    return np.rint(distances, out=distances)
+
+
 def _kendall(n: int, first: pairs.Measure, second: pairs.Measure) -> tuple[float, np.ndarray | None]:
     from scipy.stats import kendalltau
 
     rows = np.arange(n)
     i, j = np.triu_indices(n, 1)
-    a, b = first(rows, rows)[i, j], second(rows, rows)[i, j]
+    a, b = (_levels(found, found.max()) for found in (first(rows, rows)[i, j], second(rows, rows)[i, j]))
     _refuse_flat(float(np.ptp(a)), float(np.ptp(b)))
     groups = min(10, n)
     kept = [(i % groups != g) & (j % groups != g) for g in range(groups)]
@@ -209,13 +217,18 @@ def _coded(n: int, measure: pairs.Measure) -> _Coded:
         return _Coded(lambda p: _later(p, codes[p, p.start :]), codes.__getitem__, ranks, _size(ranks, counts))
     some = np.arange(0, n, -(-n // SAMPLE_ROWS))
     sample = measure(some, some.copy())[~np.eye(len(some), dtype=bool)]
-    bins, every = ranking.bins_for(sample, float(sample.max())), np.arange(n)
+    largest, every = float(sample.max()), np.arange(n)
+    bins = ranking.bins_for(_levels(sample, largest), 2.0**DIGITS)
+
+    def binned(i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        return bins.codes(_levels(measure(i, j), largest))
+
     kept: dict[int, np.ndarray] = {}
 
     def strip(part: slice) -> np.ndarray:
         found = kept.get(part.start)
         if found is None:
-            found = _later(part, bins.codes(measure(every[part], every[part.start :])))
+            found = _later(part, binned(every[part], every[part.start :]))
             if n <= KEPT_ROWS:
                 kept[part.start] = found
         return found
@@ -224,7 +237,7 @@ def _coded(n: int, measure: pairs.Measure) -> _Coded:
     for part in _strips(n):
         counts += np.bincount(strip(part), minlength=bins.size)
     ranks = _centred_ranks(counts)
-    return _Coded(strip, lambda rows: bins.codes(measure(rows, every)), ranks, _size(ranks, counts))
+    return _Coded(strip, lambda rows: binned(rows, every), ranks, _size(ranks, counts))
 
 
 def _centred_ranks(counts: np.ndarray) -> np.ndarray:
@@ -238,7 +251,8 @@ def _size(ranks: np.ndarray, counts: np.ndarray) -> float:
 def _exact_codes(n: int, measure: pairs.Measure) -> tuple[np.ndarray, np.ndarray]:
     """(n, n) codes, 0 on the diagonal, and how many pairs have each."""
     rows, upper = np.arange(n), np.triu_indices(n, 1)
-    found, counts = ranking.dense(measure(rows, rows)[upper])
+    found = measure(rows, rows)[upper]
+    found, counts = ranking.dense(_levels(found, found.max()))
     codes = np.zeros((n, n), np.int32)
     codes[upper] = found
     return codes + codes.T, counts

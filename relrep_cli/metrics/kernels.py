@@ -58,6 +58,8 @@ def _linear(x: np.ndarray, y: np.ndarray, estimator: str) -> Score:
     found = [hsic.terms(m, a, b) for a, b in hsic.PAIRS]
     xx, yy, xy = (float(_estimate(t, estimator)) for t in found)
     for side, (name, own) in enumerate((("first", xx), ("second", yy))):
+        if not np.isfinite(own):
+            raise NotApplicable(f"the squares of the {name} space pass what float64 holds")
         if not own > _rounding(float(sizes[side]), m.n, estimator):
             reason = "is constant" if m.norms[side] <= 1e-12 * sizes[side] else "has a self term that is not positive"
             raise NotApplicable(f"the {name} space {reason}")

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from relrep_cli.covariances import Covariances, chance, covariances
+from relrep_cli.covariances import Covariances, Parts, chance, covariances
 from relrep_cli.metrics.score import Score, metric
-
-CONSTANT = 1e-12  # share of the largest column's spread below which a column is constant
 
 
 @metric(
@@ -32,7 +30,7 @@ def hard_match(x: np.ndarray, y: np.ndarray) -> Score:
     1.0
     """
     found = covariances(x, y)
-    kept, said = _kept(found.whole)
+    kept, unit, said = _kept(found)
 
     def best(c: Covariances) -> tuple[np.ndarray, np.ndarray]:
         from scipy.optimize import linear_sum_assignment
@@ -40,7 +38,7 @@ def hard_match(x: np.ndarray, y: np.ndarray) -> Score:
         return linear_sum_assignment(_correlations(c, kept), maximize=True)
 
     pairs = best(found.whole)
-    level, draws = chance(found.whole, lambda c: _mean(c, kept, best(c)))
+    level, draws = chance(unit, lambda c: _mean(c, kept, best(c)))
     value, jackknife = _mean(found.whole, kept, pairs), found.jackknife(lambda c: _mean(c, kept, pairs))
     return Score(value, level, f"correlation of columns, one-to-one{said}", jackknife=jackknife, draws=draws)
 
@@ -62,7 +60,7 @@ def soft_match(x: np.ndarray, y: np.ndarray) -> Score:
     x: (n, dx), y: (n, dy). Partners may be shared; constant columns are left out. The interval keeps the partners.
     """
     found = covariances(x, y)
-    kept, said = _kept(found.whole)
+    kept, unit, said = _kept(found)
 
     def value(c: Covariances) -> float:
         table = _correlations(c, kept)
@@ -71,16 +69,17 @@ def soft_match(x: np.ndarray, y: np.ndarray) -> Score:
     table = _correlations(found.whole, kept)
     there, back = (np.arange(len(table)), table.argmax(1)), (table.argmax(0), np.arange(table.shape[1]))
     jackknife = found.jackknife(lambda c: (_mean(c, kept, there) + _mean(c, kept, back)) / 2)
-    level, draws = chance(found.whole, value)
+    level, draws = chance(unit, value)
     return Score(value(found.whole), level, f"best correlation of each column{said}", jackknife=jackknife, draws=draws)
 
 
-def _kept(c: Covariances) -> tuple[tuple[np.ndarray, np.ndarray], str]:
-    """Columns that vary, in x and in y, and what to say of the others."""
-    spreads = np.diag(c.xx), np.diag(c.yy)
-    kx, ky = (np.flatnonzero(s > CONSTANT * s.max()) for s in spreads)
-    out = len(spreads[0]) - len(kx) + len(spreads[1]) - len(ky)
-    return (kx, ky), f", {out} constant columns left out" if out else ""
+def _kept(found: Parts) -> tuple[tuple[np.ndarray, np.ndarray], Covariances, str]:
+    """Columns that vary, in x and in y; the covariances of columns at length 1; and what to say of constant ones."""
+    lengths = found.lengths()
+    kx, ky = (np.flatnonzero(np.isfinite(s)) for s in lengths)
+    out = sum(map(len, lengths)) - len(kx) - len(ky)
+    unit = found.whole.within(*(np.diag(1 / s) for s in lengths))
+    return (kx, ky), unit, f", {out} constant columns left out" if out else ""
 
 
 def _correlations(c: Covariances, kept: tuple[np.ndarray, np.ndarray]) -> np.ndarray:

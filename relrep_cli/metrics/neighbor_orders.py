@@ -8,12 +8,11 @@ from functools import cache
 
 import numpy as np
 
-from relrep_cli.blocks import block_rows, row_blocks, slices
+from relrep_cli.blocks import row_blocks
 from relrep_cli.metrics.neighborhoods import within, within_both
 from relrep_cli.metrics.sampling import over_neighbours
 from relrep_cli.metrics.score import By, Ci, Index, K, NotApplicable, Score, metric
-from relrep_cli.neighbors import unit_rows
-from relrep_cli.pairs import between
+from relrep_cli.neighbors import ranks_among_others, unit_rows
 
 Lists = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -185,22 +184,7 @@ def information_imbalance(x: np.ndarray, y: np.ndarray, *, neighbours: By = "cos
     """
     if len(x) < 3:
         raise NotApplicable(f"{len(x)} items are too few")
-    rows = 2 / len(x) * _ranks_of(y, within(x, 1, neighbours).rows[:, 0], neighbours)
-    back = 2 / len(x) * _ranks_of(x, within(y, 1, neighbours).rows[:, 0], neighbours).mean()
+    rows = 2 / len(x) * ranks_among_others(y, within(x, 1, neighbours).rows[:, 0], by=neighbours)
+    back = 2 / len(x) * ranks_among_others(x, within(y, 1, neighbours).rows[:, 0], by=neighbours).mean()
     convention = f"{neighbours}, nearest neighbour in x, its rank in y; reverse: from y to x"
     return Score(float(rows.mean()), 1.0, convention, rows, extra={"reverse": float(back)})
-
-
-def _ranks_of(x: np.ndarray, targets: np.ndarray, by: By) -> np.ndarray:
-    """(n,) rank, from 1, of row targets[i] among the other rows seen from row i; equally near rows do not count as nearer."""
-    measure, n, slack = between(x, by), len(x), 1e-12 if by == "cosine" else 0.0
-    out = np.ones(n)
-    for own in slices(n, block_rows(max(x.shape[1], 64)) // 4 or 1):
-        rows = np.arange(own.start, own.stop)
-        squares = apart(x, own, targets[own, None], by)
-        mine = np.sqrt(squares) if by == "euclidean" else squares / 2
-        for part in slices(n, 4096):
-            columns = np.arange(part.start, part.stop)
-            nearer = (measure(rows, columns) < mine * (1 - 1e-9) - slack) & (rows[:, None] != columns)
-            out[own] += nearer.sum(1)
-    return out

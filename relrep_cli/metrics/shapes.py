@@ -11,6 +11,7 @@ from relrep_cli.metrics.score import NotApplicable, Score, metric
 from relrep_cli.neighbors import unit_rows
 
 NEAR = 1e-5  # squared distances below this share are summed row by row, since the difference of large sums has lost them
+FAR = 2e10  # squared length of the mean in squared spreads, past which raw moments no longer tell axes from rounding
 WORK = 4e9  # multiply-adds in all random pairings together
 
 
@@ -211,6 +212,7 @@ def eigenspace_overlap(x: np.ndarray, y: np.ndarray) -> Score:
     x: (n, dx), y: (n, dy), not centred. |U'V|^2 / max(rank) with orthonormal bases U, V of the columns.
     """
     found = covariances(x, y, raw)
+    _refuse_far(found)
     (bx, sx), (by, sy) = axes(found.whole.xx), axes(found.whole.yy)
     if max(len(sx), len(sy)) >= len(x):
         raise NotApplicable(f"{len(x)} items are not more than {max(len(sx), len(sy))} dims: the columns span everything")
@@ -225,6 +227,14 @@ def eigenspace_overlap(x: np.ndarray, y: np.ndarray) -> Score:
     said = "columns not centred, ranks cut by eigenvalues"
     expected = _expected_overlap(len(x), len(sx), len(sy), *ones) / max(len(sx), len(sy))
     return Score(value(found.whole), expected, said, jackknife=found.jackknife(value))
+
+
+def _refuse_far(found: Parts) -> None:
+    m = found.moments
+    means, spreads = m.n * np.square(m.shift + m.sums / m.n), np.diag(m.products) - np.square(m.sums) / m.n
+    for side, name in enumerate(("first", "second")):
+        if means[m.part(side)].sum() > FAR * spreads[m.part(side)].sum() > 0:
+            raise NotApplicable(f"the {name} space lies so far from the origin that its raw squares lose its axes; center it")
 
 
 def _bases(

@@ -14,7 +14,7 @@ from relrep_cli.blocks import row_blocks, take, widen
 from relrep_cli.errors import UsageError
 from relrep_cli.neighbors.approximate import Found, Index, find
 from relrep_cli.neighbors.frames import By, frame_of, unit_rows
-from relrep_cli.neighbors.ranking import ranks
+from relrep_cli.neighbors.ranking import ranks, ranks_among_others
 from relrep_cli.sharing import learn, most_neighbours, origin, outside, recall, shared
 
 
@@ -108,4 +108,4 @@ def overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return out
 
 
-__all__ = ["By", "Index", "Neighbors", "nearest", "overlap", "ranks", "unit_rows", "widen"]
+__all__ = ["By", "Index", "Neighbors", "nearest", "overlap", "ranks", "ranks_among_others", "unit_rows", "widen"]

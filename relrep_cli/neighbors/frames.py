@@ -14,6 +14,7 @@ from relrep_cli.signals import check
 By = Literal["cosine", "euclidean"]
 UNIT = 2.0**-24  # rounding unit of float32
 PEAK = 50  # squares of 2^50 leave room in float32 on both sides
+GRAIN = 2.0**-42  # a thousand roundings of a number near 1, so that few equal numbers fall on either side of a boundary
 SAMPLE = 256  # rows, at even steps, that say where the data lie
 FAR = 0.75  # squared length of the mean unit row above which cosines crowd together near 1
 CACHED = 1 << 17  # numbers whose float64 work stays in a core's cache: 1 MiB
@@ -47,11 +48,16 @@ class Frame:
         return np.divide(wide, np.where(norm == 0, 1, norm), out=out, casting="same_kind")
 
     def closeness(self, q: np.ndarray, base: np.ndarray) -> np.ndarray:
-        """(q, c) float64 closeness (higher is nearer) of q (q, d) to base (q, c, d): the same bits for equal rows."""
+        """(q, c) float64 closeness (higher is nearer) of q (q, d) to base (q, c, d): the same bits where equally near.
+
+        Rows at length 1 are rounded numbers, so cosines, and distances between such rows, are taken to whole GRAINs.
+        """
         if self.center is None:
-            return np.einsum("qd,qcd->qc", q, base)
+            inner = np.einsum("qd,qcd->qc", q, base)
+            return np.rint(inner / GRAIN) * GRAIN
         apart = base - q[:, None, :]
-        return -np.einsum("qcd,qcd->qc", apart, apart)
+        squares = np.einsum("qcd,qcd->qc", apart, apart)
+        return -(squares if self.scale else np.square(np.rint(np.sqrt(squares) / GRAIN) * GRAIN))
 
     def pairs(self, q: np.ndarray, base: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         """(p,) float64 closeness of q[i] to base[j], base (n, d) as given; in parts that stay in the cache."""

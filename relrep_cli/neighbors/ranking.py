@@ -8,6 +8,8 @@ from relrep_cli.blocks import row_blocks
 from relrep_cli.neighbors.frames import By, Frame, frame_of
 from relrep_cli.sharing import shared
 
+EQUAL = 2e-9  # squared distances that differ by a smaller share are equal but for rounding
+
 
 @shared
 def ranks(queries: np.ndarray, base: np.ndarray, *, by: By = "cosine", rows: np.ndarray | None = None) -> np.ndarray:
@@ -24,6 +26,21 @@ def ranks(queries: np.ndarray, base: np.ndarray, *, by: By = "cosine", rows: np.
         q = frame.double(queries[own])
         mine = frame.closeness(q, frame.double(base[own])[:, None, :])[:, 0]
         out[block] = 1 + sum(_ahead(frame, q, mine, own, base, b) for b in row_blocks(*base.shape))
+    return out
+
+
+def ranks_among_others(x: np.ndarray, targets: np.ndarray, *, by: By = "cosine") -> np.ndarray:
+    """(n,) the rank, from 1, of row targets[i] among the other rows of x (n, d) seen from row i.
+
+    Equally near rows do not count as nearer.
+    """
+    frame, out = frame_of(by, x, x), np.empty(len(x), np.int64)
+    for block in row_blocks(*x.shape):
+        q, nobody = frame.double(x[block]), np.full(block.stop - block.start, -1)
+        mine, own = (frame.closeness(q, rows[:, None, :])[:, 0] for rows in (frame.double(x[targets[block]]), q))
+        if frame.center is not None:
+            mine *= 1 - EQUAL
+        out[block] = 1 - (own > mine) + sum(_ahead(frame, q, mine, nobody, x, b) for b in row_blocks(*x.shape))
     return out
 
 

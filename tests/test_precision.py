@@ -1,0 +1,139 @@
+"""Metrics keep their digits: at any offset, in any unit, where distances tie, and at the ends of float64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from relrep_cli.metrics import METRICS, Score, dissimilarities
+from relrep_cli.metrics.score import NotApplicable
+from relrep_cli.neighbors import ranks
+
+
+def score(name: str, x: np.ndarray, y: np.ndarray, **params: Any) -> Score:
+    return METRICS[name].function(x, y, **METRICS[name].resolve(params))
+
+
+def pair(n: int = 200, d: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Two noisy views of one cloud, of numbers that stay exact at an offset of up to 2^26."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, d))
+    return tuple(np.rint(side * 2**20) / 2**20 for side in (x, x + rng.normal(size=(n, d))))  # type: ignore[return-value]
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.parametrize("estimator", ["biased", "unbiased"])
+@pytest.mark.parametrize("side", ["first", "second"])
+def test_squares_that_overflow_are_named(estimator: str, side: str) -> None:
+    x, y = pair()
+    with pytest.raises(NotApplicable, match=f"the squares of the {side} space pass what float64 holds"):
+        score("cka", *((x * 1e150, y) if side == "first" else (x, y * 1e150)), estimator=estimator)
+
+
+def test_the_chance_level_of_mse_is_the_same_at_any_offset() -> None:
+    x, y = pair()
+    wanted = np.square(x[:, None] - y[None]).mean()
+    for offset in (0.0, 2.0**20, 2.0**26):
+        assert score("mse", x + offset, y + offset).chance == pytest.approx(wanted, rel=1e-8)
+
+
+@pytest.mark.parametrize("unit", [1e-20, 1e20])
+@pytest.mark.parametrize("correlation", ["spearman", "pearson", "kendall"])
+def test_rsa_is_the_same_in_any_unit(correlation: str, unit: float) -> None:
+    x, y = pair(60)
+    wanted = score("rsa", x, y, distance="euclidean", correlation=correlation).value
+    found = score("rsa", x * unit, y, distance="euclidean", correlation=correlation).value
+    assert found == pytest.approx(wanted, abs=1e-9)
+
+
+def pairs_of(table: np.ndarray) -> np.ndarray:
+    return table[np.triu_indices(len(table), 1)]
+
+
+@pytest.mark.parametrize("exact_rows", [2048, 40], ids=["exact", "binned"])
+@pytest.mark.parametrize("correlation", ["spearman", "kendall"])
+def test_rsa_ranks_equal_distances_alike(correlation: str, exact_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two dims, correlation distances are all 0 or 2."""
+    monkeypatch.setattr(dissimilarities, "EXACT_ROWS", exact_rows)
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(60, 2)), rng.normal(size=(60, 2))
+    y[:30] = x[:30]
+    signs = [np.sign(side[:, 0] - side[:, 1]) for side in (x, y)]
+    u, v = (pairs_of(sign[:, None] != sign) for sign in signs)
+    assert score("rsa", x, y, correlation=correlation).value == pytest.approx(np.corrcoef(u, v)[0, 1], abs=1e-9)
+    assert score("rsa", x, 3 * x, correlation=correlation).value == pytest.approx(1, abs=1e-9)
+
+
+@pytest.mark.parametrize("distance", ["correlation", "cosine", "euclidean"])
+@pytest.mark.parametrize("correlation", ["spearman", "kendall"])
+def test_rsa_of_whole_numbers_feels_no_order_of_the_columns(correlation: str, distance: str) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 2, size=(200, 12)).astype(float)
+    found = score("rsa", x, x[:, rng.permutation(12)], distance=distance, correlation=correlation)
+    assert found.value == pytest.approx(1, abs=1e-9)
+
+
+@pytest.mark.parametrize("offset", [0, 3])
+@pytest.mark.parametrize("name", ["knn-jaccard", "edit-knn", "mutual-knn"])
+def test_neighbours_at_equal_cosine_come_by_row_number(name: str, offset: int) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 2, size=(200, 12)).astype(float) + offset
+    order = rng.permutation(12)
+    assert score(name, x, x[:, order]).value == 1
+    assert score(name, x, 3 * x[:, order]).value == 1
+
+
+@pytest.mark.parametrize("offset", [0, 3])
+def test_ranks_at_equal_cosine_go_by_row_number(offset: int) -> None:
+    rng = np.random.default_rng(0)
+    x, y = (rng.integers(0, 2, size=(200, 12)).astype(float) + offset for _ in range(2))
+    order = rng.permutation(12)
+    assert np.array_equal(ranks(x, y), ranks(3 * x[:, order], y[:, order]))
+
+
+@pytest.mark.parametrize("neighbours", ["cosine", "euclidean"])
+def test_information_imbalance_far_from_the_origin(neighbours: str) -> None:
+    x, y = pair(300)[0], pair(300, seed=1)[0]
+    found = [score("information-imbalance", x + o, y + o, neighbours=neighbours).value for o in (2.0**14, 2.0**20, 2.0**24)]
+    assert found == pytest.approx([found[0]] * 3, abs=1e-3)
+    assert 0.9 < found[0] < 1.1
+
+
+@pytest.mark.parametrize("unit", [1e-8, 1e8])
+@pytest.mark.parametrize("name", ["hard-match", "soft-match"])
+def test_one_column_in_another_unit_changes_no_matching(name: str, unit: float) -> None:
+    x, y = pair(300, 5)
+    y = y @ np.random.default_rng(1).normal(size=(5, 5))
+    found = score(name, x * [1, unit, 1, 1, 1], y)
+    assert found.value == pytest.approx(score(name, x, y).value, abs=1e-9)
+    assert found.chance == pytest.approx(score(name, x, y).chance, abs=1e-9)
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.1, 1e7 + 0.1])
+def test_constant_columns_are_left_out_whatever_their_size(constant: float) -> None:
+    x, y = pair(3000, 5)
+    more = np.insert(x, 2, constant, 1)
+    found = score("hard-match", more, y)
+    assert found.value == pytest.approx(score("hard-match", x, y).value, abs=1e-9)
+    assert "1 constant columns left out" in found.convention
+
+
+@pytest.mark.parametrize("unit", [1e-8, 1e8])
+def test_one_column_in_another_unit_changes_no_canonical_correlation(unit: float) -> None:
+    x, y = pair(300, 5)
+    wanted = score("cca", x, y).value
+    assert score("cca", x * [1, unit, 1, 1, 1], y).value == pytest.approx(wanted, abs=1e-9)
+    constant = np.insert(x * [1, 1, 1, unit, 1], 2, 0.1, 1)
+    assert score("cca", constant, y).value == pytest.approx(wanted, abs=1e-9)
+
+
+def test_eigenspace_overlap_far_from_the_origin_is_refused_not_wrong() -> None:
+    x, y = pair(300, 5)
+    assert score("eigenspace-overlap", x + 1e5, y + 1e5).value == pytest.approx(
+        score("eigenspace-overlap", x + 1e3, y + 1e3).value, abs=1e-2
+    )
+    with pytest.raises(NotApplicable, match="the second space lies so far from the origin"):
+        score("eigenspace-overlap", x, y + 1e6)
