@@ -29,7 +29,7 @@ class Adaptation:
 
     def rows(self, task: Task) -> np.ndarray:
         """The training rows of the new encoder that are used, drawn by id. Raises DataError when there are none."""
-        rows = np.flatnonzero(drawn(task.train_ids, self.fraction, self.seed))
+        rows = np.flatnonzero(drawn(task.train_ids, self.fraction, self.seed, b"adapt"))
         if not len(rows):
             raise DataError(f"{task.uri}: --adapt-fraction {self.fraction} leaves none of {len(task.train_ids)} training rows.")
         return rows

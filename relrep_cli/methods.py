@@ -106,6 +106,8 @@ def methods(wanted: Wanted, recipe: Recipe | None) -> list[Method]:
             found += _products(wanted, recipe)
         else:
             found.append(Method(name, None, name, wanted.translators[name]))
+    if not found:
+        raise UsageError(f"--method {','.join(wanted.names)} has no way to go by --aggregator; take product, or leave it out.")
     return list({m.label: m for m in found}.values())
 
 

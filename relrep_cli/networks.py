@@ -57,7 +57,9 @@ def adapted(
     with reproducible(seed):
         hidden, width = arrays["hidden.weight"].shape
         network = _network(torch, copy.deepcopy(front), width, hidden, classes or 1)
-        state = {name: torch.from_numpy(np.array(values, np.float32)) for name, values in arrays.items()}
+        level, spread = _unit(y, classes)
+        own = {**arrays, "out.weight": arrays["out.weight"] / spread, "out.bias": (arrays["out.bias"] - level) / spread}
+        state = {name: torch.from_numpy(np.array(values, np.float32)) for name, values in own.items()}
         network.load_state_dict(state, strict=False)
         moving = {"qkv": lambda name: name.startswith("front.qkv"), "head": lambda name: not name.startswith("front.")}
         for name, parameter in network.named_parameters():
@@ -78,11 +80,16 @@ def _network(torch: Any, front: Any, width: int, hidden: int, outputs: int) -> A
     return network
 
 
+def _unit(y: np.ndarray, classes: int) -> tuple[float, float]:
+    """The mean and the deviation by which numbers y (n,) are learnt; classes are learnt as they are."""
+    return (0.0, 1.0) if classes else (float(np.mean(y)), float(np.std(y)) or 1.0)
+
+
 def _fitted(
     torch: Any, network: Any, x: np.ndarray, y: np.ndarray, classes: int, place: Any, epochs: int, rate: float = RATE
 ) -> dict[str, np.ndarray]:
     """Train the network, and give its arrays without those of `front`. Numbers are learnt at mean 0 and deviation 1."""
-    level, spread = (0.0, 1.0) if classes else (float(np.mean(y)), float(np.std(y)) or 1.0)
+    level, spread = _unit(y, classes)
     aim = torch.from_numpy(np.asarray(y, np.int64)) if classes else torch.from_numpy(((y - level) / spread).astype(np.float32))
     network.train()
     _descend(torch, network, torch.from_numpy(np.array(x, np.float32)), aim, place, epochs, rate)

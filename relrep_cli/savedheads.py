@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -41,7 +41,8 @@ class SavedHead:
     classes: names in order, none where it predicts numbers. method, recipe, translator, translation: those of the method,
     as Method.said() gives them. anchors: digest of the anchor ids, "" where none are needed. vectors: (m, d) the anchors in
     the head's own space, for a translator. dims: of the rows that the head takes. trained_on, space: the file and its space.
-    end_to_end: its score on the test rows of that file.
+    end_to_end: its score on the test rows of that file. drawn: size and seed of the split, and the digest of the anchors that
+    were kept out of its test rows ("" without any); empty where the split was not drawn, or is not known.
     """
 
     trained: Trained
@@ -58,12 +59,13 @@ class SavedHead:
     end_to_end: float | None
     vectors: np.ndarray | None = None
     aggregator: TrainedAggregator | None = None
+    drawn: Mapping[str, Any] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """As a safetensors file."""
         own = {"head": self.trained.name, "classes": list(self.classes), "recipe": self.recipe and dict(self.recipe)}
         said = {name: getattr(self, name) for name in WHAT if name not in own}
-        said["translation"] = dict(self.translation)
+        said |= {"translation": dict(self.translation), "drawn": dict(self.drawn)}
         arrays = {f"head.{name}": _kept(values) for name, values in self.trained.arrays.items()}
         if self.vectors is not None:
             arrays["anchors"] = _kept(self.vectors)
@@ -113,9 +115,18 @@ def _built(record: dict[str, Any], arrays: dict[str, np.ndarray]) -> SavedHead:
     own = {name.removeprefix("head."): values for name, values in arrays.items() if name.startswith("head.")}
     said = {name: record[name] for name in WHAT if name != "head"}
     trained = Trained(record["head"], len(record["classes"]), own)
-    saved = SavedHead(trained, vectors=arrays.get("anchors"), aggregator=_aggregator(record, arrays), **said)
+    said |= {"vectors": arrays.get("anchors"), "aggregator": _aggregator(record, arrays), "drawn": _drawn(record)}
+    saved = SavedHead(trained, **said)
     _judge_shapes(saved)
     return saved
+
+
+def _drawn(record: Mapping[str, Any]) -> dict[str, Any]:
+    told = record.get("drawn", {})  # heads of older versions do not tell
+    kinds = {"size": float, "seed": int, "anchors": str}
+    sound = isinstance(told, dict) and all(isinstance(told.get(name), kind) for name, kind in kinds.items())
+    need(told == {} or (sound and 0 < told["size"] < 1 and told["seed"] >= 0), "a drawn split that cannot be read")
+    return dict(told)
 
 
 def _aggregator(record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> TrainedAggregator | None:

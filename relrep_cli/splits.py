@@ -12,16 +12,17 @@ from relrep_cli.embedding import Embedding, find_ids
 from relrep_cli.errors import DataError, printable
 
 
-def drawn(ids: np.ndarray, size: float, seed: int) -> np.ndarray:
+def drawn(ids: np.ndarray, size: float, seed: int, purpose: bytes = b"") -> np.ndarray:
     """(n,) whether each id falls into the test part: about the share `size` of all ids, whatever else there is.
 
     An id's part depends on itself and the seed alone, so that files with the same items, in any order, are divided alike.
+    Draws for another purpose (16 bytes at most) are independent.
 
     >>> drawn(np.array([b"a", b"b", b"c"]), 0.5, 0).tolist() == drawn(np.array([b"c", b"b", b"a"]), 0.5, 0)[::-1].tolist()
     True
     """
     salt = str(seed).encode()
-    lots = [int.from_bytes(hashlib.blake2b(i, digest_size=8, salt=salt).digest(), "big") for i in ids.tolist()]
+    lots = [int.from_bytes(hashlib.blake2b(i, digest_size=8, salt=salt, person=purpose).digest(), "big") for i in ids.tolist()]
     return np.array(lots, np.uint64) < np.uint64(min(size, 1.0) * (2**64 - 2**11))
 
 
@@ -31,8 +32,13 @@ def divided(spaces: Sequence[Embedding], anchors: np.ndarray, size: float, seed:
     return [e if "split" in e.obs else _with_split(e, known, anchors, size, seed) for e in spaces]
 
 
+def judges(e: Embedding, anchors: np.ndarray, size: float, seed: int) -> np.ndarray:
+    """(n,) whether each row of e, which has no split, is drawn to judge; anchors never are."""
+    return drawn(e.ids, size, seed) & (find_ids(anchors, e.ids) < 0)
+
+
 def _with_split(e: Embedding, known: Sequence[Embedding], anchors: np.ndarray, size: float, seed: int) -> Embedding:
-    split = np.where(drawn(e.ids, size, seed) & (find_ids(anchors, e.ids) < 0), b"test", b"train").astype("S16")
+    split = np.where(judges(e, anchors, size, seed), b"test", b"train").astype("S16")
     for other in known:
         rows = find_ids(other.ids, e.ids)
         split[rows >= 0] = other.obs["split"][rows[rows >= 0]]

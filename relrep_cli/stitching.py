@@ -45,10 +45,18 @@ class Target:
             return self.images[places], places >= 0
         values = e.column(self.column)[rows]
         if not len(self.classes):
+            if values.dtype.kind not in "fiub":
+                raise DataError(f"{e.uri}: column {printable(self.column)} holds text, and numbers are predicted.")
             numbers = np.asarray(values, np.float64)
             return numbers, np.isfinite(numbers)
         found = find_ids(self.classes, values.astype("S"))
         return found, found >= 0
+
+    def unseen(self, e: Embedding, rows: np.ndarray) -> int:
+        """How many of the rows have a class, but one that heads do not know."""
+        if self.kind != "classes" or self.column not in e.obs:
+            return 0
+        return int(((e.obs[self.column][rows].astype("S") != b"") & ~self.of(e, rows)[1]).sum())
 
     def named(self, value: Any) -> Any:
         """A class number as the name of the class; a number as itself."""

@@ -15,6 +15,7 @@ from relrep_cli.aggregators import AGGREGATORS
 from relrep_cli.decoders import pixels
 from relrep_cli.embedding import row_numbers
 from relrep_cli.heads import train
+from relrep_cli.splits import drawn
 from relrep_cli.stitching import Task
 
 CLASSES, WIDTH = 4, 10
@@ -52,6 +53,30 @@ def test_adaptation_moves_its_part_alone_and_learns() -> None:
     assert all((values == before[name]).all() for name, values in trained.front.state_dict().items()), "a copy is adapted"
     again = adapted(trained, task, "all", Adaptation(["all"], 0.3), 0)
     assert np.array_equal(again(task.x_test), after(task.x_test))
+
+
+def test_few_rows_are_drawn_apart_from_the_split() -> None:
+    ids = row_numbers(5000)
+    ids = ids[~drawn(ids, 0.2, 0)]
+    none = np.zeros(0)
+    task = Task("b.h5", none, none, none, none, ids, none)
+    assert 0.08 < len(Adaptation(["all"], 0.1).rows(task)) / len(ids) < 0.12
+
+
+def test_numbers_keep_their_unit_through_adaptation() -> None:
+    """A head that fits already stays as good, whatever mean and deviation the few rows have."""
+    x, _ = clouds(1000)
+    y = 40 * x[:, 0] + 2000
+    doubled = np.concatenate([x, x], 1).astype(np.float32)
+    front = partial(AGGREGATORS["self-attention"].function, 2, WIDTH)
+    trained = train("mlp", doubled[:600], y[:600], 0, {"hidden": 32, "head_epochs": 60}, front=front)
+    ids = row_numbers(1000)
+    task = Task("b.h5", doubled[:600], y[:600], doubled[600:], y[600:], ids[:600], ids[600:])
+    frozen = float(np.square(trained(task.x_test) - task.y_test).mean() / task.y_test.var())
+    assert frozen < 0.2
+    for what in networks.ADAPTED:
+        after = adapted(trained, task, what, Adaptation([what], 0.3), 0)
+        assert np.square(after(task.x_test) - task.y_test).mean() / task.y_test.var() < 1.2 * frozen + 0.01
 
 
 def test_adaptation_through_the_command(work: Workdir) -> None:

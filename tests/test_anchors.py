@@ -101,6 +101,15 @@ def test_shares_count_candidates_only() -> None:
     assert (found.count(b"c0"), found.count(b"c1")) == (16, 4)
 
 
+def test_rows_without_a_number_as_label_belong_to_no_class() -> None:
+    e = embedding(classes([20, 20]))
+    e.obs["label"] = np.where(np.arange(40) < 8, np.nan, np.repeat([0.0, 1.0], 20))  # type: ignore[index]
+    found = chosen("per-class", e, np.arange(40), 20)
+    assert np.bincount(e.obs["label"][found].astype(int)).tolist() == [10, 10]
+    with pytest.raises(DataError, match="33 anchors asked of 32 candidate items"):
+        chosen("per-class", e, np.arange(40), 33)
+
+
 @every_strategy
 def test_more_anchors_than_candidates_are_refused(name: str) -> None:
     e = embedding(["a"] * 9)

@@ -480,6 +480,32 @@ def test_a_saved_head_refuses_other_anchors(work: Workdir) -> None:
     assert work.here(f"{run} -a anchors.h5").rows
 
 
+def test_a_saved_head_runs_on_its_own_space_without_a_map(work: Workdir) -> None:
+    """A translator that is not the identity between equal spaces is left out; vectors of another space are said to be so."""
+    own = work.here("relrep stitch a.h5 b.h5 -a anchors.h5 -m low-rank --rank 1 --save-head h.safetensors").rows[0]
+    done = work.here("relrep stitch a.h5 --head h.safetensors -a anchors.h5 --predictions p.tsv")
+    assert done.rows[0]["accuracy"] == own["accuracy"] and float(done.rows[0]["stitching_index"]) == 1
+    work.here("relrep stitch a.h5 b.h5 -m none --save-head n.safetensors")
+    told = "the head of a; none runs it on the vectors as they are"
+    assert told in work.here("relrep stitch b.h5 --head n.safetensors").stderr
+    assert told not in work.here("relrep stitch a.h5 --head n.safetensors").stderr
+
+
+def test_a_saved_head_is_not_judged_by_what_it_was_trained_on(work: Workdir) -> None:
+    """The split that stitch drew is drawn again; where that is not known, the head's own file is refused."""
+    more(work)
+    for method, anchors in (("ridge", "-a anchors.h5"), ("none", "")):
+        train = f"relrep stitch bare.npz bare.npz {anchors} -m {method} --head knn --test-size 0.4 --seed 5"
+        own = work.here(f"{train} --save-head h.safetensors --force").rows[0]
+        done = work.here(f"relrep stitch bare.npz --head h.safetensors {anchors}")
+        assert (done.rows[0]["n"], done.rows[0]["accuracy"]) == (own["n"], own["accuracy"])
+        assert "are drawn to judge, as in training (size 0.4, seed 5)" in done.stderr
+    work.here("relrep stitch bare.npz b.h5 -a anchors.h5 -m ridge --save-head h.safetensors --force")
+    work.error("relrep stitch bare.npz --head h.safetensors -a anchors.h5", 3, "does not say on which rows")
+    saved = savedheads.load(str(work / "h.safetensors"))
+    assert savedheads.load(saved.to_bytes().replace(b'"drawn"', b'"drown"')).drawn == {}, "older files do not tell"
+
+
 def test_a_saved_head_predicts_where_nothing_is_known(work: Workdir) -> None:
     x, seen = vectors()
     np.savez(work / "u.npz", x=x, ids=columns(seen)["ids"])
@@ -488,6 +514,90 @@ def test_a_saved_head_predicts_where_nothing_is_known(work: Workdir) -> None:
     assert "u.npz: no row has a known label, so the head is not judged." in done.stderr
     lines = (work / "p.tsv").read_text().splitlines()
     assert len(lines) == 241 and lines[1].split("\t")[2] == "n/a"
+
+
+def test_what_cannot_be_done_is_said_in_one_line(work: Workdir) -> None:
+    (work / "bad.txt").write_text("nobody\n")
+    stitch = "relrep stitch a.h5 b.h5 -a anchors.h5"
+    for target in ("label", "retrieval"):
+        work.error(f"relrep stitch a.h5 b.h5 c.h5 -a bad.txt -t {target}", 3, "a.h5: ", "nobody")
+    for more_of, option in (("ridge --save-head h.safetensors", "--save-head"), ("ridge --predictions p.tsv", "--predictions")):
+        work.error(f"{stitch} -t nothing -o x.h5 -m {more_of}", 3, f"column 'nothing', and {option} needs one")
+    joined = "-m product -s cosine,l1 --aggregate self-attention"
+    work.error(f"{stitch} -t nothing -o x.h5 {joined}", 3, "--aggregate self-attention needs one to learn")
+    work.here(f"{stitch} {joined} --save-aggregator g.safetensors -q")
+    work.error(f"{stitch} --aggregator g.safetensors -m relative", 2, "--method relative has no way to go by --aggregator")
+    x, seen = vectors()
+    np.savez(work / "numbers.npz", x=x, ids=columns(seen)["ids"], label=x[:, 0], split=columns(seen)["split"])
+    work.here("relrep stitch numbers.npz numbers.npz -m none --save-head n.safetensors -q")
+    work.error("relrep stitch b.h5 --head n.safetensors -q", 3, "b.h5: column label holds text, and numbers are predicted")
+    pytest.importorskip("matplotlib")
+    work.error(f"{stitch} -t nothing -o x.h5 -m ridge --plot x.png", 3, "--plot needs one to learn")
+    work.error(f"{stitch} -m none --plot x.png", 2, "nothing to draw")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("-t retrieval -m ridge --numbers", "--numbers needs a column to learn"),
+        ("-t retrieval -m ridge --seeds 1", "--seeds needs heads"),
+        ("-t retrieval -m ridge --hidden 2", "--hidden does not go with --target retrieval"),
+        ("-t retrieval -m ridge --adapt-fraction 0.05", "--adapt-fraction needs --adapt"),
+        ("--adapt-fraction 0.1", "--adapt-fraction needs --adapt"),
+        ("--sparse 100", "--sparse needs --target asif"),
+        ("--power 8", "--power needs --target asif"),
+        ("-m ridge --similarity lp", "--similarity needs --method relative or product"),
+        ("-m relative --aggregate sum", "--aggregate needs --method product"),
+        *(
+            (f"--head h.safetensors {option} {value}", f"{option} does not go with a saved head")
+            for option, value in (
+                ("--target", "label"),
+                ("--numbers", ""),
+                ("--seeds", "1"),
+                ("--cache", "kept"),
+                ("--test-size", "0.2"),
+                ("--adapt", "all"),
+                ("--save-aggregator", "g.safetensors"),
+                ("--source", "src"),
+                ("--hidden", "3"),
+            )
+        ),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(work: Workdir, options: str, said: str) -> None:
+    done = work.here(f"relrep stitch a.h5 b.h5 -a anchors.h5 {options}", 2)
+    assert said in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_items_of_a_class_that_nobody_learnt_are_counted(work: Workdir) -> None:
+    x, seen = vectors()
+    told = columns(seen)
+    for name, split in (("seen", told["split"]), ("new", np.where(seen == 0, "test", told["split"]))):
+        np.savez(work / f"{name}.npz", x=x, ids=told["ids"], label=told["label"], split=split)
+    count, test = int((seen == 0).sum()), int(((seen == 0) | (told["split"] == "test")).sum())
+    said = f"new.npz: {count} of {test} test items have a label that no training item has, and do not count."
+    done = work.here("relrep stitch new.npz new.npz -m none --save-head h.safetensors")
+    assert said in done.stderr and done.rows[0]["n"] == str(test - count)
+    assert said in work.here("relrep stitch new.npz --head h.safetensors").stderr
+    assert "do not count" not in work.here("relrep stitch seen.npz seen.npz -m none").stderr
+
+
+def test_pairs_join_files_whose_ids_are_unrelated(work: Workdir) -> None:
+    """b numbers its rows in another order: a number that trains in a and tests in b is no leak, a pair with a test row is."""
+    x, seen = vectors()
+    told, order = columns(seen), np.random.default_rng(0).permutation(len(x))
+    for name, rows in (("pa", np.arange(len(x))), ("pb", order)):
+        ids = np.arange(len(x)).astype(str)
+        np.savez(work / f"{name}.npz", x=x[rows], ids=ids, label=told["label"][rows], split=told["split"][rows])
+        work.here(f"relrep embed {name}.npz --space {name} -o {name}.h5 -q")
+    place = np.argsort(order)
+    train = np.flatnonzero(told["split"] == "train")[:40]
+    lines = ["a\tb\tspace_a\tspace_b", *(f"{i}\t{place[i]}\tpa\tpb" for i in train)]
+    (work / "pairs.tsv").write_text("\n".join(lines) + "\n")
+    rows = work.here("relrep stitch pa.h5 pb.h5 -a pairs.tsv -m orthogonal").rows
+    assert min(float(r["stitching_index"]) for r in rows) > 0.98 and "test_anchors" not in rows[0]
+    (work / "pairs.tsv").write_text("\n".join([*lines, f"0\t{place[0]}\tpa\tpb"]) + "\n")
+    work.error("relrep stitch pa.h5 pb.h5 -a pairs.tsv -m orthogonal", 3, "2 of 82 anchors are test rows, such as 0")
 
 
 def test_a_picture_of_the_grid(work: Workdir) -> None:

@@ -105,7 +105,8 @@ def choose(c: Candidates, name: str, m: int, rng: np.random.Generator, params: d
     strategy = STRATEGIES[name]
     places = np.arange(len(c))
     if strategy.reads == "labels":  # an item without a label belongs to no class
-        places = np.flatnonzero(c.column("label") != b"")
+        labels = c.column("label")
+        places = np.flatnonzero(labels != b"" if labels.dtype.kind == "S" else ~np.isnan(labels))
     if m > len(places):
         most = len(places)
         raise DataError(f"{c.spaces[0].uri}: {m} anchors asked of {most} candidate items; write -n {most} or less.")

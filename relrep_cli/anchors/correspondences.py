@@ -41,6 +41,11 @@ class Pairs:
         """(p,) ids of the anchors, the same in both spaces: the item's own id where both have one, else both."""
         return text([_name(x, y) for x, y in zip(self.a.tolist(), self.b.tolist(), strict=True)])
 
+    @property
+    def one_name(self) -> bool:
+        """Whether an id means the same item on both sides: where it does, most pairs are of equal ids."""
+        return bool((self.a == self.b).mean() > 0.5)
+
     def content(self) -> bytes:
         return b""  # the names tell it
 

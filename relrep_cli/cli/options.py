@@ -163,6 +163,13 @@ NOTHING = Given({})
 NO_HOW = How()
 
 
+def told(context: typer.Context) -> dict[str, str]:
+    """The options that stand in the command line, whatever their value, by the name of their parameter."""
+    sources = {p.name: context.get_parameter_source(p.name) for p in context.command.params if p.name}
+    given = {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
+    return {str(p.name): p.opts[0] for p in context.command.params if p.name in given and p.param_type_name == "option"}
+
+
 def command(*registries: Registry) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Turn `f(…, how: How, given: Given)` into what typer reads: its own options, those of registries, and shared ones.
 

@@ -13,13 +13,14 @@ from relrep_cli.blocks import take
 from relrep_cli.cli import options
 from relrep_cli.cli.anchoring import read_recipe
 from relrep_cli.cli.stitched import PREDICTIONS
-from relrep_cli.cli.stitching import guarded
-from relrep_cli.embedding import RELATIVE, Embedding
-from relrep_cli.errors import DataError, UsageError
+from relrep_cli.cli.stitching import guarded, say_unseen
+from relrep_cli.embedding import RELATIVE, Embedding, bare_name
+from relrep_cli.errors import DataError, UsageError, printable
 from relrep_cli.output import Record, say
 from relrep_cli.projection import basis, relative
-from relrep_cli.recipes import Recipe
+from relrep_cli.recipes import Recipe, anchors_digest
 from relrep_cli.savedheads import SavedHead, load
+from relrep_cli.splits import judges
 from relrep_cli.stitching import MISSING, Target, index, judged
 
 
@@ -36,7 +37,7 @@ class Rerun:
 
 
 def rerun(files: Sequence[str], run: Rerun, how: options.How, given: options.Given) -> list[Record]:
-    """A record for each file: the scores of the head on its test rows, or on all rows where there is no split.
+    """A record for each file: the scores of the head on its test rows; see _judging where there is no split.
 
     Rows without a known target are predicted too, and not judged. Raises DataError where the file or the anchors are not
     what the head needs.
@@ -59,7 +60,8 @@ def rerun(files: Sequence[str], run: Rerun, how: options.How, given: options.Giv
     records, lines = [], []
     for file in files:
         e = store.read(file)
-        rows = _judging(e)
+        e = e if e.space else store.digested(e)
+        rows = _judging(e, saved, recipe)
         predicted = saved.trained(_vectors(saved, e, recipe, rows))
         records.append(_record(saved, e, target, rows, predicted, run, recipe))
         lines += list(_lines(e, target, rows, predicted, saved, run)) if run.predictions else []
@@ -69,12 +71,38 @@ def rerun(files: Sequence[str], run: Rerun, how: options.How, given: options.Giv
     return records
 
 
-def _judging(e: Embedding) -> np.ndarray:
-    """The rows that the head predicts: the test rows, or all where there is no split."""
+def _judging(e: Embedding, saved: SavedHead, recipe: Recipe | None) -> np.ndarray:
+    """The rows that the head predicts: the test rows, drawn as in its training where there is no split, or else all.
+
+    Raises DataError where there are none, or where the head's own file has no split and what it was trained on is not known.
+    """
+    known = saved.target in e.obs
     rows = e.rows_of_split("test")
+    rows = _drawn_again(e, saved, recipe) if rows is None and known and saved.drawn else rows
     if rows is not None and not len(rows):
         raise DataError(f"{e.uri}: no rows of split 'test'; the head would predict nothing.")
+    if rows is None and known and _own(e, saved) and bare_name(e.uri) == saved.trained_on:
+        raise DataError(
+            f"{e.uri}: has no split, and the head, trained on it, does not say on which rows. Give the file a column split."
+        )
+    if rows is None and known:
+        say(f"{e.uri}: has no split; all {e.n} items judge, also those that the head was trained on, if there are any.")
     return np.arange(e.n) if rows is None else rows
+
+
+def _drawn_again(e: Embedding, saved: SavedHead, recipe: Recipe | None) -> np.ndarray:
+    """The rows that stitch drew to judge when it trained the head."""
+    size, seed, anchors = (saved.drawn[name] for name in ("size", "seed", "anchors"))
+    if anchors and (recipe is None or anchors_digest(recipe.anchor_ids) != anchors):
+        raise UsageError(f"{e.uri}: has no split; to draw it again, give the --anchors that the head was trained with.")
+    rows = np.flatnonzero(judges(e, np.zeros(0, "S1") if recipe is None else recipe.items(e), size, seed))
+    say(f"{e.uri}: has no split; {len(rows)} of {e.n} items are drawn to judge, as in training (size {size}, seed {seed}).")
+    return rows
+
+
+def _own(e: Embedding, saved: SavedHead) -> bool:
+    """Whether e is of the absolute space that the head was trained on; heads of a recipe do not tell."""
+    return saved.recipe is not None or e.space == saved.space
 
 
 def _vectors(saved: SavedHead, e: Embedding, recipe: Recipe | None, rows: np.ndarray) -> np.ndarray:
@@ -86,10 +114,13 @@ def _vectors(saved: SavedHead, e: Embedding, recipe: Recipe | None, rows: np.nda
         options.notes(e, to)
         return take(relative(e, to).x, rows)
     x = take(e.x, rows)
-    if saved.translator and recipe is not None:
+    if saved.translator and recipe is not None and not _own(e, saved):
         return saved.translate(recipe.vectors(e))(x)
     if e.d != saved.dims:
         raise DataError(f"{e.uri}: has {e.d} dims, and the head takes {saved.dims}; save one that goes through anchors.")
+    if not _own(e, saved):
+        here, there = printable(e.space), printable(saved.space)
+        say(f"{e.uri}: is of space {here}, the head of {there}; {saved.method} runs it on the vectors as they are.")
     return x
 
 
@@ -100,8 +131,9 @@ def _record(
     record: Record = {"encoder": e.uri, "head": saved.trained_on, "method": saved.method, "decoder": saved.trained.name}
     record |= {"end_to_end": saved.end_to_end, "anchors": None}
     if recipe is not None and saved.anchors:
-        record |= {"anchors": len(recipe.anchor_ids), **guarded([e], recipe.items(e), run.allowed)}
+        record |= {"anchors": len(recipe.anchor_ids), **guarded([e], recipe, run.allowed)}
     truth, known = target.of(e, rows) if target.column in e.obs else (predicted, np.zeros(len(rows), bool))
+    say_unseen(e, target, rows)
     if not known.any():
         say(f"{e.uri}: no row has a known {target.column}, so the head is not judged.")
         return record | MISSING | {"n": 0, "stitching_index": None}

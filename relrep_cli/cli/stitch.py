@@ -15,7 +15,7 @@ from relrep_cli.cli import options, retrieving
 from relrep_cli.cli.anchoring import read_recipe
 from relrep_cli.cli.rerun import Rerun, rerun
 from relrep_cli.cli.stitched import Outputs
-from relrep_cli.cli.stitching import Column, Division, Run, Spaces, read_spaces, records_of
+from relrep_cli.cli.stitching import TEST_SIZE, Column, Division, Run, Spaces, read_spaces, records_of
 from relrep_cli.errors import DATA, DONE, UsageError, unknown
 from relrep_cli.heads import HEADS
 from relrep_cli.methods import AGGREGATE, SIMILARITY, Method, Wanted, methods
@@ -43,6 +43,18 @@ COLUMNS = (
     "decoder",
 )
 HEAD = ["linear"]
+WITH_SAVED = {"head", "anchors", "anchor_vectors", "statistics", "predictions", "allow_test_anchors", "force", "seed", "device"}
+WITH_SAVED |= {"dry_run", "format", "json", *options.SHARED}
+RELATIVE = "--method relative or product"
+NEEDS = {
+    "numbers": "a column to learn",
+    "seeds": "heads",
+    "sparse": "--target asif",
+    "power": "--target asif",
+    "adapt_fraction": "--adapt",
+    "similarity": RELATIVE,
+    "aggregate": "--method product",
+}
 EXAMPLES = (
     "relrep stitch a.h5 b.h5 --anchors anchors.h5 --target label",
     "relrep stitch a.h5 b.h5 --anchors anchors.h5 --method relative,ridge --similarity cosine --head mlp --seeds 5",
@@ -63,6 +75,7 @@ def _complete(incomplete: str) -> list[tuple[str, str]]:
 
 @options.command(HEADS, SIMILARITIES, TRANSLATORS)
 def stitch(
+    context: typer.Context,
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Two or more absolute files.", show_default=False)],
     target: Annotated[
         str,
@@ -163,11 +176,11 @@ def stitch(
     --cache, a run that was cut short goes on where it was.
     """
     kind = options.format_of(format, json)
-    heads = options.split_names(head)
+    heads, told = options.split_names(head), options.told(context)
     if saved := next((name for name in heads if name.endswith(".safetensors")), ""):
-        refused = {"--method": method, "another head": heads[1:], "-o": output, "--save-head": save_head, "--plot": plot}
-        if other := next((name for name, value in refused.items() if value), None):
-            raise UsageError(f"{other} does not go with a saved head, which brings its method.")
+        other = next((option for name, option in told.items() if name not in WITH_SAVED), "another head" if heads[1:] else "")
+        if other:
+            raise UsageError(f"{other} does not go with a saved head, which brings what it learnt and how.")
         records = rerun(files, Rerun(saved, predictions, force, allow_test_anchors, seed, dry_run), how, given)
         if not dry_run:
             write(records, COLUMNS, kind)
@@ -175,6 +188,7 @@ def stitch(
     if len(files) < 2:
         raise UsageError("stitch needs two or more files, or one with a saved --head.")
     wanted = _wanted(method, how, given)
+    _judge_needs(told, target, wanted, bool(adapt))
     recipe = _recipe(wanted, how, given)
     found = methods(wanted, recipe)
     if target in retrieving.TARGETS:
@@ -186,6 +200,7 @@ def stitch(
         }
         others |= {"--predictions": predictions, "--plot": plot, "--cache": cache, "--head": heads != HEAD, "--source": source}
         found = retrieving.judge(target, found, recipe, others)
+        given.refuse(HEADS, f"--target {target}, which trains no heads")
         division = Division(test_size, seed, allow_test_anchors)
         spaces = read_spaces(files, recipe, Column("", optional=True), division, False)
         if dry_run:
@@ -197,13 +212,16 @@ def stitch(
     if (target == "images") != bool(source):
         raise UsageError("--target images and --source DIR go together: images are reconstructed from vectors.")
     chosen = _heads(["decoder"] if source and heads == HEAD else heads, found, given)
-    outputs = Outputs(output, save_head, save_aggregator, predictions, plot, force, images=bool(source))
+    drawn = (test_size or TEST_SIZE, seed)
+    outputs = Outputs(output, save_head, save_aggregator, predictions, plot, force, bool(source), drawn)
     outputs.judge(files, how, found, list(chosen))
     adaptation = _adaptation(options.split_names(adapt), adapt_fraction, found, seed, device)
     kept = Records(Path(cache) if cache and not outputs.retrains and adaptation is None else None)
     column = Column(target, numbers, optional=bool(output), source=source)
     division = Division(test_size, seed, allow_test_anchors)
     spaces = read_spaces(files, recipe, column, division, bool(cache) or outputs.written)
+    if spaces.target is None:
+        outputs.judge_vectors(files, target, found[0])
     if dry_run:
         options.plan([f"train {_of(m, chosen)} on {len(spaces.es)} spaces by {m.label}" for m in found])
         return DONE
@@ -212,6 +230,20 @@ def stitch(
     outputs.write(spaces, run, records)
     write([*records, *spaces.failed], COLUMNS, kind)
     return _said(spaces, records, len(files))
+
+
+def _judge_needs(told: dict[str, str], target: str, wanted: Wanted, adapts: bool) -> None:
+    """Raise UsageError for an option in the command line that would bear on nothing."""
+    met = {
+        "a column to learn": target not in (*retrieving.TARGETS, "images"),
+        "heads": target not in retrieving.TARGETS,
+        "--target asif": target == "asif",
+        "--adapt": adapts,
+        RELATIVE: target != "asif" and not {"relative", "product"}.isdisjoint(wanted.families),
+        "--method product": target != "asif" and "product" in wanted.families,
+    }
+    if idle := next((name for name, need in NEEDS.items() if name in told and not met[need]), None):
+        raise UsageError(f"{told[idle]} needs {NEEDS[idle]}, and does nothing here; leave it out.")
 
 
 def _wanted(method: list[str], how: options.How, given: options.Given) -> Wanted:

@@ -12,16 +12,17 @@ from relrep_cli import store, translators
 from relrep_cli.aggregators import TrainedAggregator, of_module
 from relrep_cli.blocks import row_blocks
 from relrep_cli.cli import options
-from relrep_cli.cli.stitching import Run, Spaces
+from relrep_cli.cli.stitching import TEST_SIZE, Run, Spaces
 from relrep_cli.decoders import pixels
 from relrep_cli.embedding import ABSOLUTE, RELATIVE, Embedding, Step, bare_name, chain, make_step
-from relrep_cli.errors import UsageError
+from relrep_cli.errors import DataError, UsageError, printable
 from relrep_cli.heads import HEADS, Trained
 from relrep_cli.methods import Method
 from relrep_cli.output import Record, say
 from relrep_cli.projection import basis, relative_blocks
 from relrep_cli.recipes import Recipe, anchors_digest
 from relrep_cli.savedheads import SavedHead
+from relrep_cli.splits import judges
 from relrep_cli.stitching import Target, check, score
 
 SHOWN = 12  # images of a picture
@@ -32,8 +33,8 @@ PREDICTIONS = ["id", "prediction", "truth", "encoder", "head", "method", "decode
 class Outputs:
     """The files that were asked for, and what was heard while stitching.
 
-    first: the first file's heads by method and head, of the first seed. predicted: (method, head, encoder, head's space,
-    predictions) of every cell.
+    drawn: size and seed of the split of files that have none. first: the first file's heads by method and head, of the first
+    seed. predicted: (method, head, encoder, head's space, predictions) of every cell.
     """
 
     vectors: str = ""
@@ -43,6 +44,7 @@ class Outputs:
     plot: str = ""
     force: bool = False
     images: bool = False
+    drawn: tuple[float, int] = (TEST_SIZE, 0)
     first: dict[tuple[str, str], Trained] = field(default_factory=dict)
     predicted: list[tuple[str, str, int, int, np.ndarray]] = field(default_factory=list)
 
@@ -84,6 +86,15 @@ class Outputs:
             from relrep_cli import plots
 
             plots.ready(self.plot)
+            if all(m.label == "none" for m in found) and not self.images:
+                raise UsageError("--plot has nothing to draw: --method none stitches nothing.")
+
+    def judge_vectors(self, files: Sequence[str], column: str, m: Method) -> None:
+        """Raise DataError where files without the column, of which vectors alone can be written, do not give what was asked."""
+        asked: Record = {"--save-head": self.head, "--save-aggregator": self.aggregator, "--predictions": self.predictions}
+        asked |= {"--plot": self.plot, f"--aggregate {m.recipe and m.recipe.aggregate}": m.trains}
+        if option := next((name for name, value in asked.items() if value), None):
+            raise DataError(f"{files[0]}: no column {printable(column)!r}, and {option} needs one to learn (--target).")
 
     def hear(self, name: str, label: str, e: int, h: int, trained: list[Trained], predicted: list[np.ndarray]) -> None:
         """Keep of one cell what will be written."""
@@ -143,7 +154,16 @@ class Outputs:
         own = next(score(r) for r in records if r["encoder"] == r["head"] == e.uri)
         assert spaces.target is not None
         saved = saved_head(m, trained, e, spaces.target, own, spaces.anchors(0) if m.translator else None, spaces.recipe)
+        saved = replace(saved, drawn=self._drawn(e, spaces.recipe))
         store.write_bytes(self.head, saved.to_bytes(), self.force, f"{name} head of {e.uri} by {m.label}.")
+
+    def _drawn(self, e: Embedding, recipe: Recipe | None) -> Record:
+        """How the split of e is drawn again; nothing where it is the file's own, or follows that of another file."""
+        size, seed = self.drawn
+        anchors = np.zeros(0, "S1") if recipe is None else recipe.items(e)
+        if not np.array_equal(judges(e, anchors, size, seed), e.obs["split"] == b"test"):
+            return {}
+        return {"size": size, "seed": seed, "anchors": "" if recipe is None else anchors_digest(recipe.anchor_ids)}
 
     def _write_vectors(self, spaces: Spaces, run: Run) -> None:
         m, (target, e) = run.methods[0], spaces.es

@@ -117,8 +117,9 @@ def read_spaces(files: Sequence[str], recipe: Recipe | None, column: Column, div
         raise DataError(str(failed[0]["error"]))
     if recipe is None or not isinstance(recipe.meaning, Pairs):
         refuse_row_numbers(es)
-    refuse_leaks(es)
-    flags = {**_drawn(undivided, es, size, seed), **guarded(es, _items(recipe, es), division.allowed)}
+    for kin in _kin(recipe, es):
+        refuse_leaks(kin)
+    flags = {**_drawn(undivided, es, size, seed), **guarded(es, recipe, division.allowed)}
     return Spaces(es, recipe, column.target(es) if predicts else None, failed, flags)
 
 
@@ -133,7 +134,7 @@ def _read(file: str, recipe: Recipe | None, digests: bool) -> Embedding:
 
 def _items(recipe: Recipe | None, es: Sequence[Embedding]) -> np.ndarray:
     """The ids of all items that are anchors in one of the spaces."""
-    found = [np.zeros(0, "S1")] if recipe is None else [recipe.items(e) for e in es]
+    found = [np.zeros(0, "S1")] if recipe is None or not es else [recipe.items(e) for e in es]
     return found[0] if all(np.array_equal(ids, found[0]) for ids in found) else np.unique(np.concatenate(found))
 
 
@@ -162,18 +163,29 @@ def _drawn(undivided: Sequence[str], es: Sequence[Embedding], size: float, seed:
     return {"split": f"drawn: {size} by seed {seed}"} if undivided else {}
 
 
-def guarded(es: Sequence[Embedding], ids: np.ndarray, allowed: bool) -> Record:
+def _kin(recipe: Recipe | None, es: list[Embedding]) -> list[list[Embedding]]:
+    """The spaces in groups within which an id means one item: all of them, unless pairs name items by their sides."""
+    if recipe is None or not isinstance(recipe.meaning, Pairs) or recipe.meaning.one_name:
+        return [es]
+    groups: dict[str, list[Embedding]] = {}
+    for e in es:
+        groups.setdefault(recipe.meaning.side_of(e, recipe.spares), []).append(e)
+    return list(groups.values())
+
+
+def guarded(es: list[Embedding], recipe: Recipe | None, allowed: bool) -> Record:
     """The guard against anchors that judge. Raises DataError, or gives what every result says where they are allowed."""
-    found = judging(es, ids)
+    kins = [(kin, _items(recipe, kin)) for kin in _kin(recipe, es)]
+    found, count = np.concatenate([judging(*one) for one in kins]), sum(len(ids) for _, ids in kins)
     if not len(found):
         return {}
     some = printable(bytes(found[0]))
     if not allowed:
         raise DataError(
-            f"{len(found)} of {len(ids)} anchors are test rows, such as {some}. Choose anchors among training rows (relrep "
+            f"{len(found)} of {count} anchors are test rows, such as {some}. Choose anchors among training rows (relrep "
             "anchor does), or write --allow-test-anchors, and every result says so."
         )
-    say(f"{len(found)} of {len(ids)} anchors are test rows, such as {some}: results look better than they are.")
+    say(f"{len(found)} of {count} anchors are test rows, such as {some}: results look better than they are.")
     return {"test_anchors": len(found)}
 
 
@@ -181,6 +193,8 @@ def records_of(spaces: Spaces, run: Run) -> list[Record]:
     """Every method with every head on every pair of spaces, in the order of methods, then heads."""
     if spaces.target is None:
         return []
+    for e in spaces.es:
+        say_unseen(e, spaces.target, e.rows_of_split("test"))
     apart = [[m for m in run.methods if m.recipe is None], *([m] for m in run.methods if m.recipe is not None)]
     groups = [group for group in apart if group]
     found: dict[tuple[str, str], list[Record]] = {}
@@ -218,6 +232,13 @@ def _grid(
 
     frozen = grid(tasks, spaces.target, routes(group, spaces.anchors), replace(job, heard=both))
     return adapted_records(frozen, found, [task.uri for task in tasks])
+
+
+def say_unseen(e: Embedding, target: Target, rows: np.ndarray | None) -> None:
+    """Say how many rows judge nothing, because their class is one that no head was trained on."""
+    if rows is not None and (count := target.unseen(e, rows)):
+        name = printable(target.column)
+        say(f"{e.uri}: {count} of {len(rows)} test items have a {name} that no training item has, and do not count.")
 
 
 def _part(advance: Callable[..., None], place: int, parts: int) -> Callable[..., None]:
