@@ -208,7 +208,7 @@ def test_results_of_compare_are_dots(work: Workdir) -> None:
     circles = re.findall(r'<use xlink:href="#m\w+" x="[\d.]+" y="[\d.]+" style="fill: #3f90da; fill-opacity', drawn[0])
     assert len(circles) == 8, "absolute, cosine, l1 and their product, by two metrics"
     work.here("relrep compare a.h5 b.h5 -m jaccard --k 5,10 -o ks.jsonl -q")
-    only_line(work.here("relrep plot ks.jsonl -o ks.svg"), "ks.svg: 2 panels"), "a panel for each k"
+    only_line(work.here("relrep plot ks.jsonl -o ks.svg"), "ks.svg: 2 panels")  # one for each k
     work.here("relrep plot first.tsv first.csv -o two.svg -q")
     assert "first.tsv, one pair" in (work / "two.svg").read_text(), "files of one name are told apart"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -128,7 +129,7 @@ def _draw_results(files: list[str], found: list[list[Record]], output: str, forc
     names = [Path(file).stem for file in files] if len({Path(file).stem for file in files}) == len(files) else files
     values: dict[str, dict[str, dict[str, list[float]]]] = {}
     asked = {(r.get("metric"), r.get("k")) for records in found for r in records}
-    several = {metric for metric, k in asked if any(metric == other and k != at for other, at in asked)}
+    several = {metric for metric, count in Counter(metric for metric, _ in asked).items() if count > 1}
     for name, records in zip(names, found, strict=True):
         for r in records:
             view, metric, k, value = str(r.get("projection") or "absolute"), r.get("metric"), r.get("k"), r.get("value")
