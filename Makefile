@@ -30,10 +30,10 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m relrep_cli.reference --check docs/reference.md
+	$(BIN)/python -m relrep_cli.cli.reference --check docs/reference.md
 
 docs: $(VENV)/.ready
-	$(BIN)/python -m relrep_cli.reference docs/reference.md
+	$(BIN)/python -m relrep_cli.cli.reference docs/reference.md
 
 clean:
 	rm -rf $(VENV) $(LOWEST) demo .pytest_cache .mypy_cache .ruff_cache

@@ -24,8 +24,8 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "
 import numpy as np  # noqa: E402
 from sklearn.cluster import KMeans  # noqa: E402
 
-from relrep_cli import kernels  # noqa: E402
-from relrep_cli.clusters import centroids  # noqa: E402
+from relrep_cli.neighbors.kmeans import centroids  # noqa: E402
+from relrep_cli.numerics import distances as kernels  # noqa: E402
 
 SHAPES = ((1_000_000, 48), (200_000, 256), (100_000, 768))
 PICKS = 20

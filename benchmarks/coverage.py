@@ -22,11 +22,11 @@ import numpy as np
 from scipy import stats
 from scipy.linalg import expm
 
-from relrep_cli.comparison import interval, measure, measure_some
+from relrep_cli.comparison.pairs_of_files import interval, measure, measure_some
+from relrep_cli.comparison.permutations import null_values, p_value
 from relrep_cli.embedding import Embedding, row_numbers
-from relrep_cli.inference import values_only
 from relrep_cli.metrics import METRICS
-from relrep_cli.permutations import null_values, p_value
+from relrep_cli.numerics.intervals import values_only
 
 NAMES = ("jaccard", "knn-jaccard", "cka", "procrustes", "rsa", "svcca", "jaccard/naive", "knn-jaccard/naive")
 SIZES = (100, 400)

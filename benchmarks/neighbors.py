@@ -32,9 +32,9 @@ if __name__ == "__main__":
 import faiss
 import numpy as np
 
-from relrep_cli import inference
 from relrep_cli.metrics import METRICS
 from relrep_cli.neighbors import nearest, overlap, tiles
+from relrep_cli.numerics import intervals as inference
 
 K = 10
 CHECKOUT = Path(__file__).resolve().parents[1]

@@ -27,9 +27,10 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from scipy.spatial.distance import cdist  # noqa: E402
 
-from relrep_cli import kernels, store  # noqa: E402
+from relrep_cli import store  # noqa: E402
 from relrep_cli.embedding import Embedding, row_numbers  # noqa: E402
-from relrep_cli.projection import Recipe, basis, relative_blocks  # noqa: E402
+from relrep_cli.numerics import distances as kernels  # noqa: E402
+from relrep_cli.relative.projection import Recipe, basis, relative_blocks  # noqa: E402
 
 N, D, ANCHORS, PEER_ROWS, BLOCK = 100_000, 768, (300, 1280), 2048, 4096
 MIB = 1 << 20

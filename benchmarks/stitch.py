@@ -75,7 +75,7 @@ def loader_loop(x: np.ndarray, y: np.ndarray, q: np.ndarray, truth: np.ndarray, 
 
 
 def head() -> None:
-    from relrep_cli.heads import HEADS, train
+    from relrep_cli.heads.heads import HEADS, train
 
     rng = np.random.default_rng(0)
     n = 60_000

@@ -6,7 +6,7 @@ import sys
 if resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY:
     sys.dont_write_bytecode = True  # Python keeps the half of a .pyc that the limit lets through, and no later run can read it
 
-from relrep_cli import signals
+from relrep_cli.base import signals
 
 
 def main() -> None:

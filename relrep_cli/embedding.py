@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from relrep_cli import __version__
-from relrep_cli.errors import DataError, UsageError, printable
+from relrep_cli.base.errors import DataError, UsageError, printable
 
 ABSOLUTE, RELATIVE = "absolute", "relative"
 Step = dict[str, Any]
@@ -79,7 +79,7 @@ class Embedding:
 
 def select(e: Embedding, rows: np.ndarray) -> Embedding:
     """The rows `rows` of e, as an embedding; e itself when that is all of it in order."""
-    from relrep_cli.blocks import take
+    from relrep_cli.numerics.blocks import take
 
     x = take(e.x, rows)
     if x is e.x:
@@ -196,7 +196,7 @@ class Digest:
 
 def digest(x: np.ndarray, ids: np.ndarray) -> str:
     """The digest of (n, d) `x` with its ids, little-endian and row by row, as docs/format.md defines it."""
-    from relrep_cli.blocks import row_blocks
+    from relrep_cli.numerics.blocks import row_blocks
 
     running = Digest(x.shape[0], x.shape[1], x.dtype, ids)
     for block in row_blocks(*x.shape, x):

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from relrep_cli.base.errors import DataError, printable
 from relrep_cli.embedding import Embedding, find_ids
-from relrep_cli.errors import DataError, printable
 
 
 def drawn(ids: np.ndarray, size: float, seed: int, purpose: bytes = b"") -> np.ndarray:

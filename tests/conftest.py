@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from relrep_cli import cli
-from relrep_cli.output import Voice
+from relrep_cli.base.output import Voice
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 N, D, ANCHORS = 240, 16, 30

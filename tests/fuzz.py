@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import relrep_cli.store.survey  # noqa: F401  once here, not once in every forked child
-from relrep_cli.errors import DataError
+from relrep_cli.base.errors import DataError
 from relrep_cli.store.hdf5 import list_hdf5, read_hdf5
 
 LIMIT = 20.0  # seconds of wall time, on a machine with other work; libhdf5 gets 0.8 s of CPU

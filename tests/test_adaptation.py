@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from conftest import Workdir, columns, vectors
 
-from relrep_cli import networks
-from relrep_cli.adaptation import Adaptation, adapted
-from relrep_cli.aggregators import AGGREGATORS
-from relrep_cli.decoders import pixels
 from relrep_cli.embedding import row_numbers
-from relrep_cli.heads import train
+from relrep_cli.heads import mlp as networks
+from relrep_cli.heads.decoder import pixels
+from relrep_cli.heads.heads import train
+from relrep_cli.relative.aggregators import AGGREGATORS
 from relrep_cli.splits import drawn
-from relrep_cli.stitching import Task
+from relrep_cli.stitching.adaptation import Adaptation, adapted
+from relrep_cli.stitching.grid import Task
 
 CLASSES, WIDTH = 4, 10
 

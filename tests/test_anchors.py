@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relrep_cli import kernels
 from relrep_cli.anchors import STRATEGIES, Candidates, anchor_vectors, choose
 from relrep_cli.anchors.mixtures import Mixtures, mixed, mixtures_of
-from relrep_cli.clusters import centroids, medoids
+from relrep_cli.base.errors import DataError
 from relrep_cli.embedding import Embedding, row_numbers, text
-from relrep_cli.errors import DataError
+from relrep_cli.neighbors.kmeans import centroids, medoids
+from relrep_cli.numerics import distances as kernels
 
 ITEMS = [name for name, entry in STRATEGIES.items() if entry.gives == "items"]
 every_strategy = pytest.mark.parametrize("name", ITEMS)

@@ -11,8 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relrep_cli import blocks, signals
-from relrep_cli.blocks import Moments, block_rows, column_mean, first_bad_row, moments, release, row_blocks, take, widen
+from relrep_cli.base import signals
+from relrep_cli.numerics import blocks
+from relrep_cli.numerics.blocks import (
+    Moments,
+    block_rows,
+    column_mean,
+    first_bad_row,
+    moments,
+    release,
+    row_blocks,
+    take,
+    widen,
+)
 
 PARTS = ("n", "sums", "products", "norms", "norm_products", "weighted")
 DTYPES = [np.float16, np.float32, np.float64, np.dtype(">f2"), np.dtype(">f4"), np.dtype(">f8")]

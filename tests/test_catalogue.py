@@ -11,15 +11,17 @@ import pytest
 from scipy import linalg, optimize, stats
 from scipy.spatial.distance import cdist, pdist, squareform
 
-from relrep_cli import blocks, pairs, sharing
-from relrep_cli.comparison import interval, measure
-from relrep_cli.covariances import random_block
+from relrep_cli.base.errors import UsageError
+from relrep_cli.comparison.pairs_of_files import interval, measure
 from relrep_cli.embedding import Embedding, row_numbers
-from relrep_cli.errors import UsageError
-from relrep_cli.inference import jackknife, values_only
 from relrep_cli.metrics import METRICS, cca, dissimilarities
 from relrep_cli.metrics.catalogue import COLUMNS, PRESETS, catalogue, expand, families, preset
 from relrep_cli.metrics.score import NotApplicable
+from relrep_cli.numerics import blocks
+from relrep_cli.numerics import memo as sharing
+from relrep_cli.numerics import row_pairs as pairs
+from relrep_cli.numerics.covariances import random_block
+from relrep_cli.numerics.intervals import jackknife, values_only
 
 
 def clouds(n: int = 120, dx: int = 7, dy: int = 5, seed: int = 0, noise: float = 1.0) -> tuple[np.ndarray, np.ndarray]:

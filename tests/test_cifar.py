@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from relrep_cli.errors import DataError
+from relrep_cli.base.errors import DataError
 from relrep_cli.sources import chosen, read
 from relrep_cli.sources.pickles import Forbidden, read_pickle
 

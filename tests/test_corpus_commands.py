@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from corpus import ACCEPT, REFUSE, Case, build
 
-from relrep_cli import errors
+from relrep_cli.base import errors
+from relrep_cli.base.output import Voice
 from relrep_cli.cli import run
-from relrep_cli.output import Voice
 
 LISTED = {"two-matrices"}  # `info` describes every embedding of a file, where the others ask which is meant
 COMMANDS = ("info", "compare", "project")

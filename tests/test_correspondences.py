@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from conftest import Workdir
 
-from relrep_cli import alignments, store
-from relrep_cli.anchors import Candidates, bootstrap, unsupervised
+from relrep_cli import store
+from relrep_cli.anchors import Candidates, alignments, bootstrap, unsupervised
 from relrep_cli.anchors.correspondences import Pairs, looks_like_pairs, read_pairs
+from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.embedding import Embedding, digested_space, row_numbers, text
-from relrep_cli.errors import DataError, UsageError
-from relrep_cli.kernels import unit
+from relrep_cli.numerics.distances import unit
 
 
 def space(name: str, ids: list[str], seed: int = 0, d: int = 3) -> Embedding:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from relrep_cli.comparison import interval, measure, measure_some
-from relrep_cli.dependence import stretch
+from relrep_cli.comparison.dependent_rows import stretch
+from relrep_cli.comparison.pairs_of_files import interval, measure, measure_some
 from relrep_cli.embedding import Embedding, row_numbers
 from relrep_cli.metrics import METRICS, Score
 

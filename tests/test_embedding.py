@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relrep_cli import __version__
+from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.embedding import (
     Embedding,
     bare_name,
@@ -28,7 +29,6 @@ from relrep_cli.embedding import (
     text,
     timestamp,
 )
-from relrep_cli.errors import DataError, UsageError
 
 WORDS = ["a", "b", "ab", "é", "日本", "Ä", "z" * 40, "😀", "0", "00", "a b"]  # of unequal width as text and as bytes
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.encoders import ENCODERS, Checkpoint, Trained, encode, load, rows_at_once, space, spectral, to_bytes
 from relrep_cli.encoders.base import random_state, restore_random, seeded, torch_device, training_rows
-from relrep_cli.errors import DataError, UsageError
 from relrep_cli.sources import Items
 
 NAMES = list(ENCODERS)

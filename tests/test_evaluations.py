@@ -13,8 +13,8 @@ from sklearn import metrics as sk
 from sklearn.neighbors import KNeighborsClassifier
 
 from relrep_cli import store
+from relrep_cli.base.errors import DataError, NotApplicable
 from relrep_cli.embedding import Embedding, text
-from relrep_cli.errors import DataError, NotApplicable
 from relrep_cli.evaluations import EVALUATIONS, Finding, Space, anomalies, probes, retrieval, separation
 from relrep_cli.evaluations.base import distances, evaluate, prepare, records, some
 

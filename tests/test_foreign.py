@@ -23,7 +23,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relrep_cli.errors import DataError
+from relrep_cli.base.errors import DataError
 from relrep_cli.store.foreign import READERS, sniff
 from relrep_cli.store.found import Found
 
@@ -598,7 +598,7 @@ def test_hostile(hostile: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> N
 PROBE = """
 import resource, sys
 from pathlib import Path
-from relrep_cli.errors import DataError
+from relrep_cli.base.errors import DataError
 from relrep_cli.store.foreign import READERS
 def cpu():
     return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))

@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from relrep_cli import __version__, store
+from relrep_cli.base.errors import DataError
 from relrep_cli.embedding import Embedding
-from relrep_cli.errors import DataError
 
 ARCHIVE = Path(__file__).parent / "data" / "v1.h5"
 X, CLOUDS = vectors()

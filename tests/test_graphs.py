@@ -9,8 +9,8 @@ import pytest
 from scipy.sparse.csgraph import shortest_path
 from scipy.spatial.distance import cdist
 
-from relrep_cli.errors import DataError
-from relrep_cli.graphs import anchor_paths, hang
+from relrep_cli.base.errors import DataError
+from relrep_cli.neighbors.knn_graphs import anchor_paths, hang
 
 
 def swiss_roll(n: int = 600) -> tuple[np.ndarray, np.ndarray]:

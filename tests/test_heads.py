@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from relrep_cli import heads
-from relrep_cli.errors import UsageError
-from relrep_cli.heads import HEADS, weighted_f1
+from relrep_cli.base.errors import UsageError
+from relrep_cli.heads import heads
+from relrep_cli.heads.heads import HEADS, weighted_f1
 
 CLASSES, DIMS = 4, 12
 LONGER: dict[str, dict[str, Any]] = {name: {} for name in HEADS} | {"mlp": {"head_epochs": 40}, "knn": {"neighbours": 240}}

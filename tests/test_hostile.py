@@ -19,7 +19,7 @@ import pytest
 from corpus import ACCEPT, REFUSE, VALUES, Case, base, build
 
 from relrep_cli import store
-from relrep_cli.errors import DataError
+from relrep_cli.base.errors import DataError
 from relrep_cli.store import child
 from relrep_cli.store.hdf5 import list_hdf5, read_hdf5
 
@@ -91,7 +91,7 @@ def test_time_and_memory_are_bounded(cases: dict[str, Case], name: str) -> None:
     program = """if True:
         import json, resource, sys
         from pathlib import Path
-        from relrep_cli.errors import DataError
+        from relrep_cli.base.errors import DataError
         from relrep_cli.store.hdf5 import read_hdf5
         try:
             read_hdf5(Path(sys.argv[1]), None)

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from relrep_cli import hsic, inference
-from relrep_cli.comparison import interval, join, measure
+from relrep_cli.base.errors import DataError
+from relrep_cli.comparison.pairs_of_files import interval, join, measure
 from relrep_cli.embedding import Embedding, row_numbers, select, text
-from relrep_cli.errors import DataError
-from relrep_cli.inference import bootstrap, jackknife, student, within
 from relrep_cli.metrics import METRICS, Score
 from relrep_cli.metrics.neighborhoods import expected_jaccard, jaccard_of
+from relrep_cli.numerics import hsic
+from relrep_cli.numerics import intervals as inference
+from relrep_cli.numerics.intervals import bootstrap, jackknife, student, within
 
 DRAWS = 300
 SOURCES = {"normal": (lambda rng, n: rng.normal(3, 2, n), 3.0), "bernoulli": (lambda rng, n: rng.random(n) < 0.3, 0.3)}

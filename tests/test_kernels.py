@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from relrep_cli import kernels, signals
+from relrep_cli.base import signals
+from relrep_cli.numerics import distances as kernels
 
 DISTANCES: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "euclidean": (kernels.euclidean, {"metric": "euclidean"}),
@@ -139,7 +140,7 @@ def broken(*_: Any) -> None:
 def test_a_cache_that_cannot_be_written_is_done_without(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from numba.core import caching
 
-    from relrep_cli import tiles
+    from relrep_cli.numerics import compiled_distances as tiles
 
     if place == "no folder":
         monkeypatch.setattr(caching.CompileResultCacheImpl, "_locator_classes", [])

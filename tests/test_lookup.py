@@ -11,9 +11,9 @@ from conftest import Workdir, only_line
 from PIL import Image
 from scipy.spatial.distance import cdist
 
+from relrep_cli.base.errors import UsageError
 from relrep_cli.embedding import Embedding, text
-from relrep_cli.errors import UsageError
-from relrep_cli.lookup import look_up
+from relrep_cli.evaluations.lookup import look_up
 from relrep_cli.plots import Strip, fitting, strips
 
 

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformations import TRANSFORMATIONS, expected
 
-from relrep_cli.comparison import interval, measure
+from relrep_cli.comparison.pairs_of_files import interval, measure
 from relrep_cli.embedding import Embedding, row_numbers
-from relrep_cli.inference import values_only
 from relrep_cli.metrics import METRICS, Score
 from relrep_cli.metrics.score import NotApplicable
-from relrep_cli.transformations import unfelt
+from relrep_cli.numerics.intervals import values_only
+from relrep_cli.relative.transformations import unfelt
 
 # Every metric with its defaults, and once for each other value of an option that names choices.
 CASES = [(name, {}) for name in METRICS] + [

@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relrep_cli import blocks, signals
-from relrep_cli.errors import UsageError
+from relrep_cli.base import signals
+from relrep_cli.base.errors import UsageError
 from relrep_cli.neighbors import nearest, overlap, ranks, search, tiles, unit_rows
 from relrep_cli.neighbors.frames import Frame
+from relrep_cli.numerics import blocks
 
 faiss.omp_set_num_threads(1)
 BY = ("cosine", "euclidean")

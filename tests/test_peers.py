@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from relrep_cli.inference import values_only
 from relrep_cli.metrics import METRICS
+from relrep_cli.numerics.intervals import values_only
 
 pytestmark = pytest.mark.peers
 

@@ -11,9 +11,9 @@ import pytest
 from conftest import Workdir, columns, only_line, vectors
 from scipy import stats
 
-from relrep_cli import permutations
+from relrep_cli.comparison import permutations
+from relrep_cli.comparison.permutations import Family, benjamini_hochberg, null_values, p_value
 from relrep_cli.embedding import Embedding, row_numbers
-from relrep_cli.permutations import Family, benjamini_hochberg, null_values, p_value
 
 
 @pytest.fixture

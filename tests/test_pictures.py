@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from relrep_cli.errors import DataError
+from relrep_cli.base.errors import DataError
 from relrep_cli.sources import SOURCES, Items, chosen, read
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from conftest import Workdir
 
+from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.encoders.pretrained import MODELS, blocks, open_model, scheme_of
-from relrep_cli.errors import DataError, UsageError
 from relrep_cli.sources import Items
 from relrep_cli.sources.text import collected
 

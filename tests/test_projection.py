@@ -13,13 +13,14 @@ import torch
 from conftest import Workdir, only_line
 from scipy.spatial.distance import cdist
 
-from relrep_cli.aggregators import AGGREGATORS, layer_norm, load, of_module
+from relrep_cli.base.errors import DataError
 from relrep_cli.embedding import Embedding, row_numbers
-from relrep_cli.errors import DataError
-from relrep_cli.preparation import Before, moments, whitening
-from relrep_cli.projection import basis, relative
-from relrep_cli.recipes import After, Recipe, anchors_digest, with_trained
-from relrep_cli.similarities import SIMILARITIES
+from relrep_cli.numerics.whitening import moments, whitening
+from relrep_cli.relative.aggregators import AGGREGATORS, layer_norm, load, of_module
+from relrep_cli.relative.preparation import Before
+from relrep_cli.relative.projection import basis, relative
+from relrep_cli.relative.recipes import After, Recipe, anchors_digest, with_trained
+from relrep_cli.relative.similarities import SIMILARITIES
 from relrep_cli.store import read
 
 SPLIT = np.where(np.arange(200) < 120, b"train", b"test")

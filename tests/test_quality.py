@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from conftest import Workdir
 
+from relrep_cli.anchors.quality import Space, agreement, report
 from relrep_cli.embedding import text
-from relrep_cli.quality import Space, agreement, report
 
 
 def measured(x: np.ndarray, anchors: np.ndarray, **more: Any) -> dict[str, tuple[float | None, str]]:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from relrep_cli import ranking
-from relrep_cli.inference import jackknife
 from relrep_cli.metrics import METRICS
 from relrep_cli.metrics.score import NotApplicable
+from relrep_cli.numerics import midranks as ranking
+from relrep_cli.numerics.intervals import jackknife
 
 SCIPY = {"pearson": stats.pearsonr, "spearman": stats.spearmanr}
 

@@ -12,18 +12,18 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pytest
 
-from relrep_cli import registry
 from relrep_cli.anchors import STRATEGIES
+from relrep_cli.base import registry
+from relrep_cli.base.errors import UsageError
+from relrep_cli.base.registry import Entry, Param, Registry, load_plugins
 from relrep_cli.encoders import ENCODERS
-from relrep_cli.errors import UsageError
 from relrep_cli.evaluations import EVALUATIONS
-from relrep_cli.heads import HEADS
+from relrep_cli.heads.heads import HEADS
 from relrep_cli.metrics import METRICS
-from relrep_cli.reductions import METHODS
-from relrep_cli.registry import Entry, Param, Registry, load_plugins
-from relrep_cli.similarities import SIMILARITIES
+from relrep_cli.plots.reductions import METHODS
+from relrep_cli.relative.similarities import SIMILARITIES
 from relrep_cli.sources import SOURCES
-from relrep_cli.translators import TRANSLATORS
+from relrep_cli.stitching.translators import TRANSLATORS
 
 REGISTRIES = {
     "metric": METRICS,
@@ -195,8 +195,8 @@ PLUGIN = '''
 from typing import Annotated
 import numpy as np
 from relrep_cli.metrics.score import Score, metric
-from relrep_cli.reductions import METHODS
-from relrep_cli.registry import Param
+from relrep_cli.plots.reductions import METHODS
+from relrep_cli.base.registry import Param
 
 Sharpness = Annotated[float, Param("How sharp the probe is.", minimum=0)]
 

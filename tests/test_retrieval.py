@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import Workdir
 
-from relrep_cli.retrieval import Sparse, retrieve
+from relrep_cli.stitching.cross_retrieval import Sparse, retrieve
 
 
 def spaces(n: int = 300, d: int = 8) -> tuple[np.ndarray, np.ndarray]:

@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 from conftest import Workdir
 
-from relrep_cli import comparison, inference, neighbors
-from relrep_cli.comparison import View, compare_pair, interval
+from relrep_cli import neighbors
+from relrep_cli.base.task_cache import Records
+from relrep_cli.comparison import pairs_of_files as comparison
+from relrep_cli.comparison.pairs_of_files import View, compare_pair, interval
 from relrep_cli.embedding import Embedding, row_numbers
 from relrep_cli.metrics import METRICS
 from relrep_cli.metrics.sampling import PILOT, over_rows
 from relrep_cli.neighbors import approximate, nearest, overlap, tiles
-from relrep_cli.records import Records
-from relrep_cli.sharing import sharing
+from relrep_cli.numerics import intervals as inference
+from relrep_cli.numerics.memo import sharing
 
 
 def clusters(n: int, d: int = 16, seed: int = 0) -> np.ndarray:

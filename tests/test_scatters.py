@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from conftest import Workdir, only_line
 
-from relrep_cli.errors import DataError
+from relrep_cli.base.errors import DataError
 from relrep_cli.plots import scatters
 from relrep_cli.plots.drawing import drawing
+from relrep_cli.plots.reductions import METHODS, reduce
 from relrep_cli.plots.scatters import MOST, REST, Cloud, Picture
-from relrep_cli.reductions import METHODS, reduce
 
 QUICK: dict[str, dict[str, Any]] = {"tsne": {"perplexity": 5.0}}
 FAST = [name for name in METHODS if name != "umap"]  # umap compiles for 10 s

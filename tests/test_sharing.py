@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from relrep_cli import blocks, neighbors, sharing
-from relrep_cli.comparison import measure
+from relrep_cli import neighbors
+from relrep_cli.base.task_cache import Records
+from relrep_cli.comparison.pairs_of_files import measure
 from relrep_cli.embedding import Embedding, row_numbers
-from relrep_cli.inference import values_only
 from relrep_cli.metrics import METRICS
-from relrep_cli.records import Records
-from relrep_cli.sharing import introduce, over_pairs, permute
-from relrep_cli.sharing import sharing as of_pair
+from relrep_cli.numerics import blocks
+from relrep_cli.numerics import memo as sharing
+from relrep_cli.numerics.intervals import values_only
+from relrep_cli.numerics.memo import introduce, over_pairs, permute
+from relrep_cli.numerics.memo import sharing as of_pair
 
 SEARCHING = ("knn-jaccard", "mutual-knn", "jaccard", "cycle-knn", "rank-similarity")
 OF_MOMENTS = ("cka", "procrustes", "svcca", "linear-regression")

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
+from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.embedding import Embedding, row_numbers
-from relrep_cli.errors import DataError, UsageError
-from relrep_cli.preparation import Before
-from relrep_cli.projection import basis, relative, relative_blocks
-from relrep_cli.recipes import After, Recipe
-from relrep_cli.similarities import SIMILARITIES, Training, torch_device
-from relrep_cli.transformations import TRANSFORMATIONS, unfelt
+from relrep_cli.relative.preparation import Before
+from relrep_cli.relative.projection import basis, relative, relative_blocks
+from relrep_cli.relative.recipes import After, Recipe
+from relrep_cli.relative.similarities import SIMILARITIES, Training, torch_device
+from relrep_cli.relative.transformations import TRANSFORMATIONS, unfelt
 
 
 def similar(name: str, x: Any, anchors: Any, **given: Any) -> Any:
@@ -272,7 +272,7 @@ def recipe(ids: np.ndarray, name: str = "cosine", center: bool = False) -> Recip
 @pytest.mark.parametrize("name", SIMILARITIES)
 @pytest.mark.parametrize("center", [False, True])
 def test_blocks_make_no_difference(name: str, center: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    from relrep_cli import blocks
+    from relrep_cli.numerics import blocks
 
     e = embedding(cloud(100) + 3)
     to = basis(e, recipe(e.ids[:10], name, center))

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from relrep_cli.errors import DataError
+from relrep_cli.base.errors import DataError
 from relrep_cli.sources import Items, read
 from relrep_cli.sources.idx import SMALL
 

@@ -31,17 +31,19 @@ HEAVY = {
 }
 DOORS = {  # who may import what; a folder stands for its files
     "h5py": ("store/libhdf5.py",),
-    "faiss": ("neighbors", "clusters.py"),
-    "numba": ("tiles.py", "neighbors/scans.py"),
-    "rich": ("output.py",),
+    "faiss": ("neighbors",),
+    "numba": ("numerics/compiled_distances.py", "neighbors/scans.py"),
+    "rich": ("base/output.py",),
     "pyarrow": ("store",),
     "matplotlib": ("plots",),
     "plotly": ("plots",),
-    "umap": ("reductions.py",),
+    "umap": ("plots/reductions.py",),
     "dask": ("cluster.py",),
     "distributed": ("cluster.py",),
     "anndata": (),
     "pandas": (),
+    "typer": ("cli",),
+    "torch": ("encoders", "heads", "relative"),
     "click": (),  # typer carries its own
     "requests": (),
     "urllib": (),
@@ -160,7 +162,49 @@ def test_only_output_prints() -> None:
         for name, node in calls
         if ast.unparse(node.func) in ("print", "sys.stdout.write", "sys.stderr.write")
     ]
-    assert not [place for place in prints if not place.startswith(("output.py", "reference.py"))]
+    assert not [place for place in prints if not place.startswith(("base/output.py", "cli/reference.py"))]
+
+
+# --- the floors of the house ---
+
+FLOORS = (  # from the ground up: a room imports lower floors and its own, never a higher one
+    {"base"},
+    {"numerics"},
+    {"embedding"},
+    {"neighbors", "splits"},
+    {"store", "metrics"},
+    {"sources", "anchors", "comparison"},
+    {"encoders", "relative", "plots"},
+    {"heads"},
+    {"evaluations", "stitching"},
+    {"cli"},
+    {"__main__"},
+)
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+
+
+def arrows() -> Iterator[tuple[str, str, str]]:
+    """Each import between two rooms: the importing room, the imported room, and the place of the import."""
+    for name, tree in trees():
+        room = name.removesuffix(".py").partition("/")[0]
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "relrep_cli":
+                modules = [node.module] if node.module != "relrep_cli" else [f"relrep_cli.{a.name}" for a in node.names]
+                for module in modules:
+                    target = str(module).split(".")[1]
+                    if target not in (room, "__version__"):
+                        yield room, target, f"{name}:{node.lineno}"
+
+
+def test_no_room_imports_a_higher_floor_or_a_neighbour_on_its_own() -> None:
+    found = list(arrows())
+    assert not [place for room, target, place in found if FLOOR[target] >= FLOOR[room]]
+    assert len({(room, target) for room, target, _ in found}) > 60, "the test sees the imports"
+
+
+def test_every_file_lives_in_a_room() -> None:
+    rooms = {name.removesuffix(".py").partition("/")[0] for name, _ in trees()} - {"__init__"}
+    assert rooms == set(FLOOR)
 
 
 # --- what nobody may do ---

@@ -10,20 +10,22 @@ import numpy as np
 import pytest
 from conftest import Workdir, columns, vectors
 
-from relrep_cli import methods, savedheads, store
+from relrep_cli import store
+from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.embedding import Embedding, find_ids, row_numbers, text
-from relrep_cli.errors import DataError, UsageError
-from relrep_cli.heads import HEADS, train
-from relrep_cli.inference import bootstrap, bootstrap_of_few
-from relrep_cli.methods import Method, Wanted
-from relrep_cli.projection import Recipe, basis, relative
-from relrep_cli.recipes import After
-from relrep_cli.savedheads import SavedHead
+from relrep_cli.heads.heads import HEADS, train
+from relrep_cli.numerics.intervals import bootstrap, bootstrap_of_few
+from relrep_cli.relative.projection import Recipe, basis, relative
+from relrep_cli.relative.recipes import After
+from relrep_cli.relative.shared_views import Views
 from relrep_cli.splits import divided, drawn, judging, refuse_leaks
-from relrep_cli.stitching import Job, Route, Task, check, grid, judged, prepare, target_of
+from relrep_cli.stitching import methods
+from relrep_cli.stitching import saved_heads as savedheads
+from relrep_cli.stitching.grid import Job, Route, Task, check, grid, judged, prepare, target_of
+from relrep_cli.stitching.methods import Method, Wanted
+from relrep_cli.stitching.saved_heads import SavedHead
+from relrep_cli.stitching.translators import TRANSLATORS
 from relrep_cli.store import read
-from relrep_cli.translators import TRANSLATORS
-from relrep_cli.views import Views
 
 CLASSES, DIMS = 4, 12
 CLASSIFIERS = [name for name in HEADS if "classes" in HEADS[name].predicts]

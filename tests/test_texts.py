@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from relrep_cli.errors import DataError
+from relrep_cli.base.errors import DataError
 from relrep_cli.sources import SOURCES, Items, chosen, read
 
 

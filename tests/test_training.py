@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from test_encoders import TRAINED, Stopped, blobs, fit, items_for, of, same, stop_at, vectors
 
+from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.embedding import Embedding
-from relrep_cli.encoders import ENCODERS, Checkpoint, autoencoders, contrastive, encode, errors, pairs, supervised
+from relrep_cli.encoders import ENCODERS, Checkpoint, autoencoders, contrastive, encode, errors, supervised
 from relrep_cli.encoders.augmentations import AUGMENTATIONS, chain
 from relrep_cli.encoders.contrastive import _correlation, _shortfall
 from relrep_cli.encoders.tasks import Batch, Facts, Task, adjacency
-from relrep_cli.errors import DataError, UsageError
 from relrep_cli.sources import Items
+from relrep_cli.sources import positives as pairs
 
 torch = pytest.importorskip("torch")
 RECONSTRUCTING = [name for name in ENCODERS if ENCODERS[name].errors is not None]

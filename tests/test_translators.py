@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from relrep_cli.transformations import TRANSFORMATIONS
-from relrep_cli.translators import TRANSLATORS, Affine, fit
+from relrep_cli.relative.transformations import TRANSFORMATIONS
+from relrep_cli.stitching.translators import TRANSLATORS, Affine, fit
 
 D, ANCHORS = 8, 60
 MAPS = [name for name in TRANSFORMATIONS if name not in ("zero-axes", "isometry")]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from relrep_cli import store
-from relrep_cli.errors import DataError
+from relrep_cli.base.errors import DataError
 
 X = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
 WORDS = ["the", "café", "of", ". . .", "1999"]

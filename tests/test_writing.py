@@ -24,8 +24,8 @@ import numpy as np
 import pytest
 from conftest import CHECKOUT, Workdir, ended
 
+from relrep_cli.base.errors import UsageError, WriteError
 from relrep_cli.embedding import digest
-from relrep_cli.errors import UsageError, WriteError
 from relrep_cli.store import read, write
 from relrep_cli.store.writing import published
 

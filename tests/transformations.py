@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from relrep_cli import transformations
-from relrep_cli.transformations import unfelt
+from relrep_cli.relative import transformations
+from relrep_cli.relative.transformations import unfelt
 
 TRANSFORMATIONS = {name: entry.function for name, entry in transformations.TRANSFORMATIONS.items() if name != "isometry"}
 # Zero columns carry nothing, so every metric should ignore them; these cannot, as they average over coordinates.

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from relrep_cli.blocks import release, row_blocks, take
+from relrep_cli.base.errors import DataError
+from relrep_cli.base.registry import Registry
 from relrep_cli.embedding import Embedding
-from relrep_cli.errors import DataError
-from relrep_cli.kernels import unit
-from relrep_cli.preparation import deviations, moments
-from relrep_cli.registry import Registry
+from relrep_cli.numerics.blocks import release, row_blocks, take
+from relrep_cli.numerics.distances import unit
+from relrep_cli.numerics.whitening import deviations, moments
 
 STRATEGIES: Registry = Registry("strategy", ("gives", "reads", "source"))
 """gives: items (row numbers), mixtures (of items) or pairs (of items of two files). reads: what it needs beside vectors."""
@@ -89,7 +89,7 @@ def _sized(x: np.ndarray, by: str) -> np.ndarray:
 
 def _spooled(n: int, dims: list[int], dtype: Any, parts: Any) -> np.ndarray:
     """(n, sum of dims) filled block by block with what `parts` gives for its rows, side by side."""
-    from relrep_cli.store.found import spool
+    from relrep_cli.numerics.spool import spool
 
     out = spool((n, sum(dims)), np.float64 if np.dtype(dtype).itemsize == 8 else np.float32)
     for b in row_blocks(*out.shape, out):

@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 
 from relrep_cli.anchors.vectors import anchor_vectors
+from relrep_cli.base.errors import DataError, UsageError, printable
 from relrep_cli.embedding import Embedding, digested_space, duplicates, find_ids, text
-from relrep_cli.errors import DataError, UsageError, printable
 
 Side = Literal["", "a", "b"]
 SIDES: tuple[Side, Side] = ("a", "b")

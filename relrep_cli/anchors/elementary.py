@@ -8,9 +8,9 @@ import numpy as np
 
 from relrep_cli.anchors.candidates import STRATEGIES as strategy
 from relrep_cli.anchors.candidates import Candidates
+from relrep_cli.base.errors import DataError, printable
+from relrep_cli.base.registry import Param
 from relrep_cli.embedding import find_ids
-from relrep_cli.errors import DataError, printable
-from relrep_cli.registry import Param
 
 
 @strategy(gives="items", reads="", source="Moschella et al. 2022, sec. 4")

@@ -6,16 +6,16 @@ from typing import Annotated
 
 import numpy as np
 
-from relrep_cli import kernels
 from relrep_cli.anchors.candidates import STRATEGIES as strategy
 from relrep_cli.anchors.candidates import Candidates
 from relrep_cli.anchors.mixtures import Mixtures, mixed
-from relrep_cli.blocks import row_blocks
-from relrep_cli.clusters import centroids, medoids
-from relrep_cli.errors import DataError
+from relrep_cli.base.errors import DataError
+from relrep_cli.base.registry import Param
+from relrep_cli.base.signals import check
 from relrep_cli.neighbors import nearest
-from relrep_cli.registry import Param
-from relrep_cli.signals import check
+from relrep_cli.neighbors.kmeans import centroids, medoids
+from relrep_cli.numerics import distances as kernels
+from relrep_cli.numerics.blocks import row_blocks
 from relrep_cli.store.limits import STATISTIC
 
 By = Annotated[str, Param("What makes candidates near to each other.", choices=("euclidean", "cosine"))]

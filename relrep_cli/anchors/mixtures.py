@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from relrep_cli.anchors.vectors import anchor_vectors
-from relrep_cli.blocks import row_blocks
+from relrep_cli.base.errors import DataError, printable
 from relrep_cli.embedding import Embedding, find_ids, text
-from relrep_cli.errors import DataError, printable
+from relrep_cli.numerics.blocks import row_blocks
 
 ITEMS, WEIGHTS, STARTS = "mixture-items", "mixture-weights", "mixture-starts"
 

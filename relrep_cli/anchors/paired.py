@@ -8,13 +8,13 @@ from typing import Annotated
 
 import numpy as np
 
-from relrep_cli import alignments
+from relrep_cli.anchors import alignments
 from relrep_cli.anchors.candidates import STRATEGIES as strategy
 from relrep_cli.anchors.candidates import Candidates
-from relrep_cli.blocks import take
-from relrep_cli.errors import DataError
+from relrep_cli.base.errors import DataError
+from relrep_cli.base.registry import Param
 from relrep_cli.neighbors import nearest
-from relrep_cli.registry import Param
+from relrep_cli.numerics.blocks import take
 
 Restarts = Annotated[int, Param("Starts to try, by matching clusters, until one is trusted.", minimum=0)]
 Rounds = Annotated[int, Param("Transport plans, each with the anchors of the last.", minimum=1)]

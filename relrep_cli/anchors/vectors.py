@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from relrep_cli.base.errors import DataError, printable
 from relrep_cli.embedding import Embedding, find_ids
-from relrep_cli.errors import DataError, printable
 
 
 def anchor_vectors(e: Embedding, ids: np.ndarray, spares: Sequence[Embedding] = ()) -> np.ndarray:

@@ -12,9 +12,11 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from relrep_cli import __version__, errors, records, signals
-from relrep_cli.output import Voice, complain, emit, silence_stdout, stand_in
-from relrep_cli.registry import load_plugins
+from relrep_cli import __version__
+from relrep_cli.base import errors, signals
+from relrep_cli.base import task_cache as records
+from relrep_cli.base.output import Voice, complain, emit, silence_stdout, stand_in
+from relrep_cli.base.registry import load_plugins
 
 COMMANDS = {
     "embed": "Turn items into vectors with an encoder, or import vectors that exist.",

@@ -10,22 +10,24 @@ import numpy as np
 import typer
 
 from relrep_cli import store
-from relrep_cli.cli import layers, options, results
-from relrep_cli.cli.anchoring import read_recipe
-from relrep_cli.cli.comparing import Job, views_of
-from relrep_cli.comparison import Rows, judged
+from relrep_cli.base.errors import DATA, DONE, NO, DataError, UsageError
+from relrep_cli.base.output import Record, say, write
+from relrep_cli.base.task_cache import records_for
+from relrep_cli.cli import compare_layers as layers
+from relrep_cli.cli import compare_outputs as results
+from relrep_cli.cli import options
+from relrep_cli.cli.compare_run import Job, views_of
+from relrep_cli.cli.recipe_options import read_recipe
+from relrep_cli.comparison.matrix import matrix as of_records
+from relrep_cli.comparison.pairs_of_files import Rows, judged
+from relrep_cli.comparison.permutations import Significance
 from relrep_cli.embedding import ABSOLUTE, text
-from relrep_cli.errors import DATA, DONE, NO, DataError, UsageError
-from relrep_cli.matrix import matrix as of_records
 from relrep_cli.metrics import METRICS
 from relrep_cli.metrics.catalogue import COLUMNS as CATALOGUE
 from relrep_cli.metrics.catalogue import PRESETS, catalogue, expand
 from relrep_cli.metrics.catalogue import preset as of_preset
-from relrep_cli.output import Record, say, write
-from relrep_cli.permutations import Significance
-from relrep_cli.recipes import Recipe
-from relrep_cli.records import records_for
-from relrep_cli.similarities import SIMILARITIES
+from relrep_cli.relative.recipes import Recipe
+from relrep_cli.relative.similarities import SIMILARITIES
 
 COLUMNS = ("a", "b", "metric", "value", "low", "high", "chance", "n", "k", "convention")
 EXAMPLES = (

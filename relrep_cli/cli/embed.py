@@ -8,14 +8,14 @@ import numpy as np
 import typer
 
 from relrep_cli import sources, store
-from relrep_cli.blocks import row_blocks
+from relrep_cli.base.errors import DataError, UsageError, printable
+from relrep_cli.base.output import say
 from relrep_cli.cli import options
-from relrep_cli.cli.encoding import LABEL, NONE, POSITIVES, Job, columns_of, encode
+from relrep_cli.cli.embed_run import LABEL, NONE, POSITIVES, Job, columns_of, encode
 from relrep_cli.embedding import ABSOLUTE, chain, make_step, row_numbers
 from relrep_cli.encoders import ENCODERS
 from relrep_cli.encoders.pretrained import MODELS
-from relrep_cli.errors import DataError, UsageError, printable
-from relrep_cli.output import say
+from relrep_cli.numerics.blocks import row_blocks
 from relrep_cli.sources import SOURCES
 
 RAW = {"images": "images", "graph": "a graph"}

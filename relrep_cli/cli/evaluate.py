@@ -13,14 +13,15 @@ import numpy as np
 import typer
 
 from relrep_cli import store
-from relrep_cli.cli import layers, options
+from relrep_cli.base.errors import DATA, DONE, DataError, NotApplicable, UsageError, printable
+from relrep_cli.base.output import emit, progress, render, say, write
+from relrep_cli.cli import compare_layers as layers
+from relrep_cli.cli import options
+from relrep_cli.comparison.matrix import short_names
 from relrep_cli.embedding import Embedding, bare_name
-from relrep_cli.errors import DATA, DONE, DataError, NotApplicable, UsageError, printable
 from relrep_cli.evaluations import EVALUATIONS
 from relrep_cli.evaluations.base import COLUMNS, Finding, Record, Space, prepare, records
 from relrep_cli.evaluations.base import evaluate as judge
-from relrep_cli.matrix import short_names
-from relrep_cli.output import emit, progress, render, say, write
 from relrep_cli.plots import curves, ready
 
 EXAMPLES = (

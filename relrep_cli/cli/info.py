@@ -8,11 +8,11 @@ import numpy as np
 import typer
 
 from relrep_cli import store
-from relrep_cli.blocks import row_blocks, widen
+from relrep_cli.base.errors import DataError, printable
+from relrep_cli.base.output import Record, say, write
 from relrep_cli.cli import options
 from relrep_cli.embedding import Embedding, digest, duplicates
-from relrep_cli.errors import DataError, printable
-from relrep_cli.output import Record, say, write
+from relrep_cli.numerics.blocks import row_blocks, widen
 
 MOST = 64  # embeddings of one file that are described: each is checked in a child of its own
 COLUMNS = ("file", "name", "value")

@@ -9,11 +9,11 @@ import numpy as np
 import typer
 
 from relrep_cli import sources, store
+from relrep_cli.base.errors import DataError, UsageError, printable
+from relrep_cli.base.output import Record, say, write
 from relrep_cli.cli import options
 from relrep_cli.embedding import Embedding, bare_name, find_ids, text
-from relrep_cli.errors import DataError, UsageError, printable
-from relrep_cli.lookup import Looked, look_up
-from relrep_cli.output import Record, say, write
+from relrep_cli.evaluations.lookup import Looked, look_up
 from relrep_cli.plots import Strip, fitting, ready, strips
 from relrep_cli.sources import SOURCES
 

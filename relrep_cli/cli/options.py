@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from relrep_cli.base.errors import UsageError
+from relrep_cli.base.output import FORMATS, Voice, say
+from relrep_cli.base.registry import Keyword, Registry
 from relrep_cli.embedding import Embedding
-from relrep_cli.errors import UsageError
-from relrep_cli.output import FORMATS, Voice, say
-from relrep_cli.registry import Keyword, Registry
 
 if TYPE_CHECKING:
-    from relrep_cli.projection import Basis
+    from relrep_cli.relative.projection import Basis
 
 Format = Literal["table", "tsv", "csv", "json", "jsonl", "markdown"]
 assert typing.get_args(Format) == FORMATS
@@ -52,8 +52,8 @@ def _path(name: str, *more: str, help: str) -> tuple[Any, Any]:
 
 def how_options() -> dict[str, tuple[Any, Any]]:
     """The options that say how to project, for each command that does."""
-    from relrep_cli.aggregators import AGGREGATORS
-    from relrep_cli.similarities import SIMILARITIES
+    from relrep_cli.relative.aggregators import AGGREGATORS
+    from relrep_cli.relative.similarities import SIMILARITIES
 
     several = "Similarity functions, repeated or separated by commas, or all; cosine unless told."
     names = names_of(SIMILARITIES, several, "--similarity", "-s", default=False)

@@ -12,18 +12,19 @@ import numpy as np
 import typer
 
 from relrep_cli import store
-from relrep_cli.cli import layers, options
-from relrep_cli.cli.anchoring import read_recipe
+from relrep_cli.base.errors import DataError, UsageError, printable
+from relrep_cli.base.output import Record, progress, say
+from relrep_cli.cli import compare_layers as layers
+from relrep_cli.cli import options
+from relrep_cli.cli.recipe_options import read_recipe
 from relrep_cli.embedding import Embedding, bare_name, of_split
-from relrep_cli.errors import DataError, UsageError, printable
-from relrep_cli.output import Record, progress, say
 from relrep_cli.plots import Cloud, Picture, dots, scatter
 from relrep_cli.plots import ready as can_draw
+from relrep_cli.plots.reductions import FITTED, METHODS, ready, reduce
 from relrep_cli.plots.scatters import MOST, REST
-from relrep_cli.projection import basis, relative
-from relrep_cli.recipes import Recipe
-from relrep_cli.reductions import FITTED, METHODS, ready, reduce
-from relrep_cli.similarities import SIMILARITIES
+from relrep_cli.relative.projection import basis, relative
+from relrep_cli.relative.recipes import Recipe
+from relrep_cli.relative.similarities import SIMILARITIES
 
 EXAMPLES = (
     "relrep plot a.h5 b.h5 -o spaces.png",

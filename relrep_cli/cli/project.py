@@ -12,18 +12,18 @@ import typer
 
 from relrep_cli import store
 from relrep_cli.anchors.correspondences import Pairs
-from relrep_cli.audit import audit, described, sample, table
+from relrep_cli.base.errors import UsageError
+from relrep_cli.base.output import Record, progress, say, write
 from relrep_cli.cli import options
-from relrep_cli.cli.anchoring import read_recipe
+from relrep_cli.cli.recipe_options import read_recipe
 from relrep_cli.embedding import RELATIVE, Embedding, chain, make_step
-from relrep_cli.errors import UsageError
-from relrep_cli.output import Record, progress, say, write
-from relrep_cli.projection import Basis, basis, relative_blocks
-from relrep_cli.recipes import Recipe
-from relrep_cli.selection import select
-from relrep_cli.similarities import SIMILARITIES
+from relrep_cli.relative.invariance_audit import audit, described, sample, table
+from relrep_cli.relative.projection import Basis, basis, relative_blocks
+from relrep_cli.relative.recipes import Recipe
+from relrep_cli.relative.similarities import SIMILARITIES
+from relrep_cli.relative.similarity_selection import select
+from relrep_cli.relative.transformations import TRANSFORMATIONS
 from relrep_cli.store.limits import STATISTIC
-from relrep_cli.transformations import TRANSFORMATIONS
 
 EXAMPLES = (
     "relrep project a.h5 --anchors anchors.h5 -o a.rel.h5",

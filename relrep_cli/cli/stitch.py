@@ -8,24 +8,25 @@ from typing import Annotated, Any
 
 import typer
 
-from relrep_cli import methods as known
-from relrep_cli.adaptation import Adaptation
-from relrep_cli.aggregators import AGGREGATORS
-from relrep_cli.cli import options, retrieving
-from relrep_cli.cli.anchoring import read_recipe
-from relrep_cli.cli.rerun import Rerun, rerun
-from relrep_cli.cli.stitched import Outputs
-from relrep_cli.cli.stitching import TEST_SIZE, Column, Division, Run, Spaces, read_spaces, records_of
-from relrep_cli.errors import DATA, DONE, UsageError, unknown
-from relrep_cli.heads import HEADS
-from relrep_cli.methods import AGGREGATE, SIMILARITY, Method, Wanted, methods
-from relrep_cli.networks import ADAPTED
-from relrep_cli.output import detail, say, write
-from relrep_cli.recipes import Recipe
-from relrep_cli.records import Records
-from relrep_cli.retrieval import Sparse
-from relrep_cli.similarities import SIMILARITIES
-from relrep_cli.translators import TRANSLATORS
+from relrep_cli.base.errors import DATA, DONE, UsageError, unknown
+from relrep_cli.base.output import detail, say, write
+from relrep_cli.base.task_cache import Records
+from relrep_cli.cli import options
+from relrep_cli.cli import stitch_retrieval as retrieving
+from relrep_cli.cli.recipe_options import read_recipe
+from relrep_cli.cli.stitch_outputs import Outputs
+from relrep_cli.cli.stitch_run import TEST_SIZE, Column, Division, Run, Spaces, read_spaces, records_of
+from relrep_cli.cli.stitch_saved import Rerun, rerun
+from relrep_cli.heads.heads import HEADS
+from relrep_cli.heads.mlp import ADAPTED
+from relrep_cli.relative.aggregators import AGGREGATORS
+from relrep_cli.relative.recipes import Recipe
+from relrep_cli.relative.similarities import SIMILARITIES
+from relrep_cli.stitching import methods as known
+from relrep_cli.stitching.adaptation import Adaptation
+from relrep_cli.stitching.cross_retrieval import Sparse
+from relrep_cli.stitching.methods import AGGREGATE, SIMILARITY, Method, Wanted, methods
+from relrep_cli.stitching.translators import TRANSLATORS
 
 COLUMNS = (
     "encoder",

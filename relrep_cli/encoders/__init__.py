@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from relrep_cli.base.errors import DataError
 from relrep_cli.encoders import autoencoders, contrastive, spectral, supervised  # noqa: F401  (each registers its encoders)
 from relrep_cli.encoders.base import ENCODERS, Checkpoint, Trained, Vectors, check_kind, encoder, space
-from relrep_cli.encoders.weights import load, to_bytes
-from relrep_cli.errors import DataError
+from relrep_cli.encoders.saved import load, to_bytes
 from relrep_cli.sources.base import Items
 
 __all__ = ["ENCODERS", "Checkpoint", "Trained", "encode", "encoder", "errors", "load", "rows_at_once", "space", "to_bytes"]

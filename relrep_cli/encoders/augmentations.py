@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from relrep_cli.errors import UsageError
-from relrep_cli.registry import Registry
+from relrep_cli.base.errors import UsageError
+from relrep_cli.base.registry import Registry
 
 if TYPE_CHECKING:
     import torch

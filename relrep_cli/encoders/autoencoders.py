@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Annotated, Any
 
+from relrep_cli.base.registry import Param
 from relrep_cli.encoders.base import FLAT, IMAGES, Dim, Dropout
 from relrep_cli.encoders.networks import conv_decoding, conv_encoding, layers, map_decoding, map_encoding, vit_halves
 from relrep_cli.encoders.tasks import Batch, Facts, Task
 from relrep_cli.encoders.training import network_encoder
-from relrep_cli.registry import Param
 
 if TYPE_CHECKING:
     import torch

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from relrep_cli.errors import DataError, UsageError
-from relrep_cli.registry import Param, Registry
+from relrep_cli.base.errors import DataError, UsageError
+from relrep_cli.base.registry import Param, Registry
 
 if TYPE_CHECKING:
     import torch

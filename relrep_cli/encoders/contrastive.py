@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
+from relrep_cli.base.errors import UsageError
+from relrep_cli.base.registry import Param
 from relrep_cli.encoders.augmentations import AUGMENTATIONS, chain
 from relrep_cli.encoders.base import FLAT, Dim
 from relrep_cli.encoders.networks import layers, trunk
 from relrep_cli.encoders.tasks import Batch, Facts, Task
 from relrep_cli.encoders.training import network_encoder
-from relrep_cli.errors import UsageError
-from relrep_cli.registry import Param
 
 if TYPE_CHECKING:
     import torch

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from relrep_cli.base.errors import UsageError
 from relrep_cli.encoders.tasks import Facts
-from relrep_cli.errors import UsageError
 
 if TYPE_CHECKING:
     import torch

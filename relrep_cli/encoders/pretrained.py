@@ -17,9 +17,9 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from relrep_cli.base.errors import DataError, RelrepError, UsageError, printable
+from relrep_cli.base.registry import Param, Registry
 from relrep_cli.encoders.base import check_kind, torch_device
-from relrep_cli.errors import DataError, RelrepError, UsageError, printable
-from relrep_cli.registry import Param, Registry
 from relrep_cli.sources.base import Items
 
 Batch = Annotated[int, Param("Items that the model sees at once.", minimum=1)]

@@ -7,7 +7,9 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from relrep_cli.blocks import slices
+from relrep_cli.base.errors import DataError, UsageError
+from relrep_cli.base.output import say
+from relrep_cli.base.registry import Param
 from relrep_cli.encoders.base import (
     FLAT,
     FORGETFUL,
@@ -20,10 +22,8 @@ from relrep_cli.encoders.base import (
     encoder,
     training_rows,
 )
-from relrep_cli.errors import DataError, UsageError
-from relrep_cli.graphs import joined
-from relrep_cli.output import say
-from relrep_cli.registry import Param
+from relrep_cli.neighbors.knn_graphs import joined
+from relrep_cli.numerics.blocks import slices
 from relrep_cli.sources.base import Items
 
 LARGEST = 8192  # numbers of an item: their covariance takes half a gigabyte then

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
+from relrep_cli.base.registry import Param
 from relrep_cli.encoders.base import FLAT, GRAPH, Dim, Dropout
 from relrep_cli.encoders.contrastive import Channels
 from relrep_cli.encoders.networks import trunk
 from relrep_cli.encoders.tasks import Batch, Facts, Task
 from relrep_cli.encoders.training import network_encoder
-from relrep_cli.registry import Param
 
 if TYPE_CHECKING:
     import torch

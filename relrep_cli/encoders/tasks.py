@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from relrep_cli.encoders.pairs import Pairs
 from relrep_cli.sources.base import Items
+from relrep_cli.sources.positives import Pairs
 
 if TYPE_CHECKING:
     import torch

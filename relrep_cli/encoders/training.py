@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from relrep_cli.base.errors import DataError, UsageError
+from relrep_cli.base.registry import Param
 from relrep_cli.encoders.base import (
     FORGETFUL,
     Checkpoint,
@@ -27,8 +29,6 @@ from relrep_cli.encoders.base import (
 )
 from relrep_cli.encoders.checkpoints import Training, Weights
 from relrep_cli.encoders.tasks import Batch, Data, Facts, Task, adjacency, tensor
-from relrep_cli.errors import DataError, UsageError
-from relrep_cli.registry import Param
 from relrep_cli.sources.base import Items
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from statistics import NormalDist
 
 import numpy as np
 
+from relrep_cli.base.errors import DataError, NotApplicable, printable
 from relrep_cli.embedding import Embedding, bare_name
-from relrep_cli.errors import DataError, NotApplicable, printable
 from relrep_cli.evaluations.base import By, Finding, K, Space, distances, evaluation
-from relrep_cli.inference import LEVEL
 from relrep_cli.neighbors import nearest
+from relrep_cli.numerics.intervals import LEVEL
 
 CAUGHT = 0.95  # of the anomalies, at the price of how many false alarms
 

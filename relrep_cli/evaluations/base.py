@@ -8,12 +8,12 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from relrep_cli.blocks import row_blocks, take
+from relrep_cli.base.errors import DataError, NotApplicable, printable
+from relrep_cli.base.registry import Param, Registry
 from relrep_cli.embedding import Embedding, find_ids
-from relrep_cli.errors import DataError, NotApplicable, printable
-from relrep_cli.inference import bootstrap, jackknife, within
 from relrep_cli.neighbors import unit_rows
-from relrep_cli.registry import Param, Registry
+from relrep_cli.numerics.blocks import row_blocks, take
+from relrep_cli.numerics.intervals import bootstrap, jackknife, within
 
 COLUMNS = ("file", "task", "name", "value", "low", "high", "n", "convention", "chance")
 EVALUATIONS: Registry = Registry(

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import numpy as np
 
-from relrep_cli.blocks import row_blocks
-from relrep_cli.errors import NotApplicable
+from relrep_cli.base.errors import NotApplicable
+from relrep_cli.base.registry import Param
 from relrep_cli.evaluations.base import Finding, Space, evaluation, grouped, mean_of, some
-from relrep_cli.registry import Param
+from relrep_cli.numerics.blocks import row_blocks
 
 Clusters = Annotated[int, Param("How many clusters; 0 takes as many as there are classes.", minimum=0)]
 FITTED = 20_000  # rows that k-means learns from

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from relrep_cli.blocks import column_mean, row_blocks, slices
-from relrep_cli.errors import NotApplicable
+from relrep_cli.base.errors import NotApplicable
 from relrep_cli.evaluations.base import By, Finding, Space, evaluation, mean_of, some
 from relrep_cli.neighbors import nearest, unit_rows
+from relrep_cli.numerics.blocks import column_mean, row_blocks, slices
 
 RECALLS = (1, 10)
 PAIRS = 50_000_000  # of items that are ranked for mean average precision

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from relrep_cli import pairs
-from relrep_cli.blocks import row_blocks, slices
 from relrep_cli.evaluations.base import Finding, Space, distances, evaluation, mean_of, some
-from relrep_cli.inference import bootstrap, jackknife
 from relrep_cli.metrics.statistics import log_ratios, potential
 from relrep_cli.neighbors import nearest, unit_rows
+from relrep_cli.numerics import row_pairs as pairs
+from relrep_cli.numerics.blocks import row_blocks, slices
+from relrep_cli.numerics.intervals import bootstrap, jackknife
 
 MOST = 10_000  # items whose pairs are all visited
 SPAN = "in units of the root mean square distance of two items"

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from relrep_cli.errors import unknown
+from relrep_cli.base.errors import unknown
+from relrep_cli.base.registry import Entry
 from relrep_cli.metrics.score import METRICS
-from relrep_cli.registry import Entry
 
 ALL = "all"
 PRESETS = {"reference": ["cosine", "jaccard"], "quick": ["cka", "knn-jaccard", "procrustes"]}

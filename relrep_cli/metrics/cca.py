@@ -8,9 +8,9 @@ from typing import Annotated
 
 import numpy as np
 
-from relrep_cli.covariances import Covariances, axes, covariances
+from relrep_cli.base.registry import Param
 from relrep_cli.metrics.score import NotApplicable, Score, metric
-from relrep_cli.registry import Param
+from relrep_cli.numerics.covariances import Covariances, axes, covariances
 
 Variance = Annotated[float, Param("Share of the variance that the kept principal axes hold together.", minimum=0.01, maximum=1)]
 DRAWS = 64

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import numpy as np
 
-from relrep_cli import ranking
-from relrep_cli.blocks import column_mean, row_blocks
+from relrep_cli.base.registry import Param
 from relrep_cli.metrics.sampling import mean_of, over_rows
 from relrep_cli.metrics.score import By, Ci, K, NotApplicable, Score, metric
 from relrep_cli.neighbors import ranks, unit_rows
-from relrep_cli.registry import Param
+from relrep_cli.numerics import midranks as ranking
+from relrep_cli.numerics.blocks import column_mean, row_blocks
 
 At = Annotated[int, Param("Count ranks up to this one only; 0 counts all.", minimum=0)]
 

@@ -9,12 +9,13 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from relrep_cli import pairs, ranking
-from relrep_cli.blocks import slices
-from relrep_cli.inference import spread_of_all, wanted
+from relrep_cli.base.registry import Param
 from relrep_cli.metrics.kernels import _hsic_of_pairs, expected_alignment
 from relrep_cli.metrics.score import NotApplicable, Score, metric
-from relrep_cli.registry import Param
+from relrep_cli.numerics import midranks as ranking
+from relrep_cli.numerics import row_pairs as pairs
+from relrep_cli.numerics.blocks import slices
+from relrep_cli.numerics.intervals import spread_of_all, wanted
 
 Distance = Annotated[
     Literal["correlation", "cosine", "euclidean"],

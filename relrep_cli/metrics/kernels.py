@@ -6,11 +6,12 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from relrep_cli import hsic, pairs
-from relrep_cli.blocks import Moments
-from relrep_cli.inference import spread_of_all, wanted
+from relrep_cli.base.registry import Param
 from relrep_cli.metrics.score import NotApplicable, Score, metric
-from relrep_cli.registry import Param
+from relrep_cli.numerics import hsic
+from relrep_cli.numerics import row_pairs as pairs
+from relrep_cli.numerics.blocks import Moments
+from relrep_cli.numerics.intervals import spread_of_all, wanted
 
 KERNELS = ("linear", "rbf")
 Kernel = Annotated[

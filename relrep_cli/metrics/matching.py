@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from relrep_cli.covariances import Covariances, Parts, chance, covariances
 from relrep_cli.metrics.score import Score, metric
+from relrep_cli.numerics.covariances import Covariances, Parts, chance, covariances
 
 
 @metric(

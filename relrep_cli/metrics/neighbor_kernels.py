@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from relrep_cli.blocks import block_rows, slices
-from relrep_cli.inference import level, pairings, wanted
+from relrep_cli.base.registry import Param
 from relrep_cli.metrics.neighbor_orders import apart
 from relrep_cli.metrics.neighborhoods import within
 from relrep_cli.metrics.sampling import searched
 from relrep_cli.metrics.score import Index, K, NotApplicable, Score, metric
-from relrep_cli.pairs import GROUPS
-from relrep_cli.registry import Param
+from relrep_cli.numerics.blocks import block_rows, slices
+from relrep_cli.numerics.intervals import level, pairings, wanted
+from relrep_cli.numerics.row_pairs import GROUPS
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

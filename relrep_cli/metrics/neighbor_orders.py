@@ -8,11 +8,11 @@ from functools import cache
 
 import numpy as np
 
-from relrep_cli.blocks import row_blocks
 from relrep_cli.metrics.neighborhoods import within, within_both
 from relrep_cli.metrics.sampling import over_neighbours
 from relrep_cli.metrics.score import By, Ci, Index, K, NotApplicable, Score, metric
 from relrep_cli.neighbors import ranks_among_others, unit_rows
+from relrep_cli.numerics.blocks import row_blocks
 
 Lists = Callable[[np.ndarray, np.ndarray], np.ndarray]
 

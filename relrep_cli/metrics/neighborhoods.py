@@ -7,10 +7,10 @@ from math import comb, exp, lgamma
 
 import numpy as np
 
-from relrep_cli.blocks import row_blocks
 from relrep_cli.metrics.sampling import over_neighbours, searched
 from relrep_cli.metrics.score import By, Ci, Index, K, Score, metric
 from relrep_cli.neighbors import Neighbors, nearest, overlap
+from relrep_cli.numerics.blocks import row_blocks
 
 
 def within(x: np.ndarray, k: int, by: By, index: Index = "exact", rows: np.ndarray | None = None) -> Neighbors:

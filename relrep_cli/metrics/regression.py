@@ -7,10 +7,10 @@ from typing import Annotated
 
 import numpy as np
 
-from relrep_cli.blocks import row_blocks
-from relrep_cli.covariances import Covariances, Parts, axes, covariances
+from relrep_cli.base.registry import Param
 from relrep_cli.metrics.score import NotApplicable, Score, metric
-from relrep_cli.registry import Param
+from relrep_cli.numerics.blocks import row_blocks
+from relrep_cli.numerics.covariances import Covariances, Parts, axes, covariances
 
 Penalty = Annotated[float, Param("Ridge penalty, as a share of the space's total variance.", minimum=1e-9)]
 ALONE = 1e-9  # 1 - leverage below which a row alone carries an axis

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from relrep_cli.inference import rows_needed
 from relrep_cli.metrics.score import Score
 from relrep_cli.neighbors import Neighbors
+from relrep_cli.numerics.intervals import rows_needed
 
 PILOT = 500  # rows that say how much values spread
 WORTH = 0.4  # of the rows: for more than that, all cost no more, since a space searched with itself costs half

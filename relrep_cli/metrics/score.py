@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from relrep_cli.errors import NotApplicable
-from relrep_cli.registry import Param, Registry
+from relrep_cli.base.errors import NotApplicable
+from relrep_cli.base.registry import Param, Registry
 
 __all__ = ["METRICS", "By", "K", "NotApplicable", "Score", "metric"]
 

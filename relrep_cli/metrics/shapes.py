@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from relrep_cli.blocks import row_blocks
-from relrep_cli.covariances import Covariances, Parts, axes, chance, covariances, raw
-from relrep_cli.inference import level, pairings
 from relrep_cli.metrics.score import NotApplicable, Score, metric
 from relrep_cli.neighbors import unit_rows
+from relrep_cli.numerics.blocks import row_blocks
+from relrep_cli.numerics.covariances import Covariances, Parts, axes, chance, covariances, raw
+from relrep_cli.numerics.intervals import level, pairings
 
 NEAR = 1e-5  # squared distances below this share are summed row by row, since the difference of large sums has lost them
 FAR = 2e10  # squared length of the mean in squared spreads, past which raw moments no longer tell axes from rounding

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from relrep_cli import pairs
-from relrep_cli.blocks import column_mean, row_blocks, slices
 from relrep_cli.metrics.neighbor_orders import apart
 from relrep_cli.metrics.neighborhoods import within
 from relrep_cli.metrics.score import NotApplicable, Score, metric
 from relrep_cli.neighbors import unit_rows
+from relrep_cli.numerics import row_pairs as pairs
+from relrep_cli.numerics.blocks import column_mean, row_blocks, slices
 
 GROUPS = 20
 

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from relrep_cli.blocks import row_blocks, take, widen
-from relrep_cli.errors import UsageError
+from relrep_cli.base.errors import UsageError
 from relrep_cli.neighbors.approximate import Found, Index, find
-from relrep_cli.neighbors.frames import By, frame_of, unit_rows
+from relrep_cli.neighbors.frames import By, frame_of
 from relrep_cli.neighbors.ranking import ranks, ranks_among_others
-from relrep_cli.sharing import learn, most_neighbours, origin, outside, recall, shared
+from relrep_cli.numerics.blocks import row_blocks, take, widen
+from relrep_cli.numerics.distances import unit_rows
+from relrep_cli.numerics.memo import learn, most_neighbours, origin, outside, recall, shared
 
 
 @dataclass(frozen=True)

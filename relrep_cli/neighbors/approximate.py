@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from relrep_cli.blocks import block_rows, slices
 from relrep_cli.neighbors.frames import Frame
 from relrep_cli.neighbors.search import Ordered, descending, known, ordered, place
+from relrep_cli.numerics.blocks import block_rows, slices
 
 Index = Literal["exact", "ivf", "hnsw"]
 PROMISED, ASKED = 0.99, 200  # recall, and queries that it is measured on

@@ -8,8 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from relrep_cli.blocks import row_blocks
-from relrep_cli.signals import check
+from relrep_cli.base.signals import check
+from relrep_cli.numerics.blocks import row_blocks
+from relrep_cli.numerics.distances import unit_rows
 
 By = Literal["cosine", "euclidean"]
 UNIT = 2.0**-24  # rounding unit of float32
@@ -101,11 +102,3 @@ def _peak(x: np.ndarray) -> float:
 
 def _zero_rows(x: np.ndarray) -> bool:
     return any(not np.asarray(x[b]).any(1).all() for b in row_blocks(*x.shape))
-
-
-def unit_rows(x: np.ndarray) -> np.ndarray:
-    """Rows of float (n, d) scaled to length 1; zero rows stay zero, and no square over- or underflows."""
-    peak = np.abs(x).max(1, keepdims=True)
-    scaled = x / np.where(peak == 0, 1, peak)
-    norm = np.sqrt(np.einsum("ij,ij->i", scaled, scaled))[:, None]
-    return scaled / np.where(norm == 0, 1, norm)

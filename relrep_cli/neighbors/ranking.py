@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from relrep_cli.blocks import row_blocks
 from relrep_cli.neighbors.frames import By, Frame, frame_of
-from relrep_cli.sharing import shared
+from relrep_cli.numerics.blocks import row_blocks
+from relrep_cli.numerics.memo import shared
 
 EQUAL = 2e-9  # squared distances that differ by a smaller share are equal but for rounding
 

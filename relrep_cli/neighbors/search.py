@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from relrep_cli.blocks import block_rows, row_blocks, slices
 from relrep_cli.neighbors import tiles
 from relrep_cli.neighbors.frames import Frame
+from relrep_cli.numerics.blocks import block_rows, row_blocks, slices
 
 SPARE = 8  # candidates beyond the last place
 WIDE = 160

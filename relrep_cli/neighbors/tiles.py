@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from relrep_cli.blocks import slices
+from relrep_cli.base.signals import check
 from relrep_cli.neighbors.frames import CACHED, Frame
-from relrep_cli.signals import check
+from relrep_cli.numerics.blocks import slices
 
 PAYS, LOADED = 4e10, 1e9  # multiply-adds from which tiles save more than the import of numba costs, and once it is there
 IN_MEMORY = 256 << 20  # bytes of float32 rows; more of them go to a temporary file
@@ -95,7 +95,7 @@ def _single(frame: Frame, block: np.ndarray) -> Singles:
 
 def _singles(frame: Frame, x: np.ndarray, threads: int) -> Singles:
     """All rows of x; the one large array of a search, on disk where memory would not do."""
-    from relrep_cli.store.found import spool
+    from relrep_cli.numerics.spool import spool
 
     rows = np.empty(x.shape, np.float32) if x.size * 4 <= IN_MEMORY else spool(x.shape, np.float32)
     out = Singles(rows, np.empty(len(x), np.float32))

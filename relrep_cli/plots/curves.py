@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from relrep_cli.errors import printable
+from relrep_cli.base.errors import printable
 from relrep_cli.plots.drawing import CLASSES, INK, drawing, saved, wrapped
 
 DASHES = ("-", "--", ":", "-.")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from relrep_cli.errors import printable
+from relrep_cli.base.errors import printable
 from relrep_cli.plots.drawing import CLASSES, INK, drawing, saved
 
 Values = dict[str, list[float]]  # by view of the space: absolute, a similarity function, a product

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from relrep_cli.errors import UsageError
+from relrep_cli.base.errors import UsageError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

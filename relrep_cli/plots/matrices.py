@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from relrep_cli.errors import printable
-from relrep_cli.matrix import Matrix, clustered
+from relrep_cli.base.errors import printable
+from relrep_cli.comparison.matrix import Matrix, clustered
 from relrep_cli.metrics import METRICS
 from relrep_cli.plots.drawing import COLOURS, FILL, INK, MARK, count, drawing, saved, wrapped
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from relrep_cli.base.errors import printable
 from relrep_cli.embedding import bare_name
-from relrep_cli.errors import printable
 from relrep_cli.plots.drawing import CLASSES, INK, drawing, saved, wrapped
 
 ATTENTION = "attention_"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from relrep_cli.errors import printable
+from relrep_cli.base.errors import printable
 from relrep_cli.plots.drawing import CLASSES, INK, drawing, saved, wrapped
 
 LINES = 40  # of pictures that a strip holds

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from relrep_cli.blocks import slices
-from relrep_cli.errors import DataError, printable
-from relrep_cli.output import detail, say
-from relrep_cli.registry import Param, Registry
-from relrep_cli.store.found import spool
+from relrep_cli.base.errors import DataError, printable
+from relrep_cli.base.output import detail, say
+from relrep_cli.base.registry import Param, Registry
+from relrep_cli.numerics.blocks import slices
+from relrep_cli.numerics.spool import spool
 
 if TYPE_CHECKING:
-    from relrep_cli.encoders.pairs import Pairs
+    from relrep_cli.sources.positives import Pairs
 
 BLOCK = 1024  # rows that are handled at once
 PARTS = (("train", "train"), ("t10k", "test"), ("test", "test"), ("trec_10", "test"), ("val", "valid"), ("dev", "valid"))

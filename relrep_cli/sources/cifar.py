@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from relrep_cli.errors import printable
+from relrep_cli.base.errors import printable
 from relrep_cli.sources.base import Items, bad, merged, numbered, source, text_column
 from relrep_cli.sources.fitting import Channels, Size, fitted
 from relrep_cli.sources.pickles import read_pickle

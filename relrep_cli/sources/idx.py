@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from relrep_cli.errors import printable
+from relrep_cli.base.errors import printable
+from relrep_cli.numerics.spool import spool
 from relrep_cli.sources.base import Items, bad, merged, numbered, part_of, source
 from relrep_cli.sources.fitting import Channels, Size, fitted
-from relrep_cli.store.found import spool
 from relrep_cli.store.maps import mapped
 
 UNSIGNED_BYTE = 0x08

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from relrep_cli.blocks import release
-from relrep_cli.errors import printable
-from relrep_cli.signals import check
+from relrep_cli.base.errors import printable
+from relrep_cli.base.signals import check
+from relrep_cli.numerics.blocks import release
+from relrep_cli.numerics.spool import spool
 from relrep_cli.sources.base import Items, SkipBad, Skipped, bad, digest_of, joined, numbered, part_of, source, text_column
 from relrep_cli.sources.fitting import Channels, Size, fitted
 from relrep_cli.store import child
 from relrep_cli.store.apart import limit
 from relrep_cli.store.arrays import Array, listed
 from relrep_cli.store.columns import column, role
-from relrep_cli.store.found import spool
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # what Pillow may look for, whatever the file is called

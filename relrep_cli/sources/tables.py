@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from relrep_cli.errors import printable
-from relrep_cli.registry import Param
-from relrep_cli.signals import check
+from relrep_cli.base.errors import printable
+from relrep_cli.base.registry import Param
+from relrep_cli.base.signals import check
 from relrep_cli.sources.base import Items, SkipBad, Skipped, bad, part_of, source
 from relrep_cli.sources.base import text_column as as_column
 from relrep_cli.sources.text import LONGEST, collected

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from relrep_cli.blocks import first_bad_row
+from relrep_cli.base.errors import DataError, printable
+from relrep_cli.base.output import say
 from relrep_cli.embedding import ABSOLUTE, RELATIVE, Embedding, Step, digest, digested_space, duplicates, row_numbers
-from relrep_cli.errors import DataError, printable
-from relrep_cli.output import say
+from relrep_cli.numerics.blocks import first_bad_row
 from relrep_cli.store.archive import write
 from relrep_cli.store.found import Found
 from relrep_cli.store.results import READABLE, TABLES, agree, decoded, encoded, has_columns

@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from relrep_cli.errors import DataError, WriteError, printable
-from relrep_cli.signals import temporary
+from relrep_cli.base.errors import DataError, WriteError, printable
+from relrep_cli.base.signals import temporary
+from relrep_cli.numerics.spool import spool
 from relrep_cli.store.child import Died, held, run
 from relrep_cli.store.columns import described
 from relrep_cli.store.files import bad
-from relrep_cli.store.found import Found, spool
+from relrep_cli.store.found import Found
 from relrep_cli.store.limits import PADDED, TEXT_WIDTH, UNPACKED, packing_fault
 
 Batch = tuple[np.ndarray, dict[str, list[np.ndarray]]]  # rows of x; by role, texts ("S") or numbers in pieces

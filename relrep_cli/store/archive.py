@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from relrep_cli import __version__
+from relrep_cli.base.errors import DataError
+from relrep_cli.base.signals import check
 from relrep_cli.embedding import Digest, Step, text
-from relrep_cli.errors import DataError
-from relrep_cli.signals import check
 from relrep_cli.store.writing import allocate, published
 
 FORMAT, FORMAT_VERSION = "HDF5::RelRep", 1

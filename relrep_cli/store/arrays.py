@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from relrep_cli.errors import printable
+from relrep_cli.base.errors import printable
+from relrep_cli.numerics.spool import spool
 from relrep_cli.store.columns import blocks, described, role
 from relrep_cli.store.files import bad
-from relrep_cli.store.found import Found, spool
+from relrep_cli.store.found import Found
 
 PREFERRED = {"x", "embedding", "embeddings", "features", "vectors", "arr_0"}
 EXACT = 2.0**53  # integers beyond are not float64

@@ -23,8 +23,8 @@ from collections.abc import Callable, Iterator
 from itertools import accumulate
 from typing import Any
 
-from relrep_cli.errors import DataError
-from relrep_cli.signals import check
+from relrep_cli.base.errors import DataError
+from relrep_cli.base.signals import check
 
 LONGEST_ANSWER = 1 << 30
 SECTION = "\0bytes"  # no name in HDF5 holds a NUL

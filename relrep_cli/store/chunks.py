@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from relrep_cli.blocks import release
-from relrep_cli.errors import DataError
-from relrep_cli.signals import check
+from relrep_cli.base.errors import DataError
+from relrep_cli.base.signals import check
+from relrep_cli.numerics.blocks import release
+from relrep_cli.numerics.spool import spool
 from relrep_cli.store.files import bad
-from relrep_cli.store.found import spool
 from relrep_cli.store.limits import PACKED_CHUNK, chunk_fault, chunks_of, packing_fault
 from relrep_cli.store.maps import SHORTER, mapped
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from relrep_cli.blocks import release
-from relrep_cli.signals import check
+from relrep_cli.base.signals import check
+from relrep_cli.numerics.blocks import release
 from relrep_cli.store.files import bad
 from relrep_cli.store.limits import TEXT_WIDTH
 

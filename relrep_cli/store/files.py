@@ -9,7 +9,7 @@ import stat
 from io import FileIO
 from pathlib import Path
 
-from relrep_cli.errors import DataError, printable
+from relrep_cli.base.errors import DataError, printable
 
 CONTROL = re.compile(rb"[\x00-\x08\x0b\x0e-\x1f]")
 HEAD = 1024  # bytes that tell what a file is

@@ -19,13 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from relrep_cli.errors import DataError, WriteError, printable
+from relrep_cli.base.errors import DataError, WriteError, printable
+from relrep_cli.numerics.spool import spool
 from relrep_cli.store import child
 from relrep_cli.store.arrays import real
 from relrep_cli.store.chunks import SLOT, Source, Unusable, load, stored
 from relrep_cli.store.columns import blocks, column, described
 from relrep_cli.store.files import HEAD, mistaken, opened, size_of
-from relrep_cli.store.found import Found, spool
+from relrep_cli.store.found import Found
 from relrep_cli.store.heap import texts
 from relrep_cli.store.limits import packing_fault, padding_fault
 from relrep_cli.store.proteins import assembled

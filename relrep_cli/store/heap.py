@@ -12,10 +12,10 @@ from struct import Struct
 
 import numpy as np
 
-from relrep_cli.signals import check
+from relrep_cli.base.signals import check
+from relrep_cli.numerics.spool import spool
 from relrep_cli.store.chunks import Source, Stored, load
 from relrep_cli.store.columns import blocks
-from relrep_cli.store.found import spool
 from relrep_cli.store.limits import TEXT_WIDTH, padding_fault
 from relrep_cli.store.maps import mapped
 

@@ -17,9 +17,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from relrep_cli import signals
-from relrep_cli.errors import DATA
-from relrep_cli.output import complain
+from relrep_cli.base import signals
+from relrep_cli.base.errors import DATA
+from relrep_cli.base.output import complain
 from relrep_cli.store.files import bad, size_of
 
 SHORTER = "became shorter while it was read. Try again when nothing writes to it."

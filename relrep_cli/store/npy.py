@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from relrep_cli.errors import printable
+from relrep_cli.base.errors import printable
 from relrep_cli.store.arrays import Array, check_embedding, real
 from relrep_cli.store.columns import described
 from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from relrep_cli.errors import printable
-from relrep_cli.signals import check
+from relrep_cli.base.errors import printable
+from relrep_cli.base.signals import check
+from relrep_cli.numerics.spool import spool
 from relrep_cli.store.arrays import Array, found
 from relrep_cli.store.files import HEAD, bad, mistaken, opened
-from relrep_cli.store.found import Found, spool
+from relrep_cli.store.found import Found
 from relrep_cli.store.limits import packing_fault
 from relrep_cli.store.npy import HEADER, Header, check_size, parse, values
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from relrep_cli.errors import DataError, printable
+from relrep_cli.base.errors import DataError, printable
 from relrep_cli.store.apart import Answer, Batch, Files, answered, import_alone, limit, read_apart, spill, texts
 from relrep_cli.store.arrays import PREFERRED, real
 from relrep_cli.store.columns import role

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from relrep_cli.signals import check
+from relrep_cli.base.signals import check
+from relrep_cli.numerics.spool import spool
 from relrep_cli.store.chunks import Source, load, stored
 from relrep_cli.store.columns import described as columns
-from relrep_cli.store.found import Found, spool
+from relrep_cli.store.found import Found
 from relrep_cli.store.limits import padding_fault
 
 MOST = 1 << 20  # vectors, each a dataset

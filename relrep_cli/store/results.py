@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from relrep_cli.errors import UsageError, printable
-from relrep_cli.output import ENDINGS, Record, number, render
+from relrep_cli.base.errors import UsageError, printable
+from relrep_cli.base.output import ENDINGS, Record, number, render
 
 PARQUET = ".parquet"
 TABLES = (*ENDINGS, PARQUET, ".txt")  # endings of files that hold a table

@@ -11,11 +11,12 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from relrep_cli.errors import printable
+from relrep_cli.base.errors import printable
+from relrep_cli.numerics.spool import spool
 from relrep_cli.store.arrays import Array, found
 from relrep_cli.store.columns import blocks
 from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of
-from relrep_cli.store.found import Found, spool
+from relrep_cli.store.found import Found
 from relrep_cli.store.maps import mapped
 
 HEADER = 16 << 20  # bytes; the format allows 100 MB, real ones stay below 10

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from math import prod
 from typing import Any
 
-from relrep_cli.errors import printable
+from relrep_cli.base.errors import printable
 from relrep_cli.store.child import confine
 from relrep_cli.store.columns import ROLES, role
 from relrep_cli.store.guards import (

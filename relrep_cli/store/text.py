@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from relrep_cli.errors import printable
+from relrep_cli.base.errors import printable
 from relrep_cli.store.apart import Answer, Batch, Files, answered, import_alone, limit, read_apart, spill, texts
 from relrep_cli.store.columns import described, role
 from relrep_cli.store.files import HEAD, bad, first_fault, mistaken, opened, size_of, sniff

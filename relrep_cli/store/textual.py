@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from relrep_cli.errors import DataError, WriteError, printable
-from relrep_cli.signals import temporary
+from relrep_cli.base.errors import DataError, WriteError, printable
+from relrep_cli.base.signals import temporary
 from relrep_cli.store.apart import Answer, answered, import_alone, limit
 from relrep_cli.store.child import Died, run
 from relrep_cli.store.columns import role

@@ -14,11 +14,12 @@ from typing import IO, Any
 
 import numpy as np
 
-from relrep_cli.errors import printable
-from relrep_cli.signals import check
+from relrep_cli.base.errors import printable
+from relrep_cli.base.signals import check
+from relrep_cli.numerics.spool import spool
 from relrep_cli.store.columns import described
 from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of, sniff
-from relrep_cli.store.found import Found, spool
+from relrep_cli.store.found import Found
 from relrep_cli.store.limits import TEXT_WIDTH, padding_fault
 
 LINE = 1 << 20  # bytes

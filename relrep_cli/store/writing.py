@@ -16,9 +16,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from relrep_cli import signals
-from relrep_cli.errors import UsageError, WriteError
-from relrep_cli.output import say, silence_stdout
+from relrep_cli.base import signals
+from relrep_cli.base.errors import UsageError, WriteError
+from relrep_cli.base.output import say, silence_stdout
 
 HDF5 = (".h5", ".hdf5", ".h5ad")
 OTHERS = ".npy .npz .csv .tsv .txt .parquet .safetensors .json .jsonl .md .xlsx .pkl .pt .zarr"

@@ -1,0 +1,235 @@
+"""The only door to print and rich: results on stdout, everything said on stderr."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from relrep_cli.base.errors import WriteError, printable
+from relrep_cli.base.signals import check
+
+COUNTS = ("k", "anchors", "tied", "target", "class", "anomalies")  # columns where no value means that none applies
+ZERO_IS_NOTHING = ("deviation", "tied")  # columns that a table leaves out when they are 0 throughout
+PATHS = ("a", "b", "encoder", "head", "file", "anomalies")  # columns that hold file names
+ENDINGS = {".tsv": "tsv", ".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".md": "markdown"}
+FORMATS = ("table", "tsv", "csv", "json", "jsonl", "markdown")
+Record = dict[str, Any]
+
+
+class Voice:
+    """How this run speaks: under which name, and how much."""
+
+    name = "relrep"
+    quiet = 0
+    verbose = 0
+    console: Any = None
+
+
+def say(message: str) -> None:
+    """One line on stderr, unless -q."""
+    if not Voice.quiet:
+        _speak(message)
+
+
+def detail(message: str) -> None:
+    """One line on stderr with -v only."""
+    if Voice.verbose:
+        _speak(message)
+
+
+def complain(message: str) -> None:
+    """An error's line on stderr, unless -qq."""
+    if Voice.quiet < 2:
+        _speak(message)
+
+
+def _speak(message: str) -> None:
+    message = printable(message, 20_000)  # names of files are foreign text, too
+    try:
+        if Voice.console is not None:  # a bar is on the screen; the line goes above it
+            return Voice.console.print(f"{Voice.name}: {message}", markup=False, highlight=False, soft_wrap=True)
+        print(f"{Voice.name}: {message}", file=sys.stderr, flush=True)
+    except OSError:
+        pass  # nobody is left to tell
+
+
+def progress_wanted() -> bool:
+    return sys.stderr.isatty() and not Voice.quiet and not Voice.verbose and os.environ.get("TERM") != "dumb"
+
+
+@contextmanager
+def progress(task: str) -> Iterator[Any]:
+    """A function `advance(done, total, note)` that draws a bar on a terminal and looks for signals everywhere."""
+    if not progress_wanted():
+        yield lambda done, total, note="": check()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True) as bar, _above(console):
+        handle = bar.add_task(task, total=None, note="")
+
+        def advance(done: int, total: int, note: str = "") -> None:
+            check()
+            bar.update(handle, completed=done, total=total, note=note)
+
+        yield advance
+
+
+@contextmanager
+def _above(console: Any) -> Iterator[None]:
+    Voice.console = console
+    try:
+        yield
+    finally:
+        Voice.console = None
+
+
+def write(records: Sequence[Record], columns: Sequence[str], format: str | None = None) -> None:
+    """Print flat records: a table on a terminal and TSV in a pipe, unless `format` says otherwise."""
+    emit(render(records, columns, format or ("table" if sys.stdout.isatty() else "tsv")))
+
+
+def emit(content: str) -> None:
+    """Write text to stdout and flush it. A closed pipe stays BrokenPipeError; anything else is a WriteError."""
+    try:
+        sys.stdout.write(content)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        silence_stdout()
+        raise WriteError(f"standard output: {error.strerror}.") from None
+
+
+def silence_stdout() -> None:
+    """Point stdout at the null device, so that the interpreter's last flush has nothing to fail on."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def stand_in() -> None:
+    """Fill in for standard streams that were closed at the start (`>&-`), so that no file of ours takes their numbers.
+
+    Reading then finds the end, writing results fails as on a bad descriptor, and what is said goes nowhere.
+    """
+    for number, name, flags in ((0, "stdin", os.O_RDONLY), (1, "stdout", os.O_RDONLY), (2, "stderr", os.O_WRONLY)):
+        if getattr(sys, name) is None:
+            handle = os.open(os.devnull, flags)
+            if handle != number:
+                os.dup2(handle, number)
+                os.close(handle)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be text in this locale
+
+
+def render(records: Sequence[Record], columns: Sequence[str], format: str, *, verbatim: bool = False) -> str:
+    """Records as text in one of FORMATS; `columns` come first, keys that only some records have follow.
+
+    verbatim: columns are names of files, which a table shows as they are, and all of them.
+    """
+    columns = [*columns, *dict.fromkeys(k for r in records for k in r if k not in columns)]
+    if format == "json":
+        return json.dumps([_plain(r, columns) for r in records], indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    if format == "jsonl":
+        return "".join(json.dumps(_plain(r, columns), allow_nan=False, ensure_ascii=False) + "\n" for r in records)
+    if format == "table":
+        return _table(records, columns, verbatim)
+    rows = [[_exact(r.get(c)) for c in columns] for r in records]
+    if format == "markdown":
+        rows = [[_short(r.get(c)).replace("|", "\\|") for c in columns] for r in records]
+        lines = [columns, ["---"] * len(columns), *rows]
+        return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+    text = io.StringIO()
+    csv.writer(text, delimiter="\t" if format == "tsv" else ",", lineterminator="\n").writerows([columns, *rows])
+    return text.getvalue()
+
+
+def _plain(record: Record, columns: Iterable[str]) -> Record:
+    return {c: number(record.get(c)) for c in columns}
+
+
+def number(value: Any) -> Any:
+    """A JSON value: NumPy scalars become Python's, numbers that are not finite become null."""
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _exact(value: Any) -> str:
+    """Full precision for machines; `n/a` for what has no value; text with its control characters escaped."""
+    value = number(value)
+    if value is None:
+        return "n/a"
+    return repr(value) if isinstance(value, float) else printable(str(value), 4096)
+
+
+def _short(value: Any) -> str:
+    """Four significant decimals for eyes."""
+    value = number(value)
+    if not isinstance(value, float):
+        return _exact(value)
+    return f"{value:.4f}" if 1e-3 <= abs(value) < 1e6 or value == 0 else f"{value:.3g}"
+
+
+def _table(records: Sequence[Record], columns: Sequence[str], verbatim: bool) -> str:
+    """A table for eyes: empty columns are left out, conventions stand below it, once each."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    silent = {c: (None, 0) if c in ZERO_IS_NOTHING else (None,) for c in columns}
+    shown = [c for c in columns if verbatim or (c != "convention" and any(r.get(c) not in silent[c] for r in records))]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for c in shown:
+        kinds = {type(number(r.get(c))) for r in records} - {type(None)}
+        numeric = kinds <= {int, float}
+        heading = Text(printable(c) if verbatim else c.replace("_", " "))
+        whole = numeric or c == shown[0]  # half a number is a lie, half a name a riddle
+        table.add_column(heading, justify="right" if numeric else "left", overflow="fold", no_wrap=whole)
+    for r in records if verbatim else _short_paths(records):
+        table.add_row(*(Text("" if r.get(c) is None and c in COUNTS else _short(r.get(c))) for c in shown))
+    text = io.StringIO()
+    terminal = sys.stdout.isatty()
+    plain = not terminal or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+    console = Console(file=text, width=None if terminal else 10_000, force_terminal=not plain, highlight=False)
+    if terminal:  # lines too long for it go on below, as any do; nothing is cropped
+        console.width = max(console.width, _least(table, console))
+    console.print(table)
+    lines = [line.rstrip() for line in text.getvalue().rstrip("\n").split("\n")]
+    return "\n".join([*lines, *([] if verbatim else _notes(records))]) + "\n"
+
+
+def _least(table: Any, console: Any) -> int:
+    """The width that a table needs: whole columns as they are, others folded down to a dozen characters."""
+    widths = [(console.measure(column.header).maximum, column) for column in table.columns]
+    cells = [max([w, *(console.measure(cell).maximum for cell in column.cells)]) for w, column in widths]
+    return sum((w if column.no_wrap else min(w, 12)) + 2 for w, (_, column) in zip(cells, widths, strict=True))
+
+
+def _short_paths(records: Sequence[Record]) -> list[Record]:
+    """Files by their last path part, where that tells them apart."""
+    paths = {str(r[c]) for r in records for c in PATHS if r.get(c) is not None}
+    names = {path: os.path.basename(path.partition("::")[0]) + path[len(path.partition("::")[0]) :] for path in paths}
+    if len(set(names.values())) < len(paths):
+        return list(records)
+    return [{c: names.get(str(v), v) if c in PATHS else v for c, v in r.items()} for r in records]
+
+
+def _notes(records: Sequence[Record]) -> list[str]:
+    """One line for each convention, with the metrics, or what else a record measures, that follow it."""
+    followers: dict[str, dict[str, None]] = {}
+    for r in records:
+        if r.get("convention"):
+            followers.setdefault(_exact(r["convention"]), {})[
+                " ".join(str(r[c]) for c in ("metric", "task", "name") if r.get(c))
+            ] = None
+    return [f"{', '.join(names)}: {convention}" for convention, names in followers.items()]

@@ -1,0 +1,242 @@
+"""One registration per concept: what a decorator records feeds options, help, completion, reference and tests.
+
+Standard library only, so that reading a registry's shape costs nothing.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import product
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar
+
+from relrep_cli.base.errors import UsageError, printable, unknown
+
+F = TypeVar("F", bound=Callable[..., Any])
+PLUGINS = "relrep.plugins"
+
+
+@dataclass(frozen=True)
+class Param:
+    """What a keyword of a registered function means as an option: `k: Annotated[int, Param("…", minimum=1)]`.
+
+    several: the option may name more than one value, as 5,10, and the function is called with each; see `each`.
+    """
+
+    help: str
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    several: bool = False
+
+    def check(self, option: str, value: Any) -> None:
+        """Raise UsageError when `value` is outside what the parameter allows."""
+        if self.choices and value not in self.choices:
+            raise unknown(f"value of {option}:", str(value), self.choices)
+        low, high = self.minimum, self.maximum
+        if (low is not None and not value >= low) or (high is not None and not value <= high):  # neither holds for NaN
+            span = f"at least {low}" if high is None else f"from {low} to {high}"
+            raise UsageError(f"{option} is {value}; it must be {span}.")
+
+
+@dataclass(frozen=True)
+class Keyword:
+    """A keyword of a registered function: its Python type, its default and its Param."""
+
+    name: str
+    type: type
+    default: Any
+    param: Param
+
+    @property
+    def option(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    def read(self, value: Any) -> Any:
+        """The value of an option, checked; a tuple of different values where there are several. Raises UsageError."""
+        if self.param.several and isinstance(value, str):
+            value = tuple(self._number(word) for word in value.split(","))
+        values = tuple(dict.fromkeys(value)) if self.param.several and isinstance(value, tuple | list) else (value,)
+        for one in values:
+            self.param.check(self.option, one)
+        return values if len(values) > 1 else values[0]
+
+    def _number(self, word: str) -> Any:
+        try:
+            return self.type(word)
+        except ValueError:
+            kind = "an integer" if self.type is int else "a number"
+            raise UsageError(
+                f"{self.option} is {printable(word.strip())!r}; it must be {kind}, or several with commas between them."
+            ) from None
+
+
+@dataclass(frozen=True)
+class Entry(Generic[F]):
+    """A registered function with its declared traits."""
+
+    name: str
+    function: F
+    traits: Mapping[str, Any]
+
+    def __getattr__(self, trait: str) -> Any:
+        try:
+            return self.traits[trait]
+        except KeyError:
+            raise AttributeError(trait) from None
+
+    @property
+    def summary(self) -> str:
+        """First line of the docstring, without its full stop."""
+        return (inspect.getdoc(self.function) or "").split("\n")[0].rstrip(".")
+
+    @cached_property
+    def seeded(self) -> bool:
+        """Whether the function takes a seed, which is the run's and no option of its own."""
+        return "seed" in inspect.signature(self.function).parameters
+
+    @cached_property
+    def keywords(self) -> dict[str, Keyword]:
+        """The function's keyword-only parameters that carry a Param."""
+        hints = typing.get_type_hints(self.function, include_extras=True)
+        found = {}
+        for parameter in inspect.signature(self.function).parameters.values():
+            param = next((m for m in getattr(hints.get(parameter.name), "__metadata__", ()) if isinstance(m, Param)), None)
+            if param is not None:
+                kind = typing.get_args(hints[parameter.name])[0]
+                found[parameter.name] = Keyword(parameter.name, kind, parameter.default, param)
+        return found
+
+    def resolve(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Every keyword with the value given for it, else its default; each checked."""
+        values = {}
+        for name, keyword in self.keywords.items():
+            value = given.get(name)
+            values[name] = keyword.default if value is None else keyword.read(value)
+        return values
+
+
+class Registry(Mapping[str, Entry[F]]):
+    """Functions of one kind by name, in order of registration. Traits are declared once and have no defaults."""
+
+    def __init__(self, noun: str, traits: tuple[str, ...] = ()) -> None:
+        self.noun = noun
+        self.traits = traits
+        self._entries: dict[str, Entry[F]] = {}
+
+    def __call__(self, **traits: Any) -> Callable[[F], F]:
+        """Register the decorated function under its own name, underscores written as hyphens."""
+        if set(traits) != set(self.traits):
+            raise TypeError(f"a {self.noun} declares {', '.join(self.traits) or 'no traits'}; got {', '.join(traits)}")
+
+        def register(function: F) -> F:
+            name = function.__name__.rstrip("_").replace("_", "-")
+            if name in self._entries:
+                raise TypeError(f"{self.noun} {name} is registered twice")
+            self._entries[name] = Entry(name, function, MappingProxyType(traits))
+            return function
+
+        return register
+
+    def __getitem__(self, name: str) -> Entry[F]:
+        try:
+            return self._entries[name]
+        except KeyError:
+            raise unknown(self.noun, name, self._entries) from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def those(self, keep: Callable[[Entry[F]], bool]) -> Registry[F]:
+        """A registry of the same noun with some of the entries, for a command that can use no others."""
+        found = Registry[F](self.noun, self.traits)
+        found._entries = {name: entry for name, entry in self.items() if keep(entry)}
+        return found
+
+    def keywords(self) -> dict[str, Keyword]:
+        """All keywords of all entries; a name means the same option in each. Where defaults differ, `default` tells of whom.
+
+        The default of most entries, if three or more share one, is told first and without their names.
+        """
+        found: dict[str, Keyword] = {}
+        defaults: dict[str, dict[str, Any]] = {}
+        for entry in self.values():
+            for name, keyword in entry.keywords.items():
+                found.setdefault(name, keyword)
+                defaults.setdefault(name, {})[entry.name] = keyword.default
+        for name, known in defaults.items():
+            if len(set(map(str, known.values()))) > 1:
+                found[name] = replace(found[name], default=_told(known))
+        return found
+
+    def choose(self, names: list[str], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """The parameters of each named entry.
+
+        Raises UsageError for no or an unknown name, a value out of range, or an option that none of the named takes.
+        """
+        if not names:
+            raise UsageError(f"no {self.noun} is named. Known: {', '.join(self)}.")
+        chosen = {name: self[name].resolve(given) for name in names}
+        for name, keyword in self.keywords().items():
+            if given.get(name) is not None and not any(name in params for params in chosen.values()):
+                takers = [entry.name for entry in self.values() if name in entry.keywords]
+                raise UsageError(
+                    f"{keyword.option} is not an option of {self.noun} {', '.join(names)}; it belongs to {', '.join(takers)}."
+                )
+        return chosen
+
+
+def _told(defaults: Mapping[str, Any]) -> str:
+    """The defaults of several entries in words.
+
+    >>> _told({"a": 1, "b": 2, "c": 1, "d": 1})
+    '1; 2 for b'
+    >>> _told({"a": 1, "b": 2})
+    '1 for a, 2 for b'
+    """
+    groups: dict[str, list[str]] = {}
+    for entry, default in defaults.items():
+        groups.setdefault(str(default), []).append(entry)
+    most = max(groups, key=lambda default: len(groups[default]))
+    if len(groups[most]) < 3:
+        return ", ".join(f"{default} for {entry}" for entry, default in defaults.items())
+    others = (f"{default} for {', '.join(names)}" for default, names in groups.items() if default != most)
+    return "; ".join([most, *others])
+
+
+def each(params: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One set of parameters for every combination of those that have several values.
+
+    >>> each({"k": (5, 10), "by": "cosine"})
+    [{'k': 5, 'by': 'cosine'}, {'k': 10, 'by': 'cosine'}]
+    """
+    values = (value if isinstance(value, tuple) else (value,) for value in params.values())
+    return [dict(zip(params, chosen, strict=True)) for chosen in product(*values)]
+
+
+def load_plugins() -> None:
+    """Import what other installed packages add under the entry-point group `relrep.plugins`.
+
+    Raises UsageError that names the package when one cannot be imported.
+    """
+    from importlib.metadata import entry_points
+
+    for point in entry_points(group=PLUGINS):
+        try:
+            point.load()
+        except Exception as error:
+            package = point.dist.name if point.dist else point.value
+            raise UsageError(
+                f"plugin {printable(point.name)} of {printable(package)} cannot be loaded: {type(error).__name__}: "
+                f"{printable(str(error))}. Mend or uninstall {printable(package)}."
+            ) from error

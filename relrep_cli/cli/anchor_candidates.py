@@ -1,0 +1,65 @@
+"""Which items of one or more files may become anchors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from relrep_cli import store
+from relrep_cli.anchors import Candidates
+from relrep_cli.base.errors import DataError, UsageError, printable
+from relrep_cli.base.output import say
+from relrep_cli.embedding import Embedding, match_ids, refuse_row_numbers
+
+
+def candidates(spaces: Sequence[Embedding], split: str | None, joint: bool, listed: np.ndarray | None = None) -> Candidates:
+    """The items that all files share and that are of the split in each, in the order of the first file.
+
+    joint: seen in all of them, else in the first. Raises DataError when there are none.
+    """
+    rows = [of_split(e, split) for e in spaces]
+    refuse_row_numbers(spaces)
+    places = match_ids(*(e.ids[r] for e, r in zip(spaces, rows, strict=True)))
+    shared = tuple(r[p] for r, p in zip(rows, places, strict=True))
+    names = ", ".join(e.uri for e in spaces)
+    if not len(shared[0]):
+        raise DataError(f"{names}: share no ids among their {split or 'training'} items, so no anchor would be in all of them.")
+    if len(shared[0]) < max(map(len, rows)):
+        say(f"{names}: choosing from the {len(shared[0])} items that all of them share.")
+    seen = len(spaces) if joint else 1
+    return Candidates(tuple(spaces[:seen]), shared[:seen], listed)
+
+
+def of_split(e: Embedding, split: str | None) -> np.ndarray:
+    """Row numbers of the split, training rows unless told; of all where the file has no splits, which is said."""
+    if split == "all":
+        return np.arange(e.n)
+    rows = e.rows_of_split(split or "train")
+    if rows is None and split is None:
+        say(f"{e.uri}: has no split; choosing from all {e.n} items.")
+        return np.arange(e.n)
+    if rows is None or not len(rows):
+        found = "no split column" if rows is None else ", ".join(printable(s) for s in np.unique(e.obs["split"]).tolist())
+        raise DataError(
+            f"{e.uri}: no items of split {split or 'train'!r}; found: {found}. Choose another with --split, or all."
+        )
+    return rows
+
+
+def collections(spaces: Sequence[Embedding], source: Sequence[str]) -> list[Embedding]:
+    """The files of another collection in the order of the spaces, one of each. Raises DataError when one is not there."""
+    if len(source) != len(spaces):
+        raise UsageError(f"--source: out-of-domain takes one file for each FILE; there are {len(source)} for {len(spaces)}.")
+    others = [store.digested(store.read(uri)) for uri in source]
+    found = []
+    for e in spaces:
+        same = [o for o in others if o.space == e.space and o.d == e.d]
+        if len(same) != 1:
+            known = ", ".join(f"{o.uri} ({printable(o.space)})" for o in others)
+            raise DataError(
+                f"{e.uri}: {len(same)} of the collections are of its space ({printable(e.space)}); given: {known}. "
+                "Embed the other collection with the same encoder: relrep embed --encoder FILE, or --space NAME on import."
+            )
+        found += same
+    return found

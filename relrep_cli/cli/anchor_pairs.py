@@ -1,0 +1,136 @@
+"""How anchor finds pairs of items, says how sure they are, and scores them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from relrep_cli import store
+from relrep_cli.anchors import STRATEGIES, Candidates
+from relrep_cli.anchors.correspondences import Pairs, read_pairs
+from relrep_cli.anchors.paired import Matching
+from relrep_cli.base.errors import DONE, NO, DataError, UsageError, printable
+from relrep_cli.base.output import Record, progress, say, write
+from relrep_cli.cli import options
+from relrep_cli.cli.anchor_candidates import of_split
+from relrep_cli.cli.recipe_options import read_lines
+from relrep_cli.embedding import Embedding, find_ids, match_ids
+
+COLUMNS = ("name", "value", "advice")
+BY_ID = "id"  # of --truth: rows with equal ids belong together
+JUDGED = 5000  # rows that the truth tells of and that are looked up
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user asked for. params: of the strategy. seeds, truth: files, "" for none. confidence: the least wanted."""
+
+    strategy: str
+    params: dict[str, Any]
+    number: int
+    seeds: str
+    truth: str
+    confidence: float
+    split: str | None
+
+
+def find(
+    spaces: Sequence[Embedding], asked: Asked, output: str, force: bool, dry_run: bool, seed: int, kind: str | None
+) -> int:
+    """Find pairs between two files and write them; print how sure they are, and how right where the truth is given."""
+    if len(spaces) != 2:
+        raise UsageError(f"{asked.strategy} finds pairs between two files; there are {len(spaces)}.")
+    inputs = [e.uri for e in spaces] + [f for f in (asked.seeds, asked.truth) if f and f != BY_ID]
+    store.refuse(output, True, inputs, (".tsv",))  # what is there may be these very pairs
+    sides = [Candidates((e,), (of_split(e, asked.split),)) for e in spaces]
+    if dry_run:
+        named = " and ".join(f"{len(c)} items of {c.spaces[0].uri}" for c in sides)
+        options.plan([f"find {asked.number} pairs of {named} by {asked.strategy}"])
+        return DONE
+    more: dict[str, Any] = {}
+    if asked.seeds:
+        more["seeds"] = _places(read_pairs_file(asked.seeds), sides)
+    true = _places(truth_of(asked.truth, spaces), sides, partly=True) if asked.truth else None
+    rng = np.random.default_rng(seed)
+    with progress("matching") as advance:
+        found = STRATEGIES[asked.strategy].function(*sides, asked.number, rng, advance=advance, **more, **asked.params)
+    records = _records(found, true, len(more.get("seeds", ())), rng)
+    sure = found.confidence >= asked.confidence
+    if output != "-":
+        write(records, COLUMNS, kind)
+    if not sure:
+        say(
+            f"failed: confidence {found.confidence:.2f} is below {asked.confidence:g}, so the pairs are likely wrong and "
+            "nothing is written. Give known pairs (--strategy bootstrap --seeds), or more of them."
+        )
+        return NO
+    pairs = Pairs(
+        sides[0].ids[found.places[:, 0]],
+        sides[1].ids[found.places[:, 1]],
+        found.score,
+        (spaces[0].space, spaces[1].space),
+    )
+    store.write_bytes(output, pairs.to_text().encode(), force)
+    if len(pairs.a) < asked.number:
+        say(f"{output}: only {len(pairs.a)} rows find each other; {asked.number} pairs were asked for.")
+    say(f"{output}: {len(pairs.a)} pairs of {spaces[0].uri} and {spaces[1].uri}, confidence {found.confidence:.2f}.")
+    return DONE
+
+
+def read_pairs_file(uri: str) -> Pairs:
+    return read_pairs(uri, read_lines(uri))
+
+
+def truth_of(truth: str, spaces: Sequence[Embedding]) -> Pairs:
+    """The true pairs: those of a file, or of equal ids."""
+    if truth != BY_ID or Path(truth).exists():
+        return read_pairs_file(truth)
+    shared = spaces[0].ids[match_ids(spaces[0].ids, spaces[1].ids)[0]]
+    numbered = {e.row_ids for e in spaces} != {False} and not all(e.row_ids and e.n == spaces[0].n for e in spaces)
+    if not len(shared) or numbered:
+        raise DataError(f"{spaces[0].uri} and {spaces[1].uri}: share no ids to be the truth; name a pairs file with --truth.")
+    return Pairs(shared, shared, uri=BY_ID)
+
+
+def _places(pairs: Pairs, sides: Sequence[Candidates], partly: bool = False) -> np.ndarray:
+    """(p, 2) where the items of the pairs stand among the candidates. Raises DataError when one is none, unless `partly`."""
+    found = np.stack([find_ids(sides[0].ids, pairs.a), find_ids(sides[1].ids, pairs.b)], 1)
+    whole = np.asarray((found >= 0).all(1))
+    if partly:
+        return found[whole]
+    if not whole.all():
+        place = int(np.argmin(whole))
+        side = 0 if found[place, 0] < 0 else 1
+        item = printable(bytes((pairs.a, pairs.b)[side][place]))
+        raise DataError(
+            f"{pairs.uri}: {int((~whole).sum())} of {len(whole)} pairs are not among the training items, such as {item} of "
+            f"{sides[side].spaces[0].uri}. Anchors never use test rows unless --split all says so."
+        )
+    return found
+
+
+def _records(found: Matching, true: np.ndarray | None, seeds: int, rng: np.random.Generator) -> list[Record]:
+    weak = "most rows found no counterpart: the files hold different items, or the spaces differ by more than a turn"
+    records: list[Record] = [
+        {"name": "pairs", "value": len(found.places), "advice": ""},
+        {"name": "confidence", "value": found.confidence, "advice": weak if found.confidence < 0.5 else ""},
+    ]
+    if true is None:
+        return records
+    new = found.places[seeds:]
+    records.append({"name": "pairs right", "value": score(new, true), "advice": ""})
+    some = true[np.sort(rng.permutation(len(true))[:JUDGED])]
+    right = float(found.hits(some[:, 0], some[:, 1]).mean()) if len(some) else None
+    records.append({"name": "rows right at rank 1", "value": right, "advice": ""})
+    return records
+
+
+def score(pairs: np.ndarray, true: np.ndarray) -> float | None:
+    """The share of pairs (p, 2) that are true ones, of those whose first item the truth tells of; None where that is none."""
+    right = dict(true.tolist())
+    told = [right[a] == b for a, b in pairs.tolist() if a in right]
+    return float(np.mean(told)) if told else None

@@ -1,0 +1,122 @@
+"""docs/reference.md from what the program itself knows: `python -m relrep_cli.reference [--check] FILE`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from relrep_cli.base.registry import Registry
+from relrep_cli.cli import COMMANDS, app, load
+
+WIDTH = 100
+
+
+def registries() -> dict[str, Registry]:
+    """Every registry by the heading it has in the reference."""
+    from relrep_cli.anchors import STRATEGIES
+    from relrep_cli.encoders import ENCODERS
+    from relrep_cli.evaluations import EVALUATIONS
+    from relrep_cli.heads.heads import HEADS
+    from relrep_cli.metrics import METRICS
+    from relrep_cli.plots.reductions import METHODS
+    from relrep_cli.relative.aggregators import AGGREGATORS
+    from relrep_cli.relative.similarities import SIMILARITIES
+    from relrep_cli.relative.transformations import TRANSFORMATIONS
+    from relrep_cli.sources import SOURCES
+    from relrep_cli.stitching.translators import TRANSLATORS
+
+    return {
+        "Sources": SOURCES,
+        "Encoders": ENCODERS,
+        "Strategies": STRATEGIES,
+        "Similarity functions": SIMILARITIES,
+        "Transformations": TRANSFORMATIONS,
+        "Aggregators": AGGREGATORS,
+        "Metrics": METRICS,
+        "Heads": HEADS,
+        "Tasks of evaluate": EVALUATIONS,
+        "Methods of plot": METHODS,
+        "Translators": TRANSLATORS,
+    }
+
+
+def reference() -> str:
+    """The whole page."""
+    return (
+        "\n".join(
+            [*_opening(), *_commands(), *(line for part in registries().items() for line in _registry(*part)), *_invariance()]
+        )
+        + "\n"
+    )
+
+
+def _opening() -> Iterator[str]:
+    yield "# Reference"
+    yield ""
+    yield "Made from the program by `make docs`; do not edit."
+    yield ""
+
+
+def _commands() -> Iterator[str]:
+    root: Any = typer.main.get_command(app)
+    for name, command in [("relrep", root), *((f"relrep {n}", load(n)) for n in COMMANDS)]:
+        context = command.make_context(name, ["--help"], resilient_parsing=True, terminal_width=WIDTH, max_content_width=WIDTH)
+        yield from (f"## {name}", "", "```", *(line.rstrip() for line in command.get_help(context).splitlines()), "```", "")
+
+
+def _registry(heading: str, registry: Registry) -> Iterator[str]:
+    shown = [t for t in registry.traits if not any(callable(entry.traits[t]) for entry in registry.values())]
+    columns = ["name", "what it is", "options", *(t.replace("_", " ") for t in shown)]
+    yield from (f"## {heading}", "", "| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns))
+    for entry in registry.values():
+        options = ", ".join(f"`{k.option} {k.default}`" for k in entry.keywords.values())
+        cells = [f"`{entry.name}`", entry.summary, options, *(_trait(entry.traits[t]) for t in shown)]
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    yield ""
+
+
+def _invariance() -> Iterator[str]:
+    """What each similarity function declares, as `relrep project --list` prints it."""
+    from relrep_cli.base.output import render
+    from relrep_cli.relative.invariance_audit import table
+
+    records = list(table())
+    opening = "Whether a relative representation stays as it is when the whole space, anchors included, is moved."
+    yield from ("## Invariance", "", opening)
+    yield "Each cell is tested, both ways, for float64, float32 and float16. Paths of geodesic are those of a graph, so it"
+    yield from (
+        "follows an isometry of the manifold within a few per cent.",
+        "",
+        *render(records, list(records[0]), "markdown").splitlines(),
+    )
+
+
+def _trait(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, set | frozenset):
+        return ", ".join(sorted(value)) or "nothing"
+    if isinstance(value, tuple):
+        return " to ".join("none" if v is None else str(v) for v in value)
+    return str(value)
+
+
+def main(arguments: list[str]) -> int:
+    """Write the page to the file named, or with --check say whether it is up to date."""
+    path = Path(next((a for a in arguments if not a.startswith("-")), "docs/reference.md"))
+    page = reference()
+    if "--check" not in arguments:
+        path.write_text(page, encoding="utf-8")
+        return 0
+    if path.read_text(encoding="utf-8") == page:
+        return 0
+    sys.stderr.write(f"{path}: is not what the program says; run make docs.\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

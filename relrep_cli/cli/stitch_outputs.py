@@ -1,0 +1,267 @@
+"""What stitch leaves behind besides its table: vectors, heads, aggregators, predictions and a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from relrep_cli import store
+from relrep_cli.base.errors import DataError, UsageError, printable
+from relrep_cli.base.output import Record, say
+from relrep_cli.cli import options
+from relrep_cli.cli.stitch_run import TEST_SIZE, Run, Spaces
+from relrep_cli.embedding import ABSOLUTE, RELATIVE, Embedding, Step, bare_name, chain, make_step
+from relrep_cli.heads.decoder import pixels
+from relrep_cli.heads.heads import HEADS, Trained
+from relrep_cli.numerics.blocks import row_blocks
+from relrep_cli.relative.aggregators import TrainedAggregator, of_module
+from relrep_cli.relative.projection import basis, relative_blocks
+from relrep_cli.relative.recipes import Recipe, anchors_digest
+from relrep_cli.splits import judges
+from relrep_cli.stitching import translators
+from relrep_cli.stitching.grid import Target, check, score
+from relrep_cli.stitching.methods import Method
+from relrep_cli.stitching.saved_heads import SavedHead
+
+SHOWN = 12  # images of a picture
+PREDICTIONS = ["id", "prediction", "truth", "encoder", "head", "method", "decoder"]
+
+
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """The files that were asked for, and what was heard while stitching.
+
+    drawn: size and seed of the split of files that have none. first: the first file's heads by method and head, of the first
+    seed. predicted: (method, head, encoder, head's space, predictions) of every cell.
+    """
+
+    vectors: str = ""
+    head: str = ""
+    aggregator: str = ""
+    predictions: str = ""
+    plot: str = ""
+    force: bool = False
+    images: bool = False
+    drawn: tuple[float, int] = (TEST_SIZE, 0)
+    first: dict[tuple[str, str], Trained] = field(default_factory=dict)
+    predicted: list[tuple[str, str, int, int, np.ndarray]] = field(default_factory=list)
+
+    @property
+    def retrains(self) -> bool:
+        """Whether heads are needed themselves, and not their scores alone."""
+        pictures = self.images and self.plot
+        return bool(self.vectors or self.head or self.aggregator or self.predictions or pictures)
+
+    @property
+    def written(self) -> bool:
+        return bool(self.vectors or self.head)
+
+    def judge(self, files: Sequence[str], how: options.How, found: Sequence[Method], heads: Sequence[str]) -> None:
+        """Raise UsageError where one of the files cannot be what was asked for, before any work."""
+        named = [("-o", self.vectors), ("--save-head", self.head), ("--save-aggregator", self.aggregator)]
+        named += [("--predictions", self.predictions), ("--plot", self.plot)]
+        for option, target in named:
+            if target:
+                store.refuse(target, True, [*files, *how.files()], store.HDF5 if option == "-o" else ())
+                twin = next((other for other, name in named if other != option and name == target), None)
+                if twin:
+                    raise UsageError(f"{target}: {option} and {twin} name the same file; choose another name for one.")
+        if self.vectors and len(files) != 2:
+            raise UsageError(f"-o writes the second of two files in the space of the first; there are {len(files)}.")
+        if self.vectors or self.head:
+            option = "-o" if self.vectors else "--save-head"
+            if len(found) != 1 or len(heads) != 1:
+                raise UsageError(f"{option} is for one method and one head; name them with --method and --head.")
+            if self.vectors and not found[0].anchored:
+                raise UsageError(f"-o has nothing to write: --method {found[0].label} leaves vectors as they are.")
+        if self.aggregator and sum(m.trains for m in found) != 1:
+            raise UsageError(
+                "--save-aggregator needs one that is trained, and one alone: --method product --aggregate self-attention, say."
+            )
+        if self.images and (self.head or self.predictions):
+            raise UsageError("--save-head and --predictions are for classes and numbers, not for images.")
+        if self.plot:
+            from relrep_cli import plots
+
+            plots.ready(self.plot)
+            if all(m.label == "none" for m in found) and not self.images:
+                raise UsageError("--plot has nothing to draw: --method none stitches nothing.")
+
+    def judge_vectors(self, files: Sequence[str], column: str, m: Method) -> None:
+        """Raise DataError where files without the column, of which vectors alone can be written, do not give what was asked."""
+        asked: Record = {"--save-head": self.head, "--save-aggregator": self.aggregator, "--predictions": self.predictions}
+        asked |= {"--plot": self.plot, f"--aggregate {m.recipe and m.recipe.aggregate}": m.trains}
+        if option := next((name for name, value in asked.items() if value), None):
+            raise DataError(f"{files[0]}: no column {printable(column)!r}, and {option} needs one to learn (--target).")
+
+    def hear(self, name: str, label: str, e: int, h: int, trained: list[Trained], predicted: list[np.ndarray]) -> None:
+        """Keep of one cell what will be written."""
+        if e == h == 0:
+            self.first[label, name] = trained[0]
+        if self.predictions or self.images:
+            self.predicted.append((label, name, e, h, predicted[0][:SHOWN] if self.images else predicted[0]))
+
+    def write(self, spaces: Spaces, run: Run, records: Sequence[Record]) -> None:
+        """Write all that was asked for."""
+        if self.aggregator:
+            self._write_aggregator(spaces, run)
+        if self.head:
+            self._write_head(spaces, run, records)
+        if self.vectors:
+            self._write_vectors(spaces, run)
+        if self.predictions:
+            lines = list(_predictions(spaces, self.predicted))
+            content = store.encoded(self.predictions, lines, PREDICTIONS)
+            store.write_bytes(self.predictions, content, self.force, f"{len(lines)} predictions.")
+        if self.plot:
+            from relrep_cli import plots
+
+            if self.images:
+                drawn, said = self._pictures(spaces), f"{SHOWN} test images of {spaces.es[1].uri}, end to end and stitched."
+            elif run.adaptation is not None:
+                drawn, said = plots.attentions(records, self.plot), "attention of each subspace, before and after."
+            else:
+                count = len({(r["method"], r["decoder"]) for r in records})
+                drawn, said = plots.indexes(records, self.plot), f"stitching index of {count} methods and heads."
+            store.write_bytes(self.plot, drawn, self.force, said)
+
+    def _pictures(self, spaces: Spaces) -> bytes:
+        """Originals of the first test items of the second file, then end to end and stitched by each method."""
+        from relrep_cli import plots
+
+        assert spaces.target is not None
+        truth = check(spaces.es[1], spaces.target)[1][1][:SHOWN]
+        cells = {(label, h): values for label, _, e, h, values in self.predicted if e == 1 and label != "none"}
+        lines = [("original", pixels(truth))]
+        for label in dict.fromkeys(label for label, _ in cells):
+            told = ((f"{label}, end to end", cells.get((label, 1))), (f"{label}, stitched", cells.get((label, 0))))
+            lines += [(name, values) for name, values in told if values is not None]
+        return plots.pictures(lines, truth.shape[1:], self.plot)
+
+    def _write_aggregator(self, spaces: Spaces, run: Run) -> None:
+        m = next(m for m in run.methods if m.trains)
+        name = next(n for n in run.heads if HEADS[n].joint)
+        kept = aggregator_of(m.recipe, self.first[m.label, name])
+        assert kept is not None and m.recipe is not None
+        said = f"{m.recipe.aggregate} of {', '.join(m.recipe.similarities)}, trained on {spaces.es[0].uri}."
+        store.write_bytes(self.aggregator, kept.to_bytes(), self.force, said)
+
+    def _write_head(self, spaces: Spaces, run: Run, records: Sequence[Record]) -> None:
+        m, name, e = run.methods[0], next(iter(run.heads)), spaces.es[0]
+        trained = self.first[m.label, name]
+        own = next(score(r) for r in records if r["encoder"] == r["head"] == e.uri)
+        assert spaces.target is not None
+        saved = saved_head(m, trained, e, spaces.target, own, spaces.anchors(0) if m.translator else None, spaces.recipe)
+        saved = replace(saved, drawn=self._drawn(e, spaces.recipe))
+        store.write_bytes(self.head, saved.to_bytes(), self.force, f"{name} head of {e.uri} by {m.label}.")
+
+    def _drawn(self, e: Embedding, recipe: Recipe | None) -> Record:
+        """How the split of e is drawn again; nothing where it is the file's own, or follows that of another file."""
+        size, seed = self.drawn
+        anchors = np.zeros(0, "S1") if recipe is None else recipe.items(e)
+        if not np.array_equal(judges(e, anchors, size, seed), e.obs["split"] == b"test"):
+            return {}
+        return {"size": size, "seed": seed, "anchors": "" if recipe is None else anchors_digest(recipe.anchor_ids)}
+
+    def _write_vectors(self, spaces: Spaces, run: Run) -> None:
+        m, (target, e) = run.methods[0], spaces.es
+        trained = self.first.get((m.label, next(iter(run.heads))))
+        recipe = m.recipe and replace(m.recipe, trained=m.recipe.trained or aggregator_of(m.recipe, trained))
+        assert spaces.recipe is not None
+        params = {"method": m.label, "anchors": anchors_digest(spaces.recipe.anchor_ids), **m.params}
+        params |= recipe.params() | {"to": recipe.space()} if recipe else {}
+        spares = map(store.digested, spaces.recipe.spares)
+        step = make_step("stitch", params, run.seeds[0], [target, e, *spares])
+        if not self.force and store.identify(self.vectors) == step["id"]:
+            return say(f"{self.vectors}: up to date.")
+        store.refuse(self.vectors, self.force)
+        if recipe is not None:
+            write_relative(self.vectors, e, recipe, chain([target, e], step), self.force)
+        else:
+            carry = translators.fit(m.translator, spaces.anchors(1), spaces.anchors(0), dict(m.params))
+            write_absolute(self.vectors, e, target, carry, chain([target, e], step), self.force)
+        say(f"{self.vectors}: {e.n} items of {e.uri} by {m.label}, for heads of {target.uri}.")
+
+
+def aggregator_of(recipe: Recipe | None, trained: Trained | None) -> TrainedAggregator | None:
+    """The aggregator that was trained in front of a head, as data."""
+    if recipe is None or trained is None or trained.front is None:
+        return None
+    count, width = len(recipe.similarities), len(recipe.anchor_ids)
+    return of_module(recipe.aggregate, count, width, trained.front, recipe.how(), anchors_digest(recipe.anchor_ids))
+
+
+def saved_head(
+    m: Method, trained: Trained, e: Embedding, target: Target, own: Any, vectors: np.ndarray | None, recipe: Recipe | None
+) -> SavedHead:
+    """The head of the space e with the way to its coordinates."""
+    said = m.said()
+    return SavedHead(
+        trained=Trained(trained.name, trained.classes, trained.arrays),
+        classes=[c.decode(errors="backslashreplace") for c in target.classes.tolist()],
+        target=target.column,
+        method=m.label,
+        recipe=said["recipe"],
+        translator=m.translator,
+        translation=dict(m.params),
+        anchors=anchors_digest(recipe.anchor_ids) if m.anchored and recipe is not None else "",
+        dims=e.d if m.recipe is None else m.recipe.width(),
+        trained_on=bare_name(e.uri),
+        space=e.space if m.recipe is None else m.recipe.space(),
+        end_to_end=own,
+        vectors=vectors,
+        aggregator=aggregator_of(m.recipe, trained),
+    )
+
+
+def write_relative(output: str, e: Embedding, recipe: Recipe, steps: list[Step], force: bool) -> None:
+    """The file of e in the relative coordinates of the recipe, as project writes it."""
+    to = basis(e, recipe)
+    store.write(
+        output,
+        relative_blocks(e.x, to),
+        shape=(e.n, recipe.width()),
+        dtype="float32",
+        ids=e.ids,
+        obs=e.obs,
+        var=recipe.var(),
+        kind=RELATIVE,
+        space=recipe.space(),
+        source_space=e.space,
+        steps=steps,
+        force=force,
+    )
+
+
+def write_absolute(
+    output: str, e: Embedding, target: Embedding, carry: translators.Affine, steps: list[Step], force: bool
+) -> None:
+    """The file of e in the coordinates of the target, whose space it names."""
+    blocks = (carry.rows(e.x[block]).astype(np.float32) for block in row_blocks(e.n, max(e.d, target.d), e.x))
+    store.write(
+        output,
+        blocks,
+        shape=(e.n, target.d),
+        dtype="float32",
+        ids=e.ids,
+        obs=e.obs,
+        var={"id": np.arange(target.d).astype("S")},
+        kind=ABSOLUTE,
+        space=target.space,
+        steps=steps,
+        force=force,
+    )
+
+
+def _predictions(spaces: Spaces, predicted: Sequence[tuple[str, str, int, int, np.ndarray]]) -> Iterator[Record]:
+    """One line for each test item of each cell."""
+    assert spaces.target is not None
+    for label, name, e, h, values in predicted:
+        about = {"encoder": spaces.es[e].uri, "head": spaces.es[h].uri, "method": label, "decoder": name}
+        rows, truth = check(spaces.es[e], spaces.target)[1]
+        for i, value, true in zip(spaces.es[e].ids[rows].tolist(), values.tolist(), truth.tolist(), strict=True):
+            named = {"prediction": spaces.target.named(value), "truth": spaces.target.named(true)}
+            yield {"id": i.decode(errors="backslashreplace"), **named, **about}

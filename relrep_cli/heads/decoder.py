@@ -1,0 +1,78 @@
+"""The decoder head: from vectors of a space back to images, by the decoding half of conv-ae."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from relrep_cli.base.signals import check
+from relrep_cli.heads.mlp import place_of
+from relrep_cli.numerics.blocks import row_blocks
+from relrep_cli.numerics.whitening import deviations, moments
+
+BATCH, RATE = 256, 2e-3
+Arrays = Mapping[str, np.ndarray]
+
+
+def trained(x: np.ndarray, images: np.ndarray, seed: int, device: str, epochs: int) -> Arrays:
+    """The arrays of a decoder that was trained on x (n, d) and images (n, h, w) or (n, h, w, 3) uint8.
+
+    Columns are standard-scaled on x itself. The loss is the mean squared error of pixels in 0..1.
+    """
+    import torch
+
+    from relrep_cli.encoders.base import reproducible
+
+    place = place_of(torch, device)
+    mean, variances = moments(x[block] for block in row_blocks(*x.shape))
+    scale = deviations(variances)
+    with reproducible(seed):
+        network = _network(images.shape[1:], x.shape[1]).to(place)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=RATE / 3, weight_decay=0.0)
+        steps = epochs * -(-len(x) // BATCH)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=RATE, total_steps=steps)
+        for _ in range(epochs):
+            order = torch.randperm(len(x)).numpy()
+            for start in range(0, len(x), BATCH):
+                check()
+                rows = order[start : start + BATCH]
+                z = torch.from_numpy(((x[rows] - mean) / scale).astype(np.float32)).to(place)
+                wanted = torch.from_numpy(pixels(images[rows])).to(place)
+                optimizer.zero_grad()
+                torch.nn.functional.mse_loss(_flat(network(z), images.shape[1:]), wanted).backward()
+                optimizer.step()
+                schedule.step()
+    state = {f"network.{name}": v.detach().cpu().numpy().copy() for name, v in network.state_dict().items()}
+    return {"mean": mean, "scale": scale, "shape": np.array(images.shape[1:], np.float64), **state}
+
+
+def scores(arrays: Arrays, rows: np.ndarray) -> np.ndarray:
+    """(b, pixels) in 0..1 of rows (b, d), colours last."""
+    import torch
+
+    shape = tuple(map(int, arrays["shape"]))
+    network = _network(shape, rows.shape[1])
+    state = {name.removeprefix("network."): v for name, v in arrays.items() if name.startswith("network.")}
+    network.load_state_dict({name: torch.from_numpy(np.array(v, np.float32)) for name, v in state.items()})
+    z = ((rows - arrays["mean"]) / arrays["scale"]).astype(np.float32)
+    with torch.inference_mode():
+        found: np.ndarray = _flat(network(torch.from_numpy(z)), shape).numpy()
+    return found
+
+
+def pixels(images: np.ndarray) -> np.ndarray:
+    """(n, pixels) in 0..1 of images (n, h, w) or (n, h, w, 3) uint8."""
+    return (images.reshape(len(images), -1) / np.float32(255)).astype(np.float32)
+
+
+def _network(shape: tuple[int, ...], dim: int) -> Any:
+    from relrep_cli.encoders.networks import conv_decoding
+
+    return conv_decoding(shape, dim).eval()
+
+
+def _flat(found: Any, shape: tuple[int, ...]) -> Any:
+    """(b, c, >= h, >= w) as rows (b, h * w * c)."""
+    return found[..., : shape[0], : shape[1]].permute(0, 2, 3, 1).flatten(1)

@@ -1,0 +1,269 @@
+"""Heads: decoders on top of a space, which predict the class or the number of an item from its vector, or its image.
+
+A registered function takes training rows x (n, d), their classes y (n,) as numbers from 0 on, and how many there are; 0
+classes means that y holds numbers (n,) or images (n, h, w) to predict. It gives what it learnt as named arrays; the trait
+`scores` reads them: (arrays, rows (b, d)) -> (b, classes), the highest wins, or (b, 1) predicted numbers, or (b, pixels).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+
+from relrep_cli.base.registry import Param, Registry
+from relrep_cli.heads import decoder as decoders
+from relrep_cli.heads import mlp as networks
+from relrep_cli.numerics.blocks import row_blocks
+from relrep_cli.numerics.whitening import deviations, moments
+
+HEADS: Registry = Registry(
+    "head",
+    (
+        "deterministic",  # whether all seeds give the same
+        "joint",  # whether it can be trained with an aggregator in front
+        "predicts",  # classes, numbers or images
+        "scores",
+        "source",
+    ),
+)
+head = HEADS
+Arrays = Mapping[str, np.ndarray]
+NEVER = -1e30  # the score of a class without training rows
+
+Hidden = Annotated[int, Param("Hidden units of the mlp head.", minimum=1)]
+Epochs = Annotated[int, Param("Passes of the mlp and decoder heads over their training rows.", minimum=1)]
+Ridge = Annotated[float, Param("Penalty of the linear head, per row and on standard-scaled columns.", minimum=0)]
+Penalty = Annotated[
+    float, Param("Penalty of the logistic and svm heads, per row and on standard-scaled columns.", minimum=1e-12)
+]
+Neighbours = Annotated[int, Param("Neighbours that vote in the knn head.", minimum=1)]
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A head as it was trained. classes: how many, 0 for numbers. front: the torch module that comes first, if any."""
+
+    name: str
+    classes: int
+    arrays: Arrays
+    front: Any = None
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """(n,) class numbers, or predicted numbers, of x (n, d); (n, pixels) of images."""
+        found = [np.zeros(0, np.int64 if self.classes else np.float64)] if not len(x) else []
+        for block in row_blocks(*x.shape):
+            rows = x[block] if self.front is None else networks.through(self.front, x[block])
+            scores = HEADS[self.name].scores(self.arrays, rows)
+            found.append(scores.argmax(1) if self.classes else scores[:, 0] if scores.shape[1] == 1 else scores)
+        return np.concatenate(found)
+
+
+def train(
+    name: str,
+    x: np.ndarray,
+    y: np.ndarray,
+    classes: int,
+    params: Mapping[str, Any],
+    seed: int = 0,
+    device: str = "cpu",
+    front: Callable[[], Any] | None = None,
+) -> Trained:
+    """The named head, trained on x (n, d) and y (n,). front: builds a torch module that is trained in front of it."""
+    built: list[Any] = []
+
+    def build() -> Any:
+        built.append(front())  # type: ignore[misc]
+        return built[-1]
+
+    more = {} if front is None else {"front": build}
+    arrays = HEADS[name].function(x, y, classes, seed=seed, device=device, **params, **more)
+    return Trained(name, classes, arrays, built[0] if built else None)
+
+
+def _affine(arrays: Arrays, rows: np.ndarray) -> np.ndarray:
+    return (rows - arrays["mean"]) @ arrays["weights"] + arrays["bias"]
+
+
+def _aims(y: np.ndarray, classes: int) -> np.ndarray:
+    """(n, classes) indicators of classes, or (n, 1) numbers."""
+    if not classes:
+        return np.asarray(y, np.float64)[:, None]
+    out = np.zeros((len(y), classes))
+    out[np.arange(len(y)), y] = 1
+    return out
+
+
+@head(
+    deterministic=True,
+    joint=False,
+    predicts={"classes", "numbers"},
+    scores=_affine,
+    source="ridge regression on class indicators, closed form (Hastie et al. 2009, sec. 4.2)",
+)
+def linear(x: np.ndarray, y: np.ndarray, classes: int, *, seed: int, device: str, ridge: Ridge = 0.01) -> Arrays:
+    """Ridge regression on class indicators, or on the numbers.
+
+    Columns are standard-scaled on x itself, moments are summed in float64, so that one pass over x is all it takes.
+    """
+    n, d = x.shape
+    outputs = classes or 1
+    total, aims = np.zeros(d), np.zeros(outputs)
+    gram, cross = np.zeros((d, d)), np.zeros((d, outputs))
+    shift = np.asarray(x[: min(n, 1024)], np.float64).mean(0)
+    level = np.zeros(1) if classes else np.asarray(y[:1], np.float64)  # numbers far from 0 keep their digits
+    for block in row_blocks(n, d):
+        z, aim = x[block] - shift, _aims(y[block], classes) - level
+        total += z.sum(0)
+        aims += aim.sum(0)
+        gram += z.T @ z
+        cross += z.T @ aim
+    mean, bias = total / n, aims / n
+    gram = gram / n - np.outer(mean, mean)
+    scale = np.sqrt(np.maximum(np.diag(gram), 0))
+    scale[scale <= 1e-12 * max(float(scale.max()), 1e-300)] = np.inf  # a constant column says nothing
+    penalised = gram / np.outer(scale, scale) + max(ridge, 1e-12) * np.eye(d)
+    weights = np.linalg.solve(penalised, (cross / n - np.outer(mean, bias)) / scale[:, None]) / scale[:, None]
+    return {"mean": shift + mean, "weights": weights, "bias": bias + level}
+
+
+@head(
+    deterministic=True,
+    joint=False,
+    predicts={"classes"},
+    scores=_affine,
+    source="multinomial logistic regression (Hastie et al. 2009, sec. 4.4), by scikit-learn",
+)
+def logistic(x: np.ndarray, y: np.ndarray, classes: int, *, seed: int, device: str, penalty: Penalty = 1e-3) -> Arrays:
+    """Multinomial logistic regression with a squared penalty. Holds its rows in memory in float64."""
+    from sklearn.linear_model import LogisticRegression
+
+    return _sklearn(LogisticRegression(C=1 / (penalty * len(x)), max_iter=500), x, y, classes)
+
+
+@head(
+    deterministic=True,
+    joint=False,
+    predicts={"classes", "numbers"},
+    scores=_affine,
+    source="linear support vector machine, squared hinge, one class against the rest (Fan et al. 2008), by scikit-learn",
+)
+def svm(x: np.ndarray, y: np.ndarray, classes: int, *, seed: int, device: str, penalty: Penalty = 1e-3) -> Arrays:
+    """Linear support vector machine; for numbers, linear support vector regression. Holds its rows in memory in float64."""
+    from sklearn.svm import LinearSVC, LinearSVR
+
+    strength = 1 / (penalty * len(x))
+    if classes:
+        return _sklearn(LinearSVC(C=strength, dual=True, tol=0.01, max_iter=1000, random_state=0), x, y, classes)
+    level, spread = float(np.mean(y)), float(np.std(y)) or 1.0
+    tube = LinearSVR(C=strength, epsilon=0.01, loss="squared_epsilon_insensitive", dual=True, random_state=0)
+    found = _sklearn(tube, x, (y - level) / spread, 0)
+    return {**found, "weights": found["weights"] * spread, "bias": found["bias"] * spread + level}
+
+
+def _sklearn(model: Any, x: np.ndarray, y: np.ndarray, classes: int) -> Arrays:
+    """A linear model of scikit-learn, fitted on standard-scaled columns, by one thread so that all machines agree."""
+    from threadpoolctl import threadpool_limits
+
+    mean, variances = moments(x[block] for block in row_blocks(*x.shape))
+    scale = deviations(variances)
+    seen = np.unique(y) if classes else np.zeros(1, int)
+    weights, bias = np.zeros((x.shape[1], max(classes, 1))), np.full(max(classes, 1), NEVER if classes else 0.0)
+    if classes and len(seen) == 1:  # nothing to tell apart
+        bias[seen] = 0.0
+        return {"mean": mean, "weights": weights, "bias": bias}
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it says when the last digits were not reached
+        model.fit((np.asarray(x, np.float64) - mean) / scale, y)
+    found = np.atleast_2d(model.coef_).T / scale[:, None]
+    level = np.atleast_1d(model.intercept_)
+    if classes and len(seen) == 2:  # one column, for the second class
+        found, level = np.concatenate([-found, found], 1), np.concatenate([-level, level])
+    weights[:, seen], bias[seen] = found, level
+    return {"mean": mean, "weights": weights, "bias": bias}
+
+
+@head(
+    deterministic=False,
+    joint=True,
+    predicts={"classes", "numbers"},
+    scores=networks.scores,
+    source="Moschella et al. 2022, sec. 5: layer norm, linear, activation, linear",
+)
+def mlp(
+    x: np.ndarray,
+    y: np.ndarray,
+    classes: int,
+    *,
+    seed: int,
+    device: str,
+    hidden: Hidden = 128,
+    head_epochs: Epochs = 5,
+    front: Callable[[], Any] | None = None,
+) -> Arrays:
+    """A small network: LayerNorm, Linear, Tanh, Linear, trained by AdamW on cross-entropy or squared error.
+
+    front: builds a torch module that comes first and is trained along, such as an aggregator. Equal seeds give equal heads
+    on one device.
+    """
+    return networks.trained(x, y, classes, seed, device, hidden, head_epochs, front)
+
+
+def _votes(arrays: Arrays, rows: np.ndarray) -> np.ndarray:
+    """(b, classes) votes of the nearest rows, or (b, 1) the mean of their numbers."""
+    from relrep_cli.neighbors import nearest, widen
+
+    k = int(arrays["k"][0])
+    found = nearest(widen(rows), arrays["x"], k, by="euclidean").rows
+    known = arrays["y"][found]
+    if not arrays["classes"][0]:
+        return known.mean(1, keepdims=True)
+    votes = np.zeros((len(rows), int(arrays["classes"][0])))
+    for place in range(k):  # the nearer ones count a little more, so that they decide where votes are equal
+        votes[np.arange(len(rows)), known[:, place].astype(int)] += 1 + 1e-3 / (1 + place)
+    return votes
+
+
+@head(
+    deterministic=True,
+    joint=False,
+    predicts={"classes", "numbers"},
+    scores=_votes,
+    source="k nearest neighbours (Cover and Hart 1967), exact, Euclidean",
+)
+def knn(x: np.ndarray, y: np.ndarray, classes: int, *, seed: int, device: str, neighbours: Neighbours = 10) -> Arrays:
+    """The class that most of the nearest training rows have, or the mean of their numbers. It keeps all its rows."""
+    from relrep_cli.neighbors import widen
+
+    return {
+        "x": np.ascontiguousarray(widen(x)),
+        "y": np.asarray(y, np.float64),
+        "k": np.array([min(neighbours, len(x))], np.float64),
+        "classes": np.array([classes], np.float64),
+    }
+
+
+@head(
+    deterministic=False,
+    joint=False,
+    predicts={"images"},
+    scores=decoders.scores,
+    source="the decoding half of conv-ae; reconstruction across spaces as in Moschella et al. 2022, sec. 5",
+)
+def decoder(x: np.ndarray, y: np.ndarray, classes: int, *, seed: int, device: str, head_epochs: Epochs = 5) -> Arrays:
+    """A convolutional network from vectors back to images, for --target images."""
+    return decoders.trained(x, y, seed, device, head_epochs)
+
+
+def weighted_f1(predicted: np.ndarray, target: np.ndarray, classes: int) -> float:
+    """F1 score of each class, weighted by how often it is true.
+
+    >>> round(weighted_f1(np.array([0, 0, 1]), np.array([0, 1, 1]), 2), 4)
+    0.6667
+    """
+    hits, true, said = (np.bincount(c, minlength=classes) for c in (target[predicted == target], target, predicted))
+    f1 = 2 * hits / np.maximum(true + said, 1)
+    return float((f1 * true).sum() / true.sum())

@@ -1,0 +1,57 @@
+"""K-means by faiss, the same on any number of threads."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from relrep_cli.base.signals import check
+from relrep_cli.neighbors import nearest
+
+ITERATIONS = 25
+ROUNDS = 5  # iterations between two looks at signals
+A_CENTROID, BYTES = 256, 64 << 20  # rows that train each centroid, and bytes of all of them
+
+
+def centroids(x: np.ndarray, c: int, rng: np.random.Generator, iterations: int = ITERATIONS) -> np.ndarray:
+    """(c, d) float32 centroids of the rows of x (n, d), n >= c: Lloyd's algorithm from random rows (`faiss.Kmeans`).
+
+    Of many rows a random sample is used: 256 for each centroid, at most 64 MiB but never fewer than c.
+    """
+    import faiss
+    from threadpoolctl import threadpool_limits
+
+    most = max(c, min(A_CENTROID * c, BYTES // (4 * x.shape[1])))
+    rows = np.arange(len(x)) if len(x) <= most else np.sort(rng.choice(len(x), most, replace=False))
+    some = np.ascontiguousarray(x[rows], np.float32)
+    found = some[rng.choice(len(some), c, replace=False)]
+    with threadpool_limits(1, "blas"):  # its sums depend on how it splits the work
+        for done in range(0, iterations, ROUNDS):
+            check()
+            trained = faiss.Kmeans(
+                x.shape[1],
+                c,
+                niter=min(ROUNDS, iterations - done),
+                min_points_per_centroid=1,
+                max_points_per_centroid=len(some),
+                seed=int(rng.integers(1 << 30)),
+            )
+            trained.train(some, init_centroids=found)
+            found = np.asarray(trained.centroids)
+    return found
+
+
+def medoids(x: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """(c,) different row numbers: of each centre in turn, the nearest row of x (n, d) that none before it took."""
+    near = nearest(centres, x, min(len(x), 16), by="euclidean").rows
+    taken = np.zeros(len(x), bool)
+    for place, options in enumerate(near):
+        free = options[~taken[options]]
+        row = free[0] if len(free) else _nearest_free(x, centres[place], taken)
+        near[place, 0] = row
+        taken[row] = True
+    return near[:, 0].copy()
+
+
+def _nearest_free(x: np.ndarray, centre: np.ndarray, taken: np.ndarray) -> int:
+    free = np.flatnonzero(~taken)
+    return int(free[nearest(centre[None], x[free], 1, by="euclidean").rows[0, 0]])

@@ -1,0 +1,222 @@
+"""Row blocks of arrays of any size, in bounded memory, and float64 moments of two spaces in one pass."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from relrep_cli.base.signals import check
+from relrep_cli.numerics.memo import learn, origin, recall, shared
+from relrep_cli.numerics.spool import spool
+
+ROWS = 4096  # fixed, never derived from free memory: float32 sums depend on the block, answers must not depend on the machine
+BYTES = 32 << 20
+FIRST = 1024  # rows whose mean shifts moments: the same whatever the other space is
+WIDE, FEW = 200, 10  # of so many dims together, so few parts
+AROUND = 64 << 10  # bytes that a system maps on either side of those that were asked for
+
+
+def block_rows(d: int) -> int:
+    """How many rows of d numbers make a block: a power of two, at most 4096, about 32 MiB in float64."""
+    rows = max(1, min(ROWS, BYTES // max(1, 8 * d)))
+    return int(1 << (rows.bit_length() - 1))
+
+
+def slices(n: int, rows: int, *mapped: np.ndarray) -> Iterator[slice]:
+    """Consecutive slices of at most `rows` of n rows. Looks for a pending signal between them.
+
+    mapped: arrays of n rows whose slice is `release`d when the next one is asked for.
+    """
+    for start in range(0, n, rows):
+        check()
+        block = slice(start, min(start + rows, n))
+        yield block
+        for x in mapped:
+            release(x, block)
+
+
+def release(x: np.ndarray, rows: slice = slice(None)) -> None:
+    """Take x[rows] out of this process's memory where x is a memory map of a file, so that reading on needs no more of it.
+
+    Nothing is lost: the system keeps the file's contents, written ones too, and brings them back when they are asked for.
+    """
+    owner: Any = x
+    while owner is not None and getattr(owner, "_mmap", None) is None:
+        owner = getattr(owner, "base", None)
+    if owner is None or owner.mode not in ("r", "r+") or not hasattr(mmap, "MADV_DONTNEED"):  # "c" keeps changes in memory
+        return
+    begin = np.frombuffer(owner._mmap, np.uint8).__array_interface__["data"][0]
+    low, high = np.lib.array_utils.byte_bounds(x[rows])
+    first = max(0, low - begin - AROUND) // mmap.PAGESIZE * mmap.PAGESIZE
+    owner._mmap.madvise(mmap.MADV_DONTNEED, first, min(high - begin + AROUND, len(owner._mmap)) - first)
+
+
+def row_blocks(n: int, d: int, *mapped: np.ndarray) -> Iterator[slice]:
+    """`slices` of an (n, d) array in blocks."""
+    return slices(n, block_rows(d), *mapped)
+
+
+def widen(block: np.ndarray) -> np.ndarray:
+    """`block` as native float32, or float64 where it is stored so: float16 is widened before any sum."""
+    return np.ascontiguousarray(block, np.float64 if block.dtype.itemsize == 8 else np.float32)
+
+
+def take(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """x[rows]; no copy when that is all of x in order, else copied block by block (to disk when large)."""
+    if len(rows) == len(x) and np.array_equal(rows, np.arange(len(x))):
+        return x
+    out = spool((len(rows), x.shape[1]), x.dtype)
+    for block in row_blocks(*out.shape, out):
+        out[block] = x[rows[block]]
+        release(x)
+    return out
+
+
+def column_mean(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """(d,) mean of x[rows] in float64: a float32 column sum errs by 8.8 at offset 1000 over a million rows."""
+    total = np.zeros(x.shape[1])
+    for block in row_blocks(len(rows), x.shape[1]):
+        total += x[rows[block]].sum(0, dtype=np.float64)
+        release(x)
+    return total / len(rows)
+
+
+def first_bad_row(x: np.ndarray) -> int | None:
+    """The first row that holds NaN or infinity, or None."""
+    for block in row_blocks(*x.shape, x):
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(widen(x[block]).sum()):
+                continue  # a sum is finite only if all its terms are
+        good = np.isfinite(x[block]).all(1)
+        if not good.all():
+            return block.start + int(np.argmin(good))
+    return None
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums over the rows of two spaces side by side, z = (x, y), float64; additive over rows.
+
+    n: number of rows. sums: (D,) of z. products: (D, D) of z z'. norms: (2,) of |x|^2, |y|^2. norm_products: (2, 2) of
+    their products. weighted: (D, 2) of z |x|^2 and z |y|^2. dx: where y begins. shift: (D,) what z was shifted by.
+    """
+
+    dx: int
+    n: int
+    sums: np.ndarray
+    products: np.ndarray
+    norms: np.ndarray
+    norm_products: np.ndarray
+    weighted: np.ndarray
+    shift: np.ndarray
+
+    def _combine(self, other: Moments, sign: int) -> Moments:
+        parts = ("n", "sums", "products", "norms", "norm_products", "weighted")
+        return replace(self, **{p: getattr(self, p) + sign * getattr(other, p) for p in parts})
+
+    def __add__(self, other: Moments) -> Moments:
+        return self._combine(other, 1)
+
+    def __sub__(self, other: Moments) -> Moments:
+        return self._combine(other, -1)
+
+    def part(self, side: int) -> slice:
+        """Columns of x (0) or y (1)."""
+        return slice(self.dx, None) if side else slice(0, self.dx)
+
+    def centred(self) -> Moments:
+        """The same sums about the means of the columns."""
+        mean = self.sums / self.n
+        means = np.zeros((len(mean), 2))  # each side's own
+        for side in (0, 1):
+            means[self.part(side), side] = mean[self.part(side)]
+        squares, along = np.square(means).sum(0), self.products @ means  # (2,) and (D, 2)
+        norms = self.norms - self.n * squares
+        moved = self.weighted - 2 * along + np.outer(self.sums, squares)  # of z with the new |x|^2, |y|^2
+        other = self.norm_products - 2 * (means.T @ self.weighted).T + np.outer(self.norms, squares)  # of old with new
+        return replace(
+            self,
+            sums=np.zeros_like(mean),
+            products=self.products - np.outer(mean, self.sums),
+            norms=norms,
+            norm_products=other - 2 * means.T @ moved + np.outer(squares, norms),
+            weighted=moved - np.outer(mean, norms),
+            shift=self.shift + mean,
+        )
+
+
+def moments(x: np.ndarray, y: np.ndarray, groups: int = 1) -> list[Moments]:
+    """Moments of (n, dx) x and (n, dy) y in one pass, apart for `groups` interleaved parts of the rows.
+
+    Rows i, i + groups, … form a part, so that a file sorted by class gives parts alike. Each space is shifted by the mean
+    of its first rows, which centred quantities do not feel and which keeps digits where data lie far from the origin. The
+    products of a space with itself are taken as they are where they are known.
+    """
+    groups, rows = min(groups, len(x)), block_rows(2 * max(x.shape[1], y.shape[1]))
+    shift = [side[:FIRST].mean(0, dtype=np.float64) for side in (x, y)]
+    own = [_known_products(side, groups) for side in (x, y)]
+    found = [_nothing(x.shape[1], np.concatenate(shift)) for _ in range(groups)]
+    for block in slices(len(x), rows, x, y):
+        sides = [side[block] - middle for side, middle in zip((x, y), shift, strict=True)]
+        for g in range(groups):
+            parts = [np.ascontiguousarray(side[(g - block.start) % groups :: groups]) for side in sides]
+            if len(parts[0]):
+                found[g] = _with_rows(found[g], parts, [products is None for products in own])
+    for side, (space, products) in enumerate(zip((x, y), own, strict=True)):
+        _settle(found, side, space, products)
+    return found
+
+
+def _nothing(dx: int, shift: np.ndarray) -> Moments:
+    d = len(shift)
+    return Moments(dx, 0, np.zeros(d), np.zeros((d, d)), np.zeros(2), np.zeros((2, 2)), np.zeros((d, 2)), shift)
+
+
+def _with_rows(m: Moments, sides: list[np.ndarray], own: list[bool]) -> Moments:
+    """m with more shifted rows of both sides, changed in place; own: whether to add a side's products with itself."""
+    norms = np.stack([np.einsum("ij,ij->i", side, side) for side in sides], 1)
+    for a, side in enumerate(sides):
+        m.sums[m.part(a)] += side.sum(0)
+        m.weighted[m.part(a)] += side.T @ norms
+        if own[a]:
+            m.products[m.part(a), m.part(a)] += side.T @ side
+    m.products[m.part(0), m.part(1)] += sides[0].T @ sides[1]
+    norm_products = m.norm_products + norms.T @ norms
+    return replace(m, n=m.n + len(norms), norms=m.norms + norms.sum(0), norm_products=norm_products)
+
+
+def _known_products(x: np.ndarray, groups: int) -> np.ndarray | None:
+    """(groups, d, d) products of x with itself, from an earlier pair or run, or from the same rows in another order."""
+    space, order = origin(x)
+    if order is not None and groups > 1:
+        return None
+    return recall(space, ("products", groups), (groups, x.shape[1], x.shape[1]), np.float64)
+
+
+def _settle(found: list[Moments], side: int, x: np.ndarray, known: np.ndarray | None) -> None:
+    """Put in the known products of one side, or let them be known; of the second, mirror those with the first."""
+    part = found[0].part(side)
+    if known is None:
+        learn(x, ("products", len(found)), np.stack([m.products[part, part] for m in found]))
+    for g, m in enumerate(found):
+        if known is not None:
+            m.products[part, part] = known[g]
+        if side:
+            m.products[part, m.part(0)] = m.products[m.part(0), part].T
+
+
+@shared
+def grouped_moments(x: np.ndarray, y: np.ndarray) -> list[Moments]:
+    """Moments in 50 parts for a jackknife over groups of rows, of wide spaces in 10, since each part is D x D and what is
+    made of it a decomposition; few rows are a part each."""
+    n, d = len(x), x.shape[1] + y.shape[1]
+    return moments(x, y, groups=min(n, 50 if d <= WIDE else FEW))
+
+
+def total(parts: list[Moments]) -> Moments:
+    """Moments of all rows."""
+    return sum(parts[1:], parts[0])

@@ -1,0 +1,163 @@
+"""Sums of products of two spaces' columns, d x d, and what many metrics take from them: ranks, axes, random pairings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from relrep_cli.base.errors import NotApplicable
+from relrep_cli.numerics.blocks import Moments, grouped_moments, total
+from relrep_cli.numerics.intervals import wanted
+
+RANK = 1e-13  # share of the largest eigenvalue below which an axis is rounding: moments keep half the digits of an SVD
+CONSTANT = 1e-28  # share of a column's raw sum of squares below which its spread is rounding
+WORK = 1 << 21  # numbers in all random cross products together
+DRAWS = 32
+SMALL = 1024
+
+
+@dataclass(frozen=True)
+class Covariances:
+    """Products summed over n rows: xx (dx, dx), yy (dy, dy), xy (dx, dy); of centred columns, or of raw ones."""
+
+    n: int
+    xx: np.ndarray
+    yy: np.ndarray
+    xy: np.ndarray
+
+    @property
+    def spreads(self) -> tuple[float, float]:
+        """Sums of squares of either space."""
+        return float(np.trace(self.xx)), float(np.trace(self.yy))
+
+    def within(self, bx: np.ndarray, by: np.ndarray) -> Covariances:
+        """The same in the coordinates of the columns of bx (dx, rx) and by (dy, ry)."""
+        return Covariances(self.n, bx.T @ self.xx @ bx, by.T @ self.yy @ by, bx.T @ self.xy @ by)
+
+
+def centred(m: Moments) -> Covariances:
+    """Of columns with their mean taken off."""
+    products = m.products - np.outer(m.sums, m.sums / m.n)
+    return _split(m, products)
+
+
+def raw(m: Moments) -> Covariances:
+    """Of columns as they are."""
+    cross = np.outer(m.sums, m.shift)
+    return _split(m, m.products + cross + cross.T + m.n * np.outer(m.shift, m.shift))
+
+
+def _split(m: Moments, products: np.ndarray) -> Covariances:
+    x, y = slice(0, m.dx), slice(m.dx, None)
+    return Covariances(m.n, products[x, x], products[y, y], products[x, y])
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Covariances of all rows, of all rows but one part each, and the moments they come from."""
+
+    whole: Covariances
+    moments: Moments
+    parts: list[Moments]
+    kind: Callable[[Moments], Covariances]
+
+    def lengths(self) -> tuple[np.ndarray, np.ndarray]:
+        """(dx,) and (dy,) lengths of the centred columns; infinite where a column is constant but for rounding.
+
+        Each column is judged by its own size, since columns may have units of their own.
+        """
+        m, spreads = self.moments, np.concatenate([np.diag(self.whole.xx), np.diag(self.whole.yy)])
+        squares = m.n * np.square(m.shift + m.sums / m.n)
+        found = np.sqrt(np.where(spreads > CONSTANT * squares, spreads, np.inf))
+        return found[: m.dx], found[m.dx :]
+
+    def jackknife(self, value: Callable[[Covariances], float]) -> np.ndarray | None:
+        """(g,) the value without each part; None where there are too few parts, or no value without one of them."""
+        if len(self.parts) < 5 or not wanted():
+            return None
+        try:
+            with one_thread(sum(self.whole.xy.shape)):
+                return np.array([value(self.kind(self.moments - part)) for part in self.parts])
+        except (NotApplicable, np.linalg.LinAlgError):
+            return None
+
+
+def covariances(x: np.ndarray, y: np.ndarray, kind: Callable[[Moments], Covariances] = centred) -> Parts:
+    """Covariances of (n, dx) x and (n, dy) y. Raises NotApplicable for fewer than 3 rows or a constant space."""
+    if len(x) < 3:
+        raise NotApplicable(f"{len(x)} items are too few")
+    parts = grouped_moments(x, y)
+    m = total(parts)
+    whole = kind(m)
+    sizes = np.trace(m.products[: m.dx, : m.dx]), np.trace(m.products[m.dx :, m.dx :])
+    for name, spread, size in zip(("first", "second"), whole.spreads, sizes, strict=True):
+        if not np.isfinite(spread):
+            raise NotApplicable(f"the squares of the {name} space pass what float64 holds")
+        if not spread > 1e-12 * size:
+            raise NotApplicable(f"the {name} space is {'zero' if kind is raw else 'constant'}")
+    return Parts(whole, m, parts, kind)
+
+
+def axes(products: np.ndarray, share: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Principal axes (d, r) of a (d, d) sum of products and their (r,) sums of squares, descending.
+
+    Axes that are rounding only are left out; of the rest, the first that together hold `share` of the squares are kept.
+    """
+    values, vectors = np.linalg.eigh(products)
+    values, vectors = values[::-1], vectors[:, ::-1]
+    held = np.cumsum(values.clip(0))
+    rank = np.count_nonzero(values > len(values) * RANK * values[0])
+    kept = rank if share >= 1 else min(rank, int(np.searchsorted(held, share * held[-1] * (1 - 1e-12))) + 1)
+    return vectors[:, :kept], values[:kept]
+
+
+def random_block(rng: np.random.Generator, n: int, p: int, q: int) -> np.ndarray:
+    """The (p, q) corner of a random rotation of n dimensions: how orthonormal bases of p and q columns meet by chance.
+
+    From Gaussians alone, without an array of n: the first q rows of an orthonormal (n, p) matrix are G R^-1, where R'R is
+    G'G plus a Wishart matrix of the n - q other rows.
+    """
+    g = rng.normal(size=(q, p))
+    rest = n - q
+    if rest < p:
+        w = rng.normal(size=(rest, p))
+    else:  # Bartlett's decomposition
+        w = np.triu(rng.normal(size=(p, p)), 1)
+        np.fill_diagonal(w, np.sqrt(rng.chisquare(rest - np.arange(p))))
+    r = np.asarray(np.linalg.qr(np.concatenate([g, w]), mode="r"))
+    return np.linalg.solve(r.T, g.T)
+
+
+def chance(c: Covariances, value: Callable[[Covariances], float]) -> tuple[float, int]:
+    """Mean value over random rotations of one space's rows, which stand for random pairings, and how many.
+
+    Only xy changes; the rows of a centred space lie in n - 1 dimensions.
+    """
+    if not wanted():
+        return float("nan"), 0
+    with one_thread(sum(c.xy.shape)):
+        (bx, sx), (by, sy) = axes(c.xx), axes(c.yy)
+        draws = int(np.clip(WORK // (len(sx) * len(sy)), 1, DRAWS))
+        rng = np.random.default_rng(0)
+        found = []
+        for _ in range(draws):
+            block = random_block(rng, max(c.n - 1, len(sx), len(sy)), len(sx), len(sy))
+            xy = (bx * np.sqrt(sx)) @ block @ (by * np.sqrt(sy)).T
+            found.append(value(Covariances(c.n, c.xx, c.yy, xy)))
+    return float(np.mean(found)), draws
+
+
+@contextmanager
+def one_thread(dims: int) -> Iterator[None]:
+    """BLAS at one thread where so many dims are few: threads of a small decomposition wait for each other more than they
+    work, and on a busy machine a hundred times longer."""
+    if dims > SMALL:
+        yield
+        return
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, "blas"):
+        yield

@@ -1,0 +1,277 @@
+"""The numerical kernels behind the similarity functions: plain arrays in, results into `out`.
+
+x is (n, d), anchors (m, d) and out (n, m), all C-contiguous and of one dtype, float32 or float64. A result depends on its
+row and its anchor alone: never on the block around it or the number of threads. Distances that no matrix product gives
+are compiled by numba; where it is absent, or RELREP_NUMBA is 0, NumPy computes the same, many times slower.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from importlib import import_module
+from math import frexp
+from typing import Any
+
+import numpy as np
+
+from relrep_cli.base.signals import check
+
+LEAST, MOST = 2.0**-80, 2.0**120  # squares between them have neither overflown nor lost what matters, even in float32
+REPAIR = 3e-2  # squared distance over squared lengths below which the product form has lost digits
+GATHERED = 1 << 20  # numbers that are copied at once to repair them
+WHOLE = 64  # up to here powers are products; beyond, `pow` is as fast
+PIECE = 1 << 27  # terms that one thread computes between two looks at signals, some 5 ms
+
+
+def cosine(x: np.ndarray, unit_anchors: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Cosines (n, m) of x to anchors of length 1, as `unit` gives them; 0 where either is the zero vector.
+
+    >>> cosine(np.array([[3.0, 4.0]]), np.array([[1.0, 0.0], [0.0, 0.0]]), np.empty((1, 2))).tolist()
+    [[0.6, 0.0]]
+    """
+    with np.errstate(all="ignore"):
+        squares = np.vecdot(x, x)
+        np.matmul(x, unit_anchors.T, out=out)
+        far = np.flatnonzero(~((squares > LEAST) & (squares < MOST)))
+        squares[far] = 1
+        out /= np.sqrt(squares)[:, None]
+    if len(far):
+        out[far] = unit(x[far]) @ unit_anchors.T
+    return out
+
+
+def unit(x: np.ndarray) -> np.ndarray:
+    """Rows of x (n, d) at length 1, zero rows kept. Scaled by the largest entry first, so that no square over- or underflows.
+
+    >>> unit(np.array([[3e200, 4e200], [0.0, 0.0]])).tolist()
+    [[0.6, 0.8], [0.0, 0.0]]
+    """
+    peak = np.abs(x).max(1)[:, None]
+    with np.errstate(under="ignore"):
+        scaled = x / (peak + (peak == 0))
+        scaled /= np.sqrt(np.vecdot(scaled, scaled)[:, None]) + (peak == 0)
+    return scaled
+
+
+def euclidean(x: np.ndarray, anchors: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Euclidean distances (n, m), from a matrix product where it is exact enough and by the difference where it is not.
+
+    >>> euclidean(np.array([[3.0, 4.0]]), np.array([[0.0, 0.0], [3.0, 4.0]]), np.empty((1, 2))).tolist()
+    [[5.0, 0.0]]
+    """
+    with np.errstate(all="ignore"):
+        sizes = _by_product(x, anchors, out)
+        smallest, largest = sizes[0].min() + sizes[1].min(), max(sizes[0].max(), sizes[1].max())
+    if smallest > LEAST and largest < MOST:
+        return _repaired(x, anchors, sizes, out)
+    measure = unit_of_measure(x, anchors)
+    x, anchors = x * measure, anchors * measure
+    _repaired(x, anchors, _by_product(x, anchors, out), out)
+    out /= measure
+    return out
+
+
+def _by_product(x: np.ndarray, anchors: np.ndarray, out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Squared distances into `out`; squared lengths (n,) and (m,) around the middle of the anchors, which keeps digits."""
+    middle = anchors.mean(0)
+    u, v = x - middle, anchors - middle
+    sizes = np.vecdot(u, u), np.vecdot(v, v)
+    v *= -2
+    np.matmul(u, v.T, out=out)
+    out += sizes[0][:, None]
+    out += sizes[1]
+    return sizes
+
+
+def _repaired(x: np.ndarray, anchors: np.ndarray, sizes: tuple[np.ndarray, np.ndarray], out: np.ndarray) -> np.ndarray:
+    """The roots of squared distances, those computed anew from the difference that are small against the squared lengths."""
+    np.sqrt(np.maximum(out, 0, out=out), out=out)
+    some = np.flatnonzero(out.min(1) ** 2 < REPAIR * (sizes[0] + sizes[1].max()))
+    rows, columns = np.nonzero(np.square(out[some]) < REPAIR * (sizes[0][some, None] + sizes[1]))
+    at_once = max(1, GATHERED // x.shape[1])
+    for start in range(0, len(rows), at_once):
+        r, c = some[rows[start : start + at_once]], columns[start : start + at_once]
+        out[r, c] = _lengths(x[r] - anchors[c])
+    return out
+
+
+def _lengths(x: np.ndarray) -> np.ndarray:
+    """(n,) lengths of rows, whatever their scale."""
+    peak = np.abs(x).max(1)
+    with np.errstate(under="ignore"):
+        x /= (peak + (peak == 0))[:, None]
+        return peak * np.sqrt(np.vecdot(x, x))
+
+
+def unit_of_measure(x: Any, anchors: Any) -> float:
+    """The power of two that brings the largest entry to 2^50, whose squares leave room in float32 on both sides."""
+    peak = max(float(abs(side).max()) for side in (x, anchors))
+    return 2.0 ** min(50 - frexp(peak)[1], 126)
+
+
+def l1(x: np.ndarray, anchors: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Sums of absolute differences (n, m).
+
+    >>> l1(np.array([[3.0, 4.0]]), np.array([[0.0, 0.0], [3.0, 4.0]]), np.empty((1, 2))).tolist()
+    [[7.0, 0.0]]
+    """
+    return _distances(lambda gap: gap.sum(1), "fold", (False,), x, anchors, out)
+
+
+def chebyshev(x: np.ndarray, anchors: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Largest absolute differences (n, m).
+
+    >>> chebyshev(np.array([[3.0, 4.0]]), np.array([[0.0, 0.0], [3.0, 4.0]]), np.empty((1, 2))).tolist()
+    [[4.0, 0.0]]
+    """
+    return _distances(lambda gap: gap.max(1), "fold", (True,), x, anchors, out)
+
+
+def lp(x: np.ndarray, anchors: np.ndarray, p: float, out: np.ndarray) -> np.ndarray:
+    """Minkowski distances of order p >= 1 (n, m), infinity included.
+
+    Powers are taken of shares of the largest difference, so that none over- or underflows.
+
+    >>> f"{lp(np.array([[3e200, 4e200]]), np.zeros((1, 2)), 2, np.empty((1, 1))).item():.9g}"
+    '5e+200'
+    """
+    if p == 1:
+        return l1(x, anchors, out)
+    chebyshev(x, anchors, out)
+    if p == float("inf"):
+        return out
+    whole = int(p) if p == int(p) and p <= WHOLE else 0
+    return _distances(partial(_norms, p=p), "minkowski", (p, whole), x, anchors, out)
+
+
+def _distances(
+    plain: Callable[[np.ndarray], np.ndarray],
+    name: str,
+    extra: tuple[Any, ...],
+    x: np.ndarray,
+    anchors: np.ndarray,
+    out: np.ndarray,
+) -> np.ndarray:
+    """By the kernel `name` of the compiled ones, or by `plain` where there are none."""
+    tiles = _tiles()
+    if tiles is None:
+        return _by_anchor(plain, x, anchors, out)
+    kernel = tiles.compiled(getattr(tiles, name), out.dtype)
+    return _tiled(lambda *arrays: kernel(*arrays, *extra), tiles, x, anchors, out)
+
+
+def _tiles() -> Any:
+    """The module of compiled kernels, or None."""
+    if os.environ.get("RELREP_NUMBA") == "0":
+        return None
+    try:
+        return import_module("relrep_cli.numerics.compiled_distances")
+    except ImportError:
+        return None
+
+
+def threads() -> int:
+    """How many threads kernels may use: numba's limit, which the command line sets, else one for each CPU of ours."""
+    limit = os.environ.get("NUMBA_NUM_THREADS", "")
+    return int(limit) if limit.isdigit() and int(limit) else len(os.sched_getaffinity(0))
+
+
+def _tiled(kernel: Callable[..., None], tiles: Any, x: np.ndarray, anchors: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Run a compiled kernel on pieces of x and panels of anchors."""
+    padded = _padded(np.ascontiguousarray(anchors.T), tiles.STEP, tiles.LANES)
+    lefts = range(0, len(anchors), tiles.WIDTH)
+    panels = [np.ascontiguousarray(padded[:, left : left + tiles.WIDTH]) for left in lefts]
+    rows = max(1, min(PIECE // padded.size, -(-len(x) // threads())))
+
+    def piece(start: int) -> None:
+        some, into = _padded(x[start : start + rows], 1, tiles.STEP), out[start : start + rows]
+        for left, panel in zip(lefts, panels, strict=True):
+            kernel(some, panel, into[:, left : left + tiles.WIDTH])
+
+    _spread(piece, range(0, len(x), rows))
+    return out
+
+
+def _padded(a: np.ndarray, *multiples: int) -> np.ndarray:
+    """`a` with zeros after its rows and columns, up to the next multiples."""
+    missing = [-size % multiple for size, multiple in zip(a.shape, multiples, strict=True)]
+    return np.pad(a, [(0, more) for more in missing]) if any(missing) else a
+
+
+def _spread(piece: Callable[[int], None], starts: range) -> None:
+    """Call `piece` for every start, on all threads; each takes the next one when it is free."""
+    waiting = iter(starts)
+
+    def work() -> None:
+        for start in waiting:
+            check()
+            piece(start)
+
+    with ThreadPoolExecutor(threads()) as pool:
+        helpers = [pool.submit(work) for _ in range(min(threads(), len(starts)) - 1)]
+        work()
+        for helper in helpers:
+            helper.result()
+
+
+def _by_anchor(reduce: Callable[..., np.ndarray], x: np.ndarray, anchors: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Without numba: reduce |x - anchor| (b, d) to (b,), one anchor and a few rows at a time."""
+    rows = max(1, (1 << 16) // x.shape[1])
+    for start in range(0, len(x), rows):
+        check()
+        some = x[start : start + rows]
+        for anchor, column in zip(anchors, out[start : start + rows].T, strict=True):
+            column[:] = reduce(np.abs(some - anchor))
+    return out
+
+
+def _norms(gap: np.ndarray, p: float) -> np.ndarray:
+    """Minkowski norms (b,) of the rows of `gap`, which is not negative."""
+    peak = gap.max(1)
+    with np.errstate(under="ignore"):
+        shares = gap / np.where(peak > 0, peak, 1)[:, None]
+        return peak * (shares**p).sum(1).clip(1) ** (1 / p)
+
+
+def farthest(x: np.ndarray, first: int, m: int) -> np.ndarray:
+    """(m,) different row numbers of x (n, d): `first`, then always the row farthest (Euclidean) from all before; of equals, the
+    first. Squares of entries must not leave the range of the dtype.
+
+    >>> farthest(np.array([[0.0], [1.0], [4.0], [9.0]]), 0, 3).tolist()
+    [0, 3, 2]
+    """
+    tiles = _tiles()
+    step = _recede if tiles is None else tiles.compiled(tiles.recede, x.dtype)
+    size = -(-len(x) // threads())
+    parts = [slice(start, start + size) for start in range(0, len(x), size)]
+    nearest, found = np.full(len(x), np.inf, x.dtype), np.empty(m, np.int64)
+    with ThreadPoolExecutor(len(parts)) as pool:
+        for place in range(m):
+            check()
+            found[place] = first
+            nearest[first] = -1  # nearer than any, so never again
+            pick = np.ascontiguousarray(x[[first]])
+            running = [pool.submit(step, x[part], pick, nearest[part]) for part in parts]
+            rows = [part.start + run.result() for part, run in zip(parts, running, strict=True)]
+            first = max(rows, key=lambda row: (nearest[row], -row))
+    return found
+
+
+def _recede(x: np.ndarray, pick: np.ndarray, nearest: np.ndarray) -> int:
+    """What the compiled kernel does, a few rows at a time."""
+    rows = max(1, (1 << 16) // x.shape[1])
+    for start in range(0, len(x), rows):
+        gap = x[start : start + rows] - pick
+        np.minimum(nearest[start : start + rows], np.vecdot(gap, gap), out=nearest[start : start + rows])
+    return int(np.argmax(nearest))
+
+
+def unit_rows(x: np.ndarray) -> np.ndarray:
+    """Rows of float (n, d) scaled to length 1; zero rows stay zero, and no square over- or underflows."""
+    peak = np.abs(x).max(1, keepdims=True)
+    scaled = x / np.where(peak == 0, 1, peak)
+    norm = np.sqrt(np.einsum("ij,ij->i", scaled, scaled))[:, None]
+    return scaled / np.where(norm == 0, 1, norm)

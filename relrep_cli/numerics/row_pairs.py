@@ -1,0 +1,254 @@
+"""All pairs of rows, tile by tile: sums over pairs of two spaces at once, without an n x n array.
+
+Rows are dealt into groups, and sums are kept apart for each pair of groups, so that what all rows but one group give is
+known exactly: a jackknife for quantities that live on pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import frexp
+from typing import Literal
+
+import numpy as np
+
+from relrep_cli.base.errors import NotApplicable
+from relrep_cli.base.signals import check
+from relrep_cli.numerics.blocks import column_mean, row_blocks
+from relrep_cli.numerics.distances import unit_rows
+from relrep_cli.numerics.intervals import wanted
+
+Distance = Literal["correlation", "cosine", "euclidean"]
+GROUPS = 20
+TILE = 512  # rows on either side of a tile, at most: two tiles of float64 and what is made of them stay in the cache
+PREPARED = 128 << 20  # bytes of rows that are made ready once, not tile by tile
+MOST = 20_000  # rows whose pairs are all visited; of more, a sample
+WIDTH_ROWS = 2048  # rows whose pairs give a median distance
+FAR_OUT = 100  # squared lengths in squared widths up to which float32 errs by less than 1e-5 on a kernel
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Rows `i` against rows `j`; of the same rows, both halves and the diagonal are there.
+
+    g, h: the groups that rows i and j are of, ascending. at, to: where in i and j each of these groups begins.
+    """
+
+    i: np.ndarray
+    j: np.ndarray
+    g: np.ndarray
+    h: np.ndarray
+    at: np.ndarray
+    to: np.ndarray
+
+    @property
+    def same(self) -> bool:
+        return self.i is self.j
+
+    def by_groups(self, values: np.ndarray) -> np.ndarray:
+        """(len(g), len(h)) sums of (i, j) values over pairs of groups."""
+        if len(self.g) == len(self.h) == 1:
+            return values.sum(keepdims=True)
+        return np.add.reduceat(np.add.reduceat(values, self.to, axis=1), self.at, axis=0)
+
+    def products(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """by_groups of a * b."""
+        return np.array([[np.vdot(a, b)]]) if len(self.g) == len(self.h) == 1 else self.by_groups(a * b)
+
+
+def tiles(n: int, groups: int = GROUPS) -> Iterator[Tile]:
+    """Tiles that hold each pair of n rows once. Row r is of group r modulo `groups`, so that sorted files give groups alike.
+
+    A tile of many rows is of one group on either side; where groups are small, it spans several.
+    """
+    groups = min(groups, n)
+    dealt = [np.arange(g, n, groups) for g in range(groups)]
+    if n < groups * TILE // 4:
+        dealt = [np.concatenate(dealt)]
+    pieces = [part for rows in dealt for part in np.array_split(rows, -(-len(rows) // TILE))]
+    starts = [np.unique(part % groups, return_index=True) for part in pieces]
+    for a, (i, (g, at)) in enumerate(zip(pieces, starts, strict=True)):
+        check()
+        for j, (h, to) in zip(pieces[a:], starts[a:], strict=True):
+            yield Tile(i, j, g, h, at, to)
+
+
+def sample(x: np.ndarray, y: np.ndarray, most: int | None = None) -> tuple[np.ndarray, np.ndarray, str]:
+    """Both spaces, or the same `most` random rows of both, and how to say so."""
+    n, most = len(x), most or MOST
+    if n <= most:
+        return x, y, ""
+    rows = np.sort(np.random.default_rng(0).permutation(n)[:most])
+    return x[rows], y[rows], f", {most} of {n} items (seed 0)"
+
+
+Measure = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def between(x: np.ndarray, distance: Distance) -> Measure:
+    """A function of row numbers i (p,) and j (q,) that gives their (p, q) distances within (n, d) x, in float64."""
+    origin = column_mean(x, np.arange(len(x))) if distance == "euclidean" else None
+
+    def prepared(rows: np.ndarray) -> np.ndarray:
+        wide = np.asarray(x[rows], np.float64)
+        if origin is not None:
+            return wide - origin
+        return unit_rows(wide - wide.mean(1, keepdims=True) if distance == "correlation" else wide)
+
+    known = None
+    if x.size * 8 <= PREPARED:
+        known = np.empty(x.shape)
+        for block in row_blocks(*x.shape):
+            known[block] = prepared(np.arange(block.start, block.stop))
+
+    def measure(i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        a = prepared(i) if known is None else known[i]
+        b = a if j is i else prepared(j) if known is None else known[j]
+        products = a @ b.T
+        return _euclidean(a, b, products) if origin is not None else np.subtract(1, products, out=products)
+
+    return measure
+
+
+def _euclidean(a: np.ndarray, b: np.ndarray, products: np.ndarray) -> np.ndarray:
+    """sqrt(|a|^2 + |b|^2 - 2 ab) in place; what is nothing but rounding is 0, so that equal rows are."""
+    own, other = np.einsum("ij,ij->i", a, a)[:, None], np.einsum("ij,ij->i", b, b)
+    sizes = own + other
+    products *= -2
+    products += sizes  # added to each other first, so that (i, j) and (j, i) have the same bits
+    sizes *= 1e-14
+    products[products < sizes] = 0
+    return np.sqrt(products, out=products)
+
+
+def gaussian(x: np.ndarray) -> tuple[Measure, float]:
+    """The RBF kernel exp(-d^2 / (2 w^2)) between rows of (n, d) x, and its width w: the median distance of different rows.
+
+    Products of float32 rows are float32, unless a row lies so far out that its distances would lose digits that count.
+    Raises NotApplicable when more than half of the distances are 0.
+    """
+    origin = column_mean(x, np.arange(len(x)))
+    peak = max(max(float(x[b].max()), -float(x[b].min())) for b in row_blocks(*x.shape))
+    unit = 2.0 ** min(-frexp(peak)[1], 1000)  # a power of two, so that squares neither over- nor underflow
+    narrow = x.dtype.itemsize < 8
+    rows = _Centred.of(x, origin, unit, np.float32 if narrow else np.float64)
+    some, width, found = rows.median()
+    if narrow and not 2 * rows.halves.max() <= FAR_OUT * width**2:
+        rows = _Centred.of(x, origin, unit, np.float64)
+        some, width, found = rows.median()
+    if not 0 < width < np.inf:
+        raise NotApplicable("the median distance is 0")
+
+    def measure(i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        out = found[i][:, j] if some == len(x) else rows.closeness(i, j)
+        out /= width**2
+        return np.exp(out, out=out).astype(np.float64, copy=False)
+
+    return measure, width / unit
+
+
+@dataclass(frozen=True)
+class _Centred:
+    """Rows (n, d) about an origin, and half their squared lengths `halves` (n,)."""
+
+    rows: np.ndarray
+    halves: np.ndarray
+
+    @staticmethod
+    def of(x: np.ndarray, origin: np.ndarray, unit: float, dtype: type) -> _Centred:
+        """(x - origin) * unit."""
+        from relrep_cli.numerics.spool import spool
+
+        out = _Centred(spool(x.shape, dtype), np.empty(len(x), dtype))
+        for block in row_blocks(*x.shape):
+            rows = (x[block] - origin) * unit
+            out.rows[block], out.halves[block] = rows, np.einsum("ij,ij->i", rows, rows) / 2
+        return out
+
+    def closeness(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        """(p, q) minus half the squared distances of rows i (p,) and j (q,)."""
+        a = self.rows[i]
+        out = a @ (a if j is i else self.rows[j]).T
+        out -= self.halves[i][:, None]
+        out -= self.halves[j]
+        return np.minimum(out, 0, out=out)
+
+    def median(self) -> tuple[int, float, np.ndarray]:
+        """How many rows, at even steps, stand for all; the median of their distances; and their closeness (r, r)."""
+        rows = np.arange(0, len(self.rows), -(-len(self.rows) // WIDTH_ROWS))
+        found = self.closeness(rows, rows)
+        apart = np.concatenate([row[at:] for at, row in enumerate(found, 1)])
+        return len(rows), float(np.sqrt(-2 * _middle(apart).astype(np.float64)).mean()), found
+
+
+def _middle(values: np.ndarray) -> np.ndarray:
+    """(2,) the two middle ones of values (m,), which are one where m is odd.
+
+    Only what lies about the middle of a few is sorted out, if that holds the middle of all: a third of np.median's time.
+    """
+    m = len(values)
+    few = np.sort(values[:: max(1, m // 10_000)])
+    low, high = few[int(0.48 * len(few))], few[int(0.52 * len(few))]
+    first = int(np.count_nonzero(values < low))
+    near = values[(values >= low) & (values <= high)]
+    places = np.array([(m - 1) // 2, m // 2])
+    if places[0] < first or places[1] >= first + len(near):
+        first, near = 0, values
+    return np.partition(near, places - first)[places - first]
+
+
+@dataclass(frozen=True)
+class PairSums:
+    """Sums over ordered pairs of different rows of a_ij, b_ij, a_ij^2, b_ij^2 and a_ij b_ij, apart by groups.
+
+    n: rows. totals: (5, G, G) sums over pairs of groups. rows: (2, n, G) sums of a_ij and b_ij over the j of a group.
+    """
+
+    n: int
+    totals: np.ndarray
+    rows: np.ndarray
+
+    def whole(self) -> tuple[int, np.ndarray, np.ndarray]:
+        """n, the (5,) sums over all pairs, and the (2, n) sums over each row."""
+        return self.n, self.totals.sum((1, 2)), self.rows.sum(2)
+
+    def without(self, g: int) -> tuple[int, np.ndarray, np.ndarray]:
+        """The same without group g."""
+        groups = self.totals.shape[1]
+        kept = np.arange(self.n) % groups != g
+        left = self.totals.sum((1, 2)) - 2 * self.totals[:, g].sum(1) + self.totals[:, g, g]
+        return int(kept.sum()), left, self.rows[:, kept].sum(2) - self.rows[:, kept, g]
+
+    def jackknife(self, value: Callable[[int, np.ndarray, np.ndarray], float]) -> np.ndarray | None:
+        """(G,) `value` without each group; None where there are too few rows, or no value without one of the groups."""
+        groups = self.totals.shape[1]
+        if groups < 5 or self.n < 2 * groups or not wanted():
+            return None
+        try:
+            return np.array([value(*self.without(g)) for g in range(groups)])
+        except NotApplicable:
+            return None
+
+
+def pair_sums(n: int, first: Measure, second: Measure) -> PairSums:
+    """Sums over all pairs of n rows of what `first` and `second` measure between them."""
+    groups = min(GROUPS, n)
+    totals, rows = np.zeros((5, groups, groups)), np.zeros((2, n, groups))
+    for tile in tiles(n):
+        a, b = first(tile.i, tile.j), second(tile.i, tile.j)
+        if tile.same:
+            np.fill_diagonal(a, 0)
+            np.fill_diagonal(b, 0)
+        of_rows = [np.add.reduceat(v, tile.to, axis=1) for v in (a, b)]
+        found = np.stack(
+            [*(np.add.reduceat(v, tile.at) for v in of_rows), *(tile.products(*p) for p in ((a, a), (b, b), (a, b)))]
+        )
+        totals[:, tile.g[:, None], tile.h] += found
+        for side, v in enumerate(of_rows):
+            rows[side, tile.i[:, None], tile.h] += v
+        if not tile.same:
+            totals[:, tile.h[:, None], tile.g] += found.transpose(0, 2, 1)
+            for side, v in enumerate((a, b)):
+                rows[side, tile.j[:, None], tile.g] += np.add.reduceat(v, tile.at, axis=0).T
+    return PairSums(n, totals, rows)

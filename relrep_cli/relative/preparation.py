@@ -1,0 +1,51 @@
+"""Steps applied to vectors before they are compared with anchors: centre, scale, whiten, normalise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from relrep_cli.numerics.distances import unit
+from relrep_cli.numerics.whitening import Blocks, deviations, moments, rounding, whitening
+
+
+@dataclass(frozen=True)
+class Before:
+    """Which steps are taken, always in this order.
+
+    center: subtract the mean. scale: center, and divide each axis by its standard deviation. whiten: center, and multiply
+    by the inverse root of the covariance (ZCA). normalize: bring each row to length 1.
+    """
+
+    center: bool = False
+    scale: bool = False
+    whiten: bool = False
+    normalize: bool = False
+
+    def steps(self) -> list[str]:
+        return [name for name in ("center", "scale", "whiten", "normalize") if getattr(self, name)]
+
+    def fit(self, blocks: Blocks) -> dict[str, np.ndarray]:
+        """The statistics that the steps need, from the training rows: center (d,), scale (d,), whiten (d, d), float64."""
+        if self.whiten:
+            mean, spread = moments(blocks(), full=True)
+            return {"center": mean, "whiten": whitening(spread, 0.0, "--whiten", rounding(blocks(), mean, spread))}
+        if self.scale:
+            mean, variances = moments(blocks())
+            return {"center": mean, "scale": deviations(variances)}
+        return {"center": moments(blocks())[0]} if self.center else {}
+
+    def apply(self, x: np.ndarray, statistics: Mapping[str, np.ndarray], dtype: np.dtype) -> np.ndarray:
+        """The rows x (b, d) prepared, in `dtype`; differences and products are taken in float64, where nothing is lost."""
+        if not self.steps():
+            return np.ascontiguousarray(x, dtype)
+        wide = np.asarray(x, np.float64)
+        if "center" in statistics and (self.center or self.scale or self.whiten):
+            wide = wide - statistics["center"]
+        if self.scale:
+            wide = wide / statistics["scale"]
+        if self.whiten:
+            wide = wide @ statistics["whiten"]
+        return np.ascontiguousarray(unit(wide) if self.normalize else wide, dtype)

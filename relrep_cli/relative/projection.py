@@ -1,0 +1,249 @@
+"""The relative representation: items described by their similarities to anchors, block by block."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from relrep_cli.base.errors import DataError
+from relrep_cli.embedding import RELATIVE, Embedding
+from relrep_cli.numerics.blocks import release, row_blocks, widen
+from relrep_cli.numerics.whitening import deviations, moments
+from relrep_cli.relative.aggregators import AGGREGATORS, layer_norm
+from relrep_cli.relative.recipes import Recipe, anchors_digest
+from relrep_cli.relative.similarities import SIMILARITIES, Training, torch_device
+
+Statistics = Mapping[str, np.ndarray]
+COLUMNS = ("column-mean", "column-scale")
+
+
+@dataclass(frozen=True, eq=False)
+class Basis:
+    """A recipe made ready for one space.
+
+    anchors: (m, d) as stored. statistics: of the training rows, by name; they can be kept in a file. fitted: what each
+    similarity function knows of the space. dtype: in what is computed. notes: what the user should hear.
+    """
+
+    recipe: Recipe
+    anchors: np.ndarray
+    dtype: np.dtype
+    statistics: Statistics = field(default_factory=dict)
+    fitted: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+    def digest(self) -> str:
+        """Names the vectors, for records of what was computed with them."""
+        running = hashlib.sha256(f"{self.anchors.dtype} {self.dtype}".encode() + self.anchors.tobytes())
+        for name, known in [("", self.statistics), *sorted(self.fitted.items())]:
+            for key, values in sorted(known.items()):
+                running.update(f"\n{name} {key} ".encode() + np.ascontiguousarray(values).tobytes())
+        return running.hexdigest()
+
+
+def basis(e: Embedding, recipe: Recipe, double: bool = False) -> Basis:
+    """Look up the anchors of `recipe` in the space of `e`, and find the statistics it needs in the training rows.
+
+    double: compute in float64 whatever the input. Raises DataError when an anchor has no vector in this space, e is
+    relative already, or there is nothing to take the statistics from.
+    """
+    if e.kind == RELATIVE:
+        raise DataError(f"{e.uri}: is a relative representation already; project the absolute file it was made from.")
+    if recipe.trained is not None and recipe.trained.anchors != anchors_digest(recipe.anchor_ids):
+        raise DataError("the aggregator was trained on other anchors, or on these in another order; name those with --anchors.")
+    anchors = recipe.vectors(e)
+    wide = np.dtype(np.float64) if double else np.result_type(widen(e.x[:1]).dtype, widen(anchors[:1]).dtype)
+    known = _known(e, recipe)
+    statistics = dict(known) if known is not None else recipe.before.fit(lambda: _training(e, recipe))
+    to = Basis(recipe, anchors, wide, statistics)
+    to = replace(to, fitted=_fitted(e, to, known is not None))
+    for name, found in to.fitted.items():
+        if SIMILARITIES[name].portable:
+            statistics |= {f"{name}-{key}": values for key, values in found.items()}
+    if recipe.after.standardize and known is None:
+        columns = moments(map(_values(to, "cpu"), _training(e, recipe)))
+        statistics |= dict(zip(COLUMNS, (columns[0], deviations(columns[1])), strict=True))
+    return replace(to, statistics=statistics, notes=_notes(to))
+
+
+def _known(e: Embedding, recipe: Recipe) -> Statistics | None:
+    """The statistics of another file of this space, None where they are to be found in e itself."""
+    like = recipe.like
+    if like is None:
+        stored = e.uns.get("center")
+        only_center = recipe.before.steps() == ["center"] and not recipe.after.standardize and not recipe.transductive
+        plain = only_center and all(SIMILARITIES[name].fit is None for name in recipe.similarities)
+        return {"center": np.asarray(stored, np.float64)} if stored is not None and plain else None
+    if not like.source_space or like.source_space != e.space:
+        raise DataError(
+            f"{like.uri}: holds statistics of another space ({like.source_space or 'it does not say which'}), not of "
+            f"{e.space or 'this unnamed one'}; name a relative file that was made from the same encoder."
+        )
+    if like.space != recipe.space():
+        raise DataError(
+            f"{like.uri}: was projected in another way than is asked for here (space {like.space}, not {recipe.space()}); "
+            "give the same anchors, similarities and options."
+        )
+    if bound := [name for name in recipe.similarities if not SIMILARITIES[name].portable]:
+        raise DataError(
+            f"{like.uri}: cannot hand on what {' and '.join(bound)} learns of a space, its graph of training rows; project a "
+            "file that holds these rows, without --statistics."
+        )
+    found = {name: np.asarray(values, np.float64) for name, values in like.uns.items()}
+    missing = [name for name in recipe.statistics() if name not in found]
+    if missing:
+        raise DataError(f"{like.uri}: does not hold {', '.join(missing)}; take the training rows of the space instead.")
+    return found
+
+
+def _training(e: Embedding, recipe: Recipe) -> Iterator[np.ndarray]:
+    """Blocks of the rows that statistics are taken from."""
+    rows = training_rows(e, recipe)
+    for block in row_blocks(e.n if rows is None else len(rows), e.d):
+        yield e.x[block if rows is None else rows[block]]
+        release(e.x)
+
+
+def training_rows(e: Embedding, recipe: Recipe) -> np.ndarray | None:
+    """Row numbers of the training split, None for all rows."""
+    if recipe.transductive or "split" not in e.obs:
+        return None
+    try:
+        return e.training_rows()
+    except DataError as error:
+        raise DataError(f"{str(error)[:-1]}, or one projected before, with --statistics FILE.") from None
+
+
+def _fitted(e: Embedding, to: Basis, known: bool) -> dict[str, Mapping[str, np.ndarray]]:
+    """What the similarity functions must know of the space: from stored statistics, else from the training rows."""
+    found: dict[str, Mapping[str, np.ndarray]] = {}
+    anchors = _prepared(to.anchors, to)
+    for name, params in to.recipe.similarities.items():
+        entry = SIMILARITIES[name]
+        if entry.fit is None:
+            continue
+        stored = {key.removeprefix(f"{name}-"): v for key, v in to.statistics.items() if key.startswith(f"{name}-")}
+        if known and stored:
+            found[name] = stored
+            continue
+        rows = training_rows(e, to.recipe)
+        train = Training(lambda: (_prepared(b, to) for b in _training(e, to.recipe)), e.n if rows is None else len(rows))
+        found[name] = entry.fit(train, anchors, **params)
+    return found
+
+
+def _notes(to: Basis) -> list[str]:
+    parts = {name: int(known["parts"][0]) for name, known in to.fitted.items() if "parts" in known}
+    return [
+        f"the neighbour graph of {name} falls into {count} parts, joined by the shortest lines between them; a larger k helps."
+        for name, count in parts.items()
+        if count > 1
+    ]
+
+
+def _prepared(x: np.ndarray, to: Basis) -> np.ndarray:
+    return to.recipe.before.apply(x, to.statistics, to.dtype)
+
+
+def relative_blocks(
+    x: np.ndarray, to: Basis, device: str = "cpu", attention: Callable[[np.ndarray], None] | None = None
+) -> Iterator[np.ndarray]:
+    """Blocks (b, m') of the relative representation of x (n, d), in the dtype of `to`.
+
+    device: `cpu` computes with NumPy, others with torch. attention: gets (b, subspaces) for each block, how much attention
+    each subspace got, where the aggregator is a trained one that attends. Raises DataError when a value leaves the range of
+    the dtype.
+    """
+    values = _values(to, device, attention)
+    for block in row_blocks(len(x), max(x.shape[1], to.recipe.width()), x):
+        yield after(values(x[block]), to.recipe, to.statistics)
+
+
+def _values(
+    to: Basis, device: str, attention: Callable[[np.ndarray], None] | None = None
+) -> Callable[[np.ndarray], np.ndarray]:
+    """The function from rows (b, d) to their aggregated similarities (b, m')."""
+    send, fetch = _carriers(device)
+    anchors = send(_prepared(to.anchors, to))
+    join = joiner(to.recipe, attention)
+
+    def values(block: np.ndarray) -> np.ndarray:
+        x = send(_prepared(block, to))
+        with np.errstate(over="ignore", invalid="ignore"):  # judged below
+            parts = [_part(name, x, anchors, to) for name in to.recipe.similarities]
+            found: np.ndarray = fetch(join(parts))
+            if not np.isfinite(found.sum(dtype=np.float64)):
+                raise DataError(
+                    f"{to.recipe.label}: values leave the range of {to.dtype.name}; prepare the vectors with --scale or "
+                    "--normalize, or compute with --dtype float64."
+                )
+        return found
+
+    return values
+
+
+def _part(name: str, x: Any, anchors: Any, to: Basis) -> Any:
+    """One subspace (b, m), with its sign."""
+    entry = SIMILARITIES[name]
+    more = {"fitted": to.fitted[name]} if entry.fit is not None else {}
+    found = entry.function(x, anchors, **to.recipe.similarities[name], **more)
+    return -found if entry.distance and to.recipe.after.negate else found
+
+
+def joiner(recipe: Recipe, attention: Callable[[np.ndarray], None] | None = None) -> Callable[[list[Any]], Any]:
+    """How the subspaces of a block become one."""
+    if not recipe.aggregate:
+        return lambda parts: parts[0]
+    if recipe.trained is None:
+        join = AGGREGATORS[recipe.aggregate].function(len(recipe.similarities), len(recipe.anchor_ids))
+        return lambda parts: join([layer_norm(part) for part in parts])
+    import torch
+
+    module = recipe.trained.module()
+
+    def trained(parts: list[Any]) -> Any:
+        tensors = [torch.as_tensor(layer_norm(part)).float().cpu() for part in parts]
+        with torch.inference_mode():
+            out = module(tensors)
+        if attention is not None and module.attention is not None:
+            attention(module.attention.numpy())
+        return out if isinstance(parts[0], torch.Tensor) else out.numpy()
+
+    return trained
+
+
+def after(found: np.ndarray, recipe: Recipe, statistics: Statistics) -> np.ndarray:
+    """Relative coordinates (b, m') standardised by the statistics of their columns, and rounded, as the recipe says."""
+    if recipe.after.standardize:
+        mean, spread = (statistics[name] for name in COLUMNS)
+        found = ((found - mean) / spread).astype(found.dtype)
+    if step := recipe.after.step:
+        found = (np.round(found / np.float64(step)) * step).astype(found.dtype)
+    return found
+
+
+def relative(e: Embedding, to: Basis, device: str = "cpu") -> Embedding:
+    """`e` in relative coordinates, as one array that lies on disk when it is large."""
+    from relrep_cli.numerics.spool import spool
+
+    out, start = spool((e.n, to.recipe.width()), to.dtype), 0
+    for block in relative_blocks(e.x, to, device):
+        out[start : start + len(block)] = block
+        release(out, slice(start, start + len(block)))
+        start += len(block)
+    return replace(e, x=out, var=to.recipe.var(), kind=RELATIVE, space=to.recipe.space(), digest="", uns={})
+
+
+def _carriers(device: str) -> tuple[Any, Any]:
+    """How a block reaches the device, and how it comes back."""
+    if device == "cpu":
+        return (lambda block: block), (lambda block: block)
+    torch = torch_device(device)
+    if torch is None:  # `auto`, and nothing better than the CPU is there
+        return _carriers("cpu")
+    place = "cuda" if device == "auto" else device
+    return (lambda block: torch.from_numpy(block).to(place)), (lambda block: block.cpu().numpy())

@@ -1,0 +1,262 @@
+"""Zero-shot stitching: heads trained on one space, run on the items of another."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from relrep_cli.base.errors import DataError, printable
+from relrep_cli.base.task_cache import Records, task_key
+from relrep_cli.embedding import Embedding, find_ids
+from relrep_cli.heads.decoder import pixels
+from relrep_cli.heads.heads import HEADS, Trained, train, weighted_f1
+from relrep_cli.numerics.blocks import take
+from relrep_cli.numerics.intervals import bootstrap_of_few, within
+
+Record = dict[str, Any]
+Map = Callable[[np.ndarray], np.ndarray]
+NOWHERE = Records(None)
+UNSCORED: dict[str, Record] = {"classes": {}, "numbers": {"r2": None, "mse": None}, "images": {"mse": None}}
+MISSING = dict.fromkeys(("accuracy", "f1", "deviation", "low", "high"))
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """What heads predict: the classes of a column in sorted order, none where it holds numbers; or images, by id."""
+
+    column: str
+    classes: np.ndarray
+    images: np.ndarray | None = None
+    ids: np.ndarray | None = None
+
+    @property
+    def kind(self) -> str:
+        """classes, numbers or images."""
+        return "images" if self.images is not None else "classes" if len(self.classes) else "numbers"
+
+    def of(self, e: Embedding, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(n,) class numbers or numbers, or images (n, h, w), of some rows, and (n,) whether they are known."""
+        if self.images is not None and self.ids is not None:
+            places = find_ids(self.ids, e.ids[rows])
+            return self.images[places], places >= 0
+        values = e.column(self.column)[rows]
+        if not len(self.classes):
+            if values.dtype.kind not in "fiub":
+                raise DataError(f"{e.uri}: column {printable(self.column)} holds text, and numbers are predicted.")
+            numbers = np.asarray(values, np.float64)
+            return numbers, np.isfinite(numbers)
+        found = find_ids(self.classes, values.astype("S"))
+        return found, found >= 0
+
+    def unseen(self, e: Embedding, rows: np.ndarray) -> int:
+        """How many of the rows have a class, but one that heads do not know."""
+        if self.kind != "classes" or self.column not in e.obs:
+            return 0
+        return int(((e.obs[self.column][rows].astype("S") != b"") & ~self.of(e, rows)[1]).sum())
+
+    def named(self, value: Any) -> Any:
+        """A class number as the name of the class; a number as itself."""
+        return self.classes[value].decode(errors="backslashreplace") if len(self.classes) else value
+
+
+def target_of(spaces: Sequence[Embedding], column: str, numbers: bool = False) -> Target:
+    """What the column asks for: classes, those that the training rows of any space have, or numbers to predict.
+
+    Columns of fractions hold numbers, others only where `numbers` says so. Raises DataError when there are fewer than two
+    classes, or numbers that do not vary.
+    """
+    columns = [e.column(column)[e.training_rows()] for e in spaces]
+    if numbers or any(values.dtype.kind == "f" for values in columns):
+        words = next((e for e, values in zip(spaces, columns, strict=True) if values.dtype.kind not in "fiub"), None)
+        if words is not None:
+            raise DataError(f"{words.uri}: column {printable(column)} holds text, not numbers; leave --numbers out.")
+        if all(np.nanstd(values.astype(np.float64)) == 0 for values in columns if len(values)):
+            raise DataError(f"column {printable(column)}: one number in all training rows; there is nothing to predict.")
+        return Target(column, np.zeros(0, "S1"))
+    classes = np.unique(np.concatenate([values.astype("S") for values in columns]))
+    classes = classes[classes != b""]
+    if len(classes) < 2:
+        raise DataError(f"column {printable(column)}: {len(classes)} class in the training rows; a head needs two.")
+    return Target(column, classes)
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One space made ready: training and test vectors with what is to be predicted, and the ids of both.
+
+    content: names it, for records.
+    """
+
+    uri: str
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    train_ids: np.ndarray
+    test_ids: np.ndarray
+    content: str = ""
+
+
+def check(e: Embedding, target: Target) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Row numbers and targets of the training and of the test rows of e whose target is known.
+
+    Raises DataError when either is empty.
+    """
+    found = []
+    for split in ("train", "test"):
+        rows = e.rows_of_split(split)
+        if rows is None or not len(rows):
+            raise DataError(f"{e.uri}: no rows of split {split!r}; stitching trains on train and judges on test rows.")
+        values, known = target.of(e, rows)
+        if not known.any():
+            raise DataError(f"{e.uri}: no row of split {split!r} has a known {printable(target.column)}.")
+        found.append((rows[known], values[known]))
+    return found
+
+
+def prepare(e: Embedding, target: Target, content: str = "") -> Task:
+    """Training and test rows of e whose target is known. Raises DataError when either is empty."""
+    (train_rows, y_train), (test_rows, y_test) = check(e, target)
+    if content:  # the digest of a file covers neither its labels nor its splits
+        content += hashlib.sha256(b"".join(v.tobytes() for v in (y_train, y_test)) + e.obs["split"].tobytes()).hexdigest()
+    return Task(
+        e.uri, take(e.x, train_rows), y_train, take(e.x, test_rows), y_test, e.ids[train_rows], e.ids[test_rows], content
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Route:
+    """How test vectors of encoder e reach the head of space h.
+
+    carry: (e, h) -> the map of rows, None where they go as they are; asked for e != h alone. key: names the map, for
+    records. own: the end-to-end cells alone.
+    """
+
+    label: str
+    carry: Callable[[int, int], Map | None] | None = None
+    key: str = ""
+    own: bool = False
+
+    def fits(self, tasks: Sequence[Task], e: int, h: int) -> bool:
+        if e == h:
+            return True
+        return not self.own and (self.carry is not None or tasks[e].x_test.shape[1] == tasks[h].x_train.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What a grid is made with. front: builds what is trained in front of each head.
+
+    heard: gets (route label, e, h, heads by seed, predictions by seed) of each cell that was computed.
+    """
+
+    head: str
+    params: Mapping[str, Any]
+    seeds: Sequence[int] = (0,)
+    device: str = "cpu"
+    advance: Callable[..., None] = lambda *_: None
+    kept: Records = NOWHERE
+    front: Callable[[], Any] | None = None
+    heard: Callable[[str, int, int, list[Trained], list[np.ndarray]], None] | None = None
+
+    @property
+    def runs(self) -> list[int]:
+        return list(self.seeds[:1] if HEADS[self.head].deterministic else self.seeds)
+
+
+def grid(tasks: Sequence[Task], target: Target, routes: Sequence[Route], job: Job) -> list[Record]:
+    """Every head on every encoder's test rows by every route: scores, end-to-end score and stitching index.
+
+    The end-to-end score is that of the encoder's own head: what training anew would have given. Cells that no route can
+    reach, for unequal dims, have no value. deviation: standard deviation of the score over seeds. A head is trained once
+    for all its cells, and only if one is missing from the records.
+    """
+    cells: dict[tuple[str, int, int], Record] = {}
+    for h in range(len(tasks)):
+        wanted = [(r, e) for r in routes for e in range(len(tasks)) if r.fits(tasks, e, h)]
+        cells |= _column(tasks, h, wanted, target, job)
+    pairs = [(e, h) for e in range(len(tasks)) for h in range(len(tasks))]
+    return [_record(tasks, r.label, e, h, cells, target) for r in routes for e, h in pairs if e == h or not r.own]
+
+
+def _column(
+    tasks: Sequence[Task], h: int, wanted: Sequence[tuple[Route, int]], target: Target, job: Job
+) -> dict[tuple[str, int, int], Record]:
+    """The head of one space, trained with every seed, on the test rows of the encoders that reach it."""
+    keys = {(r.label, e): _key(tasks, r, e, h, target, job) for r, e in wanted}
+    found = {place: job.kept.get(key) for place, key in keys.items() if key}
+    missing = [(r, e) for r, e in wanted if found.get((r.label, e)) is None]
+    trained: list[Trained] = []
+    for done, seed in enumerate(job.runs if missing else []):
+        job.advance(h * len(job.runs) + done, len(tasks) * len(job.runs), f"{job.head} head of {tasks[h].uri}")
+        own = tasks[h]
+        trained.append(train(job.head, own.x_train, own.y_train, len(target.classes), job.params, seed, job.device, job.front))
+    for r, e in missing:
+        carry = None if e == h or r.carry is None else r.carry(e, h)
+        x = tasks[e].x_test if carry is None else carry(tasks[e].x_test)
+        predicted = [one(x) for one in trained]
+        found[r.label, e] = judged(tasks[e].y_test, predicted, len(target.classes), job.runs[0])
+        if keys[r.label, e]:
+            job.kept.put(keys[r.label, e], found[r.label, e] or {})
+        if job.heard is not None:
+            job.heard(r.label, e, h, trained, predicted)
+    return {(label, e, h): cell for (label, e), cell in found.items() if cell is not None}
+
+
+def _key(tasks: Sequence[Task], r: Route, e: int, h: int, target: Target, job: Job) -> str:
+    if not (tasks[e].content and tasks[h].content):
+        return ""
+    route = r.key if e != h else ""
+    names = [name.decode(errors="backslashreplace") for name in target.classes.tolist()]
+    return task_key(tasks[h].content, tasks[e].content, job.head, dict(job.params), job.runs, names, route)
+
+
+def judged(truth: np.ndarray, predicted: Sequence[np.ndarray], classes: int, seed: int) -> Record:
+    """The scores of predictions, one array for each seed: accuracy and weighted F1, r2 and mse of numbers, mse of images."""
+    if classes:
+        rows = np.array([p == truth for p in predicted], np.float64)
+        f1 = float(np.mean([weighted_f1(p, truth, classes) for p in predicted]))
+        found: Record = {"accuracy": float(rows.mean()), "f1": f1}
+        bounds: tuple[float | None, float | None] = (0, 1)
+    elif truth.ndim > 1:
+        wanted = pixels(truth)
+        rows = np.array([np.square(p - wanted).mean(1, dtype=np.float64) for p in predicted])
+        found, bounds = {"accuracy": None, "f1": None, "mse": float(rows.mean())}, (0, None)
+    else:
+        errors = np.array([np.square(p - truth) for p in predicted])
+        rows = 1 - errors / (float(truth.var()) or 1.0)
+        found = {"accuracy": None, "f1": None, "r2": float(rows.mean()), "mse": float(errors.mean())}
+        bounds = (None, 1)
+    low, high = within(bootstrap_of_few(rows.mean(0), np.random.default_rng(seed)), bounds)
+    deviation = float(rows.mean(1).std(ddof=1)) if len(rows) > 1 else 0.0
+    return found | {"deviation": deviation, "low": low, "high": high}
+
+
+def score(cell: Record) -> Any:
+    """What a cell is judged by: its accuracy, the r2 of numbers, or the mean squared error of images."""
+    return cell["r2"] if "r2" in cell else cell["mse"] if "mse" in cell else cell["accuracy"]
+
+
+def index(cell: Record, own: Any) -> float | None:
+    """The stitching index: the stitched score over the end-to-end one, of errors the end-to-end one over the stitched."""
+    found = score(cell)
+    if found is None or own is None or not own > 0:
+        return None
+    return float(own / found if is_error(cell) else found / own)
+
+
+def is_error(cell: Record) -> bool:
+    return "mse" in cell and "r2" not in cell
+
+
+def _record(
+    tasks: Sequence[Task], label: str, e: int, h: int, cells: Mapping[tuple[str, int, int], Record], target: Target
+) -> Record:
+    own = score(cells[label, e, e])
+    cell = cells.get((label, e, h), MISSING | UNSCORED[target.kind])
+    record = {"encoder": tasks[e].uri, "head": tasks[h].uri, "method": label, "n": len(tasks[e].y_test), "end_to_end": own}
+    return record | cell | {"stitching_index": index(cell, own)}

@@ -1,0 +1,156 @@
+"""Methods of stitching: what stands side by side in the table, made from the options and carried out on spaces.
+
+`none` and `absolute` leave vectors as they are, `relative` describes them by one similarity function, `product` by several
+that are aggregated, and each translator maps the encoder's vectors into the head's space.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from relrep_cli.base.errors import UsageError, unknown
+from relrep_cli.relative.aggregators import AGGREGATORS
+from relrep_cli.relative.preparation import Before
+from relrep_cli.relative.recipes import After, Recipe
+from relrep_cli.relative.similarities import SIMILARITIES
+from relrep_cli.relative.transformations import unfelt
+from relrep_cli.stitching import translators
+from relrep_cli.stitching.grid import Map, Route
+from relrep_cli.stitching.translators import TRANSLATORS
+
+WITHOUT_ANCHORS = ("none", "absolute")
+FAMILIES = {
+    "none": "no stitching: each encoder with a head of its own",
+    "absolute": "the vectors as they are, into a head of another space",
+    "relative": "similarities to the anchors, one function at a time",
+    "product": "several similarity functions, aggregated",
+}
+SIMILARITY = ("cosine", "euclidean", "l1", "chebyshev")  # of Cannistraci et al. 2024
+AGGREGATE = ("concat", "sum", "mean")
+
+
+def names() -> list[str]:
+    return [*FAMILIES, *TRANSLATORS]
+
+
+@dataclass(frozen=True, eq=False)
+class Method:
+    """One way of stitching. recipe: how both spaces are projected; None where they stay absolute.
+
+    translator: the name of the map between them, with its params; "" where there is none.
+    """
+
+    label: str
+    recipe: Recipe | None = None
+    translator: str = ""
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def trains(self) -> bool:
+        """Whether an aggregator is trained along with the head."""
+        r = self.recipe
+        return r is not None and bool(r.aggregate) and r.trained is None and bool(AGGREGATORS[r.aggregate].trainable)
+
+    @property
+    def anchored(self) -> bool:
+        return self.recipe is not None or bool(self.translator)
+
+    def said(self) -> dict[str, Any]:
+        """What the method does but for its anchors, as JSON holds it."""
+        how = None if self.recipe is None else self.recipe.how()
+        return {"method": self.label, "recipe": how, "translator": self.translator, "translation": dict(self.params)}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the options ask for. names: of methods, none for all that apply; translators: their params by name."""
+
+    names: Sequence[str]
+    aggregates: Sequence[str]
+    translators: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def families(self) -> list[str]:
+        """The methods by name, each once and in the order of the table. Raises UsageError for an unknown one."""
+        for name in self.names:
+            if name not in (*names(), "all"):
+                raise unknown("method", name, (*names(), "all"))
+        return names() if not self.names or "all" in self.names else [n for n in names() if n in self.names]
+
+    @property
+    def open(self) -> bool:
+        """Whether the table shows every variant that makes sense, instead of one that was named."""
+        return not self.names or "all" in self.names
+
+
+def methods(wanted: Wanted, recipe: Recipe | None) -> list[Method]:
+    """The methods in the order of the table, from the recipe that the options describe (None: no anchors).
+
+    Where no method is named, relative ones come plain, centred and with standardised columns as well, unless the recipe
+    prepares anything itself; `all` adds those whose statistics are of all rows, test rows too.
+    """
+    found: list[Method] = []
+    for name in wanted.families:
+        if name in WITHOUT_ANCHORS:
+            found.append(Method(name))
+        elif recipe is None:
+            raise UsageError("--anchors FILE is missing; make one with relrep anchor.")
+        elif name == "relative":
+            found += _relative(wanted, recipe)
+        elif name == "product":
+            found += _products(wanted, recipe)
+        else:
+            found.append(Method(name, None, name, wanted.translators[name]))
+    if not found:
+        raise UsageError(f"--method {','.join(wanted.names)} has no way to go by --aggregator; take product, or leave it out.")
+    return list({m.label: m for m in found}.values())
+
+
+def _relative(wanted: Wanted, recipe: Recipe) -> Iterator[Method]:
+    if recipe.trained is not None:
+        return
+    for name, params in recipe.similarities.items():
+        yield from _variants(wanted, replace(recipe, similarities={name: params}, aggregate=""))
+
+
+def _products(wanted: Wanted, recipe: Recipe) -> Iterator[Method]:
+    if recipe.trained is not None:
+        yield Method(recipe.label, recipe)
+        return
+    if len(recipe.similarities) < 2:
+        if "product" in wanted.names:
+            raise UsageError("--method product needs two or more similarity functions; name them with --similarity.")
+        return
+    for name in wanted.aggregates:
+        yield from _variants(wanted, replace(recipe, aggregate=AGGREGATORS[name].name))
+
+
+def _variants(wanted: Wanted, recipe: Recipe) -> Iterator[Method]:
+    """The recipe as it is or, where all is shown and nothing is prepared, plain, centred and standardised."""
+    trains = Method("", recipe).trains
+    if trains and recipe.after.standardize:
+        raise UsageError(f"--standardize-columns does not go with --aggregate {recipe.aggregate}, which learns its own scale.")
+    found = [recipe]
+    if wanted.open and not recipe.before.steps() and recipe.after == After():
+        steady = all("translation" in unfelt(SIMILARITIES[name].invariant) for name in recipe.similarities)
+        found += [] if steady else [replace(recipe, before=Before(center=True))]
+        found += [] if trains else [replace(r, after=After(standardize=True)) for r in found]
+    if "all" in wanted.names and not recipe.transductive:
+        found += [replace(r, transductive=True) for r in found if r.statistics()]
+    return (Method(r.label, r) for r in found)
+
+
+def routes(found: Sequence[Method], anchors: Callable[[int], np.ndarray]) -> list[Route]:
+    """How vectors travel by methods that share their coordinates. anchors: (space) -> (m, d) their vectors there."""
+    return [Route(m.label, _carry(m, anchors), json.dumps(m.said(), sort_keys=True), own=m.label == "none") for m in found]
+
+
+def _carry(m: Method, anchors: Callable[[int], np.ndarray]) -> Callable[[int, int], Map] | None:
+    if not m.translator:
+        return None
+    return lambda e, h: translators.fit(m.translator, anchors(e), anchors(h), dict(m.params))

@@ -1,0 +1,152 @@
+"""Heads as files: what a head learnt with the way to its coordinates, so that it runs on encoders it never saw."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from relrep_cli.base.errors import DataError, UsageError
+from relrep_cli.heads.heads import HEADS, Trained
+from relrep_cli.relative import aggregators
+from relrep_cli.relative.aggregators import TrainedAggregator
+from relrep_cli.relative.recipes import Recipe, anchors_digest, of_how
+from relrep_cli.stitching import translators
+from relrep_cli.stitching.translators import TRANSLATORS
+from relrep_cli.store.trained import Unusable, need, pack, unpack
+
+KEY, VERSION = "relrep-head", 1
+WHAT: dict[str, type | tuple[type, ...]] = {
+    "head": str,
+    "classes": list,
+    "target": str,
+    "method": str,
+    "recipe": (dict, type(None)),
+    "translator": str,
+    "translation": dict,
+    "anchors": str,
+    "dims": int,
+    "trained_on": str,
+    "space": str,
+    "end_to_end": (float, type(None)),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class SavedHead:
+    """A trained head and the way to its coordinates.
+
+    classes: names in order, none where it predicts numbers. method, recipe, translator, translation: those of the method,
+    as Method.said() gives them. anchors: digest of the anchor ids, "" where none are needed. vectors: (m, d) the anchors in
+    the head's own space, for a translator. dims: of the rows that the head takes. trained_on, space: the file and its space.
+    end_to_end: its score on the test rows of that file. drawn: size and seed of the split, and the digest of the anchors that
+    were kept out of its test rows ("" without any); empty where the split was not drawn, or is not known.
+    """
+
+    trained: Trained
+    classes: Sequence[str]
+    target: str
+    method: str
+    recipe: Mapping[str, Any] | None
+    translator: str
+    translation: Mapping[str, Any]
+    anchors: str
+    dims: int
+    trained_on: str
+    space: str
+    end_to_end: float | None
+    vectors: np.ndarray | None = None
+    aggregator: TrainedAggregator | None = None
+    drawn: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_bytes(self) -> bytes:
+        """As a safetensors file."""
+        own = {"head": self.trained.name, "classes": list(self.classes), "recipe": self.recipe and dict(self.recipe)}
+        said = {name: getattr(self, name) for name in WHAT if name not in own}
+        said |= {"translation": dict(self.translation), "drawn": dict(self.drawn)}
+        arrays = {f"head.{name}": _kept(values) for name, values in self.trained.arrays.items()}
+        if self.vectors is not None:
+            arrays["anchors"] = _kept(self.vectors)
+        if self.aggregator is not None:
+            said["aggregator"] = {"name": self.aggregator.name, "count": self.aggregator.count, "width": self.aggregator.width}
+            arrays |= {f"aggregator.{name}": values for name, values in self.aggregator.weights.items()}
+        return pack({"version": VERSION, **said, **own}, arrays, KEY)
+
+    def judge(self, anchor_ids: np.ndarray | None) -> None:
+        """Raise UsageError or DataError unless these are the anchors that the head was trained with."""
+        if not self.anchors:
+            return
+        if anchor_ids is None:
+            raise UsageError(f"--anchors FILE is missing: the head reads vectors by {self.method}, with the anchors it knows.")
+        if anchors_digest(anchor_ids) != self.anchors:
+            raise DataError(
+                "the head was trained with other anchors, or with these in another order; name those with --anchors "
+                f"(digest {self.anchors[:16]}, not {anchors_digest(anchor_ids)[:16]})."
+            )
+
+    def path(self, recipe: Recipe) -> Recipe:
+        """`recipe`, which has the anchors, made to project as the head is used to."""
+        assert self.recipe is not None
+        return replace(of_how(recipe, self.recipe), trained=self.aggregator)
+
+    def translate(self, vectors: np.ndarray) -> translators.Affine:
+        """The map from a new space, with its anchors (m, d), into the head's own."""
+        assert self.vectors is not None
+        return translators.fit(self.translator, vectors, self.vectors, dict(self.translation))
+
+
+def _kept(values: np.ndarray) -> np.ndarray:
+    return values if values.dtype in (np.float32, np.float64) else values.astype(np.float64)
+
+
+def load(source: str | os.PathLike[str] | bytes) -> SavedHead:
+    """The head in a file written from `to_bytes`. Raises DataError when it is anything else."""
+    return unpack(source, KEY, VERSION, "head", "relrep stitch --save-head", _built)
+
+
+def _built(record: dict[str, Any], arrays: dict[str, np.ndarray]) -> SavedHead:
+    sound = all(isinstance(record.get(name), kinds) for name, kinds in WHAT.items())
+    need(sound and all(isinstance(c, str) for c in record["classes"]), "a head's metadata that cannot be read")
+    need(record["head"] in HEADS, f"a head named {record['head']!r}")
+    need(not record["translator"] or record["translator"] in TRANSLATORS, f"a translator named {record['translator']!r}")
+    need(all(np.isfinite(values).all() for values in arrays.values()), "numbers that are not finite")
+    own = {name.removeprefix("head."): values for name, values in arrays.items() if name.startswith("head.")}
+    said = {name: record[name] for name in WHAT if name != "head"}
+    trained = Trained(record["head"], len(record["classes"]), own)
+    said |= {"vectors": arrays.get("anchors"), "aggregator": _aggregator(record, arrays), "drawn": _drawn(record)}
+    saved = SavedHead(trained, **said)
+    _judge_shapes(saved)
+    return saved
+
+
+def _drawn(record: Mapping[str, Any]) -> dict[str, Any]:
+    told = record.get("drawn", {})  # heads of older versions do not tell
+    kinds = {"size": float, "seed": int, "anchors": str}
+    sound = isinstance(told, dict) and all(isinstance(told.get(name), kind) for name, kind in kinds.items())
+    need(told == {} or (sound and 0 < told["size"] < 1 and told["seed"] >= 0), "a drawn split that cannot be read")
+    return dict(told)
+
+
+def _aggregator(record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> TrainedAggregator | None:
+    told = record.get("aggregator")
+    if told is None:
+        return None
+    need(isinstance(told, dict) and record["recipe"] is not None, "an aggregator's record that cannot be read")
+    weights = {name.removeprefix("aggregator."): v for name, v in arrays.items() if name.startswith("aggregator.")}
+    return aggregators.built({**told, "recipe": record["recipe"], "anchors": record["anchors"]}, weights)
+
+
+def _judge_shapes(saved: SavedHead) -> None:
+    """Whether the head takes rows of its dims and gives a score for each class, and translators have their anchors."""
+    need(1 <= saved.dims <= 1 << 20, f"rows of {saved.dims} dims")
+    if saved.translator:
+        need(saved.vectors is not None and saved.vectors.ndim == 2 and saved.vectors.shape[1] == saved.dims, "no anchors")
+    try:
+        scores = HEADS[saved.trained.name].scores(saved.trained.arrays, np.zeros((1, saved.dims), np.float32))
+        sound = scores.shape == (1, len(saved.classes) or 1)
+    except (KeyError, IndexError, ValueError, TypeError, UsageError) as error:
+        raise Unusable("arrays that do not fit the head") from error
+    need(sound, "arrays that do not fit the head")

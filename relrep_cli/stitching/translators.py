@@ -1,0 +1,216 @@
+"""Translators: maps from one space into another, fitted on parallel anchors alone.
+
+A registered function takes the anchors in both spaces, x (m, dx) and y (m, dy) with row i the same item, and gives an Affine
+that carries any rows (n, dx) to (n, dy). Anchors are centred and scaled before the fit, which the map undoes. Spaces of
+unequal dims need no padding: columns of zeros add nothing to x'y, so that maps of the padded spaces would be the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+
+from relrep_cli.base.registry import Param, Registry
+from relrep_cli.numerics.blocks import row_blocks
+from relrep_cli.numerics.distances import unit
+from relrep_cli.numerics.whitening import deviations
+
+# recovers: transformations between two spaces that it finds exactly, given more anchors than dims
+TRANSLATORS: Registry = Registry("translator", ("recovers", "source"))
+translator = TRANSLATORS
+PAPER = "Maiorca et al. 2023, Latent space translation via semantic alignment"
+TURNS = frozenset({"scale", "orthogonal", "permutation", "signed-permutation"})
+SIMILAR, LINEAR = TURNS | {"translation"}, TURNS | {"axis-scale", "linear"}
+AFFINE = SIMILAR | LINEAR | {"affine"}
+LEAST = 1e-8  # of the largest singular value: a direction below it was not seen, and is not turned into another
+LEAST_SQUARE = 1e-12  # the same of products of two spaces, and of covariances; below it float64 adds up to nothing but rounding
+
+Scaling = Annotated[
+    Literal["whole", "axes"],
+    Param("How anchors are scaled: the space as a whole, or each axis to deviation 1 as published.", choices=("whole", "axes")),
+]
+Rank = Annotated[int, Param("Rank of the low-rank translator.", minimum=1)]
+Mixed = Annotated[float, Param("Share of the mean variance mixed into the covariances of cca.", minimum=0, maximum=1)]
+Least = Annotated[
+    float, Param("Directions of anchors that the inverse leaves out, below this share of the strongest.", minimum=0, maximum=1)
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """x -> (x - source) @ matrix + target, where source is (dx,), matrix (dx, dy) and target (dy,), all float64.
+
+    along: before the product each row is brought to length 1 and after it given back its length times this number; None
+    leaves rows as they are.
+    """
+
+    source: np.ndarray
+    matrix: np.ndarray
+    target: np.ndarray
+    along: float | None = None
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """(n, dy) float64 of (n, dx), block by block."""
+        out = np.empty((len(x), self.matrix.shape[1]))
+        for block in row_blocks(len(x), max(self.matrix.shape)):
+            out[block] = self.rows(x[block])
+        return out
+
+    def rows(self, x: np.ndarray) -> np.ndarray:
+        """The same of one block."""
+        z = np.asarray(x, np.float64) - self.source
+        if self.along is None:
+            return z @ self.matrix + self.target
+        length = np.sqrt(np.einsum("ij,ij->i", z, z))[:, None] * self.along
+        return unit(z) @ self.matrix * length + self.target
+
+
+@translator(recovers=SIMILAR, source=PAPER + ", sec. 3.2: ortho; Schönemann 1966")
+def orthogonal(x: np.ndarray, y: np.ndarray, *, scaling: Scaling = "whole") -> Affine:
+    """The rotation or reflection that brings the anchors nearest to each other (Procrustes).
+
+    R = U V' of the singular value decomposition U S V' = X'Y. Directions without variance in either space are left out
+    instead of being turned anyhow: with fewer anchors than dims most of them are of that kind.
+    """
+    a, b = _scaled(x, scaling), _scaled(y, scaling)
+    return _between(a, b, _polar(a.z.T @ b.z))
+
+
+@translator(recovers=LINEAR, source=PAPER + ", sec. 3.2: linear")
+def linear(x: np.ndarray, y: np.ndarray) -> Affine:
+    """Least squares without a shift: the origin of one space is that of the other.
+
+    M = X^+ Y, the least of the matrices that minimise |X M - Y|.
+    """
+    a, b = (_Scaled(np.asarray(v, np.float64), np.zeros(v.shape[1]), np.ones(v.shape[1])) for v in (x, y))
+    return _between(a, b, np.linalg.lstsq(a.z, b.z, rcond=LEAST)[0])
+
+
+@translator(recovers=AFFINE, source=PAPER + ", sec. 3.2: affine, here in closed form")
+def affine(x: np.ndarray, y: np.ndarray, *, scaling: Scaling = "whole") -> Affine:
+    """Least squares with a shift.
+
+    M = X^+ Y of the centred anchors. With fewer anchors than dims it fits them exactly, noise and all: see ridge.
+    """
+    a, b = _scaled(x, scaling), _scaled(y, scaling)
+    return _between(a, b, np.linalg.lstsq(a.z, b.z, rcond=LEAST)[0])
+
+
+@translator(recovers=AFFINE, source="Hoerl and Kennard 1970; leave-one-out by Allen 1974")
+def ridge(x: np.ndarray, y: np.ndarray, *, scaling: Scaling = "whole") -> Affine:
+    """Least squares with a shift and a penalty, which leaving out one anchor at a time chooses.
+
+    M = (X'X + p I)^-1 X'Y. Of 25 penalties p, from 1e-10 to 100 times the mean squared singular value of X, that is taken
+    with the least mean squared error of each anchor by the map of all the others, in closed form.
+    """
+    a, b = _scaled(x, scaling), _scaled(y, scaling)
+    return _between(a, b, _penalised(a.z, b.z))
+
+
+@translator(recovers=frozenset(), source="reduced-rank regression: Izenman 1975; Mukherjee and Zhu 2011 with a penalty")
+def low_rank(x: np.ndarray, y: np.ndarray, *, scaling: Scaling = "whole", rank: Rank = 32) -> Affine:
+    """The ridge map through few directions.
+
+    M V V' for the ridge map M and the leading right singular vectors V of X M: of all maps of that rank the one that stays
+    nearest to its predictions. Recovers what is of no higher rank.
+    """
+    a, b = _scaled(x, scaling), _scaled(y, scaling)
+    full = _penalised(a.z, b.z)
+    leading = np.linalg.svd(a.z @ full, full_matrices=False)[2][:rank]
+    return _between(a, b, full @ leading.T @ leading)
+
+
+@translator(recovers=SIMILAR, source="Hotelling 1936; shrunk as by Vinod 1976")
+def cca(x: np.ndarray, y: np.ndarray, *, scaling: Scaling = "whole", mixed: Mixed = 0.2) -> Affine:
+    """Through canonical variates: whiten, rotate, and colour again.
+
+    M = Sx^-1/2 U V' Sy^1/2 with U S V' = Sx^-1/2 Sxy Sy^-1/2: each canonical variate of x is taken for that of y, at full
+    strength. Sx and Sy are mixed with their mean variance; unmixed, every affine map is recovered.
+    """
+    a, b = _scaled(x, scaling), _scaled(y, scaling)
+    (down_x, _), (down_y, up_y) = (_roots(v.z, mixed) for v in (a, b))
+    return _between(a, b, down_x @ _polar(down_x.T @ (a.z.T @ b.z) @ down_y) @ up_y.T)
+
+
+@translator(recovers=SIMILAR, source="Maiorca et al. 2024, Latent space translation via inverse relative projection")
+def inverse(x: np.ndarray, y: np.ndarray, *, least: Least = 0.1) -> Affine:
+    """To cosines with the anchors of x, and back from them with the pseudo-inverse of the anchors of y.
+
+    X_u' (Y_u')^+ for anchors of length 1 about their mean. Cosines know no length: each row keeps its own, in units of the
+    anchors' median. Weak directions of the anchors are left out of the pseudo-inverse, else noise in the cosines is
+    magnified; the paper prunes anchors and averages subsets to the same end.
+    """
+    a, b = (np.asarray(v, np.float64) for v in (x, y))
+    source, target = a.mean(0), b.mean(0)
+    a, b = a - source, b - target
+    long = [np.linalg.norm(v, axis=1) for v in (a, b)]
+    seen = (long[0] > 0) & (long[1] > 0)
+    along = float(np.median(long[1][seen] / long[0][seen])) if seen.any() else 0.0
+    return Affine(source, unit(a).T @ np.linalg.pinv(unit(b).T, rcond=max(least, LEAST)), target, along)
+
+
+@dataclass(frozen=True, eq=False)
+class _Scaled:
+    """Anchors z (m, d), centred and scaled: z * scale + mean gives them back."""
+
+    z: np.ndarray
+    mean: np.ndarray
+    scale: np.ndarray
+
+
+def _scaled(x: np.ndarray, scaling: str) -> _Scaled:
+    wide = np.asarray(x, np.float64)
+    mean = wide.mean(0)
+    spread = deviations(wide.var(0))
+    if scaling == "whole":
+        spread = np.full_like(spread, np.sqrt(wide.var(0).sum()) or 1.0)
+    return _Scaled((wide - mean) / spread, mean, spread)
+
+
+def _between(a: _Scaled, b: _Scaled, matrix: np.ndarray) -> Affine:
+    """The map of scaled anchors, as one of the spaces themselves."""
+    return Affine(a.mean, matrix / a.scale[:, None] * b.scale, b.mean)
+
+
+def _polar(products: np.ndarray) -> np.ndarray:
+    """The nearest matrix that turns and keeps lengths, in the directions that `products` (dx, dy) holds."""
+    u, s, v = np.linalg.svd(products, full_matrices=False)
+    seen = s > LEAST_SQUARE * s.max(initial=0)
+    return u[:, seen] @ v[seen]
+
+
+def _penalised(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """(dx, dy) ridge regression of centred y (m, dy) on centred x (m, dx), its penalty by leave-one-out."""
+    u, s, v = np.linalg.svd(x, full_matrices=False)
+    seen = s > LEAST * s.max(initial=0)
+    u, s, v = u[:, seen], s[seen], v[seen]
+    along = u.T @ y
+    penalties = np.geomspace(1e-10, 1e2, 25) * (float((s**2).mean()) if len(s) else 1.0)
+    kept = [s**2 / (s**2 + p) for p in penalties]
+    errors = [_left_out(u, y, along, keep) for keep in kept]
+    best = kept[int(np.argmin(errors))]
+    return v.T @ ((best / s)[:, None] * along)
+
+
+def _left_out(u: np.ndarray, y: np.ndarray, along: np.ndarray, keep: np.ndarray) -> float:
+    """Mean squared error of each row by the fit of all others: residuals over one minus leverage, the mean's own included."""
+    leverage = np.square(u) @ keep + 1 / len(u)
+    left = (y - u @ (keep[:, None] * along)) / np.maximum(1 - leverage, 1e-12)[:, None]
+    return float(np.square(left).mean())
+
+
+def _roots(z: np.ndarray, mixed: float) -> tuple[np.ndarray, np.ndarray]:
+    """(d, r) inverse root and root of the covariance of z, in the directions that have variance."""
+    spread = z.T @ z / len(z)
+    spread = (1 - mixed) * spread + mixed * np.trace(spread) / len(spread) * np.eye(len(spread))
+    values, vectors = np.linalg.eigh(spread)
+    seen = values > LEAST_SQUARE * max(values[-1], 0)
+    root, vectors = np.sqrt(values[seen]), vectors[:, seen]
+    return vectors / root, vectors * root
+
+
+def fit(name: str, x: np.ndarray, y: np.ndarray, params: dict[str, Any]) -> Affine:
+    """The named translator from anchors x (m, dx) to the same anchors y (m, dy)."""
+    return TRANSLATORS[name].function(x, y, **params)
