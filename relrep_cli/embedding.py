@@ -87,6 +87,29 @@ def select(e: Embedding, rows: np.ndarray) -> Embedding:
     return replace(e, x=x, ids=e.ids[rows], obs={name: values[rows] for name, values in e.obs.items()}, digest="")
 
 
+def id_order(ids: np.ndarray) -> np.ndarray | None:
+    """(n,) row numbers that bring ids (n,) into order, shorter ids first and equally long ones by their bytes; None where they
+    are in order. So row numbers, written as ids, stay where they are.
+
+    >>> id_order(np.array([b"10", b"9", b"a"])).tolist(), id_order(np.array([b"9", b"10"]))
+    ([1, 2, 0], None)
+    """
+    lengths = np.char.str_len(ids)
+    longer, same = lengths[1:] > lengths[:-1], lengths[1:] == lengths[:-1]
+    if (longer | (same & (ids[1:] >= ids[:-1]))).all():
+        return None
+    return np.lexsort((ids, lengths))
+
+
+def in_id_order(e: Embedding) -> Embedding:
+    """The rows of e in the order of their ids, so that no result depends on the order of a file's rows; see `id_order`.
+
+    The digest stays that of the file: the same file always gives the same rows.
+    """
+    order = id_order(e.ids)
+    return e if order is None else replace(select(e, order), digest=e.digest)
+
+
 def of_split(e: Embedding, split: str | None) -> Embedding:
     """The rows of one split of e, or e itself for None. Raises DataError, with the splits found, when there are none."""
     if split is None:

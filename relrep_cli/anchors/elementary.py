@@ -44,7 +44,7 @@ def per_class(c: Candidates, m: int, rng: np.random.Generator) -> np.ndarray:
 @strategy(gives="items", reads="", source="the order of the file")
 def first(c: Candidates, m: int, rng: np.random.Generator) -> np.ndarray:
     """The first items of the file."""
-    return np.arange(m)
+    return np.argsort(c.rows[0], kind="stable")[:m]
 
 
 @strategy(gives="items", reads="counts", source="words by their frequency, as in dictionaries for cross-lingual embeddings")

@@ -33,7 +33,12 @@ EPILOG = """\b
 Exit codes: 0 done; 1 the answer is no; 2 usage; 3 bad data; 70 a bug of relrep;
 74 could not write (a retry can help); 129, 130, 141, 143 ended by HUP, INT, a closed pipe, TERM.
 Every option can be set by an environment variable: RELREP_THREADS=2 is --threads 2."""
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+BLAS_VARIABLES = (
+    "OPENBLAS_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)  # a product's bits depend on its threads
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EBADF}  # EBADF: stdout was closed at the start
 
 UsageProblem: Any = typer.BadParameter.__mro__[1]  # typer carries its own click since 0.26, so neither can be imported by name
@@ -123,7 +128,8 @@ def versions() -> str:
 def limit_threads(arguments: list[str]) -> None:
     """Bind the numerical libraries to --threads, else SLURM_CPUS_PER_TASK, else all CPUs this process may use.
 
-    They read these variables while they load, so this comes before any import of theirs.
+    BLAS keeps to one thread: relrep spreads fixed pieces of work over threads itself, so that results do not depend on their
+    number. The libraries read these variables while they load, so this comes before any import of theirs.
     """
     wanted = os.environ.get("RELREP_THREADS") or os.environ.get("SLURM_CPUS_PER_TASK") or ""
     for place, word in enumerate(arguments):
@@ -133,8 +139,8 @@ def limit_threads(arguments: list[str]) -> None:
             wanted = word.partition("=")[2]
     if not (wanted.isdigit() and int(wanted) > 0):
         wanted = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    for variable in THREAD_VARIABLES:
-        os.environ[variable] = wanted
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, wanted) | dict.fromkeys(BLAS_VARIABLES, "1"))
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin while they wait take a busy machine from others
 
 
 def run(arguments: list[str]) -> int:

@@ -10,15 +10,15 @@ from relrep_cli import store
 from relrep_cli.anchors import Candidates
 from relrep_cli.base.errors import DataError, UsageError, printable
 from relrep_cli.base.output import say
-from relrep_cli.embedding import Embedding, match_ids, refuse_row_numbers
+from relrep_cli.embedding import Embedding, id_order, match_ids, refuse_row_numbers
 
 
 def candidates(spaces: Sequence[Embedding], split: str | None, joint: bool, listed: np.ndarray | None = None) -> Candidates:
-    """The items that all files share and that are of the split in each, in the order of the first file.
+    """The items that all files share and that are of the split in each, in the order of their ids.
 
     joint: seen in all of them, else in the first. Raises DataError when there are none.
     """
-    rows = [of_split(e, split) for e in spaces]
+    rows = [in_order(e, of_split(e, split)) for e in spaces]
     refuse_row_numbers(spaces)
     places = match_ids(*(e.ids[r] for e, r in zip(spaces, rows, strict=True)))
     shared = tuple(r[p] for r, p in zip(rows, places, strict=True))
@@ -29,6 +29,12 @@ def candidates(spaces: Sequence[Embedding], split: str | None, joint: bool, list
         say(f"{names}: choosing from the {len(shared[0])} items that all of them share.")
     seen = len(spaces) if joint else 1
     return Candidates(tuple(spaces[:seen]), shared[:seen], listed)
+
+
+def in_order(e: Embedding, rows: np.ndarray) -> np.ndarray:
+    """Row numbers of e in the order of their ids."""
+    order = id_order(e.ids[rows])
+    return rows if order is None else rows[order]
 
 
 def of_split(e: Embedding, split: str | None) -> np.ndarray:

@@ -16,7 +16,7 @@ from relrep_cli.anchors.paired import Matching
 from relrep_cli.base.errors import DONE, NO, DataError, UsageError, printable
 from relrep_cli.base.output import Record, progress, say, write
 from relrep_cli.cli import options
-from relrep_cli.cli.anchor_candidates import of_split
+from relrep_cli.cli.anchor_candidates import in_order, of_split
 from relrep_cli.cli.recipe_options import read_lines
 from relrep_cli.embedding import Embedding, find_ids, match_ids
 
@@ -46,7 +46,7 @@ def find(
         raise UsageError(f"{asked.strategy} finds pairs between two files; there are {len(spaces)}.")
     inputs = [e.uri for e in spaces] + [f for f in (asked.seeds, asked.truth) if f and f != BY_ID]
     store.refuse(output, True, inputs, (".tsv",))  # what is there may be these very pairs
-    sides = [Candidates((e,), (of_split(e, asked.split),)) for e in spaces]
+    sides = [Candidates((e,), (in_order(e, of_split(e, asked.split)),)) for e in spaces]
     if dry_run:
         named = " and ".join(f"{len(c)} items of {c.spaces[0].uri}" for c in sides)
         options.plan([f"find {asked.number} pairs of {named} by {asked.strategy}"])

@@ -14,7 +14,7 @@ from relrep_cli.base.output import Record, write
 from relrep_cli.cli.anchor_candidates import of_split
 from relrep_cli.cli.anchor_pairs import score, truth_of
 from relrep_cli.cli.recipe_options import read_anchors
-from relrep_cli.embedding import Embedding, find_ids, match_ids, refuse_row_numbers
+from relrep_cli.embedding import Embedding, find_ids, in_id_order, match_ids, refuse_row_numbers
 from relrep_cli.relative.recipes import Recipe
 
 COLUMNS = ("file", "name", "value", "advice")
@@ -25,7 +25,7 @@ def judge(anchors: str, files: list[str], truth: str, split: str | None, seed: i
     if writes:
         raise UsageError("--report chooses no anchors, so it goes with neither -o nor --ids-only.")
     ids, spare, meaning = read_anchors(anchors)
-    spaces = [store.read(file) for file in files]
+    spaces = [in_id_order(store.read(file)) for file in files]
     recipe = Recipe(ids, spares=(spare,) if spare else (), meaning=meaning)
     rows = [of_split(e, split) for e in spaces]
     seen = [_space(e, r, recipe) for e, r in zip(spaces, rows, strict=True)]

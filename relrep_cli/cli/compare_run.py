@@ -16,7 +16,7 @@ from relrep_cli.cli import compare_layers as layers
 from relrep_cli.cli import options
 from relrep_cli.comparison.pairs_of_files import Rows, View, compare_pair, failure, join, ratios, tasks
 from relrep_cli.comparison.permutations import Significance
-from relrep_cli.embedding import Embedding, of_split
+from relrep_cli.embedding import Embedding, in_id_order, of_split
 from relrep_cli.metrics import METRICS
 from relrep_cli.numerics.memo import over_pairs
 from relrep_cli.relative.projection import basis, relative
@@ -30,7 +30,7 @@ def views_of(uri: str, split: str | None, recipes: list[Recipe], named: bool, ba
     labels are other results. batch: hand an error back instead of raising it.
     """
     try:
-        e = store.digested(store.read(uri)) if named else store.read(uri)
+        e = in_id_order(store.digested(store.read(uri)) if named else store.read(uri))
         kept = of_split(e, split)
         name = f"{e.digest}:{_in_use(kept)}" if named else ""
         views = [View("absolute", kept, name)]

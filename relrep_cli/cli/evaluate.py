@@ -18,7 +18,7 @@ from relrep_cli.base.output import emit, progress, render, say, write
 from relrep_cli.cli import compare_layers as layers
 from relrep_cli.cli import options
 from relrep_cli.comparison.matrix import short_names
-from relrep_cli.embedding import Embedding, bare_name
+from relrep_cli.embedding import Embedding, bare_name, in_id_order
 from relrep_cli.evaluations import EVALUATIONS
 from relrep_cli.evaluations.base import COLUMNS, Finding, Record, Space, prepare, records
 from relrep_cli.evaluations.base import evaluate as judge
@@ -176,8 +176,8 @@ def _columns(wanted: _Wanted) -> list[str]:
 def _of_file(file: str, strange: list[str], wanted: _Wanted, drawn: dict[str, Finding], advance: Any) -> list[Record]:
     """All records of one file, or the one that says why there are none."""
     try:
-        e = store.read(file)
-        odd = [store.read(name) for name in strange]
+        e = in_id_order(store.read(file))
+        odd = [in_id_order(store.read(name)) for name in strange]
         for o in odd if not wanted.score else []:
             if e.space != o.space:
                 say(f"{file} and {o.uri}: different spaces ({_space(e)} and {_space(o)}); distances between them mean little.")

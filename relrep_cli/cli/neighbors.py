@@ -12,7 +12,7 @@ from relrep_cli import sources, store
 from relrep_cli.base.errors import DataError, UsageError, printable
 from relrep_cli.base.output import Record, say, write
 from relrep_cli.cli import options
-from relrep_cli.embedding import Embedding, bare_name, find_ids, text
+from relrep_cli.embedding import Embedding, bare_name, find_ids, in_id_order, text
 from relrep_cli.evaluations.lookup import Looked, look_up
 from relrep_cli.plots import Strip, fitting, ready, strips
 from relrep_cli.sources import SOURCES
@@ -80,7 +80,7 @@ def neighbors(
 ) -> None:
     """Print the nearest or farthest items of a few, or draw them.
 
-    Distances are exact: 1 - cosine, or Euclidean. Equally near items stand in the order of rows; an item is never its own
+    Distances are exact: 1 - cosine, or Euclidean. Equally near items stand in the order of their ids; an item is never its own
     neighbour. Pictures are found by id, so the source is that of embed.
     """
     kind = options.format_of(format, json)
@@ -89,7 +89,7 @@ def neighbors(
     if not query and sample is None:
         raise UsageError("name items with --query ID, or take some with --sample N.")
     _refuse_plot(plot, images, file, given)
-    e = store.read(file)
+    e = in_id_order(store.read(file))
     among = _among(e, split)
     rows = _named(e, query) if query else _sampled(e, among, sample or 0, seed)
     found = look_up(e, rows, among, k, by, farthest)

@@ -16,7 +16,7 @@ from relrep_cli.base.errors import UsageError
 from relrep_cli.base.output import Record, progress, say, write
 from relrep_cli.cli import options
 from relrep_cli.cli.recipe_options import read_recipe
-from relrep_cli.embedding import RELATIVE, Embedding, chain, make_step
+from relrep_cli.embedding import RELATIVE, Embedding, chain, in_id_order, make_step
 from relrep_cli.relative.invariance_audit import audit, described, sample, table
 from relrep_cli.relative.projection import Basis, basis, relative_blocks
 from relrep_cli.relative.recipes import Recipe
@@ -196,7 +196,7 @@ def _write_weights(target: str, e: Embedding, recipe: Recipe, attention: np.ndar
 
 
 def _audit(file: str, how: options.How, given: options.Given, seed: int, kind: str | None) -> None:
-    e = store.read(file)
+    e = in_id_order(store.read(file))
     how = how if how.similarity or how.aggregator else replace(how, similarity=["all"])
     if how.anchors:
         recipe = read_recipe(how, given)
@@ -215,5 +215,5 @@ def _select(files: list[str], how: options.How, given: options.Given, seed: int,
     how = how if how.similarity else replace(how, similarity=["all"])
     recipe = read_recipe(how, given)
     with progress("selecting") as advance:
-        records = select([store.read(f) for f in files], recipe, seed, advance)
+        records = select([in_id_order(store.read(f)) for f in files], recipe, seed, advance)
     write(records, ["rank", "similarities", "agreement", "low", "high", "correlation", "n"], kind)

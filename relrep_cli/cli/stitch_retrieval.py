@@ -13,7 +13,7 @@ from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.base.output import Record, progress, say
 from relrep_cli.cli import options
 from relrep_cli.cli.stitch_run import Spaces
-from relrep_cli.embedding import Embedding, find_ids
+from relrep_cli.embedding import Embedding, find_ids, in_id_order
 from relrep_cli.relative.recipes import Recipe
 from relrep_cli.relative.shared_views import KEPT, Views
 from relrep_cli.stitching.cross_retrieval import Sparse, retrieve
@@ -39,7 +39,8 @@ def judge(target: str, found: Sequence[Method], recipe: Recipe | None, others: M
 
 def records_of(spaces: Spaces, found: Sequence[Method], sparse: Sparse, seed: int) -> list[Record]:
     """Every method on every pair of spaces: the test items of the first, looked up among all items of the second."""
-    views = [Views(e, KEPT // len(spaces.es), options.notes) for e in spaces.es]
+    es = [in_id_order(e) for e in spaces.es]
+    views = [Views(e, KEPT // len(es), options.notes) for e in es]
     records: list[Record] = []
     with progress("retrieving") as advance:
         for done, m in enumerate(found):
@@ -48,7 +49,7 @@ def records_of(spaces: Spaces, found: Sequence[Method], sparse: Sparse, seed: in
             xs = [sparse.of(x) for x in xs] if m.label == "asif" else xs
             number = len(spaces.recipe.anchor_ids) if spaces.recipe is not None and m.anchored else None
             route = routes([m], spaces.anchors)[0]
-            records += [r | {"method": m.label, "anchors": number} | spaces.flags for r in _pairs(spaces.es, xs, route, seed)]
+            records += [r | {"method": m.label, "anchors": number} | spaces.flags for r in _pairs(es, xs, route, seed)]
     return records
 
 

@@ -46,7 +46,7 @@ class Rows:
 
 
 def join(a: Embedding, b: Embedding, require_all: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers in a and in b of the ids they share, in the order of a.
+    """Row numbers in a and in b of the ids they share, in the order of a, which `in_id_order` makes that of the ids.
 
     Raises DataError when they share none, when row numbers would pair files of unequal length, or when rows would be left
     out under `require_all`.

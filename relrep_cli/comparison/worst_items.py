@@ -17,7 +17,7 @@ Record = dict[str, Any]
 def worst_rows(values: np.ndarray, higher_is_closer: bool, count: int) -> tuple[np.ndarray, int]:
     """The `count` rows with the values farthest from agreement, worst first, and how many unlisted ones equal the last.
 
-    Equal values stand in the order of rows.
+    Equal values stand in the order of their ids.
 
     >>> [part.tolist() for part in map(np.asarray, worst_rows(np.array([0.5, 0.0, 1.0, 0.0, 0.0]), True, 2))]
     [[1, 3], 1]

@@ -62,7 +62,7 @@ def _random_precision(right: np.ndarray, n: int) -> np.ndarray:
 
 
 def _average_precision(x: np.ndarray, codes: np.ndarray, queries: np.ndarray, by: By) -> np.ndarray:
-    """(q,) average precision of rows `queries` of x among its other rows; equally near ones in the order of rows."""
+    """(q,) average precision of rows `queries` of x among its other rows; equally near ones in the order of their ids."""
     n, out = len(x), np.empty(len(queries))
     origin = column_mean(x, np.arange(n)) if by == "euclidean" else None
     first = _first_copies(x)

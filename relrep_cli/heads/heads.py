@@ -18,6 +18,7 @@ from relrep_cli.base.registry import Param, Registry
 from relrep_cli.heads import decoder as decoders
 from relrep_cli.heads import mlp as networks
 from relrep_cli.numerics.blocks import row_blocks
+from relrep_cli.numerics.threads import in_order
 from relrep_cli.numerics.whitening import deviations, moments
 
 HEADS: Registry = Registry(
@@ -115,12 +116,14 @@ def linear(x: np.ndarray, y: np.ndarray, classes: int, *, seed: int, device: str
     gram, cross = np.zeros((d, d)), np.zeros((d, outputs))
     shift = np.asarray(x[: min(n, 1024)], np.float64).mean(0)
     level = np.zeros(1) if classes else np.asarray(y[:1], np.float64)  # numbers far from 0 keep their digits
-    for block in row_blocks(n, d):
+
+    def sums(block: slice) -> tuple[np.ndarray, ...]:
         z, aim = x[block] - shift, _aims(y[block], classes) - level
-        total += z.sum(0)
-        aims += aim.sum(0)
-        gram += z.T @ z
-        cross += z.T @ aim
+        return z.sum(0), aim.sum(0), z.T @ z, z.T @ aim
+
+    for found in in_order(sums, row_blocks(n, d)):
+        for whole, part in zip((total, aims, gram, cross), found, strict=True):
+            whole += part
     mean, bias = total / n, aims / n
     gram = gram / n - np.outer(mean, mean)
     scale = np.sqrt(np.maximum(np.diag(gram), 0))

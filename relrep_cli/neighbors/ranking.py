@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from relrep_cli.neighbors.frames import By, Frame, frame_of
 from relrep_cli.numerics.blocks import row_blocks
 from relrep_cli.numerics.memo import shared
+from relrep_cli.numerics.threads import in_order
 
 EQUAL = 2e-9  # squared distances that differ by a smaller share are equal but for rounding
 
@@ -25,7 +28,7 @@ def ranks(queries: np.ndarray, base: np.ndarray, *, by: By = "cosine", rows: np.
         own = rows[block]
         q = frame.double(queries[own])
         mine = frame.closeness(q, frame.double(base[own])[:, None, :])[:, 0]
-        out[block] = 1 + sum(_ahead(frame, q, mine, own, base, b) for b in row_blocks(*base.shape))
+        out[block] = 1 + sum(in_order(partial(_ahead, frame, q, mine, own, base), row_blocks(*base.shape)))
     return out
 
 
@@ -40,7 +43,7 @@ def ranks_among_others(x: np.ndarray, targets: np.ndarray, *, by: By = "cosine")
         mine, own = (frame.closeness(q, rows[:, None, :])[:, 0] for rows in (frame.double(x[targets[block]]), q))
         if frame.center is not None:
             mine *= 1 - EQUAL
-        out[block] = 1 - (own > mine) + sum(_ahead(frame, q, mine, nobody, x, b) for b in row_blocks(*x.shape))
+        out[block] = 1 - (own > mine) + sum(in_order(partial(_ahead, frame, q, mine, nobody, x), row_blocks(*x.shape)))
     return out
 
 

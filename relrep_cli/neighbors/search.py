@@ -15,6 +15,7 @@ import numpy as np
 from relrep_cli.neighbors import tiles
 from relrep_cli.neighbors.frames import Frame
 from relrep_cli.numerics.blocks import block_rows, row_blocks, slices
+from relrep_cli.numerics.threads import thread_count
 
 SPARE = 8  # candidates beyond the last place
 WIDE = 160
@@ -110,7 +111,7 @@ def _sorted(
 def candidates(frame: Frame, queries: np.ndarray, base: np.ndarray, c: int) -> Iterator[Candidates]:
     """The c nearest by float32 of every query, block by block."""
     if tiles.pay(queries, base):
-        heaps, reach = tiles.search(frame, queries, base, c, threads())
+        heaps, reach = tiles.search(frame, queries, base, c, thread_count())
         for part in slices(len(queries), _query_rows(base)):
             near, rows = descending(heaps.near[part], heaps.rows[part])
             yield known(frame, queries, part, near, rows, reach, norms=False)
@@ -134,13 +135,6 @@ def descending(near: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarr
     """near and rows (q, c), nearest first."""
     order = np.argsort(-near, axis=1, kind="stable")
     return np.take_along_axis(near, order, 1), np.take_along_axis(rows, order, 1)
-
-
-def threads() -> int:
-    """How many threads this process may use, as faiss was told."""
-    import faiss
-
-    return faiss.omp_get_max_threads()
 
 
 def _base_rows(d: int) -> int:

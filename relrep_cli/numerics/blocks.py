@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,12 @@ import numpy as np
 from relrep_cli.base.signals import check
 from relrep_cli.numerics.memo import learn, origin, recall, shared
 from relrep_cli.numerics.spool import spool
+from relrep_cli.numerics.threads import run_all
 
 ROWS = 4096  # fixed, never derived from free memory: float32 sums depend on the block, answers must not depend on the machine
 BYTES = 32 << 20
+LANES = 4  # sums that grow side by side, so that as many threads can add to them; the count is part of the result
+NARROW = 2048  # dims of two spaces together up to which there is memory for lanes
 FIRST = 1024  # rows whose mean shifts moments: the same whatever the other space is
 WIDE, FEW = 200, 10  # of so many dims together, so few parts
 AROUND = 64 << 10  # bytes that a system maps on either side of those that were asked for
@@ -159,16 +163,36 @@ def moments(x: np.ndarray, y: np.ndarray, groups: int = 1) -> list[Moments]:
     groups, rows = min(groups, len(x)), block_rows(2 * max(x.shape[1], y.shape[1]))
     shift = [side[:FIRST].mean(0, dtype=np.float64) for side in (x, y)]
     own = [_known_products(side, groups) for side in (x, y)]
-    found = [_nothing(x.shape[1], np.concatenate(shift)) for _ in range(groups)]
+    wanted = [products is None for products in own]
+    lanes = groups if groups > 1 else LANES if x.shape[1] + y.shape[1] <= NARROW else 1
+    found = [_nothing(x.shape[1], np.concatenate(shift)) for _ in range(lanes)]
+
+    def add(lane: int, block: slice) -> None:
+        some = _lane(block, lane, lanes, interleaved=groups > 1)
+        parts = [np.ascontiguousarray(side[some] - middle) for side, middle in zip((x, y), shift, strict=True)]
+        if len(parts[0]):
+            found[lane] = _with_rows(found[lane], parts, wanted)
+
     for block in slices(len(x), rows, x, y):
-        sides = [side[block] - middle for side, middle in zip((x, y), shift, strict=True)]
-        for g in range(groups):
-            parts = [np.ascontiguousarray(side[(g - block.start) % groups :: groups]) for side in sides]
-            if len(parts[0]):
-                found[g] = _with_rows(found[g], parts, [products is None for products in own])
+        run_all(partial(add, block=block), range(lanes))
+    if groups == 1:
+        found = [total(found)]
     for side, (space, products) in enumerate(zip((x, y), own, strict=True)):
         _settle(found, side, space, products)
     return found
+
+
+def _lane(block: slice, lane: int, lanes: int, interleaved: bool) -> slice:
+    """The rows of a block that one lane adds: every lanes-th row of the file, or an equal piece of the block.
+
+    >>> _lane(slice(8, 16), 1, 3, True), _lane(slice(8, 16), 1, 2, False)
+    (slice(10, 16, 3), slice(12, 16, None))
+    """
+    if interleaved:
+        return slice(block.start + (lane - block.start) % lanes, block.stop, lanes)
+    size = -(-(block.stop - block.start) // lanes)
+    start = min(block.start + lane * size, block.stop)
+    return slice(start, min(start + size, block.stop))
 
 
 def _nothing(dx: int, shift: np.ndarray) -> Moments:
@@ -218,5 +242,7 @@ def grouped_moments(x: np.ndarray, y: np.ndarray) -> list[Moments]:
 
 
 def total(parts: list[Moments]) -> Moments:
-    """Moments of all rows."""
-    return sum(parts[1:], parts[0])
+    """Moments of all rows, added in pairs, pairs of pairs, and so on: a fixed order with little rounding."""
+    while len(parts) > 1:
+        parts = [a + b for a, b in zip(parts[::2], parts[1::2], strict=False)] + parts[len(parts) // 2 * 2 :]
+    return parts[0]

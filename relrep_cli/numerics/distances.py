@@ -1,8 +1,10 @@
 """The numerical kernels behind the similarity functions: plain arrays in, results into `out`.
 
-x is (n, d), anchors (m, d) and out (n, m), all C-contiguous and of one dtype, float32 or float64. A result depends on its
-row and its anchor alone: never on the block around it or the number of threads. Distances that no matrix product gives
-are compiled by numba; where it is absent, or RELREP_NUMBA is 0, NumPy computes the same, many times slower.
+x is (n, d), anchors (m, d) and out (n, m), all C-contiguous and of one dtype, float32 or float64. A result never depends on
+the number of threads. Distances that no matrix product gives are compiled by numba, and depend on their row and anchor alone;
+where numba is absent, or RELREP_NUMBA is 0, NumPy computes the same, many times slower. Cosine and Euclidean distance come from
+a matrix product, whose last bits may depend on where a row stands in its block: BLAS kernels of some processors round rows and
+columns differently by position. docs/reliability.md states how far.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from relrep_cli.base.signals import check
+from relrep_cli.numerics.threads import run_all, thread_count
 
 LEAST, MOST = 2.0**-80, 2.0**120  # squares between them have neither overflown nor lost what matters, even in float32
 REPAIR = 3e-2  # squared distance over squared lengths below which the product form has lost digits
@@ -173,25 +176,19 @@ def _tiles() -> Any:
         return None
 
 
-def threads() -> int:
-    """How many threads kernels may use: numba's limit, which the command line sets, else one for each CPU of ours."""
-    limit = os.environ.get("NUMBA_NUM_THREADS", "")
-    return int(limit) if limit.isdigit() and int(limit) else len(os.sched_getaffinity(0))
-
-
 def _tiled(kernel: Callable[..., None], tiles: Any, x: np.ndarray, anchors: np.ndarray, out: np.ndarray) -> np.ndarray:
     """Run a compiled kernel on pieces of x and panels of anchors."""
     padded = _padded(np.ascontiguousarray(anchors.T), tiles.STEP, tiles.LANES)
     lefts = range(0, len(anchors), tiles.WIDTH)
     panels = [np.ascontiguousarray(padded[:, left : left + tiles.WIDTH]) for left in lefts]
-    rows = max(1, min(PIECE // padded.size, -(-len(x) // threads())))
+    rows = max(1, PIECE // padded.size)
 
     def piece(start: int) -> None:
         some, into = _padded(x[start : start + rows], 1, tiles.STEP), out[start : start + rows]
         for left, panel in zip(lefts, panels, strict=True):
             kernel(some, panel, into[:, left : left + tiles.WIDTH])
 
-    _spread(piece, range(0, len(x), rows))
+    run_all(piece, range(0, len(x), rows))
     return out
 
 
@@ -199,22 +196,6 @@ def _padded(a: np.ndarray, *multiples: int) -> np.ndarray:
     """`a` with zeros after its rows and columns, up to the next multiples."""
     missing = [-size % multiple for size, multiple in zip(a.shape, multiples, strict=True)]
     return np.pad(a, [(0, more) for more in missing]) if any(missing) else a
-
-
-def _spread(piece: Callable[[int], None], starts: range) -> None:
-    """Call `piece` for every start, on all threads; each takes the next one when it is free."""
-    waiting = iter(starts)
-
-    def work() -> None:
-        for start in waiting:
-            check()
-            piece(start)
-
-    with ThreadPoolExecutor(threads()) as pool:
-        helpers = [pool.submit(work) for _ in range(min(threads(), len(starts)) - 1)]
-        work()
-        for helper in helpers:
-            helper.result()
 
 
 def _by_anchor(reduce: Callable[..., np.ndarray], x: np.ndarray, anchors: np.ndarray, out: np.ndarray) -> np.ndarray:
@@ -245,7 +226,7 @@ def farthest(x: np.ndarray, first: int, m: int) -> np.ndarray:
     """
     tiles = _tiles()
     step = _recede if tiles is None else tiles.compiled(tiles.recede, x.dtype)
-    size = -(-len(x) // threads())
+    size = -(-len(x) // thread_count())
     parts = [slice(start, start + size) for start in range(0, len(x), size)]
     nearest, found = np.full(len(x), np.inf, x.dtype), np.empty(m, np.int64)
     with ThreadPoolExecutor(len(parts)) as pool:

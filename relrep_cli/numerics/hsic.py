@@ -84,8 +84,8 @@ def terms_without(m: Moments, rows: list[Rows], a: int, b: int) -> Terms:
 
 
 def _along(m: Moments, rows: list[Rows], a: int, b: int) -> np.ndarray:
-    """(m,) u_i' (u'v) v_i; in float32, at a scale where nothing over- or underflows: it is for intervals only."""
-    u, v = ((rows[s].rows / rows[s].scale).astype(np.float32) for s in (a, b))
+    """(m,) u_i' (u'v) v_i, at a scale where nothing over- or underflows."""
+    u, v = (rows[s].rows / rows[s].scale for s in (a, b))
     size = rows[a].scale * rows[b].scale
-    middle = (m.products[m.part(a), m.part(b)] / (m.n * size)).astype(np.float32)
-    return np.einsum("ij,ij->i", u @ middle, v).astype(np.float64) * m.n * size**2
+    middle = m.products[m.part(a), m.part(b)] / (m.n * size)
+    return np.einsum("ij,ij->i", u @ middle, v) * m.n * size**2

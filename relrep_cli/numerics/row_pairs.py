@@ -18,6 +18,7 @@ from relrep_cli.base.signals import check
 from relrep_cli.numerics.blocks import column_mean, row_blocks
 from relrep_cli.numerics.distances import unit_rows
 from relrep_cli.numerics.intervals import wanted
+from relrep_cli.numerics.threads import in_order
 
 Distance = Literal["correlation", "cosine", "euclidean"]
 GROUPS = 20
@@ -25,6 +26,7 @@ TILE = 512  # rows on either side of a tile, at most: two tiles of float64 and w
 PREPARED = 128 << 20  # bytes of rows that are made ready once, not tile by tile
 MOST = 20_000  # rows whose pairs are all visited; of more, a sample
 WIDTH_ROWS = 2048  # rows whose pairs give a median distance
+DOUBLE_ROWS = 1024  # up to so many rows, the rounding of float32 products shows in the tenth digit of a mean over pairs
 FAR_OUT = 100  # squared lengths in squared widths up to which float32 errs by less than 1e-5 on a kernel
 
 
@@ -125,13 +127,14 @@ def _euclidean(a: np.ndarray, b: np.ndarray, products: np.ndarray) -> np.ndarray
 def gaussian(x: np.ndarray) -> tuple[Measure, float]:
     """The RBF kernel exp(-d^2 / (2 w^2)) between rows of (n, d) x, and its width w: the median distance of different rows.
 
-    Products of float32 rows are float32, unless a row lies so far out that its distances would lose digits that count.
+    Products of float32 rows are float32, unless a row lies so far out that its distances would lose digits that count, or rows
+    are so few that rounding does not average out.
     Raises NotApplicable when more than half of the distances are 0.
     """
     origin = column_mean(x, np.arange(len(x)))
     peak = max(max(float(x[b].max()), -float(x[b].min())) for b in row_blocks(*x.shape))
     unit = 2.0 ** min(-frexp(peak)[1], 1000)  # a power of two, so that squares neither over- nor underflow
-    narrow = x.dtype.itemsize < 8
+    narrow = x.dtype.itemsize < 8 and len(x) > DOUBLE_ROWS
     rows = _Centred.of(x, origin, unit, np.float32 if narrow else np.float64)
     some, width, found = rows.median()
     if narrow and not 2 * rows.halves.max() <= FAR_OUT * width**2:
@@ -235,20 +238,24 @@ def pair_sums(n: int, first: Measure, second: Measure) -> PairSums:
     """Sums over all pairs of n rows of what `first` and `second` measure between them."""
     groups = min(GROUPS, n)
     totals, rows = np.zeros((5, groups, groups)), np.zeros((2, n, groups))
-    for tile in tiles(n):
+
+    def sums(tile: Tile) -> tuple[Tile, np.ndarray, list[np.ndarray], list[np.ndarray]]:
+        """(5, |g|, |h|) sums over pairs of groups, those over rows i, and those over rows j."""
         a, b = first(tile.i, tile.j), second(tile.i, tile.j)
         if tile.same:
             np.fill_diagonal(a, 0)
             np.fill_diagonal(b, 0)
-        of_rows = [np.add.reduceat(v, tile.to, axis=1) for v in (a, b)]
-        found = np.stack(
-            [*(np.add.reduceat(v, tile.at) for v in of_rows), *(tile.products(*p) for p in ((a, a), (b, b), (a, b)))]
-        )
+        of_i = [np.add.reduceat(v, tile.to, axis=1) for v in (a, b)]
+        of_j = [] if tile.same else [np.add.reduceat(v, tile.at, axis=0).T for v in (a, b)]
+        products = [tile.products(*both) for both in ((a, a), (b, b), (a, b))]
+        return tile, np.stack([*(np.add.reduceat(v, tile.at) for v in of_i), *products]), of_i, of_j
+
+    for tile, found, of_i, of_j in in_order(sums, tiles(n)):
         totals[:, tile.g[:, None], tile.h] += found
-        for side, v in enumerate(of_rows):
+        for side, v in enumerate(of_i):
             rows[side, tile.i[:, None], tile.h] += v
         if not tile.same:
             totals[:, tile.h[:, None], tile.g] += found.transpose(0, 2, 1)
-            for side, v in enumerate((a, b)):
-                rows[side, tile.j[:, None], tile.g] += np.add.reduceat(v, tile.at, axis=0).T
+            for side, v in enumerate(of_j):
+                rows[side, tile.j[:, None], tile.g] += v
     return PairSums(n, totals, rows)

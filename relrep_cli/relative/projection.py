@@ -11,7 +11,8 @@ import numpy as np
 
 from relrep_cli.base.errors import DataError
 from relrep_cli.embedding import RELATIVE, Embedding
-from relrep_cli.numerics.blocks import release, row_blocks, widen
+from relrep_cli.numerics.blocks import block_rows, release, row_blocks, slices, widen
+from relrep_cli.numerics.threads import in_order
 from relrep_cli.numerics.whitening import deviations, moments
 from relrep_cli.relative.aggregators import AGGREGATORS, layer_norm
 from relrep_cli.relative.recipes import Recipe, anchors_digest
@@ -19,6 +20,7 @@ from relrep_cli.relative.similarities import SIMILARITIES, Training, torch_devic
 
 Statistics = Mapping[str, np.ndarray]
 COLUMNS = ("column-mean", "column-scale")
+TILE = 1024  # rows of one product on one thread, counted from row 0: the last bits of a value depend on this number
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,8 +161,15 @@ def relative_blocks(
     the dtype.
     """
     values = _values(to, device, attention)
-    for block in row_blocks(len(x), max(x.shape[1], to.recipe.width()), x):
-        yield after(values(x[block]), to.recipe, to.statistics)
+    rows = min(TILE, block_rows(max(x.shape[1], to.recipe.width())))
+
+    def tile(part: slice) -> np.ndarray:
+        found = after(values(x[part]), to.recipe, to.statistics)
+        release(x, part)
+        return found
+
+    torch_computes = device != "cpu" or to.recipe.trained is not None  # and spreads its work itself
+    yield from map(tile, slices(len(x), rows)) if torch_computes else in_order(tile, slices(len(x), rows))
 
 
 def _values(

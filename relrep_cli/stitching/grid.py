@@ -11,7 +11,7 @@ import numpy as np
 
 from relrep_cli.base.errors import DataError, printable
 from relrep_cli.base.task_cache import Records, task_key
-from relrep_cli.embedding import Embedding, find_ids
+from relrep_cli.embedding import Embedding, find_ids, id_order
 from relrep_cli.heads.decoder import pixels
 from relrep_cli.heads.heads import HEADS, Trained, train, weighted_f1
 from relrep_cli.numerics.blocks import take
@@ -102,7 +102,7 @@ class Task:
 
 
 def check(e: Embedding, target: Target) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Row numbers and targets of the training and of the test rows of e whose target is known.
+    """Row numbers and targets of the training and of the test rows of e whose target is known, both in the order of their ids.
 
     Raises DataError when either is empty.
     """
@@ -111,6 +111,8 @@ def check(e: Embedding, target: Target) -> list[tuple[np.ndarray, np.ndarray]]:
         rows = e.rows_of_split(split)
         if rows is None or not len(rows):
             raise DataError(f"{e.uri}: no rows of split {split!r}; stitching trains on train and judges on test rows.")
+        order = id_order(e.ids[rows])
+        rows = rows if order is None else rows[order]
         values, known = target.of(e, rows)
         if not known.any():
             raise DataError(f"{e.uri}: no row of split {split!r} has a known {printable(target.column)}.")
