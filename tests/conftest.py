@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command line does, before anything loads NumPy
+
+import io
 import shlex
 import shutil
 import signal
@@ -112,6 +115,11 @@ def only_line(done: Done, *words: str) -> str:
     for word in words:
         assert word in lines[0], f"{word!r} is not said: {done}"
     return lines[0]
+
+
+def same_bytes(work: Workdir, *names: str) -> bool:
+    """Whether the files hold the same bytes."""
+    return len({(work / name).read_bytes() for name in names}) == 1
 
 
 def vectors(n: int = N, d: int = D, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

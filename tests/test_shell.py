@@ -14,7 +14,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from conftest import ANCHORS, N, Workdir, only_line
+from conftest import ANCHORS, N, Workdir, only_line, same_bytes
 
 PROJECT = "relrep project a.h5 --anchors anchors.h5"
 COMPARE = ["a", "b", "metric", "value", "low", "high", "chance", "n", "k", "convention"]
@@ -44,10 +44,6 @@ GOLDEN = {
     "info a.h5": ["file", "name", "value"],
 }
 DETERMINED = {"SOURCE_DATE_EPOCH": "1700000000"}
-
-
-def same_bytes(work: Workdir, *names: str) -> bool:
-    return len({(work / name).read_bytes() for name in names}) == 1
 
 
 def identity(path: Path) -> tuple[int, int]:

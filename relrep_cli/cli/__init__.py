@@ -33,7 +33,7 @@ EPILOG = """\b
 Exit codes: 0 done; 1 the answer is no; 2 usage; 3 bad data; 70 a bug of relrep;
 74 could not write (a retry can help); 129, 130, 141, 143 ended by HUP, INT, a closed pipe, TERM.
 Every option can be set by an environment variable: RELREP_THREADS=2 is --threads 2."""
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+THREAD_VARIABLES = ("RELREP_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 BLAS_VARIABLES = (
     "OPENBLAS_NUM_THREADS",
     "BLIS_NUM_THREADS",

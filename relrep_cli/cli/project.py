@@ -62,6 +62,13 @@ def project(
     ] = "",
     dtype: options.Dtype = None,
     device: options.Device = "cpu",
+    exact: Annotated[
+        bool,
+        typer.Option(
+            "--exact",
+            help="Compute in float64 on padded tiles: the same vectors on every processor, whatever the order of rows.",
+        ),
+    ] = False,
     force: options.Force = False,
     dry_run: options.DryRun = False,
     format: options.AsFormat = None,
@@ -95,7 +102,7 @@ def project(
         return _select(named, how, given, seed, kind)
     if not output:
         raise UsageError("-o FILE is missing; -o - writes to stdout.")
-    _project(named[0], output, weights, dtype, device, force, dry_run, read_recipe(how, given), how)
+    _project(named[0], output, weights, dtype, device, exact, force, dry_run, read_recipe(how, given), how)
 
 
 def _project(
@@ -104,6 +111,7 @@ def _project(
     weights: str,
     dtype: str | None,
     device: str,
+    exact: bool,
     force: bool,
     dry_run: bool,
     recipe: Recipe,
@@ -111,9 +119,19 @@ def _project(
 ) -> None:
     if weights and (recipe.trained is None or not recipe.aggregate.endswith("attention")):
         raise UsageError("--weights needs --aggregator with one that attends: self-attention or mlp-self-attention.")
+    if exact and (device != "cpu" or recipe.trained is not None):
+        raise UsageError(
+            f"--exact computes with NumPy, so it does not go with {'--device' if device != 'cpu' else '--aggregator'}."
+        )
     e = store.digested(store.read(file))
     kept = dtype or "float32"
-    params = {**recipe.params(), "dtype": kept, "anchors": recipe.space(), "device": device}
+    params = {
+        **recipe.params(),
+        "dtype": kept,
+        "anchors": recipe.space(),
+        "device": device,
+        **({"exact": True} if exact else {}),
+    }
     if isinstance(recipe.meaning, Pairs):
         params["side"] = recipe.meaning.side_of(e, recipe.spares)
     inputs = [e, *map(store.digested, recipe.spares), *([recipe.like] if recipe.like else [])]
@@ -127,7 +145,7 @@ def _project(
     if dry_run:
         m, size = recipe.width(), e.n * recipe.width() * np.dtype(kept).itemsize / 1e6
         return options.plan([f"project {file}: {e.n} x {e.d} on {m} columns by {recipe.label} to {output}, {size:.1f} MB"])
-    to = basis(e, recipe, double=kept == "float64")
+    to = basis(e, recipe, double=kept == "float64", exact=exact)
     options.notes(e, to)
     if e.x.dtype.itemsize == 8 and dtype is None:
         say(f"{file}: is float64 and computed so, but stored as float32; --dtype float64 keeps it.")

@@ -22,8 +22,8 @@ _worker = threading.local()
 
 
 def thread_count() -> int:
-    """How many threads may compute: NUMBA_NUM_THREADS, which the command line sets, else one for each CPU of this process."""
-    limit = os.environ.get("NUMBA_NUM_THREADS", "")
+    """How many threads may compute: RELREP_THREADS, which the command line sets, else one for each CPU of this process."""
+    limit = os.environ.get("RELREP_THREADS", "")
     if limit.isdigit() and int(limit):
         return int(limit)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -20,6 +20,7 @@ from relrep_cli.relative.similarities import SIMILARITIES, Training, torch_devic
 
 Statistics = Mapping[str, np.ndarray]
 COLUMNS = ("column-mean", "column-scale")
+PANEL = 64  # a multiple of the rows that any BLAS kernel takes at once
 TILE = 1024  # rows of one product on one thread, counted from row 0: the last bits of a value depend on this number
 
 
@@ -28,7 +29,8 @@ class Basis:
     """A recipe made ready for one space.
 
     anchors: (m, d) as stored. statistics: of the training rows, by name; they can be kept in a file. fitted: what each
-    similarity function knows of the space. dtype: in what is computed. notes: what the user should hear.
+    similarity function knows of the space. dtype: in what is computed. notes: what the user should hear. exact: whether tiles
+    are padded to whole multiples of PANEL, so that BLAS kernels of all processors treat every row and column alike.
     """
 
     recipe: Recipe
@@ -37,6 +39,7 @@ class Basis:
     statistics: Statistics = field(default_factory=dict)
     fitted: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    exact: bool = False
 
     def digest(self) -> str:
         """Names the vectors, for records of what was computed with them."""
@@ -47,21 +50,22 @@ class Basis:
         return running.hexdigest()
 
 
-def basis(e: Embedding, recipe: Recipe, double: bool = False) -> Basis:
+def basis(e: Embedding, recipe: Recipe, double: bool = False, exact: bool = False) -> Basis:
     """Look up the anchors of `recipe` in the space of `e`, and find the statistics it needs in the training rows.
 
-    double: compute in float64 whatever the input. Raises DataError when an anchor has no vector in this space, e is
-    relative already, or there is nothing to take the statistics from.
+    double: compute in float64 whatever the input. exact: the same, in padded tiles, so that values rounded to float32 are the
+    same on every processor and for any order or subset of rows; see docs/reliability.md. Raises DataError when an anchor has no
+    vector in this space, e is relative already, or there is nothing to take the statistics from.
     """
     if e.kind == RELATIVE:
         raise DataError(f"{e.uri}: is a relative representation already; project the absolute file it was made from.")
     if recipe.trained is not None and recipe.trained.anchors != anchors_digest(recipe.anchor_ids):
         raise DataError("the aggregator was trained on other anchors, or on these in another order; name those with --anchors.")
     anchors = recipe.vectors(e)
-    wide = np.dtype(np.float64) if double else np.result_type(widen(e.x[:1]).dtype, widen(anchors[:1]).dtype)
+    wide = np.dtype(np.float64) if double or exact else np.result_type(widen(e.x[:1]).dtype, widen(anchors[:1]).dtype)
     known = _known(e, recipe)
     statistics = dict(known) if known is not None else recipe.before.fit(lambda: _training(e, recipe))
-    to = Basis(recipe, anchors, wide, statistics)
+    to = Basis(recipe, anchors, wide, statistics, exact=exact)
     to = replace(to, fitted=_fitted(e, to, known is not None))
     for name, found in to.fitted.items():
         if SIMILARITIES[name].portable:
@@ -164,9 +168,9 @@ def relative_blocks(
     rows = min(TILE, block_rows(max(x.shape[1], to.recipe.width())))
 
     def tile(part: slice) -> np.ndarray:
-        found = after(values(x[part]), to.recipe, to.statistics)
+        rows = np.array(x[part])
         release(x, part)
-        return found
+        return after(values(rows), to.recipe, to.statistics)
 
     torch_computes = device != "cpu" or to.recipe.trained is not None  # and spreads its work itself
     yield from map(tile, slices(len(x), rows)) if torch_computes else in_order(tile, slices(len(x), rows))
@@ -199,8 +203,16 @@ def _part(name: str, x: Any, anchors: Any, to: Basis) -> Any:
     """One subspace (b, m), with its sign."""
     entry = SIMILARITIES[name]
     more = {"fitted": to.fitted[name]} if entry.fit is not None else {}
-    found = entry.function(x, anchors, **to.recipe.similarities[name], **more)
+    if to.exact:
+        found = entry.function(_padded(x), _padded(anchors), **to.recipe.similarities[name], **more)[: len(x), : len(anchors)]
+    else:
+        found = entry.function(x, anchors, **to.recipe.similarities[name], **more)
     return -found if entry.distance and to.recipe.after.negate else found
+
+
+def _padded(x: np.ndarray) -> np.ndarray:
+    """x (n, d) with rows of zeros up to a multiple of PANEL."""
+    return np.pad(x, ((0, -len(x) % PANEL), (0, 0))) if len(x) % PANEL else x
 
 
 def joiner(recipe: Recipe, attention: Callable[[np.ndarray], None] | None = None) -> Callable[[list[Any]], Any]:

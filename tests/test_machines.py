@@ -1,0 +1,183 @@
+"""What docs/reliability.md promises about bits: same bytes for any threads, tolerances for other orders of rows and processors.
+
+The figures in tests/archives come from two kinds of processor (their names say which kernels ran). `make test-cpus` runs this
+file, and the other tests of numbers, under the kernels of several processors.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import figures
+import h5py
+import numpy as np
+import pytest
+from conftest import CHECKOUT, Workdir, same_bytes
+
+from relrep_cli.anchors import STRATEGIES
+from relrep_cli.relative.similarities import SIMILARITIES
+
+ARCHIVES = sorted((CHECKOUT / "tests" / "archives").glob("figures-*.json"))
+VALUE = 1e-9  # of a metric, relative
+INTERVAL = 1e-7  # of interval ends and chance levels, relative
+VECTOR = 2e-6  # of the largest relative coordinate
+SEEDED = "SOURCE_DATE_EPOCH"
+
+
+# --- other processors ---
+
+
+@pytest.fixture(scope="module")
+def here() -> dict[str, Any]:
+    return json.loads(json.dumps(figures.figures()))
+
+
+@pytest.mark.parametrize("archive", ARCHIVES, ids=lambda path: path.stem)
+def test_values_of_another_processor(here: dict[str, Any], archive: Path) -> None:
+    there, apart = json.loads(archive.read_text())["values"], []
+    assert there.keys() == here["values"].keys() and len(there) >= 4
+    for pair, metrics in there.items():
+        assert len(metrics) >= 41 and metrics.keys() == here["values"][pair].keys()
+        for name, found in metrics.items():
+            own = here["values"][pair][name]
+            if isinstance(found, str):
+                assert own == found
+                continue
+            for what, a, b in zip(("value", "low", "high", "chance"), found, own, strict=True):
+                least = VALUE if what == "value" else INTERVAL
+                if (a is None) != (b is None) or (a is not None and abs(a - b) > least * max(abs(a), 1e-6)):
+                    apart.append((pair, name, what, a, b))
+    assert not apart
+
+
+@pytest.mark.parametrize("archive", ARCHIVES, ids=lambda path: path.stem)
+def test_neighbours_of_another_processor_are_the_same(here: dict[str, Any], archive: Path) -> None:
+    assert json.loads(archive.read_text())["neighbors"] == here["neighbors"]
+
+
+@pytest.mark.parametrize("archive", ARCHIVES, ids=lambda path: path.stem)
+def test_vectors_of_another_processor(here: dict[str, Any], archive: Path) -> None:
+    for pair, functions in json.loads(archive.read_text())["vectors"].items():
+        assert set(functions) == set(SIMILARITIES)
+        for name, there in functions.items():
+            own = here["vectors"][pair][name]["rows"]
+            assert np.abs(np.subtract(own, there["rows"])).max() <= VECTOR * there["largest"], (pair, name)
+
+
+def test_two_kinds_of_processor_are_archived() -> None:
+    kinds = {json.loads(path.read_text())["machine"]["kernel"] for path in ARCHIVES}
+    assert len(kinds) >= 2
+
+
+# --- any number of threads ---
+
+LARGE = 2200  # rows: several tiles of the loops that have tiles
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """a.npz, b.npz and the same rows in another order, with labels and splits; ids.txt: anchors."""
+    folder, rng = tmp_path_factory.mktemp("large"), np.random.default_rng(0)
+    a, b = (e.x for e in figures.spaces(LARGE, 24, 7))
+    ids = np.array([f"{i:06d}" for i in rng.permutation(10 * LARGE)[:LARGE]])
+    labels, splits = rng.integers(0, 4, LARGE).astype(str), np.where(rng.random(LARGE) < 0.7, "train", "test")
+    order = rng.permutation(LARGE)
+    for name, x in (("a", a), ("b", b)):
+        np.savez(folder / f"{name}.npz", x=x, ids=ids, label=labels, split=splits)
+        np.savez(folder / f"{name}-mixed.npz", x=x[order], ids=ids[order], label=labels[order], split=splits[order])
+    (folder / "ids.txt").write_text("".join(f"{i}\n" for i in ids[splits == "train"][:60]))
+    return folder
+
+
+TABLES = {
+    "compare": "compare {a} {b} -m all --neighbours euclidean -q --format tsv",
+    "compare on anchors": "compare {a} {b} -a ids.txt -m cka,knn-jaccard,rsa,mse --ci 0.01 -s cosine,l1 -q --format tsv",
+    "compare with permutations": "compare {a} {b} -m cka,procrustes --permutations 20 -q --format tsv",
+    "stitch": "stitch {a} {b} -a ids.txt --head linear -q --format tsv",
+    "evaluate": "evaluate {a} --task linear-probe,knn,cluster,retrieval,separation -q --format tsv",
+    "anchor --report": "anchor {a} {b} --report ids.txt -q --format tsv",
+}
+
+
+@pytest.fixture
+def folder(empty: Workdir, large: Path) -> Workdir:
+    for path in large.iterdir():
+        (empty / path.name).symlink_to(path)
+    return empty
+
+
+@pytest.mark.parametrize("command", TABLES)
+def test_threads_change_no_byte_of_a_table(folder: Workdir, command: str) -> None:
+    words = TABLES[command].format(a="a.npz", b="b.npz")
+    one, *others = (folder.here(f"relrep {words}", RELREP_THREADS=str(count)).out for count in (1, 2, 3))
+    assert len(one.splitlines()) > 2
+    for other in others:
+        assert other == one
+
+
+@pytest.mark.parametrize("name", SIMILARITIES)
+def test_threads_change_no_byte_of_a_projection(folder: Workdir, name: str) -> None:
+    for count in (1, 2, 3):
+        words = f"relrep project a.npz -a ids.txt -s {name} --center --standardize-columns -o {count}.h5 -q"
+        folder.here(words, RELREP_THREADS=str(count), SOURCE_DATE_EPOCH="0")
+    assert same_bytes(folder, "1.h5", "2.h5") and same_bytes(folder, "1.h5", "3.h5")
+
+
+CHOOSING = [name for name, entry in STRATEGIES.items() if entry.gives == "items" and entry.reads in ("", "labels")]
+
+
+@pytest.mark.parametrize("strategy", CHOOSING)
+def test_neither_threads_nor_row_order_change_anchors(folder: Workdir, strategy: str) -> None:
+    found = []
+    for count, file in ((1, "a"), (3, "a"), (2, "a-mixed")):
+        words = f"relrep anchor {file}.npz -n 25 --strategy {strategy} --ids-only -q"
+        found.append(folder.here(words, RELREP_THREADS=str(count)).out)
+    assert found[0] == found[1] and len(found[0].splitlines()) == 25
+    assert (found[0] == found[2]) == (strategy != "first"), "the order of the file decides for `first` alone"
+
+
+# --- other orders and subsets of rows ---
+
+
+@pytest.mark.parametrize("command", TABLES)
+def test_row_order_changes_no_figure(folder: Workdir, command: str) -> None:
+    plain, mixed = (
+        folder.here(f"relrep {TABLES[command].format(a=a, b=b)}").stdout.replace("-mixed", "").splitlines()
+        for a, b in (("a.npz", "b.npz"), ("a-mixed.npz", "b-mixed.npz"))
+    )
+    for line, other in zip(plain, mixed, strict=True):
+        for cell, found in zip(line.split("\t"), other.split("\t"), strict=True):
+            assert cell == found or float(found) == pytest.approx(float(cell), rel=VALUE if "anchors" not in command else 1e-6)
+
+
+def rows_by_id(file: Path) -> dict[bytes, np.ndarray]:
+    with h5py.File(file) as opened:
+        return dict(zip(opened["obs/id"][:].tolist(), opened["X"][:], strict=True))
+
+
+@pytest.mark.parametrize("exact", ["", "--exact"])
+def test_vectors_of_other_orders_and_subsets(folder: Workdir, exact: str) -> None:
+    """Within the tolerance, and with --exact to the bit, but for statistics, whose sums follow the order of rows."""
+    with np.load(folder / "a.npz") as found:
+        some = np.sort(np.random.default_rng(1).permutation(LARGE)[:777])
+        some = np.union1d(some, np.flatnonzero(np.isin(found["ids"], (folder / "ids.txt").read_text().split())))
+        np.savez(folder / "some.npz", x=found["x"][some], ids=found["ids"][some])
+    for name in ("a", "a-mixed", "some"):
+        folder.here(f"relrep project {name}.npz -a ids.txt -s cosine,euclidean,l1 --aggregate concat {exact} -o {name}.h5 -q")
+    whole = rows_by_id(folder / "a.h5")
+    largest = max(float(np.abs(row).max()) for row in whole.values())
+    for name in ("a-mixed", "some"):
+        other = rows_by_id(folder / f"{name}.h5")
+        assert len(other) >= 777
+        apart = max(float(np.abs(row - whole[key]).max()) for key, row in other.items())
+        assert apart <= (0 if exact else VECTOR * largest)
+
+
+def test_exact_is_recorded_and_refuses_what_it_cannot_do(folder: Workdir) -> None:
+    folder.here("relrep project a.npz -a ids.txt --exact -o x.h5 -q")
+    with h5py.File(folder / "x.h5") as file:
+        assert json.loads(file.attrs["steps"])[-1]["params"]["exact"] is True
+    done = folder.here("relrep project a.npz -a ids.txt --exact -o y.h5 --device cuda", 2)
+    assert done.stderr == "relrep project: --exact computes with NumPy, so it does not go with --device.\n"
