@@ -17,6 +17,7 @@ import pytest
 from conftest import CHECKOUT, Workdir, same_bytes
 
 from relrep_cli.anchors import STRATEGIES
+from relrep_cli.embedding import in_id_order, select
 from relrep_cli.relative.similarities import SIMILARITIES
 
 ARCHIVES = sorted((CHECKOUT / "tests" / "archives").glob("figures-*.json"))
@@ -92,8 +93,8 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 TABLES = {
-    "compare": "compare {a} {b} -m all --neighbours euclidean -q --format tsv",
-    "compare on anchors": "compare {a} {b} -a ids.txt -m cka,knn-jaccard,rsa,mse --ci 0.01 -s cosine,l1 -q --format tsv",
+    "compare": "compare {a} {b} -m cosine,knn-jaccard,rsa,linear-regression,cca,cka --neighbours euclidean -q --format tsv",
+    "compare on anchors": "compare {a} {b} -a ids.txt -m cka,recall,mse --ci 0.02 -s cosine,l1 -q --format tsv",
     "compare with permutations": "compare {a} {b} -m cka,procrustes --permutations 20 -q --format tsv",
     "stitch": "stitch {a} {b} -a ids.txt --head linear -q --format tsv",
     "evaluate": "evaluate {a} --task linear-probe,knn,cluster,retrieval,separation -q --format tsv",
@@ -115,6 +116,12 @@ def test_threads_change_no_byte_of_a_table(folder: Workdir, command: str) -> Non
     assert len(one.splitlines()) > 2
     for other in others:
         assert other == one
+
+
+def test_threads_change_no_bit_of_any_metric(here: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    for count in ("1", "3"):
+        monkeypatch.setenv("RELREP_THREADS", count)
+        assert figures.values(*figures.spaces(*figures.PAIRS["long"])) == here["values"]["long"]
 
 
 @pytest.mark.parametrize("name", SIMILARITIES)
@@ -150,6 +157,14 @@ def test_row_order_changes_no_figure(folder: Workdir, command: str) -> None:
     for line, other in zip(plain, mixed, strict=True):
         for cell, found in zip(line.split("\t"), other.split("\t"), strict=True):
             assert cell == found or float(found) == pytest.approx(float(cell), rel=VALUE if "anchors" not in command else 1e-6)
+
+
+def test_row_order_changes_no_bit_of_any_metric(here: dict[str, Any]) -> None:
+    """Ties, samples, groups and random pairings follow the ids."""
+    rng = np.random.default_rng(0)
+    mixed = [select(e, rng.permutation(e.n)) for e in figures.spaces(*figures.PAIRS["ties"])]
+    assert (mixed[0].ids != mixed[1].ids).any()
+    assert figures.values(*map(in_id_order, mixed)) == here["values"]["ties"]
 
 
 def rows_by_id(file: Path) -> dict[bytes, np.ndarray]:
