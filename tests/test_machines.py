@@ -18,6 +18,7 @@ from conftest import CHECKOUT, Workdir, same_bytes
 
 from relrep_cli.anchors import STRATEGIES
 from relrep_cli.embedding import in_id_order, select
+from relrep_cli.relative.projection import TILE
 from relrep_cli.relative.similarities import SIMILARITIES
 
 ARCHIVES = sorted((CHECKOUT / "tests" / "archives").glob("figures-*.json"))
@@ -188,6 +189,23 @@ def test_vectors_of_other_orders_and_subsets(folder: Workdir, exact: str) -> Non
         assert len(other) >= 777
         apart = max(float(np.abs(row - whole[key]).max()) for key, row in other.items())
         assert apart <= (0 if exact else VECTOR * largest)
+
+
+def test_pieces_cut_at_whole_tiles_give_the_bytes_of_the_whole(folder: Workdir) -> None:
+    how = "-s cosine,euclidean,mahalanobis --aggregate concat --center"
+    folder.here("relrep embed a.npz --space a -o a.h5 -q")
+    folder.here(f"relrep project a.h5 -a ids.txt {how} -o whole.h5 -q")
+    whole = rows_by_id(folder / "whole.h5")
+    with np.load(folder / "a.npz") as found:
+        for start in range(0, LARGE, TILE):
+            rows = slice(start, start + TILE)
+            np.savez(folder / "piece.npz", x=found["x"][rows], ids=found["ids"][rows])
+            folder.here("relrep embed piece.npz --space a -o piece.h5 -q --force")
+            folder.here(
+                f"relrep project piece.h5 -a ids.txt --anchor-vectors a.h5 {how} --statistics whole.h5 -o x.h5 -q --force"
+            )
+            piece = rows_by_id(folder / "x.h5")
+            assert len(piece) == len(found["x"][rows]) and all(np.array_equal(whole[i], x) for i, x in piece.items())
 
 
 def test_exact_is_recorded_and_refuses_what_it_cannot_do(folder: Workdir) -> None:
