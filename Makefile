@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-lowest lint docs clean
+.PHONY: demo test test-cpus test-lowest lint docs clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -15,6 +15,10 @@ demo: $(VENV)/.ready
 
 test: $(VENV)/.ready lint
 	$(BIN)/pytest -n auto
+
+# The tests of numbers, under the kernels of other kinds of processor
+test-cpus: $(VENV)/.ready
+	$(BIN)/python tests/cpus.py
 
 # The parts that feel their libraries most, with the lowest versions that pyproject.toml allows
 LOWEST := .venv-lowest
