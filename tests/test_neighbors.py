@@ -151,7 +151,7 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     if request.param == "tiles of a few rows":
         monkeypatch.setattr(tiles, "_side", lambda d: 56)
         monkeypatch.setattr(tiles, "BLOCK", 120)
-        monkeypatch.setattr(search, "threads", lambda: 2)
+        monkeypatch.setattr(search, "thread_count", lambda: 2)
     return request.param
 
 
