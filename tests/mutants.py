@@ -13,21 +13,25 @@ import os
 import resource
 import shlex
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from queue import SimpleQueue
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PACKAGE = "relrep_cli"
 COPIED = (PACKAGE, "tests", "sample_data", "docs", "pyproject.toml", "README.md")
-PATIENCE = 300  # seconds of wall time; a mutant whose tests take longer hangs, which is noticed
-PASSED, FAILED = 0, 1  # exit codes of pytest; any other means that no test ran
+PRELOADED = (
+    "pytest", "hypothesis.strategies", "numpy", "scipy.stats", "scipy.optimize", "scipy.sparse", "sklearn.linear_model",
+    "faiss", "h5py", "numba", "torch", "typer", "rich.console", "threadpoolctl",
+)  # fmt: skip
+OPTIONS = ("-x", "-q", "-p", "xdist.plugin", "-n", "0", "-p", "no:cacheprovider")
+PATIENCE = 300  # seconds of wall time; tests that take longer hang, which is noticed: the alarm ends them with -14
+PASSED, FAILED, BROKEN = 0, (1, -signal.SIGALRM), 99  # exit codes of pytest; others mean that no test ran
 KILLED, SURVIVED, STALE = "killed", "SURVIVED", "stale"
 
 
@@ -62,60 +66,93 @@ class Scratch:
     """A copy of the package and its tests, in which one file at a time is changed."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.writes, self.output = folder, 0, ""
+        self.copy, self.said, self.writes = folder / "copy", folder / "said", 0
+        self.copy.mkdir(parents=True)
         for name in COPIED:
             source = CHECKOUT / name
-            if source.is_dir():
-                shutil.copytree(source, folder / name)
-            elif source.exists():
-                shutil.copy2(source, folder / name)
+            (shutil.copytree if source.is_dir() else shutil.copy2)(source, self.copy / name)
 
-    def pytest(self, tests: Sequence[str]) -> int:
-        """The exit code of pytest on the copy; FAILED where it takes too long."""
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider", *tests]
-        one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-        environment = {**os.environ, **one_thread, "PYTHONPATH": str(self.folder)}
-        try:
-            ran = subprocess.run(
-                command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
-            )
-        except subprocess.TimeoutExpired:
-            self.output = f"no end after {PATIENCE} s"
-            return FAILED
-        self.output = ran.stdout + ran.stderr
-        return ran.returncode
+    def change(self, mutant: Mutant) -> str:
+        """Apply the change; returns the source as it was."""
+        source = (self.copy / PACKAGE / mutant.file).read_text()
+        self.write(mutant.file, mutant.changed(source))
+        return source
 
-    def judge(self, mutant: Mutant) -> str:
-        """Apply the change, run its tests and take the change back."""
-        path = self.folder / PACKAGE / mutant.file
-        try:
-            source = path.read_text()
-            changed = mutant.changed(source)
-        except (ValueError, OSError):
-            return STALE
-        try:
-            self._write(path, changed)
-            code = self.pytest(shlex.split(mutant.tests))
-        finally:
-            self._write(path, source)
-        return {PASSED: SURVIVED, FAILED: KILLED}.get(code, STALE)
-
-    def _write(self, path: Path, source: str) -> None:
+    def write(self, file: str, source: str) -> None:
         """Write with a time of its own: compiled modules are told from newer ones by whole seconds and size alone."""
+        path = self.copy / PACKAGE / file
         path.write_text(source)
         self.writes += 1
-        moment = 2_000_000_000 + self.writes
-        os.utime(path, (moment, moment))
+        os.utime(path, (2_000_000_000 + self.writes,) * 2)
+
+    def start(self, tests: str) -> int:
+        """The process that runs these tests: a fork of this one, which has imported what takes long to import."""
+        process = os.fork()
+        if process:
+            return process
+        try:
+            signal.alarm(PATIENCE)
+            handle = os.open(self.said, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+            for stream in (1, 2):
+                os.dup2(handle, stream)
+            os.chdir(self.copy)
+            os.environ["PYTHONPATH"] = sys.path[0] = str(self.copy)  # the first path was that of this file
+            pytest = import_module("pytest")
+            os._exit(int(pytest.main([*OPTIONS, *shlex.split(tests)])))
+        finally:
+            os._exit(BROKEN)
 
 
-def failing_without_a_change(scratch: Scratch, chosen: Sequence[Mutant]) -> str:
-    """What pytest says where the chosen tests fail on the package as it is; empty where they pass."""
-    each = {m.tests for m in chosen}
-    named = sorted({node for tests in each if " -k " not in tests for node in shlex.split(tests)})
-    for tests in [*([named] if named else []), *(shlex.split(tests) for tests in sorted(each) if " -k " in tests)]:
-        if scratch.pytest(tests) != PASSED:
-            return f"{shlex.join(tests)}\n{scratch.output}"
-    return ""
+@dataclass(frozen=True)
+class Run:
+    """The tests of a mutant, or of the package as it is, and how they ended."""
+
+    mutant: Mutant | None
+    tests: str
+    code: int = PASSED
+    said: str = ""
+
+    @property
+    def result(self) -> str:
+        return SURVIVED if self.code == PASSED else KILLED if self.code in FAILED else STALE
+
+
+def outcomes(asked: Sequence[Run], scratches: Sequence[Scratch]) -> Iterator[Run]:
+    """The runs as they end; as many at a time as there are scratch folders."""
+    waiting, free = list(reversed(asked)), list(scratches)
+    running: dict[int, tuple[Run, Scratch, str]] = {}
+    while waiting or running:
+        while waiting and free:
+            run, scratch = waiting.pop(), free.pop()
+            source = scratch.change(run.mutant) if run.mutant else ""
+            running[scratch.start(run.tests)] = run, scratch, source
+        process, status = os.wait()
+        run, scratch, source = running.pop(process)
+        if run.mutant:
+            scratch.write(run.mutant.file, source)
+        free.append(scratch)
+        yield Run(run.mutant, run.tests, os.waitstatus_to_exitcode(status), scratch.said.read_text(errors="replace"))
+
+
+def applies(mutant: Mutant) -> bool:
+    try:
+        return bool(mutant.changed((CHECKOUT / PACKAGE / mutant.file).read_text()))
+    except (ValueError, OSError):
+        return False
+
+
+def check(chosen: Sequence[Mutant], scratches: Sequence[Scratch]) -> dict[str, int]:
+    """Print what becomes of each mutant; returns how many came to what. Raises SystemExit when tests fail without a change."""
+    for run in outcomes([Run(None, tests) for tests in dict.fromkeys(m.tests for m in chosen)], scratches):
+        if run.code != PASSED:
+            raise SystemExit(f"These tests fail without any change: {run.tests}\n{run.said}")
+    results = dict.fromkeys((KILLED, SURVIVED, STALE), 0)
+    stale = [Run(m, m.tests, BROKEN) for m in chosen if not applies(m)]
+    for done in (*stale, *outcomes([Run(m, m.tests) for m in chosen if applies(m)], scratches)):
+        assert done.mutant is not None
+        results[done.result] += 1
+        print(f"{done.result:8} {done.mutant.name}" + ("" if done.result == KILLED else f": {done.mutant.harm}"), flush=True)
+    return results
 
 
 def main() -> int:
@@ -126,33 +163,17 @@ def main() -> int:
     options = parser.parse_args()
     chosen = mutants(options.patterns)
     if options.list:
-        for mutant in chosen:
-            print(f"{mutant.name}: {mutant.harm}")
+        print("\n".join(f"{mutant.name}: {mutant.harm}" for mutant in chosen))
         return 0
-    results: dict[str, int] = dict.fromkeys((KILLED, SURVIVED, STALE), 0)
+    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # some that other packages bring take two seconds to import
+    for name in PRELOADED:
+        import_module(name)
     with tempfile.TemporaryDirectory(prefix="relrep-mutants-") as folder:
-        free: SimpleQueue[Scratch] = SimpleQueue()
-        first = Scratch(Path(folder, "0"))
-        if said := failing_without_a_change(first, chosen):
-            print(f"These tests fail without any change:\n{said}")
-            return 1
-        free.put(first)
-        for number in range(1, options.jobs):
-            free.put(Scratch(Path(folder, str(number))))
-
-        def judge(mutant: Mutant) -> str:
-            scratch = free.get()
-            try:
-                return scratch.judge(mutant)
-            finally:
-                free.put(scratch)
-
-        with ThreadPoolExecutor(options.jobs) as pool:
-            for mutant, result in zip(chosen, pool.map(judge, chosen), strict=True):
-                results[result] += 1
-                print(f"{result:8} {mutant.name}" + ("" if result == KILLED else f": {mutant.harm}"), flush=True)
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    print(", ".join(f"{count} {result}" for result, count in results.items()), f"in {used.ru_utime + used.ru_stime:.0f} s of CPU")
+        results = check(chosen, [Scratch(Path(folder, str(number))) for number in range(options.jobs)])
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    seconds = sum(usage.ru_utime + usage.ru_stime for usage in used)
+    print(", ".join(f"{count} {result}" for result, count in results.items()), f"in {seconds:.0f} s of CPU")
     return int(results[KILLED] < len(chosen))
 
 
