@@ -167,6 +167,19 @@ def slow_mrr(x: np.ndarray, y: np.ndarray, k: int, by: str) -> list[float]:
     return [1 / (1 + ordered(p, y, by).index(i)) for i, p in enumerate(x)]
 
 
+def slow_mutual_knn(x: np.ndarray, y: np.ndarray, k: int, by: str) -> list[float]:
+    return [len(set(ordered(x[i], x, by, i)[:k]) & set(ordered(y[i], y, by, i)[:k])) / k for i in range(len(x))]
+
+
+def slow_cycle_knn(x: np.ndarray, y: np.ndarray, k: int, by: str) -> list[float]:
+    near = [ordered(x[i], x, by, i)[:k] for i in range(len(x))]
+    return [float(any(i in near[j] for j in ordered(y[i], y, by, i)[:k])) for i in range(len(x))]
+
+
+def slow_recall(x: np.ndarray, y: np.ndarray, k: int, by: str) -> list[float]:
+    return [float(i in ordered(p, y, by)[:k]) for i, p in enumerate(x)]
+
+
 def data(kind: str, d: int = 5) -> tuple[np.ndarray, np.ndarray]:
     x, y = alike(40, d, seed=5)
     if kind == "every row four times":
@@ -179,7 +192,14 @@ def data(kind: str, d: int = 5) -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
-SLOW: dict[str, Callable[..., list[float]]] = {"jaccard": slow_jaccard, "knn-jaccard": slow_knn_jaccard, "mrr": slow_mrr}
+SLOW: dict[str, Callable[..., list[float]]] = {
+    "jaccard": slow_jaccard,
+    "knn-jaccard": slow_knn_jaccard,
+    "mutual-knn": slow_mutual_knn,
+    "cycle-knn": slow_cycle_knn,
+    "mrr": slow_mrr,
+    "recall": slow_recall,
+}
 KINDS = {  # equal angles of unequal rows tie only in arithmetic without rounding, so cosine gets no whole numbers
     "cosine": ("generic", "every row four times", "zero rows"),
     "euclidean": ("generic", "every row four times", "zero rows", "whole numbers"),
@@ -233,6 +253,21 @@ def test_cka_equals_its_gram_matrices(n: int, estimator: str, offset: float) -> 
     x, y = alike(n, 7, noise=1.5)
     wanted = gram_cka(x - x.mean(0), (y - y.mean(0))[:, :5], estimator)
     assert value("cka", x + offset, y[:, :5] - offset, estimator=estimator) == pytest.approx(wanted, rel=1e-8)
+
+
+def test_minibatch_cka_is_of_mean_hsic_over_interleaved_batches() -> None:
+    """Batches of unlike spread, as those of a file sorted by class would be were they not interleaved."""
+    x, y = alike(96, 4)
+    x, y = (side * np.geomspace(1, 30, 96)[:, None] for side in (x, y))
+
+    def hsic(a: np.ndarray, b: np.ndarray) -> float:
+        n, (k, l) = len(a), (s @ s.T * (1 - np.eye(len(s))) for s in (a, b))  # noqa: E741
+        mixed = k.sum() * l.sum() / ((n - 1) * (n - 2)) - 2 / (n - 2) * (k @ l).sum()
+        return float((np.trace(k @ l) + mixed) / (n * (n - 3)))
+
+    batches = [slice(g, None, 6) for g in range(6)]
+    xx, yy, xy = (np.mean([hsic(a[b], c[b]) for b in batches]) for a, c in ((x, x), (y, y), (x, y)))
+    assert value("cka", x, y, estimator="minibatch", batch=16) == pytest.approx(xy / sqrt(xx * yy), rel=1e-9)
 
 
 @pytest.mark.parametrize("estimator", ["biased", "unbiased"])

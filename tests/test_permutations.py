@@ -148,6 +148,17 @@ def test_without_layers_or_shared_rows_there_is_no_p_max(models: Workdir) -> Non
     assert "layers.h5::layer/a/x and a.npz: other layers share other rows, so cka has no p_max" in done.stderr
 
 
+@pytest.mark.parametrize(("metric", "sign"), [("cka", 1), ("procrustes", -1)])
+def test_the_closest_of_all_layers_counts_and_what_has_no_value_counts_as_close(metric: str, sign: int) -> None:
+    """By hand: the first permutation has no value in one layer, the second reaches 0.9 in the other, two are farther."""
+    family = Family(np.full(4, -np.inf))
+    records = [{"metric": metric, "value": sign * value} for value in (0.8, 0.5)]
+    family.join(records[0], sign * np.array([np.nan, 0.1, 0.2, 0.3]), "rows")
+    family.join(records[1], sign * np.array([-0.7, 0.9, -0.2, 0.6]), "rows")
+    assert family.close() == ""
+    assert [r["p_max"] for r in records] == [3 / 5, 4 / 5]
+
+
 def test_the_maximum_keeps_its_level() -> None:
     """Of 10 layers without meaning, the best is called significant at 0.1 as often as it should: 0.1 +- 3 deviations."""
     rng = np.random.default_rng(1)

@@ -10,6 +10,7 @@ import pytest
 from relrep_cli.metrics import METRICS, Score, dissimilarities
 from relrep_cli.metrics.score import NotApplicable
 from relrep_cli.neighbors import ranks
+from relrep_cli.numerics import row_pairs
 
 
 def score(name: str, x: np.ndarray, y: np.ndarray, **params: Any) -> Score:
@@ -137,3 +138,15 @@ def test_eigenspace_overlap_far_from_the_origin_is_refused_not_wrong() -> None:
     )
     with pytest.raises(NotApplicable, match="the second space lies so far from the origin"):
         score("eigenspace-overlap", x, y + 1e6)
+
+
+def test_distances_of_near_rows_are_no_rounding() -> None:
+    """Rows a ten-thousandth apart beside lengths of 3 keep their digits; equal rows are at 0 exactly, in any place of a tile."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 9))
+    x = np.concatenate([x, x + 1e-4 * rng.normal(size=x.shape), x[:5]])
+    every = np.arange(len(x))
+    found = row_pairs.between(x, "euclidean")(every, every.copy())
+    exact = np.sqrt(np.square(x[:, None] - x).sum(2))
+    assert found == pytest.approx(exact, rel=1e-6, abs=1e-30)
+    assert (found[exact == 0] == 0).all() and np.count_nonzero(found == 0) == len(x) + 10
