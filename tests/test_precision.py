@@ -141,7 +141,7 @@ def test_eigenspace_overlap_far_from_the_origin_is_refused_not_wrong() -> None:
 
 
 def test_distances_of_near_rows_are_no_rounding() -> None:
-    """Rows a ten-thousandth apart beside lengths of 3 keep their digits; equal rows are at 0 exactly, in any place of a tile."""
+    """Rows a ten-thousandth apart beside lengths of 3 keep their digits; equal rows are at 0 exactly."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(40, 9))
     x = np.concatenate([x, x + 1e-4 * rng.normal(size=x.shape), x[:5]])

@@ -135,7 +135,7 @@ def test_the_inverse_is_the_way_through_relative_coordinates() -> None:
 
 
 def test_anchors_far_out_or_at_the_mean_do_not_set_the_lengths_of_inverse() -> None:
-    """Axes and their opposites, so that the mean is 0: four anchors twice as long in y, two a hundred times, two of length 0."""
+    """Axes and their opposites, of mean 0: four anchors twice as long in y, two a hundred times, two at 0."""
     axes = np.diag([1.0, 2.0, 3.0])
     x = np.concatenate([axes, -axes, np.zeros((2, 3))])
     y = x * np.array([2.0, 2, 100, 2, 2, 100, 0, 0])[:, None]
