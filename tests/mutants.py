@@ -143,9 +143,9 @@ def applies(mutant: Mutant) -> bool:
 
 def check(chosen: Sequence[Mutant], scratches: Sequence[Scratch]) -> dict[str, int]:
     """Print what becomes of each mutant; returns how many came to what. Raises SystemExit when tests fail without a change."""
-    for run in outcomes([Run(None, tests) for tests in dict.fromkeys(m.tests for m in chosen)], scratches):
-        if run.code != PASSED:
-            raise SystemExit(f"These tests fail without any change: {run.tests}\n{run.said}")
+    unchanged = outcomes([Run(None, tests) for tests in dict.fromkeys(m.tests for m in chosen)], scratches)
+    if failing := [run for run in unchanged if run.code != PASSED]:
+        raise SystemExit("\n".join(f"These tests fail without any change: {run.tests}\n{run.said}" for run in failing))
     results = dict.fromkeys((KILLED, SURVIVED, STALE), 0)
     stale = [Run(m, m.tests, BROKEN) for m in chosen if not applies(m)]
     for done in (*stale, *outcomes([Run(m, m.tests) for m in chosen if applies(m)], scratches)):
