@@ -2,7 +2,8 @@
 
 mutants.toml lists the changes; each names the tests that should fail. The package and its tests are copied to a scratch
 folder, so that the checkout stays as it is. Results: `killed`, a test failed; `SURVIVED`, none did; `stale`, the text to
-change is no longer there once, or its tests do not run. Exit code 1 unless all are killed.
+change is no longer there once, or its tests do not run. In the end the tests that failed run on the package as it is, where
+they must pass. Exit code 1 unless all are killed.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PACKAGE = "relrep_cli"
@@ -62,11 +64,23 @@ def mutants(patterns: Iterable[str] = ("*",)) -> list[Mutant]:
     return [m for m in found if any(fnmatch.fnmatch(m.name, pattern) for pattern in patterns)]
 
 
+class Failures:
+    """A plugin of pytest that writes down which tests fail."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.failed:
+            with self.path.open("a") as file:
+                file.write(report.nodeid + "\n")
+
+
 class Scratch:
     """A copy of the package and its tests, in which one file at a time is changed."""
 
     def __init__(self, folder: Path) -> None:
-        self.copy, self.said, self.writes = folder / "copy", folder / "said", 0
+        self.copy, self.said, self.failed, self.writes = folder / "copy", folder / "said", folder / "failed", 0
         self.copy.mkdir(parents=True)
         for name in COPIED:
             source = CHECKOUT / name
@@ -85,8 +99,9 @@ class Scratch:
         self.writes += 1
         os.utime(path, (2_000_000_000 + self.writes,) * 2)
 
-    def start(self, tests: str) -> int:
+    def start(self, tests: Sequence[str]) -> int:
         """The process that runs these tests: a fork of this one, which has imported what takes long to import."""
+        self.failed.write_text("")
         process = os.fork()
         if process:
             return process
@@ -98,61 +113,48 @@ class Scratch:
             os.chdir(self.copy)
             os.environ["PYTHONPATH"] = sys.path[0] = str(self.copy)  # the first path was that of this file
             pytest = import_module("pytest")
-            os._exit(int(pytest.main([*OPTIONS, *shlex.split(tests)])))
+            os._exit(int(pytest.main([*OPTIONS, *tests], plugins=[Failures(self.failed)])))
         finally:
             os._exit(BROKEN)
 
 
 @dataclass(frozen=True)
-class Run:
-    """The tests of a mutant, or of the package as it is, and how they ended."""
+class Done:
+    """How the tests of a mutant ended, and the first that failed."""
 
-    mutant: Mutant | None
-    tests: str
-    code: int = PASSED
-    said: str = ""
-
-    @property
-    def result(self) -> str:
-        return SURVIVED if self.code == PASSED else KILLED if self.code in FAILED else STALE
+    mutant: Mutant
+    result: str
+    failed: str = ""
 
 
-def outcomes(asked: Sequence[Run], scratches: Sequence[Scratch]) -> Iterator[Run]:
-    """The runs as they end; as many at a time as there are scratch folders."""
-    waiting, free = list(reversed(asked)), list(scratches)
-    running: dict[int, tuple[Run, Scratch, str]] = {}
+def run(chosen: Sequence[Mutant], scratches: Sequence[Scratch]) -> Iterator[Done]:
+    """The mutants as their tests end; as many at a time as there are scratch folders."""
+    waiting, free = list(reversed(chosen)), list(scratches)
+    running: dict[int, tuple[Mutant, Scratch, str]] = {}
     while waiting or running:
         while waiting and free:
-            run, scratch = waiting.pop(), free.pop()
-            source = scratch.change(run.mutant) if run.mutant else ""
-            running[scratch.start(run.tests)] = run, scratch, source
-        process, status = os.wait()
-        run, scratch, source = running.pop(process)
-        if run.mutant:
-            scratch.write(run.mutant.file, source)
-        free.append(scratch)
-        yield Run(run.mutant, run.tests, os.waitstatus_to_exitcode(status), scratch.said.read_text(errors="replace"))
+            mutant = waiting.pop()
+            try:
+                source = free[-1].change(mutant)
+            except (ValueError, OSError):
+                yield Done(mutant, STALE)
+                continue
+            scratch = free.pop()
+            running[scratch.start(shlex.split(mutant.tests))] = mutant, scratch, source
+        if running:
+            process, status = os.wait()
+            mutant, scratch, source = running.pop(process)
+            scratch.write(mutant.file, source)
+            free.append(scratch)
+            code = os.waitstatus_to_exitcode(status)
+            result = SURVIVED if code == PASSED else KILLED if code in FAILED else STALE
+            yield Done(mutant, result, scratch.failed.read_text().strip())
 
 
-def applies(mutant: Mutant) -> bool:
-    try:
-        return bool(mutant.changed((CHECKOUT / PACKAGE / mutant.file).read_text()))
-    except (ValueError, OSError):
-        return False
-
-
-def check(chosen: Sequence[Mutant], scratches: Sequence[Scratch]) -> dict[str, int]:
-    """Print what becomes of each mutant; returns how many came to what. Raises SystemExit when tests fail without a change."""
-    unchanged = outcomes([Run(None, tests) for tests in dict.fromkeys(m.tests for m in chosen)], scratches)
-    if failing := [run for run in unchanged if run.code != PASSED]:
-        raise SystemExit("\n".join(f"These tests fail without any change: {run.tests}\n{run.said}" for run in failing))
-    results = dict.fromkeys((KILLED, SURVIVED, STALE), 0)
-    stale = [Run(m, m.tests, BROKEN) for m in chosen if not applies(m)]
-    for done in (*stale, *outcomes([Run(m, m.tests) for m in chosen if applies(m)], scratches)):
-        assert done.mutant is not None
-        results[done.result] += 1
-        print(f"{done.result:8} {done.mutant.name}" + ("" if done.result == KILLED else f": {done.mutant.harm}"), flush=True)
-    return results
+def fails_without_a_change(tests: Sequence[str], scratch: Scratch) -> str:
+    """What pytest says where one of these tests fails on the package as it is, which then proves nothing."""
+    _, status = os.waitpid(scratch.start(tests), 0)
+    return "" if os.waitstatus_to_exitcode(status) == PASSED else scratch.said.read_text(errors="replace")
 
 
 def main() -> int:
@@ -169,12 +171,21 @@ def main() -> int:
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # some that other packages bring take two seconds to import
     for name in PRELOADED:
         import_module(name)
+    results, failed = dict.fromkeys((KILLED, SURVIVED, STALE), 0), set()
     with tempfile.TemporaryDirectory(prefix="relrep-mutants-") as folder:
-        results = check(chosen, [Scratch(Path(folder, str(number))) for number in range(options.jobs)])
+        scratches = [Scratch(Path(folder, str(number))) for number in range(options.jobs)]
+        for done in run(chosen, scratches):
+            results[done.result] += 1
+            failed.add(done.failed)
+            said = f": {done.failed or 'ran too long'}" if done.result == KILLED else f": {done.mutant.harm}"
+            print(f"{done.result:8} {done.mutant.name}{said}", flush=True)
+        said = fails_without_a_change(sorted(failed - {""}), scratches[0]) if failed - {""} else ""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     seconds = sum(usage.ru_utime + usage.ru_stime for usage in used)
     print(", ".join(f"{count} {result}" for result, count in results.items()), f"in {seconds:.0f} s of CPU")
-    return int(results[KILLED] < len(chosen))
+    if said:
+        print(f"A test fails without any change, so that it proves nothing:\n{said}")
+    return int(bool(said) or results[KILLED] < len(chosen))
 
 
 if __name__ == "__main__":

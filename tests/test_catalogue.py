@@ -231,6 +231,31 @@ def test_repeated_columns_are_no_further_dimensions(name: str) -> None:
     assert found == pytest.approx(value(name, y, x, **params), rel=1e-7)
 
 
+@pytest.mark.parametrize("by", ["cosine", "euclidean"])
+def test_information_imbalance_counts_only_what_is_nearer(by: str) -> None:
+    """Of points at few distances: ties do not push the rank back."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 3))
+    angle = rng.integers(0, 12, 60) * np.pi / 6
+    y = np.stack([np.cos(angle), np.sin(angle), np.full(60, 3.0)], 1) if by == "cosine" else rng.integers(0, 4, (60, 2)) * 1.0
+    unit = [side / np.linalg.norm(side, axis=1, keepdims=True) if by == "cosine" else side for side in (x, y)]
+    near, far = (cdist(side, side) + np.diag(np.full(60, np.inf)) for side in unit)
+    ranks = [1 + np.count_nonzero(far[i] < far[i, near[i].argmin()] - 1e-6) for i in range(60)]
+    found = METRICS["information-imbalance"].function(x, y, neighbours=by)
+    assert found.rows == pytest.approx(2 / 60 * np.array(ranks), rel=1e-12)
+
+
+def test_rows_with_a_copy_do_not_count_for_the_intrinsic_dimension() -> None:
+    x, y = clouds(60)
+    x[1], x[40] = x[0], x[3]
+    wanted = []
+    for side in (x, y):
+        squares = np.sort(cdist(side, side, "sqeuclidean"), 1)
+        alone = squares[squares[:, 1] > 0]
+        wanted.append(2 / np.log(alone[:, 2] / alone[:, 1]).mean())
+    assert value("intrinsic-dimension-difference", x, y) == pytest.approx(abs(wanted[0] - wanted[1]), rel=1e-9)
+
+
 def test_zero_rows_lie_at_a_right_angle_to_everything() -> None:
     """Squared distances of rows at length 1, by hand; to zero rows and from them 2, whatever the other is."""
     x = np.array([[2.0, 0], [0, 3], [0, 0], [-1, 0], [0, 0]])

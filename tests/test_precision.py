@@ -122,6 +122,14 @@ def test_constant_columns_are_left_out_whatever_their_size(constant: float) -> N
     assert "1 constant columns left out" in found.convention
 
 
+def test_columns_that_vary_in_their_last_bit_are_constant() -> None:
+    x, y = pair(300, 5)
+    more = np.insert(x, 2, np.where(np.arange(300) % 2, 0.1, np.nextafter(0.1, 1)), 1)
+    found = score("soft-match", more, y)
+    assert found.value == pytest.approx(score("soft-match", x, y).value, abs=1e-9)
+    assert "1 constant columns left out" in found.convention
+
+
 @pytest.mark.parametrize("unit", [1e-8, 1e8])
 def test_one_column_in_another_unit_changes_no_canonical_correlation(unit: float) -> None:
     x, y = pair(300, 5)

@@ -157,6 +157,12 @@ def test_columns_of_a_product() -> None:
     assert summed.width() == 2 and summed.var()["id"].tolist() == [b"cosine+l1:0", b"cosine+l1:1"]
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_layer_norm_of_a_row_that_varies_by_rounding_is_zero(dtype: Any) -> None:
+    row = np.array([[0.3, np.nextafter(dtype(0.3), dtype(1)), 0.3]], dtype)
+    assert layer_norm(row).tolist() == layer_norm(torch.from_numpy(row)).tolist() == [[0, 0, 0]]
+
+
 @pytest.mark.parametrize("scale", [1e-20, 1.0, 1e15])
 def test_layer_norm_at_any_scale(scale: float) -> None:
     rows = np.random.default_rng(0).normal(size=(5, 40)).astype(np.float32) * np.float32(scale)
