@@ -50,6 +50,13 @@ def test_p_equals_that_of_permutations_by_hand(models: Workdir) -> None:
     assert float(r["p"]) == (1 + reached) / 61 and 0 < reached < 60
 
 
+def test_permutations_follow_from_the_seed_and_their_number() -> None:
+    x, y = np.random.default_rng(0).normal(size=(2, 20, 3))
+    orders = [np.random.default_rng([5, number]).permutation(20) for number in (3, 4)]
+    found = null_values("mse", {}, embedding(x), embedding(y), range(3, 5), 5, lambda part: None)
+    assert found == pytest.approx([np.square(x - y[order]).mean() for order in orders], rel=1e-12)
+
+
 def test_a_value_that_pairing_does_not_change_is_never_significant(models: Workdir) -> None:
     r = models.here("relrep compare a.npz near.npz -m uniformity-difference --permutations 19 -q").rows[0]
     assert float(r["p"]) == 1 and abs(float(r["corrected"])) < 1e-9
