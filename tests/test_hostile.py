@@ -22,7 +22,7 @@ from corpus import ACCEPT, REFUSE, VALUES, Case, base, build
 
 from relrep_cli import store
 from relrep_cli.base.errors import DataError
-from relrep_cli.store import child, chunks
+from relrep_cli.store import child, chunks, limits
 from relrep_cli.store.hdf5 import list_hdf5, read_hdf5
 
 ROOT = Path(__file__).parents[1]
@@ -119,6 +119,28 @@ def test_a_plan_is_judged_by_itself(rows: list[list[int]], said: str, tmp_path: 
     assert planned(tmp_path / "x.h5", ROWS).bytes == 32
     with pytest.raises(DataError, match=said):
         planned(tmp_path / "x.h5", rows)
+
+
+@pytest.mark.parametrize("offset", [None, -1, 169, 200, 2**62])
+def test_data_in_one_piece_end_within_the_file(offset: int | None, tmp_path: Path) -> None:
+    path = tmp_path / "x.h5"
+    path.write_bytes(bytes(200))
+    plan = {key: value for key, value in PLAN.items() if key != "chunk"}  # 32 bytes
+    with FileIO(path) as file:
+        source = chunks.Source(path, file, os.fstat(file.fileno()), 0)
+        assert chunks.stored(source, plan | {"offset": 168}).bytes == 32
+        with pytest.raises(DataError, match="its data end at byte"):
+            chunks.stored(source, plan | {"offset": offset})
+
+
+def test_bounds_of_chunks_are_those_of_their_bytes() -> None:
+    """Of a file large enough for what they declare: 128 MiB a chunk, a chunk for every 16 bytes, 200 times what is stored."""
+    size = 1 << 40
+    assert limits.chunk_fault([4096, 8192], [4096, 8192], 4, size) == ""
+    assert "257 MiB each" in limits.chunk_fault([8224, 8192], [8224, 8192], 4, size)
+    assert limits.chunk_fault([66], [1], 4, 32) == "" and "67 chunks" in limits.chunk_fault([67], [1], 4, 32)
+    assert limits.packing_fault(200 << 30, 1 << 30) == "" and "bomb" in limits.packing_fault((200 << 30) + 1, 1 << 30)
+    assert limits.packing_fault(256 << 20, 1) == "" and "bomb" in limits.packing_fault((256 << 20) + 1, 1)
 
 
 @pytest.mark.parametrize("kind", ["O", "<f4O", "<f4, O", "|S99999", "f4", ""])
