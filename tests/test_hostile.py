@@ -149,6 +149,11 @@ def test_a_plan_of_another_kind_is_refused(kind: str, tmp_path: Path) -> None:
         planned(tmp_path / "x.h5", ROWS, kind=kind)
 
 
+def test_what_no_item_fills_was_not_shuffled() -> None:
+    """Planes of first, second and third bytes, and what is left over, as it is."""
+    assert chunks.UNDO["shuffle"](b"aAbBcCxy", 8, 3) == b"abcABCxy"
+
+
 def test_checksums_of_either_byte_order_are_known_and_wrong_ones_refused() -> None:
     sums = chunks.fletcher32(b"abcdef")
     for order in "<>":
@@ -259,6 +264,10 @@ def test_listing_never_hangs(cases: dict[str, Case], kind: str) -> None:
         ("format-newer", r"made by a newer relrep \(format 2\); this one reads 1"),
         ("sparse-x", "csr_matrix"),
         ("external-index", "/obs/id: its data lie in an external file"),
+        ("external-link-obs", "/obs: it is an external link, and relrep follows only hard links"),
+        ("filter-lzf", "packed with filter lzf, and relrep reads gzip, shuffle and fletcher32"),
+        ("chunk-missing", "6 chunks are declared and 5 stored"),
+        ("shape-3gib", "declares 3221225472 bytes and stores 0"),
         ("heap-free-zero-attribute", "busy without end"),
         ("open-for-writing", "still writing"),
         ("codes-beyond", "do not fit its 3 categories"),
