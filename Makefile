@@ -26,7 +26,7 @@ $(LOWEST)/.ready: pyproject.toml constraints-lowest.txt
 test-lowest: $(LOWEST)/.ready
 	$(LOWEST)/bin/pytest -n auto tests/test_metrics.py tests/test_kernels.py tests/test_similarities.py tests/test_neighbors.py tests/test_format.py tests/test_registry.py
 
-# Small changes to the code, one at a time, each of which a test must notice; some ten minutes
+# Small changes to the code, one at a time, each of which a test must notice; a quarter of an hour of CPU time
 mutants: $(VENV)/.ready
 	$(BIN)/python tests/mutants.py -j 2
 
