@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-cpus test-lowest lint docs clean
+.PHONY: demo test test-cpus test-lowest mutants lint docs clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -29,6 +29,10 @@ $(LOWEST)/.ready: pyproject.toml constraints-lowest.txt
 
 test-lowest: $(LOWEST)/.ready
 	$(LOWEST)/bin/pytest -n auto tests/test_metrics.py tests/test_kernels.py tests/test_similarities.py tests/test_neighbors.py tests/test_format.py tests/test_registry.py
+
+# Small changes to the code, one at a time, each of which a test must notice; a quarter of an hour of CPU time
+mutants: $(VENV)/.ready
+	$(BIN)/python tests/mutants.py -j 2
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import pytest
 from conftest import Workdir, columns, vectors
 
-from relrep_cli.embedding import row_numbers
+from relrep_cli.embedding import row_numbers, text
 from relrep_cli.heads import mlp as networks
 from relrep_cli.heads.decoder import pixels
-from relrep_cli.heads.heads import train
+from relrep_cli.heads.heads import Trained, train
 from relrep_cli.relative.aggregators import AGGREGATORS
 from relrep_cli.splits import drawn
+from relrep_cli.stitching import adaptation
 from relrep_cli.stitching.adaptation import Adaptation, adapted
-from relrep_cli.stitching.grid import Task
+from relrep_cli.stitching.grid import Target, Task
 
 CLASSES, WIDTH = 4, 10
 
@@ -61,6 +64,47 @@ def test_few_rows_are_drawn_apart_from_the_split() -> None:
     none = np.zeros(0)
     task = Task("b.h5", none, none, none, none, ids, none)
     assert 0.08 < len(Adaptation(["all"], 0.1).rows(task)) / len(ids) < 0.12
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A head that always says the same; `front` is the attention that each subspace gets."""
+
+    label: int
+    front: Sequence[float]
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        return np.full(len(x), self.label)
+
+
+def test_cells_before_and_after_adaptation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A head is adapted to other encoders than its own; the attention is that of the head it stands beside."""
+    monkeypatch.setattr(adaptation, "adapted", lambda trained, *rest: Answer(1, [0.9, 0.1]))
+    monkeypatch.setattr(networks, "attention", lambda front, x: np.array(front))
+    ids, y = row_numbers(9), np.ones(9, int)
+    tasks = [Task(uri, np.zeros((9, 2)), y, np.zeros((9, 2)), y, ids, ids) for uri in ("a.h5", "b.h5")]
+    found, hear = adaptation.cells(tasks, Target("label", text("xy")), Adaptation(["all"], 1.0), ["p", "q"], [0])
+    for e, h in ((0, 0), (1, 0)):
+        hear("product", e, h, [Answer(0, [0.25, 0.75])], [])
+    assert set(found) == {(0, 0, ""), (1, 0, ""), (1, 0, "all")}
+    assert found[1, 0, ""] == {"attention_p": 0.25, "attention_q": 0.75}
+    after = found[1, 0, "all"]
+    assert (after["accuracy"], after["attention_p"], after["attention_q"], after["adapted_rows"]) == (1, 0.9, 0.1, 9)
+    frozen = [{"method": "product", "accuracy": 0.4, "end_to_end": 0.8, "stitching_index": 0.5}] * 4
+    records = adaptation.records(frozen, {(1, 0, "all"): {"accuracy": 0.6}}, ["a.h5", "b.h5"])
+    assert [r["method"] for r in records] == ["product"] * 3 + ["product+adapted-all", "product"]
+    assert [r["stitching_index"] for r in records] == pytest.approx([0.5, 0.5, 0.5, 0.75, 0.5])
+
+
+@pytest.mark.parametrize("n", [7, 40 * networks.BATCH])
+def test_few_rows_are_passed_often_enough(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many passes as PASSES, and as many steps as STEPS."""
+    passes = []
+    monkeypatch.setattr(networks, "adapted", lambda *given: passes.append(given[-1]) or ({}, None))
+    task = Task("b.h5", np.zeros((n, 1)), np.zeros(n), np.zeros((1, 1)), np.zeros(1), row_numbers(n), row_numbers(1))
+    adapted(Trained("mlp", 2, {}), task, "all", Adaptation(["all"], 1.0), 0)
+    wanted = {7: adaptation.STEPS, 40 * networks.BATCH: adaptation.PASSES}
+    assert passes == [wanted[n]]
 
 
 def test_numbers_keep_their_unit_through_adaptation() -> None:

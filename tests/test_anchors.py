@@ -365,6 +365,7 @@ def test_mixtures_are_means_in_every_space() -> None:
         {"mixture-starts": np.array([0.0, 2.0, 4.0])},
         {"mixture-starts": np.array([0.0, 2.0, np.inf])},
         {"mixture-starts": np.array([0.0, 3.0])},
+        {"mixture-starts": np.array([0.0, 0.0, 1.0]), "mixture-items": text(["a"]), "mixture-weights": np.ones(1)},
         {"mixture-items": text(["a", "b"])},
         {"mixture-items": np.zeros(3)},
     ],

@@ -206,6 +206,20 @@ def test_moments_far_from_zero_keep_their_digits() -> None:
     np.testing.assert_allclose(covariance(x + 1e6, y - 1e6), covariance(x, y), rtol=0, atol=1e-9)
 
 
+def test_moments_about_the_mean_are_those_of_centred_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shifted by the mean of a few rows only, which is far from that of all."""
+    monkeypatch.setattr(blocks, "FIRST", 2)
+    x, y = cloud(60, 3) * [1.0, 2, 3] + 4, cloud(60, 4, 1) - 3
+    found = moments(x, y)[0].centred()
+    u, v = x - x.mean(0), y - y.mean(0)
+    z, norms = np.concatenate([u, v], 1), np.stack([np.square(u).sum(1), np.square(v).sum(1)], 1)
+    wanted = Moments(
+        3, 60, z.sum(0), z.T @ z, norms.sum(0), norms.T @ norms, z.T @ norms, np.concatenate([x.mean(0), y.mean(0)])
+    )
+    assert_equal(found, wanted)
+    assert found.shift == pytest.approx(wanted.shift, rel=1e-12)
+
+
 # Memory of what is mapped from files
 
 

@@ -14,7 +14,7 @@ from scipy.spatial.distance import cdist, pdist, squareform
 from relrep_cli.base.errors import UsageError
 from relrep_cli.comparison.pairs_of_files import interval, measure
 from relrep_cli.embedding import Embedding, row_numbers
-from relrep_cli.metrics import METRICS, cca, dissimilarities
+from relrep_cli.metrics import METRICS, cca, dissimilarities, neighbor_orders
 from relrep_cli.metrics.catalogue import COLUMNS, PRESETS, catalogue, expand, families, preset
 from relrep_cli.metrics.score import NotApplicable
 from relrep_cli.numerics import blocks
@@ -210,6 +210,59 @@ def test_random_rotations_are_random_rotations(n: int, p: int, q: int) -> None:
     error = np.std(slow) / np.sqrt(draws)
     assert np.mean(fast) == pytest.approx(np.mean(slow), abs=5 * error)
     assert cca.chance_level(n, p, q) == pytest.approx(np.mean(slow), abs=4 * np.std(slow) * np.sqrt(1 / draws + 1 / cca.DRAWS))
+
+
+@pytest.mark.parametrize("name", ["information-imbalance", "linear-regression", "ridge"])
+def test_reverse_is_the_value_of_the_other_direction(name: str) -> None:
+    x, y = clouds(80, noise=3.0)
+    there, back = (METRICS[name].function(*pair) for pair in ((x, y), (y, x)))
+    assert there.extra["reverse"] == pytest.approx(back.value, rel=1e-12)
+    assert back.extra["reverse"] == pytest.approx(there.value, rel=1e-12)
+    assert abs(there.value - back.value) > 1e-3
+
+
+@pytest.mark.parametrize("name", ["cca", "svcca", "pwcca", "eigenspace-overlap"])
+def test_repeated_columns_are_no_further_dimensions(name: str) -> None:
+    """Sums of columns lie in the same subspace, but for rounding; each would be a correlation of noise."""
+    x, y = clouds()
+    params = {"variance": 1.0} if name == "svcca" else {}
+    wide = np.concatenate([x, x[:, :1] + x[:, 1:2], x[:, 2:3] - 3 * x[:, 3:4]], 1)
+    found = value(name, y, wide, **params)
+    assert found == pytest.approx(value(name, y, x, **params), rel=1e-7)
+
+
+@pytest.mark.parametrize("by", ["cosine", "euclidean"])
+def test_information_imbalance_counts_only_what_is_nearer(by: str) -> None:
+    """Of points at few distances: ties do not push the rank back."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 3))
+    angle = rng.integers(0, 12, 60) * np.pi / 6
+    y = np.stack([np.cos(angle), np.sin(angle), np.full(60, 3.0)], 1) if by == "cosine" else rng.integers(0, 4, (60, 2)) * 1.0
+    unit = [side / np.linalg.norm(side, axis=1, keepdims=True) if by == "cosine" else side for side in (x, y)]
+    near, far = (cdist(side, side) + np.diag(np.full(60, np.inf)) for side in unit)
+    ranks = [1 + np.count_nonzero(far[i] < far[i, near[i].argmin()] - 1e-6) for i in range(60)]
+    found = METRICS["information-imbalance"].function(x, y, neighbours=by)
+    assert found.rows == pytest.approx(2 / 60 * np.array(ranks), rel=1e-12)
+
+
+def test_rows_with_a_copy_do_not_count_for_the_intrinsic_dimension() -> None:
+    x, y = clouds(60)
+    x[1], x[40] = x[0], x[3]
+    wanted = []
+    for side in (x, y):
+        squares = np.sort(cdist(side, side, "sqeuclidean"), 1)
+        alone = squares[squares[:, 1] > 0]
+        wanted.append(2 / np.log(alone[:, 2] / alone[:, 1]).mean())
+    assert value("intrinsic-dimension-difference", x, y) == pytest.approx(abs(wanted[0] - wanted[1]), rel=1e-9)
+
+
+def test_zero_rows_lie_at_a_right_angle_to_everything() -> None:
+    """Squared distances of rows at length 1, by hand; to zero rows and from them 2, whatever the other is."""
+    x = np.array([[2.0, 0], [0, 3], [0, 0], [-1, 0], [0, 0]])
+    others = np.array([[1, 2, 3], [0, 2, 4], [0, 1, 4]])
+    wanted = [[2, 2, 4], [2, 2, 2], [2, 2, 2]]
+    assert neighbor_orders.apart(x, slice(0, 3), others, "cosine").tolist() == wanted
+    assert neighbor_orders.apart(x, np.array([2]), np.array([[0, 3, 4]]), "euclidean").tolist() == [[4, 1, 0]]
 
 
 def test_svcca_keeps_the_share_of_variance() -> None:

@@ -181,6 +181,34 @@ def test_the_turn_of_procrustes_is_found_exactly() -> None:
         assert found.shape == (d, 6) and found @ found.T == pytest.approx(np.eye(d), abs=1e-9)
 
 
+def test_a_match_is_mutual_where_each_is_nearest_to_the_other() -> None:
+    """Both rows of u fall nearest to the first of v, which is nearest to the first of u alone. The second of v is far."""
+    angle = np.deg2rad([0.0, 20.0, 5.0, 180.0])
+    u, v = np.split(np.stack([np.cos(angle), np.sin(angle)], 1).astype(np.float32), 2)
+    found = alignments.match(u, v, np.eye(2), np.array([1, 0]))
+    assert found.b.tolist() == [0, 0] and found.mutual.tolist() == [False, True]
+    wanted = [np.sin(np.deg2rad(15 / 2)) / np.sin(np.deg2rad(160 / 2)), np.sin(np.deg2rad(5 / 2))]
+    assert found.ratio == pytest.approx(wanted, rel=1e-5)
+
+
+def test_known_pairs_count_as_much_as_all_other_rows() -> None:
+    """Rows that tell nothing follow any turn; thirty known pairs lead it from the wrong one to their own."""
+    rng = np.random.default_rng(0)
+    u, v = (unit(side).astype(np.float32) for side in rng.normal(size=(2, 600, 5)))
+    turn = np.linalg.qr(rng.normal(size=(5, 5)))[0]
+    known = u[:30], (u[:30] @ turn).astype(np.float32)
+    found = alignments.refine(u, v, np.eye(5), np.random.default_rng(1), 40, known)
+    assert np.einsum("ij,ij->i", known[0] @ found, known[1]).mean() > 0.9
+
+
+def test_pairs_without_meaning_are_not_steady() -> None:
+    """In so many dims that a turn fits any few pairs it is shown."""
+    u, v = (unit(side).astype(np.float32) for side in np.random.default_rng(0).normal(size=(2, 60, 64)))
+    rows, every = np.arange(60), np.ones(60, bool)
+    assert alignments.steady(u, v, alignments.Match(rows, rows, np.ones(60), every), np.random.default_rng(1)).mean() < 0.3
+    assert alignments.steady(u, u, alignments.Match(rows, rows, np.ones(60), every), np.random.default_rng(1)).mean() > 0.7
+
+
 def test_principal_axes_do_not_depend_on_the_frame() -> None:
     """The first start is right by itself where variances and skews tell axes apart."""
     x = unit(clouds(3000, 5).astype(np.float64))

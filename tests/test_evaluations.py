@@ -256,6 +256,14 @@ def test_recall_and_its_chance() -> None:
     assert retrieval._lucky(np.array([2]), 3, 1) == pytest.approx(0.5)
 
 
+def test_chance_of_retrieval_by_hand() -> None:
+    """Two of a class and one other: each of the two finds the other among two, at the first place or the second."""
+    f = found(
+        space(Embedding(np.array([[1.0, 0], [1, 1], [0, 1]]), text("abc"), obs={"label": text("xxy")}, uri="e")), "retrieval"
+    )
+    assert f["recall@1"].chance == pytest.approx(1 / 2) and f["map"].chance == pytest.approx((1 + 1 / 2) / 2)
+
+
 def test_an_item_alone_in_its_class_does_not_ask() -> None:
     e = clouds(30)
     labels = text([f"own{i}" if i else "c0" for i in range(30)])

@@ -381,6 +381,14 @@ def overlapping() -> bytes:
     return content[: entry + 42] + struct.pack("<I", 0) + content[entry + 46 :]
 
 
+def reaching() -> bytes:
+    """The first of two entries is said to be ten bytes longer than it is, up to within the second."""
+    content = npz({"a.npy": GOOD, "b.npy": GOOD})
+    entry = content.index(b"PK\x01\x02") + 20
+    assert content[entry : entry + 8] == struct.pack("<II", len(GOOD), len(GOOD))
+    return content[:entry] + struct.pack("<II", len(GOOD) + 10, len(GOOD) + 10) + content[entry + 8 :]
+
+
 def patched(content: bytes, old: bytes, new: bytes) -> bytes:
     assert old in content
     return content.replace(old, new)
@@ -474,6 +482,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes] | bytes, str]] = {
     "empty.npz": (npz({}), "no embedding here"),
     "bomb.npz": (bomb, "a decompression bomb"),
     "overlap.npz": (overlapping, "overlaps others"),
+    "reaching.npz": (reaching, "::a: this entry overlaps others"),
     "name\x1b[31m.npz": (npz({"\x1b[31mx.npy": GOOD, "y.npy": GOOD}), "\\x1b[31mx (23, 5)"),
     "crc.npz": (scratched(npz({"x.npy": GOOD}), 600), "length or checksum differ"),
     "bit.npz": (lambda: patched(npz({"x.npy": GOOD}), GOOD[-20:], bytes(20)), "length or checksum differ"),

@@ -6,10 +6,12 @@ import contextlib
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from io import FileIO
 from pathlib import Path
 
 import fuzz
@@ -20,7 +22,7 @@ from corpus import ACCEPT, REFUSE, VALUES, Case, base, build
 
 from relrep_cli import store
 from relrep_cli.base.errors import DataError
-from relrep_cli.store import child
+from relrep_cli.store import child, chunks, limits
 from relrep_cli.store.hdf5 import list_hdf5, read_hdf5
 
 ROOT = Path(__file__).parents[1]
@@ -83,6 +85,98 @@ def test_wrong_values_are_refused_by_the_store(cases: dict[str, Case], name: str
     with pytest.raises(DataError) as refusal:
         store.read(str(case.path))
     assert is_one_line(str(refusal.value), case.path)
+
+
+ROWS = [[0, 0, 0, 100, 16], [2, 0, 0, 116, 16]]  # two chunks of 2 x 2: corner, filter mask, address and size
+PLAN = {"name": "/x", "shape": [4, 2], "kind": "<f4", "chunk": [2, 2], "filters": []}
+
+
+def planned(path: Path, rows: list[list[int]], **changes: object) -> chunks.Stored:
+    """What `chunks` makes of a plan for a file of 200 bytes."""
+    path.write_bytes(bytes(200))
+    with FileIO(path) as file:
+        source = chunks.Source(path, file, os.fstat(file.fileno()), 0)
+        return chunks.stored(source, PLAN | {"table": np.array(rows, "<i8").tobytes()} | changes)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([ROWS[0], [4, 0, 0, 116, 16]], "do not cover it"),  # beyond the edge
+        ([ROWS[0], [0, 0, 0, 116, 16]], "do not cover it"),  # one twice, one missing
+        ([ROWS[0], [1, 0, 0, 116, 16]], "do not cover it"),  # between two corners
+        ([ROWS[0], [-2, 0, 0, 116, 16]], "do not cover it"),
+        ([ROWS[0]], "do not cover it"),
+        ([ROWS[0], [2, 0, 0, 190, 16]], "beyond the end of the file"),
+        ([ROWS[0], [2, 0, 0, -16, 16]], "beyond the end of the file"),
+        ([ROWS[0], [2, 0, 0, 116, 0]], "beyond the end of the file"),
+        ([ROWS[0], [2, 0, 0, 115, 16]], "its chunks overlap"),
+        ([ROWS[1], [0, 0, 0, 117, 16]], "its chunks overlap"),
+    ],
+    ids=str,
+)
+def test_a_plan_is_judged_by_itself(rows: list[list[int]], said: str, tmp_path: Path) -> None:
+    assert planned(tmp_path / "x.h5", ROWS).bytes == 32
+    with pytest.raises(DataError, match=said):
+        planned(tmp_path / "x.h5", rows)
+
+
+@pytest.mark.parametrize("offset", [None, -1, 169, 200, 2**62])
+def test_data_in_one_piece_end_within_the_file(offset: int | None, tmp_path: Path) -> None:
+    path = tmp_path / "x.h5"
+    path.write_bytes(bytes(200))
+    plan = {key: value for key, value in PLAN.items() if key != "chunk"}  # 32 bytes
+    with FileIO(path) as file:
+        source = chunks.Source(path, file, os.fstat(file.fileno()), 0)
+        assert chunks.stored(source, plan | {"offset": 168}).bytes == 32
+        with pytest.raises(DataError, match="its data end at byte"):
+            chunks.stored(source, plan | {"offset": offset})
+
+
+def test_bounds_of_chunks_are_those_of_their_bytes() -> None:
+    """Of a file large enough for what they declare: 128 MiB a chunk, a chunk for every 16 bytes, 200 times what is stored."""
+    size = 1 << 40
+    assert limits.chunk_fault([4096, 8192], [4096, 8192], 4, size) == ""
+    assert "257 MiB each" in limits.chunk_fault([8224, 8192], [8224, 8192], 4, size)
+    assert limits.chunk_fault([66], [1], 4, 32) == "" and "67 chunks" in limits.chunk_fault([67], [1], 4, 32)
+    assert limits.packing_fault(200 << 30, 1 << 30) == "" and "bomb" in limits.packing_fault((200 << 30) + 1, 1 << 30)
+    assert limits.packing_fault(256 << 20, 1) == "" and "bomb" in limits.packing_fault((256 << 20) + 1, 1)
+
+
+@pytest.mark.parametrize("kind", ["O", "<f4O", "<f4, O", "|S99999", "f4", ""])
+def test_a_plan_of_another_kind_is_refused(kind: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="of no known type"):
+        planned(tmp_path / "x.h5", ROWS, kind=kind)
+
+
+def test_what_no_item_fills_was_not_shuffled() -> None:
+    """Planes of first, second and third bytes, and what is left over, as it is."""
+    assert chunks.UNDO["shuffle"](b"aAbBcCxy", 8, 3) == b"abcABCxy"
+
+
+def test_checksums_of_either_byte_order_are_known_and_wrong_ones_refused() -> None:
+    sums = chunks.fletcher32(b"abcdef")
+    for order in "<>":
+        assert chunks.UNDO["fletcher32"](b"abcdef" + struct.pack(f"{order}HH", *sums), 6, 4) == b"abcdef"
+    with pytest.raises(ValueError, match="does not match its checksum"):
+        chunks.UNDO["fletcher32"](b"abcdeg" + struct.pack("<HH", *sums), 6, 4)
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other numbers in the same places: the size stays."""
+    path = tmp_path / "x.h5"
+    base.plain(path)
+    real = child.run
+
+    def run(*question: object, **more: object) -> object:
+        answer = real(*question, **more)
+        os.utime(path, ns=(1, 1))
+        return answer
+
+    assert read_hdf5(path, None).x.shape == (base.N, base.D)
+    monkeypatch.setattr(child, "run", run)
+    with pytest.raises(DataError, match="the file changed while it was read"):
+        read_hdf5(path, None)
 
 
 @pytest.mark.parametrize("name", ALONE)
@@ -170,6 +264,10 @@ def test_listing_never_hangs(cases: dict[str, Case], kind: str) -> None:
         ("format-newer", r"made by a newer relrep \(format 2\); this one reads 1"),
         ("sparse-x", "csr_matrix"),
         ("external-index", "/obs/id: its data lie in an external file"),
+        ("external-link-obs", "/obs: it is an external link, and relrep follows only hard links"),
+        ("filter-lzf", "packed with filter lzf, and relrep reads gzip, shuffle and fletcher32"),
+        ("chunk-missing", "6 chunks are declared and 5 stored"),
+        ("shape-3gib", "declares 3221225472 bytes and stores 0"),
         ("heap-free-zero-attribute", "busy without end"),
         ("open-for-writing", "still writing"),
         ("codes-beyond", "do not fit its 3 categories"),

@@ -60,6 +60,112 @@ def test_the_jackknife_of_a_mean_is_its_standard_error() -> None:
     assert (low, high) == pytest.approx((rows.mean() - reach, rows.mean() + reach), rel=1e-3)
 
 
+def test_the_jackknife_by_hand() -> None:
+    """Spread about the mean of the values without a part, which need not be the value itself: sqrt(3/4 * (4 + 1 + 0 + 9))."""
+    low, high = jackknife(10.0, np.array([1.0, 2.0, 3.0, 6.0]))
+    assert (low, high) == pytest.approx((10 - student(3) * sqrt(10.5), 10 + student(3) * sqrt(10.5)), rel=1e-12)
+
+
+def views(n: int, seed: int = 7) -> tuple[np.ndarray, np.ndarray]:
+    """Two views of one cloud off the origin; every column has one clear partner, and one of y a weaker one beside it."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 4)) * [1.0, 2, 3, 4] + [3.0, 0, 1, -2]
+    seen = x[:, [0, 2, 1, 3, 1]] * [1.5, 1.5, 1.5, 1.5, 0.5]
+    return x, seen + rng.normal(size=(n, 5)) * [0.4, 0.4, 0.4, 0.4, 1.2] + 1
+
+
+BY_GROUPS = {  # metric: how many groups, of interleaved rows
+    "procrustes": 50,
+    "angular-procrustes": 50,
+    "procrustes-size": 50,
+    "bures": 50,
+    "hard-match": 50,
+    "soft-match": 50,
+    "eigenspace-overlap": 50,
+    "cca": 50,
+    "pwcca": 50,
+    "gulp": 50,
+    "magnitude-difference": 20,
+    "rsm-norm": 20,
+    "distance-correlation": 20,
+    "uniformity-difference": 20,
+}
+
+
+@pytest.mark.parametrize("name", BY_GROUPS)
+def test_a_jackknife_is_the_value_without_each_group_of_rows(name: str) -> None:
+    x, y = views(120)
+    found = METRICS[name].function(x, y)
+    groups = BY_GROUPS[name]
+    assert len(found.jackknife) == groups
+    for g in (0, 1, groups - 1):
+        kept = np.arange(120) % groups != g
+        wanted = METRICS[name].function(x[kept], y[kept]).value
+        wanted *= sqrt(120 / kept.sum()) if name == "procrustes-size" else 1  # which grows with the root of n
+        assert found.jackknife[g] == pytest.approx(wanted, rel=1e-7), g
+
+
+def test_the_jackknife_of_pearson_is_the_value_without_each_row() -> None:
+    """Of so few rows that one row more or less in a count is seen."""
+    x, y = (side[:, :3] for side in views(7))
+    pearson = METRICS["pearson"].function
+    wanted = [pearson(np.delete(x, i, 0), np.delete(y, i, 0)).value for i in range(7)]
+    assert pearson(x, y).jackknife == pytest.approx(wanted, rel=1e-9)
+
+
+def test_groups_of_rows_go_on_over_the_borders_of_blocks() -> None:
+    """More rows than a block holds, and blocks are no multiple of the groups."""
+    x, y = views(5000)
+    found = METRICS["magnitude-difference"].function(x, y).jackknife
+    for g in (0, 7, 19):
+        kept = np.arange(5000) % 20 != g
+        assert found[g] == pytest.approx(METRICS["magnitude-difference"].function(x[kept], y[kept]).value, rel=1e-9)
+
+
+def test_the_jackknife_of_a_number_of_row_values_leaves_groups_out() -> None:
+    """Each row's cosine with the mean of all rows stays as it is."""
+    x, y = views(100)
+    cosines = [side @ side.mean(0) / np.linalg.norm(side, axis=1) / np.linalg.norm(side.mean(0)) for side in (x, y)]
+    wanted = [abs(np.subtract(*(c[np.arange(100) % 20 != g].mean() for c in cosines))) for g in range(20)]
+    assert METRICS["concentricity-difference"].function(x, y).jackknife == pytest.approx(wanted, rel=1e-9)
+
+
+def test_the_jackknife_of_a_regression_leaves_out_errors_and_spreads() -> None:
+    x, y = views(40)
+    errors, spreads = np.empty(40), np.empty(40)
+    for i in range(40):
+        u, v = np.delete(x, i, 0), np.delete(y, i, 0)
+        slopes = np.linalg.lstsq(u - u.mean(0), v - v.mean(0), rcond=None)[0]
+        errors[i] = np.square(y[i] - v.mean(0) - (x[i] - u.mean(0)) @ slopes).sum()
+        spreads[i] = np.square(y[i] - v.mean(0)).sum()
+    wanted = [1 - np.delete(errors, i).sum() / np.delete(spreads, i).sum() for i in range(40)]
+    assert METRICS["linear-regression"].function(x, y).jackknife == pytest.approx(wanted, rel=1e-9)
+
+
+def test_the_jackknife_of_cknna_keeps_neighbours_and_the_weight_of_epsilon() -> None:
+    """Dense: cosines to shared neighbours, Song's trace form, epsilon in units of all rows."""
+    x, y = views(90)
+    u, v = (side / np.linalg.norm(side, axis=1, keepdims=True) for side in (x, y))
+    grams = []
+    for z in (u, v):
+        near = np.argsort(-(z @ z.T) + 9 * np.eye(90), axis=1)[:, :5]
+        mask = np.zeros((90, 90), bool)
+        np.put_along_axis(mask, near, True, 1)
+        grams.append(np.where(mask, z @ z.T, 0))
+
+    def hsic(k: np.ndarray, l: np.ndarray) -> float:  # noqa: E741
+        n = len(k)
+        mixed = k.sum() * l.sum() / ((n - 1) * (n - 2)) - 2 / (n - 2) * (k @ l).sum()
+        return float((np.trace(k @ l) + mixed) / (n * (n - 3)))
+
+    wanted = []
+    for g in range(20):
+        kept = np.arange(90) % 20 != g
+        k, l = (gram[kept][:, kept] for gram in grams)  # noqa: E741
+        wanted.append(hsic(k * (l != 0), l * (k != 0)) / (sqrt(hsic(k, k) * hsic(l, l)) + 0.5 * 90 / kept.sum()))
+    assert METRICS["cknna"].function(x, y, k=5, epsilon=0.5).jackknife == pytest.approx(wanted, rel=1e-9)
+
+
 @pytest.mark.parametrize("estimator", ["biased", "unbiased"])
 def test_the_jackknife_of_cka_covers_its_true_value(estimator: str) -> None:
     """Of normal data with known covariances, where CKA is |Syx|^2 / (|Sxx| |Syy|); 150 draws: 95 +- 3.5 * 1.8 %."""

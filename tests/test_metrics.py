@@ -167,6 +167,19 @@ def slow_mrr(x: np.ndarray, y: np.ndarray, k: int, by: str) -> list[float]:
     return [1 / (1 + ordered(p, y, by).index(i)) for i, p in enumerate(x)]
 
 
+def slow_mutual_knn(x: np.ndarray, y: np.ndarray, k: int, by: str) -> list[float]:
+    return [len(set(ordered(x[i], x, by, i)[:k]) & set(ordered(y[i], y, by, i)[:k])) / k for i in range(len(x))]
+
+
+def slow_cycle_knn(x: np.ndarray, y: np.ndarray, k: int, by: str) -> list[float]:
+    near = [ordered(x[i], x, by, i)[:k] for i in range(len(x))]
+    return [float(any(i in near[j] for j in ordered(y[i], y, by, i)[:k])) for i in range(len(x))]
+
+
+def slow_recall(x: np.ndarray, y: np.ndarray, k: int, by: str) -> list[float]:
+    return [float(i in ordered(p, y, by)[:k]) for i, p in enumerate(x)]
+
+
 def data(kind: str, d: int = 5) -> tuple[np.ndarray, np.ndarray]:
     x, y = alike(40, d, seed=5)
     if kind == "every row four times":
@@ -180,6 +193,11 @@ def data(kind: str, d: int = 5) -> tuple[np.ndarray, np.ndarray]:
 
 
 SLOW: dict[str, Callable[..., list[float]]] = {"jaccard": slow_jaccard, "knn-jaccard": slow_knn_jaccard, "mrr": slow_mrr}
+THEIR_KIN: dict[str, Callable[..., list[float]]] = {
+    "mutual-knn": slow_mutual_knn,
+    "cycle-knn": slow_cycle_knn,
+    "recall": slow_recall,
+}
 KINDS = {  # equal angles of unequal rows tie only in arithmetic without rounding, so cosine gets no whole numbers
     "cosine": ("generic", "every row four times", "zero rows"),
     "euclidean": ("generic", "every row four times", "zero rows", "whole numbers"),
@@ -195,6 +213,14 @@ def test_equal_to_the_slow_reference(name: str, by: str, kind: str, dtype: Any) 
     wanted = SLOW[name](x.astype(np.float64), y.astype(np.float64), 6, by)
     assert found.rows == pytest.approx(wanted, abs=1e-12)
     assert found.value == pytest.approx(float(np.mean(wanted)), abs=1e-12)
+
+
+@pytest.mark.parametrize("by", KINDS)
+@pytest.mark.parametrize("name", THEIR_KIN)
+def test_their_kin_equal_the_slow_reference(name: str, by: str) -> None:
+    """These share their searches with the others, so that one kind of data will do."""
+    x, y = data("generic")
+    assert score(name, x, y, neighbours=by, k=3).rows == pytest.approx(THEIR_KIN[name](x, y, 3, by), abs=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, np.dtype(">f4")], ids=str)
@@ -233,6 +259,21 @@ def test_cka_equals_its_gram_matrices(n: int, estimator: str, offset: float) -> 
     x, y = alike(n, 7, noise=1.5)
     wanted = gram_cka(x - x.mean(0), (y - y.mean(0))[:, :5], estimator)
     assert value("cka", x + offset, y[:, :5] - offset, estimator=estimator) == pytest.approx(wanted, rel=1e-8)
+
+
+def test_minibatch_cka_is_of_mean_hsic_over_interleaved_batches() -> None:
+    """Batches of unlike spread, as those of a file sorted by class would be were they not interleaved."""
+    x, y = alike(96, 4)
+    x, y = (side * np.geomspace(1, 30, 96)[:, None] for side in (x, y))
+
+    def hsic(a: np.ndarray, b: np.ndarray) -> float:
+        n, (k, l) = len(a), (s @ s.T * (1 - np.eye(len(s))) for s in (a, b))  # noqa: E741
+        mixed = k.sum() * l.sum() / ((n - 1) * (n - 2)) - 2 / (n - 2) * (k @ l).sum()
+        return float((np.trace(k @ l) + mixed) / (n * (n - 3)))
+
+    batches = [slice(g, None, 6) for g in range(6)]
+    xx, yy, xy = (np.mean([hsic(a[b], c[b]) for b in batches]) for a, c in ((x, x), (y, y), (x, y)))
+    assert value("cka", x, y, estimator="minibatch", batch=16) == pytest.approx(xy / sqrt(xx * yy), rel=1e-9)
 
 
 @pytest.mark.parametrize("estimator", ["biased", "unbiased"])

@@ -50,6 +50,13 @@ def test_p_equals_that_of_permutations_by_hand(models: Workdir) -> None:
     assert float(r["p"]) == (1 + reached) / 61 and 0 < reached < 60
 
 
+def test_permutations_follow_from_the_seed_and_their_number() -> None:
+    x, y = np.random.default_rng(0).normal(size=(2, 20, 3))
+    orders = [np.random.default_rng([5, number]).permutation(20) for number in (3, 4)]
+    found = null_values("mse", {}, embedding(x), embedding(y), range(3, 5), 5, lambda part: None)
+    assert found == pytest.approx([np.square(x - y[order]).mean() for order in orders], rel=1e-12)
+
+
 def test_a_value_that_pairing_does_not_change_is_never_significant(models: Workdir) -> None:
     r = models.here("relrep compare a.npz near.npz -m uniformity-difference --permutations 19 -q").rows[0]
     assert float(r["p"]) == 1 and abs(float(r["corrected"])) < 1e-9
@@ -146,6 +153,17 @@ def test_without_layers_or_shared_rows_there_is_no_p_max(models: Workdir) -> Non
     done = models.here("relrep compare 'layers.h5::layer/*' a.npz -m cka --permutations 5")
     assert [r["p_max"] for r in done.rows] == ["n/a", "n/a"]
     assert "layers.h5::layer/a/x and a.npz: other layers share other rows, so cka has no p_max" in done.stderr
+
+
+@pytest.mark.parametrize(("metric", "sign"), [("cka", 1), ("procrustes", -1)])
+def test_the_closest_of_all_layers_counts_and_what_has_no_value_counts_as_close(metric: str, sign: int) -> None:
+    """By hand: the first permutation has no value in one layer, the second reaches 0.9 in the other, two are farther."""
+    family = Family(np.full(4, -np.inf))
+    records = [{"metric": metric, "value": sign * value} for value in (0.8, 0.5)]
+    family.join(records[0], sign * np.array([np.nan, 0.1, 0.2, 0.3]), "rows")
+    family.join(records[1], sign * np.array([-0.7, 0.9, -0.2, 0.6]), "rows")
+    assert family.close() == ""
+    assert [r["p_max"] for r in records] == [3 / 5, 4 / 5]
 
 
 def test_the_maximum_keeps_its_level() -> None:

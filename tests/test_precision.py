@@ -10,6 +10,7 @@ import pytest
 from relrep_cli.metrics import METRICS, Score, dissimilarities
 from relrep_cli.metrics.score import NotApplicable
 from relrep_cli.neighbors import ranks
+from relrep_cli.numerics import row_pairs
 
 
 def score(name: str, x: np.ndarray, y: np.ndarray, **params: Any) -> Score:
@@ -121,6 +122,14 @@ def test_constant_columns_are_left_out_whatever_their_size(constant: float) -> N
     assert "1 constant columns left out" in found.convention
 
 
+def test_columns_that_vary_in_their_last_bit_are_constant() -> None:
+    x, y = pair(300, 5)
+    more = np.insert(x, 2, np.where(np.arange(300) % 2, 0.1, np.nextafter(0.1, 1)), 1)
+    found = score("soft-match", more, y)
+    assert found.value == pytest.approx(score("soft-match", x, y).value, abs=1e-9)
+    assert "1 constant columns left out" in found.convention
+
+
 @pytest.mark.parametrize("unit", [1e-8, 1e8])
 def test_one_column_in_another_unit_changes_no_canonical_correlation(unit: float) -> None:
     x, y = pair(300, 5)
@@ -137,3 +146,15 @@ def test_eigenspace_overlap_far_from_the_origin_is_refused_not_wrong() -> None:
     )
     with pytest.raises(NotApplicable, match="the second space lies so far from the origin"):
         score("eigenspace-overlap", x, y + 1e6)
+
+
+def test_distances_of_near_rows_are_no_rounding() -> None:
+    """Rows a ten-thousandth apart beside lengths of 3 keep their digits; equal rows are at 0 exactly."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 9))
+    x = np.concatenate([x, x + 1e-4 * rng.normal(size=x.shape), x[:5]])
+    every = np.arange(len(x))
+    found = row_pairs.between(x, "euclidean")(every, every.copy())
+    exact = np.sqrt(np.square(x[:, None] - x).sum(2))
+    assert found == pytest.approx(exact, rel=1e-6, abs=1e-30)
+    assert (found[exact == 0] == 0).all() and np.count_nonzero(found == 0) == len(x) + 10

@@ -93,6 +93,12 @@ def test_whitening_leaves_out_what_does_not_vary() -> None:
         whitening(np.zeros((2, 2)), 0.0, "--whiten")
 
 
+def test_shrinkage_mixes_in_the_mean_variance() -> None:
+    """Of variances 4 and 1: 4 (1 - s) + 2.5 s and 1 - s + 2.5 s."""
+    assert whitening(np.diag([4.0, 1.0]), 0.5, "") == pytest.approx(np.diag([3.25**-0.5, 1.75**-0.5]))
+    assert whitening(np.diag([4.0, 1.0]), 1.0, "") == pytest.approx(np.diag([2.5**-0.5] * 2))
+
+
 def test_a_constant_axis_is_scaled_to_nothing() -> None:
     e = space()
     e.x[:, 2] = 7
@@ -107,6 +113,12 @@ def test_standardize_columns_uses_training_rows() -> None:
     raw, found = projected(e), projected(e, after=After(standardize=True))
     assert found == pytest.approx((raw - raw[:120].mean(0)) / raw[:120].std(0), abs=1e-9)
     assert np.abs(found[120:].mean(0)).max() > 1e-3, "test rows have no say"
+
+
+def test_rounding_comes_after_standardising() -> None:
+    e = space()
+    standard = projected(e, after=After(standardize=True))
+    assert projected(e, after=After(standardize=True, step=0.5)) == pytest.approx(np.round(standard * 2) / 2, abs=1e-12)
 
 
 def test_round_and_negate() -> None:
@@ -143,6 +155,12 @@ def test_columns_of_a_product() -> None:
     assert recipe.var()["similarity"].tolist() == [b"cosine", b"cosine", b"l1", b"l1"]
     summed = Recipe(e.ids[:2], {"cosine": {}, "l1": {}}, aggregate="sum")
     assert summed.width() == 2 and summed.var()["id"].tolist() == [b"cosine+l1:0", b"cosine+l1:1"]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_layer_norm_of_a_row_that_varies_by_rounding_is_zero(dtype: Any) -> None:
+    row = np.array([[0.3, np.nextafter(dtype(0.3), dtype(1)), 0.3]], dtype)
+    assert layer_norm(row).tolist() == layer_norm(torch.from_numpy(row)).tolist() == [[0, 0, 0]]
 
 
 @pytest.mark.parametrize("scale", [1e-20, 1.0, 1e15])

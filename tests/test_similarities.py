@@ -160,6 +160,15 @@ def test_rbf_width() -> None:
         similar("rbf", np.ones((5, 3)), np.ones((2, 3)))
 
 
+def test_the_width_of_rbf_does_not_depend_on_blocks() -> None:
+    """Every third of 5000 rows stands for all, however they arrive."""
+    x = cloud(5000, 3)
+    wanted = np.median(cdist(x[::3], x[:7]))
+    for parts in (1, 2, 7):
+        train = Training(lambda parts=parts: np.array_split(x, parts), len(x))
+        assert SIMILARITIES["rbf"].fit(train, x[:7], width=0.0)["width"] == pytest.approx([wanted], rel=1e-9)
+
+
 @pytest.mark.parametrize("p", [1.0, 2.0, 8.0, 64.0])
 def test_the_smooth_chebyshev_comes_from_above(p: float) -> None:
     """Lp falls to the largest difference as p grows, by no more than a factor d^(1/p)."""

@@ -208,6 +208,16 @@ def test_an_item_that_trains_here_and_tests_there_is_a_leak() -> None:
         refuse_leaks([a, moved])
 
 
+@pytest.mark.parametrize("first", [0, 1], ids=["the first file trains", "the first file tests"])
+def test_a_leak_is_found_whichever_file_comes_first(first: int) -> None:
+    """One item trains in one file and tests in the other; nothing leaks the other way."""
+    splits = [["train", "train", "test", "test"], ["test", "train", "test", "test"]]
+    spaces = [Embedding(np.eye(4), text("abcd"), {"split": text(split)}, uri=f"{i}.h5") for i, split in enumerate(splits)]
+    with pytest.raises(DataError, match=r"1 items train in 0\.h5 and test in 1\.h5, such as a"):
+        refuse_leaks([spaces[first], spaces[1 - first]])
+    refuse_leaks([spaces[1], spaces[1]])
+
+
 def test_a_drawn_split_goes_by_id_alone() -> None:
     ids = row_numbers(20_000)
     test = drawn(ids, 0.2, 0)
@@ -231,6 +241,14 @@ def test_files_without_a_split_follow_the_others_and_anchors_train() -> None:
     kept, follower = divided([a, bare[1]], anchors, 0.3, 0)
     assert kept is a and np.array_equal(follower.obs["split"], a.obs["split"])
     assert judging([a], anchors).tolist() == [i for i in anchors.tolist() if int(i) % 3 == 0]
+
+
+def test_anchors_that_test_in_any_of_the_files_are_told() -> None:
+    spaces = [
+        Embedding(np.eye(3), text("abc"), {"split": text(split)})
+        for split in (["test", "train", "train"], ["train", "test", "train"], ["train", "train", "train"])
+    ]
+    assert judging(spaces, text("cba")).tolist() == [b"b", b"a"]
 
 
 def test_test_rows_bear_on_nothing_that_is_fitted() -> None:

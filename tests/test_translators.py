@@ -71,6 +71,22 @@ def test_cca_unmixed_recovers_affine_maps() -> None:
     assert error(translate("cca", anchors, change(anchors), mixed=0.0)(items), change(items)) < 1e-10
 
 
+@pytest.mark.parametrize("mixed", [0.2, 0.7, 1.0])
+def test_cca_is_its_formula_with_the_mean_variance_mixed_in(mixed: float) -> None:
+    """Against matrix roots by scipy, and between unequal dims, where the share of each space is its own."""
+    x = space(ANCHORS)
+    y = x @ np.random.default_rng(2).normal(size=(D, 5)) + 0.3 * space(ANCHORS, 5, seed=3)
+    u, v = (z - z.mean(0) for z in (x, y))
+    u, v = (z / np.sqrt(z.var(0).sum()) for z in (u, v))
+    roots = []
+    for z in (u, v):
+        spread = z.T @ z / len(z)
+        roots.append(scipy.linalg.sqrtm((1 - mixed) * spread + mixed * np.diag(spread).mean() * np.eye(len(spread))))
+    left, _, right = np.linalg.svd(np.linalg.inv(roots[0]) @ u.T @ v @ np.linalg.inv(roots[1]), full_matrices=False)
+    wanted = np.linalg.inv(roots[0]) @ left @ right @ roots[1] * np.sqrt(y.var(0).sum() / x.var(0).sum())
+    assert translate("cca", x, y, mixed=mixed).matrix == pytest.approx(wanted, rel=1e-8, abs=1e-10)
+
+
 def test_low_rank_is_of_that_rank_and_recovers_what_is() -> None:
     rng = np.random.default_rng(0)
     narrow = rng.normal(size=(3, D))
@@ -81,24 +97,25 @@ def test_low_rank_is_of_that_rank_and_recovers_what_is() -> None:
     assert np.linalg.matrix_rank(found.matrix, tol=1e-8) == 2
 
 
-def test_ridge_takes_the_penalty_that_leaving_out_would() -> None:
-    """Against refitting without each anchor, for every penalty."""
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(30, 20))
-    y = x @ rng.normal(size=(20, 4)) + 3 * rng.normal(size=(30, 4))
+@pytest.mark.parametrize(("n", "d", "seed"), [(30, 20, 0), *((6, 3, seed) for seed in (4, 5, 9))])
+def test_ridge_takes_the_penalty_that_leaving_out_would(n: int, d: int, seed: int) -> None:
+    """Against refitting without each anchor, for every penalty; of few anchors, where the mean without one counts."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, d))
+    y = x @ rng.normal(size=(d, 4)) + 3 * rng.normal(size=(n, 4))
     z = (x - x.mean(0)) / np.sqrt(x.var(0).mean())
     penalties = np.geomspace(1e-10, 1e2, 25) * np.square(np.linalg.svd(z, compute_uv=False)).mean()
     left = []
     for p in penalties:
         errors = []
-        for i in range(30):
-            rest = np.delete(np.arange(30), i)
+        for i in range(n):
+            rest = np.delete(np.arange(n), i)
             zx, zy = z[rest] - z[rest].mean(0), y[rest] - y[rest].mean(0)
-            weights = np.linalg.solve(zx.T @ zx + p * np.eye(20), zx.T @ zy)
+            weights = np.linalg.solve(zx.T @ zx + p * np.eye(d), zx.T @ zy)
             errors.append(np.square(y[i] - y[rest].mean(0) - (z[i] - z[rest].mean(0)) @ weights).mean())
         left.append(np.mean(errors))
     best = penalties[int(np.argmin(left))]
-    weights = np.linalg.solve(z.T @ z + best * np.eye(20), z.T @ (y - y.mean(0)))
+    weights = np.linalg.solve(z.T @ z + best * np.eye(d), z.T @ (y - y.mean(0)))
     assert np.allclose(translate("ridge", x, y)(x), z @ weights + y.mean(0), atol=1e-8)
     assert best not in (penalties[0], penalties[-1])
 
@@ -115,6 +132,17 @@ def test_the_inverse_is_the_way_through_relative_coordinates() -> None:
 
     assert np.allclose(cosines(found, y), cosines(items, x))
     assert np.allclose(np.linalg.norm(found - y.mean(0), axis=1), 2 * np.linalg.norm(items - x.mean(0), axis=1)), "lengths too"
+
+
+def test_anchors_far_out_or_at_the_mean_do_not_set_the_lengths_of_inverse() -> None:
+    """Axes and their opposites, of mean 0: four anchors twice as long in y, two a hundred times, two at 0."""
+    axes = np.diag([1.0, 2.0, 3.0])
+    x = np.concatenate([axes, -axes, np.zeros((2, 3))])
+    y = x * np.array([2.0, 2, 100, 2, 2, 100, 0, 0])[:, None]
+    assert translate("inverse", x, y).along == pytest.approx(2)
+    x[6:], y[6:] = 0, [[5.0, 0, 0], [-5, 0, 0]]
+    found = translate("inverse", x, y)
+    assert found.along == pytest.approx(2) and np.isfinite(found(x)).all()
 
 
 @every_translator

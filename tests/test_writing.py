@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h5py
@@ -27,7 +28,7 @@ from conftest import CHECKOUT, Workdir, ended
 from relrep_cli.base.errors import UsageError, WriteError
 from relrep_cli.embedding import digest
 from relrep_cli.store import read, write
-from relrep_cli.store.writing import published
+from relrep_cli.store.writing import published, write_bytes
 
 ROUNDS = int(os.environ.get("RELREP_ROUNDS", "20"))
 
@@ -227,6 +228,48 @@ def test_a_name_taken_meanwhile(tmp_path: Path) -> None:
     with published(str(target), True, 0) as path:
         path.write_bytes(b"mine")
     assert target.read_bytes() == b"mine" and list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_content_is_synced_before_it_gets_its_name_and_the_folder_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, force: bool
+) -> None:
+    events: list[object] = []
+    publish = "replace" if force else "link"
+    real = {name: getattr(os, name) for name in ("fsync", publish)}
+    monkeypatch.setattr("os.fsync", lambda handle: events.append(os.fstat(handle).st_ino) or real["fsync"](handle))
+    monkeypatch.setattr(f"os.{publish}", lambda *paths: events.append("named") or real[publish](*paths))
+    with published(str(tmp_path / "out"), force, 0) as path:
+        path.write_bytes(b"mine")
+        inode = path.stat().st_ino
+    assert events == [inode, "named", tmp_path.stat().st_ino]
+
+
+def test_a_full_disk_is_noticed_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left for this user counts, not the size of the disk."""
+    real = os.fstatvfs(os.open(tmp_path, os.O_RDONLY))
+    left = SimpleNamespace(f_bavail=1000, f_frsize=1000, f_blocks=real.f_blocks, f_bfree=real.f_bfree, f_bsize=1 << 20)
+    monkeypatch.setattr("os.fstatvfs", lambda handle: left)
+    with pytest.raises(WriteError, match=r"out: could not write: needs 2\.0 MB, 1\.0 MB are free"):  # noqa: SIM117
+        with published(str(tmp_path / "out"), False, 2_000_000):
+            pytest.fail("work began")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_with_rows_missing_is_not_published(tmp_path: Path) -> None:
+    known = {"dtype": "float32", "ids": np.arange(3).astype("S1"), "obs": {}, "var": {"id": np.arange(2).astype("S1")}}
+    with pytest.raises(RuntimeError, match="2 rows came for a matrix of 3"):
+        write(str(tmp_path / "out.h5"), [np.ones((2, 2))], shape=(3, 2), kind="absolute", space="s", steps=[], **known)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_result_of_the_same_length_is_not_up_to_date(tmp_path: Path) -> None:
+    target = tmp_path / "out.tsv"
+    target.write_bytes(b"old")
+    with pytest.raises(UsageError, match="exists"):
+        write_bytes(str(target), b"new", False)
+    write_bytes(str(target), b"old", False)
+    assert target.read_bytes() == b"old"
 
 
 def test_where_links_do_not_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

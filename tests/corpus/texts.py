@@ -192,6 +192,9 @@ case("attribute-20000", attributes, "20,000 attributes: only known names are loo
 case("attribute-16mib", attribute("/", "notes", LONG), "an unknown name is not read", ACCEPT)
 for holder, name in (("/", "steps"), ("/", "format"), ("obs", "_index"), ("var", "_index")):
     case(f"attribute-16mib-{holder.strip('/')}{name}", attribute(holder, name, LONG), "a known attribute of 16 MiB")
+case(
+    "attribute-vlen-1mib", attribute("/", "steps", "x" * MIB), "of variable length: its size in the header is that of a pointer"
+)
 case("attribute-array", attribute("/", "steps", ["a", "b"]), "a known name that is no scalar is not read", ACCEPT)
 case("attribute-null", attribute("/", "space", h5py.Empty("S9")), "a known name without a value is not read", ACCEPT)
 case(
