@@ -55,7 +55,7 @@ class Trained:
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """(n,) class numbers, or predicted numbers, of x (n, d); (n, pixels) of images."""
         found = [np.zeros(0, np.int64 if self.classes else np.float64)] if not len(x) else []
-        for block in row_blocks(*x.shape):
+        for block in row_blocks(*x.shape, x):
             rows = x[block] if self.front is None else networks.through(self.front, x[block])
             scores = HEADS[self.name].scores(self.arrays, rows)
             found.append(scores.argmax(1) if self.classes else scores[:, 0] if scores.shape[1] == 1 else scores)
@@ -115,7 +115,7 @@ def linear(x: np.ndarray, y: np.ndarray, classes: int, *, seed: int, device: str
     gram, cross = np.zeros((d, d)), np.zeros((d, outputs))
     shift = np.asarray(x[: min(n, 1024)], np.float64).mean(0)
     level = np.zeros(1) if classes else np.asarray(y[:1], np.float64)  # numbers far from 0 keep their digits
-    for block in row_blocks(n, d):
+    for block in row_blocks(n, d, x):
         z, aim = x[block] - shift, _aims(y[block], classes) - level
         total += z.sum(0)
         aims += aim.sum(0)
@@ -168,7 +168,7 @@ def _sklearn(model: Any, x: np.ndarray, y: np.ndarray, classes: int) -> Arrays:
     """A linear model of scikit-learn, fitted on standard-scaled columns, by one thread so that all machines agree."""
     from threadpoolctl import threadpool_limits
 
-    mean, variances = moments(x[block] for block in row_blocks(*x.shape))
+    mean, variances = moments(x[block] for block in row_blocks(*x.shape, x))
     scale = deviations(variances)
     seen = np.unique(y) if classes else np.zeros(1, int)
     weights, bias = np.zeros((x.shape[1], max(classes, 1))), np.full(max(classes, 1), NEVER if classes else 0.0)

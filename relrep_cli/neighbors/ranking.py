@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from relrep_cli.neighbors.frames import By, Frame, frame_of
-from relrep_cli.numerics.blocks import row_blocks
+from relrep_cli.numerics.blocks import pick, row_blocks
 from relrep_cli.numerics.memo import shared
 
 EQUAL = 2e-9  # squared distances that differ by a smaller share are equal but for rounding
@@ -23,9 +23,9 @@ def ranks(queries: np.ndarray, base: np.ndarray, *, by: By = "cosine", rows: np.
     out = np.empty(len(rows), np.int64)
     for block in row_blocks(len(rows), queries.shape[1]):
         own = rows[block]
-        q = frame.double(queries[own])
-        mine = frame.closeness(q, frame.double(base[own])[:, None, :])[:, 0]
-        out[block] = 1 + sum(_ahead(frame, q, mine, own, base, b) for b in row_blocks(*base.shape))
+        q = frame.double(pick(queries, own))
+        mine = frame.closeness(q, frame.double(pick(base, own))[:, None, :])[:, 0]
+        out[block] = 1 + sum(_ahead(frame, q, mine, own, base, b) for b in row_blocks(*base.shape, base))
     return out
 
 
@@ -35,12 +35,12 @@ def ranks_among_others(x: np.ndarray, targets: np.ndarray, *, by: By = "cosine")
     Equally near rows do not count as nearer.
     """
     frame, out = frame_of(by, x, x), np.empty(len(x), np.int64)
-    for block in row_blocks(*x.shape):
+    for block in row_blocks(*x.shape, x):
         q, nobody = frame.double(x[block]), np.full(block.stop - block.start, -1)
-        mine, own = (frame.closeness(q, rows[:, None, :])[:, 0] for rows in (frame.double(x[targets[block]]), q))
+        mine, own = (frame.closeness(q, rows[:, None, :])[:, 0] for rows in (frame.double(pick(x, targets[block])), q))
         if frame.center is not None:
             mine *= 1 - EQUAL
-        out[block] = 1 - (own > mine) + sum(_ahead(frame, q, mine, nobody, x, b) for b in row_blocks(*x.shape))
+        out[block] = 1 - (own > mine) + sum(_ahead(frame, q, mine, nobody, x, b) for b in row_blocks(*x.shape, x))
     return out
 
 
