@@ -1,6 +1,6 @@
 """CPU time of metrics against plain forms of what others compute, on the same data, in rounds that take turns.
 
-    python benchmarks/compare.py [ROUNDS] [ROW …]
+    python benchmarks/compare.py [ROUNDS] [ROW …] [--smoke]
 
 Each row times relrep with its interval and chance level against a formula written here as the peer writes it, value only.
 Prints median CPU seconds of both, their ratio (how many times relrep is faster) and the difference of the values.
@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from statistics import median
 
+from common import SMOKE, installed, ratio, size  # isort: split
+
 import numpy as np
 from scipy import stats
 from scipy.spatial.distance import pdist
@@ -24,6 +26,7 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 def clouds(n: int, d: int, seed: int = 0) -> Pair:
     """Two float32 views of 20 hidden numbers."""
+    n, d = (n // 20, d // 8) if SMOKE else (n, d)
     rng = np.random.default_rng(seed)
     hidden = rng.normal(size=(n, 20))
     x, y = (hidden @ rng.normal(size=(20, d)) + rng.normal(size=(n, d)) for _ in range(2))
@@ -92,6 +95,9 @@ ROWS: dict[str, tuple[Callable[[], Pair], str, dict[str, str], Callable[[np.ndar
 }
 
 
+IN_TORCH = (gram_cka, gram_rbf_cka)
+
+
 def timed(function: Callable[..., float], *args: object) -> tuple[float, float]:
     start = time.process_time()
     value = function(*args)
@@ -99,9 +105,11 @@ def timed(function: Callable[..., float], *args: object) -> tuple[float, float]:
 
 
 def main(arguments: list[str]) -> None:
-    rounds = int(arguments[0]) if arguments else 5
+    rounds = int(arguments[0]) if arguments else size(5, 1)
     for name in arguments[1:] or ROWS:
         make, metric, params, plain = ROWS[name]
+        if plain in IN_TORCH and not installed("torch"):
+            continue
         x, y = make()
         entry = METRICS[metric]
         ours = lambda: float(entry.function(x, y, **entry.resolve(params)).value)  # noqa: B023, E731
@@ -117,7 +125,8 @@ def main(arguments: list[str]) -> None:
         difference = values["ours"] - values["theirs"]
         a, b = median(times["ours"]), median(times["theirs"])
         print(
-            f"{name:22} relrep {a:7.3f} s CPU   plain {b:7.3f} s CPU   {b / a:5.1f} x   differ by {difference:.1e}", flush=True
+            f"{name:22} relrep {a:7.3f} s CPU   plain {b:7.3f} s CPU   {ratio(b, a):5.1f} x   differ by {difference:.1e}",
+            flush=True,
         )
 
 

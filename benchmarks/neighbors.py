@@ -1,6 +1,6 @@
 """Nearest neighbours against their peers: CPU seconds as ratios, in rounds that take turns.
 
-    python benchmarks/neighbors.py [P2 P3 P4 P5 P6 P7] [--rounds 3]
+    python benchmarks/neighbors.py [P2 P3 P4 P5 P6 P7] [--rounds 3] [--smoke]
 
 Every number is a ratio of medians of user + system time on one thread (threads that wait for each other would be counted
 as work), on the same data, within one run. Seed 0. Goals:
@@ -16,18 +16,12 @@ P7  knn-jaccard of 50k x 768 within 1 GiB in all, of two files of 200k x 384 wit
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 
-if __name__ == "__main__":
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        os.environ[variable] = "1"  # before the libraries that read it
+from common import RELREP, SMOKE, installed, ratio, size, usage  # isort: split
 
 import faiss
 import numpy as np
@@ -37,12 +31,12 @@ from relrep_cli.neighbors import nearest, overlap, tiles
 from relrep_cli.numerics import intervals as inference
 
 K = 10
-CHECKOUT = Path(__file__).resolve().parents[1]
+SHRINK = size(1, 50)  # of the rows; the text names their number in full
 
 
 def spaces(n: int, d: int, noise: float = 0.3) -> tuple[np.ndarray, np.ndarray]:
     """Two noisy views, float32 (n, d), of points in 12 dimensions around 100 centres."""
-    rng = np.random.default_rng(0)
+    rng, n = np.random.default_rng(0), n // SHRINK
     z = 2 * rng.normal(size=(100, 12))[rng.integers(100, size=n)] + rng.normal(size=(n, 12))
     return tuple((z @ rng.normal(size=(12, d)) + noise * rng.normal(size=(n, d))).astype(np.float32) for _ in range(2))  # type: ignore[return-value]
 
@@ -106,22 +100,23 @@ def sklearn_jaccard(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def p2(rounds: int) -> None:
-    x, y = spaces(10_000, 64)
-    t = cpu(
-        rounds,
-        relrep=lambda: knn_jaccard(x, y),
-        platonic=lambda: mutual_knn(x, y),
-        platonic_with_topk=lambda: mutual_knn_topk(x, y),
-    )
-    report("P2", "knn-jaccard 10k x 64, times platonic-rep", t["platonic"] / t["relrep"], ">= 20", t)
-    report("P2", "  the same if platonic-rep used topk", t["platonic_with_topk"] / t["relrep"], "none", t)
-    x, y = spaces(50_000, 64)
-    t = cpu(max(1, rounds // 3), relrep=lambda: knn_jaccard(x, y), sklearn=lambda: sklearn_jaccard(x, y))
-    report("P2", "knn-jaccard 50k x 64, times scikit-learn", t["sklearn"] / t["relrep"], ">= 8", t)
+    if installed("torch"):
+        x, y = spaces(10_000, 64)
+        t = cpu(
+            rounds,
+            relrep=lambda: knn_jaccard(x, y),
+            platonic=lambda: mutual_knn(x, y),
+            platonic_with_topk=lambda: mutual_knn_topk(x, y),
+        )
+        report("P2", "knn-jaccard 10k x 64, times platonic-rep", ratio(t["platonic"], t["relrep"]), ">= 20", t)
+        report("P2", "  the same if platonic-rep used topk", ratio(t["platonic_with_topk"], t["relrep"]), "none", t)
+    u, v = spaces(50_000, 64)
+    t = cpu(max(1, rounds // 3), relrep=lambda: knn_jaccard(u, v), sklearn=lambda: sklearn_jaccard(u, v))
+    report("P2", "knn-jaccard 50k x 64, times scikit-learn", ratio(t["sklearn"], t["relrep"]), ">= 8", t)
 
 
 def p3(rounds: int) -> None:
-    x = np.random.default_rng(0).normal(size=(10_000, 768)).astype(np.float32)
+    x = np.random.default_rng(0).normal(size=(10_000 // SHRINK, 768)).astype(np.float32)
 
     def by_faiss() -> np.ndarray:
         unit = x / np.linalg.norm(x, axis=1, keepdims=True)
@@ -132,7 +127,7 @@ def p3(rounds: int) -> None:
 
     found = nearest(x, x, K, exclude_self=True).rows
     t = cpu(rounds, relrep=lambda: nearest(x, x, K, exclude_self=True), faiss=by_faiss)
-    report("P3", "exact 10k x 768, times faiss.knn", t["faiss"] / t["relrep"], ">= 1.5", t)
+    report("P3", "exact 10k x 768, times faiss.knn", ratio(t["faiss"], t["relrep"]), ">= 1.5", t)
     differ = np.flatnonzero(overlap(found, by_faiss()) < K)
     wide = x.astype(np.float64) / np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True)
     close = wide[differ] @ wide.T
@@ -143,7 +138,7 @@ def p3(rounds: int) -> None:
 
 def p4(rounds: int) -> None:
     for d, bar in ((64, 75), (768, 85)):
-        x = np.random.default_rng(0).normal(size=(50_000, d)).astype(np.float32)
+        x = np.random.default_rng(0).normal(size=(50_000 // SHRINK, d)).astype(np.float32)
         room = np.empty((2048, 2048), np.float32)
 
         def product(x: np.ndarray = x, room: np.ndarray = room) -> None:
@@ -153,7 +148,7 @@ def p4(rounds: int) -> None:
                     np.matmul(a, b.T, out=room[: len(a), : len(b)])
 
         t = cpu(1 if d > 64 else rounds, relrep=lambda x=x: nearest(x, x, K, exclude_self=True), product=product)
-        report("P4", f"exact 50k x {d}, % of all pairs' product", 100 * t["product"] / t["relrep"], f">= {bar}", t)
+        report("P4", f"exact 50k x {d}, % of all pairs' product", ratio(100 * t["product"], t["relrep"]), f">= {bar}", t)
 
 
 def p5(rounds: int) -> None:
@@ -165,8 +160,8 @@ def p5(rounds: int) -> None:
         exact=lambda: nearest(x, x, K, exclude_self=True),
     )
     found, exact = nearest(x, x, K, exclude_self=True, index="ivf"), nearest(x, x, K, exclude_self=True)
-    report("P5", "100k x 64 with ivf, part of exact", t["ivf"] / t["exact"], "<= 0.35", t)
-    report("P5", "  with hnsw", t["hnsw"] / t["exact"], "none", t)
+    report("P5", "100k x 64 with ivf, part of exact", ratio(t["ivf"], t["exact"]), "<= 0.35", t)
+    report("P5", "  with hnsw", ratio(t["hnsw"], t["exact"]), "none", t)
     print(f"P5  recall measured on 200 rows {found.recall:.4f}, on all {overlap(found.rows, exact.rows).mean() / K:.4f}")
 
 
@@ -181,11 +176,10 @@ def p6(rounds: int) -> None:
         )
         whole, part = knn_jaccard(x, y), knn_jaccard(x, y, ci=0.005)
         what = f"50k x 64 --ci 0.005, {len(part.rows)} rows of spread {part.rows.std():.3f}"
-        report("P6", f"{what}, times all", t["all_rows"] / t["sampled"], ">= 15", t)
-        report("P6", "  times all rows by faiss.knn", t["by_faiss"] / t["sampled"], "none", t)
-        print(
-            f"P6  covered {coverage(whole.rows, 200)} of 200 draws, {coverage(whole.rows, 5000) / 50:.1f} % of 5000", flush=True
-        )
+        report("P6", f"{what}, times all", ratio(t["all_rows"], t["sampled"]), ">= 15", t)
+        report("P6", "  times all rows by faiss.knn", ratio(t["by_faiss"], t["sampled"]), "none", t)
+        few, many = (coverage(whole.rows, size(draws, 5)) for draws in (200, 5000))
+        print(f"P6  covered {few} of 200 draws, {many / 50:.1f} % of 5000", flush=True)
 
 
 def coverage(every: np.ndarray, draws: int) -> int:
@@ -201,19 +195,13 @@ def coverage(every: np.ndarray, draws: int) -> int:
 
 
 def p7(rounds: int) -> None:
-    for n, d, bar in ((50_000, 768, 1.0), (200_000, 384, 2.0)):
+    for n, d, bar in ((50_000, 768, 1.0), (200_000, 384, 2.0))[: size(2, 1)]:
         with tempfile.TemporaryDirectory() as folder:
             for name, side in zip("ab", spaces(n, d), strict=True):
                 np.save(f"{folder}/{name}.npy", side)
             command = ["compare", f"{folder}/a.npy", f"{folder}/b.npy", "-m", "knn-jaccard", "-q"]
-            run = [sys.executable, "-m", "relrep_cli", *command]
-            process = subprocess.Popen(run, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(CHECKOUT)})
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-            if process.returncode:
-                sys.exit(f"{' '.join(run)}: exit {process.returncode}")
-        t = {"cpu": usage.ru_utime + usage.ru_stime}
-        report("P7", f"GiB at most of knn-jaccard {n} x {d}", usage.ru_maxrss / 2**20, f"<= {bar}", t)
+            seconds, peak, _ = usage([*RELREP, *command])
+        report("P7", f"GiB at most of knn-jaccard {n} x {d}", peak / 2**30, f"<= {bar}", {"cpu": seconds})
 
 
 GOALS = {"P2": p2, "P3": p3, "P4": p4, "P5": p5, "P6": p6, "P7": p7}
@@ -221,11 +209,14 @@ GOALS = {"P2": p2, "P3": p3, "P4": p4, "P5": p5, "P6": p6, "P7": p7}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Ratios of nearest neighbours to their peers.")
-    parser.add_argument("goals", nargs="*", choices=[*GOALS, []], default=list(GOALS))
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("goals", nargs="*", metavar="GOAL", help=", ".join(GOALS))
+    parser.add_argument("--rounds", type=int, default=size(3, 1))
     given = parser.parse_args()
-    tiles.scans()  # compiled once for ever, so not part of any figure
-    for goal in given.goals:
+    if not SMOKE:
+        tiles.scans()  # compiled once for ever, so not part of any figure
+    if unknown := [goal for goal in given.goals if goal not in GOALS]:
+        parser.error(f"no goal {unknown[0]}; choose from {', '.join(GOALS)}")
+    for goal in given.goals or GOALS:
         GOALS[goal](given.rounds)
 
 

@@ -1,6 +1,6 @@
 """Stitching: a grid of 12 encoders and 12 heads, and the linear head against a loop over a DataLoader.
 
-    python benchmarks/stitch.py [grid] [head] [methods]
+    python benchmarks/stitch.py [grid] [head] [methods] [--smoke]
 
 grid: 12 spaces of 10,000 x 256, one linear head each, 300 anchors, by cosines; CPU seconds and peak memory of the command.
 methods: the same by every method that applies. head: the linear head in closed form, and the same linear model trained by
@@ -9,17 +9,17 @@ AdamW over a DataLoader until it is as accurate; CPU seconds, accuracy and their
 
 from __future__ import annotations
 
-import os
-import resource
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from common import RELREP, installed, ratio, size, usage  # isort: split
+
 import numpy as np
 
-N, D, ENCODERS, CLASSES, ANCHORS = 10_000, 256, 12, 10, 300
+N, D, ENCODERS, CLASSES, ANCHORS = size(10_000, 400), size(256, 16), size(12, 2), 10, size(300, 20)
+HEAD_ROWS, TEST_ROWS, EPOCHS = size(60_000, 1000), size(10_000, 500), size(30, 2)
 
 
 def encoders(folder: Path) -> list[str]:
@@ -41,17 +41,14 @@ def encoders(folder: Path) -> list[str]:
 def grid(*options: str) -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        command = [sys.executable, "-m", "relrep_cli", "stitch", *encoders(folder), "-a", str(folder / "anchors.txt"), *options]
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run([*command, "-@", "1"], capture_output=True, text=True, check=True)
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        cpu = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
-        cells = len(done.stdout.splitlines()) - 1
-        print(f"{ENCODERS} x {ENCODERS}, {N} x {D}: {cells} cells, {cpu:.1f} s CPU, {used.ru_maxrss / 2**20:.2f} GiB")
+        command = [*RELREP, "stitch", *encoders(folder), "-a", str(folder / "anchors.txt"), *options]
+        cpu, peak, stdout = usage([*command, "-@", "1"])
+        cells = len(stdout.splitlines()) - 1
+        print(f"{ENCODERS} x {ENCODERS}, {N} x {D}: {cells} cells, {cpu:.1f} s CPU, {peak / 2**30:.2f} GiB", flush=True)
 
 
 def loader_loop(x: np.ndarray, y: np.ndarray, q: np.ndarray, truth: np.ndarray, aim: float) -> tuple[int, float]:
-    """Epochs of a linear model over a DataLoader until its accuracy is `aim`, at most 30, and the accuracy it has then."""
+    """Epochs of a linear model over a DataLoader until its accuracy is `aim`, at most EPOCHS, and the accuracy it has then."""
     import torch
 
     torch.set_num_threads(1)
@@ -62,7 +59,7 @@ def loader_loop(x: np.ndarray, y: np.ndarray, q: np.ndarray, truth: np.ndarray, 
     model = torch.nn.Linear(x.shape[1], CLASSES)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     reached = 0.0
-    for epoch in range(1, 31):
+    for epoch in range(1, EPOCHS + 1):
         for rows, target in batches:
             optimizer.zero_grad()
             torch.nn.functional.cross_entropy(model(rows), target).backward()
@@ -71,35 +68,34 @@ def loader_loop(x: np.ndarray, y: np.ndarray, q: np.ndarray, truth: np.ndarray, 
             reached = float((model(zq).argmax(1).numpy() == truth).mean())
         if reached >= aim:
             return epoch, reached
-    return 30, reached
+    return EPOCHS, reached
 
 
 def head() -> None:
     from relrep_cli.heads.heads import HEADS, train
 
     rng = np.random.default_rng(0)
-    n = 60_000
-    label = rng.integers(0, CLASSES, n + 10_000)
-    items = 1.2 * rng.normal(size=(CLASSES, 32))[label] + 1.5 * rng.normal(size=(n + 10_000, 32))
-    x = (items @ rng.normal(size=(32, ANCHORS)) / 6 + 0.3 * rng.normal(size=(n + 10_000, ANCHORS))).astype(np.float32)
+    n, more = HEAD_ROWS, TEST_ROWS
+    label = rng.integers(0, CLASSES, n + more)
+    items = 1.2 * rng.normal(size=(CLASSES, 32))[label] + 1.5 * rng.normal(size=(n + more, 32))
+    x = (items @ rng.normal(size=(32, ANCHORS)) / 6 + 0.3 * rng.normal(size=(n + more, ANCHORS))).astype(np.float32)
     start = time.process_time()
     found = train("linear", x[:n], label[:n], CLASSES, HEADS["linear"].resolve({}))
     ours = time.process_time() - start
     accuracy = float((found(x[n:]) == label[n:]).mean())
+    print(f"linear head, {n} x {ANCHORS}: {ours:.2f} s CPU, accuracy {accuracy:.4f}")
+    if not installed("torch"):
+        return
     import torch  # noqa: F401
 
     start = time.process_time()
     epochs, reached = loader_loop(x[:n], label[:n], x[n:], label[n:], accuracy)
     theirs = time.process_time() - start
-    print(f"linear head, {n} x {ANCHORS}: {ours:.2f} s CPU, accuracy {accuracy:.4f}")
-    print(
-        f"DataLoader loop: {theirs:.2f} s CPU, accuracy {reached:.4f} after {epochs} epochs; {theirs / ours:.1f} times as long"
-    )
+    said = f"DataLoader loop: {theirs:.2f} s CPU, accuracy {reached:.4f} after {epochs} epochs"
+    print(f"{said}; {ratio(theirs, ours):.1f} times as long")
 
 
 if __name__ == "__main__":
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        os.environ.setdefault(variable, "1")
     wanted = sys.argv[1:] or ["grid", "head"]
     if "grid" in wanted:
         grid("--method", "relative", "--similarity", "cosine")

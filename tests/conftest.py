@@ -149,7 +149,9 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     unwanted = {"NO_COLOR", "FORCE_COLOR", "COLUMNS", "SOURCE_DATE_EPOCH"}
     kept = {k: v for k, v in os.environ.items() if not k.startswith(foreign) and k not in unwanted}
     path = os.pathsep.join([str(bin), os.path.dirname(sys.executable), kept.get("PATH", "/usr/bin:/bin")])
-    return {**kept, "PATH": path, "PYTHONPATH": str(CHECKOUT), "LC_ALL": "C.UTF-8", "TERM": "xterm", "HOME": str(bin)}
+    kernels = {"RELREP_KERNEL_CACHE": str(CHECKOUT / ".pytest_cache" / "kernels")}  # compiled once for all runs of the tests
+    own = {"PATH": path, "PYTHONPATH": str(CHECKOUT), "LC_ALL": "C.UTF-8", "TERM": "xterm", "HOME": str(bin)}
+    return {**kept, **own, **kernels}
 
 
 def _workdir(path: Path, environment: Mapping[str, str]) -> Workdir:

@@ -32,7 +32,7 @@ HEAVY = {
 DOORS = {  # who may import what; a folder stands for its files
     "h5py": ("store/libhdf5.py",),
     "faiss": ("neighbors",),
-    "numba": ("numerics/compiled_distances.py", "neighbors/scans.py"),
+    "numba": ("numerics/compiling.py", "numerics/compiled_distances.py", "neighbors/scans.py"),
     "rich": ("base/output.py",),
     "pyarrow": ("store",),
     "matplotlib": ("plots",),

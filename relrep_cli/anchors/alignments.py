@@ -18,7 +18,7 @@ from relrep_cli.base.signals import check
 from relrep_cli.embedding import Embedding
 from relrep_cli.neighbors import nearest
 from relrep_cli.neighbors.kmeans import centroids
-from relrep_cli.numerics.blocks import column_mean, release, row_blocks
+from relrep_cli.numerics.blocks import column_mean, pick, row_blocks
 from relrep_cli.numerics.distances import unit
 
 BATCH, BASE = 2000, 20_000  # rows that are matched at a time, and rows among which
@@ -39,8 +39,7 @@ def ready(e: Embedding, rows: np.ndarray) -> np.ndarray:
 
     mean, out = column_mean(e.x, rows), spool((len(rows), e.d), np.float32)
     for b in row_blocks(*out.shape, out):
-        out[b] = unit(np.asarray(e.x[rows[b]], np.float64) - mean)
-        release(e.x)
+        out[b] = unit(np.asarray(pick(e.x, rows[b]), np.float64) - mean)
     return out
 
 
@@ -79,7 +78,7 @@ def refine(
     """
     for _ in range(steps):
         check()
-        x, base = u[some(u, BATCH, rng)], v[some(v, BASE, rng)]
+        x, base = pick(u, some(u, BATCH, rng)), pick(v, some(v, BASE, rng))
         k = max(1, min(AROUND, len(base) // 50))
         goal = unit(base[nearest(turned(x, turn), base, k).rows].mean(1))
         if known is not None:
@@ -109,15 +108,15 @@ class Match:
 def match(u: np.ndarray, v: np.ndarray, turn: np.ndarray, rows: np.ndarray) -> Match:
     """The rows of u of these numbers, matched among all rows of v."""
     moved = turned(u, turn)
-    near = nearest(moved[rows], v, min(2, len(v))).rows
+    near = nearest(pick(moved, rows), v, min(2, len(v))).rows
     b = near[:, 0]
-    back = nearest(v[b], moved, 1).rows[:, 0]
-    return Match(rows, b, _ratio(moved[rows], v, near), back == rows)
+    back = nearest(pick(v, b), moved, 1).rows[:, 0]
+    return Match(rows, b, _ratio(pick(moved, rows), v, near), back == rows)
 
 
 def _ratio(x: np.ndarray, base: np.ndarray, near: np.ndarray) -> np.ndarray:
     """(q,) distance to the first over distance to the last of some rows near (q, k); 1 where there is none."""
-    gaps = [np.linalg.norm(np.asarray(x, np.float64) - base[near[:, place]], axis=1) for place in (0, -1)]
+    gaps = [np.linalg.norm(np.asarray(x, np.float64) - pick(base, near[:, place]), axis=1) for place in (0, -1)]
     return np.divide(gaps[0], gaps[1], out=np.ones(len(x)), where=gaps[1] > 0)
 
 
@@ -128,8 +127,8 @@ def steady(u: np.ndarray, v: np.ndarray, found: Match, rng: np.random.Generator)
     for fold in np.array_split(rng.permutation(mutual), FOLDS):
         rest = np.setdiff1d(mutual, fold)
         if len(fold) and len(rest):
-            turn = procrustes(u[found.a[rest]], v[found.b[rest]])
-            good[fold] = nearest(turned(u[found.a[fold]], turn), v, 1).rows[:, 0] == found.b[fold]
+            turn = procrustes(pick(u, found.a[rest]), pick(v, found.b[rest]))
+            good[fold] = nearest(turned(pick(u, found.a[fold]), turn), v, 1).rows[:, 0] == found.b[fold]
     return good
 
 
@@ -139,7 +138,7 @@ def polish(u: np.ndarray, v: np.ndarray, turn: np.ndarray, rng: np.random.Genera
         found = match(u, v, turn, some(u, ASKED, rng))
         if found.mutual.sum() < min(turn.shape):
             return turn
-        turn = procrustes(u[found.a[found.mutual]], v[found.b[found.mutual]])
+        turn = procrustes(pick(u, found.a[found.mutual]), pick(v, found.b[found.mutual]))
     return turn
 
 
@@ -160,7 +159,7 @@ def confidence(apart: np.ndarray, v: np.ndarray, turn: np.ndarray, rng: np.rando
 
     ours = _ratio(moved := turned(apart, turn), v, nearest(moved, v, 2).rows)
     rows = np.sort(some(v, ASKED, rng))
-    theirs = _ratio(v[rows], v, nearest(v, v, 2, exclude_self=True, rows=rows).rows)
+    theirs = _ratio(pick(v, rows), v, nearest(v, v, 2, exclude_self=True, rows=rows).rows)
     bounds = [0.0]
     for level in LEVELS:
         near = int((ours <= np.quantile(theirs, level)).sum())
@@ -179,7 +178,7 @@ def starts(u: np.ndarray, v: np.ndarray, rng: np.random.Generator, count: int) -
     for place in range(count):
         check()
         c = min(CLUSTERS[place % len(CLUSTERS)], len(u) // 2, len(v) // 2)
-        left, right = (unit(np.asarray(centroids(x[some(x, BASE, rng)], c, rng), np.float64)) for x in (u, v))
+        left, right = (unit(np.asarray(centroids(pick(x, some(x, BASE, rng)), c, rng), np.float64)) for x in (u, v))
         yield procrustes(left, right[_assigned(left @ left.T, right @ right.T, rng)])
 
 
@@ -218,11 +217,11 @@ def transported(
     two spaces says which belong together; the turn that fits it moves 300 random rows of u to where they lie in v, and these
     are the anchors of the next round. (The paper moves the anchors by gradient steps; here the best ones are in closed form.)
     """
-    anchors, extra = known, np.asarray(u[some(u, 300, rng)], np.float64)
+    anchors, extra = known, np.asarray(pick(u, some(u, 300, rng)), np.float64)
     turn = procrustes(*known)
     for _ in range(rounds):
         check()
-        x, y = (np.asarray(z[some(z, SINKHORN, rng)], np.float64) for z in (u, v))
+        x, y = (np.asarray(pick(z, some(z, SINKHORN, rng)), np.float64) for z in (u, v))
         plan = _plan(1 - unit(x @ anchors[0].T) @ unit(y @ anchors[1].T).T)
         weight = np.sqrt(len(x) / len(known[0]))
         turn = procrustes(np.concatenate([x, weight * known[0]]), np.concatenate([plan @ y, weight * known[1]]))

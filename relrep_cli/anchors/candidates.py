@@ -11,7 +11,7 @@ import numpy as np
 from relrep_cli.base.errors import DataError
 from relrep_cli.base.registry import Registry
 from relrep_cli.embedding import Embedding
-from relrep_cli.numerics.blocks import release, row_blocks, take
+from relrep_cli.numerics.blocks import pick, row_blocks, take
 from relrep_cli.numerics.distances import unit
 from relrep_cli.numerics.whitening import deviations, moments
 
@@ -69,15 +69,14 @@ class Candidates:
     def _joined(self, by: str) -> np.ndarray:
         known = []
         for e, rows in zip(self.spaces, self.rows, strict=True):
-            mean, variances = moments(e.x[rows[b]] for b in row_blocks(len(rows), e.d, e.x))
+            mean, variances = moments(pick(e.x, rows[b]) for b in row_blocks(len(rows), e.d))
             known.append((e.x, rows, mean, deviations(variances)))
 
         def parts(b: slice) -> list[np.ndarray]:
             found = []
             for x, rows, mean, spread in known:
-                scaled = (np.asarray(x[rows[b]], np.float64) - mean) / spread
+                scaled = (np.asarray(pick(x, rows[b]), np.float64) - mean) / spread
                 found.append(_sized(scaled, by) if by == "cosine" else scaled / sqrt(x.shape[1]))
-                release(x)
             return found
 
         return _spooled(len(self), [e.d for e in self.spaces], np.result_type(*(e.x.dtype for e in self.spaces)), parts)

@@ -15,7 +15,7 @@ from relrep_cli.base.signals import check
 from relrep_cli.neighbors import nearest
 from relrep_cli.neighbors.kmeans import centroids, medoids
 from relrep_cli.numerics import distances as kernels
-from relrep_cli.numerics.blocks import row_blocks
+from relrep_cli.numerics.blocks import pick, row_blocks
 from relrep_cli.store.limits import STATISTIC
 
 By = Annotated[str, Param("What makes candidates near to each other.", choices=("euclidean", "cosine"))]
@@ -44,7 +44,7 @@ def herding(c: Candidates, m: int, rng: np.random.Generator, *, by: By = "euclid
     rbf: its width is the median distance of 2,048 random candidates, and the mean over all is that over these.
     """
     x = c.vectors(by)
-    some = np.asarray(x[np.sort(rng.choice(len(x), min(SAMPLE, len(x)), replace=False))], np.float64)
+    some = np.asarray(pick(x, np.sort(rng.choice(len(x), min(SAMPLE, len(x)), replace=False))), np.float64)
     middle = some.mean(0)
     like = _rbf(some, middle) if kernel == "rbf" else lambda rows, picks: (rows - middle) @ (picks - middle).T
     goal, own, sums, found = np.empty(len(x)), np.ones(len(x)), np.zeros(len(x)), np.empty(m, np.int64)

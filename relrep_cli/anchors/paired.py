@@ -14,7 +14,7 @@ from relrep_cli.anchors.candidates import Candidates
 from relrep_cli.base.errors import DataError
 from relrep_cli.base.registry import Param
 from relrep_cli.neighbors import nearest
-from relrep_cli.numerics.blocks import take
+from relrep_cli.numerics.blocks import pick, take
 
 Restarts = Annotated[int, Param("Starts to try, by matching clusters, until one is trusted.", minimum=0)]
 Rounds = Annotated[int, Param("Transport plans, each with the anchors of the last.", minimum=1)]
@@ -86,7 +86,7 @@ def unsupervised(
     """
 
     def turn(u: np.ndarray, v: np.ndarray, known: Known, judge: Judge) -> np.ndarray:
-        left, right = (x[np.sort(alignments.some(x, alignments.BASE, rng))] for x in (u, v))
+        left, right = (pick(x, np.sort(alignments.some(x, alignments.BASE, rng))) for x in (u, v))
         best, met, kept = (-1.0, -1.0), 0.0, np.empty(0)
         for done, start in enumerate(alignments.starts(u, v, rng, restarts)):
             advance(done, restarts + 1, f"start {done}, confidence {max(best[0], 0):.2f}")
@@ -127,13 +127,13 @@ def _matched(a: Candidates, b: Candidates, m: int, rng: np.random.Generator, see
 
     with threadpool_limits(1, "blas"):
         u, v = (alignments.ready(c.spaces[0], c.rows[0]) for c in (a, b))
-        known: Known = np.asarray(u[seeds[:, 0]], np.float64), np.asarray(v[seeds[:, 1]], np.float64)
+        known: Known = np.asarray(pick(u, seeds[:, 0]), np.float64), np.asarray(pick(v, seeds[:, 1]), np.float64)
         free = np.setdiff1d(np.arange(len(u)), seeds[:, 0])
         apart = rng.permutation(free)[: min(alignments.ASKED, len(free) // APART)]
         if not len(apart):
             raise DataError(f"{a.spaces[0].uri}: {len(u)} items are too few to find pairs and judge them.")
         seen = take(u, np.setdiff1d(np.arange(len(u)), apart))
-        unseen = u[apart]
+        unseen = pick(u, apart)
 
         def judge(turn: np.ndarray) -> float:
             return alignments.confidence(unseen, v, turn, np.random.default_rng(0))
@@ -169,5 +169,7 @@ def _chosen(
     good = good[np.lexsort((found.ratio[good], ~alignments.steady(u, v, found, rng)[good]))]
     kept = rng.permutation(good[: max(wanted, len(good) // 2)])[:wanted]
     places = np.concatenate([seeds[:m], np.stack([found.a[kept], found.b[kept]], 1)])
-    cosine = np.einsum("pd,pd->p", alignments.turned(u[places[:, 0]], turn), np.asarray(v[places[:, 1]], np.float64))
+    cosine = np.einsum(
+        "pd,pd->p", alignments.turned(pick(u, places[:, 0]), turn), np.asarray(pick(v, places[:, 1]), np.float64)
+    )
     return Matching(places, cosine, sure, turn, u, v)

@@ -10,7 +10,7 @@ import numpy as np
 
 from relrep_cli.base.signals import check
 from relrep_cli.neighbors import nearest, overlap
-from relrep_cli.numerics.blocks import column_mean, row_blocks
+from relrep_cli.numerics.blocks import column_mean, pick, row_blocks
 from relrep_cli.numerics.distances import euclidean, unit
 
 Record = dict[str, Any]
@@ -36,7 +36,7 @@ def report(spaces: Sequence[Space], seed: int) -> Iterator[Record]:
     """One record for each thing measured, with `file, name, value, advice`; of several spaces, their agreement last."""
     some = [s.rows[np.sort(np.random.default_rng(seed).permutation(len(s.rows))[:SAMPLE])] for s in spaces]
     for s, sample in zip(spaces, some, strict=True):
-        scale = typical(s.x[sample])
+        scale = typical(pick(s.x, sample))
         parts = (matrix(s), coverage(s, scale), redundancy(s, sample, scale), classes(s), kept(s, sample, seed))
         yield from ({"file": s.uri, **record} for part in parts for record in part)
 
@@ -74,7 +74,7 @@ def coverage(s: Space, scale: float) -> Iterator[Record]:
     gaps = np.empty(len(s.rows))
     anchors = np.asarray(s.anchors, np.float64)
     for b in row_blocks(len(s.rows), max(s.x.shape[1], len(anchors))):
-        x = np.asarray(s.x[s.rows[b]], np.float64)
+        x = np.asarray(pick(s.x, s.rows[b]), np.float64)
         gaps[b] = euclidean(x, anchors, np.empty((len(x), len(anchors)))).min(1) / scale
     far = "much of the space is far from any anchor; take more, or --strategy kmeans"
     yield record("coverage median", float(np.median(gaps)), far if np.median(gaps) > 0.8 else "")
@@ -92,7 +92,7 @@ def redundancy(s: Space, sample: np.ndarray, scale: float) -> Iterator[Record]:
         two = nearest(anchors, anchors, 1, by="euclidean", exclude_self=True).rows[:, 0]
         closest = float(np.sqrt(np.square(anchors - anchors[two]).sum(1)).min()) / scale
         yield record("closest pair", closest, "two anchors are all but the same; take out one" if closest < 0.01 else "")
-    number, reach = effective(s, anchors), effective(s, s.x[sample])
+    number, reach = effective(s, anchors), effective(s, pick(s.x, sample))
     few = number < min(m, reach) / 2
     advice = f"most lie along a few directions, where items amount to {reach:.0f}; --strategy kmeans or farthest spreads them"
     yield record("effective number", number, advice if few else "")
@@ -119,7 +119,7 @@ def classes(s: Space) -> Iterator[Record]:
 
 def kept(s: Space, sample: np.ndarray, seed: int) -> Iterator[Record]:
     """How many of an item's nearest neighbours the relative space keeps, by these anchors and by random ones."""
-    x = np.asarray(s.x[sample], np.float64) - column_mean(s.x, s.rows)
+    x = np.asarray(pick(s.x, sample), np.float64) - column_mean(s.x, s.rows)
     if len(x) <= K + 1:
         return
     before = nearest(x, x, K, exclude_self=True).rows
@@ -134,7 +134,7 @@ def kept(s: Space, sample: np.ndarray, seed: int) -> Iterator[Record]:
 
 def _drawn(s: Space, seed: int) -> np.ndarray:
     rows = np.random.default_rng(seed).permutation(s.rows)[: len(s.anchors)]
-    return s.x[np.sort(rows)]
+    return pick(s.x, np.sort(rows))
 
 
 def against(name: str, values: Sequence[float]) -> Iterator[Record]:
@@ -172,6 +172,6 @@ def _seen(s: Space, rows: np.ndarray, some: np.ndarray, draw: np.ndarray | None)
     """(q, K) neighbours of some items relative to the anchors, or to the items of a draw."""
     check()
     mean = column_mean(s.x, s.rows)
-    anchors = s.anchors if draw is None else s.x[rows[draw]]
-    z = unit(np.asarray(s.x[rows[some]], np.float64) - mean) @ unit(np.asarray(anchors, np.float64) - mean).T
+    anchors = s.anchors if draw is None else pick(s.x, rows[draw])
+    z = unit(np.asarray(pick(s.x, rows[some]), np.float64) - mean) @ unit(np.asarray(anchors, np.float64) - mean).T
     return nearest(z, z, K, exclude_self=True).rows

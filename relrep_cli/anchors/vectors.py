@@ -8,6 +8,7 @@ import numpy as np
 
 from relrep_cli.base.errors import DataError, printable
 from relrep_cli.embedding import Embedding, find_ids
+from relrep_cli.numerics.blocks import pick
 
 
 def anchor_vectors(e: Embedding, ids: np.ndarray, spares: Sequence[Embedding] = ()) -> np.ndarray:
@@ -20,7 +21,7 @@ def anchor_vectors(e: Embedding, ids: np.ndarray, spares: Sequence[Embedding] = 
     for source in (e, *(s for s in spares if s.space and s.space == e.space and s.d == e.d)):
         rows = find_ids(source.ids, ids)
         found = missing & (rows >= 0)
-        out[found] = source.x[rows[found]]
+        out[found] = pick(source.x, rows[found])
         missing &= ~found
     if missing.any():
         raise DataError(_missing(e, ids[missing], spares))

@@ -14,6 +14,7 @@ from relrep_cli.base.output import Record, say, write
 from relrep_cli.cli import options
 from relrep_cli.embedding import Embedding, bare_name, find_ids, in_id_order, text
 from relrep_cli.evaluations.lookup import Looked, look_up
+from relrep_cli.numerics.blocks import pick
 from relrep_cli.plots import Strip, fitting, ready, strips
 from relrep_cli.sources import SOURCES
 
@@ -182,7 +183,7 @@ def _pictures(source: str, kind: str, given: options.Given, e: Embedding, shown:
     if (places < 0).any():
         missing = printable(bytes(e.ids[shown.ravel()][np.argmax(places < 0)]))
         raise DataError(f"{source}: holds no item {missing}, which {e.uri} has; name the source that it was embedded from.")
-    return [[np.asarray(items.x[place]) for place in line] for line in places.reshape(shown.shape).tolist()]
+    return [list(line) for line in pick(items.x, places.reshape(shown.shape))]
 
 
 def _strips(

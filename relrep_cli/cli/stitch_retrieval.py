@@ -14,6 +14,7 @@ from relrep_cli.base.output import Record, progress, say
 from relrep_cli.cli import options
 from relrep_cli.cli.stitch_run import Spaces
 from relrep_cli.embedding import Embedding, find_ids, in_id_order
+from relrep_cli.numerics.blocks import take
 from relrep_cli.relative.recipes import Recipe
 from relrep_cli.relative.shared_views import KEPT, Views
 from relrep_cli.stitching.cross_retrieval import Sparse, retrieve
@@ -65,7 +66,7 @@ def _pairs(es: Sequence[Embedding], xs: Sequence[np.ndarray], route: Route, seed
             yield record
             continue
         rows, own = _shared(es[e], es[h])
-        queries = np.asarray(xs[e][rows])
+        queries = np.asarray(take(xs[e], rows))
         yield record | retrieve(queries if carry is None else carry(queries), own, xs[h], seed)
 
 

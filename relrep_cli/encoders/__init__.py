@@ -13,6 +13,7 @@ from relrep_cli.base.errors import DataError
 from relrep_cli.encoders import autoencoders, contrastive, spectral, supervised  # noqa: F401  (each registers its encoders)
 from relrep_cli.encoders.base import ENCODERS, Checkpoint, Trained, Vectors, check_kind, encoder, space
 from relrep_cli.encoders.saved import load, to_bytes
+from relrep_cli.numerics.blocks import release
 from relrep_cli.sources.base import Items
 
 __all__ = ["ENCODERS", "Checkpoint", "Trained", "encode", "encoder", "errors", "load", "rows_at_once", "space", "to_bytes"]
@@ -63,3 +64,4 @@ def _blocks(vectors: Vectors, x: NDArray[Any], batch: int) -> Iterator[NDArray[n
         block = x[start : start + batch]
         padding = [(0, batch - len(block))] + [(0, 0)] * (x.ndim - 1)
         yield vectors(np.pad(block, padding))[: len(block)]
+        release(x, slice(start, start + batch))

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from relrep_cli.base.errors import DataError, RelrepError, UsageError, printable
 from relrep_cli.base.registry import Param, Registry
 from relrep_cli.encoders.base import check_kind, torch_device
+from relrep_cli.numerics.blocks import release
 from relrep_cli.sources.base import Items
 
 Batch = Annotated[int, Param("Items that the model sees at once.", minimum=1)]
@@ -117,6 +118,8 @@ def blocks(found: Model, items: Items, batch: int) -> Iterator[NDArray[np.float3
             what = f"shape {vectors.shape}" if vectors.ndim != 2 else "numbers that are not finite"
             raise DataError(f"the model gives {what} instead of a vector for each item. Choose another layer or pooling.")
         yield vectors
+        if items.kind != "texts":
+            release(items.x, slice(start, start + batch))
 
 
 def _tried(found: Model, block: Any) -> NDArray[np.float32]:

@@ -23,7 +23,7 @@ from relrep_cli.encoders.base import (
     training_rows,
 )
 from relrep_cli.neighbors.knn_graphs import joined
-from relrep_cli.numerics.blocks import slices
+from relrep_cli.numerics.blocks import pick, slices
 from relrep_cli.sources.base import Items
 
 LARGEST = 8192  # numbers of an item: their covariance takes half a gigabyte then
@@ -195,7 +195,7 @@ def laplacian_eigenmaps(
     if max(dim + 2, around + 1) > m:
         raise UsageError(f"--dim {dim} and --around {around} need more than {m} training rows. Give smaller ones.")
     shape, unit = tuple(items.x.shape[1:]), _unit(items.x.shape[1:])
-    x = (_flat(items.x[np.sort(rng.choice(rows, m, replace=False))]) / unit).astype(np.float32).astype(np.float64)
+    x = (_flat(pick(items.x, np.sort(rng.choice(rows, m, replace=False)))) / unit).astype(np.float32).astype(np.float64)
     affinity, width = _graph(x, around)
     progress(1, 2, "graph of nearest rows")
     values, vectors = _slowest(affinity, dim, rng)
@@ -283,7 +283,7 @@ def _turned(components: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _of_few(x: NDArray[Any], rows: NDArray[np.intp], progress: Progress) -> tuple[NDArray[np.float64], ...]:
     """Mean (d,), variances (n,) and axes (n, d) of n rows, greatest variance first, without their covariance (d, d)."""
-    centred = _flat(x[rows])
+    centred = _flat(pick(x, rows))
     mean = centred.mean(0)
     _, values, axes = np.linalg.svd(centred - mean, full_matrices=False)
     progress(1, 1, "decomposition")
@@ -295,7 +295,7 @@ def _of_many(x: NDArray[Any], rows: NDArray[np.intp], progress: Progress) -> tup
     size = int(np.prod(x.shape[1:]))
     total, products = np.zeros(size), np.zeros((size, size))
     for start in range(0, len(rows), BLOCK):
-        block = _flat(x[rows[start : start + BLOCK]])
+        block = _flat(pick(x, rows[start : start + BLOCK]))
         total += block.sum(0)
         products += block.T @ block
         progress(min(start + BLOCK, len(rows)), len(rows), "covariance")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from relrep_cli.numerics.blocks import pick
 from relrep_cli.sources.base import Items
 from relrep_cli.sources.positives import Pairs
 
@@ -76,8 +77,8 @@ class Data:
         if self.whole is not None:
             return Batch(self.whole[0], label, graph=self.whole[1], rows=torch.from_numpy(rows).to(self.on))
         pairs = self.items.pairs
-        other = None if pairs is None else tensor(self.items.x[pairs.of(rows, rng)], self.on)
-        return Batch(tensor(self.items.x[rows], self.on), label, other)
+        other = None if pairs is None else tensor(pick(self.items.x, pairs.of(rows, rng)), self.on)
+        return Batch(tensor(pick(self.items.x, rows), self.on), label, other)
 
 
 def tensor(block: NDArray[Any], on: torch.device) -> torch.Tensor:

@@ -12,7 +12,7 @@ from relrep_cli.base.errors import DataError, NotApplicable, printable
 from relrep_cli.base.registry import Param, Registry
 from relrep_cli.embedding import Embedding, find_ids
 from relrep_cli.neighbors import unit_rows
-from relrep_cli.numerics.blocks import row_blocks, take
+from relrep_cli.numerics.blocks import pick, row_blocks, take
 from relrep_cli.numerics.intervals import bootstrap, jackknife, within
 
 COLUMNS = ("file", "task", "name", "value", "low", "high", "n", "convention", "chance")
@@ -215,8 +215,8 @@ def distances(queries: np.ndarray, base: np.ndarray, found: np.ndarray, by: str)
     [[1.0], [0.0]]
     """
     out = np.empty(found.shape)
-    for block in row_blocks(len(queries), queries.shape[1] * found.shape[1]):
-        own, others = np.asarray(queries[block], np.float64), np.asarray(base[found[block].ravel()], np.float64)
+    for block in row_blocks(len(queries), queries.shape[1] * found.shape[1], queries):
+        own, others = np.asarray(queries[block], np.float64), np.asarray(pick(base, found[block].ravel()), np.float64)
         if by == "cosine":
             own, others = unit_rows(own), unit_rows(others)
         others = others.reshape(len(own), -1, own.shape[1])

@@ -11,7 +11,7 @@ import numpy as np
 from relrep_cli.base.errors import NotApplicable
 from relrep_cli.base.registry import Param
 from relrep_cli.evaluations.base import Finding, Space, evaluation, grouped, mean_of, some
-from relrep_cli.numerics.blocks import row_blocks
+from relrep_cli.numerics.blocks import pick, row_blocks
 
 Clusters = Annotated[int, Param("How many clusters; 0 takes as many as there are classes.", minimum=0)]
 FITTED = 20_000  # rows that k-means learns from
@@ -56,7 +56,7 @@ def _assigned(s: Space, count: int, seed: int) -> tuple[str, np.ndarray]:
         warnings.simplefilter("ignore")  # it says when rows are too alike for so many clusters
         model = KMeans(count, n_init=STARTS, random_state=seed).fit(np.asarray(s.vectors(rows), np.float64))
         for block in row_blocks(len(out), s.e.d):
-            out[block] = model.predict(np.asarray(s.e.x[s.test[block]], np.float64))
+            out[block] = model.predict(np.asarray(pick(s.e.x, s.test[block]), np.float64))
     return f"k-means, {count} clusters, best of {STARTS} starts on {of} training rows", out
 
 

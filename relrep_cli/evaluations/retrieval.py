@@ -9,7 +9,7 @@ import numpy as np
 from relrep_cli.base.errors import NotApplicable
 from relrep_cli.evaluations.base import By, Finding, Space, evaluation, mean_of, some
 from relrep_cli.neighbors import nearest, unit_rows
-from relrep_cli.numerics.blocks import column_mean, row_blocks, slices
+from relrep_cli.numerics.blocks import column_mean, pick, row_blocks, slices
 
 RECALLS = (1, 10)
 PAIRS = 50_000_000  # of items that are ranked for mean average precision
@@ -95,7 +95,7 @@ def _apart(x: np.ndarray, rows: np.ndarray, origin: np.ndarray | None) -> np.nda
         wide = np.asarray(part, np.float64)
         return unit_rows(wide) if origin is None else wide - origin
 
-    own, out = ready(x[rows]), np.empty((len(rows), len(x)))
+    own, out = ready(pick(x, rows)), np.empty((len(rows), len(x)))
     for block in row_blocks(*x.shape, x):
         base = ready(x[block])
         out[:, block] = -(own @ base.T)

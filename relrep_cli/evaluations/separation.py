@@ -69,7 +69,7 @@ def _classes(x: np.ndarray, codes: np.ndarray, said: str) -> Iterator[Finding]:
 def _span(x: np.ndarray) -> float:
     """The root mean square distance of two different rows."""
     mean = np.asarray(x, np.float64).mean(0) if len(x) else np.zeros(x.shape[1])
-    total = sum(float(np.square(x[b] - mean).sum()) for b in row_blocks(*x.shape))
+    total = sum(float(np.square(x[b] - mean).sum()) for b in row_blocks(*x.shape, x))
     return float(np.sqrt(2 * total / max(len(x) - 1, 1)))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from relrep_cli.base.signals import check
 from relrep_cli.heads.mlp import place_of
-from relrep_cli.numerics.blocks import row_blocks
+from relrep_cli.numerics.blocks import pick, row_blocks
 from relrep_cli.numerics.whitening import deviations, moments
 
 BATCH, RATE = 256, 2e-3
@@ -26,7 +26,7 @@ def trained(x: np.ndarray, images: np.ndarray, seed: int, device: str, epochs: i
     from relrep_cli.encoders.base import reproducible
 
     place = place_of(torch, device)
-    mean, variances = moments(x[block] for block in row_blocks(*x.shape))
+    mean, variances = moments(x[block] for block in row_blocks(*x.shape, x))
     scale = deviations(variances)
     with reproducible(seed):
         network = _network(images.shape[1:], x.shape[1]).to(place)
@@ -38,8 +38,8 @@ def trained(x: np.ndarray, images: np.ndarray, seed: int, device: str, epochs: i
             for start in range(0, len(x), BATCH):
                 check()
                 rows = order[start : start + BATCH]
-                z = torch.from_numpy(((x[rows] - mean) / scale).astype(np.float32)).to(place)
-                wanted = torch.from_numpy(pixels(images[rows])).to(place)
+                z = torch.from_numpy(((pick(x, rows) - mean) / scale).astype(np.float32)).to(place)
+                wanted = torch.from_numpy(pixels(pick(images, rows))).to(place)
                 optimizer.zero_grad()
                 torch.nn.functional.mse_loss(_flat(network(z), images.shape[1:]), wanted).backward()
                 optimizer.step()

@@ -17,7 +17,7 @@ import numpy as np
 from relrep_cli.base.registry import Param, Registry
 from relrep_cli.heads import decoder as decoders
 from relrep_cli.heads import mlp as networks
-from relrep_cli.numerics.blocks import row_blocks
+from relrep_cli.numerics.blocks import release, row_blocks
 from relrep_cli.numerics.threads import in_order
 from relrep_cli.numerics.whitening import deviations, moments
 
@@ -56,7 +56,7 @@ class Trained:
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """(n,) class numbers, or predicted numbers, of x (n, d); (n, pixels) of images."""
         found = [np.zeros(0, np.int64 if self.classes else np.float64)] if not len(x) else []
-        for block in row_blocks(*x.shape):
+        for block in row_blocks(*x.shape, x):
             rows = x[block] if self.front is None else networks.through(self.front, x[block])
             scores = HEADS[self.name].scores(self.arrays, rows)
             found.append(scores.argmax(1) if self.classes else scores[:, 0] if scores.shape[1] == 1 else scores)
@@ -119,6 +119,7 @@ def linear(x: np.ndarray, y: np.ndarray, classes: int, *, seed: int, device: str
 
     def sums(block: slice) -> tuple[np.ndarray, ...]:
         z, aim = x[block] - shift, _aims(y[block], classes) - level
+        release(x, block)
         return z.sum(0), aim.sum(0), z.T @ z, z.T @ aim
 
     for found in in_order(sums, row_blocks(n, d)):
@@ -171,7 +172,7 @@ def _sklearn(model: Any, x: np.ndarray, y: np.ndarray, classes: int) -> Arrays:
     """A linear model of scikit-learn, fitted on standard-scaled columns, by one thread so that all machines agree."""
     from threadpoolctl import threadpool_limits
 
-    mean, variances = moments(x[block] for block in row_blocks(*x.shape))
+    mean, variances = moments(x[block] for block in row_blocks(*x.shape, x))
     scale = deviations(variances)
     seen = np.unique(y) if classes else np.zeros(1, int)
     weights, bias = np.zeros((x.shape[1], max(classes, 1))), np.full(max(classes, 1), NEVER if classes else 0.0)

@@ -137,7 +137,7 @@ def attention(front: Any, x: np.ndarray) -> np.ndarray | None:
     from relrep_cli.numerics.blocks import row_blocks
 
     total: Any = 0.0
-    for block in row_blocks(*x.shape):
+    for block in row_blocks(*x.shape, x):
         through(front, x[block])
         if front.attention is None:
             return None

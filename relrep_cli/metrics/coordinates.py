@@ -117,7 +117,7 @@ def mse(x: np.ndarray, y: np.ndarray) -> Score:
     """
     rows, own = np.empty(len(x)), 0.0
     means = [column_mean(side, np.arange(len(side))) for side in (x, y)]
-    for block in row_blocks(*x.shape):
+    for block in row_blocks(*x.shape, x, y):
         rows[block] = np.square(np.asarray(x[block], np.float64) - y[block]).mean(1)
         own += sum(float(np.square(side[block] - mean).sum()) for side, mean in zip((x, y), means, strict=True))
     chance = own / x.size + float(np.square(means[0] - means[1]).mean())
@@ -145,7 +145,7 @@ def pearson(x: np.ndarray, y: np.ndarray) -> Score:
     """
     means = [column_mean(side, np.arange(len(side))) for side in (x, y)]
     sums = np.zeros((len(x), 5))
-    for block in row_blocks(*x.shape):
+    for block in row_blocks(*x.shape, x, y):
         u, v = (side[block] - mean.mean() for side, mean in zip((x, y), means, strict=True))
         products = (u * u, v * v, u * v)
         sums[block] = np.stack([u.sum(1), v.sum(1), *(p.sum(1) for p in products)], 1)

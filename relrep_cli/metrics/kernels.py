@@ -10,7 +10,7 @@ from relrep_cli.base.registry import Param
 from relrep_cli.metrics.score import NotApplicable, Score, metric
 from relrep_cli.numerics import hsic
 from relrep_cli.numerics import row_pairs as pairs
-from relrep_cli.numerics.blocks import Moments
+from relrep_cli.numerics.blocks import Moments, pick
 from relrep_cli.numerics.intervals import spread_of_all, wanted
 
 KERNELS = ("linear", "rbf")
@@ -156,7 +156,7 @@ def _minibatch(x: np.ndarray, y: np.ndarray, kernel: str, batch: int) -> Score:
 
 def _linear_gram(x: np.ndarray) -> pairs.Measure:
     def gram(i: np.ndarray, j: np.ndarray) -> np.ndarray:
-        rows = np.asarray(x[i], np.float64)
+        rows = np.asarray(pick(x, i), np.float64)
         rows = rows - rows.mean(0)  # which the unbiased estimator does not feel, and large offsets would drown it
         return rows @ rows.T
 

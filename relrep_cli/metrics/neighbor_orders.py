@@ -12,7 +12,7 @@ from relrep_cli.metrics.neighborhoods import within, within_both
 from relrep_cli.metrics.sampling import over_neighbours
 from relrep_cli.metrics.score import By, Ci, Index, K, NotApplicable, Score, metric
 from relrep_cli.neighbors import ranks_among_others, unit_rows
-from relrep_cli.numerics.blocks import row_blocks
+from relrep_cli.numerics.blocks import pick, row_blocks
 
 Lists = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -98,8 +98,8 @@ def apart(x: np.ndarray, own_rows: slice | np.ndarray, others: np.ndarray, by: B
 
     Lengths 0 count as at a right angle to everything, as their cosine 0 says.
     """
-    near = np.asarray(x[others.ravel()], np.float64)
-    own = np.asarray(x[own_rows], np.float64)
+    near = np.asarray(pick(x, others.ravel()), np.float64)
+    own = np.asarray(x[own_rows] if isinstance(own_rows, slice) else pick(x, own_rows), np.float64)
     if by == "cosine":
         near, own = unit_rows(near), unit_rows(own)
     near = near.reshape(*others.shape, x.shape[1])

@@ -70,7 +70,7 @@ def _held_out(x: np.ndarray, y: np.ndarray, found: Parts, penalty: float) -> Sco
     slopes = shrink[:, None] * (basis.T @ c.xy)
     mean = m.shift + m.sums / n
     errors, spreads, wobble = np.empty(n), np.empty(n), 0.0
-    for block in row_blocks(n, x.shape[1] + y.shape[1]):
+    for block in row_blocks(n, x.shape[1] + y.shape[1], x, y):
         z, target = (x[block] - mean[: m.dx]) @ basis, y[block] - mean[m.dx :]
         leverage = 1 / n + np.square(z) @ shrink
         if (1 - leverage).min() < ALONE:

@@ -6,7 +6,7 @@ import numpy as np
 
 from relrep_cli.metrics.score import NotApplicable, Score, metric
 from relrep_cli.neighbors import unit_rows
-from relrep_cli.numerics.blocks import row_blocks
+from relrep_cli.numerics.blocks import pick, row_blocks
 from relrep_cli.numerics.covariances import Covariances, Parts, axes, chance, covariances, raw
 from relrep_cli.numerics.intervals import level, pairings
 
@@ -145,7 +145,7 @@ def _by_rows(x: np.ndarray, y: np.ndarray, found: Parts, fx: float, fy: float) -
     u, _, vt = np.linalg.svd(found.whole.xy)
     width = max(len(u), len(vt))
     total = 0.0
-    for block in row_blocks(len(x), width):
+    for block in row_blocks(len(x), width, x, y):
         left = np.zeros((block.stop - block.start, width))
         left[:, : len(u)] = fx * ((x[block] - mean[: m.dx]) @ u)
         left[:, : len(vt)] -= fy * ((y[block] - mean[m.dx :]) @ vt.T)
@@ -179,8 +179,8 @@ def aligned_cosine(x: np.ndarray, y: np.ndarray) -> Score:
 def _cross(x: np.ndarray, y: np.ndarray, order: np.ndarray) -> np.ndarray:
     """x'y, with the rows of y in another order."""
     out = np.zeros((x.shape[1], y.shape[1]))
-    for block in row_blocks(len(x), sum(out.shape)):
-        out += np.asarray(x[block], np.float64).T @ np.asarray(y[order[block]], np.float64)
+    for block in row_blocks(len(x), sum(out.shape), x):
+        out += np.asarray(x[block], np.float64).T @ np.asarray(pick(y, order[block]), np.float64)
     return out
 
 
@@ -188,8 +188,8 @@ def _aligned(x: np.ndarray, y: np.ndarray, cross: np.ndarray, order: np.ndarray 
     """(n,) cosines of the rows of x and y under the rotation that maximises the trace of x'y."""
     u, _, vt = np.linalg.svd(cross, full_matrices=False)
     out = np.empty(len(x))
-    for block in row_blocks(len(x), x.shape[1] + y.shape[1]):
-        a, b = x[block], y[block if order is None else order[block]]
+    for block in row_blocks(len(x), x.shape[1] + y.shape[1], x, *([y] if order is None else [])):
+        a, b = x[block], y[block] if order is None else pick(y, order[block])
         a, b = (unit_rows(np.asarray(side, np.float64)) for side in (a, b))
         out[block] = np.einsum("ij,ij->i", a @ u, b @ vt.T).clip(-1, 1)
     return out

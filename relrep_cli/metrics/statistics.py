@@ -49,7 +49,7 @@ def _group_sums(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(G, d) sums of the rows r with r modulo G = g, and how many they are."""
     groups = min(GROUPS, len(x))
     out = np.zeros((groups, x.shape[1]))
-    for block in row_blocks(*x.shape):
+    for block in row_blocks(*x.shape, x):
         for g in range(groups):
             out[g] += x[block][(g - block.start) % groups :: groups].sum(0, dtype=np.float64)
     return out, np.bincount(np.arange(len(x)) % groups)
@@ -92,7 +92,7 @@ def concentricity_difference(x: np.ndarray, y: np.ndarray) -> Score:
     rows = []
     for side in (x, y):
         centre = unit_rows(column_mean(side, np.arange(len(side)))[None])[0]
-        found = [unit_rows(np.asarray(side[block], np.float64)) @ centre for block in row_blocks(*side.shape)]
+        found = [unit_rows(np.asarray(side[block], np.float64)) @ centre for block in row_blocks(*side.shape, side)]
         rows.append(np.concatenate(found).clip(-1, 1))
     return _difference_of_rows(rows, lambda r: float(r.mean()), "mean cosine with the mean row")
 

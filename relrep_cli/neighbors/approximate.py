@@ -13,7 +13,7 @@ import numpy as np
 
 from relrep_cli.neighbors.frames import Frame
 from relrep_cli.neighbors.search import Ordered, descending, known, ordered, place
-from relrep_cli.numerics.blocks import block_rows, slices
+from relrep_cli.numerics.blocks import block_rows, pick, slices
 
 Index = Literal["exact", "ivf", "hnsw"]
 PROMISED, ASKED = 0.99, 200  # recall, and queries that it is measured on
@@ -40,13 +40,12 @@ def find(index: Index, frame: Frame, queries: np.ndarray, base: np.ndarray, dept
         return Found(exact.rows, exact.equal)
     rng = np.random.default_rng(0)
     some = np.sort(rng.choice(len(queries), ASKED, replace=False))
-    wanted = ordered(frame, queries[some], base, depth).rows
+    asked = pick(queries, some)
+    wanted = ordered(frame, asked, base, depth).rows
     built, reach = (_ivf if index == "ivf" else _hnsw)(frame, base, rng)
     for effort in _efforts(built, depth):
         _set_effort(built, effort)
-        recall = _recall(
-            _look(built, frame, queries[some], base, depth, reach).rows, wanted, None if own is None else own[some]
-        )
+        recall = _recall(_look(built, frame, asked, base, depth, reach).rows, wanted, None if own is None else own[some])
         if recall >= PROMISED:
             found = _look(built, frame, queries, base, depth, reach)
             return Found(found.rows, found.equal, index, recall)
@@ -63,7 +62,7 @@ def _ivf(frame: Frame, base: np.ndarray, rng: np.random.Generator) -> tuple[Any,
     index.cp.max_points_per_centroid, index.cp.niter = POINTS, ROUNDS
     index.cp.min_points_per_centroid = 1  # it would say on stderr that it wants more
     some = np.sort(rng.choice(len(base), min(len(base), POINTS * lists), replace=False))
-    index.train(frame.single(frame.double(base[some])))
+    index.train(frame.single(frame.double(pick(base, some))))
     return index, _add(index, frame, base)
 
 
@@ -83,7 +82,7 @@ def _metric(frame: Frame) -> int:
 def _add(index: Any, frame: Frame, base: np.ndarray) -> float:
     """Add all rows, and return the largest |b|^2."""
     reach = 0.0
-    for block in slices(len(base), block_rows(base.shape[1])):
+    for block in slices(len(base), block_rows(base.shape[1]), base):
         part = frame.single(frame.double(base[block]))
         reach = max(reach, float(np.einsum("ij,ij->i", part, part).max()))
         index.add(part)
@@ -108,13 +107,13 @@ def _look(index: Any, frame: Frame, queries: np.ndarray, base: np.ndarray, depth
     """What the index finds, ordered exactly; queries for which it finds too few rows are searched exactly."""
     out = Ordered(np.empty((len(queries), depth), np.int64), np.empty((len(queries), depth), bool))
     sign = 1 if frame.center is None else -1
-    for part in slices(len(queries), QUERIES):
+    for part in slices(len(queries), QUERIES, queries):
         close, rows = index.search(frame.single(frame.double(queries[part])), min(depth + 1, len(base)))
         near, rows = descending(np.where(rows < 0, -np.inf, sign * close), rows)
         found, _ = place(frame, queries, base, depth, known(frame, queries, part, near, rows, reach))
         few = np.flatnonzero(found.rows[:, -1] < 0)
         if len(few):
-            exact = ordered(frame, queries[part][few], base, depth)
+            exact = ordered(frame, pick(queries[part], few), base, depth)
             found.rows[few], found.equal[few] = exact.rows, exact.equal
         out.rows[part], out.equal[part] = found.rows, found.equal
     return out

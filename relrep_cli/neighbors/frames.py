@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from relrep_cli.base.signals import check
-from relrep_cli.numerics.blocks import row_blocks
+from relrep_cli.numerics.blocks import pick, row_blocks
 from relrep_cli.numerics.distances import unit_rows
 
 By = Literal["cosine", "euclidean"]
@@ -66,7 +66,7 @@ class Frame:
         step = max(1, CACHED // q.shape[1])
         for start in range(0, len(i), step):
             part = slice(start, start + step)
-            out[part] = self.closeness(q[i[part]], self.double(base[j[part]])[:, None, :])[:, 0]
+            out[part] = self.closeness(q[i[part]], self.double(pick(base, j[part]))[:, None, :])[:, 0]
             check()
         return out
 
@@ -87,7 +87,7 @@ class Frame:
 
 def frame_of(by: By, queries: np.ndarray, base: np.ndarray) -> Frame:
     """The frame in which queries (q, d) and base (n, d) are compared."""
-    some = np.asarray(base[:: max(1, len(base) // SAMPLE)], np.float64)
+    some = np.asarray(pick(base, np.arange(0, len(base), max(1, len(base) // SAMPLE))), np.float64)
     if by == "euclidean":
         scale = 2.0 ** min(PEAK - frexp(max(_peak(queries), _peak(base)))[1], 1000)
         return Frame(scale, np.median(some, 0) * scale)  # a mean would follow a single row far out
@@ -97,8 +97,8 @@ def frame_of(by: By, queries: np.ndarray, base: np.ndarray) -> Frame:
 
 
 def _peak(x: np.ndarray) -> float:
-    return max((float(np.abs(x[b]).max()) for b in row_blocks(*x.shape)), default=0.0)
+    return max((float(np.abs(x[b]).max()) for b in row_blocks(*x.shape, x)), default=0.0)
 
 
 def _zero_rows(x: np.ndarray) -> bool:
-    return any(not np.asarray(x[b]).any(1).all() for b in row_blocks(*x.shape))
+    return any(not np.asarray(x[b]).any(1).all() for b in row_blocks(*x.shape, x))

@@ -6,6 +6,7 @@ import numpy as np
 
 from relrep_cli.base.signals import check
 from relrep_cli.neighbors import nearest
+from relrep_cli.numerics.blocks import pick, take
 
 ITERATIONS = 25
 ROUNDS = 5  # iterations between two looks at signals
@@ -22,7 +23,7 @@ def centroids(x: np.ndarray, c: int, rng: np.random.Generator, iterations: int =
 
     most = max(c, min(A_CENTROID * c, BYTES // (4 * x.shape[1])))
     rows = np.arange(len(x)) if len(x) <= most else np.sort(rng.choice(len(x), most, replace=False))
-    some = np.ascontiguousarray(x[rows], np.float32)
+    some = np.ascontiguousarray(pick(x, rows), np.float32)
     found = some[rng.choice(len(some), c, replace=False)]
     with threadpool_limits(1, "blas"):  # its sums depend on how it splits the work
         for done in range(0, iterations, ROUNDS):
@@ -54,4 +55,4 @@ def medoids(x: np.ndarray, centres: np.ndarray) -> np.ndarray:
 
 def _nearest_free(x: np.ndarray, centre: np.ndarray, taken: np.ndarray) -> int:
     free = np.flatnonzero(~taken)
-    return int(free[nearest(centre[None], x[free], 1, by="euclidean").rows[0, 0]])
+    return int(free[nearest(centre[None], take(x, free), 1, by="euclidean").rows[0, 0]])

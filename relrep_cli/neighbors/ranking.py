@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from relrep_cli.neighbors.frames import By, Frame, frame_of
-from relrep_cli.numerics.blocks import row_blocks
+from relrep_cli.numerics.blocks import pick, release, row_blocks
 from relrep_cli.numerics.memo import shared
 from relrep_cli.numerics.threads import in_order
 
@@ -26,8 +26,8 @@ def ranks(queries: np.ndarray, base: np.ndarray, *, by: By = "cosine", rows: np.
     out = np.empty(len(rows), np.int64)
     for block in row_blocks(len(rows), queries.shape[1]):
         own = rows[block]
-        q = frame.double(queries[own])
-        mine = frame.closeness(q, frame.double(base[own])[:, None, :])[:, 0]
+        q = frame.double(pick(queries, own))
+        mine = frame.closeness(q, frame.double(pick(base, own))[:, None, :])[:, 0]
         out[block] = 1 + sum(in_order(partial(_ahead, frame, q, mine, own, base), row_blocks(*base.shape)))
     return out
 
@@ -38,9 +38,9 @@ def ranks_among_others(x: np.ndarray, targets: np.ndarray, *, by: By = "cosine")
     Equally near rows do not count as nearer.
     """
     frame, out = frame_of(by, x, x), np.empty(len(x), np.int64)
-    for block in row_blocks(*x.shape):
+    for block in row_blocks(*x.shape, x):
         q, nobody = frame.double(x[block]), np.full(block.stop - block.start, -1)
-        mine, own = (frame.closeness(q, rows[:, None, :])[:, 0] for rows in (frame.double(x[targets[block]]), q))
+        mine, own = (frame.closeness(q, rows[:, None, :])[:, 0] for rows in (frame.double(pick(x, targets[block])), q))
         if frame.center is not None:
             mine *= 1 - EQUAL
         out[block] = 1 - (own > mine) + sum(in_order(partial(_ahead, frame, q, mine, nobody, x), row_blocks(*x.shape)))
@@ -50,6 +50,7 @@ def ranks_among_others(x: np.ndarray, targets: np.ndarray, *, by: By = "cosine")
 def _ahead(frame: Frame, q: np.ndarray, mine: np.ndarray, own: np.ndarray, base: np.ndarray, block: slice) -> np.ndarray:
     """(q,) how many rows of this base block are nearer to each query than its own row."""
     part = frame.double(base[block])
+    release(base, block)
     near, other = frame.single(q), frame.single(part)
     close = near @ other.T
     sizes = np.einsum("ij,ij->i", other, other)

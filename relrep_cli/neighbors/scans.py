@@ -11,6 +11,8 @@ from typing import Any
 import numba
 import numpy as np
 
+from relrep_cli.numerics import compiling
+
 GROUP = 32
 
 if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
@@ -21,20 +23,11 @@ ROWS, FLOATS, START = numba.types.Array(numba.int32, 2, "C"), numba.float32[::1]
 
 
 def _compiled(*signature: Any) -> Any:
-    """Compile for these types now, and keep the machine code on disk where that can be done."""
-
-    def decorate(function: Any) -> Any:
-        for keep in (True, False):
-            try:
-                return numba.njit(numba.void(*signature), nogil=True, cache=keep)(function)
-            except (OSError, RuntimeError):  # no folder to keep it in, or a full one
-                if not keep:
-                    raise
-
-    return decorate
+    """Compile a function for these types when it is first called."""
+    return lambda function: compiling.when_called(function, numba.void(*signature), nogil=True)
 
 
-@_compiled(FLOATS, numba.int32[::1], numba.float32, numba.int32)
+@numba.njit(nogil=True)  # compiled with those that call it, and kept with them
 def _replace_least(near, rows, value, row):  # type: ignore[no-untyped-def]
     """Put a newcomer in place of the first, the least, of the heap `near` (c,) with its `rows` (c,)."""
     place, child = 0, 1
@@ -73,7 +66,7 @@ def one_side(tile, first, half, other, near, rows, least):  # type: ignore[no-un
                 least[i] = near[i, 0]
 
 
-@_compiled(TILE, ROWS, FLOATS, numba.float32, START, START)
+@numba.njit(nogil=True)
 def _meet(near, rows, least, value, i, j):  # type: ignore[no-untyped-def]
     """Rows i and j see each other at closeness `value`."""
     if value > least[i]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from relrep_cli.neighbors import tiles
 from relrep_cli.neighbors.frames import Frame
-from relrep_cli.numerics.blocks import block_rows, row_blocks, slices
+from relrep_cli.numerics.blocks import block_rows, pick, row_blocks, slices
 from relrep_cli.numerics.threads import thread_count
 
 SPARE = 8  # candidates beyond the last place
@@ -56,7 +56,7 @@ def ordered(frame: Frame, queries: np.ndarray, base: np.ndarray, depth: int, ext
         unsure.append(undecided + found.part.start)
     left = np.concatenate(unsure)
     for part in slices(len(left), _query_rows(base)):
-        _fill(out, left[part], search_wider(frame, queries[left[part]], base, depth, extra))
+        _fill(out, left[part], search_wider(frame, pick(queries, left[part]), base, depth, extra))
     return out
 
 
@@ -88,7 +88,7 @@ def place(frame: Frame, queries: np.ndarray, base: np.ndarray, depth: int, found
     exact, rows = np.zeros(near.shape), found.rows
     i, j = np.nonzero(linked)
     mixed, which = np.unique(i, return_inverse=True)
-    exact[i, j] = frame.pairs(frame.double(queries[found.part][mixed]), base, which, rows[i, j])
+    exact[i, j] = frame.pairs(frame.double(pick(queries[found.part], mixed)), base, which, rows[i, j])
     rows, exact, linked = _sorted(rows, exact, linked, chain, mixed)
     same = close & linked[:, :-1] & linked[:, 1:] & (exact[:, :-1] == exact[:, 1:])
     same = np.pad(same, ((0, 0), (0, 1)))[:, :depth]
@@ -112,11 +112,11 @@ def candidates(frame: Frame, queries: np.ndarray, base: np.ndarray, c: int) -> I
     """The c nearest by float32 of every query, block by block."""
     if tiles.pay(queries, base):
         heaps, reach = tiles.search(frame, queries, base, c, thread_count())
-        for part in slices(len(queries), _query_rows(base)):
+        for part in slices(len(queries), _query_rows(base), queries):
             near, rows = descending(heaps.near[part], heaps.rows[part])
             yield known(frame, queries, part, near, rows, reach, norms=False)
         return
-    for part in slices(len(queries), _query_rows(base)):
+    for part in slices(len(queries), _query_rows(base), queries):
         near, rows, reach = _by_faiss(frame, frame.single(frame.double(queries[part])), base, c)
         yield known(frame, queries, part, near, rows, reach)
 
@@ -152,7 +152,7 @@ def _by_faiss(frame: Frame, q: np.ndarray, base: np.ndarray, c: int) -> tuple[np
 
     metric, sign = (faiss.METRIC_INNER_PRODUCT, 1) if frame.center is None else (faiss.METRIC_L2, -1)
     near, rows, reach = np.empty((len(q), 0), np.float32), np.empty((len(q), 0), np.int64), 0.0
-    for block in slices(len(base), _base_rows(base.shape[1])):
+    for block in slices(len(base), _base_rows(base.shape[1]), base):
         part = frame.single(frame.double(base[block]))
         reach = max(reach, float(np.einsum("ij,ij->i", part, part).max()))
         close, at = faiss.knn(q, part, min(c, len(part)), metric=metric)
@@ -172,6 +172,6 @@ def _exhaustive(frame: Frame, q: np.ndarray, base: np.ndarray) -> Iterator[tuple
     unique, which = np.unique(q, axis=0, return_inverse=True)
     at_once = (2 << 20) // max(block_rows(q.shape[1]) * q.shape[1], len(base))
     for some in slices(len(unique), max(1, at_once)):
-        exact = [frame.closeness(unique[some], frame.double(base[b])[None]) for b in row_blocks(*base.shape)]
+        exact = [frame.closeness(unique[some], frame.double(base[b])[None]) for b in row_blocks(*base.shape, base)]
         for number, row in enumerate(np.concatenate(exact, 1), some.start):
             yield np.flatnonzero(which == number), row

@@ -21,7 +21,7 @@ import numpy as np
 
 from relrep_cli.base.signals import check
 from relrep_cli.neighbors.frames import CACHED, Frame
-from relrep_cli.numerics.blocks import slices
+from relrep_cli.numerics.blocks import release, slices
 
 PAYS, LOADED = 4e10, 1e9  # multiply-adds from which tiles save more than the import of numba costs, and once it is there
 IN_MEMORY = 256 << 20  # bytes of float32 rows; more of them go to a temporary file
@@ -103,6 +103,7 @@ def _singles(frame: Frame, x: np.ndarray, threads: int) -> Singles:
     def convert(part: slice) -> None:
         found = _single(frame, x[part])
         out.rows[part], out.half[part] = found.rows, found.half
+        release(x, part)
 
     _share(list(slices(len(x), max(16, CACHED // (2 * x.shape[1])))), lambda: convert, threads)
     return out
@@ -156,6 +157,7 @@ def _stream(frame: Frame, q: Singles, base: np.ndarray, heaps: Heaps, threads: i
 
         def work(block: slice) -> None:
             b = _single(frame, base[block])
+            release(base, block)
             reach.append(2 * float(b.half.max()))
             turn = block.start // BLOCK  # threads begin at different queries, so that they seldom wait for each other
             for number in (*range(turn % len(tiles), len(tiles)), *range(turn % len(tiles))):

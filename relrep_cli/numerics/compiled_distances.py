@@ -9,11 +9,13 @@ slices, which take numba half the time to compile.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
-from numba import float32, float64, int64, njit, types
+from numba import float32, float64, int64, types
+
+from relrep_cli.numerics import compiling
 
 STEP = 8  # dimensions folded into a running total at once: a total is loaded and stored once for 8 terms
 LANES = 16  # float32 in the widest register
@@ -25,56 +27,69 @@ REALS: dict[np.dtype, Any] = {np.dtype(np.float32): float32, np.dtype(np.float64
 
 @cache
 def compiled(function: Callable[..., Any], dtype: np.dtype) -> Callable[..., Any]:
-    """`function` for arrays of one dtype; from a cache folder, which a later process finds too, where one can be written."""
+    """`function` for arrays of one dtype."""
     real = REALS[dtype]
     rows = types.Array(real, 2, "C", readonly=True)  # for memory maps are read-only
-    signature = SIGNATURES[function](real, rows)
     fast: Any = {"reassoc"} if function in SUMS_OF_A_ROW else False
-    try:
-        return njit(signature, nogil=True, cache=True, fastmath=fast)(function)
-    except Exception:  # no such folder, a full disk, a damaged file: many kinds, and none is a reason not to compute
-        return njit(signature, nogil=True, fastmath=fast)(function)
+    kernel = compiling.compiled(function, SIGNATURES[function](real, rows), nogil=True, fastmath=fast)
+    return partial(_in_tiles, kernel, JOINS[function]) if function in JOINS else kernel
 
 
-def fold(x, panel, out, largest):  # type: ignore[no-untyped-def]
-    """The sum over dimensions of |x - anchor|, or the largest of them."""
-    n, d = x.shape
-    width = panel.shape[1]
-    total = np.empty((min(n, ROWS), width), x.dtype)
-    for top in range(0, n, ROWS):
-        rows = min(ROWS, n - top)
-        for start in range(0, d, DEPTH):
-            for i in range(rows):
-                for j in range(width):
-                    total[i, j] = 0
-            for k in range(start, min(start + DEPTH, d), STEP):
-                for i in range(rows):
-                    a, b, c, e = x[top + i, k], x[top + i, k + 1], x[top + i, k + 2], x[top + i, k + 3]
-                    f, g, h, u = x[top + i, k + 4], x[top + i, k + 5], x[top + i, k + 6], x[top + i, k + 7]
-                    if largest:
-                        for j in range(width):
-                            lower = max(
-                                max(abs(a - panel[k, j]), abs(b - panel[k + 1, j])),
-                                max(abs(c - panel[k + 2, j]), abs(e - panel[k + 3, j])),
-                            )
-                            upper = max(
-                                max(abs(f - panel[k + 4, j]), abs(g - panel[k + 5, j])),
-                                max(abs(h - panel[k + 6, j]), abs(u - panel[k + 7, j])),
-                            )
-                            total[i, j] = max(total[i, j], max(lower, upper))
-                    else:
-                        for j in range(width):
-                            lower = (abs(a - panel[k, j]) + abs(b - panel[k + 1, j])) + (
-                                abs(c - panel[k + 2, j]) + abs(e - panel[k + 3, j])
-                            )
-                            upper = (abs(f - panel[k + 4, j]) + abs(g - panel[k + 5, j])) + (
-                                abs(h - panel[k + 6, j]) + abs(u - panel[k + 7, j])
-                            )
-                            total[i, j] += lower + upper
-            for i in range(rows):
-                for j in range(out.shape[1]):
-                    known = out[top + i, j] if start else x.dtype.type(0)
-                    out[top + i, j] = max(known, total[i, j]) if largest else known + total[i, j]
+def l1(x, panel, total):  # type: ignore[no-untyped-def]
+    """Sums of |x - anchor| over the dimensions of x (rows, depth) into total (rows, w)."""
+    for i in range(x.shape[0]):
+        for j in range(panel.shape[1]):
+            total[i, j] = 0
+    for k in range(0, x.shape[1], STEP):
+        for i in range(x.shape[0]):
+            a, b, c, e = x[i, k], x[i, k + 1], x[i, k + 2], x[i, k + 3]
+            f, g, h, u = x[i, k + 4], x[i, k + 5], x[i, k + 6], x[i, k + 7]
+            for j in range(panel.shape[1]):
+                lower = (abs(a - panel[k, j]) + abs(b - panel[k + 1, j])) + (
+                    abs(c - panel[k + 2, j]) + abs(e - panel[k + 3, j])
+                )
+                upper = (abs(f - panel[k + 4, j]) + abs(g - panel[k + 5, j])) + (
+                    abs(h - panel[k + 6, j]) + abs(u - panel[k + 7, j])
+                )
+                total[i, j] += lower + upper
+
+
+def chebyshev(x, panel, total):  # type: ignore[no-untyped-def]
+    """The largest |x - anchor| over the dimensions of x (rows, depth) into total (rows, w)."""
+    for i in range(x.shape[0]):
+        for j in range(panel.shape[1]):
+            total[i, j] = 0
+    for k in range(0, x.shape[1], STEP):
+        for i in range(x.shape[0]):
+            a, b, c, e = x[i, k], x[i, k + 1], x[i, k + 2], x[i, k + 3]
+            f, g, h, u = x[i, k + 4], x[i, k + 5], x[i, k + 6], x[i, k + 7]
+            for j in range(panel.shape[1]):
+                lower = max(
+                    max(abs(a - panel[k, j]), abs(b - panel[k + 1, j])),
+                    max(abs(c - panel[k + 2, j]), abs(e - panel[k + 3, j])),
+                )
+                upper = max(
+                    max(abs(f - panel[k + 4, j]), abs(g - panel[k + 5, j])),
+                    max(abs(h - panel[k + 6, j]), abs(u - panel[k + 7, j])),
+                )
+                total[i, j] = max(total[i, j], max(lower, upper))
+
+
+def _in_tiles(kernel: Callable[..., Any], join: np.ufunc, x: np.ndarray, panel: np.ndarray, out: np.ndarray) -> None:
+    """Run l1 or chebyshev on few rows and dimensions at a time, and join their results in `out`.
+
+    These loops are here, not in the kernels, which take numba half the time to compile without them.
+    """
+    room, m = np.empty((min(len(x), ROWS), panel.shape[1]), x.dtype), out.shape[1]
+    for top in range(0, len(x), ROWS):
+        into = out[top : top + ROWS]
+        total = room[: len(into)]
+        for start in range(0, x.shape[1], DEPTH):
+            kernel(x[top : top + ROWS, start : start + DEPTH], panel[start : start + DEPTH], total)
+            if start:
+                join(into, total[:, :m], out=into)
+            else:
+                into[:] = total[:, :m]
 
 
 def minkowski(x, panel, out, p, whole):  # type: ignore[no-untyped-def]
@@ -132,8 +147,10 @@ def recede(x, pick, nearest):  # type: ignore[no-untyped-def]
 
 
 SIGNATURES: dict[Callable[..., Any], Callable[[Any, Any], Any]] = {
-    fold: lambda real, rows: types.void(rows, rows, real[:, :], types.boolean),
+    l1: lambda real, rows: types.void(rows.copy(layout="A"), rows, real[:, ::1]),
+    chebyshev: lambda real, rows: types.void(rows.copy(layout="A"), rows, real[:, ::1]),
     minkowski: lambda real, rows: types.void(rows, rows, real[:, :], real, int64),
     recede: lambda real, rows: int64(rows, rows, real[::1]),
 }
+JOINS: dict[Callable[..., Any], np.ufunc] = {l1: np.add, chebyshev: np.maximum}
 SUMS_OF_A_ROW = {recede}  # whose order the compiler may choose, once for all rows, or it could not use vector registers

@@ -121,7 +121,7 @@ def l1(x: np.ndarray, anchors: np.ndarray, out: np.ndarray) -> np.ndarray:
     >>> l1(np.array([[3.0, 4.0]]), np.array([[0.0, 0.0], [3.0, 4.0]]), np.empty((1, 2))).tolist()
     [[7.0, 0.0]]
     """
-    return _distances(lambda gap: gap.sum(1), "fold", (False,), x, anchors, out)
+    return _distances(lambda gap: gap.sum(1), "l1", (), x, anchors, out)
 
 
 def chebyshev(x: np.ndarray, anchors: np.ndarray, out: np.ndarray) -> np.ndarray:
@@ -130,7 +130,7 @@ def chebyshev(x: np.ndarray, anchors: np.ndarray, out: np.ndarray) -> np.ndarray
     >>> chebyshev(np.array([[3.0, 4.0]]), np.array([[0.0, 0.0], [3.0, 4.0]]), np.empty((1, 2))).tolist()
     [[4.0, 0.0]]
     """
-    return _distances(lambda gap: gap.max(1), "fold", (True,), x, anchors, out)
+    return _distances(lambda gap: gap.max(1), "chebyshev", (), x, anchors, out)
 
 
 def lp(x: np.ndarray, anchors: np.ndarray, p: float, out: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from relrep_cli.numerics.blocks import Moments, moments
+from relrep_cli.numerics.blocks import Moments, moments, pick
 from relrep_cli.numerics.memo import shared
 
 ROWS = 512  # left out one by one, at most: as many say how widely they spread to about 4 %, and an interval follows
@@ -64,7 +64,7 @@ class Rows:
 
 def some_rows(m: Moments, x: np.ndarray, y: np.ndarray, rows: np.ndarray) -> list[Rows]:
     """These rows (m,) of x (n, dx) and of y (n, dy)."""
-    sides = [np.asarray(s[rows], np.float64) - m.shift[m.part(a)] for a, s in enumerate((x, y))]
+    sides = [np.asarray(pick(s, rows), np.float64) - m.shift[m.part(a)] for a, s in enumerate((x, y))]
     return [Rows(s, np.einsum("ij,ij->i", s, s), float(np.sqrt(m.norms[a] / m.n))) for a, s in enumerate(sides)]
 
 

@@ -8,7 +8,7 @@ from math import frexp
 
 import numpy as np
 
-from relrep_cli.numerics.blocks import row_blocks
+from relrep_cli.numerics.blocks import pick, row_blocks
 
 EXACT = 1 << 22  # numbers that are sorted in memory
 BINS = 1 << 18  # about so many bins; equal shares of 1 / 2^18 change a rank correlation by some 1e-11
@@ -30,14 +30,14 @@ def ranked(x: np.ndarray) -> Ranked:
     if x.size <= EXACT:
         codes, counts = dense(np.asarray(x, np.float64))
         return Ranked(codes.__getitem__, midranks(counts) - middle)
-    sample = np.asarray(x[:: max(1, x.size // EXACT)], np.float64)
-    bins = bins_for(sample, max(float(np.abs(x[block]).max()) for block in row_blocks(*x.shape)))
+    sample = np.asarray(pick(x, np.arange(0, len(x), max(1, x.size // EXACT))), np.float64)
+    bins = bins_for(sample, max(float(np.abs(x[block]).max()) for block in row_blocks(*x.shape, x)))
 
     def binned(block: slice) -> np.ndarray:
         return bins.codes(np.asarray(x[block], np.float64))
 
     counts = np.zeros(bins.size, np.int64)
-    for block in row_blocks(*x.shape):
+    for block in row_blocks(*x.shape, x):
         counts += np.bincount(binned(block).ravel(), minlength=bins.size)
     return Ranked(binned, np.where(counts, midranks(counts) - middle, 0))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from math import frexp
 from typing import Literal
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from relrep_cli.base.errors import NotApplicable
 from relrep_cli.base.signals import check
-from relrep_cli.numerics.blocks import column_mean, row_blocks
+from relrep_cli.numerics.blocks import column_mean, pick, row_blocks
 from relrep_cli.numerics.distances import unit_rows
 from relrep_cli.numerics.intervals import wanted
 from relrep_cli.numerics.threads import in_order
@@ -82,7 +83,7 @@ def sample(x: np.ndarray, y: np.ndarray, most: int | None = None) -> tuple[np.nd
     if n <= most:
         return x, y, ""
     rows = np.sort(np.random.default_rng(0).permutation(n)[:most])
-    return x[rows], y[rows], f", {most} of {n} items (seed 0)"
+    return pick(x, rows), pick(y, rows), f", {most} of {n} items (seed 0)"
 
 
 Measure = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -93,7 +94,7 @@ def between(x: np.ndarray, distance: Distance) -> Measure:
     origin = column_mean(x, np.arange(len(x))) if distance == "euclidean" else None
 
     def prepared(rows: np.ndarray) -> np.ndarray:
-        wide = np.asarray(x[rows], np.float64)
+        wide = np.asarray(pick(x, rows), np.float64)
         if origin is not None:
             return wide - origin
         return unit_rows(wide - wide.mean(1, keepdims=True) if distance == "correlation" else wide)
@@ -101,7 +102,7 @@ def between(x: np.ndarray, distance: Distance) -> Measure:
     known = None
     if x.size * 8 <= PREPARED:
         known = np.empty(x.shape)
-        for block in row_blocks(*x.shape):
+        for block in row_blocks(*x.shape, x):
             known[block] = prepared(np.arange(block.start, block.stop))
 
     def measure(i: np.ndarray, j: np.ndarray) -> np.ndarray:
@@ -132,7 +133,7 @@ def gaussian(x: np.ndarray) -> tuple[Measure, float]:
     Raises NotApplicable when more than half of the distances are 0.
     """
     origin = column_mean(x, np.arange(len(x)))
-    peak = max(max(float(x[b].max()), -float(x[b].min())) for b in row_blocks(*x.shape))
+    peak = max(max(float(x[b].max()), -float(x[b].min())) for b in row_blocks(*x.shape, x))
     unit = 2.0 ** min(-frexp(peak)[1], 1000)  # a power of two, so that squares neither over- nor underflow
     narrow = x.dtype.itemsize < 8 and len(x) > DOUBLE_ROWS
     rows = _Centred.of(x, origin, unit, np.float32 if narrow else np.float64)
@@ -164,15 +165,16 @@ class _Centred:
         from relrep_cli.numerics.spool import spool
 
         out = _Centred(spool(x.shape, dtype), np.empty(len(x), dtype))
-        for block in row_blocks(*x.shape):
+        for block in row_blocks(*x.shape, x, out.rows):
             rows = (x[block] - origin) * unit
             out.rows[block], out.halves[block] = rows, np.einsum("ij,ij->i", rows, rows) / 2
         return out
 
     def closeness(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         """(p, q) minus half the squared distances of rows i (p,) and j (q,)."""
-        a = self.rows[i]
-        out = a @ (a if j is i else self.rows[j]).T
+        rows = self.rows.__getitem__ if self.rows.nbytes <= PREPARED else partial(pick, self.rows)
+        a = rows(i)
+        out = a @ (a if j is i else rows(j)).T
         out -= self.halves[i][:, None]
         out -= self.halves[j]
         return np.minimum(out, 0, out=out)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from relrep_cli.embedding import Embedding, find_ids
+from relrep_cli.numerics.blocks import pick
 from relrep_cli.relative.projection import basis, relative
 from relrep_cli.relative.recipes import Recipe
 from relrep_cli.relative.similarities import SIMILARITIES
@@ -30,7 +31,7 @@ def sample(e: Embedding, recipe: Recipe, rows: int = ROWS) -> Embedding:
     anchors = recipe.vectors(e)
     some = np.arange(e.n)[:: max(1, -(-e.n // rows))]
     some = some[find_ids(recipe.anchor_ids, e.ids[some]) < 0]
-    x = np.concatenate([np.asarray(e.x[some], np.float64), anchors.astype(np.float64)])
+    x = np.concatenate([np.asarray(pick(e.x, some), np.float64), anchors.astype(np.float64)])
     return Embedding(x, np.concatenate([e.ids[some], recipe.anchor_ids]), uri=e.uri, space=e.space)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from relrep_cli.base.errors import DataError
 from relrep_cli.embedding import RELATIVE, Embedding
-from relrep_cli.numerics.blocks import block_rows, release, row_blocks, slices, widen
+from relrep_cli.numerics.blocks import block_rows, pick, release, row_blocks, slices, widen
 from relrep_cli.numerics.threads import in_order
 from relrep_cli.numerics.whitening import deviations, moments
 from relrep_cli.relative.aggregators import AGGREGATORS, layer_norm
@@ -110,8 +110,8 @@ def _training(e: Embedding, recipe: Recipe) -> Iterator[np.ndarray]:
     """Blocks of the rows that statistics are taken from."""
     rows = training_rows(e, recipe)
     for block in row_blocks(e.n if rows is None else len(rows), e.d):
-        yield e.x[block if rows is None else rows[block]]
-        release(e.x)
+        yield e.x[block] if rows is None else pick(e.x, rows[block])
+        release(e.x, block)
 
 
 def training_rows(e: Embedding, recipe: Recipe) -> np.ndarray | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from relrep_cli.embedding import RELATIVE, Embedding
-from relrep_cli.numerics.blocks import release, row_blocks
+from relrep_cli.numerics.blocks import pick, release, row_blocks
 from relrep_cli.numerics.spool import spool
 from relrep_cli.numerics.whitening import deviations, moments
 from relrep_cli.relative.projection import COLUMNS, Basis, after, basis, joiner, relative, training_rows
@@ -69,9 +69,10 @@ class Views:
         rows = training_rows(self.e, recipe)
         statistics = {}
         if recipe.after.standardize:
-            count = len(x) if rows is None else len(rows)
-            blocks = (x[b if rows is None else rows[b]] for b in row_blocks(count, x.shape[1]))
-            mean, variances = moments(blocks)
+            if rows is None:
+                mean, variances = moments(x[b] for b in row_blocks(*x.shape, x))
+            else:
+                mean, variances = moments(pick(x, rows[b]) for b in row_blocks(len(rows), x.shape[1]))
             statistics = dict(zip(COLUMNS, (mean, deviations(variances)), strict=True))
         out = spool(x.shape, x.dtype)
         for block in row_blocks(*x.shape, x, out):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from relrep_cli.base.errors import DataError
 from relrep_cli.embedding import Embedding, find_ids
 from relrep_cli.neighbors import nearest
+from relrep_cli.numerics.blocks import pick
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,12 @@ def by_neighbors(ids: NDArray[np.bytes_], train: NDArray[np.intp], valid: NDArra
         missing = ids[train][found < 0]
         name = bytes(missing[0]).decode()
         raise DataError(f"{e.uri}: lacks {len(missing)} of the {len(train)} training items, such as {name}. Embed them too.")
-    x = np.asarray(e.x[found])
+    x = pick(e.x, found)
     near = nearest(x, x, k, exclude_self=True).rows
     found = find_ids(e.ids, ids[valid])
     valid, found = valid[found >= 0], found[found >= 0]
     if len(valid):
-        near = np.concatenate([near, nearest(np.asarray(e.x[found]), x, k).rows])
+        near = np.concatenate([near, nearest(pick(e.x, found), x, k).rows])
     rows = np.concatenate([train, valid])
     start, count = np.zeros(len(ids), np.intp), np.zeros(len(ids), np.intp)
     start[rows], count[rows] = k * np.arange(len(rows)), k

@@ -54,7 +54,7 @@ class Affine:
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """(n, dy) float64 of (n, dx), block by block."""
         out = np.empty((len(x), self.matrix.shape[1]))
-        for block in row_blocks(len(x), max(self.matrix.shape)):
+        for block in row_blocks(len(x), max(self.matrix.shape), x):
             out[block] = self.rows(x[block])
         return out
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from relrep_cli.base.errors import printable
+from relrep_cli.numerics.blocks import release
 from relrep_cli.numerics.spool import spool
 from relrep_cli.store.columns import blocks, described, role
 from relrep_cli.store.files import bad
 from relrep_cli.store.found import Found
 
 PREFERRED = {"x", "embedding", "embeddings", "features", "vectors", "arr_0"}
+FEW = 16  # columns that are read at once where each lies in a piece
 EXACT = 2.0**53  # integers beyond are not float64
 
 
@@ -61,10 +63,19 @@ def real(path: Path, values: np.ndarray, member: str | None) -> np.ndarray:
         return values
     out = spool(values.shape, dtype)
     for rows in blocks(len(values), values.shape[1] * 8, values, out):
-        out[rows] = values[rows]
+        for columns in _columns_at_once(values):
+            out[rows, columns] = values[rows, columns]
+            release(values[rows, columns])
         if values.dtype.kind in "iu" and values.dtype.itemsize == 8 and np.any(np.abs(out[rows]) >= EXACT):
             raise bad(path, "holds integers of 2^53 or more, which no float holds exactly. Are these ids?", member)
     return out
+
+
+def _columns_at_once(values: np.ndarray) -> Iterator[slice]:
+    """All columns; a few at a time where they lie one after the other, since each begins elsewhere in the file."""
+    step = FEW if values.flags.f_contiguous else values.shape[1]
+    for start in range(0, values.shape[1], step):
+        yield slice(start, start + step)
 
 
 def choose(path: Path, arrays: Sequence[Array], member: str | None, noun: str = "array") -> Array:

@@ -1,6 +1,6 @@
 """How often 95 % intervals hold the truth, and whether permutation p-values are uniform when there is nothing to find.
 
-    python benchmarks/coverage.py [DRAWS] [METRIC …]
+    python benchmarks/interval_coverage.py [DRAWS] [METRIC …] [--smoke]
 
 Draws of n items from a fixed source (hidden factors seen through two noisy maps). Truth is the mean value over the draws
 and twice as many more: what a metric gives on average at this n, which for biased estimators is not its limit. Prints TSV.
@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import sys
 import time
-
-if __name__ != "__main__":  # numba looks for the package of this name, and a script beside this one would find the file
-    raise ImportError("a script, not the package coverage")
-
 from functools import partial
 from math import sqrt
+
+from common import SMOKE, size  # isort: split
 
 import numpy as np
 from scipy import stats
@@ -28,9 +26,13 @@ from relrep_cli.embedding import Embedding, row_numbers
 from relrep_cli.metrics import METRICS
 from relrep_cli.numerics.intervals import values_only
 
-NAMES = ("jaccard", "knn-jaccard", "cka", "procrustes", "rsa", "svcca", "jaccard/naive", "knn-jaccard/naive")
-SIZES = (100, 400)
-D, NOISE, TIMES = 8, 0.4, 99
+NAMES = (
+    ("cka", "knn-jaccard", "knn-jaccard/naive")
+    if SMOKE
+    else ("jaccard", "knn-jaccard", "cka", "procrustes", "rsa", "svcca", "jaccard/naive", "knn-jaccard/naive")
+)
+SIZES = (100,) if SMOKE else (100, 400)
+D, NOISE, TIMES = 8, 0.4, size(99, 9)
 Pair = tuple[np.ndarray, np.ndarray]
 
 
@@ -83,7 +85,7 @@ def uniformity(name: str, n: int, draws: int) -> tuple[float, float]:
 
 
 def main(arguments: list[str]) -> None:
-    draws = int(arguments[0]) if arguments else 300
+    draws = int(arguments[0]) if arguments else size(300, 3)
     print("metric\tn\tcovered\tmargin\twidth\ttruth\tks p\tp <= 0.05\tseconds")
     for name in arguments[1:] or NAMES:
         for n in SIZES:

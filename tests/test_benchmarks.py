@@ -1,0 +1,61 @@
+"""Every benchmark still runs: on tiny data, with what is installed of its peers, in one process so that all share imports."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import CHECKOUT
+
+FOLDER = CHECKOUT / "benchmarks"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "common")
+RUN_ALL = """
+import contextlib, io, json, runpy, sys, traceback
+_, folder, *names = sys.argv
+sys.path.insert(0, folder)
+sys.argv[:] = ["all", "--smoke"]
+import common  # which takes --smoke out
+found = {}
+for name in names:
+    said, failed = io.StringIO(), ""
+    sys.argv[:] = [name]
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        try:
+            runpy.run_path(f"{folder}/{name}.py", run_name="__main__")
+        except BaseException:
+            failed = traceback.format_exc()
+    found[name] = said.getvalue(), failed
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, str]]:
+    """What each benchmark printed, and the traceback of one that failed."""
+    env = {**os.environ, "TMPDIR": str(tmp_path_factory.mktemp("benchmarks"))}
+    command = [sys.executable, "-c", RUN_ALL, str(FOLDER), *NAMES]
+    done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+    assert not done.returncode, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    left = [path.name for path in Path(env["TMPDIR"]).iterdir() if not path.name.startswith("torchinductor")]
+    assert not left, "a benchmark left files behind"
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_benchmark_runs(name: str, ran: dict[str, tuple[str, str]]) -> None:
+    printed, failed = ran[name]
+    assert not failed, f"{printed}\n{failed}"
+    assert printed.strip()
+
+
+def test_every_benchmark_is_known() -> None:
+    assert {"anchor", "compare", "interval_coverage", "neighbors", "project", "startup", "stitch"} <= set(NAMES)
+    for name in NAMES:
+        said = (FOLDER / f"{name}.py").read_text("utf-8")
+        assert f"python benchmarks/{name}.py" in said and "--smoke" in said.partition('"""\n')[0]
