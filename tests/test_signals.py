@@ -94,7 +94,7 @@ def work(empty: Workdir, heavy: Path) -> Workdir:
     (empty / "out.h5").unlink()
     (empty / "out.h5").write_bytes((heavy / "out.h5").read_bytes())
     empty.env["RELREP_THREADS"] = "1"
-    return empty
+    return empty.cold
 
 
 def starts(command: str) -> float:
@@ -255,7 +255,7 @@ def test_a_file_cut_while_it_is_read_is_one_line(empty: Workdir, suffix: str) ->
         save_file({"x": x}, file)
     with subprocess.Popen(
         ["relrep", "compare", file.name, "-", "-m", "cosine", "-q"],
-        cwd=empty.path, env=empty.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        cwd=empty.path, env=empty.cold.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     ) as process:  # fmt: skip
         assert process.stdin and process.stderr and process.stdout
         process.stdin.write(other[: 1 << 20])  # more than a pipe takes: when it is gone, the first file has been read
