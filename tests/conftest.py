@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
+import json
 import os
 import select
 import shlex
@@ -13,13 +15,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, chdir, redirect_stderr, redirect_stdout, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, chdir, contextmanager, redirect_stderr, redirect_stdout, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import corpus
 import numpy as np
 import pytest
 import relrep_client
@@ -35,7 +38,12 @@ WARM, COLD = "warm", "cold"  # folders with a command `relrep`: a fork of the se
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start the server from which all workers of this run fork their commands; it imports nothing before the first."""
+    """Start the server from which all workers of this run fork their commands; it imports nothing before the first.
+
+    The workers share the processors, so linear algebra takes one thread in each.
+    """
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     if sys.platform != "linux" or SERVER in os.environ:
         return
     folder = tempfile.mkdtemp(prefix="relrep-server-")
@@ -44,7 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
     listening.bind(os.environ[SERVER])
     listening.listen(64)
     own = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "RELREP_"))}
-    env = {**own, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    env = {**own, "PYTHONPATH": str(CHECKOUT)}
     words = [sys.executable, str(CHECKOUT / "tests" / "relrep_server.py"), str(listening.fileno())]
     server = subprocess.Popen(words, stdin=subprocess.PIPE, pass_fds=[listening.fileno()], env=env)
     listening.close()
@@ -162,6 +170,12 @@ class Fork:
         self.connection, self.pid = asked
         self.returncode: int | None = None
 
+    def poll(self) -> int | None:
+        """The exit code if the command has ended."""
+        if self.returncode is None and select.select([self.connection], [], [], 0)[0]:
+            self.returncode = os.waitstatus_to_exitcode(relrep_client.number_from(self.connection))
+        return self.returncode
+
     def send_signal(self, number: int) -> None:
         with suppress(ProcessLookupError):  # it has ended
             os.kill(self.pid, number)
@@ -171,9 +185,9 @@ class Fork:
 
     def communicate(self, timeout: float | None = None) -> tuple[bytes, bytes]:
         """Wait for the end; raise TimeoutExpired, as Popen does, when it does not come."""
-        if not select.select([self.connection], [], [], timeout)[0]:
+        if self.returncode is None and not select.select([self.connection], [], [], timeout)[0]:
             raise subprocess.TimeoutExpired(str(self.pid), timeout or 0)
-        self.returncode = os.waitstatus_to_exitcode(relrep_client.number_from(self.connection))
+        self.poll()
         contents = []
         for file in self.files:
             file.seek(0)
@@ -227,6 +241,29 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith(foreign) and k not in unwanted}
     path = os.pathsep.join([str(bin / WARM), os.path.dirname(sys.executable), kept.get("PATH", "/usr/bin:/bin")])
     return {**kept, "PATH": path, "PYTHONPATH": str(CHECKOUT), "LC_ALL": "C.UTF-8", "TERM": "xterm", "HOME": str(bin)}
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """One worker at a time."""
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(scope="session")
+def hostile_corpus(tmp_path_factory: pytest.TempPathFactory) -> list[corpus.Case]:
+    """The files of tests/corpus, written once for all workers of a run; nobody changes them."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    built = folder / "corpus.json"
+    with alone(folder / "corpus.lock"):
+        if not built.exists():
+            (folder / "corpus").mkdir()
+            cases = corpus.build(folder / "corpus")
+            built.write_text(json.dumps([{**asdict(case), "path": str(case.path)} for case in cases]))
+    return [corpus.Case(**{**found, "path": Path(found["path"])}) for found in json.loads(built.read_text())]
 
 
 def _workdir(path: Path, environment: Mapping[str, str]) -> Workdir:
