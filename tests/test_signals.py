@@ -94,7 +94,7 @@ def work(empty: Workdir, heavy: Path) -> Workdir:
     (empty / "out.h5").unlink()
     (empty / "out.h5").write_bytes((heavy / "out.h5").read_bytes())
     empty.env["RELREP_THREADS"] = "1"
-    return empty.cold
+    return empty
 
 
 def starts(command: str) -> float:
@@ -186,14 +186,14 @@ def test_what_was_ignored_stays_ignored(work: Workdir, number: signal.Signals) -
 
 def test_a_background_job_of_a_script(work: Workdir) -> None:
     """The script a scheduler runs: TERM to the job, `wait` hears of it."""
-    done = work.run(f"relrep {LONG['project']} & sleep 2; kill -TERM $!; wait $!; echo ended $?")
+    done = work.cold.run(f"relrep {LONG['project']} & sleep 2; kill -TERM $!; wait $!; echo ended $?")
     assert done.stdout == "ended 143\n" and not work.leftovers()
 
 
 def test_a_training_goes_on_where_it_was(work: Workdir) -> None:
     """The same vectors as in one go, and the records are gone when the output is there."""
     train = "embed snaps --encoder conv-ae --epochs 8 --patience 9"
-    process, folder = work.start(f"{train} -o again.h5"), work / ".again.h5.relrep-records"
+    process, folder = work.fork(f"{train} -o again.h5"), work / ".again.h5.relrep-records"
     while not list(folder.glob("*.safetensors")):
         assert busy(process, 0.1)
         time.sleep(0.05)
@@ -216,14 +216,14 @@ def test_the_batch_scripts_of_the_documentation(work: Workdir, number: int) -> N
     (work / "a.h5").symlink_to(work / "big.h5")
     (work / "b.h5").symlink_to(work / "big.h5")
     (work / "job.sh").write_text(SCRIPTS[number].replace("anchors.h5", "few.txt"))
-    shell = subprocess.Popen(["bash", "job.sh"], cwd=work.path, env=work.env, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    shell = subprocess.Popen(["bash", "job.sh"], cwd=work.path, env=work.cold.env, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
     while not list(work.path.glob(".a.rel.h5.relrep.*")):
         assert shell.poll() is None, shell.communicate()
         time.sleep(0.01)
     code, said, seconds = ended(shell, TERM)
     assert code == 143 and seconds < patience(), said
     assert not (work / "a.rel.h5").exists() and not work.leftovers()
-    work.run("bash job.sh")
+    work.cold.run("bash job.sh")
     work.run("relrep info a.rel.h5 --verify")
 
 
