@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 import pytest
-from corpus import ACCEPT, REFUSE, Case, build
+from corpus import ACCEPT, REFUSE, Case
 
 from relrep_cli.base import errors
 from relrep_cli.base.output import Voice
@@ -19,15 +19,10 @@ LISTED = {"two-matrices"}  # `info` describes every embedding of a file, where t
 COMMANDS = ("info", "compare", "project")
 
 
-@pytest.fixture(scope="module")
-def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
-    return build(tmp_path_factory.mktemp("corpus"))
-
-
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_file_gets_an_answer_or_one_line(
     command: str,
-    cases: list[Case],
+    hostile_corpus: list[Case],
     made: Path,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
@@ -36,7 +31,7 @@ def test_every_file_gets_an_answer_or_one_line(
     monkeypatch.setattr(Voice, "name", f"relrep {command}")
     wrong = []
     turn = slice(None) if os.environ.get("RELREP_EVERY") == "1" else slice(COMMANDS.index(command), None, len(COMMANDS))
-    for case in cases[turn]:
+    for case in hostile_corpus[turn]:
         uri = str(case.path) if case.member is None else f"{case.path}::{case.member}"
         words = {
             "info": [uri],

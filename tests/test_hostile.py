@@ -18,7 +18,7 @@ import fuzz
 import h5py
 import numpy as np
 import pytest
-from corpus import ACCEPT, REFUSE, VALUES, Case, base, build
+from corpus import ACCEPT, REFUSE, VALUES, Case, base
 
 from relrep_cli import store
 from relrep_cli.base.errors import DataError
@@ -35,8 +35,8 @@ ALONE = (  # read by a process of their own, whose time and memory are measured:
 
 
 @pytest.fixture(scope="module")
-def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
-    return {case.name: case for case in build(tmp_path_factory.mktemp("corpus"))}
+def cases(hostile_corpus: list[Case]) -> dict[str, Case]:
+    return {case.name: case for case in hostile_corpus}
 
 
 def named(cases: dict[str, Case], name: str) -> Case:

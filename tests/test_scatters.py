@@ -55,7 +55,7 @@ def test_equal_seeds_give_equal_places(name: str) -> None:
 def test_umap(work: Workdir) -> None:
     """Interpreted, since its compilation takes longer than 20 items."""
     pytest.importorskip("umap")
-    work.run("relrep plot a.h5 --method umap --neighbors 4 --sample 20 -o out.svg", NUMBA_DISABLE_JIT="1")
+    work.cold.run("relrep plot a.h5 --method umap --neighbors 4 --sample 20 -o out.svg", NUMBA_DISABLE_JIT="1")
     drawn = (work / "out.svg").read_text()
     assert "4 neighbours" in drawn
     assert drawn.count("<use ") >= 20
@@ -138,7 +138,7 @@ def test_distances_are_seen_as_they_are_where_axes_have_one_unit(scaled: bool) -
 def test_libraries_that_a_method_loads_run_on_one_thread_too() -> None:
     """In a process of its own, where none of them is loaded yet."""
     script = (
-        "from threadpoolctl import threadpool_info\nfrom relrep_cli.reductions import _single\n"
+        "from threadpoolctl import threadpool_info\nfrom relrep_cli.plots.reductions import _single\n"
         "with _single():\n"
         "    from sklearn.manifold import TSNE\n"
         "    print(*(pool['num_threads'] for pool in threadpool_info()))"

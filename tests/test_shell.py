@@ -72,7 +72,7 @@ def test_cut(work: Workdir) -> None:
     ],
 )
 def test_a_pipe_that_closes_is_no_error(work: Workdir, command: str, reader: str) -> None:
-    done = work.run(f"{command} | {reader}", 141 if reader == "true" else (0, 141))
+    done = work.cold.run(f"{command} | {reader}", 141 if reader == "true" else (0, 141))
     assert not done.stderr and not work.leftovers()
 
 
@@ -95,18 +95,18 @@ def test_projection_in_a_pipe(work: Workdir) -> None:
     ],
 )
 def test_full_disk(work: Workdir, command: str) -> None:
-    work.error(f"{command} > /dev/full", 74, "No space left on device")
+    work.cold.error(f"{command} > /dev/full", 74, "No space left on device")
     assert not work.leftovers()
 
 
 @pytest.mark.parametrize("command", ["relrep compare a.h5 b.h5 -m cka", "relrep info --help", PROJECT + " -o -"])
 def test_closed_stdout(work: Workdir, command: str) -> None:
-    work.error(f"{command} >&-", 74, "Bad file descriptor")
+    work.cold.error(f"{command} >&-", 74, "Bad file descriptor")
 
 
 def test_closed_stderr_and_stdin(work: Workdir) -> None:
     """What is said must not end up among the data, whatever descriptor is free."""
-    quiet = work.run("relrep compare a.h5 b.h5 -m cosine -q")
+    quiet, work = work.run("relrep compare a.h5 b.h5 -m cosine -q"), work.cold
     assert work.run("relrep compare a.h5 b.h5 -m cosine 2>&-").stdout == quiet.stdout
     assert work.run("relrep compare a.h5 b.h5 -m cosine -q <&-").stdout == quiet.stdout
     work.error("relrep info - <&-", 3, "-: this is an empty file")
@@ -301,7 +301,7 @@ def test_threads_reach_the_libraries(work: Workdir, words: str, env: dict[str, s
         "atexit.register(report)\n"
     )
     path = os.pathsep.join([str(work.path), work.env["PYTHONPATH"]])
-    done = work.run(f"relrep info a.h5 {words} > /dev/null", **env, PYTHONPATH=path)
+    done = work.cold.run(f"relrep info a.h5 {words} > /dev/null", **env, PYTHONPATH=path)
     assert done.stderr.splitlines()[-1] == f"{expected} {expected}", done
 
 
@@ -396,8 +396,8 @@ def test_threads_change_no_answer(empty: Workdir) -> None:
     (empty / "ids.txt").write_text("".join(f"{i}\n" for i in range(0, 3000, 15)))
     answers = []
     for threads in (1, 2):
-        empty.run(f"relrep project a.npy -a ids.txt -@ {threads} -o rel{threads}.h5", **DETERMINED)
-        answers.append(empty.run(f"relrep compare a.npy b.npy -@ {threads} -q").stdout)
+        empty.cold.run(f"relrep project a.npy -a ids.txt -@ {threads} -o rel{threads}.h5", **DETERMINED)
+        answers.append(empty.cold.run(f"relrep compare a.npy b.npy -@ {threads} -q").stdout)
     assert answers[0] == answers[1]
     assert same_bytes(empty, "rel1.h5", "rel2.h5")
 
@@ -504,7 +504,7 @@ def test_anchor_ids_as_text(work: Workdir) -> None:
 @pytest.mark.parametrize("anchors", ["any-name", "<(cat any-name)"])
 def test_anchor_ids_keep_their_order(work: Workdir, anchors: str) -> None:
     (work / "any-name").write_text("item-009\nitem-003\nitem-030\n")
-    work.run(f"relrep project a.h5 --anchors {anchors} -o x.h5")
+    work.cold.run(f"relrep project a.h5 --anchors {anchors} -o x.h5")
     with h5py.File(work / "x.h5") as file:
         assert file["var/id"][:].tolist() == [b"cosine:item-009", b"cosine:item-003", b"cosine:item-030"]
 

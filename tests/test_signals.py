@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import CHECKOUT, Workdir, ended
+from conftest import CHECKOUT, Process, Workdir, ended
 from safetensors.numpy import save_file
 
 from relrep_cli.store import write
@@ -37,13 +37,13 @@ def patience() -> float:
     return 3.0 if os.getloadavg()[0] < OTHERS * (os.cpu_count() or 1) else 10.0
 
 
-def used(process: subprocess.Popen[bytes]) -> float:
+def used(process: Process) -> float:
     """Seconds of CPU that the process has used."""
     fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def busy(process: subprocess.Popen[bytes], seconds: float) -> bool:
+def busy(process: Process, seconds: float) -> bool:
     """Wait until the process has used so many seconds of CPU; whether it is still there then."""
     while process.poll() is None:
         if used(process) >= seconds:
@@ -79,7 +79,7 @@ def heavy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     (folder / "ids.txt").write_text("".join(f"{i}\n" for i in range(4096)))
     (folder / "few.txt").write_text("".join(f"{i}\n" for i in range(85) if i % 4))  # training items alone, for stitch
-    for name, shape in (("drawings", (3000, 64, 64)), ("photos", (4000, 28, 28))):
+    for name, shape in (("drawings", (3000, 64, 64)), ("photos", (4000, 28, 28)), ("snaps", (1200, 28, 28))):
         (folder / name).mkdir()
         idx(folder / name / "train-images-idx3-ubyte", rng.integers(0, 256, shape, np.uint8))
     (folder / "out.h5").write_bytes(b"an older result")
@@ -98,8 +98,8 @@ def work(empty: Workdir, heavy: Path) -> Workdir:
 
 
 def starts(command: str) -> float:
-    """CPU seconds until a command is in the midst of its work; torch takes some to import."""
-    return 3.5 if "conv-ae" in command else 1.0
+    """CPU seconds until a command with a warm start is in the midst of its work; conv-ae decodes and compiles first."""
+    return 1.0 if "conv-ae" in command else 0.4
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def starts(command: str) -> float:
 def test_a_signal_ends_any_command(work: Workdir, name: str, number: signal.Signals) -> None:
     output = work / ("out.tsv" if name.startswith("compare") else "out.h5")
     output.write_bytes(b"an older result")
-    process = work.start(LONG[name])
+    process = work.fork(LONG[name])
     assert busy(process, starts(name)), process.communicate()
     code, said, seconds = ended(process, number)
     assert code == CODES[number] and (not said or "stopped. The same command goes on" in said)
@@ -186,14 +186,14 @@ def test_what_was_ignored_stays_ignored(work: Workdir, number: signal.Signals) -
 
 def test_a_background_job_of_a_script(work: Workdir) -> None:
     """The script a scheduler runs: TERM to the job, `wait` hears of it."""
-    done = work.run(f"relrep {LONG['project']} & sleep 2; kill -TERM $!; wait $!; echo ended $?")
+    done = work.cold.run(f"relrep {LONG['project']} & sleep 2; kill -TERM $!; wait $!; echo ended $?")
     assert done.stdout == "ended 143\n" and not work.leftovers()
 
 
 def test_a_training_goes_on_where_it_was(work: Workdir) -> None:
     """The same vectors as in one go, and the records are gone when the output is there."""
-    train = "embed photos --encoder conv-ae --epochs 9 --patience 9"
-    process, folder = work.start(f"{train} -o again.h5"), work / ".again.h5.relrep-records"
+    train = "embed snaps --encoder conv-ae --epochs 8 --patience 9"
+    process, folder = work.fork(f"{train} -o again.h5"), work / ".again.h5.relrep-records"
     while not list(folder.glob("*.safetensors")):
         assert busy(process, 0.1)
         time.sleep(0.05)
@@ -216,14 +216,16 @@ def test_the_batch_scripts_of_the_documentation(work: Workdir, number: int) -> N
     (work / "a.h5").symlink_to(work / "big.h5")
     (work / "b.h5").symlink_to(work / "big.h5")
     (work / "job.sh").write_text(SCRIPTS[number].replace("anchors.h5", "few.txt"))
-    shell = subprocess.Popen(["bash", "job.sh"], cwd=work.path, env=work.env, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    shell = subprocess.Popen(
+        ["bash", "job.sh"], cwd=work.path, env=work.cold.env, stderr=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     while not list(work.path.glob(".a.rel.h5.relrep.*")):
         assert shell.poll() is None, shell.communicate()
         time.sleep(0.01)
     code, said, seconds = ended(shell, TERM)
     assert code == 143 and seconds < patience(), said
     assert not (work / "a.rel.h5").exists() and not work.leftovers()
-    work.run("bash job.sh")
+    work.cold.run("bash job.sh")
     work.run("relrep info a.rel.h5 --verify")
 
 
@@ -255,7 +257,7 @@ def test_a_file_cut_while_it_is_read_is_one_line(empty: Workdir, suffix: str) ->
         save_file({"x": x}, file)
     with subprocess.Popen(
         ["relrep", "compare", file.name, "-", "-m", "cosine", "-q"],
-        cwd=empty.path, env=empty.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        cwd=empty.path, env=empty.cold.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     ) as process:  # fmt: skip
         assert process.stdin and process.stderr and process.stdout
         process.stdin.write(other[: 1 << 20])  # more than a pipe takes: when it is gone, the first file has been read

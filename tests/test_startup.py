@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -59,31 +60,40 @@ def imported(work: Workdir, command: str) -> set[str]:
     }
 
 
-def trees() -> Iterator[tuple[str, ast.Module]]:
-    for path in SOURCES:
-        yield path.relative_to(PACKAGE).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+@cache
+def trees() -> tuple[tuple[str, ast.Module], ...]:
+    """Each source file, parsed once."""
+    return tuple((path.relative_to(PACKAGE).as_posix(), ast.parse(path.read_text(encoding="utf-8"))) for path in SOURCES)
+
+
+@cache
+def nodes_of(tree: ast.AST) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(tree))
 
 
 def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
     """The top-level modules that a piece of source imports, with the line."""
-    for node in ast.walk(tree):
+    for node in nodes_of(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name.partition(".")[0], node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield node.module.partition(".")[0], node.lineno
 
 
-def at_load(tree: ast.Module) -> Iterator[ast.stmt]:
+@cache
+def at_load(tree: ast.Module) -> tuple[ast.stmt, ...]:
     """The statements that run while a module loads: all but those in functions, and those for type checkers only."""
     todo: list[ast.stmt] = list(tree.body)
+    found = []
     while todo:
         node = todo.pop()
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or (
             isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
         ):
             continue
-        yield node
+        found.append(node)
         todo += [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)]
+    return tuple(found)
 
 
 # --- what runs import ---
@@ -138,7 +148,7 @@ def test_doors(module: str) -> None:
 def test_who_talks_to_libhdf5() -> None:
     """Its door is passed by the writer, within functions, and by what runs in the guarded child."""
     users = {
-        name for name, tree in trees() for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == LIBHDF5
+        name for name, tree in trees() for node in nodes_of(tree) if isinstance(node, ast.ImportFrom) and node.module == LIBHDF5
     }
     assert users == {"store/archive.py", "store/guards.py", "store/survey.py"}
     loads = {
@@ -156,7 +166,7 @@ def test_heavy_modules_are_imported_in_functions_only(module: str) -> None:
 
 
 def test_only_output_prints() -> None:
-    calls = [(name, node) for name, tree in trees() for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    calls = [(name, node) for name, tree in trees() for node in nodes_of(tree) if isinstance(node, ast.Call)]
     prints = [
         f"{name}:{node.lineno}"
         for name, node in calls
@@ -187,7 +197,7 @@ def arrows() -> Iterator[tuple[str, str, str]]:
     """Each import between two rooms: the importing room, the imported room, and the place of the import."""
     for name, tree in trees():
         room = name.removesuffix(".py").partition("/")[0]
-        for node in ast.walk(tree):
+        for node in nodes_of(tree):
             if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "relrep_cli":
                 modules = [node.module] if node.module != "relrep_cli" else [f"relrep_cli.{a.name}" for a in node.names]
                 for module in modules:
@@ -219,7 +229,7 @@ def test_nothing_runs_what_a_file_says() -> None:
             for m, line in imports(tree)
             if m in ("pickle", "marshal", "shelve", "dill", "joblib", "yaml")
         ]
-        for node in ast.walk(tree):
+        for node in nodes_of(tree):
             if not isinstance(node, ast.Call):
                 continue
             called = ast.unparse(node.func)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ ONE = ((N, D), (N, D))  # the whole matrix in one chunk
 def packed(
     chunk: tuple[int, ...],
     shape: tuple[int, ...],
-    blob: bytes,
+    blob: bytes | Callable[[], bytes],
     *,
     dtype: Any = "f4",
     name: str = "embeddings",
@@ -34,6 +34,7 @@ def packed(
     """A maker: adds a dataset whose first `count` chunks (default all) hold `blob` as it is, whatever its filters do."""
 
     def make(path: Path) -> None:
+        data = blob() if callable(blob) else blob
         plist = h5p.create(h5p.DATASET_CREATE)
         plist.set_chunk(chunk)
         filters(plist)
@@ -43,18 +44,22 @@ def packed(
             dataset = h5d.create(file.id, name.encode(), h5t.py_create(np.dtype(dtype), logical=True), space, plist)
             corners = list(np.ndindex(*(-(-n // c) for n, c in zip(shape, chunk, strict=True))))
             for corner in corners[:count]:
-                dataset.write_direct_chunk(tuple(i * c for i, c in zip(corner, chunk, strict=True)), blob, mask)
+                dataset.write_direct_chunk(tuple(i * c for i, c in zip(corner, chunk, strict=True)), data, mask)
 
     return make
 
 
 @cache
-def zeros(size: int, times: int = 1) -> bytes:
-    """`size` zero bytes, deflated `times` times."""
+def deflated_zeros(size: int, times: int) -> bytes:
     blob = bytes(size)
     for _ in range(times):
         blob = zlib.compress(blob, 9)
     return blob
+
+
+def zeros(size: int, times: int = 1) -> Callable[[], bytes]:
+    """`size` zero bytes, deflated `times` times when a file with them is written."""
+    return partial(deflated_zeros, size, times)
 
 
 def filtered(*numbers: int) -> Callable[[Any], None]:
@@ -71,7 +76,7 @@ def raw(plist: Any) -> None:
     """No filter."""
 
 
-def ids(blob: bytes, filters: Callable[[Any], None] = lambda plist: plist.set_deflate(9)) -> Maker:
+def ids(blob: bytes | Callable[[], bytes], filters: Callable[[Any], None] = lambda plist: plist.set_deflate(9)) -> Maker:
     return both(no_ids, packed((N,), (N,), blob, dtype="S8", name="ids", filters=filters))
 
 
