@@ -14,7 +14,7 @@ demo: $(VENV)/.ready
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh sample_data/demo.sh
 
 test: $(VENV)/.ready lint
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist worksteal
 
 # The parts that feel their libraries most, with the lowest versions that pyproject.toml allows
 LOWEST := .venv-lowest

@@ -216,7 +216,9 @@ def test_the_batch_scripts_of_the_documentation(work: Workdir, number: int) -> N
     (work / "a.h5").symlink_to(work / "big.h5")
     (work / "b.h5").symlink_to(work / "big.h5")
     (work / "job.sh").write_text(SCRIPTS[number].replace("anchors.h5", "few.txt"))
-    shell = subprocess.Popen(["bash", "job.sh"], cwd=work.path, env=work.cold.env, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    shell = subprocess.Popen(
+        ["bash", "job.sh"], cwd=work.path, env=work.cold.env, stderr=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     while not list(work.path.glob(".a.rel.h5.relrep.*")):
         assert shell.poll() is None, shell.communicate()
         time.sleep(0.01)
