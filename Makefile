@@ -14,7 +14,7 @@ demo: $(VENV)/.ready
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh sample_data/demo.sh
 
 test: $(VENV)/.ready lint
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist worksteal
 
 # The tests of numbers, under the kernels of other kinds of processor
 test-cpus: $(VENV)/.ready
