@@ -43,7 +43,7 @@ def spaces(n: int, d: int, seed: int, integers: bool = False) -> tuple[Embedding
     return tuple(embedding(side.round(4).astype(np.float32), name, seed) for side, name in ((x, "a"), (y, "b")))  # type: ignore[return-value]
 
 
-PAIRS = {"small": (300, 24, 0), "wide": (150, 200, 1), "long": (2500, 48, 2), "ties": (600, 6, 3, True)}
+PAIRS = {"small": (300, 24, 0), "wide": (110, 120, 1), "long": (2100, 12, 2), "ties": (600, 6, 3, True)}
 
 
 def values(a: Embedding, b: Embedding) -> dict[str, Any]:

@@ -302,7 +302,7 @@ def test_threads_reach_the_libraries(work: Workdir, words: str, env: dict[str, s
     )
     path = os.pathsep.join([str(work.path), work.env["PYTHONPATH"]])
     done = work.cold.run(f"relrep info a.h5 {words} > /dev/null", **env, PYTHONPATH=path)
-    assert done.stderr.splitlines()[-1] == f"{expected} {expected}", done
+    assert done.stderr.splitlines()[-1] == f"1 {expected}", done
 
 
 @pytest.mark.parametrize(
