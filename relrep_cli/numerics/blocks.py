@@ -5,7 +5,6 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,28 +34,32 @@ def block_rows(d: int) -> int:
 def slices(n: int, rows: int, *mapped: np.ndarray) -> Iterator[slice]:
     """Consecutive slices of at most `rows` of n rows. Looks for a pending signal between them.
 
-    mapped: arrays of n rows whose slice is `release`d when the next one is asked for.
+    mapped: arrays of n rows whose slice is `release`d when the next one is asked for, but for what the next one shares.
     """
     for start in range(0, n, rows):
         check()
         block = slice(start, min(start + rows, n))
         yield block
         for x in mapped:
-            release(x, block)
+            release(x, block, keep_end=block.stop < n)
 
 
-def release(x: np.ndarray, rows: slice = slice(None)) -> None:
+def release(x: np.ndarray, rows: slice = slice(None), keep_end: bool = False) -> None:
     """Take x[rows] out of this process's memory where x is a memory map of a file, so that reading on needs no more of it.
 
     Nothing is lost: the system keeps the file's contents, written ones too, and brings them back when they are asked for.
+    keep_end: leave the stretch in which the rows end, for a pass that reads on from there.
     """
     file = _map_behind(x)
     if file is None:
         return
     begin = np.frombuffer(file, np.uint8).__array_interface__["data"][0]
     low, high = np.lib.array_utils.byte_bounds(x[rows])
-    first = max(0, low // FAULT * FAULT - begin)
-    file.madvise(mmap.MADV_DONTNEED, first, min(-(-high // FAULT) * FAULT - begin, len(file)) - first)
+    if keep_end:
+        high = np.lib.array_utils.byte_bounds(x[rows.stop :])[0] - FAULT + 1
+    first, last = max(0, low // FAULT * FAULT - begin), -(-high // FAULT) * FAULT - begin
+    if last > first:
+        file.madvise(mmap.MADV_DONTNEED, first, min(last, len(file)) - first)
 
 
 def _map_behind(x: np.ndarray) -> mmap.mmap | None:
@@ -213,14 +216,14 @@ def moments(x: np.ndarray, y: np.ndarray, groups: int = 1) -> list[Moments]:
     lanes = groups if groups > 1 else LANES if x.shape[1] + y.shape[1] <= NARROW else 1
     found = [_nothing(x.shape[1], np.concatenate(shift)) for _ in range(lanes)]
 
-    def add(lane: int, block: slice) -> None:
-        some = _lane(block, lane, lanes, interleaved=groups > 1)
+    def add(piece: tuple[int, slice]) -> None:
+        lane, some = piece
         parts = [np.ascontiguousarray(side[some] - middle) for side, middle in zip((x, y), shift, strict=True)]
         if len(parts[0]):
             found[lane] = _with_rows(found[lane], parts, wanted)
 
-    for block in slices(len(x), rows, x, y):
-        run_all(partial(add, block=block), range(lanes))
+    for block in slices(len(x), rows if groups > 1 else rows * lanes, x, y):
+        run_all(add, enumerate(_interleaved(block, lanes) if groups > 1 else _consecutive(block, rows)))
     if groups == 1:
         found = [total(found)]
     for side, (space, products) in enumerate(zip((x, y), own, strict=True)):
@@ -228,17 +231,22 @@ def moments(x: np.ndarray, y: np.ndarray, groups: int = 1) -> list[Moments]:
     return found
 
 
-def _lane(block: slice, lane: int, lanes: int, interleaved: bool) -> slice:
-    """The rows of a block that one lane adds: every lanes-th row of the file, or an equal piece of the block.
+def _interleaved(block: slice, groups: int) -> list[slice]:
+    """The rows of a block that belong to each group: rows g, g + groups, … of the file.
 
-    >>> _lane(slice(8, 16), 1, 3, True), _lane(slice(8, 16), 1, 2, False)
-    (slice(10, 16, 3), slice(12, 16, None))
+    >>> _interleaved(slice(8, 16), 3)
+    [slice(9, 16, 3), slice(10, 16, 3), slice(8, 16, 3)]
     """
-    if interleaved:
-        return slice(block.start + (lane - block.start) % lanes, block.stop, lanes)
-    size = -(-(block.stop - block.start) // lanes)
-    start = min(block.start + lane * size, block.stop)
-    return slice(start, min(start + size, block.stop))
+    return [slice(block.start + (g - block.start) % groups, block.stop, groups) for g in range(groups)]
+
+
+def _consecutive(block: slice, rows: int) -> list[slice]:
+    """A block in pieces of at most so many rows.
+
+    >>> _consecutive(slice(8, 13), 3)
+    [slice(8, 11, None), slice(11, 13, None)]
+    """
+    return [slice(start, min(start + rows, block.stop)) for start in range(block.start, block.stop, rows)]
 
 
 def _nothing(dx: int, shift: np.ndarray) -> Moments:
