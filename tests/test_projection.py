@@ -249,7 +249,7 @@ def test_statistics_travel_to_other_files(work: Workdir) -> None:
     assert "no row 'train'" in line and "--statistics FILE" in line
     work.here(f"relrep project test.h5 {how} --statistics whole.h5 -o test.rel.h5 -q")
     found = read(str(work / "test.rel.h5"))
-    assert found.space == whole.space and found.x == pytest.approx(whole.x[test], abs=1e-6)
+    assert found.space == whole.space and np.abs(found.x - whole.x[test]).max() <= 2e-6 * np.abs(whole.x).max()  # other rows around them
     work.here(f"relrep project test.h5 {how} --transductive -o t.h5 -q")
     assert "transductive=True" in work.here("relrep info t.h5").stdout
     assert read(str(work / "t.h5")).space != whole.space

@@ -429,13 +429,13 @@ def test_vectors_of_anchors_come_from_their_own_space(work: Workdir) -> None:
         work.here(f"relrep embed {name}-rest.npz --space {name} -o {name}-rest.h5 -q")
     work.here("relrep project a-rest.h5 -a anchors.h5 -o x.h5")  # the anchor file is of space a
     with h5py.File(work / "x.h5") as file, h5py.File(work / "a.rel.h5") as whole:
-        assert np.array_equal(file["X"][:], whole["X"][100:])
+        assert np.abs(file["X"][:] - whole["X"][100:]).max() < 2e-6  # other rows around them
     only_line(
         work.here("relrep project b-rest.h5 -a anchors.h5 -o y.h5", 3), "anchors are not among its", "another space (a, not b)"
     )
     work.here("relrep project b-rest.h5 -a anchors.h5 --anchor-vectors b.h5 -o y.h5")
     with h5py.File(work / "y.h5") as file, h5py.File(work / "b.rel.h5") as whole:
-        assert np.array_equal(file["X"][:], whole["X"][100:])
+        assert np.abs(file["X"][:] - whole["X"][100:]).max() < 2e-6  # other rows around them
 
 
 # --- what joins ---
