@@ -222,8 +222,9 @@ def moments(x: np.ndarray, y: np.ndarray, groups: int = 1) -> list[Moments]:
         if len(parts[0]):
             found[lane] = _with_rows(found[lane], parts, wanted)
 
-    for block in slices(len(x), rows if groups > 1 else rows * lanes, x, y):
-        run_all(add, enumerate(_interleaved(block, lanes) if groups > 1 else _consecutive(block, rows)))
+    piece = max(1, rows // 2)  # so that two threads take the memory of one block
+    for block in slices(len(x), rows if groups > 1 else piece * lanes, x, y):
+        run_all(add, enumerate(_interleaved(block, lanes) if groups > 1 else _consecutive(block, piece)))
     if groups == 1:
         found = [total(found)]
     for side, (space, products) in enumerate(zip((x, y), own, strict=True)):
