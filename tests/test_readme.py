@@ -6,7 +6,7 @@ import os
 import pty
 import re
 import subprocess
-import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -19,16 +19,12 @@ NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> dict[str, str]:
+def shell(tmp_path: Path, environment: Mapping[str, str]) -> dict[str, str]:
     """A scratch folder with sample_data/ in it and relrep on the PATH."""
     (tmp_path / "sample_data").symlink_to(ROOT / "sample_data")
-    (tmp_path / "bin").mkdir()
-    wrapper = tmp_path / "bin" / "relrep"
-    wrapper.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m relrep_cli "$@"\n')
-    wrapper.chmod(0o755)
     # A dumb terminal shows neither bars nor colours
-    settings = {"PATH": f"{wrapper.parent}:{os.environ['PATH']}", "COLUMNS": "120", "TERM": "dumb", "RELREP_THREADS": "1"}
-    return {**os.environ, **settings, "HOME": str(tmp_path), "PWD": str(tmp_path)}
+    settings = {"COLUMNS": "120", "TERM": "dumb", "RELREP_THREADS": "1"}
+    return {**environment, **settings, "HOME": str(tmp_path), "PWD": str(tmp_path)}
 
 
 def on_terminal(command: str, environment: dict[str, str]) -> str:
