@@ -152,7 +152,7 @@ PAIRS = cases(
     Case("relative again", "project a.rel.h5 -a anchors.h5 -o x.h5", DATA,
          "a.rel.h5: is a relative representation already … absolute file"),
     Case("leak", "stitch a.h5 bad.npz -a anchors.h5 --head linear", DATA,
-         "items train in a.h5 and test in bad.npz, such as item- … one split for all", npz(split=LEAK)),
+         "items are training rows of a.h5 and test rows of bad.npz, such as item- … one split for all", npz(split=LEAK)),
     Case("no test rows", "stitch a.h5 bad.npz -a anchors.h5 --head linear", DATA,
          "bad.npz: no rows of split 'test'", npz(split=np.full(N, "train"))),
     Case("no train rows", "stitch bad.npz a.h5 -a anchors.h5 --head linear", DATA,
