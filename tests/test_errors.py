@@ -179,7 +179,7 @@ CHOICES = cases(
          "bad.npz: no items of split 'train' … found: test … --split", npz(split=np.full(N, "test"))),
     Case("unknown split", "anchor a.h5 -n 2 --split valid -o x.h5", DATA, "no items of split 'valid' … found: test, train"),
     Case("split of compare", "compare a.h5 b.h5 --split valid", DATA, "a.h5: no rows of split 'valid' … found: test, train"),
-    Case("too many", "anchor a.h5 -n 200 -o x.h5", DATA, "200 anchors asked of 160 … -n 160 or less"),
+    Case("too many", "anchor a.h5 -n 200 -o x.h5", DATA, "200 anchors requested, but only 160 … -n 160 or less"),
     Case("per-class unlabelled", "anchor bad.npz -n 2 --strategy per-class -o x.h5", DATA,
          "bad.npz: no column 'label' … found: split", npz(label=None)),
     Case("both to stdout", "anchor a.h5 -n 2 --ids-only -o - | cat", USAGE, "--ids-only … -o - … name a file"),
