@@ -16,7 +16,7 @@ from relrep_cli.embedding import Embedding, find_ids, row_numbers, text
 from relrep_cli.heads.heads import HEADS, train
 from relrep_cli.numerics.intervals import bootstrap, bootstrap_of_few
 from relrep_cli.relative.projection import Recipe, basis, relative
-from relrep_cli.relative.recipes import After
+from relrep_cli.relative.recipes import Postprocessing
 from relrep_cli.relative.shared_views import Views
 from relrep_cli.splits import anchors_in_test_rows, assign_splits, drawn, refuse_leaks
 from relrep_cli.stitching import methods
@@ -317,7 +317,7 @@ def test_views_are_the_relative_representations() -> None:
     views = Views(e, 1 << 30)
     anchors = e.ids[1:120:3]
     wanted = Wanted(["all"], ["concat", "sum"], {n: {} for n in TRANSLATORS})
-    more = [Method("", Recipe(anchors, {"chebyshev": {}}, after=After(negate=True, step=0.5)))]
+    more = [Method("", Recipe(anchors, {"chebyshev": {}}, after=Postprocessing(negate=True, step=0.5)))]
     contents = set()
     for m in [*methods.methods(wanted, Recipe(anchors, BOTH)), *more]:
         if m.recipe is not None:

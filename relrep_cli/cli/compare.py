@@ -129,7 +129,7 @@ def compare(
     store.agree(output, kind)
     kept = records_for(output, cache, force)
     whole = bool(matrix) or heat  # a matrix holds one value of each pair
-    recipes = [] if recipe is None else [recipe] if whole else recipe.apart()
+    recipes = [] if recipe is None else [recipe] if whole else recipe.each_similarity()
     seen = {f: views_of(f, split, recipes, kept.folder is not None, len(files) > 2) for f in files}
     plain = not (output or kind or recipe or reference or worst or permutations)
     square = results.wants_matrix(matrix, len(files), list(chosen), plain)

@@ -191,7 +191,7 @@ def aggregator_of(recipe: Recipe | None, trained: Trained | None) -> TrainedAggr
     if recipe is None or trained is None or trained.front is None:
         return None
     count, width = len(recipe.similarities), len(recipe.anchor_ids)
-    return of_module(recipe.aggregate, count, width, trained.front, recipe.how(), anchors_digest(recipe.anchor_ids))
+    return of_module(recipe.aggregate, count, width, trained.front, recipe.to_json(), anchors_digest(recipe.anchor_ids))
 
 
 def saved_head(
