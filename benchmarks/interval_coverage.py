@@ -20,7 +20,7 @@ import numpy as np
 from scipy import stats
 from scipy.linalg import expm
 
-from relrep_cli.comparison.pairs_of_files import interval, measure, measure_some
+from relrep_cli.comparison.pairs_of_files import interval, measure, measure_subset
 from relrep_cli.comparison.permutations import null_values, p_value
 from relrep_cli.embedding import Embedding, row_numbers
 from relrep_cli.metrics import METRICS
@@ -61,7 +61,7 @@ def coverage(name: str, n: int, draws: int, naive: bool = False) -> tuple[float,
     for seed in range(draws):
         x, y = (Embedding(side, row_numbers(n)) for side in related(n, seed))
         score = measure(name, params, x, y)
-        some = None if naive else partial(measure_some, name, params, x, y, seed)
+        some = None if naive else partial(measure_subset, name, params, x, y, seed)
         found.append((score.value, *interval(name, score, seed, some)))
     with values_only():
         more = [METRICS[name].function(*related(n, seed), **params).value for seed in range(draws, 3 * draws)]

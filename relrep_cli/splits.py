@@ -1,4 +1,4 @@
-"""Which items train and which judge: splits drawn by id, the same in every file, and the guard against leaks."""
+"""Draw train/test splits by item id, and refuse splits in which a test item is also a training item."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ from relrep_cli.embedding import Embedding, find_ids
 
 
 def drawn(ids: np.ndarray, size: float, seed: int, purpose: bytes = b"") -> np.ndarray:
-    """(n,) whether each id falls into the test part: about the share `size` of all ids, whatever else there is.
+    """Draw a random subset of ids, by a hash of each id.
 
-    An id's part depends on itself and the seed alone, so that files with the same items, in any order, are divided alike.
-    Draws for another purpose (16 bytes at most) are independent.
+    ids: (n,) "S" array. size: the probability of each id to be drawn. purpose: at most 16 bytes; draws for different purposes
+    are independent.
+
+    Whether an id is drawn depends only on the id, the seed and the purpose. So files with the same items get the same split,
+    in any order of rows.
+
+    Returns a boolean mask (n,).
 
     >>> drawn(np.array([b"a", b"b", b"c"]), 0.5, 0).tolist() == drawn(np.array([b"c", b"b", b"a"]), 0.5, 0)[::-1].tolist()
     True
@@ -26,23 +31,31 @@ def drawn(ids: np.ndarray, size: float, seed: int, purpose: bytes = b"") -> np.n
     return np.array(lots, np.uint64) < np.uint64(min(size, 1.0) * (2**64 - 2**11))
 
 
-def divided(spaces: Sequence[Embedding], anchors: np.ndarray, size: float, seed: int) -> list[Embedding]:
-    """The spaces, where one has no split with a drawn one: what another file says of an item counts, and anchors train."""
-    known = [e for e in spaces if "split" in e.obs]
-    return [e if "split" in e.obs else _with_split(e, known, anchors, size, seed) for e in spaces]
+def assign_splits(spaces: Sequence[Embedding], anchors: np.ndarray, size: float, seed: int) -> list[Embedding]:
+    """Give every space a split.
+
+    A file without one copies the split of shared items from the other files, draws the rest at random by id, and puts all
+    anchors into the training part.
+
+    anchors: ids of the anchors. size: the share of test rows.
+    """
+    with_split = [space for space in spaces if "split" in space.obs]
+    return [space if "split" in space.obs else _with_split(space, with_split, anchors, size, seed) for space in spaces]
 
 
-def judges(e: Embedding, anchors: np.ndarray, size: float, seed: int) -> np.ndarray:
-    """(n,) whether each row of e, which has no split, is drawn to judge; anchors never are."""
-    return drawn(e.ids, size, seed) & (find_ids(anchors, e.ids) < 0)
+def drawn_test_rows(embedding: Embedding, anchors: np.ndarray, size: float, seed: int) -> np.ndarray:
+    """Boolean mask (n,) of the rows drawn as test rows. Anchors are never test rows."""
+    return drawn(embedding.ids, size, seed) & (find_ids(anchors, embedding.ids) < 0)
 
 
-def _with_split(e: Embedding, known: Sequence[Embedding], anchors: np.ndarray, size: float, seed: int) -> Embedding:
-    split = np.where(judges(e, anchors, size, seed), b"test", b"train").astype("S16")
-    for other in known:
-        rows = find_ids(other.ids, e.ids)
+def _with_split(
+    embedding: Embedding, with_split: Sequence[Embedding], anchors: np.ndarray, size: float, seed: int
+) -> Embedding:
+    split = np.where(drawn_test_rows(embedding, anchors, size, seed), b"test", b"train").astype("S16")
+    for other in with_split:
+        rows = find_ids(other.ids, embedding.ids)
         split[rows >= 0] = other.obs["split"][rows[rows >= 0]]
-    return replace(e, obs={**e.obs, "split": split})
+    return replace(embedding, obs={**embedding.obs, "split": split})
 
 
 def refuse_leaks(spaces: Sequence[Embedding]) -> None:
@@ -56,15 +69,16 @@ def refuse_leaks(spaces: Sequence[Embedding]) -> None:
             if len(leaked):
                 item = printable(bytes(b.ids[test][leaked[0]]))
                 raise DataError(
-                    f"{len(leaked)} items train in {a.uri} and test in {b.uri}, such as {item}; use one split for all."
+                    f"{len(leaked)} items are training rows of {a.uri} and test rows of {b.uri}, such as {item}; "
+                    "use one split for all."
                 )
 
 
-def judging(spaces: Sequence[Embedding], anchors: np.ndarray) -> np.ndarray:
-    """The anchors, by id, that are test rows of any of the spaces."""
-    found = np.zeros(len(anchors), bool)
-    for e in spaces:
-        test = e.rows_of_split("test")
+def anchors_in_test_rows(spaces: Sequence[Embedding], anchors: np.ndarray) -> np.ndarray:
+    """Return the ids of the anchors that are test rows of any space."""
+    is_test = np.zeros(len(anchors), bool)
+    for space in spaces:
+        test = space.rows_of_split("test")
         if test is not None and len(test):
-            found |= find_ids(e.ids[test], anchors) >= 0
-    return anchors[found]
+            is_test |= find_ids(space.ids[test], anchors) >= 0
+    return anchors[is_test]

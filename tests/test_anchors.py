@@ -107,14 +107,14 @@ def test_rows_without_a_number_as_label_belong_to_no_class() -> None:
     e.obs["label"] = np.where(np.arange(40) < 8, np.nan, np.repeat([0.0, 1.0], 20))  # type: ignore[index]
     found = chosen("per-class", e, np.arange(40), 20)
     assert np.bincount(e.obs["label"][found].astype(int)).tolist() == [10, 10]
-    with pytest.raises(DataError, match="33 anchors asked of 32 candidate items"):
+    with pytest.raises(DataError, match="33 anchors requested, but only 32 candidate items"):
         chosen("per-class", e, np.arange(40), 33)
 
 
 @every_strategy
 def test_more_anchors_than_candidates_are_refused(name: str) -> None:
     e = embedding(["a"] * 9)
-    with pytest.raises(DataError, match=r"a\.h5: 5 anchors asked of 4 candidate items; write -n 4 or less\."):
+    with pytest.raises(DataError, match=r"a\.h5: 5 anchors requested, but only 4 candidate items; write -n 4 or less\."):
         chosen(name, e, np.arange(4), 5)
 
 
@@ -318,7 +318,7 @@ def test_a_list_is_taken_in_its_order_and_whole() -> None:
     c = Candidates((e,), (np.array([0, 1, 2, 4]),), listed=text(["4", "0", "2"]))
     assert c.rows[0][choose(c, "from-file", 3, np.random.default_rng(0), {})].tolist() == [4, 0, 2]
     assert c.rows[0][choose(c, "from-file", 2, np.random.default_rng(0), {})].tolist() == [4, 0]
-    for listed, words in ((["4", "3"], "1 of the ids listed are no candidates: 3"), (["4"], "the list has only 1 ids")):
+    for listed, words in ((["4", "3"], "1 of the ids listed are not candidates: 3"), (["4"], "the list has only 1 ids")):
         with pytest.raises(DataError, match=words):
             choose(Candidates((e,), c.rows, listed=text(listed)), "from-file", 2, np.random.default_rng(0), {})
 
@@ -400,7 +400,7 @@ def test_anchors_of_several_files_are_training_items_of_all(work: Any) -> None:
     assert "choosing from the 27 items that all of them share" in done.stderr
     found = [int(i[5:]) for i in ids_of(work / "x.h5")]
     assert found == [i for i in range(20, 60) if i % 3]
-    assert "28 anchors asked of 27 candidate items" in work.here("relrep anchor a.h5 d.h5 -n 28 -o y.h5", 3).stderr
+    assert "28 anchors requested, but only 27 candidate items" in work.here("relrep anchor a.h5 d.h5 -n 28 -o y.h5", 3).stderr
     np.savez(work / "e.npz", x=np.eye(3), ids=["p", "q", "r"])
     work.here("relrep embed e.npz -o e.h5 -q")
     done = work.here("relrep anchor a.h5 e.h5 -n 2 -o y.h5", 3)
@@ -490,7 +490,7 @@ def test_a_list_as_anchors_keeps_its_order_and_never_takes_test_rows(work: Any) 
     assert ids_of(work / "x.h5") == [b"item-010", b"item-001"]
     (work / "t.txt").write_text("item-010\nitem-000\n")
     done = work.here("relrep anchor a.h5 --strategy from-file --source t.txt -o y.h5", 3)
-    assert "1 of the ids listed are no candidates: item-000" in done.stderr
+    assert "1 of the ids listed are not candidates: item-000" in done.stderr
     work.here("relrep anchor a.h5 --strategy from-file --source t.txt --split all -o y.h5")
 
 

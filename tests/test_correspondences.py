@@ -48,8 +48,8 @@ def test_names_are_the_items_own_where_both_have_one() -> None:
         (["a\tb"], "holds no pairs"),
         (["a\tb", "1\t2", "3"], "line 3 does not hold 2 cells"),
         (["a\tb", "1\t"], "line 2 does not hold 2 cells with two ids"),
-        (["a\tb", "1\t2", "1\t3"], "1 stands more than once in column a"),
-        (["a\tb", "1\t2", "3\t2"], "2 stands more than once in column b"),
+        (["a\tb", "1\t2", "1\t3"], "1 occurs more than once in column a"),
+        (["a\tb", "1\t2", "3\t2"], "2 occurs more than once in column b"),
         (["a\tb", '"1\t2'], "cannot be read as pairs"),
     ],
 )
@@ -103,21 +103,21 @@ def test_vectors_are_those_of_the_own_side() -> None:
 
 
 def clouds(n: int, d: int, seed: int = 0) -> np.ndarray:
-    """(n, d) rows in a few clouds of unlike size and width, which no turn but the identity maps onto themselves."""
+    """(n, d) rows in a few clouds of unlike size and width, which no rotation but the identity maps onto themselves."""
     rng = np.random.default_rng(seed)
     which = rng.choice(8, n, p=np.arange(1, 9) / 36)
     return (3 * rng.normal(size=(8, d))[which] + rng.exponential(size=(n, d)) * np.linspace(0.5, 2, d)).astype(np.float32)
 
 
 def two(n: int = 700, d: int = 10, noise: float = 0.02) -> tuple[Candidates, Candidates, np.ndarray, np.ndarray]:
-    """A space and a turned, moved, noisy copy of it whose rows are shuffled; the turn, and where each row went."""
+    """A space and a turned, moved, noisy copy of it whose rows are shuffled; the rotation, and where each row went."""
     rng = np.random.default_rng(5)
     x = clouds(n, d)
-    turn = np.linalg.qr(rng.normal(size=(d, d)))[0]
+    rotation = np.linalg.qr(rng.normal(size=(d, d)))[0]
     order = rng.permutation(n)
-    y = ((x @ turn + noise * rng.normal(size=x.shape)) * 3 + 10)[order].astype(np.float32)
+    y = ((x @ rotation + noise * rng.normal(size=x.shape)) * 3 + 10)[order].astype(np.float32)
     sides = [Candidates((Embedding(z, row_numbers(n), uri=f"{name}.h5"),), (np.arange(n),)) for z, name in ((x, "a"), (y, "b"))]
-    return sides[0], sides[1], turn, np.argsort(order)
+    return sides[0], sides[1], rotation, np.argsort(order)
 
 
 def silent(done: int, total: int, note: str) -> None:
@@ -150,7 +150,7 @@ def test_no_pairs_are_needed_where_clouds_have_a_shape(seed: int) -> None:
 
 
 def test_confidence_is_low_where_nothing_corresponds() -> None:
-    """Also where there are so many dims that a turn can follow whatever pairs it was given."""
+    """Also where there are so many dims that a rotation can follow whatever pairs it was given."""
     for n, d in ((300, 12), (200, 100)):
         x, y = np.random.default_rng(0).normal(size=(2, n, d)).astype(np.float32)
         sides = [Candidates((Embedding(z, row_numbers(n)),), (np.arange(n),)) for z in (x, y)]
@@ -161,23 +161,23 @@ def test_confidence_is_low_where_nothing_corresponds() -> None:
 
 
 def test_confidence_is_the_share_that_has_a_counterpart() -> None:
-    """With the true turn, and of half of the rows the counterparts gone; never more, whatever the draw."""
+    """With the true rotation, and of half of the rows the counterparts gone; never more, whatever the draw."""
     a, b, _, went = two(2000)
-    u, v = (alignments.ready(c.spaces[0], c.rows[0]) for c in (a, b))
-    turn = alignments.procrustes(u, v[went])
+    u, v = (alignments.centred_unit_rows(c.spaces[0], c.rows[0]) for c in (a, b))
+    rotation = alignments.procrustes(u, v[went])
     for share in (1.0, 0.5, 0.0):
         left = np.sort(went[: int(1000 * share)].tolist() + went[1000:].tolist())
-        found = [alignments.confidence(u[:1000], v[left], turn, np.random.default_rng(s)) for s in range(5)]
+        found = [alignments.confidence(u[:1000], v[left], rotation, np.random.default_rng(s)) for s in range(5)]
         assert share - 0.15 < min(found) <= max(found) <= share
 
 
-def test_the_turn_of_procrustes_is_found_exactly() -> None:
+def test_the_rotation_of_procrustes_is_found_exactly() -> None:
     x = clouds(100, 6).astype(np.float64)
     for d in (6, 4):
-        turn = np.linalg.qr(np.random.default_rng(2).normal(size=(6, d)))[0]
+        rotation = np.linalg.qr(np.random.default_rng(2).normal(size=(6, d)))[0]
         if d == 6:
-            assert alignments.procrustes(x, x @ turn) == pytest.approx(turn, abs=1e-9)
-        found = alignments.procrustes(x @ turn, x)
+            assert alignments.procrustes(x, x @ rotation) == pytest.approx(rotation, abs=1e-9)
+        found = alignments.procrustes(x @ rotation, x)
         assert found.shape == (d, 6) and found @ found.T == pytest.approx(np.eye(d), abs=1e-9)
 
 
@@ -192,29 +192,29 @@ def test_a_match_is_mutual_where_each_is_nearest_to_the_other() -> None:
 
 
 def test_known_pairs_count_as_much_as_all_other_rows() -> None:
-    """Rows that tell nothing follow any turn; thirty known pairs lead it from the wrong one to their own."""
+    """Rows that tell nothing follow any rotation; thirty known pairs lead it from the wrong one to their own."""
     rng = np.random.default_rng(0)
     u, v = (unit(side).astype(np.float32) for side in rng.normal(size=(2, 600, 5)))
-    turn = np.linalg.qr(rng.normal(size=(5, 5)))[0]
-    known = u[:30], (u[:30] @ turn).astype(np.float32)
+    rotation = np.linalg.qr(rng.normal(size=(5, 5)))[0]
+    known = u[:30], (u[:30] @ rotation).astype(np.float32)
     found = alignments.refine(u, v, np.eye(5), np.random.default_rng(1), 40, known)
     assert np.einsum("ij,ij->i", known[0] @ found, known[1]).mean() > 0.9
 
 
-def test_pairs_without_meaning_are_not_steady() -> None:
-    """In so many dims that a turn fits any few pairs it is shown."""
+def test_pairs_without_meaning_are_not_stable() -> None:
+    """In so many dims that a rotation fits any few pairs it is shown."""
     u, v = (unit(side).astype(np.float32) for side in np.random.default_rng(0).normal(size=(2, 60, 64)))
     rows, every = np.arange(60), np.ones(60, bool)
-    assert alignments.steady(u, v, alignments.Match(rows, rows, np.ones(60), every), np.random.default_rng(1)).mean() < 0.3
-    assert alignments.steady(u, u, alignments.Match(rows, rows, np.ones(60), every), np.random.default_rng(1)).mean() > 0.7
+    assert alignments.stable(u, v, alignments.Match(rows, rows, np.ones(60), every), np.random.default_rng(1)).mean() < 0.3
+    assert alignments.stable(u, u, alignments.Match(rows, rows, np.ones(60), every), np.random.default_rng(1)).mean() > 0.7
 
 
 def test_principal_axes_do_not_depend_on_the_frame() -> None:
     """The first start is right by itself where variances and skews tell axes apart."""
     x = unit(clouds(3000, 5).astype(np.float64))
-    turn = np.linalg.qr(np.random.default_rng(3).normal(size=(5, 5)))[0]
-    start = next(alignments.starts(x, x @ turn, np.random.default_rng(0), 0))
-    assert start == pytest.approx(turn, abs=1e-6)
+    rotation = np.linalg.qr(np.random.default_rng(3).normal(size=(5, 5)))[0]
+    start = next(alignments.initial_rotations(x, x @ rotation, np.random.default_rng(0), 0))
+    assert start == pytest.approx(rotation, abs=1e-6)
 
 
 def test_transport_plans_carry_equal_masses() -> None:

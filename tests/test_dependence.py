@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from relrep_cli.comparison.dependent_rows import stretch
-from relrep_cli.comparison.pairs_of_files import interval, measure, measure_some
+from relrep_cli.comparison.dependent_rows import widening_factor
+from relrep_cli.comparison.pairs_of_files import interval, measure, measure_subset
 from relrep_cli.embedding import Embedding, row_numbers
 from relrep_cli.metrics import METRICS, Score
 
@@ -24,8 +24,8 @@ def pair(n: int, seed: int) -> tuple[Embedding, Embedding]:
 def test_rows_that_stand_alone_keep_their_interval(name: str) -> None:
     x, y = pair(80, 0)
     score = measure(name, {}, x, y)
-    some = partial(measure_some, name, {}, x, y, 0)
-    assert stretch(some, score.rows, 0) == 1
+    some = partial(measure_subset, name, {}, x, y, 0)
+    assert widening_factor(some, score.rows, 0) == 1
     assert interval(name, score, 0, some) == interval(name, score, 0)
 
 
@@ -38,7 +38,7 @@ def test_the_width_of_knn_jaccard_is_its_spread_over_draws() -> None:
             score = measure("knn-jaccard", params, x, y)
             values.append(score.value)
             if seed < 8:
-                for found, some in ((widths, partial(measure_some, "knn-jaccard", params, x, y, seed)), (naive, None)):
+                for found, some in ((widths, partial(measure_subset, "knn-jaccard", params, x, y, seed)), (naive, None)):
                     low, high = interval("knn-jaccard", score, seed, some)
                     found.append((high - low) / 3.92)
     assert 0.8 < np.mean(widths) / np.std(values) < 1.3
@@ -49,5 +49,5 @@ def test_a_few_items_are_not_dealt() -> None:
     x, y = pair(12, 0)
     params = METRICS["knn-jaccard"].resolve({})
     score = measure("knn-jaccard", params, x, y)
-    assert stretch(partial(measure_some, "knn-jaccard", params, x, y, 0), score.rows, 0) == 1
-    assert stretch(lambda rows: Score(0.0, 0.0, ""), np.zeros(40), 0) == 1
+    assert widening_factor(partial(measure_subset, "knn-jaccard", params, x, y, 0), score.rows, 0) == 1
+    assert widening_factor(lambda rows: Score(0.0, 0.0, ""), np.zeros(40), 0) == 1

@@ -152,7 +152,7 @@ def test_without_layers_or_shared_rows_there_is_no_p_max(models: Workdir) -> Non
     write_layers(models / "layers.h5", a=x, b=x[:50])
     done = models.here("relrep compare 'layers.h5::layer/*' a.npz -m cka --permutations 5")
     assert [r["p_max"] for r in done.rows] == ["n/a", "n/a"]
-    assert "layers.h5::layer/a/x and a.npz: other layers share other rows, so cka has no p_max" in done.stderr
+    assert "layers.h5::layer/a/x and a.npz: the layers do not share the same rows, so cka has no p_max" in done.stderr
 
 
 @pytest.mark.parametrize(("metric", "sign"), [("cka", 1), ("procrustes", -1)])

@@ -17,9 +17,9 @@ from relrep_cli.base.errors import DataError
 from relrep_cli.embedding import Embedding, row_numbers
 from relrep_cli.numerics.whitening import moments, whitening
 from relrep_cli.relative.aggregators import AGGREGATORS, layer_norm, load, of_module
-from relrep_cli.relative.preparation import Before
+from relrep_cli.relative.preparation import Preprocessing
 from relrep_cli.relative.projection import basis, relative
-from relrep_cli.relative.recipes import After, Recipe, anchors_digest, with_trained
+from relrep_cli.relative.recipes import Postprocessing, Recipe, anchors_digest, with_trained_aggregator
 from relrep_cli.relative.similarities import SIMILARITIES
 from relrep_cli.store import read
 
@@ -60,9 +60,9 @@ def prepared_by_hand(x: np.ndarray, fit: np.ndarray, how: str) -> np.ndarray:
 def test_preparation_is_fitted_on_training_rows(how: str, transductive: bool) -> None:
     e = space()
     x = prepared_by_hand(e.x, e.x if transductive else e.x[:120], how)
-    found = projected(e, before=Before(**{how: True}), transductive=transductive)
+    found = projected(e, before=Preprocessing(**{how: True}), transductive=transductive)
     assert found == pytest.approx(cosines(x, x[:10]), abs=1e-9)
-    other = projected(e, before=Before(**{how: True}), transductive=not transductive)
+    other = projected(e, before=Preprocessing(**{how: True}), transductive=not transductive)
     assert np.abs(found - other).max() > 1e-3
 
 
@@ -70,12 +70,14 @@ def test_normalize_comes_last() -> None:
     e = space()
     x = prepared_by_hand(e.x, e.x[:120], "center")
     x /= np.linalg.norm(x, axis=1, keepdims=True)
-    assert projected(e, "euclidean", before=Before(center=True, normalize=True)) == pytest.approx(cdist(x, x[:10]), abs=1e-9)
+    assert projected(e, "euclidean", before=Preprocessing(center=True, normalize=True)) == pytest.approx(
+        cdist(x, x[:10]), abs=1e-9
+    )
 
 
 def test_whitening_makes_euclidean_mahalanobis() -> None:
     e = space()
-    assert projected(e, "euclidean", before=Before(whiten=True)) == pytest.approx(projected(e, "mahalanobis"), rel=1e-9)
+    assert projected(e, "euclidean", before=Preprocessing(whiten=True)) == pytest.approx(projected(e, "mahalanobis"), rel=1e-9)
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -102,7 +104,7 @@ def test_shrinkage_mixes_in_the_mean_variance() -> None:
 def test_a_constant_axis_is_scaled_to_nothing() -> None:
     e = space()
     e.x[:, 2] = 7
-    assert np.isfinite(projected(e, before=Before(scale=True))).all()
+    assert np.isfinite(projected(e, before=Preprocessing(scale=True))).all()
 
 
 # After
@@ -110,23 +112,25 @@ def test_a_constant_axis_is_scaled_to_nothing() -> None:
 
 def test_standardize_columns_uses_training_rows() -> None:
     e = space()
-    raw, found = projected(e), projected(e, after=After(standardize=True))
+    raw, found = projected(e), projected(e, after=Postprocessing(standardize=True))
     assert found == pytest.approx((raw - raw[:120].mean(0)) / raw[:120].std(0), abs=1e-9)
     assert np.abs(found[120:].mean(0)).max() > 1e-3, "test rows have no say"
 
 
 def test_rounding_comes_after_standardising() -> None:
     e = space()
-    standard = projected(e, after=After(standardize=True))
-    assert projected(e, after=After(standardize=True, step=0.5)) == pytest.approx(np.round(standard * 2) / 2, abs=1e-12)
+    standard = projected(e, after=Postprocessing(standardize=True))
+    assert projected(e, after=Postprocessing(standardize=True, step=0.5)) == pytest.approx(
+        np.round(standard * 2) / 2, abs=1e-12
+    )
 
 
 def test_round_and_negate() -> None:
     e = space()
     raw = projected(e, "euclidean")
-    assert projected(e, "euclidean", after=After(step=0.25)) == pytest.approx(np.round(raw * 4) / 4, abs=1e-12)
-    assert projected(e, "euclidean", after=After(negate=True)) == pytest.approx(-raw)
-    assert projected(e, after=After(negate=True)) == pytest.approx(projected(e)), "what is a similarity already stays"
+    assert projected(e, "euclidean", after=Postprocessing(step=0.25)) == pytest.approx(np.round(raw * 4) / 4, abs=1e-12)
+    assert projected(e, "euclidean", after=Postprocessing(negate=True)) == pytest.approx(-raw)
+    assert projected(e, after=Postprocessing(negate=True)) == pytest.approx(projected(e)), "what is a similarity already stays"
 
 
 # Products
@@ -177,9 +181,9 @@ TRAINABLE = [name for name, entry in AGGREGATORS.items() if entry.trainable]
 def trained(name: str, names: str = "cosine,l1", m: int = 10) -> Any:
     torch.manual_seed(0)
     chosen = {one: SIMILARITIES[one].resolve({}) for one in names.split(",")}
-    recipe = Recipe(row_numbers(200)[:m], chosen, Before(center=True), name)
+    recipe = Recipe(row_numbers(200)[:m], chosen, Preprocessing(center=True), name)
     module = AGGREGATORS[name].function(len(chosen), m)
-    return of_module(name, len(chosen), m, module, recipe.how(), anchors_digest(recipe.anchor_ids)), module
+    return of_module(name, len(chosen), m, module, recipe.to_json(), anchors_digest(recipe.anchor_ids)), module
 
 
 @pytest.mark.parametrize("name", TRAINABLE)
@@ -189,15 +193,15 @@ def test_a_trained_aggregator_survives_its_file(name: str) -> None:
     again = load(kept.to_bytes())
     assert again.to_bytes() == kept.to_bytes()
     e = space()
-    recipe = with_trained(Recipe(e.ids[:10]), again)
-    assert list(recipe.similarities) == ["l1", "cosine"] and recipe.before == Before(center=True)
-    parts = [projected(e, one, before=Before(center=True)) for one in recipe.similarities]
+    recipe = with_trained_aggregator(Recipe(e.ids[:10]), again)
+    assert list(recipe.similarities) == ["l1", "cosine"] and recipe.before == Preprocessing(center=True)
+    parts = [projected(e, one, before=Preprocessing(center=True)) for one in recipe.similarities]
     with torch.inference_mode():
         wanted = module([torch.from_numpy(layer_norm(p)).float() for p in parts]).numpy()
     found = relative(e, basis(e, recipe)).x
     assert found == pytest.approx(wanted, abs=1e-5) and found.shape == (200, 10)
     with pytest.raises(DataError, match="trained on other anchors"):
-        basis(e, with_trained(Recipe(e.ids[1:11]), again))
+        basis(e, with_trained_aggregator(Recipe(e.ids[1:11]), again))
 
 
 @pytest.mark.parametrize("name", TRAINABLE)
@@ -249,7 +253,9 @@ def test_statistics_travel_to_other_files(work: Workdir) -> None:
     assert "no row 'train'" in line and "--statistics FILE" in line
     work.here(f"relrep project test.h5 {how} --statistics whole.h5 -o test.rel.h5 -q")
     found = read(str(work / "test.rel.h5"))
-    assert found.space == whole.space and np.abs(found.x - whole.x[test]).max() <= 2e-6 * np.abs(whole.x).max()  # other rows around them
+    assert (
+        found.space == whole.space and np.abs(found.x - whole.x[test]).max() <= 2e-6 * np.abs(whole.x).max()
+    )  # other rows around them
     work.here(f"relrep project test.h5 {how} --transductive -o t.h5 -q")
     assert "transductive=True" in work.here("relrep info t.h5").stdout
     assert read(str(work / "t.h5")).space != whole.space
@@ -281,7 +287,7 @@ def test_whitening_leaves_out_what_rounding_alone_makes(offset: float) -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(400, 3)) @ rng.normal(size=(3, 6)) + offset
     blocks = {dtype: (lambda dtype=dtype: iter([x.astype(dtype)])) for dtype in (np.float32, np.float64)}
-    roots = [Before(whiten=True).fit(make)["whiten"] for make in blocks.values()]
+    roots = [Preprocessing(whiten=True).fit(make)["whiten"] for make in blocks.values()]
     assert all(np.linalg.matrix_rank(root, 1e-6) == 3 for root in roots)
     np.testing.assert_allclose(roots[0], roots[1], atol=2e-3 * np.abs(roots[1]).max())
 
@@ -302,7 +308,11 @@ def test_all_rows_are_taken_though_a_file_stores_the_mean_of_some(work: Workdir)
 def test_a_graph_of_training_rows_is_no_statistic_to_hand_on(work: Workdir) -> None:
     how = "-a anchors.h5 -s geodesic"
     work.here(f"relrep project a.h5 {how} -o g.h5 -q")
-    work.error(f"relrep project a.h5 {how} --statistics g.h5 -o x.h5", 3, "g.h5: cannot hand on what geodesic learns")
+    work.error(
+        f"relrep project a.h5 {how} --statistics g.h5 -o x.h5",
+        3,
+        "g.h5: does not store the graph of training rows that geodesic needs",
+    )
 
 
 def test_products_through_the_commands(work: Workdir) -> None:
@@ -348,9 +358,9 @@ def test_options_that_cannot_be(work: Workdir, options: str, code: int, said: st
 
 def test_a_graph_in_parts_is_said(work: Workdir) -> None:
     done = work.here("relrep project a.h5 -a anchors.h5 -s geodesic --k 1 -o g.h5")
-    assert "the neighbour graph of geodesic falls into" in done.stderr
+    assert "the neighbour graph of geodesic has" in done.stderr
     assert np.isfinite(read(str(work / "g.h5")).x).all()
-    assert "falls into" not in work.here("relrep project a.h5 -a anchors.h5 -s geodesic --k 60 -o g2.h5").stderr
+    assert "the neighbour graph" not in work.here("relrep project a.h5 -a anchors.h5 -s geodesic --k 60 -o g2.h5").stderr
 
 
 def test_options_of_two_registries_keep_apart(work: Workdir) -> None:

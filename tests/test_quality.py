@@ -53,7 +53,7 @@ def test_coverage_is_the_distance_to_the_nearest_anchor_in_typical_distances() -
 def test_redundancy_tells_of_twins_and_of_crowds() -> None:
     x = items()
     twins = measured(x, np.concatenate([x[:30], x[:1] + 1e-6]))
-    assert twins["closest pair"][0] < 1e-5 and "all but the same" in twins["closest pair"][1]
+    assert twins["closest pair"][0] < 1e-5 and "almost the same" in twins["closest pair"][1]
     assert measured(x, x[:30])["closest pair"] == (
         pytest.approx(
             np.sqrt(min(np.square(x[i] - x[j]).sum() for i in range(30) for j in range(i)))

@@ -236,7 +236,7 @@ def test_the_worst_items_where_lower_is_closer(work: Workdir) -> None:
     assert json.loads(done.stdout) == [
         {"id": id, "a": "x.npz", "b": "y.npz", "metric": "mse", "value": value} for id, value in (("b", 9), ("d", 1), ("a", 0))
     ]
-    assert "1 more items have mse 0, like the last listed" in done.stderr
+    assert "1 more items are tied with the last one listed (mse 0)" in done.stderr
 
 
 def test_the_worst_items_in_every_projection_and_in_a_file(work: Workdir) -> None:

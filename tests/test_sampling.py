@@ -161,7 +161,7 @@ def test_the_measured_recall_is_in_the_result(few_rows: None) -> None:
 def searches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The depth of each search that is made, those for the width of intervals apart."""
     made: list[int] = []
-    monkeypatch.setattr(comparison, "stretch", lambda some, rows, seed, order: 1.0)
+    monkeypatch.setattr(comparison, "widening_factor", lambda some, rows, seed, order: 1.0)
     plainly = approximate.ordered
     monkeypatch.setattr(
         approximate, "ordered", lambda frame, queries, base, depth: made.append(depth) or plainly(frame, queries, base, depth)

@@ -14,9 +14,9 @@ from scipy.spatial.distance import cdist
 
 from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.embedding import Embedding, row_numbers
-from relrep_cli.relative.preparation import Before
+from relrep_cli.relative.preparation import Preprocessing
 from relrep_cli.relative.projection import basis, relative, relative_blocks
-from relrep_cli.relative.recipes import After, Recipe
+from relrep_cli.relative.recipes import Postprocessing, Recipe
 from relrep_cli.relative.similarities import SIMILARITIES, Training, torch_device
 from relrep_cli.relative.transformations import TRANSFORMATIONS, unfelt
 
@@ -156,7 +156,7 @@ def test_rbf_width() -> None:
     apart = cdist(x, x[::9])
     assert similar("rbf", x, x[::9]) == pytest.approx(np.exp(-(apart**2) / (2 * np.median(apart) ** 2)), rel=1e-9)
     assert similar("rbf", x, x[::9], width=2.0) == pytest.approx(np.exp(-(apart**2) / 8), rel=1e-9)
-    with pytest.raises(DataError, match="give its width with --width"):
+    with pytest.raises(DataError, match="set the width with --width"):
         similar("rbf", np.ones((5, 3)), np.ones((2, 3)))
 
 
@@ -275,7 +275,7 @@ def embedding(x: np.ndarray, **more: Any) -> Embedding:
 
 
 def recipe(ids: np.ndarray, name: str = "cosine", center: bool = False) -> Recipe:
-    return Recipe(ids, {name: SIMILARITIES[name].resolve({})}, Before(center))
+    return Recipe(ids, {name: SIMILARITIES[name].resolve({})}, Preprocessing(center))
 
 
 @pytest.mark.parametrize("name", SIMILARITIES)
@@ -327,16 +327,16 @@ def test_the_space_names_all_that_makes_it() -> None:
         Recipe(ids[::-1]),
         Recipe(ids[:8]),
         Recipe(ids, {"euclidean": {}}),
-        Recipe(ids, before=Before(center=True)),
-        Recipe(ids, before=Before(scale=True)),
+        Recipe(ids, before=Preprocessing(center=True)),
+        Recipe(ids, before=Preprocessing(scale=True)),
         Recipe(ids, {"cosine": {"power": 2}}),
         Recipe(ids, {"cosine": {}, "l1": {}}, aggregate="concat"),
         Recipe(ids, {"l1": {}, "cosine": {}}, aggregate="concat"),
         Recipe(ids, {"cosine": {}, "l1": {}}, aggregate="sum"),
-        Recipe(ids, after=After(negate=True)),
-        Recipe(ids, after=After(standardize=True)),
-        Recipe(ids, after=After(step=0.1)),
-        Recipe(ids, before=Before(center=True), transductive=True),
+        Recipe(ids, after=Postprocessing(negate=True)),
+        Recipe(ids, after=Postprocessing(standardize=True)),
+        Recipe(ids, after=Postprocessing(step=0.1)),
+        Recipe(ids, before=Preprocessing(center=True), transductive=True),
     ]
     assert len({r.space() for r in recipes}) == len(recipes)
     assert Recipe(ids.copy()).space() == Recipe(ids).space()

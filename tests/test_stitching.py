@@ -16,9 +16,9 @@ from relrep_cli.embedding import Embedding, find_ids, row_numbers, text
 from relrep_cli.heads.heads import HEADS, train
 from relrep_cli.numerics.intervals import bootstrap, bootstrap_of_few
 from relrep_cli.relative.projection import Recipe, basis, relative
-from relrep_cli.relative.recipes import After
+from relrep_cli.relative.recipes import Postprocessing
 from relrep_cli.relative.shared_views import Views
-from relrep_cli.splits import divided, drawn, judging, refuse_leaks
+from relrep_cli.splits import anchors_in_test_rows, assign_splits, drawn, refuse_leaks
 from relrep_cli.stitching import methods
 from relrep_cli.stitching import saved_heads as savedheads
 from relrep_cli.stitching.grid import Job, Route, Task, check, grid, judged, prepare, target_of
@@ -204,7 +204,9 @@ def test_an_item_that_trains_here_and_tests_there_is_a_leak() -> None:
     a, b = encoded(None, n=90), encoded(1, n=90)
     refuse_leaks([a, b])
     moved = Embedding(b.x, b.ids, {**b.obs, "split": np.roll(b.obs["split"], 1)}, uri="b.h5")
-    with pytest.raises(DataError, match=r"30 items train in None\.h5 and test in b\.h5, such as 1; use one split for all"):
+    with pytest.raises(
+        DataError, match=r"30 items are training rows of None\.h5 and test rows of b\.h5, such as 1; use one split for all"
+    ):
         refuse_leaks([a, moved])
 
 
@@ -213,7 +215,7 @@ def test_a_leak_is_found_whichever_file_comes_first(first: int) -> None:
     """One item trains in one file and tests in the other; nothing leaks the other way."""
     splits = [["train", "train", "test", "test"], ["test", "train", "test", "test"]]
     spaces = [Embedding(np.eye(4), text("abcd"), {"split": text(split)}, uri=f"{i}.h5") for i, split in enumerate(splits)]
-    with pytest.raises(DataError, match=r"1 items train in 0\.h5 and test in 1\.h5, such as a"):
+    with pytest.raises(DataError, match=r"1 items are training rows of 0\.h5 and test rows of 1\.h5, such as a"):
         refuse_leaks([spaces[first], spaces[1 - first]])
     refuse_leaks([spaces[1], spaces[1]])
 
@@ -234,13 +236,13 @@ def test_files_without_a_split_follow_the_others_and_anchors_train() -> None:
     a, b = encoded(None, n=900), encoded(1, n=900)
     bare = [Embedding(e.x, e.ids, {"label": e.obs["label"]}, uri=e.uri) for e in (a, b)]
     anchors = a.ids[:50]
-    first, second = divided(bare, anchors, 0.3, 0)
+    first, second = assign_splits(bare, anchors, 0.3, 0)
     assert np.array_equal(first.obs["split"], second.obs["split"])
-    assert (first.obs["split"][:50] == b"train").all() and not len(judging([first], anchors))
+    assert (first.obs["split"][:50] == b"train").all() and not len(anchors_in_test_rows([first], anchors))
     assert 0.2 < (first.obs["split"] == b"test").mean() < 0.35
-    kept, follower = divided([a, bare[1]], anchors, 0.3, 0)
+    kept, follower = assign_splits([a, bare[1]], anchors, 0.3, 0)
     assert kept is a and np.array_equal(follower.obs["split"], a.obs["split"])
-    assert judging([a], anchors).tolist() == [i for i in anchors.tolist() if int(i) % 3 == 0]
+    assert anchors_in_test_rows([a], anchors).tolist() == [i for i in anchors.tolist() if int(i) % 3 == 0]
 
 
 def test_anchors_that_test_in_any_of_the_files_are_told() -> None:
@@ -248,7 +250,7 @@ def test_anchors_that_test_in_any_of_the_files_are_told() -> None:
         Embedding(np.eye(3), text("abc"), {"split": text(split)})
         for split in (["test", "train", "train"], ["train", "test", "train"], ["train", "train", "train"])
     ]
-    assert judging(spaces, text("cba")).tolist() == [b"b", b"a"]
+    assert anchors_in_test_rows(spaces, text("cba")).tolist() == [b"b", b"a"]
 
 
 def test_test_rows_bear_on_nothing_that_is_fitted() -> None:
@@ -315,7 +317,7 @@ def test_views_are_the_relative_representations() -> None:
     views = Views(e, 1 << 30)
     anchors = e.ids[1:120:3]
     wanted = Wanted(["all"], ["concat", "sum"], {n: {} for n in TRANSLATORS})
-    more = [Method("", Recipe(anchors, {"chebyshev": {}}, after=After(negate=True, step=0.5)))]
+    more = [Method("", Recipe(anchors, {"chebyshev": {}}, after=Postprocessing(negate=True, step=0.5)))]
     contents = set()
     for m in [*methods.methods(wanted, Recipe(anchors, BOTH)), *more]:
         if m.recipe is not None:

@@ -1,4 +1,4 @@
-"""What a strategy chooses from, and the registry of strategies."""
+"""The candidate items for anchors, and the registry of strategies that choose among them."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from relrep_cli.numerics.whitening import deviations, moments
 STRATEGIES: Registry = Registry("strategy", ("gives", "reads", "source"))
 """gives: items (row numbers), mixtures (of items) or pairs (of items of two files). reads: what it needs beside vectors."""
 
-PEAK = 2.0**40  # numbers up to here, and down to its inverse, have squares that sum up in float32
+PEAK = 2.0**40  # sums of squares fit float32 for numbers between 1 / PEAK and PEAK
 
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """n items that may become anchors, and the spaces that they are seen in.
+    """n items that may become anchors.
 
-    spaces: one embedding, or several that count alike. rows: (n,) row numbers in each of them, parallel. listed: the ids that
-    the user named, for strategies that read a list.
+    spaces: the embeddings that hold them; several have equal weight. rows: for each space, (n,) parallel row numbers. listed:
+    ids that the user named, for strategies that read a list.
     """
 
     spaces: tuple[Embedding, ...]
@@ -41,19 +41,19 @@ class Candidates:
         return self.spaces[0].ids[self.rows[0]]
 
     def column(self, name: str) -> np.ndarray:
-        """(n,) the column of the first file. Raises DataError where it has none of that name."""
+        """Return the column (n,) of the first file. Raises DataError when the file has no such column."""
         return self.spaces[0].column(name)[self.rows[0]]
 
     def at(self, places: np.ndarray) -> Candidates:
-        """The candidates at these places."""
+        """Return the candidates at these places, in this order."""
         return replace(self, rows=tuple(rows[places] for rows in self.rows))
 
     def vectors(self, by: str = "euclidean") -> np.ndarray:
-        """(n, D) float32 or float64 whose Euclidean distances say how far apart the candidates are.
+        """Return vectors (n, D), float32 or float64, to compare candidates by Euclidean distance.
 
-        by: "cosine" brings the vectors to length 1. Several spaces stand side by side, each axis at mean 0 and deviation 1
-        over the candidates, each space of equal weight whatever its dims. Without a copy where the file's own numbers do;
-        else block by block, into a temporary file when large.
+        by: "cosine" scales the vectors to length 1. The vectors of several spaces are concatenated: each axis is standardised
+        over the candidates, and each space has equal weight whatever its dims. The result is the stored array itself when it
+        can be used unchanged; otherwise a copy, in a temporary file when large.
         """
         if len(self.spaces) > 1:
             return self._joined(by)
@@ -63,8 +63,8 @@ class Candidates:
         plain = x.dtype in (np.float32, np.float64) and x.flags.c_contiguous and (1 / PEAK < peak < PEAK or not peak)
         if plain and by != "cosine":
             return x
-        measure = 2.0 ** -np.frexp(peak)[1]
-        return _spooled(len(x), [x.shape[1]], x.dtype, lambda b: [_sized(np.asarray(x[b], np.float64) * measure, by)])
+        scale = 2.0 ** -np.frexp(peak)[1]
+        return _spooled(len(x), [x.shape[1]], x.dtype, lambda b: [_scaled(np.asarray(x[b], np.float64) * scale, by)])
 
     def _joined(self, by: str) -> np.ndarray:
         known = []
@@ -73,21 +73,21 @@ class Candidates:
             known.append((e.x, rows, mean, deviations(variances)))
 
         def parts(b: slice) -> list[np.ndarray]:
-            found = []
-            for x, rows, mean, spread in known:
-                scaled = (np.asarray(pick(x, rows[b]), np.float64) - mean) / spread
-                found.append(_sized(scaled, by) if by == "cosine" else scaled / sqrt(x.shape[1]))
-            return found
+            columns = []
+            for x, rows, mean, deviation in known:
+                standard = (np.asarray(pick(x, rows[b]), np.float64) - mean) / deviation
+                columns.append(_scaled(standard, by) if by == "cosine" else standard / sqrt(x.shape[1]))
+            return columns
 
         return _spooled(len(self), [e.d for e in self.spaces], np.result_type(*(e.x.dtype for e in self.spaces)), parts)
 
 
-def _sized(x: np.ndarray, by: str) -> np.ndarray:
+def _scaled(x: np.ndarray, by: str) -> np.ndarray:
     return unit(x) if by == "cosine" else x
 
 
 def _spooled(n: int, dims: list[int], dtype: Any, parts: Any) -> np.ndarray:
-    """(n, sum of dims) filled block by block with what `parts` gives for its rows, side by side."""
+    """(n, sum of dims) filled block by block with the concatenated columns that `parts` returns for a block of rows."""
     from relrep_cli.numerics.spool import spool
 
     out = spool((n, sum(dims)), np.float64 if np.dtype(dtype).itemsize == 8 else np.float32)
@@ -97,9 +97,11 @@ def _spooled(n: int, dims: list[int], dtype: Any, parts: Any) -> np.ndarray:
 
 
 def choose(c: Candidates, name: str, m: int, rng: np.random.Generator, params: dict[str, Any]) -> Any:
-    """m anchors by the named strategy: (m,) places among the candidates, or Mixtures of them.
+    """Choose m anchors with the named strategy.
 
-    Raises DataError when there are fewer candidates than m, or not what the strategy needs.
+    Returns (m,) places among the candidates, or Mixtures of candidates.
+
+    Raises DataError when there are fewer than m candidates, or when the strategy needs data that the files lack.
     """
     strategy = STRATEGIES[name]
     places = np.arange(len(c))
@@ -108,7 +110,7 @@ def choose(c: Candidates, name: str, m: int, rng: np.random.Generator, params: d
         places = np.flatnonzero(labels != b"" if labels.dtype.kind == "S" else ~np.isnan(labels))
     if m > len(places):
         most = len(places)
-        raise DataError(f"{c.spaces[0].uri}: {m} anchors asked of {most} candidate items; write -n {most} or less.")
+        raise DataError(f"{c.spaces[0].uri}: {m} anchors requested, but only {most} candidate items; write -n {most} or less.")
 
     found = strategy.function(c if len(places) == len(c) else c.at(places), m, rng, **params)
     return places[found] if isinstance(found, np.ndarray) else found

@@ -1,4 +1,4 @@
-"""Pairs of items that stand for each other in two spaces, as anchors that need no common ids."""
+"""Pairs files: corresponding items of two spaces, used as anchors when the spaces have no common ids."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from relrep_cli.embedding import Embedding, digested_space, duplicates, find_ids
 Side = Literal["", "a", "b"]
 SIDES: tuple[Side, Side] = ("a", "b")
 COLUMNS = ("a", "b", "score", "space_a", "space_b")
-NAME_LIMIT = 2048  # bytes of a pair's name; those of longer ids are digests
+NAME_LIMIT = 2048  # bytes of a pair's name; a longer name is replaced by its digest
 
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """p anchors, each an item `a` of one space and an item `b` of another.
+    """p anchors, each an item `a` of one space and the corresponding item `b` of another.
 
-    a, b: (p,) ids, each once. score: (p,) how alike the two are, where known. spaces: the names of the two spaces, "" where
-    unknown. side: which of them every file is on, "" where each is to be found out. uri: where they were read.
+    a, b: (p,) ids, unique within each. score: (p,) similarity of each pair, None when unknown. spaces: the names of the two
+    spaces, "" when unknown. side: the column that applies to every file, "" to decide for each file. uri: the pairs file.
     """
 
     a: np.ndarray
@@ -38,29 +38,31 @@ class Pairs:
 
     @property
     def names(self) -> np.ndarray:
-        """(p,) ids of the anchors, the same in both spaces: the item's own id where both have one, else both."""
+        """The ids (p,) of the anchors, the same in both spaces: the item's id when both items share it, else both ids."""
         return text([_name(x, y) for x, y in zip(self.a.tolist(), self.b.tolist(), strict=True)])
 
     @property
     def one_name(self) -> bool:
-        """Whether an id means the same item on both sides: where it does, most pairs are of equal ids."""
+        """Whether equal ids mean the same item in both spaces: true when most pairs have equal ids."""
         return bool((self.a == self.b).mean() > 0.5)
 
     def content(self) -> bytes:
-        return b""  # the names tell it
+        return b""  # the anchor names already identify the pairs
 
     def ids(self, e: Embedding, wanted: np.ndarray, spares: Sequence[Embedding] = ()) -> np.ndarray:
-        """The items of the pairs called `wanted` on the side of `e`."""
+        """The ids of the items of the pairs named `wanted`, in the space of `e`."""
         return self._column(self.side_of(e, spares))[find_ids(self.names, wanted)]
 
     def vectors(self, e: Embedding, wanted: np.ndarray, spares: Sequence[Embedding] = ()) -> np.ndarray:
-        """(len(wanted), d) vectors of these items in the space of `e`; see anchor_vectors."""
+        """The vectors (len(wanted), d) of these items in the space of `e`; see `anchor_vectors`."""
         return anchor_vectors(e, self.ids(e, wanted, spares), spares)
 
     def side_of(self, e: Embedding, spares: Sequence[Embedding] = ()) -> Side:
-        """Which column holds the items of `e`: the one that was named, else that of its space, else that whose ids it has.
+        """Find the column that holds the items of `e`.
 
-        Raises DataError when both do, or neither.
+        It is the side that the user named, else the column made for the space of `e`, else the column whose ids `e` holds.
+
+        Raises DataError when `e` holds the ids of both columns or of neither.
         """
         if self.side:
             return self.side
@@ -74,7 +76,7 @@ class Pairs:
             return whole[0]
         if whole:
             raise DataError(
-                f"{e.uri}: has the ids of both columns of {self.uri}, which do not say its space ({printable(space)}). "
+                f"{e.uri}: has the ids of both columns of {self.uri}, and neither is of its space ({printable(space)}). "
                 f"Write {self.uri}::a or {self.uri}::b."
             )
         raise DataError(
@@ -92,7 +94,7 @@ class Pairs:
         return int(missing.sum())
 
     def to_text(self) -> str:
-        """As a pairs file: TSV with the columns a, b, score, space_a, space_b."""
+        """Return the text of a pairs file: TSV with the columns a, b, score, space_a, space_b."""
         out = io.StringIO()
         writer = csv.writer(out, delimiter="\t", lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -110,20 +112,22 @@ def _name(x: bytes, y: bytes) -> bytes:
 
 
 def looks_like_pairs(line: str) -> bool:
-    """Whether this is the first line of a pairs file: its columns are a, b and maybe more."""
+    """Whether a line is the header of a pairs file: its first two columns are a and b."""
     return line.replace(",", "\t").rstrip("\r\n").split("\t")[:2] == ["a", "b"]
 
 
 def read_pairs(uri: str, lines: Iterable[str], side: str = "") -> Pairs:
-    """Pairs from the lines of a file with the columns a and b. side: a or b, where every file is on that one.
+    """Parse a pairs file, given as lines.
 
-    Raises DataError when there are no such columns, a line is short, or an item stands twice in a column.
+    side: "a" or "b" when that column applies to every file.
+
+    Raises DataError when the header lacks these columns, a line has too few cells, or an item occurs twice in a column.
     """
     if side not in ("", "a", "b"):
         raise UsageError(f"{uri}::{printable(side)}: a pairs file has the sides a and b.")
     rows = [row for row in _cells(uri, lines) if row]
     if not rows or rows[0][:2] != ["a", "b"]:
-        raise DataError(f"{uri}: is no pairs file: its first line must name the columns a and b, with a tab between them.")
+        raise DataError(f"{uri}: not a pairs file: its first line must name the columns a and b, with a tab between them.")
     header, body = rows[0], rows[1:]
     short = next((place for place, row in enumerate(body, 2) if len(row) != len(header) or not row[0] or not row[1]), None)
     if short is not None or not body:
@@ -133,7 +137,7 @@ def read_pairs(uri: str, lines: Iterable[str], side: str = "") -> Pairs:
     a, b = (text([row[place] for row in body]) for place in (0, 1))
     for name, ids in (("a", a), ("b", b)):
         if twice := duplicates(ids):
-            raise DataError(f"{uri}: {printable(twice[0])} stands more than once in column {name}; an anchor is one item.")
+            raise DataError(f"{uri}: {printable(twice[0])} occurs more than once in column {name}; each item may occur once.")
     known = {name: {row[header.index(name)] for row in body} for name in ("space_a", "space_b") if name in header}
     spaces = tuple(values.pop() if len(values := known.get(name, set())) == 1 else "" for name in ("space_a", "space_b"))
     pairs = Pairs(a, b, None, (spaces[0], spaces[1]), uri=uri)

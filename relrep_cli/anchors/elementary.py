@@ -1,4 +1,4 @@
-"""Strategies that look at no vectors."""
+"""Strategies that choose anchors without looking at vectors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from relrep_cli.embedding import find_ids
 def random(c: Candidates, m: int, rng: np.random.Generator) -> np.ndarray:
     """Items drawn uniformly, without repeats.
 
-    Returns (m,) places among the candidates, as all these do.
+    Returns (m,) places among the candidates, as do all strategies of this module.
     """
     return rng.choice(len(c), m, replace=False)
 
@@ -26,8 +26,8 @@ def random(c: Candidates, m: int, rng: np.random.Generator) -> np.ndarray:
 def per_class(c: Candidates, m: int, rng: np.random.Generator) -> np.ndarray:
     """Equally many items of each class, drawn uniformly within it.
 
-    Where m does not divide, earlier classes in sorted order get one more; a class that is too small gives all it has and
-    the others make up for it. Class by class.
+    When m is not a multiple of the number of classes, the first classes in sorted order get one more. A class with too few
+    items gives all of them, and the other classes give more. The result lists the classes one after the other.
     """
     labels = c.column("label")
     classes = np.unique(labels)
@@ -70,14 +70,14 @@ def frequent(
 def from_file(c: Candidates, m: int, rng: np.random.Generator) -> np.ndarray:
     """The items whose ids --source lists, in its order: a text with one id a line, or an embedding file.
 
-    Raises DataError when one is no candidate.
+    Raises DataError when a listed id is not a candidate, or the list is too short.
     """
     listed = c.listed if c.listed is not None else np.empty(0, "S1")
     places = find_ids(c.ids, listed[:m])
     missing = listed[:m][places < 0]
     if len(missing) or len(listed) < m:
         some = ", ".join(printable(i) for i in missing[:3].tolist()) + (", …" if len(missing) > 3 else "")
-        what = f"{len(missing)} of the ids listed are no candidates: {some}"
+        what = f"{len(missing)} of the ids listed are not candidates: {some}"
         what = what if len(missing) else f"the list has only {len(listed)} ids"
         raise DataError(
             f"{c.spaces[0].uri}: {what}. Candidates are the training items that all files share; --split all takes any."

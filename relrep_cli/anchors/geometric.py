@@ -1,4 +1,4 @@
-"""Strategies that look at where the candidates lie."""
+"""Strategies that choose anchors by the positions of the candidates."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from relrep_cli.store.limits import STATISTIC
 By = Annotated[str, Param("What makes candidates near to each other.", choices=("euclidean", "cosine"))]
 Kernel = Annotated[str, Param("Whose mean the anchors match: rbf, or linear for the plain mean.", choices=("rbf", "linear"))]
 Members = Annotated[int, Param("Items in each mixture, those nearest to its centre; 0 for its whole cluster.", minimum=0)]
-SAMPLE = 2048  # rows that stand for all where a mean over all pairs is wanted
+SAMPLE = 2048  # random rows that approximate a mean over all pairs of rows
 
 
 @strategy(gives="items", reads="", source="Lloyd 1982 by faiss.Kmeans; Moschella et al. 2022, sec. A.2")
@@ -41,41 +41,46 @@ def farthest(c: Candidates, m: int, rng: np.random.Generator, *, by: By = "eucli
 def herding(c: Candidates, m: int, rng: np.random.Generator, *, by: By = "euclidean", kernel: Kernel = "rbf") -> np.ndarray:
     """Items whose mean, of a kernel's features, follows the mean of all candidates as closely as each next one can.
 
-    rbf: its width is the median distance of 2,048 random candidates, and the mean over all is that over these.
+    With the rbf kernel, the width is the median distance between 2,048 random candidates, and the mean over these replaces
+    the mean over all candidates.
+
+    Returns (m,) places among the candidates.
     """
     x = c.vectors(by)
-    some = np.asarray(pick(x, np.sort(rng.choice(len(x), min(SAMPLE, len(x)), replace=False))), np.float64)
-    middle = some.mean(0)
-    like = _rbf(some, middle) if kernel == "rbf" else lambda rows, picks: (rows - middle) @ (picks - middle).T
-    goal, own, sums, found = np.empty(len(x)), np.ones(len(x)), np.zeros(len(x)), np.empty(m, np.int64)
-    for b in row_blocks(len(x), max(x.shape[1], len(some)), x):
+    sample = np.asarray(pick(x, np.sort(rng.choice(len(x), min(SAMPLE, len(x)), replace=False))), np.float64)
+    center = sample.mean(0)
+    closeness = _rbf(sample, center) if kernel == "rbf" else lambda rows, picks: (rows - center) @ (picks - center).T
+    target, own, sums, chosen = np.empty(len(x)), np.ones(len(x)), np.zeros(len(x)), np.empty(m, np.int64)
+    for b in row_blocks(len(x), max(x.shape[1], len(sample)), x):
         rows = np.asarray(x[b], np.float64)
-        goal[b] = like(rows, some).mean(1)
+        target[b] = closeness(rows, sample).mean(1)
         if kernel == "linear":
-            own[b] = np.square(rows - middle).sum(1)
+            own[b] = np.square(rows - center).sum(1)
     for place in range(m):
         check()
-        found[place] = row = int(np.argmax(goal - (sums + own / 2) / (place + 1)))
-        goal[row] = -np.inf  # never again
+        chosen[place] = row = int(np.argmax(target - (sums + own / 2) / (place + 1)))
+        target[row] = -np.inf  # an item is chosen only once
         for b in row_blocks(*x.shape, x):
-            sums[b] += like(np.asarray(x[b], np.float64), np.asarray(x[[row]], np.float64))[:, 0]
-    return found
+            sums[b] += closeness(np.asarray(x[b], np.float64), np.asarray(x[[row]], np.float64))[:, 0]
+    return chosen
 
 
-def _rbf(some: np.ndarray, middle: np.ndarray):  # type: ignore[no-untyped-def]
-    """The Gaussian kernel (b, p) of rows (b, d) and picks (p, d), as wide as the median distance among `some` rows."""
+def _rbf(sample: np.ndarray, center: np.ndarray):  # type: ignore[no-untyped-def]
+    """The Gaussian kernel (b, p) between rows (b, d) and picks (p, d); its width is the median distance within `sample`."""
 
     def squares(rows: np.ndarray, picks: np.ndarray) -> np.ndarray:
-        u, v = rows - middle, picks - middle
+        u, v = rows - center, picks - center
         return np.maximum(np.vecdot(u, u)[:, None] + np.vecdot(v, v) - 2 * u @ v.T, 0)
 
-    width = float(np.median(squares(some, some[:: max(1, len(some) // 256)]))) or 1.0
+    width = float(np.median(squares(sample, sample[:: max(1, len(sample) // 256)]))) or 1.0
     return lambda rows, picks: np.exp(-squares(rows, picks) / (2 * width))
 
 
 @strategy(gives="mixtures", reads="", source="k-means centroids as means of items, so that every space has them")
 def mixture(c: Candidates, m: int, rng: np.random.Generator, *, by: By = "euclidean", members: Members = 0) -> Mixtures:
     """Means of the m clusters of k-means: no items, but weights over items, which each space fills with its own rows.
+
+    Returns Mixtures of the candidates.
 
     Raises DataError when the weights would not fit into the file.
     """
@@ -86,8 +91,8 @@ def mixture(c: Candidates, m: int, rng: np.random.Generator, *, by: By = "euclid
     if members:
         near = nearest(centres, x, min(members, len(x)), by="euclidean").rows
         return mixed(c.ids, list(near))
-    of = nearest(x, centres, 1, by="euclidean").rows[:, 0]
-    alone = dict(zip(range(m), medoids(x, centres), strict=True))  # for a cluster that nobody is left in
-    order, ends = np.argsort(of, kind="stable"), np.cumsum(np.bincount(of, minlength=m))
+    cluster_of = nearest(x, centres, 1, by="euclidean").rows[:, 0]
+    medoid_of = dict(zip(range(m), medoids(x, centres), strict=True))  # stands in for an empty cluster
+    order, ends = np.argsort(cluster_of, kind="stable"), np.cumsum(np.bincount(cluster_of, minlength=m))
     clusters = np.split(order, ends[:-1])
-    return mixed(c.ids, [rows if len(rows) else np.array([alone[i]]) for i, rows in enumerate(clusters)])
+    return mixed(c.ids, [rows if len(rows) else np.array([medoid_of[i]]) for i, rows in enumerate(clusters)])

@@ -1,4 +1,4 @@
-"""Anchors as convex mixtures of items: weights over ids, which every space that has the items can fill with its own rows."""
+"""Anchors that are weighted means of items. They are stored as ids and weights, so every space with these items has them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,12 @@ ITEMS, WEIGHTS, STARTS = "mixture-items", "mixture-weights", "mixture-starts"
 
 @dataclass(frozen=True, eq=False)
 class Mixtures:
-    """m mixtures: number i is the mean of items[starts[i]:starts[i + 1]] by their weights, which are positive with sum 1.
+    """m weighted means of items.
 
-    names: (m,) ids. items: (z,) ids, an item may be in several mixtures. weights: (z,) float64. starts: (m + 1,).
+    Mixture i is the mean of items[starts[i]:starts[i + 1]], with the weights at the same places, which sum to 1.
+
+    names: (m,) ids of the mixtures. items: (z,) ids; an item may be in several mixtures. weights: (z,) float64. starts:
+    (m + 1,) ints.
     """
 
     names: np.ndarray
@@ -29,22 +32,24 @@ class Mixtures:
     starts: np.ndarray
 
     def uns(self) -> dict[str, np.ndarray]:
-        """As an anchor file holds them."""
+        """Return the arrays that an anchor file stores."""
         return {ITEMS: self.items, WEIGHTS: self.weights, STARTS: self.starts.astype(np.float64)}
 
     def content(self) -> bytes:
-        """What the mixtures are, whatever their names."""
+        """A digest of the items and weights, independent of the names."""
         parts = (np.char.add(self.items, b"\n"), self.weights, self.starts)
         return hashlib.sha256(b"".join(b"".join(p.tolist()) if p.dtype.kind == "S" else p.tobytes() for p in parts)).digest()
 
     def ids(self, e: Embedding, wanted: np.ndarray, spares: Sequence[Embedding] = ()) -> np.ndarray:
-        """The ids of the items that the mixtures called `wanted` are made of."""
+        """The ids of the items in the mixtures named `wanted`."""
         return np.unique(self.items[np.repeat(np.isin(self.names, wanted), np.diff(self.starts))])
 
     def vectors(self, e: Embedding, wanted: np.ndarray, spares: Sequence[Embedding] = ()) -> np.ndarray:
-        """(len(wanted), d) the mixtures of these names, of rows of `e`, or of spares of its space. Sums are float64.
+        """Compute the vectors (len(wanted), d) of the mixtures with these names in the space of `e`.
 
-        Raises DataError when an item is in none of them.
+        The rows come from `e`, or from spares of its space. Sums are float64.
+
+        Raises DataError when an item is in none of these files.
         """
         from scipy.sparse import csr_array
 
@@ -59,7 +64,10 @@ class Mixtures:
 
 
 def mixed(ids: np.ndarray, groups: Sequence[np.ndarray]) -> Mixtures:
-    """The plain means of groups of the items `ids` (n,), each as place numbers; named by what they are made of."""
+    """Make the unweighted mean of each group of items.
+
+    ids: (n,) ids. groups: arrays of places in `ids`. The name of a mixture is a digest of its items.
+    """
     names = [hashlib.sha256(b"\n".join(ids[group].tolist())).hexdigest()[:16] for group in groups]
     sizes = np.array([len(group) for group in groups])
     starts = np.concatenate([[0], np.cumsum(sizes)])
@@ -72,7 +80,10 @@ def mixed(ids: np.ndarray, groups: Sequence[np.ndarray]) -> Mixtures:
 
 
 def mixtures_of(e: Embedding) -> Mixtures | None:
-    """The mixtures that an anchor file holds, None where its anchors are items. Raises DataError when they are off."""
+    """Read the mixtures of an anchor file; None when its anchors are items.
+
+    Raises DataError when the stored arrays do not fit together.
+    """
     if not any(name in e.uns for name in (ITEMS, WEIGHTS, STARTS)):
         return None
     items, weights, starts = (e.uns.get(name, np.empty(0)) for name in (ITEMS, WEIGHTS, STARTS))
@@ -86,7 +97,7 @@ def mixtures_of(e: Embedding) -> Mixtures | None:
         and (bounds[0], bounds[-1]) == (0, len(items))
     )
     if not fits:
-        raise DataError(f"{e.uri}: its mixtures cannot be used: items, weights and starts do not fit. Make it again.")
+        raise DataError(f"{e.uri}: items, weights and starts of its mixtures do not fit together. Make it again.")
     sums = np.add.reduceat(np.asarray(weights, np.float64), bounds[:-1])
     if not (weights >= 0).all() or not (np.abs(sums - 1) < 1e-6).all():
         name = printable(bytes(e.ids[int(np.argmax(~(np.abs(sums - 1) < 1e-6)))]))

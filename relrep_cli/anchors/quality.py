@@ -1,4 +1,4 @@
-"""How good a set of anchors is for a space: what is measured, and what to do about it."""
+"""Measure how good a set of anchors is for a space, and advise what to improve."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ from relrep_cli.numerics.blocks import column_mean, pick, row_blocks
 from relrep_cli.numerics.distances import euclidean, unit
 
 Record = dict[str, Any]
-SAMPLE = 1000  # items whose neighbours, and whose distances from each other, are looked at
-REDRAWS = 5
-K = 10
+SAMPLE = 1000  # random items used for neighbours and for typical distances
+REDRAWS = 5  # random sets of anchors to compare with
+K = 10  # neighbours
 
 
 @dataclass(frozen=True, eq=False)
 class Space:
-    """x (n, d) of which `rows` count, with the vectors of the anchors (m, d). labels: of the rows, and `own` of the anchors,
-    b"" where unknown; None where the file has none."""
+    """One embedding and its anchors.
+
+    x: (n, d) vectors. rows: the row numbers to use. anchors: (m, d) vectors. labels: those of the rows, and own: those of the
+    anchors; b"" when unknown, None when the file has no labels.
+    """
 
     uri: str
     x: np.ndarray
@@ -33,9 +36,9 @@ class Space:
 
 
 def report(spaces: Sequence[Space], seed: int) -> Iterator[Record]:
-    """One record for each thing measured, with `file, name, value, advice`; of several spaces, their agreement last."""
-    some = [s.rows[np.sort(np.random.default_rng(seed).permutation(len(s.rows))[:SAMPLE])] for s in spaces]
-    for s, sample in zip(spaces, some, strict=True):
+    """Yield one record (file, name, value, advice) for each measurement in each space."""
+    samples = [s.rows[np.sort(np.random.default_rng(seed).permutation(len(s.rows))[:SAMPLE])] for s in spaces]
+    for s, sample in zip(spaces, samples, strict=True):
         scale = typical(pick(s.x, sample))
         parts = (matrix(s), coverage(s, scale), redundancy(s, sample, scale), classes(s), kept(s, sample, seed))
         yield from ({"file": s.uri, **record} for part in parts for record in part)
@@ -46,13 +49,13 @@ def record(name: str, value: float | None, advice: str = "") -> Record:
 
 
 def typical(x: np.ndarray) -> float:
-    """The median distance of rows of x from each other, 1 where it is 0: what other distances are measured in."""
+    """The median distance between rows of x, the unit of the other distances; 1 when it is 0."""
     x = np.asarray(x, np.float64)
     return float(np.median(euclidean(x[::2].copy(), x[1::2].copy(), np.empty((len(x[::2]), len(x[1::2])))))) or 1.0
 
 
 def matrix(s: Space) -> Iterator[Record]:
-    """Numbers of anchors and dims; rank and condition of the anchors about the mean of the items."""
+    """The numbers of anchors and dims; the rank and condition number of the anchors, centred on the mean of the items."""
     m, d = s.anchors.shape
     yield record("anchors", m, f"fewer than the {d} dims: the relative space is narrower; take {d} or more" if m < d else "")
     yield record("dims", d)
@@ -65,12 +68,12 @@ def matrix(s: Space) -> Iterator[Record]:
     yield record(
         "condition",
         condition,
-        "some directions are hardly seen; take more, or project with --whiten" if hard else "",
+        "some directions are poorly covered; take more anchors, or project with --whiten" if hard else "",
     )
 
 
 def coverage(s: Space, scale: float) -> Iterator[Record]:
-    """Distances of the items from their nearest anchor, in typical distances between items."""
+    """The distances of the items to their nearest anchor, in units of the typical distance between items."""
     gaps = np.empty(len(s.rows))
     anchors = np.asarray(s.anchors, np.float64)
     for b in row_blocks(len(s.rows), max(s.x.shape[1], len(anchors))):
@@ -84,22 +87,26 @@ def coverage(s: Space, scale: float) -> Iterator[Record]:
 
 
 def redundancy(s: Space, sample: np.ndarray, scale: float) -> Iterator[Record]:
-    """How near the closest two anchors are, in typical distances, and how many different ones they amount to: the exponential
-    of the entropy of the spectrum of their cosines about the mean (Friedman & Dieng 2023)."""
+    """The distance of the closest two anchors, and the effective number of anchors.
+
+    The effective number is the Vendi score: the exponential of the entropy of the spectrum of the centred cosines.
+
+    Source: Friedman & Dieng 2023.
+    """
     m = len(s.anchors)
     anchors = np.asarray(s.anchors, np.float64)
     if m > 1:
         two = nearest(anchors, anchors, 1, by="euclidean", exclude_self=True).rows[:, 0]
         closest = float(np.sqrt(np.square(anchors - anchors[two]).sum(1)).min()) / scale
-        yield record("closest pair", closest, "two anchors are all but the same; take out one" if closest < 0.01 else "")
+        yield record("closest pair", closest, "two anchors are almost the same; remove one" if closest < 0.01 else "")
     number, reach = effective(s, anchors), effective(s, pick(s.x, sample))
     few = number < min(m, reach) / 2
-    advice = f"most lie along a few directions, where items amount to {reach:.0f}; --strategy kmeans or farthest spreads them"
+    advice = f"most lie along a few directions (the items along {reach:.0f}); --strategy kmeans or farthest spreads them"
     yield record("effective number", number, advice if few else "")
 
 
 def effective(s: Space, x: np.ndarray) -> float:
-    """How many vectors at right angles the rows of x amount to, seen from the mean of the items."""
+    """The effective number of orthogonal directions among the rows of x, centred on the mean of the items."""
     rows = unit(np.asarray(x, np.float64) - column_mean(s.x, s.rows))
     shares = np.linalg.svd(rows, compute_uv=False) ** 2
     shares = shares[shares > 0] / shares.sum()
@@ -107,7 +114,7 @@ def effective(s: Space, x: np.ndarray) -> float:
 
 
 def classes(s: Space) -> Iterator[Record]:
-    """The rarest class among the anchors over the most frequent, each as a share of its items; 1 when all are alike."""
+    """The class balance: the smallest share of a class that is an anchor, divided by the largest; 1 when balanced."""
     if s.labels is None or s.own is None or not (s.own != b"").any():
         return
     names, counts = np.unique(s.labels[s.labels != b""], return_counts=True)
@@ -118,7 +125,7 @@ def classes(s: Space) -> Iterator[Record]:
 
 
 def kept(s: Space, sample: np.ndarray, seed: int) -> Iterator[Record]:
-    """How many of an item's nearest neighbours the relative space keeps, by these anchors and by random ones."""
+    """The share of an item's nearest neighbours that the relative space keeps, with these anchors and with random ones."""
     x = np.asarray(pick(s.x, sample), np.float64) - column_mean(s.x, s.rows)
     if len(x) <= K + 1:
         return
@@ -129,7 +136,7 @@ def kept(s: Space, sample: np.ndarray, seed: int) -> Iterator[Record]:
         check()
         z = unit(x) @ unit(np.asarray(anchors, np.float64) - column_mean(s.x, s.rows)).T
         shares.append(float(overlap(before, nearest(z, z, K, exclude_self=True).rows).mean() / K))
-    yield from against(f"neighbours kept of {K}", shares)
+    yield from against_random(f"neighbours kept of {K}", shares)
 
 
 def _drawn(s: Space, seed: int) -> np.ndarray:
@@ -137,8 +144,8 @@ def _drawn(s: Space, seed: int) -> np.ndarray:
     return pick(s.x, np.sort(rows))
 
 
-def against(name: str, values: Sequence[float]) -> Iterator[Record]:
-    """The first value, with the mean and deviation of the others, which are those of random anchors."""
+def against_random(name: str, values: Sequence[float]) -> Iterator[Record]:
+    """Report the first value, then the mean and the standard deviation of the others, which are those of random anchors."""
     mean, spread = float(np.mean(values[1:])), float(np.std(values[1:], ddof=1))
     worse = values[0] < mean - 2 * max(spread, 0.005)
     yield record(name, values[0], "fewer than with random anchors; take another strategy" if worse else "")
@@ -152,26 +159,31 @@ def against(name: str, values: Sequence[float]) -> Iterator[Record]:
 
 
 def agreement(spaces: Sequence[Space], parallel: Sequence[np.ndarray], seed: int) -> Iterator[Record]:
-    """How alike the items of two or more spaces look relative to the anchors: the share of nearest neighbours that each has in
-    common with the first, over the same items (rows `parallel`), by these anchors and by random ones."""
+    """Measure how well the relative representations of several spaces agree.
+
+    parallel: for each space, the row numbers of the common items. Each record is the share of nearest neighbours that a space
+    has in common with the first one, with these anchors and with random ones.
+    """
     first, *others = spaces
-    some = np.sort(np.random.default_rng(seed).permutation(len(parallel[0]))[:SAMPLE])
-    if len(some) <= K + 1:
+    sample = np.sort(np.random.default_rng(seed).permutation(len(parallel[0]))[:SAMPLE])
+    if len(sample) <= K + 1:
         return
     draws: list[np.ndarray | None] = [None]
     draws += [
         np.random.default_rng(seed + place).permutation(len(parallel[0]))[: len(first.anchors)] for place in range(REDRAWS)
     ]
-    near = [[_seen(s, rows, some, draw) for draw in draws] for s, rows in zip(spaces, parallel, strict=True)]
-    for s, found in zip(others, near[1:], strict=True):
-        shares = [float(overlap(a, b).mean() / K) for a, b in zip(near[0], found, strict=True)]
-        yield from ({"file": f"{first.uri} {s.uri}", **r} for r in against(f"neighbours shared of {K}", shares))
+    neighbours = [
+        [_relative_neighbours(s, rows, sample, draw) for draw in draws] for s, rows in zip(spaces, parallel, strict=True)
+    ]
+    for s, own in zip(others, neighbours[1:], strict=True):
+        shares = [float(overlap(a, b).mean() / K) for a, b in zip(neighbours[0], own, strict=True)]
+        yield from ({"file": f"{first.uri} {s.uri}", **r} for r in against_random(f"neighbours shared of {K}", shares))
 
 
-def _seen(s: Space, rows: np.ndarray, some: np.ndarray, draw: np.ndarray | None) -> np.ndarray:
-    """(q, K) neighbours of some items relative to the anchors, or to the items of a draw."""
+def _relative_neighbours(s: Space, rows: np.ndarray, sample: np.ndarray, draw: np.ndarray | None) -> np.ndarray:
+    """(q, K) neighbours within the sample, by cosines to the anchors, or to the items of a random draw."""
     check()
     mean = column_mean(s.x, s.rows)
     anchors = s.anchors if draw is None else pick(s.x, rows[draw])
-    z = unit(np.asarray(pick(s.x, rows[some]), np.float64) - mean) @ unit(np.asarray(anchors, np.float64) - mean).T
+    z = unit(np.asarray(pick(s.x, rows[sample]), np.float64) - mean) @ unit(np.asarray(anchors, np.float64) - mean).T
     return nearest(z, z, K, exclude_self=True).rows

@@ -1,4 +1,4 @@
-"""Where the vectors of anchors come from."""
+"""Look up the vectors of anchors in an embedding, or in other files of the same space."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from relrep_cli.numerics.blocks import pick
 
 
 def anchor_vectors(e: Embedding, ids: np.ndarray, spares: Sequence[Embedding] = ()) -> np.ndarray:
-    """(m, d) vectors of the anchors `ids` in the space of `e`: its own rows, else rows of a spare of the same space.
+    """Return the vectors (m, d) of the anchors `ids` in the space of `e`.
 
-    Raises DataError when an anchor is in none of them; coordinates of another space are never taken.
+    They come from the rows of `e`, else from a spare of the same space. Coordinates of another space are never used.
+
+    Raises DataError when an anchor is in none of these files.
     """
     out = np.empty((len(ids), e.d), np.result_type(*(s.x.dtype.newbyteorder("=") for s in (e, *spares))))
     missing = np.ones(len(ids), bool)

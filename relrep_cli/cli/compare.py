@@ -19,7 +19,7 @@ from relrep_cli.cli import options
 from relrep_cli.cli.compare_run import Job, views_of
 from relrep_cli.cli.recipe_options import read_recipe
 from relrep_cli.comparison.matrix import matrix as of_records
-from relrep_cli.comparison.pairs_of_files import Rows, judged
+from relrep_cli.comparison.pairs_of_files import Rows, counts_for_gate
 from relrep_cli.comparison.permutations import Significance
 from relrep_cli.embedding import ABSOLUTE, text
 from relrep_cli.metrics import METRICS
@@ -129,7 +129,7 @@ def compare(
     store.agree(output, kind)
     kept = records_for(output, cache, force)
     whole = bool(matrix) or heat  # a matrix holds one value of each pair
-    recipes = [] if recipe is None else [recipe] if whole else recipe.apart()
+    recipes = [] if recipe is None else [recipe] if whole else recipe.each_similarity()
     seen = {f: views_of(f, split, recipes, kept.folder is not None, len(files) > 2) for f in files}
     plain = not (output or kind or recipe or reference or worst or permutations)
     square = results.wants_matrix(matrix, len(files), list(chosen), plain)
@@ -174,7 +174,9 @@ def _recipe(how: options.How, given: options.Given) -> Recipe | None:
 def _plan(seen: results.Seen, pairs: list[tuple[str, str]], names: list[str]) -> int:
     def shape(uri: str) -> str:
         views = seen[uri]
-        return f"{uri} (unusable)" if isinstance(views, DataError) else f"{uri} ({views[0].e.n} x {views[0].e.d})"
+        return (
+            f"{uri} (unusable)" if isinstance(views, DataError) else f"{uri} ({views[0].embedding.n} x {views[0].embedding.d})"
+        )
 
     options.plan([f"compare {shape(a)} with {shape(b)} by {', '.join(names)}" for a, b in pairs])
     return DONE
@@ -227,7 +229,7 @@ def _verdict(records: list[Record], fail_under: float | None) -> int:
     if broken:
         say(f"{broken} of {len(records)} results are missing: see their error.")
     missed = []
-    for r in (r for r in records if fail_under is not None and judged(r)):
+    for r in (r for r in records if fail_under is not None and counts_for_gate(r)):
         sign = 1 if METRICS[r["metric"]].higher_is_closer else -1
         if r["value"] is None or sign * r["value"] < sign * (fail_under or 0):
             missed.append(r)

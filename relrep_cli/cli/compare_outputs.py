@@ -136,12 +136,12 @@ def write_matrix(m: Matrix, records: Sequence[Record], output: str, kind: str | 
         say(error)
     if output and output != "-":
         store.write_bytes(output, store.encoded(output, m.records(), columns, kind), force)
-        return say(m.says())
+        return say(m.convention_line())
     kind = kind or ("table" if sys.stdout.isatty() else "tsv")
     content = render(m.records(), columns, kind, verbatim=True)
-    emit(content + (m.says() + "\n" if kind == "table" else ""))
+    emit(content + (m.convention_line() + "\n" if kind == "table" else ""))
     if kind != "table":
-        say(m.says())
+        say(m.convention_line())
 
 
 def write_worst(
@@ -156,7 +156,7 @@ def write_worst(
     """The items that agree least, worst first."""
     if not rows:
         raise UsageError("--worst: none of the metrics has a value for each row.")
-    files = {uri: views[0].e for uri, views in seen.items() if not isinstance(views, DataError)}
+    files = {uri: views[0].embedding for uri, views in seen.items() if not isinstance(views, DataError)}
     records, notes = worst(rows, count, files, projected)
     keys = ("id", "label", "a", "b", "metric", "k", "projection", "value")
     write_records(records, [key for key in keys if any(key in r for r in records)], output, kind, force)

@@ -94,11 +94,11 @@ class Job:
     def pair(self, a: str, b: str, place: Any) -> tuple[list[Record], list[Rows]]:
         """One pair of files. Raises DataError when one cannot be used, or they share no rows."""
         left, right = _usable(self.seen[a]), _usable(self.seen[b])
-        shared = join(left[0].e, right[0].e, self.require_all)
-        _say_loss(left[0].e, right[0].e, len(shared[0]))
-        _warn(left[-1].e, right[-1].e, list(self.chosen))
+        shared = join(left[0].embedding, right[0].embedding, self.require_all)
+        _say_loss(left[0].embedding, right[0].embedding, len(shared[0]))
+        _warn(left[-1].embedding, right[-1].embedding, list(self.chosen))
         found, rows = compare_pair(left, right, shared, self.chosen, self.seed, self.kept, self.rows)
-        if self.tests.times:
+        if self.tests.permutations:
             family = layers.family(self.groups, a, b)
             self.tests.add(found, (left, right), shared, tasks(self.chosen), family, place)
         return found + ratios(found, len(left)), rows

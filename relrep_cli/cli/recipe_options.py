@@ -15,8 +15,8 @@ from relrep_cli.base.errors import DataError, UsageError, printable
 from relrep_cli.cli.options import Given, How, split_names
 from relrep_cli.embedding import Embedding, duplicates, text
 from relrep_cli.relative.aggregators import AGGREGATORS, load
-from relrep_cli.relative.preparation import Before
-from relrep_cli.relative.recipes import After, Recipe, with_trained
+from relrep_cli.relative.preparation import Preprocessing
+from relrep_cli.relative.recipes import Postprocessing, Recipe, with_trained_aggregator
 from relrep_cli.relative.similarities import SIMILARITIES
 
 OF_AGGREGATOR = {"--similarity", "--aggregate", "--center", "--scale", "--whiten", "--normalize", "--as-similarity"}
@@ -46,7 +46,7 @@ def read_recipe(how: How, given: Given, anchor_ids: np.ndarray | None = None, tr
     recipe = Recipe(
         ids,
         spares=tuple(([spare] if spare else []) + [store.read(v) for v in how.anchor_vectors]),
-        after=After(how.as_similarity, how.standardize_columns, how.round),
+        after=Postprocessing(how.as_similarity, how.standardize_columns, how.round),
         transductive=how.transductive,
         like=store.read(how.statistics) if how.statistics else None,
         meaning=meaning,
@@ -60,7 +60,7 @@ def _told(recipe: Recipe, how: How, given: Given) -> Recipe:
     names = list(SIMILARITIES) if "all" in names else names
     chosen = given.choose(SIMILARITIES, names)
     aggregate = how.aggregate or ("concat" if len(chosen) > 1 else "")
-    before = Before(how.center, how.scale, how.whiten, how.normalize)
+    before = Preprocessing(how.center, how.scale, how.whiten, how.normalize)
     return replace(recipe, similarities=chosen, before=before, aggregate=aggregate)
 
 
@@ -70,7 +70,7 @@ def _learnt(recipe: Recipe, how: How, given: Given) -> Recipe:
     if clash:
         raise UsageError(f"{clash[0]} does not go with --aggregator, which brings its own.")
     given.refuse(SIMILARITIES, "--aggregator, which brings its own")
-    return with_trained(recipe, load(how.aggregator))
+    return with_trained_aggregator(recipe, load(how.aggregator))
 
 
 def read_anchors(uri: str) -> tuple[np.ndarray, Embedding | None, Mixtures | Pairs | None]:

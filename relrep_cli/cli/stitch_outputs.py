@@ -20,7 +20,7 @@ from relrep_cli.numerics.blocks import row_blocks
 from relrep_cli.relative.aggregators import TrainedAggregator, of_module
 from relrep_cli.relative.projection import basis, relative_blocks
 from relrep_cli.relative.recipes import Recipe, anchors_digest
-from relrep_cli.splits import judges
+from relrep_cli.splits import drawn_test_rows
 from relrep_cli.stitching import translators
 from relrep_cli.stitching.grid import Target, check, score
 from relrep_cli.stitching.methods import Method
@@ -162,7 +162,7 @@ class Outputs:
         """How the split of e is drawn again; nothing where it is the file's own, or follows that of another file."""
         size, seed = self.drawn
         anchors = np.zeros(0, "S1") if recipe is None else recipe.items(e)
-        if not np.array_equal(judges(e, anchors, size, seed), e.obs["split"] == b"test"):
+        if not np.array_equal(drawn_test_rows(e, anchors, size, seed), e.obs["split"] == b"test"):
             return {}
         return {"size": size, "seed": seed, "anchors": "" if recipe is None else anchors_digest(recipe.anchor_ids)}
 
@@ -191,7 +191,7 @@ def aggregator_of(recipe: Recipe | None, trained: Trained | None) -> TrainedAggr
     if recipe is None or trained is None or trained.front is None:
         return None
     count, width = len(recipe.similarities), len(recipe.anchor_ids)
-    return of_module(recipe.aggregate, count, width, trained.front, recipe.how(), anchors_digest(recipe.anchor_ids))
+    return of_module(recipe.aggregate, count, width, trained.front, recipe.to_json(), anchors_digest(recipe.anchor_ids))
 
 
 def saved_head(

@@ -21,7 +21,7 @@ from relrep_cli.heads.heads import HEADS
 from relrep_cli.relative.aggregators import AGGREGATORS
 from relrep_cli.relative.recipes import Recipe
 from relrep_cli.relative.shared_views import KEPT, Views
-from relrep_cli.splits import divided, judging, refuse_leaks
+from relrep_cli.splits import anchors_in_test_rows, assign_splits, refuse_leaks
 from relrep_cli.stitching.adaptation import Adaptation, cells
 from relrep_cli.stitching.adaptation import records as adapted_records
 from relrep_cli.stitching.grid import Job, Target, Task, check, grid, prepare, target_of
@@ -109,7 +109,7 @@ def read_spaces(files: Sequence[str], recipe: Recipe | None, column: Column, div
     size, seed = division.size or TEST_SIZE, division.seed
     if division.size is not None and not undivided:
         raise UsageError("--test-size draws a split for files without one, and all have one; leave it out.")
-    es = divided(es, ids, size, seed)
+    es = assign_splits(es, ids, size, seed)
     predicts = not column.optional or bool(column.source) or any(column.name in e.obs for e in es)
     if predicts:
         es = [e for e in es if usable(_checked, e, column)]
@@ -176,7 +176,7 @@ def _kin(recipe: Recipe | None, es: list[Embedding]) -> list[list[Embedding]]:
 def guarded(es: list[Embedding], recipe: Recipe | None, allowed: bool) -> Record:
     """The guard against anchors that judge. Raises DataError, or gives what every result says where they are allowed."""
     kins = [(kin, _items(recipe, kin)) for kin in _kin(recipe, es)]
-    found, count = np.concatenate([judging(*one) for one in kins]), sum(len(ids) for _, ids in kins)
+    found, count = np.concatenate([anchors_in_test_rows(*one) for one in kins]), sum(len(ids) for _, ids in kins)
     if not len(found):
         return {}
     some = printable(bytes(found[0]))

@@ -19,7 +19,7 @@ from relrep_cli.embedding import RELATIVE, Embedding, bare_name
 from relrep_cli.numerics.blocks import take
 from relrep_cli.relative.projection import basis, relative
 from relrep_cli.relative.recipes import Recipe, anchors_digest
-from relrep_cli.splits import judges
+from relrep_cli.splits import drawn_test_rows
 from relrep_cli.stitching.grid import MISSING, Target, index, judged
 from relrep_cli.stitching.saved_heads import SavedHead, load
 
@@ -95,7 +95,7 @@ def _drawn_again(e: Embedding, saved: SavedHead, recipe: Recipe | None) -> np.nd
     size, seed, anchors = (saved.drawn[name] for name in ("size", "seed", "anchors"))
     if anchors and (recipe is None or anchors_digest(recipe.anchor_ids) != anchors):
         raise UsageError(f"{e.uri}: has no split; to draw it again, give the --anchors that the head was trained with.")
-    rows = np.flatnonzero(judges(e, np.zeros(0, "S1") if recipe is None else recipe.items(e), size, seed))
+    rows = np.flatnonzero(drawn_test_rows(e, np.zeros(0, "S1") if recipe is None else recipe.items(e), size, seed))
     say(f"{e.uri}: has no split; {len(rows)} of {e.n} items are drawn to judge, as in training (size {size}, seed {seed}).")
     return rows
 

@@ -1,4 +1,4 @@
-"""One metric over many files as a matrix."""
+"""Arrange the values of one metric over many files as a matrix."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from relrep_cli.base.errors import UsageError
-from relrep_cli.comparison.pairs_of_files import judged
+from relrep_cli.comparison.pairs_of_files import counts_for_gate
 from relrep_cli.metrics import METRICS
 
 Record = dict[str, Any]
@@ -18,10 +18,11 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Matrix:
-    """Values of one metric: `values[i, j]` is that of rows[i] as first and columns[j] as second space, NaN for none.
+    """The values of one metric on pairs of files.
 
-    rows, columns: names, short and unique. same: whether both are the same files. convention, n: what the values follow,
-    and how many items they are of, where that is the same for all.
+    values: (r, c) float array; values[i, j] compares rows[i] (first space) with columns[j] (second space); NaN when unknown.
+    rows, columns: short, unique names. same: whether rows and columns are the same files. convention: that of all values.
+    n: the number of items of each pair, None when it differs between pairs.
     """
 
     metric: str
@@ -37,25 +38,28 @@ class Matrix:
         return self.same and bool(METRICS[self.metric].symmetric)
 
     def records(self) -> list[Record]:
-        """One record for each row; the metric's name heads the column of names."""
+        """Return one record per row. The column of row names is titled with the metric."""
         cells = [[None if np.isnan(v) else v for v in row] for row in self.values.tolist()]
         return [
             {self.metric: name, **dict(zip(self.columns, row, strict=True))} for name, row in zip(self.rows, cells, strict=True)
         ]
 
-    def says(self) -> str:
-        """The convention in one line."""
+    def convention_line(self) -> str:
+        """Return the metric, its convention and n as one line of text."""
         return f"{self.metric}: {self.convention}" + (f"; n = {self.n}" if self.n else "")
 
 
 def matrix(records: Sequence[Record], left: Sequence[str], top: Sequence[str]) -> Matrix:
-    """The matrix of records (a, b, metric, value, …) of one metric; with absolute and relative ones, of the relative.
+    """Build the matrix of one metric from records (a, b, metric, value, …).
 
-    What a symmetric metric, and a space against itself, are known to give is filled in. Raises UsageError for several
-    metrics, or several values of one pair.
+    left, top: URIs of the rows and of the columns. When there are absolute and relative values, the matrix holds the
+    relative ones. For a symmetric metric, each value fills both cells of its pair. A space compared with itself gets the
+    value that the metric declares for identical spaces.
+
+    Raises UsageError when the records hold several metrics, or several values of one pair.
     """
-    found = {r[side] for r in records if "error" not in r for side in ("a", "b")}
-    records = [r for r in records if judged(r) and "error" not in r]
+    usable = {r[side] for r in records if "error" not in r for side in ("a", "b")}
+    records = [r for r in records if counts_for_gate(r) and "error" not in r]
     metrics = list(dict.fromkeys(r["metric"] for r in records))
     if len(metrics) != 1:
         raise UsageError(f"a matrix shows one metric; there are {', '.join(metrics) or 'none'}. Write --metric NAME.")
@@ -67,8 +71,10 @@ def matrix(records: Sequence[Record], left: Sequence[str], top: Sequence[str]) -
         known[r["a"], r["b"]] = np.nan if r["value"] is None else r["value"]
     if entry.symmetric:
         known = {(b, a): v for (a, b), v in known.items()} | known
-    itself = _identity(entry, records[0])
-    values = np.array([[known.get((a, b), itself if a == b and a in found else np.nan) for b in top] for a in left], np.float64)
+    identity = _identity(entry, records[0])
+    values = np.array(
+        [[known.get((a, b), identity if a == b and a in usable else np.nan) for b in top] for a in left], np.float64
+    )
     names = short_names([*left, *top], metrics[0])
     conventions, sizes = ({r[key] for r in records if r["value"] is not None} for key in ("convention", "n"))
     return Matrix(
@@ -83,74 +89,80 @@ def matrix(records: Sequence[Record], left: Sequence[str], top: Sequence[str]) -
 
 
 def _identity(entry: Any, record: Record) -> float:
-    """The value of a space against itself: declared, that of an option, or unknown."""
-    found = record.get(entry.identity) if isinstance(entry.identity, str) else entry.identity
-    return np.nan if found is None else float(found)
+    """The value of a space compared with itself: declared by the metric, equal to one of its options, or NaN."""
+    value = record.get(entry.identity) if isinstance(entry.identity, str) else entry.identity
+    return np.nan if value is None else float(value)
 
 
 def clustered(m: Matrix) -> Matrix:
-    """The same with files that are alike next to each other: average linkage, leaves in optimal order."""
+    """Reorder a square matrix so that similar files are adjacent (average linkage, optimal leaf order).
+
+    Other matrices, and those of fewer than three files, are returned unchanged.
+    """
     from scipy.cluster.hierarchy import leaves_list, linkage
     from scipy.spatial.distance import squareform
 
     if not m.same or len(m.rows) < 3:
         return m
-    apart = distances(m)
-    order = leaves_list(linkage(squareform(apart, checks=False), "average", optimal_ordering=True))
+    order = leaves_list(linkage(squareform(distances(m), checks=False), "average", optimal_ordering=True))
     names = tuple(m.rows[i] for i in order)
     return replace(m, rows=names, columns=names, values=m.values[np.ix_(order, order)])
 
 
 def distances(m: Matrix) -> np.ndarray:
-    """(f, f) how far files are apart, from 0 on: both orders of a pair averaged; what is unknown is as far as the farthest."""
+    """Turn the values of a square matrix into distances between files.
+
+    Returns (f, f) floats, 0 for the closest pair. The two orders of a pair are averaged. An unknown pair gets the largest
+    distance.
+    """
     both = np.stack([m.values, m.values.T])
-    there = np.isfinite(both)
-    mean = np.where(there, both, 0).sum(0) / np.maximum(there.sum(0), 1)
-    apart = -mean if METRICS[m.metric].higher_is_closer else mean
-    off = there.any(0) & ~np.eye(len(apart), dtype=bool)
-    if not off.any():
-        return np.zeros_like(apart)
-    apart = np.where(off, apart - apart[off].min(), apart[off].max() - apart[off].min())
-    np.fill_diagonal(apart, 0)
-    return apart
+    known = np.isfinite(both)
+    mean = np.where(known, both, 0).sum(0) / np.maximum(known.sum(0), 1)
+    distance = -mean if METRICS[m.metric].higher_is_closer else mean
+    pairs = known.any(0) & ~np.eye(len(distance), dtype=bool)
+    if not pairs.any():
+        return np.zeros_like(distance)
+    distance = np.where(pairs, distance - distance[pairs].min(), distance[pairs].max() - distance[pairs].min())
+    np.fill_diagonal(distance, 0)
+    return distance
 
 
 def short_names(uris: Sequence[str], taken: str = "") -> dict[str, str]:
-    """A short name for each, unique: the last path part, without folders, endings and files that all share.
+    """Give each URI a short, unique name: the last path part, without the folders, suffixes and files that all URIs share.
 
-    taken: a name that none may have.
+    taken: a name that no URI may get.
 
     >>> short_names(["out/a.rel.h5", "out/b.rel.h5"])
     {'out/a.rel.h5': 'a', 'out/b.rel.h5': 'b'}
     >>> list(short_names(["x/a.h5", "y/a.h5"]).values()), list(short_names(["a.h5::layer/1", "a.h5::layer/12"]).values())
     (['x/a', 'y/a'], ['layer/1', 'layer/12'])
     """
-    every = list(dict.fromkeys(uris))
-    if len(every) < 2:
-        return {uri: os.path.basename(uri) or uri for uri in every}
-    for shorten in (_base_without_ending, _base, _without_ending):
-        names = shorten(every)
-        if len(set(names)) == len(every) and all(names) and taken not in names:
-            return dict(zip(every, names, strict=True))
-    return {uri: uri for uri in every}
+    unique = list(dict.fromkeys(uris))
+    if len(unique) < 2:
+        return {uri: os.path.basename(uri) or uri for uri in unique}
+    for shorten in (_base_without_suffix, _base, _without_suffix):
+        names = shorten(unique)
+        if len(set(names)) == len(unique) and all(names) and taken not in names:
+            return dict(zip(unique, names, strict=True))
+    return {uri: uri for uri in unique}
 
 
 def _base(uris: list[str]) -> list[str]:
-    """Without folders; layers of one file without that file."""
+    """Remove the folders. When all URIs are layers of one file, remove the file too."""
     parts = [uri.partition("::") for uri in uris]
     if len({path for path, _, _ in parts}) == 1:
         return [member for _, _, member in parts]
     return [os.path.basename(path) + mark + member for path, mark, member in parts]
 
 
-def _base_without_ending(uris: list[str]) -> list[str]:
-    return _without_ending(_base(uris))
+def _base_without_suffix(uris: list[str]) -> list[str]:
+    return _without_suffix(_base(uris))
 
 
-def _without_ending(names: list[str]) -> list[str]:
-    """Without the last dots and what follows them, as far as all names share it."""
+def _without_suffix(names: list[str]) -> list[str]:
+    """Remove the file suffixes that all names share, such as `.rel.h5`."""
     while True:
-        ends = {os.path.splitext(name)[1] for name in names}
-        if len(ends) > 1 or not (end := ends.pop()) or any("::" in name for name in names):
+        suffixes = {os.path.splitext(name)[1] for name in names}
+        if len(suffixes) > 1 or not (suffix := suffixes.pop()) or any("::" in name for name in names):
             return names
-        names = [name.removesuffix(end) for name in names]
+        names = [name.removesuffix(suffix) for name in names]

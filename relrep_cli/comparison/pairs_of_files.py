@@ -1,4 +1,4 @@
-"""Pairs of embeddings, joined by id and measured."""
+"""Join two embeddings by item id and compute the chosen metrics on them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from relrep_cli.base.errors import DataError, printable
 from relrep_cli.base.registry import each
 from relrep_cli.base.task_cache import Records, task_key
-from relrep_cli.comparison.dependent_rows import stretch, stretched
+from relrep_cli.comparison.dependent_rows import widened, widening_factor
 from relrep_cli.embedding import Embedding, match_ids, refuse_row_numbers, select
 from relrep_cli.metrics import METRICS
 from relrep_cli.metrics.score import NotApplicable, Score
@@ -23,22 +23,26 @@ from relrep_cli.numerics.memo import introduce, shared, sharing
 
 Record = dict[str, Any]
 RATIO = "relative / absolute"
-RESULT = {"value", "low", "high", "chance", "n", "k", "convention"}  # what every record of a pair holds
+RESULT = {"value", "low", "high", "chance", "n", "k", "convention"}  # keys of every record of a pair
 _bad_row = shared(first_bad_row)
 
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """One embedding seen in one way: `absolute`, or relative to anchors. content: names what it holds, for records."""
+    """One embedding in one representation.
+
+    label: `absolute`, or the name of a relative projection. content: a key that identifies the data in the task cache; empty
+    when results are not cached.
+    """
 
     label: str
-    e: Embedding
+    embedding: Embedding
     content: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Each row's own value of one metric on one pair."""
+    """The per-row values (n,) of one metric on one pair of files, with the ids (n,) of the rows."""
 
     record: Record
     ids: np.ndarray
@@ -46,10 +50,12 @@ class Rows:
 
 
 def join(a: Embedding, b: Embedding, require_all: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers in a and in b of the ids they share, in the order of a, which `in_id_order` makes that of the ids.
+    """Match the rows of two embeddings by id.
 
-    Raises DataError when they share none, when row numbers would pair files of unequal length, or when rows would be left
-    out under `require_all`.
+    Returns the row numbers in a and in b of the ids that both hold, in the order of a.
+
+    Raises DataError when the files share no id, when one has only row numbers and the lengths differ, or when
+    `require_all` is set and a row has no partner.
     """
     refuse_row_numbers([a, b])
     rows = match_ids(a.ids, b.ids)
@@ -61,14 +67,18 @@ def join(a: Embedding, b: Embedding, require_all: bool = False) -> tuple[np.ndar
     return rows[0], rows[1]
 
 
-def _example(e: Embedding) -> str:
-    return f"row numbers in {e.uri}" if e.row_ids else f"{printable(bytes(e.ids[0]))!r} in {e.uri}"
+def _example(embedding: Embedding) -> str:
+    if embedding.row_ids:
+        return f"row numbers in {embedding.uri}"
+    return f"{printable(bytes(embedding.ids[0]))!r} in {embedding.uri}"
 
 
 def measure(name: str, params: Mapping[str, Any], a: Embedding, b: Embedding, seed: int = 0) -> Score:
-    """The named metric of two embeddings whose rows are parallel; seed: for a metric that samples.
+    """Compute the metric `name` on two embeddings with parallel rows.
 
-    Raises NotApplicable with the reason.
+    params: options of the metric. seed: used only by metrics that sample.
+
+    Raises NotApplicable with the reason when the metric is undefined on these data.
     """
     entry = METRICS[name]
     if "same dims" in entry.needs and a.d != b.d:
@@ -77,24 +87,24 @@ def measure(name: str, params: Mapping[str, Any], a: Embedding, b: Embedding, se
         )
     if "k" in params and a.n <= params["k"]:
         raise NotApplicable(f"k = {params['k']} needs more than {a.n} items; write --k {a.n - 1} or less")
-    for which, e in (("first", a), ("second", b)):
-        if (row := _bad_row(e.x)) is not None:
+    for which, embedding in (("first", a), ("second", b)):
+        if (row := _bad_row(embedding.x)) is not None:
             raise NotApplicable(f"row {row} of the {which} space is not finite")
-    more: dict[str, Any] = {"labels": _labels(a, b)} if "labels" in entry.needs else {}
-    more |= {"seed": seed} if entry.seeded else {}
-    with np.errstate(all="ignore"):  # what overflows is found below, and named
+    extra: dict[str, Any] = {"labels": _labels(a, b)} if "labels" in entry.needs else {}
+    extra |= {"seed": seed} if entry.seeded else {}
+    with np.errstate(all="ignore"):  # an overflow makes the value infinite or NaN, which is reported below
         try:
-            score = entry.function(a.x, b.x, **more, **params)
+            score = entry.function(a.x, b.x, **extra, **params)
         except np.linalg.LinAlgError as error:
             raise NotApplicable(f"no solution: {error}") from None
     if not np.isfinite(score.value):
-        raise NotApplicable("the value is not a finite number; the sizes of the coordinates pass what float64 can square")
+        raise NotApplicable("the value is not a finite number; the coordinates are too large for their squares to fit float64")
     return score
 
 
 def _labels(a: Embedding, b: Embedding) -> np.ndarray:
-    """The labels of both files, or of the only one that has some; those of one item must be the same."""
-    labels = [e.obs["label"].astype("S") for e in (a, b) if "label" in e.obs]
+    """The labels of the items, from either file; two files with labels must agree."""
+    labels = [embedding.obs["label"].astype("S") for embedding in (a, b) if "label" in embedding.obs]
     if not labels:
         raise NotApplicable("neither file has labels; give them with relrep embed --labels")
     if differ := int((labels[0] != labels[-1]).sum()):
@@ -106,25 +116,29 @@ def interval(
     name: str,
     score: Score,
     seed: int,
-    some: Callable[[np.ndarray], Score] | None = None,
+    measure_rows: Callable[[np.ndarray], Score] | None = None,
     ids: np.ndarray | None = None,
 ) -> tuple[float | None, float | None]:
-    """95 % confidence interval of a score, cut at the metric's bounds; (None, None) where there are too few rows.
+    """Return the 95 % confidence interval of a score, clipped to the bounds of the metric.
 
-    some: the score of some items alone, by which rows that depend on each other get the wider interval they need; ids: of
-    the items, so that their order in the file does not count.
+    measure_rows: computes the score of a subset of items. With it, the interval is widened when row values depend on each
+        other.
+    ids: (n,) ids of the items. With them, the interval does not depend on the order of the rows.
+
+    Returns (None, None) when there are too few rows for an interval.
     """
     if score.rows is not None and score.sample is not None:
-        found = inference.sampled(score.rows, score.population)
+        ends = inference.sampled(score.rows, score.population)
     elif score.rows is not None and len(score.rows) > 1:
-        found = inference.bootstrap(score.rows, np.random.default_rng(seed))
-        if some is not None:
-            found = stretched(found, score.value, stretch(some, score.rows, seed, None if ids is None else np.argsort(ids)))
+        ends = inference.bootstrap(score.rows, np.random.default_rng(seed))
+        if measure_rows is not None:
+            order = None if ids is None else np.argsort(ids)
+            ends = widened(ends, score.value, widening_factor(measure_rows, score.rows, seed, order))
     elif score.jackknife is not None and np.isfinite(score.jackknife).all():
-        found = inference.jackknife(score.value, score.jackknife)
+        ends = inference.jackknife(score.value, score.jackknife)
     else:
         return None, None
-    return inference.within(found, METRICS[name].bounds)
+    return inference.within(ends, METRICS[name].bounds)
 
 
 def compare_pair(
@@ -136,22 +150,27 @@ def compare_pair(
     kept: Records,
     want_rows: bool,
 ) -> tuple[list[Record], list[Rows]]:
-    """Every chosen metric in every view of one pair of files, joined on `rows`; see docs/reference.md for the columns.
+    """Compute every chosen metric in every view of one pair of files.
 
-    Metrics without a value on this pair give a record that says why. Finished tasks are taken from and added to `kept`.
+    a, b: the views of the two files, in the same order. rows: parallel row numbers in a and in b. chosen: metric names with
+    their options. kept: the cache of finished tasks, read and extended. want_rows: also compute per-row values, which are not
+    cached.
+
+    Returns the records (docs/reference.md explains their columns) and the per-row values. A metric that is undefined on this
+    pair gets a record with the reason.
     """
     records: list[Record] = []
     per_row: list[Rows] = []
-    joined = hashlib.sha256(rows[0].tobytes() + rows[1].tobytes()).hexdigest()
+    rows_digest = hashlib.sha256(rows[0].tobytes() + rows[1].tobytes()).hexdigest()
     for left, right in zip(a, b, strict=True):
-        x, y = select(left.e, rows[0]), select(right.e, rows[1])
+        x, y = select(left.embedding, rows[0]), select(right.embedding, rows[1])
         for side, view in ((x, left), (y, right)):
-            if side.x is view.e.x:
+            if side.x is view.embedding.x:
                 introduce(side.x, view.content)
         with sharing(_largest_k(chosen, x.n)):
             for name, params in tasks(chosen):
                 base = {"a": x.uri, "b": y.uri, "metric": name}
-                key = task_key(left.content, right.content, joined, name, params, seed)
+                key = task_key(left.content, right.content, rows_digest, name, params, seed)
                 done = None if want_rows or not left.content else kept.get(key)
                 done = done if done and done.keys() >= RESULT else None
                 if done is None:
@@ -166,12 +185,12 @@ def compare_pair(
 
 
 def tasks(chosen: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
-    """Every chosen metric with one set of parameters: a metric with several k occurs several times."""
+    """List every chosen metric with each set of its parameters: a metric with three values of k occurs three times."""
     return [(name, one) for name, params in chosen.items() for one in each(params)]
 
 
 def _largest_k(chosen: Mapping[str, Mapping[str, Any]], n: int) -> int:
-    """How many neighbours one search must find to serve all tasks; those that ask for too many have no value."""
+    """The number of neighbours that one search must find to serve all tasks. A task with k >= n has no value."""
     return max((params["k"] for _, params in tasks(chosen) if "k" in params and params["k"] < n), default=0)
 
 
@@ -181,46 +200,47 @@ def _result(name: str, params: Mapping[str, Any], x: Embedding, y: Embedding, se
     except NotApplicable as reason:
         blank = dict.fromkeys(("value", "low", "high", "chance"))
         return blank | {"n": x.n, "k": params.get("k"), "convention": f"n/a: {reason}"}, None
-    low, high = interval(name, score, seed, partial(measure_some, name, params, x, y, seed), x.ids)
+    low, high = interval(name, score, seed, partial(measure_subset, name, params, x, y, seed), x.ids)
     chance = score.chance if np.isfinite(score.chance) else None
     record = {"value": score.value, "low": low, "high": high, "chance": chance, "n": x.n, "k": params.get("k")}
     return record | {"convention": score.convention} | dict(score.extra), score
 
 
-def measure_some(name: str, params: Mapping[str, Any], x: Embedding, y: Embedding, seed: int, rows: np.ndarray) -> Score:
-    """The metric of these rows alone, all of them measured; nothing of it is remembered."""
+def measure_subset(name: str, params: Mapping[str, Any], x: Embedding, y: Embedding, seed: int, rows: np.ndarray) -> Score:
+    """Compute the metric on a subset of rows, without sampling and without caching."""
     params = {**params, **({"ci": 0.0} if "ci" in params else {})}
     with sharing(), inference.values_only():
         return measure(name, params, select(x, rows), select(y, rows), seed)
 
 
 def ratios(records: Sequence[Record], views: int) -> list[Record]:
-    """relative / absolute for each metric of one pair, from its absolute records followed by those of each relative view.
+    """Divide each relative value of one pair by the absolute value of the same metric.
 
-    Of an absolute value that is not above 0 nothing is so many times as much.
+    records: the absolute records, then those of each relative view, in the same order of tasks. views: the number of views,
+    the absolute one included. The ratio is undefined when the absolute value is zero or negative; the record then holds null.
     """
     tasks_each = len(records) // views
     out = []
-    for at, after in enumerate(records[tasks_each:]):
-        before = records[at % tasks_each]
-        can = (before["value"] or 0) > 0 and after["value"] is not None
+    for place, relative in enumerate(records[tasks_each:]):
+        absolute = records[place % tasks_each]
+        defined = (absolute["value"] or 0) > 0 and relative["value"] is not None
         out.append(
-            {key: after[key] for key in ("a", "b", "metric")}
-            | {"value": after["value"] / before["value"] if can else None}
+            {key: relative[key] for key in ("a", "b", "metric")}
+            | {"value": relative["value"] / absolute["value"] if defined else None}
             | dict.fromkeys(("low", "high", "chance"))
-            | {"n": after["n"], "k": after["k"], "convention": RATIO if can else "n/a: no absolute value above 0"}
-            | {"projection": "ratio" if views == 2 else f"ratio:{after['projection']}"}
+            | {"n": relative["n"], "k": relative["k"], "convention": RATIO if defined else "n/a: no absolute value above 0"}
+            | {"projection": "ratio" if views == 2 else f"ratio:{relative['projection']}"}
         )
     return out
 
 
-def judged(record: Record) -> bool:
-    """Whether a record says how alike two spaces are in the frame that was asked for: no ratio, no absolute one beside it."""
+def counts_for_gate(record: Record) -> bool:
+    """Whether `--fail-under` and the matrix use a record. Ratios, and absolute values beside relative ones, do not count."""
     projection = str(record.get("projection", ""))
     return projection != "absolute" and not projection.startswith("ratio")
 
 
 def failure(a: str, b: str, name: str, error: DataError) -> Record:
-    """The record of a task that a bad file prevented."""
+    """Make the record of a task that an unusable file prevented."""
     blank = dict.fromkeys(("value", "low", "high", "chance", "n", "k", "convention"))
     return {"a": a, "b": b, "metric": name, **blank, "error": str(error)}

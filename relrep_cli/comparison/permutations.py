@@ -1,4 +1,4 @@
-"""Is a value more than chance? Permutation tests, corrected for many tests and for the best of many layers."""
+"""Permutation tests: p-values, q-values over many tests, and p-values for the best of many layers."""
 
 from __future__ import annotations
 
@@ -21,34 +21,36 @@ from relrep_cli.numerics.memo import permute, sharing
 
 Record = dict[str, Any]
 Advance = Callable[[float], None]
-CHUNK = 50  # permutations that are kept together
-ROUNDING = 1e-9  # a permuted value that is below by no more than rounding counts as equal
+CHUNK = 50  # permutations per cache entry
+ROUNDING = 1e-9  # relative difference below which a permuted value counts as equal to the observed one
 
 
 def null_values(
     name: str, params: Mapping[str, Any], x: Embedding, y: Embedding, numbers: range, seed: int, advance: Advance
 ) -> np.ndarray:
-    """The metric's values with the rows of y in random order, for permutations of these numbers; NaN where it has none.
+    """Compute the metric with the rows of y in random order, once per permutation number.
 
-    A permutation depends on the seed, its number and the count of rows alone: every metric and pair sees the same ones. One
-    permuted copy of y exists at a time, on disk where it is large.
+    A permutation depends only on the seed, its number and the number of rows, so every metric and every pair uses the same
+    ones. Only one permuted copy of y exists at a time; a large one is on disk.
+
+    Returns (len(numbers),) floats, NaN where the metric is undefined.
     """
-    found = np.full(len(numbers), np.nan)
+    values = np.full(len(numbers), np.nan)
     with values_only(), sharing():
         for done, number in enumerate(numbers):
             order = np.random.default_rng([seed, number]).permutation(y.n)
-            other = replace(y, x=take(y.x, order))
+            permuted = replace(y, x=take(y.x, order))
             with suppress(NotApplicable), sharing():
-                permute(other.x, y.x, order)
-                found[done] = measure(name, params, x, other).value
+                permute(permuted.x, y.x, order)
+                values[done] = measure(name, params, x, permuted).value
             advance((done + 1) / len(numbers))
-    return found
+    return values
 
 
 def p_value(value: float, null: np.ndarray, higher_is_closer: bool) -> float:
-    """One-sided, towards closer, by the add-one rule: (1 + permutations at least as close) / (permutations + 1).
+    """Compute the one-sided p-value: (1 + permutations at least as close) / (1 + permutations).
 
-    A permutation without a value counts as close, which errs on the safe side.
+    null: (m,) values of the permutations. NaN counts as at least as close, which is conservative.
 
     >>> p_value(0.5, np.array([0.1, 0.5, 0.7]), True), p_value(0.5, np.array([0.1, np.nan, 0.7]), False)
     (0.75, 0.75)
@@ -59,7 +61,7 @@ def p_value(value: float, null: np.ndarray, higher_is_closer: bool) -> float:
 
 
 def corrected(value: float, chance: float, best: float | None) -> float | None:
-    """How far a value is on the way from chance (0) to the best there is (1); None where there is no such best.
+    """Rescale a value so that the chance level is 0 and the best possible value is 1; None when there is no best value.
 
     >>> corrected(0.6, 0.2, 1), corrected(1.0, 2.0, 0), corrected(0.1, 0.2, None)
     (0.49999999999999994, 0.5, None)
@@ -70,16 +72,16 @@ def corrected(value: float, chance: float, best: float | None) -> float | None:
 
 
 def best_value(record: Record) -> float | None:
-    """The value of two spaces that agree in full: a space's with itself, else the metric's bound on that side."""
+    """The value for identical spaces if the metric declares one, else the bound of the metric on that side, else None."""
     entry = METRICS[record["metric"]]
-    known = record.get(entry.identity) if isinstance(entry.identity, str) else entry.identity
+    identity = record.get(entry.identity) if isinstance(entry.identity, str) else entry.identity
     bound = entry.bounds[1 if entry.higher_is_closer else 0]
-    found = bound if known is None else known
-    return None if found is None else float(found)
+    best = bound if identity is None else identity
+    return None if best is None else float(best)
 
 
 def benjamini_hochberg(p: Sequence[float]) -> list[float]:
-    """For each p-value, the share of false discoveries if it and all smaller ones are called discoveries.
+    """Compute q-values: the false discovery rate if a test and all tests with a smaller p-value are called significant.
 
     >>> benjamini_hochberg([0.01, 0.04, 0.03])
     [0.03, 0.04, 0.04]
@@ -95,28 +97,29 @@ def benjamini_hochberg(p: Sequence[float]) -> list[float]:
 
 @dataclass(frozen=True)
 class Family:
-    """Layers of one file against the same other side, by one metric: of which the best is likely to be reported.
+    """The layers of one file, compared with one other file by one metric. A user is likely to report the best of them.
 
-    most: (permutations,) the closest value of any layer in each, higher being closer. rows: digests of the shared ids.
+    closest: (permutations,) the closest value of any layer in each permutation; the sign makes higher values closer. rows:
+    digests of the ids that each layer shares with the other file. members: the records of the layers.
     """
 
-    most: np.ndarray
+    closest: np.ndarray
     rows: set[str] = field(default_factory=set)
     members: list[Record] = field(default_factory=list)
 
     def join(self, record: Record, null: np.ndarray, rows: str) -> None:
-        """One more layer."""
-        np.maximum(self.most, np.where(np.isnan(null), np.inf, _sign(record) * null), out=self.most)
+        """Add a layer. null: (permutations,) values. rows: digest of the ids."""
+        np.maximum(self.closest, np.where(np.isnan(null), np.inf, _sign(record) * null), out=self.closest)
         self.rows.add(rows)
         self.members.append(record)
 
     def close(self) -> str:
-        """Give every layer its `p_max`; returns why there is none, where there is none."""
+        """Write `p_max` into the record of every layer. Returns a note when there is none, else an empty string."""
         if len(self.rows) > 1:
             r = self.members[0]
-            return f"{r['a']} and {r['b']}: other layers share other rows, so {r['metric']} has no p_max."
+            return f"{r['a']} and {r['b']}: the layers do not share the same rows, so {r['metric']} has no p_max."
         for r in self.members:
-            r["p_max"] = p_value(_sign(r) * r["value"], self.most, True)
+            r["p_max"] = p_value(_sign(r) * r["value"], self.closest, True)
         return ""
 
 
@@ -126,9 +129,12 @@ def _sign(record: Record) -> int:
 
 @dataclass(frozen=True)
 class Significance:
-    """The permutation tests of one run: `add` after each pair, `close` after the last."""
+    """The permutation tests of one run. Call `add` after each pair of files and `close` after the last one.
 
-    times: int
+    permutations: the number of permutations per test. kept: the cache of permuted values.
+    """
+
+    permutations: int
     seed: int
     kept: Records
     families: dict[Hashable, Family] = field(default_factory=dict)
@@ -142,60 +148,64 @@ class Significance:
         family: Hashable,
         advance: Advance,
     ) -> None:
-        """Give `p` and `corrected` to the records of one pair, which are those of every view and, within, every task.
+        """Write `p` and `corrected` into the records of one pair of files.
 
-        family: what the pair shares with the pairs of other layers, None when there are none.
+        records: one per view and task, tasks varying fastest. family: a key that all layers of one file share, None when the
+        file is not one of several layers.
         """
-        left_to_do = iter(records)
-        for at, (left, right) in enumerate(zip(*views, strict=True)):
-            x, y = select(left.e, rows[0]), select(right.e, rows[1])
-            for place, (name, params) in enumerate(tasks, at * len(tasks)):
-                record = next(left_to_do)
+        remaining = iter(records)
+        for number, (left, right) in enumerate(zip(*views, strict=True)):
+            x, y = select(left.embedding, rows[0]), select(right.embedding, rows[1])
+            for place, (name, params) in enumerate(tasks, number * len(tasks)):
+                record = next(remaining)
                 if record["value"] is None:
                     record.update(p=None, corrected=None)
                     continue
-                about = [left.content, right.content, _digest(*rows), name, dict(params)] if left.content else []
-                null = self._null((name, params), x, y, about, _part(advance, place / len(records), 1 / len(records)))
-                _judge(record, null)
+                key_parts = [left.content, right.content, _digest(*rows), name, dict(params)] if left.content else []
+                progress = _sub_progress(advance, place / len(records), 1 / len(records))
+                null = self._null_values((name, params), x, y, key_parts, progress)
+                _add_p_value(record, null)
                 if family is not None:
                     key = (family, left.label, name, str(sorted(params.items())))
-                    self.families.setdefault(key, Family(np.full(self.times, -np.inf))).join(record, null, _digest(x.ids))
+                    layers = self.families.setdefault(key, Family(np.full(self.permutations, -np.inf)))
+                    layers.join(record, null, _digest(x.ids))
 
-    def _null(
-        self, task: tuple[str, Mapping[str, Any]], x: Embedding, y: Embedding, about: list[Any], advance: Advance
+    def _null_values(
+        self, task: tuple[str, Mapping[str, Any]], x: Embedding, y: Embedding, key_parts: list[Any], advance: Advance
     ) -> np.ndarray:
-        """All permuted values, those that are kept taken and the others kept. about: what they depend on."""
+        """The values of all permutations, from the cache where possible. key_parts: empty when nothing may be cached."""
         parts = []
-        for start in range(0, self.times, CHUNK):
-            numbers = range(start, min(start + CHUNK, self.times))
-            key = f"{task_key(*about, self.seed, 'null', start, numbers.stop)}.null"
-            known = self.kept.get_bytes(key, 8 * CHUNK) if about else None
+        for start in range(0, self.permutations, CHUNK):
+            numbers = range(start, min(start + CHUNK, self.permutations))
+            key = f"{task_key(*key_parts, self.seed, 'null', start, numbers.stop)}.null"
+            known = self.kept.get_bytes(key, 8 * CHUNK) if key_parts else None
             if known is not None and len(known) == 8 * len(numbers):
                 parts.append(np.frombuffer(known, "<f8"))
                 continue
-            further = _part(advance, start / self.times, len(numbers) / self.times)
-            parts.append(null_values(*task, x, y, numbers, self.seed, further))
-            if about:
+            progress = _sub_progress(advance, start / self.permutations, len(numbers) / self.permutations)
+            parts.append(null_values(*task, x, y, numbers, self.seed, progress))
+            if key_parts:
                 self.kept.put_bytes(key, parts[-1].astype("<f8").tobytes())
         return np.concatenate(parts)
 
     def close(self, records: Sequence[Record]) -> list[str]:
-        """Give `q` to all records and `p_max` to those of layers; returns what to say of layers that have none."""
+        """Write `q` into all tested records and `p_max` into those of layers. Returns notes on layers without `p_max`."""
         tested = [r for r in records if r.get("p") is not None]
         for r, q in zip(tested, benjamini_hochberg([r["p"] for r in tested]), strict=True):
             r["q"] = q
         return [note for family in self.families.values() if (note := family.close())]
 
 
-def _judge(record: Record, null: np.ndarray) -> None:
-    there = null[np.isfinite(null)]
-    chance = record["chance"] if record["chance"] is not None else float(there.mean()) if len(there) else np.nan
+def _add_p_value(record: Record, null: np.ndarray) -> None:
+    """Write `p` and `corrected` into a record. A metric without a chance level gets the mean of the permutations."""
+    finite = null[np.isfinite(null)]
+    chance = record["chance"] if record["chance"] is not None else float(finite.mean()) if len(finite) else np.nan
     record["p"] = p_value(record["value"], null, METRICS[record["metric"]].higher_is_closer)
     record["corrected"] = corrected(record["value"], chance, best_value(record))
 
 
-def _part(advance: Advance, start: float, share: float) -> Advance:
-    """What a part of the work reports to, from 0 to 1."""
+def _sub_progress(advance: Advance, start: float, share: float) -> Advance:
+    """A progress callback for one part of the work, which itself runs from 0 to 1."""
     return lambda part: advance(start + part * share)
 
 

@@ -1,4 +1,4 @@
-"""The items on which two spaces agree least."""
+"""List the items on which two spaces agree least."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ Record = dict[str, Any]
 
 
 def worst_rows(values: np.ndarray, higher_is_closer: bool, count: int) -> tuple[np.ndarray, int]:
-    """The `count` rows with the values farthest from agreement, worst first, and how many unlisted ones equal the last.
+    """Find the rows with the worst values.
 
-    Equal values stand in the order of their ids.
+    values: (n,) floats, one per row; rows are in the order of their ids, which breaks ties.
+
+    Returns at most `count` row numbers, worst first, and the number of further rows whose value equals the last one listed.
 
     >>> [part.tolist() for part in map(np.asarray, worst_rows(np.array([0.5, 0.0, 1.0, 0.0, 0.0]), True, 2))]
     [[1, 3], 1]
@@ -27,10 +29,12 @@ def worst_rows(values: np.ndarray, higher_is_closer: bool, count: int) -> tuple[
 
 
 def worst(rows: Sequence[Rows], count: int, files: Mapping[str, Embedding], projected: bool) -> tuple[list[Record], list[str]]:
-    """Records (id, label, a, b, metric, value) of the worst items of each metric on each pair, and what to say of ties.
+    """List the worst items of each metric on each pair of files.
 
-    files: what a record's `a` and `b` name, for labels; without any, records have no label. projected: records
-    say of which projection; of which k, where one metric has several.
+    files: the embeddings by URI; the labels come from them. projected: whether the records name the projection. They name k
+    when a metric was computed with several.
+
+    Returns records (id, label, a, b, metric, value), and a note for each list that ends within a tie.
     """
     several = len({tuple(v for key, v in r.record.items() if key != "k") for r in rows}) < len(rows)
     left_out = {*(() if projected else ("projection",)), *(() if several else ("k",))}
@@ -45,14 +49,14 @@ def worst(rows: Sequence[Rows], count: int, files: Mapping[str, Embedding], proj
             records.append(name | what | {"value": float(r.values[row])})
         if tied:
             pair, last = f"{r.record['a']} and {r.record['b']}", f"{r.record['metric']} {r.values[picked[-1]]:.6g}"
-            notes.append(f"{pair}: {tied} more items have {last}, like the last listed.")
+            notes.append(f"{pair}: {tied} more items are tied with the last one listed ({last}).")
     return records, notes
 
 
 def _labels(ids: np.ndarray, a: Embedding, b: Embedding) -> list[str | None]:
-    for e in (a, b):
-        if "label" in e.obs:
-            return [_text(e.obs["label"][row]) for row in find_ids(e.ids, ids)]
+    for embedding in (a, b):
+        if "label" in embedding.obs:
+            return [_text(embedding.obs["label"][row]) for row in find_ids(embedding.ids, ids)]
     return [None] * len(ids)
 
 

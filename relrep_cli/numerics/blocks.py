@@ -1,4 +1,4 @@
-"""Row blocks of arrays of any size, in bounded memory, and float64 moments of two spaces in one pass."""
+"""Read arrays of any size in row blocks with bounded memory, and compute float64 moments of two spaces in one pass."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from relrep_cli.numerics.memo import learn, origin, recall, shared
 from relrep_cli.numerics.spool import spool
 from relrep_cli.numerics.threads import run_all
 
-ROWS = 4096  # fixed, never derived from free memory: float32 sums depend on the block, answers must not depend on the machine
+ROWS = 4096  # fixed, not derived from free memory: float32 sums depend on the block, and results must not depend on the machine
 BYTES = 32 << 20
-LANES = 4  # sums that grow side by side, so that as many threads can add to them; the count is part of the result
-NARROW = 2048  # dims of two spaces together up to which there is memory for lanes
-COPIED = 16 << 20  # bytes of rows that are copied at once
-FIRST = 1024  # rows whose mean shifts moments: the same whatever the other space is
-WIDE, FEW = 200, 10  # of so many dims together, so few parts
-FAULT = 2 << 20  # bytes: reading one number of a map makes up to this aligned stretch of the file resident
-TOUCHED = 16  # such stretches that are resident at once while rows of a map are picked
+LANES = 4  # partial sums computed in parallel; their number is fixed, because it influences rounding
+NARROW = 2048  # up to this many dims of both spaces together, there is memory for LANES partial sums
+COPIED = 16 << 20  # bytes of rows copied at a time
+FIRST = 1024  # the mean of this many first rows shifts the moments, independent of the other space
+WIDE, FEW = 200, 10  # above WIDE dims of both spaces together, the jackknife has only FEW groups
+FAULT = 2 << 20  # bytes: reading one number of a memory map loads up to this large an aligned part of the file
+TOUCHED = 16  # parts of this size that are in memory at the same time while rows are picked
 
 
 def block_rows(d: int) -> int:
-    """How many rows of d numbers make a block: a power of two, at most 4096, about 32 MiB in float64."""
+    """Return the number of rows of d numbers in a block: a power of two, at most 4096, about 32 MiB in float64."""
     rows = max(1, min(ROWS, BYTES // max(1, 8 * d)))
     return int(1 << (rows.bit_length() - 1))
 
 
 def slices(n: int, rows: int, *mapped: np.ndarray) -> Iterator[slice]:
-    """Consecutive slices of at most `rows` of n rows. Looks for a pending signal between them.
+    """Yield consecutive slices of n rows, each of at most `rows`. Checks for a pending signal before each slice.
 
-    mapped: arrays of n rows whose slice is `release`d when the next one is asked for, but for what the next one shares.
+    mapped: arrays of n rows. After each slice, its memory is freed with `release`, except what the next slice shares with it.
     """
     for start in range(0, n, rows):
         check()
@@ -45,9 +45,9 @@ def slices(n: int, rows: int, *mapped: np.ndarray) -> Iterator[slice]:
 
 
 def release(x: np.ndarray, rows: slice = slice(None), keep_end: bool = False) -> None:
-    """Take x[rows] out of this process's memory where x is a memory map of a file, so that reading on needs no more of it.
+    """Free the memory of x[rows] when x is a memory map of a file.
 
-    Nothing is lost: the system keeps the file's contents, written ones too, and brings them back when they are asked for.
+    No data are lost: the system keeps the contents of the file, written ones included, and reads them again when needed.
     keep_end: leave the stretch in which the rows end, for a pass that reads on from there.
     """
     file = _map_behind(x)
@@ -63,7 +63,7 @@ def release(x: np.ndarray, rows: slice = slice(None), keep_end: bool = False) ->
 
 
 def _map_behind(x: np.ndarray) -> mmap.mmap | None:
-    """The map of a file that x is a view of, None where x lies in memory or its map holds changes that the file does not."""
+    """The memory map behind x; None when x is an ordinary array, or its map holds changes that are not in the file."""
     owner: Any = x
     while owner is not None and getattr(owner, "_mmap", None) is None:
         owner = getattr(owner, "base", None)
@@ -74,11 +74,12 @@ def _map_behind(x: np.ndarray) -> mmap.mmap | None:
 
 
 def pick(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """x[rows] as a copy, in memory that does not grow with x where x is a memory map of a file.
+    """Copy x[rows] in bounded memory, also when x is a memory map of a file.
 
-    x: (n, …) array. rows: row numbers from 0, in any order and of any shape. Each number that is read from a map makes a
-    stretch of its file resident, thousands of times as long as a row (`FAULT`), and it stays so; x[rows] of 300 rows in a
-    million took 600 MiB. So rows are read in the order of the file, few stretches at a time, which are then released.
+    x: (n, …) array. rows: row numbers from 0, in any order and of any shape.
+
+    Reading a row of a memory map loads a much larger part of the file (`FAULT`), which stays in memory; x[rows] for 300 rows of
+    a million took 600 MiB. So rows are read in file order, a few parts at a time, and the parts are then released.
 
     >>> pick(np.array([[1.0], [2.0], [3.0]]), np.array([2, 0])).tolist()
     [[3.0], [1.0]]
@@ -99,11 +100,11 @@ def pick(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def _pick_sorted(x: np.ndarray, rows: np.ndarray, order: np.ndarray | None, out: np.ndarray) -> None:
-    """Copy x[rows] to `out`, `TOUCHED` stretches of the file at a time; order: that of the rows in the file."""
+    """Copy x[rows] to `out`, `TOUCHED` parts of the file at a time. order: sorts the rows; None when they are sorted."""
     ascending = rows if order is None else rows[order]
-    stretch = (x.__array_interface__["data"][0] + ascending * x.strides[0]) // FAULT
-    each = 1 + x[0].nbytes // FAULT  # stretches that a row lies in
-    batch = np.cumsum(np.diff(stretch, prepend=stretch[0]) != 0) * each // TOUCHED
+    part = (x.__array_interface__["data"][0] + ascending * x.strides[0]) // FAULT
+    each = 1 + x[0].nbytes // FAULT  # parts that one row spans
+    batch = np.cumsum(np.diff(part, prepend=part[0]) != 0) * each // TOUCHED
     ends = [*(np.flatnonzero(np.diff(batch)) + 1).tolist(), len(rows)]
     for start, end in zip([0, *ends], ends, strict=False):
         out[slice(start, end) if order is None else order[start:end]] = x[ascending[start:end]]
@@ -111,27 +112,27 @@ def _pick_sorted(x: np.ndarray, rows: np.ndarray, order: np.ndarray | None, out:
 
 
 def row_blocks(n: int, d: int, *mapped: np.ndarray) -> Iterator[slice]:
-    """`slices` of an (n, d) array in blocks."""
+    """Yield the `slices` of an (n, d) array in blocks of `block_rows(d)`."""
     return slices(n, block_rows(d), *mapped)
 
 
 def widen(block: np.ndarray) -> np.ndarray:
-    """`block` as native float32, or float64 where it is stored so: float16 is widened before any sum."""
+    """Convert a block to native float32, or to float64 when it is stored as such; float16 must be widened before any sum."""
     return np.ascontiguousarray(block, np.float64 if block.dtype.itemsize == 8 else np.float32)
 
 
 def take(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """x[rows]; no copy when that is all of x in order, else copied block by block (to disk when large)."""
+    """Return x[rows]: x itself when that is all of x in order, else a copy made block by block, on disk when large."""
     if len(rows) == len(x) and np.array_equal(rows, np.arange(len(x))):
         return x
     out = spool((len(rows), x.shape[1]), x.dtype)
-    for block in slices(len(rows), max(1, COPIED // max(1, x[:1].nbytes)), out):  # many, for they are read in the file's order
+    for block in slices(len(rows), max(1, COPIED // max(1, x[:1].nbytes)), out):  # large blocks, read in file order
         out[block] = pick(x, rows[block])
     return out
 
 
 def column_mean(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """(d,) mean of x[rows] in float64: a float32 column sum errs by 8.8 at offset 1000 over a million rows."""
+    """Return the mean (d,) of x[rows] in float64. (A float32 sum of a million rows at offset 1000 is off by 8.8.)"""
     total = np.zeros(x.shape[1])
     for block in row_blocks(len(rows), x.shape[1]):
         total += pick(x, rows[block]).sum(0, dtype=np.float64)
@@ -139,7 +140,7 @@ def column_mean(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def first_bad_row(x: np.ndarray) -> int | None:
-    """The first row that holds NaN or infinity, or None."""
+    """Return the number of the first row that holds NaN or infinity, or None."""
     for block in row_blocks(*x.shape, x):
         with np.errstate(over="ignore", invalid="ignore"):
             if np.isfinite(widen(x[block]).sum()):
@@ -152,10 +153,10 @@ def first_bad_row(x: np.ndarray) -> int | None:
 
 @dataclass(frozen=True)
 class Moments:
-    """Sums over the rows of two spaces side by side, z = (x, y), float64; additive over rows.
+    """Sums over the rows z = (x, y) of two concatenated spaces, in float64. Moments of disjoint sets of rows can be added.
 
-    n: number of rows. sums: (D,) of z. products: (D, D) of z z'. norms: (2,) of |x|^2, |y|^2. norm_products: (2, 2) of
-    their products. weighted: (D, 2) of z |x|^2 and z |y|^2. dx: where y begins. shift: (D,) what z was shifted by.
+    n: number of rows. sums: (D,) of z. products: (D, D) of z z'. norms: (2,) of |x|^2 and |y|^2. norm_products: (2, 2) of the
+    products of these. weighted: (D, 2) of z |x|^2 and z |y|^2. dx: dims of x. shift: (D,) was subtracted from z.
     """
 
     dx: int
@@ -178,19 +179,19 @@ class Moments:
         return self._combine(other, -1)
 
     def part(self, side: int) -> slice:
-        """Columns of x (0) or y (1)."""
+        """The columns of x (side 0) or y (side 1)."""
         return slice(self.dx, None) if side else slice(0, self.dx)
 
     def centred(self) -> Moments:
-        """The same sums about the means of the columns."""
+        """Return the same sums for centred columns."""
         mean = self.sums / self.n
-        means = np.zeros((len(mean), 2))  # each side's own
+        means = np.zeros((len(mean), 2))  # column 0 holds the mean of x, column 1 that of y
         for side in (0, 1):
             means[self.part(side), side] = mean[self.part(side)]
         squares, along = np.square(means).sum(0), self.products @ means  # (2,) and (D, 2)
         norms = self.norms - self.n * squares
-        moved = self.weighted - 2 * along + np.outer(self.sums, squares)  # of z with the new |x|^2, |y|^2
-        other = self.norm_products - 2 * (means.T @ self.weighted).T + np.outer(self.norms, squares)  # of old with new
+        moved = self.weighted - 2 * along + np.outer(self.sums, squares)  # sums of z times the centred |x|^2, |y|^2
+        other = self.norm_products - 2 * (means.T @ self.weighted).T + np.outer(self.norms, squares)  # raw times centred
         return replace(
             self,
             sums=np.zeros_like(mean),
@@ -203,11 +204,11 @@ class Moments:
 
 
 def moments(x: np.ndarray, y: np.ndarray, groups: int = 1) -> list[Moments]:
-    """Moments of (n, dx) x and (n, dy) y in one pass, apart for `groups` interleaved parts of the rows.
+    """Compute the moments of (n, dx) x and (n, dy) y in one pass, separately for each group of rows.
 
-    Rows i, i + groups, … form a part, so that a file sorted by class gives parts alike. Each space is shifted by the mean
-    of its first rows, which centred quantities do not feel and which keeps digits where data lie far from the origin. The
-    products of a space with itself are taken as they are where they are known.
+    Rows i, i + groups, … form a group, so that the groups of a file sorted by class are similar. Each space is shifted by the
+    mean of its first rows; centred quantities do not depend on the shift, and data far from the origin keep their precision.
+    The products of a space with itself come from the cache when they are there.
     """
     groups, rows = min(groups, len(x)), block_rows(2 * max(x.shape[1], y.shape[1]))
     shift = [side[:FIRST].mean(0, dtype=np.float64) for side in (x, y)]
@@ -256,7 +257,7 @@ def _nothing(dx: int, shift: np.ndarray) -> Moments:
 
 
 def _with_rows(m: Moments, sides: list[np.ndarray], own: list[bool]) -> Moments:
-    """m with more shifted rows of both sides, changed in place; own: whether to add a side's products with itself."""
+    """Add shifted rows of both sides to m, in place. own: for each side, whether to add its products with itself."""
     norms = np.stack([np.einsum("ij,ij->i", side, side) for side in sides], 1)
     for a, side in enumerate(sides):
         m.sums[m.part(a)] += side.sum(0)
@@ -269,7 +270,7 @@ def _with_rows(m: Moments, sides: list[np.ndarray], own: list[bool]) -> Moments:
 
 
 def _known_products(x: np.ndarray, groups: int) -> np.ndarray | None:
-    """(groups, d, d) products of x with itself, from an earlier pair or run, or from the same rows in another order."""
+    """The products (groups, d, d) of x with itself, cached for x or for the matrix that x is a permutation of, or None."""
     space, order = origin(x)
     if order is not None and groups > 1:
         return None
@@ -277,7 +278,7 @@ def _known_products(x: np.ndarray, groups: int) -> np.ndarray | None:
 
 
 def _settle(found: list[Moments], side: int, x: np.ndarray, known: np.ndarray | None) -> None:
-    """Put in the known products of one side, or let them be known; of the second, mirror those with the first."""
+    """Fill in the cached products of one side, or cache them. For side 1, also fill the transposed cross products."""
     part = found[0].part(side)
     if known is None:
         learn(x, ("products", len(found)), np.stack([m.products[part, part] for m in found]))
@@ -290,14 +291,14 @@ def _settle(found: list[Moments], side: int, x: np.ndarray, known: np.ndarray | 
 
 @shared
 def grouped_moments(x: np.ndarray, y: np.ndarray) -> list[Moments]:
-    """Moments in 50 parts for a jackknife over groups of rows, of wide spaces in 10, since each part is D x D and what is
-    made of it a decomposition; few rows are a part each."""
+    """Compute moments in 50 groups for a jackknife. Wide spaces get 10, because each group needs a D x D decomposition. When
+    there are fewer rows than groups, each row is a group."""
     n, d = len(x), x.shape[1] + y.shape[1]
     return moments(x, y, groups=min(n, 50 if d <= WIDE else FEW))
 
 
 def total(parts: list[Moments]) -> Moments:
-    """Moments of all rows, added in pairs, pairs of pairs, and so on: a fixed order with little rounding."""
+    """Add the moments of all groups by pairwise summation: a fixed order with small rounding error."""
     while len(parts) > 1:
         parts = [a + b for a, b in zip(parts[::2], parts[1::2], strict=False)] + parts[len(parts) // 2 * 2 :]
     return parts[0]

@@ -1,4 +1,4 @@
-"""Sums of products of two spaces' columns, d x d, and what many metrics take from them: ranks, axes, random pairings."""
+"""Covariances within and between two spaces, their principal axes, and chance levels from random rotations."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from relrep_cli.base.errors import NotApplicable
 from relrep_cli.numerics.blocks import Moments, grouped_moments, total
 from relrep_cli.numerics.intervals import wanted
 
-RANK = 1e-13  # share of the largest eigenvalue below which an axis is rounding: moments keep half the digits of an SVD
-CONSTANT = 1e-28  # share of a column's raw sum of squares below which its spread is rounding
-WORK = 1 << 21  # numbers in all random cross products together
+RANK = 1e-13  # share of the largest eigenvalue below which an axis is rounding error: moments keep half the digits of an SVD
+CONSTANT = 1e-28  # share of a column's raw sum of squares below which its variance is rounding error
+WORK = 1 << 21  # total size of all random cross products
 DRAWS = 32
 SMALL = 1024
 
 
 @dataclass(frozen=True)
 class Covariances:
-    """Products summed over n rows: xx (dx, dx), yy (dy, dy), xy (dx, dy); of centred columns, or of raw ones."""
+    """Sums of products over n rows: xx (dx, dx), yy (dy, dy), xy (dx, dy); of centred columns or of raw ones."""
 
     n: int
     xx: np.ndarray
@@ -30,22 +30,22 @@ class Covariances:
 
     @property
     def spreads(self) -> tuple[float, float]:
-        """Sums of squares of either space."""
+        """The total sum of squares of each space."""
         return float(np.trace(self.xx)), float(np.trace(self.yy))
 
     def within(self, bx: np.ndarray, by: np.ndarray) -> Covariances:
-        """The same in the coordinates of the columns of bx (dx, rx) and by (dy, ry)."""
+        """Project onto the columns of bx (dx, rx) and by (dy, ry)."""
         return Covariances(self.n, bx.T @ self.xx @ bx, by.T @ self.yy @ by, bx.T @ self.xy @ by)
 
 
 def centred(m: Moments) -> Covariances:
-    """Of columns with their mean taken off."""
+    """Covariances of centred columns."""
     products = m.products - np.outer(m.sums, m.sums / m.n)
     return _split(m, products)
 
 
 def raw(m: Moments) -> Covariances:
-    """Of columns as they are."""
+    """Covariances of the columns without centring."""
     cross = np.outer(m.sums, m.shift)
     return _split(m, m.products + cross + cross.T + m.n * np.outer(m.shift, m.shift))
 
@@ -57,7 +57,7 @@ def _split(m: Moments, products: np.ndarray) -> Covariances:
 
 @dataclass(frozen=True)
 class Parts:
-    """Covariances of all rows, of all rows but one part each, and the moments they come from."""
+    """Covariances of all rows, with the moments of all rows and of each part for a jackknife."""
 
     whole: Covariances
     moments: Moments
@@ -65,9 +65,9 @@ class Parts:
     kind: Callable[[Moments], Covariances]
 
     def lengths(self) -> tuple[np.ndarray, np.ndarray]:
-        """(dx,) and (dy,) lengths of the centred columns; infinite where a column is constant but for rounding.
+        """Return the lengths (dx,) and (dy,) of the centred columns; infinity for a column that is constant up to rounding.
 
-        Each column is judged by its own size, since columns may have units of their own.
+        The tolerance is relative to each column, because columns may have different units.
         """
         m, spreads = self.moments, np.concatenate([np.diag(self.whole.xx), np.diag(self.whole.yy)])
         squares = m.n * np.square(m.shift + m.sums / m.n)
@@ -75,7 +75,7 @@ class Parts:
         return found[: m.dx], found[m.dx :]
 
     def jackknife(self, value: Callable[[Covariances], float]) -> np.ndarray | None:
-        """(g,) the value without each part; None where there are too few parts, or no value without one of them."""
+        """Return the values (g,) without each part; None when there are too few parts, or one of the values is undefined."""
         if len(self.parts) < 5 or not wanted():
             return None
         try:
@@ -86,7 +86,7 @@ class Parts:
 
 
 def covariances(x: np.ndarray, y: np.ndarray, kind: Callable[[Moments], Covariances] = centred) -> Parts:
-    """Covariances of (n, dx) x and (n, dy) y. Raises NotApplicable for fewer than 3 rows or a constant space."""
+    """Compute covariances of (n, dx) x and (n, dy) y. Raises NotApplicable for fewer than 3 rows or a constant space."""
     if len(x) < 3:
         raise NotApplicable(f"{len(x)} items are too few")
     parts = grouped_moments(x, y)
@@ -102,9 +102,9 @@ def covariances(x: np.ndarray, y: np.ndarray, kind: Callable[[Moments], Covarian
 
 
 def axes(products: np.ndarray, share: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """Principal axes (d, r) of a (d, d) sum of products and their (r,) sums of squares, descending.
+    """Compute principal axes (d, r) and their sums of squares (r,), descending, from a (d, d) sum of products.
 
-    Axes that are rounding only are left out; of the rest, the first that together hold `share` of the squares are kept.
+    Axes below the rounding error are dropped. Of the rest, the first ones that explain `share` of the squares are kept.
     """
     values, vectors = np.linalg.eigh(products)
     values, vectors = values[::-1], vectors[:, ::-1]
@@ -115,9 +115,9 @@ def axes(products: np.ndarray, share: float = 1.0) -> tuple[np.ndarray, np.ndarr
 
 
 def random_block(rng: np.random.Generator, n: int, p: int, q: int) -> np.ndarray:
-    """The (p, q) corner of a random rotation of n dimensions: how orthonormal bases of p and q columns meet by chance.
+    """Draw the (p, q) corner of a random rotation in n dimensions: the inner products of two random orthonormal bases.
 
-    From Gaussians alone, without an array of n: the first q rows of an orthonormal (n, p) matrix are G R^-1, where R'R is
+    No array of size n is needed: the first q rows of an orthonormal (n, p) matrix are G R^-1, where G is Gaussian and R'R is
     G'G plus a Wishart matrix of the n - q other rows.
     """
     g = rng.normal(size=(q, p))
@@ -132,9 +132,11 @@ def random_block(rng: np.random.Generator, n: int, p: int, q: int) -> np.ndarray
 
 
 def chance(c: Covariances, value: Callable[[Covariances], float]) -> tuple[float, int]:
-    """Mean value over random rotations of one space's rows, which stand for random pairings, and how many.
+    """Estimate the chance level: the mean value over random rotations of the rows of one space.
 
-    Only xy changes; the rows of a centred space lie in n - 1 dimensions.
+    Random rotations approximate random pairings, and change only xy. The rows of a centred space lie in n - 1 dimensions.
+
+    Returns the mean and the number of draws.
     """
     if not wanted():
         return float("nan"), 0
@@ -152,8 +154,8 @@ def chance(c: Covariances, value: Callable[[Covariances], float]) -> tuple[float
 
 @contextmanager
 def one_thread(dims: int) -> Iterator[None]:
-    """BLAS at one thread where so many dims are few: threads of a small decomposition wait for each other more than they
-    work, and on a busy machine a hundred times longer."""
+    """Run BLAS on one thread when there are at most SMALL dims. On a small decomposition, threads wait for each other more than
+    they work; on a busy machine a hundred times longer."""
     if dims > SMALL:
         yield
         return

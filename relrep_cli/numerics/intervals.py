@@ -1,4 +1,4 @@
-"""How sure a score is: 95 % confidence intervals for every metric."""
+"""95 % confidence intervals of scores, and the switch that turns off chance levels and jackknives."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ RESAMPLES, GROUPS, LEVEL = 1000, 5000, 0.95
 
 
 def bootstrap(rows: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
-    """95 % percentile interval of the mean of `rows` (n,), from 1000 resamples; their order does not count.
+    """Bootstrap the mean of `rows` (n,): 95 % percentile interval from 1000 resamples, independent of the order of the rows.
 
-    Above 5000 rows, means of equal random groups are resampled instead of rows: the same spread for a bounded cost.
+    Of more than 10,000 rows, the means of 5000 equal random groups are resampled: the same spread at bounded cost.
     """
     rows = np.sort(rows)
     if len(rows) > 2 * GROUPS:
         mean, kept = rows.mean(), len(rows) // GROUPS * GROUPS
         groups = rng.permutation(rows)[:kept].reshape(GROUPS, -1).mean(1)
-        rows = (groups - groups.mean()) * sqrt(kept / len(rows)) + mean  # as wide as all rows would be
+        rows = (groups - groups.mean()) * sqrt(kept / len(rows)) + mean  # rescaled to the spread of all rows
     means = [rng.choice(rows, (100, len(rows))).mean(1) for _ in range(RESAMPLES // 100)]
     low, high = np.quantile(np.concatenate(means), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 
 def bootstrap_of_few(rows: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
-    """The same interval of rows (n,) that take few values, such as hits and misses, from their counts: exact and fast."""
+    """Bootstrap the mean of rows (n,) with at most 64 different values, such as hits and misses, from their counts."""
     values, counts = np.unique(rows, return_counts=True)
     if len(values) > 64:
         return bootstrap(rows, rng)
@@ -38,13 +38,16 @@ def bootstrap_of_few(rows: np.ndarray, rng: np.random.Generator) -> tuple[float,
 
 
 def sampled(rows: np.ndarray, n: int) -> tuple[float, float]:
-    """95 % interval of the mean over n rows from the values of a random sample of them (m,), drawn without replacement."""
+    """95 % interval of the mean over n rows, from the values (m,) of a random sample drawn without replacement."""
     reach = student(len(rows) - 1) * _error(rows, n)
     return float(rows.mean()) - reach, float(rows.mean()) + reach
 
 
 def rows_needed(rows: np.ndarray, n: int, reach: float) -> int:
-    """How many of n rows an interval of this half-width needs, judged by a sample (m,); m when it is narrow enough."""
+    """Estimate the sample size, of n rows, for an interval of half-width `reach`.
+
+    rows: (m,) values of a first sample. Returns m when it is already large enough.
+    """
     if student(len(rows) - 1) * _error(rows, n) <= reach:
         return len(rows)
     share = (student(len(rows) - 1) / reach) ** 2
@@ -58,12 +61,12 @@ def _error(rows: np.ndarray, n: int) -> float:
 
 
 def _variance(rows: np.ndarray) -> float:
-    """As if one of the sample lay a whole unit off: rows all alike do not prove that the others are."""
+    """Sample variance plus 1 / m, as if one row were off by 1: identical rows in a sample do not prove zero variance."""
     return float(rows.var(ddof=1)) + 1 / len(rows)
 
 
 def jackknife(value: float, without: np.ndarray) -> tuple[float, float]:
-    """95 % interval of a statistic from its values without one of g equal parts of the rows (g,)."""
+    """95 % jackknife interval of a statistic. without: (g,) its values without each of g equal parts of the rows."""
     g = len(without)
     error = sqrt((g - 1) / g * float(((without - without.mean()) ** 2).sum()))
     reach = student(g - 1) * error
@@ -71,7 +74,7 @@ def jackknife(value: float, without: np.ndarray) -> tuple[float, float]:
 
 
 def spread_of_all(without: np.ndarray, n: int) -> np.ndarray:
-    """Values without one row each, of some of n rows (m,), made to spread so that `jackknife` reads them as those of all."""
+    """Rescale leave-one-out values of m of the n rows, so that `jackknife` gives the interval of all n."""
     mean = without.mean()
     return mean + (without - mean) * sqrt((n - 1) / (len(without) - 1))
 
@@ -92,7 +95,7 @@ def student(freedom: int) -> float:
 
 
 def within(interval: tuple[float, float], bounds: tuple[float | None, float | None]) -> tuple[float, float]:
-    """The interval cut at what the metric can reach."""
+    """Clip an interval to the bounds of the metric."""
     low, high = (v if b is None else f(v, b) for v, b, f in zip(interval, bounds, (max, min), strict=True))
     return low, high
 
@@ -102,7 +105,7 @@ _plain: list[None] = []
 
 @contextmanager
 def values_only() -> Iterator[None]:
-    """Within, metrics give their values without chance levels and jackknives that cost time: for values by the hundred."""
+    """Within this context, metrics skip chance levels and jackknives, to compute hundreds of values fast."""
     _plain.append(None)
     try:
         yield
@@ -111,12 +114,12 @@ def values_only() -> Iterator[None]:
 
 
 def wanted() -> bool:
-    """Whether chance levels and jackknives are wanted, too."""
+    """Whether metrics should compute chance levels and jackknives; false within `values_only`."""
     return not _plain
 
 
 def pairings(n: int, times: int, seed: int = 0) -> Iterator[np.ndarray]:
-    """Random orders of n rows: each pairs every row of one space with some row of the other. None within values_only."""
+    """Yield random permutations of n rows, each a random pairing of two spaces. Yields nothing within `values_only`."""
     if not wanted():
         return
     rng = np.random.default_rng(seed)
@@ -125,6 +128,6 @@ def pairings(n: int, times: int, seed: int = 0) -> Iterator[np.ndarray]:
 
 
 def level(found: Iterable[float]) -> float:
-    """The mean over random pairings; NaN where there were none."""
+    """The chance level: the mean of the values of random pairings; NaN when there are none."""
     values = list(found)
     return float(np.mean(values)) if values else float("nan")

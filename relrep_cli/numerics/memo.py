@@ -1,4 +1,4 @@
-"""What several metrics of one pair need, and what several pairs need of one space, is computed once."""
+"""Two caches: intermediate results that several metrics of one pair share, and arrays of one space that several pairs share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class _Memo:
-    """Results by function and arguments, with the arguments, so that no other array takes the identity of one of them."""
+    """Results by function and arguments. The arguments are kept alive, so that no new array can get the id of an old one."""
 
     neighbours: int
     results: dict[Hashable, tuple[Any, Any]] = field(default_factory=dict)
@@ -32,9 +32,9 @@ _open: list[_Memo] = []
 
 @contextmanager
 def sharing(neighbours: int = 0) -> Iterator[None]:
-    """Within, functions marked `shared` remember their results. Matrices must not change meanwhile.
+    """Cache the results of functions marked `shared` within this context. Matrices must not change meanwhile.
 
-    neighbours: how many a search shall find at least, so that one serves every task.
+    neighbours: the least number of neighbours that a search finds, so that one search serves every task.
     """
     _open.append(_Memo(neighbours))
     try:
@@ -44,14 +44,14 @@ def sharing(neighbours: int = 0) -> Iterator[None]:
 
 
 def most_neighbours() -> int:
-    """How many neighbours a search shall find at least; 0 where nothing is shared."""
+    """The least number of neighbours that a search must find; 0 outside of `sharing`."""
     return _open[-1].neighbours if _open else 0
 
 
 def shared(function: F) -> F:
-    """Remember the results of `function` while `sharing`.
+    """Cache the results of `function` within `sharing`.
 
-    Matrices count as equal only when they are the same object, vectors (of row numbers) when they hold the same.
+    Matrices are equal only when they are the same object. Vectors (of row numbers) are equal when their values are.
     """
 
     @functools.wraps(function)
@@ -74,19 +74,19 @@ def _key(value: Any) -> Any:
 
 
 def permute(x: np.ndarray, of: np.ndarray, order: np.ndarray) -> None:
-    """While sharing: x holds the rows of `of` in this order, so that what is known of `of` tells about x."""
+    """Declare, within `sharing`, that x is `of[order]`, so that results for `of` can be reused for x."""
     _open[-1].permuted[id(x)] = x, of, order
 
 
 def origin(x: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """What x is a permutation of, and the order; x itself and None when it is none."""
+    """Return the matrix that x is a permutation of, and the order; x itself and None when none was declared."""
     known = _open[-1].permuted.get(id(x)) if _open else None
     return (x, None) if known is None else known[1:]
 
 
 @contextmanager
 def outside() -> Iterator[None]:
-    """Within, results are remembered by the `sharing` around the innermost one."""
+    """Within this context, results go to the cache of the `sharing` around the innermost one."""
     inner = _open.pop()
     try:
         yield
@@ -94,14 +94,14 @@ def outside() -> Iterator[None]:
         _open.append(inner)
 
 
-BUDGET = 128 << 20  # bytes of what is known of single spaces, in memory; the longest unused goes first
-LARGEST = 256 << 20  # bytes of one record of it in a folder
-CHECKSUM = 32  # bytes of sha256 before it
+BUDGET = 128 << 20  # bytes of cached arrays of single spaces in memory; the least recently used goes first
+LARGEST = 256 << 20  # bytes of the largest array that is cached in a folder
+CHECKSUM = 32  # bytes of the sha256 that precedes it
 
 
 @dataclass(frozen=True)
 class _Spaces:
-    """Arrays that tell about one space each, over all pairs of a run; named spaces also in a folder, over runs."""
+    """Cached arrays that depend on one space each, for all pairs of a run. Those of named spaces are also kept in a folder."""
 
     kept: Records
     names: dict[int, tuple[np.ndarray, str]] = field(default_factory=dict)
@@ -113,7 +113,7 @@ _run: list[_Spaces] = []
 
 @contextmanager
 def over_pairs(kept: Records) -> Iterator[None]:
-    """Within, what is learnt of a space that was introduced serves every pair; kept: the folder for named ones."""
+    """Within this context, arrays cached for an introduced space serve every pair. kept: the folder for named spaces."""
     _run.append(_Spaces(kept))
     try:
         yield
@@ -122,13 +122,13 @@ def over_pairs(kept: Records) -> Iterator[None]:
 
 
 def introduce(x: np.ndarray, content: str) -> None:
-    """The matrix x will be met in several pairs; content: names what it holds, or is empty."""
+    """Declare that the matrix x occurs in several pairs. content: a key for the cache folder, empty for none."""
     if _run:
         _run[-1].names[id(x)] = x, content
 
 
 def recall(x: np.ndarray, what: tuple[Any, ...], shape: tuple[int, ...], dtype: type) -> np.ndarray | None:
-    """What was learnt of x under the name `what`, None when nothing of this shape and type was."""
+    """Return the array cached for x under the key `what`; None when there is none of this shape and dtype."""
     if not _run or id(x) not in _run[-1].names:
         return None
     run, key = _run[-1], (id(x), what)
@@ -144,7 +144,7 @@ def recall(x: np.ndarray, what: tuple[Any, ...], shape: tuple[int, ...], dtype: 
 
 
 def learn(x: np.ndarray, what: tuple[Any, ...], array: np.ndarray) -> None:
-    """Keep an array that tells about x alone, if x was introduced. Raises WriteError."""
+    """Cache an array that depends on x alone, if x was introduced. Raises WriteError."""
     if not _run or id(x) not in _run[-1].names:
         return
     run, content = _run[-1], _run[-1].names[id(x)][1]

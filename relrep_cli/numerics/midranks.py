@@ -1,4 +1,4 @@
-"""Ranks of very many numbers: exact where they fit in memory, else midranks of bins that follow the bits of float32."""
+"""Rank all numbers of a matrix: exactly when they fit in memory, else by midranks of bins of their float32 bit patterns."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import numpy as np
 
 from relrep_cli.numerics.blocks import pick, row_blocks
 
-EXACT = 1 << 22  # numbers that are sorted in memory
-BINS = 1 << 18  # about so many bins; equal shares of 1 / 2^18 change a rank correlation by some 1e-11
-CACHED = 1 << 15  # numbers whose codes are made at once, in the cache
-PEAK = 100  # numbers are brought below 2^100, so that neither they nor their differences leave float32
+EXACT = 1 << 22  # up to this many numbers are sorted in memory
+BINS = 1 << 18  # approximate number of bins; ties within bins of this size change a rank correlation by about 1e-11
+CACHED = 1 << 15  # numbers coded at a time, so that they stay in the CPU cache
+PEAK = 100  # numbers are scaled below 2^100, so that they and their differences fit float32
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """codes: from a block of rows to the codes of its numbers, in ascending order. ranks: the centred midrank of each code."""
+    """codes: a function from a block of rows to integer codes, in the order of the numbers. ranks: centred midranks."""
 
     codes: Callable[[slice], np.ndarray]
     ranks: np.ndarray
 
 
 def ranked(x: np.ndarray) -> Ranked:
-    """All numbers of (n, d) x in one order; exact up to EXACT numbers."""
+    """Rank all numbers of (n, d) x together; exact for up to EXACT numbers."""
     middle = (x.size + 1) / 2
     if x.size <= EXACT:
         codes, counts = dense(np.asarray(x, np.float64))
@@ -44,9 +44,11 @@ def ranked(x: np.ndarray) -> Ranked:
 
 @dataclass(frozen=True)
 class Bins:
-    """Bins in ascending order: each value of a key's upper 16 bits holds 2^s bins, s as large as the sample is dense there.
+    """Bins in ascending order of a 32-bit key.
 
-    first: (65536,) number of its first bin. shift: (65536,) how many of the lower 16 bits its bins ignore.
+    Each value of the upper 16 bits is split into 2^s bins; s is larger where the sample is denser.
+
+    first: (65536,) number of the first bin of each value. shift: (65536,) how many of the lower 16 bits are ignored.
     """
 
     first: np.ndarray
@@ -58,7 +60,7 @@ class Bins:
         return int(self.first[-1]) + (1 << int(16 - self.shift[-1]))
 
     def codes(self, values: np.ndarray) -> np.ndarray:
-        """The bin of each number, in the shape of `values`."""
+        """Return the bin number of each number, in the shape of `values`."""
         flat, out = values.ravel(), np.empty(values.size, np.int32)
         for start in range(0, len(flat), CACHED):
             key = _key(flat[start : start + CACHED], self.scale)
@@ -70,7 +72,7 @@ class Bins:
 
 
 def bins_for(sample: np.ndarray, peak: float) -> Bins:
-    """Bins that split a sample of the numbers evenly; peak: the largest size among all of them."""
+    """Choose bins that split a sample of the numbers evenly. peak: the largest absolute value of all numbers."""
     scale = 2.0 ** min(PEAK - frexp(peak)[1], 1000)
     counts = np.bincount(_key(sample, scale).ravel() >> 16, minlength=1 << 16)
     wanted = np.maximum(counts * (BINS / max(1, sample.size)), 1)
@@ -80,7 +82,7 @@ def bins_for(sample: np.ndarray, peak: float) -> Bins:
 
 
 def _key(values: np.ndarray, scale: float) -> np.ndarray:
-    """Unsigned integers in the order of the float32 values; both zeros are one."""
+    """Unsigned integers in the order of the float32 values; 0 and -0 are equal."""
     single = np.multiply(values, scale, out=np.empty(values.shape, np.float32), casting="same_kind")
     single += 0.0
     turned = (single.view(np.int32) >> 31).view(np.uint32)  # all bits of negative numbers, to reverse their order
@@ -90,7 +92,7 @@ def _key(values: np.ndarray, scale: float) -> np.ndarray:
 
 
 def midranks(counts: np.ndarray) -> np.ndarray:
-    """Ranks from 1 of codes that occur `counts` times; equal ones share their mean rank.
+    """Compute the rank, from 1, of each code, given how often each occurs; ties get their mean rank.
 
     >>> midranks(np.array([1, 2, 1])).tolist()
     [1.0, 2.5, 4.0]
@@ -99,6 +101,6 @@ def midranks(counts: np.ndarray) -> np.ndarray:
 
 
 def dense(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Exact codes 0, 1, … of numbers in ascending order, in their shape, and how often each occurs."""
+    """Return exact codes 0, 1, … in the order of the numbers, in their shape, and how often each code occurs."""
     _, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
     return codes.reshape(values.shape), counts

@@ -1,7 +1,7 @@
-"""All pairs of rows, tile by tile: sums over pairs of two spaces at once, without an n x n array.
+"""Sums over all pairs of rows of two spaces, computed tile by tile without an n x n array.
 
-Rows are dealt into groups, and sums are kept apart for each pair of groups, so that what all rows but one group give is
-known exactly: a jackknife for quantities that live on pairs.
+Rows are split into groups, and there is a sum for each pair of groups. So the sums without any one group are known exactly,
+which gives a jackknife for quantities defined on pairs.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from relrep_cli.numerics.threads import in_order
 
 Distance = Literal["correlation", "cosine", "euclidean"]
 GROUPS = 20
-TILE = 512  # rows on either side of a tile, at most: two tiles of float64 and what is made of them stay in the cache
-PREPARED = 128 << 20  # bytes of rows that are made ready once, not tile by tile
-MOST = 20_000  # rows whose pairs are all visited; of more, a sample
-WIDTH_ROWS = 2048  # rows whose pairs give a median distance
-DOUBLE_ROWS = 1024  # up to so many rows, the rounding of float32 products shows in the tenth digit of a mean over pairs
-FAR_OUT = 100  # squared lengths in squared widths up to which float32 errs by less than 1e-5 on a kernel
+TILE = 512  # rows on either side of a tile, at most: two float64 tiles and their products stay in the CPU cache
+PREPARED = 128 << 20  # up to this many bytes, rows are preprocessed once and not for each tile
+MOST = 20_000  # up to this many rows, all pairs are used; of more rows, a random sample
+WIDTH_ROWS = 2048  # rows used for the median distance
+DOUBLE_ROWS = 1024  # up to this many rows, float32 rounding would change the tenth digit of a mean over pairs
+FAR_OUT = 100  # squared length over squared width up to which float32 changes a kernel value by less than 1e-5
 
 
 @dataclass(frozen=True)
 class Tile:
-    """Rows `i` against rows `j`; of the same rows, both halves and the diagonal are there.
+    """The pairs of rows `i` with rows `j`. When both are the same rows, the tile holds both triangles and the diagonal.
 
-    g, h: the groups that rows i and j are of, ascending. at, to: where in i and j each of these groups begins.
+    g, h: the groups of rows i and j, ascending. at, to: where each of these groups begins within i and j.
     """
 
     i: np.ndarray
@@ -50,20 +50,21 @@ class Tile:
         return self.i is self.j
 
     def by_groups(self, values: np.ndarray) -> np.ndarray:
-        """(len(g), len(h)) sums of (i, j) values over pairs of groups."""
+        """Sum (i, j) values over pairs of groups: (len(g), len(h))."""
         if len(self.g) == len(self.h) == 1:
             return values.sum(keepdims=True)
         return np.add.reduceat(np.add.reduceat(values, self.to, axis=1), self.at, axis=0)
 
     def products(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """by_groups of a * b."""
+        """Sum a * b over pairs of groups."""
         return np.array([[np.vdot(a, b)]]) if len(self.g) == len(self.h) == 1 else self.by_groups(a * b)
 
 
 def tiles(n: int, groups: int = GROUPS) -> Iterator[Tile]:
-    """Tiles that hold each pair of n rows once. Row r is of group r modulo `groups`, so that sorted files give groups alike.
+    """Yield tiles that cover each pair of n rows once.
 
-    A tile of many rows is of one group on either side; where groups are small, it spans several.
+    Row r is in group r modulo `groups`, so that the groups of a sorted file are similar. Large groups have tiles of their own;
+    with small groups, a tile spans several.
     """
     groups = min(groups, n)
     dealt = [np.arange(g, n, groups) for g in range(groups)]
@@ -78,7 +79,7 @@ def tiles(n: int, groups: int = GROUPS) -> Iterator[Tile]:
 
 
 def sample(x: np.ndarray, y: np.ndarray, most: int | None = None) -> tuple[np.ndarray, np.ndarray, str]:
-    """Both spaces, or the same `most` random rows of both, and how to say so."""
+    """Take the same random rows, at most `most`, from both spaces. Returns both, and a note for the convention."""
     n, most = len(x), most or MOST
     if n <= most:
         return x, y, ""
@@ -90,7 +91,7 @@ Measure = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def between(x: np.ndarray, distance: Distance) -> Measure:
-    """A function of row numbers i (p,) and j (q,) that gives their (p, q) distances within (n, d) x, in float64."""
+    """Return a function from row numbers i (p,) and j (q,) to their distances (p, q) within (n, d) x, in float64."""
     origin = column_mean(x, np.arange(len(x))) if distance == "euclidean" else None
 
     def prepared(rows: np.ndarray) -> np.ndarray:
@@ -115,7 +116,7 @@ def between(x: np.ndarray, distance: Distance) -> Measure:
 
 
 def _euclidean(a: np.ndarray, b: np.ndarray, products: np.ndarray) -> np.ndarray:
-    """sqrt(|a|^2 + |b|^2 - 2 ab) in place; what is nothing but rounding is 0, so that equal rows are."""
+    """sqrt(|a|^2 + |b|^2 - 2 ab) in place. Values below the rounding error become 0, so equal rows have distance 0."""
     own, other = np.einsum("ij,ij->i", a, a)[:, None], np.einsum("ij,ij->i", b, b)
     sizes = own + other
     products *= -2
@@ -126,10 +127,11 @@ def _euclidean(a: np.ndarray, b: np.ndarray, products: np.ndarray) -> np.ndarray
 
 
 def gaussian(x: np.ndarray) -> tuple[Measure, float]:
-    """The RBF kernel exp(-d^2 / (2 w^2)) between rows of (n, d) x, and its width w: the median distance of different rows.
+    """Return the RBF kernel exp(-d^2 / (2 w^2)) between rows of (n, d) x, and its width w, the median distance between rows.
 
-    Products of float32 rows are float32, unless a row lies so far out that its distances would lose digits that count, or rows
-    are so few that rounding does not average out.
+    Products of float32 rows are computed in float32, except when an outlying row would lose precision, or when there are so
+    few rows that rounding errors do not average out.
+
     Raises NotApplicable when more than half of the distances are 0.
     """
     origin = column_mean(x, np.arange(len(x)))
@@ -154,7 +156,7 @@ def gaussian(x: np.ndarray) -> tuple[Measure, float]:
 
 @dataclass(frozen=True)
 class _Centred:
-    """Rows (n, d) about an origin, and half their squared lengths `halves` (n,)."""
+    """Rows (n, d) relative to an origin, and half their squared lengths, `halves` (n,)."""
 
     rows: np.ndarray
     halves: np.ndarray
@@ -171,7 +173,7 @@ class _Centred:
         return out
 
     def closeness(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-        """(p, q) minus half the squared distances of rows i (p,) and j (q,)."""
+        """Minus half the squared distances (p, q) between rows i (p,) and j (q,)."""
         rows = self.rows.__getitem__ if self.rows.nbytes <= PREPARED else partial(pick, self.rows)
         a = rows(i)
         out = a @ (a if j is i else rows(j)).T
@@ -180,7 +182,7 @@ class _Centred:
         return np.minimum(out, 0, out=out)
 
     def median(self) -> tuple[int, float, np.ndarray]:
-        """How many rows, at even steps, stand for all; the median of their distances; and their closeness (r, r)."""
+        """Return the number r of evenly spaced rows used, the median of their distances, and their closeness (r, r)."""
         rows = np.arange(0, len(self.rows), -(-len(self.rows) // WIDTH_ROWS))
         found = self.closeness(rows, rows)
         apart = np.concatenate([row[at:] for at, row in enumerate(found, 1)])
@@ -188,9 +190,10 @@ class _Centred:
 
 
 def _middle(values: np.ndarray) -> np.ndarray:
-    """(2,) the two middle ones of values (m,), which are one where m is odd.
+    """(2,) the two middle order statistics of values (m,), equal when m is odd.
 
-    Only what lies about the middle of a few is sorted out, if that holds the middle of all: a third of np.median's time.
+    A sample gives an interval that contains the median almost surely, and only the values within it are partitioned. This takes
+    a third of the time of np.median.
     """
     m = len(values)
     few = np.sort(values[:: max(1, m // 10_000)])
@@ -205,9 +208,9 @@ def _middle(values: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class PairSums:
-    """Sums over ordered pairs of different rows of a_ij, b_ij, a_ij^2, b_ij^2 and a_ij b_ij, apart by groups.
+    """Sums of a_ij, b_ij, a_ij^2, b_ij^2 and a_ij b_ij over ordered pairs of different rows, for each pair of groups.
 
-    n: rows. totals: (5, G, G) sums over pairs of groups. rows: (2, n, G) sums of a_ij and b_ij over the j of a group.
+    n: rows. totals: (5, G, G) sums over pairs of groups. rows: (2, n, G) sums of a_ij and b_ij over the j of each group.
     """
 
     n: int
@@ -215,18 +218,18 @@ class PairSums:
     rows: np.ndarray
 
     def whole(self) -> tuple[int, np.ndarray, np.ndarray]:
-        """n, the (5,) sums over all pairs, and the (2, n) sums over each row."""
+        """Return n, the sums over all pairs (5,), and the sums over each row (2, n)."""
         return self.n, self.totals.sum((1, 2)), self.rows.sum(2)
 
     def without(self, g: int) -> tuple[int, np.ndarray, np.ndarray]:
-        """The same without group g."""
+        """Return the same without group g."""
         groups = self.totals.shape[1]
         kept = np.arange(self.n) % groups != g
         left = self.totals.sum((1, 2)) - 2 * self.totals[:, g].sum(1) + self.totals[:, g, g]
         return int(kept.sum()), left, self.rows[:, kept].sum(2) - self.rows[:, kept, g]
 
     def jackknife(self, value: Callable[[int, np.ndarray, np.ndarray], float]) -> np.ndarray | None:
-        """(G,) `value` without each group; None where there are too few rows, or no value without one of the groups."""
+        """Return `value` without each group (G,); None when there are too few rows, or one of the values is undefined."""
         groups = self.totals.shape[1]
         if groups < 5 or self.n < 2 * groups or not wanted():
             return None
@@ -237,12 +240,12 @@ class PairSums:
 
 
 def pair_sums(n: int, first: Measure, second: Measure) -> PairSums:
-    """Sums over all pairs of n rows of what `first` and `second` measure between them."""
+    """Sum the distances that `first` and `second` return, and their products, over all pairs of n rows."""
     groups = min(GROUPS, n)
     totals, rows = np.zeros((5, groups, groups)), np.zeros((2, n, groups))
 
     def sums(tile: Tile) -> tuple[Tile, np.ndarray, list[np.ndarray], list[np.ndarray]]:
-        """(5, |g|, |h|) sums over pairs of groups, those over rows i, and those over rows j."""
+        """The sums (5, |g|, |h|) over pairs of groups, the sums over rows i, and the sums over rows j."""
         a, b = first(tile.i, tile.j), second(tile.i, tile.j)
         if tile.same:
             np.fill_diagonal(a, 0)

@@ -12,9 +12,9 @@ Blocks = Callable[[], Iterable[np.ndarray]]
 
 
 def moments(blocks: Iterable[np.ndarray], full: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (d,) and variances (d,), or with `full` the covariance (d, d), of rows that come in blocks.
+    """Compute the mean (d,) and the variances (d,) of rows in blocks; with `full` the covariance (d, d) in place of the latter.
 
-    Sums are float64 and taken about the first block's mean, so that data far from the origin keep their digits.
+    Sums are float64 and centred on the mean of the first block, so that data far from the origin keep their precision.
     """
     shift, n, total, products = np.zeros(0), 0, np.zeros(0), np.zeros(0)
     for block in blocks:
@@ -29,22 +29,25 @@ def moments(blocks: Iterable[np.ndarray], full: bool = False) -> tuple[np.ndarra
 
 
 def deviations(variances: np.ndarray) -> np.ndarray:
-    """Standard deviations, 1 where a column does not vary but for rounding: it is left as it is, at 0 after centring."""
+    """Standard deviations; 1 for a column that is constant up to rounding, so that scaling leaves it unchanged."""
     spread = np.sqrt(np.maximum(variances, 0))
     return np.where(spread <= 1e-12 * spread.max(initial=0), 1.0, spread)
 
 
 def rounding(blocks: Iterable[np.ndarray], mean: np.ndarray, spread: np.ndarray) -> float:
-    """The variance that rows of such a size may have in any direction by the rounding of their numbers alone."""
+    """An upper bound on the variance in any direction that comes from the rounding of the stored numbers."""
     dtype = next(iter(blocks)).dtype
     eps = float(np.finfo(dtype).eps) if dtype.kind == "f" else 0.0
     return 4 * eps**2 * float((mean**2 + np.diag(spread)).max())
 
 
 def whitening(spread: np.ndarray, shrinkage: float, who: str, floor: float = 0.0) -> np.ndarray:
-    """(d, d) symmetric inverse root of a covariance after shrinkage; directions without variance are left out.
+    """Return the symmetric inverse square root (d, d) of a covariance after shrinkage.
 
-    floor: what counts as none. Raises DataError when there is none with variance.
+    floor: the variance up to which a direction counts as constant. Constant directions are left out. who: the option or
+    function to name in the error.
+
+    Raises DataError when all directions are constant.
     """
     d = len(spread)
     spread = (1 - shrinkage) * spread + shrinkage * np.trace(spread) / d * np.eye(d)

@@ -1,8 +1,8 @@
-"""Aggregators: one relative representation from several, each made by a similarity function of its own.
+"""Aggregators combine the relative representations of several similarity functions into one.
 
-A registered function builds, for `count` subspaces of `width` anchors each, what turns [(n, m), …] into (n, m'). Those
-without parameters work on NumPy arrays and torch tensors alike; trainable ones are torch modules, trained together with a
-head. All get subspaces that were normalised row by row.
+A registered function takes the number of subspaces and their width (the number of anchors). It returns a callable from
+[(n, m), …] to (n, m'). Aggregators without parameters work on NumPy arrays and on torch tensors; trainable ones are torch
+modules, trained together with a head. All expect subspaces whose rows are normalised with `layer_norm`.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ PAPER = "Cannistraci et al. 2024, sec. 3"
 
 
 def layer_norm(rows: Any) -> Any:
-    """Each row of (n, m) at mean 0 and variance 1, a constant row at 0: LayerNorm without its affine part.
+    """Scale each row of (n, m) to mean 0 and variance 1; a constant row becomes 0.
 
-    Without its epsilon too, which would make very short distances vanish.
+    This is LayerNorm without the affine part and without epsilon, which would erase very small distances.
 
     >>> layer_norm(np.array([[1.0, 3.0], [5.0, 5.0]])).round(9).tolist()
     [[-1.0, 1.0], [0.0, 0.0]]
@@ -36,7 +36,7 @@ def layer_norm(rows: Any) -> Any:
     rows = rows / (peak + (peak == 0))[:, None]
     apart = rows - rows.mean(1)[:, None]
     spread = (apart * apart).mean(1)[:, None] ** 0.5
-    constant = spread <= (1e-14 if "64" in str(rows.dtype) else 1e-6)  # what rounding leaves of a row at peak 1
+    constant = spread <= (1e-14 if "64" in str(rows.dtype) else 1e-6)  # the rounding error of a row with maximum 1
     return apart * ~constant / (spread + constant)
 
 
@@ -85,11 +85,11 @@ def _join(parts: Sequence[Any]) -> Any:
 
 
 def _module(count: int, width: int, maps: bool, attends: bool) -> Any:
-    """The torch module of the trainable aggregators: (b, count * width) or a list of (b, width) -> (b, width)."""
+    """The torch module of the trainable aggregators, from (b, count * width) or a list of (b, width) to (b, width)."""
     import torch
 
     class Aggregator(torch.nn.Module):
-        """`attention` holds, after a call, (b, count) how much attention each subspace got; rows sum to 1."""
+        """After a call, `attention` holds the mean attention weights (b, count) of the subspaces; rows sum to 1."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -115,9 +115,9 @@ def _module(count: int, width: int, maps: bool, attends: bool) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class TrainedAggregator:
-    """A trained aggregator and the way to its subspaces.
+    """A trained aggregator and the settings of its subspaces.
 
-    recipe: what Recipe.how() gives, so that other files are projected in the same way. anchors: digest of the anchor ids.
+    recipe: the result of Recipe.to_json(), to project other files in the same way. anchors: digest of the anchor ids.
     """
 
     name: str
@@ -128,12 +128,12 @@ class TrainedAggregator:
     weights: Mapping[str, np.ndarray]
 
     def to_bytes(self) -> bytes:
-        """As a safetensors file."""
+        """Return the content of a safetensors file."""
         record = {"version": VERSION, "name": self.name, "count": self.count, "width": self.width}
         return pack(record | {"recipe": self.recipe, "anchors": self.anchors}, self.weights, KEY)
 
     def module(self) -> Any:
-        """The torch module, ready to be called."""
+        """Build the torch module in evaluation mode."""
         import torch
 
         module = AGGREGATORS[self.name].function(self.count, self.width)
@@ -142,18 +142,18 @@ class TrainedAggregator:
 
 
 def of_module(name: str, count: int, width: int, module: Any, recipe: Mapping[str, Any], anchors: str) -> TrainedAggregator:
-    """A torch module that was trained, as data."""
+    """Convert a trained torch module to arrays and metadata."""
     weights = {key: value.detach().cpu().numpy().copy() for key, value in module.state_dict().items()}
     return TrainedAggregator(name, count, width, recipe, anchors, weights)
 
 
 def load(source: str | os.PathLike[str] | bytes) -> TrainedAggregator:
-    """The aggregator in a file written from `to_bytes`. Raises DataError when it is anything else."""
+    """Read an aggregator from a file written with `to_bytes`. Raises DataError for any other file."""
     return unpack(source, KEY, VERSION, "aggregator", "relrep stitch --save-aggregator", built)
 
 
 def built(record: dict[str, Any], weights: dict[str, np.ndarray]) -> TrainedAggregator:
-    """The aggregator that a record and weights describe. Raises Unusable when they do not fit."""
+    """Build an aggregator from metadata and weights. Raises Unusable when they do not fit together."""
     kinds: dict[str, type] = {"name": str, "count": int, "width": int, "recipe": dict, "anchors": str}
     need(all(isinstance(record.get(key), kind) for key, kind in kinds.items()), "an aggregator's metadata that cannot be read")
     name, count, width = record["name"], record["count"], record["width"]

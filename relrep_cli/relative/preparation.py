@@ -1,4 +1,4 @@
-"""Steps applied to vectors before they are compared with anchors: centre, scale, whiten, normalise."""
+"""Preprocessing of vectors before they are compared with anchors: centre, scale, whiten, normalise."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from relrep_cli.numerics.whitening import Blocks, deviations, moments, rounding,
 
 
 @dataclass(frozen=True)
-class Before:
-    """Which steps are taken, always in this order.
+class Preprocessing:
+    """The steps to apply, always in this order.
 
-    center: subtract the mean. scale: center, and divide each axis by its standard deviation. whiten: center, and multiply
-    by the inverse root of the covariance (ZCA). normalize: bring each row to length 1.
+    center: subtract the mean. scale: centre, then divide each axis by its standard deviation. whiten: centre, then multiply by
+    the inverse square root of the covariance (ZCA). normalize: scale each row to length 1.
     """
 
     center: bool = False
@@ -28,7 +28,10 @@ class Before:
         return [name for name in ("center", "scale", "whiten", "normalize") if getattr(self, name)]
 
     def fit(self, blocks: Blocks) -> dict[str, np.ndarray]:
-        """The statistics that the steps need, from the training rows: center (d,), scale (d,), whiten (d, d), float64."""
+        """Compute the statistics that the steps need from blocks of training rows.
+
+        Returns those of center (d,), scale (d,) and whiten (d, d) that are needed, in float64.
+        """
         if self.whiten:
             mean, spread = moments(blocks(), full=True)
             return {"center": mean, "whiten": whitening(spread, 0.0, "--whiten", rounding(blocks(), mean, spread))}
@@ -38,7 +41,7 @@ class Before:
         return {"center": moments(blocks())[0]} if self.center else {}
 
     def apply(self, x: np.ndarray, statistics: Mapping[str, np.ndarray], dtype: np.dtype) -> np.ndarray:
-        """The rows x (b, d) prepared, in `dtype`; differences and products are taken in float64, where nothing is lost."""
+        """Preprocess the rows x (b, d). The arithmetic is float64; the result has the given dtype."""
         if not self.steps():
             return np.ascontiguousarray(x, dtype)
         wide = np.asarray(x, np.float64)

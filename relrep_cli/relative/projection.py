@@ -1,4 +1,4 @@
-"""The relative representation: items described by their similarities to anchors, block by block."""
+"""Compute relative representations: the similarities of items to anchors, block by block."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from relrep_cli.relative.similarities import SIMILARITIES, Training, torch_devic
 
 Statistics = Mapping[str, np.ndarray]
 COLUMNS = ("column-mean", "column-scale")
-PANEL = 64  # a multiple of the rows that any BLAS kernel takes at once
-TILE = 1024  # rows of one product on one thread, counted from row 0: the last bits of a value depend on this number
+PANEL = 64  # a multiple of the block size of every BLAS kernel
+TILE = 1024  # rows of one product on one thread, counted from row 0; the last bits of a value depend on this number
 
 
 @dataclass(frozen=True, eq=False)
 class Basis:
-    """A recipe made ready for one space.
+    """A recipe fitted to one space.
 
-    anchors: (m, d) as stored. statistics: of the training rows, by name; they can be kept in a file. fitted: what each
-    similarity function knows of the space. dtype: in what is computed. notes: what the user should hear. exact: whether tiles
-    are padded to whole multiples of PANEL, so that BLAS kernels of all processors treat every row and column alike.
+    anchors: (m, d) as stored. dtype: that of the computation. statistics: those of the training rows, by name; a file can
+    store them. fitted: for each similarity function, what its `fit` returned. notes: messages for the user. exact: whether to
+    pad tiles to multiples of PANEL, so that the BLAS kernels of all processors treat every row and column the same way.
     """
 
     recipe: Recipe
@@ -42,7 +42,7 @@ class Basis:
     exact: bool = False
 
     def digest(self) -> str:
-        """Names the vectors, for records of what was computed with them."""
+        """A digest of anchors, statistics and fitted data, used in cache keys."""
         running = hashlib.sha256(f"{self.anchors.dtype} {self.dtype}".encode() + self.anchors.tobytes())
         for name, known in [("", self.statistics), *sorted(self.fitted.items())]:
             for key, values in sorted(known.items()):
@@ -51,11 +51,13 @@ class Basis:
 
 
 def basis(e: Embedding, recipe: Recipe, double: bool = False, exact: bool = False) -> Basis:
-    """Look up the anchors of `recipe` in the space of `e`, and find the statistics it needs in the training rows.
+    """Fit a recipe to the space of `e`: look up the anchors and compute the statistics on the training rows.
 
-    double: compute in float64 whatever the input. exact: the same, in padded tiles, so that values rounded to float32 are the
-    same on every processor and for any order or subset of rows; see docs/reliability.md. Raises DataError when an anchor has no
-    vector in this space, e is relative already, or there is nothing to take the statistics from.
+    double: compute in float64 for any input. exact: compute in float64 and in padded tiles, so that values rounded to float32
+    are the same on every processor and for any order or subset of rows; see docs/reliability.md.
+
+    Raises DataError when an anchor has no vector in this space, `e` is already relative, or no rows or file can provide the
+    statistics.
     """
     if e.kind == RELATIVE:
         raise DataError(f"{e.uri}: is a relative representation already; project the absolute file it was made from.")
@@ -77,7 +79,7 @@ def basis(e: Embedding, recipe: Recipe, double: bool = False, exact: bool = Fals
 
 
 def _known(e: Embedding, recipe: Recipe) -> Statistics | None:
-    """The statistics of another file of this space, None where they are to be found in e itself."""
+    """The statistics stored in another file of this space; None when they must be computed on the rows of `e`."""
     like = recipe.like
     if like is None:
         stored = e.uns.get("center")
@@ -91,13 +93,13 @@ def _known(e: Embedding, recipe: Recipe) -> Statistics | None:
         )
     if like.space != recipe.space():
         raise DataError(
-            f"{like.uri}: was projected in another way than is asked for here (space {like.space}, not {recipe.space()}); "
+            f"{like.uri}: was projected in another way (space {like.space}, not {recipe.space()}); "
             "give the same anchors, similarities and options."
         )
     if bound := [name for name in recipe.similarities if not SIMILARITIES[name].portable]:
         raise DataError(
-            f"{like.uri}: cannot hand on what {' and '.join(bound)} learns of a space, its graph of training rows; project a "
-            "file that holds these rows, without --statistics."
+            f"{like.uri}: does not store the graph of training rows that {' and '.join(bound)} needs; project a file that "
+            "holds these rows, without --statistics."
         )
     found = {name: np.asarray(values, np.float64) for name, values in like.uns.items()}
     missing = [name for name in recipe.statistics() if name not in found]
@@ -107,7 +109,7 @@ def _known(e: Embedding, recipe: Recipe) -> Statistics | None:
 
 
 def _training(e: Embedding, recipe: Recipe) -> Iterator[np.ndarray]:
-    """Blocks of the rows that statistics are taken from."""
+    """Yield blocks of the rows on which statistics are computed."""
     rows = training_rows(e, recipe)
     for block in row_blocks(e.n if rows is None else len(rows), e.d):
         yield e.x[block] if rows is None else pick(e.x, rows[block])
@@ -115,7 +117,7 @@ def _training(e: Embedding, recipe: Recipe) -> Iterator[np.ndarray]:
 
 
 def training_rows(e: Embedding, recipe: Recipe) -> np.ndarray | None:
-    """Row numbers of the training split, None for all rows."""
+    """Return the row numbers of the training split, None for all rows."""
     if recipe.transductive or "split" not in e.obs:
         return None
     try:
@@ -125,7 +127,7 @@ def training_rows(e: Embedding, recipe: Recipe) -> np.ndarray | None:
 
 
 def _fitted(e: Embedding, to: Basis, known: bool) -> dict[str, Mapping[str, np.ndarray]]:
-    """What the similarity functions must know of the space: from stored statistics, else from the training rows."""
+    """Fit the similarity functions that need it, from stored statistics or on the training rows."""
     found: dict[str, Mapping[str, np.ndarray]] = {}
     anchors = _prepared(to.anchors, to)
     for name, params in to.recipe.similarities.items():
@@ -145,7 +147,7 @@ def _fitted(e: Embedding, to: Basis, known: bool) -> dict[str, Mapping[str, np.n
 def _notes(to: Basis) -> list[str]:
     parts = {name: int(known["parts"][0]) for name, known in to.fitted.items() if "parts" in known}
     return [
-        f"the neighbour graph of {name} falls into {count} parts, joined by the shortest lines between them; a larger k helps."
+        f"the neighbour graph of {name} has {count} components, now joined by the shortest edges between them; try a larger k."
         for name, count in parts.items()
         if count > 1
     ]
@@ -158,11 +160,12 @@ def _prepared(x: np.ndarray, to: Basis) -> np.ndarray:
 def relative_blocks(
     x: np.ndarray, to: Basis, device: str = "cpu", attention: Callable[[np.ndarray], None] | None = None
 ) -> Iterator[np.ndarray]:
-    """Blocks (b, m') of the relative representation of x (n, d), in the dtype of `to`.
+    """Yield the relative representation of x (n, d) in blocks (b, m'), in the dtype of `to`.
 
-    device: `cpu` computes with NumPy, others with torch. attention: gets (b, subspaces) for each block, how much attention
-    each subspace got, where the aggregator is a trained one that attends. Raises DataError when a value leaves the range of
-    the dtype.
+    device: `cpu` computes with NumPy, all others with torch. attention: called for each block with the attention weights
+    (b, subspaces), when the aggregator uses attention.
+
+    Raises DataError when a value is out of range for the dtype.
     """
     values = _values(to, device, attention)
     rows = min(TILE, block_rows(max(x.shape[1], to.recipe.width())))
@@ -170,23 +173,23 @@ def relative_blocks(
     def tile(part: slice) -> np.ndarray:
         rows = np.array(x[part])
         release(x, part)
-        return after(values(rows), to.recipe, to.statistics)
+        return postprocessed(values(rows), to.recipe, to.statistics)
 
-    torch_computes = device != "cpu" or to.recipe.trained is not None  # and spreads its work itself
-    yield from map(tile, slices(len(x), rows)) if torch_computes else in_order(tile, slices(len(x), rows))
+    uses_torch = device != "cpu" or to.recipe.trained is not None  # torch has its own threads
+    yield from map(tile, slices(len(x), rows)) if uses_torch else in_order(tile, slices(len(x), rows))
 
 
 def _values(
     to: Basis, device: str, attention: Callable[[np.ndarray], None] | None = None
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """The function from rows (b, d) to their aggregated similarities (b, m')."""
-    send, fetch = _carriers(device)
+    """A function from rows (b, d) to their aggregated similarities (b, m')."""
+    send, fetch = _transfers(device)
     anchors = send(_prepared(to.anchors, to))
     join = joiner(to.recipe, attention)
 
     def values(block: np.ndarray) -> np.ndarray:
         x = send(_prepared(block, to))
-        with np.errstate(over="ignore", invalid="ignore"):  # judged below
+        with np.errstate(over="ignore", invalid="ignore"):  # the check below reports an overflow
             parts = [_part(name, x, anchors, to) for name in to.recipe.similarities]
             found: np.ndarray = fetch(join(parts))
             if not np.isfinite(found.sum(dtype=np.float64)):
@@ -200,7 +203,7 @@ def _values(
 
 
 def _part(name: str, x: Any, anchors: Any, to: Basis) -> Any:
-    """One subspace (b, m), with its sign."""
+    """The similarities (b, m) of one similarity function, negated when the recipe asks for it."""
     entry = SIMILARITIES[name]
     more = {"fitted": to.fitted[name]} if entry.fit is not None else {}
     if to.exact:
@@ -216,7 +219,7 @@ def _padded(x: np.ndarray) -> np.ndarray:
 
 
 def joiner(recipe: Recipe, attention: Callable[[np.ndarray], None] | None = None) -> Callable[[list[Any]], Any]:
-    """How the subspaces of a block become one."""
+    """Return the function that aggregates the subspaces [(b, m), …] of a block into (b, m')."""
     if not recipe.aggregate:
         return lambda parts: parts[0]
     if recipe.trained is None:
@@ -237,8 +240,8 @@ def joiner(recipe: Recipe, attention: Callable[[np.ndarray], None] | None = None
     return trained
 
 
-def after(found: np.ndarray, recipe: Recipe, statistics: Statistics) -> np.ndarray:
-    """Relative coordinates (b, m') standardised by the statistics of their columns, and rounded, as the recipe says."""
+def postprocessed(found: np.ndarray, recipe: Recipe, statistics: Statistics) -> np.ndarray:
+    """Standardise and round relative coordinates (b, m') as the recipe says."""
     if recipe.after.standardize:
         mean, spread = (statistics[name] for name in COLUMNS)
         found = ((found - mean) / spread).astype(found.dtype)
@@ -248,7 +251,7 @@ def after(found: np.ndarray, recipe: Recipe, statistics: Statistics) -> np.ndarr
 
 
 def relative(e: Embedding, to: Basis, device: str = "cpu") -> Embedding:
-    """`e` in relative coordinates, as one array that lies on disk when it is large."""
+    """Return the relative representation of `e` as an embedding. A large array is on disk."""
     from relrep_cli.numerics.spool import spool
 
     out, start = spool((e.n, to.recipe.width()), to.dtype), 0
@@ -259,12 +262,12 @@ def relative(e: Embedding, to: Basis, device: str = "cpu") -> Embedding:
     return replace(e, x=out, var=to.recipe.var(), kind=RELATIVE, space=to.recipe.space(), digest="", uns={})
 
 
-def _carriers(device: str) -> tuple[Any, Any]:
-    """How a block reaches the device, and how it comes back."""
+def _transfers(device: str) -> tuple[Any, Any]:
+    """The functions that move a block to the device and back."""
     if device == "cpu":
         return (lambda block: block), (lambda block: block)
     torch = torch_device(device)
-    if torch is None:  # `auto`, and nothing better than the CPU is there
-        return _carriers("cpu")
+    if torch is None:  # `auto` on a machine without a GPU
+        return _transfers("cpu")
     place = "cuda" if device == "auto" else device
     return (lambda block: torch.from_numpy(block).to(place)), (lambda block: block.cpu().numpy())

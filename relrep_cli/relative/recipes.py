@@ -1,4 +1,4 @@
-"""Recipes: how to project, said once and carried from the options to the files."""
+"""Recipes: all settings of a relative projection in one object."""
 
 from __future__ import annotations
 
@@ -17,16 +17,19 @@ from relrep_cli.anchors.vectors import anchor_vectors
 from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.embedding import Embedding, text
 from relrep_cli.relative.aggregators import AGGREGATORS, TrainedAggregator
-from relrep_cli.relative.preparation import Before
+from relrep_cli.relative.preparation import Preprocessing
 from relrep_cli.relative.similarities import SIMILARITIES
 
-UNREADABLE = "the saved record of how to project cannot be used; save it again with relrep stitch."
+UNREADABLE = "the saved projection settings cannot be used; save them again with relrep stitch."
 
 
 @dataclass(frozen=True)
-class After:
-    """What is done to relative coordinates. negate: distances become similarities, by their sign. standardize: each column
-    at mean 0 and variance 1 over the training rows. step: coordinates are rounded to its multiples, 0 for not at all."""
+class Postprocessing:
+    """Steps applied to relative coordinates.
+
+    negate: change the sign of distances, so that they grow with similarity. standardize: scale each column to mean 0 and
+    variance 1 on the training rows. step: round coordinates to multiples of it; 0 for no rounding.
+    """
 
     negate: bool = False
     standardize: bool = False
@@ -35,20 +38,22 @@ class After:
 
 @dataclass(frozen=True, eq=False)
 class Recipe:
-    """How to project: on which anchors, by which similarity functions, with what before and after.
+    """The settings of a relative projection.
 
-    similarities: names with their parameters, in order. aggregate: the name of what joins several, "" for one alone.
-    trained: the trained aggregator of that name. transductive: statistics are those of all rows, not of the training rows.
-    spares: embeddings that may hold anchors which the projected file does not, if they share its space. like: a relative
-    embedding whose statistics are taken, if it was made from the same space. meaning: what the anchor ids stand for in each
-    space, where they are not simply ids of items.
+    similarities: names of similarity functions with their parameters, in order.
+    before, after: the pre- and postprocessing.
+    aggregate: name of the aggregator, "" for a single similarity function. trained: its weights, when it is trained.
+    transductive: compute statistics on all rows instead of the training rows.
+    spares: other embeddings of the same space, which may hold anchors that the projected file lacks.
+    like: a relative embedding of the same space whose statistics are reused.
+    meaning: the items behind each anchor id, when the anchors are pairs or mixtures.
     """
 
     anchor_ids: np.ndarray
     similarities: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"cosine": {}})
-    before: Before = field(default_factory=Before)
+    before: Preprocessing = field(default_factory=Preprocessing)
     aggregate: str = ""
-    after: After = field(default_factory=After)
+    after: Postprocessing = field(default_factory=Postprocessing)
     transductive: bool = False
     spares: Sequence[Embedding] = ()
     like: Embedding | None = None
@@ -56,14 +61,17 @@ class Recipe:
     meaning: Mixtures | Pairs | None = None
 
     def vectors(self, e: Embedding, ids: np.ndarray | None = None) -> np.ndarray:
-        """(m, d) vectors of the anchors, or of those called `ids`, in the space of e. Raises DataError; see anchor_vectors."""
+        """Return the vectors (m, d) of the anchors, or of those named `ids`, in the space of `e`.
+
+        Raises DataError when an anchor has no vector in this space; see `anchor_vectors`.
+        """
         wanted = self.anchor_ids if ids is None else ids
         if self.meaning is None:
             return anchor_vectors(e, wanted, self.spares)
         return self.meaning.vectors(e, wanted, self.spares)
 
     def items(self, e: Embedding) -> np.ndarray:
-        """The ids of the items that the anchors are in the space of e, or are mixed from: what a leak is judged by."""
+        """The ids of the items behind the anchors, in the space of `e`. The check for leaks uses them."""
         return self.anchor_ids if self.meaning is None else self.meaning.ids(e, self.anchor_ids, self.spares)
 
     @property
@@ -74,15 +82,15 @@ class Recipe:
         more = [*self.before.steps(), *after, *(["round"] if self.after.step else [])]
         return "+".join([names, *more, *(["transductive"] if self.transductive else [])])
 
-    def apart(self) -> list[Recipe]:
-        """Each similarity function alone, then all of them as they are joined; one recipe where there is nothing to part."""
+    def each_similarity(self) -> list[Recipe]:
+        """Return one recipe per similarity function, then the aggregated one. A single or trained recipe is returned alone."""
         if len(self.similarities) == 1 or self.trained is not None:
             return [self]
         alone = [{name: params} for name, params in self.similarities.items()]
         return [*(replace(self, similarities=one, aggregate="") for one in alone), self]
 
-    def how(self) -> dict[str, Any]:
-        """All that bears on the coordinates but the anchors, as JSON holds it."""
+    def to_json(self) -> dict[str, Any]:
+        """Return all settings that influence the coordinates, except the anchors, as JSON values."""
         return {
             "similarities": [[name, _plain(params)] for name, params in self.similarities.items()],
             "before": self.before.steps(),
@@ -94,18 +102,20 @@ class Recipe:
         }
 
     def params(self) -> dict[str, Any]:
-        """The same as flat parameters of a step: `similarity`, `lp.p`, `center`, …"""
+        """Return the settings as flat parameters of a provenance step: `similarity`, `lp.p`, `center`, …"""
         flat = {f"{name}.{key}": v for name, params in self.similarities.items() for key, v in _plain(params).items()}
-        rest = {key: value for key, value in self.how().items() if key not in ("similarities", "before")}
+        rest = {key: value for key, value in self.to_json().items() if key not in ("similarities", "before")}
         return {"similarity": ",".join(self.similarities), **flat, **asdict(self.before), **rest}
 
     def space(self) -> str:
         """The name of the relative space: encoders projected on the same anchors in the same way share it."""
         (name, params), *more = self.similarities.items()
         how: list[Any] = [name, _plain(params), {"center": self.before.center}]
-        first = replace(self, before=Before(self.before.center), aggregate="", after=After(), transductive=False)
-        if more or self.how() != first.how():  # what format version 1 could say at first keeps its names
-            how.append(self.how())
+        first = replace(
+            self, before=Preprocessing(self.before.center), aggregate="", after=Postprocessing(), transductive=False
+        )
+        if more or self.to_json() != first.to_json():  # recipes of the first releases must keep the names of their spaces
+            how.append(self.to_json())
         if self.trained is not None:
             how.append(hashlib.sha256(self.trained.to_bytes()).hexdigest())
         anchors = _listed(self.anchor_ids) + (self.meaning.content() if self.meaning is not None else b"")
@@ -113,7 +123,7 @@ class Recipe:
         return f"relative:{content.hexdigest()[:16]}"
 
     def var(self) -> dict[str, np.ndarray]:
-        """The columns of the relative matrix: index `<similarity>:<anchor id>`, anchor and similarity."""
+        """Return the `var` table of the relative matrix: index `<similarity>:<anchor id>`, anchor and similarity."""
         if self.trained is not None:
             number = np.arange(self.trained.width).astype("S")
             return _columns(f"{self.aggregate}({','.join(self.similarities)})", number, np.full(len(number), b""))
@@ -123,35 +133,38 @@ class Recipe:
         return _columns("+".join(self.similarities), self.anchor_ids, self.anchor_ids)
 
     def statistics(self) -> list[str]:
-        """The names of the statistics that preparation and standardising take."""
+        """The names of the statistics that preprocessing and standardising need."""
         before = self.before
         names = ["center"] if before.center or before.scale or before.whiten else []
         names += ["whiten"] if before.whiten else ["scale"] if before.scale else []
         return names + (["column-mean", "column-scale"] if self.after.standardize else [])
 
     def width(self) -> int:
-        """How many columns the relative matrix has."""
+        """The number of columns of the relative matrix."""
         return len(self.anchor_ids) * (len(self.similarities) if self.aggregate == "concat" else 1)
 
 
-def with_trained(recipe: Recipe, trained: TrainedAggregator) -> Recipe:
-    """`recipe` with the similarities and the preparation that a trained aggregator saw. Raises DataError when they are off."""
-    told = of_how(recipe, trained.recipe)
-    if len(told.similarities) != trained.count:
+def with_trained_aggregator(recipe: Recipe, trained: TrainedAggregator) -> Recipe:
+    """Give a recipe a trained aggregator, with the similarity functions and the preprocessing of its training.
+
+    Raises DataError when the stored settings are unusable.
+    """
+    stored = with_settings(recipe, trained.recipe)
+    if len(stored.similarities) != trained.count:
         raise DataError(UNREADABLE)
-    after = replace(recipe.after, negate=told.after.negate)
-    return replace(told, after=after, transductive=recipe.transductive, aggregate=trained.name, trained=trained)
+    after = replace(recipe.after, negate=stored.after.negate)
+    return replace(stored, after=after, transductive=recipe.transductive, aggregate=trained.name, trained=trained)
 
 
-def of_how(recipe: Recipe, how: Mapping[str, Any]) -> Recipe:
-    """`recipe` with all that `how` says, which Recipe.how() gave. Raises DataError when it is off."""
+def with_settings(recipe: Recipe, how: Mapping[str, Any]) -> Recipe:
+    """Apply settings written by `Recipe.to_json` to a recipe. Raises DataError when they are unusable."""
     try:
         return replace(
             recipe,
             similarities={name: SIMILARITIES[name].resolve(_valued(params)) for name, params in how["similarities"]},
-            before=Before(**dict.fromkeys(how["before"], True)),
+            before=Preprocessing(**dict.fromkeys(how["before"], True)),
             aggregate=AGGREGATORS[how["aggregate"]].name if how["aggregate"] else "",
-            after=After(bool(how["negate"]), bool(how["standardize"]), float(how["round"])),
+            after=Postprocessing(bool(how["negate"]), bool(how["standardize"]), float(how["round"])),
             transductive=bool(how["transductive"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError, UsageError):
@@ -159,7 +172,7 @@ def of_how(recipe: Recipe, how: Mapping[str, Any]) -> Recipe:
 
 
 def anchors_digest(ids: np.ndarray) -> str:
-    """Names the anchors and their order."""
+    """A digest of the anchor ids in their order."""
     return hashlib.sha256(_listed(ids)).hexdigest()
 
 
@@ -173,7 +186,7 @@ def _columns(similarity: str, index: np.ndarray, anchors: np.ndarray) -> dict[st
 
 
 def _plain(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters as JSON holds them, which knows no infinity."""
+    """Parameters as JSON values; infinity becomes the string "inf"."""
     return {name: "inf" if isinstance(v, float) and isinf(v) else v for name, v in params.items()}
 
 

@@ -1,8 +1,8 @@
-"""Similarity functions of items and anchors.
+"""Similarity functions between items and anchors.
 
-A registered function takes one block (n, d) and the anchors (m, d) and gives (n, m). It is written in operations that
-NumPy arrays and torch tensors share, so the same lines run on every device. What a function must know of the space as a
-whole, such as a covariance, its `fit` finds in the training rows; it comes back as the keyword `fitted`.
+A registered function takes a block of items (n, d) and the anchors (m, d), and returns (n, m). It uses operations that NumPy
+arrays and torch tensors share, so the same code runs on every device. A function that needs to know the whole space, such as
+its covariance, has a `fit`, which runs on the training rows. Its result is passed to the function as `fitted`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Fitted = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Training:
-    """The training rows of a space as a function sees them: blocks (b, d) that may be asked for again, n rows in all."""
+    """The n training rows of a space. blocks: returns a new iterator over blocks (b, d) at each call."""
 
     blocks: Callable[[], Iterable[np.ndarray]]
     n: int
@@ -80,11 +80,11 @@ def euclidean(x: Any, anchors: Any) -> Any:
     u, v = x - middle, anchors - middle
     size = (u * u).sum(1)[:, None] + (v * v).sum(1)[None, :]
     squared = size - 2 * (u @ v.T)
-    rows, columns = _where(squared < kernels.REPAIR * size)  # near pairs cancel; compute those by their difference
+    rows, columns = _where(squared < kernels.REPAIR * size)  # near pairs suffer from cancellation: use their differences
     for start in range(0, len(rows), 65536):
         r, c = rows[start : start + 65536], columns[start : start + 65536]
-        apart = x[r] - anchors[c]
-        squared[r, c] = (apart * apart).sum(1)
+        difference = x[r] - anchors[c]
+        squared[r, c] = (difference * difference).sum(1)
     return squared.clip(0) ** 0.5 / unit
 
 
@@ -124,7 +124,7 @@ def lp(x: Any, anchors: Any, *, p: P = 3.0) -> Any:
 def angular(x: Any, anchors: Any) -> Any:
     """Angle between item and anchor in radians, 0 to pi; pi / 2 where either is the zero vector.
 
-    By 2 atan2(|u - v|, |u + v|) of unit vectors: the arccos of a cosine errs by 7e-4 near 0 and is NaN beyond 1.
+    Computed as 2 atan2(|u - v|, |u + v|) of unit vectors: the arccos of a cosine errs by 7e-4 near 0, and is NaN above 1.
 
     >>> angular(np.array([[1.0, 0.0]]), np.array([[0.0, 2.0], [3.0, 0.0]])).round(6).tolist()
     [[1.570796, 0.0]]
@@ -144,17 +144,17 @@ def inner(x: Any, anchors: Any) -> Any:
 
 
 def _median_width(train: Training, anchors: np.ndarray, *, width: float) -> dict[str, np.ndarray]:
-    """The width given, else the median Euclidean distance of at most 2048 training rows, at even steps, to the anchors."""
+    """The given width, else the median Euclidean distance between anchors and at most 2048 evenly spaced training rows."""
     if width:
         return {"width": np.array([width])}
-    step, some, start = max(1, -(-train.n // 2048)), [], 0
+    step, sample, start = max(1, -(-train.n // 2048)), [], 0
     for block in train.blocks():
-        some.append(block[(-start) % step :: step])
+        sample.append(block[(-start) % step :: step])
         start += len(block)
-    found = float(np.median(euclidean(np.concatenate(some), anchors)))
-    if not found:
-        raise DataError("rbf: half of all distances of training rows to anchors are 0; give its width with --width.")
-    return {"width": np.array([found])}
+    median = float(np.median(euclidean(np.concatenate(sample), anchors)))
+    if not median:
+        raise DataError("rbf: half of the distances between training rows and anchors are 0; set the width with --width.")
+    return {"width": np.array([median])}
 
 
 @similarity(
@@ -174,7 +174,7 @@ def rbf(x: Any, anchors: Any, *, width: Width = 0.0, fitted: Fitted) -> Any:
 
 
 def _inverse_root(train: Training, anchors: np.ndarray, *, shrinkage: float) -> dict[str, np.ndarray]:
-    """The matrix that makes the covariance of the training rows the identity; see preparation.whitening."""
+    """The whitening matrix of the training rows; see `numerics.whitening`."""
     from relrep_cli.numerics.whitening import moments, rounding, whitening
 
     mean, spread = moments(train.blocks(), full=True)
@@ -191,7 +191,7 @@ def _inverse_root(train: Training, anchors: np.ndarray, *, shrinkage: float) -> 
 def mahalanobis(x: Any, anchors: Any, *, shrinkage: Shrinkage = 0.0, fitted: Fitted) -> Any:
     """Euclidean distance after whitening by the training rows' covariance.
 
-    shrinkage s takes (1 - s) C + s mean(variances) I for C. Directions in which training rows do not vary are left out.
+    With shrinkage s, the covariance C becomes (1 - s) C + s mean(variances) I. Directions without variance are ignored.
 
     >>> mahalanobis(np.array([[2.0, 0.0]]), np.zeros((1, 2)), fitted={"root": np.diag([0.5, 1.0])}).tolist()
     [[1.0]]
@@ -215,7 +215,7 @@ def _paths(train: Training, anchors: np.ndarray, *, k: int) -> dict[str, np.ndar
 def geodesic(x: Any, anchors: Any, *, k: GraphK = 10, fitted: Fitted) -> Any:
     """Shortest path through the k-nearest-neighbour graph of training rows and anchors (Euclidean lengths).
 
-    An item hangs on the graph by its own k nearest nodes. Parts that no step joins are joined by their shortest lines.
+    An item is connected to its k nearest nodes. Components of the graph are joined by the shortest edges between them.
 
     >>> square = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
     >>> fitted = _paths(Training(lambda: [square], 4), square[:1], k=2)
@@ -230,7 +230,7 @@ def geodesic(x: Any, anchors: Any, *, k: GraphK = 10, fitted: Fitted) -> Any:
 
 
 def _library(x: Any) -> Any:
-    """The module whose functions take `x`: numpy or torch."""
+    """The library of `x`: numpy or torch."""
     if isinstance(x, np.ndarray):
         return np
     import torch
@@ -239,7 +239,7 @@ def _library(x: Any) -> Any:
 
 
 def _times(x: Any, matrix: np.ndarray) -> Any:
-    """x @ matrix in float64, where a whitening matrix of large condition loses nothing that matters, as x's own type."""
+    """x @ matrix in float64, since a whitening matrix can be ill-conditioned, then converted to the dtype of x."""
     if isinstance(x, np.ndarray):
         return (x.astype(np.float64) @ matrix).astype(x.dtype)
     torch = _library(x)
@@ -247,7 +247,7 @@ def _times(x: Any, matrix: np.ndarray) -> Any:
 
 
 def _minkowski(x: Any, anchors: Any, p: float) -> Any:
-    """(n, m) Lp distances; powers are taken of shares of the largest difference, so that none over- or underflows."""
+    """(n, m) Lp distances. Differences are divided by the largest one, so that no power over- or underflows."""
     if _plain(x, anchors):
         return kernels.lp(x, anchors, p, _room(x, anchors))
     torch = _library(x)
@@ -255,15 +255,15 @@ def _minkowski(x: Any, anchors: Any, p: float) -> Any:
         return torch.cdist(x, anchors, p=p)
     step = max(1, (1 << 20) // (anchors.shape[0] * anchors.shape[1]))
     parts = []
-    for some in x.split(step):
-        apart = abs(some[:, None, :] - anchors[None, :, :])
-        peak = apart.amax(2)
-        parts.append(((apart / (peak + (peak == 0))[:, :, None]) ** p).sum(2) ** (1 / p) * peak)
+    for rows in x.split(step):
+        difference = abs(rows[:, None, :] - anchors[None, :, :])
+        peak = difference.amax(2)
+        parts.append(((difference / (peak + (peak == 0))[:, :, None]) ** p).sum(2) ** (1 / p) * peak)
     return torch.cat(parts)
 
 
 def _plain(x: Any, anchors: Any) -> bool:
-    """Whether these are arrays that kernels take."""
+    """Whether both are NumPy arrays that the compiled kernels accept."""
     return all(isinstance(a, np.ndarray) and a.dtype in (np.float32, np.float64) and a.dtype == x.dtype for a in (x, anchors))
 
 
@@ -272,7 +272,7 @@ def _room(x: np.ndarray, anchors: np.ndarray) -> np.ndarray:
 
 
 def _unit(x: Any) -> Any:
-    """Rows at length 1, zero rows kept; scaled by the largest entry first, so that no square over- or underflows."""
+    """Scale rows to length 1; zero rows stay. Dividing by the largest entry first avoids overflow and underflow of squares."""
     peak = abs(x).max(1)
     peak = (peak if isinstance(x, np.ndarray) else peak.values)[:, None]
     scaled = x / (peak + (peak == 0))
@@ -285,9 +285,9 @@ def _where(mask: Any) -> Any:
 
 
 def torch_device(device: str) -> Any:
-    """The torch module, after making sure that it knows the device; None for `auto` where there is only the CPU.
+    """Return the torch module when it supports the device; None for `auto` on a machine without CUDA.
 
-    Raises UsageError when the device is not there.
+    Raises UsageError when the device is not available.
     """
     import torch
 

@@ -1,6 +1,6 @@
-"""Transformations of a space, for asking which of them a similarity function does not feel.
+"""Transformations of a space, used to test invariances of similarity functions and metrics.
 
-Each is a function of (rng, x) that gives a map of rows: the same map for items and anchors, drawn once.
+Each is a function of (rng, x) that returns a map of rows. The map is drawn once and applied to items and anchors.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Map = Callable[[np.ndarray], np.ndarray]
 TRANSFORMATIONS: Registry[Callable[[np.random.Generator, np.ndarray], Map]] = Registry("transformation", ("implies",))
 transformation = TRANSFORMATIONS
 
-TURN = 0.75  # of a full circle that the data fill when their first axis is rolled up
+TURN = 0.75  # the part of a full circle that the widest axis covers when it is rolled up
 
 
 @transformation(implies=set())
@@ -97,7 +97,7 @@ def isometry(rng: np.random.Generator, x: np.ndarray) -> Map:
 
 
 def unfelt(invariant: Iterable[str]) -> set[str]:
-    """All transformations that leave a thing alone which declares `invariant`, those implied included.
+    """All invariances that follow from the declared ones, which are included.
 
     >>> sorted(unfelt({"axis-scale"}))
     ['axis-scale', 'scale']
@@ -107,7 +107,7 @@ def unfelt(invariant: Iterable[str]) -> set[str]:
 
 def _rotation(rng: np.random.Generator, d: int) -> np.ndarray:
     q, r = np.linalg.qr(rng.normal(size=(d, d)))
-    return q * np.sign(np.diag(r))  # else the directions are not uniform
+    return q * np.sign(np.diag(r))  # without the signs, the rotation would not be uniformly distributed
 
 
 def _width(x: np.ndarray) -> float:

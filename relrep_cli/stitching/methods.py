@@ -15,8 +15,8 @@ import numpy as np
 
 from relrep_cli.base.errors import UsageError, unknown
 from relrep_cli.relative.aggregators import AGGREGATORS
-from relrep_cli.relative.preparation import Before
-from relrep_cli.relative.recipes import After, Recipe
+from relrep_cli.relative.preparation import Preprocessing
+from relrep_cli.relative.recipes import Postprocessing, Recipe
 from relrep_cli.relative.similarities import SIMILARITIES
 from relrep_cli.relative.transformations import unfelt
 from relrep_cli.stitching import translators
@@ -62,7 +62,7 @@ class Method:
 
     def said(self) -> dict[str, Any]:
         """What the method does but for its anchors, as JSON holds it."""
-        how = None if self.recipe is None else self.recipe.how()
+        how = None if self.recipe is None else self.recipe.to_json()
         return {"method": self.label, "recipe": how, "translator": self.translator, "translation": dict(self.params)}
 
 
@@ -136,10 +136,10 @@ def _variants(wanted: Wanted, recipe: Recipe) -> Iterator[Method]:
     if trains and recipe.after.standardize:
         raise UsageError(f"--standardize-columns does not go with --aggregate {recipe.aggregate}, which learns its own scale.")
     found = [recipe]
-    if wanted.open and not recipe.before.steps() and recipe.after == After():
+    if wanted.open and not recipe.before.steps() and recipe.after == Postprocessing():
         steady = all("translation" in unfelt(SIMILARITIES[name].invariant) for name in recipe.similarities)
-        found += [] if steady else [replace(recipe, before=Before(center=True))]
-        found += [] if trains else [replace(r, after=After(standardize=True)) for r in found]
+        found += [] if steady else [replace(recipe, before=Preprocessing(center=True))]
+        found += [] if trains else [replace(r, after=Postprocessing(standardize=True)) for r in found]
     if "all" in wanted.names and not recipe.transductive:
         found += [replace(r, transductive=True) for r in found if r.statistics()]
     return (Method(r.label, r) for r in found)

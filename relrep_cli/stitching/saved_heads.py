@@ -13,7 +13,7 @@ from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.heads.heads import HEADS, Trained
 from relrep_cli.relative import aggregators
 from relrep_cli.relative.aggregators import TrainedAggregator
-from relrep_cli.relative.recipes import Recipe, anchors_digest, of_how
+from relrep_cli.relative.recipes import Recipe, anchors_digest, with_settings
 from relrep_cli.stitching import translators
 from relrep_cli.stitching.translators import TRANSLATORS
 from relrep_cli.store.trained import Unusable, need, pack, unpack
@@ -90,7 +90,7 @@ class SavedHead:
     def path(self, recipe: Recipe) -> Recipe:
         """`recipe`, which has the anchors, made to project as the head is used to."""
         assert self.recipe is not None
-        return replace(of_how(recipe, self.recipe), trained=self.aggregator)
+        return replace(with_settings(recipe, self.recipe), trained=self.aggregator)
 
     def translate(self, vectors: np.ndarray) -> translators.Affine:
         """The map from a new space, with its anchors (m, d), into the head's own."""
