@@ -18,7 +18,7 @@ PEAK = 100  # numbers are scaled below 2^100, so that they and their differences
 
 @dataclass(frozen=True)
 class Ranked:
-    """codes: a function from a block of rows to integer codes, in the order of the numbers. ranks: centred midrank of a code."""
+    """codes: a function from a block of rows to integer codes in the order of the numbers. ranks: centred midrank of a code."""
 
     codes: Callable[[slice], np.ndarray]
     ranks: np.ndarray
