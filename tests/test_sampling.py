@@ -106,7 +106,7 @@ def test_sampled_metrics_have_the_values_of_their_rows(name: str) -> None:
 @pytest.fixture
 def few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Indexes for spaces as small as those of tests."""
-    monkeypatch.setattr(approximate, "FEWEST", 500)
+    monkeypatch.setattr(approximate, "MIN_ROWS", 500)
 
 
 @pytest.mark.parametrize("by", ["cosine", "euclidean"])
@@ -137,7 +137,7 @@ def test_queries_that_an_index_finds_too_little_for_are_searched_exactly(
     few_rows: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x = np.concatenate([clusters(3000), clusters(6, seed=9) + 500])
-    monkeypatch.setattr(approximate, "PROMISED", 0.5)
+    monkeypatch.setattr(approximate, "TARGET_RECALL", 0.5)
     monkeypatch.setattr(approximate, "_efforts", lambda index, depth: [1])
     found = nearest(x, x, 40, by="euclidean", index="ivf")
     assert found.index == "ivf" and found.recall < 1
