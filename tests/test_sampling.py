@@ -222,7 +222,7 @@ def test_several_k_and_metrics_take_one_search_of_each_space(searches: list[int]
     assert [(r["metric"], r["k"]) for r in records] == [(m, k) for m in ("jaccard", "knn-jaccard") for k in (5, 20, 2, 100)]
     assert [r.record["k"] for r in per_row] == [5, 20, 2] * 2  # k = 100 leaves no room
     for r in records[:3] + records[4:7]:
-        assert r["value"] == METRICS[r["metric"]].function(x, b.e.x, k=r["k"]).value
+        assert r["value"] == METRICS[r["metric"]].function(x, b.embedding.x, k=r["k"]).value
 
 
 def test_all_metrics_of_neighbourhoods_take_one_search_of_each_space(searches: list[int]) -> None:
