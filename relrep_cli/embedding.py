@@ -1,4 +1,4 @@
-"""An embedding as the core sees it: arrays with names, and how rows of several of them are joined."""
+"""The Embedding: arrays with ids, columns and provenance; and functions that match rows of several embeddings by id."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Step = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """n items as rows of `x`, with what is known of them.
+    """n items as rows of `x`, with their ids and metadata.
 
     x: (n, d) float16, float32 or float64, any byte order, often a read-only memory map.
-    ids: (n,) UTF-8 in a NumPy "S" array. obs, var: columns about rows and about columns of x, text as "S" arrays.
-    row_ids: whether the ids are mere row numbers, because the file has none. uns: statistics of the training rows, by name.
-    source_space: of a relative embedding, the space it was made from.
+    ids: (n,) UTF-8 in a NumPy "S" array. obs, var: named arrays that describe the rows and the columns of x; text is "S".
+    row_ids: whether the ids are only row numbers, because the file has none. uns: statistics of the training rows, by name.
+    source_space: the space from which a relative embedding was made.
     """
 
     x: np.ndarray
@@ -52,22 +52,22 @@ class Embedding:
         return int(self.x.shape[1])
 
     def column(self, name: str) -> np.ndarray:
-        """(n,) the obs column `name`; DataError lists the columns there are."""
+        """Return the obs column `name` (n,). Raises DataError, with the existing columns, when there is none."""
         if name not in self.obs:
             found = ", ".join(map(printable, self.obs)) or "none"
             raise DataError(f"{self.uri}: no column {printable(name)!r}; columns found: {found}.")
         return self.obs[name]
 
     def rows_of_split(self, *names: str) -> np.ndarray | None:
-        """Row numbers whose split is one of `names`; None when the file has no split."""
+        """Return the row numbers whose split is one of `names`; None when the file has no split."""
         if "split" not in self.obs:
             return None
         return np.flatnonzero(np.isin(self.obs["split"], [name.encode() for name in names]))
 
     def training_rows(self) -> np.ndarray:
-        """Row numbers of the training split, or of all rows when the file has no split.
+        """Return the row numbers of the training split, or all rows when the file has no split.
 
-        Raises DataError when there is a split column without one `train` row.
+        Raises DataError when there is a split column without any `train` row.
         """
         rows = self.rows_of_split("train")
         if rows is None:
@@ -78,7 +78,7 @@ class Embedding:
 
 
 def select(e: Embedding, rows: np.ndarray) -> Embedding:
-    """The rows `rows` of e, as an embedding; e itself when that is all of it in order."""
+    """Return the given rows of `e` as an embedding; `e` itself when these are all its rows in order."""
     from relrep_cli.numerics.blocks import take
 
     x = take(e.x, rows)
@@ -88,8 +88,9 @@ def select(e: Embedding, rows: np.ndarray) -> Embedding:
 
 
 def id_order(ids: np.ndarray) -> np.ndarray | None:
-    """(n,) row numbers that bring ids (n,) into order, shorter ids first and equally long ones by their bytes; None where they
-    are in order. So row numbers, written as ids, stay where they are.
+    """Return the row numbers (n,) that sort ids (n,), shorter ids first, then by bytes; None when they are sorted already.
+
+    In this order, row numbers used as ids are in their numerical order.
 
     >>> id_order(np.array([b"10", b"9", b"a"])).tolist(), id_order(np.array([b"9", b"10"]))
     ([1, 2, 0], None)
@@ -102,16 +103,16 @@ def id_order(ids: np.ndarray) -> np.ndarray | None:
 
 
 def in_id_order(e: Embedding) -> Embedding:
-    """The rows of e in the order of their ids, so that no result depends on the order of a file's rows; see `id_order`.
+    """Sort the rows of `e` by id, so that no result depends on the order of the rows in a file; see `id_order`.
 
-    The digest stays that of the file: the same file always gives the same rows.
+    The digest stays that of the file, because the same file always gives the same sorted rows.
     """
     order = id_order(e.ids)
     return e if order is None else replace(select(e, order), digest=e.digest)
 
 
 def of_split(e: Embedding, split: str | None) -> Embedding:
-    """The rows of one split of e, or e itself for None. Raises DataError, with the splits found, when there are none."""
+    """Return the rows of one split of `e`, or `e` itself for None. Raises DataError, with the splits found, for no rows."""
     if split is None:
         return e
     rows = e.rows_of_split(split)
@@ -122,7 +123,7 @@ def of_split(e: Embedding, split: str | None) -> Embedding:
 
 
 def text(values: Iterable[str | bytes]) -> np.ndarray:
-    """An "S" array of UTF-8 from strings.
+    """Encode strings as UTF-8 in a NumPy "S" array.
 
     >>> text(["a", "é"]).tolist()
     [b'a', b'\\xc3\\xa9']
@@ -132,18 +133,18 @@ def text(values: Iterable[str | bytes]) -> np.ndarray:
 
 
 def row_numbers(n: int) -> np.ndarray:
-    """(n,) the ids of rows that have none: b"0", b"1", …"""
+    """Return row numbers as ids (n,), for files without ids: b"0", b"1", …"""
     return np.arange(n).astype(f"S{len(str(max(n - 1, 0)))}")
 
 
 def duplicates(ids: np.ndarray) -> list[bytes]:
-    """The ids that occur more than once, in sorted order."""
+    """Return the ids that occur more than once, sorted."""
     ordered = np.sort(ids)
     return [bytes(i) for i in np.unique(ordered[1:][ordered[1:] == ordered[:-1]])]
 
 
 def refuse_row_numbers(spaces: Sequence[Embedding]) -> None:
-    """Raise DataError when mere row numbers would pair the rows of files of unequal length."""
+    """Raise DataError when files without ids have different lengths, so that row numbers cannot pair their rows."""
     bare = [e for e in spaces if e.row_ids]
     if other := next((e for e in bare if e.n != bare[0].n), None):
         raise DataError(
@@ -153,9 +154,9 @@ def refuse_row_numbers(spaces: Sequence[Embedding]) -> None:
 
 
 def match_ids(*ids: np.ndarray) -> list[np.ndarray]:
-    """Row numbers of the ids that all arrays share, in the order of the first array.
+    """Return the row numbers of the ids that all arrays share, in the order of the first array.
 
-    Each array must hold every id once. Returns one (c,) array for each input.
+    ids: arrays of unique ids. Returns one array (c,) for each input.
 
     >>> [r.tolist() for r in match_ids(np.array([b"a", b"b", b"c"]), np.array([b"c", b"x", b"a"]))]
     [[0, 2], [2, 0]]
@@ -172,13 +173,13 @@ def match_ids(*ids: np.ndarray) -> list[np.ndarray]:
 
 
 def _find(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Row numbers in `ids` of each of `wanted`, all of which are there."""
+    """Row numbers in `ids` of each wanted id; all of them must be there."""
     order = np.argsort(ids, kind="stable")
     return order[np.searchsorted(ids, wanted, sorter=order)]
 
 
 def find_ids(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """(len(wanted),) the row number of each wanted id, -1 where there is none.
+    """Return the row number of each wanted id (len(wanted),), -1 for an id that is not there.
 
     >>> find_ids(np.array([b"a", b"b"]), np.array([b"b", b"z"])).tolist()
     [1, -1]
@@ -191,7 +192,7 @@ def find_ids(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 
 def _terminated(ids: np.ndarray) -> bytes:
-    r"""The ids, each with a zero byte after it.
+    r"""Concatenate the ids, each followed by a zero byte.
 
     >>> _terminated(np.array([b"a", b"bcd", b""]))
     b'a\x00bcd\x00\x00'
@@ -201,7 +202,7 @@ def _terminated(ids: np.ndarray) -> bytes:
 
 
 class Digest:
-    """sha256 that names content: `relrep-1`, shape, dtype and ids first, then the bytes of X as they stream by."""
+    """A streaming sha256 of an embedding: `relrep-1`, shape, dtype and ids, then the bytes of X block by block."""
 
     def __init__(self, n: int, d: int, dtype: np.dtype, ids: np.ndarray) -> None:
         self._hash = hashlib.sha256(f"relrep-1\n{n} {d} {dtype.newbyteorder('=').name}\n".encode())
@@ -218,7 +219,7 @@ class Digest:
 
 
 def digest(x: np.ndarray, ids: np.ndarray) -> str:
-    """The digest of (n, d) `x` with its ids, little-endian and row by row, as docs/format.md defines it."""
+    """Compute the digest of (n, d) `x` with its ids, as docs/format.md defines it (little-endian, row by row)."""
     from relrep_cli.numerics.blocks import row_blocks
 
     running = Digest(x.shape[0], x.shape[1], x.dtype, ids)
@@ -228,14 +229,15 @@ def digest(x: np.ndarray, ids: np.ndarray) -> str:
 
 
 def digested_space(e: Embedding) -> str:
-    """The name of a space that has none: by the digest of its content."""
+    """Make a name for an unnamed space from the digest of its content."""
     return f"unnamed:{(e.digest or digest(e.x, e.ids)).removeprefix('sha256:')[:16]}"
 
 
 def make_step(command: str, params: Mapping[str, Any], seed: int | None, inputs: Sequence[Embedding]) -> Step:
-    """The record of one run; its id names what was computed, so two equal runs have equal ids.
+    """Make the provenance record of one run. Its id is a digest of the computation, so two equal runs have equal ids.
 
-    `params` holds every resolved default. No host, user or folder names: inputs are named by their last path part.
+    params: all parameters, with resolved defaults. The record holds no host, user or folder names: inputs are named by their
+    last path part.
     """
     content = {
         "program": "relrep",
@@ -246,13 +248,13 @@ def make_step(command: str, params: Mapping[str, Any], seed: int | None, inputs:
         "inputs": [{"uri": bare_name(e.uri), "digest": e.digest} for e in inputs],
         "prev": [e.steps[-1]["id"] for e in inputs if e.steps],
     }
-    judged = {**content, "inputs": [[e.digest, _columns_digest(e.obs)] for e in inputs]}
-    name = hashlib.sha256(json.dumps(judged, sort_keys=True).encode()).hexdigest()[:16]
+    identity = {**content, "inputs": [[e.digest, _columns_digest(e.obs)] for e in inputs]}
+    name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     return {"id": name, **content, "time": timestamp()}
 
 
 def _columns_digest(obs: Mapping[str, np.ndarray]) -> str:
-    """Labels and splits decide results too, and are not part of an embedding's digest."""
+    """A digest of labels and splits, which also influence results but are not part of an embedding's digest."""
     running = hashlib.sha256()
     for name, values in sorted(obs.items()):
         running.update(f"{name} {values.dtype.str} {len(values)}\n".encode())
@@ -261,19 +263,19 @@ def _columns_digest(obs: Mapping[str, np.ndarray]) -> str:
 
 
 def natural(name: str) -> list[tuple[int, str]]:
-    """A sort key by which numbers within names count as numbers, however long they are."""
+    """Sort key for natural order: numbers within names are compared as numbers."""
     parts = [part.lstrip("0") if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
     return [(len(part) if number % 2 else 0, part) for number, part in enumerate(parts)]
 
 
 def bare_name(uri: str) -> str:
-    """The last path part of a URI, member kept: `/home/ann/a.h5::x` is `a.h5::x`."""
+    """Return the last path part of a URI with its member: `a.h5::x` for `/home/ann/a.h5::x`."""
     path, mark, member = uri.partition("::")
     return os.path.basename(path) + mark + member
 
 
 def timestamp() -> str:
-    """UTC time of the run, or SOURCE_DATE_EPOCH's, so that two equal runs can write equal bytes."""
+    """Return the UTC time of the run, or that of SOURCE_DATE_EPOCH, so that two equal runs can write equal bytes."""
     try:
         seconds = int(os.environ.get("SOURCE_DATE_EPOCH", time.time()))
         return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
@@ -282,6 +284,6 @@ def timestamp() -> str:
 
 
 def chain(inputs: Sequence[Embedding], step: Step) -> list[Step]:
-    """All steps that led to the inputs, oldest first and each once, then `step`."""
+    """Return the steps that led to the inputs, oldest first and without repeats, then `step`."""
     known: dict[str, Step] = {s["id"]: s for e in inputs for s in e.steps if "id" in s}
     return [*(s for i, s in known.items() if i != step["id"]), step]

@@ -106,7 +106,7 @@ def test_sampled_metrics_have_the_values_of_their_rows(name: str) -> None:
 @pytest.fixture
 def few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Indexes for spaces as small as those of tests."""
-    monkeypatch.setattr(approximate, "FEWEST", 500)
+    monkeypatch.setattr(approximate, "MIN_ROWS", 500)
 
 
 @pytest.mark.parametrize("by", ["cosine", "euclidean"])
@@ -137,7 +137,7 @@ def test_queries_that_an_index_finds_too_little_for_are_searched_exactly(
     few_rows: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x = np.concatenate([clusters(3000), clusters(6, seed=9) + 500])
-    monkeypatch.setattr(approximate, "PROMISED", 0.5)
+    monkeypatch.setattr(approximate, "TARGET_RECALL", 0.5)
     monkeypatch.setattr(approximate, "_efforts", lambda index, depth: [1])
     found = nearest(x, x, 40, by="euclidean", index="ivf")
     assert found.index == "ivf" and found.recall < 1
@@ -222,7 +222,7 @@ def test_several_k_and_metrics_take_one_search_of_each_space(searches: list[int]
     assert [(r["metric"], r["k"]) for r in records] == [(m, k) for m in ("jaccard", "knn-jaccard") for k in (5, 20, 2, 100)]
     assert [r.record["k"] for r in per_row] == [5, 20, 2] * 2  # k = 100 leaves no room
     for r in records[:3] + records[4:7]:
-        assert r["value"] == METRICS[r["metric"]].function(x, b.e.x, k=r["k"]).value
+        assert r["value"] == METRICS[r["metric"]].function(x, b.embedding.x, k=r["k"]).value
 
 
 def test_all_metrics_of_neighbourhoods_take_one_search_of_each_space(searches: list[int]) -> None:

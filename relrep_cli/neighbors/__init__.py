@@ -1,7 +1,7 @@
-"""Exact k nearest rows: the only door to faiss.
+"""Exact k-nearest-neighbour search. Only this package imports faiss.
 
-Searches run in float32; whatever float32 cannot decide is decided in float64. So results equal float64 brute force, ties
-broken by (distance, row number), for any number of threads, any block size, and with numba or without.
+Searches run in float32, and comparisons that float32 cannot decide are repeated in float64. So results equal a float64
+brute-force search with ties broken by row number, for any number of threads, any block size, and with or without numba.
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ from relrep_cli.numerics.memo import learn, most_neighbours, origin, outside, re
 
 @dataclass(frozen=True)
 class Neighbors:
-    """rows: (q, k) row numbers, nearest first. tied: queries whose k-th place was a tie. index: what found them, which is
-    `exact` where another could not do better. recall: the share of true neighbours among them, as measured."""
+    """The result of a search.
+
+    rows: (q, k) row numbers, nearest first. tied: number of queries with a tie at the k-th place. index: the index used; it is
+    `exact` when an approximate index would not save time. recall: measured share of the true neighbours that were found.
+    """
 
     rows: np.ndarray
     tied: int
@@ -40,11 +43,13 @@ def nearest(
     index: Index = "exact",
     rows: np.ndarray | None = None,
 ) -> Neighbors:
-    """The k rows of base (n, d) nearest to each of the queries (q, d), by (distance, row number).
+    """Find the k rows of base (n, d) nearest to each query (q, d), ordered by distance, then by row number.
 
-    exclude_self: query i is row i of the base and is left out by its number, since with duplicate rows it need not come
-    first. index: exact, or one that may miss some, with the recall measured; see approximate.py. rows: (s,) search for
-    these queries only. Raises UsageError when the base has too few rows for k.
+    exclude_self: query i is row i of the base, and is excluded by its number; with duplicate rows it need not come first.
+    index: "exact", or an approximate index, whose recall is measured; see approximate.py. rows: (s,) numbers of the queries to
+    search for; None for all.
+
+    Raises UsageError when the base has too few rows for k.
     """
     room = len(base) - bool(exclude_self)
     if k > room:
@@ -52,7 +57,7 @@ def nearest(
         raise UsageError(f"--k {k} takes {needed} items, there are {there}; write --k {max(room, 1)} or less.")
     depth = k + bool(exclude_self)
     if most := most_neighbours():
-        depth = min(max(depth, most + 1), len(base))  # one more, since own rows may be taken out
+        depth = min(max(depth, most + 1), len(base))  # one more, because a task may exclude the query's own row
     found = _search(queries, base, depth, by, index, rows)
     own = np.arange(len(queries)) if rows is None else rows
     return _first(found, k, own if exclude_self else None)
@@ -60,23 +65,23 @@ def nearest(
 
 @shared
 def _search(queries: np.ndarray, base: np.ndarray, depth: int, by: By, index: Index, rows: np.ndarray | None) -> Found:
-    """The `depth` nearest rows of each query, own rows included."""
+    """The `depth` nearest rows of each query, the query's own row included."""
     if rows is None and (known := _permuted(queries, base, depth, by, index)):
         return known
     own = None if queries is not base else np.arange(len(base)) if rows is None else rows
     whole = own is not None and rows is None and index == "exact"
     what = ("nearest", by, depth)
-    if whole and (told := recall(base, what, (len(base), depth), np.int64)) is not None:
-        return Found(np.where(told < 0, ~told, told), told < 0)
-    some = queries if rows is None else take(queries, rows)
-    found = find(index, frame_of(by, queries, base), some, base, depth, own)
+    if whole and (cached := recall(base, what, (len(base), depth), np.int64)) is not None:
+        return Found(np.where(cached < 0, ~cached, cached), cached < 0)
+    chosen = queries if rows is None else take(queries, rows)
+    found = find(index, frame_of(by, queries, base), chosen, base, depth, own)
     if whole:
         learn(base, what, np.where(found.equal, ~found.rows, found.rows))
     return found
 
 
 def _permuted(queries: np.ndarray, base: np.ndarray, depth: int, by: By, index: Index) -> Found | None:
-    """What a search of other orders of the rows says of these; None where there is none, or row numbers broke a tie."""
+    """Derive the result from a search on the unpermuted matrices; None when there is none, or a tie depended on row numbers."""
     (q, order), (b, numbers) = origin(queries), origin(base)
     if order is None and numbers is None:
         return None
@@ -89,20 +94,20 @@ def _permuted(queries: np.ndarray, base: np.ndarray, depth: int, by: By, index: 
 
 
 def _first(found: Found, k: int, own: np.ndarray | None) -> Neighbors:
-    """The first k places, without the rows `own` (q,)."""
+    """The first k places, after removing the row own[i] from the result of query i."""
     if own is None:
         return Neighbors(found.rows[:, :k], int(found.equal[:, k - 1].sum()), found.index, found.recall)
     mine = found.rows[:, : k + 1] == own[:, None]
     at = np.where(mine.any(1), mine.argmax(1), k + 1)[:, None]
     places = np.arange(k) + (np.arange(k) >= at)
-    after = found.equal[:, k]  # whether places k and k + 1, counted from 0, are as near as each other
+    after = found.equal[:, k]  # whether places k and k + 1, counted from 0, are equally near
     before = found.equal[:, k - 1]
     tied = np.where(at[:, 0] < k, after, before & (after | (at[:, 0] > k)))
     return Neighbors(np.take_along_axis(found.rows, places, 1), int(tied.sum()), found.index, found.recall)
 
 
 def overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(n,) how many row numbers the sets a[i] and b[i] share; a and b are (n, k) without repeats within a row."""
+    """Count the row numbers that the sets a[i] and b[i] share. a, b: (n, k), without repeats within a row. Returns (n,)."""
     out = np.empty(len(a), np.int64)
     for block in row_blocks(len(a), a.shape[1] * b.shape[1]):
         out[block] = (a[block][:, :, None] == b[block][:, None, :]).sum((1, 2))

@@ -1,7 +1,7 @@
-"""Searches that may miss a neighbour, and say how often: an inverted file (IVF) or a graph (HNSW).
+"""Approximate search with measured recall: an inverted file (IVF) or a graph (HNSW).
 
-Recall is measured on exact searches for some of the queries. While it is below what is promised, more of the index is
-looked at; past the point where that saves anything, the search is exact after all. Both indexes hold the rows in memory.
+Recall is measured by exact searches for a sample of the queries. While it is below the target, the search effort is increased.
+When that would no longer save time, the search is exact instead. Both indexes hold the rows in memory.
 """
 
 from __future__ import annotations
@@ -16,37 +16,38 @@ from relrep_cli.neighbors.search import Ordered, descending, known, ordered, pla
 from relrep_cli.numerics.blocks import block_rows, pick, slices
 
 Index = Literal["exact", "ivf", "hnsw"]
-PROMISED, ASKED = 0.99, 200  # recall, and queries that it is measured on
-FEWEST = 10_000  # rows; for fewer an index costs more than it saves
-POINTS, ROUNDS = 40, 4  # training rows for each list of an IVF, and rounds of k-means: more raise the recall by 0.003
-QUERIES = 4096  # at a time, so that a signal never waits long
+TARGET_RECALL, RECALL_QUERIES = 0.99, 200  # recall to reach, and number of queries that it is measured on
+MIN_ROWS = 10_000  # with fewer rows, an index costs more than it saves
+POINTS, ROUNDS = 40, 4  # training rows per IVF list, and k-means iterations: larger values raise the recall by only 0.003
+QUERIES = 4096  # queries searched at a time, so that signals are handled soon
 
 
 @dataclass(frozen=True)
 class Found(Ordered):
-    """Ordered neighbours, the index that found them, and the recall measured on it (exact: 1)."""
+    """Ordered neighbours, the index that found them, and its measured recall (1 for exact)."""
 
     index: Index = "exact"
     recall: float = 1.0
 
 
 def find(index: Index, frame: Frame, queries: np.ndarray, base: np.ndarray, depth: int, own: np.ndarray | None) -> Found:
-    """The `depth` nearest rows of base (n, d) to each query (q, d), as far as the index finds them.
+    """Find the `depth` nearest rows of base (n, d) to each query (q, d) with the given index.
 
-    own: (q,) the base rows that the queries are, which do not count for recall since they are found too easily.
+    own: (q,) base row of each query, or None. Own rows are always found, so they do not count for the recall.
     """
-    if index == "exact" or len(base) < FEWEST or len(queries) <= ASKED:
+    if index == "exact" or len(base) < MIN_ROWS or len(queries) <= RECALL_QUERIES:
         exact = ordered(frame, queries, base, depth)
         return Found(exact.rows, exact.equal)
     rng = np.random.default_rng(0)
-    some = np.sort(rng.choice(len(queries), ASKED, replace=False))
-    asked = pick(queries, some)
-    wanted = ordered(frame, asked, base, depth).rows
+    sample = np.sort(rng.choice(len(queries), RECALL_QUERIES, replace=False))
+    sampled = pick(queries, sample)
+    wanted = ordered(frame, sampled, base, depth).rows
     built, reach = (_ivf if index == "ivf" else _hnsw)(frame, base, rng)
     for effort in _efforts(built, depth):
         _set_effort(built, effort)
-        recall = _recall(_look(built, frame, asked, base, depth, reach).rows, wanted, None if own is None else own[some])
-        if recall >= PROMISED:
+        approximate = _look(built, frame, sampled, base, depth, reach).rows
+        recall = _recall(approximate, wanted, None if own is None else own[sample])
+        if recall >= TARGET_RECALL:
             found = _look(built, frame, queries, base, depth, reach)
             return Found(found.rows, found.equal, index, recall)
     del built
@@ -60,7 +61,7 @@ def _ivf(frame: Frame, base: np.ndarray, rng: np.random.Generator) -> tuple[Any,
     lists = int(4 * len(base) ** 0.5)
     index: Any = faiss.index_factory(base.shape[1], f"IVF{lists},Flat", _metric(frame))
     index.cp.max_points_per_centroid, index.cp.niter = POINTS, ROUNDS
-    index.cp.min_points_per_centroid = 1  # it would say on stderr that it wants more
+    index.cp.min_points_per_centroid = 1  # otherwise faiss warns on stderr
     some = np.sort(rng.choice(len(base), min(len(base), POINTS * lists), replace=False))
     index.train(frame.single(frame.double(pick(base, some))))
     return index, _add(index, frame, base)
@@ -90,7 +91,7 @@ def _add(index: Any, frame: Frame, base: np.ndarray) -> float:
 
 
 def _efforts(index: Any, depth: int) -> list[int]:
-    """What to try: lists of an IVF to look into, up to an eighth of them, or the width of the search in a graph."""
+    """The search efforts to try: IVF lists to probe, at most an eighth of them, or the width of the search in a graph."""
     if hasattr(index, "nprobe"):
         return [p for p in (8, 16, 32, 64, 128) if p <= index.nlist // 8]
     return [depth * 2**step for step in range(1, 5)]
@@ -104,7 +105,7 @@ def _set_effort(index: Any, effort: int) -> None:
 
 
 def _look(index: Any, frame: Frame, queries: np.ndarray, base: np.ndarray, depth: int, reach: float) -> Ordered:
-    """What the index finds, ordered exactly; queries for which it finds too few rows are searched exactly."""
+    """Search the index and order the result exactly; queries with too few results are searched exactly."""
     out = Ordered(np.empty((len(queries), depth), np.int64), np.empty((len(queries), depth), bool))
     sign = 1 if frame.center is None else -1
     for part in slices(len(queries), QUERIES, queries):

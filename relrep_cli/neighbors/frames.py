@@ -1,4 +1,4 @@
-"""How rows become vectors that are compared, and how far float32 may err on them."""
+"""Scale and centre rows for a search, and bound the float32 error of their closeness."""
 
 from __future__ import annotations
 
@@ -14,33 +14,34 @@ from relrep_cli.numerics.distances import unit_rows
 
 By = Literal["cosine", "euclidean"]
 UNIT = 2.0**-24  # rounding unit of float32
-PEAK = 50  # squares of 2^50 leave room in float32 on both sides
-GRAIN = 2.0**-42  # a thousand roundings of a number near 1, so that few equal numbers fall on either side of a boundary
-SAMPLE = 256  # rows, at even steps, that say where the data lie
-FAR = 0.75  # squared length of the mean unit row above which cosines crowd together near 1
-CACHED = 1 << 17  # numbers whose float64 work stays in a core's cache: 1 MiB
+PEAK = 50  # rows are scaled to about 2^50, so that squares neither over- nor underflow in float32
+GRAIN = 2.0**-42  # cosines are rounded to multiples of this, a thousand rounding units, so that equal ones get equal bits
+SAMPLE = 256  # evenly spaced rows used to locate the data
+FAR = 0.75  # squared length of the mean unit row above which all cosines are close to 1
+CACHED = 1 << 17  # numbers processed at a time in float64, 1 MiB, so that they stay in the CPU cache
 
 
 @dataclass(frozen=True)
 class Frame:
-    """How rows become vectors that are compared: at length 1, or times a power of two that keeps squares in range.
+    """How rows are scaled and centred before a search.
 
-    center: (d,) what is subtracted before float32, so that data far from the origin keep their digits; then closeness is
-    minus the squared distance, which orders unit rows as their cosine does. None: closeness is the inner product.
+    scale: a power of two that keeps squares in range; None to scale rows to length 1. center: (d,) subtracted before the
+    conversion to float32, so that data far from the origin keep their precision; closeness is then minus the squared distance,
+    which orders unit rows as their cosine does. Without a center, closeness is the inner product.
     """
 
     scale: float | None
     center: np.ndarray | None
 
     def double(self, x: np.ndarray) -> np.ndarray:
-        wide = np.ascontiguousarray(x, np.float64)  # sums of columns in another layout have other bits
+        wide = np.ascontiguousarray(x, np.float64)  # another memory layout would change the rounding of sums
         return unit_rows(wide) if self.scale is None else wide * self.scale
 
     def single(self, wide: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(wide if self.center is None else wide - self.center, np.float32)
 
     def narrow(self, x: np.ndarray) -> np.ndarray:
-        """single(double(x)) to within a rounding, at half the cost where squares cannot leave the range of float64."""
+        """single(double(x)) up to one rounding, at half the cost when squares cannot overflow float64."""
         if self.scale is not None or self.center is not None or x.dtype.itemsize == 8:
             return self.single(self.double(x))
         wide = np.ascontiguousarray(x, np.float64)
@@ -49,9 +50,9 @@ class Frame:
         return np.divide(wide, np.where(norm == 0, 1, norm), out=out, casting="same_kind")
 
     def closeness(self, q: np.ndarray, base: np.ndarray) -> np.ndarray:
-        """(q, c) float64 closeness (higher is nearer) of q (q, d) to base (q, c, d): the same bits where equally near.
+        """Compute the float64 closeness (q, c) of q (q, d) to base (q, c, d); higher is nearer, and ties have equal bits.
 
-        Rows at length 1 are rounded numbers, so cosines, and distances between such rows, are taken to whole GRAINs.
+        Unit rows carry rounding errors, so cosines, and distances between unit rows, are rounded to multiples of GRAIN.
         """
         if self.center is None:
             inner = np.einsum("qd,qcd->qc", q, base)
@@ -61,7 +62,7 @@ class Frame:
         return -(squares if self.scale else np.square(np.rint(np.sqrt(squares) / GRAIN) * GRAIN))
 
     def pairs(self, q: np.ndarray, base: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-        """(p,) float64 closeness of q[i] to base[j], base (n, d) as given; in parts that stay in the cache."""
+        """Compute the float64 closeness (p,) of q[i] to base[j], for unscaled base (n, d)."""
         out = np.empty(len(i))
         step = max(1, CACHED // q.shape[1])
         for start in range(0, len(i), step):
@@ -71,11 +72,11 @@ class Frame:
         return out
 
     def slack(self, q: np.ndarray, far: np.ndarray, reach: float, norms: bool = True) -> np.ndarray:
-        """(q,) how far float32 may err on the closeness of q (q, d) to rows whose closeness is about `far` (q,).
+        """Bound the float32 error (q,) of the closeness of q (q, d) to rows whose closeness is about `far` (q,).
 
-        A product of d terms errs by d roundings in any order. A squared distance D errs by e (|q|^2 + |b|^2), where |b|^2 is
-        at most `reach`, and at most 2 |q|^2 + 2 D: so a row far out blurs only what is near it. norms: whether |q|^2 and
-        |b|^2 were summed in float32 as well, which errs as much again.
+        The error of an inner product of d terms is at most d roundings, in any order. The error of a squared distance D is at
+        most e (|q|^2 + |b|^2). Here |b|^2 is at most `reach`, and also at most 2 |q|^2 + 2 D, so an outlying row affects only
+        the rows near it. norms: whether |q|^2 and |b|^2 were also summed in float32, which doubles the error.
         """
         d = q.shape[1]
         if self.center is None:
@@ -86,12 +87,12 @@ class Frame:
 
 
 def frame_of(by: By, queries: np.ndarray, base: np.ndarray) -> Frame:
-    """The frame in which queries (q, d) and base (n, d) are compared."""
-    some = np.asarray(pick(base, np.arange(0, len(base), max(1, len(base) // SAMPLE))), np.float64)
+    """Choose the frame for a search of queries (q, d) in base (n, d)."""
+    sample = np.asarray(pick(base, np.arange(0, len(base), max(1, len(base) // SAMPLE))), np.float64)
     if by == "euclidean":
         scale = 2.0 ** min(PEAK - frexp(max(_peak(queries), _peak(base)))[1], 1000)
-        return Frame(scale, np.median(some, 0) * scale)  # a mean would follow a single row far out
-    mean = unit_rows(some).mean(0)
+        return Frame(scale, np.median(sample, 0) * scale)  # the median, since a single outlier can move the mean
+    mean = unit_rows(sample).mean(0)
     crowded = mean @ mean > FAR and not _zero_rows(base) and not _zero_rows(queries)
     return Frame(None, mean if crowded else None)
 

@@ -1,4 +1,4 @@
-"""K-means by faiss, the same on any number of threads."""
+"""K-means with faiss, with the same result on any number of threads."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ from relrep_cli.neighbors import nearest
 from relrep_cli.numerics.blocks import pick, take
 
 ITERATIONS = 25
-ROUNDS = 5  # iterations between two looks at signals
-A_CENTROID, BYTES = 256, 64 << 20  # rows that train each centroid, and bytes of all of them
+ROUNDS = 5  # iterations between two checks for signals
+ROWS_PER_CENTROID, BYTES = 256, 64 << 20  # training rows per centroid, and bytes of all training rows
 
 
 def centroids(x: np.ndarray, c: int, rng: np.random.Generator, iterations: int = ITERATIONS) -> np.ndarray:
-    """(c, d) float32 centroids of the rows of x (n, d), n >= c: Lloyd's algorithm from random rows (`faiss.Kmeans`).
+    """Compute c centroids of the rows of x (n, d), n >= c, with Lloyd's algorithm from random rows (`faiss.Kmeans`).
 
-    Of many rows a random sample is used: 256 for each centroid, at most 64 MiB but never fewer than c.
+    A large x is sampled: 256 random rows per centroid, at most 64 MiB, but at least c rows.
+
+    Returns (c, d) float32.
     """
     import faiss
     from threadpoolctl import threadpool_limits
 
-    most = max(c, min(A_CENTROID * c, BYTES // (4 * x.shape[1])))
+    most = max(c, min(ROWS_PER_CENTROID * c, BYTES // (4 * x.shape[1])))
     rows = np.arange(len(x)) if len(x) <= most else np.sort(rng.choice(len(x), most, replace=False))
     some = np.ascontiguousarray(pick(x, rows), np.float32)
     found = some[rng.choice(len(some), c, replace=False)]
-    with threadpool_limits(1, "blas"):  # its sums depend on how it splits the work
+    with threadpool_limits(1, "blas"):  # with several threads, rounding would depend on their number
         for done in range(0, iterations, ROUNDS):
             check()
             trained = faiss.Kmeans(
@@ -42,7 +44,7 @@ def centroids(x: np.ndarray, c: int, rng: np.random.Generator, iterations: int =
 
 
 def medoids(x: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """(c,) different row numbers: of each centre in turn, the nearest row of x (n, d) that none before it took."""
+    """For each centre in turn, choose the nearest row of x (n, d) that is not taken yet. Returns (c,) row numbers."""
     near = nearest(centres, x, min(len(x), 16), by="euclidean").rows
     taken = np.zeros(len(x), bool)
     for place, options in enumerate(near):

@@ -1,7 +1,7 @@
-"""Shortest paths through the nearest-neighbour graph of items, from anchors.
+"""Shortest paths from items to anchors through a nearest-neighbour graph.
 
-The graph stands on the training rows and the anchors alone; any other item hangs on it by its own nearest nodes. So an
-item's distances do not depend on which other items are looked at, and nothing of a test row enters another one's.
+The nodes of the graph are the training rows and the anchors. Any other item is connected to its nearest nodes. So the
+distances of an item do not depend on other test items.
 """
 
 from __future__ import annotations
@@ -20,16 +20,19 @@ from relrep_cli.numerics.blocks import row_blocks, slices
 from relrep_cli.numerics.distances import euclidean
 from relrep_cli.numerics.spool import spool
 
-AT_ONCE = 4 << 20  # numbers of one piece of work
-SEARCHED = 1 << 19  # nodes that one call of dijkstra settles, a second or so; it cannot be interrupted
+AT_ONCE = 4 << 20  # size of the arrays processed at a time
+SEARCHED = 1 << 19  # nodes visited in one call of dijkstra, about a second; a call cannot be interrupted
 
 
 def anchor_paths(train: Iterable[np.ndarray], count: int, anchors: np.ndarray, k: int) -> dict[str, np.ndarray]:
-    """The lengths of shortest paths from training rows to anchors, each step a line between a node and one of its k nearest.
+    """Compute the lengths of shortest paths from training rows to anchors. Edges join a node with its k nearest nodes.
 
-    train: blocks of `count` rows in all. anchors: (m, d). Returns nodes (u, d), the different rows among both; paths (u, m);
-    and parts, how many parts the graph had before the shortest lines between them joined them.
-    Raises DataError when all rows are one point.
+    train: blocks of `count` rows in all. anchors: (m, d).
+
+    Returns nodes (u, d), the distinct rows of both; paths (u, m); and parts, the number of connected components before the
+    shortest edges between them were added.
+
+    Raises DataError when all rows are the same point.
     """
     from scipy.sparse.csgraph import dijkstra
 
@@ -44,7 +47,7 @@ def anchor_paths(train: Iterable[np.ndarray], count: int, anchors: np.ndarray, k
 
 
 def hang(x: np.ndarray, nodes: np.ndarray, paths: np.ndarray, k: int) -> np.ndarray:
-    """(n, m) path lengths of items x (n, d) to the anchors: the best way over one of the k nodes nearest to the item."""
+    """Compute path lengths (n, m) from items x (n, d) to the anchors, through the best of the k nearest nodes of each item."""
     k = min(k, len(nodes))
     near = nearest(x, nodes, k, by="euclidean").rows
     out = np.empty((len(x), paths.shape[1]), x.dtype)
@@ -63,9 +66,9 @@ def _lengths(q: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def _distinct(sources: Iterable[Iterable[np.ndarray]], room: int, anchors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Every different row once, in order of appearance, and (m,) where the anchors, which come last, are among them.
+    """The distinct rows in order of appearance, and (m,) the places of the anchors, which are the last rows.
 
-    More than k copies of one row would have only each other as neighbours, and be cut off from all else.
+    More than k copies of a row would have only each other as neighbours, and be disconnected from the rest.
     """
     seen: dict[bytes, int] = {}
     nodes, places = spool((room, anchors.shape[1]), anchors.dtype), []
@@ -81,7 +84,7 @@ def _distinct(sources: Iterable[Iterable[np.ndarray]], room: int, anchors: np.nd
 
 
 def _graph(nodes: np.ndarray, k: int) -> Any:
-    """(u, u) sparse matrix with the lengths of the lines from each node to its k nearest."""
+    """(u, u) sparse matrix with the lengths of the edges from each node to its k nearest nodes."""
     from scipy.sparse import csr_matrix
 
     near = nearest(nodes, nodes, k, by="euclidean", exclude_self=True).rows
@@ -95,9 +98,11 @@ def _graph(nodes: np.ndarray, k: int) -> Any:
 def joined(
     graph: Any, nodes: np.ndarray, weigh: Callable[[np.ndarray], np.ndarray] = lambda lengths: lengths
 ) -> tuple[Any, int]:
-    """The graph in one part, and how many it had: each but the largest gets its shortest line out, until one is left.
+    """Connect a graph: add the shortest edge out of every component but the largest, until there is one component.
 
-    graph: (u, u) sparse. nodes: (u, d). weigh: from the lengths of these lines to what stands for them in the graph.
+    graph: (u, u) sparse. nodes: (u, d). weigh: maps the lengths of the new edges to their values in the graph.
+
+    Returns the connected graph and the original number of components.
     """
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
@@ -113,10 +118,7 @@ def joined(
 
 
 def _ways_out(nodes: np.ndarray, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each part but the largest, its node that is nearest to another part, and the node that it is nearest to.
-
-    A line between two parts that are nearest to each other comes once.
-    """
+    """For each component but the largest, the ends of the shortest edge to another component. Repeated edges come once."""
     outer = np.flatnonzero(part != np.bincount(part).argmax())
     best, end = np.full(len(outer), np.inf), np.zeros(len(outer), int)
     for some in slices(len(outer), 1024):

@@ -1,4 +1,4 @@
-"""The rank of one row among all, exact."""
+"""Exact ranks of given rows by distance from a query."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from relrep_cli.numerics.blocks import pick, release, row_blocks
 from relrep_cli.numerics.memo import shared
 from relrep_cli.numerics.threads import in_order
 
-EQUAL = 2e-9  # squared distances that differ by a smaller share are equal but for rounding
+EQUAL = 2e-9  # relative difference below which squared distances are equal up to rounding
 
 
 @shared
 def ranks(queries: np.ndarray, base: np.ndarray, *, by: By = "cosine", rows: np.ndarray | None = None) -> np.ndarray:
-    """(n,) the rank, from 1, of base row i among all rows of base (n, d) seen from query i; ties by row number.
+    """Compute the rank, from 1, of base row i among all rows of base (n, d) by distance from query i; ties by row number.
 
-    rows: (s,) of these queries only. float32 products decide all pairs but those closer than its rounding, which are compared
-    in float64.
+    rows: (s,) numbers of the queries to use; None for all. Pairs that float32 cannot order are compared in float64.
+
+    Returns (s,) ranks.
     """
     frame = frame_of(by, queries, base)
     rows = np.arange(len(queries)) if rows is None else rows
@@ -33,9 +34,9 @@ def ranks(queries: np.ndarray, base: np.ndarray, *, by: By = "cosine", rows: np.
 
 
 def ranks_among_others(x: np.ndarray, targets: np.ndarray, *, by: By = "cosine") -> np.ndarray:
-    """(n,) the rank, from 1, of row targets[i] among the other rows of x (n, d) seen from row i.
+    """Compute the rank, from 1, of row targets[i] among the other rows of x (n, d) by distance from row i.
 
-    Equally near rows do not count as nearer.
+    Rows at the same distance as the target do not count as nearer. Returns (n,) ranks.
     """
     frame, out = frame_of(by, x, x), np.empty(len(x), np.int64)
     for block in row_blocks(*x.shape, x):
@@ -48,7 +49,7 @@ def ranks_among_others(x: np.ndarray, targets: np.ndarray, *, by: By = "cosine")
 
 
 def _ahead(frame: Frame, q: np.ndarray, mine: np.ndarray, own: np.ndarray, base: np.ndarray, block: slice) -> np.ndarray:
-    """(q,) how many rows of this base block are nearer to each query than its own row."""
+    """(q,) the number of rows of this base block that are nearer to each query than its target row."""
     part = frame.double(base[block])
     release(base, block)
     near, other = frame.single(q), frame.single(part)

@@ -1,7 +1,7 @@
-"""Compiled scans of tiles of closeness; imported only where they are used, since numba takes half a second.
+"""Compiled scans that update heaps with a tile of closeness values; imported only when needed, as numba takes half a second.
 
-Sixteen or more numbers are compared at once with what they must beat, and only a group with a hit is looked at one by one.
-Slices of a fixed length are what the compiler needs to compare them together.
+A group of values is compared with the threshold in one vector operation; only a group with a hit is scanned one by one. The
+compiler needs slices of a fixed length for this.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _compiled(*signature: Any) -> Any:
 
 @numba.njit(nogil=True)  # compiled with those that call it, and kept with them
 def _replace_least(near, rows, value, row):  # type: ignore[no-untyped-def]
-    """Put a newcomer in place of the first, the least, of the heap `near` (c,) with its `rows` (c,)."""
+    """Replace the first and least element of the heap `near` (c,), and its row in `rows` (c,), by a new value and row."""
     place, child = 0, 1
     while child < len(near):
         if child + 1 < len(near) and near[child + 1] < near[child]:
@@ -43,9 +43,9 @@ def _replace_least(near, rows, value, row):  # type: ignore[no-untyped-def]
 
 @_compiled(TILE, START, FLOATS, FLOATS, TILE, ROWS, FLOATS)
 def one_side(tile, first, half, other, near, rows, least):  # type: ignore[no-untyped-def]
-    """Let the rows of a tile (a, b) see its columns, which are base rows from `first` on.
+    """Update the heaps of the rows of a tile (a, b) with its columns, which are base rows from `first` on.
 
-    half: (a,) and other: (b,) are subtracted from the tile. near, rows: (a, c) heaps, least: (a,) their first numbers.
+    half (a,) and other (b,) are subtracted from the tile. near, rows: (a, c) heaps. least: (a,) their first elements.
     """
     for i in range(tile.shape[0]):
         for start in range(0, tile.shape[1] - GROUP + 1, GROUP):
@@ -68,7 +68,7 @@ def one_side(tile, first, half, other, near, rows, least):  # type: ignore[no-un
 
 @numba.njit(nogil=True)
 def _meet(near, rows, least, value, i, j):  # type: ignore[no-untyped-def]
-    """Rows i and j see each other at closeness `value`."""
+    """Update the heaps of rows i and j with each other, at closeness `value`."""
     if value > least[i]:
         _replace_least(near[i], rows[i], value, np.int32(j))
         least[i] = near[i, 0]
@@ -79,9 +79,9 @@ def _meet(near, rows, least, value, i, j):  # type: ignore[no-untyped-def]
 
 @_compiled(TILE, START, START, FLOATS, TILE, ROWS, FLOATS)
 def both_sides(tile, a, b, half, near, rows, least):  # type: ignore[no-untyped-def]
-    """Let the rows of a tile, which are rows from `a` on of one space, and its columns, from `b` on, see each other.
+    """Update the heaps of the rows and of the columns of a tile, which are rows from `a` and from `b` on of one space.
 
-    half: (n,) subtracted on both sides. near, rows: (n, c) heaps, least: (n,) their first numbers.
+    half: (n,) subtracted on both sides. near, rows: (n, c) heaps. least: (n,) their first elements.
     """
     for i in range(a, a + tile.shape[0]):
         for start in range(0, tile.shape[1] - GROUP + 1, GROUP):

@@ -1,8 +1,8 @@
-"""The nearest rows in order, exact: candidates by float32, and float64 wherever that is unsure.
+"""Exact search for the nearest rows in order: candidates from float32, then float64 for the uncertain ones.
 
-Candidates come from tiles where they pay, else from faiss, and each is known to within a slack. Places whose gap is wider
-than that stand; the others are compared in float64 and, where those are equal, by row number. A query whose last candidate
-may not be its last is searched wider, and at the end compared with every row.
+Candidates come from `tiles` when these are faster, else from faiss. The float32 error of each is bounded by a slack. Places
+with a wider gap are final. All others are compared in float64, and ties are ordered by row number. A query whose last
+candidate is uncertain is searched again with more candidates, and finally compared with every row.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ CALL = 4e10  # multiply-adds in one call of faiss: below a second, so that a sig
 
 @dataclass(frozen=True)
 class Ordered:
-    """rows: (q, depth) row numbers of the nearest, by (distance, row number). equal: (q, depth) whether the next place, the
-    one after the last included, is as near."""
+    """rows: (q, depth) row numbers, ordered by distance, then by row number. equal: (q, depth) whether the next place is
+    equally near; for the last place, the one after it."""
 
     rows: np.ndarray
     equal: np.ndarray
@@ -33,8 +33,8 @@ class Ordered:
 
 @dataclass(frozen=True)
 class Candidates:
-    """For the queries of `part`: near (q, c) closeness by float32, descending, -inf where none; rows (q, c), -1 where none;
-    slack (q,) how far float32 may err. No other row is nearer than the last, give or take the slack."""
+    """The candidates of the queries `part`. near: (q, c) float32 closeness, descending, -inf for none. rows: (q, c), -1 for
+    none. slack: (q,) bound on the float32 error. No other row is nearer than the last candidate, up to the slack."""
 
     part: slice
     near: np.ndarray
@@ -47,7 +47,7 @@ class Candidates:
 
 
 def ordered(frame: Frame, queries: np.ndarray, base: np.ndarray, depth: int, extra: int = SPARE) -> Ordered:
-    """The `depth` nearest rows of base (n, d) to each of the queries (q, d), themselves among them."""
+    """Find the `depth` nearest rows of base (n, d) to each query (q, d), the query's own row included."""
     out = Ordered(np.empty((len(queries), depth), np.int64), np.empty((len(queries), depth), bool))
     unsure = [np.empty(0, np.int64)]
     for found in candidates(frame, queries, base, min(depth + extra, len(base))):
@@ -61,7 +61,7 @@ def ordered(frame: Frame, queries: np.ndarray, base: np.ndarray, depth: int, ext
 
 
 def search_wider(frame: Frame, queries: np.ndarray, base: np.ndarray, depth: int, extra: int) -> Ordered:
-    """The same for queries with more near-ties than candidates: more candidates, then every row in float64."""
+    """Search for queries with more near-ties than candidates: with more candidates, then by comparing every row in float64."""
     if extra < WIDE:
         return ordered(frame, queries, base, depth, WIDE)
     out = Ordered(np.empty((len(queries), depth), np.int64), np.zeros((len(queries), depth), bool))

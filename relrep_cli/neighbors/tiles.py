@@ -1,8 +1,8 @@
-"""Float32 candidates by tiles: a product that stays in the cache, and a scan that lets few numbers through.
+"""Float32 candidates by tiles: a matrix product that stays in the CPU cache, then a compiled scan that keeps the best values.
 
-A space searched with itself multiplies each pair of blocks once, for both sides: half the work. One Python thread a core
-with BLAS at one thread each beats a pool inside every call. The compiled scan lives in `scans.py`; without numba there are
-no tiles, and the results are the same.
+When a space is searched within itself, each pair of blocks is multiplied once for both sides, which halves the work. One Python
+thread per core, each with single-threaded BLAS, is faster than BLAS threads in every call. The compiled scan is in `scans.py`.
+Without numba, tiles are not used, and the results are the same.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from relrep_cli.base.signals import check
 from relrep_cli.neighbors.frames import CACHED, Frame
 from relrep_cli.numerics.blocks import release, slices
 
-PAYS, LOADED = 4e10, 1e9  # multiply-adds from which tiles save more than the import of numba costs, and once it is there
-IN_MEMORY = 256 << 20  # bytes of float32 rows; more of them go to a temporary file
-BLOCK = 2048  # rows of the base at a time, for other queries than its own rows
+PAYS, LOADED = 4e10, 1e9  # multiply-adds from which tiles are faster: when numba must be imported first, and when it is loaded
+IN_MEMORY = 256 << 20  # up to this many bytes of float32 rows stay in memory; more go to a temporary file
+BLOCK = 2048  # base rows at a time, when the queries are not the base itself
 
 
 @cache
@@ -41,15 +41,18 @@ def scans() -> Any:
 
 
 def pay(queries: np.ndarray, base: np.ndarray) -> bool:
-    """Whether tiles are there and worth while for queries (q, d) and base (n, d)."""
+    """Whether tiles are available and faster for queries (q, d) and base (n, d)."""
     least = LOADED if "relrep_cli.neighbors.scans" in sys.modules else PAYS
     return len(queries) * base.size >= least and scans() is not None
 
 
 @dataclass(frozen=True)
 class Heaps:
-    """The c nearest so far of each query. near: (q, c) float32, a heap by row with the furthest first; rows: (q, c) int32
-    row numbers, -1 where none. least: (q,) the furthest, which a newcomer must beat."""
+    """The c nearest rows found so far for each query.
+
+    near: (q, c) float32, each row a heap with the farthest first. rows: (q, c) int32 row numbers, -1 for none. least: (q,) the
+    closeness of the farthest, which a new row must exceed.
+    """
 
     near: np.ndarray
     rows: np.ndarray
@@ -63,7 +66,7 @@ class Heaps:
 
 @dataclass(frozen=True)
 class Singles:
-    """Rows as float32 (n, d), and `half` (n,) half their squared lengths, or 0 where closeness is the inner product."""
+    """Float32 rows (n, d), and `half` (n,): half their squared lengths, or 0 when closeness is the inner product."""
 
     rows: np.ndarray
     half: np.ndarray
@@ -73,9 +76,9 @@ class Singles:
 
 
 def search(frame: Frame, queries: np.ndarray, base: np.ndarray, c: int, threads: int) -> tuple[Heaps, float]:
-    """The c nearest by float32 of each query, unordered, closeness as the frame has it; and the largest |b|^2.
+    """Find the c nearest rows of each query in float32, unordered, with the closeness of the frame.
 
-    A query that is a row of the base finds itself.
+    A query that is a row of the base finds itself. Returns the heaps and the largest |b|^2.
     """
     heaps = Heaps.empty(len(queries), c)
     with _threads(threads) as count:
@@ -94,7 +97,7 @@ def _single(frame: Frame, block: np.ndarray) -> Singles:
 
 
 def _singles(frame: Frame, x: np.ndarray, threads: int) -> Singles:
-    """All rows of x; the one large array of a search, on disk where memory would not do."""
+    """Convert all rows of x to float32. This is the only large array of a search; it is on disk when too large for memory."""
     from relrep_cli.numerics.spool import spool
 
     rows = np.empty(x.shape, np.float32) if x.size * 4 <= IN_MEMORY else spool(x.shape, np.float32)
@@ -110,12 +113,12 @@ def _singles(frame: Frame, x: np.ndarray, threads: int) -> Singles:
 
 
 def _side(d: int) -> int:
-    """Rows of a tile, so that the two blocks and their product stay in a core's cache."""
+    """The side of a tile, such that the two blocks and their product stay in the cache of a core."""
     return 1280 if d >= 256 else 512
 
 
 def _pairs(q: Singles, heaps: Heaps, threads: int) -> float:
-    """Every row against every row, each pair of blocks once; near blocks first, since they hold near rows more often."""
+    """Compare all rows with all rows, each pair of blocks once. Neighbouring blocks come first: they often hold near rows."""
     blocks = list(slices(len(q.rows), _side(q.rows.shape[1])))
     locks = [Lock() for _ in blocks]
     tasks = [(i, i + apart) for apart in range(len(blocks)) for i in range(len(blocks) - apart)]
@@ -131,7 +134,7 @@ def _pairs(q: Singles, heaps: Heaps, threads: int) -> float:
                 with locks[i], locks[j]:
                     scans().both_sides(tile, a.start, b.start, q.half, heaps.near, heaps.rows, heaps.least)
                 return
-            middle = (a.start + a.stop) // 2  # of a block with itself, no more than three quarters are multiplied
+            middle = (a.start + a.stop) // 2  # a block with itself needs only three quarters of its products
             first, second = slice(a.start, middle), slice(middle, a.stop)
             with locks[i]:
                 for part in (first, second):
@@ -146,7 +149,7 @@ def _pairs(q: Singles, heaps: Heaps, threads: int) -> float:
 
 
 def _stream(frame: Frame, q: Singles, base: np.ndarray, heaps: Heaps, threads: int) -> float:
-    """All queries against the base, which passes by block by block."""
+    """Compare all queries with the base, one base block at a time."""
     side = _side(base.shape[1])
     tiles = list(slices(len(q.rows), side))
     locks = [Lock() for _ in tiles]
@@ -159,8 +162,8 @@ def _stream(frame: Frame, q: Singles, base: np.ndarray, heaps: Heaps, threads: i
             b = _single(frame, base[block])
             release(base, block)
             reach.append(2 * float(b.half.max()))
-            turn = block.start // BLOCK  # threads begin at different queries, so that they seldom wait for each other
-            for number in (*range(turn % len(tiles), len(tiles)), *range(turn % len(tiles))):
+            offset = block.start // BLOCK  # threads begin at different queries, so that they seldom wait for each other
+            for number in (*range(offset % len(tiles), len(tiles)), *range(offset % len(tiles))):
                 for part in slices(len(b.rows), side):
                     tile = _product(q[tiles[number]], b[part], room)
                     with locks[number]:
@@ -184,7 +187,7 @@ def _scan(tile: np.ndarray, a: Singles, b: Singles, start: int, first: int, heap
 
 @contextmanager
 def _threads(wanted: int) -> Iterator[int]:
-    """How many threads to start, with BLAS at one thread within."""
+    """Yield the number of threads to start; BLAS is single-threaded within this context."""
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1, "blas"):
@@ -192,8 +195,8 @@ def _threads(wanted: int) -> Iterator[int]:
 
 
 def _share(tasks: Sequence[Any], worker: Callable[[], Callable[[Any], None]], threads: int) -> None:
-    """Do every task, each by one of the threads, which have a worker of their own. The first error ends all of them."""
-    todo, stop = iter(tasks), Event()  # taking the next of a list is one step for Python, so no two threads take the same
+    """Run every task on one of the threads, each with its own worker. The first error stops all of them."""
+    todo, stop = iter(tasks), Event()  # next() on a list iterator is atomic, so no two threads take the same task
 
     def run(own: bool) -> None:
         try:

@@ -1,9 +1,9 @@
-"""Distances that no matrix product gives, compiled by numba: imported by `kernels` alone, for numba takes half a second.
+"""Distances that a matrix product cannot give, compiled with numba. Only `distances` imports this: numba takes half a second.
 
-Every kernel takes x (b, d), a panel (d, w) of anchors in columns and out (b, m), m <= w; d is a multiple of STEP and w of
-LANES, filled up with zeros. The innermost loops run along the anchors, so that a value is summed in the same order
-wherever it stands in a block, and no reordering of sums (fastmath) is needed to use vector registers. Plain loops without
-slices, which take numba half the time to compile.
+Every kernel takes x (b, d), a panel (d, w) with anchors in columns, and out (b, m), m <= w. d is a multiple of STEP and w of
+LANES, padded with zeros. The innermost loops run along the anchors. So each value is summed in the same order anywhere in a
+block, and the compiler can use vector registers without reordering sums (fastmath). The loops use no slices, because numba
+then compiles in half the time.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ REALS: dict[np.dtype, Any] = {np.dtype(np.float32): float32, np.dtype(np.float64
 def compiled(function: Callable[..., Any], dtype: np.dtype) -> Callable[..., Any]:
     """`function` for arrays of one dtype."""
     real = REALS[dtype]
-    rows = types.Array(real, 2, "C", readonly=True)  # for memory maps are read-only
+    rows = types.Array(real, 2, "C", readonly=True)  # memory maps are read-only
     fast: Any = {"reassoc"} if function in SUMS_OF_A_ROW else False
     kernel = compiling.compiled(function, SIGNATURES[function](real, rows), nogil=True, fastmath=fast)
     return partial(_in_tiles, kernel, JOINS[function]) if function in JOINS else kernel
@@ -93,9 +93,9 @@ def _in_tiles(kernel: Callable[..., Any], join: np.ufunc, x: np.ndarray, panel: 
 
 
 def minkowski(x, panel, out, p, whole):  # type: ignore[no-untyped-def]
-    """From the largest |x - anchor| in `out` to the p-th root of the sum of p-th powers; terms are shares of the largest.
+    """Turn the largest |x - anchor| in `out` into the Minkowski distance of order p; terms are scaled by the largest.
 
-    whole: p where it is a whole number, whose powers are products; else 0.
+    whole: p when it is an integer, for which powers are computed as products; else 0.
     """
     d, width = panel.shape
     scale, base, term = np.zeros(width, x.dtype), np.empty(width, x.dtype), np.empty(width, x.dtype)
@@ -129,9 +129,10 @@ def minkowski(x, panel, out, p, whole):  # type: ignore[no-untyped-def]
 
 
 def recede(x, pick, nearest):  # type: ignore[no-untyped-def]
-    """Bring `nearest` (n,), squared distances to points before, down to those to `pick` (1, d); the row where it is largest.
+    """Update `nearest` (n,), the squared distance of each row to the nearest chosen point, with the new point `pick` (1, d).
 
-    x is read once, and nothing else of its size is written: the speed is that of the memory.
+    Returns the row with the largest distance. x is read once and no array of its size is written, so memory bandwidth is the
+    only limit.
     """
     farthest = 0
     for i in range(len(x)):

@@ -30,7 +30,7 @@ PIECE = 1 << 27  # terms that one thread computes between two looks at signals, 
 
 
 def cosine(x: np.ndarray, unit_anchors: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """Cosines (n, m) of x to anchors of length 1, as `unit` gives them; 0 where either is the zero vector.
+    """Compute the cosines (n, m) between x and anchors of length 1 (see `unit`); 0 when either is the zero vector.
 
     >>> cosine(np.array([[3.0, 4.0]]), np.array([[1.0, 0.0], [0.0, 0.0]]), np.empty((1, 2))).tolist()
     [[0.6, 0.0]]
@@ -47,7 +47,7 @@ def cosine(x: np.ndarray, unit_anchors: np.ndarray, out: np.ndarray) -> np.ndarr
 
 
 def unit(x: np.ndarray) -> np.ndarray:
-    """Rows of x (n, d) at length 1, zero rows kept. Scaled by the largest entry first, so that no square over- or underflows.
+    """Scale the rows of x (n, d) to length 1; zero rows stay zero. No square over- or underflows.
 
     >>> unit(np.array([[3e200, 4e200], [0.0, 0.0]])).tolist()
     [[0.6, 0.8], [0.0, 0.0]]
@@ -60,7 +60,7 @@ def unit(x: np.ndarray) -> np.ndarray:
 
 
 def euclidean(x: np.ndarray, anchors: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """Euclidean distances (n, m), from a matrix product where it is exact enough and by the difference where it is not.
+    """Compute Euclidean distances (n, m) with a matrix product; small ones, which would be inexact, from differences.
 
     >>> euclidean(np.array([[3.0, 4.0]]), np.array([[0.0, 0.0], [3.0, 4.0]]), np.empty((1, 2))).tolist()
     [[5.0, 0.0]]
@@ -78,7 +78,7 @@ def euclidean(x: np.ndarray, anchors: np.ndarray, out: np.ndarray) -> np.ndarray
 
 
 def _by_product(x: np.ndarray, anchors: np.ndarray, out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Squared distances into `out`; squared lengths (n,) and (m,) around the middle of the anchors, which keeps digits."""
+    """Write squared distances to `out`; return squared lengths (n,) and (m,), all relative to the mean anchor for precision."""
     middle = anchors.mean(0)
     u, v = x - middle, anchors - middle
     sizes = np.vecdot(u, u), np.vecdot(v, v)
@@ -90,7 +90,7 @@ def _by_product(x: np.ndarray, anchors: np.ndarray, out: np.ndarray) -> tuple[np
 
 
 def _repaired(x: np.ndarray, anchors: np.ndarray, sizes: tuple[np.ndarray, np.ndarray], out: np.ndarray) -> np.ndarray:
-    """The roots of squared distances, those computed anew from the difference that are small against the squared lengths."""
+    """Take square roots in place; recompute from differences those that are small compared with the lengths."""
     np.sqrt(np.maximum(out, 0, out=out), out=out)
     some = np.flatnonzero(out.min(1) ** 2 < REPAIR * (sizes[0] + sizes[1].max()))
     rows, columns = np.nonzero(np.square(out[some]) < REPAIR * (sizes[0][some, None] + sizes[1]))
@@ -110,7 +110,7 @@ def _lengths(x: np.ndarray) -> np.ndarray:
 
 
 def unit_of_measure(x: Any, anchors: Any) -> float:
-    """The power of two that brings the largest entry to 2^50, whose squares leave room in float32 on both sides."""
+    """Return the power of two that scales the largest entry to about 2^50, so that squares fit float32."""
     peak = max(float(abs(side).max()) for side in (x, anchors))
     return 2.0 ** min(50 - frexp(peak)[1], 126)
 
