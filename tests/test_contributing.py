@@ -33,7 +33,7 @@ def plugins(tmp_path: Path) -> Path:
     (metadata / "entry_points.txt").write_text(f"[relrep.plugins]\n{points}")
     x = np.random.default_rng(0).normal(size=(40, 3))
     np.save(tmp_path / "a.npy", x)
-    np.save(tmp_path / "b.npy", x + [3.0, 4.0, 0.0])
+    np.save(tmp_path / "b.npy", x + np.array([3.0, 4.0, 0.0]))
     (tmp_path / "a.jsonvec").write_text(json.dumps(x.tolist()))
     return tmp_path
 
