@@ -11,6 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from relrep_cli.anchors import STRATEGIES
+from relrep_cli.metrics import METRICS
+from relrep_cli.metrics.catalogue import families
+from relrep_cli.relative.similarities import SIMILARITIES
+from relrep_cli.stitching.translators import TRANSLATORS
+
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
@@ -72,3 +78,20 @@ def test_the_readme_lists_every_command() -> None:
     from relrep_cli.cli import COMMANDS
 
     assert re.findall(r"^\| `relrep (\w+)`", README.read_text(), re.MULTILINE) == list(COMMANDS)
+
+
+WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen")
+
+
+def test_the_readme_counts_what_is_registered() -> None:
+    counts = {
+        r"by (\w+) strategies": len(STRATEGIES),
+        r"to the anchors: (\w+) functions": len(SIMILARITIES),
+        r"by (\w+) metrics in": len(METRICS),
+        r"metrics in (\w+) families": len(families()),
+        r"products, (\w+) translators": len(TRANSLATORS),
+    }
+    for pattern, count in counts.items():
+        said = re.findall(pattern, README.read_text("utf-8"))
+        assert said, f"README.md no longer says {pattern!r}; change the pattern"
+        assert all(word in (str(count), WORDS[count] if count < len(WORDS) else "") for word in said), (pattern, said, count)

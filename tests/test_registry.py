@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,7 @@ from relrep_cli.encoders import ENCODERS
 from relrep_cli.evaluations import EVALUATIONS
 from relrep_cli.heads.heads import HEADS
 from relrep_cli.metrics import METRICS
+from relrep_cli.metrics.families import shape_metric
 from relrep_cli.plots.reductions import METHODS
 from relrep_cli.relative.similarities import SIMILARITIES
 from relrep_cli.sources import SOURCES
@@ -42,18 +44,29 @@ Size = Annotated[int, Param("How large.", minimum=1, maximum=9)]
 Kind = Annotated[Literal["plain", "fancy"], Param("Which kind.", choices=("plain", "fancy"))]
 
 
-def shelf() -> Registry:
-    """A registry with two entries."""
-    known: Registry = Registry("thing", ("colour", "source"))
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Thing(Entry[Callable[..., None]]):
+    """An entry with two traits, which registers in the shelf it is given for."""
 
-    @known(colour="red", source="a book")
+    colour: str
+    source: str
+
+
+def shelf() -> Registry[Thing]:
+    """A registry with two entries."""
+    known = Registry("thing", Thing)
+
+    def register(entry: Thing) -> Callable[[Callable[..., None]], None]:
+        return lambda function: known.add(entry.of(function))
+
+    @register(Thing(colour="red", source="a book"))
     def small_thing(x: Any, *, size: Size = 3) -> None:
         """Something small.
 
         And more about it.
         """
 
-    @known(colour="blue", source="a book")
+    @register(Thing(colour="blue", source="a book"))
     def list_(x: Any, *, kind: Kind = "plain", hidden: int = 1) -> None:
         """A name that Python has taken."""
 
@@ -79,8 +92,27 @@ def test_an_entry_is_what_was_declared() -> None:
     "traits", [{}, {"colour": "red"}, {"colour": "red", "source": "s", "weight": 1}], ids=["none", "one missing", "one unknown"]
 )
 def test_traits_have_no_defaults_and_no_strangers(traits: dict[str, Any]) -> None:
-    with pytest.raises(TypeError, match="a thing declares colour, source; got"):
-        shelf()(**traits)
+    with pytest.raises(TypeError, match=r"missing .* keyword-only argument|unexpected keyword argument 'weight'"):
+        Thing(**traits)
+
+
+@every_entry
+def test_every_trait_is_declared_by_every_entry(noun: str, name: str) -> None:
+    known = REGISTRIES[noun]
+    assert "source" in known.traits
+    assert all(field.default is MISSING and field.default_factory is MISSING for field in fields(known.kind)), known.kind
+    assert type(known[name]) is known.kind and set(known.traits) <= set(vars(known[name]))
+
+
+def test_a_family_gives_what_its_metric_does_not_declare() -> None:
+    assert (METRICS["procrustes"].family, METRICS["procrustes"].symmetric, METRICS["procrustes"].identity) == (
+        "shapes",
+        True,
+        0,
+    )
+    assert METRICS["cca"].invariant > METRICS["svcca"].invariant, "one member's own traits are not another's"
+    with pytest.raises(TypeError, match="unexpected keyword argument 'symetric'"):
+        shape_metric(source="a test", symetric=False)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("name", ["small_thing", "list", "list_"])
@@ -90,7 +122,7 @@ def test_a_name_is_registered_once(name: str) -> None:
 
     again.__name__ = name
     with pytest.raises(TypeError, match=r"thing [a-z-]+ is registered twice"):
-        shelf()(colour="red", source="s")(again)
+        shelf().add(Thing(colour="red", source="s").of(again))
 
 
 def test_an_unknown_name_gets_the_nearest() -> None:

@@ -1,4 +1,4 @@
-"""The transformations of relrep_cli.transformations as plain functions, and which of them a metric's traits promise."""
+"""The transformations of relrep_cli.relative as plain functions, and which of them a metric's traits promise."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from relrep_cli.relative import transformations
 from relrep_cli.relative.transformations import unfelt
 
 TRANSFORMATIONS = {name: entry.function for name, entry in transformations.TRANSFORMATIONS.items() if name != "isometry"}
-# Zero columns carry nothing, so every metric should ignore them; these cannot, as they average over coordinates.
+# Zero columns carry nothing, so every metric should ignore them; these cannot, as they average over coordinates. A new metric
+# that does so is to be named here: CONTRIBUTING.md says so.
 FEEL_ZERO_AXES = {"mse", "pearson", "spearman", "rsa"}
 
 

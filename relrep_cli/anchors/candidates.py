@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import sqrt
-from typing import Any
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, TypeVar, cast
 
 import numpy as np
 
 from relrep_cli.base.errors import DataError
-from relrep_cli.base.registry import Registry
+from relrep_cli.base.registry import Entry, Registry
 from relrep_cli.embedding import Embedding
 from relrep_cli.numerics.blocks import pick, row_blocks, take
 from relrep_cli.numerics.distances import unit
 from relrep_cli.numerics.whitening import deviations, moments
 
-STRATEGIES: Registry = Registry("strategy", ("gives", "reads", "source"))
-"""gives: items (row numbers), mixtures (of items) or pairs (of items of two files). reads: what it needs beside vectors."""
+if TYPE_CHECKING:
+    from relrep_cli.anchors.mixtures import Mixtures
+    from relrep_cli.anchors.paired import Matching
 
 PEAK = 2.0**40  # sums of squares fit float32 for numbers between 1 / PEAK and PEAK
 
@@ -96,6 +98,34 @@ def _spooled(n: int, dims: list[int], dtype: Any, parts: Any) -> np.ndarray:
     return out
 
 
+# candidates, m, rng, keywords -> (m,) places among the candidates, or mixtures of them
+Choice = Callable[Concatenate[Candidates, int, np.random.Generator, ...], "np.ndarray | Mixtures"]
+# candidates of each of two files, m, rng, keywords -> pairs of them
+Pairing = Callable[Concatenate[Candidates, Candidates, int, np.random.Generator, ...], "Matching"]
+AnyChoice = TypeVar("AnyChoice", bound=Choice | Pairing)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Strategy(Entry[Choice | Pairing]):
+    """A strategy with its traits.
+
+    gives: items (row numbers), mixtures (of items) or pairs (of items of two files). reads: what it needs beside vectors.
+    """
+
+    gives: Literal["items", "mixtures", "pairs"]
+    reads: Literal["", "labels", "counts", "list", "collections", "seeds"]
+    source: str
+
+    def __call__(self, function: AnyChoice) -> AnyChoice:
+        """Register the function."""
+        STRATEGIES.add(self.of(function))
+        return function
+
+
+STRATEGIES = Registry("strategy", Strategy)
+strategy = Strategy
+
+
 def choose(c: Candidates, name: str, m: int, rng: np.random.Generator, params: dict[str, Any]) -> Any:
     """Choose m anchors with the named strategy.
 
@@ -103,14 +133,14 @@ def choose(c: Candidates, name: str, m: int, rng: np.random.Generator, params: d
 
     Raises DataError when there are fewer than m candidates, or when the strategy needs data that the files lack.
     """
-    strategy = STRATEGIES[name]
+    entry = STRATEGIES[name]
     places = np.arange(len(c))
-    if strategy.reads == "labels":  # an item without a label belongs to no class
+    if entry.reads == "labels":  # an item without a label belongs to no class
         labels = c.column("label")
         places = np.flatnonzero(labels != b"" if labels.dtype.kind == "S" else ~np.isnan(labels))
     if m > len(places):
         most = len(places)
         raise DataError(f"{c.spaces[0].uri}: {m} anchors requested, but only {most} candidate items; write -n {most} or less.")
 
-    found = strategy.function(c if len(places) == len(c) else c.at(places), m, rng, **params)
+    found = cast(Choice, entry.function)(c if len(places) == len(c) else c.at(places), m, rng, **params)
     return places[found] if isinstance(found, np.ndarray) else found

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import numpy as np
 
-from relrep_cli.anchors.candidates import STRATEGIES as strategy
-from relrep_cli.anchors.candidates import Candidates
+from relrep_cli.anchors.candidates import Candidates, strategy
 from relrep_cli.anchors.mixtures import Mixtures, mixed
 from relrep_cli.base.errors import DataError
 from relrep_cli.base.registry import Param

@@ -8,15 +8,16 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from itertools import product
-from types import MappingProxyType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from relrep_cli.base.errors import UsageError, printable, unknown
 
 F = TypeVar("F", bound=Callable[..., Any])
+E = TypeVar("E", bound="Entry[Any]")
 PLUGINS = "relrep.plugins"
 
 
@@ -75,19 +76,29 @@ class Keyword:
             ) from None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Entry(Generic[F]):
-    """A registered function with its declared traits."""
+    """A registered function. Each registry has a subclass, whose fields are the traits that a function declares.
 
-    name: str
-    function: F
-    traits: Mapping[str, Any]
+    The subclass is also the decorator: `@metric(family="shapes", ...)` makes an entry that has traits and no function yet,
+    and its `__call__` hands the function to the registry. A trait is thus written once, and mypy checks it where it is
+    declared and where it is read. Traits have no defaults.
+    """
 
-    def __getattr__(self, trait: str) -> Any:
-        try:
-            return self.traits[trait]
-        except KeyError:
-            raise AttributeError(trait) from None
+    name: str = field(init=False, repr=False)
+    function: F = field(init=False, repr=False)
+
+    def of(self, function: F) -> Self:
+        """The entry of the function: its name has hyphens for underscores, and none at the end."""
+        found = copy(self)
+        object.__setattr__(found, "name", function.__name__.rstrip("_").replace("_", "-"))
+        object.__setattr__(found, "function", function)
+        return found
+
+    @classmethod
+    def traits(cls) -> tuple[str, ...]:
+        """The names of the traits, in order of declaration."""
+        return tuple(trait.name for trait in fields(cls) if trait.init)
 
     @property
     def summary(self) -> str:
@@ -120,29 +131,26 @@ class Entry(Generic[F]):
         return values
 
 
-class Registry(Mapping[str, Entry[F]]):
-    """Functions of one kind by name, in order of registration. Traits are declared once and have no defaults."""
+class Registry(Mapping[str, E]):
+    """Entries of one kind by name, in order of registration."""
 
-    def __init__(self, noun: str, traits: tuple[str, ...] = ()) -> None:
+    def __init__(self, noun: str, kind: type[E]) -> None:
         self.noun = noun
-        self.traits = traits
-        self._entries: dict[str, Entry[F]] = {}
+        self.kind = kind
+        self._entries: dict[str, E] = {}
 
-    def __call__(self, **traits: Any) -> Callable[[F], F]:
-        """Register the decorated function under its own name, underscores written as hyphens."""
-        if set(traits) != set(self.traits):
-            raise TypeError(f"a {self.noun} declares {', '.join(self.traits) or 'no traits'}; got {', '.join(traits)}")
+    @property
+    def traits(self) -> tuple[str, ...]:
+        """The names of the traits that every entry declares."""
+        return self.kind.traits()
 
-        def register(function: F) -> F:
-            name = function.__name__.rstrip("_").replace("_", "-")
-            if name in self._entries:
-                raise TypeError(f"{self.noun} {name} is registered twice")
-            self._entries[name] = Entry(name, function, MappingProxyType(traits))
-            return function
+    def add(self, entry: E) -> None:
+        """Register the entry. Raises TypeError where its name is taken."""
+        if entry.name in self._entries:
+            raise TypeError(f"{self.noun} {entry.name} is registered twice")
+        self._entries[entry.name] = entry
 
-        return register
-
-    def __getitem__(self, name: str) -> Entry[F]:
+    def __getitem__(self, name: str) -> E:
         try:
             return self._entries[name]
         except KeyError:
@@ -157,9 +165,9 @@ class Registry(Mapping[str, Entry[F]]):
     def __len__(self) -> int:
         return len(self._entries)
 
-    def those(self, keep: Callable[[Entry[F]], bool]) -> Registry[F]:
+    def those(self, keep: Callable[[E], bool]) -> Registry[E]:
         """A registry of the same noun with some of the entries, for a command that can use no others."""
-        found = Registry[F](self.noun, self.traits)
+        found = Registry(self.noun, self.kind)
         found._entries = {name: entry for name, entry in self.items() if keep(entry)}
         return found
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from relrep_cli import store
 from relrep_cli.anchors import STRATEGIES, Candidates
+from relrep_cli.anchors.candidates import Pairing
 from relrep_cli.anchors.correspondences import Pairs, read_pairs
 from relrep_cli.anchors.paired import Matching
 from relrep_cli.base.errors import DONE, NO, DataError, UsageError, printable
@@ -57,7 +58,8 @@ def find(
     true = _places(truth_of(asked.truth, spaces), sides, partly=True) if asked.truth else None
     rng = np.random.default_rng(seed)
     with progress("matching") as advance:
-        found = STRATEGIES[asked.strategy].function(*sides, asked.number, rng, advance=advance, **more, **asked.params)
+        pair = cast(Pairing, STRATEGIES[asked.strategy].function)
+        found = pair(sides[0], sides[1], asked.number, rng, advance=advance, **more, **asked.params)
     records = _records(found, true, len(more.get("seeds", ())), rng)
     sure = found.confidence >= asked.confidence
     if output != "-":

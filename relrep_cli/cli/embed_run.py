@@ -19,7 +19,7 @@ from relrep_cli.cli import options
 from relrep_cli.cli.recipe_options import read_lines
 from relrep_cli.embedding import ABSOLUTE, Embedding, Step, duplicates, make_step, row_numbers, text
 from relrep_cli.encoders import ENCODERS, Checkpoint, Trained, pretrained
-from relrep_cli.encoders.pretrained import MODELS, Model
+from relrep_cli.encoders.pretrained import MODELS
 from relrep_cli.sources import SOURCES, Items
 from relrep_cli.sources import positives as pairs
 from relrep_cli.sources.base import part_of
@@ -69,14 +69,14 @@ def encode(job: Job) -> None:
     if job.dry_run:
         return options.plan([f"embed {len(items.x)} items of {job.source} by {job.encoder} to {job.output}"])
     if model is not None:
-        return _write_model(job, items, model, space, params["batch"], step)
+        return _write(job, items, pretrained.blocks(model, items, params["batch"]), dict(items.obs), space, step)
     kept = records_for(job.output, None, job.force)
     trained = trained or _train(job, items, params, _checkpoint(kept, f"{step['id']}{SAVED}"))
     if job.save:
         store.write_bytes(job.save, encoders.to_bytes(trained), job.force)
     obs = {**items.obs, **_errors(trained, items, job.device)}
     vectors = encoders.encode(trained, items, device=job.device)
-    _write(job, items, vectors, trained.params["dim"], obs, encoders.space(trained), step)
+    _write(job, items, vectors, obs, encoders.space(trained), step)
     kept.close()
 
 
@@ -224,13 +224,6 @@ def _errors(trained: Trained, items: Items, device: str) -> dict[str, np.ndarray
         return {"reconstruction_error": np.concatenate(list(_told(blocks, len(items.x), advance))).astype(np.float64)}
 
 
-def _write_model(job: Job, items: Items, model: Model, space: str, batch: int, step: Step) -> None:
-    """The vectors of a model whose width its first block tells."""
-    vectors = pretrained.blocks(model, items, batch)
-    first = next(vectors)
-    _write(job, items, chain([first], vectors), first.shape[1], dict(items.obs), space, step)
-
-
 def _told(blocks: Iterator[np.ndarray], n: int, advance: Any) -> Iterator[np.ndarray]:
     done = 0
     for block in blocks:
@@ -239,13 +232,14 @@ def _told(blocks: Iterator[np.ndarray], n: int, advance: Any) -> Iterator[np.nda
         yield block
 
 
-def _write(
-    job: Job, items: Items, vectors: Iterator[np.ndarray], d: int, obs: dict[str, np.ndarray], space: str, step: Step
-) -> None:
+def _write(job: Job, items: Items, vectors: Iterator[np.ndarray], obs: dict[str, np.ndarray], space: str, step: Step) -> None:
+    """Write the vectors, block by block. Their width is that of the first block."""
+    first = next(vectors)
+    d = first.shape[1]
     with progress("encoding") as advance:
         store.write(
             job.output,
-            _told(vectors, len(items.x), advance),
+            _told(chain([first], vectors), len(items.x), advance),
             shape=(len(items.x), d),
             dtype=job.dtype,
             ids=items.ids,

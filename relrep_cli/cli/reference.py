@@ -69,12 +69,12 @@ def _commands() -> Iterator[str]:
 
 
 def _registry(heading: str, registry: Registry) -> Iterator[str]:
-    shown = [t for t in registry.traits if not any(callable(entry.traits[t]) for entry in registry.values())]
+    shown = [t for t in registry.traits if not any(callable(getattr(entry, t)) for entry in registry.values())]
     columns = ["name", "what it is", "options", *(t.replace("_", " ") for t in shown)]
     yield from (f"## {heading}", "", "| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns))
     for entry in registry.values():
         options = ", ".join(f"`{k.option} {k.default}`" for k in entry.keywords.values())
-        cells = [f"`{entry.name}`", entry.summary, options, *(_trait(entry.traits[t]) for t in shown)]
+        cells = [f"`{entry.name}`", entry.summary, options, *(_trait(getattr(entry, t)) for t in shown)]
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
     yield ""
 

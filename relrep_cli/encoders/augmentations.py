@@ -4,16 +4,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 from relrep_cli.base.errors import UsageError
-from relrep_cli.base.registry import Registry
+from relrep_cli.base.registry import Entry, Registry
 
 if TYPE_CHECKING:
     import torch
 
-AUGMENTATIONS: Registry[Callable[..., Any]] = Registry("augmentation", ("images_only", "source"))
-augmentation = AUGMENTATIONS
+Change = Callable[["torch.Tensor"], "torch.Tensor"]  # a batch (b, ...) -> the same shape
+AnyChange = TypeVar("AnyChange", bound=Change)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Augmentation(Entry[Change]):
+    """An augmentation with its traits. images_only: whether it needs items that are images."""
+
+    images_only: bool
+    source: str
+
+    def __call__(self, function: AnyChange) -> AnyChange:
+        """Register the function."""
+        AUGMENTATIONS.add(self.of(function))
+        return function
+
+
+AUGMENTATIONS = Registry("augmentation", Augmentation)
+augmentation = Augmentation
 
 
 def chain(names: str, is_image: bool) -> Callable[[torch.Tensor], torch.Tensor]:

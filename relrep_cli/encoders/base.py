@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from relrep_cli.base.errors import DataError, UsageError
-from relrep_cli.base.registry import Param, Registry
+from relrep_cli.base.registry import Entry, Param, Registry
 
 if TYPE_CHECKING:
     import torch
+
+    from relrep_cli.sources.base import Items
 
 Progress = Callable[[int, int, str], None]  # done, total, message; called after every batch
 
@@ -36,7 +38,10 @@ FORGETFUL = Checkpoint()
 Dim = Annotated[int, Param("Width of the vectors.", minimum=1, maximum=65536)]
 Dropout = Annotated[float, Param("Share of features left out in training.", minimum=0, maximum=0.95)]
 Vectors = Callable[[NDArray[Any]], NDArray[np.float32]]  # a block of items -> (b, dim)
-IMAGES, FLAT, GRAPH = frozenset({"images"}), frozenset({"images", "vectors"}), frozenset({"graph"})  # kinds of items
+Kind = Literal["images", "vectors", "texts", "graph"]  # of items
+IMAGES: frozenset[Kind] = frozenset({"images"})
+FLAT: frozenset[Kind] = frozenset({"images", "vectors"})
+GRAPH: frozenset[Kind] = frozenset({"graph"})
 NOUNS = {"graph": "nodes of a graph"}
 
 
@@ -51,14 +56,35 @@ class Trained:
     log: list[dict[str, float]] = field(default_factory=list)  # one record per epoch; not kept in the file
 
 
-# An encoder is a function (items, train, *, …, seed, device, progress, checkpoint) -> Trained, and says beside it
-#   takes   the kinds of items: images, vectors, graph
-#   learns  whether it sees training items; one that does not can do without any
-#   apply   (trained, device) -> Vectors: how the weights are used; for a graph, Items -> (n, dim)
-#   errors  the same for what each item loses, a block of items -> (b,); None where nothing is reconstructed
-#   shapes  (shape of an item, params) -> shape of each weight, so that a foreign file is judged before it is used
-ENCODERS: Registry[Callable[..., Trained]] = Registry("encoder", ("takes", "learns", "apply", "errors", "shapes", "source"))
-encoder = ENCODERS
+Training = Callable[Concatenate["Items", NDArray[Any], ...], Trained]  # items, row numbers that train, keywords
+AnyTraining = TypeVar("AnyTraining", bound=Training)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Encoder(Entry[Training]):
+    """An encoder with its traits.
+
+    takes: the kinds of items. learns: whether it sees training items; one that does not can do without any. apply: (trained,
+    device) -> how the weights are used; for a graph, Items -> (n, dim). errors: the same for what each item loses, a block
+    of items -> (b,); None where nothing is reconstructed. shapes: (shape of an item, params) -> shape of each weight, so that
+    a foreign file is judged before it is used.
+    """
+
+    takes: frozenset[Kind]
+    learns: bool
+    apply: Callable[[Trained, str], Callable[[Any], NDArray[np.float32]]]
+    errors: Callable[[Trained, str], Callable[[Any], NDArray[Any]]] | None
+    shapes: Callable[[tuple[int, ...], dict[str, Any]], dict[str, tuple[int, ...]]]
+    source: str
+
+    def __call__(self, function: AnyTraining) -> AnyTraining:
+        """Register the function."""
+        ENCODERS.add(self.of(function))
+        return function
+
+
+ENCODERS = Registry("encoder", Encoder)
+encoder = Encoder
 
 
 def space(trained: Trained) -> str:
@@ -70,7 +96,7 @@ def space(trained: Trained) -> str:
     return f"{trained.name}:{digest.hexdigest()[:16]}"
 
 
-def check_kind(name: str, takes: frozenset[str], kind: str) -> None:
+def check_kind(name: str, takes: Set[str], kind: str) -> None:
     """Raise DataError when the encoder does not take items of this kind."""
     if kind not in takes:
         said = [NOUNS.get(k, k) for k in (kind, *sorted(takes))]

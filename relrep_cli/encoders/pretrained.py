@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Concatenate, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from relrep_cli.base.errors import DataError, RelrepError, UsageError, printable
-from relrep_cli.base.registry import Param, Registry
-from relrep_cli.encoders.base import check_kind, torch_device
+from relrep_cli.base.registry import Entry, Param, Registry
+from relrep_cli.encoders.base import Kind, check_kind, torch_device
 from relrep_cli.numerics.blocks import release
 from relrep_cli.sources.base import Items
 
@@ -33,7 +33,9 @@ Pooling = Annotated[str, Param("How tokens become a vector; model is the model's
 Length = Annotated[int, Param("Tokens of a text that are read, at most; 0 is as many as the model takes.", minimum=0)]
 PixelMean = Annotated[float, Param("What is subtracted from pixels in 0..1.")]
 PixelStd = Annotated[float, Param("What they are then divided by.", minimum=1e-6)]
-TEXTS, PICTURES = frozenset({"texts"}), frozenset({"images"})
+TEXTS: frozenset[Kind] = frozenset({"texts"})
+PICTURES: frozenset[Kind] = frozenset({"images"})
+VECTORS: frozenset[Kind] = frozenset({"vectors"})
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,26 @@ class Model:
     digest: str
 
 
-# A scheme is a function (name, kind of items, device, *, …) -> Model, and says beside it
-#   takes  the kinds of items     extra  the packages it needs, as pip names them
-MODELS: Registry[Callable[..., Model]] = Registry("model", ("takes", "extra", "source"))
-model = MODELS
+Opening = Callable[Concatenate[str, str, str, ...], Model]  # name, kind of items, device, keywords -> model
+AnyOpening = TypeVar("AnyOpening", bound=Opening)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scheme(Entry[Opening]):
+    """A scheme with its traits. takes: the kinds of items. extra: the packages it needs, as pip names them."""
+
+    takes: frozenset[Kind]
+    extra: str
+    source: str
+
+    def __call__(self, function: AnyOpening) -> AnyOpening:
+        """Register the function."""
+        MODELS.add(self.of(function))
+        return function
+
+
+MODELS = Registry("model", Scheme)
+model = Scheme
 
 
 def scheme_of(name: str) -> str | None:
@@ -220,7 +238,7 @@ def timm(name: str, kind: str, device: str, *, batch: Batch = 64, download: Down
     return Model(vectors, _state_digest(found))
 
 
-@model(takes=PICTURES | {"vectors"}, extra="onnxruntime", source="the format ONNX")
+@model(takes=PICTURES | VECTORS, extra="onnxruntime", source="the format ONNX")
 def onnx(
     name: str, kind: str, device: str, *, batch: Batch = 64, pixel_mean: PixelMean = 0.0, pixel_std: PixelStd = 1.0
 ) -> Model:
@@ -236,7 +254,7 @@ def onnx(
     return Model(lambda block: _averaged(session.run([out], {into: _floats(block, pixel_mean, pixel_std)})[0]), digest)
 
 
-@model(takes=PICTURES | {"vectors"}, extra="torch", source="the format of torch.export")
+@model(takes=PICTURES | VECTORS, extra="torch", source="the format of torch.export")
 def torch_(
     name: str, kind: str, device: str, *, batch: Batch = 64, pixel_mean: PixelMean = 0.0, pixel_std: PixelStd = 1.0
 ) -> Model:

@@ -17,6 +17,7 @@ from relrep_cli.base.registry import Param
 from relrep_cli.encoders.base import (
     FORGETFUL,
     Checkpoint,
+    Kind,
     Progress,
     Trained,
     Vectors,
@@ -66,7 +67,7 @@ RUN = [field.name for field in fields(Run)]
 
 
 def network_encoder(
-    *, takes: frozenset[str], source: str, least: int = 1, reconstructs: bool = False, supervised: bool = False, **loop: Any
+    *, takes: frozenset[Kind], source: str, least: int = 1, reconstructs: bool = False, supervised: bool = False, **loop: Any
 ) -> Callable[[Build], Build]:
     """Register `build(facts, *, …)` as an encoder that the loop below trains.
 

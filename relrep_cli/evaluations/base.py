@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Concatenate, Literal, TypeVar
 
 import numpy as np
 
 from relrep_cli.base.errors import DataError, NotApplicable, printable
-from relrep_cli.base.registry import Param, Registry
+from relrep_cli.base.registry import Entry, Param, Registry
 from relrep_cli.embedding import Embedding, find_ids
 from relrep_cli.neighbors import unit_rows
 from relrep_cli.numerics.blocks import pick, row_blocks, take
 from relrep_cli.numerics.intervals import bootstrap, jackknife, within
 
 COLUMNS = ("file", "task", "name", "value", "low", "high", "n", "convention", "chance")
-EVALUATIONS: Registry = Registry(
-    "task",
-    (
-        "needs",  # of the keys of NEEDS: what a space must have
-        "labels",  # whether it reads the classes of items
-        "source",
-    ),
-)
-evaluation = EVALUATIONS
 NEEDS = {
     "labels": "no column {target!r} with the classes of items",
     "numbers": "no column {target!r} with a number for each item",
@@ -77,13 +68,13 @@ class Space:
         """(len(rows), d) the vectors of some rows."""
         return take(self.e.x, rows)
 
-    def suits(self, needs: set[str]) -> bool:
+    def suits(self, needs: Set[str]) -> bool:
         """Whether a task is for such a column: classes are not predicted as numbers, nor numbers as classes, unless told."""
         if self.codes is None and self.numbers is not None:
             return "labels" not in needs
         return "numbers" not in needs
 
-    def lacks(self, needs: set[str]) -> str:
+    def lacks(self, needs: Set[str]) -> str:
         """What is missing of `needs`, in words; nothing when all is there."""
         here = {
             "labels": self.codes is not None,
@@ -120,6 +111,29 @@ class Finding:
     bounds: tuple[float | None, float | None] = (None, None)
     chance: float | None = None
     curve: np.ndarray | None = None
+
+
+Need = Literal["labels", "numbers", "train", "unseen", "anomalies"]
+Task = Callable[Concatenate[Space, ...], Iterator[Finding]]
+AnyTask = TypeVar("AnyTask", bound=Task)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluation(Entry[Task]):
+    """A task with its traits. needs: what a space must have, see NEEDS. labels: whether it reads the classes of items."""
+
+    needs: Set[Need]
+    labels: bool
+    source: str
+
+    def __call__(self, function: AnyTask) -> AnyTask:
+        """Register the function."""
+        EVALUATIONS.add(self.of(function))
+        return function
+
+
+EVALUATIONS = Registry("task", Evaluation)
+evaluation = Evaluation
 
 
 def mean_of(

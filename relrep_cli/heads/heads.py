@@ -8,30 +8,19 @@ classes means that y holds numbers (n,) or images (n, h, w) to predict. It gives
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Concatenate, Literal, TypeVar
 
 import numpy as np
 
-from relrep_cli.base.registry import Param, Registry
+from relrep_cli.base.registry import Entry, Param, Registry
 from relrep_cli.heads import decoder as decoders
 from relrep_cli.heads import mlp as networks
 from relrep_cli.numerics.blocks import release, row_blocks
 from relrep_cli.numerics.threads import in_order
 from relrep_cli.numerics.whitening import deviations, moments
 
-HEADS: Registry = Registry(
-    "head",
-    (
-        "deterministic",  # whether all seeds give the same
-        "joint",  # whether it can be trained with an aggregator in front
-        "predicts",  # classes, numbers or images
-        "scores",
-        "source",
-    ),
-)
-head = HEADS
 Arrays = Mapping[str, np.ndarray]
 NEVER = -1e30  # the score of a class without training rows
 
@@ -42,6 +31,34 @@ Penalty = Annotated[
     float, Param("Penalty of the logistic and svm heads, per row and on standard-scaled columns.", minimum=1e-12)
 ]
 Neighbours = Annotated[int, Param("Neighbours that vote in the knn head.", minimum=1)]
+
+
+Training = Callable[Concatenate[np.ndarray, np.ndarray, int, ...], Arrays]  # x (n, d), y (n,), classes, keywords -> arrays
+AnyTraining = TypeVar("AnyTraining", bound=Training)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Head(Entry[Training]):
+    """A head with its traits.
+
+    deterministic: whether all seeds give the same. joint: whether it can be trained with an aggregator in front. scores:
+    applies the arrays to rows (b, d), see above.
+    """
+
+    deterministic: bool
+    joint: bool
+    predicts: Set[Literal["classes", "numbers", "images"]]
+    scores: Callable[[Arrays, np.ndarray], np.ndarray]
+    source: str
+
+    def __call__(self, function: AnyTraining) -> AnyTraining:
+        """Register the function."""
+        HEADS.add(self.of(function))
+        return function
+
+
+HEADS = Registry("head", Head)
+head = Head
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from relrep_cli.base.errors import unknown
-from relrep_cli.base.registry import Entry
-from relrep_cli.metrics.score import METRICS
+from relrep_cli.metrics.score import METRICS, Metric
 
 ALL = "all"
 PRESETS = {"reference": ["cosine", "jaccard"], "quick": ["cka", "knn-jaccard", "procrustes"]}
@@ -49,7 +48,7 @@ def catalogue() -> list[dict[str, Any]]:
     return [_record(entry, x, y) for entry in METRICS.values()]
 
 
-def _record(entry: Entry, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+def _record(entry: Metric, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     low, high = ("none" if b is None else f"{b:.6g}" for b in entry.bounds)
     labels = {"labels": np.arange(len(x)) % 2} if "labels" in entry.needs else {}
     return {

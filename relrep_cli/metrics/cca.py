@@ -9,21 +9,15 @@ from typing import Annotated
 import numpy as np
 
 from relrep_cli.base.registry import Param
-from relrep_cli.metrics.score import NotApplicable, Score, metric
+from relrep_cli.metrics.families import canonical_metric
+from relrep_cli.metrics.score import NotApplicable, Score
 from relrep_cli.numerics.covariances import Covariances, axes, covariances
 
 Variance = Annotated[float, Param("Share of the variance that the kept principal axes hold together.", minimum=0.01, maximum=1)]
 DRAWS = 64
 
 
-@metric(
-    family="canonical",
-    bounds=(0, 1),
-    identity=1,
-    higher_is_closer=True,
-    symmetric=True,
-    needs={"n > d"},
-    reads_coordinates=False,
+@canonical_metric(
     invariant={"axis-scale", "linear", "orthogonal", "permutation", "scale", "translation"},
     source="Hotelling 1936; Raghu et al. 2017",
 )
@@ -39,17 +33,7 @@ def cca(x: np.ndarray, y: np.ndarray) -> Score:
     return _score(x, y, 1.0, _mean, "mean canonical correlation, ranks cut by eigenvalues", own_units=True)
 
 
-@metric(
-    family="canonical",
-    bounds=(0, 1),
-    identity=1,
-    higher_is_closer=True,
-    symmetric=True,
-    needs={"n > d"},
-    reads_coordinates=False,
-    invariant={"orthogonal", "permutation", "scale", "translation"},
-    source="Raghu et al. 2017",
-)
+@canonical_metric(source="Raghu et al. 2017")
 def svcca(x: np.ndarray, y: np.ndarray, *, variance: Variance = 0.99) -> Score:
     """Mean canonical correlation of the leading principal axes.
 
@@ -59,14 +43,8 @@ def svcca(x: np.ndarray, y: np.ndarray, *, variance: Variance = 0.99) -> Score:
     return _score(x, y, variance, _mean, said)
 
 
-@metric(
-    family="canonical",
-    bounds=(0, 1),
-    identity=1,
-    higher_is_closer=True,
+@canonical_metric(
     symmetric=False,
-    needs={"n > d"},
-    reads_coordinates=False,
     invariant={"permutation", "scale", "signed-permutation", "translation"},
     source="Morcos et al. 2018, eq. 3",
 )

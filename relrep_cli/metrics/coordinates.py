@@ -7,8 +7,9 @@ from typing import Annotated
 import numpy as np
 
 from relrep_cli.base.registry import Param
+from relrep_cli.metrics.families import coordinate_metric
 from relrep_cli.metrics.sampling import mean_of, over_rows
-from relrep_cli.metrics.score import By, Ci, K, NotApplicable, Score, metric
+from relrep_cli.metrics.score import By, Ci, K, NotApplicable, Score
 from relrep_cli.neighbors import ranks, unit_rows
 from relrep_cli.numerics import midranks as ranking
 from relrep_cli.numerics.blocks import column_mean, row_blocks
@@ -16,17 +17,7 @@ from relrep_cli.numerics.blocks import column_mean, row_blocks
 At = Annotated[int, Param("Count ranks up to this one only; 0 counts all.", minimum=0)]
 
 
-@metric(
-    family="coordinates",
-    bounds=(-1, 1),
-    identity=1,
-    higher_is_closer=True,
-    symmetric=True,
-    needs={"same dims"},
-    reads_coordinates=True,
-    invariant={"orthogonal", "permutation", "scale"},
-    source="Moschella et al. 2022, sec. 4: mean cosine of paired rows",
-)
+@coordinate_metric(source="Moschella et al. 2022, sec. 4: mean cosine of paired rows")
 def cosine(x: np.ndarray, y: np.ndarray) -> Score:
     """Mean cosine of paired rows (the cosine index).
 
@@ -44,17 +35,7 @@ def cosine(x: np.ndarray, y: np.ndarray) -> Score:
     return Score(float(rows.mean()), chance, "mean cosine of paired rows", rows)
 
 
-@metric(
-    family="coordinates",
-    bounds=(0, 1),
-    identity=1,
-    higher_is_closer=True,
-    symmetric=False,
-    needs={"same dims"},
-    reads_coordinates=True,
-    invariant={"orthogonal", "permutation", "scale"},
-    source="mean reciprocal rank of the paired row among all rows of y",
-)
+@coordinate_metric(bounds=(0, 1), symmetric=False, source="mean reciprocal rank of the paired row among all rows of y")
 def mrr(x: np.ndarray, y: np.ndarray, *, at: At = 0, neighbours: By = "cosine", ci: Ci = 0.0, seed: int = 0) -> Score:
     """Mean reciprocal rank of y_i among all rows of y, seen from x_i.
 
@@ -72,17 +53,7 @@ def mrr(x: np.ndarray, y: np.ndarray, *, at: At = 0, neighbours: By = "cosine", 
     return mean_of(over_rows(values, len(x), ci, seed), chance, convention, ci)
 
 
-@metric(
-    family="coordinates",
-    bounds=(0, 1),
-    identity=1,
-    higher_is_closer=True,
-    symmetric=False,
-    needs={"same dims"},
-    reads_coordinates=True,
-    invariant={"orthogonal", "permutation", "scale"},
-    source="recall at k of the paired row among all rows of y",
-)
+@coordinate_metric(bounds=(0, 1), symmetric=False, source="recall at k of the paired row among all rows of y")
 def recall(x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine", ci: Ci = 0.0, seed: int = 0) -> Score:
     """Share of items whose y_i is among the k rows of y nearest to x_i.
 
@@ -96,14 +67,10 @@ def recall(x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine"
     return mean_of(over_rows(values, len(x), ci, seed), k / len(x), convention, ci)
 
 
-@metric(
-    family="coordinates",
+@coordinate_metric(
     bounds=(0, None),
     identity=0,
     higher_is_closer=False,
-    symmetric=True,
-    needs={"same dims"},
-    reads_coordinates=True,
     invariant={"orthogonal", "permutation", "translation"},
     source="mean squared error, over items and coordinates",
 )
@@ -124,14 +91,7 @@ def mse(x: np.ndarray, y: np.ndarray) -> Score:
     return Score(float(rows.mean()), chance, "mean over items and coordinates", rows)
 
 
-@metric(
-    family="coordinates",
-    bounds=(-1, 1),
-    identity=1,
-    higher_is_closer=True,
-    symmetric=True,
-    needs={"same dims"},
-    reads_coordinates=True,
+@coordinate_metric(
     invariant={"permutation", "scale"},
     source="Pearson 1895, of all coordinates; Cannistraci et al. 2023, cross-seed figures",
 )
@@ -170,14 +130,7 @@ def _correlation(sums: np.ndarray, count: int) -> np.ndarray:
     return np.clip(cross / np.sqrt(spreads[..., 0]) / np.sqrt(spreads[..., 1]), -1, 1)
 
 
-@metric(
-    family="coordinates",
-    bounds=(-1, 1),
-    identity=1,
-    higher_is_closer=True,
-    symmetric=True,
-    needs={"same dims"},
-    reads_coordinates=True,
+@coordinate_metric(
     invariant={"permutation", "scale"},
     source="Spearman 1904, of all coordinates; Cannistraci et al. 2023, cross-seed figures",
 )

@@ -10,8 +10,9 @@ from typing import Annotated, Literal
 import numpy as np
 
 from relrep_cli.base.registry import Param
+from relrep_cli.metrics.families import kernel_metric
 from relrep_cli.metrics.kernels import _hsic_of_pairs, expected_alignment
-from relrep_cli.metrics.score import NotApplicable, Score, metric
+from relrep_cli.metrics.score import NotApplicable, Score
 from relrep_cli.numerics import midranks as ranking
 from relrep_cli.numerics import row_pairs as pairs
 from relrep_cli.numerics.blocks import slices
@@ -34,17 +35,7 @@ DIGITS = 40  # bits of the largest dissimilarity that are ranked; below them, eq
 SAMPLE_ROWS = 1024  # rows whose dissimilarities say how they are spread
 
 
-@metric(
-    family="kernels",
-    bounds=(0, 1),
-    identity=1,
-    higher_is_closer=True,
-    symmetric=True,
-    needs=set(),
-    reads_coordinates=False,
-    invariant={"orthogonal", "permutation", "scale", "translation"},
-    source="Szekely et al. 2007",
-)
+@kernel_metric(source="Szekely et al. 2007")
 def distance_correlation(x: np.ndarray, y: np.ndarray) -> Score:
     """Distance correlation, of Euclidean distances.
 
@@ -70,14 +61,10 @@ def _refuse_flat(first: float, second: float) -> None:
             raise NotApplicable(f"the dissimilarities within the {name} space are all equal")
 
 
-@metric(
-    family="kernels",
+@kernel_metric(
     bounds=(0, None),
     identity=0,
     higher_is_closer=False,
-    symmetric=True,
-    needs=set(),
-    reads_coordinates=False,
     invariant={"orthogonal", "permutation", "translation"},
     source="Klabunde et al. 2023, norm of the difference of similarity matrices",
 )
@@ -104,17 +91,7 @@ def rsm_norm(x: np.ndarray, y: np.ndarray) -> Score:
     return Score(value(*sums.whole()), level, said, jackknife=sums.jackknife(value))
 
 
-@metric(
-    family="kernels",
-    bounds=(-1, 1),
-    identity=1,
-    higher_is_closer=True,
-    symmetric=True,
-    needs=set(),
-    reads_coordinates=False,
-    invariant={"permutation", "scale"},
-    source="Kriegeskorte et al. 2008",
-)
+@kernel_metric(bounds=(-1, 1), invariant={"permutation", "scale"}, source="Kriegeskorte et al. 2008")
 def rsa(x: np.ndarray, y: np.ndarray, *, distance: Distance = "correlation", correlation: Correlation = "spearman") -> Score:
     """Representational similarity analysis: correlation of the dissimilarities of all pairs of rows.
 

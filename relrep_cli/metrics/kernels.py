@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 import numpy as np
 
 from relrep_cli.base.registry import Param
-from relrep_cli.metrics.score import NotApplicable, Score, metric
+from relrep_cli.metrics.families import kernel_metric
+from relrep_cli.metrics.score import NotApplicable, Score
 from relrep_cli.numerics import hsic
 from relrep_cli.numerics import row_pairs as pairs
 from relrep_cli.numerics.blocks import Moments, pick
@@ -25,16 +26,8 @@ Estimator = Annotated[
 Batch = Annotated[int, Param("Items in a batch of the minibatch estimator.", minimum=4, maximum=4096)]
 
 
-@metric(
-    family="kernels",
-    bounds=(None, 1),
-    identity=1,
-    higher_is_closer=True,
-    symmetric=True,
-    needs=set(),
-    reads_coordinates=False,
-    invariant={"orthogonal", "permutation", "scale", "translation"},
-    source="Kornblith et al. 2019, sec. 3; unbiased: Song et al. 2012; minibatch: Nguyen et al. 2021",
+@kernel_metric(
+    bounds=(None, 1), source="Kornblith et al. 2019, sec. 3; unbiased: Song et al. 2012; minibatch: Nguyen et al. 2021"
 )
 def cka(
     x: np.ndarray, y: np.ndarray, *, kernel: Kernel = "linear", estimator: Estimator = "biased", batch: Batch = 256
@@ -134,7 +127,7 @@ def expected_alignment(n: int, totals: np.ndarray, rows: np.ndarray, diagonal: f
     return float(traces[0] * traces[1] / ((n - 1) * n**2 * np.sqrt(xx * yy)))
 
 
-def _minibatch(x: np.ndarray, y: np.ndarray, kernel: str, batch: int) -> Score:
+def _minibatch(x: np.ndarray, y: np.ndarray, kernel: Kernel, batch: int) -> Score:
     """Means of unbiased HSIC over batches; rows i, i + m, … form one of the m batches, the same rows in both spaces."""
     n = len(x)
     count = min(-(-n // batch), n // 4)

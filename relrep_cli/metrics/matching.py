@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from relrep_cli.metrics.score import Score, metric
+from relrep_cli.metrics.families import shape_metric
+from relrep_cli.metrics.score import Score
 from relrep_cli.numerics.covariances import Covariances, Parts, chance, covariances
 
 
-@metric(
-    family="shapes",
+@shape_metric(
     bounds=(-1, 1),
-    identity=1,
-    higher_is_closer=True,
-    symmetric=True,
-    needs=set(),
-    reads_coordinates=False,
     invariant={"axis-scale", "permutation", "scale", "translation"},
     source="Li et al. 2015, one-to-one matching",
 )
@@ -43,14 +38,8 @@ def hard_match(x: np.ndarray, y: np.ndarray) -> Score:
     return Score(value, level, f"correlation of columns, one-to-one{said}", jackknife=jackknife, draws=draws)
 
 
-@metric(
-    family="shapes",
+@shape_metric(
     bounds=(-1, 1),
-    identity=1,
-    higher_is_closer=True,
-    symmetric=True,
-    needs=set(),
-    reads_coordinates=False,
     invariant={"axis-scale", "permutation", "scale", "translation"},
     source="Li et al. 2015, bipartite semi-matching, mean of both directions",
 )

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 
 from relrep_cli.base.registry import Param
+from relrep_cli.metrics.families import neighbourhood_metric
 from relrep_cli.metrics.neighbor_orders import apart
 from relrep_cli.metrics.neighborhoods import within
 from relrep_cli.metrics.sampling import searched
-from relrep_cli.metrics.score import Index, K, NotApplicable, Score, metric
+from relrep_cli.metrics.score import Index, K, NotApplicable, Score
 from relrep_cli.numerics.blocks import block_rows, slices
 from relrep_cli.numerics.intervals import level, pairings, wanted
 from relrep_cli.numerics.row_pairs import GROUPS
@@ -29,17 +30,7 @@ DRAWS = 10
 DRAWN_ROWS = 2000  # rows that stand for all when a chance level is drawn
 
 
-@metric(
-    family="neighbourhoods",
-    bounds=(-1, 1),
-    identity=1,
-    higher_is_closer=True,
-    symmetric=True,
-    needs=set(),
-    reads_coordinates=False,
-    invariant={"orthogonal", "permutation", "scale"},
-    source="Hamilton et al. 2016, sec. 4; on distances: Klabunde et al. 2023",
-)
+@neighbourhood_metric(bounds=(-1, 1), source="Hamilton et al. 2016, sec. 4; on distances: Klabunde et al. 2023")
 def second_order_cosine(
     x: np.ndarray, y: np.ndarray, *, k: K = 10, profile: Profile = "similarity", index: Index = "exact"
 ) -> Score:
@@ -86,15 +77,10 @@ def _second_order(
     return out
 
 
-@metric(
-    family="neighbourhoods",
+@neighbourhood_metric(
     bounds=(None, None),
     identity=None,
-    higher_is_closer=True,
     symmetric=False,
-    needs=set(),
-    reads_coordinates=False,
-    invariant={"orthogonal", "permutation", "scale"},
     source="Huh et al. 2024, CKNNA; Song et al. 2012 in the trace form",
 )
 def cknna(x: np.ndarray, y: np.ndarray, *, k: K = 10, epsilon: Epsilon = 1e-6, index: Index = "exact") -> Score:

@@ -8,26 +8,17 @@ from functools import cache
 
 import numpy as np
 
+from relrep_cli.metrics.families import neighbourhood_metric
 from relrep_cli.metrics.neighborhoods import within, within_both
 from relrep_cli.metrics.sampling import over_neighbours
-from relrep_cli.metrics.score import By, Ci, Index, K, NotApplicable, Score, metric
+from relrep_cli.metrics.score import By, Ci, Index, K, NotApplicable, Score
 from relrep_cli.neighbors import ranks_among_others, unit_rows
 from relrep_cli.numerics.blocks import pick, row_blocks
 
 Lists = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-@metric(
-    family="neighbourhoods",
-    bounds=(0, None),
-    identity="k",
-    higher_is_closer=True,
-    symmetric=True,
-    needs=set(),
-    reads_coordinates=False,
-    invariant={"orthogonal", "permutation", "scale"},
-    source="Huh et al. 2024, longest common subsequence of neighbours",
-)
+@neighbourhood_metric(bounds=(0, None), identity="k", source="Huh et al. 2024, longest common subsequence of neighbours")
 def lcs_knn(
     x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine", index: Index = "exact", ci: Ci = 0.0, seed: int = 0
 ) -> Score:
@@ -38,17 +29,7 @@ def lcs_knn(
     return _of_lists(_longest, x, y, k, neighbours, "longest common subsequence of neighbours in order", index, ci, seed)
 
 
-@metric(
-    family="neighbourhoods",
-    bounds=(0, 1),
-    identity=1,
-    higher_is_closer=True,
-    symmetric=True,
-    needs=set(),
-    reads_coordinates=False,
-    invariant={"orthogonal", "permutation", "scale"},
-    source="Huh et al. 2024, edit distance of neighbours",
-)
+@neighbourhood_metric(source="Huh et al. 2024, edit distance of neighbours")
 def edit_knn(
     x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine", index: Index = "exact", ci: Ci = 0.0, seed: int = 0
 ) -> Score:
@@ -59,17 +40,7 @@ def edit_knn(
     return _of_lists(_edits, x, y, k, neighbours, "1 - edit distance / k of neighbours in order", index, ci, seed)
 
 
-@metric(
-    family="neighbourhoods",
-    bounds=(0, 1),
-    identity=1,
-    higher_is_closer=True,
-    symmetric=True,
-    needs=set(),
-    reads_coordinates=False,
-    invariant={"orthogonal", "permutation", "scale"},
-    source="Wang et al. 2020; Klabunde et al. 2023, rank similarity",
-)
+@neighbourhood_metric(source="Wang et al. 2020; Klabunde et al. 2023, rank similarity")
 def rank_similarity(
     x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine", index: Index = "exact", ci: Ci = 0.0, seed: int = 0
 ) -> Score:
@@ -165,16 +136,8 @@ def list_chance(rows_of: Lists, others: int, k: int) -> tuple[float, int]:
     return float(found.mean()), draws
 
 
-@metric(
-    family="neighbourhoods",
-    bounds=(0, 2),
-    identity=None,
-    higher_is_closer=False,
-    symmetric=False,
-    needs=set(),
-    reads_coordinates=False,
-    invariant={"orthogonal", "permutation", "scale"},
-    source="Glielmo et al. 2022, eq. 1",
+@neighbourhood_metric(
+    bounds=(0, 2), identity=None, higher_is_closer=False, symmetric=False, source="Glielmo et al. 2022, eq. 1"
 )
 def information_imbalance(x: np.ndarray, y: np.ndarray, *, neighbours: By = "cosine") -> Score:
     """Information imbalance: 2 / n times the mean rank in y of the nearest neighbour in x.

@@ -7,8 +7,9 @@ from math import comb, exp, lgamma
 
 import numpy as np
 
+from relrep_cli.metrics.families import neighbourhood_metric
 from relrep_cli.metrics.sampling import over_neighbours, searched
-from relrep_cli.metrics.score import By, Ci, Index, K, Score, metric
+from relrep_cli.metrics.score import By, Ci, Index, K, Score
 from relrep_cli.neighbors import Neighbors, nearest, overlap
 from relrep_cli.numerics.blocks import row_blocks
 
@@ -25,15 +26,10 @@ def within_both(
     return lambda rows: (within(x, k, by, index, rows), within(y, k, by, index, rows))
 
 
-@metric(
-    family="neighbourhoods",
-    bounds=(0, 1),
-    identity=1,
-    higher_is_closer=True,
+@neighbourhood_metric(
     symmetric=False,
     needs={"same dims"},
     reads_coordinates=True,
-    invariant={"orthogonal", "permutation", "scale"},
     source="Moschella et al. 2022, sec. 4: cross-space retrieval",
 )
 def jaccard(
@@ -52,17 +48,7 @@ def jaccard(
     return over_neighbours(search, _jaccards, len(x), chance, convention, index=index, ci=ci, seed=seed)
 
 
-@metric(
-    family="neighbourhoods",
-    bounds=(0, 1),
-    identity=1,
-    higher_is_closer=True,
-    symmetric=True,
-    needs=set(),
-    reads_coordinates=False,
-    invariant={"orthogonal", "permutation", "scale"},
-    source="Klabunde et al. 2023, Jaccard similarity of neighbourhoods; Wang et al. 2020",
-)
+@neighbourhood_metric(source="Klabunde et al. 2023, Jaccard similarity of neighbourhoods; Wang et al. 2020")
 def knn_jaccard(
     x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine", index: Index = "exact", ci: Ci = 0.0, seed: int = 0
 ) -> Score:
@@ -76,17 +62,7 @@ def knn_jaccard(
     return over_neighbours(search, _jaccards, len(x), chance, convention, index=index, ci=ci, seed=seed)
 
 
-@metric(
-    family="neighbourhoods",
-    bounds=(0, 1),
-    identity=1,
-    higher_is_closer=True,
-    symmetric=True,
-    needs=set(),
-    reads_coordinates=False,
-    invariant={"orthogonal", "permutation", "scale"},
-    source="Huh et al. 2024, mutual nearest neighbours",
-)
+@neighbourhood_metric(source="Huh et al. 2024, mutual nearest neighbours")
 def mutual_knn(
     x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine", index: Index = "exact", ci: Ci = 0.0, seed: int = 0
 ) -> Score:
@@ -99,17 +75,7 @@ def mutual_knn(
     return over_neighbours(search, lambda a, b: overlap(a, b) / k, len(x), chance, convention, index=index, ci=ci, seed=seed)
 
 
-@metric(
-    family="neighbourhoods",
-    bounds=(0, 1),
-    identity=None,
-    higher_is_closer=True,
-    symmetric=False,
-    needs=set(),
-    reads_coordinates=False,
-    invariant={"orthogonal", "permutation", "scale"},
-    source="Huh et al. 2024, cycle nearest neighbours",
-)
+@neighbourhood_metric(identity=None, symmetric=False, source="Huh et al. 2024, cycle nearest neighbours")
 def cycle_knn(x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine", index: Index = "exact") -> Score:
     """Share of items that one of their neighbours in y leads back to in x.
 
@@ -133,17 +99,7 @@ def _missed(known: np.ndarray, k: int) -> np.ndarray:
     return np.prod(np.maximum(others - known[:, None], 0) / others, axis=1)
 
 
-@metric(
-    family="neighbourhoods",
-    bounds=(0, 1),
-    identity=1,
-    higher_is_closer=True,
-    symmetric=True,
-    needs={"labels"},
-    reads_coordinates=False,
-    invariant={"orthogonal", "permutation", "scale"},
-    source="histogram intersection (Swain and Ballard 1991) of the labels of neighbours",
-)
+@neighbourhood_metric(needs={"labels"}, source="histogram intersection (Swain and Ballard 1991) of the labels of neighbours")
 def label_overlap(
     x: np.ndarray, y: np.ndarray, *, labels: np.ndarray, k: K = 10, neighbours: By = "cosine", index: Index = "exact"
 ) -> Score:

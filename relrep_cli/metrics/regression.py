@@ -8,7 +8,8 @@ from typing import Annotated
 import numpy as np
 
 from relrep_cli.base.registry import Param
-from relrep_cli.metrics.score import NotApplicable, Score, metric
+from relrep_cli.metrics.families import shape_metric
+from relrep_cli.metrics.score import NotApplicable, Score
 from relrep_cli.numerics.blocks import row_blocks
 from relrep_cli.numerics.covariances import Covariances, Parts, axes, covariances
 
@@ -16,15 +17,10 @@ Penalty = Annotated[float, Param("Ridge penalty, as a share of the space's total
 ALONE = 1e-9  # 1 - leverage below which a row alone carries an axis
 
 
-@metric(
-    family="shapes",
+@shape_metric(
     bounds=(None, 1),
-    identity=1,
-    higher_is_closer=True,
     symmetric=False,
     needs={"n > d"},
-    reads_coordinates=False,
-    invariant={"orthogonal", "permutation", "scale", "translation"},
     source="Kornblith et al. 2019, sec. 4, held out: Allen 1974 (PRESS)",
 )
 def linear_regression(x: np.ndarray, y: np.ndarray) -> Score:
@@ -36,17 +32,7 @@ def linear_regression(x: np.ndarray, y: np.ndarray) -> Score:
     return _both(x, y, 0.0, "least squares, each item held out, y from x; reverse: x from y")
 
 
-@metric(
-    family="shapes",
-    bounds=(None, 1),
-    identity=None,
-    higher_is_closer=True,
-    symmetric=False,
-    needs=set(),
-    reads_coordinates=False,
-    invariant={"orthogonal", "permutation", "scale", "translation"},
-    source="Hoerl and Kennard 1970; held out: Allen 1974 (PRESS)",
-)
+@shape_metric(bounds=(None, 1), identity=None, symmetric=False, source="Hoerl and Kennard 1970; held out: Allen 1974 (PRESS)")
 def ridge(x: np.ndarray, y: np.ndarray, *, penalty: Penalty = 0.001) -> Score:
     """Held-out R2 of y predicted from x by ridge regression.
 
@@ -84,17 +70,7 @@ def _held_out(x: np.ndarray, y: np.ndarray, found: Parts, penalty: float) -> Sco
     return Score(float(value), 1 - wobble * (n - 1) / n**2, "", jackknife=jackknife)
 
 
-@metric(
-    family="shapes",
-    bounds=(0, None),
-    identity=0,
-    higher_is_closer=False,
-    symmetric=True,
-    needs=set(),
-    reads_coordinates=False,
-    invariant={"orthogonal", "permutation", "scale", "translation"},
-    source="Boix-Adsera et al. 2022",
-)
+@shape_metric(bounds=(0, None), identity=0, higher_is_closer=False, source="Boix-Adsera et al. 2022")
 def gulp(x: np.ndarray, y: np.ndarray, *, penalty: Penalty = 0.001) -> Score:
     """Squared GULP distance: how differently ridge regressions on the two spaces predict, over all tasks.
 

@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Concatenate, Literal, TypedDict, TypeVar, Unpack
 
 import numpy as np
 
 from relrep_cli.base.errors import NotApplicable
-from relrep_cli.base.registry import Param, Registry
+from relrep_cli.base.registry import Entry, Param, Registry
 
-__all__ = ["METRICS", "By", "K", "NotApplicable", "Score", "metric"]
-
-METRICS: Registry = Registry(
-    "metric",
-    (
-        "family",  # the kind of thing it compares
-        "bounds",  # (low, high), None where there is no bound
-        "identity",  # value of a space against itself; the name of an option that sets it; None where it varies
-        "higher_is_closer",
-        "symmetric",
-        "needs",  # of "same dims", "labels", "n > d": what a pair must have
-        "reads_coordinates",  # whether it compares coordinates across spaces, so that both must share one frame
-        "invariant",  # maps of either space that leave the value alone by default (of both alike, where coordinates are read)
-        "source",
-    ),
-)
-metric = METRICS
+__all__ = ["METRICS", "By", "K", "Metric", "MetricFamily", "NotApplicable", "Score", "metric"]
 
 K = Annotated[int, Param("How many neighbours; several, as 5,10,50, give a result each.", minimum=1, several=True)]
 By = Annotated[
@@ -66,3 +50,65 @@ class Score:
     population: int = 0
     draws: int = 0
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+Bounds = tuple[float | None, float | None]
+Need = Literal["same dims", "labels", "n > d"]
+Measure = Callable[Concatenate[np.ndarray, np.ndarray, ...], Score]  # (n, dx), (n, dy), keywords -> Score
+AnyMeasure = TypeVar("AnyMeasure", bound=Measure)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FamilyTraits:
+    """The traits of a metric that a family may share.
+
+    family: the kind of thing it compares. bounds: lowest and highest value, None where there is no bound. identity: value of
+    a space against itself; the name of an option that sets it; None where it varies. needs: what a pair must have.
+    reads_coordinates: whether it compares coordinates across spaces, so that both must share one frame. invariant: maps of
+    either space that leave the value alone by default (of both alike, where coordinates are read).
+    """
+
+    family: str
+    bounds: Bounds
+    identity: float | str | None
+    higher_is_closer: bool
+    symmetric: bool
+    needs: Set[Need]
+    reads_coordinates: bool
+    invariant: Set[str]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Metric(FamilyTraits, Entry[Measure]):
+    """A metric with its traits. source: where it is defined."""
+
+    source: str
+
+    def __call__(self, function: AnyMeasure) -> AnyMeasure:
+        """Register the function."""
+        METRICS.add(self.of(function))
+        return function
+
+
+class OwnTraits(TypedDict, total=False):
+    """What a metric may declare otherwise than its family."""
+
+    bounds: Bounds
+    identity: float | str | None
+    higher_is_closer: bool
+    symmetric: bool
+    needs: Set[Need]
+    reads_coordinates: bool
+    invariant: Set[str]
+
+
+class MetricFamily(FamilyTraits):
+    """Traits that several metrics share: `@canonical_metric(symmetric=False, source="...")` declares a member."""
+
+    def __call__(self, *, source: str, **own: Unpack[OwnTraits]) -> Metric:
+        """The decorator of a metric of this family."""
+        return Metric(source=source, **{**vars(self), **own})
+
+
+METRICS = Registry("metric", Metric)
+metric = Metric

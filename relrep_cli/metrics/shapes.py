@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from relrep_cli.metrics.score import NotApplicable, Score, metric
+from relrep_cli.metrics.families import shape_metric
+from relrep_cli.metrics.score import NotApplicable, Score
 from relrep_cli.neighbors import unit_rows
 from relrep_cli.numerics.blocks import pick, row_blocks
 from relrep_cli.numerics.covariances import Covariances, Parts, axes, chance, covariances, raw
@@ -38,17 +39,7 @@ def _size(c: Covariances) -> float:
     return float(np.sqrt(max(0.0, sx + sy - 2 * nuclear(c))))
 
 
-@metric(
-    family="shapes",
-    bounds=(0, 2**0.5),
-    identity=0,
-    higher_is_closer=False,
-    symmetric=True,
-    needs=set(),
-    reads_coordinates=False,
-    invariant={"orthogonal", "permutation", "scale", "translation"},
-    source="Ding et al. 2021; Williams et al. 2021",
-)
+@shape_metric(bounds=(0, 2**0.5), identity=0, higher_is_closer=False, source="Ding et al. 2021; Williams et al. 2021")
 def procrustes(x: np.ndarray, y: np.ndarray) -> Score:
     """Distance of the best rotation, of centred spaces of norm 1.
 
@@ -67,14 +58,10 @@ def procrustes(x: np.ndarray, y: np.ndarray) -> Score:
     return Score(value, expected, "columns centred, Frobenius norms 1", jackknife=found.jackknife(_distance), draws=draws)
 
 
-@metric(
-    family="shapes",
+@shape_metric(
     bounds=(0, None),
     identity=0,
     higher_is_closer=False,
-    symmetric=True,
-    needs=set(),
-    reads_coordinates=False,
     invariant={"orthogonal", "permutation", "translation"},
     source="Williams et al. 2021, size-and-shape distance",
 )
@@ -92,17 +79,7 @@ def procrustes_size(x: np.ndarray, y: np.ndarray) -> Score:
     return Score(value, expected, "columns centred, not normalised, summed over items", jackknife=jackknife, draws=draws)
 
 
-@metric(
-    family="shapes",
-    bounds=(0, np.pi / 2),
-    identity=0,
-    higher_is_closer=False,
-    symmetric=True,
-    needs=set(),
-    reads_coordinates=False,
-    invariant={"orthogonal", "permutation", "scale", "translation"},
-    source="Williams et al. 2021, angular shape distance",
-)
+@shape_metric(bounds=(0, np.pi / 2), identity=0, higher_is_closer=False, source="Williams et al. 2021, angular shape distance")
 def angular_procrustes(x: np.ndarray, y: np.ndarray) -> Score:
     """Angle between the spaces after the best rotation, in radians.
 
@@ -116,17 +93,7 @@ def angular_procrustes(x: np.ndarray, y: np.ndarray) -> Score:
     return Score(value, expected, "radians; columns centred, Frobenius norms 1", jackknife=jackknife, draws=draws)
 
 
-@metric(
-    family="shapes",
-    bounds=(0, 1),
-    identity=1,
-    higher_is_closer=True,
-    symmetric=True,
-    needs=set(),
-    reads_coordinates=False,
-    invariant={"orthogonal", "permutation", "scale", "translation"},
-    source="Tang et al. 2020, normalised Bures similarity",
-)
+@shape_metric(source="Tang et al. 2020, normalised Bures similarity")
 def bures(x: np.ndarray, y: np.ndarray) -> Score:
     """Normalised Bures similarity of the linear kernels.
 
@@ -153,14 +120,8 @@ def _by_rows(x: np.ndarray, y: np.ndarray, found: Parts, fx: float, fy: float) -
     return float(np.sqrt(total))
 
 
-@metric(
-    family="shapes",
+@shape_metric(
     bounds=(-1, 1),
-    identity=1,
-    higher_is_closer=True,
-    symmetric=True,
-    needs=set(),
-    reads_coordinates=False,
     invariant={"orthogonal", "permutation", "scale"},
     source="Hamilton et al. 2016; Klabunde et al. 2023, aligned cosine similarity",
 )
@@ -195,16 +156,8 @@ def _aligned(x: np.ndarray, y: np.ndarray, cross: np.ndarray, order: np.ndarray 
     return out
 
 
-@metric(
-    family="shapes",
-    bounds=(0, 1),
-    identity=1,
-    higher_is_closer=True,
-    symmetric=True,
-    needs={"n > d"},
-    reads_coordinates=False,
-    invariant={"axis-scale", "linear", "orthogonal", "permutation", "scale"},
-    source="May et al. 2019",
+@shape_metric(
+    needs={"n > d"}, invariant={"axis-scale", "linear", "orthogonal", "permutation", "scale"}, source="May et al. 2019"
 )
 def eigenspace_overlap(x: np.ndarray, y: np.ndarray) -> Score:
     """Overlap of the subspaces of n dimensions that the columns span.

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from relrep_cli.metrics.families import statistic_metric
 from relrep_cli.metrics.neighbor_orders import apart
 from relrep_cli.metrics.neighborhoods import within
-from relrep_cli.metrics.score import NotApplicable, Score, metric
+from relrep_cli.metrics.score import NotApplicable, Score
 from relrep_cli.neighbors import unit_rows
 from relrep_cli.numerics import row_pairs as pairs
 from relrep_cli.numerics.blocks import column_mean, row_blocks, slices
@@ -16,17 +17,7 @@ from relrep_cli.numerics.blocks import column_mean, row_blocks, slices
 GROUPS = 20
 
 
-@metric(
-    family="statistics",
-    bounds=(0, None),
-    identity=0,
-    higher_is_closer=False,
-    symmetric=True,
-    needs=set(),
-    reads_coordinates=False,
-    invariant={"orthogonal", "permutation"},
-    source="Wang et al. 2020; Klabunde et al. 2023, magnitude",
-)
+@statistic_metric(invariant={"orthogonal", "permutation"}, source="Wang et al. 2020; Klabunde et al. 2023, magnitude")
 def magnitude_difference(x: np.ndarray, y: np.ndarray) -> Score:
     """Difference of the lengths of the two mean rows.
 
@@ -73,17 +64,7 @@ def _difference_of_rows(rows: list[np.ndarray], value: Callable[[np.ndarray], fl
     return _difference(number, groups, what)
 
 
-@metric(
-    family="statistics",
-    bounds=(0, 2),
-    identity=0,
-    higher_is_closer=False,
-    symmetric=True,
-    needs=set(),
-    reads_coordinates=False,
-    invariant={"orthogonal", "permutation", "scale"},
-    source="Wang et al. 2020; Klabunde et al. 2023, concentricity",
-)
+@statistic_metric(bounds=(0, 2), source="Wang et al. 2020; Klabunde et al. 2023, concentricity")
 def concentricity_difference(x: np.ndarray, y: np.ndarray) -> Score:
     """Difference of the mean cosines of rows with their mean row.
 
@@ -97,17 +78,7 @@ def concentricity_difference(x: np.ndarray, y: np.ndarray) -> Score:
     return _difference_of_rows(rows, lambda r: float(r.mean()), "mean cosine with the mean row")
 
 
-@metric(
-    family="statistics",
-    bounds=(0, 8),
-    identity=0,
-    higher_is_closer=False,
-    symmetric=True,
-    needs=set(),
-    reads_coordinates=False,
-    invariant={"orthogonal", "permutation", "scale"},
-    source="Wang and Isola 2020, uniformity",
-)
+@statistic_metric(bounds=(0, 8), source="Wang and Isola 2020, uniformity")
 def uniformity_difference(x: np.ndarray, y: np.ndarray) -> Score:
     """Difference of the uniformity of the rows at length 1.
 
@@ -138,17 +109,7 @@ def potential(distance: pairs.Measure) -> pairs.Measure:
     return measure
 
 
-@metric(
-    family="statistics",
-    bounds=(0, None),
-    identity=0,
-    higher_is_closer=False,
-    symmetric=True,
-    needs=set(),
-    reads_coordinates=False,
-    invariant={"orthogonal", "permutation", "scale", "translation"},
-    source="Facco et al. 2017, TwoNN",
-)
+@statistic_metric(invariant={"orthogonal", "permutation", "scale", "translation"}, source="Facco et al. 2017, TwoNN")
 def intrinsic_dimension_difference(x: np.ndarray, y: np.ndarray) -> Score:
     """Difference of the intrinsic dimensions, estimated from the two nearest neighbours.
 

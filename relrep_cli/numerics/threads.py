@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TypeVar
 
 from relrep_cli.base.signals import check
@@ -46,7 +47,7 @@ def in_order(function: Callable[[Piece], Result], pieces: Iterable[Piece]) -> It
         try:
             for piece in pieces:
                 check()
-                running.append(pool.submit(function, piece))
+                running.append(pool.submit(copy_context().run, function, piece))  # np.errstate lives in the context
                 if len(running) > count:
                     yield running.popleft().result()
             while running:

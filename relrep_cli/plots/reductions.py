@@ -3,35 +3,23 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from typing import Annotated, Any
+from typing import Annotated, Any, Concatenate, TypeVar
 
 import numpy as np
 
 from relrep_cli.base.errors import DataError, UsageError
-from relrep_cli.base.registry import Param, Registry
+from relrep_cli.base.registry import Entry, Param, Registry
 
-# inductive: fitted on training rows; scaled: both axes have one unit, so that distances can be seen; needs: a package
-METHODS: Registry = Registry("method", ("title", "inductive", "scaled", "needs", "source"))
-method = METHODS
 FITTED = 20_000  # training rows that an inductive method is fitted on
 FEWEST = 5  # items that make a picture
 
 Perplexity = Annotated[float, Param("How many neighbours t-SNE heeds, about.", minimum=1)]
 Graph = Annotated[int, Param("Neighbours in the graph of umap and laplacian.", minimum=2)]
 MinDist = Annotated[float, Param("How near umap puts points that are near.", minimum=0, maximum=1)]
-
-
-def ready(name: str) -> None:
-    """Raise UsageError when the method needs a package that is not installed."""
-    needs = METHODS[name].needs
-    if needs and find_spec(needs) is None:
-        raise UsageError(
-            f"--method {name} needs {needs}-learn, which is not installed. Install it: pip install 'relrep[{needs}]'."
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +29,43 @@ class Reduced:
     places: np.ndarray
     convention: str
     axes: tuple[str, str] = ("", "")
+
+
+Reduction = Callable[Concatenate[np.ndarray, np.ndarray, ...], Reduced]  # training rows (m, d), rows (n, d), keywords
+AnyReduction = TypeVar("AnyReduction", bound=Reduction)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Method(Entry[Reduction]):
+    """A method with its traits.
+
+    title: its name in a picture. inductive: whether it is fitted on training rows. scaled: whether both axes have one unit,
+    so that distances can be seen. needs: a package that must be installed, or none.
+    """
+
+    title: str
+    inductive: bool
+    scaled: bool
+    needs: str
+    source: str
+
+    def __call__(self, function: AnyReduction) -> AnyReduction:
+        """Register the function."""
+        METHODS.add(self.of(function))
+        return function
+
+
+METHODS = Registry("method", Method)
+method = Method
+
+
+def ready(name: str) -> None:
+    """Raise UsageError when the method needs a package that is not installed."""
+    needs = METHODS[name].needs
+    if needs and find_spec(needs) is None:
+        raise UsageError(
+            f"--method {name} needs {needs}-learn, which is not installed. Install it: pip install 'relrep[{needs}]'."
+        )
 
 
 def reduce(
@@ -60,7 +85,7 @@ def reduce(
         wide[0], whose = wide[1], "items shown"
     peak = max(float(np.abs(side).max()) for side in wide)
     with _single():
-        made: Reduced = METHODS[name].function(wide[0] / peak, wide[1] / peak, **params, seed=seed)
+        made = METHODS[name].function(wide[0] / peak, wide[1] / peak, **params, seed=seed)
     fitted = f"{len(wide[0])} {whose}" if METHODS[name].inductive else "the items shown"
     return replace(
         made,

@@ -10,18 +10,35 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from relrep_cli.base.registry import Registry
+from relrep_cli.base.registry import Entry, Registry
 from relrep_cli.store.trained import need, pack, unpack
 
-AGGREGATORS: Registry = Registry("aggregator", ("trainable", "source"))
-aggregator = AGGREGATORS
 Aggregate = Callable[[Sequence[Any]], Any]
 KEY, VERSION = "relrep-aggregator", 1
 PAPER = "Cannistraci et al. 2024, sec. 3"
+Build = Callable[[int, int], Aggregate]  # how many subspaces, anchors of each -> what joins them
+AnyBuild = TypeVar("AnyBuild", bound=Build)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Aggregator(Entry[Build]):
+    """An aggregator with its traits. trainable: whether it has parameters, which are trained together with a head."""
+
+    trainable: bool
+    source: str
+
+    def __call__(self, function: AnyBuild) -> AnyBuild:
+        """Register the function."""
+        AGGREGATORS.add(self.of(function))
+        return function
+
+
+AGGREGATORS = Registry("aggregator", Aggregator)
+aggregator = Aggregator
 
 
 def layer_norm(rows: Any) -> Any:
@@ -136,7 +153,7 @@ class TrainedAggregator:
         """Build the torch module in evaluation mode."""
         import torch
 
-        module = AGGREGATORS[self.name].function(self.count, self.width)
+        module: Any = AGGREGATORS[self.name].function(self.count, self.width)
         module.load_state_dict({name: torch.from_numpy(np.array(w)) for name, w in self.weights.items()})
         return module.eval()
 

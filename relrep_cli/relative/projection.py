@@ -207,7 +207,8 @@ def _part(name: str, x: Any, anchors: Any, to: Basis) -> Any:
     entry = SIMILARITIES[name]
     more = {"fitted": to.fitted[name]} if entry.fit is not None else {}
     if to.exact:
-        found = entry.function(_padded(x), _padded(anchors), **to.recipe.similarities[name], **more)[: len(x), : len(anchors)]
+        padded: Any = entry.function(_padded(x), _padded(anchors), **to.recipe.similarities[name], **more)
+        found = padded[: len(x), : len(anchors)]
     else:
         found = entry.function(x, anchors, **to.recipe.similarities[name], **more)
     return -found if entry.distance and to.recipe.after.negate else found

@@ -7,28 +7,17 @@ its covariance, has a `fit`, which runs on the training rows. Its result is pass
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
 from math import inf, sqrt
-from typing import Annotated, Any
+from typing import Annotated, Any, Concatenate, Protocol, TypeVar
 
 import numpy as np
 
 from relrep_cli.base.errors import DataError, UsageError
-from relrep_cli.base.registry import Param, Registry
+from relrep_cli.base.registry import Entry, Param, Registry
 from relrep_cli.numerics import distances as kernels
 
-SIMILARITIES: Registry = Registry(
-    "similarity",
-    (
-        "distance",  # whether it grows with distance; else with likeness
-        "invariant",  # transformations of the whole space, anchors included, that it does not feel
-        "fit",  # (Training, anchors, **params) -> arrays by name; None where it needs to know nothing
-        "portable",  # whether what was fitted can be kept in a file and serve for other files of the space
-        "source",
-    ),
-)
-similarity = SIMILARITIES
 Fitted = Mapping[str, Any]
 
 
@@ -39,6 +28,42 @@ class Training:
     blocks: Callable[[], Iterable[np.ndarray]]
     n: int
 
+
+class Shaped(Protocol):
+    """What NumPy arrays and torch tensors have in common, as far as the registry of similarities is concerned."""
+
+    @property
+    def shape(self) -> Any: ...
+
+
+Likeness = Callable[Concatenate[np.ndarray, np.ndarray, ...], Shaped]  # a block (b, d), anchors (m, d), keywords -> (b, m)
+Fit = Callable[Concatenate[Training, np.ndarray, ...], Fitted]  # training rows, anchors, keywords -> arrays by name
+AnyLikeness = TypeVar("AnyLikeness", bound=Likeness)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Similarity(Entry[Likeness]):
+    """A similarity function with its traits.
+
+    distance: whether it grows with distance; else with likeness. invariant: transformations of the whole space, anchors
+    included, that it does not feel. fit: finds what it must know of the space; None where it needs to know nothing.
+    portable: whether what was fitted can be kept in a file and serve for other files of the space.
+    """
+
+    distance: bool
+    invariant: Set[str]
+    fit: Fit | None
+    portable: bool
+    source: str
+
+    def __call__(self, function: AnyLikeness) -> AnyLikeness:
+        """Register the function."""
+        SIMILARITIES.add(self.of(function))
+        return function
+
+
+SIMILARITIES = Registry("similarity", Similarity)
+similarity = Similarity
 
 P = Annotated[float, Param("Order of the norm of lp, and of chebyshev's smooth approximation (inf is exact).", minimum=1)]
 GraphK = Annotated[int, Param("Neighbours of a node in the graph of geodesic.", minimum=1)]

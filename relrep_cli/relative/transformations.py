@@ -5,17 +5,34 @@ Each is a function of (rng, x) that returns a map of rows. The map is drawn once
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
-from relrep_cli.base.registry import Registry
+from relrep_cli.base.registry import Entry, Registry
 
 Map = Callable[[np.ndarray], np.ndarray]
-TRANSFORMATIONS: Registry[Callable[[np.random.Generator, np.ndarray], Map]] = Registry("transformation", ("implies",))
-transformation = TRANSFORMATIONS
-
 TURN = 0.75  # the part of a full circle that the widest axis covers when it is rolled up
+Draw = Callable[[np.random.Generator, np.ndarray], Map]  # rng, rows of the space (n, d) -> a map of rows
+AnyDraw = TypeVar("AnyDraw", bound=Draw)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Transformation(Entry[Draw]):
+    """A transformation with its trait. implies: those that what does not feel this one does not feel either."""
+
+    implies: Set[str]
+
+    def __call__(self, function: AnyDraw) -> AnyDraw:
+        """Register the function."""
+        TRANSFORMATIONS.add(self.of(function))
+        return function
+
+
+TRANSFORMATIONS = Registry("transformation", Transformation)
+transformation = Transformation
 
 
 @transformation(implies=set())

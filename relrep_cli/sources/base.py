@@ -7,14 +7,14 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from relrep_cli.base.errors import DataError, printable
 from relrep_cli.base.output import detail, say
-from relrep_cli.base.registry import Param, Registry
+from relrep_cli.base.registry import Entry, Param, Registry
 from relrep_cli.numerics.blocks import slices
 from relrep_cli.numerics.spool import spool
 
@@ -63,11 +63,29 @@ class Items:
         return np.empty(0, np.intp) if self.split is None else np.flatnonzero(self.split == split.encode())
 
 
-# A source is a function (path, *, …) -> Items, and says beside it
-#   fits  path -> bool: whether a file or folder looks like it; the first that fits is taken
-#   kind  what it gives: images, texts, vectors, graph
-SOURCES: Registry[Callable[..., Items]] = Registry("source", ("kind", "fits", "source"))
-source = SOURCES
+Reading = Callable[Concatenate[Path, ...], Items]  # file or folder, keywords -> items
+AnyReading = TypeVar("AnyReading", bound=Reading)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Source(Entry[Reading]):
+    """A kind of source with its traits.
+
+    kind: what it gives. fits: whether a file or folder looks like it; the first that fits is taken.
+    """
+
+    kind: Literal["images", "texts", "vectors", "graph"]
+    fits: Callable[[Path], bool]
+    source: str
+
+    def __call__(self, function: AnyReading) -> AnyReading:
+        """Register the function."""
+        SOURCES.add(self.of(function))
+        return function
+
+
+SOURCES = Registry("source", Source)
+source = Source
 
 
 def part_of(name: str) -> str:

@@ -7,19 +7,17 @@ unequal dims need no padding: columns of zeros add nothing to x'y, so that maps 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Set
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Concatenate, Literal, TypeVar
 
 import numpy as np
 
-from relrep_cli.base.registry import Param, Registry
+from relrep_cli.base.registry import Entry, Param, Registry
 from relrep_cli.numerics.blocks import row_blocks
 from relrep_cli.numerics.distances import unit
 from relrep_cli.numerics.whitening import deviations
 
-# recovers: transformations between two spaces that it finds exactly, given more anchors than dims
-TRANSLATORS: Registry = Registry("translator", ("recovers", "source"))
-translator = TRANSLATORS
 PAPER = "Maiorca et al. 2023, Latent space translation via semantic alignment"
 TURNS = frozenset({"scale", "orthogonal", "permutation", "signed-permutation"})
 SIMILAR, LINEAR = TURNS | {"translation"}, TURNS | {"axis-scale", "linear"}
@@ -65,6 +63,30 @@ class Affine:
             return z @ self.matrix + self.target
         length = np.sqrt(np.einsum("ij,ij->i", z, z))[:, None] * self.along
         return unit(z) @ self.matrix * length + self.target
+
+
+Fitting = Callable[Concatenate[np.ndarray, np.ndarray, ...], Affine]  # anchors (m, dx), (m, dy), keywords -> map
+AnyFitting = TypeVar("AnyFitting", bound=Fitting)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Translator(Entry[Fitting]):
+    """A translator with its traits.
+
+    recovers: transformations between two spaces that it finds exactly, given more anchors than dims.
+    """
+
+    recovers: Set[str]
+    source: str
+
+    def __call__(self, function: AnyFitting) -> AnyFitting:
+        """Register the function."""
+        TRANSLATORS.add(self.of(function))
+        return function
+
+
+TRANSLATORS = Registry("translator", Translator)
+translator = Translator
 
 
 @translator(recovers=SIMILAR, source=PAPER + ", sec. 3.2: ortho; Schönemann 1966")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from relrep_cli.store.files import mistaken, sniff
 from relrep_cli.store.found import Found
@@ -14,9 +15,10 @@ from relrep_cli.store.safetensors import read_safetensors
 from relrep_cli.store.text import read_text
 from relrep_cli.store.words import read_words
 
-__all__ = ["READERS", "mistaken", "sniff"]
+__all__ = ["READERS", "mistaken", "reader", "sniff"]
 
 Reader = Callable[[Path, str | None], Found]  # (file, what follows `::` in its URI)
+AnyReader = TypeVar("AnyReader", bound=Reader)
 READERS: dict[str, Reader] = {
     ".npy": read_npy,
     ".npz": read_npz,
@@ -29,3 +31,19 @@ READERS: dict[str, Reader] = {
     ".glove": read_words,
     ".bin": read_words,
 }
+
+
+def reader(*endings: str) -> Callable[[AnyReader], AnyReader]:
+    """Register the decorated function for files with these endings, as `@reader(".rows")`, for packages that add a format.
+
+    Raises TypeError for an ending that is taken, or that is not written as relrep compares it: a dot, and lower case.
+    """
+
+    def register(function: AnyReader) -> AnyReader:
+        for ending in endings:
+            if ending in READERS or ending != ending.lower() or not ending.startswith("."):
+                raise TypeError(f"ending {ending} is taken, or no dot and lower case")
+            READERS[ending] = function
+        return function
+
+    return register
