@@ -26,7 +26,7 @@ from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PACKAGE = "relrep_cli"
-COPIED = (PACKAGE, "tests", "sample_data", "docs", "pyproject.toml", "README.md")
+COPIED = (PACKAGE, "tests", "sample_data", "docs", "pyproject.toml", "README.md", "CONTRIBUTING.md")
 PRELOADED = (
     "pytest", "hypothesis.strategies", "numpy", "scipy.stats", "scipy.optimize", "scipy.sparse", "sklearn.linear_model",
     "faiss", "h5py", "numba", "torch", "typer", "rich.console", "threadpoolctl",

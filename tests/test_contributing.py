@@ -15,6 +15,8 @@ import pytest
 from mypy import api
 
 from relrep_cli import store
+from relrep_cli.store.foreign import READERS, reader
+from relrep_cli.store.npy import read_npy
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "CONTRIBUTING.md"
@@ -74,6 +76,13 @@ def test_each_example_is_offered_and_works(plugins: Path, environment: Mapping[s
     wanted = product / ((x * x).sum(1)[:, None] + (anchors * anchors).sum(1) - product)
     assert np.allclose(store.read(str(plugins / "relative.h5")).x, wanted, atol=1e-5)
     assert np.allclose(store.read(str(plugins / "centred.h5")).x, x - x.mean(0), atol=1e-5)
+
+
+@pytest.mark.parametrize(("ending", "said"), [(".npy", "registered twice"), ("rows", "a dot"), (".Rows", "lower-case")])
+def test_an_ending_is_registered_once_and_as_relrep_compares_it(ending: str, said: str) -> None:
+    with pytest.raises(TypeError, match=said):
+        reader(ending)(read_npy)
+    assert READERS[".npy"] is read_npy and "rows" not in READERS
 
 
 def test_mypy_accepts_the_examples(plugins: Path) -> None:

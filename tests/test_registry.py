@@ -22,6 +22,7 @@ from relrep_cli.evaluations import EVALUATIONS
 from relrep_cli.heads.heads import HEADS
 from relrep_cli.metrics import METRICS
 from relrep_cli.metrics.families import shape_metric
+from relrep_cli.metrics.score import FamilyTraits, OwnTraits
 from relrep_cli.plots.reductions import METHODS
 from relrep_cli.relative.similarities import SIMILARITIES
 from relrep_cli.sources import SOURCES
@@ -111,6 +112,7 @@ def test_a_family_gives_what_its_metric_does_not_declare() -> None:
         0,
     )
     assert METRICS["cca"].invariant > METRICS["svcca"].invariant, "one member's own traits are not another's"
+    assert OwnTraits.__optional_keys__ == {field.name for field in fields(FamilyTraits)} - {"family"}
     with pytest.raises(TypeError, match="unexpected keyword argument 'symetric'"):
         shape_metric(source="a test", symetric=False)  # type: ignore[call-arg]
 

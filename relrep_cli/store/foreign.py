@@ -36,13 +36,15 @@ READERS: dict[str, Reader] = {
 def reader(*endings: str) -> Callable[[AnyReader], AnyReader]:
     """Register the decorated function for files with these endings, as `@reader(".rows")`, for packages that add a format.
 
-    Raises TypeError for an ending that is taken, or that is not written as relrep compares it: a dot, and lower case.
+    Raises TypeError for an ending that another reader has, or that has no dot or capital letters.
     """
 
     def register(function: AnyReader) -> AnyReader:
         for ending in endings:
-            if ending in READERS or ending != ending.lower() or not ending.startswith("."):
-                raise TypeError(f"ending {ending} is taken, or no dot and lower case")
+            if not ending.startswith(".") or ending != ending.lower():
+                raise TypeError(f"ending {ending}: write a dot and lower-case letters")
+            if ending in READERS:
+                raise TypeError(f"ending {ending} is registered twice")
             READERS[ending] = function
         return function
 
