@@ -13,21 +13,8 @@ import time
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-TESTS = [
-    "blocks",
-    "heads",
-    "inference",
-    "kernels",
-    "machines",
-    "metrics",
-    "neighbors",
-    "permutations",
-    "precision",
-    "ranking",
-    "sharing",
-    "similarities",
-    "translators",
-]
+QUICK = ["blocks", "kernels", "machines", "neighbors", "precision", "ranking", "similarities", "threads", "translators"]
+MORE = ["heads", "inference", "metrics", "permutations", "sharing"]  # with QUICK, for the most common kind
 KINDS: dict[str, dict[str, str]] = {
     "skylake-x": {
         "OPENBLAS_CORETYPE": "SkylakeX",
@@ -41,6 +28,7 @@ KINDS: dict[str, dict[str, str]] = {
         "FAISS_OPT_LEVEL": "avx2",
         "RELREP_THREADS": "1",
         "needs": "avx2",
+        "tests": "more",
         "numpy without": "X86_V4 AVX512",
     },
     "sandybridge": {
@@ -73,6 +61,14 @@ def missing(needs: str) -> str:
     return "" if set(needs.split()) & set(flags) else f"this processor has no {needs.split()[0]}"
 
 
+def own_kernel() -> str:
+    """The kernels that NumPy's OpenBLAS chooses on this processor."""
+    import numpy  # noqa: F401  (which loads it)
+    from threadpoolctl import threadpool_info
+
+    return next((str(found["architecture"]) for found in threadpool_info() if "architecture" in found), "")
+
+
 def numpy_features(unwanted: str) -> str:
     """The optional instruction sets of this NumPy whose names begin with one of the unwanted ones."""
     from numpy._core._multiarray_umath import __cpu_dispatch__ as known  # type: ignore[attr-defined]
@@ -81,8 +77,7 @@ def numpy_features(unwanted: str) -> str:
 
 
 def environment(kind: str) -> dict[str, str]:
-    wanted = dict(KINDS[kind])
-    del wanted["needs"]
+    wanted = {name: value for name, value in KINDS[kind].items() if name not in ("needs", "tests")}
     without = numpy_features(wanted.pop("numpy without", ""))
     threads = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": wanted["RELREP_THREADS"]}
     return {**os.environ, **threads, **wanted, **({"NPY_DISABLE_CPU_FEATURES": without} if without else {})}
@@ -90,14 +85,16 @@ def environment(kind: str) -> dict[str, str]:
 
 def run(kind: str, more: list[str]) -> int:
     """The exit code of pytest under one kind of processor."""
-    if why := missing(KINDS[kind]["needs"]):
+    why = missing(KINDS[kind]["needs"])
+    if KINDS[kind]["OPENBLAS_CORETYPE"] == own_kernel():
+        why = "it is the kind of this processor, which `make test` has tried"
+    if why:
         print(f"cpus: {kind}: skipped: {why}", flush=True)
         return 0
     started = time.monotonic()
-    tests = [str(CHECKOUT / "tests" / f"test_{name}.py") for name in TESTS]
-    code = subprocess.run(
-        [sys.executable, "-m", "pytest", "-n", "auto", *tests, *more], env=environment(kind), check=False
-    ).returncode
+    tests = [str(CHECKOUT / "tests" / f"test_{name}.py") for name in [*QUICK, *(MORE if "tests" in KINDS[kind] else [])]]
+    command = [sys.executable, "-m", "pytest", "-n", "auto", "--dist", "worksteal", *tests, *more]
+    code = subprocess.run(command, env=environment(kind), check=False).returncode
     print(f"cpus: {kind}: {'passed' if code == 0 else f'failed ({code})'} in {time.monotonic() - started:.0f} s", flush=True)
     return code
 
