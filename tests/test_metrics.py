@@ -461,7 +461,7 @@ def test_chance_is_the_mean_over_random_pairings(name: str, params: dict[str, An
     """A formula is held to the exact mean below; here it meets another number of rows."""
     x, y = alike(24, 4)
     rng = np.random.default_rng(11)
-    found = np.array([value(name, x, y[rng.permutation(len(y))], **params) for _ in range(60)])
+    found = np.array([value(name, x, y[rng.permutation(len(y))], **params) for _ in range(200)])
     plain = score(name, x, y, **params)
     error = found.std(ddof=1) * sqrt(1 / len(found) + (1 / plain.draws if plain.draws else 0))
     assert error > 0
