@@ -163,7 +163,7 @@ def test_row_order_changes_no_figure(folder: Workdir, command: str) -> None:
     )
     for line, other in zip(plain, mixed, strict=True):
         for cell, found in zip(line.split("\t"), other.split("\t"), strict=True):
-            assert cell == found or float(found) == pytest.approx(float(cell), rel=VALUE if "anchors" not in command else 1e-6)
+            assert cell == found or float(found) == pytest.approx(float(cell), rel=VALUE)
 
 
 def test_row_order_changes_no_bit_of_any_metric(here: dict[str, Any]) -> None:

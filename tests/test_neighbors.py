@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relrep_cli.base import signals
 from relrep_cli.base.errors import UsageError
 from relrep_cli.neighbors import nearest, overlap, ranks, search, tiles, unit_rows
 from relrep_cli.neighbors.frames import Frame
@@ -168,7 +167,7 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     if request.param == "tiles of a few rows":
         monkeypatch.setattr(tiles, "_side", lambda d: 56)
         monkeypatch.setattr(tiles, "BLOCK", 120)
-        monkeypatch.setattr(search, "thread_count", lambda: 2)
+        monkeypatch.setenv("RELREP_THREADS", "2")
     return request.param
 
 
@@ -189,28 +188,6 @@ def test_paths_agree_on_more_rows_than_a_tile_holds(path: str) -> None:
     for by in BY:
         wanted = np.argsort(distances(x, x, by) + np.diag(np.full(1500, np.inf)), axis=1, kind="stable")[:, :20]
         assert np.array_equal(nearest(x, x, 20, by=by, exclude_self=True).rows, wanted)  # type: ignore[arg-type]
-
-
-def test_an_error_in_one_thread_ends_all() -> None:
-    done: list[int] = []
-
-    def work(task: int) -> None:
-        if task == 7:
-            raise ValueError("seven")
-        done.append(task)
-
-    with pytest.raises(ValueError, match="seven"):
-        tiles._share(range(10**6), lambda: work, 3)
-    assert len(done) < 10**6
-    done.clear()
-    tiles._share([1, 2, 3], lambda: work, 5)
-    assert sorted(done) == [1, 2, 3]
-
-
-def test_a_signal_ends_a_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signals, "_pending", [2])
-    with pytest.raises(signals.Interrupted):
-        tiles._share(range(10**6), lambda: lambda task: None, 2)
 
 
 @every_kind

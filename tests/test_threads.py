@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 
+from relrep_cli.base import signals
 from relrep_cli.numerics.threads import in_order, run_all, thread_count
 
 
@@ -55,3 +56,9 @@ def test_numpy_is_as_quiet_in_a_piece_as_around_it() -> None:
     zeros = np.zeros(2)
     with np.errstate(all="ignore"):
         assert all(np.isnan(value).all() for value in in_order(lambda _: zeros / zeros, range(4)))
+
+
+def test_a_signal_ends_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "_pending", [2])
+    with pytest.raises(signals.Interrupted):
+        run_all(lambda piece: None, range(10**6))

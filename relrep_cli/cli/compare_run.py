@@ -30,8 +30,9 @@ def views_of(uri: str, split: str | None, recipes: list[Recipe], named: bool, ba
     labels are other results. batch: hand an error back instead of raising it.
     """
     try:
-        e = in_id_order(store.digested(store.read(uri)) if named else store.read(uri))
-        kept = of_split(e, split)
+        e = store.digested(store.read(uri)) if named else store.read(uri)
+        e = in_id_order(e) if recipes else e  # statistics of a recipe are sums over all training rows
+        kept = in_id_order(of_split(e, split))
         name = f"{e.digest}:{_in_use(kept)}" if named else ""
         views = [View("absolute", kept, name)]
         for recipe in recipes:

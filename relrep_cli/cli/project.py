@@ -66,7 +66,7 @@ def project(
         bool,
         typer.Option(
             "--exact",
-            help="Compute in float64 on padded tiles: the same vectors on every processor, whatever the order of rows.",
+            help="Compute in float64 on padded tiles: for given statistics, no order of rows and no CPU tried changes a bit.",
         ),
     ] = False,
     force: options.Force = False,

@@ -1,4 +1,4 @@
-"""docs/reference.md from what the program itself knows: `python -m relrep_cli.reference [--check] FILE`."""
+"""docs/reference.md from what the program itself knows: `python -m relrep_cli.cli.reference [--check] FILE`."""
 
 from __future__ import annotations
 

@@ -15,7 +15,6 @@ import numpy as np
 from relrep_cli.neighbors import tiles
 from relrep_cli.neighbors.frames import Frame
 from relrep_cli.numerics.blocks import block_rows, pick, row_blocks, slices
-from relrep_cli.numerics.threads import thread_count
 
 SPARE = 8  # candidates beyond the last place
 WIDE = 160
@@ -111,7 +110,7 @@ def _sorted(
 def candidates(frame: Frame, queries: np.ndarray, base: np.ndarray, c: int) -> Iterator[Candidates]:
     """The c nearest by float32 of every query, block by block."""
     if tiles.pay(queries, base):
-        heaps, reach = tiles.search(frame, queries, base, c, thread_count())
+        heaps, reach = tiles.search(frame, queries, base, c)
         for part in slices(len(queries), _query_rows(base), queries):
             near, rows = descending(heaps.near[part], heaps.rows[part])
             yield known(frame, queries, part, near, rows, reach, norms=False)

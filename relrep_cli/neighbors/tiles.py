@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from threading import Event, Lock
+from threading import Lock, local
 from typing import Any
 
 import numpy as np
 
-from relrep_cli.base.signals import check
 from relrep_cli.neighbors.frames import CACHED, Frame
 from relrep_cli.numerics.blocks import release, slices
+from relrep_cli.numerics.threads import in_order, run_all
 
 PAYS, LOADED = 4e10, 1e9  # multiply-adds from which tiles are faster: when numba must be imported first, and when it is loaded
 IN_MEMORY = 256 << 20  # up to this many bytes of float32 rows stay in memory; more go to a temporary file
@@ -75,15 +72,17 @@ class Singles:
         return Singles(self.rows[part], self.half[part])
 
 
-def search(frame: Frame, queries: np.ndarray, base: np.ndarray, c: int, threads: int) -> tuple[Heaps, float]:
+def search(frame: Frame, queries: np.ndarray, base: np.ndarray, c: int) -> tuple[Heaps, float]:
     """Find the c nearest rows of each query in float32, unordered, with the closeness of the frame.
 
     A query that is a row of the base finds itself. Returns the heaps and the largest |b|^2.
     """
+    from threadpoolctl import threadpool_limits
+
     heaps = Heaps.empty(len(queries), c)
-    with _threads(threads) as count:
-        q = _singles(frame, queries, count)
-        reach = _pairs(q, heaps, count) if queries is base else _stream(frame, q, base, heaps, count)
+    with threadpool_limits(1, "blas"):  # the command line has done so; a caller of the library may not
+        q = _singles(frame, queries)
+        reach = _pairs(q, heaps) if queries is base else _stream(frame, q, base, heaps)
     if frame.center is not None:
         np.multiply(heaps.near, 2, out=heaps.near)  # from q b - |q|^2 / 2 - |b|^2 / 2 to minus the squared distance
     return heaps, reach
@@ -96,7 +95,7 @@ def _single(frame: Frame, block: np.ndarray) -> Singles:
     return Singles(rows, (np.einsum("ij,ij->i", rows, rows, dtype=np.float64) / 2).astype(np.float32))
 
 
-def _singles(frame: Frame, x: np.ndarray, threads: int) -> Singles:
+def _singles(frame: Frame, x: np.ndarray) -> Singles:
     """Convert all rows of x to float32. This is the only large array of a search; it is on disk when too large for memory."""
     from relrep_cli.numerics.spool import spool
 
@@ -108,7 +107,7 @@ def _singles(frame: Frame, x: np.ndarray, threads: int) -> Singles:
         out.rows[part], out.half[part] = found.rows, found.half
         release(x, part)
 
-    _share(list(slices(len(x), max(16, CACHED // (2 * x.shape[1])))), lambda: convert, threads)
+    run_all(convert, slices(len(x), max(16, CACHED // (2 * x.shape[1]))))
     return out
 
 
@@ -117,62 +116,61 @@ def _side(d: int) -> int:
     return 1280 if d >= 256 else 512
 
 
-def _pairs(q: Singles, heaps: Heaps, threads: int) -> float:
+def _pairs(q: Singles, heaps: Heaps) -> float:
     """Compare all rows with all rows, each pair of blocks once. Neighbouring blocks come first: they often hold near rows."""
     blocks = list(slices(len(q.rows), _side(q.rows.shape[1])))
     locks = [Lock() for _ in blocks]
     tasks = [(i, i + apart) for apart in range(len(blocks)) for i in range(len(blocks) - apart)]
+    own = local()
 
-    def worker() -> Callable[[tuple[int, int]], None]:
-        room = np.empty(_side(q.rows.shape[1]) ** 2, np.float32)
+    def work(pair: tuple[int, int]) -> None:
+        (i, j), room = pair, _room(own, q.rows.shape[1])
+        a, b = blocks[i], blocks[j]
+        if i != j:
+            tile = _product(q[a], q[b], room)
+            with locks[i], locks[j]:
+                scans().both_sides(tile, a.start, b.start, q.half, heaps.near, heaps.rows, heaps.least)
+            return
+        middle = (a.start + a.stop) // 2  # a block with itself needs only three quarters of its products
+        first, second = slice(a.start, middle), slice(middle, a.stop)
+        with locks[i]:
+            for part in (first, second):
+                _scan(_product(q[part], q[part], room), q[part], q[part], part.start, part.start, heaps)
+            tile = _product(q[first], q[second], room)
+            scans().both_sides(tile, first.start, second.start, q.half, heaps.near, heaps.rows, heaps.least)
 
-        def work(pair: tuple[int, int]) -> None:
-            i, j = pair
-            a, b = blocks[i], blocks[j]
-            if i != j:
-                tile = _product(q[a], q[b], room)
-                with locks[i], locks[j]:
-                    scans().both_sides(tile, a.start, b.start, q.half, heaps.near, heaps.rows, heaps.least)
-                return
-            middle = (a.start + a.stop) // 2  # a block with itself needs only three quarters of its products
-            first, second = slice(a.start, middle), slice(middle, a.stop)
-            with locks[i]:
-                for part in (first, second):
-                    _scan(_product(q[part], q[part], room), q[part], q[part], part.start, part.start, heaps)
-                tile = _product(q[first], q[second], room)
-                scans().both_sides(tile, first.start, second.start, q.half, heaps.near, heaps.rows, heaps.least)
-
-        return work
-
-    _share(tasks, worker, threads)
+    run_all(work, tasks)
     return 2 * float(q.half.max(initial=0))
 
 
-def _stream(frame: Frame, q: Singles, base: np.ndarray, heaps: Heaps, threads: int) -> float:
+def _stream(frame: Frame, q: Singles, base: np.ndarray, heaps: Heaps) -> float:
     """Compare all queries with the base, one base block at a time."""
     side = _side(base.shape[1])
     tiles = list(slices(len(q.rows), side))
     locks = [Lock() for _ in tiles]
-    reach: list[float] = [0.0]
+    own = local()
 
-    def worker() -> Callable[[slice], None]:
-        room = np.empty(side * side, np.float32)
+    def work(block: slice) -> float:
+        """Compare all queries with one block; return its largest squared length."""
+        b, room = _single(frame, base[block]), _room(own, base.shape[1])
+        release(base, block)
+        offset = block.start // BLOCK  # threads begin at different queries, so that they seldom wait for each other
+        for number in (*range(offset % len(tiles), len(tiles)), *range(offset % len(tiles))):
+            for part in slices(len(b.rows), side):
+                tile = _product(q[tiles[number]], b[part], room)
+                with locks[number]:
+                    _scan(tile, q[tiles[number]], b[part], tiles[number].start, block.start + part.start, heaps)
+        return 2 * float(b.half.max())
 
-        def work(block: slice) -> None:
-            b = _single(frame, base[block])
-            release(base, block)
-            reach.append(2 * float(b.half.max()))
-            offset = block.start // BLOCK  # threads begin at different queries, so that they seldom wait for each other
-            for number in (*range(offset % len(tiles), len(tiles)), *range(offset % len(tiles))):
-                for part in slices(len(b.rows), side):
-                    tile = _product(q[tiles[number]], b[part], room)
-                    with locks[number]:
-                        _scan(tile, q[tiles[number]], b[part], tiles[number].start, block.start + part.start, heaps)
+    return max(in_order(work, slices(len(base), BLOCK)), default=0.0)
 
-        return work
 
-    _share(list(slices(len(base), BLOCK)), worker, threads)
-    return max(reach)
+def _room(own: local, d: int) -> np.ndarray:
+    """Return the memory of this thread for one tile of rows of d numbers."""
+    if not hasattr(own, "room"):
+        own.room = np.empty(_side(d) ** 2, np.float32)
+    room: np.ndarray = own.room
+    return room
 
 
 def _product(a: Singles, b: Singles, room: np.ndarray) -> np.ndarray:
@@ -183,36 +181,3 @@ def _product(a: Singles, b: Singles, room: np.ndarray) -> np.ndarray:
 def _scan(tile: np.ndarray, a: Singles, b: Singles, start: int, first: int, heaps: Heaps) -> None:
     part = slice(start, start + len(a.rows))
     scans().one_side(tile, first, a.half, b.half, heaps.near[part], heaps.rows[part], heaps.least[part])
-
-
-@contextmanager
-def _threads(wanted: int) -> Iterator[int]:
-    """Yield the number of threads to start; BLAS is single-threaded within this context."""
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1, "blas"):
-        yield wanted
-
-
-def _share(tasks: Sequence[Any], worker: Callable[[], Callable[[Any], None]], threads: int) -> None:
-    """Run every task on one of the threads, each with its own worker. The first error stops all of them."""
-    todo, stop = iter(tasks), Event()  # next() on a list iterator is atomic, so no two threads take the same task
-
-    def run(own: bool) -> None:
-        try:
-            work = worker()
-            for task in todo:
-                if stop.is_set():
-                    return
-                if own:
-                    check()
-                work(task)
-        except BaseException:
-            stop.set()
-            raise
-
-    with ThreadPoolExecutor(max(1, threads - 1)) as pool:
-        others = [pool.submit(run, False) for _ in range(min(threads, len(tasks)) - 1)]
-        run(True)
-        for other in others:
-            other.result()

@@ -1,4 +1,4 @@
-"""Embedding files: any format in, format version 1 out. The only door to h5py (hdf5.py reads, archive.py writes)."""
+"""Embedding files: read any format, write format version 1."""
 
 from __future__ import annotations
 
