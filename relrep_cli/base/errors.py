@@ -4,14 +4,37 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 DONE, NO, USAGE, DATA, BUG, WRITE, INTERRUPTED, TERMINATED, HUNG_UP, CLOSED_PIPE = 0, 1, 2, 3, 70, 74, 130, 143, 129, 141
 
 
 class RelrepError(Exception):
-    """An error with one line for the user: where, what, what was found, what to do."""
+    """An error that the user can mend, told in one line.
+
+    finding: what is wrong, without a full stop. remedy: what to do, in whole sentences. file: the file or URI at fault.
+    place: where in the file, or which option.
+
+    >>> print(DataError("has no ids", "Make an anchor file with relrep anchor.", file="a.npy"))
+    a.npy: has no ids. Make an anchor file with relrep anchor.
+    """
 
     code = BUG
+
+    def __init__(self, finding: str, remedy: str = "", *, file: str = "", place: str = "") -> None:
+        super().__init__(finding, remedy, file, place)
+        self.finding, self.remedy, self.file, self.place = finding, remedy, file, place
+
+    def __str__(self) -> str:
+        sentence = self.finding if self.finding.endswith((".", "?")) else f"{self.finding}."
+        return " ".join(filter(None, [": ".join(filter(None, [self.file, self.place, sentence])), self.remedy]))
+
+    def __reduce__(self) -> tuple[Any, ...]:  # pickle calls the class with positional arguments alone
+        return _restored, (type(self), *self.args)
+
+
+def _restored(kind: type[RelrepError], finding: str, remedy: str, file: str, place: str) -> RelrepError:
+    return kind(finding, remedy, file=file, place=place)
 
 
 class NotApplicable(Exception):

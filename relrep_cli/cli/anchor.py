@@ -31,7 +31,7 @@ EXAMPLES = (
 )
 
 
-@options.command(STRATEGIES)
+@options.legacy_command(STRATEGIES)
 def anchor(
     files: Annotated[
         list[str],

@@ -43,7 +43,7 @@ EXAMPLES = (
 )
 
 
-@options.command(METRICS, SIMILARITIES)
+@options.legacy_command(METRICS, SIMILARITIES)
 def compare(
     files: Annotated[
         list[str], typer.Argument(metavar="FILE FILE...", help="Two or more embedding files.", show_default=False)

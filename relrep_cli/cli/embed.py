@@ -46,7 +46,7 @@ def _listed(option: str, what: str) -> Any:
     return typer.Option(option, help=words, metavar="FILE", show_default=False)
 
 
-@options.command(ENCODERS, SOURCES, MODELS)
+@options.legacy_command(ENCODERS, SOURCES, MODELS)
 def embed(
     source: Annotated[
         str,

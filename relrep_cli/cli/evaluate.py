@@ -40,7 +40,7 @@ def _file(name: str, help: str) -> Any:
     return typer.Option(name, help=help, metavar="FILE", show_default=False)
 
 
-@options.command(EVALUATIONS)
+@options.legacy_command(EVALUATIONS)
 def evaluate(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Embedding files.", show_default=False)],
     task: Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import typer
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, printable
 from relrep_cli.base.output import Record, say, write
-from relrep_cli.cli import options
+from relrep_cli.cli.options import Printing, command
 from relrep_cli.embedding import Embedding, digest, duplicates
 from relrep_cli.numerics.blocks import row_blocks, widen
 
@@ -19,28 +20,30 @@ COLUMNS = ("file", "name", "value")
 EXAMPLES = ("relrep info a.h5", "relrep info a.h5 --verify --json")
 
 
-@options.command()
-def info(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Embedding files.", show_default=False)],
-    verify: Annotated[bool, typer.Option("--verify", help="Recompute the digest and compare it with the one stored.")] = False,
-    format: options.AsFormat = None,
-    json: options.AsJson = False,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Embedding files.", show_default=False)]
+    verify: Annotated[bool, typer.Option("--verify", help="Recompute the digest and compare it with the one stored.")] = False
+    printing: Printing
+
+
+@command(Options)
+def info(options: Options) -> None:
     """Say what a file holds, where it came from and whether it is sound.
 
     Rows with NaN, zero rows and repeated rows are counted, not refused. Of several files, the others are told of even when
     one cannot be read.
     """
-    kind = options.format_of(format, json)
+    kind = options.printing.kind  # before any file is read
     records: list[Record] = []
-    for file in files:
+    for file in options.files:
         try:
             for member in _members(file):
                 e = store.read(member, judge=False)
-                facts = {**_facts(e), **_health(e), **(_verified(e) if verify else {}), **_provenance(e)}
+                facts = {**_facts(e), **_health(e), **(_verified(e) if options.verify else {}), **_provenance(e)}
                 records += [{"file": member, "name": name, "value": value} for name, value in facts.items()]
         except DataError as error:
-            if len(files) == 1:
+            if len(options.files) == 1:
                 raise
             records.append({"file": file, "name": "error", "value": str(error)})
     write(records, COLUMNS, kind)

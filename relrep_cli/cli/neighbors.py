@@ -27,7 +27,7 @@ EXAMPLES = (
 IMAGES = SOURCES.those(lambda entry: entry.kind == "images")
 
 
-@options.command(IMAGES)
+@options.legacy_command(IMAGES)
 def neighbors(
     file: Annotated[str, typer.Argument(metavar="FILE", help="Embedding file; - is stdin.", show_default=False)],
     query: Annotated[

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import typing
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -163,6 +163,105 @@ NOTHING = Given({})
 NO_HOW = How()
 
 
+@dataclass(frozen=True)
+class Explicit:
+    """The options that stand in the command line, whatever their value: name of the field -> the option as written."""
+
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Printing:
+    """How to print records."""
+
+    format: AsFormat = None
+    json: AsJson = False
+
+    @property
+    def kind(self) -> str | None:
+        """The format that was asked for; None for a table on a terminal and TSV in a pipe. Raises UsageError."""
+        if self.json and self.format not in (None, "json"):
+            raise UsageError(f"--json and --format {self.format} contradict each other; leave one out.")
+        return "json" if self.json else self.format
+
+
+def command(shape: type, *registries: Registry) -> Callable[[Callable[[Any], int | None]], Callable[..., Any]]:
+    """Turn `f(options: shape)` into what typer reads: a parameter for each field of the dataclass `shape`.
+
+    A field that is a dataclass itself stands for its own fields, in its place. Given and Explicit are filled in; Given takes
+    the options of the registries. The options that all commands share come last.
+    A keyword whose name another registry took before is an option with the noun in front: `--similarity-k` beside `--k`.
+    """
+    keywords: dict[str, tuple[tuple[str, str], Keyword]] = {}
+    for registry in registries:
+        for name, keyword in registry.keywords().items():
+            option = f"{registry.noun}_{name}" if name in keywords else name
+            keywords[option] = (registry.noun, name), replace(keyword, name=option)
+    wanted = [*_parameters(shape), *(_parameter(name, _annotation(k), None) for name, (_, k) in keywords.items())]
+    wanted += [_parameter(name, kind, default) for name, (kind, default) in SHARED.items()]
+    needs_context = any(kind is Explicit for kind in _kinds(shape).values())
+
+    def decorate(function: Callable[[Any], int | None]) -> Callable[..., Any]:
+        def called(**values: Any) -> Any:
+            Voice.quiet, Voice.verbose = values.pop("quiet"), values.pop("verbose")
+            values.pop("debug"), values.pop("threads")
+            explicit = Explicit(_explicit(values.pop("context"))) if needs_context else Explicit()
+            given = Given({key: values.pop(name) for name, (key, _) in keywords.items()})
+            return function(_filled(shape, values, {Given: given, Explicit: explicit}))
+
+        context = [_parameter("context", typer.Context, inspect.Parameter.empty)] if needs_context else []
+        called.__signature__ = inspect.Signature([*context, *map(_with_variable, wanted)])  # type: ignore[attr-defined]
+        called.__annotations__ = {p.name: p.annotation for p in [*context, *wanted]}
+        called.__doc__, called.__name__, called.__module__ = function.__doc__, function.__name__, function.__module__
+        return called
+
+    return decorate
+
+
+def _kinds(shape: type) -> dict[str, Any]:
+    """The type of each field of a dataclass, with its typer option."""
+    return typing.get_type_hints(shape, include_extras=True)
+
+
+def _parameters(shape: type) -> list[inspect.Parameter]:
+    """What typer reads for the fields of a dataclass, those of dataclasses within it included."""
+    kinds, found = _kinds(shape), []
+    for one in fields(shape):
+        kind = kinds[one.name]
+        if kind in (Given, Explicit):
+            continue
+        found += _parameters(kind) if is_dataclass(kind) else [_parameter(one.name, kind, _default(one))]  # type: ignore[arg-type]
+    return found
+
+
+def _default(one: Field[Any]) -> Any:
+    if one.default_factory is not MISSING:
+        return one.default_factory()
+    return inspect.Parameter.empty if one.default is MISSING else one.default
+
+
+def _filled(shape: type, values: Mapping[str, Any], made: Mapping[type, Any]) -> Any:
+    """The dataclass with the values that typer read, by field name."""
+    kinds = _kinds(shape)
+    return shape(
+        **{
+            one.name: made[kinds[one.name]]
+            if kinds[one.name] in made
+            else _filled(kinds[one.name], values, made)
+            if is_dataclass(kinds[one.name])
+            else values[one.name]
+            for one in fields(shape)
+        }
+    )
+
+
+def _explicit(context: typer.Context) -> dict[str, str]:
+    """The options that stand in the command line, by the name of their parameter."""
+    sources = {p.name: context.get_parameter_source(p.name) for p in context.command.params if p.name}
+    given = {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
+    return {str(p.name): p.opts[0] for p in context.command.params if p.name in given and p.param_type_name == "option"}
+
+
 def told(context: typer.Context) -> dict[str, str]:
     """The options that stand in the command line, whatever their value, by the name of their parameter."""
     sources = {p.name: context.get_parameter_source(p.name) for p in context.command.params if p.name}
@@ -170,8 +269,8 @@ def told(context: typer.Context) -> dict[str, str]:
     return {str(p.name): p.opts[0] for p in context.command.params if p.name in given and p.param_type_name == "option"}
 
 
-def command(*registries: Registry) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Turn `f(…, how: How, given: Given)` into what typer reads: its own options, those of registries, and shared ones.
+def legacy_command(*registries: Registry) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """As `command`, for a function that still takes its options one by one; goes when every command has its dataclass.
 
     A keyword whose name another registry took before is an option with the noun in front: `--similarity-k` beside `--k`.
     """

@@ -38,7 +38,7 @@ RECORD = {"a", "b", "metric", "value"}
 FILES = f"Embedding files, or results of compare ({', '.join(store.READABLE)})."
 
 
-@options.command(METHODS, SIMILARITIES)
+@options.legacy_command(METHODS, SIMILARITIES)
 def plot(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help=FILES, show_default=False)],
     output: Annotated[

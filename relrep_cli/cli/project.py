@@ -35,7 +35,7 @@ EXAMPLES = (
 ANCHORS = 300  # of an audit for which none are named
 
 
-@options.command(SIMILARITIES)
+@options.legacy_command(SIMILARITIES)
 def project(
     files: Annotated[
         list[str] | None,

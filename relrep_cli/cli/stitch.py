@@ -74,7 +74,7 @@ def _complete(incomplete: str) -> list[tuple[str, str]]:
     return [(name, summary) for name, summary in told.items() if name.startswith(incomplete)]
 
 
-@options.command(HEADS, SIMILARITIES, TRANSLATORS)
+@options.legacy_command(HEADS, SIMILARITIES, TRANSLATORS)
 def stitch(
     context: typer.Context,
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Two or more absolute files.", show_default=False)],
