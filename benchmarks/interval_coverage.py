@@ -24,7 +24,7 @@ from relrep_cli.comparison.pairs_of_files import interval, measure, measure_subs
 from relrep_cli.comparison.permutations import null_values, p_value
 from relrep_cli.embedding import Embedding, row_numbers
 from relrep_cli.metrics import METRICS
-from relrep_cli.numerics.intervals import values_only
+from relrep_cli.numerics.workspace import Workspace
 
 NAMES = (
     ("cka", "knn-jaccard", "knn-jaccard/naive")
@@ -63,8 +63,10 @@ def coverage(name: str, n: int, draws: int, naive: bool = False) -> tuple[float,
         score = measure(name, params, x, y)
         some = None if naive else partial(measure_subset, name, params, x, y, seed)
         found.append((score.value, *interval(name, score, seed, some)))
-    with values_only():
-        more = [METRICS[name].function(*related(n, seed), **params).value for seed in range(draws, 3 * draws)]
+    plain = Workspace(intervals=False)
+    more = [
+        METRICS[name].compute(*related(n, seed), params, workspace=plain.for_pair()).value for seed in range(draws, 3 * draws)
+    ]
     values, low, high = np.array(found, np.float64).T
     truth = float(np.mean([*values, *more]))
     width = float((high - low).mean() / (2 * 1.96 * np.std([*values, *more])))

@@ -18,10 +18,10 @@ from relrep_cli.metrics import METRICS, cca, dissimilarities, neighbor_orders
 from relrep_cli.metrics.catalogue import COLUMNS, PRESETS, catalogue, expand, families, preset
 from relrep_cli.metrics.score import NotApplicable
 from relrep_cli.numerics import blocks
-from relrep_cli.numerics import memo as sharing
 from relrep_cli.numerics import row_pairs as pairs
 from relrep_cli.numerics.covariances import random_block
-from relrep_cli.numerics.intervals import jackknife, values_only
+from relrep_cli.numerics.intervals import jackknife
+from relrep_cli.numerics.workspace import Workspace
 
 
 def clouds(n: int = 120, dx: int = 7, dy: int = 5, seed: int = 0, noise: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -31,8 +31,7 @@ def clouds(n: int = 120, dx: int = 7, dy: int = 5, seed: int = 0, noise: float =
 
 
 def value(name: str, x: np.ndarray, y: np.ndarray, **params: Any) -> float:
-    with values_only():
-        return float(METRICS[name].function(x, y, **params).value)
+    return float(METRICS[name].compute(x, y, params, workspace=Workspace(intervals=False)).value)
 
 
 # Plain formulas, as n x n arrays and with scipy
@@ -285,12 +284,12 @@ def test_moments_and_neighbours_are_computed_once(monkeypatch: pytest.MonkeyPatc
     calls = []
     real = blocks.moments
     monkeypatch.setattr(blocks, "moments", lambda *a, **k: calls.append(1) or real(*a, **k))
-    with sharing.sharing():
-        for name in ("cca", "svcca", "procrustes", "bures", "gulp"):
-            METRICS[name].function(x, y)
+    workspace = Workspace()
+    for name in ("cca", "svcca", "procrustes", "bures", "gulp"):
+        METRICS[name].function(x, y, workspace=workspace)
     assert len(calls) == 1
     METRICS["cca"].function(x, y)
-    assert len(calls) == 2, "outside, nothing is remembered"
+    assert len(calls) == 2, "without a workspace, nothing is kept"
 
 
 @pytest.mark.parametrize(("n", "exact_rows"), [(100, 2048), (100, 50), (400, 2048)])

@@ -19,7 +19,7 @@ from relrep_cli.comparison.pairs_of_files import interval, measure
 from relrep_cli.embedding import Embedding, row_numbers
 from relrep_cli.metrics import METRICS, Score
 from relrep_cli.metrics.score import NotApplicable
-from relrep_cli.numerics.intervals import values_only
+from relrep_cli.numerics.workspace import UNSHARED, Workspace
 from relrep_cli.relative.transformations import unfelt
 
 # Every metric with its defaults, and once for each other value of an option that names choices.
@@ -44,15 +44,21 @@ every_case = pytest.mark.parametrize(("name", "params"), CASES, ids=ids)
 every_paired_case = pytest.mark.parametrize(("name", "params"), PAIRED, ids=ids)
 
 
-def score(name: str, x: np.ndarray, y: np.ndarray, *, labels: np.ndarray | None = None, **params: Any) -> Score:
+def score(
+    name: str,
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    labels: np.ndarray | None = None,
+    workspace: Workspace = UNSHARED,
+    **params: Any,
+) -> Score:
     labels = np.arange(len(x)) % 5 if labels is None else labels
-    more = {"labels": labels} if "labels" in METRICS[name].needs else {}
-    return METRICS[name].function(x, y, **more, **METRICS[name].resolve(params))
+    return METRICS[name].compute(x, y, METRICS[name].resolve(params), labels=labels, workspace=workspace)
 
 
 def value(name: str, x: np.ndarray, y: np.ndarray, **params: Any) -> float:
-    with values_only():
-        return score(name, x, y, **params).value
+    return score(name, x, y, workspace=Workspace(intervals=False), **params).value
 
 
 @cache

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from relrep_cli.metrics import METRICS
-from relrep_cli.numerics.intervals import values_only
+from relrep_cli.numerics.workspace import Workspace
 
 pytestmark = pytest.mark.peers
 
@@ -20,8 +20,7 @@ def clouds(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def value(name: str, x: np.ndarray, y: np.ndarray, **params: Any) -> float:
-    with values_only():
-        return float(METRICS[name].function(x, y, **params).value)
+    return float(METRICS[name].compute(x, y, params, workspace=Workspace(intervals=False)).value)
 
 
 @pytest.mark.parametrize(("theirs", "ours"), [("spearman", "spearman"), ("corr", "pearson"), ("tau-b", "kendall")])

@@ -17,7 +17,7 @@ from relrep_cli.metrics import METRICS
 from relrep_cli.metrics.sampling import PILOT, over_rows
 from relrep_cli.neighbors import approximate, nearest, overlap, tiles
 from relrep_cli.numerics import intervals as inference
-from relrep_cli.numerics.memo import sharing
+from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 
 def clusters(n: int, d: int = 16, seed: int = 0) -> np.ndarray:
@@ -181,13 +181,12 @@ def test_shared_searches_are_those_made_apart(by: Any, kind: str, searches: list
         for rows in (None, some)
     ]
 
-    def search() -> list:
-        return [nearest(q, b, k, by=by, exclude_self=own, rows=rows) for q, b, k, own, rows in calls]
+    def search(workspace: Workspace) -> list:
+        return [nearest(q, b, k, by=by, exclude_self=own, rows=rows, workspace=workspace) for q, b, k, own, rows in calls]
 
-    apart = search()
+    apart = search(UNSHARED)
     searches.clear()
-    with sharing(12):
-        together = search()
+    together = search(Workspace(neighbours=12))
     assert searches == [13] * 6  # three pairs of spaces, for all rows and for some
     for one, other in zip(apart, together, strict=True):
         assert np.array_equal(one.rows, other.rows) and one.tied == other.tied
@@ -195,10 +194,10 @@ def test_shared_searches_are_those_made_apart(by: Any, kind: str, searches: list
 
 def test_a_shared_search_goes_deeper_when_it_must(searches: list[int]) -> None:
     x = clusters(20)
-    with sharing(3):
-        assert nearest(x, x, 3).rows.shape == (20, 3)
-        assert nearest(x, x, 19, exclude_self=True).rows.shape == (20, 19)
-        assert nearest(x, x, 20).rows.shape == (20, 20)
+    workspace = Workspace(neighbours=3)
+    assert nearest(x, x, 3, workspace=workspace).rows.shape == (20, 3)
+    assert nearest(x, x, 19, exclude_self=True, workspace=workspace).rows.shape == (20, 19)
+    assert nearest(x, x, 20, workspace=workspace).rows.shape == (20, 20)
     nearest(x, x, 3)
     assert searches == [4, 20, 3]
 
@@ -217,7 +216,7 @@ def test_several_k_and_metrics_take_one_search_of_each_space(searches: list[int]
     a, b = (View("absolute", Embedding(side, row_numbers(100))) for side in (x, noisy(x)))
     chosen = METRICS.choose(["jaccard", "knn-jaccard"], {"k": "5,20,2,5,100"})
     rows = np.arange(100), np.arange(100)
-    records, per_row = compare_pair([a], [b], rows, chosen, 0, Records(None), True)
+    records, per_row = compare_pair([a], [b], rows, chosen, 0, Records(None), True, Workspace.of_run(Records(None)))
     assert searches == [21] * 3  # x in x, x in y, y in y
     assert [(r["metric"], r["k"]) for r in records] == [(m, k) for m in ("jaccard", "knn-jaccard") for k in (5, 20, 2, 100)]
     assert [r.record["k"] for r in per_row] == [5, 20, 2] * 2  # k = 100 leaves no room
@@ -231,7 +230,9 @@ def test_all_metrics_of_neighbourhoods_take_one_search_of_each_space(searches: l
     a, b = (View("absolute", Embedding(side, row_numbers(100), obs=labels)) for side in (x, noisy(x)))
     names = [name for name, entry in METRICS.items() if entry.family == "neighbourhoods"]
     rows = np.arange(100), np.arange(100)
-    records, _ = compare_pair([a], [b], rows, METRICS.choose(names, {"k": "5,20"}), 0, Records(None), True)
+    records, _ = compare_pair(
+        [a], [b], rows, METRICS.choose(names, {"k": "5,20"}), 0, Records(None), True, Workspace.of_run(Records(None))
+    )
     assert searches == [21] * 3  # x in x, x in y, y in y
     assert len(records) == 2 * len(names) - 1 and all(r["value"] is not None for r in records)
 

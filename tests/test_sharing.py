@@ -12,12 +12,10 @@ from relrep_cli import neighbors
 from relrep_cli.base.task_cache import Records
 from relrep_cli.comparison.pairs_of_files import measure
 from relrep_cli.embedding import Embedding, row_numbers
-from relrep_cli.metrics import METRICS
+from relrep_cli.metrics import METRICS, Score
 from relrep_cli.numerics import blocks
-from relrep_cli.numerics import memo as sharing
-from relrep_cli.numerics.intervals import values_only
-from relrep_cli.numerics.memo import introduce, over_pairs, permute
-from relrep_cli.numerics.memo import sharing as of_pair
+from relrep_cli.numerics import workspace as workspaces
+from relrep_cli.numerics.workspace import Workspace
 
 SEARCHING = ("knn-jaccard", "mutual-knn", "jaccard", "cycle-knn", "rank-similarity")
 OF_MOMENTS = ("cka", "procrustes", "svcca", "linear-regression")
@@ -29,9 +27,21 @@ def spaces(n: int = 300, d: int = 6, count: int = 3) -> list[np.ndarray]:
     return [hidden @ rng.normal(size=(d, d)) + 0.3 * rng.normal(size=(n, d)) for _ in range(count)]
 
 
-def value(name: str, x: np.ndarray, y: np.ndarray) -> tuple[float, list[float]]:
-    with of_pair(10):
-        score = measure(name, METRICS[name].resolve({}), Embedding(x, row_numbers(len(x))), Embedding(y, row_numbers(len(y))))
+def measured(name: str, x: np.ndarray, y: np.ndarray, workspace: Workspace) -> Score:
+    sides = (Embedding(side, row_numbers(len(side))) for side in (x, y))
+    return measure(name, METRICS[name].resolve({}), *sides, workspace=workspace)
+
+
+def a_run(folder: Path | None = None, **contents: np.ndarray) -> Workspace:
+    """The workspace of a run whose spaces are known by content."""
+    run = Workspace.of_run(Records(folder))
+    for content, x in contents.items():
+        run.register(x, content)
+    return run
+
+
+def value(name: str, x: np.ndarray, y: np.ndarray, run: Workspace | None = None) -> tuple[float, list[float]]:
+    score = measured(name, x, y, (run or Workspace()).for_pair(10))
     return score.value, [] if score.jackknife is None else score.jackknife.tolist()
 
 
@@ -52,21 +62,21 @@ def test_a_space_is_searched_once_over_all_pairs(monkeypatch: pytest.MonkeyPatch
     searched, (a, b, c) = counted(monkeypatch), spaces()
     alone = [value("knn-jaccard", *pair) for pair in ((a, b), (a, c), (b, c))]
     assert len(searched) == 6
-    with over_pairs(Records(None)):
-        for x in (a, b, c):
-            introduce(x, "")
-        assert [value("knn-jaccard", *pair) for pair in ((a, b), (a, c), (b, c))] == alone
+    run = a_run()
+    for x in (a, b, c):
+        run.register(x)
+    assert [value("knn-jaccard", *pair, run) for pair in ((a, b), (a, c), (b, c))] == alone
     assert len(searched) == 6 + 3
     value("knn-jaccard", a, b)  # nothing lasts longer than the run
     assert len(searched) == 6 + 3 + 2
 
 
-def test_a_space_that_was_not_introduced_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_space_that_is_not_registered_serves_one_pair(monkeypatch: pytest.MonkeyPatch) -> None:
     searched, (a, b, _) = counted(monkeypatch), spaces()
-    with over_pairs(Records(None)):
-        introduce(a, "")
-        value("knn-jaccard", a, b)
-        value("knn-jaccard", a, b)
+    run = a_run()
+    run.register(a)
+    value("knn-jaccard", a, b, run)
+    value("knn-jaccard", a, b, run)
     assert [sum(one is x for one in searched) for x in (a, b)] == [1, 2]
 
 
@@ -75,10 +85,7 @@ def test_what_an_earlier_run_learnt_gives_the_same_bits(name: str, tmp_path: Pat
     a, b, _ = spaces()
     found = [value(name, a, b)]
     for _ in range(2):
-        with over_pairs(Records(tmp_path)):
-            introduce(a, "a")
-            introduce(b, "b")
-            found.append(value(name, a, b))
+        found.append(value(name, a, b, a_run(tmp_path, a=a, b=b)))
     assert found[0] == found[1] == found[2]
 
 
@@ -94,9 +101,7 @@ def test_products_of_known_spaces_are_not_taken_again(tmp_path: Path, monkeypatc
     monkeypatch.setattr(blocks, "_with_rows", spy)
     for content, wanted in (("a", True), ("a", False), ("another", True)):
         owns.clear()
-        with over_pairs(Records(tmp_path)):
-            introduce(a, content)
-            value("cka", a, b)
+        value("cka", a, b, a_run(tmp_path, **{content: a}))
         assert owns and all(own == [wanted, True] for own in owns)
 
 
@@ -104,9 +109,8 @@ def test_products_of_known_spaces_are_not_taken_again(tmp_path: Path, monkeypatc
 def test_a_spoilt_record_is_computed_anew(spoil: Any, tmp_path: Path) -> None:
     a, b, _ = spaces()
     for _ in range(2):
-        with over_pairs(Records(tmp_path)):
-            introduce(a, "a")
-            assert value("cka", a, b) == value("cka", a.copy(), b)
+        run = a_run(tmp_path, a=a)
+        assert value("cka", a, b, run) == value("cka", a.copy(), b, run)
         kept = list(tmp_path.glob("*.space"))
         assert kept
         for path in kept:
@@ -115,12 +119,12 @@ def test_a_spoilt_record_is_computed_anew(spoil: Any, tmp_path: Path) -> None:
 
 def test_memory_of_spaces_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     a, b, c = spaces()
-    monkeypatch.setattr(sharing, "BUDGET", 2 * 300 * 12 * 8)
-    with over_pairs(Records(None)):
-        for x in (a, b, c):
-            introduce(x, "")
-            value("knn-jaccard", x, a)
-        assert sum(array.nbytes for array in sharing._run[-1].known.values()) <= sharing.BUDGET
+    monkeypatch.setattr(workspaces, "BUDGET", 2 * 300 * 12 * 8)
+    run = a_run()
+    for x in (a, b, c):
+        run.register(x)
+        value("knn-jaccard", x, a, run)
+    assert run.spaces is not None and 0 < run.spaces.nbytes <= workspaces.BUDGET
 
 
 @pytest.mark.parametrize("ties", [False, True], ids=["all rows differ", "rows twice"])
@@ -131,23 +135,45 @@ def test_a_permuted_space_is_told_from_the_one_it_was(name: str, ties: bool, mon
         b[100:200] = b[:100]
     order = np.random.default_rng(1).permutation(len(b))
     other = b[order]
-    with values_only():
-        wanted = value(name, a, other)[0]
-        with of_pair(), of_pair():
-            permute(other, b, order)
-            score = measure(name, METRICS[name].resolve({}), *(Embedding(x, row_numbers(300)) for x in (a, other)))
-    assert score.value == pytest.approx(wanted, abs=1e-12)
+    workspace = Workspace(intervals=False)
+    wanted = measured(name, a, other, workspace.for_pair(10)).value
+    found = measured(name, a, other, workspace.with_permutation(other, b, order)).value
+    assert found == pytest.approx(wanted, abs=1e-12)
 
 
 def test_permuted_spaces_are_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:
     searched, (a, b, _) = counted(monkeypatch), spaces()
     order = np.random.default_rng(1).permutation(len(b))
-    with values_only(), of_pair():
-        for _ in range(3):
-            other = b[order]
-            with of_pair():
-                permute(other, b, order)
-                measure(
-                    "knn-jaccard", {**METRICS["knn-jaccard"].resolve({})}, *(Embedding(x, row_numbers(300)) for x in (a, other))
-                )
-    assert sum(x is b for x in searched) == 1 and not any(x is not a and x is not b for x in searched)
+    workspace = Workspace(intervals=False)
+    workspace.hold(a)
+    for _ in range(3):
+        other = b[order]
+        measured("knn-jaccard", a, other, workspace.with_permutation(other, b, order))
+    assert [sum(x is space for x in searched) for space in (a, b)] == [1, 1] and len(searched) == 2
+
+
+def test_results_of_permutations_do_not_pile_up() -> None:
+    """What depends on a permuted space goes with it, and the next array may get its identity."""
+    a, b, _ = spaces()
+    workspace = Workspace(intervals=False)
+    workspace.hold(a)
+    orders = [np.random.default_rng(seed).permutation(len(b)) for seed in range(5)]
+    sizes, values = [], []
+    for order in orders:
+        other = b[order]
+        values.append(measured("knn-jaccard", a, other, workspace.with_permutation(other, b, order)).value)
+        sizes.append(len(workspace._results))
+        del other
+    assert len(set(sizes)) == 1 < len(set(values))
+    assert values == [measured("knn-jaccard", a, b[order], Workspace(intervals=False)).value for order in orders]
+
+
+def test_keys_are_text_and_content_names_an_array() -> None:
+    a, b, _ = spaces()
+    run = a_run(a=a)
+    run.register(twin := a.copy(), "a")
+    key = run.key("f", a, 3, np.arange(2))
+    assert isinstance(key, str) and key == run.key("f", twin, 3, np.arange(2))
+    assert key != run.key("f", b, 3, np.arange(2)) and key != run.key("f", a, 3, np.arange(3))
+    run.put(key, 7)
+    assert run.get(key) == 7 and run.for_pair().get(key) is None

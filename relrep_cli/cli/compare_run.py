@@ -18,7 +18,7 @@ from relrep_cli.comparison.pairs_of_files import Rows, View, compare_pair, failu
 from relrep_cli.comparison.permutations import Significance
 from relrep_cli.embedding import Embedding, in_id_order, of_split
 from relrep_cli.metrics import METRICS
-from relrep_cli.numerics.memo import over_pairs
+from relrep_cli.numerics.workspace import Workspace
 from relrep_cli.relative.projection import basis, relative
 from relrep_cli.relative.recipes import Recipe
 
@@ -78,12 +78,13 @@ class Job:
         """All records and row values, pair by pair."""
         records: list[Record] = []
         rows: list[Rows] = []
-        with progress("comparing") as advance, over_pairs(self.kept):
+        workspace = Workspace.of_run(self.kept)
+        with progress("comparing") as advance:
             for done, (a, b) in enumerate(pairs):
                 advance(done, len(pairs), f"{a} {b}")
                 place = partial(_place, advance, done, len(pairs), f"{a} {b}: permutations")
                 try:
-                    found, of_rows = self.pair(a, b, place)
+                    found, of_rows = self.pair(a, b, place, workspace)
                 except DataError as error:
                     if self.alone:
                         raise
@@ -92,16 +93,16 @@ class Job:
                 rows += of_rows
         return records, rows
 
-    def pair(self, a: str, b: str, place: Any) -> tuple[list[Record], list[Rows]]:
+    def pair(self, a: str, b: str, place: Any, workspace: Workspace) -> tuple[list[Record], list[Rows]]:
         """One pair of files. Raises DataError when one cannot be used, or they share no rows."""
         left, right = _usable(self.seen[a]), _usable(self.seen[b])
         shared = join(left[0].embedding, right[0].embedding, self.require_all)
         _say_loss(left[0].embedding, right[0].embedding, len(shared[0]))
         _warn(left[-1].embedding, right[-1].embedding, list(self.chosen))
-        found, rows = compare_pair(left, right, shared, self.chosen, self.seed, self.kept, self.rows)
+        found, rows = compare_pair(left, right, shared, self.chosen, self.seed, self.kept, self.rows, workspace)
         if self.tests.permutations:
             family = layers.family(self.groups, a, b)
-            self.tests.add(found, (left, right), shared, tasks(self.chosen), family, place)
+            self.tests.add(found, (left, right), shared, tasks(self.chosen), family, place, workspace)
         return found + ratios(found, len(left)), rows
 
 

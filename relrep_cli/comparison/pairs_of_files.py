@@ -19,12 +19,11 @@ from relrep_cli.metrics import METRICS
 from relrep_cli.metrics.score import NotApplicable, Score
 from relrep_cli.numerics import intervals as inference
 from relrep_cli.numerics.blocks import first_bad_row
-from relrep_cli.numerics.memo import introduce, shared, sharing
+from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 Record = dict[str, Any]
 RATIO = "relative / absolute"
 RESULT = {"value", "low", "high", "chance", "n", "k", "convention"}  # keys of every record of a pair
-_bad_row = shared(first_bad_row)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,10 +72,13 @@ def _example(embedding: Embedding) -> str:
     return f"{printable(bytes(embedding.ids[0]))!r} in {embedding.uri}"
 
 
-def measure(name: str, params: Mapping[str, Any], a: Embedding, b: Embedding, seed: int = 0) -> Score:
+def measure(
+    name: str, params: Mapping[str, Any], a: Embedding, b: Embedding, seed: int = 0, workspace: Workspace = UNSHARED
+) -> Score:
     """Compute the metric `name` on two embeddings with parallel rows.
 
-    params: options of the metric. seed: used only by metrics that sample.
+    params: options of the metric. seed: used only by metrics that sample. workspace: where intermediate results are
+        shared.
 
     Raises NotApplicable with the reason when the metric is undefined on these data.
     """
@@ -88,18 +90,21 @@ def measure(name: str, params: Mapping[str, Any], a: Embedding, b: Embedding, se
     if "k" in params and a.n <= params["k"]:
         raise NotApplicable(f"k = {params['k']} needs more than {a.n} items; write --k {a.n - 1} or less")
     for which, embedding in (("first", a), ("second", b)):
-        if (row := _bad_row(embedding.x)) is not None:
+        if (row := _first_bad_row(embedding.x, workspace)) is not None:
             raise NotApplicable(f"row {row} of the {which} space is not finite")
-    extra: dict[str, Any] = {"labels": _labels(a, b)} if "labels" in entry.needs else {}
-    extra |= {"seed": seed} if entry.seeded else {}
+    labels = _labels(a, b) if "labels" in entry.needs else None
     with np.errstate(all="ignore"):  # an overflow makes the value infinite or NaN, which is reported below
         try:
-            score = entry.function(a.x, b.x, **extra, **params)
+            score = entry.compute(a.x, b.x, params, seed=seed, labels=labels, workspace=workspace)
         except np.linalg.LinAlgError as error:
             raise NotApplicable(f"no solution: {error}") from None
     if not np.isfinite(score.value):
         raise NotApplicable("the value is not a finite number; the coordinates are too large for their squares to fit float64")
     return score
+
+
+def _first_bad_row(x: np.ndarray, workspace: Workspace) -> int | None:
+    return workspace.once("first bad row", (x,), lambda: first_bad_row(x))
 
 
 def _labels(a: Embedding, b: Embedding) -> np.ndarray:
@@ -149,12 +154,13 @@ def compare_pair(
     seed: int,
     kept: Records,
     want_rows: bool,
+    workspace: Workspace,
 ) -> tuple[list[Record], list[Rows]]:
     """Compute every chosen metric in every view of one pair of files.
 
     a, b: the views of the two files, in the same order. rows: parallel row numbers in a and in b. chosen: metric names with
     their options. kept: the cache of finished tasks, read and extended. want_rows: also compute per-row values, which are not
-    cached.
+    cached. workspace: that of the run; see Workspace.of_run.
 
     Returns the records (docs/reference.md explains their columns) and the per-row values. A metric that is undefined on this
     pair gets a record with the reason.
@@ -166,21 +172,21 @@ def compare_pair(
         x, y = select(left.embedding, rows[0]), select(right.embedding, rows[1])
         for side, view in ((x, left), (y, right)):
             if side.x is view.embedding.x:
-                introduce(side.x, view.content)
-        with sharing(_largest_k(chosen, x.n)):
-            for name, params in tasks(chosen):
-                base = {"a": x.uri, "b": y.uri, "metric": name}
-                key = task_key(left.content, right.content, rows_digest, name, params, seed)
-                done = None if want_rows or not left.content else kept.get(key)
-                done = done if done and done.keys() >= RESULT else None
-                if done is None:
-                    done, score = _result(name, params, x, y, seed)
-                    if left.content:
-                        kept.put(key, done)
-                    if score is not None and score.rows is not None:
-                        ids = x.ids if score.sample is None else x.ids[score.sample]
-                        per_row.append(Rows(base | {"k": params.get("k"), "projection": left.label}, ids, score.rows))
-                records.append(base | done | ({"projection": left.label} if len(a) > 1 else {}))
+                workspace.register(side.x, view.content)
+        of_pair = workspace.for_pair(largest_k(tasks(chosen), x.n))
+        for name, params in tasks(chosen):
+            base = {"a": x.uri, "b": y.uri, "metric": name}
+            key = task_key(left.content, right.content, rows_digest, name, params, seed)
+            done = None if want_rows or not left.content else kept.get(key)
+            done = done if done and done.keys() >= RESULT else None
+            if done is None:
+                done, score = _result(name, params, x, y, seed, of_pair)
+                if left.content:
+                    kept.put(key, done)
+                if score is not None and score.rows is not None:
+                    ids = x.ids if score.sample is None else x.ids[score.sample]
+                    per_row.append(Rows(base | {"k": params.get("k"), "projection": left.label}, ids, score.rows))
+            records.append(base | done | ({"projection": left.label} if len(a) > 1 else {}))
     return records, per_row
 
 
@@ -189,14 +195,16 @@ def tasks(chosen: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, dict[str, 
     return [(name, one) for name, params in chosen.items() for one in each(params)]
 
 
-def _largest_k(chosen: Mapping[str, Mapping[str, Any]], n: int) -> int:
+def largest_k(tasks: Sequence[tuple[str, Mapping[str, Any]]], n: int) -> int:
     """The number of neighbours that one search must find to serve all tasks. A task with k >= n has no value."""
-    return max((params["k"] for _, params in tasks(chosen) if "k" in params and params["k"] < n), default=0)
+    return max((params["k"] for _, params in tasks if "k" in params and params["k"] < n), default=0)
 
 
-def _result(name: str, params: Mapping[str, Any], x: Embedding, y: Embedding, seed: int) -> tuple[Record, Score | None]:
+def _result(
+    name: str, params: Mapping[str, Any], x: Embedding, y: Embedding, seed: int, workspace: Workspace
+) -> tuple[Record, Score | None]:
     try:
-        score = measure(name, params, x, y, seed)
+        score = measure(name, params, x, y, seed, workspace)
     except NotApplicable as reason:
         blank = dict.fromkeys(("value", "low", "high", "chance"))
         return blank | {"n": x.n, "k": params.get("k"), "convention": f"n/a: {reason}"}, None
@@ -209,8 +217,7 @@ def _result(name: str, params: Mapping[str, Any], x: Embedding, y: Embedding, se
 def measure_subset(name: str, params: Mapping[str, Any], x: Embedding, y: Embedding, seed: int, rows: np.ndarray) -> Score:
     """Compute the metric on a subset of rows, without sampling and without caching."""
     params = {**params, **({"ci": 0.0} if "ci" in params else {})}
-    with sharing(), inference.values_only():
-        return measure(name, params, select(x, rows), select(y, rows), seed)
+    return measure(name, params, select(x, rows), select(y, rows), seed, Workspace(intervals=False))
 
 
 def ratios(records: Sequence[Record], views: int) -> list[Record]:

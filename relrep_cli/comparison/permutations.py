@@ -12,12 +12,11 @@ import numpy as np
 
 from relrep_cli.base.errors import NotApplicable
 from relrep_cli.base.task_cache import Records, task_key
-from relrep_cli.comparison.pairs_of_files import View, measure
+from relrep_cli.comparison.pairs_of_files import View, largest_k, measure
 from relrep_cli.embedding import Embedding, select
 from relrep_cli.metrics import METRICS
 from relrep_cli.numerics.blocks import take
-from relrep_cli.numerics.intervals import values_only
-from relrep_cli.numerics.memo import permute, sharing
+from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 Record = dict[str, Any]
 Advance = Callable[[float], None]
@@ -26,24 +25,34 @@ ROUNDING = 1e-9  # relative difference below which a permuted value counts as eq
 
 
 def null_values(
-    name: str, params: Mapping[str, Any], x: Embedding, y: Embedding, numbers: range, seed: int, advance: Advance
+    name: str,
+    params: Mapping[str, Any],
+    x: Embedding,
+    y: Embedding,
+    numbers: range,
+    seed: int,
+    advance: Advance,
+    workspace: Workspace = UNSHARED,
 ) -> np.ndarray:
     """Compute the metric with the rows of y in random order, once per permutation number.
 
     A permutation depends only on the seed, its number and the number of rows, so every metric and every pair uses the same
     ones. Only one permuted copy of y exists at a time; a large one is on disk.
 
+    workspace: that of the pair, without results; what is computed for x and for y serves every permutation.
+
     Returns (len(numbers),) floats, NaN where the metric is undefined.
     """
     values = np.full(len(numbers), np.nan)
-    with values_only(), sharing():
-        for done, number in enumerate(numbers):
-            order = np.random.default_rng([seed, number]).permutation(y.n)
-            permuted = replace(y, x=take(y.x, order))
-            with suppress(NotApplicable), sharing():
-                permute(permuted.x, y.x, order)
-                values[done] = measure(name, params, x, permuted).value
-            advance((done + 1) / len(numbers))
+    unpermuted = replace(workspace, shares=True, intervals=False)
+    unpermuted.hold(x.x)
+    for done, number in enumerate(numbers):
+        order = np.random.default_rng([seed, number]).permutation(y.n)
+        permuted = replace(y, x=take(y.x, order))
+        with suppress(NotApplicable):
+            inner = unpermuted.with_permutation(permuted.x, y.x, order)
+            values[done] = measure(name, params, x, permuted, workspace=inner).value
+        advance((done + 1) / len(numbers))
     return values
 
 
@@ -147,13 +156,14 @@ class Significance:
         tasks: Sequence[tuple[str, Mapping[str, Any]]],
         family: Hashable,
         advance: Advance,
+        workspace: Workspace,
     ) -> None:
         """Write `p` and `corrected` into the records of one pair of files.
 
         records: one per view and task, tasks varying fastest. family: a key that all layers of one file share, None when the
-        file is not one of several layers.
+        file is not one of several layers. workspace: that of the run.
         """
-        remaining = iter(records)
+        remaining, of_pair = iter(records), workspace.for_pair(largest_k(tasks, len(rows[0])))
         for number, (left, right) in enumerate(zip(*views, strict=True)):
             x, y = select(left.embedding, rows[0]), select(right.embedding, rows[1])
             for place, (name, params) in enumerate(tasks, number * len(tasks)):
@@ -163,7 +173,7 @@ class Significance:
                     continue
                 key_parts = [left.content, right.content, _digest(*rows), name, dict(params)] if left.content else []
                 progress = _sub_progress(advance, place / len(records), 1 / len(records))
-                null = self._null_values((name, params), x, y, key_parts, progress)
+                null = self._null_values((name, params), x, y, key_parts, progress, of_pair)
                 _add_p_value(record, null)
                 if family is not None:
                     key = (family, left.label, name, str(sorted(params.items())))
@@ -171,7 +181,13 @@ class Significance:
                     layers.join(record, null, _digest(x.ids))
 
     def _null_values(
-        self, task: tuple[str, Mapping[str, Any]], x: Embedding, y: Embedding, key_parts: list[Any], advance: Advance
+        self,
+        task: tuple[str, Mapping[str, Any]],
+        x: Embedding,
+        y: Embedding,
+        key_parts: list[Any],
+        advance: Advance,
+        workspace: Workspace,
     ) -> np.ndarray:
         """The values of all permutations, from the cache where possible. key_parts: empty when nothing may be cached."""
         parts = []
@@ -183,7 +199,7 @@ class Significance:
                 parts.append(np.frombuffer(known, "<f8"))
                 continue
             progress = _sub_progress(advance, start / self.permutations, len(numbers) / self.permutations)
-            parts.append(null_values(*task, x, y, numbers, self.seed, progress))
+            parts.append(null_values(*task, x, y, numbers, self.seed, progress, workspace))
             if key_parts:
                 self.kept.put_bytes(key, parts[-1].astype("<f8").tobytes())
         return np.concatenate(parts)

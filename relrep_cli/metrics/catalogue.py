@@ -50,12 +50,12 @@ def catalogue() -> list[dict[str, Any]]:
 
 def _record(entry: Metric, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     low, high = ("none" if b is None else f"{b:.6g}" for b in entry.bounds)
-    labels = {"labels": np.arange(len(x)) % 2} if "labels" in entry.needs else {}
+    labels = np.arange(len(x)) % 2
     return {
         "metric": entry.name,
         "family": entry.family,
         "what": entry.summary,
-        "convention": entry.function(x, y, **labels).convention,
+        "convention": entry.compute(x, y, labels=labels).convention,
         "bounds": f"{low} to {high}",
         "itself": "varies" if entry.identity is None else str(entry.identity),
         "closer": "higher" if entry.higher_is_closer else "lower",

@@ -12,6 +12,7 @@ from relrep_cli.base.registry import Param
 from relrep_cli.metrics.families import canonical_metric
 from relrep_cli.metrics.score import NotApplicable, Score
 from relrep_cli.numerics.covariances import Covariances, axes, covariances
+from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 Variance = Annotated[float, Param("Share of the variance that the kept principal axes hold together.", minimum=0.01, maximum=1)]
 DRAWS = 64
@@ -21,7 +22,7 @@ DRAWS = 64
     invariant={"axis-scale", "linear", "orthogonal", "permutation", "scale", "translation"},
     source="Hotelling 1936; Raghu et al. 2017",
 )
-def cca(x: np.ndarray, y: np.ndarray) -> Score:
+def cca(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
     """Mean canonical correlation.
 
     x: (n, dx), y: (n, dy). Over as many correlations as the narrower space has dimensions; both spaces are cut to their
@@ -30,17 +31,17 @@ def cca(x: np.ndarray, y: np.ndarray) -> Score:
     >>> round(cca(np.array([[0.0], [1.0], [2.0]]), np.array([[0.0], [1.0], [1.0]])).value, 6)  # sqrt(3 / 4)
     0.866025
     """
-    return _score(x, y, 1.0, _mean, "mean canonical correlation, ranks cut by eigenvalues", own_units=True)
+    return _score(x, y, 1.0, _mean, "mean canonical correlation, ranks cut by eigenvalues", workspace, own_units=True)
 
 
 @canonical_metric(source="Raghu et al. 2017")
-def svcca(x: np.ndarray, y: np.ndarray, *, variance: Variance = 0.99) -> Score:
+def svcca(x: np.ndarray, y: np.ndarray, *, variance: Variance = 0.99, workspace: Workspace = UNSHARED) -> Score:
     """Mean canonical correlation of the leading principal axes.
 
     x: (n, dx), y: (n, dy). Each space keeps the fewest axes whose cumulative share of variance reaches `variance`.
     """
-    said = f"mean canonical correlation of principal axes with cumulative share of variance >= {variance}"
-    return _score(x, y, variance, _mean, said)
+    convention = f"mean canonical correlation of principal axes with cumulative share of variance >= {variance}"
+    return _score(x, y, variance, _mean, convention, workspace)
 
 
 @canonical_metric(
@@ -48,7 +49,7 @@ def svcca(x: np.ndarray, y: np.ndarray, *, variance: Variance = 0.99) -> Score:
     invariant={"permutation", "scale", "signed-permutation", "translation"},
     source="Morcos et al. 2018, eq. 3",
 )
-def pwcca(x: np.ndarray, y: np.ndarray) -> Score:
+def pwcca(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
     """Canonical correlations weighted by how much of the first space their variates account for.
 
     x: (n, dx), y: (n, dy). Weights a_i = sum_j |<h_i, x_j>| of the centred columns x_j and orthonormal variates h_i of x.
@@ -58,7 +59,7 @@ def pwcca(x: np.ndarray, y: np.ndarray) -> Score:
         weights = np.abs(variates @ axes_x.T).sum(1)
         return min(1.0, float(weights @ correlations / weights.sum()))  # two sums of one thing may round apart
 
-    return _score(x, y, 1.0, value, "weights from the first space (asymmetric), ranks cut by eigenvalues")
+    return _score(x, y, 1.0, value, "weights from the first space (asymmetric), ranks cut by eigenvalues", workspace)
 
 
 Value = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
@@ -68,9 +69,17 @@ def _mean(correlations: np.ndarray, variates: np.ndarray, axes_x: np.ndarray) ->
     return float(correlations.mean())
 
 
-def _score(x: np.ndarray, y: np.ndarray, share: float, value: Value, convention: str, own_units: bool = False) -> Score:
+def _score(
+    x: np.ndarray,
+    y: np.ndarray,
+    share: float,
+    value: Value,
+    convention: str,
+    workspace: Workspace,
+    own_units: bool = False,
+) -> Score:
     """own_units: find the axes of columns at length 1, so that no column's unit cuts another one from the rank."""
-    found = covariances(x, y)
+    found = covariances(x, y, workspace=workspace)
     fx, fy = (1 / s if own_units else np.ones(len(s)) for s in found.lengths())
     bx = fx[:, None] * axes(found.whole.xx * np.outer(fx, fx), share)[0]
     by = fy[:, None] * axes(found.whole.yy * np.outer(fy, fy), share)[0]

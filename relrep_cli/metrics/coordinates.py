@@ -13,6 +13,7 @@ from relrep_cli.metrics.score import By, Ci, K, NotApplicable, Score
 from relrep_cli.neighbors import ranks, unit_rows
 from relrep_cli.numerics import midranks as ranking
 from relrep_cli.numerics.blocks import column_mean, row_blocks
+from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 At = Annotated[int, Param("Count ranks up to this one only; 0 counts all.", minimum=0)]
 
@@ -36,14 +37,23 @@ def cosine(x: np.ndarray, y: np.ndarray) -> Score:
 
 
 @coordinate_metric(bounds=(0, 1), symmetric=False, source="mean reciprocal rank of the paired row among all rows of y")
-def mrr(x: np.ndarray, y: np.ndarray, *, at: At = 0, neighbours: By = "cosine", ci: Ci = 0.0, seed: int = 0) -> Score:
+def mrr(
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    at: At = 0,
+    neighbours: By = "cosine",
+    ci: Ci = 0.0,
+    seed: int = 0,
+    workspace: Workspace = UNSHARED,
+) -> Score:
     """Mean reciprocal rank of y_i among all rows of y, seen from x_i.
 
     x, y: (n, d). Equal rows rank by row number. With `at`, ranks beyond it count 0.
     """
 
     def values(rows: np.ndarray | None) -> np.ndarray:
-        found = ranks(x, y, by=neighbours, rows=rows)
+        found = ranks(x, y, by=neighbours, rows=rows, workspace=workspace)
         return np.where((at == 0) | (found <= at), 1.0 / found, 0.0)
 
     reach = min(at, len(x)) if at else len(x)
@@ -54,14 +64,23 @@ def mrr(x: np.ndarray, y: np.ndarray, *, at: At = 0, neighbours: By = "cosine", 
 
 
 @coordinate_metric(bounds=(0, 1), symmetric=False, source="recall at k of the paired row among all rows of y")
-def recall(x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine", ci: Ci = 0.0, seed: int = 0) -> Score:
+def recall(
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    k: K = 10,
+    neighbours: By = "cosine",
+    ci: Ci = 0.0,
+    seed: int = 0,
+    workspace: Workspace = UNSHARED,
+) -> Score:
     """Share of items whose y_i is among the k rows of y nearest to x_i.
 
     x, y: (n, d). Equal rows rank by row number.
     """
 
     def values(rows: np.ndarray | None) -> np.ndarray:
-        return (ranks(x, y, by=neighbours, rows=rows) <= k).astype(np.float64)
+        return (ranks(x, y, by=neighbours, rows=rows, workspace=workspace) <= k).astype(np.float64)
 
     convention = f"{neighbours}, k = {k}, row i of y among all rows of y"
     return mean_of(over_rows(values, len(x), ci, seed), k / len(x), convention, ci)

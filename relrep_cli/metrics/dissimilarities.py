@@ -16,7 +16,8 @@ from relrep_cli.metrics.score import NotApplicable, Score
 from relrep_cli.numerics import midranks as ranking
 from relrep_cli.numerics import row_pairs as pairs
 from relrep_cli.numerics.blocks import slices
-from relrep_cli.numerics.intervals import spread_of_all, wanted
+from relrep_cli.numerics.intervals import spread_of_all
+from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 Distance = Annotated[
     Literal["correlation", "cosine", "euclidean"],
@@ -36,7 +37,7 @@ SAMPLE_ROWS = 1024  # rows whose dissimilarities say how they are spread
 
 
 @kernel_metric(source="Szekely et al. 2007")
-def distance_correlation(x: np.ndarray, y: np.ndarray) -> Score:
+def distance_correlation(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
     """Distance correlation, of Euclidean distances.
 
     x: (n, dx), y: (n, dy). The square root of the correlation of doubly centred distances. Its chance level is the root of
@@ -52,7 +53,9 @@ def distance_correlation(x: np.ndarray, y: np.ndarray) -> Score:
 
     found = value(*sums.whole())
     level = float(np.sqrt(expected_alignment(*sums.whole(), 0.0)))
-    return Score(found, level, f"Euclidean distances, biased{said}", jackknife=sums.jackknife(value))
+    return Score(
+        found, level, f"Euclidean distances, biased{said}", jackknife=sums.jackknife(value) if workspace.intervals else None
+    )
 
 
 def _refuse_flat(first: float, second: float) -> None:
@@ -68,7 +71,7 @@ def _refuse_flat(first: float, second: float) -> None:
     invariant={"orthogonal", "permutation", "translation"},
     source="Klabunde et al. 2023, norm of the difference of similarity matrices",
 )
-def rsm_norm(x: np.ndarray, y: np.ndarray) -> Score:
+def rsm_norm(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
     """Root mean square difference of Euclidean distances.
 
     x: (n, dx), y: (n, dy). Over pairs of different rows: the Frobenius norm of the difference over sqrt(n (n - 1)).
@@ -88,11 +91,18 @@ def rsm_norm(x: np.ndarray, y: np.ndarray) -> Score:
     count = len(x) * (len(x) - 1)
     level = float(np.sqrt((spreads[2] + spreads[3] - 2 * spreads[0] * spreads[1] / count) / count))
     said = f"root mean square over pairs, Euclidean distances{said}"
-    return Score(value(*sums.whole()), level, said, jackknife=sums.jackknife(value))
+    return Score(value(*sums.whole()), level, said, jackknife=sums.jackknife(value) if workspace.intervals else None)
 
 
 @kernel_metric(bounds=(-1, 1), invariant={"permutation", "scale"}, source="Kriegeskorte et al. 2008")
-def rsa(x: np.ndarray, y: np.ndarray, *, distance: Distance = "correlation", correlation: Correlation = "spearman") -> Score:
+def rsa(
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    distance: Distance = "correlation",
+    correlation: Correlation = "spearman",
+    workspace: Workspace = UNSHARED,
+) -> Score:
     """Representational similarity analysis: correlation of the dissimilarities of all pairs of rows.
 
     x: (n, dx), y: (n, dy). Spearman: exact ranks up to 2048 rows, above ranks binned on float32 bits (error below 2e-8).
@@ -103,11 +113,11 @@ def rsa(x: np.ndarray, y: np.ndarray, *, distance: Distance = "correlation", cor
     x, y, said = pairs.sample(x, y, KENDALL_ROWS if correlation == "kendall" else pairs.MOST)
     first, second = pairs.between(x, distance), pairs.between(y, distance)
     way = {"spearman": _spearman, "pearson": _pearson, "kendall": _kendall}[correlation]
-    value, jackknife = way(len(x), first, second)
+    value, jackknife = way(len(x), first, second, workspace.intervals)
     return Score(value, 0.0, f"{distance} distance, {correlation.capitalize()}{said}", jackknife=jackknife)
 
 
-def _pearson(n: int, first: pairs.Measure, second: pairs.Measure) -> tuple[float, np.ndarray | None]:
+def _pearson(n: int, first: pairs.Measure, second: pairs.Measure, intervals: bool) -> tuple[float, np.ndarray | None]:
     sums = pairs.pair_sums(n, first, second)
 
     def value(n: int, totals: np.ndarray, rows: np.ndarray) -> float:
@@ -115,7 +125,7 @@ def _pearson(n: int, first: pairs.Measure, second: pairs.Measure) -> tuple[float
         _refuse_flat((aa - a * a) / max(aa, 1e-300), (bb - b * b) / max(bb, 1e-300))
         return float(np.clip((ab - a * b) / np.sqrt(aa - a * a) / np.sqrt(bb - b * b), -1, 1))
 
-    return value(*sums.whole()), sums.jackknife(value)
+    return value(*sums.whole()), sums.jackknife(value) if intervals else None
 
 
 def _levels(distances: np.ndarray, largest: float) -> np.ndarray:
@@ -124,7 +134,7 @@ def _levels(distances: np.ndarray, largest: float) -> np.ndarray:
     return np.rint(distances, out=distances)
 
 
-def _kendall(n: int, first: pairs.Measure, second: pairs.Measure) -> tuple[float, np.ndarray | None]:
+def _kendall(n: int, first: pairs.Measure, second: pairs.Measure, intervals: bool) -> tuple[float, np.ndarray | None]:
     from scipy.stats import kendalltau
 
     rows = np.arange(n)
@@ -133,7 +143,7 @@ def _kendall(n: int, first: pairs.Measure, second: pairs.Measure) -> tuple[float
     _refuse_flat(float(np.ptp(a)), float(np.ptp(b)))
     groups = min(10, n)
     kept = [(i % groups != g) & (j % groups != g) for g in range(groups)]
-    jackknife = np.array([kendalltau(a[k], b[k]).statistic for k in kept]) if n >= 30 and wanted() else None
+    jackknife = np.array([kendalltau(a[k], b[k]).statistic for k in kept]) if n >= 30 and intervals else None
     return float(kendalltau(a, b).statistic), jackknife
 
 
@@ -151,12 +161,12 @@ class _Coded:
     size: float
 
 
-def _spearman(n: int, first: pairs.Measure, second: pairs.Measure) -> tuple[float, np.ndarray | None]:
+def _spearman(n: int, first: pairs.Measure, second: pairs.Measure, intervals: bool) -> tuple[float, np.ndarray | None]:
     a, b = _coded(n, first), _coded(n, second)
     _refuse_flat(*(float(np.abs(side.ranks).max()) for side in (a, b)))
     products = sum(float(np.vdot(a.ranks[a.strip(part)], b.ranks[b.strip(part)])) for part in _strips(n))
     value = float(np.clip(products / a.size / b.size, -1, 1))
-    return value, _leave_one_out(n, a, b, value) if n >= 40 and wanted() else None
+    return value, _leave_one_out(n, a, b, value) if n >= 40 and intervals else None
 
 
 def _leave_one_out(n: int, a: _Coded, b: _Coded, value: float) -> np.ndarray:

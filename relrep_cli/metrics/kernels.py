@@ -12,7 +12,8 @@ from relrep_cli.metrics.score import NotApplicable, Score
 from relrep_cli.numerics import hsic
 from relrep_cli.numerics import row_pairs as pairs
 from relrep_cli.numerics.blocks import Moments, pick
-from relrep_cli.numerics.intervals import spread_of_all, wanted
+from relrep_cli.numerics.intervals import spread_of_all
+from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 KERNELS = ("linear", "rbf")
 Kernel = Annotated[
@@ -30,7 +31,13 @@ Batch = Annotated[int, Param("Items in a batch of the minibatch estimator.", min
     bounds=(None, 1), source="Kornblith et al. 2019, sec. 3; unbiased: Song et al. 2012; minibatch: Nguyen et al. 2021"
 )
 def cka(
-    x: np.ndarray, y: np.ndarray, *, kernel: Kernel = "linear", estimator: Estimator = "biased", batch: Batch = 256
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    kernel: Kernel = "linear",
+    estimator: Estimator = "biased",
+    batch: Batch = 256,
+    workspace: Workspace = UNSHARED,
 ) -> Score:
     """Centred kernel alignment.
 
@@ -43,12 +50,12 @@ def cka(
     if len(x) < (2 if estimator == "biased" else 4):
         raise NotApplicable(f"{len(x)} items are too few")
     if estimator == "minibatch":
-        return _minibatch(x, y, kernel, batch)
-    return _gaussian(x, y, estimator) if kernel == "rbf" else _linear(x, y, estimator)
+        return _minibatch(x, y, kernel, batch, workspace)
+    return _gaussian(x, y, estimator, workspace) if kernel == "rbf" else _linear(x, y, estimator, workspace)
 
 
-def _linear(x: np.ndarray, y: np.ndarray, estimator: str) -> Score:
-    m, sizes = hsic.centred_moments(x, y)
+def _linear(x: np.ndarray, y: np.ndarray, estimator: str, workspace: Workspace) -> Score:
+    m, sizes = hsic.centred_moments(x, y, workspace=workspace)
     found = [hsic.terms(m, a, b) for a, b in hsic.PAIRS]
     xx, yy, xy = (float(_estimate(t, estimator)) for t in found)
     for side, (name, own) in enumerate((("first", xx), ("second", yy))):
@@ -60,7 +67,7 @@ def _linear(x: np.ndarray, y: np.ndarray, estimator: str) -> Score:
     value = min(1.0, float(xy / (np.sqrt(xx) * np.sqrt(yy))))
     # under random pairing biased CKA is tr(K) tr(L) / ((n - 1) |K| |L|) on average
     chance = float(m.norms[0] * m.norms[1] / ((m.n - 1) * np.sqrt(xx) * np.sqrt(yy))) if estimator == "biased" else 0.0
-    jackknife = _leave_one_out(m, x, y, estimator) if m.n >= 5 and wanted() else None
+    jackknife = _leave_one_out(m, x, y, estimator) if m.n >= 5 and workspace.intervals else None
     return Score(value, chance, f"linear kernel, {estimator} HSIC, columns centred", jackknife=jackknife)
 
 
@@ -83,7 +90,7 @@ def _rounding(size: float, n: int, estimator: str) -> float:
     return (1e-12 * size) ** 2 if estimator == "biased" else 1e-13 * (size / n) ** 2
 
 
-def _gaussian(x: np.ndarray, y: np.ndarray, estimator: str) -> Score:
+def _gaussian(x: np.ndarray, y: np.ndarray, estimator: str, workspace: Workspace) -> Score:
     x, y, said = pairs.sample(x, y)
     (first, wx), (second, wy) = pairs.gaussian(x), pairs.gaussian(y)
     sums = pairs.pair_sums(len(x), first, second)
@@ -95,7 +102,7 @@ def _gaussian(x: np.ndarray, y: np.ndarray, estimator: str) -> Score:
     n, totals, rows = sums.whole()
     level = 0.0 if unbiased else expected_alignment(n, totals, rows, 1.0)
     convention = f"RBF kernel exp(-d^2 / 2w^2), w = median distance ({wx:.6g}, {wy:.6g}), {estimator} HSIC{said}"
-    return Score(value(n, totals, rows), level, convention, jackknife=sums.jackknife(value))
+    return Score(value(n, totals, rows), level, convention, jackknife=sums.jackknife(value) if workspace.intervals else None)
 
 
 def _alignment(xx: float, yy: float, xy: float) -> float:
@@ -127,7 +134,7 @@ def expected_alignment(n: int, totals: np.ndarray, rows: np.ndarray, diagonal: f
     return float(traces[0] * traces[1] / ((n - 1) * n**2 * np.sqrt(xx * yy)))
 
 
-def _minibatch(x: np.ndarray, y: np.ndarray, kernel: Kernel, batch: int) -> Score:
+def _minibatch(x: np.ndarray, y: np.ndarray, kernel: Kernel, batch: int, workspace: Workspace) -> Score:
     """Means of unbiased HSIC over batches; rows i, i + m, … form one of the m batches, the same rows in both spaces."""
     n = len(x)
     count = min(-(-n // batch), n // 4)
@@ -139,8 +146,8 @@ def _minibatch(x: np.ndarray, y: np.ndarray, kernel: Kernel, batch: int) -> Scor
     found = np.array([_batch(np.arange(g, n, count), grams[0], grams[1]) for g in range(count)])
     value = _alignment_of_means(found.mean(0))
     jackknife = np.array([_alignment_of_means(m) for m in (found.sum(0) - found) / (count - 1)]) if count >= 10 else None
-    if jackknife is None and wanted():  # too few batches to leave one out: the spread of the estimate from all rows
-        close = cka(x, y, kernel=kernel, estimator="unbiased")
+    if jackknife is None and workspace.intervals:  # too few batches to leave one out: the spread of the estimate from all rows
+        close = cka(x, y, kernel=kernel, estimator="unbiased", workspace=workspace)
         jackknife = None if close.jackknife is None else close.jackknife - close.value + value
     return Score(
         value, 0.0, f"{said}, mean unbiased HSIC of {count} batches of {n // count} or more items", jackknife=jackknife

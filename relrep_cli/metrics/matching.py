@@ -7,6 +7,7 @@ import numpy as np
 from relrep_cli.metrics.families import shape_metric
 from relrep_cli.metrics.score import Score
 from relrep_cli.numerics.covariances import Covariances, Parts, chance, covariances
+from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 
 @shape_metric(
@@ -14,7 +15,7 @@ from relrep_cli.numerics.covariances import Covariances, Parts, chance, covarian
     invariant={"axis-scale", "permutation", "scale", "translation"},
     source="Li et al. 2015, one-to-one matching",
 )
-def hard_match(x: np.ndarray, y: np.ndarray) -> Score:
+def hard_match(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
     """Mean correlation of columns under the best one-to-one matching.
 
     x: (n, dx), y: (n, dy). Every column of the narrower space gets its own partner (Hungarian method); constant columns
@@ -24,7 +25,7 @@ def hard_match(x: np.ndarray, y: np.ndarray) -> Score:
     >>> round(hard_match(x, x[:, ::-1]).value, 6)
     1.0
     """
-    found = covariances(x, y)
+    found = covariances(x, y, workspace=workspace)
     kept, unit, said = _kept(found)
 
     def best(c: Covariances) -> tuple[np.ndarray, np.ndarray]:
@@ -33,7 +34,7 @@ def hard_match(x: np.ndarray, y: np.ndarray) -> Score:
         return linear_sum_assignment(_correlations(c, kept), maximize=True)
 
     pairs = best(found.whole)
-    level, draws = chance(unit, lambda c: _mean(c, kept, best(c)))
+    level, draws = chance(unit, lambda c: _mean(c, kept, best(c)), workspace=workspace)
     value, jackknife = _mean(found.whole, kept, pairs), found.jackknife(lambda c: _mean(c, kept, pairs))
     return Score(value, level, f"correlation of columns, one-to-one{said}", jackknife=jackknife, draws=draws)
 
@@ -43,12 +44,12 @@ def hard_match(x: np.ndarray, y: np.ndarray) -> Score:
     invariant={"axis-scale", "permutation", "scale", "translation"},
     source="Li et al. 2015, bipartite semi-matching, mean of both directions",
 )
-def soft_match(x: np.ndarray, y: np.ndarray) -> Score:
+def soft_match(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
     """Mean over both directions of each column's best correlation.
 
     x: (n, dx), y: (n, dy). Partners may be shared; constant columns are left out. The interval keeps the partners.
     """
-    found = covariances(x, y)
+    found = covariances(x, y, workspace=workspace)
     kept, unit, said = _kept(found)
 
     def value(c: Covariances) -> float:
@@ -58,7 +59,7 @@ def soft_match(x: np.ndarray, y: np.ndarray) -> Score:
     table = _correlations(found.whole, kept)
     there, back = (np.arange(len(table)), table.argmax(1)), (table.argmax(0), np.arange(table.shape[1]))
     jackknife = found.jackknife(lambda c: (_mean(c, kept, there) + _mean(c, kept, back)) / 2)
-    level, draws = chance(unit, value)
+    level, draws = chance(unit, value, workspace=workspace)
     return Score(value(found.whole), level, f"best correlation of each column{said}", jackknife=jackknife, draws=draws)
 
 

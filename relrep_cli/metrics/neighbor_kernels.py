@@ -13,8 +13,9 @@ from relrep_cli.metrics.neighborhoods import within
 from relrep_cli.metrics.sampling import searched
 from relrep_cli.metrics.score import Index, K, NotApplicable, Score
 from relrep_cli.numerics.blocks import block_rows, slices
-from relrep_cli.numerics.intervals import level, pairings, wanted
+from relrep_cli.numerics.intervals import level, pairings
 from relrep_cli.numerics.row_pairs import GROUPS
+from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -32,17 +33,23 @@ DRAWN_ROWS = 2000  # rows that stand for all when a chance level is drawn
 
 @neighbourhood_metric(bounds=(-1, 1), source="Hamilton et al. 2016, sec. 4; on distances: Klabunde et al. 2023")
 def second_order_cosine(
-    x: np.ndarray, y: np.ndarray, *, k: K = 10, profile: Profile = "similarity", index: Index = "exact"
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    k: K = 10,
+    profile: Profile = "similarity",
+    index: Index = "exact",
+    workspace: Workspace = UNSHARED,
 ) -> Score:
     """Mean cosine of each item's similarities to its neighbours in either space.
 
     x: (n, dx), y: (n, dy). Item i is described by its cosines to N_x(i) | N_y(i), in x and in y.
     """
-    a, b = within(x, k, "cosine", index), within(y, k, "cosine", index)
+    a, b = within(x, k, "cosine", index, workspace=workspace), within(y, k, "cosine", index, workspace=workspace)
     rows = _second_order(x, y, a.rows, b.rows, profile)
     some = np.arange(0, len(x), -(-len(x) // DRAWN_ROWS))
     found = []
-    for order in pairings(len(x), DRAWS):
+    for order in pairings(len(x), DRAWS) if workspace.intervals else ():
         back = np.argsort(order)
         found.append(_second_order(x, y, a.rows[some], back[b.rows[order[some]]], profile, some, order).mean())
     extra, said = searched((a, b), index)
@@ -83,7 +90,9 @@ def _second_order(
     symmetric=False,
     source="Huh et al. 2024, CKNNA; Song et al. 2012 in the trace form",
 )
-def cknna(x: np.ndarray, y: np.ndarray, *, k: K = 10, epsilon: Epsilon = 1e-6, index: Index = "exact") -> Score:
+def cknna(
+    x: np.ndarray, y: np.ndarray, *, k: K = 10, epsilon: Epsilon = 1e-6, index: Index = "exact", workspace: Workspace = UNSHARED
+) -> Score:
     """Centred kernel alignment of cosines to neighbours that both spaces agree on.
 
     x: (n, dx), y: (n, dy). The Gram matrices of unit rows keep only j in N_x(i) & N_y(i) (sparse, n k entries), so they are
@@ -92,7 +101,7 @@ def cknna(x: np.ndarray, y: np.ndarray, *, k: K = 10, epsilon: Epsilon = 1e-6, i
     """
     if len(x) < 4:
         raise NotApplicable(f"{len(x)} items are too few")
-    a, b = within(x, k, "cosine", index), within(y, k, "cosine", index)
+    a, b = within(x, k, "cosine", index, workspace=workspace), within(y, k, "cosine", index, workspace=workspace)
     gx, gy = _cosines(x, a.rows), _cosines(y, b.rows)
     rows, groups = np.arange(len(x)), min(GROUPS, len(x))
 
@@ -100,9 +109,9 @@ def cknna(x: np.ndarray, y: np.ndarray, *, k: K = 10, epsilon: Epsilon = 1e-6, i
         return _aligned(gx[kept][:, kept], gy[kept][:, kept], epsilon * len(x) / kept.sum())
 
     jackknife = None
-    if len(x) >= 3 * groups > 12 and wanted():
+    if len(x) >= 3 * groups > 12 and workspace.intervals:
         jackknife = np.array([value(rows % groups != g) for g in range(groups)])
-    found = [_aligned(gx, gy[order][:, order], epsilon) for order in pairings(len(x), DRAWS)]
+    found = [_aligned(gx, gy[order][:, order], epsilon) for order in (pairings(len(x), DRAWS) if workspace.intervals else ())]
     extra, said = searched((a, b), index)
     convention = (
         f"cosines to shared neighbours, k = {k}, self excluded, unbiased HSIC in trace form (slightly asymmetric), "

@@ -14,53 +14,89 @@ from relrep_cli.metrics.sampling import over_neighbours
 from relrep_cli.metrics.score import By, Ci, Index, K, NotApplicable, Score
 from relrep_cli.neighbors import ranks_among_others, unit_rows
 from relrep_cli.numerics.blocks import pick, row_blocks
+from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 Lists = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @neighbourhood_metric(bounds=(0, None), identity="k", source="Huh et al. 2024, longest common subsequence of neighbours")
 def lcs_knn(
-    x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine", index: Index = "exact", ci: Ci = 0.0, seed: int = 0
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    k: K = 10,
+    neighbours: By = "cosine",
+    index: Index = "exact",
+    ci: Ci = 0.0,
+    seed: int = 0,
+    workspace: Workspace = UNSHARED,
 ) -> Score:
     """Mean length of the longest common subsequence of the neighbours, nearest first.
 
     x: (n, dx), y: (n, dy). From 0 to k.
     """
-    return _of_lists(_longest, x, y, k, neighbours, "longest common subsequence of neighbours in order", index, ci, seed)
+    return _of_lists(
+        _longest, x, y, k, neighbours, "longest common subsequence of neighbours in order", index, ci, seed, workspace
+    )
 
 
 @neighbourhood_metric(source="Huh et al. 2024, edit distance of neighbours")
 def edit_knn(
-    x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine", index: Index = "exact", ci: Ci = 0.0, seed: int = 0
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    k: K = 10,
+    neighbours: By = "cosine",
+    index: Index = "exact",
+    ci: Ci = 0.0,
+    seed: int = 0,
+    workspace: Workspace = UNSHARED,
 ) -> Score:
     """Agreement of the neighbours in order: 1 - mean edit distance / k.
 
     x: (n, dx), y: (n, dy). Insertion, deletion and substitution cost 1 each.
     """
-    return _of_lists(_edits, x, y, k, neighbours, "1 - edit distance / k of neighbours in order", index, ci, seed)
+    return _of_lists(_edits, x, y, k, neighbours, "1 - edit distance / k of neighbours in order", index, ci, seed, workspace)
 
 
 @neighbourhood_metric(source="Wang et al. 2020; Klabunde et al. 2023, rank similarity")
 def rank_similarity(
-    x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine", index: Index = "exact", ci: Ci = 0.0, seed: int = 0
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    k: K = 10,
+    neighbours: By = "cosine",
+    index: Index = "exact",
+    ci: Ci = 0.0,
+    seed: int = 0,
+    workspace: Workspace = UNSHARED,
 ) -> Score:
     """Agreement of the ranks of shared neighbours, near ones counting more.
 
     x: (n, dx), y: (n, dy). Mean over items of sum_j 2 / ((1 + |r - s|) (r + s)) over shared neighbours j of ranks r and s,
     over its maximum for so many shared, the harmonic number.
     """
-    return _of_lists(_rank_agreement, x, y, k, neighbours, "ranks of shared neighbours", index, ci, seed)
+    return _of_lists(_rank_agreement, x, y, k, neighbours, "ranks of shared neighbours", index, ci, seed, workspace)
 
 
 def _of_lists(
-    rows_of: Lists, x: np.ndarray, y: np.ndarray, k: int, by: By, convention: str, index: Index, ci: float, seed: int
+    rows_of: Lists,
+    x: np.ndarray,
+    y: np.ndarray,
+    k: int,
+    by: By,
+    convention: str,
+    index: Index,
+    ci: float,
+    seed: int,
+    workspace: Workspace,
 ) -> Score:
     def values(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.concatenate([rows_of(a[block], b[block]) for block in row_blocks(len(a), k * k)])
 
     chance, draws = list_chance(rows_of, len(x) - 1, k)
     said = f"{convention}, {by}, k = {k}, self excluded"
-    search = within_both(x, y, k, by, index)
+    search = within_both(x, y, k, by, index, workspace)
     return replace(over_neighbours(search, values, len(x), chance, said, index=index, ci=ci, seed=seed), draws=draws)
 
 
@@ -139,7 +175,7 @@ def list_chance(rows_of: Lists, others: int, k: int) -> tuple[float, int]:
 @neighbourhood_metric(
     bounds=(0, 2), identity=None, higher_is_closer=False, symmetric=False, source="Glielmo et al. 2022, eq. 1"
 )
-def information_imbalance(x: np.ndarray, y: np.ndarray, *, neighbours: By = "cosine") -> Score:
+def information_imbalance(x: np.ndarray, y: np.ndarray, *, neighbours: By = "cosine", workspace: Workspace = UNSHARED) -> Score:
     """Information imbalance: 2 / n times the mean rank in y of the nearest neighbour in x.
 
     x: (n, dx), y: (n, dy). Near 0 where nearness in x foretells nearness in y, 1 at chance; 2 / n for a space with itself.
@@ -147,7 +183,7 @@ def information_imbalance(x: np.ndarray, y: np.ndarray, *, neighbours: By = "cos
     """
     if len(x) < 3:
         raise NotApplicable(f"{len(x)} items are too few")
-    rows = 2 / len(x) * ranks_among_others(y, within(x, 1, neighbours).rows[:, 0], by=neighbours)
-    back = 2 / len(x) * ranks_among_others(x, within(y, 1, neighbours).rows[:, 0], by=neighbours).mean()
+    rows = 2 / len(x) * ranks_among_others(y, within(x, 1, neighbours, workspace=workspace).rows[:, 0], by=neighbours)
+    back = 2 / len(x) * ranks_among_others(x, within(y, 1, neighbours, workspace=workspace).rows[:, 0], by=neighbours).mean()
     convention = f"{neighbours}, nearest neighbour in x, its rank in y; reverse: from y to x"
     return Score(float(rows.mean()), 1.0, convention, rows, extra={"reverse": float(back)})

@@ -12,18 +12,21 @@ from relrep_cli.metrics.sampling import over_neighbours, searched
 from relrep_cli.metrics.score import By, Ci, Index, K, Score
 from relrep_cli.neighbors import Neighbors, nearest, overlap
 from relrep_cli.numerics.blocks import row_blocks
+from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 
-def within(x: np.ndarray, k: int, by: By, index: Index = "exact", rows: np.ndarray | None = None) -> Neighbors:
+def within(
+    x: np.ndarray, k: int, by: By, index: Index = "exact", rows: np.ndarray | None = None, workspace: Workspace = UNSHARED
+) -> Neighbors:
     """The k nearest other rows of each row of x, or of these `rows` only; nearest first."""
-    return nearest(x, x, k, by=by, exclude_self=True, index=index, rows=rows)
+    return nearest(x, x, k, by=by, exclude_self=True, index=index, rows=rows, workspace=workspace)
 
 
 def within_both(
-    x: np.ndarray, y: np.ndarray, k: int, by: By, index: Index
+    x: np.ndarray, y: np.ndarray, k: int, by: By, index: Index, workspace: Workspace
 ) -> Callable[[np.ndarray | None], tuple[Neighbors, Neighbors]]:
     """The search for neighbours of some rows, or all, where each space keeps its own."""
-    return lambda rows: (within(x, k, by, index, rows), within(y, k, by, index, rows))
+    return lambda rows: (within(x, k, by, index, rows, workspace), within(y, k, by, index, rows, workspace))
 
 
 @neighbourhood_metric(
@@ -33,7 +36,15 @@ def within_both(
     source="Moschella et al. 2022, sec. 4: cross-space retrieval",
 )
 def jaccard(
-    x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine", index: Index = "exact", ci: Ci = 0.0, seed: int = 0
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    k: K = 10,
+    neighbours: By = "cosine",
+    index: Index = "exact",
+    ci: Ci = 0.0,
+    seed: int = 0,
+    workspace: Workspace = UNSHARED,
 ) -> Score:
     """Cross-space retrieval: neighbours of x_i within x against neighbours of x_i within y.
 
@@ -41,7 +52,7 @@ def jaccard(
     """
 
     def search(rows: np.ndarray | None) -> list[Neighbors]:
-        return [nearest(x, side, k, by=neighbours, index=index, rows=rows) for side in (x, y)]
+        return [nearest(x, side, k, by=neighbours, index=index, rows=rows, workspace=workspace) for side in (x, y)]
 
     convention = f"cross-space retrieval of x_i in x and in y, {neighbours}, k = {k}, self included"
     chance = expected_jaccard(len(x), k)
@@ -50,13 +61,21 @@ def jaccard(
 
 @neighbourhood_metric(source="Klabunde et al. 2023, Jaccard similarity of neighbourhoods; Wang et al. 2020")
 def knn_jaccard(
-    x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine", index: Index = "exact", ci: Ci = 0.0, seed: int = 0
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    k: K = 10,
+    neighbours: By = "cosine",
+    index: Index = "exact",
+    ci: Ci = 0.0,
+    seed: int = 0,
+    workspace: Workspace = UNSHARED,
 ) -> Score:
     """Overlap of neighbourhoods, each space keeping its own neighbours: mean |N_x(i) & N_y(i)| / |N_x(i) | N_y(i)|.
 
     x: (n, dx), y: (n, dy). The item itself is left out by its row number.
     """
-    search = within_both(x, y, k, neighbours, index)
+    search = within_both(x, y, k, neighbours, index, workspace)
     convention = f"neighbours within each space, {neighbours}, k = {k}, self excluded"
     chance = expected_jaccard(len(x) - 1, k)
     return over_neighbours(search, _jaccards, len(x), chance, convention, index=index, ci=ci, seed=seed)
@@ -64,25 +83,41 @@ def knn_jaccard(
 
 @neighbourhood_metric(source="Huh et al. 2024, mutual nearest neighbours")
 def mutual_knn(
-    x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine", index: Index = "exact", ci: Ci = 0.0, seed: int = 0
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    k: K = 10,
+    neighbours: By = "cosine",
+    index: Index = "exact",
+    ci: Ci = 0.0,
+    seed: int = 0,
+    workspace: Workspace = UNSHARED,
 ) -> Score:
     """Share of neighbours that both spaces agree on: mean |N_x(i) & N_y(i)| / k.
 
     x: (n, dx), y: (n, dy). Each space keeps its own neighbours; the item itself is left out.
     """
-    search, chance = within_both(x, y, k, neighbours, index), k / (len(x) - 1)
+    search, chance = within_both(x, y, k, neighbours, index, workspace), k / (len(x) - 1)
     convention = f"overlap / k within each space, {neighbours}, k = {k}, self excluded"
     return over_neighbours(search, lambda a, b: overlap(a, b) / k, len(x), chance, convention, index=index, ci=ci, seed=seed)
 
 
 @neighbourhood_metric(identity=None, symmetric=False, source="Huh et al. 2024, cycle nearest neighbours")
-def cycle_knn(x: np.ndarray, y: np.ndarray, *, k: K = 10, neighbours: By = "cosine", index: Index = "exact") -> Score:
+def cycle_knn(
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    k: K = 10,
+    neighbours: By = "cosine",
+    index: Index = "exact",
+    workspace: Workspace = UNSHARED,
+) -> Score:
     """Share of items that one of their neighbours in y leads back to in x.
 
     x: (n, dx), y: (n, dy). Item i counts when i is in N_x(j) for some j in N_y(i); even a space with itself need not
     reach 1.
     """
-    a, b = within(x, k, neighbours, index), within(y, k, neighbours, index)
+    a, b = within(x, k, neighbours, index, workspace=workspace), within(y, k, neighbours, index, workspace=workspace)
     rows = np.empty(len(x))
     for block in row_blocks(len(x), k * k):
         back = a.rows[b.rows[block]] == np.arange(block.start, block.stop)[:, None, None]
@@ -101,13 +136,20 @@ def _missed(known: np.ndarray, k: int) -> np.ndarray:
 
 @neighbourhood_metric(needs={"labels"}, source="histogram intersection (Swain and Ballard 1991) of the labels of neighbours")
 def label_overlap(
-    x: np.ndarray, y: np.ndarray, *, labels: np.ndarray, k: K = 10, neighbours: By = "cosine", index: Index = "exact"
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    labels: np.ndarray,
+    k: K = 10,
+    neighbours: By = "cosine",
+    index: Index = "exact",
+    workspace: Workspace = UNSHARED,
 ) -> Score:
     """Overlap of the labels of neighbours, whichever items carry them: mean of sum_c min(share_x(c), share_y(c)).
 
     x: (n, dx), y: (n, dy), labels: (n,). It is high where items lie among the same classes in both spaces.
     """
-    a, b = within(x, k, neighbours, index), within(y, k, neighbours, index)
+    a, b = within(x, k, neighbours, index, workspace=workspace), within(y, k, neighbours, index, workspace=workspace)
     codes = np.unique(labels, return_inverse=True)[1]
     here, there = _histogram(codes[a.rows], len(x)), _histogram(codes[b.rows], len(x))
     _, i, j = np.intersect1d(here[0], there[0], assume_unique=True, return_indices=True)

@@ -12,6 +12,7 @@ from relrep_cli.metrics.families import shape_metric
 from relrep_cli.metrics.score import NotApplicable, Score
 from relrep_cli.numerics.blocks import row_blocks
 from relrep_cli.numerics.covariances import Covariances, Parts, axes, covariances
+from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 Penalty = Annotated[float, Param("Ridge penalty, as a share of the space's total variance.", minimum=1e-9)]
 ALONE = 1e-9  # 1 - leverage below which a row alone carries an axis
@@ -23,27 +24,29 @@ ALONE = 1e-9  # 1 - leverage below which a row alone carries an axis
     needs={"n > d"},
     source="Kornblith et al. 2019, sec. 4, held out: Allen 1974 (PRESS)",
 )
-def linear_regression(x: np.ndarray, y: np.ndarray) -> Score:
+def linear_regression(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
     """Held-out R2 of y predicted from x by least squares.
 
     x: (n, dx), y: (n, dy). Each item is predicted from all the others, in closed form; R2 over all columns together.
     `reverse` is x predicted from y.
     """
-    return _both(x, y, 0.0, "least squares, each item held out, y from x; reverse: x from y")
+    return _both(x, y, 0.0, "least squares, each item held out, y from x; reverse: x from y", workspace)
 
 
 @shape_metric(bounds=(None, 1), identity=None, symmetric=False, source="Hoerl and Kennard 1970; held out: Allen 1974 (PRESS)")
-def ridge(x: np.ndarray, y: np.ndarray, *, penalty: Penalty = 0.001) -> Score:
+def ridge(x: np.ndarray, y: np.ndarray, *, penalty: Penalty = 0.001, workspace: Workspace = UNSHARED) -> Score:
     """Held-out R2 of y predicted from x by ridge regression.
 
     x: (n, dx), y: (n, dy). As linear-regression, with a penalty that allows more dims than items.
     """
-    return _both(x, y, penalty, f"ridge penalty {penalty} of the variance, each item held out, y from x; reverse: x from y")
+    return _both(
+        x, y, penalty, f"ridge penalty {penalty} of the variance, each item held out, y from x; reverse: x from y", workspace
+    )
 
 
-def _both(x: np.ndarray, y: np.ndarray, penalty: float, convention: str) -> Score:
-    there = _held_out(x, y, covariances(x, y), penalty)
-    back = _held_out(y, x, covariances(y, x), penalty)
+def _both(x: np.ndarray, y: np.ndarray, penalty: float, convention: str, workspace: Workspace) -> Score:
+    there = _held_out(x, y, covariances(x, y, workspace=workspace), penalty)
+    back = _held_out(y, x, covariances(y, x, workspace=workspace), penalty)
     return Score(there.value, there.chance, convention, jackknife=there.jackknife, extra={"reverse": back.value})
 
 
@@ -71,12 +74,12 @@ def _held_out(x: np.ndarray, y: np.ndarray, found: Parts, penalty: float) -> Sco
 
 
 @shape_metric(bounds=(0, None), identity=0, higher_is_closer=False, source="Boix-Adsera et al. 2022")
-def gulp(x: np.ndarray, y: np.ndarray, *, penalty: Penalty = 0.001) -> Score:
+def gulp(x: np.ndarray, y: np.ndarray, *, penalty: Penalty = 0.001, workspace: Workspace = UNSHARED) -> Score:
     """Squared GULP distance: how differently ridge regressions on the two spaces predict, over all tasks.
 
     x: (n, dx), y: (n, dy), centred and scaled to mean squared length 1.
     """
-    found = covariances(x, y)
+    found = covariances(x, y, workspace=workspace)
 
     def value(c: Covariances) -> float:
         a, b = _smoother(c.xx, penalty), _smoother(c.yy, penalty)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Any, Concatenate, Literal, TypedDict, TypeVar, Unpack
 
 import numpy as np
 
 from relrep_cli.base.errors import NotApplicable
 from relrep_cli.base.registry import Entry, Param, Registry
+from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 __all__ = ["METRICS", "By", "K", "Metric", "MetricFamily", "NotApplicable", "Score", "metric"]
 
@@ -88,6 +91,31 @@ class Metric(FamilyTraits, Entry[Measure]):
         """Register the function."""
         METRICS.add(self.of(function))
         return function
+
+    @cached_property
+    def _context(self) -> frozenset[str]:
+        """What the function takes of the run: its seed, the labels of the items, the workspace."""
+        return frozenset(inspect.signature(self.function).parameters) & {"seed", "labels", "workspace"}
+
+    def compute(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        params: Mapping[str, Any] | None = None,
+        *,
+        seed: int = 0,
+        labels: np.ndarray | None = None,
+        workspace: Workspace = UNSHARED,
+    ) -> Score:
+        """Call the function on (n, dx) x and (n, dy) y with its options, and with what it takes of the run.
+
+        params: values of options, defaults where absent. seed: for metrics that sample. labels: (n,) labels of the items, for
+        metrics that need them. workspace: where intermediate results are shared.
+
+        Raises NotApplicable when the metric is undefined on these data.
+        """
+        context = {"seed": seed, "labels": labels, "workspace": workspace}
+        return self.function(x, y, **(params or {}), **{name: context[name] for name in self._context})
 
 
 class OwnTraits(TypedDict, total=False):

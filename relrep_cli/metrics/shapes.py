@@ -10,6 +10,7 @@ from relrep_cli.neighbors import unit_rows
 from relrep_cli.numerics.blocks import pick, row_blocks
 from relrep_cli.numerics.covariances import Covariances, Parts, axes, chance, covariances, raw
 from relrep_cli.numerics.intervals import level, pairings
+from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 NEAR = 1e-5  # squared distances below this share are summed row by row, since the difference of large sums has lost them
 FAR = 2e10  # squared length of the mean in squared spreads, past which raw moments no longer tell axes from rounding
@@ -40,7 +41,7 @@ def _size(c: Covariances) -> float:
 
 
 @shape_metric(bounds=(0, 2**0.5), identity=0, higher_is_closer=False, source="Ding et al. 2021; Williams et al. 2021")
-def procrustes(x: np.ndarray, y: np.ndarray) -> Score:
+def procrustes(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
     """Distance of the best rotation, of centred spaces of norm 1.
 
     x: (n, dx), y: (n, dy). sqrt(2 - 2 |x'y|_*), from 0 to sqrt 2.
@@ -49,12 +50,12 @@ def procrustes(x: np.ndarray, y: np.ndarray) -> Score:
     >>> round(procrustes(line, np.array([[0.0], [1.0], [1.0]])).value, 6)  # correlation sqrt(3 / 4)
     0.517638
     """
-    found = covariances(x, y)
+    found = covariances(x, y, workspace=workspace)
     sx, sy = found.whole.spreads
     value = _distance(found.whole)
     if value**2 < NEAR:
         value = _by_rows(x, y, found, 1 / np.sqrt(sx), 1 / np.sqrt(sy))
-    expected, draws = chance(found.whole, _distance)
+    expected, draws = chance(found.whole, _distance, workspace=workspace)
     return Score(value, expected, "columns centred, Frobenius norms 1", jackknife=found.jackknife(_distance), draws=draws)
 
 
@@ -65,42 +66,42 @@ def procrustes(x: np.ndarray, y: np.ndarray) -> Score:
     invariant={"orthogonal", "permutation", "translation"},
     source="Williams et al. 2021, size-and-shape distance",
 )
-def procrustes_size(x: np.ndarray, y: np.ndarray) -> Score:
+def procrustes_size(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
     """Distance of the best rotation of centred spaces, size kept.
 
     x: (n, dx), y: (n, dy). sqrt(|x|^2 + |y|^2 - 2 |x'y|_*); it grows as sqrt(n).
     """
-    found = covariances(x, y)
+    found = covariances(x, y, workspace=workspace)
     value = _size(found.whole)
     if value**2 < NEAR * sum(found.whole.spreads):
         value = _by_rows(x, y, found, 1.0, 1.0)
-    expected, draws = chance(found.whole, _size)
+    expected, draws = chance(found.whole, _size, workspace=workspace)
     jackknife = found.jackknife(lambda c: _size(c) * np.sqrt(len(x) / c.n))
     return Score(value, expected, "columns centred, not normalised, summed over items", jackknife=jackknife, draws=draws)
 
 
 @shape_metric(bounds=(0, np.pi / 2), identity=0, higher_is_closer=False, source="Williams et al. 2021, angular shape distance")
-def angular_procrustes(x: np.ndarray, y: np.ndarray) -> Score:
+def angular_procrustes(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
     """Angle between the spaces after the best rotation, in radians.
 
     x: (n, dx), y: (n, dy). arccos |x'y|_* of centred spaces of norm 1, by the arcsine of half the distance, which keeps
     small angles.
     """
-    found = procrustes(x, y)
+    found = procrustes(x, y, workspace=workspace)
     jackknife = None if found.jackknife is None else 2 * np.arcsin(np.minimum(1, found.jackknife / 2))
-    expected, draws = chance(covariances(x, y).whole, _angle)
+    expected, draws = chance(covariances(x, y, workspace=workspace).whole, _angle, workspace=workspace)
     value = float(2 * np.arcsin(min(1.0, found.value / 2)))
     return Score(value, expected, "radians; columns centred, Frobenius norms 1", jackknife=jackknife, draws=draws)
 
 
 @shape_metric(source="Tang et al. 2020, normalised Bures similarity")
-def bures(x: np.ndarray, y: np.ndarray) -> Score:
+def bures(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
     """Normalised Bures similarity of the linear kernels.
 
     x: (n, dx), y: (n, dy). |x'y|_* / (|x| |y|) of centred columns: the cosine of the angular Procrustes distance.
     """
-    found = covariances(x, y)
-    expected, draws = chance(found.whole, _similarity)
+    found = covariances(x, y, workspace=workspace)
+    expected, draws = chance(found.whole, _similarity, workspace=workspace)
     said = "linear kernel, columns centred"
     return Score(_similarity(found.whole), expected, said, jackknife=found.jackknife(_similarity), draws=draws)
 
@@ -125,15 +126,17 @@ def _by_rows(x: np.ndarray, y: np.ndarray, found: Parts, fx: float, fy: float) -
     invariant={"orthogonal", "permutation", "scale"},
     source="Hamilton et al. 2016; Klabunde et al. 2023, aligned cosine similarity",
 )
-def aligned_cosine(x: np.ndarray, y: np.ndarray) -> Score:
+def aligned_cosine(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
     """Mean cosine of paired rows after the rotation that suits all rows best.
 
     x: (n, dx), y: (n, dy), not centred. A zero row has cosine 0 with everything.
     """
-    found = covariances(x, y, raw)
+    found = covariances(x, y, raw, workspace=workspace)
     rows = _aligned(x, y, found.whole.xy)
     times = int(np.clip(WORK // (4 * x.size * y.shape[1]), 2, 10))
-    found_by_chance = (_aligned(x, y, _cross(x, y, order), order).mean() for order in pairings(len(x), times))
+    found_by_chance = (
+        _aligned(x, y, _cross(x, y, order), order).mean() for order in (pairings(len(x), times) if workspace.intervals else ())
+    )
     return Score(float(rows.mean()), level(found_by_chance), "rows not centred, best rotation", rows, draws=times)
 
 
@@ -159,12 +162,12 @@ def _aligned(x: np.ndarray, y: np.ndarray, cross: np.ndarray, order: np.ndarray 
 @shape_metric(
     needs={"n > d"}, invariant={"axis-scale", "linear", "orthogonal", "permutation", "scale"}, source="May et al. 2019"
 )
-def eigenspace_overlap(x: np.ndarray, y: np.ndarray) -> Score:
+def eigenspace_overlap(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
     """Overlap of the subspaces of n dimensions that the columns span.
 
     x: (n, dx), y: (n, dy), not centred. |U'V|^2 / max(rank) with orthonormal bases U, V of the columns.
     """
-    found = covariances(x, y, raw)
+    found = covariances(x, y, raw, workspace=workspace)
     _refuse_far(found)
     (bx, sx), (by, sy) = axes(found.whole.xx), axes(found.whole.yy)
     if max(len(sx), len(sy)) >= len(x):

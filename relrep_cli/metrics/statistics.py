@@ -13,6 +13,7 @@ from relrep_cli.metrics.score import NotApplicable, Score
 from relrep_cli.neighbors import unit_rows
 from relrep_cli.numerics import row_pairs as pairs
 from relrep_cli.numerics.blocks import column_mean, row_blocks, slices
+from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 GROUPS = 20
 
@@ -79,7 +80,7 @@ def concentricity_difference(x: np.ndarray, y: np.ndarray) -> Score:
 
 
 @statistic_metric(bounds=(0, 8), source="Wang and Isola 2020, uniformity")
-def uniformity_difference(x: np.ndarray, y: np.ndarray) -> Score:
+def uniformity_difference(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
     """Difference of the uniformity of the rows at length 1.
 
     x: (n, dx), y: (n, dy). log mean exp(-2 d^2) over pairs of different rows; zero rows stand at a right angle to all.
@@ -95,7 +96,9 @@ def uniformity_difference(x: np.ndarray, y: np.ndarray) -> Score:
 
     found = value(*sums.whole())
     what = f"uniformity, exponent 2, unit rows, pairs of different rows{said}; any pairing of rows gives the same"
-    return Score(found, found, f"absolute difference of the {what}", jackknife=sums.jackknife(value))
+    return Score(
+        found, found, f"absolute difference of the {what}", jackknife=sums.jackknife(value) if workspace.intervals else None
+    )
 
 
 def potential(distance: pairs.Measure) -> pairs.Measure:
@@ -110,7 +113,7 @@ def potential(distance: pairs.Measure) -> pairs.Measure:
 
 
 @statistic_metric(invariant={"orthogonal", "permutation", "scale", "translation"}, source="Facco et al. 2017, TwoNN")
-def intrinsic_dimension_difference(x: np.ndarray, y: np.ndarray) -> Score:
+def intrinsic_dimension_difference(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
     """Difference of the intrinsic dimensions, estimated from the two nearest neighbours.
 
     x: (n, dx), y: (n, dy). 1 / mean log(r2 / r1) over rows, with Euclidean distances r1, r2 to the nearest two other rows;
@@ -120,16 +123,16 @@ def intrinsic_dimension_difference(x: np.ndarray, y: np.ndarray) -> Score:
         raise NotApplicable(f"{len(x)} items are too few")
     rows = []
     for name, side in (("first", x), ("second", y)):
-        found = log_ratios(side)
+        found = log_ratios(side, workspace)
         if not np.nansum(found) > 0 or np.isfinite(found).sum() < 3:
             raise NotApplicable(f"the {name} space has too few rows without a copy")
         rows.append(found)
     return _difference_of_rows(rows, lambda r: float(1 / np.nanmean(r)), "TwoNN dimension, Euclidean")
 
 
-def log_ratios(x: np.ndarray) -> np.ndarray:
+def log_ratios(x: np.ndarray, workspace: Workspace = UNSHARED) -> np.ndarray:
     """(n,) log(r2 / r1) of the squared distances, halved; NaN where r1 is 0."""
-    near, out = within(x, 2, "euclidean").rows, np.full(len(x), np.nan)
+    near, out = within(x, 2, "euclidean", workspace=workspace).rows, np.full(len(x), np.nan)
     for block in slices(len(x), 4096):
         squares = apart(x, block, near[block], "euclidean")
         good = np.flatnonzero(squares[:, 0] > 0)

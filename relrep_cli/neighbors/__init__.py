@@ -16,7 +16,7 @@ from relrep_cli.neighbors.frames import By, frame_of
 from relrep_cli.neighbors.ranking import ranks, ranks_among_others
 from relrep_cli.numerics.blocks import row_blocks, take, widen
 from relrep_cli.numerics.distances import unit_rows
-from relrep_cli.numerics.memo import learn, most_neighbours, origin, outside, recall, shared
+from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,13 @@ def nearest(
     exclude_self: bool = False,
     index: Index = "exact",
     rows: np.ndarray | None = None,
+    workspace: Workspace = UNSHARED,
 ) -> Neighbors:
     """Find the k rows of base (n, d) nearest to each query (q, d), ordered by distance, then by row number.
 
     exclude_self: query i is row i of the base, and is excluded by its number; with duplicate rows it need not come first.
     index: "exact", or an approximate index, whose recall is measured; see approximate.py. rows: (s,) numbers of the queries to
-    search for; None for all.
+    search for; None for all. workspace: where searches are shared.
 
     Raises UsageError when the base has too few rows for k.
     """
@@ -56,37 +57,45 @@ def nearest(
         needed, there = k + bool(exclude_self), len(base)
         raise UsageError(f"--k {k} takes {needed} items, there are {there}; write --k {max(room, 1)} or less.")
     depth = k + bool(exclude_self)
-    if most := most_neighbours():
-        depth = min(max(depth, most + 1), len(base))  # one more, because a task may exclude the query's own row
-    found = _search(queries, base, depth, by, index, rows)
+    if workspace.neighbours:
+        depth = min(max(depth, workspace.neighbours + 1), len(base))  # one more, because a task may exclude the query's own row
+    found = _search(queries, base, depth, by, index, rows, workspace)
     own = np.arange(len(queries)) if rows is None else rows
     return _first(found, k, own if exclude_self else None)
 
 
-@shared
-def _search(queries: np.ndarray, base: np.ndarray, depth: int, by: By, index: Index, rows: np.ndarray | None) -> Found:
+def _search(
+    queries: np.ndarray, base: np.ndarray, depth: int, by: By, index: Index, rows: np.ndarray | None, workspace: Workspace
+) -> Found:
     """The `depth` nearest rows of each query, the query's own row included."""
-    if rows is None and (known := _permuted(queries, base, depth, by, index)):
+    arguments = (queries, base, depth, by, index, rows)
+    return workspace.once("nearest", arguments, lambda: _new_search(*arguments, workspace))
+
+
+def _new_search(
+    queries: np.ndarray, base: np.ndarray, depth: int, by: By, index: Index, rows: np.ndarray | None, workspace: Workspace
+) -> Found:
+    """The same for a search that is not in the workspace yet; the arrays of the space may be."""
+    if rows is None and (known := _permuted(queries, base, depth, by, index, workspace)):
         return known
     own = None if queries is not base else np.arange(len(base)) if rows is None else rows
     whole = own is not None and rows is None and index == "exact"
     what = ("nearest", by, depth)
-    if whole and (cached := recall(base, what, (len(base), depth), np.int64)) is not None:
+    if whole and (cached := workspace.space_array(base, what, (len(base), depth), np.int64)) is not None:
         return Found(np.where(cached < 0, ~cached, cached), cached < 0)
     chosen = queries if rows is None else take(queries, rows)
     found = find(index, frame_of(by, queries, base), chosen, base, depth, own)
     if whole:
-        learn(base, what, np.where(found.equal, ~found.rows, found.rows))
+        workspace.put_space_array(base, what, np.where(found.equal, ~found.rows, found.rows))
     return found
 
 
-def _permuted(queries: np.ndarray, base: np.ndarray, depth: int, by: By, index: Index) -> Found | None:
+def _permuted(queries: np.ndarray, base: np.ndarray, depth: int, by: By, index: Index, workspace: Workspace) -> Found | None:
     """Derive the result from a search on the unpermuted matrices; None when there is none, or a tie depended on row numbers."""
-    (q, order), (b, numbers) = origin(queries), origin(base)
-    if order is None and numbers is None:
+    (q, order), (b, numbers) = workspace.origin(queries), workspace.origin(base)
+    if workspace.outer is None or (order is None and numbers is None):
         return None
-    with outside():
-        found = _search(q, b, depth, by, index, None)
+    found = _search(q, b, depth, by, index, None, workspace.outer)
     if found.equal.any():
         return None
     rows = found.rows if numbers is None else np.argsort(numbers)[found.rows]

@@ -8,20 +8,30 @@ import numpy as np
 
 from relrep_cli.neighbors.frames import By, Frame, frame_of
 from relrep_cli.numerics.blocks import pick, release, row_blocks
-from relrep_cli.numerics.memo import shared
 from relrep_cli.numerics.threads import in_order
+from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 EQUAL = 2e-9  # relative difference below which squared distances are equal up to rounding
 
 
-@shared
-def ranks(queries: np.ndarray, base: np.ndarray, *, by: By = "cosine", rows: np.ndarray | None = None) -> np.ndarray:
+def ranks(
+    queries: np.ndarray,
+    base: np.ndarray,
+    *,
+    by: By = "cosine",
+    rows: np.ndarray | None = None,
+    workspace: Workspace = UNSHARED,
+) -> np.ndarray:
     """Compute the rank, from 1, of base row i among all rows of base (n, d) by distance from query i; ties by row number.
 
     rows: (s,) numbers of the queries to use; None for all. Pairs that float32 cannot order are compared in float64.
 
     Returns (s,) ranks.
     """
+    return workspace.once("ranks", (queries, base, by, rows), lambda: _ranks(queries, base, by, rows))
+
+
+def _ranks(queries: np.ndarray, base: np.ndarray, by: By, rows: np.ndarray | None) -> np.ndarray:
     frame = frame_of(by, queries, base)
     rows = np.arange(len(queries)) if rows is None else rows
     out = np.empty(len(rows), np.int64)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from relrep_cli.base.signals import check
-from relrep_cli.numerics.memo import learn, origin, recall, shared
 from relrep_cli.numerics.spool import spool
 from relrep_cli.numerics.threads import run_all
+from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 ROWS = 4096  # fixed, not derived from free memory: float32 sums depend on the block, and results must not depend on the machine
 BYTES = 32 << 20
@@ -203,16 +203,16 @@ class Moments:
         )
 
 
-def moments(x: np.ndarray, y: np.ndarray, groups: int = 1) -> list[Moments]:
+def moments(x: np.ndarray, y: np.ndarray, groups: int = 1, *, workspace: Workspace = UNSHARED) -> list[Moments]:
     """Compute the moments of (n, dx) x and (n, dy) y in one pass, separately for each group of rows.
 
     Rows i, i + groups, … form a group, so that the groups of a file sorted by class are similar. Each space is shifted by the
     mean of its first rows; centred quantities do not depend on the shift, and data far from the origin keep their precision.
-    The products of a space with itself come from the cache when they are there.
+    The products of a space with itself come from the workspace when they are there.
     """
     groups, rows = min(groups, len(x)), block_rows(2 * max(x.shape[1], y.shape[1]))
     shift = [side[:FIRST].mean(0, dtype=np.float64) for side in (x, y)]
-    own = [_known_products(side, groups) for side in (x, y)]
+    own = [_known_products(side, groups, workspace) for side in (x, y)]
     wanted = [products is None for products in own]
     lanes = groups if groups > 1 else LANES if x.shape[1] + y.shape[1] <= NARROW else 1
     found = [_nothing(x.shape[1], np.concatenate(shift)) for _ in range(lanes)]
@@ -229,7 +229,7 @@ def moments(x: np.ndarray, y: np.ndarray, groups: int = 1) -> list[Moments]:
     if groups == 1:
         found = [total(found)]
     for side, (space, products) in enumerate(zip((x, y), own, strict=True)):
-        _settle(found, side, space, products)
+        _settle(found, side, space, products, workspace)
     return found
 
 
@@ -269,19 +269,19 @@ def _with_rows(m: Moments, sides: list[np.ndarray], own: list[bool]) -> Moments:
     return replace(m, n=m.n + len(norms), norms=m.norms + norms.sum(0), norm_products=norm_products)
 
 
-def _known_products(x: np.ndarray, groups: int) -> np.ndarray | None:
-    """The products (groups, d, d) of x with itself, cached for x or for the matrix that x is a permutation of, or None."""
-    space, order = origin(x)
+def _known_products(x: np.ndarray, groups: int, workspace: Workspace) -> np.ndarray | None:
+    """The products (groups, d, d) of x with itself, kept for x or for the matrix that x is a permutation of, or None."""
+    space, order = workspace.origin(x)
     if order is not None and groups > 1:
         return None
-    return recall(space, ("products", groups), (groups, x.shape[1], x.shape[1]), np.float64)
+    return workspace.space_array(space, ("products", groups), (groups, x.shape[1], x.shape[1]), np.float64)
 
 
-def _settle(found: list[Moments], side: int, x: np.ndarray, known: np.ndarray | None) -> None:
-    """Fill in the cached products of one side, or cache them. For side 1, also fill the transposed cross products."""
+def _settle(found: list[Moments], side: int, x: np.ndarray, known: np.ndarray | None, workspace: Workspace) -> None:
+    """Fill in the known products of one side, or keep them. For side 1, also fill the transposed cross products."""
     part = found[0].part(side)
     if known is None:
-        learn(x, ("products", len(found)), np.stack([m.products[part, part] for m in found]))
+        workspace.put_space_array(x, ("products", len(found)), np.stack([m.products[part, part] for m in found]))
     for g, m in enumerate(found):
         if known is not None:
             m.products[part, part] = known[g]
@@ -289,12 +289,12 @@ def _settle(found: list[Moments], side: int, x: np.ndarray, known: np.ndarray | 
             m.products[part, m.part(0)] = m.products[m.part(0), part].T
 
 
-@shared
-def grouped_moments(x: np.ndarray, y: np.ndarray) -> list[Moments]:
+def grouped_moments(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> list[Moments]:
     """Compute moments in 50 groups for a jackknife. Wide spaces get 10, because each group needs a D x D decomposition. When
     there are fewer rows than groups, each row is a group."""
     n, d = len(x), x.shape[1] + y.shape[1]
-    return moments(x, y, groups=min(n, 50 if d <= WIDE else FEW))
+    groups = min(n, 50 if d <= WIDE else FEW)
+    return workspace.once("grouped moments", (x, y), lambda: moments(x, y, groups, workspace=workspace))
 
 
 def total(parts: list[Moments]) -> Moments:

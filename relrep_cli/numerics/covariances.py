@@ -10,7 +10,7 @@ import numpy as np
 
 from relrep_cli.base.errors import NotApplicable
 from relrep_cli.numerics.blocks import Moments, grouped_moments, total
-from relrep_cli.numerics.intervals import wanted
+from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 RANK = 1e-13  # share of the largest eigenvalue below which an axis is rounding error: moments keep half the digits of an SVD
 CONSTANT = 1e-28  # share of a column's raw sum of squares below which its variance is rounding error
@@ -57,12 +57,16 @@ def _split(m: Moments, products: np.ndarray) -> Covariances:
 
 @dataclass(frozen=True)
 class Parts:
-    """Covariances of all rows, with the moments of all rows and of each part for a jackknife."""
+    """Covariances of all rows, with the moments of all rows and of each part for a jackknife.
+
+    intervals: whether a jackknife is wanted.
+    """
 
     whole: Covariances
     moments: Moments
     parts: list[Moments]
     kind: Callable[[Moments], Covariances]
+    intervals: bool = True
 
     def lengths(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the lengths (dx,) and (dy,) of the centred columns; infinity for a column that is constant up to rounding.
@@ -75,8 +79,8 @@ class Parts:
         return found[: m.dx], found[m.dx :]
 
     def jackknife(self, value: Callable[[Covariances], float]) -> np.ndarray | None:
-        """Return the values (g,) without each part; None when there are too few parts, or one of the values is undefined."""
-        if len(self.parts) < 5 or not wanted():
+        """Return the values (g,) without each part; None when not wanted, with too few parts, or with an undefined value."""
+        if len(self.parts) < 5 or not self.intervals:
             return None
         try:
             with one_thread(sum(self.whole.xy.shape)):
@@ -85,11 +89,13 @@ class Parts:
             return None
 
 
-def covariances(x: np.ndarray, y: np.ndarray, kind: Callable[[Moments], Covariances] = centred) -> Parts:
+def covariances(
+    x: np.ndarray, y: np.ndarray, kind: Callable[[Moments], Covariances] = centred, *, workspace: Workspace = UNSHARED
+) -> Parts:
     """Compute covariances of (n, dx) x and (n, dy) y. Raises NotApplicable for fewer than 3 rows or a constant space."""
     if len(x) < 3:
         raise NotApplicable(f"{len(x)} items are too few")
-    parts = grouped_moments(x, y)
+    parts = grouped_moments(x, y, workspace=workspace)
     m = total(parts)
     whole = kind(m)
     sizes = np.trace(m.products[: m.dx, : m.dx]), np.trace(m.products[m.dx :, m.dx :])
@@ -98,7 +104,7 @@ def covariances(x: np.ndarray, y: np.ndarray, kind: Callable[[Moments], Covarian
             raise NotApplicable(f"the squares of the {name} space pass what float64 holds")
         if not spread > 1e-12 * size:
             raise NotApplicable(f"the {name} space is {'zero' if kind is raw else 'constant'}")
-    return Parts(whole, m, parts, kind)
+    return Parts(whole, m, parts, kind, workspace.intervals)
 
 
 def axes(products: np.ndarray, share: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -131,14 +137,14 @@ def random_block(rng: np.random.Generator, n: int, p: int, q: int) -> np.ndarray
     return np.linalg.solve(r.T, g.T)
 
 
-def chance(c: Covariances, value: Callable[[Covariances], float]) -> tuple[float, int]:
+def chance(c: Covariances, value: Callable[[Covariances], float], *, workspace: Workspace = UNSHARED) -> tuple[float, int]:
     """Estimate the chance level: the mean value over random rotations of the rows of one space.
 
     Random rotations approximate random pairings, and change only xy. The rows of a centred space lie in n - 1 dimensions.
 
-    Returns the mean and the number of draws.
+    Returns the mean and the number of draws; NaN and 0 when the workspace does not want chance levels.
     """
-    if not wanted():
+    if not workspace.intervals:
         return float("nan"), 0
     with one_thread(sum(c.xy.shape)):
         (bx, sx), (by, sy) = axes(c.xx), axes(c.yy)

@@ -11,17 +11,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from relrep_cli.numerics.blocks import Moments, moments, pick
-from relrep_cli.numerics.memo import shared
+from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 ROWS = 512  # rows left out one by one, at most: enough to know the standard error to about 4 %
 PAIRS = ((0, 0), (1, 1), (0, 1))  # sides: x with itself, y with itself, both
 
 
-@shared
-def centred_moments(x: np.ndarray, y: np.ndarray) -> tuple[Moments, np.ndarray]:
+def centred_moments(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> tuple[Moments, np.ndarray]:
     """Moments of (n, dx) x and (n, dy) y about their means, and (2,) the sums of squares before the means were subtracted."""
-    found = moments(x, y)[0]
-    return found.centred(), found.norms
+
+    def compute() -> tuple[Moments, np.ndarray]:
+        raw = moments(x, y, workspace=workspace)[0]
+        return raw.centred(), raw.norms
+
+    return workspace.once("centred moments", (x, y), compute)
 
 
 @dataclass(frozen=True)

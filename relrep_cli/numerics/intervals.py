@@ -1,9 +1,8 @@
-"""95 % confidence intervals of scores, and the switch that turns off chance levels and jackknives."""
+"""95 % confidence intervals of scores, and chance levels from random pairings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from math import ceil, sqrt
 from statistics import NormalDist
 
@@ -100,28 +99,8 @@ def within(interval: tuple[float, float], bounds: tuple[float | None, float | No
     return low, high
 
 
-_plain: list[None] = []
-
-
-@contextmanager
-def values_only() -> Iterator[None]:
-    """Within this context, metrics skip chance levels and jackknives, to compute hundreds of values fast."""
-    _plain.append(None)
-    try:
-        yield
-    finally:
-        _plain.pop()
-
-
-def wanted() -> bool:
-    """Whether metrics should compute chance levels and jackknives; false within `values_only`."""
-    return not _plain
-
-
 def pairings(n: int, times: int, seed: int = 0) -> Iterator[np.ndarray]:
-    """Yield random permutations of n rows, each a random pairing of two spaces. Yields nothing within `values_only`."""
-    if not wanted():
-        return
+    """Yield random permutations of n rows, each a random pairing of two spaces."""
     rng = np.random.default_rng(seed)
     for _ in range(times):
         yield rng.permutation(n)

@@ -18,7 +18,6 @@ from relrep_cli.base.errors import NotApplicable
 from relrep_cli.base.signals import check
 from relrep_cli.numerics.blocks import column_mean, pick, row_blocks
 from relrep_cli.numerics.distances import unit_rows
-from relrep_cli.numerics.intervals import wanted
 from relrep_cli.numerics.threads import in_order
 
 Distance = Literal["correlation", "cosine", "euclidean"]
@@ -231,7 +230,7 @@ class PairSums:
     def jackknife(self, value: Callable[[int, np.ndarray, np.ndarray], float]) -> np.ndarray | None:
         """Return `value` without each group (G,); None when there are too few rows, or one of the values is undefined."""
         groups = self.totals.shape[1]
-        if groups < 5 or self.n < 2 * groups or not wanted():
+        if groups < 5 or self.n < 2 * groups:
             return None
         try:
             return np.array([value(*self.without(g)) for g in range(groups)])

@@ -1,0 +1,217 @@
+"""What the tasks of a run share, as an object that is passed: arrays of single spaces, and results of a pair of spaces."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Self, TypeVar
+
+import numpy as np
+
+from relrep_cli.base.task_cache import Records, task_key
+
+T = TypeVar("T")
+BUDGET = 128 << 20  # bytes of cached arrays of single spaces in memory; the least recently used goes first
+LARGEST = 256 << 20  # bytes of the largest array that is cached in a folder
+CHECKSUM = 32  # bytes of the sha256 that precedes it
+
+
+@dataclass(frozen=True, eq=False)
+class SpaceArrays:
+    """Arrays that depend on one registered space each. They serve every pair of a run.
+
+    records: the folder that also keeps the arrays of spaces with a content key, for later runs.
+    """
+
+    records: Records
+    _names: dict[int, tuple[np.ndarray, str]] = field(init=False, repr=False, default_factory=dict)
+    _arrays: OrderedDict[str, np.ndarray] = field(init=False, repr=False, default_factory=OrderedDict)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all arrays in memory; at most BUDGET after each `put`."""
+        return sum(array.nbytes for array in self._arrays.values())
+
+    def register(self, x: np.ndarray, content: str) -> None:
+        """Declare that the matrix x occurs in several pairs. content: a key that names its content; empty when unknown."""
+        self._names[id(x)] = x, content
+
+    def name(self, x: np.ndarray) -> str | None:
+        """The name of a registered matrix in keys; None for another matrix."""
+        known = self._names.get(id(x))
+        return None if known is None else known[1] or _object_name(x)
+
+    def get(self, x: np.ndarray, what: tuple[Any, ...], shape: tuple[int, ...], dtype: type) -> np.ndarray | None:
+        """Return the array put for x under the key `what`; None when there is none of this shape and dtype."""
+        name = self.name(x)
+        if name is None:
+            return None
+        key = _space_key(name, what)
+        if key in self._arrays:
+            self._arrays.move_to_end(key)
+            return self._arrays[key]
+        content = self._names[id(x)][1]
+        stored = self.records.get_bytes(_file(content, what), LARGEST) if content and self.records.keep else None
+        size = CHECKSUM + math.prod(shape) * np.dtype(dtype).itemsize
+        if stored is None or len(stored) != size or hashlib.sha256(stored[CHECKSUM:]).digest() != stored[:CHECKSUM]:
+            return None
+        return np.frombuffer(stored, np.dtype(dtype).newbyteorder("<"), offset=CHECKSUM).reshape(shape)
+
+    def put(self, x: np.ndarray, what: tuple[Any, ...], array: np.ndarray) -> None:
+        """Keep an array that depends on x alone, if x is registered. Raises WriteError."""
+        name = self.name(x)
+        if name is None:
+            return
+        content, records = self._names[id(x)][1], self.records
+        if array.nbytes <= BUDGET:
+            self._arrays[_space_key(name, what)] = array
+            while self.nbytes > BUDGET:
+                self._arrays.popitem(last=False)
+        if content and records.folder is not None and records.keep and array.nbytes < LARGEST:
+            plain = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
+            records.put_bytes(_file(content, what), hashlib.sha256(plain).digest() + plain)
+
+
+@dataclass(frozen=True)
+class Permutation:
+    """`permuted` holds the rows of `original` in the order `order`."""
+
+    permuted: np.ndarray
+    original: np.ndarray
+    order: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Workspace:
+    """Intermediate results that several tasks share, and what the tasks are asked for. Matrices must not change meanwhile.
+
+    neighbours: the least number of neighbours that a search finds, so that one search serves every task. intervals: whether
+    metrics compute chance levels and jackknives. shares: whether anything is kept. spaces: arrays that serve every pair of
+    the run. outer: the workspace that this one extends by a permuted matrix. permutation: that matrix.
+
+    A key is text, made by `key`. A value is an array, a number or text, or a list, tuple or frozen dataclass of these.
+
+    >>> workspace, x = Workspace(), np.zeros((2, 2))
+    >>> workspace.put(key := workspace.key("sum", x), float(x.sum()))
+    >>> workspace.get(key), UNSHARED.get(key)
+    (0.0, None)
+    """
+
+    neighbours: int = 0
+    intervals: bool = True
+    shares: bool = True
+    spaces: SpaceArrays | None = None
+    outer: Workspace | None = None
+    permutation: Permutation | None = None
+    _names: dict[int, tuple[np.ndarray, str]] = field(init=False, repr=False, default_factory=dict)
+    _results: dict[str, Any] = field(init=False, repr=False, default_factory=dict)
+
+    @classmethod
+    def of_run(cls, records: Records) -> Self:
+        """The workspace of a run over many pairs. records: the folder for arrays of single spaces."""
+        return cls(spaces=SpaceArrays(records))
+
+    def for_pair(self, neighbours: int = 0) -> Self:
+        """A workspace without results, for one pair. It shares the arrays of single spaces with this one."""
+        return replace(self, neighbours=neighbours)
+
+    def values_only(self) -> Self:
+        """A workspace without results, in which metrics skip chance levels and jackknives."""
+        return replace(self, intervals=False)
+
+    def with_permutation(self, permuted: np.ndarray, original: np.ndarray, order: np.ndarray) -> Self:
+        """Extend this workspace by the matrix `permuted` = original[order], for as long as that matrix is in use.
+
+        Results for `original` can be reused for `permuted`. Results that depend on neither `permuted` nor another new matrix
+        are kept in this workspace.
+        """
+        self.hold(original)
+        inner = replace(self, outer=self, permutation=Permutation(permuted, original, order))
+        inner.hold(permuted)
+        return inner
+
+    def register(self, x: np.ndarray, content: str = "") -> None:
+        """Declare that x occurs in several pairs of the run. content: a key that names its content; empty when unknown."""
+        if self.spaces is not None:
+            self.spaces.register(x, content)
+
+    def hold(self, x: np.ndarray) -> str:
+        """Keep the matrix x alive, so that no new matrix gets its identity, and return its name in keys."""
+        name = self._known_name(x)
+        if name is None:
+            name = _object_name(x)
+            self._names[id(x)] = x, name
+        return name
+
+    def _known_name(self, x: np.ndarray) -> str | None:
+        if id(x) in self._names:
+            return self._names[id(x)][1]
+        if self.outer is not None:
+            return self.outer._known_name(x)
+        return None if self.spaces is None else self.spaces.name(x)
+
+    def origin(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the matrix that x is a permutation of, and the order; x itself and None when x is no permuted matrix."""
+        known = self.permutation
+        return (x, None) if known is None or known.permuted is not x else (known.original, known.order)
+
+    def key(self, what: str, *values: Any) -> str:
+        """The key of a result of the function `what`. A matrix is known by its content or as an object, a vector by value."""
+        return "|".join([what, *map(self._text, values)]) if self.shares else ""
+
+    def _text(self, value: Any) -> str:
+        if not isinstance(value, np.ndarray):
+            return repr(value)
+        return self.hold(value) if value.ndim > 1 else f"{value.dtype.str}{hashlib.sha256(value.tobytes()).hexdigest()}"
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the value put under the key, or the default."""
+        return self._level(key)._results.get(key, default)
+
+    def put(self, key: str, value: Any) -> None:
+        """Keep a value under the key."""
+        if self.shares:
+            self._level(key)._results[key] = value
+
+    def once(self, what: str, values: tuple[Any, ...], compute: Callable[[], T]) -> T:
+        """Return the result of the function `what` of `values`: the one that is kept, or else compute and keep it."""
+        key = self.key(what, *values)
+        found = self.get(key, self)  # self: no result is the workspace itself
+        if found is self:
+            found = compute()
+            self.put(key, found)
+        return found
+
+    def _level(self, key: str) -> Workspace:
+        """The outermost workspace that knows every matrix in the key."""
+        if self.outer is None or any(name in key for _, name in self._names.values()):
+            return self
+        return self.outer._level(key)
+
+    def space_array(self, x: np.ndarray, what: tuple[Any, ...], shape: tuple[int, ...], dtype: type) -> np.ndarray | None:
+        """Return the array kept for the space x under the key `what`, or None; see SpaceArrays.get."""
+        return None if self.spaces is None else self.spaces.get(x, what, shape, dtype)
+
+    def put_space_array(self, x: np.ndarray, what: tuple[Any, ...], array: np.ndarray) -> None:
+        """Keep an array that depends on x alone, for every pair of the run, if x is registered. Raises WriteError."""
+        if self.spaces is not None:
+            self.spaces.put(x, what, array)
+
+
+UNSHARED = Workspace(shares=False)  # keeps nothing
+
+
+def _object_name(x: np.ndarray) -> str:
+    return f"<{id(x):x}>"
+
+
+def _space_key(name: str, what: tuple[Any, ...]) -> str:
+    return json.dumps([name, *what])
+
+
+def _file(content: str, what: tuple[Any, ...]) -> str:
+    return f"{task_key(content, *what)}.space"
