@@ -253,9 +253,11 @@ def _of_few_rows(x: np.ndarray, y: np.ndarray, shift: list[np.ndarray], groups: 
     turned = z.swapaxes(1, 2)
     sums, products, weighted = z.sum(1), turned @ z, turned @ norms
     norm_products, both = norms.swapaxes(1, 2) @ norms, np.concatenate(shift)
-    counts = [len(range(g, n, groups)) for g in range(groups)]
-    parts = zip(counts, sums, products, norms.sum(1), norm_products, weighted, strict=True)
-    return [Moments(x.shape[1], *part, both) for part in parts]
+    counts, lengths = [len(range(g, n, groups)) for g in range(groups)], norms.sum(1)
+    return [
+        Moments(x.shape[1], counts[g], sums[g], products[g], lengths[g], norm_products[g], weighted[g], both)
+        for g in range(groups)
+    ]
 
 
 def _interleaved(block: slice, groups: int) -> list[slice]:
