@@ -12,18 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relrep_cli.base import signals
-from relrep_cli.numerics import blocks
 from relrep_cli.numerics.blocks import (
-    Moments,
     block_rows,
     column_mean,
     first_bad_row,
-    moments,
     release,
     row_blocks,
     take,
     widen,
 )
+from relrep_cli.numerics.moments import Moments, moments
 
 PARTS = ("n", "sums", "products", "norms", "norm_products", "weighted")
 DTYPES = [np.float16, np.float32, np.float64, np.dtype(">f2"), np.dtype(">f4"), np.dtype(">f8")]
@@ -160,7 +158,7 @@ def test_moments_are_the_sums_they_name(n: int, groups: int, dtype: type) -> Non
 
 def test_a_part_holds_every_so_manyth_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """Interleaved, over block borders too, so that a file sorted by class gives parts alike."""
-    monkeypatch.setattr(blocks, "FIRST", 16)
+    monkeypatch.setattr("relrep_cli.numerics.moments.FIRST", 16)
     x = cloud(101, 3)
     shift = x[:16].mean(0)
     for g, part in enumerate(moments(x, x, 7)):
@@ -188,7 +186,7 @@ def test_any_grouping_and_block_size_sum_to_the_whole(
     x, y = x[order], y[order]
     with pytest.MonkeyPatch.context() as patch:
         whole = moments(x, y)[0]
-        patch.setattr(blocks, "FIRST", rows)
+        patch.setattr("relrep_cli.numerics.moments.FIRST", rows)
         parts = moments(x, y, groups)
     assert len(parts) == min(groups, 2 * n)
     assert_equal(sum(parts[1:], parts[0]), whole)
@@ -208,7 +206,7 @@ def test_moments_far_from_zero_keep_their_digits() -> None:
 
 def test_moments_about_the_mean_are_those_of_centred_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shifted by the mean of a few rows only, which is far from that of all."""
-    monkeypatch.setattr(blocks, "FIRST", 2)
+    monkeypatch.setattr("relrep_cli.numerics.moments.FIRST", 2)
     x, y = cloud(60, 3) * [1.0, 2, 3] + 4, cloud(60, 4, 1) - 3
     found = moments(x, y)[0].centred()
     u, v = x - x.mean(0), y - y.mean(0)

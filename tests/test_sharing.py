@@ -13,7 +13,7 @@ from relrep_cli.base.task_cache import Records
 from relrep_cli.comparison.pairs_of_files import measure
 from relrep_cli.embedding import Embedding, row_numbers
 from relrep_cli.metrics import METRICS, Score
-from relrep_cli.numerics import blocks
+from relrep_cli.numerics import moments
 from relrep_cli.numerics import workspace as workspaces
 from relrep_cli.numerics.workspace import Workspace
 
@@ -92,13 +92,13 @@ def test_what_an_earlier_run_learnt_gives_the_same_bits(name: str, tmp_path: Pat
 def test_products_of_known_spaces_are_not_taken_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     a, b, _ = spaces()
     owns: list[list[bool]] = []
-    with_rows = blocks._with_rows
+    with_rows = moments._with_rows
 
     def spy(m: Any, sides: Any, own: list[bool]) -> Any:
         owns.append(own)
         return with_rows(m, sides, own)
 
-    monkeypatch.setattr(blocks, "_with_rows", spy)
+    monkeypatch.setattr(moments, "_with_rows", spy)
     for content, wanted in (("a", True), ("a", False), ("another", True)):
         owns.clear()
         value("cka", a, b, a_run(tmp_path, **{content: a}))

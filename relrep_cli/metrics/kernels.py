@@ -11,8 +11,9 @@ from relrep_cli.metrics.families import kernel_metric
 from relrep_cli.metrics.score import NotApplicable, Score
 from relrep_cli.numerics import hsic
 from relrep_cli.numerics import row_pairs as pairs
-from relrep_cli.numerics.blocks import Moments, pick
+from relrep_cli.numerics.blocks import pick
 from relrep_cli.numerics.intervals import spread_of_all
+from relrep_cli.numerics.moments import Moments
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 KERNELS = ("linear", "rbf")

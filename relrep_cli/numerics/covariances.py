@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from relrep_cli.base.errors import NotApplicable
-from relrep_cli.numerics.blocks import Moments, grouped_moments, total
+from relrep_cli.numerics.moments import Moments, grouped_moments, total
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 RANK = 1e-13  # share of the largest eigenvalue below which an axis is rounding error: moments keep half the digits of an SVD

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from relrep_cli.numerics.blocks import Moments, moments, pick
+from relrep_cli.numerics.blocks import pick
+from relrep_cli.numerics.moments import Moments, moments
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 ROWS = 512  # rows left out one by one, at most: enough to know the standard error to about 4 %

@@ -1,0 +1,209 @@
+"""Moments of two spaces in float64, computed in one pass over the rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from relrep_cli.numerics.blocks import block_rows, slices
+from relrep_cli.numerics.threads import run_all
+from relrep_cli.numerics.workspace import UNSHARED, Workspace
+
+LANES = 4  # partial sums computed in parallel; their number is fixed, because it influences rounding
+STACKED = 4 << 20  # bytes of products up to which sums of groups are stacked to be added
+LIGHT = 1e7  # multiply-adds of a block that one thread does sooner than several
+NARROW = 2048  # up to this many dims of both spaces together, there is memory for LANES partial sums
+FIRST = 1024  # the mean of this many first rows shifts the moments, independent of the other space
+WIDE, FEW = 200, 10  # above WIDE dims of both spaces together, the jackknife has only FEW groups
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums over the rows z = (x, y) of two concatenated spaces, in float64. Moments of disjoint sets of rows can be added.
+
+    n: number of rows. sums: (D,) of z. products: (D, D) of z z'. norms: (2,) of |x|^2 and |y|^2. norm_products: (2, 2) of the
+    products of these. weighted: (D, 2) of z |x|^2 and z |y|^2. dx: dims of x. shift: (D,) was subtracted from z.
+    """
+
+    dx: int
+    n: int
+    sums: np.ndarray
+    products: np.ndarray
+    norms: np.ndarray
+    norm_products: np.ndarray
+    weighted: np.ndarray
+    shift: np.ndarray
+
+    def _combine(self, other: Moments, sign: int) -> Moments:
+        parts = ("n", "sums", "products", "norms", "norm_products", "weighted")
+        return replace(self, **{p: getattr(self, p) + sign * getattr(other, p) for p in parts})
+
+    def __add__(self, other: Moments) -> Moments:
+        return self._combine(other, 1)
+
+    def __sub__(self, other: Moments) -> Moments:
+        return self._combine(other, -1)
+
+    def part(self, side: int) -> slice:
+        """The columns of x (side 0) or y (side 1)."""
+        return slice(self.dx, None) if side else slice(0, self.dx)
+
+    def centred(self) -> Moments:
+        """Return the same sums for centred columns."""
+        mean = self.sums / self.n
+        means = np.zeros((len(mean), 2))  # column 0 holds the mean of x, column 1 that of y
+        for side in (0, 1):
+            means[self.part(side), side] = mean[self.part(side)]
+        squares, along = np.square(means).sum(0), self.products @ means  # (2,) and (D, 2)
+        norms = self.norms - self.n * squares
+        moved = self.weighted - 2 * along + np.outer(self.sums, squares)  # sums of z times the centred |x|^2, |y|^2
+        other = self.norm_products - 2 * (means.T @ self.weighted).T + np.outer(self.norms, squares)  # raw times centred
+        return replace(
+            self,
+            sums=np.zeros_like(mean),
+            products=self.products - np.outer(mean, self.sums),
+            norms=norms,
+            norm_products=other - 2 * means.T @ moved + np.outer(squares, norms),
+            weighted=moved - np.outer(mean, norms),
+            shift=self.shift + mean,
+        )
+
+
+def moments(x: np.ndarray, y: np.ndarray, groups: int = 1, *, workspace: Workspace = UNSHARED) -> list[Moments]:
+    """Compute the moments of (n, dx) x and (n, dy) y in one pass, separately for each group of rows.
+
+    Rows i, i + groups, … form a group, so that the groups of a file sorted by class are similar. Each space is shifted by the
+    mean of its first rows; centred quantities do not depend on the shift, and data far from the origin keep their precision.
+    The products of a space with itself come from the workspace when they are there.
+    """
+    groups = min(groups, len(x))
+    shift = [side[:FIRST].mean(0, dtype=np.float64) for side in (x, y)]
+    own = [_known_products(side, groups, workspace) for side in (x, y)]
+    if groups > 1 and len(x) * (x.shape[1] + y.shape[1]) ** 2 < LIGHT:
+        found = _of_few_rows(x, y, shift, groups)
+    else:
+        found = _in_blocks(x, y, shift, groups, [products is None for products in own])
+    for side, (space, products) in enumerate(zip((x, y), own, strict=True)):
+        _settle(found, side, space, products, workspace)
+    return found
+
+
+def _in_blocks(x: np.ndarray, y: np.ndarray, shift: list[np.ndarray], groups: int, wanted: list[bool]) -> list[Moments]:
+    """The moments of each group, block by block. wanted: for each side, whether to add its products with itself."""
+    rows = block_rows(2 * max(x.shape[1], y.shape[1]))
+    lanes = groups if groups > 1 else LANES if x.shape[1] + y.shape[1] <= NARROW else 1
+    found = [_nothing(x.shape[1], np.concatenate(shift)) for _ in range(lanes)]
+
+    def add(piece: tuple[int, slice]) -> None:
+        lane, some = piece
+        parts = [np.ascontiguousarray(side[some] - middle) for side, middle in zip((x, y), shift, strict=True)]
+        if len(parts[0]):
+            found[lane] = _with_rows(found[lane], parts, wanted)
+
+    piece = max(1, rows // 2)  # so that two threads take the memory of one block
+    for block in slices(len(x), rows if groups > 1 else piece * lanes, x, y):
+        pieces = enumerate(_interleaved(block, lanes) if groups > 1 else _consecutive(block, piece))
+        run_all(add, pieces, light=(block.stop - block.start) * len(found[0].shift) ** 2 < LIGHT)
+    return found if groups > 1 else [total(found)]
+
+
+def _of_few_rows(x: np.ndarray, y: np.ndarray, shift: list[np.ndarray], groups: int) -> list[Moments]:
+    """The moments of each group, by one stacked product for all groups; groups are filled up with rows of zeros."""
+    n, rows = len(x), -(-len(x) // groups)
+    z = np.zeros((rows * groups, x.shape[1] + y.shape[1]))
+    z[:n, : x.shape[1]], z[:n, x.shape[1] :] = x - shift[0], y - shift[1]
+    z = np.ascontiguousarray(z.reshape(rows, groups, -1).swapaxes(0, 1))  # row i belongs to group i % groups
+    norms = np.stack([np.einsum("gij,gij->gi", side, side) for side in (z[..., : x.shape[1]], z[..., x.shape[1] :])], 2)
+    turned = z.swapaxes(1, 2)
+    sums, products, weighted = z.sum(1), turned @ z, turned @ norms
+    norm_products, both = norms.swapaxes(1, 2) @ norms, np.concatenate(shift)
+    counts, lengths = [len(range(g, n, groups)) for g in range(groups)], norms.sum(1)
+    return [
+        Moments(x.shape[1], counts[g], sums[g], products[g], lengths[g], norm_products[g], weighted[g], both)
+        for g in range(groups)
+    ]
+
+
+def _interleaved(block: slice, groups: int) -> list[slice]:
+    """The rows of a block that belong to each group: rows g, g + groups, … of the file.
+
+    >>> _interleaved(slice(8, 16), 3)
+    [slice(9, 16, 3), slice(10, 16, 3), slice(8, 16, 3)]
+    """
+    return [slice(block.start + (g - block.start) % groups, block.stop, groups) for g in range(groups)]
+
+
+def _consecutive(block: slice, rows: int) -> list[slice]:
+    """A block in pieces of at most so many rows.
+
+    >>> _consecutive(slice(8, 13), 3)
+    [slice(8, 11, None), slice(11, 13, None)]
+    """
+    return [slice(start, min(start + rows, block.stop)) for start in range(block.start, block.stop, rows)]
+
+
+def _nothing(dx: int, shift: np.ndarray) -> Moments:
+    d = len(shift)
+    return Moments(dx, 0, np.zeros(d), np.zeros((d, d)), np.zeros(2), np.zeros((2, 2)), np.zeros((d, 2)), shift)
+
+
+def _with_rows(m: Moments, sides: list[np.ndarray], own: list[bool]) -> Moments:
+    """Add shifted rows of both sides to m, in place. own: for each side, whether to add its products with itself."""
+    norms = np.stack([np.einsum("ij,ij->i", side, side) for side in sides], 1)
+    for a, side in enumerate(sides):
+        m.sums[m.part(a)] += side.sum(0)
+        m.weighted[m.part(a)] += side.T @ norms
+        if own[a]:
+            m.products[m.part(a), m.part(a)] += side.T @ side
+    m.products[m.part(0), m.part(1)] += sides[0].T @ sides[1]
+    norm_products = m.norm_products + norms.T @ norms
+    return replace(m, n=m.n + len(norms), norms=m.norms + norms.sum(0), norm_products=norm_products)
+
+
+def _known_products(x: np.ndarray, groups: int, workspace: Workspace) -> np.ndarray | None:
+    """The products (groups, d, d) of x with itself, kept for x or for the matrix that x is a permutation of, or None."""
+    space, order = workspace.origin(x)
+    if order is not None and groups > 1:
+        return None
+    return workspace.space_array(space, ("products", groups), (groups, x.shape[1], x.shape[1]), np.float64)
+
+
+def _settle(found: list[Moments], side: int, x: np.ndarray, known: np.ndarray | None, workspace: Workspace) -> None:
+    """Fill in the known products of one side, or keep them. For side 1, also fill the transposed cross products."""
+    part = found[0].part(side)
+    if known is None:
+        workspace.put_space_array(x, ("products", len(found)), np.stack([m.products[part, part] for m in found]))
+    for g, m in enumerate(found):
+        if known is not None:
+            m.products[part, part] = known[g]
+        if side:
+            m.products[part, m.part(0)] = m.products[m.part(0), part].T
+
+
+def grouped_moments(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> list[Moments]:
+    """Compute moments in 50 groups for a jackknife. Wide spaces get 10, because each group needs a D x D decomposition. When
+    there are fewer rows than groups, each row is a group."""
+    n, d = len(x), x.shape[1] + y.shape[1]
+    groups = min(n, 50 if d <= WIDE else FEW)
+    return workspace.once("grouped moments", (x, y), lambda: moments(x, y, groups, workspace=workspace))
+
+
+def total(parts: list[Moments]) -> Moments:
+    """Add the moments of all groups by pairwise summation: a fixed order with small rounding error."""
+    if len(parts) > 1 and len(parts) * parts[0].products.nbytes < STACKED:
+        first = parts[0]
+        names = ("n", "sums", "products", "norms", "norm_products", "weighted")
+        return replace(first, **{name: _pairwise(np.stack([getattr(m, name) for m in parts])) for name in names})
+    while len(parts) > 1:
+        parts = [a + b for a, b in zip(parts[::2], parts[1::2], strict=False)] + parts[len(parts) // 2 * 2 :]
+    return parts[0]
+
+
+def _pairwise(stack: np.ndarray) -> Any:
+    """The sum over the first axis, in the order in which `total` adds."""
+    while len(stack) > 1:
+        even = len(stack) // 2 * 2
+        stack = np.concatenate([stack[:even:2] + stack[1:even:2], stack[even:]])
+    return stack[0].item() if stack[0].ndim == 0 else stack[0]
