@@ -1,164 +1,179 @@
-"""How compare hands over what it found: to standard output or a file, as records or as a matrix."""
+"""How compare hands over its results: to standard output or a file, as records, as a matrix, as a picture."""
 
 from __future__ import annotations
 
 import itertools
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Annotated
-
-import typer
+from dataclasses import dataclass
 
 from relrep_cli import store
-from relrep_cli.base.errors import DataError, UsageError
+from relrep_cli.base.errors import DATA, DONE, NO, DataError, UsageError
 from relrep_cli.base.output import Record, emit, render, say, write
-from relrep_cli.comparison.matrix import Matrix
-from relrep_cli.comparison.pairs_of_files import Rows, View
+from relrep_cli.comparison.matrix import Matrix, matrix
+from relrep_cli.comparison.pairs_of_files import Rows, counts_for_gate
+from relrep_cli.comparison.plans import Plan
+from relrep_cli.comparison.row_values import row_keys, row_matrix, row_records
+from relrep_cli.comparison.runs import Results, Views, missed_gate
 from relrep_cli.comparison.worst_items import worst
-from relrep_cli.plots import Panel, distributions, heatmap, ready
+from relrep_cli.embedding import ABSOLUTE, text
+from relrep_cli.plots import Panel, distributions, heatmap
 
-Reference = Annotated[
-    str | None,
-    typer.Option(
-        "--reference",
-        help="Compare every file with this one only: first, or one of the files.",
-        metavar="FILE",
-        show_default=False,
-    ),
-]
-AsMatrix = Annotated[
-    bool | None,
-    typer.Option(
-        "--matrix/--no-matrix",
-        help="Print one metric as a matrix of files; on a terminal so for more than two, unless told.",
-        show_default=False,
-    ),
-]
-Plot = Annotated[
-    str,
-    typer.Option(
-        "--plot",
-        help="Draw FILE (.png, .svg or .pdf) as well: a heatmap, or of two files the distribution of row values.",
-        metavar="FILE",
-        show_default=False,
-    ),
-]
-Worst = Annotated[
-    int | None,
-    typer.Option(
-        "--worst",
-        help="Print the N items that agree least, instead of the scores: of each metric with a value for each row.",
-        metavar="N",
-        min=1,
-        show_default=False,
-    ),
-]
-Permutations = Annotated[
-    int | None,
-    typer.Option(
-        "--permutations",
-        help="Add p by N random pairings of the rows, q, and the value corrected for chance; it takes N times as long.",
-        metavar="N",
-        min=1,
-        show_default=False,
-    ),
-]
-Seen = Mapping[str, Sequence[View] | DataError]  # each file in every view, or what is wrong with it
+COLUMNS = ("a", "b", "metric", "value", "low", "high", "chance", "n", "k", "convention")
+NO_ROW_VALUES = "none of the metrics has a value for each row"
 
 
-def columns(first: Sequence[str], projected: bool, tested: bool, layered: bool, records: Sequence[Record]) -> list[str]:
-    """The columns of scores; those that only some metrics have follow by name, whatever the order of metrics."""
-    test = ("p", "q", "corrected", *(["p_max"] if layered else [])) if tested else ()
-    known = [*first, *(["projection"] if projected else []), *test]
-    return [*known, *sorted({key for r in records for key in r if key not in known})]
+@dataclass(frozen=True, kw_only=True)
+class Targets:
+    """Where results go, and how they are written. An empty name is no file; for `output` it is standard output."""
+
+    output: str
+    per_row: str
+    plot: str
+    format: str | None
+    force: bool
+
+    def refuse(self, inputs: Sequence[str]) -> None:
+        """Raise UsageError when a target is an input or another target, or must not be replaced; WriteError for a bad place."""
+        for target in filter(None, (self.output, self.plot)):  # an existing file may hold these very results: decided later
+            store.refuse(target, True, inputs, store.TABLES if target == self.output else ())
+        if self.per_row:
+            store.refuse(self.per_row, self.force, inputs)
+        names = {"-o": self.output, "--per-row": self.per_row, "--plot": self.plot}
+        for (option, target), (other, same) in itertools.combinations(names.items(), 2):
+            if target and target == same:
+                raise UsageError(f"{option} and {other} name the same file", "Choose another name for one.", file=target)
+        store.agree(self.output, self.format)
 
 
-def refuse_both(matrix: bool | None, worst: int | None, permutations: int | None, metrics: Sequence[str]) -> None:
-    """Raise UsageError for options that ask for different tables, or for a matrix that cannot be."""
-    if permutations and (matrix or worst):
-        raise UsageError(f"{'--matrix' if matrix else '--worst'} shows no p-values; leave out --permutations.")
-    if matrix and worst:
-        raise UsageError("--matrix and --worst print different things; choose one.")
-    if matrix and len(metrics) > 1:
-        raise UsageError(f"--matrix shows one metric, not {', '.join(metrics)}; write --metric NAME.")
+def write_results(plan: Plan, results: Results, views: Views, targets: Targets, projected: bool) -> None:
+    """Write everything that the plan asks for. projected: whether there are relative views.
 
-
-def refuse_same(targets: Mapping[str, str]) -> None:
-    """Raise UsageError when two options name one file to write."""
-    for (option, target), (other, same) in itertools.combinations(targets.items(), 2):
-        if target and target == same:
-            raise UsageError(f"{target}: {option} and {other} name the same file; choose another name for one.")
-
-
-def wants_matrix(told: bool | None, files: int, metrics: list[str], plain: bool) -> bool:
-    """Whether to print a matrix: when told so; else on a terminal for one metric of several files, if asked in a plain way."""
-    if told is not None:
-        return told
-    return sys.stdout.isatty() and files > 2 and len(metrics) == 1 and plain
-
-
-def wants_heatmap(target: str, metrics: list[str], files: int) -> bool:
-    """Whether --plot draws a matrix; else it draws the row values of one pair. Raises UsageError for what it cannot draw."""
-    ready(target)
-    if files > 2 and len(metrics) > 1:
-        raise UsageError(f"--plot {target}: a heatmap shows one metric, not {', '.join(metrics)}; write --metric NAME.")
-    return files > 2
-
-
-def draw(target: str, m: Matrix | None, records: Sequence[Record], rows: Sequence[Rows], layered: bool, force: bool) -> None:
-    """The heatmap of a matrix, layers in their own order; without one, the row values of each metric that has some."""
-    if m is not None:
-        return store.write_bytes(target, heatmap(m, target, order=not layered), force)
-    if not rows:
-        raise UsageError(f"--plot {target}: none of the metrics has a value for each row; of two files it draws those.")
-    keys = ("a", "b", "metric", "k", "projection")
-    panels = [
-        Panel(record, own.values)
-        for own in rows
-        for record in records
-        if record["value"] is not None and all(record.get(k) == own.record[k] for k in keys if k in record and k in own.record)
-    ]
-    store.write_bytes(target, distributions(panels, target), force)
-
-
-def write_records(records: Sequence[Record], columns: Sequence[str], output: str, kind: str | None, force: bool) -> None:
-    """The long form."""
-    if output and output != "-":
-        store.write_bytes(output, store.encoded(output, records, columns, kind), force)
+    Raises UsageError when row values are asked for and no metric has some; WriteError.
+    """
+    if plan.outputs.row_table:
+        _write_row_values(targets.per_row, results.rows, targets.force, projected)
+    table = matrix(results.records, *plan.sides) if plan.outputs.one_value_per_pair else None
+    if table is not None and plan.outputs.heatmap:
+        in_layers = any("::" in uri for uri in plan.files)  # layers stay in their own order
+        store.write_bytes(targets.plot, heatmap(table, targets.plot, order=not in_layers), targets.force)
+    elif plan.outputs.distributions:
+        _draw_distributions(targets, results)
+    if plan.outputs.worst:
+        _write_worst(plan.outputs.worst, results.rows, views, targets, projected)
+    elif table is not None and plan.outputs.matrix:
+        _write_matrix(table, results.records, targets)
     else:
-        write(records, columns, kind)
+        _write_records(results.records, _columns(results, projected), targets)
 
 
-def write_matrix(m: Matrix, records: Sequence[Record], output: str, kind: str | None, force: bool) -> None:
-    """The matrix; a table has its convention below it, else it is said. What is missing is said, too."""
+def _columns(results: Results, projected: bool) -> list[str]:
+    """The columns of scores. Columns that only some metrics have follow in alphabetical order."""
+    layers = ["p_max"] if results.tests.families else []
+    tested = ["p", "q", "corrected", *layers] if results.tests.permutations else []
+    known = [*COLUMNS, *(["projection"] if projected else []), *tested]
+    return [*known, *sorted({key for r in results.records for key in r if key not in known})]
+
+
+def _write_records(records: Sequence[Record], columns: Sequence[str], targets: Targets) -> None:
+    if targets.output and targets.output != "-":
+        content = store.encoded(targets.output, records, columns, targets.format)
+        store.write_bytes(targets.output, content, targets.force)
+    else:
+        write(records, columns, targets.format)
+
+
+def _write_matrix(m: Matrix, records: Sequence[Record], targets: Targets) -> None:
+    """Write the matrix. A table has the convention below it; in other formats, a note gives it. Errors are notes, too."""
     columns = [m.metric, *m.columns]
     for error in dict.fromkeys(r["error"] for r in records if "error" in r):
         say(error)
-    if output and output != "-":
-        store.write_bytes(output, store.encoded(output, m.records(), columns, kind), force)
+    if targets.output and targets.output != "-":
+        store.write_bytes(targets.output, store.encoded(targets.output, m.records(), columns, targets.format), targets.force)
         return say(m.convention_line())
-    kind = kind or ("table" if sys.stdout.isatty() else "tsv")
+    kind = targets.format or ("table" if sys.stdout.isatty() else "tsv")
     content = render(m.records(), columns, kind, verbatim=True)
     emit(content + (m.convention_line() + "\n" if kind == "table" else ""))
     if kind != "table":
         say(m.convention_line())
 
 
-def write_worst(
-    count: int,
-    rows: Sequence[Rows],
-    seen: Seen,
-    projected: bool,
-    output: str,
-    kind: str | None,
-    force: bool,
-) -> None:
-    """The items that agree least, worst first."""
+def _draw_distributions(targets: Targets, results: Results) -> None:
+    """Draw the row values of each metric that has some."""
+    if not results.rows:
+        raise UsageError(
+            NO_ROW_VALUES, "For two files, the plot shows these; add a metric such as cosine.", place=_plot(targets)
+        )
+    keys = ("a", "b", "metric", "k", "projection")
+    panels = [
+        Panel(record, own.values)
+        for own in results.rows
+        for record in results.records
+        if record["value"] is not None and all(record.get(k) == own.record[k] for k in keys if k in record and k in own.record)
+    ]
+    store.write_bytes(targets.plot, distributions(panels, targets.plot), targets.force)
+
+
+def _plot(targets: Targets) -> str:
+    return f"--plot {targets.plot}"
+
+
+def _write_worst(count: int, rows: Sequence[Rows], views: Views, targets: Targets, projected: bool) -> None:
+    """Write the items that agree least, worst first."""
     if not rows:
-        raise UsageError("--worst: none of the metrics has a value for each row.")
-    files = {uri: views[0].embedding for uri, views in seen.items() if not isinstance(views, DataError)}
+        raise UsageError(NO_ROW_VALUES, "Add a metric such as cosine, or remove --worst.", place="--worst")
+    files = {uri: known[0].embedding for uri, known in views.items() if not isinstance(known, DataError)}
     records, notes = worst(rows, count, files, projected)
     keys = ("id", "label", "a", "b", "metric", "k", "projection", "value")
-    write_records(records, [key for key in keys if any(key in r for r in records)], output, kind, force)
+    _write_records(records, [key for key in keys if any(key in r for r in records)], targets)
     for note in notes:
         say(note)
+
+
+def _write_row_values(target: str, rows: Sequence[Rows], force: bool, projected: bool) -> None:
+    """Write the row values as a table, or as an embedding file with one column for each metric of one pair of files."""
+    if not rows:
+        raise UsageError(NO_ROW_VALUES, "Add a metric such as cosine, or remove --per-row.", place="--per-row")
+    keys = row_keys(rows, projected)
+    if not target.lower().endswith((".h5", ".hdf5")):
+        records, columns = row_records(rows, keys), ["id", *keys, "value"]
+        return store.write_bytes(target, store.encoded(target, records, columns), force)
+    ids, x, names = row_matrix(rows, keys)
+    store.write(
+        target,
+        [x],
+        shape=x.shape,
+        dtype="float64",
+        ids=ids,
+        obs={},
+        var={"id": text(names)},
+        kind=ABSOLUTE,
+        space="row values",
+        steps=[],
+        force=force,
+    )
+
+
+def describe(plan: Plan, views: Views) -> list[str]:
+    """One line for each pair of the plan, for --dry-run."""
+    names = ", ".join(plan.metrics)
+    return [f"compare {_shape(a, views)} with {_shape(b, views)} by {names}" for a, b in plan.pairs]
+
+
+def _shape(uri: str, views: Mapping[str, object]) -> str:
+    known = views[uri]
+    if not isinstance(known, list):
+        return f"{uri} (unusable)"
+    return f"{uri} ({known[0].embedding.n} x {known[0].embedding.d})"
+
+
+def verdict(records: Sequence[Record], fail_under: float | None) -> int:
+    """The exit code: DATA when a file could not be used, NO when a value misses --fail-under, else DONE. Says why."""
+    broken = sum("error" in r for r in records)
+    if broken:
+        say(f"{broken} of {len(records)} results are missing: see their error.")
+    missed = [r for r in records if fail_under is not None and counts_for_gate(r) and missed_gate(r, fail_under)]
+    for r in missed:
+        value = "n/a" if r["value"] is None else r["value"]
+        say(f"{r['a']} and {r['b']}: {r['metric']} is {value}, which misses {fail_under}.")
+    return DATA if broken else NO if missed else DONE

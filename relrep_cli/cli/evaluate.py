@@ -15,8 +15,8 @@ import typer
 from relrep_cli import store
 from relrep_cli.base.errors import DATA, DONE, DataError, NotApplicable, UsageError, printable
 from relrep_cli.base.output import emit, progress, render, say, write
-from relrep_cli.cli import compare_layers as layers
 from relrep_cli.cli import options
+from relrep_cli.comparison import layers
 from relrep_cli.comparison.matrix import short_names
 from relrep_cli.embedding import Embedding, bare_name, in_id_order
 from relrep_cli.evaluations import EVALUATIONS

@@ -359,10 +359,10 @@ def format_of(format: str | None, as_json: bool) -> str | None:
 
 def notes(e: Embedding, to: Basis) -> None:
     """Say what the user should know of how a space was made ready to project."""
-    for note in to.notes:
-        say(f"{e.uri}: {note}")
-    if to.statistics and "split" not in e.obs and to.recipe.like is None:
-        say(f"{e.uri}: has no split; statistics are those of all {e.n} rows.")
+    from relrep_cli.relative.file_views import projection_notes
+
+    for note in projection_notes(e, to):
+        say(note)
 
 
 def plan(lines: list[str]) -> None:

@@ -14,9 +14,9 @@ import typer
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, UsageError, printable
 from relrep_cli.base.output import Record, progress, say
-from relrep_cli.cli import compare_layers as layers
 from relrep_cli.cli import options
 from relrep_cli.cli.recipe_options import read_recipe
+from relrep_cli.comparison import layers
 from relrep_cli.embedding import Embedding, bare_name, of_split
 from relrep_cli.plots import Cloud, Picture, dots, scatter
 from relrep_cli.plots import ready as can_draw

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import field, make_dataclass, replace
 from math import isfinite
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from relrep_cli import store
 from relrep_cli.anchors.correspondences import Pairs, looks_like_pairs, read_pairs
 from relrep_cli.anchors.mixtures import Mixtures, mixtures_of
 from relrep_cli.base.errors import DataError, UsageError, printable
-from relrep_cli.cli.options import Given, How, split_names
+from relrep_cli.cli.options import Given, How, how_options, split_names
 from relrep_cli.embedding import Embedding, duplicates, text
 from relrep_cli.relative.aggregators import AGGREGATORS, load
 from relrep_cli.relative.preparation import Preprocessing
@@ -22,6 +23,20 @@ from relrep_cli.relative.similarities import SIMILARITIES
 OF_AGGREGATOR = {"--similarity", "--aggregate", "--center", "--scale", "--whiten", "--normalize", "--as-similarity"}
 TEXT_LIMIT = 64 << 20  # bytes of a list of ids
 TABLES = {".tsv", ".csv"}
+
+if TYPE_CHECKING:
+    RecipeOptions = How
+else:
+    RecipeOptions = make_dataclass(
+        "RecipeOptions",
+        [
+            (name, kind, field(default_factory=list) if default == [] else field(default=default))
+            for name, (kind, default) in how_options().items()
+        ],
+        bases=(How,),
+        frozen=True,
+        kw_only=True,
+    )
 
 
 def read_recipe(how: How, given: Given, anchor_ids: np.ndarray | None = None, trains: bool = False) -> Recipe:

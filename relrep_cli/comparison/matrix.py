@@ -62,12 +62,13 @@ def matrix(records: Sequence[Record], left: Sequence[str], top: Sequence[str]) -
     records = [r for r in records if counts_for_gate(r) and "error" not in r]
     metrics = list(dict.fromkeys(r["metric"] for r in records))
     if len(metrics) != 1:
-        raise UsageError(f"a matrix shows one metric; there are {', '.join(metrics) or 'none'}. Write --metric NAME.")
+        raise UsageError(f"a matrix shows one metric; there are {', '.join(metrics) or 'none'}", "Write --metric NAME.")
     entry = METRICS[metrics[0]]
     known: dict[tuple[str, str], float] = {}
     for r in records:
         if (r["a"], r["b"]) in known:
-            raise UsageError(f"a matrix shows one value for each pair; {r['a']} and {r['b']} have several.")
+            several = f"a matrix shows one value for each pair; {r['a']} and {r['b']} have several"
+            raise UsageError(several, "Give each option one value, such as --k 10.")
         known[r["a"], r["b"]] = np.nan if r["value"] is None else r["value"]
     if entry.symmetric:
         known = {(b, a): v for (a, b), v in known.items()} | known

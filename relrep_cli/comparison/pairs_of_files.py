@@ -60,9 +60,17 @@ def join(a: Embedding, b: Embedding, require_all: bool = False) -> tuple[np.ndar
     rows = match_ids(a.ids, b.ids)
     shared = len(rows[0])
     if not shared:
-        raise DataError(f"{a.uri} and {b.uri}: no common ids; {_example(a)} against {_example(b)}.")
+        raise DataError(
+            f"no common ids; {_example(a)} against {_example(b)}",
+            "Name files of the same items, or give both files the same ids: relrep embed --ids.",
+            file=f"{a.uri} and {b.uri}",
+        )
     if require_all and (shared < a.n or shared < b.n):
-        raise DataError(f"{a.uri} and {b.uri}: {shared} common ids of {a.n} and {b.n}, and --require-all allows no loss.")
+        raise DataError(
+            f"{shared} common ids of {a.n} and {b.n}, and --require-all allows no loss",
+            "Remove --require-all to compare the common rows.",
+            file=f"{a.uri} and {b.uri}",
+        )
     return rows[0], rows[1]
 
 

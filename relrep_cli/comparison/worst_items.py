@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from relrep_cli.comparison.pairs_of_files import Rows
+from relrep_cli.comparison.row_values import several_k
 from relrep_cli.embedding import Embedding, find_ids
 from relrep_cli.metrics import METRICS
 
@@ -36,8 +37,7 @@ def worst(rows: Sequence[Rows], count: int, files: Mapping[str, Embedding], proj
 
     Returns records (id, label, a, b, metric, value), and a note for each list that ends within a tie.
     """
-    several = len({tuple(v for key, v in r.record.items() if key != "k") for r in rows}) < len(rows)
-    left_out = {*(() if projected else ("projection",)), *(() if several else ("k",))}
+    left_out = {*(() if projected else ("projection",)), *(() if several_k(rows) else ("k",))}
     records: list[Record] = []
     notes: list[str] = []
     for r in rows:

@@ -1,0 +1,69 @@
+"""The views of a file that a comparison measures: absolute, and relative by one or more recipes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from relrep_cli import store
+from relrep_cli.base.errors import DataError
+from relrep_cli.base.output import say
+from relrep_cli.comparison.pairs_of_files import View
+from relrep_cli.embedding import Embedding, in_id_order, of_split
+from relrep_cli.relative.projection import Basis, basis, relative
+from relrep_cli.relative.recipes import Recipe
+
+
+def file_views(uri: str, split: str | None, recipes: Sequence[Recipe], with_content: bool) -> list[View]:
+    """Read a file and return its absolute view and one relative view for each recipe.
+
+    split: keep only these rows, after statistics are fitted; None for all. with_content: give every view a content key, which
+    the task cache needs. The key names the file, the rows in use and their labels.
+
+    Raises DataError when the file cannot be read or projected, or has no rows of the split.
+    """
+    embedding = store.digested(store.read(uri)) if with_content else store.read(uri)
+    embedding = in_id_order(embedding) if recipes else embedding  # statistics of a recipe are sums over all training rows
+    rows = in_id_order(of_split(embedding, split))
+    name = f"{embedding.digest}:{_rows_digest(rows)}" if with_content else ""
+    views = [View("absolute", rows, name)]
+    for recipe in recipes:
+        fitted = basis(embedding, recipe)
+        if recipe is recipes[-1]:
+            for note in projection_notes(embedding, fitted):
+                say(note)
+        content = f"{name}:{recipe.space()}:{fitted.digest()}" if with_content else ""
+        views.append(View(recipe.label, relative(rows, fitted), content))
+    return views
+
+
+def views_of_files(
+    uris: Sequence[str], split: str | None, recipes: Sequence[Recipe], with_content: bool
+) -> dict[str, list[View] | DataError]:
+    """Return the views of every file. Of more than two files, an unusable one gets its error in place of views.
+
+    Raises DataError when one of two files is unusable; see file_views.
+    """
+    views: dict[str, list[View] | DataError] = {}
+    for uri in uris:
+        try:
+            views[uri] = file_views(uri, split, recipes, with_content)
+        except DataError as error:
+            if len(uris) <= 2:
+                raise
+            views[uri] = error
+    return views
+
+
+def projection_notes(embedding: Embedding, fitted: Basis) -> list[str]:
+    """What the user should know of how a space was prepared for projection."""
+    notes = [f"{embedding.uri}: {note}" for note in fitted.notes]
+    if fitted.statistics and "split" not in embedding.obs and fitted.recipe.like is None:
+        notes.append(f"{embedding.uri}: has no split; statistics are those of all {embedding.n} rows.")
+    return notes
+
+
+def _rows_digest(rows: Embedding) -> str:
+    """A digest of the ids and labels of the rows that are compared."""
+    columns = [rows.ids, *([rows.obs["label"]] if "label" in rows.obs else [])]
+    return hashlib.sha256(b"".join(f"{c.dtype} {len(c)}\n".encode() + c.tobytes() for c in columns)).hexdigest()
