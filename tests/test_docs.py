@@ -65,7 +65,7 @@ def test_the_architecture_names_files_and_functions_that_exist() -> None:
     walks = text[text.index("## A walk of compare") : text.index("## Add a metric")]
     functions = set(re.findall(r"`(_?[a-z]+_[a-z_]+)`", text)) | {"basis", "relative", "join", "measure", "interval", "grid"}
     assert not [name for name in functions if not re.search(rf"^\s*def {name}\b", source, re.MULTILINE)]
-    assert "Job.run" in walks
+    assert "make_plan" in walks
 
 
 def test_the_tutorial_shows_what_the_readme_shows() -> None:
