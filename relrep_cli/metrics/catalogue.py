@@ -1,4 +1,4 @@
-"""The catalogue of metrics: names of families and presets, and what each metric declares as flat records."""
+"""The catalogue of metrics: families, presets, and the traits of each metric as flat records."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ COLUMNS = tuple(ORDER.split())
 
 
 def families() -> list[str]:
-    """Names of the families, in the order of the catalogue."""
+    """List the families, in the order of the catalogue."""
     return list(dict.fromkeys(entry.family for entry in METRICS.values()))
 
 
 def expand(names: list[str]) -> list[str]:
-    """Names of metrics, with `all` and names of families written out, each once.
+    """Replace `all` and families by the names of their metrics; each metric occurs once.
 
     >>> expand(["canonical", "cka"])
     ['cca', 'svcca', 'pwcca', 'cka']
@@ -34,14 +34,14 @@ def expand(names: list[str]) -> list[str]:
 
 
 def preset(name: str) -> list[str]:
-    """The metrics of a preset. Raises UsageError for a name that is none."""
+    """List the metrics of a preset. Raises UsageError for an unknown preset."""
     if name not in PRESETS:
         raise unknown("preset", name, PRESETS)
     return PRESETS[name]
 
 
 def catalogue() -> list[dict[str, Any]]:
-    """One record for each metric, from its traits; its convention is what it says of a small pair, with default options."""
+    """Return one record for each metric, from its traits. The convention is that of a small pair with default options."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(40, 3))
     y = x + rng.normal(size=x.shape)

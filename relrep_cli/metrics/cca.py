@@ -1,4 +1,4 @@
-"""Canonical correlation analysis and its kin, from d x d moments: nothing is n x n, and no singular value of n x d is taken."""
+"""Canonical correlation analysis and its variants, computed from d x d moments."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ DRAWS = 64
 def cca(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
     """Mean canonical correlation.
 
-    x: (n, dx), y: (n, dy). Over as many correlations as the narrower space has dimensions; both spaces are cut to their
-    rank, so that zero or repeated columns add nothing.
+    x: (n, dx) and y: (n, dy) floats. There are as many correlations as the narrower space has dimensions. Both spaces are
+    reduced to their rank, so zero or repeated columns add nothing.
+
+    Raises NotApplicable when there are too few items for the dims, or when a space is constant.
 
     >>> round(cca(np.array([[0.0], [1.0], [2.0]]), np.array([[0.0], [1.0], [1.0]])).value, 6)  # sqrt(3 / 4)
     0.866025
@@ -38,7 +40,9 @@ def cca(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Sco
 def svcca(x: np.ndarray, y: np.ndarray, *, variance: Variance = 0.99, workspace: Workspace = UNSHARED) -> Score:
     """Mean canonical correlation of the leading principal axes.
 
-    x: (n, dx), y: (n, dy). Each space keeps the fewest axes whose cumulative share of variance reaches `variance`.
+    x: (n, dx) and y: (n, dy) floats. Each space keeps the fewest axes whose cumulative share of variance reaches `variance`.
+
+    Raises NotApplicable when there are too few items for the axes, or when a space is constant.
     """
     convention = f"mean canonical correlation of principal axes with cumulative share of variance >= {variance}"
     return _score(x, y, variance, _mean, convention, workspace)
@@ -52,12 +56,15 @@ def svcca(x: np.ndarray, y: np.ndarray, *, variance: Variance = 0.99, workspace:
 def pwcca(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
     """Canonical correlations weighted by how much of the first space their variates account for.
 
-    x: (n, dx), y: (n, dy). Weights a_i = sum_j |<h_i, x_j>| of the centred columns x_j and orthonormal variates h_i of x.
+    x: (n, dx) and y: (n, dy) floats. The weights are a_i = sum_j |<h_i, x_j>|, with the centred columns x_j and the
+    orthonormal variates h_i of x.
+
+    Raises NotApplicable when there are too few items for the dims, or when a space is constant.
     """
 
     def value(correlations: np.ndarray, variates: np.ndarray, axes_x: np.ndarray) -> float:
         weights = np.abs(variates @ axes_x.T).sum(1)
-        return min(1.0, float(weights @ correlations / weights.sum()))  # two sums of one thing may round apart
+        return min(1.0, float(weights @ correlations / weights.sum()))  # rounding may bring it above 1
 
     return _score(x, y, 1.0, value, "weights from the first space (asymmetric), ranks cut by eigenvalues", workspace)
 
@@ -78,7 +85,7 @@ def _score(
     workspace: Workspace,
     own_units: bool = False,
 ) -> Score:
-    """own_units: find the axes of columns at length 1, so that no column's unit cuts another one from the rank."""
+    """own_units: scale columns to length 1 first, so that the rank does not depend on the units of columns."""
     found = covariances(x, y, workspace=workspace)
     fx, fy = (1 / s if own_units else np.ones(len(s)) for s in found.lengths())
     bx = fx[:, None] * axes(found.whole.xx * np.outer(fx, fx), share)[0]
@@ -98,9 +105,9 @@ def _score(
 
 
 def canonical(c: Covariances) -> tuple[np.ndarray, np.ndarray]:
-    """Canonical correlations (r,), and (r, rx) products of their orthonormal variates in x with x's axes.
+    """Compute the canonical correlations (r,), and the products (r, rx) of their variates in x with the axes of x.
 
-    c must be of full rank.
+    c: covariances of full rank.
     """
     from scipy.linalg import solve_triangular
 
@@ -112,15 +119,15 @@ def canonical(c: Covariances) -> tuple[np.ndarray, np.ndarray]:
 
 @cache
 def chance_level(n: int, p: int, q: int) -> float:
-    """Expected mean canonical correlation of spaces of p and q dimensions under random rotation of n centred rows.
+    """The expected mean canonical correlation of p and q dimensions when n centred rows are rotated at random.
 
-    Squared correlations follow a Jacobi ensemble, drawn through its bidiagonal form (Edelman and Sutton 2008), so that the
-    cost does not depend on n.
+    Squared correlations follow a Jacobi ensemble. It is drawn in its bidiagonal form (Edelman and Sutton 2008), so the cost
+    does not depend on n.
     """
     from scipy.linalg import eigh_tridiagonal
 
     p, q, rows = min(p, q), max(p, q), n - 1
-    forced = max(0, p + q - rows)  # so many correlations are 1
+    forced = max(0, p + q - rows)  # this many correlations are 1
     p, q = (rows - q, rows - p) if forced else (p, q)
     if p == 0:
         return 1.0

@@ -1,4 +1,4 @@
-"""Metrics that read coordinates across spaces: both must share one frame, as relative spaces on the same anchors do."""
+"""Metrics that compare coordinates. Both files must be in the same space, such as relative spaces on the same anchors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ At = Annotated[int, Param("Count ranks up to this one only; 0 counts all.", mini
 def cosine(x: np.ndarray, y: np.ndarray) -> Score:
     """Mean cosine of paired rows (the cosine index).
 
-    x, y: (n, d). A zero row has cosine 0 with everything.
+    x, y: (n, d) floats. A zero row has cosine 0 with everything.
 
     >>> cosine(np.eye(2), np.array([[1.0, 0.0], [1.0, 0.0]])).value
     0.5
@@ -49,7 +49,7 @@ def mrr(
 ) -> Score:
     """Mean reciprocal rank of y_i among all rows of y, seen from x_i.
 
-    x, y: (n, d). Equal rows rank by row number. With `at`, ranks beyond it count 0.
+    x, y: (n, d) floats. Ties are ordered by row number. With `at`, ranks beyond it count as 0.
     """
 
     def values(rows: np.ndarray | None) -> np.ndarray:
@@ -76,7 +76,7 @@ def recall(
 ) -> Score:
     """Share of items whose y_i is among the k rows of y nearest to x_i.
 
-    x, y: (n, d). Equal rows rank by row number.
+    x, y: (n, d) floats. Ties are ordered by row number.
     """
 
     def values(rows: np.ndarray | None) -> np.ndarray:
@@ -96,7 +96,7 @@ def recall(
 def mse(x: np.ndarray, y: np.ndarray) -> Score:
     """Mean squared difference of coordinates.
 
-    x, y: (n, d). The mean over all n d of them.
+    x, y: (n, d) floats. The mean is over all n d coordinates.
 
     >>> mse(np.array([[0.0, 1.0]]), np.array([[2.0, 1.0]])).value
     2.0
@@ -117,7 +117,7 @@ def mse(x: np.ndarray, y: np.ndarray) -> Score:
 def pearson(x: np.ndarray, y: np.ndarray) -> Score:
     """Pearson correlation of all coordinates of x with those of y.
 
-    x, y: (n, d). One correlation over the n d pairs of numbers.
+    x, y: (n, d) floats. One correlation over the n d pairs of numbers. Raises NotApplicable when a space is constant.
 
     >>> round(pearson(np.array([[0.0, 1.0], [2.0, 3.0]]), np.array([[0.0, 1.0], [2.0, 1.0]])).value, 6)
     0.632456
@@ -136,7 +136,7 @@ def pearson(x: np.ndarray, y: np.ndarray) -> Score:
 
 
 def _spreads(sums: np.ndarray, count: int) -> np.ndarray:
-    """(…, 2) centred sums of squares of u and v from (…, 5) sums of u, v, u^2, v^2, uv."""
+    """The centred sums of squares (…, 2) of u and v, from the sums (…, 5) of u, v, u^2, v^2 and uv."""
     return sums[..., 2:4] - sums[..., :2] ** 2 / count
 
 
@@ -156,7 +156,8 @@ def _correlation(sums: np.ndarray, count: int) -> np.ndarray:
 def spearman(x: np.ndarray, y: np.ndarray) -> Score:
     """Spearman rank correlation of all coordinates of x with those of y; equal numbers share their mean rank.
 
-    x, y: (n, d). Exact up to 4 million numbers, above from ranks binned on float32 bits (error below 2e-8).
+    x, y: (n, d) floats. Ranks are exact up to 4 million numbers, and binned on float32 bits above (error below 2e-8). Raises
+    NotApplicable when a space is constant.
 
     >>> round(spearman(np.array([[0.0, 1.0], [2.0, 30.0]]), np.array([[0.0, 1.0], [3.0, 2.0]])).value, 6)
     0.8
@@ -167,7 +168,7 @@ def spearman(x: np.ndarray, y: np.ndarray) -> Score:
             raise NotApplicable(f"the coordinates of the {name} space are all equal")
     n, d = x.shape
     spread, columns = np.zeros(2), np.zeros((2, d))
-    along = np.zeros(len(left.ranks)), np.zeros(len(right.ranks))  # at each code, the sum of the other side's ranks
+    along = np.zeros(len(left.ranks)), np.zeros(len(right.ranks))  # for each code, the sum of the other side's ranks
     for block in row_blocks(n, d):
         codes = left.codes(block), right.codes(block)
         u, v = left.ranks[codes[0]], right.ranks[codes[1]]
@@ -187,7 +188,7 @@ def spearman(x: np.ndarray, y: np.ndarray) -> Score:
 def _influence(
     left: ranking.Ranked, right: ranking.Ranked, along: tuple[np.ndarray, np.ndarray], shape: tuple[int, int]
 ) -> np.ndarray:
-    """(n,) what each row adds to the sum of products of ranks: by its own ranks, and by being counted in larger ones."""
+    """The contribution (n,) of each row to the sum of products of ranks: by its own ranks, and by raising larger ranks."""
     below = [np.cumsum(a[::-1])[::-1] - a / 2 for a in along]
     rows = np.empty(shape[0])
     for block in row_blocks(*shape):

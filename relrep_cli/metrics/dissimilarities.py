@@ -1,4 +1,4 @@
-"""Metrics of kernels, on the dissimilarities of all pairs of rows; visited in tiles, nothing is n x n but up to 2048 rows."""
+"""Metrics of the dissimilarities of all pairs of rows. They are computed in tiles; only up to 2048 rows need an n x n array."""
 
 from __future__ import annotations
 
@@ -27,23 +27,25 @@ Correlation = Annotated[
     Literal["spearman", "pearson", "kendall"],
     Param("How dissimilarities are correlated.", choices=("spearman", "pearson", "kendall")),
 ]
-EXACT_ROWS = 2048  # rows whose dissimilarities are ranked exactly, in memory
+EXACT_ROWS = 2048  # up to this many rows, dissimilarities are ranked exactly, in memory
 KENDALL_ROWS = 500
-KEPT_ROWS = 6000  # rows whose codes are kept between passes, 150 MB; of more, they are made again
-STRIP = 1 << 20  # pairs at a time
+KEPT_ROWS = 6000  # up to this many rows, codes are kept between passes (150 MB); beyond, they are recomputed
+STRIP = 1 << 20  # pairs processed at a time
 LEFT_OUT = 256  # rows left out one by one, at most, for the interval
-DIGITS = 40  # bits of the largest dissimilarity that are ranked; below them, equal ones are told apart by rounding
-SAMPLE_ROWS = 1024  # rows whose dissimilarities say how they are spread
+DIGITS = 40  # bits of the largest dissimilarity that are ranked; lower bits are rounding errors
+SAMPLE_ROWS = 1024  # rows whose dissimilarities give the bins for all
 
 
 @kernel_metric(source="Szekely et al. 2007")
 def distance_correlation(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
     """Distance correlation, of Euclidean distances.
 
-    x: (n, dx), y: (n, dy). The square root of the correlation of doubly centred distances. Its chance level is the root of
-    the expected square.
+    x: (n, dx) and y: (n, dy) floats. The square root of the correlation of doubly centred distances. The chance level is the
+    root of the expected square. Above 20,000 rows a random sample of rows is used, which the convention states.
+
+    Raises NotApplicable when all distances within a space are equal.
     """
-    x, y, said = pairs.sample(x, y)
+    x, y, sample_note = pairs.sample(x, y)
     sums = pairs.pair_sums(len(x), pairs.between(x, "euclidean"), pairs.between(y, "euclidean"))
 
     def value(n: int, totals: np.ndarray, rows: np.ndarray) -> float:
@@ -54,7 +56,10 @@ def distance_correlation(x: np.ndarray, y: np.ndarray, *, workspace: Workspace =
     found = value(*sums.whole())
     level = float(np.sqrt(expected_alignment(*sums.whole(), 0.0)))
     return Score(
-        found, level, f"Euclidean distances, biased{said}", jackknife=sums.jackknife(value) if workspace.intervals else None
+        found,
+        level,
+        f"Euclidean distances, biased{sample_note}",
+        jackknife=sums.jackknife(value) if workspace.intervals else None,
     )
 
 
@@ -74,9 +79,10 @@ def _refuse_flat(first: float, second: float) -> None:
 def rsm_norm(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
     """Root mean square difference of Euclidean distances.
 
-    x: (n, dx), y: (n, dy). Over pairs of different rows: the Frobenius norm of the difference over sqrt(n (n - 1)).
+    x: (n, dx) and y: (n, dy) floats. The Frobenius norm of the difference of the distance matrices, divided by
+    sqrt(n (n - 1)). Above 20,000 rows a random sample of rows is used, which the convention states.
     """
-    x, y, said = pairs.sample(x, y)
+    x, y, sample_note = pairs.sample(x, y)
     first, second = pairs.between(x, "euclidean"), pairs.between(y, "euclidean")
 
     def apart(i: np.ndarray, j: np.ndarray) -> np.ndarray:
@@ -90,8 +96,8 @@ def rsm_norm(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -
 
     count = len(x) * (len(x) - 1)
     level = float(np.sqrt((spreads[2] + spreads[3] - 2 * spreads[0] * spreads[1] / count) / count))
-    said = f"root mean square over pairs, Euclidean distances{said}"
-    return Score(value(*sums.whole()), level, said, jackknife=sums.jackknife(value) if workspace.intervals else None)
+    convention = f"root mean square over pairs, Euclidean distances{sample_note}"
+    return Score(value(*sums.whole()), level, convention, jackknife=sums.jackknife(value) if workspace.intervals else None)
 
 
 @kernel_metric(bounds=(-1, 1), invariant={"permutation", "scale"}, source="Kriegeskorte et al. 2008")
@@ -105,16 +111,19 @@ def rsa(
 ) -> Score:
     """Representational similarity analysis: correlation of the dissimilarities of all pairs of rows.
 
-    x: (n, dx), y: (n, dy). Spearman: exact ranks up to 2048 rows, above ranks binned on float32 bits (error below 2e-8).
-    Kendall: tau-b. Above 20,000 rows (Kendall: 500) a random sample of rows, which the convention states.
+    x: (n, dx) and y: (n, dy) floats. Spearman uses exact ranks up to 2048 rows, and ranks binned on float32 bits above (error
+    below 2e-8). Kendall is tau-b. Above 20,000 rows (Kendall: 500) a random sample of rows is used, which the convention
+    states.
+
+    Raises NotApplicable for fewer than 4 items, or when all dissimilarities within a space are equal.
     """
     if len(x) < 4:
         raise NotApplicable(f"{len(x)} items are too few")
-    x, y, said = pairs.sample(x, y, KENDALL_ROWS if correlation == "kendall" else pairs.MOST)
+    x, y, sample_note = pairs.sample(x, y, KENDALL_ROWS if correlation == "kendall" else pairs.MOST)
     first, second = pairs.between(x, distance), pairs.between(y, distance)
-    way = {"spearman": _spearman, "pearson": _pearson, "kendall": _kendall}[correlation]
-    value, jackknife = way(len(x), first, second, workspace.intervals)
-    return Score(value, 0.0, f"{distance} distance, {correlation.capitalize()}{said}", jackknife=jackknife)
+    correlate = {"spearman": _spearman, "pearson": _pearson, "kendall": _kendall}[correlation]
+    value, jackknife = correlate(len(x), first, second, workspace.intervals)
+    return Score(value, 0.0, f"{distance} distance, {correlation.capitalize()}{sample_note}", jackknife=jackknife)
 
 
 def _pearson(n: int, first: pairs.Measure, second: pairs.Measure, intervals: bool) -> tuple[float, np.ndarray | None]:
@@ -129,7 +138,7 @@ def _pearson(n: int, first: pairs.Measure, second: pairs.Measure, intervals: boo
 
 
 def _levels(distances: np.ndarray, largest: float) -> np.ndarray:
-    """Distances, in place, as whole multiples of about 2^-40 of the largest: their rounding must not rank what is equal."""
+    """Round distances, in place, to multiples of about 2^-40 of the largest, so that rounding errors do not break ties."""
     distances *= 2.0 ** min(DIGITS - frexp(max(largest, 0.0))[1], 1000)
     return np.rint(distances, out=distances)
 
@@ -149,10 +158,11 @@ def _kendall(n: int, first: pairs.Measure, second: pairs.Measure, intervals: boo
 
 @dataclass(frozen=True)
 class _Coded:
-    """One space's dissimilarities of pairs i < j as codes in ascending order.
+    """The dissimilarities of one space as integer codes, in ascending order.
 
-    strip: from consecutive rows to the codes of their pairs with later rows, flat. rows: from row numbers (m,) to their codes
-    with all rows (m, n). ranks: the centred midrank of each code. size: the root of their sum of squares over pairs.
+    strip: function of a slice of rows; returns the codes of their pairs with later rows, flat. rows: function of row numbers
+    (m,); returns their codes with all rows (m, n). ranks: the centred midrank of each code. size: the norm of the ranks of all
+    pairs.
     """
 
     strip: Callable[[slice], np.ndarray]
@@ -170,7 +180,10 @@ def _spearman(n: int, first: pairs.Measure, second: pairs.Measure, intervals: bo
 
 
 def _leave_one_out(n: int, a: _Coded, b: _Coded, value: float) -> np.ndarray:
-    """(g,) the value without each of some rows, to first order: what their pairs add by their own ranks and in larger ones."""
+    """(g,) first-order estimates of the value without each of some rows.
+
+    The pairs of a row contribute by their own ranks, and by raising the ranks of larger dissimilarities.
+    """
     chosen = np.sort(np.random.default_rng(0).permutation(n)[:LEFT_OUT])
     parts = np.array_split(chosen, -(-len(chosen) * n // STRIP))
     along = [np.zeros(len(side.ranks)) for side in (a, b)]  # at each code, the sum of the other side's ranks
@@ -188,12 +201,12 @@ def _leave_one_out(n: int, a: _Coded, b: _Coded, value: float) -> np.ndarray:
 
 
 def _strips(n: int) -> Iterator[slice]:
-    """Consecutive rows with about STRIP pairs each."""
+    """Slices of consecutive rows with about STRIP pairs each."""
     return slices(n, max(1, STRIP // n))
 
 
 def _later(part: slice, codes: np.ndarray) -> np.ndarray:
-    """The pairs i < j of (b, n - start) codes of the rows `part` with all rows from its start on, flat."""
+    """The codes of pairs i < j, flat. codes: (b, n - start), of the rows `part` with all rows from its start on."""
     width = part.stop - part.start
     return np.concatenate([codes[:, :width][np.triu_indices(width, 1)], codes[:, width:].ravel()])
 
@@ -237,7 +250,7 @@ def _size(ranks: np.ndarray, counts: np.ndarray) -> float:
 
 
 def _exact_codes(n: int, measure: pairs.Measure) -> tuple[np.ndarray, np.ndarray]:
-    """(n, n) codes, 0 on the diagonal, and how many pairs have each."""
+    """The codes (n, n), 0 on the diagonal, and the number of pairs with each code."""
     rows, upper = np.arange(n), np.triu_indices(n, 1)
     found = measure(rows, rows)[upper]
     found, counts = ranking.dense(_levels(found, found.max()))

@@ -1,4 +1,4 @@
-"""Families of metrics: the traits that most members share. A member declares its source and what it has otherwise."""
+"""Families of metrics, with the traits that most members share. A member declares its source and the traits that differ."""
 
 from __future__ import annotations
 

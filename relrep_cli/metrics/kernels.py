@@ -1,4 +1,4 @@
-"""Metrics of kernels (Gram matrices), in feature space or tile by tile: nothing is n x n."""
+"""Metrics of kernels (Gram matrices), computed from moments or tile by tile, so that no array is n x n."""
 
 from __future__ import annotations
 
@@ -42,8 +42,10 @@ def cka(
 ) -> Score:
     """Centred kernel alignment.
 
-    x: (n, dx), y: (n, dy). biased: |y'x|^2 / (|x'x| |y'y|) of centred columns, in [0, 1]. unbiased: Song's U-statistic,
-    which may be negative. minibatch: its means over batches of interleaved rows.
+    x: (n, dx) and y: (n, dy) floats. biased: |y'x|^2 / (|x'x| |y'y|) of centred columns, in [0, 1]. unbiased: Song's
+    U-statistic, which can be negative. minibatch: the ratio of the mean U-statistics of batches of rows.
+
+    Raises NotApplicable when there are too few items, or when a space is constant.
 
     >>> round(cka(np.array([[0.0], [1.0], [2.0]]), np.array([[0.0], [1.0], [1.0]])).value, 6)  # squared correlation
     0.75
@@ -66,7 +68,7 @@ def _linear(x: np.ndarray, y: np.ndarray, estimator: str, workspace: Workspace) 
             reason = "is constant" if m.norms[side] <= 1e-12 * sizes[side] else "has a self term that is not positive"
             raise NotApplicable(f"the {name} space {reason}")
     value = min(1.0, float(xy / (np.sqrt(xx) * np.sqrt(yy))))
-    # under random pairing biased CKA is tr(K) tr(L) / ((n - 1) |K| |L|) on average
+    # The mean of biased CKA over random pairings is tr(K) tr(L) / ((n - 1) |K| |L|).
     chance = float(m.norms[0] * m.norms[1] / ((m.n - 1) * np.sqrt(xx) * np.sqrt(yy))) if estimator == "biased" else 0.0
     jackknife = _leave_one_out(m, x, y, estimator) if m.n >= 5 and workspace.intervals else None
     return Score(value, chance, f"linear kernel, {estimator} HSIC, columns centred", jackknife=jackknife)
@@ -77,7 +79,7 @@ def _estimate(terms: hsic.Terms, estimator: str) -> np.ndarray:
 
 
 def _leave_one_out(m: Moments, x: np.ndarray, y: np.ndarray, estimator: str) -> np.ndarray | None:
-    """(g,) CKA without each of some rows; None where there is none without one of them."""
+    """(g,) CKA without each of up to 512 rows; None when it is undefined without one of them."""
     chosen = np.arange(m.n) if m.n <= hsic.ROWS else np.sort(np.random.default_rng(0).choice(m.n, hsic.ROWS, replace=False))
     rows = hsic.some_rows(m, x, y, chosen)
     xx, yy, xy = (_estimate(hsic.terms_without(m, rows, a, b), estimator) for a, b in hsic.PAIRS)
@@ -87,12 +89,12 @@ def _leave_one_out(m: Moments, x: np.ndarray, y: np.ndarray, estimator: str) -> 
 
 
 def _rounding(size: float, n: int, estimator: str) -> float:
-    """What rounding may leave of a self term that is zero: relative to the space's own size, whatever its unit."""
+    """The largest self term that may be rounding error of zero; relative to the size of the space."""
     return (1e-12 * size) ** 2 if estimator == "biased" else 1e-13 * (size / n) ** 2
 
 
 def _gaussian(x: np.ndarray, y: np.ndarray, estimator: str, workspace: Workspace) -> Score:
-    x, y, said = pairs.sample(x, y)
+    x, y, sample_note = pairs.sample(x, y)
     (first, wx), (second, wy) = pairs.gaussian(x), pairs.gaussian(y)
     sums = pairs.pair_sums(len(x), first, second)
     unbiased = estimator == "unbiased"
@@ -102,7 +104,7 @@ def _gaussian(x: np.ndarray, y: np.ndarray, estimator: str, workspace: Workspace
 
     n, totals, rows = sums.whole()
     level = 0.0 if unbiased else expected_alignment(n, totals, rows, 1.0)
-    convention = f"RBF kernel exp(-d^2 / 2w^2), w = median distance ({wx:.6g}, {wy:.6g}), {estimator} HSIC{said}"
+    convention = f"RBF kernel exp(-d^2 / 2w^2), w = median distance ({wx:.6g}, {wy:.6g}), {estimator} HSIC{sample_note}"
     return Score(value(n, totals, rows), level, convention, jackknife=sums.jackknife(value) if workspace.intervals else None)
 
 
@@ -114,7 +116,7 @@ def _alignment(xx: float, yy: float, xy: float) -> float:
 
 
 def _hsic_of_pairs(n: int, totals: np.ndarray, rows: np.ndarray, diagonal: float, unbiased: bool) -> tuple[float, float, float]:
-    """HSIC of x with itself, of y with itself and of both, from sums over pairs; see PairSums. diagonal: k(x, x)."""
+    """HSIC of x with x, y with y, and x with y, from the sums of PairSums. diagonal: the kernel of a row with itself."""
     out = []
     for u, v, products in ((0, 0, 2), (1, 1, 3), (0, 1, 4)):
         if unbiased:
@@ -129,36 +131,38 @@ def _hsic_of_pairs(n: int, totals: np.ndarray, rows: np.ndarray, diagonal: float
 
 
 def expected_alignment(n: int, totals: np.ndarray, rows: np.ndarray, diagonal: float) -> float:
-    """Expected biased alignment under random pairing, of centred n x n matrices with these sums."""
+    """The expected biased alignment under random pairing, from the sums of PairSums. diagonal: k(x, x)."""
     xx, yy, _ = _hsic_of_pairs(n, totals, rows, diagonal, False)
     traces = [n * diagonal - (totals[side] + n * diagonal) / n for side in (0, 1)]
     return float(traces[0] * traces[1] / ((n - 1) * n**2 * np.sqrt(xx * yy)))
 
 
 def _minibatch(x: np.ndarray, y: np.ndarray, kernel: Kernel, batch: int, workspace: Workspace) -> Score:
-    """Means of unbiased HSIC over batches; rows i, i + m, … form one of the m batches, the same rows in both spaces."""
+    """Minibatch CKA. Rows i, i + m, i + 2 m, … of both spaces form one of the m batches."""
     n = len(x)
     count = min(-(-n // batch), n // 4)
     grams = [_linear_gram(x), _linear_gram(y)]
-    said = "linear kernel"
+    kernel_note = "linear kernel"
     if kernel == "rbf":
         (first, wx), (second, wy) = pairs.gaussian(x), pairs.gaussian(y)
-        grams, said = [first, second], f"RBF kernel exp(-d^2 / 2w^2), w = median distance ({wx:.6g}, {wy:.6g})"
+        grams, kernel_note = [first, second], f"RBF kernel exp(-d^2 / 2w^2), w = median distance ({wx:.6g}, {wy:.6g})"
     found = np.array([_batch(np.arange(g, n, count), grams[0], grams[1]) for g in range(count)])
     value = _alignment_of_means(found.mean(0))
     jackknife = np.array([_alignment_of_means(m) for m in (found.sum(0) - found) / (count - 1)]) if count >= 10 else None
-    if jackknife is None and workspace.intervals:  # too few batches to leave one out: the spread of the estimate from all rows
+    if (
+        jackknife is None and workspace.intervals
+    ):  # too few batches to leave one out: take the spread of unbiased CKA of all rows
         close = cka(x, y, kernel=kernel, estimator="unbiased", workspace=workspace)
         jackknife = None if close.jackknife is None else close.jackknife - close.value + value
     return Score(
-        value, 0.0, f"{said}, mean unbiased HSIC of {count} batches of {n // count} or more items", jackknife=jackknife
+        value, 0.0, f"{kernel_note}, mean unbiased HSIC of {count} batches of {n // count} or more items", jackknife=jackknife
     )
 
 
 def _linear_gram(x: np.ndarray) -> pairs.Measure:
     def gram(i: np.ndarray, j: np.ndarray) -> np.ndarray:
         rows = np.asarray(pick(x, i), np.float64)
-        rows = rows - rows.mean(0)  # which the unbiased estimator does not feel, and large offsets would drown it
+        rows = rows - rows.mean(0)  # the unbiased estimator is invariant to this; large offsets would cost precision
         return rows @ rows.T
 
     return gram

@@ -1,4 +1,4 @@
-"""Metrics of shapes that match single columns, which a rotation would mix."""
+"""Metrics of shapes that match single columns. A rotation of the space changes them."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ from relrep_cli.numerics.workspace import UNSHARED, Workspace
 def hard_match(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
     """Mean correlation of columns under the best one-to-one matching.
 
-    x: (n, dx), y: (n, dy). Every column of the narrower space gets its own partner (Hungarian method); constant columns
-    are left out. The interval keeps the matching.
+    x: (n, dx) and y: (n, dy) floats. Every column of the narrower space gets its own partner (Hungarian method). Constant
+    columns are left out. The jackknife keeps the matching fixed.
+
+    Raises NotApplicable for fewer than 3 items or a constant space.
 
     >>> x = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 3.0], [3.0, 1.0]])
     >>> round(hard_match(x, x[:, ::-1]).value, 6)
     1.0
     """
     found = covariances(x, y, workspace=workspace)
-    kept, unit, said = _kept(found)
+    kept, unit, note = _varying_columns(found)
 
     def best(c: Covariances) -> tuple[np.ndarray, np.ndarray]:
         from scipy.optimize import linear_sum_assignment
@@ -36,7 +38,7 @@ def hard_match(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED)
     pairs = best(found.whole)
     level, draws = chance(unit, lambda c: _mean(c, kept, best(c)), workspace=workspace)
     value, jackknife = _mean(found.whole, kept, pairs), found.jackknife(lambda c: _mean(c, kept, pairs))
-    return Score(value, level, f"correlation of columns, one-to-one{said}", jackknife=jackknife, draws=draws)
+    return Score(value, level, f"correlation of columns, one-to-one{note}", jackknife=jackknife, draws=draws)
 
 
 @shape_metric(
@@ -47,10 +49,13 @@ def hard_match(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED)
 def soft_match(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
     """Mean over both directions of each column's best correlation.
 
-    x: (n, dx), y: (n, dy). Partners may be shared; constant columns are left out. The interval keeps the partners.
+    x: (n, dx) and y: (n, dy) floats. Several columns may have the same partner. Constant columns are left out. The jackknife
+    keeps the partners fixed.
+
+    Raises NotApplicable for fewer than 3 items or a constant space.
     """
     found = covariances(x, y, workspace=workspace)
-    kept, unit, said = _kept(found)
+    kept, unit, note = _varying_columns(found)
 
     def value(c: Covariances) -> float:
         table = _correlations(c, kept)
@@ -60,11 +65,11 @@ def soft_match(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED)
     there, back = (np.arange(len(table)), table.argmax(1)), (table.argmax(0), np.arange(table.shape[1]))
     jackknife = found.jackknife(lambda c: (_mean(c, kept, there) + _mean(c, kept, back)) / 2)
     level, draws = chance(unit, value, workspace=workspace)
-    return Score(value(found.whole), level, f"best correlation of each column{said}", jackknife=jackknife, draws=draws)
+    return Score(value(found.whole), level, f"best correlation of each column{note}", jackknife=jackknife, draws=draws)
 
 
-def _kept(found: Parts) -> tuple[tuple[np.ndarray, np.ndarray], Covariances, str]:
-    """Columns that vary, in x and in y; the covariances of columns at length 1; and what to say of constant ones."""
+def _varying_columns(found: Parts) -> tuple[tuple[np.ndarray, np.ndarray], Covariances, str]:
+    """The numbers of the columns that vary, the covariances of columns of length 1, and a note on constant columns."""
     lengths = found.lengths()
     kx, ky = (np.flatnonzero(np.isfinite(s)) for s in lengths)
     out = sum(map(len, lengths)) - len(kx) - len(ky)

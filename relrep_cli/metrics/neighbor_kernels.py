@@ -1,4 +1,4 @@
-"""Metrics of neighbourhoods by how similar neighbours are."""
+"""Metrics of neighbourhoods that compare the similarities of items to their neighbours."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from relrep_cli.base.registry import Param
 from relrep_cli.metrics.families import neighbourhood_metric
 from relrep_cli.metrics.neighbor_orders import apart
 from relrep_cli.metrics.neighborhoods import within
-from relrep_cli.metrics.sampling import searched
+from relrep_cli.metrics.sampling import describe_searches
 from relrep_cli.metrics.score import Index, K, NotApplicable, Score
 from relrep_cli.numerics.blocks import block_rows, slices
 from relrep_cli.numerics.intervals import level, pairings
@@ -28,7 +28,7 @@ Epsilon = Annotated[
     float, Param("Added to CKNNA's denominator: 1e-6 as its authors do; 0 gives a space 1 with itself.", minimum=0)
 ]
 DRAWS = 10
-DRAWN_ROWS = 2000  # rows that stand for all when a chance level is drawn
+DRAWN_ROWS = 2000  # rows that a random pairing measures for the chance level
 
 
 @neighbourhood_metric(bounds=(-1, 1), source="Hamilton et al. 2016, sec. 4; on distances: Klabunde et al. 2023")
@@ -43,7 +43,8 @@ def second_order_cosine(
 ) -> Score:
     """Mean cosine of each item's similarities to its neighbours in either space.
 
-    x: (n, dx), y: (n, dy). Item i is described by its cosines to N_x(i) | N_y(i), in x and in y.
+    x: (n, dx) and y: (n, dy) floats. Item i is described by its cosines to N_x(i) | N_y(i), once in x and once in y; the
+    value is the mean cosine of these two descriptions.
     """
     a, b = within(x, k, "cosine", index, workspace=workspace), within(y, k, "cosine", index, workspace=workspace)
     rows = _second_order(x, y, a.rows, b.rows, profile)
@@ -52,8 +53,10 @@ def second_order_cosine(
     for order in pairings(len(x), DRAWS) if workspace.intervals else ():
         back = np.argsort(order)
         found.append(_second_order(x, y, a.rows[some], back[b.rows[order[some]]], profile, some, order).mean())
-    extra, said = searched((a, b), index)
-    convention = f"cosine of cosine {'similarities' if profile == 'similarity' else 'distances'}, k = {k}, self excluded{said}"
+    extra, index_note = describe_searches((a, b), index)
+    convention = (
+        f"cosine of cosine {'similarities' if profile == 'similarity' else 'distances'}, k = {k}, self excluded{index_note}"
+    )
     return Score(float(rows.mean()), level(found), convention, rows, draws=DRAWS, extra=extra)
 
 
@@ -66,7 +69,7 @@ def _second_order(
     rows: np.ndarray | None = None,
     order: np.ndarray | None = None,
 ) -> np.ndarray:
-    """(m,) second-order cosines of `rows` with neighbours a and b (m, k); row i of y is row order[i], where given."""
+    """(m,) second-order cosines of `rows`, whose neighbours are a and b (m, k). order: pairs row i of x with order[i] of y."""
     rows, order = np.arange(len(a)) if rows is None else rows, np.arange(len(y)) if order is None else order
     out = np.empty(len(a))
     for block in slices(len(a), max(1, block_rows(2 * a.shape[1] * max(x.shape[1], y.shape[1])))):
@@ -79,7 +82,7 @@ def _second_order(
             profiles.append(np.where(once, distance if profile == "distance" else 1 - distance, 0))
         u, v = profiles
         sizes = np.sqrt(np.square(u).sum(1)) * np.sqrt(np.square(v).sum(1))
-        same = (u == v).all(1)  # two items that have only copies of themselves near them are described alike, by zeros
+        same = (u == v).all(1)  # two items whose neighbours are all copies of them have equal descriptions, zeros
         out[block] = np.where(same, 1, (u * v).sum(1) / np.where(sizes > 0, sizes, 1)).clip(-1, 1)
     return out
 
@@ -95,9 +98,11 @@ def cknna(
 ) -> Score:
     """Centred kernel alignment of cosines to neighbours that both spaces agree on.
 
-    x: (n, dx), y: (n, dy). The Gram matrices of unit rows keep only j in N_x(i) & N_y(i) (sparse, n k entries), so they are
-    not symmetric, and neither, slightly, is the value. HSIC falls as 1 / n, so the authors' epsilon lowers the value the more
-    items there are. Under a jackknife the neighbours stay as they are.
+    x: (n, dx) and y: (n, dy) floats. The Gram matrices of unit rows keep only j in N_x(i) & N_y(i) (sparse, n k entries). They
+    are not symmetric, so the value is slightly asymmetric, too. HSIC falls as 1 / n, so the authors' epsilon lowers the value
+    more when there are more items. The jackknife keeps the neighbours fixed.
+
+    Raises NotApplicable for fewer than 4 items, or when a self term is not positive.
     """
     if len(x) < 4:
         raise NotApplicable(f"{len(x)} items are too few")
@@ -112,10 +117,10 @@ def cknna(
     if len(x) >= 3 * groups > 12 and workspace.intervals:
         jackknife = np.array([value(rows % groups != g) for g in range(groups)])
     found = [_aligned(gx, gy[order][:, order], epsilon) for order in (pairings(len(x), DRAWS) if workspace.intervals else ())]
-    extra, said = searched((a, b), index)
+    extra, index_note = describe_searches((a, b), index)
     convention = (
         f"cosines to shared neighbours, k = {k}, self excluded, unbiased HSIC in trace form (slightly asymmetric), "
-        f"denominator + {epsilon}{said}"
+        f"denominator + {epsilon}{index_note}"
     )
     return Score(_aligned(gx, gy, epsilon), level(found), convention, jackknife=jackknife, draws=DRAWS, extra=extra)
 
@@ -147,7 +152,7 @@ def _mask(g: csr_array) -> Any:
 
 
 def _hsic(a: Any, b: Any) -> float:
-    """Song's estimator of sparse matrices with an empty diagonal."""
+    """Song's unbiased estimator for sparse matrices with an empty diagonal."""
     n = a.shape[0]
     trace = a.multiply(b.T).sum()
     ones = a.sum() * b.sum() / ((n - 1) * (n - 2))

@@ -1,4 +1,4 @@
-"""Metrics of neighbourhoods by the order in which neighbours come."""
+"""Metrics of neighbourhoods that compare the order of neighbours."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def lcs_knn(
 ) -> Score:
     """Mean length of the longest common subsequence of the neighbours, nearest first.
 
-    x: (n, dx), y: (n, dy). From 0 to k.
+    x: (n, dx) and y: (n, dy) floats. The value lies between 0 and k.
     """
     return _of_lists(
         _longest, x, y, k, neighbours, "longest common subsequence of neighbours in order", index, ci, seed, workspace
@@ -54,7 +54,7 @@ def edit_knn(
 ) -> Score:
     """Agreement of the neighbours in order: 1 - mean edit distance / k.
 
-    x: (n, dx), y: (n, dy). Insertion, deletion and substitution cost 1 each.
+    x: (n, dx) and y: (n, dy) floats. Insertion, deletion and substitution cost 1 each.
     """
     return _of_lists(_edits, x, y, k, neighbours, "1 - edit distance / k of neighbours in order", index, ci, seed, workspace)
 
@@ -73,8 +73,9 @@ def rank_similarity(
 ) -> Score:
     """Agreement of the ranks of shared neighbours, near ones counting more.
 
-    x: (n, dx), y: (n, dy). Mean over items of sum_j 2 / ((1 + |r - s|) (r + s)) over shared neighbours j of ranks r and s,
-    over its maximum for so many shared, the harmonic number.
+    x: (n, dx) and y: (n, dy) floats. For each item, the sum of 2 / ((1 + |r - s|) (r + s)) over shared neighbours, whose ranks
+    are r in x and s in y, divided by its maximum for this number of shared neighbours (a harmonic number). The value is the
+    mean over items.
     """
     return _of_lists(_rank_agreement, x, y, k, neighbours, "ranks of shared neighbours", index, ci, seed, workspace)
 
@@ -95,15 +96,16 @@ def _of_lists(
         return np.concatenate([rows_of(a[block], b[block]) for block in row_blocks(len(a), k * k)])
 
     chance, draws = list_chance(rows_of, len(x) - 1, k)
-    said = f"{convention}, {by}, k = {k}, self excluded"
+    convention = f"{convention}, {by}, k = {k}, self excluded"
     search = within_both(x, y, k, by, index, workspace)
-    return replace(over_neighbours(search, values, len(x), chance, said, index=index, ci=ci, seed=seed), draws=draws)
+    return replace(over_neighbours(search, values, len(x), chance, convention, index=index, ci=ci, seed=seed), draws=draws)
 
 
 def apart(x: np.ndarray, own_rows: slice | np.ndarray, others: np.ndarray, by: By) -> np.ndarray:
-    """(b, k) squared distances of some rows to their `others` (b, k); for cosine, of rows at length 1.
+    """Compute the squared distances (b, k) of some rows to the rows `others` (b, k).
 
-    Lengths 0 count as at a right angle to everything, as their cosine 0 says.
+    x: (n, d) floats. by: for cosine, rows are first scaled to length 1. A zero row has cosine 0 with everything, so its squared
+    distance is 2.
     """
     near = np.asarray(pick(x, others.ravel()), np.float64)
     own = np.asarray(x[own_rows] if isinstance(own_rows, slice) else pick(x, own_rows), np.float64)
@@ -119,7 +121,7 @@ def apart(x: np.ndarray, own_rows: slice | np.ndarray, others: np.ndarray, by: B
 
 
 def _longest(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(n,) lengths of longest common subsequences of lists without repeats, one step for each place in a.
+    """(n,) lengths of the longest common subsequences of the lists a[i] and b[i], which hold no repeats.
 
     >>> _longest(np.array([[1, 2, 3]]), np.array([[2, 3, 1]])).tolist()
     [2.0]
@@ -132,7 +134,7 @@ def _longest(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _edits(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(n,) 1 - edit distance / k of lists of k.
+    """(n,) 1 - edit distance / k of the lists a[i] and b[i] of length k.
 
     >>> _edits(np.array([[1, 2, 3, 4]]), np.array([[2, 3, 4, 1]])).tolist()
     [0.5]
@@ -148,7 +150,7 @@ def _edits(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _rank_agreement(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(n,) rank similarity of lists of k; 0 where nothing is shared.
+    """(n,) rank similarity of the lists a[i] and b[i]; 0 when they share nothing.
 
     >>> _rank_agreement(np.array([[1, 2]]), np.array([[1, 3]])).tolist()  # 2 / (1 * 2), over 1
     [1.0]
@@ -162,7 +164,7 @@ def _rank_agreement(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 @cache
 def list_chance(rows_of: Lists, others: int, k: int) -> tuple[float, int]:
-    """Mean of `rows_of` over random lists of k of so many others, and how many lists: what random pairing gives on average."""
+    """The mean of `rows_of` over pairs of random lists of k of the other items, and the number of pairs drawn."""
     rng, draws = np.random.default_rng(0), int(np.clip(4_000_000 // k**2, 500, 20_000))
     shared_count = rng.hypergeometric(k, others - k, k, draws)
     a = np.tile(np.arange(k), (draws, 1))
@@ -178,8 +180,10 @@ def list_chance(rows_of: Lists, others: int, k: int) -> tuple[float, int]:
 def information_imbalance(x: np.ndarray, y: np.ndarray, *, neighbours: By = "cosine", workspace: Workspace = UNSHARED) -> Score:
     """Information imbalance: 2 / n times the mean rank in y of the nearest neighbour in x.
 
-    x: (n, dx), y: (n, dy). Near 0 where nearness in x foretells nearness in y, 1 at chance; 2 / n for a space with itself.
-    `reverse` is from y to x.
+    x: (n, dx) and y: (n, dy) floats. The value is near 0 when neighbours in x are neighbours in y, 1 at chance, and 2 / n for
+    a space with itself. The record's `reverse` is the value from y to x.
+
+    Raises NotApplicable for fewer than 3 items.
     """
     if len(x) < 3:
         raise NotApplicable(f"{len(x)} items are too few")

@@ -1,4 +1,4 @@
-"""Metrics of neighbourhoods: which rows are near."""
+"""Metrics of neighbourhoods that compare sets of neighbours."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from math import comb, exp, lgamma
 import numpy as np
 
 from relrep_cli.metrics.families import neighbourhood_metric
-from relrep_cli.metrics.sampling import over_neighbours, searched
+from relrep_cli.metrics.sampling import describe_searches, over_neighbours
 from relrep_cli.metrics.score import By, Ci, Index, K, Score
 from relrep_cli.neighbors import Neighbors, nearest, overlap
 from relrep_cli.numerics.blocks import row_blocks
@@ -18,14 +18,14 @@ from relrep_cli.numerics.workspace import UNSHARED, Workspace
 def within(
     x: np.ndarray, k: int, by: By, index: Index = "exact", rows: np.ndarray | None = None, workspace: Workspace = UNSHARED
 ) -> Neighbors:
-    """The k nearest other rows of each row of x, or of these `rows` only; nearest first."""
+    """Find the k nearest other rows of each row of x (n, d), or of `rows` only; nearest first."""
     return nearest(x, x, k, by=by, exclude_self=True, index=index, rows=rows, workspace=workspace)
 
 
 def within_both(
     x: np.ndarray, y: np.ndarray, k: int, by: By, index: Index, workspace: Workspace
 ) -> Callable[[np.ndarray | None], tuple[Neighbors, Neighbors]]:
-    """The search for neighbours of some rows, or all, where each space keeps its own."""
+    """A function that finds the neighbours of given rows, or of all, within x and within y."""
     return lambda rows: (within(x, k, by, index, rows, workspace), within(y, k, by, index, rows, workspace))
 
 
@@ -48,7 +48,8 @@ def jaccard(
 ) -> Score:
     """Cross-space retrieval: neighbours of x_i within x against neighbours of x_i within y.
 
-    x, y: (n, d) in one frame. The item itself counts. Value: mean |A & B| / |A | B| over items.
+    x, y: (n, d) floats in the same space. The item itself counts as its neighbour. The value is the mean of
+    |A & B| / |A | B| over items.
     """
 
     def search(rows: np.ndarray | None) -> list[Neighbors]:
@@ -73,7 +74,7 @@ def knn_jaccard(
 ) -> Score:
     """Overlap of neighbourhoods, each space keeping its own neighbours: mean |N_x(i) & N_y(i)| / |N_x(i) | N_y(i)|.
 
-    x: (n, dx), y: (n, dy). The item itself is left out by its row number.
+    x: (n, dx) and y: (n, dy) floats. The item itself is excluded by its row number.
     """
     search = within_both(x, y, k, neighbours, index, workspace)
     convention = f"neighbours within each space, {neighbours}, k = {k}, self excluded"
@@ -95,7 +96,7 @@ def mutual_knn(
 ) -> Score:
     """Share of neighbours that both spaces agree on: mean |N_x(i) & N_y(i)| / k.
 
-    x: (n, dx), y: (n, dy). Each space keeps its own neighbours; the item itself is left out.
+    x: (n, dx) and y: (n, dy) floats. Neighbours are found within each space; the item itself is excluded.
     """
     search, chance = within_both(x, y, k, neighbours, index, workspace), k / (len(x) - 1)
     convention = f"overlap / k within each space, {neighbours}, k = {k}, self excluded"
@@ -114,8 +115,8 @@ def cycle_knn(
 ) -> Score:
     """Share of items that one of their neighbours in y leads back to in x.
 
-    x: (n, dx), y: (n, dy). Item i counts when i is in N_x(j) for some j in N_y(i); even a space with itself need not
-    reach 1.
+    x: (n, dx) and y: (n, dy) floats. Item i counts when i is in N_x(j) for some j in N_y(i). A space with itself can score
+    below 1.
     """
     a, b = within(x, k, neighbours, index, workspace=workspace), within(y, k, neighbours, index, workspace=workspace)
     rows = np.empty(len(x))
@@ -123,13 +124,13 @@ def cycle_knn(
         back = a.rows[b.rows[block]] == np.arange(block.start, block.stop)[:, None, None]
         rows[block] = back.any((1, 2))
     chance = 1 - float(_missed(np.bincount(a.rows.ravel(), minlength=len(x)), k).mean())
-    extra, said = searched((a, b), index)
+    extra, index_note = describe_searches((a, b), index)
     convention = f"y to x and back, {neighbours}, k = {k}, self excluded (asymmetric)"
-    return Score(float(rows.mean()), chance, convention + said, rows, extra=extra)
+    return Score(float(rows.mean()), chance, convention + index_note, rows, extra=extra)
 
 
 def _missed(known: np.ndarray, k: int) -> np.ndarray:
-    """(n,) chance that k random others hold none of the so many rows that know each item."""
+    """(n,) probability that k random other rows contain none of the known[i] rows that have item i as a neighbour."""
     others = len(known) - 1 - np.arange(k)
     return np.prod(np.maximum(others - known[:, None], 0) / others, axis=1)
 
@@ -147,7 +148,7 @@ def label_overlap(
 ) -> Score:
     """Overlap of the labels of neighbours, whichever items carry them: mean of sum_c min(share_x(c), share_y(c)).
 
-    x: (n, dx), y: (n, dy), labels: (n,). It is high where items lie among the same classes in both spaces.
+    x: (n, dx) and y: (n, dy) floats, labels: (n,). The value is high when items lie among the same classes in both spaces.
     """
     a, b = within(x, k, neighbours, index, workspace=workspace), within(y, k, neighbours, index, workspace=workspace)
     codes = np.unique(labels, return_inverse=True)[1]
@@ -156,18 +157,18 @@ def label_overlap(
     shared_counts = np.minimum(here[1][i], there[1][j])
     rows = np.bincount(here[0][i] % len(x), shared_counts, len(x)) / k
     chance = _expected_labels(here, codes, k)
-    extra, said = searched((a, b), index)
+    extra, index_note = describe_searches((a, b), index)
     convention = f"labels of neighbours within each space, {neighbours}, k = {k}, self excluded"
-    return Score(float(rows.mean()), chance, convention + said, rows, extra=extra)
+    return Score(float(rows.mean()), chance, convention + index_note, rows, extra=extra)
 
 
 def _histogram(codes: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which label occurs near which row, as label * n + row, and how often, from (n, k) labels of neighbours."""
+    """Count the labels of neighbours. codes: (n, k). Returns label * n + row for each label near each row, and its count."""
     return np.unique(codes.astype(np.int64) * n + np.arange(n)[:, None], return_counts=True)
 
 
 def _expected_labels(here: tuple[np.ndarray, np.ndarray], codes: np.ndarray, k: int) -> float:
-    """Expected overlap with the labels of k random other rows: sums of hypergeometric tails."""
+    """The expected overlap with the labels of k random other rows, from hypergeometric tails."""
     from scipy.special import gammaln
 
     n, sizes = len(codes), np.bincount(codes)
@@ -178,7 +179,9 @@ def _expected_labels(here: tuple[np.ndarray, np.ndarray], codes: np.ndarray, k: 
         valid = (b >= 0) & (b <= a)
         return np.where(valid, gammaln(a + 1) - gammaln(b + 1) - gammaln(np.where(valid, a - b, 0) + 1), -np.inf)
 
-    among = np.stack([sizes, sizes - 1])[:, :, None]  # rows of a label among the others, for a row of another and of this label
+    among = np.stack([sizes, sizes - 1])[
+        :, :, None
+    ]  # rows of each label among the others, for a row of another label and of this label
     drawn = np.arange(k + 1)
     some = np.exp(log(among, drawn) + log(n - 1 - among, k - drawn) - log(np.array(n - 1), np.array(k)))
     more = np.cumsum(some[..., ::-1], -1)[..., ::-1]
@@ -192,12 +195,12 @@ def _jaccards(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def jaccard_of(shared: np.ndarray, k: int) -> np.ndarray:
-    """Jaccard index of two k-sets that share so many members."""
+    """The Jaccard index of two sets of k members that share `shared` (n,) members."""
     return shared / (2 * k - shared)
 
 
 def expected_jaccard(n: int, k: int) -> float:
-    """Expected Jaccard index of two independent k-subsets of n things (hypergeometric overlap).
+    """The expected Jaccard index of two independent random k-subsets of n things.
 
     >>> round(expected_jaccard(2, 1), 6)
     0.5

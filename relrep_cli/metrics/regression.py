@@ -1,4 +1,4 @@
-"""Metrics of shapes by prediction: how well a linear map of one space gives the other."""
+"""Metrics of shapes that predict one space from the other by a linear map."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from relrep_cli.numerics.covariances import Covariances, Parts, axes, covariance
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 Penalty = Annotated[float, Param("Ridge penalty, as a share of the space's total variance.", minimum=1e-9)]
-ALONE = 1e-9  # 1 - leverage below which a row alone carries an axis
+ALONE = 1e-9  # 1 - leverage below which a single row determines an axis
 
 
 @shape_metric(
@@ -27,8 +27,10 @@ ALONE = 1e-9  # 1 - leverage below which a row alone carries an axis
 def linear_regression(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
     """Held-out R2 of y predicted from x by least squares.
 
-    x: (n, dx), y: (n, dy). Each item is predicted from all the others, in closed form; R2 over all columns together.
-    `reverse` is x predicted from y.
+    x: (n, dx) and y: (n, dy) floats. Each item is predicted by a map fitted on all other items, in closed form. R2 is over all
+    columns together. The record's `reverse` is R2 of x predicted from y.
+
+    Raises NotApplicable when there are no more items than dims, or when a single row determines an axis.
     """
     return _both(x, y, 0.0, "least squares, each item held out, y from x; reverse: x from y", workspace)
 
@@ -37,7 +39,7 @@ def linear_regression(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UN
 def ridge(x: np.ndarray, y: np.ndarray, *, penalty: Penalty = 0.001, workspace: Workspace = UNSHARED) -> Score:
     """Held-out R2 of y predicted from x by ridge regression.
 
-    x: (n, dx), y: (n, dy). As linear-regression, with a penalty that allows more dims than items.
+    x: (n, dx) and y: (n, dy) floats. Like linear-regression, with a penalty, so that there may be more dims than items.
     """
     return _both(
         x, y, penalty, f"ridge penalty {penalty} of the variance, each item held out, y from x; reverse: x from y", workspace
@@ -77,7 +79,7 @@ def _held_out(x: np.ndarray, y: np.ndarray, found: Parts, penalty: float) -> Sco
 def gulp(x: np.ndarray, y: np.ndarray, *, penalty: Penalty = 0.001, workspace: Workspace = UNSHARED) -> Score:
     """Squared GULP distance: how differently ridge regressions on the two spaces predict, over all tasks.
 
-    x: (n, dx), y: (n, dy), centred and scaled to mean squared length 1.
+    x: (n, dx) and y: (n, dy) floats. Both are centred and scaled to a mean squared length of 1.
     """
     found = covariances(x, y, workspace=workspace)
 
@@ -91,13 +93,13 @@ def gulp(x: np.ndarray, y: np.ndarray, *, penalty: Penalty = 0.001, workspace: W
     sides = [_smoother(products, penalty) for products in (found.whole.xx, found.whole.yy)]
     traces = [float((s.shares * s.shrink).sum()) for s in sides]
     level = sum(float(np.square(s.shares * s.shrink).sum()) for s in sides) - 2 * traces[0] * traces[1] / (len(x) - 1)
-    said = f"squared distance, ridge penalty {penalty} of the variance, columns centred"
-    return Score(value(found.whole), level, said, jackknife=found.jackknife(value))
+    convention = f"squared distance, ridge penalty {penalty} of the variance, columns centred"
+    return Score(value(found.whole), level, convention, jackknife=found.jackknife(value))
 
 
 @dataclass(frozen=True)
 class _Smoother:
-    """axes (d, r) of a space, their (r,) shares of its variance, and 1 / (share + penalty)."""
+    """axes: (d, r) principal axes of a space. shares: (r,) shares of its variance. shrink: 1 / (share + penalty)."""
 
     axes: np.ndarray
     shares: np.ndarray

@@ -1,4 +1,4 @@
-"""A mean over rows from just enough of them."""
+"""Means over rows, computed from all rows or from a sample that is large enough."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from relrep_cli.metrics.score import Score
 from relrep_cli.neighbors import Neighbors
 from relrep_cli.numerics.intervals import rows_needed
 
-PILOT = 500  # rows that say how much values spread
-WORTH = 0.4  # of the rows: for more than that, all cost no more, since a space searched with itself costs half
-MORE = 1.02  # of what is needed, so that the last look seldom asks for another
+PILOT = 500  # rows of the first sample, which estimates the variance
+WORTH = 0.4  # share of rows above which all rows are taken: searching a whole space within itself costs half as much per row
+MORE = 1.02  # margin on the estimated sample size, so that a further sample is seldom needed
 
 
 @dataclass(frozen=True)
 class Measured:
-    """values: (m,) of the rows `sample` (m,), ascending, out of `population`; sample None: of all rows."""
+    """Values of rows.
+
+    values: (m,). sample: (m,) row numbers, ascending; None when all rows were measured. population: the number of all rows.
+    """
 
     values: np.ndarray
     sample: np.ndarray | None
@@ -27,9 +30,10 @@ class Measured:
 
 
 def over_rows(values_of: Callable[[np.ndarray | None], np.ndarray], n: int, ci: float, seed: int) -> Measured:
-    """The values of all n rows for ci = 0, else of a random sample whose 95 % interval reaches `ci` to either side.
+    """Compute the values of all n rows, or of a random sample whose 95 % interval has the half-width `ci`.
 
-    values_of: from row numbers (m,), or None for all, to their values. The sample is drawn without replacement.
+    values_of: function of row numbers (m,), or None for all; returns (m,) values. ci: 0 for all rows. The sample is drawn
+    without replacement.
     """
     if not ci:
         return Measured(values_of(None), None, n)
@@ -56,9 +60,10 @@ def over_neighbours(
     ci: float,
     seed: int,
 ) -> Score:
-    """The score of a mean over n rows, all or just enough, of a value of each row's neighbours in two spaces.
+    """Compute the score of a metric that is a mean over rows, where each row's value depends on its neighbours in two spaces.
 
-    search: from row numbers (m,), or None for all, to their neighbours in both. values_of: from these, (m, k) each, to (m,).
+    search: function of row numbers (m,), or None for all; returns their neighbours in both spaces. values_of: function of these
+    neighbours, (m, k) each; returns (m,) values. ci: as in over_rows.
     """
     searches: list[Neighbors] = []
 
@@ -68,12 +73,12 @@ def over_neighbours(
         return values_of(both[0].rows, both[1].rows)
 
     found = over_rows(values, n, ci, seed)
-    extra, said = searched(searches, index)
-    return mean_of(found, chance, convention + said, ci, extra)
+    extra, index_note = describe_searches(searches, index)
+    return mean_of(found, chance, convention + index_note, ci, extra)
 
 
-def searched(searches: Sequence[Neighbors], index: str) -> tuple[dict[str, Any], str]:
-    """What a result says of its searches, and what the index found where one was asked for."""
+def describe_searches(searches: Sequence[Neighbors], index: str) -> tuple[dict[str, Any], str]:
+    """Return extra columns on the searches (ties, index, recall), and a note on the index for the convention."""
     extra: dict[str, Any] = {"tied": sum(s.tied for s in searches)}
     if index == "exact":
         return extra, ""
@@ -83,7 +88,7 @@ def searched(searches: Sequence[Neighbors], index: str) -> tuple[dict[str, Any],
 
 
 def mean_of(found: Measured, chance: float, convention: str, ci: float, extra: Mapping[str, Any] | None = None) -> Score:
-    """The score of a mean over rows, saying how many were sampled where that was asked for."""
+    """Make the score of a mean over rows. The convention and the column `sampled` state the size of the sample, if any."""
     extra = dict(extra or {})
     if ci:
         extra["sampled"] = len(found.values)

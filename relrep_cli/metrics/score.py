@@ -1,4 +1,4 @@
-"""What a metric returns and declares."""
+"""The score that a metric returns, and the traits that it declares."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 __all__ = ["METRICS", "By", "K", "Metric", "MetricFamily", "NotApplicable", "Score", "metric"]
 
-K = Annotated[int, Param("How many neighbours; several, as 5,10,50, give a result each.", minimum=1, several=True)]
+K = Annotated[int, Param("Number of neighbours; several, such as 5,10,50, give one result each.", minimum=1, several=True)]
 By = Annotated[
     Literal["cosine", "euclidean"],
-    Param("Which rows are near: by cosine or by Euclidean distance.", choices=("cosine", "euclidean")),
+    Param("Distance by which neighbours are found: cosine or Euclidean.", choices=("cosine", "euclidean")),
 ]
 Index = Annotated[
     Literal["exact", "ivf", "hnsw"],
     Param(
-        "How neighbours are found: exact, or for many rows by an index, whose recall is measured and at least 0.99.",
+        "Search for neighbours: exact, or for many rows by an index, whose recall is measured and at least 0.99.",
         choices=("exact", "ivf", "hnsw"),
     ),
 ]
@@ -35,13 +35,13 @@ Ci = Annotated[
 
 @dataclass(frozen=True)
 class Score:
-    """A metric's value with what inference needs.
+    """The value of a metric, with the numbers that its interval needs.
 
-    value: the number. rows: (n,) each row's own value, of which `value` is the mean, or None. sample: (m,) the row numbers
-    of `rows` where only these were measured, else None, and population: how many rows there are. jackknife: (g,) the value
-    without one g-th of the rows each, for metrics without row values. chance: the expected value under random pairing, in
-    closed form, or the mean over `draws` random pairings. extra: what else the result must say, such as how many neighbour
-    sets ended in a tie.
+    value: the number. chance: the expected value under random pairing, in closed form or as the mean over `draws` random
+    pairings; NaN when it was not wanted. convention: what exactly was computed. rows: (n,) values of the rows, whose mean is
+    `value`; None for a metric without. jackknife: (g,) values without each g-th part of the rows, for a metric without row
+    values. sample: (m,) row numbers of `rows` when only a sample was measured. population: the number of all rows. extra:
+    further columns of the record, such as the number of neighbour sets that end in a tie.
     """
 
     value: float
@@ -65,10 +65,11 @@ AnyMeasure = TypeVar("AnyMeasure", bound=Measure)
 class FamilyTraits:
     """The traits of a metric that a family may share.
 
-    family: the kind of thing it compares. bounds: lowest and highest value, None where there is no bound. identity: value of
-    a space against itself; the name of an option that sets it; None where it varies. needs: what a pair must have.
-    reads_coordinates: whether it compares coordinates across spaces, so that both must share one frame. invariant: maps of
-    either space that leave the value alone by default (of both alike, where coordinates are read).
+    family: the kind of metric. bounds: lowest and highest value, None where there is no bound. identity: the value of a space
+    compared with itself, or the name of an option that equals it; None when it varies. needs: what a pair must have.
+    reads_coordinates: whether the metric compares coordinates, so that both files must be in the same space. invariant:
+    transformations of either space that do not change the value with default options; where coordinates are read, of both
+    spaces alike.
     """
 
     family: str
@@ -119,7 +120,7 @@ class Metric(FamilyTraits, Entry[Measure]):
 
 
 class OwnTraits(TypedDict, total=False):
-    """What a metric may declare otherwise than its family."""
+    """The traits that a metric may declare instead of those of its family."""
 
     bounds: Bounds
     identity: float | str | None
@@ -134,7 +135,7 @@ class MetricFamily(FamilyTraits):
     """Traits that several metrics share: `@canonical_metric(symmetric=False, source="...")` declares a member."""
 
     def __call__(self, *, source: str, **own: Unpack[OwnTraits]) -> Metric:
-        """The decorator of a metric of this family."""
+        """Return the decorator of a metric of this family."""
         return Metric(source=source, **{**vars(self), **own})
 
 

@@ -1,4 +1,4 @@
-"""Metrics of shapes: how well one space can be turned onto the other. Unequal dims are padded with zeros."""
+"""Metrics of shapes: how well a rotation brings one space onto the other. The narrower space is padded with zeros."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from relrep_cli.numerics.covariances import Covariances, Parts, axes, chance, co
 from relrep_cli.numerics.intervals import level, pairings
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
-NEAR = 1e-5  # squared distances below this share are summed row by row, since the difference of large sums has lost them
-FAR = 2e10  # squared length of the mean in squared spreads, past which raw moments no longer tell axes from rounding
-WORK = 4e9  # multiply-adds in all random pairings together
+NEAR = 1e-5  # squared distances below this share are summed row by row, because a difference of large sums is inexact
+FAR = 2e10  # squared mean over variance above which axes of raw moments are lost in rounding
+WORK = 4e9  # multiply-adds of all random pairings together
 
 
 def nuclear(c: Covariances) -> float:
-    """Sum of the singular values of xy: the best sum of products after a rotation."""
+    """The nuclear norm of xy: the largest sum of products of paired rows after a rotation."""
     return float(np.linalg.svd(c.xy, compute_uv=False).sum())
 
 
@@ -44,7 +44,9 @@ def _size(c: Covariances) -> float:
 def procrustes(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
     """Distance of the best rotation, of centred spaces of norm 1.
 
-    x: (n, dx), y: (n, dy). sqrt(2 - 2 |x'y|_*), from 0 to sqrt 2.
+    x: (n, dx) and y: (n, dy) floats. sqrt(2 - 2 |x'y|_*), between 0 and sqrt(2), where |.|_* is the nuclear norm.
+
+    Raises NotApplicable for fewer than 3 items or a constant space.
 
     >>> line = np.array([[0.0], [1.0], [2.0]])
     >>> round(procrustes(line, np.array([[0.0], [1.0], [1.0]])).value, 6)  # correlation sqrt(3 / 4)
@@ -69,7 +71,7 @@ def procrustes(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED)
 def procrustes_size(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
     """Distance of the best rotation of centred spaces, size kept.
 
-    x: (n, dx), y: (n, dy). sqrt(|x|^2 + |y|^2 - 2 |x'y|_*); it grows as sqrt(n).
+    x: (n, dx) and y: (n, dy) floats. sqrt(|x|^2 + |y|^2 - 2 |x'y|_*). The value grows with sqrt(n).
     """
     found = covariances(x, y, workspace=workspace)
     value = _size(found.whole)
@@ -84,8 +86,8 @@ def procrustes_size(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSH
 def angular_procrustes(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
     """Angle between the spaces after the best rotation, in radians.
 
-    x: (n, dx), y: (n, dy). arccos |x'y|_* of centred spaces of norm 1, by the arcsine of half the distance, which keeps
-    small angles.
+    x: (n, dx) and y: (n, dy) floats. arccos |x'y|_* of centred spaces of norm 1, computed from the arcsine of half the
+    distance, which is precise for small angles.
     """
     found = procrustes(x, y, workspace=workspace)
     jackknife = None if found.jackknife is None else 2 * np.arcsin(np.minimum(1, found.jackknife / 2))
@@ -98,16 +100,16 @@ def angular_procrustes(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = U
 def bures(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
     """Normalised Bures similarity of the linear kernels.
 
-    x: (n, dx), y: (n, dy). |x'y|_* / (|x| |y|) of centred columns: the cosine of the angular Procrustes distance.
+    x: (n, dx) and y: (n, dy) floats. |x'y|_* / (|x| |y|) of centred columns: the cosine of the angular Procrustes distance.
     """
     found = covariances(x, y, workspace=workspace)
     expected, draws = chance(found.whole, _similarity, workspace=workspace)
-    said = "linear kernel, columns centred"
-    return Score(_similarity(found.whole), expected, said, jackknife=found.jackknife(_similarity), draws=draws)
+    convention = "linear kernel, columns centred"
+    return Score(_similarity(found.whole), expected, convention, jackknife=found.jackknife(_similarity), draws=draws)
 
 
 def _by_rows(x: np.ndarray, y: np.ndarray, found: Parts, fx: float, fy: float) -> float:
-    """|fx x Q - fy y R| of centred rows, with the rotations that bring them together: exact for spaces nearly alike."""
+    """The norm of fx x Q - fy y R for centred rows, with the best rotations Q, R. Precise for nearly equal spaces."""
     m = found.moments
     mean = m.shift + m.sums / m.n
     u, _, vt = np.linalg.svd(found.whole.xy)
@@ -129,7 +131,7 @@ def _by_rows(x: np.ndarray, y: np.ndarray, found: Parts, fx: float, fy: float) -
 def aligned_cosine(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
     """Mean cosine of paired rows after the rotation that suits all rows best.
 
-    x: (n, dx), y: (n, dy), not centred. A zero row has cosine 0 with everything.
+    x: (n, dx) and y: (n, dy) floats, not centred. A zero row has cosine 0 with everything.
     """
     found = covariances(x, y, raw, workspace=workspace)
     rows = _aligned(x, y, found.whole.xy)
@@ -141,7 +143,7 @@ def aligned_cosine(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHA
 
 
 def _cross(x: np.ndarray, y: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """x'y, with the rows of y in another order."""
+    """x'y, with the rows of y in the given order."""
     out = np.zeros((x.shape[1], y.shape[1]))
     for block in row_blocks(len(x), sum(out.shape), x):
         out += np.asarray(x[block], np.float64).T @ np.asarray(pick(y, order[block]), np.float64)
@@ -165,7 +167,9 @@ def _aligned(x: np.ndarray, y: np.ndarray, cross: np.ndarray, order: np.ndarray 
 def eigenspace_overlap(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
     """Overlap of the subspaces of n dimensions that the columns span.
 
-    x: (n, dx), y: (n, dy), not centred. |U'V|^2 / max(rank) with orthonormal bases U, V of the columns.
+    x: (n, dx) and y: (n, dy) floats, not centred. |U'V|^2 / max(rank), with orthonormal bases U and V of the columns.
+
+    Raises NotApplicable when there are no more items than dims, or when a space lies too far from the origin.
     """
     found = covariances(x, y, raw, workspace=workspace)
     _refuse_far(found)
@@ -180,9 +184,9 @@ def eigenspace_overlap(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = U
 
     sums = found.moments.sums + found.moments.n * found.moments.shift
     ones = [float(np.square(sums[part] @ b / np.sqrt(s)).sum()) for part, b, s in _bases(found, bx, sx, by, sy)]
-    said = "columns not centred, ranks cut by eigenvalues"
+    convention = "columns not centred, ranks cut by eigenvalues"
     expected = _expected_overlap(len(x), len(sx), len(sy), *ones) / max(len(sx), len(sy))
-    return Score(value(found.whole), expected, said, jackknife=found.jackknife(value))
+    return Score(value(found.whole), expected, convention, jackknife=found.jackknife(value))
 
 
 def _refuse_far(found: Parts) -> None:
@@ -201,5 +205,5 @@ def _bases(
 
 
 def _expected_overlap(n: int, p: int, q: int, ones_p: float, ones_q: float) -> float:
-    """Mean of tr(K L) over all orders of the rows of L, for projections K, L of ranks p, q with sums ones_p, ones_q."""
+    """The mean of tr(K L) over all orders of the rows of L. K, L: projections of ranks p, q with sums ones_p, ones_q."""
     return p * q / n + (ones_p - p) * (ones_q - q) / (n * (n - 1))

@@ -1,4 +1,4 @@
-"""Metrics that compare one number of each space: differences in size and spread, which no pairing of rows changes."""
+"""Metrics that compare one number of each space, such as its spread. The pairing of rows does not matter."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GROUPS = 20
 def magnitude_difference(x: np.ndarray, y: np.ndarray) -> Score:
     """Difference of the lengths of the two mean rows.
 
-    x: (n, dx), y: (n, dy). | |mean x| - |mean y| |.
+    x: (n, dx) and y: (n, dy) floats. The value is | |mean x| - |mean y| |.
 
     >>> magnitude_difference(np.array([[3.0, 0.0], [3.0, 8.0]]), np.array([[1.0], [1.0]])).value
     4.0
@@ -38,7 +38,7 @@ def magnitude_difference(x: np.ndarray, y: np.ndarray) -> Score:
 
 
 def _group_sums(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(G, d) sums of the rows r with r modulo G = g, and how many they are."""
+    """The sums (G, d) of the rows g, g + G, g + 2 G, … of each group g, and the number of rows of each group."""
     groups = min(GROUPS, len(x))
     out = np.zeros((groups, x.shape[1]))
     for block in row_blocks(*x.shape, x):
@@ -48,14 +48,14 @@ def _group_sums(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _difference(number: Callable[[int, int | None], float], groups: int, what: str) -> Score:
-    """The absolute difference of `number(side, None)`, and without each group of rows."""
+    """The absolute difference of a number of each space. number: function of the side and the group to leave out, or None."""
     value = abs(number(0, None) - number(1, None))
     jackknife = np.array([abs(number(0, g) - number(1, g)) for g in range(groups)]) if groups > 4 else None
     return Score(value, value, f"absolute difference of the {what}; any pairing of rows gives the same", jackknife=jackknife)
 
 
 def _difference_of_rows(rows: list[np.ndarray], value: Callable[[np.ndarray], float], what: str) -> Score:
-    """The same for a number that is a function of the mean of (n,) row values, of either space."""
+    """The same for a number that is a function of row values. rows: (n,) values of each side."""
     groups = min(GROUPS, len(rows[0]))
 
     def number(side: int, without: int | None) -> float:
@@ -69,7 +69,7 @@ def _difference_of_rows(rows: list[np.ndarray], value: Callable[[np.ndarray], fl
 def concentricity_difference(x: np.ndarray, y: np.ndarray) -> Score:
     """Difference of the mean cosines of rows with their mean row.
 
-    x: (n, dx), y: (n, dy). A zero row has cosine 0.
+    x: (n, dx) and y: (n, dy) floats. A zero row has cosine 0.
     """
     rows = []
     for side in (x, y):
@@ -83,11 +83,14 @@ def concentricity_difference(x: np.ndarray, y: np.ndarray) -> Score:
 def uniformity_difference(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
     """Difference of the uniformity of the rows at length 1.
 
-    x: (n, dx), y: (n, dy). log mean exp(-2 d^2) over pairs of different rows; zero rows stand at a right angle to all.
+    x: (n, dx) and y: (n, dy) floats. The uniformity is log mean exp(-2 d^2) over pairs of different rows. A zero row has cosine
+    0 with everything.
+
+    Raises NotApplicable for fewer than 3 items.
     """
     if len(x) < 3:
         raise NotApplicable(f"{len(x)} items are too few")
-    x, y, said = pairs.sample(x, y)
+    x, y, sample_note = pairs.sample(x, y)
     potentials = [potential(pairs.between(side, "cosine")) for side in (x, y)]
     sums = pairs.pair_sums(len(x), *potentials)
 
@@ -95,7 +98,7 @@ def uniformity_difference(x: np.ndarray, y: np.ndarray, *, workspace: Workspace 
         return float(abs(np.log(totals[0] / (n * (n - 1))) - np.log(totals[1] / (n * (n - 1)))))
 
     found = value(*sums.whole())
-    what = f"uniformity, exponent 2, unit rows, pairs of different rows{said}; any pairing of rows gives the same"
+    what = f"uniformity, exponent 2, unit rows, pairs of different rows{sample_note}; any pairing of rows gives the same"
     return Score(
         found, found, f"absolute difference of the {what}", jackknife=sums.jackknife(value) if workspace.intervals else None
     )
@@ -116,8 +119,10 @@ def potential(distance: pairs.Measure) -> pairs.Measure:
 def intrinsic_dimension_difference(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
     """Difference of the intrinsic dimensions, estimated from the two nearest neighbours.
 
-    x: (n, dx), y: (n, dy). 1 / mean log(r2 / r1) over rows, with Euclidean distances r1, r2 to the nearest two other rows;
-    rows with a copy of themselves are left out.
+    x: (n, dx) and y: (n, dy) floats. The dimension is 1 / mean log(r2 / r1) over rows, where r1 and r2 are the Euclidean
+    distances to the two nearest other rows. Rows that have an exact copy are left out.
+
+    Raises NotApplicable for fewer than 3 items, or when fewer than 3 rows are left.
     """
     if len(x) < 3:
         raise NotApplicable(f"{len(x)} items are too few")
@@ -131,7 +136,7 @@ def intrinsic_dimension_difference(x: np.ndarray, y: np.ndarray, *, workspace: W
 
 
 def log_ratios(x: np.ndarray, workspace: Workspace = UNSHARED) -> np.ndarray:
-    """(n,) log(r2 / r1) of the squared distances, halved; NaN where r1 is 0."""
+    """Compute log(r2 / r1) of each row (n,) from the distances to its two nearest rows; NaN when r1 is 0."""
     near, out = within(x, 2, "euclidean", workspace=workspace).rows, np.full(len(x), np.nan)
     for block in slices(len(x), 4096):
         squares = apart(x, block, near[block], "euclidean")

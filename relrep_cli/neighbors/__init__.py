@@ -69,7 +69,8 @@ def _search(
 ) -> Found:
     """The `depth` nearest rows of each query, the query's own row included."""
     arguments = (queries, base, depth, by, index, rows)
-    return workspace.once("nearest", arguments, lambda: _new_search(*arguments, workspace))
+    within = queries is base  # two equal spaces with one content key are searched as two spaces
+    return workspace.once("nearest", (*arguments, within), lambda: _new_search(*arguments, workspace))
 
 
 def _new_search(
