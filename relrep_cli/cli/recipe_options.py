@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import field, make_dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 
 from relrep_cli import store
 from relrep_cli.anchors.correspondences import Pairs, looks_like_pairs, read_pairs
 from relrep_cli.anchors.mixtures import Mixtures, mixtures_of
 from relrep_cli.base.errors import DataError, UsageError, printable
-from relrep_cli.cli.options import Given, How, how_options, split_names
+from relrep_cli.cli.options import Given, How, names_of, split_names
 from relrep_cli.embedding import Embedding, duplicates, text
 from relrep_cli.relative.aggregators import AGGREGATORS, load
 from relrep_cli.relative.preparation import Preprocessing
@@ -24,19 +25,64 @@ OF_AGGREGATOR = {"--similarity", "--aggregate", "--center", "--scale", "--whiten
 TEXT_LIMIT = 64 << 20  # bytes of a list of ids
 TABLES = {".tsv", ".csv"}
 
-if TYPE_CHECKING:
-    RecipeOptions = How
-else:
-    RecipeOptions = make_dataclass(
-        "RecipeOptions",
-        [
-            (name, kind, field(default_factory=list) if default == [] else field(default=default))
-            for name, (kind, default) in how_options().items()
-        ],
-        bases=(How,),
-        frozen=True,
-        kw_only=True,
-    )
+
+def _file(*names: str, help: str) -> Any:
+    return typer.Option(*names, help=help, metavar="FILE", show_default=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeOptions(How):
+    """The options that say how to project, as a group of the options of a command."""
+
+    anchors: Annotated[str, _file("--anchors", "-a", help="Anchor file, or a text file with one id per line.")] = ""
+    similarity: Annotated[
+        list[str],
+        names_of(
+            SIMILARITIES,
+            "Similarity functions, repeated or separated by commas, or all [default: cosine].",
+            "--similarity",
+            "-s",
+            default=False,
+        ),
+    ] = field(default_factory=list)
+    aggregate: Annotated[
+        str,
+        names_of(AGGREGATORS, "How to combine several similarity functions [default: concat].", "--aggregate", default=False),
+    ] = ""
+    aggregator: Annotated[
+        str, _file("--aggregator", help="Trained aggregator that stitch saved, with its similarity functions and preparation.")
+    ] = ""
+    center: Annotated[bool, typer.Option("--center", help="First subtract the mean of the space's training rows.")] = False
+    scale: Annotated[
+        bool, typer.Option("--scale", help="First bring each axis to mean 0 and standard deviation 1 on the training rows.")
+    ] = False
+    whiten: Annotated[
+        bool, typer.Option("--whiten", help="First make the covariance of the training rows the identity (ZCA).")
+    ] = False
+    normalize: Annotated[bool, typer.Option("--normalize", help="Then scale each vector to length 1.")] = False
+    as_similarity: Annotated[
+        bool, typer.Option("--as-similarity", help="Negate distances, so that larger values always mean more alike.")
+    ] = False
+    standardize_columns: Annotated[
+        bool,
+        typer.Option(
+            "--standardize-columns",
+            help="Standardize each relative column (mean 0, standard deviation 1 on the training rows), after all else.",
+        ),
+    ] = False
+    round: Annotated[
+        float,
+        typer.Option("--round", help="Finally round relative values to multiples of this step.", min=0, show_default=False),
+    ] = 0.0
+    transductive: Annotated[
+        bool, typer.Option("--transductive", help="Take statistics from all rows, test rows included; the file records it.")
+    ] = False
+    statistics: Annotated[
+        str, _file("--statistics", help="Relative file of the same space, whose statistics are used instead of new ones.")
+    ] = ""
+    anchor_vectors: Annotated[
+        list[str], _file("--anchor-vectors", help="Further files that hold anchors; used where the space is the same.")
+    ] = field(default_factory=list)
 
 
 def read_recipe(how: How, given: Given, anchor_ids: np.ndarray | None = None, trains: bool = False) -> Recipe:
