@@ -106,11 +106,6 @@ class Entry(Generic[F]):
         return (inspect.getdoc(self.function) or "").split("\n")[0].rstrip(".")
 
     @cached_property
-    def seeded(self) -> bool:
-        """Whether the function takes a seed, which is the run's and no option of its own."""
-        return "seed" in inspect.signature(self.function).parameters
-
-    @cached_property
     def keywords(self) -> dict[str, Keyword]:
         """The function's keyword-only parameters that carry a Param."""
         hints = typing.get_type_hints(self.function, include_extras=True)

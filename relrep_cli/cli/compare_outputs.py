@@ -11,10 +11,10 @@ from relrep_cli import store
 from relrep_cli.base.errors import DATA, DONE, NO, DataError, UsageError
 from relrep_cli.base.output import Record, emit, render, say, write
 from relrep_cli.comparison.matrix import Matrix, matrix
-from relrep_cli.comparison.pairs_of_files import Rows, counts_for_gate
+from relrep_cli.comparison.pairs_of_files import Rows, counts_for_gate, misses_gate
 from relrep_cli.comparison.plans import Plan
 from relrep_cli.comparison.row_values import row_keys, row_matrix, row_records
-from relrep_cli.comparison.runs import Results, Views, missed_gate
+from relrep_cli.comparison.runs import Results, Views
 from relrep_cli.comparison.worst_items import worst
 from relrep_cli.embedding import ABSOLUTE, text
 from relrep_cli.plots import Panel, distributions, heatmap
@@ -172,7 +172,7 @@ def verdict(records: Sequence[Record], fail_under: float | None) -> int:
     broken = sum("error" in r for r in records)
     if broken:
         say(f"{broken} of {len(records)} results are missing: see their error.")
-    missed = [r for r in records if fail_under is not None and counts_for_gate(r) and missed_gate(r, fail_under)]
+    missed = [r for r in records if fail_under is not None and counts_for_gate(r) and misses_gate(r, fail_under)]
     for r in missed:
         value = "n/a" if r["value"] is None else r["value"]
         say(f"{r['a']} and {r['b']}: {r['metric']} is {value}, which misses {fail_under}.")

@@ -160,14 +160,14 @@ def compare_pair(
     rows: tuple[np.ndarray, np.ndarray],
     chosen: Mapping[str, Mapping[str, Any]],
     seed: int,
-    kept: Records,
+    cache: Records,
     want_rows: bool,
     workspace: Workspace,
 ) -> tuple[list[Record], list[Rows]]:
     """Compute every chosen metric in every view of one pair of files.
 
     a, b: the views of the two files, in the same order. rows: parallel row numbers in a and in b. chosen: metric names with
-    their options. kept: the cache of finished tasks, read and extended. want_rows: also compute per-row values, which are not
+    their options. cache: the finished tasks, read and extended. want_rows: also compute per-row values, which are not
     cached. workspace: that of the run; see Workspace.of_run.
 
     Returns the records (docs/reference.md explains their columns) and the per-row values. A metric that is undefined on this
@@ -185,12 +185,12 @@ def compare_pair(
         for name, params in tasks(chosen):
             base = {"a": x.uri, "b": y.uri, "metric": name}
             key = task_key(left.content, right.content, rows_digest, name, params, seed)
-            done = None if want_rows or not left.content else kept.get(key)
+            done = None if want_rows or not left.content else cache.get(key)
             done = done if done and done.keys() >= RESULT else None
             if done is None:
                 done, score = _result(name, params, x, y, seed, of_pair)
                 if left.content:
-                    kept.put(key, done)
+                    cache.put(key, done)
                 if score is not None and score.rows is not None:
                     ids = x.ids if score.sample is None else x.ids[score.sample]
                     per_row.append(Rows(base | {"k": params.get("k"), "projection": left.label}, ids, score.rows))
@@ -253,6 +253,12 @@ def counts_for_gate(record: Record) -> bool:
     """Whether `--fail-under` and the matrix use a record. Ratios, and absolute values beside relative ones, do not count."""
     projection = str(record.get("projection", ""))
     return projection != "absolute" and not projection.startswith("ratio")
+
+
+def misses_gate(record: Record, threshold: float) -> bool:
+    """Whether the value of a record is missing, or farther than the threshold."""
+    sign = 1 if METRICS[record["metric"]].higher_is_closer else -1
+    return record["value"] is None or sign * record["value"] < sign * threshold
 
 
 def failure(a: str, b: str, name: str, error: DataError) -> Record:

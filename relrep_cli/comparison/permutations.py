@@ -140,12 +140,12 @@ def _sign(record: Record) -> int:
 class Significance:
     """The permutation tests of one run. Call `add` after each pair of files and `close` after the last one.
 
-    permutations: the number of permutations per test. kept: the cache of permuted values.
+    permutations: the number of permutations per test. cache: the permuted values of finished tests.
     """
 
     permutations: int
     seed: int
-    kept: Records
+    cache: Records
     families: dict[Hashable, Family] = field(default_factory=dict)
 
     def add(
@@ -194,14 +194,14 @@ class Significance:
         for start in range(0, self.permutations, CHUNK):
             numbers = range(start, min(start + CHUNK, self.permutations))
             key = f"{task_key(*key_parts, self.seed, 'null', start, numbers.stop)}.null"
-            known = self.kept.get_bytes(key, 8 * CHUNK) if key_parts else None
+            known = self.cache.get_bytes(key, 8 * CHUNK) if key_parts else None
             if known is not None and len(known) == 8 * len(numbers):
                 parts.append(np.frombuffer(known, "<f8"))
                 continue
             progress = _sub_progress(advance, start / self.permutations, len(numbers) / self.permutations)
             parts.append(null_values(*task, x, y, numbers, self.seed, progress, workspace))
             if key_parts:
-                self.kept.put_bytes(key, parts[-1].astype("<f8").tobytes())
+                self.cache.put_bytes(key, parts[-1].astype("<f8").tobytes())
         return np.concatenate(parts)
 
     def close(self, records: Sequence[Record]) -> list[str]:

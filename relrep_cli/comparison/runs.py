@@ -110,9 +110,3 @@ def _refuse_no_value(plan: Plan, records: list[Record]) -> None:
     if len(plan.metrics) == len(records) == 1 and records[0]["value"] is None and "error" not in records[0]:
         r = records[0]
         raise UsageError(f"{r['metric']} is {r['convention']}", file=f"{r['a']} and {r['b']}")
-
-
-def missed_gate(record: Record, threshold: float) -> bool:
-    """Whether the value of a record is missing, or farther than the threshold."""
-    sign = 1 if METRICS[record["metric"]].higher_is_closer else -1
-    return record["value"] is None or sign * record["value"] < sign * threshold
