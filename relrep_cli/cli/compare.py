@@ -178,7 +178,7 @@ def _targets(options: Options) -> Targets:
 
 def _plan(options: Options) -> Plan:
     if options.fail_under is not None and not math.isfinite(options.fail_under):
-        raise UsageError(f"--fail-under is {options.fail_under}", "Give a number that values can be below.")
+        raise UsageError(f"--fail-under is {options.fail_under}", "Give a finite number.")
     if options.plot:
         ready(options.plot)
     groups = expand_patterns(options.files)

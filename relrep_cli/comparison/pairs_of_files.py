@@ -62,7 +62,7 @@ def join(a: Embedding, b: Embedding, require_all: bool = False) -> tuple[np.ndar
     if not shared:
         raise DataError(
             f"no common ids; {_example(a)} against {_example(b)}",
-            "Name files of the same items, or give both files the same ids: relrep embed --ids.",
+            "Name files of the same items, or give both files the same ids with relrep embed --ids.",
             file=f"{a.uri} and {b.uri}",
         )
     if require_all and (shared < a.n or shared < b.n):

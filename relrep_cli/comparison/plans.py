@@ -78,7 +78,7 @@ class Plan:
         return sides(self.groups, self.reference)
 
 
-def refuse_contradictions(outputs: Outputs, metrics: Sequence[str], files: int) -> None:
+def refuse_contradictions(outputs: Outputs, metrics: Sequence[str]) -> None:
     """Raise UsageError for outputs that exclude each other, or for a matrix or a heatmap of several metrics."""
     if outputs.permutations and (outputs.matrix or outputs.worst):
         option = "--matrix" if outputs.matrix else "--worst"
@@ -109,10 +109,9 @@ def make_plan(
     Raises UsageError when outputs contradict each other, or when there is nothing to compare.
     """
     outputs = outputs or Outputs()
-    files = list(itertools.chain(*groups))
-    if len(files) < 2:
+    if sum(map(len, groups)) < 2:
         raise UsageError("compare needs two or more files", "Name another file to compare with.")
-    refuse_contradictions(outputs, list(metrics), len(files))
+    refuse_contradictions(outputs, list(metrics))
     both = outputs.one_value_per_pair and not all(METRICS[name].symmetric for name in metrics)
     pairs = pairs_of(groups, reference, both)
     if not pairs:

@@ -38,5 +38,5 @@ def row_matrix(rows: Sequence[Rows], keys: Sequence[str]) -> tuple[np.ndarray, n
     """
     ids = rows[0].ids
     if any(len(r.ids) != len(ids) or (r.ids != ids).any() for r in rows):
-        raise UsageError("the pairs share different rows", "Write a .tsv, which holds them all.")
+        raise UsageError("the pairs share different rows", "Write a .tsv, which holds them all.", place="--per-row")
     return ids, np.stack([r.values for r in rows], 1), [":".join(str(r.record[k]) for k in keys) for r in rows]
