@@ -13,12 +13,12 @@ from relrep_cli import store
 from relrep_cli.anchors import STRATEGIES, Candidates
 from relrep_cli.anchors.candidates import Pairing
 from relrep_cli.anchors.correspondences import Pairs, read_pairs
+from relrep_cli.anchors.id_lists import read_lines
 from relrep_cli.anchors.paired import Matching
 from relrep_cli.base.errors import DONE, NO, DataError, UsageError, printable
 from relrep_cli.base.output import Record, progress, say, write
 from relrep_cli.cli import options
 from relrep_cli.cli.anchor_candidates import in_order, of_split
-from relrep_cli.cli.recipe_options import read_lines
 from relrep_cli.embedding import Embedding, find_ids, match_ids
 
 COLUMNS = ("name", "value", "advice")

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from relrep_cli import encoders, sources, store
+from relrep_cli.anchors.id_lists import read_lines
 from relrep_cli.base.errors import DataError, UsageError, printable, unknown
 from relrep_cli.base.output import detail, progress, say
 from relrep_cli.base.task_cache import Records, records_for
 from relrep_cli.cli import options
-from relrep_cli.cli.recipe_options import read_lines
 from relrep_cli.embedding import ABSOLUTE, Embedding, Step, duplicates, make_step, row_numbers, text
 from relrep_cli.encoders import ENCODERS, Checkpoint, Trained, pretrained
 from relrep_cli.encoders.pretrained import MODELS

@@ -1,208 +1,149 @@
-"""What project, compare and stitch share: the options that say how to project, read into a Recipe."""
+"""What project, compare, plot and stitch share: the options that say how to project, read into a Recipe."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from math import isfinite
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
 from relrep_cli import store
-from relrep_cli.anchors.correspondences import Pairs, looks_like_pairs, read_pairs
-from relrep_cli.anchors.mixtures import Mixtures, mixtures_of
-from relrep_cli.base.errors import DataError, UsageError, printable
+from relrep_cli.anchors.id_lists import read_anchors
+from relrep_cli.base.errors import UsageError
 from relrep_cli.cli.options import Given, How, names_of, split_names
-from relrep_cli.embedding import Embedding, duplicates, text
 from relrep_cli.relative.aggregators import AGGREGATORS, load
 from relrep_cli.relative.preparation import Preprocessing
 from relrep_cli.relative.recipes import Postprocessing, Recipe, with_trained_aggregator
 from relrep_cli.relative.similarities import SIMILARITIES
 
 OF_AGGREGATOR = {"--similarity", "--aggregate", "--center", "--scale", "--whiten", "--normalize", "--as-similarity"}
-TEXT_LIMIT = 64 << 20  # bytes of a list of ids
-TABLES = {".tsv", ".csv"}
+SIMILARITY_HELP = "Similarity functions, repeated or separated by commas, or all"
+AGGREGATE_HELP = "How to combine several similarity functions"
 
 
-def _file(*names: str, help: str) -> Any:
-    return typer.Option(*names, help=help, metavar="FILE", show_default=False)
+def _file(name: str, *more: str, help: str) -> Any:
+    return typer.Option(f"--{name}", *more, help=help, metavar="FILE", show_default=False)
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecipeOptions(How):
-    """The options that say how to project, as a group of the options of a command."""
+class RecipeOptions:
+    """The options that say how to project: a group in the Options of each command that projects.
 
-    anchors: Annotated[str, _file("--anchors", "-a", help="Anchor file, or a text file with one id per line.")] = ""
+    A command with other defaults for `similarity` and `aggregate` subclasses it and states them in the help.
+    """
+
+    anchors: Annotated[str, _file("anchors", "-a", help="Anchor file, or a text file with one id a line.")] = ""
     similarity: Annotated[
-        list[str],
-        names_of(
-            SIMILARITIES,
-            "Similarity functions, repeated or separated by commas, or all [default: cosine].",
-            "--similarity",
-            "-s",
-            default=False,
-        ),
+        list[str], names_of(SIMILARITIES, f"{SIMILARITY_HELP} [default: cosine].", "--similarity", "-s", default=False)
     ] = field(default_factory=list)
-    aggregate: Annotated[
-        str,
-        names_of(AGGREGATORS, "How to combine several similarity functions [default: concat].", "--aggregate", default=False),
-    ] = ""
+    aggregate: Annotated[str, names_of(AGGREGATORS, f"{AGGREGATE_HELP} [default: concat].", "--aggregate", default=False)] = ""
     aggregator: Annotated[
-        str, _file("--aggregator", help="Trained aggregator that stitch saved, with its similarity functions and preparation.")
+        str,
+        _file(
+            "aggregator",
+            help="Trained aggregator that stitch saved. It brings its own similarity functions and preparation.",
+        ),
     ] = ""
-    center: Annotated[bool, typer.Option("--center", help="First subtract the mean of the space's training rows.")] = False
+    center: Annotated[bool, typer.Option("--center", help="Subtract the mean of the training rows, before anything else.")] = (
+        False
+    )
     scale: Annotated[
-        bool, typer.Option("--scale", help="First bring each axis to mean 0 and standard deviation 1 on the training rows.")
+        bool,
+        typer.Option("--scale", help="Standardise each axis first (mean 0, standard deviation 1 on the training rows)."),
     ] = False
     whiten: Annotated[
-        bool, typer.Option("--whiten", help="First make the covariance of the training rows the identity (ZCA).")
+        bool, typer.Option("--whiten", help="Whiten first (ZCA): the covariance of the training rows becomes the identity.")
     ] = False
-    normalize: Annotated[bool, typer.Option("--normalize", help="Then scale each vector to length 1.")] = False
+    normalize: Annotated[
+        bool, typer.Option("--normalize", help="Scale each vector to length 1, after --center, --scale or --whiten.")
+    ] = False
     as_similarity: Annotated[
-        bool, typer.Option("--as-similarity", help="Negate distances, so that larger values always mean more alike.")
+        bool, typer.Option("--as-similarity", help="Negate distances, so that larger always means more alike.")
     ] = False
     standardize_columns: Annotated[
         bool,
         typer.Option(
             "--standardize-columns",
-            help="Standardize each relative column (mean 0, standard deviation 1 on the training rows), after all else.",
+            help="Standardise each relative column (mean 0, standard deviation 1 on the training rows).",
         ),
     ] = False
     round: Annotated[
         float,
-        typer.Option("--round", help="Finally round relative values to multiples of this step.", min=0, show_default=False),
+        typer.Option("--round", help="Round the result to multiples of this step, last.", min=0, show_default=False),
     ] = 0.0
     transductive: Annotated[
-        bool, typer.Option("--transductive", help="Take statistics from all rows, test rows included; the file records it.")
+        bool,
+        typer.Option("--transductive", help="Take statistics from all rows, test rows included. The output records this."),
     ] = False
     statistics: Annotated[
-        str, _file("--statistics", help="Relative file of the same space, whose statistics are used instead of new ones.")
+        str, _file("statistics", help="Take the statistics of this relative file, which must be of the same space.")
     ] = ""
     anchor_vectors: Annotated[
-        list[str], _file("--anchor-vectors", help="Further files that hold anchors; used where the space is the same.")
+        list[str],
+        typer.Option(
+            "--anchor-vectors",
+            help="More files that hold vectors of anchors; used for files of the same space.",
+            metavar="FILE",
+            show_default=False,
+        ),
     ] = field(default_factory=list)
 
+    def files(self) -> list[str]:
+        """Every file that the options name."""
+        return [f for f in (self.anchors, self.aggregator, self.statistics, *self.anchor_vectors) if f]
 
-def read_recipe(how: How, given: Given, anchor_ids: np.ndarray | None = None, trains: bool = False) -> Recipe:
-    """The recipe that the options describe, on the anchors they name unless `anchor_ids` says which.
+    def given(self) -> list[str]:
+        """The options that were given, as written on the command line."""
+        return [f"--{f.name.replace('_', '-')}" for f in fields(self) if getattr(self, f.name)]
 
-    trains: whether the command can train an aggregator that needs it. Raises UsageError where they contradict each other.
+
+def read_recipe(
+    options: RecipeOptions | How, given: Given, anchor_ids: np.ndarray | None = None, trains: bool = False
+) -> Recipe:
+    """The recipe that the options describe, on the anchors they name unless `anchor_ids` gives others.
+
+    trains: whether the command can train an aggregator. Raises UsageError for options that contradict each other.
     """
-    if not how.anchors and anchor_ids is None:
-        raise UsageError("--anchors FILE is missing; make one with relrep anchor.")
-    if how.whiten and how.scale:
-        raise UsageError("--whiten and --scale both bring the axes to one width; choose one.")
-    if how.statistics and how.transductive:
-        raise UsageError("--statistics takes them from a file, --transductive from all rows here; choose one.")
-    if not isfinite(how.round):
-        raise UsageError(f"--round is {how.round}; it must be a step that coordinates can be rounded to, such as 0.1.")
-    if how.aggregate and AGGREGATORS[how.aggregate].trainable and not trains:
+    if not options.anchors and anchor_ids is None:
+        raise UsageError("--anchors FILE is missing", "Make one with relrep anchor.")
+    if options.whiten and options.scale:
+        raise UsageError("--whiten and --scale both set the variance of the axes", "Choose one.")
+    if options.statistics and options.transductive:
+        raise UsageError("--statistics takes statistics from a file, --transductive from all rows of the input", "Choose one.")
+    if not isfinite(options.round):
+        raise UsageError(f"--round is {options.round}", "Give a step that coordinates can be rounded to, such as 0.1.")
+    if options.aggregate and AGGREGATORS[options.aggregate].trainable and not trains:
         raise UsageError(
-            f"--aggregate {how.aggregate} has to be trained first: relrep stitch --aggregate {how.aggregate} "
-            "--save-aggregator FILE; then name FILE with --aggregator."
+            f"--aggregate {options.aggregate} has to be trained first",
+            f"Run relrep stitch --aggregate {options.aggregate} --save-aggregator FILE, then name FILE with --aggregator.",
         )
-    ids, spare, meaning = read_anchors(how.anchors) if anchor_ids is None else (anchor_ids, None, None)
+    ids, spare, meaning = read_anchors(options.anchors) if anchor_ids is None else (anchor_ids, None, None)
     recipe = Recipe(
         ids,
-        spares=tuple(([spare] if spare else []) + [store.read(v) for v in how.anchor_vectors]),
-        after=Postprocessing(how.as_similarity, how.standardize_columns, how.round),
-        transductive=how.transductive,
-        like=store.read(how.statistics) if how.statistics else None,
+        spares=tuple(([spare] if spare else []) + [store.read(v) for v in options.anchor_vectors]),
+        after=Postprocessing(options.as_similarity, options.standardize_columns, options.round),
+        transductive=options.transductive,
+        like=store.read(options.statistics) if options.statistics else None,
         meaning=meaning,
     )
-    return _learnt(recipe, how, given) if how.aggregator else _told(recipe, how, given)
+    fill = _with_aggregator_file if options.aggregator else _with_named_functions
+    return fill(recipe, options, given)
 
 
-def _told(recipe: Recipe, how: How, given: Given) -> Recipe:
-    """With the similarity functions, the preparation and the aggregate that the options name."""
-    names = split_names(how.similarity) or ["cosine"]
+def _with_named_functions(recipe: Recipe, options: RecipeOptions | How, given: Given) -> Recipe:
+    names = split_names(options.similarity) or ["cosine"]
     names = list(SIMILARITIES) if "all" in names else names
     chosen = given.choose(SIMILARITIES, names)
-    aggregate = how.aggregate or ("concat" if len(chosen) > 1 else "")
-    before = Preprocessing(how.center, how.scale, how.whiten, how.normalize)
+    aggregate = options.aggregate or ("concat" if len(chosen) > 1 else "")
+    before = Preprocessing(options.center, options.scale, options.whiten, options.normalize)
     return replace(recipe, similarities=chosen, before=before, aggregate=aggregate)
 
 
-def _learnt(recipe: Recipe, how: How, given: Given) -> Recipe:
-    """With what a trained aggregator was trained on."""
-    clash = [o for o in how.given() if o in OF_AGGREGATOR]
+def _with_aggregator_file(recipe: Recipe, options: RecipeOptions | How, given: Given) -> Recipe:
+    clash = [option for option in options.given() if option in OF_AGGREGATOR]
     if clash:
-        raise UsageError(f"{clash[0]} does not go with --aggregator, which brings its own.")
+        raise UsageError(f"{clash[0]} does not go with --aggregator, which brings its own", "Leave one out.")
     given.refuse(SIMILARITIES, "--aggregator, which brings its own")
-    return with_trained_aggregator(recipe, load(how.aggregator))
-
-
-def read_anchors(uri: str) -> tuple[np.ndarray, Embedding | None, Mixtures | Pairs | None]:
-    """Anchor ids in order, the file that holds their vectors where one does, and what the ids mean if they are no items' own.
-
-    From an embedding file, from a text with one id a line, or from a pairs file (`pairs.tsv`, `pairs.tsv::a`).
-    """
-    path, _, side = uri.partition("::")
-    is_text = _is_text(path)
-    lines = read_lines(path) if is_text or looks_like_pairs(_first_line(path)) else [""]
-    if looks_like_pairs(lines[0]):
-        pairs = read_pairs(path, lines, side)
-        return pairs.names, None, pairs
-    if is_text and not side:
-        return _ids(path, lines), None, None
-    e = store.read(uri)
-    if e.row_ids:
-        raise DataError(f"{uri}: has no ids, so it cannot name anchors; make an anchor file with relrep anchor.")
-    return e.ids, e, mixtures_of(e)
-
-
-def _first_line(path: str) -> str:
-    """The first line of a table, "" for another file."""
-    if Path(path).suffix.lower() not in TABLES:
-        return ""
-    try:
-        with open(path, "rb") as file:
-            return file.readline(4096).decode("utf-8-sig", "replace")
-    except OSError:
-        return ""  # the reader says why
-
-
-def _is_text(uri: str) -> bool:
-    if "::" in uri or uri == "-":
-        return False
-    path = Path(uri)
-    if path.suffix.lower() in {".txt", ".ids", ".list"} or path.is_fifo():  # <(sort ids.txt) is a pipe
-        return True
-    return path.is_file() and _looks_like_text(path)
-
-
-def _looks_like_text(path: Path) -> bool:
-    if path.suffix.lower() in {".h5", ".hdf5", ".h5ad", ".npy", ".npz", ".csv", ".tsv", ".parquet", ".safetensors"}:
-        return False
-    try:
-        with path.open("rb") as file:
-            head = file.read(4096)
-    except OSError:
-        return False  # the reader says why
-    return bool(head) and b"\0" not in head
-
-
-def read_lines(uri: str) -> list[str]:
-    """The lines of a text file, spaces kept; only a line feed (or both of Windows) ends a line, for ids may hold all else."""
-    try:
-        with open(uri, "rb") as file:
-            content = file.read(TEXT_LIMIT + 1)
-        if len(content) > TEXT_LIMIT:
-            raise DataError(f"{uri}: is longer than {TEXT_LIMIT} bytes, more than a list may have.")
-        return content.decode("utf-8-sig").replace("\r\n", "\n").removesuffix("\n").split("\n")
-    except UnicodeDecodeError:
-        raise DataError(f"{uri}: is no UTF-8 text with one value a line.") from None
-    except OSError as error:
-        raise DataError(f"{uri}: {str(error.strerror).lower()}. Check the path.") from None
-
-
-def _ids(uri: str, lines: list[str]) -> np.ndarray:
-    ids = text([line for line in lines if line.strip()])
-    if not len(ids):
-        raise DataError(f"{uri}: holds no ids; write one a line.")
-    twice = duplicates(ids)
-    if twice:
-        raise DataError(f"{uri}: {len(twice)} ids stand more than once, such as {printable(twice[0])}.")
-    return ids
+    return with_trained_aggregator(recipe, load(options.aggregator))

@@ -1,0 +1,98 @@
+"""Read anchors: from an anchor file, a list of ids, or a file of pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from relrep_cli import store
+from relrep_cli.anchors.correspondences import Pairs, looks_like_pairs, read_pairs
+from relrep_cli.anchors.mixtures import Mixtures, mixtures_of
+from relrep_cli.base.errors import DataError, printable
+from relrep_cli.embedding import Embedding, duplicates, text
+
+TEXT_LIMIT = 64 << 20  # bytes of a list of ids
+TABLES = {".tsv", ".csv"}
+
+
+def read_anchors(uri: str) -> tuple[np.ndarray, Embedding | None, Mixtures | Pairs | None]:
+    """Read anchors from an embedding file, a text file with one id a line, or a pairs file (`pairs.tsv`, `pairs.tsv::a`).
+
+    Returns the (m,) anchor ids in order; the embedding that holds their vectors, or None; and the mixtures or pairs that the
+    ids name, or None where each id is that of an item. Raises DataError.
+    """
+    path, _, side = uri.partition("::")
+    is_text = _is_text(path)
+    lines = read_lines(path) if is_text or looks_like_pairs(_first_line(path)) else [""]
+    if looks_like_pairs(lines[0]):
+        pairs = read_pairs(path, lines, side)
+        return pairs.names, None, pairs
+    if is_text and not side:
+        return _ids(path, lines), None, None
+    embedding = store.read(uri)
+    if embedding.row_ids:
+        raise DataError("has no ids, so it cannot name anchors", "Make an anchor file with relrep anchor.", file=uri)
+    return embedding.ids, embedding, mixtures_of(embedding)
+
+
+def _first_line(path: str) -> str:
+    """The first line of a table, "" for another file."""
+    if Path(path).suffix.lower() not in TABLES:
+        return ""
+    try:
+        with open(path, "rb") as file:
+            return file.readline(4096).decode("utf-8-sig", "replace")
+    except OSError:
+        return ""  # the reader says why
+
+
+def _is_text(uri: str) -> bool:
+    if "::" in uri or uri == "-":
+        return False
+    path = Path(uri)
+    if path.suffix.lower() in {".txt", ".ids", ".list"} or path.is_fifo():  # <(sort ids.txt) is a pipe
+        return True
+    return path.is_file() and _looks_like_text(path)
+
+
+def _looks_like_text(path: Path) -> bool:
+    if path.suffix.lower() in {".h5", ".hdf5", ".h5ad", ".npy", ".npz", ".csv", ".tsv", ".parquet", ".safetensors"}:
+        return False
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except OSError:
+        return False  # the reader says why
+    return bool(head) and b"\0" not in head
+
+
+def read_lines(uri: str) -> list[str]:
+    """The lines of a text file. Spaces are kept, and only LF or CRLF ends a line, because ids may hold other separators.
+
+    Raises DataError for a file that is missing, too long or not UTF-8.
+    """
+    try:
+        with open(uri, "rb") as file:
+            content = file.read(TEXT_LIMIT + 1)
+        if len(content) > TEXT_LIMIT:
+            raise DataError(
+                f"is longer than {TEXT_LIMIT} bytes, the limit for a list", "Give the vectors as an anchor file.", file=uri
+            )
+        return content.decode("utf-8-sig").replace("\r\n", "\n").removesuffix("\n").split("\n")
+    except UnicodeDecodeError:
+        raise DataError("is no UTF-8 text with one value a line", "Save it as UTF-8 text.", file=uri) from None
+    except OSError as error:
+        raise DataError(str(error.strerror).lower(), "Check the path.", file=uri) from None
+
+
+def _ids(uri: str, lines: list[str]) -> np.ndarray:
+    ids = text([line for line in lines if line.strip()])
+    if not len(ids):
+        raise DataError("holds no ids", "Write ids, one a line.", file=uri)
+    twice = duplicates(ids)
+    if twice:
+        raise DataError(
+            f"{len(twice)} ids occur more than once, such as {printable(twice[0])}", "Keep one line for each id.", file=uri
+        )
+    return ids
