@@ -417,7 +417,7 @@ def test_a_split_is_drawn_where_there_is_none(work: Workdir) -> None:
     done = work.here("relrep stitch bare.npz bare.npz -a anchors.h5 -m relative,orthogonal --test-size 0.3 --json")
     assert "bare.npz: has no split; " in done.stderr and "are drawn by id as test rows (--test-size 0.3, seed 0)" in done.stderr
     assert done.stdout.count('"split": "drawn: 0.3 by seed 0"') == done.stdout.count('"encoder"')
-    work.error("relrep stitch a.h5 b.h5 -a anchors.h5 --test-size 0.3", 2, "all have one; leave it out")
+    work.error("relrep stitch a.h5 b.h5 -a anchors.h5 --test-size 0.3", 2, "all files have one. Leave it out")
 
 
 def test_anchors_that_judge_are_refused_or_flagged(work: Workdir) -> None:
