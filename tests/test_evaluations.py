@@ -182,7 +182,7 @@ def test_a_column_can_say_how_odd_an_item_is() -> None:
     e = replace(e, obs={**e.obs, "error": np.arange(300.0)})
     odd = Embedding(np.zeros((2, 1)), text("xy"), obs={"error": np.array([1e6, -1.0])}, uri="odd")
     assert found(space(e, anomalies=odd, score="error"), "anomaly")["auc"].value == 0.5
-    with pytest.raises(DataError, match="a: column label holds text; a score is a number"):
+    with pytest.raises(DataError, match="a: column label: holds text, and a score is a number"):
         found(space(e, anomalies=odd, score="label"), "anomaly")
     with pytest.raises(DataError, match="a: has 5 dims, its anomalies 1"):
         found(space(e, anomalies=odd), "anomaly")
@@ -449,7 +449,7 @@ def test_anomalies_of_a_file_with_their_curve(work: Workdir) -> None:
         ("auc", "a.h5", 0.5),
     ]
     work.error("relrep evaluate a.h5 --anomalies odd.npz --plot a.h5", 2, "must end in .png")
-    work.error("relrep evaluate a.h5 --task knn --plot roc.png", 2, "--plot roc.png", "anomaly only")
+    work.error("relrep evaluate a.h5 --task knn --plot roc.png", 2, "--plot roc.png", "only task anomaly")
 
 
 def test_files_without_splits_hold_some_out(work: Workdir) -> None:

@@ -21,8 +21,8 @@ from relrep_cli.relative.shared_views import Views
 from relrep_cli.splits import anchors_in_test_rows, assign_splits, drawn, refuse_leaks
 from relrep_cli.stitching import methods
 from relrep_cli.stitching import saved_heads as savedheads
-from relrep_cli.stitching.grid import Job, Route, Task, check, grid, judged, prepare, target_of
-from relrep_cli.stitching.methods import Method, Wanted
+from relrep_cli.stitching.grid import Job, Route, Task, check, grid, prepare, score_predictions, target_of
+from relrep_cli.stitching.methods import Method, MethodChoice
 from relrep_cli.stitching.saved_heads import SavedHead
 from relrep_cli.stitching.translators import TRANSLATORS
 from relrep_cli.store import read
@@ -135,7 +135,7 @@ def test_numbers_are_judged_by_r2_and_mse() -> None:
         assert record["stitching_index"] == pytest.approx(1, abs=1e-3)
     wrong = next(r for r in stitched(spaces, "linear", column="first") if r["encoder"] != r["head"])
     assert wrong["r2"] < 0.5 and wrong["stitching_index"] == wrong["r2"] / wrong["end_to_end"]
-    cell = judged(np.array([0.0, 2.0]), [np.array([0.0, 1.0])], 0, 0)
+    cell = score_predictions(np.array([0.0, 2.0]), [np.array([0.0, 1.0])], 0, 0)
     assert (cell["r2"], cell["mse"]) == (0.5, 0.5)
 
 
@@ -168,7 +168,7 @@ def test_what_cannot_be_stitched_is_refused() -> None:
 
     with pytest.raises(DataError, match=r"a\.h5: no column 'lable'; columns found: first, label, split|label, split, first"):
         target_of([having()], "lable")
-    with pytest.raises(DataError, match=r"column label holds text, not numbers; leave --numbers out"):
+    with pytest.raises(DataError, match=r"column label: holds text, not numbers. Leave --numbers out"):
         target_of([having()], "label", numbers=True)
     with pytest.raises(DataError, match=r"column first: one number in all training rows"):
         target_of([having(first=np.ones(90))], "first")
@@ -260,7 +260,7 @@ def test_test_rows_bear_on_nothing_that_is_fitted() -> None:
     moved = b.x.copy()
     moved[b.rows_of_split("test")] += 100.0
     spoilt = Embedding(moved, b.ids, b.obs, uri=b.uri, space=b.space)
-    wanted = Wanted([], ["concat", "sum"], {n: TRANSLATORS[n].resolve({}) for n in TRANSLATORS})
+    wanted = MethodChoice([], ["concat", "sum"], {n: TRANSLATORS[n].resolve({}) for n in TRANSLATORS})
     for m in methods.methods(wanted, Recipe(anchors, BOTH)):
         found = []
         for spaces in ([a, b], [a, spoilt]):
@@ -274,7 +274,7 @@ def test_test_rows_bear_on_nothing_that_is_fitted() -> None:
 
 
 def labels(names: Sequence[str] = (), aggregates: Sequence[str] = ("sum",), **recipe: Any) -> list[str]:
-    wanted = Wanted(names, aggregates, {n: {} for n in TRANSLATORS})
+    wanted = MethodChoice(names, aggregates, {n: {} for n in TRANSLATORS})
     return [m.label for m in methods.methods(wanted, Recipe(text(["a", "b"]), **{"similarities": BOTH, **recipe}))]
 
 
@@ -316,7 +316,7 @@ def test_views_are_the_relative_representations() -> None:
     e = encoded(None)
     views = Views(e, 1 << 30)
     anchors = e.ids[1:120:3]
-    wanted = Wanted(["all"], ["concat", "sum"], {n: {} for n in TRANSLATORS})
+    wanted = MethodChoice(["all"], ["concat", "sum"], {n: {} for n in TRANSLATORS})
     more = [Method("", Recipe(anchors, {"chebyshev": {}}, after=Postprocessing(negate=True, step=0.5)))]
     contents = set()
     for m in [*methods.methods(wanted, Recipe(anchors, BOTH)), *more]:
@@ -415,9 +415,9 @@ def test_the_same_table_again_and_on_other_threads(work: Workdir, how: str, cold
 def test_a_split_is_drawn_where_there_is_none(work: Workdir) -> None:
     more(work)
     done = work.here("relrep stitch bare.npz bare.npz -a anchors.h5 -m relative,orthogonal --test-size 0.3 --json")
-    assert "bare.npz: has no split; " in done.stderr and "are drawn by id to judge (--test-size 0.3, seed 0)" in done.stderr
+    assert "bare.npz: has no split; " in done.stderr and "are drawn by id as test rows (--test-size 0.3, seed 0)" in done.stderr
     assert done.stdout.count('"split": "drawn: 0.3 by seed 0"') == done.stdout.count('"encoder"')
-    work.error("relrep stitch a.h5 b.h5 -a anchors.h5 --test-size 0.3", 2, "all have one; leave it out")
+    work.error("relrep stitch a.h5 b.h5 -a anchors.h5 --test-size 0.3", 2, "all files have one. Leave it out")
 
 
 def test_anchors_that_judge_are_refused_or_flagged(work: Workdir) -> None:
@@ -529,7 +529,7 @@ def test_a_saved_head_is_not_judged_by_what_it_was_trained_on(work: Workdir) -> 
         own = work.here(f"{train} --save-head h.safetensors --force").rows[0]
         done = work.here(f"relrep stitch bare.npz --head h.safetensors {anchors}")
         assert (done.rows[0]["n"], done.rows[0]["accuracy"]) == (own["n"], own["accuracy"])
-        assert "are drawn to judge, as in training (size 0.4, seed 5)" in done.stderr
+        assert "are drawn as test rows, as in training (size 0.4, seed 5)" in done.stderr
     work.here("relrep stitch bare.npz b.h5 -a anchors.h5 -m ridge --save-head h.safetensors --force")
     work.error("relrep stitch bare.npz --head h.safetensors -a anchors.h5", 3, "does not say on which rows")
     saved = savedheads.load(str(work / "h.safetensors"))
@@ -556,11 +556,11 @@ def test_what_cannot_be_done_is_said_in_one_line(work: Workdir) -> None:
     joined = "-m product -s cosine,l1 --aggregate self-attention"
     work.error(f"{stitch} -t nothing -o x.h5 {joined}", 3, "--aggregate self-attention needs one to learn")
     work.here(f"{stitch} {joined} --save-aggregator g.safetensors -q")
-    work.error(f"{stitch} --aggregator g.safetensors -m relative", 2, "--method relative has no way to go by --aggregator")
+    work.error(f"{stitch} --aggregator g.safetensors -m relative", 2, "--aggregator works only with --method product")
     x, seen = vectors()
     np.savez(work / "numbers.npz", x=x, ids=columns(seen)["ids"], label=x[:, 0], split=columns(seen)["split"])
     work.here("relrep stitch numbers.npz numbers.npz -m none --save-head n.safetensors -q")
-    work.error("relrep stitch b.h5 --head n.safetensors -q", 3, "b.h5: column label holds text, and numbers are predicted")
+    work.error("relrep stitch b.h5 --head n.safetensors -q", 3, "b.h5: column label: holds text, and numbers are predicted")
     pytest.importorskip("matplotlib")
     work.error(f"{stitch} -t nothing -o x.h5 -m ridge --plot x.png", 3, "--plot needs one to learn")
     work.error(f"{stitch} -m none --plot x.png", 2, "nothing to draw")

@@ -4,48 +4,33 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from relrep_cli.base.errors import DATA, DONE, UsageError, unknown
 from relrep_cli.base.output import detail, say, write
 from relrep_cli.base.task_cache import Records
-from relrep_cli.cli import options
-from relrep_cli.cli import stitch_retrieval as retrieving
+from relrep_cli.cli import options as shared
+from relrep_cli.cli.options import Given, command, split_names
 from relrep_cli.cli.recipe_options import read_recipe
-from relrep_cli.cli.stitch_outputs import Outputs
-from relrep_cli.cli.stitch_run import TEST_SIZE, Column, Division, Run, Spaces, read_spaces, records_of
-from relrep_cli.cli.stitch_saved import Rerun, rerun
+from relrep_cli.cli.stitch_options import HEAD, Options
 from relrep_cli.heads.heads import HEADS
 from relrep_cli.heads.mlp import ADAPTED
 from relrep_cli.relative.aggregators import AGGREGATORS
 from relrep_cli.relative.recipes import Recipe
 from relrep_cli.relative.similarities import SIMILARITIES
 from relrep_cli.stitching import methods as known
+from relrep_cli.stitching import saved_heads
 from relrep_cli.stitching.adaptation import Adaptation
-from relrep_cli.stitching.cross_retrieval import Sparse
-from relrep_cli.stitching.methods import AGGREGATE, SIMILARITY, Method, Wanted, methods
+from relrep_cli.stitching.cross_retrieval import TARGETS, RetrievalPlan, Sparse, retrieval_methods
+from relrep_cli.stitching.grid_run import GridPlan, Run
+from relrep_cli.stitching.methods import AGGREGATE, SIMILARITY, Method, MethodChoice, methods
+from relrep_cli.stitching.output_files import OutputFiles
+from relrep_cli.stitching.saved_head_run import SavedHeadPlan
+from relrep_cli.stitching.spaces import TEST_SIZE, Column, read_spaces
 from relrep_cli.stitching.translators import TRANSLATORS
 
-COLUMNS = (
-    "encoder",
-    "head",
-    "method",
-    "anchors",
-    "accuracy",
-    "f1",
-    "end_to_end",
-    "stitching_index",
-    "deviation",
-    "low",
-    "high",
-    "n",
-    "decoder",
-)
-HEAD = ["linear"]
 WITH_SAVED = {"head", "anchors", "anchor_vectors", "statistics", "predictions", "allow_test_anchors", "force", "seed", "device"}
-WITH_SAVED |= {"dry_run", "format", "json", *options.SHARED}
+WITH_SAVED |= {"dry_run", "format", "json", *shared.SHARED}
 RELATIVE = "--method relative or product"
 NEEDS = {
     "numbers": "a column to learn",
@@ -65,218 +50,172 @@ EXAMPLES = (
 )
 
 
-def _path(name: str, help: str, metavar: str = "FILE") -> Any:
-    return typer.Option(f"--{name}", help=help, metavar=metavar, show_default=False)
+Plan = GridPlan | RetrievalPlan | SavedHeadPlan
 
 
-def _complete(incomplete: str) -> list[tuple[str, str]]:
-    told = {**known.FAMILIES, **{name: entry.summary for name, entry in TRANSLATORS.items()}}
-    return [(name, summary) for name, summary in told.items() if name.startswith(incomplete)]
-
-
-@options.legacy_command(HEADS, SIMILARITIES, TRANSLATORS)
-def stitch(
-    context: typer.Context,
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Two or more absolute files.", show_default=False)],
-    target: Annotated[
-        str,
-        typer.Option(
-            "--target",
-            "-t",
-            help="Column that heads predict; or images, for decoders; or retrieval, to look up one file's test items in "
-            "another; or asif, the same by sparse relative rows.",
-            metavar="COLUMN",
-        ),
-    ] = "label",
-    method: Annotated[
-        list[str],
-        typer.Option(
-            "--method",
-            "-m",
-            help="Methods of stitching, repeated or separated by commas; all that apply unless told, and `all` adds statistics "
-            f"of test rows. One of: {', '.join(known.names())}.",
-            metavar="NAME",
-            show_default=False,
-            autocompletion=_complete,
-        ),
-    ] = [],  # noqa: B006
-    head: Annotated[
-        list[str],
-        options.names_of(HEADS, "Heads to train, repeated or separated by commas, or the file of a saved one.", "--head"),
-    ] = HEAD,
-    numbers: Annotated[bool, typer.Option("--numbers", help="Predict numbers, though the column holds integers.")] = False,
-    source: Annotated[str, _path("source", "With --target images: the images that a decoder is to give back.", "DIR")] = "",
-    test_size: Annotated[
-        float | None,
-        typer.Option(
-            "--test-size",
-            help="Share of items that judge, where no file has a split; drawn by id. 0.2 unless told.",
-            min=0.001,
-            max=0.999,
-            show_default=False,
-        ),
-    ] = None,
-    allow_test_anchors: Annotated[
-        bool, typer.Option("--allow-test-anchors", help="Go on with anchors that are test rows; every result says so.")
-    ] = False,
-    output: Annotated[
-        str,
-        typer.Option(
-            "--output",
-            "-o",
-            help="Write the second file's vectors as the first one's head sees them; for two files and one method.",
-            metavar="FILE",
-            show_default=False,
-        ),
-    ] = "",
-    save_head: Annotated[str, _path("save-head", "Keep the first file's head for other files.", "FILE.safetensors")] = "",
-    save_aggregator: Annotated[
-        str,
-        _path("save-aggregator", "Keep the trainable aggregator, as trained with the first file's head.", "FILE.safetensors"),
-    ] = "",
-    predictions: Annotated[str, _path("predictions", "Write what each head predicts for each test item.")] = "",
-    plot: Annotated[str, _path("plot", "Draw the stitching index of every encoder and head, a map for each method.")] = "",
-    adapt: Annotated[
-        list[str],
-        typer.Option(
-            "--adapt",
-            help="With a trainable aggregator: train the stitched head further on a few labelled rows of the new encoder, "
-            "before and after side by side: qkv (query, key and value of the attention), head or all.",
-            metavar="[qkv|head|all]",
-            show_default=False,
-        ),
-    ] = [],  # noqa: B006
-    adapt_fraction: Annotated[
-        float,
-        typer.Option("--adapt-fraction", help="Share of the new training rows that --adapt uses.", min=0, max=1),
-    ] = 0.05,
-    sparse: Annotated[
-        int, typer.Option("--sparse", help="With --target asif: similarities that each row keeps, the largest.", min=1)
-    ] = 100,
-    power: Annotated[float, typer.Option("--power", help="With --target asif: what they are raised to.", min=0.1)] = 8.0,
-    force: options.Force = False,
-    seeds: Annotated[int, typer.Option("--seeds", help="Train each head so many times, from --seed on.", min=1)] = 1,
-    device: options.Device = "auto",
-    cache: Annotated[
-        str | None,
-        typer.Option(
-            "--cache", help="Keep finished cells in FOLDER, and take them from it.", metavar="FOLDER", show_default=False
-        ),
-    ] = None,
-    dry_run: options.DryRun = False,
-    format: options.AsFormat = None,
-    json: options.AsJson = False,
-    seed: options.Seed = 0,
-    how: options.How = options.NO_HOW,
-    given: options.Given = options.NOTHING,
-) -> int:
+@command(Options, HEADS, SIMILARITIES, TRANSLATORS)
+def stitch(options: Options) -> int:
     """Train a head on the training rows of each file and run it on the test rows of every other, by several methods.
 
     stitching_index is the stitched score over the end-to-end score, that of the encoder's own head by the same method. With
-    more than two files, one that cannot be used gives a record that says so, the others go on, and the exit code is 3. With
-    --cache, a run that was cut short goes on where it was.
+    more than two files, a file that cannot be used gives a record that says so, the others go on, and the exit code is 3. With
+    --cache, a run that was cut short goes on where it stopped.
     """
-    kind = options.format_of(format, json)
-    heads, told = options.split_names(head), options.told(context)
-    if saved := next((name for name in heads if name.endswith(".safetensors")), ""):
-        other = next((option for name, option in told.items() if name not in WITH_SAVED), "another head" if heads[1:] else "")
-        if other:
-            raise UsageError(f"{other} does not go with a saved head, which brings what it learnt and how.")
-        records = rerun(files, Rerun(saved, predictions, force, allow_test_anchors, seed, dry_run), how, given)
-        if not dry_run:
-            write(records, COLUMNS, kind)
+    kind = options.printing.kind  # before any file is read
+    plan = _plan(options)
+    if options.dry_run:
+        shared.plan(plan.lines())
         return DONE
-    if len(files) < 2:
-        raise UsageError("stitch needs two or more files, or one with a saved --head.")
-    wanted = _wanted(method, how, given)
-    _judge_needs(told, target, wanted, bool(adapt))
-    recipe = _recipe(wanted, how, given)
-    found = methods(wanted, recipe)
-    if target in retrieving.TARGETS:
-        others: dict[str, Any] = {
-            "-o": output,
-            "--save-head": save_head,
-            "--save-aggregator": save_aggregator,
-            "--adapt": adapt,
-        }
-        others |= {"--predictions": predictions, "--plot": plot, "--cache": cache, "--head": heads != HEAD, "--source": source}
-        found = retrieving.judge(target, found, recipe, others)
-        given.refuse(HEADS, f"--target {target}, which trains no heads")
-        division = Division(test_size, seed, allow_test_anchors)
-        spaces = read_spaces(files, recipe, Column("", optional=True), division, False)
-        if dry_run:
-            options.plan([f"look up the test items of {len(spaces.es)} spaces in each other by {m.label}" for m in found])
-            return DONE
-        records = retrieving.records_of(spaces, found, Sparse(sparse, power), seed)
-        write([*records, *spaces.failed], retrieving.COLUMNS, kind)
-        return DATA if spaces.failed else DONE
-    if (target == "images") != bool(source):
-        raise UsageError("--target images and --source DIR go together: images are reconstructed from vectors.")
-    chosen = _heads(["decoder"] if source and heads == HEAD else heads, found, given)
-    drawn = (test_size or TEST_SIZE, seed)
-    outputs = Outputs(output, save_head, save_aggregator, predictions, plot, force, bool(source), drawn)
-    outputs.judge(files, how, found, list(chosen))
-    adaptation = _adaptation(options.split_names(adapt), adapt_fraction, found, seed, device)
-    kept = Records(Path(cache) if cache and not outputs.retrains and adaptation is None else None)
-    column = Column(target, numbers, optional=bool(output), source=source)
-    division = Division(test_size, seed, allow_test_anchors)
-    spaces = read_spaces(files, recipe, column, division, bool(cache) or outputs.written)
-    if spaces.target is None:
-        outputs.judge_vectors(files, target, found[0])
-    if dry_run:
-        options.plan([f"train {_of(m, chosen)} on {len(spaces.es)} spaces by {m.label}" for m in found])
-        return DONE
-    run = Run(found, chosen, range(seed, seed + seeds), device, kept, outputs.hear if outputs.retrains else None, adaptation)
-    records = records_of(spaces, run)
-    outputs.write(spaces, run, records)
-    write([*records, *spaces.failed], COLUMNS, kind)
-    return _said(spaces, records, len(files))
+    write([*plan.run(), *plan.failed], plan.columns, kind)
+    if plan.failed:
+        say(f"{len(plan.failed)} of {len(options.files)} files could not be used: see their error.")
+    return DATA if plan.failed else DONE
 
 
-def _judge_needs(told: dict[str, str], target: str, wanted: Wanted, adapts: bool) -> None:
-    """Raise UsageError for an option in the command line that would bear on nothing."""
-    met = {
-        "a column to learn": target not in (*retrieving.TARGETS, "images"),
-        "heads": target not in retrieving.TARGETS,
-        "--target asif": target == "asif",
-        "--adapt": adapts,
-        RELATIVE: target != "asif" and not {"relative", "product"}.isdisjoint(wanted.families),
-        "--method product": target != "asif" and "product" in wanted.families,
+def _plan(options: Options) -> Plan:
+    """What to run: a saved head, a retrieval, or the grid of encoders and heads. Raises UsageError."""
+    if saved := next((name for name in options.heads if name.endswith(".safetensors")), ""):
+        return _saved_head_plan(options, saved)
+    if len(options.files) < 2:
+        raise UsageError("stitch needs two or more files, or one with a saved --head", "Name another file.")
+    choice = _method_choice(options)
+    _refuse_idle_options(options, choice)
+    recipe = _recipe(options, choice)
+    found = methods(choice, recipe)
+    if options.target in TARGETS:
+        return _retrieval_plan(options, found, recipe)
+    return _grid_plan(options, found, recipe)
+
+
+def _saved_head_plan(options: Options, file: str) -> SavedHeadPlan:
+    explicit = options.explicit.options
+    other = next((option for name, option in explicit.items() if name not in WITH_SAVED), "")
+    if other or options.heads[1:]:
+        raise UsageError(
+            f"{other or 'another head'} does not go with a saved head, which brings what it learnt and how", "Leave it out."
+        )
+    saved = saved_heads.load(file)
+    recipe_options = options.recipe
+    own = [o for o in recipe_options.given() if o not in ("--anchors", "--statistics", "--anchor-vectors")]
+    if own:  # by an environment variable
+        raise UsageError(f"{own[0]} does not go with a saved head, which brings its own", "Leave it out.")
+    plan = SavedHeadPlan(
+        options.files,
+        file,
+        saved,
+        read_recipe(recipe_options, options.given) if recipe_options.anchors else None,
+        shared.notes,
+        options.predictions,
+        options.force,
+        options.allow_test_anchors,
+        options.seed,
+    )
+    plan.check(recipe_options.files())
+    return plan
+
+
+def _retrieval_plan(options: Options, found: list[Method], recipe: Recipe | None) -> RetrievalPlan:
+    of_heads: dict[str, Any] = {
+        "-o": options.output,
+        "--save-head": options.save_head,
+        "--save-aggregator": options.save_aggregator,
+        "--adapt": options.adapt,
+        "--predictions": options.predictions,
+        "--plot": options.plot,
+        "--cache": options.cache,
+        "--head": options.heads != HEAD,
+        "--source": options.source,
     }
-    if idle := next((name for name, need in NEEDS.items() if name in told and not met[need]), None):
-        raise UsageError(f"{told[idle]} needs {NEEDS[idle]}, and does nothing here; leave it out.")
+    if option := next((name for name, value in of_heads.items() if value), None):
+        raise UsageError(f"{option} is for heads, and --target {options.target} trains none", "Leave it out.")
+    found = retrieval_methods(options.target, found, recipe)
+    options.given.refuse(HEADS, f"--target {options.target}, which trains no heads")
+    spaces = read_spaces(options.files, recipe, Column("", optional=True), options.division, False)
+    return RetrievalPlan(spaces, found, Sparse(options.sparse, options.power), options.seed, shared.notes)
 
 
-def _wanted(method: list[str], how: options.How, given: options.Given) -> Wanted:
-    aggregates = [AGGREGATORS[name].name for name in options.split_names([how.aggregate])] or list(AGGREGATE)
-    wanted = Wanted(options.split_names(method), aggregates, {})
-    translators = [name for name in wanted.families if name in TRANSLATORS]
+def _grid_plan(options: Options, found: list[Method], recipe: Recipe | None) -> GridPlan:
+    source = options.source
+    if (options.target == "images") != bool(source):
+        raise UsageError("--target images and --source DIR go together", "Give both, or neither.")
+    heads = _heads(["decoder"] if source and options.heads == HEAD else options.heads, found, options.given)
+    outputs = OutputFiles(
+        options.output,
+        options.save_head,
+        options.save_aggregator,
+        options.predictions,
+        options.plot,
+        options.force,
+        bool(source),
+        (options.test_size or TEST_SIZE, options.seed),
+    )
+    outputs.check(options.files, options.recipe.files(), found, list(heads))
+    adaptation = _adaptation(options, found)
+    folder = options.cache if not outputs.retrains and adaptation is None else None
+    column = Column(options.target, options.numbers, optional=bool(options.output), source=source)
+    spaces = read_spaces(options.files, recipe, column, options.division, bool(options.cache) or outputs.names_inputs)
+    if spaces.target is None:
+        outputs.check_without_target(options.files, options.target, found[0])
+    run = Run(
+        found,
+        heads,
+        range(options.seed, options.seed + options.seeds),
+        options.device,
+        Records(Path(folder) if folder else None),
+        shared.notes,
+        outputs.collect if outputs.retrains else None,
+        adaptation,
+    )
+    return GridPlan(spaces, run, outputs)
+
+
+def _refuse_idle_options(options: Options, choice: MethodChoice) -> None:
+    """Raise UsageError for an option in the command line that would have no effect."""
+    target, explicit = options.target, options.explicit.options
+    met = {
+        "a column to learn": target not in (*TARGETS, "images"),
+        "heads": target not in TARGETS,
+        "--target asif": target == "asif",
+        "--adapt": bool(options.adapt),
+        RELATIVE: target != "asif" and not {"relative", "product"}.isdisjoint(choice.families),
+        "--method product": target != "asif" and "product" in choice.families,
+    }
+    if idle := next((name for name, need in NEEDS.items() if name in explicit and not met[need]), None):
+        raise UsageError(f"{explicit[idle]} needs {NEEDS[idle]}, and does nothing here", "Leave it out.")
+
+
+def _method_choice(options: Options) -> MethodChoice:
+    aggregates = [AGGREGATORS[name].name for name in split_names([options.recipe.aggregate])] or list(AGGREGATE)
+    choice = MethodChoice(split_names(options.method), aggregates, {})
+    translators = [name for name in choice.families if name in TRANSLATORS]
     if not translators:
-        given.refuse(TRANSLATORS, f"--method {','.join(wanted.names)}")
-        return wanted
-    return replace(wanted, translators=given.choose(TRANSLATORS, translators))
+        options.given.refuse(TRANSLATORS, f"--method {','.join(choice.names)}")
+        return choice
+    return replace(choice, translators=options.given.choose(TRANSLATORS, translators))
 
 
-def _recipe(wanted: Wanted, how: options.How, given: options.Given) -> Recipe | None:
-    """What relative methods project by, None where nothing needs anchors."""
-    if not how.anchors and set(wanted.families) <= set(known.WITHOUT_ANCHORS):
+def _recipe(options: Options, choice: MethodChoice) -> Recipe | None:
+    """The recipe of relative methods; None where no method needs anchors."""
+    how = options.recipe
+    if not how.anchors and set(choice.families) <= set(known.WITHOUT_ANCHORS):
         return None
     similarities = how.similarity if how.similarity or how.aggregator else list(SIMILARITY)
     aggregate = how.aggregate if how.aggregator else ""
-    return read_recipe(replace(how, similarity=similarities, aggregate=aggregate), given, trains=True)
+    return read_recipe(replace(how, similarity=similarities, aggregate=aggregate), options.given, trains=True)
 
 
-def _heads(named: list[str], found: list[Method], given: options.Given) -> dict[str, dict[str, Any]]:
-    """The heads with their params; mlp as well where an aggregator is to be trained, and none of them could be with it."""
+def _heads(names: list[str], found: list[Method], given: Given) -> dict[str, dict[str, Any]]:
+    """The params of each head; adds mlp where an aggregator is trained and none of the heads can be trained with it."""
     trains = [m.trains for m in found]
-    if any(trains) and named and not any(HEADS[name].joint for name in named):
-        named = [*([] if all(trains) else named), "mlp"]
+    if any(trains) and names and not any(HEADS[name].joint for name in names):
+        names = [*([] if all(trains) else names), "mlp"]
         detail("aggregators are trained with an mlp head.")
-    return given.choose(HEADS, named)
+    return given.choose(HEADS, names)
 
 
-def _adaptation(parts: list[str], fraction: float, found: list[Method], seed: int, device: str) -> Adaptation | None:
+def _adaptation(options: Options, found: list[Method]) -> Adaptation | None:
     """What --adapt asks for. Raises UsageError where nothing can be adapted."""
+    parts = split_names(options.adapt)
     if not parts:
         return None
     for part in parts:
@@ -284,17 +223,5 @@ def _adaptation(parts: list[str], fraction: float, found: list[Method], seed: in
             raise unknown("part for --adapt", part, ADAPTED)
     trained = [m.recipe.aggregate for m in found if m.trains and m.recipe is not None]
     if not trained or ("qkv" in parts and not any(name.endswith("attention") for name in trained)):
-        raise UsageError(f"--adapt {parts[0]} needs an aggregator that is trained: --aggregate self-attention.")
-    return Adaptation(parts, fraction, seed, device)
-
-
-def _of(m: Method, heads: dict[str, dict[str, Any]]) -> str:
-    return ", ".join(name for name in heads if HEADS[name].joint or not m.trains)
-
-
-def _said(spaces: Spaces, records: list[dict[str, Any]], count: int) -> int:
-    if any(r["stitching_index"] is None and r["method"] == "absolute" for r in records):
-        say("absolute spaces of unequal dims cannot be stitched: n/a.")
-    if spaces.failed:
-        say(f"{len(spaces.failed)} of {count} files could not be used: see their error.")
-    return DATA if spaces.failed else DONE
+        raise UsageError(f"--adapt {parts[0]} needs an aggregator that is trained", "Add --aggregate self-attention.")
+    return Adaptation(parts, options.adapt_fraction, options.seed, options.device)

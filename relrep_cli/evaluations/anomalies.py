@@ -53,7 +53,7 @@ def _by_distance(s: Space, strange: np.ndarray, k: int, by: By) -> tuple[np.ndar
         if lacking := s.lacks({need}):
             raise NotApplicable(lacking)
     if strange.shape[1] != s.e.d:
-        raise DataError(f"{s.e.uri}: has {s.e.d} dims, its anomalies {strange.shape[1]}; embed both with one encoder.")
+        raise DataError(f"has {s.e.d} dims, its anomalies {strange.shape[1]}", "Embed both with one encoder.", file=s.e.uri)
     base = s.vectors(s.train)
     found = []
     for queries in (s.vectors(s.test), strange):
@@ -69,11 +69,11 @@ def _test_rows(e: Embedding) -> Embedding:
 
 
 def _column(e: Embedding, name: str) -> np.ndarray:
-    values = e.column(name)
+    values, place = e.column(name), f"column {printable(name)}"
     if values.dtype.kind not in "fiu":
-        raise DataError(f"{e.uri}: column {printable(name)} holds text; a score is a number.")
+        raise DataError("holds text, and a score is a number", "Name a column of numbers.", file=e.uri, place=place)
     if not np.isfinite(values).all():
-        raise DataError(f"{e.uri}: column {printable(name)} holds NaN or infinity; remove such rows.")
+        raise DataError("holds NaN or infinity", "Remove such rows.", file=e.uri, place=place)
     return np.asarray(values, np.float64)
 
 

@@ -179,7 +179,9 @@ def _rows(e: Embedding, split: str) -> tuple[np.ndarray, np.ndarray]:
     if test is None or not len(test):
         found = "no split column" if test is None else ", ".join(printable(s) for s in np.unique(e.obs["split"]).tolist())
         raise DataError(
-            f"{e.uri}: no rows of split {printable(split or 'test')!r}; found: {found}. Choose another with --split, or all."
+            f"no rows of split {printable(split or 'test')!r}; found: {found}",
+            "Choose another with --split, or all.",
+            file=e.uri,
         )
     return everything if train is None else train, test
 
@@ -187,7 +189,7 @@ def _rows(e: Embedding, split: str) -> tuple[np.ndarray, np.ndarray]:
 def _held_out(e: Embedding, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """A random share of the items to judge, the same ones in all files of the same ids."""
     if "split" in e.obs:
-        raise DataError(f"{e.uri}: has splits of its own; leave --holdout out.")
+        raise DataError("has splits of its own", "Leave --holdout out.", file=e.uri)
     order = np.argsort(e.ids, kind="stable")[np.random.default_rng(seed).permutation(e.n)]
     count = int(np.clip(round(share * e.n), 1, max(e.n - 1, 1)))
     return np.sort(order[count:]), np.sort(order[:count])

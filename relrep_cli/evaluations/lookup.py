@@ -28,9 +28,11 @@ def look_up(e: Embedding, queries: np.ndarray, among: np.ndarray, k: int, by: By
     """
     room = len(among) - int(np.isin(queries, among).any())
     if not room:
-        raise UsageError(f"{e.uri}: the one item to look among is asked for itself; it has no neighbours.")
+        raise UsageError(
+            "the query is the only item to look among, so it has no neighbours", "Look among more items.", file=e.uri
+        )
     if k > room:
-        raise UsageError(f"-k {k} items need more than the {len(among)} there are to look among; write -k {room} or less.")
+        raise UsageError(f"-k {k} items need more than the {len(among)} there are to look among", f"Write -k {room} or less.")
     x, base = take(e.x, queries), take(e.x, among)
     depth = min(k + 1, len(among))
     found = _farthest(x, base, depth, by) if farthest else nearest(x, base, depth, by=by).rows

@@ -13,7 +13,7 @@ from relrep_cli.base.errors import DataError
 from relrep_cli.heads import mlp as networks
 from relrep_cli.heads.heads import Trained
 from relrep_cli.splits import drawn
-from relrep_cli.stitching.grid import Record, Target, Task, index, judged
+from relrep_cli.stitching.grid import Record, Target, Task, index, score_predictions
 
 PASSES, STEPS = 10, 50  # over the few rows, and of descent at least
 
@@ -31,7 +31,11 @@ class Adaptation:
         """The training rows of the new encoder that are used, drawn by id. Raises DataError when there are none."""
         rows = np.flatnonzero(drawn(task.train_ids, self.fraction, self.seed, b"adapt"))
         if not len(rows):
-            raise DataError(f"{task.uri}: --adapt-fraction {self.fraction} leaves none of {len(task.train_ids)} training rows.")
+            raise DataError(
+                f"--adapt-fraction {self.fraction} leaves none of {len(task.train_ids)} training rows",
+                "Give a larger share.",
+                file=task.uri,
+            )
         return rows
 
 
@@ -47,21 +51,21 @@ def adapted(trained: Trained, task: Task, what: str, how: Adaptation, seed: int)
 def cells(
     tasks: Sequence[Task], target: Target, how: Adaptation, names: Sequence[str], seeds: Sequence[int]
 ) -> tuple[dict[tuple[int, int, str], Record], Callable[..., None]]:
-    """Cells before ("") and after each adaptation by (encoder, head, part), and the listener that fills them.
+    """Cells before ("") and after each adaptation by (encoder, head, part), and the function that fills them cell by cell.
 
     names: of the subspaces, whose mean attention over the test rows stands in each cell.
     """
     found: dict[tuple[int, int, str], Record] = {}
 
-    def hear(label: str, e: int, h: int, trained: list[Trained], predicted: list[np.ndarray]) -> None:
+    def add_cells(label: str, e: int, h: int, trained: list[Trained], predicted: list[np.ndarray]) -> None:
         task = tasks[e]
         found[e, h, ""] = _attention(trained, task.x_test, names)
         for what in how.parts if e != h else ():
             after = [adapted(one, task, what, how, seed) for one, seed in zip(trained, seeds, strict=True)]
-            cell = judged(task.y_test, [one(task.x_test) for one in after], len(target.classes), seeds[0])
+            cell = score_predictions(task.y_test, [one(task.x_test) for one in after], len(target.classes), seeds[0])
             found[e, h, what] = cell | {"adapted_rows": len(how.rows(task))} | _attention(after, task.x_test, names)
 
-    return found, hear
+    return found, add_cells
 
 
 def _attention(trained: Sequence[Trained], x: np.ndarray, names: Sequence[str]) -> Record:

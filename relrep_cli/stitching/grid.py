@@ -46,7 +46,8 @@ class Target:
         values = e.column(self.column)[rows]
         if not len(self.classes):
             if values.dtype.kind not in "fiub":
-                raise DataError(f"{e.uri}: column {printable(self.column)} holds text, and numbers are predicted.")
+                column = f"column {printable(self.column)}"
+                raise DataError("holds text, and numbers are predicted", "Name a column of numbers.", file=e.uri, place=column)
             numbers = np.asarray(values, np.float64)
             return numbers, np.isfinite(numbers)
         found = find_ids(self.classes, values.astype("S"))
@@ -69,18 +70,25 @@ def target_of(spaces: Sequence[Embedding], column: str, numbers: bool = False) -
     Columns of fractions hold numbers, others only where `numbers` says so. Raises DataError when there are fewer than two
     classes, or numbers that do not vary.
     """
+    place = f"column {printable(column)}"
     columns = [e.column(column)[e.training_rows()] for e in spaces]
     if numbers or any(values.dtype.kind == "f" for values in columns):
         words = next((e for e, values in zip(spaces, columns, strict=True) if values.dtype.kind not in "fiub"), None)
         if words is not None:
-            raise DataError(f"{words.uri}: column {printable(column)} holds text, not numbers; leave --numbers out.")
+            raise DataError("holds text, not numbers", "Leave --numbers out.", file=words.uri, place=place)
         if all(np.nanstd(values.astype(np.float64)) == 0 for values in columns if len(values)):
-            raise DataError(f"column {printable(column)}: one number in all training rows; there is nothing to predict.")
+            raise DataError(
+                "one number in all training rows: there is nothing to predict", "Name another --target.", place=place
+            )
         return Target(column, np.zeros(0, "S1"))
     classes = np.unique(np.concatenate([values.astype("S") for values in columns]))
     classes = classes[classes != b""]
     if len(classes) < 2:
-        raise DataError(f"column {printable(column)}: {len(classes)} class in the training rows; a head needs two.")
+        raise DataError(
+            f"{len(classes)} class in the training rows; a head needs two",
+            "Name another --target, or change the split.",
+            place=place,
+        )
     return Target(column, classes)
 
 
@@ -110,12 +118,20 @@ def check(e: Embedding, target: Target) -> list[tuple[np.ndarray, np.ndarray]]:
     for split in ("train", "test"):
         rows = e.rows_of_split(split)
         if rows is None or not len(rows):
-            raise DataError(f"{e.uri}: no rows of split {split!r}; stitching trains on train and judges on test rows.")
+            raise DataError(
+                f"no rows of split {split!r}",
+                "Stitching trains on train rows and scores test rows: name both in the column split.",
+                file=e.uri,
+            )
         order = id_order(e.ids[rows])
         rows = rows if order is None else rows[order]
         values, known = target.of(e, rows)
         if not known.any():
-            raise DataError(f"{e.uri}: no row of split {split!r} has a known {printable(target.column)}.")
+            raise DataError(
+                f"no row of split {split!r} has a known {printable(target.column)}",
+                "Fill in the column, or change the split.",
+                file=e.uri,
+            )
         found.append((rows[known], values[known]))
     return found
 
@@ -153,7 +169,7 @@ class Route:
 class Job:
     """What a grid is made with. front: builds what is trained in front of each head.
 
-    heard: gets (route label, e, h, heads by seed, predictions by seed) of each cell that was computed.
+    on_cell: gets (route label, e, h, heads by seed, predictions by seed) of each cell that was computed.
     """
 
     head: str
@@ -161,9 +177,9 @@ class Job:
     seeds: Sequence[int] = (0,)
     device: str = "cpu"
     advance: Callable[..., None] = lambda *_: None
-    kept: Records = NOWHERE
+    cache: Records = NOWHERE
     front: Callable[[], Any] | None = None
-    heard: Callable[[str, int, int, list[Trained], list[np.ndarray]], None] | None = None
+    on_cell: Callable[[str, int, int, list[Trained], list[np.ndarray]], None] | None = None
 
     @property
     def runs(self) -> list[int]:
@@ -190,7 +206,7 @@ def _column(
 ) -> dict[tuple[str, int, int], Record]:
     """The head of one space, trained with every seed, on the test rows of the encoders that reach it."""
     keys = {(r.label, e): _key(tasks, r, e, h, target, job) for r, e in wanted}
-    found = {place: job.kept.get(key) for place, key in keys.items() if key}
+    found = {place: job.cache.get(key) for place, key in keys.items() if key}
     missing = [(r, e) for r, e in wanted if found.get((r.label, e)) is None]
     trained: list[Trained] = []
     for done, seed in enumerate(job.runs if missing else []):
@@ -201,11 +217,11 @@ def _column(
         carry = None if e == h or r.carry is None else r.carry(e, h)
         x = tasks[e].x_test if carry is None else carry(tasks[e].x_test)
         predicted = [one(x) for one in trained]
-        found[r.label, e] = judged(tasks[e].y_test, predicted, len(target.classes), job.runs[0])
+        found[r.label, e] = score_predictions(tasks[e].y_test, predicted, len(target.classes), job.runs[0])
         if keys[r.label, e]:
-            job.kept.put(keys[r.label, e], found[r.label, e] or {})
-        if job.heard is not None:
-            job.heard(r.label, e, h, trained, predicted)
+            job.cache.put(keys[r.label, e], found[r.label, e] or {})
+        if job.on_cell is not None:
+            job.on_cell(r.label, e, h, trained, predicted)
     return {(label, e, h): cell for (label, e), cell in found.items() if cell is not None}
 
 
@@ -217,7 +233,7 @@ def _key(tasks: Sequence[Task], r: Route, e: int, h: int, target: Target, job: J
     return task_key(tasks[h].content, tasks[e].content, job.head, dict(job.params), job.runs, names, route)
 
 
-def judged(truth: np.ndarray, predicted: Sequence[np.ndarray], classes: int, seed: int) -> Record:
+def score_predictions(truth: np.ndarray, predicted: Sequence[np.ndarray], classes: int, seed: int) -> Record:
     """The scores of predictions, one array for each seed: accuracy and weighted F1, r2 and mse of numbers, mse of images."""
     if classes:
         rows = np.array([p == truth for p in predicted], np.float64)
@@ -239,7 +255,7 @@ def judged(truth: np.ndarray, predicted: Sequence[np.ndarray], classes: int, see
 
 
 def score(cell: Record) -> Any:
-    """What a cell is judged by: its accuracy, the r2 of numbers, or the mean squared error of images."""
+    """The score of a cell: its accuracy, the r2 of numbers, or the mean squared error of images."""
     return cell["r2"] if "r2" in cell else cell["mse"] if "mse" in cell else cell["accuracy"]
 
 

@@ -60,15 +60,19 @@ class Method:
     def anchored(self) -> bool:
         return self.recipe is not None or bool(self.translator)
 
-    def said(self) -> dict[str, Any]:
-        """What the method does but for its anchors, as JSON holds it."""
+    def to_json(self) -> dict[str, Any]:
+        """The method without its anchors, as JSON holds it."""
         how = None if self.recipe is None else self.recipe.to_json()
         return {"method": self.label, "recipe": how, "translator": self.translator, "translation": dict(self.params)}
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What the options ask for. names: of methods, none for all that apply; translators: their params by name."""
+class MethodChoice:
+    """Which methods to run.
+
+    names: of methods, empty for all that apply. aggregates: names of aggregators for `product`. translators: their params by
+    name.
+    """
 
     names: Sequence[str]
     aggregates: Sequence[str]
@@ -88,66 +92,72 @@ class Wanted:
         return not self.names or "all" in self.names
 
 
-def methods(wanted: Wanted, recipe: Recipe | None) -> list[Method]:
+def methods(choice: MethodChoice, recipe: Recipe | None) -> list[Method]:
     """The methods in the order of the table, from the recipe that the options describe (None: no anchors).
 
     Where no method is named, relative ones come plain, centred and with standardised columns as well, unless the recipe
     prepares anything itself; `all` adds those whose statistics are of all rows, test rows too.
     """
     found: list[Method] = []
-    for name in wanted.families:
+    for name in choice.families:
         if name in WITHOUT_ANCHORS:
             found.append(Method(name))
         elif recipe is None:
-            raise UsageError("--anchors FILE is missing; make one with relrep anchor.")
+            raise UsageError("--anchors FILE is missing", "Make one with relrep anchor.")
         elif name == "relative":
-            found += _relative(wanted, recipe)
+            found += _relative(choice, recipe)
         elif name == "product":
-            found += _products(wanted, recipe)
+            found += _products(choice, recipe)
         else:
-            found.append(Method(name, None, name, wanted.translators[name]))
+            found.append(Method(name, None, name, choice.translators[name]))
     if not found:
-        raise UsageError(f"--method {','.join(wanted.names)} has no way to go by --aggregator; take product, or leave it out.")
+        raise UsageError(
+            "--aggregator works only with --method product, not with --method " + ",".join(choice.names),
+            "Add --method product, or leave --aggregator out.",
+        )
     return list({m.label: m for m in found}.values())
 
 
-def _relative(wanted: Wanted, recipe: Recipe) -> Iterator[Method]:
+def _relative(choice: MethodChoice, recipe: Recipe) -> Iterator[Method]:
     if recipe.trained is not None:
         return
     for name, params in recipe.similarities.items():
-        yield from _variants(wanted, replace(recipe, similarities={name: params}, aggregate=""))
+        yield from _variants(choice, replace(recipe, similarities={name: params}, aggregate=""))
 
 
-def _products(wanted: Wanted, recipe: Recipe) -> Iterator[Method]:
+def _products(choice: MethodChoice, recipe: Recipe) -> Iterator[Method]:
     if recipe.trained is not None:
         yield Method(recipe.label, recipe)
         return
     if len(recipe.similarities) < 2:
-        if "product" in wanted.names:
-            raise UsageError("--method product needs two or more similarity functions; name them with --similarity.")
+        if "product" in choice.names:
+            raise UsageError("--method product needs two or more similarity functions", "Name them with --similarity.")
         return
-    for name in wanted.aggregates:
-        yield from _variants(wanted, replace(recipe, aggregate=AGGREGATORS[name].name))
+    for name in choice.aggregates:
+        yield from _variants(choice, replace(recipe, aggregate=AGGREGATORS[name].name))
 
 
-def _variants(wanted: Wanted, recipe: Recipe) -> Iterator[Method]:
+def _variants(choice: MethodChoice, recipe: Recipe) -> Iterator[Method]:
     """The recipe as it is or, where all is shown and nothing is prepared, plain, centred and standardised."""
     trains = Method("", recipe).trains
     if trains and recipe.after.standardize:
-        raise UsageError(f"--standardize-columns does not go with --aggregate {recipe.aggregate}, which learns its own scale.")
+        raise UsageError(
+            f"--standardize-columns does not go with --aggregate {recipe.aggregate}, which learns its own scale",
+            "Leave --standardize-columns out.",
+        )
     found = [recipe]
-    if wanted.open and not recipe.before.steps() and recipe.after == Postprocessing():
+    if choice.open and not recipe.before.steps() and recipe.after == Postprocessing():
         steady = all("translation" in unfelt(SIMILARITIES[name].invariant) for name in recipe.similarities)
         found += [] if steady else [replace(recipe, before=Preprocessing(center=True))]
         found += [] if trains else [replace(r, after=Postprocessing(standardize=True)) for r in found]
-    if "all" in wanted.names and not recipe.transductive:
+    if "all" in choice.names and not recipe.transductive:
         found += [replace(r, transductive=True) for r in found if r.statistics()]
     return (Method(r.label, r) for r in found)
 
 
 def routes(found: Sequence[Method], anchors: Callable[[int], np.ndarray]) -> list[Route]:
     """How vectors travel by methods that share their coordinates. anchors: (space) -> (m, d) their vectors there."""
-    return [Route(m.label, _carry(m, anchors), json.dumps(m.said(), sort_keys=True), own=m.label == "none") for m in found]
+    return [Route(m.label, _carry(m, anchors), json.dumps(m.to_json(), sort_keys=True), own=m.label == "none") for m in found]
 
 
 def _carry(m: Method, anchors: Callable[[int], np.ndarray]) -> Callable[[int, int], Map] | None:

@@ -40,7 +40,7 @@ class SavedHead:
     """A trained head and the way to its coordinates.
 
     classes: names in order, none where it predicts numbers. method, recipe, translator, translation: those of the method,
-    as Method.said() gives them. anchors: digest of the anchor ids, "" where none are needed. vectors: (m, d) the anchors in
+    as Method.to_json() gives them. anchors: digest of the anchor ids, "" where none are needed. vectors: (m, d) the anchors in
     the head's own space, for a translator. dims: of the rows that the head takes. trained_on, space: the file and its space.
     end_to_end: its score on the test rows of that file. drawn: size and seed of the split, and the digest of the anchors that
     were kept out of its test rows ("" without any); empty where the split was not drawn, or is not known.
@@ -75,16 +75,21 @@ class SavedHead:
             arrays |= {f"aggregator.{name}": values for name, values in self.aggregator.weights.items()}
         return pack({"version": VERSION, **said, **own}, arrays, KEY)
 
-    def judge(self, anchor_ids: np.ndarray | None) -> None:
+    def check_anchors(self, anchor_ids: np.ndarray | None, file: str = "") -> None:
         """Raise UsageError or DataError unless these are the anchors that the head was trained with."""
         if not self.anchors:
             return
         if anchor_ids is None:
-            raise UsageError(f"--anchors FILE is missing: the head reads vectors by {self.method}, with the anchors it knows.")
+            raise UsageError(
+                f"--anchors FILE is missing: the head reads vectors by {self.method}",
+                "Name the anchors that it was trained with.",
+            )
         if anchors_digest(anchor_ids) != self.anchors:
             raise DataError(
-                "the head was trained with other anchors, or with these in another order; name those with --anchors "
-                f"(digest {self.anchors[:16]}, not {anchors_digest(anchor_ids)[:16]})."
+                "the head was trained with other anchors, or with these in another order "
+                f"(digest {self.anchors[:16]}, not {anchors_digest(anchor_ids)[:16]})",
+                "Name its own with --anchors.",
+                file=file,
             )
 
     def path(self, recipe: Recipe) -> Recipe:

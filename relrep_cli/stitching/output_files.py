@@ -1,4 +1,4 @@
-"""What stitch leaves behind besides its table: vectors, heads, aggregators, predictions and a picture."""
+"""The files that stitch writes besides its table: vectors, heads, aggregators, predictions and a plot."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ import numpy as np
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, UsageError, printable
 from relrep_cli.base.output import Record, say
-from relrep_cli.cli import options
-from relrep_cli.cli.stitch_run import TEST_SIZE, Run, Spaces
 from relrep_cli.embedding import ABSOLUTE, RELATIVE, Embedding, Step, bare_name, chain, make_step
 from relrep_cli.heads.decoder import pixels
 from relrep_cli.heads.heads import HEADS, Trained
@@ -23,19 +21,22 @@ from relrep_cli.relative.recipes import Recipe, anchors_digest
 from relrep_cli.splits import drawn_test_rows
 from relrep_cli.stitching import translators
 from relrep_cli.stitching.grid import Target, check, score
+from relrep_cli.stitching.grid_run import Run
 from relrep_cli.stitching.methods import Method
 from relrep_cli.stitching.saved_heads import SavedHead
+from relrep_cli.stitching.spaces import TEST_SIZE, Spaces
 
 SHOWN = 12  # images of a picture
 PREDICTIONS = ["id", "prediction", "truth", "encoder", "head", "method", "decoder"]
 
 
 @dataclass(frozen=True, eq=False)
-class Outputs:
-    """The files that were asked for, and what was heard while stitching.
+class OutputFiles:
+    """The files to write, "" for those that are not asked for, and what was collected for them while stitching.
 
-    drawn: size and seed of the split of files that have none. first: the first file's heads by method and head, of the first
-    seed. predicted: (method, head, encoder, head's space, predictions) of every cell.
+    images: whether heads are decoders of images. drawn: size and seed of the split of files that have none. first: the first
+    file's heads by (method, head), of the first seed. predicted: (method, head, encoder, head's space, predictions) of every
+    cell.
     """
 
     vectors: str = ""
@@ -51,61 +52,71 @@ class Outputs:
 
     @property
     def retrains(self) -> bool:
-        """Whether heads are needed themselves, and not their scores alone."""
+        """Whether the heads themselves are needed, so that cached scores will not do."""
         pictures = self.images and self.plot
         return bool(self.vectors or self.head or self.aggregator or self.predictions or pictures)
 
     @property
-    def written(self) -> bool:
+    def names_inputs(self) -> bool:
+        """Whether a file names its inputs by their digest."""
         return bool(self.vectors or self.head)
 
-    def judge(self, files: Sequence[str], how: options.How, found: Sequence[Method], heads: Sequence[str]) -> None:
-        """Raise UsageError where one of the files cannot be what was asked for, before any work."""
+    def check(self, files: Sequence[str], inputs: Sequence[str], found: Sequence[Method], heads: Sequence[str]) -> None:
+        """Raise UsageError, before any work, when one of the files cannot be written. inputs: other files that are read."""
         named = [("-o", self.vectors), ("--save-head", self.head), ("--save-aggregator", self.aggregator)]
         named += [("--predictions", self.predictions), ("--plot", self.plot)]
         for option, target in named:
             if target:
-                store.refuse(target, True, [*files, *how.files()], store.HDF5 if option == "-o" else ())
+                store.refuse(target, True, [*files, *inputs], store.HDF5 if option == "-o" else ())
                 twin = next((other for other, name in named if other != option and name == target), None)
                 if twin:
-                    raise UsageError(f"{target}: {option} and {twin} name the same file; choose another name for one.")
+                    raise UsageError(f"{option} and {twin} name the same file", "Choose another name for one.", file=target)
         if self.vectors and len(files) != 2:
-            raise UsageError(f"-o writes the second of two files in the space of the first; there are {len(files)}.")
+            raise UsageError(
+                f"-o writes the second of two files in the space of the first; there are {len(files)}", "Name two files."
+            )
         if self.vectors or self.head:
             option = "-o" if self.vectors else "--save-head"
             if len(found) != 1 or len(heads) != 1:
-                raise UsageError(f"{option} is for one method and one head; name them with --method and --head.")
+                raise UsageError(f"{option} is for one method and one head", "Name them with --method and --head.")
             if self.vectors and not found[0].anchored:
-                raise UsageError(f"-o has nothing to write: --method {found[0].label} leaves vectors as they are.")
+                raise UsageError(
+                    f"-o has nothing to write: --method {found[0].label} leaves vectors as they are", "Choose another --method."
+                )
         if self.aggregator and sum(m.trains for m in found) != 1:
             raise UsageError(
-                "--save-aggregator needs one that is trained, and one alone: --method product --aggregate self-attention, say."
+                "--save-aggregator needs exactly one aggregator that is trained",
+                "Write --method product --aggregate self-attention, for example.",
             )
         if self.images and (self.head or self.predictions):
-            raise UsageError("--save-head and --predictions are for classes and numbers, not for images.")
+            raise UsageError("--save-head and --predictions are for classes and numbers, not for images", "Leave them out.")
         if self.plot:
             from relrep_cli import plots
 
             plots.ready(self.plot)
             if all(m.label == "none" for m in found) and not self.images:
-                raise UsageError("--plot has nothing to draw: --method none stitches nothing.")
+                raise UsageError("--plot has nothing to draw: --method none stitches nothing", "Choose another --method.")
 
-    def judge_vectors(self, files: Sequence[str], column: str, m: Method) -> None:
-        """Raise DataError where files without the column, of which vectors alone can be written, do not give what was asked."""
+    def check_without_target(self, files: Sequence[str], column: str, m: Method) -> None:
+        """Raise DataError when more than vectors is asked for, and no file has the column that heads learn."""
         asked: Record = {"--save-head": self.head, "--save-aggregator": self.aggregator, "--predictions": self.predictions}
         asked |= {"--plot": self.plot, f"--aggregate {m.recipe and m.recipe.aggregate}": m.trains}
         if option := next((name for name, value in asked.items() if value), None):
-            raise DataError(f"{files[0]}: no column {printable(column)!r}, and {option} needs one to learn (--target).")
+            raise DataError(
+                f"no column {printable(column)!r}, and {option} needs one to learn",
+                "Name a column with --target.",
+                file=files[0],
+            )
 
-    def hear(self, name: str, label: str, e: int, h: int, trained: list[Trained], predicted: list[np.ndarray]) -> None:
-        """Keep of one cell what will be written."""
+    def collect(self, name: str, label: str, e: int, h: int, trained: list[Trained], predicted: list[np.ndarray]) -> None:
+        """Keep what will be written of one cell."""
         if e == h == 0:
             self.first[label, name] = trained[0]
         if self.predictions or self.images:
             self.predicted.append((label, name, e, h, predicted[0][:SHOWN] if self.images else predicted[0]))
 
     def write(self, spaces: Spaces, run: Run, records: Sequence[Record]) -> None:
-        """Write all that was asked for."""
+        """Write every file that is asked for."""
         if self.aggregator:
             self._write_aggregator(spaces, run)
         if self.head:
@@ -120,13 +131,13 @@ class Outputs:
             from relrep_cli import plots
 
             if self.images:
-                drawn, said = self._pictures(spaces), f"{SHOWN} test images of {spaces.es[1].uri}, end to end and stitched."
+                picture, note = self._pictures(spaces), f"{SHOWN} test images of {spaces.es[1].uri}, end to end and stitched."
             elif run.adaptation is not None:
-                drawn, said = plots.attentions(records, self.plot), "attention of each subspace, before and after."
+                picture, note = plots.attentions(records, self.plot), "attention of each subspace, before and after."
             else:
                 count = len({(r["method"], r["decoder"]) for r in records})
-                drawn, said = plots.indexes(records, self.plot), f"stitching index of {count} methods and heads."
-            store.write_bytes(self.plot, drawn, self.force, said)
+                picture, note = plots.indexes(records, self.plot), f"stitching index of {count} methods and heads."
+            store.write_bytes(self.plot, picture, self.force, note)
 
     def _pictures(self, spaces: Spaces) -> bytes:
         """Originals of the first test items of the second file, then end to end and stitched by each method."""
@@ -137,17 +148,17 @@ class Outputs:
         cells = {(label, h): values for label, _, e, h, values in self.predicted if e == 1 and label != "none"}
         lines = [("original", pixels(truth))]
         for label in dict.fromkeys(label for label, _ in cells):
-            told = ((f"{label}, end to end", cells.get((label, 1))), (f"{label}, stitched", cells.get((label, 0))))
-            lines += [(name, values) for name, values in told if values is not None]
+            pair = ((f"{label}, end to end", cells.get((label, 1))), (f"{label}, stitched", cells.get((label, 0))))
+            lines += [(name, values) for name, values in pair if values is not None]
         return plots.pictures(lines, truth.shape[1:], self.plot)
 
     def _write_aggregator(self, spaces: Spaces, run: Run) -> None:
         m = next(m for m in run.methods if m.trains)
         name = next(n for n in run.heads if HEADS[n].joint)
-        kept = aggregator_of(m.recipe, self.first[m.label, name])
-        assert kept is not None and m.recipe is not None
-        said = f"{m.recipe.aggregate} of {', '.join(m.recipe.similarities)}, trained on {spaces.es[0].uri}."
-        store.write_bytes(self.aggregator, kept.to_bytes(), self.force, said)
+        trained = aggregator_of(m.recipe, self.first[m.label, name])
+        assert trained is not None and m.recipe is not None
+        note = f"{m.recipe.aggregate} of {', '.join(m.recipe.similarities)}, trained on {spaces.es[0].uri}."
+        store.write_bytes(self.aggregator, trained.to_bytes(), self.force, note)
 
     def _write_head(self, spaces: Spaces, run: Run, records: Sequence[Record]) -> None:
         m, name, e = run.methods[0], next(iter(run.heads)), spaces.es[0]
@@ -198,13 +209,13 @@ def saved_head(
     m: Method, trained: Trained, e: Embedding, target: Target, own: Any, vectors: np.ndarray | None, recipe: Recipe | None
 ) -> SavedHead:
     """The head of the space e with the way to its coordinates."""
-    said = m.said()
+    method = m.to_json()
     return SavedHead(
         trained=Trained(trained.name, trained.classes, trained.arrays),
         classes=[c.decode(errors="backslashreplace") for c in target.classes.tolist()],
         target=target.column,
         method=m.label,
-        recipe=said["recipe"],
+        recipe=method["recipe"],
         translator=m.translator,
         translation=dict(m.params),
         anchors=anchors_digest(recipe.anchor_ids) if m.anchored and recipe is not None else "",

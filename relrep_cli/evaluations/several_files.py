@@ -1,0 +1,183 @@
+"""Evaluate several files by several tasks, and put the records of one thing side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from relrep_cli import store
+from relrep_cli.base.errors import DataError, NotApplicable, UsageError, printable
+from relrep_cli.base.output import say
+from relrep_cli.comparison.matrix import short_names
+from relrep_cli.embedding import Embedding, bare_name, in_id_order
+from relrep_cli.evaluations import EVALUATIONS
+from relrep_cli.evaluations.base import COLUMNS, Finding, Record, Space, evaluate, prepare, records
+from relrep_cli.plots import curves, ready
+
+KEYS = ("task", "target", "anomalies", "name", "class")  # what a value is of, beside its file
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """The files to evaluate, and how.
+
+    anomalies: the files of anomalies of each file. tasks: params by name. targets: columns of classes or numbers. split,
+    holdout: see prepare. score: column that says how odd an item is, "" for distances. skips: whether a task that a file is
+    not fit for is left out, instead of being an error.
+    """
+
+    files: Sequence[str]
+    anomalies: Sequence[Sequence[str]]
+    tasks: Mapping[str, Mapping[str, Any]]
+    targets: Sequence[str]
+    split: str = ""
+    holdout: float = 0.0
+    seed: int = 0
+    score: str = ""
+    skips: bool = False
+    per_class: bool = False
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the table."""
+        return [*COLUMNS, *(["class"] if self.per_class else []), *(["target"] if len(self.targets) > 1 else [])]
+
+    def lines(self) -> list[str]:
+        """What --dry-run prints, one line for each file."""
+        return [f"evaluate {file} by {', '.join(self.tasks)}" for file in self.files]
+
+    def run(self, advance: Callable[[float, int, str], None]) -> tuple[list[Record], dict[str, Finding]]:
+        """The records of all files in their order, and the findings that have a curve by their name in the plot.
+
+        A file that cannot be used becomes a record with its error; a single file raises it. advance: gets the files that are
+        done, their number, and what is at work.
+        """
+        found: list[Record] = []
+        drawn: dict[str, Finding] = {}
+        for done, (file, anomalies) in enumerate(zip(self.files, self.anomalies, strict=True)):
+
+            def inner(part: float, name: str, done: int = done, file: str = file) -> None:
+                advance(done + part, len(self.files), f"{file} {name}")
+
+            found += _of_file(file, anomalies, self, drawn, inner)
+        return found, drawn
+
+
+def anomalies_of_each(anomalies: list[str], count: int) -> list[list[str]]:
+    """The files of anomalies for each of `count` files. Raises UsageError."""
+    if count == 1 or len(anomalies) < 2:
+        return [anomalies] * count
+    if len(anomalies) != count:
+        raise UsageError(f"--anomalies names {len(anomalies)} files for {count}", "Name one for all, or one for each.")
+    return [[odd] for odd in anomalies]
+
+
+def _of_file(
+    file: str, anomalies: Sequence[str], plan: EvaluationPlan, drawn: dict[str, Finding], advance: Callable[[float, str], None]
+) -> list[Record]:
+    """All records of one file, or the one that says why there are none."""
+    try:
+        e = in_id_order(store.read(file))
+        odd = [in_id_order(store.read(name)) for name in anomalies]
+        for o in odd if not plan.score else []:
+            if e.space != o.space:
+                say(f"{file} and {o.uri}: different spaces ({_space(e)} and {_space(o)}); distances between them mean little.")
+        return list(_of_targets(e, odd, plan, drawn, advance))
+    except DataError as error:
+        if len(plan.files) == 1:
+            raise
+        return [dict.fromkeys(plan.columns) | {"file": file, "error": str(error)}]
+
+
+def _space(e: Embedding) -> str:
+    return printable(e.space) or "an unnamed one"
+
+
+def _of_targets(
+    e: Embedding, odd: list[Embedding], plan: EvaluationPlan, drawn: dict[str, Finding], advance: Callable[[float, str], None]
+) -> Iterator[Record]:
+    """Each task with each column of classes, and with each file of anomalies, where it reads them."""
+    tasks = [(t, n) for t in plan.targets for n in plan.tasks if EVALUATIONS[n].labels or t == plan.targets[0]]
+    for place, (target, name) in enumerate(tasks):
+        advance(place / len(tasks), name)
+        if target != "label":
+            e.column(target)
+        several = odd if "anomalies" in EVALUATIONS[name].needs else []
+        for strange in several or [None]:  # type: ignore[list-item]
+            space = prepare(e, target, plan.split, plan.holdout, plan.seed, strange, plan.score)
+            findings = _findings(e.uri, space, name, plan)
+            extra = {"target": target if EVALUATIONS[name].labels else None} if len(plan.targets) > 1 else {}
+            extra |= {"anomalies": strange.uri if strange else None} if len(odd) > 1 else {}
+            drawn.update((_curve_name(e, strange, odd), f) for f in findings if f.curve is not None)
+            for record in records(e.uri, name, findings, space.classes, plan.seed, plan.per_class):
+                yield record | extra
+
+
+def _curve_name(e: Embedding, strange: Embedding | None, odd: list[Embedding]) -> str:
+    if strange is None or len(odd) < 2:
+        return e.uri
+    return f"{bare_name(e.uri)} against {short_names([o.uri for o in odd])[strange.uri]}"
+
+
+def _findings(file: str, space: Space, name: str, plan: EvaluationPlan) -> list[Finding]:
+    if plan.skips and not space.suits(EVALUATIONS[name].needs):
+        return []
+    try:
+        return evaluate(space, name, plan.tasks[name], plan.seed)
+    except (NotApplicable, UsageError) as error:  # a UsageError: this file is too small for --k
+        reason = str(error).removesuffix(".")
+        if plan.skips:
+            say(f"{file}: {name} is left out: {reason}.")
+            return []
+        remedy = error.remedy if isinstance(error, UsageError) else ""
+        finding = error.finding if isinstance(error, UsageError) else reason
+        raise DataError(finding, remedy, file=file, place=name) from None
+
+
+def side_by_side(found: Sequence[Record]) -> list[Record]:
+    """The records ordered by what they measure, then by file; records of errors at the end."""
+    keys = [tuple(r.get(c) for c in KEYS) for r in found]
+    places = {key: place for place, key in enumerate(dict.fromkeys(keys))}
+    order = np.argsort([len(places) if "error" in r else places[k] for r, k in zip(found, keys, strict=True)], kind="stable")
+    return [found[i] for i in order]
+
+
+@dataclass(frozen=True)
+class CurveFiles:
+    """Where to draw and to write the ROC curves; "" for nowhere."""
+
+    plot: str = ""
+    points: str = ""
+
+    def check(self, inputs: Sequence[str], anomaly: bool) -> None:
+        """Raise UsageError or WriteError, before any work.
+
+        inputs: every file that is read. anomaly: whether a task makes curves.
+        """
+        plot, curve = self.plot, self.points
+        for option, target in (("--plot", plot), ("--curve", curve)):
+            if target and not anomaly:
+                raise UsageError("only task anomaly has a ROC curve", "Name --anomalies FILE.", file=f"{option} {target}")
+        if plot:
+            ready(plot)
+        if plot and plot == curve:
+            raise UsageError("--plot and --curve name the same file", "Choose another name for one.", file=plot)
+        for target in filter(None, (plot, curve)):  # an existing file is refused later, unless it holds these very results
+            store.refuse(target, True, inputs, store.TABLES if target == curve else ())
+
+    def write(self, drawn: Mapping[str, Finding], force: bool) -> None:
+        """Write the files. drawn: findings with a curve, by name."""
+        plot, curve = self.plot, self.points
+        points = {file: f.curve for file, f in drawn.items() if f.curve is not None}
+        if curve:
+            names = ("file", "false_positive_rate", "true_positive_rate", "threshold")
+            flat = [dict(zip(names, (file, *row), strict=True)) for file, rows in points.items() for row in rows.tolist()]
+            store.write_bytes(curve, store.encoded(curve, flat, names), force)
+        if plot and drawn:
+            shown = {f"{file}, AUC {drawn[file].value:.4f}": rows for file, rows in points.items()}
+            notes = {f.convention for f in drawn.values()}
+            note = notes.pop() if len(notes) == 1 else ""  # where they differ, the table has them
+            store.write_bytes(plot, curves(shown, "anomalies: ROC curve", note, plot), force)
