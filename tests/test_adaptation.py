@@ -177,7 +177,7 @@ def test_images_come_back_through_a_stitched_decoder(work: Workdir) -> None:
         assert float(r["low"]) <= float(r["mse"]) <= float(r["high"])
     assert (work / "images.png").read_bytes()[:4] == b"\x89PNG"
     work.error("relrep stitch p.npz q.npz -a ids.txt --target images", 2, "--target images and --source DIR go together")
-    work.error(f"{command} --head svm", 2, "head svm does not predict images", "take decoder")
+    work.error(f"{command} --head svm", 2, "head svm does not predict images", "Choose --head decoder")
     work.error(f"{command} --predictions p.tsv", 2, "not for images")
 
 

@@ -182,7 +182,7 @@ def test_inner_that_leaves_the_range() -> None:
     """float32 cannot hold it: said, not infinite; float64 can."""
     e = embedding((cloud() * 1e25).astype(np.float32))
     recipe = Recipe(e.ids[:3], {"inner": {}})
-    with pytest.raises(DataError, match=r"inner: values leave the range of float32; prepare .* --dtype float64"):
+    with pytest.raises(DataError, match=r"inner: values leave the range of float32\. Use .* --dtype float64"):
         relative(e, basis(e, recipe))
     assert np.isfinite(relative(e, basis(e, recipe, double=True)).x).all()
 

@@ -212,13 +212,6 @@ def _explicit(context: typer.Context) -> dict[str, str]:
     return {str(p.name): p.opts[0] for p in context.command.params if p.name in given and p.param_type_name == "option"}
 
 
-def told(context: typer.Context) -> dict[str, str]:
-    """The options that stand in the command line, whatever their value, by the name of their parameter."""
-    sources = {p.name: context.get_parameter_source(p.name) for p in context.command.params if p.name}
-    given = {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
-    return {str(p.name): p.opts[0] for p in context.command.params if p.name in given and p.param_type_name == "option"}
-
-
 def _recipe_parameters() -> list[inspect.Parameter]:
     from relrep_cli.cli.recipe_options import RecipeOptions
 

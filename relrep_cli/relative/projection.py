@@ -60,9 +60,11 @@ def basis(e: Embedding, recipe: Recipe, double: bool = False, exact: bool = Fals
     statistics.
     """
     if e.kind == RELATIVE:
-        raise DataError(f"{e.uri}: is a relative representation already; project the absolute file it was made from.")
+        raise DataError("is a relative representation already", "Project the absolute file that it was made from.", file=e.uri)
     if recipe.trained is not None and recipe.trained.anchors != anchors_digest(recipe.anchor_ids):
-        raise DataError("the aggregator was trained on other anchors, or on these in another order; name those with --anchors.")
+        raise DataError(
+            "the aggregator was trained on other anchors, or on these in another order", "Name its own with --anchors."
+        )
     anchors = recipe.vectors(e)
     wide = np.dtype(np.float64) if double or exact else np.result_type(widen(e.x[:1]).dtype, widen(anchors[:1]).dtype)
     known = _known(e, recipe)
@@ -88,23 +90,31 @@ def _known(e: Embedding, recipe: Recipe) -> Statistics | None:
         return {"center": np.asarray(stored, np.float64)} if stored is not None and plain else None
     if not like.source_space or like.source_space != e.space:
         raise DataError(
-            f"{like.uri}: holds statistics of another space ({like.source_space or 'it does not say which'}), not of "
-            f"{e.space or 'this unnamed one'}; name a relative file that was made from the same encoder."
+            f"holds statistics of another space ({like.source_space or 'it does not say which'}), not of "
+            f"{e.space or 'this unnamed one'}",
+            "Name a relative file that was made from the same encoder.",
+            file=like.uri,
         )
     if like.space != recipe.space():
         raise DataError(
-            f"{like.uri}: was projected in another way (space {like.space}, not {recipe.space()}); "
-            "give the same anchors, similarities and options."
+            f"was projected in another way (space {like.space}, not {recipe.space()})",
+            "Give the same anchors, similarity functions and options.",
+            file=like.uri,
         )
     if bound := [name for name in recipe.similarities if not SIMILARITIES[name].portable]:
         raise DataError(
-            f"{like.uri}: does not store the graph of training rows that {' and '.join(bound)} needs; project a file that "
-            "holds these rows, without --statistics."
+            f"does not store the graph of training rows that {' and '.join(bound)} needs",
+            "Project a file that holds these rows, without --statistics.",
+            file=like.uri,
         )
     found = {name: np.asarray(values, np.float64) for name, values in like.uns.items()}
     missing = [name for name in recipe.statistics() if name not in found]
     if missing:
-        raise DataError(f"{like.uri}: does not hold {', '.join(missing)}; take the training rows of the space instead.")
+        raise DataError(
+            f"does not hold {', '.join(missing)}",
+            "Project a file that holds the training rows, without --statistics.",
+            file=like.uri,
+        )
     return found
 
 
@@ -194,8 +204,9 @@ def _values(
             found: np.ndarray = fetch(join(parts))
             if not np.isfinite(found.sum(dtype=np.float64)):
                 raise DataError(
-                    f"{to.recipe.label}: values leave the range of {to.dtype.name}; prepare the vectors with --scale or "
-                    "--normalize, or compute with --dtype float64."
+                    f"values leave the range of {to.dtype.name}",
+                    "Use --scale or --normalize, or compute with --dtype float64.",
+                    place=to.recipe.label,
                 )
         return found
 

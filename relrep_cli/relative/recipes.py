@@ -20,7 +20,7 @@ from relrep_cli.relative.aggregators import AGGREGATORS, TrainedAggregator
 from relrep_cli.relative.preparation import Preprocessing
 from relrep_cli.relative.similarities import SIMILARITIES
 
-UNREADABLE = "the saved projection settings cannot be used; save them again with relrep stitch."
+UNREADABLE = ("the saved projection settings cannot be used", "Save them again with relrep stitch.")
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def with_trained_aggregator(recipe: Recipe, trained: TrainedAggregator) -> Recip
     """
     stored = with_settings(recipe, trained.recipe)
     if len(stored.similarities) != trained.count:
-        raise DataError(UNREADABLE)
+        raise DataError(*UNREADABLE)
     after = replace(recipe.after, negate=stored.after.negate)
     return replace(stored, after=after, transductive=recipe.transductive, aggregate=trained.name, trained=trained)
 
@@ -168,7 +168,7 @@ def with_settings(recipe: Recipe, how: Mapping[str, Any]) -> Recipe:
             transductive=bool(how["transductive"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError, UsageError):
-        raise DataError(UNREADABLE) from None
+        raise DataError(*UNREADABLE) from None
 
 
 def anchors_digest(ids: np.ndarray) -> str:

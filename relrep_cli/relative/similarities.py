@@ -178,7 +178,9 @@ def _median_width(train: Training, anchors: np.ndarray, *, width: float) -> dict
         start += len(block)
     median = float(np.median(euclidean(np.concatenate(sample), anchors)))
     if not median:
-        raise DataError("rbf: half of the distances between training rows and anchors are 0; set the width with --width.")
+        raise DataError(
+            "half of the distances between training rows and anchors are 0", "Set the width with --width.", place="rbf"
+        )
     return {"width": np.array([median])}
 
 
@@ -321,5 +323,5 @@ def torch_device(device: str) -> Any:
         return torch if present["cuda"] else None
     if not present.get(device.partition(":")[0], False):
         found = ", ".join(["cpu", *(name for name, there in present.items() if there)])
-        raise UsageError(f"--device {device}: torch finds no such device here; found: {found}.")
+        raise UsageError(f"torch finds no such device here; found: {found}", "Choose one of these.", place=f"--device {device}")
     return torch

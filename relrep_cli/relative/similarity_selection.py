@@ -48,7 +48,10 @@ def select(
     Raises DataError when there are fewer than ten anchors.
     """
     if len(recipe.anchor_ids) < 2 * FOLDS:
-        raise DataError(f"--select needs {2 * FOLDS} anchors or more to hold some out; there are {len(recipe.anchor_ids)}.")
+        raise DataError(
+            f"--select needs {2 * FOLDS} anchors or more to hold some out; there are {len(recipe.anchor_ids)}",
+            "Choose more anchors with relrep anchor.",
+        )
     found = agreements(spaces, recipe, seed, advance)
     single = sorted((_result((name,), found) for name in found), key=lambda j: j.key, reverse=True)
     grown = _grow(single[0], found)
