@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from relrep_cli import __version__
 from relrep_cli.base import errors, signals
 from relrep_cli.base import task_cache as records
-from relrep_cli.base.output import Voice, complain, emit, silence_stdout, stand_in
+from relrep_cli.base.output import complain, emit, notes_on_stderr, silence_stdout, stand_in
 from relrep_cli.base.registry import load_plugins
 
 COMMANDS = {
@@ -145,6 +145,11 @@ def limit_threads(arguments: list[str]) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; every error has become one line on stderr."""
+    with notes_on_stderr(" ".join(["relrep", *(a for a in arguments[:1] if a in COMMANDS)])):
+        return _exit_code(arguments)
+
+
+def _exit_code(arguments: list[str]) -> int:
     debug = "--debug" in arguments or os.environ.get("RELREP_DEBUG", "") not in ("", "0")
     try:
         signals.check()
@@ -200,7 +205,6 @@ def main() -> None:
     """Run the command line of this process, and end it."""
     arguments = sys.argv[1:]
     stand_in()
-    Voice.name = " ".join(["relrep", *(a for a in arguments[:1] if a in COMMANDS)])
     limit_threads(arguments)
     code = run(arguments)
     if code == errors.WRITE:

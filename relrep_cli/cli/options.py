@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from relrep_cli.base.errors import UsageError
-from relrep_cli.base.output import FORMATS, Voice, say
+from relrep_cli.base.output import FORMATS, say, set_verbosity
 from relrep_cli.base.registry import Keyword, Registry
 from relrep_cli.embedding import Embedding
 
@@ -203,7 +203,7 @@ def command(shape: type, *registries: Registry) -> Callable[[Callable[[Any], int
 
     def decorate(function: Callable[[Any], int | None]) -> Callable[..., Any]:
         def called(**values: Any) -> Any:
-            Voice.quiet, Voice.verbose = values.pop("quiet"), values.pop("verbose")
+            set_verbosity(values.pop("quiet"), values.pop("verbose"))
             values.pop("debug"), values.pop("threads")
             explicit = Explicit(_explicit(values.pop("context"))) if needs_context else Explicit()
             given = Given({key: values.pop(name) for name, (key, _) in keywords.items()})
@@ -290,7 +290,7 @@ def legacy_command(*registries: Registry) -> Callable[[Callable[..., Any]], Call
 
         @functools.wraps(function)
         def called(**values: Any) -> Any:
-            Voice.quiet, Voice.verbose = values.pop("quiet"), values.pop("verbose")
+            set_verbosity(values.pop("quiet"), values.pop("verbose"))
             values.pop("debug"), values.pop("threads")
             if "how" in own:
                 values["how"] = How(**{name: values.pop(name) for name in how})
