@@ -31,6 +31,7 @@ import pytest
 import relrep_client
 
 from relrep_cli import cli
+from relrep_cli.store import fork_server
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 N, D, ANCHORS = 240, 16, 30
@@ -44,6 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
     The workers share the processors, so linear algebra takes one thread in each.
     """
+    fork_server.start()  # or every file would be read by a fork of a process with all libraries of all tests
     if "PYTEST_XDIST_WORKER" not in os.environ:
         os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     if sys.platform != "linux" or SERVER in os.environ:
@@ -54,7 +56,8 @@ def pytest_configure(config: pytest.Config) -> None:
     listening.bind(os.environ[SERVER])
     listening.listen(64)
     own = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "RELREP_"))}
-    env = {**own, "PYTHONPATH": str(CHECKOUT)}
+    huge = {"PYTHONMALLOC": "malloc", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # few, large pages are quick to fork
+    env = {**own, **huge, "PYTHONPATH": str(CHECKOUT)}
     words = [sys.executable, str(CHECKOUT / "tests" / "relrep_server.py"), str(listening.fileno())]
     server = subprocess.Popen(words, stdin=subprocess.PIPE, pass_fds=[listening.fileno()], env=env)
     listening.close()

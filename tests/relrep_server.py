@@ -91,7 +91,9 @@ def import_everything() -> None:
     if "relrep_cli" in sys.modules:
         return
     import relrep_cli
+    from relrep_cli.store import fork_server
 
+    fork_server.start()  # while this process is small; all commands ask it to fork
     modules = [found.name for found in pkgutil.walk_packages(relrep_cli.__path__, "relrep_cli.")]
     for name in [*modules, *IMPORTED_LATE]:
         with contextlib.suppress(ImportError):  # the command says what is missing when it is needed

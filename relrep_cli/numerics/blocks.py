@@ -17,6 +17,8 @@ from relrep_cli.numerics.threads import run_all
 ROWS = 4096  # fixed, not derived from free memory: float32 sums depend on the block, and results must not depend on the machine
 BYTES = 32 << 20
 LANES = 4  # partial sums computed in parallel; their number is fixed, because it influences rounding
+STACKED = 4 << 20  # bytes of products up to which sums of groups are stacked to be added
+LIGHT = 1e7  # multiply-adds of a block that one thread does sooner than several
 NARROW = 2048  # up to this many dims of both spaces together, there is memory for LANES partial sums
 COPIED = 16 << 20  # bytes of rows copied at a time
 FIRST = 1024  # the mean of this many first rows shifts the moments, independent of the other space
@@ -210,10 +212,21 @@ def moments(x: np.ndarray, y: np.ndarray, groups: int = 1) -> list[Moments]:
     mean of its first rows; centred quantities do not depend on the shift, and data far from the origin keep their precision.
     The products of a space with itself come from the cache when they are there.
     """
-    groups, rows = min(groups, len(x)), block_rows(2 * max(x.shape[1], y.shape[1]))
+    groups = min(groups, len(x))
     shift = [side[:FIRST].mean(0, dtype=np.float64) for side in (x, y)]
     own = [_known_products(side, groups) for side in (x, y)]
-    wanted = [products is None for products in own]
+    if groups > 1 and len(x) * (x.shape[1] + y.shape[1]) ** 2 < LIGHT:
+        found = _of_few_rows(x, y, shift, groups)
+    else:
+        found = _in_blocks(x, y, shift, groups, [products is None for products in own])
+    for side, (space, products) in enumerate(zip((x, y), own, strict=True)):
+        _settle(found, side, space, products)
+    return found
+
+
+def _in_blocks(x: np.ndarray, y: np.ndarray, shift: list[np.ndarray], groups: int, wanted: list[bool]) -> list[Moments]:
+    """The moments of each group, block by block. wanted: for each side, whether to add its products with itself."""
+    rows = block_rows(2 * max(x.shape[1], y.shape[1]))
     lanes = groups if groups > 1 else LANES if x.shape[1] + y.shape[1] <= NARROW else 1
     found = [_nothing(x.shape[1], np.concatenate(shift)) for _ in range(lanes)]
 
@@ -225,12 +238,26 @@ def moments(x: np.ndarray, y: np.ndarray, groups: int = 1) -> list[Moments]:
 
     piece = max(1, rows // 2)  # so that two threads take the memory of one block
     for block in slices(len(x), rows if groups > 1 else piece * lanes, x, y):
-        run_all(add, enumerate(_interleaved(block, lanes) if groups > 1 else _consecutive(block, piece)))
-    if groups == 1:
-        found = [total(found)]
-    for side, (space, products) in enumerate(zip((x, y), own, strict=True)):
-        _settle(found, side, space, products)
-    return found
+        pieces = enumerate(_interleaved(block, lanes) if groups > 1 else _consecutive(block, piece))
+        run_all(add, pieces, light=(block.stop - block.start) * len(found[0].shift) ** 2 < LIGHT)
+    return found if groups > 1 else [total(found)]
+
+
+def _of_few_rows(x: np.ndarray, y: np.ndarray, shift: list[np.ndarray], groups: int) -> list[Moments]:
+    """The moments of each group, by one stacked product for all groups; groups are filled up with rows of zeros."""
+    n, rows = len(x), -(-len(x) // groups)
+    z = np.zeros((rows * groups, x.shape[1] + y.shape[1]))
+    z[:n, : x.shape[1]], z[:n, x.shape[1] :] = x - shift[0], y - shift[1]
+    z = np.ascontiguousarray(z.reshape(rows, groups, -1).swapaxes(0, 1))  # row i belongs to group i % groups
+    norms = np.stack([np.einsum("gij,gij->gi", side, side) for side in (z[..., : x.shape[1]], z[..., x.shape[1] :])], 2)
+    turned = z.swapaxes(1, 2)
+    sums, products, weighted = z.sum(1), turned @ z, turned @ norms
+    norm_products, both = norms.swapaxes(1, 2) @ norms, np.concatenate(shift)
+    counts, lengths = [len(range(g, n, groups)) for g in range(groups)], norms.sum(1)
+    return [
+        Moments(x.shape[1], counts[g], sums[g], products[g], lengths[g], norm_products[g], weighted[g], both)
+        for g in range(groups)
+    ]
 
 
 def _interleaved(block: slice, groups: int) -> list[slice]:
@@ -299,6 +326,18 @@ def grouped_moments(x: np.ndarray, y: np.ndarray) -> list[Moments]:
 
 def total(parts: list[Moments]) -> Moments:
     """Add the moments of all groups by pairwise summation: a fixed order with small rounding error."""
+    if len(parts) > 1 and len(parts) * parts[0].products.nbytes < STACKED:
+        first = parts[0]
+        names = ("n", "sums", "products", "norms", "norm_products", "weighted")
+        return replace(first, **{name: _pairwise(np.stack([getattr(m, name) for m in parts])) for name in names})
     while len(parts) > 1:
         parts = [a + b for a, b in zip(parts[::2], parts[1::2], strict=False)] + parts[len(parts) // 2 * 2 :]
     return parts[0]
+
+
+def _pairwise(stack: np.ndarray) -> Any:
+    """The sum over the first axis, in the order in which `total` adds."""
+    while len(stack) > 1:
+        even = len(stack) // 2 * 2
+        stack = np.concatenate([stack[:even:2] + stack[1:even:2], stack[even:]])
+    return stack[0].item() if stack[0].ndim == 0 else stack[0]

@@ -11,8 +11,10 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
+from functools import cache
+from itertools import chain, islice
 from typing import TypeVar
 
 from relrep_cli.base.signals import check
@@ -30,38 +32,53 @@ def thread_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_order(function: Callable[[Piece], Result], pieces: Iterable[Piece]) -> Iterator[Result]:
+def in_order(function: Callable[[Piece], Result], pieces: Iterable[Piece], light: bool = False) -> Iterator[Result]:
     """Yield `function(piece)` of every piece, in the order of the pieces, computed on all threads.
+
+    light: the pieces cost less than handing them to a thread, so the calling thread computes them.
 
     At most one result for each thread is computed ahead, so memory stays bounded. A piece that spreads work itself does so
     on its own thread. The first error ends the work. Looks for a pending signal before each piece.
     """
-    count = 1 if getattr(_worker, "busy", False) else thread_count()
-    if count == 1:
-        for piece in pieces:
+    count = 1 if light or getattr(_worker, "busy", False) else thread_count()
+    todo = iter(pieces)
+    first = list(islice(todo, 2))
+    if count == 1 or len(first) < 2:
+        for piece in chain(first, todo):
             check()
             yield function(piece)
         return
+    pool = _pool(count)
     running: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(count, initializer=_mark_busy) as pool:
-        try:
-            for piece in pieces:
-                check()
-                running.append(pool.submit(copy_context().run, function, piece))  # np.errstate lives in the context
-                if len(running) > count:
-                    yield running.popleft().result()
-            while running:
-                check()
+    try:
+        for piece in chain(first, todo):
+            check()
+            running.append(pool.submit(copy_context().run, function, piece))  # np.errstate lives in the context
+            if len(running) > count:
                 yield running.popleft().result()
-        finally:
-            for future in running:
-                future.cancel()
+        while running:
+            check()
+            yield running.popleft().result()
+    finally:
+        for future in running:
+            future.cancel()
+        wait(running)  # no piece writes into the caller's arrays after this function has ended
 
 
-def run_all(function: Callable[[Piece], object], pieces: Iterable[Piece]) -> None:
-    """Call `function` for every piece, on all threads; for pieces that write into places of their own."""
-    for _ in in_order(function, pieces):
+def run_all(function: Callable[[Piece], object], pieces: Iterable[Piece], light: bool = False) -> None:
+    """Call `function` for every piece, on all threads; for pieces that write into places of their own. light: see in_order."""
+    for _ in in_order(function, pieces, light):
         pass
+
+
+@cache
+def _pool(count: int) -> ThreadPoolExecutor:
+    """The threads that all pieces share; starting them anew for each piece of work would cost more than small pieces do."""
+    return ThreadPoolExecutor(count, initializer=_mark_busy)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
 
 
 def _mark_busy() -> None:
