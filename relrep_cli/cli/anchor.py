@@ -148,22 +148,34 @@ def _agree(
     """Raise UsageError for options that do not go together."""
     pairs = entry.gives == "pairs"
     if entry.gives != "items" and ids_only:
-        raise UsageError(f"--ids-only prints items, and {entry.name} gives {entry.gives}; write -o FILE.")
+        raise UsageError(f"--ids-only prints items, and {entry.name} gives {entry.gives}", "Write -o FILE.")
     if not output and not ids_only:
-        raise UsageError(f"-o FILE is missing{'' if pairs else '; or print ids with --ids-only'}.")
+        raise UsageError("-o FILE is missing", f"Name the output file{'' if pairs else ', or print ids with --ids-only'}.")
     if output == "-" and ids_only:
-        raise UsageError("--ids-only and -o - both write to stdout; name a file with -o FILE.")
+        raise UsageError("--ids-only and -o - both write to stdout", "Name a file with -o FILE.")
     if bool(source) != (entry.reads in ("list", "collections")):
         takers = ", ".join(name for name, e in STRATEGIES.items() if e.reads in ("list", "collections"))
-        raise UsageError(f"--source is missing for {entry.name}." if not source else f"--source belongs to {takers}.")
+        if source:
+            raise UsageError(f"--source does not go with {entry.name}", f"It works with {takers}.")
+        raise UsageError(f"--source FILE is missing for {entry.name}", "Name the file to take items from.")
     if bool(seeds) != (entry.reads == "seeds"):
-        raise UsageError("--seeds belongs to bootstrap." if seeds else "--seeds FILE of known pairs is missing for bootstrap.")
+        if seeds:
+            raise UsageError(f"--seeds does not go with {entry.name}", "It works with bootstrap.")
+        raise UsageError(f"--seeds FILE is missing for {entry.name}", "Name a file of known pairs.")
     if truth and not pairs:
-        raise UsageError("--truth scores pairs: those of bootstrap and unsupervised, or of --report.")
+        raise UsageError(
+            "--truth scores pairs of items, and this command finds none",
+            "Use it with --strategy bootstrap, --strategy unsupervised or --report.",
+        )
     if kind and not pairs:
-        raise UsageError("--format says how to print a table: of pairs found, or of --report.")
+        raise UsageError(
+            "--format and --json print a table, and this command prints none",
+            "Use them with a strategy that finds pairs, or with --report.",
+        )
     if joint and pairs:
-        raise UsageError(f"--joint lays shared items side by side, and {entry.name} finds out which belong together.")
+        raise UsageError(
+            f"--joint needs items that the files share, and {entry.name} finds pairs of different items", "Leave out --joint."
+        )
 
 
 def _listed(entry: Any, source: list[str]) -> tuple[np.ndarray | None, list[Embedding]]:
@@ -171,10 +183,14 @@ def _listed(entry: Any, source: list[str]) -> tuple[np.ndarray | None, list[Embe
     if entry.reads != "list":
         return None, []
     if len(source) > 1:
-        raise UsageError(f"--source: {entry.name} takes one list; there are {len(source)}.")
+        raise UsageError(f"--source: {entry.name} takes one list, and {len(source)} are given", "Name one.", place="--source")
     ids, spare, meaning = read_anchors(source[0])
     if meaning is not None:
-        raise DataError(f"{source[0]}: lists no items but pairs or mixtures, which serve as anchors as they are.")
+        raise DataError(
+            "holds pairs or mixtures, not a list of items",
+            "Give it to --anchors of project, compare or stitch as it is.",
+            file=source[0],
+        )
     x = np.zeros((len(ids), 1), np.float32)
     return ids, [store.digested(spare or Embedding(x, ids, uri=source[0]))]
 
@@ -182,7 +198,7 @@ def _listed(entry: Any, source: list[str]) -> tuple[np.ndarray | None, list[Embe
 def _line(uri: str, item: str) -> str:
     """An id as a line: as it is for a pipe, safe to show for a terminal."""
     if "\n" in item:
-        raise DataError(f"{uri}: id {printable(item)} holds a line feed, which one id a line cannot say; write -o FILE.")
+        raise DataError(f"id {printable(item)} holds a line feed, which one id a line cannot say", "Write -o FILE.", file=uri)
     return (printable(item, 4096) if sys.stdout.isatty() else item) + "\n"
 
 

@@ -44,7 +44,7 @@ def find(
 ) -> int:
     """Find pairs between two files and write them; print how sure they are, and how right where the truth is given."""
     if len(spaces) != 2:
-        raise UsageError(f"{asked.strategy} finds pairs between two files; there are {len(spaces)}.")
+        raise UsageError(f"{asked.strategy} finds pairs between two files, and {len(spaces)} are given", "Name two files.")
     inputs = [e.uri for e in spaces] + [f for f in (asked.seeds, asked.truth) if f and f != BY_ID]
     store.refuse(output, True, inputs, (".tsv",))  # what is there may be these very pairs
     sides = [Candidates((e,), (in_order(e, of_split(e, asked.split)),)) for e in spaces]
@@ -94,7 +94,9 @@ def truth_of(truth: str, spaces: Sequence[Embedding]) -> Pairs:
     shared = spaces[0].ids[match_ids(spaces[0].ids, spaces[1].ids)[0]]
     numbered = {e.row_ids for e in spaces} != {False} and not all(e.row_ids and e.n == spaces[0].n for e in spaces)
     if not len(shared) or numbered:
-        raise DataError(f"{spaces[0].uri} and {spaces[1].uri}: share no ids to be the truth; name a pairs file with --truth.")
+        raise DataError(
+            "share no ids to be the truth", "Name a pairs file with --truth.", file=f"{spaces[0].uri} and {spaces[1].uri}"
+        )
     return Pairs(shared, shared, uri=BY_ID)
 
 
@@ -109,8 +111,10 @@ def _places(pairs: Pairs, sides: Sequence[Candidates], partly: bool = False) -> 
         side = 0 if found[place, 0] < 0 else 1
         item = printable(bytes((pairs.a, pairs.b)[side][place]))
         raise DataError(
-            f"{pairs.uri}: {int((~whole).sum())} of {len(whole)} pairs are not among the training items, such as {item} of "
-            f"{sides[side].spaces[0].uri}. Anchors never use test rows unless --split all says so."
+            f"{int((~whole).sum())} of {len(whole)} pairs are not among the training items, such as {item} of "
+            f"{sides[side].spaces[0].uri}",
+            "Anchors never use test rows unless --split all says so.",
+            file=pairs.uri,
         )
     return found
 

@@ -23,7 +23,7 @@ COLUMNS = ("file", "name", "value", "advice")
 def judge(anchors: str, files: list[str], truth: str, split: str | None, seed: int, kind: str | None, writes: bool) -> int:
     """Print one record for each thing measured of the anchors, for each file and between the first and each other one."""
     if writes:
-        raise UsageError("--report chooses no anchors, so it goes with neither -o nor --ids-only.")
+        raise UsageError("--report chooses no anchors, so it writes none", "Leave out -o and --ids-only.")
     ids, spare, meaning = read_anchors(anchors)
     spaces = [in_id_order(store.read(file)) for file in files]
     recipe = Recipe(ids, spares=(spare,) if spare else (), meaning=meaning)
@@ -52,11 +52,14 @@ def _space(e: Embedding, rows: np.ndarray, recipe: Recipe) -> Space:
 
 def _right(meaning: object, truth: str, spaces: list[Embedding]) -> Record:
     if not isinstance(meaning, Pairs) or len(spaces) != 2:
-        raise UsageError("--truth scores a pairs file, for two files.")
+        raise UsageError(
+            "--truth scores a pairs file between two files",
+            "Give a pairs file to --report and two FILEs, or leave out --truth.",
+        )
     true = truth_of(truth, spaces)
     sides = {meaning.side_of(e): e for e in spaces}
     if len(sides) < 2:
-        raise DataError(f"{meaning.uri}: both files are on one side of it; name one of each.")
+        raise DataError("both files are on one side of it", "Name one of each.", file=meaning.uri)
     ordered = [true.a, true.b] if meaning.side_of(spaces[0]) == "a" else [true.b, true.a]
     found, right = (
         np.stack([find_ids(sides["a"].ids, a), find_ids(sides["b"].ids, b)], 1) for a, b in ((meaning.a, meaning.b), ordered)

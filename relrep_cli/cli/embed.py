@@ -114,21 +114,23 @@ def embed(
     .safetensors and other files.
     """
     if not output:
-        raise UsageError("-o FILE is missing; -o - writes to stdout.")
+        raise UsageError("-o FILE is missing", "Name the output file; -o - writes to stdout.")
     if k is not None and positives in ("", LABEL):
-        raise UsageError("--k counts neighbours in the file of --positives FILE. Give one, or leave --k out.")
+        raise UsageError("--k counts neighbours in the file of --positives FILE", "Give one, or leave --k out.")
     columns = {name: path for name, path in (("ids", ids), ("label", labels), ("split", splits)) if path}
     if encoder == NONE:
         for registry in (ENCODERS, SOURCES, MODELS):
             given.refuse(registry, "--encoder none, which imports vectors")
         for option, value in (("--source", source_kind), ("--positives", positives)):
             if value:
-                raise UsageError(f"{option} does not go with --encoder none, which imports vectors.")
+                raise UsageError(
+                    f"{option} does not go with --encoder none, which imports vectors", "Leave it out, or name an encoder."
+                )
         if save_encoder:
-            raise UsageError("--save-encoder needs an encoder that is trained; name one with --encoder.")
+            raise UsageError("--save-encoder needs an encoder that is trained", "Name one with --encoder.")
         return _import(source, output, columns, space, dtype, force, dry_run)
     if space:
-        raise UsageError("--space is for imported vectors; the space that an encoder makes is named after its weights.")
+        raise UsageError("--space names imported vectors, and an encoder names its own space", "Leave out --space.")
     kept = dtype or "float32"
     told = (encoder, output, save_encoder, positives, k, kept, device, force, dry_run, seed, given)
     encode(Job(source, source_kind, columns, *told))
@@ -145,7 +147,7 @@ def _import(
         raw = next((RAW[kind] for name in sources.fitting(source) if (kind := SOURCES[name].kind) in RAW), "")
         if not raw:
             raise
-        raise UsageError(f"{source}: holds {raw}, not vectors; name an --encoder that makes some.") from None
+        raise UsageError(f"holds {raw}, not vectors", "Name an --encoder that makes some.", file=source) from None
     e = store.digested(e)
     kept = dtype or ("float16" if e.x.dtype.itemsize == 2 else "float32")
     step = make_step("embed", {"encoder": NONE, "space": e.space, "dtype": kept, "columns": sorted(columns)}, None, [e])

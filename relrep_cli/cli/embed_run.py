@@ -87,11 +87,15 @@ def _asked(job: Job) -> tuple[Trained | None, dict[str, Any]]:
     if scheme or name.endswith(SAVED):
         given.refuse(ENCODERS, f"--encoder {name}, which is trained already")
         if job.positives:
-            raise UsageError(f"--positives does not go with --encoder {name}, which is trained already.")
+            raise UsageError(
+                f"--positives does not go with --encoder {name}, which is trained already", "Leave out --positives."
+            )
     if job.save and not job.save.endswith(SAVED):
-        raise UsageError(f"--save-encoder {job.save}: the name must end in {SAVED}.")
+        raise UsageError(f"--save-encoder {job.save}: the name must end in {SAVED}", "Choose such a name.")
     if scheme and job.save:
-        raise UsageError(f"--save-encoder keeps what is trained here; --encoder {name} is on disk already.")
+        raise UsageError(
+            f"--save-encoder keeps an encoder that this run trains, and {name} is on disk already", "Leave out --save-encoder."
+        )
     if scheme:
         return None, given.choose(MODELS, [scheme])[scheme]
     given.refuse(MODELS, f"--encoder {name}, which is no pretrained model")
@@ -116,10 +120,14 @@ def _with_columns(items: Items, job: Job) -> Items:
     for name, values in found.items():
         if len(values) != len(items.x):
             counts = f"{len(values)} lines for the {len(items.x)} items of {job.source}"
-            raise DataError(f"{job.columns[name]}: {counts}. Give one for each item.")
+            raise DataError(counts, "Give one for each item.", file=job.columns[name])
     ids = found.pop("ids", items.ids)
     if twice := duplicates(ids):
-        raise DataError(f"{job.columns['ids']}: {len(twice)} ids stand more than once, such as {printable(twice[0])}.")
+        raise DataError(
+            f"{len(twice)} ids occur more than once, such as {printable(twice[0])}",
+            "Give each item an id of its own.",
+            file=job.columns["ids"],
+        )
     return replace(items, ids=ids, obs={**items.obs, **found})
 
 
@@ -136,12 +144,12 @@ def _paired(job: Job, items: Items, params: dict[str, Any]) -> tuple[Items, list
         return items, []
     if "augment" not in params:
         takers = ", ".join(entry.name for entry in ENCODERS.values() if "augment" in entry.keywords)
-        raise UsageError(f"--positives does not go with --encoder {job.encoder}; it belongs to {takers}.")
+        raise UsageError(f"--positives does not go with --encoder {job.encoder}", f"It works with {takers}.")
     rows = _training_rows(items)
     if job.positives == LABEL:
         params["positives"] = LABEL
         if items.label is None:
-            raise DataError("the items have no labels, which --positives label needs. Give items with labels.")
+            raise DataError("the items have no labels, which --positives label needs", "Give items with labels.")
         return replace(items, pairs=pairs.by_label(items.label, rows)), []
     params["positives_k"] = k = job.k or POSITIVES
     e = store.digested(store.read(job.positives))
@@ -150,7 +158,7 @@ def _paired(job: Job, items: Items, params: dict[str, Any]) -> tuple[Items, list
 
 def _check_targets(job: Job) -> None:
     if job.output == job.save:
-        raise UsageError(f"{job.output}: -o and --save-encoder name the same file; choose another name for one.")
+        raise UsageError("-o and --save-encoder name the same file", "Choose another name for one.", file=job.output)
     inputs = [name for name in (job.source, *job.columns.values(), job.encoder, job.positives) if name]
     store.refuse(job.output, job.force, inputs, store.HDF5)
     if job.save:
@@ -193,8 +201,8 @@ def _training_rows(items: Items) -> np.ndarray:
     rows = np.arange(len(items.x)) if items.split is None else items.rows_of("train")
     if not len(rows):
         raise DataError(
-            "the source has no training items; say which they are with --splits FILE, or encode with a saved encoder "
-            "(--encoder FILE.safetensors)."
+            "the source has no training items",
+            "Say which they are with --splits FILE, or encode with a saved encoder (--encoder FILE.safetensors).",
         )
     return rows
 

@@ -86,9 +86,9 @@ def neighbors(
     """
     kind = options.format_of(format, json)
     if query and sample is not None:
-        raise UsageError("--query and --sample exclude each other; give one of them.")
+        raise UsageError("--query and --sample exclude each other", "Give one of them.")
     if not query and sample is None:
-        raise UsageError("name items with --query ID, or take some with --sample N.")
+        raise UsageError("no items are named", "Name some with --query ID, or take some at random with --sample N.")
     _refuse_plot(plot, images, file, given)
     e = in_id_order(store.read(file))
     among = _among(e, split)
@@ -108,7 +108,10 @@ def neighbors(
 
 def _refuse_plot(plot: str, images: str, file: str, given: options.Given) -> None:
     if bool(images) != bool(plot):
-        raise UsageError(f"{'--images' if images else '--plot'} needs {'--plot FILE' if images else '--images SOURCE'}.")
+        raise UsageError(
+            f"{'--images' if images else '--plot'} does not work alone",
+            f"Add {'--plot FILE' if images else '--images SOURCE'}.",
+        )
     if plot:
         ready(plot)
         store.refuse(plot, True, [file, images])
@@ -120,7 +123,9 @@ def _among(e: Embedding, split: str | None) -> np.ndarray:
     rows = np.arange(e.n) if split in (None, "all") else e.rows_of_split(str(split))
     if rows is None or not len(rows):
         found = "no split column" if rows is None else ", ".join(printable(s) for s in np.unique(e.obs["split"]).tolist())
-        raise DataError(f"{e.uri}: no rows of split {printable(str(split))!r}; found: {found}.")
+        raise DataError(
+            f"no rows of split {printable(str(split))!r}; found: {found}", "Choose one of these with --split.", file=e.uri
+        )
     return rows
 
 
@@ -128,13 +133,17 @@ def _named(e: Embedding, query: list[str]) -> np.ndarray:
     """Row numbers of ids, each of which is an option's value or a part of one between commas."""
     parts = [[value] if _row(e, value) >= 0 else options.split_names([value]) for value in query]
     if not all(parts):
-        raise UsageError(f"--query {printable(query[parts.index([])])!r} names no item; write --query ID.")
+        raise UsageError(f"--query {printable(query[parts.index([])])!r} names no item", "Write --query ID.")
     words = list(itertools.chain(*parts))
     rows = find_ids(e.ids, text(words))
     if (rows < 0).any():
         missing = [word for word, row in zip(words, rows, strict=True) if row < 0]
         some = f"such as {printable(bytes(e.ids[0]))}"
-        raise DataError(f"{e.uri}: no item {printable(missing[0])!r} ({len(missing)} of {len(words)}); ids look {some}.")
+        raise DataError(
+            f"no item {printable(missing[0])!r} ({len(missing)} of {len(words)}); ids look {some}",
+            "Check the ids; relrep info shows the first and the last.",
+            file=e.uri,
+        )
     return rows
 
 
@@ -177,12 +186,14 @@ def _pictures(source: str, kind: str, given: options.Given, e: Embedding, shown:
     """The pictures (h, w) or (h, w, 3) of the rows `shown` (lines, columns) of e, looked up by id."""
     name = sources.chosen(source, kind, given.names(IMAGES), {"images"})
     if name not in IMAGES:
-        raise DataError(f"{source}: holds {SOURCES[name].kind}, and a strip shows images; leave out --images and --plot.")
+        raise DataError(f"holds {SOURCES[name].kind}, and a strip shows images", "Leave out --images and --plot.", file=source)
     items = sources.read(source, name, given.choose(IMAGES, [name])[name])
     places = find_ids(items.ids, e.ids[shown.ravel()])
     if (places < 0).any():
         missing = printable(bytes(e.ids[shown.ravel()][np.argmax(places < 0)]))
-        raise DataError(f"{source}: holds no item {missing}, which {e.uri} has; name the source that it was embedded from.")
+        raise DataError(
+            f"holds no item {missing}, which {e.uri} has", "Name the source that it was embedded from.", file=source
+        )
     return [list(line) for line in pick(items.x, places.reshape(shown.shape))]
 
 

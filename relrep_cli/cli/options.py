@@ -156,7 +156,7 @@ class Given:
     def refuse(self, registry: Registry, where: str) -> None:
         """Raise UsageError when an option of the registry was given where none applies."""
         for name in self.names(registry):
-            raise UsageError(f"{registry.keywords()[name].option} does not go with {where}.")
+            raise UsageError(f"{registry.keywords()[name].option} does not go with {where}", "Leave it out.")
 
 
 NOTHING = Given({})
@@ -181,7 +181,7 @@ class Printing:
     def kind(self) -> str | None:
         """The format that was asked for; None for a table on a terminal and TSV in a pipe. Raises UsageError."""
         if self.json and self.format not in (None, "json"):
-            raise UsageError(f"--json and --format {self.format} contradict each other; leave one out.")
+            raise UsageError(f"--json and --format {self.format} contradict each other", "Leave one out.")
         return "json" if self.json else self.format
 
 
@@ -353,7 +353,7 @@ def split_names(values: list[str]) -> list[str]:
 
 def format_of(format: str | None, as_json: bool) -> str | None:
     if as_json and format not in (None, "json"):
-        raise UsageError(f"--json and --format {format} contradict each other.")
+        raise UsageError(f"--json and --format {format} contradict each other", "Leave one out.")
     return "json" if as_json else format
 
 

@@ -63,7 +63,7 @@ def plot(
     Of results that compare wrote with -o: each value as a dot, a colour for each file, a panel for each metric.
     """
     if not output:
-        raise UsageError("-o FILE is missing; name a .png, .svg, .pdf or .html file.")
+        raise UsageError("-o FILE is missing", "Name a .png, .svg, .pdf or .html file.")
     found = _results(files)
     if found is not None:
         _refuse_options(how, given, split)
@@ -102,7 +102,9 @@ def _recipe(how: options.How, given: options.Given) -> Recipe | None:
     if how.anchors:
         return read_recipe(how, given)
     if how.given():
-        raise UsageError(f"{how.given()[0]} says how to project on --anchors FILE, which is missing.")
+        raise UsageError(
+            f"{how.given()[0]} says how to project, and --anchors FILE is missing", "Name an anchor file, or leave it out."
+        )
     given.refuse(SIMILARITIES, "plot without --anchors")
     return None
 
@@ -111,7 +113,7 @@ def _refuse_options(how: options.How, given: options.Given, split: str | None) -
     for registry in (METHODS, SIMILARITIES):
         given.refuse(registry, RESULTS)
     if how.given() or split:
-        raise UsageError(f"{(how.given() or ['--split'])[0]} does not go with {RESULTS}.")
+        raise UsageError(f"{(how.given() or ['--split'])[0]} does not go with {RESULTS}", "Leave it out.")
 
 
 def _results(files: list[str]) -> list[list[Record]] | None:
@@ -119,7 +121,7 @@ def _results(files: list[str]) -> list[list[Record]] | None:
     found = [f for f in files if Path(f).suffix.lower() in store.READABLE and store.has_columns(Path(f), RECORD)]
     if found and len(found) < len(files):
         other = next(file for file in files if file not in found)
-        raise UsageError(f"{other} holds no results of compare, and {found[0]} does; draw them apart.")
+        raise UsageError(f"{other} holds no results of compare, and {found[0]} does", "Draw them apart.")
     return [store.decoded(Path(file)) for file in files] if found else None
 
 
@@ -138,7 +140,7 @@ def _draw_results(files: list[str], found: list[list[Record]], output: str, forc
                 panel = f"{metric}, k = {k:g}" if metric in several and isinstance(k, float | int) else str(metric)
                 values.setdefault(panel, {}).setdefault(name, {}).setdefault(view, []).append(value)
     if not values:
-        raise DataError(f"{files[0]}: no values in it. Compare again.")
+        raise DataError("no values in it", "Compare again.", file=files[0])
     if dry_run:
         return options.plan([f"draw {len(values)} metrics of {', '.join(names)} to {output}"])
     content = dots(values, output)
@@ -200,7 +202,7 @@ def _cloud(e: Embedding, shown: Embedding, train: Embedding, wanted: _Wanted, vi
     try:
         made = reduce(wanted.method, train.x, shown.x, wanted.params, wanted.seed, whose)
     except DataError as error:
-        raise DataError(f"{e.uri}: {error}") from None
+        raise DataError(error.finding, error.remedy, file=e.uri) from None
     note = f"{shown.n} items, {shown.x.shape[1]} dims; {made.convention}"
     values, scaled = _values(shown, wanted.color), METHODS[wanted.method].scaled
     return Cloud(bare_name(e.uri) + view, note, made.places, shown.ids, values, made.axes, scaled)

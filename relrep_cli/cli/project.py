@@ -88,12 +88,12 @@ def project(
     kind = options.format_of(format, json)
     modes = [name for name, on in (("--list", list_), ("--audit", audit_), ("--select", select_)) if on]
     if len(modes) > 1 or (modes and output):
-        raise UsageError(f"{', '.join([*modes, *(['-o'] if output else [])])} do not go together; choose one.")
+        raise UsageError(f"{', '.join([*modes, *(['-o'] if output else [])])} do not go together", "Choose one.")
     if list_:
         return write([*table()], ["similarity", *TRANSFORMATIONS], kind)
     named = files or []
     if not named or (len(named) > 1 and not select_) or (len(named) < 2 and select_):
-        raise UsageError("name two or more FILEs to select for." if select_ else f"name one FILE; there are {len(named)}.")
+        raise UsageError(f"{len(named)} files are named", "Name two or more to select for." if select_ else "Name one FILE.")
     if dry_run and modes:
         return options.plan([f"{modes[0].removeprefix('--')} {', '.join(named)}"])
     if audit_:
@@ -101,7 +101,7 @@ def project(
     if select_:
         return _select(named, how, given, seed, kind)
     if not output:
-        raise UsageError("-o FILE is missing; -o - writes to stdout.")
+        raise UsageError("-o FILE is missing", "Name the output file; -o - writes to stdout.")
     _project(named[0], output, weights, dtype, device, exact, force, dry_run, read_recipe(how, given), how)
 
 
@@ -118,10 +118,13 @@ def _project(
     how: options.How,
 ) -> None:
     if weights and (recipe.trained is None or not recipe.aggregate.endswith("attention")):
-        raise UsageError("--weights needs --aggregator with one that attends: self-attention or mlp-self-attention.")
+        raise UsageError(
+            "--weights needs an aggregator that attends", "Name one with --aggregator: self-attention or mlp-self-attention."
+        )
     if exact and (device != "cpu" or recipe.trained is not None):
         raise UsageError(
-            f"--exact computes with NumPy, so it does not go with {'--device' if device != 'cpu' else '--aggregator'}."
+            f"--exact computes with NumPy, so it does not go with {'--device' if device != 'cpu' else '--aggregator'}",
+            "Leave one of them out.",
         )
     e = store.digested(store.read(file))
     kept = dtype or "float32"
@@ -139,7 +142,7 @@ def _project(
     if not force and store.identify(output) == step["id"] and (not weights or Path(weights).exists()):
         return say(f"{output}: up to date.")
     if output == weights:
-        raise UsageError(f"{output}: -o and --weights name the same file; choose another name for one.")
+        raise UsageError("-o and --weights name the same file", "Choose another name for one.", file=output)
     for target in filter(None, (output, weights)):
         store.refuse(target, force, [file, *how.files()], store.HDF5 if target == output else ())
     if dry_run:

@@ -54,7 +54,7 @@ def nearest(
     room = len(base) - bool(exclude_self)
     if k > room:
         needed, there = k + bool(exclude_self), len(base)
-        raise UsageError(f"--k {k} takes {needed} items, there are {there}; write --k {max(room, 1)} or less.")
+        raise UsageError(f"--k {k} takes {needed} items, there are {there}", f"Write --k {max(room, 1)} or less.")
     depth = k + bool(exclude_self)
     if most := most_neighbours():
         depth = min(max(depth, most + 1), len(base))  # one more, because a task may exclude the query's own row

@@ -38,7 +38,9 @@ def anchor_paths(train: Iterable[np.ndarray], count: int, anchors: np.ndarray, k
 
     nodes, ends = _distinct([train, [anchors]], count + len(anchors), anchors)
     if len(nodes) < 2:
-        raise DataError("geodesic: all training rows and anchors are one point, so there is no graph. Use another similarity.")
+        raise DataError(
+            "geodesic: all training rows and anchors are one point, so there is no graph", "Use another similarity."
+        )
     graph, parts = joined(_graph(nodes, min(k, len(nodes) - 1)), nodes)
     paths = spool((len(nodes), len(anchors)), anchors.dtype)
     for some in slices(len(ends), max(1, SEARCHED // len(nodes))):

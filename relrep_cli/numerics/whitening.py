@@ -54,5 +54,9 @@ def whitening(spread: np.ndarray, shrinkage: float, who: str, floor: float = 0.0
     values, vectors = np.linalg.eigh(spread)
     kept = values > max(values[-1] * d * np.finfo(np.float64).eps * 10, floor, 0)
     if not kept.any():
-        raise DataError(f"{who}: the training rows do not vary, so their covariance has no inverse root.")
+        raise DataError(
+            "the training rows do not vary, so their covariance has no inverse root",
+            "Leave out the whitening, or give rows that differ.",
+            file=who,
+        )
     return (vectors[:, kept] / np.sqrt(values[kept])) @ vectors[:, kept].T

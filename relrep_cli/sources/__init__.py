@@ -38,7 +38,7 @@ def chosen(uri: str, name: str = "", given: Sequence[str] = (), takes: Collectio
     found = fitting(uri)
     if not found and os.path.isdir(uri):
         raise DataError(
-            f"{printable(uri)}: no items in this folder. Known: {', '.join(SOURCES)}; --source says which they are."
+            "no items in this folder", f"Name the kind of source with --source: {', '.join(SOURCES)}.", file=printable(uri)
         )
     return next((name for name in found if SOURCES[name].kind in takes), (found or ["idx"])[0])
 
@@ -57,7 +57,11 @@ def read(uri: str, name: str, params: Mapping[str, Any]) -> Items:
         items: Items = SOURCES[name].function(Path(uri), **params)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or printable(str(error))
-        raise DataError(f"{printable(uri)}: cannot be read ({why}). Check the path.") from None
+        raise DataError(f"cannot be read ({why})", "Check the path.", file=printable(uri)) from None
     if twice := duplicates(items.ids):
-        raise DataError(f"{printable(uri)}: {len(twice)} ids stand more than once, such as {printable(twice[0])}.")
+        raise DataError(
+            f"{len(twice)} ids occur more than once, such as {printable(twice[0])}",
+            "Give each item an id of its own.",
+            file=printable(uri),
+        )
     return items

@@ -36,7 +36,7 @@ def read_safetensors(path: Path, member: str | None) -> Found:
         if head[8:9] != b"{":
             raise mistaken(path, head, "a safetensors file")
         if not 2 <= length <= min(room, HEADER):
-            raise bad(path, f"its header claims {length} bytes; {max(room, 0)} follow, {HEADER} are allowed. Save it again.")
+            raise bad(path, f"its header claims {length} bytes; {max(room, 0)} follow, {HEADER} are allowed", "Save it again.")
         entries = _entries(path, os.pread(file.fileno(), length, 8))
         places = {name: _place(path, name, entry) for name, entry in entries.items()}
         _check_layout(path, places, room - length)
@@ -47,12 +47,12 @@ def read_safetensors(path: Path, member: str | None) -> Found:
 def _entries(path: Path, header: bytes) -> dict[str, Any]:
     """The tensors by name, as the JSON header declares them."""
     if header.count(b"{") > TENSORS or header.count(b",") > 16 * TENSORS or header.count(b"[") > 4 * TENSORS:
-        raise bad(path, f"its header names more than {TENSORS} tensors. Split the file.")
+        raise bad(path, f"its header names more than {TENSORS} tensors", "Split the file.")
     try:
         entries = json.loads(header.decode(), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else printable(str(error), 80)
-        raise bad(path, f"its header is not JSON of the safetensors kind: {reason}. Save it again.") from None
+        raise bad(path, f"its header is not JSON of the safetensors kind: {reason}", "Save it again.") from None
     return {name: entry for name, entry in entries.items() if name != "__metadata__"}
 
 
@@ -69,7 +69,7 @@ def _place(path: Path, name: str, entry: Any) -> Place:
     dtype, shape, offsets = (fields.get(key) for key in ("dtype", "shape", "data_offsets"))
     if isinstance(dtype, str) and _naturals(shape) and _naturals(offsets) and len(offsets) == 2:
         return dtype, tuple(shape), offsets[0], offsets[1]
-    raise bad(path, "its dtype, shape or data_offsets are missing or malformed. Save it again.", name)
+    raise bad(path, "its dtype, shape or data_offsets are missing or malformed", "Save it again.", name)
 
 
 def _naturals(values: Any) -> TypeGuard[list[int]]:
@@ -81,12 +81,12 @@ def _check_layout(path: Path, places: dict[str, Place], size: int) -> None:
     at = 0
     for name, (dtype, shape, begin, end) in sorted(places.items(), key=lambda item: item[1][2:]):
         if begin != at or end < begin or end > size:
-            raise bad(path, f"its bytes {begin} to {end} overlap, leave a gap or pass the end ({size}). Save it again.", name)
+            raise bad(path, f"its bytes {begin} to {end} overlap, leave a gap or pass the end ({size})", "Save it again.", name)
         if dtype in DTYPES and end - begin != prod(shape) * np.dtype(DTYPES[dtype]).itemsize:
-            raise bad(path, f"shape {shape} of {dtype} does not fit its {end - begin} bytes. Save it again.", name)
+            raise bad(path, f"shape {shape} of {dtype} does not fit its {end - begin} bytes", "Save it again.", name)
         at = end
     if at != size:
-        raise bad(path, f"{size - at} bytes belong to no tensor. Save it again.")
+        raise bad(path, f"{size - at} bytes belong to no tensor", "Save it again.")
 
 
 def _array(path: Path, file: FileIO, name: str, dtype: str, shape: tuple[int, ...], begin: int, end: int, base: int) -> Array:

@@ -48,7 +48,7 @@ def unpack(
         return build(record, {name: _array(data, start, entry) for name, entry in tensors.items()})
     except (Unusable, OSError, ValueError) as error:
         what = getattr(error, "strerror", None) or error
-        raise DataError(f"{printable(where)}: {printable(str(what), 200)}. Give {a(noun)} that {made_by} saved.") from None
+        raise DataError(printable(str(what), 200), f"Give {a(noun)} that {made_by} saved.", file=printable(where)) from None
 
 
 def a(noun: str) -> str:
