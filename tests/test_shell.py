@@ -16,6 +16,9 @@ import numpy as np
 import pytest
 from conftest import ANCHORS, N, Workdir, only_line, same_bytes
 
+from relrep_cli import store
+from relrep_cli.base.output import LOGGER
+
 PROJECT = "relrep project a.h5 --anchors anchors.h5"
 COMPARE = ["a", "b", "metric", "value", "low", "high", "chance", "n", "k", "convention"]
 STITCH = [
@@ -580,3 +583,17 @@ def test_file_names(work: Workdir) -> None:
     assert json.loads((work / "out.json").read_bytes()) == records
     work.run(f"relrep project {quoted[-2]} -a anchors.h5 -o x.h5")
     assert "\x1b" not in work.error(f"relrep info {quoted[4]}.gone", 3, "no such file")
+
+
+def test_notes_are_those_of_a_logger(
+    empty: Workdir, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A program that imports relrep gets notes through `logging` and nothing on stderr; a run leaves the logger as it was."""
+    caplog.set_level("INFO", "relrep")
+    np.save(empty / "x.npy", np.eye(3))
+    store.read(str(empty / "x.npy"))
+    assert "has no ids" in caplog.text and not capsys.readouterr().err
+    before = list(LOGGER.handlers), LOGGER.level, LOGGER.propagate
+    assert empty.here("relrep info gone.h5 -q", 3).stderr.startswith("relrep info: gone.h5: no such file.")
+    assert not empty.here("relrep info gone.h5 -qq", 3).stderr
+    assert (list(LOGGER.handlers), LOGGER.level, LOGGER.propagate) == before

@@ -143,5 +143,5 @@ def _ids(uri: str, lines: list[str]) -> np.ndarray:
         raise DataError(f"{uri}: holds no ids; write one a line.")
     twice = duplicates(ids)
     if twice:
-        raise DataError(f"{uri}: {len(twice)} ids stand more than once, such as {printable(twice[0])}.")
+        raise DataError(f"{uri}: {len(twice)} ids occur more than once, such as {printable(twice[0])}.")
     return ids

@@ -86,7 +86,8 @@ def choose(path: Path, arrays: Sequence[Array], member: str | None, noun: str = 
     if member is not None:
         named = [array for array in arrays if array.name == member]
         if not named:
-            raise bad(path, f"no {noun} of this name. Found {listed(arrays)}", "Name one that is there.", member)
+            remedy = f"Write {printable(str(path), 1000)}::{printable(arrays[0].name)}." if arrays else "Name another file."
+            raise bad(path, f"no {noun} of this name. Found {listed(arrays)}", remedy, member)
         return named[0]
     fit = [array for array in arrays if array.is_embedding and role(array.name) is None]
     usual = [array for array in fit if array.name.lower() in PREFERRED]

@@ -92,7 +92,10 @@ def _chosen(path: Path, schema: Any, member: str | None) -> list[str]:
     kinds = {field.name: field.type for field in schema if role(field.name) is None}
     if member is not None:
         if member not in schema.names:
-            raise bad(path, f"no column of this name. Found {listed(schema)}", "Name one that is there.", member)
+            remedy = (
+                f"Write {printable(str(path), 1000)}::{printable(schema.names[0])}." if schema.names else "Name another file."
+            )
+            raise bad(path, f"no column of this name. Found {listed(schema)}", remedy, member)
         _check_kind(path, member, schema.field(member).type)
         return [member]
     lists = [name for name, kind in kinds.items() if _is_vector(kind)]
