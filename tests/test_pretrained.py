@@ -82,7 +82,7 @@ def test_what_is_no_model(tmp_path: Path) -> None:
             vectors(f"torch:{tmp_path / name}", images())
     with pytest.raises(DataError, match="the items are texts; encoder torch:x takes images or vectors"):
         vectors("torch:x", texts())
-    with pytest.raises(UsageError, match=r"--encoder torch: names no model; write torch:NAME or torch:FOLDER"):
+    with pytest.raises(UsageError, match=r"--encoder torch: names no model. Write torch:NAME or torch:FOLDER"):
         vectors("torch:", images())
     assert scheme_of("torch:a") == "torch" and scheme_of("pca") is None and scheme_of("c:/x") is None
 

@@ -280,10 +280,31 @@ def test_version(work: Workdir) -> None:
 
 def test_options_from_the_environment(work: Workdir) -> None:
     command = "relrep compare a.h5 b.h5 -m knn-jaccard -q"
-    assert work.here(command, RELREP_K="3").stdout == work.here(command + " --k 3").stdout
-    assert work.here(command + " --k 5", RELREP_K="3").rows[0]["k"] == "5"
+    assert work.here(command, RELREP_COMPARE_K="3").stdout == work.here(command + " --k 3").stdout
+    assert work.here(command + " --k 5", RELREP_COMPARE_K="3").rows[0]["k"] == "5"
     assert json.loads(work.here(command, RELREP_FORMAT="json").stdout)[0]["k"] == 10
+    assert json.loads(work.here(command, RELREP_COMPARE_FORMAT="json", RELREP_FORMAT="csv").stdout)[0]["k"] == 10
     work.error(command, 2, "--threads", RELREP_THREADS="many")
+
+
+def test_an_option_from_the_environment_is_a_default(work: Workdir) -> None:
+    """One that the chosen entries do not take is left out; in the command line it is an error."""
+    command = "relrep compare a.h5 b.h5 -m knn-jaccard -q"
+    assert work.here(command, RELREP_COMPARE_ESTIMATOR="biased").stdout == work.here(command).stdout
+    work.error(f"{command} --estimator biased", 2, "--estimator", "belongs to cka")
+
+
+def test_old_names_of_variables_are_said(work: Workdir) -> None:
+    done = work.here("relrep compare a.h5 b.h5 -m knn-jaccard", RELREP_METRIC="cka", RELREP_NEIGHBOURS="euclidean")
+    assert done.rows[0]["metric"] == "knn-jaccard" and "cosine" in done.rows[0]["convention"]
+    assert done.stderr.count("RELREP_METRIC is not read any more; write RELREP_COMPARE_METRIC.") == 1
+    assert done.stderr.count("RELREP_NEIGHBOURS is not read any more; write RELREP_COMPARE_NEIGHBORS.") == 1
+
+
+def test_both_spellings_of_neighbors(work: Workdir) -> None:
+    command = "relrep compare a.h5 b.h5 -m knn-jaccard -q"
+    both = [work.here(f"{command} --{name} euclidean").stdout for name in ("neighbors", "neighbours")]
+    assert both[0] == both[1] != work.here(command).stdout
 
 
 @pytest.mark.parametrize(

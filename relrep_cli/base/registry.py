@@ -41,7 +41,7 @@ class Param:
         low, high = self.minimum, self.maximum
         if (low is not None and not value >= low) or (high is not None and not value <= high):  # neither holds for NaN
             span = f"at least {low}" if high is None else f"from {low} to {high}"
-            raise UsageError(f"{option} is {value}, outside its range", f"Give a value {span}.")
+            raise UsageError(f"{option} is {value}", f"It must be {span}.")
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Keyword:
 
     @property
     def option(self) -> str:
-        return "--" + self.name.replace("_", "-")
+        return "--" + self.name.replace("_", "-").replace("neighbours", "neighbors")  # American, as the command neighbors
 
     def read(self, value: Any) -> Any:
         """The value of an option, checked; a tuple of different values where there are several. Raises UsageError."""
@@ -200,8 +200,8 @@ class Registry(Mapping[str, E]):
             if given.get(name) is not None and not any(name in params for params in chosen.values()):
                 takers = [entry.name for entry in self.values() if name in entry.keywords]
                 raise UsageError(
-                    f"{keyword.option} is not an option of {self.noun} {', '.join(names)}; it belongs to {', '.join(takers)}",
-                    f"Leave it out, or name one of these: {', '.join(takers)}.",
+                    f"{keyword.option} is not an option of {self.noun} {', '.join(names)}",
+                    f"It belongs to {', '.join(takers)}; name one of these, or leave it out.",
                 )
         return chosen
 

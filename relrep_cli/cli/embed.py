@@ -62,8 +62,6 @@ def embed(
         str,
         typer.Option(
             "--source",
-            envvar="RELREP_SOURCE",
-            show_envvar=False,
             autocompletion=_complete_source,
             help=f"What SOURCE is, if its looks mislead: {', '.join(SOURCES)}.",
             metavar="NAME",

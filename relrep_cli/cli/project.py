@@ -119,7 +119,7 @@ def _project(
 ) -> None:
     if weights and (recipe.trained is None or not recipe.aggregate.endswith("attention")):
         raise UsageError(
-            "--weights needs an aggregator that attends", "Name one with --aggregator: self-attention or mlp-self-attention."
+            "--weights needs --aggregator", "Name a trained one that attends: self-attention or mlp-self-attention."
         )
     if exact and (device != "cpu" or recipe.trained is not None):
         raise UsageError(

@@ -38,7 +38,7 @@ def ready(target: str, option: str = "--plot", html: bool = False) -> None:
     if target == "-":
         raise UsageError("a picture goes to a file", f"Name one that ends in {', '.join(known)}.", place=f"{option} -")
     if kind not in known:
-        raise UsageError(f"{option} {target} is no name of a picture", f"It must end in {', '.join(known)}.")
+        raise UsageError(f"the name must end in {', '.join(known)}", "Choose such a name.", place=f"{option} {target}")
     package = "plotly" if kind == ".html" else "matplotlib"
     if find_spec(package) is None:
         raise UsageError(f"{option} needs {package}, which is not installed", "Install it: pip install 'relrep[plot]'.")
