@@ -10,6 +10,7 @@ import typer
 
 from relrep_cli import store
 from relrep_cli.anchors import STRATEGIES, Candidates, choose
+from relrep_cli.anchors.anchor_files import read_anchors
 from relrep_cli.anchors.mixtures import Mixtures
 from relrep_cli.base.errors import DONE, DataError, UsageError, printable
 from relrep_cli.base.output import emit, say
@@ -17,7 +18,6 @@ from relrep_cli.cli import anchor_pairs as pairing
 from relrep_cli.cli import options
 from relrep_cli.cli.anchor_candidates import candidates, collections
 from relrep_cli.cli.anchor_report import judge
-from relrep_cli.cli.recipe_options import read_anchors
 from relrep_cli.embedding import ABSOLUTE, Embedding, Step, chain, make_step, row_numbers, select
 
 NUMBER = 300

@@ -18,8 +18,8 @@ from relrep_cli.base.errors import DONE, NO, DataError, UsageError, printable
 from relrep_cli.base.output import Record, progress, say, write
 from relrep_cli.cli import options
 from relrep_cli.cli.anchor_candidates import in_order, of_split
-from relrep_cli.cli.recipe_options import read_lines
 from relrep_cli.embedding import Embedding, find_ids, match_ids
+from relrep_cli.store.lines import read_lines
 
 COLUMNS = ("name", "value", "advice")
 BY_ID = "id"  # of --truth: rows with equal ids belong together

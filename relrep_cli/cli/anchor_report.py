@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 
 from relrep_cli import store
+from relrep_cli.anchors.anchor_files import read_anchors
 from relrep_cli.anchors.correspondences import Pairs
 from relrep_cli.anchors.quality import Space, agreement, report
 from relrep_cli.base.errors import DONE, DataError, UsageError
 from relrep_cli.base.output import Record, write
 from relrep_cli.cli.anchor_candidates import of_split
 from relrep_cli.cli.anchor_pairs import score, truth_of
-from relrep_cli.cli.recipe_options import read_anchors
 from relrep_cli.embedding import Embedding, find_ids, in_id_order, match_ids, refuse_row_numbers
 from relrep_cli.relative.recipes import Recipe
 

@@ -1,0 +1,78 @@
+"""Anchors as files name them: an embedding file, a list of ids, or pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from relrep_cli import store
+from relrep_cli.anchors.correspondences import Pairs, looks_like_pairs, read_pairs
+from relrep_cli.anchors.mixtures import Mixtures, mixtures_of
+from relrep_cli.base.errors import DataError, printable
+from relrep_cli.embedding import Embedding, duplicates, text
+from relrep_cli.store.lines import read_lines
+
+TABLES = {".tsv", ".csv"}
+
+
+def read_anchors(uri: str) -> tuple[np.ndarray, Embedding | None, Mixtures | Pairs | None]:
+    """Anchor ids in order, the file that holds their vectors where one does, and what the ids mean if they are no items' own.
+
+    From an embedding file, from a text with one id a line, or from a pairs file (`pairs.tsv`, `pairs.tsv::a`).
+    """
+    path, _, side = uri.partition("::")
+    is_text = _is_text(path)
+    lines = read_lines(path) if is_text or looks_like_pairs(_first_line(path)) else [""]
+    if looks_like_pairs(lines[0]):
+        pairs = read_pairs(path, lines, side)
+        return pairs.names, None, pairs
+    if is_text and not side:
+        return _ids(path, lines), None, None
+    e = store.read(uri)
+    if e.row_ids:
+        raise DataError("has no ids, so it cannot name anchors", "Make an anchor file with relrep anchor.", file=uri)
+    return e.ids, e, mixtures_of(e)
+
+
+def _first_line(path: str) -> str:
+    """The first line of a table, "" for another file."""
+    if Path(path).suffix.lower() not in TABLES:
+        return ""
+    try:
+        with open(path, "rb") as file:
+            return file.readline(4096).decode("utf-8-sig", "replace")
+    except OSError:
+        return ""  # the reader says why
+
+
+def _is_text(uri: str) -> bool:
+    if "::" in uri or uri == "-":
+        return False
+    path = Path(uri)
+    if path.suffix.lower() in {".txt", ".ids", ".list"} or path.is_fifo():  # <(sort ids.txt) is a pipe
+        return True
+    return path.is_file() and _looks_like_text(path)
+
+
+def _looks_like_text(path: Path) -> bool:
+    if path.suffix.lower() in {".h5", ".hdf5", ".h5ad", ".npy", ".npz", ".csv", ".tsv", ".parquet", ".safetensors"}:
+        return False
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except OSError:
+        return False  # the reader says why
+    return bool(head) and b"\0" not in head
+
+
+def _ids(uri: str, lines: list[str]) -> np.ndarray:
+    ids = text([line for line in lines if line.strip()])
+    if not len(ids):
+        raise DataError("holds no ids", "Write one id a line.", file=uri)
+    twice = duplicates(ids)
+    if twice:
+        raise DataError(
+            f"{len(twice)} ids occur more than once, such as {printable(twice[0])}", "Keep one line for each.", file=uri
+        )
+    return ids
