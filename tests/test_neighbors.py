@@ -22,7 +22,7 @@ from relrep_cli.numerics import blocks
 
 faiss.omp_set_num_threads(1)
 BY = ("cosine", "euclidean")
-N, D = 400, 16
+N, D = 240, 16
 
 
 def cloud(n: int = N, d: int = D, seed: int = 0) -> np.ndarray:

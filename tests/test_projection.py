@@ -339,7 +339,7 @@ def test_products_through_the_commands(work: Workdir) -> None:
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [
-        ("--aggregate self-attention -s cosine,l1", 2, "has to be trained first: relrep stitch --aggregate self-attention"),
+        ("--aggregate self-attention -s cosine,l1", 2, "has to be trained first. Run relrep stitch --aggregate self-attention"),
         ("--aggregate summ -s cosine,l1", 2, "unknown aggregator 'summ'. Did you mean sum?"),
         ("-s cosine,cosin", 2, "unknown similarity 'cosin'. Did you mean cosine?"),
         ("-s lp --p 0.5", 2, "--p is 0.5. It must be at least 1"),

@@ -192,7 +192,7 @@ def test_a_background_job_of_a_script(work: Workdir) -> None:
 
 def test_a_training_goes_on_where_it_was(work: Workdir) -> None:
     """The same vectors as in one go, and the records are gone when the output is there."""
-    train = "embed snaps --encoder conv-ae --epochs 8 --patience 9"
+    train = "embed snaps --encoder conv-ae --epochs 4 --patience 9"
     process, folder = work.fork(f"{train} -o again.h5"), work / ".again.h5.relrep-records"
     while not list(folder.glob("*.safetensors")):
         assert busy(process, 0.1)

@@ -393,7 +393,11 @@ def test_the_table_holds_every_method(work: Workdir) -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "cold"), [("--head linear,logistic -s cosine,l1", True), ("--head mlp,svm,knn -m relative,ridge -s cosine", False)]
+    ("how", "cold"),
+    [
+        ("--head linear -m relative,product,orthogonal -s cosine,l1", True),
+        ("--head mlp,svm,knn -m relative,ridge -s cosine", False),
+    ],
 )
 def test_the_same_table_again_and_on_other_threads(work: Workdir, how: str, cold: bool) -> None:
     """Linear algebra has its threads in a cold start alone; the tests of heads try them within one process."""

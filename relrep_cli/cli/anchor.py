@@ -10,7 +10,7 @@ import typer
 
 from relrep_cli import store
 from relrep_cli.anchors import STRATEGIES, Candidates, choose
-from relrep_cli.anchors.anchor_files import read_anchors
+from relrep_cli.anchors.id_lists import read_anchors
 from relrep_cli.anchors.mixtures import Mixtures
 from relrep_cli.base.errors import DONE, DataError, UsageError, printable
 from relrep_cli.base.output import emit, say

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from relrep_cli import store
-from relrep_cli.anchors.anchor_files import read_anchors
 from relrep_cli.anchors.correspondences import Pairs
+from relrep_cli.anchors.id_lists import read_anchors
 from relrep_cli.anchors.quality import Space, agreement, report
 from relrep_cli.base.errors import DONE, DataError, UsageError
 from relrep_cli.base.output import Record, write

@@ -44,59 +44,9 @@ Split = Annotated[
 ]
 
 
-def _flag(name: str, help: str) -> tuple[Any, Any]:
-    return Annotated[bool, typer.Option(f"--{name}", help=help)], False
-
-
-def _path(name: str, *more: str, help: str) -> tuple[Any, Any]:
-    return Annotated[str, typer.Option(f"--{name}", *more, help=help, metavar="FILE", show_default=False)], ""
-
-
-def how_options() -> dict[str, tuple[Any, Any]]:
-    """The options that say how to project, for each command that does."""
-    from relrep_cli.relative.aggregators import AGGREGATORS
-    from relrep_cli.relative.similarities import SIMILARITIES
-
-    several = "Similarity functions, repeated or separated by commas, or all; cosine unless told."
-    names = names_of(SIMILARITIES, several, "--similarity", "-s", default=False)
-    joins = names_of(AGGREGATORS, "How several become one; concat unless told.", "--aggregate", default=False)
-    return {
-        "anchors": _path("anchors", "-a", help="Anchor file, or a text file with one id a line."),
-        "similarity": (Annotated[list[str], names], []),
-        "aggregate": (Annotated[str, joins], ""),
-        "aggregator": _path("aggregator", help="Trained aggregator that stitch saved; it brings similarities and preparation."),
-        "center": _flag("center", "First subtract the mean of the space's training rows."),
-        "scale": _flag("scale", "First bring each axis to mean 0 and deviation 1 over the training rows."),
-        "whiten": _flag("whiten", "First make the training rows' covariance the identity (ZCA)."),
-        "normalize": _flag("normalize", "Then bring each vector to length 1."),
-        "as_similarity": _flag("as-similarity", "Negate distances, so that larger means more alike everywhere."),
-        "standardize_columns": _flag("standardize-columns", "At last, each column to mean 0, deviation 1 over training rows."),
-        "round": (
-            Annotated[
-                float, typer.Option("--round", help="At last, round to multiples of this step.", min=0, show_default=False)
-            ],
-            0.0,
-        ),
-        "transductive": _flag("transductive", "Take statistics from all rows, test rows too; the file says so."),
-        "statistics": _path("statistics", help="Relative file of the same space whose statistics to take."),
-        "anchor_vectors": (
-            Annotated[
-                list[str],
-                typer.Option(
-                    "--anchor-vectors",
-                    help="More files that hold anchors; used where the space is the same.",
-                    metavar="FILE",
-                    show_default=False,
-                ),
-            ],
-            [],
-        ),
-    }
-
-
 @dataclass(frozen=True)
 class How:
-    """What the options of how_options were given."""
+    """The values of RecipeOptions, for `legacy_command`; goes with it."""
 
     anchors: str = ""
     similarity: list[str] = field(default_factory=list)
@@ -291,6 +241,12 @@ def told(context: typer.Context) -> dict[str, str]:
     return {str(p.name): p.opts[0] for p in context.command.params if p.name in given and p.param_type_name == "option"}
 
 
+def _recipe_parameters() -> list[inspect.Parameter]:
+    from relrep_cli.cli.recipe_options import RecipeOptions
+
+    return _parameters(RecipeOptions)
+
+
 def legacy_command(*registries: Registry) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """As `command`, for a function that still takes its options one by one; goes when every command has its dataclass.
 
@@ -304,9 +260,9 @@ def legacy_command(*registries: Registry) -> Callable[[Callable[..., Any]], Call
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         own = inspect.signature(function, eval_str=True).parameters
-        how = how_options() if "how" in own else {}
+        how = _recipe_parameters() if "how" in own else []
         wanted = [p for name, p in own.items() if name not in ("given", "how")]
-        wanted += [_parameter(name, kind, default) for name, (kind, default) in how.items()]
+        wanted += how
         wanted += [_parameter(name, _annotation(k), None) for name, (_, k) in keywords.items()]
         wanted += [_parameter(name, kind, default) for name, (kind, default) in SHARED.items()]
         parameters = [*([] if "context" in own else [CONTEXT]), *(_with_variables(p, function.__name__) for p in wanted)]
@@ -318,7 +274,7 @@ def legacy_command(*registries: Registry) -> Callable[[Callable[..., Any]], Call
             context = values["context"] if "context" in own else values.pop("context")
             _report_old_variables(wanted, function.__name__)
             if "how" in own:
-                values["how"] = How(**{name: values.pop(name) for name in how})
+                values["how"] = How(**{p.name: values.pop(p.name) for p in how})
             if "given" in own:
                 values["given"] = _given(context, {name: (key, values.pop(name)) for name, (key, _) in keywords.items()})
             return function(**values)

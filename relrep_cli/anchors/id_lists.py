@@ -1,4 +1,4 @@
-"""Anchors as files name them: an embedding file, a list of ids, or pairs."""
+"""Read anchors: from an anchor file, a list of ids, or a file of pairs."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ TABLES = {".tsv", ".csv"}
 
 
 def read_anchors(uri: str) -> tuple[np.ndarray, Embedding | None, Mixtures | Pairs | None]:
-    """Anchor ids in order, the file that holds their vectors where one does, and what the ids mean if they are no items' own.
+    """Read anchors from an embedding file, a text file with one id a line, or a pairs file (`pairs.tsv`, `pairs.tsv::a`).
 
-    From an embedding file, from a text with one id a line, or from a pairs file (`pairs.tsv`, `pairs.tsv::a`).
+    Returns the (m,) anchor ids in order; the embedding that holds their vectors, or None; and the mixtures or pairs that the
+    ids name, or None where each id is that of an item. Raises DataError.
     """
     path, _, side = uri.partition("::")
     is_text = _is_text(path)
@@ -29,10 +30,10 @@ def read_anchors(uri: str) -> tuple[np.ndarray, Embedding | None, Mixtures | Pai
         return pairs.names, None, pairs
     if is_text and not side:
         return _ids(path, lines), None, None
-    e = store.read(uri)
-    if e.row_ids:
+    embedding = store.read(uri)
+    if embedding.row_ids:
         raise DataError("has no ids, so it cannot name anchors", "Make an anchor file with relrep anchor.", file=uri)
-    return e.ids, e, mixtures_of(e)
+    return embedding.ids, embedding, mixtures_of(embedding)
 
 
 def _first_line(path: str) -> str:
@@ -69,10 +70,10 @@ def _looks_like_text(path: Path) -> bool:
 def _ids(uri: str, lines: list[str]) -> np.ndarray:
     ids = text([line for line in lines if line.strip()])
     if not len(ids):
-        raise DataError("holds no ids", "Write one id a line.", file=uri)
+        raise DataError("holds no ids", "Write ids, one a line.", file=uri)
     twice = duplicates(ids)
     if twice:
         raise DataError(
-            f"{len(twice)} ids occur more than once, such as {printable(twice[0])}", "Keep one line for each.", file=uri
+            f"{len(twice)} ids occur more than once, such as {printable(twice[0])}", "Keep one line for each id.", file=uri
         )
     return ids
