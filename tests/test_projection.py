@@ -264,7 +264,7 @@ def test_statistics_travel_to_other_files(work: Workdir) -> None:
 
 def test_statistics_too_large_for_the_format(work: Workdir, monkeypatch: pytest.MonkeyPatch) -> None:
     """Left out and said, for a file that relrep cannot read again would be worse."""
-    monkeypatch.setattr("relrep_cli.cli.project.STATISTIC", 100)
+    monkeypatch.setattr("relrep_cli.relative.projected_files.STATISTIC", 100)
     done = work.here("relrep project a.h5 -a anchors.h5 --whiten -o w.h5")
     assert "w.h5: whiten is too large to keep" in done.stderr
     assert set(read(str(work / "w.h5")).uns) == {"center"}

@@ -365,11 +365,10 @@ def format_of(format: str | None, as_json: bool) -> str | None:
 
 
 def notes(e: Embedding, to: Basis) -> None:
-    """Say what the user should know of how a space was made ready to project."""
-    for note in to.notes:
-        say(f"{e.uri}: {note}")
-    if to.statistics and "split" not in e.obs and to.recipe.like is None:
-        say(f"{e.uri}: has no split; statistics are those of all {e.n} rows.")
+    """See `note_basis`."""
+    from relrep_cli.relative.projected_files import note_basis
+
+    note_basis(e, to)
 
 
 def plan(lines: list[str]) -> None:
