@@ -164,10 +164,10 @@ def test_uniprot_with_links_elsewhere(tmp_path: Path) -> None:
 
 def test_many_proteins(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
-        for i in range(1500):
+        for i in range(3000):
             file[f"P{i:05d}"] = np.full(8, i, np.float32)
     e = read(tmp_path / "a.h5")
-    assert e.x.shape == (1500, 8) and np.array_equal(e.x[:, 0], np.arange(1500))
+    assert e.x.shape == (3000, 8) and np.array_equal(e.x[:, 0], np.arange(3000))
 
 
 @pytest.mark.parametrize("complete", [True, False], ids=["all ends", "the last end left out"])

@@ -173,10 +173,42 @@ def texts(path: Path, name: str, values: Any) -> list[np.ndarray]:
         raise bad(path, f"the {name} column holds {printable(str(kind), 60)}", "Save it as text.")
     if types.is_dictionary(values.type):
         _check_longest(path, name, [_bytes(item) for item in values.dictionary.to_pylist()])
-    items = [_bytes(item) for item in values.to_pylist()]
-    _check_longest(path, name, items)
-    pieces = (items[at : at + PIECE] for at in range(0, len(items), PIECE))
-    return [np.array(piece, f"S{max(1, *map(len, piece))}") for piece in pieces]
+    out = []
+    for at in range(0, len(values), PIECE):
+        piece = values.slice(at, PIECE)
+        known = _contiguous(piece)
+        if known is None:
+            items = [_bytes(item) for item in piece.to_pylist()]
+            _check_longest(path, name, items)
+            out.append(np.array(items, f"S{max(1, *map(len, items))}"))
+            continue
+        lengths, data = known
+        width = max(1, int(lengths.max()))
+        _check_longest(path, name, [b" " * width])
+        padded = np.zeros((len(lengths), width), np.uint8)
+        padded[np.arange(width) < lengths[:, None]] = data
+        out.append(padded.view(f"S{width}")[:, 0])
+    return out
+
+
+def _contiguous(values: Any) -> tuple[np.ndarray, np.ndarray] | None:
+    """The lengths (n,) of texts that lie one behind the other in memory, and their bytes; None for others, or bad UTF-8."""
+    from pyarrow import types
+
+    large = types.is_large_string(values.type) or types.is_large_binary(values.type)
+    if values.null_count or not (large or types.is_string(values.type) or types.is_binary(values.type)) or not len(values):
+        return None
+    offset = np.dtype(np.int64 if large else np.int32)
+    ends = np.frombuffer(values.buffers()[1], offset, len(values) + 1, values.offset * offset.itemsize)
+    data = np.frombuffer(values.buffers()[2] or b"", np.uint8)[ends[0] : ends[-1]]
+    starts = ends[:-1][np.diff(ends) > 0] - ends[0]
+    if not types.is_binary(values.type) and ((data[starts] & 0xC0) == 0x80).any():
+        return None  # a text begins in the middle of a character
+    try:
+        data.tobytes().decode()
+    except UnicodeDecodeError:
+        return None
+    return np.diff(ends), data
 
 
 def _check_longest(path: Path, name: str, items: list[bytes]) -> None:

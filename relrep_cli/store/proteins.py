@@ -17,6 +17,7 @@ from relrep_cli.store.limits import SHORTEN, padding_fault
 
 MOST = 1 << 20  # vectors, each a dataset
 ROW = 1 << 16  # numbers of one vector
+SECONDS = 1e-3  # CPU time in which libhdf5 opens one dataset, on a slow processor
 PARTS = (b"embedding", b"id", b"idptr")
 
 
@@ -31,7 +32,8 @@ def plan_of(group: Any) -> dict[str, Any] | None:
 
 def _one_by_one(group: Any) -> dict[str, Any] | None:
     """UniProt: a dataset (d,) for each protein, under its accession; all alike, none in a group."""
-    from relrep_cli.store.guards import Refused, dataset, described, step
+    from relrep_cli.store.child import allow_more
+    from relrep_cli.store.guards import Refused, dataset, described, file_size, step
 
     names: list[bytes] = []
 
@@ -48,6 +50,8 @@ def _one_by_one(group: Any) -> dict[str, Any] | None:
         return None
     if len(first["shape"]) != 1 or first["kind"][1] != "f" or not 1 < first["shape"][0] <= ROW:
         return None
+    if len(names) * first["shape"][0] * int(first["kind"][2:]) <= file_size(group):  # or the file does not hold them all
+        allow_more(SECONDS * len(names))
     plans: list[Any] = [[name, dataset(step(group, name, "/"), name.decode(errors="replace"))] for name in names]
     other = next((plan for _, plan in plans if (plan["shape"], plan["kind"]) != (first["shape"], first["kind"])), None)
     if other is not None:
