@@ -13,7 +13,7 @@ from conftest import Workdir
 from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.encoders.pretrained import MODELS, blocks, open_model, scheme_of
 from relrep_cli.sources import Items
-from relrep_cli.sources.text import collected
+from relrep_cli.sources.text_lines import collected
 
 torch = pytest.importorskip("torch")
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "one", "two", "three", "four", "fish"]

@@ -19,7 +19,7 @@ from relrep_cli.base.registry import Param
 from relrep_cli.base.signals import check
 from relrep_cli.sources.base import Items, SkipBad, Skipped, bad, part_of, source
 from relrep_cli.sources.base import text_column as as_column
-from relrep_cli.sources.text import LONGEST, collected
+from relrep_cli.sources.text_lines import LONGEST, collected
 from relrep_cli.store.columns import role
 from relrep_cli.store.files import opened
 from relrep_cli.store.limits import TEXT_WIDTH

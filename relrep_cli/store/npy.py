@@ -1,4 +1,9 @@
-"""NumPy's .npy: the header parsed here, never evaluated; pickles never opened; data mapped where it lies."""
+"""NumPy's .npy: the header parsed here, never evaluated; pickles never opened; data mapped where it lies.
+
+numpy.load evaluates the header as a Python literal, opens pickles where it is allowed to, and believes the declared shape: a
+header of a few bytes can make it ask for terabytes. Here the header is matched by a pattern and its size compared with the
+file's before anything is mapped.
+"""
 
 from __future__ import annotations
 

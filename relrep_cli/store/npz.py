@@ -1,4 +1,9 @@
-"""NumPy's .npz, a zip of .npy: its directory checked first; stored entries mapped, deflated ones inflated with a limit."""
+"""NumPy's .npz, a zip of .npy: its directory checked first; stored entries mapped, deflated ones inflated with a limit.
+
+numpy.load and zipfile inflate an entry to whatever it holds, read a directory of any size, and follow entries that overlap.
+Here zipfile reads the directory alone, which is bounded. Every entry must lie apart from the others, inflate to the size that
+it declares, and match its checksum.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The .safetensors format: a bounded JSON header whose every offset is checked, then data mapped where it lies."""
+"""The .safetensors format: a bounded JSON header whose every offset is checked, then data mapped where it lies.
+
+The safetensors library checks the layout as well, but takes headers of up to 100 MB, and its NumPy side copies tensors instead
+of mapping them.
+"""
 
 from __future__ import annotations
 

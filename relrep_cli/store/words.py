@@ -1,6 +1,8 @@
 """Word vectors: the text form of word2vec and GloVe, with or without a first line of counts, and word2vec's binary form.
 
-Read by plain Python in bounded pieces: counts are judged by the size of the file, and no line is longer than LINE bytes.
+The library that reads these forms, gensim, is a large dependency for one format. It allocates as many rows as the first line
+declares, and holds all words as Python objects. Here plain Python reads bounded pieces: counts are checked against the size of
+the file, and no line is longer than LINE bytes.
 """
 
 from __future__ import annotations
