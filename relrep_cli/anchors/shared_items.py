@@ -42,7 +42,7 @@ def in_order(e: Embedding, rows: np.ndarray) -> np.ndarray:
 
 
 def of_split(e: Embedding, split: str | None) -> np.ndarray:
-    """Row numbers of the split, training rows unless told; of all where the file has no splits, which is said."""
+    """Row numbers of the split, by default of the training rows; with a note, of all rows where the file has no splits."""
     if split == "all":
         return np.arange(e.n)
     rows = e.rows_of_split(split or "train")

@@ -100,7 +100,7 @@ class Options:
 
 @command(Options, STRATEGIES)
 def anchor(options: Options) -> int:
-    """Choose reference items, from the training split unless told otherwise.
+    """Choose reference items, by default from the training split.
 
     Of several files, the items that all of them share are chosen from. The anchor file is an embedding file of the chosen
     items: ids, labels, vectors, and how they were chosen; of mixtures, their means and the weights that make them.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from relrep_cli import encoders, sources, store
 from relrep_cli.base.errors import DataError, UsageError, unknown
-from relrep_cli.cli.options import Device, DryRun, Dtype, Force, Given, Output, Seed, command
+from relrep_cli.cli.options import Device, DryRun, Force, Given, Output, Seed, command
 from relrep_cli.embedding import Embedding
 from relrep_cli.encoders import ENCODERS, Trained
 from relrep_cli.encoders.item_encoding import LABEL, SAVED, Encoding, embed_items
@@ -100,7 +100,14 @@ class Options:
         str,
         typer.Option("--save-encoder", help="Keep the trained encoder.", metavar="FILE.safetensors", show_default=False),
     ] = ""
-    dtype: Dtype = None
+    dtype: Annotated[
+        Literal["float16", "float32", "float64"] | None,
+        typer.Option(
+            "--dtype",
+            help="Precision of the stored numbers [default: float32; float16 where float16 is imported].",
+            show_default=False,
+        ),
+    ] = None
     device: Device = "auto"
     force: Force = False
     dry_run: DryRun = False

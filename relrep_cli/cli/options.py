@@ -26,7 +26,7 @@ assert typing.get_args(Format) == FORMATS
 
 Output = Annotated[str, typer.Option("--output", "-o", help="File to write; - is stdout.", metavar="FILE", show_default=False)]
 Force = Annotated[bool, typer.Option("--force", help="Replace the output if it exists.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")]
 AsFormat = Annotated[
     Format | None,
     typer.Option("--format", help="How to print the result; a table on a terminal, TSV in a pipe.", show_default=False),
@@ -35,7 +35,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Short for --format json.")
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.", min=0)]
 Dtype = Annotated[
     Literal["float16", "float32", "float64"] | None,
-    typer.Option("--dtype", help="Precision of the stored numbers; float32 unless told.", show_default=False),
+    typer.Option("--dtype", help="Precision of the stored numbers [default: float32].", show_default=False),
 ]
 Device = Annotated[str, typer.Option("--device", help="Where torch computes: auto, cpu, cuda or mps.", metavar="DEVICE")]
 Split = Annotated[
@@ -79,16 +79,22 @@ SHARED: dict[str, tuple[Any, Any]] = {
         Annotated[
             int | None,
             typer.Option(
-                "--threads", "-@", help="Threads; SLURM_CPUS_PER_TASK or all CPUs unless told.", min=1, show_default=False
+                "--threads",
+                "-@",
+                help="Number of threads [default: SLURM_CPUS_PER_TASK, else all CPUs].",
+                min=1,
+                show_default=False,
             ),
         ],
         None,
     ),
     "quiet": (
-        Annotated[int, typer.Option("-q", "--quiet", count=True, help="Say errors only; -qq nothing.", show_default=False)],
+        Annotated[
+            int, typer.Option("-q", "--quiet", count=True, help="Print errors only; -qq prints nothing.", show_default=False)
+        ],
         0,
     ),
-    "verbose": (Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more.", show_default=False)], 0),
+    "verbose": (Annotated[int, typer.Option("-v", "--verbose", count=True, help="Print details, too.", show_default=False)], 0),
     "debug": (Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")], False),
 }
 

@@ -28,7 +28,7 @@ TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 LINES = (".txt", ".text", ".label")
 TREC = re.compile(rb"([A-Z]+):(\w+) (.+)", re.DOTALL)
 Column = Annotated[str, Param("Column of the texts in a table; a number counts the columns of one without header.")]
-LabelColumn = Annotated[str, Param("Column of the labels, by name or number; label unless told.")]
+LabelColumn = Annotated[str, Param("Column of the labels, by name or number; where it is not given, the column label.")]
 
 
 @dataclass
