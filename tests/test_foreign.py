@@ -547,7 +547,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes] | bytes, str]] = {
     "utf16.csv": ("a,b\n1,2\n".encode("utf-16"), "this is UTF-16 text, not a table as text. Save it as UTF-8."),
     "latin.csv": (b"a,b\xe9\n1,2\n", "byte 3 (hexadecimal e9)"),
     "latinid.csv": (b"id,b\n" + b"x,1\n" * 300_000 + b"\xe9,1\n", "holds text that is not UTF-8"),
-    "late.csv": (lambda: b"id,a\n" + b"x,1.5\n" * 1_500_000 + b"x,\x1b\n", "row 1500002, column a: '\\x1b' is not a number"),
+    "late.csv": (lambda: b"id,a\n" + b"x,1.5\n" * 3_000_000 + b"x,\x1b\n", "row 3000002, column a: '\\x1b' is not a number"),
     "line.csv": (b"1" * (3 << 20), "its first line is longer than 1048576 bytes"),
     "lateline.csv": (b"a,b\n1,2\n" + b"3" * (20 << 20), "a row is longer than 262144 bytes"),
     "columns.csv": (b"," * 20_000, "20001 columns; a text table may have 16384"),

@@ -172,27 +172,50 @@ def texts(path: Path, name: str, values: Any) -> list[np.ndarray]:
     if not any(getattr(types, f"is_{one}")(kind) for one in TEXTUAL):
         raise bad(path, f"the {name} column holds {printable(str(kind), 60)}", "Save it as text.")
     if types.is_dictionary(values.type):
-        _check_longest(path, name, [_bytes(item) for item in values.dictionary.to_pylist()])
+        return _of_dictionary(path, name, values)
     out = []
     for at in range(0, len(values), PIECE):
         piece = values.slice(at, PIECE)
         known = _contiguous(piece)
-        if known is None:
-            items = [_bytes(item) for item in piece.to_pylist()]
-            _check_longest(path, name, items)
-            out.append(np.array(items, f"S{max(1, *map(len, items))}"))
-            continue
-        lengths, data = known
-        width = max(1, int(lengths.max()))
-        _check_longest(path, name, [b" " * width])
-        padded = np.zeros((len(lengths), width), np.uint8)
-        padded[np.arange(width) < lengths[:, None]] = data
-        out.append(padded.view(f"S{width}")[:, 0])
+        out.append(
+            _slowly(path, name, piece) if known is None else _padded(path, name, known[0][:-1], np.diff(known[0]), known[1])
+        )
     return out
 
 
+def _of_dictionary(path: Path, name: str, values: Any) -> list[np.ndarray]:
+    """The same for texts that an Arrow array names by their places in a list of different ones."""
+    known = None if values.null_count else _contiguous(values.dictionary)
+    if known is None:
+        _check_longest(path, name, [_bytes(item) for item in values.dictionary.to_pylist()])
+        return [_slowly(path, name, values.slice(at, PIECE)) for at in range(0, len(values), PIECE)]
+    ends, data = known
+    places = values.indices.to_numpy(zero_copy_only=False)
+    if len(places) and not (places.min() >= 0 and places.max() < len(ends) - 1):
+        raise bad(path, f"damaged: the {name} column points outside its list of texts. Write it again.")
+    pieces = (places[at : at + PIECE] for at in range(0, len(places), PIECE))
+    return [_padded(path, name, ends[p], ends[p + 1] - ends[p], data) for p in pieces]
+
+
+def _padded(path: Path, name: str, starts: np.ndarray, lengths: np.ndarray, data: np.ndarray) -> np.ndarray:
+    """Texts (n,) of `data` (bytes) as "S"."""
+    width = max(1, int(lengths.max()))
+    _check_longest(path, name, [b" " * width])
+    out = np.zeros((len(lengths), width), np.uint8)
+    before = np.cumsum(lengths) - lengths
+    out[np.arange(width) < lengths[:, None]] = data[np.repeat(starts - before, lengths) + np.arange(lengths.sum())]
+    return out.view(f"S{width}")[:, 0]
+
+
+def _slowly(path: Path, name: str, values: Any) -> np.ndarray:
+    """The texts of an Arrow array, one by one."""
+    items = [_bytes(item) for item in values.to_pylist()]
+    _check_longest(path, name, items)
+    return np.array(items, f"S{max(1, *map(len, items))}")
+
+
 def _contiguous(values: Any) -> tuple[np.ndarray, np.ndarray] | None:
-    """The lengths (n,) of texts that lie one behind the other in memory, and their bytes; None for others, or bad UTF-8."""
+    """Where each of n texts starts, and the last ends (n + 1,), in their bytes, which follow; None for others, or bad UTF-8."""
     from pyarrow import types
 
     large = types.is_large_string(values.type) or types.is_large_binary(values.type)
@@ -201,14 +224,17 @@ def _contiguous(values: Any) -> tuple[np.ndarray, np.ndarray] | None:
     offset = np.dtype(np.int64 if large else np.int32)
     ends = np.frombuffer(values.buffers()[1], offset, len(values) + 1, values.offset * offset.itemsize)
     data = np.frombuffer(values.buffers()[2] or b"", np.uint8)[ends[0] : ends[-1]]
-    starts = ends[:-1][np.diff(ends) > 0] - ends[0]
-    if not types.is_binary(values.type) and ((data[starts] & 0xC0) == 0x80).any():
+    ends = ends - ends[0]
+    if not len(data) or data.max() < 0x80:
+        return ends, data
+    starts = ends[:-1][np.diff(ends) > 0]
+    if ((data[starts] & 0xC0) == 0x80).any():
         return None  # a text begins in the middle of a character
     try:
         data.tobytes().decode()
     except UnicodeDecodeError:
         return None
-    return np.diff(ends), data
+    return ends, data
 
 
 def _check_longest(path: Path, name: str, items: list[bytes]) -> None:

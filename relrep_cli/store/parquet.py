@@ -71,9 +71,8 @@ def survey(name: str, files: Files, footer: int, member: str | None) -> Answer:
             declared = _declared(path, file.metadata, {*chosen, *roles.values()})
             chunks = file.metadata.num_row_groups * file.metadata.num_columns
             memory = BASE + FACTOR * footer + len(chosen) * COLUMN + min(declared, 1 << 31)
+            limit(1 + 1e-3 * chunks + (declared + size) / 1e7, memory)
             packed = [name for name in roles.values() if str(file.schema_arrow.field(name).type) in TEXTS]
-            texts = min(file.metadata.num_rows * len(packed), size)  # each takes microseconds, however short it is
-            limit(1 + 1e-3 * chunks + (declared + size) / 1e7 + 1e-5 * texts, memory)
             # text stays in its dictionary until it is judged: one text of 500 kB in a thousand rows is 500 MB
             with pq.ParquetFile(path, metadata=file.metadata, read_dictionary=packed, **OPTIONS) as again:
                 return spill(path, files, _batches(path, again, chosen, roles, declared))
