@@ -55,7 +55,7 @@ class Embedding:
         """Return the obs column `name` (n,). Raises DataError, with the existing columns, when there is none."""
         if name not in self.obs:
             found = ", ".join(map(printable, self.obs)) or "none"
-            raise DataError(f"{self.uri}: no column {printable(name)!r}; columns found: {found}.")
+            raise DataError(f"no column {printable(name)!r}; columns found: {found}", "Name one of these.", file=self.uri)
         return self.obs[name]
 
     def rows_of_split(self, *names: str) -> np.ndarray | None:
@@ -73,7 +73,7 @@ class Embedding:
         if rows is None:
             return np.arange(self.n)
         if not len(rows):
-            raise DataError(f"{self.uri}: its split column has no row 'train'; take a file that holds training rows.")
+            raise DataError("its split column has no row 'train'", "Take a file that holds training rows.", file=self.uri)
         return rows
 
 
@@ -118,7 +118,9 @@ def of_split(e: Embedding, split: str | None) -> Embedding:
     rows = e.rows_of_split(split)
     if rows is None or not len(rows):
         found = "no split column" if rows is None else ", ".join(printable(s) for s in np.unique(e.obs["split"]).tolist())
-        raise DataError(f"{e.uri}: no rows of split {printable(split)!r}; found: {found}.")
+        raise DataError(
+            f"no rows of split {printable(split)!r}; found: {found}", "Choose one of these with --split.", file=e.uri
+        )
     return select(e, rows)
 
 
@@ -148,8 +150,9 @@ def refuse_row_numbers(spaces: Sequence[Embedding]) -> None:
     bare = [e for e in spaces if e.row_ids]
     if other := next((e for e in bare if e.n != bare[0].n), None):
         raise DataError(
-            f"{bare[0].uri} and {other.uri}: neither has ids, and {bare[0].n} rows cannot pair with {other.n}. "
-            "Give them ids with relrep embed --ids."
+            f"neither has ids, and {bare[0].n} rows cannot pair with {other.n}",
+            "Give them ids with relrep embed --ids.",
+            file=f"{bare[0].uri} and {other.uri}",
         )
 
 
@@ -280,7 +283,9 @@ def timestamp() -> str:
         seconds = int(os.environ.get("SOURCE_DATE_EPOCH", time.time()))
         return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
     except (ValueError, OverflowError):
-        raise UsageError("SOURCE_DATE_EPOCH must be a whole number of seconds.") from None
+        raise UsageError(
+            "SOURCE_DATE_EPOCH is not a whole number of seconds", "Correct or unset this environment variable."
+        ) from None
 
 
 def chain(inputs: Sequence[Embedding], step: Step) -> list[Step]:

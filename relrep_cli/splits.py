@@ -69,8 +69,8 @@ def refuse_leaks(spaces: Sequence[Embedding]) -> None:
             if len(leaked):
                 item = printable(bytes(b.ids[test][leaked[0]]))
                 raise DataError(
-                    f"{len(leaked)} items are training rows of {a.uri} and test rows of {b.uri}, such as {item}; "
-                    "use one split for all."
+                    f"{len(leaked)} items are training rows of {a.uri} and test rows of {b.uri}, such as {item}",
+                    "Use one split for all.",
                 )
 
 

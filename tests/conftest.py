@@ -31,7 +31,6 @@ import pytest
 import relrep_client
 
 from relrep_cli import cli
-from relrep_cli.base.output import Voice
 from relrep_cli.store import fork_server
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -134,7 +133,6 @@ class Workdir:
             stack.enter_context(redirect_stderr(said))
             stack.enter_context(mock.patch.dict(os.environ, {**self.env, **env}, clear=True))
             stack.enter_context(mock.patch.object(tempfile, "tempdir", str(self.tmp)))
-            stack.enter_context(mock.patch.multiple(Voice, name=" ".join(words[:2]), quiet=0, verbose=0))
             status = cli.run(words[1:])
         both = [stream.buffer.getvalue() for stream in (out, said)]
         done = Done(command, self.path, status, both[0], both[1].decode(errors="backslashreplace"))

@@ -114,7 +114,7 @@ def test_rows_without_a_number_as_label_belong_to_no_class() -> None:
 @every_strategy
 def test_more_anchors_than_candidates_are_refused(name: str) -> None:
     e = embedding(["a"] * 9)
-    with pytest.raises(DataError, match=r"a\.h5: 5 anchors requested, but only 4 candidate items; write -n 4 or less\."):
+    with pytest.raises(DataError, match=r"a\.h5: 5 anchors requested, but only 4 candidate items. Write -n 4 or less\."):
         chosen(name, e, np.arange(4), 5)
 
 
@@ -464,16 +464,16 @@ def test_out_of_domain_anchors_come_from_collections_of_the_same_spaces(work: An
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ("a.h5 --strategy from-file -o x.h5", "--source is missing for from-file"),
-        ("a.h5 --source t.txt -o x.h5", "--source belongs to from-file, out-of-domain"),
-        ("a.h5 --strategy mixture --ids-only", "gives mixtures; write -o FILE"),
-        ("a.h5 b.h5 --strategy bootstrap -o x.tsv", "--seeds FILE of known pairs is missing"),
-        ("a.h5 --seeds t.txt -o x.h5", "--seeds belongs to bootstrap"),
+        ("a.h5 --strategy from-file -o x.h5", "--source FILE is missing for from-file"),
+        ("a.h5 --source t.txt -o x.h5", "It works with from-file, out-of-domain"),
+        ("a.h5 --strategy mixture --ids-only", "gives mixtures. Write -o FILE"),
+        ("a.h5 b.h5 --strategy bootstrap -o x.tsv", "--seeds FILE is missing for bootstrap"),
+        ("a.h5 --seeds t.txt -o x.h5", "It works with bootstrap"),
         ("a.h5 --truth id -o x.h5", "--truth scores pairs"),
-        ("a.h5 --json -o x.h5", "--format says how to print a table"),
-        ("a.h5 --strategy unsupervised -o x.tsv", "between two files; there are 1"),
+        ("a.h5 --json -o x.h5", "--format and --json print a table"),
+        ("a.h5 --strategy unsupervised -o x.tsv", "between two files, and 1 are given"),
         ("a.h5 b.h5 --strategy unsupervised -o x.h5", "does not write .h5"),
-        ("a.h5 b.h5 --strategy unsupervised --joint -o x.tsv", "finds out which belong together"),
+        ("a.h5 b.h5 --strategy unsupervised --joint -o x.tsv", "finds pairs of different items"),
         ("a.h5 --kernel linear -o x.h5", "--kernel is not an option of strategy random"),
     ],
 )

@@ -23,11 +23,9 @@ COMMANDS = ("info", "compare", "project")
 
 PROGRAM = """
 import json, os, sys, tempfile
-from relrep_cli.base.output import Voice
 from relrep_cli.cli import run
 from relrep_cli.store import guards, survey  # or every fork would import h5py
-Voice.name = f"relrep {sys.argv[1]}"
-with tempfile.TemporaryFile() as said, open(sys.argv[2], "w") as answers:
+with tempfile.TemporaryFile() as said, open(sys.argv[1], "w") as answers:
     os.dup2(said.fileno(), 2)  # C code speaks there, too
     for line in sys.stdin:
         said.seek(0)
@@ -53,7 +51,7 @@ def test_every_file_gets_an_answer_or_one_line(
             "project": [uri, "--anchors", str(made / "anchors.h5"), "-o", str(tmp_path / "out.h5")],
         }[command]
         lines.append(json.dumps([command, *words]) + "\n")
-    program = [sys.executable, "-c", PROGRAM, command, str(tmp_path / "answers")]
+    program = [sys.executable, "-c", PROGRAM, str(tmp_path / "answers")]
     subprocess.run(program, input="".join(lines).encode(), env=environment, stdout=subprocess.DEVNULL, timeout=300, check=True)
     answers = [json.loads(line) for line in (tmp_path / "answers").read_text().splitlines()]
     wrong = [

@@ -61,7 +61,7 @@ def test_other_files_are_no_pairs(lines: list[str], words: str) -> None:
 def test_sides_are_a_and_b_and_commas_serve_too() -> None:
     assert read_pairs("p.csv", ["a,b", "1,2"], "b").side == "b"
     assert looks_like_pairs("a,b\n") and looks_like_pairs("a\tb\tscore") and not looks_like_pairs("id\ta\tb")
-    with pytest.raises(UsageError, match=r"p\.tsv::c: a pairs file has the sides a and b"):
+    with pytest.raises(UsageError, match=r"p\.tsv::c: a pairs file has no such side"):
         read_pairs("p.tsv", ["a\tb", "1\t2"], "c")
 
 

@@ -85,7 +85,7 @@ def test_broken_items_are_counted(photos: Workdir) -> None:
     [
         (
             "photos.npz -e pca --positives label",
-            "--positives does not go with --encoder pca; it belongs to vicreg, infonce, siamese",
+            "--positives does not go with --encoder pca. It works with vicreg, infonce, siamese",
         ),
         ("photos.npz -e vicreg --k 3", "--k counts neighbours in the file of --positives FILE"),
         ("photos.npz -e vicreg --positives label --k 3", "--k counts neighbours in the file of --positives FILE"),
@@ -95,14 +95,14 @@ def test_broken_items_are_counted(photos: Workdir) -> None:
         ("photos.npz -e pca --layer 2", "--layer does not go with --encoder pca, which is no pretrained model"),
         ("photos.npz -e pca --source idxx", "unknown source 'idxx'. Did you mean idx?"),
         ("photos.npz -e st --dim 3", "unknown encoder 'st'"),
-        ("photos.npz -e torch:x --save-encoder y.safetensors", "--save-encoder keeps what is trained here"),
+        ("photos.npz -e torch:x --save-encoder y.safetensors", "--save-encoder keeps an encoder that this run trains"),
         ("photos.npz -e vicreg --augment none", "two views of an item are equal without --augment"),
         ("photos.npz -e conv-ae --bottleneck map --dim 5", "a map of 2 x 2 cells holds multiples of 4. Write --dim 4"),
         ("cora -e pca --skip-bad --per-class 5", "the items are nodes of a graph; encoder pca takes images or vectors"),
         ("photos.npz -e pca --text-column x", "no table here"),
         ("photos.npz -e pca --save-encoder e.pt", "--save-encoder e.pt: the name must end in .safetensors"),
-        ("cora", "cora: holds a graph, not vectors; name an --encoder that makes some"),
-        ("photos -e pca", "photos: no items in this folder. Known: cifar"),
+        ("cora", "cora: holds a graph, not vectors. Name an --encoder that makes some"),
+        ("photos -e pca", "photos: no items in this folder. Name the kind of source with --source: cifar"),
     ],
 )
 def test_what_does_not_go_together(photos: Workdir, command: str, said: str) -> None:
@@ -132,7 +132,7 @@ def test_columns_of_text_files_replace_those_of_any_source(photos: Workdir) -> N
     assert store.read(str(photos / "a.h5")).ids[7] == b"picture 7"
     only_line(
         photos.here("relrep embed photos.npz -e pca --splits ids.txt -o c.h5", 3),
-        "the source has no training items; say which they are with --splits FILE",
+        "the source has no training items. Say which they are with --splits FILE",
     )
     (photos / "ids.txt").write_text("one\n")
     only_line(photos.here("relrep embed photos.npz -e pca --ids ids.txt -o c.h5", 3), "ids.txt: 1 lines for the 60 items")

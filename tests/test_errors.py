@@ -105,7 +105,7 @@ BAD_FILES = cases(
     Case("cell", "info bad.csv", DATA,
          "bad.csv: row 3, column u: 'abc' is not a number", file("bad.csv", b"id,u,v\na,1,2\nb,abc,3\n")),
     Case("duplicate ids", "compare bad.npz b.h5", DATA,
-         "bad.npz: 1 ids stand more than once: item-003 … an id of its own", npz(ids=changed(IDS, 9, "item-003"))),
+         "bad.npz: 1 ids occur more than once: item-003 … an id of its own", npz(ids=changed(IDS, 9, "item-003"))),
     Case("empty id", "compare bad.npz b.h5", DATA, "bad.npz: item 8 has an empty id", npz(ids=changed(IDS, 7, ""))),
     Case("NaN", "compare bad.npz b.h5", DATA, "bad.npz: row 7 (id item-007) … NaN … Remove", npz(x=changed(X, 7, np.nan))),
     Case("NaN without ids", "compare bad.npy b.h5", DATA, "bad.npy: row 7 (id 7) … NaN", npy(bad=changed(X, 7, np.nan))),
@@ -182,7 +182,7 @@ CHOICES = cases(
     Case("too many", "anchor a.h5 -n 200 -o x.h5", DATA, "200 anchors requested, but only 160 … -n 160 or less"),
     Case("per-class unlabelled", "anchor bad.npz -n 2 --strategy per-class -o x.h5", DATA,
          "bad.npz: no column 'label' … found: split", npz(label=None)),
-    Case("both to stdout", "anchor a.h5 -n 2 --ids-only -o - | cat", USAGE, "--ids-only … -o - … name a file"),
+    Case("both to stdout", "anchor a.h5 -n 2 --ids-only -o - | cat", USAGE, "--ids-only … -o - … Name a file"),
     Case("anchors missing", "project a.h5 -a gone.h5 -o x.h5", DATA, "gone.h5: no such file … Check the path"),
     Case("anchor list missing", "project a.h5 -a gone.txt -o x.h5", DATA, "gone.txt: no such file … Check the path"),
     Case("anchor list empty", "project a.h5 -a ids.txt -o x.h5", DATA,
@@ -196,7 +196,7 @@ CHOICES = cases(
     Case("ids: twice", "embed u.npy --ids ids.txt -o x.h5", DATA,
          "u.npy: 1 ids … more than once: a", lambda w: (npy(u=np.eye(3))(w), file("ids.txt", b"a\nb\na\n")(w))),
     Case("ids: missing", "embed a.npz --ids gone.txt -o x.h5", DATA, "gone.txt: no such file … Check the path"),
-    Case("no images", "embed . -e pca -o x.h5", DATA, ".: no items in this folder. Known: cifar … --source"),
+    Case("no images", "embed . -e pca -o x.h5", DATA, ".: no items in this folder … --source: cifar"),
     Case("encoder missing", "embed . -e gone.safetensors -o x.h5", DATA, "gone.safetensors: no such file … relrep embed"),
     Case("encoder damaged", "embed . -e bad.safetensors -o x.h5", DATA,
          "bad.safetensors: not a safetensors file", file("bad.safetensors", b"nonsense")),
@@ -220,11 +220,11 @@ USES = cases(
     Case("option of an encoder", "embed a.npz --dim 3 -o x.h5", USAGE, "--dim does not go with --encoder none"),
     Case("encoder not trained", "embed a.npz --save-encoder e.safetensors -o x.h5", USAGE,
          "--save-encoder needs an encoder … --encoder"),
-    Case("space of an encoder", "embed . -e pca --space mine -o x.h5", USAGE, "--space is for imported vectors"),
+    Case("space of an encoder", "embed . -e pca --space mine -o x.h5", USAGE, "--space names imported vectors"),
     Case("fail under nan", "compare a.h5 b.h5 --fail-under nan", USAGE, "--fail-under is nan"),
     Case("one file alone", "compare a.h5 a.h5 --reference first", USAGE, "is the only file"),
     Case("k of 0", "compare a.h5 b.h5 -m jaccard --k 0", USAGE, "--k is 0 … at least 1"),
-    Case("k of ten", "compare a.h5 b.h5 -m jaccard --k ten", USAGE, "--k is 'ten'; … an integer, or several with commas"),
+    Case("k of ten", "compare a.h5 b.h5 -m jaccard --k ten", USAGE, "--k is 'ten' … an integer, or several with commas"),
     Case("estimator", "compare a.h5 b.h5 -m cka --estimator fair", USAGE, "--estimator … 'fair' … biased, unbiased"),
     Case("seed", "compare a.h5 b.h5 --seed -1", USAGE, "--seed … greater than or equal to 0"),
     Case("no metric", "compare a.h5 b.h5 -m ,", USAGE, "no metric is named … cosine"),
@@ -236,7 +236,7 @@ USES = cases(
     Case("no output", "project a.h5 -a anchors.h5", USAGE, "-o FILE is missing … -o -"),
     Case("similarity alone", "compare a.h5 b.h5 --center", USAGE, "--center … --anchors FILE … missing"),
     Case("no such device", "project a.h5 -a anchors.h5 --device abacus -o x.h5", USAGE, "--device abacus … found: cpu"),
-    Case("stdin twice", "compare - - -m cosine < a.h5", USAGE, "-: standard input … once … name a file"),
+    Case("stdin twice", "compare - - -m cosine < a.h5", USAGE, "-: standard input … once … Name a file"),
     Case("dtype", "project a.h5 -a anchors.h5 --dtype float8 -o x.h5", USAGE, "--dtype … 'float16', 'float32', 'float64'"),
 )
 # fmt: on
@@ -252,9 +252,9 @@ def test_usage(work: Workdir, case: Case) -> None:
 PROJECT = "project a.h5 -a anchors.h5 -s euclidean"
 # fmt: off
 OUTPUTS = cases(
-    Case("no folder", f"{PROJECT} -o no/x.h5", WRITE, "no/x.h5: there is no folder no … make it first"),
+    Case("no folder", f"{PROJECT} -o no/x.h5", WRITE, "no/x.h5: there is no folder no … Make it first"),
     Case("exists", f"{PROJECT} -o b.rel.h5", USAGE, "b.rel.h5: exists … --force"),
-    Case("folder", f"{PROJECT} -o sub --force", USAGE, "sub: is a folder … name a file", lambda w: (w / "sub").mkdir()),
+    Case("folder", f"{PROJECT} -o sub --force", USAGE, "sub: is a folder … Name a file", lambda w: (w / "sub").mkdir()),
     Case("device", f"{PROJECT} -o /dev/full --force", USAGE, "/dev/full: exists and is no regular file"),
     Case("input", f"{PROJECT} -o a.h5 --force", USAGE, "a.h5: is also an input … another name"),
     Case("input, spelled otherwise", f"{PROJECT} -o ../work/a.h5 --force", USAGE, "is also an input"),
@@ -307,7 +307,7 @@ def test_a_bad_file_in_a_batch(work: Workdir) -> None:
     npz(ids=changed(IDS, 9, "item-003"))(work)
     for command, good in (("compare a.h5 bad.npz b.h5 -m cka -q", "value"), ("info a.h5 bad.npz gone.h5 b.h5", "value")):
         done = work.here(f"relrep {command}", DATA)
-        assert "bad.npz: 1 ids stand more than once" in done.stdout or "gone.h5: no such file" in done.stdout
+        assert "bad.npz: 1 ids occur more than once" in done.stdout or "gone.h5: no such file" in done.stdout
         assert sum(r[good] != "n/a" for r in done.rows) >= 1
 
 

@@ -481,7 +481,7 @@ def test_one_bad_file_of_several_gets_a_record(work: Workdir) -> None:
     [
         ("evaluate gone.h5", 3, ["gone.h5"]),
         ("evaluate a.h5 --task knnn", 2, ["unknown task 'knnn'", "Did you mean knn?"]),
-        ("evaluate a.h5 --task knn --probe svm", 2, ["--probe is not an option of task knn; it belongs to linear-probe."]),
+        ("evaluate a.h5 --task knn --probe svm", 2, ["--probe is not an option of task knn. It belongs to linear-probe"]),
         ("evaluate a.h5 --task knn --target colour", 3, ["no column 'colour'; columns found: label, split"]),
         ("evaluate a.h5 --task knn --split valid", 3, ["no rows of split 'valid'; found: test, train"]),
         ("evaluate a.h5 --task knn --split all", 3, ["knn"]),

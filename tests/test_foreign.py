@@ -320,7 +320,10 @@ def test_members_of_npz(tmp_path: Path) -> None:
     np.savez(path, a=matrix(), b=matrix("f8"), labels=np.zeros((N, 2)), c=np.zeros(3))
     assert read(path, "b").x.dtype == np.float64
     assert refusal(path) == f": which array? Found a (23, 5), b (23, 5). Write {path}::a."
-    assert refusal(path, "q") == "::q: no array of this name. Found a (23, 5), b (23, 5), labels (23, 2), c (3,)."
+    assert (
+        refusal(path, "q")
+        == f"::q: no array of this name. Found a (23, 5), b (23, 5), labels (23, 2), c (3,). Write {path}::a."
+    )
     assert refusal(path, "c") == "::c: shape (3,); an embedding is (items, dimensions). Reshape it."
 
 
@@ -336,8 +339,10 @@ def test_members_of_parquet(tmp_path: Path) -> None:
     assert read(path, "n").x.shape == (N, 1)
     found = "a fixed_size_list<element: float>[5], b fixed_size_list<element: double>[5]"
     assert refusal(path) == f": which column? Found {found}. Write {path}::a."
-    assert refusal(path, "q") == f"::q: no column of this name. Found {found}, n int64, t string."
-    assert refusal(path, "t") == "::t: holds string; relrep reads lists of numbers, all of one length."
+    assert refusal(path, "q") == f"::q: no column of this name. Found {found}, n int64, t string. Write {path}::a."
+    assert (
+        refusal(path, "t") == "::t: holds string, not lists of numbers. Name a column of lists of numbers, all of one length."
+    )
 
 
 def test_members_of_safetensors(tmp_path: Path) -> None:

@@ -44,13 +44,13 @@ def test_an_item_is_never_its_own_neighbour_even_among_copies(farthest: bool) ->
     e = Embedding(np.ones((6, 2)), text("abcdef"), uri="a")
     got = look_up(e, np.arange(6), np.arange(6), 5, "euclidean", farthest)
     assert [sorted(row) for row in got.rows.tolist()] == [[j for j in range(6) if j != i] for i in range(6)]
-    with pytest.raises(UsageError, match=r"-k 6 items need more than the 6 there are to look among\. Write -k 5 or less\."):
+    with pytest.raises(UsageError, match=r"-k is 6, but only 5 other items are searched\. Write -k 5 or less\."):
         look_up(e, np.arange(6), np.arange(6), 6, "euclidean", farthest)
 
 
 def test_an_item_alone_has_no_neighbours() -> None:
     e = items()
-    with pytest.raises(UsageError, match="a: the query is the only item to look among, so it has no neighbours"):
+    with pytest.raises(UsageError, match="a: the only item that is searched is the query itself"):
         look_up(e, np.array([3]), np.array([3]), 1, "cosine", False)
     assert look_up(e, np.array([3]), np.array([4]), 1, "cosine", False).rows.tolist() == [[4]]
 
@@ -120,13 +120,13 @@ def test_a_strip_of_pictures_found_by_id(empty: Workdir) -> None:
     [
         ("neighbors a.h5", 2, ["--query ID", "--sample N"]),
         ("neighbors a.h5 --sample 2 --query item-001", 2, ["--query and --sample exclude each other"]),
-        ("neighbors a.h5 --query ''", 2, ["--query '' names no item; write --query ID."]),
+        ("neighbors a.h5 --query ''", 2, ["--query '' names no item. Write --query ID."]),
         ("neighbors a.h5 --query item-001 --query ,", 2, ["--query ',' names no item"]),
         ("neighbors a.h5 --query item-001,gone", 3, ["a.h5: no item 'gone' (1 of 2)", "item-000"]),
         ("neighbors a.h5 --sample 2 --split valid", 3, ["no rows of split 'valid'; found: test, train"]),
         ("neighbors a.h5 --sample 2 -k 240", 2, ["Write -k 239 or less"]),
-        ("neighbors a.h5 --sample 2 --images x", 2, ["--images needs --plot FILE"]),
-        ("neighbors a.h5 --sample 2 --plot x.png", 2, ["--plot needs --images SOURCE"]),
+        ("neighbors a.h5 --sample 2 --images x", 2, ["--images does not work alone. Add --plot FILE"]),
+        ("neighbors a.h5 --sample 2 --plot x.png", 2, ["--plot does not work alone. Add --images SOURCE"]),
         ("neighbors a.h5 --sample 2 --images x --plot x.gif", 2, ["must end in .png, .svg, .pdf"]),
         ("neighbors a.h5 --sample 2 --label colour", 3, ["no column 'colour'"]),
     ],

@@ -13,7 +13,7 @@ from conftest import Workdir
 from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.encoders.pretrained import MODELS, blocks, open_model, scheme_of
 from relrep_cli.sources import Items
-from relrep_cli.sources.text import collected
+from relrep_cli.sources.text_lines import collected
 
 torch = pytest.importorskip("torch")
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "one", "two", "three", "four", "fish"]
@@ -82,7 +82,7 @@ def test_what_is_no_model(tmp_path: Path) -> None:
             vectors(f"torch:{tmp_path / name}", images())
     with pytest.raises(DataError, match="the items are texts; encoder torch:x takes images or vectors"):
         vectors("torch:x", texts())
-    with pytest.raises(UsageError, match=r"--encoder torch: names no model; write torch:NAME or torch:FOLDER"):
+    with pytest.raises(UsageError, match=r"--encoder torch: names no model. Write torch:NAME or torch:FOLDER"):
         vectors("torch:", images())
     assert scheme_of("torch:a") == "torch" and scheme_of("pca") is None and scheme_of("c:/x") is None
 

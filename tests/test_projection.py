@@ -264,7 +264,7 @@ def test_statistics_travel_to_other_files(work: Workdir) -> None:
 
 def test_statistics_too_large_for_the_format(work: Workdir, monkeypatch: pytest.MonkeyPatch) -> None:
     """Left out and said, for a file that relrep cannot read again would be worse."""
-    monkeypatch.setattr("relrep_cli.cli.project.STATISTIC", 100)
+    monkeypatch.setattr("relrep_cli.relative.projected_files.STATISTIC", 100)
     done = work.here("relrep project a.h5 -a anchors.h5 --whiten -o w.h5")
     assert "w.h5: whiten is too large to keep" in done.stderr
     assert set(read(str(work / "w.h5")).uns) == {"center"}
@@ -342,13 +342,13 @@ def test_products_through_the_commands(work: Workdir) -> None:
         ("--aggregate self-attention -s cosine,l1", 2, "has to be trained first. Run relrep stitch --aggregate self-attention"),
         ("--aggregate summ -s cosine,l1", 2, "unknown aggregator 'summ'. Did you mean sum?"),
         ("-s cosine,cosin", 2, "unknown similarity 'cosin'. Did you mean cosine?"),
-        ("-s lp --p 0.5", 2, "--p is 0.5; it must be at least 1"),
-        ("-s lp --p nan", 2, "--p is nan; it must be at least 1"),
+        ("-s lp --p 0.5", 2, "--p is 0.5. It must be at least 1"),
+        ("-s lp --p nan", 2, "--p is nan. It must be at least 1"),
         ("--round inf", 2, "--round is inf"),
         ("--aggregator anchors.h5", 3, "anchors.h5: not a safetensors file. Give an aggregator"),
         ("--statistics b.h5 --center", 3, "b.h5: holds statistics of another space"),
         ("--statistics b.h5 --transductive", 2, "--statistics takes statistics from a file, --transductive from all rows"),
-        ("--audit", 2, "--audit, -o do not go together; choose one."),
+        ("--audit", 2, "--audit, -o do not go together. Choose one."),
     ],
 )
 def test_options_that_cannot_be(work: Workdir, options: str, code: int, said: str) -> None:
@@ -398,4 +398,4 @@ def test_select_finds_what_two_spaces_share(work: Workdir) -> None:
     steady = [alone[name] for name, entry in SIMILARITIES.items() if "axis-scale" in entry.invariant]
     assert min(steady) > 0.99 and max(value for value in alone.values() if value not in steady) < min(steady)
     assert max(alone[name] for name in ("cosine", "euclidean", "chebyshev")) < 0.9
-    work.error("relrep project a.h5 -a anchors.h5 --select", 2, "two or more FILEs")
+    work.error("relrep project a.h5 -a anchors.h5 --select", 2, "two or more")

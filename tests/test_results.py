@@ -44,7 +44,7 @@ def test_row_values_as_parquet(work: Workdir) -> None:
 
 def test_parquet_is_no_text(work: Workdir) -> None:
     line = only_line(work.here("relrep compare a.h5 b.h5 -m cka -o x.parquet --json", 2), "x.parquet", "--format json")
-    assert line.endswith("leave one out.") and not (work / "x.parquet").exists()
+    assert line.endswith("Leave one out.") and not (work / "x.parquet").exists()
 
 
 # --- matrices, references, layers ---

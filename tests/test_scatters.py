@@ -216,7 +216,7 @@ def test_results_of_compare_are_dots(work: Workdir) -> None:
 @pytest.mark.parametrize(
     ("command", "code", "words"),
     [
-        ("plot r.tsv a.h5 -o x.png", 2, ["a.h5 holds no results of compare, and r.tsv does; draw them apart."]),
+        ("plot r.tsv a.h5 -o x.png", 2, ["a.h5 holds no results of compare, and r.tsv does. Draw them apart."]),
         ("plot r.tsv -o x.png --center", 2, ["--center does not go with results of compare"]),
         ("plot r.tsv -o x.html", 2, ["-o x.html: the name must end in .png, .svg, .pdf."]),
         ("plot none.tsv -o x.png", 3, ["none.tsv: no values in it"]),
@@ -239,11 +239,15 @@ def test_results_that_cannot_be_drawn(empty: Workdir, command: str, code: int, w
     [
         ("plot a.h5", 2, ["-o FILE is missing"]),
         ("plot a.h5 -o a.gif", 2, ["-o a.gif: the name must end in .png, .svg, .pdf, .html."]),
-        ("plot a.h5 -o -", 2, ["-o -: a picture goes to a file; name one that ends in .png, .svg, .pdf, .html."]),
+        ("plot a.h5 -o -", 2, ["-o -: a picture goes to a file. Name one that ends in .png, .svg, .pdf, .html."]),
         ("plot a.h5 -o x.png --method tnse", 2, ["unknown method 'tnse'. Did you mean tsne?"]),
         ("plot a.h5 -o x.png --perplexity 5", 2, ["--perplexity is not an option of method pca"]),
         ("plot a.h5 -o x.png --color colour", 3, ["no column 'colour'; columns found: label, split"]),
-        ("plot a.h5 -o x.png --center", 2, ["--center says how to project on --anchors FILE, which is missing."]),
+        (
+            "plot a.h5 -o x.png --center",
+            2,
+            ["--center says how to project, and --anchors FILE is missing. Name an anchor file"],
+        ),
         ("plot a.rel.h5 -o x.png -a anchors.h5", 3, ["a.rel.h5: is a relative representation already"]),
         ("plot gone.h5 -o x.png", 3, ["gone.h5"]),
     ],

@@ -16,6 +16,9 @@ import numpy as np
 import pytest
 from conftest import ANCHORS, N, Workdir, only_line, same_bytes
 
+from relrep_cli import store
+from relrep_cli.base.output import LOGGER
+
 PROJECT = "relrep project a.h5 --anchors anchors.h5"
 COMPARE = ["a", "b", "metric", "value", "low", "high", "chance", "n", "k", "convention"]
 STITCH = [
@@ -277,10 +280,31 @@ def test_version(work: Workdir) -> None:
 
 def test_options_from_the_environment(work: Workdir) -> None:
     command = "relrep compare a.h5 b.h5 -m knn-jaccard -q"
-    assert work.here(command, RELREP_K="3").stdout == work.here(command + " --k 3").stdout
-    assert work.here(command + " --k 5", RELREP_K="3").rows[0]["k"] == "5"
+    assert work.here(command, RELREP_COMPARE_K="3").stdout == work.here(command + " --k 3").stdout
+    assert work.here(command + " --k 5", RELREP_COMPARE_K="3").rows[0]["k"] == "5"
     assert json.loads(work.here(command, RELREP_FORMAT="json").stdout)[0]["k"] == 10
+    assert json.loads(work.here(command, RELREP_COMPARE_FORMAT="json", RELREP_FORMAT="csv").stdout)[0]["k"] == 10
     work.error(command, 2, "--threads", RELREP_THREADS="many")
+
+
+def test_an_option_from_the_environment_is_a_default(work: Workdir) -> None:
+    """One that the chosen entries do not take is left out; in the command line it is an error."""
+    command = "relrep compare a.h5 b.h5 -m knn-jaccard -q"
+    assert work.here(command, RELREP_COMPARE_ESTIMATOR="biased").stdout == work.here(command).stdout
+    work.error(f"{command} --estimator biased", 2, "--estimator", "belongs to cka")
+
+
+def test_old_names_of_variables_are_said(work: Workdir) -> None:
+    done = work.here("relrep compare a.h5 b.h5 -m knn-jaccard", RELREP_METRIC="cka", RELREP_NEIGHBOURS="euclidean")
+    assert done.rows[0]["metric"] == "knn-jaccard" and "cosine" in done.rows[0]["convention"]
+    assert done.stderr.count("RELREP_METRIC is not read any more; write RELREP_COMPARE_METRIC.") == 1
+    assert done.stderr.count("RELREP_NEIGHBOURS is not read any more; write RELREP_COMPARE_NEIGHBORS.") == 1
+
+
+def test_both_spellings_of_neighbors(work: Workdir) -> None:
+    command = "relrep compare a.h5 b.h5 -m knn-jaccard -q"
+    both = [work.here(f"{command} --{name} euclidean").stdout for name in ("neighbors", "neighbours")]
+    assert both[0] == both[1] != work.here(command).stdout
 
 
 @pytest.mark.parametrize(
@@ -580,3 +604,17 @@ def test_file_names(work: Workdir) -> None:
     assert json.loads((work / "out.json").read_bytes()) == records
     work.run(f"relrep project {quoted[-2]} -a anchors.h5 -o x.h5")
     assert "\x1b" not in work.error(f"relrep info {quoted[4]}.gone", 3, "no such file")
+
+
+def test_notes_are_those_of_a_logger(
+    empty: Workdir, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A program that imports relrep gets notes through `logging` and nothing on stderr; a run leaves the logger as it was."""
+    caplog.set_level("INFO", "relrep")
+    np.save(empty / "x.npy", np.eye(3))
+    store.read(str(empty / "x.npy"))
+    assert "has no ids" in caplog.text and not capsys.readouterr().err
+    before = list(LOGGER.handlers), LOGGER.level, LOGGER.propagate
+    assert empty.here("relrep info gone.h5 -q", 3).stderr.startswith("relrep info: gone.h5: no such file.")
+    assert not empty.here("relrep info gone.h5 -qq", 3).stderr
+    assert (list(LOGGER.handlers), LOGGER.level, LOGGER.propagate) == before

@@ -140,7 +140,9 @@ def choose(c: Candidates, name: str, m: int, rng: np.random.Generator, params: d
         places = np.flatnonzero(labels != b"" if labels.dtype.kind == "S" else ~np.isnan(labels))
     if m > len(places):
         most = len(places)
-        raise DataError(f"{c.spaces[0].uri}: {m} anchors requested, but only {most} candidate items; write -n {most} or less.")
+        raise DataError(
+            f"{m} anchors requested, but only {most} candidate items", f"Write -n {most} or less.", file=c.spaces[0].uri
+        )
 
     found = cast(Choice, entry.function)(c if len(places) == len(c) else c.at(places), m, rng, **params)
     return places[found] if isinstance(found, np.ndarray) else found

@@ -76,12 +76,14 @@ class Pairs:
             return whole[0]
         if whole:
             raise DataError(
-                f"{e.uri}: has the ids of both columns of {self.uri}, and neither is of its space ({printable(space)}). "
-                f"Write {self.uri}::a or {self.uri}::b."
+                f"has the ids of both columns of {self.uri}, and neither is of its space ({printable(space)})",
+                f"Write {self.uri}::a or {self.uri}::b.",
+                file=e.uri,
             )
         raise DataError(
-            f"{e.uri}: {lacking['a']} ids of column a of {self.uri} are not among its items, nor are {lacking['b']} of column "
-            "b. Name a file of one of the two spaces that the pairs were made for."
+            f"{lacking['a']} ids of column a of {self.uri} are not among its items, nor are {lacking['b']} of column b",
+            "Name a file of one of the two spaces that the pairs were made for.",
+            file=e.uri,
         )
 
     def _column(self, side: Side) -> np.ndarray:
@@ -124,20 +126,21 @@ def read_pairs(uri: str, lines: Iterable[str], side: str = "") -> Pairs:
     Raises DataError when the header lacks these columns, a line has too few cells, or an item occurs twice in a column.
     """
     if side not in ("", "a", "b"):
-        raise UsageError(f"{uri}::{printable(side)}: a pairs file has the sides a and b.")
+        raise UsageError("a pairs file has no such side", f"Write {uri}::a or {uri}::b.", file=f"{uri}::{printable(side)}")
     rows = [row for row in _cells(uri, lines) if row]
     if not rows or rows[0][:2] != ["a", "b"]:
-        raise DataError(f"{uri}: not a pairs file: its first line must name the columns a and b, with a tab between them.")
+        raise DataError("not a pairs file", "Its first line must name the columns a and b, with a tab between them.", file=uri)
     header, body = rows[0], rows[1:]
     short = next((place for place, row in enumerate(body, 2) if len(row) != len(header) or not row[0] or not row[1]), None)
     if short is not None or not body:
-        raise DataError(
-            f"{uri}: " + (f"line {short} does not hold {len(header)} cells with two ids." if short else "holds no pairs.")
-        )
+        finding = f"line {short} does not hold {len(header)} cells with two ids" if short else "holds no pairs"
+        raise DataError(finding, "Write one pair a line: two ids with a tab between them.", file=uri)
     a, b = (text([row[place] for row in body]) for place in (0, 1))
     for name, ids in (("a", a), ("b", b)):
         if twice := duplicates(ids):
-            raise DataError(f"{uri}: {printable(twice[0])} occurs more than once in column {name}; each item may occur once.")
+            raise DataError(
+                f"{printable(twice[0])} occurs more than once in column {name}", "Keep one pair for each item.", file=uri
+            )
     known = {name: {row[header.index(name)] for row in body} for name in ("space_a", "space_b") if name in header}
     spaces = tuple(values.pop() if len(values := known.get(name, set())) == 1 else "" for name in ("space_a", "space_b"))
     pairs = Pairs(a, b, None, (spaces[0], spaces[1]), uri=uri)
@@ -149,4 +152,6 @@ def _cells(uri: str, lines: Iterable[str]) -> list[list[str]]:
     try:
         return list(csv.reader((row + "\n" for row in rows), delimiter="\t" if rows and "\t" in rows[0] else ",", strict=True))
     except csv.Error as error:
-        raise DataError(f"{uri}: cannot be read as pairs: {printable(str(error))}.") from None
+        raise DataError(
+            f"cannot be read as pairs ({printable(str(error))})", "Write it again, with tabs between the columns.", file=uri
+        ) from None

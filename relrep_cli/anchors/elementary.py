@@ -61,7 +61,11 @@ def frequent(
     try:
         counts = np.asarray(c.column(count_column), np.float64)
     except ValueError:
-        raise DataError(f"{c.spaces[0].uri}: column {printable(count_column)} holds text, not numbers to sort by.") from None
+        raise DataError(
+            f"column {printable(count_column)} holds text, not numbers",
+            "Name a column of numbers with --count-column.",
+            file=c.spaces[0].uri,
+        ) from None
     return np.lexsort((c.ids, -np.where(np.isnan(counts), -np.inf, counts)))[:m]
 
 
@@ -79,7 +83,7 @@ def from_file(c: Candidates, m: int, rng: np.random.Generator) -> np.ndarray:
         what = f"{len(missing)} of the ids listed are not candidates: {some}"
         what = what if len(missing) else f"the list has only {len(listed)} ids"
         raise DataError(
-            f"{c.spaces[0].uri}: {what}. Candidates are the training items that all files share; --split all takes any."
+            what, "Candidates are the training items that all files share; --split all takes any.", file=c.spaces[0].uri
         )
     return places
 

@@ -84,7 +84,9 @@ def mixture(c: Candidates, m: int, rng: np.random.Generator, *, by: By = "euclid
     Raises DataError when the weights would not fit into the file.
     """
     if not members and len(c) > STATISTIC:
-        raise DataError(f"{c.spaces[0].uri}: {len(c)} weights are more than an anchor file takes; write --members 100, say.")
+        raise DataError(
+            f"{len(c)} weights are more than an anchor file takes", "Write --members 100, say.", file=c.spaces[0].uri
+        )
     x = c.vectors(by)
     centres = centroids(x, m, rng)
     if members:

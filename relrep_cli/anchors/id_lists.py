@@ -11,8 +11,8 @@ from relrep_cli.anchors.correspondences import Pairs, looks_like_pairs, read_pai
 from relrep_cli.anchors.mixtures import Mixtures, mixtures_of
 from relrep_cli.base.errors import DataError, printable
 from relrep_cli.embedding import Embedding, duplicates, text
+from relrep_cli.store.lines import read_lines
 
-TEXT_LIMIT = 64 << 20  # bytes of a list of ids
 TABLES = {".tsv", ".csv"}
 
 
@@ -65,25 +65,6 @@ def _looks_like_text(path: Path) -> bool:
     except OSError:
         return False  # the reader says why
     return bool(head) and b"\0" not in head
-
-
-def read_lines(uri: str) -> list[str]:
-    """The lines of a text file. Spaces are kept, and only LF or CRLF ends a line, because ids may hold other separators.
-
-    Raises DataError for a file that is missing, too long or not UTF-8.
-    """
-    try:
-        with open(uri, "rb") as file:
-            content = file.read(TEXT_LIMIT + 1)
-        if len(content) > TEXT_LIMIT:
-            raise DataError(
-                f"is longer than {TEXT_LIMIT} bytes, the limit for a list", "Give the vectors as an anchor file.", file=uri
-            )
-        return content.decode("utf-8-sig").replace("\r\n", "\n").removesuffix("\n").split("\n")
-    except UnicodeDecodeError:
-        raise DataError("is no UTF-8 text with one value a line", "Save it as UTF-8 text.", file=uri) from None
-    except OSError as error:
-        raise DataError(str(error.strerror).lower(), "Check the path.", file=uri) from None
 
 
 def _ids(uri: str, lines: list[str]) -> np.ndarray:

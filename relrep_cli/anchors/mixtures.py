@@ -97,9 +97,11 @@ def mixtures_of(e: Embedding) -> Mixtures | None:
         and (bounds[0], bounds[-1]) == (0, len(items))
     )
     if not fits:
-        raise DataError(f"{e.uri}: items, weights and starts of its mixtures do not fit together. Make it again.")
+        raise DataError("items, weights and starts of its mixtures do not fit together", "Make it again.", file=e.uri)
     sums = np.add.reduceat(np.asarray(weights, np.float64), bounds[:-1])
     if not (weights >= 0).all() or not (np.abs(sums - 1) < 1e-6).all():
         name = printable(bytes(e.ids[int(np.argmax(~(np.abs(sums - 1) < 1e-6)))]))
-        raise DataError(f"{e.uri}: weights of a mixture must be positive with sum 1; those of {name} are not. Make it again.")
+        raise DataError(
+            f"weights of a mixture must be positive with sum 1; those of {name} are not", "Make it again.", file=e.uri
+        )
     return Mixtures(e.ids, items, np.asarray(weights, np.float64), bounds)

@@ -66,7 +66,7 @@ def bootstrap(
     Raises DataError when there are fewer than three seeds.
     """
     if len(seeds) < 3:
-        raise DataError(f"{len(seeds)} known pairs are too few to grow from; give three or more, 20 to be safe.")
+        raise DataError(f"{len(seeds)} known pairs are too few to grow from", "Give three or more, 20 to be safe.")
 
     def fit(u: np.ndarray, v: np.ndarray, known: Known, assess: Assess) -> np.ndarray:
         advance(0, 3, "transport")
@@ -134,7 +134,11 @@ def _matched(a: Candidates, b: Candidates, m: int, rng: np.random.Generator, see
         free = np.setdiff1d(np.arange(len(u)), seeds[:, 0])
         held_out = rng.permutation(free)[: min(alignments.VALIDATION_ROWS, len(free) // HOLD_OUT)]
         if not len(held_out):
-            raise DataError(f"{a.spaces[0].uri}: {len(u)} items are too few to find pairs and to test them.")
+            raise DataError(
+                f"{len(u)} items are too few to find pairs and to test them",
+                "Give files with more items.",
+                file=a.spaces[0].uri,
+            )
         fitted_rows = take(u, np.setdiff1d(np.arange(len(u)), held_out))
         test_rows = pick(u, held_out)
 

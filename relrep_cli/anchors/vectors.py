@@ -26,7 +26,7 @@ def anchor_vectors(e: Embedding, ids: np.ndarray, spares: Sequence[Embedding] = 
         out[found] = pick(source.x, rows[found])
         missing &= ~found
     if missing.any():
-        raise DataError(_missing(e, ids[missing], spares))
+        raise _missing(e, ids[missing], spares)
     return out
 
 
@@ -34,13 +34,11 @@ def _named(e: Embedding) -> str:
     return printable(e.space) or "an unnamed one"
 
 
-def _missing(e: Embedding, ids: np.ndarray, spares: Sequence[Embedding]) -> str:
+def _missing(e: Embedding, ids: np.ndarray, spares: Sequence[Embedding]) -> DataError:
     some = ", ".join(printable(i) for i in ids[:3].tolist()) + (", …" if len(ids) > 3 else "")
-    text = f"{e.uri}: {len(ids)} anchors are not among its {e.n} items: {some}. "
+    finding = f"{len(ids)} anchors are not among its {e.n} items: {some}"
     for spare in spares:
         if spare.space != e.space and (find_ids(spare.ids, ids) >= 0).any():
-            text += f"{spare.uri} has some in another space ({_named(spare)}, not {_named(e)}). "
-    return (
-        text
-        + "Name a file of the same space that holds them with --anchor-vectors FILE; relrep embed --space NAME names spaces."
-    )
+            finding += f". {spare.uri} has some in another space ({_named(spare)}, not {_named(e)})"
+    remedy = "Name a file of the same space that holds them with --anchor-vectors FILE; relrep embed --space NAME names spaces."
+    return DataError(finding, remedy, file=e.uri)

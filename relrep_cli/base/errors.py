@@ -10,7 +10,7 @@ DONE, NO, USAGE, DATA, BUG, WRITE, INTERRUPTED, TERMINATED, HUNG_UP, CLOSED_PIPE
 
 
 class RelrepError(Exception):
-    """An error that the user can mend, told in one line.
+    """An error that the user can correct; its text is one line.
 
     finding: what is wrong, without a full stop. remedy: what to do, in whole sentences. file: the file or URI at fault.
     place: where in the file, or which option.
@@ -67,8 +67,8 @@ def unknown(noun: str, name: str, known: Iterable[str]) -> UsageError:
     """
     names = list(known)
     near = difflib.get_close_matches(name, names, n=1)
-    guess = f" Did you mean {near[0]}?" if near else ""
-    return UsageError(f"unknown {noun} {printable(name)!r}.{guess} Known: {', '.join(names)}.")
+    guess = f"Did you mean {near[0]}? " if near else ""
+    return UsageError(f"unknown {noun} {printable(name)!r}", f"{guess}Known: {', '.join(names)}.")
 
 
 def printable(text: str | bytes, limit: int = 120) -> str:

@@ -1,10 +1,11 @@
-"""The only door to print and rich: results on stdout, everything said on stderr."""
+"""The only door to print and rich: results on stdout, notes to the user through the logger `relrep`."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import logging
 import math
 import os
 import sys
@@ -23,51 +24,76 @@ FORMATS = ("table", "tsv", "csv", "json", "jsonl", "markdown")
 Record = dict[str, Any]
 
 
-class Voice:
-    """How this run speaks: under which name, and how much."""
+LOGGER = logging.getLogger("relrep")
+LOGGER.addHandler(logging.NullHandler())  # a program that imports relrep decides for itself where notes go
 
-    name = "relrep"
-    quiet = 0
-    verbose = 0
-    console: Any = None
+
+class StderrNotes(logging.Handler):
+    """Print notes as lines on stderr that begin with the name of the command, above a progress bar where there is one."""
+
+    def __init__(self, command: str) -> None:
+        super().__init__()
+        self.command = command
+        self.console: Any = None  # rich's console while a bar is on the screen
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = f"{self.command}: {printable(record.getMessage(), 20_000)}"  # file names may hold control characters
+        try:
+            if self.console is not None:
+                self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            else:
+                print(line, file=sys.stderr, flush=True)
+        except OSError:
+            pass  # stderr is closed
+
+
+@contextmanager
+def notes_on_stderr(command: str) -> Iterator[None]:
+    """Within, notes go to stderr under the name of the command; `set_verbosity` chooses which. Afterwards all is as before."""
+    handler, level, propagate = StderrNotes(command), LOGGER.level, LOGGER.propagate
+    LOGGER.addHandler(handler)
+    LOGGER.setLevel(logging.INFO)
+    LOGGER.propagate = False
+    try:
+        yield
+    finally:
+        LOGGER.removeHandler(handler)
+        LOGGER.setLevel(level)
+        LOGGER.propagate = propagate
+
+
+def set_verbosity(quiet: int, verbose: int) -> None:
+    """Choose the notes that are printed. -q: errors only; -qq: none; -v: details, too."""
+    LOGGER.setLevel(logging.CRITICAL if quiet > 1 else logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO)
 
 
 def say(message: str) -> None:
-    """One line on stderr, unless -q."""
-    if not Voice.quiet:
-        _speak(message)
+    """A note for the user, on the level INFO of the logger `relrep`; the command line prints it unless -q."""
+    LOGGER.info(message)
 
 
 def detail(message: str) -> None:
-    """One line on stderr with -v only."""
-    if Voice.verbose:
-        _speak(message)
+    """A note on the level DEBUG; the command line prints it with -v only."""
+    LOGGER.debug(message)
 
 
 def complain(message: str) -> None:
-    """An error's line on stderr, unless -qq."""
-    if Voice.quiet < 2:
-        _speak(message)
+    """The line of an error, on the level ERROR; the command line prints it unless -qq."""
+    LOGGER.error(message)
 
 
-def _speak(message: str) -> None:
-    message = printable(message, 20_000)  # names of files are foreign text, too
-    try:
-        if Voice.console is not None:  # a bar is on the screen; the line goes above it
-            return Voice.console.print(f"{Voice.name}: {message}", markup=False, highlight=False, soft_wrap=True)
-        print(f"{Voice.name}: {message}", file=sys.stderr, flush=True)
-    except OSError:
-        pass  # nobody is left to tell
-
-
-def progress_wanted() -> bool:
-    return sys.stderr.isatty() and not Voice.quiet and not Voice.verbose and os.environ.get("TERM") != "dumb"
+def _bar_owner() -> StderrNotes | None:
+    """The handler above whose notes a bar may be drawn: on a terminal, with neither -q nor -v."""
+    if not sys.stderr.isatty() or LOGGER.level != logging.INFO or os.environ.get("TERM") == "dumb":
+        return None
+    return next((handler for handler in LOGGER.handlers if isinstance(handler, StderrNotes)), None)
 
 
 @contextmanager
 def progress(task: str) -> Iterator[Any]:
-    """A function `advance(done, total, note)` that draws a bar on a terminal and looks for signals everywhere."""
-    if not progress_wanted():
+    """Yield `advance(done, total, note)`, which draws a bar on a terminal and raises Interrupted after a signal."""
+    owner = _bar_owner()
+    if owner is None:
         yield lambda done, total, note="": check()
         return
     from rich.console import Console
@@ -75,7 +101,7 @@ def progress(task: str) -> Iterator[Any]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True) as bar, _above(console):
+    with Progress(*columns, console=console, transient=True) as bar, _above(owner, console):
         handle = bar.add_task(task, total=None, note="")
 
         def advance(done: int, total: int, note: str = "") -> None:
@@ -86,12 +112,12 @@ def progress(task: str) -> Iterator[Any]:
 
 
 @contextmanager
-def _above(console: Any) -> Iterator[None]:
-    Voice.console = console
+def _above(handler: StderrNotes, console: Any) -> Iterator[None]:
+    handler.console = console
     try:
         yield
     finally:
-        Voice.console = None
+        handler.console = None
 
 
 def write(records: Sequence[Record], columns: Sequence[str], format: str | None = None) -> None:
@@ -108,7 +134,7 @@ def emit(content: str) -> None:
         raise
     except OSError as error:
         silence_stdout()
-        raise WriteError(f"standard output: {error.strerror}.") from None
+        raise WriteError(str(error.strerror), file="standard output") from None
 
 
 def silence_stdout() -> None:
@@ -117,9 +143,9 @@ def silence_stdout() -> None:
 
 
 def stand_in() -> None:
-    """Fill in for standard streams that were closed at the start (`>&-`), so that no file of ours takes their numbers.
+    """Replace standard streams that were closed at the start (`>&-`), so that no file of ours takes their numbers.
 
-    Reading then finds the end, writing results fails as on a bad descriptor, and what is said goes nowhere.
+    Reading then finds the end, writing results fails as on a bad descriptor, and notes go nowhere.
     """
     for number, name, flags in ((0, "stdin", os.O_RDONLY), (1, "stdout", os.O_RDONLY), (2, "stderr", os.O_WRONLY)):
         if getattr(sys, name) is None:

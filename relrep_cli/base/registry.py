@@ -41,7 +41,7 @@ class Param:
         low, high = self.minimum, self.maximum
         if (low is not None and not value >= low) or (high is not None and not value <= high):  # neither holds for NaN
             span = f"at least {low}" if high is None else f"from {low} to {high}"
-            raise UsageError(f"{option} is {value}; it must be {span}.")
+            raise UsageError(f"{option} is {value}", f"It must be {span}.")
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Keyword:
 
     @property
     def option(self) -> str:
-        return "--" + self.name.replace("_", "-")
+        return "--" + self.name.replace("_", "-").replace("neighbours", "neighbors")  # American, as the command neighbors
 
     def read(self, value: Any) -> Any:
         """The value of an option, checked; a tuple of different values where there are several. Raises UsageError."""
@@ -72,7 +72,8 @@ class Keyword:
         except ValueError:
             kind = "an integer" if self.type is int else "a number"
             raise UsageError(
-                f"{self.option} is {printable(word.strip())!r}; it must be {kind}, or several with commas between them."
+                f"{self.option} is {printable(word.strip())!r}, which is not {kind}",
+                f"Give {kind}, or several with commas between them.",
             ) from None
 
 
@@ -188,13 +189,14 @@ class Registry(Mapping[str, E]):
         Raises UsageError for no or an unknown name, a value out of range, or an option that none of the named takes.
         """
         if not names:
-            raise UsageError(f"no {self.noun} is named. Known: {', '.join(self)}.")
+            raise UsageError(f"no {self.noun} is named", f"Known: {', '.join(self)}.")
         chosen = {name: self[name].resolve(given) for name in names}
         for name, keyword in self.keywords().items():
             if given.get(name) is not None and not any(name in params for params in chosen.values()):
                 takers = [entry.name for entry in self.values() if name in entry.keywords]
                 raise UsageError(
-                    f"{keyword.option} is not an option of {self.noun} {', '.join(names)}; it belongs to {', '.join(takers)}."
+                    f"{keyword.option} is not an option of {self.noun} {', '.join(names)}",
+                    f"It belongs to {', '.join(takers)}; name one of these, or leave it out.",
                 )
         return chosen
 
@@ -241,5 +243,6 @@ def load_plugins() -> None:
             package = point.dist.name if point.dist else point.value
             raise UsageError(
                 f"plugin {printable(point.name)} of {printable(package)} cannot be loaded: {type(error).__name__}: "
-                f"{printable(str(error))}. Mend or uninstall {printable(package)}."
+                f"{printable(str(error))}",
+                f"Mend or uninstall {printable(package)}.",
             ) from error

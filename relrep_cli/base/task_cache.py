@@ -58,7 +58,11 @@ class Records:
             os.replace(temporary, self.folder / name)
             _unfinished.add(self.folder)
         except OSError as error:
-            raise WriteError(f"{self.folder}: could not keep a record: {error.strerror}.") from None
+            raise WriteError(
+                f"could not keep a record: {error.strerror}",
+                "Check the room and the permissions of the folder.",
+                file=str(self.folder),
+            ) from None
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink()

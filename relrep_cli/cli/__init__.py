@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from relrep_cli import __version__
 from relrep_cli.base import errors, signals
 from relrep_cli.base import task_cache as records
-from relrep_cli.base.output import Voice, complain, emit, silence_stdout, stand_in
+from relrep_cli.base.output import complain, emit, notes_on_stderr, silence_stdout, stand_in
 from relrep_cli.base.registry import load_plugins
 
 COMMANDS = {
@@ -32,7 +32,10 @@ COMMANDS = {
 EPILOG = """\b
 Exit codes: 0 done; 1 the answer is no; 2 usage; 3 bad data; 70 a bug of relrep;
 74 could not write (a retry can help); 129, 130, 141, 143 ended by HUP, INT, a closed pipe, TERM.
-Every option can be set by an environment variable: RELREP_THREADS=2 is --threads 2."""
+Every option can be set by an environment variable that names its command: RELREP_COMPARE_METRIC=cka is
+--metric cka of compare. What means the same in all commands has a short name, too: RELREP_THREADS, RELREP_QUIET,
+RELREP_VERBOSE, RELREP_DEBUG, RELREP_SEED, RELREP_FORMAT, RELREP_JSON, RELREP_FORCE, RELREP_DRY_RUN,
+RELREP_DEVICE, RELREP_DTYPE."""
 THREAD_VARIABLES = ("RELREP_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 BLAS_VARIABLES = (
     "OPENBLAS_NUM_THREADS",
@@ -103,12 +106,23 @@ def load(name: str) -> Any:
     load_plugins()  # before the command's module, which turns what is registered into options
     module = import_module(f"relrep_cli.cli.{name}")
     single = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
-    settings = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    settings = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "token_normalize_func": _american}
     examples = "\b\nExamples:\n" + "\n".join(f"  {line}" for line in module.EXAMPLES)
     single.command(name, epilog=examples, context_settings=settings)(getattr(module, name))
     command = typer.main.get_command(single)
     command.name = name
     return command
+
+
+def _american(word: str) -> str:
+    """The spelling of option names; the British one, as in --neighbours, is understood, too."""
+    return word.replace("neighbour", "neighbor")
+
+
+def _variable(arguments: list[str], option: str) -> str:
+    """What the environment sets an option of all commands to, "" for nothing."""
+    own = [f"RELREP_{name}_{option}".upper() for name in arguments[:1] if name in COMMANDS]
+    return next((os.environ[name] for name in (*own, f"RELREP_{option}".upper()) if os.environ.get(name)), "")
 
 
 def versions() -> str:
@@ -131,7 +145,7 @@ def limit_threads(arguments: list[str]) -> None:
     BLAS keeps to one thread: relrep spreads fixed pieces of work over threads itself, so that results do not depend on their
     number. The libraries read these variables while they load, so this comes before any import of theirs.
     """
-    wanted = os.environ.get("RELREP_THREADS") or os.environ.get("SLURM_CPUS_PER_TASK") or ""
+    wanted = _variable(arguments, "threads") or os.environ.get("SLURM_CPUS_PER_TASK") or ""
     for place, word in enumerate(arguments):
         if word in ("-@", "--threads") and place + 1 < len(arguments):
             wanted = arguments[place + 1]
@@ -145,7 +159,12 @@ def limit_threads(arguments: list[str]) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; every error has become one line on stderr."""
-    debug = "--debug" in arguments or os.environ.get("RELREP_DEBUG", "") not in ("", "0")
+    with notes_on_stderr(" ".join(["relrep", *(a for a in arguments[:1] if a in COMMANDS)])):
+        return _exit_code(arguments)
+
+
+def _exit_code(arguments: list[str]) -> int:
+    debug = "--debug" in arguments or _variable(arguments, "debug") not in ("", "0")
     try:
         signals.check()
         outcome = app(arguments, prog_name="relrep", standalone_mode=False)
@@ -200,7 +219,6 @@ def main() -> None:
     """Run the command line of this process, and end it."""
     arguments = sys.argv[1:]
     stand_in()
-    Voice.name = " ".join(["relrep", *(a for a in arguments[:1] if a in COMMANDS)])
     limit_threads(arguments)
     code = run(arguments)
     if code == errors.WRITE:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
-import numpy as np
 import typer
 
-from relrep_cli import sources, store
-from relrep_cli.base.errors import DataError, UsageError, printable
-from relrep_cli.base.output import say
-from relrep_cli.cli import options
-from relrep_cli.cli.embed_run import LABEL, NONE, POSITIVES, Job, columns_of, encode
-from relrep_cli.embedding import ABSOLUTE, chain, make_step, row_numbers
-from relrep_cli.encoders import ENCODERS
-from relrep_cli.encoders.pretrained import MODELS
-from relrep_cli.numerics.blocks import row_blocks
-from relrep_cli.sources import SOURCES
+from relrep_cli import encoders, sources, store
+from relrep_cli.base.errors import DataError, UsageError, unknown
+from relrep_cli.cli.options import Device, DryRun, Force, Given, Output, Seed, command
+from relrep_cli.embedding import Embedding
+from relrep_cli.encoders import ENCODERS, Trained
+from relrep_cli.encoders.item_encoding import LABEL, SAVED, Encoding, embed_items
+from relrep_cli.encoders.pretrained import MODELS, scheme_of
+from relrep_cli.sources import SOURCES, Items
+from relrep_cli.sources.column_files import columns_of, with_columns
+from relrep_cli.store.imports import import_vectors
+
+NONE = "none"
+POSITIVES = 3  # nearest neighbours, unless --k says otherwise
 
 RAW = {"images": "images", "graph": "a graph"}
 EXAMPLES = (
@@ -46,8 +49,8 @@ def _listed(option: str, what: str) -> Any:
     return typer.Option(option, help=words, metavar="FILE", show_default=False)
 
 
-@options.legacy_command(ENCODERS, SOURCES, MODELS)
-def embed(
+@dataclass(frozen=True, kw_only=True)
+class Options:
     source: Annotated[
         str,
         typer.Argument(
@@ -55,118 +58,179 @@ def embed(
             help="Folder or file of items or of vectors; - is stdin (HDF5, or lines of text).",
             show_default=False,
         ),
-    ],
-    encoder: Annotated[str, typer.Option("--encoder", "-e", autocompletion=_complete, metavar="NAME", help=ENCODER)] = NONE,
-    output: options.Output = "",
+    ]
+    encoder: Annotated[str, typer.Option("--encoder", "-e", autocompletion=_complete, metavar="NAME", help=ENCODER)] = NONE
+    output: Output = ""
     source_kind: Annotated[
         str,
         typer.Option(
             "--source",
-            envvar="RELREP_SOURCE",
-            show_envvar=False,
             autocompletion=_complete_source,
-            help=f"What SOURCE is, if its looks mislead: {', '.join(SOURCES)}.",
+            help=f"What SOURCE is, where it is not recognised: {', '.join(SOURCES)}.",
             metavar="NAME",
             show_default=False,
         ),
-    ] = "",
+    ] = ""
     positives: Annotated[
         str,
         typer.Option(
             "--positives",
-            help=f"Items that are to lie together: neighbours in an embedding FILE, or {LABEL}.",
+            help=f"Items that training pulls together: neighbours in an embedding FILE, or {LABEL}.",
             metavar=f"FILE|{LABEL}",
             show_default=False,
         ),
-    ] = "",
+    ] = ""
     k: Annotated[
         int | None,
         typer.Option(
             "--k",
-            help=f"Nearest neighbours in that file that are positives; {POSITIVES} unless told.",
+            help=f"Nearest neighbours in that file that are positives. [default: {POSITIVES}]",
             min=1,
             show_default=False,
         ),
-    ] = None,
-    ids: Annotated[str, _listed("--ids", "ids")] = "",
-    labels: Annotated[str, _listed("--labels", "labels")] = "",
-    splits: Annotated[str, _listed("--splits", "train, valid or test")] = "",
+    ] = None
+    ids: Annotated[str, _listed("--ids", "ids")] = ""
+    labels: Annotated[str, _listed("--labels", "labels")] = ""
+    splits: Annotated[str, _listed("--splits", "train, valid or test")] = ""
     space: Annotated[
         str | None,
-        typer.Option("--space", help="Name of the coordinate frame of imported vectors.", metavar="NAME", show_default=False),
-    ] = None,
+        typer.Option("--space", help="Name of the space of imported vectors.", metavar="NAME", show_default=False),
+    ] = None
     save_encoder: Annotated[
         str,
         typer.Option("--save-encoder", help="Keep the trained encoder.", metavar="FILE.safetensors", show_default=False),
-    ] = "",
-    dtype: options.Dtype = None,
-    device: options.Device = "auto",
-    force: options.Force = False,
-    dry_run: options.DryRun = False,
-    seed: options.Seed = 0,
-    given: options.Given = options.NOTHING,
-) -> None:
+    ] = ""
+    dtype: Annotated[
+        Literal["float16", "float32", "float64"] | None,
+        typer.Option(
+            "--dtype",
+            help="Precision of the stored numbers [default: float32; float16 where float16 is imported].",
+            show_default=False,
+        ),
+    ] = None
+    device: Device = "auto"
+    force: Force = False
+    dry_run: DryRun = False
+    seed: Seed = 0
+    given: Given
+
+
+@command(Options, ENCODERS, SOURCES, MODELS)
+def embed(options: Options) -> None:
     """Turn items into vectors with an encoder, or import vectors that exist.
 
     Items are images (IDX, CIFAR, folders of pictures, arrays), texts (lines or tables), citation graphs, or vectors. Encoders
-    train on the training split; a training that was stopped goes on after its last whole epoch when it is started again.
+    train on the training split; a training that was stopped continues after its last whole epoch when it is started again.
     Pretrained models are taken from disk. Vectors are imported from HDF5, AnnData, .npy, .npz, .csv, .tsv, .parquet,
     .safetensors and other files.
     """
-    if not output:
-        raise UsageError("-o FILE is missing; -o - writes to stdout.")
-    if k is not None and positives in ("", LABEL):
-        raise UsageError("--k counts neighbours in the file of --positives FILE. Give one, or leave --k out.")
-    columns = {name: path for name, path in (("ids", ids), ("label", labels), ("split", splits)) if path}
-    if encoder == NONE:
-        for registry in (ENCODERS, SOURCES, MODELS):
-            given.refuse(registry, "--encoder none, which imports vectors")
-        for option, value in (("--source", source_kind), ("--positives", positives)):
-            if value:
-                raise UsageError(f"{option} does not go with --encoder none, which imports vectors.")
-        if save_encoder:
-            raise UsageError("--save-encoder needs an encoder that is trained; name one with --encoder.")
-        return _import(source, output, columns, space, dtype, force, dry_run)
-    if space:
-        raise UsageError("--space is for imported vectors; the space that an encoder makes is named after its weights.")
-    kept = dtype or "float32"
-    told = (encoder, output, save_encoder, positives, k, kept, device, force, dry_run, seed, given)
-    encode(Job(source, source_kind, columns, *told))
+    if not options.output:
+        raise UsageError("-o FILE is missing", "Name the output file; -o - writes to stdout.")
+    if options.k is not None and options.positives in ("", LABEL):
+        raise UsageError("--k counts neighbours in the file of --positives FILE", "Give one, or leave --k out.")
+    if options.encoder == NONE:
+        _check_import(options)
+        return _import(options)
+    if options.space:
+        raise UsageError("--space names imported vectors, and an encoder names its own space", "Leave out --space.")
+    trained, params = _encoder(options)
+    items = _items(options, trained)
+    embed_items(items, _encoding(options, trained, params))
 
 
-def _import(
-    source: str, output: str, files: dict[str, str], space: str | None, dtype: str | None, force: bool, dry_run: bool
-) -> None:
-    """Write the vectors of any readable file in format version 1."""
+def _files(options: Options) -> dict[str, str]:
+    """The text files of columns, by column."""
+    files = {"ids": options.ids, "label": options.labels, "split": options.splits}
+    return {name: path for name, path in files.items() if path}
+
+
+def _check_import(options: Options) -> None:
+    """Raise UsageError for options that need an encoder."""
+    for registry in (ENCODERS, SOURCES, MODELS):
+        options.given.refuse(registry, "--encoder none, which imports vectors")
+    for option, value in (("--source", options.source_kind), ("--positives", options.positives)):
+        if value:
+            finding = f"{option} does not go with --encoder none, which imports vectors"
+            raise UsageError(finding, "Leave it out, or name an encoder.")
+    if options.save_encoder:
+        raise UsageError("--save-encoder needs an encoder that is trained", "Name one with --encoder.")
+
+
+def _import(options: Options) -> None:
+    files = _files(options)
     columns = columns_of(files)
+    import_vectors(
+        _vectors(options, columns),
+        options.output,
+        replaced=[*columns],
+        inputs=[*files.values()],
+        dtype=options.dtype,
+        force=options.force,
+        dry_run=options.dry_run,
+    )
+
+
+def _vectors(options: Options, columns: dict[str, Any]) -> Embedding:
+    """The vectors of SOURCE. Raises UsageError where it holds raw items instead, which only an encoder can read."""
     try:
-        e = store.read(source, columns=columns, space=space)
+        return store.read(options.source, columns=columns, space=options.space)
     except DataError:
-        raw = next((RAW[kind] for name in sources.fitting(source) if (kind := SOURCES[name].kind) in RAW), "")
+        raw = next((RAW[kind] for name in sources.fitting(options.source) if (kind := SOURCES[name].kind) in RAW), "")
         if not raw:
             raise
-        raise UsageError(f"{source}: holds {raw}, not vectors; name an --encoder that makes some.") from None
-    e = store.digested(e)
-    kept = dtype or ("float16" if e.x.dtype.itemsize == 2 else "float32")
-    step = make_step("embed", {"encoder": NONE, "space": e.space, "dtype": kept, "columns": sorted(columns)}, None, [e])
-    if not force and store.identify(output) == step["id"]:
-        return say(f"{output}: up to date.")
-    store.refuse(output, force, [source, *files.values()], store.HDF5)
-    if dry_run:
-        return options.plan([f"import {source}: {e.n} x {e.d} as {kept} to {output}"])
-    if e.x.dtype.itemsize == 8 and dtype is None:
-        say(f"{source}: is float64, stored as float32; --dtype float64 keeps it.")
-    store.write(
-        output,
-        (np.asarray(e.x[b]) for b in row_blocks(*e.x.shape, e.x)),
-        shape=(e.n, e.d),
-        dtype=kept,
-        ids=e.ids,
-        obs=e.obs,
-        var={"id": row_numbers(e.d)},
-        kind=ABSOLUTE,
-        space=e.space,
-        steps=chain([e], step),
-        force=force,
+        remedy = "Name an --encoder that makes some."
+        raise UsageError(f"holds {raw}, not vectors", remedy, file=options.source) from None
+
+
+def _encoder(options: Options) -> tuple[Trained | None, dict[str, Any]]:
+    """The encoder, if it is a saved one, and the parameters that the history records. Raises UsageError."""
+    name, given = options.encoder, options.given
+    scheme = scheme_of(name)
+    if scheme or name.endswith(SAVED):
+        given.refuse(ENCODERS, f"--encoder {name}, which is trained already")
+        if options.positives:
+            finding = f"--positives does not go with --encoder {name}, which is trained already"
+            raise UsageError(finding, "Leave out --positives.")
+    if options.save_encoder and not options.save_encoder.endswith(SAVED):
+        place = f"--save-encoder {options.save_encoder}"
+        raise UsageError(f"the name must end in {SAVED}", "Choose such a name.", place=place)
+    if scheme and options.save_encoder:
+        finding = f"--save-encoder keeps an encoder that this run trains, and {name} is on disk already"
+        raise UsageError(finding, "Leave out --save-encoder.")
+    if scheme:
+        return None, given.choose(MODELS, [scheme])[scheme]
+    given.refuse(MODELS, f"--encoder {name}, which is no pretrained model")
+    if name.endswith(SAVED):
+        trained = encoders.load(name)
+        return trained, {"encoder": encoders.space(trained)}
+    if name not in ENCODERS:
+        raise unknown("encoder", name, [*ENCODERS, NONE, f"FILE{SAVED}", *(f"{model}:NAME" for model in MODELS)])
+    return None, {"encoder": name, **given.choose(ENCODERS, [name])[name]}
+
+
+def _items(options: Options, trained: Trained | None) -> Items:
+    """The items of SOURCE, of a kind that the encoder takes, with the columns of text files."""
+    scheme = scheme_of(options.encoder)
+    takes = MODELS[scheme].takes if scheme else ENCODERS[trained.name if trained else options.encoder].takes
+    kind = sources.chosen(options.source, options.source_kind, options.given.names(SOURCES), takes)
+    items = sources.read(options.source, kind, options.given.choose(SOURCES, [kind])[kind])
+    return with_columns(items, _files(options), options.source)
+
+
+def _encoding(options: Options, trained: Trained | None, params: dict[str, Any]) -> Encoding:
+    return Encoding(
+        source=options.source,
+        encoder=options.encoder,
+        params=params,
+        trained=trained,
+        output=options.output,
+        save=options.save_encoder,
+        positives=options.positives,
+        k=options.k or POSITIVES,
+        inputs=(*_files(options).values(),),
+        dtype=options.dtype or "float32",
+        device=options.device,
+        force=options.force,
+        dry_run=options.dry_run,
+        seed=options.seed,
     )
-    say(f"{output}: {e.n} x {e.d}, space {printable(e.space)}.")

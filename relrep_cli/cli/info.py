@@ -55,12 +55,18 @@ def _judge(records: list[Record]) -> None:
     verdicts = {r["file"]: r["value"] for r in records if r["name"] == "digest verified" and r["value"] != "yes"}
     changed = [file for file, value in verdicts.items() if value == "no"]
     if changed:
-        raise DataError(f"{', '.join(changed)}: the content does not match its digest; X or ids were changed after writing.")
+        raise DataError(
+            "the content does not match its digest; X or ids were changed after writing",
+            "Take the original file, or write it again from what made it.",
+            file=", ".join(changed),
+        )
     if verdicts:
-        raise DataError(f"{', '.join(verdicts)}: no digest is stored to verify; write such a file with relrep embed.")
+        raise DataError("no digest is stored to verify", "Write such a file with relrep embed.", file=", ".join(verdicts))
     broken = {r["file"] for r in records if r["name"] == "error"}
     if broken:
-        raise DataError(f"{len(broken)} of {len({r['file'] for r in records})} files could not be read: see their error.")
+        raise DataError(
+            f"{len(broken)} of {len({r['file'] for r in records})} files could not be read", "See the rows named error."
+        )
 
 
 def _members(file: str) -> list[str]:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import itertools
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 import numpy as np
 import typer
 
 from relrep_cli import sources, store
-from relrep_cli.base.errors import DataError, UsageError, printable
-from relrep_cli.base.output import Record, say, write
-from relrep_cli.cli import options
-from relrep_cli.embedding import Embedding, bare_name, find_ids, in_id_order, text
-from relrep_cli.evaluations.lookup import Looked, look_up
-from relrep_cli.numerics.blocks import pick
-from relrep_cli.plots import Strip, fitting, ready, strips
-from relrep_cli.sources import SOURCES
+from relrep_cli.base.errors import DataError, UsageError
+from relrep_cli.base.output import say, write
+from relrep_cli.cli.options import Force, Given, Printing, Seed, command, split_names
+from relrep_cli.embedding import Embedding, bare_name, in_id_order
+from relrep_cli.evaluations.lookup import (
+    COLUMNS,
+    look_up,
+    pictures_of,
+    records_of,
+    rows_of_ids,
+    rows_of_split,
+    sampled,
+    strips_of,
+)
+from relrep_cli.plots import fitting, ready, strips
+from relrep_cli.sources import SOURCES, Items
 
-COLUMNS = ("query", "query_label", "rank", "id", "label", "distance")
 EXAMPLES = (
     "relrep neighbors a.h5 --query test-00000,test-00007 -k 5",
     "relrep neighbors a.h5 --sample 10 --farthest --by euclidean",
@@ -27,174 +34,113 @@ EXAMPLES = (
 IMAGES = SOURCES.those(lambda entry: entry.kind == "images")
 
 
-@options.legacy_command(IMAGES)
-def neighbors(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="Embedding file; - is stdin.", show_default=False)],
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Embedding file; - is stdin.", show_default=False)]
     query: Annotated[
-        list[str],
-        typer.Option("--query", help="Ids of items, repeated or with commas.", metavar="ID", show_default=False),
-    ] = [],  # noqa: B006 (typer reads it, nobody changes it)
+        list[str], typer.Option("--query", help="Ids of items, repeated or with commas.", metavar="ID", show_default=False)
+    ] = field(default_factory=list)
     sample: Annotated[
-        int | None, typer.Option("--sample", help="Take so many items at random instead.", min=1, show_default=False)
-    ] = None,
-    k: Annotated[int, typer.Option("-k", "--k", help="How many items for each.", min=1)] = 10,
-    farthest: Annotated[bool, typer.Option("--farthest", help="The farthest items, not the nearest.")] = False,
-    by: Annotated[
-        Literal["cosine", "euclidean"], typer.Option("--by", help="Which rows are near: by cosine or Euclidean distance.")
-    ] = "cosine",
+        int | None, typer.Option("--sample", help="Take this many items at random instead.", min=1, show_default=False)
+    ] = None
+    k: Annotated[int, typer.Option("-k", "--k", help="Number of items to print for each.", min=1)] = 10
+    farthest: Annotated[bool, typer.Option("--farthest", help="Print the farthest items instead of the nearest.")] = False
+    by: Annotated[Literal["cosine", "euclidean"], typer.Option("--by", help="Distance between rows.")] = "cosine"
     split: Annotated[
         str | None,
         typer.Option(
             "--split",
-            help="Look, and sample, among rows of this split only, such as train.",
+            help="Search, and sample, only the rows of this split, such as train.",
             metavar="NAME",
             show_default=False,
         ),
-    ] = None,
-    column: Annotated[str, typer.Option("--label", help="Column to show of each item.", metavar="COLUMN")] = "label",
+    ] = None
+    column: Annotated[str, typer.Option("--label", help="Column to print for each item.", metavar="COLUMN")] = "label"
     images: Annotated[
         str,
         typer.Option(
             "--images", help="The source that FILE was embedded from, for --plot.", metavar="SOURCE", show_default=False
         ),
-    ] = "",
+    ] = ""
     plot: Annotated[
         str,
         typer.Option(
             "--plot",
-            help="Draw FILE (.png, .svg or .pdf) as well: a line of pictures for each query.",
+            help="Also draw FILE (.png, .svg or .pdf): a line of pictures for each query.",
             metavar="FILE",
             show_default=False,
         ),
-    ] = "",
+    ] = ""
     source_kind: Annotated[
         str,
         typer.Option(
-            "--source", help=f"What SOURCE is, if its looks mislead: {', '.join(IMAGES)}.", metavar="NAME", show_default=False
+            "--source",
+            help=f"What SOURCE is, where it is not recognised: {', '.join(IMAGES)}.",
+            metavar="NAME",
+            show_default=False,
         ),
-    ] = "",
-    force: options.Force = False,
-    format: options.AsFormat = None,
-    json: options.AsJson = False,
-    seed: options.Seed = 0,
-    given: options.Given = options.NOTHING,
-) -> None:
+    ] = ""
+    force: Force = False
+    printing: Printing
+    seed: Seed = 0
+    given: Given
+
+
+@command(Options, IMAGES)
+def neighbors(options: Options) -> None:
     """Print the nearest or farthest items of a few, or draw them.
 
-    Distances are exact: 1 - cosine, or Euclidean. Equally near items stand in the order of their ids; an item is never its own
-    neighbour. Pictures are found by id, so the source is that of embed.
+    Distances are exact: 1 - cosine, or Euclidean. Items at the same distance are sorted by id; an item is never its own
+    neighbour. Pictures are found by id, so --images names the source that was embedded.
     """
-    kind = options.format_of(format, json)
-    if query and sample is not None:
-        raise UsageError("--query and --sample exclude each other; give one of them.")
-    if not query and sample is None:
-        raise UsageError("name items with --query ID, or take some with --sample N.")
-    _refuse_plot(plot, images, file, given)
-    e = in_id_order(store.read(file))
-    among = _among(e, split)
-    rows = _named(e, query) if query else _sampled(e, among, sample or 0, seed)
-    found = look_up(e, rows, among, k, by, farthest)
-    labels = _labels(e, column)
-    if plot:
-        queries, most = fitting(len(rows), k)
-        if queries < len(rows) or most < k:
-            say(f"{plot}: shows the first {queries} of {len(rows)} queries, the first {most} of {k} items of each.")
-        title = f"{bare_name(e.uri)}: {k} {'farthest' if farthest else 'nearest'} of {len(among)} items, {by}"
-        shown = np.concatenate([rows[:, None], found.rows], 1)[:queries, : most + 1]
-        pictures = _pictures(images, source_kind, given, e, shown)
-        store.write_bytes(plot, strips(_strips(e, shown, found, labels, pictures), title, plot), force)
-    write(_records(e, rows, found, labels), COLUMNS, kind)
-
-
-def _refuse_plot(plot: str, images: str, file: str, given: options.Given) -> None:
-    if bool(images) != bool(plot):
-        raise UsageError(f"{'--images' if images else '--plot'} needs {'--plot FILE' if images else '--images SOURCE'}.")
-    if plot:
-        ready(plot)
-        store.refuse(plot, True, [file, images])
+    kind = options.printing.kind
+    _check(options)
+    embedding = in_id_order(store.read(options.file))
+    searched = rows_of_split(embedding, options.split)
+    if options.query:
+        queries = rows_of_ids(embedding, options.query, split_names)
     else:
-        given.refuse(IMAGES, "neighbors without --images")
+        queries = sampled(embedding, searched, options.sample or 0, options.seed)
+    result = look_up(embedding, queries, searched, options.k, options.by, options.farthest)
+    has_labels = options.column != "label" or "label" in embedding.obs
+    labels = embedding.column(options.column) if has_labels else None
+    if options.plot:
+        shown, depth = fitting(len(queries), options.k)
+        if shown < len(queries) or depth < options.k:
+            counts = f"the first {shown} of {len(queries)} queries, the first {depth} of {options.k} items of each"
+            say(f"{options.plot}: shows {counts}.")
+        rows = np.concatenate([queries[:, None], result.rows], 1)[:shown, : depth + 1]
+        pictures = pictures_of(_images(options, embedding), embedding, rows, options.images)
+        drawn = strips(strips_of(embedding, rows, result, labels, pictures), _title(options, embedding, searched), options.plot)
+        store.write_bytes(options.plot, drawn, options.force)
+    write(records_of(embedding, queries, result, labels), COLUMNS, kind)
 
 
-def _among(e: Embedding, split: str | None) -> np.ndarray:
-    rows = np.arange(e.n) if split in (None, "all") else e.rows_of_split(str(split))
-    if rows is None or not len(rows):
-        found = "no split column" if rows is None else ", ".join(printable(s) for s in np.unique(e.obs["split"]).tolist())
-        raise DataError(f"{e.uri}: no rows of split {printable(str(split))!r}; found: {found}.")
-    return rows
+def _check(options: Options) -> None:
+    """Raise UsageError for options that do not go together."""
+    if options.query and options.sample is not None:
+        raise UsageError("--query and --sample exclude each other", "Give one of them.")
+    if not options.query and options.sample is None:
+        raise UsageError("no items are named", "Name some with --query ID, or take some at random with --sample N.")
+    if bool(options.images) != bool(options.plot):
+        given, missing = ("--images", "--plot FILE") if options.images else ("--plot", "--images SOURCE")
+        raise UsageError(f"{given} does not work alone", f"Add {missing}.")
+    if options.plot:
+        ready(options.plot)
+        store.refuse(options.plot, True, [options.file, options.images])
+    else:
+        options.given.refuse(IMAGES, "neighbors without --images")
 
 
-def _named(e: Embedding, query: list[str]) -> np.ndarray:
-    """Row numbers of ids, each of which is an option's value or a part of one between commas."""
-    parts = [[value] if _row(e, value) >= 0 else options.split_names([value]) for value in query]
-    if not all(parts):
-        raise UsageError(f"--query {printable(query[parts.index([])])!r} names no item; write --query ID.")
-    words = list(itertools.chain(*parts))
-    rows = find_ids(e.ids, text(words))
-    if (rows < 0).any():
-        missing = [word for word, row in zip(words, rows, strict=True) if row < 0]
-        some = f"such as {printable(bytes(e.ids[0]))}"
-        raise DataError(f"{e.uri}: no item {printable(missing[0])!r} ({len(missing)} of {len(words)}); ids look {some}.")
-    return rows
+def _title(options: Options, embedding: Embedding, searched: np.ndarray) -> str:
+    which = "farthest" if options.farthest else "nearest"
+    return f"{bare_name(embedding.uri)}: {options.k} {which} of {len(searched)} items, {options.by}"
 
 
-def _row(e: Embedding, item: str) -> int:
-    return int(find_ids(e.ids, text([item]))[0])
-
-
-def _sampled(e: Embedding, among: np.ndarray, count: int, seed: int) -> np.ndarray:
-    if count > len(among):
-        say(f"{e.uri}: all {len(among)} items are taken, which are fewer than --sample {count}.")
-    return among[np.sort(np.random.default_rng(seed).permutation(len(among))[:count])]
-
-
-def _labels(e: Embedding, column: str) -> np.ndarray | None:
-    return e.column(column) if column != "label" or column in e.obs else None
-
-
-def _text(value: Any) -> str:
-    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
-
-
-def _records(e: Embedding, rows: np.ndarray, found: Looked, labels: np.ndarray | None) -> list[Record]:
-    def label(row: int) -> str | None:
-        return None if labels is None else _text(labels[row])
-
-    return [
-        dict(
-            zip(
-                COLUMNS,
-                (_text(e.ids[row]), label(row), rank, _text(e.ids[other]), label(other), distance),
-                strict=True,
-            )
-        )
-        for row, others, far in zip(rows.tolist(), found.rows.tolist(), found.distances.tolist(), strict=True)
-        for rank, (other, distance) in enumerate(zip(others, far, strict=True), 1)
-    ]
-
-
-def _pictures(source: str, kind: str, given: options.Given, e: Embedding, shown: np.ndarray) -> list[list[np.ndarray]]:
-    """The pictures (h, w) or (h, w, 3) of the rows `shown` (lines, columns) of e, looked up by id."""
-    name = sources.chosen(source, kind, given.names(IMAGES), {"images"})
+def _images(options: Options, embedding: Embedding) -> Items:
+    """The items of the source of --images. Raises DataError where they are no images."""
+    name = sources.chosen(options.images, options.source_kind, options.given.names(IMAGES), {"images"})
     if name not in IMAGES:
-        raise DataError(f"{source}: holds {SOURCES[name].kind}, and a strip shows images; leave out --images and --plot.")
-    items = sources.read(source, name, given.choose(IMAGES, [name])[name])
-    places = find_ids(items.ids, e.ids[shown.ravel()])
-    if (places < 0).any():
-        missing = printable(bytes(e.ids[shown.ravel()][np.argmax(places < 0)]))
-        raise DataError(f"{source}: holds no item {missing}, which {e.uri} has; name the source that it was embedded from.")
-    return [list(line) for line in pick(items.x, places.reshape(shown.shape))]
-
-
-def _strips(
-    e: Embedding, shown: np.ndarray, found: Looked, labels: np.ndarray | None, pictures: list[list[np.ndarray]]
-) -> list[Strip]:
-    """What to draw for each query: label, or id, under each picture, and the distances."""
-
-    def name(row: int) -> str:
-        return _text(e.ids[row] if labels is None else labels[row])
-
-    return [
-        Strip(line, [name(row) for row in own], distances[: len(own) - 1])
-        for own, distances, line in zip(shown.tolist(), found.distances.tolist(), pictures, strict=False)
-    ]
+        remedy = f"Name the images that {embedding.uri} was embedded from, or leave out --images and --plot."
+        raise DataError(f"holds {SOURCES[name].kind}, and a strip shows images", remedy, file=options.images)
+    return sources.read(options.images, name, options.given.choose(IMAGES, [name])[name])

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import typing
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from relrep_cli.base.errors import UsageError
-from relrep_cli.base.output import FORMATS, Voice, say
+from relrep_cli.base.output import FORMATS, say, set_verbosity
 from relrep_cli.base.registry import Keyword, Registry
 from relrep_cli.embedding import Embedding
 
@@ -24,7 +26,7 @@ assert typing.get_args(Format) == FORMATS
 
 Output = Annotated[str, typer.Option("--output", "-o", help="File to write; - is stdout.", metavar="FILE", show_default=False)]
 Force = Annotated[bool, typer.Option("--force", help="Replace the output if it exists.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")]
 AsFormat = Annotated[
     Format | None,
     typer.Option("--format", help="How to print the result; a table on a terminal, TSV in a pipe.", show_default=False),
@@ -33,7 +35,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Short for --format json.")
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.", min=0)]
 Dtype = Annotated[
     Literal["float16", "float32", "float64"] | None,
-    typer.Option("--dtype", help="Precision of the stored numbers; float32 unless told.", show_default=False),
+    typer.Option("--dtype", help="Precision of the stored numbers [default: float32].", show_default=False),
 ]
 Device = Annotated[str, typer.Option("--device", help="Where torch computes: auto, cpu, cuda or mps.", metavar="DEVICE")]
 Split = Annotated[
@@ -70,21 +72,29 @@ class How:
         return [f"--{f.name.replace('_', '-')}" for f in fields(self) if getattr(self, f.name)]
 
 
+SHORT = {"threads", "quiet", "verbose", "debug", "seed", "format", "json", "force", "dry_run", "device", "dtype"}
+CONTEXT = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
 SHARED: dict[str, tuple[Any, Any]] = {
     "threads": (
         Annotated[
             int | None,
             typer.Option(
-                "--threads", "-@", help="Threads; SLURM_CPUS_PER_TASK or all CPUs unless told.", min=1, show_default=False
+                "--threads",
+                "-@",
+                help="Number of threads [default: SLURM_CPUS_PER_TASK, else all CPUs].",
+                min=1,
+                show_default=False,
             ),
         ],
         None,
     ),
     "quiet": (
-        Annotated[int, typer.Option("-q", "--quiet", count=True, help="Say errors only; -qq nothing.", show_default=False)],
+        Annotated[
+            int, typer.Option("-q", "--quiet", count=True, help="Print errors only; -qq prints nothing.", show_default=False)
+        ],
         0,
     ),
-    "verbose": (Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more.", show_default=False)], 0),
+    "verbose": (Annotated[int, typer.Option("-v", "--verbose", count=True, help="Print details, too.", show_default=False)], 0),
     "debug": (Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")], False),
 }
 
@@ -94,19 +104,29 @@ class Given:
     """The registry options of one run, by registry and name: what the user gave, None where nothing."""
 
     values: dict[tuple[str, str], Any]
+    environment: frozenset[tuple[str, str]] = frozenset()  # those that an environment variable sets: defaults, not demands
 
     def choose(self, registry: Registry, names: list[str]) -> dict[str, dict[str, Any]]:
-        """Parameters for each named entry; see Registry.choose. Options of other registries are not judged."""
-        return registry.choose(names, {name: self.values.get((registry.noun, name)) for name in registry.keywords()})
+        """Parameters for each named entry; see Registry.choose. Options of other registries are not checked.
+
+        An option from the environment that none of the entries takes is left out; one from the command line is an error.
+        """
+        taken = {name for entry in names if entry in registry for name in registry[entry].keywords}
+        keys = {name: (registry.noun, name) for name in registry.keywords()}
+        return registry.choose(
+            names,
+            {name: self.values.get(key) for name, key in keys.items() if name in taken or key not in self.environment},
+        )
 
     def names(self, registry: Registry) -> list[str]:
-        """The options of the registry that were given."""
-        return [name for name in registry.keywords() if self.values.get((registry.noun, name)) is not None]
+        """The options of the registry that stand in the command line."""
+        keys = {name: (registry.noun, name) for name in registry.keywords()}
+        return [name for name, key in keys.items() if self.values.get(key) is not None and key not in self.environment]
 
     def refuse(self, registry: Registry, where: str) -> None:
-        """Raise UsageError when an option of the registry was given where none applies."""
+        """Raise UsageError when an option of the registry stands in the command line where none applies."""
         for name in self.names(registry):
-            raise UsageError(f"{registry.keywords()[name].option} does not go with {where}.")
+            raise UsageError(f"{registry.keywords()[name].option} does not go with {where}", "Leave it out.")
 
 
 NOTHING = Given({})
@@ -131,7 +151,7 @@ class Printing:
     def kind(self) -> str | None:
         """The format that was asked for; None for a table on a terminal and TSV in a pipe. Raises UsageError."""
         if self.json and self.format not in (None, "json"):
-            raise UsageError(f"--json and --format {self.format} contradict each other; leave one out.")
+            raise UsageError(f"--json and --format {self.format} contradict each other", "Leave one out.")
         return "json" if self.json else self.format
 
 
@@ -149,19 +169,20 @@ def command(shape: type, *registries: Registry) -> Callable[[Callable[[Any], int
             keywords[option] = (registry.noun, name), replace(keyword, name=option)
     wanted = [*_parameters(shape), *(_parameter(name, _annotation(k), None) for name, (_, k) in keywords.items())]
     wanted += [_parameter(name, kind, default) for name, (kind, default) in SHARED.items()]
-    needs_context = any(kind is Explicit for kind in _kinds(shape).values())
 
     def decorate(function: Callable[[Any], int | None]) -> Callable[..., Any]:
-        def called(**values: Any) -> Any:
-            Voice.quiet, Voice.verbose = values.pop("quiet"), values.pop("verbose")
-            values.pop("debug"), values.pop("threads")
-            explicit = Explicit(_explicit(values.pop("context"))) if needs_context else Explicit()
-            given = Given({key: values.pop(name) for name, (key, _) in keywords.items()})
-            return function(_filled(shape, values, {Given: given, Explicit: explicit}))
+        parameters = [CONTEXT, *(_with_variables(p, function.__name__) for p in wanted)]
 
-        context = [_parameter("context", typer.Context, inspect.Parameter.empty)] if needs_context else []
-        called.__signature__ = inspect.Signature([*context, *map(_with_variable, wanted)])  # type: ignore[attr-defined]
-        called.__annotations__ = {p.name: p.annotation for p in [*context, *wanted]}
+        def called(**values: Any) -> Any:
+            set_verbosity(values.pop("quiet"), values.pop("verbose"))
+            values.pop("debug"), values.pop("threads")
+            context = values.pop("context")
+            _report_old_variables(wanted, function.__name__)
+            given = _given(context, {name: (key, values.pop(name)) for name, (key, _) in keywords.items()})
+            return function(_filled(shape, values, {Given: given, Explicit: Explicit(_explicit(context))}))
+
+        called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        called.__annotations__ = {p.name: p.annotation for p in parameters}
         called.__doc__, called.__name__, called.__module__ = function.__doc__, function.__name__, function.__module__
         return called
 
@@ -205,6 +226,13 @@ def _filled(shape: type, values: Mapping[str, Any], made: Mapping[type, Any]) ->
     )
 
 
+def _given(context: typer.Context, values: Mapping[str, tuple[tuple[str, str], Any]]) -> Given:
+    """The registry options, values by parameter: what they set, and where it comes from."""
+    sources = {name: context.get_parameter_source(name) for name in values}
+    environment = {name for name, source in sources.items() if source is not None and source.name == "ENVIRONMENT"}
+    return Given(dict(values.values()), frozenset(key for name, (key, _) in values.items() if name in environment))
+
+
 def _explicit(context: typer.Context) -> dict[str, str]:
     """The options that stand in the command line, by the name of their parameter."""
     sources = {p.name: context.get_parameter_source(p.name) for p in context.command.params if p.name}
@@ -236,19 +264,22 @@ def legacy_command(*registries: Registry) -> Callable[[Callable[..., Any]], Call
         wanted += how
         wanted += [_parameter(name, _annotation(k), None) for name, (_, k) in keywords.items()]
         wanted += [_parameter(name, kind, default) for name, (kind, default) in SHARED.items()]
+        parameters = [*([] if "context" in own else [CONTEXT]), *(_with_variables(p, function.__name__) for p in wanted)]
 
         @functools.wraps(function)
         def called(**values: Any) -> Any:
-            Voice.quiet, Voice.verbose = values.pop("quiet"), values.pop("verbose")
+            set_verbosity(values.pop("quiet"), values.pop("verbose"))
             values.pop("debug"), values.pop("threads")
+            context = values["context"] if "context" in own else values.pop("context")
+            _report_old_variables(wanted, function.__name__)
             if "how" in own:
                 values["how"] = How(**{p.name: values.pop(p.name) for p in how})
             if "given" in own:
-                values["given"] = Given({key: values.pop(name) for name, (key, _) in keywords.items()})
+                values["given"] = _given(context, {name: (key, values.pop(name)) for name, (key, _) in keywords.items()})
             return function(**values)
 
-        called.__signature__ = inspect.Signature([_with_variable(p) for p in wanted])  # type: ignore[attr-defined]
-        called.__annotations__ = {p.name: p.annotation for p in wanted}
+        called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        called.__annotations__ = {p.name: p.annotation for p in parameters}
         del called.__wrapped__
         return called
 
@@ -273,12 +304,38 @@ def _metavar(keyword: Keyword) -> str | None:
     return "[" + "|".join(keyword.param.choices) + "]" if keyword.param.choices else None
 
 
-def _with_variable(parameter: inspect.Parameter) -> inspect.Parameter:
-    """Give every option its environment variable, RELREP_ and its name."""
-    for info in getattr(parameter.annotation, "__metadata__", ()):
-        if isinstance(info, typer.models.OptionInfo) and info.envvar is None:
-            info.envvar, info.show_envvar = "RELREP_" + parameter.name.upper(), False
-    return parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+def _with_variables(parameter: inspect.Parameter, command: str) -> inspect.Parameter:
+    """Let an option be set by environment variables: RELREP_<COMMAND>_<OPTION>, and RELREP_<OPTION> for those in SHORT."""
+    kind, option = parameter.annotation, _option_info(parameter)
+    if option is not None:
+        option = copy(option)  # commands share it
+        option.envvar, option.show_envvar = _variables(parameter, command), False
+        kind = Annotated[typing.get_args(kind)[0], option]
+    return parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=kind)
+
+
+def _option_info(parameter: inspect.Parameter) -> Any:
+    metadata = getattr(parameter.annotation, "__metadata__", ())
+    return next((info for info in metadata if isinstance(info, typer.models.OptionInfo)), None)
+
+
+def _variables(parameter: inspect.Parameter, command: str) -> list[str]:
+    """The environment variables of an option, the one that counts first."""
+    option = _option_info(parameter)
+    written = [option.default, *(option.param_decls or ())]  # typer takes the first name for a default, until it reads them
+    flags = [flag for flag in written if isinstance(flag, str) and flag.startswith("--")]
+    name = (flags[0] if flags else parameter.name).strip("-").partition("/")[0].replace("-", "_").lower()
+    return [f"RELREP_{command}_{name}".upper(), *([f"RELREP_{name}".upper()] if name in SHORT else [])]
+
+
+def _report_old_variables(parameters: list[inspect.Parameter], command: str) -> None:
+    """Say which variables of earlier versions are set: RELREP_<OPTION> once set the option of every command that had it."""
+    for parameter in parameters:
+        old = f"RELREP_{parameter.name.upper()}"
+        if old in os.environ and _option_info(parameter) is not None:
+            names = _variables(parameter, command)
+            if old not in names:
+                say(f"{old} is not read any more; write {names[0]}.")
 
 
 def names_of(registry: Registry, help: str, *flags: str, default: bool = True) -> Any:
@@ -302,7 +359,7 @@ def split_names(values: list[str]) -> list[str]:
 
 def format_of(format: str | None, as_json: bool) -> str | None:
     if as_json and format not in (None, "json"):
-        raise UsageError(f"--json and --format {format} contradict each other.")
+        raise UsageError(f"--json and --format {format} contradict each other", "Leave one out.")
     return "json" if as_json else format
 
 

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
 import typer
 
 from relrep_cli import store
-from relrep_cli.anchors.correspondences import Pairs
 from relrep_cli.base.errors import UsageError
-from relrep_cli.base.output import Record, progress, say, write
-from relrep_cli.cli import options
-from relrep_cli.cli.recipe_options import read_recipe
-from relrep_cli.embedding import RELATIVE, Embedding, chain, in_id_order, make_step
+from relrep_cli.base.output import progress, say, write
+from relrep_cli.cli.options import Device, DryRun, Dtype, Force, Given, Output, Printing, Seed, command, plan
+from relrep_cli.cli.recipe_options import RecipeOptions, read_recipe
+from relrep_cli.embedding import in_id_order
 from relrep_cli.relative.invariance_audit import audit, described, sample, table
-from relrep_cli.relative.projection import Basis, basis, relative_blocks
-from relrep_cli.relative.recipes import Recipe
+from relrep_cli.relative.projected_files import Projection, project_file
 from relrep_cli.relative.similarities import SIMILARITIES
 from relrep_cli.relative.similarity_selection import select
 from relrep_cli.relative.transformations import TRANSFORMATIONS
-from relrep_cli.store.limits import STATISTIC
 
 EXAMPLES = (
     "relrep project a.h5 --anchors anchors.h5 -o a.rel.h5",
@@ -35,48 +30,50 @@ EXAMPLES = (
 ANCHORS = 300  # of an audit for which none are named
 
 
-@options.legacy_command(SIMILARITIES)
-def project(
+@dataclass(frozen=True, kw_only=True)
+class Options:
     files: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="FILE...", help="Absolute embedding file, several with --select; - is stdin.", show_default=False
         ),
-    ] = None,
-    output: options.Output = "",
-    list_: Annotated[bool, typer.Option("--list", help="Print what each similarity function is invariant to.")] = False,
-    audit_: Annotated[
-        bool, typer.Option("--audit", help="Print how far each function moves when FILE's own space is moved.")
-    ] = False,
-    select_: Annotated[
-        bool, typer.Option("--select", help="Rank functions, and sets of them, by the agreement they give between FILEs.")
-    ] = False,
+    ] = None
+    output: Output = ""
+    list_functions: Annotated[bool, typer.Option("--list", help="Print what each similarity function is invariant to.")] = False
+    audit: Annotated[
+        bool, typer.Option("--audit", help="Print how much each function changes when FILE's space is transformed.")
+    ] = False
+    select: Annotated[
+        bool, typer.Option("--select", help="Rank functions, and sets of them, by how well they agree between FILEs.")
+    ] = False
     weights: Annotated[
         str,
         typer.Option(
             "--weights",
-            help="With --aggregator: write each item's attention to each function.",
+            help="With --aggregator: write the attention of each item to each function.",
             metavar="FILE",
             show_default=False,
         ),
-    ] = "",
-    dtype: options.Dtype = None,
-    device: options.Device = "cpu",
+    ] = ""
+    dtype: Dtype = None
+    device: Device = "cpu"
     exact: Annotated[
         bool,
         typer.Option(
             "--exact",
             help="Compute in float64 on padded tiles: for given statistics, no order of rows and no CPU tried changes a bit.",
         ),
-    ] = False,
-    force: options.Force = False,
-    dry_run: options.DryRun = False,
-    format: options.AsFormat = None,
-    json: options.AsJson = False,
-    seed: options.Seed = 0,
-    how: options.How = options.NO_HOW,
-    given: options.Given = options.NOTHING,
-) -> None:
+    ] = False
+    force: Force = False
+    dry_run: DryRun = False
+    printing: Printing
+    seed: Seed = 0
+    recipe: RecipeOptions
+    given: Given
+
+
+@command(Options, SIMILARITIES)
+def project(options: Options) -> None:
     """Describe each item by its similarities to the anchors.
 
     The vectors of the anchors are looked up by id in FILE itself, or in another file of the same space
@@ -85,153 +82,68 @@ def project(
 
     Several similarity functions make a product: each subspace is normalised row by row, then they are aggregated.
     """
-    kind = options.format_of(format, json)
-    modes = [name for name, on in (("--list", list_), ("--audit", audit_), ("--select", select_)) if on]
-    if len(modes) > 1 or (modes and output):
-        raise UsageError(f"{', '.join([*modes, *(['-o'] if output else [])])} do not go together; choose one.")
-    if list_:
+    kind = options.printing.kind
+    modes = _modes(options)
+    if options.list_functions:
         return write([*table()], ["similarity", *TRANSFORMATIONS], kind)
-    named = files or []
-    if not named or (len(named) > 1 and not select_) or (len(named) < 2 and select_):
-        raise UsageError("name two or more FILEs to select for." if select_ else f"name one FILE; there are {len(named)}.")
-    if dry_run and modes:
-        return options.plan([f"{modes[0].removeprefix('--')} {', '.join(named)}"])
-    if audit_:
-        return _audit(named[0], how, given, seed, kind)
-    if select_:
-        return _select(named, how, given, seed, kind)
-    if not output:
-        raise UsageError("-o FILE is missing; -o - writes to stdout.")
-    _project(named[0], output, weights, dtype, device, exact, force, dry_run, read_recipe(how, given), how)
-
-
-def _project(
-    file: str,
-    output: str,
-    weights: str,
-    dtype: str | None,
-    device: str,
-    exact: bool,
-    force: bool,
-    dry_run: bool,
-    recipe: Recipe,
-    how: options.How,
-) -> None:
-    if weights and (recipe.trained is None or not recipe.aggregate.endswith("attention")):
-        raise UsageError("--weights needs --aggregator with one that attends: self-attention or mlp-self-attention.")
-    if exact and (device != "cpu" or recipe.trained is not None):
+    files = options.files or []
+    if not files or (len(files) > 1 and not options.select) or (len(files) < 2 and options.select):
         raise UsageError(
-            f"--exact computes with NumPy, so it does not go with {'--device' if device != 'cpu' else '--aggregator'}."
+            f"{len(files)} files are named", "Name two or more to select for." if options.select else "Name one FILE."
         )
-    e = store.digested(store.read(file))
-    kept = dtype or "float32"
-    params = {
-        **recipe.params(),
-        "dtype": kept,
-        "anchors": recipe.space(),
-        "device": device,
-        **({"exact": True} if exact else {}),
-    }
-    if isinstance(recipe.meaning, Pairs):
-        params["side"] = recipe.meaning.side_of(e, recipe.spares)
-    inputs = [e, *map(store.digested, recipe.spares), *([recipe.like] if recipe.like else [])]
-    step = make_step("project", params, None, inputs)
-    if not force and store.identify(output) == step["id"] and (not weights or Path(weights).exists()):
-        return say(f"{output}: up to date.")
-    if output == weights:
-        raise UsageError(f"{output}: -o and --weights name the same file; choose another name for one.")
-    for target in filter(None, (output, weights)):
-        store.refuse(target, force, [file, *how.files()], store.HDF5 if target == output else ())
-    if dry_run:
-        m, size = recipe.width(), e.n * recipe.width() * np.dtype(kept).itemsize / 1e6
-        return options.plan([f"project {file}: {e.n} x {e.d} on {m} columns by {recipe.label} to {output}, {size:.1f} MB"])
-    to = basis(e, recipe, double=kept == "float64", exact=exact)
-    options.notes(e, to)
-    if e.x.dtype.itemsize == 8 and dtype is None:
-        say(f"{file}: is float64 and computed so, but stored as float32; --dtype float64 keeps it.")
-    attention: list[np.ndarray] = []
-    _write(output, e, to, kept, device, chain([e, *recipe.spares], step), force, attention if weights else None)
-    if weights:
-        _write_weights(weights, e, recipe, np.concatenate(attention), force)
-    say(f"{output}: {e.n} x {recipe.width()}, {recipe.label} to {len(to.anchors)} anchors.")
+    if options.dry_run and modes:
+        return plan([f"{modes[0].removeprefix('--')} {', '.join(files)}"])
+    if options.audit:
+        return _audit(files[0], options, kind)
+    if options.select:
+        return _select(files, options, kind)
+    if not options.output:
+        raise UsageError("-o FILE is missing", "Name the output file; -o - writes to stdout.")
+    project_file(files[0], read_recipe(options.recipe, options.given), _projection(options))
 
 
-def _write(
-    output: str,
-    e: Embedding,
-    to: Basis,
-    dtype: str,
-    device: str,
-    steps: list[dict[str, object]],
-    force: bool,
-    attention: list[np.ndarray] | None,
-) -> None:
-    with progress("projecting") as advance:
-        blocks = relative_blocks(e.x, to, device, None if attention is None else attention.append)
-        store.write(
-            output,
-            _counted(blocks, e.n, advance),
-            shape=(e.n, to.recipe.width()),
-            dtype=dtype,
-            ids=e.ids,
-            obs=e.obs,
-            var=to.recipe.var(),
-            kind=RELATIVE,
-            space=to.recipe.space(),
-            source_space=e.space,
-            steps=steps,
-            uns=_lasting(output, to),
-            force=force,
-        )
+def _modes(options: Options) -> list[str]:
+    """The options that print instead of projecting. Raises UsageError for more than one, or one with -o."""
+    chosen = {"--list": options.list_functions, "--audit": options.audit, "--select": options.select}
+    modes = [name for name, on in chosen.items() if on]
+    if len(modes) > 1 or (modes and options.output):
+        names = ", ".join([*modes, *(["-o"] if options.output else [])])
+        raise UsageError(f"{names} do not go together", "Choose one.")
+    return modes
 
 
-def _lasting(output: str, to: Basis) -> dict[str, np.ndarray]:
-    """The statistics that the format takes; what is too large for it is left out, and said."""
-    large = [name for name, values in to.statistics.items() if values.size > STATISTIC]
-    if large:
-        say(f"{output}: {', '.join(large)} is too large to keep, so --statistics cannot take it from this file.")
-    return {name: values for name, values in to.statistics.items() if name not in large}
+def _projection(options: Options) -> Projection:
+    return Projection(
+        output=options.output,
+        weights=options.weights,
+        inputs=(*options.recipe.files(),),
+        dtype=options.dtype,
+        device=options.device,
+        exact=options.exact,
+        force=options.force,
+        dry_run=options.dry_run,
+    )
 
 
-def _counted(blocks: Iterator[np.ndarray], total: int, advance) -> Iterator[np.ndarray]:  # type: ignore[no-untyped-def]
-    done = 0
-    for block in blocks:
-        done += len(block)
-        advance(done, total)
-        yield block
-
-
-def _write_weights(target: str, e: Embedding, recipe: Recipe, attention: np.ndarray, force: bool) -> None:
-    """One line for each item: its id, and how much attention each similarity function got."""
-    names = list(recipe.similarities)
-    records: list[Record] = [
-        {"id": i.decode(errors="backslashreplace"), **dict(zip(names, row, strict=True))}
-        for i, row in zip(e.ids.tolist(), attention.tolist(), strict=True)
-    ]
-    store.write_bytes(target, store.encoded(target, records, ["id", *names]), force)
-    means = ", ".join(f"{name} {share:.3f}" for name, share in zip(names, attention.mean(0), strict=True))
-    say(f"{target}: mean attention {means}.")
-
-
-def _audit(file: str, how: options.How, given: options.Given, seed: int, kind: str | None) -> None:
-    e = in_id_order(store.read(file))
-    how = how if how.similarity or how.aggregator else replace(how, similarity=["all"])
-    if how.anchors:
-        recipe = read_recipe(how, given)
-    else:
-        rows = e.training_rows()
-        some = np.sort(np.random.default_rng(seed).permutation(rows)[: min(ANCHORS, max(1, len(rows) // 2))])
-        recipe = read_recipe(how, given, e.ids[some])
-    some_items = sample(e, recipe)
-    say(f"{file}: {some_items.n} items and anchors in float64; change over the standard deviation, 0 where nothing moves.")
+def _audit(file: str, options: Options, kind: str | None) -> None:
+    embedding, group = in_id_order(store.read(file)), options.recipe
+    group = group if group.similarity or group.aggregator else replace(group, similarity=["all"])
+    anchor_ids = None
+    if not group.anchors:
+        rows = embedding.training_rows()
+        count = min(ANCHORS, max(1, len(rows) // 2))
+        anchor_ids = embedding.ids[np.sort(np.random.default_rng(options.seed).permutation(rows)[:count])]
+    recipe = read_recipe(group, options.given, anchor_ids)
+    items = sample(embedding, recipe)
+    say(f"{file}: {items.n} items and anchors in float64; change over the standard deviation, 0 where nothing moves.")
     with progress("auditing") as advance:
-        records = audit(some_items, recipe, seed, advance)
+        records = audit(items, recipe, options.seed, advance)
     write([described(r) for r in records], ["similarity", *TRANSFORMATIONS], kind)
 
 
-def _select(files: list[str], how: options.How, given: options.Given, seed: int, kind: str | None) -> None:
-    how = how if how.similarity else replace(how, similarity=["all"])
-    recipe = read_recipe(how, given)
+def _select(files: list[str], options: Options, kind: str | None) -> None:
+    group = options.recipe if options.recipe.similarity else replace(options.recipe, similarity=["all"])
+    recipe = read_recipe(group, options.given)
     with progress("selecting") as advance:
-        records = select([in_id_order(store.read(f)) for f in files], recipe, seed, advance)
+        records = select([in_id_order(store.read(f)) for f in files], recipe, options.seed, advance)
     write(records, ["rank", "similarities", "agreement", "low", "high", "correlation", "n"], kind)

@@ -95,13 +95,9 @@ def benjamini_hochberg(p: Sequence[float]) -> list[float]:
     >>> benjamini_hochberg([0.01, 0.04, 0.03])
     [0.03, 0.04, 0.04]
     """
-    if not len(p):
-        return []
-    order = np.argsort(p)[::-1]
-    ranks = len(p) - np.arange(len(p))
-    q = np.empty(len(p))
-    q[order] = np.minimum.accumulate(np.minimum(1.0, np.asarray(p)[order] * len(p) / ranks))
-    return [float(v) for v in q]
+    from scipy.stats import false_discovery_control  # half a second, which only --permutations pays
+
+    return [float(q) for q in false_discovery_control(p)] if len(p) else []
 
 
 @dataclass(frozen=True)

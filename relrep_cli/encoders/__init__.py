@@ -56,7 +56,7 @@ def _check(trained: Trained, items: Items) -> None:
     if tuple(items.x.shape[1:]) != tuple(trained.shape):
         found, wanted = (" x ".join(map(str, shape)) for shape in (items.x.shape[1:], trained.shape))
         fit = "; --size and --source-channels bring images to it" if items.kind == "images" else ""
-        raise DataError(f"the items are {found}, encoder {trained.name} takes {wanted}. Give items of that size{fit}.")
+        raise DataError(f"the items are {found}, encoder {trained.name} takes {wanted}", f"Give items of that size{fit}.")
 
 
 def _blocks(vectors: Vectors, x: NDArray[Any], batch: int) -> Iterator[NDArray[np.float32]]:

@@ -43,7 +43,7 @@ def chain(names: str, is_image: bool) -> Callable[[torch.Tensor], torch.Tensor]:
     for entry in known:
         if entry.images_only and not is_image:
             others = ", ".join(e.name for e in AUGMENTATIONS.values() if not e.images_only)
-            raise UsageError(f"--augment {entry.name} is for images; vectors take {others}.")
+            raise UsageError(f"--augment {entry.name} works on images only", f"For vectors, choose from: {others}.")
 
     def augmented(x: torch.Tensor) -> torch.Tensor:
         for entry in known:

@@ -100,14 +100,14 @@ def check_kind(name: str, takes: Set[str], kind: str) -> None:
     """Raise DataError when the encoder does not take items of this kind."""
     if kind not in takes:
         said = [NOUNS.get(k, k) for k in (kind, *sorted(takes))]
-        raise DataError(f"the items are {said[0]}; encoder {name} takes {' or '.join(said[1:])}. Choose another encoder.")
+        raise DataError(f"the items are {said[0]}; encoder {name} takes {' or '.join(said[1:])}", "Choose another encoder.")
 
 
 def training_rows(items: NDArray[Any], train: NDArray[Any], at_least: int) -> NDArray[np.intp]:
     """Indices of the rows to train on, from a mask or from indices. Raises DataError for fewer than `at_least`."""
     rows: NDArray[np.intp] = np.arange(len(items))[train]
     if len(rows) < at_least:
-        raise DataError(f"{len(rows)} training rows; the encoder needs at least {at_least}. Give more items.")
+        raise DataError(f"{len(rows)} training rows; the encoder needs at least {at_least}", "Give more items.")
     return rows
 
 
@@ -118,7 +118,10 @@ def torch_device(name: str) -> torch.device:
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     found = next((known for known, present in there.items() if present and name in ("auto", known)), None)
     if found is None:
-        raise UsageError(f"--device is {name}, which is not here. Known: auto, {', '.join(d for d in there if there[d])}.")
+        raise UsageError(
+            f"--device is {name}, which this machine does not have",
+            f"Choose from: auto, {', '.join(d for d in there if there[d])}.",
+        )
     return torch.device(found)
 
 

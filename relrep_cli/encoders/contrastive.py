@@ -62,7 +62,10 @@ def vicreg(
     """
     weights = {"invariance": invariance, "variance": variance, "covariance": covariance}
     if facts.trains and not any(weights.values()):
-        raise UsageError("--invariance, --variance and --covariance are all 0; nothing is left to learn from.")
+        raise UsageError(
+            "--invariance, --variance and --covariance are all 0; nothing is left to learn from",
+            "Give one of them a positive weight.",
+        )
     network, views, project = _views(facts, dim, channels, projector, augment)
 
     def loss(batch: Batch) -> dict[str, torch.Tensor]:
@@ -152,7 +155,7 @@ def _views(facts: Facts, dim: int, channels: int, projector: int, augment: str) 
     names = ("none" if facts.pairs else DEFAULTS[facts.is_image]) if augment == AUTO else augment
     change = chain(names, facts.is_image)
     if facts.trains and facts.pairs is None and names.strip() in ("", "none"):
-        raise UsageError("two views of an item are equal without --augment; name some, or give pairs with --positives.")
+        raise UsageError("two views of an item are equal without --augment", "Name some, or give pairs with --positives.")
     network = nn.ModuleDict({"encoder": trunk(facts, dim, channels)})
     if projector:
         network["projector"] = layers(dim, projector, projector, projector)

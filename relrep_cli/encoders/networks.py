@@ -65,8 +65,8 @@ def _depth(shape: tuple[int, ...], dim: int) -> int:
     if dim % (height * width):
         near = max(1, round(dim / (height * width))) * height * width
         raise UsageError(
-            f"--dim is {dim}; a map of {height} x {width} cells holds multiples of {height * width}. Write --dim {near}, "
-            "or --bottleneck flat."
+            f"--dim is {dim}; a map of {height} x {width} cells holds multiples of {height * width}",
+            f"Write --dim {near}, or --bottleneck flat.",
         )
     return dim // (height * width)
 

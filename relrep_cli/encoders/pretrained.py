@@ -83,7 +83,7 @@ def open_model(name: str, items: Items, device: str, params: dict[str, Any]) -> 
     entry = MODELS[scheme]
     check_kind(name, entry.takes, items.kind)
     if not rest:
-        raise UsageError(f"--encoder {name} names no model; write {scheme}:NAME or {scheme}:FOLDER.")
+        raise UsageError(f"--encoder {name} names no model", f"Write {scheme}:NAME or {scheme}:FOLDER.")
     with _explained(name, entry.extra, Path(rest).exists(), params.get("download", False)):
         found = entry.function(rest, items.kind, device, **params)
     changes = {key: value for key, value in params.items() if key not in ("batch", "download")}
@@ -101,17 +101,19 @@ def _explained(name: str, extra: str, there: bool, download: bool) -> Iterator[N
         yield
     except ImportError as error:
         if isinstance(error, ModuleNotFoundError) and error.name:
-            raise UsageError(f"--encoder {name} needs the package {error.name}. Install it: pip install {extra}.") from None
+            raise UsageError(f"--encoder {name} needs the package {error.name}", f"Install it: pip install {extra}.") from None
         why = printable(_first_cause(error), 160)
-        raise UsageError(f"--encoder {name}: a package of {extra} is installed, but does not load ({why}). Mend it.") from None
+        raise UsageError(
+            f"--encoder {name}: a package of {extra} is installed, but does not load ({why})", "Mend it."
+        ) from None
     except RelrepError:
         raise
     except Exception as error:  # every package has its own errors
         why = printable(str(error).strip().split("\n")[0], 160).rstrip(".")
         if not there and not download:
-            raise DataError(f"{printable(name, 200)}: no such model on disk. Name a folder, or allow --download.") from None
+            raise DataError("no such model on disk", "Name a folder, or allow --download.", file=printable(name, 200)) from None
         raise DataError(
-            f"{printable(name, 200)}: cannot be opened ({type(error).__name__}: {why}). Check what it is."
+            f"cannot be opened ({type(error).__name__}: {why})", "Check what it is.", file=printable(name, 200)
         ) from None
     finally:
         for key, value in before.items():
@@ -134,7 +136,7 @@ def blocks(found: Model, items: Items, batch: int) -> Iterator[NDArray[np.float3
         vectors = _tried(found, block)[: len(items.x) - start]
         if vectors.ndim != 2 or not np.isfinite(vectors).all():
             what = f"shape {vectors.shape}" if vectors.ndim != 2 else "numbers that are not finite"
-            raise DataError(f"the model gives {what} instead of a vector for each item. Choose another layer or pooling.")
+            raise DataError(f"the model gives {what} instead of a vector for each item", "Choose another layer or pooling.")
         yield vectors
         if items.kind != "texts":
             release(items.x, slice(start, start + batch))
@@ -148,7 +150,7 @@ def _tried(found: Model, block: Any) -> NDArray[np.float32]:
     except Exception as error:  # every package has its own errors
         why = printable(str(error).strip().split("\n")[0], 160).rstrip(".")
         raise DataError(
-            f"the model fails on the items ({type(error).__name__}: {why}). Choose another layer, pooling or size."
+            f"the model fails on the items ({type(error).__name__}: {why})", "Choose another layer, pooling or size."
         ) from None
 
 
@@ -209,11 +211,14 @@ def _of_tokens(found: Any, part: Any, given: Any, layer: int, pooling: str) -> A
     answer = part(**given, output_hidden_states=True)
     if pooling == "model":
         if getattr(answer, "pooler_output", None) is None:
-            raise UsageError("--pooling model: this model has no last step of its own; choose another.")
+            raise UsageError("this model has no last step of its own", "Choose another.", place="--pooling model")
         return answer.pooler_output
     layers = answer.hidden_states
     if not -len(layers) <= layer < len(layers):
-        raise UsageError(f"--layer is {layer}; the model has {len(layers) - 1} layers above its input.")
+        raise UsageError(
+            f"--layer is {layer}, but the model has {len(layers) - 1} layers above its input",
+            f"Choose a layer from 0 to {len(layers) - 1}, or count from the last one with -1.",
+        )
     return _pooled(layers[layer], given.get("attention_mask"), pooling)
 
 
@@ -249,7 +254,7 @@ def onnx(
     session = onnxruntime.InferenceSession(name, providers=["CPUExecutionProvider"])
     if len(session.get_inputs()) != 1:
         names = ", ".join(printable(one.name, 40) for one in session.get_inputs())
-        raise DataError(f"{printable(name)}: it has the inputs {names}; relrep gives one. Export it with one input.")
+        raise DataError(f"it has the inputs {names}; relrep gives one", "Export it with one input.", file=printable(name))
     into, out = session.get_inputs()[0].name, session.get_outputs()[0].name
     return Model(lambda block: _averaged(session.run([out], {into: _floats(block, pixel_mean, pixel_std)})[0]), digest)
 
@@ -322,6 +327,6 @@ def _state_digest(found: Any) -> str:
 
 def _file_digest(name: str) -> str:
     if not Path(name).is_file():
-        raise DataError(f"{printable(name)}: no such file. Check the path.")
+        raise DataError("no such file", "Check the path.", file=printable(name))
     with open(name, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

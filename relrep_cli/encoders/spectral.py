@@ -89,9 +89,12 @@ def pca(
     rows, noun = training_rows(items.x, train, at_least=2), _noun(items)
     size = int(np.prod(items.x.shape[1:]))
     if size > LARGEST:
-        raise DataError(f"the items have {size} {noun}; pca takes at most {LARGEST}. Shrink them or use another encoder.")
+        raise DataError(f"the items have {size} {noun}; pca takes at most {LARGEST}", "Shrink them or use another encoder.")
     if dim > (most := min(size, len(rows))):
-        raise UsageError(f"--dim is {dim}; pca of {len(rows)} training rows of {size} {noun} has at most {most}.")
+        raise UsageError(
+            f"--dim is {dim}, but pca of {len(rows)} training rows of {size} {noun} has at most {most} dims",
+            f"Write --dim {most} or less.",
+        )
     mean, variances, vectors = (_of_few if len(rows) < size else _of_many)(items.x, rows, progress)
     components = np.round(_turned(vectors[:dim]) * GRID) / GRID
     log = [{"explained_variance": float(variances[:dim].sum() / variances.sum())}]
@@ -193,7 +196,7 @@ def laplacian_eigenmaps(
     rng = np.random.default_rng(seed)
     m = min(landmarks, len(rows))
     if max(dim + 2, around + 1) > m:
-        raise UsageError(f"--dim {dim} and --around {around} need more than {m} training rows. Give smaller ones.")
+        raise UsageError(f"--dim {dim} and --around {around} need more than {m} training rows", "Give smaller ones.")
     shape, unit = tuple(items.x.shape[1:]), _unit(items.x.shape[1:])
     x = (_flat(pick(items.x, np.sort(rng.choice(rows, m, replace=False)))) / unit).astype(np.float32).astype(np.float64)
     affinity, width = _graph(x, around)
@@ -201,7 +204,9 @@ def laplacian_eigenmaps(
     values, vectors = _slowest(affinity, dim, rng)
     usable = int((values >= LEAST).sum())
     if usable < dim:
-        raise UsageError(f"--dim is {dim}; the graph of nearest rows has {usable} directions that place new items. Give less.")
+        raise UsageError(
+            f"--dim is {dim}; the graph of nearest rows has {usable} directions that place new items", "Give less."
+        )
     progress(2, 2, "eigenvectors")
     weights = {"landmarks": x, "values": values, "vectors": vectors * m**0.5, "width": np.array([width])}
     log = [{"smallest_eigenvalue": float(1 - values[0]), "largest_eigenvalue": float(1 - values[-1])}]

@@ -191,7 +191,7 @@ def _codes(items: Items, rows: NDArray[np.intp], name: str) -> tuple[NDArray[np.
     """(n,) numbers of the labels that training rows have, -1 for others and for none, and how many there are."""
     label = items.label
     if label is None:
-        raise DataError(f"the items have no labels, which encoder {name} learns from. Give items with labels.")
+        raise DataError(f"the items have no labels, which encoder {name} learns from", "Give items with labels.")
     known = np.unique(label[rows][label[rows] != b""])
     found = np.clip(np.searchsorted(known, label), 0, max(len(known) - 1, 0))
     return (np.where(known[found] == label, found, -1) if len(known) else np.full(len(label), -1)), len(known)
@@ -202,7 +202,7 @@ def _labelled(rows: NDArray[np.intp], label: NDArray[np.int64], name: str, at_le
     known = rows[label[rows] >= 0]
     if len(known) < at_least:
         found = f"{len(known)} of the {len(rows)} training rows have labels"
-        raise DataError(f"{found}; encoder {name} needs at least {at_least}. Give more labels.")
+        raise DataError(f"{found}; encoder {name} needs at least {at_least}", "Give more labels.")
     return known
 
 
@@ -257,7 +257,7 @@ def _fit(
             training.weights = _weights(task.network)
         training.log.append({"epoch": epoch + 1, **{f"train_{k}": v for k, v in terms.items()}, "held_out_loss": error})
         if not training.weights:
-            raise UsageError(f"the training diverged at --learning-rate {params['learning_rate']}. Give a smaller one.")
+            raise UsageError(f"the training diverged at --learning-rate {params['learning_rate']}", "Give a smaller one.")
         run.checkpoint.save(training.to_bytes())
         run.checkpoint.tell(training.log[-1])
     return training.weights, training.log

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from relrep_cli.base.errors import printable
+from relrep_cli.base.output import Record
 from relrep_cli.plots.drawing import CLASSES, INK, drawing, saved
 
 Values = dict[str, list[float]]  # by view of the space: absolute, a similarity function, a product
@@ -69,3 +71,17 @@ def _mark(colour: str, label: str) -> Any:
 
 def _pairs(count: int) -> str:
     return "one pair" if count == 1 else f"{count} pairs"
+
+
+def values_of_results(results: Mapping[str, Sequence[Record]]) -> dict[str, dict[str, dict[str, list[float]]]]:
+    """What `dots` draws of the records of compare, by name of the file: each value but those of ratios."""
+    pairs = {(r.get("metric"), r.get("k")) for records in results.values() for r in records}
+    several = {metric for metric, count in Counter(metric for metric, _ in pairs).items() if count > 1}
+    values: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for name, records in results.items():
+        for r in records:
+            view, metric, k, value = str(r.get("projection") or "absolute"), r.get("metric"), r.get("k"), r.get("value")
+            if isinstance(value, float | int) and not view.startswith("ratio"):
+                panel = f"{metric}, k = {k:g}" if metric in several and isinstance(k, float | int) else str(metric)
+                values.setdefault(panel, {}).setdefault(name, {}).setdefault(view, []).append(value)
+    return values

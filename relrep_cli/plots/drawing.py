@@ -36,12 +36,12 @@ def ready(target: str, option: str = "--plot", html: bool = False) -> None:
     kind = Path(target).suffix.lower()
     known = [*FORMATS, *([".html"] if html else [])]
     if target == "-":
-        raise UsageError(f"{option} -: a picture goes to a file; name one that ends in {', '.join(known)}.")
+        raise UsageError("a picture goes to a file", f"Name one that ends in {', '.join(known)}.", place=f"{option} -")
     if kind not in known:
-        raise UsageError(f"{option} {target}: the name must end in {', '.join(known)}.")
+        raise UsageError(f"the name must end in {', '.join(known)}", "Choose such a name.", place=f"{option} {target}")
     package = "plotly" if kind == ".html" else "matplotlib"
     if find_spec(package) is None:
-        raise UsageError(f"{option} needs {package}, which is not installed. Install it: pip install 'relrep[plot]'.")
+        raise UsageError(f"{option} needs {package}, which is not installed", "Install it: pip install 'relrep[plot]'.")
 
 
 @contextmanager

@@ -64,7 +64,7 @@ def ready(name: str) -> None:
     needs = METHODS[name].needs
     if needs and find_spec(needs) is None:
         raise UsageError(
-            f"--method {name} needs {needs}-learn, which is not installed. Install it: pip install 'relrep[{needs}]'."
+            f"--method {name} needs {needs}-learn, which is not installed", f"Install it: pip install 'relrep[{needs}]'."
         )
 
 
@@ -78,9 +78,9 @@ def reduce(
     """
     wide = [np.asarray(side, np.float64) for side in (train, x)]
     if len(x) < FEWEST or not np.ptp(wide[1], axis=0).any():
-        raise DataError(
-            f"{len(x)} items are too few to draw." if len(x) < FEWEST else "all items are the same; nothing to draw."
-        )
+        if len(x) < FEWEST:
+            raise DataError(f"{len(x)} items are too few to draw", f"Give at least {FEWEST}.")
+        raise DataError("all items are the same, so there is nothing to draw", "Give items that differ.")
     if not np.ptp(wide[0], axis=0).any():  # nothing can be fitted on a point
         wide[0], whose = wide[1], "items shown"
     peak = max(float(np.abs(side).max()) for side in wide)

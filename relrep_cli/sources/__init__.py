@@ -13,9 +13,9 @@ from typing import Any
 
 from relrep_cli.base.errors import DataError, printable
 from relrep_cli.embedding import duplicates
-from relrep_cli.sources import cifar, citations, idx, images, tables, vectors  # noqa: F401  (each registers; first fit wins)
+from relrep_cli.sources import cifar, citations, idx, images, tables, vector_files  # noqa: F401  (each registers; first fit wins)
 from relrep_cli.sources.base import SOURCES, Items, source
-from relrep_cli.sources.text import Texts
+from relrep_cli.sources.text_lines import Texts
 from relrep_cli.store.hdf5 import SIGNATURE
 
 __all__ = ["SOURCES", "Items", "Texts", "chosen", "fitting", "read", "source"]
@@ -38,7 +38,7 @@ def chosen(uri: str, name: str = "", given: Sequence[str] = (), takes: Collectio
     found = fitting(uri)
     if not found and os.path.isdir(uri):
         raise DataError(
-            f"{printable(uri)}: no items in this folder. Known: {', '.join(SOURCES)}; --source says which they are."
+            "no items in this folder", f"Name the kind of source with --source: {', '.join(SOURCES)}.", file=printable(uri)
         )
     return next((name for name in found if SOURCES[name].kind in takes), (found or ["idx"])[0])
 
@@ -57,7 +57,11 @@ def read(uri: str, name: str, params: Mapping[str, Any]) -> Items:
         items: Items = SOURCES[name].function(Path(uri), **params)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or printable(str(error))
-        raise DataError(f"{printable(uri)}: cannot be read ({why}). Check the path.") from None
+        raise DataError(f"cannot be read ({why})", "Check the path.", file=printable(uri)) from None
     if twice := duplicates(items.ids):
-        raise DataError(f"{printable(uri)}: {len(twice)} ids stand more than once, such as {printable(twice[0])}.")
+        raise DataError(
+            f"{len(twice)} ids occur more than once, such as {printable(twice[0])}",
+            "Give each item an id of its own.",
+            file=printable(uri),
+        )
     return items

@@ -136,7 +136,7 @@ def merged(parts: Sequence[Items]) -> Items:
 
 
 def bad(path: Path | str, found: str, to_do: str) -> DataError:
-    return DataError(f"{printable(str(path), 1000)}: {found}. {to_do}.")
+    return DataError(found, to_do, file=printable(str(path), 1000))
 
 
 class Skipped:
@@ -148,7 +148,7 @@ class Skipped:
     def note(self, where: str, why: str) -> None:
         """Raise DataError for the item at `where`, unless such are skipped."""
         if not self.allowed:
-            raise bad(where, why, "Mend or remove it, or leave such items out with --skip-bad")
+            raise bad(where, why, "Mend or remove it, or leave such items out with --skip-bad.")
         detail(f"left out: {where}: {why}")
         self.first = self.first or f"{where}: {why}"
         self.count += 1
@@ -157,7 +157,7 @@ class Skipped:
         """Say how many were skipped. Raises DataError when no item is `left`."""
         if not left:
             why = f"; the first: {printable(self.first, 300)}" if self.first else ""
-            raise bad(self.path, f"no item in it can be read{why}", "Give a source that holds some")
+            raise bad(self.path, f"no item in it can be read{why}", "Give a source that holds some.")
         if self.count:
             items = "one item" if self.count == 1 else f"{self.count} items"
             say(f"{self.path}: {items} left out; the first: {printable(self.first, 300)}.")

@@ -54,7 +54,7 @@ def cifar(path: Path, *, size: Size = 0, source_channels: Channels = "auto") -> 
     """
     files = _files(path)
     if not files:
-        raise bad(path, "no batches of CIFAR here", "It takes data_batch_1 to 5 and test_batch, or train and test")
+        raise bad(path, "no batches of CIFAR here", "It takes data_batch_1 to 5 and test_batch, or train and test.")
     parts = [_part(file) for file in files]
     return merged([replace(part, x=fitted(part.x, size, source_channels)) for part in parts])
 
@@ -76,7 +76,7 @@ def _binary(path: Path) -> tuple[NDArray[np.uint8], dict[str, NDArray[Any]]]:
         size = size_of(file)
     width = next((width for width in (PIXELS + 1, PIXELS + 2) if size % width == 0), 0)
     if not width:
-        raise bad(path, f"{size} bytes are no whole number of images of 3073 or 3074 bytes", "Fetch it again")
+        raise bad(path, f"{size} bytes are no whole number of images of 3073 or 3074 bytes", "Fetch it again.")
     rows = np.memmap(path, np.uint8, "r", shape=(size // width, width))
     head = width - PIXELS
     labels = {"label": np.asarray(rows[:, head - 1])} | ({"coarse_label": np.asarray(rows[:, 0])} if head == 2 else {})
@@ -88,13 +88,13 @@ def _python(path: Path) -> tuple[NDArray[np.uint8], dict[str, NDArray[Any]]]:
     batch = _pickled(path)
     data, found = batch.get("data"), {}
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != PIXELS:
-        raise bad(path, "its pickle holds no data of (n, 3072) bytes", "Fetch it again")
+        raise bad(path, "its pickle holds no data of (n, 3072) bytes", "Fetch it again.")
     for column, keys in (("label", ("labels", "fine_labels")), ("coarse_label", ("coarse_labels",))):
         values = next((batch[key] for key in keys if key in batch), None)
         if values is None:
             continue
         if not isinstance(values, list) or len(values) != len(data) or not all(type(v) is int and 0 <= v < 256 for v in values):
-            raise bad(path, f"its {column}s are not one small number for each of {len(data)} images", "Fetch it again")
+            raise bad(path, f"its {column}s are not one small number for each of {len(data)} images", "Fetch it again.")
         found[column] = np.array(values, np.uint8)
     return data, found
 
@@ -103,14 +103,14 @@ def _pickled(path: Path) -> dict[str, Any]:
     """The dict in a pickle, its keys as text."""
     with opened(path) as file:
         if size_of(file) > LARGEST:
-            raise bad(path, f"larger than such a file can be ({LARGEST} bytes)", "Use the binary version")
+            raise bad(path, f"larger than such a file can be ({LARGEST} bytes)", "Use the binary version.")
         content = file.read()
     try:
         found = read_pickle(content)
     except (ValueError, UnicodeDecodeError) as error:
-        raise bad(path, printable(str(error), 200), "Fetch it again, or use the binary version") from None
+        raise bad(path, printable(str(error), 200), "Fetch it again, or use the binary version.") from None
     if not isinstance(found, dict):
-        raise bad(path, "its pickle holds no dict", "Fetch it again")
+        raise bad(path, "its pickle holds no dict", "Fetch it again.")
     return {key.decode("latin-1") if isinstance(key, bytes) else str(key): value for key, value in found.items()}
 
 
@@ -139,5 +139,5 @@ def _named(path: Path, values: NDArray[Any], names: list[bytes] | None) -> NDArr
     if names is None:
         return values.astype("S3")
     if int(values.max()) >= len(names):
-        raise bad(path, f"it has class {int(values.max())}, but {len(names)} classes are named", "Fetch it again")
+        raise bad(path, f"it has class {int(values.max())}, but {len(names)} classes are named", "Fetch it again.")
     return text_column(names)[values]

@@ -44,7 +44,7 @@ def citations(path: Path, *, per_class: PerClass = 20, split_seed: SplitSeed = 0
     """
     pair = _pair(path)
     if pair is None:
-        raise bad(path, "no graph here", "It takes a folder with cora.content and cora.cites, or their .gz")
+        raise bad(path, "no graph here", "It takes a folder with cora.content and cora.cites, or their .gz.")
     skipped = Skipped(path, skip_bad)
     ids, x, labels = _nodes(pair[0], skipped)
     edges = _edges(pair[1], {name: i for i, name in enumerate(ids)}, skipped)
@@ -60,7 +60,7 @@ def _nodes(path: Path, skipped: Skipped) -> tuple[list[bytes], NDArray[np.float3
     for _, line in stream(path):
         n, d = n + 1, d or len(line.split()) - 2
     if d < 1:
-        raise bad(path, "its first line is no `id words… label`", "Fetch it again")
+        raise bad(path, "its first line is no `id words… label`", "Fetch it again.")
     x = spool((n, d), np.float32)
     ids: list[bytes] = []
     labels: list[bytes] = []
@@ -104,7 +104,7 @@ def _split(path: Path, label: NDArray[np.bytes_], per_class: int, seed: int) -> 
     train = np.concatenate([order[label[order] == c][:per_class] for c in classes])
     others = order[~np.isin(order, train)]
     if len(others) < 2:
-        raise bad(path, f"{len(label)} nodes leave none to test beside {per_class} a class", "Give a smaller --per-class")
+        raise bad(path, f"{len(label)} nodes leave none to test beside {per_class} a class", "Give a smaller --per-class.")
     valid, test = min(VALID, len(others) // 3), min(TEST, len(others) - len(others) // 3)
     split = np.full(len(label), b"rest", "S5")
     split[train], split[others[:valid]] = b"train", b"valid"

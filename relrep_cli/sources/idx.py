@@ -47,7 +47,7 @@ def idx(path: Path, *, size: Size = 0, source_channels: Channels = "auto") -> It
     shapes = {part.x.shape[1:] for part in parts}
     if len(shapes) > 1:
         found = " and ".join(f"{h} x {w}" for h, w in sorted(shapes))
-        raise bad(path, f"its files hold images of different sizes, {found}", "Give one of the files")
+        raise bad(path, f"its files hold images of different sizes, {found}", "Give one of the files.")
     return merged([replace(part, x=fitted(part.x, size, source_channels)) for part in parts])
 
 
@@ -57,7 +57,7 @@ def _images_in(folder: Path) -> list[Path]:
     pattern = "{}-images[-.]idx3-ubyte(.gz)?"
     found = [next((n for n in names if re.fullmatch(pattern.format(part), n)), None) for part in PARTS]
     if not any(found):
-        raise bad(folder, "no images file here", "It takes train-images-idx3-ubyte or t10k-images-idx3-ubyte, or their .gz")
+        raise bad(folder, "no images file here", "It takes train-images-idx3-ubyte or t10k-images-idx3-ubyte, or their .gz.")
     return [folder / name for name in found if name]
 
 
@@ -67,7 +67,7 @@ def _read_part(path: Path) -> Items:
     beside = _labels_of(path)
     label = _read_idx(beside, "labels", 1) if beside else None
     if beside and label is not None and len(label) != len(x):
-        raise bad(beside, f"{len(label)} labels for the {len(x)} images of {printable(path.name)}", "Give a matching pair")
+        raise bad(beside, f"{len(label)} labels for the {len(x)} images of {printable(path.name)}", "Give a matching pair.")
     stem = re.split(r"[-.]?images|\.", path.name)[0]
     split = part_of(stem)
     obs = {}
@@ -89,7 +89,7 @@ def _read_idx(path: Path, noun: str, rank: int) -> NDArray[np.uint8]:
     """The array of unsigned bytes in an IDX file of `rank` dimensions: every check first, then the data."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
-        raise bad(path, "not a regular file", "Give an IDX file or a folder of them")
+        raise bad(path, "not a regular file", "Give an IDX file or a folder of them.")
     start = 4 + 4 * rank
     head, gzipped = _head(path, start)
     shape = _shape(path, head, noun, rank)
@@ -114,17 +114,17 @@ def _head(path: Path, size: int) -> tuple[bytes, bool]:
 def _shape(path: Path, head: bytes, noun: str, rank: int) -> tuple[int, ...]:
     """The shape that an IDX header declares: magic number, element type, count of dimensions, then dimensions."""
     if len(head) < 4 or head[:2] != b"\0\0":
-        raise bad(path, f"not an IDX file (it starts with {printable(repr(head[:4])[1:])})", f"Give an IDX file of {noun}")
+        raise bad(path, f"not an IDX file (it starts with {printable(repr(head[:4])[1:])})", f"Give an IDX file of {noun}.")
     if head[2] != UNSIGNED_BYTE:
         kind = ELEMENTS.get(head[2], f"elements of unknown type {head[2]:#04x}")
-        raise bad(path, f"it holds {kind}", f"{noun.capitalize()} are unsigned bytes (type 0x08)")
+        raise bad(path, f"it holds {kind}", f"{noun.capitalize()} are unsigned bytes (type 0x08).")
     if head[3] != rank:
-        raise bad(path, f"it has {head[3]} dimensions where {noun} have {rank}", f"Give the {noun} file")
+        raise bad(path, f"it has {head[3]} dimensions where {noun} have {rank}", f"Give the {noun} file.")
     if len(head) < 4 + 4 * rank:
-        raise bad(path, f"it ends inside its header, after {len(head)} bytes", "Fetch it again")
+        raise bad(path, f"it ends inside its header, after {len(head)} bytes", "Fetch it again.")
     shape = tuple(int.from_bytes(head[i : i + 4], "big") for i in range(4, len(head), 4))
     if 0 in shape:
-        raise bad(path, f"no {noun} in it (it declares {' x '.join(map(str, shape))})", "Give a file that holds some")
+        raise bad(path, f"no {noun} in it (it declares {' x '.join(map(str, shape))})", "Give a file that holds some.")
     return shape
 
 
@@ -132,10 +132,10 @@ def _check_size(path: Path, declared: int, stored: int, gzipped: bool) -> None:
     """Refuse a file that cannot hold what it declares, before room is made for it. Sizes in bytes."""
     if gzipped:
         if declared > SMALL and declared > RATIO * stored:
-            raise bad(path, f"{stored} compressed bytes declare {declared}", "If that is right, decompress it first")
+            raise bad(path, f"{stored} compressed bytes declare {declared}", "If that is right, decompress it first.")
     elif stored != declared:
         what = "is cut short" if stored < declared else "goes on after its end"
-        raise bad(path, f"it {what}: {declared} bytes declared, {stored} found", "Fetch it again")
+        raise bad(path, f"it {what}: {declared} bytes declared, {stored} found", "Fetch it again.")
 
 
 def _inflated(path: Path, size: int, *, whole: bool) -> NDArray[np.uint8]:
@@ -150,12 +150,12 @@ def _inflated(path: Path, size: int, *, whole: bool) -> NDArray[np.uint8]:
                 found += len(piece)
             trailing = bool(stream.unused_data or file.read(1))
     except zlib.error as error:
-        raise bad(path, f"its gzip stream is damaged ({printable(str(error))})", "Fetch it again") from None
+        raise bad(path, f"its gzip stream is damaged ({printable(str(error))})", "Fetch it again.") from None
     if whole and found > size:
-        raise bad(path, f"it inflates to more than the {size} bytes declared", "Fetch it again")
+        raise bad(path, f"it inflates to more than the {size} bytes declared", "Fetch it again.")
     if whole and not stream.eof:
-        raise bad(path, f"its gzip stream is cut short: {size} bytes declared, {found} found", "Fetch it again")
+        raise bad(path, f"its gzip stream is cut short: {size} bytes declared, {found} found", "Fetch it again.")
     if whole and (found < size or trailing):
         what = "more data follows its gzip stream" if trailing else f"{size} bytes declared, {found} found"
-        raise bad(path, what, "Fetch it again")
+        raise bad(path, what, "Fetch it again.")
     return out[:found]

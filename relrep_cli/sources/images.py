@@ -85,7 +85,7 @@ def _shape_of_first(files: list[Path], size: int, channels: str, skipped: Skippe
         first = first or f"{file}: {found}"
         if not skipped.allowed:
             break
-    raise bad(first.partition(": ")[0], first.partition(": ")[2], "Mend or remove it, or leave such items out with --skip-bad")
+    raise bad(first.partition(": ")[0], first.partition(": ")[2], "Mend or remove it, or leave such items out with --skip-bad.")
 
 
 def _decoded(files: list[Path], shape: tuple[int, ...], resize: bool) -> Iterator[tuple[int, list[Any]]]:
@@ -189,15 +189,15 @@ def arrays(path: Path, *, size: Size = 0, source_channels: Channels = "auto") ->
     found = _arrays(path)
     images = [array for array in found if _is_images(array)]
     if not images:
-        raise bad(path, f"no images in it, (n, h, w) of uint8; found {listed(found)}", "Save them as unsigned bytes")
+        raise bad(path, f"no images in it, (n, h, w) of uint8; found {listed(found)}", "Save them as unsigned bytes.")
     parts = {_split_in(array.name): array for array in images}
     if len(images) > 1 and ("" in parts or len(parts) < len(images)):
-        raise bad(path, f"which of its images? Found {listed(images)}", "Save one, or name them x_train and x_test")
+        raise bad(path, f"which of its images? Found {listed(images)}", "Save one, or name them x_train and x_test.")
     order = ("train", "valid", "test", "")
     named = sorted(parts.items(), key=lambda pair: order.index(pair[0]))
     x = [_channels_last(array.read()) for _, array in named]
     if len({part.shape[1:] for part in x}) > 1:
-        raise bad(path, f"its images differ in shape: {listed(images)}", "Save them alike")
+        raise bad(path, f"its images differ in shape: {listed(images)}", "Save them alike.")
     obs = _columns_of(path, found, named)
     ids = obs.pop("id", None)
     if ids is None:

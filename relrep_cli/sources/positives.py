@@ -32,7 +32,7 @@ def by_label(label: NDArray[np.bytes_], train: NDArray[np.intp]) -> Pairs:
     """Training rows of the same label; an item may be drawn as its own positive. Empty labels have none."""
     train = train[label[train] != b""]
     if not len(train):
-        raise DataError("no training item has a label, which --positives label needs. Give items with labels.")
+        raise DataError("no training item has a label, which --positives label needs", "Give items with labels.")
     known, codes = np.unique(label[train], return_inverse=True)
     counts = np.bincount(codes, minlength=len(known))
     starts = np.cumsum(counts) - counts
@@ -50,7 +50,9 @@ def by_neighbors(ids: NDArray[np.bytes_], train: NDArray[np.intp], valid: NDArra
     if (found < 0).any():
         missing = ids[train][found < 0]
         name = bytes(missing[0]).decode()
-        raise DataError(f"{e.uri}: lacks {len(missing)} of the {len(train)} training items, such as {name}. Embed them too.")
+        raise DataError(
+            f"lacks {len(missing)} of the {len(train)} training items, such as {name}", "Embed them too.", file=e.uri
+        )
     x = pick(e.x, found)
     near = nearest(x, x, k, exclude_self=True).rows
     found = find_ids(e.ids, ids[valid])

@@ -19,7 +19,7 @@ from relrep_cli.base.registry import Param
 from relrep_cli.base.signals import check
 from relrep_cli.sources.base import Items, SkipBad, Skipped, bad, part_of, source
 from relrep_cli.sources.base import text_column as as_column
-from relrep_cli.sources.text import LONGEST, collected
+from relrep_cli.sources.text_lines import LONGEST, collected
 from relrep_cli.store.columns import role
 from relrep_cli.store.files import opened
 from relrep_cli.store.limits import TEXT_WIDTH
@@ -28,7 +28,7 @@ TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 LINES = (".txt", ".text", ".label")
 TREC = re.compile(rb"([A-Z]+):(\w+) (.+)", re.DOTALL)
 Column = Annotated[str, Param("Column of the texts in a table; a number counts the columns of one without header.")]
-LabelColumn = Annotated[str, Param("Column of the labels, by name or number; label unless told.")]
+LabelColumn = Annotated[str, Param("Column of the labels, by name or number; where it is not given, the column label.")]
 
 
 @dataclass
@@ -74,7 +74,7 @@ def table(path: Path, *, text_column: Column = "text", label_column: LabelColumn
     """
     files = _files(path, TABLES)
     if not files:
-        raise bad(path, f"no table here ({', '.join(TABLES)})", "Name a table, or a folder of train, val and test tables")
+        raise bad(path, f"no table here ({', '.join(TABLES)})", "Name a table, or a folder of train, val and test tables.")
     return _gathered(path, [(file, _rows(file, text_column, label_column)) for file in files], skip_bad)
 
 
@@ -124,7 +124,7 @@ def stream(path: Path) -> Iterator[tuple[int, bytes]]:
                 number += 1
                 yield number, line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise bad(path, f"its gzip stream is damaged ({printable(str(error))})", "Fetch it again") from None
+            raise bad(path, f"its gzip stream is damaged ({printable(str(error))})", "Fetch it again.") from None
 
 
 def _first_lines(path: Path) -> list[bytes]:
@@ -205,7 +205,7 @@ def _delimited(path: Path, delimiter: str, text: str, label: str) -> Iterator[Ro
     if not numbered_columns and text not in names:
         listed = ", ".join(printable(name, 40) for name in names[:6]) or "nothing"
         found = f"no column {printable(text)!r}; its first row names {listed}"
-        raise bad(path, found, "Name one, or its number where no row names them: --text-column 2")
+        raise bad(path, found, "Name one, or its number where no row names them: --text-column 2.")
     while True:
         try:
             cells = next(rows, None)

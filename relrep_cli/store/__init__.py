@@ -61,7 +61,7 @@ def read(
 def _with_columns(uri: str, found: Found, columns: dict[str, np.ndarray], space: str | None) -> Found:
     for name, values in columns.items():
         if len(values) != len(found.x):
-            raise DataError(f"{uri}: {len(found.x)} rows, but {len(values)} lines of {name}; give one a row.")
+            raise DataError(f"{len(found.x)} rows, but {len(values)} lines of {name}", "Give one a row.", file=uri)
     ids = columns.pop("ids", found.ids)
     attrs = {**found.attrs, "space": space, "digest": ""} if space else found.attrs
     if ids is not found.ids:
@@ -93,7 +93,9 @@ def members(path: str) -> list[str]:
 def _interpret(uri: str, found: Found, judge: bool) -> Embedding:
     n, d = found.x.shape
     if not n or not d:
-        raise DataError(f"{uri}: holds no numbers: its shape is {n} x {d}.")
+        raise DataError(
+            f"holds no numbers: its shape is {n} x {d}", "Give a file with at least one item and one dimension.", file=uri
+        )
     row_ids = found.ids is None
     steps = _steps(found.attrs.get("steps", ""))
     ids = row_numbers(n) if found.ids is None else np.asarray(found.ids)
@@ -127,13 +129,14 @@ def _judge(e: Embedding, places: Mapping[str, str]) -> None:
     if twice:
         some = ", ".join(printable(i) for i in twice[:3]) + (", …" if len(twice) > 3 else "")
         raise DataError(
-            f"{where.get('ids', e.uri)}: {len(twice)} ids stand more than once: {some}. Every item needs an id of its own."
+            f"{len(twice)} ids occur more than once: {some}", "Give every item an id of its own.", file=where.get("ids", e.uri)
         )
     row = first_bad_row(e.x)
     if row is not None:
         raise DataError(
-            f"{where.get('x', e.uri)}: row {row} (id {printable(bytes(e.ids[row]))}) holds NaN or infinity. "
-            "Remove such rows; relrep info counts them."
+            f"row {row} (id {printable(bytes(e.ids[row]))}) holds NaN or infinity",
+            "Remove such rows; relrep info counts them.",
+            file=where.get("x", e.uri),
         )
 
 

@@ -23,7 +23,7 @@ from relrep_cli.base.signals import temporary
 from relrep_cli.numerics.spool import spool
 from relrep_cli.store.child import Died, held, run
 from relrep_cli.store.columns import described
-from relrep_cli.store.files import bad
+from relrep_cli.store.files import MORE_ROOM, bad
 from relrep_cli.store.found import Found
 from relrep_cli.store.limits import PADDED, TEXT_WIDTH, UNPACKED, packing_fault
 
@@ -45,18 +45,24 @@ def read_apart(path: Path, size: int, reader: Callable[..., Answer], *arguments:
         try:
             answer = run(reader, str(path), [str(rows), str(texts)], *arguments, patience=60 + size / 1e6)
         except Died as error:
-            raise bad(path, f"damaged: {printable(str(error).replace('libhdf5', 'pyarrow'))}. Write it again.") from None
-        if "bug" in answer:
-            raise RuntimeError(answer["bug"])
-        if "full" in answer:
-            raise WriteError(f"{rows.parent}: {answer['full']}. Set TMPDIR to a folder with more room.")
-        if "error" in answer:
-            raise DataError(printable(answer["error"], 2000))
+            raise bad(path, f"damaged: {printable(error.finding.replace('libhdf5', 'pyarrow'))}", "Write it again.") from None
+        raise_if_failed(answer, rows.parent)
         with FileIO(rows) as file:
             x = _mapped(file, answer["dtype"], tuple(answer["shape"]), 0)
         with FileIO(texts) as file:
             columns = {name: _joined(path, name, file, parts) for name, parts in answer["columns"].items()}
     return Found(x, *described(path, columns))
+
+
+def raise_if_failed(answer: Answer, folder: Path) -> None:
+    """Raise what went wrong in the child, with the fields of its error. folder: where its temporary files are."""
+    if "bug" in answer:
+        raise RuntimeError(answer["bug"])
+    if "full" in answer:
+        raise WriteError(answer["full"], MORE_ROOM, file=str(folder))
+    if "error" in answer:
+        finding, remedy, file, place = (printable(str(field), 2000) for field in answer["error"])
+        raise DataError(finding, remedy, file=file, place=place)
 
 
 def _fresh() -> Path:
@@ -68,7 +74,9 @@ def _fresh() -> Path:
 def _mapped(file: FileIO, kind: str, shape: tuple[int, ...], offset: int) -> np.ndarray:
     dtype = np.dtype(kind)
     if dtype.kind not in "fS":
-        raise DataError(f"{dtype} is not what a reader writes")  # an object array would hold pointers
+        raise DataError(
+            f"a child process wrote {dtype}, which no reader writes", "Run it again."
+        )  # an object array would hold pointers
     return np.memmap(file, dtype, "r", offset, shape)
 
 
@@ -77,7 +85,7 @@ def _joined(path: Path, name: str, file: FileIO, parts: list[list[Any]]) -> np.n
     dtype = np.result_type(*(np.dtype(kind) for kind, _, _ in parts))
     n = sum(rows for _, rows, _ in parts)
     if n * dtype.itemsize > max(UNPACKED, PADDED * os.fstat(file.fileno()).st_size):
-        raise bad(path, f"the {name} column has one text of {dtype.itemsize} bytes among short ones. Shorten it.")
+        raise bad(path, f"the {name} column has one text of {dtype.itemsize} bytes among short ones", "Shorten it.")
     out, at = spool((n,), dtype), 0
     for kind, rows, offset in parts:
         out[at : at + rows] = _mapped(file, kind, (rows,), offset) if rows else []
@@ -110,16 +118,17 @@ def limit(seconds: float, memory: int) -> None:
 
 
 def answered(path: Path, work: Callable[[], Answer]) -> Answer:
-    """In the child: what `work` returns, or its error as an answer."""
+    """In the child: what `work` returns, or the fields of its error as an answer."""
     try:
         return work()
     except DataError as error:
-        return {"error": str(error)}
+        return {"error": [error.finding, error.remedy, error.file, error.place]}
     except NOISE as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return {"full": error.strerror}
         reason = "it asks for too much memory" if isinstance(error, MemoryError) else printable(str(error), 160).rstrip(".")
-        return {"error": str(bad(path, f"damaged: {reason}. Write it again."))}
+        damage = bad(path, f"damaged: {reason}")
+        return {"error": [damage.finding, damage.remedy, damage.file, damage.place]}
     except Exception as error:  # not the file's fault
         return {"bug": f"{type(error).__name__}: {error}"}
 
@@ -137,9 +146,9 @@ def spill(path: Path, files: Files, batches: Iterable[Batch]) -> Answer:
                 columns.setdefault(name, []).append([piece.dtype.str, len(piece), texts.tell()])
                 _write(texts, piece)
             if fault := packing_fault(rows.tell() + texts.tell(), size):
-                raise bad(path, f"{fault}. Write it uncompressed.")
+                raise bad(path, fault, "Write it uncompressed.")
     if not n * d:
-        raise bad(path, f"holds no {'numbers' if n else 'rows'}. An embedding needs an item and a dimension.")
+        raise bad(path, f"holds no {'numbers' if n else 'rows'}", "An embedding needs an item and a dimension.")
     return {"dtype": dtype.str, "shape": [n, d], "columns": columns}
 
 
@@ -161,7 +170,7 @@ def texts(path: Path, name: str, values: Any) -> list[np.ndarray]:
         return [np.asarray(values.to_numpy(zero_copy_only=False), np.float64)]
     kind = values.type.value_type if types.is_dictionary(values.type) else values.type
     if not any(getattr(types, f"is_{one}")(kind) for one in TEXTUAL):
-        raise bad(path, f"the {name} column holds {printable(str(kind), 60)}. Save it as text.")
+        raise bad(path, f"the {name} column holds {printable(str(kind), 60)}", "Save it as text.")
     if types.is_dictionary(values.type):
         return _of_dictionary(path, name, values)
     out = []
@@ -231,7 +240,7 @@ def _contiguous(values: Any) -> tuple[np.ndarray, np.ndarray] | None:
 def _check_longest(path: Path, name: str, items: list[bytes]) -> None:
     longest = max(map(len, items), default=0)
     if longest > TEXT_WIDTH:
-        raise bad(path, f"the {name} column holds a text of {longest} bytes; at most {TEXT_WIDTH} are read. Shorten it.")
+        raise bad(path, f"the {name} column holds a text of {longest} bytes; at most {TEXT_WIDTH} are read", "Shorten it.")
 
 
 def _bytes(item: Any) -> bytes:

@@ -51,7 +51,9 @@ def write(
     Raises WriteError when it cannot be written, UsageError when it exists, DataError when it does not fit the format.
     """
     if ids.dtype.itemsize > ID_LIMIT:
-        raise DataError(f"{target}: an id is {ids.dtype.itemsize} bytes long; the format takes {ID_LIMIT}.")
+        raise DataError(
+            f"an id is {ids.dtype.itemsize} bytes long, and the format takes {ID_LIMIT}", "Shorten the ids.", file=target
+        )
     kept = np.dtype(dtype).newbyteorder("<")
     small = (ids, *obs.values(), *var.values(), *(uns or {}).values())
     size = shape[0] * shape[1] * kept.itemsize + sum(c.size * c.dtype.itemsize for c in small) + 65536
@@ -110,7 +112,7 @@ def _write_rows(path: Path, offset: int, blocks: Iterable[np.ndarray], dtype: np
                 ready = np.ascontiguousarray(block, dtype)
             if not np.isfinite(ready).all():
                 row = rows + int(np.argmin(np.isfinite(ready).all(1)))
-                raise DataError(f"row {row} is too large for {dtype.name}; keep it with --dtype float64.")
+                raise DataError(f"row {row} is too large for {dtype.name}", "Keep it with --dtype float64.")
             running.update(ready)
             _write_all(file.fileno(), ready)
             rows += len(ready)

@@ -48,11 +48,11 @@ def target(dtype: np.dtype) -> np.dtype | None:
 def check_embedding(path: Path, array: Array, member: str | None) -> None:
     """Raise DataError unless `array` is (n, d) real numbers, n and d at least 1."""
     if array.dtype is None or target(array.dtype) is None:
-        raise bad(path, f"dtype {array.kind}; relrep reads float16, float32, float64 and integers. Convert it.", member)
+        raise bad(path, f"dtype {array.kind}; relrep reads float16, float32, float64 and integers", "Convert it.", member)
     if len(array.shape) != 2:
-        raise bad(path, f"shape {array.shape}; an embedding is (items, dimensions). Reshape it.", member)
+        raise bad(path, f"shape {array.shape}; an embedding is (items, dimensions)", "Reshape it.", member)
     if not all(array.shape):
-        raise bad(path, f"shape {array.shape} holds no numbers. An embedding needs an item and a dimension.", member)
+        raise bad(path, f"shape {array.shape} holds no numbers", "An embedding needs an item and a dimension.", member)
 
 
 def real(path: Path, values: np.ndarray, member: str | None) -> np.ndarray:
@@ -67,7 +67,7 @@ def real(path: Path, values: np.ndarray, member: str | None) -> np.ndarray:
             out[rows, columns] = values[rows, columns]
             release(values[rows, columns])
         if values.dtype.kind in "iu" and values.dtype.itemsize == 8 and np.any(np.abs(out[rows]) >= EXACT):
-            raise bad(path, "holds integers of 2^53 or more, which no float holds exactly. Are these ids?", member)
+            raise bad(path, "holds integers of 2^53 or more, which no float holds exactly", "Are these ids?", member)
     return out
 
 
@@ -86,7 +86,8 @@ def choose(path: Path, arrays: Sequence[Array], member: str | None, noun: str = 
     if member is not None:
         named = [array for array in arrays if array.name == member]
         if not named:
-            raise bad(path, f"no {noun} of this name. Found {listed(arrays)}.", member)
+            remedy = f"Write {printable(str(path), 1000)}::{printable(arrays[0].name)}." if arrays else "Name another file."
+            raise bad(path, f"no {noun} of this name. Found {listed(arrays)}", remedy, member)
         return named[0]
     fit = [array for array in arrays if array.is_embedding and role(array.name) is None]
     usual = [array for array in fit if array.name.lower() in PREFERRED]
@@ -94,8 +95,12 @@ def choose(path: Path, arrays: Sequence[Array], member: str | None, noun: str = 
         if len(group) == 1:
             return group[0]
     if not fit:
-        raise bad(path, f"no embedding here, that is, no (items, dimensions) {noun} of numbers. Found {listed(arrays)}.")
-    raise bad(path, f"which {noun}? Found {listed(fit)}. Write {printable(str(path), 1000)}::{printable(fit[0].name)}.")
+        raise bad(
+            path,
+            f"no embedding here, that is, no (items, dimensions) {noun} of numbers. Found {listed(arrays)}",
+            "Give a file that holds one.",
+        )
+    raise bad(path, f"which {noun}? Found {listed(fit)}", f"Write {printable(str(path), 1000)}::{printable(fit[0].name)}.")
 
 
 def listed(arrays: Sequence[Array], most: int = 6) -> str:
@@ -128,5 +133,5 @@ def _is_column(array: Array, n: int) -> bool:
 
 def _sibling(path: Path, array: Array) -> np.ndarray:
     if array.dtype is None:
-        raise bad(path, f"dtype {array.kind}; ids, labels and splits are text or numbers. Save it as text.", array.name)
+        raise bad(path, f"dtype {array.kind}; ids, labels and splits are text or numbers", "Save it as text.", array.name)
     return array.read().reshape(-1)

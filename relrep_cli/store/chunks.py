@@ -23,9 +23,9 @@ from relrep_cli.base.errors import DataError
 from relrep_cli.base.signals import check
 from relrep_cli.numerics.blocks import release
 from relrep_cli.numerics.spool import spool
-from relrep_cli.store.files import bad
+from relrep_cli.store.files import AGAIN, bad
 from relrep_cli.store.limits import PACKED_CHUNK, chunk_fault, chunks_of, packing_fault
-from relrep_cli.store.maps import SHORTER, mapped
+from relrep_cli.store.maps import QUIET, SHORTER, mapped
 
 MAPPED = 4 << 20  # bytes; smaller data are read, which costs no file descriptor
 PIECE = 1 << 20
@@ -53,11 +53,13 @@ class Source:
     def size(self) -> int:
         return self.status.st_size
 
-    def bad(self, text: str, name: str | None = None) -> DataError:
-        return bad(self.path, text, name)
+    def bad(self, finding: str, remedy: str = AGAIN, name: str | None = None) -> DataError:
+        """The error of the file, or of the object `name` in it."""
+        return bad(self.path, finding, remedy, name)
 
-    def unusable(self, text: str, name: str) -> Unusable:
-        return Unusable(str(bad(self.path, text, name)))
+    def unusable(self, finding: str, remedy: str, name: str) -> Unusable:
+        error = bad(self.path, finding, remedy, name)
+        return Unusable(error.finding, error.remedy, file=error.file)
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def stored(source: Source, plan: dict[str, Any]) -> Stored:
     """Check a plan against the file. Raises DataError when data would lie outside of it, overlap, or unpack to too much."""
     name, shape = plan["name"], tuple(plan["shape"])
     if not KINDS.fullmatch(plan["kind"]):
-        raise source.bad("it is of no known type. The file is hostile.", name)  # "O" would make pointers of its bytes
+        raise source.bad("it is of no known type; the file is hostile", AGAIN, name)  # "O" would make pointers of its bytes
     dtype = SLOT if plan["kind"] == "text" else np.dtype(plan["kind"])
     if "chunk" in plan:
         table = np.frombuffer(plan["table"], "<i8").reshape(-1, len(shape) + 3)
@@ -97,7 +99,7 @@ def stored(source: Source, plan: dict[str, Any]) -> Stored:
         item = Stored(name, shape, dtype, plan.get("offset"), plan.get("raw"))
         fault = _place_fault(source, item)
     if fault:
-        raise source.bad(f"{fault}. The file is damaged or hostile.", name)
+        raise source.bad(f"{fault}; the file is damaged or hostile", AGAIN, name)
     return item
 
 
@@ -148,7 +150,7 @@ def _read(source: Source, item: Stored, offset: int, length: int) -> bytes:
     while len(data) < length:
         more = os.pread(source.file.fileno(), length - len(data), offset + len(data))
         if not more:
-            raise source.bad(SHORTER, item.name)
+            raise source.bad(SHORTER, QUIET, item.name)
         data += more
     return data
 
@@ -183,9 +185,11 @@ def _chunk(source: Source, item: Stored, mask: int, address: int, length: int) -
             data = UNDO[name](data, room, item.dtype.itemsize)
         except (ValueError, zlib.error) as error:
             why = "is no gzip stream" if isinstance(error, zlib.error) else str(error)
-            raise source.bad(f"a chunk of its data {why}. The file is damaged or hostile.", item.name) from None
+            raise source.bad(f"a chunk of its data {why}; the file is damaged or hostile", AGAIN, item.name) from None
     if len(data) != wanted:
-        raise source.bad(f"a chunk of its data has {len(data)} bytes of {wanted}. The file is damaged or hostile.", item.name)
+        raise source.bad(
+            f"a chunk of its data has {len(data)} bytes of {wanted}; the file is damaged or hostile", AGAIN, item.name
+        )
     return np.frombuffer(data, item.dtype).reshape(item.chunk)
 
 

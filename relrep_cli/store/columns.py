@@ -59,7 +59,7 @@ def column(path: Path, name: str, values: np.ndarray) -> np.ndarray:
         return shrunk(path, name, values.astype("S"))
     if kind == "f" and name != "id":
         return values.astype(np.float64)
-    raise bad(path, f"the {name} column holds {values.dtype.name}. Save it as text.")
+    raise bad(path, f"the {name} column holds {values.dtype.name}", "Save it as text.")
 
 
 def shrunk(path: Path, name: str, values: np.ndarray) -> np.ndarray:
@@ -68,7 +68,7 @@ def shrunk(path: Path, name: str, values: np.ndarray) -> np.ndarray:
     width = int(widths.max(initial=1))
     if width > TEXT_WIDTH:
         row = int(widths.argmax()) + 1
-        raise bad(path, f"item {row}: its {name} is {width} bytes long; at most {TEXT_WIDTH} are read. Shorten it.")
+        raise bad(path, f"item {row}: its {name} is {width} bytes long; at most {TEXT_WIDTH} are read", "Shorten it.")
     return values if values.dtype.itemsize == width else values.astype(f"S{max(1, width)}")
 
 
@@ -79,7 +79,7 @@ def _check_utf8(path: Path, name: str, values: np.ndarray) -> None:
             values[rows].astype(f"S{width + 1}").tobytes().decode()  # a NUL after each keeps neighbours apart
         except UnicodeDecodeError as error:
             row = rows.start + error.start // (width + 1)
-            raise bad(path, f"item {row + 1}: its {name} is not UTF-8. Save it as UTF-8.") from None
+            raise bad(path, f"item {row + 1}: its {name} is not UTF-8", "Save it as UTF-8.") from None
 
 
 def _encoded(path: Path, name: str, values: np.ndarray) -> np.ndarray:
@@ -99,13 +99,13 @@ def _encoded_block(path: Path, name: str, block: np.ndarray) -> np.ndarray:
             raise ValueError
         return np.char.encode(block, "utf-8")
     except ValueError:
-        raise bad(path, f"the {name} column holds characters that are not Unicode. Save it as UTF-8.") from None
+        raise bad(path, f"the {name} column holds characters that are not Unicode", "Save it as UTF-8.") from None
 
 
 def _check_ids(path: Path, ids: np.ndarray) -> None:
     empty = ids == b""
     if empty.any():
-        raise bad(path, f"item {int(empty.argmax()) + 1} has an empty id. Give every item an id.")
+        raise bad(path, f"item {int(empty.argmax()) + 1} has an empty id", "Give every item an id.")
 
 
 def _named_split(split: np.ndarray) -> np.ndarray:

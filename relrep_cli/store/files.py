@@ -54,10 +54,14 @@ ADVICE = {
 SUFFIXES = {"HDF5": ".h5", "Parquet": ".parquet", "a NumPy array (.npy)": ".npy", "a safetensors file": ".safetensors"}
 
 
-def bad(path: Path, text: str, member: str | None = None) -> DataError:
-    """The error `<path>[::member]: text`, safe to print."""
-    place = printable(str(path), 1000) + ("" if member is None else f"::{printable(member)}")
-    return DataError(f"{place}: {text}")
+AGAIN = "Fetch or write it again."
+MORE_ROOM = "Set TMPDIR to a folder with more room."
+
+
+def bad(path: Path, finding: str, remedy: str = AGAIN, member: str | None = None) -> DataError:
+    """The error of a file, or of the part of it that `path::member` names; names are made safe to print."""
+    uri = printable(str(path), 1000) + ("" if member is None else f"::{printable(member)}")
+    return DataError(finding, remedy, file=uri)
 
 
 def opened(path: Path) -> FileIO:
@@ -65,17 +69,17 @@ def opened(path: Path) -> FileIO:
     try:
         kind = stat.S_IFMT(os.stat(path).st_mode)  # before open(), which blocks on a pipe and disturbs its writer
         if kind != stat.S_IFREG:
-            raise bad(path, f"this is {UNUSUAL.get(kind, 'not a file')}. Name a file that holds embeddings.")
+            raise bad(path, f"this is {UNUSUAL.get(kind, 'not a file')}", "Name a file that holds embeddings.")
         file = FileIO(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
     except FileNotFoundError:
-        raise bad(path, "no such file. Check the path.") from None
+        raise bad(path, "no such file", "Check the path.") from None
     except OSError as error:
-        raise bad(path, f"cannot be opened: {error.strerror}.") from None
+        raise bad(path, f"cannot be opened: {error.strerror}", "Check its permissions.") from None
     except ValueError:
-        raise bad(path, "no such file: its name holds a NUL byte.") from None
+        raise bad(path, "no such file: its name holds a NUL byte", "Check the path.") from None
     if not size_of(file):
         file.close()
-        raise bad(path, "this is an empty file. Write it again.")
+        raise bad(path, "this is an empty file", "Write it again.")
     return file
 
 
@@ -110,7 +114,7 @@ def mistaken(path: Path, head: bytes, wanted: str) -> DataError:
     """The error for a file whose first bytes `head` are not those of `wanted`."""
     kind = sniff(head)
     if kind is None:
-        return bad(path, f"this is not {wanted}; its first bytes are {printable(repr(head[:8])[2:-1])}. Write it again.")
+        return bad(path, f"this is not {wanted}; its first bytes are {printable(repr(head[:8])[2:-1])}", "Write it again.")
     suffix = SUFFIXES.get(kind)
     advice = ADVICE.get(kind) or (f"Give it a name that ends in {suffix}." if suffix else "Give the file its right name.")
     return bad(path, f"this is {kind}, not {wanted}. {advice}")

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from relrep_cli.store.files import AGAIN
 from relrep_cli.store.libhdf5 import h5a, h5d, h5g, h5i, h5l, h5o, h5py, h5s, h5t, h5z
 from relrep_cli.store.limits import ATTRIBUTE, MEMBERS, TEXT_WIDTH, chunk_fault, chunks_of
 
@@ -35,11 +36,11 @@ Plan = dict[str, Any]
 
 
 class Refused(Exception):
-    """An object is not read: where, why, what to do."""
+    """An object is not read. where: its name in the file; finding and remedy as in `base.errors`."""
 
-    def __init__(self, where: str, reason: str, advice: str = "") -> None:
-        super().__init__(f"{reason}. {advice}".strip())
-        self.where = where
+    def __init__(self, where: str, finding: str, remedy: str) -> None:
+        super().__init__(finding)
+        self.where, self.fields = where, [where, finding, remedy]
 
 
 class Unsupported(Refused):
@@ -61,7 +62,7 @@ def step(group: Any, name: bytes, where: str) -> Any:
     """The object behind the hard link `name` of `group`; other links lead to other files, or round in circles."""
     here = below(where, name)
     if not has(group, name):
-        raise Refused(here, "there is no such object")
+        raise Refused(here, "there is no such object", "Check the name; relrep info lists the embeddings of a file.")
     kind = group.links.get_info(name).type
     if kind != h5l.TYPE_HARD:
         what = LINKS.get(kind, "a user-defined link")
@@ -95,7 +96,7 @@ def attribute(item: Any, name: str, where: str) -> str | int | None:
     if known not in (h5t.INTEGER, h5t.STRING) or found.get_space().get_simple_extent_npoints() != 1:
         return None
     if found.get_storage_size() > ATTRIBUTE:
-        raise Refused(where, f"its attribute {name} is larger than {ATTRIBUTE >> 10} KiB")
+        raise Refused(where, f"its attribute {name} is larger than {ATTRIBUTE >> 10} KiB", "Remove or shorten it.")
     if known == h5t.INTEGER:
         number = np.empty(found.shape, np.int64)
         found.read(number)
@@ -106,7 +107,7 @@ def attribute(item: Any, name: str, where: str) -> str | int | None:
     value = content.reshape(-1)[0]
     value = value if isinstance(value, bytes) else str(value).encode(errors="surrogateescape")
     if len(value) > ATTRIBUTE:  # only text of variable length gets here: its size is known after following its pointer
-        raise Refused(where, f"its attribute {name} is larger than {ATTRIBUTE >> 10} KiB")
+        raise Refused(where, f"its attribute {name} is larger than {ATTRIBUTE >> 10} KiB", "Remove or shorten it.")
     return value.decode(errors="replace")
 
 
@@ -131,7 +132,7 @@ def names_attribute(item: Any, name: str) -> list[bytes]:
 def described(item: Any, where: str) -> Plan:
     """Name, shape and kind of a dataset. Layout first: asking a virtual one for its shape opens its sources."""
     if not isinstance(item, h5d.DatasetID):
-        raise Unsupported(where, "it is not a dataset")
+        raise Unsupported(where, "it is not a dataset", "Name a dataset.")
     creation = item.get_create_plist()
     if creation.get_layout() == h5d.VIRTUAL:
         raise Refused(where, "it is a virtual dataset, whose data lie in other files", "Copy the data into one file.")
@@ -153,18 +154,20 @@ def dataset(item: Any, where: str) -> Plan:
         return plan | chunked(item, creation, shape, width, where)
     stored = item.get_storage_size()
     if stored != prod(shape) * width:
-        raise Refused(where, f"it declares {prod(shape) * width} bytes and stores {stored}; the file is incomplete or hostile")
+        raise Refused(
+            where, f"it declares {prod(shape) * width} bytes and stores {stored}; the file is incomplete or hostile", AGAIN
+        )
     if creation.get_layout() == h5d.COMPACT:
         return plan | {"raw": compact(item, plan, width)}
     if item.get_offset() is None:
-        raise Refused(where, "its data were never written")
+        raise Refused(where, "its data were never written", AGAIN)
     return plan | {"offset": item.get_offset()}
 
 
 def extent(item: Any, where: str) -> list[int]:
     space = item.get_space()
     if space.get_simple_extent_type() != h5s.SIMPLE:
-        raise Unsupported(where, "it is a single value, not an array")
+        raise Unsupported(where, "it is a single value, not an array", "Name an array of numbers.")
     return list(space.get_simple_extent_dims())
 
 
@@ -193,9 +196,9 @@ def kind_of(kind: Any, where: str) -> str:
     if known == h5t.STRING and width <= TEXT_WIDTH:
         return f"|S{width}"
     if known == h5t.STRING:
-        raise Unsupported(where, f"its strings take {width} bytes each, at most {TEXT_WIDTH} are read")
+        raise Unsupported(where, f"its strings take {width} bytes each, at most {TEXT_WIDTH} are read", "Shorten them.")
     what = "complex numbers" if is_complex(kind) else CLASSES.get(known, f"values of HDF5 class {known}")
-    raise Unsupported(where, f"it holds {what} of {width} bytes", "relrep reads float16, float32, float64, integers and text.")
+    raise Unsupported(where, f"it holds {what} of {width} bytes", "Save it as float16, float32, float64, integers or text.")
 
 
 def width_of(item: Any, where: str) -> int:
@@ -220,7 +223,7 @@ def compact(item: Any, plan: Plan, width: int) -> bytes:
             plan["name"], "it holds text of variable length in compact layout", "Rewrite it with h5repack -l CONTI."
         )
     if prod(plan["shape"]) * width > 64 << 10:
-        raise Refused(plan["name"], "its compact data are larger than 64 KiB; the file is damaged or hostile")
+        raise Refused(plan["name"], "its compact data are larger than 64 KiB; the file is damaged or hostile", AGAIN)
     data = np.empty(plan["shape"], f"V{width}")
     item.read(h5s.ALL, h5s.ALL, data, item.get_type())
     return data.tobytes()
@@ -250,7 +253,7 @@ def chunk_table(item: Any, wanted: int, where: str) -> bytes:
 
     item.chunk_iter(keep)
     if count != wanted:
-        raise Refused(where, f"{wanted} chunks are declared and {count} stored; the others were never written")
+        raise Refused(where, f"{wanted} chunks are declared and {count} stored; the others were never written", AGAIN)
     return np.frombuffer(rows, np.int64).astype("<i8").tobytes()
 
 
@@ -260,7 +263,7 @@ def filter_name(described: tuple[Any, ...], width: int, where: str) -> str:
         what = f"it is packed with filter {OTHER_FILTERS.get(code, code)}, and relrep reads gzip, shuffle and fletcher32"
         raise Refused(where, what, "Rewrite it with h5repack -f NONE.")
     if code == h5z.FILTER_SHUFFLE and tuple(values)[:1] != (width,):
-        raise Refused(where, "its shuffle filter disagrees with its type; the file is damaged or hostile")
+        raise Refused(where, "its shuffle filter disagrees with its type; the file is damaged or hostile", AGAIN)
     return FILTERS[code]
 
 

@@ -25,10 +25,10 @@ from relrep_cli.store import child
 from relrep_cli.store.arrays import real
 from relrep_cli.store.chunks import SLOT, Source, Unusable, load, stored
 from relrep_cli.store.columns import blocks, column, described
-from relrep_cli.store.files import HEAD, mistaken, opened, size_of
+from relrep_cli.store.files import AGAIN, HEAD, MORE_ROOM, mistaken, opened, size_of
 from relrep_cli.store.found import Found
 from relrep_cli.store.heap import texts
-from relrep_cli.store.limits import packing_fault, padding_fault
+from relrep_cli.store.limits import SHORTEN, packing_fault, padding_fault
 from relrep_cli.store.proteins import assembled
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -48,7 +48,7 @@ def read_hdf5(path: Path, member: str | None) -> Found:
         found = _found(shifted, plan) if "x" in plan else assembled(shifted, plan)
         now = os.fstat(source.file.fileno())
         if (now.st_size, now.st_mtime_ns) != (source.size, source.status.st_mtime_ns):
-            raise source.bad("the file changed while it was read. Try again when nothing writes to it.")
+            raise source.bad("the file changed while it was read", "Try again when nothing writes to it.")
         return found
 
 
@@ -66,9 +66,8 @@ def _source(path: Path) -> Iterator[Source]:
             yield source
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                text = f"{tempfile.gettempdir()}: {error.strerror}. Set TMPDIR to a folder with more room."
-                raise WriteError(text) from None
-            raise source.bad(f"cannot be read: {error.strerror}. Try again.") from None
+                raise WriteError(str(error.strerror), MORE_ROOM, file=tempfile.gettempdir()) from None
+            raise source.bad(f"cannot be read: {error.strerror}", "Try again.") from None
 
 
 def _signature(path: Path, file: FileIO) -> int:
@@ -88,24 +87,24 @@ def _ask(source: Source, question: str, *arguments: Any) -> dict[str, Any]:
     try:
         answer = child.run(f"relrep_cli.store.survey:{question}", os.fspath(source.path), *arguments, identity, seconds)
     except child.Died as death:
-        raise source.bad(f"{death}.") from None
+        raise source.bad(death.finding) from None
     if "error" in answer:
-        where, why = answer["error"]
-        raise _refusal(source, where, why, answer.get("found"))
+        where, finding, remedy = answer["error"]
+        raise _refusal(source, where, finding, remedy, answer.get("found"))
     return answer
 
 
-def _refusal(source: Source, where: str, why: str, found: list[str] | None) -> DataError:
-    """What the child refused, in the words of a user."""
-    if cut := re.search(r"truncated file: eof = (\d+),.*stored_eof = (\d+)", why):
-        return source.bad(f"truncated: {cut[1]} bytes of {cut[2]}. Copy or write it again.")
-    if "already open for write" in why:
-        return source.bad("a program is still writing it, or died while it did. Wait for it, or write the file again.")
+def _refusal(source: Source, where: str, finding: str, remedy: str, found: list[str] | None) -> DataError:
+    """The error for what the child refused; found: the embeddings of the file where the one named is not there."""
+    if cut := re.search(r"truncated file: eof = (\d+),.*stored_eof = (\d+)", finding):
+        return source.bad(f"truncated: {cut[1]} bytes of {cut[2]}", "Copy or write it again.")
+    if "already open for write" in finding:
+        return source.bad("a program is still writing it, or died while it did", "Wait for it, or write the file again.")
     if found is not None:
         names = ", ".join(printable(name, 60) for name in found[:20]) + (", …" if len(found) > 20 else "")
-        advice = f" Write {printable(str(source.path), 1000)}::{printable(found[0])}." if found else ""
-        why = f"{why.rstrip('.')}; found {names or 'none in this file'}.{advice}"
-    return source.bad(why, where or None)
+        finding = f"{finding}; found {names or 'none in this file'}"
+        remedy = f"Write {printable(str(source.path), 1000)}::{printable(found[0])}." if found else "Name another file."
+    return source.bad(printable(finding, 2000), printable(remedy, 2000), where or None)
 
 
 # --- the plan becomes arrays ---
@@ -133,7 +132,7 @@ def _check_total(source: Source, plan: dict[str, Any]) -> None:
     packed = [item for part in [plan["x"], *parts] if (item := stored(source, part)).table is not None]
     fault = packing_fault(sum(item.unpacked for item in packed), source.size)
     if fault:
-        raise source.bad(f"{fault}. The file is hostile.")
+        raise source.bad(f"{fault}; the file is hostile", AGAIN)
 
 
 def _matrix(source: Source, plan: dict[str, Any]) -> np.ndarray:
@@ -158,7 +157,7 @@ def _columns(source: Source, plans: list[Any]) -> dict[str, np.ndarray]:
             total += values.nbytes
             fault = padding_fault(total, source.size)
             if fault:  # a thousand hard links to one column, again
-                raise source.bad(fault, name)
+                raise source.bad(fault, SHORTEN, name)
             with suppress(DataError):
                 columns[name] = column(source.path, name, values) if values.dtype.kind == "S" else values
     return columns
@@ -173,7 +172,7 @@ def _values(source: Source, plan: dict[str, Any]) -> np.ndarray:
         return texts(source, item)
     fault = padding_fault(item.bytes, source.size) if item.dtype.kind == "S" else ""
     if fault:
-        raise source.unusable(fault, item.name)
+        raise source.unusable(fault, SHORTEN, item.name)
     values = load(source, item).reshape(-1)
     return _unpadded(values, plan["padding"]) if item.dtype.kind == "S" and plan["padding"] else values
 
@@ -195,14 +194,16 @@ def _expanded(source: Source, plan: dict[str, Any]) -> np.ndarray:
     categories = _values(source, plan["categories"])
     low, high = (int(codes.min()), int(codes.max())) if codes.size else (0, -1)
     if codes.dtype.kind not in "iu" or low < -1 or high >= len(categories):
-        raise source.bad(f"its codes do not fit its {len(categories)} categories. The file is damaged.", plan["codes"]["name"])
+        raise source.bad(
+            f"its codes do not fit its {len(categories)} categories; the file is damaged", AGAIN, plan["codes"]["name"]
+        )
     if categories.dtype.kind != "S" and low < 0:
         categories = categories.astype("S")
     if categories.dtype.kind == "S":
         categories = np.append(categories, np.zeros(1, categories.dtype))
     fault = padding_fault(len(codes) * categories.dtype.itemsize, source.size)
     if fault:
-        raise source.unusable(fault, plan["codes"]["name"])
+        raise source.unusable(fault, SHORTEN, plan["codes"]["name"])
     out = spool(codes.shape, categories.dtype)
     for rows in blocks(len(codes), categories.dtype.itemsize, codes, out):
         out[rows] = categories[codes[rows].astype(np.int64)]

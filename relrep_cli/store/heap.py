@@ -16,7 +16,8 @@ from relrep_cli.base.signals import check
 from relrep_cli.numerics.spool import spool
 from relrep_cli.store.chunks import Source, Stored, load
 from relrep_cli.store.columns import blocks
-from relrep_cli.store.limits import TEXT_WIDTH, padding_fault
+from relrep_cli.store.files import AGAIN
+from relrep_cli.store.limits import SHORTEN, TEXT_WIDTH, padding_fault
 from relrep_cli.store.maps import mapped
 
 COLLECTION = Struct("<4s4xQ")  # signature, version, size with this header
@@ -35,12 +36,12 @@ def texts(source: Source, item: Stored) -> np.ndarray:
         lengths = slots["length"][rows]
         width, total = max(width, int(lengths.max())), total + int(lengths.sum(dtype=np.uint64))
     if total > source.size:
-        raise source.bad(f"its texts are {total} bytes long in a file of {source.size}. The file is hostile.", item.name)
+        raise source.bad(f"its texts are {total} bytes long in a file of {source.size}; the file is hostile", AGAIN, item.name)
     if width > TEXT_WIDTH:
-        raise source.unusable(f"it holds a text of {width} bytes, at most {TEXT_WIDTH} are read. Shorten it.", item.name)
+        raise source.unusable(f"it holds a text of {width} bytes, at most {TEXT_WIDTH} are read", "Shorten it.", item.name)
     fault = padding_fault(len(slots) * width, slots.nbytes + total)
     if fault:
-        raise source.unusable(fault, item.name)
+        raise source.unusable(fault, SHORTEN, item.name)
     out = spool((len(slots),), f"S{width}")
     heap = mapped(source.path, source.file, np.uint8, 0, (source.size,)).view(np.ndarray)
     for start in range(0, len(slots), AT_ONCE):
@@ -49,7 +50,7 @@ def texts(source: Source, item: Stored) -> np.ndarray:
         try:
             _fill(heap, source.base, slots[rows], out[rows])
         except ValueError as error:
-            raise source.bad(f"one of its texts {error}. The file is damaged or hostile.", item.name) from None
+            raise source.bad(f"one of its texts {error}; the file is damaged or hostile", AGAIN, item.name) from None
     return out
 
 

@@ -16,6 +16,7 @@ PACKED_CHUNK = 16 << 20  # the same for one chunk, which is unpacked in one piec
 PADDED = 32  # the same for text, made as wide as its longest string,
 TEXTS = 16 << 20  # once it is larger than this
 STATISTIC = 8 << 20  # numbers of one array in uns
+SHORTEN = "Shorten the longest text."  # remedy for a fault of `padding_fault`
 
 
 def chunks_of(shape: Sequence[int], chunk: Sequence[int]) -> int:
@@ -47,5 +48,5 @@ def packing_fault(declared: int, stored: int, harmless: int = UNPACKED) -> str:
 def padding_fault(width: int, stored: int) -> str:
     """What is wrong with texts of `width` bytes together, each as wide as the longest; "" when nothing is."""
     if width > max(TEXTS, PADDED * stored):
-        return f"its texts would take {width} bytes, each as wide as the longest, out of {stored} stored. Shorten the longest."
+        return f"its texts would take {width} bytes, each as wide as the longest, out of {stored} stored"
     return ""

@@ -22,7 +22,7 @@ from relrep_cli.base.errors import DATA
 from relrep_cli.base.output import complain
 from relrep_cli.store.files import bad, size_of
 
-SHORTER = "became shorter while it was read. Try again when nothing writes to it."
+SHORTER, QUIET = "became shorter while it was read", "Try again when nothing writes to it."
 _sizes: dict[Path, int] = {}  # of the files that are mapped
 
 
@@ -35,7 +35,7 @@ def mapped(
     try:
         return np.memmap(file, dtype, "r", offset, tuple(shape), order)
     except ValueError:
-        raise bad(path, SHORTER) from None
+        raise bad(path, SHORTER, QUIET) from None
 
 
 @cache
@@ -56,7 +56,7 @@ def _lost(number: int) -> None:
         for path, size in _sizes.items():
             with suppress(OSError):
                 if os.stat(path).st_size < size:
-                    return complain(str(bad(path, SHORTER)))
+                    return complain(str(bad(path, SHORTER, QUIET)))
         complain("a file that was being read is gone from its disk. Check the disk, and try again.")
     finally:
         signals.leave(DATA)

@@ -1,4 +1,9 @@
-"""NumPy's .npy: the header parsed here, never evaluated; pickles never opened; data mapped where it lies."""
+"""NumPy's .npy: the header parsed here, never evaluated; pickles never opened; data mapped where it lies.
+
+numpy.load evaluates the header as a Python literal, opens pickles where it is allowed to, and believes the declared shape: a
+header of a few bytes can make it ask for terabytes. Here the header is matched by a pattern and its size compared with the
+file's before anything is mapped.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +53,7 @@ class Header:
 def read_npy(path: Path, member: str | None) -> Found:
     """The (n, d) array of an .npy file, mapped unless it needs converting. Raises DataError."""
     if member is not None:
-        raise bad(path, f"an .npy file holds one array and no members. Write {printable(str(path), 1000)}.", member)
+        raise bad(path, "an .npy file holds one array and no members", f"Write {printable(str(path), 1000)}.", member)
     array = arrays_in_npy(path)[0]
     check_embedding(path, array, None)
     x = real(path, array.read(), None)
@@ -75,13 +80,13 @@ def parse(path: Path, head: bytes, member: str | None) -> Header:
     """The header in the first bytes of an .npy file or member. Raises DataError when it is damaged."""
     start = {b"\x01\x00": 10, b"\x02\x00": 12, b"\x03\x00": 12}.get(head[6:8])
     if not head.startswith(MAGIC) or start is None:
-        raise bad(path, "not a NumPy array of version 1, 2 or 3. Save it again with numpy.save.", member)
+        raise bad(path, "not a NumPy array of version 1, 2 or 3", "Save it again with numpy.save.", member)
     end = start + int.from_bytes(head[8:start], "little")
     if len(head) < min(end, HEADER) or end > HEADER:
-        raise bad(path, f"its NumPy header claims {end} bytes; {len(head)} could be read. Save it again.", member)
+        raise bad(path, f"its NumPy header claims {end} bytes; {len(head)} could be read", "Save it again.", member)
     items = _items(head[start:end].decode("latin-1").strip())
     if items is None or not isinstance(items.get("shape"), tuple) or not isinstance(items.get("fortran_order"), bool):
-        raise bad(path, "its NumPy header is not that of a plain array. Save it again with numpy.save.", member)
+        raise bad(path, "its NumPy header is not that of a plain array", "Save it again with numpy.save.", member)
     dtype, kind = _dtype(items.get("descr"))
     return Header(dtype, kind, items["shape"], items["fortran_order"], end)
 
@@ -136,4 +141,4 @@ def values(path: Path, file: FileIO, header: Header, offset: int) -> np.ndarray:
 
 def check_size(path: Path, header: Header, size: int, member: str | None) -> None:
     if header.dtype is not None and header.stored != size:
-        raise bad(path, f"its header declares {header.stored} bytes of data, {size} are there. Save it again.", member)
+        raise bad(path, f"its header declares {header.stored} bytes of data, {size} are there", "Save it again.", member)

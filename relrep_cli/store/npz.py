@@ -1,4 +1,9 @@
-"""NumPy's .npz, a zip of .npy: its directory checked first; stored entries mapped, deflated ones inflated with a limit."""
+"""NumPy's .npz, a zip of .npy: its directory checked first; stored entries mapped, deflated ones inflated with a limit.
+
+numpy.load and zipfile inflate an entry to whatever it holds, read a directory of any size, and follow entries that overlap.
+Here zipfile reads the directory alone, which is bounded. Every entry must lie apart from the others, inflate to the size that
+it declares, and match its checksum.
+"""
 
 from __future__ import annotations
 
@@ -55,10 +60,14 @@ def _places(path: Path, file: FileIO) -> list[tuple[zipfile.ZipInfo, int]]:
             entries, end = archive.infolist(), archive.start_dir
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, EOFError) as error:
         reason = "its end, which lists the arrays, is missing" if "not a zip" in str(error) else printable(str(error))
-        raise bad(path, f"a damaged zip archive: {reason}. Save it again with numpy.savez.") from None
+        raise bad(path, f"a damaged zip archive: {reason}", "Save it again with numpy.savez.") from None
     names = {entry.filename for entry in entries}
     if len(names) != len(entries) or len(entries) > MEMBERS:
-        raise bad(path, f"{len(entries)} entries with {len(names)} names; at most {MEMBERS}, each once, are read.")
+        raise bad(
+            path,
+            f"{len(entries)} entries with {len(names)} names; at most {MEMBERS}, each once, are read",
+            "Save it again with numpy.savez, or split it.",
+        )
     places = []
     for entry in sorted(entries, key=lambda entry: entry.header_offset, reverse=True):
         start = _start(path, file, entry, end)
@@ -73,13 +82,13 @@ def _start(path: Path, file: FileIO, entry: zipfile.ZipInfo, end: int) -> int:
     start = entry.header_offset + 30 + int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little")
     name = entry.filename.removesuffix(".npy")
     if len(local) < 30 or not local.startswith(b"PK\x03\x04") or start + entry.compress_size > end:
-        raise bad(path, "this entry overlaps others or lies outside the file. Save it again with numpy.savez.", name)
+        raise bad(path, "this entry overlaps others or lies outside the file", "Save it again with numpy.savez.", name)
     if entry.flag_bits & 1:
-        raise bad(path, "this entry is encrypted. Save it without a password.", name)
+        raise bad(path, "this entry is encrypted", "Save it without a password.", name)
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise bad(path, f"compressed by zip method {entry.compress_type}. Save it with numpy.savez.", name)
+        raise bad(path, f"compressed by zip method {entry.compress_type}", "Save it with numpy.savez.", name)
     if entry.compress_type == zipfile.ZIP_STORED and entry.compress_size != entry.file_size:
-        raise bad(path, "this entry declares two sizes. Save it again with numpy.savez.", name)
+        raise bad(path, "this entry declares two sizes", "Save it again with numpy.savez.", name)
     return start
 
 
@@ -90,7 +99,7 @@ def _member(path: Path, file: FileIO, entry: zipfile.ZipInfo, start: int) -> Arr
         try:
             head = zlib.decompressobj(-15).decompress(head, HEADER + 12)
         except zlib.error:
-            raise bad(path, "its compressed data is damaged. Save it again.", name) from None
+            raise bad(path, "its compressed data is damaged", "Save it again.", name) from None
     header = parse(path, head, name)
     check_size(path, header, entry.file_size - header.offset, name)
     return Array(name, header.shape, header.dtype, header.kind, lambda: _values(path, entry, start, header))
@@ -106,7 +115,7 @@ def _read_values(path: Path, file: FileIO, entry: zipfile.ZipInfo, start: int, h
     assert header.dtype is not None, "types that are not read have been refused"
     name = entry.filename.removesuffix(".npy")
     if fault := packing_fault(entry.file_size, entry.compress_size):
-        raise bad(path, f"{fault}. Save it uncompressed.", name)
+        raise bad(path, fault, "Save it uncompressed.", name)
     stored = entry.compress_type == zipfile.ZIP_STORED
     out = np.empty(0, np.uint8) if stored else spool((entry.file_size,), np.uint8)
     size = checksum = 0
@@ -118,7 +127,7 @@ def _read_values(path: Path, file: FileIO, entry: zipfile.ZipInfo, start: int, h
     except (zlib.error, ValueError):  # ValueError: more data than declared
         size = -1
     if size != entry.file_size or checksum != entry.CRC:
-        raise bad(path, "its data is damaged: length or checksum differ from the declared. Save it again.", name)
+        raise bad(path, "its data is damaged: length or checksum differ from the declared", "Save it again.", name)
     if stored:
         return values(path, file, header, start + header.offset)
     return out[header.offset :].view(header.dtype).reshape(header.shape, order="F" if header.fortran else "C")

@@ -50,9 +50,9 @@ def read_parquet(path: Path, member: str | None) -> Found:
         raise mistaken(path, head, "a Parquet file")
     length = int.from_bytes(tail[:4], "little")
     if size < 12 or tail[4:] != b"PAR1":
-        raise bad(path, "cut short: a Parquet file ends with PAR1. Copy or write it again.")
+        raise bad(path, "cut short: a Parquet file ends with PAR1", "Copy or write it again.")
     if length > min(size - 12, FOOTER):
-        raise bad(path, f"its metadata claims {length} bytes; {size - 12} are there, {FOOTER} are allowed. Write it again.")
+        raise bad(path, f"its metadata claims {length} bytes; {size - 12} are there, {FOOTER} are allowed", "Write it again.")
     return read_apart(path, size, survey, length, member)
 
 
@@ -85,29 +85,41 @@ def survey(name: str, files: Files, footer: int, member: str | None) -> Answer:
 def _chosen(path: Path, schema: Any, member: str | None) -> list[str]:
     """The names of the columns that make the embedding: one of lists, or all of real numbers."""
     if len(schema.names) > COLUMNS:
-        raise bad(path, f"{len(schema.names)} columns; at most {COLUMNS} are read. Store one column of lists.")
+        raise bad(path, f"{len(schema.names)} columns; at most {COLUMNS} are read", "Store one column of lists.")
     if len(set(schema.names)) != len(schema.names):
-        raise bad(path, "two columns have the same name. Rename one.")
+        raise bad(path, "two columns have the same name", "Rename one.")
     kinds = {field.name: field.type for field in schema if role(field.name) is None}
     if member is not None:
         if member not in schema.names:
-            raise bad(path, f"no column of this name. Found {listed(schema)}.", member)
+            remedy = (
+                f"Write {printable(str(path), 1000)}::{printable(schema.names[0])}." if schema.names else "Name another file."
+            )
+            raise bad(path, f"no column of this name. Found {listed(schema)}", remedy, member)
         _check_kind(path, member, schema.field(member).type)
         return [member]
     lists = [name for name, kind in kinds.items() if _is_vector(kind)]
     usual = [name for name in lists if name.lower() in PREFERRED]
     if lists and len(lists) > 1 and len(usual) != 1:
         found = ", ".join(f"{printable(name, 40)} {kinds[name]}" for name in lists[:6])
-        raise bad(path, f"which column? Found {found}. Write {printable(str(path), 1000)}::{printable(lists[0])}.")
+        raise bad(path, f"which column? Found {found}", f"Write {printable(str(path), 1000)}::{printable(lists[0])}.")
     chosen = (lists if len(lists) == 1 else usual) or [name for name, kind in kinds.items() if str(kind) in FLOATS]
     if not chosen:
-        raise bad(path, f"no column of lists of numbers and no columns of real numbers. Found {listed(schema)}.")
+        raise bad(
+            path,
+            f"no column of lists of numbers and no columns of real numbers. Found {listed(schema)}",
+            "Store the vectors as one column of lists.",
+        )
     return chosen
 
 
 def _check_kind(path: Path, name: str, kind: Any) -> None:
     if str(_inner(kind) if _is_list(kind) else kind) not in NUMBERS:
-        raise bad(path, f"holds {printable(str(kind), 60)}; relrep reads lists of numbers, all of one length.", name)
+        raise bad(
+            path,
+            f"holds {printable(str(kind), 60)}, not lists of numbers",
+            "Name a column of lists of numbers, all of one length.",
+            name,
+        )
 
 
 def listed(schema: Any) -> str:
@@ -141,18 +153,18 @@ def _declared(path: Path, metadata: Any, names: set[str]) -> int:
         max(chunk.total_uncompressed_size, chunk.num_values * WIDTHS.get(chunk.physical_type, 1)) for chunk in wanted
     )
     if fault := packing_fault(declared, os.stat(path).st_size):
-        raise bad(path, f"{fault}. Write it uncompressed.")
+        raise bad(path, fault, "Write it uncompressed.")
     return declared
 
 
 def _check_chunk(path: Path, chunk: Any) -> None:
     size = chunk.total_uncompressed_size
     if chunk.file_path:
-        raise bad(path, f"its data are in another file, {printable(chunk.file_path)}. Write them into one.")
+        raise bad(path, f"its data are in another file, {printable(chunk.file_path)}", "Write them into one.")
     if min(size, chunk.total_compressed_size, chunk.num_values) < 0:
-        raise bad(path, "its metadata declares a negative size. Write it again.")
+        raise bad(path, "its metadata declares a negative size", "Write it again.")
     if chunk.physical_type == "BYTE_ARRAY" and size > PAGE + TEXT_WIDTH * chunk.num_values:
-        raise bad(path, f"holds texts longer than {TEXT_WIDTH} bytes. Shorten them.", chunk.path_in_schema)
+        raise bad(path, f"holds texts longer than {TEXT_WIDTH} bytes", "Shorten them.", chunk.path_in_schema)
 
 
 def _batches(path: Path, file: Any, chosen: list[str], roles: dict[str | None, str], declared: int) -> Iterator[Batch]:
@@ -179,7 +191,7 @@ def _rows(path: Path, batch: Any, chosen: list[str], at: int) -> np.ndarray:
 
 def _from_lists(path: Path, name: str, lists: Any, at: int) -> np.ndarray:
     if lists.null_count:
-        raise bad(path, f"row {at + 1 + _first(lists.is_null())} is null. Remove such rows.", name)
+        raise bad(path, f"row {at + 1 + _first(lists.is_null())} is null", "Remove such rows.", name)
     lengths = np.asarray(lists.value_lengths())
     width = int(lengths[0]) if len(lengths) else 0
     if (lengths != width).any():
@@ -189,12 +201,12 @@ def _from_lists(path: Path, name: str, lists: Any, at: int) -> np.ndarray:
 
 
 def _ragged(path: Path, name: str, row: int, length: int, width: int) -> DataError:
-    return bad(path, f"row {row + 1} holds {length} numbers, those before {width}. Lists must be of one length.", name)
+    return bad(path, f"row {row + 1} holds {length} numbers, those before {width}", "Lists must be of one length.", name)
 
 
 def _numbers(path: Path, name: str, values: Any, at: int, width: int) -> np.ndarray:
     if values.null_count:
-        raise bad(path, f"row {at + 1 + _first(values.is_null()) // width} holds a null. Remove such rows.", name)
+        raise bad(path, f"row {at + 1 + _first(values.is_null()) // width} holds a null", "Remove such rows.", name)
     return np.asarray(values.to_numpy(zero_copy_only=False))
 
 

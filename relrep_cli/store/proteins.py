@@ -11,8 +11,9 @@ from relrep_cli.base.signals import check
 from relrep_cli.numerics.spool import spool
 from relrep_cli.store.chunks import Source, load, stored
 from relrep_cli.store.columns import described as columns
+from relrep_cli.store.files import AGAIN
 from relrep_cli.store.found import Found
-from relrep_cli.store.limits import padding_fault
+from relrep_cli.store.limits import SHORTEN, padding_fault
 
 MOST = 1 << 20  # vectors, each a dataset
 ROW = 1 << 16  # numbers of one vector
@@ -54,7 +55,11 @@ def _one_by_one(group: Any) -> dict[str, Any] | None:
     plans: list[Any] = [[name, dataset(step(group, name, "/"), name.decode(errors="replace"))] for name in names]
     other = next((plan for _, plan in plans if (plan["shape"], plan["kind"]) != (first["shape"], first["kind"])), None)
     if other is not None:
-        raise Refused(other["name"], f"its shape is {tuple(other['shape'])}, that of others {tuple(first['shape'])}")
+        raise Refused(
+            other["name"],
+            f"its shape is {tuple(other['shape'])}, that of others {tuple(first['shape'])}",
+            "Write vectors of one length.",
+        )
     return {"one_by_one": plans}
 
 
@@ -77,7 +82,7 @@ def _stacked(source: Source, plans: list[Any]) -> Found:
     items = [stored(source, plan) for _, plan in plans]
     n, d = len(items), prod(items[0].shape)
     if sum(item.unpacked for item in items if item.table is not None) > 256 << 20 > source.size:
-        raise source.bad("it unpacks to far more than is stored. The file is hostile.")
+        raise source.bad("it unpacks to far more than is stored; the file is hostile", AGAIN)
     x = spool((n, d), items[0].dtype.newbyteorder("="))
     for i, item in enumerate(items):
         if i % 1024 == 0:
@@ -86,7 +91,7 @@ def _stacked(source: Source, plans: list[Any]) -> Found:
     names = [bytes(name) for name, _ in plans]
     width = max(map(len, names))
     if fault := padding_fault(width * n, source.size):
-        raise source.bad(fault)
+        raise source.bad(fault, SHORTEN)
     return Found(x, *columns(source.path, {"id": np.array(names, f"S{width}")}))
 
 
@@ -98,7 +103,7 @@ def _pointed(source: Source, plan: dict[str, Any]) -> Found:
     pointer = "embedding_ptr" if "embedding_ptr" in plan else "idptr"
     last = _ends(source, plan, pointer, len(rows))
     if letters.dtype.kind not in "iu" or rows.dtype.kind != "f" or len(ends) != len(last):
-        raise source.bad("its pointers do not fit its proteins. Write it again.")
+        raise source.bad("its pointers do not fit its proteins", "Write it again.")
     first = np.concatenate([[0], last[:-1]])
     if len(last) == len(rows):
         x = rows
@@ -109,7 +114,7 @@ def _pointed(source: Source, plan: dict[str, Any]) -> Found:
     names = [content[a:b] for a, b in zip(np.concatenate([[0], ends[:-1]]), ends, strict=True)]
     width = max(map(len, names))
     if fault := padding_fault(width * len(names), source.size):
-        raise source.bad(fault)
+        raise source.bad(fault, SHORTEN)
     return Found(x, *columns(source.path, {"id": np.array(names, f"S{width}")}))
 
 
@@ -118,5 +123,5 @@ def _ends(source: Source, plan: dict[str, Any], name: str, total: int) -> np.nda
     ends = load(source, stored(source, plan[name])).astype(np.int64)
     ends = ends if len(ends) and ends[-1] == total else np.append(ends, total)
     if len(ends) > MOST or (np.diff(ends, prepend=0) <= 0).any():
-        raise source.bad("its pointers do not rise. The file is damaged.", f"/{name}")
+        raise source.bad("its pointers do not rise; the file is damaged", AGAIN, f"/{name}")
     return ends

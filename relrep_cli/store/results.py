@@ -27,7 +27,7 @@ def is_parquet(target: str) -> bool:
 def agree(target: str, kind: str | None) -> None:
     """Raise UsageError when the name of a file says Parquet, and an option says text."""
     if kind and is_parquet(target):
-        raise UsageError(f"{target}: the name says Parquet, and --format {kind} is text; leave one out.")
+        raise UsageError(f"the name says Parquet, and --format {kind} is text", "Leave one out.", file=target)
 
 
 def encoded(target: str, records: Sequence[Record], columns: Sequence[str], kind: str | None = None) -> bytes:
@@ -83,11 +83,13 @@ def decoded(path: Path) -> list[Record]:
     with opened(path) as file:
         content = file.read(LARGEST + 1)
     if len(content) > LARGEST:
-        raise bad(path, f"longer than the {LARGEST >> 20} MB that a table of results may have")
+        raise bad(path, f"longer than the {LARGEST >> 20} MB that a table of results may have", "Split it.")
     try:
         return [{key: _value(value) for key, value in record.items()} for record in _records(path, content.decode())]
     except (ValueError, csv.Error, RecursionError) as error:
-        raise bad(path, f"cannot be read as a table ({printable(str(error), 80)})") from None
+        raise bad(
+            path, f"cannot be read as a table ({printable(str(error), 80)})", "Write it again with relrep compare -o."
+        ) from None
 
 
 def _records(path: Path, text: str) -> list[Record]:

@@ -1,4 +1,8 @@
-"""The .safetensors format: a bounded JSON header whose every offset is checked, then data mapped where it lies."""
+"""The .safetensors format: a bounded JSON header whose every offset is checked, then data mapped where it lies.
+
+The safetensors library checks the layout as well, but takes headers of up to 100 MB, and its NumPy side copies tensors instead
+of mapping them.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +32,14 @@ DTYPES = {
 Place = tuple[str, tuple[int, ...], int, int]  # dtype, shape, begin, end
 
 
+class Malformed(Exception):
+    """What is wrong with the header of a safetensors file, or with the tensor `name` in it."""
+
+    def __init__(self, finding: str, name: str | None = None) -> None:
+        super().__init__(finding)
+        self.finding, self.name = finding, name
+
+
 def read_safetensors(path: Path, member: str | None) -> Found:
     """The chosen (n, d) tensor, mapped; BF16 widened to float32; integer siblings id(s), label(s), split. Raises DataError."""
     with opened(path) as file:
@@ -36,24 +48,44 @@ def read_safetensors(path: Path, member: str | None) -> Found:
         if head[8:9] != b"{":
             raise mistaken(path, head, "a safetensors file")
         if not 2 <= length <= min(room, HEADER):
-            raise bad(path, f"its header claims {length} bytes; {max(room, 0)} follow, {HEADER} are allowed. Save it again.")
-        entries = _entries(path, os.pread(file.fileno(), length, 8))
-        places = {name: _place(path, name, entry) for name, entry in entries.items()}
-        _check_layout(path, places, room - length)
+            raise bad(path, f"its header claims {length} bytes; {max(room, 0)} follow, {HEADER} are allowed", "Save it again.")
+        places = _places(path, os.pread(file.fileno(), length, 8), room - length)
         arrays = [_array(path, file, name, *place, base=8 + length) for name, place in places.items()]
         return found(path, arrays, member, "tensor")
 
 
-def _entries(path: Path, header: bytes) -> dict[str, Any]:
-    """The tensors by name, as the JSON header declares them."""
+def _places(path: Path, header: bytes, size: int) -> dict[str, Place]:
+    """Where each tensor lies, checked. Raises DataError."""
     if header.count(b"{") > TENSORS or header.count(b",") > 16 * TENSORS or header.count(b"[") > 4 * TENSORS:
-        raise bad(path, f"its header names more than {TENSORS} tensors. Split the file.")
+        raise bad(path, f"its header names more than {TENSORS} tensors", "Split the file.")
+    try:
+        entries = entries_of(header)
+        entries.pop("__metadata__", None)
+        return layout(entries, size)
+    except Malformed as error:
+        raise bad(path, error.finding, "Save it again.", error.name) from None
+
+
+def entries_of(header: bytes) -> dict[str, Any]:
+    """The entries of a JSON header by name, "__metadata__" among them. Raises Malformed."""
     try:
         entries = json.loads(header.decode(), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else printable(str(error), 80)
-        raise bad(path, f"its header is not JSON of the safetensors kind: {reason}. Save it again.") from None
-    return {name: entry for name, entry in entries.items() if name != "__metadata__"}
+        raise Malformed(f"its header is not JSON of the safetensors kind: {reason}") from None
+    if not isinstance(entries, dict):
+        raise Malformed("its header is not JSON of the safetensors kind: no object")
+    return entries
+
+
+def layout(entries: dict[str, Any], size: int) -> dict[str, Place]:
+    """Where each tensor lies in the `size` bytes of data, by name.
+
+    Raises Malformed unless the tensors fill the data one after the other, each as long as its shape says.
+    """
+    places = {name: _place(name, entry) for name, entry in entries.items()}
+    _check_layout(places, size)
+    return places
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -63,30 +95,29 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return entries
 
 
-def _place(path: Path, name: str, entry: Any) -> Place:
+def _place(name: str, entry: Any) -> Place:
     """What the header says of a tensor, each part of the right type and sign."""
     fields = entry if isinstance(entry, dict) else {}
     dtype, shape, offsets = (fields.get(key) for key in ("dtype", "shape", "data_offsets"))
     if isinstance(dtype, str) and _naturals(shape) and _naturals(offsets) and len(offsets) == 2:
         return dtype, tuple(shape), offsets[0], offsets[1]
-    raise bad(path, "its dtype, shape or data_offsets are missing or malformed. Save it again.", name)
+    raise Malformed("its dtype, shape or data_offsets are missing or malformed", name)
 
 
 def _naturals(values: Any) -> TypeGuard[list[int]]:
     return isinstance(values, list) and len(values) <= 32 and all(type(v) is int and 0 <= v < 1 << 63 for v in values)
 
 
-def _check_layout(path: Path, places: dict[str, Place], size: int) -> None:
-    """Raise DataError unless the tensors fill the `size` bytes of data one after the other, each as long as its shape says."""
+def _check_layout(places: dict[str, Place], size: int) -> None:
     at = 0
     for name, (dtype, shape, begin, end) in sorted(places.items(), key=lambda item: item[1][2:]):
         if begin != at or end < begin or end > size:
-            raise bad(path, f"its bytes {begin} to {end} overlap, leave a gap or pass the end ({size}). Save it again.", name)
+            raise Malformed(f"its bytes {begin} to {end} overlap, leave a gap or pass the end ({size})", name)
         if dtype in DTYPES and end - begin != prod(shape) * np.dtype(DTYPES[dtype]).itemsize:
-            raise bad(path, f"shape {shape} of {dtype} does not fit its {end - begin} bytes. Save it again.", name)
+            raise Malformed(f"shape {shape} of {dtype} does not fit its {end - begin} bytes", name)
         at = end
     if at != size:
-        raise bad(path, f"{size - at} bytes belong to no tensor. Save it again.")
+        raise Malformed(f"{size - at} bytes belong to no tensor")
 
 
 def _array(path: Path, file: FileIO, name: str, dtype: str, shape: tuple[int, ...], begin: int, end: int, base: int) -> Array:

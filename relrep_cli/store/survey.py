@@ -16,6 +16,7 @@ from typing import Any
 from relrep_cli.base.errors import printable
 from relrep_cli.store.child import confine
 from relrep_cli.store.columns import ROLES, role
+from relrep_cli.store.files import AGAIN
 from relrep_cli.store.guards import (
     Plan,
     Refused,
@@ -55,13 +56,13 @@ MEMORY = 32 << 20  # bytes for libhdf5 and us, beside a part of the file's size 
 class Elsewhere(Refused):
     """There is no embedding at a place; `found` are the names of those elsewhere in the file."""
 
-    def __init__(self, item: Any, where: str, reason: str = "no embedding here") -> None:
-        super().__init__(where, reason)
+    def __init__(self, item: Any, where: str, finding: str = "no embedding here") -> None:
+        super().__init__(where, finding, "")
         self.found = list(embeddings(h5g.open(h5i.get_file_id(item), b"/")))
 
 
 def survey(path: str, member: str | None, identity: list[int], seconds: float) -> Plan:
-    """{"plan": the embedding at `member`} or {"error": [where, why]}, with "found": names of embeddings elsewhere.
+    """{"plan": the embedding at `member`} or {"error": [where, finding, remedy]}, with "found": names of embeddings elsewhere.
 
     identity: device, inode and size of the file.
     """
@@ -69,7 +70,7 @@ def survey(path: str, member: str | None, identity: list[int], seconds: float) -
 
 
 def contents(path: str, identity: list[int], seconds: float) -> Plan:
-    """{"plan": names of the embeddings in the file}, or {"error": [where, why]}."""
+    """{"plan": names of the embeddings in the file}, or {"error": [where, finding, remedy]}."""
     return guarded(path, identity, seconds, lambda root: list(embeddings(root)))
 
 
@@ -80,13 +81,13 @@ def guarded(path: str, identity: list[int], seconds: float, look: Callable[[Any]
         root, shift = opened(path, identity)
         return {"plan": look(root), "shift": shift}
     except Elsewhere as refusal:
-        return {"error": [refusal.where, str(refusal)], "found": refusal.found}
+        return {"error": refusal.fields, "found": refusal.found}
     except Refused as refusal:
-        return {"error": [refusal.where, str(refusal)]}
+        return {"error": refusal.fields}
     except MemoryError:
-        return {"error": ["", "its structure asks for more memory than an honest file needs; it is damaged or hostile."]}
+        return {"error": ["", "its structure asks for more memory than an honest file needs; it is damaged or hostile", AGAIN]}
     except Exception as error:  # h5py raises OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, …
-        return {"error": ["", f"libhdf5 cannot read its structure ({printable(str(error))}); the file is damaged."]}
+        return {"error": ["", f"libhdf5 cannot read its structure ({printable(str(error))}); the file is damaged", AGAIN]}
 
 
 def opened(path: str, identity: list[int]) -> tuple[Any, int]:
@@ -139,7 +140,9 @@ def collection(group: Any, where: str) -> Plan:
     n, d = x["shape"]
     obs = frame(step(group, b"obs", where), n, below(where, b"obs"))
     if strict and obs["ids"] is None:
-        raise Refused(below(where, b"obs"), "it has no index of ids, which the format requires")
+        raise Refused(
+            below(where, b"obs"), "it has no index of ids, which the format requires", "Write it again with relrep embed."
+        )
     var, uns = columns_of_x(group, d, where, strict), extras(group, where) if strict else []
     return {"x": x, **obs, "var": var, "uns": uns, "attrs": attrs}
 
@@ -162,7 +165,7 @@ def check_matrix(plan: Plan, where: str) -> None:
     if len(shape) != 2:
         raise Refused(where, f"its axes are {len(shape)}; an embedding has two, items and dimensions", "Reshape it.")
     if not all(shape):
-        raise Refused(where, f"it holds no numbers, its shape is {shape}")
+        raise Refused(where, f"it holds no numbers, its shape is {shape}", "Name an array that holds some.")
 
 
 def columns_of_x(group: Any, d: int, where: str, strict: bool) -> list[Any]:
@@ -190,7 +193,7 @@ def extras(group: Any, where: str) -> list[Any]:
         if plan["kind"][1] != kind or prod(plan["shape"]) > STATISTIC:
             what = "text" if kind == "S" else "floats"
             raise Refused(
-                plan["name"], f"it is not a plain array of {what}, at most {STATISTIC} of them", "The file is damaged."
+                plan["name"], f"it is not a plain array of {what}, at most {STATISTIC} of them; the file is damaged", AGAIN
             )
     return [[name, plan] for name, plan in found.items()]
 
@@ -226,7 +229,7 @@ def siblings(group: Any, n: int, where: str) -> Plan:
         if plan["shape"] in ([n], [n, 1]):
             found[part] = plan
         elif part == "id":
-            raise Refused(here, f"its shape is {tuple(plan['shape'])}, but there are {n} rows", "Every item needs one id.")
+            raise Refused(here, f"its shape is {tuple(plan['shape'])}, but there are {n} rows", "Give every item one id.")
     return {"ids": found.pop("id", None), "obs": [[name, plan] for name, plan in found.items()]}
 
 
@@ -262,7 +265,7 @@ def frame(group: Any, n: int, where: str) -> Plan:
     if has(group, index):
         ids = dataset(step(group, index, where), below(where, index))
         if ids["shape"] != [n]:
-            raise Refused(ids["name"], f"its shape is {tuple(ids['shape'])}, but there are {n}", "The file is damaged.")
+            raise Refused(ids["name"], f"its shape is {tuple(ids['shape'])}, but there are {n}; the file is damaged", AGAIN)
     order = {name: i for i, name in enumerate(names_attribute(group, "column-order"))}
     names = sorted((m for m in members(group) if m not in (index, b"__categories", b"id")), key=lambda m: order.get(m, MEMBERS))
     found = [[name.decode(errors="replace"), column(group, name, n, where)] for name in names]
@@ -286,7 +289,7 @@ def column(group: Any, name: bytes, n: int, where: str) -> Plan | None:
             raise
         return None
     if plan["shape"] != [n]:
-        raise Refused(here, f"its shape is {tuple(plan['shape'])}, but there are {n} rows", "The file is damaged.")
+        raise Refused(here, f"its shape is {tuple(plan['shape'])}, but there are {n} rows; the file is damaged", AGAIN)
     return plan
 
 
@@ -296,7 +299,7 @@ def categorical(group: Any, n: int, where: str) -> Plan | None:
     parts = {part: dataset(step(group, part.encode(), where), f"{where}/{part}") for part in ("codes", "categories")}
     if parts["codes"]["shape"] != [n] or len(parts["categories"]["shape"]) != 1:
         what = f"its codes have shape {tuple(parts['codes']['shape'])}, but there are {n} rows"
-        raise Refused(where, what, "The file is damaged.")
+        raise Refused(where, f"{what}; the file is damaged", AGAIN)
     return parts
 
 

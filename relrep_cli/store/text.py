@@ -33,7 +33,7 @@ def read_text(path: Path, member: str | None) -> Found:
     The first row names the columns; a table of numbers alone needs no such row. Rows are counted from 1, as editors do.
     """
     if member is not None:
-        raise bad(path, f"a text table holds one embedding and no members. Write {printable(str(path), 1000)}.", member)
+        raise bad(path, "a text table holds one embedding and no members", f"Write {printable(str(path), 1000)}.", member)
     with opened(path) as file:
         line, size = os.pread(file.fileno(), LINE, 0), size_of(file)
     _check_text(path, line)
@@ -42,7 +42,7 @@ def read_text(path: Path, member: str | None) -> Found:
     named = not _numeric(cells) or (len(cells) > 1 and cells == [str(i) for i in range(len(cells))])  # pandas' names
     roles = _roles(path, cells) if named else [None] * len(cells)
     if all(roles) or (len(cells) == 1 and re.search(r"[,;\t|]", cells[0])):
-        raise bad(path, f"no columns of numbers; found {_listed(cells)}. Cells must be separated by {delimiter!r}.")
+        raise bad(path, f"no columns of numbers; found {_listed(cells)}", f"Cells must be separated by {delimiter!r}.")
     names = cells if named else [str(i + 1) for i in range(len(cells))]
     found = read_apart(path, size, parse, delimiter, int(named), [printable(name, 40) for name in names], roles)
     if delimiter == "\t" and found.ids is None and not found.obs:  # the TensorFlow projector's vectors.tsv
@@ -59,23 +59,23 @@ def _check_text(path: Path, start: bytes) -> None:
     fault = first_fault(start)
     if fault is not None:
         byte = printable(start[fault : fault + 1].hex())
-        raise bad(path, f"byte {fault} (hexadecimal {byte}) does not occur in UTF-8 text. Save it as UTF-8.")
+        raise bad(path, f"byte {fault} (hexadecimal {byte}) does not occur in UTF-8 text", "Save it as UTF-8.")
 
 
 def _cells(path: Path, line: bytes, size: int, delimiter: str) -> list[str]:
     """The cells of the first line."""
     first = re.split(rb"[\r\n]", line.removeprefix(b"\xef\xbb\xbf"), maxsplit=1)[0]
     if len(first) + 3 >= LINE and size > LINE:
-        raise bad(path, f"its first line is longer than {LINE} bytes. Save it as .npy or .parquet.")
+        raise bad(path, f"its first line is longer than {LINE} bytes", "Save it as .npy or .parquet.")
     csv.field_size_limit(LINE)
     try:
         cells = next(csv.reader([first.decode()], delimiter=delimiter, strict=True), [])
     except (csv.Error, UnicodeDecodeError) as error:
-        raise bad(path, f"its first line is malformed: {printable(str(error))}. Write it again.") from None
+        raise bad(path, f"its first line is malformed: {printable(str(error))}", "Write it again.") from None
     if not cells:
-        raise bad(path, "its first line is blank. It must name the columns or hold numbers.")
+        raise bad(path, "its first line is blank", "It must name the columns or hold numbers.")
     if len(cells) > COLUMNS:
-        raise bad(path, f"{len(cells)} columns; a text table may have {COLUMNS}. Save it as .npy or .parquet.")
+        raise bad(path, f"{len(cells)} columns; a text table may have {COLUMNS}", "Save it as .npy or .parquet.")
     return cells
 
 
@@ -94,7 +94,7 @@ def _roles(path: Path, names: list[str]) -> list[str | None]:
         roles[0] = "id"
     given = [name for name in roles if name]
     if len(given) != len(set(given)):
-        raise bad(path, f"two columns name the {max(given, key=given.count)} of an item. Remove one.")
+        raise bad(path, f"two columns name the {max(given, key=given.count)} of an item", "Remove one.")
     return roles
 
 
@@ -147,13 +147,13 @@ def _explained(path: Path, error: str, names: list[str]) -> Exception:
     """pyarrow's complaint in our words."""
     if match := BAD_CELL.search(error):
         cell = printable(match[3], 40)
-        return bad(path, f"row {match[2]}, column {names[int(match[1])]}: '{cell}' is not a number. Every cell must be one.")
+        return bad(path, f"row {match[2]}, column {names[int(match[1])]}: '{cell}' is not a number", "Every cell must be one.")
     if match := BAD_ROW.search(error):
-        return bad(path, f"row {match[1]} has {match[3]} cells, the first row {match[2]}. Every row needs the same columns.")
+        return bad(path, f"row {match[1]} has {match[3]} cells, the first row {match[2]}", "Every row needs the same columns.")
     if "straddling" in error:
-        return bad(path, f"a row is longer than {_block(len(names))} bytes. Save it as .npy or .parquet.")
+        return bad(path, f"a row is longer than {_block(len(names))} bytes", "Save it as .npy or .parquet.")
     if "out of sync" in error:
-        return bad(path, "a quoted cell goes over several lines, or its end is missing. Write each item on one line.")
+        return bad(path, "a quoted cell goes over several lines, or its end is missing", "Write each item on one line.")
     if "invalid UTF8" in error:
-        return bad(path, "holds text that is not UTF-8. Save it as UTF-8.")
-    return bad(path, f"cannot be read as a table: {printable(error, 160).rstrip('.')}. Write it again.")
+        return bad(path, "holds text that is not UTF-8", "Save it as UTF-8.")
+    return bad(path, f"cannot be read as a table: {printable(error, 160).rstrip('.')}", "Write it again.")

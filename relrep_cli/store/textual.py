@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from relrep_cli.base.errors import DataError, WriteError, printable
+from relrep_cli.base.errors import printable
 from relrep_cli.base.signals import temporary
-from relrep_cli.store.apart import Answer, answered, import_alone, limit
+from relrep_cli.store.apart import Answer, answered, import_alone, limit, raise_if_failed
 from relrep_cli.store.child import Died, run
 from relrep_cli.store.columns import role
 from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of
@@ -39,13 +39,8 @@ def as_lines(path: Path, text: str, label: str) -> Iterator[IO[bytes]]:
         try:
             answer = run(write_lines, str(path), str(lines), text, label, patience=60 + size / 1e6)
         except Died as error:
-            raise bad(path, f"damaged: {printable(str(error).replace('libhdf5', 'pyarrow'))}. Write it again.") from None
-        if "full" in answer:
-            raise WriteError(f"{lines.parent}: {answer['full']}. Set TMPDIR to a folder with more room.")
-        if "bug" in answer:
-            raise RuntimeError(answer["bug"])
-        if "error" in answer:
-            raise DataError(printable(answer["error"], 2000))
+            raise bad(path, f"damaged: {printable(error.finding.replace('libhdf5', 'pyarrow'))}", "Write it again.") from None
+        raise_if_failed(answer, lines.parent)
         with lines.open("rb") as file:
             yield file
 
@@ -60,14 +55,19 @@ def write_lines(name: str, target: str, text: str, label: str) -> Answer:
         with pq.ParquetFile(path, **OPTIONS) as file, open(target, "w", encoding="utf-8") as lines:
             names = file.schema_arrow.names
             if text not in names:
-                raise bad(path, f"no column of this name. Found {listed(file.schema_arrow)}.", text)
+                raise bad(
+                    path,
+                    f"no column of this name. Found {listed(file.schema_arrow)}",
+                    "Name one that is there with --text-column.",
+                    text,
+                )
             wanted = [n for n in dict.fromkeys(names) if n in (text, label) or role(n) in ("id", "split")]
             stored = os.stat(path).st_size
             for batch in file.iter_batches(ROWS, columns=wanted, use_threads=False):
                 batch.validate(full=True)
                 lines.writelines(json.dumps(row, default=_plain) + "\n" for row in batch.to_pylist())
                 if fault := packing_fault(lines.tell(), stored):
-                    raise bad(path, f"{fault}. Write it uncompressed.")
+                    raise bad(path, fault, "Write it uncompressed.")
         return {}
 
     import_alone()

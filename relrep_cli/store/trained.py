@@ -1,7 +1,7 @@
 """Trained things as files: named arrays and one JSON record in safetensors, never a pickle.
 
 The record is one metadata entry, because safetensors writes several in no fixed order and equal things are to give equal
-bytes. A foreign file is judged before an array is used: every length against the file, every type, and no gap or overlap.
+bytes. A foreign file is checked before an array is used: every type here, and the layout by `safetensors.layout`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relrep_cli.base.errors import DataError, printable
+from relrep_cli.store.safetensors import Malformed, Place, entries_of, layout
 
 LARGEST_HEADER, LARGEST_FILE = 1 << 20, 1 << 30  # bytes; the heaviest encoders here are a few hundred megabytes
 DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
@@ -42,13 +43,13 @@ def unpack(
     where = noun if isinstance(source, bytes) else str(source)
     try:
         data = source if isinstance(source, bytes) else _content(Path(source))
-        tensors, start = _header(data)
-        record = _record(tensors.pop("__metadata__", None), key, version, noun)
-        _check_layout(tensors, len(data) - start)
-        return build(record, {name: _array(data, start, entry) for name, entry in tensors.items()})
+        entries, start = _header(data)
+        record = _record(entries.pop("__metadata__", None), key, version, noun)
+        places = _layout(entries, len(data) - start)
+        return build(record, {name: _array(data, start, place) for name, place in places.items()})
     except (Unusable, OSError, ValueError) as error:
         what = getattr(error, "strerror", None) or error
-        raise DataError(f"{printable(where)}: {printable(str(what), 200)}. Give {a(noun)} that {made_by} saved.") from None
+        raise DataError(printable(str(what), 200), f"Give {a(noun)} that {made_by} saved.", file=printable(where)) from None
 
 
 def a(noun: str) -> str:
@@ -76,7 +77,10 @@ def _header(data: bytes) -> tuple[dict[str, Any], int]:
     """The JSON header of safetensors bytes and where the arrays begin."""
     length = int.from_bytes(data[:8], "little")
     need(len(data) >= 10 and length <= min(LARGEST_HEADER, len(data) - 8), "not a safetensors file")
-    return _object(data[8 : 8 + length], "not a safetensors file"), 8 + length
+    try:
+        return entries_of(data[8 : 8 + length]), 8 + length
+    except Malformed:
+        raise Unusable("not a safetensors file") from None
 
 
 def _object(text: Any, otherwise: str) -> dict[str, Any]:
@@ -100,25 +104,21 @@ def _record(metadata: Any, key: str, version: int, noun: str) -> dict[str, Any]:
     return record
 
 
-def _check_layout(tensors: Mapping[str, Any], size: int) -> None:
-    """Every array is float32 or float64, as long as its shape says, and they lie end to end: no gap, overlap or rest."""
-    for entry in tensors.values():
-        sound = isinstance(entry, dict) and str(entry.get("dtype")) in DTYPES
-        sound = sound and all(naturals(entry.get(key)) for key in ("shape", "data_offsets")) and len(entry["data_offsets"]) == 2
-        need(sound, "an array that is not of float32 or float64, or has no place in the file")
-        begin, end = entry["data_offsets"]
-        length = math.prod(entry["shape"]) * DTYPES[entry["dtype"]].itemsize
-        need(end - begin == length, "arrays whose sizes do not match the file")
-    spans = sorted(entry["data_offsets"] for entry in tensors.values())
-    tiled = [begin for begin, _ in spans] + [size] == [0] + [end for _, end in spans]
-    need(tiled, "arrays whose sizes do not match the file")
+def _layout(entries: dict[str, Any], size: int) -> dict[str, Place]:
+    """Where the arrays lie, all of them float32 or float64."""
+    try:
+        places = layout(entries, size)
+    except Malformed as error:
+        raise Unusable(f"array {printable(error.name, 40)}: {error.finding}" if error.name else error.finding) from None
+    need(all(place[0] in DTYPES for place in places.values()), "an array that is not of float32 or float64")
+    return places
 
 
 def naturals(value: Any) -> bool:
     return isinstance(value, list) and len(value) <= 8 and all(type(v) is int and 0 <= v < 2**48 for v in value)
 
 
-def _array(data: bytes, start: int, entry: Mapping[str, Any]) -> NDArray[np.floating[Any]]:
-    """The array of a checked entry. A copy: offsets need not be aligned, and torch wants writable memory."""
-    size, offset = math.prod(entry["shape"]), start + entry["data_offsets"][0]
-    return np.array(np.frombuffer(data, DTYPES[entry["dtype"]], size, offset).reshape(entry["shape"]))
+def _array(data: bytes, start: int, place: Place) -> NDArray[np.floating[Any]]:
+    """The array at a checked place. A copy: offsets need not be aligned, and torch wants writable memory."""
+    dtype, shape, begin, _ = place
+    return np.array(np.frombuffer(data, DTYPES[dtype], math.prod(shape), start + begin).reshape(shape))

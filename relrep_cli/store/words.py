@@ -1,6 +1,8 @@
 """Word vectors: the text form of word2vec and GloVe, with or without a first line of counts, and word2vec's binary form.
 
-Read by plain Python in bounded pieces: counts are judged by the size of the file, and no line is longer than LINE bytes.
+The library that reads these forms, gensim, is a large dependency for one format. It allocates as many rows as the first line
+declares, and holds all words as Python objects. Here plain Python reads bounded pieces: counts are checked against the size of
+the file, and no line is longer than LINE bytes.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from relrep_cli.numerics.spool import spool
 from relrep_cli.store.columns import described
 from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of, sniff
 from relrep_cli.store.found import Found
-from relrep_cli.store.limits import TEXT_WIDTH, padding_fault
+from relrep_cli.store.limits import SHORTEN, TEXT_WIDTH, padding_fault
 
 LINE = 1 << 20  # bytes
 DIMS = 1 << 16
@@ -42,7 +44,7 @@ def read_words(path: Path, member: str | None) -> Found:
 
             return read_hdf5(path, member)
         if member is not None:
-            raise bad(path, f"word vectors have no members. Write {printable(str(path), 1000)}.", member)
+            raise bad(path, "word vectors have no members", f"Write {printable(str(path), 1000)}.", member)
         first = head.partition(b"\n")[0]
         counts = COUNTS.fullmatch(first.rstrip(b"\r"))
         file: IO[bytes] = BufferedReader(raw, 1 << 20)
@@ -58,7 +60,7 @@ def _binary(path: Path, file: IO[bytes], n: int, d: int, size: int) -> Found:
     _check_counts(path, n, d)
     file.readline(LINE)
     if n * (4 * d + 2) > size:
-        raise bad(path, f"its first line declares {n} vectors of {d}, more than {size} bytes hold. Fetch it again.")
+        raise bad(path, f"its first line declares {n} vectors of {d}, more than {size} bytes hold", "Fetch it again.")
     x, words = spool((n, d), np.float32), []
     for i in range(n):
         if i % ROWS == 0:
@@ -66,7 +68,7 @@ def _binary(path: Path, file: IO[bytes], n: int, d: int, size: int) -> Found:
         word = _until_space(file)
         content = file.read(4 * d)
         if word is None or len(content) < 4 * d:
-            raise bad(path, f"it ends within vector {i + 1} of {n}. Fetch it again.")
+            raise bad(path, f"it ends within vector {i + 1} of {n}", "Fetch it again.")
         words.append(word.lstrip(b"\n"))
         x[i] = np.frombuffer(content, "<f4")
     return Found(x, *described(path, {"id": _texts(path, words, size)}))
@@ -90,7 +92,7 @@ def _text(path: Path, raw: FileIO, file: IO[bytes], counted: bool, size: int) ->
     sample = [file.readline(LINE) for _ in range(1 + 20)][counted:]
     cells = [line.split() for line in sample if line.strip()]
     if not cells or len(cells[0]) < 2:
-        raise bad(path, "no lines of a word and its numbers. Choose an --encoder if these are texts.")
+        raise bad(path, "no lines of a word and its numbers", "Choose an --encoder if these are texts.")
     named = not all(FLOAT.fullmatch(line[0]) for line in cells)
     widths = sorted(map(len, cells))
     d = max(widths, key=widths.count) - named  # words may hold spaces, which few do
@@ -102,7 +104,7 @@ def _text(path: Path, raw: FileIO, file: IO[bytes], counted: bool, size: int) ->
     file.seek(0)
     n = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b"")) + 1 - counted  # one more than lines, maybe
     if n * d * 2 > 2 * size + 2 * d:
-        raise bad(path, f"{n} lines of {d} numbers do not fit into {size} bytes. Every line needs the same number.")
+        raise bad(path, f"{n} lines of {d} numbers do not fit into {size} bytes", "Every line needs the same number.")
     file.seek(0)
     x, words = spool((n, d), np.float32), []
     at = 0
@@ -136,7 +138,7 @@ def _cells(path: Path, number: int, line: bytes, d: int, named: bool) -> tuple[b
     row = parts[1:] if named else parts
     if len(row) != d or len(parts) != d + named:
         found = max(0, len(line.split()) - named)
-        raise bad(path, f"line {number} holds {found} numbers, those before {d}. Mend or remove it.")
+        raise bad(path, f"line {number} holds {found} numbers, those before {d}", "Mend or remove it.")
     return parts[0] if named else b"", row
 
 
@@ -150,19 +152,19 @@ def _numbers(path: Path, number: int, rows: list[list[bytes]]) -> np.ndarray:
                     float(cell)
                 except ValueError:
                     found = printable(cell[:40])
-                    raise bad(path, f"line {number + i}: {found!r} is not a number. Mend or remove it.") from None
+                    raise bad(path, f"line {number + i}: {found!r} is not a number", "Mend or remove it.") from None
         raise
 
 
 def _check_counts(path: Path, n: int, d: int) -> None:
     if not (n > 0 and 0 < d <= DIMS):
-        raise bad(path, f"its lines declare {n} vectors of {d} numbers; from 1 to {DIMS} are read. Check what it is.")
+        raise bad(path, f"its lines declare {n} vectors of {d} numbers; from 1 to {DIMS} are read", "Check what it is.")
 
 
 def _texts(path: Path, words: list[bytes], size: int) -> np.ndarray:
     width = max(map(len, words), default=1)
     if fault := padding_fault(width * len(words), size):
-        raise bad(path, fault)
+        raise bad(path, fault, SHORTEN)
     return np.array(words, f"S{max(1, width)}")
 
 

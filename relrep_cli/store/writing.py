@@ -19,6 +19,7 @@ from pathlib import Path
 from relrep_cli.base import signals
 from relrep_cli.base.errors import UsageError, WriteError
 from relrep_cli.base.output import say, silence_stdout
+from relrep_cli.store.files import MORE_ROOM
 
 HDF5 = (".h5", ".hdf5", ".h5ad")
 OTHERS = ".npy .npz .csv .tsv .txt .parquet .safetensors .json .jsonl .md .xlsx .pkl .pt .zarr"
@@ -34,27 +35,31 @@ def refuse(target: str, force: bool, inputs: Sequence[str] = (), endings: Sequen
     """
     if target == "-":
         if sys.stdout.isatty():
-            raise UsageError("-o -: binary output to a terminal; send it to a pipe or a file.")
+            raise UsageError("binary output to a terminal", "Send it to a pipe or a file.", place="-o -")
         return
     path = Path(target)
     for uri in inputs:
         source = uri.partition("::")[0]
         with suppress(OSError):
             if source != "-" and path.exists() and os.path.samefile(source, path):
-                raise UsageError(f"{target}: is also an input, and inputs are never written; choose another name.")
+                raise UsageError("is also an input, and inputs are never written", "Choose another name.", file=target)
     ending = Path(target).suffix.lower()
     if endings and ending in KNOWN_ENDINGS and ending not in endings:
-        raise UsageError(f"{target}: this command does not write {ending}; name a file that ends in {', '.join(endings)}.")
+        raise UsageError(
+            f"this command does not write {ending}", f"Name a file that ends in {', '.join(endings)}.", file=target
+        )
     if path.is_dir():
-        raise UsageError(f"{target}: is a folder; name a file in it.")
+        raise UsageError("is a folder", "Name a file in it.", file=target)
     if path.exists() and not path.is_file():
-        raise UsageError(f"{target}: exists and is no regular file; choose another name.")
+        raise UsageError("exists and is no regular file", "Choose another name.", file=target)
     if path.exists() and not force:
-        raise UsageError(f"{target}: exists; choose another name, or write --force to replace it.")
+        raise UsageError("exists", "Choose another name, or write --force to replace it.", file=target)
     if not path.parent.is_dir():
-        raise WriteError(f"{target}: there is no folder {path.parent}; make it first.")
+        raise WriteError(f"there is no folder {path.parent}", "Make it first.", file=target)
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise WriteError(f"{target}: the folder {path.parent} cannot be written; choose another or change its permissions.")
+        raise WriteError(
+            f"the folder {path.parent} cannot be written", "Choose another or change its permissions.", file=target
+        )
 
 
 @contextmanager
@@ -77,7 +82,11 @@ def published(target: str, force: bool, size: int) -> Iterator[Path]:
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise WriteError(f"{target}: could not write: {error.strerror or error}.") from error
+            raise WriteError(
+                f"could not write: {error.strerror or error}",
+                "Make room or choose another folder, then try again.",
+                file=target,
+            ) from error
 
 
 def write_bytes(target: str, content: bytes, force: bool, said: str = "") -> None:
@@ -138,7 +147,7 @@ def _publish(temporary: Path, target: Path, force: bool) -> None:
             os.link(temporary, target)
         except FileExistsError:
             raise UsageError(
-                f"{target}: was written by another job meanwhile; its file is kept. Write --force to replace."
+                "was written by another job meanwhile; its file is kept", "Write --force to replace.", file=str(target)
             ) from None
         except OSError as error:
             if error.errno not in CANNOT_LINK:
@@ -154,7 +163,7 @@ def _claim(temporary: Path, target: Path) -> None:
         os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
     except FileExistsError:
         raise UsageError(
-            f"{target}: was written by another job meanwhile; its file is kept. Write --force to replace."
+            "was written by another job meanwhile; its file is kept", "Write --force to replace.", file=str(target)
         ) from None
     os.replace(temporary, target)
 
@@ -201,9 +210,9 @@ def _alive(pid: int) -> bool:
 def spooled_stdin() -> Iterator[Path]:
     """Stdin as a temporary file, since HDF5 cannot be read from a pipe. It is gone after the block; its maps stay."""
     if sys.stdin.closed:
-        raise UsageError("-: standard input can be read once; name a file in its other place.")
+        raise UsageError("standard input can be read once", "Name a file in its other place.", place="-")
     if sys.stdin.isatty():
-        raise UsageError("-: standard input is a terminal; send a file into it, or name one.")
+        raise UsageError("standard input is a terminal", "Send a file into it, or name one.", place="-")
     handle, name = tempfile.mkstemp(prefix="relrep-stdin-")
     with signals.temporary(Path(name)):
         try:
@@ -213,5 +222,5 @@ def spooled_stdin() -> Iterator[Path]:
                     file.write(block)
             sys.stdin.close()
         except OSError as error:
-            raise WriteError(f"{name}: {error.strerror}. Set TMPDIR to a folder with more room.") from None
+            raise WriteError(str(error.strerror), MORE_ROOM, file=name) from None
         yield Path(name)

@@ -1,4 +1,4 @@
-"""How anchor finds pairs of items, says how sure they are, and scores them."""
+"""Find pairs of items of two files that share no ids, judge and score them, write them."""
 
 from __future__ import annotations
 
@@ -13,22 +13,21 @@ from relrep_cli import store
 from relrep_cli.anchors import STRATEGIES, Candidates
 from relrep_cli.anchors.candidates import Pairing
 from relrep_cli.anchors.correspondences import Pairs, read_pairs
-from relrep_cli.anchors.id_lists import read_lines
 from relrep_cli.anchors.paired import Matching
+from relrep_cli.anchors.shared_items import in_order, of_split
 from relrep_cli.base.errors import DONE, NO, DataError, UsageError, printable
 from relrep_cli.base.output import Record, progress, say, write
-from relrep_cli.cli import options
-from relrep_cli.cli.anchor_candidates import in_order, of_split
 from relrep_cli.embedding import Embedding, find_ids, match_ids
+from relrep_cli.store.lines import read_lines
 
 COLUMNS = ("name", "value", "advice")
 BY_ID = "id"  # of --truth: rows with equal ids belong together
-JUDGED = 5000  # rows that the truth tells of and that are looked up
+SCORED = 5000  # rows of the truth that are looked up, at most
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the user asked for. params: of the strategy. seeds, truth: files, "" for none. confidence: the least wanted."""
+class PairSearch:
+    """How to search. params: of the strategy. seeds, truth: pairs files, "" for none. confidence: the least to write pairs."""
 
     strategy: str
     params: dict[str, Any]
@@ -39,34 +38,37 @@ class Asked:
     split: str | None
 
 
-def find(
-    spaces: Sequence[Embedding], asked: Asked, output: str, force: bool, dry_run: bool, seed: int, kind: str | None
+def write_pairs(
+    spaces: Sequence[Embedding], search: PairSearch, output: str, force: bool, dry_run: bool, seed: int, kind: str | None
 ) -> int:
-    """Find pairs between two files and write them; print how sure they are, and how right where the truth is given."""
+    """Find pairs between two spaces and write them; print their confidence, and their accuracy where the truth is given.
+
+    kind: format of the printed records. Returns the exit code: NO when the confidence is too low, and nothing is written.
+    """
     if len(spaces) != 2:
-        raise UsageError(f"{asked.strategy} finds pairs between two files; there are {len(spaces)}.")
-    inputs = [e.uri for e in spaces] + [f for f in (asked.seeds, asked.truth) if f and f != BY_ID]
+        raise UsageError(f"{search.strategy} finds pairs between two files, and {len(spaces)} are given", "Name two files.")
+    inputs = [e.uri for e in spaces] + [f for f in (search.seeds, search.truth) if f and f != BY_ID]
     store.refuse(output, True, inputs, (".tsv",))  # what is there may be these very pairs
-    sides = [Candidates((e,), (in_order(e, of_split(e, asked.split)),)) for e in spaces]
+    sides = [Candidates((e,), (in_order(e, of_split(e, search.split)),)) for e in spaces]
     if dry_run:
         named = " and ".join(f"{len(c)} items of {c.spaces[0].uri}" for c in sides)
-        options.plan([f"find {asked.number} pairs of {named} by {asked.strategy}"])
+        say(f"would: find {search.number} pairs of {named} by {search.strategy}")
         return DONE
     more: dict[str, Any] = {}
-    if asked.seeds:
-        more["seeds"] = _places(read_pairs_file(asked.seeds), sides)
-    true = _places(truth_of(asked.truth, spaces), sides, partly=True) if asked.truth else None
+    if search.seeds:
+        more["seeds"] = _places(read_pairs_file(search.seeds), sides)
+    true = _places(truth_of(search.truth, spaces), sides, partly=True) if search.truth else None
     rng = np.random.default_rng(seed)
     with progress("matching") as advance:
-        pair = cast(Pairing, STRATEGIES[asked.strategy].function)
-        found = pair(sides[0], sides[1], asked.number, rng, advance=advance, **more, **asked.params)
+        pair = cast(Pairing, STRATEGIES[search.strategy].function)
+        found = pair(sides[0], sides[1], search.number, rng, advance=advance, **more, **search.params)
     records = _records(found, true, len(more.get("seeds", ())), rng)
-    sure = found.confidence >= asked.confidence
+    sure = found.confidence >= search.confidence
     if output != "-":
         write(records, COLUMNS, kind)
     if not sure:
         say(
-            f"failed: confidence {found.confidence:.2f} is below {asked.confidence:g}, so the pairs are likely wrong and "
+            f"failed: confidence {found.confidence:.2f} is below {search.confidence:g}, so the pairs are likely wrong and "
             "nothing is written. Give known pairs (--strategy bootstrap --seeds), or more of them."
         )
         return NO
@@ -77,8 +79,8 @@ def find(
         (spaces[0].space, spaces[1].space),
     )
     store.write_bytes(output, pairs.to_text().encode(), force)
-    if len(pairs.a) < asked.number:
-        say(f"{output}: only {len(pairs.a)} rows find each other; {asked.number} pairs were asked for.")
+    if len(pairs.a) < search.number:
+        say(f"{output}: only {len(pairs.a)} rows find each other; {search.number} pairs were asked for.")
     say(f"{output}: {len(pairs.a)} pairs of {spaces[0].uri} and {spaces[1].uri}, confidence {found.confidence:.2f}.")
     return DONE
 
@@ -94,7 +96,9 @@ def truth_of(truth: str, spaces: Sequence[Embedding]) -> Pairs:
     shared = spaces[0].ids[match_ids(spaces[0].ids, spaces[1].ids)[0]]
     numbered = {e.row_ids for e in spaces} != {False} and not all(e.row_ids and e.n == spaces[0].n for e in spaces)
     if not len(shared) or numbered:
-        raise DataError(f"{spaces[0].uri} and {spaces[1].uri}: share no ids to be the truth; name a pairs file with --truth.")
+        raise DataError(
+            "share no ids to be the truth", "Name a pairs file with --truth.", file=f"{spaces[0].uri} and {spaces[1].uri}"
+        )
     return Pairs(shared, shared, uri=BY_ID)
 
 
@@ -109,8 +113,10 @@ def _places(pairs: Pairs, sides: Sequence[Candidates], partly: bool = False) -> 
         side = 0 if found[place, 0] < 0 else 1
         item = printable(bytes((pairs.a, pairs.b)[side][place]))
         raise DataError(
-            f"{pairs.uri}: {int((~whole).sum())} of {len(whole)} pairs are not among the training items, such as {item} of "
-            f"{sides[side].spaces[0].uri}. Anchors never use test rows unless --split all says so."
+            f"{int((~whole).sum())} of {len(whole)} pairs are not among the training items, such as {item} of "
+            f"{sides[side].spaces[0].uri}",
+            "Anchors never use test rows unless --split all says so.",
+            file=pairs.uri,
         )
     return found
 
@@ -125,14 +131,14 @@ def _records(found: Matching, true: np.ndarray | None, seeds: int, rng: np.rando
         return records
     new = found.places[seeds:]
     records.append({"name": "pairs right", "value": score(new, true), "advice": ""})
-    some = true[np.sort(rng.permutation(len(true))[:JUDGED])]
+    some = true[np.sort(rng.permutation(len(true))[:SCORED])]
     right = float(found.hits(some[:, 0], some[:, 1]).mean()) if len(some) else None
     records.append({"name": "rows right at rank 1", "value": right, "advice": ""})
     return records
 
 
 def score(pairs: np.ndarray, true: np.ndarray) -> float | None:
-    """The share of pairs (p, 2) that are true ones, of those whose first item the truth tells of; None where that is none."""
+    """The share of correct pairs (p, 2), among those whose first item is in `true` (q, 2); None where none is."""
     right = dict(true.tolist())
-    told = [right[a] == b for a, b in pairs.tolist() if a in right]
-    return float(np.mean(told)) if told else None
+    correct = [right[a] == b for a, b in pairs.tolist() if a in right]
+    return float(np.mean(correct)) if correct else None

@@ -24,7 +24,11 @@ def candidates(spaces: Sequence[Embedding], split: str | None, joint: bool, list
     shared = tuple(r[p] for r, p in zip(rows, places, strict=True))
     names = ", ".join(e.uri for e in spaces)
     if not len(shared[0]):
-        raise DataError(f"{names}: share no ids among their {split or 'training'} items, so no anchor would be in all of them.")
+        raise DataError(
+            f"share no ids among their {split or 'training'} items",
+            "Give files of the same items, or choose from other rows with --split.",
+            file=names,
+        )
     if len(shared[0]) < max(map(len, rows)):
         say(f"{names}: choosing from the {len(shared[0])} items that all of them share.")
     seen = len(spaces) if joint else 1
@@ -38,7 +42,7 @@ def in_order(e: Embedding, rows: np.ndarray) -> np.ndarray:
 
 
 def of_split(e: Embedding, split: str | None) -> np.ndarray:
-    """Row numbers of the split, training rows unless told; of all where the file has no splits, which is said."""
+    """Row numbers of the split, by default of the training rows; with a note, of all rows where the file has no splits."""
     if split == "all":
         return np.arange(e.n)
     rows = e.rows_of_split(split or "train")
@@ -48,7 +52,7 @@ def of_split(e: Embedding, split: str | None) -> np.ndarray:
     if rows is None or not len(rows):
         found = "no split column" if rows is None else ", ".join(printable(s) for s in np.unique(e.obs["split"]).tolist())
         raise DataError(
-            f"{e.uri}: no items of split {split or 'train'!r}; found: {found}. Choose another with --split, or all."
+            f"no items of split {split or 'train'!r}; found: {found}", "Choose another with --split, or all.", file=e.uri
         )
     return rows
 
@@ -56,7 +60,11 @@ def of_split(e: Embedding, split: str | None) -> np.ndarray:
 def collections(spaces: Sequence[Embedding], source: Sequence[str]) -> list[Embedding]:
     """The files of another collection in the order of the spaces, one of each. Raises DataError when one is not there."""
     if len(source) != len(spaces):
-        raise UsageError(f"--source: out-of-domain takes one file for each FILE; there are {len(source)} for {len(spaces)}.")
+        raise UsageError(
+            f"out-of-domain takes one file for each FILE, and {len(source)} are given for {len(spaces)}",
+            "Name one file of the other collection for each space.",
+            place="--source",
+        )
     others = [store.digested(store.read(uri)) for uri in source]
     found = []
     for e in spaces:
@@ -64,8 +72,9 @@ def collections(spaces: Sequence[Embedding], source: Sequence[str]) -> list[Embe
         if len(same) != 1:
             known = ", ".join(f"{o.uri} ({printable(o.space)})" for o in others)
             raise DataError(
-                f"{e.uri}: {len(same)} of the collections are of its space ({printable(e.space)}); given: {known}. "
-                "Embed the other collection with the same encoder: relrep embed --encoder FILE, or --space NAME on import."
+                f"{len(same)} of the collections are of its space ({printable(e.space)}); given: {known}",
+                "Embed the other collection with the same encoder: relrep embed --encoder FILE, or --space NAME on import.",
+                file=e.uri,
             )
         found += same
     return found

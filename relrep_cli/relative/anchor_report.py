@@ -1,4 +1,4 @@
-"""`relrep anchor --report`: how good anchors are for files."""
+"""How good anchors are for files: one record for each thing measured."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ import numpy as np
 from relrep_cli import store
 from relrep_cli.anchors.correspondences import Pairs
 from relrep_cli.anchors.id_lists import read_anchors
+from relrep_cli.anchors.pair_search import score, truth_of
 from relrep_cli.anchors.quality import Space, agreement, report
-from relrep_cli.base.errors import DONE, DataError, UsageError
-from relrep_cli.base.output import Record, write
-from relrep_cli.cli.anchor_candidates import of_split
-from relrep_cli.cli.anchor_pairs import score, truth_of
+from relrep_cli.anchors.shared_items import of_split
+from relrep_cli.base.errors import DataError, UsageError
+from relrep_cli.base.output import Record
 from relrep_cli.embedding import Embedding, find_ids, in_id_order, match_ids, refuse_row_numbers
 from relrep_cli.relative.recipes import Recipe
 
 COLUMNS = ("file", "name", "value", "advice")
 
 
-def judge(anchors: str, files: list[str], truth: str, split: str | None, seed: int, kind: str | None, writes: bool) -> int:
-    """Print one record for each thing measured of the anchors, for each file and between the first and each other one."""
-    if writes:
-        raise UsageError("--report chooses no anchors, so it goes with neither -o nor --ids-only.")
+def report_anchors(anchors: str, files: list[str], truth: str, split: str | None, seed: int) -> list[Record]:
+    """Records with COLUMNS on the anchors of a file: for each of the files, and between the first and each other one.
+
+    truth: pairs file that scores pairs, "" for none. Raises UsageError or DataError.
+    """
     ids, spare, meaning = read_anchors(anchors)
     spaces = [in_id_order(store.read(file)) for file in files]
     recipe = Recipe(ids, spares=(spare,) if spare else (), meaning=meaning)
     rows = [of_split(e, split) for e in spaces]
-    seen = [_space(e, r, recipe) for e, r in zip(spaces, rows, strict=True)]
-    records = list(report(seen, seed))
+    measured = [_space(e, r, recipe) for e, r in zip(spaces, rows, strict=True)]
+    records = list(report(measured, seed))
     if len(spaces) > 1:
         refuse_row_numbers(spaces)
         shared = match_ids(*(e.ids[r] for e, r in zip(spaces, rows, strict=True)))
-        records += agreement(seen, [r[p] for r, p in zip(rows, shared, strict=True)], seed)
+        records += agreement(measured, [r[p] for r, p in zip(rows, shared, strict=True)], seed)
     if truth:
         records.append(_right(meaning, truth, spaces))
-    write(records, COLUMNS, kind)
-    return DONE
+    return records
 
 
 def _space(e: Embedding, rows: np.ndarray, recipe: Recipe) -> Space:
@@ -52,11 +52,14 @@ def _space(e: Embedding, rows: np.ndarray, recipe: Recipe) -> Space:
 
 def _right(meaning: object, truth: str, spaces: list[Embedding]) -> Record:
     if not isinstance(meaning, Pairs) or len(spaces) != 2:
-        raise UsageError("--truth scores a pairs file, for two files.")
+        raise UsageError(
+            "--truth scores a pairs file between two files",
+            "Give a pairs file to --report and two FILEs, or leave out --truth.",
+        )
     true = truth_of(truth, spaces)
     sides = {meaning.side_of(e): e for e in spaces}
     if len(sides) < 2:
-        raise DataError(f"{meaning.uri}: both files are on one side of it; name one of each.")
+        raise DataError("both files are on one side of it", "Name one of each.", file=meaning.uri)
     ordered = [true.a, true.b] if meaning.side_of(spaces[0]) == "a" else [true.b, true.a]
     found, right = (
         np.stack([find_ids(sides["a"].ids, a), find_ids(sides["b"].ids, b)], 1) for a, b in ((meaning.a, meaning.b), ordered)

@@ -1,0 +1,132 @@
+"""Anchor files: choose anchors among the items that files share, and write them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from relrep_cli import store
+from relrep_cli.anchors import STRATEGIES, Candidates, choose
+from relrep_cli.anchors.candidates import Strategy
+from relrep_cli.anchors.id_lists import read_anchors
+from relrep_cli.anchors.mixtures import Mixtures
+from relrep_cli.anchors.shared_items import candidates, collections
+from relrep_cli.base.errors import DataError, UsageError, printable
+from relrep_cli.base.output import emit, say
+from relrep_cli.embedding import ABSOLUTE, Embedding, Step, chain, make_step, row_numbers, select
+
+NUMBER = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnchorChoice:
+    """Which anchors to choose, and where to write them.
+
+    params: of the strategy. number: None for NUMBER, or for all ids of a list. source: the file of a list, or files of
+    another collection. joint: choose by all spaces instead of the first. ids_only: print ids, one a line.
+    """
+
+    strategy: str
+    params: dict[str, Any]
+    number: int | None = None
+    joint: bool = False
+    source: tuple[str, ...] = ()
+    split: str | None = None
+    output: str = ""
+    ids_only: bool = False
+    force: bool = False
+    dry_run: bool = False
+    seed: int = 0
+
+
+def write_anchors(spaces: Sequence[Embedding], choice: AnchorChoice) -> None:
+    """Choose anchors among the items that all spaces share, and write or print them, unless the output is up to date.
+
+    Raises UsageError, DataError or WriteError.
+    """
+    entry, output = STRATEGIES[choice.strategy], choice.output
+    listed, lists = _listed(entry, choice.source)
+    others = collections(spaces, choice.source) if entry.reads == "collections" else []
+    m = choice.number or (len(listed) if listed is not None else NUMBER)
+    params = {"strategy": entry.name, "number": m, "split": choice.split or "train", **choice.params}
+    if choice.joint:
+        params["joint"] = True
+    step = make_step("anchor", params, choice.seed, [*spaces, *lists, *others])
+    if output and not choice.force and store.identify(output) == step["id"]:
+        return say(f"{output}: up to date.")
+    if output:
+        store.refuse(output, choice.force, [*(e.uri for e in spaces), *choice.source], store.HDF5)
+    c = candidates(others or spaces, choice.split, choice.joint, listed)
+    if choice.dry_run:
+        return say(f"would: choose {m} of {len(c)} items of {', '.join(e.uri for e in spaces)} by {entry.name}")
+    found = choose(c, entry.name, m, np.random.default_rng(choice.seed), choice.params)
+    steps = chain([*spaces, *others], step)
+    if isinstance(found, Mixtures):
+        _write_mixtures(output, c, found, steps, choice.force)
+    else:
+        _hand_over(output, c, found, choice.ids_only, steps, choice.force)
+    if others:
+        say("for each other space, give the file of that collection with --anchor-vectors when you project.")
+
+
+def _listed(entry: Strategy, source: Sequence[str]) -> tuple[np.ndarray | None, list[Embedding]]:
+    """The ids of a list, and the file that they come from, for the history of the output."""
+    if entry.reads != "list":
+        return None, []
+    if len(source) > 1:
+        raise UsageError(f"--source: {entry.name} takes one list, and {len(source)} are given", "Name one.", place="--source")
+    ids, spare, meaning = read_anchors(source[0])
+    if meaning is not None:
+        raise DataError(
+            "holds pairs or mixtures, not a list of items",
+            "Give it to --anchors of project, compare or stitch as it is.",
+            file=source[0],
+        )
+    x = np.zeros((len(ids), 1), np.float32)
+    return ids, [store.digested(spare or Embedding(x, ids, uri=source[0]))]
+
+
+def _line(uri: str, item: str) -> str:
+    """An id as a line: unchanged in a pipe, with control characters escaped on a terminal."""
+    if "\n" in item:
+        raise DataError(f"id {printable(item)} holds a line feed, which one id a line cannot say", "Write -o FILE.", file=uri)
+    return (printable(item, 4096) if sys.stdout.isatty() else item) + "\n"
+
+
+def _hand_over(output: str, c: Candidates, places: np.ndarray, ids_only: bool, steps: list[Step], force: bool) -> None:
+    e = c.spaces[0]
+    chosen = select(e, c.rows[0][places])
+    if ids_only:
+        emit("".join(_line(e.uri, i.decode(errors="backslashreplace")) for i in chosen.ids.tolist()))
+    if output:
+        _write(output, chosen, np.asarray(chosen.x), steps, force, {})
+        say(f"{output}: {len(places)} anchors of {e.uri}.")
+
+
+def _write_mixtures(output: str, c: Candidates, found: Mixtures, steps: list[Step], force: bool) -> None:
+    e = c.spaces[0]
+    x = found.vectors(e, found.names)
+    means = Embedding(x, found.names, {}, space=e.space)
+    _write(output, means, x, steps, force, found.uns())
+    say(f"{output}: {len(x)} mixtures of {len(np.unique(found.items))} items of {e.uri}.")
+
+
+def _write(output: str, chosen: Embedding, x: np.ndarray, steps: list[Step], force: bool, uns: dict[str, np.ndarray]) -> None:
+    store.write(
+        output,
+        [x],
+        shape=x.shape,
+        dtype=x.dtype.newbyteorder("=").name,
+        ids=chosen.ids,
+        obs=chosen.obs,
+        var={"id": row_numbers(x.shape[1])},
+        kind=ABSOLUTE,
+        space=chosen.space,
+        steps=steps,
+        uns=uns,
+        force=force,
+    )

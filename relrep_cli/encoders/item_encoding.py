@@ -1,0 +1,203 @@
+"""From items to an embedding file: train an encoder or take a trained one, encode, write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from relrep_cli import encoders, store
+from relrep_cli.base.errors import DataError, UsageError, printable
+from relrep_cli.base.output import detail, progress, say
+from relrep_cli.base.task_cache import Records, records_for
+from relrep_cli.embedding import ABSOLUTE, Embedding, Step, make_step, row_numbers
+from relrep_cli.encoders import ENCODERS, Checkpoint, Trained, pretrained
+from relrep_cli.sources import Items
+from relrep_cli.sources import positives as pairs
+
+SAVED = ".safetensors"
+LABEL = "label"
+LARGEST_STATE = 1 << 31  # bytes of a training's state
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoding:
+    """What to make of items, and where to write it.
+
+    source: URI of the items. encoder: a registered name, a saved file, or SCHEME:NAME of a pretrained model. params: of the
+    encoder or the model, as the history of the output records them. trained: the encoder of a saved file. positives: "",
+    "label" or the URI of an embedding, whose k nearest neighbours are to lie together. save: file for the trained encoder,
+    "" for none. inputs: further files that must not be overwritten.
+    """
+
+    source: str
+    encoder: str
+    params: dict[str, Any]
+    trained: Trained | None = None
+    output: str
+    save: str = ""
+    positives: str = ""
+    k: int = 3
+    inputs: tuple[str, ...] = ()
+    dtype: str = "float32"
+    device: str = "auto"
+    force: bool = False
+    dry_run: bool = False
+    seed: int = 0
+
+
+def embed_items(items: Items, job: Encoding) -> None:
+    """Write the vectors of the items, unless the output is up to date.
+
+    Raises UsageError, DataError or WriteError.
+    """
+    items, partners, params = _with_positives(items, job)
+    model = None
+    if pretrained.scheme_of(job.encoder):
+        model, space = pretrained.open_model(job.encoder, items, job.device, params)
+        params = {**params, "encoder": space}
+    step = make_step("embed", {**params, "dtype": job.dtype}, job.seed, [_as_input(job.source, items), *partners])
+    if not job.force and store.identify(job.output) == step["id"] and _holds_encoder(job):
+        return say(f"{job.output}: up to date.")
+    _check_targets(job)
+    if job.dry_run:
+        return say(f"would: embed {len(items.x)} items of {job.source} by {job.encoder} to {job.output}")
+    if model is not None:
+        return _write(job, items, pretrained.blocks(model, items, params["batch"]), dict(items.obs), space, step)
+    records = records_for(job.output, None, job.force)
+    trained = job.trained or _train(job, items, params, _checkpoint(records, f"{step['id']}{SAVED}"))
+    if job.save:
+        store.write_bytes(job.save, encoders.to_bytes(trained), job.force)
+    obs = {**items.obs, **_errors(trained, items, job.device)}
+    vectors = encoders.encode(trained, items, device=job.device)
+    _write(job, items, vectors, obs, encoders.space(trained), step)
+    records.close()
+
+
+def _with_positives(items: Items, job: Encoding) -> tuple[Items, list[Embedding], dict[str, Any]]:
+    """The items with their positives, the files these come from, and the parameters that record them."""
+    if not job.positives:
+        return items, [], job.params
+    if "augment" not in job.params:
+        takers = ", ".join(entry.name for entry in ENCODERS.values() if "augment" in entry.keywords)
+        raise UsageError(f"--positives does not go with --encoder {job.encoder}", f"It works with {takers}.")
+    rows = _training_rows(items)
+    if job.positives == LABEL:
+        if items.label is None:
+            raise DataError("the items have no labels, which --positives label needs", "Give items with labels.")
+        return replace(items, pairs=pairs.by_label(items.label, rows)), [], {**job.params, "positives": LABEL}
+    e = store.digested(store.read(job.positives))
+    found = pairs.by_neighbors(items.ids, rows, items.rows_of("valid"), e, job.k)
+    return replace(items, pairs=found), [e], {**job.params, "positives_k": job.k}
+
+
+def _check_targets(job: Encoding) -> None:
+    if job.output == job.save:
+        raise UsageError("-o and --save-encoder name the same file", "Choose another name for one.", file=job.output)
+    inputs = [name for name in (job.source, *job.inputs, job.encoder, job.positives) if name]
+    store.refuse(job.output, job.force, inputs, store.HDF5)
+    if job.save:
+        store.refuse(job.save, job.force, inputs)
+
+
+def _checkpoint(records: Records, name: str) -> Checkpoint:
+    """The state of the training, in a file named after the step; with -v, each epoch's record is a note."""
+
+    def load() -> bytes | None:
+        state = records.get_bytes(name, LARGEST_STATE)
+        if state is not None:
+            say("goes on after the last whole epoch of the run that was stopped.")
+        return state
+
+    return Checkpoint(
+        load,
+        lambda state: records.put_bytes(name, state),
+        lambda record: detail(", ".join(f"{term} {value:.5g}" for term, value in record.items())),
+    )
+
+
+def _holds_encoder(job: Encoding) -> bool:
+    """Whether the file of --save-encoder, if one is named, holds the encoder that made the output."""
+    if not job.save or not Path(job.save).exists():
+        return not job.save
+    with suppress(DataError):
+        return encoders.space(encoders.load(job.save)) == store.read(job.output, judge=False).space
+    return False
+
+
+def _as_input(source: str, items: Items) -> Embedding:
+    """The items as an input of the step, whose id tells other ids apart, too: the digest is of the items alone."""
+    obs = {**items.obs, "id": items.ids}
+    return Embedding(np.empty((len(items.x), 0)), items.ids, obs=obs, digest=items.digest, uri=source)
+
+
+def _training_rows(items: Items) -> np.ndarray:
+    """The rows of the training split, or all when there is none."""
+    rows = np.arange(len(items.x)) if items.split is None else items.rows_of("train")
+    if not len(rows):
+        raise DataError(
+            "the source has no training items",
+            "Say which they are with --splits FILE, or encode with a saved encoder (--encoder FILE.safetensors).",
+        )
+    return rows
+
+
+def _train(job: Encoding, items: Items, params: dict[str, Any], checkpoint: Checkpoint) -> Trained:
+    """Train on the training rows."""
+    entry = ENCODERS[job.encoder]
+    own = {name: params[name] for name in entry.keywords}
+    with progress(f"training {job.encoder}") as advance:
+        return entry.function(
+            items,
+            _training_rows(items) if entry.learns else np.arange(len(items.x)),
+            **own,
+            seed=job.seed,
+            device=job.device,
+            progress=advance,
+            checkpoint=checkpoint,
+        )
+
+
+def _errors(trained: Trained, items: Items, device: str) -> dict[str, np.ndarray]:
+    """The column reconstruction_error (n,), where the encoder reconstructs items."""
+    blocks = encoders.errors(trained, items, device=device)
+    if blocks is None:
+        return {}
+    with progress("reconstructing") as advance:
+        return {"reconstruction_error": np.concatenate(list(_counted(blocks, len(items.x), advance))).astype(np.float64)}
+
+
+def _counted(blocks: Iterator[np.ndarray], n: int, advance: Callable[[int, int, str], None]) -> Iterator[np.ndarray]:
+    done = 0
+    for block in blocks:
+        done += len(block)
+        advance(done, n, "")
+        yield block
+
+
+def _write(
+    job: Encoding, items: Items, vectors: Iterator[np.ndarray], obs: dict[str, np.ndarray], space: str, step: Step
+) -> None:
+    """Write the vectors, block by block. Their width is that of the first block."""
+    first = next(vectors)
+    d = first.shape[1]
+    with progress("encoding") as advance:
+        store.write(
+            job.output,
+            _counted(chain([first], vectors), len(items.x), advance),
+            shape=(len(items.x), d),
+            dtype=job.dtype,
+            ids=items.ids,
+            obs=obs,
+            var={"id": row_numbers(d)},
+            kind=ABSOLUTE,
+            space=space,
+            steps=[step],
+            force=job.force,
+        )
+    say(f"{job.output}: {len(items.x)} x {d}, space {printable(space)}.")

@@ -1,0 +1,146 @@
+"""Relative representations as files: project an embedding, write the result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from relrep_cli import store
+from relrep_cli.anchors.correspondences import Pairs
+from relrep_cli.base.errors import UsageError
+from relrep_cli.base.output import Record, progress, say
+from relrep_cli.embedding import RELATIVE, Embedding, Step, chain, make_step
+from relrep_cli.relative.projection import Basis, basis, relative_blocks
+from relrep_cli.relative.recipes import Recipe
+from relrep_cli.store.limits import STATISTIC
+
+
+@dataclass(frozen=True, kw_only=True)
+class Projection:
+    """How to project a file, and where to write the result.
+
+    weights: file for the attention that a trained aggregator pays to each function, "" for none. inputs: further files that
+    must not be overwritten. dtype: of the stored numbers; None for float32, with a note where that narrows float64. exact:
+    compute in float64 on padded tiles.
+    """
+
+    output: str
+    weights: str = ""
+    inputs: tuple[str, ...] = ()
+    dtype: str | None = None
+    device: str = "cpu"
+    exact: bool = False
+    force: bool = False
+    dry_run: bool = False
+
+    @property
+    def stored(self) -> str:
+        return self.dtype or "float32"
+
+
+def project_file(file: str, recipe: Recipe, to_do: Projection) -> None:
+    """Write the relative representation of an embedding file, unless the output is up to date.
+
+    Raises UsageError for options that the recipe does not allow, DataError for a file that cannot be used, WriteError.
+    """
+    _check(recipe, to_do)
+    e = store.digested(store.read(file))
+    inputs = [e, *map(store.digested, recipe.spares), *([recipe.like] if recipe.like else [])]
+    step = make_step("project", _params(e, recipe, to_do), None, inputs)
+    output, weights = to_do.output, to_do.weights
+    if not to_do.force and store.identify(output) == step["id"] and (not weights or Path(weights).exists()):
+        return say(f"{output}: up to date.")
+    if output == weights:
+        raise UsageError("-o and --weights name the same file", "Choose another name for one.", file=output)
+    for target in filter(None, (output, weights)):
+        store.refuse(target, to_do.force, [file, *to_do.inputs], store.HDF5 if target == output else ())
+    if to_do.dry_run:
+        m, size = recipe.width(), e.n * recipe.width() * np.dtype(to_do.stored).itemsize / 1e6
+        return say(f"would: project {file}: {e.n} x {e.d} on {m} columns by {recipe.label} to {output}, {size:.1f} MB")
+    to = basis(e, recipe, double=to_do.stored == "float64", exact=to_do.exact)
+    note_basis(e, to)
+    if e.x.dtype.itemsize == 8 and to_do.dtype is None:
+        say(f"{file}: is float64 and computed so, but stored as float32; --dtype float64 keeps it.")
+    attention: list[np.ndarray] = []
+    _write(e, to, to_do, chain([e, *recipe.spares], step), attention if weights else None)
+    if weights:
+        _write_weights(weights, e, recipe, np.concatenate(attention), to_do.force)
+    say(f"{output}: {e.n} x {recipe.width()}, {recipe.label} to {len(to.anchors)} anchors.")
+
+
+def note_basis(embedding: Embedding, to: Basis) -> None:
+    """Tell the user what is worth knowing about how a space was prepared for projection."""
+    for note in to.notes:
+        say(f"{embedding.uri}: {note}")
+    if to.statistics and "split" not in embedding.obs and to.recipe.like is None:
+        say(f"{embedding.uri}: has no split; statistics are those of all {embedding.n} rows.")
+
+
+def _check(recipe: Recipe, to_do: Projection) -> None:
+    if to_do.weights and (recipe.trained is None or not recipe.aggregate.endswith("attention")):
+        remedy = "Name a trained one that attends: self-attention or mlp-self-attention."
+        raise UsageError("--weights needs --aggregator", remedy)
+    if to_do.exact and (to_do.device != "cpu" or recipe.trained is not None):
+        other = "--device" if to_do.device != "cpu" else "--aggregator"
+        raise UsageError(f"--exact computes with NumPy, so it does not go with {other}", "Leave one of them out.")
+
+
+def _params(e: Embedding, recipe: Recipe, to_do: Projection) -> dict[str, object]:
+    """What the history of the output records."""
+    params = {**recipe.params(), "dtype": to_do.stored, "anchors": recipe.space(), "device": to_do.device}
+    if to_do.exact:
+        params["exact"] = True
+    if isinstance(recipe.meaning, Pairs):
+        params["side"] = recipe.meaning.side_of(e, recipe.spares)
+    return params
+
+
+def _write(e: Embedding, to: Basis, to_do: Projection, steps: list[Step], attention: list[np.ndarray] | None) -> None:
+    with progress("projecting") as advance:
+        blocks = relative_blocks(e.x, to, to_do.device, None if attention is None else attention.append)
+        store.write(
+            to_do.output,
+            _counted(blocks, e.n, advance),
+            shape=(e.n, to.recipe.width()),
+            dtype=to_do.stored,
+            ids=e.ids,
+            obs=e.obs,
+            var=to.recipe.var(),
+            kind=RELATIVE,
+            space=to.recipe.space(),
+            source_space=e.space,
+            steps=steps,
+            uns=_lasting(to_do.output, to),
+            force=to_do.force,
+        )
+
+
+def _lasting(output: str, to: Basis) -> dict[str, np.ndarray]:
+    """The statistics that the format can hold; a note names those that are too large for it."""
+    large = [name for name, values in to.statistics.items() if values.size > STATISTIC]
+    if large:
+        say(f"{output}: {', '.join(large)} is too large to keep, so --statistics cannot take it from this file.")
+    return {name: values for name, values in to.statistics.items() if name not in large}
+
+
+def _counted(blocks: Iterator[np.ndarray], total: int, advance: Callable[[int, int], None]) -> Iterator[np.ndarray]:
+    done = 0
+    for block in blocks:
+        done += len(block)
+        advance(done, total)
+        yield block
+
+
+def _write_weights(target: str, e: Embedding, recipe: Recipe, attention: np.ndarray, force: bool) -> None:
+    """Write a table with one line for each item: its id, and the attention to each similarity function."""
+    names = list(recipe.similarities)
+    records: list[Record] = [
+        {"id": i.decode(errors="backslashreplace"), **dict(zip(names, row, strict=True))}
+        for i, row in zip(e.ids.tolist(), attention.tolist(), strict=True)
+    ]
+    store.write_bytes(target, store.encoded(target, records, ["id", *names]), force)
+    means = ", ".join(f"{name} {share:.3f}" for name, share in zip(names, attention.mean(0), strict=True))
+    say(f"{target}: mean attention {means}.")
