@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import os
 import typing
@@ -16,10 +15,9 @@ import typer
 from relrep_cli.base.errors import UsageError
 from relrep_cli.base.output import FORMATS, say, set_verbosity
 from relrep_cli.base.registry import Keyword, Registry
-from relrep_cli.embedding import Embedding
 
 if TYPE_CHECKING:
-    from relrep_cli.relative.projection import Basis
+    pass
 
 Format = Literal["table", "tsv", "csv", "json", "jsonl", "markdown"]
 assert typing.get_args(Format) == FORMATS
@@ -42,34 +40,6 @@ Split = Annotated[
     str | None,
     typer.Option("--split", help="Use only the rows of this split, such as test.", metavar="NAME", show_default=False),
 ]
-
-
-@dataclass(frozen=True)
-class How:
-    """The values of RecipeOptions, for `legacy_command`; goes with it."""
-
-    anchors: str = ""
-    similarity: list[str] = field(default_factory=list)
-    aggregate: str = ""
-    aggregator: str = ""
-    center: bool = False
-    scale: bool = False
-    whiten: bool = False
-    normalize: bool = False
-    as_similarity: bool = False
-    standardize_columns: bool = False
-    round: float = 0.0
-    transductive: bool = False
-    statistics: str = ""
-    anchor_vectors: list[str] = field(default_factory=list)
-
-    def files(self) -> list[str]:
-        """Every file that is read."""
-        return [f for f in (self.anchors, self.aggregator, self.statistics, *self.anchor_vectors) if f]
-
-    def given(self) -> list[str]:
-        """The options that were given."""
-        return [f"--{f.name.replace('_', '-')}" for f in fields(self) if getattr(self, f.name)]
 
 
 SHORT = {"threads", "quiet", "verbose", "debug", "seed", "format", "json", "force", "dry_run", "device", "dtype"}
@@ -127,10 +97,6 @@ class Given:
         """Raise UsageError when an option of the registry stands in the command line where none applies."""
         for name in self.names(registry):
             raise UsageError(f"{registry.keywords()[name].option} does not go with {where}", "Leave it out.")
-
-
-NOTHING = Given({})
-NO_HOW = How()
 
 
 @dataclass(frozen=True)
@@ -240,52 +206,6 @@ def _explicit(context: typer.Context) -> dict[str, str]:
     return {str(p.name): p.opts[0] for p in context.command.params if p.name in given and p.param_type_name == "option"}
 
 
-def _recipe_parameters() -> list[inspect.Parameter]:
-    from relrep_cli.cli.recipe_options import RecipeOptions
-
-    return _parameters(RecipeOptions)
-
-
-def legacy_command(*registries: Registry) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """As `command`, for a function that still takes its options one by one; goes when every command has its dataclass.
-
-    A keyword whose name another registry took before is an option with the noun in front: `--similarity-k` beside `--k`.
-    """
-    keywords: dict[str, tuple[tuple[str, str], Keyword]] = {}
-    for registry in registries:
-        for name, keyword in registry.keywords().items():
-            option = f"{registry.noun}_{name}" if name in keywords else name
-            keywords[option] = (registry.noun, name), replace(keyword, name=option)
-
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        own = inspect.signature(function, eval_str=True).parameters
-        how = _recipe_parameters() if "how" in own else []
-        wanted = [p for name, p in own.items() if name not in ("given", "how")]
-        wanted += how
-        wanted += [_parameter(name, _annotation(k), None) for name, (_, k) in keywords.items()]
-        wanted += [_parameter(name, kind, default) for name, (kind, default) in SHARED.items()]
-        parameters = [*([] if "context" in own else [CONTEXT]), *(_with_variables(p, function.__name__) for p in wanted)]
-
-        @functools.wraps(function)
-        def called(**values: Any) -> Any:
-            set_verbosity(values.pop("quiet"), values.pop("verbose"))
-            values.pop("debug"), values.pop("threads")
-            context = values["context"] if "context" in own else values.pop("context")
-            _report_old_variables(wanted, function.__name__)
-            if "how" in own:
-                values["how"] = How(**{p.name: values.pop(p.name) for p in how})
-            if "given" in own:
-                values["given"] = _given(context, {name: (key, values.pop(name)) for name, (key, _) in keywords.items()})
-            return function(**values)
-
-        called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        called.__annotations__ = {p.name: p.annotation for p in parameters}
-        del called.__wrapped__
-        return called
-
-    return decorate
-
-
 def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
@@ -355,20 +275,6 @@ def split_names(values: list[str]) -> list[str]:
     ['a', 'b']
     """
     return list(dict.fromkeys(name.strip() for value in values for name in value.split(",") if name.strip()))
-
-
-def format_of(format: str | None, as_json: bool) -> str | None:
-    if as_json and format not in (None, "json"):
-        raise UsageError(f"--json and --format {format} contradict each other", "Leave one out.")
-    return "json" if as_json else format
-
-
-def notes(e: Embedding, to: Basis) -> None:
-    """Say what the user should know of how a space was made ready to project."""
-    from relrep_cli.relative.file_views import projection_notes
-
-    for note in projection_notes(e, to):
-        say(note)
 
 
 def plan(lines: list[str]) -> None:

@@ -12,7 +12,7 @@ import typer
 from relrep_cli import store
 from relrep_cli.anchors.id_lists import read_anchors
 from relrep_cli.base.errors import UsageError
-from relrep_cli.cli.options import Given, How, names_of, split_names
+from relrep_cli.cli.options import Given, names_of, split_names
 from relrep_cli.relative.aggregators import AGGREGATORS, load
 from relrep_cli.relative.preparation import Preprocessing
 from relrep_cli.relative.recipes import Postprocessing, Recipe, with_trained_aggregator
@@ -99,9 +99,7 @@ class RecipeOptions:
         return [f"--{f.name.replace('_', '-')}" for f in fields(self) if getattr(self, f.name)]
 
 
-def read_recipe(
-    options: RecipeOptions | How, given: Given, anchor_ids: np.ndarray | None = None, trains: bool = False
-) -> Recipe:
+def read_recipe(options: RecipeOptions, given: Given, anchor_ids: np.ndarray | None = None, trains: bool = False) -> Recipe:
     """The recipe that the options describe, on the anchors they name unless `anchor_ids` gives others.
 
     trains: whether the command can train an aggregator. Raises UsageError for options that contradict each other.
@@ -132,7 +130,7 @@ def read_recipe(
     return fill(recipe, options, given)
 
 
-def _with_named_functions(recipe: Recipe, options: RecipeOptions | How, given: Given) -> Recipe:
+def _with_named_functions(recipe: Recipe, options: RecipeOptions, given: Given) -> Recipe:
     names = split_names(options.similarity) or ["cosine"]
     names = list(SIMILARITIES) if "all" in names else names
     chosen = given.choose(SIMILARITIES, names)
@@ -141,7 +139,7 @@ def _with_named_functions(recipe: Recipe, options: RecipeOptions | How, given: G
     return replace(recipe, similarities=chosen, before=before, aggregate=aggregate)
 
 
-def _with_aggregator_file(recipe: Recipe, options: RecipeOptions | How, given: Given) -> Recipe:
+def _with_aggregator_file(recipe: Recipe, options: RecipeOptions, given: Given) -> Recipe:
     clash = [option for option in options.given() if option in OF_AGGREGATOR]
     if clash:
         raise UsageError(f"{clash[0]} does not go with --aggregator, which brings its own", "Leave one out.")

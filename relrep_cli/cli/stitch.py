@@ -16,6 +16,7 @@ from relrep_cli.cli.stitch_options import HEAD, Options
 from relrep_cli.heads.heads import HEADS
 from relrep_cli.heads.mlp import ADAPTED
 from relrep_cli.relative.aggregators import AGGREGATORS
+from relrep_cli.relative.projected_files import note_basis
 from relrep_cli.relative.recipes import Recipe
 from relrep_cli.relative.similarities import SIMILARITIES
 from relrep_cli.stitching import methods as known
@@ -104,7 +105,7 @@ def _saved_head_plan(options: Options, file: str) -> SavedHeadPlan:
         file,
         saved,
         read_recipe(recipe_options, options.given) if recipe_options.anchors else None,
-        shared.notes,
+        note_basis,
         options.predictions,
         options.force,
         options.allow_test_anchors,
@@ -131,7 +132,7 @@ def _retrieval_plan(options: Options, found: list[Method], recipe: Recipe | None
     found = retrieval_methods(options.target, found, recipe)
     options.given.refuse(HEADS, f"--target {options.target}, which trains no heads")
     spaces = read_spaces(options.files, recipe, Column("", optional=True), options.division, False)
-    return RetrievalPlan(spaces, found, Sparse(options.sparse, options.power), options.seed, shared.notes)
+    return RetrievalPlan(spaces, found, Sparse(options.sparse, options.power), options.seed, note_basis)
 
 
 def _grid_plan(options: Options, found: list[Method], recipe: Recipe | None) -> GridPlan:
@@ -162,7 +163,7 @@ def _grid_plan(options: Options, found: list[Method], recipe: Recipe | None) -> 
         range(options.seed, options.seed + options.seeds),
         options.device,
         Records(Path(folder) if folder else None),
-        shared.notes,
+        note_basis,
         outputs.collect if outputs.retrains else None,
         adaptation,
     )

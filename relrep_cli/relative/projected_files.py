@@ -13,6 +13,7 @@ from relrep_cli.anchors.correspondences import Pairs
 from relrep_cli.base.errors import UsageError
 from relrep_cli.base.output import Record, progress, say
 from relrep_cli.embedding import RELATIVE, Embedding, Step, chain, make_step
+from relrep_cli.relative.file_views import projection_notes
 from relrep_cli.relative.projection import Basis, basis, relative_blocks
 from relrep_cli.relative.recipes import Recipe
 from relrep_cli.store.limits import STATISTIC
@@ -73,10 +74,8 @@ def project_file(file: str, recipe: Recipe, to_do: Projection) -> None:
 
 def note_basis(embedding: Embedding, to: Basis) -> None:
     """Tell the user what is worth knowing about how a space was prepared for projection."""
-    for note in to.notes:
-        say(f"{embedding.uri}: {note}")
-    if to.statistics and "split" not in embedding.obs and to.recipe.like is None:
-        say(f"{embedding.uri}: has no split; statistics are those of all {embedding.n} rows.")
+    for note in projection_notes(embedding, to):
+        say(note)
 
 
 def _check(recipe: Recipe, to_do: Projection) -> None:
