@@ -16,7 +16,7 @@ from relrep_cli import store
 from relrep_cli.base.errors import DataError, NotApplicable
 from relrep_cli.embedding import Embedding, text
 from relrep_cli.evaluations import EVALUATIONS, Finding, Space, anomalies, probes, retrieval, separation
-from relrep_cli.evaluations.base import distances, evaluate, prepare, records, some
+from relrep_cli.evaluations.findings import distances, evaluate, prepare, records, some
 
 
 def clouds(n: int = 300, d: int = 5, classes: int = 3, apart: float = 6.0, seed: int = 0) -> Embedding:

@@ -14,10 +14,11 @@ from scipy.spatial.distance import cdist
 
 from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.embedding import Embedding, row_numbers
+from relrep_cli.relative.array_libraries import torch_device
 from relrep_cli.relative.preparation import Preprocessing
 from relrep_cli.relative.projection import basis, relative, relative_blocks
 from relrep_cli.relative.recipes import Postprocessing, Recipe
-from relrep_cli.relative.similarities import SIMILARITIES, Training, torch_device
+from relrep_cli.relative.similarities import SIMILARITIES, Training
 from relrep_cli.relative.transformations import TRANSFORMATIONS, unfelt
 
 

@@ -21,7 +21,7 @@ from relrep_cli.anchors.candidates import strategy
 from relrep_cli.encoders.augmentations import augmentation
 from relrep_cli.encoders.base import FLAT, ENCODERS, Trained, encoder
 from relrep_cli.evaluations import EVALUATIONS
-from relrep_cli.evaluations.base import Finding, Space, evaluation
+from relrep_cli.evaluations.findings import Finding, Space, evaluation
 from relrep_cli.heads.heads import HEADS, head
 from relrep_cli.metrics import METRICS
 from relrep_cli.metrics.families import shape_metric
@@ -30,7 +30,7 @@ from relrep_cli.plots.reductions import Reduced, method
 from relrep_cli.relative.aggregators import aggregator
 from relrep_cli.relative.similarities import SIMILARITIES, similarity
 from relrep_cli.relative.transformations import Map, transformation
-from relrep_cli.sources.base import Items, source
+from relrep_cli.sources.items import Items, source
 from relrep_cli.stitching.translators import Affine, translator
 """
 METRIC = """

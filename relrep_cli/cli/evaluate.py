@@ -17,7 +17,7 @@ from relrep_cli.cli.options import Given, Printing, command, names_of, split_nam
 from relrep_cli.comparison import layers
 from relrep_cli.comparison.matrix import short_names
 from relrep_cli.evaluations import EVALUATIONS
-from relrep_cli.evaluations.base import Record
+from relrep_cli.evaluations.findings import Record
 from relrep_cli.evaluations.several_files import KEYS, CurveFiles, EvaluationPlan, anomalies_of_each, side_by_side
 
 EXAMPLES = (

@@ -14,7 +14,7 @@ from relrep_cli.encoders import autoencoders, contrastive, spectral, supervised 
 from relrep_cli.encoders.base import ENCODERS, Checkpoint, Trained, Vectors, check_kind, encoder, space
 from relrep_cli.encoders.saved import load, to_bytes
 from relrep_cli.numerics.blocks import release
-from relrep_cli.sources.base import Items
+from relrep_cli.sources.items import Items
 
 __all__ = ["ENCODERS", "Checkpoint", "Trained", "encode", "encoder", "errors", "load", "rows_at_once", "space", "to_bytes"]
 

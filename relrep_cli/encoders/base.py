@@ -17,7 +17,7 @@ from relrep_cli.base.registry import Entry, Param, Registry
 if TYPE_CHECKING:
     import torch
 
-    from relrep_cli.sources.base import Items
+    from relrep_cli.sources.items import Items
 
 Progress = Callable[[int, int, str], None]  # done, total, message; called after every batch
 

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from relrep_cli.base.errors import DataError, RelrepError, UsageError, printable
 from relrep_cli.base.registry import Entry, Param, Registry
 from relrep_cli.encoders.base import Kind, check_kind, torch_device
+from relrep_cli.encoders.model_inputs import averaged, file_digest, floats, place_of, pooled, rgb, state_digest
 from relrep_cli.numerics.blocks import release
-from relrep_cli.sources.base import Items
+from relrep_cli.sources.items import Items
 
 Batch = Annotated[int, Param("Items that the model sees at once.", minimum=1)]
 Download = Annotated[bool, Param("Let the package fetch a model that is not on disk.")]
@@ -160,11 +161,11 @@ def st(name: str, kind: str, device: str, *, batch: Batch = 64, length: Length =
     from sentence_transformers import SentenceTransformer
 
     found = SentenceTransformer(
-        _place(name), device=str(torch_device(device)), local_files_only=not download, trust_remote_code=False
+        place_of(name), device=str(torch_device(device)), local_files_only=not download, trust_remote_code=False
     )
     if length:
         found.max_seq_length = length
-    return Model(lambda texts: found.encode(texts, batch_size=batch, show_progress_bar=False), _state_digest(found))
+    return Model(lambda texts: found.encode(texts, batch_size=batch, show_progress_bar=False), state_digest(found))
 
 
 @model(takes=TEXTS | PICTURES, extra="transformers", source="Wolf et al. 2020")
@@ -185,21 +186,21 @@ def hf(
 
     asked: dict[str, Any] = {"local_files_only": not download, "trust_remote_code": False}
     on = torch_device(device)
-    found = AutoModel.from_pretrained(_place(name), use_safetensors=True, **asked).eval().to(on)
-    prepare = (AutoTokenizer if kind == "texts" else AutoImageProcessor).from_pretrained(_place(name), **asked)
+    found = AutoModel.from_pretrained(place_of(name), use_safetensors=True, **asked).eval().to(on)
+    prepare = (AutoTokenizer if kind == "texts" else AutoImageProcessor).from_pretrained(place_of(name), **asked)
     part = getattr(found, "text_model" if kind == "texts" else "vision_model", found)
 
     def inputs(block: Any) -> Any:
         if kind == "texts":
             most = length or min(prepare.model_max_length, getattr(part.config, "max_position_embeddings", 512), 8192)
             return prepare(block, padding=True, truncation=True, max_length=most, return_tensors="pt").to(on)
-        return prepare(images=list(_rgb(block)), return_tensors="pt").to(on)
+        return prepare(images=list(rgb(block)), return_tensors="pt").to(on)
 
     def vectors(block: Any) -> NDArray[np.floating[Any]]:
         with torch.inference_mode():
             return _of_tokens(found, part, inputs(block), layer, pooling).float().cpu().numpy()
 
-    return Model(vectors, _state_digest(found))
+    return Model(vectors, state_digest(found))
 
 
 def _of_tokens(found: Any, part: Any, given: Any, layer: int, pooling: str) -> Any:
@@ -219,7 +220,7 @@ def _of_tokens(found: Any, part: Any, given: Any, layer: int, pooling: str) -> A
             f"--layer is {layer}, but the model has {len(layers) - 1} layers above its input",
             f"Choose a layer from 0 to {len(layers) - 1}, or count from the last one with -1.",
         )
-    return _pooled(layers[layer], given.get("attention_mask"), pooling)
+    return pooled(layers[layer], given.get("attention_mask"), pooling)
 
 
 @model(takes=PICTURES, extra="timm", source="Wightman 2019")
@@ -235,12 +236,12 @@ def timm(name: str, kind: str, device: str, *, batch: Batch = 64, download: Down
     size, mean, std = config["input_size"][1:], *(torch.tensor(config[key])[:, None, None] for key in ("mean", "std"))
 
     def vectors(block: Any) -> NDArray[np.floating[Any]]:
-        x = torch.from_numpy(np.ascontiguousarray(_rgb(block))).permute(0, 3, 1, 2).float() / 255
+        x = torch.from_numpy(np.ascontiguousarray(rgb(block))).permute(0, 3, 1, 2).float() / 255
         x = torch.nn.functional.interpolate(x, size, mode="bicubic", antialias=True, align_corners=False)
         with torch.inference_mode():
             return found(((x - mean) / std).to(on)).float().cpu().numpy()
 
-    return Model(vectors, _state_digest(found))
+    return Model(vectors, state_digest(found))
 
 
 @model(takes=PICTURES | VECTORS, extra="onnxruntime", source="the format ONNX")
@@ -250,13 +251,13 @@ def onnx(
     """ONNX file with one input: images (b, c, h, w) in 0..1, or vectors (b, d); maps are averaged."""
     import onnxruntime
 
-    digest = _file_digest(name)
+    digest = file_digest(name)
     session = onnxruntime.InferenceSession(name, providers=["CPUExecutionProvider"])
     if len(session.get_inputs()) != 1:
         names = ", ".join(printable(one.name, 40) for one in session.get_inputs())
         raise DataError(f"it has the inputs {names}; relrep gives one", "Export it with one input.", file=printable(name))
     into, out = session.get_inputs()[0].name, session.get_outputs()[0].name
-    return Model(lambda block: _averaged(session.run([out], {into: _floats(block, pixel_mean, pixel_std)})[0]), digest)
+    return Model(lambda block: averaged(session.run([out], {into: floats(block, pixel_mean, pixel_std)})[0]), digest)
 
 
 @model(takes=PICTURES | VECTORS, extra="torch", source="the format of torch.export")
@@ -266,67 +267,13 @@ def torch_(
     """File of torch.export with one input: images (b, c, h, w) in 0..1, or vectors (b, d); maps are averaged."""
     import torch
 
-    digest, on = _file_digest(name), torch_device(device)
+    digest, on = file_digest(name), torch_device(device)
     found = torch.export.load(name).module().to(on)
 
     def vectors(block: Any) -> NDArray[np.floating[Any]]:
         with torch.inference_mode():
-            answer = found(torch.from_numpy(_floats(block, pixel_mean, pixel_std)).to(on))
+            answer = found(torch.from_numpy(floats(block, pixel_mean, pixel_std)).to(on))
             first: Any = answer[0] if isinstance(answer, tuple | list) else answer
-            return _averaged(first.float().cpu().numpy())
+            return averaged(first.float().cpu().numpy())
 
     return Model(vectors, digest)
-
-
-def _pooled(tokens: Any, mask: Any, pooling: str) -> Any:
-    """(b, t, d) tokens as (b, d); padding does not count."""
-    import torch
-
-    mask = torch.ones(tokens.shape[:2], device=tokens.device) if mask is None else mask
-    if pooling == "first":
-        return tokens[:, 0]
-    if pooling == "last":
-        return tokens[torch.arange(len(tokens)), mask.cumsum(1).argmax(1)]
-    if pooling == "max":
-        return tokens.masked_fill(mask[..., None] == 0, -torch.inf).amax(1)
-    return (tokens * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-
-
-def _place(name: str) -> str:
-    """A folder as a path that no package takes for a name."""
-    return str(Path(name).resolve()) if Path(name).exists() else name
-
-
-def _rgb(block: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Images (b, h, w, 3), grey ones repeated."""
-    return block if block.ndim == 4 else np.repeat(block[..., None], 3, axis=3)
-
-
-def _floats(block: NDArray[Any], mean: float, std: float) -> NDArray[np.float32]:
-    """Images as (b, c, h, w), pixels in 0..1 less `mean` over `std`; vectors as they are."""
-    if block.ndim == 2:
-        return np.ascontiguousarray(block, np.float32)
-    x = block[:, None] if block.ndim == 3 else block.transpose(0, 3, 1, 2)
-    return np.ascontiguousarray((x.astype(np.float32) / 255 - mean) / std)
-
-
-def _averaged(found: NDArray[Any]) -> NDArray[Any]:
-    """Maps (b, d, h, w) and tokens (b, t, d) as (b, d)."""
-    if found.ndim == 4:
-        return found.mean((2, 3))
-    return found.mean(1) if found.ndim == 3 else found
-
-
-def _state_digest(found: Any) -> str:
-    digest = hashlib.sha256()
-    for name, weight in sorted(found.state_dict().items()):
-        digest.update(f"\n{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
-        digest.update(weight.detach().cpu().contiguous().flatten().view(-1).numpy().tobytes() if weight.numel() else b"")
-    return digest.hexdigest()
-
-
-def _file_digest(name: str) -> str:
-    if not Path(name).is_file():
-        raise DataError("no such file", "Check the path.", file=printable(name))
-    with open(name, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

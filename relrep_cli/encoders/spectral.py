@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relrep_cli.base.errors import DataError, UsageError
-from relrep_cli.base.output import say
 from relrep_cli.base.registry import Param
+from relrep_cli.encoders.affinities import affinities, affinity_graph, slowest_modes, with_fixed_signs
 from relrep_cli.encoders.base import (
     FLAT,
     FORGETFUL,
@@ -22,14 +22,12 @@ from relrep_cli.encoders.base import (
     encoder,
     training_rows,
 )
-from relrep_cli.neighbors.knn_graphs import joined
-from relrep_cli.numerics.blocks import pick, slices
-from relrep_cli.sources.base import Items
+from relrep_cli.numerics.blocks import pick
+from relrep_cli.sources.items import Items
 
 LARGEST = 8192  # numbers of an item: their covariance takes half a gigabyte then
 BLOCK = 1024  # rows
 GRID = 2**20  # components are multiples of 1 / GRID: sums of them over whole pixels are exact, so threads cannot matter
-FAINT = 1e-9  # affinities below it hold nothing together: what they alone join would be told apart by rounding errors
 LEAST = 1e-3  # eigenvalue of the walk: placing a new item divides by it
 Landmarks = Annotated[
     int, Param("Training rows that make the graph, drawn by --seed; others are placed among them.", minimum=3)
@@ -96,7 +94,7 @@ def pca(
             f"Write --dim {most} or less.",
         )
     mean, variances, vectors = (_of_few if len(rows) < size else _of_many)(items.x, rows, progress)
-    components = np.round(_turned(vectors[:dim]) * GRID) / GRID
+    components = np.round(with_fixed_signs(vectors[:dim]) * GRID) / GRID
     log = [{"explained_variance": float(variances[:dim].sum() / variances.sum())}]
     checkpoint.tell(log[0])
     weights = {"mean": mean, "components": components}
@@ -156,7 +154,7 @@ def eigenmaps_apply(trained: Trained, device: str) -> Vectors:
     values, width, unit = trained.weights["values"].astype(np.float64), float(trained.weights["width"][0]), _unit(trained.shape)
 
     def apply(block: NDArray[Any]) -> NDArray[np.float32]:
-        rows, affinity = _affinities(_flat(block) / unit, landmarks, trained.params["around"] + 1, width)
+        rows, affinity = affinities(_flat(block) / unit, landmarks, trained.params["around"] + 1, width)
         weights = affinity / affinity.sum(1, keepdims=True)
         return (np.einsum("bk,bkd->bd", weights, vectors[rows]) / values).astype(np.float32)
 
@@ -199,9 +197,9 @@ def laplacian_eigenmaps(
         raise UsageError(f"--dim {dim} and --around {around} need more than {m} training rows", "Give smaller ones.")
     shape, unit = tuple(items.x.shape[1:]), _unit(items.x.shape[1:])
     x = (_flat(pick(items.x, np.sort(rng.choice(rows, m, replace=False)))) / unit).astype(np.float32).astype(np.float64)
-    affinity, width = _graph(x, around)
+    affinity, width = affinity_graph(x, around)
     progress(1, 2, "graph of nearest rows")
-    values, vectors = _slowest(affinity, dim, rng)
+    values, vectors = slowest_modes(affinity, dim, rng)
     usable = int((values >= LEAST).sum())
     if usable < dim:
         raise UsageError(
@@ -213,57 +211,6 @@ def laplacian_eigenmaps(
     checkpoint.tell(log[0])
     params = {"dim": dim, "landmarks": m, "around": around, "seed": seed}
     return Trained("laplacian-eigenmaps", params, shape, {n: w.astype(np.float32) for n, w in weights.items()}, log)
-
-
-def _graph(x: NDArray[np.float64], around: int) -> tuple[Any, float]:
-    """(m, m) sparse affinities of each row and its nearest, both ways and in one part, and their Gaussian's squared width."""
-    from scipy import sparse
-
-    found = [_nearest(x[part], x, around + 1) for part in slices(len(x), BLOCK)]
-    near, squares = (np.concatenate(pieces) for pieces in zip(*found, strict=True))
-    width = max(float(np.median(squares[:, -1])), float(np.finfo(np.float32).tiny))
-    places = np.repeat(np.arange(len(x)), around + 1), near.ravel()
-    affinity = sparse.csr_matrix((np.exp(-squares / width).ravel(), places), (len(x), len(x)))
-    affinity.data[affinity.data < FAINT] = 0
-    affinity.eliminate_zeros()
-    affinity, parts = joined(affinity, x, lambda lengths: np.full(len(lengths), np.exp(-1)))
-    if parts > 1:
-        say(f"the graph of nearest rows has {parts} parts; the shortest lines between them join them.")
-    return affinity.maximum(affinity.T), width
-
-
-def _slowest(affinity: Any, dim: int, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Eigenvalues of the walk (dim,), greatest first, and its vectors (m, dim), without the constant one of eigenvalue 1."""
-    from scipy import sparse
-    from scipy.sparse.linalg import LinearOperator, eigsh
-
-    degree = np.asarray(affinity.sum(1)).ravel()
-    scale = degree**-0.5
-    walk = sparse.diags(scale) @ affinity @ sparse.diags(scale)
-    constant = np.sqrt(degree / degree.sum())
-    # Known beforehand, the constant vector goes to the other end of the spectrum, whatever else has the eigenvalue 1.
-    others = LinearOperator(walk.shape, lambda v: walk @ v - 2 * constant * (constant @ v), dtype=np.float64)
-    values, vectors = eigsh(others, dim, which="LA", v0=rng.normal(size=len(degree)))
-    order = np.argsort(-values)
-    return values[order], _turned((scale[:, None] * vectors[:, order]).T).T
-
-
-def _nearest(x: NDArray[Any], base: NDArray[Any], k: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """(rows, squared distances), each (b, k), of the k rows of `base` nearest to each of x, by (distance, row)."""
-    squares = np.maximum((x * x).sum(1)[:, None] - 2 * x @ base.T + (base * base).sum(1), 0)
-    rows = np.argsort(squares, axis=1, kind="stable")[:, :k]
-    exact = (
-        ((x[:, None, :] - base[rows]) ** 2).sum(2)
-        if x.shape[1] * k * len(x) < 1 << 26
-        else np.take_along_axis(squares, rows, 1)
-    )
-    return rows, exact
-
-
-def _affinities(x: NDArray[Any], base: NDArray[Any], k: int, width: float) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """(rows, weights) of the nearest landmarks; far from all of them, the nearest keeps weight 1."""
-    rows, squares = _nearest(x, base, k)
-    return rows, np.exp(-(squares - squares[:, :1]) / width)
 
 
 def _unit(shape: tuple[int, ...]) -> float:
@@ -278,12 +225,6 @@ def _noun(items: Items) -> str:
 def _flat(block: NDArray[Any]) -> NDArray[np.float64]:
     """Items as rows of numbers; those of images are whole, 0 to 255."""
     return block.reshape(len(block), -1).astype(np.float64)
-
-
-def _turned(components: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(dim, d), each row with the sign that makes its entry of largest size positive."""
-    largest = components[np.arange(len(components)), np.abs(components).argmax(1)]
-    return components * np.where(largest < 0, -1.0, 1.0)[:, None]
 
 
 def _of_few(x: NDArray[Any], rows: NDArray[np.intp], progress: Progress) -> tuple[NDArray[np.float64], ...]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relrep_cli.numerics.blocks import pick
-from relrep_cli.sources.base import Items
+from relrep_cli.sources.items import Items
 from relrep_cli.sources.positives import Pairs
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from relrep_cli.encoders.base import (
 )
 from relrep_cli.encoders.checkpoints import Training, Weights
 from relrep_cli.encoders.tasks import Batch, Data, Facts, Task, adjacency, tensor
-from relrep_cli.sources.base import Items
+from relrep_cli.sources.items import Items
 
 if TYPE_CHECKING:
     import torch

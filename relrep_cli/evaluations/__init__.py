@@ -6,6 +6,6 @@ from relrep_cli.evaluations import anomalies
 from relrep_cli.evaluations import clusters
 from relrep_cli.evaluations import retrieval
 from relrep_cli.evaluations import separation
-from relrep_cli.evaluations.base import EVALUATIONS, Finding, Space
+from relrep_cli.evaluations.findings import EVALUATIONS, Finding, Space
 
 __all__ = ["EVALUATIONS", "Finding", "Space", "anomalies", "clusters", "probes", "retrieval", "separation"]

@@ -10,7 +10,7 @@ import numpy as np
 
 from relrep_cli.base.errors import DataError, NotApplicable, printable
 from relrep_cli.embedding import Embedding, bare_name
-from relrep_cli.evaluations.base import By, Finding, K, Space, distances, evaluation
+from relrep_cli.evaluations.findings import By, Finding, K, Space, distances, evaluation
 from relrep_cli.neighbors import nearest
 from relrep_cli.numerics.intervals import LEVEL
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from relrep_cli.base.errors import NotApplicable
 from relrep_cli.base.registry import Param
-from relrep_cli.evaluations.base import Finding, Space, evaluation, grouped, mean_of, some
+from relrep_cli.evaluations.findings import Finding, Space, evaluation, grouped, mean_of, some
 from relrep_cli.numerics.blocks import pick, row_blocks
 
 Clusters = Annotated[int, Param("How many clusters; 0 takes as many as there are classes.", minimum=0)]

@@ -12,7 +12,7 @@ import numpy as np
 from relrep_cli.base.errors import DataError, UsageError, printable
 from relrep_cli.base.output import Record, say
 from relrep_cli.embedding import Embedding, find_ids, text
-from relrep_cli.evaluations.base import distances
+from relrep_cli.evaluations.findings import distances
 from relrep_cli.neighbors import By, nearest
 from relrep_cli.numerics.blocks import pick, row_blocks, take
 from relrep_cli.plots import Strip

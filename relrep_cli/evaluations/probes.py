@@ -9,7 +9,7 @@ import numpy as np
 
 from relrep_cli.base.errors import NotApplicable, printable
 from relrep_cli.base.registry import Param
-from relrep_cli.evaluations.base import By, Finding, K, Space, evaluation, grouped, mean_of, some
+from relrep_cli.evaluations.findings import By, Finding, K, Space, evaluation, grouped, mean_of, some
 from relrep_cli.heads.heads import train, weighted_f1
 from relrep_cli.neighbors import nearest
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from relrep_cli.base.errors import NotApplicable
-from relrep_cli.evaluations.base import By, Finding, Space, evaluation, mean_of, some
+from relrep_cli.evaluations.findings import By, Finding, Space, evaluation, mean_of, some
 from relrep_cli.neighbors import nearest, unit_rows
 from relrep_cli.numerics.blocks import column_mean, pick, row_blocks, slices
 

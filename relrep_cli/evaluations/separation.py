@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from relrep_cli.evaluations.base import Finding, Space, distances, evaluation, mean_of, some
+from relrep_cli.evaluations.findings import Finding, Space, distances, evaluation, mean_of, some
 from relrep_cli.metrics.statistics import log_ratios, potential
 from relrep_cli.neighbors import nearest, unit_rows
 from relrep_cli.numerics import row_pairs as pairs

@@ -14,7 +14,7 @@ from relrep_cli.base.output import say
 from relrep_cli.comparison.matrix import short_names
 from relrep_cli.embedding import Embedding, bare_name, in_id_order
 from relrep_cli.evaluations import EVALUATIONS
-from relrep_cli.evaluations.base import COLUMNS, Finding, Record, Space, evaluate, prepare, records
+from relrep_cli.evaluations.findings import COLUMNS, Finding, Record, Space, evaluate, prepare, records
 from relrep_cli.plots import curves, ready
 
 KEYS = ("task", "target", "anomalies", "name", "class")  # what a value is of, beside its file

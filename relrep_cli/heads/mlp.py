@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from relrep_cli.base.signals import check
-from relrep_cli.relative.similarities import torch_device
+from relrep_cli.relative.array_libraries import torch_device
 
 Arrays = Mapping[str, np.ndarray]
 EPSILON = 1e-5  # of the layer norm

@@ -15,8 +15,9 @@ from relrep_cli.numerics.blocks import block_rows, pick, release, row_blocks, sl
 from relrep_cli.numerics.threads import in_order
 from relrep_cli.numerics.whitening import deviations, moments
 from relrep_cli.relative.aggregators import AGGREGATORS, layer_norm
+from relrep_cli.relative.array_libraries import torch_device
 from relrep_cli.relative.recipes import Recipe, anchors_digest
-from relrep_cli.relative.similarities import SIMILARITIES, Training, torch_device
+from relrep_cli.relative.similarities import SIMILARITIES, Training
 
 Statistics = Mapping[str, np.ndarray]
 COLUMNS = ("column-mean", "column-scale")

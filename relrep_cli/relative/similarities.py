@@ -14,9 +14,10 @@ from typing import Annotated, Any, Concatenate, Protocol, TypeVar
 
 import numpy as np
 
-from relrep_cli.base.errors import DataError, UsageError
+from relrep_cli.base.errors import DataError
 from relrep_cli.base.registry import Entry, Param, Registry
 from relrep_cli.numerics import distances as kernels
+from relrep_cli.relative.array_libraries import is_plain, library_of, minkowski, room_for, times, unit_length, where
 
 Fitted = Mapping[str, Any]
 
@@ -83,9 +84,9 @@ def cosine(x: Any, anchors: Any) -> Any:
     >>> cosine(np.array([[3.0, 4.0]]), np.array([[1.0, 0.0], [0.0, 0.0]])).tolist()
     [[0.6, 0.0]]
     """
-    if _plain(x, anchors):
-        return kernels.cosine(x, kernels.unit(anchors), _room(x, anchors))
-    return _unit(x) @ _unit(anchors).T
+    if is_plain(x, anchors):
+        return kernels.cosine(x, kernels.unit(anchors), room_for(x, anchors))
+    return unit_length(x) @ unit_length(anchors).T
 
 
 @similarity(
@@ -97,15 +98,15 @@ def euclidean(x: Any, anchors: Any) -> Any:
     >>> euclidean(np.array([[3.0, 4.0]]), np.array([[0.0, 0.0], [3.0, 4.0]])).tolist()
     [[5.0, 0.0]]
     """
-    if _plain(x, anchors):
-        return kernels.euclidean(x, anchors, _room(x, anchors))
+    if is_plain(x, anchors):
+        return kernels.euclidean(x, anchors, room_for(x, anchors))
     unit = kernels.unit_of_measure(x, anchors)
     x, anchors = x * unit, anchors * unit
     middle = anchors.mean(0)
     u, v = x - middle, anchors - middle
     size = (u * u).sum(1)[:, None] + (v * v).sum(1)[None, :]
     squared = size - 2 * (u @ v.T)
-    rows, columns = _where(squared < kernels.REPAIR * size)  # near pairs suffer from cancellation: use their differences
+    rows, columns = where(squared < kernels.REPAIR * size)  # near pairs suffer from cancellation: use their differences
     for start in range(0, len(rows), 65536):
         r, c = rows[start : start + 65536], columns[start : start + 65536]
         difference = x[r] - anchors[c]
@@ -120,7 +121,7 @@ def l1(x: Any, anchors: Any) -> Any:
     >>> l1(np.array([[3.0, 4.0]]), np.array([[0.0, 0.0], [3.0, 5.0]])).tolist()
     [[7.0, 1.0]]
     """
-    return _minkowski(x, anchors, 1)
+    return minkowski(x, anchors, 1)
 
 
 @similarity(
@@ -132,7 +133,7 @@ def chebyshev(x: Any, anchors: Any, *, p: P = inf) -> Any:
     >>> chebyshev(np.array([[3.0, 4.0]]), np.array([[0.0, 0.0], [3.0, 5.0]])).tolist()
     [[4.0, 1.0]]
     """
-    return _minkowski(x, anchors, p)
+    return minkowski(x, anchors, p)
 
 
 @similarity(distance=True, invariant=TRANSLATED, fit=None, portable=True, source="Minkowski 1896")
@@ -142,7 +143,7 @@ def lp(x: Any, anchors: Any, *, p: P = 3.0) -> Any:
     >>> lp(np.array([[3.0, 4.0]]), np.array([[0.0, 0.0]]), p=2).tolist()
     [[5.0]]
     """
-    return _minkowski(x, anchors, p)
+    return minkowski(x, anchors, p)
 
 
 @similarity(distance=True, invariant=TURNED | {"scale"}, fit=None, portable=True, source="arc length on the unit sphere")
@@ -154,8 +155,8 @@ def angular(x: Any, anchors: Any) -> Any:
     >>> angular(np.array([[1.0, 0.0]]), np.array([[0.0, 2.0], [3.0, 0.0]])).round(6).tolist()
     [[1.570796, 0.0]]
     """
-    u, v = _unit(x), _unit(anchors)
-    return 2 * _library(x).arctan2(euclidean(u, v), euclidean(u, -v))
+    u, v = unit_length(x), unit_length(anchors)
+    return 2 * library_of(x).arctan2(euclidean(u, v), euclidean(u, -v))
 
 
 @similarity(distance=False, invariant=TURNED, fit=None, portable=True, source="the plain product of coordinates")
@@ -197,7 +198,7 @@ def rbf(x: Any, anchors: Any, *, width: Width = 0.0, fitted: Fitted) -> Any:
     >>> rbf(np.array([[3.0, 4.0]]), np.array([[3.0, 4.0], [0.0, 0.0]]), fitted={"width": np.array([5.0])}).round(6).tolist()
     [[1.0, 0.606531]]
     """
-    return _library(x).exp(-((euclidean(x, anchors) / (sqrt(2) * float(fitted["width"][0]))) ** 2))
+    return library_of(x).exp(-((euclidean(x, anchors) / (sqrt(2) * float(fitted["width"][0]))) ** 2))
 
 
 def _inverse_root(train: Training, anchors: np.ndarray, *, shrinkage: float) -> dict[str, np.ndarray]:
@@ -223,7 +224,7 @@ def mahalanobis(x: Any, anchors: Any, *, shrinkage: Shrinkage = 0.0, fitted: Fit
     >>> mahalanobis(np.array([[2.0, 0.0]]), np.zeros((1, 2)), fitted={"root": np.diag([0.5, 1.0])}).tolist()
     [[1.0]]
     """
-    return euclidean(*(_times(side, fitted["root"]) for side in (x, anchors)))
+    return euclidean(*(times(side, fitted["root"]) for side in (x, anchors)))
 
 
 def _paths(train: Training, anchors: np.ndarray, *, k: int) -> dict[str, np.ndarray]:
@@ -253,75 +254,4 @@ def geodesic(x: Any, anchors: Any, *, k: GraphK = 10, fitted: Fitted) -> Any:
 
     if isinstance(x, np.ndarray):
         return hang(x, fitted["nodes"], fitted["paths"], k)
-    return _library(x).from_numpy(hang(x.cpu().numpy(), fitted["nodes"], fitted["paths"], k)).to(x.device)
-
-
-def _library(x: Any) -> Any:
-    """The library of `x`: numpy or torch."""
-    if isinstance(x, np.ndarray):
-        return np
-    import torch
-
-    return torch
-
-
-def _times(x: Any, matrix: np.ndarray) -> Any:
-    """x @ matrix in float64, since a whitening matrix can be ill-conditioned, then converted to the dtype of x."""
-    if isinstance(x, np.ndarray):
-        return (x.astype(np.float64) @ matrix).astype(x.dtype)
-    torch = _library(x)
-    return (x.double() @ torch.from_numpy(matrix).to(x.device)).to(x.dtype)
-
-
-def _minkowski(x: Any, anchors: Any, p: float) -> Any:
-    """(n, m) Lp distances. Differences are divided by the largest one, so that no power over- or underflows."""
-    if _plain(x, anchors):
-        return kernels.lp(x, anchors, p, _room(x, anchors))
-    torch = _library(x)
-    if p in (1, inf):
-        return torch.cdist(x, anchors, p=p)
-    step = max(1, (1 << 20) // (anchors.shape[0] * anchors.shape[1]))
-    parts = []
-    for rows in x.split(step):
-        difference = abs(rows[:, None, :] - anchors[None, :, :])
-        peak = difference.amax(2)
-        parts.append(((difference / (peak + (peak == 0))[:, :, None]) ** p).sum(2) ** (1 / p) * peak)
-    return torch.cat(parts)
-
-
-def _plain(x: Any, anchors: Any) -> bool:
-    """Whether both are NumPy arrays that the compiled kernels accept."""
-    return all(isinstance(a, np.ndarray) and a.dtype in (np.float32, np.float64) and a.dtype == x.dtype for a in (x, anchors))
-
-
-def _room(x: np.ndarray, anchors: np.ndarray) -> np.ndarray:
-    return np.empty((len(x), len(anchors)), x.dtype)
-
-
-def _unit(x: Any) -> Any:
-    """Scale rows to length 1; zero rows stay. Dividing by the largest entry first avoids overflow and underflow of squares."""
-    peak = abs(x).max(1)
-    peak = (peak if isinstance(x, np.ndarray) else peak.values)[:, None]
-    scaled = x / (peak + (peak == 0))
-    norm = (scaled * scaled).sum(1)[:, None] ** 0.5
-    return scaled / (norm + (norm == 0))
-
-
-def _where(mask: Any) -> Any:
-    return np.nonzero(mask) if isinstance(mask, np.ndarray) else mask.nonzero(as_tuple=True)
-
-
-def torch_device(device: str) -> Any:
-    """Return the torch module when it supports the device; None for `auto` on a machine without CUDA.
-
-    Raises UsageError when the device is not available.
-    """
-    import torch
-
-    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if device == "auto":
-        return torch if present["cuda"] else None
-    if not present.get(device.partition(":")[0], False):
-        found = ", ".join(["cpu", *(name for name, there in present.items() if there)])
-        raise UsageError(f"torch finds no such device here; found: {found}", "Choose one of these.", place=f"--device {device}")
-    return torch
+    return library_of(x).from_numpy(hang(x.cpu().numpy(), fitted["nodes"], fitted["paths"], k)).to(x.device)

@@ -14,7 +14,7 @@ from typing import Any
 from relrep_cli.base.errors import DataError, printable
 from relrep_cli.embedding import duplicates
 from relrep_cli.sources import cifar, citations, idx, images, tables, vector_files  # noqa: F401  (each registers; first fit wins)
-from relrep_cli.sources.base import SOURCES, Items, source
+from relrep_cli.sources.items import SOURCES, Items, source
 from relrep_cli.sources.text_lines import Texts
 from relrep_cli.store.hdf5 import SIGNATURE
 

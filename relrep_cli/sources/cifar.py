@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relrep_cli.base.errors import printable
-from relrep_cli.sources.base import Items, bad, merged, numbered, source, text_column
 from relrep_cli.sources.fitting import Channels, Size, fitted
+from relrep_cli.sources.items import Items, bad, merged, numbered, source, text_column
 from relrep_cli.sources.pickles import read_pickle
 from relrep_cli.store.files import opened, size_of
 

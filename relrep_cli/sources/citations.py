@@ -13,7 +13,7 @@ from relrep_cli.base.errors import printable
 from relrep_cli.base.registry import Param
 from relrep_cli.base.signals import check
 from relrep_cli.numerics.spool import spool
-from relrep_cli.sources.base import Items, SkipBad, Skipped, bad, digest_of, source, text_column
+from relrep_cli.sources.items import Items, SkipBad, Skipped, bad, digest_of, source, text_column
 from relrep_cli.sources.tables import stream
 
 VALID, TEST = 500, 1000  # nodes, as in the split of Yang, Cohen and Salakhutdinov 2016 ("planetoid")

@@ -9,7 +9,7 @@ import numpy as np
 
 from relrep_cli.base.errors import DataError, printable
 from relrep_cli.embedding import duplicates, text
-from relrep_cli.sources.base import Items, part_of
+from relrep_cli.sources.items import Items, part_of
 from relrep_cli.store.lines import read_lines
 
 

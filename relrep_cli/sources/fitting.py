@@ -11,7 +11,7 @@ from relrep_cli.base.registry import Param
 from relrep_cli.base.signals import check
 from relrep_cli.numerics.blocks import slices
 from relrep_cli.numerics.spool import spool
-from relrep_cli.sources.base import BLOCK
+from relrep_cli.sources.items import BLOCK
 
 RESIZED = "Bring pictures to this height and width: the shorter side, then the middle of the longer; 0 keeps them."
 Size = Annotated[int, Param(RESIZED, minimum=0, maximum=4096)]

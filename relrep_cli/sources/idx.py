@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from relrep_cli.base.errors import printable
 from relrep_cli.numerics.spool import spool
-from relrep_cli.sources.base import Items, bad, merged, numbered, part_of, source
 from relrep_cli.sources.fitting import Channels, Size, fitted
+from relrep_cli.sources.items import Items, bad, merged, numbered, part_of, source
 from relrep_cli.store.maps import mapped
 
 UNSIGNED_BYTE = 0x08

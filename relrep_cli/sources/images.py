@@ -15,8 +15,8 @@ from relrep_cli.base.errors import printable
 from relrep_cli.base.signals import check
 from relrep_cli.numerics.blocks import release
 from relrep_cli.numerics.spool import spool
-from relrep_cli.sources.base import Items, SkipBad, Skipped, bad, digest_of, joined, numbered, part_of, source, text_column
 from relrep_cli.sources.fitting import Channels, Size, fitted
+from relrep_cli.sources.items import Items, SkipBad, Skipped, bad, digest_of, joined, numbered, part_of, source, text_column
 from relrep_cli.store import child
 from relrep_cli.store.apart import limit
 from relrep_cli.store.arrays import Array, listed

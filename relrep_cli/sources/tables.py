@@ -17,8 +17,8 @@ from typing import Annotated, Any
 from relrep_cli.base.errors import printable
 from relrep_cli.base.registry import Param
 from relrep_cli.base.signals import check
-from relrep_cli.sources.base import Items, SkipBad, Skipped, bad, part_of, source
-from relrep_cli.sources.base import text_column as as_column
+from relrep_cli.sources.items import Items, SkipBad, Skipped, bad, part_of, source
+from relrep_cli.sources.items import text_column as as_column
 from relrep_cli.sources.text_lines import LONGEST, collected
 from relrep_cli.store.columns import role
 from relrep_cli.store.files import opened

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from relrep_cli import store
-from relrep_cli.sources.base import Items, source
+from relrep_cli.sources.items import Items, source
 
 HDF5 = (*store.HDF5, ".he5", ".hdf")
 

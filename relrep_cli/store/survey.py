@@ -16,6 +16,7 @@ from typing import Any
 from relrep_cli.base.errors import printable
 from relrep_cli.store.child import confine
 from relrep_cli.store.columns import ROLES, role
+from relrep_cli.store.dataframes import frame
 from relrep_cli.store.files import AGAIN
 from relrep_cli.store.guards import (
     Plan,
@@ -27,7 +28,6 @@ from relrep_cli.store.guards import (
     described,
     has,
     members,
-    names_attribute,
     step,
 )
 from relrep_cli.store.libhdf5 import h5d, h5f, h5g, h5i, h5l, h5p, h5py
@@ -251,56 +251,6 @@ def is_matrix(group: Any, name: bytes) -> bool:
     except Refused:
         return False
     return True
-
-
-# --- frames ---
-
-
-def frame(group: Any, n: int, where: str) -> Plan:
-    """An AnnData dataframe of n rows: {"ids": D or None, "obs": its columns}."""
-    if not isinstance(group, h5g.GroupID):
-        raise Unsupported(where, "it is no group, so it was written by anndata before 0.7", "Rewrite it with a newer one.")
-    index = str(attribute(group, "_index", where) or "_index").encode()
-    ids = None
-    if has(group, index):
-        ids = dataset(step(group, index, where), below(where, index))
-        if ids["shape"] != [n]:
-            raise Refused(ids["name"], f"its shape is {tuple(ids['shape'])}, but there are {n}; the file is damaged", AGAIN)
-    order = {name: i for i, name in enumerate(names_attribute(group, "column-order"))}
-    names = sorted((m for m in members(group) if m not in (index, b"__categories", b"id")), key=lambda m: order.get(m, MEMBERS))
-    found = [[name.decode(errors="replace"), column(group, name, n, where)] for name in names]
-    return {"ids": ids, "obs": [pair for pair in found if pair[1] is not None]}
-
-
-def column(group: Any, name: bytes, n: int, where: str) -> Plan | None:
-    """One column of n rows; None when it is of an encoding that relrep does not read."""
-    here = below(where, name)
-    item = step(group, name, where)
-    try:
-        if isinstance(item, h5g.GroupID):
-            return categorical(item, n, here)
-        plan = dataset(item, here)
-        if has(group, b"__categories"):  # anndata 0.7
-            old = step(group, b"__categories", where)
-            if has(old, name):
-                return {"codes": plan, "categories": dataset(step(old, name, here), below(here, b"categories"))}
-    except Unsupported:
-        if role(name.decode(errors="replace")):
-            raise
-        return None
-    if plan["shape"] != [n]:
-        raise Refused(here, f"its shape is {tuple(plan['shape'])}, but there are {n} rows; the file is damaged", AGAIN)
-    return plan
-
-
-def categorical(group: Any, n: int, where: str) -> Plan | None:
-    if not (has(group, b"codes") and has(group, b"categories")):
-        return None
-    parts = {part: dataset(step(group, part.encode(), where), f"{where}/{part}") for part in ("codes", "categories")}
-    if parts["codes"]["shape"] != [n] or len(parts["categories"]["shape"]) != 1:
-        what = f"its codes have shape {tuple(parts['codes']['shape'])}, but there are {n} rows"
-        raise Refused(where, f"{what}; the file is damaged", AGAIN)
-    return parts
 
 
 # --- all embeddings ---
