@@ -34,8 +34,8 @@ def drawn(ids: np.ndarray, size: float, seed: int, purpose: bytes = b"") -> np.n
 def assign_splits(spaces: Sequence[Embedding], anchors: np.ndarray, size: float, seed: int) -> list[Embedding]:
     """Give every space a split.
 
-    A file without one copies the split of shared items from the other files, draws the rest at random by id, and puts all
-    anchors into the training part.
+    A file without one copies the split of items that another file has, and draws the rest by id. A drawn test row is never an
+    anchor; a copied one can be, which the caller refuses (see anchors_in_test_rows).
 
     anchors: ids of the anchors. size: the share of test rows.
     """

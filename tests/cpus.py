@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-QUICK = ["blocks", "kernels", "machines", "neighbors", "precision", "ranking", "similarities", "threads", "translators"]
+QUICK = ["blocks", "kernels", "machines", "neighbors", "precision", "midranks", "similarities", "threads", "translators"]
 MORE = ["heads", "inference", "metrics", "permutations", "sharing"]  # with QUICK, for the most common kind
 KINDS: dict[str, dict[str, str]] = {
     "skylake-x": {

@@ -42,7 +42,7 @@ class NotApplicable(Exception):
 
 
 class UsageError(RelrepError):
-    """The words of the command are off; the files were not judged."""
+    """The command line is wrong; no file is at fault."""
 
     code = USAGE
 

@@ -33,7 +33,7 @@ EPILOG = """\b
 Exit codes: 0 done; 1 the answer is no; 2 usage; 3 bad data; 70 a bug of relrep;
 74 could not write (a retry can help); 129, 130, 141, 143 ended by HUP, INT, a closed pipe, TERM.
 Every option can be set by an environment variable that names its command: RELREP_COMPARE_METRIC=cka is
---metric cka of compare. What means the same in all commands has a short name, too: RELREP_THREADS, RELREP_QUIET,
+--metric cka of compare. Options that mean the same in all commands also have a short name: RELREP_THREADS, RELREP_QUIET,
 RELREP_VERBOSE, RELREP_DEBUG, RELREP_SEED, RELREP_FORMAT, RELREP_JSON, RELREP_FORCE, RELREP_DRY_RUN,
 RELREP_DEVICE, RELREP_DTYPE."""
 THREAD_VARIABLES = ("RELREP_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")

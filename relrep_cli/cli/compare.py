@@ -109,7 +109,7 @@ class Options:
         int | None,
         typer.Option(
             "--permutations",
-            help="Add p from N random pairings of the rows, q, and the value corrected for chance; takes N times as long.",
+            help="Add the columns p, q and corrected: p compares the value with N random pairings of the rows. Takes N times as long.",
             metavar="N",
             min=1,
             show_default=False,

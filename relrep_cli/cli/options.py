@@ -242,7 +242,7 @@ def _option_info(parameter: inspect.Parameter) -> Any:
 def _variables(parameter: inspect.Parameter, command: str) -> list[str]:
     """The environment variables of an option, the one that counts first."""
     option = _option_info(parameter)
-    written = [option.default, *(option.param_decls or ())]  # typer takes the first name for a default, until it reads them
+    written = [option.default, *(option.param_decls or ())]  # before typer parses it, `default` holds the first name
     flags = [flag for flag in written if isinstance(flag, str) and flag.startswith("--")]
     name = (flags[0] if flags else parameter.name).strip("-").partition("/")[0].replace("-", "_").lower()
     return [f"RELREP_{command}_{name}".upper(), *([f"RELREP_{name}".upper()] if name in SHORT else [])]

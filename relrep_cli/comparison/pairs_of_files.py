@@ -53,7 +53,7 @@ def join(a: Embedding, b: Embedding, require_all: bool = False) -> tuple[np.ndar
 
     Returns the row numbers in a and in b of the ids that both hold, in the order of a.
 
-    Raises DataError when the files share no id, when one has only row numbers and the lengths differ, or when
+    Raises DataError when the files share no id, when neither has ids and their lengths differ, or when
     `require_all` is set and a row has no partner.
     """
     refuse_row_numbers([a, b])

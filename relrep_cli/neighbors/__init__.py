@@ -76,7 +76,7 @@ def _search(
 def _new_search(
     queries: np.ndarray, base: np.ndarray, depth: int, by: By, index: Index, rows: np.ndarray | None, workspace: Workspace
 ) -> Found:
-    """The same for a search that is not in the workspace yet; the arrays of the space may be."""
+    """Find neighbours that the workspace does not hold: by a permuted search, by arrays kept for the space, or by searching."""
     if rows is None and (known := _permuted(queries, base, depth, by, index, workspace)):
         return known
     own = None if queries is not base else np.arange(len(base)) if rows is None else rows

@@ -79,8 +79,10 @@ class Division:
 def read_spaces(files: Sequence[str], recipe: Recipe | None, column: Column, division: Division, digests: bool) -> Spaces:
     """Read the files and give each a split.
 
-    A file that cannot be used becomes a record in `failed`. Raises its DataError where two files or fewer are named or fewer
-    than two are left, and where the split leaks. digests: whether to compute the digest of a file that stores none.
+    A file that cannot be used becomes a record in `failed`. digests: whether to compute the digest of a file that stores none.
+
+    Raises DataError if a file is unusable and at most two were named, if fewer than two usable files are left, or if a test
+    item of one file is a training item of another, or an anchor.
     """
     failed: list[Record] = []
     errors: list[DataError] = []

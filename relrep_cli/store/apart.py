@@ -192,7 +192,7 @@ def _of_dictionary(path: Path, name: str, values: Any) -> list[np.ndarray]:
     ends, data = known
     places = values.indices.to_numpy(zero_copy_only=False)
     if len(places) and not (places.min() >= 0 and places.max() < len(ends) - 1):
-        raise bad(path, f"damaged: the {name} column points outside its list of texts. Write it again.")
+        raise bad(path, f"damaged: the {name} column points outside its list of texts", "Write it again.")
     pieces = (places[at : at + PIECE] for at in range(0, len(places), PIECE))
     return [_padded(path, name, ends[p], ends[p + 1] - ends[p], data) for p in pieces]
 

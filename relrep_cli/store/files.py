@@ -101,7 +101,7 @@ def sniff(head: bytes) -> str | None:
 
 
 def first_fault(head: bytes) -> int | None:
-    """Where the first byte is that UTF-8 text does not hold (control characters it does not), None when there is none."""
+    """The position of the first byte that cannot be in UTF-8 text or is a control character; None if there is none."""
     control = CONTROL.search(head)
     try:
         codecs.getincrementaldecoder("utf-8")().decode(head)  # incremental: a last character may be cut
@@ -117,4 +117,4 @@ def mistaken(path: Path, head: bytes, wanted: str) -> DataError:
         return bad(path, f"this is not {wanted}; its first bytes are {printable(repr(head[:8])[2:-1])}", "Write it again.")
     suffix = SUFFIXES.get(kind)
     advice = ADVICE.get(kind) or (f"Give it a name that ends in {suffix}." if suffix else "Give the file its right name.")
-    return bad(path, f"this is {kind}, not {wanted}. {advice}")
+    return bad(path, f"this is {kind}, not {wanted}", advice)

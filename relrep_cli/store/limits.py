@@ -10,11 +10,11 @@ ATTRIBUTE = 64 << 10  # bytes of one attribute
 MEMBERS = 1000  # names looked at in one group, and objects in one file
 DEPTH = 8  # groups within groups
 CHUNK = 128 << 20  # bytes of one chunk
-PACKED = 200  # how many times larger than stored the data may be,
-UNPACKED = 256 << 20  # once they are larger than this
+PACKED = 200  # largest ratio of unpacked to stored bytes
+UNPACKED = 256 << 20  # unpacked bytes that are allowed at any ratio
 PACKED_CHUNK = 16 << 20  # the same for one chunk, which is unpacked in one piece
-PADDED = 32  # the same for text, made as wide as its longest string,
-TEXTS = 16 << 20  # once it is larger than this
+PADDED = 32  # largest ratio of padded to stored bytes of text, which is made as wide as its longest string
+TEXTS = 16 << 20  # bytes of padded text that are allowed at any ratio
 STATISTIC = 8 << 20  # numbers of one array in uns
 SHORTEN = "Shorten the longest text."  # remedy for a fault of `padding_fault`
 
