@@ -268,5 +268,5 @@ def test_the_time_obeys_source_date_epoch(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("value", ["", "noon", "1.5", "9" * 30])
 def test_a_source_date_epoch_that_is_no_time_is_refused(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", value)
-    with pytest.raises(UsageError, match="SOURCE_DATE_EPOCH must be a whole number of seconds"):
+    with pytest.raises(UsageError, match="SOURCE_DATE_EPOCH is not a whole number of seconds"):
         timestamp()

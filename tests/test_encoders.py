@@ -315,7 +315,7 @@ def test_pca_is_the_same_for_any_number_of_threads() -> None:
 
 
 def test_pca_refuses_what_it_cannot_do() -> None:
-    with pytest.raises(UsageError, match="--dim is 55; pca of 96 training rows of 54 pixels has at most 54"):
+    with pytest.raises(UsageError, match="--dim is 55, but pca of 96 training rows of 54 pixels has at most 54"):
         fit("pca", dim=55)
     with pytest.raises(DataError, match="the items have 10000 pixels; pca takes at most 8192"):
         fit("pca", np.zeros((4, 100, 100), np.uint8), dim=1)
@@ -429,7 +429,7 @@ def test_training_rows() -> None:
 
 def test_device() -> None:
     assert torch_device("cpu").type == "cpu" and torch_device("auto").type in ("cuda", "mps", "cpu")
-    with pytest.raises(UsageError, match=r"--device is gpu, which is not here[.] Known: auto, "):
+    with pytest.raises(UsageError, match=r"--device is gpu, which this machine does not have[.] Choose from: auto, "):
         torch_device("gpu")
 
 

@@ -158,7 +158,7 @@ PAIRS = cases(
     Case("no train rows", "stitch bad.npz a.h5 -a anchors.h5 --head linear", DATA,
          "bad.npz … no row 'train' … training rows", npz(split=np.full(N, "test"))),
     Case("split to draw", "stitch a.h5 b.h5 -a anchors.h5 --test-size 0.2", USAGE,
-         "--test-size draws a split for files without one, and all have one … leave it out"),
+         "--test-size draws a split for files without one, and all files have one … Leave it out"),
     Case("no column", "stitch a.h5 b.h5 -a anchors.h5 -t lable", DATA, "a.h5: no column 'lable' … columns found: label, split"),
     Case("one class", "stitch bad.npz bad.npz -a anchors.h5", DATA,
          "column label: 1 class … needs two", npz(label=np.full(N, "one"))),

@@ -336,7 +336,7 @@ def test_equal_rows_get_equal_closeness_in_any_grouping() -> None:
 @pytest.mark.parametrize(("k", "exclude_self", "most"), [(5, True, 4), (6, False, 5)])
 def test_too_large_k_says_how_large_it_may_be(by: Any, k: int, exclude_self: bool, most: int) -> None:
     x = cloud(5)
-    with pytest.raises(UsageError, match=rf"--k {k} takes .* items, there are 5; write --k {most} or less"):
+    with pytest.raises(UsageError, match=rf"--k {k} takes .* items, there are 5\. Write --k {most} or less"):
         nearest(x, x, k, by=by, exclude_self=exclude_self)
 
 

@@ -97,6 +97,7 @@ def test_a_picture_that_kills_the_decoder_is_found(folder: Path, monkeypatch: py
     import os
 
     from relrep_cli.sources import images
+    from relrep_cli.store import fork_server
 
     decode = images._one
 
@@ -106,6 +107,7 @@ def test_a_picture_that_kills_the_decoder_is_found(folder: Path, monkeypatch: py
         return decode(name, *rest)
 
     monkeypatch.setattr(images, "_one", deadly)
+    monkeypatch.setattr(fork_server, "_server", [])  # whose children would not know of the change
     with pytest.raises(DataError, match=r"test/dog/1.png: it crashes the decoder"):
         items(folder)
     assert len(items(folder, skip_bad=True).x) == 6

@@ -157,7 +157,7 @@ def test_rbf_width() -> None:
     apart = cdist(x, x[::9])
     assert similar("rbf", x, x[::9]) == pytest.approx(np.exp(-(apart**2) / (2 * np.median(apart) ** 2)), rel=1e-9)
     assert similar("rbf", x, x[::9], width=2.0) == pytest.approx(np.exp(-(apart**2) / 8), rel=1e-9)
-    with pytest.raises(DataError, match="set the width with --width"):
+    with pytest.raises(DataError, match="Set the width with --width"):
         similar("rbf", np.ones((5, 3)), np.ones((2, 3)))
 
 

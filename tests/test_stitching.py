@@ -205,7 +205,7 @@ def test_an_item_that_trains_here_and_tests_there_is_a_leak() -> None:
     refuse_leaks([a, b])
     moved = Embedding(b.x, b.ids, {**b.obs, "split": np.roll(b.obs["split"], 1)}, uri="b.h5")
     with pytest.raises(
-        DataError, match=r"30 items are training rows of None\.h5 and test rows of b\.h5, such as 1; use one split for all"
+        DataError, match=r"30 items are training rows of None\.h5 and test rows of b\.h5, such as 1\. Use one split for all"
     ):
         refuse_leaks([a, moved])
 

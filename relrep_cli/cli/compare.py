@@ -109,7 +109,8 @@ class Options:
         int | None,
         typer.Option(
             "--permutations",
-            help="Add the columns p, q and corrected: p compares the value with N random pairings of the rows. Takes N times as long.",
+            help="Add the columns p, q and corrected: p compares the value with N random pairings of the rows, which takes "
+            "N times as long.",
             metavar="N",
             min=1,
             show_default=False,
