@@ -107,7 +107,8 @@ def test_a_picture_that_kills_the_decoder_is_found(folder: Path, monkeypatch: py
         return decode(name, *rest)
 
     monkeypatch.setattr(images, "_one", deadly)
-    monkeypatch.setattr(fork_server, "_server", [])  # whose children would not know of the change
+    monkeypatch.setattr(fork_server, "_server", [])  # its children would not know of the change
+    monkeypatch.setattr(fork_server, "SPENT", float("inf"))
     with pytest.raises(DataError, match=r"test/dog/1.png: it crashes the decoder"):
         items(folder)
     assert len(items(folder, skip_bad=True).x) == 6
