@@ -28,7 +28,7 @@ $(LOWEST)/.ready: pyproject.toml constraints-lowest.txt
 	touch $@
 
 test-lowest: $(LOWEST)/.ready
-	$(LOWEST)/bin/pytest -n auto tests/test_metrics.py tests/test_kernels.py tests/test_similarities.py tests/test_neighbors.py tests/test_format.py tests/test_registry.py
+	$(LOWEST)/bin/pytest -n auto tests/metrics/test_metrics.py tests/numerics/test_kernels.py tests/relative/test_similarities.py tests/neighbors/test_neighbors.py tests/store/test_format.py tests/base/test_registry.py
 
 # Small changes to the code, one at a time, each of which a test must notice; a quarter of an hour of CPU time
 mutants: $(VENV)/.ready

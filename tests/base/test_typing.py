@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mypy import api
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 IMPORTS = """
 from collections.abc import Iterator, Mapping
 from pathlib import Path

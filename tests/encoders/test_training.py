@@ -266,7 +266,7 @@ def test_two_towers_and_no_views() -> None:
         fit("siamese", augment="none")
     with pytest.raises(UsageError, match=r"unknown augmentation 'colour'. Did you mean color"):
         fit("siamese", augment="colour")
-    with pytest.raises(UsageError, match="--augment crop works on images only\. For vectors, choose from: noise, mask"):
+    with pytest.raises(UsageError, match=r"--augment crop works on images only\. For vectors, choose from: noise, mask"):
         train("vicreg", clouds(), augment="noise,crop")
 
 

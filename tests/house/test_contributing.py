@@ -18,7 +18,7 @@ from relrep_cli import store
 from relrep_cli.store.foreign import READERS, reader
 from relrep_cli.store.npy import read_npy
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "CONTRIBUTING.md"
 EXAMPLES = dict(re.findall(r"```python file=(\w+)\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL))
 

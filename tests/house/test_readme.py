@@ -17,7 +17,7 @@ from relrep_cli.metrics.catalogue import families
 from relrep_cli.relative.similarities import SIMILARITIES
 from relrep_cli.stitching.translators import TRANSLATORS
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 DIGEST = re.compile(r"\b[0-9a-f]{64}|\b[0-9a-f]{16}")  # of weights: another machine trains other last digits

@@ -26,7 +26,7 @@ from relrep_cli import __version__, store
 from relrep_cli.base.errors import DataError
 from relrep_cli.embedding import Embedding
 
-ARCHIVE = Path(__file__).parent / "data" / "v1.h5"
+ARCHIVE = Path(__file__).parents[1] / "data" / "v1.h5"
 X, CLOUDS = vectors()
 COLUMNS = columns(CLOUDS)
 ROOT = {"format", "format-version", "generated-by", "encoding-type", "encoding-version", "kind", "space", "digest", "steps"}

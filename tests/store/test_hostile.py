@@ -25,7 +25,7 @@ from relrep_cli.base.errors import DataError
 from relrep_cli.store import child, chunks, limits
 from relrep_cli.store.hdf5 import list_hdf5, read_hdf5
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 HONEST = [name for name, _, _, expect, _ in base.MAKERS if expect == ACCEPT]
 ALONE = (  # read by a process of their own, whose time and memory are measured: the worst of each kind
     "external-zero", "virtual-pattern", "filter-gzip-twice", "shape-3gib", "index-bomb", "bomb-1gib", "bomb-links",
