@@ -309,6 +309,13 @@ def made(tmp_path_factory: pytest.TempPathFactory, environment: Mapping[str, str
 
 
 @pytest.fixture
+def own_forks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Children are forked by this process, not by the server, which does not know what a test has defined or changed."""
+    monkeypatch.setattr(fork_server, "_server", [])
+    monkeypatch.setattr(fork_server, "SPENT", float("inf"))
+
+
+@pytest.fixture
 def empty(tmp_path: Path, environment: Mapping[str, str]) -> Workdir:
     """A shell in an empty folder."""
     (tmp_path / "work").mkdir()

@@ -49,15 +49,15 @@ class Pairs:
     def content(self) -> bytes:
         return b""  # the anchor names already identify the pairs
 
-    def ids(self, e: Embedding, wanted: np.ndarray, spares: Sequence[Embedding] = ()) -> np.ndarray:
+    def ids(self, e: Embedding, wanted: np.ndarray, anchor_sources: Sequence[Embedding] = ()) -> np.ndarray:
         """The ids of the items of the pairs named `wanted`, in the space of `e`."""
-        return self._column(self.side_of(e, spares))[find_ids(self.names, wanted)]
+        return self._column(self.side_of(e, anchor_sources))[find_ids(self.names, wanted)]
 
-    def vectors(self, e: Embedding, wanted: np.ndarray, spares: Sequence[Embedding] = ()) -> np.ndarray:
+    def vectors(self, e: Embedding, wanted: np.ndarray, anchor_sources: Sequence[Embedding] = ()) -> np.ndarray:
         """The vectors (len(wanted), d) of these items in the space of `e`; see `anchor_vectors`."""
-        return anchor_vectors(e, self.ids(e, wanted, spares), spares)
+        return anchor_vectors(e, self.ids(e, wanted, anchor_sources), anchor_sources)
 
-    def side_of(self, e: Embedding, spares: Sequence[Embedding] = ()) -> Side:
+    def side_of(self, e: Embedding, anchor_sources: Sequence[Embedding] = ()) -> Side:
         """Find the column that holds the items of `e`.
 
         It is the side that the user named, else the column made for the space of `e`, else the column whose ids `e` holds.
@@ -70,7 +70,7 @@ class Pairs:
         of_space = [side for side, name in zip(SIDES, self.spaces, strict=True) if name and name == space]
         if len(of_space) == 1:
             return of_space[0]
-        lacking = {side: self._lacking(side, e, spares) for side in SIDES}
+        lacking = {side: self._lacking(side, e, anchor_sources) for side in SIDES}
         whole = [side for side in SIDES if not lacking[side]]
         if len(whole) == 1 or (whole and np.array_equal(self.a, self.b)):
             return whole[0]
@@ -89,9 +89,9 @@ class Pairs:
     def _column(self, side: Side) -> np.ndarray:
         return self.a if side == "a" else self.b
 
-    def _lacking(self, side: Side, e: Embedding, spares: Sequence[Embedding]) -> int:
+    def _lacking(self, side: Side, e: Embedding, anchor_sources: Sequence[Embedding]) -> int:
         missing = np.ones(len(self.a), bool)
-        for source in (e, *(s for s in spares if s.space and s.space == e.space)):
+        for source in (e, *(s for s in anchor_sources if s.space and s.space == e.space)):
             missing &= find_ids(source.ids, self._column(side)) < 0
         return int(missing.sum())
 

@@ -40,14 +40,14 @@ class Mixtures:
         parts = (np.char.add(self.items, b"\n"), self.weights, self.starts)
         return hashlib.sha256(b"".join(b"".join(p.tolist()) if p.dtype.kind == "S" else p.tobytes() for p in parts)).digest()
 
-    def ids(self, e: Embedding, wanted: np.ndarray, spares: Sequence[Embedding] = ()) -> np.ndarray:
+    def ids(self, e: Embedding, wanted: np.ndarray, anchor_sources: Sequence[Embedding] = ()) -> np.ndarray:
         """The ids of the items in the mixtures named `wanted`."""
         return np.unique(self.items[np.repeat(np.isin(self.names, wanted), np.diff(self.starts))])
 
-    def vectors(self, e: Embedding, wanted: np.ndarray, spares: Sequence[Embedding] = ()) -> np.ndarray:
+    def vectors(self, e: Embedding, wanted: np.ndarray, anchor_sources: Sequence[Embedding] = ()) -> np.ndarray:
         """Compute the vectors (len(wanted), d) of the mixtures with these names in the space of `e`.
 
-        The rows come from `e`, or from spares of its space. Sums are float64.
+        The rows come from `e`, or from anchor_sources of its space. Sums are float64.
 
         Raises DataError when an item is in none of these files.
         """
@@ -58,7 +58,7 @@ class Mixtures:
         weights = csr_array((self.weights, which, self.starts), shape=shape)[find_ids(self.names, wanted)].tocsc()
         out = np.zeros((len(wanted), e.d))
         for block in row_blocks(len(items), e.d):
-            rows = anchor_vectors(e, items[block], spares)
+            rows = anchor_vectors(e, items[block], anchor_sources)
             out += weights[:, block] @ np.asarray(rows, np.float64)
         return out.astype(np.float64 if rows.dtype.itemsize == 8 else np.float32)
 

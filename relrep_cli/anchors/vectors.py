@@ -11,22 +11,22 @@ from relrep_cli.embedding import Embedding, find_ids
 from relrep_cli.numerics.blocks import pick
 
 
-def anchor_vectors(e: Embedding, ids: np.ndarray, spares: Sequence[Embedding] = ()) -> np.ndarray:
+def anchor_vectors(e: Embedding, ids: np.ndarray, anchor_sources: Sequence[Embedding] = ()) -> np.ndarray:
     """Return the vectors (m, d) of the anchors `ids` in the space of `e`.
 
     They come from the rows of `e`, else from a spare of the same space. Coordinates of another space are never used.
 
     Raises DataError when an anchor is in none of these files.
     """
-    out = np.empty((len(ids), e.d), np.result_type(*(s.x.dtype.newbyteorder("=") for s in (e, *spares))))
+    out = np.empty((len(ids), e.d), np.result_type(*(s.x.dtype.newbyteorder("=") for s in (e, *anchor_sources))))
     missing = np.ones(len(ids), bool)
-    for source in (e, *(s for s in spares if s.space and s.space == e.space and s.d == e.d)):
+    for source in (e, *(s for s in anchor_sources if s.space and s.space == e.space and s.d == e.d)):
         rows = find_ids(source.ids, ids)
         found = missing & (rows >= 0)
         out[found] = pick(source.x, rows[found])
         missing &= ~found
     if missing.any():
-        raise _missing(e, ids[missing], spares)
+        raise _missing(e, ids[missing], anchor_sources)
     return out
 
 
@@ -34,10 +34,10 @@ def _named(e: Embedding) -> str:
     return printable(e.space) or "an unnamed one"
 
 
-def _missing(e: Embedding, ids: np.ndarray, spares: Sequence[Embedding]) -> DataError:
+def _missing(e: Embedding, ids: np.ndarray, anchor_sources: Sequence[Embedding]) -> DataError:
     some = ", ".join(printable(i) for i in ids[:3].tolist()) + (", …" if len(ids) > 3 else "")
     finding = f"{len(ids)} anchors are not among its {e.n} items: {some}"
-    for spare in spares:
+    for spare in anchor_sources:
         if spare.space != e.space and (find_ids(spare.ids, ids) >= 0).any():
             finding += f". {spare.uri} has some in another space ({_named(spare)}, not {_named(e)})"
     remedy = "Name a file of the same space that holds them with --anchor-vectors FILE; relrep embed --space NAME names spaces."

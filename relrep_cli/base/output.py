@@ -219,7 +219,7 @@ def _table(records: Sequence[Record], columns: Sequence[str], verbatim: bool) ->
         kinds = {type(number(r.get(c))) for r in records} - {type(None)}
         numeric = kinds <= {int, float}
         heading = Text(printable(c) if verbatim else c.replace("_", " "))
-        whole = numeric or c == shown[0]  # half a number is a lie, half a name a riddle
+        whole = numeric or c == shown[0]  # a wrapped number or file name is easily misread
         table.add_column(heading, justify="right" if numeric else "left", overflow="fold", no_wrap=whole)
     for r in records if verbatim else _short_paths(records):
         table.add_row(*(Text("" if r.get(c) is None and c in COUNTS else _short(r.get(c))) for c in shown))

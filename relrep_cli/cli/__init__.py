@@ -13,8 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from relrep_cli import __version__
-from relrep_cli.base import errors, signals
-from relrep_cli.base import task_cache as records
+from relrep_cli.base import errors, signals, task_cache
 from relrep_cli.base.output import complain, emit, notes_on_stderr, silence_stdout, stand_in
 from relrep_cli.base.registry import load_plugins
 
@@ -176,7 +175,7 @@ def _exit_code(arguments: list[str]) -> int:
     except SystemExit as end:  # typer ends so after completion, and turns a closed pipe into 1
         return _closed_pipe() if isinstance(end.__context__, BrokenPipeError) else int(end.code or 0)
     except signals.Interrupted as ended:
-        for folder in records.unfinished():
+        for folder in task_cache.unfinished():
             complain(f"stopped. The same command goes on from what is kept in {folder}.")
         return ended.code
     except errors.RelrepError as error:

@@ -118,7 +118,9 @@ class Options:
     ] = None
     fail_under: Annotated[
         float | None,
-        typer.Option("--fail-under", help="Exit with 1 when a value is below this or missing.", show_default=False),
+        typer.Option(
+            "--fail-under", help="Exit with 1 when a value is missing, or shows less agreement than this.", show_default=False
+        ),
     ] = None
     cache: Annotated[
         str | None,

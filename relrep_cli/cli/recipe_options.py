@@ -120,10 +120,10 @@ def read_recipe(options: RecipeOptions, given: Given, anchor_ids: np.ndarray | N
     ids, spare, meaning = read_anchors(options.anchors) if anchor_ids is None else (anchor_ids, None, None)
     recipe = Recipe(
         ids,
-        spares=tuple(([spare] if spare else []) + [store.read(v) for v in options.anchor_vectors]),
+        anchor_sources=tuple(([spare] if spare else []) + [store.read(v) for v in options.anchor_vectors]),
         after=Postprocessing(options.as_similarity, options.standardize_columns, options.round),
         transductive=options.transductive,
-        like=store.read(options.statistics) if options.statistics else None,
+        statistics_from=store.read(options.statistics) if options.statistics else None,
         meaning=meaning,
     )
     fill = _with_aggregator_file if options.aggregator else _with_named_functions

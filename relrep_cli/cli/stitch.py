@@ -19,12 +19,11 @@ from relrep_cli.relative.aggregators import AGGREGATORS
 from relrep_cli.relative.projected_files import note_basis
 from relrep_cli.relative.recipes import Recipe
 from relrep_cli.relative.similarities import SIMILARITIES
-from relrep_cli.stitching import methods as known
 from relrep_cli.stitching import saved_heads
 from relrep_cli.stitching.adaptation import Adaptation
 from relrep_cli.stitching.cross_retrieval import TARGETS, RetrievalPlan, Sparse, retrieval_methods
 from relrep_cli.stitching.grid_run import GridPlan, Run
-from relrep_cli.stitching.methods import AGGREGATE, SIMILARITY, Method, MethodChoice, methods
+from relrep_cli.stitching.methods import AGGREGATE, SIMILARITY, WITHOUT_ANCHORS, Method, MethodChoice, methods
 from relrep_cli.stitching.output_files import OutputFiles
 from relrep_cli.stitching.saved_head_run import SavedHeadPlan
 from relrep_cli.stitching.spaces import TEST_SIZE, Column, read_spaces
@@ -198,7 +197,7 @@ def _method_choice(options: Options) -> MethodChoice:
 def _recipe(options: Options, choice: MethodChoice) -> Recipe | None:
     """The recipe of relative methods; None where no method needs anchors."""
     how = options.recipe
-    if not how.anchors and set(choice.families) <= set(known.WITHOUT_ANCHORS):
+    if not how.anchors and set(choice.families) <= set(WITHOUT_ANCHORS):
         return None
     similarities = how.similarity if how.similarity or how.aggregator else list(SIMILARITY)
     aggregate = how.aggregate if how.aggregator else ""

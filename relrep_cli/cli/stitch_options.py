@@ -13,7 +13,7 @@ from relrep_cli.cli.recipe_options import AGGREGATE_HELP, SIMILARITY_HELP, Recip
 from relrep_cli.heads.heads import HEADS
 from relrep_cli.relative.aggregators import AGGREGATORS
 from relrep_cli.relative.similarities import SIMILARITIES
-from relrep_cli.stitching import methods as known
+from relrep_cli.stitching import methods
 from relrep_cli.stitching.methods import AGGREGATE, SIMILARITY
 from relrep_cli.stitching.spaces import TEST_SIZE, Division
 from relrep_cli.stitching.translators import TRANSLATORS
@@ -26,7 +26,7 @@ def _path(name: str, help: str, metavar: str = "FILE") -> Any:
 
 
 def _complete(incomplete: str) -> list[tuple[str, str]]:
-    summaries = {**known.FAMILIES, **{name: entry.summary for name, entry in TRANSLATORS.items()}}
+    summaries = {**methods.FAMILIES, **{name: entry.summary for name, entry in TRANSLATORS.items()}}
     return [(name, summary) for name, summary in summaries.items() if name.startswith(incomplete)]
 
 
@@ -73,7 +73,7 @@ class Options:
             "--method",
             "-m",
             help="Methods of stitching, repeated or separated by commas [default: all that apply]. `all` adds methods with "
-            f"statistics of test rows. One of: {', '.join(known.names())}.",
+            f"statistics of test rows. One of: {', '.join(methods.names())}.",
             metavar="NAME",
             show_default=False,
             autocompletion=_complete,

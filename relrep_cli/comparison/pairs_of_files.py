@@ -17,7 +17,7 @@ from relrep_cli.comparison.dependent_rows import widened, widening_factor
 from relrep_cli.embedding import Embedding, match_ids, refuse_row_numbers, select
 from relrep_cli.metrics import METRICS
 from relrep_cli.metrics.score import NotApplicable, Score
-from relrep_cli.numerics import intervals as inference
+from relrep_cli.numerics import intervals
 from relrep_cli.numerics.blocks import first_bad_row
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
@@ -141,17 +141,17 @@ def interval(
     Returns (None, None) when there are too few rows for an interval.
     """
     if score.rows is not None and score.sample is not None:
-        ends = inference.sampled(score.rows, score.population)
+        ends = intervals.sampled(score.rows, score.population)
     elif score.rows is not None and len(score.rows) > 1:
-        ends = inference.bootstrap(score.rows, np.random.default_rng(seed))
+        ends = intervals.bootstrap(score.rows, np.random.default_rng(seed))
         if measure_rows is not None:
             order = None if ids is None else np.argsort(ids)
             ends = widened(ends, score.value, widening_factor(measure_rows, score.rows, seed, order))
     elif score.jackknife is not None and np.isfinite(score.jackknife).all():
-        ends = inference.jackknife(score.value, score.jackknife)
+        ends = intervals.jackknife(score.value, score.jackknife)
     else:
         return None, None
-    return inference.within(ends, METRICS[name].bounds)
+    return intervals.within(ends, METRICS[name].bounds)
 
 
 def compare_pair(

@@ -39,7 +39,8 @@ def null_values(
     A permutation depends only on the seed, its number and the number of rows, so every metric and every pair uses the same
     ones. Only one permuted copy of y exists at a time; a large one is on disk.
 
-    workspace: that of the pair, without results; what is computed for x and for y serves every permutation.
+    workspace: keeps the neighbours of x and y, so that a permutation only renumbers them. With exact ties, or with a sample of
+    the rows, it searches again.
 
     Returns (len(numbers),) floats, NaN where the metric is undefined.
     """

@@ -65,7 +65,8 @@ def _variance(rows: np.ndarray) -> float:
 
 
 def jackknife(value: float, without: np.ndarray) -> tuple[float, float]:
-    """95 % jackknife interval of a statistic. without: (g,) its values without each of g equal parts of the rows."""
+    """95 % jackknife interval of a statistic. without: (g,) the value recomputed without each
+    of g parts of the rows, which are single rows or equal groups. For a sample of the rows, rescale first: spread_of_all."""
     g = len(without)
     error = sqrt((g - 1) / g * float(((without - without.mean()) ** 2).sum()))
     reach = student(g - 1) * error

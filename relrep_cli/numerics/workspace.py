@@ -91,7 +91,8 @@ class Workspace:
 
     neighbours: the least number of neighbours that a search finds, so that one search serves every task. intervals: whether
     metrics compute chance levels and jackknives. shares: whether anything is kept. spaces: arrays that serve every pair of
-    the run. outer: the workspace that this one extends by a permuted matrix. permutation: that matrix.
+    the run. outer: the workspace of the unpermuted matrices; results that do not use the permuted matrix are kept there.
+    permutation: the permuted matrix.
 
     A key is text, made by `key`. A value is an array, a number or text, or a list, tuple or frozen dataclass of these.
 

@@ -27,7 +27,7 @@ def report_anchors(anchors: str, files: list[str], truth: str, split: str | None
     """
     ids, spare, meaning = read_anchors(anchors)
     spaces = [in_id_order(store.read(file)) for file in files]
-    recipe = Recipe(ids, spares=(spare,) if spare else (), meaning=meaning)
+    recipe = Recipe(ids, anchor_sources=(spare,) if spare else (), meaning=meaning)
     rows = [of_split(e, split) for e in spaces]
     measured = [_space(e, r, recipe) for e, r in zip(spaces, rows, strict=True)]
     records = list(report(measured, seed))

@@ -58,7 +58,7 @@ def views_of_files(
 def projection_notes(embedding: Embedding, fitted: Basis) -> list[str]:
     """What the user should know of how a space was prepared for projection."""
     notes = [f"{embedding.uri}: {note}" for note in fitted.notes]
-    if fitted.statistics and "split" not in embedding.obs and fitted.recipe.like is None:
+    if fitted.statistics and "split" not in embedding.obs and fitted.recipe.statistics_from is None:
         notes.append(f"{embedding.uri}: has no split; statistics are those of all {embedding.n} rows.")
     return notes
 

@@ -49,7 +49,7 @@ def project_file(file: str, recipe: Recipe, to_do: Projection) -> None:
     """
     _check(recipe, to_do)
     e = store.digested(store.read(file))
-    inputs = [e, *map(store.digested, recipe.spares), *([recipe.like] if recipe.like else [])]
+    inputs = [e, *map(store.digested, recipe.anchor_sources), *([recipe.statistics_from] if recipe.statistics_from else [])]
     step = make_step("project", _params(e, recipe, to_do), None, inputs)
     output, weights = to_do.output, to_do.weights
     if not to_do.force and store.identify(output) == step["id"] and (not weights or Path(weights).exists()):
@@ -66,7 +66,7 @@ def project_file(file: str, recipe: Recipe, to_do: Projection) -> None:
     if e.x.dtype.itemsize == 8 and to_do.dtype is None:
         say(f"{file}: is float64 and computed so, but stored as float32; --dtype float64 keeps it.")
     attention: list[np.ndarray] = []
-    _write(e, to, to_do, chain([e, *recipe.spares], step), attention if weights else None)
+    _write(e, to, to_do, chain([e, *recipe.anchor_sources], step), attention if weights else None)
     if weights:
         _write_weights(weights, e, recipe, np.concatenate(attention), to_do.force)
     say(f"{output}: {e.n} x {recipe.width()}, {recipe.label} to {len(to.anchors)} anchors.")
@@ -93,7 +93,7 @@ def _params(e: Embedding, recipe: Recipe, to_do: Projection) -> dict[str, object
     if to_do.exact:
         params["exact"] = True
     if isinstance(recipe.meaning, Pairs):
-        params["side"] = recipe.meaning.side_of(e, recipe.spares)
+        params["side"] = recipe.meaning.side_of(e, recipe.anchor_sources)
     return params
 
 

@@ -83,38 +83,38 @@ def basis(e: Embedding, recipe: Recipe, double: bool = False, exact: bool = Fals
 
 def _known(e: Embedding, recipe: Recipe) -> Statistics | None:
     """The statistics stored in another file of this space; None when they must be computed on the rows of `e`."""
-    like = recipe.like
-    if like is None:
+    source = recipe.statistics_from
+    if source is None:
         stored = e.uns.get("center")
         only_center = recipe.before.steps() == ["center"] and not recipe.after.standardize and not recipe.transductive
         plain = only_center and all(SIMILARITIES[name].fit is None for name in recipe.similarities)
         return {"center": np.asarray(stored, np.float64)} if stored is not None and plain else None
-    if not like.source_space or like.source_space != e.space:
+    if not source.source_space or source.source_space != e.space:
         raise DataError(
-            f"holds statistics of another space ({like.source_space or 'it does not say which'}), not of "
+            f"holds statistics of another space ({source.source_space or 'it does not say which'}), not of "
             f"{e.space or 'this unnamed one'}",
             "Name a relative file that was made from the same encoder.",
-            file=like.uri,
+            file=source.uri,
         )
-    if like.space != recipe.space():
+    if source.space != recipe.space():
         raise DataError(
-            f"was projected in another way (space {like.space}, not {recipe.space()})",
+            f"was projected in another way (space {source.space}, not {recipe.space()})",
             "Give the same anchors, similarity functions and options.",
-            file=like.uri,
+            file=source.uri,
         )
     if bound := [name for name in recipe.similarities if not SIMILARITIES[name].portable]:
         raise DataError(
             f"does not store the graph of training rows that {' and '.join(bound)} needs",
             "Project a file that holds these rows, without --statistics.",
-            file=like.uri,
+            file=source.uri,
         )
-    found = {name: np.asarray(values, np.float64) for name, values in like.uns.items()}
+    found = {name: np.asarray(values, np.float64) for name, values in source.uns.items()}
     missing = [name for name in recipe.statistics() if name not in found]
     if missing:
         raise DataError(
             f"does not hold {', '.join(missing)}",
             "Project a file that holds the training rows, without --statistics.",
-            file=like.uri,
+            file=source.uri,
         )
     return found
 

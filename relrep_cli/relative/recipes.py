@@ -44,8 +44,8 @@ class Recipe:
     before, after: the pre- and postprocessing.
     aggregate: name of the aggregator, "" for a single similarity function. trained: its weights, when it is trained.
     transductive: compute statistics on all rows instead of the training rows.
-    spares: other embeddings of the same space, which may hold anchors that the projected file lacks.
-    like: a relative embedding of the same space whose statistics are reused.
+    anchor_sources: other embeddings of the same space, which may hold anchors that the projected file lacks.
+    statistics_from: a relative embedding of the same space whose statistics are reused.
     meaning: the items behind each anchor id, when the anchors are pairs or mixtures.
     """
 
@@ -55,8 +55,8 @@ class Recipe:
     aggregate: str = ""
     after: Postprocessing = field(default_factory=Postprocessing)
     transductive: bool = False
-    spares: Sequence[Embedding] = ()
-    like: Embedding | None = None
+    anchor_sources: Sequence[Embedding] = ()
+    statistics_from: Embedding | None = None
     trained: TrainedAggregator | None = None
     meaning: Mixtures | Pairs | None = None
 
@@ -67,12 +67,12 @@ class Recipe:
         """
         wanted = self.anchor_ids if ids is None else ids
         if self.meaning is None:
-            return anchor_vectors(e, wanted, self.spares)
-        return self.meaning.vectors(e, wanted, self.spares)
+            return anchor_vectors(e, wanted, self.anchor_sources)
+        return self.meaning.vectors(e, wanted, self.anchor_sources)
 
     def items(self, e: Embedding) -> np.ndarray:
         """The ids of the items behind the anchors, in the space of `e`. The check for leaks uses them."""
-        return self.anchor_ids if self.meaning is None else self.meaning.ids(e, self.anchor_ids, self.spares)
+        return self.anchor_ids if self.meaning is None else self.meaning.ids(e, self.anchor_ids, self.anchor_sources)
 
     @property
     def label(self) -> str:

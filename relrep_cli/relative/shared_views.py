@@ -41,7 +41,7 @@ class Views:
 
     def of(self, recipe: Recipe) -> View:
         """Project the space: the same result and errors as `relative(e, basis(e, recipe))`."""
-        if recipe.like is not None or recipe.trained is not None:
+        if recipe.statistics_from is not None or recipe.trained is not None:
             to = basis(self.e, recipe)
             self.on_basis(self.e, to)
             name = f"{recipe.space()} {to.digest()}"  # the weights of a trained aggregator enter only the name of the space

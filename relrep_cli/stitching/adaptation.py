@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from relrep_cli.base.errors import DataError
-from relrep_cli.heads import mlp as networks
+from relrep_cli.heads import mlp
 from relrep_cli.heads.heads import Trained
 from relrep_cli.splits import drawn
 from relrep_cli.stitching.grid import Record, Target, Task, index, score_predictions
@@ -20,7 +20,7 @@ PASSES, STEPS = 10, 50  # over the few rows, and of descent at least
 
 @dataclass(frozen=True)
 class Adaptation:
-    """What is trained further, each in a copy of its own: parts out of networks.ADAPTED. fraction: of training rows."""
+    """What is trained further, each in a copy of its own: parts out of mlp.ADAPTED. fraction: of training rows."""
 
     parts: Sequence[str]
     fraction: float
@@ -42,9 +42,9 @@ class Adaptation:
 def adapted(trained: Trained, task: Task, what: str, how: Adaptation, seed: int) -> Trained:
     """A copy of the head, its part `what` trained further on the few rows of the task."""
     rows = how.rows(task)
-    epochs = max(PASSES, ceil(STEPS / ceil(len(rows) / networks.BATCH)))
+    epochs = max(PASSES, ceil(STEPS / ceil(len(rows) / mlp.BATCH)))
     x, y = task.x_train[rows], task.y_train[rows]
-    arrays, front = networks.adapted(trained.arrays, trained.front, x, y, trained.classes, what, seed, how.device, epochs)
+    arrays, front = mlp.adapted(trained.arrays, trained.front, x, y, trained.classes, what, seed, how.device, epochs)
     return replace(trained, arrays=arrays, front=front)
 
 
@@ -70,7 +70,7 @@ def cells(
 
 def _attention(trained: Sequence[Trained], x: np.ndarray, names: Sequence[str]) -> Record:
     """How much attention each subspace gets in the mean over rows and seeds; nothing where the aggregator does not attend."""
-    shares = [share for one in trained if (share := networks.attention(one.front, x)) is not None]
+    shares = [share for one in trained if (share := mlp.attention(one.front, x)) is not None]
     if not shares:
         return {}
     return {f"attention_{name}": float(share) for name, share in zip(names, np.mean(shares, 0), strict=True)}

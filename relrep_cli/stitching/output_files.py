@@ -184,8 +184,8 @@ class OutputFiles:
         assert spaces.recipe is not None
         params = {"method": m.label, "anchors": anchors_digest(spaces.recipe.anchor_ids), **m.params}
         params |= recipe.params() | {"to": recipe.space()} if recipe else {}
-        spares = map(store.digested, spaces.recipe.spares)
-        step = make_step("stitch", params, run.seeds[0], [target, e, *spares])
+        anchor_sources = map(store.digested, spaces.recipe.anchor_sources)
+        step = make_step("stitch", params, run.seeds[0], [target, e, *anchor_sources])
         if not self.force and store.identify(self.vectors) == step["id"]:
             return say(f"{self.vectors}: up to date.")
         store.refuse(self.vectors, self.force)

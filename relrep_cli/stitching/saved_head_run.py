@@ -20,7 +20,7 @@ from relrep_cli.stitching.grid import MISSING, Target, index, score_predictions
 from relrep_cli.stitching.grid_run import COLUMNS
 from relrep_cli.stitching.output_files import PREDICTIONS
 from relrep_cli.stitching.saved_heads import SavedHead
-from relrep_cli.stitching.spaces import check_anchors, report_unseen
+from relrep_cli.stitching.spaces import refuse_test_anchors, report_unseen
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class SavedHeadPlan:
 
     def check(self, inputs: Sequence[str]) -> None:
         """Raise UsageError or DataError, before any work, for other anchors or an output that cannot be written."""
-        self.saved.check_anchors(None if self.recipe is None else self.recipe.anchor_ids, self.head_file)
+        self.saved.require_same_anchors(None if self.recipe is None else self.recipe.anchor_ids, self.head_file)
         if self.predictions:
             store.refuse(self.predictions, True, [*self.files, *inputs, self.head_file])
 
@@ -145,7 +145,7 @@ def _record(plan: SavedHeadPlan, e: Embedding, target: Target, rows: np.ndarray,
     record: Record = {"encoder": e.uri, "head": saved.trained_on, "method": saved.method, "decoder": saved.trained.name}
     record |= {"end_to_end": saved.end_to_end, "anchors": None}
     if recipe is not None and saved.anchors:
-        record |= {"anchors": len(recipe.anchor_ids), **check_anchors([e], recipe, plan.allow_test_anchors)}
+        record |= {"anchors": len(recipe.anchor_ids), **refuse_test_anchors([e], recipe, plan.allow_test_anchors)}
     truth, known = target.of(e, rows) if target.column in e.obs else (predicted, np.zeros(len(rows), bool))
     report_unseen(e, target, rows)
     if not known.any():

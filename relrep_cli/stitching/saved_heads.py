@@ -75,7 +75,7 @@ class SavedHead:
             arrays |= {f"aggregator.{name}": values for name, values in self.aggregator.weights.items()}
         return pack({"version": VERSION, **said, **own}, arrays, KEY)
 
-    def check_anchors(self, anchor_ids: np.ndarray | None, file: str = "") -> None:
+    def require_same_anchors(self, anchor_ids: np.ndarray | None, file: str = "") -> None:
         """Raise UsageError or DataError unless these are the anchors that the head was trained with."""
         if not self.anchors:
             return

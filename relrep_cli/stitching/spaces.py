@@ -114,7 +114,7 @@ def read_spaces(files: Sequence[str], recipe: Recipe | None, column: Column, div
         refuse_row_numbers(es)
     for group in groups_sharing_ids(recipe, es):
         refuse_leaks(group)
-    flags = {**_report_drawn_splits(undivided, es, size, seed), **check_anchors(es, recipe, division.allow_test_anchors)}
+    flags = {**_report_drawn_splits(undivided, es, size, seed), **refuse_test_anchors(es, recipe, division.allow_test_anchors)}
     return Spaces(es, recipe, column.target(es) if predicts else None, failed, flags)
 
 
@@ -168,11 +168,11 @@ def groups_sharing_ids(recipe: Recipe | None, es: list[Embedding]) -> list[list[
         return [es]
     groups: dict[str, list[Embedding]] = {}
     for e in es:
-        groups.setdefault(recipe.meaning.side_of(e, recipe.spares), []).append(e)
+        groups.setdefault(recipe.meaning.side_of(e, recipe.anchor_sources), []).append(e)
     return list(groups.values())
 
 
-def check_anchors(es: list[Embedding], recipe: Recipe | None, allowed: bool) -> Record:
+def refuse_test_anchors(es: list[Embedding], recipe: Recipe | None, allowed: bool) -> Record:
     """Raise DataError for anchors that are test rows; where they are allowed, return the flag for the records."""
     groups = [(group, _items(recipe, group)) for group in groups_sharing_ids(recipe, es)]
     found = np.concatenate([anchors_in_test_rows(*one) for one in groups])

@@ -138,8 +138,8 @@ def space(name: str, ids: list[str], value: float, d: int = 3, dtype: Any = np.f
 
 def test_vectors_come_from_the_file_itself_then_from_spares_of_its_space() -> None:
     e = space("s", ["a", "b"], 1)
-    spares = [space("other", ["c"], 2), space("s", ["b", "c"], 3), space("s", ["c", "d"], 4)]
-    found = anchor_vectors(e, text(["d", "c", "b", "a"]), spares)
+    anchor_sources = [space("other", ["c"], 2), space("s", ["b", "c"], 3), space("s", ["c", "d"], 4)]
+    found = anchor_vectors(e, text(["d", "c", "b", "a"]), anchor_sources)
     assert found[:, 0].tolist() == [4, 3, 1, 1]
     assert found.shape == (4, 3)
 

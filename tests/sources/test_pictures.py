@@ -93,11 +93,10 @@ def test_pictures_of_other_sizes(folder: Path) -> None:
     assert items(folder, size=5).x.shape == (8, 5, 5, 3)
 
 
-def test_a_picture_that_kills_the_decoder_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_picture_that_kills_the_decoder_is_found(folder: Path, own_forks: None, monkeypatch: pytest.MonkeyPatch) -> None:
     import os
 
     from relrep_cli.sources import images
-    from relrep_cli.store import fork_server
 
     decode = images._one
 
@@ -107,8 +106,6 @@ def test_a_picture_that_kills_the_decoder_is_found(folder: Path, monkeypatch: py
         return decode(name, *rest)
 
     monkeypatch.setattr(images, "_one", deadly)
-    monkeypatch.setattr(fork_server, "_server", [])  # its children would not know of the change
-    monkeypatch.setattr(fork_server, "SPENT", float("inf"))
     with pytest.raises(DataError, match=r"test/dog/1.png: it crashes the decoder"):
         items(folder)
     assert len(items(folder, skip_bad=True).x) == 6

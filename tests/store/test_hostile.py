@@ -288,7 +288,7 @@ def naive(path: str) -> list[float]:
         return [float(number) for number in file["embeddings"][0]]
 
 
-def test_a_confined_child_opens_one_file(cases: dict[str, Case]) -> None:
+def test_a_confined_child_opens_one_file(cases: dict[str, Case], own_forks: None) -> None:
     assert child.run(naive, str(cases["good-v0"].path)) == pytest.approx(base.X[0].tolist())
     for name in ("external-bare", "external-link-bare", "soft-through-external", "external-fifo", "filter-plugin"):
         with pytest.raises(child.Died):
@@ -320,7 +320,7 @@ def speak(text: str) -> dict[str, object]:
     return {"text": text, "data": b"\0\xff", "more": [b"", {"bytes": 3}]}
 
 
-def test_a_child_that_dies_is_an_error() -> None:
+def test_a_child_that_dies_is_an_error(own_forks: None) -> None:
     for function, words in ((crash, r"signal 11"), (spin, "busy without end"), (swell, r"failed \(exit 1\)")):
         with pytest.raises(child.Died, match=words):
             child.run(function)
@@ -328,7 +328,7 @@ def test_a_child_that_dies_is_an_error() -> None:
         child.run(sleep, patience=1)
 
 
-def test_a_child_answers_with_text_and_bytes() -> None:
+def test_a_child_answers_with_text_and_bytes(own_forks: None) -> None:
     assert child.run(speak, "\x1b é \ud800") == {"text": "\x1b é \ud800", "data": b"\0\xff", "more": [b"", {"bytes": 3}]}
 
 
