@@ -45,6 +45,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
     The workers share the processors, so linear algebra takes one thread in each.
     """
+
+    def end_server() -> None:
+        for connection, process in fork_server._server:
+            connection.close()
+            process.wait(10)
+
+    config.add_cleanup(end_server)
     fork_server.start()  # or every file would be read by a fork of a process with all libraries of all tests
     if "PYTEST_XDIST_WORKER" not in os.environ:
         os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")

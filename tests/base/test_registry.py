@@ -263,7 +263,7 @@ def relrep(plugin: Path, environment: Mapping[str, str], *words: str) -> subproc
 def test_a_decorated_function_of_a_plugin_is_the_whole_change(plugin: Path, environment: Mapping[str, str]) -> None:
     shown = relrep(plugin, environment, "compare", "--help")
     assert shown.returncode == 0, shown
-    assert "probe-distance" in shown.stdout
+    assert "probe-distance" in "".join(shown.stdout.split()), "wherever help breaks its lines"
     assert re.search(r"--sharpness\s+\S+\s+How sharp the probe is\. \[default: 2\.5\]", shown.stdout), shown.stdout
     x = np.zeros((20, 2))
     np.save(plugin / "a.npy", x)

@@ -130,6 +130,12 @@ def test_torch_tensors_for_the_rest(name: str) -> None:
     np.testing.assert_allclose(found.numpy(), similar(name, x.numpy(), x[::7].numpy()), rtol=1e-9, atol=1e-12)
 
 
+def test_invariances_are_those_that_are_registered() -> None:
+    """A misspelt one would be declared and never tried."""
+    for name, entry in SIMILARITIES.items():
+        assert set(entry.invariant) <= set(TRANSFORMATIONS), name
+
+
 def test_mahalanobis_is_that_of_scipy() -> None:
     x = cloud(300, 6) @ np.random.default_rng(1).normal(size=(6, 6)) + 3
     wanted = cdist(x, x[::9], "mahalanobis", VI=np.linalg.inv(np.cov(x.T, bias=True)))
