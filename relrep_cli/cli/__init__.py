@@ -211,7 +211,8 @@ def _failed(message: str, code: int, debug: bool) -> int:
     if debug:
         import traceback
 
-        traceback.print_exc()
+        with suppress(OSError, ValueError):
+            sys.stderr.writelines(f"{errors.printable(line, 4096)}\n" for line in traceback.format_exc().splitlines())
     with suppress(OSError, ValueError):
         sys.stdout.flush()
     complain(message)
