@@ -15,6 +15,7 @@ import numpy as np
 
 from relrep_cli import __version__
 from relrep_cli.base.errors import DataError, UsageError, printable
+from relrep_cli.base.uris import split_uri
 
 ABSOLUTE, RELATIVE = "absolute", "relative"
 Step = dict[str, Any]
@@ -273,7 +274,7 @@ def natural(name: str) -> list[tuple[int, str]]:
 
 def bare_name(uri: str) -> str:
     """Return the last path part of a URI with its member: `a.h5::x` for `/home/ann/a.h5::x`."""
-    path, mark, member = uri.partition("::")
+    path, mark, member = split_uri(uri)
     return os.path.basename(path) + mark + member
 
 

@@ -10,8 +10,10 @@ from relrep_cli import store
 from relrep_cli.anchors.correspondences import Pairs, looks_like_pairs, read_pairs
 from relrep_cli.anchors.mixtures import Mixtures, mixtures_of
 from relrep_cli.base.errors import DataError, printable
+from relrep_cli.base.uris import is_stdin, split_uri
 from relrep_cli.embedding import Embedding, duplicates, text
-from relrep_cli.store.lines import read_lines
+from relrep_cli.store.files import refuse_pipe
+from relrep_cli.store.lines import read_lines, stdin_is_hdf5
 
 TABLES = {".tsv", ".csv"}
 
@@ -22,7 +24,7 @@ def read_anchors(uri: str) -> tuple[np.ndarray, Embedding | None, Mixtures | Pai
     Returns the (m,) anchor ids in order; the embedding that holds their vectors, or None; and the mixtures or pairs that the
     ids name, or None where each id is that of an item. Raises DataError.
     """
-    path, _, side = uri.partition("::")
+    path, _, side = split_uri(uri)
     is_text = _is_text(path)
     lines = read_lines(path) if is_text or looks_like_pairs(_first_line(path)) else [""]
     if looks_like_pairs(lines[0]):
@@ -40,6 +42,7 @@ def _first_line(path: str) -> str:
     """The first line of a table, "" for another file."""
     if Path(path).suffix.lower() not in TABLES:
         return ""
+    refuse_pipe(path)
     try:
         with open(path, "rb") as file:
             return file.readline(4096).decode("utf-8-sig", "replace")
@@ -48,8 +51,8 @@ def _first_line(path: str) -> str:
 
 
 def _is_text(uri: str) -> bool:
-    if "::" in uri or uri == "-":
-        return False
+    if is_stdin(uri):
+        return not stdin_is_hdf5()
     path = Path(uri)
     if path.suffix.lower() in {".txt", ".ids", ".list"} or path.is_fifo():  # <(sort ids.txt) is a pipe
         return True

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 from typing import Any
 
 DONE, NO, USAGE, DATA, BUG, WRITE, INTERRUPTED, TERMINATED, HUNG_UP, CLOSED_PIPE = 0, 1, 2, 3, 70, 74, 130, 143, 129, 141
+NO_DESCRIPTORS = {errno.EMFILE, errno.ENFILE}  # numbers of an OSError that says nothing of its file: readers let it pass
 
 
 class RelrepError(Exception):

@@ -21,7 +21,9 @@ ZERO_IS_NOTHING = ("deviation", "tied")  # columns that a table leaves out when 
 PATHS = ("a", "b", "encoder", "head", "file", "anomalies")  # columns that hold file names
 ENDINGS = {".tsv": "tsv", ".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".md": "markdown"}
 FORMATS = ("table", "tsv", "csv", "json", "jsonl", "markdown")
+FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # a spreadsheet runs such a cell; East Asian ones also these
 Record = dict[str, Any]
+_quotes_formulas = False
 
 
 LOGGER = logging.getLogger("relrep")
@@ -165,19 +167,43 @@ def render(records: Sequence[Record], columns: Sequence[str], format: str, *, ve
     """
     columns = [*columns, *dict.fromkeys(k for r in records for k in r if k not in columns)]
     if format == "json":
-        return json.dumps([_plain(r, columns) for r in records], indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+        return _json([_plain(r, columns) for r in records], indent=2)
     if format == "jsonl":
-        return "".join(json.dumps(_plain(r, columns), allow_nan=False, ensure_ascii=False) + "\n" for r in records)
+        return "".join(_json(_plain(r, columns)) for r in records)
     if format == "table":
         return _table(records, columns, verbatim)
-    rows = [[_exact(r.get(c)) for c in columns] for r in records]
+    header = [printable(c, 4096) for c in columns]
     if format == "markdown":
         rows = [[_short(r.get(c)).replace("|", "\\|") for c in columns] for r in records]
-        lines = [columns, ["---"] * len(columns), *rows]
+        lines = [[c.replace("|", "\\|") for c in header], ["---"] * len(columns), *rows]
         return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+    cells: list[list[str | int | float]] = [[*header], *([_cell(r.get(c)) for c in columns] for r in records)]
     text = io.StringIO()
-    csv.writer(text, delimiter="\t" if format == "tsv" else ",", lineterminator="\n").writerows([columns, *rows])
+    csv.writer(text, delimiter="\t" if format == "tsv" else ",", lineterminator="\n").writerows(
+        [_quoted_formula(cell) if isinstance(cell, str) else repr(cell) for cell in row] for row in cells
+    )
     return text.getvalue()
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    """JSON in printable ASCII: text from files may hold characters that steer a terminal or turn the direction of a line."""
+    return json.dumps(value, indent=indent, allow_nan=False).replace("\x7f", "\\u007f") + "\n"
+
+
+def _cell(value: Any) -> str | int | float:
+    """A number as it is, all else as text for machines."""
+    value = number(value)
+    return value if type(value) in (int, float) else _exact(value)
+
+
+def quote_formulas(wanted: bool) -> None:
+    """Choose whether text that a spreadsheet would run gets a quote in front, in CSV and TSV from now on."""
+    global _quotes_formulas
+    _quotes_formulas = wanted
+
+
+def _quoted_formula(cell: str) -> str:
+    return f"'{cell}" if _quotes_formulas and cell.startswith(FORMULA_STARTS) else cell
 
 
 def _plain(record: Record, columns: Iterable[str]) -> Record:
@@ -218,7 +244,7 @@ def _table(records: Sequence[Record], columns: Sequence[str], verbatim: bool) ->
     for c in shown:
         kinds = {type(number(r.get(c))) for r in records} - {type(None)}
         numeric = kinds <= {int, float}
-        heading = Text(printable(c) if verbatim else c.replace("_", " "))
+        heading = Text(printable(c if verbatim else c.replace("_", " ")))
         whole = numeric or c == shown[0]  # a wrapped number or file name is easily misread
         table.add_column(heading, justify="right" if numeric else "left", overflow="fold", no_wrap=whole)
     for r in records if verbatim else _short_paths(records):
@@ -256,6 +282,6 @@ def _notes(records: Sequence[Record]) -> list[str]:
     for r in records:
         if r.get("convention"):
             followers.setdefault(_exact(r["convention"]), {})[
-                " ".join(str(r[c]) for c in ("metric", "task", "name") if r.get(c))
+                " ".join(_exact(r[c]) for c in ("metric", "task", "name") if r.get(c))
             ] = None
     return [f"{', '.join(names)}: {convention}" for convention, names in followers.items()]

@@ -15,6 +15,7 @@ from relrep_cli import __version__
 from relrep_cli.base.errors import WriteError
 
 LARGEST = 1 << 20  # bytes of one record
+LONGEST_STEM = 48  # bytes of the output's name in that of its folder of records: names have at most 255
 _unfinished: set[Path] = set()
 
 
@@ -91,7 +92,10 @@ def records_for(output: str, cache: str | None, force: bool) -> Records:
         return Records(Path(cache))
     if not output or output == "-":
         return Records(None)
-    records = Records(Path(output).parent / f".{Path(output).name}.relrep-records", keep=False)
+    name = Path(output).name
+    if len(os.fsencode(name)) > LONGEST_STEM:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()[:LONGEST_STEM]
+    records = Records(Path(output).parent / f".{name}.relrep-records", keep=False)
     if force:
         records.close()
     return records

@@ -189,6 +189,9 @@ def _exit_code(arguments: list[str]) -> int:
     except MemoryError:
         return _failed("not enough memory for this job.", errors.DATA, debug)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in errors.NO_DESCRIPTORS:
+            what = "too few file descriptors: this shell lets a process open no more files"
+            return _failed(f"{what}. Raise the limit with ulimit -n, then try again.", errors.WRITE, debug)
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             silence_stdout()
             return _failed(f"{error.filename or 'standard output'}: could not write: {error.strerror}.", errors.WRITE, debug)
@@ -207,7 +210,8 @@ def _failed(message: str, code: int, debug: bool) -> int:
     if debug:
         import traceback
 
-        traceback.print_exc()
+        with suppress(OSError, ValueError):
+            sys.stderr.writelines(f"{errors.printable(line, 4096)}\n" for line in traceback.format_exc().splitlines())
     with suppress(OSError, ValueError):
         sys.stdout.flush()
     complain(message)

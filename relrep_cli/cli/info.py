@@ -11,6 +11,7 @@ import typer
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, printable
 from relrep_cli.base.output import Record, say, write
+from relrep_cli.base.uris import is_stdin, split_uri
 from relrep_cli.cli.options import Printing, command
 from relrep_cli.embedding import Embedding, digest, duplicates
 from relrep_cli.numerics.blocks import row_blocks, widen
@@ -71,7 +72,7 @@ def _judge(records: list[Record]) -> None:
 
 def _members(file: str) -> list[str]:
     """The file itself, or each embedding in it when there are several and none at its root."""
-    if "::" in file or file == "-" or not file.lower().endswith(store.HDF5_ENDINGS):
+    if split_uri(file)[1] or is_stdin(file) or not file.lower().endswith(store.HDF5_ENDINGS):
         return [file]
     found = store.members(file)
     if len(found) <= 1 or "/" in found:

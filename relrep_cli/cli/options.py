@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from relrep_cli.base.errors import UsageError
-from relrep_cli.base.output import FORMATS, say, set_verbosity
+from relrep_cli.base.output import FORMATS, quote_formulas, say, set_verbosity
 from relrep_cli.base.registry import Keyword, Registry
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be don
 AsFormat = Annotated[
     Format | None,
     typer.Option("--format", help="How to print the result; a table on a terminal, TSV in a pipe.", show_default=False),
+]
+SafeCsv = Annotated[
+    bool, typer.Option("--safe-csv", help="In CSV and TSV, put ' before text that a spreadsheet would run: =, +, - or @.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Short for --format json.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.", min=0)]
@@ -112,6 +115,7 @@ class Printing:
 
     format: AsFormat = None
     json: AsJson = False
+    safe_csv: SafeCsv = False
 
     @property
     def kind(self) -> str | None:
@@ -141,6 +145,7 @@ def command(shape: type, *registries: Registry) -> Callable[[Callable[[Any], int
 
         def called(**values: Any) -> Any:
             set_verbosity(values.pop("quiet"), values.pop("verbose"))
+            quote_formulas(values.get("safe_csv", False))
             values.pop("debug"), values.pop("threads")
             context = values.pop("context")
             _report_old_variables(wanted, function.__name__)

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, UsageError, printable
+from relrep_cli.base.uris import split_uri
 from relrep_cli.embedding import natural
 
 FIRST = "first"
@@ -20,11 +21,11 @@ def expand(arguments: Sequence[str]) -> Groups:
 
     Embeddings of one file are in natural order: layer/2 before layer/10. Raises DataError when a pattern matches none.
     """
-    return [_matching(uri) if set(uri.partition("::")[2]) & set("*?[") else [uri] for uri in arguments]
+    return [_matching(uri) if set(split_uri(uri)[2]) & set("*?[") else [uri] for uri in arguments]
 
 
 def _matching(uri: str) -> list[str]:
-    path, _, pattern = uri.partition("::")
+    path, _, pattern = split_uri(uri)
     names = [name.strip("/") for name in store.members(path)]
     if pattern.strip("/") in names:  # a name may hold a bracket
         return [uri]

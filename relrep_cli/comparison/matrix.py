@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from relrep_cli.base.errors import UsageError
+from relrep_cli.base.uris import split_uri
 from relrep_cli.comparison.pairs_of_files import counts_for_gate
 from relrep_cli.metrics import METRICS
 
@@ -150,7 +151,7 @@ def short_names(uris: Sequence[str], taken: str = "") -> dict[str, str]:
 
 def _base(uris: list[str]) -> list[str]:
     """Remove the folders. When all URIs are layers of one file, remove the file too."""
-    parts = [uri.partition("::") for uri in uris]
+    parts = [split_uri(uri) for uri in uris]
     if len({path for path, _, _ in parts}) == 1:
         return [member for _, _, member in parts]
     return [os.path.basename(path) + mark + member for path, mark, member in parts]

@@ -11,7 +11,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from relrep_cli.base.errors import DataError, printable
+from relrep_cli.base.errors import NO_DESCRIPTORS, DataError, printable
+from relrep_cli.base.uris import is_stdin
 from relrep_cli.embedding import duplicates
 from relrep_cli.sources import cifar, citations, idx, images, tables, vector_files  # noqa: F401  (each registers; first fit wins)
 from relrep_cli.sources.items import SOURCES, Items, source
@@ -30,7 +31,7 @@ def chosen(uri: str, name: str = "", given: Sequence[str] = (), takes: Collectio
     if name:
         return SOURCES[name].name
     takers = [entry.name for entry in SOURCES.values() if given and all(option in entry.keywords for option in given)]
-    if uri == "-":
+    if is_stdin(uri):
         start: bytes = sys.stdin.buffer.peek(8)[:8]  # type: ignore[union-attr]
         return "vectors" if start == SIGNATURE else (takers or ["lines"])[0]
     if len(takers) == 1:
@@ -54,8 +55,10 @@ def fitting(uri: str) -> list[str]:
 def read(uri: str, name: str, params: Mapping[str, Any]) -> Items:
     """The items of `uri`, read as the source `name` with its parameters. Raises DataError: where, what, what to do."""
     try:
-        items: Items = SOURCES[name].function(Path(uri), **params)
+        items: Items = SOURCES[name].function(Path("-" if is_stdin(uri) else uri), **params)
     except (OSError, ValueError) as error:
+        if getattr(error, "errno", None) in NO_DESCRIPTORS:
+            raise
         why = getattr(error, "strerror", None) or printable(str(error))
         raise DataError(f"cannot be read ({why})", "Check the path.", file=printable(uri)) from None
     if twice := duplicates(items.ids):

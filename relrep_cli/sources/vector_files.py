@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from relrep_cli import store
+from relrep_cli.base.uris import split_uri
 from relrep_cli.sources.items import Items, source
 
 HDF5 = (*store.HDF5, ".he5", ".hdf")
@@ -13,7 +14,7 @@ HDF5 = (*store.HDF5, ".he5", ".hdf")
 def _fits(path: Path) -> bool:
     from relrep_cli.store.foreign import READERS
 
-    name = str(path).partition("::")[0]
+    name = split_uri(str(path))[0]
     return Path(name).suffix.lower() in ({*READERS, *HDF5} - {".txt"})  # a .txt is lines, unless --source vectors says so
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from relrep_cli.base.errors import DataError, printable
 from relrep_cli.base.output import say
+from relrep_cli.base.uris import split_uri
 from relrep_cli.embedding import ABSOLUTE, RELATIVE, Embedding, Step, digest, digested_space, duplicates, row_numbers
 from relrep_cli.numerics.blocks import first_bad_row
 from relrep_cli.store.archive import write
@@ -44,12 +45,12 @@ HDF5_ENDINGS = (".h5", ".hdf5", ".he5", ".h5ad", ".hdf")
 def read(
     uri: str, *, judge: bool = True, columns: Mapping[str, np.ndarray] | None = None, space: str | None = None
 ) -> Embedding:
-    """The embedding that `uri` names: `FILE`, `FILE::MEMBER` or `-` (HDF5 on stdin).
+    """The embedding that `uri` names: `FILE`, `FILE::MEMBER` or `-` (HDF5 on stdin; also `/dev/stdin`).
 
     With `judge`, ids must be unique and every number finite. columns: obs columns, and "id", that replace the file's own,
     as `space` does. Raises DataError with one line that says what was found.
     """
-    path, _, member = uri.partition("::")
+    path, _, member = split_uri(uri)
     if path != "-":
         found = _open(Path(path), member or None)
     else:
@@ -123,7 +124,7 @@ def _interpret(uri: str, found: Found, judge: bool) -> Embedding:
 
 
 def _judge(e: Embedding, places: Mapping[str, str]) -> None:
-    path = e.uri.partition("::")[0]
+    path = split_uri(e.uri)[0]
     where = {part: f"{path}::{printable(place)}" for part, place in places.items() if place}
     twice = duplicates(e.ids)
     if twice:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import errno
 import faulthandler
 import importlib
 import json
@@ -23,11 +24,12 @@ from collections.abc import Callable, Iterator
 from itertools import accumulate
 from typing import Any
 
-from relrep_cli.base.errors import DataError
+from relrep_cli.base.errors import NO_DESCRIPTORS, DataError
 from relrep_cli.base.signals import check
 from relrep_cli.store import fork_server
 
 LONGEST_ANSWER = 1 << 30
+TOO_FEW = 75  # exit code of a child that could open no file before it had looked at one
 SECTION = "\0bytes"  # no name in HDF5 holds a NUL
 FORKS = sys.platform == "linux"  # elsewhere fork does not exist or is unsafe next to system libraries (bpo-33725)
 
@@ -139,6 +141,8 @@ def answer_and_end(request: str, writing: int) -> None:
         with open(writing, "wb") as pipe:
             pipe.write(reply(request))
         code = 0
+    except OSError as error:
+        code = TOO_FEW if error.errno in NO_DESCRIPTORS else 1
     finally:
         os._exit(code)
 
@@ -187,6 +191,8 @@ def serve() -> None:
 def judged(code: int, answer: bytes) -> bytes:
     if code == 0:
         return answer
+    if code == TOO_FEW:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     if code == -getattr(signal, "SIGPROF", 0):
         raise Died("reading its structure keeps libhdf5 busy without end; the file is damaged or hostile")
     how = f"crashed libhdf5 (signal {-code})" if code < 0 else f"failed (exit {code})"

@@ -6,10 +6,11 @@ import codecs
 import os
 import re
 import stat
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 
-from relrep_cli.base.errors import DataError, printable
+from relrep_cli.base.errors import NO_DESCRIPTORS, DataError, printable
 
 CONTROL = re.compile(rb"[\x00-\x08\x0b\x0e-\x1f]")
 HEAD = 1024  # bytes that tell what a file is
@@ -72,8 +73,13 @@ def opened(path: Path) -> FileIO:
             raise bad(path, f"this is {UNUSUAL.get(kind, 'not a file')}", "Name a file that holds embeddings.")
         file = FileIO(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
     except FileNotFoundError:
+        if path.is_symlink():
+            finding = f"this is a link to {printable(os.readlink(path), 1000)}, which does not exist"
+            raise bad(path, finding, "Correct or remove the link.") from None
         raise bad(path, "no such file", "Check the path.") from None
     except OSError as error:
+        if error.errno in NO_DESCRIPTORS:
+            raise
         raise bad(path, f"cannot be opened: {error.strerror}", "Check its permissions.") from None
     except ValueError:
         raise bad(path, "no such file: its name holds a NUL byte", "Check the path.") from None
@@ -81,6 +87,13 @@ def opened(path: Path) -> FileIO:
         file.close()
         raise bad(path, "this is an empty file", "Write it again.")
     return file
+
+
+def refuse_pipe(path: str) -> None:
+    """Raise DataError for a named pipe: its reader may wait for ever. `<(command)` has a writer, and a name under /dev/fd."""
+    with suppress(OSError, ValueError):
+        if stat.S_ISFIFO(os.stat(path).st_mode) and not path.startswith(("/dev/fd/", "/proc/self/fd/")):
+            raise bad(Path(path), "this is a pipe", "Name a file, or send it into standard input and write -.")
 
 
 def size_of(file: FileIO) -> int:

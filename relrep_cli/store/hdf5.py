@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from relrep_cli.base.errors import DataError, WriteError, printable
+from relrep_cli.base.errors import NO_DESCRIPTORS, DataError, WriteError, printable
 from relrep_cli.numerics.spool import spool
 from relrep_cli.store import child
 from relrep_cli.store.arrays import real
@@ -67,6 +67,8 @@ def _source(path: Path) -> Iterator[Source]:
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise WriteError(str(error.strerror), MORE_ROOM, file=tempfile.gettempdir()) from None
+            if error.errno in NO_DESCRIPTORS:
+                raise
             raise source.bad(f"cannot be read: {error.strerror}", "Try again.") from None
 
 

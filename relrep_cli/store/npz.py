@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from relrep_cli.base.errors import printable
+from relrep_cli.base.errors import NO_DESCRIPTORS, printable
 from relrep_cli.base.signals import check
 from relrep_cli.numerics.spool import spool
 from relrep_cli.store.arrays import Array, found
@@ -59,6 +59,8 @@ def _places(path: Path, file: FileIO) -> list[tuple[zipfile.ZipInfo, int]]:
         with zipfile.ZipFile(_Bounded(file.fileno(), closefd=False)) as archive:
             entries, end = archive.infolist(), archive.start_dir
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, EOFError) as error:
+        if getattr(error, "errno", None) in NO_DESCRIPTORS:
+            raise
         reason = "its end, which lists the arrays, is missing" if "not a zip" in str(error) else printable(str(error))
         raise bad(path, f"a damaged zip archive: {reason}", "Save it again with numpy.savez.") from None
     names = {entry.filename for entry in entries}

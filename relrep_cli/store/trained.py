@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from relrep_cli.base.errors import DataError, printable
+from relrep_cli.base.errors import NO_DESCRIPTORS, DataError, printable
 from relrep_cli.store.safetensors import Malformed, Place, entries_of, layout
 
 LARGEST_HEADER, LARGEST_FILE = 1 << 20, 1 << 30  # bytes; the heaviest encoders here are a few hundred megabytes
@@ -48,6 +48,8 @@ def unpack(
         places = _layout(entries, len(data) - start)
         return build(record, {name: _array(data, start, place) for name, place in places.items()})
     except (Unusable, OSError, ValueError) as error:
+        if getattr(error, "errno", None) in NO_DESCRIPTORS:
+            raise
         what = getattr(error, "strerror", None) or error
         raise DataError(printable(str(what), 200), f"Give {a(noun)} that {made_by} saved.", file=printable(where)) from None
 

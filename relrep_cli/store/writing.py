@@ -7,6 +7,7 @@ the new one. Direct writers left 84-100 % of killed runs unreadable or silently 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 import socket
@@ -17,13 +18,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from relrep_cli.base import signals
-from relrep_cli.base.errors import UsageError, WriteError
+from relrep_cli.base.errors import NO_DESCRIPTORS, UsageError, WriteError, printable
 from relrep_cli.base.output import say, silence_stdout
+from relrep_cli.base.uris import split_uri
 from relrep_cli.store.files import MORE_ROOM
 
 HDF5 = (".h5", ".hdf5", ".h5ad")
 OTHERS = ".npy .npz .csv .tsv .txt .parquet .safetensors .json .jsonl .md .xlsx .pkl .pt .zarr"
 KNOWN_ENDINGS = {*HDF5, *OTHERS.split()}  # a name with one of these promises a format
+LONGEST_STEM = 48  # bytes of the target's name in the temporary's: with all the rest, a temporary fits where its target does
 CANNOT_LINK = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 
 
@@ -38,8 +41,9 @@ def refuse(target: str, force: bool, inputs: Sequence[str] = (), endings: Sequen
             raise UsageError("binary output to a terminal", "Send it to a pipe or a file.", place="-o -")
         return
     path = Path(target)
+    _refuse_name(path)
     for uri in inputs:
-        source = uri.partition("::")[0]
+        source = split_uri(uri)[0]
         with suppress(OSError):
             if source != "-" and path.exists() and os.path.samefile(source, path):
                 raise UsageError("is also an input, and inputs are never written", "Choose another name.", file=target)
@@ -54,6 +58,7 @@ def refuse(target: str, force: bool, inputs: Sequence[str] = (), endings: Sequen
         raise UsageError("exists and is no regular file", "Choose another name.", file=target)
     if path.exists() and not force:
         raise UsageError("exists", "Choose another name, or write --force to replace it.", file=target)
+    path = _through_links(path)
     if not path.parent.is_dir():
         raise WriteError(f"there is no folder {path.parent}", "Make it first.", file=target)
     if not os.access(path.parent, os.W_OK | os.X_OK):
@@ -62,26 +67,48 @@ def refuse(target: str, force: bool, inputs: Sequence[str] = (), endings: Sequen
         )
 
 
+def _refuse_name(path: Path) -> None:
+    """Raise UsageError for a name that is too long for its folder, and for a link that leads nowhere."""
+    try:
+        os.stat(path)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise UsageError("the name is too long", "Choose a shorter one.", file=printable(str(path))) from None
+        if path.is_symlink():
+            leads = printable(os.readlink(path), 1000)
+            what = "a link in a circle" if error.errno == errno.ELOOP else f"a link to {leads}, which does not exist"
+            raise UsageError(f"is {what}", "Remove the link, or name the file itself.", file=str(path)) from None
+
+
+def _through_links(path: Path) -> Path:
+    """The file that a symbolic link leads to, so that writing replaces that file and keeps the link."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
 @contextmanager
 def published(target: str, force: bool, size: int) -> Iterator[Path]:
     """A temporary path to fill with about `size` bytes, which becomes `target` when the block ends without an exception.
 
-    `-` is stdout, which gets the whole file or nothing. Any OSError becomes a WriteError.
+    `-` is stdout, which gets the whole file or nothing. Of a symbolic link, the file that it leads to is replaced. Any OSError
+    becomes a WriteError.
     """
-    folder = Path(tempfile.gettempdir()) if target == "-" else Path(target).parent
+    path = _through_links(Path(target))
+    folder = Path(tempfile.gettempdir()) if target == "-" else path.parent
     if target != "-":
-        _sweep(Path(target))
-    name = f".{Path(target).name}.relrep.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}"
+        _sweep(path)
+    name = f".{_stem(path.name)}.relrep.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}"
     temporary = folder / name
     with signals.temporary(temporary):
         try:
             _reserve(temporary, size)
             yield temporary
             _sync(temporary)
-            _copy_to_stdout(temporary) if target == "-" else _publish(temporary, Path(target), force)
+            _copy_to_stdout(temporary) if target == "-" else _publish(temporary, path, force)
         except BrokenPipeError:
             raise
         except OSError as error:
+            if error.errno in NO_DESCRIPTORS:
+                raise
             raise WriteError(
                 f"could not write: {error.strerror or error}",
                 "Make room or choose another folder, then try again.",
@@ -182,11 +209,17 @@ def _copy_to_stdout(path: Path) -> None:
         raise
 
 
+def _stem(name: str) -> str:
+    """What stands for the target's name in the temporary's; a long name by a digest, since names have at most 255 bytes."""
+    encoded = os.fsencode(name)
+    return name if len(encoded) <= LONGEST_STEM else hashlib.sha256(encoded).hexdigest()[:LONGEST_STEM]
+
+
 def _sweep(target: Path) -> None:
     """Remove what killed runs on this machine left beside the target; never what may belong to a living one."""
-    host = socket.gethostname()
-    for stray in target.parent.glob(f".{_escaped(target.name)}.relrep.*"):
-        owner, _, rest = stray.name.removeprefix(f".{target.name}.relrep.").rpartition(".")[0].rpartition(".")
+    host, stem = socket.gethostname(), _stem(target.name)
+    for stray in target.parent.glob(f".{_escaped(stem)}.relrep.*"):
+        owner, _, rest = stray.name.removeprefix(f".{stem}.relrep.").rpartition(".")[0].rpartition(".")
         if owner == host and rest.isdigit() and not _alive(int(rest)):
             with suppress(OSError):
                 stray.unlink()
@@ -222,5 +255,7 @@ def spooled_stdin() -> Iterator[Path]:
                     file.write(block)
             sys.stdin.close()
         except OSError as error:
+            if error.errno in NO_DESCRIPTORS:
+                raise
             raise WriteError(str(error.strerror), MORE_ROOM, file=name) from None
         yield Path(name)

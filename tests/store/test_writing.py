@@ -332,3 +332,46 @@ def test_digest_covers_every_bit_of_x() -> None:
         flipped.view(np.uint8).reshape(-1)[place // 8] ^= 1 << place % 8
         found.add(digest(flipped, ids))
     assert len(found) == 1 + 8 * x.nbytes
+
+
+# --- names and links ---
+
+
+def test_a_link_is_written_through(tmp_path: Path) -> None:
+    """The file that it leads to is replaced, the link stays, and the temporary lies beside that file."""
+    (tmp_path / "far").mkdir()
+    real, link = tmp_path / "far" / "real.tsv", tmp_path / "link.tsv"
+    real.write_text("old\n")
+    link.symlink_to("far/real.tsv")
+    with published(str(link), True, 4) as temporary:
+        assert temporary.parent == real.parent
+        temporary.write_bytes(b"new\n")
+    assert link.is_symlink() and real.read_text() == "new\n"
+
+
+@pytest.mark.parametrize("leads, says", [("nowhere", "is a link to nowhere, which does not exist"), ("link", "in a circle")])
+def test_a_link_that_leads_nowhere_is_refused(tmp_path: Path, leads: str, says: str) -> None:
+    (tmp_path / "link").symlink_to(leads)
+    with pytest.raises(UsageError, match=says):
+        write_bytes(str(tmp_path / "link"), b"new", True)
+    assert (tmp_path / "link").is_symlink()
+
+
+@pytest.mark.parametrize("name", ["n" * 255, "é" * 127])
+def test_names_of_255_bytes(tmp_path: Path, name: str) -> None:
+    write_bytes(str(tmp_path / name), b"new", False)
+    assert (tmp_path / name).read_bytes() == b"new"
+    with pytest.raises(UsageError, match="too long"):
+        write_bytes(str(tmp_path / (name + "xx")), b"new", False)
+
+
+def test_strays_under_a_long_name_are_removed(tmp_path: Path) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    target = tmp_path / ("n" * 200)
+    with published(str(target), False, 1) as temporary:
+        name = temporary.name
+    stray = tmp_path / name.replace(f".{os.getpid()}.", f".{dead.pid}.")
+    stray.write_bytes(b"x")
+    write_bytes(str(target), b"new", True)
+    assert not stray.exists() and target.read_bytes() == b"new"
