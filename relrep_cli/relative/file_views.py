@@ -10,7 +10,7 @@ from relrep_cli.base.errors import DataError
 from relrep_cli.base.output import say
 from relrep_cli.comparison.pairs_of_files import View
 from relrep_cli.embedding import Embedding, in_id_order, of_split
-from relrep_cli.relative.projection import Basis, basis, relative
+from relrep_cli.relative.projection import basis, projection_notes, relative
 from relrep_cli.relative.recipes import Recipe
 
 
@@ -53,14 +53,6 @@ def views_of_files(
                 raise
             views[uri] = error
     return views
-
-
-def projection_notes(embedding: Embedding, fitted: Basis) -> list[str]:
-    """What the user should know of how a space was prepared for projection."""
-    notes = [f"{embedding.uri}: {note}" for note in fitted.notes]
-    if fitted.statistics and "split" not in embedding.obs and fitted.recipe.statistics_from is None:
-        notes.append(f"{embedding.uri}: has no split; statistics are those of all {embedding.n} rows.")
-    return notes
 
 
 def _rows_digest(rows: Embedding) -> str:

@@ -13,8 +13,7 @@ from relrep_cli.anchors.correspondences import Pairs
 from relrep_cli.base.errors import UsageError
 from relrep_cli.base.output import Record, progress, say
 from relrep_cli.embedding import RELATIVE, Embedding, Step, chain, make_step
-from relrep_cli.relative.file_views import projection_notes
-from relrep_cli.relative.projection import Basis, basis, relative_blocks
+from relrep_cli.relative.projection import Basis, basis, projection_notes, relative_blocks
 from relrep_cli.relative.recipes import Recipe
 from relrep_cli.store.limits import STATISTIC
 

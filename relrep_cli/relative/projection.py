@@ -284,3 +284,11 @@ def _transfers(device: str) -> tuple[Any, Any]:
         return _transfers("cpu")
     place = "cuda" if device == "auto" else device
     return (lambda block: torch.from_numpy(block).to(place)), (lambda block: block.cpu().numpy())
+
+
+def projection_notes(embedding: Embedding, fitted: Basis) -> list[str]:
+    """What the user should know of how a space was prepared for projection."""
+    notes = [f"{embedding.uri}: {note}" for note in fitted.notes]
+    if fitted.statistics and "split" not in embedding.obs and fitted.recipe.statistics_from is None:
+        notes.append(f"{embedding.uri}: has no split; statistics are those of all {embedding.n} rows.")
+    return notes
