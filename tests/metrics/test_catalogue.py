@@ -222,12 +222,16 @@ def test_reverse_is_the_value_of_the_other_direction(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["cca", "svcca", "pwcca", "eigenspace-overlap"])
 def test_repeated_columns_are_no_further_dimensions(name: str) -> None:
-    """Sums of columns lie in the same subspace, but for rounding; each would be a correlation of noise."""
-    x, y = clouds()
+    """Sums of columns lie in the same subspace, but for rounding; each would be a correlation of noise.
+
+    Rounding puts some of these axes above zero and some below: several of them, in several spaces, so that one is above.
+    """
     params = {"variance": 1.0} if name == "svcca" else {}
-    wide = np.concatenate([x, x[:, :1] + x[:, 1:2], x[:, 2:3] - 3 * x[:, 3:4]], 1)
-    found = value(name, y, wide, **params)
-    assert found == pytest.approx(value(name, y, x, **params), rel=1e-7)
+    for seed in range(3):
+        x, y = clouds(seed=seed)
+        sums = x @ np.random.default_rng(seed).normal(size=(x.shape[1], 4))
+        wide = np.concatenate([x, x[:, :1] + x[:, 1:2], x[:, 2:3] - 3 * x[:, 3:4], sums], 1)
+        assert value(name, y, wide, **params) == pytest.approx(value(name, y, x, **params), rel=1e-7)
 
 
 @pytest.mark.parametrize("by", ["cosine", "euclidean"])
