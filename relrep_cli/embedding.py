@@ -27,7 +27,8 @@ class Embedding:
 
     x: (n, d) float16, float32 or float64, any byte order, often a read-only memory map.
     ids: (n,) UTF-8 in a NumPy "S" array. obs, var: named arrays that describe the rows and the columns of x; text is "S".
-    row_ids: whether the ids are only row numbers, because the file has none. uns: statistics of the training rows, by name.
+    row_ids: whether the ids are only row numbers, because the file has none. id_candidates: columns that could be ids, where
+    nothing says so. uns: statistics of the training rows, by name.
     source_space: the space from which a relative embedding was made.
     """
 
@@ -43,6 +44,7 @@ class Embedding:
     row_ids: bool = False
     uns: Mapping[str, np.ndarray] = field(default_factory=dict)
     source_space: str = ""
+    id_candidates: tuple[str, ...] = ()
 
     @property
     def n(self) -> int:
@@ -146,15 +148,36 @@ def duplicates(ids: np.ndarray) -> list[bytes]:
     return [bytes(i) for i in np.unique(ordered[1:][ordered[1:] == ordered[:-1]])]
 
 
-def refuse_row_numbers(spaces: Sequence[Embedding]) -> None:
-    """Raise DataError when files without ids have different lengths, so that row numbers cannot pair their rows."""
+def check_positions(spaces: Sequence[Embedding]) -> bool:
+    """Whether the rows of the spaces are paired by position, since none has ids.
+
+    Raises DataError where position may be wrong: some files have ids, some may have them, or lengths differ.
+    """
     bare = [e for e in spaces if e.row_ids]
-    if other := next((e for e in bare if e.n != bare[0].n), None):
+    if not bare:
+        return False
+    if (candidate := next((e for e in bare if e.id_candidates), None)) and len(spaces) > 1:
+        names = ", ".join(printable(name, 40) or "''" for name in candidate.id_candidates[:4])
+        name = printable(candidate.id_candidates[0], 40) or "''"
         raise DataError(
-            f"neither has ids, and {bare[0].n} rows cannot pair with {other.n}",
-            "Give them ids with relrep embed --ids.",
-            file=f"{bare[0].uri} and {other.uri}",
+            f"has no column that is named as ids, but these tell its rows apart: {names}",
+            f"Write --id-column {name} to join by it, or --by-position to pair rows by their place.",
+            file=candidate.uri,
         )
+    if len(bare) < len(spaces):
+        other = next(e for e in spaces if not e.row_ids)
+        raise DataError(
+            f"has no ids, and {other.uri} has",
+            "Name its column with --id-column, or write --by-position to pair rows by their place.",
+            file=bare[0].uri,
+        )
+    if longer := next((e for e in bare if e.n != bare[0].n), None):
+        raise DataError(
+            f"neither has ids, and {bare[0].n} rows cannot pair with {longer.n}",
+            "Give them ids with relrep embed --ids.",
+            file=f"{bare[0].uri} and {longer.uri}",
+        )
+    return len(spaces) > 1
 
 
 def match_ids(*ids: np.ndarray) -> list[np.ndarray]:

@@ -10,7 +10,7 @@ from relrep_cli import store
 from relrep_cli.anchors import Candidates
 from relrep_cli.base.errors import DataError, UsageError, printable
 from relrep_cli.base.output import say
-from relrep_cli.embedding import Embedding, id_order, match_ids, refuse_row_numbers
+from relrep_cli.embedding import Embedding, check_positions, id_order, match_ids
 
 
 def candidates(spaces: Sequence[Embedding], split: str | None, joint: bool, listed: np.ndarray | None = None) -> Candidates:
@@ -19,7 +19,7 @@ def candidates(spaces: Sequence[Embedding], split: str | None, joint: bool, list
     joint: seen in all of them, else in the first. Raises DataError when there are none.
     """
     rows = [in_order(e, of_split(e, split)) for e in spaces]
-    refuse_row_numbers(spaces)
+    check_positions(spaces)
     places = match_ids(*(e.ids[r] for e, r in zip(spaces, rows, strict=True)))
     shared = tuple(r[p] for r, p in zip(rows, places, strict=True))
     names = ", ".join(e.uri for e in spaces)

@@ -18,6 +18,7 @@ from relrep_cli.base.signals import check
 
 COUNTS = ("k", "anchors", "tied", "target", "class", "anomalies")  # columns where no value means that none applies
 ZERO_IS_NOTHING = ("deviation", "tied")  # columns that a table leaves out when they are 0 throughout
+USUAL = {"joined": ("id",)}  # values that say nothing new, so that a table leaves their column out
 PATHS = ("a", "b", "encoder", "head", "file", "anomalies")  # columns that hold file names
 ENDINGS = {".tsv": "tsv", ".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".md": "markdown"}
 FORMATS = ("table", "tsv", "csv", "json", "jsonl", "markdown")
@@ -238,7 +239,7 @@ def _table(records: Sequence[Record], columns: Sequence[str], verbatim: bool) ->
     from rich.table import Table
     from rich.text import Text
 
-    silent = {c: (None, 0) if c in ZERO_IS_NOTHING else (None,) for c in columns}
+    silent = {c: (None, 0) if c in ZERO_IS_NOTHING else (None, *USUAL.get(c, ())) for c in columns}
     shown = [c for c in columns if verbatim or (c != "convention" and any(r.get(c) not in silent[c] for r in records))]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for c in shown:

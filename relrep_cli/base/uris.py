@@ -1,9 +1,13 @@
-"""How the name of an input is read: `FILE`, `FILE::MEMBER`, or standard input."""
+"""How the name of an input is read: `FILE`, `FILE::MEMBER`, `FILE::MEMBER?KEY=VALUE&…`, or standard input."""
 
 from __future__ import annotations
 
 import os
+import re
+from urllib.parse import unquote
 
+QUERY = re.compile(r"\?[a-z-]+(=[^?&]*)?(&[a-z-]+(=[^?&]*)?)*", re.DOTALL)  # at the end of a name
+FLAGS = ("by-position", "packed-bits", "transpose")  # keys that need no value
 STDIN = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 
 
@@ -19,15 +23,39 @@ def is_stdin(uri: str) -> bool:
 def split_uri(uri: str) -> tuple[str, str, str]:
     """The file, the mark `::` and the member that a URI names, as `str.partition` gives them; the file is `-` for stdin.
 
-    A file whose name holds `::` is found when it exists. Of several files that fit, the longest name wins.
+    A file whose name holds `::` is found when it exists. Of several files that fit, the longest name wins. A query belongs to
+    neither part; see `query_of`.
 
     >>> split_uri("a.h5::layer/1"), split_uri("a.h5"), split_uri("/dev/stdin::x")
     (('a.h5', '::', 'layer/1'), ('a.h5', '', ''), ('-', '::', 'x'))
     """
-    parts = uri.split("::")
+    parts = _divided(uri)[0].split("::")
     for count in range(len(parts), 1, -1):
         path = "::".join(parts[:count])
         if os.path.lexists(path):
             return "-" if is_stdin(path) else path, "::" if count < len(parts) else "", "::".join(parts[count:])
-    path, mark, member = uri.partition("::")
+    path, mark, member = _divided(uri)[0].partition("::")
     return "-" if is_stdin(path) else path, mark, member
+
+
+def query_of(uri: str) -> dict[str, str]:
+    """What follows `?` in a URI, by key; {} where no query follows, or a file of the whole name exists. %XX stands for a byte.
+
+    >>> query_of("a.parquet::emb?id=doc_id&by-position"), query_of("layer?"), query_of("a.npz?id=a%26b")
+    ({'id': 'doc_id', 'by-position': ''}, {}, {'id': 'a&b'})
+    """
+    pairs = [part.partition("=") for part in _divided(uri)[1].split("&") if part]
+    return {key: unquote(value) for key, _, value in pairs}
+
+
+def _divided(uri: str) -> tuple[str, str]:
+    """The URI before its query, and the query."""
+    place = uri.rfind("?")
+    query = uri[place:] if place >= 0 and QUERY.fullmatch(uri[place:]) else ""
+    if (
+        not query
+        or not ("=" in query or query[1:] in FLAGS)
+        or os.path.lexists(uri.partition("::")[0] if "::" not in query else uri)
+    ):
+        return uri, ""
+    return uri[:place], query[1:]

@@ -15,6 +15,7 @@ from relrep_cli.anchors.pair_search import PairSearch, write_pairs
 from relrep_cli.base.errors import DONE, UsageError
 from relrep_cli.base.output import write
 from relrep_cli.cli.options import DryRun, Force, Given, Output, Printing, Seed, command, names_of
+from relrep_cli.cli.reading_options import ReadingOptions
 from relrep_cli.relative.anchor_report import COLUMNS, report_anchors
 
 EXAMPLES = (
@@ -95,6 +96,7 @@ class Options:
     dry_run: DryRun = False
     printing: Printing
     seed: Seed = 0
+    reading: ReadingOptions
     given: Given
 
 
@@ -110,15 +112,16 @@ def anchor(options: Options) -> int:
     written and the exit code is 1.
     """
     kind = options.printing.kind
+    reading = options.reading.reading
     if options.report:
         if options.output or options.ids_only:
             raise UsageError("--report chooses no anchors, so it writes none", "Leave out -o and --ids-only.")
-        write(report_anchors(options.report, options.files, options.truth, options.split, options.seed), COLUMNS, kind)
+        write(report_anchors(options.report, options.files, options.truth, options.split, options.seed, reading), COLUMNS, kind)
         return DONE
     params = options.given.choose(STRATEGIES, [options.strategy])[options.strategy]
     entry = STRATEGIES[options.strategy]
     _check(entry, options, kind)
-    spaces = [store.digested(store.read(file)) for file in options.files]
+    spaces = [store.digested(store.read(file, reading)) for file in options.files]
     if entry.gives == "pairs":
         number = options.number or NUMBER
         search = PairSearch(entry.name, params, number, options.seeds, options.truth, options.confidence, options.split)

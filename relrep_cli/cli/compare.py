@@ -15,6 +15,7 @@ from relrep_cli.base.task_cache import records_for
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.compare_outputs import Targets, describe, verdict, write_results
 from relrep_cli.cli.options import Given, Printing, command
+from relrep_cli.cli.reading_options import ReadingOptions
 from relrep_cli.cli.recipe_options import RecipeOptions, read_recipe
 from relrep_cli.comparison.layers import expand as expand_patterns
 from relrep_cli.comparison.plans import Outputs, Plan, make_plan
@@ -134,6 +135,7 @@ class Options:
     printing: Printing
     seed: shared.Seed = 0
     recipe: RecipeOptions
+    reading: ReadingOptions
     given: Given
 
 
@@ -159,7 +161,7 @@ def compare(options: Options) -> int:
     targets.refuse([*plan.files, *options.recipe.files()])
     recipe = _recipe(options)
     cache = records_for(options.output, options.cache, options.force)
-    views = views_of_files(plan.files, options.split, _recipes(recipe, plan), cache.folder is not None)
+    views = views_of_files(plan.files, options.split, _recipes(recipe, plan), cache.folder is not None, options.reading.reading)
     if options.dry_run:
         shared.plan(describe(plan, views))
         return DONE

@@ -19,7 +19,7 @@ from relrep_cli.comparison.worst_items import worst
 from relrep_cli.embedding import ABSOLUTE, text
 from relrep_cli.plots import Panel, distributions, heatmap
 
-COLUMNS = ("a", "b", "metric", "value", "low", "high", "chance", "n", "k", "convention")
+COLUMNS = ("a", "b", "metric", "value", "low", "high", "chance", "n", "k", "convention", "joined")
 NO_ROW_VALUES = "none of the metrics has a value for each row"
 
 

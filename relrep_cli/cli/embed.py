@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import typer
@@ -10,6 +10,7 @@ import typer
 from relrep_cli import encoders, sources, store
 from relrep_cli.base.errors import DataError, UsageError, unknown
 from relrep_cli.cli.options import Device, DryRun, Force, Given, Output, Seed, command
+from relrep_cli.cli.reading_options import FileOptions
 from relrep_cli.embedding import Embedding
 from relrep_cli.encoders import ENCODERS, Trained
 from relrep_cli.encoders.item_encoding import LABEL, SAVED, Encoding, embed_items
@@ -112,6 +113,7 @@ class Options:
     force: Force = False
     dry_run: DryRun = False
     seed: Seed = 0
+    reading: FileOptions
     given: Given
 
 
@@ -147,7 +149,9 @@ def _files(options: Options) -> dict[str, str]:
 def _check_import(options: Options) -> None:
     """Raise UsageError for options that need an encoder."""
     for registry in (ENCODERS, SOURCES, MODELS):
-        options.given.refuse(registry, "--encoder none, which imports vectors")
+        idle = [name for name in options.given.names(registry) if name != "label_column"]
+        if idle:
+            options.given.refuse(registry, "--encoder none, which imports vectors")
     for option, value in (("--source", options.source_kind), ("--positives", options.positives)):
         if value:
             finding = f"{option} does not go with --encoder none, which imports vectors"
@@ -173,13 +177,18 @@ def _import(options: Options) -> None:
 def _vectors(options: Options, columns: dict[str, Any]) -> Embedding:
     """The vectors of SOURCE. Raises UsageError where it holds raw items instead, which only an encoder can read."""
     try:
-        return store.read(options.source, columns=columns, space=options.space)
+        return store.read(options.source, _reading(options), columns=columns, space=options.space)
     except DataError:
         raw = next((RAW[kind] for name in sources.fitting(options.source) if (kind := SOURCES[name].kind) in RAW), "")
         if not raw:
             raise
         remedy = "Name an --encoder that makes some."
         raise UsageError(f"holds {raw}, not vectors", remedy, file=options.source) from None
+
+
+def _reading(options: Options) -> store.Reading:
+    """What the user says of the file: --label-column is an option of the sources of texts, too."""
+    return replace(options.reading.reading, label_column=options.given.values.get((SOURCES.noun, "label_column")))
 
 
 def _encoder(options: Options) -> tuple[Trained | None, dict[str, Any]]:

@@ -14,6 +14,7 @@ from relrep_cli.base.errors import DATA, DONE, UsageError
 from relrep_cli.base.output import emit, progress, render, say, write
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.options import Given, Printing, command, names_of, split_names
+from relrep_cli.cli.reading_options import ReadingOptions
 from relrep_cli.comparison import layers
 from relrep_cli.comparison.matrix import short_names
 from relrep_cli.evaluations import EVALUATIONS
@@ -86,6 +87,7 @@ class Options:
     dry_run: shared.DryRun = False
     printing: Printing
     seed: shared.Seed = 0
+    reading: ReadingOptions
     given: Given
 
 
@@ -136,6 +138,7 @@ def _plan(options: Options) -> EvaluationPlan:
         options.score_column,
         ALL in options.task,
         options.per_class,
+        options.reading.reading,
     )
 
 

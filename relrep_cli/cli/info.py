@@ -13,6 +13,7 @@ from relrep_cli.base.errors import DataError, printable
 from relrep_cli.base.output import Record, say, write
 from relrep_cli.base.uris import is_stdin, split_uri
 from relrep_cli.cli.options import Printing, command
+from relrep_cli.cli.reading_options import ReadingOptions
 from relrep_cli.embedding import Embedding, digest, duplicates
 from relrep_cli.numerics.blocks import row_blocks, widen
 
@@ -26,6 +27,7 @@ class Options:
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Embedding files.", show_default=False)]
     verify: Annotated[bool, typer.Option("--verify", help="Recompute the digest and compare it with the one stored.")] = False
     printing: Printing
+    reading: ReadingOptions
 
 
 @command(Options)
@@ -40,7 +42,7 @@ def info(options: Options) -> None:
     for file in options.files:
         try:
             for member in _members(file):
-                e = store.read(member, judge=False)
+                e = store.read(member, options.reading.reading, judge=False)
                 facts = {**_facts(e), **_health(e), **(_verified(e) if options.verify else {}), **_provenance(e)}
                 records += [{"file": member, "name": name, "value": value} for name, value in facts.items()]
         except DataError as error:

@@ -12,6 +12,7 @@ from relrep_cli import sources, store
 from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.base.output import say, write
 from relrep_cli.cli.options import Force, Given, Printing, Seed, command, split_names
+from relrep_cli.cli.reading_options import ReadingOptions
 from relrep_cli.embedding import Embedding, bare_name, in_id_order
 from relrep_cli.evaluations.lookup import (
     COLUMNS,
@@ -83,6 +84,7 @@ class Options:
     force: Force = False
     printing: Printing
     seed: Seed = 0
+    reading: ReadingOptions
     given: Given
 
 
@@ -95,7 +97,7 @@ def neighbors(options: Options) -> None:
     """
     kind = options.printing.kind
     _check(options)
-    embedding = in_id_order(store.read(options.file))
+    embedding = in_id_order(store.read(options.file, options.reading.reading))
     searched = rows_of_split(embedding, options.split)
     if options.query:
         queries = rows_of_ids(embedding, options.query, split_names)

@@ -14,6 +14,7 @@ from relrep_cli import store
 from relrep_cli.base.errors import DataError, UsageError, printable
 from relrep_cli.base.output import Record
 from relrep_cli.cli.options import DryRun, Force, Given, Seed, Split, command, names_of, plan
+from relrep_cli.cli.reading_options import ReadingOptions
 from relrep_cli.cli.recipe_options import RecipeOptions, read_recipe
 from relrep_cli.comparison import layers
 from relrep_cli.embedding import Embedding
@@ -54,6 +55,7 @@ class Options:
     dry_run: DryRun = False
     seed: Seed = 0
     recipe: RecipeOptions
+    reading: ReadingOptions
     given: Given
 
 
@@ -78,7 +80,7 @@ def plot(options: Options) -> None:
     files = list(itertools.chain(*layers.expand(options.files)))
     store.refuse(options.output, True, [*files, *options.recipe.files()])
     recipe = _recipe(options)
-    spaces = [store.read(file) for file in files]
+    spaces = [store.read(file, options.reading.reading) for file in files]
     if options.dry_run:
         return plan([f"draw {e.uri} ({e.n} x {e.d}) by {method} to {options.output}" for e in spaces])
     views = [ABSOLUTE, *([] if recipe is None else [_relative(recipe)])]

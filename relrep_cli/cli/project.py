@@ -12,6 +12,7 @@ from relrep_cli import store
 from relrep_cli.base.errors import UsageError
 from relrep_cli.base.output import progress, say, write
 from relrep_cli.cli.options import Device, DryRun, Dtype, Force, Given, Output, Printing, Seed, command, plan
+from relrep_cli.cli.reading_options import ReadingOptions
 from relrep_cli.cli.recipe_options import RecipeOptions, read_recipe
 from relrep_cli.embedding import in_id_order
 from relrep_cli.relative.invariance_audit import audit, described, sample, table
@@ -69,6 +70,7 @@ class Options:
     printing: Printing
     seed: Seed = 0
     recipe: RecipeOptions
+    reading: ReadingOptions
     given: Given
 
 
@@ -115,6 +117,7 @@ def _modes(options: Options) -> list[str]:
 def _projection(options: Options) -> Projection:
     return Projection(
         output=options.output,
+        reading=options.reading.reading,
         weights=options.weights,
         inputs=(*options.recipe.files(),),
         dtype=options.dtype,
@@ -126,7 +129,7 @@ def _projection(options: Options) -> Projection:
 
 
 def _audit(file: str, options: Options, kind: str | None) -> None:
-    embedding, group = in_id_order(store.read(file)), options.recipe
+    embedding, group = in_id_order(store.read(file, options.reading.reading)), options.recipe
     group = group if group.similarity or group.aggregator else replace(group, similarity=["all"])
     anchor_ids = None
     if not group.anchors:
@@ -145,5 +148,5 @@ def _select(files: list[str], options: Options, kind: str | None) -> None:
     group = options.recipe if options.recipe.similarity else replace(options.recipe, similarity=["all"])
     recipe = read_recipe(group, options.given)
     with progress("selecting") as advance:
-        records = select([in_id_order(store.read(f)) for f in files], recipe, options.seed, advance)
+        records = select([in_id_order(store.read(f, options.reading.reading)) for f in files], recipe, options.seed, advance)
     write(records, ["rank", "similarities", "agreement", "low", "high", "correlation", "n"], kind)

@@ -109,6 +109,7 @@ def _saved_head_plan(options: Options, file: str) -> SavedHeadPlan:
         options.force,
         options.allow_test_anchors,
         options.seed,
+        options.reading.reading,
     )
     plan.check(recipe_options.files())
     return plan
@@ -130,7 +131,7 @@ def _retrieval_plan(options: Options, found: list[Method], recipe: Recipe | None
         raise UsageError(f"{option} is for heads, and --target {options.target} trains none", "Leave it out.")
     found = retrieval_methods(options.target, found, recipe)
     options.given.refuse(HEADS, f"--target {options.target}, which trains no heads")
-    spaces = read_spaces(options.files, recipe, Column("", optional=True), options.division, False)
+    spaces = read_spaces(options.files, recipe, Column("", optional=True), options.division, False, options.reading.reading)
     return RetrievalPlan(spaces, found, Sparse(options.sparse, options.power), options.seed, note_basis)
 
 
@@ -153,7 +154,9 @@ def _grid_plan(options: Options, found: list[Method], recipe: Recipe | None) -> 
     adaptation = _adaptation(options, found)
     folder = options.cache if not outputs.retrains and adaptation is None else None
     column = Column(options.target, options.numbers, optional=bool(options.output), source=source)
-    spaces = read_spaces(options.files, recipe, column, options.division, bool(options.cache) or outputs.names_inputs)
+    spaces = read_spaces(
+        options.files, recipe, column, options.division, bool(options.cache) or outputs.names_inputs, options.reading.reading
+    )
     if spaces.target is None:
         outputs.check_without_target(options.files, options.target, found[0])
     run = Run(

@@ -9,6 +9,7 @@ import typer
 
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.options import Explicit, Given, Printing, names_of, split_names
+from relrep_cli.cli.reading_options import ReadingOptions
 from relrep_cli.cli.recipe_options import AGGREGATE_HELP, SIMILARITY_HELP, RecipeOptions
 from relrep_cli.heads.heads import HEADS
 from relrep_cli.relative.aggregators import AGGREGATORS
@@ -145,6 +146,7 @@ class Options:
     printing: Printing
     seed: shared.Seed = 0
     recipe: StitchRecipeOptions
+    reading: ReadingOptions
     given: Given
     explicit: Explicit
 

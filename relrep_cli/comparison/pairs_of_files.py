@@ -14,12 +14,13 @@ from relrep_cli.base.errors import DataError, printable
 from relrep_cli.base.registry import each
 from relrep_cli.base.task_cache import Records, task_key
 from relrep_cli.comparison.dependent_rows import widened, widening_factor
-from relrep_cli.embedding import Embedding, match_ids, refuse_row_numbers, select
+from relrep_cli.embedding import Embedding, check_positions, match_ids, select
 from relrep_cli.metrics import METRICS
 from relrep_cli.metrics.score import NotApplicable, Score
 from relrep_cli.numerics import intervals
 from relrep_cli.numerics.blocks import first_bad_row
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
+from relrep_cli.store.normalizing import difference
 
 Record = dict[str, Any]
 RATIO = "relative / absolute"
@@ -54,15 +55,20 @@ def join(a: Embedding, b: Embedding, require_all: bool = False) -> tuple[np.ndar
     Returns the row numbers in a and in b of the ids that both hold, in the order of a.
 
     Raises DataError when the files share no id, when neither has ids and their lengths differ, or when
-    `require_all` is set and a row has no partner.
+    `require_all` is set and a row has no partner, or only its place to pair it by.
     """
-    refuse_row_numbers([a, b])
+    if check_positions([a, b]) and require_all:
+        raise DataError(
+            "neither has ids, and --require-all joins by id only",
+            "Give both files ids with relrep embed --ids, or remove --require-all.",
+            file=f"{a.uri} and {b.uri}",
+        )
     rows = match_ids(a.ids, b.ids)
     shared = len(rows[0])
     if not shared:
         raise DataError(
-            f"no common ids; {_example(a)} against {_example(b)}",
-            "Name files of the same items, or give both files the same ids with relrep embed --ids.",
+            f"no common ids; {_example(a)} against {_example(b)}{_reason(a, b, rows)}",
+            _remedy(a, b, rows) or "Name files of the same items, or give both files the same ids with relrep embed --ids.",
             file=f"{a.uri} and {b.uri}",
         )
     if require_all and (shared < a.n or shared < b.n):
@@ -72,6 +78,30 @@ def join(a: Embedding, b: Embedding, require_all: bool = False) -> tuple[np.ndar
             file=f"{a.uri} and {b.uri}",
         )
     return rows[0], rows[1]
+
+
+def left_out(a: Embedding, b: Embedding, rows: tuple[np.ndarray, np.ndarray]) -> str:
+    """What to tell the user of rows that have no partner; "" where all have."""
+    n = len(rows[0])
+    if n == max(a.n, b.n):
+        return ""
+    remedy = _remedy(a, b, rows)
+    return f"{n} common ids; {a.n - n} and {b.n - n} rows left out{_reason(a, b, rows)}." + (f" {remedy}" if remedy else "")
+
+
+def _unmatched(a: Embedding, b: Embedding, rows: Sequence[np.ndarray]) -> tuple[str, str, int] | None:
+    """How the ids without a partner differ: see normalizing.difference."""
+    return difference(*(np.delete(e.ids, taken) for e, taken in zip((a, b), rows, strict=True)))
+
+
+def _reason(a: Embedding, b: Embedding, rows: Sequence[np.ndarray]) -> str:
+    found = _unmatched(a, b, rows)
+    return f"; {found[2]} of them differ only by {found[1]}" if found else ""
+
+
+def _remedy(a: Embedding, b: Embedding, rows: Sequence[np.ndarray]) -> str:
+    found = _unmatched(a, b, rows)
+    return f"Write --normalize-ids {found[0]} to join them." if found else ""
 
 
 def _example(embedding: Embedding) -> str:
@@ -194,7 +224,8 @@ def compare_pair(
                 if score is not None and score.rows is not None:
                     ids = x.ids if score.sample is None else x.ids[score.sample]
                     per_row.append(Rows(base | {"k": params.get("k"), "projection": left.label}, ids, score.rows))
-            records.append(base | done | ({"projection": left.label} if len(a) > 1 else {}))
+            joined = {"joined": "position" if x.row_ids else "id"}
+            records.append(base | done | joined | ({"projection": left.label} if len(a) > 1 else {}))
     return records, per_row
 
 
@@ -244,7 +275,7 @@ def ratios(records: Sequence[Record], views: int) -> list[Record]:
             | {"value": relative["value"] / absolute["value"] if defined else None}
             | dict.fromkeys(("low", "high", "chance"))
             | {"n": relative["n"], "k": relative["k"], "convention": RATIO if defined else "n/a: no absolute value above 0"}
-            | {"projection": "ratio" if views == 2 else f"ratio:{relative['projection']}"}
+            | {"joined": relative["joined"], "projection": "ratio" if views == 2 else f"ratio:{relative['projection']}"}
         )
     return out
 
@@ -263,5 +294,5 @@ def misses_gate(record: Record, threshold: float) -> bool:
 
 def failure(a: str, b: str, name: str, error: DataError) -> Record:
     """Make the record of a task that an unusable file prevented."""
-    blank = dict.fromkeys(("value", "low", "high", "chance", "n", "k", "convention"))
+    blank = dict.fromkeys(("value", "low", "high", "chance", "n", "k", "convention", "joined"))
     return {"a": a, "b": b, "metric": name, **blank, "error": str(error)}

@@ -11,7 +11,7 @@ from relrep_cli.base.errors import DataError, UsageError, printable
 from relrep_cli.base.output import Record, progress, say
 from relrep_cli.base.task_cache import Records
 from relrep_cli.comparison.layers import family
-from relrep_cli.comparison.pairs_of_files import Rows, View, compare_pair, failure, join, ratios
+from relrep_cli.comparison.pairs_of_files import Rows, View, compare_pair, failure, join, left_out, ratios
 from relrep_cli.comparison.permutations import Significance
 from relrep_cli.comparison.plans import Plan
 from relrep_cli.embedding import Embedding
@@ -76,9 +76,8 @@ def _run_pair(
     left, right = (_usable(views[uri]) for uri in pair)
     a, b = left[0].embedding, right[0].embedding
     common = join(a, b, plan.require_all)
-    if len(common[0]) < max(a.n, b.n):
-        n = len(common[0])
-        say(f"{a.uri} and {b.uri}: {n} common ids; {a.n - n} and {b.n - n} rows left out.")
+    if note := left_out(a, b, common):
+        say(f"{a.uri} and {b.uri}: {note}")
     _warn_of_different_spaces(left[-1].embedding, right[-1].embedding, list(plan.metrics))
     records, rows = compare_pair(left, right, common, plan.metrics, plan.seed, cache, plan.outputs.row_values, workspace)
     if tests.permutations:

@@ -16,6 +16,7 @@ from relrep_cli.embedding import Embedding, bare_name, in_id_order
 from relrep_cli.evaluations import EVALUATIONS
 from relrep_cli.evaluations.findings import COLUMNS, Finding, Record, Space, evaluate, prepare, records
 from relrep_cli.plots import curves, ready
+from relrep_cli.store.reading import PLAIN, Reading
 
 KEYS = ("task", "target", "anomalies", "name", "class")  # what a value is of, beside its file
 
@@ -39,6 +40,7 @@ class EvaluationPlan:
     score: str = ""
     skips: bool = False
     per_class: bool = False
+    reading: Reading = PLAIN
 
     @property
     def columns(self) -> list[str]:
@@ -80,7 +82,7 @@ def _of_file(
 ) -> list[Record]:
     """All records of one file, or the one that says why there are none."""
     try:
-        e = in_id_order(store.read(file))
+        e = in_id_order(store.read(file, plan.reading))
         odd = [in_id_order(store.read(name)) for name in anomalies]
         for o in odd if not plan.score else []:
             if e.space != o.space:

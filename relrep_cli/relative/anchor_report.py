@@ -14,25 +14,28 @@ from relrep_cli.anchors.quality import Space, agreement, report
 from relrep_cli.anchors.shared_items import of_split
 from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.base.output import Record
-from relrep_cli.embedding import Embedding, find_ids, in_id_order, match_ids, refuse_row_numbers
+from relrep_cli.embedding import Embedding, check_positions, find_ids, in_id_order, match_ids
 from relrep_cli.relative.recipes import Recipe
+from relrep_cli.store.reading import PLAIN, Reading
 
 COLUMNS = ("file", "name", "value", "advice")
 
 
-def report_anchors(anchors: str, files: list[str], truth: str, split: str | None, seed: int) -> list[Record]:
+def report_anchors(
+    anchors: str, files: list[str], truth: str, split: str | None, seed: int, reading: Reading = PLAIN
+) -> list[Record]:
     """Records with COLUMNS on the anchors of a file: for each of the files, and between the first and each other one.
 
     truth: pairs file that scores pairs, "" for none. Raises UsageError or DataError.
     """
     ids, spare, meaning = read_anchors(anchors)
-    spaces = [in_id_order(store.read(file)) for file in files]
+    spaces = [in_id_order(store.read(file, reading)) for file in files]
     recipe = Recipe(ids, anchor_sources=(spare,) if spare else (), meaning=meaning)
     rows = [of_split(e, split) for e in spaces]
     measured = [_space(e, r, recipe) for e, r in zip(spaces, rows, strict=True)]
     records = list(report(measured, seed))
     if len(spaces) > 1:
-        refuse_row_numbers(spaces)
+        check_positions(spaces)
         shared = match_ids(*(e.ids[r] for e, r in zip(spaces, rows, strict=True)))
         records += agreement(measured, [r[p] for r, p in zip(rows, shared, strict=True)], seed)
     if truth:

@@ -12,9 +12,12 @@ from relrep_cli.comparison.pairs_of_files import View
 from relrep_cli.embedding import Embedding, in_id_order, of_split
 from relrep_cli.relative.projection import basis, projection_notes, relative
 from relrep_cli.relative.recipes import Recipe
+from relrep_cli.store.reading import PLAIN, Reading
 
 
-def file_views(uri: str, split: str | None, recipes: Sequence[Recipe], with_content: bool) -> list[View]:
+def file_views(
+    uri: str, split: str | None, recipes: Sequence[Recipe], with_content: bool, reading: Reading = PLAIN
+) -> list[View]:
     """Read a file and return its absolute view and one relative view for each recipe.
 
     split: keep only these rows, after statistics are fitted; None for all. with_content: give every view a content key, which
@@ -22,7 +25,8 @@ def file_views(uri: str, split: str | None, recipes: Sequence[Recipe], with_cont
 
     Raises DataError when the file cannot be read or projected, or has no rows of the split.
     """
-    embedding = store.digested(store.read(uri)) if with_content else store.read(uri)
+    embedding = store.read(uri, reading)
+    embedding = store.digested(embedding) if with_content else embedding
     embedding = in_id_order(embedding) if recipes else embedding  # statistics of a recipe are sums over all training rows
     rows = in_id_order(of_split(embedding, split))
     name = f"{embedding.digest}:{_rows_digest(rows)}" if with_content else ""
@@ -38,7 +42,7 @@ def file_views(uri: str, split: str | None, recipes: Sequence[Recipe], with_cont
 
 
 def views_of_files(
-    uris: Sequence[str], split: str | None, recipes: Sequence[Recipe], with_content: bool
+    uris: Sequence[str], split: str | None, recipes: Sequence[Recipe], with_content: bool, reading: Reading = PLAIN
 ) -> dict[str, list[View] | DataError]:
     """Return the views of every file. Of more than two files, an unusable one gets its error in place of views.
 
@@ -47,7 +51,7 @@ def views_of_files(
     views: dict[str, list[View] | DataError] = {}
     for uri in uris:
         try:
-            views[uri] = file_views(uri, split, recipes, with_content)
+            views[uri] = file_views(uri, split, recipes, with_content, reading)
         except DataError as error:
             if len(uris) <= 2:
                 raise

@@ -16,6 +16,7 @@ from relrep_cli.embedding import RELATIVE, Embedding, Step, chain, make_step
 from relrep_cli.relative.projection import Basis, basis, projection_notes, relative_blocks
 from relrep_cli.relative.recipes import Recipe
 from relrep_cli.store.limits import STATISTIC
+from relrep_cli.store.reading import PLAIN, Reading
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,7 @@ class Projection:
     """
 
     output: str
+    reading: Reading = PLAIN
     weights: str = ""
     inputs: tuple[str, ...] = ()
     dtype: str | None = None
@@ -47,7 +49,7 @@ def project_file(file: str, recipe: Recipe, to_do: Projection) -> None:
     Raises UsageError for options that the recipe does not allow, DataError for a file that cannot be used, WriteError.
     """
     _check(recipe, to_do)
-    e = store.digested(store.read(file))
+    e = store.digested(store.read(file, to_do.reading))
     inputs = [e, *map(store.digested, recipe.anchor_sources), *([recipe.statistics_from] if recipe.statistics_from else [])]
     step = make_step("project", _params(e, recipe, to_do), None, inputs)
     output, weights = to_do.output, to_do.weights

@@ -20,7 +20,8 @@ from relrep_cli.sources.items import Items, SkipBad, Skipped, bad, digest_of, jo
 from relrep_cli.store import child
 from relrep_cli.store.apart import limit
 from relrep_cli.store.arrays import Array, listed
-from relrep_cli.store.columns import column, role
+from relrep_cli.store.column_names import role
+from relrep_cli.store.columns import column
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # what Pillow may look for, whatever the file is called

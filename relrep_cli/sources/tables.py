@@ -20,7 +20,7 @@ from relrep_cli.base.signals import check
 from relrep_cli.sources.items import Items, SkipBad, Skipped, bad, part_of, source
 from relrep_cli.sources.items import text_column as as_column
 from relrep_cli.sources.text_lines import LONGEST, collected
-from relrep_cli.store.columns import role
+from relrep_cli.store.column_names import role
 from relrep_cli.store.files import opened
 from relrep_cli.store.limits import TEXT_WIDTH
 

@@ -21,6 +21,7 @@ from relrep_cli.stitching.grid_run import COLUMNS
 from relrep_cli.stitching.output_files import PREDICTIONS
 from relrep_cli.stitching.saved_heads import SavedHead
 from relrep_cli.stitching.spaces import refuse_test_anchors, report_unseen
+from relrep_cli.store.reading import PLAIN, Reading
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +41,7 @@ class SavedHeadPlan:
     force: bool = False
     allow_test_anchors: bool = False
     seed: int = 0
+    reading: Reading = PLAIN
     columns = COLUMNS
     failed: Sequence[Record] = ()
 
@@ -63,7 +65,7 @@ class SavedHeadPlan:
         target = Target(saved.target, np.array([c.encode() for c in saved.classes]) if saved.classes else np.zeros(0, "S1"))
         records, lines = [], []
         for file in self.files:
-            e = store.read(file)
+            e = store.read(file, self.reading)
             e = e if e.space else store.digested(e)
             rows = _rows_to_predict(e, saved, recipe)
             predicted = saved.trained(_vectors(self, e, rows))

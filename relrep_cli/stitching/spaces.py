@@ -13,10 +13,11 @@ from relrep_cli import store
 from relrep_cli.anchors.correspondences import Pairs
 from relrep_cli.base.errors import DataError, UsageError, printable
 from relrep_cli.base.output import Record, say
-from relrep_cli.embedding import RELATIVE, Embedding, refuse_row_numbers
+from relrep_cli.embedding import RELATIVE, Embedding, check_positions
 from relrep_cli.relative.recipes import Recipe
 from relrep_cli.splits import anchors_in_test_rows, assign_splits, refuse_leaks
 from relrep_cli.stitching.grid import Target, check, target_of
+from relrep_cli.store.reading import PLAIN, Reading
 
 TEST_SIZE = 0.2
 
@@ -76,7 +77,9 @@ class Division:
     allow_test_anchors: bool
 
 
-def read_spaces(files: Sequence[str], recipe: Recipe | None, column: Column, division: Division, digests: bool) -> Spaces:
+def read_spaces(
+    files: Sequence[str], recipe: Recipe | None, column: Column, division: Division, digests: bool, reading: Reading = PLAIN
+) -> Spaces:
     """Read the files and give each a split.
 
     A file that cannot be used becomes a record in `failed`. digests: whether to compute the digest of a file that stores none.
@@ -98,7 +101,7 @@ def read_spaces(files: Sequence[str], recipe: Recipe | None, column: Column, div
             errors.append(error)
             failed.append({"encoder": uri, "error": str(error)})
 
-    es = [e for file in files if (e := usable(_read, file, recipe, digests))]
+    es = [e for file in files if (e := usable(_read, file, recipe, digests, reading))]
     ids = _items(recipe, es)
     undivided = [e.uri for e in es if "split" not in e.obs]
     size, seed = division.size or TEST_SIZE, division.seed
@@ -111,15 +114,16 @@ def read_spaces(files: Sequence[str], recipe: Recipe | None, column: Column, div
     if len(es) < min(len(files), 2):
         raise errors[0]
     if recipe is None or not isinstance(recipe.meaning, Pairs):
-        refuse_row_numbers(es)
+        check_positions(es)
     for group in groups_sharing_ids(recipe, es):
         refuse_leaks(group)
     flags = {**_report_drawn_splits(undivided, es, size, seed), **refuse_test_anchors(es, recipe, division.allow_test_anchors)}
     return Spaces(es, recipe, column.target(es) if predicts else None, failed, flags)
 
 
-def _read(file: str, recipe: Recipe | None, digests: bool) -> Embedding:
-    e = store.digested(store.read(file)) if digests else store.read(file)
+def _read(file: str, recipe: Recipe | None, digests: bool, reading: Reading) -> Embedding:
+    e = store.read(file, reading)
+    e = store.digested(e) if digests else e
     if recipe is not None:
         if e.kind == RELATIVE:
             raise DataError("is a relative representation already", "Give the absolute file that it was made from.", file=e.uri)

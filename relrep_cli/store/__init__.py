@@ -19,13 +19,16 @@ from relrep_cli.embedding import ABSOLUTE, RELATIVE, Embedding, Step, digest, di
 from relrep_cli.numerics.blocks import first_bad_row
 from relrep_cli.store.archive import write
 from relrep_cli.store.found import Found
+from relrep_cli.store.reading import PLAIN, Reading, reading_of
 from relrep_cli.store.results import READABLE, TABLES, agree, decoded, encoded, has_columns
 from relrep_cli.store.writing import HDF5, refuse, spooled_stdin, write_bytes
 
 __all__ = [
     "HDF5",
+    "PLAIN",
     "READABLE",
     "TABLES",
+    "Reading",
     "agree",
     "decoded",
     "digested",
@@ -43,19 +46,27 @@ HDF5_ENDINGS = (".h5", ".hdf5", ".he5", ".h5ad", ".hdf")
 
 
 def read(
-    uri: str, *, judge: bool = True, columns: Mapping[str, np.ndarray] | None = None, space: str | None = None
+    uri: str,
+    reading: Reading = PLAIN,
+    *,
+    judge: bool = True,
+    columns: Mapping[str, np.ndarray] | None = None,
+    space: str | None = None,
 ) -> Embedding:
-    """The embedding that `uri` names: `FILE`, `FILE::MEMBER` or `-` (HDF5 on stdin; also `/dev/stdin`).
+    """The embedding that `uri` names: `FILE`, `FILE::MEMBER` or `-` (HDF5 on stdin; also `/dev/stdin`), with a query or not.
 
-    With `judge`, ids must be unique and every number finite. columns: obs columns, and "id", that replace the file's own,
-    as `space` does. Raises DataError with one line that says what was found.
+    reading: what the user says of the file, if its query does not. With `judge`, ids must be unique and every number finite.
+    columns: obs columns, and "id", that replace the file's own, as `space` does.
+
+    Raises DataError with one line that says what was found, UsageError for a query that is none.
     """
     path, _, member = split_uri(uri)
+    reading = reading_of(uri, reading)
     if path != "-":
-        found = _open(Path(path), member or None)
+        found = _open(Path(path), member or None, reading)
     else:
         with spooled_stdin() as spooled:
-            found = _open(spooled, member or None, "-")
+            found = _open(spooled, member or None, reading, "-")
     return _interpret(uri, _with_columns(uri, found, dict(columns or {}), space), judge)
 
 
@@ -70,13 +81,11 @@ def _with_columns(uri: str, found: Found, columns: dict[str, np.ndarray], space:
     return dataclasses.replace(found, ids=ids, obs={**found.obs, **columns}, attrs=attrs)
 
 
-def _open(path: Path, member: str | None, name: str | None = None) -> Found:
-    from relrep_cli.store.foreign import READERS
-    from relrep_cli.store.hdf5 import read_hdf5
+def _open(path: Path, member: str | None, reading: Reading, name: str | None = None) -> Found:
+    from relrep_cli.store.foreign import found_in
 
-    reader = READERS.get(path.suffix.lower(), read_hdf5) if name is None else read_hdf5
     try:
-        return reader(path, member)
+        return found_in(path, member, reading, hdf5=name is not None)
     except DataError as error:
         if name is not None:  # the temporary's own name means nothing to the user
             said = str(error).replace(str(path), name)
@@ -113,11 +122,14 @@ def _interpret(uri: str, found: Found, judge: bool) -> Embedding:
         row_ids=row_ids,
         uns=found.uns,
         source_space=str(found.attrs.get("source-space", "")),
+        id_candidates=found.unread,
     )
     if judge:
         _judge(embedding, found.places)
     if steps is None:  # said after judging, so that a file that is refused gets one line
         say(f"{uri}: its record of steps cannot be read and is left out.")
+    for note in found.notes if judge else ():
+        say(f"{uri}: {note}")
     if row_ids and judge:
         say(f"{uri}: has no ids; row numbers stand in for them.")
     return embedding

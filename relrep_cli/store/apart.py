@@ -22,7 +22,6 @@ from relrep_cli.base.errors import DataError, WriteError, printable
 from relrep_cli.base.signals import temporary
 from relrep_cli.numerics.spool import spool
 from relrep_cli.store.child import Died, held, run
-from relrep_cli.store.columns import described
 from relrep_cli.store.files import MORE_ROOM, bad
 from relrep_cli.store.found import Found
 from relrep_cli.store.limits import PADDED, TEXT_WIDTH, UNPACKED, packing_fault
@@ -51,7 +50,9 @@ def read_apart(path: Path, size: int, reader: Callable[..., Answer], *arguments:
             x = _mapped(file, answer["dtype"], tuple(answer["shape"]), 0)
         with FileIO(texts) as file:
             columns = {name: _joined(path, name, file, parts) for name, parts in answer["columns"].items()}
-    return Found(x, *described(path, columns))
+    return Found(
+        x, columns=columns, index=answer.get("index"), unread=tuple(answer.get("unread", ())), stored=answer.get("stored", "")
+    )
 
 
 def raise_if_failed(answer: Answer, folder: Path) -> None:
@@ -166,7 +167,7 @@ def texts(path: Path, name: str, values: Any) -> list[np.ndarray]:
     """
     from pyarrow import types
 
-    if types.is_floating(values.type) and name != "id":
+    if types.is_floating(values.type):
         return [np.asarray(values.to_numpy(zero_copy_only=False), np.float64)]
     kind = values.type.value_type if types.is_dictionary(values.type) else values.type
     if not any(getattr(types, f"is_{one}")(kind) for one in TEXTUAL):

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
 import numpy as np
 
-from relrep_cli.base.errors import printable
+from relrep_cli.base.errors import DataError, printable
 from relrep_cli.numerics.blocks import release
 from relrep_cli.numerics.spool import spool
-from relrep_cli.store.columns import blocks, described, role
+from relrep_cli.store.column_names import STRONG, is_id_name, role
+from relrep_cli.store.columns import blocks
 from relrep_cli.store.files import bad
 from relrep_cli.store.found import Found
+from relrep_cli.store.reading import Reading
+from relrep_cli.store.table_columns import PREFERRED
 
-PREFERRED = {"x", "embedding", "embeddings", "features", "vectors", "arr_0"}
+SIBLINGS = 16  # columns beside an embedding that are looked at though no name or option asks for them
 FEW = 16  # columns that are read at once where each lies in a piece
 EXACT = 2.0**53  # integers beyond are not float64
 
@@ -33,7 +36,27 @@ class Array:
 
     @property
     def is_embedding(self) -> bool:
-        return len(self.shape) == 2 and all(self.shape) and self.dtype is not None and target(self.dtype) is not None
+        return (
+            len(matrix_shape(self.shape)) == 2 and all(self.shape) and self.dtype is not None and target(self.dtype) is not None
+        )
+
+
+def matrix_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape without axes of length 1, where two others are left: (n, 1, d) is (n, d).
+
+    >>> matrix_shape((40, 1, 6)), matrix_shape((1, 6)), matrix_shape((1, 1, 6)), matrix_shape((3, 5, 6))
+    ((40, 6), (1, 6), (1, 6), (3, 5, 6))
+    """
+    longer = [size for size in shape if size != 1]
+    if len(shape) <= 2 or len(longer) > 2:
+        return tuple(shape)
+    return tuple(longer) if len(longer) == 2 else (1, *longer) if longer else (1, 1)
+
+
+def without_single_axes(shape: Sequence[int]) -> tuple[str, ...]:
+    """What to tell the user of a shape that `matrix_shape` changes."""
+    kept = matrix_shape(shape)
+    return () if len(kept) == len(shape) else (f"its axes of length 1 are left out: {tuple(shape)} is read as {kept}",)
 
 
 def target(dtype: np.dtype) -> np.dtype | None:
@@ -49,7 +72,7 @@ def check_embedding(path: Path, array: Array, member: str | None) -> None:
     """Raise DataError unless `array` is (n, d) real numbers, n and d at least 1."""
     if array.dtype is None or target(array.dtype) is None:
         raise bad(path, f"dtype {array.kind}; relrep reads float16, float32, float64 and integers", "Convert it.", member)
-    if len(array.shape) != 2:
+    if len(matrix_shape(array.shape)) != 2:
         raise bad(path, f"shape {array.shape}; an embedding is (items, dimensions)", "Reshape it.", member)
     if not all(array.shape):
         raise bad(path, f"shape {array.shape} holds no numbers", "An embedding needs an item and a dimension.", member)
@@ -114,17 +137,47 @@ def _described(array: Array) -> str:
     return f"{printable(array.name, 40)} {shape}" + (f" of {array.kind}" if array.dtype is None else "")
 
 
-def found(path: Path, arrays: Sequence[Array], member: str | None, noun: str = "array") -> Found:
-    """The chosen array and its siblings of the same length. Raises DataError."""
-    array = choose(path, arrays, member, noun)
+def found(path: Path, arrays: Sequence[Array], member: str | None, reading: Reading, noun: str = "array") -> Found:
+    """The chosen array, and the arrays beside it that have a value for each of its rows. Raises DataError."""
+    array = choose(path, [a for a in arrays if a.name not in reading.named.values()], member, noun)
     check_embedding(path, array, array.name)
+    others = [a for a in arrays if a is not array]
+    n = matrix_shape(array.shape)[1 if reading.transpose else 0]
+    return replace(matrix(path, array, array.name, reading), columns=_columns(path, array, others, n, reading))
+
+
+def matrix(path: Path, array: Array, member: str | None, reading: Reading) -> Found:
+    """The numbers of an array, (n, d). Raises DataError."""
+    values = array.read().reshape(matrix_shape(array.shape))
+    x = real(path, values.T if reading.transpose else values, member)
+    return Found(x, stored=values.dtype.name, notes=without_single_axes(array.shape))
+
+
+def _columns(path: Path, array: Array, others: Sequence[Array], n: int, reading: Reading) -> dict[str, np.ndarray]:
+    """The arrays with n values that may be ids, labels or splits. Raises DataError for one that is named and is of a kind
+    that is not read, and for ids of another number than n.
+    """
     columns: dict[str, np.ndarray] = {}
-    for other in arrays:
-        name = role(other.name)
-        if name and name not in columns and other is not array and _is_column(other, array.shape[0]):
-            columns[name] = _sibling(path, other)
-    ids, obs = described(path, columns)
-    return Found(real(path, array.read(), array.name), ids, obs)
+    taken = set(reading.named.values())
+    for other in others:
+        wanted = other.name in taken or role(other.name) is not None or is_id_name(other.name)
+        if not _is_column(other, n):
+            if other.name.strip().lower() in STRONG and prod(other.shape[1:]) == 1 and other.shape:
+                raise misfit(path, other.name, other.shape[0], n, array.shape)
+            continue
+        if wanted or (other.dtype is not None and other.dtype.kind in "iuSU" and len(columns) < SIBLINGS):
+            columns[other.name] = _sibling(path, other)
+    return columns
+
+
+def misfit(path: Path, name: str, count: int, n: int, shape: Sequence[int]) -> DataError:
+    """The error for `count` ids beside n rows of an array of `shape`."""
+    finding = f"{count} ids, but {n} rows"
+    if count in matrix_shape(shape)[1:]:
+        return bad(
+            path, f"{finding}: the array of shape {tuple(shape)} looks transposed", "Write --transpose to read it so.", name
+        )
+    return bad(path, finding, "Give every item one id.", name)
 
 
 def _is_column(array: Array, n: int) -> bool:

@@ -82,11 +82,18 @@ def confine(seconds: float, files: int, memory: int) -> None:
             resource.setrlimit(limit, (bounded, hard))
 
 
-def allow_more(seconds: float) -> None:
-    """In a confined child: raise its limit of CPU time, for work whose size is known by now."""
+def allow_more(seconds: float, memory: int = 0) -> None:
+    """In a confined child: raise its limits of CPU time and of bytes to allocate, for work whose size is known by now."""
     left, _ = signal.getitimer(signal.ITIMER_PROF)
     if left:
         signal.setitimer(signal.ITIMER_PROF, left + seconds)
+    if memory and sys.platform != "win32":
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        raised = soft if soft == resource.RLIM_INFINITY else soft + memory
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_DATA, (raised if hard == resource.RLIM_INFINITY else min(raised, hard), hard))
 
 
 def held() -> int:

@@ -212,6 +212,33 @@ def _inflated(data: bytes, room: int) -> int:
     return total
 
 
+def _unlzf(data: bytes, room: int, width: int) -> bytes:
+    """LZF as h5py writes it: runs of bytes as they are, and copies of what came before."""
+    out, at, end = bytearray(), 0, len(data)
+    while at < end:
+        control = data[at]
+        if control < 32:  # a run of control + 1 bytes
+            out += data[at + 1 : at + 2 + control]
+            at += 2 + control
+        else:
+            longer = control >= 224
+            if at + 1 + longer >= end:
+                break
+            length = (control >> 5) + 2 + (data[at + 1] if longer else 0)
+            back = ((control & 31) << 8 | data[at + 1 + longer]) + 1
+            if back > len(out):
+                raise ValueError("copies from before its start")
+            start = len(out) - back
+            piece = out[start : start + length]
+            out += (piece * (length // len(piece) + 1))[:length]
+            at += 2 + longer
+        if len(out) > room:
+            break
+    if len(out) != room or at != end:
+        raise ValueError(f"does not unpack to its size of {room} bytes")
+    return bytes(out)
+
+
 def _unshuffle(data: bytes, room: int, width: int) -> bytes:
     """Bytes back from planes to items; what is left over at the end was not shuffled."""
     whole = len(data) // width
@@ -247,4 +274,9 @@ def fletcher32(data: bytes) -> tuple[int, int]:
     return int(low.sum()) % 65535, (int(high.sum(dtype=np.uint64)) + WORDS * int(before.sum())) % 65535
 
 
-UNDO: dict[str, Callable[[bytes, int, int], bytes]] = {"gzip": _gunzip, "shuffle": _unshuffle, "fletcher32": _check_fletcher}
+UNDO: dict[str, Callable[[bytes, int, int], bytes]] = {
+    "gzip": _gunzip,
+    "lzf": _unlzf,
+    "shuffle": _unshuffle,
+    "fletcher32": _check_fletcher,
+}

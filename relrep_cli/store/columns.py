@@ -1,9 +1,9 @@
-"""Ids, labels and splits as they are found beside an embedding: which name means what, and their text as UTF-8."""
+"""Columns beside an embedding as they are kept: text as UTF-8, numbers as float64."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +13,7 @@ from relrep_cli.numerics.blocks import release
 from relrep_cli.store.files import bad
 from relrep_cli.store.limits import TEXT_WIDTH
 
-ROLES = {"id": "id", "ids": "id", "label": "label", "labels": "label", "split": "split"}
 BLOCK = 16 << 20
-
-
-def role(name: str) -> str | None:
-    """What a column of this name tells of an item, "id", "label" or "split", whatever its case and plural; else None."""
-    return ROLES.get(name.strip().lower())
 
 
 def blocks(n: int, row_bytes: int, *mapped: np.ndarray) -> Iterator[slice]:
@@ -31,20 +25,6 @@ def blocks(n: int, row_bytes: int, *mapped: np.ndarray) -> Iterator[slice]:
         yield rows
         for values in mapped:
             release(values, rows)
-
-
-def described(path: Path, columns: Mapping[str, np.ndarray]) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
-    """(ids, obs) of columns by role: text and integers as UTF-8 in "S" arrays, real numbers as float64, split 0/1 named.
-
-    Raises DataError for what is neither text nor numbers, not UTF-8, or for an empty id.
-    """
-    obs = {name: column(path, name, values) for name, values in columns.items()}
-    ids = obs.pop("id", None)
-    if ids is not None:
-        _check_ids(path, ids)
-    if "split" in obs:
-        obs["split"] = _named_split(obs["split"])
-    return ids, obs
 
 
 def column(path: Path, name: str, values: np.ndarray) -> np.ndarray:
@@ -102,13 +82,15 @@ def _encoded_block(path: Path, name: str, block: np.ndarray) -> np.ndarray:
         raise bad(path, f"the {name} column holds characters that are not Unicode", "Save it as UTF-8.") from None
 
 
-def _check_ids(path: Path, ids: np.ndarray) -> None:
+def check_ids(path: Path, ids: np.ndarray) -> None:
+    """Raise DataError for an empty id."""
     empty = ids == b""
     if empty.any():
         raise bad(path, f"item {int(empty.argmax()) + 1} has an empty id", "Give every item an id.")
 
 
-def _named_split(split: np.ndarray) -> np.ndarray:
+def named_split(split: np.ndarray) -> np.ndarray:
+    """`split` (n,) with train and test for 0 and 1."""
     if split.dtype.kind == "S" and ((split == b"0") | (split == b"1")).all():
         return np.where(split == b"0", b"train", b"test")
     return split

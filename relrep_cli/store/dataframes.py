@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from relrep_cli.store.columns import role
+from relrep_cli.store.column_names import STRONG, role
 from relrep_cli.store.files import AGAIN
 from relrep_cli.store.guards import (
     Plan,
@@ -26,7 +26,7 @@ def frame(group: Any, n: int, where: str) -> Plan:
     """An AnnData dataframe of n rows: {"ids": D or None, "obs": its columns}."""
     if not isinstance(group, h5g.GroupID):
         raise Unsupported(where, "it is no group, so it was written by anndata before 0.7", "Rewrite it with a newer one.")
-    index = str(attribute(group, "_index", where) or "_index").encode()
+    index = index_name(group, where)
     ids = None
     if has(group, index):
         ids = dataset(step(group, index, where), below(where, index))
@@ -36,6 +36,14 @@ def frame(group: Any, n: int, where: str) -> Plan:
     names = sorted((m for m in members(group) if m not in (index, b"__categories", b"id")), key=lambda m: order.get(m, MEMBERS))
     found = [[name.decode(errors="replace"), column(group, name, n, where)] for name in names]
     return {"ids": ids, "obs": [pair for pair in found if pair[1] is not None]}
+
+
+def index_name(group: Any, where: str) -> bytes:
+    """The member that holds the ids: the one that the attribute _index names; without it _index, or one named id."""
+    stated = attribute(group, "_index", where)
+    if stated is not None or has(group, b"_index"):
+        return str(stated or "_index").encode()
+    return next((name for name in members(group) if name.decode(errors="replace").lower() in STRONG), b"_index")
 
 
 def column(group: Any, name: bytes, n: int, where: str) -> Plan | None:

@@ -6,18 +6,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from relrep_cli.store.assignment import assign
 from relrep_cli.store.files import mistaken, sniff
 from relrep_cli.store.found import Found
 from relrep_cli.store.npy import read_npy
 from relrep_cli.store.npz import read_npz
 from relrep_cli.store.parquet import read_parquet
+from relrep_cli.store.quantised import unpacked
+from relrep_cli.store.reading import PLAIN, Reading
 from relrep_cli.store.safetensors import read_safetensors
 from relrep_cli.store.text import read_text
 from relrep_cli.store.words import read_words
 
-__all__ = ["READERS", "mistaken", "reader", "sniff"]
+__all__ = ["READERS", "found_in", "mistaken", "reader", "sniff"]
 
-Reader = Callable[[Path, str | None], Found]  # (file, what follows `::` in its URI)
+Reader = Callable[[Path, str | None, Reading], Found]  # (file, what follows `::` in its URI, what the user says of it)
 AnyReader = TypeVar("AnyReader", bound=Reader)
 READERS: dict[str, Reader] = {
     ".npy": read_npy,
@@ -31,6 +34,17 @@ READERS: dict[str, Reader] = {
     ".glove": read_words,
     ".bin": read_words,
 }
+
+
+def found_in(path: Path, member: str | None = None, reading: Reading = PLAIN, *, hdf5: bool = False) -> Found:
+    """What a file of any format holds, with its ids and columns by the reading rule. hdf5: whatever its name says.
+
+    Raises DataError.
+    """
+    from relrep_cli.store.hdf5 import read_hdf5
+
+    read = read_hdf5 if hdf5 else READERS.get(path.suffix.lower(), read_hdf5)
+    return unpacked(path, assign(path, read(path, member, reading), reading), reading)
 
 
 def reader(*endings: str) -> Callable[[AnyReader], AnyReader]:

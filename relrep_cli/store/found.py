@@ -11,9 +11,12 @@ import numpy as np
 class Found:
     """One embedding as found in a file of any format, checked but not yet interpreted.
 
-    x: (n, d) real numbers, a memory map where the file allows one. ids: (n,) UTF-8 in a NumPy "S" array, or None.
-    obs, var: columns by name, text as "S" arrays. attrs: the known scalar attributes. uns: arrays by name.
-    places: where in the file "x" and "ids" lie, for messages, in formats that name their parts.
+    x: (n, d) real numbers, a memory map where the file allows one. columns: what may be ids, labels or splits, as stored and by
+    the file's own names; `reading.assign` chooses among them. index: which of them the format declares to be the ids. unread:
+    columns that may hold ids by their first rows, and were not read. obs, var: columns that are kept, by name, text as "S".
+    ids: (n,) UTF-8 in a NumPy "S" array, or None; only `assign` sets them. attrs: the known scalar attributes. uns:
+    arrays by name. places: where in the file "x" and "ids" lie, for messages, in formats that name their parts. stored: the
+    type of the numbers in the file, as NumPy calls it. notes: what the user should know of how it was read.
     """
 
     x: np.ndarray
@@ -23,3 +26,8 @@ class Found:
     attrs: dict[str, str | int] = field(default_factory=dict)
     uns: dict[str, np.ndarray] = field(default_factory=dict)
     places: dict[str, str] = field(default_factory=dict)
+    columns: dict[str, np.ndarray] = field(default_factory=dict)
+    index: str | None = None
+    unread: tuple[str, ...] = ()
+    stored: str = ""
+    notes: tuple[str, ...] = ()

@@ -19,9 +19,9 @@ from relrep_cli.store.libhdf5 import h5a, h5d, h5g, h5i, h5l, h5o, h5py, h5s, h5
 from relrep_cli.store.limits import ATTRIBUTE, MEMBERS, TEXT_WIDTH, chunk_fault, chunks_of
 
 LINKS = {h5l.TYPE_SOFT: "a soft link", h5l.TYPE_EXTERNAL: "an external link"}
-FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32"}
+FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
 OTHER_FILTERS = {
-    4: "szip", 5: "nbit", 6: "scaleoffset", 32000: "lzf", 32001: "blosc", 32004: "lz4", 32008: "bitshuffle",
+    4: "szip", 5: "nbit", 6: "scaleoffset", 32001: "blosc", 32004: "lz4", 32008: "bitshuffle",
     32013: "zfp", 32015: "zstd", 32026: "blosc2",
 }  # fmt: skip
 CLASSES = {
@@ -260,8 +260,8 @@ def chunk_table(item: Any, wanted: int, where: str) -> bytes:
 def filter_name(described: tuple[Any, ...], width: int, where: str) -> str:
     code, _, values, _ = described
     if code not in FILTERS:
-        what = f"it is packed with filter {OTHER_FILTERS.get(code, code)}, and relrep reads gzip, shuffle and fletcher32"
-        raise Refused(where, what, "Rewrite it with h5repack -f NONE.")
+        what = f"it is packed with filter {OTHER_FILTERS.get(code, code)}, and relrep reads gzip, lzf, shuffle and fletcher32"
+        raise Refused(where, what, "Read it in Python with h5py and hdf5plugin, and write it again with gzip.")
     if code == h5z.FILTER_SHUFFLE and tuple(values)[:1] != (width,):
         raise Refused(where, "its shuffle filter disagrees with its type; the file is damaged or hostile", AGAIN)
     return FILTERS[code]

@@ -13,6 +13,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,15 @@ import numpy as np
 from relrep_cli.base.errors import NO_DESCRIPTORS, DataError, WriteError, printable
 from relrep_cli.numerics.spool import spool
 from relrep_cli.store import child
-from relrep_cli.store.arrays import real
+from relrep_cli.store.arrays import matrix_shape, real
 from relrep_cli.store.chunks import SLOT, Source, Unusable, load, stored
-from relrep_cli.store.columns import blocks, column, described
+from relrep_cli.store.columns import blocks, column
 from relrep_cli.store.files import AGAIN, HEAD, MORE_ROOM, mistaken, opened, size_of
 from relrep_cli.store.found import Found
 from relrep_cli.store.heap import texts
 from relrep_cli.store.limits import SHORTEN, packing_fault, padding_fault
 from relrep_cli.store.proteins import assembled
+from relrep_cli.store.reading import PLAIN, Reading
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 CPU = 0.8  # seconds of libhdf5 that any file gets, and one more for every
@@ -37,15 +39,15 @@ BYTES_A_SECOND = 100_000_000  # of its size
 ROLES = ("label", "split")  # columns that commands use: what is wrong with one is an error, not a reason to leave it out
 
 
-def read_hdf5(path: Path, member: str | None) -> Found:
+def read_hdf5(path: Path, member: str | None = None, reading: Reading = PLAIN) -> Found:
     """The embedding at `member` of an HDF5 file: a collection, a dataset, or a group with one matrix; None means `/`.
 
     Raises DataError with one line: where, what was found, what to do.
     """
     with _source(path) as source:
-        answer = _ask(source, "survey", member)
+        answer = _ask(source, "survey", member, asdict(reading))
         shifted, plan = dataclasses.replace(source, shift=answer["shift"]), answer["plan"]
-        found = _found(shifted, plan) if "x" in plan else assembled(shifted, plan)
+        found = _found(shifted, plan) if "x" in plan else assembled(shifted, plan, reading)
         now = os.fstat(source.file.fileno())
         if (now.st_size, now.st_mtime_ns) != (source.size, source.status.st_mtime_ns):
             raise source.bad("the file changed while it was read", "Try again when nothing writes to it.")
@@ -114,22 +116,40 @@ def _refusal(source: Source, where: str, finding: str, remedy: str, found: list[
 
 def _found(source: Source, plan: dict[str, Any]) -> Found:
     _check_total(source, plan)
-    roles = [(name, c) for name, c in plan["obs"] if name in ROLES] + ([("id", plan["ids"])] if plan["ids"] else [])
-    ids, named = described(source.path, {name: _values(source, c) for name, c in roles})
+    obs = dict(plan["obs"])
+    roles = {name: column(source.path, name, _values(source, obs[name])) for name in ROLES if name in obs}
+    index = plan["ids"]["name"].rpartition("/")[2] if plan["ids"] else None
+    siblings = {} if index is None else {index: _values(source, plan["ids"])}
+    siblings |= {
+        name: values for name, c in plan["siblings"] if (values := _sibling(source, c, name in plan["wanted"])) is not None
+    }
     return Found(
         x=_matrix(source, plan["x"]),
-        ids=ids,
-        obs=named | _columns(source, [(name, c) for name, c in plan["obs"] if name not in ROLES]),
+        columns=siblings,
+        index=index,
+        obs=roles | _columns(source, [(name, c) for name, c in plan["obs"] if name not in ROLES]),
         var=_columns(source, plan["var"]),
         attrs=plan["attrs"],
         uns={name: _annotation(source, name, c) for name, c in plan["uns"]},
-        places={"x": plan["x"]["name"], **({"ids": plan["ids"].get("name", "")} if plan["ids"] else {})},
+        places={"x": plan["x"]["name"], **({"ids": plan["ids"]["name"]} if plan["ids"] else {})},
+        stored=np.dtype(plan["x"]["kind"]).name,
+        notes=tuple(plan["notes"]),
     )
+
+
+def _sibling(source: Source, plan: dict[str, Any], wanted: bool) -> np.ndarray | None:
+    """(n,) the values of a dataset beside the matrix; None for one that nobody asks for and that cannot be used."""
+    try:
+        return _values(source, plan)
+    except (Unusable, DataError):
+        if wanted:
+            raise
+        return None
 
 
 def _check_total(source: Source, plan: dict[str, Any]) -> None:
     """Bound what all parts unpack to together: a thousand hard links to one packed column are a bomb, too."""
-    columns = [c for name in ("obs", "var", "uns") for _, c in plan[name]] + ([plan["ids"]] if plan["ids"] else [])
+    columns = [c for name in ("obs", "var", "uns", "siblings") for _, c in plan[name]] + ([plan["ids"]] if plan["ids"] else [])
     parts = [part for c in columns for part in ([c["codes"], c["categories"]] if "codes" in c else [c])]
     packed = [item for part in [plan["x"], *parts] if (item := stored(source, part)).table is not None]
     fault = packing_fault(sum(item.unpacked for item in packed), source.size)
@@ -139,8 +159,9 @@ def _check_total(source: Source, plan: dict[str, Any]) -> None:
 
 def _matrix(source: Source, plan: dict[str, Any]) -> np.ndarray:
     """(n, d) floats as they are stored, whatever their byte order; integers widened to the float that holds them exactly."""
-    x = load(source, stored(source, plan))
-    return x if x.dtype.kind == "f" else real(source.path, x, plan["name"])
+    x = load(source, stored(source, plan)).reshape(matrix_shape(plan["shape"]))
+    x = x.T if plan.get("transposed") else x
+    return x if x.dtype.kind == "f" and x.flags.c_contiguous else real(source.path, x, plan["name"])
 
 
 def _annotation(source: Source, name: str, plan: dict[str, Any]) -> np.ndarray:

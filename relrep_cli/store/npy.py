@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import FileIO
 from math import prod
 from pathlib import Path
@@ -18,12 +18,12 @@ from typing import Any, Literal
 import numpy as np
 
 from relrep_cli.base.errors import printable
-from relrep_cli.store.arrays import Array, check_embedding, real
-from relrep_cli.store.columns import described
+from relrep_cli.store.arrays import Array, check_embedding, matrix
+from relrep_cli.store.beside import columns_beside
 from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of
 from relrep_cli.store.found import Found
 from relrep_cli.store.maps import mapped
-from relrep_cli.store.words import beside
+from relrep_cli.store.reading import PLAIN, Reading
 
 MAGIC = b"\x93NUMPY"
 HEADER = 4096  # bytes; a plain array's header has 128
@@ -50,14 +50,14 @@ class Header:
         return prod(self.shape) * self.dtype.itemsize if self.dtype is not None else 0
 
 
-def read_npy(path: Path, member: str | None) -> Found:
+def read_npy(path: Path, member: str | None = None, reading: Reading = PLAIN) -> Found:
     """The (n, d) array of an .npy file, mapped unless it needs converting. Raises DataError."""
     if member is not None:
         raise bad(path, "an .npy file holds one array and no members", f"Write {printable(str(path), 1000)}.", member)
     array = arrays_in_npy(path)[0]
     check_embedding(path, array, None)
-    x = real(path, array.read(), None)
-    return Found(x, *described(path, beside(path, len(x)))) if path.stem == "features" else Found(x)
+    found = matrix(path, array, None, reading)
+    return replace(found, **columns_beside(path, len(found.x))) if path.stem == "features" else found
 
 
 def arrays_in_npy(path: Path) -> list[Array]:

@@ -24,6 +24,7 @@ from relrep_cli.store.files import HEAD, bad, mistaken, opened
 from relrep_cli.store.found import Found
 from relrep_cli.store.limits import packing_fault
 from relrep_cli.store.npy import HEADER, Header, check_size, parse, values
+from relrep_cli.store.reading import PLAIN, Reading
 
 MEMBERS = 4096
 DIRECTORY = 1 << 20  # bytes of a zip directory
@@ -39,9 +40,9 @@ class _Bounded(FileIO):
         return super().read(size)
 
 
-def read_npz(path: Path, member: str | None) -> Found:
-    """The chosen (n, d) array of an .npz file, with its siblings id(s), label(s), split. Raises DataError."""
-    return found(path, arrays_in_npz(path), member)
+def read_npz(path: Path, member: str | None = None, reading: Reading = PLAIN) -> Found:
+    """The chosen (n, d) array of an .npz file, with the arrays of n values beside it. Raises DataError."""
+    return found(path, arrays_in_npz(path), member, reading)
 
 
 def arrays_in_npz(path: Path) -> list[Array]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import prod
+from array import array
 from typing import Any
 
 import numpy as np
@@ -10,57 +10,137 @@ import numpy as np
 from relrep_cli.base.signals import check
 from relrep_cli.numerics.spool import spool
 from relrep_cli.store.chunks import Source, load, stored
-from relrep_cli.store.columns import described as columns
 from relrep_cli.store.files import AGAIN
 from relrep_cli.store.found import Found
 from relrep_cli.store.limits import SHORTEN, padding_fault
+from relrep_cli.store.reading import Reading
 
 MOST = 1 << 20  # vectors, each a dataset
 ROW = 1 << 16  # numbers of one vector
 SECONDS = 1e-3  # CPU time in which libhdf5 opens one dataset, on a slow processor
+BYTES = 1 << 10  # memory that libhdf5 keeps for it
+DEPTH = 4  # groups within groups, for ids that hold /
 PARTS = (b"embedding", b"id", b"idptr")
+ORIGINAL = "original_id"  # attribute with the id, where keys are numbers (bio_embeddings)
 
 
-def plan_of(group: Any) -> dict[str, Any] | None:
+def plan_of(group: Any, reading: Reading) -> dict[str, Any] | None:
     """What the root group of a file is: {"one_by_one": …}, {"pointers": …}, or None for neither."""
     from relrep_cli.store.guards import has
 
     if all(has(group, part) for part in PARTS):
         return _pointers(group)
-    return _one_by_one(group)
+    return _one_by_one(group, reading)
 
 
-def _one_by_one(group: Any) -> dict[str, Any] | None:
-    """UniProt: a dataset (d,) for each protein, under its accession; all alike, none in a group."""
+def _one_by_one(group: Any, reading: Reading) -> dict[str, Any] | None:
+    """A dataset for each item, under its id: a vector (d,), as UniProt has it, or rows (L, d) or (layers, L, d).
+
+    The data of most lie in one piece: of them a plan holds only the place, since there may be a million.
+    """
     from relrep_cli.store.child import allow_more
-    from relrep_cli.store.guards import Refused, dataset, described, file_size, step
+    from relrep_cli.store.guards import Refused, attribute, dataset, described, file_size
 
-    names: list[bytes] = []
-
-    def keep(name: bytes) -> bool | None:
-        names.append(name)
-        return True if len(names) > MOST else None
-
-    group.links.iterate(keep)
+    names = _names(group)
     if not names or len(names) > MOST:
         return None
     try:
-        first = described(step(group, names[0], "/"), names[0].decode(errors="replace"))
+        first = described(_open(group, names[0]), names[0].decode(errors="replace"))
     except Refused:
         return None
-    if len(first["shape"]) != 1 or first["kind"][1] != "f" or not 1 < first["shape"][0] <= ROW:
+    if first["kind"][1] != "f" or not _looks_like_items(group, names, first, reading):
         return None
-    if len(names) * first["shape"][0] * int(first["kind"][2:]) <= file_size(group):  # or the file does not hold them all
-        allow_more(SECONDS * len(names))
-    plans: list[Any] = [[name, dataset(step(group, name, "/"), name.decode(errors="replace"))] for name in names]
-    other = next((plan for _, plan in plans if (plan["shape"], plan["kind"]) != (first["shape"], first["kind"])), None)
-    if other is not None:
-        raise Refused(
-            other["name"],
-            f"its shape is {tuple(other['shape'])}, that of others {tuple(first['shape'])}",
-            "Write vectors of one length.",
-        )
-    return {"one_by_one": plans}
+    if len(names) * first["shape"][-1] * int(first["kind"][2:]) <= file_size(group):  # or the file does not hold them all
+        allow_more(SECONDS * len(names), BYTES * len(names))
+    plans: list[Any] = []
+    places, originals = array("q"), []
+    for name in names:
+        shown = name.decode(errors="replace")
+        item = _open(group, name)
+        plan = dataset(item, shown)
+        if (len(plan["shape"]), plan["shape"][-1], plan["kind"]) != (len(first["shape"]), first["shape"][-1], first["kind"]):
+            if any(b"/" in one for one in names):
+                return None
+            raise Refused(
+                shown,
+                f"its shape is {tuple(plan['shape'])}, that of others {tuple(first['shape'])}",
+                "Write vectors of one length.",
+            )
+        alike = plan["shape"] == first["shape"] and "offset" in plan
+        places.append(plan["offset"] if alike else -1)
+        plans += [] if alike else [plan]
+        originals.append(attribute(item, ORIGINAL, shown))
+    named = all(isinstance(one, str) for one in originals)
+    found = [str(one) for one in originals] if named else [name.decode(errors="replace") for name in names]
+    return {"one_by_one": {"first": first, "names": found, "places": places.tobytes(), "plans": plans, "from_attribute": named}}
+
+
+def _names(group: Any) -> list[bytes]:
+    """The paths of all datasets of a group, in its order, at most MOST and one: an id with / makes groups of its parts."""
+    from relrep_cli.store.libhdf5 import h5g, h5i, h5l, h5o
+
+    found: list[bytes] = []
+
+    def walk(place: Any, before: bytes, depth: int) -> None:
+        inside: list[bytes] = []
+
+        def keep(name: bytes) -> bool | None:
+            inside.append(name)
+            return True if len(found) + len(inside) > MOST else None
+
+        place.links.iterate(keep)
+        mixed = depth < DEPTH
+        for name in inside:
+            if len(found) > MOST:
+                return
+            if place.links.get_info(name).type == h5l.TYPE_HARD and mixed:
+                item = h5o.open(place, name)
+                if h5i.get_type(item) == h5i.GROUP and isinstance(item, h5g.GroupID):
+                    walk(item, before + name + b"/", depth + 1)
+                    continue
+            found.append(before + name)
+
+    walk(group, b"", 0)
+    return found
+
+
+def _open(group: Any, name: bytes) -> Any:
+    from relrep_cli.store.guards import step
+
+    for part in name.split(b"/"):
+        group = step(group, part, "/")
+    return group
+
+
+def _looks_like_items(group: Any, names: list[bytes], first: dict[str, Any], reading: Reading) -> bool:
+    """Whether the datasets of a file are items of it, rather than spaces.
+
+    Vectors are. Of matrices (L, d) only the lengths L tell: where they differ, or --pool is given, the rows of an item are to
+    be pooled, which the user has to say. Raises Refused.
+    """
+    from relrep_cli.store.guards import Refused, described
+
+    rank = len(first["shape"])
+    if rank == 1:
+        return 1 < first["shape"][0] <= ROW
+    if rank not in (2, 3) or not all(first["shape"]) or len(names) < 2:
+        return False
+    try:
+        others = [described(_open(group, name), name.decode(errors="replace"))["shape"] for name in names[1:64]]
+    except Refused:
+        return False
+    alike = [shape for shape in others if len(shape) == rank and shape[-1] == first["shape"][-1]]
+    if len(alike) < len(others) or (reading.pool is None and all(shape == first["shape"] for shape in others)):
+        return False
+    if rank == 3 and reading.layer is None:
+        remedy = "Write FILE?layer=0&pool=mean for the mean of the rows of the first layer."
+        raise Refused("/", f"each item has {first['shape'][0]} layers of rows: shape {tuple(first['shape'])}", remedy)
+    if reading.pool is None:
+        remedy = "Write --pool mean to make one vector of them, or --pool first or last."
+        raise Refused("/", f"each item has rows of its own, such as residues: shape {tuple(first['shape'])}", remedy)
+    if rank == 3 and not 0 <= (reading.layer or 0) < first["shape"][0]:
+        raise Refused("/", f"each item has {first['shape'][0]} layers", f"Write FILE?layer=0 to {first['shape'][0] - 1}.")
+    return True
 
 
 def _pointers(group: Any) -> dict[str, Any] | None:
@@ -73,26 +153,44 @@ def _pointers(group: Any) -> dict[str, Any] | None:
     return {"pointers": found} if flat and len(found["embedding"]["shape"]) == 2 else None
 
 
-def assembled(source: Source, plan: dict[str, Any]) -> Found:
+def assembled(source: Source, plan: dict[str, Any], reading: Reading) -> Found:
     """The vectors that a plan of `plan_of` names. Raises DataError."""
-    return _stacked(source, plan["one_by_one"]) if "one_by_one" in plan else _pointed(source, plan["pointers"])
+    return _stacked(source, plan["one_by_one"], reading) if "one_by_one" in plan else _pointed(source, plan["pointers"])
 
 
-def _stacked(source: Source, plans: list[Any]) -> Found:
-    items = [stored(source, plan) for _, plan in plans]
-    n, d = len(items), prod(items[0].shape)
+def _stacked(source: Source, plan: dict[str, Any], reading: Reading) -> Found:
+    first, names = plan["first"], [str(name).encode(errors="replace") for name in plan["names"]]
+    places, items = np.frombuffer(plan["places"], "<i8"), [stored(source, one) for one in plan["plans"]]
+    if len(places) != len(names) or int((places < 0).sum()) != len(items):
+        raise source.bad("its vectors do not fit its names; the file is hostile", AGAIN)
     if sum(item.unpacked for item in items if item.table is not None) > 256 << 20 > source.size:
         raise source.bad("it unpacks to far more than is stored; the file is hostile", AGAIN)
-    x = spool((n, d), items[0].dtype.newbyteorder("="))
-    for i, item in enumerate(items):
+    others = iter(items)
+    x = None
+    for i, place in enumerate(places.tolist()):
         if i % 1024 == 0:
             check()
-        x[i] = load(source, item)
-    names = [bytes(name) for name, _ in plans]
+        item = next(others) if place < 0 else stored(source, {**first, "offset": place})
+        vector = _pooled(load(source, item), reading)
+        if x is None:
+            x = spool((len(names), vector.shape[-1]), vector.dtype.newbyteorder("="))
+        x[i] = vector
+    assert x is not None, "a plan has a vector"
     width = max(map(len, names))
-    if fault := padding_fault(width * n, source.size):
+    if fault := padding_fault(width * len(names), source.size):
         raise source.bad(fault, SHORTEN)
-    return Found(x, *columns(source.path, {"id": np.array(names, f"S{width}")}))
+    index = ORIGINAL if plan["from_attribute"] else "key"
+    return Found(x, columns={index: np.array(names, f"S{width}")}, index=index)
+
+
+def _pooled(values: np.ndarray, reading: Reading) -> np.ndarray:
+    """(d,) the vector of one item: itself, or made of its rows (L, d), of one of its layers (layers, L, d)."""
+    if values.ndim == 1:
+        return values
+    rows = values[reading.layer or 0] if values.ndim == 3 else values
+    if reading.pool in ("first", "last"):
+        return np.asarray(rows[0 if reading.pool == "first" else -1])
+    return np.asarray(rows.mean(axis=0, dtype=np.float64).astype(np.result_type(rows.dtype, np.float32)))
 
 
 def _pointed(source: Source, plan: dict[str, Any]) -> Found:
@@ -115,7 +213,7 @@ def _pointed(source: Source, plan: dict[str, Any]) -> Found:
     width = max(map(len, names))
     if fault := padding_fault(width * len(names), source.size):
         raise source.bad(fault, SHORTEN)
-    return Found(x, *columns(source.path, {"id": np.array(names, f"S{width}")}))
+    return Found(x, columns={"id": np.array(names, f"S{width}")}, index="id")
 
 
 def _ends(source: Source, plan: dict[str, Any], name: str, total: int) -> np.ndarray:

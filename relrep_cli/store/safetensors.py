@@ -22,6 +22,7 @@ from relrep_cli.store.columns import blocks
 from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of
 from relrep_cli.store.found import Found
 from relrep_cli.store.maps import mapped
+from relrep_cli.store.reading import PLAIN, Reading
 
 HEADER = 16 << 20  # bytes; the format allows 100 MB, real ones stay below 10
 TENSORS = 1 << 14
@@ -40,8 +41,8 @@ class Malformed(Exception):
         self.finding, self.name = finding, name
 
 
-def read_safetensors(path: Path, member: str | None) -> Found:
-    """The chosen (n, d) tensor, mapped; BF16 widened to float32; integer siblings id(s), label(s), split. Raises DataError."""
+def read_safetensors(path: Path, member: str | None = None, reading: Reading = PLAIN) -> Found:
+    """The chosen (n, d) tensor, mapped; BF16 widened to float32; tensors of n integers beside it. Raises DataError."""
     with opened(path) as file:
         head = os.pread(file.fileno(), HEAD, 0)
         length, room = int.from_bytes(head[:8], "little"), size_of(file) - 8
@@ -51,7 +52,7 @@ def read_safetensors(path: Path, member: str | None) -> Found:
             raise bad(path, f"its header claims {length} bytes; {max(room, 0)} follow, {HEADER} are allowed", "Save it again.")
         places = _places(path, os.pread(file.fileno(), length, 8), room - length)
         arrays = [_array(path, file, name, *place, base=8 + length) for name, place in places.items()]
-        return found(path, arrays, member, "tensor")
+        return found(path, arrays, member, reading, "tensor")
 
 
 def _places(path: Path, header: bytes, size: int) -> dict[str, Place]:

@@ -1,21 +1,22 @@
 """Which embedding a member of an HDF5 file names, and what belongs to it. Runs in the child process only (see `child`).
 
 Nothing is walked but what the answer needs; a list of what a file holds is bounded. The answer is a plan:
-{"x": D, "ids": D, "obs": [[name, C]…], "var": [[name, C]…], "uns": [[name, D]…], "attrs": {…}} with D from
-`guards.dataset` and C either D or {"codes": D, "categories": D}.
+{"x": D, "ids": D, "obs": [[name, C]…], "siblings": [[name, D]…], "wanted": names, "var": [[name, C]…], "uns": [[name, D]…],
+"attrs": {…}, "notes": […]} with D from `guards.dataset` and C either D or {"codes": D, "categories": D}.
 """
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from typing import Any
 
 from relrep_cli.base.errors import printable
+from relrep_cli.store.arrays import matrix_shape, without_single_axes
 from relrep_cli.store.child import confine
-from relrep_cli.store.columns import ROLES, role
+from relrep_cli.store.column_names import STRONG, is_id_name, role
 from relrep_cli.store.dataframes import frame
 from relrep_cli.store.files import AGAIN
 from relrep_cli.store.guards import (
@@ -30,9 +31,10 @@ from relrep_cli.store.guards import (
     members,
     step,
 )
-from relrep_cli.store.libhdf5 import h5d, h5f, h5g, h5i, h5l, h5p, h5py
+from relrep_cli.store.libhdf5 import h5a, h5d, h5f, h5g, h5i, h5l, h5p, h5py
 from relrep_cli.store.limits import DEPTH, MEMBERS, STATISTIC
 from relrep_cli.store.proteins import plan_of
+from relrep_cli.store.reading import Reading
 
 FORMAT, VERSION = "HDF5::RelRep", 1
 KNOWN = (
@@ -46,11 +48,14 @@ KNOWN = (
     "steps",
 )  # attributes of our own files
 MATRICES = (b"X", b"x", b"embeddings", b"embedding", b"features", b"vectors", b"representations", b"latents", b"emb")
-SIBLINGS = [spell(name.encode()) for name in ROLES for spell in (bytes, bytes.capitalize, bytes.upper)]
+SIBLINGS = 16  # datasets beside a matrix that are looked at though no name or option asks for them
 ANNOTATIONS = {b"obs", b"var", b"uns", b"obsp", b"varp", b"varm"}  # where AnnData keeps what is no embedding
 UNS = (b"center", b"scale", b"whiten", b"rbf-width", b"mahalanobis-root", b"column-mean", b"column-scale")
 MIXTURES = (b"mixture-items", b"mixture-weights", b"mixture-starts")  # the first of them is text
 MEMORY = 32 << 20  # bytes for libhdf5 and us, beside a part of the file's size for the tables of its chunks
+
+
+PLAN: Plan = {"ids": None, "obs": [], "siblings": [], "wanted": [], "var": [], "uns": [], "attrs": {}, "notes": []}
 
 
 class Elsewhere(Refused):
@@ -61,12 +66,12 @@ class Elsewhere(Refused):
         self.found = list(embeddings(h5g.open(h5i.get_file_id(item), b"/")))
 
 
-def survey(path: str, member: str | None, identity: list[int], seconds: float) -> Plan:
+def survey(path: str, member: str | None, reading: Plan, identity: list[int], seconds: float) -> Plan:
     """{"plan": the embedding at `member`} or {"error": [where, finding, remedy]}, with "found": names of embeddings elsewhere.
 
     identity: device, inode and size of the file.
     """
-    return guarded(path, identity, seconds, lambda root: embedding(root, member))
+    return guarded(path, identity, seconds, lambda root: embedding(root, member, Reading(**reading)))
 
 
 def contents(path: str, identity: list[int], seconds: float) -> Plan:
@@ -107,7 +112,7 @@ def opened(path: str, identity: list[int]) -> tuple[Any, int]:
 # --- one embedding ---
 
 
-def embedding(root: Any, member: str | None) -> Plan:
+def embedding(root: Any, member: str | None, reading: Reading) -> Plan:
     """The plan of what `member` names: a collection, a dataset, or a group with one matrix."""
     parts = [part.encode(errors="surrogatepass") for part in (member or "").split("/") if part not in ("", ".")]
     trail, where = [root], "/"
@@ -117,12 +122,16 @@ def embedding(root: Any, member: str | None) -> Plan:
         trail.append(step(trail[-1], part, where))
         where = below(where, part)
     if isinstance(trail[-1], h5d.DatasetID):
-        return bare(trail, parts)
+        return bare(trail, parts, reading)
     if is_collection(trail[-1]):
         return collection(trail[-1], where)
-    if not parts and not any(has(root, name) for name in MATRICES if name != b"embedding") and (found := plan_of(root)):
+    if (
+        not parts
+        and not any(has(root, name) for name in MATRICES if name != b"embedding")
+        and (found := plan_of(root, reading))
+    ):
         return found
-    return loose(trail, parts, where)
+    return loose(trail, parts, where, reading)
 
 
 def is_collection(group: Any) -> bool:
@@ -144,7 +153,7 @@ def collection(group: Any, where: str) -> Plan:
             below(where, b"obs"), "it has no index of ids, which the format requires", "Write it again with relrep embed."
         )
     var, uns = columns_of_x(group, d, where, strict), extras(group, where) if strict else []
-    return {"x": x, **obs, "var": var, "uns": uns, "attrs": attrs}
+    return PLAN | {"x": x, **obs, "var": var, "uns": uns, "attrs": attrs}
 
 
 def matrix(item: Any, where: str) -> Plan:
@@ -162,7 +171,7 @@ def check_matrix(plan: Plan, where: str) -> None:
     shape = tuple(plan["shape"])
     if plan["kind"][1] not in "fiu":
         raise Refused(where, f"it holds {'truth values' if plan['kind'] == '|b1' else 'text'}, not numbers", "Write float32.")
-    if len(shape) != 2:
+    if len(matrix_shape(shape)) != 2:
         raise Refused(where, f"its axes are {len(shape)}; an embedding has two, items and dimensions", "Reshape it.")
     if not all(shape):
         raise Refused(where, f"it holds no numbers, its shape is {shape}", "Name an array that holds some.")
@@ -198,50 +207,102 @@ def extras(group: Any, where: str) -> list[Any]:
     return [[name, plan] for name, plan in found.items()]
 
 
-def bare(trail: list[Any], parts: list[bytes]) -> Plan:
-    """A dataset of any HDF5 file, with its siblings ids, label and split, or the rows of the nearest `obs` around it."""
+def bare(trail: list[Any], parts: list[bytes], reading: Reading) -> Plan:
+    """A dataset of any HDF5 file, with the datasets beside it, or the rows of the nearest `obs` around it."""
     where = "/" + "/".join(part.decode(errors="backslashreplace") for part in parts)
     group, holder = trail[-2], where.rsplit("/", 1)[0] or "/"
     if parts[-1] == b"X" and is_collection(group):
         return collection(group, holder)
-    plan: Plan = {"x": matrix(trail[-1], where), "ids": None, "obs": [], "var": [], "uns": [], "attrs": {}}
-    n = plan["x"]["shape"][0]
-    plan.update(siblings(group, n, holder))
+    x = matrix(trail[-1], where)
+    plan: Plan = PLAN | {"x": x, **orientation(trail[-1], x, where, reading)}
+    shape = matrix_shape(x["shape"])
+    n = shape[1 if x.get("transposed") else 0]
+    plan["notes"] = [*without_single_axes(x["shape"]), *plan["notes"]]
+    plan.update(siblings(group, parts[-1], shape, n, holder, reading))
+    if plan["ids"] is None and has(group, b"axis1") and attribute(group, "pandas_type", holder) == "frame":
+        plan["ids"] = pandas_index(group, n, holder)
     around = [i for i in range(len(trail) - 1) if has(trail[i], b"obs")]
-    if plan["ids"] is None and around and not ANNOTATIONS & set(parts[around[-1] :]):
+    named = any(is_id_name(name) for name, _ in plan["siblings"])
+    if plan["ids"] is None and not named and around and not ANNOTATIONS & set(parts[around[-1] :]):
         outer = "/" + "/".join(part.decode(errors="backslashreplace") for part in parts[: around[-1]])
         rows = frame(step(trail[around[-1]], b"obs", outer), n, below(outer, b"obs"))
         plan |= {"ids": rows["ids"], "obs": plan["obs"] or rows["obs"]}
     return plan
 
 
-def siblings(group: Any, n: int, where: str) -> Plan:
-    """Datasets beside the matrix that are named as ids, label or split and have its length."""
-    found: dict[str, Any] = {}
-    for name in SIBLINGS:
-        part = role(name.decode())
-        if part is None or part in found or not has(group, name):
-            continue
-        item, here = step(group, name, where), below(where, name)
-        if isinstance(item, h5g.GroupID) and part != "id":
-            continue
-        plan = dataset(item, here)
-        if plan["shape"] in ([n], [n, 1]):
-            found[part] = plan
-        elif part == "id":
-            raise Refused(here, f"its shape is {tuple(plan['shape'])}, but there are {n} rows", "Give every item one id.")
-    return {"ids": found.pop("id", None), "obs": [[name, plan] for name, plan in found.items()]}
+def orientation(item: Any, x: Plan, where: str, reading: Reading) -> Plan:
+    """Whether the axes of a matrix are swapped: MATLAB and R write columns first. Marks `x`; returns the note for the user."""
+    known = {"MATLAB_class": "MATLAB", "rhdf5-NA.OK": "R"}
+    writer = next((program for name, program in known.items() if h5a.exists(item, name.encode())), None)
+    if writer is None and not reading.transpose:
+        return {"notes": []}
+    x["transposed"] = True
+    if writer is None:
+        return {"notes": []}
+    return {"notes": [f"{where} was written by {writer}, columns first; it is transposed."]}
 
 
-def loose(trail: list[Any], parts: list[bytes], where: str) -> Plan:
+def pandas_index(group: Any, n: int, where: str) -> Plan | None:
+    """The index of a data frame that pandas' to_hdf wrote in its fixed form."""
+    plan = dataset(step(group, b"axis1", where), below(where, b"axis1"))
+    return plan if plan["shape"] == [n] else None
+
+
+def siblings(group: Any, own: bytes, shape: Sequence[int], n: int, where: str, reading: Reading) -> Plan:
+    """Datasets beside the matrix `own` that have a value for each of its n rows: those that are named, and a few others."""
+    found: list[Any] = []
+    wanted = list(reading.named.values())
+    others = 0
+    for name in members(group):
+        text = name.decode(errors="replace")
+        asked = text in wanted or role(text) is not None or is_id_name(text)
+        if name == own or (not asked and others >= SIBLINGS):
+            continue
+        needed = text in wanted or role(text) is not None
+        item, here = (step if needed else step_or_none)(group, name, where), below(where, name)
+        if not isinstance(item, h5d.DatasetID) and not (needed and role(text) == "id"):
+            continue
+        others += not asked
+        try:
+            plan = described(item, here)
+            fits = plan["shape"] in ([n], [n, 1])
+            if not fits and text.strip().lower() in STRONG:
+                raise Refused(*misfit_of(here, plan["shape"], n, shape))
+            if fits and (asked or plan["kind"] == "text" or plan["kind"][1] in "iuS"):
+                found.append([text, dataset(item, here)])
+        except Unsupported:
+            if needed:
+                raise
+        except Refused:
+            if asked:
+                raise
+    return {"siblings": found, "wanted": [name for name, _ in found if name in wanted or role(name)]}
+
+
+def step_or_none(group: Any, name: bytes, where: str) -> Any:
+    """The object behind a link; None where the link leads elsewhere."""
+    return step(group, name, where) if group.links.get_info(name).type == h5l.TYPE_HARD else None
+
+
+def misfit_of(where: str, ids: Sequence[int], n: int, shape: Sequence[int]) -> tuple[str, str, str]:
+    """The fields of the error for ids of the shape `ids` beside n rows of a matrix."""
+    finding = f"its shape is {tuple(ids)}, but there are {n} rows"
+    if prod(ids) in shape[1:]:
+        return where, f"{finding}: the matrix of shape {tuple(shape)} looks transposed", "Write --transpose to read it so."
+    return where, finding, "Give every item one id."
+
+
+def loose(trail: list[Any], parts: list[bytes], where: str, reading: Reading) -> Plan:
     """A group that holds one matrix under a usual name."""
     group = trail[-1]
     usual = [name for name in MATRICES if has(group, name)]
+    if has(group, b"block0_values") and attribute(group, "pandas_type", where) == "frame":
+        usual = [b"block0_values"]
     if len(usual) > 1:
         usual = [name for name in usual if is_matrix(group, name)]
     if len(usual) != 1:
         raise Elsewhere(group, where)
-    return bare([*trail, step(group, usual[0], where)], [*parts, usual[0]])
+    return bare([*trail, step(group, usual[0], where)], [*parts, usual[0]], reading)
 
 
 def is_matrix(group: Any, name: bytes) -> bool:

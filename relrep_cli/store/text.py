@@ -3,52 +3,124 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
+
+import numpy as np
 
 from relrep_cli.base.errors import printable
 from relrep_cli.store.apart import Answer, Batch, Files, answered, import_alone, limit, read_apart, spill, texts
-from relrep_cli.store.columns import described, role
+from relrep_cli.store.assignment import tells_rows_apart
+from relrep_cli.store.beside import columns_beside
 from relrep_cli.store.files import HEAD, bad, first_fault, mistaken, opened, size_of, sniff
 from relrep_cli.store.found import Found
-from relrep_cli.store.words import beside
+from relrep_cli.store.reading import PLAIN, Reading
+from relrep_cli.store.table_columns import Kind, choose_columns, listed, whole_first
 
 LINE = 1 << 20  # bytes of the first line
 COLUMNS = 1 << 14
 COLUMN = 16 << 10  # bytes of memory that each takes
 BLOCK = 256 << 10  # bytes read at once; pyarrow reads some blocks ahead, which cost 15 MB more at 1 MiB
 CELL = 64  # bytes of a number; with this many for each column, a row fits into a block
-ID_LIKE = {"", "index", "item", "key", "name", "word", "token", "path", "file", "filename", "unnamed: 0"}
+SAMPLE = 1000  # rows that tell what a column holds
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 BAD_CELL = re.compile(r"column #(\d+): Row #(\d+): .*?invalid value '(.*)'\s*$", re.DOTALL)
 BAD_ROW = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 
 
-def read_text(path: Path, member: str | None) -> Found:
-    """The columns of numbers of a table as float64 (n, d), with its id, label and split columns. Raises DataError.
+def read_text(path: Path, member: str | None = None, reading: Reading = PLAIN) -> Found:
+    """The columns of numbers of a table as float64 (n, d), or its one column of vectors. Raises DataError.
 
     The first row names the columns; a table of numbers alone needs no such row. Rows are counted from 1, as editors do.
     """
     if member is not None:
         raise bad(path, "a text table holds one embedding and no members", f"Write {printable(str(path), 1000)}.", member)
     with opened(path) as file:
-        line, size = os.pread(file.fileno(), LINE, 0), size_of(file)
-    _check_text(path, line)
+        start, size = os.pread(file.fileno(), LINE, 0), size_of(file)
+    _check_text(path, start)
     delimiter = DELIMITERS[path.suffix.lower()]
-    cells = _cells(path, line, size, delimiter)
-    named = not _numeric(cells) or (len(cells) > 1 and cells == [str(i) for i in range(len(cells))])  # pandas' names
-    roles = _roles(path, cells) if named else [None] * len(cells)
-    if all(roles) or (len(cells) == 1 and re.search(r"[,;\t|]", cells[0])):
-        raise bad(path, f"no columns of numbers; found {_listed(cells)}", f"Cells must be separated by {delimiter!r}.")
+    cells = _cells(path, start, size, delimiter)
+    if len(cells) == 1 and re.search(r"[,;\t|]", cells[0]) and not cells[0].startswith("["):
+        raise bad(path, f"no columns of numbers; found {listed(cells)}", f"Cells must be separated by {delimiter!r}.")
+    named = names_columns(cells)
+    rows = sample(start, size, delimiter)
     names = cells if named else [str(i + 1) for i in range(len(cells))]
-    found = read_apart(path, size, parse, delimiter, int(named), [printable(name, 40) for name in names], roles)
-    if delimiter == "\t" and found.ids is None and not found.obs:  # the TensorFlow projector's vectors.tsv
-        ids, obs = described(path, beside(path, len(found.x)))
-        return replace(found, ids=ids, obs=obs)
+    if len(set(names)) != len(names):
+        twice = max(names, key=names.count)
+        raise bad(path, f"two columns have the same name, {printable(twice, 40)!r}", "Rename one.")
+    kinds = {name: _kind([row[i] for row in rows[named:] if i < len(row)]) for i, name in enumerate(names)}
+    if not named:
+        kinds = _first_named(path, kinds, rows, reading)
+        names = list(kinds)
+    chosen = choose_columns(path, kinds, reading, None)
+    parts = ["vector" if kinds[n] == "vector" else "number" if n in chosen.vectors else "text" for n in names]
+    wanted = [n in chosen.vectors or n in chosen.named for n in names]
+    answer = read_apart(
+        path, size, parse, delimiter, int(named), names, [p if w else "" for p, w in zip(parts, wanted, strict=True)]
+    )
+    unread = [
+        n for n in chosen.others if _could_be_ids([row[names.index(n)] for row in rows[named:] if len(row) == len(names)])
+    ]
+    found = replace(answer, unread=tuple(unread))
+    if delimiter == "\t" and not found.columns:  # the TensorFlow projector's vectors.tsv
+        return replace(found, **columns_beside(path, len(found.x)))
     return found
+
+
+def names_columns(cells: list[str]) -> bool:
+    """Whether the first row holds names: not numbers with a decimal point, which are data, nor numbers alone but 0, 1, 2, …"""
+    if len(cells) > 1 and cells == [str(i) for i in range(len(cells))]:  # pandas' names
+        return True
+    values = [cell for cell in cells if _numeric([cell]) and not cell.strip().isdecimal()]
+    return not _numeric(cells) and 2 * len(values) <= len(cells)
+
+
+def sample(start: bytes, size: int, delimiter: str) -> list[list[str]]:
+    """The first rows, as many as lie in `start` whole, at most SAMPLE."""
+    whole = start if len(start) >= size else start[: start.rfind(b"\n") + 1]
+    content = whole.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
+    rows: list[list[str]] = []
+    try:
+        rows.extend(islice(csv.reader(io.StringIO(content, newline=""), delimiter=delimiter, strict=True), SAMPLE))
+    except csv.Error:  # of a cell that the sample cuts, or of a fault, which the reader of the whole explains
+        return rows if len(start) < size else []
+    return rows
+
+
+def _kind(cells: list[str]) -> Kind:
+    """What the cells of a column hold, by most of them: a bad one among numbers is for the reader to report."""
+    numbers = [cell for cell in cells if _numeric([cell])]
+    if 2 * sum(not _numeric([cell]) for cell in cells if cell.strip()) <= len(cells):
+        return "whole" if numbers and all(re.fullmatch(r"\s*[-+]?\d+\s*", cell) for cell in numbers) else "real"
+    vectors = [cell for cell in cells if cell.strip().startswith("[") and cell.strip().endswith("]")]
+    return "vector" if 2 * len(vectors) > len(cells) else "text"
+
+
+def _first_named(path: Path, kinds: dict[str, Kind], rows: list[list[str]], reading: Reading) -> dict[str, Kind]:
+    """A table without names of columns: a first column of text among numbers is an index.
+
+    Raises DataError where the first column alone holds whole numbers, which may be ids or a coordinate.
+    """
+    first, others = kinds["1"], [kind for name, kind in kinds.items() if name != "1"]
+    if first == "text" and others and "text" not in others and reading.id_column is None:
+        return {"": first, **{name: kind for name, kind in kinds.items() if name != "1"}}
+    told = reading.id_column is not None or reading.vector_columns is not None
+    if first == "whole" and "real" in others and not told and _could_be_ids([row[0] for row in rows]):
+        raise whole_first(path, rows[0][0])
+    return kinds
+
+
+def _could_be_ids(cells: list[str]) -> bool:
+    return (
+        bool(cells)
+        and all(cells)
+        and tells_rows_apart(np.array(cells).astype("S") if all(map(str.isascii, cells)) else np.array(cells))
+    )
 
 
 def _check_text(path: Path, start: bytes) -> None:
@@ -86,57 +158,72 @@ def _numeric(cells: list[str]) -> bool:
         return False
 
 
-def _roles(path: Path, names: list[str]) -> list[str | None]:
-    """What each column is: "id", "label", "split", or None for a coordinate. A first column that looks like ids is ids."""
-    roles = [role(name) for name in names]
-    first = names[0].strip().lower()
-    if "id" not in roles and roles[0] is None and (first in ID_LIKE or first.endswith("_id")):
-        roles[0] = "id"
-    given = [name for name in roles if name]
-    if len(given) != len(set(given)):
-        raise bad(path, f"two columns name the {max(given, key=given.count)} of an item", "Remove one.")
-    return roles
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(printable(name, 40) for name in names[:6]) + (", …" if len(names) > 6 else "")
-
-
-def parse(name: str, files: Files, delimiter: str, skip: int, names: list[str], roles: list[str | None]) -> Answer:
-    """In the child: the table after its first `skip` rows, spilled into `files`."""
+def parse(name: str, files: Files, delimiter: str, skip: int, names: list[str], parts: list[str]) -> Answer:
+    """In the child: the table after its first `skip` rows, spilled into `files`. parts: "number", "vector", "text" or "" for a
+    column that is not read.
+    """
     path = Path(name)
     size = os.stat(path).st_size
 
     def work() -> Answer:
         try:
-            return spill(path, files, _batches(path, delimiter, skip, roles))
+            return spill(path, files, _batches(path, delimiter, skip, names, parts))
         except ValueError as error:
-            raise _explained(path, str(error), names) from None
+            raise _explained(path, str(error), [printable(name, 40) for name in names]) from None
 
     import_alone()
     limit(1 + 1e-4 * len(names) + size / 4e6, (256 << 20) + len(names) * COLUMN)
     return answered(path, work)
 
 
-def _batches(path: Path, delimiter: str, skip: int, roles: list[str | None]) -> Iterator[Batch]:
-    import numpy as np
+def _batches(path: Path, delimiter: str, skip: int, names: list[str], parts: list[str]) -> Iterator[Batch]:
     import pyarrow as pa
     from pyarrow import csv
 
-    keys = [str(i) for i in range(len(roles))]
-    kinds = {key: pa.string() if role else pa.float64() for key, role in zip(keys, roles, strict=True)}
+    read = [str(i) for i, part in enumerate(parts) if part]
     reader = csv.open_csv(
         path,  # no threads: with them, errors name no row
-        csv.ReadOptions(use_threads=False, block_size=_block(len(keys)), column_names=keys, skip_rows=skip),
-        csv.ParseOptions(delimiter=delimiter),
-        csv.ConvertOptions(column_types=kinds, null_values=[]),
+        csv.ReadOptions(
+            use_threads=False, block_size=_block(len(names)), column_names=[str(i) for i in range(len(names))], skip_rows=skip
+        ),
+        csv.ParseOptions(delimiter=delimiter, newlines_in_values="vector" in parts),
+        csv.ConvertOptions(
+            column_types={key: pa.float64() if parts[int(key)] == "number" else pa.string() for key in read},
+            null_values=[],
+            include_columns=read,
+        ),
     )
+    at, width = 1 + skip, None
     for batch in reader:
-        numbers = [batch.column(i) for i, role in enumerate(roles) if role is None]
+        numbers = [batch.column(i) for i, key in enumerate(read) if parts[int(key)] == "number"]
+        vectors = [batch.column(i) for i, key in enumerate(read) if parts[int(key)] == "vector"]
         x = np.empty((batch.num_rows, len(numbers)))
         for i, column in enumerate(numbers):
             x[:, i] = column
-        yield x, {role: texts(path, role, batch.column(i)) for i, role in enumerate(roles) if role}
+        if vectors:
+            x = parsed_vectors(path, vectors[0].to_pylist(), at, width)
+        at, width = at + batch.num_rows, x.shape[1]
+        named = {names[int(key)]: batch.column(i) for i, key in enumerate(read) if parts[int(key)] == "text"}
+        yield x, {name: texts(path, name, values) for name, values in named.items()}
+
+
+def parsed_vectors(path: Path, cells: list[str], at: int, width: int | None) -> np.ndarray:
+    """Cells such as "[0.1, 0.2]" as rows (n, d). at: the number of the first row. Raises DataError, naming the row."""
+    rows = []
+    for number, cell in enumerate(cells, at):
+        values = cell.strip().removeprefix("[").removesuffix("]").replace(",", " ").split()
+        width = len(values) if width is None else width
+        if "..." in values:
+            finding, remedy = "its vector is cut by '...', as print does", "Write all numbers, for example with list(vector)."
+            raise bad(path, f"row {number}: {finding}", remedy)
+        if len(values) != width or not values:
+            raise bad(path, f"row {number} holds {len(values)} numbers, those before {width}", "Vectors must be of one length.")
+        try:
+            rows.append([float(value) for value in values])
+        except ValueError:
+            found = printable(next(value for value in values if not _numeric([value])), 40)
+            raise bad(path, f"row {number}: '{found}' is not a number", "Every part of a vector must be one.") from None
+    return np.array(rows, np.float64).reshape(len(rows), width or 0)
 
 
 def _block(columns: int) -> int:

@@ -14,10 +14,11 @@ from relrep_cli.base.errors import printable
 from relrep_cli.base.signals import temporary
 from relrep_cli.store.apart import Answer, answered, import_alone, limit, raise_if_failed
 from relrep_cli.store.child import Died, run
-from relrep_cli.store.columns import role
+from relrep_cli.store.column_names import role
 from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of
 from relrep_cli.store.limits import packing_fault
-from relrep_cli.store.parquet import OPTIONS, listed
+from relrep_cli.store.parquet import OPTIONS
+from relrep_cli.store.table_columns import listed
 
 ROWS = 1024
 MEMORY = 512 << 20  # bytes for reading at all, beside what the footer takes
@@ -57,7 +58,7 @@ def write_lines(name: str, target: str, text: str, label: str) -> Answer:
             if text not in names:
                 raise bad(
                     path,
-                    f"no column of this name. Found {listed(file.schema_arrow)}",
+                    f"no column of this name. Found {listed(names)}",
                     "Name one that is there with --text-column.",
                     text,
                 )

@@ -10,28 +10,89 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from io import BufferedReader, FileIO
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 
 from relrep_cli.base.errors import printable
 from relrep_cli.base.signals import check
 from relrep_cli.numerics.spool import spool
-from relrep_cli.store.columns import described
+from relrep_cli.store.beside import columns_beside
 from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of, sniff
 from relrep_cli.store.found import Found
 from relrep_cli.store.limits import SHORTEN, TEXT_WIDTH, padding_fault
+from relrep_cli.store.reading import PLAIN, Reading
+from relrep_cli.store.table_columns import whole_first
 
 LINE = 1 << 20  # bytes
 DIMS = 1 << 16
 ROWS = 1024  # lines that are converted at once
 COUNTS = re.compile(rb"\s*(\d{1,12})\s+(\d{1,6})\s*")
-FLOAT = re.compile(rb"[-+]?\d*\.\d*(e[-+]?\d+)?|[-+]?\d+e[-+]?\d+", re.IGNORECASE)
+NUMBER = re.compile(rb"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|[-+]?(nan|inf)", re.IGNORECASE)
+SAMPLE = 200  # lines that tell how a file is laid out
+WORD = "word"
 
 
-def read_words(path: Path, member: str | None) -> Found:
+@dataclass(frozen=True)
+class Layout:
+    """How the lines of a text file are laid out: the first gives counts, each has a word before its d numbers, n lines."""
+
+    d: int
+    named: bool
+    counted: bool = False
+    n: int | None = None
+
+
+def text_layout(path: Path, lines: list[bytes], reading: Reading) -> Layout:
+    """The layout that the first lines show. Raises DataError where they show none, or a first column of numbers could be ids.
+
+    Words may hold spaces and may look like numbers. Where no line of counts tells the width, it is the number of columns, from
+    the right, that mostly hold numbers with a decimal point; where no column does, all cells but the first.
+    """
+    counts = COUNTS.fullmatch(lines[0].rstrip(b"\r\n")) if lines else None
+    cells = [line.split() for line in lines if line.strip()]
+    if counts and len(cells) > 1:
+        n, d = int(counts[1]), int(counts[2])
+        longer = sum(len(line) > d for line in cells[1:])
+        if 2 * longer >= len(cells) - 1:
+            return Layout(d, True, True, n)
+        if d != 2 and all(len(line) == d for line in cells[1:]):
+            return Layout(d, False, True, n)
+        if any(len(line) != 2 for line in cells[1:]):
+            found = len(cells[1]) - 1
+            raise bad(path, f"its first line declares {d} numbers a line, and line 2 holds {found}", "Correct its first line.")
+    if not cells or len(cells[0]) < 2:
+        raise bad(path, "no lines of a word and its numbers", "Choose an --encoder if these are texts.")
+    if all(NUMBER.fullmatch(cell) for line in cells for cell in line):
+        return _of_numbers(path, cells, reading)
+    width = min(map(len, cells))
+    d = 0
+    while d < width and 2 * sum(_has_point(line[-1 - d]) for line in cells) >= len(cells):
+        d += 1
+    widths = sorted(map(len, cells))
+    return Layout(d or max(1, max(widths, key=widths.count) - 1), True)
+
+
+def _of_numbers(path: Path, cells: list[list[bytes]], reading: Reading) -> Layout:
+    """The layout of a table of numbers alone: as numpy.savetxt writes it, or with words that are numbers."""
+    widths = sorted(map(len, cells))
+    d = max(widths, key=widths.count)
+    if reading.id_column is not None:
+        return Layout(d - 1, True)
+    first, others = [line[0] for line in cells], [cell for line in cells for cell in line[1:]]
+    if reading.vector_columns is None and d > 1 and not any(map(_has_point, first)) and any(map(_has_point, others)):
+        raise whole_first(path, first[0].decode())
+    return Layout(d, False)
+
+
+def _has_point(cell: bytes) -> bool:
+    return bool(NUMBER.fullmatch(cell)) and not cell.lstrip(b"+-").isdigit()
+
+
+def read_words(path: Path, member: str | None = None, reading: Reading = PLAIN) -> Found:
     """The vectors of a .txt, .vec, .glove or .bin file as float32 (n, d), words as ids. Raises DataError with the line.
 
     A table of numbers alone, as numpy.savetxt and thingsvision write, has no ids; those in `file_names.txt` beside it are
@@ -42,17 +103,24 @@ def read_words(path: Path, member: str | None) -> Found:
         if head.startswith(b"\x89HDF"):  # names with these endings say little
             from relrep_cli.store.hdf5 import read_hdf5
 
-            return read_hdf5(path, member)
+            return read_hdf5(path, member, reading)
         if member is not None:
             raise bad(path, "word vectors have no members", f"Write {printable(str(path), 1000)}.", member)
         first = head.partition(b"\n")[0]
         counts = COUNTS.fullmatch(first.rstrip(b"\r"))
         file: IO[bytes] = BufferedReader(raw, 1 << 20)
-        if counts and (path.suffix.lower() == ".bin" or sniff(head) != "text"):
+        if counts and (path.suffix.lower() == ".bin" or (sniff(head) != "text" and b"\0" in head)):
             return _binary(path, file, int(counts[1]), int(counts[2]), size)
-        if sniff(head) != "text":
+        if b"\0" in head or sniff(head) not in ("text", None):
             raise mistaken(path, head, "word vectors")
-        return _text(path, raw, file, counts is not None, size)
+        if sniff(head) is None and not counts and not _looks_like_words(head):
+            raise mistaken(path, head, "word vectors")
+        return _text(path, raw, file, size, reading)
+
+
+def _looks_like_words(head: bytes) -> bool:
+    """Whether the first line ends in numbers, so that what is wrong with its text is for its own message."""
+    return len(head.split(b"\n")[0].split()) > 1 and bool(NUMBER.fullmatch(head.split(b"\n")[0].split()[-1]))
 
 
 def _binary(path: Path, file: IO[bytes], n: int, d: int, size: int) -> Found:
@@ -69,9 +137,22 @@ def _binary(path: Path, file: IO[bytes], n: int, d: int, size: int) -> Found:
         content = file.read(4 * d)
         if word is None or len(content) < 4 * d:
             raise bad(path, f"it ends within vector {i + 1} of {n}", "Fetch it again.")
-        words.append(word.lstrip(b"\n"))
+        words.append(_checked_word(path, word.lstrip(b"\n"), i + 1))
         x[i] = np.frombuffer(content, "<f4")
-    return Found(x, *described(path, {"id": _texts(path, words, size)}))
+    return Found(x, columns={WORD: _texts(path, words, size)}, index=WORD)
+
+
+def _checked_word(path: Path, word: bytes, number: int) -> bytes:
+    """A word of the binary form, in which a space ends a word, so that one that holds a space shifts all that follows."""
+    try:
+        word.decode()
+    except UnicodeDecodeError:
+        raise bad(
+            path,
+            f"the word of vector {number} is not UTF-8; a word before it may hold a space, which this binary form cannot keep",
+            "Save it as text (.vec), or without spaces in words.",
+        ) from None
+    return word
 
 
 def _until_space(file: IO[bytes]) -> bytes | None:
@@ -87,34 +168,33 @@ def _until_space(file: IO[bytes]) -> bytes | None:
     return None
 
 
-def _text(path: Path, raw: FileIO, file: IO[bytes], counted: bool, size: int) -> Found:
+def _text(path: Path, raw: FileIO, file: IO[bytes], size: int, reading: Reading) -> Found:
     """One line a word; words may hold spaces, so the last d cells are the vector."""
-    sample = [file.readline(LINE) for _ in range(1 + 20)][counted:]
-    cells = [line.split() for line in sample if line.strip()]
-    if not cells or len(cells[0]) < 2:
-        raise bad(path, "no lines of a word and its numbers", "Choose an --encoder if these are texts.")
-    named = not all(FLOAT.fullmatch(line[0]) for line in cells)
-    widths = sorted(map(len, cells))
-    d = max(widths, key=widths.count) - named  # words may hold spaces, which few do
-    if counted:
-        file.seek(0)
-        counts = COUNTS.fullmatch(file.readline(LINE).rstrip(b"\r\n"))
-        d = int(counts[2]) if counts else d
-    _check_counts(path, 1, d)
+    layout = text_layout(
+        path, [line for _, line in zip(range(1 + SAMPLE), iter(lambda: file.readline(LINE), b""), strict=False)], reading
+    )
+    _check_counts(path, 1, layout.d)
     file.seek(0)
-    n = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b"")) + 1 - counted  # one more than lines, maybe
-    if n * d * 2 > 2 * size + 2 * d:
-        raise bad(path, f"{n} lines of {d} numbers do not fit into {size} bytes", "Every line needs the same number.")
+    n = (
+        sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b"")) + 1 - layout.counted
+    )  # one more than lines, maybe
+    if n * layout.d * 2 > 2 * size + 2 * layout.d:
+        raise bad(path, f"{n} lines of {layout.d} numbers do not fit into {size} bytes", "Every line needs the same number.")
     file.seek(0)
-    x, words = spool((n, d), np.float32), []
+    x, words = spool((n, layout.d), np.float32), []
     at = 0
-    for number, lines in _blocks(file, int(counted)):
-        rows = [_cells(path, number + i, line, d, named) for i, line in enumerate(lines)]
+    for number, lines in _blocks(file, int(layout.counted)):
+        rows = [_cells(path, number + i, line, layout) for i, line in enumerate(lines)]
         x[at : at + len(rows)] = _numbers(path, number, [row for _, row in rows])
         words += [word for word, _ in rows]
         at += len(rows)
-    ids, obs = described(path, {"id": _texts(path, words, size)} if named else beside(path, at))
-    return Found(x[:at], ids, obs)
+    if layout.n is not None and layout.n != at:
+        raise bad(
+            path, f"its first line declares {layout.n} vectors, and {at} follow", "Fetch it again, or correct its first line."
+        )
+    if layout.named:
+        return Found(x[:at], columns={WORD: _texts(path, words, size)}, index=WORD)
+    return replace(Found(x[:at]), **columns_beside(path, at))
 
 
 def _blocks(file: IO[bytes], skip: int) -> Iterator[tuple[int, list[bytes]]]:
@@ -132,14 +212,26 @@ def _blocks(file: IO[bytes], skip: int) -> Iterator[tuple[int, list[bytes]]]:
         yield number, lines
 
 
-def _cells(path: Path, number: int, line: bytes, d: int, named: bool) -> tuple[bytes, list[bytes]]:
+def _cells(path: Path, number: int, line: bytes, layout: Layout) -> tuple[bytes, list[bytes]]:
     """The word and the numbers of one line."""
-    parts = line.rstrip().rsplit(None, d) if named else line.split()
-    row = parts[1:] if named else parts
-    if len(row) != d or len(parts) != d + named:
-        found = max(0, len(line.split()) - named)
-        raise bad(path, f"line {number} holds {found} numbers, those before {d}", "Mend or remove it.")
-    return parts[0] if named else b"", row
+    d = layout.d
+    row = line.split()
+    if not layout.named:
+        if len(row) != d:
+            raise bad(path, f"line {number} holds {len(row)} numbers, those before {d}", "Mend or remove it.")
+        return b"", row
+    parts = line.rstrip().rsplit(None, d)
+    if len(row) == d and len(parts) == d and all(map(NUMBER.fullmatch, row)):  # the word is blank
+        parts = line.rstrip(b" \r\n").rsplit(b" ", d)
+        if len(parts) != d + 1 or not parts[0]:
+            raise bad(path, f"line {number} has no word before its {d} numbers", "Give it a word, or remove it.")
+    if len(parts) != d + 1:
+        raise bad(path, f"line {number} holds {max(0, len(row) - 1)} numbers, those before {d}", "Mend or remove it.")
+    try:
+        parts[0].decode()
+    except UnicodeDecodeError:
+        raise bad(path, f"line {number}: its word is not UTF-8", "Save the file as UTF-8.") from None
+    return parts[0], parts[1:]
 
 
 def _numbers(path: Path, number: int, rows: list[list[bytes]]) -> np.ndarray:
@@ -166,34 +258,3 @@ def _texts(path: Path, words: list[bytes], size: int) -> np.ndarray:
     if fault := padding_fault(width * len(words), size):
         raise bad(path, fault, SHORTEN)
     return np.array(words, f"S{max(1, width)}")
-
-
-def beside(path: Path, n: int) -> dict[str, Any]:
-    """Columns of `file_names.txt` or `metadata.tsv` beside a file of n vectors: what thingsvision and the projector write.
-
-    A list of names is ids where they are all different, else labels. A table has names of columns in its first row.
-    """
-    for name, separator in (("file_names.txt", None), ("metadata.tsv", "\t"), (f"{path.stem}.metadata.tsv", "\t")):
-        place = path.with_name(name)
-        if place == path or not place.is_file() or place.stat().st_size > 64 << 20:
-            continue
-        lines = place.read_bytes().decode("utf-8", "replace").removesuffix("\n").split("\n")
-        rows = [line.rstrip("\r").split(separator) if separator else [line.rstrip("\r")] for line in lines]
-        if len(rows) == n and all(len(row) == 1 for row in rows):
-            values = [row[0] for row in rows]
-            return {"id" if len(set(values)) == n and all(values) else "label": np.array(values)}
-        if separator and len(rows) == n + 1 and all(len(row) == len(rows[0]) > 1 for row in rows):
-            return _table(rows, n)
-    return {}
-
-
-def _table(rows: list[list[str]], n: int) -> dict[str, Any]:
-    """The columns that are named as roles; without an id among them, the first that tells all rows apart."""
-    from relrep_cli.store.columns import role
-
-    columns = {name: [row[i] for row in rows[1:]] for i, name in enumerate(rows[0])}
-    found = {kind: values for name, values in columns.items() if (kind := role(name))}
-    if "id" not in found:
-        whole = [values for values in columns.values() if len(set(values)) == n and all(values)]
-        found |= {"id": whole[0]} if whole else {}
-    return {name: np.array(values) for name, values in found.items()}

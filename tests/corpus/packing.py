@@ -85,7 +85,15 @@ def ids(blob: bytes | Callable[[], bytes], filters: Callable[[Any], None] = lamb
 case("filter-plugin", packed(*ONE, RAW, filters=filtered(65000)), "an unknown filter loads every plugin there is (hdf5#5160)")
 case("filter-plugin-ids", ids(b"a" * 8 * N, filtered(65000)), "an unknown filter on the ids")
 case("filter-blosc", packed(*ONE, RAW, filters=filtered(32001)), "needs a plugin")
-case("filter-lzf", lambda path: plain(path, compression="lzf"), "not read; the message says what to do")
+case("good-lzf", lambda path: plain(path, compression="lzf"), "h5py's own filter", ACCEPT)
+case(
+    "lzf-good-long", lambda path: plain(path, np.repeat(X, 500, axis=1).astype("f4"), compression="lzf"), "long copies", ACCEPT
+)
+case("lzf-before-start", packed(*ONE, b"\x20\xff", filters=filtered(32000)), "a copy from before the start")
+case("lzf-cut", packed(*ONE, b"\x1f\0\0", filters=filtered(32000)), "fewer bytes than its run has")
+case("lzf-cut-copy", packed(*ONE, b"\x01aa\xe0", filters=filtered(32000)), "a copy without its length")
+case("lzf-longer", packed(*ONE, b"\x01aa" + b"\xe0\xff\x01" * 40, filters=filtered(32000)), "more bytes than declared")
+case("lzf-noise", packed(*ONE, bytes(range(256)), filters=filtered(32000)), "no LZF stream")
 case("filter-scaleoffset", lambda path: plain(path, (X * 9).astype("i4"), scaleoffset=0), "heap contents (hdf5#6585)")
 case(
     "filter-gzip-twice", packed((4096, 4096), (4096, 4096), zeros(64 * MIB, 2), filters=filtered(1, 1)), "64 MiB from 300 bytes"

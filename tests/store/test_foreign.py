@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relrep_cli.base.errors import DataError
-from relrep_cli.store.foreign import READERS, sniff
+from relrep_cli.store.foreign import READERS, found_in, sniff
 from relrep_cli.store.found import Found
 
 pa = pytest.importorskip("pyarrow")
@@ -43,7 +43,7 @@ def matrix(dtype: str = "<f4", n: int = N, d: int = D) -> np.ndarray:
 
 
 def read(path: Path, member: str | None = None) -> Found:
-    return READERS[path.suffix](path, member)
+    return found_in(path, member)
 
 
 def refusal(path: Path, member: str | None = None) -> str:
@@ -177,11 +177,15 @@ def test_ids_of_every_type(tmp_path: Path, ids: np.ndarray, wanted: list[bytes])
     assert found.tolist() == wanted
 
 
-def test_siblings_of_another_length_are_left(tmp_path: Path) -> None:
-    np.savez(tmp_path / "x.npz", x=matrix(), ids=np.arange(N + 1), label=np.linspace(0, 1, N))
+def test_ids_of_another_length_are_refused_and_names_are_left(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", x=matrix(), names=np.arange(N + 1), label=np.linspace(0, 1, N))
     found = read(tmp_path / "x.npz")
     assert found.ids is None
     assert found.obs["label"].dtype == np.float64
+    np.savez(tmp_path / "x.npz", x=matrix(), ids=np.arange(N + 1))
+    assert refusal(tmp_path / "x.npz") == f"::ids: {N + 1} ids, but {N} rows. Give every item one id."
+    np.savez(tmp_path / "x.npz", x=matrix(), ids=np.arange(D))
+    assert "looks transposed. Write --transpose to read it so." in refusal(tmp_path / "x.npz")
 
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i1", "u2", "i8"])
@@ -236,7 +240,7 @@ def test_text(tmp_path: Path, suffix: str, end: str) -> None:
         (b",0,1\n7,3,4\n", [[3, 4]], [b"7"]),  # pandas' own index
         (b"item_id,a\nx,3\ny,4\n", [[3], [4]], [b"x", b"y"]),
         (b'id,"a, b"\n"x ""1""",3\n\n\ny,4\n', [[3], [4]], [b'x "1"', b"y"]),
-        (b"a,b\n 1, -2e-3\n+3,4.\n", [[1, -0.002], [3, 4]], None),
+        (b"a0,a1\n 1, -2e-3\n+3,4.\n", [[1, -0.002], [3, 4]], None),
         (b"=HYPERLINK(1),b\n1,2\n", [[1, 2]], None),
         ("é,ü\n1,2\n".encode(), [[1, 2]], None),
     ],
@@ -337,9 +341,9 @@ def test_members_of_parquet(tmp_path: Path) -> None:
     path.write_bytes(parquet(a=lists(matrix()), b=lists(matrix("f8")), n=[1] * N, t=IDS))
     assert read(path, "b").x.dtype == np.float64
     assert read(path, "n").x.shape == (N, 1)
-    found = "a fixed_size_list<element: float>[5], b fixed_size_list<element: double>[5]"
-    assert refusal(path) == f": which column? Found {found}. Write {path}::a."
-    assert refusal(path, "q") == f"::q: no column of this name. Found {found}, n int64, t string. Write {path}::a."
+    assert refusal(path) == f": which column of vectors? Found a, b. Write {path}::a."
+    found = "a (vectors), b (vectors), n (whole numbers), t (text)"
+    assert refusal(path, "q") == f"::q: no column of this name. Found {found}. Write {path}::a."
     assert (
         refusal(path, "t") == "::t: holds string, not lists of numbers. Name a column of lists of numbers, all of one length."
     )
@@ -531,15 +535,15 @@ HOSTILE: dict[str, tuple[Callable[[], bytes] | bytes, str]] = {
     "meta.safetensors": (tensors({"__metadata__": {"a": "b"}}), "Found nothing"),
     "cut.safetensors": (b"\x10\0\0", "not a safetensors file"),
     "word.csv": (b"c1,c2,c3\n" + b"1,2,3\n" * 5 + b"1,2,abc\n", "row 7, column c3: 'abc' is not a number."),
-    "formula.csv": (b'a,b\n1,=HYPERLINK("http://x")\n', "row 2, column b: '=HYPERLINK"),
+    "formula.csv": (b'a,b\n1,2\n1,=HYPERLINK("http://x")\n', "row 3, column b: '=HYPERLINK"),
     "escape.csv": (b"a,b\n" + b"1,2\n" * 400 + b"1,\x1b[31m\n", "does not occur in UTF-8 text"),
-    "hole.csv": (b"a,b\n1,\n", "row 2, column b: '' is not a number."),
+    "hole.csv": (b"a0,a1\n1,\n", "row 2, column a1: '' is not a number."),
     "short.csv": (b"a,b\n1,2\n1\n", "row 3 has 1 cells, the first row 2."),
     "long.csv": (b"a,b\n1,2\n1,2,3\n", "row 3 has 3 cells, the first row 2."),
     "headless.csv": (b"1,2\n3,x\n", "row 2, column 2: 'x' is not a number."),
     "header.csv": (b"a,b\n", "holds no rows"),
     "blank.csv": (b"\na,b\n1,2\n", "its first line is blank"),
-    "words.csv": (b"id,label\na,b\n", "no columns of numbers; found id, label. Cells must be separated by ','."),
+    "words.csv": (b"id,label\na,b\n", "no column of vectors and no columns of real numbers. Found nothing."),
     "semicolon.csv": (b"id;a\nx;1\n", "found id;a. Cells must be separated by ','."),
     "quote.csv": (b'a,"b\n1,2\n', "its first line is malformed"),
     "quotes.csv": (b'a,b\n1,"2\n3,4\n', ""),
@@ -551,7 +555,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes] | bytes, str]] = {
     "line.csv": (b"1" * (3 << 20), "its first line is longer than 1048576 bytes"),
     "lateline.csv": (b"a,b\n1,2\n" + b"3" * (20 << 20), "a row is longer than 262144 bytes"),
     "columns.csv": (b"," * 20_000, "20001 columns; a text table may have 16384"),
-    "ids.csv": (b"id,ids,a\n1,2,3\n", "two columns name the id of an item"),
+    "ids.csv": (b"id,ids,a\n1,x,3\n4,y,6\n", "id, ids could each be the ids"),
     "emptyid.csv": (b"id,a\nx,1\n,2\n", "item 2 has an empty id"),
     "longid.csv": (b"id,a\n" + b"x" * 5000 + b",1\n", "a text of 5000 bytes"),
     "binary.csv": (bytes(range(256)), "does not occur in UTF-8 text"),
@@ -560,18 +564,18 @@ HOSTILE: dict[str, tuple[Callable[[], bytes] | bytes, str]] = {
     "inner.parquet": (parquet(emb=[[1.0, 2.0], [1.0, None]]), "::emb: row 2 holds a null."),
     "ragged.parquet": (parquet(emb=[[1.0, 2.0], [1.0, 2.0], [1.0]]), "::emb: row 3 holds 1 numbers, those before 2."),
     "empties.parquet": (parquet(emb=pa.array([[], []], pa.list_(pa.float32()))), "holds no numbers"),
-    "nested.parquet": (parquet(emb=[[[1.0, 2.0]], [[1.0, 2.0]]]), "no column of lists of numbers"),
-    "struct.parquet": (parquet(emb=[{"a": 1.0}]), "no column of lists of numbers"),
-    "text.parquet": (parquet(a=["x"]), "Found a string."),
+    "nested.parquet": (parquet(emb=[[[1.0, 2.0]], [[1.0, 2.0]]]), "no column of vectors and no columns of real numbers"),
+    "struct.parquet": (parquet(emb=[{"a": 1.0}]), "no column of vectors and no columns of real numbers"),
+    "text.parquet": (parquet(a=["x"]), "Found a (text)."),
     "rows.parquet": (parquet(a=pa.array([], pa.float32())), "holds no rows"),
-    "columns.parquet": (lambda: parquet(), "no column of lists of numbers"),
+    "columns.parquet": (lambda: parquet(), "no column of vectors and no columns of real numbers"),
     "emptyid.parquet": (parquet(a=[1.0, 2.0], id=["x", None]), "item 2 has an empty id"),
     "longid.parquet": (parquet(a=[1.0], id=["x" * 5000]), "the id column holds a text of 5000 bytes"),
     "vastid.parquet": (lambda: parquet(a=[1.0], id=["x" * 10_000_000]), "::id: holds texts longer than 4096 bytes"),
     "listid.parquet": (parquet(a=[1.0], id=[["x"]]), "the id column holds list<element: string>"),
-    "floatid.parquet": (parquet(a=[1.0], id=[0.5]), "the id column holds double"),
+    "floatid.parquet": (parquet(a=[1.0], id=[0.5]), "the id column holds float64"),
     "latinid.parquet": (parquet(a=[1.0], id=[b"\xe9"]), "item 1: its id is not UTF-8"),
-    "big.parquet": (parquet(emb=[[2**60]], x=[[2**60]]), "no column of lists of numbers"),
+    "big.parquet": (parquet(emb=[[2**60]], id=["a"]), "holds integers of 2^53 or more, which no float holds exactly"),
     "runs.parquet": (lambda: parquet(a=np.zeros(34_000_000)), "a decompression bomb"),
     "elsewhere.parquet": (with_file_path, "its data are in another file, /etc/passwd"),
     "uneven.parquet": (wide_ids, "one text of 4000 bytes among short ones"),
@@ -613,7 +617,7 @@ PROBE = """
 import resource, sys
 from pathlib import Path
 from relrep_cli.base.errors import DataError
-from relrep_cli.store.foreign import READERS
+from relrep_cli.store.foreign import found_in
 def cpu():
     return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
@@ -621,7 +625,7 @@ worst = 0
 for path in sorted(Path(sys.argv[1]).iterdir()):
     start = cpu()
     try:
-        READERS[path.suffix](path, None)
+        found_in(path)
         raise SystemExit(f"{path} was read")
     except DataError:
         worst = max(worst, cpu() - start)

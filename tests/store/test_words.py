@@ -63,7 +63,7 @@ BAD = {
     "not a number": (lines().replace(str(float(X[4, 1])), "x.y"), "line 5: 'x.y' is not a number"),
     "prose": ("Once upon a time\nthere was a fish\n", "is not a number"),
     "one word": ("hello\n", "no lines of a word and its numbers"),
-    "lies": ("1000000000 300\nthe 1 2 3\n", "do not fit into"),
+    "lies": ("1000000000 300\nthe 1 2 3\n", "declares 300 numbers a line, and line 2 holds 3"),
     "no dims": ("3 0\nthe 1\n", "from 1 to 65536 are read"),
 }
 

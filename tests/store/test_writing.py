@@ -75,7 +75,7 @@ def large(empty: Workdir, ready: Path) -> Workdir:
 KILLED = {
     "project": "project big.h5 --anchors ids.txt -o out.h5 --force",
     "embed": "embed big.npy -o out.h5 --force",
-    "compare": "compare big.h5 big.npy -m cka -o out.tsv --force -q",
+    "compare": "compare big.h5 big.npy --by-position -m cka -o out.tsv --force -q",
 }
 
 

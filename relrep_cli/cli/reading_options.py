@@ -1,0 +1,68 @@
+"""The options that say how files are read, for every command that reads embeddings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
+
+import typer
+
+from relrep_cli.store.reading import Reading
+
+PANEL = "Reading files (or in a file's name: FILE?id=COLUMN&by-position)"
+
+
+def _option(name: str, help: str, metavar: str | None = None) -> Any:
+    return typer.Option(name, help=help, metavar=metavar, show_default=False, rich_help_panel=PANEL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileOptions:
+    """What a user says of the files of a command, apart from the column of labels."""
+
+    id_column: Annotated[str | None, _option("--id-column", "Column of the ids.", "NAME")] = None
+    vector_columns: Annotated[
+        str | None,
+        _option("--vector-columns", "Columns of the coordinates: names or patterns such as 'emb_*', with commas.", "NAMES"),
+    ] = None
+    split_column: Annotated[str | None, _option("--split-column", "Column of the splits.", "NAME")] = None
+    by_position: Annotated[bool, _option("--by-position", "Pair rows by their place; ids in the files do not count.")] = False
+    transpose: Annotated[bool, _option("--transpose", "The file stores a row for each dimension.")] = False
+    packed_bits: Annotated[bool, _option("--packed-bits", "Each byte holds eight dimensions, as numpy.packbits writes.")] = (
+        False
+    )
+    pool: Annotated[
+        Literal["mean", "first", "last"] | None,
+        _option("--pool", "Make one vector of the rows that an item has, such as residues."),
+    ] = None
+    normalize_ids: Annotated[
+        str | None,
+        _option(
+            "--normalize-ids", "Compare ids after changes, joined by +: nfc, strip, case, basename, stem, number.", "NAMES"
+        ),
+    ] = None
+
+    @property
+    def reading(self) -> Reading:
+        """The same for the store. Raises UsageError for an unknown way to change ids."""
+        return Reading(
+            id_column=self.id_column,
+            vector_columns=self.vector_columns,
+            split_column=self.split_column,
+            by_position=self.by_position,
+            transpose=self.transpose,
+            packed_bits=self.packed_bits,
+            pool=self.pool,
+            normalize_ids=self.normalize_ids,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingOptions(FileOptions):
+    """What a user says of the files of a command."""
+
+    label_column: Annotated[str | None, _option("--label-column", "Column of the labels.", "NAME")] = None
+
+    @property
+    def reading(self) -> Reading:
+        return replace(super().reading, label_column=self.label_column)

@@ -1,0 +1,121 @@
+"""The reading rule, part three: which of the columns that a file holds are its ids, labels and splits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from relrep_cli.base.errors import printable
+from relrep_cli.store.column_names import STRONG, is_id_name, is_unnamed, role
+from relrep_cli.store.columns import check_ids, column, named_split
+from relrep_cli.store.files import bad
+from relrep_cli.store.found import Found
+from relrep_cli.store.normalizing import normalized
+from relrep_cli.store.reading import Reading
+from relrep_cli.store.table_columns import listed
+
+FIRST = 1 << 13  # rows of an unread column that are looked at
+
+
+def assign(path: Path, found: Found, reading: Reading) -> Found:
+    """`found` with ids and obs chosen from its columns; `unread` are then the columns that could be ids and are not.
+
+    Raises DataError when two columns could be the ids, when a named one is missing, and for text that is not UTF-8.
+    """
+    obs = dict(found.obs)
+    pool = {**found.obs, **found.columns}
+    for part in ("label", "split"):
+        if name := reading.named.get(part) or _first(found.columns, part):
+            obs[part] = column(path, part, _named(path, pool, name, part))
+    if "split" in obs:
+        obs["split"] = named_split(obs["split"])
+    name = None if reading.by_position else _id_name(path, found, pool, reading)
+    if name is None:
+        unread = () if reading.by_position else tuple(dict.fromkeys([*found.unread, *_loose(found.columns)]))
+        return replace(found, obs=obs, columns={}, unread=unread)
+    ids = column(path, "id", _named(path, pool, name, "id"))
+    if reading.normalize_ids:
+        ids = normalized(ids, reading.normalize_ids)
+    check_ids(path, ids)
+    places = {**found.places, "ids": found.places.get("ids", "")} if name == found.index else {**found.places, "ids": ""}
+    return replace(found, ids=ids, obs=obs, columns={}, unread=(), places=places)
+
+
+def _first(columns: Mapping[str, np.ndarray], part: str) -> str | None:
+    return next((name for name in columns if role(name) == part), None)
+
+
+def _named(path: Path, pool: Mapping[str, np.ndarray], name: str, part: str) -> np.ndarray:
+    if name not in pool:
+        known = listed(list(pool)) if pool else "none"
+        raise bad(path, f"no column {printable(name)!r} beside the vectors; found {known}", f"Name one with --{part}-column.")
+    return pool[name]
+
+
+def _id_name(path: Path, found: Found, pool: Mapping[str, np.ndarray], reading: Reading) -> str | None:
+    """The column of the ids; None when none is named like ids."""
+    if reading.id_column is not None:
+        return reading.id_column
+    if found.index is not None:
+        return found.index
+    taken = {reading.label_column, reading.split_column}
+    named = {n: v for n, v in found.columns.items() if is_id_name(n) and n not in taken}
+    if len(named) == 1 and next(iter(named)).strip().lower() in STRONG:
+        return next(iter(named))
+    unique = [n for n, values in named.items() if _may_be_ids(values)]
+    if len(unique) > 1:
+        unique = [
+            n for n in unique if not (is_unnamed(n) and _holds_whole_numbers(named[n])) and not counts_rows(named[n])
+        ] or unique
+    if len(unique) > 1 and any(not np.array_equal(named[unique[0]], named[n]) for n in unique[1:]):
+        choices = " or ".join(f"--id-column {printable(n)}" for n in unique[:2])
+        raise bad(path, f"{listed(unique)} could each be the ids: their values are all different", f"Write {choices}.")
+    strong = [n for n in named if n.strip().lower() in STRONG]
+    return next(iter(unique or strong), None)
+
+
+def _is_row_number(name: str, values: np.ndarray) -> bool:
+    """Whether a column is the index of a table that nobody named, or counts rows: less than a column with a name."""
+    return (is_unnamed(name) and _holds_whole_numbers(values)) or counts_rows(values)
+
+
+def _loose(columns: Mapping[str, np.ndarray]) -> list[str]:
+    """Columns read in full that tell all rows apart and were not taken as ids."""
+    return [n for n, values in columns.items() if role(n) is None and tells_rows_apart(values)]
+
+
+def tells_rows_apart(values: np.ndarray) -> bool:
+    """Whether values (n,), all or the first of a column, could be ids: all different, and not just the rows' numbers."""
+    return _may_be_ids(values) and not counts_rows(values)
+
+
+def _may_be_ids(values: np.ndarray) -> bool:
+    """Whether values (n,) are text or whole numbers that are all different, none of them empty."""
+    kind = values.dtype.kind
+    if kind not in "iufSU" or not len(values) or (kind == "f" and not (np.isfinite(values) & (values % 1 == 0)).all()):
+        return False
+    ordered = np.sort(values)
+    return not bool((ordered[1:] == ordered[:-1]).any()) and (kind in "iuf" or bool(len(ordered[0])))
+
+
+def _holds_whole_numbers(values: np.ndarray) -> bool:
+    digits = {"S": np.char.isdigit, "U": np.char.isdecimal}.get(values.dtype.kind)
+    return values.dtype.kind in "iu" or (digits is not None and bool(digits(values).all()))
+
+
+def counts_rows(values: np.ndarray) -> bool:
+    """Whether values (n,), numbers or their text, are 0, 1, 2, … or 1, 2, 3, …: the row's place, which tells nothing more.
+
+    >>> counts_rows(np.array([b"0", b"1"])), counts_rows(np.array([1, 2, 3])), counts_rows(np.array([3, 4]))
+    (True, True, False)
+    """
+    if not len(values) or not _holds_whole_numbers(values[:1]):
+        return False
+    start = int(values[0])
+    counted = np.arange(start, start + len(values))
+    if start not in (0, 1) or not _holds_whole_numbers(values):
+        return False
+    return bool(np.array_equal(values, counted if values.dtype.kind in "iu" else counted.astype(values.dtype)))

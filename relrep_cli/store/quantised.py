@@ -1,0 +1,37 @@
+"""Vectors of bytes: packed bits become dimensions, and a file that may hold them gets a line that asks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from relrep_cli.numerics.spool import spool
+from relrep_cli.store.columns import blocks
+from relrep_cli.store.files import bad
+from relrep_cli.store.found import Found
+from relrep_cli.store.reading import Reading
+
+WIDEST = 512  # bytes; vectors of bytes below it, a power of two, may be packed bits
+
+
+def unpacked(path: Path, found: Found, reading: Reading) -> Found:
+    """`found` with a column for each bit where --packed-bits says that its bytes hold eight dimensions each, else itself.
+
+    Bits are in the order of numpy.packbits, the highest first. int8 stands for uint8 less 128, as sentence-transformers
+    writes `binary`. Raises DataError for numbers that are not bytes.
+    """
+    d = found.x.shape[1]
+    if not reading.packed_bits:
+        if found.stored in ("uint8", "int8") and d < WIDEST and d & (d - 1) == 0 and d > 1:
+            ask = f"holds {d} bytes an item, read as numbers. If they are {8 * d} packed bits, write --packed-bits."
+            return replace(found, notes=(*found.notes, ask))
+        return found
+    if found.stored not in ("uint8", "int8"):
+        raise bad(path, f"--packed-bits unpacks bytes, and it holds {found.stored or 'other numbers'}", "Leave it out.")
+    shift = 128 if found.stored == "int8" else 0
+    x = spool((len(found.x), 8 * d), np.dtype(np.float16))
+    for rows in blocks(len(x), 16 * d, found.x, x):
+        x[rows] = np.unpackbits((found.x[rows] + shift).astype(np.uint8), axis=1)
+    return replace(found, x=x)

@@ -1,0 +1,70 @@
+"""What a user says of a file in place of what the reading rule finds: by options, or in the query of a URI."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+from relrep_cli.base.errors import UsageError, printable
+from relrep_cli.base.uris import query_of
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the user says of a file, in place of what the rule finds.
+
+    id_column, label_column, split_column: names of columns. vector_columns: names or patterns with * and ?, separated by
+    commas. by_position: leave ids out; rows are their numbers. transpose: the file stores dimensions by items. packed_bits:
+    each byte holds eight dimensions. pool: what one vector is made of where an item has several rows: mean, first or last.
+    layer: which of the layers of an item. normalize_ids: see `store.normalizing`.
+    """
+
+    id_column: str | None = None
+    vector_columns: str | None = None
+    label_column: str | None = None
+    split_column: str | None = None
+    by_position: bool = False
+    transpose: bool = False
+    packed_bits: bool = False
+    pool: str | None = None
+    layer: int | None = None
+    normalize_ids: str | None = None
+
+    @property
+    def named(self) -> dict[str, str]:
+        """The columns that the user names, by role."""
+        given = {"id": self.id_column, "label": self.label_column, "split": self.split_column}
+        return {role: name for role, name in given.items() if name is not None}
+
+
+PLAIN = Reading()  # the rule alone
+KEYS = {"id": "id_column", "vectors": "vector_columns", "label": "label_column", "split": "split_column"}  # in a URI
+KEYS |= {field.name.replace("_", "-"): field.name for field in fields(Reading) if field.name not in KEYS.values()}
+POOLS = ("mean", "first", "last")
+
+
+def reading_of(uri: str, reading: Reading) -> Reading:
+    """`reading` with what the query of a URI says instead: `a.parquet::embedding?id=doc_id&by-position`.
+
+    Raises UsageError for a key or value that there is none of.
+    """
+    given: dict[str, str | bool | int] = {}
+    for key, value in query_of(uri).items():
+        name = KEYS.get(key)
+        if name is None:
+            raise UsageError(f"{key!r} is no key of a query", f"Write one of {', '.join(KEYS)}.", place=printable(uri))
+        given[name] = _value(uri, name, key, value)
+    return replace(reading, **given)  # type: ignore[arg-type]
+
+
+def _value(uri: str, name: str, key: str, value: str) -> str | bool | int:
+    if isinstance(getattr(PLAIN, name), bool):
+        if value not in ("", "yes", "no"):
+            raise UsageError(f"{key}={value} is neither yes nor no", f"Write {key}, or leave it out.", place=printable(uri))
+        return value != "no"
+    if name == "layer":
+        if not value.isdecimal() or len(value) > 6:
+            raise UsageError(f"{key}={value} is no number", "Count the layers from 0.", place=printable(uri))
+        return int(value)
+    if name == "pool" and value not in POOLS:
+        raise UsageError(f"{key}={value} is unknown", f"Write one of {', '.join(POOLS)}.", place=printable(uri))
+    return value
