@@ -51,7 +51,12 @@ def read_apart(path: Path, size: int, reader: Callable[..., Answer], *arguments:
         with FileIO(texts) as file:
             columns = {name: _joined(path, name, file, parts) for name, parts in answer["columns"].items()}
     return Found(
-        x, columns=columns, index=answer.get("index"), unread=tuple(answer.get("unread", ())), stored=answer.get("stored", "")
+        x,
+        columns=columns,
+        index=answer.get("index"),
+        unread=tuple(answer.get("unread", ())),
+        stored=answer.get("stored", ""),
+        notes=tuple(answer.get("notes", ())),
     )
 
 

@@ -7,15 +7,19 @@ from pathlib import Path
 from typing import TypeVar
 
 from relrep_cli.store.assignment import assign
+from relrep_cli.store.faiss_files import read_faiss
 from relrep_cli.store.files import mistaken, sniff
 from relrep_cli.store.found import Found
+from relrep_cli.store.matlab_files import read_matlab
 from relrep_cli.store.npy import read_npy
 from relrep_cli.store.npz import read_npz
 from relrep_cli.store.parquet import read_parquet
 from relrep_cli.store.quantised import unpacked
 from relrep_cli.store.reading import PLAIN, Reading
 from relrep_cli.store.safetensors import read_safetensors
+from relrep_cli.store.sqlite_tables import read_sqlite
 from relrep_cli.store.text import read_text
+from relrep_cli.store.torch_files import read_torch
 from relrep_cli.store.words import read_words
 
 __all__ = ["READERS", "found_in", "mistaken", "reader", "sniff"]
@@ -33,6 +37,14 @@ READERS: dict[str, Reader] = {
     ".vec": read_words,
     ".glove": read_words,
     ".bin": read_words,
+    ".pt": read_torch,
+    ".pth": read_torch,
+    ".mat": read_matlab,
+    ".faiss": read_faiss,
+    ".index": read_faiss,
+    ".db": read_sqlite,
+    ".sqlite": read_sqlite,
+    ".sqlite3": read_sqlite,
 }
 
 

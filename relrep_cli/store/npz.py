@@ -22,6 +22,7 @@ from relrep_cli.numerics.spool import spool
 from relrep_cli.store.arrays import Array, found
 from relrep_cli.store.files import HEAD, bad, mistaken, opened
 from relrep_cli.store.found import Found
+from relrep_cli.store.item_arrays import of_arrays
 from relrep_cli.store.limits import packing_fault
 from relrep_cli.store.npy import HEADER, Header, check_size, parse, values
 from relrep_cli.store.reading import PLAIN, Reading
@@ -42,7 +43,9 @@ class _Bounded(FileIO):
 
 def read_npz(path: Path, member: str | None = None, reading: Reading = PLAIN) -> Found:
     """The chosen (n, d) array of an .npz file, with the arrays of n values beside it. Raises DataError."""
-    return found(path, arrays_in_npz(path), member, reading)
+    arrays = arrays_in_npz(path)
+    apart = of_arrays(path, arrays, os.stat(path).st_size, reading) if member is None else None
+    return apart or found(path, arrays, member, reading)
 
 
 def arrays_in_npz(path: Path) -> list[Array]:
@@ -54,8 +57,17 @@ def arrays_in_npz(path: Path) -> list[Array]:
         return [_member(path, file, *place) for place in _places(path, file)]
 
 
+def entries_of(path: Path, file: FileIO) -> list[zipfile.ZipInfo]:
+    """The entries of a zip archive by its directory, each apart from the others. Raises DataError."""
+    return [entry for entry, _ in _all_places(path, file)]
+
+
 def _places(path: Path, file: FileIO) -> list[tuple[zipfile.ZipInfo, int]]:
     """(entry, where its bytes begin) of every .npy entry. Raises DataError for a directory that cannot be trusted."""
+    return [place for place in _all_places(path, file) if place[0].filename.endswith(".npy")]
+
+
+def _all_places(path: Path, file: FileIO) -> list[tuple[zipfile.ZipInfo, int]]:
     try:
         with zipfile.ZipFile(_Bounded(file.fileno(), closefd=False)) as archive:
             entries, end = archive.infolist(), archive.start_dir
@@ -76,7 +88,7 @@ def _places(path: Path, file: FileIO) -> list[tuple[zipfile.ZipInfo, int]]:
         start = _start(path, file, entry, end)
         end = entry.header_offset
         places.append((entry, start))
-    return [place for place in reversed(places) if place[0].filename.endswith(".npy")]
+    return list(reversed(places))
 
 
 def _start(path: Path, file: FileIO, entry: zipfile.ZipInfo, end: int) -> int:

@@ -12,12 +12,13 @@ from relrep_cli.numerics.spool import spool
 from relrep_cli.store.chunks import Source, load, stored
 from relrep_cli.store.files import AGAIN
 from relrep_cli.store.found import Found
+from relrep_cli.store.item_arrays import are_items, pooled, pooling_fault
 from relrep_cli.store.limits import SHORTEN, padding_fault
 from relrep_cli.store.reading import Reading
 
 MOST = 1 << 20  # vectors, each a dataset
-ROW = 1 << 16  # numbers of one vector
 SECONDS = 1e-3  # CPU time in which libhdf5 opens one dataset, on a slow processor
+HEADER = 96  # bytes that a dataset takes in a file at least, beside its data
 BYTES = 1 << 10  # memory that libhdf5 keeps for it
 DEPTH = 4  # groups within groups, for ids that hold /
 PARTS = (b"embedding", b"id", b"idptr")
@@ -38,8 +39,7 @@ def _one_by_one(group: Any, reading: Reading) -> dict[str, Any] | None:
 
     The data of most lie in one piece: of them a plan holds only the place, since there may be a million.
     """
-    from relrep_cli.store.child import allow_more
-    from relrep_cli.store.guards import Refused, attribute, dataset, described, file_size
+    from relrep_cli.store.guards import Refused, attribute, dataset, described
 
     names = _names(group)
     if not names or len(names) > MOST:
@@ -50,8 +50,6 @@ def _one_by_one(group: Any, reading: Reading) -> dict[str, Any] | None:
         return None
     if first["kind"][1] != "f" or not _looks_like_items(group, names, first, reading):
         return None
-    if len(names) * first["shape"][-1] * int(first["kind"][2:]) <= file_size(group):  # or the file does not hold them all
-        allow_more(SECONDS * len(names), BYTES * len(names))
     plans: list[Any] = []
     places, originals = array("q"), []
     for name in names:
@@ -77,6 +75,8 @@ def _one_by_one(group: Any, reading: Reading) -> dict[str, Any] | None:
 
 def _names(group: Any) -> list[bytes]:
     """The paths of all datasets of a group, in its order, at most MOST and one: an id with / makes groups of its parts."""
+    from relrep_cli.store.child import allow_more
+    from relrep_cli.store.guards import file_size
     from relrep_cli.store.libhdf5 import h5g, h5i, h5l, h5o
 
     found: list[bytes] = []
@@ -89,6 +89,8 @@ def _names(group: Any) -> list[bytes]:
             return True if len(found) + len(inside) > MOST else None
 
         place.links.iterate(keep)
+        if HEADER * len(inside) <= file_size(group):  # or the file does not hold them all
+            allow_more(SECONDS * len(inside), BYTES * len(inside))
         mixed = depth < DEPTH
         for name in inside:
             if len(found) > MOST:
@@ -113,33 +115,19 @@ def _open(group: Any, name: bytes) -> Any:
 
 
 def _looks_like_items(group: Any, names: list[bytes], first: dict[str, Any], reading: Reading) -> bool:
-    """Whether the datasets of a file are items of it, rather than spaces.
-
-    Vectors are. Of matrices (L, d) only the lengths L tell: where they differ, or --pool is given, the rows of an item are to
-    be pooled, which the user has to say. Raises Refused.
-    """
+    """Whether the datasets of a file are items of it, by the first of them. Raises Refused where the user has to say more."""
     from relrep_cli.store.guards import Refused, described
 
-    rank = len(first["shape"])
-    if rank == 1:
-        return 1 < first["shape"][0] <= ROW
-    if rank not in (2, 3) or not all(first["shape"]) or len(names) < 2:
-        return False
+    if len(first["shape"]) == 1:
+        return are_items([first["shape"]], reading)
     try:
-        others = [described(_open(group, name), name.decode(errors="replace"))["shape"] for name in names[1:64]]
+        shapes = [described(_open(group, name), name.decode(errors="replace"))["shape"] for name in names[:64]]
     except Refused:
         return False
-    alike = [shape for shape in others if len(shape) == rank and shape[-1] == first["shape"][-1]]
-    if len(alike) < len(others) or (reading.pool is None and all(shape == first["shape"] for shape in others)):
+    if not are_items(shapes, reading):
         return False
-    if rank == 3 and reading.layer is None:
-        remedy = "Write FILE?layer=0&pool=mean for the mean of the rows of the first layer."
-        raise Refused("/", f"each item has {first['shape'][0]} layers of rows: shape {tuple(first['shape'])}", remedy)
-    if reading.pool is None:
-        remedy = "Write --pool mean to make one vector of them, or --pool first or last."
-        raise Refused("/", f"each item has rows of its own, such as residues: shape {tuple(first['shape'])}", remedy)
-    if rank == 3 and not 0 <= (reading.layer or 0) < first["shape"][0]:
-        raise Refused("/", f"each item has {first['shape'][0]} layers", f"Write FILE?layer=0 to {first['shape'][0] - 1}.")
+    if fault := pooling_fault(first["shape"], reading):
+        raise Refused("/", *fault)
     return True
 
 
@@ -171,7 +159,7 @@ def _stacked(source: Source, plan: dict[str, Any], reading: Reading) -> Found:
         if i % 1024 == 0:
             check()
         item = next(others) if place < 0 else stored(source, {**first, "offset": place})
-        vector = _pooled(load(source, item), reading)
+        vector = pooled(load(source, item), reading)
         if x is None:
             x = spool((len(names), vector.shape[-1]), vector.dtype.newbyteorder("="))
         x[i] = vector
@@ -181,16 +169,6 @@ def _stacked(source: Source, plan: dict[str, Any], reading: Reading) -> Found:
         raise source.bad(fault, SHORTEN)
     index = ORIGINAL if plan["from_attribute"] else "key"
     return Found(x, columns={index: np.array(names, f"S{width}")}, index=index)
-
-
-def _pooled(values: np.ndarray, reading: Reading) -> np.ndarray:
-    """(d,) the vector of one item: itself, or made of its rows (L, d), of one of its layers (layers, L, d)."""
-    if values.ndim == 1:
-        return values
-    rows = values[reading.layer or 0] if values.ndim == 3 else values
-    if reading.pool in ("first", "last"):
-        return np.asarray(rows[0 if reading.pool == "first" else -1])
-    return np.asarray(rows.mean(axis=0, dtype=np.float64).astype(np.result_type(rows.dtype, np.float32)))
 
 
 def _pointed(source: Source, plan: dict[str, Any]) -> Found:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from math import prod
 from typing import Any
 
 from relrep_cli.base.errors import printable
 from relrep_cli.store.arrays import matrix_shape, without_single_axes
 from relrep_cli.store.child import confine
-from relrep_cli.store.column_names import STRONG, is_id_name, role
+from relrep_cli.store.column_names import is_id_name
 from relrep_cli.store.dataframes import frame
 from relrep_cli.store.files import AGAIN
 from relrep_cli.store.guards import (
@@ -31,7 +31,8 @@ from relrep_cli.store.guards import (
     members,
     step,
 )
-from relrep_cli.store.libhdf5 import h5a, h5d, h5f, h5g, h5i, h5l, h5p, h5py
+from relrep_cli.store.hdf5_siblings import orientation, pandas_index, siblings
+from relrep_cli.store.libhdf5 import h5d, h5f, h5g, h5i, h5l, h5p, h5py
 from relrep_cli.store.limits import DEPTH, MEMBERS, STATISTIC
 from relrep_cli.store.proteins import plan_of
 from relrep_cli.store.reading import Reading
@@ -48,7 +49,6 @@ KNOWN = (
     "steps",
 )  # attributes of our own files
 MATRICES = (b"X", b"x", b"embeddings", b"embedding", b"features", b"vectors", b"representations", b"latents", b"emb")
-SIBLINGS = 16  # datasets beside a matrix that are looked at though no name or option asks for them
 ANNOTATIONS = {b"obs", b"var", b"uns", b"obsp", b"varp", b"varm"}  # where AnnData keeps what is no embedding
 UNS = (b"center", b"scale", b"whiten", b"rbf-width", b"mahalanobis-root", b"column-mean", b"column-scale")
 MIXTURES = (b"mixture-items", b"mixture-weights", b"mixture-starts")  # the first of them is text
@@ -228,68 +228,6 @@ def bare(trail: list[Any], parts: list[bytes], reading: Reading) -> Plan:
         rows = frame(step(trail[around[-1]], b"obs", outer), n, below(outer, b"obs"))
         plan |= {"ids": rows["ids"], "obs": plan["obs"] or rows["obs"]}
     return plan
-
-
-def orientation(item: Any, x: Plan, where: str, reading: Reading) -> Plan:
-    """Whether the axes of a matrix are swapped: MATLAB and R write columns first. Marks `x`; returns the note for the user."""
-    known = {"MATLAB_class": "MATLAB", "rhdf5-NA.OK": "R"}
-    writer = next((program for name, program in known.items() if h5a.exists(item, name.encode())), None)
-    if writer is None and not reading.transpose:
-        return {"notes": []}
-    x["transposed"] = True
-    if writer is None:
-        return {"notes": []}
-    return {"notes": [f"{where} was written by {writer}, columns first; it is transposed."]}
-
-
-def pandas_index(group: Any, n: int, where: str) -> Plan | None:
-    """The index of a data frame that pandas' to_hdf wrote in its fixed form."""
-    plan = dataset(step(group, b"axis1", where), below(where, b"axis1"))
-    return plan if plan["shape"] == [n] else None
-
-
-def siblings(group: Any, own: bytes, shape: Sequence[int], n: int, where: str, reading: Reading) -> Plan:
-    """Datasets beside the matrix `own` that have a value for each of its n rows: those that are named, and a few others."""
-    found: list[Any] = []
-    wanted = list(reading.named.values())
-    others = 0
-    for name in members(group):
-        text = name.decode(errors="replace")
-        asked = text in wanted or role(text) is not None or is_id_name(text)
-        if name == own or (not asked and others >= SIBLINGS):
-            continue
-        needed = text in wanted or role(text) is not None
-        item, here = (step if needed else step_or_none)(group, name, where), below(where, name)
-        if not isinstance(item, h5d.DatasetID) and not (needed and role(text) == "id"):
-            continue
-        others += not asked
-        try:
-            plan = described(item, here)
-            fits = plan["shape"] in ([n], [n, 1])
-            if not fits and text.strip().lower() in STRONG:
-                raise Refused(*misfit_of(here, plan["shape"], n, shape))
-            if fits and (asked or plan["kind"] == "text" or plan["kind"][1] in "iuS"):
-                found.append([text, dataset(item, here)])
-        except Unsupported:
-            if needed:
-                raise
-        except Refused:
-            if asked:
-                raise
-    return {"siblings": found, "wanted": [name for name, _ in found if name in wanted or role(name)]}
-
-
-def step_or_none(group: Any, name: bytes, where: str) -> Any:
-    """The object behind a link; None where the link leads elsewhere."""
-    return step(group, name, where) if group.links.get_info(name).type == h5l.TYPE_HARD else None
-
-
-def misfit_of(where: str, ids: Sequence[int], n: int, shape: Sequence[int]) -> tuple[str, str, str]:
-    """The fields of the error for ids of the shape `ids` beside n rows of a matrix."""
-    finding = f"its shape is {tuple(ids)}, but there are {n} rows"
-    if prod(ids) in shape[1:]:
-        return where, f"{finding}: the matrix of shape {tuple(shape)} looks transposed", "Write --transpose to read it so."
-    return where, finding, "Give every item one id."
 
 
 def loose(trail: list[Any], parts: list[bytes], where: str, reading: Reading) -> Plan:

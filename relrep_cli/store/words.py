@@ -193,7 +193,8 @@ def _text(path: Path, raw: FileIO, file: IO[bytes], size: int, reading: Reading)
             path, f"its first line declares {layout.n} vectors, and {at} follow", "Fetch it again, or correct its first line."
         )
     if layout.named:
-        return Found(x[:at], columns={WORD: _texts(path, words, size)}, index=WORD)
+        name = reading.id_column or WORD  # they have no name of their own
+        return Found(x[:at], columns={name: _texts(path, words, size)}, index=name)
     return replace(Found(x[:at]), **columns_beside(path, at))
 
 
@@ -221,10 +222,10 @@ def _cells(path: Path, number: int, line: bytes, layout: Layout) -> tuple[bytes,
             raise bad(path, f"line {number} holds {len(row)} numbers, those before {d}", "Mend or remove it.")
         return b"", row
     parts = line.rstrip().rsplit(None, d)
-    if len(row) == d and len(parts) == d and all(map(NUMBER.fullmatch, row)):  # the word is blank
-        parts = line.rstrip(b" \r\n").rsplit(b" ", d)
-        if len(parts) != d + 1 or not parts[0]:
-            raise bad(path, f"line {number} has no word before its {d} numbers", "Give it a word, or remove it.")
+    if len(row) == d and len(parts) == d and all(map(NUMBER.fullmatch, row)):
+        blank = len(line) - len(line.lstrip())
+        word = f"its word is blank ('{printable(line[: blank - 1])}')" if blank > 1 else "it has no word"
+        raise bad(path, f"line {number}: {word} before its {d} numbers", "Give it a word, or remove it.")
     if len(parts) != d + 1:
         raise bad(path, f"line {number} holds {max(0, len(row) - 1)} numbers, those before {d}", "Mend or remove it.")
     try:

@@ -1,0 +1,112 @@
+"""PyTorch's .pt and .pth: tensors, and dicts and lists of tensors, by torch.load with weights_only, in a child process.
+
+weights_only refuses every class that is not a plain container or a tensor, so nothing of the file runs. The child has limits,
+since a file of a few bytes may name tensors of any size.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from relrep_cli.base.errors import DataError, printable
+from relrep_cli.store.apart import Answer, Files
+from relrep_cli.store.arrays import Array
+from relrep_cli.store.files import HEAD, bad, mistaken, opened
+from relrep_cli.store.found import Found
+from relrep_cli.store.library_files import array_of, of_texts, read_with_library, surveyed
+from relrep_cli.store.reading import PLAIN, Reading
+
+LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how files of torch before 1.6 begin
+MOST = 1 << 14  # tensors
+SAVE = "Save the tensor alone: torch.save(x, FILE), or numpy.save."
+
+
+def read_torch(path: Path, member: str | None = None, reading: Reading = PLAIN) -> Found:
+    """The chosen tensor (n, d), or one vector (d,) for each key of a dict, with lists of texts beside it. Raises DataError."""
+    with opened(path) as file:
+        head = os.pread(file.fileno(), HEAD, 0)
+    if not head.startswith(b"PK") and not head.startswith(LEGACY):
+        raise mistaken(path, head, "a PyTorch file (.pt)")
+    if head.startswith(b"PK"):
+        _check_stored(path)
+    return read_with_library(path, member, reading, survey)
+
+
+def _check_stored(path: Path) -> None:
+    """Raise DataError unless all entries of the archive are stored as they are, as torch.save does."""
+    from relrep_cli.store.npz import entries_of
+
+    with opened(path) as file:
+        entries = entries_of(path, file)
+    if packed := next((entry for entry in entries if entry.compress_type != zipfile.ZIP_STORED), None):
+        raise bad(path, f"its entry {printable(packed.filename, 60)} is compressed, as torch.save never does", SAVE)
+    if not any(entry.filename.endswith("data.pkl") for entry in entries):
+        raise bad(path, "this is a zip archive, but none of PyTorch's", SAVE)
+
+
+def survey(name: str, files: Files, member: str | None, reading: Mapping[str, Any]) -> Answer:
+    """In the child: see `surveyed`."""
+    return surveyed(name, files, member, reading, _arrays, "tensor")
+
+
+def _arrays(path: Path) -> Sequence[Array]:
+    import torch
+
+    torch.set_num_threads(1)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise _refusal(path, str(error)) from None
+    if isinstance(content, torch.Tensor):
+        return [_tensor(path, "tensor", content)]
+    if isinstance(content, Mapping):
+        return _of_mapping(path, {str(key): value for key, value in list(content.items())[:MOST]})
+    if isinstance(content, list | tuple) and content and all(isinstance(one, torch.Tensor) for one in content):
+        return _stacked(path, "list", list(content))
+    raise bad(path, f"holds {printable(type(content).__name__, 40)}, not tensors", SAVE)
+
+
+def _refusal(path: Path, reason: str) -> DataError:
+    if "weights_only" in reason or "Unsupported" in reason or "GLOBAL" in reason:
+        return bad(path, "holds Python objects besides tensors, which could run code and are never opened", SAVE)
+    return bad(path, f"torch cannot read it: {printable(reason.splitlines()[0] if reason else 'no reason given', 120)}", SAVE)
+
+
+def _of_mapping(path: Path, content: Mapping[str, Any]) -> list[Array]:
+    """Each tensor by its key; where all are vectors of one length, one matrix of them with the keys as ids."""
+    import torch
+
+    tensors = {key: value for key, value in content.items() if isinstance(value, torch.Tensor)}
+    if len(tensors) > 1 and all(value.ndim == 1 and value.is_floating_point() for value in tensors.values()):
+        return [*_stacked(path, "vectors", list(tensors.values())), array_of(path, "id", np.array(list(tensors)))]
+    arrays = [_tensor(path, key, value) for key, value in tensors.items()]
+    lists = [of_texts(path, key, value) for key, value in content.items() if isinstance(value, list | tuple)]
+    return arrays + [array for array in lists if array is not None]
+
+
+def _stacked(path: Path, name: str, vectors: Sequence[Any]) -> list[Array]:
+    import torch
+
+    if len({tuple(vector.shape) for vector in vectors}) > 1:
+        shapes = ", ".join(str(tuple(vector.shape)) for vector in vectors[:3])
+        raise bad(path, f"its tensors have different shapes: {shapes}", "Save one tensor (items, dimensions).")
+    return [_tensor(path, name, torch.stack(list(vectors)))]
+
+
+def _tensor(path: Path, name: str, tensor: Any) -> Array:
+    import torch
+
+    kind = str(tensor.dtype).removeprefix("torch.")
+    if tensor.is_sparse or tensor.is_quantized or tensor.is_complex():
+        return Array(name, tuple(tensor.shape), None, f"{kind}, sparse or quantised", lambda: np.empty(0))
+    stored = tensor.untyped_storage().nbytes()
+    if tensor.numel() * tensor.element_size() > max(64 << 20, 4 * stored):
+        raise bad(path, "it repeats its storage far more often than is stored", SAVE, name)
+    plain = tensor.detach()
+    return array_of(path, name, (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy(), kind)
