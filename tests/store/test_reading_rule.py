@@ -368,7 +368,7 @@ def test_original_ids_and_ids_with_slashes(tmp_path: Path) -> None:
 
 
 def test_many_vectors_of_one_file(tmp_path: Path) -> None:
-    x = RNG.normal(size=(20_000, 2)).astype("f4")
+    x = RNG.normal(size=(5_000, 2)).astype("f4")
     with h5py.File(tmp_path / "a.h5", "w", libver="latest") as file:
         for i, row in enumerate(x):
             file[f"P{i:05d}"] = row
