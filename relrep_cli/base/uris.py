@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from urllib.parse import unquote
 
 QUERY = re.compile(r"\?[a-z-]+(=[^?&]*)?(&[a-z-]+(=[^?&]*)?)*", re.DOTALL)  # at the end of a name
 FLAGS = ("by-position", "packed-bits", "transpose")  # keys that need no value
@@ -45,7 +44,17 @@ def query_of(uri: str) -> dict[str, str]:
     ({'id': 'doc_id', 'by-position': ''}, {}, {'id': 'a&b'})
     """
     pairs = [part.partition("=") for part in _divided(uri)[1].split("&") if part]
-    return {key: unquote(value) for key, _, value in pairs}
+    return {key: _unquoted(value) for key, _, value in pairs}
+
+
+def _unquoted(value: str) -> str:
+    """The text with each %XX replaced by its byte.
+
+    >>> _unquoted("a%26b%20%C3%A9")
+    'a&b é'
+    """
+    encoded = re.sub(rb"%([0-9A-Fa-f]{2})", lambda match: bytes([int(match[1], 16)]), os.fsencode(value))
+    return os.fsdecode(encoded)
 
 
 def _divided(uri: str) -> tuple[str, str]:
