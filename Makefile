@@ -39,9 +39,11 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m relrep_cli.cli.reference --check docs/reference.md
+	$(BIN)/python -m relrep_cli.cli.reference --check docs/reading.md
 
 docs: $(VENV)/.ready
 	$(BIN)/python -m relrep_cli.cli.reference docs/reference.md
+	$(BIN)/python -m relrep_cli.cli.reference docs/reading.md
 
 clean:
 	rm -rf $(VENV) $(LOWEST) demo .pytest_cache .mypy_cache .ruff_cache

@@ -9,11 +9,9 @@ import typer
 
 from relrep_cli.store.reading import Reading
 
-PANEL = "Reading files (or in a file's name: FILE?id=COLUMN&by-position)"
-
 
 def _option(name: str, help: str, metavar: str | None = None) -> Any:
-    return typer.Option(name, help=help, metavar=metavar, show_default=False, rich_help_panel=PANEL)
+    return typer.Option(name, help=help, metavar=metavar, show_default=False)
 
 
 @dataclass(frozen=True, kw_only=True)

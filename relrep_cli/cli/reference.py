@@ -1,7 +1,11 @@
-"""docs/reference.md from what the program itself knows: `python -m relrep_cli.cli.reference [--check] FILE`."""
+"""docs/reference.md and the table in docs/reading.md, from what the program itself knows.
+
+`python -m relrep_cli.cli.reference [--check] FILE`
+"""
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,10 +109,36 @@ def _trait(value: Any) -> str:
     return str(value)
 
 
+FORMATS = re.compile(r"(<!-- formats -->\n).*?(<!-- end of formats -->)", re.DOTALL)
+
+
+def formats() -> str:
+    """The table of the formats that are read, from their registry."""
+    from relrep_cli.store.foreign import FORMATS as known
+
+    hdf5 = (".h5", ".hdf5", ".h5ad"), "relrep, anndata, h5py, pandas, UniProt, bio_embeddings, Julia, R"
+    content = "relrep's collections; AnnData's dense X and obsm; a dataset (n, d); one dataset for each item"
+    rows: list[tuple[Any, ...]] = [
+        (*hdf5, content, "obs; a dataset of n values by its name; names of the datasets", "h5py, guarded")
+    ]
+    rows += [(one.endings, one.written_by, one.content, one.ids, one.library) for one in known]
+    lines = ["| files | who writes them | what is read | where ids are found | library |", "|" + " --- |" * 5]
+    return (
+        "\n".join([*lines, *("| " + " | ".join([", ".join(f"`{e}`" for e in row[0]), *row[1:]]) + " |" for row in rows)]) + "\n"
+    )
+
+
+def page_for(path: Path) -> str:
+    """What a page should say: the reference as a whole, or a page whose table of formats is made from the registry."""
+    if path.name != "reading.md":
+        return reference()
+    return FORMATS.sub(lambda match: match[1] + formats() + match[2], path.read_text(encoding="utf-8"))
+
+
 def main(arguments: list[str]) -> int:
     """Write the page to the file named, or with --check say whether it is up to date."""
     path = Path(next((a for a in arguments if not a.startswith("-")), "docs/reference.md"))
-    page = reference()
+    page = page_for(path)
     if "--check" not in arguments:
         path.write_text(page, encoding="utf-8")
         return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,30 +23,95 @@ from relrep_cli.store.text import read_text
 from relrep_cli.store.torch_files import read_torch
 from relrep_cli.store.words import read_words
 
-__all__ = ["READERS", "found_in", "mistaken", "reader", "sniff"]
+__all__ = ["FORMATS", "READERS", "Format", "found_in", "mistaken", "reader", "sniff"]
 
 Reader = Callable[[Path, str | None, Reading], Found]  # (file, what follows `::` in its URI, what the user says of it)
 AnyReader = TypeVar("AnyReader", bound=Reader)
-READERS: dict[str, Reader] = {
-    ".npy": read_npy,
-    ".npz": read_npz,
-    ".csv": read_text,
-    ".tsv": read_text,
-    ".parquet": read_parquet,
-    ".safetensors": read_safetensors,
-    ".txt": read_words,
-    ".vec": read_words,
-    ".glove": read_words,
-    ".bin": read_words,
-    ".pt": read_torch,
-    ".pth": read_torch,
-    ".mat": read_matlab,
-    ".faiss": read_faiss,
-    ".index": read_faiss,
-    ".db": read_sqlite,
-    ".sqlite": read_sqlite,
-    ".sqlite3": read_sqlite,
-}
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file format: the endings of its files, its reader, and what docs/reading.md says of it."""
+
+    endings: tuple[str, ...]
+    read: Reader
+    written_by: str = ""
+    content: str = ""
+    ids: str = ""
+    library: str = "relrep"
+
+
+BY_NAME = "a column by its name"
+BESIDE = "an array of n values by its name"
+FORMATS: list[Format] = [
+    Format(
+        (".npy",), read_npy, "numpy.save; thingsvision", "an array (n, d) or (n, 1, d)", "`file_names.txt` beside features.npy"
+    ),
+    Format(
+        (".npz",),
+        read_npz,
+        "numpy.savez; SeqVec",
+        "an array (n, d), or one array for each item",
+        f"{BESIDE}; names of the arrays",
+    ),
+    Format(
+        (".csv", ".tsv"),
+        read_text,
+        "pandas, R, spreadsheets, the TensorFlow projector",
+        "columns of numbers named alike, or one of vectors as `[0.1, 0.2]`",
+        f"{BY_NAME}; `metadata.tsv` beside vectors.tsv",
+        "pyarrow, guarded",
+    ),
+    Format(
+        (".parquet",),
+        read_parquet,
+        "pandas, polars, datasets, Spark",
+        "a column of lists, or columns of numbers named alike",
+        f"pandas' index; {BY_NAME}",
+        "pyarrow, guarded",
+    ),
+    Format((".safetensors",), read_safetensors, "safetensors", "a tensor (n, d)", "a tensor of n whole numbers by its name"),
+    Format(
+        (".txt", ".vec", ".glove", ".bin"),
+        read_words,
+        "word2vec, fastText, GloVe, gensim, numpy.savetxt",
+        "a word and its numbers on each line; word2vec's binary form",
+        "the words",
+    ),
+    Format(
+        (".pt", ".pth"),
+        read_torch,
+        "torch.save",
+        "a tensor, a dict of them, or one vector for each key",
+        "a list by its name; the keys",
+        "torch, guarded",
+    ),
+    Format(
+        (".mat",),
+        read_matlab,
+        "MATLAB, scipy.io.savemat",
+        "a matrix; of version 7.3, which is HDF5, transposed",
+        "a cell or character array by its name",
+        "SciPy and h5py, guarded",
+    ),
+    Format(
+        (".faiss", ".index"),
+        read_faiss,
+        "faiss.write_index",
+        "the vectors of IndexFlat and IndexIDMap",
+        "those of the IndexIDMap",
+        "faiss, guarded",
+    ),
+    Format(
+        (".db", ".sqlite", ".sqlite3"),
+        read_sqlite,
+        "sqlite-vec and others",
+        "a table with blobs of float32 or JSON lists",
+        BY_NAME,
+        "sqlite3, guarded",
+    ),
+]
+READERS: dict[str, Reader] = {ending: one.read for one in FORMATS for ending in one.endings}
 
 
 def found_in(path: Path, member: str | None = None, reading: Reading = PLAIN, *, hdf5: bool = False) -> Found:
@@ -72,6 +138,7 @@ def reader(*endings: str) -> Callable[[AnyReader], AnyReader]:
             if ending in READERS:
                 raise TypeError(f"ending {ending} is registered twice")
             READERS[ending] = function
+        FORMATS.append(Format(endings, function, content=(function.__doc__ or "").strip().partition("\n")[0]))
         return function
 
     return register
