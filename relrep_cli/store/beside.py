@@ -10,12 +10,19 @@ import numpy as np
 LARGEST = 64 << 20  # bytes of such a file
 
 
+def ids_beside(path: Path) -> Path:
+    """Where the ids of an exported .npy are: a.ids.txt beside a.npy."""
+    return path.with_suffix(".ids.txt")
+
+
 def columns_beside(path: Path, n: int) -> dict[str, Any]:
-    """{"columns", "index"} of `file_names.txt` or `metadata.tsv` beside a file of n vectors; {} where neither fits.
+    """{"columns", "index"} of the ids, file names or metadata beside a file of n vectors; {} where none fits.
 
     A list of names is the ids where they are all different, else labels. A table has the names of its columns in its first row.
     """
-    for name, separator in (("file_names.txt", None), ("metadata.tsv", "\t"), (f"{path.stem}.metadata.tsv", "\t")):
+    lists = ("file_names.txt",) if path.stem == "features" or path.suffix != ".npy" else ()
+    tables = ("metadata.tsv", f"{path.stem}.metadata.tsv") if path.suffix != ".npy" or path.stem == "features" else ()
+    for name, separator in ((ids_beside(path).name, None), *((n, None) for n in lists), *((n, "\t") for n in tables)):
         place = path.with_name(name)
         if place == path or not place.is_file() or place.stat().st_size > LARGEST:
             continue

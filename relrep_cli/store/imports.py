@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from relrep_cli.base.output import say
 from relrep_cli.embedding import ABSOLUTE, Embedding, chain, make_step, row_numbers
 from relrep_cli.numerics.blocks import row_blocks
 from relrep_cli.store import digested, identify, refuse, write
+from relrep_cli.store.exports import EXPORTS, export
 from relrep_cli.store.writing import HDF5
 
 
@@ -24,7 +26,7 @@ def import_vectors(
     force: bool = False,
     dry_run: bool = False,
 ) -> None:
-    """Write an embedding to the file `output` in format version 1, unless it is there already.
+    """Write an embedding to the file `output`, in format version 1 unless its ending is one of EXPORTS, unless it is there.
 
     replaced: names of the columns that come from other files, for the record. inputs: files that must not be overwritten.
     dtype: of the stored numbers; None keeps float16 and stores all else as float32, with a note where that narrows float64.
@@ -35,11 +37,14 @@ def import_vectors(
     step = make_step("embed", {"encoder": "none", "space": e.space, "dtype": stored, "columns": sorted(replaced)}, None, [e])
     if not force and identify(output) == step["id"]:
         return say(f"{output}: up to date.")
-    refuse(output, force, [e.uri, *inputs], HDF5)
+    refuse(output, force, [e.uri, *inputs], (*HDF5, *EXPORTS))
     if dry_run:
         return say(f"would: import {e.uri}: {e.n} x {e.d} as {stored} to {output}")
     if e.x.dtype.itemsize == 8 and dtype is None:
         say(f"{e.uri}: is float64, stored as float32; --dtype float64 keeps it.")
+    if Path(output).suffix.lower() in EXPORTS:
+        export(e, output, stored, force)
+        return say(f"{output}: {e.n} x {e.d}{', without ids' if e.row_ids else ''}.")
     write(
         output,
         (np.asarray(e.x[b]) for b in row_blocks(*e.x.shape, e.x)),

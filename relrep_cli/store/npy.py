@@ -57,7 +57,7 @@ def read_npy(path: Path, member: str | None = None, reading: Reading = PLAIN) ->
     array = arrays_in_npy(path)[0]
     check_embedding(path, array, None)
     found = matrix(path, array, None, reading)
-    return replace(found, **columns_beside(path, len(found.x))) if path.stem == "features" else found
+    return replace(found, **columns_beside(path, len(found.x)))
 
 
 def arrays_in_npy(path: Path) -> list[Array]:

@@ -18,6 +18,7 @@ import numpy as np
 from relrep_cli.base.errors import printable
 from relrep_cli.numerics.spool import spool
 from relrep_cli.store.arrays import Array, found
+from relrep_cli.store.column_names import is_id_name, role
 from relrep_cli.store.columns import blocks
 from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of
 from relrep_cli.store.found import Found
@@ -52,7 +53,7 @@ def read_safetensors(path: Path, member: str | None = None, reading: Reading = P
             raise bad(path, f"its header claims {length} bytes; {max(room, 0)} follow, {HEADER} are allowed", "Save it again.")
         places = _places(path, os.pread(file.fileno(), length, 8), room - length)
         arrays = [_array(path, file, name, *place, base=8 + length) for name, place in places.items()]
-        return found(path, arrays, member, reading, "tensor")
+        return found(path, [_as_text(array) for array in arrays], member, reading, "tensor")
 
 
 def _places(path: Path, header: bytes, size: int) -> dict[str, Place]:
@@ -130,6 +131,17 @@ def _array(path: Path, file: FileIO, name: str, dtype: str, shape: tuple[int, ..
 
     known = None if dtype not in DTYPES else np.dtype("<f4" if dtype == "BF16" else DTYPES[dtype])
     return Array(name, shape, known, printable(dtype, 20), read)
+
+
+def _as_text(array: Array) -> Array:
+    """A tensor of bytes (n, width) that is named as ids, labels or splits: text, padded with zeros, as `exports` writes it."""
+    named = role(array.name) is not None or is_id_name(array.name)
+    if not named or array.dtype != np.uint8 or len(array.shape) != 2 or not all(array.shape):
+        return array
+    n, width = array.shape
+    return Array(
+        array.name, (n,), np.dtype(f"S{width}"), "text", lambda: np.ascontiguousarray(array.read()).view(f"S{width}")[:, 0]
+    )
 
 
 def _widened(values: np.ndarray) -> np.ndarray:
