@@ -30,7 +30,7 @@ from relrep_cli.stitching.spaces import TEST_SIZE, Column, read_spaces
 from relrep_cli.stitching.translators import TRANSLATORS
 
 WITH_SAVED = {"head", "anchors", "anchor_vectors", "statistics", "predictions", "allow_test_anchors", "force", "seed", "device"}
-WITH_SAVED |= {"dry_run", "format", "json", *shared.SHARED}
+WITH_SAVED |= {"dry_run", "trust_digest", "format", "json", *shared.SHARED}
 RELATIVE = "--method relative or product"
 NEEDS = {
     "numbers": "a column to learn",

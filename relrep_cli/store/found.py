@@ -13,6 +13,7 @@ class Found:
 
     x: (n, d) real numbers, a memory map where the file allows one. ids: (n,) UTF-8 in a NumPy "S" array, or None.
     obs, var: columns by name, text as "S" arrays. attrs: the known scalar attributes. uns: arrays by name.
+    stamp: size, times and inode of the file while it was read, where the format states digests.
     places: where in the file "x" and "ids" lie, for messages, in formats that name their parts.
     """
 
@@ -23,3 +24,4 @@ class Found:
     attrs: dict[str, str | int] = field(default_factory=dict)
     uns: dict[str, np.ndarray] = field(default_factory=dict)
     places: dict[str, str] = field(default_factory=dict)
+    stamp: tuple[int, ...] | None = None
