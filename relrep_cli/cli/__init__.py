@@ -27,6 +27,7 @@ COMMANDS = {
     "neighbors": "Print or draw the nearest or farthest items of a few.",
     "plot": "Draw one space, or several beside each other.",
     "info": "Say what a file holds, where it came from and whether it is sound.",
+    "cache": "List, check or prune a folder of finished results.",
 }
 EPILOG = """\b
 Exit codes: 0 done; 1 the answer is no; 2 usage; 3 bad data; 70 a bug of relrep;

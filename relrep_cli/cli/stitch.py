@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from relrep_cli.base.errors import DATA, DONE, UsageError, unknown
 from relrep_cli.base.output import detail, say, write
-from relrep_cli.base.task_cache import Records
+from relrep_cli.base.task_cache import Records, records_in
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.options import Given, command, split_names
 from relrep_cli.cli.recipe_options import read_recipe
@@ -161,7 +160,7 @@ def _grid_plan(options: Options, found: list[Method], recipe: Recipe | None) -> 
         heads,
         range(options.seed, options.seed + options.seeds),
         options.device,
-        Records(Path(folder) if folder else None),
+        records_in(folder) if folder else Records(None),
         note_basis,
         outputs.collect if outputs.retrains else None,
         adaptation,

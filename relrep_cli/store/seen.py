@@ -11,7 +11,6 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from relrep_cli.base.errors import WriteError
 from relrep_cli.base.private_folder import private_folder
 from relrep_cli.base.task_cache import Records, task_key
 
@@ -52,9 +51,8 @@ def remember(place: tuple[str, str], stamp: Stamp | None, digest: str) -> None:
     records = _records() if stamp is not None else None
     if records is None:
         return
-    with suppress(WriteError):  # a full disk, say: the next run checks again
-        records.put(_slot(place), {"place": _named(place), "stamp": stamp, "digest": digest})
-        records.close()
+    records.put(_slot(place), {"place": _named(place), "stamp": stamp, "digest": digest})
+    records.close()
 
 
 def remember_file(path: str, digest: str) -> None:
@@ -117,7 +115,7 @@ def _keeps_times(file: int) -> bool:
 
 def _records() -> Records | None:
     folder = private_folder()
-    return None if folder is None else Records(folder / "seen")
+    return None if folder is None else Records(folder / "seen", quiet=True)
 
 
 def _named(place: tuple[str, str]) -> str:
@@ -126,4 +124,4 @@ def _named(place: tuple[str, str]) -> str:
 
 
 def _slot(place: tuple[str, str]) -> str:
-    return f"{int(task_key(_named(place)), 16) % SLOTS:04d}"
+    return f"{int(task_key(_named(place)), 16) % SLOTS:016x}"
