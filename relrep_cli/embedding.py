@@ -16,9 +16,25 @@ import numpy as np
 from relrep_cli import __version__
 from relrep_cli.base.errors import DataError, UsageError, printable
 from relrep_cli.base.uris import split_uri
+from relrep_cli.numerics.digests import digest
 
 ABSOLUTE, RELATIVE = "absolute", "relative"
 Step = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Claim:
+    """A digest that a file states and that nobody has compared with its content yet; see `store.digested`.
+
+    x, ids: the content that it is about. checksum: what the file states beside it, "" for nothing. place: path and member.
+    stamp: size, times and inode of the file as it was read, None where it has no lasting name.
+    """
+
+    x: np.ndarray
+    ids: np.ndarray
+    checksum: str = ""
+    place: tuple[str, str] = ("", "")
+    stamp: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +44,8 @@ class Embedding:
     x: (n, d) float16, float32 or float64, any byte order, often a read-only memory map.
     ids: (n,) UTF-8 in a NumPy "S" array. obs, var: named arrays that describe the rows and the columns of x; text is "S".
     row_ids: whether the ids are only row numbers, because the file has none. id_candidates: columns that could be ids, where
-    nothing says so. uns: statistics of the training rows, by name.
-    source_space: the space from which a relative embedding was made.
+    nothing says so. uns: statistics of the training rows, by name. source_space: the space from which a relative embedding was
+    made. claim: what is to be checked before the digest of a file is believed; None for a digest that was computed or checked.
     """
 
     x: np.ndarray
@@ -45,6 +61,7 @@ class Embedding:
     uns: Mapping[str, np.ndarray] = field(default_factory=dict)
     source_space: str = ""
     id_candidates: tuple[str, ...] = ()
+    claim: Claim | None = None
 
     @property
     def n(self) -> int:
@@ -218,43 +235,6 @@ def find_ids(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return np.where(ids[rows] == wanted, rows, -1)
 
 
-def _terminated(ids: np.ndarray) -> bytes:
-    r"""Concatenate the ids, each followed by a zero byte.
-
-    >>> _terminated(np.array([b"a", b"bcd", b""]))
-    b'a\x00bcd\x00\x00'
-    """
-    wide = ids.astype(f"S{ids.dtype.itemsize + 1}").view(np.uint8).reshape(len(ids), -1)
-    return wide[np.arange(wide.shape[1]) <= np.char.str_len(ids)[:, None]].tobytes()
-
-
-class Digest:
-    """A streaming sha256 of an embedding: `relrep-1`, shape, dtype and ids, then the bytes of X block by block."""
-
-    def __init__(self, n: int, d: int, dtype: np.dtype, ids: np.ndarray) -> None:
-        self._hash = hashlib.sha256(f"relrep-1\n{n} {d} {dtype.newbyteorder('=').name}\n".encode())
-        for start in range(0, len(ids), 65536):
-            self._hash.update(_terminated(ids[start : start + 65536]))
-        self._dtype = dtype.newbyteorder("<")
-
-    def update(self, block: np.ndarray) -> None:
-        """Add the next rows of X."""
-        self._hash.update(np.ascontiguousarray(block, dtype=self._dtype).data.cast("B") if block.size else b"")
-
-    def name(self) -> str:
-        return f"sha256:{self._hash.hexdigest()}"
-
-
-def digest(x: np.ndarray, ids: np.ndarray) -> str:
-    """Compute the digest of (n, d) `x` with its ids, as docs/format.md defines it (little-endian, row by row)."""
-    from relrep_cli.numerics.blocks import row_blocks
-
-    running = Digest(x.shape[0], x.shape[1], x.dtype, ids)
-    for block in row_blocks(*x.shape, x):
-        running.update(x[block])
-    return running.name()
-
-
 def digested_space(e: Embedding) -> str:
     """Make a name for an unnamed space from the digest of its content."""
     return f"unnamed:{(e.digest or digest(e.x, e.ids)).removeprefix('sha256:')[:16]}"
@@ -264,8 +244,9 @@ def make_step(command: str, params: Mapping[str, Any], seed: int | None, inputs:
     """Make the provenance record of one run. Its id is a digest of the computation, so two equal runs have equal ids.
 
     params: all parameters, with resolved defaults. The record holds no host, user or folder names: inputs are named by their
-    last path part.
+    last path part. inputs: with digests that were checked, see `store.digested`.
     """
+    assert not any(e.claim for e in inputs), "a digest was taken on trust"
     content = {
         "program": "relrep",
         "version": __version__,
@@ -275,16 +256,20 @@ def make_step(command: str, params: Mapping[str, Any], seed: int | None, inputs:
         "inputs": [{"uri": bare_name(e.uri), "digest": e.digest} for e in inputs],
         "prev": [e.steps[-1]["id"] for e in inputs if e.steps],
     }
-    identity = {**content, "inputs": [[e.digest, _columns_digest(e.obs)] for e in inputs]}
+    identity = {**content, "inputs": [_identity(e) for e in inputs]}
     name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     return {"id": name, **content, "time": timestamp()}
 
 
-def _columns_digest(obs: Mapping[str, np.ndarray]) -> str:
-    """A digest of labels and splits, which also influence results but are not part of an embedding's digest."""
+def _identity(e: Embedding) -> list[str]:
+    """What of an input influences results: its digest, and labels, splits, statistics and spaces, which that leaves out."""
+    return [e.digest, _columns_digest(e.obs), _columns_digest(e.uns), e.kind, e.space, e.source_space]
+
+
+def _columns_digest(columns: Mapping[str, np.ndarray]) -> str:
     running = hashlib.sha256()
-    for name, values in sorted(obs.items()):
-        running.update(f"{name} {values.dtype.str} {len(values)}\n".encode())
+    for name, values in sorted(columns.items()):
+        running.update(f"{name} {values.dtype.str} {values.shape}\n".encode())
         running.update(np.ascontiguousarray(values).tobytes())
     return running.hexdigest()
 

@@ -65,14 +65,14 @@ class Candidates:
         plain = x.dtype in (np.float32, np.float64) and x.flags.c_contiguous and (1 / PEAK < peak < PEAK or not peak)
         if plain and by != "cosine":
             return x
-        scale = 2.0 ** -np.frexp(peak)[1]
+        scale = 2.0 ** min(-int(np.frexp(peak)[1]), 1023)
         return _spooled(len(x), [x.shape[1]], x.dtype, lambda b: [_scaled(np.asarray(x[b], np.float64) * scale, by)])
 
     def _joined(self, by: str) -> np.ndarray:
         known = []
         for e, rows in zip(self.spaces, self.rows, strict=True):
-            mean, variances = moments(pick(e.x, rows[b]) for b in row_blocks(len(rows), e.d))
-            known.append((e.x, rows, mean, deviations(variances)))
+            mean, variances, power = moments(pick(e.x, rows[b]) for b in row_blocks(len(rows), e.d))
+            known.append((e.x, rows, mean, deviations(variances, power)))
 
         def parts(b: slice) -> list[np.ndarray]:
             columns = []

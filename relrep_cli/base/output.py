@@ -9,6 +9,7 @@ import logging
 import math
 import os
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -63,6 +64,14 @@ def notes_on_stderr(command: str) -> Iterator[None]:
         LOGGER.removeHandler(handler)
         LOGGER.setLevel(level)
         LOGGER.propagate = propagate
+
+
+@contextmanager
+def warnings_as_details() -> Iterator[None]:
+    """Within, what libraries warn of is a detail, which -v prints. What matters to a user, relrep says in its own words."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, category, *_: detail(f"a library warns: {category.__name__}: {message}")
+        yield
 
 
 def set_verbosity(quiet: int, verbose: int) -> None:

@@ -1,4 +1,8 @@
-"""Finished tasks of a job with many results, one small file each, so that running the job again does only what is missing."""
+"""Finished tasks of a job with many results, one small file each, so that running the job again does only what is missing.
+
+A record is a line with the SHA-256 of its name and content, and the content. What does not fit its line, or has none, is not
+believed: the task is done again. A folder that cannot be written costs time only: the results themselves are there.
+"""
 
 from __future__ import annotations
 
@@ -7,71 +11,95 @@ import hashlib
 import json
 import os
 import secrets
-from dataclasses import dataclass
+import stat
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from relrep_cli import __version__
-from relrep_cli.base.errors import WriteError
+from relrep_cli.base.errors import UsageError, printable
+from relrep_cli.base.output import say
 
 LARGEST = 1 << 20  # bytes of one record
 LONGEST_STEM = 48  # bytes of the output's name in that of its folder of records: names have at most 255
+HEAD = "relrep-record 1"  # then the version that wrote it, and the hash
+LONGEST_HEAD = 256  # bytes
 _unfinished: set[Path] = set()
+
+
+@dataclass
+class _State:
+    """What a run has met: records that could not be used, and whether the folder can still be written."""
+
+    damaged: int = 0
+    broken: bool = False
 
 
 @dataclass(frozen=True)
 class Records:
-    """A folder of records; without a folder nothing is kept. No locks: two jobs on one task cost time, not truth."""
+    """A folder of records; without a folder nothing is kept. No locks: two jobs on one task cost time, not truth.
+
+    keep: whether the records outlive the job. quiet: whether to say nothing of what goes wrong.
+    """
 
     folder: Path | None
     keep: bool = True
+    quiet: bool = False
+    _state: _State = field(default_factory=_State, repr=False, compare=False)
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """The record of a task, None when it is missing or cannot be read."""
+        """The record of a task, None when it is missing or cannot be used."""
+        content = self.get_bytes(f"{key}.json", LARGEST)
         with contextlib.suppress(ValueError, RecursionError):
-            content = self.get_bytes(f"{key}.json", LARGEST)
             found = None if content is None else json.loads(content)
             return found if isinstance(found, dict) else None
         return None
 
     def put(self, key: str, record: dict[str, Any]) -> None:
-        """Keep a record, whole or not at all. Raises WriteError."""
+        """Keep a record, whole or not at all."""
         self.put_bytes(f"{key}.json", json.dumps(record).encode())
 
     def get_bytes(self, name: str, largest: int) -> bytes | None:
-        """The file `name` of the folder, None when it is missing, cannot be read or has more than `largest` bytes."""
+        """The content of the record `name`, None when it is missing, cannot be used or has more than `largest` bytes."""
         if self.folder is None:
             return None
-        with contextlib.suppress(OSError):
-            path = self.folder / name
-            if path.stat().st_size <= largest:
-                return path.read_bytes()
-        return None
+        try:
+            content = read_record(self.folder / name, largest)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            self._state.damaged += 1
+            if self._state.damaged == 1:
+                why = error.strerror if isinstance(error, OSError) else error
+                self._say(f"{self.folder}: record {name} cannot be used ({why}); its task is done again.")
+            return None
+        return content
 
     def put_bytes(self, name: str, content: bytes) -> None:
-        """Keep a file, whole or not at all. Raises WriteError."""
-        if self.folder is None:
+        """Keep a record, whole or not at all. When that fails, say so once, and keep nothing more."""
+        if self.folder is None or self._state.broken:
             return
-        temporary = self.folder / f".{name}.{os.getpid()}.{secrets.token_hex(4)}"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(content)
-            os.replace(temporary, self.folder / name)
+            try:
+                _write(self.folder, name, content)
+            except FileNotFoundError:  # another job has just removed the folder, because it is done
+                _write(self.folder, name, content)
             _unfinished.add(self.folder)
         except OSError as error:
-            raise WriteError(
-                f"could not keep a record: {error.strerror}",
-                "Check the room and the permissions of the folder.",
-                file=str(self.folder),
-            ) from None
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
+            self._state.broken = True
+            why = "it is no folder" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
+            self._say(f"{self.folder}: cannot keep finished results ({why}); they are computed all the same.")
+
+    def _say(self, note: str) -> None:
+        if not self.quiet:
+            say(note)
 
     def close(self) -> None:
         """The job is done: remove records that served only to resume it."""
         if self.folder is None:
             return
+        if self._state.damaged > 1:
+            self._say(f"{self.folder}: {self._state.damaged} records could not be used; their tasks were done again.")
         _unfinished.discard(self.folder)
         if self.keep:
             return
@@ -81,15 +109,70 @@ class Records:
             self.folder.rmdir()
 
 
+def read_record(path: Path, largest: int) -> bytes:
+    """The content of a record. Raises OSError, and ValueError with what is wrong with it."""
+    with open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("it is no regular file")
+        if status.st_size > largest + LONGEST_HEAD:
+            raise ValueError("it is too large")
+        head = os.pread(file.fileno(), LONGEST_HEAD, 0).partition(b"\n")[0]
+        words = head.decode("ascii", "replace").split(" ")
+        if " ".join(words[:2]) != HEAD or len(words) != 4:
+            raise ValueError("relrep did not write it")
+        file.seek(len(head) + 1)
+        content = file.read(largest + 1) or b""
+    if _seal(path.name, words[2], content) != words[3]:
+        raise ValueError("it is damaged")
+    return content
+
+
+def version_of(path: Path) -> str:
+    """The version of relrep that wrote a record, "" when the file does not say."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        words = file.read(LONGEST_HEAD).partition(b"\n")[0].decode("ascii", "replace").split(" ")
+        return printable(words[2], 40) if len(words) == 4 and " ".join(words[:2]) == HEAD else ""
+    return ""
+
+
+def _write(folder: Path, name: str, content: bytes) -> None:
+    temporary = folder / f".{name}.{os.getpid()}.{secrets.token_hex(4)}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as file:
+            file.write(f"{HEAD} {__version__} {_seal(name, __version__, content)}\n".encode())
+            file.write(content)
+        os.replace(temporary, folder / name)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def _seal(name: str, version: str, content: bytes) -> str:
+    running = hashlib.sha256(f"{name}\n{version}\n".encode())
+    running.update(content)
+    return running.hexdigest()
+
+
 def unfinished() -> list[Path]:
     """Folders of records that this process kept for jobs which it has not finished."""
     return sorted(_unfinished)
 
 
+def records_in(folder: str) -> Records:
+    """The records in the folder of --cache, which is made when the first is kept. Raises UsageError when it is a file."""
+    with contextlib.suppress(OSError, ValueError):
+        if stat.S_ISDIR(os.stat(folder).st_mode):
+            return Records(Path(folder))
+        raise UsageError("is no folder", "Name a folder for finished results.", file=folder, place="--cache")
+    return Records(Path(folder))
+
+
 def records_for(output: str, cache: str | None, force: bool) -> Records:
     """Where the records of a job go: the folder `cache`, else a hidden one beside `output`, else nowhere."""
     if cache:
-        return Records(Path(cache))
+        return records_in(cache)
     if not output or output == "-":
         return Records(None)
     name = Path(output).name

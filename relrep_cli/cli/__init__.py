@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from relrep_cli import __version__
 from relrep_cli.base import errors, signals, task_cache
-from relrep_cli.base.output import complain, emit, notes_on_stderr, silence_stdout, stand_in
+from relrep_cli.base.output import complain, emit, notes_on_stderr, silence_stdout, stand_in, warnings_as_details
 from relrep_cli.base.registry import load_plugins
 
 COMMANDS = {
@@ -27,6 +27,7 @@ COMMANDS = {
     "neighbors": "Print or draw the nearest or farthest items of a few.",
     "plot": "Draw one space, or several beside each other.",
     "info": "Say what a file holds, where it came from and whether it is sound.",
+    "cache": "List, check or prune a folder of finished results.",
 }
 EPILOG = """\b
 Exit codes: 0 done; 1 the answer is no; 2 usage; 3 bad data; 70 a bug of relrep;
@@ -158,7 +159,8 @@ def limit_threads(arguments: list[str]) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; every error has become one line on stderr."""
-    with notes_on_stderr(" ".join(["relrep", *(a for a in arguments[:1] if a in COMMANDS)])):
+    name = " ".join(["relrep", *(a for a in arguments[:1] if a in COMMANDS)])
+    with notes_on_stderr(name), warnings_as_details():
         return _exit_code(arguments)
 
 

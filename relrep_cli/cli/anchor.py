@@ -14,7 +14,7 @@ from relrep_cli.anchors.candidates import Strategy
 from relrep_cli.anchors.pair_search import PairSearch, write_pairs
 from relrep_cli.base.errors import DONE, UsageError
 from relrep_cli.base.output import write
-from relrep_cli.cli.options import DryRun, Force, Given, Output, Printing, Seed, command, names_of
+from relrep_cli.cli.options import DryRun, Force, Given, Output, Printing, Seed, TrustDigest, command, names_of
 from relrep_cli.cli.reading_options import ReadingOptions
 from relrep_cli.relative.anchor_report import COLUMNS, report_anchors
 
@@ -94,6 +94,7 @@ class Options:
     ] = None
     force: Force = False
     dry_run: DryRun = False
+    trust_digest: TrustDigest = False
     printing: Printing
     seed: Seed = 0
     reading: ReadingOptions

@@ -132,6 +132,7 @@ class Options:
     output: shared.Output = ""
     force: shared.Force = False
     dry_run: shared.DryRun = False
+    trust_digest: shared.TrustDigest = False
     printing: Printing
     seed: shared.Seed = 0
     recipe: RecipeOptions

@@ -9,7 +9,7 @@ import typer
 
 from relrep_cli import encoders, sources, store
 from relrep_cli.base.errors import DataError, UsageError, unknown
-from relrep_cli.cli.options import Device, DryRun, Force, Given, Output, Seed, command
+from relrep_cli.cli.options import Device, DryRun, Force, Given, Output, Seed, TrustDigest, command
 from relrep_cli.cli.reading_options import FileOptions
 from relrep_cli.embedding import Embedding
 from relrep_cli.encoders import ENCODERS, Trained
@@ -112,6 +112,7 @@ class Options:
     device: Device = "auto"
     force: Force = False
     dry_run: DryRun = False
+    trust_digest: TrustDigest = False
     seed: Seed = 0
     reading: FileOptions
     given: Given

@@ -14,8 +14,9 @@ from relrep_cli.base.output import Record, say, write
 from relrep_cli.base.uris import is_stdin, split_uri
 from relrep_cli.cli.options import Printing, command
 from relrep_cli.cli.reading_options import ReadingOptions
-from relrep_cli.embedding import Embedding, digest, duplicates
+from relrep_cli.embedding import Embedding, duplicates
 from relrep_cli.numerics.blocks import row_blocks, widen
+from relrep_cli.numerics.digests import digest
 
 MOST = 64  # embeddings of one file that are described: each is checked in a child of its own
 COLUMNS = ("file", "name", "value")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 import typing
 from collections.abc import Callable, Mapping
 from copy import copy
@@ -31,6 +32,9 @@ AsFormat = Annotated[
 ]
 SafeCsv = Annotated[
     bool, typer.Option("--safe-csv", help="In CSV and TSV, put ' before text that a spreadsheet would run: =, +, - or @.")
+]
+TrustDigest = Annotated[
+    bool, typer.Option("--trust-digest", help="Believe the digests that files state: for archives that nobody can write.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Short for --format json.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.", min=0)]
@@ -146,6 +150,7 @@ def command(shape: type, *registries: Registry) -> Callable[[Callable[[Any], int
         def called(**values: Any) -> Any:
             set_verbosity(values.pop("quiet"), values.pop("verbose"))
             quote_formulas(values.get("safe_csv", False))
+            _trust_digests(values.get("trust_digest", False))
             values.pop("debug"), values.pop("threads")
             context = values.pop("context")
             _report_old_variables(wanted, function.__name__)
@@ -158,6 +163,13 @@ def command(shape: type, *registries: Registry) -> Callable[[Callable[[Any], int
         return called
 
     return decorate
+
+
+def _trust_digests(on: bool) -> None:
+    if on or "relrep_cli.store.seen" in sys.modules:  # else nobody asks
+        from relrep_cli.store.seen import trust_digests
+
+        trust_digests(on)
 
 
 def _kinds(shape: type) -> dict[str, Any]:

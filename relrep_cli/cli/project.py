@@ -11,7 +11,7 @@ import typer
 from relrep_cli import store
 from relrep_cli.base.errors import UsageError
 from relrep_cli.base.output import progress, say, write
-from relrep_cli.cli.options import Device, DryRun, Dtype, Force, Given, Output, Printing, Seed, command, plan
+from relrep_cli.cli.options import Device, DryRun, Dtype, Force, Given, Output, Printing, Seed, TrustDigest, command, plan
 from relrep_cli.cli.reading_options import ReadingOptions
 from relrep_cli.cli.recipe_options import RecipeOptions, read_recipe
 from relrep_cli.embedding import in_id_order
@@ -67,6 +67,7 @@ class Options:
     ] = False
     force: Force = False
     dry_run: DryRun = False
+    trust_digest: TrustDigest = False
     printing: Printing
     seed: Seed = 0
     recipe: RecipeOptions

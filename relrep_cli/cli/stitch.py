@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from relrep_cli.base.errors import DATA, DONE, UsageError, unknown
 from relrep_cli.base.output import detail, say, write
-from relrep_cli.base.task_cache import Records
+from relrep_cli.base.task_cache import Records, records_in
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.options import Given, command, split_names
 from relrep_cli.cli.recipe_options import read_recipe
@@ -30,7 +29,7 @@ from relrep_cli.stitching.spaces import TEST_SIZE, Column, read_spaces
 from relrep_cli.stitching.translators import TRANSLATORS
 
 WITH_SAVED = {"head", "anchors", "anchor_vectors", "statistics", "predictions", "allow_test_anchors", "force", "seed", "device"}
-WITH_SAVED |= {"dry_run", "format", "json", *shared.SHARED}
+WITH_SAVED |= {"dry_run", "trust_digest", "format", "json", *shared.SHARED}
 RELATIVE = "--method relative or product"
 NEEDS = {
     "numbers": "a column to learn",
@@ -128,7 +127,12 @@ def _retrieval_plan(options: Options, found: list[Method], recipe: Recipe | None
         "--source": options.source,
     }
     if option := next((name for name, value in of_heads.items() if value), None):
-        raise UsageError(f"{option} is for heads, and --target {options.target} trains none", "Leave it out.")
+        remedy = (
+            f"Leave out --target {options.target}: -o writes vectors without labels, too."
+            if option == "-o"
+            else "Leave it out."
+        )
+        raise UsageError(f"{option} does not go with --target {options.target}, which trains no heads", remedy)
     found = retrieval_methods(options.target, found, recipe)
     options.given.refuse(HEADS, f"--target {options.target}, which trains no heads")
     spaces = read_spaces(options.files, recipe, Column("", optional=True), options.division, False, options.reading.reading)
@@ -164,7 +168,7 @@ def _grid_plan(options: Options, found: list[Method], recipe: Recipe | None) -> 
         heads,
         range(options.seed, options.seed + options.seeds),
         options.device,
-        Records(Path(folder) if folder else None),
+        records_in(folder) if folder else Records(None),
         note_basis,
         outputs.collect if outputs.retrains else None,
         adaptation,

@@ -143,6 +143,7 @@ class Options:
         ),
     ] = None
     dry_run: shared.DryRun = False
+    trust_digest: shared.TrustDigest = False
     printing: Printing
     seed: shared.Seed = 0
     recipe: StitchRecipeOptions

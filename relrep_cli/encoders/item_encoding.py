@@ -17,11 +17,13 @@ from relrep_cli.base.output import detail, progress, say
 from relrep_cli.base.task_cache import Records, records_for
 from relrep_cli.embedding import ABSOLUTE, Embedding, Step, make_step, row_numbers
 from relrep_cli.encoders import ENCODERS, Checkpoint, Trained, pretrained
+from relrep_cli.numerics.blocks import row_blocks
 from relrep_cli.sources import Items
 from relrep_cli.sources import positives as pairs
 
 SAVED = ".safetensors"
 LABEL = "label"
+LARGEST_NUMBER = 1e18  # sums of squares of such numbers fit into float32
 LARGEST_STATE = 1 << 31  # bytes of a training's state
 
 
@@ -56,6 +58,7 @@ def embed_items(items: Items, job: Encoding) -> None:
 
     Raises UsageError, DataError or WriteError.
     """
+    _refuse_beyond_float32(items, job.source)
     items, partners, params = _with_positives(items, job)
     model = None
     if pretrained.scheme_of(job.encoder):
@@ -77,6 +80,16 @@ def embed_items(items: Items, job: Encoding) -> None:
     vectors = encoders.encode(trained, items, device=job.device)
     _write(job, items, vectors, obs, encoders.space(trained), step)
     records.close()
+
+
+def _refuse_beyond_float32(items: Items, source: str) -> None:
+    """Raise DataError for vectors of which float32, in which encoders compute, keeps nothing, or not their squares."""
+    if items.kind != "vectors" or items.x.dtype.itemsize < 4:
+        return
+    peak = max(float(np.abs(items.x[block]).max()) for block in row_blocks(len(items.x), items.x.shape[1], items.x))
+    if peak > LARGEST_NUMBER or 0 < peak < float(np.finfo(np.float32).tiny):
+        what = f"its largest number is {peak:.0e}, and encoders compute in float32, squares included"
+        raise DataError(what, "Multiply the vectors by a constant.", file=source)
 
 
 def _with_positives(items: Items, job: Encoding) -> tuple[Items, list[Embedding], dict[str, Any]]:
@@ -184,9 +197,9 @@ def _write(
     job: Encoding, items: Items, vectors: Iterator[np.ndarray], obs: dict[str, np.ndarray], space: str, step: Step
 ) -> None:
     """Write the vectors, block by block. Their width is that of the first block."""
-    first = next(vectors)
-    d = first.shape[1]
-    with progress("encoding") as advance:
+    with progress("encoding") as advance, np.errstate(over="ignore", invalid="ignore"):  # store.write names the row
+        first = next(vectors)
+        d = first.shape[1]
         store.write(
             job.output,
             _counted(chain([first], vectors), len(items.x), advance),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,9 @@ from relrep_cli.comparison.matrix import short_names
 from relrep_cli.embedding import Embedding, bare_name, in_id_order
 from relrep_cli.evaluations import EVALUATIONS
 from relrep_cli.evaluations.findings import COLUMNS, Finding, Record, Space, evaluate, prepare, records
+from relrep_cli.numerics.blocks import row_blocks
+from relrep_cli.numerics.spool import spool
+from relrep_cli.numerics.whitening import unit_of
 from relrep_cli.plots import curves, ready
 from relrep_cli.store.reading import PLAIN, Reading
 
@@ -84,6 +87,7 @@ def _of_file(
     try:
         e = in_id_order(store.read(file, plan.reading))
         odd = [in_id_order(store.read(name)) for name in anomalies]
+        e, *odd = _in_one_unit([e, *odd])
         for o in odd if not plan.score else []:
             if e.space != o.space:
                 say(f"{file} and {o.uri}: different spaces ({_space(e)} and {_space(o)}); distances between them mean little.")
@@ -92,6 +96,20 @@ def _of_file(
         if len(plan.files) == 1:
             raise
         return [dict.fromkeys(plan.columns) | {"file": file, "error": str(error)}]
+
+
+def _in_one_unit(found: list[Embedding]) -> list[Embedding]:
+    """The files with vectors whose squares fit into float64: a common power of two, which no task feels, is divided out."""
+    unit = unit_of(e.x[block] for e in found for block in row_blocks(*e.x.shape, e.x))
+    if unit == 1:
+        return found
+    smaller = []
+    for e in found:
+        x = spool(e.x.shape, np.dtype(np.float64))
+        for block in row_blocks(*x.shape, e.x, x):
+            x[block] = e.x[block] / unit
+        smaller.append(replace(e, x=x, digest="", claim=None))
+    return smaller
 
 
 def _space(e: Embedding) -> str:

@@ -26,8 +26,8 @@ def trained(x: np.ndarray, images: np.ndarray, seed: int, device: str, epochs: i
     from relrep_cli.encoders.base import reproducible
 
     place = place_of(torch, device)
-    mean, variances = moments(x[block] for block in row_blocks(*x.shape, x))
-    scale = deviations(variances)
+    mean, variances, unit = moments(x[block] for block in row_blocks(*x.shape, x))
+    scale = deviations(variances, unit)
     with reproducible(seed):
         network = _network(images.shape[1:], x.shape[1]).to(place)
         optimizer = torch.optim.AdamW(network.parameters(), lr=RATE / 3, weight_decay=0.0)

@@ -14,12 +14,13 @@ from typing import Annotated, Any, Concatenate, Literal, TypeVar
 
 import numpy as np
 
+from relrep_cli.base.errors import DataError
 from relrep_cli.base.registry import Entry, Param, Registry
 from relrep_cli.heads import decoder as decoders
 from relrep_cli.heads import mlp as networks
 from relrep_cli.numerics.blocks import release, row_blocks
 from relrep_cli.numerics.threads import in_order
-from relrep_cli.numerics.whitening import deviations, moments
+from relrep_cli.numerics.whitening import deviations, moments, unit_of
 
 Arrays = Mapping[str, np.ndarray]
 NEVER = -1e30  # the score of a class without training rows
@@ -75,7 +76,13 @@ class Trained:
         found = [np.zeros(0, np.int64 if self.classes else np.float64)] if not len(x) else []
         for block in row_blocks(*x.shape, x):
             rows = x[block] if self.front is None else networks.through(self.front, x[block])
-            scores = HEADS[self.name].scores(self.arrays, rows)
+            with np.errstate(all="ignore"):  # said below
+                scores = HEADS[self.name].scores(self.arrays, rows)
+            if not np.isfinite(scores).all():
+                raise DataError(
+                    f"the {self.name} head gives numbers that are not finite: its weights, or the vectors, are too large",
+                    "Train it anew, or divide the vectors by a constant.",
+                )
             found.append(scores.argmax(1) if self.classes else scores[:, 0] if scores.shape[1] == 1 else scores)
         return np.concatenate(found)
 
@@ -131,11 +138,12 @@ def linear(x: np.ndarray, y: np.ndarray, classes: int, *, seed: int, device: str
     outputs = classes or 1
     total, aims = np.zeros(d), np.zeros(outputs)
     gram, cross = np.zeros((d, d)), np.zeros((d, outputs))
-    shift = np.asarray(x[: min(n, 1024)], np.float64).mean(0)
+    unit = unit_of(x[block] for block in row_blocks(n, d, x))
+    shift = (np.asarray(x[: min(n, 1024)], np.float64) / unit).mean(0)
     level = np.zeros(1) if classes else np.asarray(y[:1], np.float64)  # numbers far from 0 keep their digits
 
     def sums(block: slice) -> tuple[np.ndarray, ...]:
-        z, aim = x[block] - shift, _aims(y[block], classes) - level
+        z, aim = (x[block] if unit == 1 else x[block] / unit) - shift, _aims(y[block], classes) - level
         release(x, block)
         return z.sum(0), aim.sum(0), z.T @ z, z.T @ aim
 
@@ -148,7 +156,7 @@ def linear(x: np.ndarray, y: np.ndarray, classes: int, *, seed: int, device: str
     scale[scale <= 1e-12 * max(float(scale.max()), 1e-300)] = np.inf  # a constant column says nothing
     penalised = gram / np.outer(scale, scale) + max(ridge, 1e-12) * np.eye(d)
     weights = np.linalg.solve(penalised, (cross / n - np.outer(mean, bias)) / scale[:, None]) / scale[:, None]
-    return {"mean": shift + mean, "weights": weights, "bias": bias + level}
+    return {"mean": (shift + mean) * unit, "weights": weights / unit, "bias": bias + level}
 
 
 @head(
@@ -189,8 +197,8 @@ def _sklearn(model: Any, x: np.ndarray, y: np.ndarray, classes: int) -> Arrays:
     """A linear model of scikit-learn, fitted on standard-scaled columns, by one thread so that all machines agree."""
     from threadpoolctl import threadpool_limits
 
-    mean, variances = moments(x[block] for block in row_blocks(*x.shape, x))
-    scale = deviations(variances)
+    mean, variances, unit = moments(x[block] for block in row_blocks(*x.shape, x))
+    scale = deviations(variances, unit)
     seen = np.unique(y) if classes else np.zeros(1, int)
     weights, bias = np.zeros((x.shape[1], max(classes, 1))), np.full(max(classes, 1), NEVER if classes else 0.0)
     if classes and len(seen) == 1:  # nothing to tell apart

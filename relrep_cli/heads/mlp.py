@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from relrep_cli.base.errors import DataError
 from relrep_cli.base.signals import check
+from relrep_cli.numerics.whitening import unit_of
 from relrep_cli.relative.array_libraries import torch_device
 
 Arrays = Mapping[str, np.ndarray]
@@ -92,7 +94,7 @@ def _fitted(
     level, spread = _unit(y, classes)
     aim = torch.from_numpy(np.asarray(y, np.int64)) if classes else torch.from_numpy(((y - level) / spread).astype(np.float32))
     network.train()
-    _descend(torch, network, torch.from_numpy(np.array(x, np.float32)), aim, place, epochs, rate)
+    _descend(torch, network, torch.from_numpy(_single(x)), aim, place, epochs, rate)
     network.to("cpu").eval()
     own = {name: value for name, value in network.state_dict().items() if not name.startswith("front.")}
     arrays = {name: value.detach().numpy().copy() for name, value in own.items()}
@@ -128,7 +130,20 @@ def through(front: Any, rows: np.ndarray) -> np.ndarray:
     import torch
 
     with torch.inference_mode():
-        out: np.ndarray = front(torch.from_numpy(np.array(rows, np.float32))).numpy()  # a copy: torch warns of read-only maps
+        out: np.ndarray = front(torch.from_numpy(_single(rows))).numpy()
+    return out
+
+
+def _single(x: np.ndarray) -> np.ndarray:
+    """A copy in float32: torch warns of read-only maps. Raises DataError where that cannot hold the numbers."""
+    with np.errstate(over="ignore"):
+        out = np.array(x, np.float32)
+    if not np.isfinite(out).all():
+        peak = float(np.abs(x).max())
+        raise DataError(
+            f"the vectors hold numbers up to {peak:.0e}, and the mlp head computes in float32",
+            "Divide the vectors by a constant, or choose another --head.",
+        )
     return out
 
 
@@ -148,8 +163,9 @@ def attention(front: Any, x: np.ndarray) -> np.ndarray | None:
 def scores(arrays: Arrays, rows: np.ndarray) -> np.ndarray:
     """(b, outputs) of rows (b, width), in float64 whatever the device of the training."""
     wide = np.asarray(rows, np.float64)
-    apart = wide - wide.mean(1, keepdims=True)
-    normed = apart / np.sqrt((apart * apart).mean(1, keepdims=True) + EPSILON)
+    unit = unit_of([wide], tiny=False)
+    apart = wide / unit - (wide / unit).mean(1, keepdims=True) if unit != 1 else wide - wide.mean(1, keepdims=True)
+    normed = apart / np.sqrt((apart * apart).mean(1, keepdims=True) + EPSILON / unit / unit)
     normed = normed * arrays["norm.weight"] + arrays["norm.bias"]
     active = np.tanh(normed @ arrays["hidden.weight"].T + arrays["hidden.bias"])
     return active @ arrays["out.weight"].T + arrays["out.bias"]

@@ -17,7 +17,6 @@ from relrep_cli.base.task_cache import Records, task_key
 T = TypeVar("T")
 BUDGET = 128 << 20  # bytes of cached arrays of single spaces in memory; the least recently used goes first
 LARGEST = 256 << 20  # bytes of the largest array that is cached in a folder
-CHECKSUM = 32  # bytes of the sha256 that precedes it
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,13 +55,12 @@ class SpaceArrays:
             return self._arrays[key]
         content = self._names[id(x)][1]
         stored = self.records.get_bytes(_file(content, what), LARGEST) if content and self.records.keep else None
-        size = CHECKSUM + math.prod(shape) * np.dtype(dtype).itemsize
-        if stored is None or len(stored) != size or hashlib.sha256(stored[CHECKSUM:]).digest() != stored[:CHECKSUM]:
+        if stored is None or len(stored) != math.prod(shape) * np.dtype(dtype).itemsize:
             return None
-        return np.frombuffer(stored, np.dtype(dtype).newbyteorder("<"), offset=CHECKSUM).reshape(shape)
+        return np.frombuffer(stored, np.dtype(dtype).newbyteorder("<")).reshape(shape)
 
     def put(self, x: np.ndarray, what: tuple[Any, ...], array: np.ndarray) -> None:
-        """Keep an array that depends on x alone, if x is registered. Raises WriteError."""
+        """Keep an array that depends on x alone, if x is registered."""
         name = self.name(x)
         if name is None:
             return
@@ -72,8 +70,7 @@ class SpaceArrays:
             while self.nbytes > BUDGET:
                 self._arrays.popitem(last=False)
         if content and records.folder is not None and records.keep and array.nbytes < LARGEST:
-            plain = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
-            records.put_bytes(_file(content, what), hashlib.sha256(plain).digest() + plain)
+            records.put_bytes(_file(content, what), np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes())
 
 
 @dataclass(frozen=True)
@@ -198,7 +195,7 @@ class Workspace:
         return None if self.spaces is None else self.spaces.get(x, what, shape, dtype)
 
     def put_space_array(self, x: np.ndarray, what: tuple[Any, ...], array: np.ndarray) -> None:
-        """Keep an array that depends on x alone, for every pair of the run, if x is registered. Raises WriteError."""
+        """Keep an array that depends on x alone, for every pair of the run, if x is registered."""
         if self.spaces is not None:
             self.spaces.put(x, what, array)
 

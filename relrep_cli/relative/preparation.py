@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from relrep_cli.numerics.distances import unit
+from relrep_cli.numerics.distances import unit as length_one
 from relrep_cli.numerics.whitening import Blocks, deviations, moments, rounding, whitening
 
 
@@ -33,11 +33,12 @@ class Preprocessing:
         Returns those of center (d,), scale (d,) and whiten (d, d) that are needed, in float64.
         """
         if self.whiten:
-            mean, spread = moments(blocks(), full=True)
-            return {"center": mean, "whiten": whitening(spread, 0.0, "--whiten", rounding(blocks(), mean, spread))}
+            mean, spread, unit = moments(blocks(), full=True)
+            floor = rounding(blocks(), mean, spread, unit)
+            return {"center": mean, "whiten": whitening(spread, 0.0, "--whiten", floor, unit)}
         if self.scale:
-            mean, variances = moments(blocks())
-            return {"center": mean, "scale": deviations(variances)}
+            mean, variances, unit = moments(blocks())
+            return {"center": mean, "scale": deviations(variances, unit)}
         return {"center": moments(blocks())[0]} if self.center else {}
 
     def apply(self, x: np.ndarray, statistics: Mapping[str, np.ndarray], dtype: np.dtype) -> np.ndarray:
@@ -51,4 +52,4 @@ class Preprocessing:
             wide = wide / statistics["scale"]
         if self.whiten:
             wide = wide @ statistics["whiten"]
-        return np.ascontiguousarray(unit(wide) if self.normalize else wide, dtype)
+        return np.ascontiguousarray(length_one(wide) if self.normalize else wide, dtype)

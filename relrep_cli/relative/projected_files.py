@@ -50,7 +50,8 @@ def project_file(file: str, recipe: Recipe, to_do: Projection) -> None:
     """
     _check(recipe, to_do)
     e = store.digested(store.read(file, to_do.reading))
-    inputs = [e, *map(store.digested, recipe.anchor_sources), *([recipe.statistics_from] if recipe.statistics_from else [])]
+    more = [*recipe.anchor_sources, *([recipe.statistics_from] if recipe.statistics_from else [])]
+    inputs = [e, *map(store.digested, more)]
     step = make_step("project", _params(e, recipe, to_do), None, inputs)
     output, weights = to_do.output, to_do.weights
     if not to_do.force and store.identify(output) == step["id"] and (not weights or Path(weights).exists()):

@@ -76,8 +76,8 @@ def basis(e: Embedding, recipe: Recipe, double: bool = False, exact: bool = Fals
         if SIMILARITIES[name].portable:
             statistics |= {f"{name}-{key}": values for key, values in found.items()}
     if recipe.after.standardize and known is None:
-        columns = moments(map(_values(to, "cpu"), _training(e, recipe)))
-        statistics |= dict(zip(COLUMNS, (columns[0], deviations(columns[1])), strict=True))
+        mean, variances, unit = moments(map(_values(to, "cpu"), _training(e, recipe)))
+        statistics |= dict(zip(COLUMNS, (mean, deviations(variances, unit)), strict=True))
     return replace(to, statistics=statistics, notes=_notes(to))
 
 

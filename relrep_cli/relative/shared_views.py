@@ -73,10 +73,10 @@ class Views:
         statistics = {}
         if recipe.after.standardize:
             if rows is None:
-                mean, variances = moments(x[b] for b in row_blocks(*x.shape, x))
+                mean, variances, unit = moments(x[b] for b in row_blocks(*x.shape, x))
             else:
-                mean, variances = moments(pick(x, rows[b]) for b in row_blocks(len(rows), x.shape[1]))
-            statistics = dict(zip(COLUMNS, (mean, deviations(variances)), strict=True))
+                mean, variances, unit = moments(pick(x, rows[b]) for b in row_blocks(len(rows), x.shape[1]))
+            statistics = dict(zip(COLUMNS, (mean, deviations(variances, unit)), strict=True))
         out = spool(x.shape, x.dtype)
         for block in row_blocks(*x.shape, x, out):
             out[block] = postprocessed(x[block], recipe, statistics)

@@ -205,8 +205,9 @@ def _inverse_root(train: Training, anchors: np.ndarray, *, shrinkage: float) -> 
     """The whitening matrix of the training rows; see `numerics.whitening`."""
     from relrep_cli.numerics.whitening import moments, rounding, whitening
 
-    mean, spread = moments(train.blocks(), full=True)
-    return {"root": whitening(spread, shrinkage, "mahalanobis", rounding(train.blocks(), mean, spread))}
+    mean, spread, unit = moments(train.blocks(), full=True)
+    floor = rounding(train.blocks(), mean, spread, unit)
+    return {"root": whitening(spread, shrinkage, "mahalanobis", floor, unit)}
 
 
 @similarity(

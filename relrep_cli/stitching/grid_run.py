@@ -86,6 +86,7 @@ class GridPlan:
     def run(self) -> list[Record]:
         """Every record of the table, after the other files are written."""
         records = records_of(self.spaces, self.settings)
+        self.settings.cache.close()
         self.outputs.write(self.spaces, self.settings, records)
         if any(r["stitching_index"] is None and r["method"] == "absolute" for r in records):
             say("absolute spaces of unequal dims cannot be stitched: n/a.")

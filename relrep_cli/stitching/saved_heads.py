@@ -150,7 +150,8 @@ def _judge_shapes(saved: SavedHead) -> None:
     if saved.translator:
         need(saved.vectors is not None and saved.vectors.ndim == 2 and saved.vectors.shape[1] == saved.dims, "no anchors")
     try:
-        scores = HEADS[saved.trained.name].scores(saved.trained.arrays, np.zeros((1, saved.dims), np.float32))
+        with np.errstate(all="ignore"):  # of huge weights; `Trained` says so when they meet vectors
+            scores = HEADS[saved.trained.name].scores(saved.trained.arrays, np.zeros((1, saved.dims), np.float32))
         sound = scores.shape == (1, len(saved.classes) or 1)
     except (KeyError, IndexError, ValueError, TypeError, UsageError) as error:
         raise Unusable("arrays that do not fit the head") from error

@@ -16,7 +16,8 @@ import numpy as np
 from relrep_cli.base.registry import Entry, Param, Registry
 from relrep_cli.numerics.blocks import row_blocks
 from relrep_cli.numerics.distances import unit
-from relrep_cli.numerics.whitening import deviations
+from relrep_cli.numerics.whitening import LEAST as LEAST_NUMBER
+from relrep_cli.numerics.whitening import deviations, unit_of
 
 PAPER = "Maiorca et al. 2023, Latent space translation via semantic alignment"
 TURNS = frozenset({"scale", "orthogonal", "permutation", "signed-permutation"})
@@ -61,7 +62,9 @@ class Affine:
         z = np.asarray(x, np.float64) - self.source
         if self.along is None:
             return z @ self.matrix + self.target
-        length = np.sqrt(np.einsum("ij,ij->i", z, z))[:, None] * self.along
+        u = unit_of([z])
+        part = z / u
+        length = np.sqrt(np.einsum("ij,ij->i", part, part))[:, None] * (u * self.along)
         return unit(z) @ self.matrix * length + self.target
 
 
@@ -106,7 +109,7 @@ def linear(x: np.ndarray, y: np.ndarray) -> Affine:
 
     M = X^+ Y, the least of the matrices that minimise |X M - Y|.
     """
-    a, b = (_Scaled(np.asarray(v, np.float64), np.zeros(v.shape[1]), np.ones(v.shape[1])) for v in (x, y))
+    a, b = (_Scaled(wide, np.zeros(wide.shape[1]), np.full(wide.shape[1], u)) for wide, u in map(_in_units, (x, y)))
     return _between(a, b, np.linalg.lstsq(a.z, b.z, rcond=LEAST)[0])
 
 
@@ -164,13 +167,14 @@ def inverse(x: np.ndarray, y: np.ndarray, *, least: Least = 0.1) -> Affine:
     anchors' median. Weak directions of the anchors are left out of the pseudo-inverse, else noise in the cosines is
     magnified; the paper prunes anchors and averages subsets to the same end.
     """
-    a, b = (np.asarray(v, np.float64) for v in (x, y))
+    (a, unit_a), (b, unit_b) = map(_in_units, (x, y))
     source, target = a.mean(0), b.mean(0)
     a, b = a - source, b - target
     long = [np.linalg.norm(v, axis=1) for v in (a, b)]
     seen = (long[0] > 0) & (long[1] > 0)
     along = float(np.median(long[1][seen] / long[0][seen])) if seen.any() else 0.0
-    return Affine(source, unit(a).T @ np.linalg.pinv(unit(b).T, rcond=max(least, LEAST)), target, along)
+    turn = unit(a).T @ np.linalg.pinv(unit(b).T, rcond=max(least, LEAST))
+    return Affine(source * unit_a, turn, target * unit_b, along * (unit_b / unit_a))
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,13 +186,20 @@ class _Scaled:
     scale: np.ndarray
 
 
+def _in_units(x: np.ndarray) -> tuple[np.ndarray, float]:
+    """Anchors over their unit, and this; zeros where all are so small that their inverse overflows."""
+    unit = unit_of([x])
+    wide = np.asarray(x, np.float64) / unit
+    return (np.zeros_like(wide) if np.abs(wide).max(initial=0) < LEAST_NUMBER else wide), unit
+
+
 def _scaled(x: np.ndarray, scaling: str) -> _Scaled:
-    wide = np.asarray(x, np.float64)
+    wide, u = _in_units(x)
     mean = wide.mean(0)
     spread = deviations(wide.var(0))
     if scaling == "whole":
         spread = np.full_like(spread, np.sqrt(wide.var(0).sum()) or 1.0)
-    return _Scaled((wide - mean) / spread, mean, spread)
+    return _Scaled((wide - mean) / spread, mean * u, spread * u)
 
 
 def _between(a: _Scaled, b: _Scaled, matrix: np.ndarray) -> Affine:

@@ -14,9 +14,11 @@ import numpy as np
 
 from relrep_cli.base.errors import DataError, printable
 from relrep_cli.base.output import say
-from relrep_cli.base.uris import split_uri
-from relrep_cli.embedding import ABSOLUTE, RELATIVE, Embedding, Step, digest, digested_space, duplicates, row_numbers
+from relrep_cli.base.uris import is_stdin, split_uri
+from relrep_cli.embedding import ABSOLUTE, RELATIVE, Claim, Embedding, Step, digested_space, duplicates, row_numbers
 from relrep_cli.numerics.blocks import first_bad_row
+from relrep_cli.numerics.digests import checksum, digest
+from relrep_cli.store import seen
 from relrep_cli.store.archive import write
 from relrep_cli.store.found import Found
 from relrep_cli.store.reading import PLAIN, Reading, reading_of
@@ -123,6 +125,7 @@ def _interpret(uri: str, found: Found, judge: bool) -> Embedding:
         uns=found.uns,
         source_space=str(found.attrs.get("source-space", "")),
         id_candidates=found.unread,
+        claim=_claim(uri, found, ids),
     )
     if judge:
         _judge(embedding, found.places)
@@ -172,17 +175,54 @@ def _is_step(step: Any) -> bool:
     return isinstance(step.get("params") or {}, dict) and isinstance(inputs, list) and all(isinstance(i, dict) for i in inputs)
 
 
+def _claim(uri: str, found: Found, ids: np.ndarray) -> Claim | None:
+    """The digest that the file states as something to check; None where it states none, or where other ids replace its own."""
+    if not found.attrs.get("digest"):
+        return None
+    path, _, member = split_uri(uri)
+    stamp = None if is_stdin(uri) else found.stamp
+    return Claim(found.x, ids, str(found.attrs.get("checksum", "")), (path, member), stamp)
+
+
 def digested(e: Embedding) -> Embedding:
-    """`e` with its digest, computed where the file does not state one, and a space name of its own if it has none."""
-    named = dataclasses.replace(e, digest=e.digest or digest(e.x, e.ids))
+    """`e` with its digest, and a space name of its own if it has none.
+
+    The digest that a file states is checked against its content, unless the file is as it was when that was done before.
+    Where the content was changed since, its own digest takes the place of the stated one, with a note.
+    """
+    named = dataclasses.replace(e, digest=_true_digest(e), claim=None)
     return dataclasses.replace(named, space=e.space or digested_space(named))
 
 
+def _true_digest(e: Embedding) -> str:
+    if not e.digest:
+        return digest(e.x, e.ids)
+    if e.claim is None or (found := _checked(e.digest, e.claim)) == e.digest:
+        return e.digest
+    say(f"{e.uri}: was changed after its digest was stored; what it holds now is used.")
+    return found
+
+
+def _checked(stated: str, claim: Claim) -> str:
+    """The digest of what the claim is about: from memory, the stated one where the checksum fits, or computed."""
+    if seen.trusts():
+        return stated
+    known = seen.recall(claim.place, claim.stamp)
+    if known:
+        return known
+    settled = seen.settled(claim.place, claim.stamp)
+    fits = claim.checksum and checksum(digest(claim.x, claim.ids, fast=True), stated) == claim.checksum
+    found = stated if fits else digest(claim.x, claim.ids)
+    if settled:
+        seen.remember(claim.place, claim.stamp, found)
+    return found
+
+
 def identify(target: str) -> str | None:
-    """The id of the step that made the file `target`, None when there is no such file or it does not say."""
+    """The id of the step that made the file `target`; None when there is no such file, or it does not say, or was changed."""
     if target == "-" or not os.path.isfile(target):
         return None
     with suppress(DataError):
-        steps = read(target, judge=False).steps
-        return str(steps[-1]["id"]) if steps else None
+        e = read(target, judge=False)
+        return str(e.steps[-1]["id"]) if e.steps and digested(e).digest == e.digest else None
     return None

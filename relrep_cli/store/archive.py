@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,9 @@ import numpy as np
 from relrep_cli import __version__
 from relrep_cli.base.errors import DataError
 from relrep_cli.base.signals import check
-from relrep_cli.embedding import Digest, Step, text
+from relrep_cli.embedding import Step, text
+from relrep_cli.numerics.digests import Digest, checksum
+from relrep_cli.store import seen
 from relrep_cli.store.writing import allocate, published
 
 FORMAT, FORMAT_VERSION = "HDF5::RelRep", 1
@@ -58,7 +60,7 @@ def write(
     small = (ids, *obs.values(), *var.values(), *(uns or {}).values())
     size = shape[0] * shape[1] * kept.itemsize + sum(c.size * c.dtype.itemsize for c in small) + 65536
     with published(target, force, size) as path:
-        running = Digest(*shape, kept, ids)
+        running, fast = Digest(*shape, kept, ids), Digest(*shape, kept, ids, fast=True)
         with _plain_errors():
             layout = _Layout(path)
             try:
@@ -67,12 +69,14 @@ def write(
                 layout.close()
         allocate(path, path.stat().st_size)
         layout.fill()
-        written = _write_rows(path, offset, blocks, kept, running)
+        written = _write_rows(path, offset, blocks, kept, (running, fast))
         if written != shape[0]:
             raise RuntimeError(f"{written} rows came for a matrix of {shape[0]}")
         with _plain_errors():
-            _set_digest(path, running.name())
-    return running.name()
+            name = running.name()
+            _set_digests(path, name, checksum(fast.name(), name))
+    seen.remember_file(target, name)
+    return name
 
 
 @contextmanager
@@ -98,11 +102,12 @@ def _root(kind: str, space: str, source_space: str, steps: list[Step]) -> dict[s
         "space": space,
         **({"source-space": source_space} if source_space else {}),
         "digest": "sha256:" + "0" * 64,
+        "checksum": "sha256:" + "0" * 64,
         "steps": json.dumps(steps, sort_keys=True),
     }
 
 
-def _write_rows(path: Path, offset: int, blocks: Iterable[np.ndarray], dtype: np.dtype, running: Digest) -> int:
+def _write_rows(path: Path, offset: int, blocks: Iterable[np.ndarray], dtype: np.dtype, hashes: Sequence[Digest]) -> int:
     rows = 0
     with path.open("r+b", buffering=0) as file:
         file.seek(offset)
@@ -113,7 +118,8 @@ def _write_rows(path: Path, offset: int, blocks: Iterable[np.ndarray], dtype: np
             if not np.isfinite(ready).all():
                 row = rows + int(np.argmin(np.isfinite(ready).all(1)))
                 raise DataError(f"row {row} is too large for {dtype.name}", "Keep it with --dtype float64.")
-            running.update(ready)
+            for one in hashes:
+                one.update(ready)
             _write_all(file.fileno(), ready)
             rows += len(ready)
     return rows
@@ -224,8 +230,9 @@ class _Layout:
                 _write_all(file.fileno(), values)
 
 
-def _set_digest(path: Path, name: str) -> None:
+def _set_digests(path: Path, digest: str, fast: str) -> None:
     from relrep_cli.store.libhdf5 import h5py
 
     with h5py.File(path, "r+", libver="v110", locking=False) as file:
-        file.attrs.modify("digest", np.bytes_(name.encode()))
+        file.attrs.modify("digest", np.bytes_(digest.encode()))
+        file.attrs.modify("checksum", np.bytes_(fast.encode()))

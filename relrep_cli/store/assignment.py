@@ -35,13 +35,16 @@ def assign(path: Path, found: Found, reading: Reading) -> Found:
     name = None if reading.by_position else _id_name(path, found, pool, reading)
     if name is None:
         unread = () if reading.by_position else tuple(dict.fromkeys([*found.unread, *_loose(found.columns)]))
-        return replace(found, obs=obs, columns={}, unread=unread)
+        attrs = found.attrs if found.index is None else {**found.attrs, "digest": ""}  # it counts the ids in
+        return replace(found, obs=obs, columns={}, unread=unread, attrs=attrs)
     ids = column(path, "id", _named(path, pool, name, "id"))
     if reading.normalize_ids:
         ids = normalized(ids, reading.normalize_ids)
     check_ids(path, ids)
     places = {**found.places, "ids": found.places.get("ids", "")} if name == found.index else {**found.places, "ids": ""}
-    return replace(found, ids=ids, obs=obs, columns={}, unread=(), places=places)
+    own = name == found.index and not reading.normalize_ids
+    attrs = found.attrs if own else {**found.attrs, "digest": ""}
+    return replace(found, ids=ids, obs=obs, columns={}, unread=(), places=places, attrs=attrs)
 
 
 def _first(columns: Mapping[str, np.ndarray], part: str) -> str | None:

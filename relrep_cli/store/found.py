@@ -16,7 +16,8 @@ class Found:
     columns that may hold ids by their first rows, and were not read. obs, var: columns that are kept, by name, text as "S".
     ids: (n,) UTF-8 in a NumPy "S" array, or None; only `assign` sets them. attrs: the known scalar attributes. uns:
     arrays by name. places: where in the file "x" and "ids" lie, for messages, in formats that name their parts. stored: the
-    type of the numbers in the file, as NumPy calls it. notes: what the user should know of how it was read.
+    type of the numbers in the file, as NumPy calls it. notes: what the user should know of how it was read. stamp: size, times
+    and inode of the file while it was read, where the format states digests.
     """
 
     x: np.ndarray
@@ -31,3 +32,4 @@ class Found:
     unread: tuple[str, ...] = ()
     stored: str = ""
     notes: tuple[str, ...] = ()
+    stamp: tuple[int, ...] | None = None

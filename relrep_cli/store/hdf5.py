@@ -32,6 +32,7 @@ from relrep_cli.store.heap import texts
 from relrep_cli.store.limits import SHORTEN, packing_fault, padding_fault
 from relrep_cli.store.proteins import assembled
 from relrep_cli.store.reading import PLAIN, Reading
+from relrep_cli.store.seen import stamp_of
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 CPU = 0.8  # seconds of libhdf5 that any file gets, and one more for every
@@ -51,7 +52,7 @@ def read_hdf5(path: Path, member: str | None = None, reading: Reading = PLAIN) -
         now = os.fstat(source.file.fileno())
         if (now.st_size, now.st_mtime_ns) != (source.size, source.status.st_mtime_ns):
             raise source.bad("the file changed while it was read", "Try again when nothing writes to it.")
-        return found
+        return dataclasses.replace(found, stamp=stamp_of(source.file.fileno()))
 
 
 def list_hdf5(path: Path) -> list[str]:

@@ -34,4 +34,4 @@ def unpacked(path: Path, found: Found, reading: Reading) -> Found:
     x = spool((len(found.x), 8 * d), np.dtype(np.float16))
     for rows in blocks(len(x), 16 * d, found.x, x):
         x[rows] = np.unpackbits((found.x[rows] + shift).astype(np.uint8), axis=1)
-    return replace(found, x=x)
+    return replace(found, x=x, attrs={**found.attrs, "digest": ""})

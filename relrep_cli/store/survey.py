@@ -46,6 +46,7 @@ KNOWN = (
     "space",
     "source-space",
     "digest",
+    "checksum",
     "steps",
 )  # attributes of our own files
 MATRICES = (b"X", b"x", b"embeddings", b"embedding", b"features", b"vectors", b"representations", b"latents", b"emb")

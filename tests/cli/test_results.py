@@ -281,7 +281,7 @@ def test_a_name_that_promises_another_format(work: Workdir, command: str, writes
 
 @pytest.mark.parametrize("absolute, ratio", [(0.25, 2.0), (0.0, None), (-0.25, None), (None, None)])
 def test_a_ratio_needs_something_above_nothing(absolute: float | None, ratio: float | None) -> None:
-    rest = {"a": "a", "b": "b", "metric": "cosine", "n": 9, "k": None}
+    rest = {"a": "a", "b": "b", "metric": "cosine", "n": 9, "k": None, "joined": "id"}
     views = [{**rest, "value": absolute, "projection": "absolute"}, {**rest, "value": 0.5, "projection": "cosine"}]
     (found,) = ratios(views, 2)
     assert found["value"] == ratio and found["convention"].startswith("n/a") == (ratio is None)

@@ -20,7 +20,7 @@ from relrep_cli import store
 from relrep_cli.base.output import LOGGER
 
 PROJECT = "relrep project a.h5 --anchors anchors.h5"
-COMPARE = ["a", "b", "metric", "value", "low", "high", "chance", "n", "k", "convention"]
+COMPARE = ["a", "b", "metric", "value", "low", "high", "chance", "n", "k", "convention", "joined"]
 STITCH = [
     "encoder",
     "head",

@@ -256,7 +256,7 @@ def test_a_file_cut_while_it_is_read_is_one_line(empty: Workdir, suffix: str) ->
     elif suffix == ".safetensors":
         save_file({"x": x}, file)
     with subprocess.Popen(
-        ["relrep", "compare", file.name, "-", "-m", "cosine", "-q"],
+        ["relrep", "compare", file.name, "-", "-m", "cosine", "-q", "--by-position"],
         cwd=empty.path, env=empty.cold.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     ) as process:  # fmt: skip
         assert process.stdin and process.stderr and process.stdout

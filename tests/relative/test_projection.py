@@ -83,7 +83,8 @@ def test_whitening_makes_euclidean_mahalanobis() -> None:
 @pytest.mark.parametrize("full", [False, True])
 def test_moments_in_blocks_far_from_the_origin(full: bool) -> None:
     x = np.random.default_rng(0).normal(size=(1000, 4)) + 1e6
-    mean, spread = moments(np.array_split(x, 7), full)
+    mean, spread, unit = moments(np.array_split(x, 7), full)
+    assert unit == 1
     assert mean == pytest.approx(x.mean(0), rel=1e-12)
     assert spread == pytest.approx(np.cov(x.T, bias=True) if full else x.var(0), abs=1e-9)
 

@@ -18,7 +18,6 @@ from relrep_cli.embedding import (
     Embedding,
     bare_name,
     chain,
-    digest,
     duplicates,
     find_ids,
     make_step,
@@ -29,6 +28,7 @@ from relrep_cli.embedding import (
     text,
     timestamp,
 )
+from relrep_cli.numerics.digests import digest
 
 WORDS = ["a", "b", "ab", "é", "日本", "Ä", "z" * 40, "😀", "0", "00", "a b"]  # of unequal width as text and as bytes
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import socket
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,21 +30,31 @@ from relrep_cli.embedding import Embedding
 ARCHIVE = Path(__file__).parents[1] / "data" / "v1.h5"
 X, CLOUDS = vectors()
 COLUMNS = columns(CLOUDS)
-ROOT = {"format", "format-version", "generated-by", "encoding-type", "encoding-version", "kind", "space", "digest", "steps"}
+ROOT = {"format", "format-version", "generated-by", "encoding-type", "encoding-version", "kind", "space", "steps"}
+ROOT |= {"digest", "checksum"}
 
 
 def text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def documented_digest(x: np.ndarray, ids: list[str]) -> str:
-    """The digest as docs/format.md words it, without relrep."""
+def documented_content(x: np.ndarray, ids: list[str]) -> bytes:
+    """The bytes that have a digest, as docs/format.md words it, without relrep."""
     n, d = x.shape
-    content = hashlib.sha256(b"relrep-1\n" + f"{n} {d} {x.dtype.name}\n".encode())
-    for item in ids:
-        content.update(item.encode() + b"\0")
-    content.update(x.astype(x.dtype.newbyteorder("<")).tobytes())
-    return f"sha256:{content.hexdigest()}"
+    head = b"relrep-1\n" + f"{n} {d} {x.dtype.name}\n".encode()
+    return head + b"".join(item.encode() + b"\0" for item in ids) + x.astype(x.dtype.newbyteorder("<")).tobytes()
+
+
+def documented_digest(x: np.ndarray, ids: list[str]) -> str:
+    return f"sha256:{hashlib.sha256(documented_content(x, ids)).hexdigest()}"
+
+
+def documented_checksum(x: np.ndarray, ids: list[str]) -> str:
+    content = documented_content(x, ids)
+    pieces = [content[start : start + (1 << 20)] for start in range(0, len(content), 1 << 20)]
+    sums = b"".join(zlib.crc32(piece).to_bytes(4, "little") for piece in pieces)
+    fast = f"crc32:{hashlib.sha256(sums).hexdigest()}"
+    return f"sha256:{hashlib.sha256(f'{fast} {documented_digest(x, ids)}'.encode()).hexdigest()}"
 
 
 # --- the file on disk ---
@@ -109,9 +120,20 @@ def test_digest_of_every_dtype(empty: Workdir, dtype: str) -> None:
     np.savez(empty / "x.npz", x=X[:5].astype(">f8"), ids=["é", "b", "c", "d", "a longer id"])
     empty.here(f"relrep embed x.npz --dtype {dtype} -o x.h5 -q")
     with h5py.File(empty / "x.h5") as file:
+        content = X[:5].astype(dtype), ["é", "b", "c", "d", "a longer id"]
         assert file["X"].dtype == np.dtype(dtype).newbyteorder("<")
-        assert text(file.attrs["digest"]) == documented_digest(X[:5].astype(dtype), ["é", "b", "c", "d", "a longer id"])
+        assert text(file.attrs["digest"]) == documented_digest(*content)
+        assert text(file.attrs["checksum"]) == documented_checksum(*content)
     assert "digest verified\tyes" in empty.here("relrep info x.h5 --verify").stdout
+
+
+def test_checksum_of_several_pieces(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(300, 1000))
+    frame = {"obs": {}, "var": {"id": np.arange(1000).astype("S")}, "kind": "absolute", "space": "s", "steps": []}
+    ids = [f"item {i}" for i in range(300)]
+    store.write(str(tmp_path / "x.h5"), [x[:7], x[7:]], shape=x.shape, dtype="float64", ids=np.array(ids, "S"), **frame)
+    with h5py.File(tmp_path / "x.h5") as file:
+        assert text(file.attrs["checksum"]) == documented_checksum(x, ids)
 
 
 # --- other programs ---

@@ -26,7 +26,7 @@ import pytest
 from conftest import CHECKOUT, Workdir, ended
 
 from relrep_cli.base.errors import UsageError, WriteError
-from relrep_cli.embedding import digest
+from relrep_cli.numerics.digests import digest
 from relrep_cli.store import read, write
 from relrep_cli.store.writing import published, write_bytes
 
