@@ -12,7 +12,7 @@ from relrep_cli.metrics.families import neighbourhood_metric
 from relrep_cli.metrics.neighborhoods import within, within_both
 from relrep_cli.metrics.sampling import over_neighbours
 from relrep_cli.metrics.score import By, Ci, Index, K, NotApplicable, Score
-from relrep_cli.neighbors import ranks_among_others, unit_rows
+from relrep_cli.neighbors import Midranks, midranks_of_nearest, unit_rows
 from relrep_cli.numerics.blocks import pick, row_blocks
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
@@ -181,13 +181,34 @@ def information_imbalance(x: np.ndarray, y: np.ndarray, *, neighbours: By = "cos
     """Information imbalance: 2 / n times the mean rank in y of the nearest neighbour in x.
 
     x: (n, dx) and y: (n, dy) floats. The value is near 0 when neighbours in x are neighbours in y, 1 at chance, and 2 / n for
-    a space with itself. The record's `reverse` is the value from y to x.
+    a space with itself. Rows of y that are equally near share the mean of their ranks; where several rows of x are nearest,
+    the mean of their ranks counts. The record's `reverse` is the value from y to x, and `tied` counts the items with such ties.
 
-    Raises NotApplicable for fewer than 3 items.
+    Raises NotApplicable for fewer than 3 items, or a space whose rows are all the same.
     """
     if len(x) < 3:
         raise NotApplicable(f"{len(x)} items are too few")
-    rows = 2 / len(x) * ranks_among_others(y, within(x, 1, neighbours, workspace=workspace).rows[:, 0], by=neighbours)
-    back = 2 / len(x) * ranks_among_others(x, within(y, 1, neighbours, workspace=workspace).rows[:, 0], by=neighbours).mean()
-    convention = f"{neighbours}, nearest neighbour in x, its rank in y; reverse: from y to x"
-    return Score(float(rows.mean()), 1.0, convention, rows, extra={"reverse": float(back)})
+    for name, side in (("first", x), ("second", y)):
+        if _all_same(side, neighbours):
+            raise NotApplicable(f"all rows of the {name} space {'are' if neighbours == 'euclidean' else 'point'} the same")
+    there, back = (_imbalances(a, b, neighbours, workspace) for a, b in ((x, y), (y, x)))
+    rows = 2 / len(x) * there.values
+    convention = f"{neighbours}, nearest neighbour in x, its rank in y; ties share the mean rank; reverse: from y to x"
+    extra = {"reverse": float(2 / len(x) * back.values.mean()), "tied": int(np.count_nonzero(there.shared | back.shared))}
+    return Score(float(rows.mean()), 1.0, convention, rows, extra=extra)
+
+
+def _imbalances(x: np.ndarray, y: np.ndarray, by: By, workspace: Workspace) -> Midranks:
+    return midranks_of_nearest(x, y, within(x, 2, by, workspace=workspace).rows, by=by)
+
+
+def _all_same(x: np.ndarray, by: By) -> bool:
+    """Whether all rows of x (n, d) are equal, or for cosine whether they have the same direction, up to rounding."""
+    first = np.asarray(x[:1], np.float64)
+    first = unit_rows(first) if by == "cosine" else first
+    for block in row_blocks(*x.shape, x):
+        rows = np.asarray(x[block], np.float64)
+        rows = unit_rows(rows) if by == "cosine" else rows
+        if (np.abs(rows - first) > 1e-14 * np.abs(first).max()).any():
+            return False
+    return True
