@@ -11,7 +11,7 @@ import numpy as np
 from relrep_cli.base.registry import Param
 from relrep_cli.metrics.families import canonical_metric
 from relrep_cli.metrics.score import NotApplicable, Score
-from relrep_cli.numerics.covariances import Covariances, axes, covariances
+from relrep_cli.numerics.covariances import Basis, Covariances, axes, covariances, cut_note, scaled_axes
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 Variance = Annotated[float, Param("Share of the variance that the kept principal axes hold together.", minimum=0.01, maximum=1)]
@@ -33,7 +33,7 @@ def cca(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Sco
     >>> round(cca(np.array([[0.0], [1.0], [2.0]]), np.array([[0.0], [1.0], [1.0]])).value, 6)  # sqrt(3 / 4)
     0.866025
     """
-    return _score(x, y, 1.0, _mean, "mean canonical correlation, ranks cut by eigenvalues", workspace, own_units=True)
+    return _score(x, y, None, _mean, "mean canonical correlation", workspace)
 
 
 @canonical_metric(source="Raghu et al. 2017")
@@ -66,7 +66,7 @@ def pwcca(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> S
         weights = np.abs(variates @ axes_x.T).sum(1)
         return min(1.0, float(weights @ correlations / weights.sum()))  # rounding may bring it above 1
 
-    return _score(x, y, 1.0, value, "weights from the first space (asymmetric), ranks cut by eigenvalues", workspace)
+    return _score(x, y, None, value, "weights from the first space (asymmetric)", workspace)
 
 
 Value = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
@@ -76,20 +76,15 @@ def _mean(correlations: np.ndarray, variates: np.ndarray, axes_x: np.ndarray) ->
     return float(correlations.mean())
 
 
-def _score(
-    x: np.ndarray,
-    y: np.ndarray,
-    share: float,
-    value: Value,
-    convention: str,
-    workspace: Workspace,
-    own_units: bool = False,
-) -> Score:
-    """own_units: scale columns to length 1 first, so that the rank does not depend on the units of columns."""
+def _score(x: np.ndarray, y: np.ndarray, share: float | None, value: Value, convention: str, workspace: Workspace) -> Score:
+    """share: keep principal axes that hold this share of the variance; None keeps the rank, whatever the units of columns."""
     found = covariances(x, y, workspace=workspace)
-    fx, fy = (1 / s if own_units else np.ones(len(s)) for s in found.lengths())
-    bx = fx[:, None] * axes(found.whole.xx * np.outer(fx, fx), share)[0]
-    by = fy[:, None] * axes(found.whole.yy * np.outer(fy, fy), share)[0]
+    if share is None:
+        sides = [scaled_axes(c, s) for c, s in zip((found.whole.xx, found.whole.yy), found.lengths(), strict=True)]
+        convention += f", columns scaled to length 1, ranks cut by eigenvalues{cut_note(*sides)}"
+    else:
+        sides = [Basis(b, b, s) for b, s in (axes(c, share) for c in (found.whole.xx, found.whole.yy))]
+    bx, by = (side.to for side in sides)
     for name, basis in (("first", bx), ("second", by)):
         if basis.shape[1] >= len(x) - 1:
             raise NotApplicable(
@@ -98,7 +93,7 @@ def _score(
             )
 
     def of(c: Covariances) -> float:
-        return value(*canonical(c.within(bx, by)), bx)
+        return value(*canonical(c.within(bx, by)), sides[0].back)
 
     level = chance_level(len(x), bx.shape[1], by.shape[1])
     return Score(of(found.whole), level, convention, jackknife=found.jackknife(of), draws=DRAWS)

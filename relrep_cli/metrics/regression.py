@@ -11,7 +11,7 @@ from relrep_cli.base.registry import Param
 from relrep_cli.metrics.families import shape_metric
 from relrep_cli.metrics.score import NotApplicable, Score
 from relrep_cli.numerics.blocks import row_blocks
-from relrep_cli.numerics.covariances import Covariances, Parts, axes, covariances
+from relrep_cli.numerics.covariances import Basis, Covariances, Parts, all_axes, covariances, cut_note, scaled_axes
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 Penalty = Annotated[float, Param("Ridge penalty, as a share of the space's total variance.", minimum=1e-9)]
@@ -47,14 +47,21 @@ def ridge(x: np.ndarray, y: np.ndarray, *, penalty: Penalty = 0.001, workspace: 
 
 
 def _both(x: np.ndarray, y: np.ndarray, penalty: float, convention: str, workspace: Workspace) -> Score:
-    there = _held_out(x, y, covariances(x, y, workspace=workspace), penalty)
-    back = _held_out(y, x, covariances(y, x, workspace=workspace), penalty)
+    found, reverse = covariances(x, y, workspace=workspace), covariances(y, x, workspace=workspace)
+    sides = [_axes_of_first(f, penalty) for f in (found, reverse)]
+    there, back = _held_out(x, y, found, sides[0], penalty), _held_out(y, x, reverse, sides[1], penalty)
+    convention += "" if penalty else cut_note(*sides)
     return Score(there.value, there.chance, convention, jackknife=there.jackknife, extra={"reverse": back.value})
 
 
-def _held_out(x: np.ndarray, y: np.ndarray, found: Parts, penalty: float) -> Score:
+def _axes_of_first(found: Parts, penalty: float) -> Basis:
+    """The axes of the first space. Without a penalty, rounding decides which have variance; see scaled_axes."""
+    return all_axes(found.whole.xx) if penalty else scaled_axes(found.whole.xx, found.lengths()[0])
+
+
+def _held_out(x: np.ndarray, y: np.ndarray, found: Parts, side: Basis, penalty: float) -> Score:
     c, m, n = found.whole, found.moments, len(x)
-    basis, sizes = axes(c.xx)
+    basis, sizes = side.to, side.sizes
     if not penalty and len(sizes) >= n - 1:
         raise NotApplicable(f"{n} items are not more than {len(sizes)} dims need: nothing is left to hold out; use ridge")
     shrink = 1 / (sizes + penalty * c.spreads[0])
@@ -107,6 +114,6 @@ class _Smoother:
 
 
 def _smoother(products: np.ndarray, penalty: float) -> _Smoother:
-    basis, sizes = axes(products)
-    shares = sizes / np.trace(products)
-    return _Smoother(basis, shares, 1 / (shares + penalty))
+    side = all_axes(products)
+    shares = side.sizes / np.trace(products)
+    return _Smoother(side.to, shares, 1 / (shares + penalty))

@@ -8,7 +8,7 @@ from relrep_cli.metrics.families import shape_metric
 from relrep_cli.metrics.score import NotApplicable, Score
 from relrep_cli.neighbors import unit_rows
 from relrep_cli.numerics.blocks import pick, row_blocks
-from relrep_cli.numerics.covariances import Covariances, Parts, axes, chance, covariances, raw
+from relrep_cli.numerics.covariances import Covariances, Parts, chance, covariances, cut_note, raw, scaled_axes
 from relrep_cli.numerics.intervals import level, pairings
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
@@ -173,19 +173,22 @@ def eigenspace_overlap(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = U
     """
     found = covariances(x, y, raw, workspace=workspace)
     _refuse_far(found)
-    (bx, sx), (by, sy) = axes(found.whole.xx), axes(found.whole.yy)
-    if max(len(sx), len(sy)) >= len(x):
-        raise NotApplicable(f"{len(x)} items are not more than {max(len(sx), len(sy))} dims: the columns span everything")
+    a, b = (scaled_axes(c, s) for c, s in zip((found.whole.xx, found.whole.yy), found.lengths(), strict=True))
+    ranks = len(a.sizes), len(b.sizes)
+    if max(ranks) >= len(x):
+        raise NotApplicable(f"{len(x)} items are not more than {max(ranks)} dims: the columns span everything")
 
     def value(c: Covariances) -> float:
-        inner = c.within(bx, by)
+        inner = c.within(a.to, b.to)
         shared = np.linalg.solve(inner.xx, inner.xy) @ np.linalg.solve(inner.yy, inner.xy.T)
-        return float(np.clip(np.trace(shared) / max(len(sx), len(sy)), 0, 1))
+        return float(np.clip(np.trace(shared) / max(ranks), 0, 1))
 
     sums = found.moments.sums + found.moments.n * found.moments.shift
-    ones = [float(np.square(sums[part] @ b / np.sqrt(s)).sum()) for part, b, s in _bases(found, bx, sx, by, sy)]
-    convention = "columns not centred, ranks cut by eigenvalues"
-    expected = _expected_overlap(len(x), len(sx), len(sy), *ones) / max(len(sx), len(sy))
+    ones = [
+        float(np.square(sums[found.moments.part(i)] @ side.to / np.sqrt(side.sizes)).sum()) for i, side in enumerate((a, b))
+    ]
+    convention = f"columns not centred, scaled to length 1, ranks cut by eigenvalues{cut_note(a, b)}"
+    expected = _expected_overlap(len(x), *ranks, *ones) / max(ranks)
     return Score(value(found.whole), expected, convention, jackknife=found.jackknife(value))
 
 
@@ -195,13 +198,6 @@ def _refuse_far(found: Parts) -> None:
     for side, name in enumerate(("first", "second")):
         if means[m.part(side)].sum() > FAR * spreads[m.part(side)].sum() > 0:
             raise NotApplicable(f"the {name} space lies so far from the origin that its raw squares lose its axes; center it")
-
-
-def _bases(
-    found: Parts, bx: np.ndarray, sx: np.ndarray, by: np.ndarray, sy: np.ndarray
-) -> list[tuple[slice, np.ndarray, np.ndarray]]:
-    dx = found.moments.dx
-    return [(slice(0, dx), bx, sx), (slice(dx, None), by, sy)]
 
 
 def _expected_overlap(n: int, p: int, q: int, ones_p: float, ones_q: float) -> float:

@@ -120,6 +120,50 @@ def axes(products: np.ndarray, share: float = 1.0) -> tuple[np.ndarray, np.ndarr
     return vectors[:, :kept], values[:kept]
 
 
+@dataclass(frozen=True)
+class Basis:
+    """The axes of a space that are kept.
+
+    to: (d, r) from columns to axes. back: (d, r) from axes to columns, transposed. sizes: (r,) sums of squares along the axes.
+    """
+
+    to: np.ndarray
+    back: np.ndarray
+    sizes: np.ndarray
+
+    @property
+    def cut(self) -> int:
+        """The number of dims without an axis of their own."""
+        return len(self.to) - len(self.sizes)
+
+
+def scaled_axes(products: np.ndarray, lengths: np.ndarray) -> Basis:
+    """Find the axes of a space whose columns are first scaled to length 1, so that its rank does not depend on their units.
+
+    products: (d, d). lengths: (d,) of the columns, infinity for columns to leave out; see Parts.lengths.
+    """
+    units = 1 / lengths
+    vectors, sizes = axes(products * np.outer(units, units))
+    return Basis(units[:, None] * vectors, np.where(np.isfinite(lengths), lengths, 0)[:, None] * vectors, sizes)
+
+
+def all_axes(products: np.ndarray) -> Basis:
+    """Find all principal axes, for a metric whose penalty outweighs the rounding error of small ones. products: (d, d)."""
+    sizes, vectors = np.linalg.eigh(products)
+    return Basis(vectors, vectors, sizes.clip(0))
+
+
+def cut_note(*bases: Basis) -> str:
+    """A note for the convention on how many axes of each space were cut; empty when none was.
+
+    >>> cut_note(Basis(np.eye(3)[:, :2], np.eye(3)[:, :2], np.ones(2)), Basis(np.eye(2), np.eye(2), np.ones(2)))
+    ', 1 of 3 axes of the first space cut'
+    """
+    names = ("first", "second")
+    notes = [f"{b.cut} of {len(b.to)} axes of the {name} space" for name, b in zip(names, bases, strict=True) if b.cut]
+    return f", {' and '.join(notes)} cut" if notes else ""
+
+
 def random_block(rng: np.random.Generator, n: int, p: int, q: int) -> np.ndarray:
     """Draw the (p, q) corner of a random rotation in n dimensions: the inner products of two random orthonormal bases.
 

@@ -139,6 +139,76 @@ def test_one_column_in_another_unit_changes_no_canonical_correlation(unit: float
     assert score("cca", constant, y).value == pytest.approx(wanted, abs=1e-9)
 
 
+def press(x: np.ndarray, y: np.ndarray) -> float:
+    """Held-out R2 of y from x, each row left out, from a QR decomposition of columns of length 1."""
+    n, u, v = len(x), x - x.mean(0), y - y.mean(0)
+    q = np.linalg.qr(u / np.linalg.norm(u, axis=0))[0]
+    errors = (v - q @ (q.T @ v)) / (1 - 1 / n - np.square(q).sum(1))[:, None]
+    return float(1 - np.square(errors).sum() / np.square(v * n / (n - 1)).sum())
+
+
+def overlap(x: np.ndarray, y: np.ndarray) -> float:
+    u, v = (np.linalg.qr(side / np.linalg.norm(side, axis=0))[0] for side in (x, y))
+    return float(np.square(u.T @ v).sum() / max(x.shape[1], y.shape[1]))
+
+
+def pwcca(x: np.ndarray, y: np.ndarray) -> float:
+    u, v = x - x.mean(0), y - y.mean(0)
+    left, right = (np.linalg.qr(side / np.linalg.norm(side, axis=0))[0] for side in (u, v))
+    turn, correlations, _ = np.linalg.svd(left.T @ right, full_matrices=False)
+    weights = np.abs((left @ turn).T @ u).sum(1)
+    return float(weights @ correlations / weights.sum())
+
+
+UNITS = [np.array([1e-7, 1, 1, 1, 1]), np.array([1, 1e7, 1, 1, 1])]
+CUTTING = {"linear-regression": press, "eigenspace-overlap": overlap, "pwcca": pwcca}
+
+
+@pytest.mark.parametrize("name", CUTTING)
+@pytest.mark.parametrize("unit", UNITS, ids=str)
+def test_no_axis_is_cut_because_a_column_has_another_unit(name: str, unit: np.ndarray) -> None:
+    x, y = pair(300, 5)
+    for a, b in ((x * unit, y), (x, y * unit)):
+        found = score(name, a, b)
+        assert found.value == pytest.approx(CUTTING[name](a, b), abs=1e-8)
+        assert " axes " not in found.convention
+
+
+def test_one_large_column_of_many_leaves_the_others_to_predict() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(500, 200))
+    y = x @ rng.normal(size=(200, 10)) + rng.normal(size=(500, 10))
+    x[:, 0] *= 1e7
+    assert score("linear-regression", x, y).value == pytest.approx(press(x, y), abs=1e-8)
+
+
+@pytest.mark.parametrize("name", ["cca", *CUTTING])
+def test_axes_that_are_cut_are_counted_in_the_convention(name: str) -> None:
+    x, y = pair(300, 5)
+    wide = np.concatenate([x, x[:, :1] + x[:, 1:2], np.full((300, 1), 2.0)], 1)[:, : 6 if name == "eigenspace-overlap" else 7]
+    cut = wide.shape[1] - 5
+    assert f", {cut} of {wide.shape[1]} axes of the first space cut" in score(name, wide, y).convention
+    assert f", {cut} of {wide.shape[1]} axes of the second space cut" in score(name, y, wide).convention
+
+
+@pytest.mark.parametrize("name", ["ridge", "gulp"])
+def test_a_penalty_needs_no_cut(name: str) -> None:
+    """An axis with 1e-15 of the variance counts as it should beside the least penalty, and its removal changes the value."""
+    x, y = pair(300, 5)
+    x = x * [3e-8, 1, 1, 1, 1]
+    u, v = x - x.mean(0), y - y.mean(0)
+    penalty = 1e-9
+    if name == "ridge":
+        n, spread = 300, np.square(u).sum()
+        hat = u @ np.linalg.solve(u.T @ u + penalty * spread * np.eye(5), u.T)
+        errors = (v - hat @ v) / (1 - 1 / n - np.diag(hat))[:, None]
+        wanted = 1 - np.square(errors).sum() / np.square(v * n / (n - 1)).sum()
+    else:
+        hats = [s @ np.linalg.solve(s.T @ s + penalty * np.square(s).sum() * np.eye(5), s.T) for s in (u, v)]
+        wanted = np.square(hats[0] - hats[1]).sum()
+    assert score(name, x, y, penalty=penalty).value == pytest.approx(wanted, rel=1e-9)
+
+
 def test_eigenspace_overlap_far_from_the_origin_is_refused_not_wrong() -> None:
     x, y = pair(300, 5)
     assert score("eigenspace-overlap", x + 1e5, y + 1e5).value == pytest.approx(
