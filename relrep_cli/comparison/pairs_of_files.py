@@ -219,7 +219,8 @@ def _result(
     low, high = interval(name, score, seed, partial(measure_subset, name, params, x, y, seed), x.ids)
     chance = score.chance if np.isfinite(score.chance) else None
     record = {"value": score.value, "low": low, "high": high, "chance": chance, "n": x.n, "k": params.get("k")}
-    return record | {"convention": score.convention} | dict(score.extra), score
+    drawn = {"chance_error": score.chance_error} if score.draws else {}
+    return record | {"convention": score.convention} | dict(score.extra) | drawn, score
 
 
 def measure_subset(name: str, params: Mapping[str, Any], x: Embedding, y: Embedding, seed: int, rows: np.ndarray) -> Score:

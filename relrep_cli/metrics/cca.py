@@ -11,18 +11,19 @@ import numpy as np
 from relrep_cli.base.registry import Param
 from relrep_cli.metrics.families import canonical_metric
 from relrep_cli.metrics.score import NotApplicable, Score
+from relrep_cli.numerics.chance_levels import UNKNOWN, Level, drawn
 from relrep_cli.numerics.covariances import Basis, Covariances, axes, covariances, cut_note, scaled_axes
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 Variance = Annotated[float, Param("Share of the variance that the kept principal axes hold together.", minimum=0.01, maximum=1)]
-DRAWS = 64
+DRAWS = 64  # at least
 
 
 @canonical_metric(
     invariant={"axis-scale", "linear", "orthogonal", "permutation", "scale", "translation"},
     source="Hotelling 1936; Raghu et al. 2017",
 )
-def cca(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
+def cca(x: np.ndarray, y: np.ndarray, *, seed: int = 0, workspace: Workspace = UNSHARED) -> Score:
     """Mean canonical correlation.
 
     x: (n, dx) and y: (n, dy) floats. There are as many correlations as the narrower space has dimensions. Both spaces are
@@ -33,11 +34,11 @@ def cca(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Sco
     >>> round(cca(np.array([[0.0], [1.0], [2.0]]), np.array([[0.0], [1.0], [1.0]])).value, 6)  # sqrt(3 / 4)
     0.866025
     """
-    return _score(x, y, None, _mean, "mean canonical correlation", workspace)
+    return _score(x, y, None, _mean, "mean canonical correlation", seed, workspace)
 
 
 @canonical_metric(source="Raghu et al. 2017")
-def svcca(x: np.ndarray, y: np.ndarray, *, variance: Variance = 0.99, workspace: Workspace = UNSHARED) -> Score:
+def svcca(x: np.ndarray, y: np.ndarray, *, variance: Variance = 0.99, seed: int = 0, workspace: Workspace = UNSHARED) -> Score:
     """Mean canonical correlation of the leading principal axes.
 
     x: (n, dx) and y: (n, dy) floats. Each space keeps the fewest axes whose cumulative share of variance reaches `variance`.
@@ -45,7 +46,7 @@ def svcca(x: np.ndarray, y: np.ndarray, *, variance: Variance = 0.99, workspace:
     Raises NotApplicable when there are too few items for the axes, or when a space is constant.
     """
     convention = f"mean canonical correlation of principal axes with cumulative share of variance >= {variance}"
-    return _score(x, y, variance, _mean, convention, workspace)
+    return _score(x, y, variance, _mean, convention, seed, workspace)
 
 
 @canonical_metric(
@@ -53,7 +54,7 @@ def svcca(x: np.ndarray, y: np.ndarray, *, variance: Variance = 0.99, workspace:
     invariant={"permutation", "scale", "signed-permutation", "translation"},
     source="Morcos et al. 2018, eq. 3",
 )
-def pwcca(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
+def pwcca(x: np.ndarray, y: np.ndarray, *, seed: int = 0, workspace: Workspace = UNSHARED) -> Score:
     """Canonical correlations weighted by how much of the first space their variates account for.
 
     x: (n, dx) and y: (n, dy) floats. The weights are a_i = sum_j |<h_i, x_j>|, with the centred columns x_j and the
@@ -66,7 +67,7 @@ def pwcca(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> S
         weights = np.abs(variates @ axes_x.T).sum(1)
         return min(1.0, float(weights @ correlations / weights.sum()))  # rounding may bring it above 1
 
-    return _score(x, y, None, value, "weights from the first space (asymmetric)", workspace)
+    return _score(x, y, None, value, "weights from the first space (asymmetric)", seed, workspace)
 
 
 Value = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
@@ -76,7 +77,9 @@ def _mean(correlations: np.ndarray, variates: np.ndarray, axes_x: np.ndarray) ->
     return float(correlations.mean())
 
 
-def _score(x: np.ndarray, y: np.ndarray, share: float | None, value: Value, convention: str, workspace: Workspace) -> Score:
+def _score(
+    x: np.ndarray, y: np.ndarray, share: float | None, value: Value, convention: str, seed: int, workspace: Workspace
+) -> Score:
     """share: keep principal axes that hold this share of the variance; None keeps the rank, whatever the units of columns."""
     found = covariances(x, y, workspace=workspace)
     if share is None:
@@ -95,8 +98,9 @@ def _score(x: np.ndarray, y: np.ndarray, share: float | None, value: Value, conv
     def of(c: Covariances) -> float:
         return value(*canonical(c.within(bx, by)), sides[0].back)
 
-    level = chance_level(len(x), bx.shape[1], by.shape[1])
-    return Score(of(found.whole), level, convention, jackknife=found.jackknife(of), draws=DRAWS)
+    level = chance_level(len(x), bx.shape[1], by.shape[1], seed) if workspace.intervals else UNKNOWN
+    jackknife = found.jackknife(of)
+    return Score(of(found.whole), level.mean, convention, jackknife=jackknife, draws=level.draws, chance_error=level.error)
 
 
 def canonical(c: Covariances) -> tuple[np.ndarray, np.ndarray]:
@@ -113,7 +117,7 @@ def canonical(c: Covariances) -> tuple[np.ndarray, np.ndarray]:
 
 
 @cache
-def chance_level(n: int, p: int, q: int) -> float:
+def chance_level(n: int, p: int, q: int, seed: int = 0) -> Level:
     """The expected mean canonical correlation of p and q dimensions when n centred rows are rotated at random.
 
     Squared correlations follow a Jacobi ensemble. It is drawn in its bidiagonal form (Edelman and Sutton 2008), so the cost
@@ -125,16 +129,16 @@ def chance_level(n: int, p: int, q: int) -> float:
     forced = max(0, p + q - rows)  # this many correlations are 1
     p, q = (rows - q, rows - p) if forced else (p, q)
     if p == 0:
-        return 1.0
-    rng, k = np.random.default_rng(0), np.arange(p, 0, -1)
-    a, b = q - p, rows - p - q
-    total = 0.0
-    for _ in range(DRAWS):
+        return Level(1.0, 0, 0.0)
+    k, a, b = np.arange(p, 0, -1), q - p, rows - p - q
+
+    def draw(rng: np.random.Generator) -> float:
         c = rng.beta((a + k) / 2, (b + k) / 2)
         other = rng.beta(k[1:] / 2, (a + b + 1 + k[1:]) / 2)
         diagonal = np.sqrt(c * np.append(1, 1 - other))
         above = np.sqrt((1 - c[:-1]) * other)
         squares = diagonal**2 + np.append(above**2, 0)
         values = eigh_tridiagonal(squares, above * diagonal[1:], eigvals_only=True)
-        total += float(np.sqrt(values.clip(0, 1)).sum())
-    return (total / DRAWS + forced) / (p + forced)
+        return (float(np.sqrt(values.clip(0, 1)).sum()) + forced) / (p + forced)
+
+    return drawn(draw, 1.0, seed, DRAWS)

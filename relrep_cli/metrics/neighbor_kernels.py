@@ -13,7 +13,7 @@ from relrep_cli.metrics.neighborhoods import within
 from relrep_cli.metrics.sampling import describe_searches
 from relrep_cli.metrics.score import Index, K, NotApplicable, Score
 from relrep_cli.numerics.blocks import block_rows, slices
-from relrep_cli.numerics.intervals import level, pairings
+from relrep_cli.numerics.chance_levels import UNKNOWN, drawn
 from relrep_cli.numerics.row_pairs import GROUPS
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
@@ -27,7 +27,6 @@ Profile = Annotated[
 Epsilon = Annotated[
     float, Param("Added to CKNNA's denominator: 1e-6 as its authors do; 0 gives a space 1 with itself.", minimum=0)
 ]
-DRAWS = 10
 DRAWN_ROWS = 2000  # rows that a random pairing measures for the chance level
 
 
@@ -39,6 +38,7 @@ def second_order_cosine(
     k: K = 10,
     profile: Profile = "similarity",
     index: Index = "exact",
+    seed: int = 0,
     workspace: Workspace = UNSHARED,
 ) -> Score:
     """Mean cosine of each item's similarities to its neighbours in either space.
@@ -49,15 +49,19 @@ def second_order_cosine(
     a, b = within(x, k, "cosine", index, workspace=workspace), within(y, k, "cosine", index, workspace=workspace)
     rows = _second_order(x, y, a.rows, b.rows, profile)
     some = np.arange(0, len(x), -(-len(x) // DRAWN_ROWS))
-    found = []
-    for order in pairings(len(x), DRAWS) if workspace.intervals else ():
+
+    def draw(rng: np.random.Generator) -> float:
+        order = rng.permutation(len(x))
         back = np.argsort(order)
-        found.append(_second_order(x, y, a.rows[some], back[b.rows[order[some]]], profile, some, order).mean())
+        return float(_second_order(x, y, a.rows[some], back[b.rows[order[some]]], profile, some, order).mean())
+
+    level = drawn(draw, 1.0, seed) if workspace.intervals else UNKNOWN
     extra, index_note = describe_searches((a, b), index)
     convention = (
         f"cosine of cosine {'similarities' if profile == 'similarity' else 'distances'}, k = {k}, self excluded{index_note}"
     )
-    return Score(float(rows.mean()), level(found), convention, rows, draws=DRAWS, extra=extra)
+    value = float(rows.mean())
+    return Score(value, level.mean, convention, rows, draws=level.draws, extra=extra, chance_error=level.error)
 
 
 def _second_order(
@@ -94,7 +98,14 @@ def _second_order(
     source="Huh et al. 2024, CKNNA; Song et al. 2012 in the trace form",
 )
 def cknna(
-    x: np.ndarray, y: np.ndarray, *, k: K = 10, epsilon: Epsilon = 1e-6, index: Index = "exact", workspace: Workspace = UNSHARED
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    k: K = 10,
+    epsilon: Epsilon = 1e-6,
+    index: Index = "exact",
+    seed: int = 0,
+    workspace: Workspace = UNSHARED,
 ) -> Score:
     """Centred kernel alignment of cosines to neighbours that both spaces agree on.
 
@@ -116,13 +127,19 @@ def cknna(
     jackknife = None
     if len(x) >= 3 * groups > 12 and workspace.intervals:
         jackknife = np.array([value(rows % groups != g) for g in range(groups)])
-    found = [_aligned(gx, gy[order][:, order], epsilon) for order in (pairings(len(x), DRAWS) if workspace.intervals else ())]
+
+    def draw(rng: np.random.Generator) -> float:
+        order = rng.permutation(len(x))
+        return _aligned(gx, gy[order][:, order], epsilon)
+
+    level = drawn(draw, 1.0, seed) if workspace.intervals else UNKNOWN
     extra, index_note = describe_searches((a, b), index)
     convention = (
         f"cosines to shared neighbours, k = {k}, self excluded, unbiased HSIC in trace form (slightly asymmetric), "
         f"denominator + {epsilon}{index_note}"
     )
-    return Score(_aligned(gx, gy, epsilon), level(found), convention, jackknife=jackknife, draws=DRAWS, extra=extra)
+    found = _aligned(gx, gy, epsilon)
+    return Score(found, level.mean, convention, None, jackknife, draws=level.draws, extra=extra, chance_error=level.error)
 
 
 def _cosines(x: np.ndarray, neighbours: np.ndarray) -> csr_array:

@@ -14,6 +14,7 @@ from relrep_cli.metrics.sampling import over_neighbours
 from relrep_cli.metrics.score import By, Ci, Index, K, NotApplicable, Score
 from relrep_cli.neighbors import Midranks, midranks_of_nearest, unit_rows
 from relrep_cli.numerics.blocks import pick, row_blocks
+from relrep_cli.numerics.chance_levels import Level
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 Lists = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -95,10 +96,11 @@ def _of_lists(
     def values(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.concatenate([rows_of(a[block], b[block]) for block in row_blocks(len(a), k * k)])
 
-    chance, draws = list_chance(rows_of, len(x) - 1, k)
+    chance = list_chance(rows_of, len(x) - 1, k, seed)
     convention = f"{convention}, {by}, k = {k}, self excluded"
     search = within_both(x, y, k, by, index, workspace)
-    return replace(over_neighbours(search, values, len(x), chance, convention, index=index, ci=ci, seed=seed), draws=draws)
+    found = over_neighbours(search, values, len(x), chance.mean, convention, index=index, ci=ci, seed=seed)
+    return replace(found, draws=chance.draws, chance_error=chance.error)
 
 
 def apart(x: np.ndarray, own_rows: slice | np.ndarray, others: np.ndarray, by: By) -> np.ndarray:
@@ -163,15 +165,15 @@ def _rank_agreement(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 @cache
-def list_chance(rows_of: Lists, others: int, k: int) -> tuple[float, int]:
-    """The mean of `rows_of` over pairs of random lists of k of the other items, and the number of pairs drawn."""
-    rng, draws = np.random.default_rng(0), int(np.clip(4_000_000 // k**2, 500, 20_000))
+def list_chance(rows_of: Lists, others: int, k: int, seed: int = 0) -> Level:
+    """The mean of `rows_of` over pairs of random lists of k of the other items."""
+    rng, draws = np.random.default_rng(seed), int(np.clip(4_000_000 // k**2, 500, 20_000))
     shared_count = rng.hypergeometric(k, others - k, k, draws)
     a = np.tile(np.arange(k), (draws, 1))
     b = np.where(a < shared_count[:, None], rng.permuted(a, axis=1), a + k)
     b = rng.permuted(b, axis=1)
     found = np.concatenate([rows_of(a[block], b[block]) for block in row_blocks(draws, k * k)])
-    return float(found.mean()), draws
+    return Level(float(found.mean()), draws, float(found.std(ddof=1) / np.sqrt(draws)))
 
 
 @neighbourhood_metric(

@@ -41,7 +41,8 @@ class Score:
     pairings; NaN when it was not wanted. convention: what exactly was computed. rows: (n,) values of the rows, whose mean is
     `value`; None for a metric without. jackknife: (g,) values without each g-th part of the rows, for a metric without row
     values. sample: (m,) row numbers of `rows` when only a sample was measured. population: the number of all rows. extra:
-    further columns of the record, such as the number of neighbour sets that end in a tie.
+    further columns of the record, such as the number of neighbour sets that end in a tie. chance_error: the standard error of
+    a drawn chance level.
     """
 
     value: float
@@ -53,6 +54,7 @@ class Score:
     population: int = 0
     draws: int = 0
     extra: Mapping[str, Any] = field(default_factory=dict)
+    chance_error: float = 0.0
 
 
 Bounds = tuple[float | None, float | None]

@@ -8,13 +8,13 @@ from relrep_cli.metrics.families import shape_metric
 from relrep_cli.metrics.score import NotApplicable, Score
 from relrep_cli.neighbors import unit_rows
 from relrep_cli.numerics.blocks import pick, row_blocks
-from relrep_cli.numerics.covariances import Covariances, Parts, chance, covariances, cut_note, raw, scaled_axes
-from relrep_cli.numerics.intervals import level, pairings
+from relrep_cli.numerics.chance_levels import UNKNOWN, Level, chance, drawn
+from relrep_cli.numerics.covariances import Covariances, Parts, covariances, cut_note, raw, scaled_axes
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 NEAR = 1e-5  # squared distances below this share are summed row by row, because a difference of large sums is inexact
 FAR = 2e10  # squared mean over variance above which axes of raw moments are lost in rounding
-WORK = 4e9  # multiply-adds of all random pairings together
+WORK = 4e9  # multiply-adds of the least random pairings together
 
 
 def nuclear(c: Covariances) -> float:
@@ -41,7 +41,7 @@ def _size(c: Covariances) -> float:
 
 
 @shape_metric(bounds=(0, 2**0.5), identity=0, higher_is_closer=False, source="Ding et al. 2021; Williams et al. 2021")
-def procrustes(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
+def procrustes(x: np.ndarray, y: np.ndarray, *, seed: int = 0, workspace: Workspace = UNSHARED) -> Score:
     """Distance of the best rotation, of centred spaces of norm 1.
 
     x: (n, dx) and y: (n, dy) floats. sqrt(2 - 2 |x'y|_*), between 0 and sqrt(2), where |.|_* is the nuclear norm.
@@ -57,8 +57,8 @@ def procrustes(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED)
     value = _distance(found.whole)
     if value**2 < NEAR:
         value = _by_rows(x, y, found, 1 / np.sqrt(sx), 1 / np.sqrt(sy))
-    expected, draws = chance(found.whole, _distance, workspace=workspace)
-    return Score(value, expected, "columns centred, Frobenius norms 1", jackknife=found.jackknife(_distance), draws=draws)
+    level = chance(found, _distance, 0.0, seed=seed)
+    return _score(value, level, "columns centred, Frobenius norms 1", found.jackknife(_distance))
 
 
 @shape_metric(
@@ -68,7 +68,7 @@ def procrustes(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED)
     invariant={"orthogonal", "permutation", "translation"},
     source="Williams et al. 2021, size-and-shape distance",
 )
-def procrustes_size(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
+def procrustes_size(x: np.ndarray, y: np.ndarray, *, seed: int = 0, workspace: Workspace = UNSHARED) -> Score:
     """Distance of the best rotation of centred spaces, size kept.
 
     x: (n, dx) and y: (n, dy) floats. sqrt(|x|^2 + |y|^2 - 2 |x'y|_*). The value grows with sqrt(n).
@@ -77,35 +77,38 @@ def procrustes_size(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSH
     value = _size(found.whole)
     if value**2 < NEAR * sum(found.whole.spreads):
         value = _by_rows(x, y, found, 1.0, 1.0)
-    expected, draws = chance(found.whole, _size, workspace=workspace)
     jackknife = found.jackknife(lambda c: _size(c) * np.sqrt(len(x) / c.n))
-    return Score(value, expected, "columns centred, not normalised, summed over items", jackknife=jackknife, draws=draws)
+    level = chance(found, _size, 0.0, seed=seed)
+    return _score(value, level, "columns centred, not normalised, summed over items", jackknife)
 
 
 @shape_metric(bounds=(0, np.pi / 2), identity=0, higher_is_closer=False, source="Williams et al. 2021, angular shape distance")
-def angular_procrustes(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
+def angular_procrustes(x: np.ndarray, y: np.ndarray, *, seed: int = 0, workspace: Workspace = UNSHARED) -> Score:
     """Angle between the spaces after the best rotation, in radians.
 
     x: (n, dx) and y: (n, dy) floats. arccos |x'y|_* of centred spaces of norm 1, computed from the arcsine of half the
     distance, which is precise for small angles.
     """
-    found = procrustes(x, y, workspace=workspace)
+    found = procrustes(x, y, seed=seed, workspace=workspace)
     jackknife = None if found.jackknife is None else 2 * np.arcsin(np.minimum(1, found.jackknife / 2))
-    expected, draws = chance(covariances(x, y, workspace=workspace).whole, _angle, workspace=workspace)
+    level = chance(covariances(x, y, workspace=workspace), _angle, 0.0, seed=seed)
     value = float(2 * np.arcsin(min(1.0, found.value / 2)))
-    return Score(value, expected, "radians; columns centred, Frobenius norms 1", jackknife=jackknife, draws=draws)
+    return _score(value, level, "radians; columns centred, Frobenius norms 1", jackknife)
 
 
 @shape_metric(source="Tang et al. 2020, normalised Bures similarity")
-def bures(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
+def bures(x: np.ndarray, y: np.ndarray, *, seed: int = 0, workspace: Workspace = UNSHARED) -> Score:
     """Normalised Bures similarity of the linear kernels.
 
     x: (n, dx) and y: (n, dy) floats. |x'y|_* / (|x| |y|) of centred columns: the cosine of the angular Procrustes distance.
     """
     found = covariances(x, y, workspace=workspace)
-    expected, draws = chance(found.whole, _similarity, workspace=workspace)
-    convention = "linear kernel, columns centred"
-    return Score(_similarity(found.whole), expected, convention, jackknife=found.jackknife(_similarity), draws=draws)
+    level = chance(found, _similarity, 1.0, seed=seed)
+    return _score(_similarity(found.whole), level, "linear kernel, columns centred", found.jackknife(_similarity))
+
+
+def _score(value: float, level: Level, convention: str, jackknife: np.ndarray | None) -> Score:
+    return Score(value, level.mean, convention, jackknife=jackknife, draws=level.draws, chance_error=level.error)
 
 
 def _by_rows(x: np.ndarray, y: np.ndarray, found: Parts, fx: float, fy: float) -> float:
@@ -128,18 +131,23 @@ def _by_rows(x: np.ndarray, y: np.ndarray, found: Parts, fx: float, fy: float) -
     invariant={"orthogonal", "permutation", "scale"},
     source="Hamilton et al. 2016; Klabunde et al. 2023, aligned cosine similarity",
 )
-def aligned_cosine(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
+def aligned_cosine(x: np.ndarray, y: np.ndarray, *, seed: int = 0, workspace: Workspace = UNSHARED) -> Score:
     """Mean cosine of paired rows after the rotation that suits all rows best.
 
     x: (n, dx) and y: (n, dy) floats, not centred. A zero row has cosine 0 with everything.
     """
     found = covariances(x, y, raw, workspace=workspace)
     rows = _aligned(x, y, found.whole.xy)
-    times = int(np.clip(WORK // (4 * x.size * y.shape[1]), 2, 10))
-    found_by_chance = (
-        _aligned(x, y, _cross(x, y, order), order).mean() for order in (pairings(len(x), times) if workspace.intervals else ())
-    )
-    return Score(float(rows.mean()), level(found_by_chance), "rows not centred, best rotation", rows, draws=times)
+    level = UNKNOWN
+    if workspace.intervals:
+
+        def draw(rng: np.random.Generator) -> float:
+            order = rng.permutation(len(x))
+            return float(_aligned(x, y, _cross(x, y, order), order).mean())
+
+        level = drawn(draw, 1.0, seed, int(np.clip(WORK // (4 * x.size * y.shape[1]), 2, 10)))
+    convention = "rows not centred, best rotation"
+    return Score(float(rows.mean()), level.mean, convention, rows, draws=level.draws, chance_error=level.error)
 
 
 def _cross(x: np.ndarray, y: np.ndarray, order: np.ndarray) -> np.ndarray:

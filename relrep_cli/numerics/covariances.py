@@ -1,21 +1,22 @@
-"""Covariances within and between two spaces, their principal axes, and chance levels from random rotations."""
+"""Covariances within and between two spaces, and their principal axes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 
 from relrep_cli.base.errors import NotApplicable
+from relrep_cli.numerics.blocks import pick, row_blocks
 from relrep_cli.numerics.moments import Moments, grouped_moments, total
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
+T = TypeVar("T")
 RANK = 1e-13  # share of the largest eigenvalue below which an axis is rounding error: moments keep half the digits of an SVD
 CONSTANT = 1e-28  # share of a column's raw sum of squares below which its variance is rounding error
-WORK = 1 << 21  # total size of all random cross products
-DRAWS = 32
 SMALL = 1024
 
 
@@ -59,14 +60,41 @@ def _split(m: Moments, products: np.ndarray) -> Covariances:
 class Parts:
     """Covariances of all rows, with the moments of all rows and of each part for a jackknife.
 
-    intervals: whether a jackknife is wanted.
+    rows: the matrices (n, dx) and (n, dy). intervals: whether a jackknife and a chance level are wanted. once: computes what
+    depends on one side alone, and keeps it where the workspace keeps results; see `of_side`.
     """
 
     whole: Covariances
     moments: Moments
     parts: list[Moments]
     kind: Callable[[Moments], Covariances]
-    intervals: bool = True
+    rows: tuple[np.ndarray, np.ndarray]
+    workspace: Workspace = UNSHARED
+
+    @property
+    def n(self) -> int:
+        return self.whole.n
+
+    @property
+    def intervals(self) -> bool:
+        return self.workspace.intervals
+
+    def of_side(self, what: str, side: int, compute: Callable[[], T], *options: Any) -> T:
+        """Return what `compute` makes of one side alone. It is computed once for all permutations of the rows.
+
+        what: the name of the result. side: 0 for x and 1 for y. options: what else the result depends on.
+        """
+        space = self.workspace.origin(self.rows[side])[0]
+        return self.workspace.once(what, (space, self.kind.__name__, *options), compute)
+
+    def means(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mean rows (dx,) and (dy,)."""
+        mean = self.moments.shift + self.moments.sums / self.n
+        return mean[: self.moments.dx], mean[self.moments.dx :]
+
+    def cross(self, order: np.ndarray) -> np.ndarray:
+        """Return xy (dx, dy) of centred columns with the rows of y in another order (n,)."""
+        return _cross(*self.rows, *self.means(), order)
 
     def lengths(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the lengths (dx,) and (dy,) of the centred columns; infinity for a column that is constant up to rounding.
@@ -104,7 +132,15 @@ def covariances(
             raise NotApplicable(f"the squares of the {name} space pass what float64 holds")
         if not spread > 1e-12 * size:
             raise NotApplicable(f"the {name} space is {'zero' if kind is raw else 'constant'}")
-    return Parts(whole, m, parts, kind, workspace.intervals)
+    return Parts(whole, m, parts, kind, (x, y), workspace)
+
+
+def _cross(x: np.ndarray, y: np.ndarray, mx: np.ndarray, my: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """(x - mx)'(y[order] - my) in blocks of rows."""
+    out = np.zeros((x.shape[1], y.shape[1]))
+    for block in row_blocks(len(x), sum(out.shape), x):
+        out += (x[block] - mx).T @ (pick(y, order[block]) - my)
+    return out
 
 
 def axes(products: np.ndarray, share: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -162,44 +198,6 @@ def cut_note(*bases: Basis) -> str:
     names = ("first", "second")
     notes = [f"{b.cut} of {len(b.to)} axes of the {name} space" for name, b in zip(names, bases, strict=True) if b.cut]
     return f", {' and '.join(notes)} cut" if notes else ""
-
-
-def random_block(rng: np.random.Generator, n: int, p: int, q: int) -> np.ndarray:
-    """Draw the (p, q) corner of a random rotation in n dimensions: the inner products of two random orthonormal bases.
-
-    No array of size n is needed: the first q rows of an orthonormal (n, p) matrix are G R^-1, where G is Gaussian and R'R is
-    G'G plus a Wishart matrix of the n - q other rows.
-    """
-    g = rng.normal(size=(q, p))
-    rest = n - q
-    if rest < p:
-        w = rng.normal(size=(rest, p))
-    else:  # Bartlett's decomposition
-        w = np.triu(rng.normal(size=(p, p)), 1)
-        np.fill_diagonal(w, np.sqrt(rng.chisquare(rest - np.arange(p))))
-    r = np.asarray(np.linalg.qr(np.concatenate([g, w]), mode="r"))
-    return np.linalg.solve(r.T, g.T)
-
-
-def chance(c: Covariances, value: Callable[[Covariances], float], *, workspace: Workspace = UNSHARED) -> tuple[float, int]:
-    """Estimate the chance level: the mean value over random rotations of the rows of one space.
-
-    Random rotations approximate random pairings, and change only xy. The rows of a centred space lie in n - 1 dimensions.
-
-    Returns the mean and the number of draws; NaN and 0 when the workspace does not want chance levels.
-    """
-    if not workspace.intervals:
-        return float("nan"), 0
-    with one_thread(sum(c.xy.shape)):
-        (bx, sx), (by, sy) = axes(c.xx), axes(c.yy)
-        draws = int(np.clip(WORK // (len(sx) * len(sy)), 1, DRAWS))
-        rng = np.random.default_rng(0)
-        found = []
-        for _ in range(draws):
-            block = random_block(rng, max(c.n - 1, len(sx), len(sy)), len(sx), len(sy))
-            xy = (bx * np.sqrt(sx)) @ block @ (by * np.sqrt(sy)).T
-            found.append(value(Covariances(c.n, c.xx, c.yy, xy)))
-    return float(np.mean(found)), draws
 
 
 @contextmanager

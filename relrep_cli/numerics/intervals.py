@@ -1,8 +1,7 @@
-"""95 % confidence intervals of scores, and chance levels from random pairings."""
+"""95 % confidence intervals of scores."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from math import ceil, sqrt
 from statistics import NormalDist
 
@@ -98,16 +97,3 @@ def within(interval: tuple[float, float], bounds: tuple[float | None, float | No
     """Clip an interval to the bounds of the metric."""
     low, high = (v if b is None else f(v, b) for v, b, f in zip(interval, bounds, (max, min), strict=True))
     return low, high
-
-
-def pairings(n: int, times: int, seed: int = 0) -> Iterator[np.ndarray]:
-    """Yield random permutations of n rows, each a random pairing of two spaces."""
-    rng = np.random.default_rng(seed)
-    for _ in range(times):
-        yield rng.permutation(n)
-
-
-def level(found: Iterable[float]) -> float:
-    """The chance level: the mean of the values of random pairings; NaN when there are none."""
-    values = list(found)
-    return float(np.mean(values)) if values else float("nan")

@@ -19,7 +19,7 @@ from relrep_cli.metrics.catalogue import COLUMNS, PRESETS, catalogue, expand, fa
 from relrep_cli.metrics.score import NotApplicable
 from relrep_cli.numerics import moments
 from relrep_cli.numerics import row_pairs as pairs
-from relrep_cli.numerics.covariances import random_block
+from relrep_cli.numerics.chance_levels import random_block
 from relrep_cli.numerics.intervals import jackknife
 from relrep_cli.numerics.workspace import Workspace
 
@@ -208,7 +208,8 @@ def test_random_rotations_are_random_rotations(n: int, p: int, q: int) -> None:
     fast = [np.linalg.svd(random_block(rng, n - 1, p, q), compute_uv=False).mean() for _ in range(draws)]
     error = np.std(slow) / np.sqrt(draws)
     assert np.mean(fast) == pytest.approx(np.mean(slow), abs=5 * error)
-    assert cca.chance_level(n, p, q) == pytest.approx(np.mean(slow), abs=4 * np.std(slow) * np.sqrt(1 / draws + 1 / cca.DRAWS))
+    level = cca.chance_level(n, p, q)
+    assert level.mean == pytest.approx(np.mean(slow), abs=4 * np.hypot(np.std(slow) / np.sqrt(draws), level.error))
 
 
 @pytest.mark.parametrize("name", ["information-imbalance", "linear-regression", "ridge"])
