@@ -72,6 +72,19 @@ def jackknife(value: float, without: np.ndarray) -> tuple[float, float]:
     return value - reach, value + reach
 
 
+def interval_of_pairs(rows: np.ndarray, pairs: np.ndarray) -> tuple[float, float] | None:
+    """95 % interval of a mean over pairs, from the exact values without each item; None where an item is in every pair.
+
+    rows: (m,) each item's mean over its pairs; pairs: (m,) their number. An item takes part in the values of others, so that
+    the rows are not independent, and their bootstrap would be too narrow by half.
+    """
+    sums, counts = rows * pairs, pairs.sum() / 2 - pairs  # each pair has two items
+    if not (counts > 0).all():
+        return None
+    without = np.sort((sums.sum() / 2 - sums) / counts)  # sorted, so that the order of rows changes no bit
+    return jackknife(float(sums.sum() / pairs.sum()), without)
+
+
 def spread_of_all(without: np.ndarray, n: int) -> np.ndarray:
     """Rescale leave-one-out values of m of the n rows, so that `jackknife` gives the interval of all n."""
     mean = without.mean()

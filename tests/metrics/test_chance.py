@@ -19,22 +19,6 @@ DRAWN = [
     "lcs-knn", "edit-knn", "rank-similarity", "second-order-cosine", "cknna", "cca", "svcca", "pwcca",
     "procrustes", "procrustes-size", "angular-procrustes", "bures", "aligned-cosine", "hard-match", "soft-match",
 ]  # fmt: skip
-    "lcs-knn",
-    "edit-knn",
-    "rank-similarity",
-    "second-order-cosine",
-    "cknna",
-    "cca",
-    "svcca",
-    "pwcca",
-    "procrustes",
-    "procrustes-size",
-    "angular-procrustes",
-    "bures",
-    "aligned-cosine",
-    "hard-match",
-    "soft-match",
-]
 
 
 def score(name: str, x: np.ndarray, y: np.ndarray, seed: int = 0) -> Score:
