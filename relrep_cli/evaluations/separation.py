@@ -13,6 +13,7 @@ from relrep_cli.neighbors import nearest, unit_rows
 from relrep_cli.numerics import row_pairs as pairs
 from relrep_cli.numerics.blocks import row_blocks, slices
 from relrep_cli.numerics.intervals import bootstrap, jackknife
+from relrep_cli.numerics.narrowing import scalable
 
 MOST = 10_000  # items whose pairs are all visited
 SPAN = "in units of the root mean square distance of two items"
@@ -33,7 +34,7 @@ def separation(s: Space, *, seed: int = 0) -> Iterator[Finding]:
     """
     rows, of = some(s.test, MOST, seed)
     said = f", {of} items"
-    x = s.vectors(rows)
+    x = scalable(s.vectors(rows))
     if s.codes is not None and len(s.classes) > 1:
         yield from _classes(x, s.codes[rows], said)
     if len(x) > 2:

@@ -12,7 +12,7 @@ from relrep_cli.base.registry import Param
 from relrep_cli.metrics.families import canonical_metric
 from relrep_cli.metrics.score import NotApplicable, Score
 from relrep_cli.numerics.chance_levels import UNKNOWN, Level, drawn
-from relrep_cli.numerics.covariances import Basis, Covariances, axes, covariances, cut_note, scaled_axes
+from relrep_cli.numerics.covariances import Basis, Covariances, covariances, cut_note
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 Variance = Annotated[float, Param("Share of the variance that the kept principal axes hold together.", minimum=0.01, maximum=1)]
@@ -81,12 +81,11 @@ def _score(
     x: np.ndarray, y: np.ndarray, share: float | None, value: Value, convention: str, seed: int, workspace: Workspace
 ) -> Score:
     """share: keep principal axes that hold this share of the variance; None keeps the rank, whatever the units of columns."""
-    found = covariances(x, y, workspace=workspace)
-    if share is None:
-        sides = [scaled_axes(c, s) for c, s in zip((found.whole.xx, found.whole.yy), found.lengths(), strict=True)]
+    own_units = share is None
+    found = covariances(x, y, units=(own_units, own_units), workspace=workspace)
+    sides = [found.scaled_axes(side) if share is None else found.axes(side, share) for side in (0, 1)]
+    if own_units:
         convention += f", columns scaled to length 1, ranks cut by eigenvalues{cut_note(*sides)}"
-    else:
-        sides = [Basis(b, b, s) for b, s in (axes(c, share) for c in (found.whole.xx, found.whole.yy))]
     bx, by = (side.to for side in sides)
     for name, basis in (("first", bx), ("second", by)):
         if basis.shape[1] >= len(x) - 1:
@@ -98,9 +97,20 @@ def _score(
     def of(c: Covariances) -> float:
         return value(*canonical(c.within(bx, by)), sides[0].back)
 
+    whole = value(*_canonical_of_axes(found.whole.xy, sides[0], sides[1], value is not _mean), sides[0].back)
     level = chance_level(len(x), bx.shape[1], by.shape[1], seed) if workspace.intervals else UNKNOWN
     jackknife = found.jackknife(of)
-    return Score(of(found.whole), level.mean, convention, jackknife=jackknife, draws=level.draws, chance_error=level.error)
+    return Score(whole, level.mean, convention, jackknife=jackknife, draws=level.draws, chance_error=level.error)
+
+
+def _canonical_of_axes(xy: np.ndarray, a: Basis, b: Basis, variates: bool) -> tuple[np.ndarray, np.ndarray]:
+    """As `canonical`, of xy (dx, dy) on axes that do not correlate within a space. variates: whether these are wanted."""
+    roots = np.sqrt(a.sizes)
+    middle = (a.to / roots).T @ xy @ (b.to / np.sqrt(b.sizes))
+    if not variates:
+        return np.linalg.svd(middle, compute_uv=False).clip(0, 1), np.empty(0)
+    u, s, _ = np.linalg.svd(middle, full_matrices=False)
+    return s.clip(0, 1), u.T * roots
 
 
 def canonical(c: Covariances) -> tuple[np.ndarray, np.ndarray]:

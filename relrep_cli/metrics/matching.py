@@ -28,7 +28,7 @@ def hard_match(x: np.ndarray, y: np.ndarray, *, seed: int = 0, workspace: Worksp
     >>> round(hard_match(x, x[:, ::-1]).value, 6)
     1.0
     """
-    found = covariances(x, y, workspace=workspace)
+    found = covariances(x, y, rotate=False, workspace=workspace)
     kept, units, note = _varying_columns(found)
 
     def best(c: Covariances) -> tuple[np.ndarray, np.ndarray]:
@@ -56,7 +56,7 @@ def soft_match(x: np.ndarray, y: np.ndarray, *, seed: int = 0, workspace: Worksp
 
     Raises NotApplicable for fewer than 3 items or a constant space.
     """
-    found = covariances(x, y, workspace=workspace)
+    found = covariances(x, y, rotate=False, workspace=workspace)
     kept, units, note = _varying_columns(found)
 
     def value(c: Covariances) -> float:

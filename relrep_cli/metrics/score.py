@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Annotated, Any, Concatenate, Literal, TypedDict, TypeVar, Unpack
 
@@ -55,6 +55,14 @@ class Score:
     draws: int = 0
     extra: Mapping[str, Any] = field(default_factory=dict)
     chance_error: float = 0.0
+
+    def times(self, power: int) -> Score:
+        """Multiply by 2^power, for spaces that were divided by it."""
+        if not power:
+            return self
+        value, chance, error = (float(np.ldexp(number, power)) for number in (self.value, self.chance, self.chance_error))
+        jackknife = None if self.jackknife is None else np.ldexp(self.jackknife, power)
+        return replace(self, value=value, chance=chance, chance_error=error, jackknife=jackknife)
 
 
 Bounds = tuple[float | None, float | None]

@@ -9,7 +9,7 @@ from relrep_cli.metrics.score import NotApplicable, Score
 from relrep_cli.neighbors import unit_rows
 from relrep_cli.numerics.blocks import pick, row_blocks
 from relrep_cli.numerics.chance_levels import UNKNOWN, Level, chance, drawn
-from relrep_cli.numerics.covariances import Covariances, Parts, covariances, cut_note, raw, scaled_axes
+from relrep_cli.numerics.covariances import Covariances, Parts, covariances, cross, cut_note, raw
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 NEAR = 1e-5  # squared distances below this share are summed row by row, because a difference of large sums is inexact
@@ -22,22 +22,30 @@ def nuclear(c: Covariances) -> float:
     return float(np.linalg.svd(c.xy, compute_uv=False).sum())
 
 
-def _similarity(c: Covariances) -> float:
+def _nuclear_of(found: Parts) -> float:
+    """The nuclear norm of all rows. It is computed once for all metrics, also for each permutation of the rows."""
+    (x, ox), (y, oy) = (found.workspace.origin(side) for side in found.spaces)
+    key = (x, y, ox, oy, found.powers)
+    return found.workspace.once("nuclear norm", key, lambda: nuclear(found.whole))
+
+
+def _similarity(c: Covariances, norm: float | None = None) -> float:
+    """norm: the nuclear norm, where it is known."""
     sx, sy = c.spreads
-    return min(1.0, nuclear(c) / (np.sqrt(sx) * np.sqrt(sy)))
+    return float(min(1.0, (nuclear(c) if norm is None else norm) / (np.sqrt(sx) * np.sqrt(sy))))
 
 
-def _distance(c: Covariances) -> float:
-    return float(np.sqrt(2 - 2 * _similarity(c)))
+def _distance(c: Covariances, norm: float | None = None) -> float:
+    return float(np.sqrt(2 - 2 * _similarity(c, norm)))
 
 
 def _angle(c: Covariances) -> float:
     return float(2 * np.arcsin(min(1.0, _distance(c) / 2)))
 
 
-def _size(c: Covariances) -> float:
+def _size(c: Covariances, norm: float | None = None) -> float:
     sx, sy = c.spreads
-    return float(np.sqrt(max(0.0, sx + sy - 2 * nuclear(c))))
+    return float(np.sqrt(max(0.0, sx + sy - 2 * (nuclear(c) if norm is None else norm))))
 
 
 @shape_metric(bounds=(0, 2**0.5), identity=0, higher_is_closer=False, source="Ding et al. 2021; Williams et al. 2021")
@@ -54,9 +62,9 @@ def procrustes(x: np.ndarray, y: np.ndarray, *, seed: int = 0, workspace: Worksp
     """
     found = covariances(x, y, workspace=workspace)
     sx, sy = found.whole.spreads
-    value = _distance(found.whole)
+    value = _distance(found.whole, _nuclear_of(found))
     if value**2 < NEAR:
-        value = _by_rows(x, y, found, 1 / np.sqrt(sx), 1 / np.sqrt(sy))
+        value = _by_rows(found, 1 / np.sqrt(sx), 1 / np.sqrt(sy))
     level = chance(found, _distance, 0.0, seed=seed)
     return _score(value, level, "columns centred, Frobenius norms 1", found.jackknife(_distance))
 
@@ -73,13 +81,14 @@ def procrustes_size(x: np.ndarray, y: np.ndarray, *, seed: int = 0, workspace: W
 
     x: (n, dx) and y: (n, dy) floats. sqrt(|x|^2 + |y|^2 - 2 |x'y|_*). The value grows with sqrt(n).
     """
-    found = covariances(x, y, workspace=workspace)
-    value = _size(found.whole)
+    found = covariances(x, y, alike=True, workspace=workspace)
+    value = _size(found.whole, _nuclear_of(found))
     if value**2 < NEAR * sum(found.whole.spreads):
-        value = _by_rows(x, y, found, 1.0, 1.0)
+        value = _by_rows(found, 1.0, 1.0)
     jackknife = found.jackknife(lambda c: _size(c) * np.sqrt(len(x) / c.n))
     level = chance(found, _size, 0.0, seed=seed)
-    return _score(value, level, "columns centred, not normalised, summed over items", jackknife)
+    score = _score(value, level, "columns centred, not normalised, summed over items", jackknife)
+    return score.times(found.powers[0])
 
 
 @shape_metric(bounds=(0, np.pi / 2), identity=0, higher_is_closer=False, source="Williams et al. 2021, angular shape distance")
@@ -104,24 +113,25 @@ def bures(x: np.ndarray, y: np.ndarray, *, seed: int = 0, workspace: Workspace =
     """
     found = covariances(x, y, workspace=workspace)
     level = chance(found, _similarity, 1.0, seed=seed)
-    return _score(_similarity(found.whole), level, "linear kernel, columns centred", found.jackknife(_similarity))
+    return _score(
+        _similarity(found.whole, _nuclear_of(found)), level, "linear kernel, columns centred", found.jackknife(_similarity)
+    )
 
 
 def _score(value: float, level: Level, convention: str, jackknife: np.ndarray | None) -> Score:
     return Score(value, level.mean, convention, jackknife=jackknife, draws=level.draws, chance_error=level.error)
 
 
-def _by_rows(x: np.ndarray, y: np.ndarray, found: Parts, fx: float, fy: float) -> float:
+def _by_rows(found: Parts, fx: float, fy: float) -> float:
     """The norm of fx x Q - fy y R for centred rows, with the best rotations Q, R. Precise for nearly equal spaces."""
-    m = found.moments
-    mean = m.shift + m.sums / m.n
+    (x, y), (mx, my) = found.rows, found.means()
     u, _, vt = np.linalg.svd(found.whole.xy)
     width = max(len(u), len(vt))
     total = 0.0
     for block in row_blocks(len(x), width, x, y):
         left = np.zeros((block.stop - block.start, width))
-        left[:, : len(u)] = fx * ((x[block] - mean[: m.dx]) @ u)
-        left[:, : len(vt)] -= fy * ((y[block] - mean[m.dx :]) @ vt.T)
+        left[:, : len(u)] = fx * ((x[block] - mx) @ u)
+        left[:, : len(vt)] -= fy * ((y[block] - my) @ vt.T)
         total += float(np.einsum("ij,ij->", left, left))
     return float(np.sqrt(total))
 
@@ -137,30 +147,23 @@ def aligned_cosine(x: np.ndarray, y: np.ndarray, *, seed: int = 0, workspace: Wo
     x: (n, dx) and y: (n, dy) floats, not centred. A zero row has cosine 0 with everything.
     """
     found = covariances(x, y, raw, workspace=workspace)
+    x, y = found.rows
     rows = _aligned(x, y, found.whole.xy)
     level = UNKNOWN
     if workspace.intervals:
 
         def draw(rng: np.random.Generator) -> float:
             order = rng.permutation(len(x))
-            return float(_aligned(x, y, _cross(x, y, order), order).mean())
+            return float(_aligned(x, y, cross(x, y, order=order), order).mean())
 
         level = drawn(draw, 1.0, seed, int(np.clip(WORK // (4 * x.size * y.shape[1]), 2, 10)))
     convention = "rows not centred, best rotation"
     return Score(float(rows.mean()), level.mean, convention, rows, draws=level.draws, chance_error=level.error)
 
 
-def _cross(x: np.ndarray, y: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """x'y, with the rows of y in the given order."""
-    out = np.zeros((x.shape[1], y.shape[1]))
-    for block in row_blocks(len(x), sum(out.shape), x):
-        out += np.asarray(x[block], np.float64).T @ np.asarray(pick(y, order[block]), np.float64)
-    return out
-
-
-def _aligned(x: np.ndarray, y: np.ndarray, cross: np.ndarray, order: np.ndarray | None = None) -> np.ndarray:
+def _aligned(x: np.ndarray, y: np.ndarray, xy: np.ndarray, order: np.ndarray | None = None) -> np.ndarray:
     """(n,) cosines of the rows of x and y under the rotation that maximises the trace of x'y."""
-    u, _, vt = np.linalg.svd(cross, full_matrices=False)
+    u, _, vt = np.linalg.svd(xy, full_matrices=False)
     out = np.empty(len(x))
     for block in row_blocks(len(x), x.shape[1] + y.shape[1], x, *([y] if order is None else [])):
         a, b = x[block], y[block] if order is None else pick(y, order[block])
@@ -179,9 +182,9 @@ def eigenspace_overlap(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = U
 
     Raises NotApplicable when there are no more items than dims, or when a space lies too far from the origin.
     """
-    found = covariances(x, y, raw, workspace=workspace)
+    found = covariances(x, y, raw, rotate=False, workspace=workspace)
     _refuse_far(found)
-    a, b = (scaled_axes(c, s) for c, s in zip((found.whole.xx, found.whole.yy), found.lengths(), strict=True))
+    a, b = found.scaled_axes(0), found.scaled_axes(1)
     ranks = len(a.sizes), len(b.sizes)
     if max(ranks) >= len(x):
         raise NotApplicable(f"{len(x)} items are not more than {max(ranks)} dims: the columns span everything")

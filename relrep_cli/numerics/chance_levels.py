@@ -8,7 +8,7 @@ from math import nan, sqrt
 
 import numpy as np
 
-from relrep_cli.numerics.covariances import Covariances, Parts, axes, one_thread
+from relrep_cli.numerics.covariances import Covariances, Parts, axes, cross, one_thread
 
 REACH = 0.005  # standard error of a drawn level, as a share of the distance from chance to the best value
 NEAR = 0.05  # a distance from chance to the best value below which it is not followed further
@@ -57,30 +57,33 @@ def chance(
     Rows are paired at random. Where a cross product of many rows would cost too much, the rows of one space are rotated at
     random instead: sums over so many rows are nearly normal. units: (dx,) and (dy,) by which columns are multiplied.
     """
-    if not found.intervals:
+    if not found.workspace.intervals:
         return UNKNOWN
     c = found.whole if units is None else found.whole.within(*map(np.diag, units))
     dims = c.xy.shape
     with one_thread(sum(dims)):
-        cross = _pairing(found, units) if found.n * dims[0] * dims[1] <= PAIRED else _rotation(c)
+        draw = _pairing(found, units) if found.n * dims[0] * dims[1] <= PAIRED else _rotation(c)
         least = int(np.clip(WORK // (dims[0] * dims[1]), 4, LEAST))
-        return drawn(lambda rng: value(Covariances(c.n, c.xx, c.yy, cross(rng))), best, seed, least)
+        return drawn(lambda rng: value(Covariances(c.n, c.xx, c.yy, draw(rng))), best, seed, least)
 
 
-Cross = Callable[[np.random.Generator], np.ndarray]
+Draw = Callable[[np.random.Generator], np.ndarray]
 
 
-def _pairing(found: Parts, units: tuple[np.ndarray, np.ndarray] | None) -> Cross:
+def _pairing(found: Parts, units: tuple[np.ndarray, np.ndarray] | None) -> Draw:
     """A function that returns xy (dx, dy) with the rows of y in random order."""
 
-    def cross(rng: np.random.Generator) -> np.ndarray:
-        xy = found.cross(rng.permutation(found.n))
+    x, y = found.rows
+    means = found.means()
+
+    def draw(rng: np.random.Generator) -> np.ndarray:
+        xy = cross(x, y, *means, rng.permutation(found.n))
         return xy if units is None else units[0][:, None] * xy * units[1]
 
-    return cross
+    return draw
 
 
-def _rotation(c: Covariances) -> Cross:
+def _rotation(c: Covariances) -> Draw:
     """A function that returns xy (dx, dy) with the rows of y rotated at random. Centred rows lie in n - 1 dimensions."""
     (bx, sx), (by, sy) = axes(c.xx), axes(c.yy)
     rows = max(c.n - 1, len(sx), len(sy))

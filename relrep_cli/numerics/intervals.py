@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import ceil, sqrt
+from math import ceil, frexp, sqrt
 from statistics import NormalDist
 
 import numpy as np
@@ -66,8 +66,9 @@ def _variance(rows: np.ndarray) -> float:
 def jackknife(value: float, without: np.ndarray) -> tuple[float, float]:
     """95 % jackknife interval of a statistic. without: (g,) the value recomputed without each
     of g parts of the rows, which are single rows or equal groups. For a sample of the rows, rescale first: spread_of_all."""
-    g = len(without)
-    error = sqrt((g - 1) / g * float(((without - without.mean()) ** 2).sum()))
+    g, apart = len(without), without - without.mean()
+    unit = 2.0 ** frexp(float(np.abs(apart).max()))[1]  # a power of two, so that no square over- or underflows
+    error = unit * sqrt((g - 1) / g * float(((apart / unit) ** 2).sum()))
     reach = student(g - 1) * error
     return value - reach, value + reach
 

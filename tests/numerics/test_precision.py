@@ -7,14 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from relrep_cli.comparison.pairs_of_files import measure
+from relrep_cli.embedding import Embedding, row_numbers
 from relrep_cli.metrics import METRICS, Score, dissimilarities
 from relrep_cli.metrics.score import NotApplicable
 from relrep_cli.neighbors import ranks
 from relrep_cli.numerics import row_pairs
+from relrep_cli.numerics.intervals import jackknife
 
 
 def score(name: str, x: np.ndarray, y: np.ndarray, **params: Any) -> Score:
-    return METRICS[name].function(x, y, **METRICS[name].resolve(params))
+    labels = {"labels": params.pop("labels")} if "labels" in params else {}
+    return METRICS[name].function(x, y, **METRICS[name].resolve(params), **labels)
 
 
 def pair(n: int = 200, d: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -24,14 +28,39 @@ def pair(n: int = 200, d: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarra
     return tuple(np.rint(side * 2**20) / 2**20 for side in (x, x + rng.normal(size=(n, d))))  # type: ignore[return-value]
 
 
-@pytest.mark.filterwarnings("ignore:overflow")
-@pytest.mark.filterwarnings("ignore:invalid value")
-@pytest.mark.parametrize("estimator", ["biased", "unbiased"])
-@pytest.mark.parametrize("side", ["first", "second"])
-def test_squares_that_overflow_are_named(estimator: str, side: str) -> None:
-    x, y = pair()
-    with pytest.raises(NotApplicable, match=f"the squares of the {side} space pass what float64 holds"):
-        score("cka", *((x * 1e150, y) if side == "first" else (x, y * 1e150)), estimator=estimator)
+# Metrics that follow the scale, with the power that they follow. The mean squared error leaves float64 before the others do.
+FOLLOW_SCALE = {"procrustes-size": 1, "rsm-norm": 1, "magnitude-difference": 1, "mse": 2}
+SCALES = [(1e-160, 1e-160), (1e150, 1e150), (1e-160, 1.0), (1.0, 1e150), (1e-300, 1e300)]
+ONCE_MORE = [("cka", {"estimator": "unbiased"}), ("cka", {"estimator": "minibatch"}), ("cka", {"kernel": "rbf"})]
+
+
+def numbers(found: Score) -> np.ndarray:
+    jackknife = np.empty(0) if found.jackknife is None else found.jackknife
+    return np.array([found.value, found.chance, *jackknife, *(() if found.rows is None else found.rows)])
+
+
+@pytest.mark.parametrize(("name", "params"), [*((name, {}) for name in METRICS if name != "mse"), *ONCE_MORE], ids=str)
+def test_spaces_at_the_ends_of_float64_have_the_values_of_ordinary_ones(name: str, params: dict[str, Any]) -> None:
+    x, y = pair(60, 4)
+    x, y = x + 0.25, y + 0.25
+    labels = {"labels": np.arange(60) % 3} if name == "label-overlap" else {}
+    wanted = numbers(score(name, x, y, **params, **labels))
+    for a, b in SCALES if name not in FOLLOW_SCALE else [(1e-160, 1e-160), (1e150, 1e150), (1e300, 1e300)]:
+        found = numbers(score(name, x * a, y * b, **params, **labels)) / a ** FOLLOW_SCALE.get(name, 0)
+        assert found == pytest.approx(wanted, rel=1e-7, abs=1e-9), (a, b)
+
+
+def test_the_interval_of_large_numbers_does_not_overflow() -> None:
+    without = np.array([1.0, 2.0, 3.0, 2.5, 1.5])
+    wanted = np.array(jackknife(2.0, without))
+    for unit in (1e-200, 1e200):
+        assert np.array(jackknife(2.0 * unit, without * unit)) == pytest.approx(wanted * unit, rel=1e-12)
+
+
+def test_what_leaves_float64_is_said_to() -> None:
+    a, b = (Embedding(side * 1e200, row_numbers(200)) for side in pair())
+    with pytest.raises(NotApplicable, match="the coordinates are too large for their squares to fit float64"):
+        measure("mse", {}, a, b)
 
 
 def test_the_chance_level_of_mse_is_the_same_at_any_offset() -> None:
