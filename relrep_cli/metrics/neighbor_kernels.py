@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
@@ -27,6 +28,7 @@ Profile = Annotated[
 Epsilon = Annotated[
     float, Param("Added to CKNNA's denominator: 1e-6 as its authors do; 0 gives a space 1 with itself.", minimum=0)
 ]
+DENSE_ROWS = 128
 DRAWN_ROWS = 2000  # rows that a random pairing measures for the chance level
 
 
@@ -129,16 +131,15 @@ def cknna(
         jackknife = np.array([value(rows % groups != g) for g in range(groups)])
 
     def draw(rng: np.random.Generator) -> float:
-        order = rng.permutation(len(x))
-        return _aligned(gx, gy[order][:, order], epsilon)
+        return cross(rng.permutation(len(x))) / size  # no order of the rows changes the self terms
 
+    found, size, cross = _aligned(gx, gy, epsilon), _size(gx, gy, epsilon), _cross_of_orders(gx, gy)
     level = drawn(draw, 1.0, seed) if workspace.intervals else UNKNOWN
     extra, index_note = describe_searches((a, b), index)
     convention = (
         f"cosines to shared neighbours, k = {k}, self excluded, unbiased HSIC in trace form (slightly asymmetric), "
         f"denominator + {epsilon}{index_note}"
     )
-    found = _aligned(gx, gy, epsilon)
     return Score(found, level.mean, convention, None, jackknife, draws=level.draws, extra=extra, chance_error=level.error)
 
 
@@ -154,12 +155,35 @@ def _cosines(x: np.ndarray, neighbours: np.ndarray) -> csr_array:
 
 
 def _aligned(gx: csr_array, gy: csr_array, epsilon: float) -> float:
-    xy = _hsic(gx.multiply(_mask(gy)), gy.multiply(_mask(gx)))
+    return _cross(gx, gy) / _size(gx, gy, epsilon)
+
+
+def _cross(gx: csr_array, gy: csr_array) -> float:
+    return _hsic(gx.multiply(_mask(gy)), gy.multiply(_mask(gx)))
+
+
+def _cross_of_orders(gx: csr_array, gy: csr_array) -> Callable[[np.ndarray], float]:
+    """A function of the order of the rows of y. Of few rows, dense matrices are ten times faster."""
+    if gx.shape[0] > DENSE_ROWS:
+        return lambda order: _cross(gx, gy[order][:, order])
+    a, b = gx.toarray(), gy.toarray()
+    near, far = (_mask(g).toarray() for g in (gx, gy))
+
+    def cross(order: np.ndarray) -> float:
+        both = np.ix_(order, order)
+        u, v, n = a * far[both], b[both] * near, len(a)
+        ones = u.sum() * v.sum() / ((n - 1) * (n - 2))
+        return float((u * v.T).sum() + ones - 2 * (u.sum(0) @ v.sum(1)) / (n - 2)) / (n * (n - 3))
+
+    return cross
+
+
+def _size(gx: csr_array, gy: csr_array, epsilon: float) -> float:
     xx, yy = _hsic(gx, gx), _hsic(gy, gy)
     for name, own in (("first", xx), ("second", yy)):
         if not own > 0:
             raise NotApplicable(f"the self term of the {name} space is not positive; take a larger --k")
-    return float(xy / (np.sqrt(xx) * np.sqrt(yy) + epsilon))
+    return float(np.sqrt(xx) * np.sqrt(yy) + epsilon)
 
 
 def _mask(g: csr_array) -> Any:

@@ -10,9 +10,9 @@ import numpy as np
 
 from relrep_cli.numerics.covariances import Covariances, Parts, axes, cross, one_thread
 
-REACH = 0.005  # standard error of a drawn level, as a share of the distance from chance to the best value
-NEAR = 0.05  # a distance from chance to the best value below which it is not followed further
-MOST = 4000  # draws, at most
+REACH = 0.008  # standard error of a drawn level, as a share of the distance from chance to the best value
+NEAR = 0.2  # a distance from chance to the best value below which it is not followed further
+MOST = 2000  # draws, at most
 LEAST = 32  # draws, at least, unless they cost more than WORK
 WORK = 1 << 21  # numbers in all random cross products of the least draws
 PAIRED = 1e9  # multiply-adds of one cross product up to which rows are paired at random; above, the rows are rotated

@@ -45,7 +45,7 @@ def test_all_metrics_that_draw_are_tested() -> None:
 @pytest.mark.parametrize(("n", "d"), [(24, 4), (150, 8)])
 def test_a_drawn_level_is_known_to_one_per_cent_of_the_way_to_the_best(name: str, n: int, d: int) -> None:
     found = score(name, *clouds(n, d))
-    assert 0 < found.chance_error < 0.01 * max(abs(best(name) - found.chance), 0.05)
+    assert 0 < found.chance_error < 0.01 * max(abs(best(name) - found.chance), 0.2)
 
 
 @pytest.mark.parametrize("name", DRAWN)
