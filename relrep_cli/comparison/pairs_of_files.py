@@ -112,7 +112,9 @@ def measure(
 
 
 def _first_bad_row(x: np.ndarray, workspace: Workspace) -> int | None:
-    return workspace.once("first bad row", (x,), lambda: first_bad_row(x))
+    space, order = workspace.origin(x)
+    found = workspace.once("first bad row", (space,), lambda: first_bad_row(space))
+    return found if order is None or found is None else first_bad_row(x)
 
 
 def _labels(a: Embedding, b: Embedding) -> np.ndarray:

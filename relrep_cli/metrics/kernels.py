@@ -59,9 +59,7 @@ def cka(
 
 
 def _linear(x: np.ndarray, y: np.ndarray, estimator: str, workspace: Workspace) -> Score:
-    x, y = _ready(x, workspace), _ready(y, workspace)
-    m, sizes = hsic.centred_moments(x, y, workspace=workspace)
-    found = [hsic.terms(m, a, b) for a, b in hsic.PAIRS]
+    m, sizes, found = _terms(x, y, workspace)
     xx, yy, xy = (float(_estimate(t, estimator)) for t in found)
     for side, (name, own) in enumerate((("first", xx), ("second", yy))):
         if not own > _rounding(float(sizes[side]), m.n, estimator):
@@ -70,8 +68,25 @@ def _linear(x: np.ndarray, y: np.ndarray, estimator: str, workspace: Workspace) 
     value = min(1.0, float(xy / (np.sqrt(xx) * np.sqrt(yy))))
     # The mean of biased CKA over random pairings is tr(K) tr(L) / ((n - 1) |K| |L|).
     chance = float(m.norms[0] * m.norms[1] / ((m.n - 1) * np.sqrt(xx) * np.sqrt(yy))) if estimator == "biased" else 0.0
-    jackknife = _leave_one_out(m, x, y, estimator) if m.n >= 5 and workspace.intervals else None
+    jackknife = (
+        _leave_one_out(m, _ready(x, workspace), _ready(y, workspace), estimator) if m.n >= 5 and workspace.intervals else None
+    )
     return Score(value, chance, f"linear kernel, {estimator} HSIC, columns centred", jackknife=jackknife)
+
+
+def _terms(x: np.ndarray, y: np.ndarray, workspace: Workspace) -> tuple[Moments, np.ndarray, list[hsic.Terms]]:
+    """The moments, the sums of squares before centring, and the terms of x with x, y with y and both.
+
+    The order of the rows changes the last ones alone, so that a permutation takes the others from the rows as they were.
+    """
+    (first, ox), (second, oy) = workspace.origin(x), workspace.origin(y)
+    permuted = workspace.outer is not None and not workspace.intervals and (ox is not None or oy is not None)
+    known = workspace.outer if permuted and workspace.outer is not None else workspace
+    m, sizes = hsic.centred_moments(_ready(first, known), _ready(second, known), workspace=known)
+    own = [hsic.terms(m, a, b) for a, b in hsic.PAIRS]
+    if permuted:
+        own[2] = hsic.terms_of_rows(m, _ready(x, workspace), _ready(y, workspace))
+    return m, sizes, own
 
 
 def _ready(x: np.ndarray, workspace: Workspace) -> np.ndarray:
