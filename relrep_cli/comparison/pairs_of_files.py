@@ -142,7 +142,9 @@ def measure(
 
 
 def _first_bad_row(x: np.ndarray, workspace: Workspace) -> int | None:
-    return workspace.once("first bad row", (x,), lambda: first_bad_row(x))
+    space, order = workspace.origin(x)
+    found = workspace.once("first bad row", (space,), lambda: first_bad_row(space))
+    return found if order is None or found is None else first_bad_row(x)
 
 
 def _labels(a: Embedding, b: Embedding) -> np.ndarray:
@@ -250,7 +252,8 @@ def _result(
     low, high = interval(name, score, seed, partial(measure_subset, name, params, x, y, seed), x.ids)
     chance = score.chance if np.isfinite(score.chance) else None
     record = {"value": score.value, "low": low, "high": high, "chance": chance, "n": x.n, "k": params.get("k")}
-    return record | {"convention": score.convention} | dict(score.extra), score
+    drawn = {"chance_error": score.chance_error} if score.draws else {}
+    return record | {"convention": score.convention} | dict(score.extra) | drawn, score
 
 
 def measure_subset(name: str, params: Mapping[str, Any], x: Embedding, y: Embedding, seed: int, rows: np.ndarray) -> Score:

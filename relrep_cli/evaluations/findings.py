@@ -13,7 +13,7 @@ from relrep_cli.base.registry import Entry, Param, Registry
 from relrep_cli.embedding import Embedding, find_ids
 from relrep_cli.neighbors import unit_rows
 from relrep_cli.numerics.blocks import pick, row_blocks, take
-from relrep_cli.numerics.intervals import bootstrap, jackknife, within
+from relrep_cli.numerics.intervals import bootstrap, interval_of_pairs, jackknife, within
 
 COLUMNS = ("file", "task", "name", "value", "low", "high", "n", "convention", "chance")
 NEEDS = {
@@ -96,7 +96,8 @@ class Finding:
     """One thing measured.
 
     rows: (m,) the judged items' own values, of which `value` is the mean, and codes (m,): their class numbers. counts: (m,)
-    how many items each value is of, where it is not one. interval: 95 %, where rows do not give one. chance: the value of a
+    how many items each value is of, where it is not one. pairs: (m,) of how many pairs of items each value is the mean, where
+    `value` is the mean over pairs. interval: 95 %, where rows do not give one. chance: the value of a
     space that knows nothing. curve: (points, 3) false positive rate, true positive rate and threshold.
     """
 
@@ -107,6 +108,7 @@ class Finding:
     rows: np.ndarray | None = None
     codes: np.ndarray | None = None
     counts: np.ndarray | None = None
+    pairs: np.ndarray | None = None
     interval: tuple[float, float] | None = None
     bounds: tuple[float | None, float | None] = (None, None)
     chance: float | None = None
@@ -146,6 +148,14 @@ def mean_of(
 ) -> Finding:
     """The finding that is the mean of the items' own values."""
     return Finding(name, float(rows.mean()), len(rows), convention, rows, codes, bounds=bounds, chance=chance)
+
+
+def mean_of_pairs(
+    name: str, rows: np.ndarray, pairs: np.ndarray, convention: str, codes: np.ndarray, bounds: tuple[float, float]
+) -> Finding:
+    """The finding that is the mean over pairs of items. rows: (m,) each item's mean over its pairs; pairs: their number."""
+    value = float(np.average(rows, weights=pairs))
+    return Finding(name, value, len(rows), convention, rows, codes, pairs=pairs, bounds=bounds)
 
 
 def prepare(
@@ -270,13 +280,18 @@ def records(
         for code in np.unique(f.codes).tolist():
             mine = f.codes == code
             own, n = f.rows[mine], int(mine.sum() if f.counts is None else f.counts[mine].sum())
-            part = replace(f, value=float(own.mean()), n=n, rows=own, chance=None)
+            pairs = None if f.pairs is None else f.pairs[mine]
+            part = replace(
+                f, value=float(np.average(own, weights=pairs)), n=n, rows=own, pairs=pairs, interval=None, chance=None
+            )
             yield _record(file, task, part, seed) | {"class": classes[code].decode(errors="backslashreplace")}
 
 
 def _record(file: str, task: str, f: Finding, seed: int) -> Record:
     interval = f.interval
-    if interval is None and f.rows is not None and len(f.rows) > 1:
+    if f.rows is not None and f.pairs is not None:
+        interval = interval_of_pairs(f.rows, f.pairs)
+    elif interval is None and f.rows is not None and len(f.rows) > 1:
         interval = bootstrap(f.rows, np.random.default_rng(seed))
     low, high = (None, None) if interval is None else within(interval, f.bounds)
     values = (file, task, f.name, f.value, low, high, f.n, f.convention, f.chance)

@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from relrep_cli.evaluations.findings import Finding, Space, distances, evaluation, mean_of, some
+from relrep_cli.evaluations.findings import Finding, Space, distances, evaluation, mean_of, mean_of_pairs, some
 from relrep_cli.metrics.statistics import log_ratios, potential
 from relrep_cli.neighbors import nearest, unit_rows
 from relrep_cli.numerics import row_pairs as pairs
 from relrep_cli.numerics.blocks import row_blocks, slices
 from relrep_cli.numerics.intervals import bootstrap, jackknife
+from relrep_cli.numerics.narrowing import scalable
 
 MOST = 10_000  # items whose pairs are all visited
 SPAN = "in units of the root mean square distance of two items"
@@ -28,12 +29,12 @@ def separation(s: Space, *, seed: int = 0) -> Iterator[Finding]:
 
     diameter: the largest Euclidean distance within a class, mean over classes. margin: half of the distance to the nearest
     item of another class less that to the nearest of the same. Both in units of the root mean square distance of two items.
-    alignment: mean squared distance of two items of a class, uniformity: log mean exp(-2 d^2) of all pairs, both at length 1,
-    lower is better. dimension: 1 / mean log(r2 / r1).
+    alignment: mean squared distance over pairs of items of a class. uniformity: log mean exp(-2 d^2) of all pairs. Both at
+    length 1, lower is better. dimension: 1 / mean log(r2 / r1).
     """
     rows, of = some(s.test, MOST, seed)
     said = f", {of} items"
-    x = s.vectors(rows)
+    x = scalable(s.vectors(rows))
     if s.codes is not None and len(s.classes) > 1:
         yield from _classes(x, s.codes[rows], said)
     if len(x) > 2:
@@ -94,14 +95,16 @@ def _margins(x: np.ndarray, codes: np.ndarray, several: list[int]) -> tuple[np.n
 
 
 def _alignment(x: np.ndarray, codes: np.ndarray, said: str) -> Finding:
-    """Each row's mean squared distance to the others of its class, all at length 1: 2 - 2 u (S - u) / (n - 1)."""
+    """The mean squared distance over pairs of a class, all at length 1. A row's own mean is 2 - 2 u (S - u) / (n - 1)."""
     unit = unit_rows(np.asarray(x, np.float64))
     sums, sizes = np.zeros((codes.max() + 1, x.shape[1])), np.bincount(codes)
     np.add.at(sums, codes, unit)
     kept = sizes[codes] > 1
     unit, codes = unit[kept], codes[kept]
-    rows = 2 - 2 * np.einsum("ij,ij->i", unit, sums[codes] - unit) / (sizes[codes] - 1)
-    return mean_of("alignment", rows.clip(0, 4), f"squared distance of two items of a class, at length 1{said}", codes, (0, 4))
+    others = sizes[codes] - 1
+    rows = (2 - 2 * np.einsum("ij,ij->i", unit, sums[codes] - unit) / others).clip(0, 4)
+    convention = f"squared distance at length 1, mean over pairs of items of a class{said}"
+    return mean_of_pairs("alignment", rows, others, convention, codes, (0, 4))
 
 
 def _uniformity(x: np.ndarray, said: str) -> Iterator[Finding]:

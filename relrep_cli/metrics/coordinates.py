@@ -13,6 +13,7 @@ from relrep_cli.metrics.score import By, Ci, K, NotApplicable, Score
 from relrep_cli.neighbors import ranks, unit_rows
 from relrep_cli.numerics import midranks as ranking
 from relrep_cli.numerics.blocks import column_mean, row_blocks
+from relrep_cli.numerics.narrowing import scalable
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 At = Annotated[int, Param("Count ranks up to this one only; 0 counts all.", minimum=0)]
@@ -122,6 +123,7 @@ def pearson(x: np.ndarray, y: np.ndarray) -> Score:
     >>> round(pearson(np.array([[0.0, 1.0], [2.0, 3.0]]), np.array([[0.0, 1.0], [2.0, 1.0]])).value, 6)
     0.632456
     """
+    x, y = scalable(x), scalable(y)
     means = [column_mean(side, np.arange(len(side))) for side in (x, y)]
     sums = np.zeros((len(x), 5))
     for block in row_blocks(*x.shape, x, y):
@@ -162,6 +164,7 @@ def spearman(x: np.ndarray, y: np.ndarray) -> Score:
     >>> round(spearman(np.array([[0.0, 1.0], [2.0, 30.0]]), np.array([[0.0, 1.0], [3.0, 2.0]])).value, 6)
     0.8
     """
+    x, y = scalable(x), scalable(y)
     left, right = ranking.ranked(x), ranking.ranked(y)
     for name, side in (("first", left), ("second", right)):
         if not side.ranks.any():

@@ -17,6 +17,7 @@ from relrep_cli.numerics import midranks as ranking
 from relrep_cli.numerics import row_pairs as pairs
 from relrep_cli.numerics.blocks import slices
 from relrep_cli.numerics.intervals import spread_of_all
+from relrep_cli.numerics.narrowing import common_powers, in_range, scalable
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 Distance = Annotated[
@@ -46,6 +47,7 @@ def distance_correlation(x: np.ndarray, y: np.ndarray, *, workspace: Workspace =
     Raises NotApplicable when all distances within a space are equal.
     """
     x, y, sample_note = pairs.sample(x, y)
+    x, y = scalable(x), scalable(y)
     sums = pairs.pair_sums(len(x), pairs.between(x, "euclidean"), pairs.between(y, "euclidean"))
 
     def value(n: int, totals: np.ndarray, rows: np.ndarray) -> float:
@@ -83,7 +85,8 @@ def rsm_norm(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -
     sqrt(n (n - 1)). Above 20,000 rows a random sample of rows is used, which the convention states.
     """
     x, y, sample_note = pairs.sample(x, y)
-    first, second = pairs.between(x, "euclidean"), pairs.between(y, "euclidean")
+    power, _ = common_powers(x, y)
+    first, second = (pairs.between(in_range(side, power), "euclidean") for side in (x, y))
 
     def apart(i: np.ndarray, j: np.ndarray) -> np.ndarray:
         return first(i, j) - second(i, j)
@@ -97,7 +100,8 @@ def rsm_norm(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -
     count = len(x) * (len(x) - 1)
     level = float(np.sqrt((spreads[2] + spreads[3] - 2 * spreads[0] * spreads[1] / count) / count))
     convention = f"root mean square over pairs, Euclidean distances{sample_note}"
-    return Score(value(*sums.whole()), level, convention, jackknife=sums.jackknife(value) if workspace.intervals else None)
+    jackknife = sums.jackknife(value) if workspace.intervals else None
+    return Score(value(*sums.whole()), level, convention, jackknife=jackknife).times(power)
 
 
 @kernel_metric(bounds=(-1, 1), invariant={"permutation", "scale"}, source="Kriegeskorte et al. 2008")
@@ -120,7 +124,7 @@ def rsa(
     if len(x) < 4:
         raise NotApplicable(f"{len(x)} items are too few")
     x, y, sample_note = pairs.sample(x, y, KENDALL_ROWS if correlation == "kendall" else pairs.MOST)
-    first, second = pairs.between(x, distance), pairs.between(y, distance)
+    first, second = pairs.between(scalable(x), distance), pairs.between(scalable(y), distance)
     correlate = {"spearman": _spearman, "pearson": _pearson, "kendall": _kendall}[correlation]
     value, jackknife = correlate(len(x), first, second, workspace.intervals)
     return Score(value, 0.0, f"{distance} distance, {correlation.capitalize()}{sample_note}", jackknife=jackknife)

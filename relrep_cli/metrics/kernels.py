@@ -14,6 +14,7 @@ from relrep_cli.numerics import row_pairs as pairs
 from relrep_cli.numerics.blocks import pick
 from relrep_cli.numerics.intervals import spread_of_all
 from relrep_cli.numerics.moments import Moments
+from relrep_cli.numerics.narrowing import narrow, scalable
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 KERNELS = ("linear", "rbf")
@@ -58,20 +59,41 @@ def cka(
 
 
 def _linear(x: np.ndarray, y: np.ndarray, estimator: str, workspace: Workspace) -> Score:
-    m, sizes = hsic.centred_moments(x, y, workspace=workspace)
-    found = [hsic.terms(m, a, b) for a, b in hsic.PAIRS]
+    m, sizes, found = _terms(x, y, workspace)
     xx, yy, xy = (float(_estimate(t, estimator)) for t in found)
     for side, (name, own) in enumerate((("first", xx), ("second", yy))):
-        if not np.isfinite(own):
-            raise NotApplicable(f"the squares of the {name} space pass what float64 holds")
         if not own > _rounding(float(sizes[side]), m.n, estimator):
             reason = "is constant" if m.norms[side] <= 1e-12 * sizes[side] else "has a self term that is not positive"
             raise NotApplicable(f"the {name} space {reason}")
     value = min(1.0, float(xy / (np.sqrt(xx) * np.sqrt(yy))))
     # The mean of biased CKA over random pairings is tr(K) tr(L) / ((n - 1) |K| |L|).
     chance = float(m.norms[0] * m.norms[1] / ((m.n - 1) * np.sqrt(xx) * np.sqrt(yy))) if estimator == "biased" else 0.0
-    jackknife = _leave_one_out(m, x, y, estimator) if m.n >= 5 and workspace.intervals else None
+    jackknife = (
+        _leave_one_out(m, _ready(x, workspace), _ready(y, workspace), estimator) if m.n >= 5 and workspace.intervals else None
+    )
     return Score(value, chance, f"linear kernel, {estimator} HSIC, columns centred", jackknife=jackknife)
+
+
+def _terms(x: np.ndarray, y: np.ndarray, workspace: Workspace) -> tuple[Moments, np.ndarray, list[hsic.Terms]]:
+    """The moments, the sums of squares before centring, and the terms of x with x, y with y and both.
+
+    The order of the rows changes the last ones alone, so that a permutation takes the others from the rows as they were.
+    """
+    (first, ox), (second, oy) = workspace.origin(x), workspace.origin(y)
+    permuted = workspace.outer is not None and not workspace.intervals and (ox is not None or oy is not None)
+    known = workspace.outer if permuted and workspace.outer is not None else workspace
+    m, sizes = hsic.centred_moments(_ready(first, known), _ready(second, known), workspace=known)
+    own = [hsic.terms(m, a, b) for a, b in hsic.PAIRS]
+    if permuted:
+        own[2] = hsic.terms_of_rows(m, _ready(x, workspace), _ready(y, workspace))
+    return m, sizes, own
+
+
+def _ready(x: np.ndarray, workspace: Workspace) -> np.ndarray:
+    """The space in range, and rotated into as many dims as it has rows where it has more."""
+    x = scalable(x, workspace)
+    found = narrow(x, centred=True, units=False, workspace=workspace)
+    return x if found is None else found.rows
 
 
 def _estimate(terms: hsic.Terms, estimator: str) -> np.ndarray:
@@ -104,8 +126,12 @@ def _gaussian(x: np.ndarray, y: np.ndarray, estimator: str, workspace: Workspace
 
     n, totals, rows = sums.whole()
     level = 0.0 if unbiased else expected_alignment(n, totals, rows, 1.0)
-    convention = f"RBF kernel exp(-d^2 / 2w^2), w = median distance ({wx:.6g}, {wy:.6g}), {estimator} HSIC{sample_note}"
+    convention = f"{_gaussian_note(wx, wy)}, {estimator} HSIC{sample_note}"
     return Score(value(n, totals, rows), level, convention, jackknife=sums.jackknife(value) if workspace.intervals else None)
+
+
+def _gaussian_note(wx: float, wy: float) -> str:
+    return f"RBF kernel exp(-d^2 / 2w^2), w = median distance of different rows ({wx:.6g}, {wy:.6g})"
 
 
 def _alignment(xx: float, yy: float, xy: float) -> float:
@@ -141,11 +167,14 @@ def _minibatch(x: np.ndarray, y: np.ndarray, kernel: Kernel, batch: int, workspa
     """Minibatch CKA. Rows i, i + m, i + 2 m, … of both spaces form one of the m batches."""
     n = len(x)
     count = min(-(-n // batch), n // 4)
-    grams = [_linear_gram(x), _linear_gram(y)]
+    grams = [_linear_gram(scalable(x, workspace)), _linear_gram(scalable(y, workspace))]
     kernel_note = "linear kernel"
     if kernel == "rbf":
         (first, wx), (second, wy) = pairs.gaussian(x), pairs.gaussian(y)
-        grams, kernel_note = [first, second], f"RBF kernel exp(-d^2 / 2w^2), w = median distance ({wx:.6g}, {wy:.6g})"
+        grams, kernel_note = (
+            [first, second],
+            _gaussian_note(wx, wy),
+        )
     found = np.array([_batch(np.arange(g, n, count), grams[0], grams[1]) for g in range(count)])
     value = _alignment_of_means(found.mean(0))
     jackknife = np.array([_alignment_of_means(m) for m in (found.sum(0) - found) / (count - 1)]) if count >= 10 else None

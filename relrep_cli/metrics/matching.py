@@ -6,7 +6,8 @@ import numpy as np
 
 from relrep_cli.metrics.families import shape_metric
 from relrep_cli.metrics.score import Score
-from relrep_cli.numerics.covariances import Covariances, Parts, chance, covariances
+from relrep_cli.numerics.chance_levels import chance
+from relrep_cli.numerics.covariances import Covariances, Parts, covariances
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 
@@ -15,7 +16,7 @@ from relrep_cli.numerics.workspace import UNSHARED, Workspace
     invariant={"axis-scale", "permutation", "scale", "translation"},
     source="Li et al. 2015, one-to-one matching",
 )
-def hard_match(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
+def hard_match(x: np.ndarray, y: np.ndarray, *, seed: int = 0, workspace: Workspace = UNSHARED) -> Score:
     """Mean correlation of columns under the best one-to-one matching.
 
     x: (n, dx) and y: (n, dy) floats. Every column of the narrower space gets its own partner (Hungarian method). Constant
@@ -27,8 +28,8 @@ def hard_match(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED)
     >>> round(hard_match(x, x[:, ::-1]).value, 6)
     1.0
     """
-    found = covariances(x, y, workspace=workspace)
-    kept, unit, note = _varying_columns(found)
+    found = covariances(x, y, rotate=False, workspace=workspace)
+    kept, units, note = _varying_columns(found)
 
     def best(c: Covariances) -> tuple[np.ndarray, np.ndarray]:
         from scipy.optimize import linear_sum_assignment
@@ -36,9 +37,10 @@ def hard_match(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED)
         return linear_sum_assignment(_correlations(c, kept), maximize=True)
 
     pairs = best(found.whole)
-    level, draws = chance(unit, lambda c: _mean(c, kept, best(c)), workspace=workspace)
+    level = chance(found, lambda c: _mean(c, kept, best(c)), 1.0, seed=seed, units=units)
     value, jackknife = _mean(found.whole, kept, pairs), found.jackknife(lambda c: _mean(c, kept, pairs))
-    return Score(value, level, f"correlation of columns, one-to-one{note}", jackknife=jackknife, draws=draws)
+    convention = f"correlation of columns, one-to-one{note}"
+    return Score(value, level.mean, convention, jackknife=jackknife, draws=level.draws, chance_error=level.error)
 
 
 @shape_metric(
@@ -46,7 +48,7 @@ def hard_match(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED)
     invariant={"axis-scale", "permutation", "scale", "translation"},
     source="Li et al. 2015, bipartite semi-matching, mean of both directions",
 )
-def soft_match(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
+def soft_match(x: np.ndarray, y: np.ndarray, *, seed: int = 0, workspace: Workspace = UNSHARED) -> Score:
     """Mean over both directions of each column's best correlation.
 
     x: (n, dx) and y: (n, dy) floats. Several columns may have the same partner. Constant columns are left out. The jackknife
@@ -54,8 +56,8 @@ def soft_match(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED)
 
     Raises NotApplicable for fewer than 3 items or a constant space.
     """
-    found = covariances(x, y, workspace=workspace)
-    kept, unit, note = _varying_columns(found)
+    found = covariances(x, y, rotate=False, workspace=workspace)
+    kept, units, note = _varying_columns(found)
 
     def value(c: Covariances) -> float:
         table = _correlations(c, kept)
@@ -64,22 +66,23 @@ def soft_match(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED)
     table = _correlations(found.whole, kept)
     there, back = (np.arange(len(table)), table.argmax(1)), (table.argmax(0), np.arange(table.shape[1]))
     jackknife = found.jackknife(lambda c: (_mean(c, kept, there) + _mean(c, kept, back)) / 2)
-    level, draws = chance(unit, value, workspace=workspace)
-    return Score(value(found.whole), level, f"best correlation of each column{note}", jackknife=jackknife, draws=draws)
+    level = chance(found, value, 1.0, seed=seed, units=units)
+    convention = f"best correlation of each column{note}"
+    return Score(value(found.whole), level.mean, convention, jackknife=jackknife, draws=level.draws, chance_error=level.error)
 
 
-def _varying_columns(found: Parts) -> tuple[tuple[np.ndarray, np.ndarray], Covariances, str]:
-    """The numbers of the columns that vary, the covariances of columns of length 1, and a note on constant columns."""
+def _varying_columns(found: Parts) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray], str]:
+    """The numbers of the columns that vary, the factors that make columns of length 1, and a note on constant columns."""
     lengths = found.lengths()
     kx, ky = (np.flatnonzero(np.isfinite(s)) for s in lengths)
     out = sum(map(len, lengths)) - len(kx) - len(ky)
-    unit = found.whole.within(*(np.diag(1 / s) for s in lengths))
-    return (kx, ky), unit, f", {out} constant columns left out" if out else ""
+    units = (1 / lengths[0], 1 / lengths[1])
+    return (kx, ky), units, f", {out} constant columns left out" if out else ""
 
 
 def _correlations(c: Covariances, kept: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     rows, columns = kept
-    sizes = np.sqrt(np.diag(c.xx)[rows])[:, None] * np.sqrt(np.diag(c.yy)[columns])
+    sizes = np.sqrt(np.diag(c.xx)[rows].clip(0))[:, None] * np.sqrt(np.diag(c.yy)[columns].clip(0))
     return (c.xy[np.ix_(rows, columns)] / np.where(sizes > 0, sizes, np.inf)).clip(-1, 1)
 
 

@@ -12,8 +12,9 @@ from relrep_cli.metrics.families import neighbourhood_metric
 from relrep_cli.metrics.neighborhoods import within, within_both
 from relrep_cli.metrics.sampling import over_neighbours
 from relrep_cli.metrics.score import By, Ci, Index, K, NotApplicable, Score
-from relrep_cli.neighbors import ranks_among_others, unit_rows
+from relrep_cli.neighbors import Midranks, midranks_of_nearest, unit_rows
 from relrep_cli.numerics.blocks import pick, row_blocks
+from relrep_cli.numerics.chance_levels import Level
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 Lists = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -95,10 +96,11 @@ def _of_lists(
     def values(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.concatenate([rows_of(a[block], b[block]) for block in row_blocks(len(a), k * k)])
 
-    chance, draws = list_chance(rows_of, len(x) - 1, k)
+    chance = list_chance(rows_of, len(x) - 1, k, seed)
     convention = f"{convention}, {by}, k = {k}, self excluded"
     search = within_both(x, y, k, by, index, workspace)
-    return replace(over_neighbours(search, values, len(x), chance, convention, index=index, ci=ci, seed=seed), draws=draws)
+    found = over_neighbours(search, values, len(x), chance.mean, convention, index=index, ci=ci, seed=seed)
+    return replace(found, draws=chance.draws, chance_error=chance.error)
 
 
 def apart(x: np.ndarray, own_rows: slice | np.ndarray, others: np.ndarray, by: By) -> np.ndarray:
@@ -163,15 +165,15 @@ def _rank_agreement(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 @cache
-def list_chance(rows_of: Lists, others: int, k: int) -> tuple[float, int]:
-    """The mean of `rows_of` over pairs of random lists of k of the other items, and the number of pairs drawn."""
-    rng, draws = np.random.default_rng(0), int(np.clip(4_000_000 // k**2, 500, 20_000))
+def list_chance(rows_of: Lists, others: int, k: int, seed: int = 0) -> Level:
+    """The mean of `rows_of` over pairs of random lists of k of the other items."""
+    rng, draws = np.random.default_rng(seed), int(np.clip(4_000_000 // k**2, 500, 20_000))
     shared_count = rng.hypergeometric(k, others - k, k, draws)
     a = np.tile(np.arange(k), (draws, 1))
     b = np.where(a < shared_count[:, None], rng.permuted(a, axis=1), a + k)
     b = rng.permuted(b, axis=1)
     found = np.concatenate([rows_of(a[block], b[block]) for block in row_blocks(draws, k * k)])
-    return float(found.mean()), draws
+    return Level(float(found.mean()), draws, float(found.std(ddof=1) / np.sqrt(draws)))
 
 
 @neighbourhood_metric(
@@ -181,13 +183,34 @@ def information_imbalance(x: np.ndarray, y: np.ndarray, *, neighbours: By = "cos
     """Information imbalance: 2 / n times the mean rank in y of the nearest neighbour in x.
 
     x: (n, dx) and y: (n, dy) floats. The value is near 0 when neighbours in x are neighbours in y, 1 at chance, and 2 / n for
-    a space with itself. The record's `reverse` is the value from y to x.
+    a space with itself. Rows of y that are equally near share the mean of their ranks; where several rows of x are nearest,
+    the mean of their ranks counts. The record's `reverse` is the value from y to x, and `tied` counts the items with such ties.
 
-    Raises NotApplicable for fewer than 3 items.
+    Raises NotApplicable for fewer than 3 items, or a space whose rows are all the same.
     """
     if len(x) < 3:
         raise NotApplicable(f"{len(x)} items are too few")
-    rows = 2 / len(x) * ranks_among_others(y, within(x, 1, neighbours, workspace=workspace).rows[:, 0], by=neighbours)
-    back = 2 / len(x) * ranks_among_others(x, within(y, 1, neighbours, workspace=workspace).rows[:, 0], by=neighbours).mean()
-    convention = f"{neighbours}, nearest neighbour in x, its rank in y; reverse: from y to x"
-    return Score(float(rows.mean()), 1.0, convention, rows, extra={"reverse": float(back)})
+    for name, side in (("first", x), ("second", y)):
+        if _all_same(side, neighbours):
+            raise NotApplicable(f"all rows of the {name} space {'are' if neighbours == 'euclidean' else 'point'} the same")
+    there, back = (_imbalances(a, b, neighbours, workspace) for a, b in ((x, y), (y, x)))
+    rows = 2 / len(x) * there.values
+    convention = f"{neighbours}, nearest neighbour in x, its rank in y; ties share the mean rank; reverse: from y to x"
+    extra = {"reverse": float(2 / len(x) * back.values.mean()), "tied": int(np.count_nonzero(there.shared | back.shared))}
+    return Score(float(rows.mean()), 1.0, convention, rows, extra=extra)
+
+
+def _imbalances(x: np.ndarray, y: np.ndarray, by: By, workspace: Workspace) -> Midranks:
+    return midranks_of_nearest(x, y, within(x, 2, by, workspace=workspace).rows, by=by)
+
+
+def _all_same(x: np.ndarray, by: By) -> bool:
+    """Whether all rows of x (n, d) are equal, or for cosine whether they have the same direction, up to rounding."""
+    first = np.asarray(x[:1], np.float64)
+    first = unit_rows(first) if by == "cosine" else first
+    for block in row_blocks(*x.shape, x):
+        rows = np.asarray(x[block], np.float64)
+        rows = unit_rows(rows) if by == "cosine" else rows
+        if (np.abs(rows - first) > 1e-14 * np.abs(first).max()).any():
+            return False
+    return True

@@ -11,7 +11,7 @@ from relrep_cli.base.registry import Param
 from relrep_cli.metrics.families import shape_metric
 from relrep_cli.metrics.score import NotApplicable, Score
 from relrep_cli.numerics.blocks import row_blocks
-from relrep_cli.numerics.covariances import Covariances, Parts, axes, covariances
+from relrep_cli.numerics.covariances import Basis, Covariances, Parts, all_axes, covariances, cut_note
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 Penalty = Annotated[float, Param("Ridge penalty, as a share of the space's total variance.", minimum=1e-9)]
@@ -47,22 +47,25 @@ def ridge(x: np.ndarray, y: np.ndarray, *, penalty: Penalty = 0.001, workspace: 
 
 
 def _both(x: np.ndarray, y: np.ndarray, penalty: float, convention: str, workspace: Workspace) -> Score:
-    there = _held_out(x, y, covariances(x, y, workspace=workspace), penalty)
-    back = _held_out(y, x, covariances(y, x, workspace=workspace), penalty)
+    """Without a penalty, rounding decides which axes have variance, so columns are first scaled to length 1."""
+    units = (not penalty, False)
+    found, reverse = (covariances(a, b, units=units, workspace=workspace) for a, b in ((x, y), (y, x)))
+    sides = [f.all_axes(0) if penalty else f.scaled_axes(0) for f in (found, reverse)]
+    there, back = (_held_out(f, side, penalty) for f, side in zip((found, reverse), sides, strict=True))
+    convention += "" if penalty else cut_note(*sides)
     return Score(there.value, there.chance, convention, jackknife=there.jackknife, extra={"reverse": back.value})
 
 
-def _held_out(x: np.ndarray, y: np.ndarray, found: Parts, penalty: float) -> Score:
-    c, m, n = found.whole, found.moments, len(x)
-    basis, sizes = axes(c.xx)
+def _held_out(found: Parts, side: Basis, penalty: float) -> Score:
+    c, n, (x, y), (mx, my) = found.whole, found.n, found.rows, found.means()
+    basis, sizes = side.to, side.sizes
     if not penalty and len(sizes) >= n - 1:
         raise NotApplicable(f"{n} items are not more than {len(sizes)} dims need: nothing is left to hold out; use ridge")
     shrink = 1 / (sizes + penalty * c.spreads[0])
     slopes = shrink[:, None] * (basis.T @ c.xy)
-    mean = m.shift + m.sums / n
     errors, spreads, wobble = np.empty(n), np.empty(n), 0.0
     for block in row_blocks(n, x.shape[1] + y.shape[1], x, y):
-        z, target = (x[block] - mean[: m.dx]) @ basis, y[block] - mean[m.dx :]
+        z, target = (x[block] - mx) @ basis, y[block] - my
         leverage = 1 / n + np.square(z) @ shrink
         if (1 - leverage).min() < ALONE:
             raise NotApplicable(f"row {block.start + int(leverage.argmax())} alone carries an axis; use ridge")
@@ -83,18 +86,20 @@ def gulp(x: np.ndarray, y: np.ndarray, *, penalty: Penalty = 0.001, workspace: W
     """
     found = covariances(x, y, workspace=workspace)
 
-    def value(c: Covariances) -> float:
-        a, b = _smoother(c.xx, penalty), _smoother(c.yy, penalty)
+    def value(c: Covariances, a: _Smoother, b: _Smoother) -> float:
         sx, sy = c.spreads
         cross = a.axes.T @ (c.xy / (np.sqrt(sx) * np.sqrt(sy))) @ b.axes
         met = float(np.einsum("i,ij,j->", a.shrink, np.square(cross), b.shrink))
         return max(0.0, float(np.square(a.shares * a.shrink).sum() + np.square(b.shares * b.shrink).sum() - 2 * met))
 
-    sides = [_smoother(products, penalty) for products in (found.whole.xx, found.whole.yy)]
+    def anew(c: Covariances) -> float:
+        return value(c, *(_smoother(all_axes(products), penalty) for products in (c.xx, c.yy)))
+
+    sides = [_smoother(found.all_axes(side), penalty) for side in (0, 1)]
     traces = [float((s.shares * s.shrink).sum()) for s in sides]
     level = sum(float(np.square(s.shares * s.shrink).sum()) for s in sides) - 2 * traces[0] * traces[1] / (len(x) - 1)
     convention = f"squared distance, ridge penalty {penalty} of the variance, columns centred"
-    return Score(value(found.whole), level, convention, jackknife=found.jackknife(value))
+    return Score(value(found.whole, *sides), level, convention, jackknife=found.jackknife(anew))
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,6 @@ class _Smoother:
     shrink: np.ndarray
 
 
-def _smoother(products: np.ndarray, penalty: float) -> _Smoother:
-    basis, sizes = axes(products)
-    shares = sizes / np.trace(products)
-    return _Smoother(basis, shares, 1 / (shares + penalty))
+def _smoother(side: Basis, penalty: float) -> _Smoother:
+    shares = side.sizes / side.sizes.sum()
+    return _Smoother(side.to, shares, 1 / (shares + penalty))

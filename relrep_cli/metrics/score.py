@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Annotated, Any, Concatenate, Literal, TypedDict, TypeVar, Unpack
 
@@ -41,7 +41,8 @@ class Score:
     pairings; NaN when it was not wanted. convention: what exactly was computed. rows: (n,) values of the rows, whose mean is
     `value`; None for a metric without. jackknife: (g,) values without each g-th part of the rows, for a metric without row
     values. sample: (m,) row numbers of `rows` when only a sample was measured. population: the number of all rows. extra:
-    further columns of the record, such as the number of neighbour sets that end in a tie.
+    further columns of the record, such as the number of neighbour sets that end in a tie. chance_error: the standard error of
+    a drawn chance level.
     """
 
     value: float
@@ -53,6 +54,15 @@ class Score:
     population: int = 0
     draws: int = 0
     extra: Mapping[str, Any] = field(default_factory=dict)
+    chance_error: float = 0.0
+
+    def times(self, power: int) -> Score:
+        """Multiply by 2^power, for spaces that were divided by it."""
+        if not power:
+            return self
+        value, chance, error = (float(np.ldexp(number, power)) for number in (self.value, self.chance, self.chance_error))
+        jackknife = None if self.jackknife is None else np.ldexp(self.jackknife, power)
+        return replace(self, value=value, chance=chance, chance_error=error, jackknife=jackknife)
 
 
 Bounds = tuple[float | None, float | None]

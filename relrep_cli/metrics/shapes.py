@@ -8,13 +8,13 @@ from relrep_cli.metrics.families import shape_metric
 from relrep_cli.metrics.score import NotApplicable, Score
 from relrep_cli.neighbors import unit_rows
 from relrep_cli.numerics.blocks import pick, row_blocks
-from relrep_cli.numerics.covariances import Covariances, Parts, axes, chance, covariances, raw
-from relrep_cli.numerics.intervals import level, pairings
+from relrep_cli.numerics.chance_levels import UNKNOWN, Level, chance, drawn
+from relrep_cli.numerics.covariances import Covariances, Parts, covariances, cross, cut_note, raw
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 NEAR = 1e-5  # squared distances below this share are summed row by row, because a difference of large sums is inexact
 FAR = 2e10  # squared mean over variance above which axes of raw moments are lost in rounding
-WORK = 4e9  # multiply-adds of all random pairings together
+WORK = 4e9  # multiply-adds of the least random pairings together
 
 
 def nuclear(c: Covariances) -> float:
@@ -22,26 +22,34 @@ def nuclear(c: Covariances) -> float:
     return float(np.linalg.svd(c.xy, compute_uv=False).sum())
 
 
-def _similarity(c: Covariances) -> float:
+def _nuclear_of(found: Parts) -> float:
+    """The nuclear norm of all rows. It is computed once for all metrics, also for each permutation of the rows."""
+    (x, ox), (y, oy) = (found.workspace.origin(side) for side in found.spaces)
+    key = (x, y, ox, oy, found.powers)
+    return found.workspace.once("nuclear norm", key, lambda: nuclear(found.whole))
+
+
+def _similarity(c: Covariances, norm: float | None = None) -> float:
+    """norm: the nuclear norm, where it is known."""
     sx, sy = c.spreads
-    return min(1.0, nuclear(c) / (np.sqrt(sx) * np.sqrt(sy)))
+    return float(min(1.0, (nuclear(c) if norm is None else norm) / (np.sqrt(sx) * np.sqrt(sy))))
 
 
-def _distance(c: Covariances) -> float:
-    return float(np.sqrt(2 - 2 * _similarity(c)))
+def _distance(c: Covariances, norm: float | None = None) -> float:
+    return float(np.sqrt(2 - 2 * _similarity(c, norm)))
 
 
 def _angle(c: Covariances) -> float:
     return float(2 * np.arcsin(min(1.0, _distance(c) / 2)))
 
 
-def _size(c: Covariances) -> float:
+def _size(c: Covariances, norm: float | None = None) -> float:
     sx, sy = c.spreads
-    return float(np.sqrt(max(0.0, sx + sy - 2 * nuclear(c))))
+    return float(np.sqrt(max(0.0, sx + sy - 2 * (nuclear(c) if norm is None else norm))))
 
 
 @shape_metric(bounds=(0, 2**0.5), identity=0, higher_is_closer=False, source="Ding et al. 2021; Williams et al. 2021")
-def procrustes(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
+def procrustes(x: np.ndarray, y: np.ndarray, *, seed: int = 0, workspace: Workspace = UNSHARED) -> Score:
     """Distance of the best rotation, of centred spaces of norm 1.
 
     x: (n, dx) and y: (n, dy) floats. sqrt(2 - 2 |x'y|_*), between 0 and sqrt(2), where |.|_* is the nuclear norm.
@@ -54,11 +62,11 @@ def procrustes(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED)
     """
     found = covariances(x, y, workspace=workspace)
     sx, sy = found.whole.spreads
-    value = _distance(found.whole)
+    value = _distance(found.whole, _nuclear_of(found))
     if value**2 < NEAR:
-        value = _by_rows(x, y, found, 1 / np.sqrt(sx), 1 / np.sqrt(sy))
-    expected, draws = chance(found.whole, _distance, workspace=workspace)
-    return Score(value, expected, "columns centred, Frobenius norms 1", jackknife=found.jackknife(_distance), draws=draws)
+        value = _by_rows(found, 1 / np.sqrt(sx), 1 / np.sqrt(sy))
+    level = chance(found, _distance, 0.0, seed=seed)
+    return _score(value, level, "columns centred, Frobenius norms 1", found.jackknife(_distance))
 
 
 @shape_metric(
@@ -68,57 +76,62 @@ def procrustes(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED)
     invariant={"orthogonal", "permutation", "translation"},
     source="Williams et al. 2021, size-and-shape distance",
 )
-def procrustes_size(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
+def procrustes_size(x: np.ndarray, y: np.ndarray, *, seed: int = 0, workspace: Workspace = UNSHARED) -> Score:
     """Distance of the best rotation of centred spaces, size kept.
 
     x: (n, dx) and y: (n, dy) floats. sqrt(|x|^2 + |y|^2 - 2 |x'y|_*). The value grows with sqrt(n).
     """
-    found = covariances(x, y, workspace=workspace)
-    value = _size(found.whole)
+    found = covariances(x, y, alike=True, workspace=workspace)
+    value = _size(found.whole, _nuclear_of(found))
     if value**2 < NEAR * sum(found.whole.spreads):
-        value = _by_rows(x, y, found, 1.0, 1.0)
-    expected, draws = chance(found.whole, _size, workspace=workspace)
+        value = _by_rows(found, 1.0, 1.0)
     jackknife = found.jackknife(lambda c: _size(c) * np.sqrt(len(x) / c.n))
-    return Score(value, expected, "columns centred, not normalised, summed over items", jackknife=jackknife, draws=draws)
+    level = chance(found, _size, 0.0, seed=seed)
+    score = _score(value, level, "columns centred, not normalised, summed over items", jackknife)
+    return score.times(found.powers[0])
 
 
 @shape_metric(bounds=(0, np.pi / 2), identity=0, higher_is_closer=False, source="Williams et al. 2021, angular shape distance")
-def angular_procrustes(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
+def angular_procrustes(x: np.ndarray, y: np.ndarray, *, seed: int = 0, workspace: Workspace = UNSHARED) -> Score:
     """Angle between the spaces after the best rotation, in radians.
 
     x: (n, dx) and y: (n, dy) floats. arccos |x'y|_* of centred spaces of norm 1, computed from the arcsine of half the
     distance, which is precise for small angles.
     """
-    found = procrustes(x, y, workspace=workspace)
+    found = procrustes(x, y, seed=seed, workspace=workspace)
     jackknife = None if found.jackknife is None else 2 * np.arcsin(np.minimum(1, found.jackknife / 2))
-    expected, draws = chance(covariances(x, y, workspace=workspace).whole, _angle, workspace=workspace)
+    level = chance(covariances(x, y, workspace=workspace), _angle, 0.0, seed=seed)
     value = float(2 * np.arcsin(min(1.0, found.value / 2)))
-    return Score(value, expected, "radians; columns centred, Frobenius norms 1", jackknife=jackknife, draws=draws)
+    return _score(value, level, "radians; columns centred, Frobenius norms 1", jackknife)
 
 
 @shape_metric(source="Tang et al. 2020, normalised Bures similarity")
-def bures(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
+def bures(x: np.ndarray, y: np.ndarray, *, seed: int = 0, workspace: Workspace = UNSHARED) -> Score:
     """Normalised Bures similarity of the linear kernels.
 
     x: (n, dx) and y: (n, dy) floats. |x'y|_* / (|x| |y|) of centred columns: the cosine of the angular Procrustes distance.
     """
     found = covariances(x, y, workspace=workspace)
-    expected, draws = chance(found.whole, _similarity, workspace=workspace)
-    convention = "linear kernel, columns centred"
-    return Score(_similarity(found.whole), expected, convention, jackknife=found.jackknife(_similarity), draws=draws)
+    level = chance(found, _similarity, 1.0, seed=seed)
+    return _score(
+        _similarity(found.whole, _nuclear_of(found)), level, "linear kernel, columns centred", found.jackknife(_similarity)
+    )
 
 
-def _by_rows(x: np.ndarray, y: np.ndarray, found: Parts, fx: float, fy: float) -> float:
+def _score(value: float, level: Level, convention: str, jackknife: np.ndarray | None) -> Score:
+    return Score(value, level.mean, convention, jackknife=jackknife, draws=level.draws, chance_error=level.error)
+
+
+def _by_rows(found: Parts, fx: float, fy: float) -> float:
     """The norm of fx x Q - fy y R for centred rows, with the best rotations Q, R. Precise for nearly equal spaces."""
-    m = found.moments
-    mean = m.shift + m.sums / m.n
+    (x, y), (mx, my) = found.rows, found.means()
     u, _, vt = np.linalg.svd(found.whole.xy)
     width = max(len(u), len(vt))
     total = 0.0
     for block in row_blocks(len(x), width, x, y):
         left = np.zeros((block.stop - block.start, width))
-        left[:, : len(u)] = fx * ((x[block] - mean[: m.dx]) @ u)
-        left[:, : len(vt)] -= fy * ((y[block] - mean[m.dx :]) @ vt.T)
+        left[:, : len(u)] = fx * ((x[block] - mx) @ u)
+        left[:, : len(vt)] -= fy * ((y[block] - my) @ vt.T)
         total += float(np.einsum("ij,ij->", left, left))
     return float(np.sqrt(total))
 
@@ -128,31 +141,29 @@ def _by_rows(x: np.ndarray, y: np.ndarray, found: Parts, fx: float, fy: float) -
     invariant={"orthogonal", "permutation", "scale"},
     source="Hamilton et al. 2016; Klabunde et al. 2023, aligned cosine similarity",
 )
-def aligned_cosine(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
+def aligned_cosine(x: np.ndarray, y: np.ndarray, *, seed: int = 0, workspace: Workspace = UNSHARED) -> Score:
     """Mean cosine of paired rows after the rotation that suits all rows best.
 
     x: (n, dx) and y: (n, dy) floats, not centred. A zero row has cosine 0 with everything.
     """
     found = covariances(x, y, raw, workspace=workspace)
+    x, y = found.rows
     rows = _aligned(x, y, found.whole.xy)
-    times = int(np.clip(WORK // (4 * x.size * y.shape[1]), 2, 10))
-    found_by_chance = (
-        _aligned(x, y, _cross(x, y, order), order).mean() for order in (pairings(len(x), times) if workspace.intervals else ())
-    )
-    return Score(float(rows.mean()), level(found_by_chance), "rows not centred, best rotation", rows, draws=times)
+    level = UNKNOWN
+    if workspace.intervals:
+
+        def draw(rng: np.random.Generator) -> float:
+            order = rng.permutation(len(x))
+            return float(_aligned(x, y, cross(x, y, order=order), order).mean())
+
+        level = drawn(draw, 1.0, seed, int(np.clip(WORK // (4 * x.size * y.shape[1]), 2, 10)))
+    convention = "rows not centred, best rotation"
+    return Score(float(rows.mean()), level.mean, convention, rows, draws=level.draws, chance_error=level.error)
 
 
-def _cross(x: np.ndarray, y: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """x'y, with the rows of y in the given order."""
-    out = np.zeros((x.shape[1], y.shape[1]))
-    for block in row_blocks(len(x), sum(out.shape), x):
-        out += np.asarray(x[block], np.float64).T @ np.asarray(pick(y, order[block]), np.float64)
-    return out
-
-
-def _aligned(x: np.ndarray, y: np.ndarray, cross: np.ndarray, order: np.ndarray | None = None) -> np.ndarray:
+def _aligned(x: np.ndarray, y: np.ndarray, xy: np.ndarray, order: np.ndarray | None = None) -> np.ndarray:
     """(n,) cosines of the rows of x and y under the rotation that maximises the trace of x'y."""
-    u, _, vt = np.linalg.svd(cross, full_matrices=False)
+    u, _, vt = np.linalg.svd(xy, full_matrices=False)
     out = np.empty(len(x))
     for block in row_blocks(len(x), x.shape[1] + y.shape[1], x, *([y] if order is None else [])):
         a, b = x[block], y[block] if order is None else pick(y, order[block])
@@ -171,21 +182,24 @@ def eigenspace_overlap(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = U
 
     Raises NotApplicable when there are no more items than dims, or when a space lies too far from the origin.
     """
-    found = covariances(x, y, raw, workspace=workspace)
+    found = covariances(x, y, raw, rotate=False, workspace=workspace)
     _refuse_far(found)
-    (bx, sx), (by, sy) = axes(found.whole.xx), axes(found.whole.yy)
-    if max(len(sx), len(sy)) >= len(x):
-        raise NotApplicable(f"{len(x)} items are not more than {max(len(sx), len(sy))} dims: the columns span everything")
+    a, b = found.scaled_axes(0), found.scaled_axes(1)
+    ranks = len(a.sizes), len(b.sizes)
+    if max(ranks) >= len(x):
+        raise NotApplicable(f"{len(x)} items are not more than {max(ranks)} dims: the columns span everything")
 
     def value(c: Covariances) -> float:
-        inner = c.within(bx, by)
+        inner = c.within(a.to, b.to)
         shared = np.linalg.solve(inner.xx, inner.xy) @ np.linalg.solve(inner.yy, inner.xy.T)
-        return float(np.clip(np.trace(shared) / max(len(sx), len(sy)), 0, 1))
+        return float(np.clip(np.trace(shared) / max(ranks), 0, 1))
 
     sums = found.moments.sums + found.moments.n * found.moments.shift
-    ones = [float(np.square(sums[part] @ b / np.sqrt(s)).sum()) for part, b, s in _bases(found, bx, sx, by, sy)]
-    convention = "columns not centred, ranks cut by eigenvalues"
-    expected = _expected_overlap(len(x), len(sx), len(sy), *ones) / max(len(sx), len(sy))
+    ones = [
+        float(np.square(sums[found.moments.part(i)] @ side.to / np.sqrt(side.sizes)).sum()) for i, side in enumerate((a, b))
+    ]
+    convention = f"columns not centred, scaled to length 1, ranks cut by eigenvalues{cut_note(a, b)}"
+    expected = _expected_overlap(len(x), *ranks, *ones) / max(ranks)
     return Score(value(found.whole), expected, convention, jackknife=found.jackknife(value))
 
 
@@ -195,13 +209,6 @@ def _refuse_far(found: Parts) -> None:
     for side, name in enumerate(("first", "second")):
         if means[m.part(side)].sum() > FAR * spreads[m.part(side)].sum() > 0:
             raise NotApplicable(f"the {name} space lies so far from the origin that its raw squares lose its axes; center it")
-
-
-def _bases(
-    found: Parts, bx: np.ndarray, sx: np.ndarray, by: np.ndarray, sy: np.ndarray
-) -> list[tuple[slice, np.ndarray, np.ndarray]]:
-    dx = found.moments.dx
-    return [(slice(0, dx), bx, sx), (slice(dx, None), by, sy)]
 
 
 def _expected_overlap(n: int, p: int, q: int, ones_p: float, ones_q: float) -> float:

@@ -13,6 +13,7 @@ from relrep_cli.metrics.score import NotApplicable, Score
 from relrep_cli.neighbors import unit_rows
 from relrep_cli.numerics import row_pairs as pairs
 from relrep_cli.numerics.blocks import column_mean, row_blocks, slices
+from relrep_cli.numerics.narrowing import common_powers, in_range, scalable
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 GROUPS = 20
@@ -27,14 +28,15 @@ def magnitude_difference(x: np.ndarray, y: np.ndarray) -> Score:
     >>> magnitude_difference(np.array([[3.0, 0.0], [3.0, 8.0]]), np.array([[1.0], [1.0]])).value
     4.0
     """
-    sums = [_group_sums(side) for side in (x, y)]
+    power, _ = common_powers(x, y)
+    sums = [_group_sums(in_range(side, power)) for side in (x, y)]
 
     def length(side: int, without: int | None) -> float:
         groups, counts = sums[side]
         left = groups.sum(0) - (0 if without is None else groups[without])
         return float(np.linalg.norm(left / (counts.sum() - (0 if without is None else counts[without]))))
 
-    return _difference(length, len(sums[0][1]), "length of the mean row")
+    return _difference(length, len(sums[0][1]), "length of the mean row").times(power)
 
 
 def _group_sums(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -72,7 +74,7 @@ def concentricity_difference(x: np.ndarray, y: np.ndarray) -> Score:
     x: (n, dx) and y: (n, dy) floats. A zero row has cosine 0.
     """
     rows = []
-    for side in (x, y):
+    for side in map(scalable, (x, y)):
         centre = unit_rows(column_mean(side, np.arange(len(side)))[None])[0]
         found = [unit_rows(np.asarray(side[block], np.float64)) @ centre for block in row_blocks(*side.shape, side)]
         rows.append(np.concatenate(found).clip(-1, 1))
@@ -138,6 +140,7 @@ def intrinsic_dimension_difference(x: np.ndarray, y: np.ndarray, *, workspace: W
 def log_ratios(x: np.ndarray, workspace: Workspace = UNSHARED) -> np.ndarray:
     """Compute log(r2 / r1) of each row (n,) from the distances to its two nearest rows; NaN when r1 is 0."""
     near, out = within(x, 2, "euclidean", workspace=workspace).rows, np.full(len(x), np.nan)
+    x = scalable(x)
     for block in slices(len(x), 4096):
         squares = apart(x, block, near[block], "euclidean")
         good = np.flatnonzero(squares[:, 0] > 0)

@@ -13,7 +13,7 @@ import numpy as np
 from relrep_cli.base.errors import UsageError
 from relrep_cli.neighbors.approximate import Found, Index, find
 from relrep_cli.neighbors.frames import By, frame_of
-from relrep_cli.neighbors.ranking import ranks, ranks_among_others
+from relrep_cli.neighbors.ranking import Midranks, midranks_of_nearest, ranks
 from relrep_cli.numerics.blocks import row_blocks, take, widen
 from relrep_cli.numerics.distances import unit_rows
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
@@ -124,4 +124,4 @@ def overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return out
 
 
-__all__ = ["By", "Index", "Neighbors", "nearest", "overlap", "ranks", "ranks_among_others", "unit_rows", "widen"]
+__all__ = ["By", "Index", "Midranks", "Neighbors", "midranks_of_nearest", "nearest", "overlap", "ranks", "unit_rows", "widen"]

@@ -1,21 +1,22 @@
-"""Covariances within and between two spaces, their principal axes, and chance levels from random rotations."""
+"""Covariances within and between two spaces, and their principal axes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
 from relrep_cli.base.errors import NotApplicable
-from relrep_cli.numerics.moments import Moments, grouped_moments, total
+from relrep_cli.numerics.blocks import pick, row_blocks
+from relrep_cli.numerics.moments import Moments, grouped_moments, moments, total
+from relrep_cli.numerics.narrowing import CONSTANT, EQUAL, Narrow, common_powers, exponent, in_range, narrow
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
+T = TypeVar("T")
 RANK = 1e-13  # share of the largest eigenvalue below which an axis is rounding error: moments keep half the digits of an SVD
-CONSTANT = 1e-28  # share of a column's raw sum of squares below which its variance is rounding error
-WORK = 1 << 21  # total size of all random cross products
-DRAWS = 32
 SMALL = 1024
 
 
@@ -55,18 +56,68 @@ def _split(m: Moments, products: np.ndarray) -> Covariances:
     return Covariances(m.n, products[x, x], products[y, y], products[x, y])
 
 
+Kind = Callable[[Moments], Covariances]
+
+
 @dataclass(frozen=True)
 class Parts:
     """Covariances of all rows, with the moments of all rows and of each part for a jackknife.
 
-    intervals: whether a jackknife is wanted.
+    rows: the matrices (n, dx) and (n, dy) that were summed: in range, and rotated where they have more dims than rows. narrows:
+    how each side was rotated, or None. spaces: the matrices that were given. powers: of two, by which each side was divided.
     """
 
     whole: Covariances
     moments: Moments
     parts: list[Moments]
-    kind: Callable[[Moments], Covariances]
-    intervals: bool = True
+    kind: Kind
+    rows: tuple[np.ndarray, np.ndarray]
+    narrows: tuple[Narrow | None, Narrow | None]
+    spaces: tuple[np.ndarray, np.ndarray]
+    powers: tuple[int, int]
+    workspace: Workspace
+
+    @property
+    def n(self) -> int:
+        """The number of rows."""
+        return self.whole.n
+
+    def of_side(self, what: str, side: int, compute: Callable[[], T], *options: Any) -> T:
+        """Return what `compute` makes of one side alone. It is computed once for all permutations of the rows.
+
+        what: the name of the result. side: 0 for x and 1 for y. options: what else the result depends on.
+        """
+        space = self.workspace.origin(self.spaces[side])[0]
+        narrow = self.narrows[side]
+        units = narrow is not None and narrow.lengths is not None
+        return self.workspace.once(what, (space, self.kind.__name__, units, self.powers[side], *options), compute)
+
+    def means(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mean rows (dx,) and (dy,)."""
+        mean = self.moments.shift + self.moments.sums / self.n
+        return mean[: self.moments.dx], mean[self.moments.dx :]
+
+    def axes(self, side: int, share: float = 1.0) -> Basis:
+        """Return the principal axes of one side; see `axes`."""
+        return self.of_side("axes", side, lambda: Basis.of(*axes(self._own(side), share)), share)
+
+    def all_axes(self, side: int) -> Basis:
+        """Return all axes of one side, for a metric whose penalty outweighs the rounding error of small ones."""
+        return self.of_side("all axes", side, lambda: all_axes(self._own(side)))
+
+    def scaled_axes(self, side: int) -> Basis:
+        """Return the axes of one side whose columns are first scaled to length 1: their units do not decide on its rank."""
+        narrow = self.narrows[side]
+
+        def compute() -> Basis:
+            lengths = self.lengths()[side] if narrow is None or narrow.lengths is None else np.ones(len(self._own(side)))
+            found = _scaled_axes(self._own(side), lengths)
+            return found if narrow is None else found.before(narrow)
+
+        return self.of_side("scaled axes", side, compute)
+
+    def _own(self, side: int) -> np.ndarray:
+        return self.whole.yy if side else self.whole.xx
 
     def lengths(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the lengths (dx,) and (dy,) of the centred columns; infinity for a column that is constant up to rounding.
@@ -80,7 +131,7 @@ class Parts:
 
     def jackknife(self, value: Callable[[Covariances], float]) -> np.ndarray | None:
         """Return the values (g,) without each part; None when not wanted, with too few parts, or with an undefined value."""
-        if len(self.parts) < 5 or not self.intervals:
+        if len(self.parts) < 5 or not self.workspace.intervals:
             return None
         try:
             with one_thread(sum(self.whole.xy.shape)):
@@ -90,21 +141,80 @@ class Parts:
 
 
 def covariances(
-    x: np.ndarray, y: np.ndarray, kind: Callable[[Moments], Covariances] = centred, *, workspace: Workspace = UNSHARED
+    x: np.ndarray,
+    y: np.ndarray,
+    kind: Kind = centred,
+    *,
+    rotate: bool = True,
+    units: tuple[bool, bool] = (False, False),
+    alike: bool = False,
+    workspace: Workspace = UNSHARED,
 ) -> Parts:
-    """Compute covariances of (n, dx) x and (n, dy) y. Raises NotApplicable for fewer than 3 rows or a constant space."""
+    """Compute covariances of (n, dx) x and (n, dy) y.
+
+    rotate: whether a space with more dims than rows may be rotated into as many dims as it has rows. units: for each side,
+    whether a rotated space has its columns scaled to length 1 first. alike: whether both spaces are brought into range by one
+    factor. In a workspace without intervals there are no parts, and
+    permuted rows cost one product.
+
+    Raises NotApplicable for fewer than 3 rows or a constant space.
+    """
     if len(x) < 3:
         raise NotApplicable(f"{len(x)} items are too few")
-    parts = grouped_moments(x, y, workspace=workspace)
+    if workspace.permutation is not None and workspace.outer is not None and not workspace.intervals:
+        return _permuted(x, y, kind, rotate, units, alike, workspace)
+    powers = common_powers(x, y, workspace) if alike else (exponent(x, workspace), exponent(y, workspace))
+    rows, narrows = [], []
+    for side, power, scaled in zip((x, y), powers, units, strict=True):
+        ranged = in_range(side, power, workspace)
+        found = narrow(ranged, kind is centred, scaled, workspace) if rotate else None
+        rows.append(ranged if found is None else found.rows)
+        narrows.append(found)
+    left, right = rows
+    parts = grouped_moments(left, right, workspace=workspace) if workspace.intervals else _whole(left, right, workspace)
     m = total(parts)
     whole = kind(m)
     sizes = np.trace(m.products[: m.dx, : m.dx]), np.trace(m.products[m.dx :, m.dx :])
     for name, spread, size in zip(("first", "second"), whole.spreads, sizes, strict=True):
-        if not np.isfinite(spread):
-            raise NotApplicable(f"the squares of the {name} space pass what float64 holds")
-        if not spread > 1e-12 * size:
+        if not spread > EQUAL * size:
             raise NotApplicable(f"the {name} space is {'zero' if kind is raw else 'constant'}")
-    return Parts(whole, m, parts, kind, workspace.intervals)
+    return Parts(whole, m, parts, kind, (left, right), (narrows[0], narrows[1]), (x, y), powers, workspace)
+
+
+def _whole(x: np.ndarray, y: np.ndarray, workspace: Workspace) -> list[Moments]:
+    return workspace.once("moments", (x, y), lambda: moments(x, y, workspace=workspace))
+
+
+def _permuted(
+    x: np.ndarray, y: np.ndarray, kind: Kind, rotate: bool, units: tuple[bool, bool], alike: bool, workspace: Workspace
+) -> Parts:
+    """The covariances of permuted rows: those of the rows as they were, with other cross products."""
+    (first, ox), (second, oy) = workspace.origin(x), workspace.origin(y)
+    outer = workspace.outer or UNSHARED
+
+    def compute() -> Parts:
+        return covariances(first, second, kind, rotate=rotate, units=units, alike=alike, workspace=outer)
+
+    known = outer.once("covariances", (first, second, kind.__name__, rotate, units, alike), compute)
+    rows = tuple(side if order is None else pick(side, order) for side, order in zip(known.rows, (ox, oy), strict=True))
+    means = known.means() if kind is centred else (0.0, 0.0)
+    whole = replace(known.whole, xy=cross(rows[0], rows[1], *means))
+    return replace(known, whole=whole, rows=(rows[0], rows[1]), spaces=(x, y), workspace=workspace)
+
+
+def cross(
+    x: np.ndarray,
+    y: np.ndarray,
+    mx: np.ndarray | float = 0.0,
+    my: np.ndarray | float = 0.0,
+    order: np.ndarray | None = None,
+) -> np.ndarray:
+    """Sum the products (x - mx)'(y[order] - my) (dx, dy) in blocks of rows."""
+    out = np.zeros((x.shape[1], y.shape[1]))
+    for block in row_blocks(len(x), sum(out.shape), x):
+        other = y[block] if order is None else pick(y, order[block])
+        out += (np.asarray(x[block], np.float64) - mx).T @ (np.asarray(other, np.float64) - my)
+    return out
 
 
 def axes(products: np.ndarray, share: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -120,42 +230,61 @@ def axes(products: np.ndarray, share: float = 1.0) -> tuple[np.ndarray, np.ndarr
     return vectors[:, :kept], values[:kept]
 
 
-def random_block(rng: np.random.Generator, n: int, p: int, q: int) -> np.ndarray:
-    """Draw the (p, q) corner of a random rotation in n dimensions: the inner products of two random orthonormal bases.
+@dataclass(frozen=True)
+class Basis:
+    """The axes of a space that are kept.
 
-    No array of size n is needed: the first q rows of an orthonormal (n, p) matrix are G R^-1, where G is Gaussian and R'R is
-    G'G plus a Wishart matrix of the n - q other rows.
+    to: (d, r) from columns to axes. back: (d, r) from axes to columns, transposed. sizes: (r,) sums of squares along the axes.
+    dims: of the space.
     """
-    g = rng.normal(size=(q, p))
-    rest = n - q
-    if rest < p:
-        w = rng.normal(size=(rest, p))
-    else:  # Bartlett's decomposition
-        w = np.triu(rng.normal(size=(p, p)), 1)
-        np.fill_diagonal(w, np.sqrt(rng.chisquare(rest - np.arange(p))))
-    r = np.asarray(np.linalg.qr(np.concatenate([g, w]), mode="r"))
-    return np.linalg.solve(r.T, g.T)
+
+    to: np.ndarray
+    back: np.ndarray
+    sizes: np.ndarray
+    dims: int
+
+    @staticmethod
+    def of(axes: np.ndarray, sizes: np.ndarray) -> Basis:
+        """Orthonormal axes (d, r)."""
+        return Basis(axes, axes, sizes, len(axes))
+
+    def before(self, narrow: Narrow) -> Basis:
+        """Say where these axes of a rotated space lie among its columns. The way to the axes begins at the rotated rows."""
+        lengths = 1.0 if narrow.lengths is None else np.where(np.isfinite(narrow.lengths), narrow.lengths, 0)[:, None]
+        return replace(self, back=lengths * (narrow.turn @ self.back), dims=len(narrow.turn))
+
+    @property
+    def cut(self) -> int:
+        """The number of dims without an axis of their own."""
+        return self.dims - len(self.sizes)
 
 
-def chance(c: Covariances, value: Callable[[Covariances], float], *, workspace: Workspace = UNSHARED) -> tuple[float, int]:
-    """Estimate the chance level: the mean value over random rotations of the rows of one space.
+def _scaled_axes(products: np.ndarray, lengths: np.ndarray) -> Basis:
+    """Find the axes of a space whose columns are first scaled to length 1, so that its rank does not depend on their units.
 
-    Random rotations approximate random pairings, and change only xy. The rows of a centred space lie in n - 1 dimensions.
-
-    Returns the mean and the number of draws; NaN and 0 when the workspace does not want chance levels.
+    products: (d, d). lengths: (d,) of the columns, infinity for columns to leave out; see Parts.lengths.
     """
-    if not workspace.intervals:
-        return float("nan"), 0
-    with one_thread(sum(c.xy.shape)):
-        (bx, sx), (by, sy) = axes(c.xx), axes(c.yy)
-        draws = int(np.clip(WORK // (len(sx) * len(sy)), 1, DRAWS))
-        rng = np.random.default_rng(0)
-        found = []
-        for _ in range(draws):
-            block = random_block(rng, max(c.n - 1, len(sx), len(sy)), len(sx), len(sy))
-            xy = (bx * np.sqrt(sx)) @ block @ (by * np.sqrt(sy)).T
-            found.append(value(Covariances(c.n, c.xx, c.yy, xy)))
-    return float(np.mean(found)), draws
+    units = 1 / lengths
+    vectors, sizes = axes(products * np.outer(units, units))
+    back = np.where(np.isfinite(lengths), lengths, 0)[:, None] * vectors
+    return Basis(units[:, None] * vectors, back, sizes, len(lengths))
+
+
+def all_axes(products: np.ndarray) -> Basis:
+    """Find all principal axes of (d, d) products; see Parts.all_axes."""
+    sizes, vectors = np.linalg.eigh(products)
+    return Basis.of(vectors, sizes.clip(0))
+
+
+def cut_note(*bases: Basis) -> str:
+    """A note for the convention on how many axes of each space were cut; empty when none was.
+
+    >>> cut_note(Basis.of(np.eye(3)[:, :2], np.ones(2)), Basis.of(np.eye(2), np.ones(2)))
+    ', 1 of 3 axes of the first space cut'
+    """
+    names = ("first", "second")
+    notes = [f"{b.cut} of {b.dims} axes of the {name} space" for name, b in zip(names, bases, strict=True) if b.cut]
+    return f", {' and '.join(notes)} cut" if notes else ""
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from relrep_cli.numerics.blocks import pick
+from relrep_cli.numerics.blocks import pick, row_blocks
 from relrep_cli.numerics.moments import Moments, moments
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
@@ -55,6 +55,16 @@ def terms(m: Moments, a: int, b: int) -> Terms:
     """The terms of all rows. a, b: the sides, 0 for x and 1 for y."""
     cross = m.products[m.part(a), m.part(b)]
     return Terms(m.n, np.einsum("ij,ij->", cross, cross), (m.norms[a], m.norms[b]), m.norm_products[a, b])
+
+
+def terms_of_rows(m: Moments, x: np.ndarray, y: np.ndarray) -> Terms:
+    """The terms of both spaces whose rows are in other orders than when their moments m were taken."""
+    mean, cross, products = m.shift, np.zeros((m.dx, len(m.shift) - m.dx)), 0.0
+    for block in row_blocks(len(x), len(mean), x, y):
+        u, v = x[block] - mean[: m.dx], y[block] - mean[m.dx :]
+        cross += u.T @ v
+        products += float(np.einsum("ij,ij->i", u, u) @ np.einsum("ij,ij->i", v, v))
+    return Terms(m.n, np.vdot(cross, cross), (m.norms[0], m.norms[1]), np.float64(products))
 
 
 @dataclass(frozen=True)

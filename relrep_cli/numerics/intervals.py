@@ -1,9 +1,8 @@
-"""95 % confidence intervals of scores, and chance levels from random pairings."""
+"""95 % confidence intervals of scores."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from math import ceil, sqrt
+from math import ceil, frexp, sqrt
 from statistics import NormalDist
 
 import numpy as np
@@ -67,10 +66,24 @@ def _variance(rows: np.ndarray) -> float:
 def jackknife(value: float, without: np.ndarray) -> tuple[float, float]:
     """95 % jackknife interval of a statistic. without: (g,) the value recomputed without each
     of g parts of the rows, which are single rows or equal groups. For a sample of the rows, rescale first: spread_of_all."""
-    g = len(without)
-    error = sqrt((g - 1) / g * float(((without - without.mean()) ** 2).sum()))
+    g, apart = len(without), without - without.mean()
+    unit = 2.0 ** frexp(float(np.abs(apart).max()))[1]  # a power of two, so that no square over- or underflows
+    error = unit * sqrt((g - 1) / g * float(((apart / unit) ** 2).sum()))
     reach = student(g - 1) * error
     return value - reach, value + reach
+
+
+def interval_of_pairs(rows: np.ndarray, pairs: np.ndarray) -> tuple[float, float] | None:
+    """95 % interval of a mean over pairs, from the exact values without each item; None where an item is in every pair.
+
+    rows: (m,) each item's mean over its pairs; pairs: (m,) their number. An item takes part in the values of others, so that
+    the rows are not independent, and their bootstrap would be too narrow by half.
+    """
+    sums, counts = rows * pairs, pairs.sum() / 2 - pairs  # each pair has two items
+    if not (counts > 0).all():
+        return None
+    without = np.sort((sums.sum() / 2 - sums) / counts)  # sorted, so that the order of rows changes no bit
+    return jackknife(float(sums.sum() / pairs.sum()), without)
 
 
 def spread_of_all(without: np.ndarray, n: int) -> np.ndarray:
@@ -98,16 +111,3 @@ def within(interval: tuple[float, float], bounds: tuple[float | None, float | No
     """Clip an interval to the bounds of the metric."""
     low, high = (v if b is None else f(v, b) for v, b, f in zip(interval, bounds, (max, min), strict=True))
     return low, high
-
-
-def pairings(n: int, times: int, seed: int = 0) -> Iterator[np.ndarray]:
-    """Yield random permutations of n rows, each a random pairing of two spaces."""
-    rng = np.random.default_rng(seed)
-    for _ in range(times):
-        yield rng.permutation(n)
-
-
-def level(found: Iterable[float]) -> float:
-    """The chance level: the mean of the values of random pairings; NaN when there are none."""
-    values = list(found)
-    return float(np.mean(values)) if values else float("nan")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Workdir, only_line
+from scipy.spatial.distance import pdist
 from sklearn import metrics as sk
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -17,6 +18,7 @@ from relrep_cli.base.errors import DataError, NotApplicable
 from relrep_cli.embedding import Embedding, text
 from relrep_cli.evaluations import EVALUATIONS, Finding, Space, anomalies, probes, retrieval, separation
 from relrep_cli.evaluations.findings import distances, evaluate, prepare, records, some
+from relrep_cli.numerics.intervals import interval_of_pairs, jackknife
 
 
 def clouds(n: int = 300, d: int = 5, classes: int = 3, apart: float = 6.0, seed: int = 0) -> Embedding:
@@ -295,6 +297,48 @@ def test_alignment_and_uniformity_by_hand() -> None:
     f = found(space(Embedding(x, text("abc"), obs={"label": text("xxy")}, uri="e")), "separation")
     assert f["alignment"].value == pytest.approx(2)
     assert f["uniformity"].value == pytest.approx(math.log((2 * math.exp(-4) + math.exp(-8)) / 3))
+
+
+def uneven(rng: np.random.Generator) -> Embedding:
+    """Three classes of 4, 30 and 60 items, the small one tight."""
+    names = np.repeat([b"a", b"b", b"c"], [4, 30, 60])
+    x = rng.normal(size=(94, 3)) * np.repeat([0.2, 1.0, 1.0], [4, 30, 60])[:, None] + np.repeat(np.eye(3), [4, 30, 60], axis=0)
+    return Embedding(x, text(f"{i:02d}" for i in range(94)), obs={"label": names}, uri="uneven")
+
+
+def pair_mean(e: Embedding, kept: np.ndarray | bool = True) -> float:
+    unit = e.x / np.linalg.norm(e.x, axis=1, keepdims=True)
+    of_classes = [pdist(unit[(e.obs["label"] == name) & kept], "sqeuclidean") for name in np.unique(e.obs["label"])]
+    return float(np.concatenate(of_classes).mean())
+
+
+def test_alignment_is_the_mean_over_pairs_whatever_the_sizes_of_classes() -> None:
+    e = uneven(np.random.default_rng(0))
+    f = found(space(e), "separation")["alignment"]
+    assert f.value == pytest.approx(pair_mean(e), rel=1e-12)
+    assert abs(f.value - f.rows.mean()) > 0.01
+    (whole, *classes) = records("e", "separation", [f], np.unique(e.obs["label"]), 0, True)
+    for name, record in zip(np.unique(e.obs["label"]), classes, strict=True):
+        own = e.obs["label"] == name
+        assert record["value"] == pytest.approx(
+            pair_mean(replace(e, x=e.x[own], ids=e.ids[own], obs={"label": e.obs["label"][own]}))
+        )
+        assert record["low"] < record["value"] < record["high"]
+    assert whole["low"] < whole["value"] < whole["high"]
+
+
+def test_the_interval_of_alignment_is_that_of_items_left_out_and_covers() -> None:
+    e = uneven(np.random.default_rng(1))
+    f = found(space(e), "separation")["alignment"]
+    without = np.array([pair_mean(e, np.arange(94) != i) for i in range(94)])
+    assert interval_of_pairs(f.rows, f.pairs) == pytest.approx(jackknife(f.value, without), rel=1e-9)
+    two = np.array([1.0, 1.0])
+    assert interval_of_pairs(two, two) is None  # without either item there is no pair
+    codes = np.repeat([0, 1, 2], [4, 30, 60])
+    draws = [separation._alignment(uneven(np.random.default_rng(seed)).x, codes, "") for seed in range(300)]
+    truth = np.mean([d.value for d in draws])
+    ends = np.array([interval_of_pairs(d.rows, d.pairs) for d in draws])
+    assert 0.91 < ((ends[:, 0] < truth) & (truth < ends[:, 1])).mean() < 0.985
 
 
 def test_the_dimension_is_that_of_what_the_items_fill() -> None:

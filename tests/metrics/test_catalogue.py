@@ -19,7 +19,7 @@ from relrep_cli.metrics.catalogue import COLUMNS, PRESETS, catalogue, expand, fa
 from relrep_cli.metrics.score import NotApplicable
 from relrep_cli.numerics import moments
 from relrep_cli.numerics import row_pairs as pairs
-from relrep_cli.numerics.covariances import random_block
+from relrep_cli.numerics.chance_levels import random_block
 from relrep_cli.numerics.intervals import jackknife
 from relrep_cli.numerics.workspace import Workspace
 
@@ -208,7 +208,8 @@ def test_random_rotations_are_random_rotations(n: int, p: int, q: int) -> None:
     fast = [np.linalg.svd(random_block(rng, n - 1, p, q), compute_uv=False).mean() for _ in range(draws)]
     error = np.std(slow) / np.sqrt(draws)
     assert np.mean(fast) == pytest.approx(np.mean(slow), abs=5 * error)
-    assert cca.chance_level(n, p, q) == pytest.approx(np.mean(slow), abs=4 * np.std(slow) * np.sqrt(1 / draws + 1 / cca.DRAWS))
+    level = cca.chance_level(n, p, q)
+    assert level.mean == pytest.approx(np.mean(slow), abs=4 * np.hypot(np.std(slow) / np.sqrt(draws), level.error))
 
 
 @pytest.mark.parametrize("name", ["information-imbalance", "linear-regression", "ridge"])
@@ -234,18 +235,58 @@ def test_repeated_columns_are_no_further_dimensions(name: str) -> None:
         assert value(name, y, wide, **params) == pytest.approx(value(name, y, x, **params), rel=1e-7)
 
 
+def midrank_imbalance(x: np.ndarray, y: np.ndarray, by: str) -> np.ndarray:
+    """2 / n times the mean mid-rank in y of all rows that are nearest in x, from n x n arrays."""
+    near, far = (
+        (
+            1 - (u := side / np.maximum(np.linalg.norm(side, axis=1, keepdims=True), 1e-300)) @ u.T
+            if by == "cosine"
+            else cdist(side, side)
+        )
+        for side in (x, y)
+    )
+    out = []
+    for i in range(len(x)):
+        a, b = np.delete(near[i], i), np.delete(far[i], i)
+        out.append(stats.rankdata(b.round(9))[a < a.min() + 1e-9].mean())
+    return 2 / len(x) * np.array(out)
+
+
 @pytest.mark.parametrize("by", ["cosine", "euclidean"])
-def test_information_imbalance_counts_only_what_is_nearer(by: str) -> None:
-    """Of points at few distances: ties do not push the rank back."""
+@pytest.mark.parametrize("tied", ["x", "y", "both"])
+def test_information_imbalance_shares_the_ranks_of_equally_near_rows(by: str, tied: str) -> None:
+    """Of points at few distances: no row number decides, and the best rank goes to nobody alone."""
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(60, 3))
     angle = rng.integers(0, 12, 60) * np.pi / 6
-    y = np.stack([np.cos(angle), np.sin(angle), np.full(60, 3.0)], 1) if by == "cosine" else rng.integers(0, 4, (60, 2)) * 1.0
-    unit = [side / np.linalg.norm(side, axis=1, keepdims=True) if by == "cosine" else side for side in (x, y)]
-    near, far = (cdist(side, side) + np.diag(np.full(60, np.inf)) for side in unit)
-    ranks = [1 + np.count_nonzero(far[i] < far[i, near[i].argmin()] - 1e-6) for i in range(60)]
+    few = np.stack([np.cos(angle), np.sin(angle), np.full(60, 3.0)], 1) if by == "cosine" else rng.integers(0, 4, (60, 2)) * 1.0
+    free = rng.normal(size=(60, 3))
+    x, y = {"x": (few, free), "y": (free, few), "both": (few, few[rng.permutation(60)])}[tied]
     found = METRICS["information-imbalance"].function(x, y, neighbours=by)
-    assert found.rows == pytest.approx(2 / 60 * np.array(ranks), rel=1e-12)
+    assert found.rows == pytest.approx(midrank_imbalance(x, y, by), rel=1e-12)
+    assert found.extra["reverse"] == pytest.approx(midrank_imbalance(y, x, by).mean(), rel=1e-12)
+    assert found.extra["tied"] == 60
+
+
+@pytest.mark.parametrize("kind", ["one-hot", "zero rows"])
+def test_information_imbalance_of_tied_spaces_is_at_chance(kind: str) -> None:
+    rng = np.random.default_rng(1)
+    if kind == "one-hot":
+        x, y = (np.eye(6)[rng.integers(0, 6, 60)] for _ in range(2))
+    else:
+        x, y = (rng.normal(size=(60, 4)) * (rng.random((60, 1)) < 0.1) for _ in range(2))
+    metric = METRICS["information-imbalance"].function
+    found = [metric(x, y[rng.permutation(60)]).value for _ in range(100)]
+    assert np.mean(found) == pytest.approx(metric(x, y).chance, abs=4 * np.std(found) / 10)
+    assert metric(x, y).rows == pytest.approx(midrank_imbalance(x, y, "cosine"), rel=1e-12)
+
+
+@pytest.mark.parametrize(("by", "fill"), [("euclidean", 1.5), ("cosine", 1.5), ("cosine", 0.0)])
+def test_information_imbalance_of_a_constant_space_has_no_value(by: str, fill: float) -> None:
+    x, _ = clouds(20)
+    same = np.full((20, 3), fill) * (np.arange(1, 21)[:, None] if by == "cosine" else 1)
+    for sides, name in (((x, same), "second"), ((same, x), "first")):
+        with pytest.raises(NotApplicable, match=f"all rows of the {name} space"):
+            METRICS["information-imbalance"].function(*sides, neighbours=by)
 
 
 def test_rows_with_a_copy_do_not_count_for_the_intrinsic_dimension() -> None:

@@ -7,14 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from relrep_cli.comparison.pairs_of_files import measure
+from relrep_cli.embedding import Embedding, row_numbers
 from relrep_cli.metrics import METRICS, Score, dissimilarities
 from relrep_cli.metrics.score import NotApplicable
 from relrep_cli.neighbors import ranks
 from relrep_cli.numerics import row_pairs
+from relrep_cli.numerics.intervals import jackknife
 
 
 def score(name: str, x: np.ndarray, y: np.ndarray, **params: Any) -> Score:
-    return METRICS[name].function(x, y, **METRICS[name].resolve(params))
+    labels = {"labels": params.pop("labels")} if "labels" in params else {}
+    return METRICS[name].function(x, y, **METRICS[name].resolve(params), **labels)
 
 
 def pair(n: int = 200, d: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -24,14 +28,39 @@ def pair(n: int = 200, d: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarra
     return tuple(np.rint(side * 2**20) / 2**20 for side in (x, x + rng.normal(size=(n, d))))  # type: ignore[return-value]
 
 
-@pytest.mark.filterwarnings("ignore:overflow")
-@pytest.mark.filterwarnings("ignore:invalid value")
-@pytest.mark.parametrize("estimator", ["biased", "unbiased"])
-@pytest.mark.parametrize("side", ["first", "second"])
-def test_squares_that_overflow_are_named(estimator: str, side: str) -> None:
-    x, y = pair()
-    with pytest.raises(NotApplicable, match=f"the squares of the {side} space pass what float64 holds"):
-        score("cka", *((x * 1e150, y) if side == "first" else (x, y * 1e150)), estimator=estimator)
+# Metrics that follow the scale, with the power that they follow. The mean squared error leaves float64 before the others do.
+FOLLOW_SCALE = {"procrustes-size": 1, "rsm-norm": 1, "magnitude-difference": 1, "mse": 2}
+SCALES = [(1e-160, 1e-160), (1e150, 1e150), (1e-160, 1.0), (1.0, 1e150), (1e-300, 1e300)]
+ONCE_MORE = [("cka", {"estimator": "unbiased"}), ("cka", {"estimator": "minibatch"}), ("cka", {"kernel": "rbf"})]
+
+
+def numbers(found: Score) -> np.ndarray:
+    jackknife = np.empty(0) if found.jackknife is None else found.jackknife
+    return np.array([found.value, found.chance, *jackknife, *(() if found.rows is None else found.rows)])
+
+
+@pytest.mark.parametrize(("name", "params"), [*((name, {}) for name in METRICS if name != "mse"), *ONCE_MORE], ids=str)
+def test_spaces_at_the_ends_of_float64_have_the_values_of_ordinary_ones(name: str, params: dict[str, Any]) -> None:
+    x, y = pair(60, 4)
+    x, y = x + 0.25, y + 0.25
+    labels = {"labels": np.arange(60) % 3} if name == "label-overlap" else {}
+    wanted = numbers(score(name, x, y, **params, **labels))
+    for a, b in SCALES if name not in FOLLOW_SCALE else [(1e-160, 1e-160), (1e150, 1e150), (1e300, 1e300)]:
+        found = numbers(score(name, x * a, y * b, **params, **labels)) / a ** FOLLOW_SCALE.get(name, 0)
+        assert found == pytest.approx(wanted, rel=1e-7, abs=1e-9), (a, b)
+
+
+def test_the_interval_of_large_numbers_does_not_overflow() -> None:
+    without = np.array([1.0, 2.0, 3.0, 2.5, 1.5])
+    wanted = np.array(jackknife(2.0, without))
+    for unit in (1e-200, 1e200):
+        assert np.array(jackknife(2.0 * unit, without * unit)) == pytest.approx(wanted * unit, rel=1e-12)
+
+
+def test_what_leaves_float64_is_said_to() -> None:
+    a, b = (Embedding(side * 1e200, row_numbers(200)) for side in pair())
+    with pytest.raises(NotApplicable, match="the coordinates are too large for their squares to fit float64"):
+        measure("mse", {}, a, b)
 
 
 def test_the_chance_level_of_mse_is_the_same_at_any_offset() -> None:
@@ -137,6 +166,76 @@ def test_one_column_in_another_unit_changes_no_canonical_correlation(unit: float
     assert score("cca", x * [1, unit, 1, 1, 1], y).value == pytest.approx(wanted, abs=1e-9)
     constant = np.insert(x * [1, 1, 1, unit, 1], 2, 0.1, 1)
     assert score("cca", constant, y).value == pytest.approx(wanted, abs=1e-9)
+
+
+def press(x: np.ndarray, y: np.ndarray) -> float:
+    """Held-out R2 of y from x, each row left out, from a QR decomposition of columns of length 1."""
+    n, u, v = len(x), x - x.mean(0), y - y.mean(0)
+    q = np.linalg.qr(u / np.linalg.norm(u, axis=0))[0]
+    errors = (v - q @ (q.T @ v)) / (1 - 1 / n - np.square(q).sum(1))[:, None]
+    return float(1 - np.square(errors).sum() / np.square(v * n / (n - 1)).sum())
+
+
+def overlap(x: np.ndarray, y: np.ndarray) -> float:
+    u, v = (np.linalg.qr(side / np.linalg.norm(side, axis=0))[0] for side in (x, y))
+    return float(np.square(u.T @ v).sum() / max(x.shape[1], y.shape[1]))
+
+
+def pwcca(x: np.ndarray, y: np.ndarray) -> float:
+    u, v = x - x.mean(0), y - y.mean(0)
+    left, right = (np.linalg.qr(side / np.linalg.norm(side, axis=0))[0] for side in (u, v))
+    turn, correlations, _ = np.linalg.svd(left.T @ right, full_matrices=False)
+    weights = np.abs((left @ turn).T @ u).sum(1)
+    return float(weights @ correlations / weights.sum())
+
+
+UNITS = [np.array([1e-7, 1, 1, 1, 1]), np.array([1, 1e7, 1, 1, 1])]
+CUTTING = {"linear-regression": press, "eigenspace-overlap": overlap, "pwcca": pwcca}
+
+
+@pytest.mark.parametrize("name", CUTTING)
+@pytest.mark.parametrize("unit", UNITS, ids=str)
+def test_no_axis_is_cut_because_a_column_has_another_unit(name: str, unit: np.ndarray) -> None:
+    x, y = pair(300, 5)
+    for a, b in ((x * unit, y), (x, y * unit)):
+        found = score(name, a, b)
+        assert found.value == pytest.approx(CUTTING[name](a, b), abs=1e-8)
+        assert " axes " not in found.convention
+
+
+def test_one_large_column_of_many_leaves_the_others_to_predict() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(500, 200))
+    y = x @ rng.normal(size=(200, 10)) + rng.normal(size=(500, 10))
+    x[:, 0] *= 1e7
+    assert score("linear-regression", x, y).value == pytest.approx(press(x, y), abs=1e-8)
+
+
+@pytest.mark.parametrize("name", ["cca", *CUTTING])
+def test_axes_that_are_cut_are_counted_in_the_convention(name: str) -> None:
+    x, y = pair(300, 5)
+    wide = np.concatenate([x, x[:, :1] + x[:, 1:2], np.full((300, 1), 2.0)], 1)[:, : 6 if name == "eigenspace-overlap" else 7]
+    cut = wide.shape[1] - 5
+    assert f", {cut} of {wide.shape[1]} axes of the first space cut" in score(name, wide, y).convention
+    assert f", {cut} of {wide.shape[1]} axes of the second space cut" in score(name, y, wide).convention
+
+
+@pytest.mark.parametrize("name", ["ridge", "gulp"])
+def test_a_penalty_needs_no_cut(name: str) -> None:
+    """An axis with 1e-15 of the variance counts as it should beside the least penalty, and its removal changes the value."""
+    x, y = pair(300, 5)
+    x = x * [3e-8, 1, 1, 1, 1]
+    u, v = x - x.mean(0), y - y.mean(0)
+    penalty = 1e-9
+    if name == "ridge":
+        n, spread = 300, np.square(u).sum()
+        hat = u @ np.linalg.solve(u.T @ u + penalty * spread * np.eye(5), u.T)
+        errors = (v - hat @ v) / (1 - 1 / n - np.diag(hat))[:, None]
+        wanted = 1 - np.square(errors).sum() / np.square(v * n / (n - 1)).sum()
+    else:
+        hats = [s @ np.linalg.solve(s.T @ s + penalty * np.square(s).sum() * np.eye(5), s.T) for s in (u, v)]
+        wanted = np.square(hats[0] - hats[1]).sum()
+    assert score(name, x, y, penalty=penalty).value == pytest.approx(wanted, rel=1e-9)
 
 
 def test_eigenspace_overlap_far_from_the_origin_is_refused_not_wrong() -> None:
