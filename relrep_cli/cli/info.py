@@ -17,6 +17,7 @@ from relrep_cli.cli.reading_options import ReadingOptions
 from relrep_cli.embedding import Embedding, duplicates
 from relrep_cli.numerics.blocks import row_blocks, widen
 from relrep_cli.numerics.digests import digest
+from relrep_cli.numerics.equal_rows import first_of_equal_rows
 
 MOST = 64  # embeddings of one file that are described: each is checked in a child of its own
 COLUMNS = ("file", "name", "value")
@@ -112,18 +113,14 @@ def _facts(e: Embedding) -> dict[str, Any]:
 def _health(e: Embedding) -> dict[str, Any]:
     """Counts of rows that are not finite, zero, or the same as an earlier row."""
     bad = zero = 0
-    prints = np.empty(e.n, np.uint64)
-    weights = np.random.default_rng(0).integers(1, 2**63, e.x.dtype.itemsize * e.d // 2, dtype=np.uint64) | np.uint64(1)
     for block in row_blocks(*e.x.shape, e.x):
-        rows = np.ascontiguousarray(e.x[block])
-        wide = widen(rows)
+        wide = widen(np.ascontiguousarray(e.x[block]))
         bad += int((~np.isfinite(wide).all(1)).sum())
         zero += int((wide == 0).all(1).sum())
-        prints[block] = rows.view(np.uint16).astype(np.uint64) @ weights  # a linear hash of the row's bytes, modulo 2^64
     return {
         "rows not finite": bad,
         "zero rows": zero,
-        "duplicate rows": e.n - len(np.unique(prints)),
+        "duplicate rows": e.n - len(first_of_equal_rows(e.x)),
         "duplicate ids": e.n - len(np.unique(e.ids)) if duplicates(e.ids) else 0,
     }
 

@@ -131,8 +131,9 @@ def _uniformity(x: np.ndarray, said: str) -> Iterator[Finding]:
 
 
 def _dimension(x: np.ndarray, said: str) -> Iterator[Finding]:
-    """The TwoNN dimension; none where hardly an item is without a copy."""
+    """The TwoNN dimension of the items that differ; none where hardly any do."""
     ratios = log_ratios(x)
+    copies = int(np.isnan(ratios).sum())
     ratios = ratios[np.isfinite(ratios)]
     if len(ratios) < 3 or not ratios.sum() > 0:
         return
@@ -142,7 +143,7 @@ def _dimension(x: np.ndarray, said: str) -> Iterator[Finding]:
         "dimension",
         float(1 / ratios.mean()),
         len(ratios),
-        f"intrinsic, TwoNN, Euclidean{said}",
+        f"intrinsic, TwoNN, Euclidean{said}{f', {copies} copies of items left out' if copies else ''}",
         interval=interval,
         bounds=(0, None),
     )

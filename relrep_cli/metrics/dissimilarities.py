@@ -15,7 +15,7 @@ from relrep_cli.metrics.kernels import _hsic_of_pairs, expected_alignment
 from relrep_cli.metrics.score import NotApplicable, Score
 from relrep_cli.numerics import midranks as ranking
 from relrep_cli.numerics import row_pairs as pairs
-from relrep_cli.numerics.blocks import slices
+from relrep_cli.numerics.blocks import slices, take
 from relrep_cli.numerics.intervals import spread_of_all
 from relrep_cli.numerics.narrowing import common_powers, in_range, scalable
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
@@ -119,15 +119,31 @@ def rsa(
     below 2e-8). Kendall is tau-b. Above 20,000 rows (Kendall: 500) a random sample of rows is used, which the convention
     states.
 
+    Rows without a direction, whose dissimilarity to others is 0/0 (constant rows for correlation, zero rows for cosine), are
+    left out of both spaces, and counted in the convention.
+
     Raises NotApplicable for fewer than 4 items, or when all dissimilarities within a space are equal.
     """
+    defined = _has_direction(x, distance) & _has_direction(y, distance)
+    if lost := int((~defined).sum()):
+        x, y = take(x, np.flatnonzero(defined)), take(y, np.flatnonzero(defined))
     if len(x) < 4:
-        raise NotApplicable(f"{len(x)} items are too few")
+        raise NotApplicable(f"{len(x)} items are too few{f', {lost} without a direction left out' if lost else ''}")
     x, y, sample_note = pairs.sample(x, y, KENDALL_ROWS if correlation == "kendall" else pairs.MOST)
+    sample_note += f", {lost} rows without a direction left out" if lost else ""
     first, second = pairs.between(scalable(x), distance), pairs.between(scalable(y), distance)
     correlate = {"spearman": _spearman, "pearson": _pearson, "kendall": _kendall}[correlation]
     value, jackknife = correlate(len(x), first, second, workspace.intervals)
     return Score(value, 0.0, f"{distance} distance, {correlation.capitalize()}{sample_note}", jackknife=jackknife)
+
+
+def _has_direction(x: np.ndarray, distance: Distance) -> np.ndarray:
+    """Whether each row (n,) has a dissimilarity to others: not constant for correlation, not zero for cosine."""
+    out = np.ones(len(x), bool)
+    for rows in slices(len(x), 4096) if distance != "euclidean" else ():
+        block = np.asarray(x[rows])
+        out[rows] = (block != block[:, :1]).any(1) if distance == "correlation" else block.any(1)
+    return out
 
 
 def _pearson(n: int, first: pairs.Measure, second: pairs.Measure, intervals: bool) -> tuple[float, np.ndarray | None]:

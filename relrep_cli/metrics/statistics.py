@@ -12,7 +12,8 @@ from relrep_cli.metrics.neighborhoods import within
 from relrep_cli.metrics.score import NotApplicable, Score
 from relrep_cli.neighbors import unit_rows
 from relrep_cli.numerics import row_pairs as pairs
-from relrep_cli.numerics.blocks import column_mean, row_blocks, slices
+from relrep_cli.numerics.blocks import column_mean, row_blocks, slices, take
+from relrep_cli.numerics.equal_rows import first_of_equal_rows
 from relrep_cli.numerics.narrowing import common_powers, in_range, scalable
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
@@ -122,7 +123,7 @@ def intrinsic_dimension_difference(x: np.ndarray, y: np.ndarray, *, workspace: W
     """Difference of the intrinsic dimensions, estimated from the two nearest neighbours.
 
     x: (n, dx) and y: (n, dy) floats. The dimension is 1 / mean log(r2 / r1) over rows, where r1 and r2 are the Euclidean
-    distances to the two nearest other rows. Rows that have an exact copy are left out.
+    distances to the two nearest other rows. Of rows that are equal, the first alone counts, as the authors do it.
 
     Raises NotApplicable for fewer than 3 items, or when fewer than 3 rows are left.
     """
@@ -132,17 +133,27 @@ def intrinsic_dimension_difference(x: np.ndarray, y: np.ndarray, *, workspace: W
     for name, side in (("first", x), ("second", y)):
         found = log_ratios(side, workspace)
         if not np.nansum(found) > 0 or np.isfinite(found).sum() < 3:
-            raise NotApplicable(f"the {name} space has too few rows without a copy")
+            raise NotApplicable(f"the {name} space has too few rows that differ")
         rows.append(found)
-    return _difference_of_rows(rows, lambda r: float(1 / np.nanmean(r)), "TwoNN dimension, Euclidean")
+    copies = " and ".join(str(int(np.isnan(r).sum())) for r in rows)
+    said = f", {copies} copies of rows left out" if any(np.isnan(r).any() for r in rows) else ""
+    return _difference_of_rows(rows, lambda r: float(1 / np.nanmean(r)), f"TwoNN dimension, Euclidean{said}")
 
 
 def log_ratios(x: np.ndarray, workspace: Workspace = UNSHARED) -> np.ndarray:
-    """Compute log(r2 / r1) of each row (n,) from the distances to its two nearest rows; NaN when r1 is 0."""
-    near, out = within(x, 2, "euclidean", workspace=workspace).rows, np.full(len(x), np.nan)
+    """Compute log(r2 / r1) of each row (n,) from the distances to its two nearest rows that differ from it.
+
+    NaN for a row that equals an earlier one, and for all when fewer than 3 rows differ: copies are dropped before distances are
+    looked at, since r1 would be 0.
+    """
+    kept, out = first_of_equal_rows(x), np.full(len(x), np.nan)
+    if len(kept) < 3:
+        return out
+    x = x if len(kept) == len(x) else take(x, kept)
+    near = within(x, 2, "euclidean", workspace=workspace).rows
     x = scalable(x)
     for block in slices(len(x), 4096):
         squares = apart(x, block, near[block], "euclidean")
         good = np.flatnonzero(squares[:, 0] > 0)
-        out[block.start + good] = np.log(squares[good, 1] / squares[good, 0]) / 2
+        out[kept[block.start + good]] = np.log(squares[good, 1] / squares[good, 0]) / 2
     return out

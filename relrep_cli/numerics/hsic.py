@@ -64,7 +64,7 @@ def terms_of_rows(m: Moments, x: np.ndarray, y: np.ndarray) -> Terms:
         u, v = x[block] - mean[: m.dx], y[block] - mean[m.dx :]
         cross += u.T @ v
         products += float(np.einsum("ij,ij->i", u, u) @ np.einsum("ij,ij->i", v, v))
-    return Terms(m.n, np.vdot(cross, cross), (m.norms[0], m.norms[1]), np.float64(products))
+    return Terms(m.n, np.asarray(np.vdot(cross, cross)), (m.norms[0], m.norms[1]), np.asarray(products))
 
 
 @dataclass(frozen=True)
