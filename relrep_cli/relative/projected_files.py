@@ -113,6 +113,7 @@ def _write(e: Embedding, to: Basis, to_do: Projection, steps: list[Step], attent
             kind=RELATIVE,
             space=to.recipe.space(),
             source_space=e.space,
+            row_ids=e.row_ids,
             steps=steps,
             uns=_lasting(to_do.output, to),
             force=to_do.force,

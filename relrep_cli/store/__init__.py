@@ -79,7 +79,7 @@ def _with_columns(uri: str, found: Found, columns: dict[str, np.ndarray], space:
     ids = columns.pop("ids", found.ids)
     attrs = {**found.attrs, "space": space, "digest": ""} if space else found.attrs
     if ids is not found.ids:
-        attrs = {**attrs, "digest": ""}
+        attrs = {**attrs, "digest": "", "row-ids": 0}
     return dataclasses.replace(found, ids=ids, obs={**found.obs, **columns}, attrs=attrs)
 
 
@@ -108,7 +108,7 @@ def _interpret(uri: str, found: Found, judge: bool) -> Embedding:
         raise DataError(
             f"holds no numbers: its shape is {n} x {d}", "Give a file with at least one item and one dimension.", file=uri
         )
-    row_ids = found.ids is None
+    row_ids = found.ids is None or bool(found.attrs.get("row-ids"))
     steps = _steps(found.attrs.get("steps", ""))
     ids = row_numbers(n) if found.ids is None else np.asarray(found.ids)
     embedding = Embedding(

@@ -45,11 +45,13 @@ def write(
     steps: list[Step],
     uns: Columns | None = None,
     source_space: str = "",
+    row_ids: bool = False,
     force: bool = False,
 ) -> str:
     """Write one embedding to `target` (`-` is stdout) and return its digest.
 
-    blocks: consecutive rows of the (n, d) matrix, as many as `shape` says. var: holds the column index as "id".
+    blocks: consecutive rows of the (n, d) matrix, as many as `shape` says. var: holds the column index as "id". row_ids: whether
+    the ids are only row numbers.
     Raises WriteError when it cannot be written, UsageError when it exists, DataError when it does not fit the format.
     """
     if ids.dtype.itemsize > ID_LIMIT:
@@ -64,7 +66,7 @@ def write(
         with _plain_errors():
             layout = _Layout(path)
             try:
-                offset = layout.lay(shape, kept, ids, obs, var, uns or {}, _root(kind, space, source_space, steps))
+                offset = layout.lay(shape, kept, ids, obs, var, uns or {}, _root(kind, space, source_space, steps, row_ids))
             finally:
                 layout.close()
         allocate(path, path.stat().st_size)
@@ -91,7 +93,7 @@ def _plain_errors() -> Iterator[None]:
         raise OSError(int(number[1]), os.strerror(int(number[1]))) from None
 
 
-def _root(kind: str, space: str, source_space: str, steps: list[Step]) -> dict[str, Any]:
+def _root(kind: str, space: str, source_space: str, steps: list[Step], row_ids: bool) -> dict[str, Any]:
     while len(json.dumps(steps)) > ATTRIBUTE_LIMIT and len(steps) > 1:
         steps = steps[1:]  # the oldest go first; what is left still names its predecessors' ids
     return {
@@ -101,6 +103,7 @@ def _root(kind: str, space: str, source_space: str, steps: list[Step]) -> dict[s
         "kind": kind,
         "space": space,
         **({"source-space": source_space} if source_space else {}),
+        **({"row-ids": 1} if row_ids else {}),
         "digest": "sha256:" + "0" * 64,
         "checksum": "sha256:" + "0" * 64,
         "steps": json.dumps(steps, sort_keys=True),

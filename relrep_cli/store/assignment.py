@@ -43,7 +43,7 @@ def assign(path: Path, found: Found, reading: Reading) -> Found:
     check_ids(path, ids)
     places = {**found.places, "ids": found.places.get("ids", "")} if name == found.index else {**found.places, "ids": ""}
     own = name == found.index and not reading.normalize_ids
-    attrs = found.attrs if own else {**found.attrs, "digest": ""}
+    attrs = found.attrs if own else {**found.attrs, "digest": "", "row-ids": 0}
     return replace(found, ids=ids, obs=obs, columns={}, unread=(), places=places, attrs=attrs)
 
 

@@ -54,6 +54,7 @@ def import_vectors(
         obs=e.obs,
         var={"id": row_numbers(e.d)},
         kind=ABSOLUTE,
+        row_ids=e.row_ids,
         space=e.space,
         steps=chain([e], step),
         force=force,

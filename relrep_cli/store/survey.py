@@ -45,6 +45,7 @@ KNOWN = (
     "kind",
     "space",
     "source-space",
+    "row-ids",
     "digest",
     "checksum",
     "steps",

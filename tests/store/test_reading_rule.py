@@ -244,6 +244,23 @@ def test_every_record_says_how_rows_were_paired(work: Any) -> None:
         assert [r["joined"] for r in json.loads(said.stdout)] == [how]
 
 
+def test_what_is_made_from_bare_arrays_stays_paired_by_position(work: Any) -> None:
+    np.save(work / "bare.npy", X)
+    work.here("relrep embed bare.npy -o bare.h5")
+    work.here("relrep anchor bare.h5 -n 5 -o some.h5")
+    work.here("relrep project bare.h5 -a some.h5 -o bare.rel.h5")
+    for name in ("bare.h5", "bare.rel.h5"):
+        assert [r["joined"] for r in json.loads(work.here(f"relrep compare {name} {name} -m cka --json -q").stdout)] == [
+            "position"
+        ]
+    np.save(work / "short.npy", X[:9])
+    work.here("relrep embed short.npy -o short.h5")
+    assert "neither has ids, and 12 rows cannot pair with 9" in work.error("relrep compare bare.h5 short.h5 -m cka -q", 3)
+    (work / "ids.txt").write_text("\n".join(NAMES))
+    work.here("relrep embed bare.h5 --ids ids.txt -o named.h5")
+    assert not read(work / "named.h5").row_ids and read(work / "bare.h5").row_ids
+
+
 # --- ids that differ in form ---
 
 
