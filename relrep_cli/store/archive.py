@@ -50,8 +50,8 @@ def write(
 ) -> str:
     """Write one embedding to `target` (`-` is stdout) and return its digest.
 
-    blocks: consecutive rows of the (n, d) matrix, as many as `shape` says. var: holds the column index as "id". row_ids: whether
-    the ids are only row numbers.
+    blocks: consecutive rows of the (n, d) matrix, as many as `shape` says. var: holds the column index as "id". row_ids: the
+    ids are only row numbers.
     Raises WriteError when it cannot be written, UsageError when it exists, DataError when it does not fit the format.
     """
     if ids.dtype.itemsize > ID_LIMIT:
