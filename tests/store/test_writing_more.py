@@ -134,7 +134,7 @@ def test_kill_while_results_are_kept(large: Workdir, command: str) -> None:
 
 
 def test_many_processes_on_one_cache(large: Workdir) -> None:
-    """Four at once, some killed, while another prunes: every answer is the right one. RELREP_ROUNDS=600 is the soak of 300 runs."""
+    """Four at once, some killed, while another prunes: every answer is right. RELREP_ROUNDS=600 makes 300 runs."""
     plain = {command: large.run(f"relrep {command} -q").out.decode() for command in (STITCH, COMPARE)}
     moments, running, started = random.Random(0), [], 0
     while started < ROUNDS // 2 or running:
