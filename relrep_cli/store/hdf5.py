@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from io import FileIO
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,16 @@ def _check_total(source: Source, plan: dict[str, Any]) -> None:
     fault = packing_fault(sum(item.unpacked for item in packed), source.size)
     if fault:
         raise source.bad(f"{fault}; the file is hostile", AGAIN)
+    widths = [_padded(source, c) for name in ("obs", "var") for _, c in plan[name]]
+    fault = padding_fault(sum(width for width in widths if not padding_fault(width, source.size)), source.size)
+    if fault:  # before the first is made; those that are too wide by themselves are left out later
+        raise source.bad(fault, SHORTEN)
+
+
+def _padded(source: Source, plan: dict[str, Any]) -> int:
+    """Bytes of a column of fixed-length text, codes replaced by their categories; 0 for any other column."""
+    words = stored(source, plan.get("categories", plan))
+    return prod(plan.get("codes", plan)["shape"]) * words.dtype.itemsize if words.dtype.kind == "S" else 0
 
 
 def _matrix(source: Source, plan: dict[str, Any]) -> np.ndarray:

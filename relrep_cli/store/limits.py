@@ -10,6 +10,7 @@ ATTRIBUTE = 64 << 10  # bytes of one attribute
 MEMBERS = 1000  # names looked at in one group, and objects in one file
 DEPTH = 8  # groups within groups
 CHUNK = 128 << 20  # bytes of one chunk
+MANY_CHUNKS = 16 << 10  # chunks of any size, read in a second; where chunks are larger they may be more
 PACKED = 200  # largest ratio of unpacked to stored bytes
 UNPACKED = 256 << 20  # unpacked bytes that are allowed at any ratio
 PACKED_CHUNK = 16 << 20  # the same for one chunk, which is unpacked in one piece
@@ -35,6 +36,10 @@ def chunk_fault(shape: Sequence[int], chunk: Sequence[int], width: int, size: in
         return f"its chunks are {prod(chunk) * width >> 20} MiB each; at most {CHUNK >> 20} MiB are read"
     if chunks_of(shape, chunk) > 64 + size // 16:
         return f"it declares {chunks_of(shape, chunk)} chunks, more than a file of {size} bytes can hold"
+    if chunks_of(shape, chunk) > MANY_CHUNKS + size // 512:
+        return (
+            f"it is cut into {chunks_of(shape, chunk)} chunks of {prod(chunk) * width} bytes, which would take too long to read"
+        )
     return packing_fault(chunks_of(shape, chunk) * prod(chunk) * width, size)
 
 

@@ -161,6 +161,7 @@ big = both(
 )
 case("bomb-links", edited(many_links, big), "500 hard links to one packed column of 64 MiB: 32 GiB")
 case("bomb-links-text", edited(wide_labels), "500 hard links to a column of one long text: 8 GB")
+case("bomb-tiny-chunks", packed((1, 1), (200, 150), RAW[:4], filters=raw), "30,000 chunks of one number each, all written")
 case("bomb-1gib", packed((2048, 8192), (32768, 8192), zeros(64 * MIB)), "1 GiB from 1 MB (CWE-409)")
 case("bomb-320mib", packed((1024, 1024), (81920, 1024), zeros(4 * MIB)), "320 MiB from 330 kB")
 case("bomb-chunk", packed((8192, 8192), (8192, 8192), zeros(64 * MIB)), "one chunk of 256 MiB")

@@ -30,6 +30,7 @@ ROOT = Path(__file__).parents[2]
 HONEST = [name for name, _, _, expect, _ in base.MAKERS if expect == ACCEPT]
 ALONE = (  # read by a process of their own, whose time and memory are measured: the worst of each kind
     "external-zero", "virtual-pattern", "filter-gzip-twice", "shape-3gib", "index-bomb", "bomb-1gib", "bomb-links",
+    "bomb-links-text", "bomb-tiny-chunks",
     "chunk-very-short", "laughs-ids", "laughs-known-attribute", "heap-free-zero-attribute", "text-1gib-ids", "attribute-20000",
     "nested-only", "is-fifo", "good-collection", "good-h5ad",
 )  # fmt: skip
@@ -140,6 +141,8 @@ def test_bounds_of_chunks_are_those_of_their_bytes() -> None:
     assert limits.chunk_fault([4096, 8192], [4096, 8192], 4, size) == ""
     assert "257 MiB each" in limits.chunk_fault([8224, 8192], [8224, 8192], 4, size)
     assert limits.chunk_fault([66], [1], 4, 32) == "" and "67 chunks" in limits.chunk_fault([67], [1], 4, 32)
+    many = limits.MANY_CHUNKS + 1000  # a thousand for 512,000 bytes
+    assert limits.chunk_fault([many], [1], 4, 512000) == "" and "too long" in limits.chunk_fault([many + 1], [1], 4, 512000)
     assert limits.packing_fault(200 << 30, 1 << 30) == "" and "bomb" in limits.packing_fault((200 << 30) + 1, 1 << 30)
     assert limits.packing_fault(256 << 20, 1) == "" and "bomb" in limits.packing_fault((256 << 20) + 1, 1)
 
