@@ -1,0 +1,137 @@
+"""Whether y is x turned: all distances are the same up to one factor, for all rows or for a part of them.
+
+Distances need no fit, so this also decides for fewer rows than dims, where a rotation could be fitted to much else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from relrep_cli.comparison.file_pairs import FilePair, Map
+from relrep_cli.comparison.row_maps import Fit, unit
+
+FEW = 600  # rows between which all distances are compared
+NEAR = 0.3  # of the deviation of distances: how far two may differ to count as equal
+WINDOW = 0.08  # share of the pairs whose ratio of distances is nearly one number
+PART = 0.75  # of the usual number of equal distances that a row must have to count among those that agree
+LEAST = 8  # rows that agree
+WIDE = 3000  # dims above which no rotation is fitted
+
+
+@dataclass(frozen=True, eq=False)
+class Turned(Fit):
+    """A rotation. residuals: (m,) errors of the sampled rows where each is predicted from others; see FilePair.residuals.
+
+    fitted: whether `apply` holds for other rows than the sampled ones; there must be many more rows than dims.
+    """
+
+    residuals: np.ndarray | None = None
+    fitted: bool = True
+
+
+def rotated(pair: FilePair) -> Iterator[Turned]:
+    """y is x turned or mirrored, perhaps scaled, shifted or at unit length; dims may be fewer or more."""
+    mean = pair.xs.mean(0)
+    bases: list[tuple[str, Map]] = [("", lambda x: x)]
+    if not _one_length(pair.xs) and _one_length(pair.ys):
+        bases = [(", at unit length", unit), (", less its mean, at unit length", lambda x: unit(x - mean)), *bases]
+    for name, base in bases:
+        found = agreeing(base(pair.xs), pair.ys)
+        if found is not None:
+            yield _turned(pair, base, name, *found)
+
+
+def _one_length(rows: np.ndarray) -> bool:
+    lengths = np.linalg.norm(rows, axis=1)
+    return bool(np.mean(np.abs(lengths / max(float(np.median(lengths)), 1e-300) - 1) < 0.01) > 0.4)
+
+
+def agreeing(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float] | None:
+    """The rows (r,) whose distances from each other are the same in x (m, d) and y (m, e) up to a factor, and the factor.
+
+    None when fewer than 8 rows, or than a tenth, agree with each other.
+    """
+    some = np.sort(np.random.default_rng(0).permutation(len(x))[:FEW])
+    dx, dy = (_distances(side[some], side[some]) for side in (x, y))
+    upper = np.triu_indices(len(some), 1)
+    ax, ay = dx[upper], dy[upper]
+    known = (ax > 1e-9 * ax.max(initial=0)) & (ay > 1e-9 * ay.max(initial=0))
+    if known.sum() < LEAST:
+        return None
+    c = _usual_ratio(np.log(ay[known] / ax[known]))
+    near = NEAR * float(np.diff(np.percentile(ay, [16, 84]))[0]) / 2
+    degree = (np.abs(dy - c * dx) <= near).mean(1)
+    core = some[degree >= PART * np.quantile(degree, 0.95)]
+    if len(core) < max(LEAST, len(some) / 10):
+        return None
+    equal = np.abs(_distances(y, y[core]) - c * _distances(x, x[core])) <= near
+    share = equal.mean(1)
+    rows = np.flatnonzero(share >= PART * np.median(share[core]))
+    return (rows, c) if len(rows) >= max(LEAST, len(x) / 10) else None
+
+
+def _distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    squares = np.einsum("ij,ij->i", x, x)[:, None] + np.einsum("ij,ij->i", y, y)[None, :] - 2 * x @ y.T
+    return np.asarray(np.sqrt(np.maximum(squares, 0)))
+
+
+def _usual_ratio(logs: np.ndarray) -> float:
+    """The middle of the narrowest window that holds a share of the log ratios, as a ratio."""
+    logs = np.sort(logs)
+    held = max(2, int(WINDOW * len(logs)))
+    start = int(np.argmin(logs[held - 1 :] - logs[: len(logs) - held + 1]))
+    return float(np.exp(np.median(logs[start : start + held])))
+
+
+def _turned(pair: FilePair, base: Map, name: str, rows: np.ndarray, c: float) -> Turned:
+    u, y = base(pair.xs), pair.ys
+    few = len(rows) < 3 * max(pair.d, pair.e) or max(pair.d, pair.e) > WIDE
+    if few:
+        residuals = gram_residuals(u, y, rows)
+        c = _scale(u[rows], y[rows])
+        what = f"distances times {c:.6g}" if abs(c - 1) > 1e-3 else "the same distances"
+        return Turned(lambda x: x, f"{what}{name}", residuals, False)
+    halves = rows[::2], rows[1::2]
+    maps = [procrustes(u[half], y[half]) for half in halves]
+    residuals = _residuals(pair, u, maps[0])
+    residuals[halves[0]] = _residuals(pair, u, maps[1])[halves[0]]
+    turn, c, b = procrustes(u[rows], y[rows])
+    times = f" times {c:.6g}" if abs(c - 1) > 1e-3 else ""
+    shift = np.linalg.norm(b)
+    moved = f", shifted by a vector of length {shift:.4g}" if shift > 0.01 * pair.scale else ""
+    return Turned(lambda x: c * (base(x) @ turn) + b, f"turned{times}{moved}{name}", residuals)
+
+
+def _residuals(pair: FilePair, u: np.ndarray, fitted: tuple[np.ndarray, float, np.ndarray]) -> np.ndarray:
+    turn, c, b = fitted
+    return np.asarray(np.linalg.norm(c * (u @ turn) + b - pair.ys, axis=1) / pair.lengths(pair.ys))
+
+
+def procrustes(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
+    """The turn R (d, e), factor c and shift b (e,) for which c x R + b is nearest to y in squares (Schönemann 1966)."""
+    mx, my = x.mean(0), y.mean(0)
+    u, s, vt = np.linalg.svd((x - mx).T @ (y - my), full_matrices=False)
+    turn = u @ vt
+    c = float(s.sum() / max(float(np.square((x - mx) @ turn).sum()), 1e-300))
+    return turn, c, my - c * (mx @ turn)
+
+
+def _scale(x: np.ndarray, y: np.ndarray) -> float:
+    return float(np.linalg.norm(y - y.mean(0)) / max(float(np.linalg.norm(x - x.mean(0))), 1e-300))
+
+
+def gram_residuals(x: np.ndarray, y: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """(m,) how far each row's inner products with the given rows differ between x and y, relative to their usual length.
+
+    Both spaces are centred on these rows and scaled to one size. A row's product with itself does not count.
+    """
+    x, y = (side - side[rows].mean(0) for side in (x, y))
+    gx, gy = x @ x[rows].T / np.square(x[rows]).sum() * len(rows), y @ y[rows].T / np.square(y[rows]).sum() * len(rows)
+    for g in (gx, gy):
+        g[rows, np.arange(len(rows))] = 0
+    lengths = np.linalg.norm(gy, axis=1)
+    usual = float(np.median(lengths[rows]))
+    return np.asarray(np.linalg.norm(gx - gy, axis=1) / np.maximum(lengths, max(usual, 1e-300)))
