@@ -56,7 +56,7 @@ class Source:
 
     def __init__(self, files: list[str]) -> None:
         names = [str(CHECKOUT / "sample_data" / name) for name in ("a.h5", "b.h5")] + files
-        spaces = [np.asarray(store.read(name).x) for name in names]
+        spaces = [np.asarray(store.read(name).x, np.float32) for name in names]
         self.families = [[s for s in spaces if len(s) == n] for n in sorted({len(s) for s in spaces})]
 
     def family(self, rng: np.random.Generator) -> list[Space]:

@@ -175,7 +175,7 @@ def _standings(pair: FilePair, other: FilePair, tried: dict[str, str]) -> list[S
 
 def _lack(own: list[Standing]) -> str:
     if not own:
-        return "the shapes do not allow it"
+        return "no rows suggest it"
     best = min(own, key=lambda s: (-s.share if s.holds_for_some else 0, s.noise))
     if best.holds:
         return f"leaves an error of {best.noise:.2g}"

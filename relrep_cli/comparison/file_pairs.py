@@ -78,9 +78,8 @@ def file_pair(x: np.ndarray, y: np.ndarray, seed: int = 0) -> FilePair:
 
 def swapped(pair: FilePair) -> FilePair:
     """The same pair with x and y exchanged."""
-    both = {"x": pair.y, "y": pair.x, "xs": pair.ys, "ys": pair.xs}
     centre, scale = _middle(pair.xs)
-    return replace(pair, **both, centre=centre, scale=scale, turned=not pair.turned)
+    return replace(pair, x=pair.y, y=pair.x, xs=pair.ys, ys=pair.xs, centre=centre, scale=scale, turned=not pair.turned)
 
 
 def _middle(rows: np.ndarray) -> tuple[np.ndarray, float]:

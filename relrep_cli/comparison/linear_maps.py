@@ -16,6 +16,7 @@ LOOKS = 64  # mixtures of the columns of y by which the ridge is chosen
 FLAT = 0.05  # relative deviation of the eigenvalues of a white space
 TRIMS = 4  # rounds in which rows that do not follow are left out of the fit
 MATCHED = 0.98  # correlation of a column of y with an axis of x
+TOLD = 1e-5  # freedom of a row from the fit below which its error says nothing
 KEPT = 0.12  # residual of a row that follows
 
 
@@ -72,8 +73,9 @@ def _thin_svd(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _errors(y: np.ndarray, u: np.ndarray, share: np.ndarray, along: np.ndarray) -> np.ndarray:
     """(m, e) error of each row where a ridge regression on the other rows predicts it, in closed form (PRESS)."""
-    own = np.square(u) @ share + 1 / len(u)
-    return (y - (u * share) @ along) / np.maximum(1 - own, 1e-6)[:, None]
+    free = 1 - np.square(u) @ share - 1 / len(u)
+    error = y - (u * share) @ along
+    return np.where(free[:, None] > TOLD, error / np.maximum(free, TOLD)[:, None], y)  # a fit that takes any y says nothing
 
 
 def is_white(x: np.ndarray) -> float:
@@ -110,10 +112,10 @@ def _axes(pair: FilePair) -> Iterator[Turned]:
     if pair.e == pair.d:
         back = u @ vt
         c = float((z * back).sum() / max(float(np.square(back).sum()), 1e-300))
-        if c > 0:
-            matrix = c * (vt.T / s) @ vt
-            b = pair.ys.mean(0) - mean @ matrix
-            yield Turned(lambda x: x @ matrix + b, "whitened, axes turned back (ZCA)", pair.sample_residuals(lambda x: x @ matrix + b))
+        matrix = c * (vt.T / s) @ vt
+        b = pair.ys.mean(0) - mean @ matrix
+        residuals = pair.sample_residuals(lambda x: x @ matrix + b)
+        yield Turned(lambda x: x @ matrix + b, "whitened, axes turned back (ZCA)", residuals)
     length = np.linalg.norm(z, axis=0)
     alike = (u.T @ z) / np.where(length > 0, length, 1)
     best = np.abs(alike).argmax(0)
@@ -124,4 +126,5 @@ def _axes(pair: FilePair) -> Iterator[Turned]:
     c = float(length[good].mean())
     residuals = np.linalg.norm(c * u[:, best[good]] * signs - z[:, good], axis=1)
     residuals /= np.maximum(np.linalg.norm(z[:, good], axis=1), 1e-300)
-    yield Turned(lambda x: x, f"{int(good.sum())} of {pair.e} columns are axes of {pair.names[0]} at variance 1 (PCA)", residuals, False)
+    what = f"{int(good.sum())} of {pair.e} columns are axes of {pair.names[0]} at variance 1 (PCA)"
+    yield Turned(lambda x: x, what, residuals, False)

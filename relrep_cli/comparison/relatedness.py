@@ -9,7 +9,7 @@ from relrep_cli.comparison.row_maps import unit
 
 ROWS = 1000  # whose products with each other are compared
 PAIRINGS = 200  # random ones
-CERTAIN, POSSIBLE = 6.0, 3.5  # deviations of random pairings above which spaces are related, below which unrelated
+CERTAIN, POSSIBLE = 6.0, 5.0  # deviations of random pairings above which spaces are related, below which unrelated
 
 
 def relatedness(pair: FilePair) -> tuple[float, float]:

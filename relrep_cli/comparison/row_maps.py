@@ -115,9 +115,9 @@ def _shifted(pair: FilePair, u: np.ndarray, base: Map) -> Iterator[Fit]:
     good &= squares > 0
     if good.sum() < 0.02 * len(i):
         return
-    c = float(np.median(dots[good] / squares[good]))
+    usual = float(np.median(dots[good] / squares[good]))
     rows = np.unique(np.concatenate([i[good], j[good]]))
-    for c in (1.0, c) if abs(c - 1) < 0.01 else (c,):
+    for c in (1.0, usual) if abs(usual - 1) < 0.01 else (usual,):
         b = np.median(pair.ys[rows] - c * u[rows], 0)
         times = "" if c == 1 else f"{c:.6g} times, "
         yield Fit(lambda x, c=c, b=b: c * base(x) + b, f"{times}shifted by a vector of length {np.linalg.norm(b):.4g}")  # type: ignore[misc]

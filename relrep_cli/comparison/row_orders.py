@@ -77,10 +77,10 @@ def standardised(pair: FilePair, base: Map) -> Map:
 
 
 def _mean_and_size(x: np.ndarray, base: Map) -> tuple[np.ndarray, float]:
-    total, squares, shift = 0.0, 0.0, None
+    shift = base(np.asarray(x[:1], np.float64))[0]
+    total, squares = np.zeros_like(shift), 0.0
     for block in row_blocks(*x.shape, x):
         rows = base(np.asarray(x[block], np.float64))
-        shift = rows.mean(0) if shift is None else shift
         total, squares = total + (rows - shift).sum(0), squares + float(np.square(rows - shift).sum())
     mean = total / len(x)
     return shift + mean, float(np.sqrt(max(squares / len(x) - float(np.square(mean).sum()), 0)))
@@ -123,7 +123,7 @@ def _axes(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         mean, spread = moments((widen(x[block]) for block in row_blocks(*x.shape, x)), full=True)
         values, vectors = np.linalg.eigh(spread)
         values, vectors = values[::-1], vectors[:, ::-1]
-    kept = np.flatnonzero(values > 1e-5 * values[0])[:200] if values[0] > 0 else []
+    kept = np.flatnonzero(values > 1e-5 * values[0])[:200] if values[0] > 0 else np.empty(0, np.int64)
     return (mean, vectors[:, kept], np.sqrt(values[kept])) if len(kept) else None
 
 
