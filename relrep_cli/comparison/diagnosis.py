@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from relrep_cli.comparison import linear_maps, row_maps
-from relrep_cli.comparison.file_pairs import FilePair, file_pair, swapped
+from relrep_cli.comparison.file_pairs import FilePair, Map, file_pair, swapped
 from relrep_cli.comparison.isometries import Turned, rotated
 from relrep_cli.comparison.quantisation import eight_bits, short_floats, sign_bits
 from relrep_cli.comparison.relatedness import CERTAIN, POSSIBLE, relatedness
 from relrep_cli.comparison.row_maps import Fit
-from relrep_cli.comparison.row_orders import SHARE, Moved, look_up, standardised, turned_and_moved
+from relrep_cli.comparison.row_orders import SHARE, Moved, look_up, look_up_turned, standardised, turned_and_moved
 
 NOISE = 0.12  # error, relative to the length of a row, up to which a relation holds
 BETTER = 3.0  # how many times less noise makes a less simple relation the answer
@@ -227,6 +227,8 @@ def _rows_elsewhere(pair: FilePair, other: FilePair, best: Standing | None, trie
         odd = best.rows[~best.follows]
         if not isinstance(best.fit, Turned) or best.fit.fitted:
             moved = look_up(best.pair, best.fit.apply, odd)
+        elif best.fit.base is not None:
+            moved = look_up_turned(best.pair, best.fit, odd)
         name = "rotated-rows-reordered" if isinstance(best.fit, Turned) else name
     if moved is None or moved.share < SHARE:
         for way in (pair, other) if best is None or best.share < 0.5 else ():
@@ -252,7 +254,9 @@ def _reordered(pair: FilePair) -> Moved | None:
     """Rows of y that are rows of x elsewhere, as they are or at unit length, whole or cut."""
     if pair.d < pair.e:
         return None
-    bases = [lambda x: x[:, : pair.e], lambda x: row_maps.unit(x[:, : pair.e])]
+    bases: list[Map] = [lambda x: x[:, : pair.e]] if pair.e < pair.d or not pair.turned else []
+    if row_maps.one_length(pair.ys) and not row_maps.one_length(pair.xs[:, : pair.e]):
+        bases.append(lambda x: row_maps.unit(x[:, : pair.e]))
     for base in bases:
         moved = look_up(pair, standardised(pair, base), np.arange(pair.n))
         if moved.share >= SHARE:

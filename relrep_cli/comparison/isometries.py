@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from relrep_cli.comparison.file_pairs import FilePair, Map
-from relrep_cli.comparison.row_maps import Fit, unit
+from relrep_cli.comparison.row_maps import Fit, one_length, unit
 
 FEW = 600  # rows between which all distances are compared
 NEAR = 0.3  # of the deviation of distances: how far two may differ to count as equal
 WINDOW = 0.08  # share of the pairs whose ratio of distances is nearly one number
 PART = 0.75  # of the usual number of equal distances that a row must have to count among those that agree
+HOPELESS = 0.5  # error of held-out rows above which nothing more is computed
 LEAST = 8  # rows that agree
 WIDE = 3000  # dims above which no rotation is fitted
 
@@ -25,28 +26,26 @@ WIDE = 3000  # dims above which no rotation is fitted
 class Turned(Fit):
     """A rotation. residuals: (m,) errors of the sampled rows where each is predicted from others; see FilePair.residuals.
 
-    fitted: whether `apply` holds for other rows than the sampled ones; there must be many more rows than dims.
+    fitted: whether `apply` holds for other rows than the sampled ones; there must be many more rows than dims. base: what
+    became of each row of x before it was turned. rows: (r,) sampled rows that agree with each other.
     """
 
     residuals: np.ndarray | None = None
     fitted: bool = True
+    base: Map | None = None
+    rows: np.ndarray | None = None
 
 
 def rotated(pair: FilePair) -> Iterator[Turned]:
     """y is x turned or mirrored, perhaps scaled, shifted or at unit length; dims may be fewer or more."""
     mean = pair.xs.mean(0)
-    bases: list[tuple[str, Map]] = [("", lambda x: x)]
-    if not _one_length(pair.xs) and _one_length(pair.ys):
+    bases: list[tuple[str, Map]] = [] if pair.turned else [("", lambda x: x)]  # distances are the same both ways
+    if not one_length(pair.xs) and one_length(pair.ys):
         bases = [(", at unit length", unit), (", less its mean, at unit length", lambda x: unit(x - mean)), *bases]
     for name, base in bases:
         found = agreeing(base(pair.xs), pair.ys)
         if found is not None:
             yield _turned(pair, base, name, *found)
-
-
-def _one_length(rows: np.ndarray) -> bool:
-    lengths = np.linalg.norm(rows, axis=1)
-    return bool(np.mean(np.abs(lengths / max(float(np.median(lengths)), 1e-300) - 1) < 0.01) > 0.4)
 
 
 def agreeing(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float] | None:
@@ -93,16 +92,17 @@ def _turned(pair: FilePair, base: Map, name: str, rows: np.ndarray, c: float) ->
         residuals = gram_residuals(u, y, rows)
         c = _scale(u[rows], y[rows])
         what = f"distances times {c:.6g}" if abs(c - 1) > 1e-3 else "the same distances"
-        return Turned(lambda x: x, f"{what}{name}", residuals, False)
+        return Turned(lambda x: x, f"{what}{name}", residuals, False, base, rows)
     halves = rows[::2], rows[1::2]
-    maps = [procrustes(u[half], y[half]) for half in halves]
-    residuals = _residuals(pair, u, maps[0])
-    residuals[halves[0]] = _residuals(pair, u, maps[1])[halves[0]]
+    residuals = _residuals(pair, u, procrustes(u[halves[0]], y[halves[0]]))
+    if np.median(residuals[halves[1]]) > HOPELESS:
+        return Turned(lambda x: x, f"turned{name}", residuals, False)
+    residuals[halves[0]] = _residuals(pair, u, procrustes(u[halves[1]], y[halves[1]]))[halves[0]]
     turn, c, b = procrustes(u[rows], y[rows])
     times = f" times {c:.6g}" if abs(c - 1) > 1e-3 else ""
     shift = np.linalg.norm(b)
     moved = f", shifted by a vector of length {shift:.4g}" if shift > 0.01 * pair.scale else ""
-    return Turned(lambda x: c * (base(x) @ turn) + b, f"turned{times}{moved}{name}", residuals)
+    return Turned(lambda x: c * (base(x) @ turn) + b, f"turned{times}{moved}{name}", residuals, True, base, rows)
 
 
 def _residuals(pair: FilePair, u: np.ndarray, fitted: tuple[np.ndarray, float, np.ndarray]) -> np.ndarray:
@@ -124,14 +124,19 @@ def _scale(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def gram_residuals(x: np.ndarray, y: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """(m,) how far each row's inner products with the given rows differ between x and y, relative to their usual length.
+    """(m,) how far each row's products with the given rows differ between x and y, relative to their usual length.
 
-    Both spaces are centred on these rows and scaled to one size. A row's product with itself does not count.
+    A row's product with itself does not count.
     """
-    x, y = (side - side[rows].mean(0) for side in (x, y))
-    gx, gy = x @ x[rows].T / np.square(x[rows]).sum() * len(rows), y @ y[rows].T / np.square(y[rows]).sum() * len(rows)
+    gx, gy = products(x, rows), products(y, rows)
     for g in (gx, gy):
         g[rows, np.arange(len(rows))] = 0
     lengths = np.linalg.norm(gy, axis=1)
     usual = float(np.median(lengths[rows]))
     return np.asarray(np.linalg.norm(gx - gy, axis=1) / np.maximum(lengths, max(usual, 1e-300)))
+
+
+def products(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """(m, r) inner products of all rows with the given ones, centred on these, in units of their mean square."""
+    z = x - x[rows].mean(0)
+    return np.asarray(z @ z[rows].T / max(float(np.square(z[rows]).sum()), 1e-300) * len(rows))

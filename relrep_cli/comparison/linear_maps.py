@@ -16,19 +16,25 @@ LOOKS = 64  # mixtures of the columns of y by which the ridge is chosen
 FLAT = 0.05  # relative deviation of the eigenvalues of a white space
 TRIMS = 4  # rounds in which rows that do not follow are left out of the fit
 MATCHED = 0.98  # correlation of a column of y with an axis of x
+HOPELESS = 0.6  # share of the length of rows that is left, above which nothing more is computed
 TOLD = 1e-5  # freedom of a row from the fit below which its error says nothing
 KEPT = 0.12  # residual of a row that follows
 
 
 def linear_map(pair: FilePair) -> Iterator[Turned]:
     """y is an affine map of x: each row is predicted by a map that the other rows give."""
+    if "linear" not in pair.kept:
+        pair.kept["linear"] = list(_affine(pair))
+    yield from pair.kept["linear"]
+
+
+def _affine(pair: FilePair) -> Iterator[Turned]:
     kept = np.arange(len(pair.xs))
     for _ in range(TRIMS):
         matrix, b, residuals = _left_out(pair, kept)
-        yield Turned(lambda x, m=matrix, b=b: x @ m + b, f"{pair.names[1]} from {pair.names[0]}", residuals, True)  # type: ignore[misc]
-        inner = float(np.median(residuals))
+        yield Turned(lambda x, m=matrix, b=b: x @ m + b, f"{pair.d} columns to {pair.e}", residuals, True)  # type: ignore[misc]
         odd = residuals > max(3 * float(np.quantile(residuals, 0.25)), 1e-6)
-        if inner > 0.9 or not odd.any() or odd.mean() > 0.6:
+        if np.quantile(residuals, 0.25) > HOPELESS or not odd.any() or odd.mean() > 0.6:
             return
         kept = np.flatnonzero(~odd)
         if len(kept) <= pair.d + 2:
@@ -50,6 +56,8 @@ def _left_out(pair: FilePair, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray,
         error = _errors(zy @ looks, u, share, along @ looks)
         if (size := float(np.median(np.linalg.norm(error, axis=1)))) < 0.98 * best:
             best, ridge = size, tried
+    if best > HOPELESS * float(np.median(np.linalg.norm(zy @ looks, axis=1))):
+        return np.zeros((pair.d, pair.e)), my, np.linalg.norm(my - pair.ys, axis=1) / pair.lengths(pair.ys)
     share = power / (power + ridge * power.sum() / len(power))
     matrix = (vt.T * (share / np.where(s > 0, s, 1))) @ along
     b = my - mx @ matrix

@@ -63,7 +63,7 @@ def _rows_fit(pair: FilePair, codes: bool) -> bool:
 
 
 def _columns_fit(pair: FilePair, codes: bool) -> bool:
-    if pair.n < LEAST:
+    if pair.n < LEAST or not _fit(pair.xs[:, :4].T, pair.ys[:, :4].T, codes):
         return False
     for some in slices(pair.d, max(1, block_rows(pair.n) // 4)):
         x, y = (np.ascontiguousarray(np.asarray(side[:, some]).T) for side in (pair.x, pair.y))
@@ -74,6 +74,8 @@ def _columns_fit(pair: FilePair, codes: bool) -> bool:
 
 def _file_fits(pair: FilePair, codes: bool) -> bool:
     """Take the step and the line from the sampled rows, then look at all numbers."""
+    if len(np.unique(pair.ys[:64])) > LEVELS:
+        return False
     ys, xs = pair.ys.reshape(1, -1), pair.xs.reshape(1, -1)
     low, high = ys.min(1), ys.max(1)
     step = _steps(ys, low, high, codes)

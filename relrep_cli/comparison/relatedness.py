@@ -7,7 +7,7 @@ import numpy as np
 from relrep_cli.comparison.file_pairs import FilePair
 from relrep_cli.comparison.row_maps import unit
 
-ROWS = 1000  # whose products with each other are compared
+ROWS = 600  # whose products with each other are compared
 PAIRINGS = 200  # random ones
 CERTAIN, POSSIBLE = 6.0, 5.0  # deviations of random pairings above which spaces are related, below which unrelated
 

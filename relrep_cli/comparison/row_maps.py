@@ -28,6 +28,12 @@ def unit(x: np.ndarray) -> np.ndarray:
     return x / np.where(length > 0, length, 1)
 
 
+def one_length(rows: np.ndarray) -> bool:
+    """Whether many rows have one length."""
+    lengths = np.linalg.norm(rows, axis=1)
+    return bool(np.mean(np.abs(lengths / max(float(np.median(lengths)), 1e-300) - 1) < 0.01) > 0.4)
+
+
 def same(pair: FilePair) -> Iterator[Fit]:
     """y is x, up to noise."""
     if pair.d == pair.e:
@@ -51,20 +57,20 @@ def unit_length(pair: FilePair) -> Iterator[Fit]:
     if pair.d != pair.e:
         return
     mean = pair.xs.mean(0)
-    yield from _at_one_length(pair, unit, "")
-    yield from _at_one_length(pair, lambda x: unit(x - mean), f", after the mean of {pair.names[0]} was taken off")
+    yield from _at_one_length(pair, lambda x: x, "")
+    yield from _at_one_length(pair, lambda x: x - mean, f", after the mean of {pair.names[0]} was taken off")
 
 
-def _at_one_length(pair: FilePair, to_unit: Map, more: str) -> Iterator[Fit]:
+def _at_one_length(pair: FilePair, base: Map, more: str) -> Iterator[Fit]:
     lengths = np.linalg.norm(pair.ys, axis=1)
     length = float(np.median(lengths))
     if not length > 0 or float(np.mean(np.abs(lengths / length - 1) < 0.02)) < 0.4:
         return
     c = 1.0 if abs(length - 1) < 0.01 else length
-    before = np.linalg.norm(pair.xs, axis=1)
+    before = np.linalg.norm(base(pair.xs), axis=1)
     if not more and float(np.mean(np.abs(before / max(float(np.median(before)), 1e-300) - 1) < 1e-6)) > 0.9:
         return  # they had one length before
-    yield Fit(lambda x: c * to_unit(x), f"lengths {before.min():.4g} to {before.max():.4g} became {c:.4g}{more}")
+    yield Fit(lambda x: c * unit(base(x)), f"lengths {before.min():.4g} to {before.max():.4g} became {c:.4g}{more}")
 
 
 def padded(pair: FilePair) -> Iterator[Fit]:
@@ -89,7 +95,7 @@ def truncated(pair: FilePair) -> Iterator[Fit]:
 def truncated_unit_length(pair: FilePair) -> Iterator[Fit]:
     """y is the first columns of x, each row then brought to length 1."""
     if pair.e < pair.d:
-        for fit in _at_one_length(pair, lambda x: unit(x[:, : pair.e]), ""):
+        for fit in _at_one_length(pair, lambda x: x[:, : pair.e], ""):
             yield Fit(fit.apply, f"the first {pair.e} of {pair.d} columns; lengths then became 1")
 
 
@@ -127,7 +133,9 @@ def columns_permuted(pair: FilePair) -> Iterator[Fit]:
     """y has the columns of x in another order, perhaps scaled, shifted or at unit length; or some of them."""
     if pair.e > pair.d or pair.n < 5:
         return
-    for name, base in (("", pair.xs), (", at unit length", unit(pair.xs))):
+    bases = [("", pair.xs)] if pair.e < pair.d or not pair.turned else []
+    bases += [(", at unit length", unit(pair.xs))] if one_length(pair.ys) and not one_length(pair.xs) else []
+    for name, base in bases:
         order = _matched_columns(base, pair.ys)
         if order is None:
             continue
@@ -143,8 +151,6 @@ def columns_permuted(pair: FilePair) -> Iterator[Fit]:
 
 def _matched_columns(x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
     """(e,) for each column of y the column of x that it equals up to scale and shift; None where many equal none."""
-    from scipy.optimize import linear_sum_assignment
-
     some = np.random.default_rng(0).permutation(len(x))[:CORRELATED_ROWS]
     parts = []
     for side in (x[some], y[some]):
@@ -160,5 +166,7 @@ def _matched_columns(x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
     if np.median(alike[np.arange(len(best)), best]) < 0.3:
         return None
     if len(np.unique(best)) < len(best):
+        from scipy.optimize import linear_sum_assignment
+
         best = linear_sum_assignment(-alike)[1]
     return np.asarray(best)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from relrep_cli.comparison.file_pairs import FilePair, Map
-from relrep_cli.comparison.isometries import agreeing, procrustes
+from relrep_cli.comparison.isometries import Turned, agreeing, procrustes, products
 from relrep_cli.neighbors import nearest
 from relrep_cli.numerics.blocks import pick, row_blocks, widen
 from relrep_cli.numerics.whitening import moments
 
-LOOKED_UP = 2000  # rows that are looked up
+LOOKED_UP = 500  # rows that are looked up
 FEATURES = 32  # numbers of a row by which it is looked up: mixtures of its columns, or its places on the main axes
 CLOSE = 0.25  # error up to which a row found is the row looked for
 SPACED = 0.25  # of the usual distance to another row: how near a row must be found
@@ -49,6 +49,18 @@ def look_up(pair: FilePair, apply: Map, odd: np.ndarray) -> Moved:
     return Moved(asked, np.where(near & (error <= CLOSE) & (rows != asked), rows, -1))
 
 
+def look_up_turned(pair: FilePair, fit: Turned, odd: np.ndarray) -> Moved:
+    """Look for the rows `odd` of y among the rows of x by their products with the rows that agree: for few rows, of which all
+    are sampled and no rotation is fitted."""
+    assert fit.base is not None and fit.rows is not None
+    gx, gy = products(fit.base(pair.xs), fit.rows), products(pair.ys, fit.rows)
+    asked = some_of(odd)
+    distance = np.sqrt(np.maximum((gy[asked] ** 2).sum(1)[:, None] + (gx**2).sum(1)[None, :] - 2 * gy[asked] @ gx.T, 0))
+    rows = distance.argmin(1)
+    error = distance[np.arange(len(asked)), rows] / np.maximum(np.linalg.norm(gy[asked], axis=1), 1e-300)
+    return Moved(asked, np.where((error <= CLOSE) & (rows != asked), rows, -1))
+
+
 def some_of(rows: np.ndarray) -> np.ndarray:
     if len(rows) <= LOOKED_UP:
         return rows
@@ -59,7 +71,7 @@ def _nearest(queries: np.ndarray, base: np.ndarray) -> tuple[np.ndarray, np.ndar
     """The nearest row (q,) of base (n, f) to each query, and whether it is much nearer than two rows usually are."""
     rows = nearest(queries, base, 1, by="euclidean").rows[:, 0]
     distance = np.linalg.norm(queries - base[rows], axis=1)
-    some = np.random.default_rng(0).permutation(len(base))[:500]
+    some = np.random.default_rng(0).permutation(len(base))[:200]
     around = nearest(np.ascontiguousarray(base[some]), base, min(4, len(base)), by="euclidean").rows
     gaps = np.linalg.norm(base[some][:, None] - base[around], axis=2)
     apart = gaps[gaps > 1e-6 * max(float(gaps.max()), 1e-30)]
@@ -92,6 +104,9 @@ def turned_and_moved(pair: FilePair) -> Moved | None:
     Such files have the same variances along their main axes. A row's places on these axes tell which row it was, once each
     axis points the same way: that in which its third moment is positive.
     """
+    lengths = [_spread_of_lengths(side) for side in (pair.x, pair.y)]
+    if np.abs(lengths[0] - lengths[1]).max() > 0.05:
+        return None
     axes = [_axes(side) for side in (pair.x, pair.y)]
     if any(one is None for one in axes):
         return None
@@ -111,6 +126,15 @@ def turned_and_moved(pair: FilePair) -> Moved | None:
     asked = some_of(np.arange(pair.n))
     rows, near = _nearest(np.ascontiguousarray(fy[asked]), np.ascontiguousarray(fx))
     return _verified(pair, asked[near], rows[near], asked)
+
+
+def _spread_of_lengths(x: np.ndarray) -> np.ndarray:
+    """Quantiles of the distances of rows from their mean, in units of their root mean square: order and turn do not matter."""
+    mean, size = _mean_and_size(x, lambda x: x)
+    lengths = np.empty(len(x))
+    for block in row_blocks(*x.shape, x):
+        lengths[block] = np.linalg.norm(x[block] - mean, axis=1)
+    return np.asarray(np.quantile(lengths / max(size, 1e-300), np.linspace(0.02, 0.98, 25)))
 
 
 def _axes(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
