@@ -17,6 +17,9 @@ FEW = 600  # rows between which all distances are compared
 NEAR = 0.3  # of the deviation of distances: how far two may differ to count as equal
 WINDOW = 0.08  # share of the pairs whose ratio of distances is nearly one number
 PART = 0.75  # of the usual number of equal distances that a row must have to count among those that agree
+ROUNDS = 3  # in which the rows that agree are sifted
+THIRD, ALIKE = 0.3, 4.0  # see _close
+TRIAL = 1e-3  # noise, relative to the length of rows, that is added to see what it does to products
 HOPELESS = 0.5  # error of held-out rows above which nothing more is computed
 LEAST = 8  # rows that agree
 WIDE = 3000  # dims above which no rotation is fitted
@@ -61,15 +64,25 @@ def agreeing(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float] | None:
     if known.sum() < LEAST:
         return None
     c = _usual_ratio(np.log(ay[known] / ax[known]))
-    near = NEAR * float(np.diff(np.percentile(ay, [16, 84]))[0]) / 2
+    near = NEAR * min(float(np.diff(np.percentile(one, [16, 84]))[0]) / 2 for one in (c * ax, ay))  # odd rows may lie far off
     degree = (np.abs(dy - c * dx) <= near).mean(1)
     core = some[degree >= PART * np.quantile(degree, 0.95)]
     if len(core) < max(LEAST, len(some) / 10):
         return None
-    equal = np.abs(_distances(y, y[core]) - c * _distances(x, x[core])) <= near
-    share = equal.mean(1)
-    rows = np.flatnonzero(share >= PART * np.median(share[core]))
+    for _ in range(ROUNDS):
+        core = core[_close(x[core], y[core], x[core], y[core], c)]
+    rows = np.flatnonzero(_close(x, y, x[core], y[core], c))
     return (rows, c) if len(rows) >= max(LEAST, len(x) / 10) else None
+
+
+def _close(x: np.ndarray, y: np.ndarray, x_core: np.ndarray, y_core: np.ndarray, c: float) -> np.ndarray:
+    """(m,) whether the distances of a row from those of the core differ little more than those of the best rows do.
+
+    A third of the core is enough, so that a core in which most rows do not belong still finds those that do.
+    """
+    differ = np.abs(_distances(y, y_core) - c * _distances(x, x_core))
+    own = np.quantile(differ, THIRD, axis=1)
+    return np.asarray(own <= np.maximum(ALIKE * np.quantile(own, THIRD / 2), 1e-7 * np.median(_distances(y_core, y_core))))
 
 
 def _distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -89,7 +102,7 @@ def _turned(pair: FilePair, base: Map, name: str, rows: np.ndarray, c: float) ->
     u, y = base(pair.xs), pair.ys
     few = len(rows) < 3 * max(pair.d, pair.e) or max(pair.d, pair.e) > WIDE
     if few:
-        residuals = gram_residuals(u, y, rows)
+        residuals = gram_residuals(u, y, rows) * _noise_per_product(y, rows)
         c = _scale(u[rows], y[rows])
         what = f"distances times {c:.6g}" if abs(c - 1) > 1e-3 else "the same distances"
         return Turned(lambda x: x, f"{what}{name}", residuals, False, base, rows)
@@ -134,6 +147,15 @@ def gram_residuals(x: np.ndarray, y: np.ndarray, rows: np.ndarray) -> np.ndarray
     lengths = np.linalg.norm(gy, axis=1)
     usual = float(np.median(lengths[rows]))
     return np.asarray(np.linalg.norm(gx - gy, axis=1) / np.maximum(lengths, max(usual, 1e-300)))
+
+
+def _noise_per_product(y: np.ndarray, rows: np.ndarray) -> float:
+    """How large an error of rows is whose products err by 1: by adding noise to the rows of y."""
+    z = y[rows] - y[rows].mean(0)
+    noise = np.random.default_rng(0).normal(size=z.shape)
+    noise *= TRIAL * float(np.median(np.linalg.norm(z, axis=1))) / np.linalg.norm(noise, axis=1, keepdims=True)
+    error = float(np.median(gram_residuals(z + noise, z, np.arange(len(z)))))
+    return TRIAL / max(error, 1e-300)
 
 
 def products(x: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -95,16 +95,18 @@ def is_white(x: np.ndarray) -> float:
 
 
 def whitened(pair: FilePair) -> Iterator[Turned]:
-    """y is a linear map of x whose covariance is a multiple of the identity, which that of x is not."""
+    """One is a linear map of the other, and the covariance of one is a multiple of the identity."""
     yield from _axes(pair)
     if pair.n <= pair.d + 2:
         return
     for fit in linear_map(pair):
-        if float(np.median(fit.residuals)) < KEPT:  # type: ignore[arg-type]
-            flat = is_white(pair.y)
-            if flat <= FLAT and flat <= is_white(pair.x) / 3:
-                yield Turned(fit.apply, f"variances of all directions equal within {flat:.2g}", fit.residuals)
-            return
+        if float(np.median(fit.residuals)) >= KEPT:  # type: ignore[arg-type]
+            continue
+        flat = is_white(pair.x), is_white(pair.y)
+        if min(flat) <= min(FLAT, max(flat) / 3):
+            what = f"variances of {pair.names[flat[1] < flat[0]]} equal in all directions within {min(flat):.2g}"
+            yield Turned(fit.apply, what, fit.residuals)
+        return
 
 
 def _axes(pair: FilePair) -> Iterator[Turned]:

@@ -55,10 +55,9 @@ def look_up_turned(pair: FilePair, fit: Turned, odd: np.ndarray) -> Moved:
     assert fit.base is not None and fit.rows is not None
     gx, gy = products(fit.base(pair.xs), fit.rows), products(pair.ys, fit.rows)
     asked = some_of(odd)
-    distance = np.sqrt(np.maximum((gy[asked] ** 2).sum(1)[:, None] + (gx**2).sum(1)[None, :] - 2 * gy[asked] @ gx.T, 0))
-    rows = distance.argmin(1)
-    error = distance[np.arange(len(asked)), rows] / np.maximum(np.linalg.norm(gy[asked], axis=1), 1e-300)
-    return Moved(asked, np.where((error <= CLOSE) & (rows != asked), rows, -1))
+    rows, near = _nearest(np.asarray(gy[asked], np.float32), np.asarray(gx, np.float32))
+    error = np.linalg.norm(gy[asked] - gx[rows], axis=1) / np.maximum(np.linalg.norm(gy[asked], axis=1), 1e-300)
+    return Moved(asked, np.where(near & (error <= CLOSE) & (rows != asked), rows, -1))
 
 
 def some_of(rows: np.ndarray) -> np.ndarray:
