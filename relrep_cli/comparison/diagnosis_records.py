@@ -13,7 +13,6 @@ from relrep_cli.comparison.diagnosis import RELATIONS, Diagnosis, diagnose
 from relrep_cli.comparison.pairs_of_files import View, join
 from relrep_cli.comparison.worst_items import label_of_each, plain_text, worst_rows
 from relrep_cli.embedding import Embedding, select
-from relrep_cli.numerics.blocks import first_bad_row
 
 COLUMNS = ("a", "b", "relation", "holds", "share", "noise", "n", "evidence")
 ITEM_COLUMNS = ("id", "label", "a", "b", "relation", "value")
@@ -79,9 +78,6 @@ def _diagnosed(a: str, b: str, views: Mapping[str, list[View] | DataError], requ
     if len(rows[0]) < max(x.n, y.n):
         say(f"{a} and {b}: {len(rows[0])} common ids; {x.n - len(rows[0])} and {y.n - len(rows[0])} rows left out.")
     x, y = select(x, rows[0]), select(y, rows[1])
-    for e in (x, y):
-        if (bad := first_bad_row(e.x)) is not None:
-            raise DataError(f"row {bad} is not finite", "Remove such rows.", file=e.uri)
     with np.errstate(all="ignore"):
         return PairDiagnosis(a, b, x.ids, diagnose(x.x, y.x, seed))
 

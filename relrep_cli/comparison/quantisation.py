@@ -85,8 +85,9 @@ def _file_fits(pair: FilePair, codes: bool) -> bool:
     cut = 0
     for x, y in blocks_of_both(pair):
         y = np.asarray(y, np.float64)
-        beyond = np.abs(y - slope * x - offset) > BEYOND[codes] * step
-        if (beyond & (y > low) & (y < high)).any() or (codes and not np.array_equal(np.rint(y), y)):
+        line = slope * x + offset
+        beyond = np.abs(y - line) > BEYOND[codes] * step
+        if (beyond & ~_cut_off(y, line, low, high)).any() or (codes and not np.array_equal(np.rint(y), y)):
             return False
         cut += int(beyond.sum())
     return cut <= CUT * pair.n * pair.d
@@ -108,11 +109,17 @@ def _fit(x: np.ndarray, y: np.ndarray, codes: bool) -> bool:
     slope, offset = _lines(x, y, low, high) if codes else (np.ones(len(y)), np.zeros(len(y)))
     if not (slope > 0).all():
         return False
-    error = np.abs(y - slope[:, None] * x - offset[:, None]) / step[:, None]
-    ends = (y <= low[:, None]) | (y >= high[:, None])
+    line = slope[:, None] * x + offset[:, None]
+    error = np.abs(y - line) / step[:, None]
+    cut = _cut_off(y, line, low[:, None], high[:, None])
     beyond = error > BEYOND[codes]
-    rounding = float(np.median(np.where(ends, 0, error).max(1)))
-    return not (beyond & ~ends).any() and float(beyond.mean()) <= CUT and rounding > 0.1
+    rounding = float(np.median(np.where(cut, 0, error).max(1)))
+    return not (beyond & ~cut).any() and float(beyond.mean()) <= CUT and rounding > 0.1
+
+
+def _cut_off(y: np.ndarray, line: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Whether y is its lowest or highest level because its number lies beyond it."""
+    return np.asarray((y <= low) & (line < low) | (y >= high) & (line > high))
 
 
 def _steps(y: np.ndarray, low: np.ndarray, high: np.ndarray, codes: bool) -> np.ndarray | None:
