@@ -16,6 +16,7 @@ FLOATS = ("float32", "float16", "bfloat16")
 LEVELS = 256  # of 8 bits
 BEYOND = {True: 1.6, False: 1.04}  # steps that a code, or a number made of one, may differ: cut off at worst, not rounded
 CUT = 0.02  # share of numbers that may lie beyond the lowest or the highest level
+NOTHING = 1e-9  # of the largest number: what may be lost where all of a row or column becomes one number
 LEAST = 8  # numbers that share a scale
 SPREAD = 16  # steps that the numbers of one scale usually span: fewer would fit much else
 
@@ -96,11 +97,11 @@ def _file_fits(pair: FilePair, codes: bool) -> bool:
 def _fit(x: np.ndarray, y: np.ndarray, codes: bool) -> bool:
     """Whether y (g, size) holds x (g, size) in 256 levels, each row by a scale of its own, and codes by an offset, too.
 
-    A row of equal numbers fits only equal numbers. Where nothing was rounded, y is no coarser than x: that is no fit.
+    A row of equal numbers fits only numbers that are equal, or next to nothing. Where nothing was rounded, y is no coarser than x: that is no fit.
     """
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     low, high = y.min(1), y.max(1)
-    if (np.ptp(x, axis=1)[high == low] > 0).any():
+    if (np.ptp(x, axis=1)[high == low] > NOTHING * np.abs(x).max()).any():
         return False
     x, y, low, high = (part[high > low] for part in (x, y, low, high))
     step = _steps(y, low, high, codes) if len(y) else None
