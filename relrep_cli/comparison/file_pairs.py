@@ -21,8 +21,8 @@ class FilePair:
 
     rows: (m,) the numbers of the sampled rows, ascending. xs, ys: (m, d) and (m, e) float64, these rows. centre: (e,) and
     scale: the middle of y and the usual distance of its rows from there, by medians, so that some odd rows do not change
-    them. floor: the relative error that the storage of either file explains. turned: whether x is the second file. kept: what two relations
-    compute alike.
+    them. floor: the relative error that the storage of either file explains.
+    turned: whether x is the second file. kept: what two relations compute alike.
     """
 
     x: np.ndarray
@@ -82,7 +82,9 @@ def file_pair(x: np.ndarray, y: np.ndarray, seed: int = 0) -> FilePair:
 def swapped(pair: FilePair) -> FilePair:
     """The same pair with x and y exchanged."""
     centre, scale = _middle(pair.xs)
-    return replace(pair, x=pair.y, y=pair.x, xs=pair.ys, ys=pair.xs, centre=centre, scale=scale, turned=not pair.turned, kept={})
+    return replace(
+        pair, x=pair.y, y=pair.x, xs=pair.ys, ys=pair.xs, centre=centre, scale=scale, turned=not pair.turned, kept={}
+    )
 
 
 def _middle(rows: np.ndarray) -> tuple[np.ndarray, float]:

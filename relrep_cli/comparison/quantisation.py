@@ -97,7 +97,8 @@ def _file_fits(pair: FilePair, codes: bool) -> bool:
 def _fit(x: np.ndarray, y: np.ndarray, codes: bool) -> bool:
     """Whether y (g, size) holds x (g, size) in 256 levels, each row by a scale of its own, and codes by an offset, too.
 
-    A row of equal numbers fits only numbers that are equal, or next to nothing. Where nothing was rounded, y is no coarser than x: that is no fit.
+    A row of equal numbers fits only numbers that are equal, or next to nothing. Where nothing was rounded, y is no
+    coarser than x: that is no fit.
     """
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     low, high = y.min(1), y.max(1)

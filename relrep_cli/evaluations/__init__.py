@@ -6,6 +6,7 @@ from relrep_cli.evaluations import anomalies
 from relrep_cli.evaluations import clusters
 from relrep_cli.evaluations import retrieval
 from relrep_cli.evaluations import separation
+from relrep_cli.evaluations import foreign_rows
 from relrep_cli.evaluations.findings import EVALUATIONS, Finding, Space
 
-__all__ = ["EVALUATIONS", "Finding", "Space", "anomalies", "clusters", "probes", "retrieval", "separation"]
+__all__ = ["EVALUATIONS", "Finding", "Space", "anomalies", "clusters", "foreign_rows", "probes", "retrieval", "separation"]
