@@ -35,9 +35,10 @@ EXAMPLES = (
     "relrep evaluate vae.h5 --task anomaly --anomalies other.h5 --score-column reconstruction_error",
     "relrep evaluate 'a.h5::layer/*' --task linear-probe,knn --matrix",
     "relrep evaluate vectors.npz --holdout 0.2 --per-class",
+    "relrep evaluate a.h5 --dims 64,128,256 --dtype float16,int8,bits",
     "relrep evaluate index.h5 --task foreign --reference clean.h5 --rows scores.tsv",
 )
-ALL = "all"
+ALL, COMPRESSION = "all", "compression"
 
 
 def _file(name: str, help: str) -> Any:
@@ -139,7 +140,10 @@ def _plan(options: Options) -> EvaluationPlan:
     """What to evaluate. Raises UsageError."""
     files = list(itertools.chain(*layers.expand(options.files)))
     names = split_names(options.task)
-    tasks = options.given.choose(EVALUATIONS, list(EVALUATIONS) if ALL in names else names)
+    if ALL in names:  # compression changes the vectors, so it runs only when asked for; its options ask for it alone
+        asked = {"dims", "dtype"} & set(options.given.names(EVALUATIONS))
+        names = [COMPRESSION] if asked else [name for name in EVALUATIONS if name != COMPRESSION]
+    tasks = options.given.choose(EVALUATIONS, names)
     anomalies = anomalies_of_each(options.anomalies, len(files))
     if options.reference and "foreign" not in tasks:
         raise UsageError("--reference is read by task foreign alone", "Write --task foreign, or leave it out.")
@@ -154,7 +158,7 @@ def _plan(options: Options) -> EvaluationPlan:
         options.holdout,
         options.seed,
         options.score_column,
-        ALL in options.task,
+        ALL in options.task and COMPRESSION not in tasks,
         options.per_class,
         options.reference,
     )

@@ -102,7 +102,7 @@ class Finding:
     rows: (m,) the judged items' own values, of which `value` is the mean, and codes (m,): their class numbers. counts: (m,)
     how many items each value is of, where it is not one. interval: 95 %, where rows do not give one. chance: the value of a
     space that knows nothing. curve: (points, 3) false positive rate, true positive rate and threshold. items: a record
-    for each judged item, for a file.
+    for each judged item, for a file. extra: further columns of the record.
     """
 
     name: str
@@ -117,6 +117,7 @@ class Finding:
     chance: float | None = None
     curve: np.ndarray | None = None
     items: Sequence[Record] | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 Need = Literal["labels", "numbers", "train", "unseen", "reference", "anomalies"]
@@ -286,4 +287,4 @@ def _record(file: str, task: str, f: Finding, seed: int) -> Record:
         interval = bootstrap(f.rows, np.random.default_rng(seed))
     low, high = (None, None) if interval is None else within(interval, f.bounds)
     values = (file, task, f.name, f.value, low, high, f.n, f.convention, f.chance)
-    return dict(zip(COLUMNS, values, strict=True))
+    return dict(zip(COLUMNS, values, strict=True)) | dict(f.extra)

@@ -74,7 +74,7 @@ def threshold_for(scores: np.ndarray, rate: float) -> tuple[float, str]:
     highest, and the promise says so.
 
     >>> threshold_for(np.arange(1000.0), 0.01)[0], threshold_for(np.arange(50.0), 0.01)[1]
-    (996.0, 'too few rows to promise 0.01: 0.088 at most, with probability 0.99')
+    (997.0, 'too few rows to promise 0.01: 0.088 at most, with probability 0.99')
     """
     from scipy.special import betainc, betaincinv
 
@@ -91,8 +91,8 @@ def threshold_for(scores: np.ndarray, rate: float) -> tuple[float, str]:
 def _suspects(e: Embedding, seed: int) -> Finding:
     """Rows that lie far from most rows of their own file. A file that is a mix of two models in equal parts has none.
 
-    A row's score is its cosine distance within which a twentieth of 1,000 random rows lie, so that foreign rows that lie together
-    stand out as long as they are fewer than that. Suspected are scores of more than 4.5 deviations above the middle.
+    A row's score is the cosine distance within which a twentieth of 1,000 random rows lie, so that foreign rows that lie close
+    together stand out as long as they are fewer than that. Suspected are scores of more than 4.5 deviations above the middle.
     """
     if e.n < 30:
         raise NotApplicable(f"without --reference, {e.n} rows are too few to suspect any")
