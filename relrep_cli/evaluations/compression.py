@@ -8,7 +8,7 @@ from typing import Annotated
 
 import numpy as np
 
-from relrep_cli.base.errors import NotApplicable, UsageError
+from relrep_cli.base.errors import UsageError
 from relrep_cli.base.registry import Param
 from relrep_cli.evaluations.findings import By, Finding, K, Space, evaluation, mean_of
 from relrep_cli.neighbors import nearest, overlap, unit_rows
@@ -44,7 +44,7 @@ def compression(
     form. int8: columns scaled by their largest number, after unit length for cosines. bits: signs, by Hamming distance.
     """
     if s.e.n < k + 2:
-        raise NotApplicable(f"--k {k} needs {k + 2} rows or more; there are {s.e.n}")
+        raise UsageError(f"--k {k} needs {k + 2} rows or more; there are {s.e.n}", f"Write --k {max(1, s.e.n - 2)} or less.")
     asked = _queries(s.e.n, s.e.d, seed)
     true = nearest(s.e.x, s.e.x, k, by=neighbours, exclude_self=True, rows=asked).rows
     whole = s.e.d * s.e.x.dtype.itemsize

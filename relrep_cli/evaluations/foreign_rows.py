@@ -7,7 +7,7 @@ from typing import Annotated
 
 import numpy as np
 
-from relrep_cli.base.errors import DataError, NotApplicable, printable
+from relrep_cli.base.errors import DataError, NotApplicable, UsageError, printable
 from relrep_cli.base.output import say
 from relrep_cli.base.registry import Param
 from relrep_cli.embedding import Embedding, bare_name
@@ -54,7 +54,8 @@ def _against(e: Embedding, clean: Embedding, k: int, rate: float) -> tuple[float
     if clean.d != e.d:
         raise DataError(f"has {e.d} dims, the reference {clean.d}", "Name a reference of the same model.", file=e.uri)
     if clean.n < k + 2:
-        raise NotApplicable(f"--k {k} needs a reference of {k + 2} rows or more; there are {clean.n}")
+        what = f"--k {k} needs a reference of {k + 2} rows or more; there are {clean.n}"
+        raise UsageError(what, f"Write --k {max(1, clean.n - 2)} or less.")
     own = _scores(clean.x, clean.x, k, within=True)
     threshold, promise = threshold_for(own, rate)
     return threshold, promise, _scores(e.x, clean.x, k)

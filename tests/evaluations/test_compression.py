@@ -113,10 +113,10 @@ def test_the_command_needs_no_task_name(empty: Workdir) -> None:
         ("--dims 64", 3, ["--dims 64", "32"]),
         ("--dims x", 2, ["--dims", "integer"]),
         ("--dtype int4", 2, ["--dtype", "int4"]),
-        ("--dims 4 --k 400", 3, ["--k 400"]),
+        ("--dims 4 --k 400", 3, ["--k 400", "--k 298"]),
         ("--dims 4 --task knn", 2, ["--dims", "compression"]),
     ],
 )
 def test_what_cannot_be_is_one_line(empty: Workdir, options: str, code: int, words: list[str]) -> None:
-    np.savez(empty / "a.npz", x=nested())
+    np.savez(empty / "a.npz", x=nested(), ids=np.arange(300).astype(str))
     empty.error(f"relrep evaluate a.npz {options}", code, *words)
