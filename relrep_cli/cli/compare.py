@@ -13,10 +13,12 @@ from relrep_cli.base.errors import DONE, UsageError
 from relrep_cli.base.output import write
 from relrep_cli.base.task_cache import records_for
 from relrep_cli.cli import options as shared
+from relrep_cli.cli.compare_diagnosis import refuse_other_options, run_diagnosis
 from relrep_cli.cli.compare_outputs import Targets, describe, verdict, write_results
-from relrep_cli.cli.options import Given, Printing, command
+from relrep_cli.cli.options import Explicit, Given, Printing, command
 from relrep_cli.cli.reading_options import ReadingOptions
 from relrep_cli.cli.recipe_options import RecipeOptions, read_recipe
+from relrep_cli.comparison.diagnosis import RELATIONS
 from relrep_cli.comparison.layers import expand as expand_patterns
 from relrep_cli.comparison.plans import Outputs, Plan, make_plan
 from relrep_cli.comparison.runs import run
@@ -38,6 +40,7 @@ EXAMPLES = (
     "relrep compare 'a.h5::layer/*' 'b.h5::layer/*' --metric cka --matrix",
     "relrep compare a.h5 b.h5 --metric knn-jaccard --worst 20 | cut -f1 > look-at.txt",
     "relrep compare 'a.h5::layer/*' b.h5 --metric cka --permutations 1000",
+    "relrep compare a.h5 b.h5 --diagnose --accept precision",
     "relrep compare --list",
 )
 DEFAULT_METRICS = ("cosine", "jaccard", "knn-jaccard", "mrr", "cka")
@@ -123,6 +126,22 @@ class Options:
             "--fail-under", help="Exit with 1 when a value is missing, or shows less agreement than this.", show_default=False
         ),
     ] = None
+    diagnose: Annotated[
+        bool,
+        typer.Option(
+            "--diagnose", help="Instead of metrics, find the simplest relation between the files of a pair, with its evidence."
+        ),
+    ] = False
+    accept: Annotated[
+        str | None,
+        typer.Option(
+            "--accept",
+            help="With --diagnose, exit with 1 unless the relation is this or a simpler one. Simplest first: "
+            f"{', '.join(name for name in RELATIONS if name != 'none-of-these')}.",
+            metavar="RELATION",
+            show_default=False,
+        ),
+    ] = None
     cache: Annotated[
         str | None,
         typer.Option(
@@ -138,6 +157,7 @@ class Options:
     recipe: RecipeOptions
     reading: ReadingOptions
     given: Given
+    explicit: Explicit = field(default_factory=Explicit)
 
 
 @command(Options, METRICS, SIMILARITIES)
@@ -158,8 +178,11 @@ def compare(options: Options) -> int:
     if options.list_:
         write(catalogue(), CATALOGUE, options.printing.kind)
         return DONE
+    refuse_other_options(options.explicit.options, options.diagnose, options.accept)
     targets, plan = _targets(options), _plan(options)
     targets.refuse([*plan.files, *options.recipe.files()])
+    if options.diagnose:
+        return run_diagnosis(plan, options.split, targets, options.accept, options.dry_run, options.reading.reading)
     recipe = _recipe(options)
     cache = records_for(options.output, options.cache, options.force)
     views = views_of_files(plan.files, options.split, _recipes(recipe, plan), cache.folder is not None, options.reading.reading)

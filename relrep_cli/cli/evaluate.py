@@ -19,7 +19,15 @@ from relrep_cli.comparison import layers
 from relrep_cli.comparison.matrix import short_names
 from relrep_cli.evaluations import EVALUATIONS
 from relrep_cli.evaluations.findings import Record
-from relrep_cli.evaluations.several_files import KEYS, CurveFiles, EvaluationPlan, anomalies_of_each, side_by_side
+from relrep_cli.evaluations.several_files import (
+    KEYS,
+    CurveFiles,
+    EvaluationPlan,
+    anomalies_of_each,
+    check_item_file,
+    side_by_side,
+    write_items,
+)
 
 EXAMPLES = (
     "relrep evaluate a.h5 b.h5 --task linear-probe,knn",
@@ -28,8 +36,10 @@ EXAMPLES = (
     "relrep evaluate vae.h5 --task anomaly --anomalies other.h5 --score-column reconstruction_error",
     "relrep evaluate 'a.h5::layer/*' --task linear-probe,knn --matrix",
     "relrep evaluate vectors.npz --holdout 0.2 --per-class",
+    "relrep evaluate a.h5 --dims 64,128,256 --dtype float16,int8,bits",
+    "relrep evaluate index.h5 --task foreign --reference clean.h5 --rows scores.tsv",
 )
-ALL = "all"
+ALL, COMPRESSION = "all", "compression"
 
 
 def _file(name: str, help: str) -> Any:
@@ -77,6 +87,12 @@ class Options:
             show_default=False,
         ),
     ] = ""
+    reference: Annotated[
+        str, _file("--reference", "For task foreign: a file that surely holds rows of one model only, the one of FILE.")
+    ] = ""
+    rows: Annotated[
+        str, _file("--rows", "Write the score of each row by task foreign to FILE (.tsv, .csv, .json, .parquet).")
+    ] = ""
     per_class: Annotated[bool, typer.Option("--per-class", help="Add the values of each class.")] = False
     matrix: Annotated[
         bool, typer.Option("--matrix", help="Print values only: a line for each thing measured, a column for each file.")
@@ -103,12 +119,15 @@ def evaluate(options: Options) -> int:
     plan = _plan(options)
     curves = CurveFiles(options.plot, options.curve)
     curves.check([*plan.files, *options.anomalies], "anomaly" in plan.tasks and bool(options.anomalies))
+    check_item_file(options.rows, [*plan.files, options.reference], list(plan.tasks), options.force)
     if options.dry_run:
         shared.plan(plan.lines())
         return DONE
     with progress("evaluating") as advance:
-        found, drawn = plan.run(advance)
-    curves.write(drawn, options.force)
+        found, extras = plan.run(advance)
+    curves.write(extras.curves, options.force)
+    if options.rows:
+        write_items(options.rows, extras.items, options.force)
     if options.matrix:
         _write_matrix(found, plan.files, kind)
     else:
@@ -123,8 +142,13 @@ def _plan(options: Options) -> EvaluationPlan:
     """What to evaluate. Raises UsageError."""
     files = list(itertools.chain(*layers.expand(options.files)))
     names = split_names(options.task)
-    tasks = options.given.choose(EVALUATIONS, list(EVALUATIONS) if ALL in names else names)
+    if ALL in names:  # compression changes the vectors, so it runs only when asked for; its options ask for it alone
+        asked = {"dims", "dtype"} & set(options.given.names(EVALUATIONS))
+        names = [COMPRESSION] if asked else [name for name in EVALUATIONS if name != COMPRESSION]
+    tasks = options.given.choose(EVALUATIONS, names)
     anomalies = anomalies_of_each(options.anomalies, len(files))
+    if options.reference and "foreign" not in tasks:
+        raise UsageError("--reference is read by task foreign alone", "Write --task foreign, or leave it out.")
     if options.score_column and not options.anomalies:
         raise UsageError("--score-column needs --anomalies FILE", "Name the anomalies, or leave it out.")
     return EvaluationPlan(
@@ -136,9 +160,10 @@ def _plan(options: Options) -> EvaluationPlan:
         options.holdout,
         options.seed,
         options.score_column,
-        ALL in options.task,
+        ALL in options.task and COMPRESSION not in tasks,
         options.per_class,
         options.reading.reading,
+        options.reference,
     )
 
 

@@ -42,10 +42,10 @@ def worst(rows: Sequence[Rows], count: int, files: Mapping[str, Embedding], proj
     notes: list[str] = []
     for r in rows:
         picked, tied = worst_rows(r.values, METRICS[r.record["metric"]].higher_is_closer, count)
-        labels = _labels(r.ids[picked], files[r.record["a"]], files[r.record["b"]])
+        labels = label_of_each(r.ids[picked], files[r.record["a"]], files[r.record["b"]])
         what = {key: value for key, value in r.record.items() if key not in left_out}
         for row, label in zip(picked.tolist(), labels, strict=True):
-            name = {"id": _text(r.ids[row])} | ({} if label is None else {"label": label})
+            name = {"id": plain_text(r.ids[row])} | ({} if label is None else {"label": label})
             records.append(name | what | {"value": float(r.values[row])})
         if tied:
             pair, last = f"{r.record['a']} and {r.record['b']}", f"{r.record['metric']} {r.values[picked[-1]]:.6g}"
@@ -53,12 +53,12 @@ def worst(rows: Sequence[Rows], count: int, files: Mapping[str, Embedding], proj
     return records, notes
 
 
-def _labels(ids: np.ndarray, a: Embedding, b: Embedding) -> list[str | None]:
+def label_of_each(ids: np.ndarray, a: Embedding, b: Embedding) -> list[str | None]:
     for embedding in (a, b):
         if "label" in embedding.obs:
-            return [_text(embedding.obs["label"][row]) for row in find_ids(embedding.ids, ids)]
+            return [plain_text(embedding.obs["label"][row]) for row in find_ids(embedding.ids, ids)]
     return [None] * len(ids)
 
 
-def _text(value: Any) -> str:
+def plain_text(value: Any) -> str:
     return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)

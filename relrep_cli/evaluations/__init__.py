@@ -6,6 +6,19 @@ from relrep_cli.evaluations import anomalies
 from relrep_cli.evaluations import clusters
 from relrep_cli.evaluations import retrieval
 from relrep_cli.evaluations import separation
+from relrep_cli.evaluations import foreign_rows
+from relrep_cli.evaluations import compression
 from relrep_cli.evaluations.findings import EVALUATIONS, Finding, Space
 
-__all__ = ["EVALUATIONS", "Finding", "Space", "anomalies", "clusters", "probes", "retrieval", "separation"]
+__all__ = [
+    "EVALUATIONS",
+    "Finding",
+    "Space",
+    "anomalies",
+    "clusters",
+    "compression",
+    "foreign_rows",
+    "probes",
+    "retrieval",
+    "separation",
+]

@@ -21,6 +21,7 @@ NEEDS = {
     "numbers": "no column {target!r} with a number for each item",
     "train": "no rows of split 'train' to learn from",
     "unseen": "no split, so nothing tells rows to learn from and rows to judge by; write --holdout 0.2",
+    "reference": "no clean file to compare with; name one with --reference",
     "anomalies": "no anomalies to tell from its own items; name a file of the same space with --anomalies",
 }
 K = Annotated[int, Param("How many nearest training rows count.", minimum=1)]
@@ -39,7 +40,8 @@ class Space:
     train, test: row numbers to learn from and to judge; the same ones where the file has no split. classes: names, sorted.
     codes: (n,) class number of each row, -1 for none; None without labels. numbers: (n,) values of a column of numbers, else
     None. anomalies: items of the same space that do not
-    belong. score: the column that says how odd an item is, instead of distances.
+    belong. score: the column that says how odd an item is, instead of distances. reference: a clean file of the same space; the
+    embedding itself where rows can only be suspected.
     """
 
     e: Embedding
@@ -51,6 +53,7 @@ class Space:
     target: str = "label"
     anomalies: Embedding | None = None
     score: str = ""
+    reference: Embedding | None = None
 
     @property
     def unseen(self) -> bool:
@@ -81,6 +84,7 @@ class Space:
             "numbers": self.numbers is not None,
             "train": bool(len(self.train)),
             "unseen": self.unseen,
+            "reference": self.reference is not None,
             "anomalies": self.anomalies is not None,
         }
         lacking = next((need for need in NEEDS if need in needs and not here[need]), "")
@@ -97,8 +101,9 @@ class Finding:
 
     rows: (m,) the judged items' own values, of which `value` is the mean, and codes (m,): their class numbers. counts: (m,)
     how many items each value is of, where it is not one. pairs: (m,) of how many pairs of items each value is the mean, where
-    `value` is the mean over pairs. interval: 95 %, where rows do not give one. chance: the value of a
-    space that knows nothing. curve: (points, 3) false positive rate, true positive rate and threshold.
+    `value` is the mean over pairs. interval: 95 %, where rows do not give one. chance: the value of a space that knows
+    nothing. curve: (points, 3) false positive rate, true positive rate and threshold. items: a record for each judged item,
+    for a file. extra: further columns of the record.
     """
 
     name: str
@@ -113,9 +118,11 @@ class Finding:
     bounds: tuple[float | None, float | None] = (None, None)
     chance: float | None = None
     curve: np.ndarray | None = None
+    items: Sequence[Record] | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-Need = Literal["labels", "numbers", "train", "unseen", "anomalies"]
+Need = Literal["labels", "numbers", "train", "unseen", "reference", "anomalies"]
 Task = Callable[Concatenate[Space, ...], Iterator[Finding]]
 AnyTask = TypeVar("AnyTask", bound=Task)
 
@@ -295,4 +302,4 @@ def _record(file: str, task: str, f: Finding, seed: int) -> Record:
         interval = bootstrap(f.rows, np.random.default_rng(seed))
     low, high = (None, None) if interval is None else within(interval, f.bounds)
     values = (file, task, f.name, f.value, low, high, f.n, f.convention, f.chance)
-    return dict(zip(COLUMNS, values, strict=True))
+    return dict(zip(COLUMNS, values, strict=True)) | dict(f.extra)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,15 @@ from relrep_cli.plots import curves, ready
 from relrep_cli.store.reading import PLAIN, Reading
 
 KEYS = ("task", "target", "anomalies", "name", "class")  # what a value is of, beside its file
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What goes into files of its own. curves: findings with a curve, by their name in the plot. items: records of the judged
+    items, by file."""
+
+    curves: dict[str, Finding] = field(default_factory=dict)
+    items: dict[str, Sequence[Record]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,7 @@ class EvaluationPlan:
     skips: bool = False
     per_class: bool = False
     reading: Reading = PLAIN
+    reference: str = ""
 
     @property
     def columns(self) -> list[str]:
@@ -54,21 +64,21 @@ class EvaluationPlan:
         """What --dry-run prints, one line for each file."""
         return [f"evaluate {file} by {', '.join(self.tasks)}" for file in self.files]
 
-    def run(self, advance: Callable[[float, int, str], None]) -> tuple[list[Record], dict[str, Finding]]:
-        """The records of all files in their order, and the findings that have a curve by their name in the plot.
+    def run(self, advance: Callable[[float, int, str], None]) -> tuple[list[Record], Extras]:
+        """The records of all files in their order, and what goes into files of its own.
 
         A file that cannot be used becomes a record with its error; a single file raises it. advance: gets the files that are
         done, their number, and what is at work.
         """
         found: list[Record] = []
-        drawn: dict[str, Finding] = {}
+        extras = Extras()
         for done, (file, anomalies) in enumerate(zip(self.files, self.anomalies, strict=True)):
 
             def inner(part: float, name: str, done: int = done, file: str = file) -> None:
                 advance(done + part, len(self.files), f"{file} {name}")
 
-            found += _of_file(file, anomalies, self, drawn, inner)
-        return found, drawn
+            found += _of_file(file, anomalies, self, extras, inner)
+        return found, extras
 
 
 def anomalies_of_each(anomalies: list[str], count: int) -> list[list[str]]:
@@ -81,17 +91,18 @@ def anomalies_of_each(anomalies: list[str], count: int) -> list[list[str]]:
 
 
 def _of_file(
-    file: str, anomalies: Sequence[str], plan: EvaluationPlan, drawn: dict[str, Finding], advance: Callable[[float, str], None]
+    file: str, anomalies: Sequence[str], plan: EvaluationPlan, extras: Extras, advance: Callable[[float, str], None]
 ) -> list[Record]:
     """All records of one file, or the one that says why there are none."""
     try:
         e = in_id_order(store.read(file, plan.reading))
         odd = [in_id_order(store.read(name)) for name in anomalies]
+        clean = in_id_order(store.read(plan.reference)) if plan.reference else None
         e, *odd = _in_one_unit([e, *odd])
         for o in odd if not plan.score else []:
             if e.space != o.space:
                 say(f"{file} and {o.uri}: different spaces ({_space(e)} and {_space(o)}); distances between them mean little.")
-        return list(_of_targets(e, odd, plan, drawn, advance))
+        return list(_of_targets(e, odd, clean, plan, extras, advance))
     except DataError as error:
         if len(plan.files) == 1:
             raise
@@ -117,7 +128,12 @@ def _space(e: Embedding) -> str:
 
 
 def _of_targets(
-    e: Embedding, odd: list[Embedding], plan: EvaluationPlan, drawn: dict[str, Finding], advance: Callable[[float, str], None]
+    e: Embedding,
+    odd: list[Embedding],
+    clean: Embedding | None,
+    plan: EvaluationPlan,
+    extras: Extras,
+    advance: Callable[[float, str], None],
 ) -> Iterator[Record]:
     """Each task with each column of classes, and with each file of anomalies, where it reads them."""
     tasks = [(t, n) for t in plan.targets for n in plan.tasks if EVALUATIONS[n].labels or t == plan.targets[0]]
@@ -128,10 +144,12 @@ def _of_targets(
         several = odd if "anomalies" in EVALUATIONS[name].needs else []
         for strange in several or [None]:  # type: ignore[list-item]
             space = prepare(e, target, plan.split, plan.holdout, plan.seed, strange, plan.score)
+            space = replace(space, reference=clean or (None if plan.skips else e))
             findings = _findings(e.uri, space, name, plan)
             extra = {"target": target if EVALUATIONS[name].labels else None} if len(plan.targets) > 1 else {}
             extra |= {"anomalies": strange.uri if strange else None} if len(odd) > 1 else {}
-            drawn.update((_curve_name(e, strange, odd), f) for f in findings if f.curve is not None)
+            extras.curves.update((_curve_name(e, strange, odd), f) for f in findings if f.curve is not None)
+            extras.items.update((e.uri, f.items) for f in findings if f.items is not None)
             for record in records(e.uri, name, findings, space.classes, plan.seed, plan.per_class):
                 yield record | extra
 
@@ -163,6 +181,23 @@ def side_by_side(found: Sequence[Record]) -> list[Record]:
     places = {key: place for place, key in enumerate(dict.fromkeys(keys))}
     order = np.argsort([len(places) if "error" in r else places[k] for r, k in zip(found, keys, strict=True)], kind="stable")
     return [found[i] for i in order]
+
+
+ITEM_COLUMNS = ("file", "id", "score", "threshold", "foreign")
+
+
+def check_item_file(target: str, inputs: Sequence[str], tasks: Sequence[str], force: bool) -> None:
+    """Raise UsageError or WriteError, before any work, where `target` cannot hold the records of judged items."""
+    if target and "foreign" not in tasks:
+        raise UsageError("only task foreign has scores of rows", "Write --task foreign, or remove --rows.", place="--rows")
+    if target:
+        store.refuse(target, force, inputs, store.TABLES)
+
+
+def write_items(target: str, items: Mapping[str, Sequence[Record]], force: bool) -> None:
+    """Write the records of all judged items of all files."""
+    flat = [{"file": file, **record} for file, records in items.items() for record in records]
+    store.write_bytes(target, store.encoded(target, flat, ITEM_COLUMNS), force)
 
 
 @dataclass(frozen=True)
