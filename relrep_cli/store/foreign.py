@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from relrep_cli.store.arrow import read_arrow
 from relrep_cli.store.assignment import assign
 from relrep_cli.store.files import mistaken, sniff
 from relrep_cli.store.found import Found
@@ -28,6 +29,9 @@ READERS: dict[str, Reader] = {
     ".csv": read_text,
     ".tsv": read_text,
     ".parquet": read_parquet,
+    ".arrow": read_arrow,
+    ".feather": read_arrow,
+    ".ipc": read_arrow,
     ".safetensors": read_safetensors,
     ".txt": read_words,
     ".vec": read_words,

@@ -28,6 +28,7 @@ from relrep_cli.store.foreign import READERS, found_in, sniff
 from relrep_cli.store.found import Found
 
 pa = pytest.importorskip("pyarrow")
+ipc = pytest.importorskip("pyarrow.ipc")
 pq = pytest.importorskip("pyarrow.parquet")
 
 N, D = 23, 5
@@ -92,6 +93,14 @@ def tensor(dtype: str, shape: list[int], begin: int, end: int) -> dict[str, obje
 def parquet(**columns: object) -> bytes:
     buffer = io.BytesIO()
     pq.write_table(pa.table(columns), buffer)
+    return buffer.getvalue()
+
+
+def arrow(table: Any, packed: str | None = None, *, stream: bool = False) -> bytes:
+    buffer = io.BytesIO()
+    options = ipc.IpcWriteOptions(compression=packed)
+    with (ipc.new_stream if stream else ipc.new_file)(buffer, table.schema, options=options) as writer:
+        writer.write_table(table, max_chunksize=7)
     return buffer.getvalue()
 
 
@@ -427,10 +436,29 @@ def wide_ids() -> bytes:
     return parquet(id=with_one, a=np.random.default_rng(0).standard_normal(len(with_one)))
 
 
+def one_long_table() -> Any:
+    ids = pa.DictionaryArray.from_arrays(pa.array(np.zeros(1000, "i4")), ["x" * 500_000])
+    return pa.table({"id": ids, "a": np.arange(1000.0)})
+
+
 def one_long_id() -> bytes:
     """Half a gigabyte of ids from one text in a dictionary."""
-    ids = pa.DictionaryArray.from_arrays(pa.array(np.zeros(1000, "i4")), ["x" * 500_000])
-    return parquet(id=ids, a=np.arange(1000.0))
+    buffer = io.BytesIO()
+    pq.write_table(one_long_table(), buffer)
+    return buffer.getvalue()
+
+
+def arrow_bomb(column: str, values: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    table = pa.table({column: values})
+    with ipc.new_file(buffer, table.schema, options=ipc.IpcWriteOptions(compression="zstd")) as writer:
+        writer.write_table(table)
+    return buffer.getvalue()
+
+
+def with_lengths(content: bytes, old: int, new: int) -> bytes:
+    """Every 64-bit number of this value is said to be another."""
+    return patched(content, struct.pack("<q", old), struct.pack("<q", new))
 
 
 def with_file_path() -> bytes:
@@ -445,6 +473,7 @@ def with_file_path() -> bytes:
     return b"PAR1" + buffer.getvalue()[4:-8] + metadata.getvalue()[4:]
 
 
+WIDE = pa.table({"emb": [[float(i)] * 1001 for i in range(14)]})
 H = "{'descr': '%s', 'fortran_order': False, 'shape': %s, }\n"
 HOSTILE: dict[str, tuple[Callable[[], bytes] | bytes, str]] = {
     "object.npy": (object_npy, "dtype object (a pickle, which is never opened)"),
@@ -584,6 +613,26 @@ HOSTILE: dict[str, tuple[Callable[[], bytes] | bytes, str]] = {
     "magic.parquet": (b"PAR1PAR1", "cut short"),
     "encrypted.parquet": (b"PARE" + bytes(20), "this is encrypted Parquet"),
     "dictionary.parquet": (one_long_id, "holds a text of 500000 bytes"),
+    "null.arrow": (arrow(pa.table({"a": [1.0, None]})), "::a: row 2 holds a null. Remove such rows."),
+    "ragged.arrow": (arrow(pa.table({"emb": [[1.0]] * 8 + [[1.0, 2.0]]})), "::emb: row 9 holds 2 numbers, those before 1."),
+    "rows.arrow": (arrow(pa.table({"a": pa.array([], pa.float32())})), "holds no rows"),
+    "text.arrow": (arrow(pa.table({"a": ["x"]})), "Found a (text)."),
+    "longid.arrow": (arrow(pa.table({"id": ["x" * 5000], "a": [1.0]})), "the id column holds a text of 5000 bytes"),
+    "dictionary.arrow": (lambda: arrow(one_long_table()), "holds a text of 500000 bytes"),
+    "bomb.arrow": (lambda: arrow_bomb("a", np.zeros(40_000_000)), "it unpacks to more than 67108864 bytes, out of "),
+    "buffer.arrow": (lambda: with_lengths(arrow(WIDE, "zstd"), 7 * 8 * 1001, 1 << 50), "damaged"),
+    "rows2.arrow": (lambda: with_lengths(arrow(WIDE), 7, 1 << 40), "damaged"),
+    "rows3.arrow": (lambda: with_lengths(arrow(WIDE, stream=True), 7, 8), "damaged"),
+    "negative.arrow": (lambda: with_lengths(arrow(WIDE), 7, -7), "holds no rows"),
+    "footer.arrow": (arrow(pa.table({"a": [1.0]}))[:-10] + b"\xff\xff\xff\x7fARROW1", "its metadata claims 2147483647 bytes"),
+    "schema.arrow": (
+        lambda: b"\xff\xff\xff\xff\xff\xff\xff\x7f" + arrow(pa.table({"a": [1.0]}), stream=True)[8:],
+        "its metadata claims 2147483647 bytes",
+    ),
+    "cut.arrow": (arrow(pa.table({"a": [1.0]}))[:-1], "cut short: an Arrow file ends with ARROW1"),
+    "cutstream.arrow": (arrow(pa.table({"a": [1.0]}), stream=True)[:-8], "the mark that ends an Arrow stream is missing"),
+    "old.feather": (b"FEA1" + bytes(40) + b"FEA1", "this is Feather version 1"),
+    "npy.feather": (GOOD, "this is a NumPy array (.npy), not Arrow IPC (Feather). Give it a name that ends in .npy."),
     "npy.parquet": (GOOD, "this is a NumPy array (.npy), not a Parquet file. Give it a name that ends in .npy."),
 }
 
@@ -673,6 +722,9 @@ def examples() -> dict[str, bytes]:
         "a.safetensors": tensors({"x": tensor("F32", [N, D], 0, x.nbytes)}, x.tobytes()),
         "a.csv": csv(x),
         "lists.parquet": parquet(id=IDS, emb=list(x)),
+        "file.arrow": arrow(pa.table({"id": IDS, "emb": list(x)})),
+        "stream.arrow": arrow(pa.table({"id": IDS, "emb": lists(x)}), stream=True),
+        "packed.feather": arrow(pa.table({"id": IDS, "label": LABELS, "emb": lists(x)}), "lz4"),
         "wide.parquet": parquet(id=IDS, label=LABELS, **{f"c{i}": x[:, i] for i in range(D)}),
     }
 
@@ -693,7 +745,7 @@ def test_damaged_files_are_read_or_refused(tmp_path: Path, name: str) -> None:
     rng = np.random.default_rng(7)
     content = np.frombuffer(examples()[name], np.uint8)
     path = tmp_path / name
-    for _ in range(40 if name.endswith(".parquet") else 150):
+    for _ in range(40 if name.endswith((".parquet", ".arrow", ".feather")) else 150):
         changed = content.copy()
         low = int(rng.choice([0, 0, max(0, len(content) - 300)]))
         for at in rng.integers(low, len(content), rng.integers(1, 5)):
