@@ -613,6 +613,28 @@ HOSTILE: dict[str, tuple[Callable[[], bytes] | bytes, str]] = {
     "magic.parquet": (b"PAR1PAR1", "cut short"),
     "encrypted.parquet": (b"PARE" + bytes(20), "this is encrypted Parquet"),
     "dictionary.parquet": (one_long_id, "holds a text of 500000 bytes"),
+    "deep.jsonl": (b"[" * 100_000, "line 1: nested too deeply"),
+    "deep.json": (b'[{"v":' + b"[" * 1_000_000, "item 1: nested too deeply"),
+    "digits.jsonl": (b"[" + b"9" * 5000 + b"]", "line 1: this is no JSON"),
+    "beyond.jsonl": (b"[" + b"9" * 400 + b"]", "whole numbers beyond all floats"),
+    "big.json": (b"[[1152921504606846976]]", "integers of 2^53 or more"),
+    "twice.jsonl": (b'{"v":[1],"v":[2]}', "line 1: this is no JSON (a name stands twice in one object)."),
+    "line.jsonl": (b'{"v":[1.5],"t":"' + b"x" * (5 << 20), "line 1 is longer than 4194304 characters"),
+    "item.json": (b'[{"v":[1.5],"t":"' + b"x" * (9 << 20), "item 1 is longer than 4194304 characters"),
+    "object.json": (lambda: b'{"v":[' + b"[]," * 3_000_000 + b"[1]]}", "it asks for too much memory"),
+    "whole.json": (lambda: b'{"v":[' + b" " * (65 << 20), "one JSON object of 68157446 bytes; at most 67108864 are read"),
+    "ragged.jsonl": (b"[1]\n\n[1,2]\n", "line 3 holds 2 numbers, those before 1."),
+    "null.jsonl": (b"[1]\n[null]\n", "line 2 holds a null among its numbers. Remove such items."),
+    "nul.jsonl": (b'{"v":[1.0],"id":"a"}\n\0', "line 2: this is no JSON"),
+    "latin.jsonl": (b'[1.0]\n{"v":"\xe9"}\n', "holds text that is not UTF-8"),
+    "latest.jsonl": (b"[1.5]\n" * 20_000 + b"\xe9\n", "holds text that is not UTF-8"),
+    "surrogate.jsonl": (b'{"id":"\\udc80","v":[1.0]}', "item 1: its id is not UTF-8"),
+    "longid.jsonl": (b'{"id":"' + b"x" * 5000 + b'","v":[1.0]}', "line 1: id is a text of 5000 bytes"),
+    "listid.jsonl": (b'{"id":["x"],"v":[1.0]}', "line 1: id holds neither text nor a number. Save it as text."),
+    "emptyid.jsonl": (b'{"id":"x","v":[1.0]}\n{"v":[1.0]}', "item 2 has an empty id"),
+    "utf16.json": ('[{"v": [1.5]}]'.encode("utf-16"), "this is UTF-16 text, not JSON. Save it as UTF-8."),
+    "npy.json": (GOOD, "this is a NumPy array (.npy), not JSON. Give it a name that ends in .npy."),
+    "page.jsonl": (b"<html><body>404</body></html>", "Download the file itself"),
     "null.arrow": (arrow(pa.table({"a": [1.0, None]})), "::a: row 2 holds a null. Remove such rows."),
     "ragged.arrow": (arrow(pa.table({"emb": [[1.0]] * 8 + [[1.0, 2.0]]})), "::emb: row 9 holds 2 numbers, those before 1."),
     "rows.arrow": (arrow(pa.table({"a": pa.array([], pa.float32())})), "holds no rows"),
@@ -722,6 +744,9 @@ def examples() -> dict[str, bytes]:
         "a.safetensors": tensors({"x": tensor("F32", [N, D], 0, x.nbytes)}, x.tobytes()),
         "a.csv": csv(x),
         "lists.parquet": parquet(id=IDS, emb=list(x)),
+        "a.jsonl": b"".join(json.dumps({"id": i, "v": row}).encode() + b"\n" for i, row in zip(IDS, x.tolist(), strict=True)),
+        "a.json": json.dumps([{"id": i, "v": row} for i, row in zip(IDS, x.tolist(), strict=True)]).encode(),
+        "columns.json": json.dumps({"id": IDS, "v": x.tolist()}).encode(),
         "file.arrow": arrow(pa.table({"id": IDS, "emb": list(x)})),
         "stream.arrow": arrow(pa.table({"id": IDS, "emb": lists(x)}), stream=True),
         "packed.feather": arrow(pa.table({"id": IDS, "label": LABELS, "emb": lists(x)}), "lz4"),
@@ -729,7 +754,7 @@ def examples() -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("name", [name for name in examples() if not name.endswith(".csv")])
+@pytest.mark.parametrize("name", [name for name in examples() if not name.endswith((".csv", ".jsonl"))])
 def test_truncated_files_are_refused(tmp_path: Path, name: str) -> None:
     content = examples()[name]
     path = tmp_path / name
