@@ -44,7 +44,8 @@ def read_apart(path: Path, size: int, reader: Callable[..., Answer], *arguments:
         try:
             answer = run(reader, str(path), [str(rows), str(texts)], *arguments, patience=60 + size / 1e6)
         except Died as error:
-            raise bad(path, f"damaged: {printable(error.finding.replace("libhdf5", "the parser"))}", "Write it again.") from None
+            finding = error.finding.replace("libhdf5", "the parser")
+            raise bad(path, f"damaged: {printable(finding)}", "Write it again.") from None
         raise_if_failed(answer, rows.parent)
         with FileIO(rows) as file:
             x = _mapped(file, answer["dtype"], tuple(answer["shape"]), 0)
