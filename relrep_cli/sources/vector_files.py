@@ -13,9 +13,11 @@ HDF5 = (*store.HDF5, ".he5", ".hdf")
 
 def _fits(path: Path) -> bool:
     from relrep_cli.store.foreign import READERS
+    from relrep_cli.store.gzipped import TEXTS, inner_ending
 
     name = split_uri(str(path))[0]
-    return Path(name).suffix.lower() in ({*READERS, *HDF5} - {".txt"})  # a .txt is lines, unless --source vectors says so
+    known = TEXTS if name.lower().endswith(".gz") else {*READERS, *HDF5}
+    return inner_ending(name) in {*known} - {".txt"}  # a .txt is lines, unless --source vectors says so
 
 
 @source(kind="vectors", fits=_fits, source="format version 1 and others")

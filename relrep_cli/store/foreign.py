@@ -10,6 +10,7 @@ from relrep_cli.store.arrow import read_arrow
 from relrep_cli.store.assignment import assign
 from relrep_cli.store.files import mistaken, sniff
 from relrep_cli.store.found import Found
+from relrep_cli.store.gzipped import read_gzipped
 from relrep_cli.store.json_tables import read_json
 from relrep_cli.store.npy import read_npy
 from relrep_cli.store.npz import read_npz
@@ -36,6 +37,7 @@ READERS: dict[str, Reader] = {
     ".jsonl": read_json,
     ".ndjson": read_json,
     ".json": read_json,
+    ".gz": read_gzipped,
     ".safetensors": read_safetensors,
     ".txt": read_words,
     ".vec": read_words,

@@ -5,6 +5,7 @@ It runs apart although the parser is safe: a few bytes of JSON make objects of m
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -25,7 +26,7 @@ from relrep_cli.store.reading import PLAIN, Reading
 from relrep_cli.store.table_columns import Chosen, Kind, choose_columns, listed
 
 LINES = (".jsonl", ".ndjson")
-BASE, FACTOR = 64 << 20, 12  # bytes of memory; how much larger JSON may be in memory
+BASE, FACTOR = 32 << 20, 12  # bytes of memory; how much larger JSON may be in memory
 SAMPLE, SAMPLED = 1000, 4 << 20  # first records that tell what a column holds; numbers and characters in them
 COLUMNS = 1 << 14
 BATCH = 1 << 17  # numbers that are converted at once
@@ -58,6 +59,7 @@ def survey(name: str, files: Files, lines: bool, member: str | None, reading: di
         answer = spill(path, files, _batches(path, lines, chosen, kinds))
         return {**answer, "unread": [name for name in chosen.others if _could_be_ids(values.get(name, []))]}
 
+    gc.disable()  # it would look at all objects again and again, and finds none to free
     limit(1.5 + size / 4e5, BASE + FACTOR * min(size, WHOLE if not lines else 2 * RECORD))
     return answered(path, work)
 

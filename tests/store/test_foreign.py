@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import io
 import json
 import os
@@ -413,7 +414,7 @@ def patched(content: bytes, old: bytes, new: bytes) -> bytes:
 
 
 def scratched(content: bytes, at: int) -> bytes:
-    return content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :]
+    return b"".join([content[:at], bytes([content[at] ^ 0xFF]), content[at:][1:]])
 
 
 def bomb() -> bytes:
@@ -613,6 +614,18 @@ HOSTILE: dict[str, tuple[Callable[[], bytes] | bytes, str]] = {
     "magic.parquet": (b"PAR1PAR1", "cut short"),
     "encrypted.parquet": (b"PARE" + bytes(20), "this is encrypted Parquet"),
     "dictionary.parquet": (one_long_id, "holds a text of 500000 bytes"),
+    "bomb.csv.gz": (lambda: gzip.compress(b"a,b\n" + b"1.5,2.5\n" * 20_000_000), "a decompression bomb"),
+    "cut.csv.gz": (lambda: gzip.compress(csv(matrix()))[:-20], "cut short: its gzip stream has no end. Fetch it again."),
+    "bit.csv.gz": (lambda: scratched(gzip.compress(csv(matrix())), 400), "its gzip stream is damaged"),
+    "sum.csv.gz": (lambda: scratched(gzip.compress(csv(matrix())), -5), "its gzip stream is damaged (CRC check failed"),
+    "method.csv.gz": (b"\x1f\x8b\x07" + bytes(20), "its gzip stream is damaged (Unknown compression method)"),
+    "text.csv.gz": (b"a,b\n1,2\n", "this is text, not gzip-compressed data."),
+    "empty.csv.gz": (gzip.compress(b""), "an empty file is packed in it"),
+    "a.h5.gz": (gzip.compress(b"\x89HDF\r\n\x1a\n"), "only text is read packed: .csv.gz,"),
+    "word.csv.gz": (gzip.compress(b"c1,c2\n1,2\n1,x\n"), "word.csv.gz: row 3, column c2: 'x' is not a number."),
+    "twice.csv.gz": (lambda: gzip.compress(gzip.compress(b"a,b\n1,2\n")), "this is gzip-compressed data, not a table"),
+    "words.vec.gz": (gzip.compress(b"3 2\na 1.5 2.5\n"), "words.vec.gz: its first line declares 3 vectors, and 1 follow"),
+    "null.jsonl.gz": (gzip.compress(b"[1]\n[null]\n"), "null.jsonl.gz: line 2 holds a null"),
     "deep.jsonl": (b"[" * 100_000, "line 1: nested too deeply"),
     "deep.json": (b'[{"v":' + b"[" * 1_000_000, "item 1: nested too deeply"),
     "digits.jsonl": (b"[" + b"9" * 5000 + b"]", "line 1: this is no JSON"),
@@ -621,7 +634,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes] | bytes, str]] = {
     "twice.jsonl": (b'{"v":[1],"v":[2]}', "line 1: this is no JSON (a name stands twice in one object)."),
     "line.jsonl": (b'{"v":[1.5],"t":"' + b"x" * (5 << 20), "line 1 is longer than 4194304 characters"),
     "item.json": (b'[{"v":[1.5],"t":"' + b"x" * (9 << 20), "item 1 is longer than 4194304 characters"),
-    "object.json": (lambda: b'{"v":[' + b"[]," * 3_000_000 + b"[1]]}", "it asks for too much memory"),
+    "object.json": (lambda: b'{"v":[' + b"[]," * 1_000_000 + b"[1]]}", "it asks for too much memory"),
     "whole.json": (lambda: b'{"v":[' + b" " * (65 << 20), "one JSON object of 68157446 bytes; at most 67108864 are read"),
     "ragged.jsonl": (b"[1]\n\n[1,2]\n", "line 3 holds 2 numbers, those before 1."),
     "null.jsonl": (b"[1]\n[null]\n", "line 2 holds a null among its numbers. Remove such items."),
@@ -745,6 +758,7 @@ def examples() -> dict[str, bytes]:
         "a.csv": csv(x),
         "lists.parquet": parquet(id=IDS, emb=list(x)),
         "a.jsonl": b"".join(json.dumps({"id": i, "v": row}).encode() + b"\n" for i, row in zip(IDS, x.tolist(), strict=True)),
+        "a.csv.gz": gzip.compress(csv(x), mtime=0),
         "a.json": json.dumps([{"id": i, "v": row} for i, row in zip(IDS, x.tolist(), strict=True)]).encode(),
         "columns.json": json.dumps({"id": IDS, "v": x.tolist()}).encode(),
         "file.arrow": arrow(pa.table({"id": IDS, "emb": list(x)})),
