@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from relrep_cli import store
@@ -14,8 +15,11 @@ HDF5 = (*store.HDF5, ".he5", ".hdf")
 def _fits(path: Path) -> bool:
     from relrep_cli.store.foreign import READERS
     from relrep_cli.store.gzipped import TEXTS, inner_ending
+    from relrep_cli.store.parts import is_table
 
     name = split_uri(str(path))[0]
+    if os.path.isdir(name):
+        return is_table(Path(name))
     known = TEXTS if name.lower().endswith(".gz") else {*READERS, *HDF5}
     return inner_ending(name) in {*known} - {".txt"}  # a .txt is lines, unless --source vectors says so
 

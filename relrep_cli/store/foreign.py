@@ -15,6 +15,7 @@ from relrep_cli.store.json_tables import read_json
 from relrep_cli.store.npy import read_npy
 from relrep_cli.store.npz import read_npz
 from relrep_cli.store.parquet import read_parquet
+from relrep_cli.store.parts import is_several, read_parts
 from relrep_cli.store.quantised import unpacked
 from relrep_cli.store.reading import PLAIN, Reading
 from relrep_cli.store.safetensors import read_safetensors
@@ -47,14 +48,17 @@ READERS: dict[str, Reader] = {
 
 
 def found_in(path: Path, member: str | None = None, reading: Reading = PLAIN, *, hdf5: bool = False) -> Found:
-    """What a file of any format holds, with its ids and columns by the reading rule. hdf5: whatever its name says.
+    """What a file of any format holds, or a folder or pattern of parts, with its ids and columns by the reading rule.
 
-    Raises DataError.
+    hdf5: whatever its name says. Raises DataError.
     """
     from relrep_cli.store.hdf5 import read_hdf5
 
-    read = read_hdf5 if hdf5 else READERS.get(path.suffix.lower(), read_hdf5)
-    return unpacked(path, assign(path, read(path, member, reading), reading), reading)
+    if not hdf5 and is_several(path):
+        found = read_parts(path, member, reading, READERS)
+    else:
+        found = (read_hdf5 if hdf5 else READERS.get(path.suffix.lower(), read_hdf5))(path, member, reading)
+    return unpacked(path, assign(path, found, reading), reading)
 
 
 def reader(*endings: str) -> Callable[[AnyReader], AnyReader]:
