@@ -13,6 +13,7 @@ from pathlib import Path
 from relrep_cli.base.errors import NO_DESCRIPTORS, DataError, printable
 
 CONTROL = re.compile(rb"[\x00-\x08\x0b\x0e-\x1f]")
+HDF5_ENDINGS = (".h5", ".hdf5", ".he5", ".h5ad", ".hdf")
 HEAD = 1024  # bytes that tell what a file is
 UNUSUAL = {
     stat.S_IFDIR: "a folder",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from relrep_cli.base.errors import printable
 from relrep_cli.store.arrow import read_arrow
 from relrep_cli.store.assignment import assign
-from relrep_cli.store.files import mistaken, sniff
+from relrep_cli.store.files import HDF5_ENDINGS, HEAD, SUFFIXES, bad, mistaken, opened, sniff
 from relrep_cli.store.found import Found
 from relrep_cli.store.gzipped import read_gzipped
 from relrep_cli.store.json_tables import read_json
@@ -52,13 +55,36 @@ def found_in(path: Path, member: str | None = None, reading: Reading = PLAIN, *,
 
     hdf5: whatever its name says. Raises DataError.
     """
-    from relrep_cli.store.hdf5 import read_hdf5
-
     if not hdf5 and is_several(path):
         found = read_parts(path, member, reading, READERS)
     else:
-        found = (read_hdf5 if hdf5 else READERS.get(path.suffix.lower(), read_hdf5))(path, member, reading)
+        read, notes = (_read_hdf5, ()) if hdf5 else _reader_of(path)
+        found = read(path, member, reading)
+        found = replace(found, notes=(*notes, *found.notes))
     return unpacked(path, assign(path, found, reading), reading)
+
+
+def _read_hdf5(path: Path, member: str | None, reading: Reading) -> Found:
+    from relrep_cli.store.hdf5 import read_hdf5
+
+    return read_hdf5(path, member, reading)
+
+
+def _reader_of(path: Path) -> tuple[Reader, tuple[str, ...]]:
+    """The reader for the ending of a file's name, or else for its content, and what to tell the user of that.
+
+    Raises DataError for text under another ending, which may be anything.
+    """
+    ending = path.suffix.lower()
+    if ending in READERS or ending in HDF5_ENDINGS:
+        return READERS.get(ending, _read_hdf5), ()
+    with opened(path) as file:
+        kind = sniff(os.pread(file.fileno(), HEAD, 0))
+    if kind == "text":
+        known = "Word vectors are read from .txt, .vec and .glove, tables from .csv and .tsv, JSON from .json and .jsonl."
+        raise bad(path, f"this is text, and the ending {printable(ending) or 'that it lacks'} does not say of what kind", known)
+    known_reader = READERS.get(SUFFIXES.get(kind or "", ""))
+    return (known_reader, (f"read as {kind}, by its content.",)) if known_reader else (_read_hdf5, ())
 
 
 def reader(*endings: str) -> Callable[[AnyReader], AnyReader]:
