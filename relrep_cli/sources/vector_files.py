@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from relrep_cli import store
@@ -13,9 +14,14 @@ HDF5 = (*store.HDF5, ".he5", ".hdf")
 
 def _fits(path: Path) -> bool:
     from relrep_cli.store.foreign import READERS
+    from relrep_cli.store.gzipped import TEXTS, inner_ending
+    from relrep_cli.store.parts import is_table
 
     name = split_uri(str(path))[0]
-    return Path(name).suffix.lower() in ({*READERS, *HDF5} - {".txt"})  # a .txt is lines, unless --source vectors says so
+    if os.path.isdir(name):
+        return is_table(Path(name))
+    known = TEXTS if name.lower().endswith(".gz") else {*READERS, *HDF5}
+    return inner_ending(name) in {*known} - {".txt"}  # a .txt is lines, unless --source vectors says so
 
 
 @source(kind="vectors", fits=_fits, source="format version 1 and others")

@@ -20,6 +20,7 @@ from relrep_cli.numerics.blocks import first_bad_row
 from relrep_cli.numerics.digests import checksum, digest
 from relrep_cli.store import seen
 from relrep_cli.store.archive import write
+from relrep_cli.store.files import HDF5_ENDINGS
 from relrep_cli.store.found import Found
 from relrep_cli.store.reading import PLAIN, Reading, reading_of
 from relrep_cli.store.results import READABLE, TABLES, agree, decoded, encoded, has_columns
@@ -27,6 +28,7 @@ from relrep_cli.store.writing import HDF5, refuse, spooled_stdin, write_bytes
 
 __all__ = [
     "HDF5",
+    "HDF5_ENDINGS",
     "PLAIN",
     "READABLE",
     "TABLES",
@@ -43,8 +45,6 @@ __all__ = [
     "write",
     "write_bytes",
 ]
-
-HDF5_ENDINGS = (".h5", ".hdf5", ".he5", ".h5ad", ".hdf")
 
 
 def read(

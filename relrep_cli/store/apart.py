@@ -1,4 +1,4 @@
-"""Reading with pyarrow: in a child process with limits, which leaves rows and texts in temporary files for us to map.
+"""Reading with pyarrow, or JSON: in a child process with limits, which leaves rows and texts in temporary files for us to map.
 
 pyarrow is 50 MB to import and has crashed on damaged Parquet; the parent never imports it.
 """
@@ -44,7 +44,8 @@ def read_apart(path: Path, size: int, reader: Callable[..., Answer], *arguments:
         try:
             answer = run(reader, str(path), [str(rows), str(texts)], *arguments, patience=60 + size / 1e6)
         except Died as error:
-            raise bad(path, f"damaged: {printable(error.finding.replace('libhdf5', 'pyarrow'))}", "Write it again.") from None
+            finding = error.finding.replace("libhdf5", "the parser")
+            raise bad(path, f"damaged: {printable(finding)}", "Write it again.") from None
         raise_if_failed(answer, rows.parent)
         with FileIO(rows) as file:
             x = _mapped(file, answer["dtype"], tuple(answer["shape"]), 0)

@@ -15,7 +15,7 @@ from relrep_cli.store.arrays import real
 from relrep_cli.store.assignment import tells_rows_apart
 from relrep_cli.store.files import bad
 from relrep_cli.store.reading import Reading
-from relrep_cli.store.table_columns import Chosen, Kind, choose_columns
+from relrep_cli.store.table_columns import Chosen, Kind, choose_columns, choose_metadata
 
 COLUMNS = 1 << 14
 FLOATS = {"halffloat", "float", "double"}  # as Arrow calls them
@@ -23,13 +23,15 @@ WHOLE = {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 TEXTS = {"string", "large_string", "string_view", "binary", "large_binary", "binary_view"}
 
 
-def columns_of(path: Path, schema: Any, member: str | None, reading: Reading) -> Chosen:
-    """The columns of a table that are read. Raises DataError."""
+def columns_of(path: Path, schema: Any, member: str | None, reading: Reading, *, metadata: bool = False) -> Chosen:
+    """The columns of a table that are read. metadata: the table holds no vectors, and they are elsewhere. Raises DataError."""
     if len(schema.names) > COLUMNS:
         raise bad(path, f"{len(schema.names)} columns; at most {COLUMNS} are read", "Store one column of lists.")
     if len(set(schema.names)) != len(schema.names):
         raise bad(path, "two columns have the same name", "Rename one.")
     kinds = {field.name: kind_of(field.type) for field in schema}
+    if metadata:
+        return choose_metadata(path, kinds, reading, pandas_index(schema))
     chosen = choose_columns(path, kinds, reading, member, pandas_index(schema))
     for name in chosen.vectors:
         if kinds[name] not in ("vector", "real", "whole"):
@@ -119,7 +121,9 @@ def embedding_batches(path: Path, batches: Iterable[Any], chosen: Chosen) -> Ite
 
 
 def _rows(path: Path, batch: Any, chosen: list[str], at: int) -> np.ndarray:
-    """The (rows, d) numbers of one batch whose first row has the number `at` in the file."""
+    """The (rows, d) numbers of one batch whose first row has the number `at` in the file; a zero a row without columns."""
+    if not chosen:
+        return np.zeros((batch.num_rows, 1), np.float32)
     first = batch.column(chosen[0])
     if is_list(first.type):
         return _from_lists(path, chosen[0], getattr(first, "storage", first), at)

@@ -13,6 +13,7 @@ from pathlib import Path
 from relrep_cli.base.errors import NO_DESCRIPTORS, DataError, printable
 
 CONTROL = re.compile(rb"[\x00-\x08\x0b\x0e-\x1f]")
+HDF5_ENDINGS = (".h5", ".hdf5", ".he5", ".h5ad", ".hdf")
 HEAD = 1024  # bytes that tell what a file is
 UNUSUAL = {
     stat.S_IFDIR: "a folder",
@@ -33,6 +34,8 @@ PREFIXES = (
     (b"\xfd7zXZ\x00", "xz-compressed data"),
     (b"\x28\xb5\x2f\xfd", "zstd-compressed data"),
     (b"ARROW1", "Arrow IPC (Feather)"),
+    (b"\xff\xff\xff\xff", "an Arrow IPC stream"),
+    (b"FEA1", "Feather version 1"),
     (b"\x80\x02", "a Python pickle"),
     (b"\x80\x03", "a Python pickle"),
     (b"\x80\x04", "a Python pickle"),
@@ -52,8 +55,14 @@ ADVICE = {
     "UTF-16 text": "Save it as UTF-8.",
     "an empty file": "Write it again.",
 }
-SUFFIXES = {"HDF5": ".h5", "Parquet": ".parquet", "a NumPy array (.npy)": ".npy", "a safetensors file": ".safetensors"}
-
+SUFFIXES = {
+    "HDF5": ".h5",
+    "Parquet": ".parquet",
+    "a NumPy array (.npy)": ".npy",
+    "a safetensors file": ".safetensors",
+    "Arrow IPC (Feather)": ".arrow",
+    "an Arrow IPC stream": ".arrow",
+}
 
 AGAIN = "Fetch or write it again."
 MORE_ROOM = "Set TMPDIR to a folder with more room."

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from relrep_cli.base.errors import printable
+from relrep_cli.store.arrow import read_arrow
 from relrep_cli.store.assignment import assign
 from relrep_cli.store.faiss_files import read_faiss
-from relrep_cli.store.files import mistaken, sniff
+from relrep_cli.store.files import HDF5_ENDINGS, HEAD, SUFFIXES, bad, mistaken, opened, sniff
 from relrep_cli.store.found import Found
+from relrep_cli.store.gzipped import read_gzipped
+from relrep_cli.store.json_tables import read_json
 from relrep_cli.store.matlab_files import read_matlab
 from relrep_cli.store.npy import read_npy
 from relrep_cli.store.npz import read_npz
 from relrep_cli.store.parquet import read_parquet
+from relrep_cli.store.parts import is_several, read_parts
 from relrep_cli.store.quantised import unpacked
 from relrep_cli.store.reading import PLAIN, Reading
 from relrep_cli.store.safetensors import read_safetensors
@@ -70,6 +76,23 @@ FORMATS: list[Format] = [
         f"pandas' index; {BY_NAME}",
         "pyarrow, guarded",
     ),
+    Format(
+        (".arrow", ".feather", ".ipc"),
+        read_arrow,
+        "pyarrow, polars, datasets",
+        "a column of lists, or columns of numbers named alike; files and streams",
+        f"pandas' index; {BY_NAME}",
+        "pyarrow, guarded",
+    ),
+    Format(
+        (".jsonl", ".ndjson", ".json"),
+        read_json,
+        "OpenAI's batches, pandas, scripts",
+        "a list of numbers in each record, or rows of numbers",
+        "a key by its name; custom_id",
+        "json, guarded",
+    ),
+    Format((".gz",), read_gzipped, "gzip", "any text format below .gz, such as .csv.gz", "as in that format", "zlib"),
     Format((".safetensors",), read_safetensors, "safetensors", "a tensor (n, d)", "a tensor of n whole numbers by its name"),
     Format(
         (".txt", ".vec", ".glove", ".bin"),
@@ -115,14 +138,40 @@ READERS: dict[str, Reader] = {ending: one.read for one in FORMATS for ending in 
 
 
 def found_in(path: Path, member: str | None = None, reading: Reading = PLAIN, *, hdf5: bool = False) -> Found:
-    """What a file of any format holds, with its ids and columns by the reading rule. hdf5: whatever its name says.
+    """What a file of any format holds, or a folder or pattern of parts, with its ids and columns by the reading rule.
 
-    Raises DataError.
+    hdf5: whatever its name says. Raises DataError.
     """
+    if not hdf5 and is_several(path):
+        found = read_parts(path, member, reading, READERS)
+    else:
+        read, notes = (_read_hdf5, ()) if hdf5 else _reader_of(path)
+        found = read(path, member, reading)
+        found = replace(found, notes=(*notes, *found.notes))
+    return unpacked(path, assign(path, found, reading), reading)
+
+
+def _read_hdf5(path: Path, member: str | None, reading: Reading) -> Found:
     from relrep_cli.store.hdf5 import read_hdf5
 
-    read = read_hdf5 if hdf5 else READERS.get(path.suffix.lower(), read_hdf5)
-    return unpacked(path, assign(path, read(path, member, reading), reading), reading)
+    return read_hdf5(path, member, reading)
+
+
+def _reader_of(path: Path) -> tuple[Reader, tuple[str, ...]]:
+    """The reader for the ending of a file's name, or else for its content, and what to tell the user of that.
+
+    Raises DataError for text under another ending, which may be anything.
+    """
+    ending = path.suffix.lower()
+    if ending in READERS or ending in HDF5_ENDINGS:
+        return READERS.get(ending, _read_hdf5), ()
+    with opened(path) as file:
+        kind = sniff(os.pread(file.fileno(), HEAD, 0))
+    if kind == "text":
+        known = "Word vectors are read from .txt, .vec and .glove, tables from .csv and .tsv, JSON from .json and .jsonl."
+        raise bad(path, f"this is text, and the ending {printable(ending) or 'that it lacks'} does not say of what kind", known)
+    known_reader = READERS.get(SUFFIXES.get(kind or "", ""))
+    return (known_reader, (f"read as {kind}, by its content.",)) if known_reader else (_read_hdf5, ())
 
 
 def reader(*endings: str) -> Callable[[AnyReader], AnyReader]:

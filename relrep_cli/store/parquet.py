@@ -40,6 +40,18 @@ def read_parquet(path: Path, member: str | None = None, reading: Reading = PLAIN
 
     Raises DataError, naming the row of a null or of a list of another length.
     """
+    size, footer = _size_and_footer(path)
+    return read_apart(path, size, survey, footer, member, asdict(reading))
+
+
+def read_metadata(path: Path, reading: Reading = PLAIN) -> Found:
+    """The ids, labels and splits of a Parquet file without vectors; x is a zero for each row. Raises DataError."""
+    size, footer = _size_and_footer(path)
+    return read_apart(path, size, survey, footer, None, asdict(reading), True)
+
+
+def _size_and_footer(path: Path) -> tuple[int, int]:
+    """Bytes of the file, and of its metadata. Raises DataError where they do not fit."""
     with opened(path) as file:
         head, size = os.pread(file.fileno(), HEAD, 0), size_of(file)
         tail = os.pread(file.fileno(), 8, max(0, size - 8))
@@ -50,10 +62,12 @@ def read_parquet(path: Path, member: str | None = None, reading: Reading = PLAIN
         raise bad(path, "cut short: a Parquet file ends with PAR1", "Copy or write it again.")
     if length > min(size - 12, FOOTER):
         raise bad(path, f"its metadata claims {length} bytes; {size - 12} are there, {FOOTER} are allowed", "Write it again.")
-    return read_apart(path, size, survey, length, member, asdict(reading))
+    return size, length
 
 
-def survey(name: str, files: Files, footer: int, member: str | None, reading: dict[str, Any]) -> Answer:
+def survey(
+    name: str, files: Files, footer: int, member: str | None, reading: dict[str, Any], no_vectors: bool = False
+) -> Answer:
     """In the child: the embedding in the Parquet file `name`, spilled into `files`."""
     path = Path(name)
     size = os.stat(path).st_size
@@ -63,7 +77,7 @@ def survey(name: str, files: Files, footer: int, member: str | None, reading: di
 
         with pq.ParquetFile(path, **OPTIONS) as file:
             schema = file.schema_arrow
-            chosen = columns_of(path, schema, member, Reading(**reading))
+            chosen = columns_of(path, schema, member, Reading(**reading), metadata=no_vectors)
             declared = _declared(path, file.metadata, {*chosen.vectors, *chosen.named})
             chunks = file.metadata.num_row_groups * file.metadata.num_columns
             memory = BASE + FACTOR * footer + len(chosen.vectors) * COLUMN + min(declared, 1 << 31)

@@ -54,6 +54,14 @@ def choose_columns(
     return Chosen(vectors, named, others)
 
 
+def choose_metadata(path: Path, kinds: Mapping[str, Kind], reading: Reading, index: Sequence[str] = ()) -> Chosen:
+    """The same of a table that holds no vectors, but what belongs to the rows of an array in another file."""
+    _check_named(path, kinds, reading)
+    plain = [n for n, kind in kinds.items() if kind in ("text", "whole") or n in reading.named.values() or role(n)]
+    named = [n for n in plain if n in reading.named.values() or n in index or role(n) or is_id_name(n)]
+    return Chosen([], named, [n for n in plain if n not in named])
+
+
 def _check_named(path: Path, kinds: Mapping[str, Kind], reading: Reading) -> None:
     for part, name in reading.named.items():
         if name not in kinds:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import io
 import json
 import os
@@ -28,6 +29,7 @@ from relrep_cli.store.foreign import READERS, found_in, sniff
 from relrep_cli.store.found import Found
 
 pa = pytest.importorskip("pyarrow")
+ipc = pytest.importorskip("pyarrow.ipc")
 pq = pytest.importorskip("pyarrow.parquet")
 
 N, D = 23, 5
@@ -92,6 +94,14 @@ def tensor(dtype: str, shape: list[int], begin: int, end: int) -> dict[str, obje
 def parquet(**columns: object) -> bytes:
     buffer = io.BytesIO()
     pq.write_table(pa.table(columns), buffer)
+    return buffer.getvalue()
+
+
+def arrow(table: Any, packed: str | None = None, *, stream: bool = False) -> bytes:
+    buffer = io.BytesIO()
+    options = ipc.IpcWriteOptions(compression=packed)
+    with (ipc.new_stream if stream else ipc.new_file)(buffer, table.schema, options=options) as writer:
+        writer.write_table(table, max_chunksize=7)
     return buffer.getvalue()
 
 
@@ -404,7 +414,7 @@ def patched(content: bytes, old: bytes, new: bytes) -> bytes:
 
 
 def scratched(content: bytes, at: int) -> bytes:
-    return content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1 :]
+    return b"".join([content[:at], bytes([content[at] ^ 0xFF]), content[at:][1:]])
 
 
 def bomb() -> bytes:
@@ -427,10 +437,29 @@ def wide_ids() -> bytes:
     return parquet(id=with_one, a=np.random.default_rng(0).standard_normal(len(with_one)))
 
 
+def one_long_table() -> Any:
+    ids = pa.DictionaryArray.from_arrays(pa.array(np.zeros(1000, "i4")), ["x" * 500_000])
+    return pa.table({"id": ids, "a": np.arange(1000.0)})
+
+
 def one_long_id() -> bytes:
     """Half a gigabyte of ids from one text in a dictionary."""
-    ids = pa.DictionaryArray.from_arrays(pa.array(np.zeros(1000, "i4")), ["x" * 500_000])
-    return parquet(id=ids, a=np.arange(1000.0))
+    buffer = io.BytesIO()
+    pq.write_table(one_long_table(), buffer)
+    return buffer.getvalue()
+
+
+def arrow_bomb(column: str, values: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    table = pa.table({column: values})
+    with ipc.new_file(buffer, table.schema, options=ipc.IpcWriteOptions(compression="zstd")) as writer:
+        writer.write_table(table)
+    return buffer.getvalue()
+
+
+def with_lengths(content: bytes, old: int, new: int) -> bytes:
+    """Every 64-bit number of this value is said to be another."""
+    return patched(content, struct.pack("<q", old), struct.pack("<q", new))
 
 
 def with_file_path() -> bytes:
@@ -445,6 +474,7 @@ def with_file_path() -> bytes:
     return b"PAR1" + buffer.getvalue()[4:-8] + metadata.getvalue()[4:]
 
 
+WIDE = pa.table({"emb": [[float(i)] * 1001 for i in range(14)]})
 H = "{'descr': '%s', 'fortran_order': False, 'shape': %s, }\n"
 HOSTILE: dict[str, tuple[Callable[[], bytes] | bytes, str]] = {
     "object.npy": (object_npy, "dtype object (a pickle, which is never opened)"),
@@ -584,6 +614,60 @@ HOSTILE: dict[str, tuple[Callable[[], bytes] | bytes, str]] = {
     "magic.parquet": (b"PAR1PAR1", "cut short"),
     "encrypted.parquet": (b"PARE" + bytes(20), "this is encrypted Parquet"),
     "dictionary.parquet": (one_long_id, "holds a text of 500000 bytes"),
+    "bomb.csv.gz": (lambda: gzip.compress(b"a,b\n" + b"1.5,2.5\n" * 20_000_000), "a decompression bomb"),
+    "cut.csv.gz": (lambda: gzip.compress(csv(matrix()))[:-20], "cut short: its gzip stream has no end. Fetch it again."),
+    "bit.csv.gz": (lambda: scratched(gzip.compress(csv(matrix())), 400), "its gzip stream is damaged"),
+    "sum.csv.gz": (lambda: scratched(gzip.compress(csv(matrix())), -5), "its gzip stream is damaged (CRC check failed"),
+    "method.csv.gz": (b"\x1f\x8b\x07" + bytes(20), "its gzip stream is damaged (Unknown compression method)"),
+    "text.csv.gz": (b"a,b\n1,2\n", "this is text, not gzip-compressed data."),
+    "empty.csv.gz": (gzip.compress(b""), "an empty file is packed in it"),
+    "a.h5.gz": (gzip.compress(b"\x89HDF\r\n\x1a\n"), "only text is read packed: .csv.gz,"),
+    "word.csv.gz": (gzip.compress(b"c1,c2\n1,2\n1,x\n"), "word.csv.gz: row 3, column c2: 'x' is not a number."),
+    "twice.csv.gz": (lambda: gzip.compress(gzip.compress(b"a,b\n1,2\n")), "this is gzip-compressed data, not a table"),
+    "words.vec.gz": (gzip.compress(b"3 2\na 1.5 2.5\n"), "words.vec.gz: its first line declares 3 vectors, and 1 follow"),
+    "null.jsonl.gz": (gzip.compress(b"[1]\n[null]\n"), "null.jsonl.gz: line 2 holds a null"),
+    "deep.jsonl": (b"[" * 100_000, "line 1: nested too deeply"),
+    "deep.json": (b'[{"v":' + b"[" * 1_000_000, "item 1: nested too deeply"),
+    "digits.jsonl": (b"[" + b"9" * 5000 + b"]", "line 1: this is no JSON"),
+    "beyond.jsonl": (b"[" + b"9" * 400 + b"]", "whole numbers beyond all floats"),
+    "big.json": (b"[[1152921504606846976]]", "integers of 2^53 or more"),
+    "twice.jsonl": (b'{"v":[1],"v":[2]}', "line 1: this is no JSON (a name stands twice in one object)."),
+    "line.jsonl": (b'{"v":[1.5],"t":"' + b"x" * (5 << 20), "line 1 is longer than 4194304 characters"),
+    "item.json": (b'[{"v":[1.5],"t":"' + b"x" * (9 << 20), "item 1 is longer than 4194304 characters"),
+    "object.json": (lambda: b'{"v":[' + b"[]," * 1_000_000 + b"[1]]}", "it asks for too much memory"),
+    "whole.json": (lambda: b'{"v":[' + b" " * (65 << 20), "one JSON object of 68157446 bytes; at most 67108864 are read"),
+    "ragged.jsonl": (b"[1]\n\n[1,2]\n", "line 3 holds 2 numbers, those before 1."),
+    "null.jsonl": (b"[1]\n[null]\n", "line 2 holds a null among its numbers. Remove such items."),
+    "nul.jsonl": (b'{"v":[1.0],"id":"a"}\n\0', "line 2: this is no JSON"),
+    "latin.jsonl": (b'[1.0]\n{"v":"\xe9"}\n', "holds text that is not UTF-8"),
+    "latest.jsonl": (b"[1.5]\n" * 20_000 + b"\xe9\n", "holds text that is not UTF-8"),
+    "surrogate.jsonl": (b'{"id":"\\udc80","v":[1.0]}', "item 1: its id is not UTF-8"),
+    "longid.jsonl": (b'{"id":"' + b"x" * 5000 + b'","v":[1.0]}', "line 1: id is a text of 5000 bytes"),
+    "listid.jsonl": (b'{"id":["x"],"v":[1.0]}', "line 1: id holds neither text nor a number. Save it as text."),
+    "emptyid.jsonl": (b'{"id":"x","v":[1.0]}\n{"v":[1.0]}', "item 2 has an empty id"),
+    "utf16.json": ('[{"v": [1.5]}]'.encode("utf-16"), "this is UTF-16 text, not JSON. Save it as UTF-8."),
+    "npy.json": (GOOD, "this is a NumPy array (.npy), not JSON. Give it a name that ends in .npy."),
+    "page.jsonl": (b"<html><body>404</body></html>", "Download the file itself"),
+    "null.arrow": (arrow(pa.table({"a": [1.0, None]})), "::a: row 2 holds a null. Remove such rows."),
+    "ragged.arrow": (arrow(pa.table({"emb": [[1.0]] * 8 + [[1.0, 2.0]]})), "::emb: row 9 holds 2 numbers, those before 1."),
+    "rows.arrow": (arrow(pa.table({"a": pa.array([], pa.float32())})), "holds no rows"),
+    "text.arrow": (arrow(pa.table({"a": ["x"]})), "Found a (text)."),
+    "longid.arrow": (arrow(pa.table({"id": ["x" * 5000], "a": [1.0]})), "the id column holds a text of 5000 bytes"),
+    "dictionary.arrow": (lambda: arrow(one_long_table()), "holds a text of 500000 bytes"),
+    "bomb.arrow": (lambda: arrow_bomb("a", np.zeros(40_000_000)), "it unpacks to more than 67108864 bytes, out of "),
+    "buffer.arrow": (lambda: with_lengths(arrow(WIDE, "zstd"), 7 * 8 * 1001, 1 << 50), "damaged"),
+    "rows2.arrow": (lambda: with_lengths(arrow(WIDE), 7, 1 << 40), "damaged"),
+    "rows3.arrow": (lambda: with_lengths(arrow(WIDE, stream=True), 7, 8), "damaged"),
+    "negative.arrow": (lambda: with_lengths(arrow(WIDE), 7, -7), "holds no rows"),
+    "footer.arrow": (arrow(pa.table({"a": [1.0]}))[:-10] + b"\xff\xff\xff\x7fARROW1", "its metadata claims 2147483647 bytes"),
+    "schema.arrow": (
+        lambda: b"\xff\xff\xff\xff\xff\xff\xff\x7f" + arrow(pa.table({"a": [1.0]}), stream=True)[8:],
+        "its metadata claims 2147483647 bytes",
+    ),
+    "cut.arrow": (arrow(pa.table({"a": [1.0]}))[:-1], "cut short: an Arrow file ends with ARROW1"),
+    "cutstream.arrow": (arrow(pa.table({"a": [1.0]}), stream=True)[:-8], "the mark that ends an Arrow stream is missing"),
+    "old.feather": (b"FEA1" + bytes(40) + b"FEA1", "this is Feather version 1"),
+    "npy.feather": (GOOD, "this is a NumPy array (.npy), not Arrow IPC (Feather). Give it a name that ends in .npy."),
     "npy.parquet": (GOOD, "this is a NumPy array (.npy), not a Parquet file. Give it a name that ends in .npy."),
 }
 
@@ -673,11 +757,18 @@ def examples() -> dict[str, bytes]:
         "a.safetensors": tensors({"x": tensor("F32", [N, D], 0, x.nbytes)}, x.tobytes()),
         "a.csv": csv(x),
         "lists.parquet": parquet(id=IDS, emb=list(x)),
+        "a.jsonl": b"".join(json.dumps({"id": i, "v": row}).encode() + b"\n" for i, row in zip(IDS, x.tolist(), strict=True)),
+        "a.csv.gz": gzip.compress(csv(x), mtime=0),
+        "a.json": json.dumps([{"id": i, "v": row} for i, row in zip(IDS, x.tolist(), strict=True)]).encode(),
+        "columns.json": json.dumps({"id": IDS, "v": x.tolist()}).encode(),
+        "file.arrow": arrow(pa.table({"id": IDS, "emb": list(x)})),
+        "stream.arrow": arrow(pa.table({"id": IDS, "emb": lists(x)}), stream=True),
+        "packed.feather": arrow(pa.table({"id": IDS, "label": LABELS, "emb": lists(x)}), "lz4"),
         "wide.parquet": parquet(id=IDS, label=LABELS, **{f"c{i}": x[:, i] for i in range(D)}),
     }
 
 
-@pytest.mark.parametrize("name", [name for name in examples() if not name.endswith(".csv")])
+@pytest.mark.parametrize("name", [name for name in examples() if not name.endswith((".csv", ".jsonl"))])
 def test_truncated_files_are_refused(tmp_path: Path, name: str) -> None:
     content = examples()[name]
     path = tmp_path / name
@@ -693,7 +784,7 @@ def test_damaged_files_are_read_or_refused(tmp_path: Path, name: str) -> None:
     rng = np.random.default_rng(7)
     content = np.frombuffer(examples()[name], np.uint8)
     path = tmp_path / name
-    for _ in range(40 if name.endswith(".parquet") else 150):
+    for _ in range(40 if name.endswith((".parquet", ".arrow", ".feather")) else 150):
         changed = content.copy()
         low = int(rng.choice([0, 0, max(0, len(content) - 300)]))
         for at in rng.integers(low, len(content), rng.integers(1, 5)):

@@ -1,0 +1,189 @@
+"""JSON as records, one after another: from lines, from a list, or from an object of columns. Runs in a child process only.
+
+Python's own parser reads one record at a time, at most RECORD characters of it. pyarrow.json settles the type of a column by
+its first block, refuses a 1 among decimals later on, and reads nothing but lines.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any
+
+from relrep_cli.base.errors import DataError, printable
+from relrep_cli.store.files import bad
+from relrep_cli.store.table_columns import listed
+
+RECORD = 4 << 20  # characters of one record
+BLOCK = 1 << 18  # characters that are read at once
+WHOLE = 64 << 20  # bytes of an object of columns, which is read at once
+VECTOR = "vector"  # the name of the vectors where rows are lists of numbers
+BLANK = re.compile(r"[ \t\r\n]*")
+AGAIN = "Write it again."
+
+Record = tuple[str, dict[str, Any]]  # where it stands, as a message says it; its values by name
+
+
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON. Raises ValueError for a name that stands twice, of which Python keeps the last."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return found
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=unique)
+
+
+def records(path: Path, lines: bool) -> Iterator[Record]:
+    """The records of a file. lines: each line is a record, whatever its first one looks like.
+
+    Raises DataError, with the line or the number of the item.
+    """
+    with TextIOWrapper(path.open("rb"), "utf-8-sig", newline="\n") as file:
+        try:
+            head = file.read(BLOCK)
+            file.seek(0)
+            if lines or _is_lines(head):
+                values = _lines(path, file)
+            elif head.lstrip().startswith("["):
+                values = _items(path, file)
+            else:
+                values = _columns(path, file)
+            for where, value in values:
+                yield where, _record(path, where, value)
+        except UnicodeDecodeError as error:
+            raise bad(path, f"holds text that is not UTF-8 ({printable(str(error.reason))})", "Save it as UTF-8.") from None
+
+
+def _is_lines(head: str) -> bool:
+    """Whether the text begins with two lines that each hold an object."""
+    first, _, rest = head.lstrip().partition("\n")
+    return rest.lstrip().startswith("{") and first.startswith("{") and first.rstrip().endswith("}")
+
+
+def _lines(path: Path, file: TextIOWrapper) -> Iterator[tuple[str, Any]]:
+    number = 0
+    while line := file.readline(RECORD):
+        number += 1
+        if len(line) >= RECORD:
+            raise _too_long(path, f"line {number}")
+        if not line.isspace():
+            yield f"line {number}", _decoded(path, f"line {number}", lambda text: DECODER.decode(text), line)
+
+
+def _items(path: Path, file: TextIOWrapper) -> Iterator[tuple[str, Any]]:
+    """The items of a list, each decoded when all of it is there."""
+    text, ended, parted = file.read(BLOCK).lstrip(), False, True
+    at, number = 1, 0
+    while True:
+        at = BLANK.match(text, at).end()  # type: ignore[union-attr]
+        if not parted and text.startswith(",", at):
+            at, parted = BLANK.match(text, at + 1).end(), True  # type: ignore[union-attr]
+        if text.startswith("]", at) and not (parted and number):
+            if text[at + 1 :].strip() or file.read(BLOCK).strip():
+                raise bad(path, f"more follows after its list of {number} items", "Give JSON lines a name in .jsonl.")
+            return
+        if at < len(text) and not parted:
+            raise bad(path, f"item {number + 1}: no comma before it", AGAIN)
+        try:
+            value, at = DECODER.raw_decode(text, at)
+        except RecursionError:
+            raise bad(path, f"item {number + 1}: nested too deeply", AGAIN) from None
+        except ValueError as error:
+            if ended:
+                raise bad(path, f"item {number + 1}: {_reason(error)}, or cut short", AGAIN) from None
+            if len(text) - at > RECORD:
+                raise _too_long(path, f"item {number + 1}") from None
+            more = file.read(max(BLOCK, len(text) - at))
+            text, at, ended = text[at:] + more, 0, not more
+            continue
+        number, parted = number + 1, False
+        yield f"item {number}", value
+
+
+def _columns(path: Path, file: TextIOWrapper) -> Iterator[tuple[str, Any]]:
+    """An object of columns, each a list, or an object of values by row as pandas writes it, or of a list of objects."""
+    size = path.stat().st_size
+    if size > WHOLE:
+        finding = f"one JSON object of {size} bytes; at most {WHOLE} are read"
+        raise bad(path, finding, "Save it as JSON lines, one item a line.")
+    found = _decoded(path, "", DECODER.decode, file.read())
+    if not isinstance(found, dict):
+        raise bad(path, "neither a list nor an object, but a single value", "Store a list of objects.")
+    if found.keys() == {"columns", "index", "data"}:  # pandas' orient="split"
+        columns = {name: [row[i] for row in found["data"]] for i, name in enumerate(found["columns"])}
+        found = {"index": found["index"], **columns}
+    lists = {name: value for name, value in found.items() if isinstance(value, list)}
+    of_objects = [value for value in lists.values() if value and isinstance(value[0], dict)]
+    if len(of_objects) == 1:  # as an embedding service answers: {"data": [{"embedding": …}], "model": …}
+        yield from ((f"item {i}", value) for i, value in enumerate(of_objects[0], 1))
+        return
+    lists = lists or _by_row(found)
+    lengths = {len(value) for value in lists.values()}
+    if len(lengths) != 1:
+        detail = f"its lists have {listed([str(n) for n in sorted(lengths)])} values" if lengths else "no lists"
+        raise bad(path, f"no columns of one length: {detail}; found {listed(list(found))}", "Store a list of objects.")
+    if not any(isinstance(value, (list, str)) for column in lists.values() for value in column[:1]):
+        finding = f"{len(lists)} names with {lengths.pop()} numbers each: are they columns, or items with their vectors?"
+        raise bad(path, finding, 'Store a list of objects, such as [{"id": "a", "vector": [1.5, 2.5]}].')
+    for i in range(lengths.pop()):
+        yield f"item {i + 1}", {name: column[i] for name, column in lists.items()}
+
+
+def _by_row(found: dict[str, Any]) -> dict[str, list[Any]]:
+    """The columns of an object of objects, as pandas writes a table: the keys of all are the same, and name the rows."""
+    inner = [value for value in found.values() if isinstance(value, dict)]
+    if not inner or len(inner) != len(found) or any(value.keys() != inner[0].keys() for value in inner):
+        return {}
+    kinds = [{type(one) for one in value.values()} for value in inner]
+    if not all(len(kind - {type(None)}) == 1 or kind <= {int, float, type(None)} for kind in kinds):
+        return {}
+    return {"index": list(inner[0]), **{name: list(value.values()) for name, value in found.items()}}
+
+
+def _record(path: Path, where: str, value: Any) -> dict[str, Any]:
+    if isinstance(value, list):
+        return {VECTOR: value}
+    if not isinstance(value, dict):
+        raise bad(path, f"{where} is neither an object nor a list", "Every item must be one.")
+    return _of_batch(path, where, value) if "custom_id" in value and "response" in value else value
+
+
+def _of_batch(path: Path, where: str, value: dict[str, Any]) -> dict[str, Any]:
+    """A line of the answers to a batch of requests, as OpenAI writes it: its vector lies deep within."""
+    try:
+        answers = value["response"]["body"]["data"]
+        vectors = [answer["embedding"] for answer in answers]
+    except (TypeError, LookupError):
+        name = printable(str(value["custom_id"]), 60)
+        raise bad(
+            path, f"{where}: request {name} has no embedding; its answer is an error", "Ask again, or remove it."
+        ) from None
+    if len(vectors) != 1:
+        raise bad(path, f"{where}: one answer holds {len(vectors)} embeddings", "Write one a line, with an id of its own.")
+    return {"custom_id": value["custom_id"], "embedding": vectors[0]}
+
+
+def _decoded(path: Path, where: str, decode: Callable[[str], Any], text: str) -> Any:
+    prefix = f"{where}: " if where else ""
+    try:
+        return decode(text)
+    except RecursionError:
+        raise bad(path, f"{prefix}nested too deeply", AGAIN) from None
+    except UnicodeDecodeError:
+        raise
+    except ValueError as error:
+        raise bad(path, f"{prefix}{_reason(error)}", AGAIN) from None
+
+
+def _reason(error: ValueError) -> str:
+    said = getattr(error, "msg", None) or str(error)
+    return f"this is no JSON ({printable(said, 80).rstrip('.')})"
+
+
+def _too_long(path: Path, where: str) -> DataError:
+    return bad(path, f"{where} is longer than {RECORD} characters", "Save it as .npy or .parquet.")
