@@ -10,7 +10,8 @@ import numpy as np
 from relrep_cli.base.errors import DataError, unknown
 from relrep_cli.base.output import Record, progress, say
 from relrep_cli.comparison.diagnosis import RELATIONS, Diagnosis, diagnose
-from relrep_cli.comparison.pairs_of_files import View, join
+from relrep_cli.comparison.joins import join
+from relrep_cli.comparison.pairs_of_files import View
 from relrep_cli.comparison.worst_items import label_of_each, plain_text, worst_rows
 from relrep_cli.embedding import Embedding, select
 

@@ -10,8 +10,9 @@ from typing import Any
 from relrep_cli.base.errors import DataError, UsageError, printable
 from relrep_cli.base.output import Record, progress, say
 from relrep_cli.base.task_cache import Records
+from relrep_cli.comparison.joins import join, left_out
 from relrep_cli.comparison.layers import family
-from relrep_cli.comparison.pairs_of_files import Rows, View, compare_pair, failure, join, left_out, ratios
+from relrep_cli.comparison.pairs_of_files import Rows, View, compare_pair, failure, ratios
 from relrep_cli.comparison.permutations import Significance
 from relrep_cli.comparison.plans import Plan
 from relrep_cli.embedding import Embedding

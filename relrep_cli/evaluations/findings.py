@@ -8,9 +8,10 @@ from typing import Annotated, Any, Concatenate, Literal, TypeVar
 
 import numpy as np
 
-from relrep_cli.base.errors import DataError, NotApplicable, printable
+from relrep_cli.base.errors import NotApplicable, printable
 from relrep_cli.base.registry import Entry, Param, Registry
 from relrep_cli.embedding import Embedding, find_ids
+from relrep_cli.evaluations.judged_rows import held_out, rows_of
 from relrep_cli.neighbors import unit_rows
 from relrep_cli.numerics.blocks import pick, row_blocks, take
 from relrep_cli.numerics.intervals import bootstrap, interval_of_pairs, jackknife, within
@@ -173,7 +174,7 @@ def prepare(
     split: whose rows are judged; "" for test, "all" for all. holdout: the share of rows to judge in a file without splits,
     drawn by id. Raises DataError where there are no such rows.
     """
-    train, test = _held_out(e, holdout, seed) if holdout else _rows(e, split)
+    train, test = held_out(e, holdout, seed) if holdout else rows_of(e, split)
     space = Space(e, train, test, target=target, anomalies=anomalies, score=score)
     if target not in e.obs:
         return space
@@ -185,31 +186,6 @@ def prepare(
     names = values.astype("S")
     classes = np.unique(names[names != b""])
     return replace(space, classes=classes, codes=find_ids(classes, names))
-
-
-def _rows(e: Embedding, split: str) -> tuple[np.ndarray, np.ndarray]:
-    everything = np.arange(e.n)
-    if "split" not in e.obs and not split:
-        return everything, everything
-    train = e.rows_of_split("train")
-    test = everything if split == "all" else e.rows_of_split(split or "test")
-    if test is None or not len(test):
-        found = "no split column" if test is None else ", ".join(printable(s) for s in np.unique(e.obs["split"]).tolist())
-        raise DataError(
-            f"no rows of split {printable(split or 'test')!r}; found: {found}",
-            "Choose another with --split, or all.",
-            file=e.uri,
-        )
-    return everything if train is None else train, test
-
-
-def _held_out(e: Embedding, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """A random share of the items to judge, the same ones in all files of the same ids."""
-    if "split" in e.obs:
-        raise DataError("has splits of its own", "Leave --holdout out.", file=e.uri)
-    order = np.argsort(e.ids, kind="stable")[np.random.default_rng(seed).permutation(e.n)]
-    count = int(np.clip(round(share * e.n), 1, max(e.n - 1, 1)))
-    return np.sort(order[count:]), np.sort(order[:count])
 
 
 def some(rows: np.ndarray, most: int, seed: int) -> tuple[np.ndarray, str]:

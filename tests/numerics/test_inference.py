@@ -9,7 +9,8 @@ import pytest
 from scipy import stats
 
 from relrep_cli.base.errors import DataError
-from relrep_cli.comparison.pairs_of_files import interval, join, measure
+from relrep_cli.comparison.joins import join
+from relrep_cli.comparison.pairs_of_files import interval, measure
 from relrep_cli.embedding import Embedding, row_numbers, select, text
 from relrep_cli.metrics import METRICS, Score
 from relrep_cli.metrics.neighborhoods import expected_jaccard, jaccard_of

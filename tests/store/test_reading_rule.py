@@ -16,7 +16,7 @@ import pytest
 
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, UsageError
-from relrep_cli.comparison.pairs_of_files import join
+from relrep_cli.comparison.joins import join
 from relrep_cli.embedding import text
 from relrep_cli.store.assignment import counts_rows, tells_rows_apart
 from relrep_cli.store.column_names import is_id_name
