@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -272,12 +271,6 @@ def _columns_digest(columns: Mapping[str, np.ndarray]) -> str:
         running.update(f"{name} {values.dtype.str} {values.shape}\n".encode())
         running.update(np.ascontiguousarray(values).tobytes())
     return running.hexdigest()
-
-
-def natural(name: str) -> list[tuple[int, str]]:
-    """Sort key for natural order: numbers within names are compared as numbers."""
-    parts = [part.lstrip("0") if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
-    return [(len(part) if number % 2 else 0, part) for number, part in enumerate(parts)]
 
 
 def bare_name(uri: str) -> str:

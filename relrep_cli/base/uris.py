@@ -68,3 +68,9 @@ def _divided(uri: str) -> tuple[str, str]:
     ):
         return uri, ""
     return uri[:place], query[1:]
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """Sort key for natural order: numbers within names are compared as numbers."""
+    parts = [part.lstrip("0") if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
+    return [(len(part) if number % 2 else 0, part) for number, part in enumerate(parts)]

@@ -8,8 +8,7 @@ from fnmatch import fnmatchcase
 
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, UsageError, printable
-from relrep_cli.base.uris import split_uri
-from relrep_cli.embedding import natural
+from relrep_cli.base.uris import natural, split_uri
 
 FIRST = "first"
 Pairs = list[tuple[str, str]]

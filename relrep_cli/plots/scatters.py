@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from relrep_cli.base.errors import printable
-from relrep_cli.embedding import natural
+from relrep_cli.base.uris import natural
 from relrep_cli.plots.drawing import CLASSES, COLOURS, INK, drawing, saved, wrapped
 
 if TYPE_CHECKING:

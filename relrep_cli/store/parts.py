@@ -15,6 +15,7 @@ import numpy as np
 
 from relrep_cli.base.errors import DataError, printable
 from relrep_cli.base.signals import check
+from relrep_cli.base.uris import natural
 from relrep_cli.embedding import duplicates
 from relrep_cli.numerics.spool import spool
 from relrep_cli.store.assignment import tells_rows_apart
@@ -82,11 +83,6 @@ def _said(parts: list[Part]) -> str:
     return f"{len(parts)} parts as one table, {printable(parts[0].path.name, 60)} to {printable(parts[-1].path.name, 60)}."
 
 
-def _natural(path: Path) -> list[Any]:
-    """part-2 before part-10."""
-    return [int(piece) if piece.isdecimal() else piece for piece in re.split(r"(\d{1,18})", str(path))]
-
-
 def _matching(path: Path) -> list[Part]:
     """The files that a pattern matches."""
     try:
@@ -99,7 +95,7 @@ def _matching(path: Path) -> list[Part]:
     if len(endings) > 1 or endings[0] not in TABLES:
         finding = f"a pattern stands for parts of one table, in {', '.join(TABLES)}; it matches {listed(names, 3)}"
         raise bad(path, finding, "Name each file.")
-    return [Part(found) for found in sorted(map(Path, names), key=_natural)]
+    return [Part(found) for found in sorted(map(Path, names), key=lambda part: natural(str(part)))]
 
 
 def _parts_of(path: Path, member: str | None) -> tuple[list[Part], str | None]:
@@ -115,7 +111,10 @@ def _parts_of(path: Path, member: str | None) -> tuple[list[Part], str | None]:
         return [Part(path / split / name, split) for split in splits for name in _data_files(path / split)], member
     endings = {Path(name).suffix.lower() for name in names if name != "dataset_info.json"}
     if len(endings) == 1 and endings <= set(LISTED):
-        return [Part(found) for found in sorted((path / n for n in names if n != "dataset_info.json"), key=_natural)], member
+        return [
+            Part(found)
+            for found in sorted((path / n for n in names if n != "dataset_info.json"), key=lambda part: natural(str(part)))
+        ], member
     if not names:
         raise bad(path, "this is a folder", NAME_A_FILE)
     others = [name for name in names if Path(name).suffix.lower() not in LISTED] or names
