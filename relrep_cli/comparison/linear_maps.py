@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import sqrt
 
 import numpy as np
 
@@ -14,9 +15,11 @@ from relrep_cli.numerics.whitening import moments
 RIDGES = (1e-13, 1e-10, 1e-8, 1e-6, 1e-4, 1e-3, 1e-2)  # of the mean eigenvalue
 LOOKS = 64  # mixtures of the columns of y by which the ridge is chosen
 FLAT = 0.05  # relative deviation of the eigenvalues of a white space
+CHANCE = 0.2  # of the deviation that a sample of a white distribution has: whitened rows have less
 TRIMS = 4  # rounds in which rows that do not follow are left out of the fit
 MATCHED = 0.98  # correlation of a column of y with an axis of x
 HOPELESS = 0.6  # share of the length of rows that is left, above which nothing more is computed
+FREE, FREE_SHARE = 4, 0.05  # rows, and share of the rows, that a fit must leave undetermined to be judged by them
 TOLD = 1e-5  # freedom of a row from the fit below which its error says nothing
 KEPT = 0.12  # residual of a row that follows
 
@@ -53,6 +56,8 @@ def _left_out(pair: FilePair, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     best, ridge = np.inf, RIDGES[0]
     for tried in RIDGES:
         share = power / (power + tried * power.sum() / len(power))
+        if len(x) - 1 - share.sum() < max(FREE, FREE_SHARE * len(x)):
+            continue
         error = _errors(zy @ looks, u, share, along @ looks)
         if (size := float(np.median(np.linalg.norm(error, axis=1)))) < 0.98 * best:
             best, ridge = size, tried
@@ -103,7 +108,7 @@ def whitened(pair: FilePair) -> Iterator[Turned]:
         if float(np.median(fit.residuals)) >= KEPT:  # type: ignore[arg-type]
             continue
         flat = is_white(pair.x), is_white(pair.y)
-        if min(flat) <= min(FLAT, max(flat) / 3):
+        if min(flat) <= min(FLAT, max(flat) / 3, CHANCE * sqrt(min(pair.d, pair.e) / pair.n)):
             what = f"variances of {pair.names[flat[1] < flat[0]]} equal in all directions within {min(flat):.2g}"
             yield Turned(fit.apply, what, fit.residuals)
         return

@@ -17,7 +17,8 @@ FEATURES = 32  # numbers of a row by which it is looked up: mixtures of its colu
 CLOSE = 0.25  # error up to which a row found is the row looked for
 SPACED = 0.25  # of the usual distance to another row: how near a row must be found
 SHARE = 0.5  # of the rows looked up that must be found
-GAP = 2e-3  # relative distance of two variances whose axes can be told apart
+GAP = 1e-4  # relative distance of two deviations whose axes can be told apart
+FLAT = 0.1  # of the usual third moment: the least that gives an axis a direction
 
 
 @dataclass(frozen=True)
@@ -111,17 +112,20 @@ def turned_and_moved(pair: FilePair) -> Moved | None:
         return None
     (mx, vx, sx), (my, vy, sy) = axes  # type: ignore[misc]
     k = min(len(sx), len(sy))
-    usual = float(np.median(sy[: k // 2 + 1] / sx[: k // 2 + 1]))
-    if k < 2 or float(np.median(np.abs(sx[:k] * usual / sy[:k] - 1))) > 0.02:
+    main = max(4, k // 4)  # the smaller ones may hold more noise than anything else
+    usual = float(np.median(sy[:main][:k] / sx[:main][:k]))
+    if k < 2 or float(np.median(np.abs(sx[:main][:k] * usual / sy[:main][:k] - 1))) > 0.02:
         return None
     fx, tx = _places(pair.x, mx, vx[:, :k], sx[:k])
     fy, ty = _places(pair.y, my, vy[:, :k], sy[:k])
-    apart = np.minimum(_gaps(sx)[:k], _gaps(sy)[:k]) > GAP
+    gaps = np.minimum(_gaps(sx)[:k], _gaps(sy)[:k])
+    apart = gaps > GAP
     agree = np.abs(np.abs(tx) - np.abs(ty)) < 0.2 * np.maximum(np.abs(tx), np.abs(ty))
-    good = np.flatnonzero(apart & agree)[:FEATURES]
+    good = np.flatnonzero(apart & agree & (np.abs(tx) > FLAT * np.median(np.abs(tx))))
+    good = good[np.argsort(-(gaps * sx[:k])[good], kind="stable")][:FEATURES]
     if len(good) < min(4, k):
         return None
-    fx, fy = (f[:, good] * np.sign(t[good]) for f, t in ((fx, tx), (fy, ty)))
+    fx, fy = (f[:, good] * (np.sign(t[good]) / s[good]).astype(np.float32) for f, t, s in ((fx, tx, sx), (fy, ty, sy)))
     asked = some_of(np.arange(pair.n))
     rows, near = _nearest(np.ascontiguousarray(fy[asked]), np.ascontiguousarray(fx))
     return _verified(pair, asked[near], rows[near], asked)

@@ -115,6 +115,7 @@ CASES: list[tuple[str, str, Space, Space]] = [
     ("rows-reordered", "a third", X, shuffled(X, 0.3)),
     ("rows-reordered", "all, at unit length, float16", X, shuffled(unit(X)).astype(np.float16)),
     ("rotated-rows-reordered", "all", X, shuffled(X @ turn(D))),
+    ("rotated-rows-reordered", "all, scaled, centred", X, shuffled(3 * (X - X.mean(0)) @ turn(D))),
     ("rotated-rows-reordered", "a third", X, shuffled(X @ turn(D), 0.3)),
     ("rotated-rows-reordered", "few rows, a third", WIDE, shuffled(WIDE @ turn(96), 0.3)),
     ("foreign-rows", "2 %", X, with_foreign(X, OTHER, 0.02)),
@@ -168,6 +169,17 @@ def test_a_linear_map_of_few_rows_is_not_decided() -> None:
     y = (WIDE @ np.random.default_rng(6).normal(size=(96, 96))).astype(np.float32)
     found = diagnose(WIDE, y)
     assert found.relation in ("related", "none-of-these") and "would fit anything" in found.evidence
+
+
+def test_a_sample_of_a_white_distribution_is_not_whitened() -> None:
+    x = np.random.default_rng(0).normal(size=(4000, 4))
+    y = x @ np.random.default_rng(1).normal(size=(4, 4))
+    assert diagnose(x, y).relation == diagnose(y, x).relation == "linear-map"
+
+
+def test_axes_of_nearly_one_variance_still_tell_rows_apart() -> None:
+    x = np.random.default_rng(0).normal(size=(3000, 40)).astype(np.float32)
+    assert diagnose(x, shuffled(x @ turn(40)).astype(np.float32)).relation == "rotated-rows-reordered"
 
 
 def test_constant_spaces_and_few_rows_are_none_of_these() -> None:
