@@ -150,7 +150,7 @@ def interval(
             order = None if ids is None else np.argsort(ids)
             ends = widened(ends, score.value, widening_factor(measure_rows, score.rows, seed, order))
     elif score.jackknife is not None and np.isfinite(score.jackknife).all():
-        ends = intervals.jackknife(score.value, score.jackknife)
+        ends = intervals.jackknife(score.value, score.jackknife, score.scale)
     else:
         return None, None
     return intervals.within(ends, METRICS[name].bounds)

@@ -68,9 +68,9 @@ def _linear(x: np.ndarray, y: np.ndarray, estimator: str, workspace: Workspace) 
     value = min(1.0, float(xy / (np.sqrt(xx) * np.sqrt(yy))))
     # The mean of biased CKA over random pairings is tr(K) tr(L) / ((n - 1) |K| |L|).
     chance = float(m.norms[0] * m.norms[1] / ((m.n - 1) * np.sqrt(xx) * np.sqrt(yy))) if estimator == "biased" else 0.0
-    jackknife = (
-        _leave_one_out(m, _ready(x, workspace), _ready(y, workspace), estimator) if m.n >= 5 and workspace.intervals else None
-    )
+    jackknife = None
+    if m.n >= 5 and workspace.intervals:
+        jackknife = _leave_one_out(m, _ready(x, workspace), _ready(y, workspace), estimator)
     return Score(value, chance, f"linear kernel, {estimator} HSIC, columns centred", jackknife=jackknife)
 
 
