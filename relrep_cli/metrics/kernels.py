@@ -71,7 +71,7 @@ def _linear(x: np.ndarray, y: np.ndarray, estimator: str, workspace: Workspace) 
     jackknife = None
     if m.n >= 5 and workspace.intervals:
         jackknife = _leave_one_out(m, _ready(x, workspace), _ready(y, workspace), estimator)
-    return Score(value, chance, f"linear kernel, {estimator} HSIC, columns centred", jackknife=jackknife)
+    return Score(value, chance, f"linear kernel, {estimator} HSIC, columns centred", jackknife=jackknife, scale="from one")
 
 
 def _terms(x: np.ndarray, y: np.ndarray, workspace: Workspace) -> tuple[Moments, np.ndarray, list[hsic.Terms]]:
@@ -127,7 +127,8 @@ def _gaussian(x: np.ndarray, y: np.ndarray, estimator: str, workspace: Workspace
     n, totals, rows = sums.whole()
     level = 0.0 if unbiased else expected_alignment(n, totals, rows, 1.0)
     convention = f"{_gaussian_note(wx, wy)}, {estimator} HSIC{sample_note}"
-    return Score(value(n, totals, rows), level, convention, jackknife=sums.jackknife(value) if workspace.intervals else None)
+    jackknife = sums.jackknife(value) if workspace.intervals else None
+    return Score(value(n, totals, rows), level, convention, jackknife=jackknife, scale="from one")
 
 
 def _gaussian_note(wx: float, wy: float) -> str:

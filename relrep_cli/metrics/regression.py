@@ -53,7 +53,9 @@ def _both(x: np.ndarray, y: np.ndarray, penalty: float, convention: str, workspa
     sides = [f.all_axes(0) if penalty else f.scaled_axes(0) for f in (found, reverse)]
     there, back = (_held_out(f, side, penalty) for f, side in zip((found, reverse), sides, strict=True))
     convention += "" if penalty else cut_note(*sides)
-    return Score(there.value, there.chance, convention, jackknife=there.jackknife, extra={"reverse": back.value})
+    return Score(
+        there.value, there.chance, convention, jackknife=there.jackknife, extra={"reverse": back.value}, scale="from one"
+    )
 
 
 def _held_out(found: Parts, side: Basis, penalty: float) -> Score:
