@@ -78,15 +78,11 @@ def test_unrelated_spaces_are_at_zero() -> None:
 
 @pytest.mark.parametrize("transformation", TRANSFORMATIONS)
 def test_it_is_invariant_exactly_where_declared(transformation: str) -> None:
-    x, y = (side.astype(np.float64) for side in sampled(80, 6, 0))
-    y = y + rng_noise(y)
+    x, y = sampled(120, 30, 0)
+    assert 0.2 < value("row-column-cka", x, y) < 0.95
     moved = TRANSFORMATIONS[transformation](np.random.default_rng(3), x)(x)
     same = value("row-column-cka", moved, y) == pytest.approx(value("row-column-cka", x, y), rel=1e-7)
     assert same == expected("row-column-cka", METRICS["row-column-cka"].invariant, transformation)
-
-
-def rng_noise(x: np.ndarray) -> np.ndarray:
-    return 2 * np.random.default_rng(5).normal(size=x.shape)
 
 
 def test_identity_symmetry_interval_and_permutations() -> None:
