@@ -21,10 +21,10 @@ KERNELS = ("linear", "rbf")
 Kernel = Annotated[
     Literal["linear", "rbf"], Param("Kernel: linear, or Gaussian as wide as the median distance.", choices=KERNELS)
 ]
-ESTIMATORS = ("biased", "unbiased", "minibatch")
+ESTIMATORS = ("unbiased", "biased", "minibatch")
 Estimator = Annotated[
-    Literal["biased", "unbiased", "minibatch"],
-    Param("Estimator of HSIC: biased, unbiased by Song et al., or unbiased in batches.", choices=ESTIMATORS),
+    Literal["unbiased", "biased", "minibatch"],
+    Param("Estimator of HSIC: unbiased by Song et al., biased, or unbiased in batches.", choices=ESTIMATORS),
 ]
 Batch = Annotated[int, Param("Items in a batch of the minibatch estimator.", minimum=4, maximum=4096)]
 
@@ -37,18 +37,20 @@ def cka(
     y: np.ndarray,
     *,
     kernel: Kernel = "linear",
-    estimator: Estimator = "biased",
+    estimator: Estimator = "unbiased",
     batch: Batch = 256,
     workspace: Workspace = UNSHARED,
 ) -> Score:
     """Centred kernel alignment.
 
-    x: (n, dx) and y: (n, dy) floats. biased: |y'x|^2 / (|x'x| |y'y|) of centred columns, in [0, 1]. unbiased: Song's
-    U-statistic, which can be negative. minibatch: the ratio of the mean U-statistics of batches of rows.
+    x: (n, dx) and y: (n, dy) floats. unbiased: the ratio of Song's U-statistics, which can be negative and is 0 on average for
+    unrelated spaces. biased: |y'x|^2 / (|x'x| |y'y|) of centred columns, in [0, 1], which comes near 1 for any two spaces with
+    more dims than rows. minibatch: the ratio of the mean U-statistics of batches of rows.
 
     Raises NotApplicable when there are too few items, or when a space is constant.
 
-    >>> round(cka(np.array([[0.0], [1.0], [2.0]]), np.array([[0.0], [1.0], [1.0]])).value, 6)  # squared correlation
+    >>> x, y = np.array([[0.0], [1.0], [2.0]]), np.array([[0.0], [1.0], [1.0]])
+    >>> round(cka(x, y, estimator="biased").value, 6)  # squared correlation
     0.75
     """
     if len(x) < (2 if estimator == "biased" else 4):
