@@ -13,6 +13,7 @@ import numpy as np
 from relrep_cli.base.errors import DataError, printable
 from relrep_cli.base.registry import each
 from relrep_cli.base.task_cache import Records, task_key
+from relrep_cli.comparison.corrected_values import with_correction
 from relrep_cli.comparison.dependent_rows import widened, widening_factor
 from relrep_cli.embedding import Embedding, match_ids, refuse_row_numbers, select
 from relrep_cli.metrics import METRICS
@@ -222,7 +223,9 @@ def _result(
     chance = score.chance if np.isfinite(score.chance) else None
     record = {"value": score.value, "low": low, "high": high, "chance": chance, "n": x.n, "k": params.get("k")}
     drawn = {"chance_error": score.chance_error} if score.draws else {}
-    return record | {"convention": score.convention} | dict(score.extra) | drawn, score
+    record |= {"convention": score.convention} | dict(score.extra) | drawn
+    full = with_correction({"metric": name} | record)
+    return {key: found for key, found in full.items() if key != "metric"}, score
 
 
 def measure_subset(name: str, params: Mapping[str, Any], x: Embedding, y: Embedding, seed: int, rows: np.ndarray) -> Score:
