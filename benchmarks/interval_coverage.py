@@ -4,13 +4,15 @@
 
 Draws of n items from a fixed source (hidden factors seen through two noisy maps). Truth is the mean value over the draws
 and twice as many more: what a metric gives on average at this n, which for biased estimators is not its limit. Prints TSV.
-`/naive` after a name is the bootstrap over rows as if they were independent; it is tried for no p-values.
+`/naive` after a name is the bootstrap over rows as if they were independent; it is tried for no p-values. `/heavy` takes 200
+items from clusters whose noise has heavy tails.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from math import sqrt
 
@@ -55,17 +57,30 @@ def unrelated(n: int, seed: int) -> Pair:
     return rng.normal(size=(n, D)), rng.normal(size=(n, D)) @ np.diag(np.arange(1.0, D + 1))
 
 
-def coverage(name: str, n: int, draws: int, naive: bool = False) -> tuple[float, float, float]:
+CENTRES = 2 * np.random.default_rng(5).normal(size=(6, D))
+TURN = np.linalg.qr(np.random.default_rng(6).normal(size=(D, D)))[0]
+
+
+def heavy_tailed(n: int, seed: int) -> Pair:
+    """Six clusters, whose noise and whose views' own noise have Student's t distribution with 4 degrees of freedom."""
+    rng = np.random.default_rng([seed, n, 7])
+    hidden = CENTRES[rng.integers(0, 6, n)] + rng.standard_t(4, size=(n, D))
+    return hidden + NOISE * rng.standard_t(4, size=(n, D)), (hidden + NOISE * rng.standard_t(4, size=(n, D))) @ TURN
+
+
+def coverage(
+    name: str, n: int, draws: int, naive: bool = False, source: Callable[[int, int], Pair] = related
+) -> tuple[float, float, float]:
     """The share of draws whose interval holds the truth, its mean width over that of +-1.96 deviations, and the truth."""
     found, params = [], METRICS[name].resolve({})
     for seed in range(draws):
-        x, y = (Embedding(side, row_numbers(n)) for side in related(n, seed))
+        x, y = (Embedding(side, row_numbers(n)) for side in source(n, seed))
         score = measure(name, params, x, y)
         some = None if naive else partial(measure_subset, name, params, x, y, seed)
         found.append((score.value, *interval(name, score, seed, some)))
     plain = Workspace(intervals=False)
     more = [
-        METRICS[name].compute(*related(n, seed), params, workspace=plain.for_pair()).value for seed in range(draws, 3 * draws)
+        METRICS[name].compute(*source(n, seed), params, workspace=plain.for_pair()).value for seed in range(draws, 3 * draws)
     ]
     values, low, high = np.array(found, np.float64).T
     truth = float(np.mean([*values, *more]))
@@ -90,11 +105,11 @@ def main(arguments: list[str]) -> None:
     draws = int(arguments[0]) if arguments else size(300, 3)
     print("metric\tn\tcovered\tmargin\twidth\ttruth\tks p\tp <= 0.05\tseconds")
     for name in arguments[1:] or NAMES:
-        for n in SIZES:
+        bare, _, kind = name.partition("/")
+        for n in (200,) if kind == "heavy" else SIZES:
             start = time.process_time()
-            bare, naive, _ = name.partition("/naive")
-            covered, width, truth = coverage(bare, n, draws, bool(naive))
-            fit, small = uniformity(bare, n, draws) if n == SIZES[0] and not naive else (np.nan, np.nan)
+            covered, width, truth = coverage(bare, n, draws, kind == "naive", heavy_tailed if kind == "heavy" else related)
+            fit, small = uniformity(bare, n, draws) if n == SIZES[0] and not kind else (np.nan, np.nan)
             margin, took = 1.96 * sqrt(covered * (1 - covered) / draws), time.process_time() - start
             print(
                 f"{name}\t{n}\t{covered:.3f}\t{margin:.3f}\t{width:.2f}\t{truth:.4f}\t{fit:.2f}\t{small:.3f}\t{took:.0f}",

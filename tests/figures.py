@@ -25,7 +25,7 @@ from relrep_cli.relative.recipes import Recipe
 from relrep_cli.relative.similarities import SIMILARITIES
 
 ANCHORS = 40
-MORE = {"cka-unbiased": ("cka", {"estimator": "unbiased"}), "cka-rbf": ("cka", {"kernel": "rbf"})}
+MORE = {"cka-biased": ("cka", {"estimator": "biased"}), "cka-rbf": ("cka", {"kernel": "rbf"})}
 
 
 def embedding(x: np.ndarray, name: str, seed: int) -> Embedding:

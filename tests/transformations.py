@@ -11,6 +11,10 @@ TRANSFORMATIONS = {name: entry.function for name, entry in transformations.TRANS
 FEEL_ZERO_AXES = {"mse", "pearson", "spearman", "rsa"}
 
 
+# Columns drawn independently share nothing, and these metrics have no value there. They have property tests of their own.
+NEED_SHARED_COLUMNS = {"row-column-cka"}
+
+
 def expected(name: str, invariant: set[str], transformation: str) -> bool:
     """Whether the metric `name`, which declares `invariant`, should give the same value after the transformation."""
     kept = unfelt(invariant)

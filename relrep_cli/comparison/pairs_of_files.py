@@ -13,6 +13,7 @@ import numpy as np
 from relrep_cli.base.errors import DataError
 from relrep_cli.base.registry import each
 from relrep_cli.base.task_cache import Records, task_key
+from relrep_cli.comparison.corrected_values import with_correction
 from relrep_cli.comparison.dependent_rows import widened, widening_factor
 from relrep_cli.embedding import Embedding, select
 from relrep_cli.metrics import METRICS
@@ -118,7 +119,7 @@ def interval(
             order = None if ids is None else np.argsort(ids)
             ends = widened(ends, score.value, widening_factor(measure_rows, score.rows, seed, order))
     elif score.jackknife is not None and np.isfinite(score.jackknife).all():
-        ends = intervals.jackknife(score.value, score.jackknife)
+        ends = intervals.jackknife(score.value, score.jackknife, score.scale)
     else:
         return None, None
     return intervals.within(ends, METRICS[name].bounds)
@@ -191,7 +192,9 @@ def _result(
     chance = score.chance if np.isfinite(score.chance) else None
     record = {"value": score.value, "low": low, "high": high, "chance": chance, "n": x.n, "k": params.get("k")}
     drawn = {"chance_error": score.chance_error} if score.draws else {}
-    return record | {"convention": score.convention} | dict(score.extra) | drawn, score
+    record |= {"convention": score.convention} | dict(score.extra) | drawn
+    full = with_correction({"metric": name} | record)
+    return {key: found for key, found in full.items() if key != "metric"}, score
 
 
 def measure_subset(name: str, params: Mapping[str, Any], x: Embedding, y: Embedding, seed: int, rows: np.ndarray) -> Score:

@@ -12,6 +12,7 @@ import numpy as np
 
 from relrep_cli.base.errors import NotApplicable
 from relrep_cli.base.task_cache import Records, task_key
+from relrep_cli.comparison.corrected_values import best_value, corrected
 from relrep_cli.comparison.pairs_of_files import View, largest_k, measure
 from relrep_cli.embedding import Embedding, select
 from relrep_cli.metrics import METRICS
@@ -68,26 +69,6 @@ def p_value(value: float, null: np.ndarray, higher_is_closer: bool) -> float:
     sign = 1 if higher_is_closer else -1
     farther = sign * null < sign * value - ROUNDING * max(1.0, abs(value))
     return float(1 + np.count_nonzero(~farther)) / (len(null) + 1)
-
-
-def corrected(value: float, chance: float, best: float | None) -> float | None:
-    """Rescale a value so that the chance level is 0 and the best possible value is 1; None when there is no best value.
-
-    >>> corrected(0.6, 0.2, 1), corrected(1.0, 2.0, 0), corrected(0.1, 0.2, None)
-    (0.49999999999999994, 0.5, None)
-    """
-    if best is None or not np.isfinite(chance) or best == chance:
-        return None
-    return (value - chance) / (best - chance)
-
-
-def best_value(record: Record) -> float | None:
-    """The value for identical spaces if the metric declares one, else the bound of the metric on that side, else None."""
-    entry = METRICS[record["metric"]]
-    identity = record.get(entry.identity) if isinstance(entry.identity, str) else entry.identity
-    bound = entry.bounds[1 if entry.higher_is_closer else 0]
-    best = bound if identity is None else identity
-    return None if best is None else float(best)
 
 
 def benjamini_hochberg(p: Sequence[float]) -> list[float]:

@@ -3,7 +3,7 @@
 
 from relrep_cli.metrics import coordinates
 from relrep_cli.metrics import neighborhoods, neighbor_orders, neighbor_kernels
-from relrep_cli.metrics import kernels, dissimilarities
+from relrep_cli.metrics import kernels, sampled_columns, dissimilarities
 from relrep_cli.metrics import cca
 from relrep_cli.metrics import shapes, regression, matching
 from relrep_cli.metrics import statistics
@@ -21,6 +21,7 @@ __all__ = [
     "neighbor_orders",
     "neighborhoods",
     "regression",
+    "sampled_columns",
     "shapes",
     "statistics",
 ]

@@ -43,7 +43,7 @@ def preset(name: str) -> list[str]:
 def catalogue() -> list[dict[str, Any]]:
     """Return one record for each metric, from its traits. The convention is that of a small pair with default options."""
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(40, 3))
+    x = rng.normal(size=(40, 3)) @ np.array([[1.0, 0.5, 0.0], [0.0, 1.0, 0.5], [0.0, 0.0, 1.0]])
     y = x + rng.normal(size=x.shape)
     return [_record(entry, x, y) for entry in METRICS.values()]
 

@@ -101,7 +101,7 @@ def rsm_norm(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -
     level = float(np.sqrt((spreads[2] + spreads[3] - 2 * spreads[0] * spreads[1] / count) / count))
     convention = f"root mean square over pairs, Euclidean distances{sample_note}"
     jackknife = sums.jackknife(value) if workspace.intervals else None
-    return Score(value(*sums.whole()), level, convention, jackknife=jackknife).times(power)
+    return Score(value(*sums.whole()), level, convention, jackknife=jackknife, scale="log").times(power)
 
 
 @kernel_metric(bounds=(-1, 1), invariant={"permutation", "scale"}, source="Kriegeskorte et al. 2008")

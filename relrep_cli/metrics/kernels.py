@@ -21,10 +21,10 @@ KERNELS = ("linear", "rbf")
 Kernel = Annotated[
     Literal["linear", "rbf"], Param("Kernel: linear, or Gaussian as wide as the median distance.", choices=KERNELS)
 ]
-ESTIMATORS = ("biased", "unbiased", "minibatch")
+ESTIMATORS = ("unbiased", "biased", "minibatch")
 Estimator = Annotated[
-    Literal["biased", "unbiased", "minibatch"],
-    Param("Estimator of HSIC: biased, unbiased by Song et al., or unbiased in batches.", choices=ESTIMATORS),
+    Literal["unbiased", "biased", "minibatch"],
+    Param("Estimator of HSIC: unbiased by Song et al., biased, or unbiased in batches.", choices=ESTIMATORS),
 ]
 Batch = Annotated[int, Param("Items in a batch of the minibatch estimator.", minimum=4, maximum=4096)]
 
@@ -37,18 +37,20 @@ def cka(
     y: np.ndarray,
     *,
     kernel: Kernel = "linear",
-    estimator: Estimator = "biased",
+    estimator: Estimator = "unbiased",
     batch: Batch = 256,
     workspace: Workspace = UNSHARED,
 ) -> Score:
     """Centred kernel alignment.
 
-    x: (n, dx) and y: (n, dy) floats. biased: |y'x|^2 / (|x'x| |y'y|) of centred columns, in [0, 1]. unbiased: Song's
-    U-statistic, which can be negative. minibatch: the ratio of the mean U-statistics of batches of rows.
+    x: (n, dx) and y: (n, dy) floats. unbiased: the ratio of Song's U-statistics, which can be negative and is 0 on average for
+    unrelated spaces. biased: |y'x|^2 / (|x'x| |y'y|) of centred columns, in [0, 1], which comes near 1 for any two spaces with
+    more dims than rows. minibatch: the ratio of the mean U-statistics of batches of rows.
 
     Raises NotApplicable when there are too few items, or when a space is constant.
 
-    >>> round(cka(np.array([[0.0], [1.0], [2.0]]), np.array([[0.0], [1.0], [1.0]])).value, 6)  # squared correlation
+    >>> x, y = np.array([[0.0], [1.0], [2.0]]), np.array([[0.0], [1.0], [1.0]])
+    >>> round(cka(x, y, estimator="biased").value, 6)  # squared correlation
     0.75
     """
     if len(x) < (2 if estimator == "biased" else 4):
@@ -68,10 +70,10 @@ def _linear(x: np.ndarray, y: np.ndarray, estimator: str, workspace: Workspace) 
     value = min(1.0, float(xy / (np.sqrt(xx) * np.sqrt(yy))))
     # The mean of biased CKA over random pairings is tr(K) tr(L) / ((n - 1) |K| |L|).
     chance = float(m.norms[0] * m.norms[1] / ((m.n - 1) * np.sqrt(xx) * np.sqrt(yy))) if estimator == "biased" else 0.0
-    jackknife = (
-        _leave_one_out(m, _ready(x, workspace), _ready(y, workspace), estimator) if m.n >= 5 and workspace.intervals else None
-    )
-    return Score(value, chance, f"linear kernel, {estimator} HSIC, columns centred", jackknife=jackknife)
+    jackknife = None
+    if m.n >= 5 and workspace.intervals:
+        jackknife = _leave_one_out(m, _ready(x, workspace), _ready(y, workspace), estimator)
+    return Score(value, chance, f"linear kernel, {estimator} HSIC, columns centred", jackknife=jackknife, scale="from one")
 
 
 def _terms(x: np.ndarray, y: np.ndarray, workspace: Workspace) -> tuple[Moments, np.ndarray, list[hsic.Terms]]:
@@ -127,7 +129,8 @@ def _gaussian(x: np.ndarray, y: np.ndarray, estimator: str, workspace: Workspace
     n, totals, rows = sums.whole()
     level = 0.0 if unbiased else expected_alignment(n, totals, rows, 1.0)
     convention = f"{_gaussian_note(wx, wy)}, {estimator} HSIC{sample_note}"
-    return Score(value(n, totals, rows), level, convention, jackknife=sums.jackknife(value) if workspace.intervals else None)
+    jackknife = sums.jackknife(value) if workspace.intervals else None
+    return Score(value(n, totals, rows), level, convention, jackknife=jackknife, scale="from one")
 
 
 def _gaussian_note(wx: float, wy: float) -> str:

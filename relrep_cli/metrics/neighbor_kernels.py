@@ -129,6 +129,7 @@ def cknna(
     jackknife = None
     if len(x) >= 3 * groups > 12 and workspace.intervals:
         jackknife = np.array([value(rows % groups != g) for g in range(groups)])
+    few = f", no interval for fewer than {3 * GROUPS} items" if len(x) < 3 * GROUPS else ""
 
     def draw(rng: np.random.Generator) -> float:
         return cross(rng.permutation(len(x))) / size  # no order of the rows changes the self terms
@@ -138,7 +139,7 @@ def cknna(
     extra, index_note = describe_searches((a, b), index)
     convention = (
         f"cosines to shared neighbours, k = {k}, self excluded, unbiased HSIC in trace form (slightly asymmetric), "
-        f"denominator + {epsilon}{index_note}"
+        f"denominator + {epsilon}{index_note}{few}"
     )
     return Score(found, level.mean, convention, None, jackknife, draws=level.draws, extra=extra, chance_error=level.error)
 

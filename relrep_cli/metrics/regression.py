@@ -15,6 +15,7 @@ from relrep_cli.numerics.covariances import Basis, Covariances, Parts, all_axes,
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 Penalty = Annotated[float, Param("Ridge penalty, as a share of the space's total variance.", minimum=1e-9)]
+REFIT = 4e9  # multiply-adds up to which regressions are fitted anew without each part of the rows
 ALONE = 1e-9  # 1 - leverage below which a single row determines an axis
 
 
@@ -53,14 +54,36 @@ def _both(x: np.ndarray, y: np.ndarray, penalty: float, convention: str, workspa
     sides = [f.all_axes(0) if penalty else f.scaled_axes(0) for f in (found, reverse)]
     there, back = (_held_out(f, side, penalty) for f, side in zip((found, reverse), sides, strict=True))
     convention += "" if penalty else cut_note(*sides)
-    return Score(there.value, there.chance, convention, jackknife=there.jackknife, extra={"reverse": back.value})
+    return Score(
+        there.value, there.chance, convention, jackknife=there.jackknife, extra={"reverse": back.value}, scale="from one"
+    )
 
 
 def _held_out(found: Parts, side: Basis, penalty: float) -> Score:
-    c, n, (x, y), (mx, my) = found.whole, found.n, found.rows, found.means()
-    basis, sizes = side.to, side.sizes
-    if not penalty and len(sizes) >= n - 1:
-        raise NotApplicable(f"{n} items are not more than {len(sizes)} dims need: nothing is left to hold out; use ridge")
+    n = found.n
+    if not penalty and len(side.sizes) >= n - 1:
+        raise NotApplicable(f"{n} items are not more than {len(side.sizes)} dims need: nothing is left to hold out; use ridge")
+    errors, spreads, wobble = _errors(found.whole, found.rows, found.means(), side.to, side.sizes, penalty)
+    value = 1 - errors.sum() / spreads.sum()
+    jackknife = None
+    if found.workspace.intervals:
+        jackknife = _refitted(found, side, penalty)
+        if jackknife is None:
+            jackknife = 1 - (errors.sum() - errors) / (spreads.sum() - spreads)
+    return Score(float(value), 1 - wobble * (n - 1) / n**2, "", jackknife=jackknife)
+
+
+def _errors(
+    c: Covariances,
+    rows: tuple[np.ndarray, np.ndarray],
+    means: tuple[np.ndarray, np.ndarray],
+    basis: np.ndarray,
+    sizes: np.ndarray,
+    penalty: float,
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """The squared errors (n,) of items that are held out, their squared distances (n,) from the mean of the others, and the sum
+    from which the chance level follows. basis: (dx, r) axes of the first space, with sums of squares `sizes` (r,)."""
+    n, (x, y), (mx, my) = c.n, rows, means
     shrink = 1 / (sizes + penalty * c.spreads[0])
     slopes = shrink[:, None] * (basis.T @ c.xy)
     errors, spreads, wobble = np.empty(n), np.empty(n), 0.0
@@ -73,9 +96,32 @@ def _held_out(found: Parts, side: Basis, penalty: float) -> Score:
         spreads[block] = np.square(target).sum(1) * (n / (n - 1)) ** 2
         own = 1 - 2 * leverage + 1 / n + np.square(z) @ (shrink**2 * sizes)
         wobble += float((own / (1 - leverage) ** 2).sum())
-    value = 1 - errors.sum() / spreads.sum()
-    jackknife = 1 - (errors.sum() - errors) / (spreads.sum() - spreads)
-    return Score(float(value), 1 - wobble * (n - 1) / n**2, "", jackknife=jackknife)
+    return errors, spreads, wobble
+
+
+def _refitted(found: Parts, side: Basis, penalty: float) -> np.ndarray | None:
+    """The values (g,) without each part, fitted anew; None when that is too much work, or undefined.
+
+    Without it, the values leave out each row's own errors alone: an outlying row also moves the fit for all others.
+    """
+    x, y = found.rows
+    parts, groups = found.parts, len(found.parts)
+    if groups < 5 or groups * x.size * (side.to.shape[1] + y.shape[1]) > REFIT or found.n < 2 * groups:
+        return None
+    out = []
+    for g, part in enumerate(parts):
+        kept, m = np.arange(found.n) % groups != g, found.moments - part
+        c, mean = found.kind(m), m.shift + m.sums / m.n
+        sizes, turn = np.linalg.eigh(side.to.T @ c.xx @ side.to)
+        if not penalty and not sizes[0] > 0:
+            return None
+        try:
+            basis = side.to @ turn
+            errors, spreads, _ = _errors(c, (x[kept], y[kept]), (mean[: m.dx], mean[m.dx :]), basis, sizes.clip(0), penalty)
+        except NotApplicable:
+            return None
+        out.append(1 - errors.sum() / spreads.sum())
+    return np.array(out)
 
 
 @shape_metric(bounds=(0, None), identity=0, higher_is_closer=False, source="Boix-Adsera et al. 2022")

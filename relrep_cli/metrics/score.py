@@ -12,6 +12,7 @@ import numpy as np
 
 from relrep_cli.base.errors import NotApplicable
 from relrep_cli.base.registry import Entry, Param, Registry
+from relrep_cli.numerics.intervals import Scale
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 __all__ = ["METRICS", "By", "K", "Metric", "MetricFamily", "NotApplicable", "Score", "metric"]
@@ -42,7 +43,7 @@ class Score:
     `value`; None for a metric without. jackknife: (g,) values without each g-th part of the rows, for a metric without row
     values. sample: (m,) row numbers of `rows` when only a sample was measured. population: the number of all rows. extra:
     further columns of the record, such as the number of neighbour sets that end in a tie. chance_error: the standard error of
-    a drawn chance level.
+    a drawn chance level. scale: on which the jackknife is nearly normal; see intervals.jackknife.
     """
 
     value: float
@@ -55,6 +56,7 @@ class Score:
     draws: int = 0
     extra: Mapping[str, Any] = field(default_factory=dict)
     chance_error: float = 0.0
+    scale: Scale = "plain"
 
     def times(self, power: int) -> Score:
         """Multiply by 2^power, for spaces that were divided by it."""

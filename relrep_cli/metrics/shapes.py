@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from relrep_cli.metrics.families import shape_metric
@@ -112,10 +114,8 @@ def bures(x: np.ndarray, y: np.ndarray, *, seed: int = 0, workspace: Workspace =
     x: (n, dx) and y: (n, dy) floats. |x'y|_* / (|x| |y|) of centred columns: the cosine of the angular Procrustes distance.
     """
     found = covariances(x, y, workspace=workspace)
-    level = chance(found, _similarity, 1.0, seed=seed)
-    return _score(
-        _similarity(found.whole, _nuclear_of(found)), level, "linear kernel, columns centred", found.jackknife(_similarity)
-    )
+    level, value = chance(found, _similarity, 1.0, seed=seed), _similarity(found.whole, _nuclear_of(found))
+    return replace(_score(value, level, "linear kernel, columns centred", found.jackknife(_similarity)), scale="from one")
 
 
 def _score(value: float, level: Level, convention: str, jackknife: np.ndarray | None) -> Score:

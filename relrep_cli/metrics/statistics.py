@@ -53,8 +53,9 @@ def _group_sums(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _difference(number: Callable[[int, int | None], float], groups: int, what: str) -> Score:
     """The absolute difference of a number of each space. number: function of the side and the group to leave out, or None."""
     value = abs(number(0, None) - number(1, None))
-    jackknife = np.array([abs(number(0, g) - number(1, g)) for g in range(groups)]) if groups > 4 else None
-    return Score(value, value, f"absolute difference of the {what}; any pairing of rows gives the same", jackknife=jackknife)
+    jackknife = np.array([number(0, g) - number(1, g) for g in range(groups)]) if groups > 4 else None
+    convention = f"absolute difference of the {what}; any pairing of rows gives the same"
+    return Score(value, value, convention, jackknife=jackknife, scale="folded")
 
 
 def _difference_of_rows(rows: list[np.ndarray], value: Callable[[np.ndarray], float], what: str) -> Score:
@@ -98,13 +99,12 @@ def uniformity_difference(x: np.ndarray, y: np.ndarray, *, workspace: Workspace 
     sums = pairs.pair_sums(len(x), *potentials)
 
     def value(n: int, totals: np.ndarray, rows: np.ndarray) -> float:
-        return float(abs(np.log(totals[0] / (n * (n - 1))) - np.log(totals[1] / (n * (n - 1)))))
+        return float(np.log(totals[0] / totals[1]))
 
-    found = value(*sums.whole())
+    found = abs(value(*sums.whole()))
     what = f"uniformity, exponent 2, unit rows, pairs of different rows{sample_note}; any pairing of rows gives the same"
-    return Score(
-        found, found, f"absolute difference of the {what}", jackknife=sums.jackknife(value) if workspace.intervals else None
-    )
+    jackknife = sums.jackknife(value) if workspace.intervals else None
+    return Score(found, found, f"absolute difference of the {what}", jackknife=jackknife, scale="folded")
 
 
 def potential(distance: pairs.Measure) -> pairs.Measure:

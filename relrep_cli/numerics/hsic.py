@@ -59,12 +59,12 @@ def terms(m: Moments, a: int, b: int) -> Terms:
 
 def terms_of_rows(m: Moments, x: np.ndarray, y: np.ndarray) -> Terms:
     """The terms of both spaces whose rows are in other orders than when their moments m were taken."""
-    mean, cross, products = m.shift, np.zeros((m.dx, len(m.shift) - m.dx)), 0.0
+    mean, cross, products = m.shift, np.zeros((m.dx, len(m.shift) - m.dx)), np.zeros(())
     for block in row_blocks(len(x), len(mean), x, y):
         u, v = x[block] - mean[: m.dx], y[block] - mean[m.dx :]
         cross += u.T @ v
-        products += float(np.einsum("ij,ij->i", u, u) @ np.einsum("ij,ij->i", v, v))
-    return Terms(m.n, np.asarray(np.vdot(cross, cross)), (m.norms[0], m.norms[1]), np.asarray(products))
+        products = np.asarray(products + np.einsum("ij,ij->i", u, u) @ np.einsum("ij,ij->i", v, v))
+    return Terms(m.n, np.einsum("ij,ij->", cross, cross), (m.norms[0], m.norms[1]), products)
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ STITCH = [
 GOLDEN = {
     "compare a.h5 b.h5 -m cosine": COMPARE,
     "compare a.h5 b.h5 -m knn-jaccard": [*COMPARE, "tied"],
-    "compare a.h5 b.h5 -m cosine --anchors anchors.h5": [*COMPARE, "projection"],
+    "compare a.h5 b.h5 -m cosine --anchors anchors.h5": [*COMPARE, "projection", "corrected"],
     "compare a.h5 b.h5 -m cosine --permutations 5": [*COMPARE, "p", "q", "corrected"],
     "compare a.h5 b.h5 -m cosine --worst 2": ["id", "label", "a", "b", "metric", "value"],
     "compare a.h5 b.h5 -m cka --matrix": ["cka", "a", "b"],

@@ -133,7 +133,7 @@ PLAIN: list[tuple[str, dict[str, Any], Callable[[np.ndarray, np.ndarray], float]
     ("rsa", {"correlation": "pearson"}, rsa("correlation", stats.pearsonr)),
     ("rsa", {"correlation": "kendall"}, rsa("correlation", stats.kendalltau)),
     ("rsm-norm", {}, lambda x, y: float(np.sqrt(np.square(pdist(x) - pdist(y)).mean()))),
-    ("cka", {"kernel": "rbf"}, rbf_cka),
+    ("cka", {"kernel": "rbf", "estimator": "biased"}, rbf_cka),
     ("distance-correlation", {}, distance_correlation),
     ("cca", {}, lambda x, y: float(canonical(x, y).mean())),
     ("procrustes-size", {}, procrustes_size),
@@ -369,8 +369,10 @@ def test_rbf_cka_of_float32_rows_is_that_of_float64(kind: str) -> None:
         x[7] *= 1e5
     elif kind == "few widths":
         x[::3] += 3e4  # two heaps, each much narrower than they are apart
-    assert value("cka", x, y, kernel="rbf") == pytest.approx(gaussian_cka(x, y), abs=2e-7)
-    assert value("cka", 2.0**57 * x, y / 2.0**57, kernel="rbf") == pytest.approx(gaussian_cka(x, y), abs=2e-7)
+    assert value("cka", x, y, kernel="rbf", estimator="biased") == pytest.approx(gaussian_cka(x, y), abs=2e-7)
+    assert value("cka", 2.0**57 * x, y / 2.0**57, kernel="rbf", estimator="biased") == pytest.approx(
+        gaussian_cka(x, y), abs=2e-7
+    )
 
 
 @pytest.mark.parametrize("values", [np.arange(7.0), np.arange(60_000.0)[::-1], np.repeat([1.0, 2.0], 9), np.arange(30_001) % 7])

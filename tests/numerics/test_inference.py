@@ -7,12 +7,13 @@ from math import sqrt
 import numpy as np
 import pytest
 from scipy import stats
+from transformations import NEED_SHARED_COLUMNS
 
 from relrep_cli.base.errors import DataError
 from relrep_cli.comparison.joins import join
 from relrep_cli.comparison.pairs_of_files import interval, measure
 from relrep_cli.embedding import Embedding, row_numbers, select, text
-from relrep_cli.metrics import METRICS, Score
+from relrep_cli.metrics import METRICS, Score, regression
 from relrep_cli.metrics.neighborhoods import expected_jaccard, jaccard_of
 from relrep_cli.numerics import hsic
 from relrep_cli.numerics import intervals as inference
@@ -103,7 +104,8 @@ def test_a_jackknife_is_the_value_without_each_group_of_rows(name: str) -> None:
         kept = np.arange(120) % groups != g
         wanted = METRICS[name].function(x[kept], y[kept]).value
         wanted *= sqrt(120 / kept.sum()) if name == "procrustes-size" else 1  # which grows with the root of n
-        assert found.jackknife[g] == pytest.approx(wanted, rel=1e-7), g
+        own = abs(found.jackknife[g]) if found.scale == "folded" else found.jackknife[g]  # with its sign
+        assert own == pytest.approx(wanted, rel=1e-7), g
 
 
 def test_the_jackknife_of_pearson_is_the_value_without_each_row() -> None:
@@ -120,18 +122,77 @@ def test_groups_of_rows_go_on_over_the_borders_of_blocks() -> None:
     found = METRICS["magnitude-difference"].function(x, y).jackknife
     for g in (0, 7, 19):
         kept = np.arange(5000) % 20 != g
-        assert found[g] == pytest.approx(METRICS["magnitude-difference"].function(x[kept], y[kept]).value, rel=1e-9)
+        assert abs(found[g]) == pytest.approx(METRICS["magnitude-difference"].function(x[kept], y[kept]).value, rel=1e-9)
 
 
 def test_the_jackknife_of_a_number_of_row_values_leaves_groups_out() -> None:
     """Each row's cosine with the mean of all rows stays as it is."""
     x, y = views(100)
     cosines = [side @ side.mean(0) / np.linalg.norm(side, axis=1) / np.linalg.norm(side.mean(0)) for side in (x, y)]
-    wanted = [abs(np.subtract(*(c[np.arange(100) % 20 != g].mean() for c in cosines))) for g in range(20)]
+    wanted = [np.subtract(*(c[np.arange(100) % 20 != g].mean() for c in cosines)) for g in range(20)]
     assert METRICS["concentricity-difference"].function(x, y).jackknife == pytest.approx(wanted, rel=1e-9)
 
 
-def test_the_jackknife_of_a_regression_leaves_out_errors_and_spreads() -> None:
+def test_cknna_of_few_items_says_why_it_has_no_interval() -> None:
+    for n, words in ((59, True), (60, False)):
+        found = METRICS["cknna"].function(*views(n))
+        assert (interval("cknna", found, 0) == (None, None)) == words
+        assert found.convention.endswith(", no interval for fewer than 60 items") == words
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.5, 1.0, 2.0, 4.0, -30.0])
+def test_the_interval_of_the_size_of_a_difference_covers_its_mean(shift: float) -> None:
+    """Near 0 the plain interval would hold it nearly always; far from 0 both are the same."""
+    rng = np.random.default_rng(0)
+    parts = rng.normal(shift, np.sqrt(20), (1000, 20))
+    means = parts.mean(1)
+    truth = stats.foldnorm.mean(abs(shift))
+    hits = widths = 0.0
+    for found, own in zip(means.tolist(), parts, strict=True):
+        without = (own.sum() - own) / 19
+        low, high = jackknife(abs(found), without, "folded")
+        assert 0 <= low <= abs(found) <= high
+        hits += low <= truth <= high
+        widths += high - low
+    assert 0.93 < hits / 1000 < 0.985
+    if shift == -30:
+        assert widths / 1000 == pytest.approx(2 * student(19), rel=0.05)
+
+
+def test_the_size_of_no_difference_may_be_zero_and_that_of_a_plain_one_not() -> None:
+    wiggle = np.linspace(-0.1, 0.1, 20)
+    assert jackknife(0.1, 0.1 + wiggle, "folded")[0] == 0.0
+    assert jackknife(50.0, 50 + wiggle, "folded")[0] > 45
+    assert jackknife(0.3, np.full(20, 0.3), "folded") == pytest.approx((0.3, 0.3))
+
+
+def test_intervals_of_skewed_values_are_those_of_their_logarithms() -> None:
+    without = np.array([1.0, 1.1, 0.9, 1.3, 0.8])
+    logs = np.array([0.1, -0.1, 0.2, -0.2, 0.0, 0.0])
+    low, high = jackknife(1.0, np.exp(logs), "log")
+    assert np.log([low, high]) == pytest.approx(jackknife(0.0, logs), abs=1e-12)
+    assert jackknife(0.5, 1 - np.exp(logs) / 2, "from one") == pytest.approx((1 - high / 2, 1 - low / 2))
+    outlier = np.array([0.1, 0.1, 0.1, 0.1, 0.1, -0.5])  # the part that is left out in the last one raises the value
+    ends = np.log(jackknife(1.0, np.exp(outlier), "log"))
+    assert -ends[0] == pytest.approx(jackknife(0.0, outlier)[1])
+    assert ends[1] > 1.2 * -ends[0]
+    assert np.log(jackknife(1.0, np.exp(-outlier), "log")) == pytest.approx(jackknife(0.0, outlier), abs=1e-12)
+    assert jackknife(1.0, without - 1, "log") == jackknife(1.0, without - 1)  # no logarithm
+    assert jackknife(1.0, without, "from one") == jackknife(1.0, without)
+
+
+@pytest.mark.parametrize("name", ["linear-regression", "ridge"])
+def test_the_jackknife_of_a_regression_fits_anew(name: str) -> None:
+    x, y = views(120)
+    x[3] *= 20  # a row that moves the fit for all others
+    found = METRICS[name].function(x, y, **({"penalty": 1e-9} if name == "ridge" else {})).jackknife  # nearly no penalty
+    kept = [np.arange(120) % 50 != g for g in range(50)]
+    wanted = [METRICS["linear-regression"].function(x[rows], y[rows]).value for rows in kept]
+    assert found == pytest.approx(wanted, rel=1e-6)
+
+
+def test_the_jackknife_of_a_large_regression_leaves_out_errors_and_spreads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(regression, "REFIT", 0)
     x, y = views(40)
     errors, spreads = np.empty(40), np.empty(40)
     for i in range(40):
@@ -258,7 +319,7 @@ def embedding(x: np.ndarray, ids: np.ndarray | None = None, uri: str = "a.h5") -
     return Embedding(x, rows, obs={"label": np.array([i[-1:] for i in rows.tolist()])}, row_ids=ids is None, uri=uri)
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", [name for name in METRICS if name not in NEED_SHARED_COLUMNS])
 def test_a_shuffled_file_gives_the_same_score(name: str) -> None:
     rng = np.random.default_rng(6)
     x, ids = rng.normal(size=(90, 5)), text(f"item {i}" for i in range(90))

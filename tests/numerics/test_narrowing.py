@@ -23,7 +23,7 @@ ROTATED: list[tuple[str, dict[str, Any]]] = [
     ),
     ("gulp", {}),
     ("cka", {}),
-    ("cka", {"estimator": "unbiased"}),
+    ("cka", {"estimator": "biased"}),
 ]
 OF_LOW_RANK: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in ("cca", "pwcca", "linear-regression")]
 

@@ -1,0 +1,47 @@
+"""Values that look high by chance alone are said to, with the value corrected for chance."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from conftest import Workdir
+
+from relrep_cli.comparison.corrected_values import NOTE, chance_share
+
+
+@pytest.mark.parametrize(
+    ("metric", "chance", "share"),
+    [
+        ("svcca", 0.25, 0.25),  # between 0 and 1
+        ("rsa", 0.0, 0.0),  # between -1 and 1: 0 is no agreement
+        ("procrustes", 2**0.5 / 2, 0.5),  # lower is closer, at most the root of 2
+        ("lcs-knn", 1.0, 0.1),  # at most k
+        ("mse", 3.0, None),  # no worst value
+        ("cknna", 0.5, None),  # no best value
+        ("information-imbalance", 1.0, None),  # beyond chance it is worse than chance
+        ("uniformity-difference", 0.5, None),  # the pairing changes nothing
+    ],
+)
+def test_the_share_of_the_range_that_chance_reaches(metric: str, chance: float, share: float | None) -> None:
+    assert chance_share({"metric": metric, "chance": chance, "k": 10}) == (None if share is None else pytest.approx(share))
+
+
+def test_unrelated_wide_spaces_are_said_to_be_at_chance(empty: Workdir) -> None:
+    """60 items of 200 dims: svcca and biased CKA are high, whatever the spaces hold."""
+    rng = np.random.default_rng(0)
+    for name in "ab":
+        np.save(empty / f"{name}.npy", rng.normal(size=(60, 200)))
+    command = "relrep compare a.npy b.npy -m svcca,cka,bures,rsa,knn-jaccard --estimator"
+    records = {r["metric"]: r for r in json.loads(empty.here(f"{command} biased --json -q").out)}
+    for name in ("svcca", "cka", "bures"):
+        assert records[name]["value"] > 0.7
+        assert abs(records[name]["corrected"]) < 0.1
+        assert records[name]["convention"].endswith(NOTE)
+    for name in ("rsa", "knn-jaccard"):
+        assert records[name]["corrected"] is None
+        assert NOTE not in records[name]["convention"]
+    assert NOTE.encode() in empty.here(f"{command} biased --format table -q").out
+    plain = {r["metric"]: r for r in json.loads(empty.here(f"{command} unbiased --json -q").out)}
+    assert abs(plain["cka"]["value"]) < 0.1 and plain["cka"]["corrected"] is None
