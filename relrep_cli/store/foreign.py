@@ -17,6 +17,7 @@ from relrep_cli.store.found import Found
 from relrep_cli.store.gzipped import read_gzipped
 from relrep_cli.store.json_tables import read_json
 from relrep_cli.store.matlab_files import read_matlab
+from relrep_cli.store.mteb_cache import is_mteb_cache, read_mteb_cache
 from relrep_cli.store.npy import read_npy
 from relrep_cli.store.npz import read_npz
 from relrep_cli.store.parquet import read_parquet
@@ -142,7 +143,9 @@ def found_in(path: Path, member: str | None = None, reading: Reading = PLAIN, *,
 
     hdf5: whatever its name says. Raises DataError.
     """
-    if not hdf5 and is_several(path):
+    if not hdf5 and path.is_dir() and is_mteb_cache(path):
+        found = read_mteb_cache(path, member, reading)
+    elif not hdf5 and is_several(path):
         found = read_parts(path, member, reading, READERS)
     else:
         read, notes = (_read_hdf5, ()) if hdf5 else _reader_of(path)
