@@ -373,8 +373,8 @@ def test_the_same_in_any_order_of_rows_and_again(name: str) -> None:
     for key, f in here.items():
         assert again[key].value == f.value
         if name != "cluster":  # k-means starts at random rows
-            close = 1e-2 if name == "compression" else 1e-4  # of equally near codes, the earlier row counts
-            assert there[key].value == pytest.approx(f.value, rel=close, abs=1e-6), key
+            close = 0.03 if name == "compression" else 1e-6  # of equally near codes, the earlier row counts
+            assert there[key].value == pytest.approx(f.value, rel=1e-4, abs=close), key
 
 
 def test_distances_of_zero_rows_are_at_a_right_angle() -> None:
