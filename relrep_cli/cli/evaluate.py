@@ -39,7 +39,7 @@ EXAMPLES = (
     "relrep evaluate a.h5 --dims 64,128,256 --dtype float16,int8,bits",
     "relrep evaluate index.h5 --task foreign --reference clean.h5 --rows scores.tsv",
 )
-ALL, COMPRESSION = "all", "compression"
+ALL, COMPRESSION, FOREIGN = "all", "compression", "foreign"
 
 
 def _file(name: str, help: str) -> Any:
@@ -144,10 +144,11 @@ def _plan(options: Options) -> EvaluationPlan:
     names = split_names(options.task)
     if ALL in names:  # compression changes the vectors, so it runs only when asked for; its options ask for it alone
         asked = {"dims", "dtype"} & set(options.given.names(EVALUATIONS))
-        names = [COMPRESSION] if asked else [name for name in EVALUATIONS if name != COMPRESSION]
+        unasked = {COMPRESSION} if options.reference else {COMPRESSION, FOREIGN}
+        names = [COMPRESSION] if asked else [name for name in EVALUATIONS if name not in unasked]
     tasks = options.given.choose(EVALUATIONS, names)
     anomalies = anomalies_of_each(options.anomalies, len(files))
-    if options.reference and "foreign" not in tasks:
+    if options.reference and FOREIGN not in tasks:
         raise UsageError("--reference is read by task foreign alone", "Write --task foreign, or leave it out.")
     if options.score_column and not options.anomalies:
         raise UsageError("--score-column needs --anomalies FILE", "Name the anomalies, or leave it out.")

@@ -14,7 +14,7 @@ from relrep_cli.numerics.blocks import block_rows, slices
 
 FLOATS = ("float32", "float16", "bfloat16")
 LEVELS = 256  # of 8 bits
-BEYOND = {True: 1.6, False: 1.04}  # steps that a code, or a number made of one, may differ: cut off at worst, not rounded
+BEYOND = {True: 2.0, False: 1.04}  # steps that a code, or a number made of one, may differ: cut off at worst, not rounded
 CUT = 0.02  # share of numbers that may lie beyond the lowest or the highest level
 NOTHING = 1e-9  # of the largest number: what may be lost where all of a row or column becomes one number
 LEAST = 8  # numbers that share a scale
@@ -160,7 +160,7 @@ def _smallest_gap(y: np.ndarray) -> np.ndarray:
 def _lines(x: np.ndarray, y: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(g,) slope and offset of the least squares line of each row of y over that of x, without the ends, which may be cut."""
     inner = (y > low[:, None]) & (y < high[:, None])
-    inner |= inner.sum(1, keepdims=True) < 3  # too few: the ends as well
+    inner |= inner.sum(1, keepdims=True) < (1 - 2 * CUT) * y.shape[1]  # more at the ends than may be cut: they count, too
     count = inner.sum(1)
     mx, my = ((side * inner).sum(1) / count for side in (x, y))
     zx, zy = (x - mx[:, None]) * inner, (y - my[:, None]) * inner

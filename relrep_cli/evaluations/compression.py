@@ -51,9 +51,14 @@ def compression(
     small: list[tuple[int, str, float]] = []
     for columns, kind in forms(s.e.d, s.e.x.dtype.name, dims, dtype):
         size = -(-columns * BITS[kind] // 8)
-        found = _found(s.e.x, columns, kind, asked, k, neighbours)
         what = f"{size / whole:.1%} of {whole} bytes; {len(asked)} of {s.e.n} rows searched for, {neighbours}"
-        finding = mean_of(f"recall@{k} {columns} {kind}", overlap(true, found) / k, what, bounds=(0, 1), chance=k / (s.e.n - 1))
+        finding = mean_of(
+            f"recall@{k} {columns} {kind}",
+            _recall(s.e.x, columns, kind, asked, true, neighbours),
+            what,
+            bounds=(0, 1),
+            chance=k / (s.e.n - 1),
+        )
         assert finding.rows is not None
         low, high = bootstrap(finding.rows, np.random.default_rng(seed))
         if low >= keep:
@@ -94,15 +99,16 @@ def _queries(n: int, d: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).permutation(n)[:count])
 
 
-def _found(x: np.ndarray, columns: int, kind: str, asked: np.ndarray, k: int, by: By) -> np.ndarray:
-    """(q, k) the rows nearest to the asked ones, all in one short form."""
+def _recall(x: np.ndarray, columns: int, kind: str, asked: np.ndarray, true: np.ndarray, by: By) -> np.ndarray:
+    """(q,) share of the true rows (q, k) among the k nearest to each asked row, all rows in one short form."""
     short = spool((len(x), columns), np.float32)
     most = _largest(x, columns, by) if kind == "int8" else np.ones(columns)
     for block in row_blocks(len(x), x.shape[1], x, short):
         short[block] = shortened(_cut(x[block], columns, by), kind, most)
     if kind == "bits":
-        return _nearest_signs(short, asked, k)
-    return nearest(short, short, k, by=by, exclude_self=True, rows=asked).rows
+        return recall_of_signs(short, asked, true)
+    k = true.shape[1]
+    return overlap(true, nearest(short, short, k, by=by, exclude_self=True, rows=asked).rows) / k
 
 
 def _cut(rows: np.ndarray, columns: int, by: By) -> np.ndarray:
@@ -132,16 +138,22 @@ def shortened(rows: np.ndarray, kind: str, most: np.ndarray) -> np.ndarray:
     return np.asarray(rows.astype(kind), np.float64)
 
 
-def _nearest_signs(signs: np.ndarray, asked: np.ndarray, k: int) -> np.ndarray:
-    """(q, k) rows with the fewest different signs (n, c), the asked row left out; of equally near rows the earlier ones."""
-    n = len(signs)
-    out = np.empty((len(asked), k), np.int64)
+def recall_of_signs(signs: np.ndarray, asked: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """(q,) share of the true rows (q, k) among the k rows with the fewest different signs (n, c), the asked row left out.
+
+    Signs leave many rows equally near. Those at the last places count by the share of them that has room, so that the order
+    of rows does not matter.
+    """
+    n, k = len(signs), true.shape[1]
+    out = np.empty(len(asked))
     queries = pick(signs, asked)
     for part in slices(len(asked), max(1, (4 << 20) // n)):
-        key = np.empty((part.stop - part.start, n))
+        alike = np.empty((part.stop - part.start, n), np.float32)
         for block in row_blocks(*signs.shape, signs):  # sums of signs are whole numbers, so they are exact
-            key[:, block] = queries[part] @ signs[block].T
-        key = key * n - np.arange(n)
-        key[np.arange(len(key)), asked[part]] = -np.inf
-        out[part] = np.argpartition(-key, k - 1, axis=1)[:, :k]
+            alike[:, block] = queries[part] @ signs[block].T
+        alike[np.arange(len(alike)), asked[part]] = -np.inf
+        last = -np.partition(-alike, k - 1, axis=1)[:, k - 1 : k]
+        nearer, level = (alike > last).sum(1), (alike == last).sum(1)
+        held = np.take_along_axis(alike, true[part], 1)
+        out[part] = ((held > last).sum(1) + (held == last).sum(1) * (k - nearer) / level) / k
     return out
