@@ -29,6 +29,7 @@ from relrep_cli.store.sqlite_tables import read_sqlite
 from relrep_cli.store.text import read_text
 from relrep_cli.store.torch_files import read_torch
 from relrep_cli.store.words import read_words
+from relrep_cli.store.zarr_folders import is_zarr, read_zarr
 
 __all__ = ["FORMATS", "READERS", "Format", "found_in", "mistaken", "reader", "sniff"]
 
@@ -145,6 +146,8 @@ def found_in(path: Path, member: str | None = None, reading: Reading = PLAIN, *,
     """
     if not hdf5 and path.is_dir() and is_mteb_cache(path):
         found = read_mteb_cache(path, member, reading)
+    elif not hdf5 and path.is_dir() and is_zarr(path):
+        found = read_zarr(path, member, reading)
     elif not hdf5 and is_several(path):
         found = read_parts(path, member, reading, READERS)
     else:

@@ -27,19 +27,31 @@ BYTES_A_SECOND = 20_000_000  # of the file
 UNPACKED = 20  # times the size of the file that arrays of it may take
 
 
-def read_with_library(path: Path, member: str | None, reading: Reading, survey: Callable[..., Answer]) -> Found:
-    """What `survey(path, files, member, reading)` finds in a child process. Raises DataError."""
+def read_with_library(
+    path: Path, member: str | None, reading: Reading, survey: Callable[..., Answer], size: int | None = None
+) -> Found:
+    """What `survey(path, files, member, reading)` finds in a child process. Raises DataError.
+
+    size: the bytes of a folder, which the survey gets as a last argument.
+    """
+    if size is not None:
+        return read_apart(path, size, survey, member, asdict(reading), size)
     with opened(path) as file:
-        size = size_of(file)
-    return read_apart(path, size, survey, member, asdict(reading))
+        return read_apart(path, size_of(file), survey, member, asdict(reading))
 
 
 def surveyed(
-    name: str, files: Files, member: str | None, reading: Mapping[str, Any], load: Callable[[Path], Sequence[Array]], noun: str
+    name: str,
+    files: Files,
+    member: str | None,
+    reading: Mapping[str, Any],
+    load: Callable[[Path], Sequence[Array]],
+    noun: str,
+    size: int | None = None,
 ) -> Answer:
     """In the child: the embedding among the arrays that `load` finds in a file, spilled into `files`."""
     path = Path(name)
-    size = os.stat(path).st_size
+    size = os.stat(path).st_size if size is None else size
 
     def work() -> Answer:
         arrays = load(path)
