@@ -144,9 +144,9 @@ def found_in(path: Path, member: str | None = None, reading: Reading = PLAIN, *,
 
     hdf5: whatever its name says. Raises DataError.
     """
-    if not hdf5 and path.is_dir() and is_mteb_cache(path):
+    if not hdf5 and os.path.isdir(path) and is_mteb_cache(path):
         found = read_mteb_cache(path, member, reading)
-    elif not hdf5 and path.is_dir() and is_zarr(path):
+    elif not hdf5 and os.path.isdir(path) and is_zarr(path):
         found = read_zarr(path, member, reading)
     elif not hdf5 and is_several(path):
         found = read_parts(path, member, reading, READERS)

@@ -50,20 +50,20 @@ class Part:
 
 def is_several(path: Path) -> bool:
     """Whether a name stands for a folder, or is a pattern and no file."""
-    return path.is_dir() or (has_magic(str(path)) and not os.path.lexists(path))
+    return os.path.isdir(path) or (has_magic(str(path)) and not os.path.lexists(path))
 
 
 def is_table(path: Path) -> bool:
     """Whether a folder holds a table in parts."""
     try:
-        return path.is_dir() and bool(_parts_of(path, SIDES[0])[0])
+        return os.path.isdir(path) and bool(_parts_of(path, SIDES[0])[0])
     except (DataError, OSError):
         return False
 
 
 def read_parts(path: Path, member: str | None, reading: Reading, readers: Mapping[str, Read]) -> Found:
     """The rows of all parts, one after another. Raises DataError that names the part, when it differs from the first."""
-    parts, member = _parts_of(path, member) if path.is_dir() else (_matching(path), member)
+    parts, member = _parts_of(path, member) if os.path.isdir(path) else (_matching(path), member)
     if len(parts) > MOST:
         raise bad(path, f"{len(parts)} parts; at most {MOST} are read", "Join some.")
     found = []
@@ -90,7 +90,7 @@ def _matching(path: Path) -> list[Part]:
     except ValueError:  # a NUL byte
         names = []
     if not names:
-        raise bad(path, "no file matches this pattern", "Check the path.")
+        raise bad(path, "no such file, and no file matches this as a pattern", "Check the path.")
     endings = sorted({inner_ending(name) for name in names})
     if len(endings) > 1 or endings[0] not in TABLES:
         finding = f"a pattern stands for parts of one table, in {', '.join(TABLES)}; it matches {listed(names, 3)}"

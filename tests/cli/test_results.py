@@ -84,7 +84,9 @@ def test_a_matrix_of_an_asymmetric_metric_has_both_orders(work: Workdir) -> None
 def test_a_matrix_says_its_convention_and_what_is_missing(work: Workdir) -> None:
     done = work.here("relrep compare a.h5 b.h5 gone.h5 -m cka --matrix", 3)
     assert [r["gone"] for r in done.rows] == ["n/a", "n/a", "n/a"]
-    assert "gone.h5: no such file" in done.stderr and "cka: linear kernel, biased HSIC, columns centred; n = 240" in done.stderr
+    assert (
+        "gone.h5: no such file" in done.stderr and "cka: linear kernel, unbiased HSIC, columns centred; n = 240" in done.stderr
+    )
     table = work.here("relrep compare a.h5 b.h5 c.h5 -m cka --matrix --format table").stdout.splitlines()
     assert table[0].split() == ["cka", "a", "b", "c"] and table[-1].startswith("cka: linear kernel")
     work.here("relrep compare a.h5 b.h5 c.h5 -m cka --matrix -o m.parquet -q")
@@ -268,7 +270,7 @@ def test_a_rerun_finds_its_result_up_to_date(work: Workdir) -> None:
     ("command", "writes"),
     [
         ("project a.h5 -a anchors.h5 -o x.npy", ".h5"),
-        ("embed a.npz -o x.parquet", ".h5"),
+        ("embed a.npz -o x.xlsx", ".h5"),
         ("anchor a.h5 -n 5 -o x.txt", ".h5"),
         ("compare a.h5 b.h5 -m cka -o x.h5", ".tsv"),
         ("compare a.h5 b.h5 -m cka -o x.xlsx", ".tsv"),

@@ -102,7 +102,7 @@ def test_sparse_relative_rows_match_items_without_training(turned: Workdir) -> N
     ("words", "said"),
     [
         ("--anchors anchors.h5 --target retrieval --head mlp", "--head does not go with --target retrieval"),
-        ("--anchors anchors.h5 --target retrieval -o x.h5 -m ridge", "-o is for heads"),
+        ("--anchors anchors.h5 --target retrieval -o x.h5 -m ridge", "-o does not go with --target retrieval"),
         ("--target asif -m absolute", "--target asif needs --anchors FILE"),
         ("--anchors anchors.h5 --target retrieval -m product -s cosine,l1 --aggregate self-attention", "retrieval trains none"),
     ],

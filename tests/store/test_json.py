@@ -164,7 +164,7 @@ def test_compare_joins_by_id(work: Workdir) -> None:
     (work / "a.jsonl").write_text(lines(OBJECTS))
     turned = [{"id": i, "vector": row} for i, row in zip(IDS[::-1], y[::-1].tolist(), strict=True)]
     (work / "b.json").write_text(json.dumps(turned))
-    done = work.here("relrep compare a.jsonl b.json --metric cka")
+    done = work.here("relrep compare a.jsonl b.json --metric cka --estimator biased")
     xc, yc = X - X.mean(0), y - y.mean(0)
     wanted = np.sum((xc.T @ yc) ** 2) / np.sqrt(np.sum((xc.T @ xc) ** 2) * np.sum((yc.T @ yc) ** 2))
     assert abs(float(done.rows[0]["value"]) - wanted) < 1e-4

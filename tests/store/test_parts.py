@@ -96,7 +96,7 @@ def test_a_pattern(tmp_path: Path, pattern: str) -> None:
     (tmp_path / "a" / "notes.txt").touch()
     check(tmp_path / "a" / pattern)
     check(f"{tmp_path / 'a' / pattern}::emb")
-    assert "no file matches this pattern. Check the path." in refusal(tmp_path / "a" / "q-*")
+    assert "no such file, and no file matches this as a pattern. Check the path." in refusal(tmp_path / "a" / "q-*")
 
 
 def test_a_pattern_of_text(tmp_path: Path) -> None:
