@@ -10,12 +10,14 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from relrep_cli.base.errors import WriteError, printable
 from relrep_cli.base.signals import check
+from relrep_cli.base.streams import silence_stdout
 
 COUNTS = ("k", "anchors", "tied", "target", "class", "anomalies")  # columns where no value means that none applies
 ZERO_IS_NOTHING = ("deviation", "tied")  # columns that a table leaves out when they are 0 throughout
@@ -132,9 +134,18 @@ def _above(handler: StderrNotes, console: Any) -> Iterator[None]:
         handler.console = None
 
 
-def write(records: Sequence[Record], columns: Sequence[str], format: str | None = None) -> None:
+@dataclass(frozen=True)
+class Mark:
+    """A star in a table, behind the cells of `column` in the records that it applies to, and the line that explains it."""
+
+    column: str
+    applies: Callable[[Record], bool]
+    note: str
+
+
+def write(records: Sequence[Record], columns: Sequence[str], format: str | None = None, mark: Mark | None = None) -> None:
     """Print flat records: a table on a terminal and TSV in a pipe, unless `format` says otherwise."""
-    emit(render(records, columns, format or ("table" if sys.stdout.isatty() else "tsv")))
+    emit(render(records, columns, format or ("table" if sys.stdout.isatty() else "tsv"), mark=mark))
 
 
 def emit(content: str) -> None:
@@ -149,31 +160,12 @@ def emit(content: str) -> None:
         raise WriteError(str(error.strerror), file="standard output") from None
 
 
-def silence_stdout() -> None:
-    """Point stdout at the null device, so that the interpreter's last flush has nothing to fail on."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def stand_in() -> None:
-    """Replace standard streams that were closed at the start (`>&-`), so that no file of ours takes their numbers.
-
-    Reading then finds the end, writing results fails as on a bad descriptor, and notes go nowhere.
-    """
-    for number, name, flags in ((0, "stdin", os.O_RDONLY), (1, "stdout", os.O_RDONLY), (2, "stderr", os.O_WRONLY)):
-        if getattr(sys, name) is None:
-            handle = os.open(os.devnull, flags)
-            if handle != number:
-                os.dup2(handle, number)
-                os.close(handle)
-            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be text in this locale
-
-
-def render(records: Sequence[Record], columns: Sequence[str], format: str, *, verbatim: bool = False) -> str:
+def render(
+    records: Sequence[Record], columns: Sequence[str], format: str, *, verbatim: bool = False, mark: Mark | None = None
+) -> str:
     """Records as text in one of FORMATS; `columns` come first, keys that only some records have follow.
 
-    verbatim: columns are names of files, which a table shows as they are, and all of them.
+    verbatim: columns are names of files, which a table shows as they are, and all of them. mark: shown in tables alone.
     """
     columns = [*columns, *dict.fromkeys(k for r in records for k in r if k not in columns)]
     if format == "json":
@@ -181,7 +173,7 @@ def render(records: Sequence[Record], columns: Sequence[str], format: str, *, ve
     if format == "jsonl":
         return "".join(_json(_plain(r, columns)) for r in records)
     if format == "table":
-        return _table(records, columns, verbatim)
+        return _table(records, columns, verbatim, mark)
     header = [printable(c, 4096) for c in columns]
     if format == "markdown":
         rows = [[_short(r.get(c)).replace("|", "\\|") for c in columns] for r in records]
@@ -242,7 +234,7 @@ def _short(value: Any) -> str:
     return f"{value:.4f}" if 1e-3 <= abs(value) < 1e6 or value == 0 else f"{value:.3g}"
 
 
-def _table(records: Sequence[Record], columns: Sequence[str], verbatim: bool) -> str:
+def _table(records: Sequence[Record], columns: Sequence[str], verbatim: bool, mark: Mark | None) -> str:
     """A table for eyes: empty columns are left out, conventions stand below it, once each."""
     from rich.console import Console
     from rich.table import Table
@@ -257,8 +249,10 @@ def _table(records: Sequence[Record], columns: Sequence[str], verbatim: bool) ->
         heading = Text(printable(c if verbatim else c.replace("_", " ")))
         whole = numeric or c == shown[0]  # a wrapped number or file name is easily misread
         table.add_column(heading, justify="right" if numeric else "left", overflow="fold", no_wrap=whole)
-    for r in records if verbatim else _short_paths(records):
-        table.add_row(*(Text("" if r.get(c) is None and c in COUNTS else _short(r.get(c))) for c in shown))
+    stars = [mark is not None and mark.applies(r) for r in records]
+    for r, star in zip(records if verbatim else _short_paths(records), stars, strict=True):
+        ends = {mark.column: "*" if star else " "} if mark is not None and any(stars) else {}
+        table.add_row(*(Text("" if r.get(c) is None and c in COUNTS else _short(r.get(c)) + ends.get(c, "")) for c in shown))
     text = io.StringIO()
     terminal = sys.stdout.isatty()
     plain = not terminal or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
@@ -267,7 +261,8 @@ def _table(records: Sequence[Record], columns: Sequence[str], verbatim: bool) ->
         console.width = max(console.width, _least(table, console))
     console.print(table)
     lines = [line.rstrip() for line in text.getvalue().rstrip("\n").split("\n")]
-    return "\n".join([*lines, *([] if verbatim else _notes(records))]) + "\n"
+    starred = [f"* {mark.note}"] if mark is not None and any(stars) else []
+    return "\n".join([*lines, *starred, *([] if verbatim else _notes(records))]) + "\n"
 
 
 def _least(table: Any, console: Any) -> int:

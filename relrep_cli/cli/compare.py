@@ -43,7 +43,7 @@ EXAMPLES = (
     "relrep compare a.h5 b.h5 --diagnose --accept precision",
     "relrep compare --list",
 )
-DEFAULT_METRICS = ("cosine", "jaccard", "knn-jaccard", "mrr", "cka")
+DEFAULT_METRICS = ("cka", "knn-jaccard")  # global and local; of any dims, blind to rotations, near 0 by chance at any n
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,8 +113,7 @@ class Options:
         int | None,
         typer.Option(
             "--permutations",
-            help="Add the columns p, q and corrected: p compares the value with N random pairings of the rows, which takes "
-            "N times as long.",
+            help="Add the columns p and q: p compares the value with N random pairings of the rows, which takes N times as long.",
             metavar="N",
             min=1,
             show_default=False,

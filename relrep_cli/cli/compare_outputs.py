@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from relrep_cli import store
 from relrep_cli.base.errors import DATA, DONE, NO, DataError, UsageError
-from relrep_cli.base.output import Record, emit, render, say, write
+from relrep_cli.base.output import Mark, Record, emit, render, say, write
+from relrep_cli.comparison.corrected_values import NOTE, high_by_chance
 from relrep_cli.comparison.matrix import Matrix, matrix
 from relrep_cli.comparison.pairs_of_files import Rows, counts_for_gate, misses_gate
 from relrep_cli.comparison.plans import Plan
@@ -19,7 +20,7 @@ from relrep_cli.comparison.worst_items import worst
 from relrep_cli.embedding import ABSOLUTE, text
 from relrep_cli.plots import Panel, distributions, heatmap
 
-COLUMNS = ("a", "b", "metric", "value", "low", "high", "chance", "n", "k", "convention", "joined")
+COLUMNS = ("a", "b", "metric", "value", "corrected", "low", "high", "chance", "n", "k", "convention", "joined")
 NO_ROW_VALUES = "none of the metrics has a value for each row"
 
 
@@ -70,7 +71,7 @@ def write_results(plan: Plan, results: Results, views: Views, targets: Targets, 
 def _columns(results: Results, projected: bool) -> list[str]:
     """The columns of scores. Columns that only some metrics have follow in alphabetical order."""
     layers = ["p_max"] if results.tests.families else []
-    tested = ["p", "q", "corrected", *layers] if results.tests.permutations else []
+    tested = ["p", "q", *layers] if results.tests.permutations else []
     known = [*COLUMNS, *(["projection"] if projected else []), *tested]
     return [*known, *sorted({key for r in results.records for key in r if key not in known})]
 
@@ -80,7 +81,7 @@ def _write_records(records: Sequence[Record], columns: Sequence[str], targets: T
         content = store.encoded(targets.output, records, columns, targets.format)
         store.write_bytes(targets.output, content, targets.force)
     else:
-        write(records, columns, targets.format)
+        write(records, columns, targets.format, Mark("value", high_by_chance, NOTE))
 
 
 def _write_matrix(m: Matrix, records: Sequence[Record], targets: Targets) -> None:

@@ -10,7 +10,7 @@ from relrep_cli.metrics import METRICS
 
 Record = dict[str, Any]
 MUCH = 0.1  # share of the range that chance alone may reach before a reader must be told
-NOTE = "chance passes a tenth of the range: read corrected"
+NOTE = "chance alone passes a tenth of the range: read the corrected value"
 
 
 def corrected(value: float, chance: float, best: float | None) -> float | None:
@@ -39,7 +39,7 @@ def chance_share(record: Record) -> float | None:
     The worst value is the metric's bound on that side, or 0 for a metric with negative values. None for a metric without a best
     or a worst value, or whose value does not depend on the pairing of the rows.
     """
-    entry, best, chance = METRICS[record["metric"]], best_value(record), record["chance"]
+    entry, best, chance = METRICS[record["metric"]], best_value(record), record.get("chance")
     if best is None or chance is None or entry.family == "statistics":
         return None
     if entry.higher_is_closer:
@@ -49,10 +49,12 @@ def chance_share(record: Record) -> float | None:
     return None if worst is None or worst == best else (chance - worst) / (best - worst)
 
 
-def with_correction(record: Record) -> Record:
-    """Add `corrected`, and a note in the convention, to a record whose value may look high by chance alone."""
-    share = chance_share(record) if record["value"] is not None else None
-    if share is None or not share > MUCH:
-        return record
-    found = corrected(record["value"], record["chance"], best_value(record))
-    return record | {"convention": f"{record['convention']}; {NOTE}", "corrected": found}
+def high_by_chance(record: Record) -> bool:
+    """Whether the value must be read with care, because chance alone passes a tenth of the range."""
+    share = chance_share(record) if record.get("value") is not None else None
+    return share is not None and share > MUCH
+
+
+def correction(record: Record) -> float | None:
+    """The value of a record corrected for chance; None where the metric has no best value or no chance level."""
+    return None if record["chance"] is None else corrected(record["value"], record["chance"], best_value(record))

@@ -11,6 +11,7 @@ import numpy as np
 
 from relrep_cli.base.errors import UsageError
 from relrep_cli.base.uris import split_uri
+from relrep_cli.comparison.corrected_values import NOTE, high_by_chance
 from relrep_cli.comparison.pairs_of_files import counts_for_gate
 from relrep_cli.metrics import METRICS
 
@@ -23,7 +24,7 @@ class Matrix:
 
     values: (r, c) float array; values[i, j] compares rows[i] (first space) with columns[j] (second space); NaN when unknown.
     rows, columns: short, unique names. same: whether rows and columns are the same files. convention: that of all values.
-    n: the number of items of each pair, None when it differs between pairs.
+    n: the number of items of each pair, None when it differs between pairs. note: what to know of all values, else empty.
     """
 
     metric: str
@@ -33,6 +34,7 @@ class Matrix:
     same: bool
     convention: str
     n: int | None
+    note: str = ""
 
     @property
     def symmetric(self) -> bool:
@@ -46,8 +48,12 @@ class Matrix:
         ]
 
     def convention_line(self) -> str:
-        """Return the metric, its convention and n as one line of text."""
-        return f"{self.metric}: {self.convention}" + (f"; n = {self.n}" if self.n else "")
+        """Return the metric, its convention, n and the note as one line of text."""
+        return (
+            f"{self.metric}: {self.convention}"
+            + (f"; n = {self.n}" if self.n else "")
+            + (f"; {self.note}" if self.note else "")
+        )
 
 
 def matrix(records: Sequence[Record], left: Sequence[str], top: Sequence[str]) -> Matrix:
@@ -87,6 +93,7 @@ def matrix(records: Sequence[Record], left: Sequence[str], top: Sequence[str]) -
         list(left) == list(top),
         conventions.pop() if len(conventions) == 1 else "conventions differ by pair" if conventions else "no values",
         sizes.pop() if len(sizes) == 1 else None,
+        NOTE if any(map(high_by_chance, records)) else "",
     )
 
 

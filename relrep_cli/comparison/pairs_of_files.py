@@ -13,7 +13,7 @@ import numpy as np
 from relrep_cli.base.errors import DataError
 from relrep_cli.base.registry import each
 from relrep_cli.base.task_cache import Records, task_key
-from relrep_cli.comparison.corrected_values import with_correction
+from relrep_cli.comparison.corrected_values import correction
 from relrep_cli.comparison.dependent_rows import widened, widening_factor
 from relrep_cli.embedding import Embedding, select
 from relrep_cli.metrics import METRICS
@@ -24,7 +24,7 @@ from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 Record = dict[str, Any]
 RATIO = "relative / absolute"
-RESULT = {"value", "low", "high", "chance", "n", "k", "convention"}  # keys of every record of a pair
+RESULT = {"value", "corrected", "low", "high", "chance", "n", "k", "convention"}  # keys of every record of a pair
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,15 +186,14 @@ def _result(
     try:
         score = measure(name, params, x, y, seed, workspace)
     except NotApplicable as reason:
-        blank = dict.fromkeys(("value", "low", "high", "chance"))
+        blank = dict.fromkeys(("value", "corrected", "low", "high", "chance"))
         return blank | {"n": x.n, "k": params.get("k"), "convention": f"n/a: {reason}"}, None
     low, high = interval(name, score, seed, partial(measure_subset, name, params, x, y, seed), x.ids)
     chance = score.chance if np.isfinite(score.chance) else None
     record = {"value": score.value, "low": low, "high": high, "chance": chance, "n": x.n, "k": params.get("k")}
     drawn = {"chance_error": score.chance_error} if score.draws else {}
     record |= {"convention": score.convention} | dict(score.extra) | drawn
-    full = with_correction({"metric": name} | record)
-    return {key: found for key, found in full.items() if key != "metric"}, score
+    return record | {"corrected": correction({"metric": name} | record)}, score
 
 
 def measure_subset(name: str, params: Mapping[str, Any], x: Embedding, y: Embedding, seed: int, rows: np.ndarray) -> Score:
@@ -217,7 +216,7 @@ def ratios(records: Sequence[Record], views: int) -> list[Record]:
         out.append(
             {key: relative[key] for key in ("a", "b", "metric")}
             | {"value": relative["value"] / absolute["value"] if defined else None}
-            | dict.fromkeys(("low", "high", "chance"))
+            | dict.fromkeys(("corrected", "low", "high", "chance"))
             | {"n": relative["n"], "k": relative["k"], "convention": RATIO if defined else "n/a: no absolute value above 0"}
             | {"joined": relative["joined"], "projection": "ratio" if views == 2 else f"ratio:{relative['projection']}"}
         )
@@ -238,5 +237,5 @@ def misses_gate(record: Record, threshold: float) -> bool:
 
 def failure(a: str, b: str, name: str, error: DataError) -> Record:
     """Make the record of a task that an unusable file prevented."""
-    blank = dict.fromkeys(("value", "low", "high", "chance", "n", "k", "convention", "joined"))
+    blank = dict.fromkeys(("value", "corrected", "low", "high", "chance", "n", "k", "convention", "joined"))
     return {"a": a, "b": b, "metric": name, **blank, "error": str(error)}

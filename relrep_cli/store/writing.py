@@ -19,7 +19,8 @@ from pathlib import Path
 
 from relrep_cli.base import signals
 from relrep_cli.base.errors import NO_DESCRIPTORS, UsageError, WriteError, printable
-from relrep_cli.base.output import say, silence_stdout
+from relrep_cli.base.output import say
+from relrep_cli.base.streams import silence_stdout
 from relrep_cli.base.uris import split_uri
 from relrep_cli.store.files import MORE_ROOM
 
