@@ -55,7 +55,9 @@ class Keyword:
 
     @property
     def option(self) -> str:
-        return "--" + self.name.replace("_", "-").replace("neighbours", "neighbors")  # American, as the command neighbors
+        return "--" + self.name.rstrip("_").replace("_", "-").replace(
+            "neighbours", "neighbors"
+        )  # American, as the command neighbors
 
     def read(self, value: Any) -> Any:
         """The value of an option, checked; a tuple of different values where there are several. Raises UsageError."""
@@ -106,8 +108,13 @@ class Entry(Generic[F]):
         """First line of the docstring, without its full stop."""
         return (inspect.getdoc(self.function) or "").split("\n")[0].rstrip(".")
 
-    @cached_property
+    @property
     def keywords(self) -> dict[str, Keyword]:
+        """The options of the entry."""
+        return self.own_keywords
+
+    @cached_property
+    def own_keywords(self) -> dict[str, Keyword]:
         """The function's keyword-only parameters that carry a Param."""
         hints = typing.get_type_hints(self.function, include_extras=True)
         found = {}
@@ -119,9 +126,9 @@ class Entry(Generic[F]):
         return found
 
     def resolve(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Every keyword with the value given for it, else its default; each checked."""
+        """Every keyword of the function with the value given for it, else its default; each checked."""
         values = {}
-        for name, keyword in self.keywords.items():
+        for name, keyword in self.own_keywords.items():
             value = given.get(name)
             values[name] = keyword.default if value is None else keyword.read(value)
         return values
@@ -183,6 +190,10 @@ class Registry(Mapping[str, E]):
                 found[name] = replace(found[name], default=_told(known))
         return found
 
+    def taken(self, names: list[str], given: Mapping[str, Any]) -> set[str]:
+        """The options that the named entries take. given: the values of options, which may choose between entries."""
+        return {option for name in names if name in self for option in self[name].keywords}
+
     def choose(self, names: list[str], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         """The parameters of each named entry.
 
@@ -191,14 +202,19 @@ class Registry(Mapping[str, E]):
         if not names:
             raise UsageError(f"no {self.noun} is named", f"Known: {', '.join(self)}.")
         chosen = {name: self[name].resolve(given) for name in names}
+        self._refuse_idle(names, given)
+        return chosen
+
+    def _refuse_idle(self, names: list[str], given: Mapping[str, Any]) -> None:
+        """Raise UsageError when an option is given that none of the named entries takes."""
+        taken = self.taken(names, given)
         for name, keyword in self.keywords().items():
-            if given.get(name) is not None and not any(name in params for params in chosen.values()):
+            if given.get(name) is not None and name not in taken:
                 takers = [entry.name for entry in self.values() if name in entry.keywords]
                 raise UsageError(
                     f"{keyword.option} is not an option of {self.noun} {', '.join(names)}",
                     f"It belongs to {', '.join(takers)}; name one of these, or leave it out.",
                 )
-        return chosen
 
 
 def _told(defaults: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from relrep_cli.base.errors import DONE, UsageError
-from relrep_cli.base.output import write
+from relrep_cli.base.output import say, write
 from relrep_cli.base.task_cache import records_for
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.compare_diagnosis import refuse_other_options, run_diagnosis
@@ -24,7 +24,7 @@ from relrep_cli.comparison.plans import Outputs, Plan, make_plan
 from relrep_cli.comparison.runs import run
 from relrep_cli.metrics import METRICS
 from relrep_cli.metrics.catalogue import COLUMNS as CATALOGUE
-from relrep_cli.metrics.catalogue import PRESETS, catalogue, expand, preset
+from relrep_cli.metrics.catalogue import PRESETS, catalogue, expand, preset, remarks
 from relrep_cli.numerics.workspace import Workspace
 from relrep_cli.plots import ready
 from relrep_cli.relative.file_views import views_of_files
@@ -43,6 +43,7 @@ EXAMPLES = (
     "relrep compare a.h5 b.h5 --diagnose --accept precision",
     "relrep compare --list",
 )
+SHOWN = METRICS.those(lambda entry: entry.shown)
 DEFAULT_METRICS = ("cka", "knn-jaccard")  # global and local; of any dims, blind to rotations, near 0 by chance at any n
 
 
@@ -53,7 +54,7 @@ class Options:
     ] = field(default_factory=list)
     metric: Annotated[
         list[str],
-        shared.names_of(METRICS, "What to measure: metrics, families or all; repeated or with commas.", "--metric", "-m"),
+        shared.names_of(SHOWN, "What to measure: metrics, families or all; repeated or with commas.", "--metric", "-m"),
     ] = field(default_factory=lambda: list(DEFAULT_METRICS))
     preset: Annotated[
         str | None,
@@ -113,7 +114,8 @@ class Options:
         int | None,
         typer.Option(
             "--permutations",
-            help="Add the columns p and q: p compares the value with N random pairings of the rows, which takes N times as long.",
+            help="Add the columns p and q: p compares the value with N random pairings of the rows, which takes N times as "
+            "long.",
             metavar="N",
             min=1,
             show_default=False,
@@ -211,7 +213,9 @@ def _plan(options: Options) -> Plan:
         ready(options.plot)
     groups = expand_patterns(options.files)
     names = preset(options.preset) if options.preset else shared.split_names(options.metric)
-    metrics = options.given.choose(METRICS, expand(names))
+    for remark in remarks(names := expand(names)):
+        say(f"{remark}.")
+    metrics = options.given.choose(METRICS, names)
     several = sum(map(len, groups)) > 2
     outputs = Outputs(
         matrix=_prints_matrix(options, several, len(metrics)),

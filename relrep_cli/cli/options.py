@@ -88,11 +88,11 @@ class Given:
 
         An option from the environment that none of the entries takes is left out; one from the command line is an error.
         """
-        taken = {name for entry in names if entry in registry for name in registry[entry].keywords}
         keys = {name: (registry.noun, name) for name in registry.keywords()}
+        given = {name: self.values.get(key) for name, key in keys.items()}
+        taken = registry.taken(names, given)
         return registry.choose(
-            names,
-            {name: self.values.get(key) for name, key in keys.items() if name in taken or key not in self.environment},
+            names, {name: v for name, v in given.items() if name in taken or keys[name] not in self.environment}
         )
 
     def names(self, registry: Registry) -> list[str]:

@@ -3,7 +3,7 @@
 
 from relrep_cli.metrics import coordinates
 from relrep_cli.metrics import neighborhoods, neighbor_orders, neighbor_kernels
-from relrep_cli.metrics import kernels, sampled_columns, dissimilarities
+from relrep_cli.metrics import kernels, sampled_columns, dissimilarities, merges
 from relrep_cli.metrics import cca
 from relrep_cli.metrics import shapes, regression, matching
 from relrep_cli.metrics import statistics
@@ -17,6 +17,7 @@ __all__ = [
     "dissimilarities",
     "kernels",
     "matching",
+    "merges",
     "neighbor_kernels",
     "neighbor_orders",
     "neighborhoods",

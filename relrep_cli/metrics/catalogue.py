@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from relrep_cli.base.errors import unknown
-from relrep_cli.metrics.score import METRICS, Metric
+from relrep_cli.metrics.forms import renamed
+from relrep_cli.metrics.score import ALONE, METRICS, Metric
 
 ALL = "all"
 PRESETS = {"reference": ["cosine", "jaccard"], "quick": ["cka", "knn-jaccard", "procrustes"]}
@@ -17,20 +18,28 @@ COLUMNS = tuple(ORDER.split())
 
 def families() -> list[str]:
     """List the families, in the order of the catalogue."""
-    return list(dict.fromkeys(entry.family for entry in METRICS.values()))
+    return list(dict.fromkeys(entry.family for entry in METRICS.values() if entry.shown))
 
 
 def expand(names: list[str]) -> list[str]:
-    """Replace `all` and families by the names of their metrics; each metric occurs once.
+    """Replace `all` and families by the names of their metrics, in their plain form; each metric occurs once.
 
     >>> expand(["canonical", "cka"])
     ['cca', 'svcca', 'pwcca', 'cka']
     """
     out: list[str] = []
     for name in names:
-        members = [n for n, entry in METRICS.items() if name in (ALL, entry.family)]
-        out += members or [name]
+        members = [n for n, entry in METRICS.items() if (entry.shown and name == ALL) or name == entry.family]
+        out += [n for n in members if METRICS[n].form is None or METRICS[n].form.plain] or [name]
     return list(dict.fromkeys(out))
+
+
+def remarks(names: list[str]) -> list[str]:
+    """What to tell the user of old names, and of metrics that belong elsewhere; once each."""
+    alone = [name for name in names if name in METRICS and METRICS[name].family in ALONE]
+    verb = "compares" if len(alone) == 1 else "compare"
+    elsewhere = f"{', '.join(alone)} {verb} one number of each space; relrep evaluate --task separation prints that number"
+    return [*filter(None, map(renamed, names)), *([elsewhere] if alone else [])]
 
 
 def preset(name: str) -> list[str]:
@@ -45,7 +54,7 @@ def catalogue() -> list[dict[str, Any]]:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(40, 3)) @ np.array([[1.0, 0.5, 0.0], [0.0, 1.0, 0.5], [0.0, 0.0, 1.0]])
     y = x + rng.normal(size=x.shape)
-    return [_record(entry, x, y) for entry in METRICS.values()]
+    return [_record(entry, x, y) for entry in METRICS.values() if entry.shown]
 
 
 def _record(entry: Metric, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:

@@ -24,7 +24,10 @@ Kernel = Annotated[
 ESTIMATORS = ("unbiased", "biased", "minibatch")
 Estimator = Annotated[
     Literal["unbiased", "biased", "minibatch"],
-    Param("Estimator of HSIC: unbiased by Song et al., biased, or unbiased in batches.", choices=ESTIMATORS),
+    Param(
+        "Estimator of HSIC: unbiased by Song et al., biased, unbiased in batches; row-column: unbiased also for few columns.",
+        choices=ESTIMATORS,
+    ),
 ]
 Batch = Annotated[int, Param("Items in a batch of the minibatch estimator.", minimum=4, maximum=4096)]
 

@@ -9,6 +9,7 @@ from functools import cache
 import numpy as np
 
 from relrep_cli.metrics.families import neighbourhood_metric
+from relrep_cli.metrics.forms import ORDER
 from relrep_cli.metrics.neighborhoods import within, within_both
 from relrep_cli.metrics.sampling import over_neighbours
 from relrep_cli.metrics.score import By, Ci, Index, K, NotApplicable, Score
@@ -20,7 +21,9 @@ from relrep_cli.numerics.workspace import UNSHARED, Workspace
 Lists = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-@neighbourhood_metric(bounds=(0, None), identity="k", source="Huh et al. 2024, longest common subsequence of neighbours")
+@neighbourhood_metric(
+    form=ORDER("lcs"), bounds=(0, None), identity="k", source="Huh et al. 2024, longest common subsequence of neighbours"
+)
 def lcs_knn(
     x: np.ndarray,
     y: np.ndarray,
@@ -41,7 +44,7 @@ def lcs_knn(
     )
 
 
-@neighbourhood_metric(source="Huh et al. 2024, edit distance of neighbours")
+@neighbourhood_metric(form=ORDER("edit"), source="Huh et al. 2024, edit distance of neighbours")
 def edit_knn(
     x: np.ndarray,
     y: np.ndarray,
@@ -60,7 +63,7 @@ def edit_knn(
     return _of_lists(_edits, x, y, k, neighbours, "1 - edit distance / k of neighbours in order", index, ci, seed, workspace)
 
 
-@neighbourhood_metric(source="Wang et al. 2020; Klabunde et al. 2023, rank similarity")
+@neighbourhood_metric(form=ORDER("ranks"), source="Wang et al. 2020; Klabunde et al. 2023, rank similarity")
 def rank_similarity(
     x: np.ndarray,
     y: np.ndarray,

@@ -9,6 +9,7 @@ import numpy as np
 
 from relrep_cli.base.registry import Param
 from relrep_cli.metrics.families import shape_metric
+from relrep_cli.metrics.forms import FIT
 from relrep_cli.metrics.score import NotApplicable, Score
 from relrep_cli.numerics.blocks import row_blocks
 from relrep_cli.numerics.covariances import Basis, Covariances, Parts, all_axes, covariances, cut_note
@@ -20,6 +21,7 @@ ALONE = 1e-9  # 1 - leverage below which a single row determines an axis
 
 
 @shape_metric(
+    form=FIT("least-squares"),
     bounds=(None, 1),
     symmetric=False,
     needs={"n > d"},
@@ -36,7 +38,13 @@ def linear_regression(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UN
     return _both(x, y, 0.0, "least squares, each item held out, y from x; reverse: x from y", workspace)
 
 
-@shape_metric(bounds=(None, 1), identity=None, symmetric=False, source="Hoerl and Kennard 1970; held out: Allen 1974 (PRESS)")
+@shape_metric(
+    form=FIT("ridge"),
+    bounds=(None, 1),
+    identity=None,
+    symmetric=False,
+    source="Hoerl and Kennard 1970; held out: Allen 1974 (PRESS)",
+)
 def ridge(x: np.ndarray, y: np.ndarray, *, penalty: Penalty = 0.001, workspace: Workspace = UNSHARED) -> Score:
     """Held-out R2 of y predicted from x by ridge regression.
 

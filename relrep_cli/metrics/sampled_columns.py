@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from relrep_cli.metrics.families import kernel_metric
+from relrep_cli.metrics.forms import ESTIMATOR
 from relrep_cli.metrics.kernels import cka
 from relrep_cli.metrics.score import NotApplicable, Score
 from relrep_cli.numerics import hsic
@@ -16,6 +17,7 @@ CONSTANT = 1e-28  # share of a column's raw mean square below which its variance
 
 
 @kernel_metric(
+    form=ESTIMATOR("row-column"),
     bounds=(None, 1),
     invariant={"permutation", "scale", "signed-permutation", "translation"},
     source="Chun et al. 2025, arXiv 2502.15104; rows: Song et al. 2012",

@@ -6,12 +6,13 @@ import inspect
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Annotated, Any, Concatenate, Literal, TypedDict, TypeVar, Unpack
+from typing import Annotated, Any, Concatenate, Literal, Self, TypedDict, TypeVar, Unpack
 
 import numpy as np
 
 from relrep_cli.base.errors import NotApplicable
-from relrep_cli.base.registry import Entry, Param, Registry
+from relrep_cli.base.registry import Entry, Keyword, Param, Registry
+from relrep_cli.metrics.forms import Form, current
 from relrep_cli.numerics.intervals import Scale
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
@@ -67,6 +68,7 @@ class Score:
         return replace(self, value=value, chance=chance, chance_error=error, jackknife=jackknife)
 
 
+ALONE = ("statistics",)  # families whose metrics look at each space alone
 Bounds = tuple[float | None, float | None]
 Need = Literal["same dims", "labels", "n > d"]
 Measure = Callable[Concatenate[np.ndarray, np.ndarray, ...], Score]  # (n, dx), (n, dy), keywords -> Score
@@ -96,9 +98,39 @@ class FamilyTraits:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Metric(FamilyTraits, Entry[Measure]):
-    """A metric with its traits. source: where it is defined."""
+    """A metric with its traits. source: where it is defined. form: which form of a metric it is, where there are several."""
 
     source: str
+    form: Form | None
+
+    def of(self, function: Measure) -> Self:
+        """The entry of the function, under the name that its form has."""
+        found = super().of(function)
+        if self.form is not None:
+            object.__setattr__(found, "name", self.form.name)
+        return found
+
+    @classmethod
+    def traits(cls) -> tuple[str, ...]:
+        return tuple(name for name in super().traits() if name != "form")
+
+    @property
+    def shown(self) -> bool:
+        """Whether lists name it: forms are found by their option, and metrics of one space alone belong to `evaluate`."""
+        return self.family not in ALONE and (self.form is None or self.form.plain)
+
+    @property
+    def keywords(self) -> dict[str, Keyword]:
+        """The keywords of the function; for a metric with several forms, also the option that chooses one."""
+        own = self.own_keywords
+        forms = [entry.form for entry in METRICS.forms(self.name) if entry.form]
+        if not forms:
+            return own
+        choice, values = forms[0].choice, tuple(form.value for form in forms)
+        if choice.plain:
+            return {choice.option: Form(choice, choice.plain).keyword(values), **own}
+        known = own[choice.option]
+        return own | {choice.option: replace(known, param=replace(known.param, choices=(*known.param.choices, *values)))}
 
     def __call__(self, function: AnyMeasure) -> AnyMeasure:
         """Register the function."""
@@ -146,10 +178,47 @@ class OwnTraits(TypedDict, total=False):
 class MetricFamily(FamilyTraits):
     """Traits that several metrics share: `@canonical_metric(symmetric=False, source="...")` declares a member."""
 
-    def __call__(self, *, source: str, **own: Unpack[OwnTraits]) -> Metric:
+    def __call__(self, *, source: str, form: Form | None = None, **own: Unpack[OwnTraits]) -> Metric:
         """Return the decorator of a metric of this family."""
-        return Metric(source=source, **{**vars(self), **own})
+        return Metric(source=source, form=form, **{**vars(self), **own})
 
 
-METRICS = Registry("metric", Metric)
+class Metrics(Registry[Metric]):
+    """All definitions by name. Forms of one metric have names such as `procrustes:angle`; old names are known, too."""
+
+    def __getitem__(self, name: str) -> Metric:
+        return super().__getitem__(current(name))
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(current(name) if isinstance(name, str) else name)
+
+    def forms(self, metric: str) -> list[Metric]:
+        """The definitions that an option of the metric chooses from; none where there is a single one."""
+        return [entry for entry in self.values() if entry.form is not None and entry.form.choice.metric == metric]
+
+    def taken(self, names: list[str], given: Mapping[str, Any]) -> set[str]:
+        choosing = {form.form.choice.option for name in names for form in self.forms(current(name)) if form.form}
+        return choosing | super().taken(self._chosen(names, given), given)
+
+    def choose(self, names: list[str], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """The parameters of each named definition, under the name of the form that the options choose."""
+        if not names:
+            return super().choose(names, given)
+        for option, keyword in ((o, k) for name in names for o, k in self[name].keywords.items()):
+            if given.get(option) is not None:
+                keyword.read(given[option])  # refuses an unknown form
+        chosen = {name: self[name].resolve(given) for name in self._chosen(names, given)}
+        self._refuse_idle(names, given)
+        return chosen
+
+    def _chosen(self, names: list[str], given: Mapping[str, Any]) -> list[str]:
+        """The present names of the definitions, of each metric with forms the one that the options say."""
+        found = []
+        for name in map(current, names):
+            said = [e.name for e in self.forms(name) if e.form and given.get(e.form.choice.option) == e.form.value]
+            found.append(said[0] if said else name)
+        return found
+
+
+METRICS = Metrics("metric", Metric)
 metric = Metric

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from relrep_cli.metrics.families import shape_metric
+from relrep_cli.metrics.forms import AS
 from relrep_cli.metrics.score import NotApplicable, Score
 from relrep_cli.neighbors import unit_rows
 from relrep_cli.numerics.blocks import pick, row_blocks
@@ -50,7 +51,9 @@ def _size(c: Covariances, norm: float | None = None) -> float:
     return float(np.sqrt(max(0.0, sx + sy - 2 * (nuclear(c) if norm is None else norm))))
 
 
-@shape_metric(bounds=(0, 2**0.5), identity=0, higher_is_closer=False, source="Ding et al. 2021; Williams et al. 2021")
+@shape_metric(
+    form=AS("distance"), bounds=(0, 2**0.5), identity=0, higher_is_closer=False, source="Ding et al. 2021; Williams et al. 2021"
+)
 def procrustes(x: np.ndarray, y: np.ndarray, *, seed: int = 0, workspace: Workspace = UNSHARED) -> Score:
     """Distance of the best rotation, of centred spaces of norm 1.
 
@@ -72,6 +75,7 @@ def procrustes(x: np.ndarray, y: np.ndarray, *, seed: int = 0, workspace: Worksp
 
 
 @shape_metric(
+    form=AS("size"),
     bounds=(0, None),
     identity=0,
     higher_is_closer=False,
@@ -93,7 +97,13 @@ def procrustes_size(x: np.ndarray, y: np.ndarray, *, seed: int = 0, workspace: W
     return score.times(found.powers[0])
 
 
-@shape_metric(bounds=(0, np.pi / 2), identity=0, higher_is_closer=False, source="Williams et al. 2021, angular shape distance")
+@shape_metric(
+    form=AS("angle"),
+    bounds=(0, np.pi / 2),
+    identity=0,
+    higher_is_closer=False,
+    source="Williams et al. 2021, angular shape distance",
+)
 def angular_procrustes(x: np.ndarray, y: np.ndarray, *, seed: int = 0, workspace: Workspace = UNSHARED) -> Score:
     """Angle between the spaces after the best rotation, in radians.
 
@@ -107,7 +117,7 @@ def angular_procrustes(x: np.ndarray, y: np.ndarray, *, seed: int = 0, workspace
     return _score(value, level, "radians; columns centred, Frobenius norms 1", jackknife)
 
 
-@shape_metric(source="Tang et al. 2020, normalised Bures similarity")
+@shape_metric(form=AS("similarity"), source="Tang et al. 2020, normalised Bures similarity")
 def bures(x: np.ndarray, y: np.ndarray, *, seed: int = 0, workspace: Workspace = UNSHARED) -> Score:
     """Normalised Bures similarity of the linear kernels.
 
