@@ -12,7 +12,7 @@ FEEL_ZERO_AXES = {"mse", "pearson", "spearman", "rsa"}
 
 
 # Columns drawn independently share nothing, and these metrics have no value there. They have property tests of their own.
-NEED_SHARED_COLUMNS = {"row-column-cka"}
+NEED_SHARED_COLUMNS = {"cka:row-column"}
 
 
 def expected(name: str, invariant: set[str], transformation: str) -> bool:

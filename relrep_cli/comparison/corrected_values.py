@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from relrep_cli.metrics import METRICS
+from relrep_cli.metrics.score import ALONE
 
 Record = dict[str, Any]
 MUCH = 0.1  # share of the range that chance alone may reach before a reader must be told
@@ -25,8 +26,13 @@ def corrected(value: float, chance: float, best: float | None) -> float | None:
 
 
 def best_value(record: Record) -> float | None:
-    """The value for identical spaces if the metric declares one, else the bound of the metric on that side, else None."""
+    """The value for identical spaces if the metric declares one, else the bound of the metric on that side, else None.
+
+    None also for metrics of each space alone, whose value no pairing of the rows changes.
+    """
     entry = METRICS[record["metric"]]
+    if entry.family in ALONE:
+        return None
     identity = record.get(entry.identity) if isinstance(entry.identity, str) else entry.identity
     bound = entry.bounds[1 if entry.higher_is_closer else 0]
     best = bound if identity is None else identity
@@ -40,7 +46,7 @@ def chance_share(record: Record) -> float | None:
     or a worst value, or whose value does not depend on the pairing of the rows.
     """
     entry, best, chance = METRICS[record["metric"]], best_value(record), record.get("chance")
-    if best is None or chance is None or entry.family == "statistics":
+    if best is None or chance is None:
         return None
     if entry.higher_is_closer:
         worst: float | None = max(0.0, entry.bounds[0] or 0.0)

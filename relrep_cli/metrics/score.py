@@ -101,7 +101,7 @@ class Metric(FamilyTraits, Entry[Measure]):
     """A metric with its traits. source: where it is defined. form: which form of a metric it is, where there are several."""
 
     source: str
-    form: Form | None
+    form: Form | None = None
 
     def of(self, function: Measure) -> Self:
         """The entry of the function, under the name that its form has."""

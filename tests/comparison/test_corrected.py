@@ -17,7 +17,7 @@ from relrep_cli.comparison.corrected_values import NOTE, chance_share
         ("svcca", 0.25, 0.25),  # between 0 and 1
         ("rsa", 0.0, 0.0),  # between -1 and 1: 0 is no agreement
         ("procrustes", 2**0.5 / 2, 0.5),  # lower is closer, at most the root of 2
-        ("lcs-knn", 1.0, 0.1),  # at most k
+        ("knn-order:lcs", 1.0, 0.1),  # at most k
         ("mse", 3.0, None),  # no worst value
         ("cknna", 0.5, None),  # no best value
         ("information-imbalance", 1.0, None),  # beyond chance it is worse than chance
@@ -33,15 +33,15 @@ def test_unrelated_wide_spaces_are_said_to_be_at_chance(empty: Workdir) -> None:
     rng = np.random.default_rng(0)
     for name in "ab":
         np.save(empty / f"{name}.npy", rng.normal(size=(60, 200)))
-    command = "relrep compare a.npy b.npy -m svcca,cka,bures,rsa,knn-jaccard --estimator"
+    command = "relrep compare a.npy b.npy -m svcca,cka,procrustes:similarity,rsa,knn-jaccard --estimator"
     records = {r["metric"]: r for r in json.loads(empty.here(f"{command} biased --json -q").out)}
-    for name in ("svcca", "cka", "bures"):
+    for name in ("svcca", "cka", "procrustes:similarity"):
         assert records[name]["value"] > 0.7
         assert abs(records[name]["corrected"]) < 0.1
     assert abs(records["rsa"]["corrected"] - records["rsa"]["value"]) < 1e-9  # its chance level is 0
     lines = empty.here(f"{command} biased --format table -q").out.decode().splitlines()
     starred = [line.split()[2] for line in lines if "*" in line and ".npy" in line]
-    assert starred == ["svcca", "cka", "bures"] and f"* {NOTE}" in lines
+    assert starred == ["svcca", "cka", "procrustes:similarity"] and f"* {NOTE}" in lines
 
 
 def test_metrics_whose_chance_level_is_0_have_no_star(empty: Workdir) -> None:

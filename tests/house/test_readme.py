@@ -87,7 +87,7 @@ def test_the_readme_counts_what_is_registered() -> None:
     counts = {
         r"by (\w+) strategies": len(STRATEGIES),
         r"to the anchors: (\w+) functions": len(SIMILARITIES),
-        r"by (\w+) metrics in": len(METRICS),
+        r"by (\w+) metrics in": sum(entry.shown for entry in METRICS.values()),
         r"metrics in (\w+) families": len(families()),
         r"products, (\w+) translators": len(TRANSLATORS),
     }

@@ -17,8 +17,9 @@ from relrep_cli.numerics.chance_levels import Level, drawn
 from relrep_cli.numerics.workspace import Workspace
 
 DRAWN = [
-    "lcs-knn", "edit-knn", "rank-similarity", "second-order-cosine", "cknna", "cca", "svcca", "pwcca",
-    "procrustes", "procrustes-size", "angular-procrustes", "bures", "aligned-cosine", "hard-match", "soft-match",
+    "knn-order:lcs", "knn-order", "knn-order:ranks", "second-order-cosine", "cknna", "nts", "cca", "svcca", "pwcca",
+    "procrustes", "procrustes:size", "procrustes:angle", "procrustes:similarity", "aligned-cosine", "matching", "matching:semi",
+    "matching:soft", "matching:partial",
 ]  # fmt: skip
 
 
@@ -58,7 +59,7 @@ def test_another_seed_draws_another_level_within_its_error(name: str) -> None:
     assert abs(one.chance - other.chance) < 5 * np.hypot(one.chance_error, other.chance_error)
 
 
-@pytest.mark.parametrize("name", ["hard-match", "soft-match"])
+@pytest.mark.parametrize("name", ["matching", "matching:semi"])
 def test_the_level_of_sparse_columns_is_that_of_random_pairings(name: str) -> None:
     """Few ones among zeros: sums of products are far from normal, so that no random rotation stands for a pairing."""
     rng = np.random.default_rng(2)
@@ -71,7 +72,7 @@ def test_the_level_of_sparse_columns_is_that_of_random_pairings(name: str) -> No
 
 def test_rotations_stand_for_pairings_of_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = clouds(400, 6)
-    for name in ("procrustes", "hard-match"):
+    for name in ("procrustes", "matching"):
         paired = score(name, x, y)
         with monkeypatch.context() as patch:
             patch.setattr(chance_levels, "PAIRED", 0)
@@ -94,7 +95,7 @@ def test_the_error_is_printed_and_the_seed_obeyed(empty: Workdir) -> None:
     np.save(empty / "a.npy", x)
     np.save(empty / "b.npy", y)
     records: list[list[dict[str, Any]]] = [
-        json.loads(empty.here(f"relrep compare a.npy b.npy -m hard-match,cosine --seed {seed} --json -q").out)
+        json.loads(empty.here(f"relrep compare a.npy b.npy -m matching,cosine --seed {seed} --json -q").out)
         for seed in (0, 1)
     ]
     (first, closed), (second, _) = records

@@ -27,7 +27,7 @@ from relrep_cli.relative.transformations import unfelt
 CASES = [(name, {}) for name in METRICS if name not in NEED_SHARED_COLUMNS] + [
     (name, {keyword.name: choice})
     for name, entry in METRICS.items()
-    for keyword in entry.keywords.values()
+    for keyword in entry.own_keywords.values()
     for choice in keyword.param.choices
     if choice != keyword.default and keyword.name != "index"
 ]
@@ -101,14 +101,14 @@ def golden() -> tuple[np.ndarray, np.ndarray]:
         ("rsa", {}, 0.7373110252),
         ("rsa", {"distance": "cosine"}, 0.7417339827),
         ("procrustes", {}, 0.4388966816),
-        ("procrustes-size", {}, 346.2220089),
-        ("angular-procrustes", {}, 0.4424979843),
-        ("rank-similarity", {"k": 10}, 0.3096107710),
+        ("procrustes:size", {}, 346.2220089),
+        ("procrustes:angle", {}, 0.4424979843),
+        ("knn-order:ranks", {"k": 10}, 0.3096107710),
         ("second-order-cosine", {"k": 10}, 0.9288021041),
         ("second-order-cosine", {"k": 10, "profile": "distance"}, 0.9395655381),
         ("aligned-cosine", {}, 0.9068875122),
-        ("hard-match", {}, 0.4951275892),
-        ("soft-match", {}, 0.5040692223),
+        ("matching", {}, 0.4951275892),
+        ("matching:semi", {}, 0.5040692223),
         ("distance-correlation", {}, 0.8800069069),
     ],
 )
@@ -508,7 +508,7 @@ def test_interval_holds_the_value_and_shrinks(name: str, params: dict[str, Any])
         low, high = interval(name, found, seed=0)
         assert low < found.value < high
         assert (low, high) == interval(name, found, seed=0)
-        widths.append((high - low) / (found.value if name == "procrustes-size" else 1))  # which grows as sqrt(n)
+        widths.append((high - low) / (found.value if name == "procrustes:size" else 1))  # which grows as sqrt(n)
     assert widths[1] < 0.7 * widths[0]
 
 
@@ -539,7 +539,7 @@ def test_k_must_leave_room(name: str) -> None:
 @pytest.mark.parametrize("name", METRICS)
 def test_the_convention_names_the_options(name: str) -> None:
     x, y = alike()
-    for keyword in METRICS[name].keywords.values():
+    for keyword in METRICS[name].own_keywords.values():
         other = [c for c in keyword.param.choices if c != keyword.default]
         other = other or [keyword.default / 2 or 0.1 if keyword.type is float else keyword.default + 3]
         with_it = {"estimator": "minibatch"} if keyword.name == "batch" else {}

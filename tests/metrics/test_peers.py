@@ -102,7 +102,7 @@ def test_regressions_equal_those_of_scikit_learn() -> None:
         centred = x - x.mean(0)
         found = cross_val_predict(Ridge(alpha=0.1 * np.square(centred).sum()), x, y, cv=LeaveOneOut())
         wanted = 1 - np.square(y - found).sum() / np.square(y - means).sum()
-        assert value("ridge", x, y, penalty=0.1) == pytest.approx(wanted, abs=2e-3)  # theirs centres anew without the item
+        assert value("linear-regression:ridge", x, y, penalty=0.1) == pytest.approx(wanted, abs=2e-3)  # theirs centres anew without the item
 
 
 def test_shapes_equal_those_of_scipy() -> None:
@@ -116,7 +116,7 @@ def test_shapes_equal_those_of_scipy() -> None:
         assert value("procrustes", x, y) == pytest.approx(np.sqrt(2 - 2 * similarity), abs=1e-9)
         a, b = x - x.mean(0), y - y.mean(0)
         wanted = np.linalg.norm(a @ orthogonal_procrustes(a, b)[0] - b)
-        assert value("procrustes-size", x, y) == pytest.approx(wanted, abs=1e-9)
+        assert value("procrustes:size", x, y) == pytest.approx(wanted, abs=1e-9)
 
 
 def test_correlations_equal_those_of_scipy() -> None:

@@ -53,16 +53,16 @@ def test_it_is_its_definition() -> None:
     y[:, 0] += 2 * y[:, 1]
     wanted = by_definition(x, y)
     assert wanted < 1
-    assert value("row-column-cka", x, y) == pytest.approx(wanted, rel=1e-10)
+    assert value("cka:row-column", x, y) == pytest.approx(wanted, rel=1e-10)
     constant = np.concatenate([x, np.full((12, 1), 0.1)], 1)
-    assert value("row-column-cka", constant, y) == pytest.approx(wanted, rel=1e-10)
+    assert value("cka:row-column", constant, y) == pytest.approx(wanted, rel=1e-10)
 
 
 @pytest.mark.parametrize(("n", "columns"), [(60, 40), (200, 30)])
 def test_it_estimates_the_alignment_of_all_rows_and_columns(n: int, columns: int) -> None:
     """Unbiased CKA corrects for few rows alone: from few columns it stays far too low."""
     pairs = [sampled(n, columns, seed) for seed in range(60)]
-    found = np.array([value("row-column-cka", *pair) for pair in pairs])
+    found = np.array([value("cka:row-column", *pair) for pair in pairs])
     error = found.std() / np.sqrt(len(found))
     assert found.mean() == pytest.approx(TRUTH, abs=4 * error + 0.02)  # a ratio of unbiased parts is nearly unbiased
     others = [np.mean([value("cka", *pair, estimator=e) for pair in pairs]) for e in ("unbiased", "biased")]
@@ -72,33 +72,33 @@ def test_it_estimates_the_alignment_of_all_rows_and_columns(n: int, columns: int
 def test_unrelated_spaces_are_at_zero() -> None:
     rng = np.random.default_rng(1)
     hidden = rng.normal(size=(2, 60, 80, 6))
-    found = [value("row-column-cka", *(hidden[s, i] @ rng.normal(size=(6, 30)) for s in (0, 1))) for i in range(60)]
+    found = [value("cka:row-column", *(hidden[s, i] @ rng.normal(size=(6, 30)) for s in (0, 1))) for i in range(60)]
     assert abs(np.mean(found)) < 4 * np.std(found) / 60**0.5
 
 
 @pytest.mark.parametrize("transformation", TRANSFORMATIONS)
 def test_it_is_invariant_exactly_where_declared(transformation: str) -> None:
     x, y = sampled(120, 30, 0)
-    assert 0.2 < value("row-column-cka", x, y) < 0.95
+    assert 0.2 < value("cka:row-column", x, y) < 0.95
     moved = TRANSFORMATIONS[transformation](np.random.default_rng(3), x)(x)
-    same = value("row-column-cka", moved, y) == pytest.approx(value("row-column-cka", x, y), rel=1e-7)
-    assert same == expected("row-column-cka", METRICS["row-column-cka"].invariant, transformation)
+    same = value("cka:row-column", moved, y) == pytest.approx(value("cka:row-column", x, y), rel=1e-7)
+    assert same == expected("cka:row-column", METRICS["cka:row-column"].invariant, transformation)
 
 
 def test_identity_symmetry_interval_and_permutations() -> None:
     x, y = sampled(120, 30, 0)
     y = y + x
-    found, back = (METRICS["row-column-cka"].compute(*sides, {}) for sides in ((x, y), (y, x)))
+    found, back = (METRICS["cka:row-column"].compute(*sides, {}) for sides in ((x, y), (y, x)))
     assert found.value == pytest.approx(back.value, rel=1e-12)
-    assert value("row-column-cka", x, x) == 1.0
+    assert value("cka:row-column", x, x) == 1.0
     ends = [
-        np.array(interval("row-column-cka", METRICS["row-column-cka"].compute(*sampled(n, 30, 0), {}), 0)) for n in (60, 600)
+        np.array(interval("cka:row-column", METRICS["cka:row-column"].compute(*sampled(n, 30, 0), {}), 0)) for n in (60, 600)
     ]
     assert all(low < high for low, high in ends)
     assert np.diff(ends[1]) < 0.7 * np.diff(ends[0])
     order = np.random.default_rng(0).permutation(120)
-    assert value("row-column-cka", x[order], y[order]) == pytest.approx(found.value, rel=1e-9)
-    assert value("row-column-cka", x, y[order]) < found.value / 2
+    assert value("cka:row-column", x[order], y[order]) == pytest.approx(found.value, rel=1e-9)
+    assert value("cka:row-column", x, y[order]) < found.value / 2
 
 
 def test_what_has_no_value_is_named() -> None:
@@ -106,7 +106,7 @@ def test_what_has_no_value_is_named() -> None:
     x = rng.normal(size=(50, 3))
     x[:, 1] += x[:, 0]
     with pytest.raises(NotApplicable, match="the second space has 1 columns that vary"):
-        value("row-column-cka", x, x[:, :1])
+        value("cka:row-column", x, x[:, :1])
     one, other = np.repeat([1.0, -1.0], 20), np.tile([1.0, -1.0], 20)
     with pytest.raises(NotApplicable, match="the columns of the second space share nothing"):
-        value("row-column-cka", x[:40], np.stack([one, other], 1))
+        value("cka:row-column", x[:40], np.stack([one, other], 1))

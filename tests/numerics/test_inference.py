@@ -78,11 +78,11 @@ def views(n: int, seed: int = 7) -> tuple[np.ndarray, np.ndarray]:
 
 BY_GROUPS = {  # metric: how many groups, of interleaved rows
     "procrustes": 50,
-    "angular-procrustes": 50,
-    "procrustes-size": 50,
-    "bures": 50,
-    "hard-match": 50,
-    "soft-match": 50,
+    "procrustes:angle": 50,
+    "procrustes:size": 50,
+    "procrustes:similarity": 50,
+    "matching": 50,
+    "matching:semi": 50,
     "eigenspace-overlap": 50,
     "cca": 50,
     "pwcca": 50,
@@ -103,7 +103,7 @@ def test_a_jackknife_is_the_value_without_each_group_of_rows(name: str) -> None:
     for g in (0, 1, groups - 1):
         kept = np.arange(120) % groups != g
         wanted = METRICS[name].function(x[kept], y[kept]).value
-        wanted *= sqrt(120 / kept.sum()) if name == "procrustes-size" else 1  # which grows with the root of n
+        wanted *= sqrt(120 / kept.sum()) if name == "procrustes:size" else 1  # which grows with the root of n
         own = abs(found.jackknife[g]) if found.scale == "folded" else found.jackknife[g]  # with its sign
         assert own == pytest.approx(wanted, rel=1e-7), g
 
@@ -181,11 +181,11 @@ def test_intervals_of_skewed_values_are_those_of_their_logarithms() -> None:
     assert jackknife(1.0, without, "from one") == jackknife(1.0, without)
 
 
-@pytest.mark.parametrize("name", ["linear-regression", "ridge"])
+@pytest.mark.parametrize("name", ["linear-regression", "linear-regression:ridge"])
 def test_the_jackknife_of_a_regression_fits_anew(name: str) -> None:
     x, y = views(120)
     x[3] *= 20  # a row that moves the fit for all others
-    found = METRICS[name].function(x, y, **({"penalty": 1e-9} if name == "ridge" else {})).jackknife  # nearly no penalty
+    found = METRICS[name].function(x, y, **({"penalty": 1e-9} if name == "linear-regression:ridge" else {})).jackknife  # nearly no penalty
     kept = [np.arange(120) % 50 != g for g in range(50)]
     wanted = [METRICS["linear-regression"].function(x[rows], y[rows]).value for rows in kept]
     assert found == pytest.approx(wanted, rel=1e-6)

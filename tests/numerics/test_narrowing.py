@@ -19,7 +19,7 @@ from relrep_cli.numerics.workspace import Workspace
 ROTATED: list[tuple[str, dict[str, Any]]] = [
     *(
         (name, {})
-        for name in ("procrustes", "procrustes-size", "angular-procrustes", "bures", "aligned-cosine", "svcca", "ridge")
+        for name in ("procrustes", "procrustes:size", "procrustes:angle", "procrustes:similarity", "aligned-cosine", "svcca", "linear-regression:ridge")
     ),
     ("gulp", {}),
     ("cka", {}),
@@ -114,7 +114,7 @@ def test_a_rotation_keeps_inner_products_and_is_made_once(monkeypatch: pytest.Mo
     assert len(counts) == 1
 
 
-@pytest.mark.parametrize("name", ["procrustes", "cka", "ridge", "cca", "svcca"])
+@pytest.mark.parametrize("name", ["procrustes", "cka", "linear-regression:ridge", "cca", "svcca"])
 def test_a_constant_wide_space_is_named(name: str) -> None:
     x, y = wide()
     for fill in (0.1, 1e8 + 0.1):
