@@ -168,6 +168,8 @@ def compare(options: Options) -> int:
     A FILE may be a pattern for embeddings inside one, 'a.h5::layer/*'. Pairs then run between the arguments: layers of one
     file are compared with layers of another, and with each other only when the pattern is the only argument.
 
+    docs/which-metric.md says which metric answers which question. `corrected` is 0 at chance and 1 in full agreement.
+
     Rows are joined by id. Every value comes with a 95 % confidence interval, its chance level under random pairing and its
     convention. With --anchors and absolute files, each metric is computed for the absolute spaces and for their relative
     representations, and the ratio of the two is added. With several similarity functions, this is done for each alone and for

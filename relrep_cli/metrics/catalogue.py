@@ -29,8 +29,8 @@ def expand(names: list[str]) -> list[str]:
     """
     out: list[str] = []
     for name in names:
-        members = [n for n, entry in METRICS.items() if (entry.shown and name == ALL) or name == entry.family]
-        out += [n for n in members if METRICS[n].form is None or METRICS[n].form.plain] or [name]
+        members = [n for n, entry in METRICS.items() if (entry.shown and name == ALL) or (entry.plain and name == entry.family)]
+        out += members or [name]
     return list(dict.fromkeys(out))
 
 

@@ -117,7 +117,12 @@ class Metric(FamilyTraits, Entry[Measure]):
     @property
     def shown(self) -> bool:
         """Whether lists name it: forms are found by their option, and metrics of one space alone belong to `evaluate`."""
-        return self.family not in ALONE and (self.form is None or self.form.plain)
+        return self.family not in ALONE and self.plain
+
+    @property
+    def plain(self) -> bool:
+        """Whether no option is needed to choose it."""
+        return self.form is None or self.form.plain
 
     @property
     def keywords(self) -> dict[str, Keyword]:

@@ -95,8 +95,7 @@ def test_the_error_is_printed_and_the_seed_obeyed(empty: Workdir) -> None:
     np.save(empty / "a.npy", x)
     np.save(empty / "b.npy", y)
     records: list[list[dict[str, Any]]] = [
-        json.loads(empty.here(f"relrep compare a.npy b.npy -m matching,cosine --seed {seed} --json -q").out)
-        for seed in (0, 1)
+        json.loads(empty.here(f"relrep compare a.npy b.npy -m matching,cosine --seed {seed} --json -q").out) for seed in (0, 1)
     ]
     (first, closed), (second, _) = records
     assert first["chance"] != second["chance"]

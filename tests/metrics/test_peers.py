@@ -102,7 +102,7 @@ def test_regressions_equal_those_of_scikit_learn() -> None:
         centred = x - x.mean(0)
         found = cross_val_predict(Ridge(alpha=0.1 * np.square(centred).sum()), x, y, cv=LeaveOneOut())
         wanted = 1 - np.square(y - found).sum() / np.square(y - means).sum()
-        assert value("linear-regression:ridge", x, y, penalty=0.1) == pytest.approx(wanted, abs=2e-3)  # theirs centres anew without the item
+        assert value("linear-regression:ridge", x, y, penalty=0.1) == pytest.approx(wanted, abs=2e-3)
 
 
 def test_shapes_equal_those_of_scipy() -> None:

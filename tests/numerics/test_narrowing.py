@@ -19,7 +19,15 @@ from relrep_cli.numerics.workspace import Workspace
 ROTATED: list[tuple[str, dict[str, Any]]] = [
     *(
         (name, {})
-        for name in ("procrustes", "procrustes:size", "procrustes:angle", "procrustes:similarity", "aligned-cosine", "svcca", "linear-regression:ridge")
+        for name in (
+            "procrustes",
+            "procrustes:size",
+            "procrustes:angle",
+            "procrustes:similarity",
+            "aligned-cosine",
+            "svcca",
+            "linear-regression:ridge",
+        )
     ),
     ("gulp", {}),
     ("cka", {}),
