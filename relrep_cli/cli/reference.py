@@ -48,13 +48,24 @@ def registries() -> dict[str, Registry]:
     }
 
 
+def parts() -> Iterator[tuple[str, Registry]]:
+    """The registries with their headings. Metrics have three tables: by name, other forms, and those of each space alone."""
+    from relrep_cli.metrics import METRICS
+    from relrep_cli.metrics.score import ALONE
+
+    for heading, registry in registries().items():
+        if registry is not METRICS:
+            yield heading, registry
+            continue
+        yield heading, METRICS.those(lambda entry: entry.shown)
+        yield "Other forms of metrics", METRICS.those(lambda entry: not entry.plain)
+        yield "Metrics of each space alone", METRICS.those(lambda entry: entry.family in ALONE)
+
+
 def reference() -> str:
     """The whole page."""
     return (
-        "\n".join(
-            [*_opening(), *_commands(), *(line for part in registries().items() for line in _registry(*part)), *_invariance()]
-        )
-        + "\n"
+        "\n".join([*_opening(), *_commands(), *(line for part in parts() for line in _registry(*part)), *_invariance()]) + "\n"
     )
 
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from relrep_cli.evaluations.findings import Finding, Space, distances, evaluation, mean_of, mean_of_pairs, some
+from relrep_cli.evaluations.findings import GROUPS, Finding, Space, distances, evaluation, mean_of, mean_of_pairs, some
 from relrep_cli.metrics.statistics import log_ratios, potential
 from relrep_cli.neighbors import nearest, unit_rows
 from relrep_cli.numerics import row_pairs as pairs
-from relrep_cli.numerics.blocks import row_blocks, slices
+from relrep_cli.numerics.blocks import column_mean, row_blocks, slices
 from relrep_cli.numerics.intervals import bootstrap, jackknife
 from relrep_cli.numerics.narrowing import scalable
 
@@ -25,21 +25,24 @@ SPAN = "in units of the root mean square distance of two items"
     source="Gilad-Bachrach et al. 2004, hypothesis margin; Wang and Isola 2020; Facco et al. 2017, TwoNN",
 )
 def separation(s: Space, *, seed: int = 0) -> Iterator[Finding]:
-    """Class diameters and margins, alignment, uniformity, intrinsic dimension.
+    """Class diameters and margins, alignment, uniformity, intrinsic dimension, and how far the rows lie from the origin.
 
     diameter: the largest Euclidean distance within a class, mean over classes. margin: half of the distance to the nearest
     item of another class less that to the nearest of the same. Both in units of the root mean square distance of two items.
     alignment: mean squared distance over pairs of items of a class. uniformity: log mean exp(-2 d^2) of all pairs. Both at
-    length 1, lower is better. dimension: 1 / mean log(r2 / r1).
+    length 1, lower is better. dimension: 1 / mean log(r2 / r1). magnitude: the length of the mean row. concentricity: the mean
+    cosine of the rows with it.
     """
     rows, of = some(s.test, MOST, seed)
     said = f", {of} items"
-    x = scalable(s.vectors(rows))
+    vectors = s.vectors(rows)
+    x = scalable(vectors)
     if s.codes is not None and len(s.classes) > 1:
         yield from _classes(x, s.codes[rows], said)
     if len(x) > 2:
         yield from _uniformity(x, said)
         yield from _dimension(x, said)
+        yield from _off_centre(vectors, said)
 
 
 def _classes(x: np.ndarray, codes: np.ndarray, said: str) -> Iterator[Finding]:
@@ -128,6 +131,28 @@ def _uniformity(x: np.ndarray, said: str) -> Iterator[Finding]:
         interval=interval,
         bounds=(-8, 0),
     )
+
+
+def _off_centre(x: np.ndarray, said: str) -> Iterator[Finding]:
+    """The length of the mean row, and the mean cosine of the rows with it; none of a mean row of zeros."""
+    everything = np.arange(len(x))
+    mean = column_mean(x, everything)
+    size = _length(mean)
+    if not size > 0:
+        return
+    groups = min(GROUPS, len(x))
+    without = np.array([_length(column_mean(x, everything[everything % groups != g])) for g in range(groups)])
+    interval = jackknife(size, without) if groups > 4 else None
+    yield Finding("magnitude", size, len(x), f"length of the mean row{said}", interval=interval, bounds=(0, None))
+    cosines = [unit_rows(np.asarray(x[block], np.float64)) @ (mean / size) for block in row_blocks(*x.shape, x)]
+    rows = np.concatenate(cosines).clip(-1, 1)
+    yield mean_of("concentricity", rows, f"cosine of rows with the mean row{said}", bounds=(-1, 1))
+
+
+def _length(row: np.ndarray) -> float:
+    """The length of a row whose squares may not fit float64."""
+    largest = float(np.abs(row).max(initial=0))
+    return largest * float(np.linalg.norm(row / largest)) if largest else 0.0
 
 
 def _dimension(x: np.ndarray, said: str) -> Iterator[Finding]:

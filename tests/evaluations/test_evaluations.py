@@ -18,6 +18,7 @@ from relrep_cli.base.errors import DataError, NotApplicable
 from relrep_cli.embedding import Embedding, text
 from relrep_cli.evaluations import EVALUATIONS, Finding, Space, anomalies, probes, retrieval, separation
 from relrep_cli.evaluations.findings import distances, evaluate, prepare, records, some
+from relrep_cli.metrics import METRICS
 from relrep_cli.numerics.intervals import interval_of_pairs, jackknife
 
 
@@ -304,6 +305,16 @@ def test_alignment_and_uniformity_by_hand() -> None:
     assert f["uniformity"].value == pytest.approx(math.log((2 * math.exp(-4) + math.exp(-8)) / 3))
 
 
+@pytest.mark.parametrize("name", ["magnitude", "concentricity"])
+def test_numbers_of_each_space_differ_by_what_compare_prints(name: str) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(60, 3)) + 0.5, rng.normal(size=(60, 5)) + 0.2
+    ids = text(map(str, range(60)))
+    a, b = (found(space(Embedding(side, ids, uri="e")), "separation")[name] for side in (x, y))
+    assert abs(a.value - b.value) == pytest.approx(METRICS[f"{name}-difference"].compute(x, y).value)
+    assert a.interval[0] < a.value < a.interval[1] if a.interval else len(a.rows) == 60
+
+
 def uneven(rng: np.random.Generator) -> Embedding:
     """Three classes of 4, 30 and 60 items, the small one tight."""
     names = np.repeat([b"a", b"b", b"c"], [4, 30, 60])
@@ -350,7 +361,7 @@ def test_the_dimension_is_that_of_what_the_items_fill() -> None:
     rng = np.random.default_rng(0)
     flat = rng.uniform(size=(2000, 3)) @ rng.normal(size=(3, 20))
     f = found(space(Embedding(flat, text(map(str, range(2000))), uri="flat")), "separation")
-    assert list(f) == ["uniformity", "dimension"]
+    assert list(f) == ["uniformity", "dimension", "magnitude", "concentricity"]
     low, high = f["dimension"].interval
     assert low < f["dimension"].value < high and 2.6 < f["dimension"].value < 3.3
 
@@ -360,7 +371,8 @@ def test_separation_does_not_feel_scale_or_rotation_and_feels_labels() -> None:
     turn = np.linalg.qr(np.random.default_rng(9).normal(size=(5, 5)))[0]
     moved = replace(e, x=(e.x.astype(np.float64) @ turn) * 100)
     before, after, mixed = (found(space(s), "separation") for s in (e, moved, shuffled(e)))
-    for name in before:
+    assert after["magnitude"].value == pytest.approx(100 * before["magnitude"].value, rel=1e-5)
+    for name in before.keys() - {"magnitude"}:
         assert after[name].value == pytest.approx(before[name].value, rel=1e-5), name
     assert before["margin"].value > 0 > mixed["margin"].value
     assert before["alignment"].value < mixed["alignment"].value
@@ -370,7 +382,9 @@ def test_separation_does_not_feel_scale_or_rotation_and_feels_labels() -> None:
 def test_degenerate_spaces_have_no_separation() -> None:
     e = clouds()
     f = found(space(replace(e, x=np.ones_like(e.x))), "separation")
-    assert list(f) == ["uniformity"] and f["uniformity"].value == pytest.approx(0, abs=1e-9)
+    assert list(f) == ["uniformity", "magnitude", "concentricity"]
+    assert f["magnitude"].value == pytest.approx(5**0.5) and f["concentricity"].value == pytest.approx(1)
+    assert f["uniformity"].value == pytest.approx(0, abs=1e-9)
     assert separation._span(np.zeros((0, 3))) == 0
 
 
