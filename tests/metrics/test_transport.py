@@ -1,0 +1,78 @@
+"""Soft and partial matching are those of their authors, and merges those of single linkage; all against other libraries."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.cluster.hierarchy import cophenet, linkage
+from scipy.sparse.csgraph import minimum_spanning_tree
+from scipy.spatial.distance import pdist, squareform
+from scipy.stats import spearmanr
+
+from relrep_cli.metrics import METRICS
+from relrep_cli.numerics.transport import COPIES, best_plan, pot
+
+
+def correlations(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.corrcoef(x.T, y.T)[: x.shape[1], x.shape[1] :]
+
+
+def pair(n: int, p: int, q: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng([n, p, q])
+    x = rng.normal(size=(n, p))
+    return x, x @ rng.normal(size=(p, q)) + rng.normal(size=(n, q))
+
+
+@pytest.mark.parametrize(("p", "q"), [(8, 8), (9, 6), (37, 41)])
+def test_soft_matching_is_optimal_transport(p: int, q: int) -> None:
+    x, y = pair(60, p, q)
+    table = correlations(x, y)
+    plan = best_plan(table)
+    assert (
+        plan.sum(1) == pytest.approx(np.full(p, 1 / p)) and plan.sum(0) == pytest.approx(np.full(q, 1 / q)) and plan.min() >= 0
+    )
+    wanted = (pot().emd(np.full(p, 1 / p), np.full(q, 1 / q), 1 - table) * table).sum()
+    assert METRICS["matching:soft"].compute(x, y).value == pytest.approx(wanted, abs=1e-12)
+    assert (p * q // np.gcd(p, q) > COPIES) == (p == 37), "both ways to a plan are tried"
+
+
+def test_soft_matching_of_equal_widths_is_the_one_to_one_matching() -> None:
+    x, y = pair(60, 7, 7)
+    assert METRICS["matching:soft"].compute(x, y).value == pytest.approx(METRICS["matching"].compute(x, y).value, abs=1e-12)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.8])
+def test_partial_matching_is_partial_transport(share: float) -> None:
+    x, y = pair(60, 9, 6)
+    table = correlations(x, y)
+    plan = pot().partial.partial_wasserstein(np.full(9, 1 / 9), np.full(6, 1 / 6), 1 - table, m=share)
+    found = METRICS["matching:partial"].compute(x, y, {"share": share}).value
+    assert found == pytest.approx((plan * table).sum() / share, abs=1e-9)
+
+
+def test_partial_matching_leaves_out_columns_without_a_counterpart() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 10))
+    y = np.hstack([x[:, :8] + 0.1 * rng.normal(size=(400, 8)), rng.normal(size=(400, 2))])
+    soft, partial = (METRICS[f"matching:{form}"].compute(x, y).value for form in ("soft", "partial"))
+    assert soft < 0.85 and partial > 0.99
+
+
+@pytest.mark.parametrize("n", [5, 40])
+def test_nts_is_the_rank_agreement_of_single_linkage(n: int) -> None:
+    rng = np.random.default_rng(n)
+    x = rng.normal(size=(n, 4))
+    y = np.hstack([x, rng.normal(size=(n, 1))])
+    heights = [squareform(cophenet(linkage(pdist(side), "single"))) for side in (x, y)]
+    trees = [minimum_spanning_tree(squareform(pdist(side))).tocoo() for side in (x, y)]
+    i, j = np.array(sorted({tuple(sorted(edge)) for tree in trees for edge in zip(tree.row, tree.col, strict=True)})).T
+    assert METRICS["nts"].compute(x, y).value == pytest.approx(
+        spearmanr(heights[0][i, j], heights[1][i, j]).statistic, abs=1e-12
+    )
+
+
+def test_partial_matching_of_everything_is_soft_matching() -> None:
+    x, y = pair(60, 9, 6)
+    soft = METRICS["matching:soft"].compute(x, y).value
+    assert METRICS["matching:partial"].compute(x, y, {"share": 1.0}).value == soft
+    assert METRICS["matching:partial"].compute(x, y, {"share": 0.5}).value > soft
