@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import frexp
+from math import frexp, sqrt
 
 import numpy as np
 
@@ -15,7 +15,8 @@ from relrep_cli.numerics.narrowing import scalable
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 ROWS = 2048  # more rows are sampled; up to here, an n x n array holds the heights
-GROUPS = 10
+LEAST = 30  # rows for an interval
+SPLITS = 20  # into halves, for the interval
 DIGITS = 40  # bits of the largest distance that count; lower bits are rounding errors
 
 
@@ -49,7 +50,7 @@ def nts(x: np.ndarray, y: np.ndarray, *, seed: int = 0, workspace: Workspace = U
         if not np.ptp(side.heights[tuple(side.edges.T)]):
             raise NotApplicable(f"the merges within the {name} space are all at one distance")
     level = drawn(lambda rng: _agreement(a, b, rng.permutation(len(x))), 1.0, seed) if workspace.intervals else UNKNOWN
-    jackknife = _without_groups(first, second) if workspace.intervals and len(x) >= 3 * GROUPS else None
+    jackknife = _spread(value, first, second) if workspace.intervals and len(x) >= LEAST else None
     convention = f"merge distances of single linkage, Euclidean, edges of both trees, Spearman{note}"
     return Score(value, level.mean, convention, jackknife=jackknife, draws=level.draws, chance_error=level.error)
 
@@ -98,11 +99,15 @@ def _centred_ranks(values: np.ndarray) -> np.ndarray:
     return (ends - (counts - 1) / 2)[codes] - (len(values) + 1) / 2
 
 
-def _without_groups(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """The values (g,) without each group of rows, each with new trees."""
-    rows = np.arange(len(first))
-    out = []
-    for g in range(GROUPS):
-        kept = np.ix_(rows[rows % GROUPS != g], rows[rows % GROUPS != g])
-        out.append(_agreement(_merges(first[kept]), _merges(second[kept])))
-    return np.array(out)
+def _spread(value: float, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(SPLITS,) values whose jackknife has the variance of the value, from differences between random halves of the rows.
+
+    A jackknife of trees would overestimate it by half: without a row, a tree changes by whole edges. The variance of a
+    difference between halves is four times that of all rows.
+    """
+    rng, half, apart = np.random.default_rng(0), len(first) // 2, np.empty(SPLITS)
+    for split in range(SPLITS):
+        order = rng.permutation(len(first))
+        a, b = (np.sort(order[rows]) for rows in (slice(half), slice(half, 2 * half)))
+        apart[split] = np.subtract(*(_agreement(*(_merges(side[np.ix_(r, r)]) for side in (first, second))) for r in (a, b)))
+    return value + sqrt(SPLITS) / (2 * (SPLITS - 1)) * apart
