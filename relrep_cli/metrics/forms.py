@@ -54,8 +54,11 @@ MATCHING = Choice(
     "hard",
     "How columns are matched: one to one, each with its best, or by optimal transport, also of a part.",
 )
-ORDER = Choice(
-    "knn-order", "order", "edit", "How two orders of neighbours are compared: edit distance, longest common subsequence, ranks."
+SEQUENCE = Choice(
+    "knn-order",
+    "sequence",
+    "edit",
+    "How two sequences of neighbours are compared: edit distance, longest common subsequence, ranks.",
 )
 FIT = Choice("linear-regression", "fit", "least-squares", "How the linear map is fitted.")
 ESTIMATOR = Choice("cka", "estimator")
@@ -72,7 +75,11 @@ OLD = {
     "soft-match": "matching:soft",
     "row-column-cka": "cka:row-column",
 }
-OTHERS = {"soft-match": "It is now the soft matching of Khosla and Williams; Li et al.'s best partners are matching:semi."}
+CHOICES = (AS, MATCHING, SEQUENCE, FIT, ESTIMATOR)
+CHANGED = {
+    "soft-match": "soft-match is now matching:soft, the soft matching of Khosla and Williams; the form of Li et al., which had "
+    "this name before, is matching:semi"
+}
 
 
 def current(name: str) -> str:
@@ -82,10 +89,7 @@ def current(name: str) -> str:
     ('procrustes:similarity', 'procrustes', 'cka')
     """
     found = OLD.get(name, name)
-    for choice in (AS, MATCHING, ORDER, FIT):
-        if choice.plain and found == f"{choice.metric}:{choice.plain}":
-            return choice.metric
-    return found
+    return next((c.metric for c in CHOICES if c.plain and found == f"{c.metric}:{c.plain}"), found)
 
 
 def renamed(name: str) -> str:
@@ -94,11 +98,8 @@ def renamed(name: str) -> str:
     >>> renamed("angular-procrustes")
     'angular-procrustes is now procrustes:angle, or procrustes with --as angle'
     """
-    if name not in OLD:
-        return ""
-    found = OLD[name]
-    metric, _, value = found.partition(":")
-    choice = next(c for c in (AS, MATCHING, ORDER, FIT, ESTIMATOR) if c.metric == metric)
-    how = f", or {metric} with {Keyword(choice.option, str, '', Param('')).option} {value}" if value else ""
-    more = f". {OTHERS[name]}" if name in OTHERS else ""
-    return f"{name} is now {found}{how}{more}"
+    if name in CHANGED or name not in OLD:
+        return CHANGED.get(name, "")
+    metric, _, value = OLD[name].partition(":")
+    option = next(Keyword(c.option, str, "", Param("")).option for c in CHOICES if c.metric == metric)
+    return f"{name} is now {OLD[name]}" + (f", or {metric} with {option} {value}" if value else "")

@@ -108,6 +108,11 @@ def _spread(value: float, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     rng, half, apart = np.random.default_rng(0), len(first) // 2, np.empty(SPLITS)
     for split in range(SPLITS):
         order = rng.permutation(len(first))
-        a, b = (np.sort(order[rows]) for rows in (slice(half), slice(half, 2 * half)))
-        apart[split] = np.subtract(*(_agreement(*(_merges(side[np.ix_(r, r)]) for side in (first, second))) for r in (a, b)))
+        one, other = (_of_rows(first, second, np.sort(order[rows])) for rows in (slice(half), slice(half, 2 * half)))
+        apart[split] = one - other
     return value + sqrt(SPLITS) / (2 * (SPLITS - 1)) * apart
+
+
+def _of_rows(first: np.ndarray, second: np.ndarray, rows: np.ndarray) -> float:
+    """The value of some rows alone."""
+    return _agreement(_merges(first[np.ix_(rows, rows)]), _merges(second[np.ix_(rows, rows)]))

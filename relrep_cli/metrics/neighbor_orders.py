@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 
 from relrep_cli.metrics.families import neighbourhood_metric
-from relrep_cli.metrics.forms import ORDER
+from relrep_cli.metrics.forms import SEQUENCE
 from relrep_cli.metrics.neighborhoods import within, within_both
 from relrep_cli.metrics.sampling import over_neighbours
 from relrep_cli.metrics.score import By, Ci, Index, K, NotApplicable, Score
@@ -22,7 +22,7 @@ Lists = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @neighbourhood_metric(
-    form=ORDER("lcs"), bounds=(0, None), identity="k", source="Huh et al. 2024, longest common subsequence of neighbours"
+    form=SEQUENCE("lcs"), bounds=(0, None), identity="k", source="Huh et al. 2024, longest common subsequence of neighbours"
 )
 def lcs_knn(
     x: np.ndarray,
@@ -44,7 +44,7 @@ def lcs_knn(
     )
 
 
-@neighbourhood_metric(form=ORDER("edit"), source="Huh et al. 2024, edit distance of neighbours")
+@neighbourhood_metric(form=SEQUENCE("edit"), source="Huh et al. 2024, edit distance of neighbours")
 def edit_knn(
     x: np.ndarray,
     y: np.ndarray,
@@ -63,7 +63,7 @@ def edit_knn(
     return _of_lists(_edits, x, y, k, neighbours, "1 - edit distance / k of neighbours in order", index, ci, seed, workspace)
 
 
-@neighbourhood_metric(form=ORDER("ranks"), source="Wang et al. 2020; Klabunde et al. 2023, rank similarity")
+@neighbourhood_metric(form=SEQUENCE("ranks"), source="Wang et al. 2020; Klabunde et al. 2023, rank similarity")
 def rank_similarity(
     x: np.ndarray,
     y: np.ndarray,

@@ -11,12 +11,12 @@ from conftest import Workdir
 from relrep_cli.base.errors import UsageError
 from relrep_cli.metrics import METRICS
 from relrep_cli.metrics.catalogue import expand, remarks
-from relrep_cli.metrics.forms import AS, ESTIMATOR, FIT, MATCHING, OLD, ORDER
+from relrep_cli.metrics.forms import AS, ESTIMATOR, FIT, MATCHING, OLD, SEQUENCE
 
 FORMS = {
     AS: ["distance", "size", "angle", "similarity"],
     MATCHING: ["hard", "semi", "soft", "partial"],
-    ORDER: ["edit", "lcs", "ranks"],
+    SEQUENCE: ["edit", "lcs", "ranks"],
     FIT: ["least-squares", "ridge"],
     ESTIMATOR: ["row-column"],
 }
