@@ -61,14 +61,14 @@ class WriteError(RelrepError):
     code = WRITE
 
 
-def unknown(noun: str, name: str, known: Iterable[str]) -> UsageError:
-    """The error for a name that is not registered, with the nearest one that is.
+def unknown(noun: str, name: str, known: Iterable[str], more: Iterable[str] = ()) -> UsageError:
+    """The error for a name that is not registered, with the nearest one that is. more: known names that it does not list.
 
     >>> print(unknown("metric", "jacard", ["jaccard", "cka"]))
     unknown metric 'jacard'. Did you mean jaccard? Known: jaccard, cka.
     """
     names = list(known)
-    near = difflib.get_close_matches(name, names, n=1)
+    near = difflib.get_close_matches(name, [*names, *more], n=1)
     guess = f"Did you mean {near[0]}? " if near else ""
     return UsageError(f"unknown {noun} {printable(name)!r}", f"{guess}Known: {', '.join(names)}.")
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from relrep_cli.base.errors import unknown
+from relrep_cli.base.registry import Keyword
 from relrep_cli.metrics.forms import renamed
 from relrep_cli.metrics.score import ALONE, METRICS, Metric
 
@@ -71,6 +72,12 @@ def _record(entry: Metric, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
         "symmetric": "yes" if entry.symmetric else "no",
         "invariant": ", ".join(sorted(entry.invariant)) + (" (of both alike)" if entry.reads_coordinates else ""),
         "needs": ", ".join(sorted(entry.needs)) or "nothing",
-        "options": ", ".join(f"{k.option} {k.default}" for k in entry.keywords.values()) or "none",
+        "options": ", ".join(map(_option, entry.keywords.values())) or "none",
         "source": entry.source,
     }
+
+
+def _option(keyword: Keyword) -> str:
+    """An option with its default first, then what else it may be."""
+    others = [choice for choice in keyword.param.choices if choice != keyword.default]
+    return " ".join([keyword.option, "|".join([str(keyword.default), *others])])

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Concatenate, Literal, Self, TypedDict, TypeVa
 
 import numpy as np
 
-from relrep_cli.base.errors import NotApplicable
+from relrep_cli.base.errors import NotApplicable, unknown
 from relrep_cli.base.registry import Entry, Keyword, Param, Registry
-from relrep_cli.metrics.forms import Form, current
+from relrep_cli.metrics.forms import OLD, Form, current
 from relrep_cli.numerics.intervals import Scale
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
@@ -192,6 +192,8 @@ class Metrics(Registry[Metric]):
     """All definitions by name. Forms of one metric have names such as `procrustes:angle`; old names are known, too."""
 
     def __getitem__(self, name: str) -> Metric:
+        if name not in self:
+            raise unknown(self.noun, name, [known for known, entry in self.items() if entry.shown], [*self, *OLD])
         return super().__getitem__(current(name))
 
     def __contains__(self, name: object) -> bool:
