@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import frexp, sqrt
+from math import frexp
 
 import numpy as np
 
@@ -11,12 +11,12 @@ from relrep_cli.metrics.families import kernel_metric
 from relrep_cli.metrics.score import NotApplicable, Score
 from relrep_cli.numerics import row_pairs as pairs
 from relrep_cli.numerics.chance_levels import UNKNOWN, drawn
+from relrep_cli.numerics.intervals import halves
 from relrep_cli.numerics.narrowing import scalable
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 ROWS = 2048  # more rows are sampled; up to here, an n x n array holds the heights
 LEAST = 30  # rows for an interval
-SPLITS = 20  # into halves, for the interval
 DIGITS = 40  # bits of the largest distance that count; lower bits are rounding errors
 
 
@@ -50,7 +50,9 @@ def nts(x: np.ndarray, y: np.ndarray, *, seed: int = 0, workspace: Workspace = U
         if not np.ptp(side.heights[tuple(side.edges.T)]):
             raise NotApplicable(f"the merges within the {name} space are all at one distance")
     level = drawn(lambda rng: _agreement(a, b, rng.permutation(len(x))), 1.0, seed) if workspace.intervals else UNKNOWN
-    jackknife = _spread(value, first, second) if workspace.intervals and len(x) >= LEAST else None
+    jackknife = None
+    if workspace.intervals and len(x) >= LEAST:  # a jackknife would overestimate: without a row, trees change by whole edges
+        jackknife = halves(value, len(x), lambda rows: _of_rows(first, second, rows))
     convention = f"merge distances of single linkage, Euclidean, edges of both trees, Spearman{note}"
     return Score(value, level.mean, convention, jackknife=jackknife, draws=level.draws, chance_error=level.error)
 
@@ -97,20 +99,6 @@ def _centred_ranks(values: np.ndarray) -> np.ndarray:
     _, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)
     return (ends - (counts - 1) / 2)[codes] - (len(values) + 1) / 2
-
-
-def _spread(value: float, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(SPLITS,) values whose jackknife has the variance of the value, from differences between random halves of the rows.
-
-    A jackknife of trees would overestimate it by half: without a row, a tree changes by whole edges. The variance of a
-    difference between halves is four times that of all rows.
-    """
-    rng, half, apart = np.random.default_rng(0), len(first) // 2, np.empty(SPLITS)
-    for split in range(SPLITS):
-        order = rng.permutation(len(first))
-        one, other = (_of_rows(first, second, np.sort(order[rows])) for rows in (slice(half), slice(half, 2 * half)))
-        apart[split] = one - other
-    return value + sqrt(SPLITS) / (2 * (SPLITS - 1)) * apart
 
 
 def _of_rows(first: np.ndarray, second: np.ndarray, rows: np.ndarray) -> float:

@@ -10,6 +10,7 @@ from scipy.spatial.distance import pdist, squareform
 from scipy.stats import spearmanr
 
 from relrep_cli.metrics import METRICS
+from relrep_cli.numerics.intervals import halves, jackknife
 from relrep_cli.numerics.transport import COPIES, best_plan, pot
 
 
@@ -76,3 +77,14 @@ def test_partial_matching_of_everything_is_soft_matching() -> None:
     soft = METRICS["matching:soft"].compute(x, y).value
     assert METRICS["matching:partial"].compute(x, y, {"share": 1.0}).value == soft
     assert METRICS["matching:partial"].compute(x, y, {"share": 0.5}).value > soft
+
+
+def test_halves_give_the_variance_of_the_whole() -> None:
+    """Of means of rows, where the truth is known: the deviation of a difference of halves is twice that of the mean."""
+
+    def width(x: np.ndarray) -> float:
+        low, high = jackknife(float(x.mean()), halves(float(x.mean()), 200, lambda rows: float(x[rows].mean())))
+        return high - low
+
+    widths = [width(x) for x in np.random.default_rng(0).normal(size=(40, 200))]
+    assert np.mean(widths) / 2 == pytest.approx(2.09 / np.sqrt(200), rel=0.12)  # 2.09: Student's t with 19 degrees
