@@ -46,21 +46,24 @@ class Form:
 
 
 AS = Choice(
-    "procrustes", "as_", "distance", "How procrustes tells agreement: distance, angle or similarity at size 1; size keeps it."
+    "procrustes",
+    "as_",
+    "distance",
+    "What procrustes prints of two spaces of size 1: distance, angle or similarity; size: the distance with sizes kept.",
 )
 MATCHING = Choice(
     "matching",
     "matching",
     "hard",
-    "How columns are matched: one to one, each with its best, or by optimal transport, also of a part.",
+    "How matching pairs columns: one to one (hard), each with its best (semi), optimal transport of all (soft) or a share.",
 )
 SEQUENCE = Choice(
     "knn-order",
     "sequence",
     "edit",
-    "How two sequences of neighbours are compared: edit distance, longest common subsequence, ranks.",
+    "How knn-order compares neighbours in order: edit distance, longest common subsequence (lcs) or ranks.",
 )
-FIT = Choice("linear-regression", "fit", "least-squares", "How the linear map is fitted.")
+FIT = Choice("linear-regression", "fit", "least-squares", "How linear-regression fits: least squares, or ridge with --penalty.")
 ESTIMATOR = Choice("cka", "estimator")
 
 OLD = {
