@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-COPIES = 1024  # up to this many equal parts of mass, a plan is an assignment of parts, which needs no other library
+COPIES = 1024  # up to this many equal parts of mass, a plan is an assignment of parts, which is fast and needs no other library
 STEPS = 10_000_000  # of the network simplex, at most
 FORBIDDEN = 1e3  # cost of what no plan may do, in units of the largest gain
+ROUNDING = 1e-9  # of a share of the parts
 
 
 def best_plan(gains: np.ndarray, share: float = 1.0) -> np.ndarray:
@@ -24,28 +25,40 @@ def best_plan(gains: np.ndarray, share: float = 1.0) -> np.ndarray:
     """
     p, q = gains.shape
     parts = lcm(p, q)
-    if share == 1 and parts <= COPIES:
-        return _assigned(gains, parts)
-    masses = np.full(p, 1 / p), np.full(q, 1 / q)
-    if share == 1:
-        return np.asarray(pot().emd(*masses, -gains, numItermax=STEPS))
-    largest = max(float(np.abs(gains).max()), 1e-300)
-    costs = np.zeros((p + 1, q + 1))  # what is not transported goes to, or comes from, one more column and row
-    costs[:p, :q], costs[p, q] = -gains / largest, FORBIDDEN
-    plan = pot().emd(*(np.append(mass, 1 - share) for mass in masses), costs, numItermax=STEPS)
-    return np.asarray(plan[:p, :q])
+    if parts > COPIES:
+        return _transported(gains, share)
+    whole = int(share * parts + ROUNDING)
+    rest = share * parts - whole  # between whole numbers of parts, the best plan changes along a line
+    plan = _assigned(gains, parts, whole)
+    return plan + rest * (_assigned(gains, parts, whole + 1) - plan) if rest > ROUNDING else plan
 
 
-def _assigned(gains: np.ndarray, parts: int) -> np.ndarray:
-    """The best plan by the Hungarian method, of copies of rows and columns that hold 1 / parts each."""
+def _assigned(gains: np.ndarray, parts: int, matched: int) -> np.ndarray:
+    """The best plan of `matched` parts by the Hungarian method, of copies of rows and columns that hold 1 / parts each."""
     from scipy.optimize import linear_sum_assignment
 
     p, q = gains.shape
-    copies = np.repeat(np.repeat(gains, parts // p, axis=0), parts // q, axis=1)
+    every = parts + parts - matched  # a part that is not matched goes to, or comes from, one that is added
+    copies = np.zeros((every, every))
+    copies[:parts, :parts] = np.repeat(np.repeat(gains, parts // p, axis=0), parts // q, axis=1)
+    copies[parts:, parts:] = -FORBIDDEN * float(np.abs(gains).max()) - 1
     rows, columns = linear_sum_assignment(copies, maximize=True)
+    kept = (rows < parts) & (columns < parts)
     plan = np.zeros((p, q))
-    np.add.at(plan, (rows // (parts // p), columns // (parts // q)), 1 / parts)
+    np.add.at(plan, (rows[kept] // (parts // p), columns[kept] // (parts // q)), 1 / parts)
     return plan
+
+
+def _transported(gains: np.ndarray, share: float) -> np.ndarray:
+    """The best plan by the network simplex."""
+    p, q = gains.shape
+    masses = np.full(p, 1 / p), np.full(q, 1 / q)
+    if share == 1:
+        return np.asarray(pot().emd(*masses, -gains, numItermax=STEPS))
+    costs = np.zeros((p + 1, q + 1))
+    costs[:p, :q], costs[p, q] = -gains / max(float(np.abs(gains).max()), 1e-300), FORBIDDEN
+    plan = pot().emd(*(np.append(mass, 1 - share) for mass in masses), costs, numItermax=STEPS)
+    return np.asarray(plan[:p, :q])
 
 
 def pot() -> Any:

@@ -12,6 +12,7 @@ from scipy.stats import spearmanr
 from relrep_cli.metrics import METRICS
 from relrep_cli.numerics.intervals import halves, jackknife
 from relrep_cli.numerics.transport import COPIES, best_plan, pot
+from relrep_cli.numerics.workspace import Workspace
 
 
 def correlations(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -42,13 +43,16 @@ def test_soft_matching_of_equal_widths_is_the_one_to_one_matching() -> None:
     assert METRICS["matching:soft"].compute(x, y).value == pytest.approx(METRICS["matching"].compute(x, y).value, abs=1e-12)
 
 
-@pytest.mark.parametrize("share", [0.3, 0.8])
-def test_partial_matching_is_partial_transport(share: float) -> None:
-    x, y = pair(60, 9, 6)
+@pytest.mark.parametrize(("p", "q", "share"), [(9, 6, 0.3), (9, 6, 0.8), (5, 5, 0.01), (37, 41, 0.8)])
+def test_partial_matching_is_partial_transport(p: int, q: int, share: float) -> None:
+    x, y = pair(60, p, q)
     table = correlations(x, y)
-    plan = pot().partial.partial_wasserstein(np.full(9, 1 / 9), np.full(6, 1 / 6), 1 - table, m=share)
-    found = METRICS["matching:partial"].compute(x, y, {"share": share}).value
+    plan = pot().partial.partial_wasserstein(np.full(p, 1 / p), np.full(q, 1 / q), 1 - table, m=share)
+    found = METRICS["matching:partial"].compute(x, y, {"share": share}, workspace=Workspace(intervals=False)).value
     assert found == pytest.approx((plan * table).sum() / share, abs=1e-9)
+    mine = best_plan(table, share)
+    assert mine.sum() == pytest.approx(share) and mine.min() >= 0
+    assert mine.sum(1).max() < 1 / p + 1e-12 and mine.sum(0).max() < 1 / q + 1e-12
 
 
 def test_partial_matching_leaves_out_columns_without_a_counterpart() -> None:
