@@ -58,10 +58,10 @@ MATCHING = Choice(
     "How matching pairs columns: one to one (hard), each with its best (semi), optimal transport of all (soft) or a share.",
 )
 SEQUENCE = Choice(
-    "knn-order",
+    "ordered-knn",
     "sequence",
     "edit",
-    "How knn-order compares neighbours in order: edit distance, longest common subsequence (lcs) or ranks.",
+    "How ordered-knn compares neighbours in order: edit distance, longest common subsequence (lcs) or ranks.",
 )
 FIT = Choice("linear-regression", "fit", "least-squares", "How linear-regression fits: least squares, or ridge with --penalty.")
 ESTIMATOR = Choice("cka", "estimator")
@@ -70,9 +70,9 @@ OLD = {
     "procrustes-size": "procrustes:size",
     "angular-procrustes": "procrustes:angle",
     "bures": "procrustes:similarity",
-    "edit-knn": "knn-order",
-    "lcs-knn": "knn-order:lcs",
-    "rank-similarity": "knn-order:ranks",
+    "edit-knn": "ordered-knn",
+    "lcs-knn": "ordered-knn:lcs",
+    "rank-similarity": "ordered-knn:ranks",
     "ridge": "linear-regression:ridge",
     "hard-match": "matching",
     "soft-match": "matching:soft",

@@ -17,7 +17,7 @@ from relrep_cli.comparison.corrected_values import NOTE, chance_share
         ("svcca", 0.25, 0.25),  # between 0 and 1
         ("rsa", 0.0, 0.0),  # between -1 and 1: 0 is no agreement
         ("procrustes", 2**0.5 / 2, 0.5),  # lower is closer, at most the root of 2
-        ("knn-order:lcs", 1.0, 0.1),  # at most k
+        ("ordered-knn:lcs", 1.0, 0.1),  # at most k
         ("mse", 3.0, None),  # no worst value
         ("cknna", 0.5, None),  # no best value
         ("information-imbalance", 1.0, None),  # beyond chance it is worse than chance

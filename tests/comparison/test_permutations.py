@@ -63,8 +63,8 @@ def test_a_value_that_pairing_does_not_change_is_never_significant(models: Workd
 
 
 def test_corrected_runs_from_chance_to_the_best(models: Workdir) -> None:
-    rows = models.here("relrep compare a.npz near.npz -m cka,mse,knn-order:lcs,magnitude-difference --permutations 5 -q").rows
-    best = {"cka": 1, "mse": 0, "knn-order:lcs": 10, "magnitude-difference": 0}
+    rows = models.here("relrep compare a.npz near.npz -m cka,mse,ordered-knn:lcs,magnitude-difference --permutations 5 -q").rows
+    best = {"cka": 1, "mse": 0, "ordered-knn:lcs": 10, "magnitude-difference": 0}
     for r in rows[:3]:
         value, chance = float(r["value"]), float(r["chance"])
         assert float(r["corrected"]) == pytest.approx((value - chance) / (best[r["metric"]] - chance))

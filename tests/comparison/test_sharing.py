@@ -17,7 +17,7 @@ from relrep_cli.numerics import moments
 from relrep_cli.numerics import workspace as workspaces
 from relrep_cli.numerics.workspace import Workspace
 
-SEARCHING = ("knn-jaccard", "mutual-knn", "jaccard", "cycle-knn", "knn-order:ranks")
+SEARCHING = ("knn-jaccard", "mutual-knn", "jaccard", "cycle-knn", "ordered-knn:ranks")
 OF_MOMENTS = ("cka", "procrustes", "svcca", "linear-regression")
 
 

@@ -17,7 +17,7 @@ from relrep_cli.numerics.chance_levels import Level, drawn
 from relrep_cli.numerics.workspace import Workspace
 
 DRAWN = [
-    "knn-order:lcs", "knn-order", "knn-order:ranks", "second-order-cosine", "cknna", "nts", "cca", "svcca", "pwcca",
+    "ordered-knn:lcs", "ordered-knn", "ordered-knn:ranks", "second-order-cosine", "cknna", "nts", "cca", "svcca", "pwcca",
     "procrustes", "procrustes:size", "procrustes:angle", "procrustes:similarity", "aligned-cosine", "matching", "matching:semi",
     "matching:soft", "matching:partial",
 ]  # fmt: skip

@@ -103,7 +103,7 @@ def golden() -> tuple[np.ndarray, np.ndarray]:
         ("procrustes", {}, 0.4388966816),
         ("procrustes:size", {}, 346.2220089),
         ("procrustes:angle", {}, 0.4424979843),
-        ("knn-order:ranks", {"k": 10}, 0.3096107710),
+        ("ordered-knn:ranks", {"k": 10}, 0.3096107710),
         ("second-order-cosine", {"k": 10}, 0.9288021041),
         ("second-order-cosine", {"k": 10, "profile": "distance"}, 0.9395655381),
         ("aligned-cosine", {}, 0.9068875122),

@@ -88,7 +88,7 @@ def test_rows_all_alike_leave_room_for_others() -> None:
 def test_sampled_metrics_have_the_values_of_their_rows(name: str) -> None:
     x = clusters(2500)
     y = noisy(x)
-    ci = 0.2 if name == "knn-order:lcs" else 0.02  # lengths from 0 to k
+    ci = 0.2 if name == "ordered-knn:lcs" else 0.02  # lengths from 0 to k
     every, some = score(name, x, y), score(name, x, y, ci=ci)
     assert some.sample is not None and len(some.rows) == some.extra["sampled"] < 1000
     assert np.array_equal(some.rows, every.rows[some.sample])

@@ -110,7 +110,7 @@ def test_rsa_of_whole_numbers_feels_no_order_of_the_columns(correlation: str, di
 
 
 @pytest.mark.parametrize("offset", [0, 3])
-@pytest.mark.parametrize("name", ["knn-jaccard", "knn-order", "mutual-knn"])
+@pytest.mark.parametrize("name", ["knn-jaccard", "ordered-knn", "mutual-knn"])
 def test_neighbours_at_equal_cosine_come_by_row_number(name: str, offset: int) -> None:
     rng = np.random.default_rng(0)
     x = rng.integers(0, 2, size=(200, 12)).astype(float) + offset
