@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from conftest import Workdir
 
-from relrep_cli.comparison.corrected_values import NOTE, chance_share
+from relrep_cli.comparison.corrected_values import NOTE, best_value, chance_share, correction
+from relrep_cli.metrics import METRICS
 
 
 @pytest.mark.parametrize(
@@ -50,3 +51,9 @@ def test_metrics_whose_chance_level_is_0_have_no_star(empty: Workdir) -> None:
         np.save(empty / f"{name}.npy", rng.normal(size=(60, 200)))
     lines = empty.here("relrep compare a.npy b.npy -m cka,rsa --format table -q").out.decode().splitlines()
     assert "corrected" in lines[0].split() and not any("*" in line for line in lines)
+
+
+def test_every_metric_with_a_best_value_can_be_corrected() -> None:
+    without = [name for name, entry in METRICS.items() if best_value({"metric": name, "k": 10}) is None and entry.shown]
+    assert without == ["cknna"]
+    assert correction({"metric": "procrustes:similarity", "value": 0.9, "chance": 0.8}) == pytest.approx(0.5)
