@@ -40,10 +40,12 @@ lint: $(VENV)/.ready
 	$(BIN)/mypy
 	$(BIN)/python -m relrep_cli.cli.reference --check docs/reference.md
 	$(BIN)/python -m relrep_cli.cli.reference --check docs/reading.md
+	$(BIN)/python -m relrep_cli.cli.reference --check docs/api.md
 
 docs: $(VENV)/.ready
 	$(BIN)/python -m relrep_cli.cli.reference docs/reference.md
 	$(BIN)/python -m relrep_cli.cli.reference docs/reading.md
+	$(BIN)/python -m relrep_cli.cli.reference docs/api.md
 
 clean:
 	rm -rf $(VENV) $(LOWEST) demo .pytest_cache .mypy_cache .ruff_cache

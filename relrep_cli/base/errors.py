@@ -68,7 +68,8 @@ def unknown(noun: str, name: str, known: Iterable[str], more: Iterable[str] = ()
     unknown metric 'jacard'. Did you mean jaccard? Known: jaccard, cka.
     """
     names = list(known)
-    near = difflib.get_close_matches(name, [*names, *more], n=1)
+    lower = {one.lower(): one for one in [*names, *more]}
+    near = [lower[one] for one in difflib.get_close_matches(name.lower(), lower, n=1)]
     guess = f"Did you mean {near[0]}? " if near else ""
     return UsageError(f"unknown {noun} {printable(name)!r}", f"{guess}Known: {', '.join(names)}.")
 

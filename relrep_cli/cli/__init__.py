@@ -17,6 +17,7 @@ from relrep_cli.base import errors, signals, task_cache
 from relrep_cli.base.output import complain, emit, notes_on_stderr, warnings_as_details
 from relrep_cli.base.registry import load_plugins
 from relrep_cli.base.streams import silence_stdout, stand_in
+from relrep_cli.cli.help_pages import Pages
 
 COMMANDS = {
     "embed": "Turn items into vectors with an encoder, or import vectors that exist.",
@@ -107,11 +108,13 @@ def load(name: str) -> Any:
     load_plugins()  # before the command's module, which turns what is registered into options
     module = import_module(f"relrep_cli.cli.{name}")
     single = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
-    settings = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "token_normalize_func": _american}
+    settings = {"help_option_names": ["--help"], "max_content_width": 100, "token_normalize_func": _american}
     examples = "\b\nExamples:\n" + "\n".join(f"  {line}" for line in module.EXAMPLES)
-    single.command(name, epilog=examples, context_settings=settings)(getattr(module, name))
-    command = typer.main.get_command(single)
-    command.name = name
+    function = getattr(module, name)
+    single.command(name, cls=Pages, epilog=examples, context_settings=settings)(function)
+    command: Any = typer.main.get_command(single)
+    command.name, command.common, command.title = name, module.COMMON, module.TITLE
+    command.registries, command.panels = function.registries, function.panels
     return command
 
 

@@ -18,6 +18,8 @@ from relrep_cli.cli.options import DryRun, Force, Given, Output, Printing, Seed,
 from relrep_cli.cli.reading_options import ReadingOptions
 from relrep_cli.relative.anchor_report import COLUMNS, report_anchors
 
+TITLE = "What to choose"
+COMMON = ("number", "strategy", "joint", "source", "report", "split", "output", "ids_only", "seed", "force")
 EXAMPLES = (
     "relrep anchor a.h5 -n 300 --strategy per-class -o anchors.h5",
     "relrep anchor a.h5 b.h5 -n 300 --strategy kmeans --joint -o anchors.h5",

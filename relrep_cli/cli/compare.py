@@ -31,6 +31,8 @@ from relrep_cli.relative.file_views import views_of_files
 from relrep_cli.relative.recipes import Recipe
 from relrep_cli.relative.similarities import SIMILARITIES
 
+TITLE = "What to measure"
+COMMON = ("metric", "preset", "anchors", "similarity", "split", "permutations", "matrix", "diagnose", "output", "plot")
 EXAMPLES = (
     "relrep compare a.rel.h5 b.rel.h5 --metric cosine,jaccard --k 10",
     "relrep compare a.h5 b.h5 --anchors anchors.h5 --split test",
@@ -54,7 +56,12 @@ class Options:
     ] = field(default_factory=list)
     metric: Annotated[
         list[str],
-        shared.names_of(SHOWN, "What to measure: metrics, families or all; repeated or with commas.", "--metric", "-m"),
+        shared.names_of(
+            SHOWN,
+            "What to measure (docs/which-metric.md): metrics, families or all; repeated or with commas.",
+            "--metric",
+            "-m",
+        ),
     ] = field(default_factory=lambda: list(DEFAULT_METRICS))
     preset: Annotated[
         str | None,
@@ -114,8 +121,7 @@ class Options:
         int | None,
         typer.Option(
             "--permutations",
-            help="Add the columns p and q: p compares the value with N random pairings of the rows, which takes N times as "
-            "long.",
+            help="Add p and q: p compares the value with N random pairings of the rows, in N times the time.",
             metavar="N",
             min=1,
             show_default=False,
@@ -168,10 +174,8 @@ def compare(options: Options) -> int:
     A FILE may be a pattern for embeddings inside one, 'a.h5::layer/*'. Pairs then run between the arguments: layers of one
     file are compared with layers of another, and with each other only when the pattern is the only argument.
 
-    docs/which-metric.md says which metric answers which question. `corrected` is 0 at chance and 1 in full agreement.
-
-    Rows are joined by id. Every value comes with a 95 % confidence interval, its chance level under random pairing and its
-    convention. With --anchors and absolute files, each metric is computed for the absolute spaces and for their relative
+    Rows are joined by id. Every value comes with a 95 % confidence interval, its chance level under random pairing, the value
+    corrected for chance (0 at chance, 1 in full agreement) and its convention. With --anchors and absolute files, each metric is computed for the absolute spaces and for their relative
     representations, and the ratio of the two is added. With several similarity functions, this is done for each alone and for
     their product.
 

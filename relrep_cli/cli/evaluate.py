@@ -29,6 +29,8 @@ from relrep_cli.evaluations.several_files import (
     write_items,
 )
 
+TITLE = "What to find out"
+COMMON = ("task", "target", "split", "holdout", "anomalies", "reference", "matrix", "rows", "plot", "json")
 EXAMPLES = (
     "relrep evaluate a.h5 b.h5 --task linear-probe,knn",
     "relrep evaluate shapes.h5 --task linear-probe --target colour,shape,location",

@@ -20,8 +20,8 @@ from relrep_cli.base.registry import Keyword, Registry
 if TYPE_CHECKING:
     pass
 
-Format = Literal["table", "tsv", "csv", "json", "jsonl", "markdown"]
-assert typing.get_args(Format) == FORMATS
+Format = Literal["table", "tsv", "csv", "json", "jsonl", "markdown", "md"]
+assert typing.get_args(Format) == (*FORMATS, "md")
 
 Output = Annotated[str, typer.Option("--output", "-o", help="File to write; - is stdout.", metavar="FILE", show_default=False)]
 Force = Annotated[bool, typer.Option("--force", help="Replace the output if it exists.")]
@@ -126,7 +126,7 @@ class Printing:
         """The format that was asked for; None for a table on a terminal and TSV in a pipe. Raises UsageError."""
         if self.json and self.format not in (None, "json"):
             raise UsageError(f"--json and --format {self.format} contradict each other", "Leave one out.")
-        return "json" if self.json else self.format
+        return "json" if self.json else "markdown" if self.format == "md" else self.format
 
 
 def command(shape: type, *registries: Registry) -> Callable[[Callable[[Any], int | None]], Callable[..., Any]]:
@@ -157,6 +157,7 @@ def command(shape: type, *registries: Registry) -> Callable[[Callable[[Any], int
             given = _given(context, {name: (key, values.pop(name)) for name, (key, _) in keywords.items()})
             return function(_filled(shape, values, {Given: given, Explicit: Explicit(_explicit(context))}))
 
+        called.registries, called.panels = registries, _panels(shape)  # type: ignore[attr-defined]
         called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         called.__annotations__ = {p.name: p.annotation for p in parameters}
         called.__doc__, called.__name__, called.__module__ = function.__doc__, function.__name__, function.__module__
@@ -185,6 +186,15 @@ def _parameters(shape: type) -> list[inspect.Parameter]:
         if kind in (Given, Explicit):
             continue
         found += _parameters(kind) if is_dataclass(kind) else [_parameter(one.name, kind, _default(one))]  # type: ignore[arg-type]
+    return found
+
+
+def _panels(shape: type) -> dict[str, str]:
+    """The panel of the help page for each option of the dataclasses within a dataclass that name one."""
+    found: dict[str, str] = {}
+    for kind in _kinds(shape).values():
+        if is_dataclass(kind) and (panel := getattr(kind, "PANEL", "")):
+            found |= {one.name: panel for one in fields(kind)}
     return found
 
 

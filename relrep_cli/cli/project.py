@@ -21,6 +21,19 @@ from relrep_cli.relative.similarities import SIMILARITIES
 from relrep_cli.relative.similarity_selection import select
 from relrep_cli.relative.transformations import TRANSFORMATIONS
 
+TITLE = "What to make"
+COMMON = (
+    "anchors",
+    "similarity",
+    "aggregate",
+    "center",
+    "standardize_columns",
+    "statistics",
+    "select",
+    "audit",
+    "list_functions",
+    "output",
+)
 EXAMPLES = (
     "relrep project a.h5 --anchors anchors.h5 -o a.rel.h5",
     "relrep project a.h5 --anchors anchors.h5 --similarity cosine,l1 --aggregate sum --center -o a.rel.h5",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import typer
 
@@ -17,6 +17,8 @@ def _option(name: str, help: str, metavar: str | None = None) -> Any:
 @dataclass(frozen=True, kw_only=True)
 class FileOptions:
     """What a user says of the files of a command, apart from the column of labels."""
+
+    PANEL: ClassVar[str] = "Input"
 
     id_column: Annotated[str | None, _option("--id-column", "Column of the ids.", "NAME")] = None
     vector_columns: Annotated[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
 from math import isfinite
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import typer
@@ -33,6 +33,8 @@ class RecipeOptions:
 
     A command with other defaults for `similarity` and `aggregate` subclasses it and states them in the help.
     """
+
+    PANEL: ClassVar[str] = "Projection"
 
     anchors: Annotated[str, _file("anchors", "-a", help="Anchor file, or a text file with one id a line.")] = ""
     similarity: Annotated[

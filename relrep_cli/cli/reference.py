@@ -1,10 +1,11 @@
-"""docs/reference.md and the table in docs/reading.md, from what the program itself knows.
+"""docs/reference.md, the table in docs/reading.md and the list in docs/api.md, from what the program itself knows.
 
 `python -m relrep_cli.cli.reference [--check] FILE`
 """
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from collections.abc import Iterator
@@ -139,11 +140,40 @@ def formats() -> str:
     )
 
 
+CALLS = re.compile(r"(<!-- functions -->\n).*?(<!-- end of functions -->)", re.DOTALL)
+
+
+def calls() -> str:
+    """Every name that the library offers: its signature and its docstring."""
+    import relrep_cli
+
+    lines = []
+    for name in relrep_cli.__all__:
+        value = getattr(relrep_cli, name)
+        if name.startswith("__") or (isinstance(value, type) and issubclass(value, Exception)):
+            continue
+        described = (inspect.getdoc(value) or "").partition(">>>")[0].rstrip()  # examples are run where they stand
+        lines += [f"### {name}", "", "```python", _signature(name, value), "```", "", "```text", described, "```", ""]
+    return "\n".join(lines)
+
+
+def _signature(name: str, value: Any) -> str:
+    """The call as one writes it, without the module names of types."""
+    text = re.sub(r"(: |-> )'([^']*)'", r"\1\2", f"{name}{inspect.signature(value)}")  # annotations, but no defaults
+    if len(text) <= WIDTH:
+        return text
+    before, _, rest = text.partition("(")
+    inside, _, after = rest.rpartition(")")
+    parts = re.split(r", (?=[a-z_*]+(?::|,|$))", inside)
+    return "\n".join([f"{before}(", *(f"    {part}," for part in parts), f"){after}"])
+
+
 def page_for(path: Path) -> str:
-    """What a page should say: the reference as a whole, or a page whose table of formats is made from the registry."""
-    if path.name != "reading.md":
+    """What a page should say: the reference as a whole, or a page of which a part is made from the program."""
+    if path.name not in ("reading.md", "api.md"):
         return reference()
-    return FORMATS.sub(lambda match: match[1] + formats() + match[2], path.read_text(encoding="utf-8"))
+    marks, part = (FORMATS, formats) if path.name == "reading.md" else (CALLS, calls)
+    return marks.sub(lambda match: match[1] + part() + match[2], path.read_text(encoding="utf-8"))
 
 
 def main(arguments: list[str]) -> int:

@@ -26,7 +26,13 @@ def file_views(
     Raises DataError when the file cannot be read or projected, or has no rows of the split.
     """
     embedding = store.read(uri, reading)
-    embedding = store.digested(embedding) if with_content else embedding
+    return views_of_space(store.digested(embedding) if with_content else embedding, split, recipes, with_content)
+
+
+def views_of_space(
+    embedding: Embedding, split: str | None, recipes: Sequence[Recipe], with_content: bool = False
+) -> list[View]:
+    """The same of an embedding that was read before. with_content: only for one whose digest is known."""
     embedding = in_id_order(embedding) if recipes else embedding  # statistics of a recipe are sums over all training rows
     rows = in_id_order(of_split(embedding, split))
     name = f"{embedding.digest}:{_rows_digest(rows)}" if with_content else ""

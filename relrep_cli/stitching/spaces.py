@@ -102,28 +102,53 @@ def read_spaces(
             failed.append({"encoder": uri, "error": str(error)})
 
     es = [e for file in files if (e := usable(_read, file, recipe, digests, reading))]
-    ids = _items(recipe, es)
     undivided = [e.uri for e in es if "split" not in e.obs]
-    size, seed = division.size or TEST_SIZE, division.seed
-    if division.size is not None and not undivided:
-        raise UsageError("--test-size draws a split for files without one, and all files have one", "Leave it out.")
-    es = assign_splits(es, ids, size, seed)
+    es = _divided(es, recipe, division)
     predicts = not column.optional or bool(column.source) or any(column.name in e.obs for e in es)
     if predicts:
         es = [e for e in es if usable(_checked, e, column)]
     if len(es) < min(len(files), 2):
         raise errors[0]
+    flags = _flags(es, undivided, recipe, division)
+    return Spaces(es, recipe, column.target(es) if predicts else None, failed, flags)
+
+
+def spaces_of(es: Sequence[Embedding], recipe: Recipe | None, column: Column, division: Division) -> Spaces:
+    """Give each of some embeddings a split, as `read_spaces` does with files. Raises DataError when one cannot be used."""
+    undivided = [e.uri for e in es if "split" not in e.obs]
+    divided = _divided([_projectable(e, recipe) for e in es], recipe, division)
+    for e in divided:
+        _checked(e, column)
+    return Spaces(divided, recipe, column.target(divided), [], _flags(divided, undivided, recipe, division))
+
+
+def _divided(es: list[Embedding], recipe: Recipe | None, division: Division) -> list[Embedding]:
+    """The spaces with a split each."""
+    if division.size is not None and all("split" in e.obs for e in es):
+        raise UsageError("--test-size draws a split for files without one, and all files have one", "Leave it out.")
+    return assign_splits(es, _items(recipe, es), division.size or TEST_SIZE, division.seed)
+
+
+def _flags(es: list[Embedding], undivided: Sequence[str], recipe: Recipe | None, division: Division) -> Record:
+    """The flags of all records: drawn splits, and anchors that are test rows. Raises DataError for leaks and unpaired rows.
+
+    undivided: the files for which a split was drawn.
+    """
     if recipe is None or not isinstance(recipe.meaning, Pairs):
         check_positions(es)
     for group in groups_sharing_ids(recipe, es):
         refuse_leaks(group)
-    flags = {**_report_drawn_splits(undivided, es, size, seed), **refuse_test_anchors(es, recipe, division.allow_test_anchors)}
-    return Spaces(es, recipe, column.target(es) if predicts else None, failed, flags)
+    drawn = _report_drawn_splits(undivided, es, division.size or TEST_SIZE, division.seed)
+    return drawn | refuse_test_anchors(es, recipe, division.allow_test_anchors)
 
 
 def _read(file: str, recipe: Recipe | None, digests: bool, reading: Reading) -> Embedding:
     e = store.read(file, reading)
-    e = store.digested(e) if digests else e
+    return _projectable(store.digested(e) if digests else e, recipe)
+
+
+def _projectable(e: Embedding, recipe: Recipe | None) -> Embedding:
+    """The embedding itself. Raises DataError when it is relative, or an anchor has no vector in its space."""
     if recipe is not None:
         if e.kind == RELATIVE:
             raise DataError("is a relative representation already", "Give the absolute file that it was made from.", file=e.uri)

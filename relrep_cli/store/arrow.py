@@ -20,6 +20,7 @@ from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of
 from relrep_cli.store.found import Found
 from relrep_cli.store.reading import PLAIN, Reading
 
+LIBRARIES = ("pyarrow.ipc", "pyarrow.compute")  # imported by the fork server
 BASE, COLUMN = 96 << 20, 64 << 10  # bytes of memory for pyarrow, and for every column more
 RATIO, LEAST, MOST = 20, 64 << 20, 2 << 30  # bytes that may be unpacked: so many times the file, within these bounds
 SCHEMA = 16 << 20  # bytes of metadata

@@ -122,7 +122,7 @@ def forked(request: str, patience: float) -> bytes:
         pid = os.fork()
     if pid == 0:
         answer_and_end(request, writing)
-    fork_server.spent(time.monotonic() - started)
+    forking = time.monotonic() - started
     os.close(writing)
     try:
         answer = b"".join(received(reading, patience))
@@ -131,7 +131,8 @@ def forked(request: str, patience: float) -> bytes:
         raise
     finally:
         os.close(reading)
-        status = os.waitpid(pid, 0)[1]
+        _, status, used = os.wait4(pid, 0)
+        fork_server.spent(forking, used.ru_utime + used.ru_stime)
     return judged(os.waitstatus_to_exitcode(status), answer)
 
 

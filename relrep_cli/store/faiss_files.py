@@ -15,6 +15,7 @@ from relrep_cli.store.found import Found
 from relrep_cli.store.library_files import array_of, read_with_library, surveyed
 from relrep_cli.store.reading import PLAIN, Reading
 
+LIBRARIES = ("faiss",)  # imported by the fork server
 KINDS = {b"IxF2", b"IxFI", b"IxFl", b"IxMp", b"IxM2"}  # flat by L2 or inner product, and maps of ids, as their files begin
 SAVE = "Write the vectors themselves: numpy.save(FILE, index.reconstruct_n(0, index.ntotal))."
 

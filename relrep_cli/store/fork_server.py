@@ -1,8 +1,10 @@
 """A small process that forks the children of child.py for a large one.
 
 A fork copies the page tables of its parent: 1 ms for a bare Python, 25 ms with torch loaded, more in a notebook that holds
-gigabytes. So a process that has spent SPENT seconds in forks starts this server once, and asks it from then on. Processes
-that are forked later inherit the connection; the server ends when the last of them has.
+gigabytes. And a child that reads Parquet imports pyarrow first, which takes longer than most files. So a process that has
+spent SPENT seconds on both starts this server once, and asks it from then on. The server imports the module that a request
+names, and the module's LIBRARIES, before it forks: its children find them imported. Processes that are forked later inherit
+the connection; the server ends when the last of them has.
 
 One packet is one request. With it come the two ends of the caller: a pipe for the child's answer, and a socket on which the
 server says how the child ended. When the caller closes that socket first, the child is killed.
@@ -22,18 +24,17 @@ import sys
 from contextlib import suppress
 from importlib import import_module
 
-SPENT = 0.3  # seconds in forks after which starting the server pays
+SPENT = 0.3  # seconds in forks and imports after which starting the server pays
+LONGEST_IMPORT = 0.12  # seconds of a child's CPU time that count as its imports; the rest it owes to its file
 LONGEST_REQUEST = 64 << 10  # bytes of one packet
 MODULES = ("resource", "relrep_cli.store.survey")  # imported by the server once instead of by every child
 _server: list[tuple[socket.socket, subprocess.Popen[bytes]]] = []
 _spent = [0.0]
 
 
-def spent(seconds: float) -> None:
-    """Count the time of a fork, and start the server when the forks of this process have become dear."""
-    _spent[0] += seconds
-    if _spent[0] > SPENT:
-        start()
+def spent(forking: float, child: float) -> None:
+    """Count the seconds that a fork took, and the CPU time of the child. `ask` starts the server when they add up."""
+    _spent[0] += forking + min(child, LONGEST_IMPORT)
 
 
 def start() -> None:
@@ -55,6 +56,8 @@ def ask(request: str) -> tuple[int, socket.socket] | None:
     Returns the pipe with the child's answer, and the socket that tells its exit code (see `exit_code`). None when no server
     runs, or the request is too long for one packet.
     """
+    if _spent[0] > SPENT:
+        start()
     packet = json.dumps([os.getcwd(), request]).encode()
     if not _server or len(packet) > LONGEST_REQUEST:
         return None
@@ -105,6 +108,7 @@ def serve(descriptor: int) -> None:
                 if not packet:
                     os._exit(0)
                 client = socket.socket(fileno=descriptors[1])
+                _import_for(packet)
                 pid = _fork(packet, descriptors[0], [requests, client, *running.values()], [woken, waking])
                 os.close(descriptors[0])
                 running[pid] = client
@@ -115,6 +119,24 @@ def serve(descriptor: int) -> None:
             elif key.data in running:  # a client says nothing, so this one has closed its end
                 os.kill(key.data, signal.SIGKILL)
                 events.unregister(key.fileobj)
+
+
+def _import_for(packet: bytes) -> None:
+    """Import the module that a request names and the libraries that it lists, once.
+
+    What cannot be imported is the child's to report.
+    """
+    _, request = json.loads(packet)
+    module, _, _ = json.loads(request)[0].partition(":")
+    if module in sys.modules:
+        return
+    from relrep_cli.store.apart import import_alone
+
+    import_alone()
+    with suppress(Exception):
+        for library in getattr(import_module(module), "LIBRARIES", ()):
+            import_module(library)
+    gc.freeze()
 
 
 def _fork(packet: bytes, writing: int, sockets: list[socket.socket], pipes: list[int]) -> int:

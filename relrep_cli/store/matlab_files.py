@@ -18,6 +18,8 @@ from relrep_cli.store.hdf5 import SIGNATURE, read_hdf5
 from relrep_cli.store.library_files import array_of, of_texts, read_with_library, surveyed
 from relrep_cli.store.reading import PLAIN, Reading
 
+LIBRARIES = ("scipy.io",)  # imported by the fork server
+
 
 def read_matlab(path: Path, member: str | None = None, reading: Reading = PLAIN) -> Found:
     """The chosen matrix (n, d), with character arrays and cells of texts of n rows beside it. Raises DataError."""

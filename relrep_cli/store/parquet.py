@@ -16,6 +16,7 @@ from relrep_cli.store.found import Found
 from relrep_cli.store.limits import TEXT_WIDTH, packing_fault
 from relrep_cli.store.reading import PLAIN, Reading
 
+LIBRARIES = ("pyarrow.parquet", "pyarrow.compute")  # imported by the fork server
 BASE, COLUMN = 192 << 20, 16 << 20  # bytes of memory for reading at all, and for every column more
 FOOTER = 16 << 20  # bytes of metadata
 FACTOR = 40  # how much larger metadata are in memory

@@ -22,6 +22,7 @@ from relrep_cli.store.found import Found
 from relrep_cli.store.reading import PLAIN, Reading
 from relrep_cli.store.table_columns import Kind, choose_columns, listed, whole_first
 
+LIBRARIES = ("pyarrow.csv", "pyarrow.compute")  # imported by the fork server
 LINE = 1 << 20  # bytes of the first line
 COLUMNS = 1 << 14
 COLUMN = 16 << 10  # bytes of memory that each takes

@@ -20,6 +20,7 @@ from relrep_cli.store.limits import packing_fault
 from relrep_cli.store.parquet import OPTIONS
 from relrep_cli.store.table_columns import listed
 
+LIBRARIES = ("pyarrow.parquet", "pyarrow.compute")  # imported by the fork server
 ROWS = 1024
 MEMORY = 512 << 20  # bytes for reading at all, beside what the footer takes
 

@@ -22,6 +22,7 @@ from relrep_cli.store.found import Found
 from relrep_cli.store.library_files import array_of, of_texts, read_with_library, surveyed
 from relrep_cli.store.reading import PLAIN, Reading
 
+LIBRARIES = ("torch",)  # imported by the fork server
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how files of torch before 1.6 begin
 MOST = 1 << 14  # tensors
 SAVE = "Save the tensor alone: torch.save(x, FILE), or numpy.save."

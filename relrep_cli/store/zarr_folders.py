@@ -23,6 +23,7 @@ from relrep_cli.store.library_files import array_of, of_texts, read_with_library
 from relrep_cli.store.limits import MEMBERS, packing_fault
 from relrep_cli.store.reading import Reading
 
+LIBRARIES = ("zarr",)  # imported by the fork server
 MARKS = ("zarr.json", ".zgroup", ".zarray")
 MOST = 1 << 17  # files of a store
 ROWS = "obs"  # where AnnData keeps the columns of items

@@ -317,7 +317,7 @@ def test_known_pairs_must_be_training_rows(pair: Workdir) -> None:
 def test_the_same_pairs_on_any_number_of_threads(work: Workdir) -> None:
     ids = store.read(str(work / "anchors.h5")).ids.tolist()
     (work / "known.tsv").write_bytes(b"a\tb\n" + b"".join(i + b"\t" + i + b"\n" for i in ids))
-    command = "relrep anchor a.h5 b.h5 -n 60 --strategy bootstrap --seeds known.tsv --confidence 0 -o - -q"
+    command = "relrep anchor a.h5 b.h5 -n 30 --strategy bootstrap --seeds known.tsv --confidence 0 -o - -q"
     assert work.run(f"{command} -@ 1").out == work.run(f"{command} -@ 2").out
 
 

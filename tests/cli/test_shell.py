@@ -414,10 +414,10 @@ def test_source_date_epoch_is_a_number(work: Workdir) -> None:
 
 def test_threads_change_no_answer(empty: Workdir) -> None:
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(4000, 48)).astype(np.float32)
+    x = rng.normal(size=(2100, 24)).astype(np.float32)
     for name, noise in (("a", 0), ("b", 0.5)):
         np.save(empty / f"{name}.npy", x + noise * rng.normal(size=x.shape).astype(np.float32))
-    (empty / "ids.txt").write_text("".join(f"{i}\n" for i in range(0, 3000, 15)))
+    (empty / "ids.txt").write_text("".join(f"{i}\n" for i in range(0, 2000, 20)))
     answers = []
     for threads in (1, 2):
         empty.cold.run(f"relrep project a.npy -a ids.txt -@ {threads} -o rel{threads}.h5", **DETERMINED)
@@ -479,19 +479,6 @@ def figures(rows: list[dict[str, str]]) -> list[dict[str, str | float]]:
     numeric = ("value", "low", "high", "chance", "accuracy", "f1", "end_to_end", "stitching_index")
     kept = [{k: v for k, v in r.items() if k not in ("a", "b", "encoder", "head")} for r in rows]
     return [{k: round(float(v), 12) if k in numeric and v != "n/a" else v for k, v in r.items()} for r in kept]
-
-
-def test_row_order_changes_no_figure(work: Workdir) -> None:
-    shuffled(work, "b")
-    metrics = "-m cosine,jaccard,knn-jaccard,mrr"
-    commands = (
-        ("compare a.h5 b.h5 -a anchors.h5 -q", "compare a.h5 shuffled.h5 -a anchors.h5 -q"),
-        (f"compare b.h5 a.h5 {metrics} -q", f"compare shuffled.h5 a.h5 {metrics} -q"),
-        ("stitch a.h5 b.h5 -a anchors.h5 --head linear -q", "stitch a.h5 shuffled.h5 -a anchors.h5 --head linear -q"),
-    )
-    for command, other in commands:
-        plain, mixed = (work.here(f"relrep {words}").rows for words in (command, other))
-        assert len(plain) >= 4 and figures(plain) == figures(mixed)
 
 
 def test_rows_join_by_id_and_losses_are_said(work: Workdir) -> None:

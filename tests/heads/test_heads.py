@@ -156,7 +156,7 @@ def test_a_device_that_is_not_there_is_refused(device: str) -> None:
 def test_the_same_predictions_for_any_number_of_threads(name: str) -> None:
     """Labels are noise here, so that the least difference between two heads would show."""
     rng, found = np.random.default_rng(0), []
-    x, q, target = rng.normal(size=(1000, 300)), rng.normal(size=(3000, 300)), rng.integers(0, 5, 1000)
+    x, q, target = rng.normal(size=(600, 200)), rng.normal(size=(1500, 200)), rng.integers(0, 5, 600)
     for threads in (1, 2):
         torch.set_num_threads(threads)
         found.append(train(name, x, target, classes=5)(q))

@@ -101,10 +101,10 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 TABLES = {
-    "compare": "compare {a} {b} -m cosine,knn-jaccard,rsa,linear-regression,cka --neighbours euclidean -q --format tsv",
+    "compare": "compare {a} {b} -m cosine,knn-jaccard,mrr,rsa,cka --neighbours euclidean -q --format tsv",
     "compare on anchors": "compare {a} {b} -a ids.txt -m cka,recall,mse --ci 0.02 -s cosine -q --format tsv",
     "compare with permutations": "compare {a} {b} -m cka,procrustes --permutations 10 -q --format tsv",
-    "stitch": "stitch {a} {b} -a ids.txt --head linear -q --format tsv",
+    "stitch": "stitch {a} {b} -a ids.txt --head linear --method absolute,relative,orthogonal,ridge -s cosine -q --format tsv",
     "evaluate": "evaluate {a} --task linear-probe,knn,separation -q --format tsv",
     "anchor --report": "anchor {a} {b} --report ids.txt -q --format tsv",
 }

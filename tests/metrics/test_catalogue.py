@@ -17,7 +17,7 @@ from relrep_cli.embedding import Embedding, row_numbers
 from relrep_cli.metrics import METRICS, cca, dissimilarities, neighbor_orders
 from relrep_cli.metrics.catalogue import COLUMNS, PRESETS, catalogue, expand, families, preset
 from relrep_cli.metrics.score import NotApplicable
-from relrep_cli.numerics import moments
+from relrep_cli.numerics import chance_levels, moments
 from relrep_cli.numerics import row_pairs as pairs
 from relrep_cli.numerics.chance_levels import random_block
 from relrep_cli.numerics.intervals import jackknife
@@ -275,8 +275,8 @@ def test_information_imbalance_of_tied_spaces_is_at_chance(kind: str) -> None:
     else:
         x, y = (rng.normal(size=(60, 4)) * (rng.random((60, 1)) < 0.1) for _ in range(2))
     metric = METRICS["information-imbalance"].function
-    found = [metric(x, y[rng.permutation(60)]).value for _ in range(100)]
-    assert np.mean(found) == pytest.approx(metric(x, y).chance, abs=4 * np.std(found) / 10)
+    found = [metric(x, y[rng.permutation(60)]).value for _ in range(25)]
+    assert np.mean(found) == pytest.approx(metric(x, y).chance, abs=4 * np.std(found) / 5)
     assert metric(x, y).rows == pytest.approx(midrank_imbalance(x, y, "cosine"), rel=1e-12)
 
 
@@ -428,7 +428,8 @@ OPTIONS = [(name, {}) for name in METRICS] + [
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_degenerate_input_has_a_value_or_a_named_reason(kind: str) -> None:
+def test_degenerate_input_has_a_value_or_a_named_reason(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chance_levels, "MOST", 8)  # draws: that there is a level counts here, not how exact it is
     x, y = degenerate(kind)
     for name, params in OPTIONS:
         for sides in ((x, y), (y, x), (x, x)):

@@ -90,5 +90,7 @@ def test_help_and_the_list_show_one_name(work: Workdir) -> None:
     listed = [r["metric"] for r in work.here("relrep compare --list").rows]
     assert listed == [name for name, entry in METRICS.items() if entry.shown] and not [name for name in listed if ":" in name]
     helped = " ".join(work.here("relrep compare --help").out.decode().split())
-    assert "--as [distance|size|angle|similarity]" in helped and "docs/which-metric.md" in helped
+    assert "procrustes --as" in helped and "docs/which-metric.md" in helped
     assert "angular-procrustes" not in helped and "magnitude-difference" not in helped
+    page = work.here("relrep compare --help procrustes").out.decode()
+    assert "--as  distance|size|angle|similarity" in page and "procrustes:angle: Angle between" in page

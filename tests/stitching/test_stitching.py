@@ -396,7 +396,7 @@ def test_the_table_holds_every_method(work: Workdir) -> None:
     ("how", "cold"),
     [
         ("--head linear -m relative,product,orthogonal -s cosine,l1", True),
-        ("--head mlp,svm,knn -m relative,ridge -s cosine", False),
+        ("--head mlp,svm,knn -m ridge", False),
     ],
 )
 def test_the_same_table_again_and_on_other_threads(work: Workdir, how: str, cold: bool) -> None:

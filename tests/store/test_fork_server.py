@@ -17,6 +17,13 @@ from relrep_cli.store import child, fork_server
 pytestmark = pytest.mark.skipif(not child.FORKS, reason="needs fork")
 
 
+LIBRARIES = ("wave",)  # of the standard library, which nothing else here imports
+
+
+def imported() -> list[str]:
+    return [name for name in LIBRARIES if name in sys.modules]
+
+
 def folder() -> str:
     return os.getcwd()
 
@@ -84,16 +91,26 @@ def test_a_request_too_long_for_a_packet_is_forked_here() -> None:
     assert child.run("os.path:basename", "/" + "x" * 100_000) == "x" * 100_000
 
 
-def test_forks_that_took_long_start_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("cost", [(2 * fork_server.SPENT, 0.0), (0.0, 9.0)], ids=["forks", "imports"])
+def test_dear_children_start_the_server(monkeypatch: pytest.MonkeyPatch, cost: tuple[float, float]) -> None:
     monkeypatch.setattr(fork_server, "_server", [])
     monkeypatch.setattr(fork_server, "_spent", [0.0])
-    fork_server.spent(fork_server.SPENT / 2)
-    assert not fork_server._server
-    fork_server.spent(fork_server.SPENT)
-    assert fork_server._server and child.run(folder) == os.getcwd()
+    fork_server.spent(*cost)
+    child.run(folder)
+    assert bool(fork_server._server) is (cost[0] > 0)  # a single child, whatever it takes, is no reason
+    for _ in range(3):
+        fork_server.spent(*cost)
+    assert child.run(folder) == os.getcwd() and fork_server._server
     connection, process = fork_server._server[0]
     connection.close()
     process.wait()
+
+
+def test_the_server_imports_what_a_module_lists() -> None:
+    """So its children find it imported. A module that cannot be imported is the child's to report."""
+    assert child.run(imported) == ["wave"]
+    with pytest.raises(child.Died):
+        child.run("no_such_module:function")
 
 
 def test_the_server_ends_with_its_last_client(tmp_path: Path) -> None:

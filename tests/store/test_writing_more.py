@@ -19,7 +19,7 @@ from conftest import Process, Workdir, ended
 
 from relrep_cli.base.cache_folders import entries
 
-ROUNDS = int(os.environ.get("RELREP_ROUNDS", "20"))
+ROUNDS = int(os.environ.get("RELREP_ROUNDS", "10"))
 COMMANDS = {
     "anchor": "anchor big.npz -n 40 --strategy kmeans -o out.h5 -q",
     "stitch": "stitch big.npz twin.npz -a anchors.txt -m ridge --head linear -o out.h5 -q",

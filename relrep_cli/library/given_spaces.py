@@ -1,0 +1,94 @@
+"""Turn what a caller has (a path, an array, a data frame, a tensor) into an Embedding."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from relrep_cli import store
+from relrep_cli.base.errors import DataError, UsageError, printable
+from relrep_cli.embedding import Embedding, duplicates, row_numbers, text
+from relrep_cli.numerics.blocks import first_bad_row
+
+Space: TypeAlias = Any  # an Embedding, a path or URI, an array (n, d), a pandas data frame, or a tensor
+Column: TypeAlias = "Sequence[Any] | np.ndarray"  # one value for each row
+
+
+def as_embedding(
+    x: Space,
+    *,
+    ids: Column | None = None,
+    labels: Column | None = None,
+    split: Column | None = None,
+    space: str = "",
+    name: str = "x",
+) -> Embedding:
+    """Return `x` as an Embedding.
+
+    x: an Embedding; a path or URI, which is read; an array (n, d) of numbers; a data frame, whose index becomes the ids; or
+        anything that NumPy turns into such an array, such as a tensor on the CPU.
+    ids: (n,) one text or number for each row. labels, split: (n,) columns. All three replace what `x` holds itself.
+    space: the name of the encoder. name: what messages call an array.
+
+    Rows of an array without ids are numbered. They pair with another array by position only; see `compare`.
+
+    Raises UsageError for what is no matrix, and DataError for a repeated id, or a NaN or an infinity.
+
+    >>> as_embedding([[1.0, 2.0], [3.0, 4.0]], ids=["a", "b"]).ids.tolist()
+    [b'a', b'b']
+    """
+    if isinstance(x, Embedding):
+        found = x
+    elif isinstance(x, str | os.PathLike):
+        found = store.read(os.fspath(x))
+    else:
+        found = _of_array(x, name)
+    columns = {key: column(values, found.n, key) for key, values in (("label", labels), ("split", split)) if values is not None}
+    if ids is not None:
+        found = replace(found, ids=_ids(ids, found.n, name), row_ids=False, id_candidates=(), digest="", claim=None)
+    return replace(found, obs={**found.obs, **columns}, space=space or found.space) if columns or space else found
+
+
+def _of_array(x: Any, name: str) -> Embedding:
+    ids: Any = None
+    if hasattr(x, "to_numpy") and hasattr(x, "index"):  # a data frame
+        ids, x = x.index, x.to_numpy()
+    values = np.asarray(x.detach().cpu() if hasattr(x, "detach") else x)
+    if values.ndim != 2 or not values.size:
+        raise UsageError(f"{name} has the shape {values.shape}", "Give a matrix with one row for each item.")
+    if values.dtype.kind not in "fiub":
+        raise UsageError(f"{name} holds {values.dtype.name}, not numbers", "Give its columns of numbers alone.")
+    if values.dtype not in (np.float16, np.float32, np.float64):
+        values = values.astype(np.float64)
+    if (row := first_bad_row(values)) is not None:
+        raise DataError(f"row {row} holds NaN or infinity", "Remove such rows.", file=name)
+    found = Embedding(values, row_numbers(len(values)), uri=name, row_ids=True)
+    is_numbered = ids is None or (ids.dtype.kind in "iu" and np.array_equal(ids, np.arange(len(values))))
+    return found if is_numbered else replace(found, ids=_ids(ids, len(values), name), row_ids=False)
+
+
+def _ids(values: Any, n: int, name: str) -> np.ndarray:
+    found = column(values, n, "ids")
+    found = found if found.dtype.kind == "S" else text(str(value) for value in np.asarray(values).tolist())
+    if twice := duplicates(found):
+        some = ", ".join(printable(i, 60) for i in twice[:3])
+        raise DataError(f"{len(twice)} ids occur more than once: {some}", "Give every item an id of its own.", file=name)
+    return found
+
+
+def column(values: Any, n: int, name: str) -> np.ndarray:
+    """Return values (n,) as a column: numbers as they are, anything else as UTF-8. Raises UsageError for another length."""
+    found = np.asarray(values)
+    if found.shape != (n,):
+        raise UsageError(f"{name} has the shape {found.shape}, and there are {n} rows", "Give one value for each row.")
+    return found if found.dtype.kind in "fiubS" else text(v if isinstance(v, bytes) else str(v) for v in found.tolist())
+
+
+def ids_of(anchors: Any) -> np.ndarray:
+    """Return ids (m,), given as texts or as row numbers."""
+    found = np.asarray(anchors)
+    return found if found.dtype.kind == "S" else text(str(one) for one in found.ravel().tolist())

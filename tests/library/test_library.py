@@ -1,0 +1,189 @@
+"""The library: the numbers of the commands, for arrays, frames and files; scikit-learn's own checks; the page that shows it."""
+
+from __future__ import annotations
+
+import doctest
+import json
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import CHECKOUT, Workdir
+from sklearn.utils.estimator_checks import check_estimator
+
+import relrep_cli as relrep
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(60, 6))
+Y = X @ np.linalg.qr(RNG.normal(size=(6, 6)))[0] + 0.1 * RNG.normal(size=(60, 6))
+
+
+@pytest.mark.parametrize(("page", "least"), [("docs/api.md", 20), ("README.md", 3)])
+def test_the_examples_of_a_page_are_true(page: str, least: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(CHECKOUT)
+    failed, tried = doctest.testfile(str(CHECKOUT / page), module_relative=False)
+    assert tried >= least and not failed
+
+
+def test_importing_is_quick_and_everything_is_there() -> None:
+    program = "import sys, relrep_cli; print([m for m in ('numpy', 'torch', 'sklearn', 'typer') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert all(getattr(relrep, name) for name in relrep.__all__) and set(relrep.__all__) <= set(dir(relrep))
+    with pytest.raises(AttributeError, match="no attribute 'compere'"):
+        _ = relrep.compere
+
+
+def test_compare_gives_what_the_command_gives(work: Workdir) -> None:
+    rows = json.loads(work.here("relrep compare a.h5 b.h5 -m cka,knn-jaccard,cosine --k 5 -a anchors.h5 --json -q").stdout)
+    found = relrep.compare(work / "a.h5", work / "b.h5", metric="cka,knn-jaccard,cosine", k=5, anchors=work / "anchors.h5")
+    assert len(rows) == len(found) == 9
+    for row, result in zip(rows, found, strict=True):
+        for key in ("metric", "projection", "n", "value", "low", "high", "chance"):
+            assert row[key] == (result[key] if isinstance(result[key], str | None) else pytest.approx(result[key])), key
+
+
+def test_project_and_anchor_give_what_the_commands_give(work: Workdir) -> None:
+    ids = work.here("relrep anchor a.h5 -n 30 --strategy per-class --ids-only -q").stdout.split()
+    found = relrep.anchor(work / "a.h5", 30, strategy="per-class")
+    assert [i.decode() for i in found.tolist()] == ids
+    work.here("relrep project a.h5 -a anchors.h5 -s cosine,l1 --center -o new.h5 -q")
+    wanted = relrep.read(work / "new.h5")
+    made = relrep.project(work / "a.h5", work / "anchors.h5", similarity=["cosine", "l1"], center=True)
+    assert np.array_equal(made.x, wanted.x) and np.array_equal(made.ids, wanted.ids)
+
+
+def test_stitch_gives_what_the_command_gives(work: Workdir) -> None:
+    how = "-m relative,ridge,absolute -s cosine --head linear --scaling axes"
+    rows = work.here(f"relrep stitch a.h5 b.h5 -a anchors.h5 {how} --format tsv -q").rows
+    found = relrep.stitch(
+        work / "a.h5", work / "b.h5", anchors=work / "anchors.h5", method="relative,ridge,absolute", similarity="cosine",
+        scaling="axes",
+    )  # fmt: skip
+    assert [(r["encoder"][-4:], r["method"]) for r in rows] == [(r.encoder[-4:], r.method) for r in found]
+    for row, result in zip(rows, found, strict=True):
+        assert float(row["accuracy"]) == pytest.approx(result.accuracy)
+
+
+def test_write_and_read(tmp_path: Path) -> None:
+    e = relrep.as_embedding(X, ids=range(60), labels=["a", "é"] * 30, space="s")
+    relrep.write(e, tmp_path / "e.h5")
+    found = relrep.read(tmp_path / "e.h5")
+    assert np.array_equal(found.x, X) and found.ids.tolist() == e.ids.tolist() and found.space == "s"
+    assert found.obs["label"].tolist() == e.obs["label"].tolist()
+    with pytest.raises(relrep.RelrepError, match="exists"):
+        relrep.write(e, tmp_path / "e.h5")
+    relrep.write(X.astype(np.float32), tmp_path / "e.h5", overwrite=True)
+    assert relrep.read(tmp_path / "e.h5").row_ids
+
+
+@pytest.mark.parametrize("metric", ["cka", "knn-jaccard"])
+def test_a_frame_joins_by_its_index(metric: str) -> None:
+    pandas = pytest.importorskip("pandas")
+    order = np.random.default_rng(1).permutation(60)
+    names = [f"n{i}" for i in range(60)]
+    frame, mixed = pandas.DataFrame(X, index=names), pandas.DataFrame(Y[order], index=[names[i] for i in order])
+    plain = relrep.compare(X, Y, metric=metric)
+    joined = relrep.compare(frame, mixed, metric=metric)
+    assert joined.value == pytest.approx(plain.value, rel=1e-9) and (plain.joined, joined.joined) == ("position", "id")
+    assert list(joined.to_pandas().columns) == list(joined.columns)
+
+
+def test_tensors_and_lists() -> None:
+    torch = pytest.importorskip("torch")
+    plain = relrep.compare(X, Y).value
+    assert relrep.compare(torch.tensor(X, requires_grad=True), Y.tolist()).value == pytest.approx(plain)
+    assert relrep.as_embedding(X.astype(np.int32)).x.dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("x", "how", "words"),
+    [
+        (X[0], {}, r"x has the shape \(6,\). Give a matrix"),
+        (X.astype(str), {}, "x holds str"),
+        (np.where(X > 2, np.nan, X), {}, "holds NaN or infinity"),
+        (X, {"ids": [1] * 60}, "1 ids occur more than once: 1"),
+        (X, {"labels": [1]}, r"label has the shape \(1,\), and there are 60 rows"),
+    ],
+)
+def test_what_is_no_space_is_refused(x: Any, how: dict[str, Any], words: str) -> None:
+    with pytest.raises(relrep.RelrepError, match=words):
+        relrep.as_embedding(x, **how)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: relrep.compare(X, Y, metric="cca", k=3), "--k is not an option of metric cca"),
+        (lambda: relrep.compare(X, Y, metric="cak"), "cka"),
+        (lambda: relrep.compare(X, Y, recipe={"center": True}), "recipe says how to project on anchors"),
+        (lambda: relrep.compare(X, Y[:9]), "neither has ids, and 60 rows cannot pair with 9"),
+        (lambda: relrep.anchor(X, 61), "61 anchors requested, but only 60"),
+        (lambda: relrep.anchor(X, 5, strategy="bootstrap"), "Use the command relrep anchor"),
+        (lambda: relrep.stitch(X, Y, labels=X[:, 0] > 0, method="absolute", heads=3), "heads is no option of a head"),
+        (lambda: relrep.RelativeProjector(anchors=[60]).fit(X), "anchors are not all row numbers"),
+        (lambda: relrep.RelativeProjector(strategy="per-class").fit(X), "needs more than vectors"),
+    ],
+    ids=range(9),
+)  # fmt: skip
+def test_mistakes_are_named(call: Any, words: str) -> None:
+    with pytest.raises(relrep.RelrepError, match=words):
+        call()
+
+
+def test_results_are_records_and_tables() -> None:
+    both = relrep.compare(X, Y, metric=["cka", "knn-jaccard"], k=3)
+    assert both["cka"].value == both[0]["value"] and len(both[:1]) == 1 and "cka" in repr(both)
+    with pytest.raises(AttributeError, match=r"there are 2 records; take one of them, such as results\[0\].value"):
+        _ = both.value
+    with pytest.raises(AttributeError):
+        _ = both.nothing
+    with pytest.raises(KeyError, match="0 records of 'rsa'"):
+        _ = both["rsa"]
+    marked = relrep.compare(relrep.as_embedding(X, name="<b>"), Y)
+    assert "&lt;b&gt;" in marked._repr_html_() and "<b>" not in marked._repr_html_()
+
+
+def test_notes_are_kept_and_not_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    ids = [str(i) for i in range(60)]
+    found = relrep.compare(X, Y[:50], ids_x=ids, ids_y=ids[:50], metric="cosine")
+    assert any("50 common ids; 10 and 0 rows left out" in note for note in found.notes)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_nearest_items() -> None:
+    found = relrep.nearest(X, 2, queries=[7], by="euclidean")
+    order = np.argsort(np.linalg.norm(X - X[7], axis=1))[1:3]
+    assert [r.id for r in found] == [str(i) for i in order]
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [relrep.RelativeProjector(n_anchors=5), relrep.Translator(), relrep.Translator("ridge")],
+    ids=["projector", "orthogonal", "ridge"],
+)
+def test_scikit_learns_own_checks(estimator: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        results = check_estimator(estimator, on_fail=None)
+    assert len(results) > 30 and not [r["check_name"] for r in results if r["status"] not in ("passed", "skipped")]
+
+
+def test_a_projector_maps_new_rows_as_the_command_does() -> None:
+    how = {"similarity": "euclidean", "center": True, "standardize": True}
+    made = relrep.RelativeProjector(anchors=range(10), **how).fit(X)
+    assert made.transform(X[40:]) == pytest.approx(relrep.project(X, range(10), **how).x[40:], rel=1e-12)
+    assert made.get_feature_names_out()[3] == "euclidean:3"
+    chosen = relrep.RelativeProjector(8, strategy="kmeans", options={"p": 3.0}, similarity="lp").fit(X)
+    assert chosen.anchors_.shape == (8,) and chosen.basis_.recipe.similarities == {"lp": {"p": 3.0}}
+
+
+def test_a_form_of_a_metric_and_an_old_name() -> None:
+    angle = relrep.compare(X, Y, metric="procrustes", as_="angle")
+    assert angle.metric == "procrustes:angle" and not angle.notes
+    old = relrep.compare(X, Y, metric="bures,cka")
+    assert old["bures"].metric == "procrustes:similarity" and np.cos(angle.value) == pytest.approx(old["bures"].value)
+    assert old.notes[0].startswith("bures is now procrustes:similarity")
