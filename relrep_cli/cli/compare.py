@@ -174,10 +174,10 @@ def compare(options: Options) -> int:
     A FILE may be a pattern for embeddings inside one, 'a.h5::layer/*'. Pairs then run between the arguments: layers of one
     file are compared with layers of another, and with each other only when the pattern is the only argument.
 
-    Rows are joined by id. Every value comes with a 95 % confidence interval, its chance level under random pairing, the value
-    corrected for chance (0 at chance, 1 in full agreement) and its convention. With --anchors and absolute files, each metric is computed for the absolute spaces and for their relative
-    representations, and the ratio of the two is added. With several similarity functions, this is done for each alone and for
-    their product.
+    Rows are joined by id. Every value comes with a 95 % confidence interval, its chance level under random pairing, the
+    value corrected for chance (0 at chance, 1 in full agreement) and its convention. With --anchors and absolute files,
+    each metric is computed for the absolute spaces and for their relative representations, and the ratio of the two is
+    added. With several similarity functions, this is done for each alone and for their product.
 
     With more than two files, a file that cannot be used gives records that hold the error. The others are compared, and the
     exit code is 3. An interrupted run with -o continues where it stopped when it is started again.
