@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-cpus test-lowest mutants lint docs clean
+.PHONY: demo test test-cpus test-lowest test-light mutants lint docs clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -30,6 +30,17 @@ $(LOWEST)/.ready: pyproject.toml constraints-lowest.txt
 test-lowest: $(LOWEST)/.ready
 	$(LOWEST)/bin/pytest -n auto tests/metrics/test_metrics.py tests/numerics/test_kernels.py tests/relative/test_similarities.py tests/neighbors/test_neighbors.py tests/store/test_format.py tests/base/test_registry.py
 
+# What works without torch, pyarrow and numba
+LIGHT := .venv-light
+$(LIGHT)/.ready: pyproject.toml requirements-light.txt constraints.txt
+	$(PYTHON) -m venv $(LIGHT)
+	$(LIGHT)/bin/pip install --quiet --constraint constraints.txt --requirement requirements-light.txt
+	$(LIGHT)/bin/pip install --quiet --no-deps --editable .
+	touch $@
+
+test-light: $(LIGHT)/.ready
+	PATH="$(CURDIR)/$(LIGHT)/bin:$$PATH" sh tests/light.sh
+
 # Small changes to the code, one at a time, each of which a test must notice; a quarter of an hour of CPU time
 mutants: $(VENV)/.ready
 	$(BIN)/python tests/mutants.py -j 2
@@ -48,4 +59,4 @@ docs: $(VENV)/.ready
 	$(BIN)/python -m relrep_cli.cli.reference docs/api.md
 
 clean:
-	rm -rf $(VENV) $(LOWEST) demo .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(LOWEST) $(LIGHT) demo .pytest_cache .mypy_cache .ruff_cache

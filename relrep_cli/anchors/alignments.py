@@ -18,7 +18,7 @@ from relrep_cli.neighbors import nearest
 from relrep_cli.neighbors.kmeans import centroids
 from relrep_cli.numerics.blocks import column_mean, pick, row_blocks
 from relrep_cli.numerics.distances import unit
-from relrep_cli.numerics.transport import pot
+from relrep_cli.numerics.transport import sinkhorn
 
 BATCH, BASE = 2000, 20_000  # rows of u matched in one step, and rows of v among which they are matched
 TARGET_NEIGHBOURS = 20  # a row's target is the mean of this many nearest rows
@@ -265,6 +265,5 @@ def rotation_by_transport(
 
 def _plan(costs: np.ndarray) -> np.ndarray:
     """(q, r) entropic optimal transport plan between uniform masses, each row scaled to sum 1 (Cuturi 2013)."""
-    masses = (np.full(size, 1 / size) for size in costs.shape)
-    plan = pot().sinkhorn(*masses, costs, BLUR * float(np.median(costs)), numItermax=200, stopThr=1e-6, warn=False)
+    plan = sinkhorn(costs, BLUR * float(np.median(costs)))
     return np.asarray(plan / np.maximum(plan.sum(1, keepdims=True), 1e-300))

@@ -48,7 +48,7 @@ class Matching:
         return alignments.match(self.u, self.v, self.rotation, a).b == b
 
 
-@strategy(gives="pairs", reads="seeds", source="Cannistraci et al. 2023, Sinkhorn by POT, least squares in closed form")
+@strategy(gives="pairs", reads="seeds", source="Cannistraci et al. 2023, least squares in closed form")
 def bootstrap(
     a: Candidates,
     b: Candidates,

@@ -84,3 +84,20 @@ def printable(text: str | bytes, limit: int = 120) -> str:
         text = text[: 4 * limit].decode("utf-8", "backslashreplace")
     safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: limit + 1])
     return safe if len(safe) <= limit else safe[: limit - 1] + "…"
+
+
+INSTALLED_AS = {"torch": "torch", "pyarrow": "pyarrow", "sklearn": "scikit-learn", "PIL": "pillow", "scipy": "scipy",
+                "faiss": "faiss-cpu", "safetensors": "safetensors", "rich": "rich",
+                "threadpoolctl": "threadpoolctl"}  # fmt: skip
+
+
+def not_installed(error: ModuleNotFoundError) -> UsageError | None:
+    """The error for a library that a light install lacks; None where one of our own modules is missing.
+
+    >>> print(not_installed(ModuleNotFoundError(name="torch.nn")))
+    this needs torch, which is not installed. Write pip install torch.
+    """
+    package = INSTALLED_AS.get((error.name or "").partition(".")[0])
+    if package is None:
+        return None
+    return UsageError(f"this needs {package}, which is not installed", f"Write pip install {package}.")

@@ -186,6 +186,8 @@ def _exit_code(arguments: list[str]) -> int:
         return ended.code
     except errors.RelrepError as error:
         return _failed(str(error), error.code, debug)
+    except ModuleNotFoundError as error:
+        return _failed(*_of_missing_module(error), debug)
     except UsageProblem as problem:
         name = getattr(getattr(problem, "ctx", None), "command_path", "relrep")
         said = problem.format_message().rstrip(".")
@@ -203,6 +205,12 @@ def _exit_code(arguments: list[str]) -> int:
             return _failed(f"{error.filename or 'standard output'}: could not write: {error.strerror}.", errors.WRITE, debug)
         text = f"internal error: {type(error).__name__}: {error}".replace("\n", " ")
         return _failed(f"{text}. Run it again with --debug and report what it prints.", errors.BUG, debug)
+
+
+def _of_missing_module(error: ModuleNotFoundError) -> tuple[str, int]:
+    """The line and the exit code for a library that is not installed."""
+    known = errors.not_installed(error)
+    return (str(known), known.code) if known else (f"internal error: {error}. Install relrep again.", errors.BUG)
 
 
 def _closed_pipe() -> int:

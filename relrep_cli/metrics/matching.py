@@ -12,7 +12,7 @@ from relrep_cli.metrics.forms import MATCHING
 from relrep_cli.metrics.score import Score
 from relrep_cli.numerics.chance_levels import chance
 from relrep_cli.numerics.covariances import Covariances, Parts, covariances
-from relrep_cli.numerics.transport import best_plan
+from relrep_cli.numerics.optimal_plans import best_plan
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 Share = Annotated[float, Param("Share of the columns, by mass, that partial matching matches.", minimum=0.01, maximum=1)]

@@ -65,6 +65,8 @@ def raise_if_failed(answer: Answer, folder: Path) -> None:
     """Raise what went wrong in the child, with the fields of its error. folder: where its temporary files are."""
     if "bug" in answer:
         raise RuntimeError(answer["bug"])
+    if "missing" in answer:
+        raise ModuleNotFoundError(answer["missing"], name=answer["missing"])
     if "full" in answer:
         raise WriteError(answer["full"], MORE_ROOM, file=str(folder))
     if "error" in answer:
@@ -136,6 +138,8 @@ def answered(path: Path, work: Callable[[], Answer]) -> Answer:
         reason = "it asks for too much memory" if isinstance(error, MemoryError) else printable(str(error), 160).rstrip(".")
         damage = bad(path, f"damaged: {reason}")
         return {"error": [damage.finding, damage.remedy, damage.file, damage.place]}
+    except ModuleNotFoundError as error:
+        return {"missing": error.name}
     except Exception as error:  # not the file's fault
         return {"bug": f"{type(error).__name__}: {error}"}
 
