@@ -494,6 +494,7 @@ def test_a_list_as_anchors_keeps_its_order_and_never_takes_test_rows(work: Any) 
     work.here("relrep anchor a.h5 --strategy from-file --source t.txt --split all -o y.h5")
 
 
+@pytest.mark.slow
 def test_equal_on_any_number_of_threads(work: Any) -> None:
     """All strategies in one process for each number of threads, which linear algebra takes when it starts."""
     command = "anchor a.h5 b.h5 --joint -n 25 -q --strategy"
