@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-cpus test-lowest test-light mutants lint docs clean
+.PHONY: demo test test-slow test-cpus test-lowest test-light mutants lint docs clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -14,7 +14,11 @@ demo: $(VENV)/.ready
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh sample_data/demo.sh
 
 test: $(VENV)/.ready lint
-	$(BIN)/pytest -n auto --dist worksteal
+	$(BIN)/pytest -n auto --dist worksteal -m "not slow"
+
+# Kills, full disks, races, signals, memory, and the README's commands on real files
+test-slow: $(VENV)/.ready
+	$(BIN)/pytest -n auto --dist worksteal -m slow
 
 # The tests of numbers, under the kernels of other kinds of processor
 test-cpus: $(VENV)/.ready

@@ -16,6 +16,7 @@ from relrep_cli.store.files import refuse_pipe
 from relrep_cli.store.lines import read_lines, stdin_is_hdf5
 
 TABLES = {".tsv", ".csv"}
+MANY = 2000  # rows of a file that may be anchors though nobody chose them
 
 
 def read_anchors(uri: str) -> tuple[np.ndarray, Embedding | None, Mixtures | Pairs | None]:
@@ -36,6 +37,17 @@ def read_anchors(uri: str) -> tuple[np.ndarray, Embedding | None, Mixtures | Pai
     if embedding.row_ids:
         raise DataError("has no ids, so it cannot name anchors", "Make an anchor file with relrep anchor.", file=uri)
     return embedding.ids, embedding, mixtures_of(embedding)
+
+
+def refuse_whole_collections(anchors: Embedding | None) -> None:
+    """Raise DataError for a file of many rows that `relrep anchor` did not choose: it is more likely the whole collection."""
+    if anchors is None or anchors.n <= MANY or any(step.get("command") == "anchor" for step in anchors.steps):
+        return
+    raise DataError(
+        f"holds {anchors.n} rows, which relrep anchor did not choose",
+        "Choose anchors with relrep anchor, or write --all-as-anchors to use every row.",
+        file=anchors.uri,
+    )
 
 
 def _first_line(path: str) -> str:

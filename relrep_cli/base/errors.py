@@ -87,8 +87,7 @@ def printable(text: str | bytes, limit: int = 120) -> str:
 
 
 INSTALLED_AS = {"torch": "torch", "pyarrow": "pyarrow", "sklearn": "scikit-learn", "PIL": "pillow", "scipy": "scipy",
-                "faiss": "faiss-cpu", "safetensors": "safetensors", "rich": "rich",
-                "threadpoolctl": "threadpoolctl"}  # fmt: skip
+                "faiss": "faiss-cpu", "safetensors": "safetensors", "rich": "rich"}  # fmt: skip
 
 
 def not_installed(error: ModuleNotFoundError) -> UsageError | None:

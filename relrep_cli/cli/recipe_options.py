@@ -10,7 +10,7 @@ import numpy as np
 import typer
 
 from relrep_cli import store
-from relrep_cli.anchors.id_lists import read_anchors
+from relrep_cli.anchors.id_lists import MANY, read_anchors, refuse_whole_collections
 from relrep_cli.base.errors import UsageError
 from relrep_cli.cli.options import Given, names_of, split_names
 from relrep_cli.relative.aggregators import AGGREGATORS, load
@@ -92,6 +92,10 @@ class RecipeOptions:
         ),
     ] = field(default_factory=list)
 
+    all_as_anchors: Annotated[
+        bool, typer.Option("--all-as-anchors", help=f"Use every row of --anchors FILE, though there are more than {MANY}.")
+    ] = False
+
     def files(self) -> list[str]:
         """Every file that the options name."""
         return [f for f in (self.anchors, self.aggregator, self.statistics, *self.anchor_vectors) if f]
@@ -120,6 +124,8 @@ def read_recipe(options: RecipeOptions, given: Given, anchor_ids: np.ndarray | N
             f"Run relrep stitch --aggregate {options.aggregate} --save-aggregator FILE, then name FILE with --aggregator.",
         )
     ids, spare, meaning = read_anchors(options.anchors) if anchor_ids is None else (anchor_ids, None, None)
+    if not options.all_as_anchors:
+        refuse_whole_collections(spare)
     recipe = Recipe(
         ids,
         anchor_sources=tuple(([spare] if spare else []) + [store.read(v) for v in options.anchor_vectors]),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relrep_cli.anchors import STRATEGIES, Candidates, anchor_vectors, choose
+from relrep_cli.anchors import STRATEGIES, Candidates, anchor_vectors, choose, id_lists
 from relrep_cli.anchors.mixtures import Mixtures, mixed, mixtures_of
 from relrep_cli.base.errors import DataError
 from relrep_cli.embedding import Embedding, row_numbers, text
@@ -494,6 +494,7 @@ def test_a_list_as_anchors_keeps_its_order_and_never_takes_test_rows(work: Any) 
     work.here("relrep anchor a.h5 --strategy from-file --source t.txt --split all -o y.h5")
 
 
+@pytest.mark.slow
 def test_equal_on_any_number_of_threads(work: Any) -> None:
     """All strategies in one process for each number of threads, which linear algebra takes when it starts."""
     command = "anchor a.h5 b.h5 --joint -n 25 -q --strategy"
@@ -509,3 +510,18 @@ def test_equal_on_any_number_of_threads(work: Any) -> None:
 def test_up_to_date(work: Any, name: str) -> None:
     work.here(f"relrep anchor a.h5 -n 25 --strategy {name} -o x.h5")
     assert "x.h5: up to date." in work.here(f"relrep anchor a.h5 -n 25 --strategy {name} -o x.h5").stderr
+
+
+def test_a_whole_collection_is_no_anchor_file_unless_one_says_so(work: Any) -> None:
+    n = id_lists.MANY + 1
+    x = np.random.default_rng(0).normal(size=(n, 2)).astype(np.float32)
+    np.savez(work / "all.npz", x=x, ids=np.array([f"n{i}" for i in range(n)]))
+    np.savez(work / "some.npz", x=x[1:], ids=np.array([f"n{i}" for i in range(1, n)]))
+    np.savez(work / "few.npz", x=x[:9], ids=np.array([f"n{i}" for i in range(9)]))
+    words = f"all.npz: holds {n} rows, which relrep anchor did not choose", "--all-as-anchors to use every row."
+    work.error("relrep project few.npz -a all.npz -o x.h5", 3, *words)
+    work.error("relrep project few.npz -a few.npz --anchor-vectors all.npz -a all.npz -o x.h5", 3, *words)
+    work.here("relrep project all.npz -a some.npz -o x.h5 -q")
+    work.here("relrep project all.npz -a all.npz --all-as-anchors --round 0.1 -o y.h5 -q")
+    work.here(f"relrep anchor all.npz -n {n} -o chosen.h5 -q")
+    work.here("relrep project all.npz -a chosen.h5 --round 0.1 -o z.h5 -q")

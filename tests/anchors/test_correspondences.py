@@ -314,6 +314,7 @@ def test_known_pairs_must_be_training_rows(pair: Workdir) -> None:
     pair.here(command + " --split all")
 
 
+@pytest.mark.slow
 def test_the_same_pairs_on_any_number_of_threads(work: Workdir) -> None:
     ids = store.read(str(work / "anchors.h5")).ids.tolist()
     (work / "known.tsv").write_bytes(b"a\tb\n" + b"".join(i + b"\t" + i + b"\n" for i in ids))

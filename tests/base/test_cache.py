@@ -145,6 +145,7 @@ def test_keys_do_not_depend_on_threads(work: Workdir) -> None:
     assert all((work / "kept-1" / n).read_bytes() == (work / "kept-2" / n).read_bytes() for n in names[0])
 
 
+@pytest.mark.slow
 def test_processes_share_a_folder(tmp_path: Path) -> None:
     """Four processes write and read the same records and remove some: each reads what was written, or nothing."""
     script = """

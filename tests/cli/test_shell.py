@@ -63,6 +63,7 @@ def test_cut(work: Workdir) -> None:
     assert 0.3 < low < value < 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command, reader",
     [
@@ -107,6 +108,7 @@ def test_closed_stdout(work: Workdir, command: str) -> None:
     work.cold.error(f"{command} >&-", 74, "Bad file descriptor")
 
 
+@pytest.mark.slow
 def test_closed_stderr_and_stdin(work: Workdir) -> None:
     """What is said must not end up among the data, whatever descriptor is free."""
     quiet, work = work.run("relrep compare a.h5 b.h5 -m cosine -q"), work.cold
@@ -307,6 +309,7 @@ def test_both_spellings_of_neighbors(work: Workdir) -> None:
     assert both[0] == both[1] != work.here(command).stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words, env, expected",
     [
@@ -412,6 +415,7 @@ def test_source_date_epoch_is_a_number(work: Workdir) -> None:
     work.error("relrep anchor a.h5 -n 7 -o x.h5", 2, "SOURCE_DATE_EPOCH", SOURCE_DATE_EPOCH="yesterday")
 
 
+@pytest.mark.slow
 def test_threads_change_no_answer(empty: Workdir) -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2100, 24)).astype(np.float32)

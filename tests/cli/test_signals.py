@@ -17,7 +17,10 @@ from safetensors.numpy import save_file
 
 from relrep_cli.store import write
 
-pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="reads CPU times from /proc")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="reads CPU times from /proc"),
+]
 INT, TERM, HUP = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 CODES = {INT: 130, TERM: 143, HUP: 129}
 OTHERS = 1.5  # load per CPU from which this machine has no time to be on time

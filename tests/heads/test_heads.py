@@ -152,6 +152,7 @@ def test_a_device_that_is_not_there_is_refused(device: str) -> None:
         HEADS["mlp"].function(x, target, CLASSES, seed=0, device=device)
 
 
+@pytest.mark.slow
 @every_head
 def test_the_same_predictions_for_any_number_of_threads(name: str) -> None:
     """Labels are noise here, so that the least difference between two heads would show."""

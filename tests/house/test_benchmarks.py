@@ -20,6 +20,8 @@ _, folder, *names = sys.argv
 sys.path.insert(0, folder)
 sys.argv[:] = ["all", "--smoke"]
 import common  # which takes --smoke out
+
+pytestmark = pytest.mark.slow
 found = {}
 for name in names:
     said, failed = io.StringIO(), ""

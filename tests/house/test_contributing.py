@@ -54,6 +54,7 @@ def test_examples_are_short_and_the_commands_of_the_page_are_those_that_are_test
     assert all(len(text.splitlines()) <= 40 for text in EXAMPLES.values())
 
 
+@pytest.mark.slow
 def test_each_example_is_offered_and_works(plugins: Path, environment: Mapping[str, str]) -> None:
     for command, offered in (
         ("compare --help", ["row-distance", "--order"]),
@@ -85,6 +86,7 @@ def test_an_ending_is_registered_once_and_as_relrep_compares_it(ending: str, sai
     assert READERS[".npy"] is read_npy and "rows" not in READERS
 
 
+@pytest.mark.slow
 def test_mypy_accepts_the_examples(plugins: Path) -> None:
     with chdir(ROOT):
         out, errors, _ = api.run([str(plugins / f"example_{name}.py") for name in EXAMPLES])

@@ -24,6 +24,7 @@ def light(work: Workdir) -> Workdir:
     return Workdir(work.path, work.tmp, {**work.env, "PYTHONPATH": path}).cold
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "library"),
     [("stitch a.h5 b.h5 -a anchors.h5 --head mlp", "torch"), ("embed a.h5 -o a.parquet", "pyarrow"), ("info a.csv", "pyarrow")],

@@ -126,6 +126,7 @@ def test_threads_change_no_byte_of_a_table(folder: Workdir, command: str) -> Non
         assert other == one
 
 
+@pytest.mark.slow
 def test_threads_change_no_bit_of_any_metric(here: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RELREP_THREADS", "1" if thread_count() == 3 else "3")
     assert figures.values(*figures.spaces(*figures.PAIRS["long"])) == here["values"]["long"]

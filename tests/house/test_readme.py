@@ -61,6 +61,7 @@ def run_block(block: str, environment: dict[str, str]) -> str:
     return "".join(f"$ {command}\n{on_terminal(command, environment)}" for command in commands)
 
 
+@pytest.mark.slow
 def test_the_readme_shows_what_its_commands_print(shell: dict[str, str]) -> None:
     text = README.read_text()
     renewed = BLOCK.sub(lambda match: f"```console\n{run_block(match[1], shell)}```", text)

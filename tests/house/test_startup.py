@@ -113,6 +113,7 @@ def test_completion_of_commands_imports_nothing_heavy(empty: Workdir) -> None:
     assert not {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines() if "|" in line} & HEAVY
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command, needed",
     [
@@ -135,6 +136,7 @@ def test_commands_import_what_they_need(work: Workdir, command: str, needed: set
     assert not found & (HEAVY - needed - {"numpy", "h5py"})
 
 
+@pytest.mark.slow
 def test_statistics_are_imported_for_permutations_alone(work: Workdir) -> None:
     """scipy.stats takes over a second of CPU."""
     command = "python -X importtime -m relrep_cli compare a.npz b.h5 -m cka -q"

@@ -371,6 +371,7 @@ for pays in (1e30, 0):  # without tiles and with them
 """
 
 
+@pytest.mark.slow
 def test_the_same_answer_for_any_number_of_threads_with_and_without_tiles_and_numba() -> None:
     root, found = str(Path(blocks.__file__).parents[1]), set[bytes]()
     for threads, numba in (("1", "1"), ("5", "1"), ("2", "0")):

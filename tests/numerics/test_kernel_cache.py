@@ -139,6 +139,7 @@ def installed(work: Workdir) -> Iterator[tuple[Workdir, dict[str, str]]]:
     yield work, env | dict.fromkeys(("RELREP_KERNEL_CACHE", "XDG_CACHE_HOME", "NUMBA_CACHE_DIR"), "")
 
 
+@pytest.mark.slow
 def test_a_second_run_finds_the_kernels_and_a_damaged_one_is_no_failure(installed: tuple[Workdir, dict[str, str]]) -> None:
     work, env = installed
     env = env | {"RELREP_KERNEL_CACHE": str(work / "kernels"), "SOURCE_DATE_EPOCH": "0"}
@@ -154,6 +155,7 @@ def test_a_second_run_finds_the_kernels_and_a_damaged_one_is_no_failure(installe
     assert not kernels(work / "lib"), "nothing lies beside the source"
 
 
+@pytest.mark.slow
 @as_root
 def test_another_user_without_home_or_write_permission(installed: tuple[Workdir, dict[str, str]]) -> None:
     """No folder can be written but the output's: the command compiles, says nothing and leaves nothing."""

@@ -101,6 +101,7 @@ def a_file(path: Path, n: int) -> None:
     write(str(path), blocks, shape=(n, D), dtype="float16", ids=row_numbers(n), obs={}, **about)
 
 
+@pytest.mark.slow
 @needs_proc
 def test_memory_of_commands_does_not_grow_with_the_file(empty: Workdir) -> None:
     """Of a file of 264 MiB, 1,500 rows that lie all over it become anchors; a tiny file says what the imports take."""

@@ -52,6 +52,7 @@ def test_equal_seeds_give_equal_places(name: str) -> None:
     assert np.array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_umap(work: Workdir) -> None:
     """Interpreted, since its compilation takes longer than 20 items."""
     pytest.importorskip("umap")
@@ -135,6 +136,7 @@ def test_distances_are_seen_as_they_are_where_axes_have_one_unit(scaled: bool) -
     assert ('"scaleanchor":"x"' in page) == scaled
 
 
+@pytest.mark.slow
 def test_libraries_that_a_method_loads_run_on_one_thread_too() -> None:
     """In a process of its own, where none of them is loaded yet."""
     script = (

@@ -392,6 +392,7 @@ def test_the_table_holds_every_method(work: Workdir) -> None:
     assert {"cosine+center", "cosine+center+transductive"} <= {r["method"] for r in both}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "cold"),
     [

@@ -36,6 +36,7 @@ with tempfile.TemporaryFile() as said, open(sys.argv[1], "w") as answers:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_file_gets_an_answer_or_one_line(
     command: str, hostile_corpus: list[Case], made: Path, environment: Mapping[str, str], tmp_path: Path

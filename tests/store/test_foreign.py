@@ -719,6 +719,7 @@ print(worst, max(peak, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) /
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="kilobytes are Linux's unit")
 def test_refusals_are_quick_and_small(hostile: Path) -> None:
     done = subprocess.run([sys.executable, "-c", PROBE, str(hostile)], capture_output=True, text=True, check=False)

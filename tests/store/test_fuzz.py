@@ -16,6 +16,7 @@ SLOW = {"h5ad", "statistics", "anchors", "pairs", "head", "aggregator", "parquet
 FOUND: list[tuple[str, int]] = []  # kinds and seeds that once were a fault, tried in every run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(kinds()))
 def test_damaged_files_are_read_or_refused(name: str) -> None:
     count = int(os.environ.get("RELREP_FUZZ", "10" if name in SLOW else "200"))

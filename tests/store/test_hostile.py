@@ -183,6 +183,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeyp
         read_hdf5(path, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALONE)
 def test_time_and_memory_are_bounded(cases: dict[str, Case], name: str) -> None:
     """Under 2 s of CPU and 100 MB a process, and neither h5py nor torch in the one that reads."""
@@ -209,6 +210,7 @@ def test_time_and_memory_are_bounded(cases: dict[str, Case], name: str) -> None:
     assert max(peaks) * (1 if sys.platform == "darwin" else 1024) < 100e6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["good-collection", "bomb-1gib", "external-bare", "heap-free-zero-attribute"])
 def test_the_same_without_fork(cases: dict[str, Case], name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child, "FORKS", False)
@@ -343,6 +345,7 @@ def test_a_nonsense_answer_is_an_error(answer: bytes) -> None:
         child.decode(answer)
 
 
+@pytest.mark.slow
 def test_random_damage_never_crashes_or_hangs() -> None:
     kinds, wrong, longest = fuzz.run(int(os.environ.get("RELREP_FUZZ", "100")), first=1_000_000)
     assert not wrong and longest < fuzz.LIMIT and min(kinds["read"], kinds["refused"]) > 0

@@ -79,6 +79,7 @@ KILLED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", range(2))
 @pytest.mark.parametrize("name", KILLED)
 def test_kill_at_random_moments(large: Workdir, name: str, part: int) -> None:
@@ -124,6 +125,7 @@ def test_strays_of_the_dead_are_removed(work: Workdir) -> None:
 # --- no room ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["project big.h5 --anchors ids.txt", "embed big.npy"])
 @pytest.mark.parametrize("blocks", [0, 1, 2048] if ROUNDS < 100 else [0, 1, *range(5, 2900, 160)])
 def test_limited_file_size(large: Workdir, command: str, blocks: int) -> None:
@@ -136,6 +138,7 @@ def test_limited_file_size(large: Workdir, command: str, blocks: int) -> None:
     assert sha(large / "old.h5") == before and not large.leftovers()
 
 
+@pytest.mark.slow
 def test_a_file_limit_does_not_spoil_the_program(work: Workdir) -> None:
     """Python cuts the compiled modules that it caches at the limit, and reads them ever after."""
     package = shutil.copytree(CHECKOUT / "relrep_cli", work / "copy" / "relrep_cli", ignore=shutil.ignore_patterns("*.pyc"))
@@ -145,6 +148,7 @@ def test_a_file_limit_does_not_spoil_the_program(work: Workdir) -> None:
     work.run(f"cd copy && {command}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blocks", [170, 260])
 def test_limited_where_libhdf5_writes(empty: Workdir, blocks: int) -> None:
     """Few rows and many long names: what fails first is the library, which reports it in its own ways."""
@@ -201,6 +205,7 @@ def test_read_only_folder(work: Workdir) -> None:
 # --- races ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", range(2))
 def test_two_writers(work: Workdir, part: int) -> None:
     """Without --force exactly one wins; the other says so, and its temporary is gone."""
@@ -288,6 +293,7 @@ def test_where_links_do_not_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
+@pytest.mark.slow
 def test_many_readers(work: Workdir) -> None:
     readers = [work.fork("info a.rel.h5 --verify --json") for _ in range(32)]
     outcomes = [(*process.communicate(timeout=60), process.returncode) for process in readers]

@@ -19,6 +19,8 @@ from conftest import Process, Workdir, ended
 
 from relrep_cli.base.cache_folders import entries
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = int(os.environ.get("RELREP_ROUNDS", "10"))
 COMMANDS = {
     "anchor": "anchor big.npz -n 40 --strategy kmeans -o out.h5 -q",
