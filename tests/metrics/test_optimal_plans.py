@@ -46,6 +46,14 @@ def test_soft_matching_is_optimal_transport(p: int, q: int) -> None:
     assert (np.lcm(p, q) > COPIES) == (p > 9), "both ways to a plan are tried"
 
 
+def test_a_plan_needs_more_pairs_than_each_row_likes_best() -> None:
+    """All rows like the same columns, which changes no optimum but hides the pairs that it needs."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(61, 67))
+    gains = noise + 10 * rng.normal(size=(61, 1)) + 10 * rng.normal(size=67)
+    assert (best_plan(gains) * noise).sum() == pytest.approx(best_sum(noise), abs=1e-6)
+
+
 @pytest.mark.peers
 def test_plans_are_those_of_pot() -> None:
     ot = pytest.importorskip("ot")
