@@ -265,7 +265,8 @@ def test_a_decorated_function_of_a_plugin_is_the_whole_change(plugin: Path, envi
     shown = relrep(plugin, environment, "compare", "--help")
     assert shown.returncode == 0, shown
     assert "probe-distance" in "".join(shown.stdout.split()), "wherever help breaks its lines"
-    assert re.search(r"--sharpness\s+\S+\s+How sharp the probe is\. \[default: 2\.5\]", shown.stdout), shown.stdout
+    page = relrep(plugin, environment, "compare", "--help", "probe-distance").stdout
+    assert re.search(r"--sharpness\s+\S+\s+How sharp the probe is\. \[default: 2\.5\]", page), page
     x = np.zeros((20, 2))
     np.save(plugin / "a.npy", x)
     np.save(plugin / "b.npy", x + np.array([3.0, 4.0]))
