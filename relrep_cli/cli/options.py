@@ -289,7 +289,8 @@ def names_of(registry: Registry, help: str, *flags: str, default: bool = True) -
     """A list option whose values are names of the registry, repeated or separated by commas, with completion."""
 
     def complete(incomplete: str) -> list[tuple[str, str]]:
-        return [(name, entry.summary) for name, entry in registry.items() if name.startswith(incomplete)]
+        before, comma, last = incomplete.rpartition(",")
+        return [(before + comma + name, entry.summary) for name, entry in registry.items() if name.startswith(last)]
 
     text = f"{help} One of: {', '.join(registry)}."
     return typer.Option(*flags, help=text, autocompletion=complete, metavar="NAME", show_default=default)
