@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from conftest import CHECKOUT
 
+pytestmark = pytest.mark.slow
 FOLDER = CHECKOUT / "benchmarks"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "common")
 RUN_ALL = """
@@ -20,8 +21,6 @@ _, folder, *names = sys.argv
 sys.path.insert(0, folder)
 sys.argv[:] = ["all", "--smoke"]
 import common  # which takes --smoke out
-
-pytestmark = pytest.mark.slow
 found = {}
 for name in names:
     said, failed = io.StringIO(), ""
