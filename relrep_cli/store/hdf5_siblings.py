@@ -8,7 +8,6 @@ from typing import Any
 
 from relrep_cli.store.column_names import STRONG, is_id_name, role
 from relrep_cli.store.guards import (
-    Plan,
     Refused,
     Unsupported,
     below,
@@ -17,33 +16,33 @@ from relrep_cli.store.guards import (
     members,
     step,
 )
+from relrep_cli.store.hdf5_plans import DatasetPlan
 from relrep_cli.store.libhdf5 import h5a, h5d, h5l
 from relrep_cli.store.reading import Reading
 
 SIBLINGS = 16  # datasets beside a matrix that are looked at though no name or option asks for them
 
 
-def orientation(item: Any, x: Plan, where: str, reading: Reading) -> Plan:
-    """Whether the axes of a matrix are swapped: MATLAB and R write columns first. Marks `x`; returns the note for the user."""
+def orientation(item: Any, where: str, reading: Reading) -> tuple[bool, tuple[str, ...]]:
+    """Whether the axes of a matrix are swapped, since MATLAB and R write columns first, and what to tell the user of it."""
     known = {"MATLAB_class": "MATLAB", "rhdf5-NA.OK": "R"}
     writer = next((program for name, program in known.items() if h5a.exists(item, name.encode())), None)
-    if writer is None and not reading.transpose:
-        return {"notes": []}
-    x["transposed"] = True
     if writer is None:
-        return {"notes": []}
-    return {"notes": [f"{where} was written by {writer}, columns first; it is transposed."]}
+        return reading.transpose, ()
+    return True, (f"{where} was written by {writer}, columns first; it is transposed.",)
 
 
-def pandas_index(group: Any, n: int, where: str) -> Plan | None:
+def pandas_index(group: Any, n: int, where: str) -> DatasetPlan | None:
     """The index of a data frame that pandas' to_hdf wrote in its fixed form."""
     plan = dataset(step(group, b"axis1", where), below(where, b"axis1"))
-    return plan if plan["shape"] == [n] else None
+    return plan if plan.shape == (n,) else None
 
 
-def siblings(group: Any, own: bytes, shape: Sequence[int], n: int, where: str, reading: Reading) -> Plan:
+def siblings(
+    group: Any, own: bytes, shape: Sequence[int], n: int, where: str, reading: Reading
+) -> tuple[tuple[str, DatasetPlan], ...]:
     """Datasets beside the matrix `own` that have a value for each of its n rows: those that are named, and a few others."""
-    found: list[Any] = []
+    found: list[tuple[str, DatasetPlan]] = []
     wanted = list(reading.named.values())
     others = 0
     for name in members(group):
@@ -58,18 +57,18 @@ def siblings(group: Any, own: bytes, shape: Sequence[int], n: int, where: str, r
         others += not asked
         try:
             plan = described(item, here)
-            fits = plan["shape"] in ([n], [n, 1])
+            fits = plan.shape in ((n,), (n, 1))
             if not fits and text.strip().lower() in STRONG:
-                raise Refused(*misfit_of(here, plan["shape"], n, shape))
-            if fits and (asked or plan["kind"] == "text" or plan["kind"][1] in "iuS"):
-                found.append([text, dataset(item, here)])
+                raise Refused(*misfit_of(here, plan.shape, n, shape))
+            if fits and (asked or plan.kind == "text" or plan.kind[1] in "iuS"):
+                found.append((text, dataset(item, here)))
         except Unsupported:
             if needed:
                 raise
         except Refused:
             if asked:
                 raise
-    return {"siblings": found, "wanted": [name for name, _ in found if name in wanted or role(name)]}
+    return tuple(found)
 
 
 def step_or_none(group: Any, name: bytes, where: str) -> Any:

@@ -1,8 +1,6 @@
 """Which embedding a member of an HDF5 file names, and what belongs to it. Runs in the child process only (see `child`).
 
-Nothing is walked but what the answer needs; a list of what a file holds is bounded. The answer is a plan:
-{"x": D, "ids": D, "obs": [[name, C]…], "siblings": [[name, D]…], "wanted": names, "var": [[name, C]…], "uns": [[name, D]…],
-"attrs": {…}, "notes": […]} with D from `guards.dataset` and C either D or {"codes": D, "categories": D}.
+Nothing is walked but what the answer needs; a list of what a file holds is bounded. The answer is a plan of `hdf5_plans`.
 """
 
 from __future__ import annotations
@@ -16,11 +14,10 @@ from typing import Any
 from relrep_cli.base.errors import printable
 from relrep_cli.store.arrays import matrix_shape, without_single_axes
 from relrep_cli.store.child import confine
-from relrep_cli.store.column_names import is_id_name
+from relrep_cli.store.column_names import is_id_name, role
 from relrep_cli.store.dataframes import frame
 from relrep_cli.store.files import AGAIN
 from relrep_cli.store.guards import (
-    Plan,
     Refused,
     Unsupported,
     attribute,
@@ -31,6 +28,7 @@ from relrep_cli.store.guards import (
     members,
     step,
 )
+from relrep_cli.store.hdf5_plans import Columns, DatasetPlan, EmbeddingPlan, Plan, to_answer
 from relrep_cli.store.hdf5_siblings import orientation, pandas_index, siblings
 from relrep_cli.store.libhdf5 import h5d, h5f, h5g, h5i, h5l, h5p, h5py
 from relrep_cli.store.limits import DEPTH, MEMBERS, STATISTIC
@@ -57,9 +55,6 @@ MIXTURES = (b"mixture-items", b"mixture-weights", b"mixture-starts")  # the firs
 MEMORY = 32 << 20  # bytes for libhdf5 and us, beside a part of the file's size for the tables of its chunks
 
 
-PLAN: Plan = {"ids": None, "obs": [], "siblings": [], "wanted": [], "var": [], "uns": [], "attrs": {}, "notes": []}
-
-
 class Elsewhere(Refused):
     """There is no embedding at a place; `found` are the names of those elsewhere in the file."""
 
@@ -68,20 +63,20 @@ class Elsewhere(Refused):
         self.found = list(embeddings(h5g.open(h5i.get_file_id(item), b"/")))
 
 
-def survey(path: str, member: str | None, reading: Plan, identity: list[int], seconds: float) -> Plan:
+def survey(path: str, member: str | None, reading: dict[str, Any], identity: list[int], seconds: float) -> dict[str, Any]:
     """{"plan": the embedding at `member`} or {"error": [where, finding, remedy]}, with "found": names of embeddings elsewhere.
 
     identity: device, inode and size of the file.
     """
-    return guarded(path, identity, seconds, lambda root: embedding(root, member, Reading(**reading)))
+    return guarded(path, identity, seconds, lambda root: to_answer(embedding(root, member, Reading(**reading))))
 
 
-def contents(path: str, identity: list[int], seconds: float) -> Plan:
+def contents(path: str, identity: list[int], seconds: float) -> dict[str, Any]:
     """{"plan": names of the embeddings in the file}, or {"error": [where, finding, remedy]}."""
     return guarded(path, identity, seconds, lambda root: list(embeddings(root)))
 
 
-def guarded(path: str, identity: list[int], seconds: float, look: Callable[[Any], Any]) -> Plan:
+def guarded(path: str, identity: list[int], seconds: float, look: Callable[[Any], Any]) -> dict[str, Any]:
     """What `look` finds from the root group, while libhdf5 can open nothing but this file."""
     confine(seconds, files=1, memory=MEMORY + identity[2] // 4)
     try:
@@ -140,7 +135,7 @@ def is_collection(group: Any) -> bool:
     return has(group, b"X") and has(group, b"obs")
 
 
-def collection(group: Any, where: str) -> Plan:
+def collection(group: Any, where: str) -> EmbeddingPlan:
     """A relrep collection or an AnnData element: X with the frames obs and var."""
     strict = attribute(group, "format", where) == FORMAT
     attrs = {name: value for name in KNOWN if strict and (value := attribute(group, name, where)) is not None}
@@ -148,17 +143,17 @@ def collection(group: Any, where: str) -> Plan:
     if strict and version != VERSION:
         raise Refused(where, f"made by a newer relrep (format {version}); this one reads {VERSION}", "Update relrep.")
     x = matrix(step(group, b"X", where), below(where, b"X"))
-    n, d = x["shape"]
-    obs = frame(step(group, b"obs", where), n, below(where, b"obs"))
-    if strict and obs["ids"] is None:
+    n, d = x.shape
+    rows = frame(step(group, b"obs", where), n, below(where, b"obs"))
+    if strict and rows.ids is None:
         raise Refused(
             below(where, b"obs"), "it has no index of ids, which the format requires", "Write it again with relrep embed."
         )
-    var, uns = columns_of_x(group, d, where, strict), extras(group, where) if strict else []
-    return PLAN | {"x": x, **obs, "var": var, "uns": uns, "attrs": attrs}
+    var, uns = columns_of_x(group, d, where, strict), extras(group, where) if strict else ()
+    return EmbeddingPlan(x, ids=rows.ids, obs=rows.obs, var=var, uns=uns, attrs=tuple(attrs.items()))
 
 
-def matrix(item: Any, where: str) -> Plan:
+def matrix(item: Any, where: str) -> DatasetPlan:
     """The plan of an (n, d) dataset of numbers."""
     if isinstance(item, h5g.GroupID):
         kind = attribute(item, "encoding-type", where)
@@ -168,71 +163,74 @@ def matrix(item: Any, where: str) -> Plan:
     return dataset(item, where)
 
 
-def check_matrix(plan: Plan, where: str) -> None:
+def check_matrix(plan: DatasetPlan, where: str) -> None:
     """Raise Refused unless a described dataset has two axes of numbers."""
-    shape = tuple(plan["shape"])
-    if plan["kind"][1] not in "fiu":
-        raise Refused(where, f"it holds {'truth values' if plan['kind'] == '|b1' else 'text'}, not numbers", "Write float32.")
+    shape = plan.shape
+    if plan.kind[1] not in "fiu":
+        raise Refused(where, f"it holds {'truth values' if plan.kind == '|b1' else 'text'}, not numbers", "Write float32.")
     if len(matrix_shape(shape)) != 2:
         raise Refused(where, f"its axes are {len(shape)}; an embedding has two, items and dimensions", "Reshape it.")
     if not all(shape):
         raise Refused(where, f"it holds no numbers, its shape is {shape}", "Name an array that holds some.")
 
 
-def columns_of_x(group: Any, d: int, where: str, strict: bool) -> list[Any]:
+def columns_of_x(group: Any, d: int, where: str, strict: bool) -> Columns:
     """The frame `var`, its index as a column "id"; in foreign files empty when it is missing or of an unknown kind."""
     if not has(group, b"var"):
-        return []
+        return ()
     try:
         var = frame(step(group, b"var", where), d, below(where, b"var"))
     except Unsupported:
         if strict:
             raise
-        return []
-    return [*([["id", var["ids"]]] if var["ids"] else []), *var["obs"]]
+        return ()
+    return (*([("id", var.ids)] if var.ids else []), *var.obs)
 
 
-def extras(group: Any, where: str) -> list[Any]:
+def extras(group: Any, where: str) -> tuple[tuple[str, DatasetPlan], ...]:
     """Known arrays in `uns`."""
     if not has(group, b"uns"):
-        return []
+        return ()
     uns, inside = step(group, b"uns", where), below(where, b"uns")
     known = [name for name in (*UNS, *MIXTURES) if has(uns, name)]
     found = {name.decode(): dataset(step(uns, name, inside), below(inside, name)) for name in known}
     for name, plan in found.items():
         kind = "S" if name == MIXTURES[0].decode() else "f"
-        if plan["kind"][1] != kind or prod(plan["shape"]) > STATISTIC:
+        if plan.kind[1] != kind or prod(plan.shape) > STATISTIC:
             what = "text" if kind == "S" else "floats"
             raise Refused(
-                plan["name"], f"it is not a plain array of {what}, at most {STATISTIC} of them; the file is damaged", AGAIN
+                plan.name, f"it is not a plain array of {what}, at most {STATISTIC} of them; the file is damaged", AGAIN
             )
-    return [[name, plan] for name, plan in found.items()]
+    return tuple(found.items())
 
 
-def bare(trail: list[Any], parts: list[bytes], reading: Reading) -> Plan:
+def bare(trail: list[Any], parts: list[bytes], reading: Reading) -> EmbeddingPlan:
     """A dataset of any HDF5 file, with the datasets beside it, or the rows of the nearest `obs` around it."""
     where = "/" + "/".join(part.decode(errors="backslashreplace") for part in parts)
     group, holder = trail[-2], where.rsplit("/", 1)[0] or "/"
     if parts[-1] == b"X" and is_collection(group):
         return collection(group, holder)
     x = matrix(trail[-1], where)
-    plan: Plan = PLAN | {"x": x, **orientation(trail[-1], x, where, reading)}
-    shape = matrix_shape(x["shape"])
-    n = shape[1 if x.get("transposed") else 0]
-    plan["notes"] = [*without_single_axes(x["shape"]), *plan["notes"]]
-    plan.update(siblings(group, parts[-1], shape, n, holder, reading))
-    if plan["ids"] is None and has(group, b"axis1") and attribute(group, "pandas_type", holder) == "frame":
-        plan["ids"] = pandas_index(group, n, holder)
+    transposed, notes = orientation(trail[-1], where, reading)
+    shape = matrix_shape(x.shape)
+    n = shape[1 if transposed else 0]
+    beside = siblings(group, parts[-1], shape, n, holder, reading)
+    ids: DatasetPlan | None = None
+    obs: Columns = ()
+    if has(group, b"axis1") and attribute(group, "pandas_type", holder) == "frame":
+        ids = pandas_index(group, n, holder)
     around = [i for i in range(len(trail) - 1) if has(trail[i], b"obs")]
-    named = any(is_id_name(name) for name, _ in plan["siblings"])
-    if plan["ids"] is None and not named and around and not ANNOTATIONS & set(parts[around[-1] :]):
+    named = any(is_id_name(name) for name, _ in beside)
+    if ids is None and not named and around and not ANNOTATIONS & set(parts[around[-1] :]):
         outer = "/" + "/".join(part.decode(errors="backslashreplace") for part in parts[: around[-1]])
         rows = frame(step(trail[around[-1]], b"obs", outer), n, below(outer, b"obs"))
-        plan |= {"ids": rows["ids"], "obs": plan["obs"] or rows["obs"]}
-    return plan
+        ids, obs = rows.ids, rows.obs
+    wanted = tuple(name for name, _ in beside if name in reading.named.values() or role(name))
+    notes = (*without_single_axes(x.shape), *notes)
+    return EmbeddingPlan(x, transposed, ids, obs, beside, wanted, notes=notes)
 
 
-def loose(trail: list[Any], parts: list[bytes], where: str, reading: Reading) -> Plan:
+def loose(trail: list[Any], parts: list[bytes], where: str, reading: Reading) -> EmbeddingPlan:
     """A group that holds one matrix under a usual name."""
     group = trail[-1]
     usual = [name for name in MATRICES if has(group, name)]
