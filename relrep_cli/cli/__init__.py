@@ -14,8 +14,9 @@ from typer.core import TyperGroup
 
 from relrep_cli import __version__
 from relrep_cli.base import errors, signals, task_cache
-from relrep_cli.base.output import complain, emit, notes_on_stderr, silence_stdout, stand_in, warnings_as_details
+from relrep_cli.base.output import complain, emit, notes_on_stderr, silence_stdout, warnings_as_details
 from relrep_cli.base.registry import load_plugins
+from relrep_cli.base.standard_streams import stand_in
 
 COMMANDS = {
     "embed": "Turn items into vectors with an encoder, or import vectors that exist.",

@@ -54,7 +54,7 @@ def _files(path: Path, endings: tuple[str, ...]) -> list[Path]:
     return [file for _, file in sorted(found) if _ending(file) in endings and file.is_file()]
 
 
-@source(kind="texts", fits=lambda path: bool(_files(path, LINES)), source="Li and Roth 2002 (TREC's form)")
+@source(kind="texts", fits=lambda path: bool(_files(path, LINES)), has_columns=False, source="Li and Roth 2002 (TREC's form)")
 def lines(path: Path, *, skip_bad: SkipBad = False) -> Items:
     """Texts, one a line, UTF-8, plain or .gz; TREC's questions bring their labels.
 
@@ -66,7 +66,12 @@ def lines(path: Path, *, skip_bad: SkipBad = False) -> Items:
     return _gathered(path, [(file, _plain(file, trec)) for file in files], skip_bad)
 
 
-@source(kind="texts", fits=lambda path: bool(_files(path, TABLES)), source="RFC 4180; jsonlines.org; Apache Parquet")
+@source(
+    kind="texts",
+    fits=lambda path: bool(_files(path, TABLES)),
+    has_columns=False,
+    source="RFC 4180; jsonlines.org; Apache Parquet",
+)
 def table(path: Path, *, text_column: Column = "text", label_column: LabelColumn = "label", skip_bad: SkipBad = False) -> Items:
     """Texts in a column of .csv, .tsv, .jsonl or .parquet; other columns named id, label and split come along.
 

@@ -69,7 +69,7 @@ def read(
     else:
         with spooled_stdin() as spooled:
             found = _open(spooled, member or None, reading, "-")
-    return _interpret(uri, _with_columns(uri, found, dict(columns or {}), space), judge)
+    return _interpret(uri, _with_columns(uri, found, dict(columns or {}), space), judge, reading.trust_digest)
 
 
 def _with_columns(uri: str, found: Found, columns: dict[str, np.ndarray], space: str | None) -> Found:
@@ -102,7 +102,7 @@ def members(path: str) -> list[str]:
     return list_hdf5(Path(path))
 
 
-def _interpret(uri: str, found: Found, judge: bool) -> Embedding:
+def _interpret(uri: str, found: Found, judge: bool, trusted: bool) -> Embedding:
     n, d = found.x.shape
     if not n or not d:
         raise DataError(
@@ -125,7 +125,7 @@ def _interpret(uri: str, found: Found, judge: bool) -> Embedding:
         uns=found.uns,
         source_space=str(found.attrs.get("source-space", "")),
         id_candidates=found.unread,
-        claim=_claim(uri, found, ids),
+        claim=None if trusted else _claim(uri, found, ids),
     )
     if judge:
         _judge(embedding, found.places)
@@ -205,8 +205,6 @@ def _true_digest(e: Embedding) -> str:
 
 def _checked(stated: str, claim: Claim) -> str:
     """The digest of what the claim is about: from memory, the stated one where the checksum fits, or computed."""
-    if seen.trusts():
-        return stated
     known = seen.recall(claim.place, claim.stamp)
     if known:
         return known
