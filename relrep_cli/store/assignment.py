@@ -54,7 +54,7 @@ def _first(columns: Mapping[str, np.ndarray], part: str) -> str | None:
 def _named(path: Path, pool: Mapping[str, np.ndarray], name: str, part: str) -> np.ndarray:
     if name not in pool:
         known = listed(list(pool)) if pool else "none"
-        raise bad(path, f"no column {printable(name)!r} beside the vectors; found {known}", f"Name one with --{part}-column.")
+        raise bad(path, f"no column {printable(name)!r}; found {known}", f"Name one with --{part}-column.")
     return pool[name]
 
 
