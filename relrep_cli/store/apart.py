@@ -58,6 +58,7 @@ def read_apart(path: Path, size: int, reader: Callable[..., Answer], *arguments:
         unread=tuple(answer.get("unread", ())),
         stored=answer.get("stored", ""),
         notes=tuple(answer.get("notes", ())),
+        layout="array" if answer.get("is_array") else "table",
     )
 
 

@@ -44,6 +44,12 @@ def columns_of(path: Path, schema: Any, member: str | None, reading: Reading, *,
     return chosen
 
 
+def stored_of(schema: Any, chosen: Chosen) -> str:
+    """The type of the integers in a column of vectors, as NumPy calls it; "" for other columns."""
+    kind = schema.field(chosen.vectors[0]).type if len(chosen.vectors) == 1 else None
+    return str(inner(kind)) if kind is not None and is_list(kind) and str(inner(kind)) in WHOLE else ""
+
+
 def kind_of(kind: Any) -> Kind:
     """What a column of an Arrow type holds."""
     import pyarrow as pa

@@ -112,6 +112,19 @@ def attribute(item: Any, name: str, where: str) -> str | int | None:
     return value.decode(errors="replace")
 
 
+def numbers_attribute(item: Any, name: str) -> tuple[float, ...]:
+    """The numbers of an attribute, at most 4096 of them; () for one that is missing or of another kind."""
+    if not h5a.exists(item, name.encode()):
+        return ()
+    found = h5a.open(item, name.encode())
+    plain = found.get_type().get_class() in (h5t.FLOAT, h5t.INTEGER)
+    if not plain or not 0 < found.get_space().get_simple_extent_npoints() <= 4096 or found.get_storage_size() > ATTRIBUTE:
+        return ()
+    numbers = np.empty(found.shape, np.float64)
+    found.read(numbers)
+    return tuple(numbers.reshape(-1).tolist())
+
+
 def names_attribute(item: Any, name: str) -> list[bytes]:
     """A list of names in fixed-length text. Of variable length it is not read: 4096 pointers to one MiB make 4 GB."""
     if not h5a.exists(item, name.encode()):
@@ -130,8 +143,11 @@ def names_attribute(item: Any, name: str) -> list[bytes]:
 # --- datasets ---
 
 
-def described(item: Any, where: str) -> DatasetPlan:
-    """Name, shape and kind of a dataset. Layout first: asking a virtual one for its shape opens its sources."""
+def described(item: Any, where: str, single: bool = False) -> DatasetPlan:
+    """Name, shape and kind of a dataset. Layout first: asking a virtual one for its shape opens its sources.
+
+    single: whether it may be a single value, of shape ().
+    """
     if not isinstance(item, h5d.DatasetID):
         raise Unsupported(where, "it is not a dataset", "Name a dataset.")
     creation = item.get_create_plist()
@@ -141,12 +157,12 @@ def described(item: Any, where: str) -> DatasetPlan:
         raise Refused(where, "its data lie in an external file", "Copy the data into one file.")
     kind = item.get_type()
     padding = PADDINGS.get(kind.get_strpad(), "") if kind.get_class() == h5t.STRING else ""
-    return DatasetPlan(where, extent(item, where), kind_of(kind, where), padding)
+    return DatasetPlan(where, extent(item, where, single), kind_of(kind, where), padding)
 
 
-def dataset(item: Any, where: str) -> DatasetPlan:
+def dataset(item: Any, where: str, single: bool = False) -> DatasetPlan:
     """The same, with where and how the data lie."""
-    plan = described(item, where)
+    plan = described(item, where, single)
     shape, width = plan.shape, width_of(item, where)
     creation = item.get_create_plist()
     if not prod(shape):
@@ -165,8 +181,10 @@ def dataset(item: Any, where: str) -> DatasetPlan:
     return replace(plan, offset=item.get_offset())
 
 
-def extent(item: Any, where: str) -> tuple[int, ...]:
+def extent(item: Any, where: str, single: bool = False) -> tuple[int, ...]:
     space = item.get_space()
+    if single and space.get_simple_extent_type() == h5s.SCALAR:
+        return ()
     if space.get_simple_extent_type() != h5s.SIMPLE:
         raise Unsupported(where, "it is a single value, not an array", "Name an array of numbers.")
     return tuple(space.get_simple_extent_dims())

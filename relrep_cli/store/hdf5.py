@@ -142,6 +142,9 @@ def _found(source: Source, plan: EmbeddingPlan) -> Found:
         places={"x": plan.x.name, **({"ids": plan.ids.name} if plan.ids else {})},
         stored=np.dtype(plan.x.kind).name,
         notes=plan.notes,
+        layout="array" if plan.is_array else "collection",
+        scaling={name: np.array(values) for name, values in plan.scaling_attributes}
+        | {name: load(source, stored(source, part)) for name, part in plan.scaling},
     )
 
 
@@ -157,7 +160,9 @@ def _sibling(source: Source, plan: DatasetPlan, wanted: bool) -> np.ndarray | No
 
 def _check_total(source: Source, plan: EmbeddingPlan) -> None:
     """Bound what all parts unpack to together: a thousand hard links to one packed column are a bomb, too."""
-    columns = [c for _, c in (*plan.obs, *plan.var, *plan.uns, *plan.siblings)] + ([plan.ids] if plan.ids else [])
+    columns = [c for _, c in (*plan.obs, *plan.var, *plan.uns, *plan.siblings, *plan.scaling)] + (
+        [plan.ids] if plan.ids else []
+    )
     parts = [part for c in columns for part in ([c.codes, c.categories] if isinstance(c, CategoricalPlan) else [c])]
     packed = [item for part in [plan.x, *parts] if (item := stored(source, part)).table is not None]
     fault = packing_fault(sum(item.unpacked for item in packed), source.size)

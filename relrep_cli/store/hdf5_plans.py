@@ -55,12 +55,15 @@ class FramePlan:
 class EmbeddingPlan:
     """A matrix and what belongs to its rows and columns.
 
-    transposed: the file stores dimensions by items. siblings: datasets beside the matrix with a value for each row; `wanted`
+    transposed: the file stores dimensions by items. is_array: it is no collection, whose format says what
+    rows are. siblings: datasets beside the matrix with a value for each row; `wanted`
     names those that must be usable. var: columns that describe the columns of x. uns: other arrays.
+    scaling, scaling_attributes: what integers of x may stand for; see `store.scaling`.
     """
 
     x: DatasetPlan
     transposed: bool = False
+    is_array: bool = False
     ids: DatasetPlan | None = None
     obs: Columns = ()
     siblings: tuple[tuple[str, DatasetPlan], ...] = ()
@@ -69,6 +72,8 @@ class EmbeddingPlan:
     uns: tuple[tuple[str, DatasetPlan], ...] = ()
     attrs: tuple[tuple[str, str | int], ...] = ()
     notes: tuple[str, ...] = ()
+    scaling: tuple[tuple[str, DatasetPlan], ...] = ()
+    scaling_attributes: tuple[tuple[str, tuple[float, ...]], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -129,6 +134,7 @@ def from_answer(answer: dict[str, Any]) -> Plan:
     return EmbeddingPlan(
         x=_dataset(answer["x"]),
         transposed=_of(bool, answer["transposed"]),
+        is_array=_of(bool, answer["is_array"]),
         ids=None if answer["ids"] is None else _dataset(answer["ids"]),
         obs=_columns(answer["obs"]),
         siblings=tuple((_text(name), _dataset(part)) for name, part in answer["siblings"]),
@@ -137,6 +143,8 @@ def from_answer(answer: dict[str, Any]) -> Plan:
         uns=tuple((_text(name), _dataset(part)) for name, part in answer["uns"]),
         attrs=tuple((_text(name), value if isinstance(value, str) else _of(int, value)) for name, value in answer["attrs"]),
         notes=tuple(map(_text, answer["notes"])),
+        scaling=tuple((_text(name), _dataset(part)) for name, part in answer["scaling"]),
+        scaling_attributes=tuple((_text(name), tuple(map(float, values))) for name, values in answer["scaling_attributes"]),
     )
 
 

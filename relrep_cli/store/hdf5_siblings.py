@@ -14,11 +14,13 @@ from relrep_cli.store.guards import (
     dataset,
     described,
     members,
+    numbers_attribute,
     step,
 )
 from relrep_cli.store.hdf5_plans import DatasetPlan
-from relrep_cli.store.libhdf5 import h5a, h5d, h5l
+from relrep_cli.store.libhdf5 import h5a, h5d, h5g, h5l
 from relrep_cli.store.reading import Reading
+from relrep_cli.store.scaling import NAMES, is_scaling, is_scaling_shape
 
 SIBLINGS = 16  # datasets beside a matrix that are looked at though no name or option asks for them
 
@@ -69,6 +71,23 @@ def siblings(
             if asked:
                 raise
     return tuple(found)
+
+
+def scaling_of(
+    group: Any, item: Any, shape: Sequence[int], where: str, transposed: bool
+) -> tuple[tuple[tuple[str, DatasetPlan], ...], tuple[tuple[str, tuple[float, ...]], ...]]:
+    """Datasets beside a matrix of integers, and attributes of it, that say what these stand for."""
+    n, d = shape[:: -1 if transposed else 1]
+    found = []
+    for name in members(group) if isinstance(group, h5g.GroupID) else []:
+        text = name.decode(errors="replace")
+        part = step_or_none(group, name, where) if is_scaling(text) else None
+        if isinstance(part, h5d.DatasetID):
+            plan = described(part, below(where, name), single=True)
+            if plan.kind[1] in "fiu" and is_scaling_shape(plan.shape, n, d):
+                found.append((text, dataset(part, below(where, name), single=True)))
+    numbers = [(name, numbers_attribute(item, name)) for name in sorted(NAMES)]
+    return tuple(found), tuple((name, values) for name, values in numbers if values)
 
 
 def step_or_none(group: Any, name: bytes, where: str) -> Any:

@@ -19,6 +19,7 @@ from relrep_cli.store.columns import blocks, column
 from relrep_cli.store.files import bad, opened, size_of
 from relrep_cli.store.found import Found
 from relrep_cli.store.reading import Reading
+from relrep_cli.store.scaling import scaled
 
 MEMORY = 1 << 30  # bytes that a library may take, beside
 FACTOR = 4  # times the size of the file
@@ -56,9 +57,10 @@ def surveyed(
     def work() -> Answer:
         arrays = load(path)
         chosen = found(path, arrays, member, Reading(**reading), noun)
+        chosen = chosen if reading.get("packed_bits") else scaled(path, chosen)
         columns = {name: [column(path, name, values)] for name, values in chosen.columns.items()}
         answer = spill(path, files, _batches(chosen.x, columns))
-        return {**answer, "stored": chosen.stored, "notes": list(chosen.notes)}
+        return {**answer, "stored": chosen.stored, "notes": list(chosen.notes), "is_array": True}
 
     limit(SECONDS + size / BYTES_A_SECOND, MEMORY + FACTOR * size)
     return answered(path, work)

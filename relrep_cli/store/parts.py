@@ -248,7 +248,14 @@ def _joined(parts: list[Found]) -> Found:
     unread = tuple(name for name in parts[0].unread if all(name in part.unread for part in parts))
     columns = {name: _one_after_another([part.columns[name] for part in parts]) for name in parts[0].columns}
     x = _one_after_another([part.x for part in parts])
-    return Found(x, columns=columns, index=parts[0].index, unread=unread, stored=parts[0].stored)
+    return Found(
+        x,
+        columns=columns,
+        index=parts[0].index,
+        unread=unread,
+        stored=parts[0].stored,
+        layout="table" if parts[0].layout == "table" else "collection",
+    )
 
 
 def _one_after_another(pieces: list[np.ndarray]) -> np.ndarray:

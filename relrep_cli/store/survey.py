@@ -29,7 +29,7 @@ from relrep_cli.store.guards import (
     step,
 )
 from relrep_cli.store.hdf5_plans import Columns, DatasetPlan, EmbeddingPlan, Plan, to_answer
-from relrep_cli.store.hdf5_siblings import orientation, pandas_index, siblings
+from relrep_cli.store.hdf5_siblings import orientation, pandas_index, scaling_of, siblings
 from relrep_cli.store.libhdf5 import h5d, h5f, h5g, h5i, h5l, h5p, h5py
 from relrep_cli.store.limits import DEPTH, MEMBERS, STATISTIC
 from relrep_cli.store.proteins import plan_of
@@ -227,7 +227,11 @@ def bare(trail: list[Any], parts: list[bytes], reading: Reading) -> EmbeddingPla
         ids, obs = rows.ids, rows.obs
     wanted = tuple(name for name, _ in beside if name in reading.named.values() or role(name))
     notes = (*without_single_axes(x.shape), *notes)
-    return EmbeddingPlan(x, transposed, ids, obs, beside, wanted, notes=notes)
+    scaling, attributes = scaling_of(group, trail[-1], shape, holder, transposed) if x.kind[1] in "iu" else ((), ())
+    beside = tuple((name, part) for name, part in beside if name not in dict(scaling))
+    return EmbeddingPlan(
+        x, transposed, True, ids, obs, beside, wanted, notes=notes, scaling=scaling, scaling_attributes=attributes
+    )
 
 
 def loose(trail: list[Any], parts: list[bytes], where: str, reading: Reading) -> EmbeddingPlan:

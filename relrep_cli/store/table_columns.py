@@ -13,6 +13,7 @@ from relrep_cli.base.errors import DataError, printable
 from relrep_cli.store.column_names import is_id_name, role
 from relrep_cli.store.files import bad
 from relrep_cli.store.reading import Reading
+from relrep_cli.store.scaling import is_scaling
 
 Kind = Literal["vector", "real", "whole", "text", "other"]  # what a column holds
 NUMBERED = re.compile(r"(.*?)\d+(\D*)", re.DOTALL)
@@ -50,7 +51,9 @@ def choose_columns(
     else:
         vectors = _vectors(path, free)
     named = [n for n in named if n not in vectors and (kinds[n] in ("text", "whole") or n in taken or role(n))]
-    others = [n for n, kind in free.items() if kind in ("text", "whole") and n not in vectors]
+    if [kinds[n] for n in vectors] == ["vector"]:  # of columns of coordinates, one named scale may be another coordinate
+        named += [n for n, kind in free.items() if kind in ("real", "whole") and is_scaling(n)]
+    others = [n for n, kind in free.items() if kind in ("text", "whole") and n not in vectors and n not in named]
     return Chosen(vectors, named, others)
 
 

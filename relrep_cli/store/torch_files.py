@@ -21,6 +21,7 @@ from relrep_cli.store.files import HEAD, bad, mistaken, opened
 from relrep_cli.store.found import Found
 from relrep_cli.store.library_files import array_of, of_texts, read_with_library, surveyed
 from relrep_cli.store.reading import PLAIN, Reading
+from relrep_cli.store.scaling import is_scaling
 
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how files of torch before 1.6 begin
 MOST = 1 << 14  # tensors
@@ -87,6 +88,8 @@ def _of_mapping(path: Path, content: Mapping[str, Any]) -> list[Array]:
         return [*_stacked(path, "vectors", list(tensors.values())), array_of(path, "id", np.array(list(tensors)))]
     arrays = [_tensor(path, key, value) for key, value in tensors.items()]
     lists = [of_texts(path, key, value) for key, value in content.items() if isinstance(value, list | tuple)]
+    numbers = {key: value for key, value in content.items() if isinstance(value, int | float) and is_scaling(key)}
+    arrays += [array_of(path, key, np.array(value)) for key, value in numbers.items()]
     return arrays + [array for array in lists if array is not None]
 
 

@@ -139,7 +139,7 @@ def _binary(path: Path, file: IO[bytes], n: int, d: int, size: int) -> Found:
             raise bad(path, f"it ends within vector {i + 1} of {n}", "Fetch it again.")
         words.append(_checked_word(path, word.lstrip(b"\n"), i + 1))
         x[i] = np.frombuffer(content, "<f4")
-    return Found(x, columns={WORD: _texts(path, words, size)}, index=WORD)
+    return Found(x, columns={WORD: _texts(path, words, size)}, index=WORD, layout="table")
 
 
 def _checked_word(path: Path, word: bytes, number: int) -> bytes:
@@ -194,8 +194,8 @@ def _text(path: Path, raw: FileIO, file: IO[bytes], size: int, reading: Reading)
         )
     if layout.named:
         name = reading.id_column or WORD  # they have no name of their own
-        return Found(x[:at], columns={name: _texts(path, words, size)}, index=name)
-    return replace(Found(x[:at]), **columns_beside(path, at))
+        return Found(x[:at], columns={name: _texts(path, words, size)}, index=name, layout="table")
+    return replace(Found(x[:at], layout="table"), **columns_beside(path, at))
 
 
 def _blocks(file: IO[bytes], skip: int) -> Iterator[tuple[int, list[bytes]]]:

@@ -310,6 +310,20 @@ def test_transposed_matrices(tmp_path: Path) -> None:
     assert np.array_equal(store.read(f"{tmp_path / 'a.npy'}?transpose").x, X)
 
 
+def test_what_a_user_says_of_vectors_is_never_ignored(tmp_path: Path) -> None:
+    csv(tmp_path / "a.csv", wide(id=NAMES))
+    (tmp_path / "a.vec").write_text("".join(f"w{i} {i}.5 1.5\n" for i in range(3)))
+    with h5py.File(tmp_path / "a.h5ad", "w") as file:
+        file["X"], file["obs/_index"] = X, NAMES
+    for name in ("a.csv", "a.vec", "a.h5ad"):
+        assert "--transpose swaps the axes of an array, and the rows of this file are items" in refusal(
+            tmp_path / name, transpose=True
+        )
+    np.savez(tmp_path / "a.npz", x=X)
+    for name in ("a.npz", "a.h5ad"):
+        assert "--vector-columns names columns of a table" in refusal(tmp_path / name, vector_columns="e*")
+
+
 def test_packed_bits(tmp_path: Path) -> None:
     bits = RNG.integers(0, 2, (N, 64)).astype(np.uint8)
     packed = np.packbits(bits, axis=1)
@@ -362,7 +376,7 @@ def test_an_array_for_each_item_is_pooled_only_when_asked(tmp_path: Path, suffix
     assert np.array_equal(read(path, pool="last").x, np.array([r[-1] for r in rows.values()]))
     layers = {name: np.stack([r, 2 * r, 3 * r]) for name, r in rows.items()}
     path = per_item(tmp_path / f"b{suffix}", layers)
-    assert "each item has 3 layers of rows: shape (3, 2, 4). Write FILE?layer=0&pool=mean" in refusal(path)
+    assert "each item has 3 layers of rows: shape (3, 2, 4). Write 'FILE?layer=0&pool=mean'" in refusal(path)
     assert np.allclose(store.read(f"{path}?layer=2&pool=mean").x, [3 * r.mean(0) for r in rows.values()], atol=1e-6)
     assert "each item has 3 layers" in refusal(f"{path}?layer=3&pool=mean")
     same = per_item(tmp_path / f"c{suffix}", {name: RNG.normal(size=(5, D)) for name in ("layer0", "layer1")})
