@@ -131,7 +131,7 @@ def _interpret(uri: str, found: Found, judge: bool, trusted: bool) -> Embedding:
         _judge(embedding, found.places)
     if steps is None:  # said after judging, so that a file that is refused gets one line
         say(f"{uri}: its record of steps cannot be read and is left out.")
-    for note in found.notes if judge else ():
+    for note in found.notes:
         say(f"{uri}: {note}")
     if row_ids and judge:
         say(f"{uri}: has no ids; row numbers stand in for them.")
