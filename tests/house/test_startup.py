@@ -45,6 +45,8 @@ DOORS = {  # who may import what; a folder stands for its files
     "pandas": (),
     "typer": ("cli",),
     "torch": ("encoders", "heads", "relative", "store/torch_files.py"),
+    "zarr": ("store/zarr_folders.py",),
+    "sqlite3": ("store/sqlite_tables.py",),
     "click": (),  # typer carries its own
     "requests": (),
     "urllib": (),
