@@ -6,9 +6,14 @@ since a file of a few bytes may name tensors of any size.
 
 from __future__ import annotations
 
+import io
 import os
+import pickletools
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +30,12 @@ from relrep_cli.store.scaling import is_scaling
 
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how files of torch before 1.6 begin
 MOST = 1 << 14  # tensors
+LARGEST = 1 << 20  # bytes of a pickle that are looked at before torch is imported, which takes 2 CPU seconds and 200 MB
+PICKLES = 5  # before the tensors in files of torch before 1.6
+# Files with other names are refused; for these, torch decides.
+KNOWN = re.compile(
+    r"torch\..*|collections\..*|_codecs\.encode|(builtins|__builtin__)\.(bytearray|set|complex)"
+)  # torch decides
 SAVE = "Save the tensor alone: torch.save(x, FILE), or numpy.save."
 
 
@@ -34,21 +45,44 @@ def read_torch(path: Path, member: str | None = None, reading: Reading = PLAIN) 
         head = os.pread(file.fileno(), HEAD, 0)
     if not head.startswith(b"PK") and not head.startswith(LEGACY):
         raise mistaken(path, head, "a PyTorch file (.pt)")
-    if head.startswith(b"PK"):
-        _check_stored(path)
+    with opened(path) as file:
+        names = names_in(_structure(path, file) if head.startswith(b"PK") else _start(file, LARGEST))
+    if strangers := [name for name in sorted(names) if not KNOWN.fullmatch(name)]:
+        raise _objects(path, next((name for name in strangers if not name.startswith("__builtin__")), strangers[0]))
     return read_with_library(path, member, reading, survey)
 
 
-def _check_stored(path: Path) -> None:
-    """Raise DataError unless all entries of the archive are stored as they are, as torch.save does."""
-    from relrep_cli.store.npz import entries_of
+def _structure(path: Path, file: FileIO) -> bytes:
+    """The start of the pickle in an archive. Raises DataError unless all entries are stored as they are, as torch.save does."""
+    from relrep_cli.store.npz import places_of
 
-    with opened(path) as file:
-        entries = entries_of(path, file)
-    if packed := next((entry for entry in entries if entry.compress_type != zipfile.ZIP_STORED), None):
+    places = places_of(path, file)
+    if packed := next((entry for entry, _ in places if entry.compress_type != zipfile.ZIP_STORED), None):
         raise bad(path, f"its entry {printable(packed.filename, 60)} is compressed, as torch.save never does", SAVE)
-    if not any(entry.filename.endswith("data.pkl") for entry in entries):
+    pickled = next(((entry, start) for entry, start in places if entry.filename.endswith("data.pkl")), None)
+    if pickled is None:
         raise bad(path, "this is a zip archive, but none of PyTorch's", SAVE)
+    file.seek(pickled[1])
+    return file.read(min(pickled[0].file_size, LARGEST)) or b""
+
+
+def _start(file: FileIO, size: int) -> bytes:
+    file.seek(0)
+    return file.read(size) or b""
+
+
+def names_in(pickles: bytes) -> set[str]:
+    """The classes and functions, `module.name`, that pickles one after another name, unless one is cut or damaged.
+
+    Nothing is looked up: this only saves the import of torch for files that torch would refuse.
+    """
+    names: set[str] = set()
+    stream = io.BytesIO(pickles)
+    with suppress(ValueError, OverflowError):
+        for _ in range(PICKLES):
+            operations = pickletools.genops(stream)
+            names |= {str(name).replace(" ", ".") for code, name, _ in operations if code.name in ("GLOBAL", "INST")}
+    return names
 
 
 def survey(name: str, files: Files, member: str | None, reading: Mapping[str, Any]) -> Answer:
@@ -75,8 +109,13 @@ def _arrays(path: Path) -> Sequence[Array]:
 
 def _refusal(path: Path, reason: str) -> DataError:
     if "weights_only" in reason or "Unsupported" in reason or "GLOBAL" in reason:
-        return bad(path, "holds Python objects besides tensors, which could run code and are never opened", SAVE)
+        return _objects(path)
     return bad(path, f"torch cannot read it: {printable(reason.splitlines()[0] if reason else 'no reason given', 120)}", SAVE)
+
+
+def _objects(path: Path, name: str = "") -> DataError:
+    which = f": {printable(name, 60)}" if name else ""
+    return bad(path, f"holds Python objects besides tensors, which could run code and are never opened{which}", SAVE)
 
 
 def _of_mapping(path: Path, content: Mapping[str, Any]) -> list[Array]:
