@@ -100,6 +100,9 @@ def _matching(path: Path) -> list[Part]:
 
 def _parts_of(path: Path, member: str | None) -> tuple[list[Part], str | None]:
     """The parts that a folder holds, and the member that is to be read of each."""
+    if path.suffix.lower() == ".lance":
+        remedy = "Write it as Parquet: pyarrow.parquet.write_table(lance.dataset(FOLDER).to_table(), FILE)."
+        raise bad(path, "this is a Lance table, which relrep does not read", remedy)
     names = sorted(name for name in _listed(path) if not name.startswith((".", "_")))
     sides = [name for name in SIDES if name in names and (path / name).is_dir()]
     if sides:
