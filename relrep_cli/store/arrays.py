@@ -172,15 +172,26 @@ def _columns(path: Path, array: Array, others: Sequence[Array], n: int, reading:
     """
     columns: dict[str, np.ndarray] = {}
     taken = set(reading.named.values())
+    along_the_other_axis: list[Array] = []
     for other in others:
         wanted = other.name in taken or role(other.name) is not None or is_id_name(other.name)
         if not _is_column(other, n):
-            if other.name.strip().lower() in STRONG and prod(other.shape[1:]) == 1 and other.shape:
-                raise misfit(path, other.name, other.shape[0], n, array.shape)
-            continue
-        if wanted or (other.dtype is not None and other.dtype.kind in "iuSU" and len(columns) < SIBLINGS):
+            if _names_other_axis(array, other, reading):
+                along_the_other_axis.append(other)
+        elif wanted or (other.dtype is not None and other.dtype.kind in "iuSU" and len(columns) < SIBLINGS):
             columns[other.name] = _sibling(path, other)
+    sure = [other for other in along_the_other_axis if other.name.strip().lower() in STRONG]
+    if misfits := sure or (along_the_other_axis if not any(map(is_id_name, columns)) else []):
+        raise misfit(path, misfits[0].name, misfits[0].shape[0], n, array.shape)
     return columns
+
+
+def _names_other_axis(array: Array, other: Array, reading: Reading) -> bool:
+    """Whether an array can only be the ids of another number of rows: by its name, or as texts along the other axis."""
+    if not other.shape or prod(other.shape[1:]) != 1 or reading.by_position:
+        return False
+    texts = other.dtype is not None and other.dtype.kind in "SU" and is_id_name(other.name)
+    return other.name.strip().lower() in STRONG or (texts and other.shape[0] in matrix_shape(array.shape))
 
 
 def misfit(path: Path, name: str, count: int, n: int, shape: Sequence[int]) -> DataError:
@@ -188,7 +199,10 @@ def misfit(path: Path, name: str, count: int, n: int, shape: Sequence[int]) -> D
     finding = f"{count} ids, but {n} rows"
     if count in matrix_shape(shape)[1:]:
         return bad(
-            path, f"{finding}: the array of shape {tuple(shape)} looks transposed", "Write --transpose to read it so.", name
+            path,
+            f"{finding}: the array of shape {tuple(shape)} looks transposed",
+            "Write --transpose to read it so, or --by-position.",
+            name,
         )
     return bad(path, finding, "Give every item one id.", name)
 

@@ -6,7 +6,7 @@ import re
 
 STRONG = {"id", "ids"}  # such a column is the ids even where values repeat, which is then an error
 ID_NAMES = STRONG | {
-    "uuid", "uuids", "guid", "key", "keys", "name", "names", "word", "words", "token", "tokens", "item", "items",
+    "uid", "uids", "uuid", "uuids", "guid", "key", "keys", "name", "names", "word", "words", "token", "tokens", "item", "items",
     "file", "files", "filename", "filenames", "file_name", "file_names", "path", "paths", "image_path", "image_paths",
     "accession", "accessions", "barcode", "barcodes",
 }  # fmt: skip

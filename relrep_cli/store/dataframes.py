@@ -6,17 +6,8 @@ from typing import Any
 
 from relrep_cli.store.column_names import STRONG, role
 from relrep_cli.store.files import AGAIN
-from relrep_cli.store.guards import (
-    Refused,
-    Unsupported,
-    attribute,
-    below,
-    dataset,
-    has,
-    members,
-    names_attribute,
-    step,
-)
+from relrep_cli.store.guards import Refused, Unsupported, below, dataset, has, members, step
+from relrep_cli.store.hdf5_attributes import attribute, names_attribute
 from relrep_cli.store.hdf5_plans import CategoricalPlan, ColumnPlan, FramePlan
 from relrep_cli.store.libhdf5 import h5g
 from relrep_cli.store.limits import MEMBERS

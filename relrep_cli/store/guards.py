@@ -17,8 +17,8 @@ import numpy as np
 
 from relrep_cli.store.files import AGAIN
 from relrep_cli.store.hdf5_plans import DatasetPlan
-from relrep_cli.store.libhdf5 import h5a, h5d, h5g, h5i, h5l, h5o, h5py, h5s, h5t, h5z
-from relrep_cli.store.limits import ATTRIBUTE, MEMBERS, TEXT_WIDTH, chunk_fault, chunks_of
+from relrep_cli.store.libhdf5 import h5d, h5g, h5i, h5l, h5o, h5s, h5t, h5z
+from relrep_cli.store.limits import MEMBERS, TEXT_WIDTH, chunk_fault, chunks_of
 
 LINKS = {h5l.TYPE_SOFT: "a soft link", h5l.TYPE_EXTERNAL: "an external link"}
 FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
@@ -83,61 +83,6 @@ def members(group: Any) -> list[bytes]:
 
     group.links.iterate(keep)
     return found
-
-
-# --- attributes ---
-
-
-def attribute(item: Any, name: str, where: str) -> str | int | None:
-    """A scalar attribute, text or integer; None when there is none of that kind. Raises Refused when it is too large."""
-    if not h5a.exists(item, name.encode()):
-        return None
-    found = h5a.open(item, name.encode())
-    kind, known = found.get_type(), found.get_type().get_class()
-    if known not in (h5t.INTEGER, h5t.STRING) or found.get_space().get_simple_extent_npoints() != 1:
-        return None
-    if found.get_storage_size() > ATTRIBUTE:
-        raise Refused(where, f"its attribute {name} is larger than {ATTRIBUTE >> 10} KiB", "Remove or shorten it.")
-    if known == h5t.INTEGER:
-        number = np.empty(found.shape, np.int64)
-        found.read(number)
-        return int(number.reshape(-1)[0])
-    variable = kind.is_variable_str()
-    content = np.empty(found.shape, h5py.string_dtype() if variable else f"S{kind.get_size()}")
-    found.read(content, mtype=None if variable else kind)  # HDF5 does not convert UTF-8 text to NumPy's ASCII
-    value = content.reshape(-1)[0]
-    value = value if isinstance(value, bytes) else str(value).encode(errors="surrogateescape")
-    if len(value) > ATTRIBUTE:  # only text of variable length gets here: its size is known after following its pointer
-        raise Refused(where, f"its attribute {name} is larger than {ATTRIBUTE >> 10} KiB", "Remove or shorten it.")
-    return value.decode(errors="replace")
-
-
-def numbers_attribute(item: Any, name: str) -> tuple[float, ...]:
-    """The numbers of an attribute, at most 4096 of them; () for one that is missing or of another kind."""
-    if not h5a.exists(item, name.encode()):
-        return ()
-    found = h5a.open(item, name.encode())
-    plain = found.get_type().get_class() in (h5t.FLOAT, h5t.INTEGER)
-    if not plain or not 0 < found.get_space().get_simple_extent_npoints() <= 4096 or found.get_storage_size() > ATTRIBUTE:
-        return ()
-    numbers = np.empty(found.shape, np.float64)
-    found.read(numbers)
-    return tuple(numbers.reshape(-1).tolist())
-
-
-def names_attribute(item: Any, name: str) -> list[bytes]:
-    """A list of names in fixed-length text. Of variable length it is not read: 4096 pointers to one MiB make 4 GB."""
-    if not h5a.exists(item, name.encode()):
-        return []
-    found = h5a.open(item, name.encode())
-    kind = found.get_type()
-    if not found.get_space().get_simple_extent_npoints():
-        return []  # H5Aget_storage_size fails on it
-    if kind.get_class() != h5t.STRING or kind.is_variable_str() or not 0 < found.get_storage_size() <= ATTRIBUTE:
-        return []
-    content = np.empty(found.shape, f"S{kind.get_size()}")
-    found.read(content, mtype=kind)
-    return list(content.reshape(-1).tolist())
 
 
 # --- datasets ---

@@ -35,6 +35,7 @@ TEXTS: dict[str, Callable[[Path, str | None, Reading], Found]] = {
     ".txt": read_words,
     ".vec": read_words,
     ".glove": read_words,
+    ".bin": read_words,
 }
 WITH_METADATA = (".tsv", ".txt")  # the names of whose rows may be in a file beside them
 

@@ -32,6 +32,7 @@ from relrep_cli.store.found import Found
 from relrep_cli.store.hdf5_plans import CategoricalPlan, ColumnPlan, DatasetPlan, EmbeddingPlan, Plan, from_answer
 from relrep_cli.store.heap import texts
 from relrep_cli.store.limits import SHORTEN, packing_fault, padding_fault
+from relrep_cli.store.matlab_texts import texts_of
 from relrep_cli.store.proteins import assembled
 from relrep_cli.store.reading import PLAIN, Reading
 from relrep_cli.store.seen import stamp_of
@@ -128,13 +129,20 @@ def _found(source: Source, plan: EmbeddingPlan) -> Found:
     _check_total(source, plan)
     obs = dict(plan.obs)
     roles = {name: column(source.path, name, _values(source, obs[name])) for name in ROLES if name in obs}
+    x = _matrix(source, plan)
     index = plan.ids.name.rpartition("/")[2] if plan.ids else None
     siblings = {index: _values(source, plan.ids)} if plan.ids and index is not None else {}
-    siblings |= {name: values for name, c in plan.siblings if (values := _sibling(source, c, name in plan.wanted)) is not None}
+    beside, n = plan.siblings, len(x)
+    for name, part in beside.columns:
+        if (values := _sibling(source, part, name in beside.wanted)) is not None:
+            siblings[name] = values
+    siblings |= {name: texts_of(source, parts, n) for name, parts in beside.letters}
+    siblings |= {name: np.array([text.encode(errors="replace") for text in texts]) for name, texts in beside.attributes}
     return Found(
-        x=_matrix(source, plan),
+        x=x,
         columns=siblings,
         index=index,
+        unread=beside.unread,
         obs=roles | _columns(source, [(name, c) for name, c in plan.obs if name not in ROLES]),
         var=_columns(source, plan.var),
         attrs=dict(plan.attrs),
@@ -160,7 +168,7 @@ def _sibling(source: Source, plan: DatasetPlan, wanted: bool) -> np.ndarray | No
 
 def _check_total(source: Source, plan: EmbeddingPlan) -> None:
     """Bound what all parts unpack to together: a thousand hard links to one packed column are a bomb, too."""
-    columns = [c for _, c in (*plan.obs, *plan.var, *plan.uns, *plan.siblings, *plan.scaling)] + (
+    columns = [c for _, c in (*plan.obs, *plan.var, *plan.uns, *plan.siblings.columns, *plan.scaling)] + (
         [plan.ids] if plan.ids else []
     )
     parts = [part for c in columns for part in ([c.codes, c.categories] if isinstance(c, CategoricalPlan) else [c])]

@@ -52,12 +52,27 @@ class FramePlan:
 
 
 @dataclass(frozen=True)
+class SiblingsPlan:
+    """What stands beside a matrix and has a value for each of its rows.
+
+    columns: datasets by name; `wanted` names those that must be usable. letters: texts as MATLAB keeps
+    them, see `matlab_texts`. attributes: values of attributes of the matrix. unread: names of what may hold ids
+    and is of a kind that is not read.
+    """
+
+    columns: tuple[tuple[str, DatasetPlan], ...] = ()
+    wanted: tuple[str, ...] = ()
+    letters: tuple[tuple[str, tuple[DatasetPlan, ...]], ...] = ()
+    attributes: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    unread: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class EmbeddingPlan:
     """A matrix and what belongs to its rows and columns.
 
     transposed: the file stores dimensions by items. is_array: it is no collection, whose format says what
-    rows are. siblings: datasets beside the matrix with a value for each row; `wanted`
-    names those that must be usable. var: columns that describe the columns of x. uns: other arrays.
+    rows are. var: columns that describe the columns of x. uns: other arrays.
     scaling, scaling_attributes: what integers of x may stand for; see `store.scaling`.
     """
 
@@ -66,8 +81,7 @@ class EmbeddingPlan:
     is_array: bool = False
     ids: DatasetPlan | None = None
     obs: Columns = ()
-    siblings: tuple[tuple[str, DatasetPlan], ...] = ()
-    wanted: tuple[str, ...] = ()
+    siblings: SiblingsPlan = SiblingsPlan()
     var: Columns = ()
     uns: tuple[tuple[str, DatasetPlan], ...] = ()
     attrs: tuple[tuple[str, str | int], ...] = ()
@@ -137,14 +151,23 @@ def from_answer(answer: dict[str, Any]) -> Plan:
         is_array=_of(bool, answer["is_array"]),
         ids=None if answer["ids"] is None else _dataset(answer["ids"]),
         obs=_columns(answer["obs"]),
-        siblings=tuple((_text(name), _dataset(part)) for name, part in answer["siblings"]),
-        wanted=tuple(map(_text, answer["wanted"])),
+        siblings=_siblings(answer["siblings"]),
         var=_columns(answer["var"]),
         uns=tuple((_text(name), _dataset(part)) for name, part in answer["uns"]),
         attrs=tuple((_text(name), value if isinstance(value, str) else _of(int, value)) for name, value in answer["attrs"]),
         notes=tuple(map(_text, answer["notes"])),
         scaling=tuple((_text(name), _dataset(part)) for name, part in answer["scaling"]),
         scaling_attributes=tuple((_text(name), tuple(map(float, values))) for name, values in answer["scaling_attributes"]),
+    )
+
+
+def _siblings(part: dict[str, Any]) -> SiblingsPlan:
+    return SiblingsPlan(
+        columns=tuple((_text(name), _dataset(one)) for name, one in part["columns"]),
+        wanted=tuple(map(_text, part["wanted"])),
+        letters=tuple((_text(name), tuple(map(_dataset, plans))) for name, plans in part["letters"]),
+        attributes=tuple((_text(name), tuple(map(_text, values))) for name, values in part["attributes"]),
+        unread=tuple(map(_text, part["unread"])),
     )
 
 

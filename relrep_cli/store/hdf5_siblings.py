@@ -6,22 +6,18 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-from relrep_cli.store.column_names import STRONG, is_id_name, role
-from relrep_cli.store.guards import (
-    Refused,
-    Unsupported,
-    below,
-    dataset,
-    described,
-    members,
-    numbers_attribute,
-    step,
-)
-from relrep_cli.store.hdf5_plans import DatasetPlan
+from relrep_cli.store.arrays import matrix_shape
+from relrep_cli.store.column_names import is_id_name, role
+from relrep_cli.store.guards import Refused, Unsupported, below, dataset, described, members, step
+from relrep_cli.store.hdf5_attributes import numbers_attribute, texts_attribute
+from relrep_cli.store.hdf5_plans import DatasetPlan, SiblingsPlan
 from relrep_cli.store.libhdf5 import h5a, h5d, h5g, h5l
+from relrep_cli.store.matlab_texts import letters_of
 from relrep_cli.store.reading import Reading
 from relrep_cli.store.scaling import NAMES, is_scaling, is_scaling_shape
 
+ATTRIBUTES = 64  # that are looked at
+MOST_TEXTS = 4096  # of an attribute
 SIBLINGS = 16  # datasets beside a matrix that are looked at though no name or option asks for them
 
 
@@ -40,37 +36,63 @@ def pandas_index(group: Any, n: int, where: str) -> DatasetPlan | None:
     return plan if plan.shape == (n,) else None
 
 
-def siblings(
-    group: Any, own: bytes, shape: Sequence[int], n: int, where: str, reading: Reading
-) -> tuple[tuple[str, DatasetPlan], ...]:
-    """Datasets beside the matrix `own` that have a value for each of its n rows: those that are named, and a few others."""
-    found: list[tuple[str, DatasetPlan]] = []
-    wanted = list(reading.named.values())
+def siblings(group: Any, own: bytes, item: Any, n: int, where: str, reading: Reading) -> SiblingsPlan:
+    """What stands beside the matrix `own` and has a value for each of its n rows: what is named, and a few others."""
+    columns: list[tuple[str, DatasetPlan]] = []
+    letters: list[tuple[str, tuple[DatasetPlan, ...]]] = []
+    unread, misfits = [], []
     others = 0
     for name in members(group):
-        text = name.decode(errors="replace")
-        asked = text in wanted or role(text) is not None or is_id_name(text)
-        if name == own or (not asked and others >= SIBLINGS):
-            continue
-        needed = text in wanted or role(text) is not None
-        item, here = (step if needed else step_or_none)(group, name, where), below(where, name)
-        if not isinstance(item, h5d.DatasetID) and not (needed and role(text) == "id"):
+        text, here = name.decode(errors="replace"), below(where, name)
+        needed = text in reading.named.values() or role(text) is not None
+        asked = needed or is_id_name(text)
+        part = None if name == own else (step if needed else step_or_none)(group, name, where)
+        if not isinstance(part, h5d.DatasetID) or (not asked and others >= SIBLINGS):
             continue
         others += not asked
+        if texts := letters_of(part, here, n):
+            letters.append((text, texts))
+            continue
         try:
-            plan = described(item, here)
-            fits = plan.shape in ((n,), (n, 1))
-            if not fits and text.strip().lower() in STRONG:
-                raise Refused(*misfit_of(here, plan.shape, n, shape))
-            if fits and (asked or plan.kind == "text" or plan.kind[1] in "iuS"):
-                found.append((text, dataset(item, here)))
+            plan = described(part, here)
+            if plan.shape in ((n,), (n, 1)):
+                if asked or plan.kind == "text" or plan.kind[1] in "iuS":
+                    columns.append((text, dataset(part, here)))
+            elif role(text) == "id" or (is_id_name(text) and plan.kind[0] in "t|" and plan.shape in _other_axes(item, n)):
+                misfits.append((text, here, plan.shape))
         except Unsupported:
             if needed:
                 raise
+            unread += [text] if asked and n in part.shape else []
         except Refused:
             if asked:
                 raise
-    return tuple(found)
+    _refuse_misfit(misfits, columns, item, n, reading)
+    known = tuple(name for name, _ in columns if name in reading.named.values() or role(name))
+    return SiblingsPlan(tuple(columns), known, tuple(letters), _id_attributes(item, n), tuple(unread))
+
+
+def _other_axes(item: Any, n: int) -> list[tuple[int, ...]]:
+    """The shapes of ids along an axis of a matrix whose length is not n."""
+    lengths = [length for length in item.shape if length not in (1, n)]
+    return [shape for length in lengths for shape in ((length,), (length, 1))]
+
+
+def _refuse_misfit(
+    misfits: list[tuple[str, str, tuple[int, ...]]], columns: list[tuple[str, DatasetPlan]], item: Any, n: int, reading: Reading
+) -> None:
+    """Raise Refused where ids have another number than the rows; by another name than `id` only where nothing else fits."""
+    others = [] if any(is_id_name(name) for name, _ in columns) else misfits
+    for _, where, shape in [misfit for misfit in misfits if role(misfit[0])] or others:
+        if not reading.by_position:
+            raise Refused(*misfit_of(where, shape, n, matrix_shape(item.shape)))
+
+
+def _id_attributes(item: Any, n: int) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Attributes of a matrix that are named like ids, with a value for each of its n rows."""
+    names = [h5a.open(item, index=i).name for i in range(min(h5a.get_num_attrs(item), ATTRIBUTES))] if n <= MOST_TEXTS else []
+    found = ((name.decode(errors="replace"), texts_attribute(item, name, n)) for name in names)
+    return tuple((name, values) for name, values in found if values and is_id_name(name))
 
 
 def scaling_of(
@@ -99,5 +121,6 @@ def misfit_of(where: str, ids: Sequence[int], n: int, shape: Sequence[int]) -> t
     """The fields of the error for ids of the shape `ids` beside n rows of a matrix."""
     finding = f"its shape is {tuple(ids)}, but there are {n} rows"
     if prod(ids) in shape[1:]:
-        return where, f"{finding}: the matrix of shape {tuple(shape)} looks transposed", "Write --transpose to read it so."
+        finding += f": the matrix of shape {tuple(shape)} looks transposed"
+        return where, finding, "Write --transpose to read it so, or --by-position."
     return where, finding, "Give every item one id."

@@ -38,7 +38,8 @@ def plan_of(group: Any, reading: Reading) -> ItemsPlan | PointersPlan | None:
 
 def _one_by_one(group: Any, reading: Reading) -> ItemsPlan | None:
     """A dataset for each item, under its id: a vector (d,), as UniProt has it, or rows (L, d) or (layers, L, d)."""
-    from relrep_cli.store.guards import Refused, attribute, dataset, described
+    from relrep_cli.store.guards import Refused, dataset, described
+    from relrep_cli.store.hdf5_attributes import attribute
 
     names = _names(group)
     if not names or len(names) > MOST:

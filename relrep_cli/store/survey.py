@@ -8,26 +8,18 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from math import prod
 from typing import Any
 
 from relrep_cli.base.errors import printable
 from relrep_cli.store.arrays import matrix_shape, without_single_axes
 from relrep_cli.store.child import confine
-from relrep_cli.store.column_names import is_id_name, role
+from relrep_cli.store.column_names import is_id_name
 from relrep_cli.store.dataframes import frame
 from relrep_cli.store.files import AGAIN
-from relrep_cli.store.guards import (
-    Refused,
-    Unsupported,
-    attribute,
-    below,
-    dataset,
-    described,
-    has,
-    members,
-    step,
-)
+from relrep_cli.store.guards import Refused, Unsupported, below, dataset, described, has, members, step
+from relrep_cli.store.hdf5_attributes import attribute
 from relrep_cli.store.hdf5_plans import Columns, DatasetPlan, EmbeddingPlan, Plan, to_answer
 from relrep_cli.store.hdf5_siblings import orientation, pandas_index, scaling_of, siblings
 from relrep_cli.store.libhdf5 import h5d, h5f, h5g, h5i, h5l, h5p, h5py
@@ -59,8 +51,9 @@ class Elsewhere(Refused):
     """There is no embedding at a place; `found` are the names of those elsewhere in the file."""
 
     def __init__(self, item: Any, where: str, finding: str = "no embedding here") -> None:
-        super().__init__(where, finding, "")
-        self.found = list(embeddings(h5g.open(h5i.get_file_id(item), b"/")))
+        refused: list[str] = []
+        self.found = list(embeddings(h5g.open(h5i.get_file_id(item), b"/"), refused))
+        super().__init__(where, finding if self.found or not refused else f"{finding}; {refused[0]}", "")
 
 
 def survey(path: str, member: str | None, reading: dict[str, Any], identity: list[int], seconds: float) -> dict[str, Any]:
@@ -73,7 +66,7 @@ def survey(path: str, member: str | None, reading: dict[str, Any], identity: lis
 
 def contents(path: str, identity: list[int], seconds: float) -> dict[str, Any]:
     """{"plan": names of the embeddings in the file}, or {"error": [where, finding, remedy]}."""
-    return guarded(path, identity, seconds, lambda root: list(embeddings(root)))
+    return guarded(path, identity, seconds, lambda root: list(embeddings(root, [])))
 
 
 def guarded(path: str, identity: list[int], seconds: float, look: Callable[[Any], Any]) -> dict[str, Any]:
@@ -214,24 +207,21 @@ def bare(trail: list[Any], parts: list[bytes], reading: Reading) -> EmbeddingPla
     transposed, notes = orientation(trail[-1], where, reading)
     shape = matrix_shape(x.shape)
     n = shape[1 if transposed else 0]
-    beside = siblings(group, parts[-1], shape, n, holder, reading)
+    beside = siblings(group, parts[-1], trail[-1], n, holder, reading)
     ids: DatasetPlan | None = None
     obs: Columns = ()
     if has(group, b"axis1") and attribute(group, "pandas_type", holder) == "frame":
         ids = pandas_index(group, n, holder)
     around = [i for i in range(len(trail) - 1) if has(trail[i], b"obs")]
-    named = any(is_id_name(name) for name, _ in beside)
+    named = any(is_id_name(name) for name, _ in (*beside.columns, *beside.letters, *beside.attributes))
     if ids is None and not named and around and not ANNOTATIONS & set(parts[around[-1] :]):
         outer = "/" + "/".join(part.decode(errors="backslashreplace") for part in parts[: around[-1]])
         rows = frame(step(trail[around[-1]], b"obs", outer), n, below(outer, b"obs"))
         ids, obs = rows.ids, rows.obs
-    wanted = tuple(name for name, _ in beside if name in reading.named.values() or role(name))
     notes = (*without_single_axes(x.shape), *notes)
     scaling, attributes = scaling_of(group, trail[-1], shape, holder, transposed) if x.kind[1] in "iu" else ((), ())
-    beside = tuple((name, part) for name, part in beside if name not in dict(scaling))
-    return EmbeddingPlan(
-        x, transposed, True, ids, obs, beside, wanted, notes=notes, scaling=scaling, scaling_attributes=attributes
-    )
+    beside = replace(beside, columns=tuple((name, part) for name, part in beside.columns if name not in dict(scaling)))
+    return EmbeddingPlan(x, transposed, True, ids, obs, beside, notes=notes, scaling=scaling, scaling_attributes=attributes)
 
 
 def loose(trail: list[Any], parts: list[bytes], where: str, reading: Reading) -> EmbeddingPlan:
@@ -249,20 +239,26 @@ def loose(trail: list[Any], parts: list[bytes], where: str, reading: Reading) ->
 
 def is_matrix(group: Any, name: bytes) -> bool:
     """Whether `name` is a dataset of numbers with two axes; False for what would be refused."""
+    return not matrix_fault(group, name)
+
+
+def matrix_fault(group: Any, name: bytes) -> str:
+    """Why `name` is no dataset of numbers with two axes; "" for one."""
     try:
         check_matrix(described(step(group, name, ""), ""), "")
-    except Refused:
-        return False
-    return True
+    except Refused as refusal:
+        return refusal.fields[1]
+    return ""
 
 
 # --- all embeddings ---
 
 
-def embeddings(root: Any) -> Iterator[str]:
+def embeddings(root: Any, refused: list[str]) -> Iterator[str]:
     """Names of the embeddings below a group: collections, and matrices of real numbers outside of them.
 
-    Hard links only, each object once, at most DEPTH groups deep and MEMBERS objects.
+    refused: gets a line for each dataset that is none. Hard links only, each object once, at most DEPTH groups deep and
+    MEMBERS objects.
     """
     queue, seen, budget = deque([(root, "/", 0)]), set(), MEMBERS
     while queue:
@@ -278,5 +274,8 @@ def embeddings(root: Any) -> Iterator[str]:
             item = step(group, name, where)
             if isinstance(item, h5g.GroupID) and depth < DEPTH:
                 queue.append((item, below(where, name), depth + 1))
-            elif isinstance(item, h5d.DatasetID) and is_matrix(group, name):
-                yield below(where, name)
+            elif isinstance(item, h5d.DatasetID):
+                if fault := matrix_fault(group, name):
+                    refused.append(f"{below(where, name)}: {fault}")
+                else:
+                    yield below(where, name)

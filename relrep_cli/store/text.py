@@ -29,6 +29,7 @@ BLOCK = 256 << 10  # bytes read at once; pyarrow reads some blocks ahead, which 
 CELL = 64  # bytes of a number; with this many for each column, a row fits into a block
 SAMPLE = 1000  # rows that tell what a column holds
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
+SEMICOLONS = re.compile(rb"[^,;]*(;[^,;]*)+|-?\d+(,\d+)?(;-?\d+(,\d+)?)+")
 BAD_CELL = re.compile(r"column #(\d+): Row #(\d+): .*?invalid value '(.*)'\s*$", re.DOTALL)
 BAD_ROW = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 
@@ -49,6 +50,8 @@ def read_text(path: Path, member: str | None = None, reading: Reading = PLAIN) -
         raise bad(path, f"no columns of numbers; found {listed(cells)}", f"Cells must be separated by {delimiter!r}.")
     named = names_columns(cells)
     rows = sample(start, size, delimiter)
+    if named and _lacks_a_name(cells, rows[1:]):
+        cells = ["", *cells]
     names = cells if named else [str(i + 1) for i in range(len(cells))]
     if len(set(names)) != len(names):
         twice = max(names, key=names.count)
@@ -70,6 +73,11 @@ def read_text(path: Path, member: str | None = None, reading: Reading = PLAIN) -
     if delimiter == "\t" and not found.columns:  # the TensorFlow projector's vectors.tsv
         return replace(found, **columns_beside(path, len(found.x)))
     return found
+
+
+def _lacks_a_name(cells: list[str], rows: list[list[str]]) -> bool:
+    """Whether the first row leaves out the name of the first column, as R's write.table does."""
+    return bool(rows) and all(len(row) == len(cells) + 1 for row in rows) and any(row[-1].strip() for row in rows)
 
 
 def names_columns(cells: list[str]) -> bool:
@@ -139,11 +147,16 @@ def _cells(path: Path, line: bytes, size: int, delimiter: str) -> list[str]:
     first = re.split(rb"[\r\n]", line.removeprefix(b"\xef\xbb\xbf"), maxsplit=1)[0]
     if len(first) + 3 >= LINE and size > LINE:
         raise bad(path, f"its first line is longer than {LINE} bytes", "Save it as .npy or .parquet.")
+    if delimiter == "," and SEMICOLONS.fullmatch(first):
+        finding = "its cells are separated by ';', which goes with decimal commas"
+        raise bad(path, finding, "Write it with ',' between cells and points in numbers: write.csv in R, to_csv in pandas.")
     csv.field_size_limit(LINE)
     try:
         cells = next(csv.reader([first.decode()], delimiter=delimiter, strict=True), [])
     except (csv.Error, UnicodeDecodeError) as error:
         raise bad(path, f"its first line is malformed: {printable(str(error))}", "Write it again.") from None
+    if cells and cells[0].startswith("#"):  # as numpy.savetxt writes a header
+        cells[0] = cells[0].lstrip("# ")
     if not cells:
         raise bad(path, "its first line is blank", "It must name the columns or hold numbers.")
     if len(cells) > COLUMNS:

@@ -38,12 +38,17 @@ WORD = "word"
 
 @dataclass(frozen=True)
 class Layout:
-    """How the lines of a text file are laid out: the first gives counts, each has a word before its d numbers, n lines."""
+    """How the lines of a text file are laid out: the first gives counts, each has a word before its d numbers, n lines.
+
+    skipped: lines before them, comments and names of columns. quoted: whether words stand in quotes.
+    """
 
     d: int
     named: bool
     counted: bool = False
     n: int | None = None
+    skipped: int = 0
+    quoted: bool = False
 
 
 def text_layout(path: Path, lines: list[bytes], reading: Reading) -> Layout:
@@ -74,6 +79,25 @@ def text_layout(path: Path, lines: list[bytes], reading: Reading) -> Layout:
         d += 1
     widths = sorted(map(len, cells))
     return Layout(d or max(1, max(widths, key=widths.count) - 1), True)
+
+
+def preamble(lines: list[bytes]) -> tuple[int, bool]:
+    """How many lines stand before the vectors, and whether names of columns, as R's write.table writes them, are quoted.
+
+    Comments are lines that numpy.savetxt begins with `#`; a line of the word # holds numbers alone. Names of columns are a line
+    without any number, as long as the next one, or shorter by one.
+    """
+    cells = [line.split() for line in lines]
+    count = 0
+    while count < len(cells) and cells[count][:1] and cells[count][0].startswith(b"#"):
+        if len(cells[count]) > 1 and all(map(NUMBER.fullmatch, cells[count][1:])):
+            break
+        count += 1
+    head, following = cells[count : count + 2] if len(cells) > count + 1 else ([], [])
+    numbers = len(following) > 1 and all(map(NUMBER.fullmatch, following[1:]))
+    if numbers and len(following) - len(head) in (0, 1) and not any(map(NUMBER.fullmatch, head)):
+        return count + 1, all(name.startswith(b'"') for name in head)
+    return count, False
 
 
 def _of_numbers(path: Path, cells: list[list[bytes]], reading: Reading) -> Layout:
@@ -170,20 +194,19 @@ def _until_space(file: IO[bytes]) -> bytes | None:
 
 def _text(path: Path, raw: FileIO, file: IO[bytes], size: int, reading: Reading) -> Found:
     """One line a word; words may hold spaces, so the last d cells are the vector."""
-    layout = text_layout(
-        path, [line for _, line in zip(range(1 + SAMPLE), iter(lambda: file.readline(LINE), b""), strict=False)], reading
-    )
+    lines = [line for _, line in zip(range(1 + SAMPLE), iter(lambda: file.readline(LINE), b""), strict=False)]
+    skipped, quoted = preamble(lines)
+    layout = replace(text_layout(path, lines[skipped:], reading), skipped=skipped, quoted=quoted)
     _check_counts(path, 1, layout.d)
     file.seek(0)
-    n = (
-        sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b"")) + 1 - layout.counted
-    )  # one more than lines, maybe
+    skip = layout.skipped + layout.counted
+    n = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b"")) + 1 - skip  # one more than lines, maybe
     if n * layout.d * 2 > 2 * size + 2 * layout.d:
         raise bad(path, f"{n} lines of {layout.d} numbers do not fit into {size} bytes", "Every line needs the same number.")
     file.seek(0)
     x, words = spool((n, layout.d), np.float32), []
     at = 0
-    for number, lines in _blocks(file, int(layout.counted)):
+    for number, lines in _blocks(file, skip):
         rows = [_cells(path, number + i, line, layout) for i, line in enumerate(lines)]
         x[at : at + len(rows)] = _numbers(path, number, [row for _, row in rows])
         words += [word for word, _ in rows]
@@ -232,7 +255,7 @@ def _cells(path: Path, number: int, line: bytes, layout: Layout) -> tuple[bytes,
         parts[0].decode()
     except UnicodeDecodeError:
         raise bad(path, f"line {number}: its word is not UTF-8", "Save the file as UTF-8.") from None
-    return parts[0], parts[1:]
+    return parts[0].strip(b'"') if layout.quoted else parts[0], parts[1:]
 
 
 def _numbers(path: Path, number: int, rows: list[list[bytes]]) -> np.ndarray:

@@ -303,7 +303,7 @@ def test_transposed_matrices(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "r.h5", "w") as file:
         file["emb"], file["ids"] = X.T, [n.encode() for n in NAMES]
     assert np.array_equal(read(tmp_path / "matlab.mat").x, X)
-    assert "(4, 12) looks transposed. Write --transpose to read it so." in refusal(tmp_path / "r.h5")
+    assert "(4, 12) looks transposed. Write --transpose to read it so, or --by-position." in refusal(tmp_path / "r.h5")
     e = read(tmp_path / "r.h5", transpose=True)
     assert np.array_equal(e.x, X) and e.ids.tolist() == text(NAMES).tolist()
     np.save(tmp_path / "a.npy", X.T)
