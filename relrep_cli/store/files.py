@@ -26,6 +26,7 @@ PREFIXES = (
     (b"\x93NUMPY", "a NumPy array (.npy)"),
     (b"\x89HDF\r\n\x1a\n", "HDF5"),
     (b"PAR1", "Parquet"),
+    (b"\xba\x16\x4f\x2f", "a fastText model"),
     (b"PARE", "encrypted Parquet"),
     (b"PK\x03\x04", "a zip archive (.npz or other)"),
     (b"PK\x05\x06", "an empty zip archive"),
@@ -52,6 +53,7 @@ ADVICE = {
     "gzip-compressed data": "Unpack it with gunzip.",
     "a Python pickle": "Pickles can run code and are never opened; save the array with numpy.save.",
     "encrypted Parquet": "Write it without encryption.",
+    "a fastText model": "Use the .vec file that fastText writes beside it.",
     "UTF-16 text": "Save it as UTF-8.",
     "an empty file": "Write it again.",
 }

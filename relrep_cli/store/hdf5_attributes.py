@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from relrep_cli.store.columns import texts_in_json
 from relrep_cli.store.guards import Refused
 from relrep_cli.store.libhdf5 import h5a, h5py, h5t
 from relrep_cli.store.limits import ATTRIBUTE, TEXT_WIDTH
@@ -49,12 +50,14 @@ def numbers_attribute(item: Any, name: str) -> tuple[float, ...]:
 
 
 def texts_attribute(item: Any, name: bytes, n: int) -> tuple[str, ...]:
-    """The n texts or whole numbers of an attribute; () for one of another length or kind.
+    """The n texts or whole numbers of an attribute, also where it is a JSON list of them; () for one of another length or kind.
 
     Texts of variable length may be pointers to one long text: what they take is bounded by the memory of this process.
     """
     found = h5a.open(item, name)
     kind = found.get_type()
+    if found.shape == () and kind.get_class() == h5t.STRING:
+        return texts_in_json(str(attribute(item, name.decode(errors="replace"), "") or ""), n)
     if found.shape not in ((n,), (n, 1), (1, n)) or kind.get_class() not in (h5t.INTEGER, h5t.STRING):
         return ()
     if kind.get_class() == h5t.INTEGER:

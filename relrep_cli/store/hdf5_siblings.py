@@ -8,7 +8,7 @@ from typing import Any
 
 from relrep_cli.store.arrays import matrix_shape
 from relrep_cli.store.column_names import is_id_name, role
-from relrep_cli.store.guards import Refused, Unsupported, below, dataset, described, members, step
+from relrep_cli.store.guards import Refused, Unsupported, below, dataset, described, has, members, step
 from relrep_cli.store.hdf5_attributes import numbers_attribute, texts_attribute
 from relrep_cli.store.hdf5_plans import DatasetPlan, SiblingsPlan
 from relrep_cli.store.libhdf5 import h5a, h5d, h5g, h5l
@@ -16,7 +16,7 @@ from relrep_cli.store.matlab_texts import letters_of
 from relrep_cli.store.reading import Reading
 from relrep_cli.store.scaling import NAMES, is_scaling, is_scaling_shape
 
-ATTRIBUTES = 64  # that are looked at
+ATTRIBUTES = 64  # of an object whose attributes are looked at
 MOST_TEXTS = 4096  # of an attribute
 SIBLINGS = 16  # datasets beside a matrix that are looked at though no name or option asks for them
 
@@ -47,6 +47,8 @@ def siblings(group: Any, own: bytes, item: Any, n: int, where: str, reading: Rea
         needed = text in reading.named.values() or role(text) is not None
         asked = needed or is_id_name(text)
         part = None if name == own else (step if needed else step_or_none)(group, name, where)
+        if part is not None and role(text) == "id":
+            described(part, here)  # a group of this name is refused
         if not isinstance(part, h5d.DatasetID) or (not asked and others >= SIBLINGS):
             continue
         others += not asked
@@ -68,8 +70,10 @@ def siblings(group: Any, own: bytes, item: Any, n: int, where: str, reading: Rea
             if asked:
                 raise
     _refuse_misfit(misfits, columns, item, n, reading)
+    if not any(is_id_name(name) for name, _ in columns) and not has(group, b"obs"):
+        columns += _in_groups(group, n, where)
     known = tuple(name for name, _ in columns if name in reading.named.values() or role(name))
-    return SiblingsPlan(tuple(columns), known, tuple(letters), _id_attributes(item, n), tuple(unread))
+    return SiblingsPlan(tuple(columns), known, tuple(letters), _id_attributes([item, group], n), tuple(unread))
 
 
 def _other_axes(item: Any, n: int) -> list[tuple[int, ...]]:
@@ -88,11 +92,35 @@ def _refuse_misfit(
             raise Refused(*misfit_of(where, shape, n, matrix_shape(item.shape)))
 
 
-def _id_attributes(item: Any, n: int) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Attributes of a matrix that are named like ids, with a value for each of its n rows."""
-    names = [h5a.open(item, index=i).name for i in range(min(h5a.get_num_attrs(item), ATTRIBUTES))] if n <= MOST_TEXTS else []
-    found = ((name.decode(errors="replace"), texts_attribute(item, name, n)) for name in names)
-    return tuple((name, values) for name, values in found if values and is_id_name(name))
+def _id_attributes(items: Sequence[Any], n: int) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Attributes of a matrix, or of its group, that are named like ids, with a value for each of its n rows."""
+    found: dict[str, tuple[str, ...]] = {}
+    for item in items if n <= MOST_TEXTS else ():
+        count = h5a.get_num_attrs(item)  # opening one by its number takes as long as there are many
+        names = [h5a.open(item, index=i).name for i in range(count)] if count <= ATTRIBUTES else []
+        for name in names:
+            text = name.decode(errors="replace")
+            if text not in found and is_id_name(text) and (values := texts_attribute(item, name, n)):
+                found[text] = values
+    return tuple(found.items())
+
+
+def _in_groups(group: Any, n: int, where: str) -> list[tuple[str, DatasetPlan]]:
+    """Texts (n,) in groups beside a matrix, such as meta/image_names."""
+    found: list[tuple[str, DatasetPlan]] = []
+    for name in members(group)[: 4 * SIBLINGS]:
+        inner = step_or_none(group, name, where)
+        if not isinstance(inner, h5g.GroupID) or name.startswith(b"#"):
+            continue
+        for part in members(inner)[:SIBLINGS]:
+            item, here = step_or_none(inner, part, where), below(below(where, name), part)
+            try:
+                plan = described(item, here)
+                if plan.shape in ((n,), (n, 1)) and plan.kind[0] in "t|" and plan.kind != "|b1" and len(found) < SIBLINGS:
+                    found.append(((name + b"/" + part).decode(errors="replace"), dataset(item, here)))
+            except Refused:
+                continue
+    return found
 
 
 def scaling_of(

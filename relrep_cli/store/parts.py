@@ -122,6 +122,8 @@ def _parts_of(path: Path, member: str | None) -> tuple[list[Part], str | None]:
         raise bad(path, "this is a folder", NAME_A_FILE)
     others = [name for name in names if Path(name).suffix.lower() not in LISTED] or names
     finding = f"this is a folder, and not of one kind of parts ({', '.join(LISTED)}) alone: it holds {listed(others, 3)}"
+    if all("=" in name for name in names):  # as Spark and Hive divide a table
+        raise bad(path, finding, f"Write '{printable(str(path), 1000)}/*/*.parquet' for the parts in its folders.")
     tables = sorted(ending for ending in endings if ending in TABLES)
     pattern = f"{printable(str(path), 1000)}/*{tables[0]}" if tables else ""
     raise bad(path, finding, f"Write '{pattern}' for its parts, or name one file." if tables else NAME_A_FILE)

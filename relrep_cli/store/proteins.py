@@ -69,8 +69,19 @@ def _one_by_one(group: Any, reading: Reading) -> ItemsPlan | None:
         plans += [plan] if place is None else []
         originals.append(attribute(item, ORIGINAL, shown))
     named = all(isinstance(one, str) for one in originals)
-    found = [str(one) for one in originals] if named else [name.decode(errors="replace") for name in names]
+    found = [str(one) for one in originals] if named else [name.decode(errors="replace") for name in without_common_end(names)]
     return ItemsPlan(first, tuple(found), places.tobytes(), tuple(plans), named)
+
+
+def without_common_end(names: list[bytes]) -> list[bytes]:
+    """Paths without the last parts that all of them share, as where each item is a group with its embedding.
+
+    >>> without_common_end([b"P1/embedding", b"P2/embedding"]), without_common_end([b"a/1", b"a/2"]), without_common_end([b"x"])
+    ([b'P1', b'P2'], [b'a/1', b'a/2'], [b'x'])
+    """
+    while len(names) > 1 and len({name.rpartition(b"/")[2] for name in names}) == 1 and all(b"/" in name for name in names):
+        names = [name.rpartition(b"/")[0] for name in names]
+    return names
 
 
 def _names(group: Any) -> list[bytes]:

@@ -118,8 +118,8 @@ def _coordinates(path: Path, kinds: Mapping[str, Kind]) -> list[str]:
     groups: dict[tuple[str, str], list[str]] = {}
     alone: list[str] = []
     for name in numbers:
-        if match := NUMBERED.fullmatch(name.strip()):
-            groups.setdefault((match[1], match[2]), []).append(name)
+        if family := _family(name):
+            groups.setdefault(family, []).append(name)
         else:
             alone.append(name)
     families = [members for members in groups.values() if len(members) > 1]
@@ -129,7 +129,7 @@ def _coordinates(path: Path, kinds: Mapping[str, Kind]) -> list[str]:
         remedy = "Name the columns with --vector-columns." if alone else "Store the vectors as one column of lists."
         raise bad(path, f"{finding}. Found {_with_kinds(kinds)}", remedy)
     if not families:
-        return [name for name in numbers if name in alone]
+        return _without_texts(path, kinds, [name for name in numbers if name in alone])
     if len(families) > 1 or alone:
         largest = max(families, key=len)
         rest = [name for name in numbers if name not in largest]
@@ -138,7 +138,23 @@ def _coordinates(path: Path, kinds: Mapping[str, Kind]) -> list[str]:
             f"{listed(rest)} holds numbers, but is not named like the others ({listed(largest, 2)})",
             f"Write --vector-columns {pattern_of(largest)!r} to leave it out, or --vector-columns '*' to take all.",
         )
-    return families[0]
+    return _without_texts(path, kinds, families[0])
+
+
+def _without_texts(path: Path, kinds: Mapping[str, Kind], chosen: list[str]) -> list[str]:
+    """The coordinates. Raises DataError where a column that is named like them, but for its number, holds text."""
+    patterns = {_family(name) for name in chosen} - {None}
+    texts = [name for name, kind in kinds.items() if kind in ("text", "other") and _family(name) in patterns]
+    if texts:
+        finding = f"{listed(texts)} is named like the coordinates ({listed(chosen, 2)}), and holds text"
+        raise bad(path, finding, "Correct its cells, or name the coordinates with --vector-columns.")
+    return chosen
+
+
+def _family(name: str) -> tuple[str, str] | None:
+    """What stands before and behind the last number of a name; None for a name without number."""
+    match = NUMBERED.fullmatch(name.strip())
+    return (match[1], match[2]) if match else None
 
 
 def whole_first(path: Path, example: str) -> DataError:

@@ -47,7 +47,8 @@ def read_text(path: Path, member: str | None = None, reading: Reading = PLAIN) -
     delimiter = DELIMITERS[path.suffix.lower()]
     cells = _cells(path, start, size, delimiter)
     if len(cells) == 1 and re.search(r"[,;\t|]", cells[0]) and not cells[0].startswith("["):
-        raise bad(path, f"no columns of numbers; found {listed(cells)}", f"Cells must be separated by {delimiter!r}.")
+        right = "Give it a name that ends in .tsv." if "\t" in cells[0] else f"Cells must be separated by {delimiter!r}."
+        raise bad(path, f"no columns of numbers; found {listed(cells)}", right)
     named = names_columns(cells)
     rows = sample(start, size, delimiter)
     if named and _lacks_a_name(cells, rows[1:]):

@@ -129,6 +129,8 @@ def _of_mapping(path: Path, content: Mapping[str, Any]) -> list[Array]:
     lists = [of_texts(path, key, value) for key, value in content.items() if isinstance(value, list | tuple)]
     numbers = {key: value for key, value in content.items() if isinstance(value, int | float) and is_scaling(key)}
     arrays += [array_of(path, key, np.array(value)) for key, value in numbers.items()]
+    others = [key for key, value in content.items() if key not in tensors and isinstance(value, Mapping)]
+    arrays += [Array(key, (), None, "a dict", lambda: np.empty(0)) for key in others]
     return arrays + [array for array in lists if array is not None]
 
 

@@ -34,6 +34,7 @@ COUNTS = re.compile(rb"\s*(\d{1,12})\s+(\d{1,6})\s*")
 NUMBER = re.compile(rb"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|[-+]?(nan|inf)", re.IGNORECASE)
 SAMPLE = 200  # lines that tell how a file is laid out
 WORD = "word"
+BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,9 @@ def text_layout(path: Path, lines: list[bytes], reading: Reading) -> Layout:
             found = len(cells[1]) - 1
             raise bad(path, f"its first line declares {d} numbers a line, and line 2 holds {found}", "Correct its first line.")
     if not cells or len(cells[0]) < 2:
-        raise bad(path, "no lines of a word and its numbers", "Choose an --encoder if these are texts.")
+        table = bool(cells) and cells[0][0].count(b",") > 1
+        remedy = "Give it a name that ends in .csv." if table else "Choose an --encoder if these are texts."
+        raise bad(path, "no lines of a word and its numbers", remedy)
     if all(NUMBER.fullmatch(cell) for line in cells for cell in line):
         return _of_numbers(path, cells, reading)
     width = min(map(len, cells))
@@ -130,7 +133,7 @@ def read_words(path: Path, member: str | None = None, reading: Reading = PLAIN) 
             return read_hdf5(path, member, reading)
         if member is not None:
             raise bad(path, "word vectors have no members", f"Write {printable(str(path), 1000)}.", member)
-        first = head.partition(b"\n")[0]
+        first = head.removeprefix(BOM).partition(b"\n")[0]
         counts = COUNTS.fullmatch(first.rstrip(b"\r"))
         file: IO[bytes] = BufferedReader(raw, 1 << 20)
         if counts and (path.suffix.lower() == ".bin" or (sniff(head) != "text" and b"\0" in head)):
@@ -194,16 +197,18 @@ def _until_space(file: IO[bytes]) -> bytes | None:
 
 def _text(path: Path, raw: FileIO, file: IO[bytes], size: int, reading: Reading) -> Found:
     """One line a word; words may hold spaces, so the last d cells are the vector."""
+    start = len(BOM) if file.read(len(BOM)) == BOM else 0
+    file.seek(start)
     lines = [line for _, line in zip(range(1 + SAMPLE), iter(lambda: file.readline(LINE), b""), strict=False)]
     skipped, quoted = preamble(lines)
     layout = replace(text_layout(path, lines[skipped:], reading), skipped=skipped, quoted=quoted)
     _check_counts(path, 1, layout.d)
-    file.seek(0)
+    file.seek(start)
     skip = layout.skipped + layout.counted
     n = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b"")) + 1 - skip  # one more than lines, maybe
     if n * layout.d * 2 > 2 * size + 2 * layout.d:
         raise bad(path, f"{n} lines of {layout.d} numbers do not fit into {size} bytes", "Every line needs the same number.")
-    file.seek(0)
+    file.seek(start)
     x, words = spool((n, layout.d), np.float32), []
     at = 0
     for number, lines in _blocks(file, skip):

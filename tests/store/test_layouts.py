@@ -10,6 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from relrep_cli import store
 from relrep_cli.base.errors import DataError
@@ -51,6 +52,37 @@ def test_ids_in_an_attribute_of_the_matrix(tmp_path: Path, kind: str) -> None:
         file["embeddings"].attrs["ids"] = values
         file["embeddings"].attrs["names_of_columns"] = list("abc")
     check(tmp_path / "a.h5", [str(v) for v in values] if kind == "int" else NAMES)
+
+
+def test_ids_in_attributes_of_the_group_and_in_groups_beside(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["embeddings"], file.attrs["filenames"], file.attrs["name"] = X, NAMES, "resnet"
+    check(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file["embeddings"], file.attrs["ids"] = X, json.dumps(NAMES)
+    check(tmp_path / "b.h5")
+    with h5py.File(tmp_path / "c.h5", "w") as file:
+        file["embeddings"], file["meta/image_names"] = X, NAMES
+    assert store.read(str(tmp_path / "c.h5")).id_candidates == ("meta/image_names",)
+    check(tmp_path / "c.h5", id_column="meta/image_names")
+
+
+def test_an_item_in_each_group(tmp_path: Path) -> None:
+    """ESM's layout, converted: what all paths share at their end is no part of an id."""
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for name, row in zip(NAMES, X, strict=True):
+            file[f"{name}/mean_representations/33"] = row
+    e = store.read(str(tmp_path / "a.h5"))
+    assert e.ids.tolist() == text(sorted(NAMES)).tolist()
+
+
+def test_ids_in_the_metadata_of_safetensors_and_a_tensor_for_each_item(tmp_path: Path) -> None:
+    save_file({"embeddings": X}, tmp_path / "a.safetensors", {"ids": json.dumps(NAMES), "format": "pt"})
+    check(tmp_path / "a.safetensors")
+    save_file({name: row.copy() for name, row in zip(NAMES, X, strict=True)}, tmp_path / "b.safetensors")
+    e = store.read(str(tmp_path / "b.safetensors"))
+    order = np.argsort(NAMES)
+    assert dict(zip(e.ids.tolist(), e.x.tolist(), strict=True)) == {text([NAMES[i]])[0]: X[i].tolist() for i in order}
 
 
 def test_texts_of_matlab(tmp_path: Path) -> None:
@@ -146,6 +178,19 @@ def test_comments_of_savetxt(tmp_path: Path) -> None:
         check(path, None)
     word = "# " + " ".join(ROWS[0]) + "\n" + "".join(f"w{i} " + " ".join(row) + "\n" for i, row in enumerate(ROWS[1:]))
     check(written(tmp_path / "b.txt", word), ["#", *(f"w{i}" for i in range(N - 1))])
+
+
+def test_byte_order_marks(tmp_path: Path) -> None:
+    body = "".join(f"{name} " + " ".join(row) + "\n" for name, row in zip(NAMES, ROWS, strict=True))
+    for content in (body, f"{N} {D}\n{body}"):
+        check(written(tmp_path / "a.vec", "\ufeff" + content))
+
+
+def test_text_in_one_of_the_coordinates_is_no_reason_to_leave_it_out(tmp_path: Path) -> None:
+    rows = "".join(f'{name},"1,234",{row[1]},{row[2]}\n' for name, row in zip(NAMES, ROWS, strict=True))
+    path = written(tmp_path / "a.csv", "id,f0,f1,f2\n" + rows)
+    assert "f0 is named like the coordinates (f1, f2), and holds text" in refusal(path)
+    assert np.allclose(store.read(str(path), Reading(vector_columns="f1,f2")).x, X[:, 1:])
 
 
 def test_semicolons_are_named(tmp_path: Path) -> None:
