@@ -10,13 +10,13 @@ import random
 
 import fuzz
 import pytest
-from fuzz_kinds import kinds, replace_leaf
+from fuzz_kinds import replace_leaf
 
 SLOW = {"h5ad", "statistics", "anchors", "pairs", "head", "aggregator", "parquet", "csv", "tsv", "png", "jpeg"}
 FOUND: list[tuple[str, int]] = []  # kinds and seeds that once were a fault, tried in every run
 
 
-@pytest.mark.parametrize("name", list(kinds()))
+@pytest.mark.parametrize("name", list(fuzz.all_kinds()))
 def test_damaged_files_are_read_or_refused(name: str) -> None:
     count = int(os.environ.get("RELREP_FUZZ", "10" if name in SLOW else "200"))
     seeds = [*range(1_000_000, 1_000_000 + count), *(seed for kind, seed in FOUND if kind == name)]
@@ -25,7 +25,7 @@ def test_damaged_files_are_read_or_refused(name: str) -> None:
     assert len({v[1] for v in verdicts}) == 2 or name in ("record", "png") or count < 100
 
 
-@pytest.mark.parametrize("name", list(kinds()))
+@pytest.mark.parametrize("name", list(fuzz.all_kinds()))
 def test_good_files_are_read(name: str, tmp_path: os.PathLike[str]) -> None:
     kind, good = fuzz.goods(name)
     for number, content in enumerate(good):
