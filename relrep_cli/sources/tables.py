@@ -202,7 +202,10 @@ def _delimited(path: Path, delimiter: str, table: TextTable) -> Iterator[Row]:
 
     rows = csv.reader(decoded(), delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE)
     numbered_columns = text.isdecimal()
-    names = [] if numbered_columns else next(rows, [])
+    try:
+        names = [] if numbered_columns else next(rows, [])
+    except csv.Error as error:
+        raise bad(path, f"its first row is malformed: {printable(str(error))}", "Write it again.") from None
     if not numbered_columns and text not in names:
         listed = ", ".join(printable(name, 40) for name in names[:6]) or "nothing"
         found = f"no column {printable(text)!r}; its first row names {listed}"

@@ -43,11 +43,18 @@ def scaled(path: Path, found: Found) -> Found:
         return replace(found, scaling={})
     n, d = found.x.shape
     parts = {name: _fitted(path, name, values, n, d) for name, values in given.items()}
-    factor, shift = _line(path, found.stored, parts)
+    with np.errstate(over="ignore", invalid="ignore"):
+        factor, shift = _line(path, found.stored, parts)
     kind = np.dtype(np.float32 if np.dtype(found.stored).itemsize <= 2 else np.float64)
     x = spool((n, d), kind)
     for rows in blocks(n, 16 * d, found.x, x):
-        x[rows] = found.x[rows] * _of(factor, rows, n) + _of(shift, rows, n)
+        with np.errstate(over="ignore", invalid="ignore"):  # said below
+            x[rows] = found.x[rows] * _of(factor, rows, n) + _of(shift, rows, n)
+        if not np.isfinite(x[rows]).all():
+            finding = (
+                f"the numbers that its {found.stored} stands for, by {' and '.join(sorted(parts))}, do not fit {kind.name}"
+            )
+            raise bad(path, finding, "Correct the scale.")
     said = f"{found.stored} is read as the numbers that it stands for, by {' and '.join(sorted(parts))}."
     columns = {name: values for name, values in found.columns.items() if name not in parts}
     return replace(found, x=x, columns=columns, scaling={}, stored="", notes=(*found.notes, said))

@@ -123,3 +123,8 @@ def test_bits_packed_into_lists_of_bytes(tmp_path: Path) -> None:
     (tmp_path / "b.jsonl").write_text('{"embedding": [0.5, 1]}\n')
     with pytest.raises(DataError, match="--packed-bits unpacks bytes, and it holds other numbers"):
         store.read(str(tmp_path / "b.jsonl"), Reading(packed_bits=True))
+
+
+def test_numbers_that_no_float_holds_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="the numbers that its int8 stands for, by scale, do not fit float32"):
+        store.read(str(npz(tmp_path / "a", scale=1e300)))
