@@ -117,7 +117,7 @@ def _columns(path: Path, file: TextIOWrapper) -> Iterator[tuple[str, Any]]:
     if not isinstance(found, dict):
         raise bad(path, "neither a list nor an object, but a single value", "Store a list of objects.")
     if found.keys() == {"columns", "index", "data"}:  # pandas' orient="split"
-        columns = {name: [row[i] for row in found["data"]] for i, name in enumerate(found["columns"])}
+        columns = {str(name): [row[i] for row in found["data"]] for i, name in enumerate(found["columns"])}
         found = {"index": found["index"], **columns}
     lists = {name: value for name, value in found.items() if isinstance(value, list)}
     of_objects = [value for value in lists.values() if value and isinstance(value[0], dict)]

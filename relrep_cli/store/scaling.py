@@ -42,6 +42,7 @@ def scaled(path: Path, found: Found) -> Found:
     if not given or not found.stored or np.dtype(found.stored).kind not in "iu":
         return replace(found, scaling={})
     n, d = found.x.shape
+    names = " and ".join(sorted(given))
     parts = {name: _fitted(path, name, values, n, d) for name, values in given.items()}
     with np.errstate(over="ignore", invalid="ignore"):
         factor, shift = _line(path, found.stored, parts)
@@ -55,7 +56,7 @@ def scaled(path: Path, found: Found) -> Found:
                 f"the numbers that its {found.stored} stands for, by {' and '.join(sorted(parts))}, do not fit {kind.name}"
             )
             raise bad(path, finding, "Correct the scale.")
-    said = f"{found.stored} is read as the numbers that it stands for, by {' and '.join(sorted(parts))}."
+    said = f"{found.stored} is read as the numbers that it stands for, by {names}."
     columns = {name: values for name, values in found.columns.items() if name not in parts}
     return replace(found, x=x, columns=columns, scaling={}, stored="", notes=(*found.notes, said))
 

@@ -56,7 +56,10 @@ def _structure(path: Path, file: FileIO) -> bytes:
     """The start of the pickle in an archive. Raises DataError unless all entries are stored as they are, as torch.save does."""
     from relrep_cli.store.npz import places_of
 
-    places = places_of(path, file)
+    try:
+        places = places_of(path, file)
+    except DataError as error:
+        raise bad(path, error.finding, "Save it again with torch.save.") from None
     if packed := next((entry for entry, _ in places if entry.compress_type != zipfile.ZIP_STORED), None):
         raise bad(path, f"its entry {printable(packed.filename, 60)} is compressed, as torch.save never does", SAVE)
     pickled = next(((entry, start) for entry, start in places if entry.filename.endswith("data.pkl")), None)

@@ -16,7 +16,7 @@ SLOW = {"h5ad", "statistics", "anchors", "pairs", "head", "aggregator", "parquet
 FOUND: list[tuple[str, int]] = [
     ("quantised npz", 372),
     ("texts", 378),
-]  # kinds and seeds that once were a fault, tried in every run
+]  # once were a fault, tried in every run
 
 
 @pytest.mark.parametrize("name", list(fuzz.all_kinds()))

@@ -151,6 +151,11 @@ def test_columns_and_rows_of_named_numbers(tmp_path: Path) -> None:
     assert names_of_columns(["e1", "e2"]) and not names_of_columns(["e2", "e1"]) and not names_of_columns(["e1", "e3"])
 
 
+def test_columns_that_pandas_numbered(tmp_path: Path) -> None:
+    """orient="split" writes the names of columns as numbers, where they are numbers."""
+    check(written(tmp_path / "a.json", json.dumps({"columns": [0, 1, 2], "index": NAMES, "data": X.tolist()})))
+
+
 def test_vectors_of_a_collection_beside_its_metadata(tmp_path: Path) -> None:
     """Chroma's get: lists of other lengths say something of the whole."""
     content = {"ids": NAMES, "embeddings": X.tolist(), "metadatas": [{"p": 1}] * N, "documents": None, "included": ["p", "q"]}
