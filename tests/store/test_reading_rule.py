@@ -104,6 +104,7 @@ def test_a_counter_beside_ids_is_no_second_candidate(tmp_path: Path) -> None:
     assert (
         tells_rows_apart(np.array([5, 3]))
         and not tells_rows_apart(np.array([5, 5]))
+        and not tells_rows_apart(np.arange(N))
         and not tells_rows_apart(np.array([b"a", b""]))
     )
 
