@@ -60,7 +60,7 @@ def outline(pickle: bytes) -> Any:
             _follow(opcode.name, argument, stack, memo)
     except (IndexError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(type(error).__name__) from None
-    if len(stack) != 1:
+    if len(stack) != 1 or isinstance(stack[0], _Mark | _Name):
         raise ValueError("malformed")
     return stack[0]
 

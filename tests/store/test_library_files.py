@@ -138,7 +138,7 @@ def test_files_are_refused_by_the_outlines_of_their_tensors(tmp_path: Path, monk
                 path.write_bytes(saved(content))
                 assert words in refusal(path)
     for damaged in (b"", b"\x80\x02}q\x00", b"\x80\x02(.", b"\x80\x02cos\nsystem\n."):
-        with pytest.raises(ValueError, match="."):
+        with pytest.raises(ValueError, match=r"Error|malformed|exhausted"):
             outline(damaged)
     assert outline(b"\x80\x02]q\x00K\x01a.") == [1]
 
