@@ -128,7 +128,7 @@ def _interpret(uri: str, found: Found, judge: bool, trusted: bool) -> Embedding:
         claim=None if trusted else _claim(uri, found, ids),
     )
     if judge:
-        _judge(embedding, found.places)
+        _check_ids_and_numbers(embedding, found.places)
     if steps is None:  # said after judging, so that a file that is refused gets one line
         say(f"{uri}: its record of steps cannot be read and is left out.")
     for note in found.notes:
@@ -138,7 +138,7 @@ def _interpret(uri: str, found: Found, judge: bool, trusted: bool) -> Embedding:
     return embedding
 
 
-def _judge(e: Embedding, places: Mapping[str, str]) -> None:
+def _check_ids_and_numbers(e: Embedding, places: Mapping[str, str]) -> None:
     path = split_uri(e.uri)[0]
     where = {part: f"{path}::{printable(place)}" for part, place in places.items() if place}
     twice = duplicates(e.ids)
@@ -168,7 +168,7 @@ def _steps(content: str | int) -> list[Step] | None:
 
 
 def _is_step(step: Any) -> bool:
-    """Whether what relrep reads of a step is there, and of its kind."""
+    """Whether the parts of a step that relrep reads are there, and have the right types."""
     if not isinstance(step, dict) or not isinstance(step.get("id"), str):
         return False
     inputs = step.get("inputs") or []

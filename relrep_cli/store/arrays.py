@@ -64,7 +64,7 @@ def matrix_shape(shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def without_single_axes(shape: Sequence[int]) -> tuple[str, ...]:
-    """What to tell the user of a shape that `matrix_shape` changes."""
+    """The note for a user whose array `matrix_shape` gives another shape."""
     kept = matrix_shape(shape)
     return () if len(kept) == len(shape) else (f"its axes of length 1 are left out: {tuple(shape)} is read as {kept}.",)
 

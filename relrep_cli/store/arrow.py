@@ -120,7 +120,7 @@ def _batches(source: Any, is_file: bool, schema: Any, names: list[str]) -> Itera
 
 
 def _pieces(batches: Iterable[Any]) -> Iterator[Any]:
-    """The same rows in pieces of BATCH bytes, since many files are one batch; empty batches, which tell no width, are left out.
+    """Cut batches into pieces of BATCH bytes, since many files are one batch; leave out empty ones, which tell no width.
 
     get_total_buffer_size believes no offsets, as nbytes does.
     """

@@ -1,4 +1,4 @@
-"""What the formats that pyarrow reads have in common: columns by kind, rows of numbers, texts. Runs in a child process only."""
+"""Shared by the formats that pyarrow reads: kinds of columns, rows of numbers, texts. Runs in a child process only."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def stored_of(schema: Any, chosen: Chosen) -> str:
 
 
 def kind_of(kind: Any) -> Kind:
-    """What a column of an Arrow type holds."""
+    """The kind of a column of an Arrow type."""
     import pyarrow as pa
 
     if pa.types.is_dictionary(kind):

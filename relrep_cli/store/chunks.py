@@ -114,7 +114,7 @@ def _place_fault(source: Source, item: Stored) -> str:
 
 
 def _table_fault(source: Source, item: Stored, table: np.ndarray) -> str:
-    """What is wrong with a chunk table; "" when every chunk is there once, inside the file, and apart from the others."""
+    """The fault of a chunk table; "" when every chunk is there once, inside the file, and apart from the others."""
     rank = len(item.shape)
     fault = chunk_fault(item.shape, item.chunk, item.dtype.itemsize, source.size)
     if fault:

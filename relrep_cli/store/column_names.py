@@ -18,7 +18,7 @@ ROLES = {"id": "id", "ids": "id", "label": "label", "labels": "label", "split": 
 
 
 def role(name: str) -> str | None:
-    """What a column of this name tells of an item, "id", "label" or "split", whatever its case and plural; else None."""
+    """The role of a column by its name, in any case, singular or plural: "id", "label" or "split"; None for others."""
     return ROLES.get(name.strip().lower())
 
 

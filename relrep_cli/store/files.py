@@ -1,4 +1,4 @@
-"""What every reader of a file asks first: is it a file, what is it really, and how does an error about it read."""
+"""Shared by all readers: open a file safely, recognise its format, and word errors about it."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def size_of(file: FileIO) -> int:
 
 
 def sniff(head: bytes) -> str | None:
-    """What a file that begins with `head` (1 kB is plenty) is, as words for a message; None when nothing is recognised."""
+    """The format of a file that begins with `head` (1 kB is plenty), in words for a message; None for an unknown one."""
     if not head:
         return "an empty file"
     start = head.lstrip()[:64].lower()

@@ -141,7 +141,7 @@ READERS: dict[str, Reader] = {ending: one.read for one in FORMATS for ending in 
 
 
 def found_in(path: Path, member: str | None = None, reading: Reading = PLAIN, *, hdf5: bool = False) -> Found:
-    """What a file of any format holds, or a folder or pattern of parts, with its ids and columns by the reading rule.
+    """Read a file of any format, or a folder or pattern of parts, with its ids and columns by the reading rule.
 
     hdf5: whatever its name says. Raises DataError.
     """

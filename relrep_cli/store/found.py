@@ -1,4 +1,4 @@
-"""What a reader of one file format hands to the store: arrays and known attributes, nothing of the file's own library."""
+"""The result of a reader of one file format: arrays and known attributes, no object of the format's own library."""
 
 from __future__ import annotations
 

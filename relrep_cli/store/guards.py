@@ -106,7 +106,7 @@ def described(item: Any, where: str, single: bool = False) -> DatasetPlan:
 
 
 def dataset(item: Any, where: str, single: bool = False) -> DatasetPlan:
-    """The same, with where and how the data lie."""
+    """The plan of a dataset: what `described` finds, and where and how its data lie."""
     plan = described(item, where, single)
     shape, width = plan.shape, width_of(item, where)
     creation = item.get_create_plist()

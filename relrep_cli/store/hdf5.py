@@ -89,7 +89,7 @@ def _signature(path: Path, file: FileIO) -> int:
 
 
 def _ask(source: Source, question: str, *arguments: Any) -> dict[str, Any]:
-    """What the child says. Raises DataError with what it found wrong, or with how it died."""
+    """The answer of the child. Raises DataError with the fault that it found, or with how it died."""
     identity = [source.status.st_dev, source.status.st_ino, source.size]
     seconds = CPU + source.size / BYTES_A_SECOND
     try:

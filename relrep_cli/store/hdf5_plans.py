@@ -1,6 +1,6 @@
-"""What the child that surveys an HDF5 file finds, and tells its parent: which bytes are the embedding and what belongs to it.
+"""Plans of HDF5 files: which bytes are the embedding and its columns. The child that surveys a file sends one to its parent.
 
-The parent does not believe the child, which libhdf5 may have handed to the file: `from_answer` checks types, `chunks` the rest.
+The parent does not trust the child, which a hostile file may control: `from_answer` checks types, `chunks` places and sizes.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class FramePlan:
 
 @dataclass(frozen=True)
 class SiblingsPlan:
-    """What stands beside a matrix and has a value for each of its rows.
+    """The datasets and attributes beside a matrix that have a value for each of its rows.
 
     columns: datasets by name; `wanted` names those that must be usable. letters: texts as MATLAB keeps
     them, see `matlab_texts`. attributes: values of attributes of the matrix. unread: names of what may hold ids

@@ -1,4 +1,4 @@
-"""What lies beside a matrix in an HDF5 file, and which way round it is. Runs in the child process only (see `child`)."""
+"""The columns beside a matrix in an HDF5 file, and its orientation. Runs in the child process only (see `child`)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def pandas_index(group: Any, n: int, where: str) -> DatasetPlan | None:
 
 
 def siblings(group: Any, own: bytes, item: Any, n: int, where: str, reading: Reading) -> SiblingsPlan:
-    """What stands beside the matrix `own` and has a value for each of its n rows: what is named, and a few others."""
+    """The columns beside the matrix `own` with a value for each of its n rows: those that are named, and a few others."""
     columns: list[tuple[str, DatasetPlan]] = []
     letters: list[tuple[str, tuple[DatasetPlan, ...]]] = []
     unread, misfits = [], []

@@ -31,7 +31,7 @@ UNPACKED = 20  # times the size of the file that arrays of it may take
 def read_with_library(
     path: Path, member: str | None, reading: Reading, survey: Callable[..., Answer], size: int | None = None
 ) -> Found:
-    """What `survey(path, files, member, reading)` finds in a child process. Raises DataError.
+    """Run `survey(path, files, member, reading)` in a child process, and return what it finds. Raises DataError.
 
     size: the bytes of a folder, which the survey gets as a last argument.
     """

@@ -1,4 +1,4 @@
-"""What a user says of a file in place of what the reading rule finds: by options, or in the query of a URI."""
+"""A user's own words on how to read a file, which win over the reading rule: options, or the query of a URI."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from relrep_cli.base.uris import query_of
 
 @dataclass(frozen=True)
 class Reading:
-    """What the user says of a file, in place of what the rule finds.
+    """How the user wants a file to be read; None and False leave it to the rule.
 
     id_column, label_column, split_column: names of columns. vector_columns: names or patterns with * and ?, separated by
     commas. by_position: leave ids out; rows are their numbers. transpose: the file stores dimensions by items. packed_bits:

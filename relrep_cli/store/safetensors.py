@@ -37,7 +37,7 @@ Place = tuple[str, tuple[int, ...], int, int]  # dtype, shape, begin, end
 
 
 class Malformed(Exception):
-    """What is wrong with the header of a safetensors file, or with the tensor `name` in it."""
+    """A fault in the header of a safetensors file, or in the tensor `name`."""
 
     def __init__(self, finding: str, name: str | None = None) -> None:
         super().__init__(finding)
@@ -110,7 +110,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _place(name: str, entry: Any) -> Place:
-    """What the header says of a tensor, each part of the right type and sign."""
+    """The place of a tensor by its entry in the header, each part of the right type and sign. Raises Malformed."""
     fields = entry if isinstance(entry, dict) else {}
     dtype, shape, offsets = (fields.get(key) for key in ("dtype", "shape", "data_offsets"))
     if isinstance(dtype, str) and _naturals(shape) and _naturals(offsets) and len(offsets) == 2:

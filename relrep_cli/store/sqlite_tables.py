@@ -108,7 +108,7 @@ def _first(database: Any, table: str, name: str) -> list[Any]:
 
 
 def _kinds(database: Any, table: str) -> dict[str, Kind]:
-    """What the columns of a table hold, by their first rows."""
+    """The kind of each column of a table, by its first rows."""
     cursor = database.execute(f"SELECT * FROM {_named(table)} LIMIT {SAMPLE}")
     names = [entry[0] for entry in cursor.description]
     rows = cursor.fetchall()

@@ -70,7 +70,7 @@ def contents(path: str, identity: list[int], seconds: float) -> dict[str, Any]:
 
 
 def guarded(path: str, identity: list[int], seconds: float, look: Callable[[Any], Any]) -> dict[str, Any]:
-    """What `look` finds from the root group, while libhdf5 can open nothing but this file."""
+    """Run `look` on the root group, while libhdf5 can open nothing but this file."""
     confine(seconds, files=1, memory=MEMORY + identity[2] // 4)
     try:
         root, shift = opened(path, identity)
@@ -112,7 +112,7 @@ def embedding(root: Any, member: str | None, reading: Reading) -> Plan:
         trail.append(step(trail[-1], part, where))
         where = below(where, part)
     if isinstance(trail[-1], h5d.DatasetID):
-        return bare(trail, parts, reading)
+        return dataset_embedding(trail, parts, reading)
     if is_collection(trail[-1]):
         return collection(trail[-1], where)
     if (
@@ -121,7 +121,7 @@ def embedding(root: Any, member: str | None, reading: Reading) -> Plan:
         and (found := plan_of(root, reading))
     ):
         return found
-    return loose(trail, parts, where, reading)
+    return group_embedding(trail, parts, where, reading)
 
 
 def is_collection(group: Any) -> bool:
@@ -197,7 +197,7 @@ def extras(group: Any, where: str) -> tuple[tuple[str, DatasetPlan], ...]:
     return tuple(found.items())
 
 
-def bare(trail: list[Any], parts: list[bytes], reading: Reading) -> EmbeddingPlan:
+def dataset_embedding(trail: list[Any], parts: list[bytes], reading: Reading) -> EmbeddingPlan:
     """A dataset of any HDF5 file, with the datasets beside it, or the rows of the nearest `obs` around it."""
     where = "/" + "/".join(part.decode(errors="backslashreplace") for part in parts)
     group, holder = trail[-2], where.rsplit("/", 1)[0] or "/"
@@ -224,7 +224,7 @@ def bare(trail: list[Any], parts: list[bytes], reading: Reading) -> EmbeddingPla
     return EmbeddingPlan(x, transposed, True, ids, obs, beside, notes=notes, scaling=scaling, scaling_attributes=attributes)
 
 
-def loose(trail: list[Any], parts: list[bytes], where: str, reading: Reading) -> EmbeddingPlan:
+def group_embedding(trail: list[Any], parts: list[bytes], where: str, reading: Reading) -> EmbeddingPlan:
     """A group that holds one matrix under a usual name."""
     group = trail[-1]
     usual = [name for name in MATRICES if has(group, name)]
@@ -234,7 +234,7 @@ def loose(trail: list[Any], parts: list[bytes], where: str, reading: Reading) ->
         usual = [name for name in usual if is_matrix(group, name)]
     if len(usual) != 1:
         raise Elsewhere(group, where)
-    return bare([*trail, step(group, usual[0], where)], [*parts, usual[0]], reading)
+    return dataset_embedding([*trail, step(group, usual[0], where)], [*parts, usual[0]], reading)
 
 
 def is_matrix(group: Any, name: bytes) -> bool:

@@ -23,8 +23,9 @@ FEW = 4  # names that a message lists
 
 @dataclass(frozen=True)
 class Chosen:
-    """What is read of a table. vectors: the coordinates, or one column of vectors. named: columns that assign may use.
-    others: columns that may hold ids though no name says so; the first rows tell.
+    """The columns of a table that are read.
+
+    vectors: the coordinates, or one column of vectors. named: columns that assign may use. others: columns that may hold ids though no name says so; the first rows tell.
     """
 
     vectors: list[str]
@@ -58,7 +59,7 @@ def choose_columns(
 
 
 def choose_metadata(path: Path, kinds: Mapping[str, Kind], reading: Reading, index: Sequence[str] = ()) -> Chosen:
-    """The same of a table that holds no vectors, but what belongs to the rows of an array in another file."""
+    """Divide the columns of a table without vectors, which describes the rows of an array in another file."""
     _check_named(path, kinds, reading)
     plain = [n for n, kind in kinds.items() if kind in ("text", "whole") or n in reading.named.values() or role(n)]
     named = [n for n in plain if n in reading.named.values() or n in index or role(n) or is_id_name(n)]
@@ -152,7 +153,7 @@ def _without_texts(path: Path, kinds: Mapping[str, Kind], chosen: list[str]) -> 
 
 
 def _family(name: str) -> tuple[str, str] | None:
-    """What stands before and behind the last number of a name; None for a name without number."""
+    """The text before and behind the last number of a name; None for a name without number."""
     match = NUMBERED.fullmatch(name.strip())
     return (match[1], match[2]) if match else None
 

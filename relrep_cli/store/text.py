@@ -102,7 +102,7 @@ def sample(start: bytes, size: int, delimiter: str) -> list[list[str]]:
 
 
 def _kind(cells: list[str]) -> Kind:
-    """What the cells of a column hold, by most of them: a bad one among numbers is for the reader to report."""
+    """The kind of a column by most of its cells: a bad cell among numbers is for the reader to report."""
     numbers = [cell for cell in cells if _numeric([cell])]
     if 2 * sum(not _numeric([cell]) for cell in cells if cell.strip()) <= len(cells):
         return "whole" if numbers and all(re.fullmatch(r"\s*[-+]?\d+\s*", cell) for cell in numbers) else "real"

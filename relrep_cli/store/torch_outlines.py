@@ -1,4 +1,4 @@
-"""What a PyTorch file holds, as far as its pickle tells without torch, whose import takes 2 CPU seconds and 200 MB.
+"""The contents of a PyTorch file as far as its pickle tells without torch, whose import takes 2 CPU seconds and 200 MB.
 
 Nothing is called or looked up: opcodes build lists, dicts and outlines of tensors. It only refuses files, and never reads one.
 """

@@ -71,7 +71,7 @@ def survey(name: str, files: Files, member: str | None, reading: Mapping[str, An
 
 @contextmanager
 def _plain_errors(path: Path) -> Iterator[None]:
-    """What zarr and its codecs raise, as one line. Raises DataError."""
+    """Turn the errors of zarr and its codecs into a DataError of one line."""
     try:
         yield
     except (MemoryError, DataError):
