@@ -25,7 +25,8 @@ FEW = 4  # names that a message lists
 class Chosen:
     """The columns of a table that are read.
 
-    vectors: the coordinates, or one column of vectors. named: columns that assign may use. others: columns that may hold ids though no name says so; the first rows tell.
+    vectors: the coordinates, or one column of vectors. named: columns that assign may use. others: columns that may hold ids
+    though no name says so; the first rows tell.
     """
 
     vectors: list[str]

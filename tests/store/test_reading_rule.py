@@ -237,6 +237,21 @@ def test_a_column_that_could_be_ids_forbids_to_pair_by_position(tmp_path: Path) 
     assert read(c).id_candidates == () and joined(c, c) == N
 
 
+def test_an_index_that_only_counts_rows_joins_no_files_that_hold_names(tmp_path: Path) -> None:
+    """pandas' to_csv with its own index, beside titles in another order; a file with such ids in another order still joins."""
+    a = csv(tmp_path / "a.csv", {"": range(N), "title": NAMES} | wide())
+    turned = {name: values[ORDER] for name, values in wide().items()}
+    b = csv(tmp_path / "b.csv", {"": range(N), "title": [NAMES[i] for i in ORDER]} | turned)
+    with pytest.raises(DataError, match=r"its index only counts the rows, and these columns .*: title\. Write"):
+        joined(a, b)
+    rows = join(read(a, id_column="title"), read(b, id_column="title"))
+    assert np.array_equal(np.argsort(ORDER)[rows[0]], rows[1]) and joined(a, b, by_position=True) == N
+    c = csv(tmp_path / "c.csv", {"": ORDER, "title": NAMES} | wide())
+    assert joined(a, c) == N and read(c).id_candidates == ()
+    d = csv(tmp_path / "d.csv", {"": range(N)} | wide())
+    assert joined(d, d) == N
+
+
 def test_every_record_says_how_rows_were_paired(work: Any) -> None:
     np.save(work / "a.npy", X)
     np.savez(work / "a.npz", x=X, id=np.array(NAMES))
