@@ -43,9 +43,9 @@ class Embedding:
     x: (n, d) float16, float32 or float64, any byte order, often a read-only memory map.
     ids: (n,) UTF-8 in a NumPy "S" array. obs, var: named arrays that describe the rows and the columns of x; text is "S".
     row_ids: whether the ids are only row numbers, because the file has none. id_candidates: columns that could be ids, where
-    nothing says so, or where the ids only count the rows. uns: statistics of the training rows, by name. source_space: the space
-    from which a relative embedding was made. claim: what is to be checked before the digest of a file is believed; None for a
-    digest that was computed or checked.
+    nothing says so, or where the ids only count the rows. uns: statistics of the training rows, by name. source_space: the
+    space from which a relative embedding was made. claim: what is to be checked before the digest of a file is believed; None
+    for a digest that was computed or checked.
     """
 
     x: np.ndarray

@@ -23,7 +23,7 @@ FOUND: list[tuple[str, int]] = [
 
 @pytest.mark.parametrize("name", list(fuzz.all_kinds()))
 def test_damaged_files_are_read_or_refused(name: str) -> None:
-    few = "2" if name in OF_LIBRARIES else "10" if name in SLOW else "200"
+    few = "2" if name in OF_LIBRARIES else "10" if name in SLOW else "100"
     count = int(os.environ.get("RELREP_FUZZ", few))
     seeds = [*range(1_000_000, 1_000_000 + count), *(seed for kind, seed in FOUND if kind == name)]
     verdicts = [verdict for seed in seeds for verdict in fuzz.batch_of(name, range(seed, seed + 1))]
