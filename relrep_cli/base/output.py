@@ -27,9 +27,23 @@ ENDINGS = {".tsv": "tsv", ".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".m
 FORMATS = ("table", "tsv", "csv", "json", "jsonl", "markdown")
 FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # a spreadsheet runs such a cell; East Asian ones also these
 Record = dict[str, Any]
-_quotes_formulas = False
 
 
+@dataclass(frozen=True)
+class Style:
+    """How records are written. format: one of FORMATS; None leaves it to the place where they go. quote_formulas: whether text
+    that a spreadsheet would run gets a quote in front, in CSV and TSV."""
+
+    format: str | None = None
+    quote_formulas: bool = False
+
+    @property
+    def on_stdout(self) -> str:
+        """The format, or else a table on a terminal and TSV in a pipe."""
+        return self.format or ("table" if sys.stdout.isatty() else "tsv")
+
+
+PLAIN_STYLE = Style()
 LOGGER = logging.getLogger("relrep")
 LOGGER.addHandler(logging.NullHandler())  # a program that imports relrep decides for itself where notes go
 
@@ -143,9 +157,9 @@ class Mark:
     note: str
 
 
-def write(records: Sequence[Record], columns: Sequence[str], format: str | None = None, mark: Mark | None = None) -> None:
-    """Print flat records: a table on a terminal and TSV in a pipe, unless `format` says otherwise."""
-    emit(render(records, columns, format or ("table" if sys.stdout.isatty() else "tsv"), mark=mark))
+def write(records: Sequence[Record], columns: Sequence[str], style: Style = PLAIN_STYLE, mark: Mark | None = None) -> None:
+    """Print flat records."""
+    emit(render(records, columns, style.on_stdout, quote_formulas=style.quote_formulas, mark=mark))
 
 
 def emit(content: str) -> None:
@@ -161,11 +175,18 @@ def emit(content: str) -> None:
 
 
 def render(
-    records: Sequence[Record], columns: Sequence[str], format: str, *, verbatim: bool = False, mark: Mark | None = None
+    records: Sequence[Record],
+    columns: Sequence[str],
+    format: str,
+    *,
+    verbatim: bool = False,
+    quote_formulas: bool = False,
+    mark: Mark | None = None,
 ) -> str:
     """Records as text in one of FORMATS; `columns` come first, keys that only some records have follow.
 
-    verbatim: columns are names of files, which a table shows as they are, and all of them. mark: shown in tables alone.
+    verbatim: columns are names of files, which a table shows as they are, and all of them. quote_formulas: see `Style`. mark:
+    shown in tables alone.
     """
     columns = [*columns, *dict.fromkeys(k for r in records for k in r if k not in columns)]
     if format == "json":
@@ -182,7 +203,7 @@ def render(
     cells: list[list[str | int | float]] = [[*header], *([_cell(r.get(c)) for c in columns] for r in records)]
     text = io.StringIO()
     csv.writer(text, delimiter="\t" if format == "tsv" else ",", lineterminator="\n").writerows(
-        [_quoted_formula(cell) if isinstance(cell, str) else repr(cell) for cell in row] for row in cells
+        [_safe(cell, quote_formulas) if isinstance(cell, str) else repr(cell) for cell in row] for row in cells
     )
     return text.getvalue()
 
@@ -198,14 +219,8 @@ def _cell(value: Any) -> str | int | float:
     return value if type(value) in (int, float) else _exact(value)
 
 
-def quote_formulas(wanted: bool) -> None:
-    """Choose whether text that a spreadsheet would run gets a quote in front, in CSV and TSV from now on."""
-    global _quotes_formulas
-    _quotes_formulas = wanted
-
-
-def _quoted_formula(cell: str) -> str:
-    return f"'{cell}" if _quotes_formulas and cell.startswith(FORMULA_STARTS) else cell
+def _safe(cell: str, quote_formulas: bool) -> str:
+    return f"'{cell}" if quote_formulas and cell.startswith(FORMULA_STARTS) else cell
 
 
 def _plain(record: Record, columns: Iterable[str]) -> Record:

@@ -16,7 +16,7 @@ from relrep_cli.cli import options as shared
 from relrep_cli.cli.compare_diagnosis import refuse_other_options, run_diagnosis
 from relrep_cli.cli.compare_outputs import Targets, describe, verdict, write_results
 from relrep_cli.cli.options import Explicit, Given, Printing, command
-from relrep_cli.cli.reading_options import ReadingOptions
+from relrep_cli.cli.reading_options import TrustingOptions
 from relrep_cli.cli.recipe_options import RecipeOptions, read_recipe
 from relrep_cli.comparison.diagnosis import RELATIONS
 from relrep_cli.comparison.layers import expand as expand_patterns
@@ -158,11 +158,10 @@ class Options:
     output: shared.Output = ""
     force: shared.Force = False
     dry_run: shared.DryRun = False
-    trust_digest: shared.TrustDigest = False
     printing: Printing
     seed: shared.Seed = 0
     recipe: RecipeOptions
-    reading: ReadingOptions
+    reading: TrustingOptions
     given: Given
     explicit: Explicit = field(default_factory=Explicit)
 
@@ -183,7 +182,7 @@ def compare(options: Options) -> int:
     exit code is 3. An interrupted run with -o continues where it stopped when it is started again.
     """
     if options.list_:
-        write(catalogue(), CATALOGUE, options.printing.kind)
+        write(catalogue(), CATALOGUE, options.printing.style)
         return DONE
     refuse_other_options(options.explicit.options, options.diagnose, options.accept)
     targets, plan = _targets(options), _plan(options)
@@ -207,7 +206,7 @@ def _targets(options: Options) -> Targets:
         output=options.output,
         per_row=options.per_row or "",
         plot=options.plot,
-        format=options.printing.kind,
+        style=options.printing.style,
         force=options.force,
     )
 
@@ -240,7 +239,7 @@ def _prints_matrix(options: Options, several: bool, metrics: int) -> bool:
         return options.matrix
     more = (
         options.output,
-        options.printing.kind,
+        options.printing.style.format,
         options.recipe.anchors,
         options.reference,
         options.worst,
@@ -251,7 +250,7 @@ def _prints_matrix(options: Options, several: bool, metrics: int) -> bool:
 
 def _recipe(options: Options) -> Recipe | None:
     if options.recipe.anchors:
-        return read_recipe(options.recipe, options.given)
+        return read_recipe(options.recipe, options.given, trust_digest=options.reading.trust_digest)
     if given := options.recipe.given():
         raise UsageError(
             f"{given[0]} says how to project on --anchors FILE, which is missing", f"Add --anchors FILE, or remove {given[0]}."

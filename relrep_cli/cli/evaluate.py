@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -11,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from relrep_cli.base.errors import DATA, DONE, UsageError
-from relrep_cli.base.output import emit, progress, render, say, write
+from relrep_cli.base.output import Style, emit, progress, render, say, write
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.options import Given, Printing, command, names_of, split_names
 from relrep_cli.cli.reading_options import ReadingOptions
@@ -117,7 +116,7 @@ def evaluate(options: Options) -> int:
     measure stand together. A file that cannot be used gives a record that says so, the others go on, and the exit code is 3.
     With --task all, tasks that a file lacks the columns or splits for are left out, and a message says so.
     """
-    kind = options.printing.kind  # before any file is read
+    style = options.printing.style  # before any file is read
     plan = _plan(options)
     curves = CurveFiles(options.plot, options.curve)
     curves.check([*plan.files, *options.anomalies], "anomaly" in plan.tasks and bool(options.anomalies))
@@ -127,13 +126,13 @@ def evaluate(options: Options) -> int:
         return DONE
     with progress("evaluating") as advance:
         found, extras = plan.run(advance)
-    curves.write(extras.curves, options.force)
+    curves.write(extras.curves, options.force, style)
     if options.rows:
-        write_items(options.rows, extras.items, options.force)
+        write_items(options.rows, extras.items, options.force, style)
     if options.matrix:
-        _write_matrix(found, plan.files, kind)
+        _write_matrix(found, plan.files, style)
     else:
-        write(side_by_side(found), plan.columns, kind)
+        write(side_by_side(found), plan.columns, style)
     broken = len({r["file"] for r in found if "error" in r})
     if broken:
         say(f"{broken} of {len(plan.files)} files could not be used: see their error.")
@@ -170,7 +169,7 @@ def _plan(options: Options) -> EvaluationPlan:
     )
 
 
-def _write_matrix(found: list[Record], files: Sequence[str], kind: str | None) -> None:
+def _write_matrix(found: list[Record], files: Sequence[str], style: Style) -> None:
     """A line for each thing measured, a column for each file; errors of files go to stderr."""
     names = short_names(files)
     lines: dict[tuple[Any, ...], Record] = {}
@@ -182,5 +181,4 @@ def _write_matrix(found: list[Record], files: Sequence[str], kind: str | None) -
         lines.setdefault(tuple(what.values()), what)[names[r["file"]]] = r["value"]
     keys = [c for c in KEYS if any(c in line for line in lines.values())]
     columns = [*keys, *dict.fromkeys(names.values())]
-    kind = kind or ("table" if sys.stdout.isatty() else "tsv")
-    emit(render(list(lines.values()), columns, kind, verbatim=True))
+    emit(render(list(lines.values()), columns, style.on_stdout, verbatim=True, quote_formulas=style.quote_formulas))

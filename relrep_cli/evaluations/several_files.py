@@ -10,7 +10,7 @@ import numpy as np
 
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, NotApplicable, UsageError, printable
-from relrep_cli.base.output import say
+from relrep_cli.base.output import PLAIN_STYLE, Style, say
 from relrep_cli.comparison.matrix import short_names
 from relrep_cli.embedding import Embedding, bare_name, in_id_order
 from relrep_cli.evaluations import EVALUATIONS
@@ -194,10 +194,10 @@ def check_item_file(target: str, inputs: Sequence[str], tasks: Sequence[str], fo
         store.refuse(target, force, inputs, store.TABLES)
 
 
-def write_items(target: str, items: Mapping[str, Sequence[Record]], force: bool) -> None:
+def write_items(target: str, items: Mapping[str, Sequence[Record]], force: bool, style: Style = PLAIN_STYLE) -> None:
     """Write the records of all judged items of all files."""
     flat = [{"file": file, **record} for file, records in items.items() for record in records]
-    store.write_bytes(target, store.encoded(target, flat, ITEM_COLUMNS), force)
+    store.write_bytes(target, store.encoded(target, flat, ITEM_COLUMNS, Style(quote_formulas=style.quote_formulas)), force)
 
 
 @dataclass(frozen=True)
@@ -223,14 +223,14 @@ class CurveFiles:
         for target in filter(None, (plot, curve)):  # an existing file is refused later, unless it holds these very results
             store.refuse(target, True, inputs, store.TABLES if target == curve else ())
 
-    def write(self, drawn: Mapping[str, Finding], force: bool) -> None:
+    def write(self, drawn: Mapping[str, Finding], force: bool, style: Style = PLAIN_STYLE) -> None:
         """Write the files. drawn: findings with a curve, by name."""
         plot, curve = self.plot, self.points
         points = {file: f.curve for file, f in drawn.items() if f.curve is not None}
         if curve:
             names = ("file", "false_positive_rate", "true_positive_rate", "threshold")
             flat = [dict(zip(names, (file, *row), strict=True)) for file, rows in points.items() for row in rows.tolist()]
-            store.write_bytes(curve, store.encoded(curve, flat, names), force)
+            store.write_bytes(curve, store.encoded(curve, flat, names, Style(quote_formulas=style.quote_formulas)), force)
         if plot and drawn:
             shown = {f"{file}, AUC {drawn[file].value:.4f}": rows for file, rows in points.items()}
             notes = {f.convention for f in drawn.values()}

@@ -44,7 +44,7 @@ def _fits(path: Path) -> bool:
     )
 
 
-@source(kind="images", fits=_fits, source="Krizhevsky 2009")
+@source(kind="images", fits=_fits, has_columns=False, source="Krizhevsky 2009")
 def cifar(path: Path, *, size: Size = 0, source_channels: Channels = "auto") -> Items:
     """CIFAR-10 or CIFAR-100, binary or Python version, a folder or one batch.
 

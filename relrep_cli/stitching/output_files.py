@@ -10,7 +10,7 @@ import numpy as np
 
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, UsageError, printable
-from relrep_cli.base.output import Record, say
+from relrep_cli.base.output import PLAIN_STYLE, Record, Style, say
 from relrep_cli.embedding import ABSOLUTE, RELATIVE, Embedding, Step, bare_name, chain, make_step
 from relrep_cli.heads.decoder import pixels
 from relrep_cli.heads.heads import HEADS, Trained
@@ -47,6 +47,7 @@ class OutputFiles:
     force: bool = False
     images: bool = False
     drawn: tuple[float, int] = (TEST_SIZE, 0)
+    style: Style = PLAIN_STYLE
     first: dict[tuple[str, str], Trained] = field(default_factory=dict)
     predicted: list[tuple[str, str, int, int, np.ndarray]] = field(default_factory=list)
 
@@ -125,7 +126,7 @@ class OutputFiles:
             self._write_vectors(spaces, run)
         if self.predictions:
             lines = list(_predictions(spaces, self.predicted))
-            content = store.encoded(self.predictions, lines, PREDICTIONS)
+            content = store.encoded(self.predictions, lines, PREDICTIONS, self.style)
             store.write_bytes(self.predictions, content, self.force, f"{len(lines)} predictions.")
         if self.plot:
             from relrep_cli import plots

@@ -1,8 +1,9 @@
-"""What a reader of one file format hands to the store: arrays and known attributes, nothing of the file's own library."""
+"""The result of a reader of one file format: arrays and known attributes, no object of the format's own library."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -17,7 +18,10 @@ class Found:
     ids: (n,) UTF-8 in a NumPy "S" array, or None; only `assign` sets them. attrs: the known scalar attributes. uns:
     arrays by name. places: where in the file "x" and "ids" lie, for messages, in formats that name their parts. stored: the
     type of the numbers in the file, as NumPy calls it. notes: what the user should know of how it was read. stamp: size, times
-    and inode of the file while it was read, where the format states digests.
+    and inode of the file while it was read, where the format states digests. layout: an array has
+    two axes, which the user may swap; a table has columns, which the user may name; a collection says itself what its rows are.
+    scaling:
+    arrays that may say what the integers of x stand for; see `store.scaling`.
     """
 
     x: np.ndarray
@@ -33,3 +37,5 @@ class Found:
     stored: str = ""
     notes: tuple[str, ...] = ()
     stamp: tuple[int, ...] | None = None
+    layout: Literal["array", "table", "collection"] = "collection"
+    scaling: dict[str, np.ndarray] = field(default_factory=dict)

@@ -65,7 +65,7 @@ def survey(name: str, files: Files, lines: bool, member: str | None, reading: di
 
 
 def _sampled(path: Path, lines: bool) -> tuple[dict[str, Kind], dict[str, list[Any]]]:
-    """What each column holds by the first records, and its values there, vectors aside."""
+    """The kind of each column by the first records, and its values there, vectors aside."""
     types: dict[str, set[type]] = {}
     vectors: dict[str, bool] = {}
     values: dict[str, list[Any]] = {}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from relrep_cli.base.errors import UsageError, printable
-from relrep_cli.base.output import ENDINGS, Record, number, render
+from relrep_cli.base.output import ENDINGS, PLAIN_STYLE, Record, Style, number, render
 
 PARQUET = ".parquet"
 TABLES = (*ENDINGS, PARQUET, ".txt")  # endings of files that hold a table
@@ -24,17 +24,18 @@ def is_parquet(target: str) -> bool:
     return target.lower().endswith(PARQUET)
 
 
-def agree(target: str, kind: str | None) -> None:
+def agree(target: str, style: Style) -> None:
     """Raise UsageError when the name of a file says Parquet, and an option says text."""
-    if kind and is_parquet(target):
-        raise UsageError(f"the name says Parquet, and --format {kind} is text", "Leave one out.", file=target)
+    if style.format and is_parquet(target):
+        raise UsageError(f"the name says Parquet, and --format {style.format} is text", "Leave one out.", file=target)
 
 
-def encoded(target: str, records: Sequence[Record], columns: Sequence[str], kind: str | None = None) -> bytes:
-    """Flat records as what a file named `target` should hold; `kind` overrides its ending. TSV where neither says."""
-    if is_parquet(target) and not kind:
+def encoded(target: str, records: Sequence[Record], columns: Sequence[str], style: Style = PLAIN_STYLE) -> bytes:
+    """Flat records as what a file named `target` should hold; `style` overrides its ending. TSV where neither says."""
+    if is_parquet(target) and not style.format:
         return _parquet(records, columns)
-    text = render(records, columns, kind or ENDINGS.get(Path(target).suffix.lower(), "tsv"))
+    format = style.format or ENDINGS.get(Path(target).suffix.lower(), "tsv")
+    text = render(records, columns, format, quote_formulas=style.quote_formulas)
     return text.encode(errors="backslashreplace")
 
 

@@ -211,7 +211,7 @@ def _copy_to_stdout(path: Path) -> None:
 
 
 def _stem(name: str) -> str:
-    """What stands for the target's name in the temporary's; a long name by a digest, since names have at most 255 bytes."""
+    """The part of a temporary's name that stands for its target: a digest for a long one, as names have at most 255 bytes."""
     encoded = os.fsencode(name)
     return name if len(encoded) <= LONGEST_STEM else hashlib.sha256(encoded).hexdigest()[:LONGEST_STEM]
 

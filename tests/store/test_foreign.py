@@ -195,7 +195,7 @@ def test_ids_of_another_length_are_refused_and_names_are_left(tmp_path: Path) ->
     np.savez(tmp_path / "x.npz", x=matrix(), ids=np.arange(N + 1))
     assert refusal(tmp_path / "x.npz") == f"::ids: {N + 1} ids, but {N} rows. Give every item one id."
     np.savez(tmp_path / "x.npz", x=matrix(), ids=np.arange(D))
-    assert "looks transposed. Write --transpose to read it so." in refusal(tmp_path / "x.npz")
+    assert "looks transposed. Write --transpose to read it so, or --by-position." in refusal(tmp_path / "x.npz")
 
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i1", "u2", "i8"])
@@ -574,7 +574,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes] | bytes, str]] = {
     "header.csv": (b"a,b\n", "holds no rows"),
     "blank.csv": (b"\na,b\n1,2\n", "its first line is blank"),
     "words.csv": (b"id,label\na,b\n", "no column of vectors and no columns of real numbers. Found nothing."),
-    "semicolon.csv": (b"id;a\nx;1\n", "found id;a. Cells must be separated by ','."),
+    "semicolon.csv": (b"id;a\nx;1\n", "its cells are separated by ';', which goes with decimal commas"),
     "quote.csv": (b'a,"b\n1,2\n', "its first line is malformed"),
     "quotes.csv": (b'a,b\n1,"2\n3,4\n', ""),
     "nul.csv": (b"a,b\n1,2\0\n", "byte 7 (hexadecimal 00) does not occur in UTF-8 text."),
