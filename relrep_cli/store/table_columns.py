@@ -144,11 +144,13 @@ def _coordinates(path: Path, kinds: Mapping[str, Kind]) -> list[str]:
 
 
 def by_number(names: list[str]) -> list[str]:
-    """Names of coordinates in the order of their numbers: programs that sort columns as text put e10 before e2.
+    """Names of coordinates: in the order of their numbers where a program sorted them as text, else in that of the file.
 
-    >>> by_number(["e1", "e10", "e2"])
-    ['e1', 'e2', 'e10']
+    >>> by_number(["e1", "e10", "e2"]), by_number(["e2", "e1"])
+    (['e1', 'e2', 'e10'], ['e2', 'e1'])
     """
+    if names != sorted(names):
+        return names
     return sorted(names, key=lambda name: int(re.findall(r"\d+", name)[-1]))
 
 
