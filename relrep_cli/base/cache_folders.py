@@ -41,7 +41,7 @@ def entries(folder: str, verify: bool) -> list[Entry]:
     Links are not followed, and what vanishes meanwhile is left out.
     """
     if not os.path.isdir(folder):
-        raise UsageError("is no folder", "Name the folder of --cache.", file=folder)
+        raise UsageError("is not a folder", "Name the folder of --cache.", file=folder)
     return sorted(_entries(folder, verify), key=lambda e: (e.made, e.path))
 
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from relrep_cli.base import latex
 from relrep_cli.base.errors import WriteError, printable
 from relrep_cli.base.signals import check
 from relrep_cli.base.streams import silence_stdout
@@ -23,8 +24,8 @@ COUNTS = ("k", "anchors", "tied", "target", "class", "anomalies")  # columns whe
 ZERO_IS_NOTHING = ("deviation", "tied")  # columns that a table leaves out when they are 0 throughout
 USUAL = {"joined": ("id",)}  # values that say nothing new, so that a table leaves their column out
 PATHS = ("a", "b", "encoder", "head", "file", "anomalies")  # columns that hold file names
-ENDINGS = {".tsv": "tsv", ".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".md": "markdown"}
-FORMATS = ("table", "tsv", "csv", "json", "jsonl", "markdown")
+ENDINGS = {".tsv": "tsv", ".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".md": "markdown", ".tex": "latex"}
+FORMATS = ("table", "tsv", "csv", "json", "jsonl", "markdown", "latex")
 FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # a spreadsheet runs such a cell; East Asian ones also these
 Record = dict[str, Any]
 
@@ -195,6 +196,8 @@ def render(
         return "".join(_json(_plain(r, columns)) for r in records)
     if format == "table":
         return _table(records, columns, verbatim, mark)
+    if format == "latex":
+        return latex.table(records, _shown(records, columns, verbatim), _short, [] if verbatim else _notes(records))
     header = [printable(c, 4096) for c in columns]
     if format == "markdown":
         rows = [[_short(r.get(c)).replace("|", "\\|") for c in columns] for r in records]
@@ -255,8 +258,7 @@ def _table(records: Sequence[Record], columns: Sequence[str], verbatim: bool, ma
     from rich.table import Table
     from rich.text import Text
 
-    silent = {c: (None, 0) if c in ZERO_IS_NOTHING else (None, *USUAL.get(c, ())) for c in columns}
-    shown = [c for c in columns if verbatim or (c != "convention" and any(r.get(c) not in silent[c] for r in records))]
+    shown = _shown(records, columns, verbatim)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for c in shown:
         kinds = {type(number(r.get(c))) for r in records} - {type(None)}
@@ -278,6 +280,12 @@ def _table(records: Sequence[Record], columns: Sequence[str], verbatim: bool, ma
     lines = [line.rstrip() for line in text.getvalue().rstrip("\n").split("\n")]
     starred = [f"* {mark.note}"] if mark is not None and any(stars) else []
     return "\n".join([*lines, *starred, *([] if verbatim else _notes(records))]) + "\n"
+
+
+def _shown(records: Sequence[Record], columns: Sequence[str], verbatim: bool) -> list[str]:
+    """The columns that a table for eyes shows: those that say something."""
+    silent = {c: (None, 0) if c in ZERO_IS_NOTHING else (None, *USUAL.get(c, ())) for c in columns}
+    return [c for c in columns if verbatim or (c != "convention" and any(r.get(c) not in silent[c] for r in records))]
 
 
 def _least(table: Any, console: Any) -> int:

@@ -20,6 +20,7 @@ from relrep_cli.embedding import ABSOLUTE, text
 from relrep_cli.plots import Panel, distributions, heatmap
 
 COLUMNS = ("a", "b", "metric", "value", "corrected", "low", "high", "chance", "n", "k", "convention", "joined")
+ROWS_IN_HDF5 = (".h5", ".hdf5")
 NO_ROW_VALUES = "none of the metrics has a value for each row"
 
 
@@ -42,8 +43,10 @@ class Targets:
         names = {"-o": self.output, "--per-row": self.per_row, "--plot": self.plot}
         for (option, target), (other, same) in itertools.combinations(names.items(), 2):
             if target and target == same:
-                raise UsageError(f"{option} and {other} name the same file", "Choose another name for one.", file=target)
+                raise UsageError(f"{option} and {other} name the same file", "Give them different names.", file=target)
         store.agree(self.output, self.style)
+        if self.per_row:
+            store.agree(self.per_row, more=ROWS_IN_HDF5)
 
 
 def write_results(plan: Plan, results: Results, views: Views, targets: Targets, projected: bool) -> None:
@@ -135,7 +138,7 @@ def _write_row_values(targets: Targets, rows: Sequence[Rows], projected: bool) -
     if not rows:
         raise UsageError(NO_ROW_VALUES, "Add a metric such as cosine, or remove --per-row.", place="--per-row")
     target, keys = targets.per_row, row_keys(rows, projected)
-    if not target.lower().endswith((".h5", ".hdf5")):
+    if not target.lower().endswith(ROWS_IN_HDF5):
         records, columns = row_records(rows, keys), ["id", *keys, "value"]
         quoted = Style(quote_formulas=targets.style.quote_formulas)
         return store.write_bytes(target, store.encoded(target, records, columns, quoted), targets.force)

@@ -136,7 +136,7 @@ def embed(options: Options) -> None:
         _check_import(options)
         return _import(options)
     if options.space:
-        raise UsageError("--space names imported vectors, and an encoder names its own space", "Leave out --space.")
+        raise UsageError("--space is for imported vectors; an encoder names its own space", "Leave out --space.")
     trained, params = _encoder(options)
     items = _items(options, trained)
     embed_items(items, _encoding(options, trained, params))
@@ -210,7 +210,7 @@ def _encoder(options: Options) -> tuple[Trained | None, dict[str, Any]]:
         raise UsageError(finding, "Leave out --save-encoder.")
     if scheme:
         return None, given.choose(MODELS, [scheme])[scheme]
-    given.refuse(MODELS, f"--encoder {name}, which is no pretrained model")
+    given.refuse(MODELS, f"--encoder {name}, which is not a pretrained model")
     if name.endswith(SAVED):
         trained = encoders.load(name)
         return trained, {"encoder": encoders.space(trained)}

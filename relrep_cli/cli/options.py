@@ -19,7 +19,7 @@ from relrep_cli.base.registry import Keyword, Registry
 if TYPE_CHECKING:
     pass
 
-Format = Literal["table", "tsv", "csv", "json", "jsonl", "markdown", "md"]
+Format = Literal["table", "tsv", "csv", "json", "jsonl", "markdown", "latex", "md"]
 assert typing.get_args(Format) == (*FORMATS, "md")
 
 Output = Annotated[str, typer.Option("--output", "-o", help="File to write; - is stdout.", metavar="FILE", show_default=False)]
@@ -254,7 +254,7 @@ def _option_info(parameter: inspect.Parameter) -> Any:
 
 
 def _variables(parameter: inspect.Parameter, command: str) -> list[str]:
-    """The environment variables of an option, the one that counts first."""
+    """The environment variables of an option, highest precedence first."""
     option = _option_info(parameter)
     written = [option.default, *(option.param_decls or ())]  # before typer parses it, `default` holds the first name
     flags = [flag for flag in written if isinstance(flag, str) and flag.startswith("--")]

@@ -122,7 +122,7 @@ def read_recipe(
     if options.whiten and options.scale:
         raise UsageError("--whiten and --scale both set the variance of the axes", "Choose one.")
     if options.statistics and options.transductive:
-        raise UsageError("--statistics takes them from a file, --transductive from all rows of the input", "Choose one.")
+        raise UsageError("--statistics and --transductive both say where statistics come from", "Choose one.")
     if not isfinite(options.round):
         raise UsageError(f"--round is {options.round}", "Give a step that coordinates can be rounded to, such as 0.1.")
     if options.aggregate and AGGREGATORS[options.aggregate].trainable and not trains:

@@ -84,7 +84,7 @@ def refuse_contradictions(outputs: Outputs, metrics: Sequence[str]) -> None:
         option = "--matrix" if outputs.matrix else "--worst"
         raise UsageError(f"{option} shows no p-values", "Remove --permutations.")
     if outputs.matrix and outputs.worst:
-        raise UsageError("--matrix and --worst print different things", "Choose one of the two.")
+        raise UsageError("--matrix and --worst cannot be combined", "Choose one of the two.")
     for wanted, option, what in ((outputs.matrix, "--matrix", "a matrix"), (outputs.heatmap, "--plot", "a heatmap")):
         if wanted and len(metrics) > 1:
             raise UsageError(f"{what} shows one metric, not {', '.join(metrics)}", "Write --metric NAME.", place=option)

@@ -100,7 +100,8 @@ def _warn_of_different_spaces(x: Embedding, y: Embedding, names: list[str]) -> N
     """Say which metrics read coordinates of two spaces that need not correspond."""
     affected = [n for n in names if METRICS[n].reads_coordinates and x.d == y.d]
     if affected and (not x.space or x.space != y.space):
-        spaces = " and ".join(printable(e.space) or "an unnamed one" for e in (x, y))
+        known = [printable(e.space) for e in (x, y) if e.space]
+        spaces = " and ".join(known) if len(known) == 2 else "one file names its space" if known else "neither names its space"
         verb = "reads" if len(affected) == 1 else "read"
         which = ", ".join(affected)
         say(f"{x.uri} and {y.uri}: different spaces ({spaces}); {which} {verb} coordinates that need not correspond.")

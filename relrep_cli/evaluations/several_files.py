@@ -191,6 +191,7 @@ def check_item_file(target: str, inputs: Sequence[str], tasks: Sequence[str], fo
     if target and "foreign" not in tasks:
         raise UsageError("only task foreign has scores of rows", "Write --task foreign, or remove --rows.", place="--rows")
     if target:
+        store.agree(target)
         store.refuse(target, force, inputs, store.TABLES)
 
 
@@ -218,8 +219,9 @@ class CurveFiles:
                 raise UsageError("only task anomaly has a ROC curve", "Name --anomalies FILE.", file=f"{option} {target}")
         if plot:
             ready(plot)
+        store.agree(curve)
         if plot and plot == curve:
-            raise UsageError("--plot and --curve name the same file", "Choose another name for one.", file=plot)
+            raise UsageError("--plot and --curve name the same file", "Give them different names.", file=plot)
         for target in filter(None, (plot, curve)):  # an existing file is refused later, unless it holds these very results
             store.refuse(target, True, inputs, store.TABLES if target == curve else ())
 

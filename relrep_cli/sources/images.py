@@ -158,7 +158,7 @@ def _of_bytes(image: Any) -> Any:
 
 def _reason(error: Exception) -> str:
     if type(error).__name__ == "UnidentifiedImageError":
-        return "it is no picture that can be read"
+        return "it is not a picture that can be read"
     return f"it cannot be decoded ({re.sub(r'[^ -~]', '?', str(error))[:80] or type(error).__name__})"
 
 

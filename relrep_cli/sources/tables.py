@@ -182,7 +182,7 @@ def _objects(path: Path, lines: Iterator[tuple[int, bytes]], table: TextTable) -
         except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):
-            yield Row(where, fault="it is no JSON object")
+            yield Row(where, fault="it is not a JSON object")
         elif not isinstance(found.get(text), str):
             names = ", ".join(printable(name, 40) for name in list(found)[:6])
             yield Row(where, fault=f"no text in column {printable(text)!r}; found {names}")

@@ -66,12 +66,14 @@ class OutputFiles:
         """Raise UsageError, before any work, when one of the files cannot be written. inputs: other files that are read."""
         named = [("-o", self.vectors), ("--save-head", self.head), ("--save-aggregator", self.aggregator)]
         named += [("--predictions", self.predictions), ("--plot", self.plot)]
+        if self.predictions:
+            store.agree(self.predictions, self.style)
         for option, target in named:
             if target:
                 store.refuse(target, True, [*files, *inputs], store.HDF5 if option == "-o" else ())
                 twin = next((other for other, name in named if other != option and name == target), None)
                 if twin:
-                    raise UsageError(f"{option} and {twin} name the same file", "Choose another name for one.", file=target)
+                    raise UsageError(f"{option} and {twin} name the same file", "Give them different names.", file=target)
         if self.vectors and len(files) != 2:
             raise UsageError(
                 f"-o writes the second of two files in the space of the first; there are {len(files)}", "Name two files."

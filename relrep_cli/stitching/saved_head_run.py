@@ -50,6 +50,7 @@ class SavedHeadPlan:
         """Raise UsageError or DataError, before any work, for other anchors or an output that cannot be written."""
         self.saved.require_same_anchors(None if self.recipe is None else self.recipe.anchor_ids, self.head_file)
         if self.predictions:
+            store.agree(self.predictions, self.style)
             store.refuse(self.predictions, True, [*self.files, *inputs, self.head_file])
 
     def lines(self) -> list[str]:

@@ -90,11 +90,6 @@ def _id_name(path: Path, found: Found, pool: Mapping[str, np.ndarray], reading: 
     return next(iter(unique or strong), None)
 
 
-def _is_row_number(name: str, values: np.ndarray) -> bool:
-    """Whether a column is the index of a table that nobody named, or counts rows: less than a column with a name."""
-    return (is_unnamed(name) and _holds_whole_numbers(values)) or counts_rows(values)
-
-
 def _loose(columns: Mapping[str, np.ndarray]) -> list[str]:
     """Columns read in full that tell all rows apart and were not taken as ids."""
     return [n for n, values in columns.items() if role(n) is None and tells_rows_apart(values)]

@@ -186,7 +186,7 @@ def _chunk(source: Source, item: Stored, mask: int, address: int, length: int) -
         try:
             data = UNDO[name](data, room, item.dtype.itemsize)
         except (ValueError, zlib.error) as error:
-            why = "is no gzip stream" if isinstance(error, zlib.error) else str(error)
+            why = "is not a gzip stream" if isinstance(error, zlib.error) else str(error)
             raise source.bad(f"a chunk of its data {why}; the file is damaged or hostile", AGAIN, item.name) from None
     if len(data) != wanted:
         raise source.bad(

@@ -16,7 +16,7 @@ from relrep_cli.store.limits import MEMBERS
 def frame(group: Any, n: int, where: str) -> FramePlan:
     """An AnnData dataframe of n rows."""
     if not isinstance(group, h5g.GroupID):
-        raise Unsupported(where, "it is no group, so it was written by anndata before 0.7", "Rewrite it with a newer one.")
+        raise Unsupported(where, "it is not a group, so it was written by anndata before 0.7", "Rewrite it with a newer one.")
     index = index_name(group, where)
     ids = None
     if has(group, index):

@@ -13,7 +13,7 @@ class Found:
     """One embedding as found in a file of any format, checked but not yet interpreted.
 
     x: (n, d) real numbers, a memory map where the file allows one. columns: what may be ids, labels or splits, as stored and by
-    the file's own names; `reading.assign` chooses among them. index: which of them the format declares to be the ids. unread:
+    the file's own names; `assignment.assign` chooses. index: which of them the format declares to be the ids. unread:
     columns that may hold ids by their first rows, and were not read. obs, var: columns that are kept, by name, text as "S".
     ids: (n,) UTF-8 in a NumPy "S" array, or None; only `assign` sets them. attrs: the known scalar attributes. uns:
     arrays by name. places: where in the file "x" and "ids" lie, for messages, in formats that name their parts. stored: the

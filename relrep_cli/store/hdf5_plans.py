@@ -195,7 +195,7 @@ def _column(part: dict[str, Any]) -> ColumnPlan:
 
 def _size(value: Any) -> int:
     if _of(int, value) < 0:
-        raise ValueError(f"{value} is no size")
+        raise ValueError(f"{value} is not a size")
     return int(value)
 
 

@@ -212,7 +212,7 @@ def _decoded(path: Path, where: str, decode: Callable[[str], Any], text: str) ->
 
 def _reason(error: ValueError) -> str:
     said = getattr(error, "msg", None) or str(error)
-    return f"this is no JSON ({printable(said, 80).rstrip('.')})"
+    return f"this is not JSON ({printable(said, 80).rstrip('.')})"
 
 
 def _too_long(path: Path, where: str) -> DataError:

@@ -123,7 +123,7 @@ def _first_rows(metadata: Any, name: str) -> int:
 
 
 def _declared(path: Path, metadata: Any, names: set[str]) -> int:
-    """Bytes that the wanted columns say they hold, neither compressed nor encoded. Raises DataError when that is absurd."""
+    """Bytes that the wanted columns say they hold, neither compressed nor encoded. Raises DataError when that is too much."""
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
     wanted = [chunk for chunk in chunks if not names.isdisjoint((chunk.path_in_schema, chunk.path_in_schema.split(".")[0]))]

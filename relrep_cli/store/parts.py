@@ -162,7 +162,7 @@ def _stated(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError):
         stated = None
     if not isinstance(stated, dict):
-        raise bad(path, "this is no list of the parts of a dataset", "Save the dataset again.")
+        raise bad(path, "this is not a list of the parts of a dataset", "Save the dataset again.")
     return stated
 
 
@@ -210,7 +210,7 @@ def _read(part: Part, member: str | None, reading: Reading, readers: Mapping[str
             )
         return replace(found, columns=beside.columns, index=beside.index, unread=beside.unread)
     if part.path.suffix.lower() not in readers:
-        raise bad(part.path, "this is no part of a table", "Save the dataset again.")
+        raise bad(part.path, "this is not a part of a table", "Save the dataset again.")
     found = readers[part.path.suffix.lower()](part.path, member, reading)
     if part.split and "split" not in found.columns and reading.split_column is None:
         return replace(found, columns={**found.columns, "split": np.full(len(found.x), part.split.encode())})

@@ -59,7 +59,7 @@ def reading_of(uri: str, reading: Reading) -> Reading:
     for key, value in query_of(uri).items():
         name = KEYS.get(key)
         if name is None:
-            raise UsageError(f"{key!r} is no key of a query", f"Write one of {', '.join(KEYS)}.", place=printable(uri))
+            raise UsageError(f"{key!r} is not a key of a query", f"Write one of {', '.join(KEYS)}.", place=printable(uri))
         given[name] = _value(uri, name, key, value)
     return replace(reading, **given)  # type: ignore[arg-type]
 
@@ -71,7 +71,7 @@ def _value(uri: str, name: str, key: str, value: str) -> str | bool | int:
         return value != "no"
     if name == "layer":
         if not value.isdecimal() or len(value) > 6:
-            raise UsageError(f"{key}={value} is no number", "Count the layers from 0.", place=printable(uri))
+            raise UsageError(f"{key}={value} is not a number", "Count the layers from 0.", place=printable(uri))
         return int(value)
     if name == "pool" and value not in POOLS:
         raise UsageError(f"{key}={value} is unknown", f"Write one of {', '.join(POOLS)}.", place=printable(uri))

@@ -24,8 +24,15 @@ def is_parquet(target: str) -> bool:
     return target.lower().endswith(PARQUET)
 
 
-def agree(target: str, style: Style) -> None:
-    """Raise UsageError when the name of a file says Parquet, and an option says text."""
+def agree(target: str, style: Style = PLAIN_STYLE, more: Sequence[str] = ()) -> None:
+    """Raise UsageError when the name of a file says no format of a table, or Parquet where an option says text.
+
+    more: other endings that the target may have.
+    """
+    ending = Path(target).suffix.lower()
+    if target not in ("", "-") and not style.format and ending not in (*TABLES, *more):
+        names = ", ".join((*TABLES, *more))
+        raise UsageError(f"the name must end in one of {names}", "Correct it, or say the format with --format.", file=target)
     if style.format and is_parquet(target):
         raise UsageError(f"the name says Parquet, and --format {style.format} is text", "Leave one out.", file=target)
 
@@ -98,7 +105,7 @@ def _records(path: Path, text: str) -> list[Record]:
         return list(csv.DictReader(io.StringIO(text), delimiter=delimiter))
     records = [json.loads(line) for line in text.splitlines() if line]
     if not all(isinstance(record, dict) for record in records):
-        raise ValueError("a line of it is no record")
+        raise ValueError("one of its lines is not a record")
     return records
 
 

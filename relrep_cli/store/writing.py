@@ -56,7 +56,7 @@ def refuse(target: str, force: bool, inputs: Sequence[str] = (), endings: Sequen
     if path.is_dir():
         raise UsageError("is a folder", "Name a file in it.", file=target)
     if path.exists() and not path.is_file():
-        raise UsageError("exists and is no regular file", "Choose another name.", file=target)
+        raise UsageError("exists and is not a regular file", "Choose another name.", file=target)
     if path.exists() and not force:
         raise UsageError("exists", "Choose another name, or write --force to replace it.", file=target)
     path = _through_links(path)

@@ -54,7 +54,7 @@ def stored_in(path: Path) -> int:
                 files += 1
                 if entry.is_symlink() or not (entry.is_dir() or entry.is_file()):
                     raise bad(
-                        path, f"holds {printable(entry.name, 60)}, which is no plain file", "Copy the data into the store."
+                        path, f"holds {printable(entry.name, 60)}, which is not a plain file", "Copy the data into the store."
                     )
                 if files > MOST:
                     raise bad(path, f"holds more than {MOST} files", "Write it with larger chunks.")

@@ -126,7 +126,7 @@ def test_what_is_no_space_is_refused(x: Any, how: dict[str, Any], words: str) ->
         (lambda: relrep.anchor(X, 5, blah=2), "unknown option of a strategy 'blah'"),
         (lambda: relrep.anchor(X, 61), "61 anchors requested, but only 60"),
         (lambda: relrep.anchor(X, 5, strategy="bootstrap"), "Use the command relrep anchor"),
-        (lambda: relrep.stitch(X, Y, labels=X[:, 0] > 0, method="absolute", heads=3), "unknown option of a head or translator 'heads'"),
+        (lambda: relrep.stitch(X, Y, method="absolute", heads=3), "unknown option of a head or translator 'heads'"),
         (lambda: relrep.RelativeProjector(anchors=[60]).fit(X), "anchors are not all row numbers"),
         (lambda: relrep.RelativeProjector(strategy="per-class").fit(X), "needs more than vectors"),
     ],

@@ -311,7 +311,7 @@ def test_ids_that_differ_in_form_are_explained_and_joined(tmp_path: Path, change
 def test_no_change_is_advised_that_does_not_help() -> None:
     assert difference(text(["a", "b"]), text(["c", "d"])) is None
     assert normalized(text(["10.0", "10.5", "x0"]), "number").tolist() == [b"10", b"10.5", b"x0"]
-    with pytest.raises(UsageError, match="'nfx' is no way to change ids"):
+    with pytest.raises(UsageError, match="'nfx' is not a way to change ids"):
         normalized(text(["a"]), "nfx")
 
 
@@ -486,8 +486,8 @@ def test_queries(tmp_path: Path) -> None:
     )
     assert reading_of("a.csv?transpose=no", Reading(transpose=True)) == Reading()
     for query, finding in (
-        ("ids=x", "'ids' is no key of a query"),
-        ("layer=x", "is no number"),
+        ("ids=x", "'ids' is not a key of a query"),
+        ("layer=x", "is not a number"),
         ("pool=max", "is unknown"),
         ("transpose=2", "neither yes nor no"),
     ):
