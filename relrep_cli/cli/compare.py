@@ -14,6 +14,7 @@ from relrep_cli.base.output import write
 from relrep_cli.base.task_cache import records_for
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.compare_diagnosis import refuse_other_options, run_diagnosis
+from relrep_cli.cli.compare_differences import refuse_other_results, run_differences
 from relrep_cli.cli.compare_outputs import Targets, describe, verdict, write_results
 from relrep_cli.cli.options import Explicit, Given, Printing, command
 from relrep_cli.cli.reading_options import ReadingOptions
@@ -41,6 +42,7 @@ EXAMPLES = (
     "relrep compare a.h5 b.h5 --metric knn-jaccard --worst 20 | cut -f1 > look-at.txt",
     "relrep compare 'a.h5::layer/*' b.h5 --metric cka --permutations 1000",
     "relrep compare a.h5 b.h5 --diagnose --accept precision",
+    "relrep compare teacher.h5 a.h5 b.h5 c.h5 --reference teacher.h5 --against a.h5",
     "relrep compare --list",
 )
 DEFAULT_METRICS = ("cosine", "jaccard", "knn-jaccard", "mrr", "cka")
@@ -82,6 +84,15 @@ class Options:
             show_default=False,
         ),
     ] = None
+    against: Annotated[
+        str,
+        typer.Option(
+            "--against",
+            help="Print differences: is each other file closer to the reference than this file is? all: every two files.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = ""
     matrix: Annotated[
         bool | None,
         typer.Option(
@@ -172,6 +183,9 @@ def compare(options: Options) -> int:
     representations, and the ratio of the two is added. With several similarity functions, this is done for each alone and for
     their product.
 
+    With --against FILE, several files are compared with one reference (--reference, else the first file) on the same items,
+    and the values are subtracted: each difference has an interval, p and q, and files that cannot be told apart share a letter.
+
     With more than two files, a file that cannot be used gives records that hold the error. The others are compared, and the
     exit code is 3. An interrupted run with -o continues where it stopped when it is started again.
     """
@@ -179,6 +193,7 @@ def compare(options: Options) -> int:
         write(catalogue(), CATALOGUE, options.printing.kind)
         return DONE
     refuse_other_options(options.explicit.options, options.diagnose, options.accept)
+    refuse_other_results(options.explicit.options, options.against)
     targets, plan = _targets(options), _plan(options)
     targets.refuse([*plan.files, *options.recipe.files()])
     if options.diagnose:
@@ -186,6 +201,8 @@ def compare(options: Options) -> int:
     recipe = _recipe(options)
     cache = records_for(options.output, options.cache, options.force)
     views = views_of_files(plan.files, options.split, _recipes(recipe, plan), cache.folder is not None, options.reading.reading)
+    if options.against:
+        return run_differences(plan, views, options.against, targets, cache, options.dry_run)
     if options.dry_run:
         shared.plan(describe(plan, views))
         return DONE

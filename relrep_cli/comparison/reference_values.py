@@ -1,0 +1,241 @@
+"""Compare several models with one reference on the same items, so that their values can be subtracted."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial, reduce
+from typing import Any
+
+import numpy as np
+
+from relrep_cli.base.errors import DataError, NotApplicable, UsageError
+from relrep_cli.base.output import progress, say
+from relrep_cli.base.task_cache import Records, task_key
+from relrep_cli.comparison.dependent_rows import Halves, factor_of, random_halves, values_of_halves
+from relrep_cli.comparison.joins import join
+from relrep_cli.comparison.layers import FIRST, reference_group
+from relrep_cli.comparison.model_differences import ALL, VALUES, Measure, Record, Value, compare_models
+from relrep_cli.comparison.pairs_of_files import View, largest_k, measure, measure_subset
+from relrep_cli.comparison.plans import Plan
+from relrep_cli.embedding import Embedding, select
+from relrep_cli.metrics import METRICS
+from relrep_cli.numerics.paired import Estimate
+from relrep_cli.numerics.workspace import Workspace
+
+COLUMNS = ("a", "b", "metric", "reference", *VALUES, "k", "convention", "joined")
+Task = tuple[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """The value of one model, with the row values of random halves of the items; None where rows are independent."""
+
+    value: Value
+    halves: Halves | None = None
+
+
+def models_of(plan: Plan, against: str) -> tuple[str, list[str]]:
+    """The reference and the models of a plan.
+
+    Raises UsageError when there is no single reference, there are fewer than two models, or `against` is none of them.
+    """
+    group = reference_group(plan.groups, plan.reference or FIRST)
+    if len(group) > 1:
+        raise UsageError(f"--against needs one reference, and {group[0]} is one of {len(group)}", "Name one with --reference.")
+    models = [uri for uri in plan.files if uri != group[0]]
+    if len(models) < 2:
+        raise UsageError("--against compares two or more models with a reference", "Name a reference and two more files.")
+    if against not in (ALL, *models):
+        which = "is the reference" if against == group[0] else "is none of the files"
+        raise UsageError(which, "Write all, or one of the other files.", place=f"--against {against}")
+    if any(params.get("ci") for _, params in plan.tasks):
+        raise UsageError("--ci samples other rows for each pair of files", "Remove --ci or --against.")
+    return group[0], models
+
+
+def reference_differences(
+    plan: Plan, views: Mapping[str, list[View] | DataError], against: str, cache: Records, workspace: Workspace
+) -> list[Record]:
+    """Compare the models of a plan with its reference, on the items that all share, and subtract the values.
+
+    views: as for runs.run. against: a model, or `all`. cache: finished tasks, read and extended.
+
+    A model that cannot be used gets a record with the error. Raises DataError when the reference cannot be used, or fewer than
+    two models can.
+    """
+    reference, models = models_of(plan, against)
+    found, errors = _usable(plan, views, reference, models)
+    rows = _shared_rows(found)
+    target = views[reference]
+    assert not isinstance(target, DataError)
+    ids = target[0].embedding.ids[next(iter(rows.values()))[0]]
+    measures = []
+    with progress("comparing") as advance:
+        for number, view in enumerate(target):
+            values: dict[str, list[Measured]] = {}
+            for done, (model, (own, _)) in enumerate(found.items()):
+                advance(number * len(found) + done, len(target) * len(found), f"{reference} {model}")
+                values[model] = _values(plan, view, own[number], rows[model], cache, workspace)
+            extra = {"joined": "position" if view.embedding.row_ids else "id"}
+            extra |= {"projection": view.label} if len(target) > 1 else {}
+            for place, (name, params) in enumerate(plan.tasks):
+                of_models = {model: each[place] for model, each in values.items()}
+                keys = {"metric": name, "reference": reference}
+                measures.append(_measure(name, keys, of_models, {"k": params.get("k")} | extra, ids, plan.seed))
+    records = compare_models(measures, against, plan.seed)
+    return records + [
+        dict.fromkeys(COLUMNS) | {"b": model, "reference": reference, "error": str(error)} for model, error in errors.items()
+    ]
+
+
+def _usable(
+    plan: Plan, views: Mapping[str, list[View] | DataError], reference: str, models: Sequence[str]
+) -> tuple[dict[str, tuple[list[View], tuple[np.ndarray, np.ndarray]]], dict[str, DataError]]:
+    """The views of each model with the rows that it shares with the reference, and the errors of the other models."""
+    target = views[reference]
+    if isinstance(target, DataError):
+        raise target
+    found: dict[str, tuple[list[View], tuple[np.ndarray, np.ndarray]]] = {}
+    errors: dict[str, DataError] = {}
+    for model in models:
+        own = views[model]
+        try:
+            if isinstance(own, DataError):
+                raise own
+            found[model] = own, join(target[0].embedding, own[0].embedding, plan.require_all)
+        except DataError as error:
+            errors[model] = error
+    if len(found) < 2:
+        raise next(iter(errors.values()))
+    return found, errors
+
+
+def _shared_rows(
+    found: Mapping[str, tuple[list[View], tuple[np.ndarray, np.ndarray]]],
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """For each model, the row numbers in the reference and in the model of the items that all models share."""
+    shared = reduce(np.intersect1d, [rows[0] for _, rows in found.values()])
+    if not len(shared):
+        raise DataError("share no items", "Name files of the same items.", file=" and ".join(found))
+    most = max(own[0].embedding.n for own, _ in found.values())
+    if len(shared) < most:
+        say(f"{len(shared)} items are in all files; up to {most - len(shared)} rows of a file are left out.")
+    out = {}
+    for model, (_, (ours, theirs)) in found.items():
+        kept = np.isin(ours, shared)
+        out[model] = ours[kept], theirs[kept]
+    return out
+
+
+def _values(
+    plan: Plan, target: View, model: View, rows: tuple[np.ndarray, np.ndarray], cache: Records, workspace: Workspace
+) -> list[Measured]:
+    """The values of one model by each task of the plan, in one view."""
+    x, y = select(target.embedding, rows[0]), select(model.embedding, rows[1])
+    for side, view in ((x, target), (y, model)):
+        if side.x is view.embedding.x:
+            workspace.register(side.x, view.content)
+    of_pair = workspace.for_pair(largest_k(plan.tasks, x.n))
+    digest = hashlib.sha256(rows[0].tobytes() + rows[1].tobytes()).hexdigest()
+    out = []
+    for name, params in plan.tasks:
+        key = f"{task_key(target.content, model.content, digest, name, params, plan.seed)}.paired"
+        known = cache.get_bytes(key, 64 * x.n + (1 << 24)) if target.content else None
+        one = None if known is None else _decoded(known)
+        if one is None:
+            one = measured(name, params, x, y, plan.seed, of_pair)
+            if target.content:
+                cache.put_bytes(key, _encoded(one))
+        out.append(one)
+    return out
+
+
+def measured(
+    name: str, params: Mapping[str, Any], x: Embedding, y: Embedding, seed: int, workspace: Workspace | None = None
+) -> Measured:
+    """Compute a metric on two embeddings with parallel rows, with what a paired difference needs.
+
+    x: the reference. y: the model. Two results for the same reference and the same rows can be subtracted; see difference.
+    """
+    try:
+        score = measure(name, params, x, y, seed, workspace or Workspace())
+    except NotApplicable as reason:
+        return Measured(Value(None, f"n/a: {reason}"))
+    without = score.jackknife
+    if without is not None and score.scale == "folded":
+        without = np.abs(without)
+    estimate = Estimate(score.value, x.n, score.rows, without, score.sample)
+    halves = None
+    if score.rows is not None and len(score.rows) > 1:
+        splits = random_halves(x.n, seed, np.argsort(x.ids))
+        halves = values_of_halves(partial(measure_subset, name, params, x, y, seed), score.rows, splits)
+    return Measured(Value(estimate, score.convention, score.chance), halves)
+
+
+def _measure(
+    name: str,
+    keys: Record,
+    found: Mapping[str, Measured],
+    extra: Record,
+    ids: np.ndarray,
+    seed: int,
+) -> Measure:
+    """The measure of one task, whose intervals know how rows depend on each other."""
+    entry = METRICS[name]
+
+    def factor(a: str, b: str) -> float:
+        return difference_factor(found[a], found[b], random_halves(len(ids), seed, np.argsort(ids)))
+
+    values = {model: one.value for model, one in found.items()}
+    return Measure(keys, values, 1 if entry.higher_is_closer else -1, entry.bounds, factor, extra)
+
+
+def difference_factor(a: Measured, b: Measured, halves: Halves) -> float:
+    """By how much dependence between rows widens the interval of the difference of two values; 1 without row values."""
+    sides = []
+    for one in (a, b):
+        rows = None if one.value.estimate is None else one.value.estimate.rows
+        if rows is None:
+            return 1.0
+        sides.append(one.halves if one.halves is not None else [(rows[first], rows[second]) for first, second in halves])
+    if a.halves is None and b.halves is None:
+        return 1.0
+    return factor_of([(v[0] - u[0], v[1] - u[1]) for u, v in zip(*sides, strict=False)])
+
+
+def _encoded(one: Measured) -> bytes:
+    """One value as bytes for the cache."""
+    known, estimate = one.value, one.value.estimate
+    arrays: dict[str, np.ndarray] = {}
+    numbers: Record = {"convention": known.convention, "chance": known.chance if np.isfinite(known.chance) else None}
+    if estimate is not None:
+        numbers |= {"value": estimate.value, "n": estimate.n}
+        optional = {"rows": estimate.rows, "without": estimate.without, "items": estimate.items}
+        arrays |= {name: array for name, array in optional.items() if array is not None}
+    if one.halves is not None:
+        numbers["halves"] = len(one.halves)
+        arrays |= {f"{side} {place}": half for place, both in enumerate(one.halves) for side, half in enumerate(both)}
+    content = io.BytesIO()
+    np.savez(content, numbers=np.frombuffer(json.dumps(numbers).encode(), np.uint8), **arrays)  # type: ignore[arg-type]
+    return content.getvalue()
+
+
+def _decoded(content: bytes) -> Measured | None:
+    """The value that `_encoded` wrote; None when it is damaged."""
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as known:
+            numbers = json.loads(known["numbers"].tobytes())
+            arrays = {name: known[name] for name in known.files}
+        chance = np.nan if numbers["chance"] is None else numbers["chance"]
+        if "value" not in numbers:
+            return Measured(Value(None, numbers["convention"], chance))
+        optional = (arrays.get(name) for name in ("rows", "without", "items"))
+        halves = [(arrays[f"0 {i}"], arrays[f"1 {i}"]) for i in range(numbers["halves"])] if "halves" in numbers else None
+        estimate = Estimate(numbers["value"], numbers["n"], *optional)
+        return Measured(Value(estimate, numbers["convention"], chance), halves)
+    except (ValueError, KeyError, TypeError, OSError, EOFError):
+        return None
