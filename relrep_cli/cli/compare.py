@@ -22,6 +22,7 @@ from relrep_cli.cli.recipe_options import RecipeOptions, read_recipe
 from relrep_cli.comparison.diagnosis import RELATIONS
 from relrep_cli.comparison.layers import expand as expand_patterns
 from relrep_cli.comparison.plans import Outputs, Plan, make_plan
+from relrep_cli.comparison.reference_values import models_of
 from relrep_cli.comparison.runs import run
 from relrep_cli.metrics import METRICS
 from relrep_cli.metrics.catalogue import COLUMNS as CATALOGUE
@@ -196,6 +197,8 @@ def compare(options: Options) -> int:
     refuse_other_results(options.explicit.options, options.against)
     targets, plan = _targets(options), _plan(options)
     targets.refuse([*plan.files, *options.recipe.files()])
+    if options.against:
+        models_of(plan, options.against)  # refuses before files are read
     if options.diagnose:
         return run_diagnosis(plan, options.split, targets, options.accept, options.dry_run, options.reading.reading)
     recipe = _recipe(options)

@@ -15,7 +15,17 @@ from relrep_cli.comparison.reference_values import COLUMNS, models_of, reference
 from relrep_cli.comparison.runs import Views
 from relrep_cli.numerics.workspace import Workspace
 
-APART = {"matrix", "plot", "worst", "per_row", "permutations", "fail_under"}  # fields of options that ask for other results
+APART = {
+    "matrix",
+    "plot",
+    "worst",
+    "per_row",
+    "permutations",
+    "fail_under",
+    "per_class",
+    "curve",
+    "rows",
+}  # ask for other results
 
 
 def refuse_other_results(given: Mapping[str, str], against: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from relrep_cli.comparison.layers import FIRST, reference_group
 from relrep_cli.comparison.model_differences import ALL, VALUES, Measure, Record, Value, compare_models
 from relrep_cli.comparison.pairs_of_files import View, largest_k, measure, measure_subset
 from relrep_cli.comparison.plans import Plan
+from relrep_cli.comparison.runs import warn_of_different_spaces
 from relrep_cli.embedding import Embedding, select
 from relrep_cli.metrics import METRICS
 from relrep_cli.numerics.paired import Estimate
@@ -79,6 +79,8 @@ def reference_differences(
             values: dict[str, list[Measured]] = {}
             for done, (model, (own, _)) in enumerate(found.items()):
                 advance(number * len(found) + done, len(target) * len(found), f"{reference} {model}")
+                if number == len(target) - 1:
+                    warn_of_different_spaces(view.embedding, own[number].embedding, list(plan.metrics))
                 values[model] = _values(plan, view, own[number], rows[model], cache, workspace)
             extra = {"joined": "position" if view.embedding.row_ids else "id"}
             extra |= {"projection": view.label} if len(target) > 1 else {}
@@ -145,11 +147,12 @@ def _values(
     for name, params in plan.tasks:
         key = f"{task_key(target.content, model.content, digest, name, params, plan.seed)}.paired"
         known = cache.get_bytes(key, 64 * x.n + (1 << 24)) if target.content else None
-        one = None if known is None else _decoded(known)
-        if one is None:
-            one = measured(name, params, x, y, plan.seed, of_pair)
-            if target.content:
-                cache.put_bytes(key, _encoded(one))
+        if known is not None:
+            out.append(_decoded(known))
+            continue
+        one = measured(name, params, x, y, plan.seed, of_pair)
+        if target.content:
+            cache.put_bytes(key, _encoded(one))
         out.append(one)
     return out
 
@@ -208,34 +211,32 @@ def difference_factor(a: Measured, b: Measured, halves: Halves) -> float:
 
 
 def _encoded(one: Measured) -> bytes:
-    """One value as bytes for the cache."""
+    """One value as bytes for the cache: a line of JSON, then the arrays that it names, as float64."""
     known, estimate = one.value, one.value.estimate
-    arrays: dict[str, np.ndarray] = {}
+    arrays: list[tuple[str, np.ndarray]] = []
     numbers: Record = {"convention": known.convention, "chance": known.chance if np.isfinite(known.chance) else None}
     if estimate is not None:
         numbers |= {"value": estimate.value, "n": estimate.n}
         optional = {"rows": estimate.rows, "without": estimate.without, "items": estimate.items}
-        arrays |= {name: array for name, array in optional.items() if array is not None}
+        arrays += [(name, array) for name, array in optional.items() if array is not None]
     if one.halves is not None:
         numbers["halves"] = len(one.halves)
-        arrays |= {f"{side} {place}": half for place, both in enumerate(one.halves) for side, half in enumerate(both)}
-    content = io.BytesIO()
-    np.savez(content, numbers=np.frombuffer(json.dumps(numbers).encode(), np.uint8), **arrays)  # type: ignore[arg-type]
-    return content.getvalue()
+        arrays += [(f"{side} {place}", half) for place, both in enumerate(one.halves) for side, half in enumerate(both)]
+    numbers["arrays"] = {name: len(array) for name, array in arrays}
+    return json.dumps(numbers).encode() + b"\n" + b"".join(array.astype("<f8").tobytes() for _, array in arrays)
 
 
-def _decoded(content: bytes) -> Measured | None:
-    """The value that `_encoded` wrote; None when it is damaged."""
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as known:
-            numbers = json.loads(known["numbers"].tobytes())
-            arrays = {name: known[name] for name in known.files}
-        chance = np.nan if numbers["chance"] is None else numbers["chance"]
-        if "value" not in numbers:
-            return Measured(Value(None, numbers["convention"], chance))
-        optional = (arrays.get(name) for name in ("rows", "without", "items"))
-        halves = [(arrays[f"0 {i}"], arrays[f"1 {i}"]) for i in range(numbers["halves"])] if "halves" in numbers else None
-        estimate = Estimate(numbers["value"], numbers["n"], *optional)
-        return Measured(Value(estimate, numbers["convention"], chance), halves)
-    except (ValueError, KeyError, TypeError, OSError, EOFError):
-        return None
+def _decoded(content: bytes) -> Measured:
+    """The value that `_encoded` wrote. The cache has checked that the bytes are whole."""
+    head, _, rest = content.partition(b"\n")
+    numbers, arrays, start = json.loads(head), {}, 0
+    for name, length in numbers["arrays"].items():
+        arrays[name] = np.frombuffer(rest, "<f8", length, start)
+        start += 8 * length
+    chance = np.nan if numbers["chance"] is None else numbers["chance"]
+    if "value" not in numbers:
+        return Measured(Value(None, numbers["convention"], chance))
+    optional = (arrays.get(name) for name in ("rows", "without", "items"))
+    halves = [(arrays[f"0 {i}"], arrays[f"1 {i}"]) for i in range(numbers["halves"])] if "halves" in numbers else None
+    estimate = Estimate(numbers["value"], numbers["n"], *optional)
+    return Measured(Value(estimate, numbers["convention"], chance), halves)

@@ -103,8 +103,9 @@ class Finding:
     rows: (m,) the judged items' own values, of which `value` is the mean, and codes (m,): their class numbers. counts: (m,)
     how many items each value is of, where it is not one. pairs: (m,) of how many pairs of items each value is the mean, where
     `value` is the mean over pairs. interval: 95 %, where rows do not give one. chance: the value of a space that knows
-    nothing. curve: (points, 3) false positive rate, true positive rate and threshold. items: a record for each judged item,
-    for a file. extra: further columns of the record.
+    nothing. ids: (m,) of the items that the rows are of, or of all items that `value` is of. without: (g,) the value without
+    each g-th part of these items, where rows do not say how sure it is. curve: (points, 3) false positive rate, true positive
+    rate and threshold. items: a record for each judged item, for a file. extra: further columns of the record.
     """
 
     name: str
@@ -118,6 +119,8 @@ class Finding:
     interval: tuple[float, float] | None = None
     bounds: tuple[float | None, float | None] = (None, None)
     chance: float | None = None
+    ids: np.ndarray | None = None
+    without: np.ndarray | None = None
     curve: np.ndarray | None = None
     items: Sequence[Record] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -153,17 +156,24 @@ def mean_of(
     codes: np.ndarray | None = None,
     bounds: tuple[float | None, float | None] = (None, None),
     chance: float | None = None,
+    ids: np.ndarray | None = None,
 ) -> Finding:
-    """The finding that is the mean of the items' own values."""
-    return Finding(name, float(rows.mean()), len(rows), convention, rows, codes, bounds=bounds, chance=chance)
+    """The finding that is the mean of the items' own values. ids: (m,) of the items."""
+    return Finding(name, float(rows.mean()), len(rows), convention, rows, codes, bounds=bounds, chance=chance, ids=ids)
 
 
 def mean_of_pairs(
-    name: str, rows: np.ndarray, pairs: np.ndarray, convention: str, codes: np.ndarray, bounds: tuple[float, float]
+    name: str,
+    rows: np.ndarray,
+    pairs: np.ndarray,
+    convention: str,
+    codes: np.ndarray,
+    bounds: tuple[float, float],
+    ids: np.ndarray,
 ) -> Finding:
     """The finding that is the mean over pairs of items. rows: (m,) each item's mean over its pairs; pairs: their number."""
     value = float(np.average(rows, weights=pairs))
-    return Finding(name, value, len(rows), convention, rows, codes, pairs=pairs, bounds=bounds)
+    return Finding(name, value, len(rows), convention, rows, codes, pairs=pairs, bounds=bounds, ids=ids)
 
 
 def prepare(
@@ -200,8 +210,8 @@ def some(rows: np.ndarray, most: int, seed: int) -> tuple[np.ndarray, str]:
     return rows[kept], f"{most} of {len(rows)}"
 
 
-def grouped(value: Callable[[np.ndarray], float], n: int) -> tuple[float, tuple[float, float] | None]:
-    """A value of n items, and its 95 % interval by a jackknife over 20 groups; none for fewer than 40.
+def grouped(value: Callable[[np.ndarray], float], n: int) -> tuple[float, np.ndarray | None]:
+    """A value of n items, and (20,) the value without each of 20 groups, for a jackknife; none for fewer than 40 items.
 
     value: from (n,) which items count. Groups are dealt at random, always in the same way: in turn, they would be classes
     where a file goes through its classes in turn.
@@ -211,8 +221,7 @@ def grouped(value: Callable[[np.ndarray], float], n: int) -> tuple[float, tuple[
     if n < 2 * GROUPS:
         return found, None
     group = np.random.default_rng(0).permutation(n) % GROUPS
-    without = np.array([value(group != g) for g in range(GROUPS)])
-    return found, jackknife(found, without)
+    return found, np.array([value(group != g) for g in range(GROUPS)])
 
 
 def distances(queries: np.ndarray, base: np.ndarray, found: np.ndarray, by: str) -> np.ndarray:
@@ -276,6 +285,8 @@ def _record(file: str, task: str, f: Finding, seed: int) -> Record:
         interval = interval_of_pairs(f.rows, f.pairs)
     elif interval is None and f.rows is not None and len(f.rows) > 1:
         interval = bootstrap(f.rows, np.random.default_rng(seed))
+    elif interval is None and f.without is not None:
+        interval = jackknife(f.value, f.without)
     low, high = (None, None) if interval is None else within(interval, f.bounds)
     values = (file, task, f.name, f.value, low, high, f.n, f.convention, f.chance)
     return dict(zip(COLUMNS, values, strict=True)) | dict(f.extra)

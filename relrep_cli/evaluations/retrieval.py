@@ -30,7 +30,7 @@ def retrieval(s: Space, *, neighbours: By = "cosine", seed: int = 0) -> Iterator
     asking = np.flatnonzero(sizes > 1)
     if not len(asking):
         raise NotApplicable("every item is alone in its class")
-    x, n = s.vectors(rows), len(rows)
+    x, n, ids = s.vectors(rows), len(rows), s.e.ids[rows]
     alone = f"; {n - len(asking)} alone in their class do not ask" if len(asking) < n else ""
     said = f"each item among {n - 1} others, {neighbours}, self excluded{alone}"
     ks = [k for k in RECALLS if k < n]
@@ -38,11 +38,13 @@ def retrieval(s: Space, *, neighbours: By = "cosine", seed: int = 0) -> Iterator
     hits = codes[near] == codes[asking][:, None]
     for k in ks:
         found = hits[:, :k].any(1).astype(np.float64)
-        yield mean_of(f"recall@{k}", found, said, codes[asking], (0, 1), float(_lucky(sizes[asking], n, k).mean()))
+        luck = float(_lucky(sizes[asking], n, k).mean())
+        yield mean_of(f"recall@{k}", found, said, codes[asking], (0, 1), luck, ids[asking])
     queries, of = some(asking, max(FEWEST, PAIRS // n), seed)
     precision = _average_precision(x, codes, queries, neighbours)
     chance = float(_random_precision(sizes[queries] - 1, n - 1).mean())
-    yield mean_of("map", precision, f"mean average precision of {of} queries, {said}", codes[queries], (0, 1), chance)
+    said = f"mean average precision of {of} queries, {said}"
+    yield mean_of("map", precision, said, codes[queries], (0, 1), chance, ids[queries])
 
 
 def _lucky(sizes: np.ndarray, n: int, k: int) -> np.ndarray:

@@ -153,11 +153,17 @@ def interval_of_pairs(rows: np.ndarray, pairs: np.ndarray) -> tuple[float, float
     rows: (m,) each item's mean over its pairs; pairs: (m,) their number. An item takes part in the values of others, so that
     the rows are not independent, and their bootstrap would be too narrow by half.
     """
-    sums, counts = rows * pairs, pairs.sum() / 2 - pairs  # each pair has two items
-    if not (counts > 0).all():
+    without = without_items(rows, pairs)
+    if without is None:
         return None
-    without = np.sort((sums.sum() / 2 - sums) / counts)  # sorted, so that the order of rows changes no bit
-    return jackknife(float(sums.sum() / pairs.sum()), without)
+    value = float((rows * pairs).sum() / pairs.sum())
+    return jackknife(value, np.sort(without))  # sorted, so that the order of rows changes no bit
+
+
+def without_items(rows: np.ndarray, pairs: np.ndarray) -> np.ndarray | None:
+    """(m,) the exact mean over pairs without each item, as in interval_of_pairs; None where an item is in every pair."""
+    sums, counts = rows * pairs, pairs.sum() / 2 - pairs  # each pair has two items
+    return (sums.sum() / 2 - sums) / counts if (counts > 0).all() else None
 
 
 def spread_of_all(without: np.ndarray, n: int) -> np.ndarray:

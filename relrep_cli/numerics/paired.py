@@ -117,7 +117,7 @@ def _correction(n: int) -> float:
 
 
 def _proportions(differences: np.ndarray, factor: float) -> tuple[float, float]:
-    """The interval of Agresti and Min: half an item more in each of the four cells, so that no change is no proof of equality."""
+    """The interval of Agresti and Min, who add half an item to each of the four cells: no change is no proof of equality."""
     n, lost, won = len(differences) + 2, int((differences < 0).sum()) + 0.5, int((differences > 0).sum()) + 0.5
     middle = (won - lost) / n
     reach = factor * student(10**9) * sqrt((won + lost) - (won - lost) ** 2 / n) / n
@@ -136,8 +136,9 @@ def _same_parts(a: Estimate, b: Estimate) -> np.ndarray | None:
 
 
 def _joined(without: np.ndarray, value: float, groups: int) -> np.ndarray:
-    """(groups,) the value without each of fewer, larger parts. It averages the pseudo-values g v - (g - 1) v_j of the small ones
-    (Tukey 1958), which is exact to first order."""
+    """(groups,) the value without each of fewer, larger parts, from the pseudo-values g v - (g - 1) v_j of the small parts
+    (Tukey 1958). Their mean is exact to first order.
+    """
     g = len(without)
     if g == groups:
         return without

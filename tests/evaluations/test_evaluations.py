@@ -340,7 +340,7 @@ def test_the_interval_of_alignment_is_that_of_items_left_out_and_covers() -> Non
     two = np.array([1.0, 1.0])
     assert interval_of_pairs(two, two) is None  # without either item there is no pair
     codes = np.repeat([0, 1, 2], [4, 30, 60])
-    draws = [separation._alignment(uneven(np.random.default_rng(seed)).x, codes, "") for seed in range(300)]
+    draws = [separation._alignment(uneven(np.random.default_rng(seed)).x, codes, "", codes) for seed in range(300)]
     truth = np.mean([d.value for d in draws])
     ends = np.array([interval_of_pairs(d.rows, d.pairs) for d in draws])
     assert 0.91 < ((ends[:, 0] < truth) & (truth < ends[:, 1])).mean() < 0.985
