@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial, reduce
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from relrep_cli.base.errors import DataError, NotApplicable, UsageError
 from relrep_cli.base.output import progress, say
 from relrep_cli.base.task_cache import Records, task_key
-from relrep_cli.comparison.dependent_rows import Halves, factor_of, random_halves, values_of_halves
+from relrep_cli.comparison.dependent_rows import FREEDOM, Halves, factor_of, random_halves, values_of_halves
 from relrep_cli.comparison.joins import join
 from relrep_cli.comparison.layers import FIRST, reference_group
 from relrep_cli.comparison.model_differences import ALL, VALUES, Measure, Record, Value, compare_models
@@ -23,7 +23,7 @@ from relrep_cli.comparison.plans import Plan
 from relrep_cli.comparison.runs import warn_of_different_spaces
 from relrep_cli.embedding import Embedding, select
 from relrep_cli.metrics import METRICS
-from relrep_cli.numerics.paired import Estimate
+from relrep_cli.numerics.paired import Difference, Estimate, paired_difference
 from relrep_cli.numerics.workspace import Workspace
 
 COLUMNS = ("a", "b", "metric", "reference", *VALUES, "k", "convention", "joined")
@@ -32,10 +32,14 @@ Task = tuple[str, Mapping[str, Any]]
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """The value of one model, with the row values of random halves of the items; None where rows are independent."""
+    """The value of one model, with the row values of random halves of the items, where it has row values.
+
+    dependent: whether these change without the other half; see dependent_rows.
+    """
 
     value: Value
-    halves: Halves | None = None
+    halves: Halves = field(default_factory=list)
+    dependent: bool = False
 
 
 def models_of(plan: Plan, against: str) -> tuple[str, list[str]]:
@@ -72,7 +76,6 @@ def reference_differences(
     rows = _shared_rows(found)
     target = views[reference]
     assert not isinstance(target, DataError)
-    ids = target[0].embedding.ids[next(iter(rows.values()))[0]]
     measures = []
     with progress("comparing") as advance:
         for number, view in enumerate(target):
@@ -87,7 +90,7 @@ def reference_differences(
             for place, (name, params) in enumerate(plan.tasks):
                 of_models = {model: each[place] for model, each in values.items()}
                 keys = {"metric": name, "reference": reference}
-                measures.append(_measure(name, keys, of_models, {"k": params.get("k")} | extra, ids, plan.seed))
+                measures.append(_measure(name, keys, of_models, {"k": params.get("k")} | extra))
     records = compare_models(measures, against, plan.seed)
     return records + [
         dict.fromkeys(COLUMNS) | {"b": model, "reference": reference, "error": str(error)} for model, error in errors.items()
@@ -162,7 +165,7 @@ def measured(
 ) -> Measured:
     """Compute a metric on two embeddings with parallel rows, with what a paired difference needs.
 
-    x: the reference. y: the model. Two results for the same reference and the same rows can be subtracted; see difference.
+    x: the reference. y: the model. Two results for the same reference and the same rows can be subtracted; see paired.
     """
     try:
         score = measure(name, params, x, y, seed, workspace or Workspace())
@@ -172,11 +175,14 @@ def measured(
     if without is not None and score.scale == "folded":
         without = np.abs(without)
     estimate = Estimate(score.value, x.n, score.rows, without, score.sample)
-    halves = None
-    if score.rows is not None and len(score.rows) > 1:
-        splits = random_halves(x.n, seed, np.argsort(x.ids))
-        halves = values_of_halves(partial(measure_subset, name, params, x, y, seed), score.rows, splits)
-    return Measured(Value(estimate, score.convention, score.chance), halves)
+    value, rows = Value(estimate, score.convention, score.chance), score.rows
+    if rows is None or len(rows) < 2:
+        return Measured(value)
+    splits = random_halves(x.n, seed, np.argsort(x.ids))
+    halves = values_of_halves(partial(measure_subset, name, params, x, y, seed), rows, splits)
+    if halves is None:
+        return Measured(value, [(rows[first], rows[second]) for first, second in splits])
+    return Measured(value, halves, dependent=True)
 
 
 def _measure(
@@ -184,30 +190,31 @@ def _measure(
     keys: Record,
     found: Mapping[str, Measured],
     extra: Record,
-    ids: np.ndarray,
-    seed: int,
 ) -> Measure:
     """The measure of one task, whose intervals know how rows depend on each other."""
-    entry = METRICS[name]
-
-    def factor(a: str, b: str) -> float:
-        return difference_factor(found[a], found[b], random_halves(len(ids), seed, np.argsort(ids)))
-
-    values = {model: one.value for model, one in found.items()}
-    return Measure(keys, values, 1 if entry.higher_is_closer else -1, entry.bounds, factor, extra)
+    entry, values = METRICS[name], {model: one.value for model, one in found.items()}
+    sign = 1 if entry.higher_is_closer else -1
+    return Measure(keys, values, sign, entry.bounds, lambda a, b: difference_factor(found[a], found[b]), extra)
 
 
-def difference_factor(a: Measured, b: Measured, halves: Halves) -> float:
+def paired(a: Measured, b: Measured, seed: int = 0) -> Difference:
+    """Subtract two results of `measured` for the same metric, reference, rows and seed. seed: of the bootstrap.
+
+    Raises NotApplicable, with the reason, when one of them has no value.
+    """
+    first, second = a.value.estimate, b.value.estimate
+    for one, estimate in ((a, first), (b, second)):
+        if estimate is None:
+            raise NotApplicable(one.value.convention)
+    assert first is not None and second is not None
+    return paired_difference(first, second, seed=seed, factor=difference_factor(a, b), freedom=FREEDOM)
+
+
+def difference_factor(a: Measured, b: Measured) -> float:
     """By how much dependence between rows widens the interval of the difference of two values; 1 without row values."""
-    sides = []
-    for one in (a, b):
-        rows = None if one.value.estimate is None else one.value.estimate.rows
-        if rows is None:
-            return 1.0
-        sides.append(one.halves if one.halves is not None else [(rows[first], rows[second]) for first, second in halves])
-    if a.halves is None and b.halves is None:
+    if not (a.dependent or b.dependent):
         return 1.0
-    return factor_of([(v[0] - u[0], v[1] - u[1]) for u, v in zip(*sides, strict=False)])
+    return factor_of([(v[0] - u[0], v[1] - u[1]) for u, v in zip(a.halves, b.halves, strict=False)])
 
 
 def _encoded(one: Measured) -> bytes:
@@ -219,9 +226,8 @@ def _encoded(one: Measured) -> bytes:
         numbers |= {"value": estimate.value, "n": estimate.n}
         optional = {"rows": estimate.rows, "without": estimate.without, "items": estimate.items}
         arrays += [(name, array) for name, array in optional.items() if array is not None]
-    if one.halves is not None:
-        numbers["halves"] = len(one.halves)
-        arrays += [(f"{side} {place}", half) for place, both in enumerate(one.halves) for side, half in enumerate(both)]
+    numbers |= {"halves": len(one.halves), "dependent": one.dependent}
+    arrays += [(f"{side} {place}", half) for place, both in enumerate(one.halves) for side, half in enumerate(both)]
     numbers["arrays"] = {name: len(array) for name, array in arrays}
     return json.dumps(numbers).encode() + b"\n" + b"".join(array.astype("<f8").tobytes() for _, array in arrays)
 
@@ -237,6 +243,6 @@ def _decoded(content: bytes) -> Measured:
     if "value" not in numbers:
         return Measured(Value(None, numbers["convention"], chance))
     optional = (arrays.get(name) for name in ("rows", "without", "items"))
-    halves = [(arrays[f"0 {i}"], arrays[f"1 {i}"]) for i in range(numbers["halves"])] if "halves" in numbers else None
+    halves = [(arrays[f"0 {i}"], arrays[f"1 {i}"]) for i in range(numbers["halves"])]
     estimate = Estimate(numbers["value"], numbers["n"], *optional)
-    return Measured(Value(estimate, numbers["convention"], chance), halves)
+    return Measured(Value(estimate, numbers["convention"], chance), halves, numbers["dependent"])
