@@ -143,5 +143,6 @@ def _joined(without: np.ndarray, value: float, groups: int) -> np.ndarray:
     if g == groups:
         return without
     place = np.arange(g) % groups
-    pseudo = np.bincount(place, g * value - (g - 1) * without) / np.bincount(place)
-    return np.asarray((groups * value - pseudo) / (groups - 1))
+    counts = np.bincount(place)
+    pseudo = np.bincount(place, g * value - (g - 1) * without) / counts
+    return np.asarray(value + counts / (g - counts) * (value - pseudo))
