@@ -94,6 +94,16 @@ class Options:
             show_default=False,
         ),
     ] = ""
+    repeats: Annotated[
+        str,
+        typer.Option(
+            "--repeats",
+            help="With --against: the column of the reference that names the item behind each row, where items have several. "
+            "Values are means over these repeats, and records hold the noise ceiling.",
+            metavar="COLUMN",
+            show_default=False,
+        ),
+    ] = ""
     matrix: Annotated[
         bool | None,
         typer.Option(
@@ -205,7 +215,7 @@ def compare(options: Options) -> int:
     cache = records_for(options.output, options.cache, options.force)
     views = views_of_files(plan.files, options.split, _recipes(recipe, plan), cache.folder is not None, options.reading.reading)
     if options.against:
-        return run_differences(plan, views, options.against, targets, cache, options.dry_run)
+        return run_differences(plan, views, options.against, options.repeats, targets, cache, options.dry_run)
     if options.dry_run:
         shared.plan(describe(plan, views))
         return DONE

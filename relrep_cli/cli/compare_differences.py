@@ -29,19 +29,23 @@ APART = {
 
 
 def refuse_other_results(given: Mapping[str, str], against: str) -> None:
-    """Raise UsageError for options that --against does not go with. given: option as written by field."""
+    """Raise UsageError for options that --against does not go with, or that need it. given: option as written by field."""
+    if "repeats" in given and not against:
+        raise UsageError("--repeats is read with --against only", "Add --against all.")
     if against and (others := [option for name, option in given.items() if name in APART]):
         raise UsageError(f"{others[0]} does not go with --against", "Remove one of the two.")
 
 
-def run_differences(plan: Plan, views: Views, against: str, targets: Targets, cache: Records, dry_run: bool) -> int:
-    """Subtract the values of the plan's models, write the result, and return the exit code."""
+def run_differences(
+    plan: Plan, views: Views, against: str, repeats: str, targets: Targets, cache: Records, dry_run: bool
+) -> int:
+    """Subtract the values of the plan's models, write the result, and return the exit code. repeats: see --repeats."""
     reference, models = models_of(plan, against)
     if dry_run:
         names = ", ".join(plan.metrics)
         shared.plan([f"compare {model} with {reference} by {names}, then subtract" for model in models])
         return DONE
-    records = reference_differences(plan, dict(views), against, cache, Workspace.of_run(cache))
+    records = reference_differences(plan, dict(views), against, cache, Workspace.of_run(cache), repeats)
     write_differences(records, COLUMNS, targets.output, targets.format, targets.force)
     cache.close()
     broken = sum("error" in record for record in records)

@@ -20,6 +20,7 @@ from relrep_cli.comparison.layers import FIRST, reference_group
 from relrep_cli.comparison.model_differences import ALL, VALUES, Measure, Record, Value, compare_models
 from relrep_cli.comparison.pairs_of_files import View, largest_k, measure, measure_subset
 from relrep_cli.comparison.plans import Plan
+from relrep_cli.comparison.repeats import noise_ceiling, repeats_of
 from relrep_cli.comparison.runs import warn_of_different_spaces
 from relrep_cli.embedding import Embedding, select
 from relrep_cli.metrics import METRICS
@@ -62,48 +63,83 @@ def models_of(plan: Plan, against: str) -> tuple[str, list[str]]:
 
 
 def reference_differences(
-    plan: Plan, views: Mapping[str, list[View] | DataError], against: str, cache: Records, workspace: Workspace
+    plan: Plan,
+    views: Mapping[str, list[View] | DataError],
+    against: str,
+    cache: Records,
+    workspace: Workspace,
+    repeats: str = "",
 ) -> list[Record]:
     """Compare the models of a plan with its reference, on the items that all share, and subtract the values.
 
-    views: as for runs.run. against: a model, or `all`. cache: finished tasks, read and extended.
+    views: as for runs.run. against: a model, or `all`. cache: finished tasks, read and extended. repeats: the column of the
+    reference that names the item behind each row; values are then means over the repeats. "" for one row of each item.
 
     A model that cannot be used gets a record with the error. Raises DataError when the reference cannot be used, or fewer than
     two models can.
     """
     reference, models = models_of(plan, against)
-    found, errors = _usable(plan, views, reference, models)
+    target = _targets(views[reference], repeats)
+    found, errors = _usable(plan, views, target[0][0], models)
     rows = _shared_rows(found)
-    target = views[reference]
-    assert not isinstance(target, DataError)
     measures = []
     with progress("comparing") as advance:
-        for number, view in enumerate(target):
+        for number, several in enumerate(target):
+            view = several[0]
             values: dict[str, list[Measured]] = {}
             for done, (model, (own, _)) in enumerate(found.items()):
                 advance(number * len(found) + done, len(target) * len(found), f"{reference} {model}")
                 if number == len(target) - 1:
                     warn_of_different_spaces(view.embedding, own[number].embedding, list(plan.metrics))
-                values[model] = _values(plan, view, own[number], rows[model], cache, workspace)
+                each = [_values(plan, one, own[number], rows[model], cache, workspace) for one in several]
+                values[model] = [_mean(list(of_repeats)) for of_repeats in zip(*each, strict=True)]
             extra = {"joined": "position" if view.embedding.row_ids else "id"}
             extra |= {"projection": view.label} if len(target) > 1 else {}
             for place, (name, params) in enumerate(plan.tasks):
                 of_models = {model: each[place] for model, each in values.items()}
                 keys = {"metric": name, "reference": reference}
-                measures.append(_measure(name, keys, of_models, {"k": params.get("k")} | extra))
+                more = {"k": params.get("k")} | extra
+                if repeats:
+                    shared = next(iter(rows.values()))[0]
+                    own_items = [select(one.embedding, shared) for one in several]
+                    bounds = noise_ceiling(name, params, own_items, plan.seed)
+                    more |= dict(zip(("ceiling_low", "ceiling_high"), bounds, strict=True))
+                measures.append(_measure(name, keys, of_models, more))
     records = compare_models(measures, against, plan.seed)
     return records + [
         dict.fromkeys(COLUMNS) | {"b": model, "reference": reference, "error": str(error)} for model, error in errors.items()
     ]
 
 
+def _targets(views: list[View] | DataError, repeats: str) -> list[list[View]]:
+    """For each view of the reference, one view of each repeat; a single one without repeats."""
+    if isinstance(views, DataError):
+        raise views
+    return [repeats_of(view, repeats) if repeats else [view] for view in views]
+
+
+def _mean(repeats: Sequence[Measured]) -> Measured:
+    """The mean of the values for each repeat of the items, with the means of all that an interval is made of."""
+    first, found = repeats[0], [one.value.estimate for one in repeats]
+    lacking = [one for one in repeats if one.value.estimate is None]
+    if len(repeats) == 1 or lacking:
+        return lacking[0] if lacking else first
+    whole = [estimate for estimate in found if estimate is not None]
+    value, chance = (float(np.mean(numbers)) for numbers in ([e.value for e in whole], [one.value.chance for one in repeats]))
+    parts = [[getattr(e, name) for e in whole] for name in ("rows", "without")]
+    rows, without = (None if any(part is None for part in each) else np.mean(each, 0) for each in parts)
+    estimate = Estimate(value, whole[0].n, rows, without, whole[0].items)
+    halves = [
+        tuple(np.mean(side, 0) for side in zip(*both, strict=True)) for both in zip(*(r.halves for r in repeats), strict=False)
+    ]
+    convention = f"{first.value.convention}, mean over {len(repeats)} repeats"
+    return Measured(Value(estimate, convention, chance), halves, any(one.dependent for one in repeats))
+
+
 def _usable(
-    plan: Plan, views: Mapping[str, list[View] | DataError], reference: str, models: Sequence[str]
+    plan: Plan, views: Mapping[str, list[View] | DataError], target: View, models: Sequence[str]
 ) -> tuple[dict[str, tuple[list[View], tuple[np.ndarray, np.ndarray]]], dict[str, DataError]]:
     """The views of each model with the rows that it shares with the reference, and the errors of the other models."""
-    target = views[reference]
-    if isinstance(target, DataError):
-        raise target
     found: dict[str, tuple[list[View], tuple[np.ndarray, np.ndarray]]] = {}
     errors: dict[str, DataError] = {}
     for model in models:
@@ -111,7 +147,7 @@ def _usable(
         try:
             if isinstance(own, DataError):
                 raise own
-            found[model] = own, join(target[0].embedding, own[0].embedding, plan.require_all)
+            found[model] = own, join(target.embedding, own[0].embedding, plan.require_all)
         except DataError as error:
             errors[model] = error
     if len(found) < 2:

@@ -14,7 +14,7 @@ from relrep_cli.embedding import Embedding, find_ids
 from relrep_cli.evaluations.judged_rows import held_out, rows_of
 from relrep_cli.neighbors import unit_rows
 from relrep_cli.numerics.blocks import pick, row_blocks, take
-from relrep_cli.numerics.intervals import bootstrap, interval_of_pairs, jackknife, within
+from relrep_cli.numerics.intervals import interval_of_pairs, jackknife, of_mean, within
 
 COLUMNS = ("file", "task", "name", "value", "low", "high", "n", "convention", "chance")
 NEEDS = {
@@ -284,7 +284,7 @@ def _record(file: str, task: str, f: Finding, seed: int) -> Record:
     if f.rows is not None and f.pairs is not None:
         interval = interval_of_pairs(f.rows, f.pairs)
     elif interval is None and f.rows is not None and len(f.rows) > 1:
-        interval = bootstrap(f.rows, np.random.default_rng(seed))
+        interval = of_mean(f.rows, np.random.default_rng(seed))
     elif interval is None and f.without is not None:
         interval = jackknife(f.value, f.without)
     low, high = (None, None) if interval is None else within(interval, f.bounds)

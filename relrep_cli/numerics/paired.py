@@ -7,7 +7,7 @@ from math import sqrt
 
 import numpy as np
 
-from relrep_cli.numerics.intervals import LEVEL, bootstrap, jackknife_reach, student
+from relrep_cli.numerics.intervals import LEVEL, bootstrap, is_hits, jackknife_reach, student
 
 TWO_SIDED = (1 + LEVEL) / 2
 ROWS, PARTS, PROPORTIONS = "paired bootstrap of row differences", "jackknife of differences", "paired proportions"
@@ -64,7 +64,7 @@ def paired_difference(a: Estimate, b: Estimate, *, seed: int = 0, factor: float 
             freedom = min(freedom, len(differences) - 1)
         else:
             freedom = len(differences) - 1
-        if _hits(a.rows) and _hits(b.rows):
+        if is_hits(a.rows) and is_hits(b.rows):
             return _of_interval(value, _proportions(differences, factor), freedom, PROPORTIONS)
         low, high = bootstrap(differences, np.random.default_rng(seed))
         wider = factor * _correction(len(differences))
@@ -101,10 +101,6 @@ def _same_items(a: Estimate, b: Estimate) -> bool:
     if a.items is None or b.items is None:
         return a.items is b.items and a.n == b.n
     return np.array_equal(a.items, b.items)
-
-
-def _hits(rows: np.ndarray) -> bool:
-    return bool(((rows == 0) | (rows == 1)).all())
 
 
 def _correction(n: int) -> float:
