@@ -61,7 +61,7 @@ def values_of_halves(measure: Callable[[np.ndarray], Score], rows: np.ndarray, h
     with suppress(NotApplicable), threadpool_limits(1):  # with so few items, several threads cost more than they save
         for first, second in halves:
             values = _row_values(measure(first)), _row_values(measure(second))
-            if all(np.allclose(own, rows[half], atol=1e-9) for own, half in zip(values, (first, second), strict=True)):
+            if all(_as_before(own, rows[half]) for own, half in zip(values, (first, second), strict=True)):
                 return None
             found.append(values)
     return found
@@ -69,6 +69,8 @@ def values_of_halves(measure: Callable[[np.ndarray], Score], rows: np.ndarray, h
 
 def factor_of(values: Halves) -> float:
     """The factor of widening_factor, from the row values of each half."""
+    values = [(_defined(first), _defined(second)) for first, second in values]
+    values = [both for both in values if min(map(len, both)) > 1]
     squared_differences = [(first.mean() - second.mean()) ** 2 for first, second in values]
     independent = float(np.sum([sum(own.var(ddof=1) / len(own) for own in both) for both in values]))
     if not independent > 0:
@@ -76,6 +78,16 @@ def factor_of(values: Halves) -> float:
     # The spread is itself an estimate, and the splits reuse the same items: use a t quantile in place of the normal one.
     uncertainty = student(FREEDOM) / student(10**9)
     return max(1.0, uncertainty * sqrt(float(np.sum(squared_differences)) / independent))
+
+
+def _as_before(own: np.ndarray, rows: np.ndarray) -> bool:
+    kept = np.isfinite(own)
+    return np.allclose(own[kept], rows[kept], atol=1e-9)
+
+
+def _defined(rows: np.ndarray) -> np.ndarray:
+    """The values that are numbers: some items have a value only beside some others."""
+    return rows if np.isfinite(rows).all() else rows[np.isfinite(rows)]
 
 
 def _row_values(score: Score) -> np.ndarray:

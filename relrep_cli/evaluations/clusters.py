@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -66,15 +68,23 @@ def _assigned(s: Space, count: int, seed: int) -> tuple[str, np.ndarray]:
 
 def _silhouette(name: str, x: np.ndarray, groups: np.ndarray, convention: str, ids: np.ndarray) -> Iterator[Finding]:
     """The mean silhouette of some rows, if they are of two groups or more and not each a group of its own."""
-    from sklearn import config_context
-    from sklearn.metrics import silhouette_samples
-
     known = np.unique(groups, return_inverse=True)[1]
     if 2 <= known.max(initial=0) + 1 < len(x):
         codes = groups if name.startswith("label") else None
-        with config_context(working_memory=64):  # MB
-            rows = np.nan_to_num(silhouette_samples(x, known))  # 0 / 0 where rows of two groups are all the same
-        yield mean_of(name, rows, convention, codes, (-1, 1), ids=ids)
+        rows = _silhouettes(x, known, np.arange(len(x)))
+        yield replace(mean_of(name, rows, convention, codes, (-1, 1), ids=ids), subset=partial(_silhouettes, x, known))
+
+
+def _silhouettes(x: np.ndarray, groups: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """(q,) the silhouettes of the rows at some places of x among each other. Raises NotApplicable for too few."""
+    from sklearn import config_context
+    from sklearn.metrics import silhouette_samples
+
+    codes = np.unique(groups[places], return_inverse=True)[1]
+    if not 2 <= codes.max(initial=0) + 1 < len(places):
+        raise NotApplicable(f"{len(places)} items are too few")
+    with config_context(working_memory=64):  # MB
+        return np.nan_to_num(silhouette_samples(x[places], codes))  # 0 / 0 where rows of two groups are all the same
 
 
 def _agreement(assigned: np.ndarray, codes: np.ndarray, said: str, ids: np.ndarray) -> Iterator[Finding]:

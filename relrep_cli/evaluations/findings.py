@@ -14,7 +14,6 @@ from relrep_cli.embedding import Embedding, find_ids
 from relrep_cli.evaluations.judged_rows import held_out, rows_of
 from relrep_cli.neighbors import unit_rows
 from relrep_cli.numerics.blocks import pick, row_blocks, take
-from relrep_cli.numerics.intervals import interval_of_pairs, jackknife, of_mean, within
 
 COLUMNS = ("file", "task", "name", "value", "low", "high", "n", "convention", "chance")
 NEEDS = {
@@ -104,8 +103,10 @@ class Finding:
     how many items each value is of, where it is not one. pairs: (m,) of how many pairs of items each value is the mean, where
     `value` is the mean over pairs. interval: 95 %, where rows do not give one. chance: the value of a space that knows
     nothing. ids: (m,) of the items that the rows are of, or of all items that `value` is of. without: (g,) the value without
-    each g-th part of these items, where rows do not say how sure it is. curve: (points, 3) false positive rate, true positive
-    rate and threshold. items: a record for each judged item, for a file. extra: further columns of the record.
+    each g-th part of these items, where rows do not say how sure it is. subset: for rows that depend on each other, a function
+    from places among the items, ascending, to their row values where these items alone are judged, NaN where one has none.
+    curve: (points, 3) false positive rate, true positive rate and threshold. items: a record for each judged item, for a file.
+    extra: further columns of the record.
     """
 
     name: str
@@ -121,6 +122,7 @@ class Finding:
     chance: float | None = None
     ids: np.ndarray | None = None
     without: np.ndarray | None = None
+    subset: Callable[[np.ndarray], np.ndarray] | None = None
     curve: np.ndarray | None = None
     items: Sequence[Record] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -255,38 +257,3 @@ def evaluate(space: Space, name: str, params: Mapping[str, Any], seed: int) -> l
     if not found:
         raise NotApplicable("it has no value, as where all judged items are the same")
     return found
-
-
-def records(
-    file: str, task: str, findings: Sequence[Finding], classes: np.ndarray, seed: int, per_class: bool
-) -> Iterator[Record]:
-    """A record for each finding; with per_class, one more for each class that it has values of."""
-    for f in findings:
-        whole = _record(file, task, f, seed)
-        if not per_class:
-            yield whole
-            continue
-        yield whole | {"class": None}
-        if f.rows is None or f.codes is None:
-            continue
-        for code in np.unique(f.codes).tolist():
-            mine = f.codes == code
-            own, n = f.rows[mine], int(mine.sum() if f.counts is None else f.counts[mine].sum())
-            pairs = None if f.pairs is None else f.pairs[mine]
-            part = replace(
-                f, value=float(np.average(own, weights=pairs)), n=n, rows=own, pairs=pairs, interval=None, chance=None
-            )
-            yield _record(file, task, part, seed) | {"class": classes[code].decode(errors="backslashreplace")}
-
-
-def _record(file: str, task: str, f: Finding, seed: int) -> Record:
-    interval = f.interval
-    if f.rows is not None and f.pairs is not None:
-        interval = interval_of_pairs(f.rows, f.pairs)
-    elif interval is None and f.rows is not None and len(f.rows) > 1:
-        interval = of_mean(f.rows, np.random.default_rng(seed))
-    elif interval is None and f.without is not None:
-        interval = jackknife(f.value, f.without)
-    low, high = (None, None) if interval is None else within(interval, f.bounds)
-    values = (file, task, f.name, f.value, low, high, f.n, f.convention, f.chance)
-    return dict(zip(COLUMNS, values, strict=True)) | dict(f.extra)

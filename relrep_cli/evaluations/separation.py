@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from relrep_cli.base.errors import NotApplicable
 from relrep_cli.evaluations.findings import Finding, Space, distances, evaluation, mean_of, mean_of_pairs, some
 from relrep_cli.metrics.statistics import log_ratios, potential
 from relrep_cli.neighbors import nearest, unit_rows
@@ -62,7 +63,11 @@ def _classes(x: np.ndarray, codes: np.ndarray, said: str, ids: np.ndarray) -> It
     if len(np.unique(codes)) > 1:
         margins, order = _margins(x, codes, several)
         convention = f"(nearest of another class - nearest of the same) / 2, Euclidean, {SPAN}{said}"
-        yield mean_of("margin", margins / unit, convention, codes[order], ids=ids[order])
+
+        def subset(places: np.ndarray) -> np.ndarray:
+            return _margins_among(x[order[places]], codes[order[places]]) / unit
+
+        yield replace(mean_of("margin", margins / unit, convention, codes[order], ids=ids[order]), subset=subset)
     yield _alignment(x, codes, said, ids)
 
 
@@ -91,6 +96,16 @@ def _margins(x: np.ndarray, codes: np.ndarray, several: list[int]) -> tuple[np.n
         found.append(gap[:, 0] / 2)
         of.append(np.flatnonzero(codes == c))
     return np.concatenate(found), np.concatenate(of)
+
+
+def _margins_among(x: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """(n,) the margins of all rows, NaN for a row that is alone in its class. Raises NotApplicable for a single class."""
+    sizes, out = np.bincount(codes), np.full(len(x), np.nan)
+    if np.count_nonzero(sizes) < 2 or sizes.max() < 2:
+        raise NotApplicable("there is one class only, or no class of two")
+    margins, order = _margins(x, codes, np.flatnonzero(sizes > 1).tolist())
+    out[order] = margins
+    return out
 
 
 def _alignment(x: np.ndarray, codes: np.ndarray, said: str, ids: np.ndarray) -> Finding:

@@ -14,7 +14,9 @@ from relrep_cli.base.output import say
 from relrep_cli.comparison.matrix import short_names
 from relrep_cli.embedding import Embedding, bare_name, in_id_order
 from relrep_cli.evaluations import EVALUATIONS
-from relrep_cli.evaluations.findings import COLUMNS, Finding, Record, Space, evaluate, prepare, records
+from relrep_cli.evaluations.file_differences import Judged, judged
+from relrep_cli.evaluations.finding_records import records
+from relrep_cli.evaluations.findings import COLUMNS, Finding, Record, Space, evaluate, prepare
 from relrep_cli.numerics.blocks import row_blocks
 from relrep_cli.numerics.spool import spool
 from relrep_cli.numerics.whitening import unit_of
@@ -27,11 +29,11 @@ KEYS = ("task", "target", "anomalies", "name", "class")  # what a value is of, b
 @dataclass(frozen=True)
 class Extras:
     """What goes elsewhere than into the records. curves: findings with a curve, by their name in the plot. items: records of
-    the judged items, by file. findings: all of them, where the plan compares files, with what names them and their file."""
+    the judged items, by file. findings: all of them, where the plan compares files; there are no records then."""
 
     curves: dict[str, Finding] = field(default_factory=dict)
     items: dict[str, Sequence[Record]] = field(default_factory=dict)
-    findings: list[tuple[Record, str, Finding]] = field(default_factory=list)
+    findings: list[Judged] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,8 @@ def _of_targets(
             extras.curves.update((_curve_name(e, strange, odd), f) for f in findings if f.curve is not None)
             extras.items.update((e.uri, f.items) for f in findings if f.items is not None)
             if plan.against:
-                extras.findings.extend(({"task": name, "name": f.name} | extra, e.uri, f) for f in findings)
+                extras.findings.extend(judged({"task": name, "name": f.name} | extra, e.uri, f, plan.seed) for f in findings)
+                continue
             for record in records(e.uri, name, findings, space.classes, plan.seed, plan.per_class):
                 yield record | extra
 

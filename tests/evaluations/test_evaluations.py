@@ -17,7 +17,8 @@ from relrep_cli import store
 from relrep_cli.base.errors import DataError, NotApplicable
 from relrep_cli.embedding import Embedding, text
 from relrep_cli.evaluations import EVALUATIONS, Finding, Space, anomalies, probes, retrieval, separation
-from relrep_cli.evaluations.findings import distances, evaluate, prepare, records, some
+from relrep_cli.evaluations.finding_records import records
+from relrep_cli.evaluations.findings import distances, evaluate, prepare, some
 from relrep_cli.numerics.intervals import interval_of_pairs, jackknife
 
 
