@@ -9,10 +9,15 @@ import pytest
 from conftest import Workdir
 from scipy import stats
 
-from relrep_cli.evaluations.anomalies import _delong, placed
-from relrep_cli.evaluations.file_differences import estimates
-from relrep_cli.evaluations.findings import Finding, mean_of, mean_of_pairs
-from relrep_cli.numerics.intervals import interval_of_pairs, jackknife
+from relrep_cli.base.errors import NotApplicable
+from relrep_cli.comparison.dependent_rows import factor_of
+from relrep_cli.embedding import Embedding, row_numbers
+from relrep_cli.evaluations import EVALUATIONS
+from relrep_cli.evaluations.anomalies import _delong, _without, placed
+from relrep_cli.evaluations.file_differences import Judged, _factor, estimates, judged
+from relrep_cli.evaluations.finding_records import records
+from relrep_cli.evaluations.findings import Finding, Space, evaluate, mean_of, mean_of_pairs, prepare
+from relrep_cli.numerics.intervals import bootstrap, interval_of_pairs, jackknife
 from relrep_cli.numerics.paired import paired_difference
 
 IDS = np.array([f"i{i}".encode() for i in range(80)])
@@ -65,10 +70,76 @@ def test_the_jackknife_of_an_auc_is_delongs() -> None:
     strange, normal = rng.normal(1, 1, 150), rng.normal(0, 1, 200)
     placements, back = placed(strange, normal), 1 - placed(normal, strange)
     auc = float(placements.mean())
-    from relrep_cli.evaluations.anomalies import _without
-
     low, high = jackknife(auc, np.concatenate([_without(back, auc), _without(placements, auc)]))
     assert (low, high) == pytest.approx(_delong(auc, placements, back), abs=2e-3)
+
+
+def judged_space(n: int, seed: int = 0) -> Space:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 4, n)
+    x = 1.5 * np.random.default_rng(9).normal(size=(4, 6))[labels] + rng.normal(size=(n, 6))
+    return prepare(Embedding(x, row_numbers(n), {"label": labels.astype("S")}), "label", "", 0, 0)
+
+
+def found_by(task: str, space: Space) -> dict[str, Finding]:
+    return {f.name: f for f in evaluate(space, task, EVALUATIONS[task].resolve({}), 0)}
+
+
+DEPENDENT = {"retrieval": ["recall@1", "recall@10", "map"], "separation": ["margin"], "cluster": ["label silhouette"]}
+
+
+@pytest.mark.parametrize("task", DEPENDENT)
+def test_a_subset_of_all_items_has_their_row_values(task: str) -> None:
+    space = judged_space(90)
+    found = found_by(task, space)
+    for name in DEPENDENT[task]:
+        f = found[name]
+        assert f.subset is not None and f.rows is not None and f.ids is not None
+        assert f.subset(np.arange(90)) == pytest.approx(f.rows, abs=1e-9)
+        assert np.isfinite(f.subset(np.arange(0, 90, 2))).all() and len(f.ids) == 90
+    assert all(f.subset is None for name, f in found.items() if name in ("alignment", "uniformity", "nmi", "ari"))
+
+
+def test_an_item_alone_in_its_class_has_no_value_beside_some_others() -> None:
+    space = judged_space(60)
+    codes = space.codes
+    some = np.concatenate([np.flatnonzero(codes == 0)[:1], np.flatnonzero(codes > 0)])
+    some.sort()
+    for task in ("retrieval", "separation"):
+        f = found_by(task, space)[DEPENDENT[task][0]]
+        places = np.flatnonzero(np.isin(f.ids, space.e.ids[some]))
+        values = f.subset(places)
+        assert np.isnan(values).sum() == 1 and np.isnan(values[f.codes[places] == 0]).all()
+    with pytest.raises(NotApplicable):
+        found_by("retrieval", space)["recall@10"].subset(np.arange(8))
+
+
+def test_intervals_of_items_that_depend_on_each_other_cover() -> None:
+    """The bootstrap over items alone is half as wide as the spread of the mean average precision over draws."""
+    values, widths, naive = [], [], []
+    for seed in range(40):
+        f = found_by("retrieval", judged_space(60, seed))["map"]
+        values.append(f.value)
+        if seed < 6:
+            (record,) = records("f", "retrieval", [f], np.empty(0), 0, False)
+            widths.append(record["high"] - record["low"])
+            naive.append(np.diff(bootstrap(f.rows, np.random.default_rng(0)))[0])
+    spread = 3.92 * np.std(values)
+    assert 0.8 < np.mean(widths) / spread < 1.5
+    assert np.mean(naive) / spread < 0.7
+
+
+def test_files_that_judge_other_items_take_the_larger_factor() -> None:
+    a, b, c = (judged({}, name, found_by("retrieval", judged_space(n, seed))["map"], 0) for name, n, seed in JUDGED)
+    own = {"a": a, "b": b, "c": c}
+    assert _factor(own, "a", "c") == max(factor_of(a.halves), factor_of(c.halves)) > 1
+    assert _factor(own, "a", "b") == factor_of([(v[0] - u[0], v[1] - u[1]) for u, v in zip(a.halves, b.halves, strict=True)])
+    assert a.finding.subset is None  # nothing keeps the vectors of a file
+    plain = Judged({}, "d", mean_of("m", np.ones(5), ""))
+    assert _factor({"d": plain, "e": plain}, "d", "e") == 1
+
+
+JUDGED = (("a", 50, 0), ("b", 50, 1), ("c", 40, 2))
 
 
 def test_files_are_compared_on_the_items_that_all_judge(empty: Workdir) -> None:
