@@ -30,9 +30,9 @@ import numpy as np
 from scipy.linalg import expm
 
 from relrep_cli.comparison.corrected_values import best_value, corrected
+from relrep_cli.comparison.measured_values import measured, paired
 from relrep_cli.comparison.pairs_of_files import interval, measure, measure_subset
 from relrep_cli.comparison.permutations import null_values
-from relrep_cli.comparison.reference_values import measured, paired
 from relrep_cli.embedding import Embedding, row_numbers
 from relrep_cli.metrics import METRICS
 from relrep_cli.metrics.score import NotApplicable

@@ -3,44 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial, reduce
+from functools import reduce
 from typing import Any
 
 import numpy as np
 
-from relrep_cli.base.errors import DataError, NotApplicable, UsageError
+from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.base.output import progress, say
 from relrep_cli.base.task_cache import Records, task_key
-from relrep_cli.comparison.dependent_rows import FREEDOM, Halves, factor_of, random_halves, values_of_halves
 from relrep_cli.comparison.joins import join
 from relrep_cli.comparison.layers import FIRST, reference_group
-from relrep_cli.comparison.model_differences import ALL, VALUES, Measure, Record, Value, compare_models
-from relrep_cli.comparison.pairs_of_files import View, largest_k, measure, measure_subset
+from relrep_cli.comparison.measured_values import Measured, decoded, difference_factor, encoded, mean_of, measured
+from relrep_cli.comparison.model_differences import ALL, VALUES, Measure, Record, compare_models
+from relrep_cli.comparison.pairs_of_files import View, largest_k
 from relrep_cli.comparison.plans import Plan
 from relrep_cli.comparison.repeats import noise_ceiling, repeats_of
 from relrep_cli.comparison.runs import warn_of_different_spaces
-from relrep_cli.embedding import Embedding, select
+from relrep_cli.embedding import select
 from relrep_cli.metrics import METRICS
-from relrep_cli.numerics.paired import Difference, Estimate, paired_difference
 from relrep_cli.numerics.workspace import Workspace
 
 COLUMNS = ("a", "b", "metric", "reference", *VALUES, "k", "convention", "joined")
 Task = tuple[str, Mapping[str, Any]]
-
-
-@dataclass(frozen=True, eq=False)
-class Measured:
-    """The value of one model, with the row values of random halves of the items, where it has row values.
-
-    dependent: whether these change without the other half; see dependent_rows.
-    """
-
-    value: Value
-    halves: Halves = field(default_factory=list)
-    dependent: bool = False
 
 
 def models_of(plan: Plan, against: str) -> tuple[str, list[str]]:
@@ -82,33 +67,36 @@ def reference_differences(
     target = _targets(views[reference], repeats)
     found, errors = _usable(plan, views, target[0][0], models)
     rows = _shared_rows(found)
+    for own, _ in found.values():
+        warn_of_different_spaces(target[-1][0].embedding, own[-1].embedding, list(plan.metrics))
     measures = []
     with progress("comparing") as advance:
         for number, several in enumerate(target):
-            view = several[0]
             values: dict[str, list[Measured]] = {}
             for done, (model, (own, _)) in enumerate(found.items()):
                 advance(number * len(found) + done, len(target) * len(found), f"{reference} {model}")
-                if number == len(target) - 1:
-                    warn_of_different_spaces(view.embedding, own[number].embedding, list(plan.metrics))
-                each = [_values(plan, one, own[number], rows[model], cache, workspace) for one in several]
-                values[model] = [_mean(list(of_repeats)) for of_repeats in zip(*each, strict=True)]
-            extra = {"joined": "position" if view.embedding.row_ids else "id"}
-            extra |= {"projection": view.label} if len(target) > 1 else {}
-            for place, (name, params) in enumerate(plan.tasks):
+                each = [_values(plan, view, own[number], rows[model], cache, workspace) for view in several]
+                values[model] = [mean_of(of_repeats) for of_repeats in zip(*each, strict=True)]
+            for place, task in enumerate(plan.tasks):
+                extra = _extra(plan, task, target, number, next(iter(rows.values()))[0])
                 of_models = {model: each[place] for model, each in values.items()}
-                keys = {"metric": name, "reference": reference}
-                more = {"k": params.get("k")} | extra
-                if repeats:
-                    shared = next(iter(rows.values()))[0]
-                    own_items = [select(one.embedding, shared) for one in several]
-                    bounds = noise_ceiling(name, params, own_items, plan.seed)
-                    more |= dict(zip(("ceiling_low", "ceiling_high"), bounds, strict=True))
-                measures.append(_measure(name, keys, of_models, more))
+                measures.append(_measure(task[0], {"metric": task[0], "reference": reference}, of_models, extra))
     records = compare_models(measures, against, plan.seed)
     return records + [
         dict.fromkeys(COLUMNS) | {"b": model, "reference": reference, "error": str(error)} for model, error in errors.items()
     ]
+
+
+def _extra(plan: Plan, task: Task, target: Sequence[Sequence[View]], number: int, shared: np.ndarray) -> Record:
+    """Further columns of a task in one view of the reference. shared: (n,) row numbers of the items that are compared."""
+    name, params = task
+    several = target[number]
+    extra: Record = {"k": params.get("k"), "joined": "position" if several[0].embedding.row_ids else "id"}
+    extra |= {"projection": several[0].label} if len(target) > 1 else {}
+    if len(several) > 1:
+        bounds = noise_ceiling(name, params, [select(view.embedding, shared) for view in several], plan.seed)
+        extra |= dict(zip(("ceiling_low", "ceiling_high"), bounds, strict=True))
+    return extra
 
 
 def _targets(views: list[View] | DataError, repeats: str) -> list[list[View]]:
@@ -116,24 +104,6 @@ def _targets(views: list[View] | DataError, repeats: str) -> list[list[View]]:
     if isinstance(views, DataError):
         raise views
     return [repeats_of(view, repeats) if repeats else [view] for view in views]
-
-
-def _mean(repeats: Sequence[Measured]) -> Measured:
-    """The mean of the values for each repeat of the items, with the means of all that an interval is made of."""
-    first, found = repeats[0], [one.value.estimate for one in repeats]
-    lacking = [one for one in repeats if one.value.estimate is None]
-    if len(repeats) == 1 or lacking:
-        return lacking[0] if lacking else first
-    whole = [estimate for estimate in found if estimate is not None]
-    value, chance = (float(np.mean(numbers)) for numbers in ([e.value for e in whole], [one.value.chance for one in repeats]))
-    parts = [[getattr(e, name) for e in whole] for name in ("rows", "without")]
-    rows, without = (None if any(part is None for part in each) else np.mean(each, 0) for each in parts)
-    estimate = Estimate(value, whole[0].n, rows, without, whole[0].items)
-    halves = [
-        tuple(np.mean(side, 0) for side in zip(*both, strict=True)) for both in zip(*(r.halves for r in repeats), strict=False)
-    ]
-    convention = f"{first.value.convention}, mean over {len(repeats)} repeats"
-    return Measured(Value(estimate, convention, chance), halves, any(one.dependent for one in repeats))
 
 
 def _usable(
@@ -187,38 +157,13 @@ def _values(
         key = f"{task_key(target.content, model.content, digest, name, params, plan.seed)}.paired"
         known = cache.get_bytes(key, 64 * x.n + (1 << 24)) if target.content else None
         if known is not None:
-            out.append(_decoded(known))
+            out.append(decoded(known))
             continue
         one = measured(name, params, x, y, plan.seed, of_pair)
         if target.content:
-            cache.put_bytes(key, _encoded(one))
+            cache.put_bytes(key, encoded(one))
         out.append(one)
     return out
-
-
-def measured(
-    name: str, params: Mapping[str, Any], x: Embedding, y: Embedding, seed: int, workspace: Workspace | None = None
-) -> Measured:
-    """Compute a metric on two embeddings with parallel rows, with what a paired difference needs.
-
-    x: the reference. y: the model. Two results for the same reference and the same rows can be subtracted; see paired.
-    """
-    try:
-        score = measure(name, params, x, y, seed, workspace or Workspace())
-    except NotApplicable as reason:
-        return Measured(Value(None, f"n/a: {reason}"))
-    without = score.jackknife
-    if without is not None and score.scale == "folded":
-        without = np.abs(without)
-    estimate = Estimate(score.value, x.n, score.rows, without, score.sample)
-    value, rows = Value(estimate, score.convention, score.chance), score.rows
-    if rows is None or len(rows) < 2:
-        return Measured(value)
-    splits = random_halves(x.n, seed, np.argsort(x.ids))
-    halves = values_of_halves(partial(measure_subset, name, params, x, y, seed), rows, splits)
-    if halves is None:
-        return Measured(value, [(rows[first], rows[second]) for first, second in splits])
-    return Measured(value, halves, dependent=True)
 
 
 def _measure(
@@ -231,54 +176,3 @@ def _measure(
     entry, values = METRICS[name], {model: one.value for model, one in found.items()}
     sign = 1 if entry.higher_is_closer else -1
     return Measure(keys, values, sign, entry.bounds, lambda a, b: difference_factor(found[a], found[b]), extra)
-
-
-def paired(a: Measured, b: Measured, seed: int = 0) -> Difference:
-    """Subtract two results of `measured` for the same metric, reference, rows and seed. seed: of the bootstrap.
-
-    Raises NotApplicable, with the reason, when one of them has no value.
-    """
-    first, second = a.value.estimate, b.value.estimate
-    for one, estimate in ((a, first), (b, second)):
-        if estimate is None:
-            raise NotApplicable(one.value.convention)
-    assert first is not None and second is not None
-    return paired_difference(first, second, seed=seed, factor=difference_factor(a, b), freedom=FREEDOM)
-
-
-def difference_factor(a: Measured, b: Measured) -> float:
-    """By how much dependence between rows widens the interval of the difference of two values; 1 without row values."""
-    if not (a.dependent or b.dependent):
-        return 1.0
-    return factor_of([(v[0] - u[0], v[1] - u[1]) for u, v in zip(a.halves, b.halves, strict=False)])
-
-
-def _encoded(one: Measured) -> bytes:
-    """One value as bytes for the cache: a line of JSON, then the arrays that it names, as float64."""
-    known, estimate = one.value, one.value.estimate
-    arrays: list[tuple[str, np.ndarray]] = []
-    numbers: Record = {"convention": known.convention, "chance": known.chance if np.isfinite(known.chance) else None}
-    if estimate is not None:
-        numbers |= {"value": estimate.value, "n": estimate.n}
-        optional = {"rows": estimate.rows, "without": estimate.without, "items": estimate.items}
-        arrays += [(name, array) for name, array in optional.items() if array is not None]
-    numbers |= {"halves": len(one.halves), "dependent": one.dependent}
-    arrays += [(f"{side} {place}", half) for place, both in enumerate(one.halves) for side, half in enumerate(both)]
-    numbers["arrays"] = {name: len(array) for name, array in arrays}
-    return json.dumps(numbers).encode() + b"\n" + b"".join(array.astype("<f8").tobytes() for _, array in arrays)
-
-
-def _decoded(content: bytes) -> Measured:
-    """The value that `_encoded` wrote. The cache has checked that the bytes are whole."""
-    head, _, rest = content.partition(b"\n")
-    numbers, arrays, start = json.loads(head), {}, 0
-    for name, length in numbers["arrays"].items():
-        arrays[name] = np.frombuffer(rest, "<f8", length, start)
-        start += 8 * length
-    chance = np.nan if numbers["chance"] is None else numbers["chance"]
-    if "value" not in numbers:
-        return Measured(Value(None, numbers["convention"], chance))
-    optional = (arrays.get(name) for name in ("rows", "without", "items"))
-    halves = [(arrays[f"0 {i}"], arrays[f"1 {i}"]) for i in range(numbers["halves"])]
-    estimate = Estimate(numbers["value"], numbers["n"], *optional)
-    return Measured(Value(estimate, numbers["convention"], chance), halves, numbers["dependent"])

@@ -56,7 +56,7 @@ def paired_difference(a: Estimate, b: Estimate, *, seed: int = 0, factor: float 
     (0.5, 0.318, 0.634, 'paired proportions')
     """
     value = b.value - a.value
-    if not _same_items(a, b):
+    if not same_items(a, b):
         return Difference(value, None, None, None, "no interval: the two values are of different items")
     if a.rows is not None and b.rows is not None and len(a.rows) > 1:
         differences = b.rows - a.rows
@@ -97,7 +97,8 @@ def _of_interval(value: float, ends: tuple[float, float], freedom: int, method: 
     return Difference(value, *ends, p_of_interval(value, *ends, freedom), method)
 
 
-def _same_items(a: Estimate, b: Estimate) -> bool:
+def same_items(a: Estimate, b: Estimate) -> bool:
+    """Whether two estimates are of the same items."""
     if a.items is None or b.items is None:
         return a.items is b.items and a.n == b.n
     return np.array_equal(a.items, b.items)

@@ -10,10 +10,10 @@ from conftest import Workdir
 
 from relrep_cli.base.errors import NotApplicable
 from relrep_cli.comparison.dependent_rows import factor_of
+from relrep_cli.comparison.measured_values import decoded, difference_factor, encoded, measured, paired
 from relrep_cli.comparison.model_differences import APART, CHANCE, Measure, Value, compare_models
 from relrep_cli.comparison.pairs_of_files import measure
 from relrep_cli.comparison.permutations import benjamini_hochberg
-from relrep_cli.comparison.reference_values import _decoded, _encoded, difference_factor, measured, paired
 from relrep_cli.embedding import Embedding, row_numbers, select
 from relrep_cli.metrics import METRICS
 from relrep_cli.numerics.paired import Estimate
@@ -138,7 +138,7 @@ def test_a_model_without_a_value_cannot_be_subtracted() -> None:
 @pytest.mark.parametrize("name", ["knn-jaccard", "cosine", "cka", "rsa", "label-overlap"])
 def test_values_come_back_from_the_cache(name: str) -> None:
     one = measured(name, METRICS[name].resolve({}), space("ref"), space("a"), 0)  # label-overlap has no labels here
-    again = _decoded(_encoded(one))
+    again = decoded(encoded(one))
     assert again.value.convention == one.value.convention and again.dependent == one.dependent
     if one.value.estimate is None:
         assert again.value.estimate is None

@@ -9,6 +9,7 @@ import pytest
 from conftest import Workdir
 
 from relrep_cli.base.errors import DataError
+from relrep_cli.comparison.measured_values import mean_of, measured
 from relrep_cli.comparison.pairs_of_files import View, measure
 from relrep_cli.comparison.repeats import noise_ceiling, repeats_of
 from relrep_cli.embedding import Embedding, text
@@ -67,6 +68,18 @@ def test_the_ceiling_by_hand(name: str) -> None:
 
 def test_a_metric_without_a_value_has_no_ceiling() -> None:
     assert noise_ceiling("label-overlap", METRICS["label-overlap"].resolve({}), of_repeats(trials()), 0) == (None, None)
+
+
+def test_repeats_that_leave_out_other_items_have_no_interval() -> None:
+    found = of_repeats(trials())
+    found[1].x[3] = 1.0  # no direction for a correlation
+    model, params = Embedding(SIGNAL, found[0].ids), METRICS["rsa"].resolve({})
+    each = [measured("rsa", params, one, model, 0) for one in found]
+    mean = mean_of(each).value.estimate
+    assert mean.value == pytest.approx(np.mean([one.value.estimate.value for one in each])) and mean.without is None
+    assert mean_of([each[0], each[2]]).value.estimate.without is not None
+    lacking = measured("mse", {}, found[0], Embedding(SIGNAL[:, :2], found[0].ids), 0)
+    assert mean_of([each[0], lacking]).value.estimate is None
 
 
 def test_values_are_means_over_repeats(empty: Workdir) -> None:
