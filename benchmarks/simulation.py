@@ -177,9 +177,14 @@ def intervals(draws: int, names: Sequence[str], path: str) -> None:
 
 
 def a_null(name: str, n: int, d: int, seed: int) -> Sequence[float]:
-    """The corrected value and the value of two independent normal spaces; NaN where the metric has none."""
+    """The corrected value and the value of two independent normal spaces; NaN where the metric has none.
+
+    row-column-cka has none where columns share nothing, so its columns are mixtures of eight.
+    """
     rng = np.random.default_rng([seed, n, d])
     x, y = (embedding(rng.normal(size=(n, d))) for _ in range(2))
+    if name == "row-column-cka":
+        x, y = (embedding(side.x[:, :D] @ rng.normal(size=(min(d, D), d))) for side in (x, y))
     try:
         score = measure(name, METRICS[name].resolve({}), x, y, workspace=Workspace())
     except NotApplicable:
@@ -196,10 +201,23 @@ def independent(draws: int, names: Sequence[str], path: str) -> None:
             continue
         for n in size_list(50, 100, 400, 2000):
             for d in (4,) if SMOKE else (8, 64, 768):
-                count = max(2, draws * 50 // n)
-                found = gather(path, ("independent", name, n, d), count, partial(a_null, name, n, d))
-                means, spread = found.mean(0), found[:, 0].std() / sqrt(count)
-                print(f"{name}\t{n}\t{d}\t{means[0]:.4f}\t{1.96 * spread:.4f}\t{means[1]:.4f}\t{count}", flush=True)
+                found = enough(path, name, n, d, max(2, draws * 50 // n))
+                means, reach = found.mean(0), error(found)
+                print(f"{name}\t{n}\t{d}\t{means[0]:.4f}\t{reach:.4f}\t{means[1]:.4f}\t{len(found)}", flush=True)
+
+
+def enough(path: str, name: str, n: int, d: int, draws: int) -> np.ndarray:
+    """As many draws as the mean needs to be known to 0.015, at least `draws` and at most 1600."""
+    while True:
+        found = gather(path, ("independent", name, n, d), draws, partial(a_null, name, n, d))
+        if not error(found) > 0.015 or SMOKE or draws >= 1600:
+            return found
+        draws = min(1600, max(draws + 2, int(draws * min(4.0, 1.1 * (error(found) / 0.015) ** 2))))
+
+
+def error(found: np.ndarray) -> float:
+    """Half the width of the 95 % interval of the mean."""
+    return float(1.96 * found[:, 0].std(ddof=1) / sqrt(len(found)))
 
 
 def permutations(draws: int, names: Sequence[str], path: str) -> None:
