@@ -27,6 +27,7 @@ from pathlib import Path
 from common import SMOKE, size  # isort: split
 
 import numpy as np
+from scipy import stats
 from scipy.linalg import expm
 
 from relrep_cli.comparison.corrected_values import best_value, corrected
@@ -217,7 +218,7 @@ def enough(path: str, name: str, n: int, d: int, draws: int) -> np.ndarray:
 
 def error(found: np.ndarray) -> float:
     """Half the width of the 95 % interval of the mean."""
-    return float(1.96 * found[:, 0].std(ddof=1) / sqrt(len(found)))
+    return float(stats.t.ppf(0.975, len(found) - 1) * found[:, 0].std(ddof=1) / sqrt(len(found)))
 
 
 def permutations(draws: int, names: Sequence[str], path: str) -> None:

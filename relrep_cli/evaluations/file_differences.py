@@ -62,14 +62,17 @@ def file_differences(found: Sequence[Judged], files: Sequence[str], against: str
     return compare_models(measures, against, seed)
 
 
-def _factor(own: Mapping[str, Judged], a: str, b: str) -> float:
+def difference_factor(one: Judged, other: Judged) -> float:
     """By how much dependence between rows widens the interval of a difference. Where two files judge other items, their halves
     are others, and the larger factor of both values is taken."""
-    one, other = own[a], own[b]
     halves = [known.halves for known in (one, other) if known.halves is not None]
     if len(halves) == 2 and np.array_equal(np.asarray(one.finding.ids), np.asarray(other.finding.ids)):
         return factor_of([(v[0] - u[0], v[1] - u[1]) for u, v in zip(*halves, strict=False)])
     return max(map(factor_of, halves), default=1.0)
+
+
+def _factor(own: Mapping[str, Judged], a: str, b: str) -> float:
+    return difference_factor(own[a], own[b])
 
 
 def estimates(findings: Mapping[str, Finding]) -> dict[str, Value]:

@@ -65,6 +65,7 @@ def test_every_benchmark_is_known() -> None:
         "simulation",
         "startup",
         "stitch",
+        "task_coverage",
     } <= set(NAMES)
     for name in NAMES:
         said = (FOLDER / f"{name}.py").read_text("utf-8")
