@@ -8,7 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from relrep_cli.base.errors import NotApplicable
+from relrep_cli.comparison.dependent_rows import widened, widening_factor
 from relrep_cli.evaluations.findings import Finding, Space, distances, evaluation, mean_of, mean_of_pairs, some
+from relrep_cli.metrics.score import Score
 from relrep_cli.metrics.statistics import log_ratios, potential
 from relrep_cli.neighbors import nearest, unit_rows
 from relrep_cli.numerics import row_pairs as pairs
@@ -140,10 +142,11 @@ def _dimension(x: np.ndarray, said: str) -> Iterator[Finding]:
     """The TwoNN dimension of the items that differ; none where hardly any do."""
     ratios = log_ratios(x)
     copies = int(np.isnan(ratios).sum())
-    ratios = ratios[np.isfinite(ratios)]
+    x, ratios = np.asarray(x)[np.isfinite(ratios)], ratios[np.isfinite(ratios)]
     if len(ratios) < 3 or not ratios.sum() > 0:
         return
-    low, high = bootstrap(ratios, np.random.default_rng(0))
+    factor = widening_factor(lambda some: Score(0.0, np.nan, "", log_ratios(x[some])), ratios, 0)
+    low, high = widened(bootstrap(ratios, np.random.default_rng(0)), float(ratios.mean()), factor)
     interval = (1 / high, 1 / low) if low > 0 else None
     yield Finding(
         "dimension",
