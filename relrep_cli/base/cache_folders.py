@@ -13,8 +13,8 @@ from relrep_cli.base.errors import UsageError
 from relrep_cli.base.signals import check
 from relrep_cli.base.task_cache import read_record, version_of
 
-KINDS = {".json": "results", ".null": "permutations", ".space": "arrays", ".safetensors": "trainings"}
-RECORD = re.compile(r"[0-9a-f]{16,32}(\.json|\.null|\.space|\.safetensors)")
+KINDS = {".json": "results", ".null": "permutations", ".paired": "differences", ".space": "arrays", ".safetensors": "trainings"}
+RECORD = re.compile(r"[0-9a-f]{16,32}(\.json|\.null|\.paired|\.space|\.safetensors)")
 TEMPORARY = re.compile(r"\..*\.\d+\.[0-9a-f]{8}")
 ABANDONED = 86_400  # seconds after which nobody writes a temporary any more
 LARGEST = 1 << 31  # bytes of any record

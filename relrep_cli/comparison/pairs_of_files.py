@@ -114,7 +114,7 @@ def interval(
     if score.rows is not None and score.sample is not None:
         ends = intervals.sampled(score.rows, score.population)
     elif score.rows is not None and len(score.rows) > 1:
-        ends = intervals.bootstrap(score.rows, np.random.default_rng(seed))
+        ends = intervals.of_mean(score.rows, np.random.default_rng(seed))
         if measure_rows is not None:
             order = None if ids is None else np.argsort(ids)
             ends = widened(ends, score.value, widening_factor(measure_rows, score.rows, seed, order))

@@ -79,7 +79,7 @@ def _run_pair(
     common = join(a, b, plan.require_all)
     if note := left_out(a, b, common):
         say(f"{a.uri} and {b.uri}: {note}")
-    _warn_of_different_spaces(left[-1].embedding, right[-1].embedding, list(plan.metrics))
+    warn_of_different_spaces(left[-1].embedding, right[-1].embedding, list(plan.metrics))
     records, rows = compare_pair(left, right, common, plan.metrics, plan.seed, cache, plan.outputs.row_values, workspace)
     if tests.permutations:
         tests.add(records, (left, right), common, plan.tasks, family(plan.groups, *pair), show, workspace)
@@ -96,7 +96,7 @@ def _show(advance: Any, done: int, total: int, note: str, part: float) -> None:
     advance(done + part, total, note)
 
 
-def _warn_of_different_spaces(x: Embedding, y: Embedding, names: list[str]) -> None:
+def warn_of_different_spaces(x: Embedding, y: Embedding, names: list[str]) -> None:
     """Say which metrics read coordinates of two spaces that need not correspond."""
     affected = [n for n in names if METRICS[n].reads_coordinates and x.d == y.d]
     if affected and (not x.space or x.space != y.space):

@@ -56,7 +56,18 @@ def test_benchmark_runs(name: str, ran: dict[str, tuple[str, str]]) -> None:
 
 
 def test_every_benchmark_is_known() -> None:
-    assert {"anchor", "compare", "diagnosis", "interval_coverage", "neighbors", "project", "startup", "stitch"} <= set(NAMES)
+    assert {
+        "anchor",
+        "compare",
+        "diagnosis",
+        "interval_coverage",
+        "neighbors",
+        "project",
+        "simulation",
+        "startup",
+        "stitch",
+        "task_coverage",
+    } <= set(NAMES)
     for name in NAMES:
         said = (FOLDER / f"{name}.py").read_text("utf-8")
         assert f"python benchmarks/{name}.py" in said and "--smoke" in said.partition('"""\n')[0]
