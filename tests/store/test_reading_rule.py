@@ -263,6 +263,27 @@ def test_an_index_that_only_counts_rows_joins_no_files_that_hold_names(tmp_path:
     assert joined(d, d) == N
 
 
+@pytest.mark.parametrize("ending", [".csv", ".json", ".npz"])
+def test_counters_pair_rows_whose_other_columns_agree(tmp_path: Path, ending: str) -> None:
+    """Texts of any length are compared by their digests, and not kept."""
+    texts = [f"{name}, " + "long " * 2000 if ending == ".csv" else name for name in NAMES]
+    paths = []
+    for k, order in enumerate((range(N), range(N), ORDER)):
+        path = tmp_path / f"{k}{ending}"
+        if ending == ".npz":
+            np.savez(path, emb=X[list(order)] + k, index=np.arange(N), title=[texts[i] for i in order])
+        elif ending == ".csv":
+            numbers = {name: values[list(order)] + k for name, values in wide().items()}
+            csv(path, {"": range(N), "text": [f'"{texts[i]}"' for i in order], **numbers})
+        else:
+            rows = [{"index": j, "text": texts[i], "embedding": (X[i] + k).tolist()} for j, i in enumerate(order)]
+            path.write_text(json.dumps(rows), encoding="utf-8")
+        paths.append(path)
+    assert joined(*paths[:2]) == N
+    with pytest.raises(DataError, match="its index only counts the rows"):
+        joined(paths[0], paths[2])
+
+
 def test_every_record_says_how_rows_were_paired(work: Any) -> None:
     np.save(work / "a.npy", X)
     np.savez(work / "a.npz", x=X, id=np.array(NAMES))
