@@ -14,12 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from relrep_cli.base.errors import printable
-from relrep_cli.numerics.spool import spool
 from relrep_cli.store.apart import Answer, Batch, Files, answered, import_alone, limit, read_apart, spill, texts
 from relrep_cli.store.assignment import counts_rows, tells_rows_apart
 from relrep_cli.store.beside import columns_beside
 from relrep_cli.store.column_names import may_count_rows
-from relrep_cli.store.columns import ColumnDigest, blocks
+from relrep_cli.store.columns import ColumnDigest
 from relrep_cli.store.files import HEAD, bad, first_fault, mistaken, opened, size_of, sniff
 from relrep_cli.store.found import Found
 from relrep_cli.store.reading import PLAIN, Reading
@@ -73,21 +72,10 @@ def read_text(path: Path, member: str | None = None, reading: Reading = PLAIN) -
     if any(may_count_rows(n) and counts_rows(np.array(cells_of[n]).astype("S")) for n in chosen.named if _ascii(cells_of[n])):
         parts = ["digest" if n in unread else part for n, part in zip(names, parts, strict=True)]
     answer = read_apart(path, size, parse, delimiter, int(named), names, parts)
-    order = [n for n, part in zip(names, parts, strict=True) if part == "number"]
-    found = replace(answer, x=_reordered(answer.x, order, chosen.vectors), unread=tuple(unread))
+    found = replace(answer, unread=tuple(unread))
     if delimiter == "\t" and not found.columns:  # the TensorFlow projector's vectors.tsv
         return replace(found, **columns_beside(path, len(found.x)))
     return found
-
-
-def _reordered(x: np.ndarray, order: list[str], wanted: list[str]) -> np.ndarray:
-    """The columns of x, which have the names `order`, in the order of `wanted`; x itself where they are so already."""
-    if order == wanted or len(order) != len(wanted):
-        return x
-    out, places = spool(x.shape, x.dtype), [order.index(name) for name in wanted]
-    for rows in blocks(len(x), x.shape[1] * x.dtype.itemsize, x, out):
-        out[rows] = x[rows][:, places]
-    return out
 
 
 def _lacks_a_name(cells: list[str], rows: list[list[str]]) -> bool:

@@ -137,17 +137,6 @@ def test_numbers_that_are_not_named_like_the_coordinates_are_refused(tmp_path: P
     assert "no column matches 'q*'" in refusal(tmp_path / "a.csv", vector_columns="q*")
 
 
-def test_coordinates_stand_in_the_order_of_their_numbers(tmp_path: Path) -> None:
-    """Whatever the order of the columns: a program that sorts them as text puts e10 before e2."""
-    x = RNG.normal(size=(N, 11)).round(4)
-    columns = {f"e{j}": x[:, j] for j in sorted(range(11), key=str)} | {"id": NAMES}
-    (tmp_path / "a.jsonl").write_text(
-        "".join(json.dumps({n: v[i] for n, v in columns.items()}) + "\n" for i in range(N)), encoding="utf-8"
-    )
-    for path in (csv(tmp_path / "a.csv", columns), table(tmp_path / "a.parquet", **columns), tmp_path / "a.jsonl"):
-        assert np.array_equal(read(path).x, x)
-
-
 def test_columns_without_numbers_in_their_names_are_coordinates_when_all_are_alike(tmp_path: Path) -> None:
     assert read(csv(tmp_path / "a.csv", {"length": X[:, 0], "width": X[:, 1]})).x.shape == (N, 2)
     path = csv(tmp_path / "b.csv", {"length": X[:, 0], "count": range(5, 5 + N)})
