@@ -1,0 +1,170 @@
+"""Translation: a turned space is undone exactly, and the quality is that of items which the map was not fitted on."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from conftest import Workdir
+
+from relrep_cli import store
+from relrep_cli.base.errors import DataError, UsageError
+from relrep_cli.embedding import Embedding, row_numbers, text
+from relrep_cli.stitching.space_maps import SpaceMaps, read_maps, save_maps
+from relrep_cli.stitching.translation import Fitting, fit_map
+from relrep_cli.stitching.translators import Affine
+
+N, D = 200, 6
+
+
+def turned(noise: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """A space, and it turned, scaled and shifted."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(N, D))
+    y = 3 * x @ np.linalg.qr(rng.normal(size=(D, D)))[0] + 1
+    return x, y + noise * rng.normal(size=y.shape)
+
+
+def embedding(x: np.ndarray, name: str, split: bool = True) -> Embedding:
+    obs = {"split": text(["train", "train", "train", "test"] * (len(x) // 4))} if split else {}
+    return Embedding(x, row_numbers(len(x)), obs, space=name, uri=name)
+
+
+@pytest.fixture
+def files(empty: Workdir) -> Workdir:
+    """a.npz and b.npz, which is a turned; queries.npz, items of a's space that b lacks; ids.txt, 40 of the items."""
+    x, y = turned()
+    ids = [f"i{n}" for n in range(N)]
+    np.savez(empty / "a.npz", x=x, ids=ids)
+    np.savez(empty / "b.npz", x=y, ids=ids)
+    np.savez(empty / "queries.npz", x=x[:20] + 1, ids=[f"q{n}" for n in range(20)])
+    (empty / "ids.txt").write_text("\n".join(ids[:40]))
+    return empty
+
+
+def values(records: list[dict[str, object]]) -> dict[str, float]:
+    return {str(r["measure"]): float(str(r["value"])) for r in records}
+
+
+def test_a_turned_space_is_undone_and_queries_follow_by_the_saved_map(files: Workdir) -> None:
+    found = files.here("relrep translate a.npz --into b.npz -a ids.txt --save-map map.h5 -o a.in-b.h5 --json")
+    records = json.loads(found.stdout)
+    assert values(records) == pytest.approx({"recall_1": 1, "recall_10": 1, "cosine": 1, "retained": 1})
+    assert {(r["n"], r["fitted_on"], r["held_out"], r["index_size"]) for r in records} == {(160, 40, "items", 200)}
+    moved, b = store.read(str(files / "a.in-b.h5")), store.digested(store.read(str(files / "b.npz")))
+    np.testing.assert_allclose(moved.x, b.x, atol=1e-5)
+    assert (moved.space, moved.kind, moved.ids.tolist()) == (b.space, b.kind, b.ids.tolist())
+    assert [step["command"] for step in moved.steps] == ["translate"]
+    files.here("relrep translate queries.npz --map map.h5 -o q.h5 -q")
+    files.here("relrep translate queries.npz --map map.h5 -o q.parquet -q")
+    wanted = Fitting("orthogonal", {"scaling": "whole"}).fit(turned()[0], turned()[1])(turned()[0][:20] + 1)
+    for name in ("q.h5", "q.parquet"):
+        np.testing.assert_allclose(store.read(str(files / name)).x, wanted, atol=1e-5)
+    assert "up to date" in files.here("relrep translate queries.npz --map map.h5 -o q.h5").stderr
+
+
+def test_a_map_is_no_embedding_and_the_other_way_round(files: Workdir) -> None:
+    files.here("relrep translate a.npz --into b.npz --save-map map.h5 -q")
+    files.error("relrep compare map.h5 a.npz", 3, "holds maps between spaces", "relrep translate with --map")
+    files.error("relrep translate a.npz --map b.npz -o x.h5", 2, "holds no map", "--save-map")
+    files.error("relrep translate a.npz --into map.h5", 2, "map between two spaces", "embedding file")
+
+
+@pytest.mark.parametrize(
+    ("words", "finding"),
+    [
+        ("a.npz", "neither --into nor --map"),
+        ("a.npz --into b.npz --map b.npz", "both name the target"),
+        ("a.npz --map b.npz", "-o FILE is missing"),
+        ("a.npz --map b.npz -o x.h5 -a ids.txt", "--anchors does not go with --map"),
+        ("a.npz --into b.npz --save-map x.h5 -o x.h5", "name the same file"),
+        ("a.npz --into b.npz -o a.npz", "is also an input"),
+        ("a.npz --into b.npz --save-map map.npz", "does not write .npz"),
+        ("a.npz --into b.npz -m procrustes", "unknown translator"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(files: Workdir, words: str, finding: str) -> None:
+    files.error(f"relrep translate {words}", 2, finding)
+
+
+def test_a_map_is_read_as_it_was_written(empty: Workdir) -> None:
+    rng = np.random.default_rng(1)
+    target = rng.normal(size=4)
+    maps = {
+        "first": Affine(rng.normal(size=3), rng.normal(size=(3, 4)), target),
+        "sécond": Affine(rng.normal(size=5), rng.normal(size=(5, 4)), target, 0.5),
+    }
+    saved = SpaceMaps("there", "absolute", maps, "ridge", rng.normal(size=(2, 4)), text(["p", "q"]))
+    save_maps(str(empty / "m.h5"), saved, [], False)
+    found = read_maps(str(empty / "m.h5"))
+    assert found is not None and list(found.maps) == list(maps) and found.space == "there"
+    for name, one in maps.items():
+        assert all(
+            np.array_equal(getattr(one, part), getattr(found.maps[name], part)) for part in ("source", "matrix", "target")
+        )
+        assert found.maps[name].along == one.along
+    joined = found.as_embedding()
+    assert joined.ids.tolist() == [b"p", b"q"] and np.array_equal(joined.x, saved.anchors)
+
+
+def test_the_map_of_a_space_is_found_by_name_or_by_dims(empty: Workdir) -> None:
+    target = np.zeros(2)
+    maps = SpaceMaps(
+        "there", "absolute", {n: Affine(np.zeros(d), np.zeros((d, 2)), target) for n, d in (("a", 3), ("b", 4))}, ""
+    )
+    assert maps.of(embedding(np.zeros((4, 3)), "a")) is maps.maps["a"]
+    assert maps.of(embedding(np.zeros((4, 4)), "")) is maps.maps["b"]
+    with pytest.raises(DataError, match="of space c"):
+        maps.of(embedding(np.zeros((4, 3)), "c"))
+    with pytest.raises(DataError, match="5 dims and names no space"):
+        maps.of(embedding(np.zeros((4, 5)), "unnamed:1"))
+    with pytest.raises(DataError, match="the map takes 3"):
+        maps.of(embedding(np.zeros((4, 4)), "a"))
+    with pytest.raises(UsageError, match="which no third one can join"):
+        maps.as_embedding()
+
+
+def test_nothing_is_measured_on_rows_of_the_fit() -> None:
+    x, y = turned(noise=1.0)
+    a, b = embedding(x, "a"), embedding(y, "b")
+    poisoned = y.copy()
+    poisoned[a.obs["split"] == b"test"] += 1e3
+    how = Fitting("ridge", {"scaling": "whole"})
+    carry, records = fit_map(a, b, how)
+    again, _ = fit_map(a, embedding(poisoned, "b"), how)
+    assert np.array_equal(carry.matrix, again.matrix)
+    assert {(r["n"], r["fitted_on"]) for r in records} == {(N // 4, N * 3 // 4)}
+
+
+def test_without_a_split_some_items_are_held_out_and_order_does_not_matter() -> None:
+    x, y = turned(noise=1.0)
+    order = np.random.default_rng(5).permutation(N)
+    a, b = embedding(x, "a", split=False), embedding(y, "b", split=False)
+    mixed = Embedding(y[order], b.ids[order], space="b", uri="b")
+    carry, records = fit_map(a, b, Fitting("orthogonal", {"scaling": "whole"}))
+    again, same = fit_map(a, mixed, Fitting("orthogonal", {"scaling": "whole"}))
+    np.testing.assert_allclose(again.matrix, carry.matrix, atol=1e-12)
+    assert values(same) == pytest.approx(values(records)) and 5 < records[0]["n"] < 40
+    assert records[0]["n"] + records[0]["fitted_on"] == N
+
+
+def test_where_every_item_is_an_anchor_the_quality_is_cross_validated() -> None:
+    from relrep_cli.relative.recipes import Recipe
+
+    x = np.random.default_rng(3).normal(size=(40, 30))
+    unrelated = np.random.default_rng(4).normal(size=(40, 30))
+    a, b = embedding(x, "a", split=False), embedding(unrelated, "b", split=False)
+    _, records = fit_map(a, b, Fitting("affine", {"scaling": "whole"}, Recipe(a.ids)))
+    assert {(r["n"], r["fitted_on"], r["held_out"]) for r in records} == {(40, 40, "cross-validation")}
+    assert values(records)["recall_1"] < 0.2  # the fit itself finds all of them
+
+
+def test_too_few_shared_items_are_an_error() -> None:
+    a, b = embedding(turned()[0][:4], "a"), embedding(turned()[1][:4], "b")
+    with pytest.raises(DataError, match="share 1 items to fit a map on"):
+        fit_map(
+            Embedding(a.x[:1], a.ids[:1], space="a", uri="a"),
+            Embedding(b.x, b.ids, {"split": text(["train"] * 4)}, space="b", uri="b"),
+            Fitting("orthogonal", {"scaling": "whole"}),
+        )
