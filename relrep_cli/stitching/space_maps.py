@@ -108,6 +108,7 @@ def save_maps(output: str, maps: SpaceMaps, steps: list[Step], force: bool) -> N
             "space": text([name for name, size in zip(maps.maps, sizes, strict=True) for _ in range(size)] + [""] * len(blank)),
             "source": np.concatenate([*(one.source for one in found), blank]),
             "along": np.concatenate([*along, blank]),
+            "unit": np.concatenate([*(np.full(len(one.source), one.unit_rows, np.int8) for one in found), np.int8(blank)]),
             "kind": text([maps.kind] * (axes + len(blank))),
         },
         var={"id": np.arange(width).astype("S")},
@@ -157,7 +158,7 @@ def _maps(e: Embedding) -> SpaceMaps:
         if np.isinf(length):
             raise ValueError
         maps[name.decode(errors="backslashreplace")] = Affine(
-            source[rows], x[rows], x[target[0]], None if np.isnan(length) else length
+            source[rows], x[rows], x[target[0]], None if np.isnan(length) else length, bool(e.obs["unit"][rows[0]])
         )
     ids = text([name.removeprefix(ANCHOR) for name in e.ids[anchors].tolist()]) if len(anchors) else None
     params = e.steps[-1].get("params") or {} if e.steps else {}
