@@ -16,7 +16,7 @@ from relrep_cli.cli.options import Given, Printing, command
 from relrep_cli.cli.reading_options import ReadingOptions
 from relrep_cli.embedding import Embedding, chain
 from relrep_cli.relative.recipes import Recipe
-from relrep_cli.stitching.space_maps import read_maps, read_target, save_maps
+from relrep_cli.stitching.space_maps import SpaceMaps, read_maps, read_target, save_maps
 from relrep_cli.stitching.translation import (
     FIT_ROWS,
     Fitting,
@@ -29,13 +29,19 @@ from relrep_cli.stitching.translation import (
 )
 from relrep_cli.stitching.translation_quality import COLUMNS
 from relrep_cli.stitching.translators import TRANSLATORS
+from relrep_cli.stitching.universe import PENALTY, UNIVERSES
+from relrep_cli.stitching.universe_files import FIT_ROWS as UNIVERSE_ROWS
+from relrep_cli.stitching.universe_files import Building, build_universe
 
+ORTHOGONAL, UNIVERSE = "orthogonal", "universe"
 TITLE = "What to translate"
 COMMON = ("into", "anchors", "method", "save_map", "map", "output")
 EXAMPLES = (
     "relrep translate new.h5 --into old.h5 -o new.in-old.h5",
     "relrep translate new.h5 --into old.h5 --anchors anchors.h5 --method ridge --save-map map.h5",
     "relrep translate queries.h5 --map map.h5 -o queries.in-old.h5",
+    "relrep translate a.h5 b.h5 c.h5 --anchors anchors.h5 --save-map universe.h5",
+    "relrep translate d.h5 --into universe.h5 --save-map d.map.h5",
 )
 
 
@@ -45,8 +51,15 @@ def _file(name: str, *more: str, help: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    file: Annotated[str, typer.Argument(metavar="FILE", help="Embedding file to translate.", show_default=False)]
-    into: Annotated[str, _file("into", help="Embedding file of the target space, with items of FILE.")] = ""
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE...", help="Embedding file to translate; two or more to build a universe.", show_default=False
+        ),
+    ]
+    into: Annotated[
+        str, _file("into", help="Embedding file of the target space, with items of FILE; or a universe that FILE joins.")
+    ] = ""
     anchors: Annotated[
         str,
         _file("anchors", "-a", help="Fit on these items: an anchor file, ids or pairs [default: all shared training rows]."),
@@ -55,11 +68,26 @@ class Options:
         list[str], _file("anchor-vectors", help="More files that hold vectors of anchors; used for files of the same space.")
     ] = field(default_factory=list)
     method: Annotated[
-        str, typer.Option("--method", "-m", help=f"How to fit the map. One of: {', '.join(TRANSLATORS)}.", metavar="NAME")
-    ] = "orthogonal"
+        str,
+        typer.Option(
+            "--method",
+            "-m",
+            help=f"How to fit the map [default: {ORTHOGONAL}; {UNIVERSE} for a universe]. One of: "
+            f"{', '.join([*TRANSLATORS, *UNIVERSES])}.",
+            metavar="NAME",
+            show_default=False,
+        ),
+    ] = ""
     fit_rows: Annotated[
-        int, typer.Option("--fit-rows", help="Without --anchors: fit on at most so many shared training rows.", min=2)
-    ] = FIT_ROWS
+        int | None,
+        typer.Option(
+            "--fit-rows",
+            help=f"Without --anchors: fit on at most so many shared training rows [default: {FIT_ROWS}; {UNIVERSE_ROWS} for a "
+            "universe].",
+            min=2,
+            show_default=False,
+        ),
+    ] = None
     save_map: Annotated[str, _file("save-map", help="Save the map, for files that hold no anchor.")] = ""
     map: Annotated[str, _file("map", help="Translate by a map that was saved, in place of --into.")] = ""
     output: shared.Output = ""
@@ -73,23 +101,29 @@ class Options:
     given: Given
 
 
-@command(Options, TRANSLATORS)
+@command(Options, TRANSLATORS, UNIVERSES)
 def translate(options: Options) -> None:
     """Turn the vectors of FILE into vectors of another space, such as that of the encoder of an old index.
 
     The map is fitted on items that both files hold: the anchors, or all shared training rows. The table says how well items
     that the map was not fitted on find themselves in the target space. No labels are needed.
+
+    Two or more FILEs without --into build a universe: a common space with a map from each. --save-map keeps it, --map
+    translates files of its spaces into it, and --into lets another space join without changing the maps that exist.
     """
     kind = options.printing.kind
     _check(options)
     if options.map:
         return _by_map(options)
+    if not options.into:
+        return _build_universe(options, kind)
     reading = options.reading.reading
-    e, target = store.digested(store.read(options.file, reading)), read_target(options.into, reading)
-    how = _fitting(options)
+    e, target = store.digested(store.read(options.files[0], reading)), read_target(options.into, reading)
+    how = _fitting(options, target)
+    target = target.as_embedding() if isinstance(target, SpaceMaps) else target
     step = how.step(e, target, options.dtype or "float32")
     if options.dry_run:
-        return shared.plan([f"translate {options.file} into the space of {options.into} by {how.method}"])
+        return shared.plan([f"translate {e.uri} into the space of {options.into} by {how.method}"])
     output = _output(options)
     todo = [file for file in (options.save_map, options.output) if file and output.is_due(file, step)]
     carry, records = fit_map(e, target, how)
@@ -103,42 +137,98 @@ def translate(options: Options) -> None:
 
 def _check(options: Options) -> None:
     """Raise UsageError for options that do not go together."""
-    if bool(options.into) == bool(options.map):
-        found = "--into and --map both name the target" if options.map else "neither --into nor --map names the target"
-        raise UsageError(found, "Give --into FILE to fit a map, or --map FILE to use a saved one.")
-    needless = {"--anchors": options.anchors, "--save-map": options.save_map, "--anchor-vectors": options.anchor_vectors}
+    if options.into and options.map:
+        raise UsageError(
+            "--into and --map both name the target", "Give --into FILE to fit a map, or --map FILE to use a saved one."
+        )
+    several = len(options.files) > 1
+    if several and (options.into or options.map):
+        option = "--into" if options.into else "--map"
+        raise UsageError(f"{option} translates one file, and {len(options.files)} are named", "Name one FILE.")
+    if not several and not options.into and not options.map:
+        raise UsageError(
+            "neither --into nor --map names the target", "Give --into FILE, --map FILE, or more files to build a universe."
+        )
+    needless: dict[str, Any] = {"--anchors": options.anchors, "--anchor-vectors": options.anchor_vectors}
+    needless |= {"--save-map": options.save_map, "--method": options.method, "--fit-rows": options.fit_rows}
     if options.map and (option := next((name for name, value in needless.items() if value), "")):
         raise UsageError(f"{option} does not go with --map, which is fitted already", "Leave it out.")
     if options.map and not options.output:
         raise UsageError("-o FILE is missing", "Name the output file.")
     if options.map:
         options.given.refuse(TRANSLATORS, "--map, which is fitted already")
+        options.given.refuse(UNIVERSES, "--map, which is fitted already")
+    if several and options.output:
+        raise UsageError(
+            "-o writes one file, and a universe is built of several",
+            "Keep it with --save-map FILE; then translate each file with --map FILE.",
+        )
+    if options.anchors and options.fit_rows:
+        raise UsageError("--fit-rows counts training rows, and --anchors names the items to fit on", "Leave one out.")
     refuse_same({"-o": options.output, "--save-map": options.save_map})
 
 
 def _inputs(options: Options) -> list[str]:
-    return [f for f in (options.file, options.into, options.map, options.anchors, *options.anchor_vectors) if f]
+    return [f for f in (*options.files, options.into, options.map, options.anchors, *options.anchor_vectors) if f]
 
 
 def _output(options: Options) -> Output:
     return Output(options.output, options.dtype or "float32", options.force, _inputs(options))
 
 
-def _fitting(options: Options) -> Fitting:
-    params = options.given.choose(TRANSLATORS, [options.method])[options.method]
+def _recipe(options: Options) -> Recipe | None:
+    """The recipe that has the anchors; None where none are named."""
     if not options.anchors:
-        return Fitting(options.method, params, None, options.fit_rows, options.seed)
+        return None
     ids, spare, meaning = read_anchors(options.anchors)
     sources = ([spare] if spare else []) + [store.read(v) for v in options.anchor_vectors]
-    return Fitting(options.method, params, Recipe(ids, anchor_sources=sources, meaning=meaning), seed=options.seed)
+    return Recipe(ids, anchor_sources=sources, meaning=meaning)
+
+
+def _fitting(options: Options, target: Embedding | SpaceMaps) -> Fitting:
+    """How to fit: a translator; or into a universe, as it fitted its own spaces. Raises UsageError."""
+    recipe, method = _recipe(options), options.method
+    if isinstance(target, SpaceMaps) and method in ("", target.method):
+        options.given.refuse(TRANSLATORS, "a universe, which says how to join it")
+        options.given.refuse(UNIVERSES, "a universe that is built already")
+        params = {PENALTY: float(target.params.get(PENALTY) or 0.0)}
+        assert target.anchor_ids is not None
+        return Fitting(target.method, params, recipe or Recipe(target.anchor_ids), seed=options.seed)
+    if method in UNIVERSES:
+        raise UsageError(f"--method {method} needs two or more files, or --into UNIVERSE that is one", "Name a translator.")
+    method = method or ORTHOGONAL
+    params = options.given.choose(TRANSLATORS, [method])[method]
+    options.given.refuse(UNIVERSES, f"--method {method}")
+    return Fitting(method, params, recipe, options.fit_rows or FIT_ROWS, options.seed)
+
+
+def _build_universe(options: Options, kind: str | None) -> None:
+    method = options.method or UNIVERSE
+    if method in TRANSLATORS:
+        raise UsageError(
+            f"--method {method} maps one space into another, and {len(options.files)} files are named",
+            f"Name the target with --into FILE, or a universe: {', '.join(UNIVERSES)}.",
+        )
+    params = options.given.choose(UNIVERSES, [method])[method]
+    options.given.refuse(TRANSLATORS, f"--method {method}")
+    how = Building(method, params, _recipe(options), options.fit_rows or UNIVERSE_ROWS, options.seed)
+    if options.dry_run:
+        return shared.plan([f"build a universe of {len(options.files)} files by {method}"])
+    es = [store.digested(store.read(file, options.reading.reading)) for file in options.files]
+    universe, maps, records = build_universe(es, how)
+    step = how.step(es, universe)
+    if options.save_map and _output(options).is_due(options.save_map, step):
+        save_maps(options.save_map, maps, chain(es, step), options.force)
+        say(f"{options.save_map}: {len(es)} maps into a common space of {universe.anchors.shape[1]} dims.")
+    write(records, COLUMNS, kind)
 
 
 def _by_map(options: Options) -> None:
     maps = read_maps(options.map)
     if maps is None:
         raise UsageError("holds no map", "Give a file that relrep translate --save-map wrote.", file=options.map)
-    e: Embedding = store.digested(store.read(options.file, options.reading.reading))
+    e = store.digested(store.read(options.files[0], options.reading.reading))
     if options.dry_run:
         maps.of(e)
-        return shared.plan([f"translate {options.file} into space {maps.space} to {options.output}"])
+        return shared.plan([f"translate {e.uri} into space {maps.space} to {options.output}"])
     translate_with_maps(e, maps, _output(options))

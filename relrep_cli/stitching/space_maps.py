@@ -8,7 +8,8 @@ rows of anchors may follow.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -30,8 +31,8 @@ class SpaceMaps:
     """Maps into one space.
 
     space: the name of the target. kind: of its vectors. maps: by the name of the source space. anchors: (m, k) the anchors in
-    the target, with their ids, where another space can join by them; None where the map does not keep them. method: how the
-    maps were fitted. steps, digest: of the file.
+    the target, with their ids, where another space can join by them; None where the map does not keep them. method, params:
+    how the maps were fitted. steps, digest: of the file.
     """
 
     space: str
@@ -43,6 +44,7 @@ class SpaceMaps:
     steps: Sequence[Step] = ()
     digest: str = ""
     uri: str = ""
+    params: Mapping[str, Any] = field(default_factory=dict)
 
     def of(self, e: Embedding) -> Affine:
         """The map for the space of e. A file that names no space is taken for the one with its dims, if there is one only.
@@ -134,15 +136,16 @@ def read_maps(file: str, reading: Reading = PLAIN) -> SpaceMaps | None:
         raise DataError(DAMAGED, REMEDY, file=file) from None
 
 
-def read_target(file: str, reading: Reading = PLAIN) -> Embedding:
-    """The embedding that a file holds, or the anchors of a universe. Raises UsageError for a map that no space can join."""
+def read_target(file: str, reading: Reading = PLAIN) -> Embedding | SpaceMaps:
+    """The embedding that a file holds, or the maps of a universe. Raises UsageError for a map that no space can join."""
     try:
         return store.digested(store.read(file, reading))
     except DataError:
         maps = read_maps(file, reading)
         if maps is None:
             raise
-        return maps.as_embedding()
+    maps.as_embedding()
+    return maps
 
 
 def _maps(e: Embedding) -> SpaceMaps:
@@ -164,4 +167,4 @@ def _maps(e: Embedding) -> SpaceMaps:
     params = e.steps[-1].get("params") or {} if e.steps else {}
     kind = RELATIVE if e.obs["kind"][0] == RELATIVE.encode() else ABSOLUTE
     kept = x[anchors] if len(anchors) else None
-    return SpaceMaps(e.space, kind, maps, str(params.get("method", "")), kept, ids, e.steps, e.digest, e.uri)
+    return SpaceMaps(e.space, kind, maps, str(params.get("method", "")), kept, ids, e.steps, e.digest, e.uri, params)

@@ -10,31 +10,30 @@ from typing import Any
 import numpy as np
 
 from relrep_cli import store
-from relrep_cli.base.errors import DataError, UsageError, printable
+from relrep_cli.base.errors import UsageError, printable
 from relrep_cli.base.output import Record, say
-from relrep_cli.comparison.joins import join
-from relrep_cli.embedding import Embedding, Step, chain, check_positions, find_ids, id_order, make_step, match_ids
-from relrep_cli.numerics.blocks import pick, row_blocks
+from relrep_cli.embedding import Embedding, Step, chain, make_step
+from relrep_cli.numerics.blocks import row_blocks
 from relrep_cli.numerics.spool import spool
 from relrep_cli.numerics.threads import in_order
 from relrep_cli.relative.recipes import Recipe, anchors_digest
-from relrep_cli.splits import drawn_test_rows
 from relrep_cli.stitching import translators
+from relrep_cli.stitching.shared_samples import samples
 from relrep_cli.stitching.space_maps import SpaceMaps
-from relrep_cli.stitching.translation_quality import QUERIES, crossed_scores, held_out_scores, quality
+from relrep_cli.stitching.translation_quality import INDEX, crossed_scores, held_out_scores, quality
 from relrep_cli.stitching.translators import Affine
+from relrep_cli.stitching.universe import PENALTY, UNIVERSES, join
 from relrep_cli.store.exports import EXPORTS, export
 
 FIT_ROWS = 10_000  # training rows that a map is fitted on where no anchors are named
-HELD_OUT = 0.1  # share of the shared items that is held out where no file has a split
 
 
 @dataclass(frozen=True, eq=False)
 class Fitting:
     """How to fit a map.
 
-    method: name of a translator, with its params. recipe: has the anchors; None for all shared training rows, at most `rows`
-    of them, drawn by the seed.
+    method: name of a translator, or of the universe that is joined, with its params. recipe: has the anchors; None for all
+    shared training rows, at most `rows` of them, drawn by the seed.
     """
 
     method: str
@@ -44,6 +43,9 @@ class Fitting:
     seed: int = 0
 
     def fit(self, x: np.ndarray, y: np.ndarray) -> Affine:
+        """The map from anchors x (m, dx) to y (m, dy); where y is of a universe, as one more of its spaces."""
+        if self.method in UNIVERSES:
+            return join(x, y, float(self.params.get(PENALTY, 0.0)))
         return translators.fit(self.method, x, y, dict(self.params))
 
     def step(self, e: Embedding, target: Embedding, dtype: str) -> Step:
@@ -54,96 +56,25 @@ class Fitting:
         return make_step("translate", params, self.seed, [e, target, *sources])
 
 
-@dataclass(frozen=True, eq=False)
-class Samples:
-    """The rows of e and of the target that a map is fitted on, (m, dx) and (m, dy), and those that are held out, as row
-    numbers (q,) of both files."""
-
-    x: np.ndarray
-    y: np.ndarray
-    held: np.ndarray
-    own: np.ndarray
-
-
 def fit_map(e: Embedding, target: Embedding, how: Fitting) -> tuple[Affine, list[Record]]:
     """The map from the space of e into that of the target, and its quality on items that it was not fitted on.
 
     Where every shared item is needed for the fit, the quality is that of five maps, each fitted without a fifth of the items.
     Raises DataError when the files share too few items, or an anchor is missing.
     """
-    if not np.shares_memory(e.x, target.x) and e.space and e.space == target.space:
+    if e.x is not target.x and e.space == target.space:
         say(f"{e.uri} and {target.uri} name the same space, {printable(e.space)}.")
-    rows = _samples(e, target, how)
-    if len(rows.x) < 2:
-        raise DataError(
-            f"share {len(rows.x)} items to fit a map on, and it needs two or more",
-            "Give files that share more items, or name anchors with --anchors.",
-            file=f"{e.uri} and {target.uri}",
-        )
-    carry = how.fit(rows.x, rows.y)
-    flags: Record = {"fitted_on": len(rows.x)}
-    if len(rows.held):
-        found = held_out_scores(carry, e, rows.held, target, rows.own, how.seed)
-        flags |= {"index_size": min(target.n, 20_000), "held_out": "items"}
+    rows = samples([e, target], how.recipe, how.rows, how.seed)
+    x, y = rows.vectors
+    carry = how.fit(x, y)
+    flags: Record = {"file": e.uri, "into": target.uri, "fitted_on": len(x)}
+    if len(rows.held[0]):
+        found = held_out_scores(carry, e, rows.held[0], target, rows.held[1], how.seed)
+        flags |= {"index_size": min(target.n, INDEX), "held_out": "items"}
     else:
-        found = crossed_scores(how.fit, rows.x, rows.y, how.seed)
-        flags |= {"index_size": len(rows.y), "held_out": "cross-validation"}
+        found = crossed_scores(how.fit, x, y, how.seed)
+        flags |= {"index_size": len(y), "held_out": "cross-validation"}
     return carry, list(quality(found, how.seed, flags))
-
-
-def _samples(e: Embedding, target: Embedding, how: Fitting) -> Samples:
-    if how.recipe is None:
-        return _shared_samples(e, target, how)
-    x, y = how.recipe.vectors(e), how.recipe.vectors(target)
-    taken = how.recipe.items(e)
-    shared, theirs = match_ids(e.ids, target.ids)
-    free = find_ids(taken, e.ids[shared]) < 0
-    if e.row_ids != target.row_ids:  # row numbers say nothing of ids
-        free[:] = False
-    held = _sampled(e, shared[free], theirs[free], QUERIES, how.seed, _tested(e, target, shared[free], theirs[free]))
-    return Samples(x, y, *held)
-
-
-def _shared_samples(e: Embedding, target: Embedding, how: Fitting) -> Samples:
-    """All shared training rows, and the shared test rows; where neither file has a split, one is drawn by id."""
-    check_positions([e, target])
-    shared, theirs = join(e, target)
-    test = _tested(e, target, shared, theirs)
-    if test is None:
-        named = replace(e, x=e.x[:0], ids=e.ids[shared], obs={})
-        test = drawn_test_rows(named, np.zeros(0, "S1"), HELD_OUT, how.seed)
-        train = ~test
-    else:
-        train = _is_split(e, shared, b"train") & _is_split(target, theirs, b"train")
-    held = _sampled(e, shared[test], theirs[test], QUERIES, how.seed)
-    rows = _sampled(e, shared[train], theirs[train], how.rows, how.seed)
-    return Samples(pick(e.x, rows[0]), pick(target.x, rows[1]), *held)
-
-
-def _tested(e: Embedding, target: Embedding, shared: np.ndarray, theirs: np.ndarray) -> np.ndarray | None:
-    """(s,) whether a shared item is a test row of either file; None where neither has a split."""
-    if "split" not in e.obs and "split" not in target.obs:
-        return None
-    return _is_split(e, shared, b"test", False) | _is_split(target, theirs, b"test", False)
-
-
-def _is_split(e: Embedding, rows: np.ndarray, name: bytes, unknown: bool = True) -> np.ndarray:
-    return e.obs["split"][rows] == name if "split" in e.obs else np.full(len(rows), unknown)
-
-
-def _sampled(
-    e: Embedding, rows: np.ndarray, theirs: np.ndarray, most: int, seed: int, keep: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """At most `most` of the pairs of rows, drawn by the seed whatever their order. keep: those to draw from, if it has any."""
-    if keep is not None and keep.any():
-        rows, theirs = rows[keep], theirs[keep]
-    order = id_order(e.ids[rows])
-    if order is not None:
-        rows, theirs = rows[order], theirs[order]
-    if len(rows) > most:
-        chosen = np.sort(np.random.default_rng(seed).permutation(len(rows))[:most])
-        rows, theirs = rows[chosen], theirs[chosen]
-    return rows, theirs
 
 
 def maps_of(e: Embedding, target: Embedding, carry: Affine, how: Fitting) -> SpaceMaps:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from relrep_cli.stitching.translators import Affine
 K = 10
 QUERIES, INDEX = 2000, 20_000  # rows that the quality is measured on
 FOLDS = 5
-COLUMNS = ("measure", "value", "low", "high", "n", "index_size", "fitted_on", "held_out")
+COLUMNS = ("file", "into", "measure", "value", "low", "high", "n", "index_size", "fitted_on", "held_out")
 Fit = Callable[[np.ndarray, np.ndarray], Affine]
 Scores = dict[str, np.ndarray]
 
@@ -72,10 +71,3 @@ def crossed_scores(fit: Fit, x: np.ndarray, y: np.ndarray, seed: int) -> Scores:
         found.append((part, scores(fit(x[rest], y[rest])(x[part]), part, y)))
     order = np.argsort(np.concatenate([part for part, _ in found]))
     return {name: np.concatenate([one[name] for _, one in found])[order] for name in found[0][1]}
-
-
-def summary(records: list[Record]) -> str:
-    """The recall in one clause, for the line that says what was written."""
-    found: dict[str, Any] = {r["measure"]: r for r in records}
-    r = found["recall_1"]
-    return f"recall@1 {r['value']:.3f} ({r['low']:.3f} to {r['high']:.3f}) on {r['n']} items that the map was not fitted on"
