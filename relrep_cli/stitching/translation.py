@@ -62,7 +62,7 @@ def fit_map(e: Embedding, target: Embedding, how: Fitting) -> tuple[Affine, list
     Where every shared item is needed for the fit, the quality is that of five maps, each fitted without a fifth of the items.
     Raises DataError when the files share too few items, or an anchor is missing.
     """
-    if e.x is not target.x and e.space == target.space:
+    if e.space and e.space == target.space:
         say(f"{e.uri} and {target.uri} name the same space, {printable(e.space)}.")
     rows = samples([e, target], how.recipe, how.rows, how.seed)
     x, y = rows.vectors

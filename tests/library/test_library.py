@@ -179,3 +179,14 @@ def test_a_projector_maps_new_rows_as_the_command_does() -> None:
     assert made.get_feature_names_out()[3] == "euclidean:3"
     chosen = relrep.RelativeProjector(8, strategy="kmeans", options={"p": 3.0}, similarity="lp").fit(X)
     assert chosen.anchors_.shape == (8,) and chosen.basis_.recipe.similarities == {"lp": {"p": 3.0}}
+
+
+def test_translate_gives_what_the_command_gives(work: Workdir) -> None:
+    words = "relrep translate a.h5 --into b.h5 -a anchors.h5 -m ridge --scaling axes -o moved.h5 --json -q"
+    rows = json.loads(work.here(words).stdout)
+    found = relrep.translate(work / "a.h5", work / "b.h5", work / "anchors.h5", "ridge", scaling="axes")
+    assert [r["value"] for r in rows] == pytest.approx([r.value for r in found.quality])
+    np.testing.assert_allclose(found.embedding.x, relrep.read(work / "moved.h5").x, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found(relrep.read(work / "a.h5").x), found.embedding.x, rtol=1e-5, atol=1e-6)
+    with pytest.raises(relrep.UsageError, match="unknown translator"):
+        relrep.translate(X, Y, method="orthogonl")

@@ -168,3 +168,44 @@ def test_too_few_shared_items_are_an_error() -> None:
             Embedding(b.x, b.ids, {"split": text(["train"] * 4)}, space="b", uri="b"),
             Fitting("orthogonal", {"scaling": "whole"}),
         )
+
+
+def test_a_universe_is_built_kept_and_joined_without_a_change(empty: Workdir) -> None:
+    rng = np.random.default_rng(0)
+    hidden, ids = rng.normal(size=(N, D)), np.array([f"i{n}" for n in range(N)])
+    for name, d in (("a", 6), ("b", 8), ("c", 9), ("d", 7)):
+        np.savez(empty / f"{name}.npz", x=hidden @ np.linalg.qr(rng.normal(size=(d, d)))[0][:D], ids=ids)
+    (empty / "ids.txt").write_text("\n".join(ids[:60]))
+    rows = json.loads(empty.here("relrep translate a.npz b.npz c.npz -a ids.txt --save-map u.h5 --json -q").stdout)
+    assert len(rows) == 6 and min(r["value"] for r in rows) > 0.95
+    before = (empty / "u.h5").read_bytes()
+    joined = json.loads(empty.here("relrep translate d.npz --into u.h5 --save-map d.map.h5 -o d.u.h5 --json -q").stdout)
+    assert values(joined)["recall_1"] > 0.95 and joined[0]["held_out"] == "cross-validation"
+    assert (empty / "u.h5").read_bytes() == before
+    for name in "abc":
+        empty.here(f"relrep translate {name}.npz --map u.h5 -o {name}.u.h5 -q")
+    found = [store.read(str(empty / f"{name}.u.h5")) for name in "abcd"]
+    assert len({e.space for e in found}) == 1 and found[0].space.startswith("universe:")
+    unit = [e.x / np.linalg.norm(e.x, axis=1, keepdims=True) for e in found]
+    assert all(np.einsum("ij,ij->i", unit[0], other).mean() > 0.98 for other in unit[1:])
+    empty.here("relrep translate d.npz --map d.map.h5 -o again.h5 -q")
+    assert np.array_equal(store.read(str(empty / "again.h5")).x, found[3].x)
+
+
+@pytest.mark.parametrize(
+    ("words", "finding"),
+    [
+        ("a.npz b.npz --into a.npz", "--into translates one file, and 2 are named"),
+        ("a.npz b.npz -m ridge", "ridge maps one space into another"),
+        ("a.npz b.npz -o x.h5", "Keep it with --save-map"),
+        ("a.npz --into b.npz -m universe", "needs two or more files"),
+        ("a.npz --into b.npz -a ids.txt --fit-rows 9", "--fit-rows counts training rows"),
+        ("a.npz --map m.h5 -o x.h5 -m ridge", "--method does not go with --map"),
+    ],
+)
+def test_options_of_universes_that_do_not_go_together(files: Workdir, words: str, finding: str) -> None:
+    files.error(f"relrep translate {words}", 2, finding)
+
+
+def test_two_files_of_one_space_make_no_universe(files: Workdir) -> None:
+    files.error("relrep translate a.npz b.npz a.npz", 3, "as another file is", "one file of each space")
