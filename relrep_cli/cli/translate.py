@@ -9,13 +9,15 @@ import typer
 
 from relrep_cli import store
 from relrep_cli.anchors.id_lists import read_anchors
-from relrep_cli.base.errors import UsageError
+from relrep_cli.base.errors import DONE, NO, UsageError
 from relrep_cli.base.output import say, write
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.options import Given, Printing, command
 from relrep_cli.cli.reading_options import ReadingOptions
 from relrep_cli.embedding import Embedding, chain
 from relrep_cli.relative.recipes import Recipe
+from relrep_cli.stitching.migration import BRIDGE, report
+from relrep_cli.stitching.migration import COLUMNS as REPORT_COLUMNS
 from relrep_cli.stitching.space_maps import SpaceMaps, read_maps, read_target, save_maps
 from relrep_cli.stitching.translation import (
     FIT_ROWS,
@@ -34,12 +36,14 @@ from relrep_cli.stitching.universe_files import FIT_ROWS as UNIVERSE_ROWS
 from relrep_cli.stitching.universe_files import Building, build_universe
 
 ORTHOGONAL, UNIVERSE = "orthogonal", "universe"
+LEAST_RECALL = 0.9
 TITLE = "What to translate"
-COMMON = ("into", "anchors", "method", "save_map", "map", "output")
+COMMON = ("into", "anchors", "method", "save_map", "map", "report", "output")
 EXAMPLES = (
     "relrep translate new.h5 --into old.h5 -o new.in-old.h5",
     "relrep translate new.h5 --into old.h5 --anchors anchors.h5 --method ridge --save-map map.h5",
     "relrep translate queries.h5 --map map.h5 -o queries.in-old.h5",
+    "relrep translate new.h5 --into old.h5 --anchors anchors.h5 --report",
     "relrep translate a.h5 b.h5 c.h5 --anchors anchors.h5 --save-map universe.h5",
     "relrep translate d.h5 --into universe.h5 --save-map d.map.h5",
 )
@@ -90,6 +94,17 @@ class Options:
     ] = None
     save_map: Annotated[str, _file("save-map", help="Save the map, for files that hold no anchor.")] = ""
     map: Annotated[str, _file("map", help="Translate by a map that was saved, in place of --into.")] = ""
+    report: Annotated[
+        bool,
+        typer.Option(
+            "--report",
+            help="Print whether to bridge the index of --into or to embed it anew: all methods, sizes of the index, numbers of "
+            "anchors and thresholds. Exit code 1 unless a bridge will do.",
+        ),
+    ] = False
+    least_recall: Annotated[
+        float, typer.Option("--least-recall", help="With --report: the recall at ten that a bridge must have.", min=0, max=1)
+    ] = LEAST_RECALL
     output: shared.Output = ""
     dtype: shared.Dtype = None
     force: shared.Force = False
@@ -102,7 +117,7 @@ class Options:
 
 
 @command(Options, TRANSLATORS, UNIVERSES)
-def translate(options: Options) -> None:
+def translate(options: Options) -> int | None:
     """Turn the vectors of FILE into vectors of another space, such as that of the encoder of an old index.
 
     The map is fitted on items that both files hold: the anchors, or all shared training rows. The table says how well items
@@ -114,16 +129,21 @@ def translate(options: Options) -> None:
     kind = options.printing.kind
     _check(options)
     if options.map:
-        return _by_map(options)
+        _by_map(options)
+        return DONE
     if not options.into:
-        return _build_universe(options, kind)
+        _build_universe(options, kind)
+        return DONE
     reading = options.reading.reading
     e, target = store.digested(store.read(options.files[0], reading)), read_target(options.into, reading)
+    if options.report:
+        return _report(options, e, target, kind)
     how = _fitting(options, target)
     target = target.as_embedding() if isinstance(target, SpaceMaps) else target
     step = how.step(e, target, options.dtype or "float32")
     if options.dry_run:
-        return shared.plan([f"translate {e.uri} into the space of {options.into} by {how.method}"])
+        shared.plan([f"translate {e.uri} into the space of {options.into} by {how.method}"])
+        return DONE
     output = _output(options)
     todo = [file for file in (options.save_map, options.output) if file and output.is_due(file, step)]
     carry, records = fit_map(e, target, how)
@@ -133,6 +153,23 @@ def translate(options: Options) -> None:
         say(f"{options.save_map}: map from {e.space} into {target.space}.")
     if options.output in todo:
         write_translated(output, e, carry, target.space, target.kind, step, [e, target])
+    return DONE
+
+
+def _report(options: Options, e: Embedding, target: Embedding | SpaceMaps, kind: str | None) -> int:
+    """Print the report of a migration; its exit code says whether a bridge will do."""
+    if isinstance(target, SpaceMaps):
+        raise UsageError("--report needs an index, and --into names a universe", "Name an embedding file.", file=options.into)
+    names = [options.method] if options.method else list(TRANSLATORS)
+    methods = options.given.choose(TRANSLATORS, names)
+    how = Fitting(names[0], methods[names[0]], _recipe(options), options.fit_rows or FIT_ROWS, options.seed)
+    if options.dry_run:
+        shared.plan([f"report on a bridge from {e.uri} to {target.uri} by {', '.join(names)}"])
+        return DONE
+    found = report(e, target, methods, how, options.least_recall)
+    write(found.records, REPORT_COLUMNS, kind)
+    say(found.sentence)
+    return DONE if found.verdict == BRIDGE else NO
 
 
 def _check(options: Options) -> None:
@@ -163,6 +200,11 @@ def _check(options: Options) -> None:
             "-o writes one file, and a universe is built of several",
             "Keep it with --save-map FILE; then translate each file with --map FILE.",
         )
+    if options.report and (not options.into or options.output or options.save_map):
+        found = "needs --into INDEX" if not options.into else "prints, and writes neither -o nor --save-map"
+        raise UsageError(f"--report {found}", "Name it." if not options.into else "Leave it out.")
+    if options.least_recall != LEAST_RECALL and not options.report:
+        raise UsageError("--least-recall does nothing without --report", "Add --report, or leave it out.")
     if options.anchors and options.fit_rows:
         raise UsageError("--fit-rows counts training rows, and --anchors names the items to fit on", "Leave one out.")
     refuse_same({"-o": options.output, "--save-map": options.save_map})
