@@ -22,7 +22,7 @@ from relrep_cli.stitching import saved_heads
 from relrep_cli.stitching.adaptation import Adaptation
 from relrep_cli.stitching.cross_retrieval import TARGETS, RetrievalPlan, Sparse, retrieval_methods
 from relrep_cli.stitching.grid_run import GridPlan, Run
-from relrep_cli.stitching.methods import AGGREGATE, SIMILARITY, WITHOUT_ANCHORS, Method, MethodChoice, methods, usual
+from relrep_cli.stitching.methods import AGGREGATE, SIMILARITY, USUAL, WITHOUT_ANCHORS, Method, MethodChoice, methods
 from relrep_cli.stitching.output_files import OutputFiles
 from relrep_cli.stitching.saved_head_run import SavedHeadPlan
 from relrep_cli.stitching.spaces import TEST_SIZE, Column, read_spaces
@@ -198,7 +198,7 @@ def _method_choice(options: Options) -> MethodChoice:
     how = options.recipe
     aggregates = [AGGREGATORS[name].name for name in split_names([how.aggregate])] or list(AGGREGATE)
     more = ["product"] if how.aggregate or how.aggregator else []
-    choice = MethodChoice(split_names(options.method) or [*usual(len(options.files)), *more], aggregates, {})
+    choice = MethodChoice(split_names(options.method) or [*USUAL, *more], aggregates, {})
     params: dict[str, dict[str, Any]] = {}
     for registry in (TRANSLATORS, UNIVERSES):
         named = [name for name in choice.families if name in registry]

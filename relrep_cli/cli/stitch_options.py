@@ -75,8 +75,8 @@ class Options:
         typer.Option(
             "--method",
             "-m",
-            help=f"Methods of stitching, repeated or separated by commas [default: {', '.join(methods.USUAL)}; universe for "
-            "three files or more]. `all` runs every method in every variant, also with statistics of test rows. One of: "
+            help=f"Methods of stitching, repeated or separated by commas [default: {', '.join(methods.USUAL)}]. "
+            "`all` runs every method in every variant, also with statistics of test rows. One of: "
             f"{', '.join(methods.names())}.",
             metavar="NAME",
             show_default=False,

@@ -160,8 +160,14 @@ def _report(options: Options, e: Embedding, target: Embedding | SpaceMaps, kind:
     """Print the report of a migration; its exit code says whether a bridge will do."""
     if isinstance(target, SpaceMaps):
         raise UsageError("--report needs an index, and --into names a universe", "Name an embedding file.", file=options.into)
-    names = [options.method] if options.method else list(TRANSLATORS)
-    methods = options.given.choose(TRANSLATORS, names)
+    names = [options.method] if options.method else [*TRANSLATORS, UNIVERSE]
+    methods: dict[str, Any] = {}
+    for registry in (TRANSLATORS, UNIVERSES):
+        named = [name for name in names if name in registry or (registry is TRANSLATORS and name not in UNIVERSES)]
+        if named:
+            methods |= options.given.choose(registry, named)
+        else:
+            options.given.refuse(registry, f"--method {options.method}")
     how = Fitting(names[0], methods[names[0]], _recipe(options), options.fit_rows or FIT_ROWS, options.seed)
     if options.dry_run:
         shared.plan([f"report on a bridge from {e.uri} to {target.uri} by {', '.join(names)}"])

@@ -32,7 +32,7 @@ from relrep_cli.relative.projection import basis, relative
 from relrep_cli.relative.recipes import Postprocessing, Recipe
 from relrep_cli.relative.similarities import SIMILARITIES
 from relrep_cli.stitching.grid_run import Run, records_of
-from relrep_cli.stitching.methods import SIMILARITY, MethodChoice, methods, usual
+from relrep_cli.stitching.methods import SIMILARITY, USUAL, MethodChoice, methods
 from relrep_cli.stitching.spaces import Column as Target
 from relrep_cli.stitching.spaces import Division, spaces_of
 from relrep_cli.stitching.translators import TRANSLATORS
@@ -235,7 +235,7 @@ def stitch(
         es[0] = as_embedding(es[0], split=split)
     es = [_with_columns(e, es[0], (target, "split")) for e in es]
     found_names, heads = names_of(method), names_of(head)
-    choice = MethodChoice(found_names or usual(len(es)), names_of(aggregate), {})
+    choice = MethodChoice(found_names or USUAL, names_of(aggregate), {})
     given = {name: {k: v for k, v in options.items() if k in registry.keywords()} for name, registry in _REGISTRIES.items()}
     if unknown := set(options) - {name for known in given.values() for name in known}:
         raise UsageError(f"{min(unknown)} is no option of a head, translator or universe", "Leave it out.")

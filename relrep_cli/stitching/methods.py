@@ -34,16 +34,11 @@ FAMILIES = {
 }
 SIMILARITY = ("cosine", "euclidean", "l1", "chebyshev")  # of Cannistraci et al. 2024
 AGGREGATE = ("concat", "sum", "mean")
-USUAL = ("none", "absolute", "relative", "orthogonal", "ridge", "universe")  # the methods where none is named
+USUAL = ("none", "absolute", "relative", "orthogonal", "ridge", "universe")  # where no method is named
 
 
 def names() -> list[str]:
     return [*FAMILIES, *TRANSLATORS, *UNIVERSES]
-
-
-def usual(count: int) -> list[str]:
-    """The methods for so many files where none is named. Two spaces need no universe."""
-    return [name for name in USUAL if count > 2 or name not in UNIVERSES]
 
 
 @dataclass(frozen=True, eq=False)

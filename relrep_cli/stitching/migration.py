@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -16,16 +16,19 @@ from relrep_cli.neighbors import nearest, ranks, unit_rows
 from relrep_cli.numerics.blocks import pick
 from relrep_cli.stitching.shared_samples import Samples, samples
 from relrep_cli.stitching.translation import Fitting
-from relrep_cli.stitching.translation_quality import K, crossed_scores, index_rows, quality, scores
+from relrep_cli.stitching.translation_quality import FOLDS, K, Scores, index_rows, quality, scores
+from relrep_cli.stitching.universe import UNIVERSES, build
 
 COLUMNS = ("part", "method", "at", "measure", "value", "low", "high", "n", "note")
 SHRUNK = (8, 4, 2)  # sizes of the index below the measured one: so many times as small
 RANKS = (5, 2, 1)  # ranks that stand for rank ten in larger indexes
 MORE = (2, 4, 8)  # so many times the anchors
+CHOOSERS = 1000  # anchors that choose the method
 FEWEST = 8  # anchors for a learning curve, and held-out items for a verdict
 RESAMPLES = 400
 SHARES = (0.1, 0.5, 0.9)  # quantiles of the similarities at which thresholds are mapped
 EDGE = 0.5  # of one item: how far from 0 and 1 a share is kept, so that its logit is finite
+Map = Callable[[np.ndarray], np.ndarray]
 BRIDGE, REEMBED, MORE_ANCHORS = "bridge", "re-embed", "not enough anchors"
 
 
@@ -40,21 +43,36 @@ class Report:
 
 @dataclass(frozen=True, eq=False)
 class _Lookup:
-    """Held-out items of the new model (q, d), which are the first rows of an index (n, d) of the old one."""
+    """Held-out items of the new model (q, d), which are the first rows of an index (n, d2), and that index as it was."""
 
     queries: np.ndarray
     index: np.ndarray
+    before: np.ndarray
 
-    @property
-    def own(self) -> np.ndarray:
-        return np.arange(len(self.queries))
+    def by(self, how: Fitting, x: np.ndarray, y: np.ndarray) -> _Lookup:
+        """The same in one space, by maps that are fitted on anchors x to y."""
+        for_queries, for_index = _maps(how, x, y)
+        return _Lookup(for_queries(self.queries), for_index(self.index), self.before)
+
+    @cached_property
+    def scores(self) -> Scores:
+        return scores(self.queries, np.arange(len(self.queries)), self.index, self.before)
+
+
+def _maps(how: Fitting, x: np.ndarray, y: np.ndarray) -> tuple[Map, Map]:
+    """The maps of new and of old vectors. A translator leaves the old ones; a universe maps both into a common space."""
+    if how.method in UNIVERSES:
+        new, old = build(how.method, [x, y], dict(how.params)).maps
+        return new, old
+    return how.fit(x, y), lambda z: z
 
 
 def report(e: Embedding, target: Embedding, methods: Mapping[str, Mapping[str, Any]], how: Fitting, wanted: float) -> Report:
     """The report for a new model e and the old index `target`.
 
-    methods: the translators to try, with their params. how: has the anchors and the seed. wanted: the recall at ten that a
-    bridge must have. The method is chosen by cross-validation over the anchors alone; all values are those of held-out items.
+    methods: the translators and universes to try, with their params. how: has the anchors and the seed. wanted: the recall at
+    ten that a bridge must have. The method is chosen by cross-validation over the anchors alone; all values are those of
+    held-out items.
 
     Raises DataError when fewer than eight shared items are left to measure on, or fewer than eight can be fitted on.
     """
@@ -65,14 +83,15 @@ def report(e: Embedding, target: Embedding, methods: Mapping[str, Mapping[str, A
             "Give files that share more items, or name fewer anchors.",
             file=f"{e.uri} and {target.uri}",
         )
-    lookup = _Lookup(pick(e.x, rows.held[0]), pick(target.x, index_rows(target, rows.held[1], how.seed)))
+    index = pick(target.x, index_rows(target, rows.held[1], how.seed))
+    lookup = _Lookup(pick(e.x, rows.held[0]), index, index)
     tried = {name: replace(how, method=name, params=params) for name, params in methods.items()}
-    records = [r for one in tried.values() for r in _method_records(one, rows, lookup)]
+    moved = {name: lookup.by(one, *_pair(rows)) for name, one in tried.items()}
+    records = [r for name, one in moved.items() for r in _method_records(tried[name], one)]
     best = tried[_chosen(tried, rows)]
-    moved = best.fit(*_pair(rows))(lookup.queries)
-    sizes = list(_index_records(moved, lookup, best))
+    records += _index_records(moved[best.method], best)
     curve, reached, needed = _learning_curve(best, rows, lookup, wanted)
-    records += [*sizes, *curve, *_thresholds(moved, lookup, best)]
+    records += [*curve, *_thresholds(moved[best.method], best)]
     now = next(r for r in records if r["part"] == "method" and r["method"] == best.method and r["measure"] == "recall_10")
     verdict = BRIDGE if now["low"] >= wanted else MORE_ANCHORS if reached else REEMBED
     records.append({**now, "part": "verdict", "note": verdict})
@@ -86,7 +105,8 @@ def _pair(rows: Samples) -> tuple[np.ndarray, np.ndarray]:
 def _sentence(verdict: str, best: Fitting, now: Record, count: int, needed: int, wanted: float) -> str:
     found = f"recall@10 {now['value']:.3f} ({now['low']:.3f} to {now['high']:.3f}) in an index of {now['at']}, by {best.method}"
     if verdict == BRIDGE:
-        return f"bridge with {best.method}: {found}, and {wanted:g} is wanted."
+        more = ", and translate the index, too" if best.method in UNIVERSES else ""
+        return f"bridge with {best.method}{more}: {found}, and {wanted:g} is wanted."
     if verdict == MORE_ANCHORS:
         return f"not enough anchors: {found}; {count} were used, and about {needed} would reach {wanted:g}."
     return f"re-embed: {found}; not even {MORE[-1]} times the {count} anchors would reach {wanted:g}."
@@ -94,34 +114,40 @@ def _sentence(verdict: str, best: Fitting, now: Record, count: int, needed: int,
 
 def _chosen(tried: Mapping[str, Fitting], rows: Samples) -> str:
     """The method by which left-out anchors find themselves best among all anchors."""
-    x, y = _pair(rows)
-    found = {name: _mean_closeness(crossed_scores(one.fit, x, y, one.seed)) for name, one in tried.items()}
+    found = {name: _left_out(one, *_pair(rows)) for name, one in tried.items()}
     return max(found, key=lambda name: found[name])
 
 
-def _mean_closeness(found: Mapping[str, np.ndarray]) -> tuple[float, float]:
-    return float(found["recall_1"].mean() + found["recall_10"].mean()), float(found["cosine"].mean())
+def _left_out(how: Fitting, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """The recall of anchors that took no part in the fit, and their cosine, which decides between equal recalls."""
+    found = []
+    for part in np.array_split(np.random.default_rng(how.seed).permutation(len(x))[:CHOOSERS], FOLDS):
+        rest = np.setdiff1d(np.arange(len(x)), part)
+        new, old = _maps(how, x[rest], y[rest])
+        found.append(scores(new(x[part]), part, old(y)))
+    recall = np.mean([one["recall_1"].mean() + one["recall_10"].mean() for one in found])
+    return float(recall), float(np.mean([one["cosine"].mean() for one in found]))
 
 
-def _method_records(how: Fitting, rows: Samples, lookup: _Lookup) -> Iterator[Record]:
-    moved = how.fit(*_pair(rows))(lookup.queries)
-    flags: Record = {"part": "method", "method": how.method, "at": len(lookup.index), "note": "measured"}
-    return quality(scores(moved, lookup.own, lookup.index), how.seed, flags)
+def _method_records(how: Fitting, moved: _Lookup) -> Iterator[Record]:
+    note = "measured, index translated" if how.method in UNIVERSES else "measured"
+    flags: Record = {"part": "method", "method": how.method, "at": len(moved.index), "note": note}
+    return quality(moved.scores, how.seed, flags)
 
 
-def _index_records(moved: np.ndarray, lookup: _Lookup, how: Fitting) -> Iterator[Record]:
+def _index_records(moved: _Lookup, how: Fitting) -> Iterator[Record]:
     """Recall at other sizes of the index: for smaller ones the mean over all subsets, for larger ones estimated from ranks.
 
     An item with a share f of the rows ahead of it is within rank j of n rows for n f below j - 1/3, the median of Poisson's
     distribution. So it is within rank ten of n (10 - 1/3) / (j - 1/3) rows.
     """
-    n, places = len(lookup.index), ranks(moved, lookup.index)
+    n, places = len(moved.index), ranks(moved.queries, moved.index)
     hits = {n // part: (_hits_in_subsets(places, n, n // part), "sub-sampled") for part in SHRUNK if n // part > K}
     hits[n] = places <= K, "measured"
     hits |= {round(n * (K - 1 / 3) / (rank - 1 / 3)): (places <= rank, "estimated from ranks") for rank in RANKS}
     for size, (found, note) in hits.items():
         value = _line([size], [np.asarray(found, np.float64)], size, how.seed)
-        yield _point("index", how, size, value, len(moved), note)
+        yield _point("index", how, size, value, len(places), note)
 
 
 def _hits_in_subsets(places: np.ndarray, n: int, size: int) -> np.ndarray:
@@ -147,8 +173,7 @@ def _learning_curve(how: Fitting, rows: Samples, lookup: _Lookup, wanted: float)
     counts = [count for count in (len(x) // 4, len(x) // 2, len(x)) if count >= 2]
     hits = []
     for count in counts:
-        carry = how.fit(x[order[:count]], y[order[:count]])
-        hits.append(scores(carry(lookup.queries), lookup.own, lookup.index)["recall_10"])
+        hits.append(lookup.by(how, x[order[:count]], y[order[:count]]).scores["recall_10"])
     draw = partial(_line, counts, hits, seed=how.seed)
     found = [_point("anchors", how, count, draw(count), len(lookup.queries), "measured") for count in counts]
     found += [_point("anchors", how, len(x) * m, draw(len(x) * m), len(lookup.queries), "extrapolated") for m in MORE]
@@ -157,9 +182,9 @@ def _learning_curve(how: Fitting, rows: Samples, lookup: _Lookup, wanted: float)
 
 
 def _needed(draw: Any, count: int, wanted: float) -> int:
-    """The number of anchors, to two digits, at which the line reaches the wanted recall."""
+    """The number of anchors, to two digits, at which the lower end of the interval reaches the wanted recall."""
     for more in np.geomspace(1, MORE[-1], 61)[1:]:
-        if draw(round(count * more))[0] >= wanted:
+        if draw(round(count * more))[1] >= wanted:
             step = 10 ** max(0, len(str(round(count * more))) - 2)
             return int(-(-round(count * more) // step) * step)
     return count * MORE[-1]
@@ -196,12 +221,12 @@ def _point(part: str, how: Fitting, at: float, value: tuple[float, float, float]
     }  # fmt: skip
 
 
-def _thresholds(moved: np.ndarray, lookup: _Lookup, how: Fitting) -> Iterator[Record]:
+def _thresholds(moved: _Lookup, how: Fitting) -> Iterator[Record]:
     """For some thresholds on the cosine of old vectors, the one on translated queries that lets as many results through."""
-    k = min(K, len(lookup.index) - 2)
-    old = _similarities(lookup.index[: len(moved)], lookup.index, k)
-    new = _similarities(moved, lookup.index, k)
-    rng, q = np.random.default_rng(how.seed), len(moved)
+    k, q = min(K, len(moved.index) - 2), len(moved.queries)
+    old = _similarities(moved.before[:q], moved.before, k)
+    new = _similarities(moved.queries, moved.index, k)
+    rng = np.random.default_rng(how.seed)
     draws = [rng.integers(0, q, q) for _ in range(RESAMPLES // 4)]
     for share in SHARES:
         value = float(np.quantile(new, share))

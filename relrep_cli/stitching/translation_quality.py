@@ -21,12 +21,13 @@ Fit = Callable[[np.ndarray, np.ndarray], Affine]
 Scores = dict[str, np.ndarray]
 
 
-def scores(moved: np.ndarray, own: np.ndarray, index: np.ndarray) -> Scores:
+def scores(moved: np.ndarray, own: np.ndarray, index: np.ndarray, before: np.ndarray | None = None) -> Scores:
     """The scores (q,) of translated rows (q, d), whose items are the rows `own` of an index (n, d) in the target space.
 
     recall_1, recall_10: whether the item's own vector is the nearest, or among the ten nearest, by cosine. cosine: of the
     translated row with the item's own vector. retained: the share of the ten items nearest to the own vector that are among
-    the ten nearest to the translated one; only of an index of 12 rows or more.
+    the ten nearest to the translated one; only of an index of 12 rows or more. before: the index (n, d2) that says what is
+    nearest to the own vector, where `index` was translated, too.
     """
     first = np.concatenate([own, np.setdiff1d(np.arange(len(index)), own)])  # query i is to find row i
     base = index[first]
@@ -35,7 +36,8 @@ def scores(moved: np.ndarray, own: np.ndarray, index: np.ndarray) -> Scores:
     found["cosine"] = np.einsum("ij,ij->i", unit_rows(moved), unit_rows(base[: len(own)]))
     if len(base) >= K + 2:
         near = nearest(moved, base, K, exclude_self=True)
-        wanted = nearest(base, base, K, exclude_self=True, rows=np.arange(len(own)))
+        old = base if before is None else before[first]
+        wanted = nearest(old, old, K, exclude_self=True, rows=np.arange(len(own)))
         found["retained"] = overlap(near.rows, wanted.rows) / K
     return {name: np.asarray(values, np.float64) for name, values in found.items()}
 
