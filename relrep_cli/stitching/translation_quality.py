@@ -10,12 +10,13 @@ from relrep_cli.base.output import Record
 from relrep_cli.embedding import Embedding
 from relrep_cli.neighbors import nearest, overlap, ranks, unit_rows
 from relrep_cli.numerics.blocks import pick
-from relrep_cli.numerics.intervals import bootstrap_of_few, within
+from relrep_cli.numerics.intervals import bootstrap_of_few, of_share, within
 from relrep_cli.stitching.translators import Affine
 
 K = 10
 QUERIES, INDEX = 2000, 20_000  # rows that the quality is measured on
 FOLDS = 5
+HITS = ("recall_1", "recall_10")
 COLUMNS = ("file", "into", "measure", "value", "low", "high", "n", "index_size", "fitted_on", "held_out")
 Fit = Callable[[np.ndarray, np.ndarray], Affine]
 Scores = dict[str, np.ndarray]
@@ -43,10 +44,13 @@ def scores(moved: np.ndarray, own: np.ndarray, index: np.ndarray, before: np.nda
 
 
 def quality(found: Scores, seed: int, flags: Record) -> Iterator[Record]:
-    """One record for each score: its mean with a 95 % bootstrap interval over items."""
+    """One record for each score: its mean with a 95 % interval over items, Wilson's for hits and misses, else by bootstrap."""
     for name, values in found.items():
         bounds = (-1, 1) if name == "cosine" else (0, 1)
-        low, high = within(bootstrap_of_few(values, np.random.default_rng(seed)), bounds)
+        if name in HITS:
+            low, high = of_share(float(values.mean()), len(values))
+        else:
+            low, high = within(bootstrap_of_few(values, np.random.default_rng(seed)), bounds)
         yield {"measure": name, "value": float(values.mean()), "low": low, "high": high, "n": len(values), **flags}
 
 
