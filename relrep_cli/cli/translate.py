@@ -147,7 +147,10 @@ def translate(options: Options) -> int | None:
     output = _output(options)
     todo = [file for file in (options.save_map, options.output) if file and output.is_due(file, step)]
     carry, records = fit_map(e, target, how)
-    write(records, COLUMNS, kind)
+    if "-" in todo:  # stdout takes the file
+        say(f"recall@1 is {records[0]['value']:.3f} ({records[0]['low']:.3f} to {records[0]['high']:.3f}).")
+    else:
+        write(records, COLUMNS, kind)
     if options.save_map in todo:
         save_maps(options.save_map, maps_of(e, target, carry, how), chain([e, target], step), options.force)
         say(f"{options.save_map}: map from {e.space} into {target.space}.")
@@ -239,7 +242,7 @@ def _fitting(options: Options, target: Embedding | SpaceMaps) -> Fitting:
     if isinstance(target, SpaceMaps) and method in ("", target.method):
         options.given.refuse(TRANSLATORS, "a universe, which says how to join it")
         options.given.refuse(UNIVERSES, "a universe that is built already")
-        params = {PENALTY: float(target.params.get(PENALTY) or 0.0)}
+        params = {PENALTY: target.params[PENALTY]}
         assert target.anchor_ids is not None
         return Fitting(target.method, params, recipe or Recipe(target.anchor_ids), seed=options.seed)
     if method in UNIVERSES:
@@ -268,7 +271,8 @@ def _build_universe(options: Options, kind: str | None) -> None:
     if options.save_map and _output(options).is_due(options.save_map, step):
         save_maps(options.save_map, maps, chain(es, step), options.force)
         say(f"{options.save_map}: {len(es)} maps into a common space of {universe.anchors.shape[1]} dims.")
-    write(records, COLUMNS, kind)
+    if options.save_map != "-":  # stdout takes the file
+        write(records, COLUMNS, kind)
 
 
 def _by_map(options: Options) -> None:

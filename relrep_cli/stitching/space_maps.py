@@ -19,6 +19,7 @@ from relrep_cli.base.output import say
 from relrep_cli.embedding import ABSOLUTE, MAP, RELATIVE, Embedding, Step, text
 from relrep_cli.numerics.blocks import first_bad_row
 from relrep_cli.stitching.translators import Affine
+from relrep_cli.stitching.universe import PENALTY, UNIVERSES
 from relrep_cli.store.reading import PLAIN, Reading
 
 ANCHOR = b"anchor "  # in front of the id of an anchor
@@ -78,7 +79,7 @@ class SpaceMaps:
 
     def as_embedding(self) -> Embedding:
         """The anchors in the target space, which another space can be fitted to. Raises UsageError when none are kept."""
-        if self.anchors is None or self.anchor_ids is None:
+        if self.anchors is None or self.anchor_ids is None or self.method not in UNIVERSES:
             raise UsageError(
                 "is a map between two spaces, which no third one can join",
                 "Name an embedding file with --into, or a universe.",
@@ -121,19 +122,18 @@ def save_maps(output: str, maps: SpaceMaps, steps: list[Step], force: bool) -> N
     )
 
 
-def is_map(e: Embedding) -> bool:
-    return e.kind == MAP
-
-
 def read_maps(file: str, reading: Reading = PLAIN) -> SpaceMaps | None:
     """The maps in a file; None where it holds anything else. Raises DataError for a map that cannot be used."""
     found = store.read(file, reading, judge=False)
-    if not is_map(found):
-        return None
+    return maps_in(store.digested(found)) if found.kind == MAP else None
+
+
+def maps_in(e: Embedding) -> SpaceMaps:
+    """The maps that a file of the kind `map` holds. Raises DataError for one that cannot be used."""
     try:
-        return _maps(store.digested(found))
-    except (KeyError, IndexError, ValueError, TypeError):
-        raise DataError(DAMAGED, REMEDY, file=file) from None
+        return _maps(e)
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError):
+        raise DataError(DAMAGED, REMEDY, file=e.uri) from None
 
 
 def read_target(file: str, reading: Reading = PLAIN) -> Embedding | SpaceMaps:
@@ -164,7 +164,10 @@ def _maps(e: Embedding) -> SpaceMaps:
             source[rows], x[rows], x[target[0]], None if np.isnan(length) else length, bool(e.obs["unit"][rows[0]])
         )
     ids = text([name.removeprefix(ANCHOR) for name in e.ids[anchors].tolist()]) if len(anchors) else None
-    params = e.steps[-1].get("params") or {} if e.steps else {}
+    params = dict(e.steps[-1].get("params") or {}) if e.steps else {}
+    params[PENALTY] = float(params.get(PENALTY) or 0.0)
+    if not 0 <= params[PENALTY] < np.inf:
+        raise ValueError
     kind = RELATIVE if e.obs["kind"][0] == RELATIVE.encode() else ABSOLUTE
     kept = x[anchors] if len(anchors) else None
     return SpaceMaps(e.space, kind, maps, str(params.get("method", "")), kept, ids, e.steps, e.digest, e.uri, params)

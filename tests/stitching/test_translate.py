@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ from conftest import Workdir
 
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, UsageError
-from relrep_cli.embedding import Embedding, row_numbers, text
-from relrep_cli.stitching.space_maps import SpaceMaps, read_maps, save_maps
+from relrep_cli.embedding import Embedding, make_step, row_numbers, text
+from relrep_cli.stitching.space_maps import SpaceMaps, maps_in, read_maps, save_maps
 from relrep_cli.stitching.translation import Fitting, fit_map
 from relrep_cli.stitching.translators import Affine
 
@@ -95,8 +96,9 @@ def test_a_map_is_read_as_it_was_written(empty: Workdir) -> None:
         "first": Affine(rng.normal(size=3), rng.normal(size=(3, 4)), target),
         "sécond": Affine(rng.normal(size=5), rng.normal(size=(5, 4)), target, 0.5),
     }
-    saved = SpaceMaps("there", "absolute", maps, "ridge", rng.normal(size=(2, 4)), text(["p", "q"]))
-    save_maps(str(empty / "m.h5"), saved, [], False)
+    saved = SpaceMaps("there", "absolute", maps, "universe", rng.normal(size=(2, 4)), text(["p", "q"]))
+    step = make_step("translate", {"method": "universe", "universe_penalty": 2.0}, None, [])
+    save_maps(str(empty / "m.h5"), saved, [step], False)
     found = read_maps(str(empty / "m.h5"))
     assert found is not None and list(found.maps) == list(maps) and found.space == "there"
     for name, one in maps.items():
@@ -106,6 +108,43 @@ def test_a_map_is_read_as_it_was_written(empty: Workdir) -> None:
         assert found.maps[name].along == one.along
     joined = found.as_embedding()
     assert joined.ids.tolist() == [b"p", b"q"] and np.array_equal(joined.x, saved.anchors)
+    assert found.params["universe_penalty"] == 2.0
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        {"role": text(["axis"] * 3)},
+        {"role": np.zeros(4)},
+        {"role": None},
+        {"space": np.zeros(4)},
+        {"source": np.array([1.0, np.nan, 0.0, 0.0])},
+        {"along": np.array([np.inf, 0.0, 0.0, 0.0])},
+        {"unit": None},
+        {"kind": None},
+        {"x": np.array([[1.0, np.nan]] * 4)},
+        {"steps": -1.0},
+        {"steps": "many"},
+    ],
+    ids=str,
+)
+def test_a_damaged_map_is_refused_in_one_line(empty: Workdir, harm: dict[str, Any]) -> None:
+    obs = {"role": text(["axis"] * 3 + ["target"]), "space": text(["a"] * 3 + [""]), "source": np.zeros(4)}
+    obs |= {"along": np.full(4, np.nan), "unit": np.zeros(4, np.int8), "kind": text(["absolute"] * 4)}
+    columns = {
+        name: np.resize(values, 4) for name, values in (obs | harm).items() if isinstance(values, np.ndarray) and name in obs
+    }
+    step = make_step("translate", {"method": "universe", "universe_penalty": harm.get("steps", 0.0)}, None, [])
+    x = harm.get("x", np.ones((4, 2)))
+    found = Embedding(x, row_numbers(4), columns, kind="map", space="b", steps=[step], uri="m.h5", digest="d")
+    with pytest.raises(DataError, match=r"m\.h5: is a damaged map\. Save it again"):
+        maps_in(found)
+
+
+def test_a_file_goes_to_stdout_without_the_table(files: Workdir) -> None:
+    done = files.here("relrep translate a.npz --into b.npz -o - -a ids.txt")
+    (files / "piped.h5").write_bytes(done.out)
+    assert store.read(str(files / "piped.h5")).x.shape == (N, D) and "recall@1 is 1.000" in done.stderr
 
 
 def test_the_map_of_a_space_is_found_by_name_or_by_dims(empty: Workdir) -> None:
