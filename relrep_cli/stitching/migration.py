@@ -29,12 +29,12 @@ RESAMPLES = 400
 SHARES = (0.1, 0.5, 0.9)  # quantiles of the similarities at which thresholds are mapped
 EDGE = 0.5  # of one item: how far from 0 and 1 a share is kept, so that its logit is finite
 Map = Callable[[np.ndarray], np.ndarray]
-BRIDGE, REEMBED, MORE_ANCHORS = "bridge", "re-embed", "not enough anchors"
+BRIDGE, REEMBED, MORE_ANCHORS, UNSURE = "bridge", "re-embed", "not enough anchors", "too few items to tell"
 
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """records: of all parts. verdict: BRIDGE, REEMBED or MORE_ANCHORS. sentence: the same for the user, in one line."""
+    """records: of all parts. verdict: BRIDGE, REEMBED, MORE_ANCHORS or UNSURE. sentence: the same for the user, in one line."""
 
     records: list[Record]
     verdict: str
@@ -93,7 +93,7 @@ def report(e: Embedding, target: Embedding, methods: Mapping[str, Mapping[str, A
     curve, reached, needed = _learning_curve(best, rows, lookup, wanted)
     records += [*curve, *_thresholds(moved[best.method], best)]
     now = next(r for r in records if r["part"] == "method" and r["method"] == best.method and r["measure"] == "recall_10")
-    verdict = BRIDGE if now["low"] >= wanted else MORE_ANCHORS if reached else REEMBED
+    verdict = _verdict(now, wanted, reached)
     records.append({**now, "part": "verdict", "note": verdict})
     return Report(records, verdict, _sentence(verdict, best, now, len(rows.vectors[0]), needed, wanted))
 
@@ -102,11 +102,20 @@ def _pair(rows: Samples) -> tuple[np.ndarray, np.ndarray]:
     return rows.vectors[0], rows.vectors[1]
 
 
+def _verdict(now: Record, wanted: float, reached: bool) -> str:
+    """reached: whether more anchors would bring the wanted recall."""
+    if now["value"] >= wanted:
+        return BRIDGE if now["low"] >= wanted else UNSURE
+    return MORE_ANCHORS if reached else REEMBED
+
+
 def _sentence(verdict: str, best: Fitting, now: Record, count: int, needed: int, wanted: float) -> str:
     found = f"recall@10 {now['value']:.3f} ({now['low']:.3f} to {now['high']:.3f}) in an index of {now['at']}, by {best.method}"
     if verdict == BRIDGE:
         more = ", and translate the index, too" if best.method in UNIVERSES else ""
         return f"bridge with {best.method}{more}: {found}, and {wanted:g} is wanted."
+    if verdict == UNSURE:
+        return f"too few items to tell: {found}, and the lower end is to be {wanted:g}; {now['n']} items were looked up."
     if verdict == MORE_ANCHORS:
         return f"not enough anchors: {found}; {count} were used, and about {needed} would reach {wanted:g}."
     return f"re-embed: {found}; not even {MORE[-1]} times the {count} anchors would reach {wanted:g}."

@@ -11,7 +11,7 @@ from conftest import Workdir
 from relrep_cli.base.errors import DataError
 from relrep_cli.embedding import Embedding, row_numbers
 from relrep_cli.relative.recipes import Recipe
-from relrep_cli.stitching.migration import BRIDGE, MORE_ANCHORS, REEMBED, Report, _hits_in_subsets, _line, report
+from relrep_cli.stitching.migration import BRIDGE, MORE_ANCHORS, REEMBED, UNSURE, Report, _hits_in_subsets, _line, report
 from relrep_cli.stitching.translation import Fitting
 
 N = 160
@@ -87,10 +87,15 @@ def test_too_few_items_to_measure_on_are_an_error() -> None:
         reported(0.0, N - 5)
 
 
+def test_few_items_cannot_tell_that_a_recall_is_high() -> None:
+    found = reported(0.0, N - 10)
+    assert found.verdict == UNSURE and "too few items to tell: recall@10 1.000 (0.722 to 1.000)" in found.sentence
+
+
 def test_the_exit_code_tells_whether_a_bridge_will_do(empty: Workdir) -> None:
     for noise, name in ((0.0, "good"), (1e3, "bad")):
         e, target = spaces(noise)
-        np.savez(empty / "new.npz", x=e.x)
+        np.savez(empty / "new.npz", x=e.x, split=["train", "test"] * (N // 2))
         np.savez(empty / f"{name}.npz", x=target.x)
     done = empty.here("relrep translate new.npz --into good.npz --report -m orthogonal")
     assert done.rows[-1]["note"] == BRIDGE and "bridge with orthogonal: recall@10 1.000" in done.stderr
