@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from relrep_cli.anchors.correspondences import Pairs
 from relrep_cli.base.errors import DataError
 from relrep_cli.comparison.joins import join
 from relrep_cli.embedding import Embedding, check_positions, find_ids, id_order, match_ids
@@ -47,8 +48,9 @@ def samples(es: Sequence[Embedding], recipe: Recipe | None, most: int, seed: int
 
 def _anchor_samples(es: Sequence[Embedding], recipe: Recipe, seed: int) -> Samples:
     shared = match_ids(*(e.ids for e in es))
-    free = find_ids(recipe.items(es[0]), es[0].ids[shared[0]]) < 0
-    if len({e.row_ids for e in es}) > 1:  # row numbers say nothing of ids
+    free = np.all([find_ids(recipe.items(e), e.ids[rows]) < 0 for e, rows in zip(es, shared, strict=True)], 0)
+    renamed = isinstance(recipe.meaning, Pairs) and not recipe.meaning.one_name
+    if renamed or len({e.row_ids for e in es}) > 1:  # an id of one file need not mean the same item in another
         free[:] = False
     shared = [rows[free] for rows in shared]
     test = _tested(es, shared)

@@ -248,3 +248,15 @@ def test_options_of_universes_that_do_not_go_together(files: Workdir, words: str
 
 def test_two_files_of_one_space_make_no_universe(files: Workdir) -> None:
     files.error("relrep translate a.npz b.npz a.npz", 3, "as another file is", "one file of each space")
+
+
+def test_pairs_join_files_without_common_ids(empty: Workdir) -> None:
+    x, y = turned()
+    np.savez(empty / "a.npz", x=x, ids=[f"i{n}" for n in range(N)])
+    np.savez(empty / "b.npz", x=y, ids=[f"j{n}" for n in range(N)])
+    (empty / "pairs.tsv").write_text("a\tb\n" + "".join(f"i{n}\tj{n}\n" for n in range(50)))
+    rows = json.loads(empty.here("relrep translate a.npz --into b.npz -a pairs.tsv -o moved.h5 --json -q").stdout)
+    assert {(r["n"], r["held_out"]) for r in rows} == {(50, "cross-validation")}
+    assert values(rows)["recall_1"] == 1
+    np.testing.assert_allclose(store.read(str(empty / "moved.h5")).x, y, atol=1e-5)
+    empty.error("relrep translate a.npz --into b.npz", 3, "no common ids")
