@@ -158,6 +158,8 @@ def _leading(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     The largest entry of each vector is positive.
     """
+    if not x.shape[1]:  # anchors that all are one point
+        return np.zeros(1), np.zeros((len(x), 1))
     wide = x.shape[0] <= x.shape[1]
     values, vectors = np.linalg.eigh(x @ x.T if wide else x.T @ x)
     values, vectors = values[::-1][:WIDEST].clip(0), vectors[:, ::-1][:, :WIDEST]

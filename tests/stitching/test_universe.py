@@ -96,6 +96,7 @@ def test_few_anchors_one_axis_and_unrelated_spaces_give_finite_maps(name: str) -
     rng = np.random.default_rng(0)
     cases = [[rng.normal(size=(3, 5)) for _ in range(3)], [rng.normal(size=(30, 1)) for _ in range(3)]]
     cases += [[rng.normal(size=(30, 4)) for _ in range(4)], [np.ones((20, 3)), rng.normal(size=(20, 3))]]
+    cases += [[np.ones((1, 4))] * 2, [np.ones((5, 3))] * 3]
     for spaces in cases:
         built = build(name, spaces, {})
         assert all(np.isfinite(carry(x)).all() for carry, x in zip(built.maps, spaces, strict=True))
