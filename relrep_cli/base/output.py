@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import logging
-import math
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from relrep_cli.base import latex
+from relrep_cli.base.cells import as_json, exact, for_machines, number, plain, safe, short
 from relrep_cli.base.errors import WriteError, printable
 from relrep_cli.base.signals import check
 from relrep_cli.base.streams import silence_stdout
@@ -26,7 +25,6 @@ USUAL = {"joined": ("id",)}  # values that say nothing new, so that a table leav
 PATHS = ("a", "b", "reference", "encoder", "head", "file", "anomalies")  # columns that hold file names
 ENDINGS = {".tsv": "tsv", ".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".md": "markdown", ".tex": "latex"}
 FORMATS = ("table", "tsv", "csv", "json", "jsonl", "markdown", "latex")
-FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # a spreadsheet runs such a cell; East Asian ones also these
 Record = dict[str, Any]
 
 
@@ -191,65 +189,24 @@ def render(
     """
     columns = [*columns, *dict.fromkeys(k for r in records for k in r if k not in columns)]
     if format == "json":
-        return _json([_plain(r, columns) for r in records], indent=2)
+        return as_json([plain(r, columns) for r in records], indent=2)
     if format == "jsonl":
-        return "".join(_json(_plain(r, columns)) for r in records)
+        return "".join(as_json(plain(r, columns)) for r in records)
     if format == "table":
         return _table(records, columns, verbatim, mark)
     if format == "latex":
-        return latex.table(records, _shown(records, columns, verbatim), _short, [] if verbatim else _notes(records))
+        return latex.table(records, _shown(records, columns, verbatim), short, [] if verbatim else _notes(records))
     header = [printable(c, 4096) for c in columns]
     if format == "markdown":
-        rows = [[_short(r.get(c)).replace("|", "\\|") for c in columns] for r in records]
+        rows = [[short(r.get(c)).replace("|", "\\|") for c in columns] for r in records]
         lines = [[c.replace("|", "\\|") for c in header], ["---"] * len(columns), *rows]
         return "".join("| " + " | ".join(line) + " |\n" for line in lines)
-    cells: list[list[str | int | float]] = [[*header], *([_cell(r.get(c)) for c in columns] for r in records)]
+    cells: list[list[str | int | float]] = [[*header], *([for_machines(r.get(c)) for c in columns] for r in records)]
     text = io.StringIO()
     csv.writer(text, delimiter="\t" if format == "tsv" else ",", lineterminator="\n").writerows(
-        [_safe(cell, quote_formulas) if isinstance(cell, str) else repr(cell) for cell in row] for row in cells
+        [safe(cell, quote_formulas) if isinstance(cell, str) else repr(cell) for cell in row] for row in cells
     )
     return text.getvalue()
-
-
-def _json(value: Any, indent: int | None = None) -> str:
-    """JSON in printable ASCII: text from files may hold characters that steer a terminal or turn the direction of a line."""
-    return json.dumps(value, indent=indent, allow_nan=False).replace("\x7f", "\\u007f") + "\n"
-
-
-def _cell(value: Any) -> str | int | float:
-    """A number as it is, all else as text for machines."""
-    value = number(value)
-    return value if type(value) in (int, float) else _exact(value)
-
-
-def _safe(cell: str, quote_formulas: bool) -> str:
-    return f"'{cell}" if quote_formulas and cell.startswith(FORMULA_STARTS) else cell
-
-
-def _plain(record: Record, columns: Iterable[str]) -> Record:
-    return {c: number(record.get(c)) for c in columns}
-
-
-def number(value: Any) -> Any:
-    """A JSON value: NumPy scalars become Python's, numbers that are not finite become null."""
-    value = value.item() if hasattr(value, "item") else value
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _exact(value: Any) -> str:
-    """Full precision for machines; `n/a` for what has no value; text with its control characters escaped."""
-    value = number(value)
-    if value is None:
-        return "n/a"
-    return repr(value) if isinstance(value, float) else printable(str(value), 4096)
-
-
-def _short(value: Any) -> str:
-    """Four significant decimals for eyes."""
-    value = number(value)
-    if not isinstance(value, float):
-        return _exact(value)
-    return f"{value:.4f}" if 1e-3 <= abs(value) < 1e6 or value == 0 else f"{value:.3g}"
 
 
 def _table(records: Sequence[Record], columns: Sequence[str], verbatim: bool, mark: Mark | None) -> str:
@@ -269,7 +226,7 @@ def _table(records: Sequence[Record], columns: Sequence[str], verbatim: bool, ma
     stars = [mark is not None and mark.applies(r) for r in records]
     for r, star in zip(records if verbatim else _short_paths(records), stars, strict=True):
         ends = {mark.column: "*" if star else " "} if mark is not None and any(stars) else {}
-        table.add_row(*(Text("" if r.get(c) is None and c in COUNTS else _short(r.get(c)) + ends.get(c, "")) for c in shown))
+        table.add_row(*(Text("" if r.get(c) is None and c in COUNTS else short(r.get(c)) + ends.get(c, "")) for c in shown))
     text = io.StringIO()
     terminal = sys.stdout.isatty()
     plain = not terminal or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
@@ -309,7 +266,7 @@ def _notes(records: Sequence[Record]) -> list[str]:
     followers: dict[str, dict[str, None]] = {}
     for r in records:
         if r.get("convention"):
-            followers.setdefault(_exact(r["convention"]), {})[
-                " ".join(_exact(r[c]) for c in ("metric", "task", "name") if r.get(c))
+            followers.setdefault(exact(r["convention"]), {})[
+                " ".join(exact(r[c]) for c in ("metric", "task", "name") if r.get(c))
             ] = None
     return [f"{', '.join(names)}: {convention}" for convention, names in followers.items()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,6 @@ import numpy as np
 
 from relrep_cli import store
 from relrep_cli.anchors import STRATEGIES, choose
-from relrep_cli.anchors.id_lists import read_anchors
 from relrep_cli.anchors.shared_items import candidates
 from relrep_cli.base.errors import UsageError, unknown
 from relrep_cli.base.output import say
@@ -21,6 +20,7 @@ from relrep_cli.comparison.plans import Outputs, make_plan
 from relrep_cli.comparison.runs import run
 from relrep_cli.embedding import Embedding, in_id_order
 from relrep_cli.heads.heads import HEADS
+from relrep_cli.library.call_parts import Names, named, names_of, recipe_of, results_of, with_columns
 from relrep_cli.library.given_spaces import Column, Space, as_embedding, ids_of
 from relrep_cli.library.result_tables import Result, Results, notes_kept
 from relrep_cli.metrics import METRICS
@@ -28,18 +28,13 @@ from relrep_cli.metrics.catalogue import expand, remarks
 from relrep_cli.neighbors import By
 from relrep_cli.numerics.workspace import Workspace
 from relrep_cli.relative.file_views import views_of_space
-from relrep_cli.relative.preparation import Preprocessing
 from relrep_cli.relative.projection import basis, relative
-from relrep_cli.relative.recipes import Postprocessing, Recipe
-from relrep_cli.relative.similarities import SIMILARITIES
 from relrep_cli.stitching.grid_run import Run, records_of
 from relrep_cli.stitching.methods import SIMILARITY, USUAL, MethodChoice, methods
 from relrep_cli.stitching.spaces import Column as Target
 from relrep_cli.stitching.spaces import Division, spaces_of
 from relrep_cli.stitching.translators import TRANSLATORS
 from relrep_cli.stitching.universe import UNIVERSES
-
-Names = str | Iterable[str]
 
 
 def read(uri: str | os.PathLike[str], **columns: Any) -> Embedding:
@@ -102,42 +97,6 @@ def project(x: Space, anchors: Any, *, double: bool = False, exact: bool = False
     return relative(e, basis(e, recipe_of(anchors, **how), double, exact))
 
 
-def recipe_of(
-    anchors: Any,
-    *,
-    similarity: Names = "cosine",
-    aggregate: str = "",
-    center: bool = False,
-    scale: bool = False,
-    whiten: bool = False,
-    normalize: bool = False,
-    standardize: bool = False,
-    negate: bool = False,
-    transductive: bool = False,
-    anchor_vectors: Space | None = None,
-    **options: Any,
-) -> Recipe:
-    """Return the settings of a projection. anchors: ids, row numbers, or an anchor file."""
-    if isinstance(anchors, str | os.PathLike):
-        ids, spare, meaning = read_anchors(os.fspath(anchors))
-    elif isinstance(anchors, Embedding):
-        ids, spare, meaning = anchors.ids, anchors, None
-    else:
-        ids, spare, meaning = ids_of(anchors), None, None
-    chosen = SIMILARITIES.choose(names_of(similarity), options)
-    sources = [one for one in (spare, None if anchor_vectors is None else as_embedding(anchor_vectors)) if one is not None]
-    return Recipe(
-        ids,
-        similarities=chosen,
-        before=Preprocessing(center, scale, whiten, normalize),
-        aggregate=aggregate or ("concat" if len(chosen) > 1 else ""),
-        after=Postprocessing(negate, standardize),
-        transductive=transductive,
-        anchor_sources=tuple(sources),
-        meaning=meaning,
-    )
-
-
 def compare(
     x: Space,
     y: Space,
@@ -171,7 +130,7 @@ def compare(
     >>> [(r.metric, round(r.value, 6)) for r in found]
     [('cka', 1.0), ('knn-jaccard', 1.0)]
     """
-    spaces = _named([x, y, *others], [ids_x, ids_y], labels)
+    spaces = named([x, y, *others], [ids_x, ids_y], labels)
     names = expand(names_of(metric))
     chosen = METRICS.choose(names, options)
     recipes = [] if anchors is None else recipe_of(anchors, **(recipe or {})).each_similarity()
@@ -186,7 +145,7 @@ def compare(
         cache = Records(None)
         views = {e.uri: views_of_space(e, split, recipes) for e in spaces}
         found = run(plan, views, cache, Workspace.of_run(cache))
-    return _results(found.records, notes)
+    return results_of(found.records, notes)
 
 
 def diagnose(x: Space, y: Space, *, ids_x: Column | None = None, ids_y: Column | None = None, seed: int = 0) -> Result:
@@ -198,7 +157,7 @@ def diagnose(x: Space, y: Space, *, ids_x: Column | None = None, ids_y: Column |
     >>> diagnose(x, 3 * x).relation
     'scaled'
     """
-    a, b = _named([x, y], [ids_x, ids_y], None)
+    a, b = named([x, y], [ids_x, ids_y], None)
     views: Any = {e.uri: views_of_space(e, None, []) for e in (a, b)}
     (found,) = diagnose_pairs([(a.uri, b.uri)], views, False, seed)
     return Result(next(record for record in found.records() if record["holds"] == "yes"))
@@ -234,10 +193,10 @@ def stitch(
 
     Raises UsageError for an unknown name or option; DataError when a test item is a training item elsewhere, or an anchor.
     """
-    es = _named(list(spaces), [], labels)
+    es = named(list(spaces), [], labels)
     if split is not None and es:
         es[0] = as_embedding(es[0], split=split)
-    es = [_with_columns(e, es[0], (target, "split")) for e in es]
+    es = [with_columns(e, es[0], (target, "split")) for e in es]
     found_names, heads = names_of(method), names_of(head)
     choice = MethodChoice(found_names or USUAL, names_of(aggregate), {})
     given = {name: {k: v for k, v in options.items() if k in registry.keywords()} for name, registry in _REGISTRIES.items()}
@@ -263,7 +222,7 @@ def stitch(
             _ignore,
         )
         records = records_of(joined, settings)
-    return _results(records, notes)
+    return results_of(records, notes)
 
 
 _REGISTRIES: dict[str, Any] = {"heads": HEADS, "translators": TRANSLATORS, "universes": UNIVERSES}
@@ -290,35 +249,4 @@ def nearest(x: Space, k: int = 10, *, queries: Any = None, by: By = "cosine", fa
     wanted = e.ids if queries is None else ids_of(queries)
     rows = rows_of_ids(e, [i.decode() for i in wanted.tolist()], lambda ids: ids)
     found = look_up(e, rows, np.arange(e.n), k, by, farthest)
-    return _results(list(listed(e, rows, found, e.obs.get("label"))), [])
-
-
-def names_of(names: Names) -> list[str]:
-    """Names given one by one, or with commas."""
-    several = [names] if isinstance(names, str) else list(names)
-    return [part.strip() for name in several for part in name.split(",") if part.strip()]
-
-
-def _named(spaces: Sequence[Space], ids: Sequence[Column | None], labels: Column | None) -> list[Embedding]:
-    """The spaces as Embeddings with a name each, by which records tell them apart."""
-    letters = ["x", "y", *(f"z{i}" for i in range(1, len(spaces)))]
-    out: list[Embedding] = []
-    for place, space in enumerate(spaces):
-        own = ids[place] if place < len(ids) else None
-        e = as_embedding(space, ids=own, labels=labels if place == 0 else None, name=letters[place])
-        taken = {other.uri for other in out}
-        out.append(replace(e, uri=e.uri if e.uri and e.uri not in taken else letters[place]))
-    return out
-
-
-def _with_columns(e: Embedding, first: Embedding, names: Sequence[str]) -> Embedding:
-    """A space with the columns that it lacks and the first space has, row by row, where both have the same ids in order."""
-    missing = {name: first.obs[name] for name in names if name in first.obs and name not in e.obs}
-    if not missing or e.n != first.n or not np.array_equal(e.ids, first.ids):
-        return e
-    return replace(e, obs={**e.obs, **missing})
-
-
-def _results(records: Sequence[Mapping[str, Any]], notes: Sequence[str]) -> Results:
-    columns = list(dict.fromkeys(name for record in records for name in record))
-    return Results(list(records), columns, tuple(notes))
+    return results_of(list(listed(e, rows, found, e.obs.get("label"))), [])

@@ -12,7 +12,7 @@ from relrep_cli.anchors import STRATEGIES, choose
 from relrep_cli.anchors.shared_items import candidates
 from relrep_cli.base.errors import UsageError
 from relrep_cli.embedding import Embedding, row_numbers
-from relrep_cli.library.calls import Names, recipe_of
+from relrep_cli.library.call_parts import Names, recipe_of
 from relrep_cli.numerics.blocks import row_blocks
 from relrep_cli.relative.projection import basis, relative
 from relrep_cli.stitching.translators import TRANSLATORS, fit

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from relrep_cli.embedding import Embedding
-from relrep_cli.library.calls import recipe_of
+from relrep_cli.library.call_parts import recipe_of
 from relrep_cli.library.given_spaces import Space, as_embedding
 from relrep_cli.library.result_tables import Results, notes_kept
 from relrep_cli.stitching.translation import FIT_ROWS, Fitting, fit_map

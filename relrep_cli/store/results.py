@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from relrep_cli.base.cells import number
 from relrep_cli.base.errors import UsageError, printable
-from relrep_cli.base.output import ENDINGS, PLAIN_STYLE, Record, Style, number, render
+from relrep_cli.base.output import ENDINGS, PLAIN_STYLE, Record, Style, render
 
 PARQUET = ".parquet"
 TABLES = (*ENDINGS, PARQUET, ".txt")  # endings of files that hold a table
