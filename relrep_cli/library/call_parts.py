@@ -62,7 +62,7 @@ def names_of(names: Names) -> list[str]:
     return [part.strip() for name in several for part in name.split(",") if part.strip()]
 
 
-def named(spaces: Sequence[Space], ids: Sequence[Column | None], labels: Column | None) -> list[Embedding]:
+def given_names(spaces: Sequence[Space], ids: Sequence[Column | None], labels: Column | None) -> list[Embedding]:
     """The spaces as Embeddings with a name each, by which records tell them apart."""
     letters = ["x", "y", *(f"z{i}" for i in range(1, len(spaces)))]
     out: list[Embedding] = []

@@ -20,7 +20,7 @@ from relrep_cli.comparison.plans import Outputs, make_plan
 from relrep_cli.comparison.runs import run
 from relrep_cli.embedding import Embedding, in_id_order
 from relrep_cli.heads.heads import HEADS
-from relrep_cli.library.call_parts import Names, named, names_of, recipe_of, results_of, with_columns
+from relrep_cli.library.call_parts import Names, given_names, names_of, recipe_of, results_of, with_columns
 from relrep_cli.library.given_spaces import Column, Space, as_embedding, ids_of
 from relrep_cli.library.result_tables import Result, Results, notes_kept
 from relrep_cli.metrics import METRICS
@@ -130,7 +130,7 @@ def compare(
     >>> [(r.metric, round(r.value, 6)) for r in found]
     [('cka', 1.0), ('knn-jaccard', 1.0)]
     """
-    spaces = named([x, y, *others], [ids_x, ids_y], labels)
+    spaces = given_names([x, y, *others], [ids_x, ids_y], labels)
     names = expand(names_of(metric))
     chosen = METRICS.choose(names, options)
     recipes = [] if anchors is None else recipe_of(anchors, **(recipe or {})).each_similarity()
@@ -157,7 +157,7 @@ def diagnose(x: Space, y: Space, *, ids_x: Column | None = None, ids_y: Column |
     >>> diagnose(x, 3 * x).relation
     'scaled'
     """
-    a, b = named([x, y], [ids_x, ids_y], None)
+    a, b = given_names([x, y], [ids_x, ids_y], None)
     views: Any = {e.uri: views_of_space(e, None, []) for e in (a, b)}
     (found,) = diagnose_pairs([(a.uri, b.uri)], views, False, seed)
     return Result(next(record for record in found.records() if record["holds"] == "yes"))
@@ -193,7 +193,7 @@ def stitch(
 
     Raises UsageError for an unknown name or option; DataError when a test item is a training item elsewhere, or an anchor.
     """
-    es = named(list(spaces), [], labels)
+    es = given_names(list(spaces), [], labels)
     if split is not None and es:
         es[0] = as_embedding(es[0], split=split)
     es = [with_columns(e, es[0], (target, "split")) for e in es]
