@@ -39,8 +39,8 @@ DOORS = {  # who may import what; a folder stands for its files
     "matplotlib": ("plots",),
     "plotly": ("plots",),
     "umap": ("plots/reductions.py",),
-    "dask": (),
-    "distributed": (),
+    "dask": ("engine/dask_cluster.py",),
+    "distributed": ("engine/dask_cluster.py",),
     "anndata": (),
     "pandas": ("library/result_tables.py",),
     "typer": ("cli",),
@@ -191,7 +191,7 @@ def test_only_output_prints() -> None:
 
 FLOORS = (  # from the ground up: a room imports lower floors and its own, never a higher one
     {"base"},
-    {"numerics"},
+    {"numerics", "engine"},
     {"embedding"},
     {"neighbors", "splits"},
     {"store", "metrics"},
