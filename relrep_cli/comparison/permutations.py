@@ -122,7 +122,7 @@ class Layer:
     family. null: (permutations,) values. rows: digest of the ids."""
 
     place: int
-    key: Hashable
+    key: str
     null: np.ndarray
     rows: str
 
@@ -137,7 +137,7 @@ class Significance:
     permutations: int
     seed: int
     cache: Records
-    families: dict[Hashable, Family] = field(default_factory=dict)
+    families: dict[str, Family] = field(default_factory=dict)
 
     def test(
         self,
@@ -168,7 +168,7 @@ class Significance:
                 null = self._null_values((name, params), x, y, key_parts, progress, of_pair)
                 _add_p_value(record, null)
                 if family is not None:
-                    key = (family, left.label, name, str(sorted(params.items())))
+                    key = str((family, left.label, name, sorted(params.items())))
                     found.append(Layer(at, key, null, _digest(x.ids)))
         return found
 

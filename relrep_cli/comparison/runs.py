@@ -52,11 +52,15 @@ class Session:
 
 @dataclass(frozen=True, eq=False)
 class PairResult:
-    """The results of one pair of files. layers: of its permutation tests, for `Significance.join`."""
+    """The results of one pair of files.
+
+    layers: of its permutation tests, for `Significance.join`. contents: what the values were computed from, "" where unknown.
+    """
 
     records: list[Record]
     rows: list[Rows]
     layers: list[Layer]
+    contents: tuple[str, str] = ("", "")
 
 
 def run(plan: Plan, views: Views, cache: Records, workspace: Workspace) -> Results:
@@ -108,7 +112,7 @@ def measure_pair(session: Session, advance: Advance, a: str, b: str) -> PairResu
     if plan.outputs.permutations:
         tests = Significance(plan.outputs.permutations, plan.seed, cache)
         layers = tests.test(records, (left, right), common, plan.tasks, family(plan.groups, a, b), advance, workspace)
-    return PairResult(records + ratios(records, len(left)), rows, layers)
+    return PairResult(records + ratios(records, len(left)), rows, layers, (left[-1].content, right[-1].content))
 
 
 def _usable(views: list[View] | DataError) -> list[View]:

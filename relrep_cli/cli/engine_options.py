@@ -1,0 +1,56 @@
+"""The options that say where the tasks of a command run, for every command that runs a job."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+import typer
+
+from relrep_cli.base.errors import UsageError
+from relrep_cli.engine.running import Engine
+from relrep_cli.engine.shards import Shard, shard_of
+from relrep_cli.numerics.threads import thread_count
+
+LOCAL = re.compile(r"local:([1-9][0-9]{0,4})")
+MOST_PROCESSES = 1024
+
+
+def _option(name: str, help: str, metavar: str) -> Any:
+    return typer.Option(name, help=help, metavar=metavar, show_default=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineOptions:
+    """Where tasks run."""
+
+    PANEL: ClassVar[str] = "Running"
+
+    cluster: Annotated[
+        str,
+        _option("--cluster", "Run in N processes on this machine (local:N), or on a Dask cluster: address or file.", "WHERE"),
+    ] = ""
+    shard: Annotated[
+        str,
+        _option("--shard", "Do part I of N only, for relrep merge; auto takes both from an array job.", "I/N"),
+    ] = ""
+    log: Annotated[str, _option("--log", "Add a JSON line for each task to FILE: seconds, memory, error.", "FILE")] = ""
+
+    @property
+    def engine(self) -> Engine:
+        """Raises UsageError for a place that there is none of."""
+        if not self.cluster:
+            return Engine(log=self.log)
+        if local := LOCAL.fullmatch(self.cluster):
+            if int(local[1]) > MOST_PROCESSES:
+                raise UsageError(f"--cluster {self.cluster} asks for too many processes", f"Name at most {MOST_PROCESSES}.")
+            return Engine(int(local[1]), thread_count(), log=self.log)
+        if self.cluster.partition(":")[0] == "local":
+            raise UsageError(f"--cluster {self.cluster} names no number of processes", "Write local:4, for example.")
+        return Engine(address=self.cluster, log=self.log)
+
+    @property
+    def part(self) -> Shard | None:
+        """The shard to do; None for the whole."""
+        return shard_of(self.shard)
