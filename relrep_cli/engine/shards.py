@@ -63,14 +63,15 @@ def shard_of(text: str, environment: Mapping[str, str] = os.environ) -> Shard | 
 
 def _of_array(count: str, environment: Mapping[str, str]) -> Shard:
     for scheduler, (own, first, last, step) in SCHEDULERS.items():
-        if environment.get(own, "0") in ("", "0") and environment.get(first, "1") != "0":  # LSB_JOBINDEX is 0 without an array
+        index = environment.get(own, "")
+        if not index.isdigit() or (index == "0" and environment.get(first) != "0"):  # LSB_JOBINDEX is 0 without an array
             continue
         start, by = int(environment.get(first) or 1), int(environment.get(step) or 1)
         if not count and last not in environment:
             raise UsageError(
                 f"{scheduler} does not tell how many tasks the array job has", "Write --shard auto/N, with their number."
             )
-        number = (int(environment[own]) - start) // by + 1
+        number = (int(index) - start) // by + 1
         total = int(count) if count else (int(environment[last]) - start) // by + 1
         if not 1 <= number <= total:
             raise UsageError(f"--shard auto is part {number} of {total}", "Number the tasks of the array job from 1 to N.")
