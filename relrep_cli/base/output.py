@@ -9,6 +9,7 @@ import logging
 import math
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ PATHS = ("a", "b", "encoder", "head", "file", "anomalies")  # columns that hold 
 ENDINGS = {".tsv": "tsv", ".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".md": "markdown"}
 FORMATS = ("table", "tsv", "csv", "json", "jsonl", "markdown")
 FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # a spreadsheet runs such a cell; East Asian ones also these
+LOG_INTERVAL = 60.0  # seconds between two lines of progress where there is no terminal
 Record = dict[str, Any]
 _quotes_formulas = False
 
@@ -108,7 +110,7 @@ def progress(task: str) -> Iterator[Any]:
     """Yield `advance(done, total, note)`, which draws a bar on a terminal and raises Interrupted after a signal."""
     owner = _bar_owner()
     if owner is None:
-        yield lambda done, total, note="": check()
+        yield _line_a_minute(task)
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -123,6 +125,34 @@ def progress(task: str) -> Iterator[Any]:
             bar.update(handle, completed=done, total=total, note=note)
 
         yield advance
+
+
+def _line_a_minute(task: str) -> Callable[..., None]:
+    """An `advance` for logs: a note with what is done, the rate and the time left, at most once in LOG_INTERVAL seconds."""
+    started = said = time.monotonic()
+
+    def advance(done: float, total: int, note: str = "") -> None:
+        nonlocal said
+        check()
+        now = time.monotonic()
+        if now - said < LOG_INTERVAL or not 0 < done <= total:
+            return
+        said = now
+        left = (now - started) * (total - done) / done
+        rate = 60 * done / (now - started)
+        say(f"{task}: {int(done)} of {total}, {rate:.3g} a minute, {_duration(left)} left.")
+
+    return advance
+
+
+def _duration(seconds: float) -> str:
+    """
+    >>> _duration(42), _duration(600), _duration(9000)
+    ('42 s', '10 min', '2.5 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 @contextmanager

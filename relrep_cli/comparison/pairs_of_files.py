@@ -188,7 +188,7 @@ def _result(
     except NotApplicable as reason:
         blank = dict.fromkeys(("value", "corrected", "low", "high", "chance"))
         return blank | {"n": x.n, "k": params.get("k"), "convention": f"n/a: {reason}"}, None
-    low, high = interval(name, score, seed, partial(measure_subset, name, params, x, y, seed), x.ids)
+    low, high = interval(name, score, seed, partial(measure_subset, name, params, x, y, seed, workspace=workspace), x.ids)
     chance = score.chance if np.isfinite(score.chance) else None
     record = {"value": score.value, "low": low, "high": high, "chance": chance, "n": x.n, "k": params.get("k")}
     drawn = {"chance_error": score.chance_error} if score.draws else {}
@@ -196,10 +196,22 @@ def _result(
     return record | {"corrected": correction({"metric": name} | record)}, score
 
 
-def measure_subset(name: str, params: Mapping[str, Any], x: Embedding, y: Embedding, seed: int, rows: np.ndarray) -> Score:
-    """Compute the metric on a subset of rows, without sampling and without caching."""
+def measure_subset(
+    name: str,
+    params: Mapping[str, Any],
+    x: Embedding,
+    y: Embedding,
+    seed: int,
+    rows: np.ndarray,
+    workspace: Workspace = UNSHARED,
+) -> Score:
+    """Compute the metric on a subset of rows, without sampling.
+
+    workspace: of the pair. What a subset of one space gives, such as neighbours, serves every pair of the run.
+    """
     params = {**params, **({"ci": 0.0} if "ci" in params else {})}
-    return measure(name, params, select(x, rows), select(y, rows), seed, Workspace(intervals=False))
+    a, b = select(x, rows), select(y, rows)
+    return measure(name, params, a, b, seed, workspace.of_subsets([(a.x, x.x), (b.x, y.x)], rows))
 
 
 def ratios(records: Sequence[Record], views: int) -> list[Record]:

@@ -68,12 +68,12 @@ def outcomes_of_cluster(job: Job, address: str) -> Iterator[tuple[int, Outcome]]
 
 @contextmanager
 def _client(address: str) -> Iterator[Any]:
+    where = scheduler_address(address)
+    refuse_open_lines(where)
     try:
         from distributed import Client
     except ModuleNotFoundError:
         raise UsageError("--cluster needs Dask, which is not installed", "Write pip install 'relrep[cluster]'.") from None
-    where = scheduler_address(address)
-    refuse_open_lines(where)
     try:
         client = Client(where, timeout=PATIENCE, name="relrep", set_as_default=False)
     except (OSError, TimeoutError, ValueError, RuntimeError, TypeError) as error:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+import types
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from relrep_cli.base import signals
 from relrep_cli.base.errors import UsageError
+from relrep_cli.base.output import progress
 from relrep_cli.engine.dask_cluster import refuse_open_lines, scheduler_address
 from relrep_cli.engine.jobs import Job, Outcome, Task
 from relrep_cli.engine.running import HERE, Engine, outcomes
@@ -161,3 +163,17 @@ def test_the_address_stands_in_the_file_of_the_scheduler(tmp_path: Path) -> None
     (tmp_path / "s.json").write_text('{"address": "tls://10.0.0.7:8786"}')
     assert scheduler_address(str(tmp_path / "s.json")) == "tls://10.0.0.7:8786"
     assert scheduler_address("localhost:8786") == "tcp://localhost:8786"
+
+
+def test_without_a_terminal_progress_is_a_line_a_minute(caplog: pytest.LogCaptureFixture, monkeypatch: Any) -> None:
+    now = [0.0]
+    monkeypatch.setattr("relrep_cli.base.output.time", types.SimpleNamespace(monotonic=lambda: now[0]))
+    with caplog.at_level("INFO", logger="relrep"), progress("comparing") as advance:
+        for second in range(181):
+            now[0] = float(second)
+            advance(second // 2, 1000)
+    assert [record.message for record in caplog.records] == [
+        "comparing: 30 of 1000, 30 a minute, 32 min left.",
+        "comparing: 60 of 1000, 30 a minute, 31 min left.",
+        "comparing: 90 of 1000, 30 a minute, 30 min left.",
+    ]
