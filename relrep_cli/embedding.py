@@ -43,8 +43,9 @@ class Embedding:
     x: (n, d) float16, float32 or float64, any byte order, often a read-only memory map.
     ids: (n,) UTF-8 in a NumPy "S" array. obs, var: named arrays that describe the rows and the columns of x; text is "S".
     row_ids: whether the ids are only row numbers, because the file has none. id_candidates: columns that could be ids, where
-    nothing says so. uns: statistics of the training rows, by name. source_space: the space from which a relative embedding was
-    made. claim: what is to be checked before the digest of a file is believed; None for a digest that was computed or checked.
+    nothing says so, or where the ids only count the rows. uns: statistics of the training rows, by name. source_space: the
+    space from which a relative embedding was made. claim: what is to be checked before the digest of a file is believed; None
+    for a digest that was computed or checked.
     """
 
     x: np.ndarray
@@ -170,6 +171,14 @@ def check_positions(spaces: Sequence[Embedding]) -> bool:
     Raises DataError where position may be wrong: some files have ids, some may have them, or lengths differ.
     """
     bare = [e for e in spaces if e.row_ids]
+    counted = [e for e in spaces if e.id_candidates and not e.row_ids]
+    if len(spaces) > 1 and counted and len(bare) + len(counted) == len(spaces):
+        names = ", ".join(printable(name, 40) for name in counted[0].id_candidates[:4])
+        raise DataError(
+            f"its index only counts the rows, and these columns tell them apart, too: {names}",
+            f"Write --id-column {printable(counted[0].id_candidates[0], 40)} to join by it, or --by-position.",
+            file=counted[0].uri,
+        )
     if not bare:
         return False
     if (candidate := next((e for e in bare if e.id_candidates), None)) and len(spaces) > 1:

@@ -2,8 +2,9 @@
 
 A mutant is one of a few small files with 1 to 8 fields changed: bytes flipped, numbers replaced by awkward ones, pieces
 copied, lost or cut off. It must end in a Found or in a DataError of one line, within LIMIT seconds, without a crash.
-KIND is one of fuzz_kinds.py, "all" for each of them, else HDF5. Those with a structure of their own (JSON in safetensors, the
-members of a zip, the cells of a table) are damaged there, too, and packed again. A warning of a library is a fault.
+KIND is one of fuzz_kinds.py or fuzz_formats.py, "all" for each of them, else HDF5. Those with a structure of their own (JSON in
+safetensors, the members of a zip, the cells of a table) are damaged there, too, and packed again. A warning of a
+library is a fault.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import random
 import signal
 import struct
 import sys
+import tarfile
 import tempfile
 import time
 import warnings
@@ -33,7 +35,8 @@ from relrep_cli.store.hdf5 import list_hdf5, read_hdf5
 
 LIMIT = 20.0  # seconds of wall time, on a machine with other work; libhdf5 gets 0.8 s of CPU
 BATCH = 50
-UNPACKABLE = (ValueError, TypeError, AttributeError, LookupError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
+UNPACKABLE = (ValueError, TypeError, AttributeError, LookupError, OSError, EOFError, struct.error)
+UNPACKABLE += (zipfile.BadZipFile, zlib.error, tarfile.TarError)
 AWKWARD = [0, 1, 2, 3, 7, 255, 4095, *(2**n - lost for n in (3, 4, 8, 16, 31, 32, 40, 63, 64) for lost in (0, 1, 8))]
 
 
@@ -107,9 +110,17 @@ def mutant_of(name: str, seed: int) -> bytes:
 
 @cache
 def goods(name: str) -> tuple[Any, list[bytes]]:
+    every = all_kinds()
+    return every[name], list(every[name].good())
+
+
+@cache
+def all_kinds() -> dict[str, Any]:
+    """Every kind but plain HDF5, by name."""
+    from fuzz_formats import more_kinds
     from fuzz_kinds import kinds
 
-    return kinds()[name], list(kinds()[name].good())
+    return {**kinds(), **more_kinds()}
 
 
 def batch_of(name: str, seeds: range) -> list[tuple[int, str, float]]:
@@ -182,9 +193,7 @@ def run(
 
 def main(count: int, first: int = 0, kind: str = "") -> int:
     if kind == "all":
-        from fuzz_kinds import kinds as every
-
-        return max(main(count, first, name) for name in every())
+        return max(main(count, first, name) for name in all_kinds())
     start = time.monotonic()
     kinds, wrong, longest = run(count, first, kind=kind)
     print(f"{kind or 'hdf5'}: {count} mutants in {time.monotonic() - start:.0f} s; longest {longest:.1f} s; {dict(kinds)}")

@@ -28,6 +28,7 @@ class AnchorChoice:
 
     params: of the strategy. number: None for NUMBER, or for all ids of a list. source: the file of a list, or files of
     another collection. joint: choose by all spaces instead of the first. ids_only: print ids, one a line.
+    trust_digest: believe the digests that the files of `source` state.
     """
 
     strategy: str
@@ -41,6 +42,7 @@ class AnchorChoice:
     force: bool = False
     dry_run: bool = False
     seed: int = 0
+    trust_digest: bool = False
 
 
 def write_anchors(spaces: Sequence[Embedding], choice: AnchorChoice) -> None:
@@ -49,8 +51,8 @@ def write_anchors(spaces: Sequence[Embedding], choice: AnchorChoice) -> None:
     Raises UsageError, DataError or WriteError.
     """
     entry, output = STRATEGIES[choice.strategy], choice.output
-    listed, lists = _listed(entry, choice.source)
-    others = collections(spaces, choice.source) if entry.reads == "collections" else []
+    listed, lists = _listed(entry, choice)
+    others = collections(spaces, choice.source, choice.trust_digest) if entry.reads == "collections" else []
     m = choice.number or (len(listed) if listed is not None else NUMBER)
     params = {"strategy": entry.name, "number": m, "split": choice.split or "train", **choice.params}
     if choice.joint:
@@ -73,13 +75,14 @@ def write_anchors(spaces: Sequence[Embedding], choice: AnchorChoice) -> None:
         say("for each other space, give the file of that collection with --anchor-vectors when you project.")
 
 
-def _listed(entry: Strategy, source: Sequence[str]) -> tuple[np.ndarray | None, list[Embedding]]:
+def _listed(entry: Strategy, choice: AnchorChoice) -> tuple[np.ndarray | None, list[Embedding]]:
     """The ids of a list, and the file that they come from, for the history of the output."""
     if entry.reads != "list":
         return None, []
+    source = choice.source
     if len(source) > 1:
         raise UsageError(f"--source: {entry.name} takes one list, and {len(source)} are given", "Name one.", place="--source")
-    ids, spare, meaning = read_anchors(source[0])
+    ids, spare, meaning = read_anchors(source[0], choice.trust_digest)
     if meaning is not None:
         raise DataError(
             "holds pairs or mixtures, not a list of items",

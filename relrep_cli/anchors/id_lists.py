@@ -19,7 +19,7 @@ TABLES = {".tsv", ".csv"}
 MANY = 2000  # rows of a file that may be anchors though nobody chose them
 
 
-def read_anchors(uri: str) -> tuple[np.ndarray, Embedding | None, Mixtures | Pairs | None]:
+def read_anchors(uri: str, trust_digest: bool = False) -> tuple[np.ndarray, Embedding | None, Mixtures | Pairs | None]:
     """Read anchors from an embedding file, a text file with one id a line, or a pairs file (`pairs.tsv`, `pairs.tsv::a`).
 
     Returns the (m,) anchor ids in order; the embedding that holds their vectors, or None; and the mixtures or pairs that the
@@ -33,7 +33,7 @@ def read_anchors(uri: str) -> tuple[np.ndarray, Embedding | None, Mixtures | Pai
         return pairs.names, None, pairs
     if is_text and not side:
         return _ids(path, lines), None, None
-    embedding = store.read(uri)
+    embedding = store.read(uri, store.Reading(trust_digest=trust_digest))
     if embedding.row_ids:
         raise DataError("has no ids, so it cannot name anchors", "Make an anchor file with relrep anchor.", file=uri)
     return embedding.ids, embedding, mixtures_of(embedding)

@@ -16,7 +16,7 @@ from relrep_cli.anchors.correspondences import Pairs, read_pairs
 from relrep_cli.anchors.paired import Matching
 from relrep_cli.anchors.shared_items import in_order, of_split
 from relrep_cli.base.errors import DONE, NO, DataError, UsageError, printable
-from relrep_cli.base.output import Record, progress, say, write
+from relrep_cli.base.output import Record, Style, progress, say, write
 from relrep_cli.embedding import Embedding, find_ids, match_ids
 from relrep_cli.store.lines import read_lines
 
@@ -39,11 +39,11 @@ class PairSearch:
 
 
 def write_pairs(
-    spaces: Sequence[Embedding], search: PairSearch, output: str, force: bool, dry_run: bool, seed: int, kind: str | None
+    spaces: Sequence[Embedding], search: PairSearch, output: str, force: bool, dry_run: bool, seed: int, style: Style
 ) -> int:
     """Find pairs between two spaces and write them; print their confidence, and their accuracy where the truth is given.
 
-    kind: format of the printed records. Returns the exit code: NO when the confidence is too low, and nothing is written.
+    style: of the printed records. Returns the exit code: NO when the confidence is too low, and nothing is written.
     """
     if len(spaces) != 2:
         raise UsageError(f"{search.strategy} finds pairs between two files, and {len(spaces)} are given", "Name two files.")
@@ -65,7 +65,7 @@ def write_pairs(
     records = _records(found, true, len(more.get("seeds", ())), rng)
     sure = found.confidence >= search.confidence
     if output != "-":
-        write(records, COLUMNS, kind)
+        write(records, COLUMNS, style)
     if not sure:
         say(
             f"failed: confidence {found.confidence:.2f} is below {search.confidence:g}, so the pairs are likely wrong and "

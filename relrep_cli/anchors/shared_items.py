@@ -57,7 +57,7 @@ def of_split(e: Embedding, split: str | None) -> np.ndarray:
     return rows
 
 
-def collections(spaces: Sequence[Embedding], source: Sequence[str]) -> list[Embedding]:
+def collections(spaces: Sequence[Embedding], source: Sequence[str], trust_digest: bool = False) -> list[Embedding]:
     """The files of another collection in the order of the spaces, one of each. Raises DataError when one is not there."""
     if len(source) != len(spaces):
         raise UsageError(
@@ -65,7 +65,8 @@ def collections(spaces: Sequence[Embedding], source: Sequence[str]) -> list[Embe
             "Name one file of the other collection for each space.",
             place="--source",
         )
-    others = [store.digested(store.read(uri)) for uri in source]
+    reading = store.Reading(trust_digest=trust_digest)
+    others = [store.digested(store.read(uri, reading)) for uri in source]
     found = []
     for e in spaces:
         same = [o for o in others if o.space == e.space and o.d == e.d]

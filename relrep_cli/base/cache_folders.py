@@ -13,8 +13,8 @@ from relrep_cli.base.errors import UsageError
 from relrep_cli.base.signals import check
 from relrep_cli.base.task_cache import read_record, version_of
 
-KINDS = {".json": "results", ".null": "permutations", ".space": "arrays", ".safetensors": "trainings"}
-RECORD = re.compile(r"[0-9a-f]{16,32}(\.json|\.null|\.space|\.safetensors)")
+KINDS = {".json": "results", ".null": "permutations", ".paired": "differences", ".space": "arrays", ".safetensors": "trainings"}
+RECORD = re.compile(r"[0-9a-f]{16,32}(\.json|\.null|\.paired|\.space|\.safetensors)")
 TEMPORARY = re.compile(r"\..*\.\d+\.[0-9a-f]{8}")
 ABANDONED = 86_400  # seconds after which nobody writes a temporary any more
 LARGEST = 1 << 31  # bytes of any record
@@ -41,7 +41,7 @@ def entries(folder: str, verify: bool) -> list[Entry]:
     Links are not followed, and what vanishes meanwhile is left out.
     """
     if not os.path.isdir(folder):
-        raise UsageError("is no folder", "Name the folder of --cache.", file=folder)
+        raise UsageError("is not a folder", "Name the folder of --cache.", file=folder)
     return sorted(_entries(folder, verify), key=lambda e: (e.made, e.path))
 
 

@@ -94,9 +94,9 @@ def not_installed(error: ModuleNotFoundError) -> UsageError | None:
     """The error for a library that a light install lacks; None where one of our own modules is missing.
 
     >>> print(not_installed(ModuleNotFoundError(name="torch.nn")))
-    this needs torch, which is not installed. Write pip install torch.
+    this needs torch, which is not installed. Run pip install torch.
     """
     package = INSTALLED_AS.get((error.name or "").partition(".")[0])
     if package is None:
         return None
-    return UsageError(f"this needs {package}, which is not installed", f"Write pip install {package}.")
+    return UsageError(f"this needs {package}, which is not installed", f"Run pip install {package}.")

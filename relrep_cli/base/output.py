@@ -9,29 +9,43 @@ import logging
 import math
 import os
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from relrep_cli.base import latex
 from relrep_cli.base.errors import WriteError, printable
+from relrep_cli.base.progress_lines import line_a_minute
 from relrep_cli.base.signals import check
 from relrep_cli.base.streams import silence_stdout
 
 COUNTS = ("k", "anchors", "tied", "target", "class", "anomalies")  # columns where no value means that none applies
-ZERO_IS_NOTHING = ("deviation", "tied")  # columns that a table leaves out when they are 0 throughout
+ZERO_IS_NOTHING = ("deviation", "tied", "chance_difference")  # columns that a table leaves out when they are 0 throughout
 USUAL = {"joined": ("id",)}  # values that say nothing new, so that a table leaves their column out
-PATHS = ("a", "b", "encoder", "head", "file", "anomalies")  # columns that hold file names
-ENDINGS = {".tsv": "tsv", ".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".md": "markdown"}
-FORMATS = ("table", "tsv", "csv", "json", "jsonl", "markdown")
+PATHS = ("a", "b", "reference", "encoder", "head", "file", "anomalies")  # columns that hold file names
+ENDINGS = {".tsv": "tsv", ".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".md": "markdown", ".tex": "latex"}
+FORMATS = ("table", "tsv", "csv", "json", "jsonl", "markdown", "latex")
 FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # a spreadsheet runs such a cell; East Asian ones also these
-LOG_INTERVAL = 60.0  # seconds between two lines of progress where there is no terminal
 Record = dict[str, Any]
-_quotes_formulas = False
 
 
+@dataclass(frozen=True)
+class Style:
+    """How records are written. format: one of FORMATS; None leaves it to the place where they go. quote_formulas: whether text
+    that a spreadsheet would run gets a quote in front, in CSV and TSV."""
+
+    format: str | None = None
+    quote_formulas: bool = False
+
+    @property
+    def on_stdout(self) -> str:
+        """The format, or else a table on a terminal and TSV in a pipe."""
+        return self.format or ("table" if sys.stdout.isatty() else "tsv")
+
+
+PLAIN_STYLE = Style()
 LOGGER = logging.getLogger("relrep")
 LOGGER.addHandler(logging.NullHandler())  # a program that imports relrep decides for itself where notes go
 
@@ -110,7 +124,7 @@ def progress(task: str) -> Iterator[Any]:
     """Yield `advance(done, total, note)`, which draws a bar on a terminal and raises Interrupted after a signal."""
     owner = _bar_owner()
     if owner is None:
-        yield _line_a_minute(task)
+        yield line_a_minute(task, say)
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -125,34 +139,6 @@ def progress(task: str) -> Iterator[Any]:
             bar.update(handle, completed=done, total=total, note=note)
 
         yield advance
-
-
-def _line_a_minute(task: str) -> Callable[..., None]:
-    """An `advance` for logs: a note with what is done, the rate and the time left, at most once in LOG_INTERVAL seconds."""
-    started = said = time.monotonic()
-
-    def advance(done: float, total: int, note: str = "") -> None:
-        nonlocal said
-        check()
-        now = time.monotonic()
-        if now - said < LOG_INTERVAL or not 0 < done <= total:
-            return
-        said = now
-        left = (now - started) * (total - done) / done
-        rate = 60 * done / (now - started)
-        say(f"{task}: {int(done)} of {total}, {rate:.3g} a minute, {_duration(left)} left.")
-
-    return advance
-
-
-def _duration(seconds: float) -> str:
-    """
-    >>> _duration(42), _duration(600), _duration(9000)
-    ('42 s', '10 min', '2.5 h')
-    """
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 @contextmanager
@@ -173,9 +159,9 @@ class Mark:
     note: str
 
 
-def write(records: Sequence[Record], columns: Sequence[str], format: str | None = None, mark: Mark | None = None) -> None:
-    """Print flat records: a table on a terminal and TSV in a pipe, unless `format` says otherwise."""
-    emit(render(records, columns, format or ("table" if sys.stdout.isatty() else "tsv"), mark=mark))
+def write(records: Sequence[Record], columns: Sequence[str], style: Style = PLAIN_STYLE, mark: Mark | None = None) -> None:
+    """Print flat records."""
+    emit(render(records, columns, style.on_stdout, quote_formulas=style.quote_formulas, mark=mark))
 
 
 def emit(content: str) -> None:
@@ -191,11 +177,18 @@ def emit(content: str) -> None:
 
 
 def render(
-    records: Sequence[Record], columns: Sequence[str], format: str, *, verbatim: bool = False, mark: Mark | None = None
+    records: Sequence[Record],
+    columns: Sequence[str],
+    format: str,
+    *,
+    verbatim: bool = False,
+    quote_formulas: bool = False,
+    mark: Mark | None = None,
 ) -> str:
     """Records as text in one of FORMATS; `columns` come first, keys that only some records have follow.
 
-    verbatim: columns are names of files, which a table shows as they are, and all of them. mark: shown in tables alone.
+    verbatim: columns are names of files, which a table shows as they are, and all of them. quote_formulas: see `Style`. mark:
+    shown in tables alone.
     """
     columns = [*columns, *dict.fromkeys(k for r in records for k in r if k not in columns)]
     if format == "json":
@@ -204,6 +197,8 @@ def render(
         return "".join(_json(_plain(r, columns)) for r in records)
     if format == "table":
         return _table(records, columns, verbatim, mark)
+    if format == "latex":
+        return latex.table(records, _shown(records, columns, verbatim), _short, [] if verbatim else _notes(records))
     header = [printable(c, 4096) for c in columns]
     if format == "markdown":
         rows = [[_short(r.get(c)).replace("|", "\\|") for c in columns] for r in records]
@@ -212,7 +207,7 @@ def render(
     cells: list[list[str | int | float]] = [[*header], *([_cell(r.get(c)) for c in columns] for r in records)]
     text = io.StringIO()
     csv.writer(text, delimiter="\t" if format == "tsv" else ",", lineterminator="\n").writerows(
-        [_quoted_formula(cell) if isinstance(cell, str) else repr(cell) for cell in row] for row in cells
+        [_safe(cell, quote_formulas) if isinstance(cell, str) else repr(cell) for cell in row] for row in cells
     )
     return text.getvalue()
 
@@ -228,14 +223,8 @@ def _cell(value: Any) -> str | int | float:
     return value if type(value) in (int, float) else _exact(value)
 
 
-def quote_formulas(wanted: bool) -> None:
-    """Choose whether text that a spreadsheet would run gets a quote in front, in CSV and TSV from now on."""
-    global _quotes_formulas
-    _quotes_formulas = wanted
-
-
-def _quoted_formula(cell: str) -> str:
-    return f"'{cell}" if _quotes_formulas and cell.startswith(FORMULA_STARTS) else cell
+def _safe(cell: str, quote_formulas: bool) -> str:
+    return f"'{cell}" if quote_formulas and cell.startswith(FORMULA_STARTS) else cell
 
 
 def _plain(record: Record, columns: Iterable[str]) -> Record:
@@ -270,8 +259,7 @@ def _table(records: Sequence[Record], columns: Sequence[str], verbatim: bool, ma
     from rich.table import Table
     from rich.text import Text
 
-    silent = {c: (None, 0) if c in ZERO_IS_NOTHING else (None, *USUAL.get(c, ())) for c in columns}
-    shown = [c for c in columns if verbatim or (c != "convention" and any(r.get(c) not in silent[c] for r in records))]
+    shown = _shown(records, columns, verbatim)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for c in shown:
         kinds = {type(number(r.get(c))) for r in records} - {type(None)}
@@ -293,6 +281,12 @@ def _table(records: Sequence[Record], columns: Sequence[str], verbatim: bool, ma
     lines = [line.rstrip() for line in text.getvalue().rstrip("\n").split("\n")]
     starred = [f"* {mark.note}"] if mark is not None and any(stars) else []
     return "\n".join([*lines, *starred, *([] if verbatim else _notes(records))]) + "\n"
+
+
+def _shown(records: Sequence[Record], columns: Sequence[str], verbatim: bool) -> list[str]:
+    """The columns that a table for eyes shows: those that say something."""
+    silent = {c: (None, 0) if c in ZERO_IS_NOTHING else (None, *USUAL.get(c, ())) for c in columns}
+    return [c for c in columns if verbatim or (c != "convention" and any(r.get(c) not in silent[c] for r in records))]
 
 
 def _least(table: Any, console: Any) -> int:

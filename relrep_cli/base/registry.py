@@ -206,7 +206,9 @@ class Registry(Mapping[str, E]):
         return chosen
 
     def _refuse_idle(self, names: list[str], given: Mapping[str, Any]) -> None:
-        """Raise UsageError when an option is given that none of the named entries takes."""
+        """Raise UsageError when an option is given that no entry has, or none of the named."""
+        if wrong := next((name for name in given if name not in self.keywords()), ""):
+            raise unknown(f"option of a {self.noun}", wrong, self.keywords())
         taken = self.taken(names, given)
         for name, keyword in self.keywords().items():
             if given.get(name) is not None and name not in taken:

@@ -87,7 +87,7 @@ class Records:
             _unfinished.add(self.folder)
         except OSError as error:
             self._state.broken = True
-            why = "it is no folder" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
+            why = "it is not a folder" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
             self._say(f"{self.folder}: cannot keep finished results ({why}); they are computed all the same.")
 
     def _say(self, note: str) -> None:
@@ -114,7 +114,7 @@ def read_record(path: Path, largest: int) -> bytes:
     with open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise ValueError("it is no regular file")
+            raise ValueError("it is not a regular file")
         if status.st_size > largest + LONGEST_HEAD:
             raise ValueError("it is too large")
         head = os.pread(file.fileno(), LONGEST_HEAD, 0).partition(b"\n")[0]
@@ -165,7 +165,7 @@ def records_in(folder: str) -> Records:
     with contextlib.suppress(OSError, ValueError):
         if stat.S_ISDIR(os.stat(folder).st_mode):
             return Records(Path(folder))
-        raise UsageError("is no folder", "Name a folder for finished results.", file=folder, place="--cache")
+        raise UsageError("is not a folder", "Name a folder for finished results.", file=folder, place="--cache")
     return Records(Path(folder))
 
 

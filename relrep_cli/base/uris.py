@@ -6,7 +6,7 @@ import os
 import re
 
 QUERY = re.compile(r"\?[a-z-]+(=[^?&]*)?(&[a-z-]+(=[^?&]*)?)*", re.DOTALL)  # at the end of a name
-FLAGS = ("by-position", "packed-bits", "transpose")  # keys that need no value
+FLAGS = ("by-position", "packed-bits", "transpose", "trust-digest")  # keys that need no value
 STDIN = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 
 

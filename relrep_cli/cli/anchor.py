@@ -13,9 +13,9 @@ from relrep_cli.anchors.anchor_files import NUMBER, AnchorChoice, write_anchors
 from relrep_cli.anchors.candidates import Strategy
 from relrep_cli.anchors.pair_search import PairSearch, write_pairs
 from relrep_cli.base.errors import DONE, UsageError
-from relrep_cli.base.output import write
-from relrep_cli.cli.options import DryRun, Force, Given, Output, Printing, Seed, TrustDigest, command, names_of
-from relrep_cli.cli.reading_options import ReadingOptions
+from relrep_cli.base.output import Style, write
+from relrep_cli.cli.options import DryRun, Force, Given, Output, Printing, Seed, command, names_of
+from relrep_cli.cli.reading_options import TrustingOptions
 from relrep_cli.relative.anchor_report import COLUMNS, report_anchors
 
 TITLE = "What to choose"
@@ -96,10 +96,9 @@ class Options:
     ] = None
     force: Force = False
     dry_run: DryRun = False
-    trust_digest: TrustDigest = False
     printing: Printing
     seed: Seed = 0
-    reading: ReadingOptions
+    reading: TrustingOptions
     given: Given
 
 
@@ -114,21 +113,23 @@ def anchor(options: Options) -> int:
     which project, compare and stitch take as --anchors. How far to trust them is printed; when that is too little, nothing is
     written and the exit code is 1.
     """
-    kind = options.printing.kind
+    style = options.printing.style
     reading = options.reading.reading
     if options.report:
         if options.output or options.ids_only:
             raise UsageError("--report chooses no anchors, so it writes none", "Leave out -o and --ids-only.")
-        write(report_anchors(options.report, options.files, options.truth, options.split, options.seed, reading), COLUMNS, kind)
+        write(
+            report_anchors(options.report, options.files, options.truth, options.split, options.seed, reading), COLUMNS, style
+        )
         return DONE
     params = options.given.choose(STRATEGIES, [options.strategy])[options.strategy]
     entry = STRATEGIES[options.strategy]
-    _check(entry, options, kind)
+    _check(entry, options, style)
     spaces = [store.digested(store.read(file, reading)) for file in options.files]
     if entry.gives == "pairs":
         number = options.number or NUMBER
         search = PairSearch(entry.name, params, number, options.seeds, options.truth, options.confidence, options.split)
-        return write_pairs(spaces, search, options.output, options.force, options.dry_run, options.seed, kind)
+        return write_pairs(spaces, search, options.output, options.force, options.dry_run, options.seed, style)
     choice = AnchorChoice(
         strategy=entry.name,
         params=params,
@@ -141,12 +142,13 @@ def anchor(options: Options) -> int:
         force=options.force,
         dry_run=options.dry_run,
         seed=options.seed,
+        trust_digest=reading.trust_digest,
     )
     write_anchors(spaces, choice)
     return DONE
 
 
-def _check(entry: Strategy, options: Options, kind: str | None) -> None:
+def _check(entry: Strategy, options: Options, style: Style) -> None:
     """Raise UsageError for options that do not go together."""
     pairs = entry.gives == "pairs"
     if entry.gives != "items" and options.ids_only:
@@ -169,7 +171,7 @@ def _check(entry: Strategy, options: Options, kind: str | None) -> None:
             "--truth scores pairs of items, and this command finds none",
             "Use it with --strategy bootstrap, --strategy unsupervised or --report.",
         )
-    if kind and not pairs:
+    if style.format and not pairs:
         raise UsageError(
             "--format and --json print a table, and this command prints none",
             "Use them with a strategy that finds pairs, or with --report.",

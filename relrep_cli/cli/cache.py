@@ -13,7 +13,7 @@ import typer
 
 from relrep_cli.base.cache_folders import Entry, entries, to_remove
 from relrep_cli.base.errors import DataError, UsageError, WriteError, printable
-from relrep_cli.base.output import Record, say, write
+from relrep_cli.base.output import Record, Style, say, write
 from relrep_cli.cli.options import DryRun, Printing, command, plan
 
 COLUMNS = ("kind", "version", "files", "bytes", "oldest", "newest")
@@ -57,7 +57,7 @@ def cache(options: Options) -> None:
     Without an option, print how many records there are of each kind and version. Files that relrep did not write are counted
     as foreign and never removed. Runs that use the folder meanwhile compute again what they miss.
     """
-    kind = options.printing.kind
+    style = options.printing.style
     limits = {"--older-than": options.older_than, "--max-mb": options.max_mb}
     for name, value in limits.items():
         if value is not None and not options.prune:
@@ -72,8 +72,8 @@ def cache(options: Options) -> None:
     if options.prune:
         return _prune(found, options)
     if options.check:
-        return _check(options.folder, found, kind)
-    write(_summary(found), COLUMNS, kind)
+        return _check(options.folder, found, style)
+    write(_summary(found), COLUMNS, style)
 
 
 def _summary(found: Sequence[Entry]) -> list[Record]:
@@ -88,10 +88,10 @@ def _summary(found: Sequence[Entry]) -> list[Record]:
     return records
 
 
-def _check(folder: str, found: Sequence[Entry], kind: str | None) -> None:
+def _check(folder: str, found: Sequence[Entry], style: Style) -> None:
     """Print the damaged records. Raises DataError when there are any."""
     bad, all_of_them = [e for e in found if e.fault], [e for e in found if e.version]
-    write([{"file": str(e.path), "bytes": e.size, "fault": e.fault} for e in bad], DAMAGE, kind)
+    write([{"file": str(e.path), "bytes": e.size, "fault": e.fault} for e in bad], DAMAGE, style)
     if bad:
         raise DataError(
             f"{len(bad)} of {len(all_of_them)} records cannot be used",

@@ -14,16 +14,18 @@ from relrep_cli.base.output import say, write
 from relrep_cli.base.task_cache import Records, records_for
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.compare_diagnosis import refuse_other_options, run_diagnosis
+from relrep_cli.cli.compare_differences import refuse_other_results, run_differences
 from relrep_cli.cli.compare_outputs import Targets, describe, verdict, write_results
 from relrep_cli.cli.compare_parts import PART, refuse_of_part, run_part
 from relrep_cli.cli.compare_session import Source, outcomes_of, views_of
 from relrep_cli.cli.engine_options import EngineOptions
 from relrep_cli.cli.options import Explicit, Given, Printing, command
-from relrep_cli.cli.reading_options import ReadingOptions
+from relrep_cli.cli.reading_options import TrustingOptions
 from relrep_cli.cli.recipe_options import RecipeOptions
 from relrep_cli.comparison.diagnosis import RELATIONS
 from relrep_cli.comparison.layers import expand as expand_patterns
 from relrep_cli.comparison.plans import Outputs, Plan, make_plan
+from relrep_cli.comparison.reference_values import models_of
 from relrep_cli.comparison.runs import collect
 from relrep_cli.metrics import METRICS
 from relrep_cli.metrics.catalogue import COLUMNS as CATALOGUE
@@ -43,6 +45,7 @@ EXAMPLES = (
     "relrep compare a.h5 b.h5 --metric knn-jaccard --worst 20 | cut -f1 > look-at.txt",
     "relrep compare 'a.h5::layer/*' b.h5 --metric cka --permutations 1000",
     "relrep compare a.h5 b.h5 --diagnose --accept precision",
+    "relrep compare teacher.h5 a.h5 b.h5 c.h5 --reference teacher.h5 --against a.h5",
     "relrep compare --list",
 )
 SHOWN = METRICS.those(lambda entry: entry.shown)
@@ -90,6 +93,25 @@ class Options:
             show_default=False,
         ),
     ] = None
+    against: Annotated[
+        str,
+        typer.Option(
+            "--against",
+            help="Print differences: is each other file closer to the reference than this file is? all: every two files.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = ""
+    repeats: Annotated[
+        str,
+        typer.Option(
+            "--repeats",
+            help="With --against: the column of the reference that names the item behind each row, where items have several. "
+            "Values are means over these repeats, and records hold the noise ceiling.",
+            metavar="COLUMN",
+            show_default=False,
+        ),
+    ] = ""
     matrix: Annotated[
         bool | None,
         typer.Option(
@@ -149,20 +171,16 @@ class Options:
             show_default=False,
         ),
     ] = None
-    cache: Annotated[
-        str | None,
-        typer.Option(
-            "--cache", help="Keep finished results in FOLDER, and take them from it.", metavar="FOLDER", show_default=False
-        ),
-    ] = None
+    no_interval: Annotated[
+        bool, typer.Option("--no-interval", help="Leave out the confidence intervals, which can take most of the time.")
+    ] = False
     output: shared.Output = ""
     force: shared.Force = False
     dry_run: shared.DryRun = False
-    trust_digest: shared.TrustDigest = False
     printing: Printing
     seed: shared.Seed = 0
     recipe: RecipeOptions
-    reading: ReadingOptions
+    reading: TrustingOptions
     running: EngineOptions
     given: Given
     explicit: Explicit = field(default_factory=Explicit)
@@ -180,23 +198,33 @@ def compare(options: Options) -> int:
     each metric is computed for the absolute spaces and for their relative representations, and the ratio of the two is
     added. With several similarity functions, this is done for each alone and for their product.
 
+    With --against FILE, several files are compared with one reference (--reference, else the first file) on the same items,
+    and the values are subtracted: each difference has an interval, p and q, and files that cannot be told apart share a letter.
+
     With more than two files, a file that cannot be used gives records that hold the error. The others are compared, and the
     exit code is 3. An interrupted run with -o continues where it stopped when it is started again.
     """
     if options.list_:
-        write(catalogue(), CATALOGUE, options.printing.kind)
+        write(catalogue(), CATALOGUE, options.printing.style)
         return DONE
     refuse_other_options(options.explicit.options, options.diagnose, options.accept)
+    refuse_other_results(options.explicit.options, options.against)
     targets, plan = _targets(options), _plan(options)
     targets.refuse([*plan.files, *options.recipe.files()])
+    if options.against:
+        models_of(plan, options.against)  # refuses before files are read
     if options.diagnose:
         return run_diagnosis(plan, options.split, targets, options.accept, options.dry_run, options.reading.reading)
     part, engine = options.running.part, options.running.engine
     if part is not None:
         refuse_of_part(plan, targets, options.fail_under)
-    cache = records_for(options.output if part is None else part.file(options.output, PART), options.cache, options.force)
+    cache = records_for(
+        options.output if part is None else part.file(options.output, PART), options.running.cache, options.force
+    )
     source = _source(options, plan, cache, part is not None)
     views = views_of(source, engine.elsewhere or part is not None)
+    if options.against:
+        return run_differences(plan, views, options.against, options.repeats, targets, cache, options.dry_run)
     if options.dry_run:
         shared.plan(describe(plan, views))
         return DONE
@@ -213,7 +241,7 @@ def _targets(options: Options) -> Targets:
         output=options.output,
         per_row=options.per_row or "",
         plot=options.plot,
-        format=options.printing.kind,
+        style=options.printing.style,
         force=options.force,
     )
 
@@ -236,6 +264,7 @@ def _plan(options: Options) -> Plan:
         row_table=bool(options.per_row),
         worst=options.worst or 0,
         permutations=options.permutations or 0,
+        intervals=not options.no_interval,
     )
     return make_plan(groups, metrics, outputs, reference=options.reference, seed=options.seed, require_all=options.require_all)
 
@@ -246,7 +275,7 @@ def _prints_matrix(options: Options, several: bool, metrics: int) -> bool:
         return options.matrix
     more = (
         options.output,
-        options.printing.kind,
+        options.printing.style.format,
         options.recipe.anchors,
         options.reference,
         options.worst,

@@ -10,7 +10,7 @@ from relrep_cli.base.errors import DATA, DONE, NO, UsageError
 from relrep_cli.base.output import Record, say, write
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.compare_outputs import Targets
-from relrep_cli.cli.reading_options import ReadingOptions
+from relrep_cli.cli.reading_options import TrustingOptions
 from relrep_cli.comparison.diagnosis_records import (
     COLUMNS,
     ITEM_COLUMNS,
@@ -24,8 +24,8 @@ from relrep_cli.relative.file_views import views_of_files
 from relrep_cli.store.reading import Reading
 
 TAKEN = {"files", "diagnose", "accept", "split", "require_all", "reference", "worst", "output", "force", "dry_run", "seed"}
-TAKEN |= {"format", "json", "safe_csv", "threads", "quiet", "verbose", "debug", "trust_digest"}
-TAKEN |= {field.name for field in fields(ReadingOptions)}
+TAKEN |= {"format", "json", "safe_csv", "threads", "quiet", "verbose", "debug"}
+TAKEN |= {field.name for field in fields(TrustingOptions)}
 
 
 def refuse_other_options(given: Mapping[str, str], diagnose: bool, accept: str | None) -> None:
@@ -57,10 +57,10 @@ def run_diagnosis(plan: Plan, split: str | None, targets: Targets, accept: str |
 
 def _write(records: list[Record], columns: list[str], targets: Targets) -> None:
     if targets.output and targets.output != "-":
-        content = store.encoded(targets.output, records, columns, targets.format)
+        content = store.encoded(targets.output, records, columns, targets.style)
         store.write_bytes(targets.output, content, targets.force)
     else:
-        write(records, columns, targets.format)
+        write(records, columns, targets.style)
 
 
 def _verdict(found: list[PairDiagnosis], accept: str | None) -> int:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from relrep_cli import store
 from relrep_cli.base.errors import DATA, DONE, NO, DataError, UsageError
-from relrep_cli.base.output import Mark, Record, emit, render, say, write
+from relrep_cli.base.output import Mark, Record, Style, emit, render, say, write
 from relrep_cli.comparison.corrected_values import NOTE, high_by_chance
 from relrep_cli.comparison.matrix import Matrix, matrix
 from relrep_cli.comparison.pairs_of_files import Rows, counts_for_gate, misses_gate
@@ -21,6 +20,7 @@ from relrep_cli.embedding import ABSOLUTE, text
 from relrep_cli.plots import Panel, distributions, heatmap
 
 COLUMNS = ("a", "b", "metric", "value", "corrected", "low", "high", "chance", "n", "k", "convention", "joined")
+ROWS_IN_HDF5 = (".h5", ".hdf5")
 NO_ROW_VALUES = "none of the metrics has a value for each row"
 
 
@@ -31,7 +31,7 @@ class Targets:
     output: str
     per_row: str
     plot: str
-    format: str | None
+    style: Style
     force: bool
 
     def refuse(self, inputs: Sequence[str]) -> None:
@@ -43,8 +43,10 @@ class Targets:
         names = {"-o": self.output, "--per-row": self.per_row, "--plot": self.plot}
         for (option, target), (other, same) in itertools.combinations(names.items(), 2):
             if target and target == same:
-                raise UsageError(f"{option} and {other} name the same file", "Choose another name for one.", file=target)
-        store.agree(self.output, self.format)
+                raise UsageError(f"{option} and {other} name the same file", "Give them different names.", file=target)
+        store.agree(self.output, self.style)
+        if self.per_row:
+            store.agree(self.per_row, more=ROWS_IN_HDF5)
 
 
 def write_results(plan: Plan, results: Results, views: Views, targets: Targets, projected: bool) -> None:
@@ -53,7 +55,7 @@ def write_results(plan: Plan, results: Results, views: Views, targets: Targets, 
     Raises UsageError when row values are asked for and no metric has some; WriteError.
     """
     if plan.outputs.row_table:
-        _write_row_values(targets.per_row, results.rows, targets.force, projected)
+        _write_row_values(targets, results.rows, projected)
     table = matrix(results.records, *plan.sides) if plan.outputs.one_value_per_pair else None
     if table is not None and plan.outputs.heatmap:
         in_layers = any("::" in uri for uri in plan.files)  # layers stay in their own order
@@ -78,10 +80,10 @@ def _columns(results: Results, projected: bool) -> list[str]:
 
 def _write_records(records: Sequence[Record], columns: Sequence[str], targets: Targets) -> None:
     if targets.output and targets.output != "-":
-        content = store.encoded(targets.output, records, columns, targets.format)
+        content = store.encoded(targets.output, records, columns, targets.style)
         store.write_bytes(targets.output, content, targets.force)
     else:
-        write(records, columns, targets.format, Mark("value", high_by_chance, NOTE))
+        write(records, columns, targets.style, Mark("value", high_by_chance, NOTE))
 
 
 def _write_matrix(m: Matrix, records: Sequence[Record], targets: Targets) -> None:
@@ -90,10 +92,10 @@ def _write_matrix(m: Matrix, records: Sequence[Record], targets: Targets) -> Non
     for error in dict.fromkeys(r["error"] for r in records if "error" in r):
         say(error)
     if targets.output and targets.output != "-":
-        store.write_bytes(targets.output, store.encoded(targets.output, m.records(), columns, targets.format), targets.force)
+        store.write_bytes(targets.output, store.encoded(targets.output, m.records(), columns, targets.style), targets.force)
         return say(m.convention_line())
-    kind = targets.format or ("table" if sys.stdout.isatty() else "tsv")
-    content = render(m.records(), columns, kind, verbatim=True)
+    kind = targets.style.on_stdout
+    content = render(m.records(), columns, kind, verbatim=True, quote_formulas=targets.style.quote_formulas)
     emit(content + (m.convention_line() + "\n" if kind == "table" else ""))
     if kind != "table":
         say(m.convention_line())
@@ -131,14 +133,15 @@ def _write_worst(count: int, rows: Sequence[Rows], views: Views, targets: Target
         say(note)
 
 
-def _write_row_values(target: str, rows: Sequence[Rows], force: bool, projected: bool) -> None:
+def _write_row_values(targets: Targets, rows: Sequence[Rows], projected: bool) -> None:
     """Write the row values as a table, or as an embedding file with one column for each metric of one pair of files."""
     if not rows:
         raise UsageError(NO_ROW_VALUES, "Add a metric such as cosine, or remove --per-row.", place="--per-row")
-    keys = row_keys(rows, projected)
-    if not target.lower().endswith((".h5", ".hdf5")):
+    target, keys = targets.per_row, row_keys(rows, projected)
+    if not target.lower().endswith(ROWS_IN_HDF5):
         records, columns = row_records(rows, keys), ["id", *keys, "value"]
-        return store.write_bytes(target, store.encoded(target, records, columns), force)
+        quoted = Style(quote_formulas=targets.style.quote_formulas)
+        return store.write_bytes(target, store.encoded(target, records, columns, quoted), targets.force)
     ids, x, names = row_matrix(rows, keys)
     store.write(
         target,
@@ -151,7 +154,7 @@ def _write_row_values(target: str, rows: Sequence[Rows], force: bool, projected:
         kind=ABSOLUTE,
         space="row values",
         steps=[],
-        force=force,
+        force=targets.force,
     )
 
 

@@ -9,8 +9,8 @@ import typer
 
 from relrep_cli import encoders, sources, store
 from relrep_cli.base.errors import DataError, UsageError, unknown
-from relrep_cli.cli.options import Device, DryRun, Force, Given, Output, Seed, TrustDigest, command
-from relrep_cli.cli.reading_options import FileOptions
+from relrep_cli.cli.options import Device, DryRun, Force, Given, Output, Seed, command
+from relrep_cli.cli.reading_options import TrustingFileOptions
 from relrep_cli.embedding import Embedding
 from relrep_cli.encoders import ENCODERS, Trained
 from relrep_cli.encoders.item_encoding import LABEL, SAVED, Encoding, embed_items
@@ -114,9 +114,8 @@ class Options:
     device: Device = "auto"
     force: Force = False
     dry_run: DryRun = False
-    trust_digest: TrustDigest = False
     seed: Seed = 0
-    reading: FileOptions
+    reading: TrustingFileOptions
     given: Given
 
 
@@ -137,7 +136,7 @@ def embed(options: Options) -> None:
         _check_import(options)
         return _import(options)
     if options.space:
-        raise UsageError("--space names imported vectors, and an encoder names its own space", "Leave out --space.")
+        raise UsageError("--space is for imported vectors; an encoder names its own space", "Leave out --space.")
     trained, params = _encoder(options)
     items = _items(options, trained)
     embed_items(items, _encoding(options, trained, params))
@@ -211,7 +210,7 @@ def _encoder(options: Options) -> tuple[Trained | None, dict[str, Any]]:
         raise UsageError(finding, "Leave out --save-encoder.")
     if scheme:
         return None, given.choose(MODELS, [scheme])[scheme]
-    given.refuse(MODELS, f"--encoder {name}, which is no pretrained model")
+    given.refuse(MODELS, f"--encoder {name}, which is not a pretrained model")
     if name.endswith(SAVED):
         trained = encoders.load(name)
         return trained, {"encoder": encoders.space(trained)}
@@ -225,7 +224,7 @@ def _items(options: Options, trained: Trained | None) -> Items:
     scheme = scheme_of(options.encoder)
     takes = MODELS[scheme].takes if scheme else ENCODERS[trained.name if trained else options.encoder].takes
     kind = sources.chosen(options.source, options.source_kind, options.given.names(SOURCES), takes)
-    items = sources.read(options.source, kind, options.given.choose(SOURCES, [kind])[kind])
+    items = sources.read(options.source, kind, options.given.choose(SOURCES, [kind])[kind], options.reading.reading)
     return with_columns(items, _files(options), options.source)
 
 
@@ -240,6 +239,7 @@ def _encoding(options: Options, trained: Trained | None, params: dict[str, Any])
         positives=options.positives,
         k=options.k or POSITIVES,
         inputs=(*_files(options).values(),),
+        trust_digest=options.reading.trust_digest,
         dtype=options.dtype or "float32",
         device=options.device,
         force=options.force,

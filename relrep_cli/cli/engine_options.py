@@ -27,6 +27,7 @@ class EngineOptions:
 
     PANEL: ClassVar[str] = "Running"
 
+    cache: Annotated[str | None, _option("--cache", "Keep finished results in FOLDER, and take them from it.", "FOLDER")] = None
     cluster: Annotated[
         str,
         _option("--cluster", "Run in N processes on this machine (local:N), or on a Dask cluster: address or file.", "WHERE"),

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import typer
 
-from relrep_cli.base.errors import DATA, DONE, UsageError
-from relrep_cli.base.output import emit, progress, render, say, write
+from relrep_cli.base.errors import DATA, DONE, DataError, UsageError
+from relrep_cli.base.output import Style, emit, progress, render, say, write
 from relrep_cli.cli import options as shared
-from relrep_cli.cli.options import Given, Printing, command, names_of, split_names
+from relrep_cli.cli.compare_differences import refuse_other_results
+from relrep_cli.cli.options import Explicit, Given, Printing, command, names_of, split_names
 from relrep_cli.cli.reading_options import ReadingOptions
 from relrep_cli.comparison import layers
 from relrep_cli.comparison.matrix import short_names
 from relrep_cli.evaluations import EVALUATIONS
+from relrep_cli.evaluations.file_differences import COLUMNS as DIFFERENCE_COLUMNS
+from relrep_cli.evaluations.file_differences import check_against, file_differences
 from relrep_cli.evaluations.findings import Record
 from relrep_cli.evaluations.several_files import (
     KEYS,
     CurveFiles,
     EvaluationPlan,
+    Extras,
     anomalies_of_each,
     check_item_file,
     side_by_side,
@@ -38,6 +41,7 @@ EXAMPLES = (
     "relrep evaluate vae.h5 --task anomaly --anomalies other.h5 --score-column reconstruction_error",
     "relrep evaluate 'a.h5::layer/*' --task linear-probe,knn --matrix",
     "relrep evaluate vectors.npz --holdout 0.2 --per-class",
+    "relrep evaluate a.h5 b.h5 c.h5 --task knn,retrieval --against a.h5",
     "relrep evaluate a.h5 --dims 64,128,256 --dtype float16,int8,bits",
     "relrep evaluate index.h5 --task foreign --reference clean.h5 --rows scores.tsv",
 )
@@ -95,6 +99,10 @@ class Options:
     rows: Annotated[
         str, _file("--rows", "Write the score of each row by task foreign to FILE (.tsv, .csv, .json, .parquet).")
     ] = ""
+    against: Annotated[
+        str,
+        _file("--against", "Print differences: is each other FILE better or worse than this one? all: every two files."),
+    ] = ""
     per_class: Annotated[bool, typer.Option("--per-class", help="Add the values of each class.")] = False
     matrix: Annotated[
         bool, typer.Option("--matrix", help="Print values only: a line for each thing measured, a column for each file.")
@@ -107,6 +115,7 @@ class Options:
     seed: shared.Seed = 0
     reading: ReadingOptions
     given: Given
+    explicit: Explicit = field(default_factory=Explicit)
 
 
 @command(Options, EVALUATIONS)
@@ -116,9 +125,13 @@ def evaluate(options: Options) -> int:
     All that is fitted is fitted on the training rows, and scored on the test rows. With several files, records of the same
     measure stand together. A file that cannot be used gives a record that says so, the others go on, and the exit code is 3.
     With --task all, tasks that a file lacks the columns or splits for are left out, and a message says so.
+
+    With --against FILE, values are subtracted on the items that all files judge: each difference has an interval, p and q, and
+    files that cannot be told apart share a letter.
     """
-    kind = options.printing.kind  # before any file is read
+    style = options.printing.style  # before any file is read
     plan = _plan(options)
+    refuse_other_results(options.explicit.options, options.against)
     curves = CurveFiles(options.plot, options.curve)
     curves.check([*plan.files, *options.anomalies], "anomaly" in plan.tasks and bool(options.anomalies))
     check_item_file(options.rows, [*plan.files, options.reference], list(plan.tasks), options.force)
@@ -127,16 +140,32 @@ def evaluate(options: Options) -> int:
         return DONE
     with progress("evaluating") as advance:
         found, extras = plan.run(advance)
-    curves.write(extras.curves, options.force)
+    if plan.against:
+        return _write_differences(plan, found, extras, style)
+    curves.write(extras.curves, options.force, style)
     if options.rows:
-        write_items(options.rows, extras.items, options.force)
+        write_items(options.rows, extras.items, options.force, style)
     if options.matrix:
-        _write_matrix(found, plan.files, kind)
+        _write_matrix(found, plan.files, style)
     else:
-        write(side_by_side(found), plan.columns, kind)
+        write(side_by_side(found), plan.columns, style)
     broken = len({r["file"] for r in found if "error" in r})
     if broken:
         say(f"{broken} of {len(plan.files)} files could not be used: see their error.")
+    return DATA if broken else DONE
+
+
+def _write_differences(plan: EvaluationPlan, found: list[Record], extras: Extras, style: Style) -> int:
+    """Subtract the values of the files, and return the exit code."""
+    broken = {r["file"]: r["error"] for r in found if "error" in r}
+    files = [file for file in plan.files if file not in broken]
+    if plan.against in broken or len(files) < 2:
+        raise DataError(broken.get(plan.against) or next(iter(broken.values())))
+    records = file_differences(extras.findings, files, plan.against, plan.seed)
+    errors = [dict.fromkeys(DIFFERENCE_COLUMNS) | {"b": file, "error": error} for file, error in broken.items()]
+    write(records + errors, DIFFERENCE_COLUMNS, style)
+    if broken:
+        say(f"{len(broken)} of {len(plan.files)} files could not be used: see their error.")
     return DATA if broken else DONE
 
 
@@ -150,6 +179,8 @@ def _plan(options: Options) -> EvaluationPlan:
         names = [COMPRESSION] if asked else [name for name in EVALUATIONS if name not in unasked]
     tasks = options.given.choose(EVALUATIONS, names)
     anomalies = anomalies_of_each(options.anomalies, len(files))
+    if options.against:
+        check_against(options.against, files)
     if options.reference and FOREIGN not in tasks:
         raise UsageError("--reference is read by task foreign alone", "Write --task foreign, or leave it out.")
     if options.score_column and not options.anomalies:
@@ -167,10 +198,11 @@ def _plan(options: Options) -> EvaluationPlan:
         options.per_class,
         options.reading.reading,
         options.reference,
+        options.against,
     )
 
 
-def _write_matrix(found: list[Record], files: Sequence[str], kind: str | None) -> None:
+def _write_matrix(found: list[Record], files: Sequence[str], style: Style) -> None:
     """A line for each thing measured, a column for each file; errors of files go to stderr."""
     names = short_names(files)
     lines: dict[tuple[Any, ...], Record] = {}
@@ -182,5 +214,4 @@ def _write_matrix(found: list[Record], files: Sequence[str], kind: str | None) -
         lines.setdefault(tuple(what.values()), what)[names[r["file"]]] = r["value"]
     keys = [c for c in KEYS if any(c in line for line in lines.values())]
     columns = [*keys, *dict.fromkeys(names.values())]
-    kind = kind or ("table" if sys.stdout.isatty() else "tsv")
-    emit(render(list(lines.values()), columns, kind, verbatim=True))
+    emit(render(list(lines.values()), columns, style.on_stdout, verbatim=True, quote_formulas=style.quote_formulas))

@@ -41,7 +41,7 @@ def info(options: Options) -> None:
     Rows with NaN, zero rows and repeated rows are counted, not refused. Of several files, the others are told of even when
     one cannot be read.
     """
-    kind = options.printing.kind  # before any file is read
+    style = options.printing.style  # before any file is read
     records: list[Record] = []
     for file in options.files:
         try:
@@ -53,7 +53,7 @@ def info(options: Options) -> None:
             if len(options.files) == 1:
                 raise
             records.append({"file": file, "name": "error", "value": str(error)})
-    write(records, COLUMNS, kind)
+    write(records, COLUMNS, style)
     _judge(records)
 
 

@@ -52,7 +52,7 @@ def merge(options: Options) -> int:
         raise UsageError(f"--fail-under is {options.fail_under}", "Give a finite number.")
     if not options.files:
         raise UsageError("no parts are named", "Name all files that --shard has written.")
-    targets = Targets(output=options.output, per_row="", plot="", format=options.printing.kind, force=options.force)
+    targets = Targets(output=options.output, per_row="", plot="", style=options.printing.style, force=options.force)
     targets.refuse(options.files)
     if options.dry_run:
         shared.plan([f"merge {len(options.files)} parts into {options.output or 'standard output'}"])

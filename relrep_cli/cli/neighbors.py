@@ -97,7 +97,7 @@ def neighbors(options: Options) -> None:
     Distances are exact: 1 - cosine, or Euclidean. Items at the same distance are sorted by id; an item is never its own
     neighbour. Pictures are found by id, so --images names the source that was embedded.
     """
-    kind = options.printing.kind
+    style = options.printing.style
     _check(options)
     embedding = in_id_order(store.read(options.file, options.reading.reading))
     searched = rows_of_split(embedding, options.split)
@@ -117,7 +117,7 @@ def neighbors(options: Options) -> None:
         pictures = pictures_of(_images(options, embedding), embedding, rows, options.images)
         drawn = strips(strips_of(embedding, rows, result, labels, pictures), _title(options, embedding, searched), options.plot)
         store.write_bytes(options.plot, drawn, options.force)
-    write(records_of(embedding, queries, result, labels), COLUMNS, kind)
+    write(records_of(embedding, queries, result, labels), COLUMNS, style)
 
 
 def _check(options: Options) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import sys
 import typing
 from collections.abc import Callable, Mapping
 from copy import copy
@@ -14,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from relrep_cli.base.errors import UsageError
-from relrep_cli.base.output import FORMATS, quote_formulas, say, set_verbosity
+from relrep_cli.base.output import FORMATS, Style, say, set_verbosity
 from relrep_cli.base.registry import Keyword, Registry
 
 if TYPE_CHECKING:
     pass
 
-Format = Literal["table", "tsv", "csv", "json", "jsonl", "markdown", "md"]
+Format = Literal["table", "tsv", "csv", "json", "jsonl", "markdown", "latex", "md"]
 assert typing.get_args(Format) == (*FORMATS, "md")
 
 Output = Annotated[str, typer.Option("--output", "-o", help="File to write; - is stdout.", metavar="FILE", show_default=False)]
@@ -32,9 +31,6 @@ AsFormat = Annotated[
 ]
 SafeCsv = Annotated[
     bool, typer.Option("--safe-csv", help="In CSV and TSV, put ' before text that a spreadsheet would run: =, +, - or @.")
-]
-TrustDigest = Annotated[
-    bool, typer.Option("--trust-digest", help="Believe the digests that files state: for archives that nobody can write.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Short for --format json.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.", min=0)]
@@ -122,11 +118,11 @@ class Printing:
     safe_csv: SafeCsv = False
 
     @property
-    def kind(self) -> str | None:
-        """The format that was asked for; None for a table on a terminal and TSV in a pipe. Raises UsageError."""
+    def style(self) -> Style:
+        """How records are written. Raises UsageError for two formats."""
         if self.json and self.format not in (None, "json"):
             raise UsageError(f"--json and --format {self.format} contradict each other", "Leave one out.")
-        return "json" if self.json else "markdown" if self.format == "md" else self.format
+        return Style("json" if self.json else "markdown" if self.format == "md" else self.format, self.safe_csv)
 
 
 def command(shape: type, *registries: Registry) -> Callable[[Callable[[Any], int | None]], Callable[..., Any]]:
@@ -149,8 +145,6 @@ def command(shape: type, *registries: Registry) -> Callable[[Callable[[Any], int
 
         def called(**values: Any) -> Any:
             set_verbosity(values.pop("quiet"), values.pop("verbose"))
-            quote_formulas(values.get("safe_csv", False))
-            _trust_digests(values.get("trust_digest", False))
             values.pop("debug"), values.pop("threads")
             context = values.pop("context")
             _report_old_variables(wanted, function.__name__)
@@ -164,13 +158,6 @@ def command(shape: type, *registries: Registry) -> Callable[[Callable[[Any], int
         return called
 
     return decorate
-
-
-def _trust_digests(on: bool) -> None:
-    if on or "relrep_cli.store.seen" in sys.modules:  # else nobody asks
-        from relrep_cli.store.seen import trust_digests
-
-        trust_digests(on)
 
 
 def _kinds(shape: type) -> dict[str, Any]:
@@ -267,7 +254,7 @@ def _option_info(parameter: inspect.Parameter) -> Any:
 
 
 def _variables(parameter: inspect.Parameter, command: str) -> list[str]:
-    """The environment variables of an option, the one that counts first."""
+    """The environment variables of an option, highest precedence first."""
     option = _option_info(parameter)
     written = [option.default, *(option.param_decls or ())]  # before typer parses it, `default` holds the first name
     flags = [flag for flag in written if isinstance(flag, str) and flag.startswith("--")]
@@ -289,7 +276,8 @@ def names_of(registry: Registry, help: str, *flags: str, default: bool = True) -
     """A list option whose values are names of the registry, repeated or separated by commas, with completion."""
 
     def complete(incomplete: str) -> list[tuple[str, str]]:
-        return [(name, entry.summary) for name, entry in registry.items() if name.startswith(incomplete)]
+        before, comma, last = incomplete.rpartition(",")
+        return [(before + comma + name, entry.summary) for name, entry in registry.items() if name.startswith(last)]
 
     text = f"{help} One of: {', '.join(registry)}."
     return typer.Option(*flags, help=text, autocompletion=complete, metavar="NAME", show_default=default)

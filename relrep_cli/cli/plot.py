@@ -65,10 +65,10 @@ class Options:
 def plot(options: Options) -> None:
     """Draw one space, or several beside each other; with --anchors, their relative representations below them.
 
-    The same items are drawn of files that share them. pca is fitted on the training rows, the others on what they show. An
-    .html picture is interactive, with ids under the pointer, and holds all it needs.
+    Files that share items are drawn with the same items. pca is fitted on the training rows, the others on what they show. An
+    .html picture is self-contained; hover over a point to see its id.
 
-    Of results that compare wrote with -o: each value as a dot, a colour for each file, a panel for each metric.
+    Given results written by compare -o, it draws each value as a dot, with a colour for each file and a panel for each metric.
     """
     if not options.output:
         raise UsageError("-o FILE is missing", "Name a .png, .svg, .pdf or .html file.")
@@ -124,7 +124,7 @@ def _recipe(options: Options) -> Recipe | None:
 
 
 def _results(files: list[str]) -> list[list[Record]] | None:
-    """The records of each file, where all are results of compare; None where none is. Raises UsageError for some of each."""
+    """The records of each file, where all are results of compare, or None where none is. Raises UsageError for a mix."""
     found = [f for f in files if Path(f).suffix.lower() in store.READABLE and store.has_columns(Path(f), RECORD)]
     if found and len(found) < len(files):
         other = next(file for file in files if file not in found)

@@ -10,9 +10,9 @@ import typer
 
 from relrep_cli import store
 from relrep_cli.base.errors import UsageError
-from relrep_cli.base.output import progress, say, write
-from relrep_cli.cli.options import Device, DryRun, Dtype, Force, Given, Output, Printing, Seed, TrustDigest, command, plan
-from relrep_cli.cli.reading_options import ReadingOptions
+from relrep_cli.base.output import Style, progress, say, write
+from relrep_cli.cli.options import Device, DryRun, Dtype, Force, Given, Output, Printing, Seed, command, plan
+from relrep_cli.cli.reading_options import TrustingOptions
 from relrep_cli.cli.recipe_options import RecipeOptions, read_recipe
 from relrep_cli.embedding import in_id_order
 from relrep_cli.relative.invariance_audit import audit, described, sample, table
@@ -80,11 +80,10 @@ class Options:
     ] = False
     force: Force = False
     dry_run: DryRun = False
-    trust_digest: TrustDigest = False
     printing: Printing
     seed: Seed = 0
     recipe: RecipeOptions
-    reading: ReadingOptions
+    reading: TrustingOptions
     given: Given
 
 
@@ -98,10 +97,10 @@ def project(options: Options) -> None:
 
     Several similarity functions make a product: each subspace is normalised row by row, then they are aggregated.
     """
-    kind = options.printing.kind
+    style = options.printing.style
     modes = _modes(options)
     if options.list_functions:
-        return write([*table()], ["similarity", *TRANSFORMATIONS], kind)
+        return write([*table()], ["similarity", *TRANSFORMATIONS], style)
     files = options.files or []
     if not files or (len(files) > 1 and not options.select) or (len(files) < 2 and options.select):
         raise UsageError(
@@ -110,12 +109,14 @@ def project(options: Options) -> None:
     if options.dry_run and modes:
         return plan([f"{modes[0].removeprefix('--')} {', '.join(files)}"])
     if options.audit:
-        return _audit(files[0], options, kind)
+        return _audit(files[0], options, style)
     if options.select:
-        return _select(files, options, kind)
+        return _select(files, options, style)
     if not options.output:
         raise UsageError("-o FILE is missing", "Name the output file; -o - writes to stdout.")
-    project_file(files[0], read_recipe(options.recipe, options.given), _projection(options))
+    project_file(
+        files[0], read_recipe(options.recipe, options.given, trust_digest=options.reading.trust_digest), _projection(options)
+    )
 
 
 def _modes(options: Options) -> list[str]:
@@ -142,7 +143,7 @@ def _projection(options: Options) -> Projection:
     )
 
 
-def _audit(file: str, options: Options, kind: str | None) -> None:
+def _audit(file: str, options: Options, style: Style) -> None:
     embedding, group = in_id_order(store.read(file, options.reading.reading)), options.recipe
     group = group if group.similarity or group.aggregator else replace(group, similarity=["all"])
     anchor_ids = None
@@ -150,17 +151,17 @@ def _audit(file: str, options: Options, kind: str | None) -> None:
         rows = embedding.training_rows()
         count = min(ANCHORS, max(1, len(rows) // 2))
         anchor_ids = embedding.ids[np.sort(np.random.default_rng(options.seed).permutation(rows)[:count])]
-    recipe = read_recipe(group, options.given, anchor_ids)
+    recipe = read_recipe(group, options.given, anchor_ids, trust_digest=options.reading.trust_digest)
     items = sample(embedding, recipe)
     say(f"{file}: {items.n} items and anchors in float64; change over the standard deviation, 0 where nothing moves.")
     with progress("auditing") as advance:
         records = audit(items, recipe, options.seed, advance)
-    write([described(r) for r in records], ["similarity", *TRANSFORMATIONS], kind)
+    write([described(r) for r in records], ["similarity", *TRANSFORMATIONS], style)
 
 
-def _select(files: list[str], options: Options, kind: str | None) -> None:
+def _select(files: list[str], options: Options, style: Style) -> None:
     group = options.recipe if options.recipe.similarity else replace(options.recipe, similarity=["all"])
-    recipe = read_recipe(group, options.given)
+    recipe = read_recipe(group, options.given, trust_digest=options.reading.trust_digest)
     with progress("selecting") as advance:
         records = select([in_id_order(store.read(f, options.reading.reading)) for f in files], recipe, options.seed, advance)
-    write(records, ["rank", "similarities", "agreement", "low", "high", "correlation", "n"], kind)
+    write(records, ["rank", "similarities", "agreement", "low", "high", "correlation", "n"], style)

@@ -66,3 +66,21 @@ class ReadingOptions(FileOptions):
     @property
     def reading(self) -> Reading:
         return replace(super().reading, label_column=self.label_column)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrustingFileOptions(FileOptions):
+    """The same for a command that looks at the digests of its files."""
+
+    trust_digest: Annotated[
+        bool, typer.Option("--trust-digest", help="Believe the digests that files state: for archives that nobody can write.")
+    ] = False
+
+    @property
+    def reading(self) -> Reading:
+        return replace(super().reading, trust_digest=self.trust_digest)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrustingOptions(TrustingFileOptions, ReadingOptions):
+    """What a user says of the files of a command that looks at their digests."""

@@ -105,17 +105,24 @@ class RecipeOptions:
         return [f"--{f.name.replace('_', '-')}" for f in fields(self) if getattr(self, f.name)]
 
 
-def read_recipe(options: RecipeOptions, given: Given, anchor_ids: np.ndarray | None = None, trains: bool = False) -> Recipe:
+def read_recipe(
+    options: RecipeOptions,
+    given: Given,
+    anchor_ids: np.ndarray | None = None,
+    trains: bool = False,
+    trust_digest: bool = False,
+) -> Recipe:
     """The recipe that the options describe, on the anchors they name unless `anchor_ids` gives others.
 
-    trains: whether the command can train an aggregator. Raises UsageError for options that contradict each other.
+    trains: whether the command can train an aggregator. trust_digest: believe the digests of the files it names.
+    Raises UsageError for options that contradict each other.
     """
     if not options.anchors and anchor_ids is None:
         raise UsageError("--anchors FILE is missing", "Make one with relrep anchor.")
     if options.whiten and options.scale:
         raise UsageError("--whiten and --scale both set the variance of the axes", "Choose one.")
     if options.statistics and options.transductive:
-        raise UsageError("--statistics takes them from a file, --transductive from all rows of the input", "Choose one.")
+        raise UsageError("--statistics and --transductive both say where statistics come from", "Choose one.")
     if not isfinite(options.round):
         raise UsageError(f"--round is {options.round}", "Give a step that coordinates can be rounded to, such as 0.1.")
     if options.aggregate and AGGREGATORS[options.aggregate].trainable and not trains:
@@ -123,15 +130,16 @@ def read_recipe(options: RecipeOptions, given: Given, anchor_ids: np.ndarray | N
             f"--aggregate {options.aggregate} has to be trained first",
             f"Run relrep stitch --aggregate {options.aggregate} --save-aggregator FILE, then name FILE with --aggregator.",
         )
-    ids, spare, meaning = read_anchors(options.anchors) if anchor_ids is None else (anchor_ids, None, None)
+    ids, spare, meaning = read_anchors(options.anchors, trust_digest) if anchor_ids is None else (anchor_ids, None, None)
     if not options.all_as_anchors:
         refuse_whole_collections(spare)
+    reading = store.Reading(trust_digest=trust_digest)
     recipe = Recipe(
         ids,
-        anchor_sources=tuple(([spare] if spare else []) + [store.read(v) for v in options.anchor_vectors]),
+        anchor_sources=tuple(([spare] if spare else []) + [store.read(v, reading) for v in options.anchor_vectors]),
         after=Postprocessing(options.as_similarity, options.standardize_columns, options.round),
         transductive=options.transductive,
-        statistics_from=store.read(options.statistics) if options.statistics else None,
+        statistics_from=store.read(options.statistics, reading) if options.statistics else None,
         meaning=meaning,
     )
     fill = _with_aggregator_file if options.aggregator else _with_named_functions

@@ -62,12 +62,12 @@ def stitch(options: Options) -> int:
     more than two files, a file that cannot be used gives a record that says so, the others go on, and the exit code is 3. With
     --cache, a run that was cut short goes on where it stopped.
     """
-    kind = options.printing.kind  # before any file is read
+    style = options.printing.style  # before any file is read
     plan = _plan(options)
     if options.dry_run:
         shared.plan(plan.lines())
         return DONE
-    write([*plan.run(), *plan.failed], plan.columns, kind)
+    write([*plan.run(), *plan.failed], plan.columns, style)
     if plan.failed:
         say(f"{len(plan.failed)} of {len(options.files)} files could not be used: see their error.")
     return DATA if plan.failed else DONE
@@ -104,13 +104,16 @@ def _saved_head_plan(options: Options, file: str) -> SavedHeadPlan:
         options.files,
         file,
         saved,
-        read_recipe(recipe_options, options.given) if recipe_options.anchors else None,
+        read_recipe(recipe_options, options.given, trust_digest=options.reading.trust_digest)
+        if recipe_options.anchors
+        else None,
         note_basis,
         options.predictions,
         options.force,
         options.allow_test_anchors,
         options.seed,
         options.reading.reading,
+        style=options.printing.style,
     )
     plan.check(recipe_options.files())
     return plan
@@ -155,6 +158,7 @@ def _grid_plan(options: Options, found: list[Method], recipe: Recipe | None) -> 
         options.force,
         bool(source),
         (options.test_size or TEST_SIZE, options.seed),
+        style=options.printing.style,
     )
     outputs.check(options.files, options.recipe.files(), found, list(heads))
     adaptation = _adaptation(options, found)
@@ -210,7 +214,12 @@ def _recipe(options: Options, choice: MethodChoice) -> Recipe | None:
         return None
     similarities = how.similarity if how.similarity or how.aggregator else list(SIMILARITY)
     aggregate = how.aggregate if how.aggregator else ""
-    return read_recipe(replace(how, similarity=similarities, aggregate=aggregate), options.given, trains=True)
+    return read_recipe(
+        replace(how, similarity=similarities, aggregate=aggregate),
+        options.given,
+        trains=True,
+        trust_digest=options.reading.trust_digest,
+    )
 
 
 def _heads(names: list[str], found: list[Method], given: Given) -> dict[str, dict[str, Any]]:

@@ -9,7 +9,7 @@ import typer
 
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.options import Explicit, Given, Printing, names_of, split_names
-from relrep_cli.cli.reading_options import ReadingOptions
+from relrep_cli.cli.reading_options import TrustingOptions
 from relrep_cli.cli.recipe_options import AGGREGATE_HELP, SIMILARITY_HELP, RecipeOptions
 from relrep_cli.heads.heads import HEADS
 from relrep_cli.relative.aggregators import AGGREGATORS
@@ -143,11 +143,10 @@ class Options:
         ),
     ] = None
     dry_run: shared.DryRun = False
-    trust_digest: shared.TrustDigest = False
     printing: Printing
     seed: shared.Seed = 0
     recipe: StitchRecipeOptions
-    reading: ReadingOptions
+    reading: TrustingOptions
     given: Given
     explicit: Explicit
 

@@ -17,6 +17,8 @@ from relrep_cli.numerics.intervals import student
 
 MAX_ITEMS = 1000  # items used for the estimate
 SPLITS = 20  # random splits into two halves
+FREEDOM = SPLITS // 2  # degrees of freedom of a factor
+Halves = list[tuple[np.ndarray, np.ndarray]]
 
 
 def widening_factor(
@@ -35,27 +37,57 @@ def widening_factor(
 
     Returns 1 when the rows are independent (their values do not change without the other half), or when a half is too small.
     """
+    found = values_of_halves(measure, rows, random_halves(len(rows), seed, order))
+    return 1.0 if found is None else factor_of(found)
+
+
+def random_halves(n: int, seed: int, order: np.ndarray | None = None) -> Halves:
+    """Split at most 1000 of n items at random into two halves, 20 times; row numbers of each half, ascending."""
+    rng = np.random.default_rng([seed, n])
+    items = np.arange(n) if order is None else order
+    chosen = items[rng.permutation(n)[:MAX_ITEMS]]
+    shuffled = (rng.permutation(chosen) for _ in range(SPLITS))
+    return [(np.sort(part[: len(part) // 2]), np.sort(part[len(part) // 2 :])) for part in shuffled]
+
+
+def values_of_halves(measure: Callable[[np.ndarray], Score], rows: np.ndarray, halves: Halves) -> Halves | None:
+    """The row values of each half, measured without the other half; None when the rows are independent.
+
+    measure, rows: as in widening_factor. The list ends at the first half that is too small for the metric.
+    """
     from threadpoolctl import threadpool_limits
 
-    rng = np.random.default_rng([seed, len(rows)])
-    items = np.arange(len(rows)) if order is None else order
-    chosen = items[rng.permutation(len(rows))[:MAX_ITEMS]]
-    squared_differences, independent_variances = [], []
+    found: Halves = []
     with suppress(NotApplicable), threadpool_limits(1):  # with so few items, several threads cost more than they save
-        for _ in range(SPLITS):
-            shuffled = rng.permutation(chosen)
-            halves = [np.sort(part) for part in (shuffled[: len(shuffled) // 2], shuffled[len(shuffled) // 2 :])]
-            values = [_row_values(measure(half)) for half in halves]
-            if all(np.allclose(own, rows[half], atol=1e-9) for own, half in zip(values, halves, strict=True)):
-                return 1.0
-            squared_differences.append((values[0].mean() - values[1].mean()) ** 2)
-            independent_variances.append(sum(own.var(ddof=1) / len(own) for own in values))
-    independent = float(np.sum(independent_variances))
+        for first, second in halves:
+            values = _row_values(measure(first)), _row_values(measure(second))
+            if all(_as_before(own, rows[half]) for own, half in zip(values, (first, second), strict=True)):
+                return None
+            found.append(values)
+    return found
+
+
+def factor_of(values: Halves) -> float:
+    """The factor of widening_factor, from the row values of each half."""
+    values = [(_defined(first), _defined(second)) for first, second in values]
+    values = [both for both in values if min(map(len, both)) > 1]
+    squared_differences = [(first.mean() - second.mean()) ** 2 for first, second in values]
+    independent = float(np.sum([sum(own.var(ddof=1) / len(own) for own in both) for both in values]))
     if not independent > 0:
         return 1.0
     # The spread is itself an estimate, and the splits reuse the same items: use a t quantile in place of the normal one.
-    uncertainty = student(SPLITS // 2) / student(10**9)
+    uncertainty = student(FREEDOM) / student(10**9)
     return max(1.0, uncertainty * sqrt(float(np.sum(squared_differences)) / independent))
+
+
+def _as_before(own: np.ndarray, rows: np.ndarray) -> bool:
+    kept = np.isfinite(own)
+    return np.allclose(own[kept], rows[kept], atol=1e-9)
+
+
+def _defined(rows: np.ndarray) -> np.ndarray:
+    """The values that are numbers: some items have a value only beside some others."""
+    return rows if np.isfinite(rows).all() else rows[np.isfinite(rows)]
 
 
 def _row_values(score: Score) -> np.ndarray:

@@ -251,7 +251,7 @@ def _rows_elsewhere(pair: FilePair, other: FilePair, best: Standing | None, trie
 
 
 def _reordered(pair: FilePair) -> Moved | None:
-    """Rows of y that are rows of x elsewhere, as they are or at unit length, whole or cut."""
+    """Rows of y that are rows of x elsewhere, as they are or at unit length, all columns or only the first."""
     if pair.d < pair.e:
         return None
     bases: list[Map] = [lambda x: x[:, : pair.e]] if pair.e < pair.d or not pair.turned else []

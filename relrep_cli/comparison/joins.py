@@ -43,7 +43,7 @@ def join(a: Embedding, b: Embedding, require_all: bool = False) -> tuple[np.ndar
 
 
 def left_out(a: Embedding, b: Embedding, rows: tuple[np.ndarray, np.ndarray]) -> str:
-    """What to tell the user of rows that have no partner; "" where all have."""
+    """The note about rows without a partner; "" if every row has one."""
     n = len(rows[0])
     if n == max(a.n, b.n):
         return ""

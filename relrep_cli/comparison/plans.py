@@ -19,7 +19,7 @@ class Outputs:
 
     matrix: a table of files by files. heatmap: a picture of that table. distributions: a picture of the row values. row_table:
     a table of the row values. worst: the number of items that agree least to list for each metric, 0 for none. permutations:
-    the number of random pairings of each test, 0 for no tests.
+    the number of random pairings of each test, 0 for no tests. intervals: whether values get confidence intervals.
     """
 
     matrix: bool = False
@@ -28,6 +28,7 @@ class Outputs:
     row_table: bool = False
     worst: int = 0
     permutations: int = 0
+    intervals: bool = True
 
     @property
     def one_value_per_pair(self) -> bool:
@@ -84,7 +85,7 @@ def refuse_contradictions(outputs: Outputs, metrics: Sequence[str]) -> None:
         option = "--matrix" if outputs.matrix else "--worst"
         raise UsageError(f"{option} shows no p-values", "Remove --permutations.")
     if outputs.matrix and outputs.worst:
-        raise UsageError("--matrix and --worst print different things", "Choose one of the two.")
+        raise UsageError("--matrix and --worst cannot be combined", "Choose one of the two.")
     for wanted, option, what in ((outputs.matrix, "--matrix", "a matrix"), (outputs.heatmap, "--plot", "a heatmap")):
         if wanted and len(metrics) > 1:
             raise UsageError(f"{what} shows one metric, not {', '.join(metrics)}", "Write --metric NAME.", place=option)

@@ -106,8 +106,11 @@ def measure_pair(session: Session, advance: Advance, a: str, b: str) -> PairResu
     common = join(x, y, plan.require_all)
     if note := left_out(x, y, common):
         say(f"{x.uri} and {y.uri}: {note}")
-    _warn_of_different_spaces(left[-1].embedding, right[-1].embedding, list(plan.metrics))
-    records, rows = compare_pair(left, right, common, plan.metrics, plan.seed, cache, plan.outputs.row_values, workspace)
+    warn_of_different_spaces(left[-1].embedding, right[-1].embedding, list(plan.metrics))
+    wanted = plan.outputs
+    records, rows = compare_pair(
+        left, right, common, plan.metrics, plan.seed, cache, wanted.row_values, workspace, wanted.intervals
+    )
     layers: list[Layer] = []
     if plan.outputs.permutations:
         tests = Significance(plan.outputs.permutations, plan.seed, cache)
@@ -121,11 +124,12 @@ def _usable(views: list[View] | DataError) -> list[View]:
     return views
 
 
-def _warn_of_different_spaces(x: Embedding, y: Embedding, names: list[str]) -> None:
+def warn_of_different_spaces(x: Embedding, y: Embedding, names: list[str]) -> None:
     """Say which metrics read coordinates of two spaces that need not correspond."""
     affected = [n for n in names if METRICS[n].reads_coordinates and x.d == y.d]
     if affected and (not x.space or x.space != y.space):
-        spaces = " and ".join(printable(e.space) or "an unnamed one" for e in (x, y))
+        known = [printable(e.space) for e in (x, y) if e.space]
+        spaces = " and ".join(known) if len(known) == 2 else "one file names its space" if known else "neither names its space"
         verb = "reads" if len(affected) == 1 else "read"
         which = ", ".join(affected)
         say(f"{x.uri} and {y.uri}: different spaces ({spaces}); {which} {verb} coordinates that need not correspond.")

@@ -34,7 +34,7 @@ class Encoding:
     source: URI of the items. encoder: a registered name, a saved file, or SCHEME:NAME of a pretrained model. params: of the
     encoder or the model, as the history of the output records them. trained: the encoder of a saved file. positives: "",
     "label" or the URI of an embedding, whose k nearest neighbours are to lie together. save: file for the trained encoder,
-    "" for none. inputs: further files that must not be overwritten.
+    "" for none. inputs: further files that must not be overwritten. trust_digest: believe the digest that `positives` states.
     """
 
     source: str
@@ -46,6 +46,7 @@ class Encoding:
     positives: str = ""
     k: int = 3
     inputs: tuple[str, ...] = ()
+    trust_digest: bool = False
     dtype: str = "float32"
     device: str = "auto"
     force: bool = False
@@ -104,14 +105,14 @@ def _with_positives(items: Items, job: Encoding) -> tuple[Items, list[Embedding]
         if items.label is None:
             raise DataError("the items have no labels, which --positives label needs", "Give items with labels.")
         return replace(items, pairs=pairs.by_label(items.label, rows)), [], {**job.params, "positives": LABEL}
-    e = store.digested(store.read(job.positives))
+    e = store.digested(store.read(job.positives, store.Reading(trust_digest=job.trust_digest)))
     found = pairs.by_neighbors(items.ids, rows, items.rows_of("valid"), e, job.k)
     return replace(items, pairs=found), [e], {**job.params, "positives_k": job.k}
 
 
 def _check_targets(job: Encoding) -> None:
     if job.output == job.save:
-        raise UsageError("-o and --save-encoder name the same file", "Choose another name for one.", file=job.output)
+        raise UsageError("-o and --save-encoder name the same file", "Give them different names.", file=job.output)
     inputs = [name for name in (job.source, *job.inputs, job.encoder, job.positives) if name]
     store.refuse(job.output, job.force, inputs, store.HDF5)
     if job.save:

@@ -212,7 +212,7 @@ def _of_tokens(found: Any, part: Any, given: Any, layer: int, pooling: str) -> A
     answer = part(**given, output_hidden_states=True)
     if pooling == "model":
         if getattr(answer, "pooler_output", None) is None:
-            raise UsageError("this model has no last step of its own", "Choose another.", place="--pooling model")
+            raise UsageError("this model has no pooled output", "Choose another.", place="--pooling model")
         return answer.pooler_output
     layers = answer.hidden_states
     if not -len(layers) <= layer < len(layers):

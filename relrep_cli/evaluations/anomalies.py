@@ -41,10 +41,31 @@ def anomaly(s: Space, *, k: K = 2, neighbours: By = "euclidean", seed: int = 0) 
     n, convention = len(normal) + len(strange), f"{len(normal)} normal items and {len(strange)} {whose} {what}"
     placements, back = placed(strange, normal), 1 - placed(normal, strange)
     auc, curve = float(placements.mean()), roc(normal, strange)
-    yield Finding("auc", auc, n, convention, interval=_delong(auc, placements, back), bounds=(0, 1), chance=0.5, curve=curve)
+    yield Finding(
+        "auc",
+        auc,
+        n,
+        convention,
+        interval=_delong(auc, placements, back),
+        bounds=(0, 1),
+        chance=0.5,
+        ids=_joined_ids(s.e.ids[s.test], odd.ids),
+        without=np.concatenate([_without(back, auc), _without(placements, auc)]),
+        curve=curve,
+    )
     threshold = np.sort(strange)[::-1][ceil(CAUGHT * len(strange)) - 1]
     alarms = float((normal >= threshold).mean())
     yield Finding("fpr95", alarms, n, f"{convention}; false positive rate where 95 % are found", chance=CAUGHT)
+
+
+def _without(rows: np.ndarray, mean: float) -> np.ndarray:
+    """The mean (m,) without each row; the mean itself where there is one row only."""
+    return mean + (mean - rows) / max(len(rows) - 1, 1)
+
+
+def _joined_ids(normal: np.ndarray, strange: np.ndarray) -> np.ndarray:
+    """The ids of normal items, then those of anomalies, which may have the same ids."""
+    return np.concatenate([np.char.add(b"normal ", normal), np.char.add(b"anomaly ", strange)])
 
 
 def _by_distance(s: Space, strange: np.ndarray, k: int, by: By) -> tuple[np.ndarray, np.ndarray]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -34,13 +36,15 @@ def cluster(s: Space, *, clusters: Clusters = 0, seed: int = 0) -> Iterator[Find
     said, assigned = _assigned(s, count, seed)
     kept, of = some(np.arange(len(s.test)), SHADED, seed)
     x = np.asarray(s.vectors(s.test[kept]), np.float64)
-    yield from _silhouette("silhouette", x, assigned[kept], f"{said}; Euclidean, {of} items")
+    ids = s.e.ids[s.test]
+    yield from _silhouette("silhouette", x, assigned[kept], f"{said}; Euclidean, {of} items", ids[kept])
     if s.codes is None:
         return
     codes = s.codes[s.test]
     shown = codes[kept] >= 0
-    yield from _silhouette("label silhouette", x[shown], codes[kept][shown], f"of classes, Euclidean, {of} items")
-    yield from _agreement(assigned[codes >= 0], codes[codes >= 0], said)
+    of_classes = f"of classes, Euclidean, {of} items"
+    yield from _silhouette("label silhouette", x[shown], codes[kept][shown], of_classes, ids[kept][shown])
+    yield from _agreement(assigned[codes >= 0], codes[codes >= 0], said, ids[codes >= 0])
 
 
 def _assigned(s: Space, count: int, seed: int) -> tuple[str, np.ndarray]:
@@ -62,20 +66,28 @@ def _assigned(s: Space, count: int, seed: int) -> tuple[str, np.ndarray]:
     return f"k-means, {few}, best of {STARTS} starts on {of} training rows", out
 
 
-def _silhouette(name: str, x: np.ndarray, groups: np.ndarray, convention: str) -> Iterator[Finding]:
+def _silhouette(name: str, x: np.ndarray, groups: np.ndarray, convention: str, ids: np.ndarray) -> Iterator[Finding]:
     """The mean silhouette of some rows, if they are of two groups or more and not each a group of its own."""
-    from sklearn import config_context
-    from sklearn.metrics import silhouette_samples
-
     known = np.unique(groups, return_inverse=True)[1]
     if 2 <= known.max(initial=0) + 1 < len(x):
         codes = groups if name.startswith("label") else None
-        with config_context(working_memory=64):  # MB
-            rows = np.nan_to_num(silhouette_samples(x, known))  # 0 / 0 where rows of two groups are all the same
-        yield mean_of(name, rows, convention, codes, (-1, 1))
+        rows = _silhouettes(x, known, np.arange(len(x)))
+        yield replace(mean_of(name, rows, convention, codes, (-1, 1), ids=ids), subset=partial(_silhouettes, x, known))
 
 
-def _agreement(assigned: np.ndarray, codes: np.ndarray, said: str) -> Iterator[Finding]:
+def _silhouettes(x: np.ndarray, groups: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """(q,) the silhouettes of the rows at some places of x among each other. Raises NotApplicable for too few."""
+    from sklearn import config_context
+    from sklearn.metrics import silhouette_samples
+
+    codes = np.unique(groups[places], return_inverse=True)[1]
+    if not 2 <= codes.max(initial=0) + 1 < len(places):
+        raise NotApplicable(f"{len(places)} items are too few")
+    with config_context(working_memory=64):  # MB
+        return np.nan_to_num(silhouette_samples(x[places], codes))  # 0 / 0 where rows of two groups are all the same
+
+
+def _agreement(assigned: np.ndarray, codes: np.ndarray, said: str, ids: np.ndarray) -> Iterator[Finding]:
     from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
     if not len(codes) or len(np.unique(codes)) < 2:
@@ -85,5 +97,6 @@ def _agreement(assigned: np.ndarray, codes: np.ndarray, said: str) -> Iterator[F
         "ari": (adjusted_rand_score, "pairs, adjusted for chance", 0.0),
     }
     for name, (score, what, chance) in scores.items():
-        value, interval = grouped(lambda kept, score=score: float(score(codes[kept], assigned[kept])), len(codes))  # type: ignore[misc]
-        yield Finding(name, value, len(codes), f"{said}; {what}", interval=interval, bounds=(None, 1), chance=chance)
+        value, without = grouped(lambda kept, score=score: float(score(codes[kept], assigned[kept])), len(codes))  # type: ignore[misc]
+        convention = f"{said}; {what}"
+        yield Finding(name, value, len(codes), convention, bounds=(None, 1), chance=chance, ids=ids, without=without)

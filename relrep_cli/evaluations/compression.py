@@ -58,6 +58,7 @@ def compression(
             what,
             bounds=(0, 1),
             chance=k / (s.e.n - 1),
+            ids=s.e.ids[asked],
         )
         assert finding.rows is not None
         low, high = bootstrap(finding.rows, np.random.default_rng(seed))

@@ -14,7 +14,6 @@ from relrep_cli.embedding import Embedding, find_ids
 from relrep_cli.evaluations.judged_rows import held_out, rows_of
 from relrep_cli.neighbors import unit_rows
 from relrep_cli.numerics.blocks import pick, row_blocks, take
-from relrep_cli.numerics.intervals import bootstrap, interval_of_pairs, jackknife, within
 
 COLUMNS = ("file", "task", "name", "value", "low", "high", "n", "convention", "chance")
 NEEDS = {
@@ -103,8 +102,11 @@ class Finding:
     rows: (m,) the judged items' own values, of which `value` is the mean, and codes (m,): their class numbers. counts: (m,)
     how many items each value is of, where it is not one. pairs: (m,) of how many pairs of items each value is the mean, where
     `value` is the mean over pairs. interval: 95 %, where rows do not give one. chance: the value of a space that knows
-    nothing. curve: (points, 3) false positive rate, true positive rate and threshold. items: a record for each judged item,
-    for a file. extra: further columns of the record.
+    nothing. ids: (m,) of the items that the rows are of, or of all items that `value` is of. without: (g,) the value without
+    each g-th part of these items, where rows do not say how sure it is. subset: for rows that depend on each other, a function
+    from places among the items, ascending, to their row values where these items alone are judged, NaN where one has none.
+    curve: (points, 3) false positive rate, true positive rate and threshold. items: a record for each judged item, for a file.
+    extra: further columns of the record.
     """
 
     name: str
@@ -118,6 +120,9 @@ class Finding:
     interval: tuple[float, float] | None = None
     bounds: tuple[float | None, float | None] = (None, None)
     chance: float | None = None
+    ids: np.ndarray | None = None
+    without: np.ndarray | None = None
+    subset: Callable[[np.ndarray], np.ndarray] | None = None
     curve: np.ndarray | None = None
     items: Sequence[Record] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -153,17 +158,24 @@ def mean_of(
     codes: np.ndarray | None = None,
     bounds: tuple[float | None, float | None] = (None, None),
     chance: float | None = None,
+    ids: np.ndarray | None = None,
 ) -> Finding:
-    """The finding that is the mean of the items' own values."""
-    return Finding(name, float(rows.mean()), len(rows), convention, rows, codes, bounds=bounds, chance=chance)
+    """The finding that is the mean of the items' own values. ids: (m,) of the items."""
+    return Finding(name, float(rows.mean()), len(rows), convention, rows, codes, bounds=bounds, chance=chance, ids=ids)
 
 
 def mean_of_pairs(
-    name: str, rows: np.ndarray, pairs: np.ndarray, convention: str, codes: np.ndarray, bounds: tuple[float, float]
+    name: str,
+    rows: np.ndarray,
+    pairs: np.ndarray,
+    convention: str,
+    codes: np.ndarray,
+    bounds: tuple[float, float],
+    ids: np.ndarray,
 ) -> Finding:
     """The finding that is the mean over pairs of items. rows: (m,) each item's mean over its pairs; pairs: their number."""
     value = float(np.average(rows, weights=pairs))
-    return Finding(name, value, len(rows), convention, rows, codes, pairs=pairs, bounds=bounds)
+    return Finding(name, value, len(rows), convention, rows, codes, pairs=pairs, bounds=bounds, ids=ids)
 
 
 def prepare(
@@ -200,8 +212,8 @@ def some(rows: np.ndarray, most: int, seed: int) -> tuple[np.ndarray, str]:
     return rows[kept], f"{most} of {len(rows)}"
 
 
-def grouped(value: Callable[[np.ndarray], float], n: int) -> tuple[float, tuple[float, float] | None]:
-    """A value of n items, and its 95 % interval by a jackknife over 20 groups; none for fewer than 40.
+def grouped(value: Callable[[np.ndarray], float], n: int) -> tuple[float, np.ndarray | None]:
+    """A value of n items, and (20,) the value without each of 20 groups, for a jackknife; none for fewer than 40 items.
 
     value: from (n,) which items count. Groups are dealt at random, always in the same way: in turn, they would be classes
     where a file goes through its classes in turn.
@@ -211,8 +223,7 @@ def grouped(value: Callable[[np.ndarray], float], n: int) -> tuple[float, tuple[
     if n < 2 * GROUPS:
         return found, None
     group = np.random.default_rng(0).permutation(n) % GROUPS
-    without = np.array([value(group != g) for g in range(GROUPS)])
-    return found, jackknife(found, without)
+    return found, np.array([value(group != g) for g in range(GROUPS)])
 
 
 def distances(queries: np.ndarray, base: np.ndarray, found: np.ndarray, by: str) -> np.ndarray:
@@ -246,36 +257,3 @@ def evaluate(space: Space, name: str, params: Mapping[str, Any], seed: int) -> l
     if not found:
         raise NotApplicable("it has no value, as where all judged items are the same")
     return found
-
-
-def records(
-    file: str, task: str, findings: Sequence[Finding], classes: np.ndarray, seed: int, per_class: bool
-) -> Iterator[Record]:
-    """A record for each finding; with per_class, one more for each class that it has values of."""
-    for f in findings:
-        whole = _record(file, task, f, seed)
-        if not per_class:
-            yield whole
-            continue
-        yield whole | {"class": None}
-        if f.rows is None or f.codes is None:
-            continue
-        for code in np.unique(f.codes).tolist():
-            mine = f.codes == code
-            own, n = f.rows[mine], int(mine.sum() if f.counts is None else f.counts[mine].sum())
-            pairs = None if f.pairs is None else f.pairs[mine]
-            part = replace(
-                f, value=float(np.average(own, weights=pairs)), n=n, rows=own, pairs=pairs, interval=None, chance=None
-            )
-            yield _record(file, task, part, seed) | {"class": classes[code].decode(errors="backslashreplace")}
-
-
-def _record(file: str, task: str, f: Finding, seed: int) -> Record:
-    interval = f.interval
-    if f.rows is not None and f.pairs is not None:
-        interval = interval_of_pairs(f.rows, f.pairs)
-    elif interval is None and f.rows is not None and len(f.rows) > 1:
-        interval = bootstrap(f.rows, np.random.default_rng(seed))
-    low, high = (None, None) if interval is None else within(interval, f.bounds)
-    values = (file, task, f.name, f.value, low, high, f.n, f.convention, f.chance)
-    return dict(zip(COLUMNS, values, strict=True)) | dict(f.extra)

@@ -44,6 +44,7 @@ def foreign(s: Space, *, k: K = 10, false_alarms: Rate = 0.01, seed: int = 0) ->
         f"{int(flagged.sum())} rows above the threshold; {what}; {promise}",
         flagged.astype(np.float64),
         bounds=(0, 1),
+        ids=s.e.ids,
         items=_items(s.e, scores, flagged, threshold),
     )
     yield Finding("threshold", threshold, s.reference.n, f"{what}; {promise}")

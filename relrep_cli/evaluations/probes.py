@@ -32,7 +32,7 @@ def linear_probe(s: Space, *, probe: Probe = "logistic", seed: int = 0) -> Itera
     kept, of = some(np.arange(len(rows)), len(rows) if probe == "linear" else max(1, HELD // s.e.d), seed)
     model = train(probe, s.vectors(rows[kept]), codes[kept], len(s.classes), {}, seed)
     test, truth = s.labelled(s.test)
-    yield from _judged(s, codes, truth, model(s.vectors(test)), f"{MODELS[probe]} on {of} training rows")
+    yield from _judged(s, codes, test, truth, model(s.vectors(test)), f"{MODELS[probe]} on {of} training rows")
 
 
 @evaluation(needs={"numbers", "train", "unseen"}, labels=True, source="Hastie et al. 2009, section 3.4, ridge regression")
@@ -54,7 +54,7 @@ def regression(s: Space, *, k: K = 10, neighbours: By = "cosine", seed: int = 0)
         ("r2", ridge(queries), f"ridge regression on {len(rows)} training rows"),
         ("r2_knn", numbers[rows][near.rows].mean(1), f"mean of the {k} nearest of {len(rows)} training rows, {neighbours}"),
     ):
-        yield mean_of(name, _explained(said, numbers[test]), convention, bounds=(None, 1), chance=chance)
+        yield mean_of(name, _explained(said, numbers[test]), convention, None, (None, 1), chance, s.e.ids[test])
 
 
 @evaluation(needs={"labels", "train", "unseen"}, labels=True, source="Cover and Hart 1967, nearest neighbour classification")
@@ -67,7 +67,7 @@ def knn(s: Space, *, k: K = 10, neighbours: By = "cosine", seed: int = 0) -> Ite
     test, truth = s.labelled(s.test)
     near = nearest(s.vectors(test), s.vectors(rows), k, by=neighbours)
     said = f"vote of the {k} nearest of {len(rows)} training rows, {neighbours}"
-    yield from _judged(s, codes, truth, _vote(codes[near.rows]), said)
+    yield from _judged(s, codes, test, truth, _vote(codes[near.rows]), said)
 
 
 def _explained(said: Any, truth: np.ndarray) -> np.ndarray:
@@ -91,13 +91,15 @@ def _vote(codes: np.ndarray) -> np.ndarray:
     return np.take_along_axis(codes, votes.argmax(1)[:, None], 1)[:, 0]
 
 
-def _judged(s: Space, known: np.ndarray, truth: np.ndarray, said: np.ndarray, convention: str) -> Iterator[Finding]:
-    """Accuracy and F1, with what naming the most frequent training class gives as chance."""
-    count = len(s.classes)
+def _judged(
+    s: Space, known: np.ndarray, test: np.ndarray, truth: np.ndarray, said: np.ndarray, convention: str
+) -> Iterator[Finding]:
+    """Accuracy and F1, with what naming the most frequent training class gives as chance. test: the numbers of judged rows."""
+    count, ids = len(s.classes), s.e.ids[test]
     constant = np.full(len(truth), np.bincount(known, minlength=count).argmax())
     chance = float((constant == truth).mean())
-    yield mean_of("accuracy", (said == truth).astype(np.float64), convention, truth, (0, 1), chance)
-    f1, interval = grouped(lambda kept: weighted_f1(said[kept], truth[kept], count), len(truth))
+    yield mean_of("accuracy", (said == truth).astype(np.float64), convention, truth, (0, 1), chance, ids)
+    f1, without = grouped(lambda kept: weighted_f1(said[kept], truth[kept], count), len(truth))
     convention += "; F1 of classes by their frequency"
     chance = weighted_f1(constant, truth, count)
-    yield Finding("f1", f1, len(truth), convention, interval=interval, bounds=(0, 1), chance=chance)
+    yield Finding("f1", f1, len(truth), convention, bounds=(0, 1), chance=chance, ids=ids, without=without)

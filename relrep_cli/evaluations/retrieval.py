@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -30,7 +32,7 @@ def retrieval(s: Space, *, neighbours: By = "cosine", seed: int = 0) -> Iterator
     asking = np.flatnonzero(sizes > 1)
     if not len(asking):
         raise NotApplicable("every item is alone in its class")
-    x, n = s.vectors(rows), len(rows)
+    x, n, ids = s.vectors(rows), len(rows), s.e.ids[rows]
     alone = f"; {n - len(asking)} alone in their class do not ask" if len(asking) < n else ""
     said = f"each item among {n - 1} others, {neighbours}, self excluded{alone}"
     ks = [k for k in RECALLS if k < n]
@@ -38,11 +40,38 @@ def retrieval(s: Space, *, neighbours: By = "cosine", seed: int = 0) -> Iterator
     hits = codes[near] == codes[asking][:, None]
     for k in ks:
         found = hits[:, :k].any(1).astype(np.float64)
-        yield mean_of(f"recall@{k}", found, said, codes[asking], (0, 1), float(_lucky(sizes[asking], n, k).mean()))
+        luck = float(_lucky(sizes[asking], n, k).mean())
+        recall = mean_of(f"recall@{k}", found, said, codes[asking], (0, 1), luck, ids[asking])
+        yield replace(recall, subset=_among(x, codes, asking, partial(_recalled, k=k, by=neighbours)))
     queries, of = some(asking, max(FEWEST, PAIRS // n), seed)
     precision = _average_precision(x, codes, queries, neighbours)
     chance = float(_random_precision(sizes[queries] - 1, n - 1).mean())
-    yield mean_of("map", precision, f"mean average precision of {of} queries, {said}", codes[queries], (0, 1), chance)
+    said = f"mean average precision of {of} queries, {said}"
+    mean = mean_of("map", precision, said, codes[queries], (0, 1), chance, ids[queries])
+    yield replace(mean, subset=_among(x, codes, queries, partial(_average_precision, by=neighbours)))
+
+
+def _among(
+    x: np.ndarray, codes: np.ndarray, items: np.ndarray, value: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from places among `items` to the values of these items where they are all there is; see Finding.subset."""
+
+    def subset(places: np.ndarray) -> np.ndarray:
+        own, of = pick(x, items[places]), codes[items[places]]
+        out, asking = np.full(len(of), np.nan), np.flatnonzero(np.bincount(of)[of] > 1)
+        if len(asking) > 1:
+            out[asking] = value(own, of, asking)
+        return out
+
+    return subset
+
+
+def _recalled(x: np.ndarray, codes: np.ndarray, rows: np.ndarray, k: int, by: By) -> np.ndarray:
+    """(q,) whether rows of x find one of their class among the k nearest others. Raises NotApplicable for too few others."""
+    if k >= len(x):
+        raise NotApplicable(f"{len(x)} items are too few")
+    near = nearest(x, x, k, by=by, exclude_self=True, rows=rows).rows
+    return np.asarray((codes[near] == codes[rows][:, None]).any(1), np.float64)
 
 
 def _lucky(sizes: np.ndarray, n: int, k: int) -> np.ndarray:

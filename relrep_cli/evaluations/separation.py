@@ -7,7 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from relrep_cli.base.errors import NotApplicable
+from relrep_cli.comparison.dependent_rows import widened, widening_factor
 from relrep_cli.evaluations.findings import GROUPS, Finding, Space, distances, evaluation, mean_of, mean_of_pairs, some
+from relrep_cli.metrics.score import Score
 from relrep_cli.metrics.statistics import log_ratios, potential
 from relrep_cli.neighbors import nearest, unit_rows
 from relrep_cli.numerics import row_pairs as pairs
@@ -38,16 +41,16 @@ def separation(s: Space, *, seed: int = 0) -> Iterator[Finding]:
     vectors = s.vectors(rows)
     x = scalable(vectors)
     if s.codes is not None and len(s.classes) > 1:
-        yield from _classes(x, s.codes[rows], said)
+        yield from _classes(x, s.codes[rows], said, s.e.ids[rows])
     if len(x) > 2:
-        yield from _uniformity(x, said)
+        yield from (replace(found, ids=s.e.ids[rows]) for found in _uniformity(x, said))
         yield from _dimension(x, said)
         yield from _off_centre(vectors, said)
 
 
-def _classes(x: np.ndarray, codes: np.ndarray, said: str) -> Iterator[Finding]:
+def _classes(x: np.ndarray, codes: np.ndarray, said: str, ids: np.ndarray) -> Iterator[Finding]:
     """What is known of classes; nothing where all items are the same, or no class has two."""
-    x, codes = x[codes >= 0], codes[codes >= 0]
+    x, codes, ids = x[codes >= 0], codes[codes >= 0], ids[codes >= 0]
     unit = _span(x)
     sizes = np.bincount(codes, minlength=1)
     if not unit or sizes.max(initial=0) < 2:
@@ -63,11 +66,14 @@ def _classes(x: np.ndarray, codes: np.ndarray, said: str) -> Iterator[Finding]:
     )
     yield replace(wide, n=int(sizes[several].sum()), counts=sizes[several])
     if len(np.unique(codes)) > 1:
-        margins, of = _margins(x, codes, several)
-        yield mean_of(
-            "margin", margins / unit, f"(nearest of another class - nearest of the same) / 2, Euclidean, {SPAN}{said}", of
-        )
-    yield _alignment(x, codes, said)
+        margins, order = _margins(x, codes, several)
+        convention = f"(nearest of another class - nearest of the same) / 2, Euclidean, {SPAN}{said}"
+
+        def subset(places: np.ndarray) -> np.ndarray:
+            return _margins_among(x[order[places]], codes[order[places]]) / unit
+
+        yield replace(mean_of("margin", margins / unit, convention, codes[order], ids=ids[order]), subset=subset)
+    yield _alignment(x, codes, said, ids)
 
 
 def _span(x: np.ndarray) -> float:
@@ -85,7 +91,7 @@ def _diameter(x: np.ndarray) -> float:
 
 
 def _margins(x: np.ndarray, codes: np.ndarray, several: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """(m,) hypothesis margins of all rows of classes with more than one, and their class numbers."""
+    """(m,) hypothesis margins of all rows of classes with more than one, and their row numbers."""
     found, of = [], []
     for c in several:
         own, others = x[codes == c], x[codes != c]
@@ -93,21 +99,31 @@ def _margins(x: np.ndarray, codes: np.ndarray, several: list[int]) -> tuple[np.n
         other = nearest(own, others, 1, by="euclidean").rows
         gap = distances(own, others, other, "euclidean") - distances(own, own, same, "euclidean")
         found.append(gap[:, 0] / 2)
-        of.append(np.full(len(own), c))
+        of.append(np.flatnonzero(codes == c))
     return np.concatenate(found), np.concatenate(of)
 
 
-def _alignment(x: np.ndarray, codes: np.ndarray, said: str) -> Finding:
+def _margins_among(x: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """(n,) the margins of all rows, NaN for a row that is alone in its class. Raises NotApplicable for a single class."""
+    sizes, out = np.bincount(codes), np.full(len(x), np.nan)
+    if np.count_nonzero(sizes) < 2 or sizes.max() < 2:
+        raise NotApplicable("there is one class only, or no class of two")
+    margins, order = _margins(x, codes, np.flatnonzero(sizes > 1).tolist())
+    out[order] = margins
+    return out
+
+
+def _alignment(x: np.ndarray, codes: np.ndarray, said: str, ids: np.ndarray) -> Finding:
     """The mean squared distance over pairs of a class, all at length 1. A row's own mean is 2 - 2 u (S - u) / (n - 1)."""
     unit = unit_rows(np.asarray(x, np.float64))
     sums, sizes = np.zeros((codes.max() + 1, x.shape[1])), np.bincount(codes)
     np.add.at(sums, codes, unit)
     kept = sizes[codes] > 1
-    unit, codes = unit[kept], codes[kept]
+    unit, codes, ids = unit[kept], codes[kept], ids[kept]
     others = sizes[codes] - 1
     rows = (2 - 2 * np.einsum("ij,ij->i", unit, sums[codes] - unit) / others).clip(0, 4)
     convention = f"squared distance at length 1, mean over pairs of items of a class{said}"
-    return mean_of_pairs("alignment", rows, others, convention, codes, (0, 4))
+    return mean_of_pairs("alignment", rows, others, convention, codes, (0, 4), ids)
 
 
 def _uniformity(x: np.ndarray, said: str) -> Iterator[Finding]:
@@ -121,16 +137,8 @@ def _uniformity(x: np.ndarray, said: str) -> Iterator[Finding]:
     def value(n: int, totals: np.ndarray, rows: np.ndarray) -> float:
         return float(np.log(totals[0] / (n * (n - 1))))
 
-    found, without = value(*sums.whole()), sums.jackknife(value)
-    interval = None if without is None else jackknife(found, without)
-    yield Finding(
-        "uniformity",
-        found,
-        len(x),
-        f"log mean exp(-2 d^2) over pairs of items, at length 1{said}",
-        interval=interval,
-        bounds=(-8, 0),
-    )
+    convention = f"log mean exp(-2 d^2) over pairs of items, at length 1{said}"
+    yield Finding("uniformity", value(*sums.whole()), len(x), convention, bounds=(-8, 0), without=sums.jackknife(value))
 
 
 def _off_centre(x: np.ndarray, said: str) -> Iterator[Finding]:
@@ -159,10 +167,11 @@ def _dimension(x: np.ndarray, said: str) -> Iterator[Finding]:
     """The TwoNN dimension of the items that differ; none where hardly any do."""
     ratios = log_ratios(x)
     copies = int(np.isnan(ratios).sum())
-    ratios = ratios[np.isfinite(ratios)]
+    x, ratios = np.asarray(x)[np.isfinite(ratios)], ratios[np.isfinite(ratios)]
     if len(ratios) < 3 or not ratios.sum() > 0:
         return
-    low, high = bootstrap(ratios, np.random.default_rng(0))
+    factor = widening_factor(lambda some: Score(0.0, np.nan, "", log_ratios(x[some])), ratios, 0)
+    low, high = widened(bootstrap(ratios, np.random.default_rng(0)), float(ratios.mean()), factor)
     interval = (1 / high, 1 / low) if low > 0 else None
     yield Finding(
         "dimension",

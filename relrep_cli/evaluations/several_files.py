@@ -10,11 +10,13 @@ import numpy as np
 
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, NotApplicable, UsageError, printable
-from relrep_cli.base.output import say
+from relrep_cli.base.output import PLAIN_STYLE, Style, say
 from relrep_cli.comparison.matrix import short_names
 from relrep_cli.embedding import Embedding, bare_name, in_id_order
 from relrep_cli.evaluations import EVALUATIONS
-from relrep_cli.evaluations.findings import COLUMNS, Finding, Record, Space, evaluate, prepare, records
+from relrep_cli.evaluations.file_differences import Judged, judged
+from relrep_cli.evaluations.finding_records import records
+from relrep_cli.evaluations.findings import COLUMNS, Finding, Record, Space, evaluate, prepare
 from relrep_cli.numerics.blocks import row_blocks
 from relrep_cli.numerics.spool import spool
 from relrep_cli.numerics.whitening import unit_of
@@ -26,11 +28,12 @@ KEYS = ("task", "target", "anomalies", "name", "class")  # what a value is of, b
 
 @dataclass(frozen=True)
 class Extras:
-    """What goes into files of its own. curves: findings with a curve, by their name in the plot. items: records of the judged
-    items, by file."""
+    """What goes elsewhere than into the records. curves: findings with a curve, by their name in the plot. items: records of
+    the judged items, by file. findings: all of them, where the plan compares files; there are no records then."""
 
     curves: dict[str, Finding] = field(default_factory=dict)
     items: dict[str, Sequence[Record]] = field(default_factory=dict)
+    findings: list[Judged] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ class EvaluationPlan:
 
     anomalies: the files of anomalies of each file. tasks: params by name. targets: columns of classes or numbers. split,
     holdout: see prepare. score: column that says how odd an item is, "" for distances. skips: whether a task that a file is
-    not fit for is left out, instead of being an error.
+    not fit for is left out, instead of being an error. against: the file whose values are subtracted from those of the others,
+    or `all`; "" for none.
     """
 
     files: Sequence[str]
@@ -54,6 +58,7 @@ class EvaluationPlan:
     per_class: bool = False
     reading: Reading = PLAIN
     reference: str = ""
+    against: str = ""
 
     @property
     def columns(self) -> list[str]:
@@ -150,6 +155,9 @@ def _of_targets(
             extra |= {"anomalies": strange.uri if strange else None} if len(odd) > 1 else {}
             extras.curves.update((_curve_name(e, strange, odd), f) for f in findings if f.curve is not None)
             extras.items.update((e.uri, f.items) for f in findings if f.items is not None)
+            if plan.against:
+                extras.findings.extend(judged({"task": name, "name": f.name} | extra, e.uri, f, plan.seed) for f in findings)
+                continue
             for record in records(e.uri, name, findings, space.classes, plan.seed, plan.per_class):
                 yield record | extra
 
@@ -191,13 +199,14 @@ def check_item_file(target: str, inputs: Sequence[str], tasks: Sequence[str], fo
     if target and "foreign" not in tasks:
         raise UsageError("only task foreign has scores of rows", "Write --task foreign, or remove --rows.", place="--rows")
     if target:
+        store.agree(target)
         store.refuse(target, force, inputs, store.TABLES)
 
 
-def write_items(target: str, items: Mapping[str, Sequence[Record]], force: bool) -> None:
+def write_items(target: str, items: Mapping[str, Sequence[Record]], force: bool, style: Style = PLAIN_STYLE) -> None:
     """Write the records of all judged items of all files."""
     flat = [{"file": file, **record} for file, records in items.items() for record in records]
-    store.write_bytes(target, store.encoded(target, flat, ITEM_COLUMNS), force)
+    store.write_bytes(target, store.encoded(target, flat, ITEM_COLUMNS, Style(quote_formulas=style.quote_formulas)), force)
 
 
 @dataclass(frozen=True)
@@ -218,19 +227,20 @@ class CurveFiles:
                 raise UsageError("only task anomaly has a ROC curve", "Name --anomalies FILE.", file=f"{option} {target}")
         if plot:
             ready(plot)
+        store.agree(curve)
         if plot and plot == curve:
-            raise UsageError("--plot and --curve name the same file", "Choose another name for one.", file=plot)
+            raise UsageError("--plot and --curve name the same file", "Give them different names.", file=plot)
         for target in filter(None, (plot, curve)):  # an existing file is refused later, unless it holds these very results
             store.refuse(target, True, inputs, store.TABLES if target == curve else ())
 
-    def write(self, drawn: Mapping[str, Finding], force: bool) -> None:
+    def write(self, drawn: Mapping[str, Finding], force: bool, style: Style = PLAIN_STYLE) -> None:
         """Write the files. drawn: findings with a curve, by name."""
         plot, curve = self.plot, self.points
         points = {file: f.curve for file, f in drawn.items() if f.curve is not None}
         if curve:
             names = ("file", "false_positive_rate", "true_positive_rate", "threshold")
             flat = [dict(zip(names, (file, *row), strict=True)) for file, rows in points.items() for row in rows.tolist()]
-            store.write_bytes(curve, store.encoded(curve, flat, names), force)
+            store.write_bytes(curve, store.encoded(curve, flat, names, Style(quote_formulas=style.quote_formulas)), force)
         if plot and drawn:
             shown = {f"{file}, AUC {drawn[file].value:.4f}": rows for file, rows in points.items()}
             notes = {f.convention for f in drawn.values()}

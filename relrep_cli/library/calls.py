@@ -13,7 +13,7 @@ from relrep_cli import store
 from relrep_cli.anchors import STRATEGIES, choose
 from relrep_cli.anchors.id_lists import read_anchors
 from relrep_cli.anchors.shared_items import candidates
-from relrep_cli.base.errors import UsageError
+from relrep_cli.base.errors import UsageError, unknown
 from relrep_cli.base.output import say
 from relrep_cli.base.task_cache import Records
 from relrep_cli.comparison.diagnosis_records import diagnose_pairs
@@ -240,8 +240,8 @@ def stitch(
     choice = MethodChoice(found_names, names_of(aggregate), {})
     translators = [name for name in choice.families if name in TRANSLATORS]
     given = {name: {k: v for k, v in options.items() if k in registry.keywords()} for name, registry in _REGISTRIES.items()}
-    if unknown := set(options) - {name for known in given.values() for name in known}:
-        raise UsageError(f"{min(unknown)} is no option of a head or translator", "Leave it out.")
+    if wrong := next((name for name in options if not any(name in known for known in given.values())), ""):
+        raise unknown("option of a head or translator", wrong, [*HEADS.keywords(), *TRANSLATORS.keywords()])
     if translators:
         choice = replace(choice, translators=TRANSLATORS.choose(translators, given["translators"]))
     made = None if anchors is None else recipe_of(anchors, similarity=similarity, **(recipe or {}))
@@ -270,17 +270,19 @@ def _ignore(*_: Any) -> None:
 def nearest(x: Space, k: int = 10, *, queries: Any = None, by: By = "cosine", farthest: bool = False) -> Results:
     """Find the k nearest, or farthest, items of some, as `relrep neighbors` does.
 
-    x: see `as_embedding`. queries: ids or row numbers; None for all. by: "cosine" or "euclidean".
+    x: see `as_embedding`. queries: ids, or whole numbers for rows of x; None for all. by: "cosine" or "euclidean".
 
     Returns one record for each query and rank. An item is not its own neighbour; equal distances are sorted by id.
     """
     from relrep_cli.evaluations.lookup import look_up, rows_of_ids
     from relrep_cli.evaluations.lookup import records_of as listed
 
-    e = in_id_order(as_embedding(x))
-    rows = (
-        np.arange(e.n) if queries is None else rows_of_ids(e, [i.decode() for i in ids_of(queries).tolist()], lambda ids: ids)
-    )
+    given = as_embedding(x)
+    e = in_id_order(given)
+    if queries is not None and np.asarray(queries).dtype.kind in "iu":
+        queries = given.ids[np.asarray(queries)]
+    wanted = e.ids if queries is None else ids_of(queries)
+    rows = rows_of_ids(e, [i.decode() for i in wanted.tolist()], lambda ids: ids)
     found = look_up(e, rows, np.arange(e.n), k, by, farthest)
     return _results(list(listed(e, rows, found, e.obs.get("label"))), [])
 

@@ -88,7 +88,7 @@ class Results(Sequence[Result]):
         try:
             import pandas  # type: ignore[import-untyped]
         except ImportError:
-            raise UsageError("to_pandas needs pandas, which is not installed", "Write pip install pandas.") from None
+            raise UsageError("to_pandas needs pandas, which is not installed", "Run pip install pandas.") from None
         return pandas.DataFrame(self.to_dicts(), columns=list(self.columns))
 
     def __repr__(self) -> str:

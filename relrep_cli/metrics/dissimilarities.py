@@ -134,7 +134,8 @@ def rsa(
     first, second = pairs.between(scalable(x), distance), pairs.between(scalable(y), distance)
     correlate = {"spearman": _spearman, "pearson": _pearson, "kendall": _kendall}[correlation]
     value, jackknife = correlate(len(x), first, second, workspace.intervals)
-    return Score(value, 0.0, f"{distance} distance, {correlation.capitalize()}{sample_note}", jackknife=jackknife)
+    convention = f"{distance} distance, {correlation.capitalize()}{sample_note}"
+    return Score(value, 0.0, convention, jackknife=jackknife, sample=np.flatnonzero(defined) if lost else None)
 
 
 def _has_direction(x: np.ndarray, distance: Distance) -> np.ndarray:

@@ -36,7 +36,7 @@ def row_column_cka(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHA
     factor = float(np.prod(factors))
     jackknife = None if plain.jackknife is None else plain.jackknife * factor
     convention = "linear kernel, columns centred, unbiased HSIC, self terms over pairs of different columns"
-    return Score(min(1.0, plain.value * factor), 0.0, convention, jackknife=jackknife, scale="from one")
+    return Score(min(1.0, plain.value * factor), 0.0, convention, jackknife=jackknife)
 
 
 def _factor(x: np.ndarray, name: str, workspace: Workspace) -> float:

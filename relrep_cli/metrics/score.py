@@ -42,9 +42,9 @@ class Score:
     value: the number. chance: the expected value under random pairing, in closed form or as the mean over `draws` random
     pairings; NaN when it was not wanted. convention: what exactly was computed. rows: (n,) values of the rows, whose mean is
     `value`; None for a metric without. jackknife: (g,) values without each g-th part of the rows, for a metric without row
-    values. sample: (m,) row numbers of `rows` when only a sample was measured. population: the number of all rows. extra:
-    further columns of the record, such as the number of neighbour sets that end in a tie. chance_error: the standard error of
-    a drawn chance level. scale: on which the jackknife is nearly normal; see intervals.jackknife.
+    values. sample: (m,) row numbers of the rows that were measured, when not all were. population: the number of all rows.
+    extra: further columns of the record, such as the number of neighbour sets that end in a tie. chance_error: the standard
+    error of a drawn chance level. scale: on which the jackknife is nearly normal; see intervals.jackknife.
     """
 
     value: float

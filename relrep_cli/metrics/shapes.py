@@ -26,7 +26,7 @@ def nuclear(c: Covariances) -> float:
 
 
 def _nuclear_of(found: Parts) -> float:
-    """The nuclear norm of all rows. It is computed once for all metrics, also for each permutation of the rows."""
+    """The nuclear norm of all rows. The metrics of one run share it; each permutation of the rows has its own."""
     (x, ox), (y, oy) = (found.workspace.origin(side) for side in found.spaces)
     key = (x, y, ox, oy, found.powers)
     return found.workspace.once("nuclear norm", key, lambda: nuclear(found.whole))

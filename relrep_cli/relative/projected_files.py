@@ -56,8 +56,10 @@ def project_file(file: str, recipe: Recipe, to_do: Projection) -> None:
     output, weights = to_do.output, to_do.weights
     if not to_do.force and store.identify(output) == step["id"] and (not weights or Path(weights).exists()):
         return say(f"{output}: up to date.")
+    if weights:
+        store.agree(weights)
     if output == weights:
-        raise UsageError("-o and --weights name the same file", "Choose another name for one.", file=output)
+        raise UsageError("-o and --weights name the same file", "Give them different names.", file=output)
     for target in filter(None, (output, weights)):
         store.refuse(target, to_do.force, [file, *to_do.inputs], store.HDF5 if target == output else ())
     if to_do.dry_run:

@@ -11,13 +11,14 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from relrep_cli.base.errors import NO_DESCRIPTORS, DataError, printable
+from relrep_cli.base.errors import NO_DESCRIPTORS, DataError, UsageError, printable
 from relrep_cli.base.uris import is_stdin
 from relrep_cli.embedding import duplicates
 from relrep_cli.sources import cifar, citations, idx, images, tables, vector_files  # noqa: F401  (each registers; first fit wins)
 from relrep_cli.sources.items import SOURCES, Items, source
 from relrep_cli.sources.text_lines import Texts
 from relrep_cli.store.hdf5 import SIGNATURE
+from relrep_cli.store.reading import PLAIN, Reading
 
 __all__ = ["SOURCES", "Items", "Texts", "chosen", "fitting", "read", "source"]
 
@@ -52,10 +53,18 @@ def fitting(uri: str) -> list[str]:
         return []
 
 
-def read(uri: str, name: str, params: Mapping[str, Any]) -> Items:
-    """The items of `uri`, read as the source `name` with its parameters. Raises DataError: where, what, what to do."""
+def read(uri: str, name: str, params: Mapping[str, Any], reading: Reading = PLAIN) -> Items:
+    """The items of `uri`, read as the source `name` with its parameters.
+
+    reading: what the user says of its columns. Raises DataError: where, what, what to do; UsageError where the source has no
+    columns and `reading` names one.
+    """
+    entry = SOURCES[name]
+    if not entry.has_columns and reading.given:
+        raise UsageError(f"{reading.given} does not go with --source {name}", "Leave it out.", file=printable(uri))
     try:
-        items: Items = SOURCES[name].function(Path("-" if is_stdin(uri) else uri), **params)
+        columns = {"reading": reading} if entry.has_columns else {}
+        items: Items = entry.function(Path("-" if is_stdin(uri) else uri), **params, **columns)
     except (OSError, ValueError) as error:
         if getattr(error, "errno", None) in NO_DESCRIPTORS:
             raise

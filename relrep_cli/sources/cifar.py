@@ -44,12 +44,12 @@ def _fits(path: Path) -> bool:
     )
 
 
-@source(kind="images", fits=_fits, source="Krizhevsky 2009")
+@source(kind="images", fits=_fits, has_columns=False, source="Krizhevsky 2009")
 def cifar(path: Path, *, size: Size = 0, source_channels: Channels = "auto") -> Items:
     """CIFAR-10 or CIFAR-100, binary or Python version, a folder or one batch.
 
     Images (n, 32, 32, 3). Labels are names where a file of names lies beside the batches, else numbers; those of CIFAR-100
-    are the fine ones, `coarse_label` holds the others. A pickle is followed by a table of our own and never run.
+    are the fine ones, `coarse_label` holds the others. A pickle is parsed with our own table of opcodes and never executed.
     The formats: A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
     """
     files = _files(path)
@@ -76,7 +76,7 @@ def _binary(path: Path) -> tuple[NDArray[np.uint8], dict[str, NDArray[Any]]]:
         size = size_of(file)
     width = next((width for width in (PIXELS + 1, PIXELS + 2) if size % width == 0), 0)
     if not width:
-        raise bad(path, f"{size} bytes are no whole number of images of 3073 or 3074 bytes", "Fetch it again.")
+        raise bad(path, f"{size} bytes are not a whole number of images of 3073 or 3074 bytes", "Fetch it again.")
     rows = np.memmap(path, np.uint8, "r", shape=(size // width, width))
     head = width - PIXELS
     labels = {"label": np.asarray(rows[:, head - 1])} | ({"coarse_label": np.asarray(rows[:, 0])} if head == 2 else {})

@@ -34,7 +34,12 @@ def _pair(path: Path) -> tuple[Path, Path] | None:
     return None
 
 
-@source(kind="graph", fits=lambda path: _pair(path) is not None, source="Sen et al. 2008; Yang, Cohen and Salakhutdinov 2016")
+@source(
+    kind="graph",
+    fits=lambda path: _pair(path) is not None,
+    has_columns=False,
+    source="Sen et al. 2008; Yang, Cohen and Salakhutdinov 2016",
+)
 def citations(path: Path, *, per_class: PerClass = 20, split_seed: SplitSeed = 0, skip_bad: SkipBad = False) -> Items:
     """A citation network as Cora is distributed: a folder with `.content` and `.cites`, plain or .gz.
 

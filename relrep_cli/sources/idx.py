@@ -34,7 +34,7 @@ def _fits(path: Path) -> bool:
     return any(re.search(r"images[-.]idx3-ubyte(\.gz)?$|\.idx3(-ubyte)?(\.gz)?$", name) for name in names)
 
 
-@source(kind="images", fits=_fits, source="LeCun, Cortes and Burges 1998")
+@source(kind="images", fits=_fits, has_columns=False, source="LeCun, Cortes and Burges 1998")
 def idx(path: Path, *, size: Size = 0, source_channels: Channels = "auto") -> Items:
     """IDX image files of the MNIST family, plain or .gz, alone or in a folder.
 

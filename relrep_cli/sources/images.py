@@ -42,7 +42,7 @@ def _has_pictures(path: Path) -> bool:
     return path.is_dir() and next(_pictures(path), None) is not None
 
 
-@source(kind="images", fits=_has_pictures, source="the layout of torchvision's ImageFolder")
+@source(kind="images", fits=_has_pictures, has_columns=False, source="the layout of torchvision's ImageFolder")
 def pictures(path: Path, *, size: Size = 0, source_channels: Channels = "auto", skip_bad: SkipBad = False) -> Items:
     """Folders of pictures: a folder for each class, in train and test folders or without; JPEG, PNG and others.
 
@@ -158,7 +158,7 @@ def _of_bytes(image: Any) -> Any:
 
 def _reason(error: Exception) -> str:
     if type(error).__name__ == "UnidentifiedImageError":
-        return "it is no picture that can be read"
+        return "it is not a picture that can be read"
     return f"it cannot be decoded ({re.sub(r'[^ -~]', '?', str(error))[:80] or type(error).__name__})"
 
 
@@ -179,7 +179,7 @@ def _fits(path: Path) -> bool:
     return path.suffix.lower() in (".npy", ".npz") and path.is_file() and any(map(_is_images, _arrays(path)))
 
 
-@source(kind="images", fits=_fits, source="the file format of NumPy")
+@source(kind="images", fits=_fits, has_columns=False, source="the file format of NumPy")
 def arrays(path: Path, *, size: Size = 0, source_channels: Channels = "auto") -> Items:
     """Images in .npy or .npz: unsigned bytes (n, h, w), (n, h, w, c) or (n, c, h, w) of 1 or 3 channels.
 

@@ -71,11 +71,13 @@ AnyReading = TypeVar("AnyReading", bound=Reading)
 class Source(Entry[Reading]):
     """A kind of source with its traits.
 
-    kind: what it gives. fits: whether a file or folder looks like it; the first that fits is taken.
+    kind: what it gives. fits: whether a file or folder looks like it; the first that fits is taken. has_columns: whether it
+    finds ids and splits by the reading rule, and so takes what the user says of them as the keyword `reading`.
     """
 
     kind: Literal["images", "texts", "vectors", "graph"]
     fits: Callable[[Path], bool]
+    has_columns: bool
     source: str
 
     def __call__(self, function: AnyReading) -> AnyReading:

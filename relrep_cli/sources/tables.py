@@ -9,8 +9,8 @@ import os
 import re
 import sys
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,11 +18,10 @@ from relrep_cli.base.errors import printable
 from relrep_cli.base.registry import Param
 from relrep_cli.base.signals import check
 from relrep_cli.sources.items import Items, SkipBad, Skipped, bad, part_of, source
-from relrep_cli.sources.items import text_column as as_column
+from relrep_cli.sources.text_columns import LABEL, Collected, TextTable, text_table
 from relrep_cli.sources.text_lines import LONGEST, collected
-from relrep_cli.store.column_names import role
 from relrep_cli.store.files import opened
-from relrep_cli.store.limits import TEXT_WIDTH
+from relrep_cli.store.reading import PLAIN, Reading
 
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 LINES = (".txt", ".text", ".label")
@@ -37,7 +36,7 @@ class Row:
 
     where: str
     text: bytes = b""
-    columns: dict[str, bytes] | None = None
+    columns: Mapping[str, Any] = field(default_factory=dict)
     fault: str = ""
 
 
@@ -54,7 +53,7 @@ def _files(path: Path, endings: tuple[str, ...]) -> list[Path]:
     return [file for _, file in sorted(found) if _ending(file) in endings and file.is_file()]
 
 
-@source(kind="texts", fits=lambda path: bool(_files(path, LINES)), source="Li and Roth 2002 (TREC's form)")
+@source(kind="texts", fits=lambda path: bool(_files(path, LINES)), has_columns=False, source="Li and Roth 2002 (TREC's form)")
 def lines(path: Path, *, skip_bad: SkipBad = False) -> Items:
     """Texts, one a line, UTF-8, plain or .gz; TREC's questions bring their labels.
 
@@ -66,23 +65,34 @@ def lines(path: Path, *, skip_bad: SkipBad = False) -> Items:
     return _gathered(path, [(file, _plain(file, trec)) for file in files], skip_bad)
 
 
-@source(kind="texts", fits=lambda path: bool(_files(path, TABLES)), source="RFC 4180; jsonlines.org; Apache Parquet")
-def table(path: Path, *, text_column: Column = "text", label_column: LabelColumn = "label", skip_bad: SkipBad = False) -> Items:
-    """Texts in a column of .csv, .tsv, .jsonl or .parquet; other columns named id, label and split come along.
+@source(
+    kind="texts",
+    fits=lambda path: bool(_files(path, TABLES)),
+    has_columns=True,
+    source="RFC 4180; jsonlines.org; Apache Parquet",
+)
+def table(
+    path: Path,
+    *,
+    text_column: Column = "text",
+    label_column: LabelColumn = LABEL,
+    skip_bad: SkipBad = False,
+    reading: Reading = PLAIN,
+) -> Items:
+    """Texts in a column of .csv, .tsv, .jsonl or .parquet, with ids, labels and splits by the reading rule.
 
     A folder gives its files that are named train…, val…, test…. Raises DataError for a row without text.
     """
     files = _files(path, TABLES)
     if not files:
         raise bad(path, f"no table here ({', '.join(TABLES)})", "Name a table, or a folder of train, val and test tables.")
-    return _gathered(path, [(file, _rows(file, text_column, label_column)) for file in files], skip_bad)
+    table = text_table(text_column, label_column, reading)
+    return _gathered(path, [(file, _rows(file, table)) for file in files], skip_bad, table)
 
 
-def _gathered(path: Path, parts: list[tuple[Path, Iterator[Row]]], skip_bad: bool) -> Items:
-    """The items of all files, read one by one."""
-    skipped = Skipped(path, skip_bad)
-    ids: list[bytes] = []
-    columns: dict[str, list[bytes]] = {}
+def _gathered(path: Path, parts: list[tuple[Path, Iterator[Row]]], skip_bad: bool, table: TextTable | None = None) -> Items:
+    """The items of all files, read one by one. table: None where the rows bring columns that are kept as they are."""
+    skipped, columns = Skipped(path, skip_bad), Collected()
 
     def texts() -> Iterator[bytes]:
         for file, rows in parts:
@@ -96,15 +106,13 @@ def _gathered(path: Path, parts: list[tuple[Path, Iterator[Row]]], skip_bad: boo
                 if fault:
                     skipped.note(row.where, fault)
                     continue
-                own = {**({"split": split.encode()} if split else {}), **(row.columns or {})}
-                ids.append(own.pop("id", b"") or f"{stem}-{number:06d}".encode())
-                for name in own.keys() | columns.keys():
-                    columns.setdefault(name, [b""] * (len(ids) - 1)).append(own.get(name, b""))
+                columns.add(row.columns, f"{stem}-{number:06d}", split)
                 yield row.text
 
     x, digest = collected(texts())
     skipped.tell(len(x))
-    return Items(x, as_column(ids), digest, {name: as_column(values) for name, values in columns.items()})
+    ids, obs = columns.by_rule(path, table) if table else columns.as_they_are()
+    return Items(x, ids, digest, obs)
 
 
 def stream(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -154,18 +162,19 @@ def _plain(path: Path, trec: bool) -> Iterator[Row]:
             yield Row(where, line, fault=_utf8(line))
 
 
-def _rows(path: Path, text: str, label: str) -> Iterator[Row]:
+def _rows(path: Path, table: TextTable) -> Iterator[Row]:
     """The rows of a table, by its ending."""
     ending = _ending(path)
     if ending == ".jsonl":
-        return _objects(path, stream(path), text, label)
+        return _objects(path, stream(path), table)
     if ending == ".parquet":
-        return _parquet(path, text, label)
-    return _delimited(path, "," if ending == ".csv" else "\t", text, label)
+        return _parquet(path, table)
+    return _delimited(path, "," if ending == ".csv" else "\t", table)
 
 
-def _objects(path: Path, lines: Iterator[tuple[int, bytes]], text: str, label: str) -> Iterator[Row]:
+def _objects(path: Path, lines: Iterator[tuple[int, bytes]], table: TextTable) -> Iterator[Row]:
     """JSON objects, one a line."""
+    text = table.text
     for number, line in lines:
         where = f"{path}: line {number}"
         try:
@@ -173,26 +182,18 @@ def _objects(path: Path, lines: Iterator[tuple[int, bytes]], text: str, label: s
         except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):
-            yield Row(where, fault="it is no JSON object")
+            yield Row(where, fault="it is not a JSON object")
         elif not isinstance(found.get(text), str):
             names = ", ".join(printable(name, 40) for name in list(found)[:6])
             yield Row(where, fault=f"no text in column {printable(text)!r}; found {names}")
         else:
-            wanted = {name: found[name] for name in found if name == label or role(name) in ("id", "split")}
-            yield Row(where, found[text].encode("utf-8", "replace"), _columns(wanted, label))
+            yield Row(where, found[text].encode("utf-8", "replace"), {n: v for n, v in found.items() if table.takes(n)})
 
 
-def _columns(found: dict[str, Any], label: str) -> dict[str, bytes]:
-    """Columns by role, text as UTF-8."""
-    named = {"label" if name == label else str(role(name)): value for name, value in found.items() if value is not None}
-    plain = {name: value for name, value in named.items() if not isinstance(value, dict | list)}
-    return {name: str(value).encode("utf-8", "replace")[:TEXT_WIDTH] for name, value in plain.items()}
-
-
-def _delimited(path: Path, delimiter: str, text: str, label: str) -> Iterator[Row]:
+def _delimited(path: Path, delimiter: str, table: TextTable) -> Iterator[Row]:
     """The rows of a .csv or .tsv, cells quoted or not; a cell may go over lines."""
     csv.field_size_limit(2 * LONGEST)
-    at = [0]
+    text, at = table.text, [0]
 
     def decoded() -> Iterator[str]:
         for number, line in stream(path):
@@ -201,7 +202,10 @@ def _delimited(path: Path, delimiter: str, text: str, label: str) -> Iterator[Ro
 
     rows = csv.reader(decoded(), delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE)
     numbered_columns = text.isdecimal()
-    names = [] if numbered_columns else next(rows, [])
+    try:
+        names = [] if numbered_columns else next(rows, [])
+    except csv.Error as error:
+        raise bad(path, f"its first row is malformed: {printable(str(error))}", "Write it again.") from None
     if not numbered_columns and text not in names:
         listed = ", ".join(printable(name, 40) for name in names[:6]) or "nothing"
         found = f"no column {printable(text)!r}; its first row names {listed}"
@@ -216,17 +220,16 @@ def _delimited(path: Path, delimiter: str, text: str, label: str) -> Iterator[Ro
             return
         keys = [str(i + 1) for i in range(len(cells))] if numbered_columns else names
         row = dict(zip(keys, cells, strict=False))
-        wanted = {name: value for name, value in row.items() if name == label or role(name) in ("id", "split")}
         content = row.get(text, "").encode("utf-8", "surrogateescape")
         fault = _utf8(content) or ("" if len(cells) >= len(names) else f"it has {len(cells)} cells of {len(names)}")
-        yield Row(f"{path}: line {at[0]}", content, _columns(wanted, label), fault)
+        yield Row(f"{path}: line {at[0]}", content, {n: v for n, v in row.items() if table.takes(n)}, fault)
 
 
-def _parquet(path: Path, text: str, label: str) -> Iterator[Row]:
+def _parquet(path: Path, table: TextTable) -> Iterator[Row]:
     """The rows of a Parquet file, which the store's child process turns into JSON lines."""
     from relrep_cli.store.textual import as_lines
 
-    with as_lines(path, text, label) as file:
-        for row in _objects(path, enumerate(file, 1), text, label):
+    with as_lines(path, table.text, [*table.reading.named.values()]) as file:
+        for row in _objects(path, enumerate(file, 1), table):
             row.where = row.where.replace(": line ", ": row ")
             yield row

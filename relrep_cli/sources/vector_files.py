@@ -8,6 +8,7 @@ from pathlib import Path
 from relrep_cli import store
 from relrep_cli.base.uris import split_uri
 from relrep_cli.sources.items import Items, source
+from relrep_cli.store.reading import PLAIN, Reading
 
 HDF5 = (*store.HDF5, ".he5", ".hdf")
 
@@ -24,8 +25,8 @@ def _fits(path: Path) -> bool:
     return inner_ending(name) in {*known} - {".txt"}  # a .txt is lines, unless --source vectors says so
 
 
-@source(kind="vectors", fits=_fits, source="format version 1 and others")
-def vectors(path: Path) -> Items:
+@source(kind="vectors", fits=_fits, has_columns=True, source="format version 1 and others")
+def vectors(path: Path, *, reading: Reading = PLAIN) -> Items:
     """Vectors of any file that relrep reads, with their ids, labels and splits."""
-    e = store.digested(store.read(str(path)))
+    e = store.digested(store.read(str(path), reading))
     return Items(e.x, e.ids, e.digest, {name: e.obs[name] for name in ("label", "split") if name in e.obs})

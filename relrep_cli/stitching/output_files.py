@@ -10,7 +10,7 @@ import numpy as np
 
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, UsageError, printable
-from relrep_cli.base.output import Record, say
+from relrep_cli.base.output import PLAIN_STYLE, Record, Style, say
 from relrep_cli.embedding import ABSOLUTE, RELATIVE, Embedding, Step, bare_name, chain, make_step
 from relrep_cli.heads.decoder import pixels
 from relrep_cli.heads.heads import HEADS, Trained
@@ -47,6 +47,7 @@ class OutputFiles:
     force: bool = False
     images: bool = False
     drawn: tuple[float, int] = (TEST_SIZE, 0)
+    style: Style = PLAIN_STYLE
     first: dict[tuple[str, str], Trained] = field(default_factory=dict)
     predicted: list[tuple[str, str, int, int, np.ndarray]] = field(default_factory=list)
 
@@ -65,12 +66,14 @@ class OutputFiles:
         """Raise UsageError, before any work, when one of the files cannot be written. inputs: other files that are read."""
         named = [("-o", self.vectors), ("--save-head", self.head), ("--save-aggregator", self.aggregator)]
         named += [("--predictions", self.predictions), ("--plot", self.plot)]
+        if self.predictions:
+            store.agree(self.predictions, self.style)
         for option, target in named:
             if target:
                 store.refuse(target, True, [*files, *inputs], store.HDF5 if option == "-o" else ())
                 twin = next((other for other, name in named if other != option and name == target), None)
                 if twin:
-                    raise UsageError(f"{option} and {twin} name the same file", "Choose another name for one.", file=target)
+                    raise UsageError(f"{option} and {twin} name the same file", "Give them different names.", file=target)
         if self.vectors and len(files) != 2:
             raise UsageError(
                 f"-o writes the second of two files in the space of the first; there are {len(files)}", "Name two files."
@@ -125,7 +128,7 @@ class OutputFiles:
             self._write_vectors(spaces, run)
         if self.predictions:
             lines = list(_predictions(spaces, self.predicted))
-            content = store.encoded(self.predictions, lines, PREDICTIONS)
+            content = store.encoded(self.predictions, lines, PREDICTIONS, self.style)
             store.write_bytes(self.predictions, content, self.force, f"{len(lines)} predictions.")
         if self.plot:
             from relrep_cli import plots

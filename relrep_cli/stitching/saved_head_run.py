@@ -10,7 +10,7 @@ import numpy as np
 
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, UsageError, printable
-from relrep_cli.base.output import Record, say
+from relrep_cli.base.output import PLAIN_STYLE, Record, Style, say
 from relrep_cli.embedding import RELATIVE, Embedding, bare_name
 from relrep_cli.numerics.blocks import take
 from relrep_cli.relative.projection import Basis, basis, relative
@@ -42,6 +42,7 @@ class SavedHeadPlan:
     allow_test_anchors: bool = False
     seed: int = 0
     reading: Reading = PLAIN
+    style: Style = PLAIN_STYLE
     columns = COLUMNS
     failed: Sequence[Record] = ()
 
@@ -49,6 +50,7 @@ class SavedHeadPlan:
         """Raise UsageError or DataError, before any work, for other anchors or an output that cannot be written."""
         self.saved.require_same_anchors(None if self.recipe is None else self.recipe.anchor_ids, self.head_file)
         if self.predictions:
+            store.agree(self.predictions, self.style)
             store.refuse(self.predictions, True, [*self.files, *inputs, self.head_file])
 
     def lines(self) -> list[str]:
@@ -72,7 +74,7 @@ class SavedHeadPlan:
             records.append(_record(self, e, target, rows, predicted))
             lines += list(_predictions(e, target, rows, predicted, saved)) if self.predictions else []
         if self.predictions:
-            content = store.encoded(self.predictions, lines, PREDICTIONS)
+            content = store.encoded(self.predictions, lines, PREDICTIONS, self.style)
             store.write_bytes(self.predictions, content, self.force, f"{len(lines)} predictions.")
         return records
 

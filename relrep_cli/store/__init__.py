@@ -69,7 +69,7 @@ def read(
     else:
         with spooled_stdin() as spooled:
             found = _open(spooled, member or None, reading, "-")
-    return _interpret(uri, _with_columns(uri, found, dict(columns or {}), space), judge)
+    return _interpret(uri, _with_columns(uri, found, dict(columns or {}), space), judge, reading.trust_digest)
 
 
 def _with_columns(uri: str, found: Found, columns: dict[str, np.ndarray], space: str | None) -> Found:
@@ -102,7 +102,7 @@ def members(path: str) -> list[str]:
     return list_hdf5(Path(path))
 
 
-def _interpret(uri: str, found: Found, judge: bool) -> Embedding:
+def _interpret(uri: str, found: Found, judge: bool, trusted: bool) -> Embedding:
     n, d = found.x.shape
     if not n or not d:
         raise DataError(
@@ -125,20 +125,20 @@ def _interpret(uri: str, found: Found, judge: bool) -> Embedding:
         uns=found.uns,
         source_space=str(found.attrs.get("source-space", "")),
         id_candidates=found.unread,
-        claim=_claim(uri, found, ids),
+        claim=None if trusted else _claim(uri, found, ids),
     )
     if judge:
-        _judge(embedding, found.places)
+        _check_ids_and_numbers(embedding, found.places)
     if steps is None:  # said after judging, so that a file that is refused gets one line
         say(f"{uri}: its record of steps cannot be read and is left out.")
-    for note in found.notes if judge else ():
+    for note in found.notes:
         say(f"{uri}: {note}")
     if row_ids and judge:
         say(f"{uri}: has no ids; row numbers stand in for them.")
     return embedding
 
 
-def _judge(e: Embedding, places: Mapping[str, str]) -> None:
+def _check_ids_and_numbers(e: Embedding, places: Mapping[str, str]) -> None:
     path = split_uri(e.uri)[0]
     where = {part: f"{path}::{printable(place)}" for part, place in places.items() if place}
     twice = duplicates(e.ids)
@@ -168,7 +168,7 @@ def _steps(content: str | int) -> list[Step] | None:
 
 
 def _is_step(step: Any) -> bool:
-    """Whether what relrep reads of a step is there, and of its kind."""
+    """Whether the parts of a step that relrep reads are there, and have the right types."""
     if not isinstance(step, dict) or not isinstance(step.get("id"), str):
         return False
     inputs = step.get("inputs") or []
@@ -205,8 +205,6 @@ def _true_digest(e: Embedding) -> str:
 
 def _checked(stated: str, claim: Claim) -> str:
     """The digest of what the claim is about: from memory, the stated one where the checksum fits, or computed."""
-    if seen.trusts():
-        return stated
     known = seen.recall(claim.place, claim.stamp)
     if known:
         return known

@@ -35,7 +35,7 @@ NOISE = (ValueError, OSError, MemoryError, NotImplementedError, LookupError, Typ
 
 
 def read_apart(path: Path, size: int, reader: Callable[..., Answer], *arguments: Any) -> Found:
-    """What `reader(path, files, *arguments)` finds, run in a child; it answers by `answered` and `spill`.
+    """Run `reader(path, files, *arguments)` in a child, which answers by `answered` and `spill`, and return what it finds.
 
     Raises DataError with the reader's words, or when it dies; WriteError when the temporary folder is full; RuntimeError
     for a mistake of the reader.
@@ -58,6 +58,7 @@ def read_apart(path: Path, size: int, reader: Callable[..., Answer], *arguments:
         unread=tuple(answer.get("unread", ())),
         stored=answer.get("stored", ""),
         notes=tuple(answer.get("notes", ())),
+        layout="array" if answer.get("is_array") else "table",
     )
 
 
@@ -195,7 +196,7 @@ def texts(path: Path, name: str, values: Any) -> list[np.ndarray]:
 
 
 def _of_dictionary(path: Path, name: str, values: Any) -> list[np.ndarray]:
-    """The same for texts that an Arrow array names by their places in a list of different ones."""
+    """Pieces of "S" of a dictionary array, which holds places in a list of different texts."""
     known = None if values.null_count else _contiguous(values.dictionary)
     if known is None:
         _check_longest(path, name, [_bytes(item) for item in values.dictionary.to_pylist()])

@@ -120,7 +120,7 @@ def _write_rows(path: Path, offset: int, blocks: Iterable[np.ndarray], dtype: np
                 ready = np.ascontiguousarray(block, dtype)
             if not np.isfinite(ready).all():
                 row = rows + int(np.argmin(np.isfinite(ready).all(1)))
-                raise DataError(f"row {row} is too large for {dtype.name}", "Keep it with --dtype float64.")
+                raise DataError(f"row {row} holds a number out of range for {dtype.name}", "Write --dtype float64.")
             for one in hashes:
                 one.update(ready)
             _write_all(file.fileno(), ready)

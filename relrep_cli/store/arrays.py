@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from relrep_cli.store.columns import blocks
 from relrep_cli.store.files import bad
 from relrep_cli.store.found import Found
 from relrep_cli.store.reading import Reading
+from relrep_cli.store.scaling import is_scaling, is_scaling_shape
 from relrep_cli.store.table_columns import PREFERRED
 
 SIBLINGS = 16  # columns beside an embedding that are looked at though no name or option asks for them
@@ -33,12 +34,21 @@ class Array:
     dtype: np.dtype | None
     kind: str  # the type, as a message names it
     read: Callable[[], np.ndarray]
+    scaling: Mapping[str, np.ndarray] = field(default_factory=dict)  # attributes that say what its integers stand for
 
     @property
     def is_embedding(self) -> bool:
         return (
             len(matrix_shape(self.shape)) == 2 and all(self.shape) and self.dtype is not None and target(self.dtype) is not None
         )
+
+    @property
+    def is_whole(self) -> bool:
+        return self.dtype is not None and self.dtype.kind in "iu"
+
+    @property
+    def is_number(self) -> bool:
+        return self.dtype is not None and self.dtype.kind in "iuf"
 
 
 def matrix_shape(shape: Sequence[int]) -> tuple[int, ...]:
@@ -54,9 +64,9 @@ def matrix_shape(shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def without_single_axes(shape: Sequence[int]) -> tuple[str, ...]:
-    """What to tell the user of a shape that `matrix_shape` changes."""
+    """The note for a user whose array `matrix_shape` gives another shape."""
     kept = matrix_shape(shape)
-    return () if len(kept) == len(shape) else (f"its axes of length 1 are left out: {tuple(shape)} is read as {kept}",)
+    return () if len(kept) == len(shape) else (f"its axes of length 1 are left out: {tuple(shape)} is read as {kept}.",)
 
 
 def target(dtype: np.dtype) -> np.dtype | None:
@@ -112,7 +122,7 @@ def choose(path: Path, arrays: Sequence[Array], member: str | None, noun: str = 
             remedy = f"Write {printable(str(path), 1000)}::{printable(arrays[0].name)}." if arrays else "Name another file."
             raise bad(path, f"no {noun} of this name. Found {listed(arrays)}", remedy, member)
         return named[0]
-    fit = [array for array in arrays if array.is_embedding and role(array.name) is None]
+    fit = [a for a in arrays if a.is_embedding and role(a.name) is None and not is_scaling(a.name)]
     usual = [array for array in fit if array.name.lower() in PREFERRED]
     for group in (fit, usual):
         if len(group) == 1:
@@ -142,15 +152,18 @@ def found(path: Path, arrays: Sequence[Array], member: str | None, reading: Read
     array = choose(path, [a for a in arrays if a.name not in reading.named.values()], member, noun)
     check_embedding(path, array, array.name)
     others = [a for a in arrays if a is not array]
-    n = matrix_shape(array.shape)[1 if reading.transpose else 0]
-    return replace(matrix(path, array, array.name, reading), columns=_columns(path, array, others, n, reading))
+    n, d = matrix_shape(array.shape)[:: -1 if reading.transpose else 1]
+    beside = [a for a in others if array.is_whole and is_scaling(a.name) and a.is_number and is_scaling_shape(a.shape, n, d)]
+    scaling = {**array.scaling, **{a.name: np.array(a.read()) for a in beside}}
+    columns = _columns(path, array, [a for a in others if a not in beside], n, reading)
+    return replace(matrix(path, array, array.name, reading), columns=columns, scaling=scaling)
 
 
 def matrix(path: Path, array: Array, member: str | None, reading: Reading) -> Found:
     """The numbers of an array, (n, d). Raises DataError."""
     values = array.read().reshape(matrix_shape(array.shape))
     x = real(path, values.T if reading.transpose else values, member)
-    return Found(x, stored=values.dtype.name, notes=without_single_axes(array.shape))
+    return Found(x, stored=values.dtype.name, notes=without_single_axes(array.shape), layout="array")
 
 
 def _columns(path: Path, array: Array, others: Sequence[Array], n: int, reading: Reading) -> dict[str, np.ndarray]:
@@ -159,15 +172,26 @@ def _columns(path: Path, array: Array, others: Sequence[Array], n: int, reading:
     """
     columns: dict[str, np.ndarray] = {}
     taken = set(reading.named.values())
+    along_the_other_axis: list[Array] = []
     for other in others:
         wanted = other.name in taken or role(other.name) is not None or is_id_name(other.name)
         if not _is_column(other, n):
-            if other.name.strip().lower() in STRONG and prod(other.shape[1:]) == 1 and other.shape:
-                raise misfit(path, other.name, other.shape[0], n, array.shape)
-            continue
-        if wanted or (other.dtype is not None and other.dtype.kind in "iuSU" and len(columns) < SIBLINGS):
+            if _names_other_axis(array, other, reading):
+                along_the_other_axis.append(other)
+        elif wanted or (other.dtype is not None and other.dtype.kind in "iuSU" and len(columns) < SIBLINGS):
             columns[other.name] = _sibling(path, other)
+    sure = [other for other in along_the_other_axis if other.name.strip().lower() in STRONG]
+    if misfits := sure or (along_the_other_axis if not any(map(is_id_name, columns)) else []):
+        raise misfit(path, misfits[0].name, misfits[0].shape[0], n, array.shape)
     return columns
+
+
+def _names_other_axis(array: Array, other: Array, reading: Reading) -> bool:
+    """Whether an array can only be the ids of another number of rows: by its name, or as texts along the other axis."""
+    if not other.shape or prod(other.shape[1:]) != 1 or reading.by_position:
+        return False
+    texts = other.dtype is not None and other.dtype.kind in "SU" and is_id_name(other.name)
+    return other.name.strip().lower() in STRONG or (texts and other.shape[0] in matrix_shape(array.shape))
 
 
 def misfit(path: Path, name: str, count: int, n: int, shape: Sequence[int]) -> DataError:
@@ -175,7 +199,10 @@ def misfit(path: Path, name: str, count: int, n: int, shape: Sequence[int]) -> D
     finding = f"{count} ids, but {n} rows"
     if count in matrix_shape(shape)[1:]:
         return bad(
-            path, f"{finding}: the array of shape {tuple(shape)} looks transposed", "Write --transpose to read it so.", name
+            path,
+            f"{finding}: the array of shape {tuple(shape)} looks transposed",
+            "Write --transpose to read it so, or --by-position.",
+            name,
         )
     return bad(path, finding, "Give every item one id.", name)
 

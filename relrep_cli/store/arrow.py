@@ -14,7 +14,7 @@ from typing import Any
 
 from relrep_cli.base.errors import DataError
 from relrep_cli.store.apart import NOISE, Answer, Files, answered, import_alone, limit, read_apart, spill
-from relrep_cli.store.arrow_tables import columns_of, could_be_ids, embedding_batches, index_of
+from relrep_cli.store.arrow_tables import columns_of, could_be_ids, embedding_batches, index_of, stored_of
 from relrep_cli.store.assignment import FIRST
 from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of
 from relrep_cli.store.found import Found
@@ -94,7 +94,12 @@ def _survey(path: Path, files: Files, is_file: bool, member: str | None, reading
         wanted = [*chosen.vectors, *chosen.named]
         pieces = _pieces(_batches(source, is_file, schema, wanted))
         answer = spill(path, files, embedding_batches(path, pieces, chosen))
-        return {**answer, "index": index_of(schema), "unread": _unread(source, is_file, schema, chosen.others)}
+        return {
+            **answer,
+            "stored": stored_of(schema, chosen),
+            "index": index_of(schema),
+            "unread": _unread(source, is_file, schema, chosen.others),
+        }
 
 
 def _opened(source: Any, is_file: bool, fields: list[int] | None = None) -> Any:
@@ -116,7 +121,7 @@ def _batches(source: Any, is_file: bool, schema: Any, names: list[str]) -> Itera
 
 
 def _pieces(batches: Iterable[Any]) -> Iterator[Any]:
-    """The same rows in pieces of BATCH bytes, since many files are one batch; empty batches, which tell no width, are left out.
+    """Cut batches into pieces of BATCH bytes, since many files are one batch; leave out empty ones, which tell no width.
 
     get_total_buffer_size believes no offsets, as nbytes does.
     """

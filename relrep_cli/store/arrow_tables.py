@@ -1,4 +1,4 @@
-"""What the formats that pyarrow reads have in common: columns by kind, rows of numbers, texts. Runs in a child process only."""
+"""Shared by the formats that pyarrow reads: kinds of columns, rows of numbers, texts. Runs in a child process only."""
 
 from __future__ import annotations
 
@@ -44,8 +44,14 @@ def columns_of(path: Path, schema: Any, member: str | None, reading: Reading, *,
     return chosen
 
 
+def stored_of(schema: Any, chosen: Chosen) -> str:
+    """The type of the integers in a column of vectors, as NumPy calls it; "" for other columns."""
+    kind = schema.field(chosen.vectors[0]).type if len(chosen.vectors) == 1 else None
+    return str(inner(kind)) if kind is not None and is_list(kind) and str(inner(kind)) in WHOLE else ""
+
+
 def kind_of(kind: Any) -> Kind:
-    """What a column of an Arrow type holds."""
+    """The kind of a column of an Arrow type."""
     import pyarrow as pa
 
     if pa.types.is_dictionary(kind):

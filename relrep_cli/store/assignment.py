@@ -17,6 +17,7 @@ from relrep_cli.store.normalizing import normalized
 from relrep_cli.store.reading import Reading
 from relrep_cli.store.table_columns import listed
 
+ROW_NUMBERS = {"row_id", "rowid", "row", "row_number"}  # as some programs name the counter of rows
 FIRST = 1 << 13  # rows of an unread column that are looked at
 
 
@@ -44,7 +45,16 @@ def assign(path: Path, found: Found, reading: Reading) -> Found:
     places = {**found.places, "ids": found.places.get("ids", "")} if name == found.index else {**found.places, "ids": ""}
     own = name == found.index and not reading.normalize_ids
     attrs = found.attrs if own else {**found.attrs, "digest": "", "row-ids": 0}
-    return replace(found, ids=ids, obs=obs, columns={}, unread=(), places=places, attrs=attrs)
+    others = _others(found, name, ids) if reading.id_column is None else ()
+    return replace(found, ids=ids, obs=obs, columns={}, unread=others, places=places, attrs=attrs)
+
+
+def _others(found: Found, name: str, ids: np.ndarray) -> tuple[str, ...]:
+    """Columns that could be the ids instead of `name`, an index that only counts the rows."""
+    if not (is_unnamed(name) or name.strip().lower() in ROW_NUMBERS) or found.attrs.get("format") or not counts_rows(ids):
+        return ()
+    columns = {n: values for n, values in {**found.obs, **found.columns}.items() if n != name}
+    return tuple(dict.fromkeys([*(n for n in found.unread if n != name), *_loose(columns)]))
 
 
 def _first(columns: Mapping[str, np.ndarray], part: str) -> str | None:
@@ -54,7 +64,7 @@ def _first(columns: Mapping[str, np.ndarray], part: str) -> str | None:
 def _named(path: Path, pool: Mapping[str, np.ndarray], name: str, part: str) -> np.ndarray:
     if name not in pool:
         known = listed(list(pool)) if pool else "none"
-        raise bad(path, f"no column {printable(name)!r} beside the vectors; found {known}", f"Name one with --{part}-column.")
+        raise bad(path, f"no column {printable(name)!r}; found {known}", f"Name one with --{part}-column.")
     return pool[name]
 
 
@@ -78,11 +88,6 @@ def _id_name(path: Path, found: Found, pool: Mapping[str, np.ndarray], reading: 
         raise bad(path, f"{listed(unique)} could each be the ids: their values are all different", f"Write {choices}.")
     strong = [n for n in named if n.strip().lower() in STRONG]
     return next(iter(unique or strong), None)
-
-
-def _is_row_number(name: str, values: np.ndarray) -> bool:
-    """Whether a column is the index of a table that nobody named, or counts rows: less than a column with a name."""
-    return (is_unnamed(name) and _holds_whole_numbers(values)) or counts_rows(values)
 
 
 def _loose(columns: Mapping[str, np.ndarray]) -> list[str]:

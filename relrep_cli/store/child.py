@@ -114,7 +114,7 @@ def forked(request: str, patience: float) -> bytes:
                 answer = b"".join(received(reading, patience))
             finally:
                 os.close(reading)
-            return judged(fork_server.exit_code(ended), answer)
+            return checked_answer(fork_server.exit_code(ended), answer)
     reading, writing = os.pipe()
     started = time.monotonic()
     with warnings.catch_warnings():
@@ -133,7 +133,7 @@ def forked(request: str, patience: float) -> bytes:
         os.close(reading)
         _, status, used = os.wait4(pid, 0)
         fork_server.spent(forking, used.ru_utime + used.ru_stime)
-    return judged(os.waitstatus_to_exitcode(status), answer)
+    return checked_answer(os.waitstatus_to_exitcode(status), answer)
 
 
 def answer_and_end(request: str, writing: int) -> None:
@@ -156,7 +156,7 @@ def answer_and_end(request: str, writing: int) -> None:
 
 
 def received(reading: int, patience: float) -> Iterator[bytes]:
-    """What comes through the pipe until its end. Raises Died when it takes too long or is too much."""
+    """The bytes that come through the pipe until its end. Raises Died when they take too long or are too many."""
     deadline, total = time.monotonic() + patience, 0
     poll = select.poll()
     poll.register(reading, select.POLLIN)
@@ -176,7 +176,7 @@ def received(reading: int, patience: float) -> Iterator[bytes]:
 
 
 def spawned(request: str, patience: float) -> bytes:
-    """The same through a fresh interpreter, where a fork is not to be had; 0.4 s instead of 0.07 s."""
+    """The answer of a fresh interpreter, for systems without fork; it takes 0.4 s instead of 0.07 s."""
     program = "from relrep_cli.store.child import serve; serve()"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-c", program]
@@ -186,7 +186,7 @@ def spawned(request: str, patience: float) -> bytes:
         )
     except subprocess.TimeoutExpired:
         raise Died(f"reading its structure took longer than {patience:.0f} s; the file system does not answer") from None
-    return judged(done.returncode, done.stdout)
+    return checked_answer(done.returncode, done.stdout)
 
 
 def serve() -> None:
@@ -196,7 +196,8 @@ def serve() -> None:
     os._exit(0)
 
 
-def judged(code: int, answer: bytes) -> bytes:
+def checked_answer(code: int, answer: bytes) -> bytes:
+    """The answer of a child that ended with this exit code. Raises Died, or OSError where it could open no file."""
     if code == 0:
         return answer
     if code == TOO_FEW:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from io import FileIO
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -24,6 +23,7 @@ from relrep_cli.base.signals import check
 from relrep_cli.numerics.blocks import release
 from relrep_cli.numerics.spool import spool
 from relrep_cli.store.files import AGAIN, bad
+from relrep_cli.store.hdf5_plans import DatasetPlan
 from relrep_cli.store.limits import PACKED_CHUNK, chunk_fault, chunks_of, packing_fault
 from relrep_cli.store.maps import QUIET, SHORTER, mapped
 
@@ -85,18 +85,20 @@ class Stored:
         return chunks_of(self.shape, self.chunk) * prod(self.chunk) * self.dtype.itemsize
 
 
-def stored(source: Source, plan: dict[str, Any]) -> Stored:
+def stored(source: Source, plan: DatasetPlan) -> Stored:
     """Check a plan against the file. Raises DataError when data would lie outside of it, overlap, or unpack to too much."""
-    name, shape = plan["name"], tuple(plan["shape"])
-    if not KINDS.fullmatch(plan["kind"]):
+    name, shape = plan.name, plan.shape
+    if not KINDS.fullmatch(plan.kind):
         raise source.bad("it is of no known type; the file is hostile", AGAIN, name)  # "O" would make pointers of its bytes
-    dtype = SLOT if plan["kind"] == "text" else np.dtype(plan["kind"])
-    if "chunk" in plan:
-        table = np.frombuffer(plan["table"], "<i8").reshape(-1, len(shape) + 3)
-        item = Stored(name, shape, dtype, None, None, tuple(plan["chunk"]), tuple(plan["filters"]), table)
+    dtype = SLOT if plan.kind == "text" else np.dtype(plan.kind)
+    if plan.table is not None:
+        if len(plan.table) % (8 * (len(shape) + 3)):
+            raise source.bad("its table of chunks is cut short; the file is hostile", AGAIN, name)
+        table = np.frombuffer(plan.table, "<i8").reshape(-1, len(shape) + 3)
+        item = Stored(name, shape, dtype, None, None, plan.chunk, plan.filters, table)
         fault = _table_fault(source, item, table)
     else:
-        item = Stored(name, shape, dtype, plan.get("offset"), plan.get("raw"))
+        item = Stored(name, shape, dtype, plan.offset, plan.raw)
         fault = _place_fault(source, item)
     if fault:
         raise source.bad(f"{fault}; the file is damaged or hostile", AGAIN, name)
@@ -112,7 +114,7 @@ def _place_fault(source: Source, item: Stored) -> str:
 
 
 def _table_fault(source: Source, item: Stored, table: np.ndarray) -> str:
-    """What is wrong with a chunk table; "" when every chunk is there once, inside the file, and apart from the others."""
+    """The fault of a chunk table; "" when every chunk is there once, inside the file, and apart from the others."""
     rank = len(item.shape)
     fault = chunk_fault(item.shape, item.chunk, item.dtype.itemsize, source.size)
     if fault:
@@ -184,7 +186,7 @@ def _chunk(source: Source, item: Stored, mask: int, address: int, length: int) -
         try:
             data = UNDO[name](data, room, item.dtype.itemsize)
         except (ValueError, zlib.error) as error:
-            why = "is no gzip stream" if isinstance(error, zlib.error) else str(error)
+            why = "is not a gzip stream" if isinstance(error, zlib.error) else str(error)
             raise source.bad(f"a chunk of its data {why}; the file is damaged or hostile", AGAIN, item.name) from None
     if len(data) != wanted:
         raise source.bad(

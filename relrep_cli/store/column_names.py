@@ -6,7 +6,7 @@ import re
 
 STRONG = {"id", "ids"}  # such a column is the ids even where values repeat, which is then an error
 ID_NAMES = STRONG | {
-    "uuid", "uuids", "guid", "key", "keys", "name", "names", "word", "words", "token", "tokens", "item", "items",
+    "uid", "uids", "uuid", "uuids", "guid", "key", "keys", "name", "names", "word", "words", "token", "tokens", "item", "items",
     "file", "files", "filename", "filenames", "file_name", "file_names", "path", "paths", "image_path", "image_paths",
     "accession", "accessions", "barcode", "barcodes",
 }  # fmt: skip
@@ -18,7 +18,7 @@ ROLES = {"id": "id", "ids": "id", "label": "label", "labels": "label", "split": 
 
 
 def role(name: str) -> str | None:
-    """What a column of this name tells of an item, "id", "label" or "split", whatever its case and plural; else None."""
+    """The role of a column by its name, in any case, singular or plural: "id", "label" or "split"; None for others."""
     return ROLES.get(name.strip().lower())
 
 

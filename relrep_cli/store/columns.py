@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,6 +81,22 @@ def _encoded_block(path: Path, name: str, block: np.ndarray) -> np.ndarray:
         return np.char.encode(block, "utf-8")
     except ValueError:
         raise bad(path, f"the {name} column holds characters that are not Unicode", "Save it as UTF-8.") from None
+
+
+def texts_in_json(content: str, n: int) -> tuple[str, ...]:
+    """The n texts or whole numbers of a JSON list; () for anything else.
+
+    >>> texts_in_json('["a", "b"]', 2), texts_in_json("resnet", 2)
+    (('a', 'b'), ())
+    """
+    if not content.startswith("["):
+        return ()
+    try:
+        values = json.loads(content)
+    except (ValueError, RecursionError):
+        return ()
+    plain = len(values) == n and all(type(value) in (str, int) for value in values)
+    return tuple(str(value) for value in values) if plain and max(len(str(v)) for v in values) <= TEXT_WIDTH else ()
 
 
 def check_ids(path: Path, ids: np.ndarray) -> None:

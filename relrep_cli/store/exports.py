@@ -49,7 +49,7 @@ def _blocks(e: Embedding, dtype: np.dtype) -> Iterator[np.ndarray]:
             block = np.ascontiguousarray(e.x[rows], dtype)
         if not np.isfinite(block).all():
             row = rows.start + int(np.argmin(np.isfinite(block).all(1)))
-            raise DataError(f"row {row} is too large for {dtype.name}", "Keep it with --dtype float64.", file=e.uri)
+            raise DataError(f"row {row} holds a number out of range for {dtype.name}", "Write --dtype float64.", file=e.uri)
         yield block
 
 

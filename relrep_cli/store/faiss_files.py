@@ -30,7 +30,7 @@ def read_faiss(path: Path, member: str | None = None, reading: Reading = PLAIN) 
         if head[:2] in (b"Ix", b"Iw", b"IB", b"IH"):
             kind = printable(head[:4].decode("ascii", "replace"))
             raise bad(path, f"this faiss index ({kind}) does not keep its vectors as they were", SAVE)
-        raise mistaken(path, head, "a faiss index") if sniff(head) else bad(path, "this is no faiss index", SAVE)
+        raise mistaken(path, head, "a faiss index") if sniff(head) else bad(path, "this is not a faiss index", SAVE)
     return read_with_library(path, member, reading, survey)
 
 

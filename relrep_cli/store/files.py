@@ -1,4 +1,4 @@
-"""What every reader of a file asks first: is it a file, what is it really, and how does an error about it read."""
+"""Shared by all readers: open a file safely, recognise its format, and word errors about it."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ PREFIXES = (
     (b"\x93NUMPY", "a NumPy array (.npy)"),
     (b"\x89HDF\r\n\x1a\n", "HDF5"),
     (b"PAR1", "Parquet"),
+    (b"\xba\x16\x4f\x2f", "a fastText model"),
     (b"PARE", "encrypted Parquet"),
     (b"PK\x03\x04", "a zip archive (.npz or other)"),
     (b"PK\x05\x06", "an empty zip archive"),
@@ -52,6 +53,7 @@ ADVICE = {
     "gzip-compressed data": "Unpack it with gunzip.",
     "a Python pickle": "Pickles can run code and are never opened; save the array with numpy.save.",
     "encrypted Parquet": "Write it without encryption.",
+    "a fastText model": "Use the .vec file that fastText writes beside it.",
     "UTF-16 text": "Save it as UTF-8.",
     "an empty file": "Write it again.",
 }
@@ -110,7 +112,7 @@ def size_of(file: FileIO) -> int:
 
 
 def sniff(head: bytes) -> str | None:
-    """What a file that begins with `head` (1 kB is plenty) is, as words for a message; None when nothing is recognised."""
+    """The format of a file that begins with `head` (1 kB is plenty), in words for a message; None for an unknown one."""
     if not head:
         return "an empty file"
     start = head.lstrip()[:64].lower()

@@ -25,6 +25,7 @@ from relrep_cli.store.parts import is_several, read_parts
 from relrep_cli.store.quantised import unpacked
 from relrep_cli.store.reading import PLAIN, Reading
 from relrep_cli.store.safetensors import read_safetensors
+from relrep_cli.store.scaling import scaled
 from relrep_cli.store.sqlite_tables import read_sqlite
 from relrep_cli.store.text import read_text
 from relrep_cli.store.torch_files import read_torch
@@ -140,7 +141,7 @@ READERS: dict[str, Reader] = {ending: one.read for one in FORMATS for ending in 
 
 
 def found_in(path: Path, member: str | None = None, reading: Reading = PLAIN, *, hdf5: bool = False) -> Found:
-    """What a file of any format holds, or a folder or pattern of parts, with its ids and columns by the reading rule.
+    """Read a file of any format, or a folder or pattern of parts, with its ids and columns by the reading rule.
 
     hdf5: whatever its name says. Raises DataError.
     """
@@ -154,7 +155,20 @@ def found_in(path: Path, member: str | None = None, reading: Reading = PLAIN, *,
         read, notes = (_read_hdf5, ()) if hdf5 else _reader_of(path)
         found = read(path, member, reading)
         found = replace(found, notes=(*notes, *found.notes))
+    _refuse_idle(path, found, reading)
+    found = found if reading.packed_bits else scaled(path, found)
     return unpacked(path, assign(path, found, reading), reading)
+
+
+def _refuse_idle(path: Path, found: Found, reading: Reading) -> None:
+    """Raise DataError for what the user says of the vectors of a file that has none of that kind."""
+    remedy = "Leave it out, or say it of one file: 'FILE?{}'."
+    if reading.transpose and found.layout != "array":
+        finding = "--transpose swaps the axes of an array, and the rows of this file are items"
+        raise bad(path, finding, remedy.format("transpose"))
+    if reading.vector_columns is not None and found.layout != "table":
+        finding = "--vector-columns names columns of a table, and this file holds none"
+        raise bad(path, finding, remedy.format("vectors=NAMES"))
 
 
 def _read_hdf5(path: Path, member: str | None, reading: Reading) -> Found:

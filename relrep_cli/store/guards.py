@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from array import array
+from dataclasses import replace
 from functools import cache
 from math import prod
 from typing import Any
@@ -15,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from relrep_cli.store.files import AGAIN
-from relrep_cli.store.libhdf5 import h5a, h5d, h5g, h5i, h5l, h5o, h5py, h5s, h5t, h5z
-from relrep_cli.store.limits import ATTRIBUTE, MEMBERS, TEXT_WIDTH, chunk_fault, chunks_of
+from relrep_cli.store.hdf5_plans import DatasetPlan
+from relrep_cli.store.libhdf5 import h5d, h5g, h5i, h5l, h5o, h5s, h5t, h5z
+from relrep_cli.store.limits import MEMBERS, TEXT_WIDTH, chunk_fault, chunks_of
 
 LINKS = {h5l.TYPE_SOFT: "a soft link", h5l.TYPE_EXTERNAL: "an external link"}
 FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
@@ -32,7 +34,6 @@ CLASSES = {
 
 PADDINGS = {h5t.STR_NULLTERM: "ended", h5t.STR_SPACEPAD: "spaces"}  # of fixed-length text, other than with NULs
 SLOT = 16  # bytes of a text of variable length: its length, and where in the heap it is
-Plan = dict[str, Any]
 
 
 class Refused(Exception):
@@ -84,53 +85,14 @@ def members(group: Any) -> list[bytes]:
     return found
 
 
-# --- attributes ---
-
-
-def attribute(item: Any, name: str, where: str) -> str | int | None:
-    """A scalar attribute, text or integer; None when there is none of that kind. Raises Refused when it is too large."""
-    if not h5a.exists(item, name.encode()):
-        return None
-    found = h5a.open(item, name.encode())
-    kind, known = found.get_type(), found.get_type().get_class()
-    if known not in (h5t.INTEGER, h5t.STRING) or found.get_space().get_simple_extent_npoints() != 1:
-        return None
-    if found.get_storage_size() > ATTRIBUTE:
-        raise Refused(where, f"its attribute {name} is larger than {ATTRIBUTE >> 10} KiB", "Remove or shorten it.")
-    if known == h5t.INTEGER:
-        number = np.empty(found.shape, np.int64)
-        found.read(number)
-        return int(number.reshape(-1)[0])
-    variable = kind.is_variable_str()
-    content = np.empty(found.shape, h5py.string_dtype() if variable else f"S{kind.get_size()}")
-    found.read(content, mtype=None if variable else kind)  # HDF5 does not convert UTF-8 text to NumPy's ASCII
-    value = content.reshape(-1)[0]
-    value = value if isinstance(value, bytes) else str(value).encode(errors="surrogateescape")
-    if len(value) > ATTRIBUTE:  # only text of variable length gets here: its size is known after following its pointer
-        raise Refused(where, f"its attribute {name} is larger than {ATTRIBUTE >> 10} KiB", "Remove or shorten it.")
-    return value.decode(errors="replace")
-
-
-def names_attribute(item: Any, name: str) -> list[bytes]:
-    """A list of names in fixed-length text. Of variable length it is not read: 4096 pointers to one MiB make 4 GB."""
-    if not h5a.exists(item, name.encode()):
-        return []
-    found = h5a.open(item, name.encode())
-    kind = found.get_type()
-    if not found.get_space().get_simple_extent_npoints():
-        return []  # H5Aget_storage_size fails on it
-    if kind.get_class() != h5t.STRING or kind.is_variable_str() or not 0 < found.get_storage_size() <= ATTRIBUTE:
-        return []
-    content = np.empty(found.shape, f"S{kind.get_size()}")
-    found.read(content, mtype=kind)
-    return list(content.reshape(-1).tolist())
-
-
 # --- datasets ---
 
 
-def described(item: Any, where: str) -> Plan:
-    """Name, shape and kind of a dataset. Layout first: asking a virtual one for its shape opens its sources."""
+def described(item: Any, where: str, single: bool = False) -> DatasetPlan:
+    """Name, shape and kind of a dataset. Layout first: asking a virtual one for its shape opens its sources.
+
+    single: whether it may be a single value, of shape ().
+    """
     if not isinstance(item, h5d.DatasetID):
         raise Unsupported(where, "it is not a dataset", "Name a dataset.")
     creation = item.get_create_plist()
@@ -140,35 +102,37 @@ def described(item: Any, where: str) -> Plan:
         raise Refused(where, "its data lie in an external file", "Copy the data into one file.")
     kind = item.get_type()
     padding = PADDINGS.get(kind.get_strpad(), "") if kind.get_class() == h5t.STRING else ""
-    return {"name": where, "shape": extent(item, where), "kind": kind_of(kind, where), "padding": padding}
+    return DatasetPlan(where, extent(item, where, single), kind_of(kind, where), padding)
 
 
-def dataset(item: Any, where: str) -> Plan:
-    """The same, with where and how the data lie: "offset", or "raw", or "chunk", "filters" and "table"."""
-    plan = described(item, where)
-    shape, width = plan["shape"], width_of(item, where)
+def dataset(item: Any, where: str, single: bool = False) -> DatasetPlan:
+    """The plan of a dataset: what `described` finds, and where and how its data lie."""
+    plan = described(item, where, single)
+    shape, width = plan.shape, width_of(item, where)
     creation = item.get_create_plist()
     if not prod(shape):
-        return plan | {"raw": b""}
+        return replace(plan, raw=b"")
     if creation.get_layout() == h5d.CHUNKED:
-        return plan | chunked(item, creation, shape, width, where)
+        return chunked(item, creation, plan, width)
     stored = item.get_storage_size()
     if stored != prod(shape) * width:
         raise Refused(
             where, f"it declares {prod(shape) * width} bytes and stores {stored}; the file is incomplete or hostile", AGAIN
         )
     if creation.get_layout() == h5d.COMPACT:
-        return plan | {"raw": compact(item, plan, width)}
+        return replace(plan, raw=compact(item, plan, width))
     if item.get_offset() is None:
         raise Refused(where, "its data were never written", AGAIN)
-    return plan | {"offset": item.get_offset()}
+    return replace(plan, offset=item.get_offset())
 
 
-def extent(item: Any, where: str) -> list[int]:
+def extent(item: Any, where: str, single: bool = False) -> tuple[int, ...]:
     space = item.get_space()
+    if single and space.get_simple_extent_type() == h5s.SCALAR:
+        return ()
     if space.get_simple_extent_type() != h5s.SIMPLE:
         raise Unsupported(where, "it is a single value, not an array", "Name an array of numbers.")
-    return list(space.get_simple_extent_dims())
+    return tuple(space.get_simple_extent_dims())
 
 
 @cache
@@ -216,29 +180,28 @@ def is_complex(kind: Any) -> bool:
     return kind.get_class() == h5t.COMPOUND and kind.get_nmembers() == 2 and kind.get_member_name(0) in (b"r", b"real")
 
 
-def compact(item: Any, plan: Plan, width: int) -> bytes:
+def compact(item: Any, plan: DatasetPlan, width: int) -> bytes:
     """The data of a dataset small enough to live in its own header."""
-    if plan["kind"] == "text":
-        raise Unsupported(
-            plan["name"], "it holds text of variable length in compact layout", "Rewrite it with h5repack -l CONTI."
-        )
-    if prod(plan["shape"]) * width > 64 << 10:
-        raise Refused(plan["name"], "its compact data are larger than 64 KiB; the file is damaged or hostile", AGAIN)
-    data = np.empty(plan["shape"], f"V{width}")
+    if plan.kind == "text":
+        raise Unsupported(plan.name, "it holds text of variable length in compact layout", "Rewrite it with h5repack -l CONTI.")
+    if prod(plan.shape) * width > 64 << 10:
+        raise Refused(plan.name, "its compact data are larger than 64 KiB; the file is damaged or hostile", AGAIN)
+    data = np.empty(plan.shape, f"V{width}")
     item.read(h5s.ALL, h5s.ALL, data, item.get_type())
     return data.tobytes()
 
 
-def chunked(item: Any, creation: Any, shape: list[int], width: int, where: str) -> Plan:
-    """Chunk shape, filters, and one row a chunk: its coordinates, filter mask, address, stored size."""
-    chunk = list(creation.get_chunk())
+def chunked(item: Any, creation: Any, plan: DatasetPlan, width: int) -> DatasetPlan:
+    """The plan with its chunks."""
+    where, shape, chunk = plan.name, plan.shape, tuple(creation.get_chunk())
     fault = chunk_fault(shape, chunk, width, file_size(item))
     if fault:
         raise Refused(where, fault, "If it is honest, rewrite it with h5repack -f NONE -l CONTI.")
     filters = [filter_name(creation.get_filter(i), width, where) for i in range(creation.get_nfilters())]
     if len(set(filters)) != len(filters):
         raise Refused(where, "a filter is applied to it twice, as only a decompression bomb needs", "Rewrite it with h5repack.")
-    return {"chunk": chunk, "filters": filters, "table": chunk_table(item, chunks_of(shape, chunk), where)}
+    table = chunk_table(item, chunks_of(shape, chunk), where)
+    return replace(plan, chunk=chunk, filters=tuple(filters), table=table)
 
 
 def chunk_table(item: Any, wanted: int, where: str) -> bytes:

@@ -35,6 +35,7 @@ TEXTS: dict[str, Callable[[Path, str | None, Reading], Found]] = {
     ".txt": read_words,
     ".vec": read_words,
     ".glove": read_words,
+    ".bin": read_words,
 }
 WITH_METADATA = (".tsv", ".txt")  # the names of whose rows may be in a file beside them
 
@@ -49,7 +50,7 @@ def inner_ending(name: str) -> str:
 
 
 def read_gzipped(path: Path, member: str | None = None, reading: Reading = PLAIN) -> Found:
-    """What a packed text file holds, by the ending before `.gz`. Raises DataError that names the packed file."""
+    """Read a packed text file by the ending before `.gz`. Raises DataError that names the packed file."""
     ending = inner_ending(path.name)
     with opened(path) as file:
         head = os.pread(file.fileno(), HEAD, 0)
@@ -102,7 +103,7 @@ def _write(target: FileIO, block: bytes) -> None:
 
 
 def _renamed(error: DataError, temporary_name: str, name: str) -> DataError:
-    """The same error of the file that the user knows."""
+    """The error, about the packed file, which the user knows, instead of the temporary one."""
     shown, wanted = printable(temporary_name, 1000), printable(name, 1000)
     fields: list[Any] = [error.finding, error.remedy, error.file, error.place]
     finding, remedy, file, place = (str(field).replace(shown, wanted) for field in fields)

@@ -11,7 +11,7 @@ import errno
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from io import FileIO
@@ -29,8 +29,10 @@ from relrep_cli.store.chunks import SLOT, Source, Unusable, load, stored
 from relrep_cli.store.columns import blocks, column
 from relrep_cli.store.files import AGAIN, HEAD, MORE_ROOM, mistaken, opened, size_of
 from relrep_cli.store.found import Found
+from relrep_cli.store.hdf5_plans import CategoricalPlan, ColumnPlan, DatasetPlan, EmbeddingPlan, Plan, from_answer
 from relrep_cli.store.heap import texts
 from relrep_cli.store.limits import SHORTEN, packing_fault, padding_fault
+from relrep_cli.store.matlab_texts import texts_of
 from relrep_cli.store.proteins import assembled
 from relrep_cli.store.reading import PLAIN, Reading
 from relrep_cli.store.seen import stamp_of
@@ -48,8 +50,8 @@ def read_hdf5(path: Path, member: str | None = None, reading: Reading = PLAIN) -
     """
     with _source(path) as source:
         answer = _ask(source, "survey", member, asdict(reading))
-        shifted, plan = dataclasses.replace(source, shift=answer["shift"]), answer["plan"]
-        found = _found(shifted, plan) if "x" in plan else assembled(shifted, plan, reading)
+        shifted, plan = dataclasses.replace(source, shift=answer["shift"]), _plan(source, answer["plan"])
+        found = _found(shifted, plan) if isinstance(plan, EmbeddingPlan) else assembled(shifted, plan, reading)
         now = os.fstat(source.file.fileno())
         if (now.st_size, now.st_mtime_ns) != (source.size, source.status.st_mtime_ns):
             raise source.bad("the file changed while it was read", "Try again when nothing writes to it.")
@@ -87,7 +89,7 @@ def _signature(path: Path, file: FileIO) -> int:
 
 
 def _ask(source: Source, question: str, *arguments: Any) -> dict[str, Any]:
-    """What the child says. Raises DataError with what it found wrong, or with how it died."""
+    """The answer of the child. Raises DataError with the fault that it found, or with how it died."""
     identity = [source.status.st_dev, source.status.st_ino, source.size]
     seconds = CPU + source.size / BYTES_A_SECOND
     try:
@@ -116,30 +118,45 @@ def _refusal(source: Source, where: str, finding: str, remedy: str, found: list[
 # --- the plan becomes arrays ---
 
 
-def _found(source: Source, plan: dict[str, Any]) -> Found:
+def _plan(source: Source, answer: dict[str, Any]) -> Plan:
+    try:
+        return from_answer(answer)
+    except (ValueError, TypeError, KeyError):
+        raise source.bad("reading its structure gave no plan; the file is hostile", AGAIN) from None
+
+
+def _found(source: Source, plan: EmbeddingPlan) -> Found:
     _check_total(source, plan)
-    obs = dict(plan["obs"])
+    obs = dict(plan.obs)
     roles = {name: column(source.path, name, _values(source, obs[name])) for name in ROLES if name in obs}
-    index = plan["ids"]["name"].rpartition("/")[2] if plan["ids"] else None
-    siblings = {} if index is None else {index: _values(source, plan["ids"])}
-    siblings |= {
-        name: values for name, c in plan["siblings"] if (values := _sibling(source, c, name in plan["wanted"])) is not None
-    }
+    x = _matrix(source, plan)
+    index = plan.ids.name.rpartition("/")[2] if plan.ids else None
+    siblings = {index: _values(source, plan.ids)} if plan.ids and index is not None else {}
+    beside, n = plan.siblings, len(x)
+    for name, part in beside.columns:
+        if (values := _sibling(source, part, name in beside.wanted)) is not None:
+            siblings[name] = values
+    siblings |= {name: texts_of(source, parts, n) for name, parts in beside.letters}
+    siblings |= {name: np.array([text.encode(errors="replace") for text in texts]) for name, texts in beside.attributes}
     return Found(
-        x=_matrix(source, plan["x"]),
+        x=x,
         columns=siblings,
         index=index,
-        obs=roles | _columns(source, [(name, c) for name, c in plan["obs"] if name not in ROLES]),
-        var=_columns(source, plan["var"]),
-        attrs=plan["attrs"],
-        uns={name: _annotation(source, name, c) for name, c in plan["uns"]},
-        places={"x": plan["x"]["name"], **({"ids": plan["ids"]["name"]} if plan["ids"] else {})},
-        stored=np.dtype(plan["x"]["kind"]).name,
-        notes=tuple(plan["notes"]),
+        unread=beside.unread,
+        obs=roles | _columns(source, [(name, c) for name, c in plan.obs if name not in ROLES]),
+        var=_columns(source, plan.var),
+        attrs=dict(plan.attrs),
+        uns={name: _annotation(source, name, c) for name, c in plan.uns},
+        places={"x": plan.x.name, **({"ids": plan.ids.name} if plan.ids else {})},
+        stored=np.dtype(plan.x.kind).name,
+        notes=plan.notes,
+        layout="array" if plan.is_array else "collection",
+        scaling={name: np.array(values) for name, values in plan.scaling_attributes}
+        | {name: load(source, stored(source, part)) for name, part in plan.scaling},
     )
 
 
-def _sibling(source: Source, plan: dict[str, Any], wanted: bool) -> np.ndarray | None:
+def _sibling(source: Source, plan: DatasetPlan, wanted: bool) -> np.ndarray | None:
     """(n,) the values of a dataset beside the matrix; None for one that nobody asks for and that cannot be used."""
     try:
         return _values(source, plan)
@@ -149,40 +166,43 @@ def _sibling(source: Source, plan: dict[str, Any], wanted: bool) -> np.ndarray |
         return None
 
 
-def _check_total(source: Source, plan: dict[str, Any]) -> None:
+def _check_total(source: Source, plan: EmbeddingPlan) -> None:
     """Bound what all parts unpack to together: a thousand hard links to one packed column are a bomb, too."""
-    columns = [c for name in ("obs", "var", "uns", "siblings") for _, c in plan[name]] + ([plan["ids"]] if plan["ids"] else [])
-    parts = [part for c in columns for part in ([c["codes"], c["categories"]] if "codes" in c else [c])]
-    packed = [item for part in [plan["x"], *parts] if (item := stored(source, part)).table is not None]
+    columns = [c for _, c in (*plan.obs, *plan.var, *plan.uns, *plan.siblings.columns, *plan.scaling)] + (
+        [plan.ids] if plan.ids else []
+    )
+    parts = [part for c in columns for part in ([c.codes, c.categories] if isinstance(c, CategoricalPlan) else [c])]
+    packed = [item for part in [plan.x, *parts] if (item := stored(source, part)).table is not None]
     fault = packing_fault(sum(item.unpacked for item in packed), source.size)
     if fault:
         raise source.bad(f"{fault}; the file is hostile", AGAIN)
-    widths = [_padded(source, c) for name in ("obs", "var") for _, c in plan[name]]
+    widths = [_padded(source, c) for _, c in (*plan.obs, *plan.var)]
     fault = padding_fault(sum(width for width in widths if not padding_fault(width, source.size)), source.size)
     if fault:  # before the first is made; those that are too wide by themselves are left out later
         raise source.bad(fault, SHORTEN)
 
 
-def _padded(source: Source, plan: dict[str, Any]) -> int:
+def _padded(source: Source, plan: ColumnPlan) -> int:
     """Bytes of a column of fixed-length text, codes replaced by their categories; 0 for any other column."""
-    words = stored(source, plan.get("categories", plan))
-    return prod(plan.get("codes", plan)["shape"]) * words.dtype.itemsize if words.dtype.kind == "S" else 0
+    rows, values = (plan.codes, plan.categories) if isinstance(plan, CategoricalPlan) else (plan, plan)
+    words = stored(source, values)
+    return prod(rows.shape) * words.dtype.itemsize if words.dtype.kind == "S" else 0
 
 
-def _matrix(source: Source, plan: dict[str, Any]) -> np.ndarray:
+def _matrix(source: Source, plan: EmbeddingPlan) -> np.ndarray:
     """(n, d) floats as they are stored, whatever their byte order; integers widened to the float that holds them exactly."""
-    x = load(source, stored(source, plan)).reshape(matrix_shape(plan["shape"]))
-    x = x.T if plan.get("transposed") else x
-    return x if x.dtype.kind == "f" and x.flags.c_contiguous else real(source.path, x, plan["name"])
+    x = load(source, stored(source, plan.x)).reshape(matrix_shape(plan.x.shape))
+    x = x.T if plan.transposed else x
+    return x if x.dtype.kind == "f" and x.flags.c_contiguous else real(source.path, x, plan.x.name)
 
 
-def _annotation(source: Source, name: str, plan: dict[str, Any]) -> np.ndarray:
+def _annotation(source: Source, name: str, plan: DatasetPlan) -> np.ndarray:
     """An array of numbers in its own shape, or (n,) text."""
     item = stored(source, plan)
     return column(source.path, name, _values(source, plan)) if item.dtype.kind == "S" else load(source, item)
 
 
-def _columns(source: Source, plans: list[Any]) -> dict[str, np.ndarray]:
+def _columns(source: Source, plans: Iterable[tuple[str, ColumnPlan]]) -> dict[str, np.ndarray]:
     """Columns that no command needs by name: numbers, or "S" in UTF-8; those whose text cannot be used are left out."""
     columns: dict[str, np.ndarray] = {}
     total = 0
@@ -198,9 +218,9 @@ def _columns(source: Source, plans: list[Any]) -> dict[str, np.ndarray]:
     return columns
 
 
-def _values(source: Source, plan: dict[str, Any]) -> np.ndarray:
+def _values(source: Source, plan: ColumnPlan) -> np.ndarray:
     """(n,) a column as it is stored, text as "S"."""
-    if "codes" in plan:
+    if isinstance(plan, CategoricalPlan):
         return _expanded(source, plan)
     item = stored(source, plan)
     if item.dtype == SLOT:
@@ -209,7 +229,7 @@ def _values(source: Source, plan: dict[str, Any]) -> np.ndarray:
     if fault:
         raise source.unusable(fault, SHORTEN, item.name)
     values = load(source, item).reshape(-1)
-    return _unpadded(values, plan["padding"]) if item.dtype.kind == "S" and plan["padding"] else values
+    return _unpadded(values, plan.padding) if item.dtype.kind == "S" and plan.padding else values
 
 
 def _unpadded(values: np.ndarray, padding: str) -> np.ndarray:
@@ -223,22 +243,20 @@ def _unpadded(values: np.ndarray, padding: str) -> np.ndarray:
     return out
 
 
-def _expanded(source: Source, plan: dict[str, Any]) -> np.ndarray:
+def _expanded(source: Source, plan: CategoricalPlan) -> np.ndarray:
     """A categorical column with every code replaced by its category; code -1 is a missing value, as text b""."""
-    codes = load(source, stored(source, plan["codes"]))
-    categories = _values(source, plan["categories"])
+    codes = load(source, stored(source, plan.codes))
+    categories = _values(source, plan.categories)
     low, high = (int(codes.min()), int(codes.max())) if codes.size else (0, -1)
     if codes.dtype.kind not in "iu" or low < -1 or high >= len(categories):
-        raise source.bad(
-            f"its codes do not fit its {len(categories)} categories; the file is damaged", AGAIN, plan["codes"]["name"]
-        )
+        raise source.bad(f"its codes do not fit its {len(categories)} categories; the file is damaged", AGAIN, plan.codes.name)
     if categories.dtype.kind != "S" and low < 0:
         categories = categories.astype("S")
     if categories.dtype.kind == "S":
         categories = np.append(categories, np.zeros(1, categories.dtype))
     fault = padding_fault(len(codes) * categories.dtype.itemsize, source.size)
     if fault:
-        raise source.unusable(fault, SHORTEN, plan["codes"]["name"])
+        raise source.unusable(fault, SHORTEN, plan.codes.name)
     out = spool(codes.shape, categories.dtype)
     for rows in blocks(len(codes), categories.dtype.itemsize, codes, out):
         out[rows] = categories[codes[rows].astype(np.int64)]

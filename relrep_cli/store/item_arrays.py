@@ -37,10 +37,10 @@ def are_items(shapes: Sequence[Shape], reading: Reading) -> bool:
 def pooling_fault(shape: Shape, reading: Reading) -> tuple[str, str] | None:
     """(finding, remedy) where the user has to say how a vector is made of an item of this shape; None where nothing is open."""
     if len(shape) == 3 and reading.layer is None:
-        remedy = "Write FILE?layer=0&pool=mean for the mean of the rows of the first layer."
+        remedy = "Write 'FILE?layer=0&pool=mean' for the mean of the rows of the first layer."
         return f"each item has {shape[0]} layers of rows: shape {tuple(shape)}", remedy
     if len(shape) == 3 and not 0 <= (reading.layer or 0) < shape[0]:
-        return f"each item has {shape[0]} layers", f"Write FILE?layer=0 to {shape[0] - 1}."
+        return f"each item has {shape[0]} layers", f"Write 'FILE?layer=0&pool=mean', or another one up to layer={shape[0] - 1}."
     if len(shape) > 1 and reading.pool is None:
         remedy = "Write --pool mean to make one vector of them, or --pool first or last."
         return f"each item has rows of its own, such as residues: shape {tuple(shape)}", remedy

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 from relrep_cli.base.errors import DataError, printable
+from relrep_cli.store.column_names import is_id_name, role
 from relrep_cli.store.files import bad
 from relrep_cli.store.table_columns import listed
 
@@ -22,6 +23,7 @@ BLOCK = 1 << 18  # characters that are read at once
 WHOLE = 64 << 20  # bytes of an object of columns, which is read at once
 VECTOR = "vector"  # the name of the vectors where rows are lists of numbers
 BLANK = re.compile(r"[ \t\r\n]*")
+COORDINATE = re.compile(r"(?:d|dim|e|emb|embedding|f|feat|feature|v|vec|x|c|col|pc|z|latent)[_. -]?(\d{1,9})", re.IGNORECASE)
 AGAIN = "Write it again."
 
 Record = tuple[str, dict[str, Any]]  # where it stands, as a message says it; its values by name
@@ -115,14 +117,17 @@ def _columns(path: Path, file: TextIOWrapper) -> Iterator[tuple[str, Any]]:
     if not isinstance(found, dict):
         raise bad(path, "neither a list nor an object, but a single value", "Store a list of objects.")
     if found.keys() == {"columns", "index", "data"}:  # pandas' orient="split"
-        columns = {name: [row[i] for row in found["data"]] for i, name in enumerate(found["columns"])}
+        columns = {str(name): [row[i] for row in found["data"]] for i, name in enumerate(found["columns"])}
         found = {"index": found["index"], **columns}
     lists = {name: value for name, value in found.items() if isinstance(value, list)}
     of_objects = [value for value in lists.values() if value and isinstance(value[0], dict)]
-    if len(of_objects) == 1:  # as an embedding service answers: {"data": [{"embedding": …}], "model": …}
+    vectors = {len(value) for value in lists.values() if value and isinstance(value[0], list)}
+    if len(vectors) == 1:  # as Chroma's get: what has other lengths says something of the whole
+        lists = {name: v for name, v in lists.items() if {len(v)} == vectors or role(name) or is_id_name(name)}
+    elif len(of_objects) == 1:  # as an embedding service answers: {"data": [{"embedding": …}], "model": …}
         yield from ((f"item {i}", value) for i, value in enumerate(of_objects[0], 1))
         return
-    lists = lists or _by_row(found)
+    lists = lists or _by_row(path, found)
     lengths = {len(value) for value in lists.values()}
     if len(lengths) != 1:
         detail = f"its lists have {listed([str(n) for n in sorted(lengths)])} values" if lengths else "no lists"
@@ -134,15 +139,40 @@ def _columns(path: Path, file: TextIOWrapper) -> Iterator[tuple[str, Any]]:
         yield f"item {i + 1}", {name: column[i] for name, column in lists.items()}
 
 
-def _by_row(found: dict[str, Any]) -> dict[str, list[Any]]:
-    """The columns of an object of objects, as pandas writes a table: the keys of all are the same, and name the rows."""
+def _by_row(path: Path, found: dict[str, Any]) -> dict[str, list[Any]]:
+    """The columns of an object of objects whose keys are all the same, as pandas writes a table: by columns, or by rows.
+
+    Raises DataError where it may be either.
+    """
     inner = [value for value in found.values() if isinstance(value, dict)]
     if not inner or len(inner) != len(found) or any(value.keys() != inner[0].keys() for value in inner):
         return {}
-    kinds = [{type(one) for one in value.values()} for value in inner]
-    if not all(len(kind - {type(None)}) == 1 or kind <= {int, float, type(None)} for kind in kinds):
-        return {}
-    return {"index": list(inner[0]), **{name: list(value.values()) for name, value in found.items()}}
+    by_column = all(map(_of_one_kind, (value.values() for value in inner)))
+    by_row = all(_of_one_kind([value[name] for value in inner]) for name in inner[0])
+    if by_column and by_row:
+        by_column, by_row = names_of_columns(list(found)), names_of_columns(list(inner[0]))
+        if by_column == by_row:
+            finding = f"{len(found)} names with {len(inner[0])} named numbers each: which are the columns?"
+            raise bad(path, finding, 'Write it with DataFrame.to_json(orient="split").')
+    if by_column:
+        return {"index": list(inner[0]), **{name: list(value.values()) for name, value in found.items()}}
+    return {"index": list(found), **{name: [value[name] for value in inner] for name in inner[0]}} if by_row else {}
+
+
+def _of_one_kind(values: Iterable[Any]) -> bool:
+    kinds = {type(one) for one in values} - {type(None)}
+    return len(kinds) == 1 or kinds <= {int, float}
+
+
+def names_of_columns(names: list[str]) -> bool:
+    """Whether names look like those of coordinates: a usual word and 0, 1, 2, … or 1, 2, 3, …
+
+    >>> names_of_columns(["dim_0", "dim_1"]), names_of_columns(["item0", "item1"]), names_of_columns(["0", "1"])
+    (True, False, False)
+    """
+    matches = [COORDINATE.fullmatch(name) for name in names]
+    numbers = [int(match[1]) for match in matches if match]
+    return len(numbers) == len(names) and numbers in ([*range(len(names))], [*range(1, len(names) + 1)])
 
 
 def _record(path: Path, where: str, value: Any) -> dict[str, Any]:
@@ -182,7 +212,7 @@ def _decoded(path: Path, where: str, decode: Callable[[str], Any], text: str) ->
 
 def _reason(error: ValueError) -> str:
     said = getattr(error, "msg", None) or str(error)
-    return f"this is no JSON ({printable(said, 80).rstrip('.')})"
+    return f"this is not JSON ({printable(said, 80).rstrip('.')})"
 
 
 def _too_long(path: Path, where: str) -> DataError:

@@ -65,7 +65,7 @@ def survey(name: str, files: Files, lines: bool, member: str | None, reading: di
 
 
 def _sampled(path: Path, lines: bool) -> tuple[dict[str, Kind], dict[str, list[Any]]]:
-    """What each column holds by the first records, and its values there, vectors aside."""
+    """The kind of each column by the first records, and its values there, vectors aside."""
     types: dict[str, set[type]] = {}
     vectors: dict[str, bool] = {}
     values: dict[str, list[Any]] = {}
@@ -139,7 +139,7 @@ def _value(path: Path, where: str, name: str, value: Any, kind: Kind) -> Any:
     """A value of a column as UTF-8, or as a float in a column of real numbers."""
     if kind == "real":
         if value is not None and type(value) not in NUMBERS:
-            raise bad(path, f"{where}: {printable(name, 40)} is no number, as those before", "Correct it.")
+            raise bad(path, f"{where}: {printable(name, 40)} is not a number, unlike those before", "Correct it.")
         return np.nan if value is None else float(value)
     if isinstance(value, (dict, list)):
         raise bad(path, f"{where}: {printable(name, 40)} holds neither text nor a number", "Save it as text.")

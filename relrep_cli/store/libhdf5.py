@@ -21,6 +21,6 @@ for variable in STEERING:
 os.environ["HDF5_PLUGIN_PRELOAD"] = "::"
 
 import h5py  # noqa: E402
-from h5py import h5a, h5d, h5f, h5g, h5i, h5l, h5o, h5p, h5s, h5t, h5z  # noqa: E402
+from h5py import h5a, h5d, h5f, h5g, h5i, h5l, h5o, h5p, h5r, h5s, h5t, h5z  # noqa: E402
 
-__all__ = ["h5a", "h5d", "h5f", "h5g", "h5i", "h5l", "h5o", "h5p", "h5py", "h5s", "h5t", "h5z"]
+__all__ = ["h5a", "h5d", "h5f", "h5g", "h5i", "h5l", "h5o", "h5p", "h5py", "h5r", "h5s", "h5t", "h5z"]

@@ -19,6 +19,7 @@ from relrep_cli.store.columns import blocks, column
 from relrep_cli.store.files import bad, opened, size_of
 from relrep_cli.store.found import Found
 from relrep_cli.store.reading import Reading
+from relrep_cli.store.scaling import scaled
 
 MEMORY = 1 << 30  # bytes that a library may take, beside
 FACTOR = 4  # times the size of the file
@@ -30,7 +31,7 @@ UNPACKED = 20  # times the size of the file that arrays of it may take
 def read_with_library(
     path: Path, member: str | None, reading: Reading, survey: Callable[..., Answer], size: int | None = None
 ) -> Found:
-    """What `survey(path, files, member, reading)` finds in a child process. Raises DataError.
+    """Run `survey(path, files, member, reading)` in a child process, and return what it finds. Raises DataError.
 
     size: the bytes of a folder, which the survey gets as a last argument.
     """
@@ -56,9 +57,10 @@ def surveyed(
     def work() -> Answer:
         arrays = load(path)
         chosen = found(path, arrays, member, Reading(**reading), noun)
+        chosen = chosen if reading.get("packed_bits") else scaled(path, chosen)
         columns = {name: [column(path, name, values)] for name, values in chosen.columns.items()}
         answer = spill(path, files, _batches(chosen.x, columns))
-        return {**answer, "stored": chosen.stored, "notes": list(chosen.notes)}
+        return {**answer, "stored": chosen.stored, "notes": list(chosen.notes), "is_array": True}
 
     limit(SECONDS + size / BYTES_A_SECOND, MEMORY + FACTOR * size)
     return answered(path, work)

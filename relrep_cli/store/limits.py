@@ -1,4 +1,4 @@
-"""How much of a file is believed: bounds that every honest file keeps, in one place."""
+"""Limits for untrusted files, in one place; every honest file keeps them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def chunks_of(shape: Sequence[int], chunk: Sequence[int]) -> int:
 
 
 def chunk_fault(shape: Sequence[int], chunk: Sequence[int], width: int, size: int) -> str:
-    """What is wrong with chunks of items `width` bytes wide in a file of `size` bytes; "" when nothing is.
+    """The fault of chunks of items `width` bytes wide in a file of `size` bytes; "" for none.
 
     An honest chunk costs its index some 20 bytes beside its data, so the number of chunks is bounded by the file.
     """
@@ -44,14 +44,14 @@ def chunk_fault(shape: Sequence[int], chunk: Sequence[int], width: int, size: in
 
 
 def packing_fault(declared: int, stored: int, harmless: int = UNPACKED) -> str:
-    """What is wrong with `declared` bytes coming out of `stored`; "" when nothing is."""
+    """The fault of `declared` bytes that come out of `stored`; "" for none."""
     if declared > max(harmless, PACKED * stored):
         return f"it unpacks to {declared} bytes, {declared // max(stored, 1)} times what is stored: a decompression bomb"
     return ""
 
 
 def padding_fault(width: int, stored: int) -> str:
-    """What is wrong with texts of `width` bytes together, each as wide as the longest; "" when nothing is."""
+    """The fault of texts that take `width` bytes, each as wide as the longest; "" for none."""
     if width > max(TEXTS, PADDED * stored):
         return f"its texts would take {width} bytes, each as wide as the longest, out of {stored} stored"
     return ""

@@ -33,7 +33,7 @@ def read_lines(uri: str) -> list[str]:
             raise DataError(finding, "Give the vectors as an anchor file.", file=uri)
         return content.decode("utf-8-sig").replace("\r\n", "\n").removesuffix("\n").split("\n")
     except UnicodeDecodeError:
-        raise DataError("is no UTF-8 text with one value a line", "Save it as UTF-8 text.", file=uri) from None
+        raise DataError("is not UTF-8 text with one value a line", "Save it as UTF-8 text.", file=uri) from None
     except OSError as error:
         if getattr(error, "errno", None) in NO_DESCRIPTORS:
             raise

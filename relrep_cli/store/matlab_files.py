@@ -61,4 +61,4 @@ def _array(path: Path, name: str, value: Any) -> Array | None:
             return of_texts(path, name, [str(cell[0]) for cell in cells])
     if value.ndim == 2 and 1 in value.shape and value.shape != (1, 1) and value.dtype.kind in "iu":
         return array_of(path, name, value.reshape(-1))  # MATLAB has no arrays of one axis
-    return array_of(path, name, value)
+    return array_of(path, name, value, "a struct" if value.dtype.names else "")

@@ -36,11 +36,11 @@ def read_mteb_cache(path: Path, member: str | None, reading: Reading) -> Found:
     with opened(vectors) as file:
         rows, rest = divmod(size_of(file), 4 * d)
         if rest or not rows:
-            raise bad(vectors, f"its {size_of(file)} bytes are no rows of {d} float32", AGAIN)
+            raise bad(vectors, f"its {size_of(file)} bytes are not whole rows of {d} float32", AGAIN)
         stored = mapped(vectors, file, np.dtype("<f4"), 0, (rows, d))
     at = np.array(list(places.values()), np.int64)
     if at.max() >= rows or len(np.unique(at)) != len(at):
-        raise bad(path / INDEX, f"it names rows that {VECTORS} does not hold, or one twice; {rows} are there", AGAIN)
+        raise bad(path / INDEX, f"it lists rows that {VECTORS} lacks, or lists one twice; {VECTORS} has {rows} rows", AGAIN)
     ids = np.array([key.encode("utf-8", "backslashreplace") for key in places])
     return Found(pick(stored, at), columns={"hash": ids}, index="hash", stored="float32")
 
@@ -64,5 +64,5 @@ def _index(path: Path) -> dict[str, int]:
         found = None
     whole = isinstance(found, dict) and found and all(type(v) is int and 0 <= v < 1 << 48 for v in found.values())
     if not whole or max(map(len, found)) > TEXT_WIDTH:
-        raise bad(path, "it is no index of rows by the hash of their text", AGAIN)
+        raise bad(path, "it is not an index of rows by the hash of their text", AGAIN)
     return dict(found)

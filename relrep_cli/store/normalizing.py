@@ -45,7 +45,7 @@ def changes(names: str) -> list[str]:
     found = [name.strip() for name in re.split(r"[+,]", names) if name.strip()]
     for name in found:
         if name not in CHANGES:
-            raise UsageError(f"{name!r} is no way to change ids", f"Choose of {', '.join(CHANGES)}.", place="--normalize-ids")
+            raise UsageError(f"{name!r} is not a way to change ids", f"Known: {', '.join(CHANGES)}.", place="--normalize-ids")
     return found
 
 

@@ -57,17 +57,13 @@ def arrays_in_npz(path: Path) -> list[Array]:
         return [_member(path, file, *place) for place in _places(path, file)]
 
 
-def entries_of(path: Path, file: FileIO) -> list[zipfile.ZipInfo]:
-    """The entries of a zip archive by its directory, each apart from the others. Raises DataError."""
-    return [entry for entry, _ in _all_places(path, file)]
-
-
 def _places(path: Path, file: FileIO) -> list[tuple[zipfile.ZipInfo, int]]:
     """(entry, where its bytes begin) of every .npy entry. Raises DataError for a directory that cannot be trusted."""
-    return [place for place in _all_places(path, file) if place[0].filename.endswith(".npy")]
+    return [place for place in places_of(path, file) if place[0].filename.endswith(".npy")]
 
 
-def _all_places(path: Path, file: FileIO) -> list[tuple[zipfile.ZipInfo, int]]:
+def places_of(path: Path, file: FileIO) -> list[tuple[zipfile.ZipInfo, int]]:
+    """(entry, where its bytes begin) of every entry. Raises DataError for a directory that cannot be trusted."""
     try:
         with zipfile.ZipFile(_Bounded(file.fileno(), closefd=False)) as archive:
             entries, end = archive.infolist(), archive.start_dir

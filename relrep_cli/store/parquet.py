@@ -9,7 +9,7 @@ from typing import Any
 
 from relrep_cli.base.errors import printable
 from relrep_cli.store.apart import NOISE, Answer, Files, answered, import_alone, limit, read_apart, spill
-from relrep_cli.store.arrow_tables import TEXTS, columns_of, could_be_ids, embedding_batches, index_of
+from relrep_cli.store.arrow_tables import TEXTS, columns_of, could_be_ids, embedding_batches, index_of, stored_of
 from relrep_cli.store.assignment import FIRST
 from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of
 from relrep_cli.store.found import Found
@@ -90,7 +90,12 @@ def survey(
                 step = max(1, min(ROWS, BATCH * rows // max(1, declared)))
                 batches = again.iter_batches(step, columns=[*chosen.vectors, *chosen.named], use_threads=False)
                 answer = spill(path, files, embedding_batches(path, batches, chosen))
-            return {**answer, "index": index_of(schema), "unread": _unread(file, chosen.others)}
+            return {
+                **answer,
+                "stored": stored_of(schema, chosen),
+                "index": index_of(schema),
+                "unread": _unread(file, chosen.others),
+            }
 
     import_alone()
     limit(1 + footer / 2e6, BASE + FACTOR * footer)
@@ -118,7 +123,7 @@ def _first_rows(metadata: Any, name: str) -> int:
 
 
 def _declared(path: Path, metadata: Any, names: set[str]) -> int:
-    """Bytes that the wanted columns say they hold, neither compressed nor encoded. Raises DataError when that is absurd."""
+    """Bytes that the wanted columns say they hold, neither compressed nor encoded. Raises DataError when that is too much."""
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
     wanted = [chunk for chunk in chunks if not names.isdisjoint((chunk.path_in_schema, chunk.path_in_schema.split(".")[0]))]

@@ -100,6 +100,9 @@ def _matching(path: Path) -> list[Part]:
 
 def _parts_of(path: Path, member: str | None) -> tuple[list[Part], str | None]:
     """The parts that a folder holds, and the member that is to be read of each."""
+    if path.suffix.lower() == ".lance":
+        remedy = "Write it as Parquet: pyarrow.parquet.write_table(lance.dataset(FOLDER).to_table(), FILE)."
+        raise bad(path, "this is a Lance table, which relrep does not read", remedy)
     names = sorted(name for name in _listed(path) if not name.startswith((".", "_")))
     sides = [name for name in SIDES if name in names and (path / name).is_dir()]
     if sides:
@@ -119,6 +122,8 @@ def _parts_of(path: Path, member: str | None) -> tuple[list[Part], str | None]:
         raise bad(path, "this is a folder", NAME_A_FILE)
     others = [name for name in names if Path(name).suffix.lower() not in LISTED] or names
     finding = f"this is a folder, and not of one kind of parts ({', '.join(LISTED)}) alone: it holds {listed(others, 3)}"
+    if all("=" in name for name in names):  # as Spark and Hive divide a table
+        raise bad(path, finding, f"Write '{printable(str(path), 1000)}/*/*.parquet' for the parts in its folders.")
     tables = sorted(ending for ending in endings if ending in TABLES)
     pattern = f"{printable(str(path), 1000)}/*{tables[0]}" if tables else ""
     raise bad(path, finding, f"Write '{pattern}' for its parts, or name one file." if tables else NAME_A_FILE)
@@ -157,7 +162,7 @@ def _stated(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError):
         stated = None
     if not isinstance(stated, dict):
-        raise bad(path, "this is no list of the parts of a dataset", "Save the dataset again.")
+        raise bad(path, "this is not a list of the parts of a dataset", "Save the dataset again.")
     return stated
 
 
@@ -205,7 +210,7 @@ def _read(part: Part, member: str | None, reading: Reading, readers: Mapping[str
             )
         return replace(found, columns=beside.columns, index=beside.index, unread=beside.unread)
     if part.path.suffix.lower() not in readers:
-        raise bad(part.path, "this is no part of a table", "Save the dataset again.")
+        raise bad(part.path, "this is not a part of a table", "Save the dataset again.")
     found = readers[part.path.suffix.lower()](part.path, member, reading)
     if part.split and "split" not in found.columns and reading.split_column is None:
         return replace(found, columns={**found.columns, "split": np.full(len(found.x), part.split.encode())})
@@ -248,7 +253,14 @@ def _joined(parts: list[Found]) -> Found:
     unread = tuple(name for name in parts[0].unread if all(name in part.unread for part in parts))
     columns = {name: _one_after_another([part.columns[name] for part in parts]) for name in parts[0].columns}
     x = _one_after_another([part.x for part in parts])
-    return Found(x, columns=columns, index=parts[0].index, unread=unread, stored=parts[0].stored)
+    return Found(
+        x,
+        columns=columns,
+        index=parts[0].index,
+        unread=unread,
+        stored=parts[0].stored,
+        layout="table" if parts[0].layout == "table" else "collection",
+    )
 
 
 def _one_after_another(pieces: list[np.ndarray]) -> np.ndarray:

@@ -16,6 +16,16 @@ from relrep_cli.store.reading import Reading
 WIDEST = 512  # bytes; vectors of bytes below it, a power of two, may be packed bits
 
 
+def _bytes_of(x: np.ndarray) -> str:
+    """The type of bytes whose values numbers from a text are: "int8" where some are negative; "" where they are no bytes."""
+    low, high = np.inf, -np.inf
+    for rows in blocks(len(x), 8 * x.shape[1], x):
+        if (x[rows] % 1 != 0).any():
+            return ""
+        low, high = min(low, float(x[rows].min())), max(high, float(x[rows].max()))
+    return "uint8" if low >= 0 and high <= 255 else "int8" if low >= -128 and high <= 127 else ""
+
+
 def unpacked(path: Path, found: Found, reading: Reading) -> Found:
     """`found` with a column for each bit where --packed-bits says that its bytes hold eight dimensions each, else itself.
 
@@ -28,9 +38,10 @@ def unpacked(path: Path, found: Found, reading: Reading) -> Found:
             ask = f"holds {d} bytes an item, read as numbers. If they are {8 * d} packed bits, write --packed-bits."
             return replace(found, notes=(*found.notes, ask))
         return found
-    if found.stored not in ("uint8", "int8"):
-        raise bad(path, f"--packed-bits unpacks bytes, and it holds {found.stored or 'other numbers'}", "Leave it out.")
-    shift = 128 if found.stored == "int8" else 0
+    kind = found.stored or _bytes_of(found.x)
+    if kind not in ("uint8", "int8"):
+        raise bad(path, f"--packed-bits unpacks bytes, and it holds {kind or 'other numbers'}", "Leave it out.")
+    shift = 128 if kind == "int8" else 0
     x = spool((len(found.x), 8 * d), np.dtype(np.float16))
     for rows in blocks(len(x), 16 * d, found.x, x):
         x[rows] = np.unpackbits((found.x[rows] + shift).astype(np.uint8), axis=1)

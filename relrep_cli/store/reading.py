@@ -1,4 +1,4 @@
-"""What a user says of a file in place of what the reading rule finds: by options, or in the query of a URI."""
+"""A user's own words on how to read a file, which win over the reading rule: options, or the query of a URI."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from relrep_cli.base.uris import query_of
 
 @dataclass(frozen=True)
 class Reading:
-    """What the user says of a file, in place of what the rule finds.
+    """How the user wants a file to be read; None and False leave it to the rule.
 
     id_column, label_column, split_column: names of columns. vector_columns: names or patterns with * and ?, separated by
     commas. by_position: leave ids out; rows are their numbers. transpose: the file stores dimensions by items. packed_bits:
     each byte holds eight dimensions. pool: what one vector is made of where an item has several rows: mean, first or last.
     layer: which of the layers of an item. normalize_ids: see `store.normalizing`.
+    trust_digest: believe the digest that the file states.
     """
 
     id_column: str | None = None
@@ -28,12 +29,19 @@ class Reading:
     pool: str | None = None
     layer: int | None = None
     normalize_ids: str | None = None
+    trust_digest: bool = False
 
     @property
     def named(self) -> dict[str, str]:
         """The columns that the user names, by role."""
         given = {"id": self.id_column, "label": self.label_column, "split": self.split_column}
         return {role: name for role, name in given.items() if name is not None}
+
+    @property
+    def given(self) -> str:
+        """The first option that a user gave, as written on the command line; "" for none."""
+        names = (field.name for field in fields(self) if field.name != "trust_digest")
+        return next((f"--{name.replace('_', '-')}" for name in names if getattr(self, name) != getattr(PLAIN, name)), "")
 
 
 PLAIN = Reading()  # the rule alone
@@ -51,7 +59,7 @@ def reading_of(uri: str, reading: Reading) -> Reading:
     for key, value in query_of(uri).items():
         name = KEYS.get(key)
         if name is None:
-            raise UsageError(f"{key!r} is no key of a query", f"Write one of {', '.join(KEYS)}.", place=printable(uri))
+            raise UsageError(f"{key!r} is not a key of a query", f"Write one of {', '.join(KEYS)}.", place=printable(uri))
         given[name] = _value(uri, name, key, value)
     return replace(reading, **given)  # type: ignore[arg-type]
 
@@ -63,7 +71,7 @@ def _value(uri: str, name: str, key: str, value: str) -> str | bool | int:
         return value != "no"
     if name == "layer":
         if not value.isdecimal() or len(value) > 6:
-            raise UsageError(f"{key}={value} is no number", "Count the layers from 0.", place=printable(uri))
+            raise UsageError(f"{key}={value} is not a number", "Count the layers from 0.", place=printable(uri))
         return int(value)
     if name == "pool" and value not in POOLS:
         raise UsageError(f"{key}={value} is unknown", f"Write one of {', '.join(POOLS)}.", place=printable(uri))

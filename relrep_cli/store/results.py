@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from relrep_cli.base.errors import UsageError, printable
-from relrep_cli.base.output import ENDINGS, Record, number, render
+from relrep_cli.base.output import ENDINGS, PLAIN_STYLE, Record, Style, number, render
 
 PARQUET = ".parquet"
 TABLES = (*ENDINGS, PARQUET, ".txt")  # endings of files that hold a table
@@ -24,17 +24,25 @@ def is_parquet(target: str) -> bool:
     return target.lower().endswith(PARQUET)
 
 
-def agree(target: str, kind: str | None) -> None:
-    """Raise UsageError when the name of a file says Parquet, and an option says text."""
-    if kind and is_parquet(target):
-        raise UsageError(f"the name says Parquet, and --format {kind} is text", "Leave one out.", file=target)
+def agree(target: str, style: Style = PLAIN_STYLE, more: Sequence[str] = ()) -> None:
+    """Raise UsageError when the name of a file says no format of a table, or Parquet where an option says text.
+
+    more: other endings that the target may have.
+    """
+    ending = Path(target).suffix.lower()
+    if target not in ("", "-") and not style.format and ending not in (*TABLES, *more):
+        names = ", ".join((*TABLES, *more))
+        raise UsageError(f"the name must end in one of {names}", "Correct it, or say the format with --format.", file=target)
+    if style.format and is_parquet(target):
+        raise UsageError(f"the name says Parquet, and --format {style.format} is text", "Leave one out.", file=target)
 
 
-def encoded(target: str, records: Sequence[Record], columns: Sequence[str], kind: str | None = None) -> bytes:
-    """Flat records as what a file named `target` should hold; `kind` overrides its ending. TSV where neither says."""
-    if is_parquet(target) and not kind:
+def encoded(target: str, records: Sequence[Record], columns: Sequence[str], style: Style = PLAIN_STYLE) -> bytes:
+    """Flat records as what a file named `target` should hold; `style` overrides its ending. TSV where neither says."""
+    if is_parquet(target) and not style.format:
         return _parquet(records, columns)
-    text = render(records, columns, kind or ENDINGS.get(Path(target).suffix.lower(), "tsv"))
+    format = style.format or ENDINGS.get(Path(target).suffix.lower(), "tsv")
+    text = render(records, columns, format, quote_formulas=style.quote_formulas)
     return text.encode(errors="backslashreplace")
 
 
@@ -97,7 +105,7 @@ def _records(path: Path, text: str) -> list[Record]:
         return list(csv.DictReader(io.StringIO(text), delimiter=delimiter))
     records = [json.loads(line) for line in text.splitlines() if line]
     if not all(isinstance(record, dict) for record in records):
-        raise ValueError("a line of it is no record")
+        raise ValueError("one of its lines is not a record")
     return records
 
 

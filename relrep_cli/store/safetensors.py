@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from io import FileIO
 from math import prod
 from pathlib import Path
@@ -19,9 +20,10 @@ from relrep_cli.base.errors import printable
 from relrep_cli.numerics.spool import spool
 from relrep_cli.store.arrays import Array, found
 from relrep_cli.store.column_names import is_id_name, role
-from relrep_cli.store.columns import blocks
+from relrep_cli.store.columns import blocks, texts_in_json
 from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of
 from relrep_cli.store.found import Found
+from relrep_cli.store.item_arrays import of_arrays
 from relrep_cli.store.maps import mapped
 from relrep_cli.store.reading import PLAIN, Reading
 
@@ -35,7 +37,7 @@ Place = tuple[str, tuple[int, ...], int, int]  # dtype, shape, begin, end
 
 
 class Malformed(Exception):
-    """What is wrong with the header of a safetensors file, or with the tensor `name` in it."""
+    """A fault in the header of a safetensors file, or in the tensor `name`."""
 
     def __init__(self, finding: str, name: str | None = None) -> None:
         super().__init__(finding)
@@ -51,19 +53,29 @@ def read_safetensors(path: Path, member: str | None = None, reading: Reading = P
             raise mistaken(path, head, "a safetensors file")
         if not 2 <= length <= min(room, HEADER):
             raise bad(path, f"its header claims {length} bytes; {max(room, 0)} follow, {HEADER} are allowed", "Save it again.")
-        places = _places(path, os.pread(file.fileno(), length, 8), room - length)
-        arrays = [_array(path, file, name, *place, base=8 + length) for name, place in places.items()]
-        return found(path, [_as_text(array) for array in arrays], member, reading, "tensor")
+        places, metadata = _places(path, os.pread(file.fileno(), length, 8), room - length)
+        arrays = [_as_text(_array(path, file, name, *place, base=8 + length)) for name, place in places.items()]
+        vectors = member is None and all(len(array.shape) == 1 for array in arrays)
+        if vectors and (of_items := of_arrays(path, arrays, room, reading)):
+            return of_items
+        chosen = found(path, arrays, member, reading, "tensor")
+        return replace(chosen, columns={**_listed(metadata, len(chosen.x)), **chosen.columns})
 
 
-def _places(path: Path, header: bytes, size: int) -> dict[str, Place]:
-    """Where each tensor lies, checked. Raises DataError."""
+def _listed(metadata: Any, n: int) -> dict[str, np.ndarray]:
+    """Lists of n ids that a file keeps as JSON in its metadata, which hold texts alone."""
+    lists = {name: texts_in_json(value, n) for name, value in metadata.items() if is_id_name(name) and isinstance(value, str)}
+    return {name: np.array([text.encode(errors="replace") for text in texts]) for name, texts in lists.items() if texts}
+
+
+def _places(path: Path, header: bytes, size: int) -> tuple[dict[str, Place], dict[str, Any]]:
+    """Where each tensor lies, checked, and the metadata. Raises DataError."""
     if header.count(b"{") > TENSORS or header.count(b",") > 16 * TENSORS or header.count(b"[") > 4 * TENSORS:
         raise bad(path, f"its header names more than {TENSORS} tensors", "Split the file.")
     try:
         entries = entries_of(header)
-        entries.pop("__metadata__", None)
-        return layout(entries, size)
+        metadata = entries.pop("__metadata__", None)
+        return layout(entries, size), metadata if isinstance(metadata, dict) else {}
     except Malformed as error:
         raise bad(path, error.finding, "Save it again.", error.name) from None
 
@@ -98,7 +110,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _place(name: str, entry: Any) -> Place:
-    """What the header says of a tensor, each part of the right type and sign."""
+    """The place of a tensor by its entry in the header, each part of the right type and sign. Raises Malformed."""
     fields = entry if isinstance(entry, dict) else {}
     dtype, shape, offsets = (fields.get(key) for key in ("dtype", "shape", "data_offsets"))
     if isinstance(dtype, str) and _naturals(shape) and _naturals(offsets) and len(offsets) == 2:

@@ -19,16 +19,6 @@ TICK = 20_000_000  # ns in which two changes may get the same time: Linux counts
 COARSE = 2_000_000_000  # ns on a file system that keeps whole seconds
 TIMELESS = {"tmpfs", "ramfs", "hugetlbfs"}  # writes through a memory map leave the times of a file as they are
 Stamp = tuple[int, ...]
-_trusted = [False]
-
-
-def trust_digests(on: bool) -> None:
-    """From now on believe the digests that files state, or check them as usual."""
-    _trusted[0] = on
-
-
-def trusts() -> bool:
-    return _trusted[0]
 
 
 def stamp_of(file: int) -> Stamp:

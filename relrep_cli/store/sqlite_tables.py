@@ -30,6 +30,8 @@ ROWS = 1 << 12
 LONGEST = 1 << 20  # bytes of one value
 MEMORY = 256 << 20  # bytes
 
+STORE = "Store the vectors as blobs of float32, or as JSON lists."
+
 
 def read_sqlite(path: Path, member: str | None = None, reading: Reading = PLAIN) -> Found:
     """The vectors of the table `member`, or of the only table with vectors. Raises DataError."""
@@ -87,8 +89,10 @@ def _only(path: Path, kinds: Mapping[str, Mapping[str, Kind]], member: str | Non
         raise bad(path, f"no table of this name; found {listed([*kinds])}", "Name one of these.", member)
     fit = [table for table, found in kinds.items() if "vector" in found.values()]
     if len(fit) != 1:
+        of_numbers = [table for table, found in kinds.items() if {"real", "whole"} & {*found.values()}]
         finding = f"which table? Found {listed(fit)}" if fit else f"no table with vectors; found {listed([*kinds])}"
-        raise bad(path, finding, f"Write {printable(str(path), 1000)}::{printable((fit or [*kinds, 'TABLE'])[0])}.")
+        remedy = f"Write {printable(str(path), 1000)}::{printable((fit or of_numbers)[0])}." if fit or of_numbers else STORE
+        raise bad(path, finding, remedy)
     return fit[0]
 
 
@@ -104,7 +108,7 @@ def _first(database: Any, table: str, name: str) -> list[Any]:
 
 
 def _kinds(database: Any, table: str) -> dict[str, Kind]:
-    """What the columns of a table hold, by their first rows."""
+    """The kind of each column of a table, by its first rows."""
     cursor = database.execute(f"SELECT * FROM {_named(table)} LIMIT {SAMPLE}")
     names = [entry[0] for entry in cursor.description]
     rows = cursor.fetchall()

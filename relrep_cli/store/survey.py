@@ -1,8 +1,6 @@
 """Which embedding a member of an HDF5 file names, and what belongs to it. Runs in the child process only (see `child`).
 
-Nothing is walked but what the answer needs; a list of what a file holds is bounded. The answer is a plan:
-{"x": D, "ids": D, "obs": [[name, C]…], "siblings": [[name, D]…], "wanted": names, "var": [[name, C]…], "uns": [[name, D]…],
-"attrs": {…}, "notes": […]} with D from `guards.dataset` and C either D or {"codes": D, "categories": D}.
+Nothing is walked but what the answer needs; a list of what a file holds is bounded. The answer is a plan of `hdf5_plans`.
 """
 
 from __future__ import annotations
@@ -10,6 +8,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -19,19 +18,10 @@ from relrep_cli.store.child import confine
 from relrep_cli.store.column_names import is_id_name
 from relrep_cli.store.dataframes import frame
 from relrep_cli.store.files import AGAIN
-from relrep_cli.store.guards import (
-    Plan,
-    Refused,
-    Unsupported,
-    attribute,
-    below,
-    dataset,
-    described,
-    has,
-    members,
-    step,
-)
-from relrep_cli.store.hdf5_siblings import orientation, pandas_index, siblings
+from relrep_cli.store.guards import Refused, Unsupported, below, dataset, described, has, members, step
+from relrep_cli.store.hdf5_attributes import attribute
+from relrep_cli.store.hdf5_plans import Columns, DatasetPlan, EmbeddingPlan, Plan, to_answer
+from relrep_cli.store.hdf5_siblings import orientation, pandas_index, scaling_of, siblings
 from relrep_cli.store.libhdf5 import h5d, h5f, h5g, h5i, h5l, h5p, h5py
 from relrep_cli.store.limits import DEPTH, MEMBERS, STATISTIC
 from relrep_cli.store.proteins import plan_of
@@ -57,32 +47,30 @@ MIXTURES = (b"mixture-items", b"mixture-weights", b"mixture-starts")  # the firs
 MEMORY = 32 << 20  # bytes for libhdf5 and us, beside a part of the file's size for the tables of its chunks
 
 
-PLAN: Plan = {"ids": None, "obs": [], "siblings": [], "wanted": [], "var": [], "uns": [], "attrs": {}, "notes": []}
-
-
 class Elsewhere(Refused):
     """There is no embedding at a place; `found` are the names of those elsewhere in the file."""
 
     def __init__(self, item: Any, where: str, finding: str = "no embedding here") -> None:
-        super().__init__(where, finding, "")
-        self.found = list(embeddings(h5g.open(h5i.get_file_id(item), b"/")))
+        refused: list[str] = []
+        self.found = list(embeddings(h5g.open(h5i.get_file_id(item), b"/"), refused))
+        super().__init__(where, finding if self.found or not refused else f"{finding}; {refused[0]}", "")
 
 
-def survey(path: str, member: str | None, reading: Plan, identity: list[int], seconds: float) -> Plan:
+def survey(path: str, member: str | None, reading: dict[str, Any], identity: list[int], seconds: float) -> dict[str, Any]:
     """{"plan": the embedding at `member`} or {"error": [where, finding, remedy]}, with "found": names of embeddings elsewhere.
 
     identity: device, inode and size of the file.
     """
-    return guarded(path, identity, seconds, lambda root: embedding(root, member, Reading(**reading)))
+    return guarded(path, identity, seconds, lambda root: to_answer(embedding(root, member, Reading(**reading))))
 
 
-def contents(path: str, identity: list[int], seconds: float) -> Plan:
+def contents(path: str, identity: list[int], seconds: float) -> dict[str, Any]:
     """{"plan": names of the embeddings in the file}, or {"error": [where, finding, remedy]}."""
-    return guarded(path, identity, seconds, lambda root: list(embeddings(root)))
+    return guarded(path, identity, seconds, lambda root: list(embeddings(root, [])))
 
 
-def guarded(path: str, identity: list[int], seconds: float, look: Callable[[Any], Any]) -> Plan:
-    """What `look` finds from the root group, while libhdf5 can open nothing but this file."""
+def guarded(path: str, identity: list[int], seconds: float, look: Callable[[Any], Any]) -> dict[str, Any]:
+    """Run `look` on the root group, while libhdf5 can open nothing but this file."""
     confine(seconds, files=1, memory=MEMORY + identity[2] // 4)
     try:
         root, shift = opened(path, identity)
@@ -124,7 +112,7 @@ def embedding(root: Any, member: str | None, reading: Reading) -> Plan:
         trail.append(step(trail[-1], part, where))
         where = below(where, part)
     if isinstance(trail[-1], h5d.DatasetID):
-        return bare(trail, parts, reading)
+        return dataset_embedding(trail, parts, reading)
     if is_collection(trail[-1]):
         return collection(trail[-1], where)
     if (
@@ -133,14 +121,14 @@ def embedding(root: Any, member: str | None, reading: Reading) -> Plan:
         and (found := plan_of(root, reading))
     ):
         return found
-    return loose(trail, parts, where, reading)
+    return group_embedding(trail, parts, where, reading)
 
 
 def is_collection(group: Any) -> bool:
     return has(group, b"X") and has(group, b"obs")
 
 
-def collection(group: Any, where: str) -> Plan:
+def collection(group: Any, where: str) -> EmbeddingPlan:
     """A relrep collection or an AnnData element: X with the frames obs and var."""
     strict = attribute(group, "format", where) == FORMAT
     attrs = {name: value for name in KNOWN if strict and (value := attribute(group, name, where)) is not None}
@@ -148,17 +136,17 @@ def collection(group: Any, where: str) -> Plan:
     if strict and version != VERSION:
         raise Refused(where, f"made by a newer relrep (format {version}); this one reads {VERSION}", "Update relrep.")
     x = matrix(step(group, b"X", where), below(where, b"X"))
-    n, d = x["shape"]
-    obs = frame(step(group, b"obs", where), n, below(where, b"obs"))
-    if strict and obs["ids"] is None:
+    n, d = x.shape
+    rows = frame(step(group, b"obs", where), n, below(where, b"obs"))
+    if strict and rows.ids is None:
         raise Refused(
             below(where, b"obs"), "it has no index of ids, which the format requires", "Write it again with relrep embed."
         )
-    var, uns = columns_of_x(group, d, where, strict), extras(group, where) if strict else []
-    return PLAN | {"x": x, **obs, "var": var, "uns": uns, "attrs": attrs}
+    var, uns = columns_of_x(group, d, where, strict), extras(group, where) if strict else ()
+    return EmbeddingPlan(x, ids=rows.ids, obs=rows.obs, var=var, uns=uns, attrs=tuple(attrs.items()))
 
 
-def matrix(item: Any, where: str) -> Plan:
+def matrix(item: Any, where: str) -> DatasetPlan:
     """The plan of an (n, d) dataset of numbers."""
     if isinstance(item, h5g.GroupID):
         kind = attribute(item, "encoding-type", where)
@@ -168,71 +156,75 @@ def matrix(item: Any, where: str) -> Plan:
     return dataset(item, where)
 
 
-def check_matrix(plan: Plan, where: str) -> None:
+def check_matrix(plan: DatasetPlan, where: str) -> None:
     """Raise Refused unless a described dataset has two axes of numbers."""
-    shape = tuple(plan["shape"])
-    if plan["kind"][1] not in "fiu":
-        raise Refused(where, f"it holds {'truth values' if plan['kind'] == '|b1' else 'text'}, not numbers", "Write float32.")
+    shape = plan.shape
+    if plan.kind[1] not in "fiu":
+        raise Refused(where, f"it holds {'truth values' if plan.kind == '|b1' else 'text'}, not numbers", "Write float32.")
     if len(matrix_shape(shape)) != 2:
         raise Refused(where, f"its axes are {len(shape)}; an embedding has two, items and dimensions", "Reshape it.")
     if not all(shape):
         raise Refused(where, f"it holds no numbers, its shape is {shape}", "Name an array that holds some.")
 
 
-def columns_of_x(group: Any, d: int, where: str, strict: bool) -> list[Any]:
+def columns_of_x(group: Any, d: int, where: str, strict: bool) -> Columns:
     """The frame `var`, its index as a column "id"; in foreign files empty when it is missing or of an unknown kind."""
     if not has(group, b"var"):
-        return []
+        return ()
     try:
         var = frame(step(group, b"var", where), d, below(where, b"var"))
     except Unsupported:
         if strict:
             raise
-        return []
-    return [*([["id", var["ids"]]] if var["ids"] else []), *var["obs"]]
+        return ()
+    return (*([("id", var.ids)] if var.ids else []), *var.obs)
 
 
-def extras(group: Any, where: str) -> list[Any]:
+def extras(group: Any, where: str) -> tuple[tuple[str, DatasetPlan], ...]:
     """Known arrays in `uns`."""
     if not has(group, b"uns"):
-        return []
+        return ()
     uns, inside = step(group, b"uns", where), below(where, b"uns")
     known = [name for name in (*UNS, *MIXTURES) if has(uns, name)]
     found = {name.decode(): dataset(step(uns, name, inside), below(inside, name)) for name in known}
     for name, plan in found.items():
         kind = "S" if name == MIXTURES[0].decode() else "f"
-        if plan["kind"][1] != kind or prod(plan["shape"]) > STATISTIC:
+        if plan.kind[1] != kind or prod(plan.shape) > STATISTIC:
             what = "text" if kind == "S" else "floats"
             raise Refused(
-                plan["name"], f"it is not a plain array of {what}, at most {STATISTIC} of them; the file is damaged", AGAIN
+                plan.name, f"it is not a plain array of {what}, at most {STATISTIC} of them; the file is damaged", AGAIN
             )
-    return [[name, plan] for name, plan in found.items()]
+    return tuple(found.items())
 
 
-def bare(trail: list[Any], parts: list[bytes], reading: Reading) -> Plan:
+def dataset_embedding(trail: list[Any], parts: list[bytes], reading: Reading) -> EmbeddingPlan:
     """A dataset of any HDF5 file, with the datasets beside it, or the rows of the nearest `obs` around it."""
     where = "/" + "/".join(part.decode(errors="backslashreplace") for part in parts)
     group, holder = trail[-2], where.rsplit("/", 1)[0] or "/"
     if parts[-1] == b"X" and is_collection(group):
         return collection(group, holder)
     x = matrix(trail[-1], where)
-    plan: Plan = PLAN | {"x": x, **orientation(trail[-1], x, where, reading)}
-    shape = matrix_shape(x["shape"])
-    n = shape[1 if x.get("transposed") else 0]
-    plan["notes"] = [*without_single_axes(x["shape"]), *plan["notes"]]
-    plan.update(siblings(group, parts[-1], shape, n, holder, reading))
-    if plan["ids"] is None and has(group, b"axis1") and attribute(group, "pandas_type", holder) == "frame":
-        plan["ids"] = pandas_index(group, n, holder)
+    transposed, notes = orientation(trail[-1], where, reading)
+    shape = matrix_shape(x.shape)
+    n = shape[1 if transposed else 0]
+    beside = siblings(group, parts[-1], trail[-1], n, holder, reading)
+    ids: DatasetPlan | None = None
+    obs: Columns = ()
+    if has(group, b"axis1") and attribute(group, "pandas_type", holder) == "frame":
+        ids = pandas_index(group, n, holder)
     around = [i for i in range(len(trail) - 1) if has(trail[i], b"obs")]
-    named = any(is_id_name(name) for name, _ in plan["siblings"])
-    if plan["ids"] is None and not named and around and not ANNOTATIONS & set(parts[around[-1] :]):
+    named = any(is_id_name(name) for name, _ in (*beside.columns, *beside.letters, *beside.attributes))
+    if ids is None and not named and around and not ANNOTATIONS & set(parts[around[-1] :]):
         outer = "/" + "/".join(part.decode(errors="backslashreplace") for part in parts[: around[-1]])
         rows = frame(step(trail[around[-1]], b"obs", outer), n, below(outer, b"obs"))
-        plan |= {"ids": rows["ids"], "obs": plan["obs"] or rows["obs"]}
-    return plan
+        ids, obs = rows.ids, rows.obs
+    notes = (*without_single_axes(x.shape), *notes)
+    scaling, attributes = scaling_of(group, trail[-1], shape, holder, transposed) if x.kind[1] in "iu" else ((), ())
+    beside = replace(beside, columns=tuple((name, part) for name, part in beside.columns if name not in dict(scaling)))
+    return EmbeddingPlan(x, transposed, True, ids, obs, beside, notes=notes, scaling=scaling, scaling_attributes=attributes)
 
 
-def loose(trail: list[Any], parts: list[bytes], where: str, reading: Reading) -> Plan:
+def group_embedding(trail: list[Any], parts: list[bytes], where: str, reading: Reading) -> EmbeddingPlan:
     """A group that holds one matrix under a usual name."""
     group = trail[-1]
     usual = [name for name in MATRICES if has(group, name)]
@@ -242,25 +234,31 @@ def loose(trail: list[Any], parts: list[bytes], where: str, reading: Reading) ->
         usual = [name for name in usual if is_matrix(group, name)]
     if len(usual) != 1:
         raise Elsewhere(group, where)
-    return bare([*trail, step(group, usual[0], where)], [*parts, usual[0]], reading)
+    return dataset_embedding([*trail, step(group, usual[0], where)], [*parts, usual[0]], reading)
 
 
 def is_matrix(group: Any, name: bytes) -> bool:
     """Whether `name` is a dataset of numbers with two axes; False for what would be refused."""
+    return not matrix_fault(group, name)
+
+
+def matrix_fault(group: Any, name: bytes) -> str:
+    """Why `name` is no dataset of numbers with two axes; "" for one."""
     try:
         check_matrix(described(step(group, name, ""), ""), "")
-    except Refused:
-        return False
-    return True
+    except Refused as refusal:
+        return refusal.fields[1]
+    return ""
 
 
 # --- all embeddings ---
 
 
-def embeddings(root: Any) -> Iterator[str]:
+def embeddings(root: Any, refused: list[str]) -> Iterator[str]:
     """Names of the embeddings below a group: collections, and matrices of real numbers outside of them.
 
-    Hard links only, each object once, at most DEPTH groups deep and MEMBERS objects.
+    refused: gets a line for each dataset that is none. Hard links only, each object once, at most DEPTH groups deep and
+    MEMBERS objects.
     """
     queue, seen, budget = deque([(root, "/", 0)]), set(), MEMBERS
     while queue:
@@ -276,5 +274,8 @@ def embeddings(root: Any) -> Iterator[str]:
             item = step(group, name, where)
             if isinstance(item, h5g.GroupID) and depth < DEPTH:
                 queue.append((item, below(where, name), depth + 1))
-            elif isinstance(item, h5d.DatasetID) and is_matrix(group, name):
-                yield below(where, name)
+            elif isinstance(item, h5d.DatasetID):
+                if fault := matrix_fault(group, name):
+                    refused += [] if "holds text" in fault else [f"{below(where, name)}: {fault}"]
+                else:
+                    yield below(where, name)

@@ -13,6 +13,7 @@ from relrep_cli.base.errors import DataError, printable
 from relrep_cli.store.column_names import is_id_name, role
 from relrep_cli.store.files import bad
 from relrep_cli.store.reading import Reading
+from relrep_cli.store.scaling import is_scaling
 
 Kind = Literal["vector", "real", "whole", "text", "other"]  # what a column holds
 NUMBERED = re.compile(r"(.*?)\d+(\D*)", re.DOTALL)
@@ -22,8 +23,10 @@ FEW = 4  # names that a message lists
 
 @dataclass(frozen=True)
 class Chosen:
-    """What is read of a table. vectors: the coordinates, or one column of vectors. named: columns that assign may use.
-    others: columns that may hold ids though no name says so; the first rows tell.
+    """The columns of a table that are read.
+
+    vectors: the coordinates, or one column of vectors. named: columns that assign may use. others: columns that may hold ids
+    though no name says so; the first rows tell.
     """
 
     vectors: list[str]
@@ -50,12 +53,14 @@ def choose_columns(
     else:
         vectors = _vectors(path, free)
     named = [n for n in named if n not in vectors and (kinds[n] in ("text", "whole") or n in taken or role(n))]
-    others = [n for n, kind in free.items() if kind in ("text", "whole") and n not in vectors]
+    if [kinds[n] for n in vectors] == ["vector"]:  # of columns of coordinates, one named scale may be another coordinate
+        named += [n for n, kind in free.items() if kind in ("real", "whole") and is_scaling(n)]
+    others = [n for n, kind in free.items() if kind in ("text", "whole") and n not in vectors and n not in named]
     return Chosen(vectors, named, others)
 
 
 def choose_metadata(path: Path, kinds: Mapping[str, Kind], reading: Reading, index: Sequence[str] = ()) -> Chosen:
-    """The same of a table that holds no vectors, but what belongs to the rows of an array in another file."""
+    """Divide the columns of a table without vectors, which describes the rows of an array in another file."""
     _check_named(path, kinds, reading)
     plain = [n for n, kind in kinds.items() if kind in ("text", "whole") or n in reading.named.values() or role(n)]
     named = [n for n in plain if n in reading.named.values() or n in index or role(n) or is_id_name(n)]
@@ -115,8 +120,8 @@ def _coordinates(path: Path, kinds: Mapping[str, Kind]) -> list[str]:
     groups: dict[tuple[str, str], list[str]] = {}
     alone: list[str] = []
     for name in numbers:
-        if match := NUMBERED.fullmatch(name.strip()):
-            groups.setdefault((match[1], match[2]), []).append(name)
+        if family := _family(name):
+            groups.setdefault(family, []).append(name)
         else:
             alone.append(name)
     families = [members for members in groups.values() if len(members) > 1]
@@ -126,7 +131,7 @@ def _coordinates(path: Path, kinds: Mapping[str, Kind]) -> list[str]:
         remedy = "Name the columns with --vector-columns." if alone else "Store the vectors as one column of lists."
         raise bad(path, f"{finding}. Found {_with_kinds(kinds)}", remedy)
     if not families:
-        return [name for name in numbers if name in alone]
+        return _without_texts(path, kinds, [name for name in numbers if name in alone])
     if len(families) > 1 or alone:
         largest = max(families, key=len)
         rest = [name for name in numbers if name not in largest]
@@ -135,7 +140,34 @@ def _coordinates(path: Path, kinds: Mapping[str, Kind]) -> list[str]:
             f"{listed(rest)} holds numbers, but is not named like the others ({listed(largest, 2)})",
             f"Write --vector-columns {pattern_of(largest)!r} to leave it out, or --vector-columns '*' to take all.",
         )
-    return families[0]
+    return by_number(_without_texts(path, kinds, families[0]))
+
+
+def by_number(names: list[str]) -> list[str]:
+    """Names of coordinates: in the order of their numbers where a program sorted them as text, else in that of the file.
+
+    >>> by_number(["e1", "e10", "e2"]), by_number(["e2", "e1"])
+    (['e1', 'e2', 'e10'], ['e2', 'e1'])
+    """
+    if names != sorted(names):
+        return names
+    return sorted(names, key=lambda name: int(re.findall(r"\d+", name)[-1]))
+
+
+def _without_texts(path: Path, kinds: Mapping[str, Kind], chosen: list[str]) -> list[str]:
+    """The coordinates. Raises DataError where a column that is named like them, but for its number, holds text."""
+    patterns = {_family(name) for name in chosen} - {None}
+    texts = [name for name, kind in kinds.items() if kind in ("text", "other") and _family(name) in patterns]
+    if texts:
+        finding = f"{listed(texts)} is named like the coordinates ({listed(chosen, 2)}), and holds text"
+        raise bad(path, finding, "Correct its cells, or name the coordinates with --vector-columns.")
+    return chosen
+
+
+def _family(name: str) -> tuple[str, str] | None:
+    """The text before and behind the last number of a name; None for a name without number."""
+    match = NUMBERED.fullmatch(name.strip())
+    return (match[1], match[2]) if match else None
 
 
 def whole_first(path: Path, example: str) -> DataError:

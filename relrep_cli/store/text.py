@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from relrep_cli.base.errors import printable
+from relrep_cli.numerics.spool import spool
 from relrep_cli.store.apart import Answer, Batch, Files, answered, import_alone, limit, read_apart, spill, texts
 from relrep_cli.store.assignment import tells_rows_apart
 from relrep_cli.store.beside import columns_beside
+from relrep_cli.store.columns import blocks
 from relrep_cli.store.files import HEAD, bad, first_fault, mistaken, opened, size_of, sniff
 from relrep_cli.store.found import Found
 from relrep_cli.store.reading import PLAIN, Reading
@@ -30,6 +32,7 @@ BLOCK = 256 << 10  # bytes read at once; pyarrow reads some blocks ahead, which 
 CELL = 64  # bytes of a number; with this many for each column, a row fits into a block
 SAMPLE = 1000  # rows that tell what a column holds
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
+SEMICOLONS = re.compile(rb"[^,;]*(;[^,;]*)+|-?\d+(,\d+)?(;-?\d+(,\d+)?)+")
 BAD_CELL = re.compile(r"column #(\d+): Row #(\d+): .*?invalid value '(.*)'\s*$", re.DOTALL)
 BAD_ROW = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 
@@ -47,9 +50,12 @@ def read_text(path: Path, member: str | None = None, reading: Reading = PLAIN) -
     delimiter = DELIMITERS[path.suffix.lower()]
     cells = _cells(path, start, size, delimiter)
     if len(cells) == 1 and re.search(r"[,;\t|]", cells[0]) and not cells[0].startswith("["):
-        raise bad(path, f"no columns of numbers; found {listed(cells)}", f"Cells must be separated by {delimiter!r}.")
+        right = "Give it a name that ends in .tsv." if "\t" in cells[0] else f"Cells must be separated by {delimiter!r}."
+        raise bad(path, f"no columns of numbers; found {listed(cells)}", right)
     named = names_columns(cells)
     rows = sample(start, size, delimiter)
+    if named and _lacks_a_name(cells, rows[1:]):
+        cells = ["", *cells]
     names = cells if named else [str(i + 1) for i in range(len(cells))]
     if len(set(names)) != len(names):
         twice = max(names, key=names.count)
@@ -67,10 +73,26 @@ def read_text(path: Path, member: str | None = None, reading: Reading = PLAIN) -
     unread = [
         n for n in chosen.others if _could_be_ids([row[names.index(n)] for row in rows[named:] if len(row) == len(names)])
     ]
-    found = replace(answer, unread=tuple(unread))
+    order = [n for n, part in zip(names, parts, strict=True) if part == "number"]
+    found = replace(answer, x=_reordered(answer.x, order, chosen.vectors), unread=tuple(unread))
     if delimiter == "\t" and not found.columns:  # the TensorFlow projector's vectors.tsv
         return replace(found, **columns_beside(path, len(found.x)))
     return found
+
+
+def _reordered(x: np.ndarray, order: list[str], wanted: list[str]) -> np.ndarray:
+    """The columns of x, which have the names `order`, in the order of `wanted`; x itself where they are so already."""
+    if order == wanted or len(order) != len(wanted):
+        return x
+    out, places = spool(x.shape, x.dtype), [order.index(name) for name in wanted]
+    for rows in blocks(len(x), x.shape[1] * x.dtype.itemsize, x, out):
+        out[rows] = x[rows][:, places]
+    return out
+
+
+def _lacks_a_name(cells: list[str], rows: list[list[str]]) -> bool:
+    """Whether the first row leaves out the name of the first column, as R's write.table does."""
+    return bool(rows) and all(len(row) == len(cells) + 1 for row in rows) and any(row[-1].strip() for row in rows)
 
 
 def names_columns(cells: list[str]) -> bool:
@@ -94,7 +116,7 @@ def sample(start: bytes, size: int, delimiter: str) -> list[list[str]]:
 
 
 def _kind(cells: list[str]) -> Kind:
-    """What the cells of a column hold, by most of them: a bad one among numbers is for the reader to report."""
+    """The kind of a column by most of its cells: a bad cell among numbers is for the reader to report."""
     numbers = [cell for cell in cells if _numeric([cell])]
     if 2 * sum(not _numeric([cell]) for cell in cells if cell.strip()) <= len(cells):
         return "whole" if numbers and all(re.fullmatch(r"\s*[-+]?\d+\s*", cell) for cell in numbers) else "real"
@@ -140,11 +162,16 @@ def _cells(path: Path, line: bytes, size: int, delimiter: str) -> list[str]:
     first = re.split(rb"[\r\n]", line.removeprefix(b"\xef\xbb\xbf"), maxsplit=1)[0]
     if len(first) + 3 >= LINE and size > LINE:
         raise bad(path, f"its first line is longer than {LINE} bytes", "Save it as .npy or .parquet.")
+    if delimiter == "," and SEMICOLONS.fullmatch(first):
+        finding = "its cells are separated by ';', which goes with decimal commas"
+        raise bad(path, finding, "Write it with ',' between cells and points in numbers: write.csv in R, to_csv in pandas.")
     csv.field_size_limit(LINE)
     try:
         cells = next(csv.reader([first.decode()], delimiter=delimiter, strict=True), [])
     except (csv.Error, UnicodeDecodeError) as error:
         raise bad(path, f"its first line is malformed: {printable(str(error))}", "Write it again.") from None
+    if cells and cells[0].startswith("#"):  # as numpy.savetxt writes a header
+        cells[0] = cells[0].lstrip("# ")
     if not cells:
         raise bad(path, "its first line is blank", "It must name the columns or hold numbers.")
     if len(cells) > COLUMNS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -14,7 +14,7 @@ from relrep_cli.base.errors import printable
 from relrep_cli.base.signals import temporary
 from relrep_cli.store.apart import Answer, answered, import_alone, limit, raise_if_failed
 from relrep_cli.store.child import Died, run
-from relrep_cli.store.column_names import role
+from relrep_cli.store.column_names import is_id_name, role
 from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of
 from relrep_cli.store.limits import packing_fault
 from relrep_cli.store.parquet import OPTIONS
@@ -26,8 +26,9 @@ MEMORY = 512 << 20  # bytes for reading at all, beside what the footer takes
 
 
 @contextmanager
-def as_lines(path: Path, text: str, label: str) -> Iterator[IO[bytes]]:
-    """A file of JSON objects, one for each row of a Parquet file, with the columns `text`, `label`, id and split.
+def as_lines(path: Path, text: str, named: Sequence[str]) -> Iterator[IO[bytes]]:
+    """A file of JSON objects, one for each row of a Parquet file, with the column `text`, those that the user names, and those
+    that may hold ids, labels or splits.
 
     Raises DataError when the file is damaged or has no such column, WriteError when the temporary folder is full.
     """
@@ -39,7 +40,7 @@ def as_lines(path: Path, text: str, label: str) -> Iterator[IO[bytes]]:
     os.close(handle)
     with temporary(Path(name)) as lines:
         try:
-            answer = run(write_lines, str(path), str(lines), text, label, patience=60 + size / 1e6)
+            answer = run(write_lines, str(path), str(lines), text, list(named), patience=60 + size / 1e6)
         except Died as error:
             raise bad(path, f"damaged: {printable(error.finding.replace('libhdf5', 'pyarrow'))}", "Write it again.") from None
         raise_if_failed(answer, lines.parent)
@@ -47,7 +48,7 @@ def as_lines(path: Path, text: str, label: str) -> Iterator[IO[bytes]]:
             yield file
 
 
-def write_lines(name: str, target: str, text: str, label: str) -> Answer:
+def write_lines(name: str, target: str, text: str, named: list[str]) -> Answer:
     """In the child: the rows of the Parquet file `name` as lines of JSON in `target`."""
     path = Path(name)
 
@@ -63,7 +64,7 @@ def write_lines(name: str, target: str, text: str, label: str) -> Answer:
                     "Name one that is there with --text-column.",
                     text,
                 )
-            wanted = [n for n in dict.fromkeys(names) if n in (text, label) or role(n) in ("id", "split")]
+            wanted = [n for n in dict.fromkeys(names) if n in (text, *named) or role(n) or is_id_name(n)]
             stored = os.stat(path).st_size
             for batch in file.iter_batches(ROWS, columns=wanted, use_threads=False):
                 batch.validate(full=True)

@@ -60,7 +60,7 @@ def a(noun: str) -> str:
 
 
 class Unusable(Exception):
-    """What is wrong with the file; `unpack` adds where and what to do."""
+    """A fault of the file; `unpack` adds the place and the remedy."""
 
 
 def need(true: Any, otherwise: str) -> None:
@@ -96,7 +96,7 @@ def _object(text: Any, otherwise: str) -> dict[str, Any]:
 
 
 def _record(metadata: Any, key: str, version: int, noun: str) -> dict[str, Any]:
-    """What the metadata say: an object of the version that is known."""
+    """The object in the metadata, of the version that is known."""
     text = metadata.get(key) if isinstance(metadata, dict) else None
     need(isinstance(text, str), f"safetensors without {a(noun)}'s metadata")
     record = _object(text, f"{a(noun)}'s metadata that cannot be read")

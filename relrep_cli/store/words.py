@@ -34,16 +34,22 @@ COUNTS = re.compile(rb"\s*(\d{1,12})\s+(\d{1,6})\s*")
 NUMBER = re.compile(rb"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|[-+]?(nan|inf)", re.IGNORECASE)
 SAMPLE = 200  # lines that tell how a file is laid out
 WORD = "word"
+BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How the lines of a text file are laid out: the first gives counts, each has a word before its d numbers, n lines."""
+    """How the lines of a text file are laid out: the first gives counts, each has a word before its d numbers, n lines.
+
+    skipped: lines before them, comments and names of columns. quoted: whether words stand in quotes.
+    """
 
     d: int
     named: bool
     counted: bool = False
     n: int | None = None
+    skipped: int = 0
+    quoted: bool = False
 
 
 def text_layout(path: Path, lines: list[bytes], reading: Reading) -> Layout:
@@ -65,7 +71,9 @@ def text_layout(path: Path, lines: list[bytes], reading: Reading) -> Layout:
             found = len(cells[1]) - 1
             raise bad(path, f"its first line declares {d} numbers a line, and line 2 holds {found}", "Correct its first line.")
     if not cells or len(cells[0]) < 2:
-        raise bad(path, "no lines of a word and its numbers", "Choose an --encoder if these are texts.")
+        table = bool(cells) and cells[0][0].count(b",") > 1
+        remedy = "Give it a name that ends in .csv." if table else "Choose an --encoder if these are texts."
+        raise bad(path, "no lines of a word and its numbers", remedy)
     if all(NUMBER.fullmatch(cell) for line in cells for cell in line):
         return _of_numbers(path, cells, reading)
     width = min(map(len, cells))
@@ -74,6 +82,25 @@ def text_layout(path: Path, lines: list[bytes], reading: Reading) -> Layout:
         d += 1
     widths = sorted(map(len, cells))
     return Layout(d or max(1, max(widths, key=widths.count) - 1), True)
+
+
+def preamble(lines: list[bytes]) -> tuple[int, bool]:
+    """How many lines stand before the vectors, and whether names of columns, as R's write.table writes them, are quoted.
+
+    Comments are lines that numpy.savetxt begins with `#`; a line of the word # holds numbers alone. Names of columns are a line
+    without any number, as long as the next one, or shorter by one.
+    """
+    cells = [line.split() for line in lines]
+    count = 0
+    while count < len(cells) and cells[count][:1] and cells[count][0].startswith(b"#"):
+        if len(cells[count]) > 1 and all(map(NUMBER.fullmatch, cells[count][1:])):
+            break
+        count += 1
+    head, following = cells[count : count + 2] if len(cells) > count + 1 else ([], [])
+    numbers = len(following) > 1 and all(map(NUMBER.fullmatch, following[1:]))
+    if numbers and len(following) - len(head) in (0, 1) and not any(map(NUMBER.fullmatch, head)):
+        return count + 1, all(name.startswith(b'"') for name in head)
+    return count, False
 
 
 def _of_numbers(path: Path, cells: list[list[bytes]], reading: Reading) -> Layout:
@@ -106,7 +133,7 @@ def read_words(path: Path, member: str | None = None, reading: Reading = PLAIN) 
             return read_hdf5(path, member, reading)
         if member is not None:
             raise bad(path, "word vectors have no members", f"Write {printable(str(path), 1000)}.", member)
-        first = head.partition(b"\n")[0]
+        first = head.removeprefix(BOM).partition(b"\n")[0]
         counts = COUNTS.fullmatch(first.rstrip(b"\r"))
         file: IO[bytes] = BufferedReader(raw, 1 << 20)
         if counts and (path.suffix.lower() == ".bin" or (sniff(head) != "text" and b"\0" in head)):
@@ -139,7 +166,7 @@ def _binary(path: Path, file: IO[bytes], n: int, d: int, size: int) -> Found:
             raise bad(path, f"it ends within vector {i + 1} of {n}", "Fetch it again.")
         words.append(_checked_word(path, word.lstrip(b"\n"), i + 1))
         x[i] = np.frombuffer(content, "<f4")
-    return Found(x, columns={WORD: _texts(path, words, size)}, index=WORD)
+    return Found(x, columns={WORD: _texts(path, words, size)}, index=WORD, layout="table")
 
 
 def _checked_word(path: Path, word: bytes, number: int) -> bytes:
@@ -170,20 +197,21 @@ def _until_space(file: IO[bytes]) -> bytes | None:
 
 def _text(path: Path, raw: FileIO, file: IO[bytes], size: int, reading: Reading) -> Found:
     """One line a word; words may hold spaces, so the last d cells are the vector."""
-    layout = text_layout(
-        path, [line for _, line in zip(range(1 + SAMPLE), iter(lambda: file.readline(LINE), b""), strict=False)], reading
-    )
+    start = len(BOM) if file.read(len(BOM)) == BOM else 0
+    file.seek(start)
+    lines = [line for _, line in zip(range(1 + SAMPLE), iter(lambda: file.readline(LINE), b""), strict=False)]
+    skipped, quoted = preamble(lines)
+    layout = replace(text_layout(path, lines[skipped:], reading), skipped=skipped, quoted=quoted)
     _check_counts(path, 1, layout.d)
-    file.seek(0)
-    n = (
-        sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b"")) + 1 - layout.counted
-    )  # one more than lines, maybe
+    file.seek(start)
+    skip = layout.skipped + layout.counted
+    n = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b"")) + 1 - skip  # one more than lines, maybe
     if n * layout.d * 2 > 2 * size + 2 * layout.d:
         raise bad(path, f"{n} lines of {layout.d} numbers do not fit into {size} bytes", "Every line needs the same number.")
-    file.seek(0)
+    file.seek(start)
     x, words = spool((n, layout.d), np.float32), []
     at = 0
-    for number, lines in _blocks(file, int(layout.counted)):
+    for number, lines in _blocks(file, skip):
         rows = [_cells(path, number + i, line, layout) for i, line in enumerate(lines)]
         x[at : at + len(rows)] = _numbers(path, number, [row for _, row in rows])
         words += [word for word, _ in rows]
@@ -194,8 +222,8 @@ def _text(path: Path, raw: FileIO, file: IO[bytes], size: int, reading: Reading)
         )
     if layout.named:
         name = reading.id_column or WORD  # they have no name of their own
-        return Found(x[:at], columns={name: _texts(path, words, size)}, index=name)
-    return replace(Found(x[:at]), **columns_beside(path, at))
+        return Found(x[:at], columns={name: _texts(path, words, size)}, index=name, layout="table")
+    return replace(Found(x[:at], layout="table"), **columns_beside(path, at))
 
 
 def _blocks(file: IO[bytes], skip: int) -> Iterator[tuple[int, list[bytes]]]:
@@ -232,7 +260,7 @@ def _cells(path: Path, number: int, line: bytes, layout: Layout) -> tuple[bytes,
         parts[0].decode()
     except UnicodeDecodeError:
         raise bad(path, f"line {number}: its word is not UTF-8", "Save the file as UTF-8.") from None
-    return parts[0], parts[1:]
+    return parts[0].strip(b'"') if layout.quoted else parts[0], parts[1:]
 
 
 def _numbers(path: Path, number: int, rows: list[list[bytes]]) -> np.ndarray:

@@ -56,7 +56,7 @@ def refuse(target: str, force: bool, inputs: Sequence[str] = (), endings: Sequen
     if path.is_dir():
         raise UsageError("is a folder", "Name a file in it.", file=target)
     if path.exists() and not path.is_file():
-        raise UsageError("exists and is no regular file", "Choose another name.", file=target)
+        raise UsageError("exists and is not a regular file", "Choose another name.", file=target)
     if path.exists() and not force:
         raise UsageError("exists", "Choose another name, or write --force to replace it.", file=target)
     path = _through_links(path)
@@ -211,7 +211,7 @@ def _copy_to_stdout(path: Path) -> None:
 
 
 def _stem(name: str) -> str:
-    """What stands for the target's name in the temporary's; a long name by a digest, since names have at most 255 bytes."""
+    """The part of a temporary's name that stands for its target: a digest for a long one, as names have at most 255 bytes."""
     encoded = os.fsencode(name)
     return name if len(encoded) <= LONGEST_STEM else hashlib.sha256(encoded).hexdigest()[:LONGEST_STEM]
 

@@ -22,6 +22,7 @@ from relrep_cli.store.found import Found
 from relrep_cli.store.library_files import array_of, of_texts, read_with_library, surveyed
 from relrep_cli.store.limits import MEMBERS, packing_fault
 from relrep_cli.store.reading import Reading
+from relrep_cli.store.scaling import is_scaling
 
 LIBRARIES = ("zarr",)  # imported by the fork server
 MARKS = ("zarr.json", ".zgroup", ".zarray")
@@ -53,7 +54,7 @@ def stored_in(path: Path) -> int:
                 files += 1
                 if entry.is_symlink() or not (entry.is_dir() or entry.is_file()):
                     raise bad(
-                        path, f"holds {printable(entry.name, 60)}, which is no plain file", "Copy the data into the store."
+                        path, f"holds {printable(entry.name, 60)}, which is not a plain file", "Copy the data into the store."
                     )
                 if files > MOST:
                     raise bad(path, f"holds more than {MOST} files", "Write it with larger chunks.")
@@ -71,7 +72,7 @@ def survey(name: str, files: Files, member: str | None, reading: Mapping[str, An
 
 @contextmanager
 def _plain_errors(path: Path) -> Iterator[None]:
-    """What zarr and its codecs raise, as one line. Raises DataError."""
+    """Turn the errors of zarr and its codecs into a DataError of one line."""
     try:
         yield
     except (MemoryError, DataError):
@@ -107,7 +108,13 @@ def _array(path: Path, name: str, part: Any, size: int) -> Array:
         with _plain_errors(path):
             return np.asarray(part[:])
 
-    return Array(name, tuple(part.shape), kind, kind.name, read)
+    return Array(name, tuple(part.shape), kind, kind.name, read, _scaling(part))
+
+
+def _scaling(part: Any) -> dict[str, np.ndarray]:
+    """The attributes of an array that say what its integers stand for, as xarray writes them."""
+    numbers = {name: value for name, value in dict(part.attrs).items() if is_scaling(name) and isinstance(value, int | float)}
+    return {name: np.array(value) for name, value in numbers.items()}
 
 
 def _texts(path: Path, name: str, part: Any) -> Array:

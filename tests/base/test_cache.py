@@ -132,8 +132,8 @@ def test_a_cache_that_cannot_be_written_warns_and_goes_on(work: Workdir, place: 
 
 def test_a_file_for_a_folder_is_refused_before_any_work(work: Workdir) -> None:
     (work / "kept").write_text("")
-    work.error(f"{COMPARE} --cache kept", 2, "--cache", "is no folder")
-    work.error("relrep stitch a.h5 b.h5 -a anchors.h5 --cache kept", 2, "--cache", "is no folder")
+    work.error(f"{COMPARE} --cache kept", 2, "--cache", "is not a folder")
+    work.error("relrep stitch a.h5 b.h5 -a anchors.h5 --cache kept", 2, "--cache", "is not a folder")
 
 
 def test_keys_do_not_depend_on_threads(work: Workdir) -> None:
@@ -241,8 +241,8 @@ def test_cache_prunes_the_oldest_first(work: Workdir, folder: Path) -> None:
 
 
 def test_cache_says_what_cannot_be_done(work: Workdir) -> None:
-    work.error("relrep cache nowhere", 2, "nowhere", "is no folder")
-    work.error("relrep cache a.h5", 2, "is no folder")
+    work.error("relrep cache nowhere", 2, "nowhere", "is not a folder")
+    work.error("relrep cache a.h5", 2, "is not a folder")
     (work / "kept").mkdir()
     work.error("relrep cache kept --older-than 3", 2, "--older-than", "Add --prune")
     work.error("relrep cache kept --prune --max-mb -1", 2, "--max-mb is -1")

@@ -84,7 +84,7 @@ def probe(items: Items, train: np.ndarray, *, seed: int = 0) -> Trained:
     return Trained("probe", {}, (1,), {})
 """
 SOURCE = """
-@source(kind="images", fits=lambda path: path.is_dir(), source="a test")
+@source(kind="images", fits=lambda path: path.is_dir(), has_columns=False, source="a test")
 def probe(path: Path) -> Items:
     return Items(np.zeros(1), np.zeros(1, "S1"), "")
 """

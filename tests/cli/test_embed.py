@@ -92,7 +92,7 @@ def test_broken_items_are_counted(photos: Workdir) -> None:
         ("photos.npz --k 3", "--k counts neighbours in the file of --positives FILE"),
         ("photos.npz --positives label", "--positives does not go with --encoder none"),
         ("photos.npz --source idx", "--source does not go with --encoder none"),
-        ("photos.npz -e pca --layer 2", "--layer does not go with --encoder pca, which is no pretrained model"),
+        ("photos.npz -e pca --layer 2", "--layer does not go with --encoder pca, which is not a pretrained model"),
         ("photos.npz -e pca --source idxx", "unknown source 'idxx'. Did you mean idx?"),
         ("photos.npz -e st --dim 3", "unknown encoder 'st'"),
         ("photos.npz -e torch:x --save-encoder y.safetensors", "--save-encoder keeps an encoder that this run trains"),

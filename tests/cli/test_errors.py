@@ -116,7 +116,7 @@ BAD_FILES = cases(
     Case("pickle", "info bad.npy", DATA,
          "bad.npy … object … never opened", lambda w: np.save(w / "bad.npy", np.array([[{}]]), allow_pickle=True)),
     Case("too large for float32", "embed bad.npy -o x.h5 -q", DATA,
-         "row 1 … too large for float32 … --dtype", npy(bad=np.array([[1.0], [1e300]]))),
+         "row 1 … out of range for float32 … --dtype", npy(bad=np.array([[1.0], [1e300]]))),
 )
 # fmt: on
 
@@ -220,7 +220,7 @@ USES = cases(
     Case("option of an encoder", "embed a.npz --dim 3 -o x.h5", USAGE, "--dim does not go with --encoder none"),
     Case("encoder not trained", "embed a.npz --save-encoder e.safetensors -o x.h5", USAGE,
          "--save-encoder needs an encoder … --encoder"),
-    Case("space of an encoder", "embed . -e pca --space mine -o x.h5", USAGE, "--space names imported vectors"),
+    Case("space of an encoder", "embed . -e pca --space mine -o x.h5", USAGE, "--space is for imported vectors"),
     Case("fail under nan", "compare a.h5 b.h5 --fail-under nan", USAGE, "--fail-under is nan"),
     Case("one file alone", "compare a.h5 a.h5 --reference first", USAGE, "is the only file"),
     Case("k of 0", "compare a.h5 b.h5 -m jaccard --k 0", USAGE, "--k is 0 … at least 1"),
@@ -252,10 +252,10 @@ def test_usage(work: Workdir, case: Case) -> None:
 PROJECT = "project a.h5 -a anchors.h5 -s euclidean"
 # fmt: off
 OUTPUTS = cases(
-    Case("no folder", f"{PROJECT} -o no/x.h5", WRITE, "no/x.h5: there is no folder no … Make it first"),
+    Case("no folder", f"{PROJECT} -o no/x.h5", WRITE, "no/x.h5: there is not a folder no … Make it first"),
     Case("exists", f"{PROJECT} -o b.rel.h5", USAGE, "b.rel.h5: exists … --force"),
     Case("folder", f"{PROJECT} -o sub --force", USAGE, "sub: is a folder … Name a file", lambda w: (w / "sub").mkdir()),
-    Case("device", f"{PROJECT} -o /dev/full --force", USAGE, "/dev/full: exists and is no regular file"),
+    Case("device", f"{PROJECT} -o /dev/full --force", USAGE, "/dev/full: exists and is not a regular file"),
     Case("input", f"{PROJECT} -o a.h5 --force", USAGE, "a.h5: is also an input … another name"),
     Case("input, spelled otherwise", f"{PROJECT} -o ../work/a.h5 --force", USAGE, "is also an input"),
     Case("input by a symbolic link", f"{PROJECT} -o link.h5 --force", USAGE,

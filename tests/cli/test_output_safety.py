@@ -5,22 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from conftest import Workdir
 
-from relrep_cli.base.output import FORMATS, quote_formulas, render
+from relrep_cli.base.output import FORMATS, render
 
 UNSAFE = ["\x1b[31m", "\x7f", "\x9b31m", "\u202e", "\u2066", "\u2028", "\u2029", "\ufeff", "\x85", "\x00"]
 FORMULAS = ["=1+1", "+1", "-x", "@SUM(A1)", "＝1"]
-
-
-@pytest.fixture(autouse=True)
-def unquoted() -> Iterator[None]:
-    yield
-    quote_formulas(False)
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -40,8 +33,8 @@ def test_no_format_lets_a_control_character_through(format: str, verbatim: bool)
 def test_formulas_are_quoted_on_demand(format: str, delimiter: str) -> None:
     records = [{"id": text, "value": -0.5, "n": -3} for text in [*FORMULAS, "plain"]]
     for wanted in (False, True):
-        quote_formulas(wanted)
-        rows = list(csv.reader(io.StringIO(render(records, ["id", "=head"], format)), delimiter=delimiter))
+        shown = render(records, ["id", "=head"], format, quote_formulas=wanted)
+        rows = list(csv.reader(io.StringIO(shown), delimiter=delimiter))
         mark = "'" if wanted else ""
         assert rows[0] == ["id", f"{mark}=head", "value", "n"]
         assert [row[0] for row in rows[1:]] == [*(mark + text for text in FORMULAS), "plain"]

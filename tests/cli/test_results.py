@@ -318,3 +318,21 @@ def test_labels_that_differ_have_no_overlap_in_common(empty: Workdir) -> None:
     assert (
         "common items different labels; make them alike" in empty.here("relrep compare a.npz b.npz -m label-overlap", 2).stderr
     )
+
+
+@pytest.mark.parametrize(
+    "command", ["compare a.h5 b.h5 -o x.docx", "compare a.h5 b.h5 -m cosine --per-row x.h5ad", "compare a.h5 b.h5 -o results"]
+)
+def test_an_ending_that_says_no_format_is_refused(work: Workdir, command: str) -> None:
+    work.error(f"relrep {command}", 2, f"{command.split()[-1]}: the name must end in one of .tsv, .csv, ")
+    assert not (work / command.split()[-1]).exists()
+
+
+def test_a_table_for_a_paper(work: Workdir) -> None:
+    (work / "a_b.h5").write_bytes((work / "a.h5").read_bytes())
+    work.here("relrep compare a_b.h5 b.h5 -m cka,rsa --permutations 200 -o t.tex -q")
+    lines = (work / "t.tex").read_text().splitlines()
+    assert lines[:2] == [r"\begin{tabular}{lll" + "r" * (len(lines[2].split("&")) - 3) + "}", r"\toprule"]
+    assert r"a\_b.h5 & b.h5 & cka & 0." in lines[4] and "$^{**}$" in lines[4] and " [0." in lines[4]
+    assert len({line.count("&") for line in lines if line.endswith(r"\\")}) == 1
+    assert lines[-3].startswith("% * q < 0.05") and lines[-2].startswith("% cka: linear kernel")

@@ -337,6 +337,7 @@ def test_threads_reach_the_libraries(work: Workdir, words: str, env: dict[str, s
     [
         ("relrep co", 1, "compare"),
         ("relrep compare --metric kn", 3, "knn-jaccard"),
+        ("relrep compare --metric cka,kn", 3, "cka,knn-jaccard"),
         ("relrep compare --met", 2, "--metric"),
         ("relrep anchor --strategy p", 3, "per-class"),
         ("relrep embed --encoder conv-a", 3, "conv-ae"),

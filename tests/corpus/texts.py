@@ -209,7 +209,7 @@ case("attribute-index-dot", attribute("obs", "_index", "."), "the index is the f
 case("attribute-not-utf8", attribute("/", "space", np.bytes_(b"\xff\xfe")), "not UTF-8", ACCEPT)
 case("format-newer", lambda path: collection(path, **{"format-version": 2}), "made by a newer relrep")
 case("format-huge", lambda path: collection(path, **{"format-version": np.uint64(2**64 - 1)}), "a version beyond int64")
-case("format-text", lambda path: collection(path, **{"format-version": "one"}), "a version that is no number")
+case("format-text", lambda path: collection(path, **{"format-version": "one"}), "a version that is not a number")
 case("format-no-index", edited(lambda file: file["obs"].__delitem__("id")), "the format requires ids")
 case("format-no-var", edited(lambda file: file.__delitem__("var")), "no frame of columns", ACCEPT)
 ODD = [

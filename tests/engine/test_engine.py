@@ -167,7 +167,7 @@ def test_the_address_stands_in_the_file_of_the_scheduler(tmp_path: Path) -> None
 
 def test_without_a_terminal_progress_is_a_line_a_minute(caplog: pytest.LogCaptureFixture, monkeypatch: Any) -> None:
     now = [0.0]
-    monkeypatch.setattr("relrep_cli.base.output.time", types.SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("relrep_cli.base.progress_lines.time", types.SimpleNamespace(monotonic=lambda: now[0]))
     with caplog.at_level("INFO", logger="relrep"), progress("comparing") as advance:
         for second in range(181):
             now[0] = float(second)

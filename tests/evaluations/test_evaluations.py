@@ -17,7 +17,8 @@ from relrep_cli import store
 from relrep_cli.base.errors import DataError, NotApplicable
 from relrep_cli.embedding import Embedding, text
 from relrep_cli.evaluations import EVALUATIONS, Finding, Space, anomalies, probes, retrieval, separation
-from relrep_cli.evaluations.findings import distances, evaluate, prepare, records, some
+from relrep_cli.evaluations.finding_records import records
+from relrep_cli.evaluations.findings import distances, evaluate, prepare, some
 from relrep_cli.metrics import METRICS
 from relrep_cli.numerics.intervals import interval_of_pairs, jackknife
 
@@ -353,7 +354,7 @@ def test_the_interval_of_alignment_is_that_of_items_left_out_and_covers() -> Non
     two = np.array([1.0, 1.0])
     assert interval_of_pairs(two, two) is None  # without either item there is no pair
     codes = np.repeat([0, 1, 2], [4, 30, 60])
-    draws = [separation._alignment(uneven(np.random.default_rng(seed)).x, codes, "") for seed in range(300)]
+    draws = [separation._alignment(uneven(np.random.default_rng(seed)).x, codes, "", codes) for seed in range(300)]
     truth = np.mean([d.value for d in draws])
     ends = np.array([interval_of_pairs(d.rows, d.pairs) for d in draws])
     assert 0.91 < ((ends[:, 0] < truth) & (truth < ends[:, 1])).mean() < 0.985

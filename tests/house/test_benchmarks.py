@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from conftest import CHECKOUT
 
+pytestmark = pytest.mark.slow
 FOLDER = CHECKOUT / "benchmarks"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "common")
 RUN_ALL = """
@@ -20,8 +21,6 @@ _, folder, *names = sys.argv
 sys.path.insert(0, folder)
 sys.argv[:] = ["all", "--smoke"]
 import common  # which takes --smoke out
-
-pytestmark = pytest.mark.slow
 found = {}
 for name in names:
     said, failed = io.StringIO(), ""
@@ -57,7 +56,18 @@ def test_benchmark_runs(name: str, ran: dict[str, tuple[str, str]]) -> None:
 
 
 def test_every_benchmark_is_known() -> None:
-    assert {"anchor", "compare", "diagnosis", "interval_coverage", "neighbors", "project", "startup", "stitch"} <= set(NAMES)
+    assert {
+        "anchor",
+        "compare",
+        "diagnosis",
+        "interval_coverage",
+        "neighbors",
+        "project",
+        "simulation",
+        "startup",
+        "stitch",
+        "task_coverage",
+    } <= set(NAMES)
     for name in NAMES:
         said = (FOLDER / f"{name}.py").read_text("utf-8")
         assert f"python benchmarks/{name}.py" in said and "--smoke" in said.partition('"""\n')[0]

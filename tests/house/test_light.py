@@ -32,4 +32,4 @@ def light(work: Workdir) -> Workdir:
 def test_what_is_missing_is_named(light: Workdir, command: str, library: str) -> None:
     (light / "a.csv").write_text("id,x,y\na,1,2\nb,3,4\n")
     done = light.run(f"relrep {command} -q", 2)
-    assert only_line(done).endswith(f"this needs {library}, which is not installed. Write pip install {library}.")
+    assert only_line(done).endswith(f"this needs {library}, which is not installed. Run pip install {library}.")

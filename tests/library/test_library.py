@@ -121,13 +121,16 @@ def test_what_is_no_space_is_refused(x: Any, how: dict[str, Any], words: str) ->
         (lambda: relrep.compare(X, Y, metric="cak"), "cka"),
         (lambda: relrep.compare(X, Y, recipe={"center": True}), "recipe says how to project on anchors"),
         (lambda: relrep.compare(X, Y[:9]), "neither has ids, and 60 rows cannot pair with 9"),
+        (lambda: relrep.compare(X, Y, kernal="rbf"), "unknown option of a metric 'kernal'. Did you mean kernel?"),
+        (lambda: relrep.project(X, range(5), simlarity="l1"), "unknown option of a similarity 'simlarity'"),
+        (lambda: relrep.anchor(X, 5, blah=2), "unknown option of a strategy 'blah'"),
         (lambda: relrep.anchor(X, 61), "61 anchors requested, but only 60"),
         (lambda: relrep.anchor(X, 5, strategy="bootstrap"), "Use the command relrep anchor"),
-        (lambda: relrep.stitch(X, Y, labels=X[:, 0] > 0, method="absolute", heads=3), "heads is no option of a head"),
+        (lambda: relrep.stitch(X, Y, method="absolute", heads=3), "unknown option of a head or translator 'heads'"),
         (lambda: relrep.RelativeProjector(anchors=[60]).fit(X), "anchors are not all row numbers"),
         (lambda: relrep.RelativeProjector(strategy="per-class").fit(X), "needs more than vectors"),
     ],
-    ids=range(9),
+    ids=range(12),
 )  # fmt: skip
 def test_mistakes_are_named(call: Any, words: str) -> None:
     with pytest.raises(relrep.RelrepError, match=words):
@@ -156,6 +159,9 @@ def test_notes_are_kept_and_not_printed(capfd: pytest.CaptureFixture[str]) -> No
 
 def test_nearest_items() -> None:
     found = relrep.nearest(X, 2, queries=[7], by="euclidean")
+    named = relrep.as_embedding(X, ids=[f"n{i}" for i in range(60)])
+    assert [r.id for r in relrep.nearest(named, 2, queries=[7], by="euclidean")] == [f"n{r.id}" for r in found]
+    assert [r.id for r in relrep.nearest(named, 2, queries="n7", by="euclidean")] == [f"n{r.id}" for r in found]
     order = np.argsort(np.linalg.norm(X - X[7], axis=1))[1:3]
     assert [r.id for r in found] == [str(i) for i in order]
 

@@ -54,6 +54,18 @@ def test_the_bootstrap_is_seeded() -> None:
     assert bootstrap(np.full(50, 0.25), np.random.default_rng(0)) == (0.25, 0.25)
 
 
+def test_the_interval_of_hits_is_wilsons_and_covers_where_misses_are_rare() -> None:
+    """Percentiles of the bootstrap hold a share of 0.98 of 60 items in 69 % of draws."""
+    rng = np.random.default_rng(0)
+    for hits in (0, 1, 57, 60):
+        found = inference.of_mean(np.repeat([1.0, 0.0], [hits, 60 - hits]), rng)
+        assert found == pytest.approx(tuple(stats.binomtest(hits, 60).proportion_ci(method="wilson")), abs=1e-6)
+    found = [inference.of_mean((rng.random(60) < 0.98).astype(np.float64), rng) for _ in range(300)]
+    assert np.mean([low <= 0.98 <= high for low, high in found]) > 0.93
+    rows = rng.normal(size=30)
+    assert inference.of_mean(rows, np.random.default_rng(0)) == bootstrap(rows, np.random.default_rng(0))
+
+
 def test_the_jackknife_of_a_mean_is_its_standard_error() -> None:
     rows = np.random.default_rng(3).normal(size=40)
     without = (rows.sum() - rows) / 39

@@ -348,7 +348,7 @@ def test_products_through_the_commands(work: Workdir) -> None:
         ("--round inf", 2, "--round is inf"),
         ("--aggregator anchors.h5", 3, "anchors.h5: not a safetensors file. Give an aggregator"),
         ("--statistics b.h5 --center", 3, "b.h5: holds statistics of another space"),
-        ("--statistics b.h5 --transductive", 2, "--statistics takes them from a file, --transductive from all rows"),
+        ("--statistics b.h5 --transductive", 2, "--statistics and --transductive both say where statistics come from"),
         ("--audit", 2, "--audit, -o do not go together. Choose one."),
     ],
 )

@@ -166,7 +166,7 @@ def test_what_does_not_fit(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=said):
             read(str(tmp_path), "cifar", {})
     (tmp_path / "train.bin").write_bytes(bytes(4000))
-    with pytest.raises(DataError, match="4000 bytes are no whole number of images"):
+    with pytest.raises(DataError, match="4000 bytes are not a whole number of images"):
         read(str(tmp_path), "cifar", {})
     with pytest.raises(Forbidden, match="names 'os system'"):
         read_pickle(b"cos\nsystem\n(S'true'\ntR.")

@@ -120,7 +120,7 @@ def test_bombs(tmp_path: Path) -> None:
 
 def test_nothing_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"x")
-    with pytest.raises(DataError, match=r"a.png: it is no picture"):
+    with pytest.raises(DataError, match=r"a.png: it is not a picture"):
         items(tmp_path, skip_bad=True)
 
 

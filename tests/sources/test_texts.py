@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from relrep_cli.base.errors import DataError
+from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.sources import SOURCES, Items, chosen, read
+from relrep_cli.store.reading import Reading
 
 
 def items(path: Path | str, **given: Any) -> Items:
@@ -173,3 +174,30 @@ def test_a_table_is_texts_for_encoders_of_texts_and_vectors_for_others(tmp_path:
     (tmp_path / "t.csv").write_text("text,label\na b,x\n")
     assert chosen(str(tmp_path / "t.csv"), takes={"texts"}) == "table"
     assert chosen(str(tmp_path / "t.csv"), takes={"images", "vectors"}) == "vectors"
+
+
+@pytest.mark.parametrize("ending", [".csv", ".jsonl"])
+def test_the_ids_of_texts_follow_the_reading_rule(tmp_path: Path, ending: str) -> None:
+    """The column is found by its name whatever its case; of two that could be the ids, the user says which."""
+    rows = [{"Doc_ID": f"d{i}", "name": f"n{i % 2}", "Labels": "ab"[i % 2], "text": f"text {i}"} for i in range(4)]
+    path = tmp_path / f"t{ending}"
+
+    def written() -> Path:
+        lines = [",".join(rows[0]), *(",".join(row.values()) for row in rows)] if ending == ".csv" else map(json.dumps, rows)
+        path.write_text("\n".join(lines) + "\n")
+        return path
+
+    found = read(str(written()), "table", SOURCES["table"].resolve({}))
+    assert list(found.ids) == [b"d0", b"d1", b"d2", b"d3"] and list(found.obs["label"]) == [b"a", b"b", b"a", b"b"]
+    for i, row in enumerate(rows):
+        row["name"] = f"n{i}"
+    with pytest.raises(DataError, match="Doc_ID, name could each be the ids"):
+        read(str(written()), "table", SOURCES["table"].resolve({}))
+    found = read(str(path), "table", SOURCES["table"].resolve({}), Reading(id_column="name"))
+    assert list(found.ids) == [b"n0", b"n1", b"n2", b"n3"]
+
+
+def test_a_source_without_columns_refuses_what_names_one(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("one\ntwo\n")
+    with pytest.raises(UsageError, match="--id-column does not go with --source lines"):
+        read(str(tmp_path / "t.txt"), "lines", {}, Reading(id_column="name"))

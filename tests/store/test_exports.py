@@ -62,7 +62,7 @@ def test_numbers_that_do_not_fit_are_refused_and_nothing_is_written(work: Workdi
     np.save(work / "a.npy", X.astype(np.float64) * 1e30)
     for ending in EXPORTS:
         said = work.here(f"relrep embed a.npy --dtype float16 -o x{ending}", 3).stderr
-        assert "row 0 is too large for float16. Keep it with --dtype float64." in said
+        assert "row 0 holds a number out of range for float16. Write --dtype float64." in said
     assert not list(work.path.glob("x.*")) and not work.leftovers()
 
 

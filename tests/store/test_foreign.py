@@ -195,7 +195,7 @@ def test_ids_of_another_length_are_refused_and_names_are_left(tmp_path: Path) ->
     np.savez(tmp_path / "x.npz", x=matrix(), ids=np.arange(N + 1))
     assert refusal(tmp_path / "x.npz") == f"::ids: {N + 1} ids, but {N} rows. Give every item one id."
     np.savez(tmp_path / "x.npz", x=matrix(), ids=np.arange(D))
-    assert "looks transposed. Write --transpose to read it so." in refusal(tmp_path / "x.npz")
+    assert "looks transposed. Write --transpose to read it so, or --by-position." in refusal(tmp_path / "x.npz")
 
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i1", "u2", "i8"])
@@ -574,7 +574,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes] | bytes, str]] = {
     "header.csv": (b"a,b\n", "holds no rows"),
     "blank.csv": (b"\na,b\n1,2\n", "its first line is blank"),
     "words.csv": (b"id,label\na,b\n", "no column of vectors and no columns of real numbers. Found nothing."),
-    "semicolon.csv": (b"id;a\nx;1\n", "found id;a. Cells must be separated by ','."),
+    "semicolon.csv": (b"id;a\nx;1\n", "its cells are separated by ';', which goes with decimal commas"),
     "quote.csv": (b'a,"b\n1,2\n', "its first line is malformed"),
     "quotes.csv": (b'a,b\n1,"2\n3,4\n', ""),
     "nul.csv": (b"a,b\n1,2\0\n", "byte 7 (hexadecimal 00) does not occur in UTF-8 text."),
@@ -628,17 +628,17 @@ HOSTILE: dict[str, tuple[Callable[[], bytes] | bytes, str]] = {
     "null.jsonl.gz": (gzip.compress(b"[1]\n[null]\n"), "null.jsonl.gz: line 2 holds a null"),
     "deep.jsonl": (b"[" * 100_000, "line 1: nested too deeply"),
     "deep.json": (b'[{"v":' + b"[" * 1_000_000, "item 1: nested too deeply"),
-    "digits.jsonl": (b"[" + b"9" * 5000 + b"]", "line 1: this is no JSON"),
+    "digits.jsonl": (b"[" + b"9" * 5000 + b"]", "line 1: this is not JSON"),
     "beyond.jsonl": (b"[" + b"9" * 400 + b"]", "whole numbers beyond all floats"),
     "big.json": (b"[[1152921504606846976]]", "integers of 2^53 or more"),
-    "twice.jsonl": (b'{"v":[1],"v":[2]}', "line 1: this is no JSON (a name stands twice in one object)."),
+    "twice.jsonl": (b'{"v":[1],"v":[2]}', "line 1: this is not JSON (a name stands twice in one object)."),
     "line.jsonl": (b'{"v":[1.5],"t":"' + b"x" * (5 << 20), "line 1 is longer than 4194304 characters"),
     "item.json": (b'[{"v":[1.5],"t":"' + b"x" * (9 << 20), "item 1 is longer than 4194304 characters"),
     "object.json": (lambda: b'{"v":[' + b"[]," * 1_000_000 + b"[1]]}", "it asks for too much memory"),
     "whole.json": (lambda: b'{"v":[' + b" " * (65 << 20), "one JSON object of 68157446 bytes; at most 67108864 are read"),
     "ragged.jsonl": (b"[1]\n\n[1,2]\n", "line 3 holds 2 numbers, those before 1."),
     "null.jsonl": (b"[1]\n[null]\n", "line 2 holds a null among its numbers. Remove such items."),
-    "nul.jsonl": (b'{"v":[1.0],"id":"a"}\n\0', "line 2: this is no JSON"),
+    "nul.jsonl": (b'{"v":[1.0],"id":"a"}\n\0', "line 2: this is not JSON"),
     "latin.jsonl": (b'[1.0]\n{"v":"\xe9"}\n', "holds text that is not UTF-8"),
     "latest.jsonl": (b"[1.5]\n" * 20_000 + b"\xe9\n", "holds text that is not UTF-8"),
     "surrogate.jsonl": (b'{"id":"\\udc80","v":[1.0]}', "item 1: its id is not UTF-8"),

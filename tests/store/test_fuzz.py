@@ -10,25 +10,32 @@ import random
 
 import fuzz
 import pytest
-from fuzz_kinds import kinds, replace_leaf
+from fuzz_kinds import replace_leaf
 
 SLOW = {"h5ad", "statistics", "anchors", "pairs", "head", "aggregator", "parquet", "csv", "tsv", "png", "jpeg"}
-FOUND: list[tuple[str, int]] = []  # kinds and seeds that once were a fault, tried in every run
+OF_LIBRARIES = {"pt", "mat", "zarr", "faiss", "parts", "clip-retrieval", "saved dataset", "arrow", "mat 7.3", "hdf5 layouts"}
+OF_LIBRARIES |= {"sqlite", "json", "vectors in jsonl"}  # each file imports a library in a child, or forks one
+FOUND: list[tuple[str, int]] = [
+    ("quantised npz", 372),
+    ("texts", 378),
+]  # once were a fault, tried in every run
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", list(kinds()))
+@pytest.mark.parametrize("name", list(fuzz.all_kinds()))
 def test_damaged_files_are_read_or_refused(name: str) -> None:
-    count = int(os.environ.get("RELREP_FUZZ", "10" if name in SLOW else "200"))
+    few = "2" if name in OF_LIBRARIES else "10" if name in SLOW else "100"
+    count = int(os.environ.get("RELREP_FUZZ", few))
     seeds = [*range(1_000_000, 1_000_000 + count), *(seed for kind, seed in FOUND if kind == name)]
     verdicts = [verdict for seed in seeds for verdict in fuzz.batch_of(name, range(seed, seed + 1))]
     assert not [v for v in verdicts if v[1] not in ("read", "refused")] and max(v[2] for v in verdicts) < fuzz.LIMIT
     assert len({v[1] for v in verdicts}) == 2 or name in ("record", "png") or count < 100
 
 
-@pytest.mark.parametrize("name", list(kinds()))
+@pytest.mark.parametrize("name", list(fuzz.all_kinds()))
 def test_good_files_are_read(name: str, tmp_path: os.PathLike[str]) -> None:
     kind, good = fuzz.goods(name)
+    good = good[:1] if name in OF_LIBRARIES and "RELREP_FUZZ" not in os.environ else good
     for number, content in enumerate(good):
         folder = os.path.join(tmp_path, str(number))
         os.mkdir(folder)

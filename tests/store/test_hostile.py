@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from io import FileIO
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from relrep_cli.base.errors import DataError
 from relrep_cli.store import child, chunks, limits
 from relrep_cli.store.foreign import found_in
 from relrep_cli.store.hdf5 import list_hdf5, read_hdf5
+from relrep_cli.store.hdf5_plans import CategoricalPlan, DatasetPlan, EmbeddingPlan, from_answer, to_answer
 
 ROOT = Path(__file__).parents[2]
 HONEST = [name for name, _, _, expect, _ in base.MAKERS if expect == ACCEPT]
@@ -90,15 +92,15 @@ def test_wrong_values_are_refused_by_the_store(cases: dict[str, Case], name: str
 
 
 ROWS = [[0, 0, 0, 100, 16], [2, 0, 0, 116, 16]]  # two chunks of 2 x 2: corner, filter mask, address and size
-PLAN = {"name": "/x", "shape": [4, 2], "kind": "<f4", "chunk": [2, 2], "filters": []}
+PLAN = DatasetPlan("/x", (4, 2), "<f4")  # 32 bytes
 
 
-def planned(path: Path, rows: list[list[int]], **changes: object) -> chunks.Stored:
+def planned(path: Path, rows: list[list[int]], kind: str = "<f4") -> chunks.Stored:
     """What `chunks` makes of a plan for a file of 200 bytes."""
     path.write_bytes(bytes(200))
     with FileIO(path) as file:
         source = chunks.Source(path, file, os.fstat(file.fileno()), 0)
-        return chunks.stored(source, PLAN | {"table": np.array(rows, "<i8").tobytes()} | changes)
+        return chunks.stored(source, replace(PLAN, chunk=(2, 2), table=np.array(rows, "<i8").tobytes(), kind=kind))
 
 
 @pytest.mark.parametrize(
@@ -123,16 +125,28 @@ def test_a_plan_is_judged_by_itself(rows: list[list[int]], said: str, tmp_path: 
         planned(tmp_path / "x.h5", rows)
 
 
+def test_an_answer_of_a_child_that_the_file_took_over_is_no_plan() -> None:
+    plan = EmbeddingPlan(
+        replace(PLAN, raw=b"numbers"), obs=(("label", CategoricalPlan(PLAN, PLAN)),), attrs=(("kind", "absolute"),)
+    )
+    answer = child.decode(child.encode(to_answer(plan)))
+    assert from_answer(answer) == plan
+    for part, other in (("shape", [-4, 2]), ("shape", [4.0, 2]), ("name", 3), ("offset", "0"), ("raw", [1])):
+        with pytest.raises((ValueError, TypeError)):
+            from_answer(answer | {"x": answer["x"] | {part: other}})
+    with pytest.raises(KeyError):
+        from_answer({"kind": "items"})
+
+
 @pytest.mark.parametrize("offset", [None, -1, 169, 200, 2**62])
 def test_data_in_one_piece_end_within_the_file(offset: int | None, tmp_path: Path) -> None:
     path = tmp_path / "x.h5"
     path.write_bytes(bytes(200))
-    plan = {key: value for key, value in PLAN.items() if key != "chunk"}  # 32 bytes
     with FileIO(path) as file:
         source = chunks.Source(path, file, os.fstat(file.fileno()), 0)
-        assert chunks.stored(source, plan | {"offset": 168}).bytes == 32
+        assert chunks.stored(source, replace(PLAN, offset=168)).bytes == 32
         with pytest.raises(DataError, match="its data end at byte"):
-            chunks.stored(source, plan | {"offset": offset})
+            chunks.stored(source, replace(PLAN, offset=offset))
 
 
 def test_bounds_of_chunks_are_those_of_their_bytes() -> None:

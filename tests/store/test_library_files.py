@@ -18,6 +18,8 @@ import torch
 
 from relrep_cli import store
 from relrep_cli.base.errors import DataError
+from relrep_cli.store import torch_files
+from relrep_cli.store.torch_outlines import outline
 
 N, D = 9, 4
 RNG = np.random.default_rng(0)
@@ -111,12 +113,44 @@ class Evil:
         return (Path.touch, (Path("sprung"),))
 
 
+def test_files_are_refused_by_the_outlines_of_their_tensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without torch, whose import alone passes the limits of a refusal; the words are those that torch's tensors would get."""
+    path = tmp_path / "a.pt"
+    contents: list[tuple[Any, str]] = [
+        ({"a": torch.zeros(3), "b": torch.zeros(4)}, "its tensors have different shapes: (3,), (4,)"),
+        ({"a": torch.zeros(3, 4), "b": torch.zeros(4, 4).half()}, "which tensor? Found a (3, 4), b (4, 4)"),
+        (
+            [torch.zeros(2, 3, 4)] * 2,
+            "(items, dimensions) tensor of numbers. Found list (2, 2, 3, 4)",
+        ),
+        ({"label": "x", "mean_representations": {33: torch.zeros(4)}}, "Found mean_representations () of a dict"),
+        (torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 2)).state_dict(), "which tensor? Found 0.weight (4, 3)"),
+        (torch.ones(5, dtype=torch.bool), "Found tensor (5,)"),
+        ("text", "holds str, not tensors"),
+    ]
+    for early in (True, False):
+        with monkeypatch.context() as patched:
+            if early:
+                patched.setattr(torch_files, "read_with_library", None)
+            else:
+                patched.setattr(torch_files, "_refuse_early", lambda *_: None)
+            for content, words in contents if early else contents[:2]:
+                path.write_bytes(saved(content))
+                assert words in refusal(path)
+    for damaged in (b"", b"\x80\x02}q\x00", b"\x80\x02(.", b"\x80\x02cos\nsystem\n."):
+        with pytest.raises(ValueError, match=r"Error|malformed|exhausted"):
+            outline(damaged)
+    assert outline(b"\x80\x02]q\x00K\x01a.") == [1]
+
+
 def test_hostile_tensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch_files, "read_with_library", None)  # torch is not even imported
     path = tmp_path / "a.pt"
     for form in (True, False):
         path.write_bytes(saved({"x": torch.tensor(X), "y": Evil()}, _use_new_zipfile_serialization=form))
-        assert "Python objects besides tensors, which could run code and are never opened" in refusal(path)
+        assert "Python objects besides tensors, which could run code and are never opened: pathlib.P" in refusal(path)
+    monkeypatch.undo()
     assert not (tmp_path / "sprung").exists()
     path.write_bytes(saved(torch.zeros(1).expand(1 << 16, 1 << 14)))  # 4 GiB from one number
     assert "repeats its storage far more often than is stored" in refusal(path)

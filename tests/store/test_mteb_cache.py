@@ -37,7 +37,7 @@ def test_rows_by_the_hash_of_their_text(tmp_path: Path) -> None:
         ({"index": {}}, "no index of rows"),
         ({"index": [1]}, "no index of rows"),
         ({"dimension": "3.5"}, "no number of dimensions"),
-        ({"dimension": "7"}, "are no rows of 7 float32"),
+        ({"dimension": "7"}, "are not whole rows of 7 float32"),
         ({"vectors": b""}, "this is an empty file"),
     ],
 )

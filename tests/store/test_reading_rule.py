@@ -104,6 +104,7 @@ def test_a_counter_beside_ids_is_no_second_candidate(tmp_path: Path) -> None:
     assert (
         tells_rows_apart(np.array([5, 3]))
         and not tells_rows_apart(np.array([5, 5]))
+        and not tells_rows_apart(np.arange(N))
         and not tells_rows_apart(np.array([b"a", b""]))
     )
 
@@ -134,6 +135,17 @@ def test_numbers_that_are_not_named_like_the_coordinates_are_refused(tmp_path: P
         assert read(path, vector_columns="*").x.shape == (N, D + 1)
         assert np.allclose(store.read(f"{path}?vectors=emb_1,emb_0").x, X[:, [0, 1]])  # in the order of the file
     assert "no column matches 'q*'" in refusal(tmp_path / "a.csv", vector_columns="q*")
+
+
+def test_coordinates_stand_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    """Whatever the order of the columns: a program that sorts them as text puts e10 before e2."""
+    x = RNG.normal(size=(N, 11)).round(4)
+    columns = {f"e{j}": x[:, j] for j in sorted(range(11), key=str)} | {"id": NAMES}
+    (tmp_path / "a.jsonl").write_text(
+        "".join(json.dumps({n: v[i] for n, v in columns.items()}) + "\n" for i in range(N)), encoding="utf-8"
+    )
+    for path in (csv(tmp_path / "a.csv", columns), table(tmp_path / "a.parquet", **columns), tmp_path / "a.jsonl"):
+        assert np.array_equal(read(path).x, x)
 
 
 def test_columns_without_numbers_in_their_names_are_coordinates_when_all_are_alike(tmp_path: Path) -> None:
@@ -236,6 +248,21 @@ def test_a_column_that_could_be_ids_forbids_to_pair_by_position(tmp_path: Path) 
     assert read(c).id_candidates == () and joined(c, c) == N
 
 
+def test_an_index_that_only_counts_rows_joins_no_files_that_hold_names(tmp_path: Path) -> None:
+    """pandas' to_csv with its own index, beside titles in another order; a file with such ids in another order still joins."""
+    a = csv(tmp_path / "a.csv", {"": range(N), "title": NAMES} | wide())
+    turned = {name: values[ORDER] for name, values in wide().items()}
+    b = csv(tmp_path / "b.csv", {"": range(N), "title": [NAMES[i] for i in ORDER]} | turned)
+    with pytest.raises(DataError, match=r"its index only counts the rows, and these columns .*: title\. Write"):
+        joined(a, b)
+    rows = join(read(a, id_column="title"), read(b, id_column="title"))
+    assert np.array_equal(np.argsort(ORDER)[rows[0]], rows[1]) and joined(a, b, by_position=True) == N
+    c = csv(tmp_path / "c.csv", {"": ORDER, "title": NAMES} | wide())
+    assert joined(a, c) == N and read(c).id_candidates == ()
+    d = csv(tmp_path / "d.csv", {"": range(N)} | wide())
+    assert joined(d, d) == N
+
+
 def test_every_record_says_how_rows_were_paired(work: Any) -> None:
     np.save(work / "a.npy", X)
     np.savez(work / "a.npz", x=X, id=np.array(NAMES))
@@ -284,7 +311,7 @@ def test_ids_that_differ_in_form_are_explained_and_joined(tmp_path: Path, change
 def test_no_change_is_advised_that_does_not_help() -> None:
     assert difference(text(["a", "b"]), text(["c", "d"])) is None
     assert normalized(text(["10.0", "10.5", "x0"]), "number").tolist() == [b"10", b"10.5", b"x0"]
-    with pytest.raises(UsageError, match="'nfx' is no way to change ids"):
+    with pytest.raises(UsageError, match="'nfx' is not a way to change ids"):
         normalized(text(["a"]), "nfx")
 
 
@@ -303,11 +330,25 @@ def test_transposed_matrices(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "r.h5", "w") as file:
         file["emb"], file["ids"] = X.T, [n.encode() for n in NAMES]
     assert np.array_equal(read(tmp_path / "matlab.mat").x, X)
-    assert "(4, 12) looks transposed. Write --transpose to read it so." in refusal(tmp_path / "r.h5")
+    assert "(4, 12) looks transposed. Write --transpose to read it so, or --by-position." in refusal(tmp_path / "r.h5")
     e = read(tmp_path / "r.h5", transpose=True)
     assert np.array_equal(e.x, X) and e.ids.tolist() == text(NAMES).tolist()
     np.save(tmp_path / "a.npy", X.T)
     assert np.array_equal(store.read(f"{tmp_path / 'a.npy'}?transpose").x, X)
+
+
+def test_what_a_user_says_of_vectors_is_never_ignored(tmp_path: Path) -> None:
+    csv(tmp_path / "a.csv", wide(id=NAMES))
+    (tmp_path / "a.vec").write_text("".join(f"w{i} {i}.5 1.5\n" for i in range(3)))
+    with h5py.File(tmp_path / "a.h5ad", "w") as file:
+        file["X"], file["obs/_index"] = X, NAMES
+    for name in ("a.csv", "a.vec", "a.h5ad"):
+        assert "--transpose swaps the axes of an array, and the rows of this file are items" in refusal(
+            tmp_path / name, transpose=True
+        )
+    np.savez(tmp_path / "a.npz", x=X)
+    for name in ("a.npz", "a.h5ad"):
+        assert "--vector-columns names columns of a table" in refusal(tmp_path / name, vector_columns="e*")
 
 
 def test_packed_bits(tmp_path: Path) -> None:
@@ -362,7 +403,7 @@ def test_an_array_for_each_item_is_pooled_only_when_asked(tmp_path: Path, suffix
     assert np.array_equal(read(path, pool="last").x, np.array([r[-1] for r in rows.values()]))
     layers = {name: np.stack([r, 2 * r, 3 * r]) for name, r in rows.items()}
     path = per_item(tmp_path / f"b{suffix}", layers)
-    assert "each item has 3 layers of rows: shape (3, 2, 4). Write FILE?layer=0&pool=mean" in refusal(path)
+    assert "each item has 3 layers of rows: shape (3, 2, 4). Write 'FILE?layer=0&pool=mean'" in refusal(path)
     assert np.allclose(store.read(f"{path}?layer=2&pool=mean").x, [3 * r.mean(0) for r in rows.values()], atol=1e-6)
     assert "each item has 3 layers" in refusal(f"{path}?layer=3&pool=mean")
     same = per_item(tmp_path / f"c{suffix}", {name: RNG.normal(size=(5, D)) for name in ("layer0", "layer1")})
@@ -445,8 +486,8 @@ def test_queries(tmp_path: Path) -> None:
     )
     assert reading_of("a.csv?transpose=no", Reading(transpose=True)) == Reading()
     for query, finding in (
-        ("ids=x", "'ids' is no key of a query"),
-        ("layer=x", "is no number"),
+        ("ids=x", "'ids' is not a key of a query"),
+        ("layer=x", "is not a number"),
         ("pool=max", "is unknown"),
         ("transpose=2", "neither yes nor no"),
     ):

@@ -51,5 +51,5 @@ def test_links_and_damage_are_refused_in_one_line(tmp_path: Path) -> None:
         store.read(str(path))
     shutil.rmtree(path / "embeddings" / "c")
     (path / "embeddings" / "c").symlink_to(tmp_path)
-    with pytest.raises(DataError, match="holds c, which is no plain file"):
+    with pytest.raises(DataError, match="holds c, which is not a plain file"):
         store.read(str(path))

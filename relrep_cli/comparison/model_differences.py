@@ -1,0 +1,135 @@
+"""Which of several models differ on one measure: paired differences of all pairs, q-values, and letters for groups."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from relrep_cli.comparison.dependent_rows import FREEDOM
+from relrep_cli.comparison.letters import letters
+from relrep_cli.comparison.permutations import benjamini_hochberg
+from relrep_cli.numerics.paired import Difference, Estimate, paired_difference
+
+Record = dict[str, Any]
+ALL = "all"  # every pair of models, instead of the pairs with one of them
+APART = 0.05  # q up to which two models are told apart
+VALUES = ("value_a", "value_b", "difference", "low", "high", "p", "q", "groups", "n")
+CHANCE = "chance alone makes half of the difference or more (chance_difference)"
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """The value of one model. estimate: None where there is no value, and convention then says why. chance: its chance level,
+    NaN where it is not known."""
+
+    estimate: Estimate | None
+    convention: str
+    chance: float = np.nan
+
+
+@dataclass(frozen=True, eq=False)
+class Measure:
+    """One measure of several models.
+
+    keys: what every record says of it, such as the metric. values: by model, in the order of the files. sign: 1 where higher is
+    closer, -1 where lower is, 0 where neither is known. bounds: of the values. factor: of two models, by which dependence
+    between rows widens the interval of their difference. extra: further columns, which follow n.
+    """
+
+    keys: Record
+    values: Mapping[str, Value]
+    sign: int = 0
+    bounds: tuple[float | None, float | None] = (None, None)
+    factor: Callable[[str, str], float] = lambda a, b: 1.0
+    extra: Record = field(default_factory=dict)
+
+
+def compare_models(measures: Sequence[Measure], against: str = ALL, seed: int = 0) -> list[Record]:
+    """Compare all pairs of models on each measure, and return the records of the pairs with `against`.
+
+    against: a model, which becomes `a` of its records, or `all` for every pair. seed: of the bootstraps.
+
+    q corrects for all pairs of models on all measures, also for pairs that are not returned, because the letters tell all
+    models apart: two models share a letter exactly if their q is above 0.05 (see letters).
+    """
+    found = [_differences(measure, against, seed) for measure in measures]
+    tested = [one for each in found for one in each.values() if one is not None and one.p is not None]
+    q = dict(zip(map(id, tested), benjamini_hochberg([one.p for one in tested if one.p is not None]), strict=True))
+    records: list[Record] = []
+    for measure, differences in zip(measures, found, strict=True):
+        levels = {pair: q.get(id(one)) for pair, one in differences.items()}
+        groups = _groups(measure, levels)
+        for (a, b), one in differences.items():
+            if against in (ALL, a):
+                records.append(_record(measure, a, b, one, levels[a, b], groups))
+    return records
+
+
+def _differences(measure: Measure, against: str, seed: int) -> dict[tuple[str, str], Difference | None]:
+    """The difference of each pair of models, with `against` as the first one; None where one has no value."""
+    models = list(measure.values)
+    if against in models:
+        models.insert(0, models.pop(models.index(against)))
+    out: dict[tuple[str, str], Difference | None] = {}
+    for a, b in itertools.combinations(models, 2):
+        first, second = measure.values[a].estimate, measure.values[b].estimate
+        out[a, b] = None
+        if first is not None and second is not None:
+            out[a, b] = paired_difference(first, second, seed=seed, factor=measure.factor(a, b), freedom=FREEDOM)
+    return out
+
+
+def _groups(measure: Measure, q: Mapping[tuple[str, str], float | None]) -> dict[str, str]:
+    """The letters of each model with a value; none where a pair of them was not tested."""
+    values = {name: value.estimate.value for name, value in measure.values.items() if value.estimate is not None}
+    models = list(values)
+    apart = np.zeros((len(models), len(models)), bool)
+    for (a, b), level in q.items():
+        if a in values and b in values:
+            if level is None:
+                return {}
+            i, j = models.index(a), models.index(b)
+            apart[i, j] = apart[j, i] = level <= APART
+    order = np.argsort([-(measure.sign or 1) * value for value in values.values()], kind="stable")
+    return dict(zip(models, letters(order.tolist(), apart), strict=True))
+
+
+def _record(measure: Measure, a: str, b: str, found: Difference | None, q: float | None, groups: Mapping[str, str]) -> Record:
+    first, second = measure.values[a], measure.values[b]
+    values = [None if value.estimate is None else value.estimate.value for value in (first, second)]
+    names = {"a": a, "b": b} | measure.keys
+    if found is None:
+        lacking = ", ".join(dict.fromkeys(value.convention for value in (first, second) if value.estimate is None))
+        blank = dict(zip(VALUES, [*values, *[None] * 7], strict=True))
+        return names | blank | measure.extra | {"convention": lacking, "chance_difference": None}
+    low, high = _within(found, measure.bounds)
+    shared = f"{groups[a]}, {groups[b]}" if groups else None
+    assert first.estimate is not None
+    numbers = [*values, found.value, low, high, found.p, q, shared, first.estimate.n]
+    chance = second.chance - first.chance
+    convention = _convention(measure, first, second, found, chance)
+    return (
+        names
+        | dict(zip(VALUES, numbers, strict=True))
+        | measure.extra
+        | {"convention": convention, "chance_difference": float(chance) if np.isfinite(chance) else None}
+    )
+
+
+def _within(found: Difference, bounds: tuple[float | None, float | None]) -> tuple[float | None, float | None]:
+    """The interval, cut at what two values within the bounds can differ by."""
+    if found.low is None or found.high is None or bounds[0] is None or bounds[1] is None:
+        return found.low, found.high
+    widest = bounds[1] - bounds[0]
+    return max(found.low, -widest), min(found.high, widest)
+
+
+def _convention(measure: Measure, first: Value, second: Value, found: Difference, chance: float) -> str:
+    closer = {1: "b - a, above 0 b is closer", -1: "b - a, below 0 b is closer", 0: "b - a"}[measure.sign]
+    own = first.convention if first.convention == second.convention else f"{first.convention} (a), {second.convention} (b)"
+    much = None not in measure.bounds and bool(found.value) and abs(chance) > abs(found.value) / 2
+    return "; ".join([closer, found.method, own, *([CHANCE] if much else [])])
