@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from relrep_cli.base.errors import UsageError
+from relrep_cli.base.registry import load_plugins
 from relrep_cli.base.task_cache import Records
 from relrep_cli.cli.options import Given
 from relrep_cli.cli.recipe_options import RecipeOptions, read_recipe
@@ -41,6 +42,7 @@ class Source:
 
 def session_of(source: Source) -> Session:
     """The state of a process of its own. Files are read when a pair needs them."""
+    load_plugins()
     cache = Records(Path(source.folder) if source.folder else None, source.keep)
     return Session(source.plan, lazy_views(source), cache, Workspace.of_run(cache))
 
@@ -53,6 +55,8 @@ def lazy_views(source: Source) -> FileViews:
 def views_of(source: Source, lazy: bool) -> Views:
     """The views of all files. lazy: read them when they are needed, because this process may need few."""
     if lazy:
+        if any(uri.partition("::")[0] == "-" for uri in (*source.plan.files, *source.recipe.files())):
+            raise UsageError("- is read by one process only", "Save the input as a file, and name the file.")
         return lazy_views(source)
     return views_of_files(source.plan.files, source.split, recipes_of(source), source.with_content, source.reading)
 

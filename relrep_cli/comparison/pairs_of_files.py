@@ -157,9 +157,7 @@ def compare_pair(
         of_pair = workspace.for_pair(largest_k(tasks(chosen), x.n))
         for name, params in tasks(chosen):
             base = {"a": x.uri, "b": y.uri, "metric": name}
-            key = task_key(
-                left.content, right.content, rows_digest, name, params, seed, *([] if intervals else ["no interval"])
-            )
+            key = task_key(left.content, right.content, rows_digest, name, params, seed, *kind)
             done = None if want_rows or not left.content else cache.get(key)
             done = done if done and done.keys() >= RESULT else None
             if done is None:

@@ -92,7 +92,8 @@ def test_a_part_states_what_it_was_made_of(spaces: Workdir) -> None:
 @pytest.mark.parametrize(
     "option, words",
     [("--worst 3", "--worst needs the whole"), ("--per-row r.tsv", "--per-row needs"), ("--plot p.png", "--plot needs"),
-     ("--fail-under 1", "relrep merge"), ("-o -", "Name the whole"), ("--shard auto", "outside an array job")],
+     ("--fail-under 1", "relrep merge"), ("-o -", "Name the whole"), ("--shard auto", "outside an array job"),
+     ("--against y.npy", "does not go with"), ("--diagnose", "does not go with")],
 )  # fmt: skip
 def test_what_a_part_cannot_make(spaces: Workdir, option: str, words: str) -> None:
     spaces.error(f"relrep compare x.npy y.npy -m mse -o whole.tsv --shard 1/2 {option}", 2, words)
@@ -114,3 +115,7 @@ def test_other_processes_give_the_bytes_of_this_one(spaces: Workdir) -> None:
 )
 def test_places_that_are_no_cluster(spaces: Workdir, where: str, code: int, words: str) -> None:
     spaces.error(f"relrep compare x.npy y.npy -m mse --cluster {where}", code, words)
+
+
+def test_standard_input_is_for_one_process(spaces: Workdir) -> None:
+    spaces.error("relrep compare - y.npy -m mse --cluster local:2", 2, "- is read by one process only")
