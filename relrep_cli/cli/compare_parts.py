@@ -12,7 +12,7 @@ from relrep_cli.base.output import say
 from relrep_cli.base.task_cache import Records
 from relrep_cli.cli.compare_outputs import Targets, verdict, write_results
 from relrep_cli.cli.compare_session import Source, outcomes_of
-from relrep_cli.comparison.parts import Part, outcomes_of_parts, plan_of, refuse_incomplete, to_bytes
+from relrep_cli.comparison.parts import Part, outcomes_of_parts, plan_of, refuse_other_parts, to_bytes
 from relrep_cli.comparison.plans import Plan
 from relrep_cli.comparison.runs import Views, collect
 from relrep_cli.engine.running import Engine
@@ -56,7 +56,7 @@ def run_part(source: Source, views: Views, cache: Records, engine: Engine, shard
 
 def merge_parts(parts: Sequence[Part], targets: Targets, fail_under: float | None) -> int:
     """Write the whole of all parts, with the bytes that one run would have written."""
-    refuse_incomplete(parts)
+    refuse_other_parts(parts)
     plan = plan_of(parts[0])
     results = collect(plan, Records(None), outcomes_of_parts(plan, parts))
     write_results(plan, results, {}, targets, bool(parts[0].job["recipe"]["anchors"]))

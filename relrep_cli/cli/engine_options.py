@@ -22,7 +22,24 @@ def _option(name: str, help: str, metavar: str) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EngineOptions:
+class ShardOptions:
+    """Which part of the work to do."""
+
+    PANEL: ClassVar[str] = "Running"
+
+    shard: Annotated[
+        str,
+        _option("--shard", "Do part I of N only, for relrep merge; auto takes both from an array job.", "I/N"),
+    ] = ""
+
+    @property
+    def part(self) -> Shard | None:
+        """The shard to do; None for the whole."""
+        return shard_of(self.shard)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineOptions(ShardOptions):
     """Where tasks run."""
 
     PANEL: ClassVar[str] = "Running"
@@ -31,10 +48,6 @@ class EngineOptions:
     cluster: Annotated[
         str,
         _option("--cluster", "Run in N processes on this machine (local:N), or on a Dask cluster: address or file.", "WHERE"),
-    ] = ""
-    shard: Annotated[
-        str,
-        _option("--shard", "Do part I of N only, for relrep merge; auto takes both from an array job.", "I/N"),
     ] = ""
     log: Annotated[str, _option("--log", "Add a JSON line for each task to FILE: seconds, memory, error.", "FILE")] = ""
 
@@ -50,8 +63,3 @@ class EngineOptions:
         if self.cluster.partition(":")[0] == "local":
             raise UsageError(f"--cluster {self.cluster} names no number of processes", "Write local:4, for example.")
         return Engine(address=self.cluster, log=self.log)
-
-    @property
-    def part(self) -> Shard | None:
-        """The shard to do; None for the whole."""
-        return shard_of(self.shard)

@@ -9,17 +9,20 @@ from typing import Annotated
 
 import typer
 
+from relrep_cli import store
 from relrep_cli.base.errors import DONE, DataError, UsageError
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.compare_outputs import Targets
 from relrep_cli.cli.compare_parts import merge_parts
 from relrep_cli.cli.options import Printing, command
 from relrep_cli.comparison.parts import Part, from_bytes
+from relrep_cli.relative.projected_parts import merge_files, read_part
 
 TITLE = "What to merge"
 COMMON = ("output", "force", "format", "dry_run")
 EXAMPLES = (
     "relrep merge results.tsv.*-of-8.part -o results.tsv",
+    "relrep merge a.rel.*-of-8.h5 -o a.rel.h5",
     "relrep merge results.tsv.*-of-8.part --json | jq '.[0]'",
 )
 
@@ -52,11 +55,17 @@ def merge(options: Options) -> int:
         raise UsageError(f"--fail-under is {options.fail_under}", "Give a finite number.")
     if not options.files:
         raise UsageError("no parts are named", "Name all files that --shard has written.")
-    targets = Targets(output=options.output, per_row="", plot="", style=options.printing.style, force=options.force)
-    targets.refuse(options.files)
     if options.dry_run:
         shared.plan([f"merge {len(options.files)} parts into {options.output or 'standard output'}"])
         return DONE
+    if all(name.lower().endswith(store.HDF5) for name in options.files):
+        if not options.output or options.fail_under is not None:
+            raise UsageError("the parts are files of project", "Name the whole with -o FILE, and leave --fail-under out.")
+        store.refuse(options.output, options.force, options.files, store.HDF5)
+        merge_files([read_part(name) for name in options.files], options.output, options.force)
+        return DONE
+    targets = Targets(output=options.output, per_row="", plot="", style=options.printing.style, force=options.force)
+    targets.refuse(options.files)
     return merge_parts([_read(name) for name in options.files], targets, options.fail_under)
 
 

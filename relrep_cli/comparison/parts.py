@@ -18,7 +18,7 @@ from relrep_cli.comparison.permutations import Layer
 from relrep_cli.comparison.plans import Outputs, Plan, make_plan
 from relrep_cli.comparison.runs import PairResult
 from relrep_cli.engine.jobs import Outcome
-from relrep_cli.engine.shards import Shard
+from relrep_cli.engine.shards import Shard, refuse_incomplete
 
 KIND = "compare"
 HEAD = "relrep part"
@@ -107,38 +107,17 @@ def plan_of(part: Part) -> Plan:
         raise DataError(*FOREIGN, file=part.name) from None
 
 
-def refuse_incomplete(parts: Sequence[Part]) -> None:
-    """Raise UsageError unless the parts are all those of one job, each once, of the same files."""
-    first = parts[0]
-    of_numbers: dict[int, Part] = {}
+def refuse_other_parts(parts: Sequence[Part]) -> None:
+    """Raise UsageError unless the parts are all those of one run, each once, of the same files."""
+    refuse_incomplete([(part.name, part.shard, part.job) for part in parts])
     contents: dict[str, tuple[str, Part]] = {}
     for part in parts:
-        if part.shard.count != first.shard.count:
-            raise UsageError(
-                f"one part of {part.shard.count}, and {first.name} is one of {first.shard.count}",
-                "Name the parts of one run.",
-                file=part.name,
-            )
-        if part.job != first.job:
-            raise UsageError(
-                f"other options than {first.name}", "Name parts that the same command has written.", file=part.name
-            )
-        if part.shard.number in of_numbers:
-            twin = of_numbers[part.shard.number].name
-            raise UsageError(f"part {part.shard.number}, as {twin} is", "Name each part once.", file=part.name)
-        of_numbers[part.shard.number] = part
         for uri, content in part.contents.items():
             known, other = contents.setdefault(uri, (content, part))
             if known != content:
                 raise UsageError(
                     f"{uri} had other content than for {other.name}", "Compare again with the same files.", file=part.name
                 )
-    missing = [number for number in range(1, first.shard.count + 1) if number not in of_numbers]
-    if missing:
-        listed = ", ".join(map(str, missing[:20])) + (", …" if len(missing) > 20 else "")
-        raise UsageError(
-            f"{len(missing)} of {first.shard.count} parts are missing: {listed}", "Run compare --shard for these, or name them."
-        )
 
 
 def outcomes_of_parts(plan: Plan, parts: Sequence[Part]) -> list[Outcome]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from relrep_cli.base.errors import UsageError
 
@@ -77,3 +78,23 @@ def _of_array(count: str, environment: Mapping[str, str]) -> Shard:
             raise UsageError(f"--shard auto is part {number} of {total}", "Number the tasks of the array job from 1 to N.")
         return Shard(number, total)
     raise UsageError("--shard auto stands outside an array job", "Write --shard I/N, or start it with sbatch --array=1-N.")
+
+
+def refuse_incomplete(parts: Sequence[tuple[str, Shard, Any]]) -> None:
+    """Raise UsageError unless the parts are all those of one run, each once. parts: file, shard, what all have in common."""
+    (first, wanted, common), known = parts[0], dict[int, str]()
+    for name, shard, own in parts:
+        if shard.count != wanted.count:
+            finding = f"one part of {shard.count}, and {first} is one of {wanted.count}"
+            raise UsageError(finding, "Name the parts of one run.", file=name)
+        if own != common:
+            raise UsageError(f"other options than {first}", "Name parts that the same command has written.", file=name)
+        if shard.number in known:
+            finding = f"part {shard.number}, as {known[shard.number]} is"
+            raise UsageError(finding, "Name each part once.", file=name)
+        known[shard.number] = name
+    missing = [number for number in range(1, wanted.count + 1) if number not in known]
+    if missing:
+        listed = ", ".join(map(str, missing[:20])) + (", …" if len(missing) > 20 else "")
+        finding = f"{len(missing)} of {wanted.count} parts are missing: {listed}"
+        raise UsageError(finding, "Run the command with --shard for these, or name them.")

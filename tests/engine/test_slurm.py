@@ -15,6 +15,8 @@ import pytest
 import slurm
 from conftest import CHECKOUT, Workdir
 
+from relrep_cli.store import read
+
 RECIPES = dict(re.findall(r"```sh file=(\w+)\n(.*?)```", (CHECKOUT / "docs/cluster.md").read_text("utf-8"), re.DOTALL))
 WHY_NOT = slurm.missing()
 pytestmark = pytest.mark.slow
@@ -104,7 +106,16 @@ def test_a_requeued_job_goes_on(batch: Workdir) -> None:
     assert not records.exists()
 
 
+@pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
+def test_a_projection_in_parts(batch: Workdir) -> None:
+    np.save(batch / "big.npy", np.random.default_rng(1).normal(size=(3000, 4)))
+    (batch / "anchors.txt").write_text("1\n2\n3\n")
+    finished(batch, batch.run("sbatch --parsable project.sbatch").stdout.strip())
+    batch.run("relrep merge big.rel.*-of-3.h5 -o big.rel.h5 && relrep project big.npy -a anchors.txt -o alone.h5")
+    assert read(str(batch / "big.rel.h5")).digest == read(str(batch / "alone.h5")).digest
+
+
 def test_every_script_of_the_page_is_a_script() -> None:
-    assert RECIPES.keys() == {"array", "merge", "submit", "dask", "requeue"}
+    assert RECIPES.keys() == {"array", "merge", "submit", "project", "dask", "requeue"}
     for script in RECIPES.values():
         subprocess.run(["bash", "-n"], input=script.encode(), check=True)
