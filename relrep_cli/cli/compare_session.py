@@ -65,6 +65,8 @@ def outcomes_of(source: Source, views: Views, cache: Records, engine: Engine) ->
     """The outcomes of the pairs of the plan, in their order."""
     shared = replace(source, plan=replace(source.plan, pairs=[]))
     job = job_of(source.plan, f"{__name__}:session_of", shared)
+    if engine.elsewhere:
+        cache.share()
     state = None if engine.elsewhere else Session(source.plan, views, cache, Workspace.of_run(cache))
     return outcomes(job, engine, state)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +47,8 @@ def fall_always(state: dict[str, Any], advance: Any, number: int) -> int:
 
 def crash(state: dict[str, Any], advance: Any, number: int) -> int:
     raise ZeroDivisionError("a bug")
+
+
+def nap(state: dict[str, Any], advance: Any, number: int) -> int:
+    time.sleep(0.2)
+    return number
