@@ -43,9 +43,9 @@ class Embedding:
     x: (n, d) float16, float32 or float64, any byte order, often a read-only memory map.
     ids: (n,) UTF-8 in a NumPy "S" array. obs, var: named arrays that describe the rows and the columns of x; text is "S".
     row_ids: whether the ids are only row numbers, because the file has none. id_candidates: columns that could be ids, where
-    nothing says so, or where the ids only count the rows. uns: statistics of the training rows, by name. source_space: the
-    space from which a relative embedding was made. claim: what is to be checked before the digest of a file is believed; None
-    for a digest that was computed or checked.
+    nothing says so, or where the ids only count the rows; candidate_digests: of some of them, by which files are compared.
+    uns: statistics of the training rows, by name. source_space: the space from which a relative embedding was made. claim: what
+    is to be checked before the digest of a file is believed; None for a digest that was computed or checked.
     """
 
     x: np.ndarray
@@ -61,6 +61,7 @@ class Embedding:
     uns: Mapping[str, np.ndarray] = field(default_factory=dict)
     source_space: str = ""
     id_candidates: tuple[str, ...] = ()
+    candidate_digests: Mapping[str, str] = field(default_factory=dict)
     claim: Claim | None = None
 
     @property
@@ -163,46 +164,6 @@ def duplicates(ids: np.ndarray) -> list[bytes]:
     """Return the ids that occur more than once, sorted."""
     ordered = np.sort(ids)
     return [bytes(i) for i in np.unique(ordered[1:][ordered[1:] == ordered[:-1]])]
-
-
-def check_positions(spaces: Sequence[Embedding]) -> bool:
-    """Whether the rows of the spaces are paired by position, since none has ids.
-
-    Raises DataError where position may be wrong: some files have ids, some may have them, or lengths differ.
-    """
-    bare = [e for e in spaces if e.row_ids]
-    counted = [e for e in spaces if e.id_candidates and not e.row_ids]
-    if len(spaces) > 1 and counted and len(bare) + len(counted) == len(spaces):
-        names = ", ".join(printable(name, 40) for name in counted[0].id_candidates[:4])
-        raise DataError(
-            f"its index only counts the rows, and these columns tell them apart, too: {names}",
-            f"Write --id-column {printable(counted[0].id_candidates[0], 40)} to join by it, or --by-position.",
-            file=counted[0].uri,
-        )
-    if not bare:
-        return False
-    if (candidate := next((e for e in bare if e.id_candidates), None)) and len(spaces) > 1:
-        names = ", ".join(printable(name, 40) or "''" for name in candidate.id_candidates[:4])
-        name = printable(candidate.id_candidates[0], 40) or "''"
-        raise DataError(
-            f"has no column that is named as ids, but these tell its rows apart: {names}",
-            f"Write --id-column {name} to join by it, or --by-position to pair rows by their place.",
-            file=candidate.uri,
-        )
-    if len(bare) < len(spaces):
-        other = next(e for e in spaces if not e.row_ids)
-        raise DataError(
-            f"has no ids, and {other.uri} has",
-            "Name its column with --id-column, or write --by-position to pair rows by their place.",
-            file=bare[0].uri,
-        )
-    if longer := next((e for e in bare if e.n != bare[0].n), None):
-        raise DataError(
-            f"neither has ids, and {bare[0].n} rows cannot pair with {longer.n}",
-            "Give them ids with relrep embed --ids.",
-            file=f"{bare[0].uri} and {longer.uri}",
-        )
-    return len(spaces) > 1
 
 
 def match_ids(*ids: np.ndarray) -> list[np.ndarray]:

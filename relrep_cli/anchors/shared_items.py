@@ -10,7 +10,8 @@ from relrep_cli import store
 from relrep_cli.anchors import Candidates
 from relrep_cli.base.errors import DataError, UsageError, printable
 from relrep_cli.base.output import say
-from relrep_cli.embedding import Embedding, check_positions, id_order, match_ids
+from relrep_cli.embedding import Embedding, id_order, match_ids
+from relrep_cli.store.positions import check_positions
 
 
 def candidates(spaces: Sequence[Embedding], split: str | None, joint: bool, listed: np.ndarray | None = None) -> Candidates:

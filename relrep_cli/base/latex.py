@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from relrep_cli.base.errors import printable
+
 VALUES = ("value", "accuracy", "score", "difference")  # columns that low and high belong to; the first one there
 LEVELS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 SPECIAL = {
@@ -39,7 +41,7 @@ def table(
     shown = [c for c in columns if c not in joined | ({level} if main else set())]
     kinds = {c: "r" if all(isinstance(r.get(c), int | float | None) for r in records) else "l" for c in shown}
     lines = ["\\begin{tabular}{" + "".join(kinds.values()) + "}", "\\toprule"]
-    lines += [" & ".join(escaped(c.replace("_", " ")) for c in shown) + " \\\\", "\\midrule"]
+    lines += [" & ".join(escaped(printable(c.replace("_", " "), 4096)) for c in shown) + " \\\\", "\\midrule"]
     for r in records:
         cells = [escaped("" if r.get(c) is None else cell(r[c])) for c in shown]
         if main:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from relrep_cli.base.errors import DataError, printable
-from relrep_cli.embedding import Embedding, check_positions, match_ids
+from relrep_cli.embedding import Embedding, match_ids
 from relrep_cli.store.normalizing import difference
+from relrep_cli.store.positions import check_positions
 
 
 def join(a: Embedding, b: Embedding, require_all: bool = False) -> tuple[np.ndarray, np.ndarray]:

@@ -14,8 +14,9 @@ from relrep_cli.anchors.quality import Space, agreement, report
 from relrep_cli.anchors.shared_items import of_split
 from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.base.output import Record
-from relrep_cli.embedding import Embedding, check_positions, find_ids, in_id_order, match_ids
+from relrep_cli.embedding import Embedding, find_ids, in_id_order, match_ids
 from relrep_cli.relative.recipes import Recipe
+from relrep_cli.store.positions import check_positions
 from relrep_cli.store.reading import PLAIN, Reading
 
 COLUMNS = ("file", "name", "value", "advice")

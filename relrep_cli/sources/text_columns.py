@@ -48,7 +48,7 @@ class Collected:
 
     def add(self, row: Mapping[str, Any], default_id: str, split: str) -> None:
         """The columns of one text; its id and split where no column says them."""
-        for name in row.keys() | self.values.keys():
+        for name in dict.fromkeys([*self.values, *row]):
             self.values.setdefault(name, [b""] * self.count).append(_bytes(row.get(name)))
         self.default_ids.append(default_id.encode())
         self.default_splits.append(split.encode())

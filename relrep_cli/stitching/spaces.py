@@ -13,10 +13,11 @@ from relrep_cli import store
 from relrep_cli.anchors.correspondences import Pairs
 from relrep_cli.base.errors import DataError, UsageError, printable
 from relrep_cli.base.output import Record, say
-from relrep_cli.embedding import RELATIVE, Embedding, check_positions
+from relrep_cli.embedding import RELATIVE, Embedding
 from relrep_cli.relative.recipes import Recipe
 from relrep_cli.splits import anchors_in_test_rows, assign_splits, refuse_leaks
 from relrep_cli.stitching.grid import Target, check, target_of
+from relrep_cli.store.positions import check_positions
 from relrep_cli.store.reading import PLAIN, Reading
 
 TEST_SIZE = 0.2

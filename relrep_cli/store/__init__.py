@@ -125,6 +125,7 @@ def _interpret(uri: str, found: Found, judge: bool, trusted: bool) -> Embedding:
         uns=found.uns,
         source_space=str(found.attrs.get("source-space", "")),
         id_candidates=found.unread,
+        candidate_digests=found.digests,
         claim=None if trusted else _claim(uri, found, ids),
     )
     if judge:

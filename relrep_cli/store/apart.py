@@ -56,6 +56,7 @@ def read_apart(path: Path, size: int, reader: Callable[..., Answer], *arguments:
         columns=columns,
         index=answer.get("index"),
         unread=tuple(answer.get("unread", ())),
+        digests={str(name): str(digest) for name, digest in answer.get("digests", {}).items()},
         stored=answer.get("stored", ""),
         notes=tuple(answer.get("notes", ())),
         layout="array" if answer.get("is_array") else "table",

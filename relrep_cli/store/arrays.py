@@ -17,7 +17,7 @@ from relrep_cli.store.columns import blocks
 from relrep_cli.store.files import bad
 from relrep_cli.store.found import Found
 from relrep_cli.store.reading import Reading
-from relrep_cli.store.scaling import is_scaling, is_scaling_shape
+from relrep_cli.store.scaling import is_complete, is_scaling, is_scaling_shape
 from relrep_cli.store.table_columns import PREFERRED
 
 SIBLINGS = 16  # columns beside an embedding that are looked at though no name or option asks for them
@@ -154,6 +154,7 @@ def found(path: Path, arrays: Sequence[Array], member: str | None, reading: Read
     others = [a for a in arrays if a is not array]
     n, d = matrix_shape(array.shape)[:: -1 if reading.transpose else 1]
     beside = [a for a in others if array.is_whole and is_scaling(a.name) and a.is_number and is_scaling_shape(a.shape, n, d)]
+    beside = beside if is_complete([*array.scaling, *(a.name for a in beside)]) else []
     scaling = {**array.scaling, **{a.name: np.array(a.read()) for a in beside}}
     columns = _columns(path, array, [a for a in others if a not in beside], n, reading)
     return replace(matrix(path, array, array.name, reading), columns=columns, scaling=scaling)

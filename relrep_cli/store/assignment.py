@@ -9,15 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from relrep_cli.base.errors import printable
-from relrep_cli.store.column_names import STRONG, is_id_name, is_unnamed, role
-from relrep_cli.store.columns import check_ids, column, named_split
+from relrep_cli.store.column_names import STRONG, is_id_name, is_unnamed, may_count_rows, role
+from relrep_cli.store.columns import ColumnDigest, blocks, check_ids, column, named_split
 from relrep_cli.store.files import bad
 from relrep_cli.store.found import Found
 from relrep_cli.store.normalizing import normalized
 from relrep_cli.store.reading import Reading
 from relrep_cli.store.table_columns import listed
 
-ROW_NUMBERS = {"row_id", "rowid", "row", "row_number"}  # as some programs name the counter of rows
 FIRST = 1 << 13  # rows of an unread column that are looked at
 
 
@@ -45,16 +44,25 @@ def assign(path: Path, found: Found, reading: Reading) -> Found:
     places = {**found.places, "ids": found.places.get("ids", "")} if name == found.index else {**found.places, "ids": ""}
     own = name == found.index and not reading.normalize_ids
     attrs = found.attrs if own else {**found.attrs, "digest": "", "row-ids": 0}
-    others = _others(found, name, ids) if reading.id_column is None else ()
-    return replace(found, ids=ids, obs=obs, columns={}, unread=others, places=places, attrs=attrs)
+    others = _others(found, name, ids) if reading.id_column is None else {}
+    found = replace(found, unread=tuple(others), digests=others)
+    return replace(found, ids=ids, obs=obs, columns={}, places=places, attrs=attrs)
 
 
-def _others(found: Found, name: str, ids: np.ndarray) -> tuple[str, ...]:
-    """Columns that could be the ids instead of `name`, an index that only counts the rows."""
-    if not (is_unnamed(name) or name.strip().lower() in ROW_NUMBERS) or found.attrs.get("format") or not counts_rows(ids):
-        return ()
+def _others(found: Found, name: str, ids: np.ndarray) -> dict[str, str]:
+    """Columns that could be the ids instead of `name`, an index that only counts the rows, and their digests where known."""
+    if not may_count_rows(name) or found.attrs.get("format") or not counts_rows(ids):
+        return {}
     columns = {n: values for n, values in {**found.obs, **found.columns}.items() if n != name}
-    return tuple(dict.fromkeys([*(n for n in found.unread if n != name), *_loose(columns)]))
+    digests = {n: found.digests.get(n, "") for n in found.unread if n != name}
+    return digests | {n: _digest(columns[n]) for n in _loose(columns)}
+
+
+def _digest(values: np.ndarray) -> str:
+    digest = ColumnDigest()
+    for rows in blocks(len(values), values.dtype.itemsize):
+        digest.update(column(Path(), "text", values[rows]).tolist())
+    return digest.name()
 
 
 def _first(columns: Mapping[str, np.ndarray], part: str) -> str | None:

@@ -12,6 +12,7 @@ ID_NAMES = STRONG | {
 }  # fmt: skip
 UNNAMED = {"", "index", "_index", "unnamed: 0"}  # how tables name an index that has no name of its own
 PANDAS_LEVEL = re.compile(r"__index_level_\d+__")
+ROW_NUMBERS = {"row_id", "rowid", "row", "row_number"}  # as some programs name the counter of rows
 SUFFIXED = re.compile(r".*[_.\- ]ids?", re.IGNORECASE | re.DOTALL)
 CAMEL = re.compile(r".*[a-z0-9](Id|ID)s?", re.DOTALL)
 ROLES = {"id": "id", "ids": "id", "label": "label", "labels": "label", "split": "split"}
@@ -30,6 +31,11 @@ def is_id_name(name: str) -> bool:
     """
     plain = name.strip().lower()
     return plain in ID_NAMES or is_unnamed(name) or bool(SUFFIXED.fullmatch(name.strip()) or CAMEL.fullmatch(name.strip()))
+
+
+def may_count_rows(name: str) -> bool:
+    """Whether a column of this name may be a counter of rows, which nobody chose as ids."""
+    return is_unnamed(name) or name.strip().lower() in ROW_NUMBERS
 
 
 def is_unnamed(name: str) -> bool:

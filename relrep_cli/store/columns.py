@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,20 @@ def _encoded_block(path: Path, name: str, block: np.ndarray) -> np.ndarray:
         return np.char.encode(block, "utf-8")
     except ValueError:
         raise bad(path, f"the {name} column holds characters that are not Unicode", "Save it as UTF-8.") from None
+
+
+class ColumnDigest:
+    """A running digest of a column of texts, so that two files can be compared without keeping it."""
+
+    def __init__(self) -> None:
+        self.hash = hashlib.sha256()
+
+    def update(self, values: Iterable[bytes]) -> None:
+        for value in values:
+            self.hash.update(b"%d:" % len(value) + value)
+
+    def name(self) -> str:
+        return self.hash.hexdigest()
 
 
 def texts_in_json(content: str, n: int) -> tuple[str, ...]:

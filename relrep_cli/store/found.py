@@ -18,10 +18,9 @@ class Found:
     ids: (n,) UTF-8 in a NumPy "S" array, or None; only `assign` sets them. attrs: the known scalar attributes. uns:
     arrays by name. places: where in the file "x" and "ids" lie, for messages, in formats that name their parts. stored: the
     type of the numbers in the file, as NumPy calls it. notes: what the user should know of how it was read. stamp: size, times
-    and inode of the file while it was read, where the format states digests. layout: an array has
-    two axes, which the user may swap; a table has columns, which the user may name; a collection says itself what its rows are.
-    scaling:
-    arrays that may say what the integers of x stand for; see `store.scaling`.
+    and inode of the file while it was read, where the format states digests. digests: of columns in `unread`, by name.
+    layout: an array has two axes, which the user may swap; a table has columns, which the user may name; a collection says
+    itself what its rows are. scaling: arrays that may say what the integers of x stand for; see `store.scaling`.
     """
 
     x: np.ndarray
@@ -37,5 +36,6 @@ class Found:
     stored: str = ""
     notes: tuple[str, ...] = ()
     stamp: tuple[int, ...] | None = None
+    digests: dict[str, str] = field(default_factory=dict)
     layout: Literal["array", "table", "collection"] = "collection"
     scaling: dict[str, np.ndarray] = field(default_factory=dict)

@@ -40,6 +40,7 @@ from relrep_cli.store.seen import stamp_of
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 CPU = 0.8  # seconds of libhdf5 that any file gets, and one more for every
 BYTES_A_SECOND = 100_000_000  # of its size
+SAVE = "Save the vectors as one dataset of numbers, items by dimensions."
 ROLES = ("label", "split")  # columns that commands use: what is wrong with one is an error, not a reason to leave it out
 
 
@@ -110,8 +111,8 @@ def _refusal(source: Source, where: str, finding: str, remedy: str, found: list[
         return source.bad("a program is still writing it, or died while it did", "Wait for it, or write the file again.")
     if found is not None:
         names = ", ".join(printable(name, 60) for name in found[:20]) + (", …" if len(found) > 20 else "")
-        finding = f"{finding}; found {names or 'none in this file'}"
-        remedy = f"Write {printable(str(source.path), 1000)}::{printable(found[0])}." if found else "Name another file."
+        finding = f"{finding}; found {names}" if found else f"{finding}; this file holds none"
+        remedy = f"Write {printable(str(source.path), 1000)}::{printable(found[0])}." if found else SAVE
     return source.bad(printable(finding, 2000), printable(remedy, 2000), where or None)
 
 

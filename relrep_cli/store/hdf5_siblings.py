@@ -14,7 +14,7 @@ from relrep_cli.store.hdf5_plans import DatasetPlan, SiblingsPlan
 from relrep_cli.store.libhdf5 import h5a, h5d, h5g, h5l
 from relrep_cli.store.matlab_texts import letters_of
 from relrep_cli.store.reading import Reading
-from relrep_cli.store.scaling import NAMES, is_scaling, is_scaling_shape
+from relrep_cli.store.scaling import NAMES, is_complete, is_scaling, is_scaling_shape
 
 ATTRIBUTES = 64  # of an object whose attributes are looked at
 MOST_TEXTS = 4096  # of an attribute
@@ -136,8 +136,9 @@ def scaling_of(
             plan = described(part, below(where, name), single=True)
             if plan.kind[1] in "fiu" and is_scaling_shape(plan.shape, n, d):
                 found.append((text, dataset(part, below(where, name), single=True)))
-    numbers = [(name, numbers_attribute(item, name)) for name in sorted(NAMES)]
-    return tuple(found), tuple((name, values) for name, values in numbers if values)
+    numbers = [(name, values) for name in sorted(NAMES) if (values := numbers_attribute(item, name))]
+    known = is_complete(name for name, _ in (*found, *numbers))
+    return (tuple(found), tuple(numbers)) if known else ((), ())
 
 
 def step_or_none(group: Any, name: bytes, where: str) -> Any:

@@ -18,6 +18,8 @@ from relrep_cli.base.errors import printable
 from relrep_cli.store.apart import PIECE, Answer, Batch, Files, answered, limit, read_apart, spill
 from relrep_cli.store.arrays import EXACT
 from relrep_cli.store.assignment import tells_rows_apart
+from relrep_cli.store.column_names import may_count_rows
+from relrep_cli.store.columns import ColumnDigest
 from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of, sniff
 from relrep_cli.store.found import Found
 from relrep_cli.store.json_records import RECORD, VECTOR, WHOLE, records
@@ -56,8 +58,10 @@ def survey(name: str, files: Files, lines: bool, member: str | None, reading: di
         for column in chosen.vectors:
             if kinds[column] not in ("vector", "real", "whole"):
                 raise bad(path, "holds no lists of numbers", "Name one that does, all of one length.", column)
-        answer = spill(path, files, _batches(path, lines, chosen, kinds))
-        return {**answer, "unread": [name for name in chosen.others if _could_be_ids(values.get(name, []))]}
+        unread = [name for name in chosen.others if _could_be_ids(values.get(name, []))]
+        digests = {name: ColumnDigest() for name in unread} if any(map(may_count_rows, chosen.named)) else {}
+        answer = spill(path, files, _batches(path, lines, chosen, kinds, digests))
+        return {**answer, "unread": unread, "digests": {name: digest.name() for name, digest in digests.items()}}
 
     gc.disable()  # it would look at all objects again and again, and finds none to free
     limit(1.5 + size / 4e5, BASE + FACTOR * min(size, WHOLE if not lines else 2 * RECORD))
@@ -100,7 +104,9 @@ def _could_be_ids(values: list[Any]) -> bool:
     return bool(short) and max(map(len, short)) <= 256 and tells_rows_apart(np.array(short))
 
 
-def _batches(path: Path, lines: bool, chosen: Chosen, kinds: dict[str, Kind]) -> Iterator[Batch]:
+def _batches(
+    path: Path, lines: bool, chosen: Chosen, kinds: dict[str, Kind], digests: dict[str, ColumnDigest]
+) -> Iterator[Batch]:
     """(x, columns) of some records at a time. Raises DataError for what is missing or no number, or of another length."""
     rows: list[list[Any]] = []
     named: dict[str, list[Any]] = {name: [] for name in chosen.named}
@@ -111,6 +117,8 @@ def _batches(path: Path, lines: bool, chosen: Chosen, kinds: dict[str, Kind]) ->
             raise bad(path, f"{where} holds {len(row)} numbers, those before {width}", "Vectors must be of one length.")
         width = len(row)
         rows.append(row)
+        for name, digest in digests.items():
+            digest.update([str(record.get(name)).encode("utf-8", "replace")])
         for name, values in named.items():
             values.append(_value(path, where, name, record.get(name), kinds[name]))
         if len(rows) * (width + len(named)) >= BATCH:

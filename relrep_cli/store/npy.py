@@ -33,6 +33,7 @@ ITEM = re.compile(
     \s*(?:,|(?=\}))""",
     re.VERBOSE,
 )
+BFLOAT16 = "V2"  # ml_dtypes gives NumPy its bytes without a name
 KINDS = {"O": "object (a pickle, which is never opened)", "V": "void or structured", "M": "datetime", "m": "timedelta"}
 
 
@@ -122,6 +123,8 @@ def _dtype(descr: object) -> tuple[np.dtype | None, str]:
     """The type that a header names, None unless numbers or text, and how a message calls it."""
     if not isinstance(descr, str) or not re.fullmatch(r"[<>|=]?[biufcSU]\d{1,6}", descr):
         code = str(descr).lstrip("<>|=")
+        if code == BFLOAT16:
+            return None, "void of 2 bytes, as bfloat16 is saved"
         return None, KINDS.get(code[:1], printable(code, 40))
     try:
         dtype = np.dtype(descr)

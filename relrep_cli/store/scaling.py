@@ -7,7 +7,7 @@ dimension, as numpy.float32 (2, d)).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +31,11 @@ def is_scaling(name: str) -> bool:
     return name.strip().lower() in NAMES
 
 
+def is_complete(names: Iterable[str]) -> bool:
+    """Whether some of these names say a scale by themselves: an `offset` alone may be anything, such as a place in a text."""
+    return any(name.strip().lower() in (*FACTOR, *RANGES, "add_offset") for name in names)
+
+
 def is_scaling_shape(shape: tuple[int, ...], n: int, d: int) -> bool:
     """Whether an array of this shape can hold a value for all numbers, for each of n rows or of d columns, or their ranges."""
     return shape in ((), (1,), (1, 1), (n,), (n, 1), (d,), (1, d), (2, d))
@@ -39,7 +44,7 @@ def is_scaling_shape(shape: tuple[int, ...], n: int, d: int) -> bool:
 def scaled(path: Path, found: Found) -> Found:
     """`found` with the numbers that its integers stand for. Raises DataError where it is not clear which scale is whose."""
     given = {**found.scaling, **{name: v for name, v in found.columns.items() if is_scaling(name)}}
-    if not given or not found.stored or np.dtype(found.stored).kind not in "iu":
+    if not is_complete(given) or not found.stored or np.dtype(found.stored).kind not in "iu":
         return replace(found, scaling={})
     n, d = found.x.shape
     names = " and ".join(sorted(given))

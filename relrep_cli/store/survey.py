@@ -53,7 +53,7 @@ class Elsewhere(Refused):
     def __init__(self, item: Any, where: str, finding: str = "no embedding here") -> None:
         refused: list[str] = []
         self.found = list(embeddings(h5g.open(h5i.get_file_id(item), b"/"), refused))
-        super().__init__(where, finding if self.found or not refused else f"{finding}; {refused[0]}", "")
+        super().__init__(where, finding if self.found or not refused else f"{finding} ({refused[0]})", "")
 
 
 def survey(path: str, member: str | None, reading: dict[str, Any], identity: list[int], seconds: float) -> dict[str, Any]:

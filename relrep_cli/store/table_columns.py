@@ -140,18 +140,7 @@ def _coordinates(path: Path, kinds: Mapping[str, Kind]) -> list[str]:
             f"{listed(rest)} holds numbers, but is not named like the others ({listed(largest, 2)})",
             f"Write --vector-columns {pattern_of(largest)!r} to leave it out, or --vector-columns '*' to take all.",
         )
-    return by_number(_without_texts(path, kinds, families[0]))
-
-
-def by_number(names: list[str]) -> list[str]:
-    """Names of coordinates: in the order of their numbers where a program sorted them as text, else in that of the file.
-
-    >>> by_number(["e1", "e10", "e2"]), by_number(["e2", "e1"])
-    (['e1', 'e2', 'e10'], ['e2', 'e1'])
-    """
-    if names != sorted(names):
-        return names
-    return sorted(names, key=lambda name: int(re.findall(r"\d+", name)[-1]))
+    return _without_texts(path, kinds, families[0])
 
 
 def _without_texts(path: Path, kinds: Mapping[str, Kind], chosen: list[str]) -> list[str]:

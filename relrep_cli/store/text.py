@@ -6,7 +6,7 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from relrep_cli.base.errors import printable
-from relrep_cli.numerics.spool import spool
 from relrep_cli.store.apart import Answer, Batch, Files, answered, import_alone, limit, read_apart, spill, texts
-from relrep_cli.store.assignment import tells_rows_apart
+from relrep_cli.store.assignment import counts_rows, tells_rows_apart
 from relrep_cli.store.beside import columns_beside
-from relrep_cli.store.columns import blocks
+from relrep_cli.store.column_names import may_count_rows
+from relrep_cli.store.columns import ColumnDigest
 from relrep_cli.store.files import HEAD, bad, first_fault, mistaken, opened, size_of, sniff
 from relrep_cli.store.found import Found
 from relrep_cli.store.reading import PLAIN, Reading
@@ -67,27 +67,16 @@ def read_text(path: Path, member: str | None = None, reading: Reading = PLAIN) -
     chosen = choose_columns(path, kinds, reading, None)
     parts = ["vector" if kinds[n] == "vector" else "number" if n in chosen.vectors else "text" for n in names]
     wanted = [n in chosen.vectors or n in chosen.named for n in names]
-    answer = read_apart(
-        path, size, parse, delimiter, int(named), names, [p if w else "" for p, w in zip(parts, wanted, strict=True)]
-    )
-    unread = [
-        n for n in chosen.others if _could_be_ids([row[names.index(n)] for row in rows[named:] if len(row) == len(names)])
-    ]
-    order = [n for n, part in zip(names, parts, strict=True) if part == "number"]
-    found = replace(answer, x=_reordered(answer.x, order, chosen.vectors), unread=tuple(unread))
+    cells_of = {n: [row[i] for row in rows[named:] if len(row) == len(names)] for i, n in enumerate(names)}
+    unread = [n for n in chosen.others if _could_be_ids(cells_of[n])]
+    parts = [part if w else "" for part, w in zip(parts, wanted, strict=True)]
+    if any(may_count_rows(n) and counts_rows(np.array(cells_of[n]).astype("S")) for n in chosen.named if _ascii(cells_of[n])):
+        parts = ["digest" if n in unread else part for n, part in zip(names, parts, strict=True)]
+    answer = read_apart(path, size, parse, delimiter, int(named), names, parts)
+    found = replace(answer, unread=tuple(unread))
     if delimiter == "\t" and not found.columns:  # the TensorFlow projector's vectors.tsv
         return replace(found, **columns_beside(path, len(found.x)))
     return found
-
-
-def _reordered(x: np.ndarray, order: list[str], wanted: list[str]) -> np.ndarray:
-    """The columns of x, which have the names `order`, in the order of `wanted`; x itself where they are so already."""
-    if order == wanted or len(order) != len(wanted):
-        return x
-    out, places = spool(x.shape, x.dtype), [order.index(name) for name in wanted]
-    for rows in blocks(len(x), x.shape[1] * x.dtype.itemsize, x, out):
-        out[rows] = x[rows][:, places]
-    return out
 
 
 def _lacks_a_name(cells: list[str], rows: list[list[str]]) -> bool:
@@ -139,11 +128,11 @@ def _first_named(path: Path, kinds: dict[str, Kind], rows: list[list[str]], read
 
 
 def _could_be_ids(cells: list[str]) -> bool:
-    return (
-        bool(cells)
-        and all(cells)
-        and tells_rows_apart(np.array(cells).astype("S") if all(map(str.isascii, cells)) else np.array(cells))
-    )
+    return bool(cells) and all(cells) and tells_rows_apart(np.array(cells).astype("S") if _ascii(cells) else np.array(cells))
+
+
+def _ascii(cells: list[str]) -> bool:
+    return all(map(str.isascii, cells))
 
 
 def _check_text(path: Path, start: bytes) -> None:
@@ -187,15 +176,18 @@ def _numeric(cells: list[str]) -> bool:
 
 
 def parse(name: str, files: Files, delimiter: str, skip: int, names: list[str], parts: list[str]) -> Answer:
-    """In the child: the table after its first `skip` rows, spilled into `files`. parts: "number", "vector", "text" or "" for a
-    column that is not read.
+    """In the child: the table after its first `skip` rows, spilled into `files`.
+
+    parts: "number", "vector", "text", "digest" for a column whose digest alone is wanted, or "" for one that is not read.
     """
     path = Path(name)
     size = os.stat(path).st_size
 
     def work() -> Answer:
+        digests = {name: ColumnDigest() for name, part in zip(names, parts, strict=True) if part == "digest"}
         try:
-            return spill(path, files, _batches(path, delimiter, skip, names, parts))
+            answer = spill(path, files, _batches(path, delimiter, skip, names, parts, digests))
+            return {**answer, "digests": {name: digest.name() for name, digest in digests.items()}}
         except ValueError as error:
             raise _explained(path, str(error), [printable(name, 40) for name in names]) from None
 
@@ -204,7 +196,9 @@ def parse(name: str, files: Files, delimiter: str, skip: int, names: list[str], 
     return answered(path, work)
 
 
-def _batches(path: Path, delimiter: str, skip: int, names: list[str], parts: list[str]) -> Iterator[Batch]:
+def _batches(
+    path: Path, delimiter: str, skip: int, names: list[str], parts: list[str], digests: Mapping[str, ColumnDigest]
+) -> Iterator[Batch]:
     import pyarrow as pa
     from pyarrow import csv
 
@@ -231,6 +225,9 @@ def _batches(path: Path, delimiter: str, skip: int, names: list[str], parts: lis
         if vectors:
             x = parsed_vectors(path, vectors[0].to_pylist(), at, width)
         at, width = at + batch.num_rows, x.shape[1]
+        for i, key in enumerate(read):
+            if parts[int(key)] == "digest":
+                digests[names[int(key)]].update(str(value).encode() for value in batch.column(i).to_pylist())
         named = {names[int(key)]: batch.column(i) for i, key in enumerate(read) if parts[int(key)] == "text"}
         yield x, {name: texts(path, name, values) for name, values in named.items()}
 

@@ -190,7 +190,7 @@ CHOICES = cases(
     Case("anchor list twice", "project a.h5 -a ids.txt -o x.h5", DATA,
          "ids.txt: 1 ids … more than once … item-003", file("ids.txt", b"item-003\nitem-003\n")),
     Case("anchor list in Latin-1", "project a.h5 -a ids.txt -o x.h5", DATA,
-         "ids.txt: is no UTF-8 text", file("ids.txt", b"caf\xe9\n")),
+         "ids.txt: is not UTF-8 text", file("ids.txt", b"caf\xe9\n")),
     Case("ids: too few", "embed u.npy --ids ids.txt -o x.h5", DATA,
          "u.npy: 3 rows, but 2 lines of id … one a row", lambda w: (npy(u=np.eye(3))(w), file("ids.txt", b"a\nb\n")(w))),
     Case("ids: twice", "embed u.npy --ids ids.txt -o x.h5", DATA,
@@ -252,7 +252,7 @@ def test_usage(work: Workdir, case: Case) -> None:
 PROJECT = "project a.h5 -a anchors.h5 -s euclidean"
 # fmt: off
 OUTPUTS = cases(
-    Case("no folder", f"{PROJECT} -o no/x.h5", WRITE, "no/x.h5: there is not a folder no … Make it first"),
+    Case("no folder", f"{PROJECT} -o no/x.h5", WRITE, "no/x.h5: there is no folder no … Make it first"),
     Case("exists", f"{PROJECT} -o b.rel.h5", USAGE, "b.rel.h5: exists … --force"),
     Case("folder", f"{PROJECT} -o sub --force", USAGE, "sub: is a folder … Name a file", lambda w: (w / "sub").mkdir()),
     Case("device", f"{PROJECT} -o /dev/full --force", USAGE, "/dev/full: exists and is not a regular file"),

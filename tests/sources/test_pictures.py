@@ -61,8 +61,8 @@ def test_grey_and_sizes(folder: Path) -> None:
     "content, said",
     [
         (b"\x89PNG\r\n\x1a\n nonsense", "cannot be decoded|no picture"),
-        (b"text", "no picture that can be read"),
-        (b"", "no picture that can be read"),
+        (b"text", "not a picture that can be read"),
+        (b"", "not a picture that can be read"),
     ],
 )
 def test_broken_pictures_are_named_or_skipped(

@@ -478,6 +478,7 @@ WIDE = pa.table({"emb": [[float(i)] * 1001 for i in range(14)]})
 H = "{'descr': '%s', 'fortran_order': False, 'shape': %s, }\n"
 HOSTILE: dict[str, tuple[Callable[[], bytes] | bytes, str]] = {
     "object.npy": (object_npy, "dtype object (a pickle, which is never opened)"),
+    "bfloat16.npy": (npy(np.zeros((3, 2), "V2")), "dtype void of 2 bytes, as bfloat16 is saved"),
     "structured.npy": (npy(np.zeros(3, [("a", "f4"), ("b", "i4")])), "dtype void or structured"),
     "complex.npy": (npy(np.zeros((3, 2), complex)), "dtype complex128"),
     "bool.npy": (npy(np.zeros((3, 2), bool)), "dtype bool"),

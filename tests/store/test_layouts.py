@@ -129,7 +129,10 @@ def test_names_along_the_other_axis_say_that_a_matrix_looks_transposed(tmp_path:
 def test_what_a_file_holds_instead_of_a_matrix_is_named(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["df/table"] = np.zeros(3, [("index", "i8"), ("values", "f4", (2,))])
-    assert "no embedding here; /df/table: it holds compound values of 16 bytes" in refusal(tmp_path / "a.h5")
+    assert (
+        "no embedding here (/df/table: it holds compound values of 16 bytes); this file holds none. Save the vectors"
+        in refusal(tmp_path / "a.h5")
+    )
 
 
 # --- JSON ---

@@ -31,11 +31,11 @@ def test_rows_by_the_hash_of_their_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "finding"),
     [
-        ({"index": {"a": 10}}, "names rows that vectors.npy does not hold"),
-        ({"index": {"a": 1, "b": 1}}, "or one twice"),
-        ({"index": {"a": -1}}, "no index of rows"),
-        ({"index": {}}, "no index of rows"),
-        ({"index": [1]}, "no index of rows"),
+        ({"index": {"a": 10}}, "lists rows that vectors.npy lacks"),
+        ({"index": {"a": 1, "b": 1}}, "or lists one twice"),
+        ({"index": {"a": -1}}, "not an index of rows"),
+        ({"index": {}}, "not an index of rows"),
+        ({"index": [1]}, "not an index of rows"),
         ({"dimension": "3.5"}, "no number of dimensions"),
         ({"dimension": "7"}, "are not whole rows of 7 float32"),
         ({"vectors": b""}, "this is an empty file"),

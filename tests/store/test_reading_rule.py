@@ -137,17 +137,6 @@ def test_numbers_that_are_not_named_like_the_coordinates_are_refused(tmp_path: P
     assert "no column matches 'q*'" in refusal(tmp_path / "a.csv", vector_columns="q*")
 
 
-def test_coordinates_stand_in_the_order_of_their_numbers(tmp_path: Path) -> None:
-    """Whatever the order of the columns: a program that sorts them as text puts e10 before e2."""
-    x = RNG.normal(size=(N, 11)).round(4)
-    columns = {f"e{j}": x[:, j] for j in sorted(range(11), key=str)} | {"id": NAMES}
-    (tmp_path / "a.jsonl").write_text(
-        "".join(json.dumps({n: v[i] for n, v in columns.items()}) + "\n" for i in range(N)), encoding="utf-8"
-    )
-    for path in (csv(tmp_path / "a.csv", columns), table(tmp_path / "a.parquet", **columns), tmp_path / "a.jsonl"):
-        assert np.array_equal(read(path).x, x)
-
-
 def test_columns_without_numbers_in_their_names_are_coordinates_when_all_are_alike(tmp_path: Path) -> None:
     assert read(csv(tmp_path / "a.csv", {"length": X[:, 0], "width": X[:, 1]})).x.shape == (N, 2)
     path = csv(tmp_path / "b.csv", {"length": X[:, 0], "count": range(5, 5 + N)})
@@ -261,6 +250,27 @@ def test_an_index_that_only_counts_rows_joins_no_files_that_hold_names(tmp_path:
     assert joined(a, c) == N and read(c).id_candidates == ()
     d = csv(tmp_path / "d.csv", {"": range(N)} | wide())
     assert joined(d, d) == N
+
+
+@pytest.mark.parametrize("ending", [".csv", ".json", ".npz"])
+def test_counters_pair_rows_whose_other_columns_agree(tmp_path: Path, ending: str) -> None:
+    """Texts of any length are compared by their digests, and not kept."""
+    texts = [f"{name}, " + "long " * 2000 if ending == ".csv" else name for name in NAMES]
+    paths = []
+    for k, order in enumerate((range(N), range(N), ORDER)):
+        path = tmp_path / f"{k}{ending}"
+        if ending == ".npz":
+            np.savez(path, emb=X[list(order)] + k, index=np.arange(N), title=[texts[i] for i in order])
+        elif ending == ".csv":
+            numbers = {name: values[list(order)] + k for name, values in wide().items()}
+            csv(path, {"": range(N), "text": [f'"{texts[i]}"' for i in order], **numbers})
+        else:
+            rows = [{"index": j, "text": texts[i], "embedding": (X[i] + k).tolist()} for j, i in enumerate(order)]
+            path.write_text(json.dumps(rows), encoding="utf-8")
+        paths.append(path)
+    assert joined(*paths[:2]) == N
+    with pytest.raises(DataError, match="its index only counts the rows"):
+        joined(paths[0], paths[2])
 
 
 def test_every_record_says_how_rows_were_paired(work: Any) -> None:

@@ -108,6 +108,14 @@ def test_scales_that_do_not_fit_or_say_the_same_are_refused(tmp_path: Path) -> N
     assert np.allclose(store.read(str(tmp_path / "b.npz")).x, square * PER_COLUMN)
 
 
+@pytest.mark.parametrize("write", [npz, safetensors, hdf5])
+def test_an_offset_alone_says_nothing(tmp_path: Path, write: Callable[..., Path]) -> None:
+    """It may be the place of a text, and such a place may be an id."""
+    path = write(tmp_path / "a", offsets=np.arange(N) * 7 + 3)
+    found = found_in(path)
+    assert np.array_equal(found.x, CODES) and (found.unread == ("offsets",) or path.suffix == ".safetensors")
+
+
 def test_real_numbers_have_no_scale(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", embeddings=CODES.astype(np.float32), scale=0.5)
     assert np.array_equal(store.read(str(tmp_path / "a.npz")).x, CODES)
