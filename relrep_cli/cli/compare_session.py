@@ -9,6 +9,7 @@ from pathlib import Path
 from relrep_cli.base.errors import UsageError
 from relrep_cli.base.registry import load_plugins
 from relrep_cli.base.task_cache import Records
+from relrep_cli.cli.engine_options import refuse_standard_input
 from relrep_cli.cli.options import Given
 from relrep_cli.cli.recipe_options import RecipeOptions, read_recipe
 from relrep_cli.comparison.plans import Plan
@@ -55,8 +56,7 @@ def lazy_views(source: Source) -> FileViews:
 def views_of(source: Source, lazy: bool) -> Views:
     """The views of all files. lazy: read them when they are needed, because this process may need few."""
     if lazy:
-        if any(uri.partition("::")[0] == "-" for uri in (*source.plan.files, *source.recipe.files())):
-            raise UsageError("- is read by one process only", "Save the input as a file, and name the file.")
+        refuse_standard_input([*source.plan.files, *source.recipe.files()])
         return lazy_views(source)
     return views_of_files(source.plan.files, source.split, recipes_of(source), source.with_content, source.reading)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -39,12 +40,11 @@ class ShardOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EngineOptions(ShardOptions):
+class ProcessOptions:
     """Where tasks run."""
 
     PANEL: ClassVar[str] = "Running"
 
-    cache: Annotated[str | None, _option("--cache", "Keep finished results in FOLDER, and take them from it.", "FOLDER")] = None
     cluster: Annotated[
         str,
         _option("--cluster", "Run in N processes on this machine (local:N), or on a Dask cluster: address or file.", "WHERE"),
@@ -63,3 +63,16 @@ class EngineOptions(ShardOptions):
         if self.cluster.partition(":")[0] == "local":
             raise UsageError(f"--cluster {self.cluster} names no number of processes", "Write local:4, for example.")
         return Engine(address=self.cluster, log=self.log)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineOptions(ProcessOptions, ShardOptions):
+    """Where tasks run, which of them, and what is kept of them."""
+
+    cache: Annotated[str | None, _option("--cache", "Keep finished results in FOLDER, and take them from it.", "FOLDER")] = None
+
+
+def refuse_standard_input(files: Iterable[str]) -> None:
+    """Raise UsageError for `-`, which no other process can read."""
+    if any(uri.partition("::")[0] == "-" for uri in files):
+        raise UsageError("- is read by one process only", "Save the input as a file, and name the file.")

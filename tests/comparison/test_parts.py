@@ -117,5 +117,13 @@ def test_places_that_are_no_cluster(spaces: Workdir, where: str, code: int, word
     spaces.error(f"relrep compare x.npy y.npy -m mse --cluster {where}", code, words)
 
 
+@pytest.mark.slow
+def test_other_processes_evaluate_as_this_one(work: Workdir) -> None:
+    command = "relrep evaluate a.h5 b.h5 gone.h5 --task knn,linear-probe --json"
+    found = [work.here(f"{command} {option}", 3).stdout for option in ("", "--cluster local:2")]
+    assert found[0] == found[1]
+
+
 def test_standard_input_is_for_one_process(spaces: Workdir) -> None:
+    spaces.error("relrep evaluate - --task knn --cluster local:2", 2, "- is read by one process only")
     spaces.error("relrep compare - y.npy -m mse --cluster local:2", 2, "- is read by one process only")
