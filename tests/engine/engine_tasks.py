@@ -52,3 +52,13 @@ def crash(state: dict[str, Any], advance: Any, number: int) -> int:
 def nap(state: dict[str, Any], advance: Any, number: int) -> int:
     time.sleep(0.2)
     return number
+
+
+def fall_with_parent(state: dict[str, Any], advance: Any, number: int) -> int:
+    """Kill the process that hosts this one, the first time that task 1 is done; state["shared"] is a folder."""
+    mark = Path(state["shared"]) / f"{number}"
+    if number == 1 and not mark.exists():
+        mark.touch()
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(60)
+    return number

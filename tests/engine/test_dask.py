@@ -70,6 +70,11 @@ def test_errors_stand_in_the_place_of_their_tasks(scheduler: Any) -> None:
     assert "ended 3 times, the last time by signal SIGKILL" in str(found[1].error)
 
 
+def test_the_task_of_a_killed_dask_worker_is_done_again(scheduler: Any, tmp_path: Path) -> None:
+    assert [one.result for one in done(scheduler, "fall_with_parent", 4, str(tmp_path))] == [0, 1, 2, 3]
+    assert (tmp_path / "1").exists()
+
+
 def test_without_its_scheduler_a_run_ends(scheduler: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dask_cluster, "PATIENCE", 1.0)
     running = outcomes(

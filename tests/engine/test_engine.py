@@ -6,11 +6,14 @@ import json
 import os
 import signal
 import threading
+import time
 import types
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from conftest import Workdir, ended
 
 from relrep_cli.base import signals
 from relrep_cli.base.errors import UsageError
@@ -90,7 +93,11 @@ def _parent(pid: str) -> int:
 
 
 def _is_worker(pid: str) -> bool:
-    return b"engine.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    """Whether it is a process for tasks that still runs: one that has ended, and whose parent has not asked, has no words."""
+    try:
+        return b"engine.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def test_a_signal_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,3 +184,25 @@ def test_without_a_terminal_progress_is_a_line_a_minute(caplog: pytest.LogCaptur
         "comparing: 60 of 1000, 30 a minute, 31 min left.",
         "comparing: 90 of 1000, 30 a minute, 30 min left.",
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_signal_ends_a_run_and_its_processes(empty: Workdir, number: signal.Signals) -> None:
+    for name in "abc":
+        np.save(empty / f"{name}.npy", np.random.default_rng(ord(name)).normal(size=(800, 32)))
+    process = empty.start("compare a.npy b.npy c.npy -m cka,cosine --permutations 100000 -o out.tsv --cluster local:2")
+    records = empty / ".out.tsv.relrep-records"
+    for _ in range(300):
+        if records.is_dir() and list(records.glob("*.null")):
+            break
+        time.sleep(0.05)
+    own = [path for path in os.listdir("/proc") if path.isdigit() and _parent(path) == process.pid and _is_worker(path)]
+    code, said, seconds = ended(process, number)
+    assert code == (-9 if number == signal.SIGKILL else 128 + number) and seconds < 4 and len(own) == 2
+    assert "goes on from what is kept in .out.tsv.relrep-records" in said or number == signal.SIGKILL
+    for _ in range(100):  # processes look for their parent twice a second
+        if not any(map(_is_worker, own)):
+            break
+        time.sleep(0.1)
+    assert not [path for path in own if _is_worker(path)] and not (empty / "out.tsv").exists()
