@@ -100,6 +100,6 @@ if __name__ == "__main__":
     if "grid" in wanted:
         grid("--method", "relative", "--similarity", "cosine")
     if "methods" in wanted:
-        grid()
+        grid("--method", "all")
     if "head" in wanted:
         head()

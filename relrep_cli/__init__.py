@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from relrep_cli.library.estimators import RelativeProjector, Translator
     from relrep_cli.library.given_spaces import as_embedding
     from relrep_cli.library.result_tables import Result, Results
+    from relrep_cli.library.translations import Translation, translate
 
 _HOMES = {
     "base.errors": ("DataError", "RelrepError", "UsageError", "WriteError"),
@@ -31,6 +32,7 @@ _HOMES = {
     "library.estimators": ("RelativeProjector", "Translator"),
     "library.given_spaces": ("as_embedding",),
     "library.result_tables": ("Result", "Results"),
+    "library.translations": ("Translation", "translate"),
 }
 __all__ = [
     "DataError",
@@ -39,6 +41,7 @@ __all__ = [
     "RelrepError",
     "Result",
     "Results",
+    "Translation",
     "Translator",
     "UsageError",
     "WriteError",
@@ -51,6 +54,7 @@ __all__ = [
     "project",
     "read",
     "stitch",
+    "translate",
     "write",
 ]
 

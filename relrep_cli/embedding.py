@@ -17,7 +17,7 @@ from relrep_cli.base.errors import DataError, UsageError, printable
 from relrep_cli.base.uris import split_uri
 from relrep_cli.numerics.digests import digest
 
-ABSOLUTE, RELATIVE = "absolute", "relative"
+ABSOLUTE, RELATIVE, MAP = "absolute", "relative", "map"  # a map file holds matrices between spaces, and no items
 Step = dict[str, Any]
 
 

@@ -61,17 +61,21 @@ class WriteError(RelrepError):
     code = WRITE
 
 
+MANY = 25  # names that a line lists beside a guess
+
+
 def unknown(noun: str, name: str, known: Iterable[str], more: Iterable[str] = ()) -> UsageError:
     """The error for a name that is not registered, with the nearest one that is. more: known names that it does not list.
 
     >>> print(unknown("metric", "jacard", ["jaccard", "cka"]))
     unknown metric 'jacard'. Did you mean jaccard? Known: jaccard, cka.
     """
-    names = list(known)
+    names = list(dict.fromkeys(known))
     lower = {one.lower(): one for one in [*names, *more]}
-    near = [lower[one] for one in difflib.get_close_matches(name.lower(), lower, n=1)]
-    guess = f"Did you mean {near[0]}? " if near else ""
-    return UsageError(f"unknown {noun} {printable(name)!r}", f"{guess}Known: {', '.join(names)}.")
+    near = difflib.get_close_matches(name.lower(), lower, n=1) or [one for one in lower if name and name.lower() in one][:3]
+    guess = f"Did you mean {' or '.join(lower[one] for one in near)}?" if near else ""
+    listed = f"Known: {', '.join(names)}." if not near or len(names) <= MANY else ""
+    return UsageError(f"unknown {noun} {printable(name)!r}", " ".join(filter(None, [guess, listed])))
 
 
 def printable(text: str | bytes, limit: int = 120) -> str:

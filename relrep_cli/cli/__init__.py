@@ -25,6 +25,7 @@ COMMANDS = {
     "project": "Describe items by their similarities to the anchors.",
     "compare": "Measure how alike two or more spaces are.",
     "stitch": "Run a head trained on one space on another, without retraining.",
+    "translate": "Turn vectors of one space into vectors of another.",
     "evaluate": "Find out what one space is good for.",
     "neighbors": "Print or draw the nearest or farthest items of a few.",
     "plot": "Draw one space, or several beside each other.",

@@ -33,6 +33,7 @@ def registries() -> dict[str, Registry]:
     from relrep_cli.relative.transformations import TRANSFORMATIONS
     from relrep_cli.sources import SOURCES
     from relrep_cli.stitching.translators import TRANSLATORS
+    from relrep_cli.stitching.universe import UNIVERSES
 
     return {
         "Sources": SOURCES,
@@ -46,6 +47,7 @@ def registries() -> dict[str, Registry]:
         "Tasks of evaluate": EVALUATIONS,
         "Methods of plot": METHODS,
         "Translators": TRANSLATORS,
+        "Universes": UNIVERSES,
     }
 
 

@@ -22,11 +22,12 @@ from relrep_cli.stitching import saved_heads
 from relrep_cli.stitching.adaptation import Adaptation
 from relrep_cli.stitching.cross_retrieval import TARGETS, RetrievalPlan, Sparse, retrieval_methods
 from relrep_cli.stitching.grid_run import GridPlan, Run
-from relrep_cli.stitching.methods import AGGREGATE, SIMILARITY, WITHOUT_ANCHORS, Method, MethodChoice, methods
+from relrep_cli.stitching.methods import AGGREGATE, SIMILARITY, USUAL, WITHOUT_ANCHORS, Method, MethodChoice, methods
 from relrep_cli.stitching.output_files import OutputFiles
 from relrep_cli.stitching.saved_head_run import SavedHeadPlan
 from relrep_cli.stitching.spaces import TEST_SIZE, Column, read_spaces
 from relrep_cli.stitching.translators import TRANSLATORS
+from relrep_cli.stitching.universe import UNIVERSES
 
 WITH_SAVED = {"head", "anchors", "anchor_vectors", "statistics", "predictions", "allow_test_anchors", "force", "seed", "device"}
 WITH_SAVED |= {"dry_run", "trust_digest", "format", "json", *shared.SHARED}
@@ -54,7 +55,7 @@ EXAMPLES = (
 Plan = GridPlan | RetrievalPlan | SavedHeadPlan
 
 
-@command(Options, HEADS, SIMILARITIES, TRANSLATORS)
+@command(Options, HEADS, SIMILARITIES, TRANSLATORS, UNIVERSES)
 def stitch(options: Options) -> int:
     """Train a head on the training rows of each file and run it on the test rows of every other, by several methods.
 
@@ -198,20 +199,30 @@ def _refuse_idle_options(options: Options, choice: MethodChoice) -> None:
 
 
 def _method_choice(options: Options) -> MethodChoice:
-    aggregates = [AGGREGATORS[name].name for name in split_names([options.recipe.aggregate])] or list(AGGREGATE)
-    choice = MethodChoice(split_names(options.method), aggregates, {})
-    translators = [name for name in choice.families if name in TRANSLATORS]
-    if not translators:
-        options.given.refuse(TRANSLATORS, f"--method {','.join(choice.names)}")
-        return choice
-    return replace(choice, translators=options.given.choose(TRANSLATORS, translators))
+    how = options.recipe
+    aggregates = [AGGREGATORS[name].name for name in split_names([how.aggregate])] or list(AGGREGATE)
+    more = ["product"] if how.aggregate or how.aggregator else []
+    choice = MethodChoice(split_names(options.method) or [*USUAL, *more], aggregates, {})
+    params: dict[str, dict[str, Any]] = {}
+    for registry in (TRANSLATORS, UNIVERSES):
+        named = [name for name in choice.families if name in registry]
+        if named:
+            params |= options.given.choose(registry, named)
+        else:
+            options.given.refuse(registry, f"--method {','.join(choice.names)}")
+    return replace(choice, translators=params)
 
 
 def _recipe(options: Options, choice: MethodChoice) -> Recipe | None:
-    """The recipe of relative methods; None where no method needs anchors."""
+    """The recipe of relative methods; None where no method needs anchors.
+
+    Where neither a method nor anything about the projection is named, it is that of the centred cosine.
+    """
     how = options.recipe
     if not how.anchors and set(choice.families) <= set(WITHOUT_ANCHORS):
         return None
+    if not options.method and not set(how.given()) - {"--anchors", "--anchor-vectors", "--statistics", "--transductive"}:
+        return read_recipe(replace(how, similarity=["cosine"], center=True), options.given, trains=True)
     similarities = how.similarity if how.similarity or how.aggregator else list(SIMILARITY)
     aggregate = how.aggregate if how.aggregator else ""
     return read_recipe(

@@ -18,6 +18,7 @@ from relrep_cli.stitching import methods
 from relrep_cli.stitching.methods import AGGREGATE, SIMILARITY
 from relrep_cli.stitching.spaces import TEST_SIZE, Division
 from relrep_cli.stitching.translators import TRANSLATORS
+from relrep_cli.stitching.universe import UNIVERSES
 
 HEAD = ["linear"]
 
@@ -27,7 +28,8 @@ def _path(name: str, help: str, metavar: str = "FILE") -> Any:
 
 
 def _complete(incomplete: str) -> list[tuple[str, str]]:
-    summaries = {**methods.FAMILIES, **{name: entry.summary for name, entry in TRANSLATORS.items()}}
+    maps = {name: entry.summary for registry in (TRANSLATORS, UNIVERSES) for name, entry in registry.items()}
+    summaries = {**methods.FAMILIES, **maps}
     return [(name, summary) for name, summary in summaries.items() if name.startswith(incomplete)]
 
 
@@ -73,8 +75,9 @@ class Options:
         typer.Option(
             "--method",
             "-m",
-            help="Methods of stitching, repeated or separated by commas [default: all that apply]. `all` adds methods with "
-            f"statistics of test rows. One of: {', '.join(methods.names())}.",
+            help=f"Methods of stitching, repeated or separated by commas [default: {', '.join(methods.USUAL)}]. "
+            "`all` runs every method in every variant, also with statistics of test rows. One of: "
+            f"{', '.join(methods.names())}.",
             metavar="NAME",
             show_default=False,
             autocompletion=_complete,

@@ -41,7 +41,7 @@ class Space:
     codes: (n,) class number of each row, -1 for none; None without labels. numbers: (n,) values of a column of numbers, else
     None. anomalies: items of the same space that do not
     belong. score: the column that says how odd an item is, instead of distances. reference: a clean file of the same space; the
-    embedding itself where rows can only be suspected.
+    embedding itself where rows can only be suspected. unit: the number that all vectors were divided by.
     """
 
     e: Embedding
@@ -54,6 +54,7 @@ class Space:
     anomalies: Embedding | None = None
     score: str = ""
     reference: Embedding | None = None
+    unit: float = 1.0
 
     @property
     def unseen(self) -> bool:

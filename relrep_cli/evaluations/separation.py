@@ -45,7 +45,7 @@ def separation(s: Space, *, seed: int = 0) -> Iterator[Finding]:
     if len(x) > 2:
         yield from (replace(found, ids=s.e.ids[rows]) for found in _uniformity(x, said))
         yield from _dimension(x, said)
-        yield from _off_centre(vectors, said)
+        yield from _off_centre(vectors, said, s.unit)
 
 
 def _classes(x: np.ndarray, codes: np.ndarray, said: str, ids: np.ndarray) -> Iterator[Finding]:
@@ -141,8 +141,11 @@ def _uniformity(x: np.ndarray, said: str) -> Iterator[Finding]:
     yield Finding("uniformity", value(*sums.whole()), len(x), convention, bounds=(-8, 0), without=sums.jackknife(value))
 
 
-def _off_centre(x: np.ndarray, said: str) -> Iterator[Finding]:
-    """The length of the mean row, and the mean cosine of the rows with it; none of a mean row of zeros."""
+def _off_centre(x: np.ndarray, said: str, unit: float) -> Iterator[Finding]:
+    """The length of the mean row, and the mean cosine of the rows with it; none of a mean row of zeros.
+
+    unit: what the rows were divided by.
+    """
     everything = np.arange(len(x))
     mean = column_mean(x, everything)
     size = _length(mean)
@@ -150,8 +153,8 @@ def _off_centre(x: np.ndarray, said: str) -> Iterator[Finding]:
         return
     groups = min(GROUPS, len(x))
     without = np.array([_length(column_mean(x, everything[everything % groups != g])) for g in range(groups)])
-    interval = jackknife(size, without) if groups > 4 else None
-    yield Finding("magnitude", size, len(x), f"length of the mean row{said}", interval=interval, bounds=(0, None))
+    interval = jackknife(size * unit, without * unit) if groups > 4 else None
+    yield Finding("magnitude", size * unit, len(x), f"length of the mean row{said}", interval=interval, bounds=(0, None))
     cosines = [unit_rows(np.asarray(x[block], np.float64)) @ (mean / size) for block in row_blocks(*x.shape, x)]
     rows = np.concatenate(cosines).clip(-1, 1)
     yield mean_of("concentricity", rows, f"cosine of rows with the mean row{said}", bounds=(-1, 1))

@@ -121,25 +121,25 @@ def _of_file(file: str, anomalies: Sequence[str], plan: EvaluationPlan, extras: 
     e = in_id_order(store.read(file, plan.reading))
     odd = [in_id_order(store.read(name)) for name in anomalies]
     clean = in_id_order(store.read(plan.reference)) if plan.reference else None
-    e, *odd = _in_one_unit([e, *odd])
+    unit, (e, *odd) = _in_one_unit([e, *odd])
     for o in odd if not plan.score else []:
         if e.space != o.space:
             say(f"{file} and {o.uri}: different spaces ({_space(e)} and {_space(o)}); distances between them mean little.")
-    return list(_of_targets(e, odd, clean, plan, extras, advance))
+    return list(_of_targets(e, odd, clean, unit, plan, extras, advance))
 
 
-def _in_one_unit(found: list[Embedding]) -> list[Embedding]:
-    """The files with vectors whose squares fit into float64: a common power of two, which no task feels, is divided out."""
+def _in_one_unit(found: list[Embedding]) -> tuple[float, list[Embedding]]:
+    """The files with vectors whose squares fit into float64, and the common power of two that was divided out."""
     unit = unit_of(e.x[block] for e in found for block in row_blocks(*e.x.shape, e.x))
     if unit == 1:
-        return found
+        return 1.0, found
     smaller = []
     for e in found:
         x = spool(e.x.shape, np.dtype(np.float64))
         for block in row_blocks(*x.shape, e.x, x):
             x[block] = e.x[block] / unit
         smaller.append(replace(e, x=x, digest="", claim=None))
-    return smaller
+    return unit, smaller
 
 
 def _space(e: Embedding) -> str:
@@ -150,6 +150,7 @@ def _of_targets(
     e: Embedding,
     odd: list[Embedding],
     clean: Embedding | None,
+    unit: float,
     plan: EvaluationPlan,
     extras: Extras,
     advance: Advance,
@@ -163,7 +164,7 @@ def _of_targets(
         several = odd if "anomalies" in EVALUATIONS[name].needs else []
         for strange in several or [None]:  # type: ignore[list-item]
             space = prepare(e, target, plan.split, plan.holdout, plan.seed, strange, plan.score)
-            space = replace(space, reference=clean or (None if plan.skips else e))
+            space = replace(space, unit=unit, reference=clean or (None if plan.skips else e))
             findings = _findings(e.uri, space, name, plan)
             extra = {"target": target if EVALUATIONS[name].labels else None} if len(plan.targets) > 1 else {}
             extra |= {"anomalies": strange.uri if strange else None} if len(odd) > 1 else {}

@@ -33,10 +33,11 @@ from relrep_cli.relative.projection import basis, relative
 from relrep_cli.relative.recipes import Postprocessing, Recipe
 from relrep_cli.relative.similarities import SIMILARITIES
 from relrep_cli.stitching.grid_run import Run, records_of
-from relrep_cli.stitching.methods import MethodChoice, methods
+from relrep_cli.stitching.methods import SIMILARITY, USUAL, MethodChoice, methods
 from relrep_cli.stitching.spaces import Column as Target
 from relrep_cli.stitching.spaces import Division, spaces_of
 from relrep_cli.stitching.translators import TRANSLATORS
+from relrep_cli.stitching.universe import UNIVERSES
 
 Names = str | Iterable[str]
 
@@ -211,7 +212,7 @@ def stitch(
     target: str = "label",
     method: Names = (),
     head: Names = "linear",
-    similarity: Names = ("cosine", "euclidean", "l1", "chebyshev"),
+    similarity: Names = (),
     aggregate: Names = ("concat", "sum", "mean"),
     test_size: float | None = None,
     allow_test_anchors: bool = False,
@@ -225,7 +226,8 @@ def stitch(
 
     spaces: two or more; see `as_embedding`. anchors: ids, row numbers, or an anchor file; needed but for method "absolute".
     labels, split: (n,) of the first space, for arrays. target: the column that heads predict.
-    method, head: names, or several; no method means all that apply. recipe: how to project, see `project`.
+    method, head: names, or several; no method means the usual ones, with the centred cosine as the relative one.
+    recipe: how to project, see `project`.
     test_size: share of test rows where no space has a split. options: of heads and translators.
 
     Returns one record for each encoder, head and method; `stitching_index` is the stitched score over the end-to-end score.
@@ -237,14 +239,18 @@ def stitch(
         es[0] = as_embedding(es[0], split=split)
     es = [_with_columns(e, es[0], (target, "split")) for e in es]
     found_names, heads = names_of(method), names_of(head)
-    choice = MethodChoice(found_names, names_of(aggregate), {})
-    translators = [name for name in choice.families if name in TRANSLATORS]
+    choice = MethodChoice(found_names or USUAL, names_of(aggregate), {})
     given = {name: {k: v for k, v in options.items() if k in registry.keywords()} for name, registry in _REGISTRIES.items()}
     if wrong := next((name for name in options if not any(name in known for known in given.values())), ""):
-        raise unknown("option of a head or translator", wrong, [*HEADS.keywords(), *TRANSLATORS.keywords()])
-    if translators:
-        choice = replace(choice, translators=TRANSLATORS.choose(translators, given["translators"]))
-    made = None if anchors is None else recipe_of(anchors, similarity=similarity, **(recipe or {}))
+        known = [*HEADS.keywords(), *TRANSLATORS.keywords(), *UNIVERSES.keywords()]
+        raise unknown("option of a head, translator or universe", wrong, known)
+    for kind, registry in (("translators", TRANSLATORS), ("universes", UNIVERSES)):
+        if named := [name for name in choice.families if name in registry]:
+            choice = replace(choice, translators={**choice.translators, **registry.choose(named, given[kind])})
+    how: dict[str, Any] = {"similarity": names_of(similarity) or SIMILARITY, **(recipe or {})}
+    if not found_names and not names_of(similarity) and not recipe:
+        how = {"similarity": "cosine", "center": True}
+    made = None if anchors is None else recipe_of(anchors, **how)
     with notes_kept() as notes:
         division = Division(test_size, seed, allow_test_anchors)
         joined = spaces_of(es, made, Target(target), division)
@@ -260,7 +266,7 @@ def stitch(
     return _results(records, notes)
 
 
-_REGISTRIES: dict[str, Any] = {"heads": HEADS, "translators": TRANSLATORS}
+_REGISTRIES: dict[str, Any] = {"heads": HEADS, "translators": TRANSLATORS, "universes": UNIVERSES}
 
 
 def _ignore(*_: Any) -> None:

@@ -59,6 +59,18 @@ def bootstrap_of_few(rows: np.ndarray, rng: np.random.Generator) -> tuple[float,
     return float(low), float(high)
 
 
+def of_share(share: float, n: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share of n items: not of zero width where all or none of them count (Wilson 1927).
+
+    >>> tuple(round(end, 3) for end in of_share(1.0, 100))
+    (0.963, 1.0)
+    """
+    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    reach = z / (1 + z * z / n) * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(0.0, middle - reach), min(1.0, middle + reach)
+
+
 def sampled(rows: np.ndarray, n: int) -> tuple[float, float]:
     """95 % interval of the mean over n rows, from the values (m,) of a random sample drawn without replacement."""
     reach = student(len(rows) - 1) * _error(rows, n)

@@ -116,12 +116,19 @@ class RetrievalPlan:
         with progress("retrieving") as advance:
             for done, m in enumerate(self.methods):
                 advance(done, len(self.methods), m.label)
-                xs = [v.e.x if m.recipe is None else v.of(m.recipe).e.x for v in views]
+                xs = self._coordinates(views, m)
                 xs = [self.sparse.of(x) for x in xs] if m.label == "asif" else xs
                 number = len(spaces.recipe.anchor_ids) if spaces.recipe is not None and m.anchored else None
                 route = routes([m], spaces.anchors)[0]
                 records += [r | {"method": m.label, "anchors": number} | spaces.flags for r in _pairs(es, xs, route, self.seed)]
         return records
+
+    def _coordinates(self, views: Sequence[Views], m: Method) -> list[np.ndarray]:
+        """The rows of every space as the method looks them up."""
+        if m.universe:
+            maps = self.spaces.universe(m.universe, m.params).maps
+            return [carry.narrow(v.e.x) for carry, v in zip(maps, views, strict=True)]
+        return [v.e.x if m.recipe is None else v.of(m.recipe).e.x for v in views]
 
 
 def _pairs(es: Sequence[Embedding], xs: Sequence[np.ndarray], route: Route, seed: int) -> Iterator[Record]:

@@ -99,13 +99,13 @@ def records_of(spaces: Spaces, run: Run) -> list[Record]:
         return []
     for e in spaces.es:
         report_unseen(e, spaces.target, e.rows_of_split("test"))
-    apart = [[m for m in run.methods if m.recipe is None], *([m] for m in run.methods if m.recipe is not None)]
+    apart = [[m for m in run.methods if m.keeps_coordinates], *([m] for m in run.methods if not m.keeps_coordinates)]
     groups = [group for group in apart if group]
     found: dict[tuple[str, str], list[Record]] = {}
     views = [Views(e, KEPT // len(spaces.es), run.on_basis) for e in spaces.es]
     with progress("stitching") as advance:
         for place, group in enumerate(groups):
-            tasks = [_task(view, n, group[0].recipe, spaces) for n, view in enumerate(views)]
+            tasks = [_task(view, n, group[0], spaces) for n, view in enumerate(views)]
             for name, params in _fitting(run.heads, group[0], spaces.target).items():
                 on_cell = None if run.on_cell is None else partial(run.on_cell, name)
                 part = _part(advance, place, len(groups))
@@ -166,10 +166,13 @@ def _front(m: Method) -> Callable[[], Any] | None:
     return partial(AGGREGATORS[m.recipe.aggregate].function, len(m.recipe.similarities), len(m.recipe.anchor_ids))
 
 
-def _task(views: Views, place: int, recipe: Recipe | None, spaces: Spaces) -> Task:
-    """The space in absolute coordinates, or relative to its anchors."""
+def _task(views: Views, place: int, m: Method, spaces: Spaces) -> Task:
+    """The space in absolute coordinates, relative to its anchors, or in the common space."""
     assert spaces.target is not None
-    e = views.e
+    e, recipe = views.e, m.recipe
+    if m.universe:
+        common = spaces.universe(m.universe, m.params)
+        return prepare(replace(e, x=common.maps[place].narrow(e.x)), spaces.target, e.digest and f"{e.digest}:{common.space}:")
     if recipe is None:
         anchors = b"" if spaces.recipe is None else np.ascontiguousarray(spaces.anchors(place)).tobytes()
         return prepare(e, spaces.target, e.digest and f"{e.digest}:{hashlib.sha256(anchors).hexdigest()}:")

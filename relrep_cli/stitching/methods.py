@@ -1,7 +1,8 @@
 """Methods of stitching: what stands side by side in the table, made from the options and carried out on spaces.
 
 `none` and `absolute` leave vectors as they are, `relative` describes them by one similarity function, `product` by several
-that are aggregated, and each translator maps the encoder's vectors into the head's space.
+that are aggregated, each translator maps the encoder's vectors into the head's space, and a universe maps all spaces into a
+common one.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from relrep_cli.relative.transformations import unfelt
 from relrep_cli.stitching import translators
 from relrep_cli.stitching.grid import Map, Route
 from relrep_cli.stitching.translators import TRANSLATORS
+from relrep_cli.stitching.universe import UNIVERSES
 
 WITHOUT_ANCHORS = ("none", "absolute")
 FAMILIES = {
@@ -32,23 +34,26 @@ FAMILIES = {
 }
 SIMILARITY = ("cosine", "euclidean", "l1", "chebyshev")  # of Cannistraci et al. 2024
 AGGREGATE = ("concat", "sum", "mean")
+USUAL = ("none", "absolute", "relative", "orthogonal", "ridge", "universe")  # where no method is named
 
 
 def names() -> list[str]:
-    return [*FAMILIES, *TRANSLATORS]
+    return [*FAMILIES, *TRANSLATORS, *UNIVERSES]
 
 
 @dataclass(frozen=True, eq=False)
 class Method:
     """One way of stitching. recipe: how both spaces are projected; None where they stay absolute.
 
-    translator: the name of the map between them, with its params; "" where there is none.
+    translator: the name of the map between them; universe: that of the common space, each with its params; "" where there is
+    none.
     """
 
     label: str
     recipe: Recipe | None = None
     translator: str = ""
     params: Mapping[str, Any] = field(default_factory=dict)
+    universe: str = ""
 
     @property
     def trains(self) -> bool:
@@ -58,19 +63,25 @@ class Method:
 
     @property
     def anchored(self) -> bool:
-        return self.recipe is not None or bool(self.translator)
+        return self.recipe is not None or bool(self.translator or self.universe)
+
+    @property
+    def keeps_coordinates(self) -> bool:
+        """Whether heads are trained on absolute vectors."""
+        return self.recipe is None and not self.universe
 
     def to_json(self) -> dict[str, Any]:
         """The method without its anchors, as JSON holds it."""
         how = None if self.recipe is None else self.recipe.to_json()
-        return {"method": self.label, "recipe": how, "translator": self.translator, "translation": dict(self.params)}
+        own = {"universe": self.universe} if self.universe else {}
+        return {"method": self.label, "recipe": how, "translator": self.translator, "translation": dict(self.params), **own}
 
 
 @dataclass(frozen=True)
 class MethodChoice:
     """Which methods to run.
 
-    names: of methods, empty for all that apply. aggregates: names of aggregators for `product`. translators: their params by
+    names: of methods. aggregates: names of aggregators for `product`. translators: the params of translators and universes by
     name.
     """
 
@@ -84,19 +95,19 @@ class MethodChoice:
         for name in self.names:
             if name not in (*names(), "all"):
                 raise unknown("method", name, (*names(), "all"))
-        return names() if not self.names or "all" in self.names else [n for n in names() if n in self.names]
+        return names() if "all" in self.names else [n for n in names() if n in self.names]
 
     @property
     def open(self) -> bool:
         """Whether the table shows every variant that makes sense, instead of one that was named."""
-        return not self.names or "all" in self.names
+        return "all" in self.names
 
 
 def methods(choice: MethodChoice, recipe: Recipe | None) -> list[Method]:
     """The methods in the order of the table, from the recipe that the options describe (None: no anchors).
 
-    Where no method is named, relative ones come plain, centred and with standardised columns as well, unless the recipe
-    prepares anything itself; `all` adds those whose statistics are of all rows, test rows too.
+    With `all`, relative ones come plain, centred and with standardised columns, unless the recipe prepares anything itself,
+    and those whose statistics are of all rows, test rows too, come as well.
     """
     found: list[Method] = []
     for name in choice.families:
@@ -108,6 +119,8 @@ def methods(choice: MethodChoice, recipe: Recipe | None) -> list[Method]:
             found += _relative(choice, recipe)
         elif name == "product":
             found += _products(choice, recipe)
+        elif name in UNIVERSES:
+            found.append(Method(name, params=choice.translators[name], universe=name))
         else:
             found.append(Method(name, None, name, choice.translators[name]))
     if not found:

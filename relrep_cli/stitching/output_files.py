@@ -25,6 +25,7 @@ from relrep_cli.stitching.grid_run import Run
 from relrep_cli.stitching.methods import Method
 from relrep_cli.stitching.saved_heads import SavedHead
 from relrep_cli.stitching.spaces import TEST_SIZE, Spaces
+from relrep_cli.stitching.universe import PENALTY
 
 SHOWN = 12  # images of a picture
 PREDICTIONS = ["id", "prediction", "truth", "encoder", "head", "method", "decoder"]
@@ -168,7 +169,14 @@ class OutputFiles:
         trained = self.first[m.label, name]
         own = next(score(r) for r in records if r["encoder"] == r["head"] == e.uri)
         assert spaces.target is not None
-        saved = saved_head(m, trained, e, spaces.target, own, spaces.anchors(0) if m.translator else None, spaces.recipe)
+        common = spaces.universe(m.universe, m.params) if m.universe else None
+        vectors = common.anchors if common else spaces.anchors(0) if m.translator else None
+        saved = saved_head(m, trained, e, spaces.target, own, vectors, spaces.recipe)
+        if common:
+            translation = {PENALTY: float(common.penalty)}
+            saved = replace(
+                saved, translator=m.universe, translation=translation, dims=common.anchors.shape[1], space=common.space
+            )
         saved = replace(saved, drawn=self._drawn(e, spaces.recipe))
         store.write_bytes(self.head, saved.to_bytes(), self.force, f"{name} head of {e.uri} by {m.label}.")
 
@@ -194,9 +202,12 @@ class OutputFiles:
         store.refuse(self.vectors, self.force)
         if recipe is not None:
             write_relative(self.vectors, e, recipe, chain([target, e], step), self.force)
+        elif m.universe:
+            common = spaces.universe(m.universe, m.params)
+            write_absolute(self.vectors, e, common.space, common.maps[1], chain([target, e], step), self.force)
         else:
             carry = translators.fit(m.translator, spaces.anchors(1), spaces.anchors(0), dict(m.params))
-            write_absolute(self.vectors, e, target, carry, chain([target, e], step), self.force)
+            write_absolute(self.vectors, e, target.space, carry, chain([target, e], step), self.force)
         say(f"{self.vectors}: {e.n} items of {e.uri} by {m.label}, for heads of {target.uri}.")
 
 
@@ -250,21 +261,20 @@ def write_relative(output: str, e: Embedding, recipe: Recipe, steps: list[Step],
     )
 
 
-def write_absolute(
-    output: str, e: Embedding, target: Embedding, carry: translators.Affine, steps: list[Step], force: bool
-) -> None:
-    """The file of e in the coordinates of the target, whose space it names."""
-    blocks = (carry.rows(e.x[block]).astype(np.float32) for block in row_blocks(e.n, max(e.d, target.d), e.x))
+def write_absolute(output: str, e: Embedding, space: str, carry: translators.Affine, steps: list[Step], force: bool) -> None:
+    """The file of e in the coordinates of another space."""
+    d = len(carry.target)
+    blocks = (carry.rows(e.x[block]).astype(np.float32) for block in row_blocks(e.n, max(e.d, d), e.x))
     store.write(
         output,
         blocks,
-        shape=(e.n, target.d),
+        shape=(e.n, d),
         dtype="float32",
         ids=e.ids,
         obs=e.obs,
-        var={"id": np.arange(target.d).astype("S")},
+        var={"id": np.arange(d).astype("S")},
         kind=ABSOLUTE,
-        space=target.space,
+        space=space,
         steps=steps,
         force=force,
     )

@@ -21,6 +21,7 @@ from relrep_cli.stitching.grid_run import COLUMNS
 from relrep_cli.stitching.output_files import PREDICTIONS
 from relrep_cli.stitching.saved_heads import SavedHead
 from relrep_cli.stitching.spaces import refuse_test_anchors, report_unseen
+from relrep_cli.stitching.universe import UNIVERSES
 from relrep_cli.store.reading import PLAIN, Reading
 
 
@@ -117,8 +118,8 @@ def _drawn_again(e: Embedding, saved: SavedHead, recipe: Recipe | None) -> np.nd
 
 
 def _same_space(e: Embedding, saved: SavedHead) -> bool:
-    """Whether e is of the absolute space that the head was trained on; always true for a relative head."""
-    return saved.recipe is not None or e.space == saved.space
+    """Whether e is of the space that the head was trained on; always true where it takes relative or common coordinates."""
+    return saved.recipe is not None or saved.translator in UNIVERSES or e.space == saved.space
 
 
 def _vectors(plan: SavedHeadPlan, e: Embedding, rows: np.ndarray) -> np.ndarray:
@@ -131,7 +132,7 @@ def _vectors(plan: SavedHeadPlan, e: Embedding, rows: np.ndarray) -> np.ndarray:
         plan.on_basis(e, to)
         return take(relative(e, to).x, rows)
     x = take(e.x, rows)
-    if saved.translator and recipe is not None and not _same_space(e, saved):
+    if recipe is not None and (saved.translator in UNIVERSES or (saved.translator and not _same_space(e, saved))):
         return saved.translate(recipe.vectors(e))(x)
     if e.d != saved.dims:
         raise DataError(

@@ -16,6 +16,7 @@ from relrep_cli.relative.aggregators import TrainedAggregator
 from relrep_cli.relative.recipes import Recipe, anchors_digest, with_settings
 from relrep_cli.stitching import translators
 from relrep_cli.stitching.translators import TRANSLATORS
+from relrep_cli.stitching.universe import PENALTY, UNIVERSES, join
 from relrep_cli.store.trained import Unusable, need, pack, unpack
 
 KEY, VERSION = "relrep-head", 1
@@ -40,10 +41,11 @@ class SavedHead:
     """A trained head and the way to its coordinates.
 
     classes: names in order, none where it predicts numbers. method, recipe, translator, translation: those of the method,
-    as Method.to_json() gives them. anchors: digest of the anchor ids, "" where none are needed. vectors: (m, d) the anchors in
-    the head's own space, for a translator. dims: of the rows that the head takes. trained_on, space: the file and its space.
-    end_to_end: its score on the test rows of that file. drawn: size and seed of the split, and the digest of the anchors that
-    were kept out of its test rows ("" without any); empty where the split was not drawn, or is not known.
+    as Method.to_json() gives them; for a universe its penalty. anchors: digest of the anchor ids, "" where none are needed.
+    vectors: (m, d) the anchors in the head's own space, for a translator or a universe. dims: of the rows that the head takes.
+    trained_on, space: the file and its space. end_to_end: its score on the test rows of that file. drawn: size and seed of the
+    split, and the digest of the anchors that were kept out of its test rows ("" without any); empty where the split was not
+    drawn, or is not known.
     """
 
     trained: Trained
@@ -100,6 +102,8 @@ class SavedHead:
     def translate(self, vectors: np.ndarray) -> translators.Affine:
         """The map from a new space, with its anchors (m, d), into the head's own."""
         assert self.vectors is not None
+        if self.translator in UNIVERSES:
+            return join(vectors, self.vectors, float(self.translation.get(PENALTY, 0.0)))
         return translators.fit(self.translator, vectors, self.vectors, dict(self.translation))
 
 
@@ -116,7 +120,7 @@ def _built(record: dict[str, Any], arrays: dict[str, np.ndarray]) -> SavedHead:
     sound = all(isinstance(record.get(name), kinds) for name, kinds in WHAT.items())
     need(sound and all(isinstance(c, str) for c in record["classes"]), "a head's metadata that cannot be read")
     need(record["head"] in HEADS, f"a head named {record['head']!r}")
-    need(not record["translator"] or record["translator"] in TRANSLATORS, f"a translator named {record['translator']!r}")
+    need(record["translator"] in ("", *TRANSLATORS, *UNIVERSES), f"a translator named {record['translator']!r}")
     need(all(np.isfinite(values).all() for values in arrays.values()), "numbers that are not finite")
     own = {name.removeprefix("head."): values for name, values in arrays.items() if name.startswith("head.")}
     said = {name: record[name] for name in WHAT if name != "head"}
@@ -147,6 +151,9 @@ def _aggregator(record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> 
 def _judge_shapes(saved: SavedHead) -> None:
     """Whether the head takes rows of its dims and gives a score for each class, and translators have their anchors."""
     need(1 <= saved.dims <= 1 << 20, f"rows of {saved.dims} dims")
+    if saved.translator in UNIVERSES:
+        penalty = saved.translation.get(PENALTY, 0.0)
+        need(isinstance(penalty, float) and 0 <= penalty < np.inf, "a universe's penalty that cannot be read")
     if saved.translator:
         need(saved.vectors is not None and saved.vectors.ndim == 2 and saved.vectors.shape[1] == saved.dims, "no anchors")
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -17,6 +17,7 @@ from relrep_cli.embedding import RELATIVE, Embedding
 from relrep_cli.relative.recipes import Recipe
 from relrep_cli.splits import anchors_in_test_rows, assign_splits, refuse_leaks
 from relrep_cli.stitching.grid import Target, check, target_of
+from relrep_cli.stitching.universe import Universe, build
 from relrep_cli.store.positions import check_positions
 from relrep_cli.store.reading import PLAIN, Reading
 
@@ -29,7 +30,7 @@ class Spaces:
 
     recipe: has the anchors; None without any. target: what heads learn; None where no file has the column. failed: records of
     the files that cannot be used. flags: columns that every result gets. vectors: the (m, d) anchors of each space, as far as
-    they were needed.
+    they were needed. universes: those that were built, by the label of their method.
     """
 
     es: list[Embedding]
@@ -38,12 +39,19 @@ class Spaces:
     failed: list[Record]
     flags: Record
     vectors: dict[int, np.ndarray] = field(default_factory=dict)
+    universes: dict[str, Universe] = field(default_factory=dict)
 
     def anchors(self, place: int) -> np.ndarray:
         """(m, d) the anchors in one of the spaces."""
         if place not in self.vectors and self.recipe is not None:
             self.vectors[place] = self.recipe.vectors(self.es[place])
         return self.vectors[place]
+
+    def universe(self, name: str, params: Mapping[str, Any]) -> Universe:
+        """The common space of all of them, built once."""
+        if name not in self.universes:
+            self.universes[name] = build(name, [self.anchors(place) for place in range(len(self.es))], dict(params))
+        return self.universes[name]
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import numpy as np
 from relrep_cli.base.registry import Entry, Param, Registry
 from relrep_cli.numerics.blocks import row_blocks
 from relrep_cli.numerics.distances import unit
+from relrep_cli.numerics.spool import spool
 from relrep_cli.numerics.whitening import LEAST as LEAST_NUMBER
 from relrep_cli.numerics.whitening import deviations, unit_of
 
@@ -42,13 +43,14 @@ class Affine:
     """x -> (x - source) @ matrix + target, where source is (dx,), matrix (dx, dy) and target (dy,), all float64.
 
     along: before the product each row is brought to length 1 and after it given back its length times this number; None
-    leaves rows as they are.
+    leaves rows as they are. unit_rows: each row of x is brought to length 1 before anything else.
     """
 
     source: np.ndarray
     matrix: np.ndarray
     target: np.ndarray
     along: float | None = None
+    unit_rows: bool = False
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """(n, dy) float64 of (n, dx), block by block."""
@@ -57,9 +59,17 @@ class Affine:
             out[block] = self.rows(x[block])
         return out
 
+    def narrow(self, x: np.ndarray) -> np.ndarray:
+        """(n, dy) float32 of (n, dx), on disk when large."""
+        out = spool((len(x), self.matrix.shape[1]), np.float32)
+        for block in row_blocks(len(x), max(self.matrix.shape), x, out):
+            out[block] = self.rows(x[block])
+        return out
+
     def rows(self, x: np.ndarray) -> np.ndarray:
         """The same of one block."""
-        z = np.asarray(x, np.float64) - self.source
+        z = np.asarray(x, np.float64)
+        z = (unit(z) if self.unit_rows else z) - self.source
         if self.along is None:
             return z @ self.matrix + self.target
         u = unit_of([z])
@@ -100,7 +110,7 @@ def orthogonal(x: np.ndarray, y: np.ndarray, *, scaling: Scaling = "whole") -> A
     instead of being turned anyhow: with fewer anchors than dims most of them are of that kind.
     """
     a, b = _scaled(x, scaling), _scaled(y, scaling)
-    return _between(a, b, _polar(a.z.T @ b.z))
+    return _between(a, b, nearest_rotation(a.z.T @ b.z))
 
 
 @translator(recovers=LINEAR, source=PAPER + ", sec. 3.2: linear")
@@ -131,7 +141,7 @@ def ridge(x: np.ndarray, y: np.ndarray, *, scaling: Scaling = "whole") -> Affine
     with the least mean squared error of each anchor by the map of all the others, in closed form.
     """
     a, b = _scaled(x, scaling), _scaled(y, scaling)
-    return _between(a, b, _penalised(a.z, b.z))
+    return _between(a, b, penalised(a.z, b.z))
 
 
 @translator(recovers=frozenset(), source="reduced-rank regression: Izenman 1975; Mukherjee and Zhu 2011 with a penalty")
@@ -142,7 +152,7 @@ def low_rank(x: np.ndarray, y: np.ndarray, *, scaling: Scaling = "whole", rank: 
     nearest to its predictions. Recovers what is of no higher rank.
     """
     a, b = _scaled(x, scaling), _scaled(y, scaling)
-    full = _penalised(a.z, b.z)
+    full = penalised(a.z, b.z)
     leading = np.linalg.svd(a.z @ full, full_matrices=False)[2][:rank]
     return _between(a, b, full @ leading.T @ leading)
 
@@ -156,7 +166,7 @@ def cca(x: np.ndarray, y: np.ndarray, *, scaling: Scaling = "whole", mixed: Mixe
     """
     a, b = _scaled(x, scaling), _scaled(y, scaling)
     (down_x, _), (down_y, up_y) = (_roots(v.z, mixed) for v in (a, b))
-    return _between(a, b, down_x @ _polar(down_x.T @ (a.z.T @ b.z) @ down_y) @ up_y.T)
+    return _between(a, b, down_x @ nearest_rotation(down_x.T @ (a.z.T @ b.z) @ down_y) @ up_y.T)
 
 
 @translator(recovers=SIMILAR, source="Maiorca et al. 2024, Latent space translation via inverse relative projection")
@@ -207,14 +217,14 @@ def _between(a: _Scaled, b: _Scaled, matrix: np.ndarray) -> Affine:
     return Affine(a.mean, matrix / a.scale[:, None] * b.scale, b.mean)
 
 
-def _polar(products: np.ndarray) -> np.ndarray:
+def nearest_rotation(products: np.ndarray) -> np.ndarray:
     """The nearest matrix that turns and keeps lengths, in the directions that `products` (dx, dy) holds."""
     u, s, v = np.linalg.svd(products, full_matrices=False)
     seen = s > LEAST_SQUARE * s.max(initial=0)
     return u[:, seen] @ v[seen]
 
 
-def _penalised(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def penalised(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """(dx, dy) ridge regression of centred y (m, dy) on centred x (m, dx), its penalty by leave-one-out."""
     u, s, v = np.linalg.svd(x, full_matrices=False)
     seen = s > LEAST * s.max(initial=0)

@@ -15,7 +15,7 @@ import numpy as np
 from relrep_cli.base.errors import DataError, printable
 from relrep_cli.base.output import say
 from relrep_cli.base.uris import is_stdin, split_uri
-from relrep_cli.embedding import ABSOLUTE, RELATIVE, Claim, Embedding, Step, digested_space, duplicates, row_numbers
+from relrep_cli.embedding import ABSOLUTE, MAP, RELATIVE, Claim, Embedding, Step, digested_space, duplicates, row_numbers
 from relrep_cli.numerics.blocks import first_bad_row
 from relrep_cli.numerics.digests import checksum, digest
 from relrep_cli.store import seen
@@ -117,7 +117,7 @@ def _interpret(uri: str, found: Found, judge: bool, trusted: bool) -> Embedding:
         obs=found.obs,
         var=found.var,
         space=str(found.attrs.get("space", "")),
-        kind=RELATIVE if found.attrs.get("kind") == RELATIVE else ABSOLUTE,
+        kind=kind if (kind := str(found.attrs.get("kind", ""))) in (RELATIVE, MAP) else ABSOLUTE,
         steps=steps or [],
         digest=str(found.attrs.get("digest", "")),
         uri=uri,
@@ -140,6 +140,10 @@ def _interpret(uri: str, found: Found, judge: bool, trusted: bool) -> Embedding:
 
 
 def _check_ids_and_numbers(e: Embedding, places: Mapping[str, str]) -> None:
+    if e.kind == MAP:
+        raise DataError(
+            "holds maps between spaces, not vectors of items", "Give it to relrep translate with --map or --into.", file=e.uri
+        )
     path = split_uri(e.uri)[0]
     where = {part: f"{path}::{printable(place)}" for part, place in places.items() if place}
     twice = duplicates(e.ids)

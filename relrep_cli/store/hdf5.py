@@ -112,7 +112,10 @@ def _refusal(source: Source, where: str, finding: str, remedy: str, found: list[
     if found is not None:
         names = ", ".join(printable(name, 60) for name in found[:20]) + (", …" if len(found) > 20 else "")
         finding = f"{finding}; found {names}" if found else f"{finding}; this file holds none"
-        remedy = f"Write {printable(str(source.path), 1000)}::{printable(found[0])}." if found else SAVE
+        path, parents = printable(str(source.path), 1000), {os.path.dirname(name) for name in found}
+        remedy = f"Write {path}::{printable(found[0])}." if found else SAVE
+        if len(found) > 1 and len(parents) == 1 and (parent := printable(parents.pop().rstrip("/"))):
+            remedy += f" compare and evaluate take all of them: '{path}::{parent}/*'."
     return source.bad(printable(finding, 2000), printable(remedy, 2000), where or None)
 
 

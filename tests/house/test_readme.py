@@ -16,6 +16,7 @@ from relrep_cli.metrics import METRICS
 from relrep_cli.metrics.catalogue import families
 from relrep_cli.relative.similarities import SIMILARITIES
 from relrep_cli.stitching.translators import TRANSLATORS
+from relrep_cli.stitching.universe import UNIVERSES
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -91,6 +92,7 @@ def test_the_readme_counts_what_is_registered() -> None:
         r"by (\w+) metrics in": sum(entry.shown for entry in METRICS.values()),
         r"metrics in (\w+) families": len(families()),
         r"products, (\w+) translators": len(TRANSLATORS),
+        r"translators, (\w+) universes": len(UNIVERSES),
     }
     for pattern, count in counts.items():
         said = re.findall(pattern, README.read_text("utf-8"))

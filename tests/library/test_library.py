@@ -126,7 +126,7 @@ def test_what_is_no_space_is_refused(x: Any, how: dict[str, Any], words: str) ->
         (lambda: relrep.anchor(X, 5, blah=2), "unknown option of a strategy 'blah'"),
         (lambda: relrep.anchor(X, 61), "61 anchors requested, but only 60"),
         (lambda: relrep.anchor(X, 5, strategy="bootstrap"), "Use the command relrep anchor"),
-        (lambda: relrep.stitch(X, Y, method="absolute", heads=3), "unknown option of a head or translator 'heads'"),
+        (lambda: relrep.stitch(X, Y, method="absolute", heads=3), "unknown option of a head, translator or universe 'heads'"),
         (lambda: relrep.RelativeProjector(anchors=[60]).fit(X), "anchors are not all row numbers"),
         (lambda: relrep.RelativeProjector(strategy="per-class").fit(X), "needs more than vectors"),
     ],
@@ -193,3 +193,14 @@ def test_a_form_of_a_metric_and_an_old_name() -> None:
     old = relrep.compare(X, Y, metric="bures,cka")
     assert old["bures"].metric == "procrustes:similarity" and np.cos(angle.value) == pytest.approx(old["bures"].value)
     assert old.notes[0].startswith("bures is now procrustes:similarity")
+
+
+def test_translate_gives_what_the_command_gives(work: Workdir) -> None:
+    words = "relrep translate a.h5 --into b.h5 -a anchors.h5 -m ridge --scaling axes -o moved.h5 --json -q"
+    rows = json.loads(work.here(words).stdout)
+    found = relrep.translate(work / "a.h5", work / "b.h5", work / "anchors.h5", "ridge", scaling="axes")
+    assert [r["value"] for r in rows] == pytest.approx([r.value for r in found.quality])
+    np.testing.assert_allclose(found.embedding.x, relrep.read(work / "moved.h5").x, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found(relrep.read(work / "a.h5").x), found.embedding.x, rtol=1e-5, atol=1e-6)
+    with pytest.raises(relrep.UsageError, match="unknown translator"):
+        relrep.translate(X, Y, method="orthogonl")

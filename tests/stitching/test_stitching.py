@@ -25,9 +25,11 @@ from relrep_cli.stitching.grid import Job, Route, Task, check, grid, prepare, sc
 from relrep_cli.stitching.methods import Method, MethodChoice
 from relrep_cli.stitching.saved_heads import SavedHead
 from relrep_cli.stitching.translators import TRANSLATORS
+from relrep_cli.stitching.universe import UNIVERSES
 from relrep_cli.store import read
 
 CLASSES, DIMS = 4, 12
+PARAMS = {name: entry.resolve({}) for registry in (TRANSLATORS, UNIVERSES) for name, entry in registry.items()}
 CLASSIFIERS = [name for name in HEADS if "classes" in HEADS[name].predicts]
 every_head = pytest.mark.parametrize("name", CLASSIFIERS)
 BOTH = {"cosine": {}, "euclidean": {}}
@@ -260,8 +262,11 @@ def test_test_rows_bear_on_nothing_that_is_fitted() -> None:
     moved = b.x.copy()
     moved[b.rows_of_split("test")] += 100.0
     spoilt = Embedding(moved, b.ids, b.obs, uri=b.uri, space=b.space)
-    wanted = MethodChoice([], ["concat", "sum"], {n: TRANSLATORS[n].resolve({}) for n in TRANSLATORS})
-    for m in methods.methods(wanted, Recipe(anchors, BOTH)):
+    wanted = MethodChoice(["all"], ["concat", "sum"], PARAMS)
+    fitted = [
+        m for m in methods.methods(wanted, Recipe(anchors, BOTH)) if not (m.universe or (m.recipe and m.recipe.transductive))
+    ]
+    for m in fitted:
         found = []
         for spaces in ([a, b], [a, spoilt]):
             seen = spaces if m.recipe is None else [relative(e, basis(e, m.recipe)) for e in spaces]
@@ -274,24 +279,19 @@ def test_test_rows_bear_on_nothing_that_is_fitted() -> None:
 
 
 def labels(names: Sequence[str] = (), aggregates: Sequence[str] = ("sum",), **recipe: Any) -> list[str]:
-    wanted = MethodChoice(names, aggregates, {n: {} for n in TRANSLATORS})
+    wanted = MethodChoice(names or ["all"], aggregates, PARAMS)
     return [m.label for m in methods.methods(wanted, Recipe(text(["a", "b"]), **{"similarities": BOTH, **recipe}))]
 
 
-def test_all_methods_that_apply_are_the_default() -> None:
-    found = labels()
-    assert found[:5] == ["none", "absolute", "cosine", "cosine+center", "cosine+standardize"]
+def test_all_shows_every_method_in_every_variant() -> None:
+    found = labels(["all"])
+    plain = [label for label in found if "transductive" not in label]
+    assert plain[:5] == ["none", "absolute", "cosine", "cosine+center", "cosine+standardize"]
     assert "euclidean+standardize" in found and "euclidean+center" not in found, "it does not feel the origin"
     assert "cosine,euclidean/sum+center+standardize" in found
-    assert found[-len(TRANSLATORS) :] == list(TRANSLATORS)
-    assert not any("transductive" in label for label in found)
-
-
-def test_all_shows_statistics_of_test_rows_beside_those_without() -> None:
-    found = labels(["all"])
+    assert plain[-len(PARAMS) :] == [*TRANSLATORS, *UNIVERSES]
     assert {"cosine+center", "cosine+center+transductive"} <= set(found)
     assert "cosine+transductive" not in found, "nothing is fitted, so nothing differs"
-    assert [label for label in found if "transductive" not in label] == labels()
     assert labels(["relative"], transductive=True) == ["cosine+transductive", "euclidean+transductive"]
 
 
@@ -299,12 +299,6 @@ def test_what_is_named_is_what_is_shown() -> None:
     assert labels(["ridge", "absolute"]) == ["absolute", "ridge"]
     assert labels(["relative"]) == ["cosine", "euclidean"]
     assert labels(["product"], ["concat", "mean"]) == ["cosine,euclidean/concat", "cosine,euclidean/mean"]
-    assert labels(similarities={"cosine": {}})[2:6] == [
-        "cosine",
-        "cosine+center",
-        "cosine+standardize",
-        "cosine+center+standardize",
-    ]
     with pytest.raises(UsageError, match=r"--method product needs two or more similarity functions"):
         labels(["product"], similarities={"cosine": {}})
     with pytest.raises(UsageError, match=r"unknown method 'orthogonl'\. Did you mean orthogonal\?"):
@@ -316,7 +310,7 @@ def test_views_are_the_relative_representations() -> None:
     e = encoded(None)
     views = Views(e, 1 << 30)
     anchors = e.ids[1:120:3]
-    wanted = MethodChoice(["all"], ["concat", "sum"], {n: {} for n in TRANSLATORS})
+    wanted = MethodChoice(["all"], ["concat", "sum"], PARAMS)
     more = [Method("", Recipe(anchors, {"chebyshev": {}}, after=Postprocessing(negate=True, step=0.5)))]
     contents = set()
     for m in [*methods.methods(wanted, Recipe(anchors, BOTH)), *more]:
@@ -380,16 +374,16 @@ def more(work: Workdir) -> None:
         store.write(str(work / f"{name}.h5"), [rows], ids=text(told["ids"]), obs=obs, var=var, **about)
 
 
-def test_the_table_holds_every_method(work: Workdir) -> None:
+def test_the_table_holds_the_usual_methods_and_all_on_request(work: Workdir) -> None:
+    usual = ["none", "absolute", "cosine+center", "orthogonal", "ridge", "universe"]
     rows = work.here("relrep stitch a.h5 b.h5 -a anchors.h5 --head linear,knn").rows
-    shown = list(dict.fromkeys(r["method"] for r in rows))
-    assert shown[:3] == ["none", "absolute", "cosine"] and set(TRANSLATORS) <= set(shown)
-    assert {f"cosine,euclidean,l1,chebyshev/{name}" for name in ("concat", "sum", "mean")} <= set(shown)
-    assert len(rows) == 2 * (4 * len(shown) - 2)
+    assert list(dict.fromkeys(r["method"] for r in rows)) == usual
+    assert len(rows) == 2 * (4 * len(usual) - 2)
     assert {r["anchors"] for r in rows if r["method"] in ("none", "absolute")} == {"n/a"}
     assert {r["n"] for r in rows} == {"80"}, "one split for all"
-    both = work.here("relrep stitch a.h5 b.h5 -a anchors.h5 --method all").rows
-    assert {"cosine+center", "cosine+center+transductive"} <= {r["method"] for r in both}
+    shown = {r["method"] for r in work.here("relrep stitch a.h5 b.h5 -a anchors.h5 --method all").rows}
+    assert {"cosine+center", "cosine+center+transductive", *PARAMS} <= shown
+    assert {f"cosine,euclidean,l1,chebyshev/{name}" for name in ("concat", "sum", "mean")} <= shown
 
 
 @pytest.mark.slow

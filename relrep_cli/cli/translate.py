@@ -1,0 +1,287 @@
+"""`relrep translate`: vectors of one space as vectors of another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import typer
+
+from relrep_cli import store
+from relrep_cli.anchors.id_lists import read_anchors
+from relrep_cli.base.errors import DONE, NO, UsageError
+from relrep_cli.base.output import Style, say, write
+from relrep_cli.cli import options as shared
+from relrep_cli.cli.options import Given, Printing, command
+from relrep_cli.cli.reading_options import ReadingOptions
+from relrep_cli.embedding import Embedding, chain
+from relrep_cli.relative.recipes import Recipe
+from relrep_cli.stitching.migration import BRIDGE, report
+from relrep_cli.stitching.migration import COLUMNS as REPORT_COLUMNS
+from relrep_cli.stitching.space_maps import SpaceMaps, read_maps, read_target, save_maps
+from relrep_cli.stitching.translation import (
+    FIT_ROWS,
+    Fitting,
+    Output,
+    fit_map,
+    maps_of,
+    refuse_same,
+    translate_with_maps,
+    write_translated,
+)
+from relrep_cli.stitching.translation_quality import COLUMNS
+from relrep_cli.stitching.translators import TRANSLATORS
+from relrep_cli.stitching.universe import PENALTY, UNIVERSES
+from relrep_cli.stitching.universe_files import FIT_ROWS as UNIVERSE_ROWS
+from relrep_cli.stitching.universe_files import Building, build_universe
+
+ORTHOGONAL, UNIVERSE = "orthogonal", "universe"
+LEAST_RECALL = 0.9
+TITLE = "What to translate"
+COMMON = ("into", "anchors", "method", "save_map", "map", "report", "output")
+EXAMPLES = (
+    "relrep translate new.h5 --into old.h5 -o new.in-old.h5",
+    "relrep translate new.h5 --into old.h5 --anchors anchors.h5 --method ridge --save-map map.h5",
+    "relrep translate queries.h5 --map map.h5 -o queries.in-old.h5",
+    "relrep translate new.h5 --into old.h5 --anchors anchors.h5 --report",
+    "relrep translate a.h5 b.h5 c.h5 --anchors anchors.h5 --save-map universe.h5",
+    "relrep translate d.h5 --into universe.h5 --save-map d.map.h5",
+)
+
+
+def _file(name: str, *more: str, help: str) -> Any:
+    return typer.Option(f"--{name}", *more, help=help, metavar="FILE", show_default=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE...", help="Embedding file to translate; two or more to build a universe.", show_default=False
+        ),
+    ]
+    into: Annotated[
+        str, _file("into", help="Embedding file of the target space, with items of FILE; or a universe that FILE joins.")
+    ] = ""
+    anchors: Annotated[
+        str,
+        _file("anchors", "-a", help="Fit on these items: an anchor file, ids or pairs [default: all shared training rows]."),
+    ] = ""
+    anchor_vectors: Annotated[
+        list[str], _file("anchor-vectors", help="More files that hold vectors of anchors; used for files of the same space.")
+    ] = field(default_factory=list)
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method",
+            "-m",
+            help=f"How to fit the map [default: {ORTHOGONAL}; {UNIVERSE} for a universe]. One of: "
+            f"{', '.join([*TRANSLATORS, *UNIVERSES])}.",
+            metavar="NAME",
+            show_default=False,
+        ),
+    ] = ""
+    fit_rows: Annotated[
+        int | None,
+        typer.Option(
+            "--fit-rows",
+            help=f"Without --anchors: fit on at most so many shared training rows [default: {FIT_ROWS}; {UNIVERSE_ROWS} for a "
+            "universe].",
+            min=2,
+            show_default=False,
+        ),
+    ] = None
+    save_map: Annotated[str, _file("save-map", help="Save the map, for files that hold no anchor.")] = ""
+    map: Annotated[str, _file("map", help="Translate by a map that was saved, in place of --into.")] = ""
+    report: Annotated[
+        bool,
+        typer.Option(
+            "--report",
+            help="Print whether to bridge the index of --into or to embed it anew: all methods, sizes of the index, numbers of "
+            "anchors and thresholds. Exit code 1 unless a bridge will do.",
+        ),
+    ] = False
+    least_recall: Annotated[
+        float, typer.Option("--least-recall", help="With --report: the recall at ten that a bridge must have.", min=0, max=1)
+    ] = LEAST_RECALL
+    output: shared.Output = ""
+    dtype: shared.Dtype = None
+    force: shared.Force = False
+    dry_run: shared.DryRun = False
+    printing: Printing
+    seed: shared.Seed = 0
+    reading: ReadingOptions
+    given: Given
+
+
+@command(Options, TRANSLATORS, UNIVERSES)
+def translate(options: Options) -> int | None:
+    """Turn the vectors of FILE into vectors of another space, such as that of the encoder of an old index.
+
+    The map is fitted on items that both files hold: the anchors, or all shared training rows. The table says how well items
+    that the map was not fitted on find themselves in the target space. No labels are needed.
+
+    Two or more FILEs without --into build a universe: a common space with a map from each. --save-map keeps it, --map
+    translates files of its spaces into it, and --into lets another space join without changing the maps that exist.
+    """
+    style = options.printing.style
+    _check(options)
+    if options.map:
+        _by_map(options)
+        return DONE
+    if not options.into:
+        _build_universe(options, style)
+        return DONE
+    reading = options.reading.reading
+    e, target = store.digested(store.read(options.files[0], reading)), read_target(options.into, reading)
+    if options.report:
+        return _report(options, e, target, style)
+    how = _fitting(options, target)
+    target = target.as_embedding() if isinstance(target, SpaceMaps) else target
+    step = how.step(e, target, options.dtype or "float32")
+    if options.dry_run:
+        shared.plan([f"translate {e.uri} into the space of {options.into} by {how.method}"])
+        return DONE
+    output = _output(options)
+    todo = [file for file in (options.save_map, options.output) if file and output.is_due(file, step)]
+    carry, records = fit_map(e, target, how)
+    if "-" in todo:  # stdout takes the file
+        say(f"recall@1 is {records[0]['value']:.3f} ({records[0]['low']:.3f} to {records[0]['high']:.3f}).")
+    else:
+        write(records, COLUMNS, style)
+    if options.save_map in todo:
+        save_maps(options.save_map, maps_of(e, target, carry, how), chain([e, target], step), options.force)
+        say(f"{options.save_map}: map from {e.space} into {target.space}.")
+    if options.output in todo:
+        write_translated(output, e, carry, target.space, target.kind, step, [e, target])
+    return DONE
+
+
+def _report(options: Options, e: Embedding, target: Embedding | SpaceMaps, style: Style) -> int:
+    """Print the report of a migration; its exit code says whether a bridge will do."""
+    if isinstance(target, SpaceMaps):
+        raise UsageError("--report needs an index, and --into names a universe", "Name an embedding file.", file=options.into)
+    names = [options.method] if options.method else [*TRANSLATORS, UNIVERSE]
+    methods: dict[str, Any] = {}
+    for registry in (TRANSLATORS, UNIVERSES):
+        named = [name for name in names if name in registry or (registry is TRANSLATORS and name not in UNIVERSES)]
+        if named:
+            methods |= options.given.choose(registry, named)
+        else:
+            options.given.refuse(registry, f"--method {options.method}")
+    how = Fitting(names[0], methods[names[0]], _recipe(options), options.fit_rows or FIT_ROWS, options.seed)
+    if options.dry_run:
+        shared.plan([f"report on a bridge from {e.uri} to {target.uri} by {', '.join(names)}"])
+        return DONE
+    found = report(e, target, methods, how, options.least_recall)
+    write(found.records, REPORT_COLUMNS, style)
+    say(found.sentence)
+    return DONE if found.verdict == BRIDGE else NO
+
+
+def _check(options: Options) -> None:
+    """Raise UsageError for options that do not go together."""
+    if options.into and options.map:
+        raise UsageError(
+            "--into and --map both name the target", "Give --into FILE to fit a map, or --map FILE to use a saved one."
+        )
+    several = len(options.files) > 1
+    if several and (options.into or options.map):
+        option = "--into" if options.into else "--map"
+        raise UsageError(f"{option} translates one file, and {len(options.files)} are named", "Name one FILE.")
+    if not several and not options.into and not options.map:
+        raise UsageError(
+            "neither --into nor --map names the target", "Give --into FILE, --map FILE, or more files to build a universe."
+        )
+    needless: dict[str, Any] = {"--anchors": options.anchors, "--anchor-vectors": options.anchor_vectors}
+    needless |= {"--save-map": options.save_map, "--method": options.method, "--fit-rows": options.fit_rows}
+    if options.map and (option := next((name for name, value in needless.items() if value), "")):
+        raise UsageError(f"{option} does not go with --map, which is fitted already", "Leave it out.")
+    if options.map and not options.output:
+        raise UsageError("-o FILE is missing", "Name the output file.")
+    if options.map:
+        options.given.refuse(TRANSLATORS, "--map, which is fitted already")
+        options.given.refuse(UNIVERSES, "--map, which is fitted already")
+    if several and options.output:
+        raise UsageError(
+            "-o writes one file, and a universe is built of several",
+            "Keep it with --save-map FILE; then translate each file with --map FILE.",
+        )
+    if options.report and (not options.into or options.output or options.save_map):
+        found = "needs --into INDEX" if not options.into else "prints, and writes neither -o nor --save-map"
+        raise UsageError(f"--report {found}", "Name it." if not options.into else "Leave it out.")
+    if options.least_recall != LEAST_RECALL and not options.report:
+        raise UsageError("--least-recall does nothing without --report", "Add --report, or leave it out.")
+    if options.anchors and options.fit_rows:
+        raise UsageError("--fit-rows counts training rows, and --anchors names the items to fit on", "Leave one out.")
+    refuse_same({"-o": options.output, "--save-map": options.save_map})
+
+
+def _inputs(options: Options) -> list[str]:
+    return [f for f in (*options.files, options.into, options.map, options.anchors, *options.anchor_vectors) if f]
+
+
+def _output(options: Options) -> Output:
+    return Output(options.output, options.dtype or "float32", options.force, _inputs(options))
+
+
+def _recipe(options: Options) -> Recipe | None:
+    """The recipe that has the anchors; None where none are named."""
+    if not options.anchors:
+        return None
+    trusts = options.reading.trust_digest
+    ids, spare, meaning = read_anchors(options.anchors, trusts)
+    sources = [spare] if spare else []
+    sources += [store.read(v, store.Reading(trust_digest=trusts)) for v in options.anchor_vectors]
+    return Recipe(ids, anchor_sources=sources, meaning=meaning)
+
+
+def _fitting(options: Options, target: Embedding | SpaceMaps) -> Fitting:
+    """How to fit: a translator; or into a universe, as it fitted its own spaces. Raises UsageError."""
+    recipe, method = _recipe(options), options.method
+    if isinstance(target, SpaceMaps) and method in ("", target.method):
+        options.given.refuse(TRANSLATORS, "a universe, which says how to join it")
+        options.given.refuse(UNIVERSES, "a universe that is built already")
+        params = {PENALTY: target.params[PENALTY]}
+        assert target.anchor_ids is not None
+        return Fitting(target.method, params, recipe or Recipe(target.anchor_ids), seed=options.seed)
+    if method in UNIVERSES:
+        raise UsageError(f"--method {method} needs two or more files, or --into UNIVERSE that is one", "Name a translator.")
+    method = method or ORTHOGONAL
+    params = options.given.choose(TRANSLATORS, [method])[method]
+    options.given.refuse(UNIVERSES, f"--method {method}")
+    return Fitting(method, params, recipe, options.fit_rows or FIT_ROWS, options.seed)
+
+
+def _build_universe(options: Options, style: Style) -> None:
+    method = options.method or UNIVERSE
+    if method in TRANSLATORS:
+        raise UsageError(
+            f"--method {method} maps one space into another, and {len(options.files)} files are named",
+            f"Name the target with --into FILE, or a universe: {', '.join(UNIVERSES)}.",
+        )
+    params = options.given.choose(UNIVERSES, [method])[method]
+    options.given.refuse(TRANSLATORS, f"--method {method}")
+    how = Building(method, params, _recipe(options), options.fit_rows or UNIVERSE_ROWS, options.seed)
+    if options.dry_run:
+        return shared.plan([f"build a universe of {len(options.files)} files by {method}"])
+    es = [store.digested(store.read(file, options.reading.reading)) for file in options.files]
+    universe, maps, records = build_universe(es, how)
+    step = how.step(es, universe)
+    if options.save_map and _output(options).is_due(options.save_map, step):
+        save_maps(options.save_map, maps, chain(es, step), options.force)
+        say(f"{options.save_map}: {len(es)} maps into a common space of {universe.anchors.shape[1]} dims.")
+    if options.save_map != "-":  # stdout takes the file
+        write(records, COLUMNS, style)
+
+
+def _by_map(options: Options) -> None:
+    maps = read_maps(options.map)
+    if maps is None:
+        raise UsageError("holds no map", "Give a file that relrep translate --save-map wrote.", file=options.map)
+    e = store.digested(store.read(options.files[0], options.reading.reading))
+    if options.dry_run:
+        maps.of(e)
+        return shared.plan([f"translate {e.uri} into space {maps.space} to {options.output}"])
+    translate_with_maps(e, maps, _output(options))

@@ -1,0 +1,252 @@
+"""Whether to bridge an old index and a new model by a map: what each method finds again, and what more anchors would bring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+
+from relrep_cli.base.errors import DataError
+from relrep_cli.base.output import Record
+from relrep_cli.embedding import Embedding
+from relrep_cli.neighbors import nearest, ranks, unit_rows
+from relrep_cli.numerics.blocks import pick
+from relrep_cli.stitching.shared_samples import Samples, samples
+from relrep_cli.stitching.translation import Fitting
+from relrep_cli.stitching.translation_quality import FOLDS, K, Scores, index_rows, quality, scores
+from relrep_cli.stitching.universe import UNIVERSES, build
+
+COLUMNS = ("part", "method", "at", "measure", "value", "low", "high", "n", "note")
+SHRUNK = (8, 4, 2)  # sizes of the index below the measured one: so many times as small
+RANKS = (5, 2, 1)  # ranks that stand for rank ten in larger indexes
+MORE = (2, 4, 8)  # so many times the anchors
+CHOOSERS = 1000  # anchors that choose the method
+FEWEST = 8  # anchors for a learning curve, and held-out items for a verdict
+RESAMPLES = 400
+SHARES = (0.1, 0.5, 0.9)  # quantiles of the similarities at which thresholds are mapped
+EDGE = 0.5  # of one item: how far from 0 and 1 a share is kept, so that its logit is finite
+Map = Callable[[np.ndarray], np.ndarray]
+BRIDGE, REEMBED, MORE_ANCHORS, UNSURE = "bridge", "re-embed", "not enough anchors", "too few items to tell"
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """records: of all parts. verdict: BRIDGE, REEMBED, MORE_ANCHORS or UNSURE. sentence: the same for the user, in one line."""
+
+    records: list[Record]
+    verdict: str
+    sentence: str
+
+
+@dataclass(frozen=True, eq=False)
+class _Lookup:
+    """Held-out items of the new model (q, d), which are the first rows of an index (n, d2), and that index as it was."""
+
+    queries: np.ndarray
+    index: np.ndarray
+    before: np.ndarray
+
+    def by(self, how: Fitting, x: np.ndarray, y: np.ndarray) -> _Lookup:
+        """The same in one space, by maps that are fitted on anchors x to y."""
+        for_queries, for_index = _maps(how, x, y)
+        return _Lookup(for_queries(self.queries), for_index(self.index), self.before)
+
+    @cached_property
+    def scores(self) -> Scores:
+        return scores(self.queries, np.arange(len(self.queries)), self.index, self.before)
+
+
+def _maps(how: Fitting, x: np.ndarray, y: np.ndarray) -> tuple[Map, Map]:
+    """The maps of new and of old vectors. A translator leaves the old ones; a universe maps both into a common space."""
+    if how.method in UNIVERSES:
+        new, old = build(how.method, [x, y], dict(how.params)).maps
+        return new, old
+    return how.fit(x, y), lambda z: z
+
+
+def report(e: Embedding, target: Embedding, methods: Mapping[str, Mapping[str, Any]], how: Fitting, wanted: float) -> Report:
+    """The report for a new model e and the old index `target`.
+
+    methods: the translators and universes to try, with their params. how: has the anchors and the seed. wanted: the recall at
+    ten that a bridge must have. The method is chosen by cross-validation over the anchors alone; all values are those of
+    held-out items.
+
+    Raises DataError when fewer than eight shared items are left to measure on, or fewer than eight can be fitted on.
+    """
+    rows = samples([e, target], how.recipe, how.rows, how.seed)
+    if len(rows.held[0]) < FEWEST or len(rows.vectors[0]) < FEWEST:
+        raise DataError(
+            f"share {len(rows.vectors[0])} items to fit on and {len(rows.held[0])} others; a report needs {FEWEST} of each",
+            "Give files that share more items, or name fewer anchors.",
+            file=f"{e.uri} and {target.uri}",
+        )
+    index = pick(target.x, index_rows(target, rows.held[1], how.seed))
+    lookup = _Lookup(pick(e.x, rows.held[0]), index, index)
+    tried = {name: replace(how, method=name, params=params) for name, params in methods.items()}
+    moved = {name: lookup.by(one, *_pair(rows)) for name, one in tried.items()}
+    records = [r for name, one in moved.items() for r in _method_records(tried[name], one)]
+    best = tried[_chosen(tried, rows)]
+    records += _index_records(moved[best.method], best)
+    curve, reached, needed = _learning_curve(best, rows, lookup, wanted)
+    records += [*curve, *_thresholds(moved[best.method], best)]
+    now = next(r for r in records if r["part"] == "method" and r["method"] == best.method and r["measure"] == "recall_10")
+    verdict = _verdict(now, wanted, reached)
+    records.append({**now, "part": "verdict", "note": verdict})
+    return Report(records, verdict, _sentence(verdict, best, now, len(rows.vectors[0]), needed, wanted))
+
+
+def _pair(rows: Samples) -> tuple[np.ndarray, np.ndarray]:
+    return rows.vectors[0], rows.vectors[1]
+
+
+def _verdict(now: Record, wanted: float, reached: bool) -> str:
+    """reached: whether more anchors would bring the wanted recall."""
+    if now["value"] >= wanted:
+        return BRIDGE if now["low"] >= wanted else UNSURE
+    return MORE_ANCHORS if reached else REEMBED
+
+
+def _sentence(verdict: str, best: Fitting, now: Record, count: int, needed: int, wanted: float) -> str:
+    found = f"recall@10 {now['value']:.3f} ({now['low']:.3f} to {now['high']:.3f}) in an index of {now['at']}, by {best.method}"
+    if verdict == BRIDGE:
+        more = ", and translate the index, too" if best.method in UNIVERSES else ""
+        return f"bridge with {best.method}{more}: {found}, and {wanted:g} is wanted."
+    if verdict == UNSURE:
+        return f"too few items to tell: {found}, and the lower end is to be {wanted:g}; {now['n']} items were looked up."
+    if verdict == MORE_ANCHORS:
+        return f"not enough anchors: {found}; {count} were used, and about {needed} would reach {wanted:g}."
+    return f"re-embed: {found}; not even {MORE[-1]} times the {count} anchors would reach {wanted:g}."
+
+
+def _chosen(tried: Mapping[str, Fitting], rows: Samples) -> str:
+    """The method by which left-out anchors find themselves best among all anchors."""
+    found = {name: _left_out(one, *_pair(rows)) for name, one in tried.items()}
+    return max(found, key=lambda name: found[name])
+
+
+def _left_out(how: Fitting, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """The recall of anchors that took no part in the fit, and their cosine, which decides between equal recalls."""
+    found = []
+    for part in np.array_split(np.random.default_rng(how.seed).permutation(len(x))[:CHOOSERS], FOLDS):
+        rest = np.setdiff1d(np.arange(len(x)), part)
+        new, old = _maps(how, x[rest], y[rest])
+        found.append(scores(new(x[part]), part, old(y)))
+    recall = np.mean([one["recall_1"].mean() + one["recall_10"].mean() for one in found])
+    return float(recall), float(np.mean([one["cosine"].mean() for one in found]))
+
+
+def _method_records(how: Fitting, moved: _Lookup) -> Iterator[Record]:
+    note = "measured, index translated" if how.method in UNIVERSES else "measured"
+    flags: Record = {"part": "method", "method": how.method, "at": len(moved.index), "note": note}
+    return quality(moved.scores, how.seed, flags)
+
+
+def _index_records(moved: _Lookup, how: Fitting) -> Iterator[Record]:
+    """Recall at other sizes of the index: for smaller ones the mean over all subsets, for larger ones estimated from ranks.
+
+    An item with a share f of the rows ahead of it is within rank j of n rows for n f below j - 1/3, the median of Poisson's
+    distribution. So it is within rank ten of n (10 - 1/3) / (j - 1/3) rows.
+    """
+    n, places = len(moved.index), ranks(moved.queries, moved.index)
+    hits = {n // part: (_hits_in_subsets(places, n, n // part), "sub-sampled") for part in SHRUNK if n // part > K}
+    hits[n] = places <= K, "measured"
+    hits |= {round(n * (K - 1 / 3) / (rank - 1 / 3)): (places <= rank, "estimated from ranks") for rank in RANKS}
+    for size, (found, note) in hits.items():
+        value = _line([size], [np.asarray(found, np.float64)], size, how.seed)
+        yield _point("index", how, size, value, len(places), note)
+
+
+def _hits_in_subsets(places: np.ndarray, n: int, size: int) -> np.ndarray:
+    """(q,) the probability that an item at `places` of n rows is within rank ten of `size` of them, itself among these.
+
+    The number of rows ahead that are drawn has a hypergeometric distribution.
+    """
+    others, drawn, ahead = n - 1, size - 1, places - 1
+    log = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])  # logarithms of factorials
+    total = np.zeros(len(places))
+    for j in range(min(K, drawn + 1)):
+        possible = (ahead >= j) & (others - ahead >= drawn - j)
+        a, b = np.where(possible, ahead, j), np.where(possible, others - ahead, drawn - j)
+        chosen = log[a] - log[j] - log[a - j] + log[b] - log[drawn - j] - log[b - drawn + j]
+        total += np.where(possible, np.exp(chosen - log[others] + log[drawn] + log[others - drawn]), 0)
+    return total.clip(0, 1)
+
+
+def _learning_curve(how: Fitting, rows: Samples, lookup: _Lookup, wanted: float) -> tuple[list[Record], bool, int]:
+    """The recall with fewer and with more anchors; whether MORE anchors reach the wanted one, and how many are needed."""
+    x, y = _pair(rows)
+    order = np.random.default_rng(how.seed).permutation(len(x))
+    counts = [count for count in (len(x) // 4, len(x) // 2, len(x)) if count >= 2]
+    hits = []
+    for count in counts:
+        hits.append(lookup.by(how, x[order[:count]], y[order[:count]]).scores["recall_10"])
+    draw = partial(_line, counts, hits, seed=how.seed)
+    found = [_point("anchors", how, count, draw(count), len(lookup.queries), "measured") for count in counts]
+    found += [_point("anchors", how, len(x) * m, draw(len(x) * m), len(lookup.queries), "extrapolated") for m in MORE]
+    reached = found[-1]["value"] >= wanted
+    return found, reached, _needed(draw, len(x), wanted) if reached else 0
+
+
+def _needed(draw: Any, count: int, wanted: float) -> int:
+    """The number of anchors, to two digits, at which the lower end of the interval reaches the wanted recall."""
+    for more in np.geomspace(1, MORE[-1], 61)[1:]:
+        if draw(round(count * more))[1] >= wanted:
+            step = 10 ** max(0, len(str(round(count * more))) - 2)
+            return int(-(-round(count * more) // step) * step)
+    return count * MORE[-1]
+
+
+def _line(places: Sequence[int], hits: Sequence[np.ndarray], at: int, seed: int) -> tuple[float, float, float]:
+    """The mean of hits (q,) at a place that was measured; else that of a line through their logits over the logarithm.
+
+    With its 95 % interval from resampled items.
+    """
+    table = np.array(hits)
+    rng, q = np.random.default_rng(seed), table.shape[1]
+    drawn = np.array([table[:, rng.integers(0, q, q)].mean(1) for _ in range(RESAMPLES)])
+    means = np.concatenate([table.mean(1)[None], drawn])
+    if at in places:
+        found = means[:, list(places).index(at)]
+    else:
+        bounded = means.clip(EDGE / q, 1 - EDGE / q)
+        logits = np.log(bounded / (1 - bounded))
+        if len(places) > 1:
+            slope, level = np.polyfit(np.log(places), logits.T, 1)
+        else:
+            slope, level = np.zeros(len(means)), logits[:, 0]
+        found = 1 / (1 + np.exp(-(slope * np.log(at) + level)))
+    low, high = np.quantile(found[1:], [0.025, 0.975])
+    return float(found[0]), float(min(low, found[0])), float(max(high, found[0]))
+
+
+def _point(part: str, how: Fitting, at: float, value: tuple[float, float, float], n: int, note: str) -> Record:
+    value_, low, high = value
+    return {
+        "part": part, "method": how.method, "at": at, "measure": "recall_10", "value": value_, "low": low, "high": high, "n": n,
+        "note": note,
+    }  # fmt: skip
+
+
+def _thresholds(moved: _Lookup, how: Fitting) -> Iterator[Record]:
+    """For some thresholds on the cosine of old vectors, the one on translated queries that lets as many results through."""
+    k, q = min(K, len(moved.index) - 2), len(moved.queries)
+    old = _similarities(moved.before[:q], moved.before, k)
+    new = _similarities(moved.queries, moved.index, k)
+    rng = np.random.default_rng(how.seed)
+    draws = [rng.integers(0, q, q) for _ in range(RESAMPLES // 4)]
+    for share in SHARES:
+        value = float(np.quantile(new, share))
+        spread = [float(np.quantile(new[rows], share)) for rows in draws]
+        low, high = np.quantile(spread, [0.025, 0.975])
+        at = float(np.quantile(old, share))
+        yield {**_point("threshold", how, at, (value, float(low), float(high)), q, "old cosine at"), "measure": "cosine"}
+
+
+def _similarities(queries: np.ndarray, index: np.ndarray, k: int) -> np.ndarray:
+    """(q, k) the cosines of the nearest others; row i of the index is the item of query i."""
+    found = nearest(queries, index, k, exclude_self=True).rows
+    unit_queries, unit_index = unit_rows(queries), unit_rows(index)
+    return np.einsum("ij,ikj->ik", unit_queries, unit_index[found])

@@ -1,0 +1,105 @@
+"""The report of a migration: its verdict on prepared pairs, and values that are known."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from conftest import Workdir
+
+from relrep_cli.base.errors import DataError
+from relrep_cli.embedding import Embedding, row_numbers
+from relrep_cli.relative.recipes import Recipe
+from relrep_cli.stitching.migration import BRIDGE, MORE_ANCHORS, REEMBED, UNSURE, Report, _hits_in_subsets, _line, report
+from relrep_cli.stitching.translation import Fitting
+
+N = 160
+METHODS = {"orthogonal": {"scaling": "whole"}, "ridge": {"scaling": "whole"}}
+
+
+def spaces(noise: float, d: int = 8, seed: int = 0) -> tuple[Embedding, Embedding]:
+    """A space, and it turned, with so much noise."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(N, d))
+    y = x @ np.linalg.qr(rng.normal(size=(d, d)))[0] + noise * rng.normal(size=(N, d))
+    return tuple(Embedding(v, row_numbers(N), space=name, uri=name) for v, name in ((x, "new"), (y, "old")))  # type: ignore[return-value]
+
+
+def reported(noise: float, anchors: int, d: int = 8, seed: int = 0) -> Report:
+    e, target = spaces(noise, d, seed)
+    return report(e, target, METHODS, Fitting("orthogonal", METHODS["orthogonal"], Recipe(e.ids[:anchors])), 0.9)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(
+    ("noise", "anchors", "d", "wanted"),
+    [(0.0, 40, 8, BRIDGE), (0.3, 60, 8, BRIDGE), (0.5, 10, 40, MORE_ANCHORS), (1e3, 60, 8, REEMBED)],
+)
+def test_the_verdict_on_prepared_pairs(noise: float, anchors: int, d: int, wanted: str, seed: int) -> None:
+    found = reported(noise, anchors, d, seed)
+    assert found.verdict == wanted and found.sentence.startswith(wanted)
+    last = found.records[-1]
+    assert last["part"] == "verdict" and last["low"] <= last["value"] <= last["high"] and last["note"] == wanted
+
+
+def test_every_part_is_there_and_recall_falls_with_the_index() -> None:
+    found = reported(0.6, 60)
+    parts = {part: [r for r in found.records if r["part"] == part] for part in ("method", "index", "anchors", "threshold")}
+    assert (
+        {r["method"] for r in parts["method"]} == set(METHODS) and len(parts["anchors"]) == 6 and len(parts["threshold"]) == 3
+    )
+    sizes, values = zip(*((r["at"], r["value"]) for r in parts["index"]), strict=True)
+    assert list(sizes) == sorted(sizes) and list(values) == sorted(values, reverse=True) and N in sizes
+    measured = next(r["value"] for r in parts["index"] if r["at"] == N)
+    assert measured == next(r["value"] for r in parts["method"] if r["measure"] == "recall_10")
+    assert all(r["low"] <= r["value"] <= r["high"] for r in found.records)
+
+
+def test_old_thresholds_stay_where_old_vectors_are_queries() -> None:
+    e, _ = spaces(0.0)
+    same = report(e, e, METHODS, Fitting("orthogonal", METHODS["orthogonal"], Recipe(e.ids[:60])), 0.9)
+    for r in (r for r in same.records if r["part"] == "threshold"):
+        assert r["value"] == pytest.approx(r["at"], abs=1e-6)
+
+
+def test_the_recall_of_subsets_is_their_mean() -> None:
+    places, n, size = np.array([1, 3, 11, 13]), 14, 11
+    brute = []
+    for place in places:
+        ahead, others = set(range(place - 1)), range(n - 1)
+        brute.append(np.mean([len(ahead & set(kept)) < 10 for kept in combinations(others, size - 1)]))
+    found = _hits_in_subsets(places, n, size)
+    assert found == pytest.approx(brute) and 0 < found[2] < 1
+    assert _hits_in_subsets(np.array([10, 11]), 20, 20).tolist() == [1, 0]
+
+
+def test_a_line_of_logits_goes_on_as_it_is() -> None:
+    """Shares of 1 / (1 + 4 / m) are a line of slope 1 in logits over log m."""
+    rng = np.random.default_rng(0)
+    hits = [rng.random(20000) < 1 / (1 + 4 / m) for m in (2, 4, 8)]
+    value, low, high = _line([2, 4, 8], [np.asarray(h, np.float64) for h in hits], 32, 0)
+    assert low < 1 / (1 + 4 / 32) < high and high - low < 0.05 and low < value < high
+
+
+def test_too_few_items_to_measure_on_are_an_error() -> None:
+    with pytest.raises(DataError, match=r"share 155 items to fit on and 5 others; a report needs 8 of each"):
+        reported(0.0, N - 5)
+
+
+def test_few_items_cannot_tell_that_a_recall_is_high() -> None:
+    found = reported(0.0, N - 10)
+    assert found.verdict == UNSURE and "too few items to tell: recall@10 1.000 (0.722 to 1.000)" in found.sentence
+
+
+def test_the_exit_code_tells_whether_a_bridge_will_do(empty: Workdir) -> None:
+    for noise, name in ((0.0, "good"), (1e3, "bad")):
+        e, target = spaces(noise)
+        np.savez(empty / "new.npz", x=e.x, split=["train", "test"] * (N // 2))
+        np.savez(empty / f"{name}.npz", x=target.x)
+    done = empty.here("relrep translate new.npz --into good.npz --report -m orthogonal")
+    assert done.rows[-1]["note"] == BRIDGE and "bridge with orthogonal: recall@10 1.000" in done.stderr
+    assert empty.here("relrep translate new.npz --into bad.npz --report -m orthogonal", 1).rows[-1]["note"] == REEMBED
+    empty.here("relrep translate new.npz --into bad.npz --report -m orthogonal --least-recall 0")
+    empty.error("relrep translate new.npz --into good.npz --report -o x.h5", 2, "writes neither -o nor --save-map")
+    empty.error("relrep translate new.npz --into good.npz --least-recall 0.5", 2, "does nothing without --report")

@@ -1,0 +1,262 @@
+"""Translation: a turned space is undone exactly, and the quality is that of items which the map was not fitted on."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Workdir
+
+from relrep_cli import store
+from relrep_cli.base.errors import DataError, UsageError
+from relrep_cli.embedding import Embedding, make_step, row_numbers, text
+from relrep_cli.stitching.space_maps import SpaceMaps, maps_in, read_maps, save_maps
+from relrep_cli.stitching.translation import Fitting, fit_map
+from relrep_cli.stitching.translators import Affine
+
+N, D = 200, 6
+
+
+def turned(noise: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """A space, and it turned, scaled and shifted."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(N, D))
+    y = 3 * x @ np.linalg.qr(rng.normal(size=(D, D)))[0] + 1
+    return x, y + noise * rng.normal(size=y.shape)
+
+
+def embedding(x: np.ndarray, name: str, split: bool = True) -> Embedding:
+    obs = {"split": text(["train", "train", "train", "test"] * (len(x) // 4))} if split else {}
+    return Embedding(x, row_numbers(len(x)), obs, space=name, uri=name)
+
+
+@pytest.fixture
+def files(empty: Workdir) -> Workdir:
+    """a.npz and b.npz, which is a turned; queries.npz, items of a's space that b lacks; ids.txt, 40 of the items."""
+    x, y = turned()
+    ids = [f"i{n}" for n in range(N)]
+    np.savez(empty / "a.npz", x=x, ids=ids)
+    np.savez(empty / "b.npz", x=y, ids=ids)
+    np.savez(empty / "queries.npz", x=x[:20] + 1, ids=[f"q{n}" for n in range(20)])
+    (empty / "ids.txt").write_text("\n".join(ids[:40]))
+    return empty
+
+
+def values(records: list[dict[str, object]]) -> dict[str, float]:
+    return {str(r["measure"]): float(str(r["value"])) for r in records}
+
+
+def test_a_turned_space_is_undone_and_queries_follow_by_the_saved_map(files: Workdir) -> None:
+    found = files.here("relrep translate a.npz --into b.npz -a ids.txt --save-map map.h5 -o a.in-b.h5 --json")
+    records = json.loads(found.stdout)
+    assert values(records) == pytest.approx({"recall_1": 1, "recall_10": 1, "cosine": 1, "retained": 1})
+    assert {(r["n"], r["fitted_on"], r["held_out"], r["index_size"]) for r in records} == {(160, 40, "items", 200)}
+    moved, b = store.read(str(files / "a.in-b.h5")), store.digested(store.read(str(files / "b.npz")))
+    np.testing.assert_allclose(moved.x, b.x, atol=1e-5)
+    assert (moved.space, moved.kind, moved.ids.tolist()) == (b.space, b.kind, b.ids.tolist())
+    assert [step["command"] for step in moved.steps] == ["translate"]
+    files.here("relrep translate queries.npz --map map.h5 -o q.h5 -q")
+    files.here("relrep translate queries.npz --map map.h5 -o q.parquet -q")
+    wanted = Fitting("orthogonal", {"scaling": "whole"}).fit(turned()[0], turned()[1])(turned()[0][:20] + 1)
+    for name in ("q.h5", "q.parquet"):
+        np.testing.assert_allclose(store.read(str(files / name)).x, wanted, atol=1e-5)
+    assert "up to date" in files.here("relrep translate queries.npz --map map.h5 -o q.h5").stderr
+
+
+def test_a_map_is_no_embedding_and_the_other_way_round(files: Workdir) -> None:
+    files.here("relrep translate a.npz --into b.npz --save-map map.h5 -q")
+    files.error("relrep compare map.h5 a.npz", 3, "holds maps between spaces", "relrep translate with --map")
+    files.error("relrep translate a.npz --map b.npz -o x.h5", 2, "holds no map", "--save-map")
+    files.error("relrep translate a.npz --into map.h5", 2, "map between two spaces", "embedding file")
+
+
+@pytest.mark.parametrize(
+    ("words", "finding"),
+    [
+        ("a.npz", "neither --into nor --map"),
+        ("a.npz --into b.npz --map b.npz", "both name the target"),
+        ("a.npz --map b.npz", "-o FILE is missing"),
+        ("a.npz --map b.npz -o x.h5 -a ids.txt", "--anchors does not go with --map"),
+        ("a.npz --into b.npz --save-map x.h5 -o x.h5", "name the same file"),
+        ("a.npz --into b.npz -o a.npz", "is also an input"),
+        ("a.npz --into b.npz --save-map map.npz", "does not write .npz"),
+        ("a.npz --into b.npz -m procrustes", "unknown translator"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(files: Workdir, words: str, finding: str) -> None:
+    files.error(f"relrep translate {words}", 2, finding)
+
+
+def test_a_map_is_read_as_it_was_written(empty: Workdir) -> None:
+    rng = np.random.default_rng(1)
+    target = rng.normal(size=4)
+    maps = {
+        "first": Affine(rng.normal(size=3), rng.normal(size=(3, 4)), target),
+        "sécond": Affine(rng.normal(size=5), rng.normal(size=(5, 4)), target, 0.5),
+    }
+    saved = SpaceMaps("there", "absolute", maps, "universe", rng.normal(size=(2, 4)), text(["p", "q"]))
+    step = make_step("translate", {"method": "universe", "universe_penalty": 2.0}, None, [])
+    save_maps(str(empty / "m.h5"), saved, [step], False)
+    found = read_maps(str(empty / "m.h5"))
+    assert found is not None and list(found.maps) == list(maps) and found.space == "there"
+    for name, one in maps.items():
+        assert all(
+            np.array_equal(getattr(one, part), getattr(found.maps[name], part)) for part in ("source", "matrix", "target")
+        )
+        assert found.maps[name].along == one.along
+    joined = found.as_embedding()
+    assert joined.ids.tolist() == [b"p", b"q"] and np.array_equal(joined.x, saved.anchors)
+    assert found.params["universe_penalty"] == 2.0
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        {"role": text(["axis"] * 3)},
+        {"role": np.zeros(4)},
+        {"role": None},
+        {"space": np.zeros(4)},
+        {"source": np.array([1.0, np.nan, 0.0, 0.0])},
+        {"along": np.array([np.inf, 0.0, 0.0, 0.0])},
+        {"unit": None},
+        {"kind": None},
+        {"x": np.array([[1.0, np.nan]] * 4)},
+        {"steps": -1.0},
+        {"steps": "many"},
+    ],
+    ids=str,
+)
+def test_a_damaged_map_is_refused_in_one_line(empty: Workdir, harm: dict[str, Any]) -> None:
+    obs = {"role": text(["axis"] * 3 + ["target"]), "space": text(["a"] * 3 + [""]), "source": np.zeros(4)}
+    obs |= {"along": np.full(4, np.nan), "unit": np.zeros(4, np.int8), "kind": text(["absolute"] * 4)}
+    columns = {
+        name: np.resize(values, 4) for name, values in (obs | harm).items() if isinstance(values, np.ndarray) and name in obs
+    }
+    step = make_step("translate", {"method": "universe", "universe_penalty": harm.get("steps", 0.0)}, None, [])
+    x = harm.get("x", np.ones((4, 2)))
+    found = Embedding(x, row_numbers(4), columns, kind="map", space="b", steps=[step], uri="m.h5", digest="d")
+    with pytest.raises(DataError, match=r"m\.h5: is a damaged map\. Save it again"):
+        maps_in(found)
+
+
+def test_a_file_goes_to_stdout_without_the_table(files: Workdir) -> None:
+    done = files.here("relrep translate a.npz --into b.npz -o - -a ids.txt")
+    (files / "piped.h5").write_bytes(done.out)
+    assert store.read(str(files / "piped.h5")).x.shape == (N, D) and "recall@1 is 1.000" in done.stderr
+
+
+def test_the_map_of_a_space_is_found_by_name_or_by_dims(empty: Workdir) -> None:
+    target = np.zeros(2)
+    maps = SpaceMaps(
+        "there", "absolute", {n: Affine(np.zeros(d), np.zeros((d, 2)), target) for n, d in (("a", 3), ("b", 4))}, ""
+    )
+    assert maps.of(embedding(np.zeros((4, 3)), "a")) is maps.maps["a"]
+    assert maps.of(embedding(np.zeros((4, 4)), "")) is maps.maps["b"]
+    with pytest.raises(DataError, match="of space c"):
+        maps.of(embedding(np.zeros((4, 3)), "c"))
+    with pytest.raises(DataError, match="5 dims and names no space"):
+        maps.of(embedding(np.zeros((4, 5)), "unnamed:1"))
+    with pytest.raises(DataError, match="the map takes 3"):
+        maps.of(embedding(np.zeros((4, 4)), "a"))
+    with pytest.raises(UsageError, match="which no third one can join"):
+        maps.as_embedding()
+
+
+def test_nothing_is_measured_on_rows_of_the_fit() -> None:
+    x, y = turned(noise=1.0)
+    a, b = embedding(x, "a"), embedding(y, "b")
+    poisoned = y.copy()
+    poisoned[a.obs["split"] == b"test"] += 1e3
+    how = Fitting("ridge", {"scaling": "whole"})
+    carry, records = fit_map(a, b, how)
+    again, _ = fit_map(a, embedding(poisoned, "b"), how)
+    assert np.array_equal(carry.matrix, again.matrix)
+    assert {(r["n"], r["fitted_on"]) for r in records} == {(N // 4, N * 3 // 4)}
+
+
+def test_without_a_split_some_items_are_held_out_and_order_does_not_matter() -> None:
+    x, y = turned(noise=1.0)
+    order = np.random.default_rng(5).permutation(N)
+    a, b = embedding(x, "a", split=False), embedding(y, "b", split=False)
+    mixed = Embedding(y[order], b.ids[order], space="b", uri="b")
+    carry, records = fit_map(a, b, Fitting("orthogonal", {"scaling": "whole"}))
+    again, same = fit_map(a, mixed, Fitting("orthogonal", {"scaling": "whole"}))
+    np.testing.assert_allclose(again.matrix, carry.matrix, atol=1e-12)
+    assert values(same) == pytest.approx(values(records)) and 5 < records[0]["n"] < 40
+    assert records[0]["n"] + records[0]["fitted_on"] == N
+
+
+def test_where_every_item_is_an_anchor_the_quality_is_cross_validated() -> None:
+    from relrep_cli.relative.recipes import Recipe
+
+    x = np.random.default_rng(3).normal(size=(40, 30))
+    unrelated = np.random.default_rng(4).normal(size=(40, 30))
+    a, b = embedding(x, "a", split=False), embedding(unrelated, "b", split=False)
+    _, records = fit_map(a, b, Fitting("affine", {"scaling": "whole"}, Recipe(a.ids)))
+    assert {(r["n"], r["fitted_on"], r["held_out"]) for r in records} == {(40, 40, "cross-validation")}
+    assert values(records)["recall_1"] < 0.2  # the fit itself finds all of them
+
+
+def test_too_few_shared_items_are_an_error() -> None:
+    a, b = embedding(turned()[0][:4], "a"), embedding(turned()[1][:4], "b")
+    with pytest.raises(DataError, match="share 1 items to fit a map on"):
+        fit_map(
+            Embedding(a.x[:1], a.ids[:1], space="a", uri="a"),
+            Embedding(b.x, b.ids, {"split": text(["train"] * 4)}, space="b", uri="b"),
+            Fitting("orthogonal", {"scaling": "whole"}),
+        )
+
+
+def test_a_universe_is_built_kept_and_joined_without_a_change(empty: Workdir) -> None:
+    rng = np.random.default_rng(0)
+    hidden, ids = rng.normal(size=(N, D)), np.array([f"i{n}" for n in range(N)])
+    for name, d in (("a", 6), ("b", 8), ("c", 9), ("d", 7)):
+        np.savez(empty / f"{name}.npz", x=hidden @ np.linalg.qr(rng.normal(size=(d, d)))[0][:D], ids=ids)
+    (empty / "ids.txt").write_text("\n".join(ids[:60]))
+    rows = json.loads(empty.here("relrep translate a.npz b.npz c.npz -a ids.txt --save-map u.h5 --json -q").stdout)
+    assert len(rows) == 6 and min(r["value"] for r in rows) > 0.95
+    before = (empty / "u.h5").read_bytes()
+    joined = json.loads(empty.here("relrep translate d.npz --into u.h5 --save-map d.map.h5 -o d.u.h5 --json -q").stdout)
+    assert values(joined)["recall_1"] > 0.95 and joined[0]["held_out"] == "cross-validation"
+    assert (empty / "u.h5").read_bytes() == before
+    for name in "abc":
+        empty.here(f"relrep translate {name}.npz --map u.h5 -o {name}.u.h5 -q")
+    found = [store.read(str(empty / f"{name}.u.h5")) for name in "abcd"]
+    assert len({e.space for e in found}) == 1 and found[0].space.startswith("universe:")
+    unit = [e.x / np.linalg.norm(e.x, axis=1, keepdims=True) for e in found]
+    assert all(np.einsum("ij,ij->i", unit[0], other).mean() > 0.98 for other in unit[1:])
+    empty.here("relrep translate d.npz --map d.map.h5 -o again.h5 -q")
+    assert np.array_equal(store.read(str(empty / "again.h5")).x, found[3].x)
+
+
+@pytest.mark.parametrize(
+    ("words", "finding"),
+    [
+        ("a.npz b.npz --into a.npz", "--into translates one file, and 2 are named"),
+        ("a.npz b.npz -m ridge", "ridge maps one space into another"),
+        ("a.npz b.npz -o x.h5", "Keep it with --save-map"),
+        ("a.npz --into b.npz -m universe", "needs two or more files"),
+        ("a.npz --into b.npz -a ids.txt --fit-rows 9", "--fit-rows counts training rows"),
+        ("a.npz --map m.h5 -o x.h5 -m ridge", "--method does not go with --map"),
+    ],
+)
+def test_options_of_universes_that_do_not_go_together(files: Workdir, words: str, finding: str) -> None:
+    files.error(f"relrep translate {words}", 2, finding)
+
+
+def test_two_files_of_one_space_make_no_universe(files: Workdir) -> None:
+    files.error("relrep translate a.npz b.npz a.npz", 3, "as another file is", "one file of each space")
+
+
+def test_pairs_join_files_without_common_ids(empty: Workdir) -> None:
+    x, y = turned()
+    np.savez(empty / "a.npz", x=x, ids=[f"i{n}" for n in range(N)])
+    np.savez(empty / "b.npz", x=y, ids=[f"j{n}" for n in range(N)])
+    (empty / "pairs.tsv").write_text("a\tb\n" + "".join(f"i{n}\tj{n}\n" for n in range(50)))
+    rows = json.loads(empty.here("relrep translate a.npz --into b.npz -a pairs.tsv -o moved.h5 --json -q").stdout)
+    assert {(r["n"], r["held_out"]) for r in rows} == {(50, "cross-validation")}
+    assert values(rows)["recall_1"] == 1
+    np.testing.assert_allclose(store.read(str(empty / "moved.h5")).x, y, atol=1e-5)
+    empty.error("relrep translate a.npz --into b.npz", 3, "no common ids")

@@ -1,0 +1,123 @@
+"""Universes: spaces that see the same items meet in one, whatever their rotations, and joining changes no other map."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+from conftest import Workdir
+
+from relrep_cli.stitching.translators import Affine
+from relrep_cli.stitching.universe import UNIVERSES, Universe, build, join
+
+M, D = 60, 8
+every_universe = pytest.mark.parametrize("name", list(UNIVERSES))
+
+
+def views(noise: float = 0.0, n: int = 200, dims: tuple[int, ...] = (8, 10, 13)) -> list[np.ndarray]:
+    """Spaces of the same items: turned, scaled, and each with axes of noise of its own."""
+    rng = np.random.default_rng(0)
+    hidden = rng.normal(size=(n, D))
+    found = []
+    for d in dims:
+        turn = np.linalg.qr(rng.normal(size=(d, d)))[0][:D]
+        found.append(3 * hidden @ turn + noise * rng.normal(size=(n, d)))
+    return found
+
+
+def recalls(built: Universe, spaces: list[np.ndarray]) -> list[float]:
+    moved = [carry(x) for carry, x in zip(built.maps, spaces, strict=True)]
+    unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in moved]
+    pairs = permutations(range(len(unit)), 2)
+    return [float(((unit[a] @ unit[b].T).argmax(1) == np.arange(len(unit[a]))).mean()) for a, b in pairs]
+
+
+@every_universe
+def test_turned_spaces_of_unequal_dims_meet(name: str) -> None:
+    spaces = views()
+    built = build(name, [x[:M] for x in spaces], {})
+    assert min(recalls(built, [x[M:] for x in spaces])) > 0.95
+    for carry, x in zip(built.maps, spaces, strict=True):
+        close = np.sum(carry(x[:M]) * built.anchors, 1) / np.linalg.norm(carry(x[:M]), axis=1)
+        assert (close / np.linalg.norm(built.anchors, axis=1) > 0.95).all()
+
+
+def test_the_penalty_that_anchors_choose_is_nearly_the_best_for_other_items() -> None:
+    spaces = views(noise=1.5, dims=(24, 30, 40))
+    anchors, rest = [x[:M] for x in spaces], [x[M:] for x in spaces]
+    chosen = build("universe", anchors, {})
+    found = {p: np.mean(recalls(build("universe", anchors, {"universe_penalty": p}), rest)) for p in (1e-3, 1.0, 1e3)}
+    mean = np.mean(recalls(chosen, rest))
+    assert mean > max(found.values()) - 0.05 and mean > found[1e-3] + 0.05
+
+
+def test_noise_of_one_space_gets_no_axis() -> None:
+    """Carroll's criterion: an eigenvalue above 1/M needs agreement."""
+    rng = np.random.default_rng(1)
+    shared = rng.normal(size=(400, 3))
+    spaces = [np.concatenate([shared, rng.normal(size=(400, 5))], 1) for _ in range(3)]
+    built = build("universe", spaces, {"universe_penalty": 1.0})
+    strength = np.sort(np.linalg.eigvalsh(built.anchors.T @ built.anchors))[::-1]
+    assert strength[3:].sum() < 0.05 * strength[:3].sum()
+
+
+@every_universe
+def test_the_order_of_spaces_and_a_rotation_change_no_angle(name: str) -> None:
+    spaces = [x[:M] for x in views(noise=0.5)]
+    params = {"universe_penalty": 1.0} if name == "universe" else {}
+    turn = np.linalg.qr(np.random.default_rng(3).normal(size=(10, 10)))[0]
+    built = build(name, spaces, params)
+    other = build(name, [spaces[0], 2 * spaces[1] @ turn, spaces[2]], params)
+    np.testing.assert_allclose(other.anchors @ other.anchors.T, built.anchors @ built.anchors.T, atol=1e-3)
+    if name == "universe":
+        swapped = build(name, spaces[::-1], params)
+        np.testing.assert_allclose(swapped.anchors @ swapped.anchors.T, built.anchors @ built.anchors.T, atol=1e-6)
+
+
+@every_universe
+def test_a_space_of_the_universe_that_joins_again_gets_its_own_map(name: str) -> None:
+    spaces = [x[:M] for x in views(noise=0.5)]
+    built = build(name, spaces, {})
+    for carry, x in zip(built.maps, spaces, strict=True):
+        again: Affine = join(x, built.anchors, built.penalty)
+        np.testing.assert_allclose(again.matrix, carry.matrix, atol=1e-9)
+
+
+def test_a_space_that_joins_later_meets_the_others() -> None:
+    spaces = views(noise=0.3, dims=(8, 10, 13, 9))
+    built = build("universe", [x[:M] for x in spaces[:3]], {"universe_penalty": 1.0})
+    joined = join(spaces[3][:M], built.anchors, built.penalty)
+    assert min(recalls(Universe([*built.maps, joined], built.anchors), [x[M:] for x in spaces])) > 0.9
+
+
+@every_universe
+def test_few_anchors_one_axis_and_unrelated_spaces_give_finite_maps(name: str) -> None:
+    rng = np.random.default_rng(0)
+    cases = [[rng.normal(size=(3, 5)) for _ in range(3)], [rng.normal(size=(30, 1)) for _ in range(3)]]
+    cases += [[rng.normal(size=(30, 4)) for _ in range(4)], [np.ones((20, 3)), rng.normal(size=(20, 3))]]
+    cases += [[np.ones((1, 4))] * 2, [np.ones((5, 3))] * 3]
+    for spaces in cases:
+        built = build(name, spaces, {})
+        assert all(np.isfinite(carry(x)).all() for carry, x in zip(built.maps, spaces, strict=True))
+
+
+def test_a_head_of_the_common_space_takes_files_that_it_never_saw(empty: Workdir) -> None:
+    spaces = views(noise=0.3, n=240, dims=(8, 10, 13, 9))
+    label = np.where(spaces[0][:, 0] > 0, "up", "down")
+    split = np.array(["train", "train", "test"] * 80)
+    ids = np.array([f"i{n}" for n in range(240)])
+    for name, x in zip("abcd", spaces, strict=True):
+        np.savez(empty / f"{name}.npz", x=x, ids=ids, split=split, label=label)
+    (empty / "ids.txt").write_text("\n".join(ids[split == "train"][:80]))
+    words = "a.npz b.npz c.npz -a ids.txt -m universe --universe-penalty 1 -q"
+    rows = empty.here(f"relrep stitch {words} --save-head head.safetensors").rows
+    indexes = [float(r["stitching_index"]) for r in rows if r["encoder"] != r["head"]]
+    assert len(indexes) == 6 and min(indexes) > 0.85
+    own = next(float(r["accuracy"]) for r in rows if r["encoder"] == "b.npz" and r["head"] == "a.npz")
+    later = empty.here("relrep stitch b.npz d.npz --head head.safetensors -a ids.txt -q").rows
+    assert float(later[0]["accuracy"]) == pytest.approx(own), "the map of b is found again"
+    assert float(later[1]["stitching_index"]) > 0.85
+    found = empty.here(f"relrep stitch {words} --target retrieval").rows
+    assert min(float(r["recall_1"]) for r in found) > 0.9
+    empty.here("relrep stitch a.npz b.npz -a ids.txt -m consensus -q -o b.common.h5")
