@@ -13,7 +13,7 @@ from relrep_cli.base.errors import DONE, NO, UsageError
 from relrep_cli.base.output import Style, say, write
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.options import Given, Printing, command
-from relrep_cli.cli.reading_options import ReadingOptions
+from relrep_cli.cli.reading_options import TrustingOptions
 from relrep_cli.embedding import Embedding, chain
 from relrep_cli.relative.recipes import Recipe
 from relrep_cli.stitching.migration import BRIDGE, report
@@ -111,7 +111,7 @@ class Options:
     dry_run: shared.DryRun = False
     printing: Printing
     seed: shared.Seed = 0
-    reading: ReadingOptions
+    reading: TrustingOptions
     given: Given
 
 
