@@ -258,7 +258,7 @@ def test_what_a_file_holds_is_listed(cases: dict[str, Case]) -> None:
     assert list_hdf5(cases["two-matrices"].path) == ["/embeddings", "/features"]
     assert list_hdf5(cases["nested-only"].path) == list_hdf5(cases["crowd"].path) == []
     with pytest.raises(
-        DataError, match=r"found /layer/0, /layer/6\. Write .*good-inside.h5::/layer/0\. compare and evaluate take all of them"
+        DataError, match=r"found /layer/0, /layer/6\. Write .*inside.h5::/layer/0\. compare and evaluate take all"
     ):
         read_hdf5(cases["good-inside"].path, None)
 
