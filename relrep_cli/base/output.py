@@ -16,6 +16,7 @@ from typing import Any
 from relrep_cli.base import latex
 from relrep_cli.base.cells import as_json, exact, for_machines, number, plain, safe, short
 from relrep_cli.base.errors import WriteError, printable
+from relrep_cli.base.progress_lines import line_a_minute
 from relrep_cli.base.signals import check
 from relrep_cli.base.streams import silence_stdout
 
@@ -121,7 +122,7 @@ def progress(task: str) -> Iterator[Any]:
     """Yield `advance(done, total, note)`, which draws a bar on a terminal and raises Interrupted after a signal."""
     owner = _bar_owner()
     if owner is None:
-        yield lambda done, total, note="": check()
+        yield line_a_minute(task, say)
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn

@@ -94,6 +94,11 @@ class Records:
         if not self.quiet:
             say(note)
 
+    def share(self) -> None:
+        """Declare that other processes keep records here for this job, so that `unfinished` names the folder."""
+        if self.folder is not None:
+            _unfinished.add(self.folder)
+
     def close(self) -> None:
         """The job is done: remove records that served only to resume it."""
         if self.folder is None:

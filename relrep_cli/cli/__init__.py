@@ -29,6 +29,7 @@ COMMANDS = {
     "evaluate": "Find out what one space is good for.",
     "neighbors": "Print or draw the nearest or farthest items of a few.",
     "plot": "Draw one space, or several beside each other.",
+    "merge": "Make one result of the parts of a job array.",
     "info": "Say what a file holds, where it came from and whether it is sound.",
     "cache": "List, check or prune a folder of finished results.",
 }

@@ -11,26 +11,26 @@ import typer
 
 from relrep_cli.base.errors import DONE, UsageError
 from relrep_cli.base.output import say, write
-from relrep_cli.base.task_cache import records_for
+from relrep_cli.base.task_cache import Records, records_for
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.compare_diagnosis import refuse_other_options, run_diagnosis
 from relrep_cli.cli.compare_differences import refuse_other_results, run_differences
 from relrep_cli.cli.compare_outputs import Targets, describe, verdict, write_results
+from relrep_cli.cli.compare_parts import PART, refuse_of_part, run_part
+from relrep_cli.cli.compare_session import Source, outcomes_of, views_of
+from relrep_cli.cli.engine_options import EngineOptions
 from relrep_cli.cli.options import Explicit, Given, Printing, command
 from relrep_cli.cli.reading_options import TrustingOptions
-from relrep_cli.cli.recipe_options import RecipeOptions, read_recipe
+from relrep_cli.cli.recipe_options import RecipeOptions
 from relrep_cli.comparison.diagnosis import RELATIONS
 from relrep_cli.comparison.layers import expand as expand_patterns
 from relrep_cli.comparison.plans import Outputs, Plan, make_plan
 from relrep_cli.comparison.reference_values import models_of
-from relrep_cli.comparison.runs import run
+from relrep_cli.comparison.runs import collect
 from relrep_cli.metrics import METRICS
 from relrep_cli.metrics.catalogue import COLUMNS as CATALOGUE
 from relrep_cli.metrics.catalogue import PRESETS, catalogue, expand, preset, remarks
-from relrep_cli.numerics.workspace import Workspace
 from relrep_cli.plots import ready
-from relrep_cli.relative.file_views import views_of_files
-from relrep_cli.relative.recipes import Recipe
 from relrep_cli.relative.similarities import SIMILARITIES
 
 TITLE = "What to measure"
@@ -171,12 +171,9 @@ class Options:
             show_default=False,
         ),
     ] = None
-    cache: Annotated[
-        str | None,
-        typer.Option(
-            "--cache", help="Keep finished results in FOLDER, and take them from it.", metavar="FOLDER", show_default=False
-        ),
-    ] = None
+    no_interval: Annotated[
+        bool, typer.Option("--no-interval", help="Leave out the confidence intervals, which can take most of the time.")
+    ] = False
     output: shared.Output = ""
     force: shared.Force = False
     dry_run: shared.DryRun = False
@@ -184,6 +181,7 @@ class Options:
     seed: shared.Seed = 0
     recipe: RecipeOptions
     reading: TrustingOptions
+    running: EngineOptions
     given: Given
     explicit: Explicit = field(default_factory=Explicit)
 
@@ -217,16 +215,23 @@ def compare(options: Options) -> int:
         models_of(plan, options.against)  # refuses before files are read
     if options.diagnose:
         return run_diagnosis(plan, options.split, targets, options.accept, options.dry_run, options.reading.reading)
-    recipe = _recipe(options)
-    cache = records_for(options.output, options.cache, options.force)
-    views = views_of_files(plan.files, options.split, _recipes(recipe, plan), cache.folder is not None, options.reading.reading)
+    part, engine = options.running.part, options.running.engine
+    if part is not None:
+        refuse_of_part(plan, targets, options.fail_under)
+    cache = records_for(
+        options.output if part is None else part.file(options.output, PART), options.running.cache, options.force
+    )
+    source = _source(options, plan, cache, part is not None)
+    views = views_of(source, engine.elsewhere or part is not None)
     if options.against:
         return run_differences(plan, views, options.against, options.repeats, targets, cache, options.dry_run)
     if options.dry_run:
         shared.plan(describe(plan, views))
         return DONE
-    results = run(plan, views, cache, Workspace.of_run(cache))
-    write_results(plan, results, views, targets, recipe is not None)
+    if part is not None:
+        return run_part(source, views, cache, engine, part, targets)
+    results = collect(plan, cache, outcomes_of(source, views, cache, engine))
+    write_results(plan, results, views, targets, bool(options.recipe.anchors))
     cache.close()
     return verdict(results.records, options.fail_under)
 
@@ -259,6 +264,7 @@ def _plan(options: Options) -> Plan:
         row_table=bool(options.per_row),
         worst=options.worst or 0,
         permutations=options.permutations or 0,
+        intervals=not options.no_interval,
     )
     return make_plan(groups, metrics, outputs, reference=options.reference, seed=options.seed, require_all=options.require_all)
 
@@ -278,19 +284,14 @@ def _prints_matrix(options: Options, several: bool, metrics: int) -> bool:
     return sys.stdout.isatty() and several and metrics == 1 and not any(more)
 
 
-def _recipe(options: Options) -> Recipe | None:
-    if options.recipe.anchors:
-        return read_recipe(options.recipe, options.given, trust_digest=options.reading.trust_digest)
-    if given := options.recipe.given():
-        raise UsageError(
-            f"{given[0]} says how to project on --anchors FILE, which is missing", f"Add --anchors FILE, or remove {given[0]}."
-        )
-    options.given.refuse(SIMILARITIES, "compare without --anchors")
-    return None
-
-
-def _recipes(recipe: Recipe | None, plan: Plan) -> list[Recipe]:
-    """The recipes of the relative views: one where each pair has a single value, else also each similarity function alone."""
-    if recipe is None:
-        return []
-    return [recipe] if plan.outputs.one_value_per_pair else recipe.each_similarity()
+def _source(options: Options, plan: Plan, cache: Records, with_content: bool) -> Source:
+    return Source(
+        plan=plan,
+        split=options.split,
+        recipe=options.recipe,
+        given=options.given,
+        reading=options.reading.reading,
+        folder="" if cache.folder is None else str(cache.folder),
+        keep=cache.keep,
+        with_content=with_content or cache.folder is not None,
+    )

@@ -25,6 +25,9 @@ APART = {
     "per_class",
     "curve",
     "rows",
+    "cluster",
+    "shard",
+    "log",
 }  # ask for other results
 
 

@@ -10,9 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from relrep_cli.base.errors import DATA, DONE, DataError, UsageError
-from relrep_cli.base.output import Style, emit, progress, render, say, write
+from relrep_cli.base.output import Style, emit, render, say, write
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.compare_differences import refuse_other_results
+from relrep_cli.cli.engine_options import ProcessOptions, refuse_standard_input
 from relrep_cli.cli.options import Explicit, Given, Printing, command, names_of, split_names
 from relrep_cli.cli.reading_options import ReadingOptions
 from relrep_cli.comparison import layers
@@ -114,6 +115,7 @@ class Options:
     printing: Printing
     seed: shared.Seed = 0
     reading: ReadingOptions
+    running: ProcessOptions
     given: Given
     explicit: Explicit = field(default_factory=Explicit)
 
@@ -138,8 +140,10 @@ def evaluate(options: Options) -> int:
     if options.dry_run:
         shared.plan(plan.lines())
         return DONE
-    with progress("evaluating") as advance:
-        found, extras = plan.run(advance)
+    engine = options.running.engine
+    if engine.elsewhere:
+        refuse_standard_input([*plan.files, *options.anomalies, plan.reference])
+    found, extras = plan.run(engine)
     if plan.against:
         return _write_differences(plan, found, extras, style)
     curves.write(extras.curves, options.force, style)

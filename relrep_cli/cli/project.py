@@ -11,6 +11,7 @@ import typer
 from relrep_cli import store
 from relrep_cli.base.errors import UsageError
 from relrep_cli.base.output import Style, progress, say, write
+from relrep_cli.cli.engine_options import ShardOptions
 from relrep_cli.cli.options import Device, DryRun, Dtype, Force, Given, Output, Printing, Seed, command, plan
 from relrep_cli.cli.reading_options import TrustingOptions
 from relrep_cli.cli.recipe_options import RecipeOptions, read_recipe
@@ -84,6 +85,7 @@ class Options:
     seed: Seed = 0
     recipe: RecipeOptions
     reading: TrustingOptions
+    running: ShardOptions
     given: Given
 
 
@@ -140,6 +142,7 @@ def _projection(options: Options) -> Projection:
         exact=options.exact,
         force=options.force,
         dry_run=options.dry_run,
+        shard=options.running.part,
     )
 
 

@@ -134,18 +134,20 @@ def compare_pair(
     cache: Records,
     want_rows: bool,
     workspace: Workspace,
+    intervals: bool = True,
 ) -> tuple[list[Record], list[Rows]]:
     """Compute every chosen metric in every view of one pair of files.
 
     a, b: the views of the two files, in the same order. rows: parallel row numbers in a and in b. chosen: metric names with
     their options. cache: the finished tasks, read and extended. want_rows: also compute per-row values, which are not
-    cached. workspace: that of the run; see Workspace.of_run.
+    cached. workspace: that of the run; see Workspace.of_run. intervals: whether the records get them.
 
     Returns the records (docs/reference.md explains their columns) and the per-row values. A metric that is undefined on this
     pair gets a record with the reason.
     """
     records: list[Record] = []
     per_row: list[Rows] = []
+    kind = [] if intervals else ["no interval"]
     rows_digest = hashlib.sha256(rows[0].tobytes() + rows[1].tobytes()).hexdigest()
     for left, right in zip(a, b, strict=True):
         x, y = select(left.embedding, rows[0]), select(right.embedding, rows[1])
@@ -155,11 +157,11 @@ def compare_pair(
         of_pair = workspace.for_pair(largest_k(tasks(chosen), x.n))
         for name, params in tasks(chosen):
             base = {"a": x.uri, "b": y.uri, "metric": name}
-            key = task_key(left.content, right.content, rows_digest, name, params, seed)
+            key = task_key(left.content, right.content, rows_digest, name, params, seed, *kind)
             done = None if want_rows or not left.content else cache.get(key)
             done = done if done and done.keys() >= RESULT else None
             if done is None:
-                done, score = _result(name, params, x, y, seed, of_pair)
+                done, score = _result(name, params, x, y, seed, of_pair, intervals)
                 if left.content:
                     cache.put(key, done)
                 if score is not None and score.rows is not None:
@@ -181,14 +183,15 @@ def largest_k(tasks: Sequence[tuple[str, Mapping[str, Any]]], n: int) -> int:
 
 
 def _result(
-    name: str, params: Mapping[str, Any], x: Embedding, y: Embedding, seed: int, workspace: Workspace
+    name: str, params: Mapping[str, Any], x: Embedding, y: Embedding, seed: int, workspace: Workspace, with_interval: bool
 ) -> tuple[Record, Score | None]:
     try:
         score = measure(name, params, x, y, seed, workspace)
     except NotApplicable as reason:
         blank = dict.fromkeys(("value", "corrected", "low", "high", "chance"))
         return blank | {"n": x.n, "k": params.get("k"), "convention": f"n/a: {reason}"}, None
-    low, high = interval(name, score, seed, partial(measure_subset, name, params, x, y, seed), x.ids)
+    subset = partial(measure_subset, name, params, x, y, seed, workspace=workspace)
+    low, high = interval(name, score, seed, subset, x.ids) if with_interval else (None, None)
     chance = score.chance if np.isfinite(score.chance) else None
     record = {"value": score.value, "low": low, "high": high, "chance": chance, "n": x.n, "k": params.get("k")}
     drawn = {"chance_error": score.chance_error} if score.draws else {}
@@ -196,10 +199,22 @@ def _result(
     return record | {"corrected": correction({"metric": name} | record)}, score
 
 
-def measure_subset(name: str, params: Mapping[str, Any], x: Embedding, y: Embedding, seed: int, rows: np.ndarray) -> Score:
-    """Compute the metric on a subset of rows, without sampling and without caching."""
+def measure_subset(
+    name: str,
+    params: Mapping[str, Any],
+    x: Embedding,
+    y: Embedding,
+    seed: int,
+    rows: np.ndarray,
+    workspace: Workspace = UNSHARED,
+) -> Score:
+    """Compute the metric on a subset of rows, without sampling.
+
+    workspace: of the pair. What a subset of one space gives, such as neighbours, serves every pair of the run.
+    """
     params = {**params, **({"ci": 0.0} if "ci" in params else {})}
-    return measure(name, params, select(x, rows), select(y, rows), seed, Workspace(intervals=False))
+    a, b = select(x, rows), select(y, rows)
+    return measure(name, params, a, b, seed, workspace.of_subsets([(a.x, x.x), (b.x, y.x)], rows))
 
 
 def ratios(records: Sequence[Record], views: int) -> list[Record]:

@@ -116,9 +116,20 @@ def _sign(record: Record) -> int:
     return 1 if METRICS[record["metric"]].higher_is_closer else -1
 
 
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """What a permutation test of one layer hands to its family. place: of its record among those of the pair. key: names the
+    family. null: (permutations,) values. rows: digest of the ids."""
+
+    place: int
+    key: str
+    null: np.ndarray
+    rows: str
+
+
 @dataclass(frozen=True)
 class Significance:
-    """The permutation tests of one run. Call `add` after each pair of files and `close` after the last one.
+    """The permutation tests of one run. Call `test` on each pair of files, then `join` in the order of the pairs, then `close`.
 
     permutations: the number of permutations per test. cache: the permuted values of finished tests.
     """
@@ -126,9 +137,9 @@ class Significance:
     permutations: int
     seed: int
     cache: Records
-    families: dict[Hashable, Family] = field(default_factory=dict)
+    families: dict[str, Family] = field(default_factory=dict)
 
-    def add(
+    def test(
         self,
         records: Sequence[Record],
         views: tuple[Sequence[View], Sequence[View]],
@@ -137,17 +148,18 @@ class Significance:
         family: Hashable,
         advance: Advance,
         workspace: Workspace,
-    ) -> None:
-        """Write `p` and `corrected` into the records of one pair of files.
+    ) -> list[Layer]:
+        """Write `p` and `corrected` into the records of one pair of files. Returns what `join` needs of it.
 
         records: one per view and task, tasks varying fastest. family: a key that all layers of one file share, None when the
         file is not one of several layers. workspace: that of the run.
         """
-        remaining, of_pair = iter(records), workspace.for_pair(largest_k(tasks, len(rows[0])))
+        found = []
+        remaining, of_pair = iter(enumerate(records)), workspace.for_pair(largest_k(tasks, len(rows[0])))
         for number, (left, right) in enumerate(zip(*views, strict=True)):
             x, y = select(left.embedding, rows[0]), select(right.embedding, rows[1])
             for place, (name, params) in enumerate(tasks, number * len(tasks)):
-                record = next(remaining)
+                at, record = next(remaining)
                 if record["value"] is None:
                     record.update(p=None, corrected=None)
                     continue
@@ -156,9 +168,15 @@ class Significance:
                 null = self._null_values((name, params), x, y, key_parts, progress, of_pair)
                 _add_p_value(record, null)
                 if family is not None:
-                    key = (family, left.label, name, str(sorted(params.items())))
-                    layers = self.families.setdefault(key, Family(np.full(self.permutations, -np.inf)))
-                    layers.join(record, null, _digest(x.ids))
+                    key = str((family, left.label, name, sorted(params.items())))
+                    found.append(Layer(at, key, null, _digest(x.ids)))
+        return found
+
+    def join(self, records: Sequence[Record], layers: Sequence[Layer]) -> None:
+        """Add the layers of one pair of files, whose records these are, to their families."""
+        for layer in layers:
+            family = self.families.setdefault(layer.key, Family(np.full(self.permutations, -np.inf)))
+            family.join(records[layer.place], layer.null, layer.rows)
 
     def _null_values(
         self,

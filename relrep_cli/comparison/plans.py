@@ -19,7 +19,7 @@ class Outputs:
 
     matrix: a table of files by files. heatmap: a picture of that table. distributions: a picture of the row values. row_table:
     a table of the row values. worst: the number of items that agree least to list for each metric, 0 for none. permutations:
-    the number of random pairings of each test, 0 for no tests.
+    the number of random pairings of each test, 0 for no tests. intervals: whether values get confidence intervals.
     """
 
     matrix: bool = False
@@ -28,6 +28,7 @@ class Outputs:
     row_table: bool = False
     worst: int = 0
     permutations: int = 0
+    intervals: bool = True
 
     @property
     def one_value_per_pair(self) -> bool:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from relrep_cli.base.errors import DataError, UsageError, printable
-from relrep_cli.base.output import Record, progress, say
+from relrep_cli.base.output import Record, say
 from relrep_cli.base.task_cache import Records
 from relrep_cli.comparison.joins import join, left_out
 from relrep_cli.comparison.layers import family
 from relrep_cli.comparison.pairs_of_files import Rows, View, compare_pair, failure, ratios
-from relrep_cli.comparison.permutations import Significance
+from relrep_cli.comparison.permutations import Layer, Significance
 from relrep_cli.comparison.plans import Plan
 from relrep_cli.embedding import Embedding
+from relrep_cli.engine.jobs import Advance, Job, Outcome, Task
+from relrep_cli.engine.running import outcomes
 from relrep_cli.metrics import METRICS
 from relrep_cli.numerics.workspace import Workspace
 
@@ -35,65 +36,92 @@ class Results:
     tests: Significance
 
 
-def run(plan: Plan, views: Views, cache: Records, workspace: Workspace) -> Results:
-    """Measure every pair of the plan.
+@dataclass(frozen=True, eq=False)
+class Session:
+    """What the pairs of a run share in one process.
 
     views: every file of the plan in every view, the absolute view first, or the error that makes the file unusable. cache:
     finished tasks, read and extended. workspace: that of the run; see Workspace.of_run.
+    """
+
+    plan: Plan
+    views: Views
+    cache: Records
+    workspace: Workspace
+
+
+@dataclass(frozen=True, eq=False)
+class PairResult:
+    """The results of one pair of files.
+
+    layers: of its permutation tests, for `Significance.join`. contents: what the values were computed from, "" where unknown.
+    """
+
+    records: list[Record]
+    rows: list[Rows]
+    layers: list[Layer]
+    contents: tuple[str, str] = ("", "")
+
+
+def run(plan: Plan, views: Views, cache: Records, workspace: Workspace) -> Results:
+    """Measure every pair of the plan in this process. The parameters are those of Session; see `collect`."""
+    return collect(plan, cache, outcomes(job_of(plan), state=Session(plan, views, cache, workspace)))
+
+
+def job_of(plan: Plan, setup: str = "", shared: Any = None) -> Job:
+    """The job that measures the pairs of the plan. setup, shared: how another process makes its Session; see Job."""
+    tasks = [Task(pair, " ".join(pair)) for pair in plan.pairs]
+    return Job("comparing", f"{__name__}:measure_pair", setup, shared, tasks)
+
+
+def collect(plan: Plan, cache: Records, found: Iterable[Outcome]) -> Results:
+    """Make the results of a run from the outcomes of its pairs, in the order of the pairs.
 
     A pair with an unusable file, or without common rows, gets records that hold the error.
 
     Raises DataError when this happens to the only pair, and UsageError when the only task has no value.
     """
     results = Results([], [], Significance(plan.outputs.permutations, plan.seed, cache))
-    with progress("comparing") as advance:
-        for done, (a, b) in enumerate(plan.pairs):
-            advance(done, len(plan.pairs), f"{a} {b}")
-            show = partial(_show, advance, done, len(plan.pairs), f"{a} {b}: permutations")
-            try:
-                records, rows = _run_pair(plan, views, (a, b), results.tests, cache, workspace, show)
-            except DataError as error:
-                if plan.single:
-                    raise
-                records, rows = [failure(a, b, name, error) for name, _ in plan.tasks], []
-            results.records.extend(records)
-            results.rows.extend(rows)
+    for (a, b), outcome in zip(plan.pairs, found, strict=True):
+        if outcome.error is not None:
+            if plan.single or not isinstance(outcome.error, DataError):
+                raise outcome.error
+            results.records.extend(failure(a, b, name, outcome.error) for name, _ in plan.tasks)
+            continue
+        pair: PairResult = outcome.result
+        results.tests.join(pair.records, pair.layers)
+        results.records.extend(pair.records)
+        results.rows.extend(pair.rows)
     _refuse_no_value(plan, results.records)
     for note in results.tests.close(results.records):
         say(note)
     return results
 
 
-def _run_pair(
-    plan: Plan,
-    views: Views,
-    pair: tuple[str, str],
-    tests: Significance,
-    cache: Records,
-    workspace: Workspace,
-    show: Any,
-) -> tuple[list[Record], list[Rows]]:
+def measure_pair(session: Session, advance: Advance, a: str, b: str) -> PairResult:
     """Measure one pair of files. Raises DataError when one cannot be used, or when they share no rows."""
-    left, right = (_usable(views[uri]) for uri in pair)
-    a, b = left[0].embedding, right[0].embedding
-    common = join(a, b, plan.require_all)
-    if note := left_out(a, b, common):
-        say(f"{a.uri} and {b.uri}: {note}")
+    plan, views, cache, workspace = session.plan, session.views, session.cache, session.workspace
+    left, right = (_usable(views[uri]) for uri in (a, b))
+    x, y = left[0].embedding, right[0].embedding
+    common = join(x, y, plan.require_all)
+    if note := left_out(x, y, common):
+        say(f"{x.uri} and {y.uri}: {note}")
     warn_of_different_spaces(left[-1].embedding, right[-1].embedding, list(plan.metrics))
-    records, rows = compare_pair(left, right, common, plan.metrics, plan.seed, cache, plan.outputs.row_values, workspace)
-    if tests.permutations:
-        tests.add(records, (left, right), common, plan.tasks, family(plan.groups, *pair), show, workspace)
-    return records + ratios(records, len(left)), rows
+    wanted = plan.outputs
+    records, rows = compare_pair(
+        left, right, common, plan.metrics, plan.seed, cache, wanted.row_values, workspace, wanted.intervals
+    )
+    layers: list[Layer] = []
+    if plan.outputs.permutations:
+        tests = Significance(plan.outputs.permutations, plan.seed, cache)
+        layers = tests.test(records, (left, right), common, plan.tasks, family(plan.groups, a, b), advance, workspace)
+    return PairResult(records + ratios(records, len(left)), rows, layers, (left[-1].content, right[-1].content))
 
 
 def _usable(views: list[View] | DataError) -> list[View]:
     if isinstance(views, DataError):
         raise views
     return views
-
-
-def _show(advance: Any, done: int, total: int, note: str, part: float) -> None:
-    advance(done + part, total, note)
 
 
 def warn_of_different_spaces(x: Embedding, y: Embedding, names: list[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,8 +11,11 @@ import numpy as np
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, NotApplicable, UsageError, printable
 from relrep_cli.base.output import PLAIN_STYLE, Style, say
+from relrep_cli.base.registry import load_plugins
 from relrep_cli.comparison.matrix import short_names
 from relrep_cli.embedding import Embedding, bare_name, in_id_order
+from relrep_cli.engine.jobs import Advance, Job, Task
+from relrep_cli.engine.running import HERE, Engine, outcomes
 from relrep_cli.evaluations import EVALUATIONS
 from relrep_cli.evaluations.file_differences import Judged, judged
 from relrep_cli.evaluations.finding_records import records
@@ -69,21 +72,39 @@ class EvaluationPlan:
         """What --dry-run prints, one line for each file."""
         return [f"evaluate {file} by {', '.join(self.tasks)}" for file in self.files]
 
-    def run(self, advance: Callable[[float, int, str], None]) -> tuple[list[Record], Extras]:
-        """The records of all files in their order, and what goes into files of its own.
+    def run(self, engine: Engine = HERE) -> tuple[list[Record], Extras]:
+        """The records of all files in their order, and what goes into files of its own. Each file is a task of a job.
 
-        A file that cannot be used becomes a record with its error; a single file raises it. advance: gets the files that are
-        done, their number, and what is at work.
+        A file that cannot be used becomes a record with its error; a single file raises it.
         """
+        tasks = [Task((number,), file) for number, file in enumerate(self.files)]
+        job = Job("evaluating", f"{__name__}:evaluate_file", f"{__name__}:plan_of_process", self, tasks)
         found: list[Record] = []
         extras = Extras()
-        for done, (file, anomalies) in enumerate(zip(self.files, self.anomalies, strict=True)):
-
-            def inner(part: float, name: str, done: int = done, file: str = file) -> None:
-                advance(done + part, len(self.files), f"{file} {name}")
-
-            found += _of_file(file, anomalies, self, extras, inner)
+        for file, outcome in zip(self.files, outcomes(job, engine, self), strict=True):
+            if outcome.error is not None:
+                if len(self.files) == 1 or not isinstance(outcome.error, DataError):
+                    raise outcome.error
+                found.append(dict.fromkeys(self.columns) | {"file": file, "error": str(outcome.error)})
+                continue
+            records, own = outcome.result
+            found += records
+            extras.curves.update(own.curves)
+            extras.items.update(own.items)
+            extras.findings.extend(own.findings)
         return found, extras
+
+
+def plan_of_process(plan: EvaluationPlan) -> EvaluationPlan:
+    """The state of a process of its own: the plan, whose tasks may come from plugins."""
+    load_plugins()
+    return plan
+
+
+def evaluate_file(plan: EvaluationPlan, advance: Advance, number: int) -> tuple[list[Record], Extras]:
+    """The records of one file, and its extras. Raises DataError when it cannot be used."""
+    extras = Extras()
+    return _of_file(plan.files[number], plan.anomalies[number], plan, extras, advance), extras
 
 
 def anomalies_of_each(anomalies: list[str], count: int) -> list[list[str]]:
@@ -95,23 +116,16 @@ def anomalies_of_each(anomalies: list[str], count: int) -> list[list[str]]:
     return [[odd] for odd in anomalies]
 
 
-def _of_file(
-    file: str, anomalies: Sequence[str], plan: EvaluationPlan, extras: Extras, advance: Callable[[float, str], None]
-) -> list[Record]:
-    """All records of one file, or the one that says why there are none."""
-    try:
-        e = in_id_order(store.read(file, plan.reading))
-        odd = [in_id_order(store.read(name)) for name in anomalies]
-        clean = in_id_order(store.read(plan.reference)) if plan.reference else None
-        unit, (e, *odd) = _in_one_unit([e, *odd])
-        for o in odd if not plan.score else []:
-            if e.space != o.space:
-                say(f"{file} and {o.uri}: different spaces ({_space(e)} and {_space(o)}); distances between them mean little.")
-        return list(_of_targets(e, odd, clean, unit, plan, extras, advance))
-    except DataError as error:
-        if len(plan.files) == 1:
-            raise
-        return [dict.fromkeys(plan.columns) | {"file": file, "error": str(error)}]
+def _of_file(file: str, anomalies: Sequence[str], plan: EvaluationPlan, extras: Extras, advance: Advance) -> list[Record]:
+    """All records of one file. Raises DataError when it cannot be used."""
+    e = in_id_order(store.read(file, plan.reading))
+    odd = [in_id_order(store.read(name)) for name in anomalies]
+    clean = in_id_order(store.read(plan.reference)) if plan.reference else None
+    unit, (e, *odd) = _in_one_unit([e, *odd])
+    for o in odd if not plan.score else []:
+        if e.space != o.space:
+            say(f"{file} and {o.uri}: different spaces ({_space(e)} and {_space(o)}); distances between them mean little.")
+    return list(_of_targets(e, odd, clean, unit, plan, extras, advance))
 
 
 def _in_one_unit(found: list[Embedding]) -> tuple[float, list[Embedding]]:
@@ -139,12 +153,12 @@ def _of_targets(
     unit: float,
     plan: EvaluationPlan,
     extras: Extras,
-    advance: Callable[[float, str], None],
+    advance: Advance,
 ) -> Iterator[Record]:
     """Each task with each column of classes, and with each file of anomalies, where it reads them."""
     tasks = [(t, n) for t in plan.targets for n in plan.tasks if EVALUATIONS[n].labels or t == plan.targets[0]]
     for place, (target, name) in enumerate(tasks):
-        advance(place / len(tasks), name)
+        advance(place / len(tasks))
         if target != "label":
             e.column(target)
         several = odd if "anomalies" in EVALUATIONS[name].needs else []

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeVar
 
@@ -38,6 +38,18 @@ class SpaceArrays:
     def register(self, x: np.ndarray, content: str) -> None:
         """Declare that the matrix x occurs in several pairs. content: a key that names its content; empty when unknown."""
         self._names[id(x)] = x, content
+
+    def of_subsets(self, parents: Sequence[tuple[np.ndarray, np.ndarray]], rows: np.ndarray) -> SpaceArrays:
+        """The same memory for subsets of spaces. parents: each subset with its space. rows: the rows that they hold.
+
+        Subsets of a registered space with the same rows share arrays, in this run only.
+        """
+        inner, digest = SpaceArrays(Records(None)), hashlib.sha256(rows.tobytes()).hexdigest()
+        object.__setattr__(inner, "_arrays", self._arrays)
+        for subset, space in parents:
+            if (name := self.name(space)) is not None:
+                inner.register(subset, f"{name}[{digest}]")
+        return inner
 
     def name(self, x: np.ndarray) -> str | None:
         """The name of a registered matrix in keys; None for another matrix."""
@@ -116,6 +128,10 @@ class Workspace:
     def for_pair(self, neighbours: int = 0) -> Self:
         """A workspace without results, for one pair. It shares the arrays of single spaces with this one."""
         return replace(self, neighbours=neighbours)
+
+    def of_subsets(self, parents: Sequence[tuple[np.ndarray, np.ndarray]], rows: np.ndarray) -> Workspace:
+        """A workspace for values of the same rows of two spaces; see SpaceArrays.of_subsets."""
+        return Workspace(intervals=False, spaces=None if self.spaces is None else self.spaces.of_subsets(parents, rows))
 
     def values_only(self) -> Self:
         """A workspace without results, in which metrics skip chance levels and jackknives."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from relrep_cli import store
 from relrep_cli.base.errors import DataError
@@ -54,15 +55,38 @@ def views_of_files(
 
     Raises DataError when one of two files is unusable; see file_views.
     """
-    views: dict[str, list[View] | DataError] = {}
-    for uri in uris:
+    return dict(FileViews(uris, split, recipes, with_content, reading))
+
+
+@dataclass(frozen=True, eq=False)
+class FileViews(Mapping[str, list[View] | DataError]):
+    """The same, of files that are read when they are first asked for."""
+
+    uris: Sequence[str]
+    split: str | None
+    recipes: Sequence[Recipe]
+    with_content: bool
+    reading: Reading
+    _known: dict[str, list[View] | DataError] = field(default_factory=dict)
+
+    def __getitem__(self, uri: str) -> list[View] | DataError:
+        if uri not in self._known:
+            self._known[uri] = self._read(uri)
+        return self._known[uri]
+
+    def _read(self, uri: str) -> list[View] | DataError:
         try:
-            views[uri] = file_views(uri, split, recipes, with_content, reading)
+            return file_views(uri, self.split, self.recipes, self.with_content, self.reading)
         except DataError as error:
-            if len(uris) <= 2:
+            if len(self.uris) <= 2:
                 raise
-            views[uri] = error
-    return views
+            return error
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(self.uris))
+
+    def __len__(self) -> int:
+        return len(set(self.uris))
 
 
 def _rows_digest(rows: Embedding) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,8 @@ from relrep_cli.anchors.correspondences import Pairs
 from relrep_cli.base.errors import UsageError
 from relrep_cli.base.output import Record, progress, say
 from relrep_cli.embedding import RELATIVE, Embedding, Step, chain, make_step
+from relrep_cli.engine.shards import Shard
+from relrep_cli.relative.projected_parts import rows_of
 from relrep_cli.relative.projection import Basis, basis, projection_notes, relative_blocks
 from relrep_cli.relative.recipes import Recipe
 from relrep_cli.store.limits import STATISTIC
@@ -25,7 +27,7 @@ class Projection:
 
     weights: file for the attention that a trained aggregator pays to each function, "" for none. inputs: further files that
     must not be overwritten. dtype: of the stored numbers; None for float32, with a note where that narrows float64. exact:
-    compute in float64 on padded tiles.
+    compute in float64 on padded tiles. shard: write only this part, into its own file.
     """
 
     output: str
@@ -37,6 +39,7 @@ class Projection:
     exact: bool = False
     force: bool = False
     dry_run: bool = False
+    shard: Shard | None = None
 
     @property
     def stored(self) -> str:
@@ -49,6 +52,8 @@ def project_file(file: str, recipe: Recipe, to_do: Projection) -> None:
     Raises UsageError for options that the recipe does not allow, DataError for a file that cannot be used, WriteError.
     """
     _check(recipe, to_do)
+    if to_do.shard is not None:
+        to_do = replace(to_do, output=to_do.shard.file(to_do.output))
     e = store.digested(store.read(file, to_do.reading))
     more = [*recipe.anchor_sources, *([recipe.statistics_from] if recipe.statistics_from else [])]
     inputs = [e, *map(store.digested, more)]
@@ -73,7 +78,8 @@ def project_file(file: str, recipe: Recipe, to_do: Projection) -> None:
     _write(e, to, to_do, chain([e, *recipe.anchor_sources], step), attention if weights else None)
     if weights:
         _write_weights(weights, e, recipe, np.concatenate(attention), to_do.force)
-    say(f"{output}: {e.n} x {recipe.width()}, {recipe.label} to {len(to.anchors)} anchors.")
+    part = f"part {to_do.shard.number} of {to_do.shard.count} of " if to_do.shard else ""
+    say(f"{output}: {part}{e.n} x {recipe.width()}, {recipe.label} to {len(to.anchors)} anchors.")
 
 
 def note_basis(embedding: Embedding, to: Basis) -> None:
@@ -86,6 +92,9 @@ def _check(recipe: Recipe, to_do: Projection) -> None:
     if to_do.weights and (recipe.trained is None or not recipe.aggregate.endswith("attention")):
         remedy = "Name a trained one that attends: self-attention or mlp-self-attention."
         raise UsageError("--weights needs --aggregator", remedy)
+    if to_do.shard is not None and (to_do.weights or to_do.output == "-"):
+        what = "--weights" if to_do.weights else "-o -"
+        raise UsageError(f"--shard makes a part, and does not go with {what}", "Leave one of them out.")
     if to_do.exact and (to_do.device != "cpu" or recipe.trained is not None):
         other = "--device" if to_do.device != "cpu" else "--aggregator"
         raise UsageError(f"--exact computes with NumPy, so it does not go with {other}", "Leave one of them out.")
@@ -102,6 +111,7 @@ def _params(e: Embedding, recipe: Recipe, to_do: Projection) -> dict[str, object
 
 
 def _write(e: Embedding, to: Basis, to_do: Projection, steps: list[Step], attention: list[np.ndarray] | None) -> None:
+    e, said = (e, {}) if to_do.shard is None else rows_of(e, to.recipe, to_do.shard)
     with progress("projecting") as advance:
         blocks = relative_blocks(e.x, to, to_do.device, None if attention is None else attention.append)
         store.write(
@@ -117,7 +127,7 @@ def _write(e: Embedding, to: Basis, to_do: Projection, steps: list[Step], attent
             source_space=e.space,
             row_ids=e.row_ids,
             steps=steps,
-            uns=_lasting(to_do.output, to),
+            uns=_lasting(to_do.output, to) | said,
             force=to_do.force,
         )
 

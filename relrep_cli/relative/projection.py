@@ -168,6 +168,11 @@ def _prepared(x: np.ndarray, to: Basis) -> np.ndarray:
     return to.recipe.before.apply(x, to.statistics, to.dtype)
 
 
+def tile_rows(d: int, width: int) -> int:
+    """The rows of one tile. d: dims of the space; width: columns of the relative matrix."""
+    return min(TILE, block_rows(max(d, width)))
+
+
 def relative_blocks(
     x: np.ndarray, to: Basis, device: str = "cpu", attention: Callable[[np.ndarray], None] | None = None
 ) -> Iterator[np.ndarray]:
@@ -179,7 +184,7 @@ def relative_blocks(
     Raises DataError when a value is out of range for the dtype.
     """
     values = _values(to, device, attention)
-    rows = min(TILE, block_rows(max(x.shape[1], to.recipe.width())))
+    rows = tile_rows(x.shape[1], to.recipe.width())
 
     def tile(part: slice) -> np.ndarray:
         rows = np.array(x[part])

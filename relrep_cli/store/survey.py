@@ -42,7 +42,7 @@ KNOWN = (
 )  # attributes of our own files
 MATRICES = (b"X", b"x", b"embeddings", b"embedding", b"features", b"vectors", b"representations", b"latents", b"emb")
 ANNOTATIONS = {b"obs", b"var", b"uns", b"obsp", b"varp", b"varm"}  # where AnnData keeps what is no embedding
-UNS = (b"center", b"scale", b"whiten", b"rbf-width", b"mahalanobis-root", b"column-mean", b"column-scale")
+UNS = (b"center", b"scale", b"whiten", b"rbf-width", b"mahalanobis-root", b"column-mean", b"column-scale", b"shard")
 MIXTURES = (b"mixture-items", b"mixture-weights", b"mixture-starts")  # the first of them is text
 MEMORY = 32 << 20  # bytes for libhdf5 and us, beside a part of the file's size for the tables of its chunks
 

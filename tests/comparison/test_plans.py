@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from conftest import Workdir
 
 from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.base.task_cache import Records
@@ -81,3 +82,11 @@ def test_a_single_task_without_a_value_is_an_error() -> None:
     plan = make_plan([["a"], ["b"]], METRICS.choose(["knn-jaccard"], {"k": "40"}))
     with pytest.raises(UsageError, match="a and b: knn-jaccard is n/a: k = 40 needs more than 40 items"):
         results(plan, views("a", "b"))
+
+
+def test_no_interval_leaves_the_intervals_out_and_nothing_else(work: Workdir) -> None:
+    with_them, without = (
+        work.here(f"relrep compare a.npz b.h5 -m cka,knn-jaccard {option}").rows for option in ("", "--no-interval")
+    )
+    assert all(row["low"] == "n/a" == row["high"] for row in without)
+    assert [row | {"low": "n/a", "high": "n/a"} for row in with_them] == without

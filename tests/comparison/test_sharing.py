@@ -10,7 +10,7 @@ import pytest
 
 from relrep_cli import neighbors
 from relrep_cli.base.task_cache import Records
-from relrep_cli.comparison.pairs_of_files import measure
+from relrep_cli.comparison.pairs_of_files import measure, measure_subset
 from relrep_cli.embedding import Embedding, row_numbers
 from relrep_cli.metrics import METRICS, Score
 from relrep_cli.numerics import moments
@@ -177,3 +177,18 @@ def test_keys_are_text_and_content_names_an_array() -> None:
     assert key != run.key("f", b, 3, np.arange(2)) and key != run.key("f", a, 3, np.arange(3))
     run.put(key, 7)
     assert run.get(key) == 7 and run.for_pair().get(key) is None
+
+
+def test_halves_of_a_space_are_searched_once_over_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    searched, (a, b, c) = counted(monkeypatch), (Embedding(x, row_numbers(300)) for x in spaces())
+    half = np.arange(0, 300, 2)
+    alone = [measure_subset("knn-jaccard", {"k": 5}, x, y, 0, half).value for x, y in ((a, b), (a, c), (b, c))]
+    assert len(searched) == 6
+    run = a_run()
+    for space in (a, b, c):
+        run.register(space.x)
+    of_pair = run.for_pair(5)
+    again = [measure_subset("knn-jaccard", {"k": 5}, x, y, 0, half, of_pair).value for x, y in ((a, b), (a, c), (b, c))]
+    assert again == alone and len(searched) == 6 + 3
+    measure_subset("knn-jaccard", {"k": 5}, a, b, 0, half + 1, of_pair)
+    assert len(searched) == 6 + 3 + 2, "other rows are other spaces"

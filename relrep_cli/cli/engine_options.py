@@ -1,0 +1,78 @@
+"""The options that say where the tasks of a command run, for every command that runs a job."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+import typer
+
+from relrep_cli.base.errors import UsageError
+from relrep_cli.engine.running import Engine
+from relrep_cli.engine.shards import Shard, shard_of
+from relrep_cli.numerics.threads import thread_count
+
+LOCAL = re.compile(r"local:([1-9][0-9]{0,4})")
+MOST_PROCESSES = 1024
+
+
+def _option(name: str, help: str, metavar: str) -> Any:
+    return typer.Option(name, help=help, metavar=metavar, show_default=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardOptions:
+    """Which part of the work to do."""
+
+    PANEL: ClassVar[str] = "Running"
+
+    shard: Annotated[
+        str,
+        _option("--shard", "Do part I of N only, for relrep merge; auto takes both from an array job.", "I/N"),
+    ] = ""
+
+    @property
+    def part(self) -> Shard | None:
+        """The shard to do; None for the whole."""
+        return shard_of(self.shard)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessOptions:
+    """Where tasks run."""
+
+    PANEL: ClassVar[str] = "Running"
+
+    cluster: Annotated[
+        str,
+        _option("--cluster", "Run in N processes on this machine (local:N), or on a Dask cluster: address or file.", "WHERE"),
+    ] = ""
+    log: Annotated[str, _option("--log", "Add a JSON line for each task to FILE: seconds, memory, error.", "FILE")] = ""
+
+    @property
+    def engine(self) -> Engine:
+        """Raises UsageError for a place that there is none of."""
+        if not self.cluster:
+            return Engine(log=self.log)
+        if local := LOCAL.fullmatch(self.cluster):
+            if int(local[1]) > MOST_PROCESSES:
+                raise UsageError(f"--cluster {self.cluster} asks for too many processes", f"Name at most {MOST_PROCESSES}.")
+            return Engine(int(local[1]), thread_count(), log=self.log)
+        if self.cluster.partition(":")[0] == "local":
+            raise UsageError(f"--cluster {self.cluster} names no number of processes", "Write local:4, for example.")
+        return Engine(address=self.cluster, log=self.log)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineOptions(ProcessOptions, ShardOptions):
+    """Where tasks run, which of them, and what is kept of them."""
+
+    cache: Annotated[str | None, _option("--cache", "Keep finished results in FOLDER, and take them from it.", "FOLDER")] = None
+
+
+def refuse_standard_input(files: Iterable[str]) -> None:
+    """Raise UsageError for `-`, which no other process can read."""
+    if any(uri.partition("::")[0] == "-" for uri in files):
+        raise UsageError("- is read by one process only", "Save the input as a file, and name the file.")

@@ -1,0 +1,215 @@
+"""The only door to Dask: run the tasks of a job on the workers of a Dask cluster.
+
+A Dask worker hosts a process of relrep for each of its threads and hands tasks to it. So a task runs with the same libraries,
+threads and folder as in a process on this machine, and gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import queue
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import Any
+
+from relrep_cli import __version__
+from relrep_cli.base.errors import DataError, UsageError, WriteError
+from relrep_cli.base.output import say
+from relrep_cli.base.signals import check
+from relrep_cli.engine.jobs import Job, Outcome, Task, died
+from relrep_cli.engine.processes import ATTEMPTS, GLANCE
+from relrep_cli.engine.worker import Worker
+from relrep_cli.numerics.threads import thread_count
+
+PATIENCE = 20.0  # seconds in which a scheduler must answer
+_hosted: dict[int, tuple[str, Worker]] = {}  # by thread of the Dask worker: the job's name, and the process for it
+
+
+class Ended(RuntimeError):
+    """The process of a task has ended. The text says how."""
+
+
+def outcomes_of_cluster(job: Job, address: str) -> Iterator[tuple[int, Outcome]]:
+    """Yield the number and the outcome of every task, as they finish. address: of a scheduler, or its file.
+
+    Raises UsageError for an address that is not to be used; WriteError, after which a retry can help, when the cluster is gone.
+    """
+    name, folder = secrets.token_hex(8), os.getcwd()
+    with _client(address) as client:
+        if not client.scheduler_info()["workers"]:
+            say(f"{address}: no workers yet; waiting for the first.")
+        shared = client.submit(_same, replace(job, tasks=()), key=f"relrep-job-{name}", pure=False)
+        calls = client.map(
+            _do,
+            range(len(job.tasks)),
+            list(job.tasks),
+            job=shared,
+            name=name,
+            folder=folder,
+            version=__version__,
+            key=f"relrep-{name}",
+            retries=ATTEMPTS - 1,
+        )
+        numbers = {call.key: number for number, call in enumerate(calls)}
+        try:
+            for key, found in _finished(client, calls, address):
+                yield numbers[key], _outcome(found)
+        finally:
+            with suppress(Exception):  # the cluster may be gone
+                client.cancel(calls)
+                client.run(_forget, name)
+
+
+@contextmanager
+def _client(address: str) -> Iterator[Any]:
+    where = scheduler_address(address)
+    refuse_open_lines(where)
+    try:
+        from distributed import Client
+    except ModuleNotFoundError:
+        raise UsageError("--cluster needs Dask, which is not installed", "Write pip install 'relrep[cluster]'.") from None
+    try:
+        client = Client(where, timeout=PATIENCE, name="relrep", set_as_default=False)
+    except (OSError, TimeoutError, ValueError, RuntimeError, TypeError) as error:
+        why = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
+        raise WriteError(f"no scheduler answers ({why})", "Start it, then try again.", file=address) from None
+    try:
+        yield client
+    finally:
+        with suppress(Exception):
+            client.close(timeout=2)
+
+
+def scheduler_address(given: str) -> str:
+    """The address of the scheduler: as given, or from the file that the scheduler has written."""
+    if not given.endswith(".json"):
+        return given if "://" in given else f"tcp://{given}"
+    try:
+        with open(given, encoding="utf-8") as file:
+            found = json.load(file)
+        return str(found["address"])
+    except OSError as error:
+        remedy = "Start dask scheduler --scheduler-file with this name, then try again."
+        raise WriteError(str(error.strerror), remedy, file=given, place="--cluster") from None
+    except (ValueError, KeyError, TypeError):
+        raise DataError(
+            "no scheduler has written it", "Name the file of dask scheduler --scheduler-file.", file=given
+        ) from None
+
+
+def refuse_open_lines(address: str) -> None:
+    """Raise UsageError for a scheduler on another machine without TLS: whoever reaches it can run programs as this user.
+
+    >>> refuse_open_lines("tcp://127.0.0.1:8786"), refuse_open_lines("tls://node7:8786")
+    (None, None)
+    """
+    protocol, _, rest = address.partition("://")
+    host = rest.rpartition(":")[0].strip("[]") or rest
+    loopback = host == "localhost"
+    with suppress(ValueError):
+        loopback = ipaddress.ip_address(host).is_loopback
+    if protocol != "tls" and not loopback:
+        raise UsageError(
+            f"--cluster {address} is not encrypted, and not on this machine",
+            "Start the scheduler with --protocol tls (docs/cluster.md).",
+        )
+
+
+def _same(job: Job) -> Job:
+    return job
+
+
+def _do(number: int, task: Task, job: Job, name: str, folder: str, version: str) -> Outcome:
+    """Do a task in the process that this thread of a Dask worker hosts for the job. Runs on the Dask worker."""
+    if version != __version__:
+        error = UsageError(
+            f"the cluster has relrep {__version__}, and this is {version}", "Install the same version on both sides."
+        )
+        return Outcome(error=error)
+    thread = threading.get_ident()
+    hosted = _hosted.get(thread)
+    if hosted is None or hosted[0] != name:
+        if hosted is not None:
+            hosted[1].stop()
+        try:
+            hosted = _hosted[thread] = name, Worker(job, _threads(), folder)
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            remedy = "Run it in a folder that all machines share."
+            return Outcome(error=UsageError(f"the cluster does not see the folder {folder}", remedy))
+    worker = hosted[1]
+    worker.send(number, task)
+    try:
+        return worker.receive()
+    except EOFError:
+        _hosted.pop(thread, None)
+        raise Ended(worker.how_it_ended()) from None
+
+
+def _threads() -> int:
+    from distributed import get_worker
+
+    return max(1, thread_count() // get_worker().state.nthreads)
+
+
+def _forget(name: str) -> None:
+    """End the processes of a job. Runs on the Dask worker."""
+    for thread, (job, worker) in list(_hosted.items()):
+        if job == name:
+            _hosted.pop(thread, None)
+            worker.process.terminate()  # a task that waits for it sees the end; see Worker.receive
+            if worker.task is None:
+                worker.stop()
+
+
+def _finished(client: Any, calls: list[Any], address: str) -> Iterator[tuple[str, Any]]:
+    """Yield the key of each call and its result or exception, as they finish; look for signals meanwhile."""
+    from distributed import as_completed
+
+    found: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+
+    def collect() -> None:
+        try:
+            for call, result in as_completed(calls, loop=client.loop, with_results=True, raise_errors=False):
+                found.put((call.key, result if call.status != "cancelled" else None))
+        except Exception as error:
+            found.put(("", error))
+
+    threading.Thread(target=collect, daemon=True).start()
+    left, lost_since = len(calls), 0.0
+    while left:
+        check()
+        try:
+            key, result = found.get(timeout=GLANCE)
+        except queue.Empty:
+            lost_since = 0.0 if client.status == "running" else lost_since or time.monotonic()
+            if not lost_since or time.monotonic() - lost_since < PATIENCE:
+                continue
+            result = None
+        if result is None:
+            remedy = "The same command goes on from what is kept."
+            raise WriteError("the scheduler is gone", remedy, file=address)
+        if not key:
+            raise result
+        left -= 1
+        yield key, result
+
+
+def _outcome(found: Any) -> Outcome:
+    from distributed import KilledWorker
+
+    if isinstance(found, tuple):  # as_completed gives the exception with its traceback
+        found = found[1]
+    if isinstance(found, KilledWorker):
+        return died(ATTEMPTS, "with its Dask worker")
+    if isinstance(found, Ended):
+        return died(ATTEMPTS, str(found))
+    if isinstance(found, BaseException):
+        raise found
+    outcome: Outcome = found
+    return outcome

@@ -1,0 +1,112 @@
+"""Run a job: choose the engine, keep the order, show progress, write the log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from relrep_cli.base.errors import WriteError
+from relrep_cli.base.output import LOGGER, progress
+from relrep_cli.engine.jobs import Job, Note, Outcome, named, perform
+from relrep_cli.engine.processes import outcomes_of_processes
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Where tasks run, and where the log goes.
+
+    processes: the number of processes on this machine; 0 for this one. threads: how many threads they have together. address:
+    a Dask cluster, "" for none. log: a file of JSON lines, "" for none.
+    """
+
+    processes: int = 0
+    threads: int = 1
+    address: str = ""
+    log: str = ""
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether tasks run in other processes."""
+        return bool(self.processes or self.address)
+
+
+HERE = Engine()
+
+
+def outcomes(job: Job, engine: Engine = HERE, state: Any = None) -> Iterator[Outcome]:
+    """Yield the outcome of each task, in the order of the tasks, and show progress.
+
+    state: that of this process, where it exists; else `job.setup` makes it. Notes of other processes are said here, each once.
+
+    Raises Interrupted after a signal. Tasks in other processes are stopped when the caller stops early.
+    """
+    waiting: dict[int, Outcome] = {}
+    said: set[Note] = set()
+    with ExitStack() as stack:
+        log = stack.enter_context(_log(engine.log)) if engine.log else None
+        advance = stack.enter_context(progress(job.title))
+        source = _elsewhere(job, engine) if engine.elsewhere else _here(job, state, advance)
+        stack.callback(source.close)
+        following = 0
+        for done, (number, outcome) in enumerate(source, 1):
+            if log is not None:
+                _write_line(log, job, number, outcome)
+            waiting[number] = outcome
+            while following in waiting:
+                ready = waiting.pop(following)
+                following += 1
+                for note in ready.notes:
+                    if note not in said:
+                        said.add(note)
+                        LOGGER.log(*note)
+                yield ready
+            if engine.elsewhere:
+                advance(done, len(job.tasks), job.tasks[number].label)
+
+
+def _here(job: Job, state: Any, advance: Any) -> Any:
+    function, made = named(job.function), [] if state is None else [state]
+
+    def make() -> Any:
+        if not made:
+            made.append(named(job.setup)(job.shared))
+        return made[0]
+
+    for number, task in enumerate(job.tasks):
+        advance(number, len(job.tasks), task.label)
+        yield number, perform(function, make, task, _part(advance, number, len(job.tasks), task.label))
+
+
+def _part(advance: Any, number: int, total: int, label: str) -> Callable[[float], None]:
+    return lambda part: advance(number + part, total, label)
+
+
+def _elsewhere(job: Job, engine: Engine) -> Any:
+    if not engine.address:
+        return outcomes_of_processes(job, min(engine.processes, len(job.tasks)), engine.threads)
+    from relrep_cli.engine.dask_cluster import outcomes_of_cluster
+
+    return outcomes_of_cluster(job, engine.address)
+
+
+def _log(path: str) -> Any:
+    try:
+        return open(path, "a", encoding="utf-8", buffering=1)
+    except OSError as error:
+        raise WriteError(str(error.strerror), "Name another file.", file=path, place="--log") from None
+
+
+def _write_line(log: Any, job: Job, number: int, outcome: Outcome) -> None:
+    line = {
+        "job": job.title,
+        "task": number + 1,
+        "of": len(job.tasks),
+        "name": job.tasks[number].label,
+        "seconds": round(outcome.seconds, 4),
+        "memory": outcome.memory,
+        **({"error": str(outcome.error)} if outcome.error else {}),
+    }
+    log.write(json.dumps(line) + "\n")

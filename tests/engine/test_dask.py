@@ -1,0 +1,89 @@
+"""Tasks on a Dask cluster: the outcomes of this process, whatever dies."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relrep_cli.base.errors import WriteError
+from relrep_cli.engine import dask_cluster
+from relrep_cli.engine.jobs import Job, Outcome, Task
+from relrep_cli.engine.running import Engine, outcomes
+
+pytest.importorskip("distributed", reason="Dask not installed: pip install 'relrep[cluster]'")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+
+
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A scheduler and two workers on this machine: its file, and its process."""
+    folder = tmp_path_factory.mktemp("dask")
+    file = folder / "scheduler.json"
+    here = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    env = {**os.environ, "PYTHONPATH": here, "PYTHONWARNINGS": "ignore"}
+    shared = ["--scheduler-file", str(file), "--host", "127.0.0.1", "--no-dashboard"]
+    with (folder / "log").open("wb") as log:
+        streams: dict[str, Any] = {"env": env, "stdout": log, "stderr": log, "cwd": folder}
+        first = subprocess.Popen([sys.executable, "-m", "dask", "scheduler", "--port", "0", *shared], **streams)
+        own = ["--nthreads", "1", "--no-nanny", "--local-directory", str(folder)]
+        workers = [subprocess.Popen([sys.executable, "-m", "dask", "worker", *shared, *own], **streams) for _ in range(2)]
+    try:
+        yield str(file), first
+    finally:
+        for process in (first, *workers):
+            process.kill()
+            process.wait()
+
+
+def done(scheduler: tuple[str, Any], function: str, count: int, shared: Any = None) -> list[Outcome]:
+    for _ in range(200):
+        if os.path.exists(scheduler[0]):
+            break
+        dask_cluster.time.sleep(0.1)
+    tasks = [Task((i,), f"{i}") for i in range(count)]
+    job = Job("counting", f"engine_tasks:{function}", "engine_tasks:start", shared, tasks)
+    return list(outcomes(job, Engine(address=scheduler[0])))
+
+
+def test_dask_gives_the_outcomes_of_this_process_in_its_order(scheduler: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="relrep"):
+        assert [one.result[0] for one in done(scheduler, "square", 20)] == [i * i for i in range(20)]
+    assert [record.message for record in caplog.records if record.message == "squaring"] == ["squaring"]
+
+
+def test_the_task_of_a_killed_process_is_done_again(scheduler: Any, tmp_path: Path) -> None:
+    assert [one.result for one in done(scheduler, "fall_once", 4, str(tmp_path))] == [0, 1, 2, 3]
+    assert (tmp_path / "2").exists()
+
+
+def test_errors_stand_in_the_place_of_their_tasks(scheduler: Any) -> None:
+    found = done(scheduler, "refuse_odd", 3)
+    assert [one.result for one in found] == [0, None, 2] and "odd" in str(found[1].error)
+    found = done(scheduler, "fall_always", 3)
+    assert [one.result for one in found] == [0, None, 2]
+    assert "ended 3 times, the last time by signal SIGKILL" in str(found[1].error)
+
+
+def test_the_task_of_a_killed_dask_worker_is_done_again(scheduler: Any, tmp_path: Path) -> None:
+    assert [one.result for one in done(scheduler, "fall_with_parent", 4, str(tmp_path))] == [0, 1, 2, 3]
+    assert (tmp_path / "1").exists()
+
+
+def test_without_its_scheduler_a_run_ends(scheduler: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dask_cluster, "PATIENCE", 1.0)
+    running = outcomes(
+        Job("counting", "engine_tasks:nap", "engine_tasks:start", None, [Task((i,), "") for i in range(20)]),
+        Engine(address=scheduler[0]),
+    )
+    next(running)
+    scheduler[1].kill()
+    with pytest.raises(WriteError, match="the scheduler is gone"):
+        list(running)
+    with pytest.raises(WriteError, match="no scheduler answers"):
+        done(scheduler, "square", 1)
