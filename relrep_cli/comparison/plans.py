@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from relrep_cli.base.errors import UsageError
+from relrep_cli.base.uris import is_stdin
 from relrep_cli.comparison.layers import Groups, Pairs, pairs_of, sides
 from relrep_cli.comparison.pairs_of_files import tasks
 from relrep_cli.metrics import METRICS
@@ -112,6 +113,8 @@ def make_plan(
     outputs = outputs or Outputs()
     if sum(map(len, groups)) < 2:
         raise UsageError("compare needs two or more files", "Name another file to compare with.")
+    if sum(is_stdin(uri) for uri in itertools.chain(*groups)) > 1:
+        raise UsageError("standard input can be read once", "Name a file in its other place.", place="-")
     refuse_contradictions(outputs, list(metrics))
     both = outputs.one_value_per_pair and not all(METRICS[name].symmetric for name in metrics)
     pairs = pairs_of(groups, reference, both)
