@@ -213,7 +213,7 @@ def test_a_training_goes_on_where_it_was(work: Workdir) -> None:
 SCRIPTS = re.findall(r"```sh\n(#!/bin/bash\n.*?)```", (CHECKOUT / "docs" / "cluster.md").read_text(), re.DOTALL)
 
 
-@pytest.mark.parametrize("number", range(2))
+@pytest.mark.parametrize("number", range(len(SCRIPTS)))
 def test_the_batch_scripts_of_the_documentation(work: Workdir, number: int) -> None:
     """What SLURM does with --signal=B:TERM@60: TERM to the shell of the script alone. Run again, the script finishes."""
     (work / "a.h5").symlink_to(work / "big.h5")

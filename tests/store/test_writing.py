@@ -155,7 +155,7 @@ def test_limited_where_libhdf5_writes(empty: Workdir, blocks: int) -> None:
     big(empty / "few.h5", 5, 4)
     names = np.char.add(b"an-anchor-with-a-rather-long-name-", np.arange(3000).astype("S4"))
     store(empty / "anchors.h5", np.random.default_rng(0).standard_normal((3000, 4)).astype("f4"), names)
-    command = "relrep project few.h5 -a anchors.h5 --anchor-vectors few.h5 -q -o out.h5"
+    command = "relrep project few.h5 -a anchors.h5 --all-as-anchors --anchor-vectors few.h5 -q -o out.h5"
     empty.cold.error(f"ulimit -f {blocks}; {command}", 74, "out.h5: could not write: File too large")
     assert not (empty / "out.h5").exists() and not empty.leftovers()
     empty.cold.run(f"ulimit -f 600; {command}")

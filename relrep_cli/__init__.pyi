@@ -1,0 +1,23 @@
+from relrep_cli.base.errors import DataError as DataError
+from relrep_cli.base.errors import RelrepError as RelrepError
+from relrep_cli.base.errors import UsageError as UsageError
+from relrep_cli.base.errors import WriteError as WriteError
+from relrep_cli.embedding import Embedding as Embedding
+from relrep_cli.library.calls import anchor as anchor
+from relrep_cli.library.calls import compare as compare
+from relrep_cli.library.calls import diagnose as diagnose
+from relrep_cli.library.calls import nearest as nearest
+from relrep_cli.library.calls import project as project
+from relrep_cli.library.calls import read as read
+from relrep_cli.library.calls import stitch as stitch
+from relrep_cli.library.calls import write as write
+from relrep_cli.library.estimators import RelativeProjector as RelativeProjector
+from relrep_cli.library.estimators import Translator as Translator
+from relrep_cli.library.given_spaces import as_embedding as as_embedding
+from relrep_cli.library.result_tables import Result as Result
+from relrep_cli.library.result_tables import Results as Results
+from relrep_cli.library.translations import Translation as Translation
+from relrep_cli.library.translations import translate as translate
+
+__version__: str
+__all__: list[str]
