@@ -53,7 +53,7 @@ class ProcessOptions:
 
     @property
     def engine(self) -> Engine:
-        """Raises UsageError for a place that there is none of."""
+        """The place where tasks run. Raises UsageError when it does not exist."""
         if not self.cluster:
             return Engine(log=self.log)
         if local := LOCAL.fullmatch(self.cluster):

@@ -174,14 +174,15 @@ def _entry_lines(entry: Entry[Any], registry: Registry[Any], params: Sequence[An
     yield "Traits:" if registry.traits else ""
     for trait in registry.traits:
         if not callable(value := getattr(entry, trait)):
-            yield from _wrapped(f"{trait.replace('_', ' ')}: {_trait(value)}", 2, width)
+            yield from _wrapped(f"{trait.replace('_', ' ')}: {trait_text(value)}", 2, width)
 
 
 def _values(keyword: Keyword) -> str:
     return "|".join(keyword.param.choices) if keyword.param.choices else getattr(keyword.type, "__name__", "value").upper()
 
 
-def _trait(value: Any) -> str:
+def trait_text(value: Any) -> str:
+    """Return the value of a trait in words."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, set | frozenset):

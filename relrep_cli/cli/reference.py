@@ -16,6 +16,7 @@ import typer
 
 from relrep_cli.base.registry import Registry
 from relrep_cli.cli import COMMANDS, app, load
+from relrep_cli.cli.help_pages import trait_text
 
 WIDTH = 100
 
@@ -92,7 +93,7 @@ def _registry(heading: str, registry: Registry) -> Iterator[str]:
     yield from (f"## {heading}", "", "| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns))
     for entry in registry.values():
         options = ", ".join(f"`{k.option} {k.default}`" for k in entry.keywords.values())
-        cells = [f"`{entry.name}`", entry.summary, options, *(_trait(getattr(entry, t)) for t in shown)]
+        cells = [f"`{entry.name}`", entry.summary, options, *(trait_text(getattr(entry, t)) for t in shown)]
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
     yield ""
 
@@ -111,16 +112,6 @@ def _invariance() -> Iterator[str]:
         "",
         *render(records, list(records[0]), "markdown").splitlines(),
     )
-
-
-def _trait(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, set | frozenset):
-        return ", ".join(sorted(value)) or "nothing"
-    if isinstance(value, tuple):
-        return " to ".join("none" if v is None else str(v) for v in value)
-    return str(value)
 
 
 FORMATS = re.compile(r"(<!-- formats -->\n).*?(<!-- end of formats -->)", re.DOTALL)

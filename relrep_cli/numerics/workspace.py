@@ -133,10 +133,6 @@ class Workspace:
         """A workspace for values of the same rows of two spaces; see SpaceArrays.of_subsets."""
         return Workspace(intervals=False, spaces=None if self.spaces is None else self.spaces.of_subsets(parents, rows))
 
-    def values_only(self) -> Self:
-        """A workspace without results, in which metrics skip chance levels and jackknives."""
-        return replace(self, intervals=False)
-
     def with_permutation(self, permuted: np.ndarray, original: np.ndarray, order: np.ndarray) -> Self:
         """Extend this workspace by the matrix `permuted` = original[order], for as long as that matrix is in use.
 
