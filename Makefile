@@ -13,10 +13,10 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 demo: $(VENV)/.ready
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh sample_data/demo.sh
 
-test: $(VENV)/.ready lint
+test: $(VENV)/.ready
 	$(BIN)/pytest -n auto --dist worksteal -m "not slow"
 
-# Kills, full disks, races, signals, memory, and the README's commands on real files
+# Kills, full disks, races, signals, memory, the README on real files, and whole runs that take a second or more
 test-slow: $(VENV)/.ready
 	$(BIN)/pytest -n auto --dist worksteal -m slow
 

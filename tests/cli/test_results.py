@@ -93,6 +93,7 @@ def test_a_matrix_says_its_convention_and_what_is_missing(work: Workdir) -> None
     assert pyarrow.parquet.read_table(work / "m.parquet").to_pylist()[0]["a"] == 1.0
 
 
+@pytest.mark.slow
 def test_a_matrix_on_a_terminal(work: Workdir) -> None:
     command = "relrep compare a.h5 b.h5 c.h5 -m cka"
     assert on_terminal(work, command, "stdout", NO_COLOR="1").startswith("cka ")
@@ -144,6 +145,7 @@ MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 
 
 @pytest.mark.parametrize("ending", MAGIC)
+@pytest.mark.slow
 def test_a_heatmap_is_the_same_bytes_every_time(work: Workdir, ending: str) -> None:
     said = [work.here(f"relrep compare a.h5 b.h5 c.h5 -m cka --plot {name}.{ending} -q") for name in "xy"]
     first, second = ((work / f"{name}.{ending}").read_bytes() for name in "xy")
@@ -289,6 +291,7 @@ def test_a_ratio_needs_something_above_nothing(absolute: float | None, ratio: fl
     assert found["value"] == ratio and found["convention"].startswith("n/a") == (ratio is None)
 
 
+@pytest.mark.slow
 def test_a_cache_tells_splits_and_labels_apart(empty: Workdir) -> None:
     """Splits of equally many rows, and new labels, are other results; so are their moments and neighbours."""
     rng = np.random.default_rng(0)
@@ -328,6 +331,7 @@ def test_an_ending_that_says_no_format_is_refused(work: Workdir, command: str) -
     assert not (work / command.split()[-1]).exists()
 
 
+@pytest.mark.slow
 def test_a_table_for_a_paper(work: Workdir) -> None:
     (work / "a_b.h5").write_bytes((work / "a.h5").read_bytes())
     work.here("relrep compare a_b.h5 b.h5 -m cka,rsa --permutations 200 -o t.tex -q")

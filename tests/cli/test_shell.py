@@ -201,6 +201,7 @@ def test_golden_columns(work: Workdir, command: str) -> None:
     assert records and all(list(r) == GOLDEN[command] for r in records)
 
 
+@pytest.mark.slow
 def test_formats_agree(work: Workdir) -> None:
     """Every format holds the same records; those for machines in full precision."""
     command = "relrep compare a.rel.h5 b.rel.h5 -m cosine,knn-jaccard -q --format "
@@ -280,6 +281,7 @@ def test_version(work: Workdir) -> None:
 # --- the environment ---
 
 
+@pytest.mark.slow
 def test_options_from_the_environment(work: Workdir) -> None:
     command = "relrep compare a.h5 b.h5 -m knn-jaccard -q"
     assert work.here(command, RELREP_COMPARE_K="3").stdout == work.here(command + " --k 3").stdout
@@ -580,6 +582,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.slow
 def test_file_names(work: Workdir) -> None:
     """Any name works, and none reaches the terminal raw."""
     folder = os.fsencode(work.path)

@@ -145,6 +145,7 @@ def test_queries_that_an_index_finds_too_little_for_are_searched_exactly(
     assert np.array_equal(found.rows[3000:], nearest(x[3000:], x, 40, by="euclidean").rows)
 
 
+@pytest.mark.slow
 def test_the_measured_recall_is_in_the_result(few_rows: None) -> None:
     x = clusters(3000)
     found = score("jaccard", x, noisy(x), index="ivf")
@@ -246,6 +247,7 @@ def test_every_metric_of_neighbours_says_what_its_index_found(name: str, few_row
     assert found.extra["index"] == "ivf" and f"ivf index with recall {found.extra['recall']:.4f}" in found.convention
 
 
+@pytest.mark.slow
 def test_several_k_on_the_command_line(work: Workdir) -> None:
     both = work.here("relrep compare a.h5 b.h5 -m knn-jaccard,cka --k 5,10 --per-row rows.tsv -q").rows
     assert [(r["metric"], r["k"]) for r in both] == [("knn-jaccard", "5"), ("knn-jaccard", "10"), ("cka", "n/a")]

@@ -183,6 +183,7 @@ def test_order_equals_brute_force_on_every_path(by: Any, kind: str, path: str) -
             assert found.tied == tied
 
 
+@pytest.mark.slow
 def test_paths_agree_on_more_rows_than_a_tile_holds(path: str) -> None:
     x = (cloud(1500, 40) + 0.5).astype(np.float32)
     for by in BY:

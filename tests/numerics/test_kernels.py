@@ -137,6 +137,7 @@ def broken(*_: Any) -> None:
 
 
 @pytest.mark.parametrize("place", ["no folder", "full disk"])
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_written_is_done_without(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from numba.core import caching
 

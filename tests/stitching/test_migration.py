@@ -74,6 +74,7 @@ def test_the_recall_of_subsets_is_their_mean() -> None:
     assert _hits_in_subsets(np.array([10, 11]), 20, 20).tolist() == [1, 0]
 
 
+@pytest.mark.slow
 def test_a_line_of_logits_goes_on_as_it_is() -> None:
     """Shares of 1 / (1 + 4 / m) are a line of slope 1 in logits over log m."""
     rng = np.random.default_rng(0)
@@ -92,6 +93,7 @@ def test_few_items_cannot_tell_that_a_recall_is_high() -> None:
     assert found.verdict == UNSURE and "too few items to tell: recall@10 1.000 (0.722 to 1.000)" in found.sentence
 
 
+@pytest.mark.slow
 def test_the_exit_code_tells_whether_a_bridge_will_do(empty: Workdir) -> None:
     for noise, name in ((0.0, "good"), (1e3, "bad")):
         e, target = spaces(noise)
