@@ -42,10 +42,7 @@ def measured(
         score = measure(name, params, x, y, seed, workspace or Workspace())
     except NotApplicable as reason:
         return Measured(Value(None, f"n/a: {reason}"))
-    without = score.jackknife
-    if without is not None and score.scale == "folded":
-        without = np.abs(without)
-    estimate = Estimate(score.value, x.n, score.rows, without, score.sample)
+    estimate = Estimate(score.value, x.n, score.rows, score.jackknife, score.sample)
     value, rows = Value(estimate, score.convention, score.chance), score.rows
     if rows is None or len(rows) < 2:
         return Measured(value)

@@ -226,11 +226,12 @@ def test_several_k_and_metrics_take_one_search_of_each_space(searches: list[int]
 
 
 def test_all_metrics_of_neighbourhoods_take_one_search_of_each_space(searches: list[int]) -> None:
-    x = clusters(100)
-    labels = {"label": np.arange(100) % 3}
-    a, b = (View("absolute", Embedding(side, row_numbers(100), obs=labels)) for side in (x, noisy(x)))
+    """Of fewer items than cknna needs for an interval, whose halves are searched anew."""
+    x = clusters(90)
+    labels = {"label": np.arange(90) % 3}
+    a, b = (View("absolute", Embedding(side, row_numbers(90), obs=labels)) for side in (x, noisy(x)))
     names = [name for name, entry in METRICS.items() if entry.family == "neighbourhoods"]
-    rows = np.arange(100), np.arange(100)
+    rows = np.arange(90), np.arange(90)
     records, _ = compare_pair(
         [a], [b], rows, METRICS.choose(names, {"k": "5,20"}), 0, Records(None), True, Workspace.of_run(Records(None))
     )
