@@ -126,7 +126,7 @@ class RetrievalPlan:
     def _coordinates(self, views: Sequence[Views], m: Method) -> list[np.ndarray]:
         """The rows of every space as the method looks them up."""
         if m.universe:
-            maps = self.spaces.universe(m.universe, m.params).maps
+            maps = self.spaces.universe(m.universe, m.params, heads=False).maps
             return [carry.narrow(v.e.x) for carry, v in zip(maps, views, strict=True)]
         return [v.e.x if m.recipe is None else v.of(m.recipe).e.x for v in views]
 
