@@ -11,7 +11,8 @@ from conftest import Workdir
 from relrep_cli.base.errors import DataError
 from relrep_cli.embedding import Embedding, row_numbers
 from relrep_cli.relative.recipes import Recipe
-from relrep_cli.stitching.migration import BRIDGE, MORE_ANCHORS, REEMBED, UNSURE, Report, _hits_in_subsets, _line, report
+from relrep_cli.stitching.learning_curve import Curve, Trial, by_anchors, curve
+from relrep_cli.stitching.migration import BRIDGE, MORE_ANCHORS, REEMBED, UNSURE, Report, _hits_in_subsets, report
 from relrep_cli.stitching.translation import Fitting
 
 N = 160
@@ -47,7 +48,7 @@ def test_every_part_is_there_and_recall_falls_with_the_index() -> None:
     found = reported(0.6, 60)
     parts = {part: [r for r in found.records if r["part"] == part] for part in ("method", "index", "anchors", "threshold")}
     assert (
-        {r["method"] for r in parts["method"]} == set(METHODS) and len(parts["anchors"]) == 6 and len(parts["threshold"]) == 3
+        {r["method"] for r in parts["method"]} == set(METHODS) and len(parts["anchors"]) == 7 and len(parts["threshold"]) == 3
     )
     sizes, values = zip(*((r["at"], r["value"]) for r in parts["index"]), strict=True)
     assert list(sizes) == sorted(sizes) and list(values) == sorted(values, reverse=True) and N in sizes
@@ -78,8 +79,34 @@ def test_a_line_of_logits_goes_on_as_it_is() -> None:
     """Shares of 1 / (1 + 4 / m) are a line of slope 1 in logits over log m."""
     rng = np.random.default_rng(0)
     hits = [rng.random(20000) < 1 / (1 + 4 / m) for m in (2, 4, 8)]
-    value, low, high = _line([2, 4, 8], [np.asarray(h, np.float64) for h in hits], 32, 0)
+    found = curve([2, 4, 8], hits, 0)
+    value, low, high = found.at(32)
     assert low < 1 / (1 + 4 / 32) < high and high - low < 0.05 and low < value < high
+    assert found.at(3)[0] == pytest.approx(1 / (1 + 4 / 3), abs=0.02), "between two places"
+
+
+def test_a_curve_goes_on_from_its_last_places() -> None:
+    """A recall that has stopped to grow will not grow."""
+    means = np.array([[0.1, 0.5, 0.7, 0.7, 0.7]] * 3)
+    assert Curve([10, 20, 40, 80, 160], means, 1000).at(640)[0] == pytest.approx(0.7)
+    assert Curve([10, 20, 40], means[:, 2:], 1000).at(20)[0] == 0.7
+
+
+def test_held_out_items_serve_as_more_anchors_but_not_for_themselves() -> None:
+    """Each half is looked up by maps that saw the anchors and the other half."""
+    n, fits = 100, []
+    rows = np.arange(n, dtype=float)[:, None]
+
+    def maps(x: np.ndarray, y: np.ndarray):  # type: ignore[no-untyped-def]
+        assert (x == y).all()
+        fits.append(set(x[:, 0].astype(int).tolist()))
+        return (lambda z: z), (lambda z: z)
+
+    trial = Trial(rows[90:], rows[90:], rows[:90], rows[:90], 1)
+    found, own = by_anchors(trial, maps, maps, 0)
+    assert (found.places, own) == ([2, 5, 10, 20, 40, 55], 3)
+    assert [len(fit) for fit in fits] == [2, 5, 10, 20, 20, 40, 40, 55, 55]
+    assert not any(fits[n] & fits[n + 1] - set(range(90, 100)) for n in (3, 5, 7)), "the halves have no item in common"
 
 
 def test_too_few_items_to_measure_on_are_an_error() -> None:
