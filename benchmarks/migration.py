@@ -11,16 +11,18 @@ pool gives: with as many anchors and as large an index as the row says. Prints t
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
 from dataclasses import dataclass
+from typing import Any
 
 from common import SMOKE, size  # isort: split
 
 import numpy as np
 
 from relrep_cli.embedding import Embedding, row_numbers
+from relrep_cli.neighbors import ranks
 from relrep_cli.relative.recipes import Recipe
-from relrep_cli.stitching.migration import BRIDGE, MORE, MORE_ANCHORS, REEMBED, Report, _hits_in_subsets, _Lookup, report
+from relrep_cli.stitching.learning_curve import MORE
+from relrep_cli.stitching.migration import BRIDGE, MORE_ANCHORS, REEMBED, Report, _hits_in_subsets, _Lookup, report
 from relrep_cli.stitching.translation import Fitting
 from relrep_cli.stitching.translators import TRANSLATORS
 from relrep_cli.stitching.universe import UNIVERSES
@@ -98,7 +100,7 @@ def true_recall(x: np.ndarray, y: np.ndarray, method: str, anchors: int, looked:
 def verdicts() -> None:
     right = total = 0
     print("pair\tverdict\twanted\trecall@10\ttrue\ttrue with 8 times the anchors")
-    for pair in PAIRS if not SMOKE else PAIRS[-1:]:
+    for pair in PAIRS[-1:] if SMOKE else PAIRS:
         for seed in range(ROUNDS):
             x, y = pair.spaces(INDEX + MORE[-1] * pair.anchors + INDEX, seed)
             seen = np.concatenate([np.arange(pair.anchors), np.arange(pair.anchors, INDEX)])
@@ -112,50 +114,52 @@ def verdicts() -> None:
     print(f"{right} of {total} verdicts are right")
 
 
+Key = tuple[str, str, object]
+Records = dict[Key, dict[str, Any]]
+
+
+def keyed(records: list[dict[str, Any]]) -> Records:
+    """Records by part, measure and place; thresholds by their number, since each draw has thresholds of its own."""
+    found: Records = {}
+    for r in records:
+        place = sum(part == r["part"] for part, _, _ in found) if r["part"] == "threshold" else r["at"]
+        found[r["part"], r["measure"], place] = r
+    return found
+
+
 def coverage() -> None:
     pair = Pair("", "", size(60, 20), factors=24, noise=0.45)
     methods = {"orthogonal": METHODS["orthogonal"]}
     x, y = pair.spaces(POOL, 0)
-    fit, held = pair.anchors, np.arange(pair.anchors, INDEX)
+    fit, held = np.arange(pair.anchors), np.arange(pair.anchors, INDEX)
     drawn = []
     for seed in range(DRAWS):
-        rows = np.random.default_rng(seed).choice(held, HELD, replace=False)
-        drawn.append(reported(x[:INDEX], y[:INDEX], fit, methods, np.concatenate([np.arange(fit), np.sort(rows)])).records)
-    truth = truths(x, y, fit, reported(x[:INDEX], y[:INDEX], fit, methods).records)
+        rows = np.sort(np.random.default_rng(seed).choice(held, HELD, replace=False))
+        drawn.append(keyed(reported(x[:INDEX], y[:INDEX], len(fit), methods, np.concatenate([fit, rows])).records))
+    whole = keyed(reported(x[:INDEX], y[:INDEX], len(fit), methods).records)
     print("part\tat\tmeasure\tcovered\ttruth\tmean value\tnote")
-    inside: dict[tuple[str, object, str], list[bool]] = defaultdict(list)
-    for records in drawn:
-        for number, r in enumerate(records):
-            inside[number, r["part"], r["measure"]].append(r["low"] <= truth[number] <= r["high"])
-    for (number, part, measure), hits in inside.items():
-        mean = np.mean([records[number]["value"] for records in drawn])
-        at, note = drawn[0][number]["at"], drawn[0][number]["note"]
-        print(f"{part}\t{at:.4g}\t{measure}\t{np.mean(hits):.3f}\t{truth[number]:.4f}\t{mean:.4f}\t{note}", flush=True)
+    for key, first in drawn[0].items():
+        truth = true_value(key, first, whole, x, y, len(fit))
+        values = [(r["low"] <= truth <= r["high"], r["value"]) for one in drawn if (r := one.get(key))]
+        covered, mean = np.mean(values, 0)
+        print(f"{key[0]}\t{first['at']:.4g}\t{key[1]}\t{covered:.3f}\t{truth:.4f}\t{mean:.4f}\t{first['note']}", flush=True)
 
 
-def truths(x: np.ndarray, y: np.ndarray, fit: int, whole: list) -> list[float]:  # type: ignore[type-arg]
-    """The true value of each record: of all held-out items; and for other sizes, from the whole pool and more anchors."""
+def true_value(key: Key, r: dict[str, Any], whole: Records, x: np.ndarray, y: np.ndarray, fit: int) -> float:
+    """What all held-out items give; in larger indexes and by more anchors from the pool."""
     how = Fitting("orthogonal", METHODS["orthogonal"])
-    queries, index = x[fit:INDEX], y[fit:]
-    lookup = _Lookup(queries, index, index)
-    found = []
-    for r in whole:
-        if r["note"] == "estimated from ranks":
-            from relrep_cli.neighbors import ranks
-
-            moved = lookup.by(how, x[:fit], y[:fit])
-            places = ranks(moved.queries, moved.index)
-            found.append(float(_hits_in_subsets(places, len(index), min(r["at"], len(index))).mean()))
-        elif r["note"] == "extrapolated":
-            rng, values = np.random.default_rng(0), []
-            for _ in range(size(5, 1)):
-                rows = np.concatenate([np.arange(fit), INDEX + rng.permutation(len(x) - INDEX)[: r["at"] - fit]])
-                small = _Lookup(queries, np.concatenate([y[fit:INDEX], y[:fit]]), y[:INDEX])
-                values.append(float(small.by(how, x[rows], y[rows]).scores["recall_10"].mean()))
-            found.append(float(np.mean(values)))
-        else:
-            found.append(float(r["value"]))
-    return found
+    queries = x[fit:INDEX]
+    if r["part"] == "index" and r["at"] > INDEX:
+        moved = _Lookup(queries, y[fit:], y[fit:]).by(how, x[:fit], y[:fit])
+        return float(_hits_in_subsets(ranks(moved.queries, moved.index), len(y) - fit, min(r["at"], len(y) - fit)).mean())
+    if r["part"] == "anchors" and r["at"] > fit:
+        rng, found = np.random.default_rng(0), []
+        for _ in range(size(5, 1)):
+            rows = np.concatenate([np.arange(fit), INDEX + rng.permutation(len(x) - INDEX)[: r["at"] - fit]])
+            index = np.concatenate([y[fit:INDEX], y[:fit]])
+            found.append(float(_Lookup(queries, index, index).by(how, x[rows], y[rows]).scores["recall_10"].mean()))
+        return float(np.mean(found))
+    return float(whole[key]["value"])
 
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from relrep_cli.neighbors import ranks
+from relrep_cli.numerics.intervals import of_share
 
 RESAMPLES = 400
-EDGE = 0.5  # of one item: how far from 0 and 1 a share is kept, so that its logit is finite
+PRIOR = 0.5  # of a hit and of a miss that are added to every draw, as Jeffreys does: a share without a miss may be chance
 RECENT = 4.5  # beyond the last place, a line goes on through the places from the last one over this number
 FEWER, MORE = (4, 2, 1), (2, 4, 8)  # parts of the anchors, and multiples of them
 USEFUL = 1.2  # times as many anchors are worth a point of their own
@@ -20,28 +21,28 @@ Maps = Callable[[np.ndarray, np.ndarray], tuple[Map, Map]]  # anchors x, y -> th
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """places: (k,) growing numbers. means: (1 + RESAMPLES, k) the recall at each, and that of resampled items. items: how
-    many there are."""
+    """places: (k,) growing numbers. recalls: (k,) at each. draws: (RESAMPLES, k) of them, strictly between 0 and 1. items: how
+    many were looked up."""
 
     places: Sequence[int]
-    means: np.ndarray
+    recalls: np.ndarray
+    draws: np.ndarray
     items: int
 
     def at(self, place: float) -> tuple[float, float, float]:
-        """The recall at a place, with its 95 % interval.
+        """The recall at a place, with its 95 % interval: Wilson's where it was measured.
 
         Between two places, logits are interpolated over the logarithm of the number; beyond the last one they go on along a
         line through the last places.
         """
         if place in self.places:
-            found = self.means[:, list(self.places).index(int(place))]
-        else:
-            bounded = self.means.clip(EDGE / self.items, 1 - EDGE / self.items)
-            logits, over = np.log(bounded / (1 - bounded)), np.log(self.places)
-            slope, level = (
-                np.polyfit(over[near], logits[:, near].T, 1) if len(near := self._near(place)) > 1 else (0, logits.T[0])
-            )
-            found = 1 / (1 + np.exp(-(slope * np.log(place) + level)))
+            value = float(self.recalls[list(self.places).index(int(place))])
+            return value, *of_share(value, self.items)
+        bounded = self.recalls.clip(PRIOR / self.items, 1 - PRIOR / self.items)
+        shares, near = np.concatenate([bounded[None], self.draws]), self._near(place)
+        logits = np.log(shares / (1 - shares))[:, near]
+        slope, level = np.polyfit(np.log(self.places)[near], logits.T, 1) if len(near) > 1 else (0, logits[:, 0])
+        found = 1 / (1 + np.exp(-(slope * np.log(place) + level)))
         low, high = np.quantile(found[1:], [0.025, 0.975])
         return float(found[0]), float(min(low, found[0])), float(max(high, found[0]))
 
@@ -56,11 +57,16 @@ class Curve:
 
 
 def curve(places: Sequence[int], hits: Sequence[np.ndarray], seed: int) -> Curve:
-    """The curve of hits (q,) at each place."""
+    """The curve of hits (q,) at each place. Its draws are of the Bayesian bootstrap: items get random weights, the same ones
+    at every place."""
     table = np.array(hits, np.float64)
     rng, q = np.random.default_rng(seed), table.shape[1]
-    drawn = np.array([table[:, rng.integers(0, q, q)].mean(1) for _ in range(RESAMPLES)])
-    return Curve(places, np.concatenate([table.mean(1)[None], drawn]), q)
+    draws = np.empty((RESAMPLES, len(table)))
+    for number in range(RESAMPLES):
+        weights = np.asarray(rng.standard_exponential(q))
+        hit, miss = np.asarray(rng.standard_gamma(PRIOR, 2))
+        draws[number] = (table @ weights + hit) / (weights.sum() + hit + miss)
+    return Curve(places, table.mean(1), draws, q)
 
 
 @dataclass(frozen=True, eq=False)

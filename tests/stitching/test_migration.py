@@ -87,9 +87,14 @@ def test_a_line_of_logits_goes_on_as_it_is() -> None:
 
 def test_a_curve_goes_on_from_its_last_places() -> None:
     """A recall that has stopped to grow will not grow."""
-    means = np.array([[0.1, 0.5, 0.7, 0.7, 0.7]] * 3)
-    assert Curve([10, 20, 40, 80, 160], means, 1000).at(640)[0] == pytest.approx(0.7)
-    assert Curve([10, 20, 40], means[:, 2:], 1000).at(20)[0] == 0.7
+    recalls = np.array([0.1, 0.5, 0.7, 0.7, 0.7])
+    assert Curve([10, 20, 40, 80, 160], recalls, recalls[None], 1000).at(640)[0] == pytest.approx(0.7)
+    assert Curve([10, 20, 40], recalls[2:], recalls[None, 2:], 1000).at(20)[0] == 0.7
+
+
+def test_without_a_miss_the_interval_of_a_curve_knows_that_some_may_come() -> None:
+    found = curve([10, 20], [np.ones(100), np.ones(100)], 0)
+    assert found.at(10)[0] == 1 and found.at(10)[1] < 0.97 and found.at(15)[1] < 0.985
 
 
 def test_held_out_items_serve_as_more_anchors_but_not_for_themselves() -> None:
