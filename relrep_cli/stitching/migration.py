@@ -15,6 +15,7 @@ from relrep_cli.embedding import Embedding
 from relrep_cli.neighbors import nearest, ranks, unit_rows
 from relrep_cli.numerics.blocks import pick
 from relrep_cli.stitching.learning_curve import MORE, RESAMPLES, Curve, Map, Trial, by_anchors, curve
+from relrep_cli.stitching.query_pairs import KEPT, query_pairs, query_records
 from relrep_cli.stitching.shared_samples import Samples, samples
 from relrep_cli.stitching.translation import Fitting
 from relrep_cli.stitching.translation_quality import FOLDS, K, Scores, index_rows, quality, scores
@@ -28,6 +29,7 @@ FEWEST = 8  # anchors for a learning curve, and held-out items for a verdict
 SHARES = (0.1, 0.5, 0.9)  # quantiles of the similarities at which thresholds are mapped
 MEASURED, EXTRAPOLATED = "measured", "extrapolated"
 WITH_ITEMS = "measured, held-out items as more"
+Asked = tuple[Embedding, tuple[np.ndarray, np.ndarray]]
 BRIDGE, REEMBED, MORE_ANCHORS, UNSURE = "bridge", "re-embed", "not enough anchors", "too few items to tell"
 
 
@@ -50,7 +52,9 @@ class _Lookup:
 
     def by(self, how: Fitting, x: np.ndarray, y: np.ndarray) -> _Lookup:
         """The same in one space, by maps that are fitted on anchors x to y."""
-        for_queries, for_index = _maps(how, x, y)
+        return self.moved(*_maps(how, x, y))
+
+    def moved(self, for_queries: Map, for_index: Map) -> _Lookup:
         return _Lookup(for_queries(self.queries), for_index(self.index), self.before)
 
     @cached_property
@@ -66,14 +70,23 @@ def _maps(how: Fitting, x: np.ndarray, y: np.ndarray) -> tuple[Map, Map]:
     return how.fit(x, y), lambda z: z
 
 
-def report(e: Embedding, target: Embedding, methods: Mapping[str, Mapping[str, Any]], how: Fitting, wanted: float) -> Report:
+def report(
+    e: Embedding,
+    target: Embedding,
+    methods: Mapping[str, Mapping[str, Any]],
+    how: Fitting,
+    wanted: float,
+    asked: Asked | None = None,
+) -> Report:
     """The report for a new model e and the old index `target`.
 
     methods: the translators and universes to try, with their params. how: has the anchors and the seed. wanted: the recall at
-    ten that a bridge must have. The method is chosen by cross-validation over the anchors alone; all values are those of
-    held-out items.
+    ten that a bridge must have; with queries, as a share of that of re-embedding. asked: queries of the new model, and ids of
+    queries and of documents that are relevant to them. The method is chosen by cross-validation over the anchors alone; all
+    values are those of held-out items.
 
-    Raises DataError when fewer than eight shared items are left to measure on, or fewer than eight can be fitted on.
+    Raises DataError when fewer than eight shared items are left to measure on, or fewer than eight can be fitted on, or the
+    queries cannot be used.
     """
     rows = samples([e, target], how.recipe, how.rows, how.seed)
     if len(rows.held[0]) < FEWEST or len(rows.vectors[0]) < FEWEST:
@@ -84,14 +97,20 @@ def report(e: Embedding, target: Embedding, methods: Mapping[str, Mapping[str, A
         )
     index = pick(target.x, index_rows(target, rows.held[1], how.seed))
     lookup = _Lookup(pick(e.x, rows.held[0]), index, index)
+    pairs = asked and query_pairs(*asked, e, target, rows.ids, how.seed)
     tried = {name: replace(how, method=name, params=params) for name, params in methods.items()}
-    moved = {name: lookup.by(one, *_pair(rows)) for name, one in tried.items()}
+    maps = {name: _maps(one, *_pair(rows)) for name, one in tried.items()}
+    moved = {name: lookup.moved(*one) for name, one in maps.items()}
     records = [r for name, one in moved.items() for r in _method_records(tried[name], one)]
     best = tried[_chosen(tried, rows)]
     records += _index_records(moved[best.method], best)
     more, reached, needed = _learning_curve(best, rows, lookup, wanted)
     records += [*more, *_thresholds(moved[best.method], best)]
-    now = next(r for r in records if r["part"] == "method" and r["method"] == best.method and r["measure"] == "recall_10")
+    decides = "method", best.method, "recall_10"
+    if pairs:
+        records += query_records(pairs, {name: (new(pairs.x), old(pairs.old)) for name, (new, old) in maps.items()}, how.seed)
+        decides = "queries", best.method, KEPT
+    now = next(r for r in records if (r["part"], r["method"], r["measure"]) == decides)
     verdict = _verdict(now, wanted, reached)
     records.append({**now, "part": "verdict", "note": verdict})
     return Report(records, verdict, _sentence(verdict, best, now, len(rows.vectors[0]), needed, wanted))
@@ -109,7 +128,9 @@ def _verdict(now: Record, wanted: float, reached: bool) -> str:
 
 
 def _sentence(verdict: str, best: Fitting, now: Record, count: int, needed: int, wanted: float) -> str:
-    found = f"recall@10 {now['value']:.3f} ({now['low']:.3f} to {now['high']:.3f}) in an index of {now['at']}, by {best.method}"
+    share = " of that of re-embedding" if now["measure"] == KEPT else ""
+    found = f"recall@10 {now['value']:.3f} ({now['low']:.3f} to {now['high']:.3f}){share} in an index of {now['at']}"
+    found += f", by {best.method}"
     if verdict == BRIDGE:
         more = ", and translate the index, too" if best.method in UNIVERSES else ""
         return f"bridge with {best.method}{more}: {found}, and {wanted:g} is wanted."

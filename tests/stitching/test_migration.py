@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from relrep_cli.embedding import Embedding, row_numbers
 from relrep_cli.relative.recipes import Recipe
 from relrep_cli.stitching.learning_curve import Curve, Trial, by_anchors, curve
 from relrep_cli.stitching.migration import BRIDGE, MORE_ANCHORS, REEMBED, UNSURE, Report, _hits_in_subsets, report
+from relrep_cli.stitching.query_pairs import QueryPairs, query_pairs, read_relevant
 from relrep_cli.stitching.translation import Fitting
 
 N = 160
@@ -135,3 +137,83 @@ def test_the_exit_code_tells_whether_a_bridge_will_do(empty: Workdir) -> None:
     empty.here("relrep translate new.npz --into bad.npz --report -m orthogonal --least-recall 0")
     empty.error("relrep translate new.npz --into good.npz --report -o x.h5", 2, "writes neither -o nor --save-map")
     empty.error("relrep translate new.npz --into good.npz --least-recall 0.5", 2, "does nothing without --report")
+
+
+def asking(noise: float = 0.0) -> tuple[Embedding, Embedding, Embedding]:
+    """New and old documents, and a query near each of the last 40."""
+    e, target = spaces(noise)
+    near = e.x[-40:] + 0.3 * np.random.default_rng(5).normal(size=(40, e.d))
+    return e, target, Embedding(near, np.array([b"q%d" % n for n in range(40)]), space="new", uri="queries")
+
+
+def test_queries_find_through_a_bridge_what_re_embedding_finds() -> None:
+    e, target, queries = asking()
+    relevant = np.repeat(queries.ids, 2), np.concatenate([e.ids[-40:], e.ids[:40]]).reshape(2, 40).T.ravel()
+    how = Fitting("orthogonal", METHODS["orthogonal"], Recipe(e.ids[:60]))
+    found = report(e, target, METHODS, how, 0.9, (queries, relevant))
+    parts = {(r["method"], r["measure"]): r for r in found.records if r["part"] == "queries"}
+    assert parts["orthogonal", "recall_1"]["value"] == parts["re-embed", "recall_1"]["value"] > 0.7
+    assert parts["orthogonal", "of re-embedding"]["value"] == 1 and found.verdict == BRIDGE
+    assert parts["re-embed", "recall_10"]["value"] > 0.9, "documents that maps are fitted on are not looked for"
+    assert "recall@10 1.000 (1.000 to 1.000) of that of re-embedding in an index of 160" in found.sentence
+    e, target, queries = asking(noise=1e3)
+    lost = report(e, target, METHODS, how, 0.9, (queries, (queries.ids, e.ids[-40:])))
+    assert lost.verdict == REEMBED and lost.records[-1]["value"] < 0.3
+
+
+def test_recalls_of_queries_are_of_all_their_relevant_documents() -> None:
+    pairs = QueryPairs(np.eye(2, 3), np.eye(3), np.eye(3), np.array([0, 0, 1]), np.array([0, 2, 2]))
+    found = pairs.recalls(pairs.x, pairs.new)
+    assert found["recall_1"].tolist() == [1, 0] and found["recall_10"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted"),
+    [
+        ("q1\td 1\nq2\td2\n", [("q1", "d 1"), ("q2", "d2")]),
+        ("query,document\nq1,d1\n\nq1,d2\nq1,d1\n", [("q1", "d1"), ("q1", "d2")]),
+        ("query-id\tcorpus-id\tscore\nq1\td1\t2\nq1\td2\t0\n", [("q1", "d1")]),
+        ("q1 0 d1 1\nq1 0  d2 0\nq2 0 d2 2\n", [("q1", "d1"), ("q2", "d2")]),
+    ],
+)
+def test_relevant_documents_are_read_from_the_usual_files(tmp_path: Path, content: str, wanted: list[tuple[str, str]]) -> None:
+    (tmp_path / "r.tsv").write_text(content)
+    found = read_relevant(str(tmp_path / "r.tsv"))
+    assert [(q.decode(), d.decode()) for q, d in zip(*found, strict=True)] == wanted
+
+
+@pytest.mark.parametrize(
+    ("content", "finding"),
+    [
+        ("q1\n", "pair 1 has 1 columns"),
+        ("q1\td1\tbad\n", "the grade of pair 1 is 'bad', no number"),
+        ("q1\td1\t0\n", "no relevant"),
+        ("", "no relevant"),
+    ],
+)
+def test_what_says_no_relevance_is_an_error(tmp_path: Path, content: str, finding: str) -> None:
+    (tmp_path / "r.tsv").write_text(content)
+    with pytest.raises(DataError, match=finding):
+        read_relevant(str(tmp_path / "r.tsv"))
+
+
+def test_queries_that_cannot_be_used_are_an_error() -> None:
+    e, target, queries = asking()
+    fitted, none = e.ids[:60], np.zeros(0, "S1")
+    with pytest.raises(DataError, match="Give such documents, or name other anchors"):
+        query_pairs(queries, (queries.ids, e.ids[:40]), e, target, fitted, 0)
+    with pytest.raises(DataError, match="Embed the queries with the new model"):
+        query_pairs(target, (queries.ids, e.ids[:40]), e, target, none, 0)
+
+
+def test_query_options_go_together(empty: Workdir) -> None:
+    e, target, queries = asking()
+    for name, one in (("new", e), ("old", target), ("queries", queries)):
+        np.savez(empty / f"{name}.npz", x=one.x, ids=one.ids.astype(str))
+    (empty / "anchors.txt").write_text("\n".join(e.ids[:60].astype(str)))
+    (empty / "relevant.tsv").write_text("\n".join(f"q{n}\t{i.decode()}" for n, i in enumerate(e.ids[-40:])))
+    run = "relrep translate new.npz --into old.npz -a anchors.txt -m orthogonal"
+    done = empty.here(f"{run} --report --queries queries.npz --relevant relevant.tsv")
+    assert done.rows[-1]["measure"] == "of re-embedding"
+    empty.error(f"{run} --report --queries queries.npz", 2, "--queries needs --relevant")
+    empty.error(f"{run} --queries queries.npz --relevant relevant.tsv -o x.h5", 2, "does nothing without --report")
