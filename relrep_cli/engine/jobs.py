@@ -50,7 +50,8 @@ class Job:
 class Outcome:
     """What became of a task: a result, or the error that stands in place of one.
 
-    notes: what the task said in another process. seconds: wall time. memory: the peak of its process so far, in bytes.
+    notes: what the task said in another process. seconds: wall time. memory: the peak of its process so far, in bytes. lost:
+    whether the error is that processes ended amid the task.
     """
 
     result: Any = None
@@ -58,6 +59,7 @@ class Outcome:
     notes: Sequence[Note] = ()
     seconds: float = 0.0
     memory: int = 0
+    lost: bool = False
 
 
 def named(name: str) -> Callable[..., Any]:
@@ -92,7 +94,8 @@ def died(times: int, how: str) -> Outcome:
     return Outcome(
         error=DataError(
             f"its process ended {times} times, the last time {how}", "Give it more memory, or fewer processes at a time."
-        )
+        ),
+        lost=True,
     )
 
 
