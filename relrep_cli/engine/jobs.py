@@ -116,14 +116,14 @@ class Listener(logging.Handler):
 
 @contextmanager
 def listening() -> Iterator[Listener]:
-    """Within, notes are collected instead of printed."""
-    listener, level, propagate = Listener(), LOGGER.level, LOGGER.propagate
-    LOGGER.addHandler(listener)
+    """Within, notes are collected instead of printed, and nobody else hears them."""
+    listener, level, propagate, others = Listener(), LOGGER.level, LOGGER.propagate, LOGGER.handlers[:]
+    LOGGER.handlers[:] = [listener]
     LOGGER.setLevel(logging.DEBUG)
     LOGGER.propagate = False
     try:
         yield listener
     finally:
-        LOGGER.removeHandler(listener)
+        LOGGER.handlers[:] = others
         LOGGER.setLevel(level)
         LOGGER.propagate = propagate

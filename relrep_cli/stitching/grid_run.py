@@ -166,7 +166,7 @@ def frame_of(spaces: Spaces, run: Run) -> Frame:
 
 
 def job_of(frame: Frame, setup: str = "", shared: Any = None) -> engine_jobs.Job:
-    """The job that fills the table: a task for each head of each space. setup, shared: how another process makes its Session."""
+    """The job that fills the table: a task for each head of each space. setup, shared: how a process makes its Session."""
     tasks = [
         engine_jobs.Task((grid.place, grid.head, h), f"{grid.head} head of {uri}")
         for grid in frame.grids
@@ -188,7 +188,8 @@ def train_column(session: Session, advance: Advance, place: int, name: str, h: i
 
 def report(spaces: Spaces) -> None:
     """Say which test rows do not count."""
-    for e in spaces.es if spaces.target is not None else []:
+    assert spaces.target is not None
+    for e in spaces.es:
         report_unseen(e, spaces.target, e.rows_of_split("test"))
 
 
