@@ -66,6 +66,11 @@ class ProcessOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RowOptions(ProcessOptions, ShardOptions):
+    """Where the rows of a file are computed, and which of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class EngineOptions(ProcessOptions, ShardOptions):
     """Where tasks run, which of them, and what is kept of them."""
 
