@@ -18,12 +18,13 @@ from relrep_cli.base.task_cache import Records, records_for
 from relrep_cli.embedding import RELATIVE, Embedding, Step, chain, make_step
 from relrep_cli.engine.running import HERE, Engine
 from relrep_cli.engine.shards import Shard
-from relrep_cli.relative.projected_parts import SHARD, rows_of
+from relrep_cli.relative.projected_parts import rows_of
 from relrep_cli.relative.projected_rows import Fitted
 from relrep_cli.relative.projection import Basis, basis, projection_notes, relative_blocks, tile_rows
 from relrep_cli.relative.recipes import Recipe
 from relrep_cli.store.limits import STATISTIC
 from relrep_cli.store.reading import PLAIN, Reading
+from relrep_cli.store.row_parts import SHARD
 from relrep_cli.store.shared_rows import SharedRows, rows_of_task
 
 

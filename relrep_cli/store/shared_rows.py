@@ -85,7 +85,7 @@ class SharedRows:
                 wanted = outcome.result
             crc = 0
             for block in _read_back(place, span):
-                crc = zlib.crc32(block, crc)
+                crc = zlib.crc32(block.data, crc)
                 yield block
             if wanted not in (None, crc):
                 finding = f"rows {span[0]} to {span[1]} are not what another process has written"
@@ -172,7 +172,7 @@ def _is_written(place: Place, span: tuple[int, int], records: Records) -> bool:
         return False
     crc = 0
     for block in _read_back(place, span):
-        crc = zlib.crc32(block, crc)
+        crc = zlib.crc32(block.data, crc)
     return bool(crc == known.get("crc"))
 
 

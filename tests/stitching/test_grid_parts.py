@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import Workdir
 
-from relrep_cli.base.errors import DataError
+from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.engine.jobs import Outcome, died
 from relrep_cli.stitching.grid_results import Column, Frame, Grid, collect
 
@@ -87,6 +87,12 @@ def test_a_head_that_was_lost_gives_records_with_the_error() -> None:
     assert "ended 3 times" in found["a", "b"]["error"] and found["a", "b"]["accuracy"] is None
     with pytest.raises(DataError, match="ended 3 times"):
         collect(frame, [died(3, ""), died(3, "")])
+
+
+def test_a_task_that_is_refused_by_a_head_refuses_the_run() -> None:
+    frame = Frame(["a"], "classes", {}, {"none": None}, [Grid(0, "linear", [("none", True)])], [("none", "linear")])
+    with pytest.raises(UsageError, match="no such width"):
+        collect(frame, [Outcome(error=UsageError("no such width"))])
 
 
 @pytest.mark.slow
