@@ -47,7 +47,11 @@ class ProcessOptions:
 
     cluster: Annotated[
         str,
-        _option("--cluster", "Run in N processes on this machine (local:N), or on a Dask cluster: address or file.", "WHERE"),
+        _option(
+            "--cluster",
+            "Run in N processes here (local:N), in N jobs (slurm:N), or on a Dask cluster: address or file.",
+            "WHERE",
+        ),
     ] = ""
     log: Annotated[str, _option("--log", "Add a JSON line for each task to FILE: seconds, memory, error.", "FILE")] = ""
 

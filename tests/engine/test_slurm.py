@@ -160,6 +160,16 @@ def test_a_grid_and_a_projection_on_dask(labelled: Workdir) -> None:
     assert (labelled / "big.rel.h5").read_bytes() == (labelled / "alone.h5").read_bytes()
 
 
+@pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
+@pytest.mark.skipif(importlib.util.find_spec("dask_jobqueue") is None, reason="pip install dask-jobqueue")
+def test_jobs_that_relrep_submits(batch: Workdir) -> None:
+    command = "relrep compare *.npy -m cka,knn-jaccard -o results.tsv"
+    batch = replace(batch, env={**batch.env, "DASK_JOBQUEUE__SLURM__MEMORY": "500MB"})
+    batch.run(f"{command} --cluster slurm:2")
+    assert (batch / "results.tsv").read_bytes() == alone(batch, "array")
+    assert not list(batch.path.glob(".relrep-cluster*")) and not batch.run("squeue -h -t running,pending").stdout
+
+
 def test_every_script_of_the_page_is_a_script() -> None:
     assert RECIPES.keys() == {"array", "merge", "submit", "grid", "project", "dask", "requeue"}
     for script in RECIPES.values():
