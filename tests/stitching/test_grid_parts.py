@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
+import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Workdir
+from conftest import Workdir, ended
+from workers import kill_a_worker
 
 from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.engine.jobs import Outcome, died
@@ -96,6 +99,24 @@ def test_a_task_that_is_refused_by_a_head_refuses_the_run() -> None:
 
 
 @pytest.mark.slow
-def test_other_processes_give_the_bytes_of_this_one(spaces: Workdir) -> None:
-    command = GRID.replace("linear,knn", "linear,mlp")
-    assert spaces.here(f"{command} --cluster local:2").stdout == spaces.here(command).stdout
+def test_other_processes_give_the_bytes_of_this_one_though_one_is_killed(spaces: Workdir) -> None:
+    command = f"{GRID.replace('linear,knn', 'linear,mlp')} --seeds 3"
+    process = spaces.start(command.removeprefix("relrep ") + " --cluster local:2 --log log.jsonl")
+    kill_a_worker(process, spaces / "log.jsonl")
+    assert process.communicate()[0].decode() == spaces.here(command).stdout and process.returncode == 0
+
+
+@pytest.mark.slow
+def test_the_rerun_of_a_killed_grid_keeps_what_is_finished(spaces: Workdir) -> None:
+    command = f"{GRID.replace('linear,knn', 'linear,mlp')} --seeds 3 --cluster local:2 --cache kept"
+    process = spaces.start(command.removeprefix("relrep ") + " --log log.jsonl")
+    while not ((spaces / "log.jsonl").exists() and (spaces / "log.jsonl").read_text().count("\n") >= 2):
+        assert process.poll() is None
+        time.sleep(0.02)
+    assert ended(process, signal.SIGKILL)[0] == -signal.SIGKILL
+    time.sleep(1)  # its processes look for their parent twice a second
+    before = {path.name: path.stat().st_mtime_ns for path in (spaces / "kept").iterdir()}
+    assert before
+    assert spaces.here(command).stdout == spaces.here(command.replace(" --cluster local:2 --cache kept", "")).stdout
+    after = {path.name: path.stat().st_mtime_ns for path in (spaces / "kept").iterdir()}
+    assert before.items() < after.items()

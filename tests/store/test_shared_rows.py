@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Workdir, ended
+from workers import kill_a_worker
 
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, WriteError
@@ -121,14 +122,8 @@ def test_the_rerun_of_a_killed_projection_does_what_is_missing(empty: Workdir) -
     assert ended(process, signal.SIGKILL)[0] == -signal.SIGKILL and not (empty / "out.h5").exists()
     time.sleep(1)  # its processes look for their parent twice a second
     again = empty.start(command.format("out.h5", "second.jsonl"))
-    for _ in range(600):
-        children = Path(f"/proc/{again.pid}/task/{again.pid}/children").read_text().split()
-        busy = [pid for pid in children if b"engine.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-        if busy:
-            os.kill(int(busy[0]), signal.SIGKILL)
-            break
-        time.sleep(0.02)
-    assert busy and again.wait(60) == 0
+    kill_a_worker(again, empty / "second.jsonl")
+    assert again.wait(60) == 0
     before, after = (len((empty / name).read_text().splitlines()) for name in ("first.jsonl", "second.jsonl"))
     assert before >= 2 and 7 - before - 4 <= after <= 7 - before
     empty.run("relrep project x.npy -a ids.txt -s cosine,l1 --aggregate sum -o alone.h5")
