@@ -114,7 +114,8 @@ def _bar_owner() -> StderrNotes | None:
     """The handler above whose notes a bar may be drawn: on a terminal, with neither -q nor -v."""
     if not sys.stderr.isatty() or LOGGER.level != logging.INFO or os.environ.get("TERM") == "dumb":
         return None
-    return next((handler for handler in LOGGER.handlers if isinstance(handler, StderrNotes)), None)
+    owners = [handler for handler in LOGGER.handlers if isinstance(handler, StderrNotes)]
+    return next((handler for handler in owners if handler.console is None), None)  # one bar at a time
 
 
 @contextmanager

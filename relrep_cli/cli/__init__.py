@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from relrep_cli import __version__
 from relrep_cli.base import errors, signals, task_cache
+from relrep_cli.base.limits import cpu_limit
 from relrep_cli.base.output import complain, emit, notes_on_stderr, warnings_as_details
 from relrep_cli.base.registry import load_plugins
 from relrep_cli.base.streams import silence_stdout, stand_in
@@ -146,7 +147,7 @@ def versions() -> str:
 
 
 def limit_threads(arguments: list[str]) -> None:
-    """Bind the numerical libraries to --threads, else SLURM_CPUS_PER_TASK, else all CPUs this process may use.
+    """Bind the numerical libraries to --threads, else SLURM_CPUS_PER_TASK, else all CPUs that this process may use.
 
     BLAS keeps to one thread: relrep spreads fixed pieces of work over threads itself, so that results do not depend on their
     number. The libraries read these variables while they load, so this comes before any import of theirs.
@@ -158,7 +159,7 @@ def limit_threads(arguments: list[str]) -> None:
         elif word.startswith("--threads="):
             wanted = word.partition("=")[2]
     if not (wanted.isdigit() and int(wanted) > 0):
-        wanted = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+        wanted = str(cpu_limit())
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, wanted) | dict.fromkeys(BLAS_VARIABLES, "1"))
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin while they wait take a busy machine from others
 

@@ -226,7 +226,7 @@ def compare(options: Options) -> int:
     if options.against:
         return run_differences(plan, views, options.against, options.repeats, targets, cache, options.dry_run)
     if options.dry_run:
-        shared.plan(describe(plan, views))
+        shared.plan(describe(plan, views, max(1, engine.processes)))
         return DONE
     if part is not None:
         return run_part(source, views, cache, engine, part, targets)

@@ -10,6 +10,7 @@ from relrep_cli import store
 from relrep_cli.base.errors import DATA, DONE, NO, DataError, UsageError
 from relrep_cli.base.output import Mark, Record, Style, emit, render, say, write
 from relrep_cli.comparison.corrected_values import NOTE, high_by_chance
+from relrep_cli.comparison.costs import cost_of
 from relrep_cli.comparison.matrix import Matrix, matrix
 from relrep_cli.comparison.pairs_of_files import Rows, counts_for_gate, misses_gate
 from relrep_cli.comparison.plans import Plan
@@ -17,6 +18,7 @@ from relrep_cli.comparison.row_values import row_keys, row_matrix, row_records
 from relrep_cli.comparison.runs import Results, Views
 from relrep_cli.comparison.worst_items import worst
 from relrep_cli.embedding import ABSOLUTE, text
+from relrep_cli.engine.estimates import told
 from relrep_cli.plots import Panel, distributions, heatmap
 
 COLUMNS = ("a", "b", "metric", "value", "corrected", "low", "high", "chance", "n", "k", "convention", "joined")
@@ -158,10 +160,13 @@ def _write_row_values(targets: Targets, rows: Sequence[Rows], projected: bool) -
     )
 
 
-def describe(plan: Plan, views: Views) -> list[str]:
-    """One line for each pair of the plan, for --dry-run."""
+def describe(plan: Plan, views: Views, processes: int = 1) -> list[str]:
+    """One line for each pair of the plan, and one for the cost of all, for --dry-run."""
     names = ", ".join(plan.metrics)
-    return [f"compare {_shape(a, views)} with {_shape(b, views)} by {names}" for a, b in plan.pairs]
+    lines = [f"compare {_shape(a, views)} with {_shape(b, views)} by {names}" for a, b in plan.pairs]
+    cost, unknown = cost_of(plan, {uri: found for uri, found in views.items() if isinstance(found, list)})
+    without = f", without {', '.join(unknown)}" if unknown else ""
+    return [*lines, f"take {told(cost, processes=processes)}{without}"]
 
 
 def _shape(uri: str, views: Mapping[str, object]) -> str:

@@ -12,6 +12,7 @@ from relrep_cli.base.task_cache import Records
 from relrep_cli.cli.engine_options import refuse_standard_input
 from relrep_cli.cli.options import Given
 from relrep_cli.cli.recipe_options import RecipeOptions, read_recipe
+from relrep_cli.comparison.pieces import spread_over
 from relrep_cli.comparison.plans import Plan
 from relrep_cli.comparison.runs import Session, Views, job_of
 from relrep_cli.engine.jobs import Outcome
@@ -64,9 +65,14 @@ def views_of(source: Source, lazy: bool) -> Views:
 def outcomes_of(source: Source, views: Views, cache: Records, engine: Engine) -> Iterator[Outcome]:
     """The outcomes of the pairs of the plan, in their order."""
     shared = replace(source, plan=replace(source.plan, pairs=[]))
-    job = job_of(source.plan, f"{__name__}:session_of", shared)
+    setup = f"{__name__}:session_of"
+    job = job_of(source.plan, setup, shared)
     if engine.elsewhere:
         cache.share()
+    if engine.elsewhere and source.plan.single and len(source.plan.pairs) == 1:  # others take pieces of the one pair
+        spread = spread_over(engine, source.plan.pairs[0], setup, shared)
+        session = Session(source.plan, views, cache, replace(Workspace.of_run(cache), spread=spread))
+        return outcomes(job, Engine(log=engine.log), session)
     state = None if engine.elsewhere else Session(source.plan, views, cache, Workspace.of_run(cache))
     return outcomes(job, engine, state)
 

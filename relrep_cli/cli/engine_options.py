@@ -47,7 +47,11 @@ class ProcessOptions:
 
     cluster: Annotated[
         str,
-        _option("--cluster", "Run in N processes on this machine (local:N), or on a Dask cluster: address or file.", "WHERE"),
+        _option(
+            "--cluster",
+            "Run in N processes here (local:N), in N jobs (slurm:N), or on a Dask cluster: address or file.",
+            "WHERE",
+        ),
     ] = ""
     log: Annotated[str, _option("--log", "Add a JSON line for each task to FILE: seconds, memory, error.", "FILE")] = ""
 
@@ -63,6 +67,11 @@ class ProcessOptions:
         if self.cluster.partition(":")[0] == "local":
             raise UsageError(f"--cluster {self.cluster} names no number of processes", "Write local:4, for example.")
         return Engine(address=self.cluster, log=self.log)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowOptions(ProcessOptions, ShardOptions):
+    """Where the rows of a file are computed, and which of them."""
 
 
 @dataclass(frozen=True, kw_only=True)

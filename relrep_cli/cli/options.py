@@ -54,7 +54,7 @@ SHARED: dict[str, tuple[Any, Any]] = {
             typer.Option(
                 "--threads",
                 "-@",
-                help="Number of threads [default: SLURM_CPUS_PER_TASK, else all CPUs].",
+                help="Number of threads [default: SLURM_CPUS_PER_TASK, else all CPUs that a cgroup allows].",
                 min=1,
                 show_default=False,
             ),

@@ -11,8 +11,9 @@ import typer
 from relrep_cli import store
 from relrep_cli.base.errors import UsageError
 from relrep_cli.base.output import Style, progress, say, write
-from relrep_cli.cli.engine_options import ShardOptions
+from relrep_cli.cli.engine_options import RowOptions, refuse_standard_input
 from relrep_cli.cli.options import Device, DryRun, Dtype, Force, Given, Output, Printing, Seed, command, plan
+from relrep_cli.cli.project_session import SETUP, Source
 from relrep_cli.cli.reading_options import TrustingOptions
 from relrep_cli.cli.recipe_options import RecipeOptions, read_recipe
 from relrep_cli.embedding import in_id_order
@@ -85,7 +86,7 @@ class Options:
     seed: Seed = 0
     recipe: RecipeOptions
     reading: TrustingOptions
-    running: ShardOptions
+    running: RowOptions
     given: Given
 
 
@@ -116,9 +117,8 @@ def project(options: Options) -> None:
         return _select(files, options, style)
     if not options.output:
         raise UsageError("-o FILE is missing", "Name the output file; -o - writes to stdout.")
-    project_file(
-        files[0], read_recipe(options.recipe, options.given, trust_digest=options.reading.trust_digest), _projection(options)
-    )
+    to_do = _projection(files[0], options)
+    project_file(files[0], read_recipe(options.recipe, options.given, trust_digest=options.reading.trust_digest), to_do)
 
 
 def _modes(options: Options) -> list[str]:
@@ -131,7 +131,10 @@ def _modes(options: Options) -> list[str]:
     return modes
 
 
-def _projection(options: Options) -> Projection:
+def _projection(file: str, options: Options) -> Projection:
+    engine = options.running.engine
+    if engine.elsewhere:
+        refuse_standard_input([file, *options.recipe.files()])
     return Projection(
         output=options.output,
         reading=options.reading.reading,
@@ -143,6 +146,9 @@ def _projection(options: Options) -> Projection:
         force=options.force,
         dry_run=options.dry_run,
         shard=options.running.part,
+        engine=engine,
+        setup=SETUP,
+        source=Source(file=file, reading=options.reading.reading, recipe=options.recipe, given=options.given),
     )
 
 

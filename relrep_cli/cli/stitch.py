@@ -7,11 +7,13 @@ from typing import Any
 
 from relrep_cli.base.errors import DATA, DONE, UsageError, unknown
 from relrep_cli.base.output import detail, say, write
-from relrep_cli.base.task_cache import Records, records_in
+from relrep_cli.base.task_cache import Records
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.options import Given, command, split_names
 from relrep_cli.cli.recipe_options import read_recipe
 from relrep_cli.cli.stitch_options import HEAD, Options
+from relrep_cli.cli.stitch_parts import records_of_run, refuse_here_only, run_elsewhere
+from relrep_cli.engine.running import HERE
 from relrep_cli.heads.heads import HEADS
 from relrep_cli.heads.mlp import ADAPTED
 from relrep_cli.relative.aggregators import AGGREGATORS
@@ -64,17 +66,22 @@ def stitch(options: Options) -> int:
     --cache, a run that was cut short goes on where it stopped.
     """
     style = options.printing.style  # before any file is read
-    plan = _plan(options)
+    part, engine = options.running.part, options.running.engine
+    refuse_here_only(options, part, engine)
+    plan = plan_of(options)
     if options.dry_run:
         shared.plan(plan.lines())
         return DONE
+    if part is not None or engine != HERE:
+        assert isinstance(plan, GridPlan)
+        return run_elsewhere(plan, options, part, engine)
     write([*plan.run(), *plan.failed], plan.columns, style)
     if plan.failed:
         say(f"{len(plan.failed)} of {len(options.files)} files could not be used: see their error.")
     return DATA if plan.failed else DONE
 
 
-def _plan(options: Options) -> Plan:
+def plan_of(options: Options) -> Plan:
     """What to run: a saved head, a retrieval, or the grid of encoders and heads. Raises UsageError."""
     if saved := next((name for name in options.heads if name.endswith(".safetensors")), ""):
         return _saved_head_plan(options, saved)
@@ -128,7 +135,10 @@ def _retrieval_plan(options: Options, found: list[Method], recipe: Recipe | None
         "--adapt": options.adapt,
         "--predictions": options.predictions,
         "--plot": options.plot,
-        "--cache": options.cache,
+        "--cache": options.running.cache,
+        "--cluster": options.running.cluster,
+        "--shard": options.running.shard,
+        "--log": options.running.log,
         "--head": options.heads != HEAD,
         "--source": options.source,
     }
@@ -150,8 +160,9 @@ def _grid_plan(options: Options, found: list[Method], recipe: Recipe | None) -> 
     if (options.target == "images") != bool(source):
         raise UsageError("--target images and --source DIR go together", "Give both, or neither.")
     heads = _heads(["decoder"] if source and options.heads == HEAD else options.heads, found, options.given)
+    part = options.running.part
     outputs = OutputFiles(
-        options.output,
+        "" if part is not None else options.output,
         options.save_head,
         options.save_aggregator,
         options.predictions,
@@ -163,11 +174,11 @@ def _grid_plan(options: Options, found: list[Method], recipe: Recipe | None) -> 
     )
     outputs.check(options.files, options.recipe.files(), found, list(heads))
     adaptation = _adaptation(options, found)
-    folder = options.cache if not outputs.retrains and adaptation is None else None
-    column = Column(options.target, options.numbers, optional=bool(options.output), source=source)
-    spaces = read_spaces(
-        options.files, recipe, column, options.division, bool(options.cache) or outputs.names_inputs, options.reading.reading
-    )
+    kept = not outputs.retrains and adaptation is None
+    cache = records_of_run(options, part) if kept else Records(None)
+    column = Column(options.target, options.numbers, optional=bool(outputs.vectors), source=source)
+    named = bool(options.running.cache) or cache.folder is not None or outputs.names_inputs
+    spaces = read_spaces(options.files, recipe, column, options.division, named, options.reading.reading)
     if spaces.target is None:
         outputs.check_without_target(options.files, options.target, found[0])
     run = Run(
@@ -175,7 +186,7 @@ def _grid_plan(options: Options, found: list[Method], recipe: Recipe | None) -> 
         heads,
         range(options.seed, options.seed + options.seeds),
         options.device,
-        records_in(folder) if folder else Records(None),
+        cache,
         note_basis,
         outputs.collect if outputs.retrains else None,
         adaptation,

@@ -149,7 +149,7 @@ def compare_pair(
     per_row: list[Rows] = []
     kind = [] if intervals else ["no interval"]
     rows_digest = hashlib.sha256(rows[0].tobytes() + rows[1].tobytes()).hexdigest()
-    for left, right in zip(a, b, strict=True):
+    for place, (left, right) in enumerate(zip(a, b, strict=True)):
         x, y = select(left.embedding, rows[0]), select(right.embedding, rows[1])
         for side, view in ((x, left), (y, right)):
             if side.x is view.embedding.x:
@@ -161,6 +161,8 @@ def compare_pair(
             done = None if want_rows or not left.content else cache.get(key)
             done = done if done and done.keys() >= RESULT else None
             if done is None:
+                if of_pair.spread is not None:
+                    of_pair.spread.task = place, name, params
                 done, score = _result(name, params, x, y, seed, of_pair, intervals)
                 if left.content:
                     cache.put(key, done)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from relrep_cli.base.errors import DataError, UsageError, printable
@@ -41,13 +41,15 @@ class Session:
     """What the pairs of a run share in one process.
 
     views: every file of the plan in every view, the absolute view first, or the error that makes the file unusable. cache:
-    finished tasks, read and extended. workspace: that of the run; see Workspace.of_run.
+    finished tasks, read and extended. workspace: that of the run; see Workspace.of_run. prepared: the common rows of pairs, for
+    pieces; see comparison/pieces.py.
     """
 
     plan: Plan
     views: Views
     cache: Records
     workspace: Workspace
+    prepared: dict[tuple[str, str, int], tuple[Embedding, Embedding, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +103,7 @@ def collect(plan: Plan, cache: Records, found: Iterable[Outcome]) -> Results:
 def measure_pair(session: Session, advance: Advance, a: str, b: str) -> PairResult:
     """Measure one pair of files. Raises DataError when one cannot be used, or when they share no rows."""
     plan, views, cache, workspace = session.plan, session.views, session.cache, session.workspace
-    left, right = (_usable(views[uri]) for uri in (a, b))
+    left, right = (usable(views[uri]) for uri in (a, b))
     x, y = left[0].embedding, right[0].embedding
     common = join(x, y, plan.require_all)
     if note := left_out(x, y, common):
@@ -118,7 +120,8 @@ def measure_pair(session: Session, advance: Advance, a: str, b: str) -> PairResu
     return PairResult(records + ratios(records, len(left)), rows, layers, (left[-1].content, right[-1].content))
 
 
-def _usable(views: list[View] | DataError) -> list[View]:
+def usable(views: list[View] | DataError) -> list[View]:
+    """The views of a file. Raises the error that makes it unusable."""
     if isinstance(views, DataError):
         raise views
     return views

@@ -10,7 +10,7 @@ import numpy as np
 
 from relrep_cli.metrics.families import neighbourhood_metric
 from relrep_cli.metrics.forms import SEQUENCE
-from relrep_cli.metrics.neighborhoods import within, within_both
+from relrep_cli.metrics.neighborhoods import cost_of_row, within, within_both
 from relrep_cli.metrics.sampling import over_neighbours
 from relrep_cli.metrics.score import By, Ci, Index, K, NotApplicable, Score
 from relrep_cli.neighbors import Midranks, midranks_of_nearest, unit_rows
@@ -102,7 +102,18 @@ def _of_lists(
     chance = list_chance(rows_of, len(x) - 1, k, seed)
     convention = f"{convention}, {by}, k = {k}, self excluded"
     search = within_both(x, y, k, by, index, workspace)
-    found = over_neighbours(search, values, len(x), chance.mean, convention, index=index, ci=ci, seed=seed)
+    found = over_neighbours(
+        search,
+        values,
+        len(x),
+        chance.mean,
+        convention,
+        index=index,
+        ci=ci,
+        seed=seed,
+        cost=cost_of_row(x, y),
+        workspace=workspace,
+    )
     return replace(found, draws=chance.draws, chance_error=chance.error)
 
 

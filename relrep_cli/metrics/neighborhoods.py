@@ -57,7 +57,18 @@ def jaccard(
 
     convention = f"cross-space retrieval of x_i in x and in y, {neighbours}, k = {k}, self included"
     chance = expected_jaccard(len(x), k)
-    return over_neighbours(search, _jaccards, len(x), chance, convention, index=index, ci=ci, seed=seed)
+    return over_neighbours(
+        search,
+        _jaccards,
+        len(x),
+        chance,
+        convention,
+        index=index,
+        ci=ci,
+        seed=seed,
+        cost=cost_of_row(x, y),
+        workspace=workspace,
+    )
 
 
 @neighbourhood_metric(source="Klabunde et al. 2023, Jaccard similarity of neighbourhoods; Wang et al. 2020")
@@ -79,7 +90,18 @@ def knn_jaccard(
     search = within_both(x, y, k, neighbours, index, workspace)
     convention = f"neighbours within each space, {neighbours}, k = {k}, self excluded"
     chance = expected_jaccard(len(x) - 1, k)
-    return over_neighbours(search, _jaccards, len(x), chance, convention, index=index, ci=ci, seed=seed)
+    return over_neighbours(
+        search,
+        _jaccards,
+        len(x),
+        chance,
+        convention,
+        index=index,
+        ci=ci,
+        seed=seed,
+        cost=cost_of_row(x, y),
+        workspace=workspace,
+    )
 
 
 @neighbourhood_metric(source="Huh et al. 2024, mutual nearest neighbours")
@@ -100,7 +122,18 @@ def mutual_knn(
     """
     search, chance = within_both(x, y, k, neighbours, index, workspace), k / (len(x) - 1)
     convention = f"overlap / k within each space, {neighbours}, k = {k}, self excluded"
-    return over_neighbours(search, lambda a, b: overlap(a, b) / k, len(x), chance, convention, index=index, ci=ci, seed=seed)
+    return over_neighbours(
+        search,
+        lambda a, b: overlap(a, b) / k,
+        len(x),
+        chance,
+        convention,
+        index=index,
+        ci=ci,
+        seed=seed,
+        cost=cost_of_row(x, y),
+        workspace=workspace,
+    )
 
 
 @neighbourhood_metric(identity=None, symmetric=False, source="Huh et al. 2024, cycle nearest neighbours")
@@ -188,6 +221,11 @@ def _expected_labels(here: tuple[np.ndarray, np.ndarray], codes: np.ndarray, k: 
     least = np.concatenate([np.zeros_like(more[..., :1]), np.cumsum(more[..., 1:], -1)], -1)  # mean of min(count, drawn)
     own = (codes[row] == label).astype(np.int64)
     return float(least[own, label, here[1]].sum() / (n * k))
+
+
+def cost_of_row(x: np.ndarray, y: np.ndarray) -> float:
+    """The multiply-adds to compare one row with all rows of both spaces."""
+    return float(x.size + y.size)
 
 
 def _jaccards(a: np.ndarray, b: np.ndarray) -> np.ndarray:

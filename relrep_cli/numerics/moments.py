@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from relrep_cli.numerics.blocks import block_rows, slices
+from relrep_cli.numerics.spread import WORTH, Taken, row_ranges
 from relrep_cli.numerics.threads import run_all
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
@@ -79,6 +81,10 @@ def moments(x: np.ndarray, y: np.ndarray, groups: int = 1, *, workspace: Workspa
     The products of a space with itself come from the workspace when they are there.
     """
     groups = min(groups, len(x))
+    if workspace.spread is not None or workspace.piece is not None:
+        found = _in_pieces(x, y, groups, workspace)
+        if found is not None:
+            return found
     shift = [side[:FIRST].mean(0, dtype=np.float64) for side in (x, y)]
     own = [_known_products(side, groups, workspace) for side in (x, y)]
     if groups > 1 and len(x) * (x.shape[1] + y.shape[1]) ** 2 < LIGHT:
@@ -90,10 +96,46 @@ def moments(x: np.ndarray, y: np.ndarray, groups: int = 1, *, workspace: Workspa
     return found
 
 
+def _in_pieces(x: np.ndarray, y: np.ndarray, groups: int, workspace: Workspace) -> list[Moments] | None:
+    """The moments from pieces of several lanes each: those that other processes add, or the one that this process is to add.
+
+    A lane adds its own rows in their order, wherever it is added, so no bit changes. None where this work is not cut.
+    """
+    d, piece = x.shape[1] + y.shape[1], workspace.piece
+    shift = [side[:FIRST].mean(0, dtype=np.float64) for side in (x, y)]
+    name = hashlib.sha256(repr((len(x), groups)).encode() + b"".join(middle.tobytes() for middle in shift)).hexdigest()
+    if piece is not None:
+        if (piece.what, piece.name) != ("moments", name):
+            return None
+        raise Taken(_lanes_in_blocks(x, y, shift, groups, [True, True], range(*piece.some)))
+    if workspace.spread is None or len(x) * float(d) ** 2 < 2 * WORTH:
+        return None
+    lanes = _lanes(x, y, groups)
+    parts = row_ranges(lanes, len(x) * float(d) ** 2 / lanes)
+    found = [m for some in workspace.spread("moments", name, parts) for m in some]
+    found = found if groups > 1 else [total(found)]
+    for side, space in enumerate((x, y)):
+        _settle(found, side, space, None, workspace)
+    return found
+
+
+def _lanes(x: np.ndarray, y: np.ndarray, groups: int) -> int:
+    """The number of partial sums; it is fixed, because it influences rounding."""
+    return groups if groups > 1 else LANES if x.shape[1] + y.shape[1] <= NARROW else 1
+
+
 def _in_blocks(x: np.ndarray, y: np.ndarray, shift: list[np.ndarray], groups: int, wanted: list[bool]) -> list[Moments]:
     """The moments of each group, block by block. wanted: for each side, whether to add its products with itself."""
+    found = _lanes_in_blocks(x, y, shift, groups, wanted, range(_lanes(x, y, groups)))
+    return found if groups > 1 else [total(found)]
+
+
+def _lanes_in_blocks(
+    x: np.ndarray, y: np.ndarray, shift: list[np.ndarray], groups: int, wanted: list[bool], some: range
+) -> list[Moments]:
+    """The partial sums `some`."""
     rows = block_rows(2 * max(x.shape[1], y.shape[1]))
-    lanes = groups if groups > 1 else LANES if x.shape[1] + y.shape[1] <= NARROW else 1
+    lanes = _lanes(x, y, groups)
     found = [_nothing(x.shape[1], np.concatenate(shift)) for _ in range(lanes)]
 
     def add(piece: tuple[int, slice]) -> None:
@@ -104,9 +146,10 @@ def _in_blocks(x: np.ndarray, y: np.ndarray, shift: list[np.ndarray], groups: in
 
     piece = max(1, rows // 2)  # so that two threads take the memory of one block
     for block in slices(len(x), rows if groups > 1 else piece * lanes, x, y):
-        pieces = enumerate(_interleaved(block, lanes) if groups > 1 else _consecutive(block, piece))
-        run_all(add, pieces, light=(block.stop - block.start) * len(found[0].shift) ** 2 < LIGHT)
-    return found if groups > 1 else [total(found)]
+        pieces = list(enumerate(_interleaved(block, lanes) if groups > 1 else _consecutive(block, piece)))
+        mine = pieces[some.start : some.stop]
+        run_all(add, mine, light=(block.stop - block.start) * len(found[0].shift) ** 2 < LIGHT)
+    return [found[lane] for lane in some]
 
 
 def _of_few_rows(x: np.ndarray, y: np.ndarray, shift: list[np.ndarray], groups: int) -> list[Moments]:

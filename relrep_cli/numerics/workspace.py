@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 
 from relrep_cli.base.task_cache import Records, task_key
+from relrep_cli.numerics.spread import Piece, Spread
 
 T = TypeVar("T")
 BUDGET = 128 << 20  # bytes of cached arrays of single spaces in memory; the least recently used goes first
@@ -101,7 +102,8 @@ class Workspace:
     neighbours: the least number of neighbours that a search finds, so that one search serves every task. intervals: whether
     metrics compute chance levels and jackknives. shares: whether anything is kept. spaces: arrays that serve every pair of
     the run. outer: the workspace of the unpermuted matrices; results that do not use the permuted matrix are kept there.
-    permutation: the permuted matrix.
+    permutation: the permuted matrix. spread: sends pieces of work on whole spaces to other processes; None where this process
+    does all. piece: the only work that this process is to do; see numerics/spread.py.
 
     A key is text, made by `key`. A value is an array, a number or text, or a list, tuple or frozen dataclass of these.
 
@@ -117,6 +119,8 @@ class Workspace:
     spaces: SpaceArrays | None = None
     outer: Workspace | None = None
     permutation: Permutation | None = None
+    spread: Spread | None = None
+    piece: Piece | None = None
     _names: dict[int, tuple[np.ndarray, str]] = field(init=False, repr=False, default_factory=dict)
     _results: dict[str, Any] = field(init=False, repr=False, default_factory=dict)
 
@@ -140,7 +144,7 @@ class Workspace:
         are kept in this workspace.
         """
         self.hold(original)
-        inner = replace(self, outer=self, permutation=Permutation(permuted, original, order))
+        inner = replace(self, outer=self, permutation=Permutation(permuted, original, order), spread=None)
         inner.hold(permuted)
         return inner
 

@@ -17,6 +17,7 @@ import pytest
 from conftest import ANCHORS, N, Workdir, only_line, same_bytes
 
 from relrep_cli import store
+from relrep_cli.base.limits import cpu_limit
 from relrep_cli.base.output import LOGGER
 
 PROJECT = "relrep project a.h5 --anchors anchors.h5"
@@ -319,7 +320,7 @@ def test_both_spellings_of_neighbors(work: Workdir) -> None:
         ("--threads=3", {"RELREP_THREADS": "2"}, "3"),
         ("", {"RELREP_THREADS": "2", "SLURM_CPUS_PER_TASK": "5"}, "2"),
         ("", {"SLURM_CPUS_PER_TASK": "5", "OMP_NUM_THREADS": "7"}, "5"),
-        ("", {}, str(len(os.sched_getaffinity(0)))),
+        ("", {}, str(cpu_limit())),
     ],
 )
 def test_threads_reach_the_libraries(work: Workdir, words: str, env: dict[str, str], expected: str) -> None:
