@@ -13,13 +13,13 @@ from relrep_cli.comparison.corrected_values import NOTE, high_by_chance
 from relrep_cli.comparison.matrix import Matrix, matrix
 from relrep_cli.comparison.pairs_of_files import Rows, counts_for_gate, misses_gate
 from relrep_cli.comparison.plans import Plan
+from relrep_cli.comparison.result_columns import columns_of
 from relrep_cli.comparison.row_values import row_keys, row_matrix, row_records
 from relrep_cli.comparison.runs import Results, Views
 from relrep_cli.comparison.worst_items import worst
 from relrep_cli.embedding import ABSOLUTE, text
 from relrep_cli.plots import Panel, distributions, heatmap
 
-COLUMNS = ("a", "b", "metric", "value", "corrected", "low", "high", "chance", "n", "k", "convention", "joined")
 ROWS_IN_HDF5 = (".h5", ".hdf5")
 NO_ROW_VALUES = "none of the metrics has a value for each row"
 
@@ -67,15 +67,7 @@ def write_results(plan: Plan, results: Results, views: Views, targets: Targets, 
     elif table is not None and plan.outputs.matrix:
         _write_matrix(table, results.records, targets)
     else:
-        _write_records(results.records, _columns(results, projected), targets)
-
-
-def _columns(results: Results, projected: bool) -> list[str]:
-    """The columns of scores. Columns that only some metrics have follow in alphabetical order."""
-    layers = ["p_max"] if results.tests.families else []
-    tested = ["p", "q", *layers] if results.tests.permutations else []
-    known = [*COLUMNS, *(["projection"] if projected else []), *tested]
-    return [*known, *sorted({key for r in results.records for key in r if key not in known})]
+        _write_records(results.records, columns_of(results, projected), targets)
 
 
 def _write_records(records: Sequence[Record], columns: Sequence[str], targets: Targets) -> None:

@@ -23,12 +23,17 @@ from relrep_cli.evaluations.file_differences import COLUMNS as DIFFERENCE_COLUMN
 from relrep_cli.evaluations.file_differences import check_against, file_differences
 from relrep_cli.evaluations.findings import Record
 from relrep_cli.evaluations.several_files import (
+    ALL,
+    COMPRESSING,
+    COMPRESSION,
+    FOREIGN,
     KEYS,
     CurveFiles,
     EvaluationPlan,
     Extras,
     anomalies_of_each,
     check_item_file,
+    named_tasks,
     side_by_side,
     write_items,
 )
@@ -46,7 +51,6 @@ EXAMPLES = (
     "relrep evaluate a.h5 --dims 64,128,256 --dtype float16,int8,bits",
     "relrep evaluate index.h5 --task foreign --reference clean.h5 --rows scores.tsv",
 )
-ALL, COMPRESSION, FOREIGN = "all", "compression", "foreign"
 
 
 def _file(name: str, help: str) -> Any:
@@ -176,11 +180,8 @@ def _write_differences(plan: EvaluationPlan, found: list[Record], extras: Extras
 def _plan(options: Options) -> EvaluationPlan:
     """What to evaluate. Raises UsageError."""
     files = list(itertools.chain(*layers.expand(options.files)))
-    names = split_names(options.task)
-    if ALL in names:  # compression changes the vectors, so it runs only when asked for; its options ask for it alone
-        asked = {"dims", "dtype"} & set(options.given.names(EVALUATIONS))
-        unasked = {COMPRESSION} if options.reference else {COMPRESSION, FOREIGN}
-        names = [COMPRESSION] if asked else [name for name in EVALUATIONS if name not in unasked]
+    compresses = bool(COMPRESSING & set(options.given.names(EVALUATIONS)))
+    names = named_tasks(split_names(options.task), compresses, bool(options.reference))
     tasks = options.given.choose(EVALUATIONS, names)
     anomalies = anomalies_of_each(options.anomalies, len(files))
     if options.against:
