@@ -37,6 +37,10 @@ class Drawing:
         _can_draw(os.fspath(path))
         store.write_bytes(os.fspath(path), scatter(self.picture, os.fspath(path)), overwrite)
 
+    def __repr__(self) -> str:
+        panels = self.picture.clouds
+        return f"<Drawing: {self.picture.title}, {len(panels)} panel{'s' * (len(panels) > 1)}>"
+
     def _repr_png_(self) -> bytes:
         return scatter(self.picture, "picture.png")
 
@@ -75,7 +79,8 @@ def plot(
     shown = PanelOptions(method=method, params=params, color=color, split=split, sample=sample, seed=seed)
     with notes_kept() as notes:
         lines = panels(es, views, shown)
-    return Drawing(Picture(lines, METHODS[method].title, color), tuple(notes))
+    title = METHODS[method].title + (f" of {split} items" if split else "") + (": absolute above relative" if views[1:] else "")
+    return Drawing(Picture(lines, title, color), tuple(notes))
 
 
 def _can_draw(path: str) -> None:

@@ -37,6 +37,9 @@ class Translation:
         """Translate other vectors (n, d) of the first space, such as queries. Returns (n, d2) float64."""
         return self.carry(as_embedding(x).x)
 
+    def __repr__(self) -> str:
+        return f"<Translation: {self.embedding!r}>\n{self.quality!r}"
+
     def _repr_html_(self) -> str:
         return self.quality._repr_html_()
 
@@ -79,6 +82,9 @@ class Universe:
     embeddings: tuple[Embedding, ...]
     quality: Results
     maps: tuple[Affine, ...]
+
+    def __repr__(self) -> str:
+        return f"<Universe of {len(self.maps)} spaces, {self.embeddings[0].d} dims>\n{self.quality!r}"
 
     def _repr_html_(self) -> str:
         return self.quality._repr_html_()
