@@ -79,7 +79,8 @@ class Options:
         str | None,
         typer.Option(
             "--per-row",
-            help="Write each row's own values to FILE (.tsv, .parquet or .h5).",
+            help="Write each row's own values to FILE (.tsv, .parquet or .h5); to an .h5ad, as columns of obs in a copy of the "
+            ".h5ad that is compared.",
             metavar="FILE",
             show_default=False,
         ),

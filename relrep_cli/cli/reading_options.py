@@ -38,7 +38,9 @@ class FileOptions:
     normalize_ids: Annotated[
         str | None,
         _option(
-            "--normalize-ids", "Compare ids after changes, joined by +: nfc, strip, case, basename, stem, number.", "NAMES"
+            "--normalize-ids",
+            "Change ids before they are compared: nfc, strip, case, number, barcode, basename, stem, joined by +.",
+            "NAMES",
         ),
     ] = None
 

@@ -15,10 +15,13 @@ from relrep_cli.base.output import Record, progress, say
 from relrep_cli.embedding import RELATIVE, Embedding, Step, chain, make_step
 from relrep_cli.engine.shards import Shard
 from relrep_cli.relative.projected_parts import rows_of
-from relrep_cli.relative.projection import Basis, basis, projection_notes, relative_blocks
+from relrep_cli.relative.projection import Basis, basis, projection_notes, relative, relative_blocks
 from relrep_cli.relative.recipes import Recipe
+from relrep_cli.store.h5ad_copies import Addition, write_copy
 from relrep_cli.store.limits import STATISTIC
 from relrep_cli.store.reading import PLAIN, Reading
+
+IN_OBSM = "X_relrep"  # where scanpy looks for embeddings: obsm, with X_ in front
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +83,18 @@ def project_file(file: str, recipe: Recipe, to_do: Projection) -> None:
         _write_weights(weights, e, recipe, np.concatenate(attention), to_do.force)
     part = f"part {to_do.shard.number} of {to_do.shard.count} of " if to_do.shard else ""
     say(f"{output}: {part}{e.n} x {recipe.width()}, {recipe.label} to {len(to.anchors)} anchors.")
+
+
+def project_into_copy(file: str, recipe: Recipe, to_do: Projection, target: str) -> None:
+    """Write a copy of the AnnData file with the relative vectors in obsm. Raises DataError, UsageError or WriteError."""
+    e = store.read(file, to_do.reading)
+    if to_do.dry_run:
+        return say(f"would: project {file}: {e.n} x {e.d} on {recipe.width()} columns into obsm of {target}")
+    to = basis(e, recipe, double=to_do.stored == "float64", exact=to_do.exact)
+    if not to_do.output:
+        note_basis(e, to)
+    x = relative(e, to, to_do.device).x.astype(to_do.stored, copy=False)
+    write_copy(file, target, [Addition("obsm", IN_OBSM, x, f"{recipe.label} to {len(to.anchors)} anchors")], to_do.force)
 
 
 def note_basis(embedding: Embedding, to: Basis) -> None:
