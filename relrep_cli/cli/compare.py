@@ -34,7 +34,6 @@ from relrep_cli.plots import ready
 from relrep_cli.relative.similarities import SIMILARITIES
 
 TITLE = "What to measure"
-COMMON = ("metric", "preset", "anchors", "similarity", "split", "permutations", "matrix", "diagnose", "output", "plot")
 EXAMPLES = (
     "relrep compare a.rel.h5 b.rel.h5 --metric cosine,jaccard --k 10",
     "relrep compare a.h5 b.h5 --anchors anchors.h5 --split test",

@@ -24,7 +24,6 @@ POSITIVES = 3  # nearest neighbours, unless --k says otherwise
 
 RAW = {"images": "images", "graph": "a graph"}
 TITLE = "What to embed"
-COMMON = ("encoder", "ids", "labels", "splits", "space", "id_column", "vector_columns", "save_encoder", "dtype", "output")
 EXAMPLES = (
     "relrep embed fashion-mnist/ --encoder conv-ae --dim 48 --seed 0 -o a.h5",
     "relrep embed cifar10/ --size 32 --encoder vicreg --epochs 20 --save-encoder v.safetensors -o v.h5",

@@ -39,7 +39,6 @@ from relrep_cli.evaluations.several_files import (
 )
 
 TITLE = "What to find out"
-COMMON = ("task", "target", "split", "holdout", "anomalies", "reference", "matrix", "rows", "plot", "json")
 EXAMPLES = (
     "relrep evaluate a.h5 b.h5 --task linear-probe,knn",
     "relrep evaluate shapes.h5 --task linear-probe --target colour,shape,location",

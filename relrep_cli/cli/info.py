@@ -22,7 +22,6 @@ from relrep_cli.numerics.equal_rows import first_of_equal_rows
 MOST = 64  # embeddings of one file that are described: each is checked in a child of its own
 COLUMNS = ("file", "name", "value")
 TITLE = "What to check"
-COMMON = ("verify", "format", "json", "id_column", "vector_columns")
 EXAMPLES = ("relrep info a.h5", "relrep info a.h5 --verify --json")
 
 

@@ -19,7 +19,6 @@ from relrep_cli.comparison.parts import Part, from_bytes
 from relrep_cli.relative.projected_parts import merge_files, read_part
 
 TITLE = "What to merge"
-COMMON = ("output", "force", "format", "dry_run")
 EXAMPLES = (
     "relrep merge results.tsv.*-of-8.part -o results.tsv",
     "relrep merge a.rel.*-of-8.h5 -o a.rel.h5",

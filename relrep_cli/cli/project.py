@@ -24,18 +24,6 @@ from relrep_cli.relative.transformations import TRANSFORMATIONS
 from relrep_cli.store.h5ad_copies import is_h5ad
 
 TITLE = "What to make"
-COMMON = (
-    "anchors",
-    "similarity",
-    "aggregate",
-    "center",
-    "standardize_columns",
-    "statistics",
-    "select",
-    "audit",
-    "list_functions",
-    "output",
-)
 EXAMPLES = (
     "relrep project a.h5 --anchors anchors.h5 -o a.rel.h5",
     "relrep project a.h5 --anchors anchors.h5 --similarity cosine,l1 --aggregate sum --center -o a.rel.h5",
