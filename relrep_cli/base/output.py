@@ -23,7 +23,7 @@ from relrep_cli.base.streams import silence_stdout
 COUNTS = ("k", "anchors", "tied", "target", "class", "anomalies")  # columns where no value means that none applies
 ZERO_IS_NOTHING = ("deviation", "tied", "chance_difference")  # columns that a table leaves out when they are 0 throughout
 USUAL = {"joined": ("id",)}  # values that say nothing new, so that a table leaves their column out
-PATHS = ("a", "b", "reference", "encoder", "head", "file", "anomalies")  # columns that hold file names
+PATHS = ("a", "b", "reference", "encoder", "head", "file", "into", "anomalies")  # columns that hold file names
 ENDINGS = {".tsv": "tsv", ".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".md": "markdown", ".tex": "latex"}
 FORMATS = ("table", "tsv", "csv", "json", "jsonl", "markdown", "latex")
 Record = dict[str, Any]

@@ -97,7 +97,7 @@ class Options:
         str,
         typer.Option(
             "--against",
-            help="Print differences: is each other file closer to the reference than this file is? all: every two files.",
+            help="Test whether each other file is closer to the reference than FILE is; all tests every two files.",
             metavar="FILE",
             show_default=False,
         ),
@@ -143,7 +143,7 @@ class Options:
         int | None,
         typer.Option(
             "--permutations",
-            help="Add p and q: p compares the value with N random pairings of the rows, in N times the time.",
+            help="Add p and q, from N random pairings of the rows; takes N times as long.",
             metavar="N",
             min=1,
             show_default=False,

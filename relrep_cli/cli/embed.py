@@ -68,7 +68,7 @@ class Options:
         typer.Option(
             "--source",
             autocompletion=_complete_source,
-            help=f"What SOURCE is, where it is not recognised: {', '.join(SOURCES)}.",
+            help=f"Kind of SOURCE, if relrep does not recognise it: {', '.join(SOURCES)}.",
             metavar="NAME",
             show_default=False,
         ),
@@ -86,7 +86,7 @@ class Options:
         int | None,
         typer.Option(
             "--k",
-            help=f"Nearest neighbours in that file that are positives. [default: {POSITIVES}]",
+            help=f"How many nearest neighbours in the file of --positives count as positives. [default: {POSITIVES}]",
             min=1,
             show_default=False,
         ),

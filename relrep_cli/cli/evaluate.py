@@ -98,14 +98,14 @@ class Options:
         ),
     ] = ""
     reference: Annotated[
-        str, _file("--reference", "For task foreign: a file that surely holds rows of one model only, the one of FILE.")
+        str, _file("--reference", "For task foreign: a file of the same model that certainly holds no foreign rows.")
     ] = ""
     rows: Annotated[
         str, _file("--rows", "Write the score of each row by task foreign to FILE (.tsv, .csv, .json, .parquet).")
     ] = ""
     against: Annotated[
         str,
-        _file("--against", "Print differences: is each other FILE better or worse than this one? all: every two files."),
+        _file("--against", "Test whether each other file is better or worse than FILE; all tests every two files."),
     ] = ""
     per_class: Annotated[bool, typer.Option("--per-class", help="Add the values of each class.")] = False
     matrix: Annotated[

@@ -77,7 +77,7 @@ class Options:
         str,
         typer.Option(
             "--source",
-            help=f"What SOURCE is, where it is not recognised: {', '.join(IMAGES)}.",
+            help=f"Kind of SOURCE, if relrep does not recognise it: {', '.join(IMAGES)}.",
             metavar="NAME",
             show_default=False,
         ),

@@ -75,7 +75,7 @@ class Options:
         bool,
         typer.Option(
             "--exact",
-            help="Compute in float64 on padded tiles: for given statistics, no order of rows and no CPU tried changes a bit.",
+            help="Compute in float64 on padded tiles, so that no order of rows and no CPU that was tried changes a bit.",
         ),
     ] = False
     force: Force = False

@@ -141,9 +141,7 @@ class Options:
     device: shared.Device = "auto"
     cache: Annotated[
         str | None,
-        typer.Option(
-            "--cache", help="Keep finished cells in FOLDER, and take them from it.", metavar="FOLDER", show_default=False
-        ),
+        typer.Option("--cache", help="Keep finished cells in FOLDER, and reuse them.", metavar="FOLDER", show_default=False),
     ] = None
     dry_run: shared.DryRun = False
     printing: Printing
