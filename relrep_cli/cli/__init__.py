@@ -19,7 +19,7 @@ from relrep_cli.base.output import complain, emit, notes_on_stderr, warnings_as_
 from relrep_cli.base.registry import load_plugins
 from relrep_cli.base.streams import silence_stdout, stand_in
 from relrep_cli.cli.completions import help_asked, joined_words, script_asked, without_prefix
-from relrep_cli.cli.help_pages import Pages
+from relrep_cli.cli.help_pages import Pages, in_plain_words
 from relrep_cli.cli.screens import SCREENS
 
 COMMANDS = {
@@ -65,6 +65,10 @@ class Commands(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] not in COMMANDS:
+            if later := next((word for word in args[1:] if word in COMMANDS), ""):
+                raise errors.UsageError(
+                    f"{errors.printable(args[0])} is no command", f"Write the command first: relrep {later}."
+                )
             raise errors.unknown("command", args[0], COMMANDS)
         return super().resolve_command(ctx, args)
 
@@ -199,7 +203,7 @@ def _exit_code(arguments: list[str]) -> int:
         return _failed(*_of_missing_module(error), debug)
     except UsageProblem as problem:
         name = getattr(getattr(problem, "ctx", None), "command_path", "relrep")
-        said = problem.format_message().rstrip(".")
+        said = in_plain_words(problem.format_message()).rstrip(".")
         return _failed(f"{said}{'' if said.endswith('?') else '.'} See {name} --help.", errors.USAGE, debug)
     except (KeyboardInterrupt, EOFError):
         return errors.INTERRUPTED

@@ -121,6 +121,28 @@ def _short_names(parameter: Any, ctx: Any) -> str:
     return re.sub(r" [<\[].*[>\]]", "", names)
 
 
+PHRASES = {  # of the libraries that read the command line -> ours
+    r"Input should be less than or equal to (\S+)": r"it must be \1 or less",
+    r"Input should be greater than or equal to (\S+)": r"it must be \1 or more",
+    r"Input should be a valid integer.*|'[^']*' is not a valid int[^.]*": "it must be an integer, such as 10",
+    r"Input should be a valid number.*|'[^']*' is not a valid float[^.]*": "it must be a number, such as 0.2",
+    r"Value error, ": "",
+    r"is not one of": "is none of",
+}
+
+
+def in_plain_words(said: str) -> str:
+    """What a library says of a wrong option, in plainer words.
+
+    >>> in_plain_words("Invalid value for '--seed': Input should be greater than or equal to 0")
+    "Invalid value for '--seed': it must be 0 or more"
+    """
+    for pattern, words in PHRASES.items():
+        said = re.sub(pattern, words, said)
+    before, none_of, values = said.partition("is none of")
+    return before + none_of + values.replace("'", "")
+
+
 def _first_sentence(text: str) -> str:
     flat = " ".join(text.split("\n\n")[0].split())
     return flat.partition(". ")[0].rstrip(".") + "."

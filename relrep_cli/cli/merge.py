@@ -58,10 +58,11 @@ def merge(options: Options) -> int:
         shared.plan([f"merge {len(options.files)} parts into {options.output or 'standard output'}"])
         return DONE
     if all(name.lower().endswith(store.HDF5) for name in options.files):
+        parts = [read_part(name) for name in options.files]
         if not options.output or options.fail_under is not None:
             raise UsageError("the parts are files of project", "Name the whole with -o FILE, and leave --fail-under out.")
         store.refuse(options.output, options.force, options.files, store.HDF5)
-        merge_files([read_part(name) for name in options.files], options.output, options.force)
+        merge_files(parts, options.output, options.force)
         return DONE
     targets = Targets(output=options.output, per_row="", plot="", style=options.printing.style, force=options.force)
     targets.refuse(options.files)

@@ -213,6 +213,8 @@ def _findings(file: str, space: Space, name: str, plan: EvaluationPlan) -> list[
             say(f"{file}: {name} is left out: {reason}.")
             return []
         remedy = error.remedy if isinstance(error, UsageError) else ""
+        if not remedy and space.codes is None and space.numbers is None and "labels" in EVALUATIONS[name].needs:
+            remedy = "Name one with --target, or add labels with relrep embed --labels."
         finding = error.finding if isinstance(error, UsageError) else reason
         raise DataError(finding, remedy, file=file, place=name) from None
 

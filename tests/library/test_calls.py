@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,23 @@ def test_mistakes_are_named_by_their_keywords(call: Any, words: str) -> None:
     with pytest.raises(relrep.RelrepError, match=words) as caught:
         call()
     assert not re.search(r"(?<![\w-])--?[a-z]", str(caught.value))
+
+
+@pytest.mark.slow
+def test_a_call_costs_no_more_than_the_command(work: Workdir) -> None:
+    """CPU time of a Python that starts anew, the smaller of two; warnings are errors."""
+
+    def seconds(command: str) -> float:
+        costs = []
+        for _ in range(2):
+            before = os.times()
+            work.cold.run(command)
+            after = os.times()
+            costs.append(after.children_user + after.children_system - before.children_user - before.children_system)
+        return min(costs)
+
+    call = "import relrep_cli as r; r.compare('a.npz', 'b.npz')"
+    assert seconds(f'python -W error -c "{call}"') <= seconds("relrep compare a.npz b.npz") * 1.1
 
 
 def test_no_message_of_the_core_keeps_an_option() -> None:
