@@ -23,7 +23,7 @@ from relrep_cli.base.streams import silence_stdout
 COUNTS = ("k", "anchors", "tied", "target", "class", "anomalies")  # columns where no value means that none applies
 ZERO_IS_NOTHING = ("deviation", "tied", "chance_difference")  # columns that a table leaves out when they are 0 throughout
 USUAL = {"joined": ("id",)}  # values that say nothing new, so that a table leaves their column out
-PATHS = ("a", "b", "reference", "encoder", "head", "file", "anomalies")  # columns that hold file names
+PATHS = ("a", "b", "reference", "encoder", "head", "file", "into", "anomalies")  # columns that hold file names
 ENDINGS = {".tsv": "tsv", ".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".md": "markdown", ".tex": "latex"}
 FORMATS = ("table", "tsv", "csv", "json", "jsonl", "markdown", "latex")
 Record = dict[str, Any]
@@ -44,20 +44,44 @@ class Style:
 
 
 PLAIN_STYLE = Style()
+EACH = 2  # files of which a note is printed each; of more, their number
 LOGGER = logging.getLogger("relrep")
 LOGGER.addHandler(logging.NullHandler())  # a program that imports relrep decides for itself where notes go
 
 
 class StderrNotes(logging.Handler):
-    """Print notes as lines on stderr that begin with the name of the command, above a progress bar where there is one."""
+    """Print notes as lines on stderr that begin with the name of the command, above a progress bar where there is one.
+
+    What is said of one file after another is printed for the first two; `close` says of how many more. -v prints all.
+    """
 
     def __init__(self, command: str) -> None:
         super().__init__()
         self.command = command
         self.console: Any = None  # rich's console while a bar is on the screen
+        self.said: dict[str, list[str]] = {}  # notes, by what they say of a file
 
     def emit(self, record: logging.LogRecord) -> None:
-        line = f"{self.command}: {printable(record.getMessage(), 20_000)}"  # file names may hold control characters
+        message = record.getMessage()
+        kind = message.partition(": ")[2]
+        if record.levelno == logging.INFO and kind and LOGGER.level == logging.INFO:
+            same = self.said.setdefault(kind, [])
+            same.append(message)
+            if len(same) > EACH:
+                return
+        self._print(message)
+
+    def close(self) -> None:
+        """Print how many more files got each note."""
+        for kind, same in self.said.items():
+            more = len(same) - EACH
+            if more > 0:
+                self._print(same[-1] if more == 1 else f"the same of {more} more: {kind}")
+        self.said = {}
+        super().close()
+
+    def _print(self, message: str) -> None:
+        line = f"{self.command}: {printable(message, 20_000)}"  # file names may hold control characters
         try:
             if self.console is not None:
                 self.console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -77,6 +101,7 @@ def notes_on_stderr(command: str) -> Iterator[None]:
     try:
         yield
     finally:
+        handler.close()
         LOGGER.removeHandler(handler)
         LOGGER.setLevel(level)
         LOGGER.propagate = propagate

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -18,7 +19,9 @@ from relrep_cli.base.limits import cpu_limit
 from relrep_cli.base.output import complain, emit, notes_on_stderr, warnings_as_details
 from relrep_cli.base.registry import load_plugins
 from relrep_cli.base.streams import silence_stdout, stand_in
-from relrep_cli.cli.help_pages import Pages
+from relrep_cli.cli.completions import help_asked, joined_words, script_asked, without_prefix
+from relrep_cli.cli.help_pages import Pages, in_plain_words
+from relrep_cli.cli.screens import SCREENS
 
 COMMANDS = {
     "embed": "Turn items into vectors with an encoder, or import vectors that exist.",
@@ -63,6 +66,10 @@ class Commands(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] not in COMMANDS:
+            if later := next((word for word in args[1:] if word in COMMANDS), ""):
+                raise errors.UsageError(
+                    f"{errors.printable(args[0])} is no command", f"Write the command first: relrep {later}."
+                )
             raise errors.unknown("command", args[0], COMMANDS)
         return super().resolve_command(ctx, args)
 
@@ -116,7 +123,7 @@ def load(name: str) -> Any:
     function = getattr(module, name)
     single.command(name, cls=Pages, epilog=examples, context_settings=settings)(function)
     command: Any = typer.main.get_command(single)
-    command.name, command.common, command.title = name, module.COMMON, module.TITLE
+    command.name, command.common, command.title = name, SCREENS[name], module.TITLE
     command.registries, command.panels = function.registries, function.panels
     return command
 
@@ -175,7 +182,11 @@ def _exit_code(arguments: list[str]) -> int:
     debug = "--debug" in arguments or _variable(arguments, "debug") not in ("", "0")
     try:
         signals.check()
-        outcome = app(arguments, prog_name="relrep", standalone_mode=False)
+        if (script := script_asked(arguments)) is not None:
+            emit(script)
+            return errors.DONE
+        words = help_asked(arguments[1:], COMMANDS, load) if arguments[:1] == ["help"] else arguments
+        outcome = app(words, prog_name="relrep", standalone_mode=False)
         emit("")
         signals.check()
         return outcome if isinstance(outcome, int) else errors.DONE
@@ -193,7 +204,7 @@ def _exit_code(arguments: list[str]) -> int:
         return _failed(*_of_missing_module(error), debug)
     except UsageProblem as problem:
         name = getattr(getattr(problem, "ctx", None), "command_path", "relrep")
-        said = problem.format_message().rstrip(".")
+        said = in_plain_words(problem.format_message()).rstrip(".")
         return _failed(f"{said}{'' if said.endswith('?') else '.'} See {name} --help.", errors.USAGE, debug)
     except (KeyboardInterrupt, EOFError):
         return errors.INTERRUPTED
@@ -240,6 +251,12 @@ def main() -> None:
     arguments = sys.argv[1:]
     stand_in()
     limit_threads(arguments)
+    if prefix := joined_words(os.environ):
+        lines = io.StringIO()
+        with redirect_stdout(lines):
+            run(arguments)
+        sys.stdout.write(without_prefix(lines.getvalue(), prefix))
+        sys.exit(errors.DONE)
     code = run(arguments)
     if code == errors.WRITE:
         os._exit(code)  # libhdf5 may end in SIGSEGV at exit after a failed write

@@ -34,7 +34,6 @@ from relrep_cli.plots import ready
 from relrep_cli.relative.similarities import SIMILARITIES
 
 TITLE = "What to measure"
-COMMON = ("metric", "preset", "anchors", "similarity", "split", "permutations", "matrix", "diagnose", "output", "plot")
 EXAMPLES = (
     "relrep compare a.rel.h5 b.rel.h5 --metric cosine,jaccard --k 10",
     "relrep compare a.h5 b.h5 --anchors anchors.h5 --split test",
@@ -79,7 +78,8 @@ class Options:
         str | None,
         typer.Option(
             "--per-row",
-            help="Write each row's own values to FILE (.tsv, .parquet or .h5).",
+            help="Write each row's own values to FILE (.tsv, .parquet or .h5); to an .h5ad, as columns of obs in a copy of the "
+            ".h5ad that is compared.",
             metavar="FILE",
             show_default=False,
         ),
@@ -97,7 +97,7 @@ class Options:
         str,
         typer.Option(
             "--against",
-            help="Print differences: is each other file closer to the reference than this file is? all: every two files.",
+            help="Test whether each other file is closer to the reference than FILE is; all tests every two files.",
             metavar="FILE",
             show_default=False,
         ),
@@ -143,7 +143,7 @@ class Options:
         int | None,
         typer.Option(
             "--permutations",
-            help="Add p and q: p compares the value with N random pairings of the rows, in N times the time.",
+            help="Add p and q, from N random pairings of the rows; takes N times as long.",
             metavar="N",
             min=1,
             show_default=False,

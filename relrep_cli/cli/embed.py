@@ -26,7 +26,6 @@ POSITIVES = 3  # nearest neighbours, unless --k says otherwise
 
 RAW = {"images": "images", "graph": "a graph"}
 TITLE = "What to embed"
-COMMON = ("encoder", "ids", "labels", "splits", "space", "id_column", "vector_columns", "save_encoder", "dtype", "output")
 EXAMPLES = (
     "relrep embed fashion-mnist/ --encoder conv-ae --dim 48 --seed 0 -o a.h5",
     "relrep embed cifar10/ --size 32 --encoder vicreg --epochs 20 --save-encoder v.safetensors -o v.h5",
@@ -71,7 +70,7 @@ class Options:
         typer.Option(
             "--source",
             autocompletion=_complete_source,
-            help=f"What SOURCE is, where it is not recognised: {', '.join(SOURCES)}.",
+            help=f"Kind of SOURCE, if relrep does not recognise it: {', '.join(SOURCES)}.",
             metavar="NAME",
             show_default=False,
         ),
@@ -89,7 +88,7 @@ class Options:
         int | None,
         typer.Option(
             "--k",
-            help=f"Nearest neighbours in that file that are positives. [default: {POSITIVES}]",
+            help=f"How many nearest neighbours in the file of --positives count as positives. [default: {POSITIVES}]",
             min=1,
             show_default=False,
         ),

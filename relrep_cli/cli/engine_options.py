@@ -78,7 +78,7 @@ class RowOptions(ProcessOptions, ShardOptions):
 class EngineOptions(ProcessOptions, ShardOptions):
     """Where tasks run, which of them, and what is kept of them."""
 
-    cache: Annotated[str | None, _option("--cache", "Keep finished results in FOLDER, and take them from it.", "FOLDER")] = None
+    cache: Annotated[str | None, _option("--cache", "Keep finished results in FOLDER, and reuse them.", "FOLDER")] = None
 
 
 def refuse_standard_input(files: Iterable[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from relrep_cli.base.output import Record, say, write
 from relrep_cli.base.uris import is_stdin, split_uri
 from relrep_cli.cli.options import Printing, command
 from relrep_cli.cli.reading_options import ReadingOptions
+from relrep_cli.comparison.layers import expand
 from relrep_cli.embedding import Embedding, duplicates
 from relrep_cli.numerics.blocks import row_blocks, widen
 from relrep_cli.numerics.digests import digest
@@ -22,8 +24,7 @@ from relrep_cli.numerics.equal_rows import first_of_equal_rows
 MOST = 64  # embeddings of one file that are described: each is checked in a child of its own
 COLUMNS = ("file", "name", "value")
 TITLE = "What to check"
-COMMON = ("verify", "format", "json", "id_column", "vector_columns")
-EXAMPLES = ("relrep info a.h5", "relrep info a.h5 --verify --json")
+EXAMPLES = ("relrep info a.h5", "relrep info a.h5 --verify --json", "relrep info 'a.h5::layer/*'")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,7 @@ def info(options: Options) -> None:
     """Say what a file holds, where it came from and whether it is sound.
 
     Rows with NaN, zero rows and repeated rows are counted, not refused. Of several files, the others are told of even when
-    one cannot be read.
+    one cannot be read. On a terminal, embeddings inside a file have one line each.
     """
     style = options.printing.style  # before any file is read
     records: list[Record] = []
@@ -53,8 +54,26 @@ def info(options: Options) -> None:
             if len(options.files) == 1:
                 raise
             records.append({"file": file, "name": "error", "value": str(error)})
-    write(records, COLUMNS, style)
+    several = any("::" in r["file"] and r["file"] not in options.files for r in records)
+    if several and style.on_stdout == "table":
+        lines = list(_one_line_each(records))
+        write(lines, list(dict.fromkeys(name for line in lines for name in line)), style)
+    else:
+        write(records, COLUMNS, style)
     _judge(records)
+
+
+def _one_line_each(records: list[Record]) -> Iterator[Record]:
+    """A line for each embedding of files that hold many, without what is 0 or missing in all of them."""
+    facts: dict[str, Record] = {}
+    for r in records:
+        facts.setdefault(r["file"], {})[r["name"]] = r["value"]
+    short = {
+        file: {n: v for n, v in found.items() if n != "digest" and not n.startswith("step ")} for file, found in facts.items()
+    }
+    told = {name for found in short.values() for name, value in found.items() if value}
+    for file, found in short.items():
+        yield {"file": file, **{name: value for name, value in found.items() if name in told}}
 
 
 def _judge(records: list[Record]) -> None:
@@ -78,6 +97,8 @@ def _judge(records: list[Record]) -> None:
 
 def _members(file: str) -> list[str]:
     """The file itself, or each embedding in it when there are several and none at its root."""
+    if set(split_uri(file)[2]) & set("*?["):
+        return expand([file])[0]
     if split_uri(file)[1] or is_stdin(file) or not file.lower().endswith(store.HDF5_ENDINGS):
         return [file]
     found = store.members(file)
@@ -85,7 +106,7 @@ def _members(file: str) -> list[str]:
         return [file]
     if len(found) > MOST:
         say(f"{file}: holds {len(found)} embeddings or more; here are the first {MOST}. Write {file}::NAME for another.")
-    return [f"{file}::{name}" for name in found[:MOST]]
+    return [f"{file}::{name.strip('/')}" for name in found[:MOST]]
 
 
 def _facts(e: Embedding) -> dict[str, Any]:

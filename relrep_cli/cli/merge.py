@@ -23,7 +23,6 @@ from relrep_cli.relative.projected_parts import merge_files, read_part
 from relrep_cli.stitching import grid_parts
 
 TITLE = "What to merge"
-COMMON = ("output", "force", "format", "dry_run")
 EXAMPLES = (
     "relrep merge results.tsv.*-of-8.part -o results.tsv",
     "relrep merge grid.tsv.*-of-4.part -o grid.tsv",
@@ -64,10 +63,11 @@ def merge(options: Options) -> int:
         shared.plan([f"merge {len(options.files)} parts into {options.output or 'standard output'}"])
         return DONE
     if all(name.lower().endswith(store.HDF5) for name in options.files):
+        read = [read_part(name) for name in options.files]
         if not options.output or options.fail_under is not None:
             raise UsageError("the parts are files of project", "Name the whole with -o FILE, and leave --fail-under out.")
         store.refuse(options.output, options.force, options.files, store.HDF5)
-        merge_files([read_part(name) for name in options.files], options.output, options.force)
+        merge_files(read, options.output, options.force)
         return DONE
     targets = Targets(output=options.output, per_row="", plot="", style=options.printing.style, force=options.force)
     targets.refuse(options.files)

@@ -28,7 +28,6 @@ from relrep_cli.plots import fitting, ready, strips
 from relrep_cli.sources import SOURCES, Items
 
 TITLE = "What to look up"
-COMMON = ("query", "sample", "k", "farthest", "by", "split", "images", "plot", "json", "seed")
 EXAMPLES = (
     "relrep neighbors a.h5 --query test-00000,test-00007 -k 5",
     "relrep neighbors a.h5 --sample 10 --farthest --by euclidean",
@@ -78,7 +77,7 @@ class Options:
         str,
         typer.Option(
             "--source",
-            help=f"What SOURCE is, where it is not recognised: {', '.join(IMAGES)}.",
+            help=f"Kind of SOURCE, if relrep does not recognise it: {', '.join(IMAGES)}.",
             metavar="NAME",
             show_default=False,
         ),

@@ -8,16 +8,14 @@ import typing
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from relrep_cli.base.errors import UsageError
 from relrep_cli.base.output import FORMATS, Style, say, set_verbosity
 from relrep_cli.base.registry import Keyword, Registry
-
-if TYPE_CHECKING:
-    pass
+from relrep_cli.cli.completions import completed
 
 Format = Literal["table", "tsv", "csv", "json", "jsonl", "markdown", "latex", "md"]
 assert typing.get_args(Format) == (*FORMATS, "md")
@@ -141,7 +139,7 @@ def command(shape: type, *registries: Registry) -> Callable[[Callable[[Any], int
     wanted += [_parameter(name, kind, default) for name, (kind, default) in SHARED.items()]
 
     def decorate(function: Callable[[Any], int | None]) -> Callable[..., Any]:
-        parameters = [CONTEXT, *(_with_variables(p, function.__name__) for p in wanted)]
+        parameters = [CONTEXT, *(_with_variables(completed(p), function.__name__) for p in wanted)]
 
         def called(**values: Any) -> Any:
             set_verbosity(values.pop("quiet"), values.pop("verbose"))

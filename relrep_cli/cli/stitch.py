@@ -44,7 +44,6 @@ NEEDS = {
     "aggregate": "--method product",
 }
 TITLE = "What to stitch"
-COMMON = ("anchors", "method", "similarity", "head", "target", "seeds", "output", "save_head", "predictions", "cache")
 EXAMPLES = (
     "relrep stitch a.h5 b.h5 --anchors anchors.h5 --target label",
     "relrep stitch a.h5 b.h5 --anchors anchors.h5 --method relative,ridge --similarity cosine --head mlp --seeds 5",

@@ -33,7 +33,6 @@ from relrep_cli.stitching.universe_files import FIT_ROWS as UNIVERSE_ROWS
 from relrep_cli.stitching.universe_files import Building, build_universe
 
 TITLE = "What to translate"
-COMMON = ("into", "anchors", "method", "save_map", "map", "report", "output")
 EXAMPLES = (
     "relrep translate new.h5 --into old.h5 -o new.in-old.h5",
     "relrep translate new.h5 --into old.h5 --anchors anchors.h5 --method ridge --save-map map.h5",

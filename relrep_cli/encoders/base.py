@@ -36,7 +36,7 @@ class Checkpoint:
 
 FORGETFUL = Checkpoint()
 Dim = Annotated[int, Param("Width of the vectors.", minimum=1, maximum=65536)]
-Dropout = Annotated[float, Param("Share of features left out in training.", minimum=0, maximum=0.95)]
+Dropout = Annotated[float, Param("Dropout rate in training.", minimum=0, maximum=0.95)]
 Vectors = Callable[[NDArray[Any]], NDArray[np.float32]]  # a block of items -> (b, dim)
 Kind = Literal["images", "vectors", "texts", "graph"]  # of items
 IMAGES: frozenset[Kind] = frozenset({"images"})

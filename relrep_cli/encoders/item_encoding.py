@@ -140,6 +140,22 @@ def _own_part(items: Items, job: Encoding, batch: int) -> tuple[Items, dict[str,
     return items.part(rows), stated(job.shard, rows.start, len(items.x))
 
 
+def embedded(items: Items, job: Encoding) -> Embedding:
+    """The vectors of the items in memory, for callers that write no file. job.output is not read."""
+    _refuse_beyond_float32(items, job.source)
+    if pretrained.scheme_of(job.encoder):
+        model, space = pretrained.open_model(job.encoder, items, job.device, job.params)
+        vectors, obs = pretrained.blocks(model, items, job.params["batch"]), dict(items.obs)
+    else:
+        nothing = Checkpoint(lambda: None, lambda state: None, lambda record: None)
+        trained = job.trained or _train(job, items, job.params, nothing)
+        vectors, space = encoders.encode(trained, items, device=job.device), encoders.space(trained)
+        obs = {**items.obs, **_errors(trained, items, job.device)}
+    step = make_step("embed", {**job.params, "dtype": job.dtype}, job.seed, [_as_input(job.source, items)])
+    x = np.concatenate(list(vectors)).astype(job.dtype)
+    return Embedding(x, items.ids, obs=obs, space=space, steps=[step], uri=job.source)
+
+
 def _refuse_beyond_float32(items: Items, source: str) -> None:
     """Raise DataError for vectors of which float32, in which encoders compute, keeps nothing, or not their squares."""
     if items.kind != "vectors" or items.x.dtype.itemsize < 4:

@@ -26,6 +26,8 @@ from relrep_cli.numerics.whitening import unit_of
 from relrep_cli.plots import curves, ready
 from relrep_cli.store.reading import PLAIN, Reading
 
+ALL, COMPRESSION, FOREIGN = "all", "compression", "foreign"
+COMPRESSING = {"dims", "dtype"}  # options that ask for task compression
 KEYS = ("task", "target", "anomalies", "name", "class")  # what a value is of, beside its file
 
 
@@ -118,14 +120,31 @@ def anomalies_of_each(anomalies: list[str], count: int) -> list[list[str]]:
 
 def _of_file(file: str, anomalies: Sequence[str], plan: EvaluationPlan, extras: Extras, advance: Advance) -> list[Record]:
     """All records of one file. Raises DataError when it cannot be used."""
-    e = in_id_order(store.read(file, plan.reading))
-    odd = [in_id_order(store.read(name)) for name in anomalies]
-    clean = in_id_order(store.read(plan.reference)) if plan.reference else None
-    unit, (e, *odd) = _in_one_unit([e, *odd])
+    e, odd = store.read(file, plan.reading), [store.read(name) for name in anomalies]
+    clean = store.read(plan.reference) if plan.reference else None
+    return records_of_space(e, odd, clean, plan, extras, advance)
+
+
+def records_of_space(
+    e: Embedding, odd: Sequence[Embedding], clean: Embedding | None, plan: EvaluationPlan, extras: Extras, advance: Advance
+) -> list[Record]:
+    """All records of one space. odd: its anomalies. clean: a reference of the same space."""
+    unit, (e, *odd) = _in_one_unit([in_id_order(one) for one in (e, *odd)])
     for o in odd if not plan.score else []:
         if e.space != o.space:
-            say(f"{file} and {o.uri}: different spaces ({_space(e)} and {_space(o)}); distances between them mean little.")
-    return list(_of_targets(e, odd, clean, unit, plan, extras, advance))
+            say(f"{e.uri} and {o.uri}: different spaces ({_space(e)} and {_space(o)}); distances between them mean little.")
+    return list(_of_targets(e, odd, clean and in_id_order(clean), unit, plan, extras, advance))
+
+
+def named_tasks(names: Sequence[str], compresses: bool, has_reference: bool) -> list[str]:
+    """The tasks behind `all`. compresses: whether an option of task compression is given.
+
+    compression changes the vectors, so it runs only when it is asked for; its options ask for it alone.
+    """
+    if ALL not in names:
+        return list(names)
+    unasked = {COMPRESSION} if has_reference else {COMPRESSION, FOREIGN}
+    return [COMPRESSION] if compresses else [name for name in EVALUATIONS if name not in unasked]
 
 
 def _in_one_unit(found: list[Embedding]) -> tuple[float, list[Embedding]]:
@@ -194,6 +213,8 @@ def _findings(file: str, space: Space, name: str, plan: EvaluationPlan) -> list[
             say(f"{file}: {name} is left out: {reason}.")
             return []
         remedy = error.remedy if isinstance(error, UsageError) else ""
+        if not remedy and space.codes is None and space.numbers is None and "labels" in EVALUATIONS[name].needs:
+            remedy = "Name one with --target, or add labels with relrep embed --labels."
         finding = error.finding if isinstance(error, UsageError) else reason
         raise DataError(finding, remedy, file=file, place=name) from None
 

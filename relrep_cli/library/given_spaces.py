@@ -12,12 +12,14 @@ import numpy as np
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, UsageError, printable
 from relrep_cli.embedding import Embedding, duplicates, row_numbers, text
+from relrep_cli.library.wording import speaks_python
 from relrep_cli.numerics.blocks import first_bad_row
 
 Space: TypeAlias = Any  # an Embedding, a path or URI, an array (n, d), a pandas data frame, or a tensor
 Column: TypeAlias = "Sequence[Any] | np.ndarray"  # one value for each row
 
 
+@speaks_python
 def as_embedding(
     x: Space,
     *,

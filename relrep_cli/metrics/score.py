@@ -26,7 +26,7 @@ By = Annotated[
 Index = Annotated[
     Literal["exact", "ivf", "hnsw"],
     Param(
-        "Search for neighbours: exact, or for many rows by an index, whose recall is measured and at least 0.99.",
+        "How to search for neighbours: exactly, or with an index, whose recall is measured and at least 0.99.",
         choices=("exact", "ivf", "hnsw"),
     ),
 ]

@@ -21,12 +21,15 @@ from relrep_cli.engine.running import HERE, Engine
 from relrep_cli.engine.shards import Shard
 from relrep_cli.relative.projected_parts import rows_of
 from relrep_cli.relative.projected_rows import Fitted
-from relrep_cli.relative.projection import Basis, basis, projection_notes, relative_blocks, tile_rows
+from relrep_cli.relative.projection import Basis, basis, projection_notes, relative, relative_blocks, tile_rows
 from relrep_cli.relative.recipes import Recipe
+from relrep_cli.store.h5ad_copies import Addition, write_copy
 from relrep_cli.store.limits import STATISTIC
 from relrep_cli.store.reading import PLAIN, Reading
 from relrep_cli.store.row_parts import SHARD
 from relrep_cli.store.shared_rows import SharedRows, rows_of_task
+
+IN_OBSM = "X_relrep"  # where scanpy looks for embeddings: obsm, with X_ in front
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +108,18 @@ def _cost(e: Embedding, recipe: Recipe) -> Cost:
     scanned = e.x.size * passes + e.n * recipe.width() * functions
     blocks = 8.0 * 3 * tile_rows(e.d, recipe.width()) * (e.d + recipe.width() * functions)
     return Cost(read=e.x.nbytes, single=products, scanned=scanned, memory=blocks + 22 * e.n)
+
+
+def project_into_copy(file: str, recipe: Recipe, to_do: Projection, target: str) -> None:
+    """Write a copy of the AnnData file with the relative vectors in obsm. Raises DataError, UsageError or WriteError."""
+    e = store.read(file, to_do.reading)
+    if to_do.dry_run:
+        return say(f"would: project {file}: {e.n} x {e.d} on {recipe.width()} columns into obsm of {target}")
+    to = basis(e, recipe, double=to_do.stored == "float64", exact=to_do.exact)
+    if not to_do.output:
+        note_basis(e, to)
+    x = relative(e, to, to_do.device).x.astype(to_do.stored, copy=False)
+    write_copy(file, target, [Addition("obsm", IN_OBSM, x, f"{recipe.label} to {len(to.anchors)} anchors")], to_do.force)
 
 
 def note_basis(embedding: Embedding, to: Basis) -> None:

@@ -75,7 +75,9 @@ def read(
 def _with_columns(uri: str, found: Found, columns: dict[str, np.ndarray], space: str | None) -> Found:
     for name, values in columns.items():
         if len(values) != len(found.x):
-            raise DataError(f"{len(found.x)} rows, but {len(values)} lines of {name}", "Give one a row.", file=uri)
+            turned = found.layout == "array" and len(values) == found.x.shape[1]
+            remedy = "Write --transpose if each column is an item." if turned else "Give one a row."
+            raise DataError(f"{len(found.x)} rows, but {len(values)} lines of {name}", remedy, file=uri)
     ids = columns.pop("ids", found.ids)
     attrs = {**found.attrs, "space": space, "digest": ""} if space else found.attrs
     if ids is not found.ids:

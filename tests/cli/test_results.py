@@ -324,11 +324,20 @@ def test_labels_that_differ_have_no_overlap_in_common(empty: Workdir) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["compare a.h5 b.h5 -o x.docx", "compare a.h5 b.h5 -m cosine --per-row x.h5ad", "compare a.h5 b.h5 -o results"]
+    "command", ["compare a.h5 b.h5 -o x.docx", "compare a.h5 b.h5 -m cosine --per-row x.pkl", "compare a.h5 b.h5 -o results"]
 )
 def test_an_ending_that_says_no_format_is_refused(work: Workdir, command: str) -> None:
     work.error(f"relrep {command}", 2, f"{command.split()[-1]}: the name must end in one of .tsv, .csv, ")
     assert not (work / command.split()[-1]).exists()
+
+
+def test_what_is_said_of_many_files_is_counted(empty: Workdir) -> None:
+    for name in range(5):
+        np.save(empty / f"{name}.npy", np.random.default_rng(name).normal(size=(20, 3)))
+    command = "relrep compare 0.npy 1.npy 2.npy 3.npy 4.npy -m cka"
+    lines = empty.here(command).stderr.splitlines()
+    assert [line.split(": ")[1] for line in lines] == ["0.npy", "1.npy", "the same of 3 more"]
+    assert len([line for line in empty.here(f"{command} -v").stderr.splitlines() if "has no ids" in line]) == 5
 
 
 @pytest.mark.slow

@@ -351,6 +351,34 @@ def test_completion(empty: Workdir, words: str, current: int, expected: str) -> 
     assert set(empty.run("relrep", **variables).stdout.split()) == set(expected.split())
 
 
+def test_completion_within_files(work: Workdir) -> None:
+    """Members behind `::`, which bash splits off, and the splits of the file that is named."""
+    with h5py.File(work / "layers.h5", "w") as file:
+        for name in ("layer/0", "layer/10", "head"):
+            file[name] = np.eye(3)
+
+    def after(words: str, shell: str = "bash") -> set[str]:
+        last = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1), "_TYPER_COMPLETE_ARGS": words}
+        last["_TYPER_COMPLETE_FISH_ACTION"] = "get-args"
+        return set(work.run("relrep", **last, _RELREP_COMPLETE=f"complete_{shell}").stdout.split())
+
+    assert after("relrep info layers.h5 :: la") == {"layer/0", "layer/10"}
+    assert after("relrep compare a.h5 layers.h5 ::") == {"head", "layer/0", "layer/10"}
+    assert after("relrep info layers.h5::la", "fish") == {"layers.h5::layer/0", "layers.h5::layer/10"}
+    assert after("relrep compare a.h5 --split t") == {"test", "train"}
+    assert after("relrep info no.h5 :: la") == set()
+
+
+@pytest.mark.parametrize(
+    ("shell", "sign"), [("bash", "complete -o"), ("zsh", "#compdef relrep"), ("fish", "complete --command")]
+)
+def test_the_script_is_for_the_shell_that_is_asked_for(empty: Workdir, shell: str, sign: str) -> None:
+    assert sign in empty.here(f"relrep --show-completion {shell}").stdout
+    said = empty.here(f"relrep --install-completion {shell}", HOME=str(empty.path)).stdout
+    assert f"Completion for {shell} is in {empty.path}" in said
+    assert "Did you mean zsh?" in empty.error("relrep --show-completion zhs", 2)
+
+
 # --- doing, not doing, and doing again ---
 
 

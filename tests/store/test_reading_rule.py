@@ -299,6 +299,19 @@ def test_what_is_made_from_bare_arrays_stays_paired_by_position(work: Any) -> No
     assert not read(work / "named.h5").row_ids and read(work / "bare.h5").row_ids
 
 
+def test_one_list_of_ids_serves_all_layers_of_a_file(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "layers.h5", "w") as file:
+        file["ids"], file["labels"], file["other/ids"] = NAMES, ["u", "v"] * (N // 2), ["x"] * (N + 1)
+        for layer in range(2):
+            file[f"model/layer/{layer}"] = X
+        file["model/short"] = X[:5]
+        file["own/id"], file["own/x"] = [f"o{i}" for i in range(N)], X
+    e = read(f"{tmp_path}/layers.h5::model/layer/1")
+    assert e.ids.tolist() == [name.encode() for name in NAMES] and set(e.obs["label"].tolist()) == {b"u", b"v"}
+    assert not e.row_ids and read(f"{tmp_path}/layers.h5::own/x").ids[0] == b"o0"
+    assert read(f"{tmp_path}/layers.h5::model/short").row_ids
+
+
 # --- ids that differ in form ---
 
 
@@ -306,7 +319,8 @@ def test_what_is_made_from_bare_arrays_stays_paired_by_position(work: Any) -> No
     ("change", "a", "b"),
     [
         ("nfc", "cafe\u0301{}", "caf\u00e9{}"), ("strip", " x{}", "x{}"), ("case", "The{}", "the{}"),
-        ("number", "00{}", "{}.0"), ("basename", "/data/x{}.png", "x{}.png"), ("stem", "a/x{}.png", "b/x{}.jpg"),
+        ("number", "00{}", "{}.0"), ("barcode", "s{}_ACGTACGTAC-1", "s{}_ACGTACGTAC-1-0"),
+        ("basename", "/data/x{}.png", "x{}.png"), ("stem", "a/x{}.png", "b/x{}.jpg"),
     ],
 )  # fmt: skip
 def test_ids_that_differ_in_form_are_explained_and_joined(tmp_path: Path, change: str, a: str, b: str) -> None:
@@ -322,6 +336,9 @@ def test_ids_that_differ_in_form_are_explained_and_joined(tmp_path: Path, change
 def test_no_change_is_advised_that_does_not_help() -> None:
     assert difference(text(["a", "b"]), text(["c", "d"])) is None
     assert normalized(text(["10.0", "10.5", "x0"]), "number").tolist() == [b"10", b"10.5", b"x0"]
+    cells = ["ACGTACGTACGT-1-0", "ACGTACGTACGT_1", "s1_ACGTACGT-1", "item-003", "ACGT-1", "xACGTACGT-1"]
+    kept = [b"ACGTACGTACGT", b"ACGTACGTACGT", b"s1_ACGTACGT", b"item-003", b"ACGT-1", b"xACGTACGT-1"]
+    assert normalized(text(cells), "barcode").tolist() == kept
     with pytest.raises(UsageError, match="'nfx' is not a way to change ids"):
         normalized(text(["a"]), "nfx")
 
