@@ -17,6 +17,7 @@ from relrep_cli.cli.compare_diagnosis import refuse_other_options, run_diagnosis
 from relrep_cli.cli.compare_differences import refuse_other_results, run_differences
 from relrep_cli.cli.compare_outputs import Targets, describe, verdict, write_results
 from relrep_cli.cli.compare_parts import PART, refuse_of_part, run_part
+from relrep_cli.cli.compare_report import refuse_report, write_report
 from relrep_cli.cli.compare_session import Source, outcomes_of, views_of
 from relrep_cli.cli.engine_options import EngineOptions
 from relrep_cli.cli.options import Explicit, Given, Printing, command
@@ -32,6 +33,7 @@ from relrep_cli.metrics.catalogue import COLUMNS as CATALOGUE
 from relrep_cli.metrics.catalogue import PRESETS, catalogue, expand, preset, remarks
 from relrep_cli.plots import ready
 from relrep_cli.relative.similarities import SIMILARITIES
+from relrep_cli.reports.page import is_report
 
 TITLE = "What to measure"
 COMMON = ("metric", "preset", "anchors", "similarity", "split", "permutations", "matrix", "diagnose", "output", "plot")
@@ -211,6 +213,7 @@ def compare(options: Options) -> int:
     refuse_other_results(options.explicit.options, options.against)
     targets, plan = _targets(options), _plan(options)
     targets.refuse([*plan.files, *options.recipe.files()])
+    refuse_report(targets, diagnose=options.diagnose, against=options.against, shard=options.running.part)
     if options.against:
         models_of(plan, options.against)  # refuses before files are read
     if options.diagnose:
@@ -230,8 +233,12 @@ def compare(options: Options) -> int:
         return DONE
     if part is not None:
         return run_part(source, views, cache, engine, part, targets)
-    results = collect(plan, cache, outcomes_of(source, views, cache, engine))
-    write_results(plan, results, views, targets, bool(options.recipe.anchors))
+    found = outcomes_of(source, views, cache, engine)
+    if targets.is_report:
+        results = write_report(plan, cache, found, views, targets, options.explicit.command)
+    else:
+        results = collect(plan, cache, found)
+        write_results(plan, results, views, targets, bool(options.recipe.anchors))
     cache.close()
     return verdict(results.records, options.fail_under)
 
@@ -265,6 +272,7 @@ def _plan(options: Options) -> Plan:
         worst=options.worst or 0,
         permutations=options.permutations or 0,
         intervals=not options.no_interval,
+        report=is_report(options.output),
     )
     return make_plan(groups, metrics, outputs, reference=options.reference, seed=options.seed, require_all=options.require_all)
 

@@ -18,6 +18,8 @@ from relrep_cli.comparison.runs import Results, Views
 from relrep_cli.comparison.worst_items import worst
 from relrep_cli.embedding import ABSOLUTE, text
 from relrep_cli.plots import Panel, distributions, heatmap
+from relrep_cli.reports.page import ENDINGS as PAGES
+from relrep_cli.reports.page import is_report
 
 COLUMNS = ("a", "b", "metric", "value", "corrected", "low", "high", "chance", "n", "k", "convention", "joined")
 ROWS_IN_HDF5 = (".h5", ".hdf5")
@@ -34,6 +36,11 @@ class Targets:
     style: Style
     force: bool
 
+    @property
+    def is_report(self) -> bool:
+        """Whether the output is a page."""
+        return is_report(self.output)
+
     def refuse(self, inputs: Sequence[str]) -> None:
         """Raise UsageError when a target is an input or another target, or must not be replaced; WriteError for a bad place."""
         for target in filter(None, (self.output, self.plot)):  # an existing file may hold these very results: decided later
@@ -44,7 +51,9 @@ class Targets:
         for (option, target), (other, same) in itertools.combinations(names.items(), 2):
             if target and target == same:
                 raise UsageError(f"{option} and {other} name the same file", "Give them different names.", file=target)
-        store.agree(self.output, self.style)
+        if self.is_report and self.style.format:
+            raise UsageError(f"--format {self.style.format} is no report", "Leave it out.", file=self.output)
+        store.agree(self.output, self.style, more=PAGES)
         if self.per_row:
             store.agree(self.per_row, more=ROWS_IN_HDF5)
 

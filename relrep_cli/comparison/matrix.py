@@ -79,10 +79,9 @@ def matrix(records: Sequence[Record], left: Sequence[str], top: Sequence[str]) -
         known[r["a"], r["b"]] = np.nan if r["value"] is None else r["value"]
     if entry.symmetric:
         known = {(b, a): v for (a, b), v in known.items()} | known
-    identity = _identity(entry, records[0])
-    values = np.array(
-        [[known.get((a, b), identity if a == b and a in usable else np.nan) for b in top] for a in left], np.float64
-    )
+    identity = identity_value(records[0])
+    own = np.nan if identity is None else identity
+    values = np.array([[known.get((a, b), own if a == b and a in usable else np.nan) for b in top] for a in left], np.float64)
     names = short_names([*left, *top], metrics[0])
     conventions, sizes = ({r[key] for r in records if r["value"] is not None} for key in ("convention", "n"))
     return Matrix(
@@ -97,10 +96,11 @@ def matrix(records: Sequence[Record], left: Sequence[str], top: Sequence[str]) -
     )
 
 
-def _identity(entry: Any, record: Record) -> float:
-    """The value of a space compared with itself: declared by the metric, equal to one of its options, or NaN."""
-    value = record.get(entry.identity) if isinstance(entry.identity, str) else entry.identity
-    return np.nan if value is None else float(value)
+def identity_value(record: Record) -> float | None:
+    """The value of a space compared with itself: declared by the metric, equal to one of its options, or None."""
+    identity = METRICS[record["metric"]].identity
+    value = record.get(identity) if isinstance(identity, str) else identity
+    return None if value is None else float(value)
 
 
 def clustered(m: Matrix) -> Matrix:

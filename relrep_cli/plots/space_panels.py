@@ -30,7 +30,7 @@ ABSOLUTE = View("", lambda space: lambda items: items)
 class PanelOptions:
     """What every panel shows: at most `sample` items, of the split if one is named, in two dims by a method.
 
-    params: of the method. color: the column that colours the points.
+    params: of the method. color: the column that colours the points. quiet: say nothing of a sample.
     """
 
     method: str
@@ -39,6 +39,7 @@ class PanelOptions:
     split: str | None = None
     sample: int = 2_000
     seed: int = 0
+    quiet: bool = False
 
 
 def panels(spaces: Sequence[Embedding], views: Sequence[View], options: PanelOptions) -> list[list[Cloud]]:
@@ -66,7 +67,8 @@ def _items(e: Embedding, options: PanelOptions) -> tuple[Embedding, Embedding]:
     rng = np.random.default_rng(options.seed)
     shown = of_split(e, options.split)
     if shown.n > options.sample:
-        say(f"{e.uri}: {options.sample} of {shown.n} items are drawn (seed {options.seed}); --sample draws more.")
+        if not options.quiet:
+            say(f"{e.uri}: {options.sample} of {shown.n} items are drawn (seed {options.seed}); --sample draws more.")
         order = np.argsort(shown.ids, kind="stable")
         shown = select(shown, np.sort(order[rng.permutation(shown.n)[: options.sample]]))
     training = _training(e)

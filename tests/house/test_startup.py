@@ -201,7 +201,7 @@ FLOORS = (  # from the ground up: a room imports lower floors and its own, never
     {"store", "metrics"},
     {"sources", "anchors", "comparison"},
     {"encoders", "relative", "plots"},
-    {"heads"},
+    {"heads", "reports"},
     {"evaluations", "stitching"},
     {"library"},
     {"cli"},
