@@ -17,12 +17,13 @@ from relrep_cli.cli.compare_diagnosis import refuse_other_options, run_diagnosis
 from relrep_cli.cli.compare_differences import refuse_other_results, run_differences
 from relrep_cli.cli.compare_outputs import Targets, describe, verdict, write_results
 from relrep_cli.cli.compare_parts import PART, refuse_of_part, run_part
-from relrep_cli.cli.compare_report import refuse_report, write_report
+from relrep_cli.cli.compare_report import write_report
 from relrep_cli.cli.compare_session import Source, outcomes_of, views_of
 from relrep_cli.cli.engine_options import EngineOptions
 from relrep_cli.cli.options import Explicit, Given, Printing, command
 from relrep_cli.cli.reading_options import TrustingOptions
 from relrep_cli.cli.recipe_options import RecipeOptions
+from relrep_cli.cli.report_files import refuse_report
 from relrep_cli.comparison.diagnosis import RELATIONS
 from relrep_cli.comparison.layers import expand as expand_patterns
 from relrep_cli.comparison.plans import Outputs, Plan, make_plan
@@ -213,7 +214,9 @@ def compare(options: Options) -> int:
     refuse_other_results(options.explicit.options, options.against)
     targets, plan = _targets(options), _plan(options)
     targets.refuse([*plan.files, *options.recipe.files()])
-    refuse_report(targets, diagnose=options.diagnose, against=options.against, shard=options.running.part)
+    refuse_report(
+        targets.output, targets.style, diagnose=options.diagnose, against=options.against, shard=options.running.shard
+    )
     if options.against:
         models_of(plan, options.against)  # refuses before files are read
     if options.diagnose:

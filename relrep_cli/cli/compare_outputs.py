@@ -51,8 +51,6 @@ class Targets:
         for (option, target), (other, same) in itertools.combinations(names.items(), 2):
             if target and target == same:
                 raise UsageError(f"{option} and {other} name the same file", "Give them different names.", file=target)
-        if self.is_report and self.style.format:
-            raise UsageError(f"--format {self.style.format} is no report", "Leave it out.", file=self.output)
         store.agree(self.output, self.style, more=PAGES)
         if self.per_row:
             store.agree(self.per_row, more=ROWS_IN_HDF5)

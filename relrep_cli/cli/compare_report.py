@@ -1,33 +1,23 @@
-"""`compare -o report.html`: what was found as a page."""
+"""`compare -o report.html`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from relrep_cli import store
-from relrep_cli.base.errors import DataError, UsageError
+from relrep_cli.base.errors import DataError
 from relrep_cli.base.task_cache import Records
-from relrep_cli.cli import versions
 from relrep_cli.cli.compare_outputs import Targets
+from relrep_cli.cli.report_files import publish
 from relrep_cli.comparison.matrix import short_names
 from relrep_cli.comparison.plans import Plan
 from relrep_cli.comparison.row_summaries import RowSummaries
 from relrep_cli.comparison.runs import Results, Views, collect
 from relrep_cli.embedding import Embedding
 from relrep_cli.engine.jobs import Outcome
-from relrep_cli.reports import Report, file_facts, page, spaces_of
 from relrep_cli.reports.comparisons import comparison_grids
 
 MANY = 200  # pairs and tasks above which a page names fewer items for each
 WORST, FEWER_WORST = 10, 5
-
-
-def refuse_report(targets: Targets, **asked: object) -> None:
-    """Raise UsageError where the output is a report, and an option with a value asks for something that is none."""
-    name = next((name for name, value in asked.items() if value), "")
-    if targets.is_report and name:
-        finding, remedy = f"--{name} makes no report", f"Name a table such as results.tsv, or remove --{name}."
-        raise UsageError(finding, remedy, file=targets.output)
 
 
 def write_report(plan: Plan, cache: Records, found: Iterable[Outcome], views: Views, targets: Targets, command: str) -> Results:
@@ -40,13 +30,7 @@ def write_report(plan: Plan, cache: Records, found: Iterable[Outcome], views: Vi
         of_file = views[uri]
         known[uri] = of_file if isinstance(of_file, DataError) else of_file[0].embedding
     names = short_names(list(known))
-    report = Report(
-        title=f"{', '.join(plan.metrics)} of {' and '.join(names.values()) if plan.single else f'{len(known)} spaces'}",
-        command=command,
-        grids=comparison_grids(results.records, plan.sides, rows),
-        spaces=spaces_of(known, names, plan.seed),
-        files=[file_facts(uri, one) for uri, one in known.items()],
-        versions=versions(),
-    )
-    store.write_bytes(targets.output, page(report), targets.force, f"a report of {len(results.records)} results.")
+    title = f"{', '.join(plan.metrics)} of {' and '.join(names.values()) if plan.single else f'{len(known)} spaces'}"
+    grids = comparison_grids(results.records, plan.sides, rows)
+    publish(targets.output, title, command, grids, known, names, plan.seed, targets.force)
     return results

@@ -96,6 +96,22 @@ def matrix(records: Sequence[Record], left: Sequence[str], top: Sequence[str]) -
     )
 
 
+def colour_range(metric: str, values: Sequence[float]) -> tuple[float, float]:
+    """The values at both ends of the colours: the bounds of the metric, so that pictures of one metric share their colours.
+
+    A bound below 0 counts as 0 while no value is negative. Where there is no bound, the outermost value takes its place.
+
+    >>> colour_range("cka", [0.5, 0.7]), colour_range("cosine", [-0.1, 0.7]), colour_range("mse", [2.0, 4.0])
+    ((0.0, 1.0), (-1.0, 1.0), (0.0, 4.0))
+    """
+    low, high = METRICS[metric].bounds
+    known = [value for value in values if np.isfinite(value)] or [0.0, 1.0]
+    if min(known) >= 0 and (low is None or low < 0):
+        low = 0.0
+    ends = (min(known) if low is None else float(low), max(known) if high is None else float(high))
+    return ends if ends[1] > ends[0] else (ends[0] - 0.5, ends[0] + 0.5)
+
+
 def identity_value(record: Record) -> float | None:
     """The value of a space compared with itself: declared by the metric, equal to one of its options, or None."""
     identity = METRICS[record["metric"]].identity

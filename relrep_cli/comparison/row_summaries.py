@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,14 @@ class RowSummary:
     low: float
     high: float
     counts: list[int]
-    worst: list[tuple[str, float]]
+    worst: list[tuple[str, float]] = field(default_factory=list)
+
+
+def summary_of(values: np.ndarray) -> RowSummary:
+    """The histogram of finite values (n,)."""
+    low, high = float(values.min()), float(values.max())
+    counts = np.histogram(values, BINS, (low, high) if high > low else (low - 0.5, low + 0.5))[0]
+    return RowSummary(low, high, counts.tolist())
 
 
 @dataclass(frozen=True)
@@ -37,11 +44,9 @@ class RowSummaries:
     def add(self, rows: Rows) -> None:
         """Summarise the values of one pair."""
         values = rows.values
-        low, high = float(values.min()), float(values.max())
-        counts = np.histogram(values, BINS, (low, high) if high > low else (low - 0.5, low + 0.5))[0]
         picked, _ = worst_rows(values, METRICS[rows.record["metric"]].higher_is_closer, self.worst)
         named = [(plain_text(rows.ids[row]), float(values[row])) for row in picked.tolist()]
-        self.found[key_of(rows.record)] = RowSummary(low, high, counts.tolist(), named)
+        self.found[key_of(rows.record)] = replace(summary_of(values), worst=named)
 
     def of(self, record: Mapping[str, Any]) -> RowSummary | None:
         """The summary behind a record of results, if its metric has row values."""

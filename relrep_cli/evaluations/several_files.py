@@ -13,6 +13,7 @@ from relrep_cli.base.errors import DataError, NotApplicable, UsageError, printab
 from relrep_cli.base.output import PLAIN_STYLE, Style, say
 from relrep_cli.base.registry import load_plugins
 from relrep_cli.comparison.matrix import short_names
+from relrep_cli.comparison.row_summaries import RowSummary, summary_of
 from relrep_cli.embedding import Embedding, bare_name, in_id_order
 from relrep_cli.engine.jobs import Advance, Job, Task
 from relrep_cli.engine.running import HERE, Engine, outcomes
@@ -32,11 +33,13 @@ KEYS = ("task", "target", "anomalies", "name", "class")  # what a value is of, b
 @dataclass(frozen=True)
 class Extras:
     """What goes elsewhere than into the records. curves: findings with a curve, by their name in the plot. items: records of
-    the judged items, by file. findings: all of them, where the plan compares files; there are no records then."""
+    the judged items, by file. findings: all of them, where the plan compares files; there are no records then. summaries: of
+    the row values of findings, by file and KEYS, where the plan asks for them."""
 
     curves: dict[str, Finding] = field(default_factory=dict)
     items: dict[str, Sequence[Record]] = field(default_factory=dict)
     findings: list[Judged] = field(default_factory=list)
+    summaries: dict[tuple[Any, ...], RowSummary] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class EvaluationPlan:
     anomalies: the files of anomalies of each file. tasks: params by name. targets: columns of classes or numbers. split,
     holdout: see prepare. score: column that says how odd an item is, "" for distances. skips: whether a task that a file is
     not fit for is left out, instead of being an error. against: the file whose values are subtracted from those of the others,
-    or `all`; "" for none.
+    or `all`; "" for none. summarises: whether row values are summarised.
     """
 
     files: Sequence[str]
@@ -62,6 +65,7 @@ class EvaluationPlan:
     reading: Reading = PLAIN
     reference: str = ""
     against: str = ""
+    summarises: bool = False
 
     @property
     def columns(self) -> list[str]:
@@ -92,6 +96,7 @@ class EvaluationPlan:
             extras.curves.update(own.curves)
             extras.items.update(own.items)
             extras.findings.extend(own.findings)
+            extras.summaries.update(own.summaries)
         return found, extras
 
 
@@ -173,8 +178,25 @@ def _of_targets(
             if plan.against:
                 extras.findings.extend(judged({"task": name, "name": f.name} | extra, e.uri, f, plan.seed) for f in findings)
                 continue
+            if plan.summarises:
+                extras.summaries.update(_summaries(e.uri, name, findings, extra))
             for record in records(e.uri, name, findings, space.classes, plan.seed, plan.per_class):
                 yield record | extra
+
+
+def _summaries(file: str, task: str, findings: Sequence[Finding], extra: Record) -> dict[tuple[Any, ...], RowSummary]:
+    """The summaries of the findings that are means of finite values of items."""
+    known = [f for f in findings if f.rows is not None and len(f.rows) and np.isfinite(f.rows).all()]
+    return {
+        summary_key({"file": file, "task": task, "name": f.name} | extra): summary_of(f.rows)
+        for f in known
+        if f.rows is not None
+    }
+
+
+def summary_key(record: Record) -> tuple[Any, ...]:
+    """The key of a record in Extras.summaries."""
+    return tuple(record.get(key) for key in ("file", *KEYS))
 
 
 def _curve_name(e: Embedding, strange: Embedding | None, odd: list[Embedding]) -> str:

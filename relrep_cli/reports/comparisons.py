@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from relrep_cli.base.output import Record
-from relrep_cli.comparison.matrix import identity_value, short_names
+from relrep_cli.comparison.matrix import colour_range, identity_value, short_names
 from relrep_cli.comparison.row_summaries import RowSummaries, RowSummary
 from relrep_cli.metrics import METRICS
 from relrep_cli.reports.grids import Cell, Grid
 
 WITHOUT = {"a", "b", "metric", "value", "convention", "projection", "k"}  # what the place of a cell says, or its grid
+FIRST = ("low", "high", "corrected", "chance", "p", "q", "n")  # the order of what is told of a cell
 RATIO = "ratio"
 
 
@@ -49,7 +50,7 @@ def _grid(
         [names[uri] for uri in left],
         [names[uri] for uri in top],
         ("spaces", "spaces") if entry.symmetric else ("first space", "second space"),
-        _span(entry.bounds, [r["value"] for r in records], str(view or "").startswith(RATIO)),
+        _span(metric, [r["value"] for r in records if r["value"] is not None], str(view or "").startswith(RATIO)),
         "higher" if entry.higher_is_closer else "lower",
         conventions.pop() if len(conventions) == 1 else "",
         cells,
@@ -65,15 +66,14 @@ def _cell(
 ) -> Cell:
     a, b = record["a"], record["b"]
     place = (down[a], across[b]) if a in down and b in across else (down[b], across[a])
-    facts = {name: value for name, value in record.items() if name not in WITHOUT}
+    ordered = [*(name for name in FIRST if name in record), *(name for name in record if name not in FIRST)]
+    facts = {name: record[name] for name in ordered if name not in WITHOUT}
     if record["value"] is None or not one_convention:
         facts["convention"] = record["convention"]
     bins = [] if known is None else [known.low, known.high, *known.counts]
     return Cell(*place, record["value"], facts, bins, [] if known is None else known.worst)
 
 
-def _span(bounds: tuple[float | None, float | None], values: Sequence[float | None], ratio: bool) -> tuple[float, float]:
-    """The bounds of the metric; where it has none, the lowest and the highest value."""
-    known = [value for value in values if value is not None] or [0.0, 1.0]
-    low, high = (None, None) if ratio else bounds
-    return (min(known) if low is None else float(low), max(known) if high is None else float(high))
+def _span(metric: str, values: Sequence[float], ratio: bool) -> tuple[float, float]:
+    """The ends of the colours; a ratio has no bounds."""
+    return (0.0, max([1.0, *values])) if ratio else colour_range(metric, values)

@@ -76,7 +76,7 @@ function rowOf(grid, name, row, few) {
 
 function scaleOf(grid) {
   const better = grid.closer === "higher" ? "higher is better" : "lower is better";
-  if (!grid.span) return make("p", { class: "scale" }, "Each row has its own colours: the best value is the brightest.");
+  if (!grid.span) return make("p", { class: "scale" }, "Each row has its own colours, from its lowest value (dark) to its highest (bright).");
   const steps = Array.from({ length: 24 }, (_, step) => {
     const part = make("i", {});
     paint(part, grid.closer === "higher" ? step / 23 : 1 - step / 23);
@@ -144,8 +144,9 @@ function showChoices() {
     const values = [...new Set(report.grids.map((grid) => grid.choices[name]).filter((value) => value !== undefined))];
     return values.length < 2 ? null : choiceOf(name, values, shown.grid.choices[name], (value) => changeGrid(name, value));
   });
-  const said = names.map((name) => `${name}: ${shown.grid.choices[name]}`).join("; ");
-  byId("choices").replaceChildren(...lists.filter(Boolean), make("p", { class: "said" }, said));
+  const alone = names.filter((_, place) => !lists[place]).map((name) => `${name}: ${shown.grid.choices[name]}`);
+  const menus = lists.filter(Boolean);
+  byId("choices").replaceChildren(...menus, make("p", { class: "said" }, alone.join("; ")));
 }
 
 function changeGrid(name, value) {

@@ -68,7 +68,7 @@ def page(report: Report) -> bytes:
         "TITLE": escape(printable(report.title, 300)),
         "COMMAND": escape(printable(report.command, 4000)),
         "NOTES": "".join(f"<p>{escape(printable(note, 600))}</p>" for note in report.notes),
-        "VERSIONS": escape(report.versions),
+        "VERSIONS": escape(printable(report.versions, 1000)),
         "STYLE": style,
         "SCRIPT": script,
         "DATA": _as_script(data),
