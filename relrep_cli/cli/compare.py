@@ -21,6 +21,7 @@ from relrep_cli.cli.compare_report import write_report
 from relrep_cli.cli.compare_session import Source, outcomes_of, views_of
 from relrep_cli.cli.engine_options import EngineOptions
 from relrep_cli.cli.options import Explicit, Given, Printing, command
+from relrep_cli.cli.picture_options import PictureOptions
 from relrep_cli.cli.reading_options import TrustingOptions
 from relrep_cli.cli.recipe_options import RecipeOptions
 from relrep_cli.cli.report_files import refuse_report
@@ -32,7 +33,6 @@ from relrep_cli.comparison.runs import collect
 from relrep_cli.metrics import METRICS
 from relrep_cli.metrics.catalogue import COLUMNS as CATALOGUE
 from relrep_cli.metrics.catalogue import PRESETS, catalogue, expand, preset, remarks
-from relrep_cli.plots import ready
 from relrep_cli.relative.similarities import SIMILARITIES
 from relrep_cli.reports.page import is_report
 
@@ -123,15 +123,6 @@ class Options:
             show_default=False,
         ),
     ] = None
-    plot: Annotated[
-        str,
-        typer.Option(
-            "--plot",
-            help="Also draw FILE (.png, .svg or .pdf): a heatmap, or for two files the distribution of row values.",
-            metavar="FILE",
-            show_default=False,
-        ),
-    ] = ""
     worst: Annotated[
         int | None,
         typer.Option(
@@ -185,6 +176,7 @@ class Options:
     recipe: RecipeOptions
     reading: TrustingOptions
     running: EngineOptions
+    picture: PictureOptions
     given: Given
     explicit: Explicit = field(default_factory=Explicit)
 
@@ -213,7 +205,7 @@ def compare(options: Options) -> int:
     refuse_other_options(options.explicit.options, options.diagnose, options.accept)
     refuse_other_results(options.explicit.options, options.against)
     targets, plan = _targets(options), _plan(options)
-    targets.refuse([*plan.files, *options.recipe.files()])
+    targets.refuse([*plan.files, *options.recipe.files()], plan.files)
     refuse_report(
         targets.output, targets.style, diagnose=options.diagnose, against=options.against, shard=options.running.shard
     )
@@ -250,17 +242,16 @@ def _targets(options: Options) -> Targets:
     return Targets(
         output=options.output,
         per_row=options.per_row or "",
-        plot=options.plot,
+        plot=options.picture.plot,
         style=options.printing.style,
         force=options.force,
+        look=options.picture.look(options.explicit.options),
     )
 
 
 def _plan(options: Options) -> Plan:
     if options.fail_under is not None and not math.isfinite(options.fail_under):
         raise UsageError(f"--fail-under is {options.fail_under}", "Give a finite number.")
-    if options.plot:
-        ready(options.plot)
     groups = expand_patterns(options.files)
     names = preset(options.preset) if options.preset else shared.split_names(options.metric)
     for remark in remarks(names := expand(names)):
@@ -269,8 +260,8 @@ def _plan(options: Options) -> Plan:
     several = sum(map(len, groups)) > 2
     outputs = Outputs(
         matrix=_prints_matrix(options, several, len(metrics)),
-        heatmap=bool(options.plot) and several,
-        distributions=bool(options.plot) and not several,
+        heatmap=bool(options.picture.plot) and several,
+        distributions=bool(options.picture.plot) and not several,
         row_table=bool(options.per_row),
         worst=options.worst or 0,
         permutations=options.permutations or 0,

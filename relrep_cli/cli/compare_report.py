@@ -8,10 +8,10 @@ from relrep_cli.base.errors import DataError
 from relrep_cli.base.task_cache import Records
 from relrep_cli.cli.compare_outputs import Targets
 from relrep_cli.cli.report_files import publish
-from relrep_cli.comparison.matrix import short_names
 from relrep_cli.comparison.plans import Plan
 from relrep_cli.comparison.row_summaries import RowSummaries
 from relrep_cli.comparison.runs import Results, Views, collect
+from relrep_cli.comparison.shown_names import short_names
 from relrep_cli.embedding import Embedding
 from relrep_cli.engine.jobs import Outcome
 from relrep_cli.reports.comparisons import comparison_grids

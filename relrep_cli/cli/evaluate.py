@@ -19,7 +19,7 @@ from relrep_cli.cli.options import Explicit, Given, Printing, command, names_of,
 from relrep_cli.cli.reading_options import ReadingOptions
 from relrep_cli.cli.report_files import publish, read_again, refuse_report
 from relrep_cli.comparison import layers
-from relrep_cli.comparison.matrix import short_names
+from relrep_cli.comparison.shown_names import short_names
 from relrep_cli.evaluations import EVALUATIONS
 from relrep_cli.evaluations.file_differences import COLUMNS as DIFFERENCE_COLUMNS
 from relrep_cli.evaluations.file_differences import check_against, file_differences

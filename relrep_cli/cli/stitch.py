@@ -14,7 +14,7 @@ from relrep_cli.cli.options import Given, command, split_names
 from relrep_cli.cli.recipe_options import read_recipe
 from relrep_cli.cli.report_files import publish, read_again
 from relrep_cli.cli.stitch_options import HEAD, Options
-from relrep_cli.comparison.matrix import short_names
+from relrep_cli.comparison.shown_names import short_names
 from relrep_cli.heads.heads import HEADS
 from relrep_cli.heads.mlp import ADAPTED
 from relrep_cli.relative.aggregators import AGGREGATORS

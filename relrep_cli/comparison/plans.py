@@ -89,9 +89,8 @@ class Plan:
 
 def refuse_contradictions(outputs: Outputs, metrics: Sequence[str]) -> None:
     """Raise UsageError for outputs that exclude each other, or for a matrix or a heatmap of several metrics."""
-    if outputs.permutations and (outputs.matrix or outputs.worst):
-        option = "--matrix" if outputs.matrix else "--worst"
-        raise UsageError(f"{option} shows no p-values", "Remove --permutations.")
+    if outputs.permutations and outputs.worst and not outputs.report:
+        raise UsageError("--worst shows no p-values", "Remove --permutations.")
     if outputs.matrix and outputs.worst:
         raise UsageError("--matrix and --worst cannot be combined", "Choose one of the two.")
     for wanted, option, what in ((outputs.matrix, "--matrix", "a matrix"), (outputs.heatmap, "--plot", "a heatmap")):

@@ -12,8 +12,8 @@ from relrep_cli import store
 from relrep_cli.base.errors import DataError, NotApplicable, UsageError, printable
 from relrep_cli.base.output import PLAIN_STYLE, Style, say
 from relrep_cli.base.registry import load_plugins
-from relrep_cli.comparison.matrix import short_names
 from relrep_cli.comparison.row_summaries import RowSummary, summary_of
+from relrep_cli.comparison.shown_names import short_names
 from relrep_cli.embedding import Embedding, bare_name, in_id_order
 from relrep_cli.engine.jobs import Advance, Job, Task
 from relrep_cli.engine.running import HERE, Engine, outcomes

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from relrep_cli.base.output import Record
-from relrep_cli.comparison.matrix import colour_range, identity_value, short_names
+from relrep_cli.comparison.matrix import colour_range, identity_value
 from relrep_cli.comparison.row_summaries import RowSummaries, RowSummary
+from relrep_cli.comparison.shown_names import short_names
 from relrep_cli.metrics import METRICS
 from relrep_cli.reports.grids import Cell, Grid
 

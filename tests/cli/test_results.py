@@ -17,8 +17,9 @@ import pytest
 from conftest import N, Workdir, only_line, vectors
 from test_shell import on_terminal
 
-from relrep_cli.comparison.matrix import Matrix, clustered, short_names
+from relrep_cli.comparison.matrix import Matrix, clustered
 from relrep_cli.comparison.pairs_of_files import ratios
+from relrep_cli.comparison.shown_names import short_names
 from relrep_cli.plots import short
 
 # --- Parquet ---

@@ -34,7 +34,7 @@ DOORS = {  # who may import what; a folder stands for its files
     "h5py": ("store/libhdf5.py",),
     "faiss": ("neighbors", "store/faiss_files.py"),
     "numba": ("numerics/compiling.py", "numerics/compiled_distances.py", "neighbors/scans.py"),
-    "rich": ("base/output.py",),
+    "rich": ("base/output.py", "base/tables.py"),
     "pyarrow": ("store",),
     "matplotlib": ("plots",),
     "plotly": ("plots",),
