@@ -252,7 +252,8 @@ def _histogram(axes: Axes, panel: Panel) -> None:
     axes.axvline(r["value"], color=MARK, lw=1.5, label=f"mean {r['value']:.4g}")
     if r["chance"] is not None:
         axes.axvline(r["chance"], color=INK, lw=1.2, ls="--", label=f"chance {r['chance']:.4g}")
-    view = f", {r['projection']}" if r.get("projection") else ""
+    projection = r.get("projection") or ""
+    view = f", {projection if projection == 'absolute' else f'relative ({projection})'}" if projection else ""
     k = f", k = {r['k']}" if panel.names_k else ""
     axes.set_title(printable(f"{r['metric']}{k}{view}", 80), fontsize=10, loc="left", color=INK)
     axes.set_xlabel(wrapped(f"{r['convention']}; {count(r['n'])}", 62), fontsize=7, color=INK)
@@ -264,7 +265,7 @@ def _histogram(axes: Axes, panel: Panel) -> None:
 def _title(figure: Figure, m: Matrix, look: Look) -> None:
     """The metric and its convention, or what was asked for."""
     wide = int(figure.get_figwidth() * 13)
-    starred = "* q < 0.05" if m.levels is not None else ""
+    starred = "*\u00a0q\u00a0<\u00a00.05" if m.levels is not None else ""
     parts = (f"{m.view} spaces" if m.view else "", m.convention, count(m.n) if m.n else "", starred)
     usual = f"{m.metric}\n{wrapped('; '.join(filter(None, parts)), wide)}"
     figure.suptitle(usual if look.title is None else printable(look.title, 300), fontsize=9, color=INK)

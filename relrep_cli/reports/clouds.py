@@ -30,12 +30,12 @@ class Space:
 
 
 def spaces_of(found: Mapping[str, Embedding | DataError], names: Mapping[str, str], seed: int) -> list[Space]:
-    """The points of every space that can be drawn, by PCA; the same items in all of them.
+    """The points of every space that can be drawn, by PCA or as they are; the same items in all of them.
 
     found: the spaces by URI. names: what to call them.
     """
     share = int(np.clip(POINTS // max(1, len(found)), FEWEST, MOST))
-    options = PanelOptions(method="pca", params={}, sample=share, seed=seed, quiet=True)
+    options = PanelOptions(method="", params={}, sample=share, seed=seed, quiet=True)
     made: dict[str, Cloud | DataError] = {}
     for uri, embedding in found.items():
         try:
