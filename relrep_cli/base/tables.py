@@ -14,7 +14,7 @@ from typing import Any
 from relrep_cli.base import latex
 from relrep_cli.base.cells import STARS, exact, number, short, stars
 from relrep_cli.base.errors import printable
-from relrep_cli.base.uris import split_uri
+from relrep_cli.base.uris import split_uri, without_shared_folders
 
 Record = dict[str, Any]
 COUNTS = ("k", "anchors", "tied", "target", "class", "anomalies")  # columns where no value means that none applies
@@ -23,9 +23,11 @@ USUAL = {"joined": ("id",)}  # values that say nothing new, so that a table leav
 PATHS = ("a", "b", "reference", "encoder", "head", "index", "file", "anomalies")  # columns that hold file names
 # Columns that a narrow terminal does without, the first ones first.
 LESS = (
+    *("splits", "ids", "space", "kind", "dtype"),
     *("joined", "tied", "chance_error", "deviation", "decoder", "p_max", "anchors", "size", "k", "n", "f1", "p", "chance"),
-    *("corrected", "end_to_end", "mrr", "recall_10", "q", "low", "high"),
+    *("corrected", "end_to_end", "mrr", "recall_10", "q", "low"),
 )
+WITH = {"low": "high"}  # a column that goes together with another
 FOLDED, LONGEST = 12, 24  # characters to which a column of sentences may be folded: between words, and inside longer ones
 FOR_EYES = ("table", "markdown", "latex")
 
@@ -160,7 +162,7 @@ def _fitting(columns: Sequence[str], widths: dict[str, int], room: int, verbatim
     for c in order:
         if sum(widths[one] + 2 for one in shown) - 2 <= room:
             break
-        shown.remove(c)
+        shown = [one for one in shown if one not in (c, WITH.get(c))]
     return shown
 
 
@@ -170,7 +172,7 @@ def _left_out(columns: Sequence[str], shown: Sequence[str], headings: dict[str, 
     if not gone:
         return []
     names = ", ".join(gone if len(gone) < 8 else [*gone[:6], f"{len(gone) - 6} more"])
-    return [f"No room for: {names}. A wider terminal, --format tsv and -o FILE show all columns."]
+    return [f"No room for: {names}. A wider terminal or --format tsv shows all columns."]
 
 
 def _shown(records: Sequence[Record], columns: Sequence[str], verbatim: bool) -> list[str]:
@@ -180,18 +182,40 @@ def _shown(records: Sequence[Record], columns: Sequence[str], verbatim: bool) ->
 
 
 def _short_paths(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
-    """Files by their last path part, where that tells them apart; members alone where all are of one file; a note."""
-    paths = {str(r[c]) for r in records for c in PATHS if isinstance(r.get(c), str)}
-    parts = {path: split_uri(path) for path in paths}
-    names = {path: os.path.basename(file) + mark + member for path, (file, mark, member) in parts.items()}
-    if len(set(names.values())) < len(paths):
+    """Files by their last path part, where that tells them apart. Members alone where all of a column are of one file; a note
+    names it."""
+    columns = {c: list(dict.fromkeys(r[c] for r in records if isinstance(r.get(c), str))) for c in PATHS}
+    columns = {c: paths for c, paths in columns.items() if paths}
+    every = list(dict.fromkeys(path for paths in columns.values() for path in paths))
+    names = dict(zip(every, map(_last_part, every), strict=True))
+    if len(set(names.values())) < len(every):
         return list(records), []
-    files = {file for file, _, _ in parts.values()}
-    where = []
-    if len(paths) > 1 and len(files) == 1 and all(member for _, _, member in parts.values()):
-        names = {path: member for path, (_, _, member) in parts.items()}
-        where = [f"All are embeddings of {printable(files.pop())}."]
-    return [{c: names.get(v, v) if c in PATHS and isinstance(v, str) else v for c, v in r.items()} for r in records], where
+    sources = {c: {split_uri(path)[0] for path in paths} for c, paths in columns.items()}
+    of_one = {c: files.copy().pop() for c, files in sources.items() if len(files) == 1 and not _whole_files(columns[c])}
+    of_one = of_one if len(every) > 1 else {}
+    shown, places = dict.fromkeys(columns, names), {}
+    for file in dict.fromkeys(of_one.values()):
+        mine = [c for c, own in of_one.items() if own == file]
+        members = list(dict.fromkeys(path for c in mine for path in columns[c]))
+        short_members = dict(zip(members, without_shared_folders([split_uri(path)[2] for path in members]), strict=True))
+        shown |= dict.fromkeys(mine, short_members)
+        places[file] = printable(_last_part(members[0]).removesuffix(short_members[members[0]]).rstrip("/:"))
+    found = [{c: shown[c].get(v, v) if c in shown and isinstance(v, str) else v for c, v in r.items()} for r in records]
+    if not of_one:
+        return found, []
+    if len(of_one) == len(columns) and len(places) == 1:
+        return found, [f"All are embeddings of {next(iter(places.values()))}."]
+    return found, [f"{', '.join(f'{c}: embeddings of {places[file]}' for c, file in of_one.items())}."]
+
+
+def _whole_files(paths: Sequence[str]) -> set[str]:
+    """The paths that name no member."""
+    return {path for path in paths if not split_uri(path)[2]}
+
+
+def _last_part(path: str) -> str:
+    file, mark, member = split_uri(path)
+    return os.path.basename(file) + mark + member
 
 
 def _conventions(records: Sequence[Record]) -> list[str]:

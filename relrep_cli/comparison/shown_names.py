@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from relrep_cli.base.uris import split_uri
+from relrep_cli.base.uris import split_uri, without_shared_folders
 
 
 def short_names(uris: Sequence[str], taken: str = "") -> dict[str, str]:
@@ -32,7 +32,7 @@ def _base(uris: list[str]) -> list[str]:
     """Remove the folders. When all URIs are layers of one file, remove the file too."""
     parts = [split_uri(uri) for uri in uris]
     if len({path for path, _, _ in parts}) == 1:
-        return _without_folders([member for _, _, member in parts])
+        return without_shared_folders([member for _, _, member in parts])
     return [os.path.basename(path) + mark + member for path, mark, member in parts]
 
 
@@ -47,21 +47,6 @@ def _without_suffix(names: list[str]) -> list[str]:
         if len(suffixes) > 1 or not (suffix := suffixes.pop()) or any("::" in name for name in names):
             return names
         names = [name.removesuffix(suffix) for name in names]
-
-
-def _without_folders(members: list[str]) -> list[str]:
-    """Remove the folders that all members share, but the last one, which may say what the numbers behind it count.
-
-    >>> _without_folders(["model/block/1", "model/block/12"]), _without_folders(["a/1", "b/1"])
-    (['block/1', 'block/12'], ['a/1', 'b/1'])
-    """
-    parts = [member.strip("/").split("/") for member in members]
-    shared = 0
-    while all(len(p) > shared + 2 for p in parts) and len({p[shared] for p in parts}) == 1 == len(
-        {p[shared + 1] for p in parts}
-    ):
-        shared += 1
-    return ["/".join(p[shared:]) for p in parts] if shared else members
 
 
 def names_by_side(left: Sequence[str], top: Sequence[str], taken: str = "") -> tuple[list[str], list[str], tuple[str, str]]:

@@ -8,7 +8,7 @@ from typing import Any
 from relrep_cli.base.output import Record
 from relrep_cli.comparison.matrix import colour_range, identity_value
 from relrep_cli.comparison.row_summaries import RowSummaries, RowSummary
-from relrep_cli.comparison.shown_names import short_names
+from relrep_cli.comparison.shown_names import names_by_side
 from relrep_cli.metrics import METRICS
 from relrep_cli.reports.grids import Cell, Grid
 
@@ -24,7 +24,7 @@ def comparison_grids(records: Sequence[Record], sides: tuple[Sequence[str], Sequ
     series: dict[tuple[Any, ...], list[Record]] = {}
     for record in records:
         series.setdefault((record["metric"], record.get("k"), record.get("projection")), []).append(record)
-    names = short_names([*left, *top])
+    names = names_by_side(left, top)
     return [_grid(key, found, (left, top), names, places, rows, _several_k(series, key[0])) for key, found in series.items()]
 
 
@@ -36,21 +36,22 @@ def _grid(
     key: tuple[Any, ...],
     records: Sequence[Record],
     sides: tuple[Sequence[str], Sequence[str]],
-    names: Mapping[str, str],
+    names: tuple[list[str], list[str], tuple[str, str]],
     places: Mapping[str, int],
     rows: RowSummaries,
     names_k: bool,
 ) -> Grid:
-    (metric, k, view), (left, top) = key, sides
+    (metric, k, view), (left, top), (rows_named, columns_named, files) = key, sides, names
     entry = METRICS[metric]
+    usual = ("space", "space") if entry.symmetric else ("first space", "second space")
     conventions = {r["convention"] for r in records if r["value"] is not None}
     down, across = ({uri: place for place, uri in enumerate(side)} for side in sides)
     cells = [_cell(r, down, across, rows.of(r), len(conventions) == 1) for r in records]
     return Grid(
         {"metric": f"{metric}, k = {k}" if names_k else metric} | ({"spaces": str(view)} if view else {}),
-        [names[uri] for uri in left],
-        [names[uri] for uri in top],
-        ("spaces", "spaces") if entry.symmetric else ("first space", "second space"),
+        rows_named,
+        columns_named,
+        (files[0] or usual[0], files[1] or usual[1]),
         _span(metric, [r["value"] for r in records if r["value"] is not None], str(view or "").startswith(RATIO)),
         "higher" if entry.higher_is_closer else "lower",
         conventions.pop() if len(conventions) == 1 else "",

@@ -171,7 +171,13 @@ def test_spaces_beside_each_other_and_absolute_above_relative(work: Workdir) -> 
     only_line(work.run(command), "out.svg: 4 panels by pca")
     drawn = (work / "out.svg").read_text()
     assert len(re.findall(r'id="axes_\d+"', drawn)) == 4
-    for words in ("PCA of test items: absolute above relative", "a.h5, relative: cosine", "PC 2 (", "training rows"):
+    for words in (
+        "PCA of test items: absolute above relative",
+        "a, relative: cosine",
+        "b, absolute",
+        "PC 2 (",
+        "training rows",
+    ):
         assert words in drawn, words
     first = (work / "out.svg").read_bytes()
     only_line(work.here(command), "up to date")
