@@ -124,14 +124,19 @@ def progress(task: str) -> Iterator[Any]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
     console = Console(stderr=True)
+    count, note = TextColumn("{task.fields[count]}"), TextColumn("{task.fields[note]}")
+    time = (TimeRemainingColumn(), TextColumn("left"))
+    columns = (TextColumn("{task.description}"), BarColumn(min(40, console.width // 5)), count, *time, note)
     with Progress(*columns, console=console, transient=True) as bar, _above(owner, console):
-        handle = bar.add_task(task, total=None, note="")
+        handle = bar.add_task(task, total=None, note="", count="")
 
         def advance(done: int, total: int, note: str = "") -> None:
             check()
-            bar.update(handle, completed=done, total=total, note=note)
+            count = f"{int(done)}/{total}"
+            room = console.width - console.width // 5 - len(task) - len(count) - 20  # beside the bar, the time and spaces
+            cut = note if len(note) <= room else f"{note[: max(0, room - 1)]}…"
+            bar.update(handle, completed=done, total=total, note=cut, count=count)
 
         yield advance
 

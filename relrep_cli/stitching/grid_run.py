@@ -104,17 +104,19 @@ def records_of(spaces: Spaces, run: Run) -> list[Record]:
     found: dict[tuple[str, str], list[Record]] = {}
     views = [Views(e, KEPT // len(spaces.es), run.on_basis) for e in spaces.es]
     with progress("stitching") as advance:
-        for place, group in enumerate(groups):
+        fitting = [_fitting(run.heads, group[0], spaces.target) for group in groups]
+        places, count = iter(range(sum(map(len, fitting)))), sum(map(len, fitting))
+        for group, heads in zip(groups, fitting, strict=True):
             tasks = [_task(view, n, group[0], spaces) for n, view in enumerate(views)]
-            for name, params in _fitting(run.heads, group[0], spaces.target).items():
+            for name, params in heads.items():
                 on_cell = None if run.on_cell is None else partial(run.on_cell, name)
-                part = _part(advance, place, len(groups))
+                part = _part(advance, next(places), count)
                 job = Job(name, params, run.seeds, run.device, part, run.cache, _front(group[0]), on_cell)
                 for r in _grid(tasks, spaces, group, job, run.adaptation):
                     label = r["method"].partition("+adapted-")[0]
                     found.setdefault((label, name), []).append(r | {"decoder": name} | spaces.flags)
-    count = None if spaces.recipe is None else len(spaces.recipe.anchor_ids)
-    numbers = {m.label: count if m.anchored else None for m in run.methods}
+    anchors = None if spaces.recipe is None else len(spaces.recipe.anchor_ids)
+    numbers = {m.label: anchors if m.anchored else None for m in run.methods}
     ordered = [(m.label, name) for m in run.methods for name in run.heads if (m.label, name) in found]
     return [r | {"anchors": numbers[label]} for label, name in ordered for r in found[label, name]]
 
@@ -139,8 +141,8 @@ def _grid(
 
 
 def _part(advance: Callable[..., None], place: int, parts: int) -> Callable[..., None]:
-    """Progress of one group of methods as a part of all."""
-    return lambda done, total, note="": advance(place * 1000 + 1000 * done // total, parts * 1000, note)
+    """Progress of one head behind one group of methods as a part of all, which are equally many tasks."""
+    return lambda done, total, note="": advance(place * total + done, parts * total, note)
 
 
 def _fitting(heads: Mapping[str, Mapping[str, Any]], m: Method, target: Target) -> dict[str, Mapping[str, Any]]:
