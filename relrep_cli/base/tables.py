@@ -29,6 +29,7 @@ LESS = (
 )
 WITH = {"low": "high"}  # a column that goes together with another
 FOLDED, LONGEST = 12, 24  # characters to which a column of sentences may be folded: between words, and inside longer ones
+FILLER = "\ue000"  # becomes a space: rich strips spaces before it aligns a cell
 FOR_EYES = ("table", "markdown", "latex")
 
 
@@ -110,7 +111,7 @@ def _table(
         shown = _fitting(columns, widths, console.width, verbatim)
         console.width = max(console.width, sum(widths[c] + 2 for c in shown))  # nothing is cropped
     console.print(_rich_table(shown, headings, cells, numeric))
-    lines = [line.rstrip() for line in text.getvalue().rstrip("\n").split("\n")]
+    lines = [line.rstrip() for line in text.getvalue().replace(FILLER, " ").rstrip("\n").split("\n")]
     star = [f"* {mark.note}"] if mark is not None and any(starred) else []
     under = [*_left_out(columns, shown, headings), *star, *notes]
     return "\n".join([*lines, *(line_of_room(note) for note in under)]) + "\n"
@@ -127,7 +128,7 @@ def line_of_room(text: str) -> str:
 def _padded(cells: Sequence[str]) -> list[str]:
     """Numbers with stars, such that the last digits stand in one column."""
     most = max((len(cell) - len(cell.rstrip("* ")) for cell in cells), default=0)
-    return [cell.rstrip("* ") + cell[len(cell.rstrip("* ")) :].ljust(most) for cell in cells]
+    return [cell.rstrip("* ") + cell[len(cell.rstrip("* ")) :].rstrip().ljust(most, FILLER) for cell in cells]
 
 
 def _rich_table(shown: Sequence[str], headings: dict[str, str], cells: dict[str, list[str]], numeric: set[str]) -> Any:

@@ -88,4 +88,4 @@ def without_shared_folders(members: list[str]) -> list[str]:
         {p[shared + 1] for p in parts}
     ):
         shared += 1
-    return ["/".join(p[shared:]) for p in parts] if shared else members
+    return ["/".join(p[shared:]) or member for p, member in zip(parts, members, strict=True)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -15,7 +14,7 @@ from relrep_cli.base.task_cache import Records, records_for
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.compare_diagnosis import refuse_other_options, run_diagnosis
 from relrep_cli.cli.compare_differences import refuse_other_results, run_differences
-from relrep_cli.cli.compare_outputs import Targets, describe, verdict, write_results
+from relrep_cli.cli.compare_outputs import Targets, describe, prints_matrix, verdict, write_results
 from relrep_cli.cli.compare_parts import PART, refuse_of_part, run_part
 from relrep_cli.cli.compare_report import write_report
 from relrep_cli.cli.compare_session import Source, outcomes_of, views_of
@@ -44,6 +43,7 @@ EXAMPLES = (
     "relrep compare a.h5 b.h5 --anchors anchors.h5 --similarity cosine,l1 --preset reference",
     "relrep compare a.h5 b.h5 --metric kernels,procrustes",
     "relrep compare *.h5 --metric cka --matrix",
+    "relrep compare *.h5 --permutations 1000 -o report.html",
     "relrep compare 'a.h5::layer/*' 'b.h5::layer/*' --metric cka --matrix",
     "relrep compare a.h5 b.h5 --metric knn-jaccard --worst 20 | cut -f1 > look-at.txt",
     "relrep compare 'a.h5::layer/*' b.h5 --metric cka --permutations 1000",
@@ -168,7 +168,16 @@ class Options:
     no_interval: Annotated[
         bool, typer.Option("--no-interval", help="Leave out the confidence intervals, which can take most of the time.")
     ] = False
-    output: shared.Output = ""
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            help="File to write: a table, or a report (.html); - is stdout.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = ""
     force: shared.Force = False
     dry_run: shared.DryRun = False
     printing: Printing
@@ -259,7 +268,7 @@ def _plan(options: Options) -> Plan:
     metrics = options.given.choose(METRICS, names)
     several = sum(map(len, groups)) > 2
     outputs = Outputs(
-        matrix=_prints_matrix(options, several, len(metrics)),
+        matrix=prints_matrix(options.matrix, several, len(metrics), _asked(options)),
         heatmap=bool(options.picture.plot) and several,
         distributions=bool(options.picture.plot) and not several,
         row_table=bool(options.per_row),
@@ -271,19 +280,10 @@ def _plan(options: Options) -> Plan:
     return make_plan(groups, metrics, outputs, reference=options.reference, seed=options.seed, require_all=options.require_all)
 
 
-def _prints_matrix(options: Options, several: bool, metrics: int) -> bool:
-    """Whether to print a matrix. By default, on a terminal, one metric of several files, when nothing else is asked for."""
-    if options.matrix is not None:
-        return options.matrix
-    more = (
-        options.output,
-        options.printing.style.format,
-        options.recipe.anchors,
-        options.reference,
-        options.worst,
-        options.permutations,
-    )
-    return sys.stdout.isatty() and several and metrics == 1 and not any(more)
+def _asked(options: Options) -> bool:
+    """Whether something is asked for that a matrix does not show."""
+    more = (options.output, options.printing.style.format, options.recipe.anchors, options.reference, options.worst)
+    return any((*more, options.permutations))
 
 
 def _source(options: Options, plan: Plan, cache: Records, with_content: bool) -> Source:

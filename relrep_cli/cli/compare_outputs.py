@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -194,6 +195,11 @@ def _write_row_values(targets: Targets, rows: Sequence[Rows], projected: bool) -
         steps=[],
         force=targets.force,
     )
+
+
+def prints_matrix(wanted: bool | None, several: bool, metrics: int, more: bool) -> bool:
+    """Whether to print a matrix. By default, on a terminal, one metric of several files, when nothing else is asked for."""
+    return (sys.stdout.isatty() and several and metrics == 1 and not more) if wanted is None else wanted
 
 
 def describe(plan: Plan, views: Views) -> list[str]:

@@ -47,6 +47,7 @@ EXAMPLES = (
     "relrep evaluate cifar10.h5 --task anomaly --anomalies mnist.h5 --plot roc.png",
     "relrep evaluate vae.h5 --task anomaly --anomalies other.h5 --score-column reconstruction_error",
     "relrep evaluate 'a.h5::layer/*' --task linear-probe,knn --matrix",
+    "relrep evaluate *.h5 -o report.html",
     "relrep evaluate vectors.npz --holdout 0.2 --per-class",
     "relrep evaluate a.h5 b.h5 c.h5 --task knn,retrieval --against a.h5",
     "relrep evaluate a.h5 --dims 64,128,256 --dtype float16,int8,bits",

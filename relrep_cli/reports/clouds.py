@@ -47,9 +47,17 @@ def spaces_of(found: Mapping[str, Embedding | DataError], names: Mapping[str, st
     return [
         Space(names[uri], None, note=str(cloud))
         if isinstance(cloud, DataError)
-        else Space(names[uri], cloud, classes, cloud.note)
+        else Space(names[uri], cloud, classes, _note(cloud, found[uri]))
         for uri, cloud in made.items()
     ]
+
+
+def _note(cloud: Cloud, space: Embedding | DataError) -> str:
+    """What the panel shows, with the number of all items where it shows some of them."""
+    count = len(cloud.ids)
+    if isinstance(space, DataError) or space.n == count:
+        return cloud.note
+    return cloud.note.replace(f"{count} items", f"{count} of {space.n} items", 1)
 
 
 def to_json(space: Space, items: dict[str, int], lists: dict[tuple[int, ...], int]) -> dict[str, Any]:

@@ -27,7 +27,8 @@ function isMarked(cell, grid) {
 function ends(grid, row) {
   if (grid.span) return grid.span;
   const values = grid.cells.filter((cell) => cell[0] === row && cell[2] !== null).map((cell) => cell[2]);
-  return values.length ? [Math.min(...values), Math.max(...values)] : [0, 1];
+  if (values.every((value) => value >= 0 && value <= 1)) return [0, 1];
+  return [Math.min(...values), Math.max(...values)];
 }
 
 function shareOf(value, [low, high], grid) {
@@ -48,7 +49,7 @@ function showGrid(grid) {
     make("caption", {}, sides), make("thead", {}, head), make("tbody", {}, ...body));
   table.addEventListener("click", (event) => chooseCell(event.target.closest("[data-row]")));
   table.addEventListener("keydown", moveByKey);
-  byId("heatmap").replaceChildren(make("div", { class: "wide" }, table), scaleOf(grid), conventionOf(grid));
+  byId("heatmap").replaceChildren(make("div", { class: "wide" }, table), ...[scaleOf(grid), conventionOf(grid)].filter(Boolean));
   const first = table.querySelector("[data-row]");
   if (first) first.tabIndex = 0;
   byId("details").replaceChildren(make("p", {}, "No cell is chosen."));
@@ -76,7 +77,7 @@ function rowOf(grid, name, row, few) {
 
 function scaleOf(grid) {
   const better = grid.closer === "higher" ? "higher is better" : "lower is better";
-  if (!grid.span) return make("p", { class: "scale" }, "Each row has its own colours, from its lowest value (dark) to its highest (bright).");
+  if (!grid.span) return make("p", { class: "scale" }, "Dark is 0 and bright is 1; in a row with other values, they are its lowest and its highest value.");
   const steps = Array.from({ length: 24 }, (_, step) => {
     const part = make("i", {});
     paint(part, grid.closer === "higher" ? step / 23 : 1 - step / 23);

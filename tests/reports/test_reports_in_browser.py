@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from typing import Any
@@ -86,6 +87,7 @@ def test_compare_in_a_browser(browser: Any, work: Workdir) -> None:
     assert "linear kernel" in text(browser, "#details") and count(browser, "#details svg") == 0
     find(browser, "#table th button").click()
     assert count(browser, "#table th[aria-sort]") == 1
+    assert not {"null", "undefined", "NaN"} & set(re.findall(r"\w+", text(browser, "body")))
     assert browser.get_log("browser") == [] and requested(browser) <= {"file", "data"}
 
 
@@ -112,6 +114,7 @@ def test_evaluate_in_a_browser(browser: Any, work: Workdir) -> None:
     find(browser, "[data-row='1'][data-column='1']").click()
     assert text(browser, "#details h3").startswith("measure knn, f1, file b")
     assert count(browser, "#panels figure") == 1 and browser.get_log("browser") == []
+    assert not {"null", "undefined", "NaN"} & set(re.findall(r"\w+", text(browser, "body")))
 
 
 def test_text_of_files_does_not_run(browser: Any, work: Workdir) -> None:
