@@ -70,6 +70,9 @@ def merge(options: Options) -> int:
         merge_files(read, options.output, options.force)
         return DONE
     targets = Targets(output=options.output, per_row="", plot="", style=options.printing.style, force=options.force)
+    if targets.is_report:
+        finding = "parts hold no row values, and a report shows them"
+        raise UsageError(finding, "Name a table such as results.tsv.", file=options.output)
     targets.refuse(options.files)
     found = [_content(name) for name in options.files]
     kind = found[0][HEAD]

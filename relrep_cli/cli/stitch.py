@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from relrep_cli import store
 from relrep_cli.base.errors import DATA, DONE, UsageError, unknown
-from relrep_cli.base.output import detail, say, write
+from relrep_cli.base.output import Record, detail, say, write
 from relrep_cli.base.task_cache import Records
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.options import Given, command, split_names
 from relrep_cli.cli.recipe_options import read_recipe
+from relrep_cli.cli.report_files import publish, read_again
 from relrep_cli.cli.stitch_options import HEAD, Options
 from relrep_cli.cli.stitch_parts import records_of_run, refuse_here_only, run_elsewhere
+from relrep_cli.comparison.shown_names import short_names
 from relrep_cli.engine.running import HERE
 from relrep_cli.heads.heads import HEADS
 from relrep_cli.heads.mlp import ADAPTED
@@ -20,6 +23,8 @@ from relrep_cli.relative.aggregators import AGGREGATORS
 from relrep_cli.relative.projected_files import note_basis
 from relrep_cli.relative.recipes import Recipe
 from relrep_cli.relative.similarities import SIMILARITIES
+from relrep_cli.reports.page import is_report
+from relrep_cli.reports.record_grids import stitching_grids
 from relrep_cli.stitching import saved_heads
 from relrep_cli.stitching.adaptation import Adaptation
 from relrep_cli.stitching.cross_retrieval import TARGETS, RetrievalPlan, Sparse, retrieval_methods
@@ -67,6 +72,8 @@ def stitch(options: Options) -> int:
     style = options.printing.style  # before any file is read
     part, engine = options.running.part, options.running.engine
     refuse_here_only(options, part, engine)
+    if is_report(options.output):
+        store.refuse(options.output, True, options.files)
     plan = plan_of(options)
     if options.dry_run:
         shared.plan(plan.lines())
@@ -74,10 +81,25 @@ def stitch(options: Options) -> int:
     if part is not None or engine != HERE:
         assert isinstance(plan, GridPlan)
         return run_elsewhere(plan, options, part, engine)
-    write([*plan.run(), *plan.failed], plan.columns, style)
+    records = plan.run()
+    write([*records, *plan.failed], plan.columns, style)
+    if is_report(options.output):
+        _write_report(options, plan, records)
     if plan.failed:
         say(f"{len(plan.failed)} of {len(options.files)} files could not be used: see their error.")
     return DATA if plan.failed else DONE
+
+
+def _write_report(options: Options, plan: Plan, records: list[Record]) -> None:
+    """Write the grid of encoders and heads as a page."""
+    if isinstance(plan, SavedHeadPlan):
+        found = read_again(options.files, options.reading.reading)
+    else:
+        found = {e.uri: e for e in plan.spaces.es}
+    names = short_names(list(found))
+    grids = stitching_grids(records, names)
+    title = f"stitching of {' and '.join(names.values()) if len(names) < 3 else f'{len(names)} spaces'}"
+    publish(options.output, title, options.explicit.command, grids, found, names, options.seed, options.force)
 
 
 def plan_of(options: Options) -> Plan:
@@ -97,7 +119,8 @@ def plan_of(options: Options) -> Plan:
 
 def _saved_head_plan(options: Options, file: str) -> SavedHeadPlan:
     explicit = options.explicit.options
-    other = next((option for name, option in explicit.items() if name not in WITH_SAVED), "")
+    allowed = WITH_SAVED | ({"output"} if is_report(options.output) else set())
+    other = next((option for name, option in explicit.items() if name not in allowed), "")
     if other or options.heads[1:]:
         raise UsageError(
             f"{other or 'another head'} does not go with a saved head, which brings what it learnt and how", "Leave it out."
@@ -128,7 +151,7 @@ def _saved_head_plan(options: Options, file: str) -> SavedHeadPlan:
 
 def _retrieval_plan(options: Options, found: list[Method], recipe: Recipe | None) -> RetrievalPlan:
     of_heads: dict[str, Any] = {
-        "-o": options.output,
+        "-o": options.vectors,
         "--save-head": options.save_head,
         "--save-aggregator": options.save_aggregator,
         "--adapt": options.adapt,
@@ -161,7 +184,7 @@ def _grid_plan(options: Options, found: list[Method], recipe: Recipe | None) -> 
     heads = _heads(["decoder"] if source and options.heads == HEAD else options.heads, found, options.given)
     part = options.running.part
     outputs = OutputFiles(
-        "" if part is not None else options.output,
+        "" if part is not None else options.vectors,
         options.save_head,
         options.save_aggregator,
         options.predictions,

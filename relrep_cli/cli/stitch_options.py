@@ -15,6 +15,7 @@ from relrep_cli.cli.recipe_options import AGGREGATE_HELP, SIMILARITY_HELP, Recip
 from relrep_cli.heads.heads import HEADS
 from relrep_cli.relative.aggregators import AGGREGATORS
 from relrep_cli.relative.similarities import SIMILARITIES
+from relrep_cli.reports.page import is_report
 from relrep_cli.stitching import methods
 from relrep_cli.stitching.methods import AGGREGATE, SIMILARITY
 from relrep_cli.stitching.spaces import TEST_SIZE, Division
@@ -107,8 +108,8 @@ class Options:
         typer.Option(
             "--output",
             "-o",
-            help="Write the second file's vectors as the first one's head sees them; for two files and one method. "
-            "With --shard, the name of the table that relrep merge will make.",
+            help="Write a report (.html); or, to an .h5, the second file's vectors as the first one's head sees them, for two "
+            "files and one method. With --shard, the name of the table that relrep merge will make.",
             metavar="FILE",
             show_default=False,
         ),
@@ -153,6 +154,11 @@ class Options:
     @property
     def heads(self) -> list[str]:
         return split_names(self.head)
+
+    @property
+    def vectors(self) -> str:
+        """The file of vectors to write, "" for none."""
+        return "" if is_report(self.output) else self.output
 
     @property
     def division(self) -> Division:

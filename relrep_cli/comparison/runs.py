@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,8 +77,10 @@ def job_of(plan: Plan, setup: str = "", shared: Any = None) -> Job:
     return Job("comparing", f"{__name__}:measure_pair", setup, shared, tasks)
 
 
-def collect(plan: Plan, cache: Records, found: Iterable[Outcome]) -> Results:
+def collect(plan: Plan, cache: Records, found: Iterable[Outcome], on_rows: Callable[[Rows], None] | None = None) -> Results:
     """Make the results of a run from the outcomes of its pairs, in the order of the pairs.
+
+    on_rows: gets row values as they come; where there is one and no other output needs them, they are not kept.
 
     A pair with an unusable file, or without common rows, gets records that hold the error.
 
@@ -94,7 +96,11 @@ def collect(plan: Plan, cache: Records, found: Iterable[Outcome]) -> Results:
         pair: PairResult = outcome.result
         results.tests.join(pair.records, pair.layers)
         results.records.extend(pair.records)
-        results.rows.extend(pair.rows)
+        if on_rows is not None:
+            for rows in pair.rows:
+                on_rows(rows)
+        if on_rows is None or plan.outputs.keeps_row_values:
+            results.rows.extend(pair.rows)
     _refuse_no_value(plan, results.records)
     for note in results.tests.close(results.records):
         say(note)

@@ -39,12 +39,12 @@ AnyReduction = TypeVar("AnyReduction", bound=Reduction)
 class Method(Entry[Reduction]):
     """A method with its traits.
 
-    title: its name in a picture. inductive: whether it is fitted on training rows. scaled: whether both axes have one unit,
-    so that distances can be seen. needs: a package that must be installed, or none.
+    title: its name in a picture. inductive: whether it is fitted on training rows; None where nothing is fitted. scaled:
+    whether both axes have one unit, so that distances can be seen. needs: a package that must be installed, or none.
     """
 
     title: str
-    inductive: bool
+    inductive: bool | None
     scaled: bool
     needs: str
     source: str
@@ -57,6 +57,12 @@ class Method(Entry[Reduction]):
 
 METHODS = Registry("method", Method)
 method = Method
+USUAL = "pca"
+
+
+def method_for(asked: str, dims: int) -> str:
+    """The method that was asked for, or the usual one, which leaves two dims as they are."""
+    return asked or ("none" if dims == 2 else USUAL)
 
 
 def ready(name: str) -> None:
@@ -86,12 +92,10 @@ def reduce(
     peak = max(float(np.abs(side).max()) for side in wide)
     with _single():
         made = METHODS[name].function(wide[0] / peak, wide[1] / peak, **params, seed=seed)
-    fitted = f"{len(wide[0])} {whose}" if METHODS[name].inductive else "the items shown"
-    return replace(
-        made,
-        places=np.asarray(made.places, np.float64),
-        convention=", ".join(filter(None, (made.convention, f"fitted on {fitted}"))),
-    )
+    inductive = METHODS[name].inductive
+    fitted = "" if inductive is None else f"fitted on {f'{len(wide[0])} {whose}' if inductive else 'the items shown'}"
+    convention = ", ".join(filter(None, (made.convention, fitted)))
+    return replace(made, places=np.asarray(made.places, np.float64), convention=convention)
 
 
 @contextmanager
@@ -116,6 +120,14 @@ def pca(train: np.ndarray, x: np.ndarray, *, seed: int = 0) -> Reduced:
     places[:, :width] = model.transform(x)
     names = [f"PC {number} ({100 * share:.1f} %)" for number, share in enumerate(model.explained_variance_ratio_, 1)]
     return Reduced(places, "", (names[0], names[1] if width == 2 else ""))
+
+
+@method(title="Two dims", inductive=None, scaled=True, needs="", source="the coordinates themselves")
+def none(train: np.ndarray, x: np.ndarray, *, seed: int = 0) -> Reduced:
+    """The coordinates as they are, of a space of two dims such as a UMAP."""
+    if x.shape[1] != 2:
+        raise DataError(f"has {x.shape[1]} dims, and --method none draws two", "Choose another --method, such as pca.")
+    return Reduced(x, "as they are", ("dim 1", "dim 2"))
 
 
 @method(title="t-SNE", inductive=False, scaled=True, needs="", source="van der Maaten and Hinton 2008, by scikit-learn")
