@@ -55,13 +55,16 @@ def ratio(numerator: float, denominator: float) -> float:
     return numerator / denominator if denominator else float("nan")
 
 
-def usage(command: list[str]) -> tuple[float, float, str]:
-    """CPU seconds, peak resident bytes and stdout of a command. Exits when it fails.
+def usage(command: list[str], more: dict[str, str] | None = None, good: tuple[int, ...] = (0,)) -> tuple[float, float, str]:
+    """CPU seconds, peak resident bytes and stdout of a command. Exits when it ends with a code that is not good.
+
+    more: variables of its environment.
 
     A helper process starts it: a child's peak counts from that of the process it was forked from.
     """
-    done = subprocess.run([sys.executable, "-c", HELPER, *command], capture_output=True, text=True, check=False)
-    if done.returncode:
+    env = {**os.environ, **(more or {})}
+    done = subprocess.run([sys.executable, "-c", HELPER, *command], capture_output=True, text=True, check=False, env=env)
+    if done.returncode not in good:
         sys.exit(f"{' '.join(command)}: exit {done.returncode}\n{done.stderr}")
     cpu, peak = done.stderr.splitlines()[-1].split()
     return float(cpu), int(peak) * (1.0 if sys.platform == "darwin" else 1024.0), done.stdout
