@@ -10,6 +10,7 @@ from relrep_cli.base.errors import unknown
 from relrep_cli.base.registry import Keyword
 from relrep_cli.metrics.forms import renamed
 from relrep_cli.metrics.score import ALONE, METRICS, Metric
+from relrep_cli.numerics.workspace import Workspace
 
 ALL = "all"
 PRESETS = {"reference": ["cosine", "jaccard"], "quick": ["cka", "knn-jaccard", "procrustes"]}
@@ -65,7 +66,7 @@ def _record(entry: Metric, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
         "metric": entry.name,
         "family": entry.family,
         "what": entry.summary,
-        "convention": entry.compute(x, y, labels=labels).convention,
+        "convention": entry.compute(x, y, labels=labels, workspace=Workspace(intervals=False)).convention,
         "bounds": f"{low} to {high}",
         "itself": "varies" if entry.identity is None else str(entry.identity),
         "closer": "higher" if entry.higher_is_closer else "lower",
