@@ -23,7 +23,9 @@ def make(folder: Path, shrink: int = 1) -> dict[str, str]:
     many = [_saved(folder / f"many{i}.npy", SHAPES["256"][0] // shrink, max(8, 256 // shrink), i) for i in range(FILES)]
     named["many"] = " ".join(many)
     for side in ("layers", "others"):
-        named[side] = _layers(folder / f"{side}.h5", max(50, LAYER_SHAPE[0] // shrink), max(8, LAYER_SHAPE[1] // shrink), shrink)
+        named[side] = _layers(
+            folder / f"{side}.h5", max(50, LAYER_SHAPE[0] // shrink), max(8, LAYER_SHAPE[1] // shrink), shrink
+        )
     return named
 
 

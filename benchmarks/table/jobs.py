@@ -41,7 +41,9 @@ def _knn(shapes: str, a: str, b: str, goal: float) -> Job:
 
 def _project(shapes: str, x: str, rows: str, similarity: str, peer: str, goal: float) -> Job:
     ours = f"project {x} -a {rows} --similarity {similarity} -o {{out}}.h5 --force -q"
-    return Job(f"project --similarity {similarity}", shapes, peer, ours, f"project_{similarity}.py {x} {rows} {{out}}.npy", goal)
+    return Job(
+        f"project --similarity {similarity}", shapes, peer, ours, f"project_{similarity}.py {x} {rows} {{out}}.npy", goal
+    )
 
 
 SAMPLE = ("sample_data/a.h5", "sample_data/b.h5")

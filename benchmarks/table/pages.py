@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-HEAD = (
-    f"{'operation':52} {'shapes':14} {'peer':26} {'ours s':>8} {'peer s':>8} {'ratio':>7} {'goal':>8}  met\n" + "-" * 132
-)
+HEAD = f"{'operation':52} {'shapes':14} {'peer':26} {'ours s':>8} {'peer s':>8} {'ratio':>7} {'goal':>8}  met\n" + "-" * 132
 TEXT = Path(__file__).with_name("performance.md")
 
 

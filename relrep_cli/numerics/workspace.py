@@ -95,13 +95,31 @@ class Permutation:
 
 
 @dataclass(frozen=True, eq=False)
+class Sample:
+    """The same rows of two spaces, of which subsets are measured, and the workspace that keeps results for the sample."""
+
+    spaces: tuple[np.ndarray, np.ndarray]
+    workspace: Workspace
+
+
+@dataclass(frozen=True, eq=False)
+class Subset:
+    """`part` holds the rows `rows` of `whole`, in ascending order. workspace: keeps results for `whole`."""
+
+    part: np.ndarray
+    whole: np.ndarray
+    rows: np.ndarray
+    workspace: Workspace
+
+
+@dataclass(frozen=True, eq=False)
 class Workspace:
     """Intermediate results that several tasks share, and what the tasks are asked for. Matrices must not change meanwhile.
 
     neighbours: the least number of neighbours that a search finds, so that one search serves every task. intervals: whether
     metrics compute chance levels and jackknives. shares: whether anything is kept. spaces: arrays that serve every pair of
     the run. outer: the workspace of the unpermuted matrices; results that do not use the permuted matrix are kept there.
-    permutation: the permuted matrix.
+    permutation: the permuted matrix. subsets: the matrices that are subsets of a sample.
 
     A key is text, made by `key`. A value is an array, a number or text, or a list, tuple or frozen dataclass of these.
 
@@ -117,6 +135,7 @@ class Workspace:
     spaces: SpaceArrays | None = None
     outer: Workspace | None = None
     permutation: Permutation | None = None
+    subsets: tuple[Subset, ...] = ()
     _names: dict[int, tuple[np.ndarray, str]] = field(init=False, repr=False, default_factory=dict)
     _results: dict[str, Any] = field(init=False, repr=False, default_factory=dict)
 
@@ -132,6 +151,15 @@ class Workspace:
     def of_subsets(self, parents: Sequence[tuple[np.ndarray, np.ndarray]], rows: np.ndarray) -> Workspace:
         """A workspace for values of the same rows of two spaces; see SpaceArrays.of_subsets."""
         return Workspace(intervals=False, spaces=None if self.spaces is None else self.spaces.of_subsets(parents, rows))
+
+    def within_sample(self, sample: Sample, parts: tuple[np.ndarray, np.ndarray], rows: np.ndarray) -> Self:
+        """This workspace, told that its two matrices hold the rows `rows` of a sample, so that results for it can be reused."""
+        pairs = zip(parts, sample.spaces, strict=True)
+        return replace(self, subsets=tuple(Subset(part, whole, rows, sample.workspace) for part, whole in pairs))
+
+    def subset(self, x: np.ndarray) -> Subset | None:
+        """What is known of x as a subset of a sample."""
+        return next((known for known in self.subsets if known.part is x), None)
 
     def with_permutation(self, permuted: np.ndarray, original: np.ndarray, order: np.ndarray) -> Self:
         """Extend this workspace by the matrix `permuted` = original[order], for as long as that matrix is in use.
