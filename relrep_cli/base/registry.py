@@ -181,7 +181,7 @@ class Registry(Mapping[str, E]):
         """
         found: dict[str, Keyword] = {}
         defaults: dict[str, dict[str, Any]] = {}
-        for entry in self.values():
+        for entry in self._entries.values():
             for name, keyword in entry.keywords.items():
                 found.setdefault(name, keyword)
                 defaults.setdefault(name, {})[entry.name] = keyword.default

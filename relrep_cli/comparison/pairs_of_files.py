@@ -82,7 +82,7 @@ def measure(
 
 def _first_bad_row(x: np.ndarray, workspace: Workspace) -> int | None:
     space, order = workspace.origin(x)
-    found = workspace.once("first bad row", (space,), lambda: first_bad_row(space))
+    found = workspace.fact("first bad row", space, lambda: first_bad_row(space))
     return found if order is None or found is None else first_bad_row(x)
 
 

@@ -8,7 +8,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import numpy as np
 
@@ -29,6 +29,7 @@ class SpaceArrays:
     records: Records
     _names: dict[int, tuple[np.ndarray, str]] = field(init=False, repr=False, default_factory=dict)
     _arrays: OrderedDict[str, np.ndarray] = field(init=False, repr=False, default_factory=OrderedDict)
+    _facts: dict[str, Any] = field(init=False, repr=False, default_factory=dict)
 
     @property
     def nbytes(self) -> int:
@@ -70,6 +71,17 @@ class SpaceArrays:
         if stored is None or len(stored) != math.prod(shape) * np.dtype(dtype).itemsize:
             return None
         return np.frombuffer(stored, np.dtype(dtype).newbyteorder("<")).reshape(shape)
+
+    def fact(self, x: np.ndarray, what: str, compute: Callable[[], T]) -> T:
+        """Return a number or None that depends on x alone: the one that is kept, or else compute it, and keep it if x is
+        registered."""
+        name = self.name(x)
+        if name is None:
+            return compute()
+        key = _space_key(name, (what,))
+        if key not in self._facts:
+            self._facts[key] = compute()
+        return cast(T, self._facts[key])
 
     def put(self, x: np.ndarray, what: tuple[Any, ...], array: np.ndarray) -> None:
         """Keep an array that depends on x alone, if x is registered."""
@@ -223,6 +235,11 @@ class Workspace:
             found = compute()
             self.put(key, found)
         return found
+
+    def fact(self, what: str, x: np.ndarray, compute: Callable[[], T]) -> T:
+        """Return a number or None that depends on x alone, computed once in the run where x is registered, else for a pair."""
+        spaces = self.spaces
+        return self.once(what, (x,), compute if spaces is None else lambda: spaces.fact(x, what, compute))
 
     def _level(self, key: str) -> Workspace:
         """The outermost workspace that knows every matrix in the key."""
