@@ -47,7 +47,7 @@ def _project(shapes: str, x: str, rows: str, similarity: str, peer: str, goal: f
 
 
 SAMPLE = ("sample_data/a.h5", "sample_data/b.h5")
-NOTHING = "nothing.py"
+NOTHING, DEFAULT = "nothing.py", f"compare {' '.join(SAMPLE)} -q"
 COMMANDS = (
     Job("--help", "", "python -c pass", "--help", NOTHING, 12),
     Job("--version", "", "python -c pass", "--version", NOTHING, None),
@@ -63,7 +63,7 @@ COMMANDS = (
     _project("20k x 256", "{a256}", "{rows}", "cosine", "NumPy float32", 1.3),
     _project("100k x 768", "{a768}", "{rows}", "cosine", "NumPy float32", 0.6),
     _project("20k x 256", "{a256}", "{rows}", "l1", "scipy", 0.4),
-    Job("compare", "sample files", "NumPy float32, cka alone", f"compare {' '.join(SAMPLE)} -q", f"cka.py {' '.join(SAMPLE)}", 2.0, "s"),
+    Job("compare", "sample files", "NumPy float32, cka alone", DEFAULT, f"cka.py {' '.join(SAMPLE)}", 2.0, "s"),
     Job(
         "compare -m cka --permutations 1000, 12 x 12 layers",
         "1,000 x 128",

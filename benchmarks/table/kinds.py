@@ -46,14 +46,10 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
     named = dict(line.split(":", 1) for line in lines if ":" in line)
     fields = {key.strip(): value.strip() for key, value in named.items()}
-    has = (
-        "AVX-512"
-        if "avx512f" in fields.get("flags", "").split()
-        else "AVX2"
-        if "avx2" in fields.get("flags", "")
-        else "no AVX2"
-    )
-    return f"{fields.get('model name', platform.machine())} (family {fields.get('cpu family')}, model {fields.get('model')}; {has})"
+    flags = fields.get("flags", "").split()
+    widest = "AVX-512" if "avx512f" in flags else "AVX2" if "avx2" in flags else "no AVX2"
+    family = f"family {fields.get('cpu family')}, model {fields.get('model')}"
+    return f"{fields.get('model name', platform.machine())} ({family}; {widest})"
 
 
 def _version(name: str) -> str:

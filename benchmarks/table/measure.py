@@ -21,7 +21,10 @@ def commands(job: Job, named: Mapping[str, str]) -> tuple[list[str], list[str]]:
 
 
 def measured(job: Job, named: Mapping[str, str], rounds: int) -> Row:
-    """One row of the table: the median of rounds in which both take turns, after one that warms caches. rounds: 0 for one without."""
+    """One row of the table: the median of rounds in which both take turns, after one that warms caches.
+
+    rounds: 0 for a single one without.
+    """
     ours, theirs = commands(job, named)
     times: tuple[list[float], list[float]] = ([], [])
     once = job.heavy or not rounds

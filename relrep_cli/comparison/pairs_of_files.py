@@ -105,8 +105,8 @@ def interval(
 ) -> tuple[float | None, float | None]:
     """Return the 95 % confidence interval of a score, clipped to the bounds of the metric.
 
-    measure_rows: computes the score of a subset of items; see widening_factor. With it, the interval is widened when row values depend on each
-        other.
+    measure_rows: computes the score of a subset of items; see widening_factor. With it, the interval is widened when row
+        values depend on each other.
     ids: (n,) ids of the items. With them, the interval does not depend on the order of the rows.
 
     Returns (None, None) when there are too few rows for an interval.

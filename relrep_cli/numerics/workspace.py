@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar, cast
 import numpy as np
 
 from relrep_cli.base.task_cache import Records, task_key
+from relrep_cli.numerics.permuted_products import Batch
 
 T = TypeVar("T")
 BUDGET = 128 << 20  # bytes of cached arrays of single spaces in memory; the least recently used goes first
@@ -99,11 +100,14 @@ class SpaceArrays:
 
 @dataclass(frozen=True)
 class Permutation:
-    """`permuted` holds the rows of `original` in the order `order`."""
+    """`permuted` holds the rows of `original` in the order `order`. batch: the permutations that are tried with it, where it has
+    the number `number`."""
 
     permuted: np.ndarray
     original: np.ndarray
     order: np.ndarray
+    batch: Batch | None = None
+    number: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,14 +177,16 @@ class Workspace:
         """What is known of x as a subset of a sample."""
         return next((known for known in self.subsets if known.part is x), None)
 
-    def with_permutation(self, permuted: np.ndarray, original: np.ndarray, order: np.ndarray) -> Self:
+    def with_permutation(
+        self, permuted: np.ndarray, original: np.ndarray, order: np.ndarray, batch: Batch | None = None, number: int = 0
+    ) -> Self:
         """Extend this workspace by the matrix `permuted` = original[order], for as long as that matrix is in use.
 
         Results for `original` can be reused for `permuted`. Results that depend on neither `permuted` nor another new matrix
         are kept in this workspace.
         """
         self.hold(original)
-        inner = replace(self, outer=self, permutation=Permutation(permuted, original, order))
+        inner = replace(self, outer=self, permutation=Permutation(permuted, original, order, batch, number))
         inner.hold(permuted)
         return inner
 
@@ -208,6 +214,11 @@ class Workspace:
         """Return the matrix that x is a permutation of, and the order; x itself and None when x is no permuted matrix."""
         known = self.permutation
         return (x, None) if known is None or known.permuted is not x else (known.original, known.order)
+
+    def product(self, x: np.ndarray, y: np.ndarray, *means: Any) -> np.ndarray | None:
+        """(x - mx)'(y[order] - my) for the permutation of this workspace; None where it is not computed with others."""
+        known = self.permutation
+        return None if known is None or known.batch is None else known.batch.product(x, y, (means[0], means[1]), known.number)
 
     def key(self, what: str, *values: Any) -> str:
         """The key of a result of the function `what`. A matrix is known by its content or as an object, a vector by value."""
