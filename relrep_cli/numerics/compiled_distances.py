@@ -1,8 +1,8 @@
 """Distances that a matrix product cannot give, compiled with numba. Only `distances` imports this: numba takes half a second.
 
-panels.py says which arrays they take. They serve where the kernels in C (native.py) are missing, and for float64. The innermost loops run along the anchors. So each value is summed in the same order anywhere in a
-block, and the compiler can use vector registers without reordering sums (fastmath). The loops use no slices, because numba
-then compiles in half the time.
+panels.py says which arrays they take. They serve where the kernels in C (native.py) are missing, and for float64. The
+innermost loops run along the anchors. So each value is summed in the same order anywhere in a block, and the compiler can use
+vector registers without reordering sums (fastmath). The loops use no slices, because numba then compiles in half the time.
 """
 
 from __future__ import annotations

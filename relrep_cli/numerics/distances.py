@@ -2,9 +2,9 @@
 
 x is (n, d), anchors (m, d) and out (n, m), all C-contiguous and of one dtype, float32 or float64. A result never depends on
 the number of threads. Distances that no matrix product gives have kernels in C (native.py) or compiled by numba, and depend on
-their row and anchor alone; where both are absent, or RELREP_NUMBA is 0, NumPy computes the same, many times slower. Cosine and Euclidean distance come from
-a matrix product, whose last bits may depend on where a row stands in its block: BLAS kernels of some processors round rows and
-columns differently by position. docs/reliability.md states how far.
+their row and anchor alone; where both are absent, or RELREP_NUMBA is 0, NumPy computes the same, many times slower. Cosine and
+Euclidean distance come from a matrix product, whose last bits may depend on where a row stands in its block: BLAS kernels of
+some processors round rows and columns differently by position. docs/reliability.md states how far.
 """
 
 from __future__ import annotations

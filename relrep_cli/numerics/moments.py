@@ -188,7 +188,7 @@ def _known(x: np.ndarray, groups: int, workspace: Workspace) -> np.ndarray | Non
 
 
 def _own(m: Moments, side: int) -> np.ndarray:
-    """What depends on one side alone, as an array (d + 4, d): products, sums, weighted sums, and two numbers in rows of theirs."""
+    """What depends on one side alone, as an array (d + 4, d): products, sums, weighted sums, two numbers."""
     part, d = m.part(side), len(m.sums[m.part(side)])
     out = np.zeros((d + 4, d))
     out[:d], out[d], out[d + 1] = m.products[part, part], m.sums[part], m.weighted[part, side]

@@ -100,8 +100,8 @@ class SpaceArrays:
 
 @dataclass(frozen=True)
 class Permutation:
-    """`permuted` holds the rows of `original` in the order `order`. batch: the permutations that are tried with it, where it has
-    the number `number`."""
+    """`permuted` holds the rows of `original` in the order `order`. batch: the permutations that are tried with it, where it is
+    the one of the number `number`."""
 
     permuted: np.ndarray
     original: np.ndarray
