@@ -17,6 +17,7 @@ import typer
 from relrep_cli.base.registry import Registry
 from relrep_cli.cli import COMMANDS, app, load
 from relrep_cli.cli.help_pages import trait_text
+from relrep_cli.metrics.catalogue import CONVENTIONS, conventions
 
 WIDTH = 100
 
@@ -163,6 +164,8 @@ def _signature(name: str, value: Any) -> str:
 
 def page_for(path: Path) -> str:
     """What a page should say: the reference as a whole, or a page of which a part is made from the program."""
+    if path.name == CONVENTIONS.name:
+        return conventions()
     if path.name not in ("reading.md", "api.md"):
         return reference()
     marks, part = (FORMATS, formats) if path.name == "reading.md" else (CALLS, calls)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
-from functools import cache
 from threading import Lock, local
 from typing import Any
 
@@ -23,12 +22,10 @@ from relrep_cli.numerics.blocks import release, slices
 from relrep_cli.numerics.threads import in_order, run_all
 
 PAYS, LOADED = 4e10, 1e9  # multiply-adds from which tiles are faster: when numba must be imported first, and when it is loaded
-NATIVE = 2e7  # the same with the scan in C
 IN_MEMORY = 256 << 20  # up to this many bytes of float32 rows stay in memory; more go to a temporary file
 BLOCK = 2048  # base rows at a time, when the queries are not the base itself
 
 
-@cache
 def scans() -> Any:
     """The module of compiled scans, in C or by numba; None where both are missing or RELREP_NUMBA is 0."""
     if os.environ.get("RELREP_NUMBA") == "0":
@@ -44,7 +41,9 @@ def scans() -> Any:
 
 def pay(queries: np.ndarray, base: np.ndarray) -> bool:
     """Whether tiles are available and faster for queries (q, d) and base (n, d)."""
-    least = NATIVE if native.available() else LOADED if "relrep_cli.neighbors.scans" in sys.modules else PAYS
+    if native.available():
+        return True  # and faiss need not be imported
+    least = LOADED if "relrep_cli.neighbors.scans" in sys.modules else PAYS
     return len(queries) * base.size >= least and scans() is not None
 
 

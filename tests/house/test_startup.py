@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import CHECKOUT, Workdir
 
+from relrep_cli.numerics import native
+
 LIBHDF5 = "relrep_cli.store.libhdf5"
 PACKAGE = CHECKOUT / "relrep_cli"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
@@ -115,20 +117,24 @@ def test_completion_of_commands_imports_nothing_heavy(empty: Workdir) -> None:
     assert not {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines() if "|" in line} & HEAVY
 
 
+SEARCH = {"numpy"} if native.available() else {"numpy", "faiss"}  # kernels in C need neither faiss nor numba
+L1 = {"numpy"} if native.available() else {"numpy", "numba"}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "command, needed",
     [
-        ("compare a.h5 b.h5 -a anchors.h5 -q", {"numpy", "faiss"}),
+        ("compare a.h5 b.h5 -a anchors.h5 -q", SEARCH),
         ("compare a.npz b.h5 -m cka -q", {"numpy"}),
         ("project a.h5 -a anchors.h5 -o x.h5 -q", {"numpy", "h5py"}),
         ("anchor a.h5 -n 5 --strategy per-class -o x.h5 -q", {"numpy", "h5py"}),
         ("embed a.npz -o x.h5 -q", {"numpy", "h5py"}),
         ("stitch a.h5 b.h5 -a anchors.h5 --head linear -q", {"numpy"}),
-        ("stitch a.h5 b.h5 -a anchors.h5 -m relative -s l1 --head linear -q", {"numpy", "numba"}),
+        ("stitch a.h5 b.h5 -a anchors.h5 -m relative -s l1 --head linear -q", L1),
         ("translate a.h5 --into b.h5 -o x.h5 -q", {"numpy", "h5py", "faiss"}),
-        ("evaluate a.h5 --task knn -q", {"numpy", "faiss"}),
-        ("neighbors a.h5 --sample 2", {"numpy", "faiss"}),
+        ("evaluate a.h5 --task knn -q", SEARCH),
+        ("neighbors a.h5 --sample 2", SEARCH),
         ("info a.h5 --verify", {"numpy"}),
         ("--version", {"h5py"}),
     ],
