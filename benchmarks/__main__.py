@@ -16,11 +16,13 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from benchmarks.common import CHECKOUT
 from benchmarks.table import data, kinds, measure, pages
-from benchmarks.table.jobs import COMMANDS, Job
+from benchmarks.table.jobs import COMMANDS
 
 RESULTS = CHECKOUT / "benchmarks" / "table" / "results"
 
@@ -31,15 +33,19 @@ def main(arguments: list[str]) -> int:
         Path(given.page).write_text(pages.page(sorted(RESULTS.glob("*.json"))), "utf-8")
         return 0
     measure.fresh_environment()
-    os.environ.update(kinds.environment(given.kind))
-    wanted = [job for job in COMMANDS if all(word in job.name for word in given.only) and (given.heavy or not job.heavy)]
+    if kinds.environment(given.kind).items() - os.environ.items():  # libraries read it while they load
+        os.environ.update(kinds.environment(given.kind))
+        os.execv(sys.executable, [sys.executable, "-m", "benchmarks", *arguments])
+    result: dict[str, Any] = {"machine": kinds.machine(given.kind), "rounds": 1 if given.quick else given.rounds, "rows": []}
+    print(pages.HEAD)
     with tempfile.TemporaryDirectory(prefix="relrep-bench-") as place:
-        folder = Path(given.folder or place)
-        rows = run(wanted, folder, given.quick, given.rounds)
-    result = {"machine": kinds.machine(given.kind), "rounds": 1 if given.quick else given.rounds, "rows": rows}
-    if given.output:
-        kept = merged(Path(given.output), result) if given.only else result
-        Path(given.output).write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
+        for row in rows(given, Path(given.folder or place)):
+            row["met"] = None if given.quick else row["met"]
+            print(pages.line(row), flush=True)
+            result["rows"].append(row)
+            if given.output:
+                kept = merged(Path(given.output), result) if given.only else result
+                Path(given.output).write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
     return 0
 
 
@@ -56,15 +62,21 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def run(wanted: list[Job], folder: Path, quick: bool, rounds: int) -> list[measure.Row]:
-    """Measure, and print each row when it is known."""
-    named = data.make(folder, 50 if quick else 1)
-    print(pages.HEAD)
-    rows = []
-    for job in wanted:
-        rows.append(measure.measured(job, named, 0 if quick else rounds))
-        print(pages.line(rows[-1]), flush=True)
-    return rows
+def rows(given: argparse.Namespace, folder: Path) -> Iterator[measure.Row]:
+    """Measure what is wanted, one row after the other."""
+
+    def wanted(row: Any) -> bool:
+        return all(word in row.name for word in given.only) and (given.heavy or not row.heavy)
+
+    named: dict[str, str] = {}
+    for job in filter(wanted, COMMANDS):
+        named = named or data.make(folder, 50 if given.quick else 1)
+        yield measure.measured(job, named, 0 if given.quick else given.rounds)
+    sys.argv[:] = ["operations", *["--smoke"][: given.quick]]  # the scripts beside read their size from it
+    from benchmarks.table.operations import OPERATIONS, measured
+
+    for operation in filter(wanted, OPERATIONS):
+        yield measured(operation, 1 if given.quick else given.rounds)
 
 
 def merged(path: Path, result: dict[str, object]) -> dict[str, object]:

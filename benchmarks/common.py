@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -44,9 +45,9 @@ def seconds(works: dict[str, Work], rounds: int) -> dict[str, float]:
     times: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(rounds + 1):
         for name, work in works.items():
-            before = sum(os.times()[:2])
+            before = time.process_time()
             work()
-            times[name].append(sum(os.times()[:2]) - before)
+            times[name].append(time.process_time() - before)
     return {name: median(found[1:]) for name, found in times.items()}
 
 

@@ -14,11 +14,11 @@ TEXT = Path(__file__).with_name("performance.md")
 def line(row: Mapping[str, Any]) -> str:
     """A row as the command prints it."""
     words = f"{row['operation']:52} {row['shapes']:14} {row['peer']:26} {row['ours']:8.3f} {row['theirs']:8.3f}"
-    return f"{words} {row['ratio']:7.2f} {_goal(row):>8}  {_met(row)}"
+    return f"{words} {row['ratio']:7.3f} {_goal(row):>8}  {_met(row)}"
 
 
 def _goal(row: Mapping[str, Any]) -> str:
-    return "" if row["goal"] is None else f"<= {row['goal']:g}{' s' if row['unit'] == 's' else ''}"
+    return "" if row["goal"] is None else f"<= {row['goal']:.3g}{' s' if row['unit'] == 's' else ''}"
 
 
 def _met(row: Mapping[str, Any]) -> str:
@@ -39,5 +39,5 @@ def _table(result: Mapping[str, Any]) -> str:
     rows = ["| operation | shapes | peer | relrep, s | peer, s | ratio | goal | met |", "|---|---|---|---|---|---|---|---|"]
     for row in result["rows"]:
         cells = [row["operation"], row["shapes"], row["peer"], f"{row['ours']:.2f}", f"{row['theirs']:.2f}"]
-        rows.append("| " + " | ".join([*cells, f"{row['ratio']:.2f}", _goal(row), _met(row).lower()]) + " |")
+        rows.append("| " + " | ".join([*cells, f"{row['ratio']:.3g}", _goal(row), _met(row).lower()]) + " |")
     return head + "\n".join(rows)
