@@ -57,9 +57,11 @@ lint: $(VENV)/.ready
 	$(BIN)/python -m relrep_cli.cli.reference --check docs/reading.md
 	$(BIN)/python -m relrep_cli.cli.reference --check docs/api.md
 	$(BIN)/python -m relrep_cli.cli.reference --check relrep_cli/metrics/conventions.json
+	$(BIN)/python -m relrep_cli.cli.reference --check relrep_cli/cli/words.json
 
 docs: $(VENV)/.ready
 	$(BIN)/python -m relrep_cli.cli.reference relrep_cli/metrics/conventions.json
+	$(BIN)/python -m relrep_cli.cli.reference relrep_cli/cli/words.json
 	$(BIN)/python -m relrep_cli.cli.reference docs/reference.md
 	$(BIN)/python -m relrep_cli.cli.reference docs/reading.md
 	$(BIN)/python -m relrep_cli.cli.reference docs/api.md

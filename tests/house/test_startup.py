@@ -110,10 +110,14 @@ def test_help_imports_nothing_heavy(empty: Workdir, command: str) -> None:
     assert "typer" in found and not found & HEAVY
 
 
-def test_completion_of_commands_imports_nothing_heavy(empty: Workdir) -> None:
-    variables = {"_RELREP_COMPLETE": "complete_bash", "COMP_WORDS": "relrep co", "COMP_CWORD": "1"}
+@pytest.mark.parametrize(
+    ("typed", "words"), [("co", "compare"), ("compare a.h5 -m cka,rs", "cka,rsm-norm cka,rsa"), ("merge --safe", "--safe-csv")]
+)
+def test_completion_imports_nothing_heavy(typed: str, words: str, empty: Workdir) -> None:
+    typed = f"relrep {typed}"
+    variables = {"_RELREP_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
     done = empty.run("python -X importtime -m relrep_cli", **variables)
-    assert done.stdout.split() == ["compare"]
+    assert done.stdout.split() == words.split()
     assert not {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines() if "|" in line} & HEAVY
 
 
