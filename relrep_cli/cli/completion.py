@@ -23,7 +23,7 @@ KINDS: dict[str, Any] = {"flag": bool, "count": int, "several": list[str], "one"
 def words_of(command: Any) -> list[dict[str, Any]]:
     """The parameters of a command: the kind of each, how it is written, its help, and the words that it takes."""
     context = typer.Context(command)
-    found = []
+    found: list[dict[str, Any]] = []
     for p in command.params:
         values = [[item.value, item.help or ""] for item in p.shell_complete(context, "")]
         if p.param_type_name == "argument":
@@ -56,9 +56,11 @@ def command(name: str) -> Any:
 def _parameter(name: str, kind: str, flags: list[str] | None = None, help: str = "", values: Any = ()) -> inspect.Parameter:
     if kind == "arguments":
         return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[list[str], typer.Argument()])
-    counts: dict[str, Any] = {"count": True} if kind == "count" else {}
-    words: dict[str, Any] = {"autocompletion": completing([(word, said) for word, said in values])} if values else {}
-    option = typer.Option(*flags or (), help=help, **counts, **words)
+    more: dict[str, Any] = {"help": help, "count": kind == "count"}
+    if values:
+        more["autocompletion"] = completing([(word, said) for word, said in values])
+    make: Any = typer.Option
+    option = make(*flags or (), **more)
     default = {"flag": False, "count": 0, "several": []}.get(kind)
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[KINDS[kind], option])
 
