@@ -148,6 +148,8 @@ def versions() -> str:
         if package == "h5py":
             with suppress(ImportError):
                 found.append(f"HDF5 {import_module('relrep_cli.store.libhdf5').h5py.version.hdf5_version}")
+    native = import_module("relrep_cli.numerics.native")
+    found.append("kernels in C" if native.available() else "no kernels in C")
     return ", ".join(found)
 
 
