@@ -28,7 +28,7 @@ class Source:
     """What a process must know to measure pairs: options and names of files.
 
     folder: where finished tasks are kept, "" for nowhere. keep: whether they outlive the run. with_content: whether results
-    name the content of the files.
+    name the content of the files. device: where neighbours are searched.
     """
 
     plan: Plan
@@ -39,13 +39,14 @@ class Source:
     folder: str
     keep: bool
     with_content: bool
+    device: str = "cpu"
 
 
 def session_of(source: Source) -> Session:
     """The state of a process of its own. Files are read when a pair needs them."""
     load_plugins()
     cache = Records(Path(source.folder) if source.folder else None, source.keep)
-    return Session(source.plan, lazy_views(source), cache, Workspace.of_run(cache))
+    return Session(source.plan, lazy_views(source), cache, Workspace.of_run(cache, source.device))
 
 
 def lazy_views(source: Source) -> FileViews:
@@ -67,7 +68,7 @@ def outcomes_of(source: Source, views: Views, cache: Records, engine: Engine) ->
     job = job_of(source.plan, f"{__name__}:session_of", shared)
     if engine.elsewhere:
         cache.share()
-    state = None if engine.elsewhere else Session(source.plan, views, cache, Workspace.of_run(cache))
+    state = None if engine.elsewhere else Session(source.plan, views, cache, Workspace.of_run(cache, source.device))
     return outcomes(job, engine, state)
 
 

@@ -89,7 +89,7 @@ def _new_search(
     if whole and (cached := workspace.space_array(base, what, (len(base), depth), np.int64)) is not None:
         return Found(np.where(cached < 0, ~cached, cached), cached < 0)
     chosen = queries if rows is None else take(queries, rows)
-    found = find(index, frame_of(by, queries, base), chosen, base, depth, own)
+    found = find(index, frame_of(by, queries, base), chosen, base, depth, own, workspace.device)
     if whole:
         workspace.put_space_array(base, what, np.where(found.equal, ~found.rows, found.rows))
     return found

@@ -135,7 +135,8 @@ class Workspace:
     neighbours: the least number of neighbours that a search finds, so that one search serves every task. intervals: whether
     metrics compute chance levels and jackknives. shares: whether anything is kept. spaces: arrays that serve every pair of
     the run. outer: the workspace of the unpermuted matrices; results that do not use the permuted matrix are kept there.
-    permutation: the permuted matrix. subsets: the matrices that are subsets of a sample.
+    permutation: the permuted matrix. subsets: the matrices that are subsets of a sample. device: where large searches
+    compute; see devices.chosen.
 
     A key is text, made by `key`. A value is an array, a number or text, or a list, tuple or frozen dataclass of these.
 
@@ -152,13 +153,14 @@ class Workspace:
     outer: Workspace | None = None
     permutation: Permutation | None = None
     subsets: tuple[Subset, ...] = ()
+    device: str = "cpu"
     _names: dict[int, tuple[np.ndarray, str]] = field(init=False, repr=False, default_factory=dict)
     _results: dict[str, Any] = field(init=False, repr=False, default_factory=dict)
 
     @classmethod
-    def of_run(cls, records: Records) -> Self:
+    def of_run(cls, records: Records, device: str = "cpu") -> Self:
         """The workspace of a run over many pairs. records: the folder for arrays of single spaces."""
-        return cls(spaces=SpaceArrays(records))
+        return cls(spaces=SpaceArrays(records), device=device)
 
     def for_pair(self, neighbours: int = 0) -> Self:
         """A workspace without results, for one pair. It shares the arrays of single spaces with this one."""

@@ -16,9 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relrep_cli.base.errors import UsageError
-from relrep_cli.neighbors import nearest, overlap, ranks, search, tiles, unit_rows
+from relrep_cli.neighbors import nearest, overlap, ranks, search, tiles, torch_tiles, unit_rows
 from relrep_cli.neighbors.frames import Frame
 from relrep_cli.numerics import blocks, native
+from relrep_cli.numerics.workspace import Workspace
 
 faiss.omp_set_num_threads(1)
 BY = ("cosine", "euclidean")
@@ -173,6 +174,18 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
         monkeypatch.setattr(tiles, "BLOCK", 120)
         monkeypatch.setenv("RELREP_THREADS", "2")
     return request.param
+
+
+@every_kind
+def test_torch_finds_the_same_neighbours(by: Any, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the CPU, in tiles that are cut short; the code of a GPU is the same."""
+    monkeypatch.setattr(torch_tiles, "QUERIES", 57)
+    monkeypatch.setattr(torch_tiles, "ROWS", {"cpu": 71})
+    x, on_device = make(kind), Workspace(device="torch:cpu")
+    for queries in (x, x[: N - 3].copy()):
+        here, there = (nearest(queries, x, 7, by=by, workspace=workspace) for workspace in (Workspace(), on_device))
+        np.testing.assert_array_equal(here.rows, there.rows)
+        assert here.tied == there.tied
 
 
 @every_kind
