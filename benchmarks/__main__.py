@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
             print(pages.line(row), flush=True)
             result["rows"].append(row)
             if given.output:
-                kept = merged(Path(given.output), result) if given.only else result
+                kept = merged(Path(given.output), result) if given.only or given.part else result
                 Path(given.output).write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
     return 0
 
@@ -54,6 +54,7 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="once, on tiny data")
     parser.add_argument("--kind", choices=("own", "avx2"), default="own")
     parser.add_argument("--only", nargs="+", default=[], metavar="WORDS", help="rows whose name holds all of these words")
+    parser.add_argument("--part", choices=("commands", "operations"), help="one half of the table")
     parser.add_argument("--heavy", action="store_true", help="rows that take minutes, too")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", help="where the inputs stay")
@@ -69,13 +70,13 @@ def rows(given: argparse.Namespace, folder: Path) -> Iterator[measure.Row]:
         return all(word in row.name for word in given.only) and (given.heavy or not row.heavy)
 
     named: dict[str, str] = {}
-    for job in filter(wanted, COMMANDS):
+    for job in filter(wanted, COMMANDS if given.part != "operations" else ()):
         named = named or data.make(folder, 50 if given.quick else 1)
         yield measure.measured(job, named, 0 if given.quick else given.rounds)
     sys.argv[:] = ["operations", *["--smoke"][: given.quick]]  # the scripts beside read their size from it
     from benchmarks.table.operations import OPERATIONS, measured
 
-    for operation in filter(wanted, OPERATIONS):
+    for operation in filter(wanted, OPERATIONS if given.part != "commands" else ()):
         yield measured(operation, 1 if given.quick else given.rounds)
 
 

@@ -3,7 +3,7 @@
     python benchmarks/gpu.py [DEVICE] [--smoke]
 
 DEVICE is cuda unless you name another; torch:cpu tries the code on a machine without a GPU. Prints wall seconds of both, their
-ratio, and the largest difference of the answers. Neighbours must be the same rows, projections within 2e-6 of the largest value.
+ratio, and the largest difference of the answers. Neighbours must be the same rows, projections within 2e-6 of the largest.
 The first run on a device is not counted. Fits ten minutes.
 """
 

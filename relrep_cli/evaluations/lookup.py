@@ -35,7 +35,9 @@ def look_up(
 ) -> Looked:
     """The k items nearest to, or farthest from, each query (q,), by (distance, row number); never the query itself.
 
-    queries, among: row numbers of e. device: where the search for the nearest computes; see devices.chosen. Raises UsageError when there are too few items for k.
+    queries, among: row numbers of e. device: where the search for the nearest computes; see devices.chosen.
+
+    Raises UsageError when there are too few items for k.
     """
     room = len(among) - int(np.isin(queries, among).any())
     if not room:
