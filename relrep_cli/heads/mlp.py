@@ -172,5 +172,5 @@ def scores(arrays: Arrays, rows: np.ndarray) -> np.ndarray:
 
 
 def place_of(torch: Any, device: str) -> Any:
-    """The torch device for training, in float64; see devices.chosen."""
-    return torch_device(device, double=True)
+    """The torch device for training; see devices.chosen."""
+    return torch_device(device)

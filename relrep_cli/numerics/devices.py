@@ -1,6 +1,6 @@
 """What `--device` means, for every command: where torch computes, or NumPy where it is `cpu`.
 
-`auto` is cuda, then mps where float32 is enough, then cpu. `torch:cpu` is torch on the CPU: the code of a GPU on any machine.
+`auto` is cuda, then mps, then cpu. `torch:cpu` is torch on the CPU: the code of a GPU on any machine.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ NUMPY = "cpu"
 TORCH_CPU = "torch:cpu"
 
 
-def chosen(device: str, double: bool = False) -> str:
+def chosen(device: str) -> str:
     """The device that computes: `cpu`, `torch:cpu`, `mps`, `cuda` or `cuda:N`.
 
-    double: whether float64 is needed, which mps lacks. Raises UsageError when this machine has no such device.
+    Raises UsageError when this machine has no such device.
 
     >>> chosen("cpu")
     'cpu'
@@ -26,19 +26,18 @@ def chosen(device: str, double: bool = False) -> str:
     import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    mps = torch.backends.mps.is_available() and not double
+    mps = torch.backends.mps.is_available()
     there = [*(["cuda"] if count else []), *(f"cuda:{n}" for n in range(1, count)), *(["mps"] if mps else []), "cpu"]
     if device == "auto":
         return there[0]
     if device in there or (device == "cuda:0" and count):
         return device
-    lacks = "mps lacks float64, which this job needs" if device == "mps" and double else "this machine has no such device"
-    raise UsageError(lacks, f"Choose from: auto, {', '.join(there)}.", place=f"--device {device}")
+    raise UsageError("this machine has no such device", f"Choose from: auto, {', '.join(there)}.", place=f"--device {device}")
 
 
-def torch_device(device: str, double: bool = False) -> Any:
+def torch_device(device: str) -> Any:
     """The torch.device of `chosen`; products in float32 keep all their bits there."""
-    name = chosen(device, double)
+    name = chosen(device)
     import torch
 
     if name.startswith("cuda"):

@@ -282,11 +282,11 @@ def relative(e: Embedding, to: Basis, device: str = "cpu") -> Embedding:
 
 def _transfers(device: str) -> tuple[Any, Any]:
     """The functions that move a block to the device and back."""
-    if chosen(device, double=True) == NUMPY:
+    if chosen(device) == NUMPY:
         return (lambda block: block), (lambda block: block)
     import torch
 
-    place = torch_device(device, double=True)
+    place = torch_device(device)
     return (lambda block: torch.from_numpy(block).to(place)), (lambda block: block.cpu().numpy())
 
 
