@@ -29,7 +29,7 @@ def search(frame: Frame, queries: np.ndarray, base: np.ndarray, c: int, device: 
     try:
         with torch.inference_mode():
             return _search(torch, frame, queries, base, c, on)
-    except torch.OutOfMemoryError:
+    except torch.cuda.OutOfMemoryError:
         needs = 4 * QUERIES * ROWS[on.type] / 2**30
         raise DataError(f"{device} has too little memory free: a tile takes {needs:.1f} GiB", "Use --device cpu.") from None
 

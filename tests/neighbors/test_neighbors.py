@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relrep_cli.base.errors import UsageError
+from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.neighbors import nearest, overlap, ranks, search, tiles, torch_tiles, unit_rows
 from relrep_cli.neighbors.frames import Frame
 from relrep_cli.numerics import blocks, native
@@ -186,6 +186,16 @@ def test_torch_finds_the_same_neighbours(by: Any, kind: str, monkeypatch: pytest
         here, there = (nearest(queries, x, 7, by=by, workspace=workspace) for workspace in (Workspace(), on_device))
         np.testing.assert_array_equal(here.rows, there.rows)
         assert here.tied == there.tied
+
+
+def test_a_device_without_memory_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(torch: Any, *_: Any) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch_tiles, "_search", full)
+    x = np.eye(9, 5, dtype=np.float32)
+    with pytest.raises(DataError, match="torch:cpu has too little memory free: a tile takes 0.1 GiB. Use --device cpu."):
+        nearest(x, x, 3, workspace=Workspace(device="torch:cpu"))
 
 
 @every_kind
