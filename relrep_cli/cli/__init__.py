@@ -62,7 +62,13 @@ class Commands(TyperGroup):
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        return load(cmd_name) if cmd_name in COMMANDS else None
+        if cmd_name not in COMMANDS:
+            return None
+        if os.environ.get("_RELREP_COMPLETE"):
+            from relrep_cli.cli import completion_words
+
+            return completion_words.command(cmd_name) or load(cmd_name)
+        return load(cmd_name)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] not in COMMANDS:
@@ -150,6 +156,8 @@ def versions() -> str:
         if package == "h5py":
             with suppress(ImportError):
                 found.append(f"HDF5 {import_module('relrep_cli.store.libhdf5').h5py.version.hdf5_version}")
+    native = import_module("relrep_cli.numerics.native")
+    found.append("kernels in C" if native.available() else "no kernels in C")
     return ", ".join(found)
 
 

@@ -32,6 +32,7 @@ from relrep_cli.comparison.runs import collect
 from relrep_cli.metrics import METRICS
 from relrep_cli.metrics.catalogue import COLUMNS as CATALOGUE
 from relrep_cli.metrics.catalogue import PRESETS, catalogue, expand, preset, remarks
+from relrep_cli.numerics.devices import chosen
 from relrep_cli.relative.similarities import SIMILARITIES
 from relrep_cli.reports.page import is_report
 
@@ -296,4 +297,5 @@ def _source(options: Options, plan: Plan, cache: Records, with_content: bool) ->
         folder="" if cache.folder is None else str(cache.folder),
         keep=cache.keep,
         with_content=with_content or cache.folder is not None,
+        device=chosen(options.running.device),
     )

@@ -29,7 +29,7 @@ class Source:
     """What a process must know to measure pairs: options and names of files.
 
     folder: where finished tasks are kept, "" for nowhere. keep: whether they outlive the run. with_content: whether results
-    name the content of the files.
+    name the content of the files. device: where neighbours are searched.
     """
 
     plan: Plan
@@ -40,13 +40,14 @@ class Source:
     folder: str
     keep: bool
     with_content: bool
+    device: str = "cpu"
 
 
 def session_of(source: Source) -> Session:
     """The state of a process of its own. Files are read when a pair needs them."""
     load_plugins()
     cache = Records(Path(source.folder) if source.folder else None, source.keep)
-    return Session(source.plan, lazy_views(source), cache, Workspace.of_run(cache))
+    return Session(source.plan, lazy_views(source), cache, Workspace.of_run(cache, source.device))
 
 
 def lazy_views(source: Source) -> FileViews:
@@ -71,9 +72,9 @@ def outcomes_of(source: Source, views: Views, cache: Records, engine: Engine) ->
         cache.share()
     if engine.elsewhere and source.plan.single and len(source.plan.pairs) == 1:  # others take pieces of the one pair
         spread = spread_over(engine, source.plan.pairs[0], setup, shared)
-        session = Session(source.plan, views, cache, replace(Workspace.of_run(cache), spread=spread))
+        session = Session(source.plan, views, cache, replace(Workspace.of_run(cache, source.device), spread=spread))
         return outcomes(job, Engine(log=engine.log), session)
-    state = None if engine.elsewhere else Session(source.plan, views, cache, Workspace.of_run(cache))
+    state = None if engine.elsewhere else Session(source.plan, views, cache, Workspace.of_run(cache, source.device))
     return outcomes(job, engine, state)
 
 

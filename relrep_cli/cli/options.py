@@ -16,6 +16,7 @@ from relrep_cli.base.errors import UsageError
 from relrep_cli.base.output import FORMATS, Style, say, set_verbosity
 from relrep_cli.base.registry import Keyword, Registry
 from relrep_cli.cli.command_lines import command_line, explicit_options
+from relrep_cli.cli.completion_words import completing
 from relrep_cli.cli.completions import completed
 
 Format = Literal["table", "tsv", "csv", "json", "jsonl", "markdown", "latex", "md"]
@@ -274,8 +275,7 @@ def names_of(registry: Registry, help: str, *flags: str, default: bool = True) -
     """A list option whose values are names of the registry, repeated or separated by commas, with completion."""
 
     def complete(incomplete: str) -> list[tuple[str, str]]:
-        before, comma, last = incomplete.rpartition(",")
-        return [(before + comma + name, entry.summary) for name, entry in registry.items() if name.startswith(last)]
+        return completing([(name, entry.summary) for name, entry in registry.items()])(incomplete)
 
     text = f"{help} One of: {', '.join(registry)}."
     return typer.Option(*flags, help=text, autocompletion=complete, metavar="NAME", show_default=default)

@@ -54,4 +54,4 @@ def halves_of(f: Finding, seed: int) -> Halves | None:
     subset, rows = f.subset, f.rows
     if subset is None or rows is None or len(rows) < 2:
         return None
-    return values_of_halves(lambda half: Score(0.0, np.nan, "", subset(half)), rows, random_halves(len(rows), seed))
+    return values_of_halves(lambda half, _: Score(0.0, np.nan, "", subset(half)), rows, random_halves(len(rows), seed))

@@ -174,7 +174,7 @@ def _dimension(x: np.ndarray, said: str) -> Iterator[Finding]:
     x, ratios = np.asarray(x)[np.isfinite(ratios)], ratios[np.isfinite(ratios)]
     if len(ratios) < 3 or not ratios.sum() > 0:
         return
-    factor = widening_factor(lambda some: Score(0.0, np.nan, "", log_ratios(x[some])), ratios, 0)
+    factor = widening_factor(lambda some, _: Score(0.0, np.nan, "", log_ratios(x[some])), ratios, 0)
     low, high = widened(bootstrap(ratios, np.random.default_rng(0)), float(ratios.mean()), factor)
     interval = (1 / high, 1 / low) if low > 0 else None
     value = float(1 / ratios.mean())

@@ -14,7 +14,7 @@ from relrep_cli.metrics.neighborhoods import cost_of_row, within, within_both
 from relrep_cli.metrics.sampling import over_neighbours
 from relrep_cli.metrics.score import By, Ci, Index, K, NotApplicable, Score
 from relrep_cli.neighbors import Midranks, midranks_of_nearest, unit_rows
-from relrep_cli.numerics.blocks import pick, row_blocks
+from relrep_cli.numerics.blocks import block_rows, pick, row_blocks
 from relrep_cli.numerics.chance_levels import Level
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
@@ -123,9 +123,12 @@ def apart(x: np.ndarray, own_rows: slice | np.ndarray, others: np.ndarray, by: B
     x: (n, d) floats. by: for cosine, rows are first scaled to length 1. A zero row has cosine 0 with everything, so its squared
     distance is 2.
     """
+    few = by == "cosine" and len(x) <= min(others.size, block_rows(x.shape[1]))  # each row is scaled once, not k times
+    if few:
+        x = unit_rows(np.asarray(x, np.float64))
     near = np.asarray(pick(x, others.ravel()), np.float64)
     own = np.asarray(x[own_rows] if isinstance(own_rows, slice) else pick(x, own_rows), np.float64)
-    if by == "cosine":
+    if by == "cosine" and not few:
         near, own = unit_rows(near), unit_rows(own)
     near = near.reshape(*others.shape, x.shape[1])
     difference = near - own[:, None]

@@ -12,6 +12,7 @@ from relrep_cli.metrics.sampling import describe_searches, over_neighbours
 from relrep_cli.metrics.score import By, Ci, Index, K, Score
 from relrep_cli.neighbors import Neighbors, nearest, overlap
 from relrep_cli.numerics.blocks import row_blocks
+from relrep_cli.numerics.chance_levels import UNKNOWN
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 
@@ -189,7 +190,7 @@ def label_overlap(
     _, i, j = np.intersect1d(here[0], there[0], assume_unique=True, return_indices=True)
     shared_counts = np.minimum(here[1][i], there[1][j])
     rows = np.bincount(here[0][i] % len(x), shared_counts, len(x)) / k
-    chance = _expected_labels(here, codes, k)
+    chance = _expected_labels(here, codes, k) if workspace.intervals else UNKNOWN.mean
     extra, index_note = describe_searches((a, b), index)
     convention = f"labels of neighbours within each space, {neighbours}, k = {k}, self excluded"
     return Score(float(rows.mean()), chance, convention + index_note, rows, extra=extra)

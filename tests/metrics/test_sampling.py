@@ -257,5 +257,6 @@ def test_several_k_on_the_command_line(work: Workdir) -> None:
     assert (work / "rows.tsv").read_text().split("\t")[:5] == ["id", "a", "b", "metric", "k"]
 
 
-def test_tiles_need_enough_work() -> None:
+def test_tiles_by_numba_need_enough_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RELREP_NATIVE", "0")
     assert not tiles.pay(np.empty((1000, 64)), np.empty((1000, 64)))
