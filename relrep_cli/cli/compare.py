@@ -180,6 +180,7 @@ class Options:
         ),
     ] = ""
     force: shared.Force = False
+    device: shared.Device = "cpu"
     dry_run: shared.DryRun = False
     printing: Printing
     seed: shared.Seed = 0
@@ -297,5 +298,5 @@ def _source(options: Options, plan: Plan, cache: Records, with_content: bool) ->
         folder="" if cache.folder is None else str(cache.folder),
         keep=cache.keep,
         with_content=with_content or cache.folder is not None,
-        device=chosen(options.running.device),
+        device=chosen(options.device),
     )

@@ -78,9 +78,6 @@ class RowOptions(ProcessOptions, ShardOptions):
 class EngineOptions(ProcessOptions, ShardOptions):
     """Where tasks run, which of them, and what is kept of them."""
 
-    device: Annotated[
-        str, _option("--device", "Where neighbours are searched: cpu, auto, cuda, cuda:1 or mps; same results.", "DEVICE")
-    ] = "cpu"
     cache: Annotated[str | None, _option("--cache", "Keep finished results in FOLDER, and reuse them.", "FOLDER")] = None
 
 
