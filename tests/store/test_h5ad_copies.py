@@ -108,6 +108,11 @@ def test_a_copy_is_written_within_its_file_alone(cells: Workdir, tmp_path: Path)
     assert not cells.leftovers()
 
 
+def test_a_matrix_in_obsm_has_a_short_name(cells: Workdir) -> None:
+    long, short = (store.read(f"{cells.path}/cells.h5ad::{name}") for name in ("obsm/X_pca", "X_pca"))
+    assert np.array_equal(long.x, short.x) and np.array_equal(long.ids, short.ids)
+
+
 def test_angles_of_flat_spaces_are_remarked_once(cells: Workdir) -> None:
     files = "cells.h5ad::obsm/X_umap cells.h5ad::obsm/X_pca cells.h5ad"
     said = cells.here(f"relrep compare {files} -m knn-jaccard,rsa").stderr
