@@ -75,10 +75,11 @@ def script_asked(arguments: Sequence[str]) -> str | None:
         raise unknown("shell", arguments[1], SHELLS)
     from typer import _completion_shared as scripts
 
+    named = {"prog_name": "relrep", "complete_var": VARIABLE, "shell": shell}
     if arguments[0] == SHOW:
-        return scripts.get_completion_script(prog_name="relrep", complete_var=VARIABLE, shell=shell) + "\n"
+        return scripts.get_completion_script(**named) + "\n"
     try:
-        _, path = scripts.install(shell=shell, prog_name="relrep", complete_var=VARIABLE)
+        _, path = scripts.install(**named)
     except FileNotFoundError as error:
         raise UsageError(f"{error.filename or shell} is not installed here", f"Write relrep {SHOW} {shell}.") from None
     except OSError as error:
