@@ -13,6 +13,7 @@ from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.base.output import say, write
 from relrep_cli.cli.options import Force, Given, Printing, Seed, command, split_names
 from relrep_cli.cli.reading_options import ReadingOptions
+from relrep_cli.comparison.low_dims import hint
 from relrep_cli.embedding import Embedding, bare_name, in_id_order
 from relrep_cli.evaluations.lookup import (
     COLUMNS,
@@ -100,6 +101,8 @@ def neighbors(options: Options) -> None:
     _check(options)
     embedding = in_id_order(store.read(options.file, options.reading.reading))
     searched = rows_of_split(embedding, options.split)
+    if note := hint(embedding, ["--by"] if options.by == "cosine" else []):
+        say(note)
     if options.query:
         queries = rows_of_ids(embedding, options.query, split_names)
     else:

@@ -120,3 +120,12 @@ def test_angles_of_flat_spaces_are_remarked_once(cells: Workdir) -> None:
     assert "Write --neighbors euclidean --distance euclidean." in said
     assert "angles" not in cells.here(f"relrep compare {files} -m knn-jaccard --neighbors euclidean").stderr
     assert "angles" not in cells.here(f"relrep compare {files} -m cka").stderr
+    flat = "cells.h5ad::obsm/X_umap"
+    for command, option in (
+        (f"evaluate {flat} --task knn -t kind --holdout 0.3", "--neighbors"),
+        (f"neighbors {flat} --sample 2 -k 2", "--by"),
+        (f"project {flat} -a {flat} --all-as-anchors -o flat.h5", "--similarity"),
+    ):
+        assert f"Write {option} euclidean." in cells.here(f"relrep {command}").stderr
+        force = "--force" if command.startswith("project") else ""
+        assert "angles" not in cells.here(f"relrep {command} {force} {option} euclidean").stderr
