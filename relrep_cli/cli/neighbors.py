@@ -101,8 +101,6 @@ def neighbors(options: Options) -> None:
     _check(options)
     embedding = in_id_order(store.read(options.file, options.reading.reading))
     searched = rows_of_split(embedding, options.split)
-    if note := hint(embedding, ["--by"] if options.by == "cosine" else []):
-        say(note)
     if options.query:
         queries = rows_of_ids(embedding, options.query, split_names)
     else:
@@ -119,6 +117,8 @@ def neighbors(options: Options) -> None:
         pictures = pictures_of(_images(options, embedding), embedding, rows, options.images)
         drawn = strips(strips_of(embedding, rows, result, labels, pictures), _title(options, embedding, searched), options.plot)
         store.write_bytes(options.plot, drawn, options.force)
+    if note := hint(embedding, ["--by"] if options.by == "cosine" else []):
+        say(note)
     write(records_of(embedding, queries, result, labels), COLUMNS, style)
 
 
