@@ -263,7 +263,7 @@ def main() -> None:
         lines = io.StringIO()
         with redirect_stdout(lines):
             run(arguments)
-        sys.stdout.write(without_prefix(lines.getvalue(), prefix))
+        emit(without_prefix(lines.getvalue(), prefix))
         sys.exit(errors.DONE)
     code = run(arguments)
     if code == errors.WRITE:

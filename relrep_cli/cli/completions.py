@@ -75,10 +75,11 @@ def script_asked(arguments: Sequence[str]) -> str | None:
         raise unknown("shell", arguments[1], SHELLS)
     from typer import _completion_shared as scripts
 
+    named = {"prog_name": "relrep", "complete_var": VARIABLE, "shell": shell}
     if arguments[0] == SHOW:
-        return scripts.get_completion_script(prog_name="relrep", complete_var=VARIABLE, shell=shell) + "\n"
+        return scripts.get_completion_script(**named) + "\n"
     try:
-        _, path = scripts.install(shell=shell, prog_name="relrep", complete_var=VARIABLE)
+        _, path = scripts.install(**named)
     except FileNotFoundError as error:
         raise UsageError(f"{error.filename or shell} is not installed here", f"Write relrep {SHOW} {shell}.") from None
     except OSError as error:
@@ -93,9 +94,10 @@ def joined_words(environment: MutableMapping[str, str]) -> str:
     >>> joined_words(words), words["COMP_WORDS"], words["COMP_CWORD"]
     ('a.h5::', 'relrep info a.h5::la', '2')
     """
-    if environment.get(VARIABLE) != "complete_bash" or f" {INSIDE}" not in environment.get("COMP_WORDS", ""):
+    between = "\n" if "\n" in environment.get("COMP_WORDS", "") else " "  # the script joins words by the first of IFS
+    words, current = environment.get("COMP_WORDS", "").split(between), int(environment.get("COMP_CWORD") or 0)
+    if environment.get(VARIABLE) != "complete_bash" or INSIDE not in words:
         return ""
-    words, current = environment["COMP_WORDS"].split(" "), int(environment.get("COMP_CWORD") or 0)
     out: list[str] = []
     place = 0
     for number, word in enumerate(words):
@@ -103,7 +105,7 @@ def joined_words(environment: MutableMapping[str, str]) -> str:
         out = [*out[:-1], out[-1] + word] if glued else [*out, word]
         if number == current:
             place = len(out) - 1
-    environment["COMP_WORDS"], environment["COMP_CWORD"] = " ".join(out), str(place)
+    environment["COMP_WORDS"], environment["COMP_CWORD"] = between.join(out), str(place)
     path, mark, _ = out[place].partition(INSIDE) if place < len(out) else ("", "", "")
     return path + mark if mark else ""
 

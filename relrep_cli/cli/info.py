@@ -103,9 +103,9 @@ def _members(file: str) -> list[str]:
     """The file itself, or each embedding in it when there are several and none at its root."""
     if set(split_uri(file)[2]) & set("*?["):
         return expand([file])[0]
-    if split_uri(file)[1] or is_stdin(file) or not file.lower().endswith(store.HDF5_ENDINGS):
+    if split_uri(file)[1] or is_stdin(file) or not file.lower().endswith((*store.HDF5_ENDINGS, *store.OF_ARRAYS)):
         return [file]
-    found = sorted(store.members(file), key=natural)
+    found = sorted(store.members(file, all_arrays=False), key=natural)
     if len(found) <= 1 or "/" in found:
         return [file]
     if len(found) > MOST:

@@ -13,6 +13,7 @@ from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.base.output import say, write
 from relrep_cli.cli.options import Device, Force, Given, Printing, Seed, command, split_names
 from relrep_cli.cli.reading_options import ReadingOptions
+from relrep_cli.comparison.low_dims import hint
 from relrep_cli.embedding import Embedding, bare_name, in_id_order
 from relrep_cli.evaluations.lookup import (
     COLUMNS,
@@ -117,6 +118,8 @@ def neighbors(options: Options) -> None:
         pictures = pictures_of(_images(options, embedding), embedding, rows, options.images)
         drawn = strips(strips_of(embedding, rows, result, labels, pictures), _title(options, embedding, searched), options.plot)
         store.write_bytes(options.plot, drawn, options.force)
+    if note := hint(embedding, ["--by"] if options.by == "cosine" else []):
+        say(note)
     write(records_of(embedding, queries, result, labels), COLUMNS, style)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from relrep_cli.base.errors import printable
+from relrep_cli.base.registry import Registry
 from relrep_cli.embedding import RELATIVE, Embedding
-from relrep_cli.metrics import METRICS
 
 FEW = 3  # dims
 DRAWN = ("umap", "tsne")  # in the name of a matrix: a layout for the eye, where distances are what was laid out
@@ -20,16 +20,15 @@ def is_flat(e: Embedding) -> bool:
     return e.kind != RELATIVE and (e.d <= FEW or (e.d <= 2 * FEW and any(one in name for one in DRAWN)))
 
 
-def hint(e: Embedding, metrics: Mapping[str, Mapping[str, Any]]) -> str:
-    """What to write instead, for metrics that go by angle on such a space; "" where there is nothing to say."""
-    if not is_flat(e):
+def hint(e: Embedding, options: Sequence[str]) -> str:
+    """What to write instead where the options go by angle on such a space; "" where there is nothing to say."""
+    if not options or not is_flat(e):
         return ""
-    options = dict.fromkeys(
-        f"{METRICS[name].keywords[key].option} {DISTANCES}"
-        for name, params in metrics.items()
-        for key, value in params.items()
-        if value in ANGLES and DISTANCES in METRICS[name].keywords[key].param.choices
-    )
-    if not options:
-        return ""
-    return f"{printable(e.uri)}: has {e.d} dims, where angles say little of who is near. Write {' '.join(options)}."
+    written = " ".join(f"{option} {DISTANCES}" for option in dict.fromkeys(options))
+    return f"{printable(e.uri)}: has {e.d} dims, where angles say little of who is near. Write {written}."
+
+
+def by_angle(registry: Registry[Any], chosen: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The options by which the chosen entries go by angle, where they could go by distance."""
+    found = [(registry[name].keywords[key], value) for name, params in chosen.items() for key, value in params.items()]
+    return [keyword.option for keyword, value in found if value in ANGLES and DISTANCES in keyword.param.choices]

@@ -11,7 +11,7 @@ from relrep_cli.base.output import Record, say
 from relrep_cli.base.task_cache import Records
 from relrep_cli.comparison.joins import join, left_out
 from relrep_cli.comparison.layers import family
-from relrep_cli.comparison.low_dims import hint
+from relrep_cli.comparison.low_dims import by_angle, hint
 from relrep_cli.comparison.pairs_of_files import Rows, View, compare_pair, failure, ratios
 from relrep_cli.comparison.permutations import Layer, Significance
 from relrep_cli.comparison.plans import Plan
@@ -117,7 +117,9 @@ def measure_pair(session: Session, advance: Advance, a: str, b: str) -> PairResu
         say(f"{x.uri} and {y.uri}: {note}")
     warn_of_different_spaces(left[-1].embedding, right[-1].embedding, list(plan.metrics))
     for uri, e in ((a, x), (b, y)):
-        if (note := hint(e, plan.metrics)) and next((pair for pair in plan.pairs if uri in pair), (a, b)) == (a, b):  # once
+        if (note := hint(e, by_angle(METRICS, plan.metrics))) and next(
+            (pair for pair in plan.pairs if uri in pair), (a, b)
+        ) == (a, b):  # once
             say(note)
     wanted = plan.outputs
     records, rows = compare_pair(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Denoising = Annotated[float, Param("Standard deviation of the noise added to inputs; pixels are in 0..1.", minimum=0)]
 Bottleneck = Annotated[
-    str, Param("flat is a vector after a linear layer, map a flattened feature map.", choices=("flat", "map"))
+    str, Param("Shape of the bottleneck: flat for a linear layer, map for a flattened feature map.", choices=("flat", "map"))
 ]
 Beta = Annotated[float, Param("Weight of the KL divergence from the standard normal distribution.", minimum=0)]
 Hidden = Annotated[int, Param("Width of the layer between items and bottleneck; 0 for none.", minimum=0, maximum=65536)]

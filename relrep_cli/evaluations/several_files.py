@@ -12,6 +12,7 @@ from relrep_cli import store
 from relrep_cli.base.errors import DataError, NotApplicable, UsageError, printable
 from relrep_cli.base.output import say
 from relrep_cli.base.registry import load_plugins
+from relrep_cli.comparison.low_dims import by_angle, hint
 from relrep_cli.comparison.row_summaries import RowSummary, summary_of
 from relrep_cli.comparison.shown_names import short_names
 from relrep_cli.embedding import Embedding, bare_name, in_id_order
@@ -134,6 +135,8 @@ def records_of_space(
 ) -> list[Record]:
     """All records of one space. odd: its anomalies. clean: a reference of the same space."""
     unit, (e, *odd) = _in_one_unit([in_id_order(one) for one in (e, *odd)])
+    if note := hint(e, by_angle(EVALUATIONS, {} if plan.skips else plan.tasks)):
+        say(note)
     for o in odd if not plan.score else []:
         if e.space != o.space:
             say(f"{e.uri} and {o.uri}: different spaces ({_space(e)} and {_space(o)}); distances between them mean little.")

@@ -160,6 +160,8 @@ def compare(
     [('cka', 1.0), ('knn-jaccard', 1.0)]
     """
     check_numbers(seed=seed, permutations=permutations)
+    if named := next((one for one in others if isinstance(one, str) and one in METRICS), ""):
+        raise UsageError(f"{named!r} is a metric, and a space is expected in its place", f'Write metric="{named}".')
     spaces = named_spaces([x, y, *others], [ids_x, ids_y], labels)
     names = expand(names_of(metric))
     chosen = METRICS.choose(names, options)

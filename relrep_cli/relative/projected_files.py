@@ -15,6 +15,7 @@ from relrep_cli.anchors.correspondences import Pairs
 from relrep_cli.base.errors import UsageError
 from relrep_cli.base.output import Record, progress, say
 from relrep_cli.base.task_cache import Records, records_for
+from relrep_cli.comparison.low_dims import hint
 from relrep_cli.embedding import RELATIVE, Embedding, Step, chain, make_step
 from relrep_cli.engine.estimates import Cost, told
 from relrep_cli.engine.running import HERE, Engine
@@ -124,7 +125,8 @@ def project_into_copy(file: str, recipe: Recipe, to_do: Projection, target: str)
 
 def note_basis(embedding: Embedding, to: Basis) -> None:
     """Tell the user what is worth knowing about how a space was prepared for projection."""
-    for note in projection_notes(embedding, to):
+    by_angle = ["--similarity"] if set(to.recipe.similarities) == {"cosine"} else []
+    for note in filter(None, [*projection_notes(embedding, to), hint(embedding, by_angle)]):
         say(note)
 
 

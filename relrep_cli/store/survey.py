@@ -105,6 +105,8 @@ def opened(path: str, identity: list[int]) -> tuple[Any, int]:
 def embedding(root: Any, member: str | None, reading: Reading) -> Plan:
     """The plan of what `member` names: a collection, a dataset, or a group with one matrix."""
     parts = [part.encode(errors="surrogatepass") for part in (member or "").split("/") if part not in ("", ".")]
+    if len(parts) == 1 and not has(root, parts[0]) and has(root, b"obsm") and has(step(root, b"obsm", "/"), parts[0]):
+        parts = [b"obsm", *parts]  # scanpy's name of it
     trail, where = [root], "/"
     for part in parts:
         if not has(trail[-1], part):

@@ -358,7 +358,11 @@ def test_completion_within_files(work: Workdir) -> None:
             file[name] = np.eye(3)
 
     def after(words: str, shell: str = "bash") -> set[str]:
-        last = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1), "_TYPER_COMPLETE_ARGS": words}
+        last = {
+            "COMP_WORDS": words.replace(" ", "\n"),
+            "COMP_CWORD": str(len(words.split(" ")) - 1),
+            "_TYPER_COMPLETE_ARGS": words,
+        }
         last["_TYPER_COMPLETE_FISH_ACTION"] = "get-args"
         return set(work.run("relrep", **last, _RELREP_COMPLETE=f"complete_{shell}").stdout.split())
 

@@ -97,6 +97,9 @@ def test_a_file_is_read_as_one_says(tmp_path: Path) -> None:
         (lambda: relrep.anchor(X, 61), "Write n=60 or less"),
         (lambda: relrep.project(X, X[:9]), r"anchors are float64 of the shape \(9, 6\). Give ids or row numbers"),
         (lambda: relrep.project(X, LABELS == 0), r"anchors are a mask"),
+        (lambda: relrep.project(X, 10), r"Choose so many with relrep.anchor\(x, 10\)"),
+        (lambda: relrep.compare(X, Y, "cka"), 'Write metric="cka"'),
+        (lambda: relrep.compare(X, None), "y is NoneType, no matrix"),
         (lambda: relrep.project(X, [1, 1]), "anchors are named twice, such as 1"),
         (lambda: relrep.evaluate(X, labels=LABELS, task="knn", k=99, holdout=0.5), "Write k=30 or less"),
         (lambda: relrep.evaluate(X, task="knn", split="test"), "Leave split out, or write holdout=0.2"),
@@ -110,12 +113,24 @@ def test_a_file_is_read_as_one_says(tmp_path: Path) -> None:
         (lambda: relrep.universe(X), "two spaces or more, and 1 is given"),
         (lambda: relrep.RelativeProjector(similarity="cos").fit(X), "Did you mean cosine"),
     ],
-    ids=range(21),
+    ids=range(24),
 )  # fmt: skip
 def test_mistakes_are_named_by_their_keywords(call: Any, words: str) -> None:
     with pytest.raises(relrep.RelrepError, match=words) as caught:
         call()
     assert not re.search(r"(?<![\w-])--?[a-z]", str(caught.value))
+
+
+def test_columns_of_a_frame_are_what_they_say() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X[:, :2], columns=["u", "v"]).assign(label=LABELS, id=[f"n{i}" for i in range(60)])
+    e = relrep.as_embedding(frame)
+    assert e.ids[3] == b"n3" and e.x.shape == (60, 2) and e.obs["label"].tolist() == LABELS.tolist()
+    assert relrep.as_embedding(frame[["u", "v"]]).row_ids
+    with pytest.raises(
+        relrep.UsageError, match=r"hold no numbers: note. Leave them out, or make one the ids: x.set_index\('note'\)"
+    ):
+        relrep.as_embedding(frame.assign(note="a"))
 
 
 @pytest.mark.slow

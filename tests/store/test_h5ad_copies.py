@@ -108,6 +108,11 @@ def test_a_copy_is_written_within_its_file_alone(cells: Workdir, tmp_path: Path)
     assert not cells.leftovers()
 
 
+def test_a_matrix_in_obsm_has_a_short_name(cells: Workdir) -> None:
+    long, short = (store.read(f"{cells.path}/cells.h5ad::{name}") for name in ("obsm/X_pca", "X_pca"))
+    assert np.array_equal(long.x, short.x) and np.array_equal(long.ids, short.ids)
+
+
 def test_angles_of_flat_spaces_are_remarked_once(cells: Workdir) -> None:
     files = "cells.h5ad::obsm/X_umap cells.h5ad::obsm/X_pca cells.h5ad"
     said = cells.here(f"relrep compare {files} -m knn-jaccard,rsa").stderr
@@ -115,3 +120,12 @@ def test_angles_of_flat_spaces_are_remarked_once(cells: Workdir) -> None:
     assert "Write --neighbors euclidean --distance euclidean." in said
     assert "angles" not in cells.here(f"relrep compare {files} -m knn-jaccard --neighbors euclidean").stderr
     assert "angles" not in cells.here(f"relrep compare {files} -m cka").stderr
+    flat = "cells.h5ad::obsm/X_umap"
+    for command, option in (
+        (f"evaluate {flat} --task knn -t kind --holdout 0.3", "--neighbors"),
+        (f"neighbors {flat} --sample 2 -k 2", "--by"),
+        (f"project {flat} -a {flat} --all-as-anchors -o flat.h5", "--similarity"),
+    ):
+        assert f"Write {option} euclidean." in cells.here(f"relrep {command}").stderr
+        force = "--force" if command.startswith("project") else ""
+        assert "angles" not in cells.here(f"relrep {command} {force} {option} euclidean").stderr

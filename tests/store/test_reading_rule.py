@@ -312,6 +312,22 @@ def test_one_list_of_ids_serves_all_layers_of_a_file(tmp_path: Path) -> None:
     assert read(f"{tmp_path}/layers.h5::model/short").row_ids
 
 
+@pytest.mark.parametrize("kind", ["npz", "safetensors", "pt"])
+def test_a_pattern_names_the_arrays_of_a_file(work: Any, kind: str) -> None:
+    arrays = {f"layer{i}": (X + i).astype(np.float32) for i in (2, 10)}
+    if kind == "npz":
+        np.savez(work / "a.npz", **arrays, ids=NAMES)
+    elif kind == "safetensors":
+        pytest.importorskip("safetensors.numpy").save_file(arrays, work / "a.safetensors")
+    else:
+        torch = pytest.importorskip("torch")
+        torch.save({name: torch.tensor(x) for name, x in arrays.items()}, work / "a.pt")
+    rows = work.here(f"relrep compare 'a.{kind}::layer*' -m cka -q").rows
+    assert [(r["a"], r["b"]) for r in rows] == [(f"a.{kind}::layer2", f"a.{kind}::layer10")]
+    assert {r["file"] for r in work.here(f"relrep info a.{kind} -q").rows} == {f"a.{kind}::layer2", f"a.{kind}::layer10"}
+    assert f"'a.{kind}::*'" in work.error(f"relrep compare a.{kind} a.h5 -m cka -q", 3)
+
+
 # --- ids that differ in form ---
 
 
