@@ -12,7 +12,7 @@ from relrep_cli.base.task_cache import Records, records_in
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.options import Given, command, split_names
 from relrep_cli.cli.recipe_options import read_recipe
-from relrep_cli.cli.report_files import publish, read_again
+from relrep_cli.cli.report_files import Origin, publish, read_again
 from relrep_cli.cli.stitch_options import HEAD, Options
 from relrep_cli.comparison.shown_names import short_names
 from relrep_cli.heads.heads import HEADS
@@ -93,7 +93,10 @@ def _write_report(options: Options, plan: Plan, records: list[Record]) -> None:
     names = short_names(list(found))
     grids = stitching_grids(records, names)
     title = f"stitching of {' and '.join(names.values()) if len(names) < 3 else f'{len(names)} spaces'}"
-    publish(options.output, title, options.explicit.command, grids, found, names, options.seed, options.force)
+    spaces = [(names[uri], one) for uri, one in found.items()]
+    errors = [str(record["error"]) for record in plan.failed]
+    origin = Origin(options.explicit.command, options.seed, options.force)
+    publish(options.output, title, grids, found, spaces, origin, errors)
 
 
 def _plan(options: Options) -> Plan:
