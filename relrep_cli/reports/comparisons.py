@@ -8,7 +8,7 @@ from typing import Any
 
 from relrep_cli.base.output import Record
 from relrep_cli.comparison.matrix import colour_range, identity_value
-from relrep_cli.comparison.row_summaries import RowSummaries, RowSummary
+from relrep_cli.comparison.row_summaries import RowSummary, Summaries, key_of
 from relrep_cli.comparison.shown_names import names_by_side
 from relrep_cli.metrics import METRICS
 from relrep_cli.reports.grids import Cell, Grid
@@ -38,7 +38,7 @@ class Layout:
         return [place * len(self.files) + numbers[uri] for uri in side]
 
 
-def comparison_grids(records: Sequence[Record], layout: Layout, rows: RowSummaries) -> list[Grid]:
+def comparison_grids(records: Sequence[Record], layout: Layout, rows: Summaries) -> list[Grid]:
     """The grids of the records of compare. rows: what is known of row values."""
     series: dict[tuple[Any, ...], list[Record]] = {}
     for record in records:
@@ -50,14 +50,14 @@ def _several_k(series: Mapping[tuple[Any, ...], Any], metric: str) -> bool:
     return len({k for name, k, _ in series if name == metric and k is not None}) > 1
 
 
-def _grid(key: tuple[Any, ...], records: Sequence[Record], layout: Layout, rows: RowSummaries, names_k: bool) -> Grid:
+def _grid(key: tuple[Any, ...], records: Sequence[Record], layout: Layout, rows: Summaries, names_k: bool) -> Grid:
     (metric, k, view), left, top = key, layout.left, layout.top
     rows_named, columns_named, files = names_by_side(left, top)
     entry, ratio = METRICS[metric], str(view or "").startswith(RATIO)
     usual = ("space", "space") if entry.symmetric else ("first space", "second space")
     conventions = {r["convention"] for r in records if r["value"] is not None}
     down, across = ({uri: place for place, uri in enumerate(side)} for side in (left, top))
-    cells = [_cell(r, down, across, rows.of(r), len(conventions) == 1) for r in records]
+    cells = [_cell(r, down, across, rows.get(key_of(r)), len(conventions) == 1) for r in records]
     return Grid(
         {"metric": f"{metric}, k = {k}" if names_k else metric} | ({"spaces": str(view)} if view else {}),
         rows_named,

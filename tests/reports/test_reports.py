@@ -6,8 +6,10 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from conftest import Workdir, same_bytes
 
 from relrep_cli.base.errors import DataError
 from relrep_cli.comparison.pairs_of_files import Rows
-from relrep_cli.comparison.row_summaries import RowSummaries, summary_of
+from relrep_cli.comparison.row_summaries import Summaries, decoded, encoded, summaries_of, summary_of
 from relrep_cli.embedding import Embedding
 from relrep_cli.reports import Cell, Grid, Report, file_facts, page, spaces_of
 from relrep_cli.reports.comparisons import Layout, comparison_grids
@@ -141,7 +143,8 @@ def test_a_report_of_fifty_files_is_below_a_megabyte() -> None:
     uris = [f"checkpoints/model-{i:02d}.h5" for i in range(50)]
     pairs = [(a, b) for place, a in enumerate(uris) for b in uris[place + 1 :]]
     rng = np.random.default_rng(0)
-    summaries, records = RowSummaries(5), []
+    summaries: Summaries = {}
+    records = []
     ids = np.array([f"documents/2024/page-{i:07d}".encode() for i in range(200)])
     for metric in ("cka", "knn-jaccard"):
         for a, b in pairs:
@@ -149,7 +152,7 @@ def test_a_report_of_fifty_files_is_below_a_megabyte() -> None:
             low, high, p, q, value = rng.random(5)
             records.append(record(a, b, metric, value, low=low, high=high, p=p, q=q))
             if metric == "knn-jaccard":
-                summaries.add(Rows({**records[-1], "projection": "absolute"}, ids, values))
+                summaries |= summaries_of([Rows(records[-1], ids, values)], 5)
     drawn = spaces_of([("model-00", space(uris[0], 2000, 2, prefix="documents/2024/page"))], 0)
     grids = comparison_grids(records, Layout(uris, uris, uris), summaries)
     one = page(Report("t", "c", grids, drawn, [file_facts(uri, space(uri)) for uri in uris]))
@@ -159,21 +162,39 @@ def test_a_report_of_fifty_files_is_below_a_megabyte() -> None:
 
 def test_grids_of_layers_and_asymmetric_metrics() -> None:
     left, top = ["a.h5::l/0", "a.h5::l/1"], ["b.h5::l/0"]
-    found = comparison_grids([record(a, top[0]) for a in left], Layout(left, top, [*left, *top]), RowSummaries(5))[0]
+    found = comparison_grids([record(a, top[0]) for a in left], Layout(left, top, [*left, *top]), {})[0]
     assert not found.mirrored and [(c.row, c.column) for c in found.cells] == [(0, 0), (1, 0)]
     assert found.row_spaces == [0, 1] and found.column_spaces == [2]
     abc = ["a", "b", "c"]
-    both = comparison_grids([record("a", "b"), record("a", "c")], Layout(abc, abc, abc), RowSummaries(5))[0]
+    both = comparison_grids([record("a", "b"), record("a", "c")], Layout(abc, abc, abc), {})[0]
     assert both.mirrored and both.span == (0, 1) and both.own == 1
     one = [record("a", "b", k=5), record("a", "b", k=10, convention="n/a: small", value=None)]
-    assert len(comparison_grids(one, Layout(abc[:2], abc[:2], abc), RowSummaries(5))) == 2
+    assert len(comparison_grids(one, Layout(abc[:2], abc[:2], abc), {})) == 2
+
+
+def test_a_report_goes_on_where_it_stopped(work: Workdir) -> None:
+    """Summaries are kept with finished results, by content: copies of the files under other names find them."""
+    work.here("relrep compare a.h5 b.h5 -m cosine,cka --cache kept -o x.html -q")
+    for name in "ab":
+        shutil.copy(work / f"{name}.h5", work / f"copy-{name}.h5")
+    with mock.patch("relrep_cli.comparison.pairs_of_files.measure", side_effect=AssertionError("measured again")):
+        work.here("relrep compare copy-a.h5 copy-b.h5 -m cosine,cka --cache kept -o y.html -q")
+    grids = [data_of((work / f"{name}.html").read_bytes())["grids"] for name in "xy"]
+    assert grids[0][0]["cells"] == grids[1][0]["cells"] and grids[0][0]["cells"][0][4]
+
+
+def test_summaries_survive_the_cache() -> None:
+    found = summaries_of([Rows(record("a", "b", "cosine", k=5), np.array([b"x", b"y"]), np.array([0.25, 0.5]))], 1)
+    known = decoded(json.loads(json.dumps(encoded(found))), "a", "b")
+    assert known == found and next(iter(found.values())).worst == [("x", 0.25)]
+    assert decoded({}, "a", "b") is None and decoded({"summaries": [["k"]]}, "a", "b") is None
 
 
 def test_every_grid_points_to_the_spaces_it_measured() -> None:
     """Also where the reference is not the first file, and for relative spaces, which follow the absolute ones."""
     layout = Layout(["b"], ["a", "c"], ["a", "b", "c"], ["absolute", "l1"])
     records = [record("b", other, projection=view) for other in "ac" for view in ("absolute", "l1", "ratio")]
-    grids = {g.choices["spaces"]: g for g in comparison_grids(records, layout, RowSummaries(5))}
+    grids = {g.choices["spaces"]: g for g in comparison_grids(records, layout, {})}
     assert [(g.row_spaces, g.column_spaces) for g in grids.values()] == [([1], [0, 2]), ([4], [3, 5]), ([1], [0, 2])]
     assert grids["ratio"].own is None and grids["l1"].own == 1
 
