@@ -17,6 +17,7 @@ from relrep_cli.cli.stitch_options import HEAD, Options
 from relrep_cli.comparison.shown_names import short_names
 from relrep_cli.heads.heads import HEADS
 from relrep_cli.heads.mlp import ADAPTED
+from relrep_cli.plots.matrices import PLAIN_LOOK, Look
 from relrep_cli.relative.aggregators import AGGREGATORS
 from relrep_cli.relative.projected_files import note_basis
 from relrep_cli.relative.recipes import Recipe
@@ -153,7 +154,7 @@ def _retrieval_plan(options: Options, found: list[Method], recipe: Recipe | None
         "--save-aggregator": options.save_aggregator,
         "--adapt": options.adapt,
         "--predictions": options.predictions,
-        "--plot": options.plot,
+        "--plot": options.picture.plot,
         "--cache": options.cache,
         "--head": options.heads != HEAD,
         "--source": options.source,
@@ -181,11 +182,12 @@ def _grid_plan(options: Options, found: list[Method], recipe: Recipe | None) -> 
         options.save_head,
         options.save_aggregator,
         options.predictions,
-        options.plot,
+        options.picture.plot,
         options.force,
         bool(source),
         (options.test_size or TEST_SIZE, options.seed),
         style=options.printing.style,
+        look=_look(options),
     )
     outputs.check(options.files, options.recipe.files(), found, list(heads))
     adaptation = _adaptation(options, found)
@@ -207,6 +209,14 @@ def _grid_plan(options: Options, found: list[Method], recipe: Recipe | None) -> 
         adaptation,
     )
     return GridPlan(spaces, run, outputs)
+
+
+def _look(options: Options) -> Look:
+    """How the maps look. Raises UsageError for options of maps where --plot draws something else."""
+    look = options.picture.look(options.explicit.options)
+    if look != PLAIN_LOOK and (options.source or options.adapt):
+        raise UsageError("--vmin, --vmax and --plot-… are for maps of the stitching index", "Leave them out.")
+    return look
 
 
 def _refuse_idle_options(options: Options, choice: MethodChoice) -> None:
