@@ -72,4 +72,4 @@ def publish(
     content = page(report)
     count = sum(len(grid.cells) for grid in grids)
     size = f"{len(content) / 1e6:.1f} MB" if len(content) >= 1e5 else f"{len(content) / 1e3:.0f} kB"
-    store.write_bytes(target, content, origin.force, f"a report of {count} values, {size}.")
+    store.write_bytes(target, content, origin.force, f"a report of {'one value' if count == 1 else f'{count} values'}, {size}.")
