@@ -5,7 +5,21 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-OF_THE_RUN = {"output", "force", "dry_run", "quiet", "verbose", "debug", "threads", "cache", "format", "json", "log", "help"}
+OF_THE_RUN = {
+    "cluster",
+    "output",
+    "force",
+    "dry_run",
+    "quiet",
+    "verbose",
+    "debug",
+    "threads",
+    "cache",
+    "format",
+    "json",
+    "log",
+    "help",
+}
 
 
 def command_line(context: Any) -> str:

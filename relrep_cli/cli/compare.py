@@ -16,7 +16,7 @@ from relrep_cli.cli.compare_diagnosis import refuse_other_options, run_diagnosis
 from relrep_cli.cli.compare_differences import refuse_other_results, run_differences
 from relrep_cli.cli.compare_outputs import Targets, describe, prints_matrix, verdict, write_results
 from relrep_cli.cli.compare_parts import PART, refuse_of_part, run_part
-from relrep_cli.cli.compare_report import write_report
+from relrep_cli.cli.compare_report import with_summaries, write_report
 from relrep_cli.cli.compare_session import Source, outcomes_of, views_of
 from relrep_cli.cli.engine_options import EngineOptions
 from relrep_cli.cli.options import Explicit, Given, Printing, command
@@ -240,10 +240,10 @@ def compare(options: Options) -> int:
     if part is not None:
         return run_part(source, views, cache, engine, part, targets)
     found = outcomes_of(source, views, cache, engine)
+    results = collect(plan, cache, found)
     if targets.is_report:
-        results = write_report(plan, cache, found, views, targets, options.explicit.command)
+        write_report(plan, results, views, targets, options.explicit.command)
     else:
-        results = collect(plan, cache, found)
         write_results(plan, results, views, targets, bool(options.recipe.anchors))
     cache.close()
     return verdict(results.records, options.fail_under)
@@ -274,12 +274,12 @@ def _plan(options: Options) -> Plan:
         heatmap=bool(options.picture.plot) and several,
         distributions=bool(options.picture.plot) and not several,
         row_table=bool(options.per_row),
-        worst=options.worst or 0,
+        worst=0 if is_report(options.output) else options.worst or 0,
         permutations=options.permutations or 0,
         intervals=not options.no_interval,
-        report=is_report(options.output),
     )
-    return make_plan(groups, metrics, outputs, reference=options.reference, seed=options.seed, require_all=options.require_all)
+    plan = make_plan(groups, metrics, outputs, reference=options.reference, seed=options.seed, require_all=options.require_all)
+    return with_summaries(plan, options.worst) if is_report(options.output) else plan
 
 
 def _asked(options: Options) -> bool:

@@ -17,7 +17,7 @@ from relrep_cli.cli.compare_differences import refuse_other_results, write_diffe
 from relrep_cli.cli.engine_options import ProcessOptions, refuse_standard_input
 from relrep_cli.cli.options import Explicit, Given, Printing, command, names_of, split_names
 from relrep_cli.cli.reading_options import ReadingOptions
-from relrep_cli.cli.report_files import publish, read_again, refuse_report
+from relrep_cli.cli.report_files import Origin, publish, read_again, refuse_report
 from relrep_cli.comparison import layers
 from relrep_cli.comparison.shown_names import short_names
 from relrep_cli.evaluations import EVALUATIONS
@@ -254,5 +254,8 @@ def _write_report(options: Options, plan: EvaluationPlan, found: list[Record], e
     names = short_names(plan.files)
     grid = evaluation_grid(side_by_side(found), names, KEYS, lambda r: extras.summaries.get(summary_key(r)))
     title = f"{', '.join(plan.tasks)} of {' and '.join(names.values()) if len(names) < 3 else f'{len(names)} spaces'}"
-    spaces = read_again(plan.files, options.reading.reading)
-    publish(options.output, title, options.explicit.command, [grid], spaces, names, options.seed, options.force)
+    files = read_again(plan.files, options.reading.reading)
+    spaces = [(names[uri], one) for uri, one in files.items()]
+    errors = [str(r["error"]) for r in found if "error" in r]
+    origin = Origin(options.explicit.command, options.seed, options.force)
+    publish(options.output, title, [grid], files, spaces, origin, errors)

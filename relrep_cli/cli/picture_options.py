@@ -1,4 +1,4 @@
-"""The options of the picture that compare draws."""
+"""The options of the pictures that compare and stitch draw."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, UsageError
@@ -37,24 +38,38 @@ def read_again(files: Sequence[str], reading: Reading) -> dict[str, Embedding | 
     return found
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What a page says of its run, and how it is written. command: the line that makes the page again."""
+
+    command: str
+    seed: int
+    force: bool
+
+
 def publish(
     target: str,
     title: str,
-    command: str,
     grids: Sequence[Grid],
     found: Found,
-    names: Mapping[str, str],
-    seed: int,
-    force: bool,
+    spaces: Sequence[tuple[str, Embedding | DataError]],
+    origin: Origin,
+    errors: Sequence[str] = (),
 ) -> None:
-    """Write a page. found: the spaces by URI. names: what to call them. command: the line that makes the page again."""
+    """Write a page.
+
+    found: the files. spaces: names of panels with what they show. errors: of files that could not be used.
+    """
     report = Report(
         title=title,
-        command=command,
+        command=origin.command,
         grids=grids,
-        spaces=spaces_of(found, names, seed),
+        spaces=spaces_of(spaces, origin.seed),
         files=[file_facts(uri, one) for uri, one in found.items()],
         versions=versions(),
+        notes=list(dict.fromkeys(errors)),
     )
+    content = page(report)
     count = sum(len(grid.cells) for grid in grids)
-    store.write_bytes(target, page(report), force, f"a report of {count} values.")
+    size = f"{len(content) / 1e6:.1f} MB" if len(content) >= 1e5 else f"{len(content) / 1e3:.0f} kB"
+    store.write_bytes(target, content, origin.force, f"a report of {'one value' if count == 1 else f'{count} values'}, {size}.")

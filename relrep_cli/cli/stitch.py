@@ -12,13 +12,14 @@ from relrep_cli.base.task_cache import Records
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.options import Given, command, split_names
 from relrep_cli.cli.recipe_options import read_recipe
-from relrep_cli.cli.report_files import publish, read_again
+from relrep_cli.cli.report_files import Origin, publish, read_again
 from relrep_cli.cli.stitch_options import HEAD, Options
 from relrep_cli.cli.stitch_parts import records_of_run, refuse_here_only, run_elsewhere
 from relrep_cli.comparison.shown_names import short_names
 from relrep_cli.engine.running import HERE
 from relrep_cli.heads.heads import HEADS
 from relrep_cli.heads.mlp import ADAPTED
+from relrep_cli.plots.matrices import PLAIN_LOOK, Look
 from relrep_cli.relative.aggregators import AGGREGATORS
 from relrep_cli.relative.projected_files import note_basis
 from relrep_cli.relative.recipes import Recipe
@@ -99,7 +100,10 @@ def _write_report(options: Options, plan: Plan, records: list[Record]) -> None:
     names = short_names(list(found))
     grids = stitching_grids(records, names)
     title = f"stitching of {' and '.join(names.values()) if len(names) < 3 else f'{len(names)} spaces'}"
-    publish(options.output, title, options.explicit.command, grids, found, names, options.seed, options.force)
+    spaces = [(names[uri], one) for uri, one in found.items()]
+    errors = [str(record["error"]) for record in plan.failed]
+    origin = Origin(options.explicit.command, options.seed, options.force)
+    publish(options.output, title, grids, found, spaces, origin, errors)
 
 
 def plan_of(options: Options) -> Plan:
@@ -156,7 +160,7 @@ def _retrieval_plan(options: Options, found: list[Method], recipe: Recipe | None
         "--save-aggregator": options.save_aggregator,
         "--adapt": options.adapt,
         "--predictions": options.predictions,
-        "--plot": options.plot,
+        "--plot": options.picture.plot,
         "--cache": options.running.cache,
         "--cluster": options.running.cluster,
         "--shard": options.running.shard,
@@ -188,11 +192,12 @@ def _grid_plan(options: Options, found: list[Method], recipe: Recipe | None) -> 
         options.save_head,
         options.save_aggregator,
         options.predictions,
-        options.plot,
+        options.picture.plot,
         options.force,
         bool(source),
         (options.test_size or TEST_SIZE, options.seed),
         style=options.printing.style,
+        look=_look(options),
     )
     outputs.check(options.files, options.recipe.files(), found, list(heads))
     adaptation = _adaptation(options, found)
@@ -214,6 +219,14 @@ def _grid_plan(options: Options, found: list[Method], recipe: Recipe | None) -> 
         adaptation,
     )
     return GridPlan(spaces, run, outputs)
+
+
+def _look(options: Options) -> Look:
+    """How the maps look. Raises UsageError for options of maps where --plot draws something else."""
+    look = options.picture.look(options.explicit.options)
+    if look != PLAIN_LOOK and (options.source or options.adapt):
+        raise UsageError("--vmin, --vmax and --plot-… are for maps of the stitching index", "Leave them out.")
+    return look
 
 
 def _refuse_idle_options(options: Options, choice: MethodChoice) -> None:

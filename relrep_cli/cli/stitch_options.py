@@ -10,6 +10,7 @@ import typer
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.engine_options import EngineOptions
 from relrep_cli.cli.options import Explicit, Given, Printing, names_of, split_names
+from relrep_cli.cli.picture_options import PictureOptions
 from relrep_cli.cli.reading_options import TrustingOptions
 from relrep_cli.cli.recipe_options import AGGREGATE_HELP, SIMILARITY_HELP, RecipeOptions
 from relrep_cli.heads.heads import HEADS
@@ -52,6 +53,13 @@ class StitchRecipeOptions(RecipeOptions):
             default=False,
         ),
     ] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StitchPictureOptions(PictureOptions):
+    """PictureOptions for maps of the stitching index."""
+
+    plot: Annotated[str, _path("plot", "Draw the stitching index of every encoder and head, a map for each method.")] = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +127,6 @@ class Options:
         str, _path("save-aggregator", "Save the aggregator that was trained with the first file's head.", "FILE.safetensors")
     ] = ""
     predictions: Annotated[str, _path("predictions", "Write what each head predicts for each test item.")] = ""
-    plot: Annotated[str, _path("plot", "Draw the stitching index of every encoder and head, a map for each method.")] = ""
     adapt: Annotated[
         list[str],
         typer.Option(
@@ -146,6 +153,7 @@ class Options:
     printing: Printing
     seed: shared.Seed = 0
     recipe: StitchRecipeOptions
+    picture: StitchPictureOptions
     reading: TrustingOptions
     running: EngineOptions
     given: Given

@@ -37,9 +37,9 @@ def refuse_here_only(options: Options, part: Shard | None, engine: Engine) -> No
     for option, name in HERE_ONLY.items():
         if getattr(options, name) and not (option == "-o" and part is not None):
             raise UsageError(f"{option} needs heads that this process trains, and does not go with {named}", "Leave one out.")
-    if part is not None and options.plot:
+    if part is not None and options.picture.plot:
         raise UsageError("--shard makes a part, and --plot needs the whole", "Remove --plot.")
-    if options.source and options.plot:
+    if options.source and options.picture.plot:
         raise UsageError(f"--plot of images does not go with {named}", "Leave one out.")
     if part is not None and options.output in ("", "-"):
         raise UsageError("--shard writes a file for relrep merge", "Name the whole with -o, such as -o grid.tsv.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from relrep_cli.comparison.low_dims import by_angle, hint
 from relrep_cli.comparison.pairs_of_files import Rows, View, compare_pair, failure, ratios
 from relrep_cli.comparison.permutations import Layer, Significance
 from relrep_cli.comparison.plans import Plan
+from relrep_cli.comparison.row_summaries import Summaries, cache_key, decoded, encoded, summaries_of
 from relrep_cli.embedding import Embedding
 from relrep_cli.engine.jobs import Advance, Job, Outcome, Task
 from relrep_cli.engine.running import outcomes
@@ -29,12 +30,13 @@ class Results:
     """The results of a run.
 
     records: one for each pair, view and task, then the ratios of the pair. rows: row values, where the plan needs them.
-    tests: the permutation tests, which have written their columns into the records.
+    tests: the permutation tests, which have written their columns into the records. summaries: of row values, for a report.
     """
 
     records: list[Record]
     rows: list[Rows]
     tests: Significance
+    summaries: Summaries = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,12 +60,14 @@ class PairResult:
     """The results of one pair of files.
 
     layers: of its permutation tests, for `Significance.join`. contents: what the values were computed from, "" where unknown.
+    summaries: of row values, for a report.
     """
 
     records: list[Record]
     rows: list[Rows]
     layers: list[Layer]
     contents: tuple[str, str] = ("", "")
+    summaries: Summaries = field(default_factory=dict)
 
 
 def run(plan: Plan, views: Views, cache: Records, workspace: Workspace) -> Results:
@@ -77,10 +81,8 @@ def job_of(plan: Plan, setup: str = "", shared: Any = None) -> Job:
     return Job("comparing", f"{__name__}:measure_pair", setup, shared, tasks)
 
 
-def collect(plan: Plan, cache: Records, found: Iterable[Outcome], on_rows: Callable[[Rows], None] | None = None) -> Results:
+def collect(plan: Plan, cache: Records, found: Iterable[Outcome]) -> Results:
     """Make the results of a run from the outcomes of its pairs, in the order of the pairs.
-
-    on_rows: gets row values as they come; where there is one and no other output needs them, they are not kept.
 
     A pair with an unusable file, or without common rows, gets records that hold the error.
 
@@ -96,11 +98,8 @@ def collect(plan: Plan, cache: Records, found: Iterable[Outcome], on_rows: Calla
         pair: PairResult = outcome.result
         results.tests.join(pair.records, pair.layers)
         results.records.extend(pair.records)
-        if on_rows is not None:
-            for rows in pair.rows:
-                on_rows(rows)
-        if on_rows is None or plan.outputs.keeps_row_values:
-            results.rows.extend(pair.rows)
+        results.rows.extend(pair.rows)
+        results.summaries.update(pair.summaries)
     _refuse_no_value(plan, results.records)
     for note in results.tests.close(results.records):
         say(note)
@@ -122,14 +121,21 @@ def measure_pair(session: Session, advance: Advance, a: str, b: str) -> PairResu
         ) == (a, b):  # once
             say(note)
     wanted = plan.outputs
-    records, rows = compare_pair(
-        left, right, common, plan.metrics, plan.seed, cache, wanted.row_values, workspace, wanted.intervals
-    )
+    contents = [view.content for view in (*left, *right)]
+    key = cache_key(contents, common, plan.tasks, plan.seed, wanted.report) if wanted.report else ""
+    known = decoded(cache.get(key), a, b) if key else None
+    want_rows = wanted.keeps_row_values or (bool(wanted.report) and known is None)
+    records, rows = compare_pair(left, right, common, plan.metrics, plan.seed, cache, want_rows, workspace, wanted.intervals)
+    summaries = summaries_of(rows, wanted.report) if known is None and wanted.report else known or {}
+    if key and known is None:
+        cache.put(key, encoded(summaries))
     layers: list[Layer] = []
     if plan.outputs.permutations:
         tests = Significance(plan.outputs.permutations, plan.seed, cache)
         layers = tests.test(records, (left, right), common, plan.tasks, family(plan.groups, a, b), advance, workspace)
-    return PairResult(records + ratios(records, len(left)), rows, layers, (left[-1].content, right[-1].content))
+    kept = [] if wanted.report and not wanted.keeps_row_values else rows
+    ends = left[-1].content, right[-1].content
+    return PairResult(records + ratios(records, len(left)), kept, layers, ends, summaries)
 
 
 def usable(views: list[View] | DataError) -> list[View]:

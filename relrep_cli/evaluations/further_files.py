@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from relrep_cli import store
 from relrep_cli.base.errors import UsageError
 from relrep_cli.base.output import PLAIN_STYLE, Record, Style
+from relrep_cli.comparison.shown_names import short_names
+from relrep_cli.embedding import bare_name
 from relrep_cli.evaluations.findings import Finding
 from relrep_cli.plots import curves, ready
 
@@ -62,7 +64,8 @@ class CurveFiles:
             flat = [dict(zip(names, (file, *row), strict=True)) for file, rows in points.items() for row in rows.tolist()]
             store.write_bytes(curve, store.encoded(curve, flat, names, Style(quote_formulas=style.quote_formulas)), force)
         if plot and drawn:
-            shown = {f"{file}, AUC {drawn[file].value:.4f}": rows for file, rows in points.items()}
+            called = short_names(list(points)) if len(points) > 1 else {file: bare_name(file) for file in points}
+            shown = {f"{called[file]}, AUC {drawn[file].value:.4f}": rows for file, rows in points.items()}
             notes = {f.convention for f in drawn.values()}
             note = notes.pop() if len(notes) == 1 else ""  # where they differ, the table has them
             store.write_bytes(plot, curves(shown, "anomalies: ROC curve", note, plot), force)

@@ -90,7 +90,7 @@ def distributions(panels: Sequence[Panel], target: str, look: Look = PLAIN_LOOK)
         return saved(figure, target)
 
 
-def indexes(records: Sequence[dict[str, Any]], target: str) -> bytes:
+def indexes(records: Sequence[dict[str, Any]], target: str, look: Look = PLAIN_LOOK) -> bytes:
     """The stitching index of every encoder with every head, one map for each method, all on one scale of colours."""
     from matplotlib.figure import Figure
 
@@ -104,13 +104,15 @@ def indexes(records: Sequence[dict[str, Any]], target: str) -> bytes:
     lines = math.ceil(len(maps) / columns)
     side = max(2.4, 0.5 * len(files) + 1.2)
     with drawing():
-        figure = Figure(figsize=(side * columns + 0.8, (side + 0.3) * lines), layout="constrained")
+        figure = Figure(figsize=look.size or (side * columns + 0.8, (side + 0.3) * lines), layout="constrained")
         places = (figure.add_subplot(lines, columns, place + 1) for place in range(len(maps)))
-        drawn = [_index_map(axes, *one, files) for axes, one in zip(places, maps.items(), strict=True)]
+        drawn = [_index_map(axes, *one, files, look) for axes, one in zip(places, maps.items(), strict=True)]
         if drawn:
             bar = figure.colorbar(drawn[0], ax=figure.axes, shrink=0.8, pad=0.02)
             bar.set_label("stitching index", fontsize=8)
             bar.outline.set_visible(False)
+        if look.title is not None:
+            figure.suptitle(printable(look.title, 300), fontsize=9, color=INK)
         return saved(figure, target)
 
 
@@ -157,16 +159,17 @@ def _cells(axes: Axes, m: Matrix, look: Look) -> Any:
     return image
 
 
-def _index_map(axes: Axes, title: str, records: Sequence[dict[str, Any]], files: Sequence[str]) -> Any:
+def _index_map(axes: Axes, title: str, records: Sequence[dict[str, Any]], files: Sequence[str], look: Look) -> Any:
     """One method's map: encoders down, heads across."""
     values = np.full((len(files), len(files)), np.nan)
     for r in records:
         if r["stitching_index"] is not None:
             values[files.index(r["encoder"]), files.index(r["head"])] = r["stitching_index"]
-    image = axes.imshow(np.ma.masked_invalid(values), cmap=COLOURS, vmin=0, vmax=1)
+    low, high = (0.0 if look.low is None else look.low), (1.0 if look.high is None else look.high)
+    image = axes.imshow(np.ma.masked_invalid(values), cmap=COLOURS, vmin=low, vmax=high)
     image.cmap.set_bad(NEUTRAL)
     size = 7 if len(files) <= CELLS / 2 else 5
-    names = [_name(name) for name in short_names(files).values()]
+    names = [_name(name) for name in look.names or short_names(files).values()]
     axes.set_xticks(range(len(files)), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
     axes.set_yticks(range(len(files)), names, fontsize=size)
     axes.set_xlabel("head", fontsize=size)

@@ -16,6 +16,7 @@ from relrep_cli.base.registry import Entry, Param, Registry
 
 FITTED = 20_000  # training rows that an inductive method is fitted on
 FEWEST = 5  # items that make a picture
+OF_NUMPY = ("pca", "none")  # methods without scikit-learn, whose import takes over a second
 
 Perplexity = Annotated[float, Param("Perplexity of t-SNE: about how many neighbours it considers.", minimum=1)]
 Graph = Annotated[int, Param("Neighbours in the graph of umap and laplacian.", minimum=2)]
@@ -90,7 +91,7 @@ def reduce(
     if not np.ptp(wide[0], axis=0).any():  # nothing can be fitted on a point
         wide[0], whose = wide[1], "items shown"
     peak = max(float(np.abs(side).max()) for side in wide)
-    with _single():
+    with _single(loads=name not in OF_NUMPY):
         made = METHODS[name].function(wide[0] / peak, wide[1] / peak, **params, seed=seed)
     inductive = METHODS[name].inductive
     fitted = "" if inductive is None else f"fitted on {f'{len(wide[0])} {whose}' if inductive else 'the items shown'}"
@@ -99,9 +100,10 @@ def reduce(
 
 
 @contextmanager
-def _single() -> Iterator[None]:
-    """One thread, so that sums come in one order on all machines; quiet about the data."""
-    import sklearn.manifold  # noqa: F401 (only libraries that are loaded can be limited)
+def _single(loads: bool = True) -> Iterator[None]:
+    """One thread, so that sums come in one order on all machines; quiet about the data. loads: whether scikit-learn is used."""
+    if loads:
+        import sklearn.manifold  # noqa: F401 (only libraries that are loaded can be limited)
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1), warnings.catch_warnings():
@@ -109,16 +111,18 @@ def _single() -> Iterator[None]:
         yield
 
 
-@method(title="PCA", inductive=True, scaled=True, needs="", source="Pearson 1901, by scikit-learn")
+@method(title="PCA", inductive=True, scaled=True, needs="", source="Pearson 1901")
 def pca(train: np.ndarray, x: np.ndarray, *, seed: int = 0) -> Reduced:
     """The two principal components of the training rows; at most 20,000 of them."""
-    from sklearn.decomposition import PCA
-
-    width = min(2, *train.shape)
-    model = PCA(width, svd_solver="covariance_eigh").fit(train)
+    width, mean = min(2, *train.shape), train.mean(0)
+    centred = train - mean
+    variances, axes = np.linalg.eigh(centred.T @ centred)
+    axes = axes[:, ::-1][:, :width]
+    axes *= np.sign(axes[np.abs(axes).argmax(0), np.arange(width)])  # a direction has no sign of its own
     places = np.zeros((len(x), 2))
-    places[:, :width] = model.transform(x)
-    names = [f"PC {number} ({100 * share:.1f} %)" for number, share in enumerate(model.explained_variance_ratio_, 1)]
+    places[:, :width] = (x - mean) @ axes
+    shares = variances[::-1][:width] / variances.sum()
+    names = [f"PC {number} ({100 * share:.1f} %)" for number, share in enumerate(shares, 1)]
     return Reduced(places, "", (names[0], names[1] if width == 2 else ""))
 
 

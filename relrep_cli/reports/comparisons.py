@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from relrep_cli.base.output import Record
 from relrep_cli.comparison.matrix import colour_range, identity_value
-from relrep_cli.comparison.row_summaries import RowSummaries, RowSummary
+from relrep_cli.comparison.row_summaries import RowSummary, Summaries, key_of
 from relrep_cli.comparison.shown_names import names_by_side
 from relrep_cli.metrics import METRICS
 from relrep_cli.reports.grids import Cell, Grid
@@ -17,49 +18,59 @@ FIRST = ("low", "high", "corrected", "chance", "p", "q", "n")  # the order of wh
 RATIO = "ratio"
 
 
-def comparison_grids(records: Sequence[Record], sides: tuple[Sequence[str], Sequence[str]], rows: RowSummaries) -> list[Grid]:
-    """The grids of the records of compare. sides: URIs of the rows and the columns. rows: what is known of row values."""
-    left, top = sides
-    places = {uri: place for place, uri in enumerate(dict.fromkeys([*left, *top]))}
+@dataclass(frozen=True)
+class Layout:
+    """The rows and the columns of all grids of a comparison.
+
+    left, top: URIs of the rows and the columns. files: all URIs, and views: labels of what each was measured as, in the order
+    in which the spaces of the page follow each other; all files in the first view, then all in the second.
+    """
+
+    left: Sequence[str]
+    top: Sequence[str]
+    files: Sequence[str]
+    views: Sequence[str] = ("absolute",)
+
+    def spaces(self, side: Sequence[str], view: str) -> list[int]:
+        """The number of the space of each URI. A ratio is shown with the first view."""
+        place = self.views.index(view) if view in self.views else 0
+        numbers = {uri: number for number, uri in enumerate(self.files)}
+        return [place * len(self.files) + numbers[uri] for uri in side]
+
+
+def comparison_grids(records: Sequence[Record], layout: Layout, rows: Summaries) -> list[Grid]:
+    """The grids of the records of compare. rows: what is known of row values."""
     series: dict[tuple[Any, ...], list[Record]] = {}
     for record in records:
         series.setdefault((record["metric"], record.get("k"), record.get("projection")), []).append(record)
-    names = names_by_side(left, top)
-    return [_grid(key, found, (left, top), names, places, rows, _several_k(series, key[0])) for key, found in series.items()]
+    return [_grid(key, found, layout, rows, _several_k(series, key[0])) for key, found in series.items()]
 
 
 def _several_k(series: Mapping[tuple[Any, ...], Any], metric: str) -> bool:
     return len({k for name, k, _ in series if name == metric and k is not None}) > 1
 
 
-def _grid(
-    key: tuple[Any, ...],
-    records: Sequence[Record],
-    sides: tuple[Sequence[str], Sequence[str]],
-    names: tuple[list[str], list[str], tuple[str, str]],
-    places: Mapping[str, int],
-    rows: RowSummaries,
-    names_k: bool,
-) -> Grid:
-    (metric, k, view), (left, top), (rows_named, columns_named, files) = key, sides, names
-    entry = METRICS[metric]
+def _grid(key: tuple[Any, ...], records: Sequence[Record], layout: Layout, rows: Summaries, names_k: bool) -> Grid:
+    (metric, k, view), left, top = key, layout.left, layout.top
+    rows_named, columns_named, files = names_by_side(left, top)
+    entry, ratio = METRICS[metric], str(view or "").startswith(RATIO)
     usual = ("space", "space") if entry.symmetric else ("first space", "second space")
     conventions = {r["convention"] for r in records if r["value"] is not None}
-    down, across = ({uri: place for place, uri in enumerate(side)} for side in sides)
-    cells = [_cell(r, down, across, rows.of(r), len(conventions) == 1) for r in records]
+    down, across = ({uri: place for place, uri in enumerate(side)} for side in (left, top))
+    cells = [_cell(r, down, across, rows.get(key_of(r)), len(conventions) == 1) for r in records]
     return Grid(
         {"metric": f"{metric}, k = {k}" if names_k else metric} | ({"spaces": str(view)} if view else {}),
         rows_named,
         columns_named,
         (files[0] or usual[0], files[1] or usual[1]),
-        _span(metric, [r["value"] for r in records if r["value"] is not None], str(view or "").startswith(RATIO)),
+        _span(metric, [r["value"] for r in records if r["value"] is not None], ratio),
         "higher" if entry.higher_is_closer else "lower",
         conventions.pop() if len(conventions) == 1 else "",
         cells,
         mirrored=list(left) == list(top) and bool(entry.symmetric),
-        row_spaces=[places[uri] for uri in left],
-        column_spaces=[places[uri] for uri in top],
-        own=None if str(view or "").startswith(RATIO) else identity_value(records[0]),
+        row_spaces=layout.spaces(left, str(view)),
+        column_spaces=layout.spaces(top, str(view)),
+        own=None if ratio else identity_value(records[0]),
     )
 
 

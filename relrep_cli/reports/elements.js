@@ -61,6 +61,15 @@ function paint(element, share) {
   element.style.color = light ? "#000" : "#fff";
 }
 
+function barOf(upwards) {
+  const steps = Array.from({ length: 24 }, (_, step) => {
+    const part = make("i", {});
+    paint(part, upwards ? step / 23 : 1 - step / 23);
+    return part;
+  });
+  return make("span", { class: "bar", "aria-hidden": "true" }, ...steps);
+}
+
 function choiceOf(label, values, chosen, onChange) {
   const id = `choice-${label.replace(/\W/g, "-")}`;
   const select = make("select", { id }, ...values.map((value) => make("option", { value, selected: value === chosen }, value)));

@@ -9,7 +9,7 @@ from typing import Any
 from relrep_cli.base.cells import number
 from relrep_cli.base.errors import printable
 
-LONGEST = 160  # letters of a name or a sentence in the page
+LONGEST = 400  # letters of a name or a sentence in the page
 DIGITS = 6  # significant digits of a number in the page
 
 

@@ -41,7 +41,7 @@ function showGrid(grid) {
   shown.row = shown.column = -1;
   const few = Math.max(grid.rows.length, grid.columns.length) <= NAMED;
   const head = make("tr", {}, make("td", { class: "corner" }), ...grid.columns.map((name, column) =>
-    make("th", { scope: "col", class: "across", title: name, "aria-colindex": column + 2 }, make("span", {}, name))));
+    make("th", { scope: "col", class: "across", title: name }, make("span", {}, name))));
   const body = grid.rows.map((name, row) => rowOf(grid, name, row, few));
   const sides = grid.titles[0] === grid.titles[1] ? "" : `${grid.titles[0]} down, ${grid.titles[1]} across`;
   const label = `Heat map of ${Object.values(grid.choices).join(", ")}. ${sides}`;
@@ -78,13 +78,8 @@ function rowOf(grid, name, row, few) {
 function scaleOf(grid) {
   const better = grid.closer === "higher" ? "higher is better" : "lower is better";
   if (!grid.span) return make("p", { class: "scale" }, "Dark is 0 and bright is 1; in a row with other values, they are its lowest and its highest value.");
-  const steps = Array.from({ length: 24 }, (_, step) => {
-    const part = make("i", {});
-    paint(part, grid.closer === "higher" ? step / 23 : 1 - step / 23);
-    return part;
-  });
   const marked = grid.cells.some((cell) => isMarked(cell, grid)) ? "; * q < 0.05" : "";
-  return make("p", { class: "scale" }, `${number(grid.span[0])} `, make("span", { class: "bar", "aria-hidden": "true" }, ...steps),
+  return make("p", { class: "scale" }, `${number(grid.span[0])} `, barOf(grid.closer === "higher"),
     ` ${number(grid.span[1])} (${better}${marked})`);
 }
 

@@ -4,6 +4,7 @@ const EDGE = 30;
 const PALETTE = ["#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"];
 const SHAPES = ["M-7 0a7 7 0 1 0 14 0a7 7 0 1 0-14 0z", "M0-9L8 6H-8z", "M-6.5-6.5h13v13h-13z"];
 const LISTED = 20;
+const SHADES = 99;
 const marked = new Set();
 const pair = { spaces: [], panels: [] };
 
@@ -20,9 +21,8 @@ function showSpaces(grid, row, column) {
 function panelOf(space) {
   const said = `${space.name}: ${space.items.length} items. ${space.note}`;
   const points = space.items.map((item, place) => {
-    const colour = space.colours.length ? space.colours[place] : 0;
-    return draw("path", { d: SHAPES[Math.max(0, Math.floor(colour / PALETTE.length)) % SHAPES.length],
-      fill: colour < 0 ? "#999" : PALETTE[colour % PALETTE.length], transform: `translate(${at(space, place).join(" ")})` });
+    const [fillOf, shape] = lookOf(space, space.colours.length ? space.colours[place] : 0);
+    return draw("path", { d: shape, fill: fillOf, transform: `translate(${at(space, place).join(" ")})` });
   });
   const frame = draw("rect", { class: "frame", x: 0, y: 0, width: SIDE + 2 * EDGE, height: SIDE + 2 * EDGE });
   const drawn = draw("svg", { viewBox: `0 0 ${SIDE + 2 * EDGE} ${SIDE + 2 * EDGE}`, role: "img", "aria-label": said, class: "cloud" },
@@ -33,6 +33,12 @@ function panelOf(space) {
     make("figcaption", {}, `${space.note}${axes ? `. ${axes}` : ""}`), under);
   listen(drawn, space, under);
   return { figure, points, space };
+}
+
+function lookOf(space, colour) {
+  if (colour < 0) return ["#999", SHAPES[0]];
+  if (space.span) return [`rgb(${colourOf(colour / SHADES).join(",")})`, SHAPES[0]];
+  return [PALETTE[colour % PALETTE.length], SHAPES[Math.floor(colour / PALETTE.length) % SHAPES.length]];
 }
 
 function at(space, place) {
@@ -109,7 +115,7 @@ function mark(items, on, more = false) {
 function classOf(item) {
   for (const space of pair.spaces) {
     const place = space.items.indexOf(item);
-    if (place >= 0 && space.colours.length && space.colours[place] >= 0) return space.classes[space.colours[place]];
+    if (place >= 0 && space.classes.length && space.colours[place] >= 0) return space.classes[space.colours[place]];
   }
   return "";
 }
@@ -140,13 +146,16 @@ function showMarks() {
 function showLegend() {
   const space = pair.spaces.find((one) => one.classes.length);
   const buttons = (space ? space.classes : []).map((name, place) => {
-    const sign = draw("svg", { viewBox: "-10 -10 20 20", class: "sign", "aria-hidden": "true" },
-      draw("path", { d: SHAPES[Math.floor(place / PALETTE.length) % SHAPES.length], fill: PALETTE[place % PALETTE.length] }));
+    const [fillOf, shape] = lookOf(space, place);
+    const path = draw("path", { d: shape, fill: fillOf });
+    const sign = draw("svg", { viewBox: "-10 -10 20 20", class: "sign", "aria-hidden": "true" }, path);
     const button = make("button", { type: "button", class: "key" }, sign, name);
     button.addEventListener("click", () => mark(itemsOf(place), true));
     return button;
   });
-  byId("legend").replaceChildren(...buttons);
+  const shaded = pair.spaces.find((one) => one.span);
+  const shades = shaded ? [make("p", { class: "scale" }, `label ${number(shaded.span[0])} `, barOf(1), ` ${number(shaded.span[1])}`)] : [];
+  byId("legend").replaceChildren(...buttons, ...shades);
 }
 
 function itemsOf(colour) {

@@ -37,6 +37,7 @@ def test_a_narrow_terminal_leaves_columns_out_and_says_which() -> None:
     wide, narrow = shown(120, TESTED), shown(60, TESTED)
     assert wide[0].split() == ["a", "b", "metric", "value", "corrected", "low", "high", "chance", "n", "p", "q"]
     assert narrow[0].split() == ["a", "b", "metric", "value", "low", "high"], "an interval stays or goes as a whole"
+    assert shown(50, TESTED)[0].split() == ["a", "b", "metric", "value"]
     assert all(len(line) <= 60 for line in narrow)
     note = " ".join(narrow)
     assert "No room for: corrected, chance, n, p, q. A wider terminal or --format tsv shows all columns." in note

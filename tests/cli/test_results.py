@@ -233,6 +233,13 @@ def test_pictures_that_cannot_be(work: Workdir, options: str, words: list[str]) 
     work.error(f"relrep compare a.h5 b.h5 c.h5 -m cka -q {options}", 2, *words)
 
 
+def test_maps_of_the_stitching_index_have_the_same_options(work: Workdir) -> None:
+    command = "relrep stitch a.h5 b.h5 -a anchors.h5 -m ridge -q"
+    work.here(f"{command} --plot x.svg --plot-names A,B --plot-title mine --vmin 0.5 --plot-size 5x3")
+    assert {"A", "B", "mine"} <= set(texts(work / "x.svg")) and 'width="360pt" height="216pt"' in (work / "x.svg").read_text()
+    work.error(f"{command} --plot y.svg --plot-names A", 2, "names 1 files, and there are 2")
+
+
 def test_panels_say_which_spaces_they_show(work: Workdir) -> None:
     (work / "out").mkdir()
     for name in ("a.h5", "b.h5"):

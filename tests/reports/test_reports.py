@@ -6,18 +6,21 @@ import base64
 import hashlib
 import json
 import re
+import shutil
+from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
-from conftest import Workdir
+from conftest import Workdir, same_bytes
 
 from relrep_cli.base.errors import DataError
 from relrep_cli.comparison.pairs_of_files import Rows
-from relrep_cli.comparison.row_summaries import RowSummaries, summary_of
+from relrep_cli.comparison.row_summaries import Summaries, decoded, encoded, summaries_of, summary_of
 from relrep_cli.embedding import Embedding
 from relrep_cli.reports import Cell, Grid, Report, file_facts, page, spaces_of
-from relrep_cli.reports.comparisons import comparison_grids
+from relrep_cli.reports.comparisons import Layout, comparison_grids
 from relrep_cli.reports.record_grids import evaluation_grid, stitching_grids
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\u2028\u202e\x00&amp;<!--"
@@ -87,6 +90,16 @@ def test_evaluate_and_stitch_write_pages(work: Workdir) -> None:
     assert data["grids"][0]["titles"] == ["encoder", "head"]
 
 
+def test_files_that_cannot_be_used_are_named(work: Workdir) -> None:
+    for command in ("evaluate a.h5 b.h5 gone.h5 --task knn", "stitch a.h5 b.h5 gone.h5 -m ridge -a anchors.h5"):
+        work.here(f"relrep {command} -o {command[0]}.html -q", 3)
+        assert "<p>gone.h5: no such file" in (work / f"{command[0]}.html").read_text()
+    work.here("relrep compare a.h5 b.h5 gone.h5 -m cka -o c.html -q", 3)
+    data = data_of((work / "c.html").read_bytes())
+    assert any("no such file" in str(fact) for cell in data["grids"][0]["cells"] for fact in cell[3])
+    assert "no such file" in data["files"][2]["error"] and "no such file" in data["spaces"][2]["note"]
+
+
 def test_evaluate_writes_tables(work: Workdir) -> None:
     printed = work.here("relrep evaluate a.h5 b.h5 --task knn --format tsv").stdout
     work.here("relrep evaluate a.h5 b.h5 --task knn -o t.tsv")
@@ -98,7 +111,7 @@ def test_evaluate_writes_tables(work: Workdir) -> None:
 def hostile() -> bytes:
     names = [HOSTILE, "b"]
     cells = [Cell(0, 1, 0.5, {HOSTILE: HOSTILE, "q": 0.01}, [0, 1, 3, 4], [(HOSTILE, 0.1)])]
-    spaces = spaces_of({HOSTILE: space("a", label=HOSTILE, prefix=HOSTILE), "b": space("b")}, {HOSTILE: HOSTILE, "b": "b"}, 0)
+    spaces = spaces_of([(HOSTILE, space("a", label=HOSTILE, prefix=HOSTILE)), ("b", space("b"))], 0)
     files = [file_facts(HOSTILE, DataError(HOSTILE, file="x"))]
     report = Report(HOSTILE, HOSTILE, [grid(cells, names)], spaces, files, HOSTILE, [HOSTILE])
     return page(report)
@@ -130,7 +143,8 @@ def test_a_report_of_fifty_files_is_below_a_megabyte() -> None:
     uris = [f"checkpoints/model-{i:02d}.h5" for i in range(50)]
     pairs = [(a, b) for place, a in enumerate(uris) for b in uris[place + 1 :]]
     rng = np.random.default_rng(0)
-    summaries, records = RowSummaries(5), []
+    summaries: Summaries = {}
+    records = []
     ids = np.array([f"documents/2024/page-{i:07d}".encode() for i in range(200)])
     for metric in ("cka", "knn-jaccard"):
         for a, b in pairs:
@@ -138,10 +152,9 @@ def test_a_report_of_fifty_files_is_below_a_megabyte() -> None:
             low, high, p, q, value = rng.random(5)
             records.append(record(a, b, metric, value, low=low, high=high, p=p, q=q))
             if metric == "knn-jaccard":
-                summaries.add(Rows({**records[-1], "projection": "absolute"}, ids, values))
-    spaces = {uri: space(uri, 2000, 2, prefix="documents/2024/page") for uri in uris[:1]}
-    drawn = spaces_of(spaces, {uris[0]: "model-00"}, 0)
-    grids = comparison_grids(records, (uris, uris), summaries)
+                summaries |= summaries_of([Rows(records[-1], ids, values)], 5)
+    drawn = spaces_of([("model-00", space(uris[0], 2000, 2, prefix="documents/2024/page"))], 0)
+    grids = comparison_grids(records, Layout(uris, uris, uris), summaries)
     one = page(Report("t", "c", grids, drawn, [file_facts(uri, space(uri)) for uri in uris]))
     points = len(json.dumps(data_of(one)["spaces"][0], separators=(",", ":"))) * 400 // 1000  # of 50 files, each has 400
     assert len(one) + 49 * points < MEGABYTE, len(one)
@@ -149,13 +162,65 @@ def test_a_report_of_fifty_files_is_below_a_megabyte() -> None:
 
 def test_grids_of_layers_and_asymmetric_metrics() -> None:
     left, top = ["a.h5::l/0", "a.h5::l/1"], ["b.h5::l/0"]
-    found = comparison_grids([record(a, top[0]) for a in left], (left, top), RowSummaries(5))[0]
+    found = comparison_grids([record(a, top[0]) for a in left], Layout(left, top, [*left, *top]), {})[0]
     assert not found.mirrored and [(c.row, c.column) for c in found.cells] == [(0, 0), (1, 0)]
     assert found.row_spaces == [0, 1] and found.column_spaces == [2]
-    both = comparison_grids([record(*pair) for pair in (("a", "b"), ("a", "c"))], (["a", "b", "c"],) * 2, RowSummaries(5))[0]
+    abc = ["a", "b", "c"]
+    both = comparison_grids([record("a", "b"), record("a", "c")], Layout(abc, abc, abc), {})[0]
     assert both.mirrored and both.span == (0, 1) and both.own == 1
     one = [record("a", "b", k=5), record("a", "b", k=10, convention="n/a: small", value=None)]
-    assert len(comparison_grids(one, (["a", "b"],) * 2, RowSummaries(5))) == 2
+    assert len(comparison_grids(one, Layout(abc[:2], abc[:2], abc), {})) == 2
+
+
+def test_a_report_goes_on_where_it_stopped(work: Workdir) -> None:
+    """Summaries are kept with finished results, by content: copies of the files under other names find them."""
+    work.here("relrep compare a.h5 b.h5 -m cosine,cka --cache kept -o x.html -q")
+    for name in "ab":
+        shutil.copy(work / f"{name}.h5", work / f"copy-{name}.h5")
+    with mock.patch("relrep_cli.comparison.pairs_of_files.measure", side_effect=AssertionError("measured again")):
+        work.here("relrep compare copy-a.h5 copy-b.h5 -m cosine,cka --cache kept -o y.html -q")
+    grids = [data_of((work / f"{name}.html").read_bytes())["grids"] for name in "xy"]
+    assert grids[0][0]["cells"] == grids[1][0]["cells"] and grids[0][0]["cells"][0][4]
+
+
+def test_summaries_survive_the_cache() -> None:
+    found = summaries_of([Rows(record("a", "b", "cosine", k=5), np.array([b"x", b"y"]), np.array([0.25, 0.5]))], 1)
+    known = decoded(json.loads(json.dumps(encoded(found))), "a", "b")
+    assert known == found and next(iter(found.values())).worst == [("x", 0.25)]
+    assert decoded({}, "a", "b") is None and decoded({"summaries": [["k"]]}, "a", "b") is None
+
+
+def test_every_grid_points_to_the_spaces_it_measured() -> None:
+    """Also where the reference is not the first file, and for relative spaces, which follow the absolute ones."""
+    layout = Layout(["b"], ["a", "c"], ["a", "b", "c"], ["absolute", "l1"])
+    records = [record("b", other, projection=view) for other in "ac" for view in ("absolute", "l1", "ratio")]
+    grids = {g.choices["spaces"]: g for g in comparison_grids(records, layout, {})}
+    assert [(g.row_spaces, g.column_spaces) for g in grids.values()] == [([1], [0, 2]), ([4], [3, 5]), ([1], [0, 2])]
+    assert grids["ratio"].own is None and grids["l1"].own == 1
+
+
+def test_numbers_as_labels_are_shades() -> None:
+    one = space("a")
+    numbers = np.linspace(0, 1, one.n)
+    numbers[3] = np.nan
+    data = data_of(page(Report("t", "c", [], spaces_of([("a", replace(one, obs={"label": numbers}))], 0))))
+    shades = data["lists"][data["spaces"][0]["colours"]]
+    assert shades[0] == 0 and shades[-1] == 99 and shades[3] == -1 and not data["spaces"][0]["classes"]
+
+
+def test_classes_beyond_the_palette_are_grey() -> None:
+    one = space("a", 200)
+    labels = np.array([f"{i % 40}".encode() for i in range(200)])
+    drawn = spaces_of([("a", replace(one, obs={"label": labels}))], 0)[0]
+    assert len(drawn.classes) == 30 and "others" not in drawn.classes
+
+
+def test_equal_input_gives_equal_bytes_whatever_the_name_and_the_threads(work: Workdir) -> None:
+    for name, more in (("x", "-@ 1"), ("y", "-@ 2 --force")):
+        work.here(f"relrep compare a.h5 b.h5 -m cosine -a anchors.h5 -o {name}.html -q {more}")
+    assert same_bytes(work, "x.html", "y.html")
+    data = data_of((work / "x.html").read_bytes())
+    assert [s["name"] for s in data["spaces"]] == ["a, absolute", "b, absolute", "a, cosine", "b, cosine"]
 
 
 def test_stitching_grids_name_the_interval_of_the_score() -> None:
@@ -177,7 +242,7 @@ def test_evaluation_grid_has_a_row_for_each_measure() -> None:
 
 def test_equal_values_are_one_bar_and_bad_spaces_say_why() -> None:
     assert summary_of(np.ones(5)).counts[summary_of(np.ones(5)).counts.index(5)] == 5
-    bad = spaces_of({"a": DataError("damaged", file="a"), "b": space("b", n=3)}, {"a": "a", "b": "b"}, 0)
+    bad = spaces_of([("a", DataError("damaged", file="a")), ("b", space("b", n=3))], 0)
     assert "damaged" in bad[0].note and "too few" in bad[1].note
     data = data_of(page(Report("t", "c", [], bad)))
     assert [s["points"] for s in data["spaces"]] == [[], []]

@@ -62,7 +62,7 @@ def test_compare_in_a_browser(browser: Any, work: Workdir) -> None:
     assert count(browser, "#heatmap [data-row]") == 6 and "a and b" in text(browser, "#details")
     find(browser, "[data-row='1'][data-column='2']").click()
     assert "b and c" in text(browser, "#details") and "95 % interval" in text(browser, "#details")
-    assert [text(browser, f"#panels figure:nth-child({place}) h3") for place in (1, 2)] == ["b", "c"]
+    assert [text(browser, f"#panels figure:nth-child({place}) h3") for place in (1, 2)] == ["b, absolute", "c, absolute"]
 
     find(browser, "[data-row='1'][data-column='2']").send_keys("\ue012")  # to the left, over the diagonal
     assert browser.switch_to.active_element.get_attribute("data-column") == "0"
@@ -85,6 +85,8 @@ def test_compare_in_a_browser(browser: Any, work: Workdir) -> None:
 
     find(browser, "#choice-metric option[value='cka']").click()
     assert "linear kernel" in text(browser, "#details") and count(browser, "#details svg") == 0
+    find(browser, "#choice-spaces option[value='cosine']").click()
+    assert text(browser, "#panels h3") == "a, cosine"
     find(browser, "#table th button").click()
     assert count(browser, "#table th[aria-sort]") == 1
     assert not {"null", "undefined", "NaN"} & set(re.findall(r"\w+", text(browser, "body")))
