@@ -95,6 +95,12 @@ def test_rows_that_were_written_in_another_folder_are_no_rows(monkeypatch: pytes
     assert not Path("out.h5").exists()
 
 
+def test_a_file_that_is_gone_is_an_error_that_a_retry_helps() -> None:
+    place = shared_rows.Place("gone/name.h5", 0, D, "<f4", ".records", "name", f"{__name__}:rows_of", -1)
+    with pytest.raises(WriteError, match=r"gone/name\.h5: could not write: No such file"):
+        shared_rows.write_range(shared_rows.writer_of(place), lambda part: None, 0, 4)
+
+
 def test_a_number_out_of_range_names_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("test_shared_rows.X", np.where(X == 27, 1e300, X))
     with pytest.raises(DataError, match="row 9 holds a number out of range for float32"):
