@@ -12,6 +12,7 @@ from relrep_cli.anchors.id_lists import read_anchors
 from relrep_cli.base.errors import DONE, NO, UsageError
 from relrep_cli.base.output import Style, say, write
 from relrep_cli.cli import options as shared
+from relrep_cli.cli.engine_options import RowOptions, refuse_no_rows
 from relrep_cli.cli.options import Given, Printing, command
 from relrep_cli.cli.reading_options import TrustingOptions
 from relrep_cli.embedding import Embedding, chain
@@ -112,6 +113,7 @@ class Options:
     printing: Printing
     seed: shared.Seed = 0
     reading: TrustingOptions
+    running: RowOptions
     given: Given
 
 
@@ -215,6 +217,9 @@ def _check(options: Options) -> None:
         raise UsageError("--least-recall does nothing without --report", "Add --report, or leave it out.")
     if options.anchors and options.fit_rows:
         raise UsageError("--fit-rows counts training rows, and --anchors names the items to fit on", "Leave one out.")
+    if options.running.part is not None and not options.map:
+        raise UsageError("--shard would fit the map in every part", "Fit it once with --save-map, then name it with --map.")
+    refuse_no_rows(options.running, options.output, options.files)
     refuse_same({"-o": options.output, "--save-map": options.save_map})
 
 
@@ -223,7 +228,9 @@ def _inputs(options: Options) -> list[str]:
 
 
 def _output(options: Options) -> Output:
-    return Output(options.output, options.dtype or "float32", options.force, _inputs(options))
+    part, engine = options.running.part, options.running.engine
+    name = options.output if part is None else part.file(options.output)
+    return Output(name, options.dtype or "float32", options.force, _inputs(options), options.reading.reading, engine, part)
 
 
 def _recipe(options: Options) -> Recipe | None:
