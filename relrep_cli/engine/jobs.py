@@ -85,9 +85,9 @@ def perform(function: Callable[..., Any], make: Callable[[], Any], task: Task, a
 
 def peak_memory() -> int:
     """The largest memory that this process has held, in bytes."""
-    with suppress(OSError, ValueError, IndexError):  # Linux: the other number counts the parent at the time of the fork, too
-        with open("/proc/self/status", "rb", buffering=0) as file:
-            return int(file.read(4096).partition(b"VmHWM:")[2].split()[0]) * 1024
+    with suppress(OSError, ValueError, IndexError), open("/proc/self/status", "rb", buffering=0) as file:
+        return int(file.read(4096).partition(b"VmHWM:")[2].split()[0]) * 1024
+    # The following number counts the memory of the parent at the time of the fork, too.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

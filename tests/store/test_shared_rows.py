@@ -75,6 +75,20 @@ def test_what_is_finished_is_not_done_again() -> None:
     assert done[2:] == [(8, 10)] and digest == write("alone.h5", [X])
 
 
+def test_a_run_that_ended_before_its_last_step_does_that_step_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch, pytest.raises(WriteError, match="Input/output error"):
+        patch.setattr("relrep_cli.store.archive._set_digests", lambda *_: _raise(RuntimeError("errno = 5")))
+        written()
+    before = len(done)
+    assert before == 3 and not Path("out.h5").exists()
+    digest = written()
+    assert len(done) == before and digest == write("alone.h5", [X])
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
 def test_rows_that_were_spoilt_meanwhile_are_done_again() -> None:
     with pytest.raises(DataError):
         written(fails_at=8)
