@@ -42,7 +42,7 @@ DOORS = {  # who may import what; a folder stands for its files
     "plotly": ("plots",),
     "umap": ("plots/reductions.py",),
     "dask": ("engine/dask_cluster.py", "engine/queue_cluster.py"),
-    "distributed": ("engine/dask_cluster.py",),
+    "distributed": ("engine/dask_cluster.py", "engine/queue_cluster.py"),
     "anndata": (),
     "pandas": ("library/result_tables.py",),
     "typer": ("cli",),
