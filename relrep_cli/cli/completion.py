@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from relrep_cli.base.registry import PLUGINS
+from relrep_cli.base.registry import plugins_declared
 
 WORDS = Path(__file__).with_name("words.json")
 KINDS: dict[str, Any] = {"flag": bool, "count": int, "several": list[str], "one": str, "arguments": list[str]}
@@ -37,9 +37,7 @@ def words_of(command: Any) -> list[dict[str, Any]]:
 
 def command(name: str) -> Any:
     """The command `name` for completion alone; None where the command itself is needed."""
-    from importlib.metadata import entry_points
-
-    if entry_points(group=PLUGINS):
+    if plugins_declared():
         return None
     parameters = [_parameter(f"p{place}", **words) for place, words in enumerate(json.loads(WORDS.read_text("utf-8"))[name])]
 
