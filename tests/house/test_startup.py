@@ -136,7 +136,7 @@ L1 = {"numpy"} if native.available() else {"numpy", "numba"}
         ("embed a.npz -o x.h5 -q", {"numpy", "h5py"}),
         ("stitch a.h5 b.h5 -a anchors.h5 --head linear -q", {"numpy"}),
         ("stitch a.h5 b.h5 -a anchors.h5 -m relative -s l1 --head linear -q", L1),
-        ("translate a.h5 --into b.h5 -o x.h5 -q", {"numpy", "h5py", "faiss"}),
+        ("translate a.h5 --into b.h5 -o x.h5 -q", SEARCH | {"h5py"}),
         ("evaluate a.h5 --task knn -q", SEARCH),
         ("neighbors a.h5 --sample 2", SEARCH),
         ("info a.h5 --verify", {"numpy"}),
