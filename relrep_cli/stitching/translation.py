@@ -13,7 +13,7 @@ from relrep_cli import store
 from relrep_cli.base.errors import UsageError, printable
 from relrep_cli.base.output import Record, say
 from relrep_cli.embedding import Embedding, Step, chain, make_step
-from relrep_cli.numerics.blocks import row_blocks
+from relrep_cli.numerics.blocks import release, row_blocks
 from relrep_cli.numerics.spool import spool
 from relrep_cli.numerics.threads import in_order
 from relrep_cli.relative.recipes import Recipe, anchors_digest
@@ -112,8 +112,10 @@ def write_translated(output: Output, e: Embedding, carry: Affine, space: str, ki
         x = spool((e.n, d), np.dtype(output.dtype))
         at = 0
         for block in translated_blocks(e, carry, output.dtype):
-            x[at : at + len(block)] = block
-            at += len(block)
+            done = slice(at, at + len(block))
+            x[done] = block
+            release(x, done, keep_end=done.stop < e.n)
+            at = done.stop
         export(replace(e, x=x, space=space), output.file, output.dtype, output.force)
     else:
         store.write(
