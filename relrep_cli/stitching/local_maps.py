@@ -12,7 +12,7 @@ from relrep_cli.stitching.translators import SIMILAR, Affine, Scaling, between, 
 
 REGIONS = (2, 4, 8, 16)
 FEWEST = 20  # anchors of a region
-FOLDS = 5
+FOLDS = 3
 ROUNDS = 20
 SHRUNK = 0.1  # weight of all anchors in every region
 
@@ -51,11 +51,10 @@ def local(x: np.ndarray, y: np.ndarray, *, scaling: Scaling = "whole") -> Affine
     anchors nearest to each other, and all others with a tenth of the weight. There are as many regions as left-out anchors
     find themselves best by, and one rotation unless the 95 % interval of the difference of reciprocal ranks is above 0.
     """
-    one = before = _left_out(x, y, 1, scaling) if len(x) * (1 - 1 / FOLDS) >= FEWEST * REGIONS[0] else np.zeros(0)
+    counts = [count for count in REGIONS if len(x) >= FEWEST * count]
+    one = before = _left_out(x, y, 1, scaling) if counts else np.zeros(0)
     found = 1
-    for count in REGIONS:
-        if len(x) * (1 - 1 / FOLDS) < FEWEST * count:
-            break
+    for count in counts:
         now = _left_out(x, y, count, scaling)
         if now.mean() <= before.mean():
             break
