@@ -15,6 +15,7 @@ from relrep_cli.embedding import Embedding
 from relrep_cli.neighbors import nearest, ranks, unit_rows
 from relrep_cli.numerics.blocks import pick
 from relrep_cli.stitching.learning_curve import MORE, RESAMPLES, Curve, Map, Trial, by_anchors, curve
+from relrep_cli.stitching.local_maps import LocalMaps
 from relrep_cli.stitching.query_pairs import KEPT, query_pairs, query_records
 from relrep_cli.stitching.shared_samples import Samples, samples
 from relrep_cli.stitching.translation import Fitting
@@ -27,6 +28,7 @@ RANKS = (5, 2, 1)  # ranks that stand for rank ten in larger indexes
 CHOOSERS = 1000  # anchors that choose the method
 FEWEST = 8  # anchors for a learning curve, and held-out items for a verdict
 SHARES = (0.1, 0.5, 0.9)  # quantiles of the similarities at which thresholds are mapped
+LOCAL = "local"
 MEASURED, EXTRAPOLATED = "measured", "extrapolated"
 WITH_ITEMS = "measured, held-out items as more"
 Asked = tuple[Embedding, tuple[np.ndarray, np.ndarray]]
@@ -100,6 +102,8 @@ def report(
     pairs = asked and query_pairs(*asked, e, target, rows.ids, how.seed)
     tried = {name: replace(how, method=name, params=params) for name, params in methods.items()}
     maps = {name: _maps(one, *_pair(rows)) for name, one in tried.items()}
+    if len(maps) > 1 and LOCAL in maps and not isinstance(maps[LOCAL][0], LocalMaps):
+        del maps[LOCAL], tried[LOCAL]  # one region, which is the map of orthogonal
     moved = {name: lookup.moved(*one) for name, one in maps.items()}
     records = [r for name, one in moved.items() for r in _method_records(tried[name], one)]
     best = tried[_chosen(tried, rows)]

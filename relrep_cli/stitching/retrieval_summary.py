@@ -68,7 +68,7 @@ class Summary:
         lost = {name: np.concatenate([*map(np.asarray, one.values())]) for name, one in self.cycles.items() if one}
         for name in (name for name in lost if lost[name].any()):
             yield (
-                f"{name}: a way around over other spaces loses {lost[name].mean():.3f} of recall@1 on average and "
+                f"{name}: a way around loses {lost[name].mean():.3f} of recall@1 on average and "
                 f"{lost[name].max():.3f} at worst, of {len(lost[name])} ways."
             )
 

@@ -16,6 +16,7 @@ from relrep_cli.base.task_cache import Records, records_for
 from relrep_cli.embedding import Embedding, Step, chain, make_step, row_numbers
 from relrep_cli.engine.running import HERE, Engine
 from relrep_cli.engine.shards import Shard
+from relrep_cli.numerics.blocks import release
 from relrep_cli.numerics.spool import spool
 from relrep_cli.relative.recipes import Recipe, anchors_digest
 from relrep_cli.stitching import translators
@@ -115,8 +116,10 @@ def write_translated(output: Output, e: Embedding, carry: Affine, space: str, ki
         x = spool((e.n, d), np.dtype(output.dtype))
         at = 0
         for block in translated_blocks(e, carry, output.dtype):
-            x[at : at + len(block)] = block
-            at += len(block)
+            done = slice(at, at + len(block))
+            x[done] = block
+            release(x, done, keep_end=done.stop < e.n)
+            at = done.stop
         export(replace(e, x=x, space=space), output.file, output.dtype, output.force)
     else:
         name, records = str(step["id"]), Records(None)
