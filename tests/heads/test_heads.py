@@ -217,6 +217,12 @@ def test_the_mlp_head_runs_as_torch_would() -> None:
     assert np.allclose(HEADS["mlp"].scores(arrays, x), wanted.numpy(), atol=1e-4)
 
 
+def test_the_mlp_head_converges_on_few_rows() -> None:
+    """One pass over 140 rows is one step, so a number of passes that suits 60,000 rows would leave the head untrained."""
+    (x, target), (q, truth) = clouds(140), clouds(1000, seed=1)
+    assert accuracy("mlp", x, target, q, truth) > 0.97 > accuracy("mlp", x, target, q, truth, head_epochs=5)
+
+
 @pytest.mark.parametrize("name", ["logistic", "svm"])
 @pytest.mark.parametrize("seen", [[1], [0, 3], [0, 1, 2, 3]], ids=str)
 def test_any_number_of_classes_may_be_seen(name: str, seen: list[int]) -> None:
