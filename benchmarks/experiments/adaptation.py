@@ -1,4 +1,4 @@
-"""Adaptation of a stitched self-attention head (Cannistraci et al. 2024, Table 5): what to train further, and how much it helps.
+"""Adaptation of a stitched self-attention head (Cannistraci et al. 2024, Table 5): what to train further.
 
     python benchmarks/experiments/adaptation.py [--data DATA] [--work WORK] [--page] [--age] [--quick]
 
@@ -32,11 +32,11 @@ def texts(lab: Lab) -> list[str]:
     return [f"trec.{name}.npz" for name in TEXTS[: lab.size(4, 2)]]
 
 
-def measured(lab: Lab, name: str, files: Sequence[str], target: str) -> tuple[list[Record], list[Record]]:
+def measured(lab: Lab, name: str, files: Sequence[str]) -> tuple[list[Record], list[Record]]:
     """The records of each function alone, and those of the product before and after its adaptations."""
     anchors = lab.file(f"{name}-anchors.h5", f"anchor {files[0]} -n {lab.size(300, 12)} --strategy per-class")
-    start = f"stitch {' '.join(files)} -a {anchors} -s {','.join(FUNCTIONS)} -t {target} --head mlp"
-    alone = lab.cell(f"{start} --method relative --seeds {lab.size(1, 1)}", COLUMNS[:5])
+    start = f"stitch {' '.join(files)} -a {anchors} -s {','.join(FUNCTIONS)} --head mlp"
+    alone = lab.cell(f"{start} --method relative --seeds 1", COLUMNS[:5])
     adapt = f"--adapt {','.join(PARTS)} --seeds {lab.size(5, 1)}"
     return alone, lab.cell(f"{start} --method product --aggregate self-attention {adapt}", COLUMNS)
 
@@ -50,9 +50,9 @@ def short(file: str) -> str:
     return ".".join(file.split(".")[1:-1])
 
 
-def table(lab: Lab, name: str, files: Sequence[str], target: str = "label") -> tuple[str, str]:
-    """The table pair by pair, and a sentence on how far qkv is above head."""
-    alone, product = measured(lab, name, files, target)
+def table(lab: Lab, name: str, files: Sequence[str]) -> str:
+    """A sentence on how far qkv is above head, and the table pair by pair."""
+    alone, product = measured(lab, name, files)
     frozen = pairs(product, "self-attention")
     after = {part: pairs(product, f"+adapted-{part}") for part in PARTS}
     by_function = {function: pairs(alone, function) for function in FUNCTIONS}
@@ -77,15 +77,13 @@ def table(lab: Lab, name: str, files: Sequence[str], target: str = "label") -> t
         f"it is above frozen by {mean(after['qkv'][p]['accuracy'] - frozen[p]['accuracy'] for p in frozen):.3f}. "
         f"The attention to the worst function falls on {lower} of {len(gains)} pairs."
     )
-    return lab.table(header, rows), said
+    return f"{said}\n\n{lab.table(header, rows)}"
 
 
-def tables(lab: Lab) -> dict[str, str]:
-    found = {}
-    for name, files, target in (("trec", texts(lab), "label"), ("fashion", fashion(lab), "label")):
-        found[name], found[f"{name}-margin"] = table(lab, name, files, target)
-    return found
-
+TABLES = {
+    "trec": lambda lab: table(lab, "trec", texts(lab)),
+    "fashion": lambda lab: table(lab, "fashion", fashion(lab)),
+}
 
 if __name__ == "__main__":
-    main(NAME, tables, ROOMS)
+    main(NAME, TABLES, ROOMS)

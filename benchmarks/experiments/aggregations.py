@@ -87,9 +87,11 @@ def by_functions(lab: Lab) -> str:
     return lab.table(["functions", "first", "second", *FIXED, "`concat` over the better one, largest difference"], rows)
 
 
-def tables(lab: Lab) -> dict[str, str]:
-    return {"linear": by_aggregator(lab, "linear"), "mlp": by_aggregator(lab, "mlp"), "functions": by_functions(lab)}
-
+TABLES = {
+    "linear": lambda lab: by_aggregator(lab, "linear"),
+    "mlp": lambda lab: by_aggregator(lab, "mlp"),
+    "functions": by_functions,
+}
 
 if __name__ == "__main__":
-    main(NAME, tables, ROOMS)
+    main(NAME, TABLES, ROOMS)

@@ -7,7 +7,6 @@ Four encoders of the TREC questions (text_encoders.py first); each set of anchor
 
 from __future__ import annotations
 
-
 from lab import Lab, main
 from spread import over_encoders, with_margin
 
@@ -18,7 +17,7 @@ METHODS = ("cosine+center+standardize", "orthogonal", "ridge", "universe")
 COLUMNS = ("encoder", "head", "index", "method", "end_to_end", "stitching_index", "recall_1", "recall_10")
 
 
-def tables(lab: Lab) -> dict[str, str]:
+def curve(lab: Lab) -> str:
     files = [f"trec.{name}.npz" for name in TEXTS[: lab.size(4, 2)]]
     index: dict[str, list[str]] = {name: [] for name in METHODS}
     recall: dict[str, list[str]] = {name: [] for name in METHODS}
@@ -35,15 +34,11 @@ def tables(lab: Lab) -> dict[str, str]:
                     if r["method"] == method and r["encoder"] != (r["head"] or r["index"])
                 }
                 rows[method].append(with_margin(*over_encoders(values), digits=2) if values else "")
-    header = ["anchors", *map(str, numbers)]
-    return {
-        "curve": lab.table(
-            header,
-            [[f"`{name}`, index", *index[name]] for name in METHODS]
-            + [[f"`{name}`, recall at 10", *recall[name]] for name in METHODS],
-        )
-    }
+    rows = [[f"`{name}`, index", *index[name]] for name in METHODS]
+    return lab.table(["anchors", *map(str, numbers)], rows + [[f"`{name}`, recall at 10", *recall[name]] for name in METHODS])
 
+
+TABLES = {"curve": curve}
 
 if __name__ == "__main__":
-    main(NAME, tables, ROOMS)
+    main(NAME, TABLES, ROOMS)

@@ -27,13 +27,13 @@ def encoders(lab: Lab) -> list[str]:
     return files
 
 
-def tables(lab: Lab) -> dict[str, str]:
+def methods(lab: Lab) -> str:
     names = " ".join(encoders(lab))
     rows = []
-    for methods in ("absolute,relative,orthogonal,ridge", *(f"product --aggregate {name}" for name in AGGREGATES.split(","))):
-        similarity = f" -s {FUNCTIONS}" if "r" in methods else ""
+    for choice in ("absolute,relative,orthogonal,ridge", *(f"product --aggregate {name}" for name in AGGREGATES.split(","))):
+        similarity = f" -s {FUNCTIONS}" if "r" in choice else ""
         head = f"--head mlp --seeds {lab.size(3, 1)}"
-        found = lab.cell(f"stitch {names} -a cora-anchors.h5 --method {methods}{similarity} {head}", COLUMNS)
+        found = lab.cell(f"stitch {names} -a cora-anchors.h5 --method {choice}{similarity} {head}", COLUMNS)
         for method in dict.fromkeys(record["method"] for record in found):
             own = [r for r in found if r["method"] == method and r["encoder"] == r["head"]]
             other = {(r["encoder"], r["head"]): r["stitching_index"] for r in found if r["method"] == method and r not in own}
@@ -46,8 +46,10 @@ def tables(lab: Lab) -> dict[str, str]:
                     PUBLISHED.get(method, ""),
                 ]
             )
-    return {"methods": lab.table(["method", "stitching index", "worst pair", "end to end", "published"], rows)}
+    return lab.table(["method", "stitching index", "worst pair", "end to end", "published"], rows)
 
+
+TABLES = {"methods": methods}
 
 if __name__ == "__main__":
-    main(NAME, tables, ROOMS)
+    main(NAME, TABLES, ROOMS)

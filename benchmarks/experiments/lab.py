@@ -21,7 +21,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ ENVIRONMENT = {
 }
 
 Record = dict[str, Any]
-Tables = Callable[["Lab"], dict[str, str]]
+Tables = Mapping[str, Callable[["Lab"], str]]
 
 
 class MissingCell(Exception):
@@ -144,16 +144,28 @@ def saved(name: str) -> dict[str, Record]:
     return json.loads(path.read_text()) if path.exists() else {}
 
 
-def page(name: str, tables: dict[str, str]) -> str:
-    """The page with these tables between its markers. Raises KeyError for a marker without a table."""
-    text = (PAGES / f"{name}.md").read_text("utf-8")
-    return MARKED.sub(lambda found: f"{found[1]}{tables[found[2]]}\n{found[3]}", text)
+def page_of(name: str) -> Path:
+    return PAGES / f"{name.replace('_', '-')}.md"
+
+
+def page(lab: Lab, tables: Tables) -> str:
+    """The page with the tables between its markers; a table whose cells are not all measured stays as it is."""
+
+    def renewed(found: re.Match[str]) -> str:
+        try:
+            return f"{found[1]}{tables[found[2]](lab)}\n{found[3]}"
+        except MissingCell:
+            lab.used = []
+            return found[0]
+
+    return MARKED.sub(renewed, page_of(lab.name).read_text("utf-8"))
 
 
 def age(name: str, rooms: Sequence[str]) -> list[str]:
-    """A line for each commit of the cells: how many later commits touched the rooms that the experiment depends on."""
+    """A line for each commit that the page names: how many later commits touched the rooms that the experiment depends on."""
     folders = [f"relrep_cli/{room}" for room in rooms]
-    commits = sorted({cell["commit"].rstrip("+") for cell in saved(name).values()})
+    found = [line for line in page_of(name).read_text("utf-8").splitlines() if line.startswith("Measured at commit")]
+    commits = sorted({one for line in found for one in re.findall(r"`([0-9a-f]{7})\+?`", line)})
     return [f"{name}: {one}: {_git('rev-list', '--count', f'{one}..HEAD', '--', *folders)} later changes" for one in commits]
 
 
@@ -162,6 +174,7 @@ def main(name: str, tables: Tables, rooms: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog=f"{name}.py")
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--work", type=Path, default=Path("work"))
+    parser.add_argument("--only", default="", help="tables to measure, with commas")
     for flag in ("--page", "--age", "--quick"):
         parser.add_argument(flag, action="store_true")
     given = parser.parse_args()
@@ -169,11 +182,13 @@ def main(name: str, tables: Tables, rooms: Sequence[str]) -> None:
         print("\n".join(age(name, rooms)))
     elif given.quick:
         with tempfile.TemporaryDirectory() as folder:
-            print(json.dumps(quick(name, tables, Path(folder)), indent=1))
+            print("\n\n".join(quick(name, tables, Path(folder)).values()))
     else:
         given.work.mkdir(parents=True, exist_ok=True)
-        lab = Lab(name, given.data.resolve(), given.work.resolve(), measuring=not given.page, cells=saved(name))
-        (PAGES / f"{name}.md").write_text(page(name, tables(lab)), "utf-8")
+        lab = Lab(name, given.data.resolve(), given.work.resolve(), measuring=True, cells=saved(name))
+        for one in [] if given.page else given.only.split(",") if given.only else tables:
+            tables[one](lab)
+        page_of(name).write_text(page(Lab(name, cells=saved(name)), tables), "utf-8")
 
 
 def quick(name: str, tables: Tables, folder: Path) -> dict[str, str]:
@@ -181,4 +196,5 @@ def quick(name: str, tables: Tables, folder: Path) -> dict[str, str]:
     from tiny import write_tiny_data
 
     write_tiny_data(folder)
-    return tables(Lab(name, folder, folder, measuring=True, quick=True))
+    lab = Lab(name, folder, folder, measuring=True, quick=True)
+    return {one: table(lab) for one, table in tables.items()}

@@ -33,7 +33,10 @@ def _graph(folder: Path, rng: np.random.Generator, label: np.ndarray) -> None:
     n = 20 * ROWS
     label = np.arange(n) % CLASSES
     words = (rng.random((n, 12)) < 0.2) | (np.arange(12) % CLASSES == label[:, None]) & (rng.random((n, 12)) < 0.5)
-    lines = [f"{i}\t" + "\t".join(map(str, row.astype(int))) + f"\tclass{c}" for i, (row, c) in enumerate(zip(words, label))]
+    lines = [
+        f"{i}\t" + "\t".join(map(str, row.astype(int))) + f"\tclass{c}"
+        for i, (row, c) in enumerate(zip(words, label, strict=True))
+    ]
     (folder / "cora.content").write_text("\n".join(lines) + "\n")
     (folder / "cora.cites").write_text("".join(f"{i}\t{(i + CLASSES) % n}\n" for i in range(n)))
 
