@@ -75,6 +75,13 @@ class Lab:
             stamp.write_text(key)
         return name
 
+    def text(self, name: str, lines: Sequence[str]) -> str:
+        """Write a small text file into WORK, such as known pairs or splits."""
+        self.made[name] = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+        if self.measuring:
+            (self.work / name).write_text("\n".join(lines) + "\n")
+        return name
+
     def cell(self, command: str, columns: Sequence[str]) -> list[Record]:
         """The records that the relrep command prints, with these columns alone."""
         key = self._key(f"{command} > {','.join(columns)}")

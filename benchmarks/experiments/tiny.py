@@ -17,7 +17,9 @@ def write_tiny_data(folder: Path) -> None:
     label = np.arange(ROWS) % CLASSES
     _graph(folder / "cora", rng, label)
     for name in ("fashion-mnist", "mnist"):
-        _images(folder / name, rng, label)
+        _images(folder / name, rng, label, ("train", 60), ("t10k", ROWS - 60))
+    _images(folder / "kmnist_standin_notmnist", rng, label, ("t10k", ROWS))
+    _pictures(folder / "cifar10", rng, label)
     split = np.where(np.arange(ROWS) % 10 > 6, "test", "train")
     ids = np.array([f"q{i:02}" for i in range(ROWS)])
     hidden = rng.normal(size=(CLASSES, 6))[label] + rng.normal(size=(ROWS, 6))
@@ -41,11 +43,20 @@ def _graph(folder: Path, rng: np.random.Generator, label: np.ndarray) -> None:
     (folder / "cora.cites").write_text("".join(f"{i}\t{(i + CLASSES) % n}\n" for i in range(n)))
 
 
-def _images(folder: Path, rng: np.random.Generator, label: np.ndarray) -> None:
+def _images(folder: Path, rng: np.random.Generator, label: np.ndarray, *parts: tuple[str, int]) -> None:
     folder.mkdir()
-    for part, rows in (("train", slice(0, 60)), ("t10k", slice(60, ROWS))):
-        images = (40 * label[rows, None, None] + rng.integers(0, 60, (len(label[rows]), 28, 28))).astype(np.uint8)
+    for part, n in parts:
+        images = (40 * label[:n, None, None] + rng.integers(0, 60, (n, 28, 28))).astype(np.uint8)
         head = struct.pack(">IIII", 0x803, *images.shape)
         (folder / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(head + images.tobytes()))
-        labels = struct.pack(">II", 0x801, len(images)) + label[rows].astype(np.uint8).tobytes()
+        labels = struct.pack(">II", 0x801, n) + label[:n].astype(np.uint8).tobytes()
         (folder / f"{part}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(labels))
+
+
+def _pictures(folder: Path, rng: np.random.Generator, label: np.ndarray) -> None:
+    """Colour pictures of 16 x 16 as PPM in folders of splits and classes."""
+    for i, c in enumerate(label):
+        place = folder / ("test" if i % 10 > 6 else "train") / f"class{c}"
+        place.mkdir(parents=True, exist_ok=True)
+        pixels = (60 * c + rng.integers(0, 80, (16, 16, 3))).astype(np.uint8)
+        (place / f"{i:03}.ppm").write_bytes(b"P6 16 16 255\n" + pixels.tobytes())

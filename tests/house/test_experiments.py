@@ -1,0 +1,58 @@
+"""The experiment pages say what was measured, and when: their tables come from the JSON that the scripts wrote."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import CHECKOUT
+
+SCRIPTS = CHECKOUT / "benchmarks" / "experiments"
+PAGES = sorted(path for path in (CHECKOUT / "docs" / "experiments").glob("*.md") if path.name != "README.md")
+NAMES = [page.stem.replace("-", "_") for page in PAGES]
+TABLE = re.compile(r"(?:^\|.*\n)+(.*\n.*)", re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Any]:
+    sys.path.insert(0, str(SCRIPTS))
+    yield import_module("lab")
+    sys.path.remove(str(SCRIPTS))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tables_are_those_of_the_cells(name: str, lab: Any) -> None:
+    """A figure that was edited by hand, or a cell that was measured without renewing the page, is found here."""
+    script = import_module(name)
+    measured = lab.Lab(name, cells=lab.saved(name))
+    assert lab.page(measured, script.TABLES) == lab.page_of(name).read_text("utf-8"), f"python {name}.py --page renews it"
+    markers = {found[1] for found in lab.MARKED.findall(lab.page_of(name).read_text("utf-8"))}
+    assert markers == set(script.TABLES)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_table_names_its_commit(page: Path) -> None:
+    below = [found[1] for found in TABLE.finditer(page.read_text("utf-8"))]
+    assert below and all(re.search(r"^Measured at commit `[0-9a-f]{7}", text, re.MULTILINE) for text in below)
+
+
+def test_cells_come_from_commits_and_the_index_lists_every_page() -> None:
+    for path in (SCRIPTS / "results").glob("*.json"):
+        cells = json.loads(path.read_text("utf-8"))
+        assert path.stem in NAMES
+        assert all(re.fullmatch("[0-9a-f]{7}", cell["commit"]) and cell["rows"] for cell in cells.values())
+    index = (CHECKOUT / "docs" / "experiments" / "README.md").read_text("utf-8")
+    assert all(f"({page.name})" in index for page in PAGES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_scripts_run_on_tiny_data(name: str, lab: Any, tmp_path: Path) -> None:
+    found = lab.quick(name, import_module(name).TABLES, tmp_path)
+    assert all("Measured at commit" in table for table in found.values())
