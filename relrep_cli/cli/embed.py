@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import typer
@@ -15,6 +16,7 @@ from relrep_cli.embedding import Embedding
 from relrep_cli.encoders import ENCODERS, Trained
 from relrep_cli.encoders.item_encoding import LABEL, SAVED, Encoding, embed_items
 from relrep_cli.encoders.pretrained import MODELS, scheme_of
+from relrep_cli.plots import ready, training
 from relrep_cli.sources import SOURCES, Items
 from relrep_cli.sources.column_files import columns_of, with_columns
 from relrep_cli.store.imports import import_vectors
@@ -103,6 +105,15 @@ class Options:
         str,
         typer.Option("--save-encoder", help="Keep the trained encoder.", metavar="FILE.safetensors", show_default=False),
     ] = ""
+    plot_training: Annotated[
+        str,
+        typer.Option(
+            "--plot-training",
+            help="Draw the terms of the loss in every epoch to FILE (.png, .svg or .pdf).",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = ""
     dtype: Annotated[
         Literal["float16", "float32", "float64"] | None,
         typer.Option(
@@ -138,6 +149,8 @@ def embed(options: Options) -> None:
     if options.space:
         raise UsageError("--space is for imported vectors; an encoder names its own space", "Leave out --space.")
     trained, params = _encoder(options)
+    if options.plot_training:
+        _check_plot(options, params)
     items = _items(options, trained)
     embed_items(items, _encoding(options, trained, params))
 
@@ -160,6 +173,8 @@ def _check_import(options: Options) -> None:
             raise UsageError(finding, "Leave it out, or name an encoder.")
     if options.save_encoder:
         raise UsageError("--save-encoder needs an encoder that is trained", "Name one with --encoder.")
+    if options.plot_training:
+        raise UsageError("--plot-training needs an encoder that is trained", "Name one with --encoder.")
 
 
 def _import(options: Options) -> None:
@@ -228,6 +243,16 @@ def _items(options: Options, trained: Trained | None) -> Items:
     return with_columns(items, _files(options), options.source)
 
 
+def _check_plot(options: Options, params: dict[str, Any]) -> None:
+    """Raise UsageError unless the training makes passes that --plot-training can draw."""
+    ready(options.plot_training, "--plot-training")
+    if "epochs" not in params:
+        what = f"--plot-training draws the passes of a training, and --encoder {options.encoder} makes none"
+        raise UsageError(what, "Leave it out.")
+    if options.plot_training in (options.output, options.save_encoder):
+        raise UsageError("two outputs have the same name", "Give them different names.", file=options.plot_training)
+
+
 def _encoding(options: Options, trained: Trained | None, params: dict[str, Any]) -> Encoding:
     return Encoding(
         source=options.source,
@@ -236,6 +261,8 @@ def _encoding(options: Options, trained: Trained | None, params: dict[str, Any])
         trained=trained,
         output=options.output,
         save=options.save_encoder,
+        plot=options.plot_training,
+        draw=partial(training, title=f"{options.encoder}: {options.source}", target=options.plot_training),
         positives=options.positives,
         k=options.k or POSITIVES,
         inputs=(*_files(options).values(),),

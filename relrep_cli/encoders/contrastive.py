@@ -9,7 +9,9 @@ from relrep_cli.base.errors import UsageError
 from relrep_cli.base.registry import Param
 from relrep_cli.encoders.augmentations import AUGMENTATIONS, chain
 from relrep_cli.encoders.base import FLAT, Dim
-from relrep_cli.encoders.networks import layers, trunk
+from relrep_cli.encoders.networks import layers
+from relrep_cli.encoders.networks import trunk as plain_trunk
+from relrep_cli.encoders.residual import residual_trunk
 from relrep_cli.encoders.tasks import Batch, Facts, Task
 from relrep_cli.encoders.training import network_encoder
 
@@ -26,6 +28,10 @@ Augment = Annotated[
     ),
 ]
 Channels = Annotated[int, Param("Channels of the first convolution; they double three times.", minimum=1, maximum=1024)]
+Trunk = Annotated[
+    str,
+    Param("Four plain convolutions, or ResNet-18 for small images (--channels 64).", choices=("plain", "residual")),
+]
 Projector = Annotated[
     int, Param("Width of the layers between vectors and loss, which training alone needs; 0 for none.", minimum=0)
 ]
@@ -48,6 +54,7 @@ def vicreg(
     *,
     dim: Dim = 128,
     channels: Channels = 32,
+    trunk: Trunk = "plain",
     projector: Projector = 512,
     augment: Augment = AUTO,
     invariance: Invariance = 25.0,
@@ -66,7 +73,7 @@ def vicreg(
             "--invariance, --variance and --covariance are all 0; nothing is left to learn from",
             "Give one of them a positive weight.",
         )
-    network, views, project = _views(facts, dim, channels, projector, augment)
+    network, views, project = _views(facts, dim, channels, projector, augment, trunk)
 
     def loss(batch: Batch) -> dict[str, torch.Tensor]:
         first, second = (project(network["encoder"](x)) for x in views(batch))
@@ -103,7 +110,7 @@ def infonce(
 
     network, views, project = _views(facts, dim, channels, projector, augment)
     if towers == 2:
-        network["other"] = trunk(facts, dim, channels)
+        network["other"] = plain_trunk(facts, dim, channels)
 
     def loss(batch: Batch) -> dict[str, torch.Tensor]:
         x, y = views(batch)
@@ -148,7 +155,9 @@ def siamese(
     return Task(network, loss, network["encoder"])
 
 
-def _views(facts: Facts, dim: int, channels: int, projector: int, augment: str) -> tuple[Any, Callable[[Batch], Any], Any]:
+def _views(
+    facts: Facts, dim: int, channels: int, projector: int, augment: str, trunk: str = "plain"
+) -> tuple[Any, Callable[[Batch], Any], Any]:
     """The network, how a batch becomes two views, and the projector that the loss looks through."""
     from torch import nn
 
@@ -156,7 +165,10 @@ def _views(facts: Facts, dim: int, channels: int, projector: int, augment: str) 
     change = chain(names, facts.is_image)
     if facts.trains and facts.pairs is None and names.strip() in ("", "none"):
         raise UsageError("two views of an item are equal without --augment", "Name some, or give pairs with --positives.")
-    network = nn.ModuleDict({"encoder": trunk(facts, dim, channels)})
+    if trunk == "residual" and not facts.is_image:
+        raise UsageError("--trunk residual works on images only", "For vectors, leave it out.")
+    body = residual_trunk(facts.shape, dim, channels) if trunk == "residual" else plain_trunk(facts, dim, channels)
+    network = nn.ModuleDict({"encoder": body})
     if projector:
         network["projector"] = layers(dim, projector, projector, projector)
 

@@ -34,7 +34,8 @@ class Encoding:
     source: URI of the items. encoder: a registered name, a saved file, or SCHEME:NAME of a pretrained model. params: of the
     encoder or the model, as the history of the output records them. trained: the encoder of a saved file. positives: "",
     "label" or the URI of an embedding, whose k nearest neighbours are to lie together. save: file for the trained encoder,
-    "" for none. inputs: further files that must not be overwritten. trust_digest: believe the digest that `positives` states.
+    "" for none. plot: file for a picture of the training, "" for none, which `draw` makes of its log. inputs: further files
+    that must not be overwritten. trust_digest: believe the digest that `positives` states.
     """
 
     source: str
@@ -43,6 +44,8 @@ class Encoding:
     trained: Trained | None = None
     output: str
     save: str = ""
+    plot: str = ""
+    draw: Callable[[list[dict[str, float]]], bytes] = lambda log: b""
     positives: str = ""
     k: int = 3
     inputs: tuple[str, ...] = ()
@@ -66,7 +69,12 @@ def embed_items(items: Items, job: Encoding) -> None:
         model, space = pretrained.open_model(job.encoder, items, job.device, params)
         params = {**params, "encoder": space}
     step = make_step("embed", {**params, "dtype": job.dtype}, job.seed, [_as_input(job.source, items), *partners])
-    if not job.force and store.identify(job.output) == step["id"] and _holds_encoder(job):
+    if (
+        not job.force
+        and store.identify(job.output) == step["id"]
+        and _holds_encoder(job)
+        and (not job.plot or Path(job.plot).exists())
+    ):
         return say(f"{job.output}: up to date.")
     _check_targets(job)
     if job.dry_run:
@@ -77,6 +85,8 @@ def embed_items(items: Items, job: Encoding) -> None:
     trained = job.trained or _train(job, items, params, _checkpoint(records, f"{step['id']}{SAVED}"))
     if job.save:
         store.write_bytes(job.save, encoders.to_bytes(trained), job.force)
+    if job.plot:
+        store.write_bytes(job.plot, job.draw(trained.log), job.force)
     obs = {**items.obs, **_errors(trained, items, job.device)}
     vectors = encoders.encode(trained, items, device=job.device)
     _write(job, items, vectors, obs, encoders.space(trained), step)
@@ -115,8 +125,8 @@ def _check_targets(job: Encoding) -> None:
         raise UsageError("-o and --save-encoder name the same file", "Give them different names.", file=job.output)
     inputs = [name for name in (job.source, *job.inputs, job.encoder, job.positives) if name]
     store.refuse(job.output, job.force, inputs, store.HDF5)
-    if job.save:
-        store.refuse(job.save, job.force, inputs)
+    for name in filter(None, (job.save, job.plot)):
+        store.refuse(name, job.force, inputs)
 
 
 def _checkpoint(records: Records, name: str) -> Checkpoint:

@@ -37,6 +37,7 @@ def _trained(record: dict[str, Any], weights: dict[str, NDArray[np.floating[Any]
     need(all(isinstance(record.get(key), kind) for key, kind in expected.items()), UNREADABLE)
     name, params, shape = record["name"], record["params"], record["shape"]
     need(name in ENCODERS, f"an encoder named {name!r}; known: {', '.join(ENCODERS)}")
+    params = {keyword.name: keyword.default for keyword in ENCODERS[name].keywords.values()} | params  # of older versions
     _check_params(name, params)
     need(naturals(shape) and 0 not in shape, UNREADABLE)
     try:

@@ -62,6 +62,14 @@ def test_terms_are_logged(photos: Workdir) -> None:
     assert len(lines) == 2 and all(term in lines[1] for term in terms)
 
 
+def test_the_training_is_drawn(photos: Workdir) -> None:
+    pytest.importorskip("matplotlib")
+    command = f"relrep embed photos.npz -e lin-ae {SMALL} -o a.h5 --plot-training a.svg"
+    photos.here(command)
+    first = (photos / "a.svg").read_text()
+    assert "held-out rows" in first and "lin-ae: photos.npz" in first
+
+
 def test_two_seeds_of_a_graph_are_two_spaces(photos: Workdir) -> None:
     for seed in (0, 1):
         command = f"relrep embed cora -e gcn --per-class 5 --epochs 5 --dim 4 --seed {seed} -o {seed}.h5 -q"
@@ -92,6 +100,12 @@ def test_broken_items_are_counted(photos: Workdir) -> None:
         ("photos.npz --k 3", "--k counts neighbours in the file of --positives FILE"),
         ("photos.npz --positives label", "--positives does not go with --encoder none"),
         ("photos.npz --source idx", "--source does not go with --encoder none"),
+        (
+            "photos.npz -e pca --plot-training b.svg",
+            "--plot-training draws the passes of a training, and --encoder pca makes none",
+        ),
+        ("photos.npz --plot-training b.svg", "--plot-training needs an encoder that is trained"),
+        ("photos.npz -e vicreg --plot-training b.gif", "--plot-training b.gif: the name must end in .png, .svg, .pdf"),
         ("photos.npz -e pca --layer 2", "--layer does not go with --encoder pca, which is not a pretrained model"),
         ("photos.npz -e pca --source idxx", "unknown source 'idxx'. Did you mean idx?"),
         ("photos.npz -e st --dim 3", "unknown encoder 'st'"),
