@@ -14,6 +14,7 @@ from relrep_cli.cli.options import Device, DryRun, Force, Given, Output, Seed, c
 from relrep_cli.cli.reading_options import TrustingFileOptions
 from relrep_cli.embedding import Embedding
 from relrep_cli.encoders import ENCODERS, Trained
+from relrep_cli.encoders.decoding import decode_images
 from relrep_cli.encoders.item_encoding import LABEL, SAVED, Encoding, embed_items
 from relrep_cli.encoders.pretrained import MODELS, scheme_of
 from relrep_cli.plots import ready, training
@@ -105,6 +106,12 @@ class Options:
         str,
         typer.Option("--save-encoder", help="Keep the trained encoder.", metavar="FILE.safetensors", show_default=False),
     ] = ""
+    decode: Annotated[
+        bool,
+        typer.Option(
+            "--decode", help="Turn vectors of the space of a saved autoencoder (--encoder FILE.safetensors) into images (.npz)."
+        ),
+    ] = False
     plot_training: Annotated[
         str,
         typer.Option(
@@ -143,6 +150,8 @@ def embed(options: Options) -> None:
         raise UsageError("-o FILE is missing", "Name the output file; -o - writes to stdout.")
     if options.k is not None and options.positives in ("", LABEL):
         raise UsageError("--k counts neighbours in the file of --positives FILE", "Give one, or leave --k out.")
+    if options.decode:
+        return _decode(options)
     if options.encoder == NONE:
         _check_import(options)
         return _import(options)
@@ -153,6 +162,22 @@ def embed(options: Options) -> None:
         _check_plot(options, params)
     items = _items(options, trained)
     embed_items(items, _encoding(options, trained, params))
+
+
+def _decode(options: Options) -> None:
+    if not options.encoder.endswith(SAVED):
+        raise UsageError("--decode needs a saved autoencoder", f"Name it: --encoder FILE{SAVED}; --save-encoder writes one.")
+    for registry in (ENCODERS, SOURCES, MODELS):
+        options.given.refuse(registry, "--decode, which takes a trained encoder as it is")
+    others = {
+        "--positives": options.positives,
+        "--save-encoder": options.save_encoder,
+        "--plot-training": options.plot_training,
+    }
+    if idle := next((option for option, value in others.items() if value), ""):
+        raise UsageError(f"{idle} does not go with --decode, which trains nothing", "Leave it out.")
+    e = store.read(options.source, _reading(options))
+    decode_images(e, encoders.load(options.encoder), options.output, options.device, options.force, (options.source,))
 
 
 def _files(options: Options) -> dict[str, str]:
