@@ -53,6 +53,44 @@ def test_cells_come_from_commits_and_the_index_lists_every_page() -> None:
     assert all(f"({page.name})" in index for page in PAGES)
 
 
+def test_a_run_that_was_killed_goes_on_with_what_is_missing(lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lab, "RESULTS", tmp_path)
+    ran: list[str] = []
+
+    def run(self: Any, command: str) -> str:
+        ran.append(command.partition(" -o ")[0].partition(" --format")[0])
+        if " -o " in command:
+            (tmp_path / "a.h5").write_bytes(b"")
+        if "knn" in command and ran.count("compare a.h5 -m knn") == 1:
+            raise KeyboardInterrupt
+        return '[{"metric": "cka", "value": 0.1234567, "n": 9}]'
+
+    monkeypatch.setattr(lab.Lab, "_run", run)
+
+    def measure(seed: int) -> list[dict[str, Any]]:
+        one = lab.Lab("x", work=tmp_path, measuring=True, cells=lab.saved("x"))
+        one.file("a.h5", f"embed DATA --seed {seed}")
+        return [*one.cell("compare a.h5 -m cka", ("metric", "value")), *one.cell("compare a.h5 -m knn", ("value", "p"))]
+
+    with pytest.raises(KeyboardInterrupt):
+        measure(0)
+    assert measure(0) == measure(0) == [{"metric": "cka", "value": 0.12346}, {"value": 0.12346, "p": None}]
+    assert ran == ["embed DATA --seed 0", "compare a.h5 -m cka", "compare a.h5 -m knn", "compare a.h5 -m knn"]
+    measure(1)
+    assert ran[4:] == ["embed DATA --seed 1", "compare a.h5 -m cka", "compare a.h5 -m knn"], "another file, other cells"
+    with pytest.raises(lab.MissingCell):
+        lab.Lab("x", cells=lab.saved("x")).cell("compare a.h5 -m cka", ("metric",))
+
+
+def test_intervals_over_encoders(lab: Any) -> None:
+    """Pairs that are sums of an effect of each encoder: the jackknife is that of the mean effect, doubled."""
+    over_encoders = import_module("spread").over_encoders
+    effects = {"a": 0.1, "b": 0.4, "c": 0.2, "d": 0.5}
+    value, margin = over_encoders({(i, j): x + y for i, x in effects.items() for j, y in effects.items() if i != j})
+    error = (sum((x - 0.3) ** 2 for x in effects.values()) / 3 / 4) ** 0.5
+    assert (value, margin) == (pytest.approx(0.6), pytest.approx(2 * 3.182 * error))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_scripts_run_on_tiny_data(name: str, lab: Any, tmp_path: Path) -> None:
