@@ -91,6 +91,18 @@ def test_intervals_over_encoders(lab: Any) -> None:
     assert (value, margin) == (pytest.approx(0.6), pytest.approx(2 * 3.182 * error))
 
 
+def test_every_figure_of_the_coverage_table_stands_on_its_page() -> None:
+    """So a figure that is measured again cannot stay behind in the index."""
+    folder = CHECKOUT / "docs" / "experiments"
+    rows = re.findall(
+        r"^\| [^|]+ \| \[[^\]]+\]\(([a-z-]+\.md)\) \|[^|]*\|([^|]*)\|", (folder / "README.md").read_text("utf-8"), re.M
+    )
+    assert len(rows) > 20
+    for page, ours in rows:
+        text = (folder / page).read_text("utf-8")
+        assert not [number for number in re.findall(r"\d+\.\d+", ours) if number not in text], (page, ours)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_scripts_run_on_tiny_data(name: str, lab: Any, tmp_path: Path) -> None:
