@@ -89,12 +89,12 @@ class Lab:
         if key not in self.cells:
             if not self.measuring:
                 raise MissingCell(f"{self.name}: relrep {command}")
-            start = sum(os.times()[2:4])
+            start, made_at = sum(os.times()[2:4]), commit()
             cache = " --cache cache" if command.startswith("stitch") else ""  # what is finished of a cell that was stopped
             printed = json.loads(self._run(f"{command} --format json -@ 1{cache}"))
             rows = [[_short(record.get(column)) for column in columns] for record in printed]
             cost = round(sum(os.times()[2:4]) - start)
-            self.keep(key, {"command": command, "commit": commit(), "cpu": cost, "columns": list(columns), "rows": rows})
+            self.keep(key, {"command": command, "commit": made_at, "cpu": cost, "columns": list(columns), "rows": rows})
         found = self.cells[key]
         return [dict(zip(found["columns"], row, strict=True)) for row in found["rows"]]
 

@@ -1,4 +1,4 @@
-"""Which similarity function: Pearson, Spearman and CKA of relative spaces between seven pairs of encoders.
+"""Which similarity function: Pearson, Spearman and CKA of relative spaces between pairs of encoders and of seeds.
 
     python benchmarks/experiments/similarity_functions.py [--data DATA] [--work WORK] [--page] [--age] [--quick]
 
@@ -6,6 +6,8 @@ Pearson and Spearman are those of all coordinates; CKA is linear and biased. The
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from autoencoders import anchors, encoders
 from compared import compared, name_of, projections, values
@@ -25,12 +27,9 @@ READY = (
 TREC = (("TREC minilm-usem3", "minilm", "usem3"), ("TREC usem3-wordllama", "usem3", "wordllama"))
 
 
-def pairs(lab: Lab) -> dict[str, tuple[list[str], str]]:
-    """Two files and their anchors, by name."""
+def ready(lab: Lab) -> dict[str, tuple[list[str], str]]:
+    """Two files of vectors of real encoders and their anchors, by name."""
     found = {}
-    for data in ("fashion-mnist", "mnist"):
-        files = encoders(lab, data, "conv-ae")[:2]
-        found[data] = (files, anchors(lab, files[0]))
     for name, a, b in TREC:
         files = [f"trec.{a}.npz", f"trec.{b}.npz"]
         found[name] = (files, lab.file(f"trec-{a}.h5", f"anchor {files[0]} -n {lab.size(300, 12)} --strategy per-class"))
@@ -40,21 +39,51 @@ def pairs(lab: Lab) -> dict[str, tuple[list[str], str]]:
     return found
 
 
-def by_function(lab: Lab, metric: str) -> str:
-    """A row for each function, plain and centred; those that are invariant to translation appear once."""
-    functions = "all" if not lab.quick else "cosine,chebyshev"
-    measured: dict[str, list[Record]] = {}
-    for name, (files, anchor) in pairs(lab).items():
-        options = f"-s {functions} -m {','.join(METRICS)} --estimator biased"
-        measured[name] = compared(lab, files, anchor, options) + compared(lab, files, anchor, f"{options} --center")
-    rows = []
-    for projection in dict.fromkeys(p for found in measured.values() for p in projections(found)):
-        numbers = [values(found, projection, metric) for found in measured.values()]
-        rows.append([name_of(projection), *(f"{found[0]:.3f}" if found else "n/a" for found in numbers)])
-    return lab.table([metric, *measured], rows)
+def seeds(lab: Lab) -> dict[str, tuple[list[str], str]]:
+    """Two autoencoders that differ in their seed, and their anchors, by collection."""
+    found = {}
+    for data in ("fashion-mnist", "mnist"):
+        files = encoders(lab, data, "conv-ae")[:2]
+        found[data] = (files, anchors(lab, files[0]))
+    return found
 
 
-TABLES = {metric: lambda lab, metric=metric: by_function(lab, metric) for metric in METRICS}
+def measured(lab: Lab, pairs: Mapping[str, tuple[list[str], str]]) -> dict[str, list[Record]]:
+    """Records of all functions, plain and centred, by pair."""
+    options = f"-s {'all' if not lab.quick else 'cosine,chebyshev'} -m {','.join(METRICS)} --estimator biased"
+    return {
+        name: compared(lab, files, anchor, options) + compared(lab, files, anchor, f"{options} --center")
+        for name, (files, anchor) in pairs.items()
+    }
+
+
+def table(lab: Lab, columns: Mapping[str, tuple[list[Record], str]]) -> str:
+    """A row for each function, with the best of each column in bold. columns: records and a metric, by heading."""
+    names = dict.fromkeys(p for found, _ in columns.values() for p in projections(found))
+    cells = {head: {p: values(found, p, metric) for p in names} for head, (found, metric) in columns.items()}
+    best = {head: max((v[0] for v in column.values() if v), default=0.0) for head, column in cells.items()}
+
+    def cell(head: str, projection: str) -> str:
+        found = cells[head][projection]
+        if not found:
+            return "n/a"
+        return f"**{found[0]:.3f}**" if found[0] > best[head] - 5e-4 else f"{found[0]:.3f}"
+
+    rows = [[name_of(projection), *(cell(head, projection) for head in columns)] for projection in names]
+    return lab.table(["", *columns], rows)
+
+
+def between_encoders(lab: Lab, metric: str) -> str:
+    return table(lab, {name: (found, metric) for name, found in measured(lab, ready(lab)).items()})
+
+
+def between_seeds(lab: Lab) -> str:
+    found = measured(lab, seeds(lab))
+    return table(lab, {f"{data}, {metric}": (records, metric) for metric in METRICS for data, records in found.items()})
+
+
+TABLES = {metric: lambda lab, metric=metric: between_encoders(lab, metric) for metric in METRICS}
+TABLES["seeds"] = between_seeds
 
 if __name__ == "__main__":
     main(NAME, TABLES, ROOMS)
