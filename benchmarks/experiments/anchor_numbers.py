@@ -34,8 +34,8 @@ def curve(lab: Lab) -> str:
                     if r["method"] == method and r["encoder"] != (r["head"] or r["index"])
                 }
                 rows[method].append(with_margin(*over_encoders(values), digits=2) if values else "")
-    rows = [[f"`{name}`, index", *index[name]] for name in METHODS]
-    return lab.table(["anchors", *map(str, numbers)], rows + [[f"`{name}`, recall at 10", *recall[name]] for name in METHODS])
+    lines = [[f"`{name}`, index", *index[name]] for name in METHODS]
+    return lab.table(["anchors", *map(str, numbers)], lines + [[f"`{name}`, recall at 10", *recall[name]] for name in METHODS])
 
 
 TABLES = {"curve": curve}

@@ -8,6 +8,7 @@ Pearson and Spearman are those of all coordinates; CKA is linear and biased. The
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from autoencoders import anchors, encoders
 from compared import compared, name_of, projections, values
@@ -82,8 +83,7 @@ def between_seeds(lab: Lab) -> str:
     return table(lab, {f"{data}, {metric}": (records, metric) for metric in METRICS for data, records in found.items()})
 
 
-TABLES = {metric: lambda lab, metric=metric: between_encoders(lab, metric) for metric in METRICS}
-TABLES["seeds"] = between_seeds
+TABLES = {metric: partial(between_encoders, metric=metric) for metric in METRICS} | {"seeds": between_seeds}
 
 if __name__ == "__main__":
     main(NAME, TABLES, ROOMS)
