@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import typer
@@ -14,9 +15,11 @@ from relrep_cli.cli.options import Device, DryRun, Force, Given, Output, Seed, c
 from relrep_cli.cli.reading_options import TrustingFileOptions
 from relrep_cli.embedding import Embedding
 from relrep_cli.encoders import ENCODERS, Trained
+from relrep_cli.encoders.decoding import decode_images
 from relrep_cli.encoders.item_encoding import LABEL, Encoding, embed_items
 from relrep_cli.encoders.item_rows import SAVED
 from relrep_cli.encoders.pretrained import MODELS, scheme_of
+from relrep_cli.plots import ready, training
 from relrep_cli.sources import SOURCES, Items
 from relrep_cli.sources.column_files import columns_of, with_columns
 from relrep_cli.store.imports import import_vectors
@@ -104,6 +107,21 @@ class Options:
         str,
         typer.Option("--save-encoder", help="Keep the trained encoder.", metavar="FILE.safetensors", show_default=False),
     ] = ""
+    decode: Annotated[
+        bool,
+        typer.Option(
+            "--decode", help="Turn vectors of the space of a saved autoencoder (--encoder FILE.safetensors) into images (.npz)."
+        ),
+    ] = False
+    plot_training: Annotated[
+        str,
+        typer.Option(
+            "--plot-training",
+            help="Draw the terms of the loss in every epoch to FILE (.png, .svg or .pdf).",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = ""
     dtype: Annotated[
         Literal["float16", "float32", "float64"] | None,
         typer.Option(
@@ -134,6 +152,8 @@ def embed(options: Options) -> None:
         raise UsageError("-o FILE is missing", "Name the output file; -o - writes to stdout.")
     if options.k is not None and options.positives in ("", LABEL):
         raise UsageError("--k counts neighbours in the file of --positives FILE", "Give one, or leave --k out.")
+    if options.decode:
+        return _decode(options)
     if options.encoder == NONE:
         _check_import(options)
         return _import(options)
@@ -142,8 +162,26 @@ def embed(options: Options) -> None:
     if options.running.engine.elsewhere:
         refuse_standard_input([options.source])
     trained, params = _encoder(options)
+    if options.plot_training:
+        _check_plot(options, params)
     items = items_of(options, trained)
     embed_items(items, _encoding(options, trained, params))
+
+
+def _decode(options: Options) -> None:
+    if not options.encoder.endswith(SAVED):
+        raise UsageError("--decode needs a saved autoencoder", f"Name it: --encoder FILE{SAVED}; --save-encoder writes one.")
+    for registry in (ENCODERS, SOURCES, MODELS):
+        options.given.refuse(registry, "--decode, which takes a trained encoder as it is")
+    others = {
+        "--positives": options.positives,
+        "--save-encoder": options.save_encoder,
+        "--plot-training": options.plot_training,
+    }
+    if idle := next((option for option, value in others.items() if value), ""):
+        raise UsageError(f"{idle} does not go with --decode, which trains nothing", "Leave it out.")
+    e = store.read(options.source, _reading(options))
+    decode_images(e, encoders.load(options.encoder), options.output, options.device, options.force, (options.source,))
 
 
 def _files(options: Options) -> dict[str, str]:
@@ -167,6 +205,8 @@ def _check_import(options: Options) -> None:
     for option, value in (("--cluster", options.running.cluster), ("--shard", options.running.shard)):
         if value:
             raise UsageError(f"{option} divides the work of an encoder, and none is named", "Name one with --encoder.")
+    if options.plot_training:
+        raise UsageError("--plot-training needs an encoder that is trained", "Name one with --encoder.")
 
 
 def _import(options: Options) -> None:
@@ -235,6 +275,16 @@ def items_of(options: Options, trained: Trained | None) -> Items:
     return with_columns(items, _files(options), options.source)
 
 
+def _check_plot(options: Options, params: dict[str, Any]) -> None:
+    """Raise UsageError unless the training makes passes that --plot-training can draw."""
+    ready(options.plot_training, "--plot-training")
+    if "epochs" not in params:
+        what = f"--plot-training draws the passes of a training, and --encoder {options.encoder} makes none"
+        raise UsageError(what, "Leave it out.")
+    if options.plot_training in (options.output, options.save_encoder):
+        raise UsageError("two outputs have the same name", "Give them different names.", file=options.plot_training)
+
+
 def _encoding(options: Options, trained: Trained | None, params: dict[str, Any]) -> Encoding:
     return Encoding(
         source=options.source,
@@ -243,6 +293,8 @@ def _encoding(options: Options, trained: Trained | None, params: dict[str, Any])
         trained=trained,
         output=options.output,
         save=options.save_encoder,
+        plot=options.plot_training,
+        draw=partial(training, title=f"{options.encoder}: {options.source}", target=options.plot_training),
         positives=options.positives,
         k=options.k or POSITIVES,
         inputs=(*_files(options).values(),),

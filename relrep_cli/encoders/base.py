@@ -67,14 +67,16 @@ class Encoder(Entry[Training]):
 
     takes: the kinds of items. learns: whether it sees training items; one that does not can do without any. apply: (trained,
     device) -> how the weights are used; for a graph, Items -> (n, dim). errors: the same for what each item loses, a block
-    of items -> (b,); None where nothing is reconstructed. shapes: (shape of an item, params) -> shape of each weight, so that
-    a foreign file is judged before it is used.
+    of items -> (b,); None where nothing is reconstructed. decode: the same from vectors (b, dim) back to items; None where
+    there is no way back. shapes: (shape of an item, params) -> shape of each weight, so that a foreign file is judged before
+    it is used.
     """
 
     takes: frozenset[Kind]
     learns: bool
     apply: Callable[[Trained, str], Callable[[Any], NDArray[np.float32]]]
     errors: Callable[[Trained, str], Callable[[Any], NDArray[Any]]] | None
+    decode: Callable[[Trained, str], Callable[[Any], NDArray[Any]]] | None
     shapes: Callable[[tuple[int, ...], dict[str, Any]], dict[str, tuple[int, ...]]]
     source: str
 

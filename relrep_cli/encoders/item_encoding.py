@@ -38,9 +38,10 @@ class Encoding:
     source: URI of the items. encoder: a registered name, a saved file, or SCHEME:NAME of a pretrained model. params: of the
     encoder or the model, as the history of the output records them. trained: the encoder of a saved file. positives: "",
     "label" or the URI of an embedding, whose k nearest neighbours are to lie together. save: file for the trained encoder,
-    "" for none. inputs: further files that must not be overwritten. trust_digest: believe the digest that `positives` states.
-    shard: write only this part, into its own file. engine: where items are encoded. setup, options: how another process makes
-    the vectors, see SharedRows; it gets ItemRows with these options.
+    "" for none. plot: file for a picture of the training, "" for none, which `draw` makes of its log. inputs: further files
+    that must not be overwritten. trust_digest: believe the digest that `positives` states. shard: write only this part, into
+    its own file. engine: where items are encoded. setup, options: how another process makes the vectors, see SharedRows; it
+    gets ItemRows with these options.
     """
 
     source: str
@@ -49,6 +50,8 @@ class Encoding:
     trained: Trained | None = None
     output: str
     save: str = ""
+    plot: str = ""
+    draw: Callable[[list[dict[str, float]]], bytes] = lambda log: b""
     positives: str = ""
     k: int = 3
     inputs: tuple[str, ...] = ()
@@ -84,7 +87,12 @@ def embed_items(items: Items, job: Encoding) -> None:
         model, space = pretrained.open_model(job.encoder, items, job.device, params)
         params = {**params, "encoder": space}
     step = make_step("embed", {**params, "dtype": job.dtype}, job.seed, [_as_input(job.source, items), *partners])
-    if not job.force and store.identify(job.output) == step["id"] and _holds_encoder(job):
+    if (
+        not job.force
+        and store.identify(job.output) == step["id"]
+        and _holds_encoder(job)
+        and (not job.plot or Path(job.plot).exists())
+    ):
         return say(f"{job.output}: up to date.")
     _check_targets(job)
     if job.dry_run:
@@ -98,6 +106,8 @@ def embed_items(items: Items, job: Encoding) -> None:
     trained = job.trained or _train(job, items, params, _checkpoint(records, f"{step['id']}{SAVED}"))
     if job.save:
         store.write_bytes(job.save, encoders.to_bytes(trained), job.force)
+    if job.plot:
+        store.write_bytes(job.plot, job.draw(trained.log), job.force)
     batch = encoders.rows_at_once(trained.shape)
     own, said = _own_part(items, job, batch)
     obs = {**own.obs, **_errors(trained, own, job.device)}
@@ -188,8 +198,8 @@ def _check_targets(job: Encoding) -> None:
         raise UsageError("-o and --save-encoder name the same file", "Give them different names.", file=job.output)
     inputs = [name for name in (job.source, *job.inputs, job.encoder, job.positives) if name]
     store.refuse(job.output, job.force, inputs, store.HDF5)
-    if job.save:
-        store.refuse(job.save, job.force, inputs)
+    for name in filter(None, (job.save, job.plot)):
+        store.refuse(name, job.force, inputs)
 
 
 def _checkpoint(records: Records, name: str) -> Checkpoint:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from relrep_cli.numerics.whitening import unit_of
 Arrays = Mapping[str, np.ndarray]
 EPSILON = 1e-5  # of the layer norm
 BATCH, RATE = 256, 3e-3
+PASSES, STEPS = 5, 300  # at least, where nobody names a number of passes
 GENTLE = 0.1  # of the rate, where few rows train what many have trained
 ADAPTED = ("qkv", "head", "all")
 
@@ -40,7 +42,16 @@ def trained(
         first = None if front is None else front()
         width = x.shape[1] if first is None else first.width
         network = _network(torch, first, width, hidden, classes or 1).to(place)
-        return _fitted(torch, network, x, y, classes, place, epochs)
+        return _fitted(torch, network, x, y, classes, place, passes(len(x), epochs))
+
+
+def passes(n: int, wanted: int, least: int = PASSES, steps: int = STEPS) -> int:
+    """The passes over n rows: as many as are wanted, or where that is 0 at least `least`, and enough for this many steps.
+
+    >>> passes(60_000, 0), passes(140, 0), passes(140, 7)
+    (5, 300, 7)
+    """
+    return wanted or max(least, ceil(steps / ceil(n / BATCH)))
 
 
 def adapted(

@@ -1,6 +1,6 @@
 """The only door to matplotlib and plotly: pictures as bytes. No display, no state, equal bytes for equal input."""
 
-from relrep_cli.plots.curves import curves
+from relrep_cli.plots.curves import curves, training
 from relrep_cli.plots.dots import dots
 from relrep_cli.plots.drawing import ready
 from relrep_cli.plots.matrices import Look, Panel, distributions, heatmap, indexes, short
@@ -26,4 +26,5 @@ __all__ = [
     "scatter",
     "short",
     "strips",
+    "training",
 ]

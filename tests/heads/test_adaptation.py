@@ -124,7 +124,7 @@ def test_numbers_keep_their_unit_through_adaptation() -> None:
 
 
 def test_adaptation_through_the_command(work: Workdir) -> None:
-    command = "relrep stitch a.h5 b.h5 -a anchors.h5 -m product -s cosine,l1 --aggregate self-attention"
+    command = "relrep stitch a.h5 b.h5 -a anchors.h5 -m product -s cosine,l1 --aggregate self-attention --head-epochs 5"
     done = work.here(f"{command} --adapt qkv,all --adapt-fraction 0.3 --plot attention.png")
     states = [(r["encoder"] == r["head"], r["method"].partition("attention")[2]) for r in done.rows]
     stitched = [(False, ""), (False, "+adapted-qkv"), (False, "+adapted-all")]
