@@ -152,9 +152,7 @@ class Options:
     ] = None
     diagnose: Annotated[
         bool,
-        typer.Option(
-            "--diagnose", help="Instead of metrics, find the simplest relation between the files of a pair, with its evidence."
-        ),
+        typer.Option("--diagnose", help="Instead of metrics, find the simplest relation of two files, with evidence."),
     ] = False
     accept: Annotated[
         str | None,

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from relrep_cli import encoders, sources, store
-from relrep_cli.base.errors import DataError, UsageError, unknown
+from relrep_cli.base.errors import DataError, UsageError
+from relrep_cli.cli.embed_encoder import NONE, encoder_of
 from relrep_cli.cli.engine_options import RowOptions, refuse_standard_input
 from relrep_cli.cli.options import Device, DryRun, Force, Given, Output, Seed, command
 from relrep_cli.cli.reading_options import TrustingFileOptions
@@ -24,7 +25,6 @@ from relrep_cli.sources import SOURCES, Items
 from relrep_cli.sources.column_files import columns_of, with_columns
 from relrep_cli.store.imports import import_vectors
 
-NONE = "none"
 POSITIVES = 3  # nearest neighbours, unless --k says otherwise
 
 RAW = {"images": "images", "graph": "a graph"}
@@ -161,7 +161,7 @@ def embed(options: Options) -> None:
         raise UsageError("--space is for imported vectors; an encoder names its own space", "Leave out --space.")
     if options.running.engine.elsewhere:
         refuse_standard_input([options.source])
-    trained, params = _encoder(options)
+    trained, params = encoder_of(options.encoder, options.given, options.positives, options.save_encoder)
     if options.plot_training:
         _check_plot(options, params)
     items = items_of(options, trained)
@@ -238,32 +238,6 @@ def _vectors(options: Options, columns: dict[str, Any]) -> Embedding:
 def _reading(options: Options) -> store.Reading:
     """What the user says of the file: --label-column is an option of the sources of texts, too."""
     return replace(options.reading.reading, label_column=options.given.values.get((SOURCES.noun, "label_column")))
-
-
-def _encoder(options: Options) -> tuple[Trained | None, dict[str, Any]]:
-    """The encoder, if it is a saved one, and the parameters that the history records. Raises UsageError."""
-    name, given = options.encoder, options.given
-    scheme = scheme_of(name)
-    if scheme or name.endswith(SAVED):
-        given.refuse(ENCODERS, f"--encoder {name}, which is trained already")
-        if options.positives:
-            finding = f"--positives does not go with --encoder {name}, which is trained already"
-            raise UsageError(finding, "Leave out --positives.")
-    if options.save_encoder and not options.save_encoder.endswith(SAVED):
-        place = f"--save-encoder {options.save_encoder}"
-        raise UsageError(f"the name must end in {SAVED}", "Choose such a name.", place=place)
-    if scheme and options.save_encoder:
-        finding = f"--save-encoder keeps an encoder that this run trains, and {name} is on disk already"
-        raise UsageError(finding, "Leave out --save-encoder.")
-    if scheme:
-        return None, given.choose(MODELS, [scheme])[scheme]
-    given.refuse(MODELS, f"--encoder {name}, which is not a pretrained model")
-    if name.endswith(SAVED):
-        trained = encoders.load(name)
-        return trained, {"encoder": encoders.space(trained)}
-    if name not in ENCODERS:
-        raise unknown("encoder", name, [*ENCODERS, NONE, f"FILE{SAVED}", *(f"{model}:NAME" for model in MODELS)])
-    return None, {"encoder": name, **given.choose(ENCODERS, [name])[name]}
 
 
 def items_of(options: Options, trained: Trained | None) -> Items:

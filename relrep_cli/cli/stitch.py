@@ -43,8 +43,7 @@ RELATIVE = "--method relative or product"
 NEEDS = {
     "numbers": "a column to learn",
     "seeds": "heads",
-    "sparse": "--target asif",
-    "power": "--target asif",
+    **dict.fromkeys(("sparse", "power"), "--target asif"),
     "adapt_fraction": "--adapt",
     "similarity": RELATIVE,
     "aggregate": "--method product",
@@ -57,8 +56,6 @@ EXAMPLES = (
     "relrep stitch old.h5 new.h5 --anchors anchors.h5 --target retrieval --method ridge,orthogonal,relative",
     "relrep stitch new.h5 --head head.safetensors --anchors anchors.h5 --predictions out.tsv",
 )
-
-
 Plan = GridPlan | RetrievalPlan | SavedHeadPlan
 
 

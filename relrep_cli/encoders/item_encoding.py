@@ -13,11 +13,12 @@ import numpy as np
 
 from relrep_cli import encoders, store
 from relrep_cli.base.errors import DataError, UsageError, printable
-from relrep_cli.base.output import detail, progress, say
+from relrep_cli.base.output import progress, say
 from relrep_cli.base.task_cache import Records, records_for
 from relrep_cli.embedding import ABSOLUTE, Embedding, Step, make_step, row_numbers
 from relrep_cli.encoders import ENCODERS, Checkpoint, Trained, pretrained
 from relrep_cli.encoders.item_rows import SAVED, ItemRows, kept_encoder
+from relrep_cli.encoders.training_states import checkpoint
 from relrep_cli.engine.running import HERE, Engine
 from relrep_cli.engine.shards import Shard
 from relrep_cli.numerics.blocks import row_blocks
@@ -28,7 +29,6 @@ from relrep_cli.store.shared_rows import SharedRows, rows_of_task
 
 LABEL = "label"
 LARGEST_NUMBER = 1e18  # sums of squares of such numbers fit into float32
-LARGEST_STATE = 1 << 31  # bytes of a training's state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +103,7 @@ def embed_items(items: Items, job: Encoding) -> None:
         vectors = pretrained.blocks(model, own, params["batch"])
         _write(job, own, Vectors(vectors, dict(own.obs), space, said, params["batch"], ""), step, records, params)
         return records.close()
-    trained = job.trained or _train(job, items, params, _checkpoint(records, f"{step['id']}{SAVED}"))
+    trained = job.trained or _train(job, items, params, checkpoint(records, f"{step['id']}{SAVED}"))
     if job.save:
         store.write_bytes(job.save, encoders.to_bytes(trained), job.force)
     if job.plot:
@@ -200,22 +200,6 @@ def _check_targets(job: Encoding) -> None:
     store.refuse(job.output, job.force, inputs, store.HDF5)
     for name in filter(None, (job.save, job.plot)):
         store.refuse(name, job.force, inputs)
-
-
-def _checkpoint(records: Records, name: str) -> Checkpoint:
-    """The state of the training, in a file named after the step; with -v, each epoch's record is a note."""
-
-    def load() -> bytes | None:
-        state = records.get_bytes(name, LARGEST_STATE)
-        if state is not None:
-            say("goes on after the last whole epoch of the run that was stopped.")
-        return state
-
-    return Checkpoint(
-        load,
-        lambda state: records.put_bytes(name, state),
-        lambda record: detail(", ".join(f"{term} {value:.5g}" for term, value in record.items())),
-    )
 
 
 def _holds_encoder(job: Encoding) -> bool:
