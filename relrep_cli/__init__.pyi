@@ -9,15 +9,21 @@ from relrep_cli.library.calls import diagnose as diagnose
 from relrep_cli.library.calls import nearest as nearest
 from relrep_cli.library.calls import project as project
 from relrep_cli.library.calls import read as read
-from relrep_cli.library.calls import stitch as stitch
 from relrep_cli.library.calls import write as write
+from relrep_cli.library.drawings import Drawing as Drawing
+from relrep_cli.library.drawings import plot as plot
+from relrep_cli.library.encodings import embed as embed
 from relrep_cli.library.estimators import RelativeProjector as RelativeProjector
 from relrep_cli.library.estimators import Translator as Translator
+from relrep_cli.library.evaluations import evaluate as evaluate
 from relrep_cli.library.given_spaces import as_embedding as as_embedding
 from relrep_cli.library.result_tables import Result as Result
 from relrep_cli.library.result_tables import Results as Results
+from relrep_cli.library.stitches import stitch as stitch
 from relrep_cli.library.translations import Translation as Translation
+from relrep_cli.library.translations import Universe as Universe
 from relrep_cli.library.translations import translate as translate
+from relrep_cli.library.translations import universe as universe
 
 __version__: str
 __all__: list[str]

@@ -64,6 +64,12 @@ class Embedding:
     candidate_digests: Mapping[str, str] = field(default_factory=dict)
     claim: Claim | None = None
 
+    def __repr__(self) -> str:
+        numbers, columns = f"{self.x.dtype.name}, {self.kind}", ", ".join(map(printable, self.obs)) or "none"
+        space = f", space {printable(self.space)}" if self.space else ""
+        ids = "row numbers" if self.row_ids else f"{printable(bytes(self.ids[0]), 40)} … {printable(bytes(self.ids[-1]), 40)}"
+        return f"<Embedding {printable(self.uri)}: {self.n} x {self.d} {numbers}{space}; ids {ids}; columns {columns}>"
+
     @property
     def n(self) -> int:
         return int(self.x.shape[0])
@@ -76,7 +82,11 @@ class Embedding:
         """Return the obs column `name` (n,). Raises DataError, with the existing columns, when there is none."""
         if name not in self.obs:
             found = ", ".join(map(printable, self.obs)) or "none"
-            raise DataError(f"no column {printable(name)!r}; columns found: {found}", "Name one of these.", file=self.uri)
+            more = "add labels with relrep embed --labels" if name == "label" else ""
+            remedy = ", or ".join(filter(None, ["name one of these" if self.obs else "", more])) or "name another file"
+            raise DataError(
+                f"no column {printable(name)!r}; columns found: {found}", f"{remedy[0].upper()}{remedy[1:]}.", file=self.uri
+            )
         return self.obs[name]
 
     def rows_of_split(self, *names: str) -> np.ndarray | None:
@@ -139,9 +149,9 @@ def of_split(e: Embedding, split: str | None) -> Embedding:
     rows = e.rows_of_split(split)
     if rows is None or not len(rows):
         found = "no split column" if rows is None else ", ".join(printable(s) for s in np.unique(e.obs["split"]).tolist())
-        raise DataError(
-            f"no rows of split {printable(split)!r}; found: {found}", "Choose one of these with --split.", file=e.uri
-        )
+        remedy = "Leave --split out, or add splits with relrep embed --splits."
+        remedy = remedy if rows is None else "Choose one of these with --split."
+        raise DataError(f"no rows of split {printable(split)!r}; found: {found}", remedy, file=e.uri)
     return select(e, rows)
 
 

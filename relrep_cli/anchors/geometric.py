@@ -17,8 +17,10 @@ from relrep_cli.numerics import distances as kernels
 from relrep_cli.numerics.blocks import pick, row_blocks
 from relrep_cli.store.limits import STATISTIC
 
-By = Annotated[str, Param("What makes candidates near to each other.", choices=("euclidean", "cosine"))]
-Kernel = Annotated[str, Param("Whose mean the anchors match: rbf, or linear for the plain mean.", choices=("rbf", "linear"))]
+By = Annotated[str, Param("Distance between candidates.", choices=("euclidean", "cosine"))]
+Kernel = Annotated[
+    str, Param("Kernel whose mean the anchors match: rbf, or linear for the plain mean.", choices=("rbf", "linear"))
+]
 Members = Annotated[int, Param("Items in each mixture, those nearest to its centre; 0 for its whole cluster.", minimum=0)]
 SAMPLE = 2048  # random rows that approximate a mean over all pairs of rows
 

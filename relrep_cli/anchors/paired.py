@@ -16,7 +16,7 @@ from relrep_cli.neighbors import nearest
 from relrep_cli.numerics.blocks import pick, take
 
 Restarts = Annotated[int, Param("Starts to try, by matching clusters, until one is trusted.", minimum=0)]
-Rounds = Annotated[int, Param("Transport plans, each with the anchors of the last.", minimum=1)]
+Rounds = Annotated[int, Param("Rounds of optimal transport; each starts from the anchors of the last.", minimum=1)]
 STEPS, MAX_REPEATS = 10, 4  # refinement steps at a time, and how often they are repeated while they help
 PROMISING = 0.8  # a start is pursued only if its mutual share reaches this fraction of the best one so far
 TRUSTED = 0.5  # confidence at which no further start is tried

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -73,6 +74,8 @@ def unknown(noun: str, name: str, known: Iterable[str], more: Iterable[str] = ()
     names = list(dict.fromkeys(known))
     lower = {one.lower(): one for one in [*names, *more]}
     near = difflib.get_close_matches(name.lower(), lower, n=1) or [one for one in lower if name and name.lower() in one][:3]
+    if not near and os.path.isfile(name):
+        return UsageError(f"{printable(name)} is a file, and no {noun}", f"Write the {noun} before it, such as {names[0]}.")
     guess = f"Did you mean {' or '.join(lower[one] for one in near)}?" if near else ""
     listed = f"Known: {', '.join(names)}." if not near or len(names) <= MANY else ""
     return UsageError(f"unknown {noun} {printable(name)!r}", " ".join(filter(None, [guess, listed])))

@@ -41,20 +41,44 @@ class Style:
 
 
 PLAIN_STYLE = Style()
+EACH = 2  # files of which a note is printed each; of more, their number
 LOGGER = logging.getLogger("relrep")
 LOGGER.addHandler(logging.NullHandler())  # a program that imports relrep decides for itself where notes go
 
 
 class StderrNotes(logging.Handler):
-    """Print notes as lines on stderr that begin with the name of the command, above a progress bar where there is one."""
+    """Print notes as lines on stderr that begin with the name of the command, above a progress bar where there is one.
+
+    What is said of one file after another is printed for the first two; `close` says of how many more. -v prints all.
+    """
 
     def __init__(self, command: str) -> None:
         super().__init__()
         self.command = command
         self.console: Any = None  # rich's console while a bar is on the screen
+        self.said: dict[str, list[str]] = {}  # notes, by what they say of a file
 
     def emit(self, record: logging.LogRecord) -> None:
-        line = f"{self.command}: {printable(record.getMessage(), 20_000)}"  # file names may hold control characters
+        message = record.getMessage()
+        kind = message.partition(": ")[2]
+        if record.levelno == logging.INFO and kind and LOGGER.level == logging.INFO:
+            same = self.said.setdefault(kind, [])
+            same.append(message)
+            if len(same) > EACH:
+                return
+        self._print(message)
+
+    def close(self) -> None:
+        """Print how many more files got each note."""
+        for kind, same in self.said.items():
+            more = len(same) - EACH
+            if more > 0:
+                self._print(same[-1] if more == 1 else f"the same of {more} more: {kind}")
+        self.said = {}
+        super().close()
+
+    def _print(self, message: str) -> None:
+        line = f"{self.command}: {printable(message, 20_000)}"  # file names may hold control characters
         try:
             if self.console is not None:
                 self.console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -74,6 +98,7 @@ def notes_on_stderr(command: str) -> Iterator[None]:
     try:
         yield
     finally:
+        handler.close()
         LOGGER.removeHandler(handler)
         LOGGER.setLevel(level)
         LOGGER.propagate = propagate
@@ -111,7 +136,8 @@ def _bar_owner() -> StderrNotes | None:
     """The handler above whose notes a bar may be drawn: on a terminal, with neither -q nor -v."""
     if not sys.stderr.isatty() or LOGGER.level != logging.INFO or os.environ.get("TERM") == "dumb":
         return None
-    return next((handler for handler in LOGGER.handlers if isinstance(handler, StderrNotes)), None)
+    owners = [handler for handler in LOGGER.handlers if isinstance(handler, StderrNotes)]
+    return next((handler for handler in owners if handler.console is None), None)  # one bar at a time
 
 
 @contextmanager

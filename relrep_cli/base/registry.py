@@ -181,7 +181,7 @@ class Registry(Mapping[str, E]):
         """
         found: dict[str, Keyword] = {}
         defaults: dict[str, dict[str, Any]] = {}
-        for entry in self.values():
+        for entry in self._entries.values():
             for name, keyword in entry.keywords.items():
                 found.setdefault(name, keyword)
                 defaults.setdefault(name, {})[entry.name] = keyword.default
@@ -207,10 +207,11 @@ class Registry(Mapping[str, E]):
 
     def _refuse_idle(self, names: list[str], given: Mapping[str, Any]) -> None:
         """Raise UsageError when an option is given that no entry has, or none of the named."""
-        if wrong := next((name for name in given if name not in self.keywords()), ""):
-            raise unknown(f"option of a {self.noun}", wrong, self.keywords())
+        known = self.keywords()
+        if wrong := next((name for name in given if name not in known), ""):
+            raise unknown(f"option of a {self.noun}", wrong, known)
         taken = self.taken(names, given)
-        for name, keyword in self.keywords().items():
+        for name, keyword in known.items():
             if given.get(name) is not None and name not in taken:
                 takers = [entry.name for entry in self.values() if name in entry.keywords]
                 raise UsageError(

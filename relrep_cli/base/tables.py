@@ -20,7 +20,7 @@ Record = dict[str, Any]
 COUNTS = ("k", "anchors", "tied", "target", "class", "anomalies")  # columns where no value means that none applies
 ZERO_IS_NOTHING = ("deviation", "tied", "chance_difference")  # columns that a table leaves out when they are 0 throughout
 USUAL = {"joined": ("id",)}  # values that say nothing new, so that a table leaves their column out
-PATHS = ("a", "b", "reference", "encoder", "head", "index", "file", "anomalies")  # columns that hold file names
+PATHS = ("a", "b", "reference", "encoder", "head", "index", "file", "into", "anomalies")  # columns that hold file names
 # Columns that a narrow terminal does without, the first ones first.
 LESS = (
     *("splits", "ids", "space", "kind", "dtype"),

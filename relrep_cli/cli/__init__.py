@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -14,10 +15,13 @@ from typer.core import TyperGroup
 
 from relrep_cli import __version__
 from relrep_cli.base import errors, signals, task_cache
+from relrep_cli.base.limits import cpu_limit
 from relrep_cli.base.output import complain, emit, notes_on_stderr, warnings_as_details
 from relrep_cli.base.registry import load_plugins
 from relrep_cli.base.streams import silence_stdout, stand_in
-from relrep_cli.cli.help_pages import Pages
+from relrep_cli.cli.completions import help_asked, joined_words, script_asked, without_prefix
+from relrep_cli.cli.help_pages import Pages, in_plain_words
+from relrep_cli.cli.screens import SCREENS
 
 COMMANDS = {
     "embed": "Turn items into vectors with an encoder, or import vectors that exist.",
@@ -58,10 +62,20 @@ class Commands(TyperGroup):
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        return load(cmd_name) if cmd_name in COMMANDS else None
+        if cmd_name not in COMMANDS:
+            return None
+        if os.environ.get("_RELREP_COMPLETE"):
+            from relrep_cli.cli import completion_words
+
+            return completion_words.command(cmd_name) or load(cmd_name)
+        return load(cmd_name)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] not in COMMANDS:
+            if later := next((word for word in args[1:] if word in COMMANDS), ""):
+                raise errors.UsageError(
+                    f"{errors.printable(args[0])} is no command", f"Write the command first: relrep {later}."
+                )
             raise errors.unknown("command", args[0], COMMANDS)
         return super().resolve_command(ctx, args)
 
@@ -115,7 +129,7 @@ def load(name: str) -> Any:
     function = getattr(module, name)
     single.command(name, cls=Pages, epilog=examples, context_settings=settings)(function)
     command: Any = typer.main.get_command(single)
-    command.name, command.common, command.title = name, module.COMMON, module.TITLE
+    command.name, command.common, command.title = name, SCREENS[name], module.TITLE
     command.registries, command.panels = function.registries, function.panels
     return command
 
@@ -142,11 +156,13 @@ def versions() -> str:
         if package == "h5py":
             with suppress(ImportError):
                 found.append(f"HDF5 {import_module('relrep_cli.store.libhdf5').h5py.version.hdf5_version}")
+    native = import_module("relrep_cli.numerics.native")
+    found.append("kernels in C" if native.available() else "no kernels in C")
     return ", ".join(found)
 
 
 def limit_threads(arguments: list[str]) -> None:
-    """Bind the numerical libraries to --threads, else SLURM_CPUS_PER_TASK, else all CPUs this process may use.
+    """Bind the numerical libraries to --threads, else SLURM_CPUS_PER_TASK, else all CPUs that this process may use.
 
     BLAS keeps to one thread: relrep spreads fixed pieces of work over threads itself, so that results do not depend on their
     number. The libraries read these variables while they load, so this comes before any import of theirs.
@@ -158,7 +174,7 @@ def limit_threads(arguments: list[str]) -> None:
         elif word.startswith("--threads="):
             wanted = word.partition("=")[2]
     if not (wanted.isdigit() and int(wanted) > 0):
-        wanted = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+        wanted = str(cpu_limit())
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, wanted) | dict.fromkeys(BLAS_VARIABLES, "1"))
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin while they wait take a busy machine from others
 
@@ -174,7 +190,11 @@ def _exit_code(arguments: list[str]) -> int:
     debug = "--debug" in arguments or _variable(arguments, "debug") not in ("", "0")
     try:
         signals.check()
-        outcome = app(arguments, prog_name="relrep", standalone_mode=False)
+        if (script := script_asked(arguments)) is not None:
+            emit(script)
+            return errors.DONE
+        words = help_asked(arguments[1:], COMMANDS, load) if arguments[:1] == ["help"] else arguments
+        outcome = app(words, prog_name="relrep", standalone_mode=False)
         emit("")
         signals.check()
         return outcome if isinstance(outcome, int) else errors.DONE
@@ -192,7 +212,7 @@ def _exit_code(arguments: list[str]) -> int:
         return _failed(*_of_missing_module(error), debug)
     except UsageProblem as problem:
         name = getattr(getattr(problem, "ctx", None), "command_path", "relrep")
-        said = problem.format_message().rstrip(".")
+        said = in_plain_words(problem.format_message()).rstrip(".")
         return _failed(f"{said}{'' if said.endswith('?') else '.'} See {name} --help.", errors.USAGE, debug)
     except (KeyboardInterrupt, EOFError):
         return errors.INTERRUPTED
@@ -239,6 +259,12 @@ def main() -> None:
     arguments = sys.argv[1:]
     stand_in()
     limit_threads(arguments)
+    if prefix := joined_words(os.environ):
+        lines = io.StringIO()
+        with redirect_stdout(lines):
+            run(arguments)
+        emit(without_prefix(lines.getvalue(), prefix))
+        sys.exit(errors.DONE)
     code = run(arguments)
     if code == errors.WRITE:
         os._exit(code)  # libhdf5 may end in SIGSEGV at exit after a failed write

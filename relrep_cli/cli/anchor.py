@@ -19,7 +19,6 @@ from relrep_cli.cli.reading_options import TrustingOptions
 from relrep_cli.relative.anchor_report import COLUMNS, report_anchors
 
 TITLE = "What to choose"
-COMMON = ("number", "strategy", "joint", "source", "report", "split", "output", "ids_only", "seed", "force")
 EXAMPLES = (
     "relrep anchor a.h5 -n 300 --strategy per-class -o anchors.h5",
     "relrep anchor a.h5 b.h5 -n 300 --strategy kmeans --joint -o anchors.h5",

@@ -20,7 +20,6 @@ COLUMNS = ("kind", "version", "files", "bytes", "oldest", "newest")
 DAMAGE = ("file", "bytes", "fault")
 DAY = 86_400
 TITLE = "What to do"
-COMMON = ("check", "prune", "older_than", "max_mb", "dry_run", "json")
 EXAMPLES = (
     "relrep cache results",
     "relrep cache results --check",

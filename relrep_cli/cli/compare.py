@@ -32,11 +32,11 @@ from relrep_cli.comparison.runs import collect
 from relrep_cli.metrics import METRICS
 from relrep_cli.metrics.catalogue import COLUMNS as CATALOGUE
 from relrep_cli.metrics.catalogue import PRESETS, catalogue, expand, preset, remarks
+from relrep_cli.numerics.devices import chosen
 from relrep_cli.relative.similarities import SIMILARITIES
 from relrep_cli.reports.page import is_report
 
 TITLE = "What to measure"
-COMMON = ("metric", "preset", "anchors", "similarity", "split", "permutations", "matrix", "diagnose", "output", "plot")
 EXAMPLES = (
     "relrep compare a.rel.h5 b.rel.h5 --metric cosine,jaccard --k 10",
     "relrep compare a.h5 b.h5 --anchors anchors.h5 --split test",
@@ -82,7 +82,8 @@ class Options:
         str | None,
         typer.Option(
             "--per-row",
-            help="Write each row's own values to FILE (.tsv, .parquet or .h5).",
+            help="Write each row's own values to FILE (.tsv, .parquet or .h5); to an .h5ad, as columns of obs in a copy of the "
+            ".h5ad that is compared.",
             metavar="FILE",
             show_default=False,
         ),
@@ -100,7 +101,7 @@ class Options:
         str,
         typer.Option(
             "--against",
-            help="Print differences: is each other file closer to the reference than this file is? all: every two files.",
+            help="Test whether each other file is closer to the reference than FILE is; all tests every two files.",
             metavar="FILE",
             show_default=False,
         ),
@@ -137,7 +138,7 @@ class Options:
         int | None,
         typer.Option(
             "--permutations",
-            help="Add p and q: p compares the value with N random pairings of the rows, in N times the time.",
+            help="Add p and q, from N random pairings of the rows; takes N times as long.",
             metavar="N",
             min=1,
             show_default=False,
@@ -179,6 +180,7 @@ class Options:
         ),
     ] = ""
     force: shared.Force = False
+    device: shared.Device = "cpu"
     dry_run: shared.DryRun = False
     printing: Printing
     seed: shared.Seed = 0
@@ -233,7 +235,7 @@ def compare(options: Options) -> int:
     if options.against:
         return run_differences(plan, views, options.against, options.repeats, targets, cache, options.dry_run)
     if options.dry_run:
-        shared.plan(describe(plan, views))
+        shared.plan(describe(plan, views, max(1, engine.processes)))
         return DONE
     if part is not None:
         return run_part(source, views, cache, engine, part, targets)
@@ -296,4 +298,5 @@ def _source(options: Options, plan: Plan, cache: Records, with_content: bool) ->
         folder="" if cache.folder is None else str(cache.folder),
         keep=cache.keep,
         with_content=with_content or cache.folder is not None,
+        device=chosen(options.device),
     )

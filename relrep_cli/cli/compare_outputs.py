@@ -13,19 +13,22 @@ from relrep_cli.base.errors import DATA, DONE, NO, DataError, UsageError
 from relrep_cli.base.output import Mark, Record, Style, emit, render, say, write
 from relrep_cli.base.tables import FOR_EYES, below
 from relrep_cli.comparison.corrected_values import NOTE, high_by_chance
+from relrep_cli.comparison.costs import cost_of
 from relrep_cli.comparison.matrix import Matrix, matrix
 from relrep_cli.comparison.pairs_of_files import Rows, counts_for_gate, misses_gate
 from relrep_cli.comparison.plans import Plan
-from relrep_cli.comparison.row_values import row_keys, row_matrix, row_records
+from relrep_cli.comparison.result_columns import columns_of
+from relrep_cli.comparison.row_values import obs_additions, row_keys, row_matrix, row_records
 from relrep_cli.comparison.runs import Results, Views
 from relrep_cli.comparison.worst_items import worst
 from relrep_cli.embedding import ABSOLUTE, text
+from relrep_cli.engine.estimates import told
 from relrep_cli.plots import Look, Panel, distributions, heatmap
 from relrep_cli.plots.matrices import PLAIN_LOOK
 from relrep_cli.reports.page import ENDINGS as PAGES
 from relrep_cli.reports.page import is_report
+from relrep_cli.store.h5ad_copies import is_h5ad, same_file, write_copy
 
-COLUMNS = ("a", "b", "metric", "value", "corrected", "low", "high", "chance", "n", "k", "convention", "joined")
 ROWS_IN_HDF5 = (".h5", ".hdf5")
 NO_ROW_VALUES = "none of the metrics has a value for each row"
 
@@ -63,7 +66,10 @@ class Targets:
             if target and target == same:
                 raise UsageError(f"{option} and {other} name the same file", "Give them different names.", file=target)
         store.agree(self.output, self.style, more=PAGES)
-        if self.per_row:
+        if self.per_row and is_h5ad(self.per_row) and not any(map(is_h5ad, inputs)):
+            remedy = "Name a .tsv, .parquet or .h5 file."
+            raise UsageError("a copy of an .h5ad is written, and none is compared", remedy, place=f"--per-row {self.per_row}")
+        if self.per_row and not is_h5ad(self.per_row):
             store.agree(self.per_row, more=ROWS_IN_HDF5)
 
 
@@ -73,7 +79,7 @@ def write_results(plan: Plan, results: Results, views: Views, targets: Targets, 
     Raises UsageError when row values are asked for and no metric has some; WriteError.
     """
     if plan.outputs.row_table:
-        _write_row_values(targets, results.rows, projected)
+        _write_row_values(targets, results.rows, projected, views)
     table = matrix(results.records, *plan.sides) if plan.outputs.one_value_per_pair else None
     if table is not None and plan.outputs.heatmap:
         in_layers = any("::" in uri for uri in plan.files)  # layers stay in their own order
@@ -87,15 +93,7 @@ def write_results(plan: Plan, results: Results, views: Views, targets: Targets, 
     elif table is not None and plan.outputs.matrix:
         _write_matrix(table, results.records, targets)
     else:
-        _write_records(results.records, _columns(results, projected), targets)
-
-
-def _columns(results: Results, projected: bool) -> list[str]:
-    """The columns of scores. Columns that only some metrics have follow in alphabetical order."""
-    layers = ["p_max"] if results.tests.families else []
-    tested = ["p", "q", *layers] if results.tests.permutations else []
-    known = [*COLUMNS, *(["projection"] if projected else []), *tested]
-    return [*known, *sorted({key for r in results.records for key in r if key not in known})]
+        _write_records(results.records, columns_of(results, projected), targets)
 
 
 def _write_records(records: Sequence[Record], columns: Sequence[str], targets: Targets) -> None:
@@ -172,11 +170,14 @@ def _write_worst(count: int, rows: Sequence[Rows], views: Views, targets: Target
         say(note)
 
 
-def _write_row_values(targets: Targets, rows: Sequence[Rows], projected: bool) -> None:
-    """Write the row values as a table, or as an embedding file with one column for each metric of one pair of files."""
+def _write_row_values(targets: Targets, rows: Sequence[Rows], projected: bool, views: Views) -> None:
+    """Write the row values as a table, as an embedding file with one column for each metric of one pair of files, or into a
+    copy of the first AnnData file among them."""
     if not rows:
         raise UsageError(NO_ROW_VALUES, "Add a metric such as cosine, or remove --per-row.", place="--per-row")
     target, keys = targets.per_row, row_keys(rows, projected)
+    if is_h5ad(target):
+        return _annotate(target, rows, views, targets.force)
     if not target.lower().endswith(ROWS_IN_HDF5):
         records, columns = row_records(rows, keys), ["id", *keys, "value"]
         quoted = Style(quote_formulas=targets.style.quote_formulas)
@@ -197,15 +198,25 @@ def _write_row_values(targets: Targets, rows: Sequence[Rows], projected: bool) -
     )
 
 
+def _annotate(target: str, rows: Sequence[Rows], views: Views, force: bool) -> None:
+    found = {uri: known[0].embedding for uri, known in views.items() if isinstance(known, list) and is_h5ad(uri)}
+    uri, e = next(iter(found.items()))
+    own = [r for r in rows if any(same_file(uri, r.record[side]) for side in ("a", "b"))]
+    write_copy(uri, target, obs_additions(own, e), force)
+
+
 def prints_matrix(wanted: bool | None, several: bool, metrics: int, more: bool) -> bool:
     """Whether to print a matrix. By default, on a terminal, one metric of several files, when nothing else is asked for."""
     return (sys.stdout.isatty() and several and metrics == 1 and not more) if wanted is None else wanted
 
 
-def describe(plan: Plan, views: Views) -> list[str]:
-    """One line for each pair of the plan, for --dry-run."""
+def describe(plan: Plan, views: Views, processes: int = 1) -> list[str]:
+    """One line for each pair of the plan, and one for the cost of all, for --dry-run."""
     names = ", ".join(plan.metrics)
-    return [f"compare {_shape(a, views)} with {_shape(b, views)} by {names}" for a, b in plan.pairs]
+    lines = [f"compare {_shape(a, views)} with {_shape(b, views)} by {names}" for a, b in plan.pairs]
+    cost, unknown = cost_of(plan, {uri: found for uri, found in views.items() if isinstance(found, list)})
+    without = f", without {', '.join(unknown)}" if unknown else ""
+    return [*lines, f"take {told(cost, processes=processes)}{without}"]
 
 
 def _shape(uri: str, views: Mapping[str, object]) -> str:

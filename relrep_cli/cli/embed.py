@@ -9,11 +9,13 @@ import typer
 
 from relrep_cli import encoders, sources, store
 from relrep_cli.base.errors import DataError, UsageError, unknown
+from relrep_cli.cli.engine_options import RowOptions, refuse_standard_input
 from relrep_cli.cli.options import Device, DryRun, Force, Given, Output, Seed, command
 from relrep_cli.cli.reading_options import TrustingFileOptions
 from relrep_cli.embedding import Embedding
 from relrep_cli.encoders import ENCODERS, Trained
-from relrep_cli.encoders.item_encoding import LABEL, SAVED, Encoding, embed_items
+from relrep_cli.encoders.item_encoding import LABEL, Encoding, embed_items
+from relrep_cli.encoders.item_rows import SAVED
 from relrep_cli.encoders.pretrained import MODELS, scheme_of
 from relrep_cli.sources import SOURCES, Items
 from relrep_cli.sources.column_files import columns_of, with_columns
@@ -24,7 +26,6 @@ POSITIVES = 3  # nearest neighbours, unless --k says otherwise
 
 RAW = {"images": "images", "graph": "a graph"}
 TITLE = "What to embed"
-COMMON = ("encoder", "ids", "labels", "splits", "space", "id_column", "vector_columns", "save_encoder", "dtype", "output")
 EXAMPLES = (
     "relrep embed fashion-mnist/ --encoder conv-ae --dim 48 --seed 0 -o a.h5",
     "relrep embed cifar10/ --size 32 --encoder vicreg --epochs 20 --save-encoder v.safetensors -o v.h5",
@@ -69,7 +70,7 @@ class Options:
         typer.Option(
             "--source",
             autocompletion=_complete_source,
-            help=f"What SOURCE is, where it is not recognised: {', '.join(SOURCES)}.",
+            help=f"Kind of SOURCE, if relrep does not recognise it: {', '.join(SOURCES)}.",
             metavar="NAME",
             show_default=False,
         ),
@@ -87,7 +88,7 @@ class Options:
         int | None,
         typer.Option(
             "--k",
-            help=f"Nearest neighbours in that file that are positives. [default: {POSITIVES}]",
+            help=f"How many nearest neighbours in the file of --positives count as positives. [default: {POSITIVES}]",
             min=1,
             show_default=False,
         ),
@@ -116,6 +117,7 @@ class Options:
     dry_run: DryRun = False
     seed: Seed = 0
     reading: TrustingFileOptions
+    running: RowOptions
     given: Given
 
 
@@ -137,8 +139,10 @@ def embed(options: Options) -> None:
         return _import(options)
     if options.space:
         raise UsageError("--space is for imported vectors; an encoder names its own space", "Leave out --space.")
+    if options.running.engine.elsewhere:
+        refuse_standard_input([options.source])
     trained, params = _encoder(options)
-    items = _items(options, trained)
+    items = items_of(options, trained)
     embed_items(items, _encoding(options, trained, params))
 
 
@@ -160,6 +164,9 @@ def _check_import(options: Options) -> None:
             raise UsageError(finding, "Leave it out, or name an encoder.")
     if options.save_encoder:
         raise UsageError("--save-encoder needs an encoder that is trained", "Name one with --encoder.")
+    for option, value in (("--cluster", options.running.cluster), ("--shard", options.running.shard)):
+        if value:
+            raise UsageError(f"{option} divides the work of an encoder, and none is named", "Name one with --encoder.")
 
 
 def _import(options: Options) -> None:
@@ -219,7 +226,7 @@ def _encoder(options: Options) -> tuple[Trained | None, dict[str, Any]]:
     return None, {"encoder": name, **given.choose(ENCODERS, [name])[name]}
 
 
-def _items(options: Options, trained: Trained | None) -> Items:
+def items_of(options: Options, trained: Trained | None) -> Items:
     """The items of SOURCE, of a kind that the encoder takes, with the columns of text files."""
     scheme = scheme_of(options.encoder)
     takes = MODELS[scheme].takes if scheme else ENCODERS[trained.name if trained else options.encoder].takes
@@ -245,4 +252,8 @@ def _encoding(options: Options, trained: Trained | None, params: dict[str, Any])
         force=options.force,
         dry_run=options.dry_run,
         seed=options.seed,
+        shard=options.running.part,
+        engine=options.running.engine,
+        setup="relrep_cli.cli.embed_session:rows_of_process",
+        options=options,
     )

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 
 import typer
 
-from relrep_cli.base.errors import UsageError
+from relrep_cli.base.errors import UsageError, printable
 from relrep_cli.engine.running import Engine
 from relrep_cli.engine.shards import Shard, shard_of
 from relrep_cli.numerics.threads import thread_count
@@ -47,7 +47,11 @@ class ProcessOptions:
 
     cluster: Annotated[
         str,
-        _option("--cluster", "Run in N processes on this machine (local:N), or on a Dask cluster: address or file.", "WHERE"),
+        _option(
+            "--cluster",
+            "Run in N processes here (local:N), in N jobs (slurm:N), or on a Dask cluster: address or file.",
+            "WHERE",
+        ),
     ] = ""
     log: Annotated[str, _option("--log", "Add a JSON line for each task to FILE: seconds, memory, error.", "FILE")] = ""
 
@@ -60,16 +64,25 @@ class ProcessOptions:
             if int(local[1]) > MOST_PROCESSES:
                 raise UsageError(f"--cluster {self.cluster} asks for too many processes", f"Name at most {MOST_PROCESSES}.")
             return Engine(int(local[1]), thread_count(), log=self.log)
-        if self.cluster.partition(":")[0] == "local":
-            raise UsageError(f"--cluster {self.cluster} names no number of processes", "Write local:4, for example.")
+        if self.cluster.partition(":")[0] == "local" or self.cluster.isdecimal():
+            number = self.cluster if self.cluster.isdecimal() else "4"
+            raise UsageError(f"--cluster {self.cluster} names no place to run", f"Write local:{number}.")
+        if not re.search(r":\d+$|[./]", self.cluster):
+            remedy = "Write local:N, or the address or the file of a Dask scheduler. In a batch system, use --shard auto."
+            raise UsageError(f"--cluster {printable(self.cluster)} is no address", remedy)
         return Engine(address=self.cluster, log=self.log)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowOptions(ProcessOptions, ShardOptions):
+    """Where the rows of a file are computed, and which of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineOptions(ProcessOptions, ShardOptions):
     """Where tasks run, which of them, and what is kept of them."""
 
-    cache: Annotated[str | None, _option("--cache", "Keep finished results in FOLDER, and take them from it.", "FOLDER")] = None
+    cache: Annotated[str | None, _option("--cache", "Keep finished results in FOLDER, and reuse them.", "FOLDER")] = None
 
 
 def refuse_standard_input(files: Iterable[str]) -> None:

@@ -24,23 +24,25 @@ from relrep_cli.evaluations import EVALUATIONS
 from relrep_cli.evaluations.file_differences import COLUMNS as DIFFERENCE_COLUMNS
 from relrep_cli.evaluations.file_differences import check_against, file_differences
 from relrep_cli.evaluations.findings import Record
+from relrep_cli.evaluations.further_files import CurveFiles, check_item_file, write_items
 from relrep_cli.evaluations.several_files import (
+    ALL,
+    COMPRESSING,
+    COMPRESSION,
+    FOREIGN,
     KEYS,
-    CurveFiles,
     EvaluationPlan,
     Extras,
     anomalies_of_each,
-    check_item_file,
+    named_tasks,
     side_by_side,
     summary_key,
-    write_items,
 )
 from relrep_cli.reports.page import ENDINGS as PAGES
 from relrep_cli.reports.page import is_report
 from relrep_cli.reports.record_grids import evaluation_grid
 
 TITLE = "What to find out"
-COMMON = ("task", "target", "split", "holdout", "anomalies", "reference", "matrix", "rows", "plot", "json")
 EXAMPLES = (
     "relrep evaluate a.h5 b.h5 --task linear-probe,knn",
     "relrep evaluate shapes.h5 --task linear-probe --target colour,shape,location",
@@ -53,7 +55,6 @@ EXAMPLES = (
     "relrep evaluate a.h5 --dims 64,128,256 --dtype float16,int8,bits",
     "relrep evaluate index.h5 --task foreign --reference clean.h5 --rows scores.tsv",
 )
-ALL, COMPRESSION, FOREIGN = "all", "compression", "foreign"
 
 
 def _file(name: str, help: str) -> Any:
@@ -102,14 +103,14 @@ class Options:
         ),
     ] = ""
     reference: Annotated[
-        str, _file("--reference", "For task foreign: a file that surely holds rows of one model only, the one of FILE.")
+        str, _file("--reference", "For task foreign: a file of the same model that certainly holds no foreign rows.")
     ] = ""
     rows: Annotated[
         str, _file("--rows", "Write the score of each row by task foreign to FILE (.tsv, .csv, .json, .parquet).")
     ] = ""
     against: Annotated[
         str,
-        _file("--against", "Print differences: is each other FILE better or worse than this one? all: every two files."),
+        _file("--against", "Test whether each other file is better or worse than FILE; all tests every two files."),
     ] = ""
     per_class: Annotated[bool, typer.Option("--per-class", help="Add the values of each class.")] = False
     matrix: Annotated[
@@ -192,11 +193,8 @@ def _write_differences(plan: EvaluationPlan, found: list[Record], extras: Extras
 def _plan(options: Options) -> EvaluationPlan:
     """What to evaluate. Raises UsageError."""
     files = list(itertools.chain(*layers.expand(options.files)))
-    names = split_names(options.task)
-    if ALL in names:  # compression changes the vectors, so it runs only when asked for; its options ask for it alone
-        asked = {"dims", "dtype"} & set(options.given.names(EVALUATIONS))
-        unasked = {COMPRESSION} if options.reference else {COMPRESSION, FOREIGN}
-        names = [COMPRESSION] if asked else [name for name in EVALUATIONS if name not in unasked]
+    compresses = bool(COMPRESSING & set(options.given.names(EVALUATIONS)))
+    names = named_tasks(split_names(options.task), compresses, bool(options.reference))
     tasks = options.given.choose(EVALUATIONS, names)
     anomalies = anomalies_of_each(options.anomalies, len(files))
     if options.against:

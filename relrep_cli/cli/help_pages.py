@@ -6,6 +6,7 @@ The options of single metrics, encoders and the like stand under their owners: `
 from __future__ import annotations
 
 import inspect
+import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -32,11 +33,11 @@ COLUMN = 30  # columns of the names of options
 class Pages(TyperCommand):
     """A command with both pages. commands.load sets what they need.
 
-    common: names of the parameters on the screen of -h. panels: the panel of each parameter that a group brings. registries:
-    those whose keywords are options here.
+    common: the parameters on the screen of -h, with a line for each. panels: the panel of each parameter of a group.
+    registries: those whose keywords are options here.
     """
 
-    common: Sequence[str] = ()
+    common: Mapping[str, str] = {}
     title = "Options"
     panels: Mapping[str, str] = {}
     registries: Sequence[Registry[Any]] = ()
@@ -55,12 +56,8 @@ class Pages(TyperCommand):
     def screen(self, ctx: Any) -> str:
         """At most 25 lines: usage, the common options, and where the rest is."""
         lines = [self.collect_usage(ctx), "", *_wrapped(_first_sentence(self.help or ""), 0), ""]
-        shown = [p for name in self.common for p in self.params if p.name == name]
-        for parameter in [p for p in self.params if p.param_type_name == "argument" and p.name not in self.common] + shown:
-            names, help = _record(parameter, ctx)
-            text = textwrap.shorten(_first_sentence(help), NARROW - COLUMN - 2, placeholder=" …")
-            short = textwrap.shorten(names, COLUMN - 2, placeholder="…")
-            lines.append(f"  {short:{COLUMN - 2}}{text}")
+        by_name = {parameter.name: parameter for parameter in self.params}
+        lines += [f"  {_short_names(by_name[name], ctx):{COLUMN - 2}}{text}" for name, text in self.common.items()]
         more = [f"All options, with examples: {ctx.command_path} --help"]
         if owners := [entry for registry in self.registries for entry in registry.values() if entry.keywords]:
             example = max(owners, key=lambda entry: len(entry.keywords))
@@ -107,12 +104,43 @@ class Pages(TyperCommand):
         raise unknown(self._nouns(), name, [known for registry in self.registries for known in registry])
 
 
+METAVARS = {"<int range>": "N", "<int>": "N", "<float range>": "X", "<float>": "X", "<str>": "NAME"}
+
+
 def _record(parameter: Any, ctx: Any) -> tuple[str, str]:
     """The names of a parameter, and its help."""
     if parameter.param_type_name == "argument":
         return parameter.metavar or parameter.name, getattr(parameter, "help", "") or ""
-    record: tuple[str, str] = parameter.get_help_record(ctx)
-    return record
+    names, help = parameter.get_help_record(ctx)
+    return next((names.replace(long, short) for long, short in METAVARS.items() if long in names), names), help
+
+
+def _short_names(parameter: Any, ctx: Any) -> str:
+    """The names of a parameter on a narrow screen: --no-x and long lists of values are left to --help."""
+    names = _record(parameter, ctx)[0].partition(" / ")[0].replace("FILE.safetensors", "FILE")
+    return re.sub(r" [<\[].*[>\]]", "", names)
+
+
+PHRASES = {  # of the libraries that read the command line -> ours
+    r"Input should be less than or equal to (\S+)": r"it must be \1 or less",
+    r"Input should be greater than or equal to (\S+)": r"it must be \1 or more",
+    r"Input should be a valid integer.*|'[^']*' is not a valid int[^.]*": "it must be an integer, such as 10",
+    r"Input should be a valid number.*|'[^']*' is not a valid float[^.]*": "it must be a number, such as 0.2",
+    r"Value error, ": "",
+    r"is not one of": "is none of",
+}
+
+
+def in_plain_words(said: str) -> str:
+    """What a library says of a wrong option, in plainer words.
+
+    >>> in_plain_words("Invalid value for '--seed': Input should be greater than or equal to 0")
+    "Invalid value for '--seed': it must be 0 or more"
+    """
+    for pattern, words in PHRASES.items():
+        said = re.sub(pattern, words, said)
+    before, none_of, values = said.partition("is none of")
+    return before + none_of + values.replace("'", "")
 
 
 def _first_sentence(text: str) -> str:

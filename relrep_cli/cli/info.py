@@ -16,6 +16,7 @@ from relrep_cli.base.tables import FOR_EYES
 from relrep_cli.base.uris import is_stdin, natural, split_uri
 from relrep_cli.cli.options import Printing, command
 from relrep_cli.cli.reading_options import ReadingOptions
+from relrep_cli.comparison.layers import expand
 from relrep_cli.embedding import Embedding, duplicates
 from relrep_cli.numerics.blocks import row_blocks, widen
 from relrep_cli.numerics.digests import digest
@@ -27,8 +28,7 @@ COLUMNS = ("file", "name", "value")
 IN_ROWS = ("items", "dims", "dtype", "kind", "space", "ids", "labels", "splits", "digest verified")
 COUNTED = ("rows not finite", "zero rows", "duplicate rows", "duplicate ids")
 TITLE = "What to check"
-COMMON = ("verify", "format", "json", "id_column", "vector_columns")
-EXAMPLES = ("relrep info a.h5", "relrep info a.h5 --verify --json")
+EXAMPLES = ("relrep info a.h5", "relrep info a.h5 --verify --json", "relrep info 'a.h5::layer/*'")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,14 +101,16 @@ def _judge(records: list[Record]) -> None:
 
 def _members(file: str) -> list[str]:
     """The file itself, or each embedding in it when there are several and none at its root."""
-    if split_uri(file)[1] or is_stdin(file) or not file.lower().endswith(store.HDF5_ENDINGS):
+    if set(split_uri(file)[2]) & set("*?["):
+        return expand([file])[0]
+    if split_uri(file)[1] or is_stdin(file) or not file.lower().endswith((*store.HDF5_ENDINGS, *store.OF_ARRAYS)):
         return [file]
-    found = sorted(store.members(file), key=natural)
+    found = sorted(store.members(file, all_arrays=False), key=natural)
     if len(found) <= 1 or "/" in found:
         return [file]
     if len(found) > MOST:
         say(f"{file}: holds {len(found)} embeddings or more; here are the first {MOST}. Write {file}::NAME for another.")
-    return [f"{file}::{name}" for name in found[:MOST]]
+    return [f"{file}::{name.strip('/')}" for name in found[:MOST]]
 
 
 def _facts(e: Embedding) -> dict[str, Any]:

@@ -11,8 +11,9 @@ import typer
 from relrep_cli import sources, store
 from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.base.output import say, write
-from relrep_cli.cli.options import Force, Given, Printing, Seed, command, split_names
+from relrep_cli.cli.options import Device, Force, Given, Printing, Seed, command, split_names
 from relrep_cli.cli.reading_options import ReadingOptions
+from relrep_cli.comparison.low_dims import hint
 from relrep_cli.embedding import Embedding, bare_name, in_id_order
 from relrep_cli.evaluations.lookup import (
     COLUMNS,
@@ -28,7 +29,6 @@ from relrep_cli.plots import fitting, ready, strips
 from relrep_cli.sources import SOURCES, Items
 
 TITLE = "What to look up"
-COMMON = ("query", "sample", "k", "farthest", "by", "split", "images", "plot", "json", "seed")
 EXAMPLES = (
     "relrep neighbors a.h5 --query test-00000,test-00007 -k 5",
     "relrep neighbors a.h5 --sample 10 --farthest --by euclidean",
@@ -78,13 +78,14 @@ class Options:
         str,
         typer.Option(
             "--source",
-            help=f"What SOURCE is, where it is not recognised: {', '.join(IMAGES)}.",
+            help=f"Kind of SOURCE, if relrep does not recognise it: {', '.join(IMAGES)}.",
             metavar="NAME",
             show_default=False,
         ),
     ] = ""
     force: Force = False
     printing: Printing
+    device: Device = "cpu"
     seed: Seed = 0
     reading: ReadingOptions
     given: Given
@@ -105,7 +106,7 @@ def neighbors(options: Options) -> None:
         queries = rows_of_ids(embedding, options.query, split_names)
     else:
         queries = sampled(embedding, searched, options.sample or 0, options.seed)
-    result = look_up(embedding, queries, searched, options.k, options.by, options.farthest)
+    result = look_up(embedding, queries, searched, options.k, options.by, options.farthest, options.device)
     has_labels = options.column != "label" or "label" in embedding.obs
     labels = embedding.column(options.column) if has_labels else None
     if options.plot:
@@ -117,6 +118,8 @@ def neighbors(options: Options) -> None:
         pictures = pictures_of(_images(options, embedding), embedding, rows, options.images)
         drawn = strips(strips_of(embedding, rows, result, labels, pictures), _title(options, embedding, searched), options.plot)
         store.write_bytes(options.plot, drawn, options.force)
+    if note := hint(embedding, ["--by"] if options.by == "cosine" else []):
+        say(note)
     write(records_of(embedding, queries, result, labels), COLUMNS, style)
 
 

@@ -8,7 +8,7 @@ import typing
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -16,9 +16,8 @@ from relrep_cli.base.errors import UsageError
 from relrep_cli.base.output import FORMATS, Style, say, set_verbosity
 from relrep_cli.base.registry import Keyword, Registry
 from relrep_cli.cli.command_lines import command_line, explicit_options
-
-if TYPE_CHECKING:
-    pass
+from relrep_cli.cli.completion_words import completing
+from relrep_cli.cli.completions import completed
 
 Format = Literal["table", "tsv", "csv", "json", "jsonl", "markdown", "latex", "md"]
 assert typing.get_args(Format) == (*FORMATS, "md")
@@ -55,7 +54,7 @@ SHARED: dict[str, tuple[Any, Any]] = {
             typer.Option(
                 "--threads",
                 "-@",
-                help="Number of threads [default: SLURM_CPUS_PER_TASK, else all CPUs].",
+                help="Number of threads [default: SLURM_CPUS_PER_TASK, else all CPUs that a cgroup allows].",
                 min=1,
                 show_default=False,
             ),
@@ -146,7 +145,7 @@ def command(shape: type, *registries: Registry) -> Callable[[Callable[[Any], int
     wanted += [_parameter(name, kind, default) for name, (kind, default) in SHARED.items()]
 
     def decorate(function: Callable[[Any], int | None]) -> Callable[..., Any]:
-        parameters = [CONTEXT, *(_with_variables(p, function.__name__) for p in wanted)]
+        parameters = [CONTEXT, *(_with_variables(completed(p), function.__name__) for p in wanted)]
 
         def called(**values: Any) -> Any:
             set_verbosity(values.pop("quiet"), values.pop("verbose"))
@@ -276,8 +275,7 @@ def names_of(registry: Registry, help: str, *flags: str, default: bool = True) -
     """A list option whose values are names of the registry, repeated or separated by commas, with completion."""
 
     def complete(incomplete: str) -> list[tuple[str, str]]:
-        before, comma, last = incomplete.rpartition(",")
-        return [(before + comma + name, entry.summary) for name, entry in registry.items() if name.startswith(last)]
+        return completing([(name, entry.summary) for name, entry in registry.items()])(incomplete)
 
     text = f"{help} One of: {', '.join(registry)}."
     return typer.Option(*flags, help=text, autocompletion=complete, metavar="NAME", show_default=default)

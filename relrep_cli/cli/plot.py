@@ -29,7 +29,6 @@ from relrep_cli.relative.recipes import Recipe
 from relrep_cli.relative.similarities import SIMILARITIES
 
 TITLE = "What to draw"
-COMMON = ("output", "method", "color", "split", "sample", "anchors", "similarity", "seed", "force")
 EXAMPLES = (
     "relrep plot a.h5 b.h5 -o spaces.png",
     "relrep plot a.h5 b.h5 --anchors anchors.h5 --method tsne --split test -o spaces.svg",

@@ -11,34 +11,25 @@ import typer
 from relrep_cli import store
 from relrep_cli.base.errors import UsageError
 from relrep_cli.base.output import Style, progress, say, write
-from relrep_cli.cli.engine_options import ShardOptions
+from relrep_cli.cli.engine_options import RowOptions, refuse_standard_input
 from relrep_cli.cli.options import Device, DryRun, Dtype, Force, Given, Output, Printing, Seed, command, plan
+from relrep_cli.cli.project_session import SETUP, Source
 from relrep_cli.cli.reading_options import TrustingOptions
 from relrep_cli.cli.recipe_options import RecipeOptions, read_recipe
 from relrep_cli.embedding import in_id_order
 from relrep_cli.relative.invariance_audit import audit, described, sample, table
-from relrep_cli.relative.projected_files import Projection, project_file
+from relrep_cli.relative.projected_files import Projection, project_file, project_into_copy
 from relrep_cli.relative.similarities import SIMILARITIES
 from relrep_cli.relative.similarity_selection import select
 from relrep_cli.relative.transformations import TRANSFORMATIONS
+from relrep_cli.store.h5ad_copies import is_h5ad
 
 TITLE = "What to make"
-COMMON = (
-    "anchors",
-    "similarity",
-    "aggregate",
-    "center",
-    "standardize_columns",
-    "statistics",
-    "select",
-    "audit",
-    "list_functions",
-    "output",
-)
 EXAMPLES = (
     "relrep project a.h5 --anchors anchors.h5 -o a.rel.h5",
     "relrep project a.h5 --anchors anchors.h5 --similarity cosine,l1 --aggregate sum --center -o a.rel.h5",
     "relrep project test.h5 --anchors anchors.h5 --center --statistics a.rel.h5 -o test.rel.h5",
+    "relrep project cells.h5ad::obsm/X_pca --anchors anchors.h5 --h5ad cells.relative.h5ad",
     "relrep project a.h5 --audit",
     "relrep project a.h5 b.h5 --anchors anchors.h5 --select",
 )
@@ -70,13 +61,22 @@ class Options:
             show_default=False,
         ),
     ] = ""
+    h5ad: Annotated[
+        str,
+        typer.Option(
+            "--h5ad",
+            help="Also, or instead of -o, write a copy of the input .h5ad with the result in obsm['X_relrep'].",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = ""
     dtype: Dtype = None
     device: Device = "cpu"
     exact: Annotated[
         bool,
         typer.Option(
             "--exact",
-            help="Compute in float64 on padded tiles: for given statistics, no order of rows and no CPU tried changes a bit.",
+            help="Compute in float64 on padded tiles, so that no order of rows and no CPU that was tried changes a bit.",
         ),
     ] = False
     force: Force = False
@@ -85,7 +85,7 @@ class Options:
     seed: Seed = 0
     recipe: RecipeOptions
     reading: TrustingOptions
-    running: ShardOptions
+    running: RowOptions
     given: Given
 
 
@@ -114,11 +114,30 @@ def project(options: Options) -> None:
         return _audit(files[0], options, style)
     if options.select:
         return _select(files, options, style)
-    if not options.output:
+    if not options.output and not options.h5ad:
         raise UsageError("-o FILE is missing", "Name the output file; -o - writes to stdout.")
-    project_file(
-        files[0], read_recipe(options.recipe, options.given, trust_digest=options.reading.trust_digest), _projection(options)
-    )
+    to_do = _projection(files[0], options)
+    recipe = read_recipe(options.recipe, options.given, trust_digest=options.reading.trust_digest)
+    if options.h5ad:
+        _refuse_copy(options, files[0])
+    if options.output:
+        project_file(files[0], recipe, to_do)
+    if options.h5ad:
+        project_into_copy(files[0], recipe, to_do, options.h5ad)
+
+
+def _refuse_copy(options: Options, file: str) -> None:
+    """Raise UsageError or WriteError, before any work, where --h5ad cannot be written."""
+    place = f"--h5ad {options.h5ad}"
+    if not is_h5ad(file):
+        raise UsageError("a copy of an .h5ad is written, and FILE is none", "Write -o FILE.", place=place)
+    if not is_h5ad(options.h5ad):
+        raise UsageError("the name must end in .h5ad", "Choose such a name.", place=place)
+    if options.h5ad == options.output:
+        raise UsageError("-o and --h5ad name the same file", "Give them different names.", file=options.output)
+    if options.running.part is not None or options.weights:
+        raise UsageError("--h5ad writes a whole file", "Leave out --shard and --weights.")
+    store.refuse(options.h5ad, options.force, [file, *options.recipe.files()])
 
 
 def _modes(options: Options) -> list[str]:
@@ -131,7 +150,10 @@ def _modes(options: Options) -> list[str]:
     return modes
 
 
-def _projection(options: Options) -> Projection:
+def _projection(file: str, options: Options) -> Projection:
+    engine = options.running.engine
+    if engine.elsewhere:
+        refuse_standard_input([file, *options.recipe.files()])
     return Projection(
         output=options.output,
         reading=options.reading.reading,
@@ -143,6 +165,9 @@ def _projection(options: Options) -> Projection:
         force=options.force,
         dry_run=options.dry_run,
         shard=options.running.part,
+        engine=engine,
+        setup=SETUP,
+        source=Source(file=file, reading=options.reading.reading, recipe=options.recipe, given=options.given),
     )
 
 

@@ -26,19 +26,23 @@ class FileOptions:
         _option("--vector-columns", "Columns of the coordinates: names or patterns such as 'emb_*', with commas.", "NAMES"),
     ] = None
     split_column: Annotated[str | None, _option("--split-column", "Column of the splits.", "NAME")] = None
-    by_position: Annotated[bool, _option("--by-position", "Pair rows by their place; ids in the files do not count.")] = False
+    by_position: Annotated[bool, _option("--by-position", "Pair rows by their position, and ignore the ids in the files.")] = (
+        False
+    )
     transpose: Annotated[bool, _option("--transpose", "The file stores a row for each dimension.")] = False
     packed_bits: Annotated[bool, _option("--packed-bits", "Each byte holds eight dimensions, as numpy.packbits writes.")] = (
         False
     )
     pool: Annotated[
         Literal["mean", "first", "last"] | None,
-        _option("--pool", "Make one vector of the rows that an item has, such as residues."),
+        _option("--pool", "How to pool the rows of an item, such as residues, into one vector."),
     ] = None
     normalize_ids: Annotated[
         str | None,
         _option(
-            "--normalize-ids", "Compare ids after changes, joined by +: nfc, strip, case, basename, stem, number.", "NAMES"
+            "--normalize-ids",
+            "Change ids before they are compared: nfc, strip, case, number, barcode, basename, stem, joined by +.",
+            "NAMES",
         ),
     ] = None
 
@@ -73,7 +77,7 @@ class TrustingFileOptions(FileOptions):
     """The same for a command that looks at the digests of its files."""
 
     trust_digest: Annotated[
-        bool, typer.Option("--trust-digest", help="Believe the digests that files state: for archives that nobody can write.")
+        bool, typer.Option("--trust-digest", help="Believe the digests stored in files, for archives that nobody can change.")
     ] = False
 
     @property

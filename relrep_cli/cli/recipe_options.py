@@ -73,7 +73,7 @@ class RecipeOptions:
     ] = False
     round: Annotated[
         float,
-        typer.Option("--round", help="Round the result to multiples of this step, last.", min=0, show_default=False),
+        typer.Option("--round", help="Round the final result to multiples of this step.", min=0, show_default=False),
     ] = 0.0
     transductive: Annotated[
         bool,

@@ -7,14 +7,15 @@ from typing import Any
 
 from relrep_cli import store
 from relrep_cli.base.errors import DATA, DONE, UsageError, unknown
-from relrep_cli.base.output import Record, detail, say, write
-from relrep_cli.base.task_cache import Records, records_in
+from relrep_cli.base.output import detail, say, write
+from relrep_cli.base.task_cache import Records
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.options import Given, command, split_names
 from relrep_cli.cli.recipe_options import read_recipe
-from relrep_cli.cli.report_files import Origin, publish, read_again
 from relrep_cli.cli.stitch_options import HEAD, Options
-from relrep_cli.comparison.shown_names import short_names
+from relrep_cli.cli.stitch_parts import records_of_run, refuse_here_only, run_elsewhere
+from relrep_cli.cli.stitch_report import write_stitch_report
+from relrep_cli.engine.running import HERE
 from relrep_cli.heads.heads import HEADS
 from relrep_cli.heads.mlp import ADAPTED
 from relrep_cli.plots.matrices import PLAIN_LOOK, Look
@@ -23,7 +24,6 @@ from relrep_cli.relative.projected_files import note_basis
 from relrep_cli.relative.recipes import Recipe
 from relrep_cli.relative.similarities import SIMILARITIES
 from relrep_cli.reports.page import is_report
-from relrep_cli.reports.record_grids import stitching_grids
 from relrep_cli.stitching import saved_heads
 from relrep_cli.stitching.adaptation import Adaptation
 from relrep_cli.stitching.cross_retrieval import TARGETS, RetrievalPlan, Sparse, retrieval_methods
@@ -48,7 +48,6 @@ NEEDS = {
     "aggregate": "--method product",
 }
 TITLE = "What to stitch"
-COMMON = ("anchors", "method", "similarity", "head", "target", "seeds", "output", "save_head", "predictions", "cache")
 EXAMPLES = (
     "relrep stitch a.h5 b.h5 --anchors anchors.h5 --target label",
     "relrep stitch a.h5 b.h5 --anchors anchors.h5 --method relative,ridge --similarity cosine --head mlp --seeds 5",
@@ -70,37 +69,27 @@ def stitch(options: Options) -> int:
     --cache, a run that was cut short goes on where it stopped.
     """
     style = options.printing.style  # before any file is read
+    part, engine = options.running.part, options.running.engine
+    refuse_here_only(options, part, engine)
     if is_report(options.output):
         store.refuse(options.output, True, options.files)
-    plan = _plan(options)
+    plan = plan_of(options)
     if options.dry_run:
         shared.plan(plan.lines())
         return DONE
+    if part is not None or engine != HERE:
+        assert isinstance(plan, GridPlan)
+        return run_elsewhere(plan, options, part, engine)
     records = plan.run()
     write([*records, *plan.failed], plan.columns, style)
     if is_report(options.output):
-        _write_report(options, plan, records)
+        write_stitch_report(options, plan, records)
     if plan.failed:
         say(f"{len(plan.failed)} of {len(options.files)} files could not be used: see their error.")
     return DATA if plan.failed else DONE
 
 
-def _write_report(options: Options, plan: Plan, records: list[Record]) -> None:
-    """Write the grid of encoders and heads as a page."""
-    if isinstance(plan, SavedHeadPlan):
-        found = read_again(options.files, options.reading.reading)
-    else:
-        found = {e.uri: e for e in plan.spaces.es}
-    names = short_names(list(found))
-    grids = stitching_grids(records, names)
-    title = f"stitching of {' and '.join(names.values()) if len(names) < 3 else f'{len(names)} spaces'}"
-    spaces = [(names[uri], one) for uri, one in found.items()]
-    errors = [str(record["error"]) for record in plan.failed]
-    origin = Origin(options.explicit.command, options.seed, options.force)
-    publish(options.output, title, grids, found, spaces, origin, errors)
-
-
-def _plan(options: Options) -> Plan:
+def plan_of(options: Options) -> Plan:
     """What to run: a saved head, a retrieval, or the grid of encoders and heads. Raises UsageError."""
     if saved := next((name for name in options.heads if name.endswith(".safetensors")), ""):
         return _saved_head_plan(options, saved)
@@ -155,7 +144,10 @@ def _retrieval_plan(options: Options, found: list[Method], recipe: Recipe | None
         "--adapt": options.adapt,
         "--predictions": options.predictions,
         "--plot": options.picture.plot,
-        "--cache": options.cache,
+        "--cache": options.running.cache,
+        "--cluster": options.running.cluster,
+        "--shard": options.running.shard,
+        "--log": options.running.log,
         "--head": options.heads != HEAD,
         "--source": options.source,
     }
@@ -177,8 +169,9 @@ def _grid_plan(options: Options, found: list[Method], recipe: Recipe | None) -> 
     if (options.target == "images") != bool(source):
         raise UsageError("--target images and --source DIR go together", "Give both, or neither.")
     heads = _heads(["decoder"] if source and options.heads == HEAD else options.heads, found, options.given)
+    part = options.running.part
     outputs = OutputFiles(
-        options.vectors,
+        "" if part is not None else options.vectors,
         options.save_head,
         options.save_aggregator,
         options.predictions,
@@ -191,11 +184,11 @@ def _grid_plan(options: Options, found: list[Method], recipe: Recipe | None) -> 
     )
     outputs.check(options.files, options.recipe.files(), found, list(heads))
     adaptation = _adaptation(options, found)
-    folder = options.cache if not outputs.retrains and adaptation is None else None
-    column = Column(options.target, options.numbers, optional=bool(options.vectors), source=source)
-    spaces = read_spaces(
-        options.files, recipe, column, options.division, bool(options.cache) or outputs.names_inputs, options.reading.reading
-    )
+    kept = not outputs.retrains and adaptation is None
+    cache = records_of_run(options, part) if kept else Records(None)
+    column = Column(options.target, options.numbers, optional=bool(outputs.vectors), source=source)
+    named = bool(options.running.cache) or cache.folder is not None or outputs.names_inputs
+    spaces = read_spaces(options.files, recipe, column, options.division, named, options.reading.reading)
     if spaces.target is None:
         outputs.check_without_target(options.files, options.target, found[0])
     run = Run(
@@ -203,7 +196,7 @@ def _grid_plan(options: Options, found: list[Method], recipe: Recipe | None) -> 
         heads,
         range(options.seed, options.seed + options.seeds),
         options.device,
-        records_in(folder) if folder else Records(None),
+        cache,
         note_basis,
         outputs.collect if outputs.retrains else None,
         adaptation,

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from relrep_cli.cli import options as shared
+from relrep_cli.cli.engine_options import EngineOptions
 from relrep_cli.cli.options import Explicit, Given, Printing, names_of, split_names
 from relrep_cli.cli.picture_options import PictureOptions
 from relrep_cli.cli.reading_options import TrustingOptions
@@ -116,7 +117,7 @@ class Options:
             "--output",
             "-o",
             help="Write a report (.html); or, to an .h5, the second file's vectors as the first one's head sees them, for two "
-            "files and one method.",
+            "files and one method. With --shard, the name of the table that relrep merge will make.",
             metavar="FILE",
             show_default=False,
         ),
@@ -148,18 +149,13 @@ class Options:
     force: shared.Force = False
     seeds: Annotated[int, typer.Option("--seeds", help="Train each head with so many seeds, from --seed on.", min=1)] = 1
     device: shared.Device = "auto"
-    cache: Annotated[
-        str | None,
-        typer.Option(
-            "--cache", help="Keep finished cells in FOLDER, and take them from it.", metavar="FOLDER", show_default=False
-        ),
-    ] = None
     dry_run: shared.DryRun = False
     printing: Printing
     seed: shared.Seed = 0
     recipe: StitchRecipeOptions
     picture: StitchPictureOptions
     reading: TrustingOptions
+    running: EngineOptions
     given: Given
     explicit: Explicit
 

@@ -17,7 +17,7 @@ from relrep_cli.numerics.paired import Difference, Estimate, paired_difference
 Record = dict[str, Any]
 ALL = "all"  # every pair of models, instead of the pairs with one of them
 APART = 0.05  # q up to which two models are told apart
-VALUES = ("value_a", "value_b", "difference", "low", "high", "p", "q", "groups", "n")
+VALUES: tuple[str, ...] = ("value_a", "value_b", "difference", "low", "high", "p", "q", "groups", "n")
 CHANCE = "chance alone makes half of the difference or more (chance_difference)"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -113,7 +114,9 @@ def make_plan(
     """
     outputs = outputs or Outputs()
     if sum(map(len, groups)) < 2:
-        raise UsageError("compare needs two or more files", "Name another file to compare with.")
+        joined = [uri for group in groups for uri in group if "," in uri and not os.path.exists(uri)]
+        more = "Separate names of files with blanks." if joined else "Name another file to compare with."
+        raise UsageError("compare needs two or more files", more)
     if sum(is_stdin(uri) for uri in itertools.chain(*groups)) > 1:
         raise UsageError("standard input can be read once", "Name a file in its other place.", place="-")
     refuse_contradictions(outputs, list(metrics))

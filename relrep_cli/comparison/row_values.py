@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +10,9 @@ import numpy as np
 from relrep_cli.base.errors import UsageError
 from relrep_cli.base.output import Record
 from relrep_cli.comparison.pairs_of_files import Rows
+from relrep_cli.comparison.shown_names import short_names
+from relrep_cli.embedding import Embedding, find_ids
+from relrep_cli.store.h5ad_copies import Addition
 
 
 def several_k(rows: Sequence[Rows]) -> bool:
@@ -40,3 +44,23 @@ def row_matrix(rows: Sequence[Rows], keys: Sequence[str]) -> tuple[np.ndarray, n
     if any(len(r.ids) != len(ids) or (r.ids != ids).any() for r in rows):
         raise UsageError("the pairs share different rows", "Write a .tsv, which holds them all.", place="--per-row")
     return ids, np.stack([r.values for r in rows], 1), [":".join(str(r.record[k]) for k in keys) for r in rows]
+
+
+def obs_additions(rows: Sequence[Rows], e: Embedding) -> list[Addition]:
+    """Columns for `obs` of an AnnData file: the values of each list at the rows of `e`, NaN where a row has none.
+
+    A name holds the metric, and what else tells the lists apart.
+    """
+    names = short_names([r.record[side] for r in rows for side in ("a", "b")])
+    keys = [key for key in ("k", "projection") if len({r.record.get(key) for r in rows}) > 1]
+    several = len({(r.record["a"], r.record["b"]) for r in rows}) > 1
+    found = []
+    for r in rows:
+        pair = [names[r.record["a"]], names[r.record["b"]]]
+        parts = ["relrep", r.record["metric"], *(pair if several else []), *(str(r.record[key]) for key in keys)]
+        values = np.full(e.n, np.nan)
+        places = find_ids(e.ids, r.ids)
+        values[places[places >= 0]] = r.values[places >= 0]
+        said = f"{r.record['metric']} of each item, {r.record['a']} and {r.record['b']}"
+        found.append(Addition("obs", re.sub(r"[^\w.+-]+", "_", "_".join(parts)), values, said))
+    return found

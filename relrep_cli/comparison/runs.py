@@ -11,6 +11,7 @@ from relrep_cli.base.output import Record, say
 from relrep_cli.base.task_cache import Records
 from relrep_cli.comparison.joins import join, left_out
 from relrep_cli.comparison.layers import family
+from relrep_cli.comparison.low_dims import by_angle, hint
 from relrep_cli.comparison.pairs_of_files import Rows, View, compare_pair, failure, ratios
 from relrep_cli.comparison.permutations import Layer, Significance
 from relrep_cli.comparison.plans import Plan
@@ -43,13 +44,15 @@ class Session:
     """What the pairs of a run share in one process.
 
     views: every file of the plan in every view, the absolute view first, or the error that makes the file unusable. cache:
-    finished tasks, read and extended. workspace: that of the run; see Workspace.of_run.
+    finished tasks, read and extended. workspace: that of the run; see Workspace.of_run. prepared: the common rows of pairs, for
+    pieces; see comparison/pieces.py.
     """
 
     plan: Plan
     views: Views
     cache: Records
     workspace: Workspace
+    prepared: dict[tuple[str, str, int], tuple[Embedding, Embedding, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,12 +109,17 @@ def collect(plan: Plan, cache: Records, found: Iterable[Outcome]) -> Results:
 def measure_pair(session: Session, advance: Advance, a: str, b: str) -> PairResult:
     """Measure one pair of files. Raises DataError when one cannot be used, or when they share no rows."""
     plan, views, cache, workspace = session.plan, session.views, session.cache, session.workspace
-    left, right = (_usable(views[uri]) for uri in (a, b))
+    left, right = (usable(views[uri]) for uri in (a, b))
     x, y = left[0].embedding, right[0].embedding
     common = join(x, y, plan.require_all)
     if note := left_out(x, y, common):
         say(f"{x.uri} and {y.uri}: {note}")
     warn_of_different_spaces(left[-1].embedding, right[-1].embedding, list(plan.metrics))
+    for uri, e in ((a, x), (b, y)):
+        if (note := hint(e, by_angle(METRICS, plan.metrics))) and next(
+            (pair for pair in plan.pairs if uri in pair), (a, b)
+        ) == (a, b):  # once
+            say(note)
     wanted = plan.outputs
     contents = [view.content for view in (*left, *right)]
     key = cache_key(contents, common, plan.tasks, plan.seed, wanted.report) if wanted.report else ""
@@ -130,7 +138,8 @@ def measure_pair(session: Session, advance: Advance, a: str, b: str) -> PairResu
     return PairResult(records + ratios(records, len(left)), kept, layers, ends, summaries)
 
 
-def _usable(views: list[View] | DataError) -> list[View]:
+def usable(views: list[View] | DataError) -> list[View]:
+    """The views of a file. Raises the error that makes it unusable."""
     if isinstance(views, DataError):
         raise views
     return views

@@ -14,12 +14,14 @@ from relrep_cli.encoders.training import network_encoder
 if TYPE_CHECKING:
     import torch
 
-Denoising = Annotated[float, Param("Deviation of noise added to what is to be reconstructed; pixels lie in 0..1.", minimum=0)]
-Bottleneck = Annotated[str, Param("A vector after a linear map, or a flattened map of features.", choices=("flat", "map"))]
-Beta = Annotated[float, Param("Weight of the divergence from the normal distribution.", minimum=0)]
+Denoising = Annotated[float, Param("Standard deviation of the noise added to inputs; pixels are in 0..1.", minimum=0)]
+Bottleneck = Annotated[
+    str, Param("Shape of the bottleneck: flat for a linear layer, map for a flattened feature map.", choices=("flat", "map"))
+]
+Beta = Annotated[float, Param("Weight of the KL divergence from the standard normal distribution.", minimum=0)]
 Hidden = Annotated[int, Param("Width of the layer between items and bottleneck; 0 for none.", minimum=0, maximum=65536)]
 Patch = Annotated[int, Param("Height and width of a patch in pixels.", minimum=1, maximum=64)]
-Width = Annotated[int, Param("Numbers in a token, a multiple of 32.", minimum=32, maximum=2048)]
+Width = Annotated[int, Param("Width of a token, a multiple of 32.", minimum=32, maximum=2048)]
 Depth = Annotated[int, Param("Layers of the transformer.", minimum=1, maximum=48)]
 CONV: dict[str, Any] = {"epochs": 5, "batch_size": 256, "learning_rate": 2e-3, "weight_decay": 0.0, "patience": 3}
 CONVOLUTIONS = {"flat": (conv_encoding, conv_decoding), "map": (map_encoding, map_decoding)}

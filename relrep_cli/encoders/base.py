@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from relrep_cli.base.errors import DataError, UsageError
+from relrep_cli.base.errors import DataError
 from relrep_cli.base.registry import Entry, Param, Registry
+from relrep_cli.numerics import devices
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +37,7 @@ class Checkpoint:
 
 FORGETFUL = Checkpoint()
 Dim = Annotated[int, Param("Width of the vectors.", minimum=1, maximum=65536)]
-Dropout = Annotated[float, Param("Share of features left out in training.", minimum=0, maximum=0.95)]
+Dropout = Annotated[float, Param("Dropout rate in training.", minimum=0, maximum=0.95)]
 Vectors = Callable[[NDArray[Any]], NDArray[np.float32]]  # a block of items -> (b, dim)
 Kind = Literal["images", "vectors", "texts", "graph"]  # of items
 IMAGES: frozenset[Kind] = frozenset({"images"})
@@ -112,17 +113,9 @@ def training_rows(items: NDArray[Any], train: NDArray[Any], at_least: int) -> ND
 
 
 def torch_device(name: str) -> torch.device:
-    """The device of that name; `auto` is cuda, then mps, then cpu. Raises UsageError for one that is not there."""
-    import torch
-
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    found = next((known for known, present in there.items() if present and name in ("auto", known)), None)
-    if found is None:
-        raise UsageError(
-            f"--device is {name}, which this machine does not have",
-            f"Choose from: auto, {', '.join(d for d in there if there[d])}.",
-        )
-    return torch.device(found)
+    """The device of that name; see devices.chosen."""
+    found: torch.device = devices.torch_device(name)
+    return found
 
 
 @contextmanager

@@ -27,18 +27,18 @@ Augment = Annotated[
 ]
 Channels = Annotated[int, Param("Channels of the first convolution; they double three times.", minimum=1, maximum=1024)]
 Projector = Annotated[
-    int, Param("Width of the layers between vectors and loss, which training alone needs; 0 for none.", minimum=0)
+    int, Param("Width of the projector between vectors and loss, used in training only; 0 for none.", minimum=0)
 ]
 Invariance = Annotated[float, Param("Weight of the term that brings two views together; 0 switches it off.", minimum=0)]
 Variance = Annotated[
     float, Param("Weight of the term that keeps every dimension's deviation at 1; 0 switches it off.", minimum=0)
 ]
 Covariance = Annotated[float, Param("Weight of the term that makes dimensions uncorrelated; 0 switches it off.", minimum=0)]
-Temperature = Annotated[float, Param("What similarities are divided by: smaller, and the nearest count more.", minimum=1e-4)]
+Temperature = Annotated[float, Param("Softmax temperature: a smaller one gives more weight to the nearest.", minimum=1e-4)]
 Towers = Annotated[
     int, Param("With 1, one encoder sees both views; with 2, each has its own and the first is kept.", minimum=1, maximum=2)
 ]
-Margin = Annotated[float, Param("How far apart unlike items have to be.", minimum=0)]
+Margin = Annotated[float, Param("Distance that unlike items must keep.", minimum=0)]
 LOOP: dict[str, Any] = {"epochs": 10, "batch_size": 256, "learning_rate": 1e-3, "weight_decay": 0.0, "patience": 5, "least": 2}
 
 

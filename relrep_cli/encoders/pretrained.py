@@ -27,13 +27,13 @@ from relrep_cli.sources.items import Items
 Batch = Annotated[int, Param("Items that the model sees at once.", minimum=1)]
 Download = Annotated[bool, Param("Let the package fetch a model that is not on disk.")]
 Layer = Annotated[
-    int, Param("Layer whose tokens are pooled: 0 the input's, 1 the first; -1 the last.", minimum=-1000, maximum=1000)
+    int, Param("Layer whose tokens are pooled: 0 is the input, 1 the first layer, -1 the last.", minimum=-1000, maximum=1000)
 ]
 POOLINGS = ("mean", "first", "last", "max", "model")
 Pooling = Annotated[str, Param("How tokens become a vector; model is the model's own last step.", choices=POOLINGS)]
 Length = Annotated[int, Param("Tokens of a text that are read, at most; 0 is as many as the model takes.", minimum=0)]
-PixelMean = Annotated[float, Param("What is subtracted from pixels in 0..1.")]
-PixelStd = Annotated[float, Param("What they are then divided by.", minimum=1e-6)]
+PixelMean = Annotated[float, Param("Mean that is subtracted from pixels in 0..1.")]
+PixelStd = Annotated[float, Param("Standard deviation that pixels are then divided by.", minimum=1e-6)]
 TEXTS: frozenset[Kind] = frozenset({"texts"})
 PICTURES: frozenset[Kind] = frozenset({"images"})
 VECTORS: frozenset[Kind] = frozenset({"vectors"})

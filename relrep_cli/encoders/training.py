@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     import torch
 
 HELD_OUT = 20  # one training row in so many is kept apart, to tell when to stop, unless the split has rows `valid`
-Epochs = Annotated[int, Param("Passes over the training rows, at most.", minimum=1)]
-BatchSize = Annotated[int, Param("Training rows per step, about; batches are of near equal size.", minimum=2)]
-LearningRate = Annotated[float, Param("First step size of Adam; falls to 0.", minimum=0, maximum=1)]
-WeightDecay = Annotated[float, Param("Weight of the squared length of all weights in the loss.", minimum=0, maximum=1)]
-Patience = Annotated[int, Param("Epochs without a smaller loss on held-out rows before it stops.", minimum=1)]
+Epochs = Annotated[int, Param("Largest number of passes over the training rows.", minimum=1)]
+BatchSize = Annotated[int, Param("Training rows per step; batches are made nearly equal in size.", minimum=2)]
+LearningRate = Annotated[float, Param("Initial learning rate of Adam; it falls to 0.", minimum=0, maximum=1)]
+WeightDecay = Annotated[float, Param("Weight of the squared weights in the loss.", minimum=0, maximum=1)]
+Patience = Annotated[int, Param("Stop after so many epochs without a smaller loss on held-out rows.", minimum=1)]
 LOOP = {
     "epochs": Epochs,
     "batch_size": BatchSize,

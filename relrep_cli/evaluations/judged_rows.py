@@ -17,11 +17,8 @@ def rows_of(e: Embedding, split: str) -> tuple[np.ndarray, np.ndarray]:
     test = everything if split == "all" else e.rows_of_split(split or "test")
     if test is None or not len(test):
         found = "no split column" if test is None else ", ".join(printable(s) for s in np.unique(e.obs["split"]).tolist())
-        raise DataError(
-            f"no rows of split {printable(split or 'test')!r}; found: {found}",
-            "Choose another with --split, or all.",
-            file=e.uri,
-        )
+        remedy = "Leave --split out, or write --holdout 0.2." if test is None else "Choose another with --split, or all."
+        raise DataError(f"no rows of split {printable(split or 'test')!r}; found: {found}", remedy, file=e.uri)
     return everything if train is None else train, test
 
 

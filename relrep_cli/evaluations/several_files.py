@@ -10,8 +10,9 @@ import numpy as np
 
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, NotApplicable, UsageError, printable
-from relrep_cli.base.output import PLAIN_STYLE, Style, say
+from relrep_cli.base.output import say
 from relrep_cli.base.registry import load_plugins
+from relrep_cli.comparison.low_dims import by_angle, hint
 from relrep_cli.comparison.row_summaries import RowSummary, summary_of
 from relrep_cli.comparison.shown_names import short_names
 from relrep_cli.embedding import Embedding, bare_name, in_id_order
@@ -24,9 +25,10 @@ from relrep_cli.evaluations.findings import COLUMNS, Finding, Record, Space, eva
 from relrep_cli.numerics.blocks import row_blocks
 from relrep_cli.numerics.spool import spool
 from relrep_cli.numerics.whitening import unit_of
-from relrep_cli.plots import curves, ready
 from relrep_cli.store.reading import PLAIN, Reading
 
+ALL, COMPRESSION, FOREIGN = "all", "compression", "foreign"
+COMPRESSING = {"dims", "dtype"}  # options that ask for task compression
 KEYS = ("task", "target", "anomalies", "name", "class")  # what a value is of, beside its file
 
 
@@ -123,14 +125,33 @@ def anomalies_of_each(anomalies: list[str], count: int) -> list[list[str]]:
 
 def _of_file(file: str, anomalies: Sequence[str], plan: EvaluationPlan, extras: Extras, advance: Advance) -> list[Record]:
     """All records of one file. Raises DataError when it cannot be used."""
-    e = in_id_order(store.read(file, plan.reading))
-    odd = [in_id_order(store.read(name)) for name in anomalies]
-    clean = in_id_order(store.read(plan.reference)) if plan.reference else None
-    unit, (e, *odd) = _in_one_unit([e, *odd])
+    e, odd = store.read(file, plan.reading), [store.read(name) for name in anomalies]
+    clean = store.read(plan.reference) if plan.reference else None
+    return records_of_space(e, odd, clean, plan, extras, advance)
+
+
+def records_of_space(
+    e: Embedding, odd: Sequence[Embedding], clean: Embedding | None, plan: EvaluationPlan, extras: Extras, advance: Advance
+) -> list[Record]:
+    """All records of one space. odd: its anomalies. clean: a reference of the same space."""
+    unit, (e, *odd) = _in_one_unit([in_id_order(one) for one in (e, *odd)])
+    if note := hint(e, by_angle(EVALUATIONS, {} if plan.skips else plan.tasks)):
+        say(note)
     for o in odd if not plan.score else []:
         if e.space != o.space:
-            say(f"{file} and {o.uri}: different spaces ({_space(e)} and {_space(o)}); distances between them mean little.")
-    return list(_of_targets(e, odd, clean, unit, plan, extras, advance))
+            say(f"{e.uri} and {o.uri}: different spaces ({_space(e)} and {_space(o)}); distances between them mean little.")
+    return list(_of_targets(e, odd, clean and in_id_order(clean), unit, plan, extras, advance))
+
+
+def named_tasks(names: Sequence[str], compresses: bool, has_reference: bool) -> list[str]:
+    """The tasks behind `all`. compresses: whether an option of task compression is given.
+
+    compression changes the vectors, so it runs only when it is asked for; its options ask for it alone.
+    """
+    if ALL not in names:
+        return list(names)
+    unasked = {COMPRESSION} if has_reference else {COMPRESSION, FOREIGN}
+    return [COMPRESSION] if compresses else [name for name in EVALUATIONS if name not in unasked]
 
 
 def _in_one_unit(found: list[Embedding]) -> tuple[float, list[Embedding]]:
@@ -216,6 +237,8 @@ def _findings(file: str, space: Space, name: str, plan: EvaluationPlan) -> list[
             say(f"{file}: {name} is left out: {reason}.")
             return []
         remedy = error.remedy if isinstance(error, UsageError) else ""
+        if not remedy and space.codes is None and space.numbers is None and "labels" in EVALUATIONS[name].needs:
+            remedy = "Name one with --target, or add labels with relrep embed --labels."
         finding = error.finding if isinstance(error, UsageError) else reason
         raise DataError(finding, remedy, file=file, place=name) from None
 
@@ -226,61 +249,3 @@ def side_by_side(found: Sequence[Record]) -> list[Record]:
     places = {key: place for place, key in enumerate(dict.fromkeys(keys))}
     order = np.argsort([len(places) if "error" in r else places[k] for r, k in zip(found, keys, strict=True)], kind="stable")
     return [found[i] for i in order]
-
-
-ITEM_COLUMNS = ("file", "id", "score", "threshold", "foreign")
-
-
-def check_item_file(target: str, inputs: Sequence[str], tasks: Sequence[str], force: bool) -> None:
-    """Raise UsageError or WriteError, before any work, where `target` cannot hold the records of judged items."""
-    if target and "foreign" not in tasks:
-        raise UsageError("only task foreign has scores of rows", "Write --task foreign, or remove --rows.", place="--rows")
-    if target:
-        store.agree(target)
-        store.refuse(target, force, inputs, store.TABLES)
-
-
-def write_items(target: str, items: Mapping[str, Sequence[Record]], force: bool, style: Style = PLAIN_STYLE) -> None:
-    """Write the records of all judged items of all files."""
-    flat = [{"file": file, **record} for file, records in items.items() for record in records]
-    store.write_bytes(target, store.encoded(target, flat, ITEM_COLUMNS, Style(quote_formulas=style.quote_formulas)), force)
-
-
-@dataclass(frozen=True)
-class CurveFiles:
-    """Where to draw and to write the ROC curves; "" for nowhere."""
-
-    plot: str = ""
-    points: str = ""
-
-    def check(self, inputs: Sequence[str], anomaly: bool) -> None:
-        """Raise UsageError or WriteError, before any work.
-
-        inputs: every file that is read. anomaly: whether a task makes curves.
-        """
-        plot, curve = self.plot, self.points
-        for option, target in (("--plot", plot), ("--curve", curve)):
-            if target and not anomaly:
-                raise UsageError("only task anomaly has a ROC curve", "Name --anomalies FILE.", file=f"{option} {target}")
-        if plot:
-            ready(plot)
-        store.agree(curve)
-        if plot and plot == curve:
-            raise UsageError("--plot and --curve name the same file", "Give them different names.", file=plot)
-        for target in filter(None, (plot, curve)):  # an existing file is refused later, unless it holds these very results
-            store.refuse(target, True, inputs, store.TABLES if target == curve else ())
-
-    def write(self, drawn: Mapping[str, Finding], force: bool, style: Style = PLAIN_STYLE) -> None:
-        """Write the files. drawn: findings with a curve, by name."""
-        plot, curve = self.plot, self.points
-        points = {file: f.curve for file, f in drawn.items() if f.curve is not None}
-        if curve:
-            names = ("file", "false_positive_rate", "true_positive_rate", "threshold")
-            flat = [dict(zip(names, (file, *row), strict=True)) for file, rows in points.items() for row in rows.tolist()]
-            store.write_bytes(curve, store.encoded(curve, flat, names, Style(quote_formulas=style.quote_formulas)), force)
-        if plot and drawn:
-            called = short_names(list(points)) if len(points) > 1 else {file: bare_name(file) for file in points}
-            shown = {f"{called[file]}, AUC {drawn[file].value:.4f}": rows for file, rows in points.items()}
-            notes = {f.convention for f in drawn.values()}
-            note = notes.pop() if len(notes) == 1 else ""  # where they differ, the table has them
-            store.write_bytes(plot, curves(shown, "anomalies: ROC curve", note, plot), force)

@@ -10,8 +10,8 @@ import numpy as np
 
 from relrep_cli.base.errors import DataError
 from relrep_cli.base.signals import check
+from relrep_cli.numerics.devices import torch_device
 from relrep_cli.numerics.whitening import unit_of
-from relrep_cli.relative.array_libraries import torch_device
 
 Arrays = Mapping[str, np.ndarray]
 EPSILON = 1e-5  # of the layer norm
@@ -172,9 +172,5 @@ def scores(arrays: Arrays, rows: np.ndarray) -> np.ndarray:
 
 
 def place_of(torch: Any, device: str) -> Any:
-    """The torch device for training: `auto` is CUDA where there is one. Raises UsageError for one that is not there."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device != "cpu":
-        torch_device(device)
-    return torch.device(device)
+    """The torch device for training; see devices.chosen."""
+    return torch_device(device)

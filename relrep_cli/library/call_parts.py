@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from relrep_cli.anchors.id_lists import read_anchors
-from relrep_cli.embedding import Embedding
+from relrep_cli.base.errors import UsageError, printable
+from relrep_cli.embedding import Embedding, duplicates
 from relrep_cli.library.given_spaces import Column, Space, as_embedding, ids_of
 from relrep_cli.library.result_tables import Results
 from relrep_cli.relative.preparation import Preprocessing
@@ -41,7 +42,7 @@ def recipe_of(
     elif isinstance(anchors, Embedding):
         ids, spare, meaning = anchors.ids, anchors, None
     else:
-        ids, spare, meaning = ids_of(anchors), None, None
+        ids, spare, meaning = _anchor_ids(anchors), None, None
     chosen = SIMILARITIES.choose(names_of(similarity), options)
     sources = [one for one in (spare, None if anchor_vectors is None else as_embedding(anchor_vectors)) if one is not None]
     return Recipe(
@@ -56,19 +57,44 @@ def recipe_of(
     )
 
 
+def _anchor_ids(anchors: Any) -> np.ndarray:
+    """Ids (m,) of anchors. Raises UsageError for what can be none: vectors, fractions, a mask, or one item twice."""
+    given = np.asarray(anchors)
+    if given.ndim == 0 and given.dtype.kind in "iu":
+        raise UsageError(f"anchors are the number {given}", f"Choose so many with relrep.anchor(x, {given}).")
+    if given.ndim != 1 or given.dtype.kind in "fcb" or not given.size:
+        found = "a mask" if given.dtype.kind == "b" else f"{given.dtype.name} of the shape {given.shape}"
+        raise UsageError(
+            f"anchors are {found}", "Give ids or row numbers (m,); relrep.anchor chooses some, numpy.flatnonzero reads a mask."
+        )
+    ids = ids_of(given)
+    if twice := duplicates(ids):
+        raise UsageError(f"anchors are named twice, such as {printable(twice[0])}", "Name each once.")
+    return ids
+
+
+def check_numbers(*, seed: int = 0, **counts: int) -> None:
+    """Raise UsageError for a seed or a count below 0."""
+    if wrong := next((name for name, value in {"seed": seed, **counts}.items() if value < 0), ""):
+        raise UsageError(f"{wrong} is below 0", "Give 0 or a larger whole number.")
+
+
 def names_of(names: Names) -> list[str]:
     """Names given one by one, or with commas."""
     several = [names] if isinstance(names, str) else list(names)
     return [part.strip() for name in several for part in name.split(",") if part.strip()]
 
 
-def given_names(spaces: Sequence[Space], ids: Sequence[Column | None], labels: Column | None) -> list[Embedding]:
-    """The spaces as Embeddings with a name each, by which records tell them apart."""
+def named_spaces(
+    spaces: Sequence[Space], ids: Sequence[Column | None] = (), labels: Column | None = None, split: Column | None = None
+) -> list[Embedding]:
+    """The spaces as Embeddings with a name each, by which records tell them apart. labels, split: of the first."""
     letters = ["x", "y", *(f"z{i}" for i in range(1, len(spaces)))]
     out: list[Embedding] = []
     for place, space in enumerate(spaces):
         own = ids[place] if place < len(ids) else None
-        e = as_embedding(space, ids=own, labels=labels if place == 0 else None, name=letters[place])
+        first: dict[str, Any] = {"labels": labels, "split": split} if place == 0 else {}
+        e = as_embedding(space, ids=own, name=letters[place], **first)
         taken = {other.uri for other in out}
         out.append(replace(e, uri=e.uri if e.uri and e.uri not in taken else letters[place]))
     return out
@@ -82,6 +108,7 @@ def with_columns(e: Embedding, first: Embedding, names: Sequence[str]) -> Embedd
     return replace(e, obs={**e.obs, **missing})
 
 
-def results_of(records: Sequence[Mapping[str, Any]], notes: Sequence[str]) -> Results:
-    columns = list(dict.fromkeys(name for record in records for name in record))
-    return Results(list(records), columns, tuple(notes))
+def results_of(records: Sequence[Mapping[str, Any]], notes: Sequence[str], known: Sequence[str]) -> Results:
+    """The result of a call. known: the columns of the command's table; those that only some records have come after them."""
+    more = sorted({name for record in records for name in record} - set(known))
+    return Results(list(records), [*known, *more], tuple(notes))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,75 +11,104 @@ import numpy as np
 from relrep_cli import store
 from relrep_cli.anchors import STRATEGIES, choose
 from relrep_cli.anchors.shared_items import candidates
-from relrep_cli.base.errors import UsageError, unknown
+from relrep_cli.base.errors import UsageError
 from relrep_cli.base.output import say
 from relrep_cli.base.task_cache import Records
 from relrep_cli.comparison.diagnosis_records import diagnose_pairs
 from relrep_cli.comparison.plans import Outputs, make_plan
+from relrep_cli.comparison.result_columns import columns_of
 from relrep_cli.comparison.runs import run
 from relrep_cli.embedding import Embedding, in_id_order
-from relrep_cli.heads.heads import HEADS
-from relrep_cli.library.call_parts import Names, given_names, names_of, recipe_of, results_of, with_columns
+from relrep_cli.library.call_parts import Names, check_numbers, named_spaces, names_of, recipe_of, results_of
 from relrep_cli.library.given_spaces import Column, Space, as_embedding, ids_of
 from relrep_cli.library.result_tables import Result, Results, notes_kept
+from relrep_cli.library.wording import speaks_python
 from relrep_cli.metrics import METRICS
 from relrep_cli.metrics.catalogue import expand, remarks
 from relrep_cli.neighbors import By
 from relrep_cli.numerics.workspace import Workspace
 from relrep_cli.relative.file_views import views_of_space
 from relrep_cli.relative.projection import basis, relative
-from relrep_cli.stitching.grid_run import Run, records_of
-from relrep_cli.stitching.methods import SIMILARITY, USUAL, MethodChoice, methods
-from relrep_cli.stitching.spaces import Column as Target
-from relrep_cli.stitching.spaces import Division, spaces_of
-from relrep_cli.stitching.translators import TRANSLATORS
-from relrep_cli.stitching.universe import UNIVERSES
+from relrep_cli.store.reading import Reading
 
 
-def read(uri: str | os.PathLike[str], **columns: Any) -> Embedding:
+@speaks_python
+def read(
+    uri: str | os.PathLike[str],
+    *,
+    ids: Column | None = None,
+    labels: Column | None = None,
+    split: Column | None = None,
+    space: str = "",
+    id_column: str | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
+    vector_columns: str | None = None,
+    by_position: bool = False,
+    transpose: bool = False,
+    packed_bits: bool = False,
+    pool: str | None = None,
+    normalize_ids: str | None = None,
+) -> Embedding:
     """Read a file in any format that docs/reading.md lists.
 
     uri: a path, or a path and the name of an embedding in it, such as "a.h5::layer/3".
-    columns: `ids`, `labels`, `split` and `space` replace what the file holds; see `as_embedding`.
+    ids, labels, split, space: replace what the file holds; see `as_embedding`. The others say how to read the file, where it
+    does not say so itself; they mean what the options of these names mean (docs/reading.md).
 
     Raises DataError for a file that is missing, damaged or ambiguous.
     """
-    return as_embedding(os.fspath(uri), **columns)
+    how = Reading(
+        id_column, vector_columns, label_column, split_column, by_position, transpose, packed_bits, pool, None, normalize_ids
+    )
+    return as_embedding(store.read(os.fspath(uri), how), ids=ids, labels=labels, split=split, space=space)
 
 
+@speaks_python
 def write(x: Space, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
     """Write an embedding as a file of format version 1 (docs/format.md), which other programs read as HDF5.
 
     Raises WriteError where the file exists and `overwrite` is not set, or cannot be written.
     """
     e, output = as_embedding(x), os.fspath(path)
-    store.refuse(output, overwrite, [e.uri])
+    store.refuse(output, overwrite, [e.uri], store.HDF5)
     store.write(
         output, [e.x], shape=e.x.shape, dtype=e.x.dtype.name, ids=e.ids, obs=dict(e.obs), var=dict(e.var), kind=e.kind,
         space=e.space, steps=list(e.steps), uns=dict(e.uns), source_space=e.source_space, row_ids=e.row_ids, force=overwrite,
     )  # fmt: skip
 
 
+@speaks_python
 def anchor(
-    x: Space, n: int = 300, *, strategy: str = "random", split: str | None = None, seed: int = 0, **options: Any
+    x: Space,
+    n: int = 300,
+    *,
+    strategy: str = "random",
+    split: str | None = None,
+    labels: Column | None = None,
+    seed: int = 0,
+    **options: Any,
 ) -> np.ndarray:
     """Choose n anchors among the training rows of a space, as `relrep anchor` does.
 
     x: see `as_embedding`. strategy: `relrep anchor --help` lists them; those that choose pairs or mixtures are the command's
-    alone. split: choose from this split, or from "all". options: of the strategy, by their names on the command line.
+    alone. split: choose from this split, or from "all". labels: (n,), for strategies that need them.
+    options: of the strategy, by their names on the command line.
 
     Returns their ids (n,), UTF-8 in a NumPy "S" array.
 
     Raises UsageError for an unknown strategy or option, DataError for fewer than n candidates.
     """
-    e, entry = as_embedding(x), STRATEGIES[strategy]
+    check_numbers(seed=seed)
+    e, entry = as_embedding(x, labels=labels), STRATEGIES[strategy]
     if entry.gives != "items" or entry.reads in ("list", "collections", "seeds"):
-        raise UsageError(f"strategy {strategy} needs files", "Use the command relrep anchor.")
+        raise UsageError(f"strategy {strategy} needs files", "Use the command `relrep anchor`.")
     params = STRATEGIES.choose([strategy], options)[strategy]
     c = candidates([e], split, False, None)
     return c.ids[choose(c, strategy, n, np.random.default_rng(seed), params)]
 
 
+@speaks_python
 def project(x: Space, anchors: Any, *, double: bool = False, exact: bool = False, **how: Any) -> Embedding:
     """Describe each item by its similarities to the anchors (Moschella et al. 2022, equation 1).
 
@@ -97,6 +125,7 @@ def project(x: Space, anchors: Any, *, double: bool = False, exact: bool = False
     return relative(e, basis(e, recipe_of(anchors, **how), double, exact))
 
 
+@speaks_python
 def compare(
     x: Space,
     y: Space,
@@ -130,7 +159,10 @@ def compare(
     >>> [(r.metric, round(r.value, 6)) for r in found]
     [('cka', 1.0), ('knn-jaccard', 1.0)]
     """
-    spaces = given_names([x, y, *others], [ids_x, ids_y], labels)
+    check_numbers(seed=seed, permutations=permutations)
+    if named := next((one for one in others if isinstance(one, str) and one in METRICS), ""):
+        raise UsageError(f"{named!r} is a metric, and a space is expected in its place", f'Write metric="{named}".')
+    spaces = named_spaces([x, y, *others], [ids_x, ids_y], labels)
     names = expand(names_of(metric))
     chosen = METRICS.choose(names, options)
     recipes = [] if anchors is None else recipe_of(anchors, **(recipe or {})).each_similarity()
@@ -145,9 +177,10 @@ def compare(
         cache = Records(None)
         views = {e.uri: views_of_space(e, split, recipes) for e in spaces}
         found = run(plan, views, cache, Workspace.of_run(cache))
-    return results_of(found.records, notes)
+    return results_of(found.records, notes, columns_of(found, bool(recipes)))
 
 
+@speaks_python
 def diagnose(x: Space, y: Space, *, ids_x: Column | None = None, ids_y: Column | None = None, seed: int = 0) -> Result:
     """Find the simplest relation between two spaces of the same items, as `relrep compare --diagnose` does.
 
@@ -157,81 +190,13 @@ def diagnose(x: Space, y: Space, *, ids_x: Column | None = None, ids_y: Column |
     >>> diagnose(x, 3 * x).relation
     'scaled'
     """
-    a, b = given_names([x, y], [ids_x, ids_y], None)
+    a, b = named_spaces([x, y], [ids_x, ids_y], None)
     views: Any = {e.uri: views_of_space(e, None, []) for e in (a, b)}
     (found,) = diagnose_pairs([(a.uri, b.uri)], views, False, seed)
     return Result(next(record for record in found.records() if record["holds"] == "yes"))
 
 
-def stitch(
-    *spaces: Space,
-    anchors: Any = None,
-    labels: Column | None = None,
-    split: Column | None = None,
-    target: str = "label",
-    method: Names = (),
-    head: Names = "linear",
-    similarity: Names = (),
-    aggregate: Names = ("concat", "sum", "mean"),
-    test_size: float | None = None,
-    allow_test_anchors: bool = False,
-    seeds: int = 1,
-    seed: int = 0,
-    device: str = "cpu",
-    recipe: Mapping[str, Any] | None = None,
-    **options: Any,
-) -> Results:
-    """Train a head on each space and run it on every other, as `relrep stitch` does.
-
-    spaces: two or more; see `as_embedding`. anchors: ids, row numbers, or an anchor file; needed but for method "absolute".
-    labels, split: (n,) of the first space, for arrays. target: the column that heads predict.
-    method, head: names, or several; no method means the usual ones, with the centred cosine as the relative one.
-    recipe: how to project, see `project`.
-    test_size: share of test rows where no space has a split. options: of heads and translators.
-
-    Returns one record for each encoder, head and method; `stitching_index` is the stitched score over the end-to-end score.
-
-    Raises UsageError for an unknown name or option; DataError when a test item is a training item elsewhere, or an anchor.
-    """
-    es = given_names(list(spaces), [], labels)
-    if split is not None and es:
-        es[0] = as_embedding(es[0], split=split)
-    es = [with_columns(e, es[0], (target, "split")) for e in es]
-    found_names, heads = names_of(method), names_of(head)
-    choice = MethodChoice(found_names or USUAL, names_of(aggregate), {})
-    given = {name: {k: v for k, v in options.items() if k in registry.keywords()} for name, registry in _REGISTRIES.items()}
-    if wrong := next((name for name in options if not any(name in known for known in given.values())), ""):
-        known = [*HEADS.keywords(), *TRANSLATORS.keywords(), *UNIVERSES.keywords()]
-        raise unknown("option of a head, translator or universe", wrong, known)
-    for kind, registry in (("translators", TRANSLATORS), ("universes", UNIVERSES)):
-        if named := [name for name in choice.families if name in registry]:
-            choice = replace(choice, translators={**choice.translators, **registry.choose(named, given[kind])})
-    how: dict[str, Any] = {"similarity": names_of(similarity) or SIMILARITY, **(recipe or {})}
-    if not found_names and not names_of(similarity) and not recipe:
-        how = {"similarity": "cosine", "center": True}
-    made = None if anchors is None else recipe_of(anchors, **how)
-    with notes_kept() as notes:
-        division = Division(test_size, seed, allow_test_anchors)
-        joined = spaces_of(es, made, Target(target), division)
-        settings = Run(
-            methods(choice, made),
-            HEADS.choose(heads, given["heads"]),
-            range(seed, seed + seeds),
-            device,
-            Records(None),
-            _ignore,
-        )
-        records = records_of(joined, settings)
-    return results_of(records, notes)
-
-
-_REGISTRIES: dict[str, Any] = {"heads": HEADS, "translators": TRANSLATORS, "universes": UNIVERSES}
-
-
-def _ignore(*_: Any) -> None:
-    return None
-
-
+@speaks_python
 def nearest(x: Space, k: int = 10, *, queries: Any = None, by: By = "cosine", farthest: bool = False) -> Results:
     """Find the k nearest, or farthest, items of some, as `relrep neighbors` does.
 
@@ -239,14 +204,16 @@ def nearest(x: Space, k: int = 10, *, queries: Any = None, by: By = "cosine", fa
 
     Returns one record for each query and rank. An item is not its own neighbour; equal distances are sorted by id.
     """
-    from relrep_cli.evaluations.lookup import look_up, rows_of_ids
+    from relrep_cli.evaluations.lookup import COLUMNS, look_up, rows_of_ids
     from relrep_cli.evaluations.lookup import records_of as listed
 
     given = as_embedding(x)
     e = in_id_order(given)
     if queries is not None and np.asarray(queries).dtype.kind in "iu":
+        if np.max(queries, initial=0) >= e.n or np.min(queries, initial=0) < 0:
+            raise UsageError("queries are not all row numbers of x", f"Give whole numbers from 0 to {e.n - 1}, or ids.")
         queries = given.ids[np.asarray(queries)]
     wanted = e.ids if queries is None else ids_of(queries)
     rows = rows_of_ids(e, [i.decode() for i in wanted.tolist()], lambda ids: ids)
     found = look_up(e, rows, np.arange(e.n), k, by, farthest)
-    return results_of(list(listed(e, rows, found, e.obs.get("label"))), [])
+    return results_of(list(listed(e, rows, found, e.obs.get("label"))), [], COLUMNS)

@@ -13,6 +13,7 @@ from relrep_cli.anchors.shared_items import candidates
 from relrep_cli.base.errors import UsageError
 from relrep_cli.embedding import Embedding, row_numbers
 from relrep_cli.library.call_parts import Names, recipe_of
+from relrep_cli.library.wording import speaks_python
 from relrep_cli.numerics.blocks import row_blocks
 from relrep_cli.relative.projection import basis, relative
 from relrep_cli.stitching.translators import TRANSLATORS, fit
@@ -66,6 +67,7 @@ class RelativeProjector(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.options = options
         self.seed = seed
 
+    @speaks_python
     def fit(self, X: Any, y: Any = None) -> RelativeProjector:
         """Choose anchors among the rows of X (n, d) and compute the statistics that the settings need."""
         X = validate_data(self, X, dtype=NUMBERS, ensure_min_samples=2)
@@ -89,6 +91,7 @@ class RelativeProjector(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         m = min(self.n_anchors, len(c))
         return np.asarray(c.rows[0][choose(c, self.strategy, m, np.random.default_rng(self.seed), params)])
 
+    @speaks_python
     def transform(self, X: Any) -> np.ndarray:
         """Similarities (n, m) of rows X (n, d) to the anchors."""
         check_is_fitted(self)
@@ -119,6 +122,7 @@ class Translator(TransformerMixin, RegressorMixin, BaseEstimator):  # type: igno
         self.method = method
         self.options = options
 
+    @speaks_python
     def fit(self, X: Any, y: Any) -> Translator:
         """Fit on rows X (n, dx) and y (n, dy), where row i is the same item."""
         X, y = validate_data(self, X, y, dtype=NUMBERS, multi_output=True, y_numeric=True, ensure_min_samples=2)
@@ -127,6 +131,7 @@ class Translator(TransformerMixin, RegressorMixin, BaseEstimator):  # type: igno
         self.map_ = fit(self.method, np.asarray(X, np.float64), np.asarray(y, np.float64).reshape(len(y), -1), params)
         return self
 
+    @speaks_python
     def transform(self, X: Any) -> np.ndarray:
         """Rows X (n, dx) in the other space: (n, dy)."""
         check_is_fitted(self)

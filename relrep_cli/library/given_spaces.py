@@ -12,12 +12,15 @@ import numpy as np
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, UsageError, printable
 from relrep_cli.embedding import Embedding, duplicates, row_numbers, text
+from relrep_cli.library.wording import speaks_python
 from relrep_cli.numerics.blocks import first_bad_row
+from relrep_cli.store.column_names import role
 
 Space: TypeAlias = Any  # an Embedding, a path or URI, an array (n, d), a pandas data frame, or a tensor
 Column: TypeAlias = "Sequence[Any] | np.ndarray"  # one value for each row
 
 
+@speaks_python
 def as_embedding(
     x: Space,
     *,
@@ -29,8 +32,9 @@ def as_embedding(
 ) -> Embedding:
     """Return `x` as an Embedding.
 
-    x: an Embedding; a path or URI, which is read; an array (n, d) of numbers; a data frame, whose index becomes the ids; or
-        anything that NumPy turns into such an array, such as a tensor on the CPU.
+    x: an Embedding; a path or URI, which is read; an array (n, d) of numbers; a data frame of such columns, whose columns
+        `id`, `label` and `split` are what they say, and whose index becomes the ids without such a column; or anything that
+        NumPy turns into such an array, such as a tensor on the CPU.
     ids: (n,) one text or number for each row. labels, split: (n,) columns. All three replace what `x` holds itself.
     space: the name of the encoder. name: what messages call an array.
 
@@ -54,10 +58,11 @@ def as_embedding(
 
 
 def _of_array(x: Any, name: str) -> Embedding:
-    ids: Any = None
-    if hasattr(x, "to_numpy") and hasattr(x, "index"):  # a data frame
-        ids, x = x.index, x.to_numpy()
+    if hasattr(x, "to_numpy") and hasattr(x, "columns"):
+        return _of_frame(x, name)
     values = np.asarray(x.detach().cpu() if hasattr(x, "detach") else x)
+    if values.ndim == 0:
+        raise UsageError(f"{name} is {printable(type(x).__name__)}, no matrix", "Give a path, an array or a data frame.")
     if values.ndim != 2 or not values.size:
         raise UsageError(f"{name} has the shape {values.shape}", "Give a matrix with one row for each item.")
     if values.dtype.kind not in "fiub":
@@ -66,9 +71,23 @@ def _of_array(x: Any, name: str) -> Embedding:
         values = values.astype(np.float64)
     if (row := first_bad_row(values)) is not None:
         raise DataError(f"row {row} holds NaN or infinity", "Remove such rows.", file=name)
-    found = Embedding(values, row_numbers(len(values)), uri=name, row_ids=True)
-    is_numbered = ids is None or (ids.dtype.kind in "iu" and np.array_equal(ids, np.arange(len(values))))
-    return found if is_numbered else replace(found, ids=_ids(ids, len(values), name), row_ids=False)
+    return Embedding(values, row_numbers(len(values)), uri=name, row_ids=True)
+
+
+def _of_frame(x: Any, name: str) -> Embedding:
+    """A data frame: its columns of numbers, with ids from a column of that name, or else from the index."""
+    roles = {part: column for column in reversed(list(x.columns)) if (part := role(str(column)))}
+    words = [str(c) for c in x.columns if c not in roles.values() and getattr(x[c].dtype, "kind", "O") not in "fiub"]
+    if words:
+        listed = ", ".join(printable(word, 40) for word in words[:6])
+        remedy = f"Leave them out, or make one the ids: {name}.set_index({words[0]!r})."
+        raise UsageError(f"{name} has columns that hold no numbers: {listed}", remedy)
+    found = _of_array(x[[c for c in x.columns if c not in roles.values()]].to_numpy(), name)
+    obs = {part: column(x[own], found.n, part) for part, own in roles.items() if part != "id"}
+    ids = x[roles["id"]] if "id" in roles else x.index
+    if "id" not in roles and ids.dtype.kind in "iu" and np.array_equal(ids, np.arange(found.n)):
+        return replace(found, obs=obs)
+    return replace(found, obs=obs, ids=_ids(ids, found.n, name), row_ids=False)
 
 
 def _ids(values: Any, n: int, name: str) -> np.ndarray:

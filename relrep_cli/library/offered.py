@@ -17,11 +17,15 @@ PACKAGE = "relrep_cli"
 HOMES = {
     "base.errors": ("DataError", "RelrepError", "UsageError", "WriteError"),
     "embedding": ("Embedding",),
-    "library.calls": ("anchor", "compare", "diagnose", "nearest", "project", "read", "stitch", "write"),
+    "library.calls": ("anchor", "compare", "diagnose", "nearest", "project", "read", "write"),
+    "library.drawings": ("Drawing", "plot"),
+    "library.encodings": ("embed",),
     "library.estimators": ("RelativeProjector", "Translator"),
+    "library.evaluations": ("evaluate",),
     "library.given_spaces": ("as_embedding",),
     "library.result_tables": ("Result", "Results"),
-    "library.translations": ("Translation", "translate"),
+    "library.stitches": ("stitch",),
+    "library.translations": ("Translation", "Universe", "translate", "universe"),
 }
 NAMES = sorted(["__version__", *(name for names in HOMES.values() for name in names)])
 

@@ -11,6 +11,7 @@ from typing import Any, overload
 
 from relrep_cli.base.errors import UsageError
 from relrep_cli.base.output import LOGGER, render
+from relrep_cli.library.wording import in_python
 from relrep_cli.metrics.forms import current
 
 SHOWN = 4  # digits after the point in a notebook
@@ -113,7 +114,7 @@ class _Kept(logging.Handler):
         self.notes = notes
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.notes.append(record.getMessage())
+        self.notes.append(in_python(record.getMessage()))
 
 
 @contextmanager

@@ -49,7 +49,7 @@ AS = Choice(
     "procrustes",
     "as_",
     "distance",
-    "What procrustes prints of two spaces of size 1: distance, angle or similarity; size: the distance with sizes kept.",
+    "What procrustes reports of spaces scaled to size 1: distance, angle or similarity; size keeps the sizes.",
 )
 MATCHING = Choice(
     "matching",

@@ -26,7 +26,7 @@ By = Annotated[
 Index = Annotated[
     Literal["exact", "ivf", "hnsw"],
     Param(
-        "Search for neighbours: exact, or for many rows by an index, whose recall is measured and at least 0.99.",
+        "How to search for neighbours: exactly, or with an index, whose recall is measured and at least 0.99.",
         choices=("exact", "ivf", "hnsw"),
     ),
 ]
@@ -201,7 +201,7 @@ class Metrics(Registry[Metric]):
 
     def forms(self, metric: str) -> list[Metric]:
         """The definitions that an option of the metric chooses from; none where there is a single one."""
-        found = [entry for entry in self.values() if entry.form is not None and entry.form.choice.metric == metric]
+        found = [entry for entry in self._entries.values() if entry.form is not None and entry.form.choice.metric == metric]
         return sorted(found, key=lambda entry: not entry.plain)
 
     def taken(self, names: list[str], given: Mapping[str, Any]) -> set[str]:

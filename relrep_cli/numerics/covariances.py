@@ -198,7 +198,8 @@ def _permuted(
     known = outer.once("covariances", (first, second, kind.__name__, rotate, units, alike), compute)
     rows = tuple(side if order is None else pick(side, order) for side, order in zip(known.rows, (ox, oy), strict=True))
     means = known.means() if kind is centred else (0.0, 0.0)
-    whole = replace(known.whole, xy=cross(rows[0], rows[1], *means))
+    product = workspace.product(*known.rows, *means) if ox is None else None
+    whole = replace(known.whole, xy=cross(rows[0], rows[1], *means) if product is None else product)
     return replace(known, whole=whole, rows=(rows[0], rows[1]), spaces=(x, y), workspace=workspace)
 
 

@@ -18,9 +18,9 @@ FITTED = 20_000  # training rows that an inductive method is fitted on
 FEWEST = 5  # items that make a picture
 OF_NUMPY = ("pca", "none")  # methods without scikit-learn, whose import takes over a second
 
-Perplexity = Annotated[float, Param("How many neighbours t-SNE heeds, about.", minimum=1)]
+Perplexity = Annotated[float, Param("Perplexity of t-SNE: about how many neighbours it considers.", minimum=1)]
 Graph = Annotated[int, Param("Neighbours in the graph of umap and laplacian.", minimum=2)]
-MinDist = Annotated[float, Param("How near umap puts points that are near.", minimum=0, maximum=1)]
+MinDist = Annotated[float, Param("Smallest distance between points in a UMAP.", minimum=0, maximum=1)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,9 @@ from relrep_cli.sources.tables import stream
 
 VALID, TEST = 500, 1000  # nodes, as in the split of Yang, Cohen and Salakhutdinov 2016 ("planetoid")
 PerClass = Annotated[int, Param("Training nodes of each class; 500 others validate, 1000 test.", minimum=1)]
-SplitSeed = Annotated[int, Param("Which nodes those are; not --seed, so that encoders of several seeds share them.", minimum=0)]
+SplitSeed = Annotated[
+    int, Param("Seed of that split; it is not --seed, so that encoders of several seeds share the split.", minimum=0)
+]
 
 
 def _pair(path: Path) -> tuple[Path, Path] | None:

@@ -82,9 +82,9 @@ def maps_of(e: Embedding, target: Embedding, carry: Affine, how: Fitting) -> Spa
     return SpaceMaps(target.space, target.kind, {e.space: carry}, how.method)
 
 
-def translated_blocks(e: Embedding, carry: Affine) -> Iterator[np.ndarray]:
-    """The rows of e in the target space, block by block."""
-    return in_order(lambda block: carry.rows(e.x[block]), row_blocks(e.n, max(carry.matrix.shape), e.x))
+def translated_blocks(e: Embedding, carry: Affine, dtype: str) -> Iterator[np.ndarray]:
+    """The rows of e in the target space, block by block, to be stored as dtype."""
+    return in_order(lambda block: carry.stored_rows(e.x[block], np.dtype(dtype)), row_blocks(e.n, max(carry.matrix.shape), e.x))
 
 
 @dataclass(frozen=True)
@@ -111,14 +111,14 @@ def write_translated(output: Output, e: Embedding, carry: Affine, space: str, ki
     if Path(output.file).suffix.lower() in EXPORTS:
         x = spool((e.n, d), np.dtype(output.dtype))
         at = 0
-        for block in translated_blocks(e, carry):
+        for block in translated_blocks(e, carry, output.dtype):
             x[at : at + len(block)] = block
             at += len(block)
         export(replace(e, x=x, space=space), output.file, output.dtype, output.force)
     else:
         store.write(
             output.file,
-            translated_blocks(e, carry),
+            translated_blocks(e, carry, output.dtype),
             shape=(e.n, d),
             dtype=output.dtype,
             ids=e.ids,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Set
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, Concatenate, Literal, TypeVar
 
 import numpy as np
@@ -33,9 +34,7 @@ Scaling = Annotated[
 ]
 Rank = Annotated[int, Param("Rank of the low-rank translator.", minimum=1)]
 Mixed = Annotated[float, Param("Share of the mean variance mixed into the covariances of cca.", minimum=0, maximum=1)]
-Least = Annotated[
-    float, Param("Directions of anchors that the inverse leaves out, below this share of the strongest.", minimum=0, maximum=1)
-]
+Least = Annotated[float, Param("Leave out directions of the anchors below this share of the strongest.", minimum=0, maximum=1)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +75,32 @@ class Affine:
         part = z / u
         length = np.sqrt(np.einsum("ij,ij->i", part, part))[:, None] * (u * self.along)
         return unit(z) @ self.matrix * length + self.target
+
+    def stored_rows(self, x: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """The rows of one block that are to be stored as `dtype`.
+
+        Rows of float16 that stay so are multiplied in float32, whose rounding is a thousandth of theirs.
+        """
+        if self.along is not None or x.dtype != np.float16 or dtype != np.float16 or not self._in_float32:
+            return self.rows(x)
+        source, matrix, target = self._in_float32
+        z = x.astype(np.float32)
+        if self.unit_rows:
+            length = np.sqrt(np.einsum("ij,ij->i", z, z))[:, None]
+            z /= np.where(length == 0, 1, length)
+        z -= source
+        z = z @ matrix
+        z += target
+        return z
+
+    @cached_property
+    def _in_float32(self) -> tuple[np.ndarray, ...]:
+        """The parts in float32; none where a number is too large for sums there, or all of the matrix is tiny."""
+        parts = self.source, self.matrix, self.target
+        largest = max(float(np.abs(part).max(initial=0)) for part in parts)
+        if not 1e-15 < float(np.abs(self.matrix).max(initial=0)) <= largest < 1e15:
+            return ()
+        return tuple(part.astype(np.float32) for part in parts)
 
 
 Fitting = Callable[Concatenate[np.ndarray, np.ndarray, ...], Affine]  # anchors (m, dx), (m, dy), keywords -> map

@@ -29,6 +29,7 @@ from relrep_cli.store.writing import HDF5, refuse, spooled_stdin, write_bytes
 __all__ = [
     "HDF5",
     "HDF5_ENDINGS",
+    "OF_ARRAYS",
     "PLAIN",
     "READABLE",
     "TABLES",
@@ -76,7 +77,9 @@ def read(
 def _with_columns(uri: str, found: Found, columns: dict[str, np.ndarray], space: str | None) -> Found:
     for name, values in columns.items():
         if len(values) != len(found.x):
-            raise DataError(f"{len(found.x)} rows, but {len(values)} lines of {name}", "Give one a row.", file=uri)
+            turned = found.layout == "array" and len(values) == found.x.shape[1]
+            remedy = "Write --transpose if each column is an item." if turned else "Give one a row."
+            raise DataError(f"{len(found.x)} rows, but {len(values)} lines of {name}", remedy, file=uri)
     ids = columns.pop("ids", found.ids)
     attrs = {**found.attrs, "space": space, "digest": ""} if space else found.attrs
     if ids is not found.ids:
@@ -96,11 +99,26 @@ def _open(path: Path, member: str | None, reading: Reading, name: str | None = N
         raise
 
 
-def members(path: str) -> list[str]:
-    """The names of the embeddings inside an HDF5 file, `/` for the one at its root."""
-    from relrep_cli.store.hdf5 import list_hdf5
+OF_ARRAYS = (".npz", ".safetensors", ".pt", ".pth")  # files of several arrays by name
 
-    return list_hdf5(Path(path))
+
+def members(path: str, all_arrays: bool = True) -> list[str]:
+    """The names of the embeddings inside a file of HDF5 or of named arrays, `/` for the one at the root.
+
+    all_arrays: also where the file alone means one of its arrays, by its name.
+    """
+    if not path.lower().endswith(OF_ARRAYS):
+        from relrep_cli.store.hdf5 import list_hdf5
+
+        return list_hdf5(Path(path))
+    from relrep_cli.store.arrays import EVERY, Several
+    from relrep_cli.store.foreign import found_in
+
+    try:
+        found_in(Path(path), EVERY if all_arrays else None)
+    except Several as several:
+        return list(several.names)
+    return ["/"]
 
 
 def _interpret(uri: str, found: Found, judge: bool, trusted: bool) -> Embedding:

@@ -21,6 +21,7 @@ import numpy as np
 from relrep_cli.base.errors import DataError, WriteError, printable
 from relrep_cli.base.signals import temporary
 from relrep_cli.numerics.spool import spool
+from relrep_cli.store.arrays import Several
 from relrep_cli.store.child import Died, held, run
 from relrep_cli.store.files import MORE_ROOM, bad
 from relrep_cli.store.found import Found
@@ -73,6 +74,8 @@ def raise_if_failed(answer: Answer, folder: Path) -> None:
         raise WriteError(answer["full"], MORE_ROOM, file=str(folder))
     if "error" in answer:
         finding, remedy, file, place = (printable(str(field), 2000) for field in answer["error"])
+        if names := [str(name) for name in answer.get("names", ())]:
+            raise Several(finding, remedy, file=file, place=place, names=names)
         raise DataError(finding, remedy, file=file, place=place)
 
 
@@ -133,7 +136,7 @@ def answered(path: Path, work: Callable[[], Answer]) -> Answer:
     try:
         return work()
     except DataError as error:
-        return {"error": [error.finding, error.remedy, error.file, error.place]}
+        return {"error": [error.finding, error.remedy, error.file, error.place], "names": list(getattr(error, "names", ()))}
     except NOISE as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return {"full": error.strerror}

@@ -23,6 +23,7 @@ from relrep_cli.store.table_columns import PREFERRED
 SIBLINGS = 16  # columns beside an embedding that are looked at though no name or option asks for them
 FEW = 16  # columns that are read at once where each lies in a piece
 EXACT = 2.0**53  # integers beyond are not float64
+EVERY = "*"  # the member that asks for the names of all embeddings
 
 
 @dataclass(frozen=True)
@@ -111,18 +112,28 @@ def _columns_at_once(values: np.ndarray) -> Iterator[slice]:
         yield slice(start, start + step)
 
 
+class Several(DataError):
+    """A file holds several embeddings; `names` are theirs."""
+
+    def __init__(self, finding: str, remedy: str = "", *, file: str = "", place: str = "", names: Sequence[str] = ()) -> None:
+        super().__init__(finding, remedy, file=file, place=place)
+        self.names = tuple(names)
+
+
 def choose(path: Path, arrays: Sequence[Array], member: str | None, noun: str = "array") -> Array:
     """The array that `member` names, or without one the only embedding, or the only one with a usual name.
 
-    Raises DataError that lists what there is.
+    Raises DataError that lists what there is; for the member EVERY always, with the names of all embeddings.
     """
+    fit = [a for a in arrays if a.is_embedding and role(a.name) is None and not is_scaling(a.name)]
+    if member == EVERY and fit:
+        raise Several("holds several embeddings", file=str(path), names=[a.name for a in fit])
     if member is not None:
         named = [array for array in arrays if array.name == member]
         if not named:
             remedy = f"Write {printable(str(path), 1000)}::{printable(arrays[0].name)}." if arrays else "Name another file."
             raise bad(path, f"no {noun} of this name. Found {listed(arrays)}", remedy, member)
         return named[0]
-    fit = [a for a in arrays if a.is_embedding and role(a.name) is None and not is_scaling(a.name)]
     usual = [array for array in fit if array.name.lower() in PREFERRED]
     for group in (fit, usual):
         if len(group) == 1:
@@ -133,7 +144,9 @@ def choose(path: Path, arrays: Sequence[Array], member: str | None, noun: str = 
             f"no embedding here, that is, no (items, dimensions) {noun} of numbers. Found {listed(arrays)}",
             "Give a file that holds one.",
         )
-    raise bad(path, f"which {noun}? Found {listed(fit)}", f"Write {printable(str(path), 1000)}::{printable(fit[0].name)}.")
+    shown = printable(str(path), 1000)
+    remedy = f"Write {shown}::{printable(fit[0].name)}. compare and evaluate take all of them: '{shown}::{EVERY}'."
+    raise Several(f"which {noun}? Found {listed(fit)}", remedy, file=shown, names=[a.name for a in fit])
 
 
 def listed(arrays: Sequence[Array], most: int = 6) -> str:

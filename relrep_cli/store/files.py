@@ -11,6 +11,7 @@ from io import FileIO
 from pathlib import Path
 
 from relrep_cli.base.errors import NO_DESCRIPTORS, DataError, printable
+from relrep_cli.store.mistyped import remedy
 
 CONTROL = re.compile(rb"[\x00-\x08\x0b\x0e-\x1f]")
 HDF5_ENDINGS = (".h5", ".hdf5", ".he5", ".h5ad", ".hdf")
@@ -87,7 +88,7 @@ def opened(path: Path) -> FileIO:
         if path.is_symlink():
             finding = f"this is a link to {printable(os.readlink(path), 1000)}, which does not exist"
             raise bad(path, finding, "Correct or remove the link.") from None
-        raise bad(path, "no such file", "Check the path.") from None
+        raise bad(path, "no such file", remedy(path)) from None
     except OSError as error:
         if error.errno in NO_DESCRIPTORS:
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -74,6 +75,35 @@ def siblings(group: Any, own: bytes, item: Any, n: int, where: str, reading: Rea
         columns += _in_groups(group, n, where)
     known = tuple(name for name, _ in columns if name in reading.named.values() or role(name))
     return SiblingsPlan(tuple(columns), known, tuple(letters), _id_attributes([item, group], n), tuple(unread))
+
+
+def with_outer_columns(beside: SiblingsPlan, outer: Sequence[tuple[Any, str]], n: int, reading: Reading) -> SiblingsPlan:
+    """Ids, labels and splits of n rows in the groups around that of a matrix: a file of layers has one list for all of them.
+
+    outer: the groups with their names, the root first. The nearest group with ids decides. Columns of another length are those
+    of something else.
+    """
+    for group, where in reversed(outer):
+        found: list[tuple[str, DatasetPlan]] = []
+        for name in members(group)[: 4 * SIBLINGS]:
+            text = name.decode(errors="replace")
+            here, wanted = below(where, name), text in reading.named.values() or role(text) or is_id_name(text)
+            part = step_or_none(group, name, where) if wanted else None
+            if isinstance(part, h5d.DatasetID) and (plan := described_or_none(part, here)) and plan.shape in ((n,), (n, 1)):
+                found.append((text, dataset(part, here)))
+        if any(is_id_name(text) or text == reading.id_column for text, _ in found):
+            known = {text for text, _ in beside.columns}
+            more = [(text, plan) for text, plan in found if text not in known]
+            return replace(beside, columns=(*beside.columns, *more), wanted=(*beside.wanted, *(text for text, _ in more)))
+    return beside
+
+
+def described_or_none(part: Any, where: str) -> DatasetPlan | None:
+    """The plan of a dataset, None for one of a kind that is not read."""
+    try:
+        return described(part, where)
+    except Refused:
+        return None
 
 
 def _other_axes(item: Any, n: int) -> list[tuple[int, ...]]:

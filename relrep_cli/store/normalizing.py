@@ -12,6 +12,7 @@ from relrep_cli.base.errors import UsageError
 from relrep_cli.embedding import text
 
 NUMBER = re.compile(r"0*(\d+)(\.0+)?")
+BARCODE = re.compile(r"(.*(?<![A-Za-z])[ACGTN]{8,})(?:[-_]\d+)+")  # a cell's, with the lanes and batches that tools append
 
 
 def _basename(name: str) -> str:
@@ -28,11 +29,17 @@ def _number(name: str) -> str:
     return match[1] if match else name
 
 
+def _barcode(name: str) -> str:
+    match = BARCODE.fullmatch(name)
+    return match[1] if match else name
+
+
 CHANGES: dict[str, tuple[str, Callable[[str], str]]] = {
     "nfc": ("Unicode normalisation", lambda name: unicodedata.normalize("NFC", name)),
     "strip": ("blanks around them", str.strip),
     "case": ("capital letters", str.casefold),
     "number": ("leading zeros or .0", _number),
+    "barcode": ("-1, -1-0 or _1 behind a cell's barcode", _barcode),
     "basename": ("folders", _basename),
     "stem": ("folders and extensions", _stem),
 }

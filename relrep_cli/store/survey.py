@@ -21,7 +21,7 @@ from relrep_cli.store.files import AGAIN
 from relrep_cli.store.guards import Refused, Unsupported, below, dataset, described, has, members, step
 from relrep_cli.store.hdf5_attributes import attribute
 from relrep_cli.store.hdf5_plans import Columns, DatasetPlan, EmbeddingPlan, Plan, to_answer
-from relrep_cli.store.hdf5_siblings import orientation, pandas_index, scaling_of, siblings
+from relrep_cli.store.hdf5_siblings import orientation, pandas_index, scaling_of, siblings, with_outer_columns
 from relrep_cli.store.libhdf5 import h5d, h5f, h5g, h5i, h5l, h5p, h5py
 from relrep_cli.store.limits import DEPTH, MEMBERS, STATISTIC
 from relrep_cli.store.proteins import plan_of
@@ -105,6 +105,8 @@ def opened(path: str, identity: list[int]) -> tuple[Any, int]:
 def embedding(root: Any, member: str | None, reading: Reading) -> Plan:
     """The plan of what `member` names: a collection, a dataset, or a group with one matrix."""
     parts = [part.encode(errors="surrogatepass") for part in (member or "").split("/") if part not in ("", ".")]
+    if len(parts) == 1 and not has(root, parts[0]) and has(root, b"obsm") and has(step(root, b"obsm", "/"), parts[0]):
+        parts = [b"obsm", *parts]  # scanpy's name of it
     trail, where = [root], "/"
     for part in parts:
         if not has(trail[-1], part):
@@ -221,6 +223,9 @@ def dataset_embedding(trail: list[Any], parts: list[bytes], reading: Reading) ->
     notes = (*without_single_axes(x.shape), *notes)
     scaling, attributes = scaling_of(group, trail[-1], shape, holder, transposed) if x.kind[1] in "iu" else ((), ())
     beside = replace(beside, columns=tuple((name, part) for name, part in beside.columns if name not in dict(scaling)))
+    if ids is None and not named:
+        names = ["/" + "/".join(part.decode(errors="backslashreplace") for part in parts[:i]) for i in range(len(trail) - 2)]
+        beside = with_outer_columns(beside, list(zip(trail, names, strict=False)), n, reading)
     return EmbeddingPlan(x, transposed, True, ids, obs, beside, notes=notes, scaling=scaling, scaling_attributes=attributes)
 
 

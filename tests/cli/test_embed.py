@@ -32,6 +32,7 @@ def column(work: Workdir, name: str, key: str) -> np.ndarray:
     return store.read(str(work / name)).obs[key]
 
 
+@pytest.mark.slow
 def test_errors_of_reconstruction_are_a_column(photos: Workdir) -> None:
     photos.here(f"relrep embed photos.npz -e conv-ae {SMALL} --denoising 0.1 --save-encoder e.safetensors -o a.h5 -q")
     photos.here("relrep embed photos.npz -e e.safetensors -o b.h5 -q")

@@ -226,7 +226,7 @@ USES = cases(
     Case("k of 0", "compare a.h5 b.h5 -m jaccard --k 0", USAGE, "--k is 0 … at least 1"),
     Case("k of ten", "compare a.h5 b.h5 -m jaccard --k ten", USAGE, "--k is 'ten' … an integer, or several with commas"),
     Case("estimator", "compare a.h5 b.h5 -m cka --estimator fair", USAGE, "--estimator … 'fair' … unbiased, biased"),
-    Case("seed", "compare a.h5 b.h5 --seed -1", USAGE, "--seed … greater than or equal to 0"),
+    Case("seed", "compare a.h5 b.h5 --seed -1", USAGE, "--seed … 0 or more"),
     Case("no metric", "compare a.h5 b.h5 -m ,", USAGE, "no metric is named … cosine"),
     Case("no head", "stitch a.h5 b.h5 -a anchors.h5 --head ''", USAGE, "no head is named … linear"),
     Case("one file", "compare a.h5", USAGE, "two or more files"),
@@ -235,9 +235,9 @@ USES = cases(
     Case("no anchors", "project a.h5 -o x.h5", USAGE, "--anchors FILE is missing … relrep anchor"),
     Case("no output", "project a.h5 -a anchors.h5", USAGE, "-o FILE is missing … -o -"),
     Case("similarity alone", "compare a.h5 b.h5 --center", USAGE, "--center … --anchors FILE … missing"),
-    Case("no such device", "project a.h5 -a anchors.h5 --device abacus -o x.h5", USAGE, "--device abacus … found: cpu"),
+    Case("no such device", "project a.h5 -a anchors.h5 --device abacus -o x.h5", USAGE, "--device abacus … auto, cpu"),
     Case("stdin twice", "compare - - -m cosine < a.h5", USAGE, "-: standard input … once … Name a file"),
-    Case("dtype", "project a.h5 -a anchors.h5 --dtype float8 -o x.h5", USAGE, "--dtype … 'float16', 'float32', 'float64'"),
+    Case("dtype", "project a.h5 -a anchors.h5 --dtype float8 -o x.h5", USAGE, "--dtype … float16, float32, float64"),
 )
 # fmt: on
 

@@ -22,12 +22,13 @@ def command(name: str) -> Any:
 def test_the_screen_is_short_and_names_what_exists(empty: Workdir, name: str) -> None:
     shown = empty.here(f"relrep {name} -h").stdout
     lines = shown.splitlines()
-    assert len(lines) <= 25 and max(map(len, lines)) <= 80
+    assert len(lines) <= 25 and max(map(len, lines)) <= 80 and "…" not in shown
     assert lines[0].startswith(f"Usage: relrep {name} [OPTIONS]")
     assert f"All options, with examples: relrep {name} --help" in lines
     by_name = {p.name: p for p in command(name).params}
     assert set(command(name).common) <= set(by_name)
-    assert all(by_name[common].opts[0] in shown for common in command(name).common)
+    listed = [by_name[common] for common in command(name).common]
+    assert all(p.opts[0] in shown for p in listed if p.param_type_name == "option")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -60,6 +61,18 @@ def test_a_page_on_the_command_line(empty: Workdir) -> None:
     assert "metric cka" in shown and "--estimator" in shown and "Kornblith" in shown
     assert "Did you mean cka?" in only_line(empty.here("relrep compare --help CKAA", 2))
     assert "Did you mean cka?" in only_line(empty.here("relrep compare a b -m CKA", 2))
+
+
+@pytest.mark.parametrize(
+    ("words", "same"), [("help", "--help"), ("help plot", "plot --help"), ("help cka", "compare --help cka")]
+)
+def test_help_is_a_word_too(empty: Workdir, words: str, same: str) -> None:
+    assert empty.here(f"relrep {words}").stdout == empty.here(f"relrep {same}").stdout
+
+
+def test_help_of_nothing_says_what_there_is(empty: Workdir) -> None:
+    assert "Did you mean compare?" in only_line(empty.here("relrep help compere", 2))
+    assert "Did you mean procrustes?" in only_line(empty.here("relrep help procrusts", 2))
 
 
 def test_help_after_a_separator_is_a_file_name(work: Workdir) -> None:

@@ -124,6 +124,7 @@ def test_info_has_a_row_for_each_embedding_of_a_file_of_many(layers: Workdir) ->
     assert {r["name"] for r in layers.here("relrep info layers.h5").rows} > {"items", "digest"}
 
 
+@pytest.mark.slow
 def test_a_matrix_on_a_terminal(work: Workdir) -> None:
     command = "relrep compare a.h5 b.h5 c.h5 -m cka"
     assert on_terminal(work, command, "stdout", NO_COLOR="1").startswith("cka ")
@@ -175,6 +176,7 @@ MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 
 
 @pytest.mark.parametrize("ending", MAGIC)
+@pytest.mark.slow
 def test_a_heatmap_is_the_same_bytes_every_time(work: Workdir, ending: str) -> None:
     said = [work.here(f"relrep compare a.h5 b.h5 c.h5 -m cka --plot {name}.{ending} -q") for name in "xy"]
     first, second = ((work / f"{name}.{ending}").read_bytes() for name in "xy")
@@ -368,6 +370,7 @@ def test_a_ratio_needs_something_above_nothing(absolute: float | None, ratio: fl
     assert found["value"] == ratio and found["convention"].startswith("n/a") == (ratio is None)
 
 
+@pytest.mark.slow
 def test_a_cache_tells_splits_and_labels_apart(empty: Workdir) -> None:
     """Splits of equally many rows, and new labels, are other results; so are their moments and neighbours."""
     rng = np.random.default_rng(0)
@@ -400,13 +403,23 @@ def test_labels_that_differ_have_no_overlap_in_common(empty: Workdir) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["compare a.h5 b.h5 -o x.docx", "compare a.h5 b.h5 -m cosine --per-row x.h5ad", "compare a.h5 b.h5 -o results"]
+    "command", ["compare a.h5 b.h5 -o x.docx", "compare a.h5 b.h5 -m cosine --per-row x.pkl", "compare a.h5 b.h5 -o results"]
 )
 def test_an_ending_that_says_no_format_is_refused(work: Workdir, command: str) -> None:
     work.error(f"relrep {command}", 2, f"{command.split()[-1]}: the name must end in one of .tsv, .csv, ")
     assert not (work / command.split()[-1]).exists()
 
 
+def test_what_is_said_of_many_files_is_counted(empty: Workdir) -> None:
+    for name in range(5):
+        np.save(empty / f"{name}.npy", np.random.default_rng(name).normal(size=(20, 3)))
+    command = "relrep compare 0.npy 1.npy 2.npy 3.npy 4.npy -m cka"
+    lines = empty.here(command).stderr.splitlines()
+    assert [line.split(": ")[1] for line in lines] == ["0.npy", "1.npy", "the same of 3 more"]
+    assert len([line for line in empty.here(f"{command} -v").stderr.splitlines() if "has no ids" in line]) == 5
+
+
+@pytest.mark.slow
 def test_a_table_for_a_paper(work: Workdir) -> None:
     (work / "a_b.h5").write_bytes((work / "a.h5").read_bytes())
     work.here("relrep compare a_b.h5 b.h5 -m cka,rsa --permutations 200 -o t.tex -q")

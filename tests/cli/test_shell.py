@@ -17,6 +17,7 @@ import pytest
 from conftest import ANCHORS, N, Workdir, only_line, same_bytes
 
 from relrep_cli import store
+from relrep_cli.base.limits import cpu_limit
 from relrep_cli.base.output import LOGGER
 
 PROJECT = "relrep project a.h5 --anchors anchors.h5"
@@ -201,6 +202,7 @@ def test_golden_columns(work: Workdir, command: str) -> None:
     assert records and all(list(r) == GOLDEN[command] for r in records)
 
 
+@pytest.mark.slow
 def test_formats_agree(work: Workdir) -> None:
     """Every format holds the same records; those for machines in full precision."""
     command = "relrep compare a.rel.h5 b.rel.h5 -m cosine,knn-jaccard -q --format "
@@ -280,6 +282,7 @@ def test_version(work: Workdir) -> None:
 # --- the environment ---
 
 
+@pytest.mark.slow
 def test_options_from_the_environment(work: Workdir) -> None:
     command = "relrep compare a.h5 b.h5 -m knn-jaccard -q"
     assert work.here(command, RELREP_COMPARE_K="3").stdout == work.here(command + " --k 3").stdout
@@ -317,7 +320,7 @@ def test_both_spellings_of_neighbors(work: Workdir) -> None:
         ("--threads=3", {"RELREP_THREADS": "2"}, "3"),
         ("", {"RELREP_THREADS": "2", "SLURM_CPUS_PER_TASK": "5"}, "2"),
         ("", {"SLURM_CPUS_PER_TASK": "5", "OMP_NUM_THREADS": "7"}, "5"),
-        ("", {}, str(len(os.sched_getaffinity(0)))),
+        ("", {}, str(cpu_limit())),
     ],
 )
 def test_threads_reach_the_libraries(work: Workdir, words: str, env: dict[str, str], expected: str) -> None:
@@ -346,6 +349,38 @@ def test_threads_reach_the_libraries(work: Workdir, words: str, env: dict[str, s
 def test_completion(empty: Workdir, words: str, current: int, expected: str) -> None:
     variables = {"_RELREP_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(current)}
     assert set(empty.run("relrep", **variables).stdout.split()) == set(expected.split())
+
+
+def test_completion_within_files(work: Workdir) -> None:
+    """Members behind `::`, which bash splits off, and the splits of the file that is named."""
+    with h5py.File(work / "layers.h5", "w") as file:
+        for name in ("layer/0", "layer/10", "head"):
+            file[name] = np.eye(3)
+
+    def after(words: str, shell: str = "bash") -> set[str]:
+        last = {
+            "COMP_WORDS": words.replace(" ", "\n"),
+            "COMP_CWORD": str(len(words.split(" ")) - 1),
+            "_TYPER_COMPLETE_ARGS": words,
+        }
+        last["_TYPER_COMPLETE_FISH_ACTION"] = "get-args"
+        return set(work.run("relrep", **last, _RELREP_COMPLETE=f"complete_{shell}").stdout.split())
+
+    assert after("relrep info layers.h5 :: la") == {"layer/0", "layer/10"}
+    assert after("relrep compare a.h5 layers.h5 ::") == {"head", "layer/0", "layer/10"}
+    assert after("relrep info layers.h5::la", "fish") == {"layers.h5::layer/0", "layers.h5::layer/10"}
+    assert after("relrep compare a.h5 --split t") == {"test", "train"}
+    assert after("relrep info no.h5 :: la") == set()
+
+
+@pytest.mark.parametrize(
+    ("shell", "sign"), [("bash", "complete -o"), ("zsh", "#compdef relrep"), ("fish", "complete --command")]
+)
+def test_the_script_is_for_the_shell_that_is_asked_for(empty: Workdir, shell: str, sign: str) -> None:
+    assert sign in empty.here(f"relrep --show-completion {shell}").stdout
+    said = empty.here(f"relrep --install-completion {shell}", HOME=str(empty.path)).stdout
+    assert f"Completion for {shell} is in {empty.path}" in said
+    assert "Did you mean zsh?" in empty.error("relrep --show-completion zhs", 2)
 
 
 # --- doing, not doing, and doing again ---
@@ -580,6 +615,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.slow
 def test_file_names(work: Workdir) -> None:
     """Any name works, and none reaches the terminal raw."""
     folder = os.fsencode(work.path)

@@ -237,6 +237,7 @@ def test_loss_of_siamese(facts: dict[str, Any]) -> None:
     assert (terms["alike"], terms["unlike"]) == (pytest.approx(alike, rel=1e-5), pytest.approx(unlike, rel=1e-5))
 
 
+@pytest.mark.slow
 def test_vicreg_without_variance_collapses() -> None:
     items = clouds()
     given: dict[str, Any] = {"dim": 4, "channels": 2, "projector": 0, "epochs": 25, "learning_rate": 1e-2, "patience": 99}
@@ -409,6 +410,7 @@ def test_vectors_of_gcn_by_hand() -> None:
     np.testing.assert_allclose(found, a @ (np.maximum(a @ (shares @ w.T + c), 0) @ v.T + b), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_gcn_learns_from_edges_and_training_labels_alone() -> None:
     items, rows = communities(), np.arange(16)
     given: dict[str, Any] = {"dim": 4, "nodes": 16, "epochs": 80, "learning_rate": 0.03, "dropout": 0.2, "batch_size": 999}

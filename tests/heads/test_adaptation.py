@@ -162,6 +162,7 @@ def images_of(work: Workdir) -> np.ndarray:
     return images[order]
 
 
+@pytest.mark.slow
 def test_images_come_back_through_a_stitched_decoder(work: Workdir) -> None:
     images_of(work)
     (work / "ids.txt").write_text("".join(f"train-{i:05d}\n" for i in range(0, 160, 4)))
@@ -181,6 +182,7 @@ def test_images_come_back_through_a_stitched_decoder(work: Workdir) -> None:
     work.error(f"{command} --predictions p.tsv", 2, "not for images")
 
 
+@pytest.mark.slow
 def test_a_decoder_gives_back_what_it_saw() -> None:
     """Colours, odd sizes and the same for the same seed; unit and origin of the vectors do not count."""
     rng = np.random.default_rng(0)

@@ -166,6 +166,7 @@ def test_libraries_that_a_method_loads_run_on_one_thread_too() -> None:
 # --- the command ---
 
 
+@pytest.mark.slow
 def test_spaces_beside_each_other_and_absolute_above_relative(work: Workdir) -> None:
     command = "relrep plot a.h5 b.h5 --anchors anchors.h5 --split test -o out.svg"
     only_line(work.run(command), "out.svg: 4 panels by pca")
@@ -218,6 +219,7 @@ def test_colours_by_other_columns_and_samples_are_said(work: Workdir) -> None:
     assert "fitted on 240 items" in (work / "bare.svg").read_text(), "without splits there are no training rows"
 
 
+@pytest.mark.slow
 def test_results_of_compare_are_dots(work: Workdir) -> None:
     """A dot for each value but ratios, whatever kind of file holds them."""
     views = "-a anchors.h5 -s cosine,l1 -m pearson,jaccard"

@@ -374,6 +374,7 @@ def more(work: Workdir) -> None:
         store.write(str(work / f"{name}.h5"), [rows], ids=text(told["ids"]), obs=obs, var=var, **about)
 
 
+@pytest.mark.slow
 def test_the_table_holds_the_usual_methods_and_all_on_request(work: Workdir) -> None:
     usual = ["none", "absolute", "cosine+center", "orthogonal", "ridge", "universe"]
     rows = work.here("relrep stitch a.h5 b.h5 -a anchors.h5 --head linear,knn").rows
@@ -436,6 +437,7 @@ def test_numbers_through_the_command(work: Workdir) -> None:
     )
 
 
+@pytest.mark.slow
 def test_written_vectors_are_those_of_the_target_space(work: Workdir) -> None:
     info = {}
     for method, options in (("ridge", ""), ("relative", "-s cosine --center"), ("product", "-s cosine,l1 --aggregate sum")):
@@ -625,6 +627,7 @@ def test_pairs_join_files_whose_ids_are_unrelated(work: Workdir) -> None:
     work.error("relrep stitch pa.h5 pb.h5 -a pairs.tsv -m orthogonal", 3, "2 of 82 anchors are test rows, such as 0")
 
 
+@pytest.mark.slow
 def test_a_picture_of_the_grid(work: Workdir) -> None:
     pytest.importorskip("matplotlib")
     command = "relrep stitch a.h5 b.h5 -a anchors.h5 -m relative,ridge,absolute --plot grid.png -q"

@@ -333,7 +333,7 @@ def test_members_of_npz(tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
     np.savez(path, a=matrix(), b=matrix("f8"), labels=np.zeros((N, 2)), c=np.zeros(3))
     assert read(path, "b").x.dtype == np.float64
-    assert refusal(path) == f": which array? Found a (23, 5), b (23, 5). Write {path}::a."
+    assert refusal(path).startswith(f": which array? Found a (23, 5), b (23, 5). Write {path}::a.")
     assert (
         refusal(path, "q")
         == f"::q: no array of this name. Found a (23, 5), b (23, 5), labels (23, 2), c (3,). Write {path}::a."
@@ -365,7 +365,7 @@ def test_members_of_safetensors(tmp_path: Path) -> None:
     assert read(path).x.shape == (1, 2)
     assert refusal(path, "b") == "::b: dtype F8_E4M3; relrep reads float16, float32, float64 and integers. Convert it."
     path.write_bytes(tensors({"a": tensor("F32", [1, 2], 0, 8), "b": tensor("F16", [2, 2], 8, 16)}, bytes(16)))
-    assert refusal(path) == f": which tensor? Found a (1, 2), b (2, 2). Write {path}::a."
+    assert refusal(path).startswith(f": which tensor? Found a (1, 2), b (2, 2). Write {path}::a.")
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".csv", ".tsv"])

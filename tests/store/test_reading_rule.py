@@ -281,6 +281,7 @@ def test_every_record_says_how_rows_were_paired(work: Any) -> None:
         assert [r["joined"] for r in json.loads(said.stdout)] == [how]
 
 
+@pytest.mark.slow
 def test_what_is_made_from_bare_arrays_stays_paired_by_position(work: Any) -> None:
     np.save(work / "bare.npy", X)
     work.here("relrep embed bare.npy -o bare.h5")
@@ -298,6 +299,35 @@ def test_what_is_made_from_bare_arrays_stays_paired_by_position(work: Any) -> No
     assert not read(work / "named.h5").row_ids and read(work / "bare.h5").row_ids
 
 
+def test_one_list_of_ids_serves_all_layers_of_a_file(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "layers.h5", "w") as file:
+        file["ids"], file["labels"], file["other/ids"] = NAMES, ["u", "v"] * (N // 2), ["x"] * (N + 1)
+        for layer in range(2):
+            file[f"model/layer/{layer}"] = X
+        file["model/short"] = X[:5]
+        file["own/id"], file["own/x"] = [f"o{i}" for i in range(N)], X
+    e = read(f"{tmp_path}/layers.h5::model/layer/1")
+    assert e.ids.tolist() == [name.encode() for name in NAMES] and set(e.obs["label"].tolist()) == {b"u", b"v"}
+    assert not e.row_ids and read(f"{tmp_path}/layers.h5::own/x").ids[0] == b"o0"
+    assert read(f"{tmp_path}/layers.h5::model/short").row_ids
+
+
+@pytest.mark.parametrize("kind", ["npz", "safetensors", "pt"])
+def test_a_pattern_names_the_arrays_of_a_file(work: Any, kind: str) -> None:
+    arrays = {f"layer{i}": (X + i).astype(np.float32) for i in (2, 10)}
+    if kind == "npz":
+        np.savez(work / "a.npz", **arrays, ids=NAMES)
+    elif kind == "safetensors":
+        pytest.importorskip("safetensors.numpy").save_file(arrays, work / "a.safetensors")
+    else:
+        torch = pytest.importorskip("torch")
+        torch.save({name: torch.tensor(x) for name, x in arrays.items()}, work / "a.pt")
+    rows = work.here(f"relrep compare 'a.{kind}::layer*' -m cka -q").rows
+    assert [(r["a"], r["b"]) for r in rows] == [(f"a.{kind}::layer2", f"a.{kind}::layer10")]
+    assert {r["file"] for r in work.here(f"relrep info a.{kind} -q").rows} == {f"a.{kind}::layer2", f"a.{kind}::layer10"}
+    assert f"'a.{kind}::*'" in work.error(f"relrep compare a.{kind} a.h5 -m cka -q", 3)
+
+
 # --- ids that differ in form ---
 
 
@@ -305,7 +335,8 @@ def test_what_is_made_from_bare_arrays_stays_paired_by_position(work: Any) -> No
     ("change", "a", "b"),
     [
         ("nfc", "cafe\u0301{}", "caf\u00e9{}"), ("strip", " x{}", "x{}"), ("case", "The{}", "the{}"),
-        ("number", "00{}", "{}.0"), ("basename", "/data/x{}.png", "x{}.png"), ("stem", "a/x{}.png", "b/x{}.jpg"),
+        ("number", "00{}", "{}.0"), ("barcode", "s{}_ACGTACGTAC-1", "s{}_ACGTACGTAC-1-0"),
+        ("basename", "/data/x{}.png", "x{}.png"), ("stem", "a/x{}.png", "b/x{}.jpg"),
     ],
 )  # fmt: skip
 def test_ids_that_differ_in_form_are_explained_and_joined(tmp_path: Path, change: str, a: str, b: str) -> None:
@@ -321,6 +352,9 @@ def test_ids_that_differ_in_form_are_explained_and_joined(tmp_path: Path, change
 def test_no_change_is_advised_that_does_not_help() -> None:
     assert difference(text(["a", "b"]), text(["c", "d"])) is None
     assert normalized(text(["10.0", "10.5", "x0"]), "number").tolist() == [b"10", b"10.5", b"x0"]
+    cells = ["ACGTACGTACGT-1-0", "ACGTACGTACGT_1", "s1_ACGTACGT-1", "item-003", "ACGT-1", "xACGTACGT-1"]
+    kept = [b"ACGTACGTACGT", b"ACGTACGTACGT", b"s1_ACGTACGT", b"item-003", b"ACGT-1", b"xACGTACGT-1"]
+    assert normalized(text(cells), "barcode").tolist() == kept
     with pytest.raises(UsageError, match="'nfx' is not a way to change ids"):
         normalized(text(["a"]), "nfx")
 
@@ -373,6 +407,7 @@ def test_packed_bits(tmp_path: Path) -> None:
     assert "--packed-bits unpacks bytes, and it holds float64" in refusal(tmp_path / "f.npy", packed_bits=True)
 
 
+@pytest.mark.slow
 def test_bytes_that_may_be_packed_bits_get_a_line_that_asks(work: Any) -> None:
     for width, asked in ((8, True), (12, False), (512, False)):
         np.save(work / "a.npy", RNG.integers(0, 255, (N, width)).astype(np.uint8))
@@ -435,6 +470,7 @@ def test_original_ids_and_ids_with_slashes(tmp_path: Path) -> None:
     assert b"P3/2" in e.ids.tolist() and np.array_equal(e.x[e.ids.tolist().index(b"P3/2")], X[3])
 
 
+@pytest.mark.slow
 def test_many_vectors_of_one_file(tmp_path: Path) -> None:
     x = RNG.normal(size=(5_000, 2)).astype("f4")
     with h5py.File(tmp_path / "a.h5", "w", libver="latest") as file:
