@@ -20,7 +20,7 @@ SMOKE = "--smoke" in sys.argv
 if SMOKE:
     sys.argv.remove("--smoke")
 sys.path.insert(0, str(CHECKOUT))
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "RELREP_THREADS"):
     os.environ[variable] = "1"  # threads that wait for each other would be counted as work
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(CHECKOUT), os.environ.get("PYTHONPATH", "")]))
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from relrep_cli.base.registry import PLUGINS
+from relrep_cli.base.registry import plugins_declared
 from relrep_cli.cli.completions import members_of, splits_of
 
 WORDS = Path(__file__).with_name("words.json")
@@ -39,9 +39,7 @@ def words_of(command: Any) -> list[dict[str, Any]]:
 
 def command(name: str) -> Any:
     """The command `name` for completion alone; None where the command itself is needed."""
-    from importlib.metadata import entry_points
-
-    if entry_points(group=PLUGINS):
+    if plugins_declared():
         return None
     words = json.loads(WORDS.read_text("utf-8"))[name]
     names = [{"files": "files", "split": "split"}.get(p["by"], f"p{place}") for place, p in enumerate(words)]

@@ -117,7 +117,9 @@ def _inputs(options: Options) -> list[str]:
 
 
 def _output(options: Options) -> Output:
-    return Output(options.output, options.dtype or "float32", options.force, _inputs(options))
+    part, engine = options.running.part, options.running.engine
+    name = options.output if part is None else part.file(options.output)
+    return Output(name, options.dtype or "float32", options.force, _inputs(options), options.reading.reading, engine, part)
 
 
 def _recipe(options: Options) -> Recipe | None:

@@ -9,6 +9,7 @@ import typer
 
 from relrep_cli.base.errors import UsageError
 from relrep_cli.cli import options as shared
+from relrep_cli.cli.engine_options import RowOptions, refuse_no_rows
 from relrep_cli.cli.options import Given, Printing
 from relrep_cli.cli.reading_options import TrustingOptions
 from relrep_cli.stitching.translation import FIT_ROWS, refuse_same
@@ -98,6 +99,7 @@ class Options:
     printing: Printing
     seed: shared.Seed = 0
     reading: TrustingOptions
+    running: RowOptions
     given: Given
 
 
@@ -137,6 +139,9 @@ def check(options: Options) -> None:
         raise UsageError("--least-recall does nothing without --report", "Add --report, or leave it out.")
     if options.anchors and options.fit_rows:
         raise UsageError("--fit-rows counts training rows, and --anchors names the items to fit on", "Leave one out.")
+    if options.running.part is not None and not options.map:
+        raise UsageError("--shard would fit the map in every part", "Fit it once with --save-map, then name it with --map.")
+    refuse_no_rows(options.running, options.output, options.files)
     refuse_same({"-o": options.output, "--save-map": options.save_map})
 
 

@@ -19,6 +19,7 @@ OF_ROW = 29  # bytes of ids and places for each row of a file
 OF_NEIGHBOUR = 60  # bytes for each neighbour of a row, in both files
 BLOCK = 16 * 4096  # bytes of the blocks of a pass, for each dim
 PERMUTED = 35e6  # bytes of the blocks of permutations
+SAMPLING = 80e6  # bytes of the blocks of a search for some rows
 VARIANCE = 0.01  # of the values of rows, where --ci asks for a sample
 JACKKNIFE = 1e-9  # seconds of the decompositions without one group, for each dim to the third power
 INTERVAL = 0.1  # seconds of an interval, about
@@ -53,7 +54,7 @@ def _of_file(view: View, plan: Plan) -> Cost:
         read=e.x.nbytes,
         scanned=e.x.size,
         searched=pairs,
-        memory=2 * OF_ROW * e.n + (LOADED + OF_NEIGHBOUR * k * wanted if searched else 0),
+        memory=2 * OF_ROW * e.n + (LOADED + OF_NEIGHBOUR * k * wanted if searched else 0) + SAMPLING * (0 < wanted < e.n),
     )
 
 

@@ -14,7 +14,7 @@ from relrep_cli.comparison.joins import join
 from relrep_cli.comparison.pairs_of_files import largest_k, measure
 from relrep_cli.comparison.runs import Session, usable
 from relrep_cli.embedding import Embedding, select
-from relrep_cli.engine.jobs import Advance, Job, Task
+from relrep_cli.engine.jobs import Advance, Job, Task, listening
 from relrep_cli.engine.running import Engine, outcomes
 from relrep_cli.numerics.spread import Piece, Spread, Taken
 
@@ -26,7 +26,7 @@ def spread_over(engine: Engine, pair: tuple[str, str], setup: str, shared: Any) 
 
     def compute(task: tuple[Any, ...], pieces: Sequence[Piece]) -> list[Any]:
         name = task[1]
-        tasks = [Task((*pair, *task, piece), f"{piece.what} {number} of {name}") for number, piece in enumerate(pieces, 1)]
+        tasks = [Task((*pair, *task, piece), f"{name}, {piece.what}, piece {number}") for number, piece in enumerate(pieces, 1)]
         found = []
         for outcome in outcomes(Job(f"measuring {name}", f"{__name__}:measure_piece", setup, shared, tasks), engine):
             if outcome.error is not None:
@@ -41,7 +41,8 @@ def measure_piece(
     session: Session, advance: Advance, a: str, b: str, place: int, name: str, params: Mapping[str, Any], piece: Piece
 ) -> Any:
     """Compute one piece of a metric. place: of the view. Values of rows are kept by content, for a run that was stopped."""
-    x, y, content = _prepared(session, a, b, place)
+    with listening():  # the process that sees the user has said what is to be said of the files
+        x, y, content = _prepared(session, a, b, place)
     key = content and piece.what == "rows" and task_key(content, name, dict(params), session.plan.seed, piece.some)
     known = session.cache.get_bytes(f"{key}.piece", LARGEST) if key else None
     if known is not None:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from relrep_cli.base.errors import DataError, RelrepError
@@ -86,9 +85,9 @@ def perform(function: Callable[..., Any], make: Callable[[], Any], task: Task, a
 
 def peak_memory() -> int:
     """The largest memory that this process has held, in bytes."""
-    with suppress(OSError, ValueError, IndexError):  # Linux: the other number counts the parent at the time of the fork, too
-        status = Path("/proc/self/status").read_text()
-        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+    with suppress(OSError, ValueError, IndexError), open("/proc/self/status", "rb", buffering=0) as file:
+        return int(file.read(4096).partition(b"VmHWM:")[2].split()[0]) * 1024
+    # The following number counts the memory of the parent at the time of the fork, too.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

@@ -17,9 +17,10 @@ from relrep_cli.base.output import Record, progress, say
 from relrep_cli.base.task_cache import Records, records_for
 from relrep_cli.comparison.low_dims import hint
 from relrep_cli.embedding import RELATIVE, Embedding, Step, chain, make_step
-from relrep_cli.engine.estimates import Cost, told
+from relrep_cli.engine.estimates import told
 from relrep_cli.engine.running import HERE, Engine
 from relrep_cli.engine.shards import Shard
+from relrep_cli.relative.costs import cost_of
 from relrep_cli.relative.projected_parts import rows_of
 from relrep_cli.relative.projected_rows import Fitted
 from relrep_cli.relative.projection import Basis, basis, projection_notes, relative, relative_blocks, tile_rows
@@ -86,7 +87,7 @@ def project_file(file: str, recipe: Recipe, to_do: Projection) -> None:
     if to_do.dry_run:
         m, size = recipe.width(), e.n * recipe.width() * np.dtype(to_do.stored).itemsize / 1e6
         say(f"would: project {file}: {e.n} x {e.d} on {m} columns by {recipe.label} to {output}, {size:.1f} MB")
-        return say(f"would: take {told(_cost(e, recipe), processes=max(1, to_do.engine.processes))}")
+        return say(f"would: take {told(cost_of(e, recipe), processes=max(1, to_do.engine.processes))}")
     to = basis(e, recipe, double=to_do.stored == "float64", exact=to_do.exact)
     note_basis(e, to)
     if e.x.dtype.itemsize == 8 and to_do.dtype is None:
@@ -99,16 +100,6 @@ def project_file(file: str, recipe: Recipe, to_do: Projection) -> None:
         _write_weights(weights, e, recipe, np.concatenate(attention), to_do.force)
     part = f"part {to_do.shard.number} of {to_do.shard.count} of " if to_do.shard else ""
     say(f"{output}: {part}{e.n} x {recipe.width()}, {recipe.label} to {len(to.anchors)} anchors.")
-
-
-def _cost(e: Embedding, recipe: Recipe) -> Cost:
-    """What a projection costs: a product for each similarity function, the numbers that are read, and those written."""
-    functions = len(recipe.similarities)
-    passes = 1 + bool(recipe.statistics())
-    products = float(e.n) * e.d * len(recipe.anchor_ids) * functions
-    scanned = e.x.size * passes + e.n * recipe.width() * functions
-    blocks = 8.0 * 3 * tile_rows(e.d, recipe.width()) * (e.d + recipe.width() * functions)
-    return Cost(read=e.x.nbytes, single=products, scanned=scanned, memory=blocks + 22 * e.n)
 
 
 def project_into_copy(file: str, recipe: Recipe, to_do: Projection, target: str) -> None:

@@ -134,17 +134,20 @@ def writer_of(place: Place) -> Writer:
 def write_range(writer: Writer, advance: Advance, start: int, stop: int) -> int:
     """Compute rows and write them into the file. Returns the CRC-32 of their bytes."""
     place, row, crc = writer.place, start, 0
-    with open(place.path, "r+b", buffering=0) as file:
-        file.seek(place.at(start))
-        for block in writer.blocks(start, stop):
-            check()
-            ready = finite(block, np.dtype(place.dtype), row)
-            view = ready.data.cast("B") if ready.size else memoryview(b"")
-            crc, row = zlib.crc32(view, crc), row + len(ready)
-            while len(view):
-                view = view[os.write(file.fileno(), view[: 1 << 20]) :]
-            advance((row - start) / (stop - start))
-        os.fsync(file.fileno())  # before another machine reads it
+    try:
+        with open(place.path, "r+b", buffering=0) as file:
+            file.seek(place.at(start))
+            for block in writer.blocks(start, stop):
+                check()
+                ready = finite(block, np.dtype(place.dtype), row)
+                view = ready.data.cast("B") if ready.size else memoryview(b"")
+                crc, row = zlib.crc32(view, crc), row + len(ready)
+                while len(view):
+                    view = view[os.write(file.fileno(), view[: 1 << 20]) :]
+                advance((row - start) / (stop - start))
+            os.fsync(file.fileno())  # before another machine reads it
+    except OSError as error:  # another job may have finished the same file and removed this one
+        raise WriteError(f"could not write: {error.strerror or error}", "Try again.", file=place.path) from None
     if row != stop:
         raise RuntimeError(f"{row - start} rows came for {stop - start}")
     writer.records.put(_key(place, (start, stop)), {"crc": crc})

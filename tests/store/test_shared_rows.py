@@ -75,6 +75,20 @@ def test_what_is_finished_is_not_done_again() -> None:
     assert done[2:] == [(8, 10)] and digest == write("alone.h5", [X])
 
 
+def test_a_run_that_ended_before_its_last_step_does_that_step_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch, pytest.raises(WriteError, match="Input/output error"):
+        patch.setattr("relrep_cli.store.archive._set_digests", lambda *_: _raise(RuntimeError("errno = 5")))
+        written()
+    before = len(done)
+    assert before == 3 and not Path("out.h5").exists()
+    digest = written()
+    assert len(done) == before and digest == write("alone.h5", [X])
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
 def test_rows_that_were_spoilt_meanwhile_are_done_again() -> None:
     with pytest.raises(DataError):
         written(fails_at=8)
@@ -93,6 +107,12 @@ def test_rows_that_were_written_in_another_folder_are_no_rows(monkeypatch: pytes
     with pytest.raises(WriteError, match="rows 0 to 4 are not what another process has written"):
         written()
     assert not Path("out.h5").exists()
+
+
+def test_a_file_that_is_gone_is_an_error_that_a_retry_helps() -> None:
+    place = shared_rows.Place("gone/name.h5", 0, D, "<f4", ".records", "name", f"{__name__}:rows_of", -1)
+    with pytest.raises(WriteError, match=r"gone/name\.h5: could not write: No such file"):
+        shared_rows.write_range(shared_rows.writer_of(place), lambda part: None, 0, 4)
 
 
 def test_a_number_out_of_range_names_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
