@@ -93,6 +93,12 @@ def test_evaluate_and_stitch_write_pages(work: Workdir) -> None:
     assert same_bytes(work, "s.html", "t.html")
 
 
+def test_other_outputs_are_written_beside_a_report(work: Workdir) -> None:
+    work.here("relrep compare a.h5 b.h5 -m cosine -o r.html --plot p.svg --per-row rows.tsv -q")
+    assert (work / "p.svg").exists() and len((work / "rows.tsv").read_text().splitlines()) == 241
+    assert data_of((work / "r.html").read_bytes())["grids"][0]["cells"][0][4]
+
+
 def test_files_that_cannot_be_used_are_named(work: Workdir) -> None:
     for command in ("evaluate a.h5 b.h5 gone.h5 --task knn", "stitch a.h5 b.h5 gone.h5 -m ridge -a anchors.h5"):
         work.here(f"relrep {command} -o {command[0]}.html -q", 3)
