@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -237,12 +238,9 @@ def compare(options: Options) -> int:
         return DONE
     if part is not None:
         return run_part(source, views, cache, engine, part, targets)
-    found = outcomes_of(source, views, cache, engine)
-    results = collect(plan, cache, found)
-    if targets.is_report:
-        write_report(plan, results, views, targets, options.explicit.command)
-    else:
-        write_results(plan, results, views, targets, bool(options.recipe.anchors))
+    results = collect(plan, cache, outcomes_of(source, views, cache, engine))
+    write_page = partial(write_report, plan, results, views, targets, options.explicit.command)
+    write_results(plan, results, views, targets, bool(options.recipe.anchors), write_page)
     cache.close()
     return verdict(results.records, options.fail_under)
 

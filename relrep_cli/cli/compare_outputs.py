@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from relrep_cli import store
@@ -73,8 +73,10 @@ class Targets:
             store.agree(self.per_row, more=ROWS_IN_HDF5)
 
 
-def write_results(plan: Plan, results: Results, views: Views, targets: Targets, projected: bool) -> None:
-    """Write everything that the plan asks for. projected: whether there are relative views.
+def write_results(
+    plan: Plan, results: Results, views: Views, targets: Targets, projected: bool, write_page: Callable[[], None] | None = None
+) -> None:
+    """Write everything that the plan asks for. projected: whether there are relative views. write_page: writes the report.
 
     Raises UsageError when row values are asked for and no metric has some; WriteError.
     """
@@ -88,7 +90,9 @@ def write_results(plan: Plan, results: Results, views: Views, targets: Targets, 
         )
     elif plan.outputs.distributions:
         _draw_distributions(targets, results)
-    if plan.outputs.worst:
+    if targets.is_report and write_page is not None:
+        write_page()
+    elif plan.outputs.worst:
         _write_worst(plan.outputs.worst, results.rows, views, targets, projected)
     elif table is not None and plan.outputs.matrix:
         _write_matrix(table, results.records, targets)

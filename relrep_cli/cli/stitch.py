@@ -7,15 +7,14 @@ from typing import Any
 
 from relrep_cli import store
 from relrep_cli.base.errors import DATA, DONE, UsageError, unknown
-from relrep_cli.base.output import Record, detail, say, write
+from relrep_cli.base.output import detail, say, write
 from relrep_cli.base.task_cache import Records
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.options import Given, command, split_names
 from relrep_cli.cli.recipe_options import read_recipe
-from relrep_cli.cli.report_files import Origin, publish, read_again
 from relrep_cli.cli.stitch_options import HEAD, Options
 from relrep_cli.cli.stitch_parts import records_of_run, refuse_here_only, run_elsewhere
-from relrep_cli.comparison.shown_names import short_names
+from relrep_cli.cli.stitch_report import write_stitch_report
 from relrep_cli.engine.running import HERE
 from relrep_cli.heads.heads import HEADS
 from relrep_cli.heads.mlp import ADAPTED
@@ -25,7 +24,6 @@ from relrep_cli.relative.projected_files import note_basis
 from relrep_cli.relative.recipes import Recipe
 from relrep_cli.relative.similarities import SIMILARITIES
 from relrep_cli.reports.page import is_report
-from relrep_cli.reports.record_grids import stitching_grids
 from relrep_cli.stitching import saved_heads
 from relrep_cli.stitching.adaptation import Adaptation
 from relrep_cli.stitching.cross_retrieval import TARGETS, RetrievalPlan, Sparse, retrieval_methods
@@ -82,25 +80,10 @@ def stitch(options: Options) -> int:
     records = plan.run()
     write([*records, *plan.failed], plan.columns, style)
     if is_report(options.output):
-        _write_report(options, plan, records)
+        write_stitch_report(options, plan, records)
     if plan.failed:
         say(f"{len(plan.failed)} of {len(options.files)} files could not be used: see their error.")
     return DATA if plan.failed else DONE
-
-
-def _write_report(options: Options, plan: Plan, records: list[Record]) -> None:
-    """Write the grid of encoders and heads as a page."""
-    if isinstance(plan, SavedHeadPlan):
-        found = read_again(options.files, options.reading.reading)
-    else:
-        found = {e.uri: e for e in plan.spaces.es}
-    names = short_names(list(found))
-    grids = stitching_grids(records, names)
-    title = f"stitching of {' and '.join(names.values()) if len(names) < 3 else f'{len(names)} spaces'}"
-    spaces = [(names[uri], one) for uri, one in found.items()]
-    errors = [str(record["error"]) for record in plan.failed]
-    origin = Origin(options.explicit.command, options.seed, options.force)
-    publish(options.output, title, grids, found, spaces, origin, errors)
 
 
 def plan_of(options: Options) -> Plan:

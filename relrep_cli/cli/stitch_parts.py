@@ -12,16 +12,18 @@ from relrep_cli.base.registry import load_plugins
 from relrep_cli.base.task_cache import Records, records_for
 from relrep_cli.cli.engine_options import refuse_standard_input
 from relrep_cli.cli.stitch_options import Options
+from relrep_cli.cli.stitch_report import write_stitch_report
 from relrep_cli.engine.jobs import Outcome, listening
 from relrep_cli.engine.running import Engine, outcomes
 from relrep_cli.engine.shards import Shard
+from relrep_cli.reports.page import is_report
 from relrep_cli.stitching.grid_parts import GridPart, merged, refuse_other_parts, to_bytes
 from relrep_cli.stitching.grid_results import Frame, collect
 from relrep_cli.stitching.grid_run import COLUMNS, GridPlan, Session, frame_of, job_of, report
 
 PART = ".part"
 HERE_ONLY = {
-    "-o": "output",
+    "-o": "vectors",
     "--save-head": "save_head",
     "--save-aggregator": "save_aggregator",
     "--predictions": "predictions",
@@ -34,6 +36,8 @@ def refuse_here_only(options: Options, part: Shard | None, engine: Engine) -> No
     if part is None and not engine.elsewhere:
         return
     named = "--cluster" if part is None else "--shard"
+    if part is not None and is_report(options.output):
+        raise UsageError("--shard makes no report", "Name a table such as grid.tsv, or remove --shard.", file=options.output)
     for option, name in HERE_ONLY.items():
         if getattr(options, name) and not (option == "-o" and part is not None):
             raise UsageError(f"{option} needs heads that this process trains, and does not go with {named}", "Leave one out.")
@@ -78,6 +82,8 @@ def run_elsewhere(plan: GridPlan, options: Options, part: Shard | None, engine: 
         return _write_part(plan, frame, part, list(found), options)
     records = plan.finish(collect(frame, found))
     write([*records, *plan.failed], plan.columns, options.printing.style)
+    if is_report(options.output):
+        write_stitch_report(options, plan, records)
     return _verdict(records, plan.failed)
 
 

@@ -76,6 +76,7 @@ def test_compare_writes_a_page_with_what_it_found(work: Workdir) -> None:
 def test_what_makes_no_report(work: Workdir) -> None:
     for options in ("--diagnose", "--against all", "--shard 1/2", "--format json"):
         work.error(f"relrep compare a.h5 b.h5 -o r.html {options}", 2, "makes no report", options.split()[0])
+    work.error("relrep stitch a.h5 b.h5 -a anchors.h5 --shard 1/2 -o r.html", 2, "--shard makes no report")
     work.error("relrep merge x.part -o r.html", 2, "parts hold no row values")
 
 
@@ -88,6 +89,14 @@ def test_evaluate_and_stitch_write_pages(work: Workdir) -> None:
     data = data_of((work / "s.html").read_bytes())
     assert data["grids"][0]["choices"]["shown"] == "stitching index" and len(data["grids"][0]["cells"]) == 4
     assert data["grids"][0]["titles"] == ["encoder", "head"]
+    work.here("relrep stitch a.h5 b.h5 -a anchors.h5 -m relative -s cosine --log log.jsonl -o t.html -q")
+    assert same_bytes(work, "s.html", "t.html")
+
+
+def test_other_outputs_are_written_beside_a_report(work: Workdir) -> None:
+    work.here("relrep compare a.h5 b.h5 -m cosine -o r.html --plot p.svg --per-row rows.tsv -q")
+    assert (work / "p.svg").exists() and len((work / "rows.tsv").read_text().splitlines()) == 241
+    assert data_of((work / "r.html").read_bytes())["grids"][0]["cells"][0][4]
 
 
 def test_files_that_cannot_be_used_are_named(work: Workdir) -> None:

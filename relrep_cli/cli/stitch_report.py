@@ -1,0 +1,29 @@
+"""`stitch -o report.html`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from relrep_cli.base.output import Record
+from relrep_cli.cli.report_files import Origin, publish, read_again
+from relrep_cli.cli.stitch_options import Options
+from relrep_cli.comparison.shown_names import short_names
+from relrep_cli.reports.record_grids import stitching_grids
+from relrep_cli.stitching.cross_retrieval import RetrievalPlan
+from relrep_cli.stitching.grid_run import GridPlan
+from relrep_cli.stitching.saved_head_run import SavedHeadPlan
+
+
+def write_stitch_report(options: Options, plan: GridPlan | RetrievalPlan | SavedHeadPlan, records: Sequence[Record]) -> None:
+    """Write the grid of encoders and heads as a page."""
+    if isinstance(plan, SavedHeadPlan):
+        found = read_again(options.files, options.reading.reading)
+    else:
+        found = {e.uri: e for e in plan.spaces.es}
+    names = short_names(list(found))
+    grids = stitching_grids(records, names)
+    title = f"stitching of {' and '.join(names.values()) if len(names) < 3 else f'{len(names)} spaces'}"
+    spaces = [(names[uri], one) for uri, one in found.items()]
+    errors = [str(record["error"]) for record in [*plan.failed, *records] if "error" in record]
+    origin = Origin(options.explicit.command, options.seed, options.force)
+    publish(options.output, title, grids, found, spaces, origin, errors)
