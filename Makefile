@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow test-cpus test-lowest test-light mutants lint docs clean
+.PHONY: demo test test-slow test-cpus test-lowest test-light mutants bench lint docs clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -13,10 +13,10 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 demo: $(VENV)/.ready
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh sample_data/demo.sh
 
-test: $(VENV)/.ready lint
+test: $(VENV)/.ready
 	$(BIN)/pytest -n auto --dist worksteal -m "not slow"
 
-# Kills, full disks, races, signals, memory, and the README's commands on real files
+# Kills, full disks, races, signals, memory, the README on real files, and whole runs that take a second or more
 test-slow: $(VENV)/.ready
 	$(BIN)/pytest -n auto --dist worksteal -m slow
 
@@ -49,6 +49,10 @@ test-light: $(LIGHT)/.ready
 mutants: $(VENV)/.ready
 	$(BIN)/python tests/mutants.py -j 2
 
+# relrep beside the scripts that one would write instead; some minutes
+bench: $(VENV)/.ready
+	$(BIN)/python -m benchmarks
+
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -56,11 +60,16 @@ lint: $(VENV)/.ready
 	$(BIN)/python -m relrep_cli.cli.reference --check docs/reference.md
 	$(BIN)/python -m relrep_cli.cli.reference --check docs/reading.md
 	$(BIN)/python -m relrep_cli.cli.reference --check docs/api.md
+	$(BIN)/python -m relrep_cli.cli.reference --check relrep_cli/metrics/conventions.json
+	$(BIN)/python -m relrep_cli.cli.reference --check relrep_cli/cli/words.json
 
 docs: $(VENV)/.ready
+	$(BIN)/python -m relrep_cli.cli.reference relrep_cli/metrics/conventions.json
+	$(BIN)/python -m relrep_cli.cli.reference relrep_cli/cli/words.json
 	$(BIN)/python -m relrep_cli.cli.reference docs/reference.md
 	$(BIN)/python -m relrep_cli.cli.reference docs/reading.md
 	$(BIN)/python -m relrep_cli.cli.reference docs/api.md
+	$(BIN)/python -m benchmarks --page docs/performance.md
 
 clean:
 	rm -rf $(VENV) $(LOWEST) $(LIGHT) demo .pytest_cache .mypy_cache .ruff_cache

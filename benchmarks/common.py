@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,9 +20,9 @@ SMOKE = "--smoke" in sys.argv
 if SMOKE:
     sys.argv.remove("--smoke")
 sys.path.insert(0, str(CHECKOUT))
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "RELREP_THREADS"):
     os.environ[variable] = "1"  # threads that wait for each other would be counted as work
-os.environ["PYTHONPATH"] = str(CHECKOUT)
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(CHECKOUT), os.environ.get("PYTHONPATH", "")]))
 
 Work = Callable[[], object]
 
@@ -44,9 +45,9 @@ def seconds(works: dict[str, Work], rounds: int) -> dict[str, float]:
     times: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(rounds + 1):
         for name, work in works.items():
-            before = sum(os.times()[:2])
+            before = time.process_time()
             work()
-            times[name].append(sum(os.times()[:2]) - before)
+            times[name].append(time.process_time() - before)
     return {name: median(found[1:]) for name, found in times.items()}
 
 
@@ -55,13 +56,16 @@ def ratio(numerator: float, denominator: float) -> float:
     return numerator / denominator if denominator else float("nan")
 
 
-def usage(command: list[str]) -> tuple[float, float, str]:
-    """CPU seconds, peak resident bytes and stdout of a command. Exits when it fails.
+def usage(command: list[str], more: dict[str, str] | None = None, good: tuple[int, ...] = (0,)) -> tuple[float, float, str]:
+    """CPU seconds, peak resident bytes and stdout of a command. Exits when it ends with a code that is not good.
+
+    more: variables of its environment.
 
     A helper process starts it: a child's peak counts from that of the process it was forked from.
     """
-    done = subprocess.run([sys.executable, "-c", HELPER, *command], capture_output=True, text=True, check=False)
-    if done.returncode:
+    env = {**os.environ, **(more or {})}
+    done = subprocess.run([sys.executable, "-c", HELPER, *command], capture_output=True, text=True, check=False, env=env)
+    if done.returncode not in good:
         sys.exit(f"{' '.join(command)}: exit {done.returncode}\n{done.stderr}")
     cpu, peak = done.stderr.splitlines()[-1].split()
     return float(cpu), int(peak) * (1.0 if sys.platform == "darwin" else 1024.0), done.stdout

@@ -11,6 +11,7 @@ relrep info a.h5 >out
 relrep anchor a.h5 -n 50 --strategy kmeans -o anchors.h5 -q
 relrep project a.h5 -a anchors.h5 -s cosine,l1 -o a.rel.h5 -q
 relrep compare a.h5 b.h5 -m cka,knn-jaccard -q >out
+relrep compare a.h5 b.h5 -m cosine --split test -o report.html -q
 relrep stitch a.h5 b.h5 -a anchors.h5 --method absolute,relative,ridge -s cosine -q >out
 relrep evaluate a.h5 --task knn,linear-probe -q >out
 relrep neighbors a.h5 --sample 2 -q >out

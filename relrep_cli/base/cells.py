@@ -51,3 +51,16 @@ def short(value: Any) -> str:
     if not isinstance(value, float):
         return exact(value)
     return f"{value:.4f}" if 1e-3 <= abs(value) < 1e6 or value == 0 else f"{value:.3g}"
+
+
+LEVELS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
+STARS = "* {0} < 0.05, ** {0} < 0.01, *** {0} < 0.001"
+
+
+def stars(level: Any) -> str:
+    """The stars of a q- or p-value.
+
+    >>> stars(0.04), stars(0.0004), stars(0.5), stars(None)
+    ('*', '***', '', '')
+    """
+    return next((marks for bound, marks in LEVELS if isinstance(level, float) and level < bound), "")

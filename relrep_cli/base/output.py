@@ -1,4 +1,4 @@
-"""The only door to print and rich: results on stdout, notes to the user through the logger `relrep`."""
+"""The only door to print: results on stdout, notes to the user through the logger `relrep`."""
 
 from __future__ import annotations
 
@@ -8,25 +8,22 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from relrep_cli.base import latex
-from relrep_cli.base.cells import as_json, exact, for_machines, number, plain, safe, short
+from relrep_cli.base.cells import as_json, for_machines, plain, safe
 from relrep_cli.base.errors import WriteError, printable
 from relrep_cli.base.progress_lines import line_a_minute
 from relrep_cli.base.signals import check
 from relrep_cli.base.streams import silence_stdout
+from relrep_cli.base.tables import FOR_EYES, for_eyes
+from relrep_cli.base.tables import Mark as Mark
+from relrep_cli.base.tables import Record as Record
 
-COUNTS = ("k", "anchors", "tied", "target", "class", "anomalies")  # columns where no value means that none applies
-ZERO_IS_NOTHING = ("deviation", "tied", "chance_difference")  # columns that a table leaves out when they are 0 throughout
-USUAL = {"joined": ("id",)}  # values that say nothing new, so that a table leaves their column out
-PATHS = ("a", "b", "reference", "encoder", "head", "file", "into", "anomalies")  # columns that hold file names
 ENDINGS = {".tsv": "tsv", ".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".md": "markdown", ".tex": "latex"}
 FORMATS = ("table", "tsv", "csv", "json", "jsonl", "markdown", "latex")
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -139,7 +136,8 @@ def _bar_owner() -> StderrNotes | None:
     """The handler above whose notes a bar may be drawn: on a terminal, with neither -q nor -v."""
     if not sys.stderr.isatty() or LOGGER.level != logging.INFO or os.environ.get("TERM") == "dumb":
         return None
-    return next((handler for handler in LOGGER.handlers if isinstance(handler, StderrNotes)), None)
+    owners = [handler for handler in LOGGER.handlers if isinstance(handler, StderrNotes)]
+    return next((handler for handler in owners if handler.console is None), None)  # one bar at a time
 
 
 @contextmanager
@@ -152,14 +150,19 @@ def progress(task: str) -> Iterator[Any]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
     console = Console(stderr=True)
+    count, note = TextColumn("{task.fields[count]}"), TextColumn("{task.fields[note]}")
+    time = (TimeRemainingColumn(), TextColumn("left"))
+    columns = (TextColumn("{task.description}"), BarColumn(min(40, console.width // 5)), count, *time, note)
     with Progress(*columns, console=console, transient=True) as bar, _above(owner, console):
-        handle = bar.add_task(task, total=None, note="")
+        handle = bar.add_task(task, total=None, note="", count="")
 
         def advance(done: int, total: int, note: str = "") -> None:
             check()
-            bar.update(handle, completed=done, total=total, note=note)
+            count = f"{int(done)}/{total}"
+            room = console.width - console.width // 5 - len(task) - len(count) - 20  # beside the bar, the time and spaces
+            cut = note if len(note) <= room else f"{note[: max(0, room - 1)]}…"
+            bar.update(handle, completed=done, total=total, note=cut, count=count)
 
         yield advance
 
@@ -171,15 +174,6 @@ def _above(handler: StderrNotes, console: Any) -> Iterator[None]:
         yield
     finally:
         handler.console = None
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A star in a table, behind the cells of `column` in the records that it applies to, and the line that explains it."""
-
-    column: str
-    applies: Callable[[Record], bool]
-    note: str
 
 
 def write(records: Sequence[Record], columns: Sequence[str], style: Style = PLAIN_STYLE, mark: Mark | None = None) -> None:
@@ -218,81 +212,12 @@ def render(
         return as_json([plain(r, columns) for r in records], indent=2)
     if format == "jsonl":
         return "".join(as_json(plain(r, columns)) for r in records)
-    if format == "table":
-        return _table(records, columns, verbatim, mark)
-    if format == "latex":
-        return latex.table(records, _shown(records, columns, verbatim), short, [] if verbatim else _notes(records))
+    if format in FOR_EYES:
+        return for_eyes(records, columns, format, verbatim, mark)
     header = [printable(c, 4096) for c in columns]
-    if format == "markdown":
-        rows = [[short(r.get(c)).replace("|", "\\|") for c in columns] for r in records]
-        lines = [[c.replace("|", "\\|") for c in header], ["---"] * len(columns), *rows]
-        return "".join("| " + " | ".join(line) + " |\n" for line in lines)
     cells: list[list[str | int | float]] = [[*header], *([for_machines(r.get(c)) for c in columns] for r in records)]
     text = io.StringIO()
     csv.writer(text, delimiter="\t" if format == "tsv" else ",", lineterminator="\n").writerows(
         [safe(cell, quote_formulas) if isinstance(cell, str) else repr(cell) for cell in row] for row in cells
     )
     return text.getvalue()
-
-
-def _table(records: Sequence[Record], columns: Sequence[str], verbatim: bool, mark: Mark | None) -> str:
-    """A table for eyes: empty columns are left out, conventions stand below it, once each."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    shown = _shown(records, columns, verbatim)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for c in shown:
-        kinds = {type(number(r.get(c))) for r in records} - {type(None)}
-        numeric = kinds <= {int, float}
-        heading = Text(printable(c if verbatim else c.replace("_", " ")))
-        whole = numeric or c == shown[0]  # a wrapped number or file name is easily misread
-        table.add_column(heading, justify="right" if numeric else "left", overflow="fold", no_wrap=whole)
-    stars = [mark is not None and mark.applies(r) for r in records]
-    for r, star in zip(records if verbatim else _short_paths(records), stars, strict=True):
-        ends = {mark.column: "*" if star else " "} if mark is not None and any(stars) else {}
-        table.add_row(*(Text("" if r.get(c) is None and c in COUNTS else short(r.get(c)) + ends.get(c, "")) for c in shown))
-    text = io.StringIO()
-    terminal = sys.stdout.isatty()
-    plain = not terminal or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
-    console = Console(file=text, width=None if terminal else 10_000, force_terminal=not plain, highlight=False)
-    if terminal:  # lines too long for it go on below, as any do; nothing is cropped
-        console.width = max(console.width, _least(table, console))
-    console.print(table)
-    lines = [line.rstrip() for line in text.getvalue().rstrip("\n").split("\n")]
-    starred = [f"* {mark.note}"] if mark is not None and any(stars) else []
-    return "\n".join([*lines, *starred, *([] if verbatim else _notes(records))]) + "\n"
-
-
-def _shown(records: Sequence[Record], columns: Sequence[str], verbatim: bool) -> list[str]:
-    """The columns that a table for eyes shows: those that say something."""
-    silent = {c: (None, 0) if c in ZERO_IS_NOTHING else (None, *USUAL.get(c, ())) for c in columns}
-    return [c for c in columns if verbatim or (c != "convention" and any(r.get(c) not in silent[c] for r in records))]
-
-
-def _least(table: Any, console: Any) -> int:
-    """The width that a table needs: whole columns as they are, others folded down to a dozen characters."""
-    widths = [(console.measure(column.header).maximum, column) for column in table.columns]
-    cells = [max([w, *(console.measure(cell).maximum for cell in column.cells)]) for w, column in widths]
-    return sum((w if column.no_wrap else min(w, 12)) + 2 for w, (_, column) in zip(cells, widths, strict=True))
-
-
-def _short_paths(records: Sequence[Record]) -> list[Record]:
-    """Files by their last path part, where that tells them apart."""
-    paths = {str(r[c]) for r in records for c in PATHS if r.get(c) is not None}
-    names = {path: os.path.basename(path.partition("::")[0]) + path[len(path.partition("::")[0]) :] for path in paths}
-    if len(set(names.values())) < len(paths):
-        return list(records)
-    return [{c: names.get(str(v), v) if c in PATHS else v for c, v in r.items()} for r in records]
-
-
-def _notes(records: Sequence[Record]) -> list[str]:
-    """One line for each convention, with the metrics, or what else a record measures, that follow it."""
-    followers: dict[str, dict[str, None]] = {}
-    for r in records:
-        if r.get("convention"):
-            followers.setdefault(exact(r["convention"]), {})[
-                " ".join(exact(r[c]) for c in ("metric", "task", "name") if r.get(c))
-            ] = None
-    return [f"{', '.join(names)}: {convention}" for convention, names in followers.items()]

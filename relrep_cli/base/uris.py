@@ -74,3 +74,18 @@ def natural(name: str) -> list[tuple[int, str]]:
     """Sort key for natural order: numbers within names are compared as numbers."""
     parts = [part.lstrip("0") if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
     return [(len(part) if number % 2 else 0, part) for number, part in enumerate(parts)]
+
+
+def without_shared_folders(members: list[str]) -> list[str]:
+    """Remove the folders that all members share, but the last one, which may say what the numbers behind it count.
+
+    >>> without_shared_folders(["model/block/1", "model/block/12"]), without_shared_folders(["a/1", "b/1"])
+    (['block/1', 'block/12'], ['a/1', 'b/1'])
+    """
+    parts = [member.strip("/").split("/") for member in members]
+    shared = 0
+    while all(len(p) > shared + 2 for p in parts) and len({p[shared] for p in parts}) == 1 == len(
+        {p[shared + 1] for p in parts}
+    ):
+        shared += 1
+    return ["/".join(p[shared:]) or member for p, member in zip(parts, members, strict=True)]

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from relrep_cli import __version__
 from relrep_cli.base import errors, signals, task_cache
+from relrep_cli.base.limits import cpu_limit
 from relrep_cli.base.output import complain, emit, notes_on_stderr, warnings_as_details
 from relrep_cli.base.registry import load_plugins
 from relrep_cli.base.streams import silence_stdout, stand_in
@@ -61,7 +62,13 @@ class Commands(TyperGroup):
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        return load(cmd_name) if cmd_name in COMMANDS else None
+        if cmd_name not in COMMANDS:
+            return None
+        if os.environ.get("_RELREP_COMPLETE"):
+            from relrep_cli.cli import completion_words
+
+            return completion_words.command(cmd_name) or load(cmd_name)
+        return load(cmd_name)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] not in COMMANDS:
@@ -149,11 +156,13 @@ def versions() -> str:
         if package == "h5py":
             with suppress(ImportError):
                 found.append(f"HDF5 {import_module('relrep_cli.store.libhdf5').h5py.version.hdf5_version}")
+    native = import_module("relrep_cli.numerics.native")
+    found.append("kernels in C" if native.available() else "no kernels in C")
     return ", ".join(found)
 
 
 def limit_threads(arguments: list[str]) -> None:
-    """Bind the numerical libraries to --threads, else SLURM_CPUS_PER_TASK, else all CPUs this process may use.
+    """Bind the numerical libraries to --threads, else SLURM_CPUS_PER_TASK, else all CPUs that this process may use.
 
     BLAS keeps to one thread: relrep spreads fixed pieces of work over threads itself, so that results do not depend on their
     number. The libraries read these variables while they load, so this comes before any import of theirs.
@@ -165,7 +174,7 @@ def limit_threads(arguments: list[str]) -> None:
         elif word.startswith("--threads="):
             wanted = word.partition("=")[2]
     if not (wanted.isdigit() and int(wanted) > 0):
-        wanted = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+        wanted = str(cpu_limit())
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, wanted) | dict.fromkeys(BLAS_VARIABLES, "1"))
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin while they wait take a busy machine from others
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -15,13 +14,16 @@ from relrep_cli.base.task_cache import Records, records_for
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.compare_diagnosis import refuse_other_options, run_diagnosis
 from relrep_cli.cli.compare_differences import refuse_other_results, run_differences
-from relrep_cli.cli.compare_outputs import Targets, describe, verdict, write_results
+from relrep_cli.cli.compare_outputs import Targets, describe, prints_matrix, verdict, write_results
 from relrep_cli.cli.compare_parts import PART, refuse_of_part, run_part
+from relrep_cli.cli.compare_report import with_summaries, write_report
 from relrep_cli.cli.compare_session import Source, outcomes_of, views_of
 from relrep_cli.cli.engine_options import EngineOptions
 from relrep_cli.cli.options import Explicit, Given, Printing, command
+from relrep_cli.cli.picture_options import PictureOptions
 from relrep_cli.cli.reading_options import TrustingOptions
 from relrep_cli.cli.recipe_options import RecipeOptions
+from relrep_cli.cli.report_files import refuse_report
 from relrep_cli.comparison.diagnosis import RELATIONS
 from relrep_cli.comparison.layers import expand as expand_patterns
 from relrep_cli.comparison.plans import Outputs, Plan, make_plan
@@ -30,8 +32,9 @@ from relrep_cli.comparison.runs import collect
 from relrep_cli.metrics import METRICS
 from relrep_cli.metrics.catalogue import COLUMNS as CATALOGUE
 from relrep_cli.metrics.catalogue import PRESETS, catalogue, expand, preset, remarks
-from relrep_cli.plots import ready
+from relrep_cli.numerics.devices import chosen
 from relrep_cli.relative.similarities import SIMILARITIES
+from relrep_cli.reports.page import is_report
 
 TITLE = "What to measure"
 EXAMPLES = (
@@ -40,6 +43,7 @@ EXAMPLES = (
     "relrep compare a.h5 b.h5 --anchors anchors.h5 --similarity cosine,l1 --preset reference",
     "relrep compare a.h5 b.h5 --metric kernels,procrustes",
     "relrep compare *.h5 --metric cka --matrix",
+    "relrep compare *.h5 --permutations 1000 -o report.html",
     "relrep compare 'a.h5::layer/*' 'b.h5::layer/*' --metric cka --matrix",
     "relrep compare a.h5 b.h5 --metric knn-jaccard --worst 20 | cut -f1 > look-at.txt",
     "relrep compare 'a.h5::layer/*' b.h5 --metric cka --permutations 1000",
@@ -120,15 +124,6 @@ class Options:
             show_default=False,
         ),
     ] = None
-    plot: Annotated[
-        str,
-        typer.Option(
-            "--plot",
-            help="Also draw FILE (.png, .svg or .pdf): a heatmap, or for two files the distribution of row values.",
-            metavar="FILE",
-            show_default=False,
-        ),
-    ] = ""
     worst: Annotated[
         int | None,
         typer.Option(
@@ -157,9 +152,7 @@ class Options:
     ] = None
     diagnose: Annotated[
         bool,
-        typer.Option(
-            "--diagnose", help="Instead of metrics, find the simplest relation between the files of a pair, with its evidence."
-        ),
+        typer.Option("--diagnose", help="Instead of metrics, find the simplest relation of two files, with evidence."),
     ] = False
     accept: Annotated[
         str | None,
@@ -174,14 +167,25 @@ class Options:
     no_interval: Annotated[
         bool, typer.Option("--no-interval", help="Leave out the confidence intervals, which can take most of the time.")
     ] = False
-    output: shared.Output = ""
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            help="File to write: a table, or a report (.html); - is stdout.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = ""
     force: shared.Force = False
+    device: shared.Device = "cpu"
     dry_run: shared.DryRun = False
     printing: Printing
     seed: shared.Seed = 0
     recipe: RecipeOptions
     reading: TrustingOptions
     running: EngineOptions
+    picture: PictureOptions
     given: Given
     explicit: Explicit = field(default_factory=Explicit)
 
@@ -210,7 +214,10 @@ def compare(options: Options) -> int:
     refuse_other_options(options.explicit.options, options.diagnose, options.accept)
     refuse_other_results(options.explicit.options, options.against)
     targets, plan = _targets(options), _plan(options)
-    targets.refuse([*plan.files, *options.recipe.files()])
+    targets.refuse([*plan.files, *options.recipe.files()], plan.files)
+    refuse_report(
+        targets.output, targets.style, diagnose=options.diagnose, against=options.against, shard=options.running.shard
+    )
     if options.against:
         models_of(plan, options.against)  # refuses before files are read
     if options.diagnose:
@@ -226,12 +233,16 @@ def compare(options: Options) -> int:
     if options.against:
         return run_differences(plan, views, options.against, options.repeats, targets, cache, options.dry_run)
     if options.dry_run:
-        shared.plan(describe(plan, views))
+        shared.plan(describe(plan, views, max(1, engine.processes)))
         return DONE
     if part is not None:
         return run_part(source, views, cache, engine, part, targets)
-    results = collect(plan, cache, outcomes_of(source, views, cache, engine))
-    write_results(plan, results, views, targets, bool(options.recipe.anchors))
+    found = outcomes_of(source, views, cache, engine)
+    results = collect(plan, cache, found)
+    if targets.is_report:
+        write_report(plan, results, views, targets, options.explicit.command)
+    else:
+        write_results(plan, results, views, targets, bool(options.recipe.anchors))
     cache.close()
     return verdict(results.records, options.fail_under)
 
@@ -240,17 +251,16 @@ def _targets(options: Options) -> Targets:
     return Targets(
         output=options.output,
         per_row=options.per_row or "",
-        plot=options.plot,
+        plot=options.picture.plot,
         style=options.printing.style,
         force=options.force,
+        look=options.picture.look(options.explicit.options),
     )
 
 
 def _plan(options: Options) -> Plan:
     if options.fail_under is not None and not math.isfinite(options.fail_under):
         raise UsageError(f"--fail-under is {options.fail_under}", "Give a finite number.")
-    if options.plot:
-        ready(options.plot)
     groups = expand_patterns(options.files)
     names = preset(options.preset) if options.preset else shared.split_names(options.metric)
     for remark in remarks(names := expand(names)):
@@ -258,30 +268,22 @@ def _plan(options: Options) -> Plan:
     metrics = options.given.choose(METRICS, names)
     several = sum(map(len, groups)) > 2
     outputs = Outputs(
-        matrix=_prints_matrix(options, several, len(metrics)),
-        heatmap=bool(options.plot) and several,
-        distributions=bool(options.plot) and not several,
+        matrix=prints_matrix(options.matrix, several, len(metrics), _asked(options)),
+        heatmap=bool(options.picture.plot) and several,
+        distributions=bool(options.picture.plot) and not several,
         row_table=bool(options.per_row),
-        worst=options.worst or 0,
+        worst=0 if is_report(options.output) else options.worst or 0,
         permutations=options.permutations or 0,
         intervals=not options.no_interval,
     )
-    return make_plan(groups, metrics, outputs, reference=options.reference, seed=options.seed, require_all=options.require_all)
+    plan = make_plan(groups, metrics, outputs, reference=options.reference, seed=options.seed, require_all=options.require_all)
+    return with_summaries(plan, options.worst) if is_report(options.output) else plan
 
 
-def _prints_matrix(options: Options, several: bool, metrics: int) -> bool:
-    """Whether to print a matrix. By default, on a terminal, one metric of several files, when nothing else is asked for."""
-    if options.matrix is not None:
-        return options.matrix
-    more = (
-        options.output,
-        options.printing.style.format,
-        options.recipe.anchors,
-        options.reference,
-        options.worst,
-        options.permutations,
-    )
-    return sys.stdout.isatty() and several and metrics == 1 and not any(more)
+def _asked(options: Options) -> bool:
+    """Whether something is asked for that a matrix does not show."""
+    more = (options.output, options.printing.style.format, options.recipe.anchors, options.reference, options.worst)
+    return any((*more, options.permutations))
 
 
 def _source(options: Options, plan: Plan, cache: Records, with_content: bool) -> Source:
@@ -294,4 +296,5 @@ def _source(options: Options, plan: Plan, cache: Records, with_content: bool) ->
         folder="" if cache.folder is None else str(cache.folder),
         keep=cache.keep,
         with_content=with_content or cache.folder is not None,
+        device=chosen(options.device),
     )

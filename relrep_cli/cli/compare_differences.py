@@ -28,6 +28,7 @@ APART = {
     "cluster",
     "shard",
     "log",
+    "device",
 }  # ask for other results
 
 

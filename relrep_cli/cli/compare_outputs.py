@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from relrep_cli import store
 from relrep_cli.base.errors import DATA, DONE, NO, DataError, UsageError
 from relrep_cli.base.output import Mark, Record, Style, emit, render, say, write
+from relrep_cli.base.tables import FOR_EYES, below
 from relrep_cli.comparison.corrected_values import NOTE, high_by_chance
+from relrep_cli.comparison.costs import cost_of
 from relrep_cli.comparison.matrix import Matrix, matrix
 from relrep_cli.comparison.pairs_of_files import Rows, counts_for_gate, misses_gate
 from relrep_cli.comparison.plans import Plan
@@ -18,7 +22,11 @@ from relrep_cli.comparison.row_values import obs_additions, row_keys, row_matrix
 from relrep_cli.comparison.runs import Results, Views
 from relrep_cli.comparison.worst_items import worst
 from relrep_cli.embedding import ABSOLUTE, text
-from relrep_cli.plots import Panel, distributions, heatmap
+from relrep_cli.engine.estimates import told
+from relrep_cli.plots import Look, Panel, distributions, heatmap
+from relrep_cli.plots.matrices import PLAIN_LOOK
+from relrep_cli.reports.page import ENDINGS as PAGES
+from relrep_cli.reports.page import is_report
 from relrep_cli.store.h5ad_copies import is_h5ad, same_file, write_copy
 
 ROWS_IN_HDF5 = (".h5", ".hdf5")
@@ -34,9 +42,21 @@ class Targets:
     plot: str
     style: Style
     force: bool
+    look: Look = PLAIN_LOOK
 
-    def refuse(self, inputs: Sequence[str]) -> None:
-        """Raise UsageError when a target is an input or another target, or must not be replaced; WriteError for a bad place."""
+    @property
+    def is_report(self) -> bool:
+        """Whether the output is a page."""
+        return is_report(self.output)
+
+    def refuse(self, inputs: Sequence[str], files: Sequence[str] = ()) -> None:
+        """Raise UsageError when a target is an input or another target, or must not be replaced; WriteError for a bad place.
+
+        files: those that the picture may have names for.
+        """
+        if self.look.names and len(self.look.names) != len(files):
+            finding = f"--plot-names names {len(self.look.names)} files, and there are {len(files)}"
+            raise UsageError(finding, "Give one name for each file.")
         for target in filter(None, (self.output, self.plot)):  # an existing file may hold these very results: decided later
             store.refuse(target, True, inputs, store.TABLES if target == self.output else ())
         if self.per_row:
@@ -45,7 +65,7 @@ class Targets:
         for (option, target), (other, same) in itertools.combinations(names.items(), 2):
             if target and target == same:
                 raise UsageError(f"{option} and {other} name the same file", "Give them different names.", file=target)
-        store.agree(self.output, self.style)
+        store.agree(self.output, self.style, more=PAGES)
         if self.per_row and is_h5ad(self.per_row) and not any(map(is_h5ad, inputs)):
             remedy = "Name a .tsv, .parquet or .h5 file."
             raise UsageError("a copy of an .h5ad is written, and none is compared", remedy, place=f"--per-row {self.per_row}")
@@ -63,7 +83,9 @@ def write_results(plan: Plan, results: Results, views: Views, targets: Targets, 
     table = matrix(results.records, *plan.sides) if plan.outputs.one_value_per_pair else None
     if table is not None and plan.outputs.heatmap:
         in_layers = any("::" in uri for uri in plan.files)  # layers stay in their own order
-        store.write_bytes(targets.plot, heatmap(table, targets.plot, order=not in_layers), targets.force)
+        store.write_bytes(
+            targets.plot, heatmap(_named(table, plan, targets.look), targets.plot, not in_layers, targets.look), targets.force
+        )
     elif plan.outputs.distributions:
         _draw_distributions(targets, results)
     if plan.outputs.worst:
@@ -83,18 +105,35 @@ def _write_records(records: Sequence[Record], columns: Sequence[str], targets: T
 
 
 def _write_matrix(m: Matrix, records: Sequence[Record], targets: Targets) -> None:
-    """Write the matrix. A table has the convention below it; in other formats, a note gives it. Errors are notes, too."""
+    """Write the matrix. Formats for eyes have the convention below it, and stars for small q-values; in others, a note gives
+    the convention. Errors are notes, too."""
     columns = [m.metric, *m.columns]
     for error in dict.fromkeys(r["error"] for r in records if "error" in r):
         say(error)
-    if targets.output and targets.output != "-":
+    in_file = targets.output not in ("", "-")
+    kind = store.format_of(targets.output, targets.style) if in_file else targets.style.on_stdout
+    if kind in FOR_EYES:
+        columns = [m.metric, *m.shown_labels[1]]
+        content = render(m.marked_records(), columns, kind, verbatim=True) + below(m.convention_line(), kind)
+    elif in_file:
         store.write_bytes(targets.output, store.encoded(targets.output, m.records(), columns, targets.style), targets.force)
         return say(m.convention_line())
-    kind = targets.style.on_stdout
-    content = render(m.records(), columns, kind, verbatim=True, quote_formulas=targets.style.quote_formulas)
-    emit(content + (m.convention_line() + "\n" if kind == "table" else ""))
-    if kind != "table":
+    else:
+        content = render(m.records(), columns, kind, verbatim=True, quote_formulas=targets.style.quote_formulas)
+    if in_file:
+        return store.write_bytes(targets.output, content.encode(errors="backslashreplace"), targets.force)
+    emit(content)
+    if kind not in FOR_EYES:
         say(m.convention_line())
+
+
+def _named(m: Matrix, plan: Plan, look: Look) -> Matrix:
+    """The matrix with the names that were asked for."""
+    if not look.names:
+        return m
+    names = dict(zip(plan.files, look.names, strict=True))
+    left, top = plan.sides
+    return replace(m, labels=(tuple(names[uri] for uri in left), tuple(names[uri] for uri in top)), sides=("", ""))
 
 
 def _draw_distributions(targets: Targets, results: Results) -> None:
@@ -104,13 +143,15 @@ def _draw_distributions(targets: Targets, results: Results) -> None:
             NO_ROW_VALUES, "For two files, the plot shows these; add a metric such as cosine.", place=_plot(targets)
         )
     keys = ("a", "b", "metric", "k", "projection")
+    ks = {(own.record["metric"], own.record["k"]) for own in results.rows}
+    several = {metric for metric, count in Counter(metric for metric, _ in ks).items() if count > 1}
     panels = [
-        Panel(record, own.values)
+        Panel(record, own.values, record["metric"] in several)
         for own in results.rows
         for record in results.records
         if record["value"] is not None and all(record.get(k) == own.record[k] for k in keys if k in record and k in own.record)
     ]
-    store.write_bytes(targets.plot, distributions(panels, targets.plot), targets.force)
+    store.write_bytes(targets.plot, distributions(panels, targets.plot, targets.look), targets.force)
 
 
 def _plot(targets: Targets) -> str:
@@ -164,10 +205,18 @@ def _annotate(target: str, rows: Sequence[Rows], views: Views, force: bool) -> N
     write_copy(uri, target, obs_additions(own, e), force)
 
 
-def describe(plan: Plan, views: Views) -> list[str]:
-    """One line for each pair of the plan, for --dry-run."""
+def prints_matrix(wanted: bool | None, several: bool, metrics: int, more: bool) -> bool:
+    """Whether to print a matrix. By default, on a terminal, one metric of several files, when nothing else is asked for."""
+    return (sys.stdout.isatty() and several and metrics == 1 and not more) if wanted is None else wanted
+
+
+def describe(plan: Plan, views: Views, processes: int = 1) -> list[str]:
+    """One line for each pair of the plan, and one for the cost of all, for --dry-run."""
     names = ", ".join(plan.metrics)
-    return [f"compare {_shape(a, views)} with {_shape(b, views)} by {names}" for a, b in plan.pairs]
+    lines = [f"compare {_shape(a, views)} with {_shape(b, views)} by {names}" for a, b in plan.pairs]
+    cost, unknown = cost_of(plan, {uri: found for uri, found in views.items() if isinstance(found, list)})
+    without = f", without {', '.join(unknown)}" if unknown else ""
+    return [*lines, f"take {told(cost, processes=processes)}{without}"]
 
 
 def _shape(uri: str, views: Mapping[str, object]) -> str:

@@ -12,6 +12,7 @@ from relrep_cli.base.task_cache import Records
 from relrep_cli.cli.engine_options import refuse_standard_input
 from relrep_cli.cli.options import Given
 from relrep_cli.cli.recipe_options import RecipeOptions, read_recipe
+from relrep_cli.comparison.pieces import spread_over
 from relrep_cli.comparison.plans import Plan
 from relrep_cli.comparison.runs import Session, Views, job_of
 from relrep_cli.engine.jobs import Outcome
@@ -28,7 +29,7 @@ class Source:
     """What a process must know to measure pairs: options and names of files.
 
     folder: where finished tasks are kept, "" for nowhere. keep: whether they outlive the run. with_content: whether results
-    name the content of the files.
+    name the content of the files. device: where neighbours are searched.
     """
 
     plan: Plan
@@ -39,13 +40,14 @@ class Source:
     folder: str
     keep: bool
     with_content: bool
+    device: str = "cpu"
 
 
 def session_of(source: Source) -> Session:
     """The state of a process of its own. Files are read when a pair needs them."""
     load_plugins()
     cache = Records(Path(source.folder) if source.folder else None, source.keep)
-    return Session(source.plan, lazy_views(source), cache, Workspace.of_run(cache))
+    return Session(source.plan, lazy_views(source), cache, Workspace.of_run(cache, source.device))
 
 
 def lazy_views(source: Source) -> FileViews:
@@ -64,10 +66,15 @@ def views_of(source: Source, lazy: bool) -> Views:
 def outcomes_of(source: Source, views: Views, cache: Records, engine: Engine) -> Iterator[Outcome]:
     """The outcomes of the pairs of the plan, in their order."""
     shared = replace(source, plan=replace(source.plan, pairs=[]))
-    job = job_of(source.plan, f"{__name__}:session_of", shared)
+    setup = f"{__name__}:session_of"
+    job = job_of(source.plan, setup, shared)
     if engine.elsewhere:
         cache.share()
-    state = None if engine.elsewhere else Session(source.plan, views, cache, Workspace.of_run(cache))
+    if engine.elsewhere and source.plan.single and len(source.plan.pairs) == 1:  # others take pieces of the one pair
+        spread = spread_over(engine, source.plan.pairs[0], setup, shared)
+        session = Session(source.plan, views, cache, replace(Workspace.of_run(cache, source.device), spread=spread))
+        return outcomes(job, Engine(log=engine.log), session)
+    state = None if engine.elsewhere else Session(source.plan, views, cache, Workspace.of_run(cache, source.device))
     return outcomes(job, engine, state)
 
 

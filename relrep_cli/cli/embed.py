@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import typer
 
 from relrep_cli import encoders, sources, store
-from relrep_cli.base.errors import DataError, UsageError, unknown
+from relrep_cli.base.errors import DataError, UsageError
+from relrep_cli.cli.embed_encoder import NONE, encoder_of
+from relrep_cli.cli.engine_options import RowOptions, refuse_standard_input
 from relrep_cli.cli.options import Device, DryRun, Force, Given, Output, Seed, command
 from relrep_cli.cli.reading_options import TrustingFileOptions
 from relrep_cli.embedding import Embedding
 from relrep_cli.encoders import ENCODERS, Trained
-from relrep_cli.encoders.item_encoding import LABEL, SAVED, Encoding, embed_items
+from relrep_cli.encoders.decoding import decode_images
+from relrep_cli.encoders.item_encoding import LABEL, Encoding, embed_items
+from relrep_cli.encoders.item_rows import SAVED
 from relrep_cli.encoders.pretrained import MODELS, scheme_of
+from relrep_cli.plots import ready, training
 from relrep_cli.sources import SOURCES, Items
 from relrep_cli.sources.column_files import columns_of, with_columns
 from relrep_cli.store.imports import import_vectors
 
-NONE = "none"
 POSITIVES = 3  # nearest neighbours, unless --k says otherwise
 
 RAW = {"images": "images", "graph": "a graph"}
@@ -102,6 +107,21 @@ class Options:
         str,
         typer.Option("--save-encoder", help="Keep the trained encoder.", metavar="FILE.safetensors", show_default=False),
     ] = ""
+    decode: Annotated[
+        bool,
+        typer.Option(
+            "--decode", help="Turn vectors of the space of a saved autoencoder (--encoder FILE.safetensors) into images (.npz)."
+        ),
+    ] = False
+    plot_training: Annotated[
+        str,
+        typer.Option(
+            "--plot-training",
+            help="Draw the terms of the loss in every epoch to FILE (.png, .svg or .pdf).",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = ""
     dtype: Annotated[
         Literal["float16", "float32", "float64"] | None,
         typer.Option(
@@ -115,6 +135,7 @@ class Options:
     dry_run: DryRun = False
     seed: Seed = 0
     reading: TrustingFileOptions
+    running: RowOptions
     given: Given
 
 
@@ -131,14 +152,36 @@ def embed(options: Options) -> None:
         raise UsageError("-o FILE is missing", "Name the output file; -o - writes to stdout.")
     if options.k is not None and options.positives in ("", LABEL):
         raise UsageError("--k counts neighbours in the file of --positives FILE", "Give one, or leave --k out.")
+    if options.decode:
+        return _decode(options)
     if options.encoder == NONE:
         _check_import(options)
         return _import(options)
     if options.space:
         raise UsageError("--space is for imported vectors; an encoder names its own space", "Leave out --space.")
-    trained, params = _encoder(options)
-    items = _items(options, trained)
+    if options.running.engine.elsewhere:
+        refuse_standard_input([options.source])
+    trained, params = encoder_of(options.encoder, options.given, options.positives, options.save_encoder)
+    if options.plot_training:
+        _check_plot(options, params)
+    items = items_of(options, trained)
     embed_items(items, _encoding(options, trained, params))
+
+
+def _decode(options: Options) -> None:
+    if not options.encoder.endswith(SAVED):
+        raise UsageError("--decode needs a saved autoencoder", f"Name it: --encoder FILE{SAVED}; --save-encoder writes one.")
+    for registry in (ENCODERS, SOURCES, MODELS):
+        options.given.refuse(registry, "--decode, which takes a trained encoder as it is")
+    others = {
+        "--positives": options.positives,
+        "--save-encoder": options.save_encoder,
+        "--plot-training": options.plot_training,
+    }
+    if idle := next((option for option, value in others.items() if value), ""):
+        raise UsageError(f"{idle} does not go with --decode, which trains nothing", "Leave it out.")
+    e = store.read(options.source, _reading(options))
+    decode_images(e, encoders.load(options.encoder), options.output, options.device, options.force, (options.source,))
 
 
 def _files(options: Options) -> dict[str, str]:
@@ -159,6 +202,11 @@ def _check_import(options: Options) -> None:
             raise UsageError(finding, "Leave it out, or name an encoder.")
     if options.save_encoder:
         raise UsageError("--save-encoder needs an encoder that is trained", "Name one with --encoder.")
+    for option, value in (("--cluster", options.running.cluster), ("--shard", options.running.shard)):
+        if value:
+            raise UsageError(f"{option} divides the work of an encoder, and none is named", "Name one with --encoder.")
+    if options.plot_training:
+        raise UsageError("--plot-training needs an encoder that is trained", "Name one with --encoder.")
 
 
 def _import(options: Options) -> None:
@@ -192,39 +240,23 @@ def _reading(options: Options) -> store.Reading:
     return replace(options.reading.reading, label_column=options.given.values.get((SOURCES.noun, "label_column")))
 
 
-def _encoder(options: Options) -> tuple[Trained | None, dict[str, Any]]:
-    """The encoder, if it is a saved one, and the parameters that the history records. Raises UsageError."""
-    name, given = options.encoder, options.given
-    scheme = scheme_of(name)
-    if scheme or name.endswith(SAVED):
-        given.refuse(ENCODERS, f"--encoder {name}, which is trained already")
-        if options.positives:
-            finding = f"--positives does not go with --encoder {name}, which is trained already"
-            raise UsageError(finding, "Leave out --positives.")
-    if options.save_encoder and not options.save_encoder.endswith(SAVED):
-        place = f"--save-encoder {options.save_encoder}"
-        raise UsageError(f"the name must end in {SAVED}", "Choose such a name.", place=place)
-    if scheme and options.save_encoder:
-        finding = f"--save-encoder keeps an encoder that this run trains, and {name} is on disk already"
-        raise UsageError(finding, "Leave out --save-encoder.")
-    if scheme:
-        return None, given.choose(MODELS, [scheme])[scheme]
-    given.refuse(MODELS, f"--encoder {name}, which is not a pretrained model")
-    if name.endswith(SAVED):
-        trained = encoders.load(name)
-        return trained, {"encoder": encoders.space(trained)}
-    if name not in ENCODERS:
-        raise unknown("encoder", name, [*ENCODERS, NONE, f"FILE{SAVED}", *(f"{model}:NAME" for model in MODELS)])
-    return None, {"encoder": name, **given.choose(ENCODERS, [name])[name]}
-
-
-def _items(options: Options, trained: Trained | None) -> Items:
+def items_of(options: Options, trained: Trained | None) -> Items:
     """The items of SOURCE, of a kind that the encoder takes, with the columns of text files."""
     scheme = scheme_of(options.encoder)
     takes = MODELS[scheme].takes if scheme else ENCODERS[trained.name if trained else options.encoder].takes
     kind = sources.chosen(options.source, options.source_kind, options.given.names(SOURCES), takes)
     items = sources.read(options.source, kind, options.given.choose(SOURCES, [kind])[kind], options.reading.reading)
     return with_columns(items, _files(options), options.source)
+
+
+def _check_plot(options: Options, params: dict[str, Any]) -> None:
+    """Raise UsageError unless the training makes passes that --plot-training can draw."""
+    ready(options.plot_training, "--plot-training")
+    if "epochs" not in params:
+        what = f"--plot-training draws the passes of a training, and --encoder {options.encoder} makes none"
+        raise UsageError(what, "Leave it out.")
+    if options.plot_training in (options.output, options.save_encoder):
+        raise UsageError("two outputs have the same name", "Give them different names.", file=options.plot_training)
 
 
 def _encoding(options: Options, trained: Trained | None, params: dict[str, Any]) -> Encoding:
@@ -235,6 +267,8 @@ def _encoding(options: Options, trained: Trained | None, params: dict[str, Any])
         trained=trained,
         output=options.output,
         save=options.save_encoder,
+        plot=options.plot_training,
+        draw=partial(training, title=f"{options.encoder}: {options.source}", target=options.plot_training),
         positives=options.positives,
         k=options.k or POSITIVES,
         inputs=(*_files(options).values(),),
@@ -244,4 +278,8 @@ def _encoding(options: Options, trained: Trained | None, params: dict[str, Any])
         force=options.force,
         dry_run=options.dry_run,
         seed=options.seed,
+        shard=options.running.part,
+        engine=options.running.engine,
+        setup="relrep_cli.cli.embed_session:rows_of_process",
+        options=options,
     )

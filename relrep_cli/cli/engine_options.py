@@ -13,6 +13,7 @@ from relrep_cli.base.errors import UsageError, printable
 from relrep_cli.engine.running import Engine
 from relrep_cli.engine.shards import Shard, shard_of
 from relrep_cli.numerics.threads import thread_count
+from relrep_cli.store.exports import EXPORTS
 
 LOCAL = re.compile(r"local:([1-9][0-9]{0,4})")
 MOST_PROCESSES = 1024
@@ -47,7 +48,11 @@ class ProcessOptions:
 
     cluster: Annotated[
         str,
-        _option("--cluster", "Run in N processes on this machine (local:N), or on a Dask cluster: address or file.", "WHERE"),
+        _option(
+            "--cluster",
+            "Run in N processes here (local:N), in N jobs (slurm:N), or on a Dask cluster: address or file.",
+            "WHERE",
+        ),
     ] = ""
     log: Annotated[str, _option("--log", "Add a JSON line for each task to FILE: seconds, memory, error.", "FILE")] = ""
 
@@ -70,6 +75,11 @@ class ProcessOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RowOptions(ProcessOptions, ShardOptions):
+    """Where the rows of a file are computed, and which of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class EngineOptions(ProcessOptions, ShardOptions):
     """Where tasks run, which of them, and what is kept of them."""
 
@@ -80,3 +90,14 @@ def refuse_standard_input(files: Iterable[str]) -> None:
     """Raise UsageError for `-`, which no other process can read."""
     if any(uri.partition("::")[0] == "-" for uri in files):
         raise UsageError("- is read by one process only", "Save the input as a file, and name the file.")
+
+
+def refuse_no_rows(running: RowOptions, output: str, files: Iterable[str]) -> None:
+    """Raise UsageError where --cluster or --shard has no HDF5 file to divide, or an input that no other process can read."""
+    if running.part is None and not running.engine.elsewhere:
+        return
+    option = "--shard" if running.part is not None else "--cluster"
+    if not output or output == "-" or output.lower().endswith(tuple(EXPORTS)):
+        raise UsageError(f"{option} divides the rows of an HDF5 file", f"Name one with -o, or remove {option}.")
+    if running.engine.elsewhere:
+        refuse_standard_input(files)

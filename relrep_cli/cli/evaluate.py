@@ -9,34 +9,38 @@ from typing import Annotated, Any
 
 import typer
 
+from relrep_cli import store
 from relrep_cli.base.errors import DATA, DONE, DataError, UsageError
-from relrep_cli.base.output import Style, emit, render, say, write
+from relrep_cli.base.output import emit, render, say
 from relrep_cli.cli import options as shared
-from relrep_cli.cli.compare_differences import refuse_other_results
+from relrep_cli.cli.compare_differences import refuse_other_results, write_differences
 from relrep_cli.cli.engine_options import ProcessOptions, refuse_standard_input
 from relrep_cli.cli.options import Explicit, Given, Printing, command, names_of, split_names
 from relrep_cli.cli.reading_options import ReadingOptions
+from relrep_cli.cli.report_files import Origin, publish, read_again, refuse_report
 from relrep_cli.comparison import layers
-from relrep_cli.comparison.matrix import short_names
+from relrep_cli.comparison.shown_names import short_names
 from relrep_cli.evaluations import EVALUATIONS
 from relrep_cli.evaluations.file_differences import COLUMNS as DIFFERENCE_COLUMNS
 from relrep_cli.evaluations.file_differences import check_against, file_differences
 from relrep_cli.evaluations.findings import Record
+from relrep_cli.evaluations.further_files import CurveFiles, check_item_file, write_items
 from relrep_cli.evaluations.several_files import (
     ALL,
     COMPRESSING,
     COMPRESSION,
     FOREIGN,
     KEYS,
-    CurveFiles,
     EvaluationPlan,
     Extras,
     anomalies_of_each,
-    check_item_file,
     named_tasks,
     side_by_side,
-    write_items,
+    summary_key,
 )
+from relrep_cli.reports.page import ENDINGS as PAGES
+from relrep_cli.reports.page import is_report
+from relrep_cli.reports.record_grids import evaluation_grid
 
 TITLE = "What to find out"
 EXAMPLES = (
@@ -45,6 +49,7 @@ EXAMPLES = (
     "relrep evaluate cifar10.h5 --task anomaly --anomalies mnist.h5 --plot roc.png",
     "relrep evaluate vae.h5 --task anomaly --anomalies other.h5 --score-column reconstruction_error",
     "relrep evaluate 'a.h5::layer/*' --task linear-probe,knn --matrix",
+    "relrep evaluate *.h5 -o report.html",
     "relrep evaluate vectors.npz --holdout 0.2 --per-class",
     "relrep evaluate a.h5 b.h5 c.h5 --task knn,retrieval --against a.h5",
     "relrep evaluate a.h5 --dims 64,128,256 --dtype float16,int8,bits",
@@ -111,6 +116,12 @@ class Options:
     matrix: Annotated[
         bool, typer.Option("--matrix", help="Print values only: a line for each thing measured, a column for each file.")
     ] = False
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output", "-o", help="Write the result to FILE: a table, or a report (.html).", metavar="FILE", show_default=False
+        ),
+    ] = ""
     plot: Annotated[str, _file("--plot", "Draw the ROC curves of task anomaly to FILE (.png, .svg or .pdf).")] = ""
     curve: Annotated[str, _file("--curve", "Write the points of the ROC curves to FILE (.tsv, .csv, .json, .parquet).")] = ""
     force: shared.Force = False
@@ -139,6 +150,7 @@ def evaluate(options: Options) -> int:
     refuse_other_results(options.explicit.options, options.against)
     curves = CurveFiles(options.plot, options.curve)
     curves.check([*plan.files, *options.anomalies], "anomaly" in plan.tasks and bool(options.anomalies))
+    check_output(options, plan.files)
     check_item_file(options.rows, [*plan.files, options.reference], list(plan.tasks), options.force)
     if options.dry_run:
         shared.plan(plan.lines())
@@ -148,21 +160,23 @@ def evaluate(options: Options) -> int:
         refuse_standard_input([*plan.files, *options.anomalies, plan.reference])
     found, extras = plan.run(engine)
     if plan.against:
-        return _write_differences(plan, found, extras, style)
+        return _write_differences(plan, found, extras, options)
     curves.write(extras.curves, options.force, style)
     if options.rows:
         write_items(options.rows, extras.items, options.force, style)
-    if options.matrix:
-        _write_matrix(found, plan.files, style)
+    if is_report(options.output):
+        _write_report(options, plan, found, extras)
+    elif options.matrix:
+        _write_matrix(found, plan.files, options)
     else:
-        write(side_by_side(found), plan.columns, style)
+        write_differences(side_by_side(found), tuple(plan.columns), options.output, style, options.force)
     broken = len({r["file"] for r in found if "error" in r})
     if broken:
         say(f"{broken} of {len(plan.files)} files could not be used: see their error.")
     return DATA if broken else DONE
 
 
-def _write_differences(plan: EvaluationPlan, found: list[Record], extras: Extras, style: Style) -> int:
+def _write_differences(plan: EvaluationPlan, found: list[Record], extras: Extras, options: Options) -> int:
     """Subtract the values of the files, and return the exit code."""
     broken = {r["file"]: r["error"] for r in found if "error" in r}
     files = [file for file in plan.files if file not in broken]
@@ -170,7 +184,7 @@ def _write_differences(plan: EvaluationPlan, found: list[Record], extras: Extras
         raise DataError(broken.get(plan.against) or next(iter(broken.values())))
     records = file_differences(extras.findings, files, plan.against, plan.seed)
     errors = [dict.fromkeys(DIFFERENCE_COLUMNS) | {"b": file, "error": error} for file, error in broken.items()]
-    write(records + errors, DIFFERENCE_COLUMNS, style)
+    write_differences(records + errors, DIFFERENCE_COLUMNS, options.output, options.printing.style, options.force)
     if broken:
         say(f"{len(broken)} of {len(plan.files)} files could not be used: see their error.")
     return DATA if broken else DONE
@@ -203,10 +217,11 @@ def _plan(options: Options) -> EvaluationPlan:
         options.reading.reading,
         options.reference,
         options.against,
+        is_report(options.output),
     )
 
 
-def _write_matrix(found: list[Record], files: Sequence[str], style: Style) -> None:
+def _write_matrix(found: list[Record], files: Sequence[str], options: Options) -> None:
     """A line for each thing measured, a column for each file; errors of files go to stderr."""
     names = short_names(files)
     lines: dict[tuple[Any, ...], Record] = {}
@@ -218,4 +233,29 @@ def _write_matrix(found: list[Record], files: Sequence[str], style: Style) -> No
         lines.setdefault(tuple(what.values()), what)[names[r["file"]]] = r["value"]
     keys = [c for c in KEYS if any(c in line for line in lines.values())]
     columns = [*keys, *dict.fromkeys(names.values())]
-    emit(render(list(lines.values()), columns, style.on_stdout, verbatim=True, quote_formulas=style.quote_formulas))
+    style, records = options.printing.style, list(lines.values())
+    if options.output not in ("", "-"):
+        content = store.encoded(options.output, records, columns, style)
+        return store.write_bytes(options.output, content, options.force)
+    emit(render(records, columns, style.on_stdout, verbatim=True, quote_formulas=style.quote_formulas))
+
+
+def check_output(options: Options, inputs: Sequence[str]) -> None:
+    """Raise UsageError or WriteError, before any work, where -o names no file that the result can be written to."""
+    if not options.output:
+        return
+    store.agree(options.output, options.printing.style, more=PAGES)
+    store.refuse(options.output, True, [*inputs, *options.anomalies, options.reference], store.TABLES)
+    refuse_report(options.output, options.printing.style, against=options.against)
+
+
+def _write_report(options: Options, plan: EvaluationPlan, found: list[Record], extras: Extras) -> None:
+    """Write the values of all files as a page."""
+    names = short_names(plan.files)
+    grid = evaluation_grid(side_by_side(found), names, KEYS, lambda r: extras.summaries.get(summary_key(r)))
+    title = f"{', '.join(plan.tasks)} of {' and '.join(names.values()) if len(names) < 3 else f'{len(names)} spaces'}"
+    files = read_again(plan.files, options.reading.reading)
+    spaces = [(names[uri], one) for uri, one in files.items()]
+    errors = [str(r["error"]) for r in found if "error" in r]
+    origin = Origin(options.explicit.command, options.seed, options.force)
+    publish(options.output, title, [grid], files, spaces, origin, errors)

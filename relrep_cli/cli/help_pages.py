@@ -17,8 +17,8 @@ from relrep_cli.base.errors import unknown
 from relrep_cli.base.output import emit
 from relrep_cli.base.registry import Entry, Keyword, Registry
 
-INPUT, PROJECTION, OUTPUT, RUNNING = "Input", "Projection", "Output", "Running"
-PANELS = (INPUT, PROJECTION, OUTPUT, RUNNING)  # behind the command's own panel
+INPUT, PROJECTION, OUTPUT, PICTURE, RUNNING = "Input", "Projection", "Output", "Picture", "Running"
+PANELS = (INPUT, PROJECTION, OUTPUT, PICTURE, RUNNING)  # behind the command's own panel
 PANEL_OF = {
     "output": OUTPUT, "force": OUTPUT, "plot": OUTPUT, "per_row": OUTPUT, "format": OUTPUT, "json": OUTPUT,
     "safe_csv": OUTPUT, "matrix": OUTPUT, "curve": OUTPUT, "rows": OUTPUT, "predictions": OUTPUT, "save_head": OUTPUT,

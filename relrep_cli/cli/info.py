@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -12,7 +12,8 @@ import typer
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, printable
 from relrep_cli.base.output import Record, say, write
-from relrep_cli.base.uris import is_stdin, split_uri
+from relrep_cli.base.tables import FOR_EYES
+from relrep_cli.base.uris import is_stdin, natural, split_uri
 from relrep_cli.cli.options import Printing, command
 from relrep_cli.cli.reading_options import ReadingOptions
 from relrep_cli.comparison.layers import expand
@@ -22,7 +23,10 @@ from relrep_cli.numerics.digests import digest
 from relrep_cli.numerics.equal_rows import first_of_equal_rows
 
 MOST = 64  # embeddings of one file that are described: each is checked in a child of its own
+MANY = 2  # files of which each has a table of its own
 COLUMNS = ("file", "name", "value")
+IN_ROWS = ("items", "dims", "dtype", "kind", "space", "ids", "labels", "splits", "digest verified")
+COUNTED = ("rows not finite", "zero rows", "duplicate rows", "duplicate ids")
 TITLE = "What to check"
 EXAMPLES = ("relrep info a.h5", "relrep info a.h5 --verify --json", "relrep info 'a.h5::layer/*'")
 
@@ -40,13 +44,17 @@ def info(options: Options) -> None:
     """Say what a file holds, where it came from and whether it is sound.
 
     Rows with NaN, zero rows and repeated rows are counted, not refused. Of several files, the others are told of even when
-    one cannot be read. On a terminal, embeddings inside a file have one line each.
+    one cannot be read. Where a file holds several embeddings, tables have one row for each of them; TSV, CSV and JSON have one
+    for each fact.
     """
     style = options.printing.style  # before any file is read
     records: list[Record] = []
+    several = len(options.files) > MANY
     for file in options.files:
         try:
-            for member in _members(file):
+            found = _members(file)
+            several = several or len(found) > 1
+            for member in found:
                 e = store.read(member, options.reading.reading, judge=False)
                 facts = {**_facts(e), **_health(e), **(_verified(e) if options.verify else {}), **_provenance(e)}
                 records += [{"file": member, "name": name, "value": value} for name, value in facts.items()]
@@ -54,26 +62,22 @@ def info(options: Options) -> None:
             if len(options.files) == 1:
                 raise
             records.append({"file": file, "name": "error", "value": str(error)})
-    several = any("::" in r["file"] and r["file"] not in options.files for r in records)
-    if several and style.on_stdout == "table":
-        lines = list(_one_line_each(records))
-        write(lines, list(dict.fromkeys(name for line in lines for name in line)), style)
+    if several and style.on_stdout in FOR_EYES:
+        write(_one_row_each(records), ["file", *IN_ROWS], style)
+        say(f"relrep info {shlex.quote(str(records[0]['file']))} says all that is known of the first.")
     else:
         write(records, COLUMNS, style)
     _judge(records)
 
 
-def _one_line_each(records: list[Record]) -> Iterator[Record]:
-    """A line for each embedding of files that hold many, without what is 0 or missing in all of them."""
-    facts: dict[str, Record] = {}
+def _one_row_each(records: list[Record]) -> list[Record]:
+    """The facts of each embedding as one record. Counts of rows that are not sound are there where they are not 0."""
+    rows: dict[str, Record] = {}
     for r in records:
-        facts.setdefault(r["file"], {})[r["name"]] = r["value"]
-    short = {
-        file: {n: v for n, v in found.items() if n != "digest" and not n.startswith("step ")} for file, found in facts.items()
-    }
-    told = {name for found in short.values() for name, value in found.items() if value}
-    for file, found in short.items():
-        yield {"file": file, **{name: value for name, value in found.items() if name in told}}
+        row = rows.setdefault(r["file"], {"file": r["file"]})
+        if r["name"] in (*IN_ROWS, "error") or (r["name"] in COUNTED and r["value"]):
+            row[r["name"]] = r["value"]
+    return list(rows.values())
 
 
 def _judge(records: list[Record]) -> None:
@@ -101,7 +105,7 @@ def _members(file: str) -> list[str]:
         return expand([file])[0]
     if split_uri(file)[1] or is_stdin(file) or not file.lower().endswith((*store.HDF5_ENDINGS, *store.OF_ARRAYS)):
         return [file]
-    found = store.members(file, all_arrays=False)
+    found = sorted(store.members(file, all_arrays=False), key=natural)
     if len(found) <= 1 or "/" in found:
         return [file]
     if len(found) > MOST:

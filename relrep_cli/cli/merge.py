@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,12 +16,16 @@ from relrep_cli.cli import options as shared
 from relrep_cli.cli.compare_outputs import Targets
 from relrep_cli.cli.compare_parts import merge_parts
 from relrep_cli.cli.options import Printing, command
-from relrep_cli.comparison.parts import Part, from_bytes
+from relrep_cli.cli.stitch_parts import merge_grids
+from relrep_cli.comparison import parts
+from relrep_cli.engine.shards import HEAD
 from relrep_cli.relative.projected_parts import merge_files, read_part
+from relrep_cli.stitching import grid_parts
 
 TITLE = "What to merge"
 EXAMPLES = (
     "relrep merge results.tsv.*-of-8.part -o results.tsv",
+    "relrep merge grid.tsv.*-of-4.part -o grid.tsv",
     "relrep merge a.rel.*-of-8.h5 -o a.rel.h5",
     "relrep merge results.tsv.*-of-8.part --json | jq '.[0]'",
 )
@@ -58,19 +63,38 @@ def merge(options: Options) -> int:
         shared.plan([f"merge {len(options.files)} parts into {options.output or 'standard output'}"])
         return DONE
     if all(name.lower().endswith(store.HDF5) for name in options.files):
-        parts = [read_part(name) for name in options.files]
+        read = [read_part(name) for name in options.files]
         if not options.output or options.fail_under is not None:
             raise UsageError("the parts are files of project", "Name the whole with -o FILE, and leave --fail-under out.")
         store.refuse(options.output, options.force, options.files, store.HDF5)
-        merge_files(parts, options.output, options.force)
+        merge_files(read, options.output, options.force)
         return DONE
     targets = Targets(output=options.output, per_row="", plot="", style=options.printing.style, force=options.force)
+    if targets.is_report:
+        finding = "parts hold no row values, and a report shows them"
+        raise UsageError(finding, "Name a table such as results.tsv.", file=options.output)
     targets.refuse(options.files)
-    return merge_parts([_read(name) for name in options.files], targets, options.fail_under)
+    found = [_content(name) for name in options.files]
+    kind = found[0][HEAD]
+    if other := next((name for name, one in zip(options.files, found, strict=True) if one[HEAD] != kind), ""):
+        finding = f"{options.files[0]} is of {kind}, and this is of another command"
+        raise UsageError(finding, "Name the parts of one run.", file=other)
+    named = list(zip(options.files, found, strict=True))
+    if kind == grid_parts.KIND:
+        if options.fail_under is not None:
+            raise UsageError("the parts are of stitch", "Leave --fail-under out.")
+        return merge_grids([grid_parts.from_json(*one) for one in named], options.output, targets.style, options.force)
+    return merge_parts([parts.from_json(*one) for one in named], targets, options.fail_under)
 
 
-def _read(name: str) -> Part:
+def _content(name: str) -> dict[str, Any]:
+    """The content of a part. Raises DataError when it is none."""
     try:
-        return from_bytes(name, Path(name).read_bytes())
+        found = json.loads(Path(name).read_bytes())
     except OSError as error:
         raise DataError(str(error.strerror), "Name a file that --shard has written.", file=name) from None
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or found.get(HEAD) not in (parts.KIND, grid_parts.KIND):
+        raise DataError("no part of a run", "Name files that --shard has written.", file=name)
+    return found

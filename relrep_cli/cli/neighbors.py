@@ -11,7 +11,7 @@ import typer
 from relrep_cli import sources, store
 from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.base.output import say, write
-from relrep_cli.cli.options import Force, Given, Printing, Seed, command, split_names
+from relrep_cli.cli.options import Device, Force, Given, Printing, Seed, command, split_names
 from relrep_cli.cli.reading_options import ReadingOptions
 from relrep_cli.comparison.low_dims import hint
 from relrep_cli.embedding import Embedding, bare_name, in_id_order
@@ -85,6 +85,7 @@ class Options:
     ] = ""
     force: Force = False
     printing: Printing
+    device: Device = "cpu"
     seed: Seed = 0
     reading: ReadingOptions
     given: Given
@@ -105,7 +106,7 @@ def neighbors(options: Options) -> None:
         queries = rows_of_ids(embedding, options.query, split_names)
     else:
         queries = sampled(embedding, searched, options.sample or 0, options.seed)
-    result = look_up(embedding, queries, searched, options.k, options.by, options.farthest)
+    result = look_up(embedding, queries, searched, options.k, options.by, options.farthest, options.device)
     has_labels = options.column != "label" or "label" in embedding.obs
     labels = embedding.column(options.column) if has_labels else None
     if options.plot:

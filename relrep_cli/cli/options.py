@@ -15,6 +15,8 @@ import typer
 from relrep_cli.base.errors import UsageError
 from relrep_cli.base.output import FORMATS, Style, say, set_verbosity
 from relrep_cli.base.registry import Keyword, Registry
+from relrep_cli.cli.command_lines import command_line, explicit_options
+from relrep_cli.cli.completion_words import completing
 from relrep_cli.cli.completions import completed
 
 Format = Literal["table", "tsv", "csv", "json", "jsonl", "markdown", "latex", "md"]
@@ -52,7 +54,7 @@ SHARED: dict[str, tuple[Any, Any]] = {
             typer.Option(
                 "--threads",
                 "-@",
-                help="Number of threads [default: SLURM_CPUS_PER_TASK, else all CPUs].",
+                help="Number of threads [default: SLURM_CPUS_PER_TASK, else all CPUs that a cgroup allows].",
                 min=1,
                 show_default=False,
             ),
@@ -102,9 +104,13 @@ class Given:
 
 @dataclass(frozen=True)
 class Explicit:
-    """The options that stand in the command line, whatever their value: name of the field -> the option as written."""
+    """The options that stand in the command line, whatever their value: name of the field -> the option as written.
+
+    command: the command line that gives the same results, as a shell reads it.
+    """
 
     options: Mapping[str, str] = field(default_factory=dict)
+    command: str = ""
 
 
 @dataclass(frozen=True)
@@ -147,7 +153,9 @@ def command(shape: type, *registries: Registry) -> Callable[[Callable[[Any], int
             context = values.pop("context")
             _report_old_variables(wanted, function.__name__)
             given = _given(context, {name: (key, values.pop(name)) for name, (key, _) in keywords.items()})
-            return function(_filled(shape, values, {Given: given, Explicit: Explicit(_explicit(context))}))
+            return function(
+                _filled(shape, values, {Given: given, Explicit: Explicit(explicit_options(context), command_line(context))})
+            )
 
         called.registries, called.panels = registries, _panels(shape)  # type: ignore[attr-defined]
         called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -211,13 +219,6 @@ def _given(context: typer.Context, values: Mapping[str, tuple[tuple[str, str], A
     return Given(dict(values.values()), frozenset(key for name, (key, _) in values.items() if name in environment))
 
 
-def _explicit(context: typer.Context) -> dict[str, str]:
-    """The options that stand in the command line, by the name of their parameter."""
-    sources = {p.name: context.get_parameter_source(p.name) for p in context.command.params if p.name}
-    given = {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
-    return {str(p.name): p.opts[0] for p in context.command.params if p.name in given and p.param_type_name == "option"}
-
-
 def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
@@ -274,8 +275,7 @@ def names_of(registry: Registry, help: str, *flags: str, default: bool = True) -
     """A list option whose values are names of the registry, repeated or separated by commas, with completion."""
 
     def complete(incomplete: str) -> list[tuple[str, str]]:
-        before, comma, last = incomplete.rpartition(",")
-        return [(before + comma + name, entry.summary) for name, entry in registry.items() if name.startswith(last)]
+        return completing([(name, entry.summary) for name, entry in registry.items()])(incomplete)
 
     text = f"{help} One of: {', '.join(registry)}."
     return typer.Option(*flags, help=text, autocompletion=complete, metavar="NAME", show_default=default)

@@ -21,7 +21,7 @@ from relrep_cli.embedding import Embedding
 from relrep_cli.plots import Picture, dots, scatter
 from relrep_cli.plots import ready as can_draw
 from relrep_cli.plots.dots import values_of_results
-from relrep_cli.plots.reductions import METHODS, ready
+from relrep_cli.plots.reductions import METHODS, USUAL, method_for, ready
 from relrep_cli.plots.space_panels import ABSOLUTE, PanelOptions, View, note_colours, panels
 from relrep_cli.relative.projected_files import note_basis
 from relrep_cli.relative.projection import basis, relative
@@ -48,7 +48,16 @@ class Options:
         str,
         typer.Option("--output", "-o", help="Picture to write: .png, .svg, .pdf or .html.", metavar="FILE", show_default=False),
     ] = ""
-    method: Annotated[str, names_of(METHODS, "How to reduce a space to two dims.", "--method", "-m")] = "pca"
+    method: Annotated[
+        str,
+        names_of(
+            METHODS,
+            "How to reduce a space to two dims [default: none for spaces of two, else pca].",
+            "--method",
+            "-m",
+            default=False,
+        ),
+    ] = ""
     color: Annotated[str, typer.Option("--color", help="Column that colours the points.", metavar="COLUMN")] = "label"
     split: Split = None
     sample: Annotated[int, typer.Option("--sample", help="Largest number of items to draw of each file.", min=5)] = SAMPLE
@@ -75,7 +84,7 @@ def plot(options: Options) -> None:
     if results is not None:
         return _draw_results(options, results)
     can_draw(options.output, "-o", html=True)
-    method = options.method
+    method = METHODS[options.method].name if options.method else USUAL
     params = options.given.choose(METHODS, [method])[method]
     ready(method)
     files = list(itertools.chain(*layers.expand(options.files)))
@@ -83,21 +92,26 @@ def plot(options: Options) -> None:
     recipe = _recipe(options)
     spaces = [store.read(file, options.reading.reading) for file in files]
     if options.dry_run:
-        return plan([f"draw {e.uri} ({e.n} x {e.d}) by {method} to {options.output}" for e in spaces])
+        return plan([f"draw {e.uri} ({e.n} x {e.d}) by {method_for(options.method, e.d)} to {options.output}" for e in spaces])
     views = [ABSOLUTE, *([] if recipe is None else [_relative(recipe)])]
     shown = PanelOptions(
-        method=method, params=params, color=options.color, split=options.split, sample=options.sample, seed=options.seed
+        method=options.method, params=params, color=options.color, split=options.split, sample=options.sample, seed=options.seed
     )
-    picture = Picture(panels(spaces, views, shown), _title(options, recipe), printable(options.color))
+    used = sorted({method_for(options.method, e.d) for e in spaces} | ({method} if recipe else set()))
+    picture = Picture(
+        panels(spaces, views, shown),
+        _title(" and ".join(METHODS[name].title for name in used), options, recipe),
+        printable(options.color),
+    )
     note_colours(picture, options.output)
     content = scatter(picture, options.output)
-    note = f"{_panels(len(picture.clouds))} by {method}, {_size(len(content))}."
+    note = f"{_panels(len(picture.clouds))} {_by(used)}, {_size(len(content))}."
     store.write_bytes(options.output, content, options.force, note)
 
 
-def _title(options: Options, recipe: Recipe | None) -> str:
+def _title(methods: str, options: Options, recipe: Recipe | None) -> str:
     split = f" of {options.split} items" if options.split else ""
-    return METHODS[options.method].title + split + (": absolute above relative" if recipe else "")
+    return methods + split + (": absolute above relative" if recipe else "")
 
 
 def _relative(recipe: Recipe) -> View:
@@ -108,7 +122,7 @@ def _relative(recipe: Recipe) -> View:
         note_basis(space, to)
         return lambda items: relative(items, to)
 
-    return View(f", relative: {recipe.label}", of)
+    return View(f"relative: {recipe.label}", of)
 
 
 def _recipe(options: Options) -> Recipe | None:
@@ -150,6 +164,15 @@ def _draw_results(options: Options, results: list[list[Record]]) -> None:
     content = dots(values, output)
     note = f"{_panels(len(values))} of {len(files)} results, {_size(len(content))}."
     store.write_bytes(output, content, options.force, note)
+
+
+def _by(methods: list[str]) -> str:
+    """How the panels came about.
+
+    >>> _by(["none"]), _by(["none", "pca"])
+    ('of the two dims', 'by none and pca')
+    """
+    return "of the two dims" if methods == ["none"] else f"by {' and '.join(methods)}"
 
 
 def _panels(count: int) -> str:

@@ -11,8 +11,9 @@ import typer
 from relrep_cli import store
 from relrep_cli.base.errors import UsageError
 from relrep_cli.base.output import Style, progress, say, write
-from relrep_cli.cli.engine_options import ShardOptions
+from relrep_cli.cli.engine_options import RowOptions, refuse_standard_input
 from relrep_cli.cli.options import Device, DryRun, Dtype, Force, Given, Output, Printing, Seed, command, plan
+from relrep_cli.cli.project_session import SETUP, Source
 from relrep_cli.cli.reading_options import TrustingOptions
 from relrep_cli.cli.recipe_options import RecipeOptions, read_recipe
 from relrep_cli.embedding import in_id_order
@@ -84,7 +85,7 @@ class Options:
     seed: Seed = 0
     recipe: RecipeOptions
     reading: TrustingOptions
-    running: ShardOptions
+    running: RowOptions
     given: Given
 
 
@@ -115,13 +116,14 @@ def project(options: Options) -> None:
         return _select(files, options, style)
     if not options.output and not options.h5ad:
         raise UsageError("-o FILE is missing", "Name the output file; -o - writes to stdout.")
+    to_do = _projection(files[0], options)
     recipe = read_recipe(options.recipe, options.given, trust_digest=options.reading.trust_digest)
     if options.h5ad:
         _refuse_copy(options, files[0])
     if options.output:
-        project_file(files[0], recipe, _projection(options))
+        project_file(files[0], recipe, to_do)
     if options.h5ad:
-        project_into_copy(files[0], recipe, _projection(options), options.h5ad)
+        project_into_copy(files[0], recipe, to_do, options.h5ad)
 
 
 def _refuse_copy(options: Options, file: str) -> None:
@@ -148,7 +150,10 @@ def _modes(options: Options) -> list[str]:
     return modes
 
 
-def _projection(options: Options) -> Projection:
+def _projection(file: str, options: Options) -> Projection:
+    engine = options.running.engine
+    if engine.elsewhere:
+        refuse_standard_input([file, *options.recipe.files()])
     return Projection(
         output=options.output,
         reading=options.reading.reading,
@@ -160,6 +165,9 @@ def _projection(options: Options) -> Projection:
         force=options.force,
         dry_run=options.dry_run,
         shard=options.running.part,
+        engine=engine,
+        setup=SETUP,
+        source=Source(file=file, reading=options.reading.reading, recipe=options.recipe, given=options.given),
     )
 
 

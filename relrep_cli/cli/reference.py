@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,9 @@ import typer
 
 from relrep_cli.base.registry import Registry
 from relrep_cli.cli import COMMANDS, app, load
+from relrep_cli.cli.completion_words import WORDS, words_of
 from relrep_cli.cli.help_pages import trait_text
+from relrep_cli.metrics.catalogue import CONVENTIONS, conventions
 
 WIDTH = 100
 
@@ -163,6 +166,10 @@ def _signature(name: str, value: Any) -> str:
 
 def page_for(path: Path) -> str:
     """What a page should say: the reference as a whole, or a page of which a part is made from the program."""
+    if path.name == CONVENTIONS.name:
+        return conventions()
+    if path.name == WORDS.name:
+        return json.dumps({name: words_of(load(name)) for name in COMMANDS}, indent=0, ensure_ascii=False) + "\n"
     if path.name not in ("reading.md", "api.md"):
         return reference()
     marks, part = (FORMATS, formats) if path.name == "reading.md" else (CALLS, calls)

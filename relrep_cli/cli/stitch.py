@@ -5,19 +5,27 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from relrep_cli import store
 from relrep_cli.base.errors import DATA, DONE, UsageError, unknown
-from relrep_cli.base.output import detail, say, write
-from relrep_cli.base.task_cache import Records, records_in
+from relrep_cli.base.output import Record, detail, say, write
+from relrep_cli.base.task_cache import Records
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.options import Given, command, split_names
 from relrep_cli.cli.recipe_options import read_recipe
+from relrep_cli.cli.report_files import Origin, publish, read_again
 from relrep_cli.cli.stitch_options import HEAD, Options
+from relrep_cli.cli.stitch_parts import records_of_run, refuse_here_only, run_elsewhere
+from relrep_cli.comparison.shown_names import short_names
+from relrep_cli.engine.running import HERE
 from relrep_cli.heads.heads import HEADS
 from relrep_cli.heads.mlp import ADAPTED
+from relrep_cli.plots.matrices import PLAIN_LOOK, Look
 from relrep_cli.relative.aggregators import AGGREGATORS
 from relrep_cli.relative.projected_files import note_basis
 from relrep_cli.relative.recipes import Recipe
 from relrep_cli.relative.similarities import SIMILARITIES
+from relrep_cli.reports.page import is_report
+from relrep_cli.reports.record_grids import stitching_grids
 from relrep_cli.stitching import saved_heads
 from relrep_cli.stitching.adaptation import Adaptation
 from relrep_cli.stitching.cross_retrieval import TARGETS, RetrievalPlan, Sparse, retrieval_methods
@@ -35,8 +43,7 @@ RELATIVE = "--method relative or product"
 NEEDS = {
     "numbers": "a column to learn",
     "seeds": "heads",
-    "sparse": "--target asif",
-    "power": "--target asif",
+    **dict.fromkeys(("sparse", "power"), "--target asif"),
     "adapt_fraction": "--adapt",
     "similarity": RELATIVE,
     "aggregate": "--method product",
@@ -49,8 +56,6 @@ EXAMPLES = (
     "relrep stitch old.h5 new.h5 --anchors anchors.h5 --target retrieval --method ridge,orthogonal,relative",
     "relrep stitch new.h5 --head head.safetensors --anchors anchors.h5 --predictions out.tsv",
 )
-
-
 Plan = GridPlan | RetrievalPlan | SavedHeadPlan
 
 
@@ -63,17 +68,42 @@ def stitch(options: Options) -> int:
     --cache, a run that was cut short goes on where it stopped.
     """
     style = options.printing.style  # before any file is read
-    plan = _plan(options)
+    part, engine = options.running.part, options.running.engine
+    refuse_here_only(options, part, engine)
+    if is_report(options.output):
+        store.refuse(options.output, True, options.files)
+    plan = plan_of(options)
     if options.dry_run:
         shared.plan(plan.lines())
         return DONE
-    write([*plan.run(), *plan.failed], plan.columns, style)
+    if part is not None or engine != HERE:
+        assert isinstance(plan, GridPlan)
+        return run_elsewhere(plan, options, part, engine)
+    records = plan.run()
+    write([*records, *plan.failed], plan.columns, style)
+    if is_report(options.output):
+        _write_report(options, plan, records)
     if plan.failed:
         say(f"{len(plan.failed)} of {len(options.files)} files could not be used: see their error.")
     return DATA if plan.failed else DONE
 
 
-def _plan(options: Options) -> Plan:
+def _write_report(options: Options, plan: Plan, records: list[Record]) -> None:
+    """Write the grid of encoders and heads as a page."""
+    if isinstance(plan, SavedHeadPlan):
+        found = read_again(options.files, options.reading.reading)
+    else:
+        found = {e.uri: e for e in plan.spaces.es}
+    names = short_names(list(found))
+    grids = stitching_grids(records, names)
+    title = f"stitching of {' and '.join(names.values()) if len(names) < 3 else f'{len(names)} spaces'}"
+    spaces = [(names[uri], one) for uri, one in found.items()]
+    errors = [str(record["error"]) for record in plan.failed]
+    origin = Origin(options.explicit.command, options.seed, options.force)
+    publish(options.output, title, grids, found, spaces, origin, errors)
+
+
+def plan_of(options: Options) -> Plan:
     """What to run: a saved head, a retrieval, or the grid of encoders and heads. Raises UsageError."""
     if saved := next((name for name in options.heads if name.endswith(".safetensors")), ""):
         return _saved_head_plan(options, saved)
@@ -90,7 +120,8 @@ def _plan(options: Options) -> Plan:
 
 def _saved_head_plan(options: Options, file: str) -> SavedHeadPlan:
     explicit = options.explicit.options
-    other = next((option for name, option in explicit.items() if name not in WITH_SAVED), "")
+    allowed = WITH_SAVED | ({"output"} if is_report(options.output) else set())
+    other = next((option for name, option in explicit.items() if name not in allowed), "")
     if other or options.heads[1:]:
         raise UsageError(
             f"{other or 'another head'} does not go with a saved head, which brings what it learnt and how", "Leave it out."
@@ -121,13 +152,16 @@ def _saved_head_plan(options: Options, file: str) -> SavedHeadPlan:
 
 def _retrieval_plan(options: Options, found: list[Method], recipe: Recipe | None) -> RetrievalPlan:
     of_heads: dict[str, Any] = {
-        "-o": options.output,
+        "-o": options.vectors,
         "--save-head": options.save_head,
         "--save-aggregator": options.save_aggregator,
         "--adapt": options.adapt,
         "--predictions": options.predictions,
-        "--plot": options.plot,
-        "--cache": options.cache,
+        "--plot": options.picture.plot,
+        "--cache": options.running.cache,
+        "--cluster": options.running.cluster,
+        "--shard": options.running.shard,
+        "--log": options.running.log,
         "--head": options.heads != HEAD,
         "--source": options.source,
     }
@@ -149,24 +183,26 @@ def _grid_plan(options: Options, found: list[Method], recipe: Recipe | None) -> 
     if (options.target == "images") != bool(source):
         raise UsageError("--target images and --source DIR go together", "Give both, or neither.")
     heads = _heads(["decoder"] if source and options.heads == HEAD else options.heads, found, options.given)
+    part = options.running.part
     outputs = OutputFiles(
-        options.output,
+        "" if part is not None else options.vectors,
         options.save_head,
         options.save_aggregator,
         options.predictions,
-        options.plot,
+        options.picture.plot,
         options.force,
         bool(source),
         (options.test_size or TEST_SIZE, options.seed),
         style=options.printing.style,
+        look=_look(options),
     )
     outputs.check(options.files, options.recipe.files(), found, list(heads))
     adaptation = _adaptation(options, found)
-    folder = options.cache if not outputs.retrains and adaptation is None else None
-    column = Column(options.target, options.numbers, optional=bool(options.output), source=source)
-    spaces = read_spaces(
-        options.files, recipe, column, options.division, bool(options.cache) or outputs.names_inputs, options.reading.reading
-    )
+    kept = not outputs.retrains and adaptation is None
+    cache = records_of_run(options, part) if kept else Records(None)
+    column = Column(options.target, options.numbers, optional=bool(outputs.vectors), source=source)
+    named = bool(options.running.cache) or cache.folder is not None or outputs.names_inputs
+    spaces = read_spaces(options.files, recipe, column, options.division, named, options.reading.reading)
     if spaces.target is None:
         outputs.check_without_target(options.files, options.target, found[0])
     run = Run(
@@ -174,12 +210,20 @@ def _grid_plan(options: Options, found: list[Method], recipe: Recipe | None) -> 
         heads,
         range(options.seed, options.seed + options.seeds),
         options.device,
-        records_in(folder) if folder else Records(None),
+        cache,
         note_basis,
         outputs.collect if outputs.retrains else None,
         adaptation,
     )
     return GridPlan(spaces, run, outputs)
+
+
+def _look(options: Options) -> Look:
+    """How the maps look. Raises UsageError for options of maps where --plot draws something else."""
+    look = options.picture.look(options.explicit.options)
+    if look != PLAIN_LOOK and (options.source or options.adapt):
+        raise UsageError("--vmin, --vmax and --plot-… are for maps of the stitching index", "Leave them out.")
+    return look
 
 
 def _refuse_idle_options(options: Options, choice: MethodChoice) -> None:

@@ -8,12 +8,15 @@ from typing import Annotated, Any
 import typer
 
 from relrep_cli.cli import options as shared
+from relrep_cli.cli.engine_options import EngineOptions
 from relrep_cli.cli.options import Explicit, Given, Printing, names_of, split_names
+from relrep_cli.cli.picture_options import PictureOptions
 from relrep_cli.cli.reading_options import TrustingOptions
 from relrep_cli.cli.recipe_options import AGGREGATE_HELP, SIMILARITY_HELP, RecipeOptions
 from relrep_cli.heads.heads import HEADS
 from relrep_cli.relative.aggregators import AGGREGATORS
 from relrep_cli.relative.similarities import SIMILARITIES
+from relrep_cli.reports.page import is_report
 from relrep_cli.stitching import methods
 from relrep_cli.stitching.methods import AGGREGATE, SIMILARITY
 from relrep_cli.stitching.spaces import TEST_SIZE, Division
@@ -50,6 +53,13 @@ class StitchRecipeOptions(RecipeOptions):
             default=False,
         ),
     ] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StitchPictureOptions(PictureOptions):
+    """PictureOptions for maps of the stitching index."""
+
+    plot: Annotated[str, _path("plot", "Draw the stitching index of every encoder and head, a map for each method.")] = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +116,8 @@ class Options:
         typer.Option(
             "--output",
             "-o",
-            help="Write the second file's vectors as the first one's head sees them; for two files and one method.",
+            help="Write a report (.html); or, to an .h5, the second file's vectors as the first one's head sees them, for two "
+            "files and one method. With --shard, the name of the table that relrep merge will make.",
             metavar="FILE",
             show_default=False,
         ),
@@ -116,7 +127,6 @@ class Options:
         str, _path("save-aggregator", "Save the aggregator that was trained with the first file's head.", "FILE.safetensors")
     ] = ""
     predictions: Annotated[str, _path("predictions", "Write what each head predicts for each test item.")] = ""
-    plot: Annotated[str, _path("plot", "Draw the stitching index of every encoder and head, a map for each method.")] = ""
     adapt: Annotated[
         list[str],
         typer.Option(
@@ -139,21 +149,24 @@ class Options:
     force: shared.Force = False
     seeds: Annotated[int, typer.Option("--seeds", help="Train each head with so many seeds, from --seed on.", min=1)] = 1
     device: shared.Device = "auto"
-    cache: Annotated[
-        str | None,
-        typer.Option("--cache", help="Keep finished cells in FOLDER, and reuse them.", metavar="FOLDER", show_default=False),
-    ] = None
     dry_run: shared.DryRun = False
     printing: Printing
     seed: shared.Seed = 0
     recipe: StitchRecipeOptions
+    picture: StitchPictureOptions
     reading: TrustingOptions
+    running: EngineOptions
     given: Given
     explicit: Explicit
 
     @property
     def heads(self) -> list[str]:
         return split_names(self.head)
+
+    @property
+    def vectors(self) -> str:
+        """The file of vectors to write, "" for none."""
+        return "" if is_report(self.output) else self.output
 
     @property
     def division(self) -> Division:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from relrep_cli import store
 from relrep_cli.anchors.id_lists import read_anchors
 from relrep_cli.base.errors import DONE, NO, UsageError
 from relrep_cli.base.output import Style, say, write
 from relrep_cli.cli import options as shared
-from relrep_cli.cli.options import Given, Printing, command
-from relrep_cli.cli.reading_options import TrustingOptions
+from relrep_cli.cli.options import command
+from relrep_cli.cli.translate_options import ORTHOGONAL, UNIVERSE, Options, check
 from relrep_cli.embedding import Embedding, chain
 from relrep_cli.relative.recipes import Recipe
 from relrep_cli.stitching.migration import BRIDGE, report
 from relrep_cli.stitching.migration import COLUMNS as REPORT_COLUMNS
+from relrep_cli.stitching.query_pairs import read_relevant
 from relrep_cli.stitching.space_maps import SpaceMaps, read_maps, read_target, save_maps
 from relrep_cli.stitching.translation import (
     FIT_ROWS,
@@ -25,7 +23,6 @@ from relrep_cli.stitching.translation import (
     Output,
     fit_map,
     maps_of,
-    refuse_same,
     translate_with_maps,
     write_translated,
 )
@@ -35,8 +32,6 @@ from relrep_cli.stitching.universe import PENALTY, UNIVERSES
 from relrep_cli.stitching.universe_files import FIT_ROWS as UNIVERSE_ROWS
 from relrep_cli.stitching.universe_files import Building, build_universe
 
-ORTHOGONAL, UNIVERSE = "orthogonal", "universe"
-LEAST_RECALL = 0.9
 TITLE = "What to translate"
 EXAMPLES = (
     "relrep translate new.h5 --into old.h5 -o new.in-old.h5",
@@ -46,72 +41,6 @@ EXAMPLES = (
     "relrep translate a.h5 b.h5 c.h5 --anchors anchors.h5 --save-map universe.h5",
     "relrep translate d.h5 --into universe.h5 --save-map d.map.h5",
 )
-
-
-def _file(name: str, *more: str, help: str) -> Any:
-    return typer.Option(f"--{name}", *more, help=help, metavar="FILE", show_default=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    files: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="FILE...", help="Embedding file to translate; two or more to build a universe.", show_default=False
-        ),
-    ]
-    into: Annotated[
-        str, _file("into", help="Embedding file of the target space, with items of FILE; or a universe that FILE joins.")
-    ] = ""
-    anchors: Annotated[
-        str,
-        _file("anchors", "-a", help="Fit on these items: an anchor file, ids or pairs [default: all shared training rows]."),
-    ] = ""
-    anchor_vectors: Annotated[
-        list[str], _file("anchor-vectors", help="More files that hold vectors of anchors; used for files of the same space.")
-    ] = field(default_factory=list)
-    method: Annotated[
-        str,
-        typer.Option(
-            "--method",
-            "-m",
-            help=f"How to fit the map [default: {ORTHOGONAL}; {UNIVERSE} for a universe]. One of: "
-            f"{', '.join([*TRANSLATORS, *UNIVERSES])}.",
-            metavar="NAME",
-            show_default=False,
-        ),
-    ] = ""
-    fit_rows: Annotated[
-        int | None,
-        typer.Option(
-            "--fit-rows",
-            help=f"Without --anchors: fit on at most so many shared training rows [default: {FIT_ROWS}; {UNIVERSE_ROWS} for a "
-            "universe].",
-            min=2,
-            show_default=False,
-        ),
-    ] = None
-    save_map: Annotated[str, _file("save-map", help="Save the map, for files that hold no anchor.")] = ""
-    map: Annotated[str, _file("map", help="Translate by a map that was saved, in place of --into.")] = ""
-    report: Annotated[
-        bool,
-        typer.Option(
-            "--report",
-            help="Print whether to bridge the index of --into or to embed it anew: all methods, sizes of the index, numbers of "
-            "anchors and thresholds. Exit code 1 unless a bridge will do.",
-        ),
-    ] = False
-    least_recall: Annotated[
-        float, typer.Option("--least-recall", help="With --report: the recall at ten that a bridge must have.", min=0, max=1)
-    ] = LEAST_RECALL
-    output: shared.Output = ""
-    dtype: shared.Dtype = None
-    force: shared.Force = False
-    dry_run: shared.DryRun = False
-    printing: Printing
-    seed: shared.Seed = 0
-    reading: TrustingOptions
-    given: Given
 
 
 @command(Options, TRANSLATORS, UNIVERSES)
@@ -125,7 +54,7 @@ def translate(options: Options) -> int | None:
     translates files of its spaces into it, and --into lets another space join without changing the maps that exist.
     """
     style = options.printing.style
-    _check(options)
+    check(options)
     if options.map:
         _by_map(options)
         return DONE
@@ -173,48 +102,14 @@ def _report(options: Options, e: Embedding, target: Embedding | SpaceMaps, style
     if options.dry_run:
         shared.plan([f"report on a bridge from {e.uri} to {target.uri} by {', '.join(names)}"])
         return DONE
-    found = report(e, target, methods, how, options.least_recall)
+    asked = None
+    if options.queries:
+        queries = store.read(options.queries, options.reading.reading)
+        asked = queries, read_relevant(options.relevant)
+    found = report(e, target, methods, how, options.least_recall, asked)
     write(found.records, REPORT_COLUMNS, style)
     say(found.sentence)
     return DONE if found.verdict == BRIDGE else NO
-
-
-def _check(options: Options) -> None:
-    """Raise UsageError for options that do not go together."""
-    if options.into and options.map:
-        raise UsageError(
-            "--into and --map both name the target", "Give --into FILE to fit a map, or --map FILE to use a saved one."
-        )
-    several = len(options.files) > 1
-    if several and (options.into or options.map):
-        option = "--into" if options.into else "--map"
-        raise UsageError(f"{option} translates one file, and {len(options.files)} are named", "Name one FILE.")
-    if not several and not options.into and not options.map:
-        raise UsageError(
-            "neither --into nor --map names the target", "Give --into FILE, --map FILE, or more files to build a universe."
-        )
-    needless: dict[str, Any] = {"--anchors": options.anchors, "--anchor-vectors": options.anchor_vectors}
-    needless |= {"--save-map": options.save_map, "--method": options.method, "--fit-rows": options.fit_rows}
-    if options.map and (option := next((name for name, value in needless.items() if value), "")):
-        raise UsageError(f"{option} does not go with --map, which is fitted already", "Leave it out.")
-    if options.map and not options.output:
-        raise UsageError("-o FILE is missing", "Name the output file.")
-    if options.map:
-        options.given.refuse(TRANSLATORS, "--map, which is fitted already")
-        options.given.refuse(UNIVERSES, "--map, which is fitted already")
-    if several and options.output:
-        raise UsageError(
-            "-o writes one file, and a universe is built of several",
-            "Keep it with --save-map FILE; then translate each file with --map FILE.",
-        )
-    if options.report and (not options.into or options.output or options.save_map):
-        found = "needs --into INDEX" if not options.into else "prints, and writes neither -o nor --save-map"
-        raise UsageError(f"--report {found}", "Name it." if not options.into else "Leave it out.")
-    if options.least_recall != LEAST_RECALL and not options.report:
-        raise UsageError("--least-recall does nothing without --report", "Add --report, or leave it out.")
-    if options.anchors and options.fit_rows:
-        raise UsageError("--fit-rows counts training rows, and --anchors names the items to fit on", "Leave one out.")
-    refuse_same({"-o": options.output, "--save-map": options.save_map})
 
 
 def _inputs(options: Options) -> list[str]:
@@ -222,7 +117,9 @@ def _inputs(options: Options) -> list[str]:
 
 
 def _output(options: Options) -> Output:
-    return Output(options.output, options.dtype or "float32", options.force, _inputs(options))
+    part, engine = options.running.part, options.running.engine
+    name = options.output if part is None else part.file(options.output)
+    return Output(name, options.dtype or "float32", options.force, _inputs(options), options.reading.reading, engine, part)
 
 
 def _recipe(options: Options) -> Recipe | None:

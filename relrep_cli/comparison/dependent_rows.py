@@ -19,14 +19,14 @@ MAX_ITEMS = 1000  # items used for the estimate
 SPLITS = 20  # random splits into two halves
 FREEDOM = SPLITS // 2  # degrees of freedom of a factor
 Halves = list[tuple[np.ndarray, np.ndarray]]
+MeasureRows = Callable[[np.ndarray, np.ndarray], Score]  # of row numbers, and of those of all splits, both ascending
 
 
-def widening_factor(
-    measure: Callable[[np.ndarray], Score], rows: np.ndarray, seed: int, order: np.ndarray | None = None
-) -> float:
+def widening_factor(measure: MeasureRows, rows: np.ndarray, seed: int, order: np.ndarray | None = None) -> float:
     """Estimate the factor by which dependence between rows widens the interval of their mean; at least 1.
 
-    measure: computes the score of a subset of items, given their row numbers in ascending order.
+    measure: computes the score of a subset of items, given their row numbers and those of all items that take part, so that
+        work on these can serve every subset.
     rows: (n,) float array, the value of each item when all items are measured.
     order: (n,) row numbers in an order that belongs to the items, such as that of their ids. With it, the factor does not
         depend on the order of the rows.
@@ -50,7 +50,7 @@ def random_halves(n: int, seed: int, order: np.ndarray | None = None) -> Halves:
     return [(np.sort(part[: len(part) // 2]), np.sort(part[len(part) // 2 :])) for part in shuffled]
 
 
-def values_of_halves(measure: Callable[[np.ndarray], Score], rows: np.ndarray, halves: Halves) -> Halves | None:
+def values_of_halves(measure: MeasureRows, rows: np.ndarray, halves: Halves) -> Halves | None:
     """The row values of each half, measured without the other half; None when the rows are independent.
 
     measure, rows: as in widening_factor. The list ends at the first half that is too small for the metric.
@@ -58,9 +58,10 @@ def values_of_halves(measure: Callable[[np.ndarray], Score], rows: np.ndarray, h
     from threadpoolctl import threadpool_limits
 
     found: Halves = []
+    items = np.sort(np.concatenate(halves[0])) if halves else np.empty(0, np.int64)
     with suppress(NotApplicable), threadpool_limits(1):  # with so few items, several threads cost more than they save
         for first, second in halves:
-            values = _row_values(measure(first)), _row_values(measure(second))
+            values = _row_values(measure(first, items)), _row_values(measure(second, items))
             if all(_as_before(own, rows[half]) for own, half in zip(values, (first, second), strict=True)):
                 return None
             found.append(values)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from relrep_cli.base.errors import UsageError
-from relrep_cli.base.uris import split_uri
+from relrep_cli.base.cells import STARS, short, stars
+from relrep_cli.base.errors import UsageError, printable
 from relrep_cli.comparison.corrected_values import NOTE, high_by_chance
 from relrep_cli.comparison.pairs_of_files import counts_for_gate
+from relrep_cli.comparison.shown_names import names_by_side, short_names
 from relrep_cli.metrics import METRICS
 
 Record = dict[str, Any]
@@ -25,6 +25,9 @@ class Matrix:
     values: (r, c) float array; values[i, j] compares rows[i] (first space) with columns[j] (second space); NaN when unknown.
     rows, columns: short, unique names. same: whether rows and columns are the same files. convention: that of all values.
     n: the number of items of each pair, None when it differs between pairs. note: what to know of all values, else empty.
+    levels: (r, c) float array of q-values, NaN when unknown; None without tests. view: how the spaces are described, such as
+    `absolute`. labels: names for eyes of the rows and of the columns. sides: the file that each side is of, where labels leave
+    it out.
     """
 
     metric: str
@@ -35,6 +38,10 @@ class Matrix:
     convention: str
     n: int | None
     note: str = ""
+    levels: np.ndarray | None = None
+    view: str = ""
+    labels: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    sides: tuple[str, str] = ("", "")
 
     @property
     def symmetric(self) -> bool:
@@ -47,13 +54,33 @@ class Matrix:
             {self.metric: name, **dict(zip(self.columns, row, strict=True))} for name, row in zip(self.rows, cells, strict=True)
         ]
 
+    def marked_records(self) -> list[Record]:
+        """The same for eyes: labels, and short values with stars for small q-values."""
+        rows, columns = self.shown_labels
+        found = []
+        for i, name in enumerate(rows):
+            levels = [None] * len(columns) if self.levels is None else self.levels[i].tolist()
+            cells = [short(v) + stars(level) for v, level in zip(self.values[i].tolist(), levels, strict=True)]
+            found.append({self.metric: name, **dict(zip(columns, cells, strict=True))})
+        return found
+
+    @property
+    def shown_labels(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The names of rows and columns for eyes."""
+        return self.labels[0] or self.rows, self.labels[1] or self.columns
+
+    @property
+    def sides_line(self) -> str:
+        """What labels leave out, in words."""
+        sides = zip(("rows", "columns"), self.sides, strict=True)
+        return ", ".join(f"{which} of {printable(file)}" for which, file in sides if file)
+
     def convention_line(self) -> str:
         """Return the metric, its convention, n and the note as one line of text."""
-        return (
-            f"{self.metric}: {self.convention}"
-            + (f"; n = {self.n}" if self.n else "")
-            + (f"; {self.note}" if self.note else "")
-        )
+        tested = STARS.format("q") if self.levels is not None else ""
+        size, view = f"n = {self.n}" if self.n else "", f"{self.view} spaces" if self.view else ""
+        parts = (f"{self.metric}: {self.convention}", view, self.sides_line, size, self.note, tested)
+        return "; ".join(filter(None, parts))
 
 
 def matrix(records: Sequence[Record], left: Sequence[str], top: Sequence[str]) -> Matrix:
@@ -72,18 +99,21 @@ def matrix(records: Sequence[Record], left: Sequence[str], top: Sequence[str]) -
         raise UsageError(f"a matrix shows one metric; there are {', '.join(metrics) or 'none'}", "Write --metric NAME.")
     entry = METRICS[metrics[0]]
     known: dict[tuple[str, str], float] = {}
+    levels: dict[tuple[str, str], float] = {}
     for r in records:
         if (r["a"], r["b"]) in known:
             several = f"a matrix shows one value for each pair; {r['a']} and {r['b']} have several"
             raise UsageError(several, "Give each option one value, such as --k 10.")
         known[r["a"], r["b"]] = np.nan if r["value"] is None else r["value"]
+        levels[r["a"], r["b"]] = np.nan if r.get("q") is None else r["q"]
     if entry.symmetric:
-        known = {(b, a): v for (a, b), v in known.items()} | known
-    identity = _identity(entry, records[0])
-    values = np.array(
-        [[known.get((a, b), identity if a == b and a in usable else np.nan) for b in top] for a in left], np.float64
-    )
+        known, levels = ({(b, a): v for (a, b), v in one.items()} | one for one in (known, levels))
+    identity = identity_value(records[0])
+    own = np.nan if identity is None else identity
+    values = np.array([[known.get((a, b), own if a == b and a in usable else np.nan) for b in top] for a in left], np.float64)
     names = short_names([*left, *top], metrics[0])
+    *labels, sides = names_by_side(left, top, metrics[0])
+    views = {r["projection"] for r in records if r.get("projection")}
     conventions, sizes = ({r[key] for r in records if r["value"] is not None} for key in ("convention", "n"))
     return Matrix(
         metrics[0],
@@ -94,13 +124,34 @@ def matrix(records: Sequence[Record], left: Sequence[str], top: Sequence[str]) -
         conventions.pop() if len(conventions) == 1 else "conventions differ by pair" if conventions else "no values",
         sizes.pop() if len(sizes) == 1 else None,
         NOTE if any(map(high_by_chance, records)) else "",
+        np.array([[levels.get((a, b), np.nan) for b in top] for a in left]) if any("q" in r for r in records) else None,
+        f"relative ({views.pop()})" if len(views) == 1 else "",
+        (tuple(labels[0]), tuple(labels[1])),
+        sides,
     )
 
 
-def _identity(entry: Any, record: Record) -> float:
-    """The value of a space compared with itself: declared by the metric, equal to one of its options, or NaN."""
-    value = record.get(entry.identity) if isinstance(entry.identity, str) else entry.identity
-    return np.nan if value is None else float(value)
+def colour_range(metric: str, values: Sequence[float]) -> tuple[float, float]:
+    """The values at both ends of the colours: the bounds of the metric, so that pictures of one metric share their colours.
+
+    A bound below 0 counts as 0 while no value is negative. Where there is no bound, the outermost value takes its place.
+
+    >>> colour_range("cka", [0.5, 0.7]), colour_range("cosine", [-0.1, 0.7]), colour_range("mse", [2.0, 4.0])
+    ((0.0, 1.0), (-1.0, 1.0), (0.0, 4.0))
+    """
+    low, high = METRICS[metric].bounds
+    known = [value for value in values if np.isfinite(value)] or [0.0, 1.0]
+    if min(known) >= 0 and (low is None or low < 0):
+        low = 0.0
+    ends = (min(known) if low is None else float(low), max(known) if high is None else float(high))
+    return ends if ends[1] > ends[0] else (ends[0] - 0.5, ends[0] + 0.5)
+
+
+def identity_value(record: Record) -> float | None:
+    """The value of a space compared with itself: declared by the metric, equal to one of its options, or None."""
+    identity = METRICS[record["metric"]].identity
+    value = record.get(identity) if isinstance(identity, str) else identity
+    return None if value is None else float(value)
 
 
 def clustered(m: Matrix) -> Matrix:
@@ -114,8 +165,10 @@ def clustered(m: Matrix) -> Matrix:
     if not m.same or len(m.rows) < 3:
         return m
     order = leaves_list(linkage(squareform(distances(m), checks=False), "average", optimal_ordering=True))
-    names = tuple(m.rows[i] for i in order)
-    return replace(m, rows=names, columns=names, values=m.values[np.ix_(order, order)])
+    names, labels = (tuple(one[i] for i in order) for one in (m.rows, m.shown_labels[0]))
+    levels = None if m.levels is None else m.levels[np.ix_(order, order)]
+    values = m.values[np.ix_(order, order)]
+    return replace(m, rows=names, columns=names, values=values, levels=levels, labels=(labels, labels))
 
 
 def distances(m: Matrix) -> np.ndarray:
@@ -134,44 +187,3 @@ def distances(m: Matrix) -> np.ndarray:
     distance = np.where(pairs, distance - distance[pairs].min(), distance[pairs].max() - distance[pairs].min())
     np.fill_diagonal(distance, 0)
     return distance
-
-
-def short_names(uris: Sequence[str], taken: str = "") -> dict[str, str]:
-    """Give each URI a short, unique name: the last path part, without the folders, suffixes and files that all URIs share.
-
-    taken: a name that no URI may get.
-
-    >>> short_names(["out/a.rel.h5", "out/b.rel.h5"])
-    {'out/a.rel.h5': 'a', 'out/b.rel.h5': 'b'}
-    >>> list(short_names(["x/a.h5", "y/a.h5"]).values()), list(short_names(["a.h5::layer/1", "a.h5::layer/12"]).values())
-    (['x/a', 'y/a'], ['layer/1', 'layer/12'])
-    """
-    unique = list(dict.fromkeys(uris))
-    if len(unique) < 2:
-        return {uri: os.path.basename(uri) or uri for uri in unique}
-    for shorten in (_base_without_suffix, _base, _without_suffix):
-        names = shorten(unique)
-        if len(set(names)) == len(unique) and all(names) and taken not in names:
-            return dict(zip(unique, names, strict=True))
-    return {uri: uri for uri in unique}
-
-
-def _base(uris: list[str]) -> list[str]:
-    """Remove the folders. When all URIs are layers of one file, remove the file too."""
-    parts = [split_uri(uri) for uri in uris]
-    if len({path for path, _, _ in parts}) == 1:
-        return [member for _, _, member in parts]
-    return [os.path.basename(path) + mark + member for path, mark, member in parts]
-
-
-def _base_without_suffix(uris: list[str]) -> list[str]:
-    return _without_suffix(_base(uris))
-
-
-def _without_suffix(names: list[str]) -> list[str]:
-    """Remove the file suffixes that all names share, such as `.rel.h5`."""
-    while True:
-        suffixes = {os.path.splitext(name)[1] for name in names}
-        if len(suffixes) > 1 or not (suffix := suffixes.pop()) or any("::" in name for name in names):
-            return names
-        names = [name.removesuffix(suffix) for name in names]

@@ -38,19 +38,17 @@ def measured(
 
     x: the reference. y: the model. Two results for the same reference and the same rows can be subtracted; see paired.
     """
+    workspace = workspace or Workspace()
     try:
-        score = measure(name, params, x, y, seed, workspace or Workspace())
+        score = measure(name, params, x, y, seed, workspace)
     except NotApplicable as reason:
         return Measured(Value(None, f"n/a: {reason}"))
-    without = score.jackknife
-    if without is not None and score.scale == "folded":
-        without = np.abs(without)
-    estimate = Estimate(score.value, x.n, score.rows, without, score.sample)
+    estimate = Estimate(score.value, x.n, score.rows, score.jackknife, score.sample)
     value, rows = Value(estimate, score.convention, score.chance), score.rows
     if rows is None or len(rows) < 2:
         return Measured(value)
     splits = random_halves(x.n, seed, np.argsort(x.ids))
-    halves = values_of_halves(partial(measure_subset, name, params, x, y, seed), rows, splits)
+    halves = values_of_halves(partial(measure_subset, name, params, x, y, seed, workspace=workspace), rows, splits)
     if halves is None:
         return Measured(value, [(rows[first], rows[second]) for first, second in splits])
     return Measured(value, halves, dependent=True)

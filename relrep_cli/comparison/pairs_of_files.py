@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,13 +14,13 @@ from relrep_cli.base.errors import DataError
 from relrep_cli.base.registry import each
 from relrep_cli.base.task_cache import Records, task_key
 from relrep_cli.comparison.corrected_values import correction
-from relrep_cli.comparison.dependent_rows import widened, widening_factor
+from relrep_cli.comparison.dependent_rows import MeasureRows, widened, widening_factor
 from relrep_cli.embedding import Embedding, select
 from relrep_cli.metrics import METRICS
 from relrep_cli.metrics.score import NotApplicable, Score
 from relrep_cli.numerics import intervals
-from relrep_cli.numerics.blocks import first_bad_row
-from relrep_cli.numerics.workspace import UNSHARED, Workspace
+from relrep_cli.numerics.blocks import first_bad_row, take
+from relrep_cli.numerics.workspace import UNSHARED, Sample, Workspace
 
 Record = dict[str, Any]
 RATIO = "relative / absolute"
@@ -82,7 +82,7 @@ def measure(
 
 def _first_bad_row(x: np.ndarray, workspace: Workspace) -> int | None:
     space, order = workspace.origin(x)
-    found = workspace.once("first bad row", (space,), lambda: first_bad_row(space))
+    found = workspace.fact("first bad row", space, lambda: first_bad_row(space))
     return found if order is None or found is None else first_bad_row(x)
 
 
@@ -100,13 +100,13 @@ def interval(
     name: str,
     score: Score,
     seed: int,
-    measure_rows: Callable[[np.ndarray], Score] | None = None,
+    measure_rows: MeasureRows | None = None,
     ids: np.ndarray | None = None,
 ) -> tuple[float | None, float | None]:
     """Return the 95 % confidence interval of a score, clipped to the bounds of the metric.
 
-    measure_rows: computes the score of a subset of items. With it, the interval is widened when row values depend on each
-        other.
+    measure_rows: computes the score of a subset of items; see widening_factor. With it, the interval is widened when row
+        values depend on each other.
     ids: (n,) ids of the items. With them, the interval does not depend on the order of the rows.
 
     Returns (None, None) when there are too few rows for an interval.
@@ -149,7 +149,7 @@ def compare_pair(
     per_row: list[Rows] = []
     kind = [] if intervals else ["no interval"]
     rows_digest = hashlib.sha256(rows[0].tobytes() + rows[1].tobytes()).hexdigest()
-    for left, right in zip(a, b, strict=True):
+    for place, (left, right) in enumerate(zip(a, b, strict=True)):
         x, y = select(left.embedding, rows[0]), select(right.embedding, rows[1])
         for side, view in ((x, left), (y, right)):
             if side.x is view.embedding.x:
@@ -161,6 +161,8 @@ def compare_pair(
             done = None if want_rows or not left.content else cache.get(key)
             done = done if done and done.keys() >= RESULT else None
             if done is None:
+                if of_pair.spread is not None:
+                    of_pair.spread.task = place, name, params
                 done, score = _result(name, params, x, y, seed, of_pair, intervals)
                 if left.content:
                     cache.put(key, done)
@@ -206,15 +208,32 @@ def measure_subset(
     y: Embedding,
     seed: int,
     rows: np.ndarray,
+    among: np.ndarray | None = None,
+    *,
     workspace: Workspace = UNSHARED,
 ) -> Score:
     """Compute the metric on a subset of rows, without sampling.
 
-    workspace: of the pair. What a subset of one space gives, such as neighbours, serves every pair of the run.
+    rows: ascending. among: (m,) ascending row numbers of a sample that holds these and other subsets. Neighbours are then
+    searched for once in the sample, and serve every subset. workspace: of the pair. What a subset of one space gives serves
+    every pair of the run.
     """
     params = {**params, **({"ci": 0.0} if "ci" in params else {})}
     a, b = select(x, rows), select(y, rows)
-    return measure(name, params, a, b, seed, workspace.of_subsets([(a.x, x.x), (b.x, y.x)], rows))
+    inner = workspace.of_subsets([(a.x, x.x), (b.x, y.x)], rows)
+    if among is not None and workspace.shares:
+        inner = inner.within_sample(_sample(x.x, y.x, among, workspace), (a.x, b.x), np.searchsorted(among, rows))
+    return measure(name, params, a, b, seed, inner)
+
+
+def _sample(x: np.ndarray, y: np.ndarray, among: np.ndarray, workspace: Workspace) -> Sample:
+    """The same rows of both spaces, made once for a pair."""
+
+    def make() -> Sample:
+        spaces = take(x, among), take(y, among)
+        return Sample(spaces, workspace.of_subsets(list(zip(spaces, (x, y), strict=True)), among))
+
+    return workspace.once("sample", (x, y, among), make)
 
 
 def ratios(records: Sequence[Record], views: int) -> list[Record]:

@@ -18,10 +18,9 @@ from relrep_cli.comparison.permutations import Layer
 from relrep_cli.comparison.plans import Outputs, Plan, make_plan
 from relrep_cli.comparison.runs import PairResult
 from relrep_cli.engine.jobs import Outcome
-from relrep_cli.engine.shards import Shard, refuse_incomplete
+from relrep_cli.engine.shards import HEAD, Shard, refuse_incomplete
 
 KIND = "compare"
-HEAD = "relrep part"
 FOREIGN = ("no part of a comparison", "Name files that compare --shard has written.")
 
 
@@ -65,12 +64,9 @@ def _outcome_to_json(outcome: Outcome) -> dict[str, Any]:
     return {"records": outcome.result.records, "layers": layers}
 
 
-def from_bytes(name: str, content: bytes) -> Part:
+def from_json(name: str, found: Mapping[str, Any]) -> Part:
     """Read a part. Raises DataError when it is none, or when another version of relrep has written it."""
     try:
-        found = json.loads(content)
-        if found[HEAD] != KIND:
-            raise DataError(*FOREIGN, file=name)
         if found["version"] != __version__:
             raise DataError(f"relrep {found['version']} has written it, and this is {__version__}", "Compare again.", file=name)
         shard, contents = Shard(*map(int, found["shard"])), {str(k): str(v) for k, v in found["contents"].items()}

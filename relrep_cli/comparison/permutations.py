@@ -17,6 +17,7 @@ from relrep_cli.comparison.pairs_of_files import View, largest_k, measure
 from relrep_cli.embedding import Embedding, select
 from relrep_cli.metrics import METRICS
 from relrep_cli.numerics.blocks import take
+from relrep_cli.numerics.permuted_products import SMALL, Batch
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 Record = dict[str, Any]
@@ -48,11 +49,12 @@ def null_values(
     values = np.full(len(numbers), np.nan)
     unpermuted = replace(workspace, shares=True, intervals=False)
     unpermuted.hold(x.x)
+    batch = Batch(numbers, lambda number: np.random.default_rng([seed, number]).permutation(y.n))
     for done, number in enumerate(numbers):
-        order = np.random.default_rng([seed, number]).permutation(y.n)
-        permuted = replace(y, x=take(y.x, order))
+        order = batch.order_of(number)
+        permuted = replace(y, x=y.x[order] if y.x.size < SMALL else take(y.x, order))
         with suppress(NotApplicable):
-            inner = unpermuted.with_permutation(permuted.x, y.x, order)
+            inner = unpermuted.with_permutation(permuted.x, y.x, order, batch, number)
             values[done] = measure(name, params, x, permuted, workspace=inner).value
         advance((done + 1) / len(numbers))
     return values

@@ -21,7 +21,8 @@ class Outputs:
 
     matrix: a table of files by files. heatmap: a picture of that table. distributions: a picture of the row values. row_table:
     a table of the row values. worst: the number of items that agree least to list for each metric, 0 for none. permutations:
-    the number of random pairings of each test, 0 for no tests. intervals: whether values get confidence intervals.
+    the number of random pairings of each test, 0 for no tests. intervals: whether values get confidence intervals. report:
+    the number of items that the summary of row values names for a report, 0 for no summaries.
     """
 
     matrix: bool = False
@@ -31,6 +32,7 @@ class Outputs:
     worst: int = 0
     permutations: int = 0
     intervals: bool = True
+    report: int = 0
 
     @property
     def one_value_per_pair(self) -> bool:
@@ -38,8 +40,8 @@ class Outputs:
         return self.matrix or self.heatmap
 
     @property
-    def row_values(self) -> bool:
-        """Whether the values of single rows are needed."""
+    def keeps_row_values(self) -> bool:
+        """Whether the values of all rows are needed at the end."""
         return self.distributions or self.row_table or bool(self.worst)
 
 
@@ -83,9 +85,8 @@ class Plan:
 
 def refuse_contradictions(outputs: Outputs, metrics: Sequence[str]) -> None:
     """Raise UsageError for outputs that exclude each other, or for a matrix or a heatmap of several metrics."""
-    if outputs.permutations and (outputs.matrix or outputs.worst):
-        option = "--matrix" if outputs.matrix else "--worst"
-        raise UsageError(f"{option} shows no p-values", "Remove --permutations.")
+    if outputs.permutations and outputs.worst:
+        raise UsageError("--worst shows no p-values", "Remove --permutations.")
     if outputs.matrix and outputs.worst:
         raise UsageError("--matrix and --worst cannot be combined", "Choose one of the two.")
     for wanted, option, what in ((outputs.matrix, "--matrix", "a matrix"), (outputs.heatmap, "--plot", "a heatmap")):

@@ -9,8 +9,8 @@ import numpy as np
 
 from relrep_cli.base.errors import UsageError
 from relrep_cli.base.output import Record
-from relrep_cli.comparison.matrix import short_names
 from relrep_cli.comparison.pairs_of_files import Rows
+from relrep_cli.comparison.shown_names import short_names
 from relrep_cli.embedding import Embedding, find_ids
 from relrep_cli.store.h5ad_copies import Addition
 

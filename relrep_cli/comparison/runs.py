@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from relrep_cli.base.errors import DataError, UsageError, printable
@@ -15,6 +15,7 @@ from relrep_cli.comparison.low_dims import by_angle, hint
 from relrep_cli.comparison.pairs_of_files import Rows, View, compare_pair, failure, ratios
 from relrep_cli.comparison.permutations import Layer, Significance
 from relrep_cli.comparison.plans import Plan
+from relrep_cli.comparison.row_summaries import Summaries, cache_key, decoded, encoded, summaries_of
 from relrep_cli.embedding import Embedding
 from relrep_cli.engine.jobs import Advance, Job, Outcome, Task
 from relrep_cli.engine.running import outcomes
@@ -29,12 +30,13 @@ class Results:
     """The results of a run.
 
     records: one for each pair, view and task, then the ratios of the pair. rows: row values, where the plan needs them.
-    tests: the permutation tests, which have written their columns into the records.
+    tests: the permutation tests, which have written their columns into the records. summaries: of row values, for a report.
     """
 
     records: list[Record]
     rows: list[Rows]
     tests: Significance
+    summaries: Summaries = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,13 +44,15 @@ class Session:
     """What the pairs of a run share in one process.
 
     views: every file of the plan in every view, the absolute view first, or the error that makes the file unusable. cache:
-    finished tasks, read and extended. workspace: that of the run; see Workspace.of_run.
+    finished tasks, read and extended. workspace: that of the run; see Workspace.of_run. prepared: the common rows of pairs, for
+    pieces; see comparison/pieces.py.
     """
 
     plan: Plan
     views: Views
     cache: Records
     workspace: Workspace
+    prepared: dict[tuple[str, str, int], tuple[Embedding, Embedding, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,12 +60,14 @@ class PairResult:
     """The results of one pair of files.
 
     layers: of its permutation tests, for `Significance.join`. contents: what the values were computed from, "" where unknown.
+    summaries: of row values, for a report.
     """
 
     records: list[Record]
     rows: list[Rows]
     layers: list[Layer]
     contents: tuple[str, str] = ("", "")
+    summaries: Summaries = field(default_factory=dict)
 
 
 def run(plan: Plan, views: Views, cache: Records, workspace: Workspace) -> Results:
@@ -93,6 +99,7 @@ def collect(plan: Plan, cache: Records, found: Iterable[Outcome]) -> Results:
         results.tests.join(pair.records, pair.layers)
         results.records.extend(pair.records)
         results.rows.extend(pair.rows)
+        results.summaries.update(pair.summaries)
     _refuse_no_value(plan, results.records)
     for note in results.tests.close(results.records):
         say(note)
@@ -102,7 +109,7 @@ def collect(plan: Plan, cache: Records, found: Iterable[Outcome]) -> Results:
 def measure_pair(session: Session, advance: Advance, a: str, b: str) -> PairResult:
     """Measure one pair of files. Raises DataError when one cannot be used, or when they share no rows."""
     plan, views, cache, workspace = session.plan, session.views, session.cache, session.workspace
-    left, right = (_usable(views[uri]) for uri in (a, b))
+    left, right = (usable(views[uri]) for uri in (a, b))
     x, y = left[0].embedding, right[0].embedding
     common = join(x, y, plan.require_all)
     if note := left_out(x, y, common):
@@ -114,17 +121,25 @@ def measure_pair(session: Session, advance: Advance, a: str, b: str) -> PairResu
         ) == (a, b):  # once
             say(note)
     wanted = plan.outputs
-    records, rows = compare_pair(
-        left, right, common, plan.metrics, plan.seed, cache, wanted.row_values, workspace, wanted.intervals
-    )
+    contents = [view.content for view in (*left, *right)]
+    key = cache_key(contents, common, plan.tasks, plan.seed, wanted.report) if wanted.report else ""
+    known = decoded(cache.get(key), a, b) if key else None
+    want_rows = wanted.keeps_row_values or (bool(wanted.report) and known is None)
+    records, rows = compare_pair(left, right, common, plan.metrics, plan.seed, cache, want_rows, workspace, wanted.intervals)
+    summaries = summaries_of(rows, wanted.report) if known is None and wanted.report else known or {}
+    if key and known is None:
+        cache.put(key, encoded(summaries))
     layers: list[Layer] = []
     if plan.outputs.permutations:
         tests = Significance(plan.outputs.permutations, plan.seed, cache)
         layers = tests.test(records, (left, right), common, plan.tasks, family(plan.groups, a, b), advance, workspace)
-    return PairResult(records + ratios(records, len(left)), rows, layers, (left[-1].content, right[-1].content))
+    kept = [] if wanted.report and not wanted.keeps_row_values else rows
+    ends = left[-1].content, right[-1].content
+    return PairResult(records + ratios(records, len(left)), kept, layers, ends, summaries)
 
 
-def _usable(views: list[View] | DataError) -> list[View]:
+def usable(views: list[View] | DataError) -> list[View]:
+    """The views of a file. Raises the error that makes it unusable."""
     if isinstance(views, DataError):
         raise views
     return views

@@ -16,7 +16,19 @@ from relrep_cli.encoders.saved import load, to_bytes
 from relrep_cli.numerics.blocks import release
 from relrep_cli.sources.items import Items
 
-__all__ = ["ENCODERS", "Checkpoint", "Trained", "encode", "encoder", "errors", "load", "rows_at_once", "space", "to_bytes"]
+__all__ = [
+    "ENCODERS",
+    "Checkpoint",
+    "Trained",
+    "decode",
+    "encode",
+    "encoder",
+    "errors",
+    "load",
+    "rows_at_once",
+    "space",
+    "to_bytes",
+]
 
 BLOCK = 1024  # rows at once at most; a power of two
 AT_ONCE = 1 << 22  # numbers of items at once at most, but for one row: convolutions make many times as many of them
@@ -49,6 +61,21 @@ def errors(trained: Trained, items: Items, *, device: str = "cpu") -> Iterator[N
     _check(trained, items)
     known = ENCODERS[trained.name].errors
     return None if known is None else _blocks(known(trained, device), items.x, rows_at_once(trained.shape))
+
+
+def decode(trained: Trained, vectors: NDArray[Any], *, device: str = "cpu") -> Iterator[NDArray[np.float32]]:
+    """The items that vectors (n, dim) stand for, block by block: images (b, h, w[, c]) in 0..1, or vectors.
+
+    Raises DataError where the encoder has no way back, or its vectors have another width.
+    """
+    back = ENCODERS[trained.name].decode
+    if back is None:
+        known = ", ".join(name for name, entry in ENCODERS.items() if entry.decode is not None)
+        raise DataError(f"encoder {trained.name} has no way back to items", f"These have one: {known}.")
+    if vectors.shape[1] != trained.params["dim"]:
+        found = f"the vectors have {vectors.shape[1]} dims, those of the encoder {trained.params['dim']}"
+        raise DataError(found, "Give vectors of the encoder's own space.")
+    return _blocks(back(trained, device), vectors, rows_at_once(trained.shape))
 
 
 def _check(trained: Trained, items: Items) -> None:

@@ -92,6 +92,30 @@ def grey(x: torch.Tensor) -> torch.Tensor:
     return torch.where(_coin(x, 0.2), _luma(x).expand_as(x), x) if x.shape[1] == 3 else x
 
 
+@augmentation(images_only=True, source="Chen et al. 2020")
+def blur(x: torch.Tensor) -> torch.Tensor:
+    """Blurred by a Gaussian of deviation 0.1 to 2 pixels, in half of the items."""
+    import torch
+    from torch.nn import functional
+
+    reach = max(1, min(x.shape[2:]) // 20)  # so the kernel is a tenth of the image
+    at = torch.arange(-reach, reach + 1, device=x.device, dtype=x.dtype)
+    weights = torch.exp(-((at / x.new_empty(len(x), 1).uniform_(0.1, 2.0)) ** 2) / 2)
+    weights = (weights / weights.sum(1, keepdim=True)).repeat_interleave(x.shape[1], 0)
+    flat = functional.pad(x.reshape(1, -1, *x.shape[2:]), (reach,) * 4, mode="replicate")
+    down = functional.conv2d(flat, weights[:, None, :, None], groups=len(weights))
+    both = functional.conv2d(down, weights[:, None, None, :], groups=len(weights))
+    return torch.where(_coin(x, 0.5), both.reshape(x.shape), x)
+
+
+@augmentation(images_only=True, source="Grill et al. 2020")
+def solarise(x: torch.Tensor) -> torch.Tensor:
+    """Values above the middle inverted, in a tenth of the items."""
+    import torch
+
+    return torch.where(_coin(x, 0.1) & (x > 0.5), 1 - x, x)
+
+
 @augmentation(images_only=True, source="a shift round the edges, as on a torus")
 def location(x: torch.Tensor) -> torch.Tensor:
     """Moved by any distance; what leaves on one side comes in on the other."""

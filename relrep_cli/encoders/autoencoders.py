@@ -146,4 +146,4 @@ def reconstruction(
     def error(x: torch.Tensor) -> torch.Tensor:
         return (back(encode(x), x) - x).square().flatten(1).mean(1)
 
-    return Task(torch.nn.ModuleDict({"encoder": encoding, "decoder": decoding}), loss, encode, error)
+    return Task(torch.nn.ModuleDict({"encoder": encoding, "decoder": decoding}), loss, encode, error, decoding)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from relrep_cli.base.errors import DataError, UsageError
+from relrep_cli.base.errors import DataError
 from relrep_cli.base.registry import Entry, Param, Registry
+from relrep_cli.numerics import devices
 
 if TYPE_CHECKING:
     import torch
@@ -66,14 +67,16 @@ class Encoder(Entry[Training]):
 
     takes: the kinds of items. learns: whether it sees training items; one that does not can do without any. apply: (trained,
     device) -> how the weights are used; for a graph, Items -> (n, dim). errors: the same for what each item loses, a block
-    of items -> (b,); None where nothing is reconstructed. shapes: (shape of an item, params) -> shape of each weight, so that
-    a foreign file is judged before it is used.
+    of items -> (b,); None where nothing is reconstructed. decode: the same from vectors (b, dim) back to items; None where
+    there is no way back. shapes: (shape of an item, params) -> shape of each weight, so that a foreign file is judged before
+    it is used.
     """
 
     takes: frozenset[Kind]
     learns: bool
     apply: Callable[[Trained, str], Callable[[Any], NDArray[np.float32]]]
     errors: Callable[[Trained, str], Callable[[Any], NDArray[Any]]] | None
+    decode: Callable[[Trained, str], Callable[[Any], NDArray[Any]]] | None
     shapes: Callable[[tuple[int, ...], dict[str, Any]], dict[str, tuple[int, ...]]]
     source: str
 
@@ -112,17 +115,9 @@ def training_rows(items: NDArray[Any], train: NDArray[Any], at_least: int) -> ND
 
 
 def torch_device(name: str) -> torch.device:
-    """The device of that name; `auto` is cuda, then mps, then cpu. Raises UsageError for one that is not there."""
-    import torch
-
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    found = next((known for known, present in there.items() if present and name in ("auto", known)), None)
-    if found is None:
-        raise UsageError(
-            f"--device is {name}, which this machine does not have",
-            f"Choose from: auto, {', '.join(d for d in there if there[d])}.",
-        )
-    return torch.device(found)
+    """The device of that name; see devices.chosen."""
+    found: torch.device = devices.torch_device(name)
+    return found
 
 
 @contextmanager

@@ -9,7 +9,9 @@ from relrep_cli.base.errors import UsageError
 from relrep_cli.base.registry import Param
 from relrep_cli.encoders.augmentations import AUGMENTATIONS, chain
 from relrep_cli.encoders.base import FLAT, Dim
-from relrep_cli.encoders.networks import layers, trunk
+from relrep_cli.encoders.networks import layers
+from relrep_cli.encoders.networks import trunk as plain_trunk
+from relrep_cli.encoders.residual import residual_trunk
 from relrep_cli.encoders.tasks import Batch, Facts, Task
 from relrep_cli.encoders.training import network_encoder
 
@@ -26,6 +28,10 @@ Augment = Annotated[
     ),
 ]
 Channels = Annotated[int, Param("Channels of the first convolution; they double three times.", minimum=1, maximum=1024)]
+Trunk = Annotated[
+    str,
+    Param("Four plain convolutions, or ResNet-18 for small images (--channels 64).", choices=("plain", "residual")),
+]
 Projector = Annotated[
     int, Param("Width of the projector between vectors and loss, used in training only; 0 for none.", minimum=0)
 ]
@@ -35,6 +41,7 @@ Variance = Annotated[
 ]
 Covariance = Annotated[float, Param("Weight of the term that makes dimensions uncorrelated; 0 switches it off.", minimum=0)]
 Temperature = Annotated[float, Param("Softmax temperature: a smaller one gives more weight to the nearest.", minimum=1e-4)]
+Logits = Annotated[str, Param("What compares two views: their cosine, or their inner product.", choices=("cosine", "inner"))]
 Towers = Annotated[
     int, Param("With 1, one encoder sees both views; with 2, each has its own and the first is kept.", minimum=1, maximum=2)
 ]
@@ -48,6 +55,7 @@ def vicreg(
     *,
     dim: Dim = 128,
     channels: Channels = 32,
+    trunk: Trunk = "plain",
     projector: Projector = 512,
     augment: Augment = AUTO,
     invariance: Invariance = 25.0,
@@ -66,7 +74,7 @@ def vicreg(
             "--invariance, --variance and --covariance are all 0; nothing is left to learn from",
             "Give one of them a positive weight.",
         )
-    network, views, project = _views(facts, dim, channels, projector, augment)
+    network, views, project = _views(facts, dim, channels, projector, augment, trunk)
 
     def loss(batch: Batch) -> dict[str, torch.Tensor]:
         first, second = (project(network["encoder"](x)) for x in views(batch))
@@ -90,25 +98,29 @@ def infonce(
     projector: Projector = 0,
     augment: Augment = AUTO,
     temperature: Temperature = 0.1,
+    logits: Logits = "cosine",
     towers: Towers = 1,
 ) -> Task:
     """The other view of an item is told from those of the rest of its batch.
 
     Loss: cross-entropy of cosines over `temperature`, from each view to the other, averaged. `accuracy` is how often the
     right one is the most similar. Others of the same label, where pairs are told by label, are no negatives and left out
-    of both (after Khosla et al. 2020).
+    of both (after Khosla et al. 2020). `logits` inner takes vectors as they are, so
+    that their lengths count.
     """
     import torch
+    from torch import nn
     from torch.nn import functional
 
     network, views, project = _views(facts, dim, channels, projector, augment)
+    unit = functional.normalize if logits == "cosine" else nn.Identity()
     if towers == 2:
-        network["other"] = trunk(facts, dim, channels)
+        network["other"] = plain_trunk(facts, dim, channels)
 
     def loss(batch: Batch) -> dict[str, torch.Tensor]:
         x, y = views(batch)
-        first = functional.normalize(project(network["encoder"](x)))
-        second = functional.normalize(project(network["other" if towers == 2 else "encoder"](y)))
+        first = unit(project(network["encoder"](x)))
+        second = unit(project(network["other" if towers == 2 else "encoder"](y)))
         cosines = first @ second.T / temperature
         if facts.pairs is not None and facts.pairs.by_label and batch.label is not None:
             others = ~torch.eye(len(cosines), dtype=torch.bool, device=cosines.device)
@@ -148,7 +160,9 @@ def siamese(
     return Task(network, loss, network["encoder"])
 
 
-def _views(facts: Facts, dim: int, channels: int, projector: int, augment: str) -> tuple[Any, Callable[[Batch], Any], Any]:
+def _views(
+    facts: Facts, dim: int, channels: int, projector: int, augment: str, trunk: str = "plain"
+) -> tuple[Any, Callable[[Batch], Any], Any]:
     """The network, how a batch becomes two views, and the projector that the loss looks through."""
     from torch import nn
 
@@ -156,7 +170,10 @@ def _views(facts: Facts, dim: int, channels: int, projector: int, augment: str) 
     change = chain(names, facts.is_image)
     if facts.trains and facts.pairs is None and names.strip() in ("", "none"):
         raise UsageError("two views of an item are equal without --augment", "Name some, or give pairs with --positives.")
-    network = nn.ModuleDict({"encoder": trunk(facts, dim, channels)})
+    if trunk == "residual" and not facts.is_image:
+        raise UsageError("--trunk residual works on images only", "For vectors, leave it out.")
+    body = residual_trunk(facts.shape, dim, channels) if trunk == "residual" else plain_trunk(facts, dim, channels)
+    network = nn.ModuleDict({"encoder": body})
     if projector:
         network["projector"] = layers(dim, projector, projector, projector)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -13,18 +13,22 @@ import numpy as np
 
 from relrep_cli import encoders, store
 from relrep_cli.base.errors import DataError, UsageError, printable
-from relrep_cli.base.output import detail, progress, say
+from relrep_cli.base.output import progress, say
 from relrep_cli.base.task_cache import Records, records_for
 from relrep_cli.embedding import ABSOLUTE, Embedding, Step, make_step, row_numbers
 from relrep_cli.encoders import ENCODERS, Checkpoint, Trained, pretrained
+from relrep_cli.encoders.item_rows import SAVED, ItemRows, kept_encoder
+from relrep_cli.encoders.training_states import checkpoint
+from relrep_cli.engine.running import HERE, Engine
+from relrep_cli.engine.shards import Shard
 from relrep_cli.numerics.blocks import row_blocks
 from relrep_cli.sources import Items
 from relrep_cli.sources import positives as pairs
+from relrep_cli.store.row_parts import SHARD, rows_of_shard, stated
+from relrep_cli.store.shared_rows import SharedRows, rows_of_task
 
-SAVED = ".safetensors"
 LABEL = "label"
 LARGEST_NUMBER = 1e18  # sums of squares of such numbers fit into float32
-LARGEST_STATE = 1 << 31  # bytes of a training's state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +38,10 @@ class Encoding:
     source: URI of the items. encoder: a registered name, a saved file, or SCHEME:NAME of a pretrained model. params: of the
     encoder or the model, as the history of the output records them. trained: the encoder of a saved file. positives: "",
     "label" or the URI of an embedding, whose k nearest neighbours are to lie together. save: file for the trained encoder,
-    "" for none. inputs: further files that must not be overwritten. trust_digest: believe the digest that `positives` states.
+    "" for none. plot: file for a picture of the training, "" for none, which `draw` makes of its log. inputs: further files
+    that must not be overwritten. trust_digest: believe the digest that `positives` states. shard: write only this part, into
+    its own file. engine: where items are encoded. setup, options: how another process makes the vectors, see SharedRows; it
+    gets ItemRows with these options.
     """
 
     source: str
@@ -43,6 +50,8 @@ class Encoding:
     trained: Trained | None = None
     output: str
     save: str = ""
+    plot: str = ""
+    draw: Callable[[list[dict[str, float]]], bytes] = lambda log: b""
     positives: str = ""
     k: int = 3
     inputs: tuple[str, ...] = ()
@@ -52,6 +61,15 @@ class Encoding:
     force: bool = False
     dry_run: bool = False
     seed: int = 0
+    shard: Shard | None = None
+    engine: Engine = HERE
+    setup: str = ""
+    options: Any = None
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether other processes encode, or this one encodes only a part."""
+        return self.engine.elsewhere or self.shard is not None
 
 
 def embed_items(items: Items, job: Encoding) -> None:
@@ -60,27 +78,76 @@ def embed_items(items: Items, job: Encoding) -> None:
     Raises UsageError, DataError or WriteError.
     """
     _refuse_beyond_float32(items, job.source)
+    _refuse_undivided(items, job)
+    if job.shard is not None:
+        job = replace(job, output=job.shard.file(job.output))
     items, partners, params = _with_positives(items, job)
     model = None
     if pretrained.scheme_of(job.encoder):
         model, space = pretrained.open_model(job.encoder, items, job.device, params)
         params = {**params, "encoder": space}
     step = make_step("embed", {**params, "dtype": job.dtype}, job.seed, [_as_input(job.source, items), *partners])
-    if not job.force and store.identify(job.output) == step["id"] and _holds_encoder(job):
+    if (
+        not job.force
+        and store.identify(job.output) == step["id"]
+        and _holds_encoder(job)
+        and (not job.plot or Path(job.plot).exists())
+    ):
         return say(f"{job.output}: up to date.")
     _check_targets(job)
     if job.dry_run:
         return say(f"would: embed {len(items.x)} items of {job.source} by {job.encoder} to {job.output}")
-    if model is not None:
-        return _write(job, items, pretrained.blocks(model, items, params["batch"]), dict(items.obs), space, step)
     records = records_for(job.output, None, job.force)
-    trained = job.trained or _train(job, items, params, _checkpoint(records, f"{step['id']}{SAVED}"))
+    if model is not None:
+        own, said = _own_part(items, job, params["batch"])
+        vectors = pretrained.blocks(model, own, params["batch"])
+        _write(job, own, Vectors(vectors, dict(own.obs), space, said, params["batch"], ""), step, records, params)
+        return records.close()
+    trained = job.trained or _train(job, items, params, checkpoint(records, f"{step['id']}{SAVED}"))
     if job.save:
         store.write_bytes(job.save, encoders.to_bytes(trained), job.force)
-    obs = {**items.obs, **_errors(trained, items, job.device)}
-    vectors = encoders.encode(trained, items, device=job.device)
-    _write(job, items, vectors, obs, encoders.space(trained), step)
+    if job.plot:
+        store.write_bytes(job.plot, job.draw(trained.log), job.force)
+    batch = encoders.rows_at_once(trained.shape)
+    own, said = _own_part(items, job, batch)
+    obs = {**own.obs, **_errors(trained, own, job.device)}
+    kept = kept_encoder(trained, records, str(step["id"])) if job.engine.elsewhere else ""
+    vectors = encoders.encode(trained, own, device=job.device)
+    _write(job, own, Vectors(vectors, obs, encoders.space(trained), said, batch, kept), step, records, params)
     records.close()
+
+
+@dataclass(frozen=True, eq=False)
+class Vectors:
+    """What is to be written of items. said: what the file says of its part. batch: rows of a block. encoder: see ItemRows."""
+
+    blocks: Iterator[np.ndarray]
+    obs: dict[str, np.ndarray]
+    space: str
+    said: dict[str, np.ndarray]
+    batch: int
+    encoder: str
+
+
+def _refuse_undivided(items: Items, job: Encoding) -> None:
+    """Raise UsageError where --shard or --cluster has nothing to divide."""
+    option = "--shard" if job.shard is not None else "--cluster"
+    if job.elsewhere and items.kind == "graph":
+        raise UsageError(f"a graph is encoded as a whole, and does not go with {option}", f"Remove {option}.")
+    if job.shard is not None and not job.trained and not pretrained.scheme_of(job.encoder):
+        raise UsageError(
+            "--shard would train the encoder in every part", "Train it once with --save-encoder, then name the saved file."
+        )
+    if job.elsewhere and job.output == "-":
+        raise UsageError(f"{option} does not go with -o -", "Name a file.")
+
+
+def _own_part(items: Items, job: Encoding, batch: int) -> tuple[Items, dict[str, np.ndarray]]:
+    """The items of this part, and what the file says of it. Parts begin where batches begin, so no bit changes."""
+    if job.shard is None:
+        return items, {}
+    rows = rows_of_shard(len(items.x), batch, job.shard, job.source)
+    return items.part(rows), stated(job.shard, rows.start, len(items.x))
 
 
 def embedded(items: Items, job: Encoding) -> Embedding:
@@ -131,24 +198,8 @@ def _check_targets(job: Encoding) -> None:
         raise UsageError("-o and --save-encoder name the same file", "Give them different names.", file=job.output)
     inputs = [name for name in (job.source, *job.inputs, job.encoder, job.positives) if name]
     store.refuse(job.output, job.force, inputs, store.HDF5)
-    if job.save:
-        store.refuse(job.save, job.force, inputs)
-
-
-def _checkpoint(records: Records, name: str) -> Checkpoint:
-    """The state of the training, in a file named after the step; with -v, each epoch's record is a note."""
-
-    def load() -> bytes | None:
-        state = records.get_bytes(name, LARGEST_STATE)
-        if state is not None:
-            say("goes on after the last whole epoch of the run that was stopped.")
-        return state
-
-    return Checkpoint(
-        load,
-        lambda state: records.put_bytes(name, state),
-        lambda record: detail(", ".join(f"{term} {value:.5g}" for term, value in record.items())),
-    )
+    for name in filter(None, (job.save, job.plot)):
+        store.refuse(name, job.force, inputs)
 
 
 def _holds_encoder(job: Encoding) -> bool:
@@ -210,24 +261,33 @@ def _counted(blocks: Iterator[np.ndarray], n: int, advance: Callable[[int, int, 
         yield block
 
 
-def _write(
-    job: Encoding, items: Items, vectors: Iterator[np.ndarray], obs: dict[str, np.ndarray], space: str, step: Step
-) -> None:
+def _write(job: Encoding, items: Items, found: Vectors, step: Step, records: Records, params: dict[str, Any]) -> None:
     """Write the vectors, block by block. Their width is that of the first block."""
-    with progress("encoding") as advance, np.errstate(over="ignore", invalid="ignore"):  # store.write names the row
-        first = next(vectors)
+    with ExitStack() as stack:
+        stack.enter_context(np.errstate(over="ignore", invalid="ignore"))  # store.write names the row
+        first = next(found.blocks)
         d = first.shape[1]
+        blocks: Iterator[np.ndarray] | SharedRows
+        if job.engine.elsewhere:
+            start = int(found.said[SHARD][2]) if found.said else 0
+            shared = ItemRows(job.options, start, found.encoder, params)
+            rows = rows_of_task(found.batch, d)
+            blocks = SharedRows("encoding", job.setup, shared, rows, job.engine, records, str(step["id"]))
+        else:
+            advance = stack.enter_context(progress("encoding"))
+            blocks = _counted(chain([first], found.blocks), len(items.x), advance)
         store.write(
             job.output,
-            _counted(chain([first], vectors), len(items.x), advance),
+            blocks,
             shape=(len(items.x), d),
             dtype=job.dtype,
             ids=items.ids,
-            obs=obs,
+            obs=found.obs,
             var={"id": row_numbers(d)},
             kind=ABSOLUTE,
-            space=space,
+            space=found.space,
             steps=[step],
+            uns=found.said,
             force=job.force,
         )
-    say(f"{job.output}: {len(items.x)} x {d}, space {printable(space)}.")
+    say(f"{job.output}: {len(items.x)} x {d}, space {printable(found.space)}.")

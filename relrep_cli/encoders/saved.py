@@ -13,6 +13,7 @@ from relrep_cli.encoders.base import ENCODERS, Trained
 from relrep_cli.store.trained import Unusable, naturals, need, pack, unpack
 
 KEY, VERSION = "relrep-encoder", 1
+ADDED = ("trunk", "logits")  # options that files of older versions lack; their defaults are what these versions did
 UNREADABLE = "an encoder's metadata that cannot be read"
 
 
@@ -37,6 +38,8 @@ def _trained(record: dict[str, Any], weights: dict[str, NDArray[np.floating[Any]
     need(all(isinstance(record.get(key), kind) for key, kind in expected.items()), UNREADABLE)
     name, params, shape = record["name"], record["params"], record["shape"]
     need(name in ENCODERS, f"an encoder named {name!r}; known: {', '.join(ENCODERS)}")
+    known = ENCODERS[name].keywords
+    params = {option: known[option].default for option in ADDED if option in known} | params
     _check_params(name, params)
     need(naturals(shape) and 0 not in shape, UNREADABLE)
     try:

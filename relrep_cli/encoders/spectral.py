@@ -59,11 +59,18 @@ def pca_errors(trained: Trained, device: str) -> Vectors:
     return errors
 
 
+def pca_decode(trained: Trained, device: str) -> Vectors:
+    """A function from vectors (b, dim) to the items nearest to their mean that have them, pixels in 0..1."""
+    mean, components = trained.weights["mean"] / _unit(trained.shape), trained.weights["components"]
+    return lambda block: (block @ components + mean).reshape(-1, *trained.shape).astype(np.float32)
+
+
 @encoder(
     takes=FLAT,
     learns=True,
     apply=pca_apply,
     errors=pca_errors,
+    decode=pca_decode,
     shapes=pca_shapes,
     source="Pearson 1901; Jolliffe 2002, section 3",
 )
@@ -117,6 +124,7 @@ def projection_apply(trained: Trained, device: str) -> Vectors:
     learns=False,
     apply=projection_apply,
     errors=None,
+    decode=None,
     shapes=projection_shapes,
     source="Johnson and Lindenstrauss 1984",
 )
@@ -166,6 +174,7 @@ def eigenmaps_apply(trained: Trained, device: str) -> Vectors:
     learns=True,
     apply=eigenmaps_apply,
     errors=None,
+    decode=None,
     shapes=eigenmaps_shapes,
     source="Belkin and Niyogi 2003; out of sample: Bengio et al. 2004",
 )

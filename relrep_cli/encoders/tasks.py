@@ -53,13 +53,15 @@ class Task:
     """A network and what it is trained for.
 
     network: a ModuleDict; its parts `encoder` and `decoder` are kept. loss: Batch -> terms, of which "loss" is descended and
-    all are logged. encode: x -> (b, dim), with a graph (x, graph). error: x -> (b,), or None.
+    all are logged. encode: x -> (b, dim), with a graph (x, graph). error: x -> (b,), or None. decode: (b, dim) -> items, or
+    images of at least their size, or None.
     """
 
     network: torch.nn.ModuleDict
     loss: Callable[[Batch], dict[str, torch.Tensor]]
     encode: Callable[..., torch.Tensor]
     error: Callable[[torch.Tensor], torch.Tensor] | None = None
+    decode: Callable[[torch.Tensor], torch.Tensor] | None = None
 
 
 class Data:

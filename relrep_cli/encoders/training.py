@@ -20,7 +20,6 @@ from relrep_cli.encoders.base import (
     Kind,
     Progress,
     Trained,
-    Vectors,
     check_kind,
     encoder,
     reproducible,
@@ -29,7 +28,8 @@ from relrep_cli.encoders.base import (
     training_rows,
 )
 from relrep_cli.encoders.checkpoints import Training, Weights
-from relrep_cli.encoders.tasks import Batch, Data, Facts, Task, adjacency, tensor
+from relrep_cli.encoders.networks_in_use import applied, decoded, network_shapes, network_weights
+from relrep_cli.encoders.tasks import Batch, Data, Facts, Task
 from relrep_cli.sources.items import Items
 
 if TYPE_CHECKING:
@@ -48,7 +48,6 @@ LOOP = {
     "weight_decay": WeightDecay,
     "patience": Patience,
 }
-KEPT = ("encoder", "decoder")  # parts of a network that encoding needs; heads and projectors serve the training alone
 
 
 Build = Callable[..., Task]  # (facts, *, …) -> Task
@@ -97,9 +96,10 @@ def network_encoder(
             takes=takes,
             learns=True,
             source=source,
-            apply=lambda trained, device: _applied(trained, built, device, "encode"),
-            errors=(lambda trained, device: _applied(trained, built, device, "error")) if reconstructs else None,
-            shapes=lambda shape, params: _shapes(built, shape, params),
+            apply=lambda trained, device: applied(trained, built, device, "encode"),
+            decode=(lambda trained, device: decoded(trained, built, device)) if reconstructs else None,
+            errors=(lambda trained, device: applied(trained, built, device, "error")) if reconstructs else None,
+            shapes=lambda shape, params: network_shapes(built, shape, params),
         )(train)
         return build
 
@@ -117,47 +117,6 @@ def _describe(train: Any, build: Build, options: list[inspect.Parameter]) -> Non
     train.__signature__ = inspect.Signature([*signature[:2], *options, signature[2], *run])
     train.__annotations__ = {p.name: p.annotation for p in options}
     train.__name__, train.__doc__, train.__module__ = build.__name__, build.__doc__, build.__module__
-
-
-def _shapes(built: Callable[..., Task], shape: tuple[int, ...], params: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """The shapes of the weights that are kept, from a network without storage."""
-    import torch
-
-    if len(shape) > 3 or math.prod(shape) > 1 << 28:
-        raise ValueError("no shape of an item")
-    with torch.device("meta"):
-        network = built(shape, params).network
-    return {name: tuple(tensor.shape) for name, tensor in _kept(network).items()}
-
-
-def _kept(network: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Every weight and running moment of the parts that are kept; counters are left out."""
-    state = network.state_dict()
-    return {n: tensor for n, tensor in state.items() if tensor.is_floating_point() and n.partition(".")[0] in KEPT}
-
-
-def _weights(network: torch.nn.Module) -> Weights:
-    return {name: tensor.cpu().numpy().copy() for name, tensor in _kept(network).items()}
-
-
-def _applied(trained: Trained, built: Callable[..., Task], device: str, what: str) -> Vectors:
-    """A function from a block of items, or from a graph, to what the trained network makes of it: nothing is dropped."""
-    import torch
-
-    on = torch_device(device)
-    task = built(trained.shape, trained.params)
-    state = task.network.state_dict()
-    task.network.load_state_dict(state | {name: torch.from_numpy(w) for name, w in trained.weights.items()})
-    task.network.eval().to(on)
-    function: Any = getattr(task, what)
-
-    def vectors(block: Any) -> NDArray[np.float32]:
-        with torch.inference_mode():
-            inputs = (tensor(block.x, on), adjacency(block, on)) if isinstance(block, Items) else (tensor(block, on),)
-            found: NDArray[np.float32] = function(*inputs).cpu().numpy()
-        return found
-
-    return vectors
 
 
 def _trained(
@@ -254,7 +213,7 @@ def _fit(
             run.progress(epoch * count + i + 1, epochs * count, f"epoch {epoch + 1} of {epochs}")
         error = _error(task, data, held, params)
         if error < min((past["held_out_loss"] for past in training.log), default=math.inf):
-            training.weights = _weights(task.network)
+            training.weights = network_weights(task.network)
         training.log.append({"epoch": epoch + 1, **{f"train_{k}": v for k, v in terms.items()}, "held_out_loss": error})
         if not training.weights:
             raise UsageError(f"the training diverged at --learning-rate {params['learning_rate']}", "Give a smaller one.")

@@ -14,7 +14,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from relrep_cli.base.output import say
 from relrep_cli.base.signals import check
 from relrep_cli.engine.jobs import Job, Outcome, Task, died
 from relrep_cli.engine.processes import ATTEMPTS, GLANCE
+from relrep_cli.engine.queue_cluster import asked_for, queue_cluster
 from relrep_cli.engine.worker import Worker
 from relrep_cli.numerics.threads import thread_count
 
@@ -68,22 +69,31 @@ def outcomes_of_cluster(job: Job, address: str) -> Iterator[tuple[int, Outcome]]
 
 @contextmanager
 def _client(address: str) -> Iterator[Any]:
-    where = scheduler_address(address)
-    refuse_open_lines(where)
     try:
         from distributed import Client
     except ModuleNotFoundError:
         raise UsageError("--cluster needs Dask, which is not installed", "Write pip install 'relrep[cluster]'.") from None
+    with ExitStack() as stack:
+        where: Any
+        if jobs := asked_for(address):
+            where = stack.enter_context(queue_cluster(*jobs))
+        else:
+            where = scheduler_address(address)
+            refuse_open_lines(where)
+        client = _connected(Client, where, address)
+        try:
+            yield client
+        finally:
+            with suppress(Exception):
+                client.close(timeout=2)
+
+
+def _connected(kind: Any, where: Any, address: str) -> Any:
     try:
-        client = Client(where, timeout=PATIENCE, name="relrep", set_as_default=False)
+        return kind(where, timeout=PATIENCE, name="relrep", set_as_default=False)
     except (OSError, TimeoutError, ValueError, RuntimeError, TypeError) as error:
         why = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
         raise WriteError(f"no scheduler answers ({why})", "Start it, then try again.", file=address) from None
-    try:
-        yield client
-    finally:
-        with suppress(Exception):
-            client.close(timeout=2)
 
 
 def scheduler_address(given: str) -> str:

@@ -11,7 +11,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
@@ -50,7 +50,8 @@ class Job:
 class Outcome:
     """What became of a task: a result, or the error that stands in place of one.
 
-    notes: what the task said in another process. seconds: wall time. memory: the peak of its process so far, in bytes.
+    notes: what the task said in another process. seconds: wall time. memory: the peak of its process so far, in bytes. lost:
+    whether the error is that processes ended amid the task.
     """
 
     result: Any = None
@@ -58,6 +59,7 @@ class Outcome:
     notes: Sequence[Note] = ()
     seconds: float = 0.0
     memory: int = 0
+    lost: bool = False
 
 
 def named(name: str) -> Callable[..., Any]:
@@ -83,6 +85,9 @@ def perform(function: Callable[..., Any], make: Callable[[], Any], task: Task, a
 
 def peak_memory() -> int:
     """The largest memory that this process has held, in bytes."""
+    with suppress(OSError, ValueError, IndexError), open("/proc/self/status", "rb", buffering=0) as file:
+        return int(file.read(4096).partition(b"VmHWM:")[2].split()[0]) * 1024
+    # The following number counts the memory of the parent at the time of the fork, too.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
@@ -92,7 +97,8 @@ def died(times: int, how: str) -> Outcome:
     return Outcome(
         error=DataError(
             f"its process ended {times} times, the last time {how}", "Give it more memory, or fewer processes at a time."
-        )
+        ),
+        lost=True,
     )
 
 
@@ -113,14 +119,14 @@ class Listener(logging.Handler):
 
 @contextmanager
 def listening() -> Iterator[Listener]:
-    """Within, notes are collected instead of printed."""
-    listener, level, propagate = Listener(), LOGGER.level, LOGGER.propagate
-    LOGGER.addHandler(listener)
+    """Within, notes are collected instead of printed, and nobody else hears them."""
+    listener, level, propagate, others = Listener(), LOGGER.level, LOGGER.propagate, LOGGER.handlers[:]
+    LOGGER.handlers[:] = [listener]
     LOGGER.setLevel(logging.DEBUG)
     LOGGER.propagate = False
     try:
         yield listener
     finally:
-        LOGGER.removeHandler(listener)
+        LOGGER.handlers[:] = others
         LOGGER.setLevel(level)
         LOGGER.propagate = propagate

@@ -85,6 +85,8 @@ def _part(advance: Any, number: int, total: int, label: str) -> Callable[[float]
 
 
 def _elsewhere(job: Job, engine: Engine) -> Any:
+    if not job.tasks:
+        return _here(job, None, None)
     if not engine.address:
         return outcomes_of_processes(job, min(engine.processes, len(job.tasks)), engine.threads)
     from relrep_cli.engine.dask_cluster import outcomes_of_cluster

@@ -12,6 +12,7 @@ from typing import Any
 from relrep_cli.base.errors import UsageError
 
 AUTO = "auto"
+HEAD = "relrep part"  # the key under which a part says which command has written it
 SCHEDULERS = {  # the variables of an array job: own number, first number, last number, step
     "SLURM": ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_MAX", "SLURM_ARRAY_TASK_STEP"),
     "LSF": ("LSB_JOBINDEX", "", "LSB_JOBINDEX_END", "LSB_JOBINDEX_STEP"),

@@ -38,7 +38,7 @@ def _record(file: str, task: str, f: Finding, seed: int) -> Record:
     interval = f.interval
     if f.rows is not None and f.pairs is not None:
         interval = interval_of_pairs(f.rows, f.pairs)
-    elif interval is None and f.rows is not None and len(f.rows) > 1:
+    elif interval is None and f.rows is not None and f.counts is None and len(f.rows) > 1:
         interval = of_mean(f.rows, np.random.default_rng(seed))
         halves = halves_of(f, seed)
         interval = interval if halves is None else widened(interval, f.value, factor_of(halves))
@@ -54,4 +54,4 @@ def halves_of(f: Finding, seed: int) -> Halves | None:
     subset, rows = f.subset, f.rows
     if subset is None or rows is None or len(rows) < 2:
         return None
-    return values_of_halves(lambda half: Score(0.0, np.nan, "", subset(half)), rows, random_halves(len(rows), seed))
+    return values_of_halves(lambda half, _: Score(0.0, np.nan, "", subset(half)), rows, random_halves(len(rows), seed))

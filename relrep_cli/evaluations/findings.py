@@ -100,14 +100,14 @@ class Space:
 class Finding:
     """One thing measured.
 
-    rows: (m,) the judged items' own values, of which `value` is the mean, and codes (m,): their class numbers. counts: (m,)
-    how many items each value is of, where it is not one. pairs: (m,) of how many pairs of items each value is the mean, where
-    `value` is the mean over pairs. interval: 95 %, where rows do not give one. chance: the value of a space that knows
-    nothing. ids: (m,) of the items that the rows are of, or of all items that `value` is of. without: (g,) the value without
-    each g-th part of these items, where rows do not say how sure it is. subset: for rows that depend on each other, a function
-    from places among the items, ascending, to their row values where these items alone are judged, NaN where one has none.
-    curve: (points, 3) false positive rate, true positive rate and threshold. items: a record for each judged item, for a file.
-    extra: further columns of the record.
+    rows: (m,) the judged items' own values, of which `value` is the mean, and codes (m,): their class numbers. counts: (m,) how
+    many items each value is of, where it is not one; such values have no interval. pairs: (m,) of how many pairs of items each
+    value is the mean, where `value` is the mean over pairs. interval: 95 %, where rows do not give one. chance: the value of a
+    space that knows nothing. ids: (m,) of the items that the rows are of, or of all items that `value` is of. without: (g,) the
+    value without each g-th part of these items, where rows do not say how sure it is. subset: for rows that depend on each
+    other, a function from places among the items, ascending, to their row values where these items alone are judged, NaN where
+    one has none. curve: (points, 3) false positive rate, true positive rate and threshold. items: a record for each judged
+    item, for a file. extra: further columns of the record.
     """
 
     name: str

@@ -15,6 +15,7 @@ from relrep_cli.embedding import Embedding, find_ids, text
 from relrep_cli.evaluations.findings import distances
 from relrep_cli.neighbors import By, nearest
 from relrep_cli.numerics.blocks import pick, row_blocks, take
+from relrep_cli.numerics.workspace import Workspace
 from relrep_cli.plots import Strip
 from relrep_cli.sources import Items
 
@@ -29,10 +30,14 @@ class Looked:
     distances: np.ndarray
 
 
-def look_up(e: Embedding, queries: np.ndarray, among: np.ndarray, k: int, by: By, farthest: bool) -> Looked:
+def look_up(
+    e: Embedding, queries: np.ndarray, among: np.ndarray, k: int, by: By, farthest: bool, device: str = "cpu"
+) -> Looked:
     """The k items nearest to, or farthest from, each query (q,), by (distance, row number); never the query itself.
 
-    queries, among: row numbers of e. Raises UsageError when there are too few items for k.
+    queries, among: row numbers of e. device: where the search for the nearest computes; see devices.chosen.
+
+    Raises UsageError when there are too few items for k.
     """
     room = len(among) - int(np.isin(queries, among).any())
     if not room:
@@ -40,8 +45,8 @@ def look_up(e: Embedding, queries: np.ndarray, among: np.ndarray, k: int, by: By
     if k > room:
         raise UsageError(f"-k is {k}, but only {room} other items are searched", f"Write -k {room} or less.")
     x, base = take(e.x, queries), take(e.x, among)
-    depth = min(k + 1, len(among))
-    found = _farthest(x, base, depth, by) if farthest else nearest(x, base, depth, by=by).rows
+    depth, on = min(k + 1, len(among)), Workspace(shares=False, device=device)
+    found = _farthest(x, base, depth, by) if farthest else nearest(x, base, depth, by=by, workspace=on).rows
     rows = _without(among[found], queries, k)
     return Looked(rows, distances(x, e.x, rows, by))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 
@@ -15,10 +16,11 @@ from relrep_cli.metrics.statistics import log_ratios, potential
 from relrep_cli.neighbors import nearest, unit_rows
 from relrep_cli.numerics import row_pairs as pairs
 from relrep_cli.numerics.blocks import column_mean, row_blocks, slices
-from relrep_cli.numerics.intervals import bootstrap, jackknife
+from relrep_cli.numerics.intervals import bootstrap, halves
 from relrep_cli.numerics.narrowing import scalable
 
 MOST = 10_000  # items whose pairs are all visited
+HALVED = 40  # items whose halves are large enough to have a dimension
 SPAN = "in units of the root mean square distance of two items"
 
 
@@ -43,9 +45,8 @@ def separation(s: Space, *, seed: int = 0) -> Iterator[Finding]:
     if s.codes is not None and len(s.classes) > 1:
         yield from _classes(x, s.codes[rows], said, s.e.ids[rows])
     if len(x) > 2:
-        yield from (replace(found, ids=s.e.ids[rows]) for found in _uniformity(x, said))
-        yield from _dimension(x, said)
-        yield from _off_centre(vectors, said, s.unit)
+        for found in chain(_uniformity(x, said), _dimension(x, said), _off_centre(vectors, said, s.unit)):
+            yield replace(found, ids=s.e.ids[rows])
 
 
 def _classes(x: np.ndarray, codes: np.ndarray, said: str, ids: np.ndarray) -> Iterator[Finding]:
@@ -153,8 +154,8 @@ def _off_centre(x: np.ndarray, said: str, unit: float) -> Iterator[Finding]:
         return
     groups = min(GROUPS, len(x))
     without = np.array([_length(column_mean(x, everything[everything % groups != g])) for g in range(groups)])
-    interval = jackknife(size * unit, without * unit) if groups > 4 else None
-    yield Finding("magnitude", size * unit, len(x), f"length of the mean row{said}", interval=interval, bounds=(0, None))
+    parts = without * unit if groups > 4 else None
+    yield Finding("magnitude", size * unit, len(x), f"length of the mean row{said}", without=parts, bounds=(0, None))
     cosines = [unit_rows(np.asarray(x[block], np.float64)) @ (mean / size) for block in row_blocks(*x.shape, x)]
     rows = np.concatenate(cosines).clip(-1, 1)
     yield mean_of("concentricity", rows, f"cosine of rows with the mean row{said}", bounds=(-1, 1))
@@ -173,14 +174,22 @@ def _dimension(x: np.ndarray, said: str) -> Iterator[Finding]:
     x, ratios = np.asarray(x)[np.isfinite(ratios)], ratios[np.isfinite(ratios)]
     if len(ratios) < 3 or not ratios.sum() > 0:
         return
-    factor = widening_factor(lambda some: Score(0.0, np.nan, "", log_ratios(x[some])), ratios, 0)
+    factor = widening_factor(lambda some, _: Score(0.0, np.nan, "", log_ratios(x[some])), ratios, 0)
     low, high = widened(bootstrap(ratios, np.random.default_rng(0)), float(ratios.mean()), factor)
     interval = (1 / high, 1 / low) if low > 0 else None
+    value = float(1 / ratios.mean())
     yield Finding(
         "dimension",
-        float(1 / ratios.mean()),
+        value,
         len(ratios),
         f"intrinsic, TwoNN, Euclidean{said}{f', {copies} copies of items left out' if copies else ''}",
         interval=interval,
         bounds=(0, None),
+        without=halves(value, len(x), lambda rows: _dimension_of(x[rows])) if len(x) >= HALVED else None,
     )
+
+
+def _dimension_of(x: np.ndarray) -> float:
+    """NaN where the items are too much alike."""
+    mean = float(log_ratios(x).mean())
+    return 1 / mean if mean > 0 else float("nan")

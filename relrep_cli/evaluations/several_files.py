@@ -10,10 +10,11 @@ import numpy as np
 
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, NotApplicable, UsageError, printable
-from relrep_cli.base.output import PLAIN_STYLE, Style, say
+from relrep_cli.base.output import say
 from relrep_cli.base.registry import load_plugins
 from relrep_cli.comparison.low_dims import by_angle, hint
-from relrep_cli.comparison.matrix import short_names
+from relrep_cli.comparison.row_summaries import RowSummary, summary_of
+from relrep_cli.comparison.shown_names import short_names
 from relrep_cli.embedding import Embedding, bare_name, in_id_order
 from relrep_cli.engine.jobs import Advance, Job, Task
 from relrep_cli.engine.running import HERE, Engine, outcomes
@@ -24,7 +25,6 @@ from relrep_cli.evaluations.findings import COLUMNS, Finding, Record, Space, eva
 from relrep_cli.numerics.blocks import row_blocks
 from relrep_cli.numerics.spool import spool
 from relrep_cli.numerics.whitening import unit_of
-from relrep_cli.plots import curves, ready
 from relrep_cli.store.reading import PLAIN, Reading
 
 ALL, COMPRESSION, FOREIGN = "all", "compression", "foreign"
@@ -35,11 +35,13 @@ KEYS = ("task", "target", "anomalies", "name", "class")  # what a value is of, b
 @dataclass(frozen=True)
 class Extras:
     """What goes elsewhere than into the records. curves: findings with a curve, by their name in the plot. items: records of
-    the judged items, by file. findings: all of them, where the plan compares files; there are no records then."""
+    the judged items, by file. findings: all of them, where the plan compares files; there are no records then. summaries: of
+    the row values of findings, by file and KEYS, where the plan asks for them."""
 
     curves: dict[str, Finding] = field(default_factory=dict)
     items: dict[str, Sequence[Record]] = field(default_factory=dict)
     findings: list[Judged] = field(default_factory=list)
+    summaries: dict[tuple[Any, ...], RowSummary] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class EvaluationPlan:
     anomalies: the files of anomalies of each file. tasks: params by name. targets: columns of classes or numbers. split,
     holdout: see prepare. score: column that says how odd an item is, "" for distances. skips: whether a task that a file is
     not fit for is left out, instead of being an error. against: the file whose values are subtracted from those of the others,
-    or `all`; "" for none.
+    or `all`; "" for none. summarises: whether row values are summarised.
     """
 
     files: Sequence[str]
@@ -65,6 +67,7 @@ class EvaluationPlan:
     reading: Reading = PLAIN
     reference: str = ""
     against: str = ""
+    summarises: bool = False
 
     @property
     def columns(self) -> list[str]:
@@ -95,6 +98,7 @@ class EvaluationPlan:
             extras.curves.update(own.curves)
             extras.items.update(own.items)
             extras.findings.extend(own.findings)
+            extras.summaries.update(own.summaries)
         return found, extras
 
 
@@ -195,8 +199,25 @@ def _of_targets(
             if plan.against:
                 extras.findings.extend(judged({"task": name, "name": f.name} | extra, e.uri, f, plan.seed) for f in findings)
                 continue
+            if plan.summarises:
+                extras.summaries.update(_summaries(e.uri, name, findings, extra))
             for record in records(e.uri, name, findings, space.classes, plan.seed, plan.per_class):
                 yield record | extra
+
+
+def _summaries(file: str, task: str, findings: Sequence[Finding], extra: Record) -> dict[tuple[Any, ...], RowSummary]:
+    """The summaries of the findings that are means of finite values of items."""
+    known = [f for f in findings if f.rows is not None and len(f.rows) and np.isfinite(f.rows).all()]
+    return {
+        summary_key({"file": file, "task": task, "name": f.name} | extra): summary_of(f.rows)
+        for f in known
+        if f.rows is not None
+    }
+
+
+def summary_key(record: Record) -> tuple[Any, ...]:
+    """The key of a record in Extras.summaries."""
+    return tuple(record.get(key) for key in ("file", *KEYS))
 
 
 def _curve_name(e: Embedding, strange: Embedding | None, odd: list[Embedding]) -> str:
@@ -228,60 +249,3 @@ def side_by_side(found: Sequence[Record]) -> list[Record]:
     places = {key: place for place, key in enumerate(dict.fromkeys(keys))}
     order = np.argsort([len(places) if "error" in r else places[k] for r, k in zip(found, keys, strict=True)], kind="stable")
     return [found[i] for i in order]
-
-
-ITEM_COLUMNS = ("file", "id", "score", "threshold", "foreign")
-
-
-def check_item_file(target: str, inputs: Sequence[str], tasks: Sequence[str], force: bool) -> None:
-    """Raise UsageError or WriteError, before any work, where `target` cannot hold the records of judged items."""
-    if target and "foreign" not in tasks:
-        raise UsageError("only task foreign has scores of rows", "Write --task foreign, or remove --rows.", place="--rows")
-    if target:
-        store.agree(target)
-        store.refuse(target, force, inputs, store.TABLES)
-
-
-def write_items(target: str, items: Mapping[str, Sequence[Record]], force: bool, style: Style = PLAIN_STYLE) -> None:
-    """Write the records of all judged items of all files."""
-    flat = [{"file": file, **record} for file, records in items.items() for record in records]
-    store.write_bytes(target, store.encoded(target, flat, ITEM_COLUMNS, Style(quote_formulas=style.quote_formulas)), force)
-
-
-@dataclass(frozen=True)
-class CurveFiles:
-    """Where to draw and to write the ROC curves; "" for nowhere."""
-
-    plot: str = ""
-    points: str = ""
-
-    def check(self, inputs: Sequence[str], anomaly: bool) -> None:
-        """Raise UsageError or WriteError, before any work.
-
-        inputs: every file that is read. anomaly: whether a task makes curves.
-        """
-        plot, curve = self.plot, self.points
-        for option, target in (("--plot", plot), ("--curve", curve)):
-            if target and not anomaly:
-                raise UsageError("only task anomaly has a ROC curve", "Name --anomalies FILE.", file=f"{option} {target}")
-        if plot:
-            ready(plot)
-        store.agree(curve)
-        if plot and plot == curve:
-            raise UsageError("--plot and --curve name the same file", "Give them different names.", file=plot)
-        for target in filter(None, (plot, curve)):  # an existing file is refused later, unless it holds these very results
-            store.refuse(target, True, inputs, store.TABLES if target == curve else ())
-
-    def write(self, drawn: Mapping[str, Finding], force: bool, style: Style = PLAIN_STYLE) -> None:
-        """Write the files. drawn: findings with a curve, by name."""
-        plot, curve = self.plot, self.points
-        points = {file: f.curve for file, f in drawn.items() if f.curve is not None}
-        if curve:
-            names = ("file", "false_positive_rate", "true_positive_rate", "threshold")
-            flat = [dict(zip(names, (file, *row), strict=True)) for file, rows in points.items() for row in rows.tolist()]
-            store.write_bytes(curve, store.encoded(curve, flat, names, Style(quote_formulas=style.quote_formulas)), force)
-        if plot and drawn:
-            shown = {f"{file}, AUC {drawn[file].value:.4f}": rows for file, rows in points.items()}
-            notes = {f.convention for f in drawn.values()}
-            note = notes.pop() if len(notes) == 1 else ""  # where they differ, the table has them
-            store.write_bytes(plot, curves(shown, "anomalies: ROC curve", note, plot), force)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from relrep_cli.base.signals import check
-from relrep_cli.heads.mlp import place_of
+from relrep_cli.heads.mlp import passes, place_of
 from relrep_cli.numerics.blocks import pick, row_blocks
 from relrep_cli.numerics.whitening import deviations, moments
 
@@ -25,7 +25,7 @@ def trained(x: np.ndarray, images: np.ndarray, seed: int, device: str, epochs: i
 
     from relrep_cli.encoders.base import reproducible
 
-    place = place_of(torch, device)
+    place, epochs = place_of(torch, device), passes(len(x), epochs)
     mean, variances, unit = moments(x[block] for block in row_blocks(*x.shape, x))
     scale = deviations(variances, unit)
     with reproducible(seed):

@@ -26,7 +26,7 @@ Arrays = Mapping[str, np.ndarray]
 NEVER = -1e30  # the score of a class without training rows
 
 Hidden = Annotated[int, Param("Hidden units of the mlp head.", minimum=1)]
-Epochs = Annotated[int, Param("Passes of the mlp and decoder heads over their training rows.", minimum=1)]
+Epochs = Annotated[int, Param("Passes of the mlp and decoder heads; 0: at least 5, and at least 300 steps.", minimum=0)]
 Ridge = Annotated[float, Param("Penalty of the linear head, per row and on standard-scaled columns.", minimum=0)]
 Penalty = Annotated[
     float, Param("Penalty of the logistic and svm heads, per row and on standard-scaled columns.", minimum=1e-12)
@@ -230,13 +230,13 @@ def mlp(
     seed: int,
     device: str,
     hidden: Hidden = 128,
-    head_epochs: Epochs = 5,
+    head_epochs: Epochs = 0,
     front: Callable[[], Any] | None = None,
 ) -> Arrays:
     """A small network: LayerNorm, Linear, Tanh, Linear, trained by AdamW on cross-entropy or squared error.
 
     front: builds a torch module that comes first and is trained along, such as an aggregator. Equal seeds give equal heads
-    on one device.
+    on one device. A pass over few rows is one step, so few rows need many passes.
     """
     return networks.trained(x, y, classes, seed, device, hidden, head_epochs, front)
 

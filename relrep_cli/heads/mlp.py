@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from math import ceil
 from typing import Any
 
 import numpy as np
 
 from relrep_cli.base.errors import DataError
 from relrep_cli.base.signals import check
+from relrep_cli.numerics.devices import torch_device
 from relrep_cli.numerics.whitening import unit_of
-from relrep_cli.relative.array_libraries import torch_device
 
 Arrays = Mapping[str, np.ndarray]
 EPSILON = 1e-5  # of the layer norm
 BATCH, RATE = 256, 3e-3
+PASSES, STEPS = 5, 300  # at least, where nobody names a number of passes
 GENTLE = 0.1  # of the rate, where few rows train what many have trained
 ADAPTED = ("qkv", "head", "all")
 
@@ -40,7 +42,16 @@ def trained(
         first = None if front is None else front()
         width = x.shape[1] if first is None else first.width
         network = _network(torch, first, width, hidden, classes or 1).to(place)
-        return _fitted(torch, network, x, y, classes, place, epochs)
+        return _fitted(torch, network, x, y, classes, place, passes(len(x), epochs))
+
+
+def passes(n: int, wanted: int, least: int = PASSES, steps: int = STEPS) -> int:
+    """The passes over n rows: as many as are wanted, or where that is 0 at least `least`, and enough for this many steps.
+
+    >>> passes(60_000, 0), passes(140, 0), passes(140, 7)
+    (5, 300, 7)
+    """
+    return wanted or max(least, ceil(steps / ceil(n / BATCH)))
 
 
 def adapted(
@@ -172,9 +183,5 @@ def scores(arrays: Arrays, rows: np.ndarray) -> np.ndarray:
 
 
 def place_of(torch: Any, device: str) -> Any:
-    """The torch device for training: `auto` is CUDA where there is one. Raises UsageError for one that is not there."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device != "cpu":
-        torch_device(device)
-    return torch.device(device)
+    """The torch device for training; see devices.chosen."""
+    return torch_device(device)

@@ -10,7 +10,8 @@ from relrep_cli import encoders, sources, store
 from relrep_cli.base.errors import UsageError, unknown
 from relrep_cli.embedding import Embedding
 from relrep_cli.encoders import ENCODERS
-from relrep_cli.encoders.item_encoding import SAVED, Encoding, embedded
+from relrep_cli.encoders.item_encoding import Encoding, embedded
+from relrep_cli.encoders.item_rows import SAVED
 from relrep_cli.encoders.pretrained import MODELS, scheme_of
 from relrep_cli.library.given_spaces import Column, Space, as_embedding, column
 from relrep_cli.library.wording import speaks_python

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +13,11 @@ from relrep_cli.base.errors import unknown
 from relrep_cli.base.registry import Keyword
 from relrep_cli.metrics.forms import renamed
 from relrep_cli.metrics.score import ALONE, METRICS, Metric
+from relrep_cli.numerics.workspace import Workspace
 
 ALL = "all"
 PRESETS = {"reference": ["cosine", "jaccard"], "quick": ["cka", "knn-jaccard", "procrustes"]}
+CONVENTIONS = Path(__file__).with_name("conventions.json")  # make docs writes it
 ORDER = "metric family what convention bounds itself closer symmetric invariant needs options source"
 COLUMNS = tuple(ORDER.split())
 
@@ -52,20 +57,35 @@ def preset(name: str) -> list[str]:
 
 def catalogue() -> list[dict[str, Any]]:
     """Return one record for each metric, from its traits. The convention is that of a small pair with default options."""
+    known = json.loads(CONVENTIONS.read_text("utf-8"))
+    return [_record(entry, known) for entry in METRICS.values() if entry.shown]
+
+
+def conventions() -> str:
+    """The conventions of all metrics of relrep as JSON, for CONVENTIONS; to compute them for each list takes half a second."""
+    shown = {name: entry for name, entry in METRICS.items() if entry.shown and _is_own(entry)}
+    return json.dumps({name: _convention(entry) for name, entry in shown.items()}, indent=1) + "\n"
+
+
+def _is_own(entry: Metric) -> bool:
+    return entry.function.__module__.startswith("relrep_cli.")
+
+
+def _convention(entry: Metric) -> str:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(40, 3)) @ np.array([[1.0, 0.5, 0.0], [0.0, 1.0, 0.5], [0.0, 0.0, 1.0]])
-    y = x + rng.normal(size=x.shape)
-    return [_record(entry, x, y) for entry in METRICS.values() if entry.shown]
+    y, labels = x + rng.normal(size=x.shape), np.arange(len(x)) % 2
+    return entry.compute(x, y, labels=labels, workspace=Workspace(intervals=False)).convention
 
 
-def _record(entry: Metric, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+def _record(entry: Metric, known: Mapping[str, str]) -> dict[str, Any]:
+    """known: conventions by name; that of a metric of another package is computed."""
     low, high = ("none" if b is None else f"{b:.6g}" for b in entry.bounds)
-    labels = np.arange(len(x)) % 2
     return {
         "metric": entry.name,
         "family": entry.family,
         "what": entry.summary,
-        "convention": entry.compute(x, y, labels=labels).convention,
+        "convention": known[entry.name] if _is_own(entry) and entry.name in known else _convention(entry),
         "bounds": f"{low} to {high}",
         "itself": "varies" if entry.identity is None else str(entry.identity),
         "closer": "higher" if entry.higher_is_closer else "lower",

@@ -87,11 +87,16 @@ def _terms(x: np.ndarray, y: np.ndarray, workspace: Workspace) -> tuple[Moments,
     (first, ox), (second, oy) = workspace.origin(x), workspace.origin(y)
     permuted = workspace.outer is not None and not workspace.intervals and (ox is not None or oy is not None)
     known = workspace.outer if permuted and workspace.outer is not None else workspace
-    m, sizes = hsic.centred_moments(_ready(first, known), _ready(second, known), workspace=known)
-    own = [hsic.terms(m, a, b) for a, b in hsic.PAIRS]
-    if permuted:
-        own[2] = hsic.terms_of_rows(m, _ready(x, workspace), _ready(y, workspace))
-    return m, sizes, own
+    u, v = _ready(first, known), _ready(second, known)
+    m, sizes = hsic.centred_moments(u, v, workspace=known)
+    if not permuted:
+        return m, sizes, [hsic.terms(m, a, b) for a, b in hsic.PAIRS]
+    own = known.once("own terms", (u, v), lambda: [hsic.terms(m, a, a) for a in (0, 1)])
+    cross = workspace.product(u, v, m.shift[: m.dx], m.shift[m.dx :]) if ox is None else None
+    if cross is not None and oy is not None:
+        norms = known.once("squared lengths", (u, v), lambda: hsic.squared_lengths(m, u, v))
+        return m, sizes, [*own, hsic.terms_of_permuted(m, norms, oy, cross)]
+    return m, sizes, [*own, hsic.terms_of_rows(m, _ready(x, workspace), _ready(y, workspace))]
 
 
 def _ready(x: np.ndarray, workspace: Workspace) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
@@ -13,13 +14,15 @@ from relrep_cli.metrics.neighbor_orders import apart
 from relrep_cli.metrics.neighborhoods import within
 from relrep_cli.metrics.sampling import describe_searches
 from relrep_cli.metrics.score import Index, K, NotApplicable, Score
-from relrep_cli.numerics.blocks import block_rows, slices
+from relrep_cli.numerics.blocks import block_rows, slices, take
 from relrep_cli.numerics.chance_levels import UNKNOWN, drawn
-from relrep_cli.numerics.row_pairs import GROUPS
+from relrep_cli.numerics.intervals import halves
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
+
+LEAST = 100  # items for an interval of cknna
 
 Profile = Annotated[
     Literal["similarity", "distance"],
@@ -113,7 +116,7 @@ def cknna(
 
     x: (n, dx) and y: (n, dy) floats. The Gram matrices of unit rows keep only j in N_x(i) & N_y(i) (sparse, n k entries). They
     are not symmetric, so the value is slightly asymmetric, too. HSIC falls as 1 / n, so the authors' epsilon lowers the value
-    more when there are more items. The jackknife keeps the neighbours fixed.
+    more when there are more items. The interval is that of random halves of the items, whose neighbours are found anew.
 
     Raises NotApplicable for fewer than 4 items, or when a self term is not positive.
     """
@@ -121,20 +124,13 @@ def cknna(
         raise NotApplicable(f"{len(x)} items are too few")
     a, b = within(x, k, "cosine", index, workspace=workspace), within(y, k, "cosine", index, workspace=workspace)
     gx, gy = _cosines(x, a.rows), _cosines(y, b.rows)
-    rows, groups = np.arange(len(x)), min(GROUPS, len(x))
-
-    def value(kept: np.ndarray) -> float:
-        return _aligned(gx[kept][:, kept], gy[kept][:, kept], epsilon * len(x) / kept.sum())
-
-    jackknife = None
-    if len(x) >= 3 * groups > 12 and workspace.intervals:
-        jackknife = np.array([value(rows % groups != g) for g in range(groups)])
-    few = f", no interval for fewer than {3 * GROUPS} items" if len(x) < 3 * GROUPS else ""
+    few = f", no interval for fewer than {LEAST} items" if len(x) < LEAST else ""
 
     def draw(rng: np.random.Generator) -> float:
         return cross(rng.permutation(len(x))) / size  # no order of the rows changes the self terms
 
     found, size, cross = _aligned(gx, gy, epsilon), _size(gx, gy, epsilon), _cross_of_orders(gx, gy)
+    jackknife = _values_of_halves(found, x, y, k, epsilon) if len(x) >= LEAST and workspace.intervals else None
     level = drawn(draw, 1.0, seed) if workspace.intervals else UNKNOWN
     extra, index_note = describe_searches((a, b), index)
     convention = (
@@ -142,6 +138,19 @@ def cknna(
         f"denominator + {epsilon}{index_note}{few}"
     )
     return Score(found, level.mean, convention, None, jackknife, draws=level.draws, extra=extra, chance_error=level.error)
+
+
+def _values_of_halves(value: float, x: np.ndarray, y: np.ndarray, k: int, epsilon: float) -> np.ndarray | None:
+    """What `jackknife` needs; None when a half has no value. With fixed neighbours it would be a third too wide."""
+
+    def of(rows: np.ndarray) -> float:
+        both = [take(side, rows) for side in (x, y)]
+        gx, gy = (_cosines(side, within(side, min(k, len(rows) - 1), "cosine").rows) for side in both)
+        return _aligned(gx, gy, epsilon)
+
+    with suppress(NotApplicable):
+        return halves(value, len(x), of)
+    return None
 
 
 def _cosines(x: np.ndarray, neighbours: np.ndarray) -> csr_array:

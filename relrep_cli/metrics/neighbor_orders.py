@@ -10,11 +10,11 @@ import numpy as np
 
 from relrep_cli.metrics.families import neighbourhood_metric
 from relrep_cli.metrics.forms import SEQUENCE
-from relrep_cli.metrics.neighborhoods import within, within_both
+from relrep_cli.metrics.neighborhoods import cost_of_row, within, within_both
 from relrep_cli.metrics.sampling import over_neighbours
 from relrep_cli.metrics.score import By, Ci, Index, K, NotApplicable, Score
 from relrep_cli.neighbors import Midranks, midranks_of_nearest, unit_rows
-from relrep_cli.numerics.blocks import pick, row_blocks
+from relrep_cli.numerics.blocks import block_rows, pick, row_blocks
 from relrep_cli.numerics.chance_levels import Level
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
@@ -102,7 +102,18 @@ def _of_lists(
     chance = list_chance(rows_of, len(x) - 1, k, seed)
     convention = f"{convention}, {by}, k = {k}, self excluded"
     search = within_both(x, y, k, by, index, workspace)
-    found = over_neighbours(search, values, len(x), chance.mean, convention, index=index, ci=ci, seed=seed)
+    found = over_neighbours(
+        search,
+        values,
+        len(x),
+        chance.mean,
+        convention,
+        index=index,
+        ci=ci,
+        seed=seed,
+        cost=cost_of_row(x, y),
+        workspace=workspace,
+    )
     return replace(found, draws=chance.draws, chance_error=chance.error)
 
 
@@ -112,9 +123,12 @@ def apart(x: np.ndarray, own_rows: slice | np.ndarray, others: np.ndarray, by: B
     x: (n, d) floats. by: for cosine, rows are first scaled to length 1. A zero row has cosine 0 with everything, so its squared
     distance is 2.
     """
+    few = by == "cosine" and len(x) <= min(others.size, block_rows(x.shape[1]))  # each row is scaled once, not k times
+    if few:
+        x = unit_rows(np.asarray(x, np.float64))
     near = np.asarray(pick(x, others.ravel()), np.float64)
     own = np.asarray(x[own_rows] if isinstance(own_rows, slice) else pick(x, own_rows), np.float64)
-    if by == "cosine":
+    if by == "cosine" and not few:
         near, own = unit_rows(near), unit_rows(own)
     near = near.reshape(*others.shape, x.shape[1])
     difference = near - own[:, None]

@@ -12,6 +12,7 @@ from relrep_cli.metrics.sampling import describe_searches, over_neighbours
 from relrep_cli.metrics.score import By, Ci, Index, K, Score
 from relrep_cli.neighbors import Neighbors, nearest, overlap
 from relrep_cli.numerics.blocks import row_blocks
+from relrep_cli.numerics.chance_levels import UNKNOWN
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 
@@ -57,7 +58,18 @@ def jaccard(
 
     convention = f"cross-space retrieval of x_i in x and in y, {neighbours}, k = {k}, self included"
     chance = expected_jaccard(len(x), k)
-    return over_neighbours(search, _jaccards, len(x), chance, convention, index=index, ci=ci, seed=seed)
+    return over_neighbours(
+        search,
+        _jaccards,
+        len(x),
+        chance,
+        convention,
+        index=index,
+        ci=ci,
+        seed=seed,
+        cost=cost_of_row(x, y),
+        workspace=workspace,
+    )
 
 
 @neighbourhood_metric(source="Klabunde et al. 2023, Jaccard similarity of neighbourhoods; Wang et al. 2020")
@@ -79,7 +91,18 @@ def knn_jaccard(
     search = within_both(x, y, k, neighbours, index, workspace)
     convention = f"neighbours within each space, {neighbours}, k = {k}, self excluded"
     chance = expected_jaccard(len(x) - 1, k)
-    return over_neighbours(search, _jaccards, len(x), chance, convention, index=index, ci=ci, seed=seed)
+    return over_neighbours(
+        search,
+        _jaccards,
+        len(x),
+        chance,
+        convention,
+        index=index,
+        ci=ci,
+        seed=seed,
+        cost=cost_of_row(x, y),
+        workspace=workspace,
+    )
 
 
 @neighbourhood_metric(source="Huh et al. 2024, mutual nearest neighbours")
@@ -100,7 +123,18 @@ def mutual_knn(
     """
     search, chance = within_both(x, y, k, neighbours, index, workspace), k / (len(x) - 1)
     convention = f"overlap / k within each space, {neighbours}, k = {k}, self excluded"
-    return over_neighbours(search, lambda a, b: overlap(a, b) / k, len(x), chance, convention, index=index, ci=ci, seed=seed)
+    return over_neighbours(
+        search,
+        lambda a, b: overlap(a, b) / k,
+        len(x),
+        chance,
+        convention,
+        index=index,
+        ci=ci,
+        seed=seed,
+        cost=cost_of_row(x, y),
+        workspace=workspace,
+    )
 
 
 @neighbourhood_metric(identity=None, symmetric=False, source="Huh et al. 2024, cycle nearest neighbours")
@@ -156,7 +190,7 @@ def label_overlap(
     _, i, j = np.intersect1d(here[0], there[0], assume_unique=True, return_indices=True)
     shared_counts = np.minimum(here[1][i], there[1][j])
     rows = np.bincount(here[0][i] % len(x), shared_counts, len(x)) / k
-    chance = _expected_labels(here, codes, k)
+    chance = _expected_labels(here, codes, k) if workspace.intervals else UNKNOWN.mean
     extra, index_note = describe_searches((a, b), index)
     convention = f"labels of neighbours within each space, {neighbours}, k = {k}, self excluded"
     return Score(float(rows.mean()), chance, convention + index_note, rows, extra=extra)
@@ -188,6 +222,11 @@ def _expected_labels(here: tuple[np.ndarray, np.ndarray], codes: np.ndarray, k: 
     least = np.concatenate([np.zeros_like(more[..., :1]), np.cumsum(more[..., 1:], -1)], -1)  # mean of min(count, drawn)
     own = (codes[row] == label).astype(np.int64)
     return float(least[own, label, here[1]].sum() / (n * k))
+
+
+def cost_of_row(x: np.ndarray, y: np.ndarray) -> float:
+    """The multiply-adds to compare one row with all rows of both spaces."""
+    return float(x.size + y.size)
 
 
 def _jaccards(a: np.ndarray, b: np.ndarray) -> np.ndarray:

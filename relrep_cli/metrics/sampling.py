@@ -11,6 +11,9 @@ import numpy as np
 from relrep_cli.metrics.score import Score
 from relrep_cli.neighbors import Neighbors
 from relrep_cli.numerics.intervals import rows_needed
+from relrep_cli.numerics.spread import WORTH as WORTH_A_PIECE
+from relrep_cli.numerics.spread import Taken, row_ranges
+from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 PILOT = 500  # rows of the first sample, which estimates the variance
 WORTH = 0.4  # share of rows above which all rows are taken: searching a whole space within itself costs half as much per row
@@ -59,15 +62,28 @@ def over_neighbours(
     index: str,
     ci: float,
     seed: int,
+    cost: float = 0.0,
+    workspace: Workspace = UNSHARED,
 ) -> Score:
     """Compute the score of a metric that is a mean over rows, where each row's value depends on its neighbours in two spaces.
 
     search: function of row numbers (m,), or None for all; returns their neighbours in both spaces. values_of: function of these
-    neighbours, (m, k) each; returns (m,) values. ci: as in over_rows.
+    neighbours, (m, k) each; returns (m,) values. ci: as in over_rows. cost: multiply-adds to find the neighbours of one row.
+    workspace: may send rows to other processes; values of rows do not depend on where they are found.
     """
     searches: list[Neighbors] = []
+    if (piece := workspace.piece) is not None and piece.what == "rows":
+        both = search(np.asarray(piece.some) if isinstance(piece.some, list) else np.arange(*piece.some))
+        raise Taken((values_of(both[0].rows, both[1].rows), [found.tied for found in both]))
 
     def values(rows: np.ndarray | None) -> np.ndarray:
+        count = n if rows is None else len(rows)
+        if workspace.spread is not None and index == "exact" and count * cost >= 2 * WORTH_A_PIECE:
+            ranges: list[Any] = row_ranges(count, cost)
+            parts = ranges if rows is None else [rows[start:stop].tolist() for start, stop in ranges]
+            found = workspace.spread("rows", "", parts)
+            searches.extend(Neighbors(np.empty((0, 0), np.int64), tied) for _, both in found for tied in both)
+            return np.concatenate([some for some, _ in found])
         both = search(rows)
         searches.extend(both)
         return values_of(both[0].rows, both[1].rows)

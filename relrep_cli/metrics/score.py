@@ -201,7 +201,7 @@ class Metrics(Registry[Metric]):
 
     def forms(self, metric: str) -> list[Metric]:
         """The definitions that an option of the metric chooses from; none where there is a single one."""
-        found = [entry for entry in self.values() if entry.form is not None and entry.form.choice.metric == metric]
+        found = [entry for entry in self._entries.values() if entry.form is not None and entry.form.choice.metric == metric]
         return sorted(found, key=lambda entry: not entry.plain)
 
     def taken(self, names: list[str], given: Mapping[str, Any]) -> set[str]:

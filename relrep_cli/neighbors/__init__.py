@@ -18,6 +18,8 @@ from relrep_cli.numerics.blocks import row_blocks, take, widen
 from relrep_cli.numerics.distances import unit_rows
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
+SAMPLED, SPARE = 3, 24  # neighbours searched for in a sample, for each of a half of it, and more
+
 
 @dataclass(frozen=True)
 class Neighbors:
@@ -79,13 +81,15 @@ def _new_search(
     """Find neighbours that the workspace does not hold: by a permuted search, by arrays kept for the space, or by searching."""
     if rows is None and (known := _permuted(queries, base, depth, by, index, workspace)):
         return known
+    if rows is None and (known := _within_sample(queries, base, depth, by, workspace)):
+        return known
     own = None if queries is not base else np.arange(len(base)) if rows is None else rows
     whole = own is not None and rows is None and index == "exact"
     what = ("nearest", by, depth)
     if whole and (cached := workspace.space_array(base, what, (len(base), depth), np.int64)) is not None:
         return Found(np.where(cached < 0, ~cached, cached), cached < 0)
     chosen = queries if rows is None else take(queries, rows)
-    found = find(index, frame_of(by, queries, base), chosen, base, depth, own)
+    found = find(index, frame_of(by, queries, base), chosen, base, depth, own, workspace.device)
     if whole:
         workspace.put_space_array(base, what, np.where(found.equal, ~found.rows, found.rows))
     return found
@@ -101,6 +105,32 @@ def _permuted(queries: np.ndarray, base: np.ndarray, depth: int, by: By, index: 
         return None
     rows = found.rows if numbers is None else np.argsort(numbers)[found.rows]
     return replace(found, rows=rows if order is None else rows[order])
+
+
+def _within_sample(queries: np.ndarray, base: np.ndarray, depth: int, by: By, workspace: Workspace) -> Found | None:
+    """Derive the result from one search in the sample that both are subsets of; None when there is none, or it ends too soon.
+
+    Neighbours in the sample stand in order, so those that are in the subset do, too.
+    """
+    q, b = workspace.subset(queries), workspace.subset(base)
+    if q is None or b is None:
+        return None
+    reach = min(len(b.whole), 1 << (SAMPLED * depth + SPARE - 1).bit_length())
+    found = _search(q.whole, b.whole, reach, by, "exact", None, b.workspace)
+    place = np.full(len(b.whole), -1)
+    place[b.rows] = np.arange(len(b.rows))
+    rows, wanted = place[found.rows[q.rows]], min(depth + 1, len(b.rows))
+    kept = rows >= 0
+    count = np.cumsum(kept, 1, np.int16)
+    if (count[:, -1] < wanted).any():
+        return None
+    kept &= count <= wanted
+    equal = np.zeros((len(rows), wanted), bool)
+    if found.equal.any():
+        apart = np.cumsum(~found.equal[q.rows], 1) - ~found.equal[q.rows]  # places with the same number are equally near
+        near = apart[kept].reshape(-1, wanted)
+        equal[:, :-1] = near[:, 1:] == near[:, :-1]
+    return Found(rows[kept].reshape(-1, wanted)[:, :depth], equal[:, :depth])
 
 
 def _first(found: Found, k: int, own: np.ndarray | None) -> Neighbors:

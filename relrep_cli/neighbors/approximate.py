@@ -30,13 +30,22 @@ class Found(Ordered):
     recall: float = 1.0
 
 
-def find(index: Index, frame: Frame, queries: np.ndarray, base: np.ndarray, depth: int, own: np.ndarray | None) -> Found:
+def find(
+    index: Index,
+    frame: Frame,
+    queries: np.ndarray,
+    base: np.ndarray,
+    depth: int,
+    own: np.ndarray | None,
+    device: str = "cpu",
+) -> Found:
     """Find the `depth` nearest rows of base (n, d) to each query (q, d) with the given index.
 
-    own: (q,) base row of each query, or None. Own rows are always found, so they do not count for the recall.
+    own: (q,) base row of each query, or None. Own rows are always found, so they do not count for the recall. device: of an
+    exact search.
     """
     if index == "exact" or len(base) < MIN_ROWS or len(queries) <= RECALL_QUERIES:
-        exact = ordered(frame, queries, base, depth)
+        exact = ordered(frame, queries, base, depth, device=device)
         return Found(exact.rows, exact.equal)
     rng = np.random.default_rng(0)
     sample = np.sort(rng.choice(len(queries), RECALL_QUERIES, replace=False))

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from relrep_cli.neighbors import tiles
+from relrep_cli.neighbors import tiles, torch_tiles
 from relrep_cli.neighbors.frames import Frame
 from relrep_cli.numerics.blocks import block_rows, pick, row_blocks, slices
+from relrep_cli.numerics.devices import NUMPY, chosen
 
 SPARE = 8  # candidates beyond the last place
 WIDE = 160
@@ -45,11 +46,13 @@ class Candidates:
         return self.near[:, -1] + self.slack
 
 
-def ordered(frame: Frame, queries: np.ndarray, base: np.ndarray, depth: int, extra: int = SPARE) -> Ordered:
+def ordered(
+    frame: Frame, queries: np.ndarray, base: np.ndarray, depth: int, extra: int = SPARE, device: str = "cpu"
+) -> Ordered:
     """Find the `depth` nearest rows of base (n, d) to each query (q, d), the query's own row included."""
     out = Ordered(np.empty((len(queries), depth), np.int64), np.empty((len(queries), depth), bool))
     unsure = [np.empty(0, np.int64)]
-    for found in candidates(frame, queries, base, min(depth + extra, len(base))):
+    for found in candidates(frame, queries, base, min(depth + extra, len(base)), device):
         placed, undecided = place(frame, queries, base, depth, found)
         out.rows[found.part], out.equal[found.part] = placed.rows, placed.equal
         unsure.append(undecided + found.part.start)
@@ -107,8 +110,13 @@ def _sorted(
     return rows, exact, linked
 
 
-def candidates(frame: Frame, queries: np.ndarray, base: np.ndarray, c: int) -> Iterator[Candidates]:
+def candidates(frame: Frame, queries: np.ndarray, base: np.ndarray, c: int, device: str = "cpu") -> Iterator[Candidates]:
     """The c nearest by float32 of every query, block by block."""
+    if chosen(device) != NUMPY:
+        near, rows, reach = torch_tiles.search(frame, queries, base, c, device)
+        for part in slices(len(queries), _query_rows(base), queries):
+            yield known(frame, queries, part, near[part], rows[part], reach, norms=False)
+        return
     if tiles.pay(queries, base):
         heaps, reach = tiles.search(frame, queries, base, c)
         for part in slices(len(queries), _query_rows(base), queries):

@@ -1,8 +1,9 @@
 """Float32 candidates by tiles: a matrix product that stays in the CPU cache, then a compiled scan that keeps the best values.
 
 When a space is searched within itself, each pair of blocks is multiplied once for both sides, which halves the work. One Python
-thread per core, each with single-threaded BLAS, is faster than BLAS threads in every call. The compiled scan is in `scans.py`.
-Without numba, tiles are not used, and the results are the same.
+thread per core, each with single-threaded BLAS, is faster than BLAS threads in every call. The compiled scan is in
+`numerics/kernels.c`; where that was not compiled, numba compiles the one in `scans.py`. Without either, tiles are not used, and
+the results are the same.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
-from functools import cache
 from threading import Lock, local
 from typing import Any
 
 import numpy as np
 
 from relrep_cli.neighbors.frames import CACHED, Frame
+from relrep_cli.numerics import native
 from relrep_cli.numerics.blocks import release, slices
 from relrep_cli.numerics.threads import in_order, run_all
 
@@ -25,11 +26,12 @@ IN_MEMORY = 256 << 20  # up to this many bytes of float32 rows stay in memory; m
 BLOCK = 2048  # base rows at a time, when the queries are not the base itself
 
 
-@cache
 def scans() -> Any:
-    """The compiled scans, or None where numba is missing or RELREP_NUMBA is 0."""
+    """The module of compiled scans, in C or by numba; None where both are missing or RELREP_NUMBA is 0."""
     if os.environ.get("RELREP_NUMBA") == "0":
         return None
+    if native.available():
+        return native
     try:
         from relrep_cli.neighbors import scans as compiled
     except ImportError:
@@ -39,6 +41,8 @@ def scans() -> Any:
 
 def pay(queries: np.ndarray, base: np.ndarray) -> bool:
     """Whether tiles are available and faster for queries (q, d) and base (n, d)."""
+    if native.available():
+        return True  # and faiss need not be imported
     least = LOADED if "relrep_cli.neighbors.scans" in sys.modules else PAYS
     return len(queries) * base.size >= least and scans() is not None
 

@@ -1,9 +1,8 @@
 """Distances that a matrix product cannot give, compiled with numba. Only `distances` imports this: numba takes half a second.
 
-Every kernel takes x (b, d), a panel (d, w) with anchors in columns, and out (b, m), m <= w. d is a multiple of STEP and w of
-LANES, padded with zeros. The innermost loops run along the anchors. So each value is summed in the same order anywhere in a
-block, and the compiler can use vector registers without reordering sums (fastmath). The loops use no slices, because numba
-then compiles in half the time.
+panels.py says which arrays they take. They serve where the kernels in C (native.py) are missing, and for float64. The
+innermost loops run along the anchors. So each value is summed in the same order anywhere in a block, and the compiler can use
+vector registers without reordering sums (fastmath). The loops use no slices, because numba then compiles in half the time.
 """
 
 from __future__ import annotations
@@ -16,12 +15,8 @@ import numpy as np
 from numba import float32, float64, int64, types
 
 from relrep_cli.numerics import compiling
+from relrep_cli.numerics.panels import STEP, in_tiles
 
-STEP = 8  # dimensions folded into a running total at once: a total is loaded and stored once for 8 terms
-LANES = 16  # float32 in the widest register
-WIDTH = 512  # columns of a panel: STEP of its rows fit into the first cache
-ROWS = 128  # of running totals, which fit into the second
-DEPTH = 512  # dimensions after which a running total is put away, so that rounding errors do not grow with d
 REALS: dict[np.dtype, Any] = {np.dtype(np.float32): float32, np.dtype(np.float64): float64}
 
 
@@ -32,7 +27,7 @@ def compiled(function: Callable[..., Any], dtype: np.dtype) -> Callable[..., Any
     rows = types.Array(real, 2, "C", readonly=True)  # memory maps are read-only
     fast: Any = {"reassoc"} if function in SUMS_OF_A_ROW else False
     kernel = compiling.compiled(function, SIGNATURES[function](real, rows), nogil=True, fastmath=fast)
-    return partial(_in_tiles, kernel, JOINS[function]) if function in JOINS else kernel
+    return partial(in_tiles, kernel, JOINS[function]) if function in JOINS else kernel
 
 
 def l1(x, panel, total):  # type: ignore[no-untyped-def]
@@ -73,23 +68,6 @@ def chebyshev(x, panel, total):  # type: ignore[no-untyped-def]
                     max(abs(h - panel[k + 6, j]), abs(u - panel[k + 7, j])),
                 )
                 total[i, j] = max(total[i, j], max(lower, upper))
-
-
-def _in_tiles(kernel: Callable[..., Any], join: np.ufunc, x: np.ndarray, panel: np.ndarray, out: np.ndarray) -> None:
-    """Run l1 or chebyshev on few rows and dimensions at a time, and join their results in `out`.
-
-    These loops are here, not in the kernels, which take numba half the time to compile without them.
-    """
-    room, m = np.empty((min(len(x), ROWS), panel.shape[1]), x.dtype), out.shape[1]
-    for top in range(0, len(x), ROWS):
-        into = out[top : top + ROWS]
-        total = room[: len(into)]
-        for start in range(0, x.shape[1], DEPTH):
-            kernel(x[top : top + ROWS, start : start + DEPTH], panel[start : start + DEPTH], total)
-            if start:
-                join(into, total[:, :m], out=into)
-            else:
-                into[:] = total[:, :m]
 
 
 def minkowski(x, panel, out, p, whole):  # type: ignore[no-untyped-def]

@@ -17,7 +17,6 @@ from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 T = TypeVar("T")
 RANK = 1e-13  # share of the largest eigenvalue below which an axis is rounding error: moments keep half the digits of an SVD
-SMALL = 1024
 
 
 @dataclass(frozen=True)
@@ -198,7 +197,8 @@ def _permuted(
     known = outer.once("covariances", (first, second, kind.__name__, rotate, units, alike), compute)
     rows = tuple(side if order is None else pick(side, order) for side, order in zip(known.rows, (ox, oy), strict=True))
     means = known.means() if kind is centred else (0.0, 0.0)
-    whole = replace(known.whole, xy=cross(rows[0], rows[1], *means))
+    product = workspace.product(*known.rows, *means) if ox is None else None
+    whole = replace(known.whole, xy=cross(rows[0], rows[1], *means) if product is None else product)
     return replace(known, whole=whole, rows=(rows[0], rows[1]), spaces=(x, y), workspace=workspace)
 
 
@@ -289,9 +289,9 @@ def cut_note(*bases: Basis) -> str:
 
 @contextmanager
 def one_thread(dims: int) -> Iterator[None]:
-    """Run BLAS on one thread when there are at most SMALL dims. On a small decomposition, threads wait for each other more than
+    """Run BLAS on one thread when there are at most 1024 dims. On a small decomposition, threads wait for each other more than
     they work; on a busy machine a hundred times longer."""
-    if dims > SMALL:
+    if dims > 1024:
         yield
         return
     from threadpoolctl import threadpool_limits

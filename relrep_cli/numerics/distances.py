@@ -1,10 +1,10 @@
 """The numerical kernels behind the similarity functions: plain arrays in, results into `out`.
 
 x is (n, d), anchors (m, d) and out (n, m), all C-contiguous and of one dtype, float32 or float64. A result never depends on
-the number of threads. Distances that no matrix product gives are compiled by numba, and depend on their row and anchor alone;
-where numba is absent, or RELREP_NUMBA is 0, NumPy computes the same, many times slower. Cosine and Euclidean distance come from
-a matrix product, whose last bits may depend on where a row stands in its block: BLAS kernels of some processors round rows and
-columns differently by position. docs/reliability.md states how far.
+the number of threads. Distances that no matrix product gives have kernels in C (native.py) or compiled by numba, and depend on
+their row and anchor alone; where both are absent, or RELREP_NUMBA is 0, NumPy computes the same, many times slower. Cosine and
+Euclidean distance come from a matrix product, whose last bits may depend on where a row stands in its block: BLAS kernels of
+some processors round rows and columns differently by position. docs/reliability.md states how far.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 
 from relrep_cli.base.signals import check
+from relrep_cli.numerics import native
+from relrep_cli.numerics.panels import LANES, STEP, WIDTH
 from relrep_cli.numerics.threads import run_all, thread_count
 
 LEAST, MOST = 2.0**-80, 2.0**120  # squares between them have neither overflown nor lost what matters, even in float32
@@ -159,34 +161,36 @@ def _distances(
     out: np.ndarray,
 ) -> np.ndarray:
     """By the kernel `name` of the compiled ones, or by `plain` where there are none."""
-    tiles = _tiles()
-    if tiles is None:
+    kernel = _compiled(name, out.dtype)
+    if kernel is None:
         return _by_anchor(plain, x, anchors, out)
-    kernel = tiles.compiled(getattr(tiles, name), out.dtype)
-    return _tiled(lambda *arrays: kernel(*arrays, *extra), tiles, x, anchors, out)
+    return _tiled(lambda *arrays: kernel(*arrays, *extra), x, anchors, out)
 
 
-def _tiles() -> Any:
-    """The module of compiled kernels, or None."""
+def _compiled(name: str, dtype: np.dtype) -> Any:
+    """The kernel `name` for arrays of one dtype, in C or by numba; None where neither is there."""
     if os.environ.get("RELREP_NUMBA") == "0":
         return None
+    if dtype == np.float32 and name in native.SIGNATURES and native.available():
+        return native.distance(name)
     try:
-        return import_module("relrep_cli.numerics.compiled_distances")
+        module = import_module("relrep_cli.numerics.compiled_distances")
     except ImportError:
         return None
+    return module.compiled(getattr(module, name), dtype)
 
 
-def _tiled(kernel: Callable[..., None], tiles: Any, x: np.ndarray, anchors: np.ndarray, out: np.ndarray) -> np.ndarray:
+def _tiled(kernel: Callable[..., None], x: np.ndarray, anchors: np.ndarray, out: np.ndarray) -> np.ndarray:
     """Run a compiled kernel on pieces of x and panels of anchors."""
-    padded = _padded(np.ascontiguousarray(anchors.T), tiles.STEP, tiles.LANES)
-    lefts = range(0, len(anchors), tiles.WIDTH)
-    panels = [np.ascontiguousarray(padded[:, left : left + tiles.WIDTH]) for left in lefts]
+    padded = _padded(np.ascontiguousarray(anchors.T), STEP, LANES)
+    lefts = range(0, len(anchors), WIDTH)
+    panels = [np.ascontiguousarray(padded[:, left : left + WIDTH]) for left in lefts]
     rows = max(1, PIECE // padded.size)
 
     def piece(start: int) -> None:
-        some, into = _padded(x[start : start + rows], 1, tiles.STEP), out[start : start + rows]
+        some, into = _padded(x[start : start + rows], 1, STEP), out[start : start + rows]
         for left, panel in zip(lefts, panels, strict=True):
-            kernel(some, panel, into[:, left : left + tiles.WIDTH])
+            kernel(some, panel, into[:, left : left + WIDTH])
 
     run_all(piece, range(0, len(x), rows))
     return out
@@ -199,7 +203,7 @@ def _padded(a: np.ndarray, *multiples: int) -> np.ndarray:
 
 
 def _by_anchor(reduce: Callable[..., np.ndarray], x: np.ndarray, anchors: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """Without numba: reduce |x - anchor| (b, d) to (b,), one anchor and a few rows at a time."""
+    """Without a compiled kernel: reduce |x - anchor| (b, d) to (b,), one anchor and a few rows at a time."""
     rows = max(1, (1 << 16) // x.shape[1])
     for start in range(0, len(x), rows):
         check()
@@ -224,8 +228,7 @@ def farthest(x: np.ndarray, first: int, m: int) -> np.ndarray:
     >>> farthest(np.array([[0.0], [1.0], [4.0], [9.0]]), 0, 3).tolist()
     [0, 3, 2]
     """
-    tiles = _tiles()
-    step = _recede if tiles is None else tiles.compiled(tiles.recede, x.dtype)
+    step = _compiled("recede", x.dtype) or _recede
     size = -(-len(x) // thread_count())
     parts = [slice(start, start + size) for start in range(0, len(x), size)]
     nearest, found = np.full(len(x), np.inf, x.dtype), np.empty(m, np.int64)

@@ -57,6 +57,18 @@ def terms(m: Moments, a: int, b: int) -> Terms:
     return Terms(m.n, np.einsum("ij,ij->", cross, cross), (m.norms[a], m.norms[b]), m.norm_products[a, b])
 
 
+def squared_lengths(m: Moments, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) of the centred rows of either space; m: their moments."""
+    sides = [np.asarray(s, np.float64) - m.shift[m.part(a)] for a, s in enumerate((x, y))]
+    return np.einsum("ij,ij->i", sides[0], sides[0]), np.einsum("ij,ij->i", sides[1], sides[1])
+
+
+def terms_of_permuted(m: Moments, lengths: tuple[np.ndarray, np.ndarray], order: np.ndarray, cross: np.ndarray) -> Terms:
+    """The terms of both spaces when the rows of y are permuted. lengths: squared, of the rows. cross: u'v of permuted rows."""
+    products = np.asarray(lengths[0] @ lengths[1][order])
+    return Terms(m.n, np.einsum("ij,ij->", cross, cross), (m.norms[0], m.norms[1]), products)
+
+
 def terms_of_rows(m: Moments, x: np.ndarray, y: np.ndarray) -> Terms:
     """The terms of both spaces whose rows are in other orders than when their moments m were taken."""
     mean, cross, products = m.shift, np.zeros((m.dx, len(m.shift) - m.dx)), np.zeros(())

@@ -9,9 +9,10 @@ from typing import Literal
 
 import numpy as np
 
-Scale = Literal["plain", "log", "from one", "folded"]
+Scale = Literal["plain", "log", "from one"]
 RESAMPLES, GROUPS, LEVEL = 1000, 5000, 0.95
 SPLITS = 20  # into random halves
+HALVED = 2048  # rows that are halved, at most
 
 
 def bootstrap(rows: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
@@ -105,11 +106,8 @@ def jackknife(value: float, without: np.ndarray, scale: Scale = "plain") -> tupl
     without: (g,) the value recomputed without each of g parts of the rows, which are single rows or equal groups. For a sample
     of the rows, rescale first: spread_of_all. scale: on which the error is nearly normal. `log` is for a positive value, and
     `from one` for a value below 1, by the logarithm of its distance from 1: a few outlying rows make such values skewed. Where
-    the parts are skewed still, the upper end of `log` is moved up. For
-    `folded`, the value is the size of a difference, and `without` holds differences with their signs.
+    the parts are skewed still, the upper end of `log` is moved up.
     """
-    if scale == "folded":
-        return _folded(value, jackknife_reach(without))
     if scale == "log" and value > 0 and (without > 0).all():
         logs = np.log(without)
         reach = jackknife_reach(logs)
@@ -141,45 +139,6 @@ def _stretch(without: np.ndarray) -> float:
     return max(0.0, skew * (2 * t * t + 1) / (6 * t))
 
 
-def _folded(value: float, reach: float) -> tuple[float, float]:
-    """The interval of the mean of |D| for a normal D, from one value of |D|. reach: 1.96 standard errors of D, or for few parts
-    the quantile of Student's t.
-
-    The mean of |D| is well above 0 even where D is 0 on average, so that `value +- reach` would hold it nearly always. Where
-    0 is plausible for D, the interval begins at 0.
-    """
-    normal = NormalDist()
-    error = reach / normal.inv_cdf((1 + LEVEL) / 2)
-    if not error > 0:
-        return value, value
-    low, high = 0.0, _solved(lambda shift: _share_below(value / error, shift), (1 - LEVEL) / 2, value / error) * error
-    if _share_below(value / error, 0.0) > (1 + LEVEL) / 2:
-        low = _solved(lambda shift: _share_below(value / error, shift), (1 + LEVEL) / 2, value / error) * error
-        low = _mean_size(low, error)
-    return min(low, value), max(_mean_size(high, error), value)
-
-
-def _share_below(size: float, shift: float) -> float:
-    """The probability that |D| is at most `size` for a normal D of mean `shift` and deviation 1."""
-    normal = NormalDist()
-    return normal.cdf(size - shift) - normal.cdf(-size - shift)
-
-
-def _mean_size(shift: float, error: float) -> float:
-    """The mean of |D| for a normal D of mean `shift` and deviation `error`."""
-    z = shift / error
-    return error * (2 * NormalDist().pdf(z) + z * (2 * NormalDist().cdf(z) - 1))
-
-
-def _solved(share: Callable[[float], float], wanted: float, size: float) -> float:
-    """The shift from 0 on at which a falling `share` is `wanted`, by bisection; 0 where it is below that from the start."""
-    low, high = 0.0, size + 10
-    for _ in range(80):
-        middle = (low + high) / 2
-        low, high = (middle, high) if share(middle) > wanted else (low, middle)
-    return low
-
-
 def interval_of_pairs(rows: np.ndarray, pairs: np.ndarray) -> tuple[float, float] | None:
     """95 % interval of a mean over pairs, from the exact values without each item; None where an item is in every pair.
 
@@ -209,13 +168,16 @@ def halves(value: float, n: int, value_of: Callable[[np.ndarray], float]) -> np.
     """(SPLITS,) values whose `jackknife` gives the interval of a statistic that a single row changes by leaps.
 
     value_of: the value of some of the n rows, whose numbers are ascending. The variance of a difference between random halves
-    is four times that of all rows.
+    of m rows is four times that of all m. At most HALVED rows are drawn for a split, and the error falls with the root of n.
+    The splits are of the same rows, so they say as much as half as many independent ones.
     """
-    rng, half, apart = np.random.default_rng(0), n // 2, np.empty(SPLITS)
+    few = student(SPLITS // 2) / student(SPLITS - 1)
+    most = min(n, HALVED)
+    rng, half, apart = np.random.default_rng(0), most // 2, np.empty(SPLITS)
     for split in range(SPLITS):
         order = rng.permutation(n)
         apart[split] = value_of(np.sort(order[:half])) - value_of(np.sort(order[half : 2 * half]))
-    return value + sqrt(SPLITS) / (2 * (SPLITS - 1)) * apart
+    return value + few * sqrt(most / n) * sqrt(SPLITS) / (2 * (SPLITS - 1)) * apart
 
 
 def student(freedom: int) -> float:

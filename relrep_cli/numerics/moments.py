@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
+from threading import local
 from typing import Any
 
 import numpy as np
 
 from relrep_cli.numerics.blocks import block_rows, slices
+from relrep_cli.numerics.spread import WORTH, Taken, row_ranges
 from relrep_cli.numerics.threads import run_all
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
@@ -76,37 +79,82 @@ def moments(x: np.ndarray, y: np.ndarray, groups: int = 1, *, workspace: Workspa
 
     Rows i, i + groups, … form a group, so that the groups of a file sorted by class are similar. Each space is shifted by the
     mean of its first rows; centred quantities do not depend on the shift, and data far from the origin keep their precision.
-    The products of a space with itself come from the workspace when they are there.
+    What depends on one space alone comes from the workspace when it is there.
     """
     groups = min(groups, len(x))
+    if workspace.spread is not None or workspace.piece is not None:
+        found = _in_pieces(x, y, groups, workspace)
+        if found is not None:
+            return found
     shift = [side[:FIRST].mean(0, dtype=np.float64) for side in (x, y)]
-    own = [_known_products(side, groups, workspace) for side in (x, y)]
+    own = [_known(side, groups, workspace) for side in (x, y)]
     if groups > 1 and len(x) * (x.shape[1] + y.shape[1]) ** 2 < LIGHT:
         found = _of_few_rows(x, y, shift, groups)
     else:
-        found = _in_blocks(x, y, shift, groups, [products is None for products in own])
-    for side, (space, products) in enumerate(zip((x, y), own, strict=True)):
-        _settle(found, side, space, products, workspace)
+        found = _in_blocks(x, y, shift, groups, [known is None for known in own])
+    for side, (space, known) in enumerate(zip((x, y), own, strict=True)):
+        _settle(found, side, space, known, workspace)
     return found
 
 
+def _in_pieces(x: np.ndarray, y: np.ndarray, groups: int, workspace: Workspace) -> list[Moments] | None:
+    """The moments from pieces of several lanes each: those that other processes add, or the one that this process is to add.
+
+    A lane adds its own rows in their order, wherever it is added, so no bit changes. None where this work is not cut.
+    """
+    d, piece = x.shape[1] + y.shape[1], workspace.piece
+    shift = [side[:FIRST].mean(0, dtype=np.float64) for side in (x, y)]
+    name = hashlib.sha256(repr((len(x), groups)).encode() + b"".join(middle.tobytes() for middle in shift)).hexdigest()
+    if piece is not None:
+        if (piece.what, piece.name) != ("moments", name):
+            return None
+        raise Taken(_lanes_in_blocks(x, y, shift, groups, [True, True], range(*piece.some)))
+    if workspace.spread is None or len(x) * float(d) ** 2 < 2 * WORTH:
+        return None
+    lanes = _lanes(x, y, groups)
+    parts = row_ranges(lanes, len(x) * float(d) ** 2 / lanes)
+    found = [m for some in workspace.spread("moments", name, parts) for m in some]
+    found = found if groups > 1 else [total(found)]
+    for side, space in enumerate((x, y)):
+        _settle(found, side, space, None, workspace)
+    return found
+
+
+def _lanes(x: np.ndarray, y: np.ndarray, groups: int) -> int:
+    """The number of partial sums; it is fixed, because it influences rounding."""
+    return groups if groups > 1 else LANES if x.shape[1] + y.shape[1] <= NARROW else 1
+
+
 def _in_blocks(x: np.ndarray, y: np.ndarray, shift: list[np.ndarray], groups: int, wanted: list[bool]) -> list[Moments]:
-    """The moments of each group, block by block. wanted: for each side, whether to add its products with itself."""
+    """The moments of each group, block by block. wanted: for each side, whether to add what depends on it alone."""
+    found = _lanes_in_blocks(x, y, shift, groups, wanted, range(_lanes(x, y, groups)))
+    return found if groups > 1 else [total(found)]
+
+
+def _lanes_in_blocks(
+    x: np.ndarray, y: np.ndarray, shift: list[np.ndarray], groups: int, wanted: list[bool], some: range
+) -> list[Moments]:
+    """The partial sums `some`."""
     rows = block_rows(2 * max(x.shape[1], y.shape[1]))
-    lanes = groups if groups > 1 else LANES if x.shape[1] + y.shape[1] <= NARROW else 1
+    lanes = _lanes(x, y, groups)
     found = [_nothing(x.shape[1], np.concatenate(shift)) for _ in range(lanes)]
+
+    own = local()
 
     def add(piece: tuple[int, slice]) -> None:
         lane, some = piece
-        parts = [np.ascontiguousarray(side[some] - middle) for side, middle in zip((x, y), shift, strict=True)]
+        if not hasattr(own, "rooms"):  # memory that is used again: new memory costs as much as the numbers in it
+            own.rooms = [np.empty((rows, side.shape[1])) for side in (x, y)]
+        parts = [_shifted(side[some], *to) for side, *to in zip((x, y), shift, own.rooms, strict=True)]
         if len(parts[0]):
             found[lane] = _with_rows(found[lane], parts, wanted)
 
     piece = max(1, rows // 2)  # so that two threads take the memory of one block
     for block in slices(len(x), rows if groups > 1 else piece * lanes, x, y):
-        pieces = enumerate(_interleaved(block, lanes) if groups > 1 else _consecutive(block, piece))
-        run_all(add, pieces, light=(block.stop - block.start) * len(found[0].shift) ** 2 < LIGHT)
-    return found if groups > 1 else [total(found)]
+        pieces = list(enumerate(_interleaved(block, lanes) if groups > 1 else _consecutive(block, piece)))
+        mine = pieces[some.start : some.stop]
+        run_all(add, mine, light=(block.stop - block.start) * len(found[0].shift) ** 2 < LIGHT)
+    return [found[lane] for lane in some]
 
 
 def _of_few_rows(x: np.ndarray, y: np.ndarray, shift: list[np.ndarray], groups: int) -> list[Moments]:
@@ -149,35 +197,63 @@ def _nothing(dx: int, shift: np.ndarray) -> Moments:
     return Moments(dx, 0, np.zeros(d), np.zeros((d, d)), np.zeros(2), np.zeros((2, 2)), np.zeros((d, 2)), shift)
 
 
+def _shifted(rows: np.ndarray, middle: np.ndarray, room: np.ndarray) -> np.ndarray:
+    """rows - middle in float64, in the memory of `room`; to convert first and then subtract takes two thirds of the time."""
+    wide: np.ndarray = room[: len(rows)]
+    wide[:] = rows
+    wide -= middle
+    return wide
+
+
 def _with_rows(m: Moments, sides: list[np.ndarray], own: list[bool]) -> Moments:
-    """Add shifted rows of both sides to m, in place. own: for each side, whether to add its products with itself."""
-    norms = np.stack([np.einsum("ij,ij->i", side, side) for side in sides], 1)
+    """Add shifted rows of both sides to m, in place. own: for each side, whether to add what depends on it alone."""
+    norms = [np.einsum("ij,ij->i", side, side) for side in sides]
     for a, side in enumerate(sides):
-        m.sums[m.part(a)] += side.sum(0)
-        m.weighted[m.part(a)] += side.T @ norms
+        m.weighted[m.part(a), 1 - a] += side.T @ norms[1 - a]
         if own[a]:
+            m.sums[m.part(a)] += side.sum(0)
+            m.weighted[m.part(a), a] += side.T @ norms[a]
             m.products[m.part(a), m.part(a)] += side.T @ side
+            m.norms[a] += norms[a].sum()
+            m.norm_products[a, a] += norms[a] @ norms[a]
     m.products[m.part(0), m.part(1)] += sides[0].T @ sides[1]
-    norm_products = m.norm_products + norms.T @ norms
-    return replace(m, n=m.n + len(norms), norms=m.norms + norms.sum(0), norm_products=norm_products)
+    m.norm_products[0, 1] += norms[0] @ norms[1]
+    m.norm_products[1, 0] = m.norm_products[0, 1]
+    return replace(m, n=m.n + len(sides[0]))
 
 
-def _known_products(x: np.ndarray, groups: int, workspace: Workspace) -> np.ndarray | None:
-    """The products (groups, d, d) of x with itself, kept for x or for the matrix that x is a permutation of, or None."""
+def _known(x: np.ndarray, groups: int, workspace: Workspace) -> np.ndarray | None:
+    """What `_own` took from moments of x, kept for x or for the matrix that x is a permutation of, or None."""
     space, order = workspace.origin(x)
     if order is not None and groups > 1:
         return None
-    return workspace.space_array(space, ("products", groups), (groups, x.shape[1], x.shape[1]), np.float64)
+    return workspace.space_array(space, ("own moments", groups), (groups, x.shape[1] + 4, x.shape[1]), np.float64)
+
+
+def _own(m: Moments, side: int) -> np.ndarray:
+    """What depends on one side alone, as an array (d + 4, d): products, sums, weighted sums, two numbers."""
+    part, d = m.part(side), len(m.sums[m.part(side)])
+    out = np.zeros((d + 4, d))
+    out[:d], out[d], out[d + 1] = m.products[part, part], m.sums[part], m.weighted[part, side]
+    out[d + 2, 0], out[d + 3, 0] = m.norms[side], m.norm_products[side, side]
+    return out
+
+
+def _fill(m: Moments, side: int, own: np.ndarray) -> None:
+    """Put back what `_own` took."""
+    part, d = m.part(side), own.shape[1]
+    m.products[part, part], m.sums[part], m.weighted[part, side] = own[:d], own[d], own[d + 1]
+    m.norms[side], m.norm_products[side, side] = own[d + 2, 0], own[d + 3, 0]
 
 
 def _settle(found: list[Moments], side: int, x: np.ndarray, known: np.ndarray | None, workspace: Workspace) -> None:
-    """Fill in the known products of one side, or keep them. For side 1, also fill the transposed cross products."""
+    """Fill in what is known of one side, or keep it. For side 1, also fill the transposed cross products."""
     part = found[0].part(side)
     if known is None:
-        workspace.put_space_array(x, ("products", len(found)), np.stack([m.products[part, part] for m in found]))
+        workspace.put_space_array(x, ("own moments", len(found)), np.stack([_own(m, side) for m in found]))
     for g, m in enumerate(found):
         if known is not None:
-            m.products[part, part] = known[g]
+            _fill(m, side, known[g])
         if side:
             m.products[part, m.part(0)] = m.products[m.part(0), part].T
 

@@ -28,7 +28,7 @@ def exponent(x: np.ndarray, workspace: Workspace = UNSHARED) -> int:
         found = frexp(peak)[1] if np.isfinite(peak) else 0
         return found if abs(found) > EXTREME else 0
 
-    return workspace.once("exponent", (workspace.origin(x)[0],), compute)
+    return workspace.fact("exponent", workspace.origin(x)[0], compute)
 
 
 def in_range(x: np.ndarray, power: int, workspace: Workspace = UNSHARED) -> np.ndarray:

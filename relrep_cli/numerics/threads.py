@@ -17,6 +17,7 @@ from functools import cache
 from itertools import chain, islice
 from typing import TypeVar
 
+from relrep_cli.base.limits import cpu_limit
 from relrep_cli.base.signals import check
 
 Piece = TypeVar("Piece")
@@ -29,7 +30,10 @@ def thread_count() -> int:
     limit = os.environ.get("RELREP_THREADS", "")
     if limit.isdigit() and int(limit):
         return int(limit)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return _cpus()
+
+
+_cpus = cache(cpu_limit)  # which reads files
 
 
 def in_order(function: Callable[[Piece], Result], pieces: Iterable[Piece], light: bool = False) -> Iterator[Result]:

@@ -8,11 +8,13 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import numpy as np
 
 from relrep_cli.base.task_cache import Records, task_key
+from relrep_cli.numerics.permuted_products import Batch
+from relrep_cli.numerics.spread import Piece, Spread
 
 T = TypeVar("T")
 BUDGET = 128 << 20  # bytes of cached arrays of single spaces in memory; the least recently used goes first
@@ -29,6 +31,7 @@ class SpaceArrays:
     records: Records
     _names: dict[int, tuple[np.ndarray, str]] = field(init=False, repr=False, default_factory=dict)
     _arrays: OrderedDict[str, np.ndarray] = field(init=False, repr=False, default_factory=OrderedDict)
+    _facts: dict[str, Any] = field(init=False, repr=False, default_factory=dict)
 
     @property
     def nbytes(self) -> int:
@@ -71,6 +74,17 @@ class SpaceArrays:
             return None
         return np.frombuffer(stored, np.dtype(dtype).newbyteorder("<")).reshape(shape)
 
+    def fact(self, x: np.ndarray, what: str, compute: Callable[[], T]) -> T:
+        """Return a number or None that depends on x alone: the one that is kept, or else compute it, and keep it if x is
+        registered."""
+        name = self.name(x)
+        if name is None:
+            return compute()
+        key = _space_key(name, (what,))
+        if key not in self._facts:
+            self._facts[key] = compute()
+        return cast(T, self._facts[key])
+
     def put(self, x: np.ndarray, what: tuple[Any, ...], array: np.ndarray) -> None:
         """Keep an array that depends on x alone, if x is registered."""
         name = self.name(x)
@@ -87,11 +101,32 @@ class SpaceArrays:
 
 @dataclass(frozen=True)
 class Permutation:
-    """`permuted` holds the rows of `original` in the order `order`."""
+    """`permuted` holds the rows of `original` in the order `order`. batch: the permutations that are tried with it, where it is
+    the one of the number `number`."""
 
     permuted: np.ndarray
     original: np.ndarray
     order: np.ndarray
+    batch: Batch | None = None
+    number: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """The same rows of two spaces, of which subsets are measured, and the workspace that keeps results for the sample."""
+
+    spaces: tuple[np.ndarray, np.ndarray]
+    workspace: Workspace
+
+
+@dataclass(frozen=True, eq=False)
+class Subset:
+    """`part` holds the rows `rows` of `whole`, in ascending order. workspace: keeps results for `whole`."""
+
+    part: np.ndarray
+    whole: np.ndarray
+    rows: np.ndarray
+    workspace: Workspace
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +136,9 @@ class Workspace:
     neighbours: the least number of neighbours that a search finds, so that one search serves every task. intervals: whether
     metrics compute chance levels and jackknives. shares: whether anything is kept. spaces: arrays that serve every pair of
     the run. outer: the workspace of the unpermuted matrices; results that do not use the permuted matrix are kept there.
-    permutation: the permuted matrix.
+    permutation: the permuted matrix. subsets: the matrices that are subsets of a sample. device: where large searches
+    compute; see devices.chosen. spread: sends pieces of work on whole spaces to other processes; None where this process
+    does all. piece: the only work that this process is to do; see numerics/spread.py.
 
     A key is text, made by `key`. A value is an array, a number or text, or a list, tuple or frozen dataclass of these.
 
@@ -117,13 +154,17 @@ class Workspace:
     spaces: SpaceArrays | None = None
     outer: Workspace | None = None
     permutation: Permutation | None = None
+    subsets: tuple[Subset, ...] = ()
+    device: str = "cpu"
+    spread: Spread | None = None
+    piece: Piece | None = None
     _names: dict[int, tuple[np.ndarray, str]] = field(init=False, repr=False, default_factory=dict)
     _results: dict[str, Any] = field(init=False, repr=False, default_factory=dict)
 
     @classmethod
-    def of_run(cls, records: Records) -> Self:
+    def of_run(cls, records: Records, device: str = "cpu") -> Self:
         """The workspace of a run over many pairs. records: the folder for arrays of single spaces."""
-        return cls(spaces=SpaceArrays(records))
+        return cls(spaces=SpaceArrays(records), device=device)
 
     def for_pair(self, neighbours: int = 0) -> Self:
         """A workspace without results, for one pair. It shares the arrays of single spaces with this one."""
@@ -133,14 +174,26 @@ class Workspace:
         """A workspace for values of the same rows of two spaces; see SpaceArrays.of_subsets."""
         return Workspace(intervals=False, spaces=None if self.spaces is None else self.spaces.of_subsets(parents, rows))
 
-    def with_permutation(self, permuted: np.ndarray, original: np.ndarray, order: np.ndarray) -> Self:
+    def within_sample(self, sample: Sample, parts: tuple[np.ndarray, np.ndarray], rows: np.ndarray) -> Self:
+        """This workspace, told that its two matrices hold the rows `rows` of a sample, so that results for it can be reused."""
+        pairs = zip(parts, sample.spaces, strict=True)
+        return replace(self, subsets=tuple(Subset(part, whole, rows, sample.workspace) for part, whole in pairs))
+
+    def subset(self, x: np.ndarray) -> Subset | None:
+        """What is known of x as a subset of a sample."""
+        return next((known for known in self.subsets if known.part is x), None)
+
+    def with_permutation(
+        self, permuted: np.ndarray, original: np.ndarray, order: np.ndarray, batch: Batch | None = None, number: int = 0
+    ) -> Self:
         """Extend this workspace by the matrix `permuted` = original[order], for as long as that matrix is in use.
 
         Results for `original` can be reused for `permuted`. Results that depend on neither `permuted` nor another new matrix
         are kept in this workspace.
         """
         self.hold(original)
-        inner = replace(self, outer=self, permutation=Permutation(permuted, original, order))
+        permutation = Permutation(permuted, original, order, batch, number)
+        inner = replace(self, outer=self, permutation=permutation, spread=None)
         inner.hold(permuted)
         return inner
 
@@ -169,6 +222,11 @@ class Workspace:
         known = self.permutation
         return (x, None) if known is None or known.permuted is not x else (known.original, known.order)
 
+    def product(self, x: np.ndarray, y: np.ndarray, *means: Any) -> np.ndarray | None:
+        """(x - mx)'(y[order] - my) for the permutation of this workspace; None where it is not computed with others."""
+        known = self.permutation
+        return None if known is None or known.batch is None else known.batch.product(x, y, (means[0], means[1]), known.number)
+
     def key(self, what: str, *values: Any) -> str:
         """The key of a result of the function `what`. A matrix is known by its content or as an object, a vector by value."""
         return "|".join([what, *map(self._text, values)]) if self.shares else ""
@@ -195,6 +253,11 @@ class Workspace:
             found = compute()
             self.put(key, found)
         return found
+
+    def fact(self, what: str, x: np.ndarray, compute: Callable[[], T]) -> T:
+        """Return a number or None that depends on x alone, computed once in the run where x is registered, else for a pair."""
+        spaces = self.spaces
+        return self.once(what, (x,), compute if spaces is None else lambda: spaces.fact(x, what, compute))
 
     def _level(self, key: str) -> Workspace:
         """The outermost workspace that knows every matrix in the key."""

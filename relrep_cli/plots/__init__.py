@@ -1,15 +1,16 @@
 """The only door to matplotlib and plotly: pictures as bytes. No display, no state, equal bytes for equal input."""
 
-from relrep_cli.plots.curves import curves
+from relrep_cli.plots.curves import curves, training
 from relrep_cli.plots.dots import dots
 from relrep_cli.plots.drawing import ready
-from relrep_cli.plots.matrices import Panel, distributions, heatmap, indexes, short
+from relrep_cli.plots.matrices import Look, Panel, distributions, heatmap, indexes, short
 from relrep_cli.plots.scatters import Cloud, Picture, scatter
 from relrep_cli.plots.stitches import attentions
 from relrep_cli.plots.strips import Strip, fitting, pictures, strips
 
 __all__ = [
     "Cloud",
+    "Look",
     "Panel",
     "Picture",
     "Strip",
@@ -25,4 +26,5 @@ __all__ = [
     "scatter",
     "short",
     "strips",
+    "training",
 ]

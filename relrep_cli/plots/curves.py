@@ -1,8 +1,8 @@
-"""Pictures of what evaluate found: ROC curves."""
+"""Pictures of curves: ROC curves of evaluate, terms of the loss of embed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -27,4 +27,26 @@ def curves(found: Mapping[str, np.ndarray], title: str, note: str, target: str) 
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=7, loc="lower right")
         figure.suptitle(f"{title}\n{wrapped(printable(note, 400), 62)}".strip(), fontsize=9, color=INK)
+        return saved(figure, target)
+
+
+def training(log: Sequence[Mapping[str, float]], title: str, target: str) -> bytes:
+    """A panel for each term of the loss over the epochs; the loss itself has that of the held-out rows beside it."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    terms = [name for name in log[0] if name.startswith("train_")]
+    epochs = [record["epoch"] for record in log]
+    with drawing():
+        figure = Figure(figsize=(3.2 * len(terms), 2.8), layout="constrained")
+        for number, (axes, term) in enumerate(zip(figure.subplots(1, len(terms), squeeze=False)[0], terms, strict=True)):
+            axes.plot(epochs, [record[term] for record in log], color=CLASSES[0], marker=".", label="training rows")
+            if not number:
+                held = [record["held_out_loss"] for record in log]
+                axes.plot(epochs, held, color=CLASSES[2], ls="--", marker=".", label="held-out rows")
+                axes.legend(frameon=False, fontsize=7)
+            axes.set(title=printable(term.removeprefix("train_"), 40), xlabel="epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+            axes.spines[["top", "right"]].set_visible(False)
+        figure.suptitle(printable(title, 200), fontsize=9, color=INK)
         return saved(figure, target)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from relrep_cli.base.errors import printable
-from relrep_cli.comparison.matrix import Matrix, clustered
+from relrep_cli.base.errors import UsageError, printable
+from relrep_cli.comparison.matrix import Matrix, clustered, colour_range
+from relrep_cli.comparison.shown_names import short_names
 from relrep_cli.metrics import METRICS
 from relrep_cli.plots.drawing import COLOURS, FILL, INK, MARK, count, drawing, saved, wrapped
 
@@ -21,49 +22,75 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CELLS = 24  # files whose values are written into cells
+NEUTRAL, FAINT = "#e8e8e8", "#777777"  # cells without a colour, and values in them
+SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """What a picture of one metric on one pair shows: its record, and each row's own value."""
+    """What a picture of one metric on one pair shows: its record, each row's own value, and whether its title says k."""
 
     record: dict[str, Any]
     rows: np.ndarray
+    names_k: bool = False
 
 
-def heatmap(m: Matrix, target: str, order: bool = True) -> bytes:
-    """A matrix as coloured cells with their values, files that are alike side by side unless `order` is off."""
+@dataclass(frozen=True)
+class Look:
+    """How a picture looks. low, high: the ends of the colours, None for the bounds of the metric. size: width and height in
+    inches. title: instead of the usual one. names: of the files, in the order of the command line."""
+
+    low: float | None = None
+    high: float | None = None
+    size: tuple[float, float] | None = None
+    title: str | None = None
+    names: tuple[str, ...] = ()
+
+
+PLAIN_LOOK = Look()
+
+
+def heatmap(m: Matrix, target: str, order: bool = True, look: Look = PLAIN_LOOK) -> bytes:
+    """A matrix as coloured cells with their values, files that are alike side by side unless `order` is off.
+
+    A cell whose q-value is below 0.05 has a star. A space compared with itself has no colour.
+    """
     m = clustered(m) if order else m
-    with drawing(), _figure_of(m) as figure:
+    with drawing(), _figure_of(m, look) as figure:
         axes = figure.add_subplot()
-        image = _cells(axes, m)
-        bar = figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02)
+        image = _cells(axes, m, look)
+        low, high = image.get_clim()
+        seen = m.values[np.isfinite(m.values)]
+        beyond = (bool((seen < low).any()), bool((seen > high).any()))
+        extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get(beyond, "neither")
+        bar = figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02, extend=extend)
         bar.set_label("higher is closer" if METRICS[m.metric].higher_is_closer else "lower is closer", fontsize=8)
         bar.ax.tick_params(labelsize=7)
         bar.outline.set_visible(False)
-        if not m.symmetric:
-            axes.set_ylabel("first space")
-            axes.set_xlabel("second space")
-        _title(figure, m.metric, m.convention + (f"; {count(m.n)}" if m.n else ""))
+        axes.set_ylabel(m.sides[0] or ("" if m.symmetric else "first space"))
+        axes.set_xlabel(m.sides[1] or ("" if m.symmetric else "second space"))
+        _title(figure, m, look)
         return saved(figure, target)
 
 
-def distributions(panels: Sequence[Panel], target: str) -> bytes:
+def distributions(panels: Sequence[Panel], target: str, look: Look = PLAIN_LOOK) -> bytes:
     """How the row values of each metric on one pair are distributed, with their mean, its interval and the chance level."""
     from matplotlib.figure import Figure
 
     with drawing():
         columns = min(len(panels), 2)
         lines = math.ceil(len(panels) / columns)
-        figure = Figure(figsize=(4.6 * columns, 3.1 * lines + 0.4), layout="constrained")
+        figure = Figure(figsize=look.size or (4.6 * columns, 3.1 * lines + 0.4), layout="constrained")
         for place, panel in enumerate(panels, 1):
             _histogram(figure.add_subplot(lines, columns, place), panel)
         first = panels[0].record
-        figure.suptitle(printable(f"{first['a']}  and  {first['b']}"), fontsize=10, color=INK)
+        names = look.names or tuple(short_names([first["a"], first["b"]]).values())
+        usual = "  and  ".join(names) if len(names) == 2 else f"{names[0]} and itself"
+        figure.suptitle(printable(usual if look.title is None else look.title, 300), fontsize=10, color=INK)
         return saved(figure, target)
 
 
-def indexes(records: Sequence[dict[str, Any]], target: str) -> bytes:
+def indexes(records: Sequence[dict[str, Any]], target: str, look: Look = PLAIN_LOOK) -> bytes:
     """The stitching index of every encoder with every head, one map for each method, all on one scale of colours."""
     from matplotlib.figure import Figure
 
@@ -77,13 +104,15 @@ def indexes(records: Sequence[dict[str, Any]], target: str) -> bytes:
     lines = math.ceil(len(maps) / columns)
     side = max(2.4, 0.5 * len(files) + 1.2)
     with drawing():
-        figure = Figure(figsize=(side * columns + 0.8, (side + 0.3) * lines), layout="constrained")
+        figure = Figure(figsize=look.size or (side * columns + 0.8, (side + 0.3) * lines), layout="constrained")
         places = (figure.add_subplot(lines, columns, place + 1) for place in range(len(maps)))
-        drawn = [_index_map(axes, *one, files) for axes, one in zip(places, maps.items(), strict=True)]
+        drawn = [_index_map(axes, *one, files, look) for axes, one in zip(places, maps.items(), strict=True)]
         if drawn:
             bar = figure.colorbar(drawn[0], ax=figure.axes, shrink=0.8, pad=0.02)
             bar.set_label("stitching index", fontsize=8)
             bar.outline.set_visible(False)
+        if look.title is not None:
+            figure.suptitle(printable(look.title, 300), fontsize=9, color=INK)
         return saved(figure, target)
 
 
@@ -91,30 +120,32 @@ def indexes(records: Sequence[dict[str, Any]], target: str) -> bytes:
 
 
 @contextmanager
-def _figure_of(m: Matrix) -> Iterator[Figure]:
+def _figure_of(m: Matrix, look: Look) -> Iterator[Figure]:
     from matplotlib.figure import Figure
 
-    longest = max(len(_name(name)) for name in (*m.rows, *m.columns))
+    longest = max(len(_name(name)) for name in itertools.chain(*m.shown_labels))
     side = 0.55 if max(m.values.shape) <= CELLS else min(0.22, 40 / max(m.values.shape))  # at most 8000 pixels
     names = 0.055 * longest
     width, height = side * len(m.columns) + names + 1.6, side * len(m.rows) + names + 1.1
-    yield Figure(figsize=(max(4.2, width), max(3.4, height)), layout="constrained")
+    yield Figure(figsize=look.size or (max(4.2, width), max(3.4, height)), layout="constrained")
 
 
-def _cells(axes: Axes, m: Matrix) -> Any:
+def _cells(axes: Axes, m: Matrix, look: Look) -> Any:
     """The coloured cells, their values, and the names along two sides."""
     import matplotlib
 
-    low, high = _range(m)
+    low, high = _range(m, look)
+    down, across = ([_name(name) for name in side] for side in m.shown_labels)
+    coloured = np.ma.masked_array(m.values, ~np.isfinite(m.values) | _own(m))
     colours = matplotlib.colormaps[COLOURS if METRICS[m.metric].higher_is_closer else f"{COLOURS}_r"]
-    image = axes.imshow(np.ma.masked_invalid(m.values), cmap=colours.with_extremes(bad="#e8e8e8"), vmin=low, vmax=high)
+    image = axes.imshow(coloured, cmap=colours.with_extremes(bad=NEUTRAL), vmin=low, vmax=high)
     size = 8 if max(m.values.shape) <= CELLS / 2 else 6 if max(m.values.shape) <= CELLS else 5
-    upright = max(map(len, map(_name, m.columns))) <= 4
-    axes.set_xticks(range(len(m.columns)), list(map(_name, m.columns)), rotation=0 if upright else 45, fontsize=size)
+    upright = max(map(len, across)) <= 4
+    axes.set_xticks(range(len(across)), across, rotation=0 if upright else 45, fontsize=size)
     if not upright:
         for label in axes.get_xticklabels():
             label.set(ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(m.rows)), list(map(_name, m.rows)), fontsize=size)
+    axes.set_yticks(range(len(down)), down, fontsize=size)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set_xticks(np.arange(len(m.columns) + 1) - 0.5, minor=True)
@@ -122,22 +153,25 @@ def _cells(axes: Axes, m: Matrix) -> Any:
     axes.grid(which="minor", color="white", linewidth=1)
     axes.tick_params(which="minor", length=0)
     if max(m.values.shape) <= CELLS:
-        _values(axes, m.values, image, size)
+        _values(axes, m.values, image, size, _own(m), m.levels)
+    elif m.levels is not None:
+        _stars(axes, m.levels, coloured, image, size)
     return image
 
 
-def _index_map(axes: Axes, title: str, records: Sequence[dict[str, Any]], files: Sequence[str]) -> Any:
+def _index_map(axes: Axes, title: str, records: Sequence[dict[str, Any]], files: Sequence[str], look: Look) -> Any:
     """One method's map: encoders down, heads across."""
     values = np.full((len(files), len(files)), np.nan)
     for r in records:
         if r["stitching_index"] is not None:
             values[files.index(r["encoder"]), files.index(r["head"])] = r["stitching_index"]
-    image = axes.imshow(np.ma.masked_invalid(values), cmap=COLOURS, vmin=0, vmax=1)
-    image.cmap.set_bad("#e8e8e8")
+    low, high = (0.0 if look.low is None else look.low), (1.0 if look.high is None else look.high)
+    image = axes.imshow(np.ma.masked_invalid(values), cmap=COLOURS, vmin=low, vmax=high)
+    image.cmap.set_bad(NEUTRAL)
     size = 7 if len(files) <= CELLS / 2 else 5
-    short_names = [_name(Path(name.partition("::")[0]).name + name[len(name.partition("::")[0]) :]) for name in files]
-    axes.set_xticks(range(len(files)), short_names, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
-    axes.set_yticks(range(len(files)), short_names, fontsize=size)
+    names = [_name(name) for name in look.names or short_names(files).values()]
+    axes.set_xticks(range(len(files)), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
+    axes.set_yticks(range(len(files)), names, fontsize=size)
     axes.set_xlabel("head", fontsize=size)
     axes.set_ylabel("encoder", fontsize=size)
     axes.tick_params(length=0)
@@ -148,26 +182,46 @@ def _index_map(axes: Axes, title: str, records: Sequence[dict[str, Any]], files:
     return image
 
 
-def _values(axes: Axes, values: np.ndarray, image: Any, size: int) -> None:
-    """The value in each cell, dark on light or light on dark."""
+def _values(
+    axes: Axes, values: np.ndarray, image: Any, size: int, own: np.ndarray | None = None, levels: np.ndarray | None = None
+) -> None:
+    """The value in each cell, dark on light or light on dark; a star where the level is small. own: cells without colour."""
     for i, row in enumerate(values.tolist()):
         for j, value in enumerate(row):
             if math.isnan(value):
                 axes.text(j, i, "–", ha="center", va="center", fontsize=size, color=INK)
                 continue
-            red, green, blue, _ = image.cmap(image.norm(value))
-            light = 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.45
-            axes.text(j, i, short(value), ha="center", va="center", fontsize=size, color="black" if light else "white")
+            plain = own is not None and own[i, j]
+            star = "*" if levels is not None and levels[i, j] < SIGNIFICANT else ""
+            ink = FAINT if plain else _ink(image, value)
+            axes.text(j, i, short(value) + star, ha="center", va="center", fontsize=size, color=ink)
 
 
-def _range(m: Matrix) -> tuple[float, float]:
-    """What the colours span: all values but those of spaces against themselves, so that differences can be seen."""
-    own = np.array([[a == b for b in m.columns] for a in m.rows]) if m.same else np.zeros(m.values.shape, bool)
-    seen = m.values[np.isfinite(m.values) & ~own]
-    if not len(seen):
-        return 0.0, 1.0
-    low, high = float(seen.min()), float(seen.max())
-    return (low, high) if high > low else (low - 0.5, low + 0.5)
+def _stars(axes: Axes, levels: np.ndarray, coloured: Any, image: Any, size: int) -> None:
+    """A star in each cell whose level is small, where there is no room for values."""
+    for i, j in np.argwhere(np.nan_to_num(levels, nan=1.0) < SIGNIFICANT).tolist():
+        axes.text(j, i, "*", ha="center", va="center", fontsize=size, color=_ink(image, float(coloured[i, j])))
+
+
+def _ink(image: Any, value: float) -> str:
+    """Black on light colours, white on dark ones."""
+    red, green, blue, _ = image.cmap(image.norm(value))
+    return "black" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.45 else "white"
+
+
+def _own(m: Matrix) -> np.ndarray:
+    """Which cells compare a space with itself."""
+    return np.array([[a == b for b in m.columns] for a in m.rows]) if m.same else np.zeros(m.values.shape, bool)
+
+
+def _range(m: Matrix, look: Look) -> tuple[float, float]:
+    """The ends of the colours: as asked for, else the bounds of the metric; see colour_range."""
+    low, high = colour_range(m.metric, m.values[np.isfinite(m.values) & ~_own(m)].tolist())
+    low, high = (low if look.low is None else look.low), (high if look.high is None else look.high)
+    if not low < high:
+        given = f"--vmin {low:g}" if look.low is not None else f"--vmax {high:g}"
+        raise UsageError(f"{given} leaves no range: the colours would go from {low:g} to {high:g}", "Give both ends.")
+    return low, high
 
 
 def short(value: float) -> str:
@@ -201,16 +255,23 @@ def _histogram(axes: Axes, panel: Panel) -> None:
     axes.axvline(r["value"], color=MARK, lw=1.5, label=f"mean {r['value']:.4g}")
     if r["chance"] is not None:
         axes.axvline(r["chance"], color=INK, lw=1.2, ls="--", label=f"chance {r['chance']:.4g}")
-    axes.set_title(r["metric"], fontsize=10, loc="left", color=INK)
+    projection = r.get("projection") or ""
+    view = f", {projection if projection == 'absolute' else f'relative ({projection})'}" if projection else ""
+    k = f", k = {r['k']}" if panel.names_k else ""
+    axes.set_title(printable(f"{r['metric']}{k}{view}", 80), fontsize=10, loc="left", color=INK)
     axes.set_xlabel(wrapped(f"{r['convention']}; {count(r['n'])}", 62), fontsize=7, color=INK)
     axes.set_ylabel("share of items", fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=7)
 
 
-def _title(figure: Figure, metric: str, convention: str) -> None:
+def _title(figure: Figure, m: Matrix, look: Look) -> None:
+    """The metric and its convention, or what was asked for."""
     wide = int(figure.get_figwidth() * 13)
-    figure.suptitle(f"{metric}\n{wrapped(convention, wide)}", fontsize=9, color=INK)
+    starred = "*\u00a0q\u00a0<\u00a00.05" if m.levels is not None else ""
+    parts = (f"{m.view} spaces" if m.view else "", m.convention, count(m.n) if m.n else "", starred)
+    usual = f"{m.metric}\n{wrapped('; '.join(filter(None, parts)), wide)}"
+    figure.suptitle(usual if look.title is None else printable(look.title, 300), fontsize=9, color=INK)
 
 
 def _name(name: str) -> str:

@@ -16,6 +16,7 @@ from relrep_cli.base.registry import Entry, Param, Registry
 
 FITTED = 20_000  # training rows that an inductive method is fitted on
 FEWEST = 5  # items that make a picture
+OF_NUMPY = ("pca", "none")  # methods without scikit-learn, whose import takes over a second
 
 Perplexity = Annotated[float, Param("Perplexity of t-SNE: about how many neighbours it considers.", minimum=1)]
 Graph = Annotated[int, Param("Neighbours in the graph of umap and laplacian.", minimum=2)]
@@ -39,12 +40,12 @@ AnyReduction = TypeVar("AnyReduction", bound=Reduction)
 class Method(Entry[Reduction]):
     """A method with its traits.
 
-    title: its name in a picture. inductive: whether it is fitted on training rows. scaled: whether both axes have one unit,
-    so that distances can be seen. needs: a package that must be installed, or none.
+    title: its name in a picture. inductive: whether it is fitted on training rows; None where nothing is fitted. scaled:
+    whether both axes have one unit, so that distances can be seen. needs: a package that must be installed, or none.
     """
 
     title: str
-    inductive: bool
+    inductive: bool | None
     scaled: bool
     needs: str
     source: str
@@ -57,6 +58,12 @@ class Method(Entry[Reduction]):
 
 METHODS = Registry("method", Method)
 method = Method
+USUAL = "pca"
+
+
+def method_for(asked: str, dims: int) -> str:
+    """The method that was asked for, or the usual one, which leaves two dims as they are."""
+    return asked or ("none" if dims == 2 else USUAL)
 
 
 def ready(name: str) -> None:
@@ -84,20 +91,19 @@ def reduce(
     if not np.ptp(wide[0], axis=0).any():  # nothing can be fitted on a point
         wide[0], whose = wide[1], "items shown"
     peak = max(float(np.abs(side).max()) for side in wide)
-    with _single():
+    with _single(loads=name not in OF_NUMPY):
         made = METHODS[name].function(wide[0] / peak, wide[1] / peak, **params, seed=seed)
-    fitted = f"{len(wide[0])} {whose}" if METHODS[name].inductive else "the items shown"
-    return replace(
-        made,
-        places=np.asarray(made.places, np.float64),
-        convention=", ".join(filter(None, (made.convention, f"fitted on {fitted}"))),
-    )
+    inductive = METHODS[name].inductive
+    fitted = "" if inductive is None else f"fitted on {f'{len(wide[0])} {whose}' if inductive else 'the items shown'}"
+    convention = ", ".join(filter(None, (made.convention, fitted)))
+    return replace(made, places=np.asarray(made.places, np.float64), convention=convention)
 
 
 @contextmanager
-def _single() -> Iterator[None]:
-    """One thread, so that sums come in one order on all machines; quiet about the data."""
-    import sklearn.manifold  # noqa: F401 (only libraries that are loaded can be limited)
+def _single(loads: bool = True) -> Iterator[None]:
+    """One thread, so that sums come in one order on all machines; quiet about the data. loads: whether scikit-learn is used."""
+    if loads:
+        import sklearn.manifold  # noqa: F401 (only libraries that are loaded can be limited)
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1), warnings.catch_warnings():
@@ -105,17 +111,27 @@ def _single() -> Iterator[None]:
         yield
 
 
-@method(title="PCA", inductive=True, scaled=True, needs="", source="Pearson 1901, by scikit-learn")
+@method(title="PCA", inductive=True, scaled=True, needs="", source="Pearson 1901")
 def pca(train: np.ndarray, x: np.ndarray, *, seed: int = 0) -> Reduced:
     """The two principal components of the training rows; at most 20,000 of them."""
-    from sklearn.decomposition import PCA
-
-    width = min(2, *train.shape)
-    model = PCA(width, svd_solver="covariance_eigh").fit(train)
+    width, mean = min(2, *train.shape), train.mean(0)
+    centred = train - mean
+    variances, axes = np.linalg.eigh(centred.T @ centred)
+    axes = axes[:, ::-1][:, :width]
+    axes *= np.sign(axes[np.abs(axes).argmax(0), np.arange(width)])  # a direction has no sign of its own
     places = np.zeros((len(x), 2))
-    places[:, :width] = model.transform(x)
-    names = [f"PC {number} ({100 * share:.1f} %)" for number, share in enumerate(model.explained_variance_ratio_, 1)]
+    places[:, :width] = (x - mean) @ axes
+    shares = variances[::-1][:width] / variances.sum()
+    names = [f"PC {number} ({100 * share:.1f} %)" for number, share in enumerate(shares, 1)]
     return Reduced(places, "", (names[0], names[1] if width == 2 else ""))
+
+
+@method(title="Two dims", inductive=None, scaled=True, needs="", source="the coordinates themselves")
+def none(train: np.ndarray, x: np.ndarray, *, seed: int = 0) -> Reduced:
+    """The coordinates as they are, of a space of two dims such as a UMAP."""
+    if x.shape[1] != 2:
+        raise DataError(f"has {x.shape[1]} dims, and --method none draws two", "Choose another --method, such as pca.")
+    return Reduced(x, "as they are", ("dim 1", "dim 2"))
 
 
 @method(title="t-SNE", inductive=False, scaled=True, needs="", source="van der Maaten and Hinton 2008, by scikit-learn")

@@ -10,14 +10,16 @@ import numpy as np
 
 from relrep_cli.base.errors import DataError
 from relrep_cli.base.output import progress, say
+from relrep_cli.comparison.shown_names import short_names
 from relrep_cli.embedding import Embedding, bare_name, of_split, select
-from relrep_cli.plots.reductions import FITTED, METHODS, reduce
+from relrep_cli.plots.reductions import FITTED, METHODS, method_for, reduce
 from relrep_cli.plots.scatters import MOST, REST, Cloud, Picture
 
 
 @dataclass(frozen=True)
 class View:
-    """A way to look at spaces. label: what a panel's title adds. of: for a space, the function that its items go through."""
+    """A way to look at spaces. label: what a panel's title adds, "" for the kind of the file. of: for a space, the function
+    that its items go through."""
 
     label: str
     of: Callable[[Embedding], Callable[[Embedding], Embedding]]
@@ -30,7 +32,8 @@ ABSOLUTE = View("", lambda space: lambda items: items)
 class PanelOptions:
     """What every panel shows: at most `sample` items, of the split if one is named, in two dims by a method.
 
-    params: of the method. color: the column that colours the points.
+    method: "" for the usual one. params: of the method. color: the column that colours the points. quiet: say nothing of
+    a sample.
     """
 
     method: str
@@ -39,6 +42,7 @@ class PanelOptions:
     split: str | None = None
     sample: int = 2_000
     seed: int = 0
+    quiet: bool = False
 
 
 def panels(spaces: Sequence[Embedding], views: Sequence[View], options: PanelOptions) -> list[list[Cloud]]:
@@ -47,6 +51,7 @@ def panels(spaces: Sequence[Embedding], views: Sequence[View], options: PanelOpt
     Raises DataError for a space that lacks the column or the split, or that has too few items.
     """
     drawn = [_items(e, options) for e in spaces]
+    names = short_names([e.uri for e in spaces]) if len(spaces) > 1 else {e.uri: bare_name(e.uri) for e in spaces}
     lines: list[list[Cloud]] = []
     with progress("drawing") as advance:
         for view in views:
@@ -54,7 +59,8 @@ def panels(spaces: Sequence[Embedding], views: Sequence[View], options: PanelOpt
             for place, (e, (shown, train)) in enumerate(zip(spaces, drawn, strict=True)):
                 advance(len(lines) * len(spaces) + place, len(views) * len(spaces), e.uri)
                 through = view.of(e)
-                clouds.append(_cloud(e, through(shown), through(train), options, view.label))
+                title = f"{names[e.uri]}, {view.label or e.kind}"
+                clouds.append(_cloud(e, through(shown), through(train), options, title))
             lines.append(clouds)
     return lines
 
@@ -66,7 +72,8 @@ def _items(e: Embedding, options: PanelOptions) -> tuple[Embedding, Embedding]:
     rng = np.random.default_rng(options.seed)
     shown = of_split(e, options.split)
     if shown.n > options.sample:
-        say(f"{e.uri}: {options.sample} of {shown.n} items are drawn (seed {options.seed}); --sample draws more.")
+        if not options.quiet:
+            say(f"{e.uri}: {options.sample} of {shown.n} items are drawn (seed {options.seed}); --sample draws more.")
         order = np.argsort(shown.ids, kind="stable")
         shown = select(shown, np.sort(order[rng.permutation(shown.n)[: options.sample]]))
     training = _training(e)
@@ -80,15 +87,16 @@ def _training(e: Embedding) -> np.ndarray | None:
     return None if rows is None or not len(rows) else rows
 
 
-def _cloud(e: Embedding, shown: Embedding, train: Embedding, options: PanelOptions, view: str) -> Cloud:
+def _cloud(e: Embedding, shown: Embedding, train: Embedding, options: PanelOptions, title: str) -> Cloud:
     whose = "items" if _training(e) is None else "training rows"
     try:
-        made = reduce(options.method, train.x, shown.x, options.params, options.seed, whose)
+        method = method_for(options.method, shown.x.shape[1])
+        made = reduce(method, train.x, shown.x, options.params if options.method else {}, options.seed, whose)
     except DataError as error:
         raise DataError(error.finding, error.remedy, file=e.uri) from None
     note = f"{shown.n} items, {shown.x.shape[1]} dims; {made.convention}"
-    values, scaled = _values(shown, options.color), METHODS[options.method].scaled
-    return Cloud(bare_name(e.uri) + view, note, made.places, shown.ids, values, made.axes, scaled)
+    values, scaled = _values(shown, options.color), METHODS[method].scaled
+    return Cloud(title, note, made.places, shown.ids, values, made.axes, scaled)
 
 
 def _values(e: Embedding, color: str) -> np.ndarray | None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from relrep_cli.base.errors import UsageError
 from relrep_cli.numerics import distances as kernels
 
 
@@ -64,19 +63,3 @@ def unit_length(x: Any) -> Any:
 
 def where(mask: Any) -> Any:
     return np.nonzero(mask) if isinstance(mask, np.ndarray) else mask.nonzero(as_tuple=True)
-
-
-def torch_device(device: str) -> Any:
-    """Return the torch module when it supports the device; None for `auto` on a machine without CUDA.
-
-    Raises UsageError when the device is not available.
-    """
-    import torch
-
-    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if device == "auto":
-        return torch if present["cuda"] else None
-    if not present.get(device.partition(":")[0], False):
-        found = ", ".join(["cpu", *(name for name, there in present.items() if there)])
-        raise UsageError(f"torch finds no such device here; found: {found}", "Choose one of these.", place=f"--device {device}")
-    return torch

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,15 +14,22 @@ from relrep_cli import store
 from relrep_cli.anchors.correspondences import Pairs
 from relrep_cli.base.errors import UsageError
 from relrep_cli.base.output import Record, progress, say
+from relrep_cli.base.task_cache import Records, records_for
 from relrep_cli.comparison.low_dims import hint
 from relrep_cli.embedding import RELATIVE, Embedding, Step, chain, make_step
+from relrep_cli.engine.estimates import told
+from relrep_cli.engine.running import HERE, Engine
 from relrep_cli.engine.shards import Shard
+from relrep_cli.relative.costs import cost_of
 from relrep_cli.relative.projected_parts import rows_of
-from relrep_cli.relative.projection import Basis, basis, projection_notes, relative, relative_blocks
+from relrep_cli.relative.projected_rows import Fitted
+from relrep_cli.relative.projection import Basis, basis, projection_notes, relative, relative_blocks, tile_rows
 from relrep_cli.relative.recipes import Recipe
 from relrep_cli.store.h5ad_copies import Addition, write_copy
 from relrep_cli.store.limits import STATISTIC
 from relrep_cli.store.reading import PLAIN, Reading
+from relrep_cli.store.row_parts import SHARD
+from relrep_cli.store.shared_rows import SharedRows, rows_of_task
 
 IN_OBSM = "X_relrep"  # where scanpy looks for embeddings: obsm, with X_ in front
 
@@ -31,7 +40,8 @@ class Projection:
 
     weights: file for the attention that a trained aggregator pays to each function, "" for none. inputs: further files that
     must not be overwritten. dtype: of the stored numbers; None for float32, with a note where that narrows float64. exact:
-    compute in float64 on padded tiles. shard: write only this part, into its own file.
+    compute in float64 on padded tiles. shard: write only this part, into its own file. engine: where rows are computed. setup,
+    source: how another process makes the rows, see SharedRows; it gets (source, Fitted).
     """
 
     output: str
@@ -44,6 +54,9 @@ class Projection:
     force: bool = False
     dry_run: bool = False
     shard: Shard | None = None
+    engine: Engine = HERE
+    setup: str = ""
+    source: Any = None
 
     @property
     def stored(self) -> str:
@@ -73,13 +86,16 @@ def project_file(file: str, recipe: Recipe, to_do: Projection) -> None:
         store.refuse(target, to_do.force, [file, *to_do.inputs], store.HDF5 if target == output else ())
     if to_do.dry_run:
         m, size = recipe.width(), e.n * recipe.width() * np.dtype(to_do.stored).itemsize / 1e6
-        return say(f"would: project {file}: {e.n} x {e.d} on {m} columns by {recipe.label} to {output}, {size:.1f} MB")
+        say(f"would: project {file}: {e.n} x {e.d} on {m} columns by {recipe.label} to {output}, {size:.1f} MB")
+        return say(f"would: take {told(cost_of(e, recipe), processes=max(1, to_do.engine.processes))}")
     to = basis(e, recipe, double=to_do.stored == "float64", exact=to_do.exact)
     note_basis(e, to)
     if e.x.dtype.itemsize == 8 and to_do.dtype is None:
         say(f"{file}: is float64 and computed so, but stored as float32; --dtype float64 keeps it.")
     attention: list[np.ndarray] = []
-    _write(e, to, to_do, chain([e, *recipe.anchor_sources], step), attention if weights else None)
+    records = records_for(output, None, to_do.force) if to_do.engine.elsewhere else Records(None)
+    _write(e, to, to_do, chain([e, *recipe.anchor_sources], step), attention if weights else None, records)
+    records.close()
     if weights:
         _write_weights(weights, e, recipe, np.concatenate(attention), to_do.force)
     part = f"part {to_do.shard.number} of {to_do.shard.count} of " if to_do.shard else ""
@@ -112,6 +128,9 @@ def _check(recipe: Recipe, to_do: Projection) -> None:
     if to_do.shard is not None and (to_do.weights or to_do.output == "-"):
         what = "--weights" if to_do.weights else "-o -"
         raise UsageError(f"--shard makes a part, and does not go with {what}", "Leave one of them out.")
+    if to_do.engine.elsewhere and (to_do.weights or to_do.output == "-"):
+        what = "--weights" if to_do.weights else "-o -"
+        raise UsageError(f"--cluster writes rows from several processes, and does not go with {what}", "Leave one of them out.")
     if to_do.exact and (to_do.device != "cpu" or recipe.trained is not None):
         other = "--device" if to_do.device != "cpu" else "--aggregator"
         raise UsageError(f"--exact computes with NumPy, so it does not go with {other}", "Leave one of them out.")
@@ -127,14 +146,26 @@ def _params(e: Embedding, recipe: Recipe, to_do: Projection) -> dict[str, object
     return params
 
 
-def _write(e: Embedding, to: Basis, to_do: Projection, steps: list[Step], attention: list[np.ndarray] | None) -> None:
-    e, said = (e, {}) if to_do.shard is None else rows_of(e, to.recipe, to_do.shard)
-    with progress("projecting") as advance:
-        blocks = relative_blocks(e.x, to, to_do.device, None if attention is None else attention.append)
+def _write(
+    whole: Embedding, to: Basis, to_do: Projection, steps: list[Step], attention: list[np.ndarray] | None, records: Records
+) -> None:
+    e, said = (whole, {}) if to_do.shard is None else rows_of(whole, to.recipe, to_do.shard)
+    width = to.recipe.width()
+    with ExitStack() as stack:
+        blocks: Iterator[np.ndarray] | SharedRows
+        if to_do.engine.elsewhere:
+            fitted = Fitted.of(to, int(said[SHARD][2]) if SHARD in said else 0, to_do.device)
+            step = rows_of_task(tile_rows(e.d, width), max(e.d, width))
+            shared = (to_do.source, fitted)
+            blocks = SharedRows("projecting", to_do.setup, shared, step, to_do.engine, records, str(steps[-1]["id"]))
+        else:
+            advance = stack.enter_context(progress("projecting"))
+            computed = relative_blocks(e.x, to, to_do.device, None if attention is None else attention.append)
+            blocks = _counted(computed, e.n, advance)
         store.write(
             to_do.output,
-            _counted(blocks, e.n, advance),
-            shape=(e.n, to.recipe.width()),
+            blocks,
+            shape=(e.n, width),
             dtype=to_do.stored,
             ids=e.ids,
             obs=e.obs,

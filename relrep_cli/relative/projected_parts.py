@@ -1,4 +1,4 @@
-"""Parts of a projected file that several runs share: the rows of a part, and the whole of all parts."""
+"""Parts of a file that several runs share: the rows of a projected part, and the whole of all parts of any file."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from relrep_cli import store
-from relrep_cli.base.errors import DataError, UsageError
+from relrep_cli.base.errors import DataError
 from relrep_cli.base.output import progress, say
 from relrep_cli.embedding import Embedding
 from relrep_cli.engine.shards import Shard, refuse_incomplete
 from relrep_cli.numerics.blocks import release, slices
 from relrep_cli.relative.projection import tile_rows
 from relrep_cli.relative.recipes import Recipe
+from relrep_cli.store.row_parts import SHARD, rows_of_shard, stated
 
-SHARD = "shard"  # in `uns` of a part: its number, their count, its first row, and the rows of the whole
 COPIED = 4096  # rows
 
 
@@ -35,19 +35,10 @@ def rows_of(embedding: Embedding, recipe: Recipe, shard: Shard) -> tuple[Embeddi
 
     Raises UsageError when there are fewer tiles than parts.
     """
-    step = tile_rows(embedding.d, recipe.width())
-    tiles = -(-embedding.n // step)
-    if tiles < shard.count:
-        raise UsageError(
-            f"{embedding.n} rows are {tiles} blocks of {step}, too few for {shard.count} parts",
-            f"Write --shard I/{tiles}, or fewer.",
-            file=embedding.uri,
-        )
-    own = shard.of(tiles)
-    rows = slice(own.start * step, min(own.stop * step, embedding.n))
+    rows = rows_of_shard(embedding.n, tile_rows(embedding.d, recipe.width()), shard, embedding.uri)
     columns = {name: column[rows] for name, column in embedding.obs.items()}
     part = replace(embedding, x=embedding.x[rows], ids=embedding.ids[rows], obs=columns)
-    return part, {SHARD: np.array([shard.number, shard.count, rows.start, embedding.n], np.float64)}
+    return part, stated(shard, rows.start, embedding.n)
 
 
 def read_part(name: str) -> FilePart:
@@ -55,7 +46,7 @@ def read_part(name: str) -> FilePart:
     embedding = store.digested(store.read(name))
     said = embedding.uns.get(SHARD)
     if said is None or said.shape != (4,) or not np.isfinite(said).all() or not 1 <= said[0] <= said[1]:
-        raise DataError("no part of a projected file", "Name files that project --shard has written.", file=name)
+        raise DataError("no part of a file", "Name files that project or embed has written with --shard.", file=name)
     number, count, start, total = map(int, said)
     return FilePart(Shard(number, count), embedding, start, total)
 
@@ -69,7 +60,7 @@ def merge_files(parts: Sequence[FilePart], output: str, force: bool) -> None:
     found = sorted(parts, key=lambda part: part.start)
     first, ends = found[0], np.cumsum([0, *(part.embedding.n for part in found)])
     if [part.start for part in found] != ends[:-1].tolist() or ends[-1] != first.total:
-        raise DataError("the parts do not hold every row once", "Project again with --shard.", file=output)
+        raise DataError("the parts do not hold every row once", "Write them again with --shard.", file=output)
     e = first.embedding
     with progress("merging") as advance:
         store.write(

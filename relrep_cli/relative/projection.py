@@ -12,10 +12,10 @@ import numpy as np
 from relrep_cli.base.errors import DataError
 from relrep_cli.embedding import RELATIVE, Embedding
 from relrep_cli.numerics.blocks import block_rows, pick, release, row_blocks, slices, widen
+from relrep_cli.numerics.devices import NUMPY, chosen, torch_device
 from relrep_cli.numerics.threads import in_order
 from relrep_cli.numerics.whitening import deviations, moments
 from relrep_cli.relative.aggregators import AGGREGATORS, layer_norm
-from relrep_cli.relative.array_libraries import torch_device
 from relrep_cli.relative.recipes import Recipe, anchors_digest
 from relrep_cli.relative.similarities import SIMILARITIES, Training
 
@@ -282,12 +282,11 @@ def relative(e: Embedding, to: Basis, device: str = "cpu") -> Embedding:
 
 def _transfers(device: str) -> tuple[Any, Any]:
     """The functions that move a block to the device and back."""
-    if device == "cpu":
+    if chosen(device) == NUMPY:
         return (lambda block: block), (lambda block: block)
-    torch = torch_device(device)
-    if torch is None:  # `auto` on a machine without a GPU
-        return _transfers("cpu")
-    place = "cuda" if device == "auto" else device
+    import torch
+
+    place = torch_device(device)
     return (lambda block: torch.from_numpy(block).to(place)), (lambda block: block.cpu().numpy())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Literal, TypeVar
 
@@ -57,6 +57,11 @@ class Items:
     @property
     def split(self) -> NDArray[Any] | None:
         return self.obs.get("split")
+
+    def part(self, rows: slice) -> Items:
+        """Consecutive items, to be encoded. The digest stays that of all items."""
+        x = self.x.part(rows) if self.kind == "texts" else self.x[rows]
+        return replace(self, x=x, ids=self.ids[rows], obs={name: column[rows] for name, column in self.obs.items()}, pairs=None)
 
     def rows_of(self, split: str) -> NDArray[np.intp]:
         """Row numbers of that split; none when the items have no splits."""

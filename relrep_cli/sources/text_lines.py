@@ -27,6 +27,12 @@ class Texts:
     def __len__(self) -> int:
         return len(self.ends)
 
+    def part(self, rows: slice) -> Texts:
+        """Consecutive texts, as a sequence of the same kind."""
+        begin = int(self.ends[rows.start - 1]) if rows.start else 0
+        ends = self.ends[rows]
+        return Texts(self.blob[begin : int(ends[-1]) if len(ends) else begin], ends - begin)
+
     def __getitem__(self, rows: Any) -> list[str]:
         numbers = np.arange(len(self))[rows]
         starts = np.where(numbers > 0, self.ends[numbers - 1], 0)

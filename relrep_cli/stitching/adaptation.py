@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import ceil
 from typing import Any
 
 import numpy as np
@@ -42,7 +41,7 @@ class Adaptation:
 def adapted(trained: Trained, task: Task, what: str, how: Adaptation, seed: int) -> Trained:
     """A copy of the head, its part `what` trained further on the few rows of the task."""
     rows = how.rows(task)
-    epochs = max(PASSES, ceil(STEPS / ceil(len(rows) / mlp.BATCH)))
+    epochs = mlp.passes(len(rows), 0, PASSES, STEPS)
     x, y = task.x_train[rows], task.y_train[rows]
     arrays, front = mlp.adapted(trained.arrays, trained.front, x, y, trained.classes, what, seed, how.device, epochs)
     return replace(trained, arrays=arrays, front=front)

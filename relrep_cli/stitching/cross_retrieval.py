@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import lru_cache
 
 import numpy as np
 
@@ -13,19 +13,27 @@ from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.base.output import Record, progress, say
 from relrep_cli.embedding import Embedding, find_ids, in_id_order
 from relrep_cli.neighbors import nearest, overlap, ranks, unit_rows
-from relrep_cli.numerics.blocks import row_blocks, take
-from relrep_cli.numerics.intervals import bootstrap_of_few, within
+from relrep_cli.numerics.blocks import pick, row_blocks, take
+from relrep_cli.numerics.intervals import bootstrap_of_few, of_share, within
 from relrep_cli.numerics.spool import spool
 from relrep_cli.relative.projection import Basis
 from relrep_cli.relative.recipes import Recipe
 from relrep_cli.relative.shared_views import KEPT, Views
+from relrep_cli.stitching.cycles import cycle_losses
 from relrep_cli.stitching.grid import Route
 from relrep_cli.stitching.methods import Method, routes
+from relrep_cli.stitching.retrieval_summary import Hits, Losses, Summary
 from relrep_cli.stitching.spaces import Spaces
 
 K = 10
+MAPS_KEPT = 2**25  # numbers of the maps between pairs that are kept for their cycles
 TARGETS = ("retrieval", "asif")
-COLUMNS = ("encoder", "index", "method", "anchors", "recall_1", "recall_10", "mrr", "retained", "low", "high", "n", "size")
+SHARES = ("recall_1", "recall_10", "retained")
+COLUMNS = (
+    *("encoder", "index", "method", "anchors", "recall_1", "recall_10", "mrr", "retained"),
+    *(f"{name}_{end}" for name in SHARES for end in ("low", "high")),
+    *("cycle_loss", "cycle_worst", "n", "size"),
+)
 
 
 @dataclass(frozen=True)
@@ -47,29 +55,36 @@ class Sparse:
         return out
 
 
-def retrieve(queries: np.ndarray, own: np.ndarray, base: np.ndarray, seed: int) -> dict[str, Any]:
+@dataclass(frozen=True, eq=False)
+class Lookups:
+    """places: (q,) the rank of each query's own item among all. kept: (q,) the share of the ten other items nearest to the
+    item's own vector, which re-embedding the query would find, that the query finds among its ten nearest others."""
+
+    places: np.ndarray
+    kept: np.ndarray
+    size: int
+
+    def record(self, seed: int) -> Record:
+        """The means, and the 95 % intervals of the shares over items: Wilson's for hits and misses, else by bootstrap."""
+        rows = dict(zip(SHARES, (self.places == 1, self.places <= K, self.kept), strict=True))
+        found: Record = {name: float(values.mean()) for name, values in rows.items()}
+        found["mrr"] = float((1 / self.places).mean())
+        for name, values in rows.items():
+            one = of_share(found[name], len(values)) if values.dtype == bool else None
+            low, high = one or within(bootstrap_of_few(values, np.random.default_rng(seed)), (0, 1))
+            found |= {f"{name}_low": low, f"{name}_high": high}
+        return found | {"n": len(self.places), "size": self.size}
+
+
+def look_up(queries: np.ndarray, own: np.ndarray, base: np.ndarray) -> Lookups:
     """How well queries (q, d) find their items, the rows `own` (q,) of the index base (n, d), by cosine.
 
-    recall_1, recall_10, mrr: of the query's own item among all n. retained: the share of the ten other items nearest to the
-    item's own vector, which re-embedding the query would find, that the query finds among its ten nearest others; low and
-    high: its 95 % interval. Raises UsageError for an index of fewer than 12 items.
+    Raises UsageError for an index of fewer than 12 items.
     """
     index = take(base, np.concatenate([own, np.setdiff1d(np.arange(len(base)), own)]))  # query i is to find row i
-    places = ranks(queries, index)
     found = nearest(queries, index, K, exclude_self=True)
     wanted = nearest(index, index, K, exclude_self=True, rows=np.arange(len(own)))
-    kept = overlap(found.rows, wanted.rows) / K
-    low, high = within(bootstrap_of_few(kept, np.random.default_rng(seed)), (0, 1))
-    return {
-        "recall_1": float((places == 1).mean()),
-        "recall_10": float((places <= K).mean()),
-        "mrr": float((1 / places).mean()),
-        "retained": float(kept.mean()),
-        "low": low,
-        "high": high,
-        "n": len(queries),
-        "size": len(base),
-    }
+    return Lookups(ranks(queries, index), overlap(found.rows, wanted.rows) / K, len(base))
 
 
 def retrieval_methods(target: str, found: Sequence[Method], recipe: Recipe | None) -> list[Method]:
@@ -113,38 +128,75 @@ class RetrievalPlan:
         es = [in_id_order(e) for e in spaces.es]
         views = [Views(e, KEPT // len(es), self.on_basis) for e in es]
         records: list[Record] = []
+        summary = Summary(es, self.seed)
         with progress("retrieving") as advance:
             for done, m in enumerate(self.methods):
                 advance(done, len(self.methods), m.label)
-                xs = self._coordinates(views, m)
-                xs = [self.sparse.of(x) for x in xs] if m.label == "asif" else xs
-                number = len(spaces.recipe.anchor_ids) if spaces.recipe is not None and m.anchored else None
-                route = routes([m], spaces.anchors)[0]
-                records += [r | {"method": m.label, "anchors": number} | spaces.flags for r in _pairs(es, xs, route, self.seed)]
+                records += self._by(m, es, views, summary)
+        for line in summary.lines():
+            say(line)
         return records
+
+    def _by(self, m: Method, es: Sequence[Embedding], views: Sequence[Views], summary: Summary) -> Iterator[Record]:
+        """The records of one method, whose hits the summary counts."""
+        spaces = self.spaces
+        xs = self._coordinates(views, m)
+        xs = [self.sparse.of(x) for x in xs] if m.label == "asif" else xs
+        flags: Record = {"method": m.label, "anchors": None, **spaces.flags}
+        if spaces.recipe is not None and m.anchored:
+            flags["anchors"] = len(spaces.recipe.anchor_ids)
+        route = routes([m], spaces.anchors)[0]
+        if route.carry is not None:  # each map is fitted once for lookups and cycles
+            largest = max(e.d for e in es)
+            route = replace(route, carry=lru_cache(max(1, MAPS_KEPT // largest**2))(route.carry))
+        losses = self._cycle_losses(m, route, es)
+        summary.cycles[m.label] = losses
+        unequal = []
+        for a, b, record, hits in _pairs(es, xs, route, self.seed):
+            if hits is None:
+                unequal.append(f"{es[a].uri} and {es[b].uri}")
+            else:
+                summary.count(m.label, a, b, hits)
+            if of_pair := losses.get((a, b)):
+                record |= {"cycle_loss": float(np.mean(of_pair)), "cycle_worst": max(of_pair)}
+            yield record | flags
+        if unequal:
+            more = f" and {len(unequal) - 1} other pairs" if unequal[1:] else ""
+            say(f"{unequal[0]}{more}: {m.label} of unequal dims finds nothing: n/a.")
+
+    def _cycle_losses(self, m: Method, route: Route, es: Sequence[Embedding]) -> Losses:
+        """Translators lose something on the way around; where all spaces meet in one, there is nothing to lose."""
+        if route.carry is not None:
+            rows = [pick(e.x, test) for e in es if (test := e.rows_of_split("test")) is not None]
+            return cycle_losses(route.carry, rows, self.seed) if len(rows) == len(es) else {}
+        if m.universe or m.recipe is not None:
+            return {pair: [0.0] for pair in itertools.permutations(range(len(es)), 2)}
+        return {}
 
     def _coordinates(self, views: Sequence[Views], m: Method) -> list[np.ndarray]:
         """The rows of every space as the method looks them up."""
         if m.universe:
-            maps = self.spaces.universe(m.universe, m.params).maps
+            maps = self.spaces.universe(m.universe, m.params, heads=False).maps
             return [carry.narrow(v.e.x) for carry, v in zip(maps, views, strict=True)]
         return [v.e.x if m.recipe is None else v.of(m.recipe).e.x for v in views]
 
 
-def _pairs(es: Sequence[Embedding], xs: Sequence[np.ndarray], route: Route, seed: int) -> Iterator[Record]:
-    """One method on every pair; `none` looks up each space's items in itself, as re-embedding would."""
+def _pairs(
+    es: Sequence[Embedding], xs: Sequence[np.ndarray], route: Route, seed: int
+) -> Iterator[tuple[int, int, Record, Hits | None]]:
+    """One method on every pair, with its hits; `none` looks up each space's items in itself, as re-embedding would."""
     for e, h in itertools.product(range(len(es)), repeat=2):
         if (e == h) != route.own:
             continue
         record: Record = {"encoder": es[e].uri, "index": es[h].uri}
         carry = None if route.carry is None or e == h else route.carry(e, h)
         if carry is None and xs[e].shape[1] != xs[h].shape[1]:
-            say(f"{es[e].uri} and {es[h].uri}: {route.label} of unequal dims finds nothing: n/a.")
-            yield record
+            yield e, h, record, None
             continue
         rows, own = _shared(es[e], es[h])
         queries = np.asarray(take(xs[e], rows))
-        yield record | retrieve(queries if carry is None else carry(queries), own, xs[h], seed)
+        found = look_up(queries if carry is None else carry(queries), own, xs[h])
+        yield e, h, record | found.record(seed), (es[e].ids[rows], found.places == 1)
 
 
 def _shared(a: Embedding, b: Embedding) -> tuple[np.ndarray, np.ndarray]:

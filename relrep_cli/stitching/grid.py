@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from relrep_cli.numerics.blocks import take
 from relrep_cli.numerics.intervals import bootstrap_of_few, within
 
 Record = dict[str, Any]
+Cells = dict[tuple[str, int, int], Record]  # by label of the route, encoder and head
 Map = Callable[[np.ndarray], np.ndarray]
 NOWHERE = Records(None)
 UNSCORED: dict[str, Record] = {"classes": {}, "numbers": {"r2": None, "mse": None}, "images": {"mse": None}}
@@ -176,7 +178,7 @@ class Job:
     params: Mapping[str, Any]
     seeds: Sequence[int] = (0,)
     device: str = "cpu"
-    advance: Callable[..., None] = lambda *_: None
+    advance: Callable[[float], None] = lambda part: None
     cache: Records = NOWHERE
     front: Callable[[], Any] | None = None
     on_cell: Callable[[str, int, int, list[Trained], list[np.ndarray]], None] | None = None
@@ -193,24 +195,22 @@ def grid(tasks: Sequence[Task], target: Target, routes: Sequence[Route], job: Jo
     reach, for unequal dims, have no value. deviation: standard deviation of the score over seeds. A head is trained once
     for all its cells, and only if one is missing from the records.
     """
-    cells: dict[tuple[str, int, int], Record] = {}
+    cells: Cells = {}
     for h in range(len(tasks)):
-        wanted = [(r, e) for r in routes for e in range(len(tasks)) if r.fits(tasks, e, h)]
-        cells |= _column(tasks, h, wanted, target, job)
-    pairs = [(e, h) for e in range(len(tasks)) for h in range(len(tasks))]
-    return [_record(tasks, r.label, e, h, cells, target) for r in routes for e, h in pairs if e == h or not r.own]
+        cells |= column(tasks, h, routes, target, job)
+    counts = [len(task.y_test) for task in tasks]
+    return table([task.uri for task in tasks], counts, [(r.label, r.own) for r in routes], cells, target.kind)
 
 
-def _column(
-    tasks: Sequence[Task], h: int, wanted: Sequence[tuple[Route, int]], target: Target, job: Job
-) -> dict[tuple[str, int, int], Record]:
+def column(tasks: Sequence[Task], h: int, routes: Sequence[Route], target: Target, job: Job) -> Cells:
     """The head of one space, trained with every seed, on the test rows of the encoders that reach it."""
+    wanted = [(r, e) for r in routes for e in range(len(tasks)) if r.fits(tasks, e, h)]
     keys = {(r.label, e): _key(tasks, r, e, h, target, job) for r, e in wanted}
     found = {place: job.cache.get(key) for place, key in keys.items() if key}
     missing = [(r, e) for r, e in wanted if found.get((r.label, e)) is None]
     trained: list[Trained] = []
     for done, seed in enumerate(job.runs if missing else []):
-        job.advance(h * len(job.runs) + done, len(tasks) * len(job.runs), f"{job.head} head of {tasks[h].uri}")
+        job.advance(done / len(job.runs))
         own = tasks[h]
         trained.append(train(job.head, own.x_train, own.y_train, len(target.classes), job.params, seed, job.device, job.front))
     for r, e in missing:
@@ -271,10 +271,25 @@ def is_error(cell: Record) -> bool:
     return "mse" in cell and "r2" not in cell
 
 
-def _record(
-    tasks: Sequence[Task], label: str, e: int, h: int, cells: Mapping[tuple[str, int, int], Record], target: Target
-) -> Record:
-    own = score(cells[label, e, e])
-    cell = cells.get((label, e, h), MISSING | UNSCORED[target.kind])
-    record = {"encoder": tasks[e].uri, "head": tasks[h].uri, "method": label, "n": len(tasks[e].y_test), "end_to_end": own}
-    return record | cell | {"stitching_index": index(cell, own)}
+def table(
+    uris: Sequence[str],
+    counts: Sequence[int],
+    routes: Sequence[tuple[str, bool]],
+    cells: Cells,
+    kind: str,
+    errors: Mapping[int, str] = MappingProxyType({}),
+) -> list[Record]:
+    """The records of a grid: every route, then every encoder with every head.
+
+    counts: of test rows. routes: label, and whether only end-to-end cells count. kind: of the target. errors: of the heads
+    that could not be trained.
+    """
+    pairs = [(e, h) for e in range(len(uris)) for h in range(len(uris))]
+    found = []
+    for label, e, h in ((label, e, h) for label, own in routes for e, h in pairs if e == h or not own):
+        own = score(cells[label, e, e]) if (label, e, e) in cells else None
+        cell = cells.get((label, e, h), MISSING | UNSCORED[kind])
+        record = {"encoder": uris[e], "head": uris[h], "method": label, "n": counts[e], "end_to_end": own}
+        record |= cell | {"stitching_index": index(cell, own)}
+        found.append(record | ({"error": errors[h]} if h in errors else {}))
+    return found

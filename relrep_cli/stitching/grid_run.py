@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from relrep_cli.base.errors import UsageError, printable
-from relrep_cli.base.output import Record, progress, say
+from relrep_cli.base.output import Record, say
 from relrep_cli.base.task_cache import Records
 from relrep_cli.embedding import Embedding
+from relrep_cli.engine import jobs as engine_jobs
+from relrep_cli.engine.jobs import Advance
+from relrep_cli.engine.running import outcomes
 from relrep_cli.heads.heads import HEADS
 from relrep_cli.relative.aggregators import AGGREGATORS
 from relrep_cli.relative.projection import Basis
@@ -21,7 +24,8 @@ from relrep_cli.relative.recipes import Recipe
 from relrep_cli.relative.shared_views import KEPT, Views
 from relrep_cli.stitching.adaptation import Adaptation, cells
 from relrep_cli.stitching.adaptation import records as adapted_records
-from relrep_cli.stitching.grid import Job, Target, Task, grid, prepare
+from relrep_cli.stitching.grid import Job, Target, Task, column, prepare
+from relrep_cli.stitching.grid_results import Column, Frame, Grid, collect
 from relrep_cli.stitching.methods import Method, routes
 from relrep_cli.stitching.spaces import Spaces, report_unseen
 
@@ -85,7 +89,10 @@ class GridPlan:
 
     def run(self) -> list[Record]:
         """Every record of the table, after the other files are written."""
-        records = records_of(self.spaces, self.settings)
+        return self.finish(records_of(self.spaces, self.settings))
+
+    def finish(self, records: list[Record]) -> list[Record]:
+        """Write the other files, and return the records."""
         self.settings.cache.close()
         self.outputs.write(self.spaces, self.settings, records)
         if any(r["stitching_index"] is None and r["method"] == "absolute" for r in records):
@@ -93,54 +100,111 @@ class GridPlan:
         return records
 
 
-def records_of(spaces: Spaces, run: Run) -> list[Record]:
-    """Every method with every head on every pair of spaces, in the order of methods, then heads."""
-    if spaces.target is None:
-        return []
+@dataclass(frozen=True, eq=False)
+class Session:
+    """The state of a process that trains heads: the spaces, and those of the last group of methods made ready.
+
+    adapted: the cells of adapted heads, by group and head.
+    """
+
+    spaces: Spaces
+    run: Run
+    views: list[Views]
+    ready: dict[int, list[Task]] = field(default_factory=dict)
+    adapted: dict[tuple[int, str], tuple[dict[Any, Record], Callable[..., None]]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, spaces: Spaces, run: Run) -> Session:
+        return cls(spaces, run, [Views(e, KEPT // len(spaces.es), run.on_basis) for e in spaces.es])
+
+    def tasks(self, place: int) -> list[Task]:
+        """Every space in the coordinates of a group of methods."""
+        if place not in self.ready:
+            self.ready.clear()  # before the next group needs the memory
+            first = groups(self.run.methods)[place][0]
+            self.ready[place] = [_task(view, n, first, self.spaces) for n, view in enumerate(self.views)]
+        return self.ready[place]
+
+    def on_cell(self, place: int, name: str, runs: Sequence[int]) -> Callable[..., None] | None:
+        """What gets every cell that is computed."""
+        collect = None if self.run.on_cell is None else partial(self.run.on_cell, name)
+        m, how = groups(self.run.methods)[place][0], self.run.adaptation
+        if how is None or m.recipe is None or not m.trains:
+            return collect
+        assert self.spaces.target is not None
+        if (place, name) not in self.adapted:
+            parts = list(m.recipe.similarities)
+            self.adapted[place, name] = cells(self.tasks(place), self.spaces.target, how, parts, runs)
+        adapt = self.adapted[place, name][1]
+
+        def on_cell(*cell: Any) -> None:
+            adapt(*cell)
+            if collect is not None:
+                collect(*cell)
+
+        return on_cell
+
+
+def groups(methods: Sequence[Method]) -> list[list[Method]]:
+    """Methods that share their coordinates, and so their heads, in one group."""
+    apart = [[m for m in methods if m.keeps_coordinates], *([m] for m in methods if not m.keeps_coordinates)]
+    return [group for group in apart if group]
+
+
+def frame_of(spaces: Spaces, run: Run) -> Frame:
+    """The table that the run will fill. Raises UsageError for a method with no head that fits it."""
+    assert spaces.target is not None
+    count = None if spaces.recipe is None else len(spaces.recipe.anchor_ids)
+    grids = [
+        Grid(place, name, [(m.label, m.label == "none") for m in group])
+        for place, group in enumerate(groups(run.methods))
+        for name in _fitting(run.heads, group[0], spaces.target)
+    ]
+    order = [(m.label, name) for m in run.methods for name in run.heads]
+    numbers = {m.label: count if m.anchored else None for m in run.methods}
+    return Frame([e.uri for e in spaces.es], spaces.target.kind, spaces.flags, numbers, grids, order)
+
+
+def job_of(frame: Frame, setup: str = "", shared: Any = None) -> engine_jobs.Job:
+    """The job that fills the table: a task for each head of each space. setup, shared: how a process makes its Session."""
+    tasks = [
+        engine_jobs.Task((grid.place, grid.head, h), f"{grid.head} head of {uri}")
+        for grid in frame.grids
+        for h, uri in enumerate(frame.uris)
+    ]
+    return engine_jobs.Job("stitching", f"{__name__}:train_column", setup, shared, tasks)
+
+
+def train_column(session: Session, advance: Advance, place: int, name: str, h: int) -> Column:
+    """Train one head of one space, and score it on the test rows of every encoder."""
+    run, spaces = session.run, session.spaces
+    assert spaces.target is not None
+    group, tasks = groups(run.methods)[place], session.tasks(place)
+    job = Job(name, run.heads[name], run.seeds, run.device, advance, run.cache, _front(group[0]))
+    job = replace(job, on_cell=session.on_cell(place, name, job.runs))
+    found = column(tasks, h, routes(group, spaces.anchors), spaces.target, job)
+    return Column([(label, e, cell) for (label, e, _), cell in found.items()], [len(task.y_test) for task in tasks])
+
+
+def report(spaces: Spaces) -> None:
+    """Say which test rows do not count."""
+    assert spaces.target is not None
     for e in spaces.es:
         report_unseen(e, spaces.target, e.rows_of_split("test"))
-    apart = [[m for m in run.methods if m.keeps_coordinates], *([m] for m in run.methods if not m.keeps_coordinates)]
-    groups = [group for group in apart if group]
-    found: dict[tuple[str, str], list[Record]] = {}
-    views = [Views(e, KEPT // len(spaces.es), run.on_basis) for e in spaces.es]
-    with progress("stitching") as advance:
-        for place, group in enumerate(groups):
-            tasks = [_task(view, n, group[0], spaces) for n, view in enumerate(views)]
-            for name, params in _fitting(run.heads, group[0], spaces.target).items():
-                on_cell = None if run.on_cell is None else partial(run.on_cell, name)
-                part = _part(advance, place, len(groups))
-                job = Job(name, params, run.seeds, run.device, part, run.cache, _front(group[0]), on_cell)
-                for r in _grid(tasks, spaces, group, job, run.adaptation):
-                    label = r["method"].partition("+adapted-")[0]
-                    found.setdefault((label, name), []).append(r | {"decoder": name} | spaces.flags)
-    count = None if spaces.recipe is None else len(spaces.recipe.anchor_ids)
-    numbers = {m.label: count if m.anchored else None for m in run.methods}
-    ordered = [(m.label, name) for m in run.methods for name in run.heads if (m.label, name) in found]
-    return [r | {"anchors": numbers[label]} for label, name in ordered for r in found[label, name]]
 
 
-def _grid(
-    tasks: Sequence[Task], spaces: Spaces, group: Sequence[Method], job: Job, adaptation: Adaptation | None
-) -> list[Record]:
-    """The records of one group of methods and one head, with those of adapted heads where one is trained to be adapted."""
-    assert spaces.target is not None
-    recipe = group[0].recipe
-    if adaptation is None or recipe is None or not group[0].trains:
-        return grid(tasks, spaces.target, routes(group, spaces.anchors), job)
-    adapted, add_adapted = cells(tasks, spaces.target, adaptation, list(recipe.similarities), job.runs)
+def records_of(spaces: Spaces, run: Run) -> list[Record]:
+    """Every method with every head on every pair of spaces, in the order of methods, then heads. In this process."""
+    if spaces.target is None:
+        return []
+    report(spaces)
+    session, frame = Session.of(spaces, run), frame_of(spaces, run)
 
-    def on_cell(*cell: Any) -> None:
-        add_adapted(*cell)
-        if job.on_cell is not None:
-            job.on_cell(*cell)
+    def adapt(grid: Grid, records: list[Record]) -> list[Record]:
+        key = grid.place, grid.head
+        return adapted_records(records, session.adapted[key][0], frame.uris) if key in session.adapted else records
 
-    frozen = grid(tasks, spaces.target, routes(group, spaces.anchors), replace(job, on_cell=on_cell))
-    return adapted_records(frozen, adapted, [task.uri for task in tasks])
-
-
-def _part(advance: Callable[..., None], place: int, parts: int) -> Callable[..., None]:
-    """Progress of one group of methods as a part of all."""
-    return lambda done, total, note="": advance(place * 1000 + 1000 * done // total, parts * 1000, note)
+    return collect(frame, outcomes(job_of(frame), state=session), adapt)
 
 
 def _fitting(heads: Mapping[str, Mapping[str, Any]], m: Method, target: Target) -> dict[str, Mapping[str, Any]]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,21 +14,24 @@ from relrep_cli.base.output import Record
 from relrep_cli.embedding import Embedding
 from relrep_cli.neighbors import nearest, ranks, unit_rows
 from relrep_cli.numerics.blocks import pick
+from relrep_cli.stitching.learning_curve import MORE, RESAMPLES, Curve, Map, Trial, by_anchors, curve
+from relrep_cli.stitching.local_maps import LocalMaps
+from relrep_cli.stitching.query_pairs import KEPT, query_pairs, query_records
 from relrep_cli.stitching.shared_samples import Samples, samples
 from relrep_cli.stitching.translation import Fitting
 from relrep_cli.stitching.translation_quality import FOLDS, K, Scores, index_rows, quality, scores
-from relrep_cli.stitching.universe import UNIVERSES, build
+from relrep_cli.stitching.universe import PENALTY, UNIVERSES, build
 
 COLUMNS = ("part", "method", "at", "measure", "value", "low", "high", "n", "note")
 SHRUNK = (8, 4, 2)  # sizes of the index below the measured one: so many times as small
 RANKS = (5, 2, 1)  # ranks that stand for rank ten in larger indexes
-MORE = (2, 4, 8)  # so many times the anchors
 CHOOSERS = 1000  # anchors that choose the method
 FEWEST = 8  # anchors for a learning curve, and held-out items for a verdict
-RESAMPLES = 400
 SHARES = (0.1, 0.5, 0.9)  # quantiles of the similarities at which thresholds are mapped
-EDGE = 0.5  # of one item: how far from 0 and 1 a share is kept, so that its logit is finite
-Map = Callable[[np.ndarray], np.ndarray]
+LOCAL = "local"
+MEASURED, EXTRAPOLATED = "measured", "extrapolated"
+WITH_ITEMS = "measured, held-out items as more"
+Asked = tuple[Embedding, tuple[np.ndarray, np.ndarray]]
 BRIDGE, REEMBED, MORE_ANCHORS, UNSURE = "bridge", "re-embed", "not enough anchors", "too few items to tell"
 
 
@@ -51,7 +54,9 @@ class _Lookup:
 
     def by(self, how: Fitting, x: np.ndarray, y: np.ndarray) -> _Lookup:
         """The same in one space, by maps that are fitted on anchors x to y."""
-        for_queries, for_index = _maps(how, x, y)
+        return self.moved(*_maps(how, x, y))
+
+    def moved(self, for_queries: Map, for_index: Map) -> _Lookup:
         return _Lookup(for_queries(self.queries), for_index(self.index), self.before)
 
     @cached_property
@@ -67,14 +72,23 @@ def _maps(how: Fitting, x: np.ndarray, y: np.ndarray) -> tuple[Map, Map]:
     return how.fit(x, y), lambda z: z
 
 
-def report(e: Embedding, target: Embedding, methods: Mapping[str, Mapping[str, Any]], how: Fitting, wanted: float) -> Report:
+def report(
+    e: Embedding,
+    target: Embedding,
+    methods: Mapping[str, Mapping[str, Any]],
+    how: Fitting,
+    wanted: float,
+    asked: Asked | None = None,
+) -> Report:
     """The report for a new model e and the old index `target`.
 
     methods: the translators and universes to try, with their params. how: has the anchors and the seed. wanted: the recall at
-    ten that a bridge must have. The method is chosen by cross-validation over the anchors alone; all values are those of
-    held-out items.
+    ten that a bridge must have; with queries, as a share of that of re-embedding. asked: queries of the new model, and ids of
+    queries and of documents that are relevant to them. The method is chosen by cross-validation over the anchors alone; all
+    values are those of held-out items.
 
-    Raises DataError when fewer than eight shared items are left to measure on, or fewer than eight can be fitted on.
+    Raises DataError when fewer than eight shared items are left to measure on, or fewer than eight can be fitted on, or the
+    queries cannot be used.
     """
     rows = samples([e, target], how.recipe, how.rows, how.seed)
     if len(rows.held[0]) < FEWEST or len(rows.vectors[0]) < FEWEST:
@@ -85,14 +99,22 @@ def report(e: Embedding, target: Embedding, methods: Mapping[str, Mapping[str, A
         )
     index = pick(target.x, index_rows(target, rows.held[1], how.seed))
     lookup = _Lookup(pick(e.x, rows.held[0]), index, index)
+    pairs = asked and query_pairs(*asked, e, target, rows.ids, how.seed)
     tried = {name: replace(how, method=name, params=params) for name, params in methods.items()}
-    moved = {name: lookup.by(one, *_pair(rows)) for name, one in tried.items()}
+    maps = {name: _maps(one, *_pair(rows)) for name, one in tried.items()}
+    if len(maps) > 1 and LOCAL in maps and not isinstance(maps[LOCAL][0], LocalMaps):
+        del maps[LOCAL], tried[LOCAL]  # one region, which is the map of orthogonal
+    moved = {name: lookup.moved(*one) for name, one in maps.items()}
     records = [r for name, one in moved.items() for r in _method_records(tried[name], one)]
     best = tried[_chosen(tried, rows)]
     records += _index_records(moved[best.method], best)
-    curve, reached, needed = _learning_curve(best, rows, lookup, wanted)
-    records += [*curve, *_thresholds(moved[best.method], best)]
-    now = next(r for r in records if r["part"] == "method" and r["method"] == best.method and r["measure"] == "recall_10")
+    more, reached, needed = _learning_curve(best, rows, lookup, wanted)
+    records += [*more, *_thresholds(moved[best.method], best)]
+    decides = "method", best.method, "recall_10"
+    if pairs:
+        records += query_records(pairs, {name: (new(pairs.x), old(pairs.old)) for name, (new, old) in maps.items()}, how.seed)
+        decides = "queries", best.method, KEPT
+    now = next(r for r in records if (r["part"], r["method"], r["measure"]) == decides)
     verdict = _verdict(now, wanted, reached)
     records.append({**now, "part": "verdict", "note": verdict})
     return Report(records, verdict, _sentence(verdict, best, now, len(rows.vectors[0]), needed, wanted))
@@ -110,7 +132,9 @@ def _verdict(now: Record, wanted: float, reached: bool) -> str:
 
 
 def _sentence(verdict: str, best: Fitting, now: Record, count: int, needed: int, wanted: float) -> str:
-    found = f"recall@10 {now['value']:.3f} ({now['low']:.3f} to {now['high']:.3f}) in an index of {now['at']}, by {best.method}"
+    share = " of that of re-embedding" if now["measure"] == KEPT else ""
+    found = f"recall@10 {now['value']:.3f} ({now['low']:.3f} to {now['high']:.3f}){share} in an index of {now['at']}"
+    found += f", by {best.method}"
     if verdict == BRIDGE:
         more = ", and translate the index, too" if best.method in UNIVERSES else ""
         return f"bridge with {best.method}{more}: {found}, and {wanted:g} is wanted."
@@ -139,7 +163,7 @@ def _left_out(how: Fitting, x: np.ndarray, y: np.ndarray) -> tuple[float, float]
 
 
 def _method_records(how: Fitting, moved: _Lookup) -> Iterator[Record]:
-    note = "measured, index translated" if how.method in UNIVERSES else "measured"
+    note = "measured, index translated" if how.method in UNIVERSES else MEASURED
     flags: Record = {"part": "method", "method": how.method, "at": len(moved.index), "note": note}
     return quality(moved.scores, how.seed, flags)
 
@@ -152,10 +176,10 @@ def _index_records(moved: _Lookup, how: Fitting) -> Iterator[Record]:
     """
     n, places = len(moved.index), ranks(moved.queries, moved.index)
     hits = {n // part: (_hits_in_subsets(places, n, n // part), "sub-sampled") for part in SHRUNK if n // part > K}
-    hits[n] = places <= K, "measured"
+    hits[n] = places <= K, MEASURED
     hits |= {round(n * (K - 1 / 3) / (rank - 1 / 3)): (places <= rank, "estimated from ranks") for rank in RANKS}
     for size, (found, note) in hits.items():
-        value = _line([size], [np.asarray(found, np.float64)], size, how.seed)
+        value = curve([size], [found], how.seed).at(size)
         yield _point("index", how, size, value, len(places), note)
 
 
@@ -178,48 +202,26 @@ def _hits_in_subsets(places: np.ndarray, n: int, size: int) -> np.ndarray:
 def _learning_curve(how: Fitting, rows: Samples, lookup: _Lookup, wanted: float) -> tuple[list[Record], bool, int]:
     """The recall with fewer and with more anchors; whether MORE anchors reach the wanted one, and how many are needed."""
     x, y = _pair(rows)
-    order = np.random.default_rng(how.seed).permutation(len(x))
-    counts = [count for count in (len(x) // 4, len(x) // 2, len(x)) if count >= 2]
-    hits = []
-    for count in counts:
-        hits.append(lookup.by(how, x[order[:count]], y[order[:count]]).scores["recall_10"])
-    draw = partial(_line, counts, hits, seed=how.seed)
-    found = [_point("anchors", how, count, draw(count), len(lookup.queries), "measured") for count in counts]
-    found += [_point("anchors", how, len(x) * m, draw(len(x) * m), len(lookup.queries), "extrapolated") for m in MORE]
-    reached = found[-1]["value"] >= wanted
-    return found, reached, _needed(draw, len(x), wanted) if reached else 0
+    settled = how
+    if how.method in UNIVERSES:
+        penalty = build(how.method, [x, y], dict(how.params)).penalty
+        settled = replace(how, params={**how.params, PENALTY: penalty} if penalty else how.params)
+    trial = Trial(x, y, lookup.queries, lookup.index, K)
+    found, own = by_anchors(trial, lambda x, y: _maps(how, x, y), lambda x, y: _maps(settled, x, y), how.seed)
+    notes = {count: MEASURED if n < own else WITH_ITEMS for n, count in enumerate(found.places)}
+    notes |= {len(x) * times: EXTRAPOLATED for times in MORE if len(x) * times not in notes}
+    records = [_point("anchors", how, count, found.at(count), found.items, notes[count]) for count in sorted(notes)]
+    reached = records[-1]["value"] >= wanted
+    return records, reached, _needed(found, len(x), wanted) if reached else 0
 
 
-def _needed(draw: Any, count: int, wanted: float) -> int:
+def _needed(found: Curve, count: int, wanted: float) -> int:
     """The number of anchors, to two digits, at which the lower end of the interval reaches the wanted recall."""
     for more in np.geomspace(1, MORE[-1], 61)[1:]:
-        if draw(round(count * more))[1] >= wanted:
+        if found.at(round(count * more))[1] >= wanted:
             step = 10 ** max(0, len(str(round(count * more))) - 2)
             return int(-(-round(count * more) // step) * step)
     return count * MORE[-1]
-
-
-def _line(places: Sequence[int], hits: Sequence[np.ndarray], at: int, seed: int) -> tuple[float, float, float]:
-    """The mean of hits (q,) at a place that was measured; else that of a line through their logits over the logarithm.
-
-    With its 95 % interval from resampled items.
-    """
-    table = np.array(hits)
-    rng, q = np.random.default_rng(seed), table.shape[1]
-    drawn = np.array([table[:, rng.integers(0, q, q)].mean(1) for _ in range(RESAMPLES)])
-    means = np.concatenate([table.mean(1)[None], drawn])
-    if at in places:
-        found = means[:, list(places).index(at)]
-    else:
-        bounded = means.clip(EDGE / q, 1 - EDGE / q)
-        logits = np.log(bounded / (1 - bounded))
-        if len(places) > 1:
-            slope, level = np.polyfit(np.log(places), logits.T, 1)
-        else:
-            slope, level = np.zeros(len(means)), logits[:, 0]
-        found = 1 / (1 + np.exp(-(slope * np.log(at) + level)))
-    low, high = np.quantile(found[1:], [0.025, 0.975])
-    return float(found[0]), float(min(low, found[0])), float(max(high, found[0]))
 
 
 def _point(part: str, how: Fitting, at: float, value: tuple[float, float, float], n: int, note: str) -> Record:

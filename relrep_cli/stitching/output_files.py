@@ -15,6 +15,7 @@ from relrep_cli.embedding import ABSOLUTE, RELATIVE, Embedding, Step, bare_name,
 from relrep_cli.heads.decoder import pixels
 from relrep_cli.heads.heads import HEADS, Trained
 from relrep_cli.numerics.blocks import row_blocks
+from relrep_cli.plots.matrices import PLAIN_LOOK, Look
 from relrep_cli.relative.aggregators import TrainedAggregator, of_module
 from relrep_cli.relative.projection import basis, relative_blocks
 from relrep_cli.relative.recipes import Recipe, anchors_digest
@@ -49,6 +50,7 @@ class OutputFiles:
     images: bool = False
     drawn: tuple[float, int] = (TEST_SIZE, 0)
     style: Style = PLAIN_STYLE
+    look: Look = PLAIN_LOOK
     first: dict[tuple[str, str], Trained] = field(default_factory=dict)
     predicted: list[tuple[str, str, int, int, np.ndarray]] = field(default_factory=list)
 
@@ -98,6 +100,9 @@ class OutputFiles:
             from relrep_cli import plots
 
             plots.ready(self.plot)
+            if self.look.names and len(self.look.names) != len(files):
+                finding = f"--plot-names names {len(self.look.names)} files, and there are {len(files)}"
+                raise UsageError(finding, "Give one name for each file.")
             if all(m.label == "none" for m in found) and not self.images:
                 raise UsageError("--plot has nothing to draw: --method none stitches nothing", "Choose another --method.")
 
@@ -140,7 +145,7 @@ class OutputFiles:
                 picture, note = plots.attentions(records, self.plot), "attention of each subspace, before and after."
             else:
                 count = len({(r["method"], r["decoder"]) for r in records})
-                picture, note = plots.indexes(records, self.plot), f"stitching index of {count} methods and heads."
+                picture, note = plots.indexes(records, self.plot, self.look), f"stitching index of {count} methods and heads."
             store.write_bytes(self.plot, picture, self.force, note)
 
     def _pictures(self, spaces: Spaces) -> bytes:

@@ -1,8 +1,8 @@
 """Maps between spaces as one HDF5 file: an affine map from each of some spaces into one target space.
 
 The file has format version 1 with the kind `map`, so it is read as guarded as any other file. Its rows are the axes of the
-source spaces, one space after the other, and X says where each axis goes. A row `target` holds what is added at the end, and
-rows of anchors may follow.
+source spaces, one space after the other, and X says where each axis goes. A row `target` holds what is added at the end. Rows
+of anchors may follow, and the axes and targets of the regions of local maps.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from relrep_cli.base.errors import DataError, UsageError, printable
 from relrep_cli.base.output import say
 from relrep_cli.embedding import ABSOLUTE, MAP, RELATIVE, Embedding, Step, text
 from relrep_cli.numerics.blocks import first_bad_row
+from relrep_cli.stitching.local_maps import LocalMaps
 from relrep_cli.stitching.translators import Affine
 from relrep_cli.stitching.universe import PENALTY, UNIVERSES
 from relrep_cli.store.reading import PLAIN, Reading
 
+NUMBERS = ("source", "along", "scale", "centre", "region")  # columns of numbers; what does not apply is 0
 ANCHOR = b"anchor "  # in front of the id of an anchor
 DAMAGED = "is a damaged map"
 REMEDY = "Save it again with relrep translate --save-map."
@@ -92,34 +94,63 @@ class SpaceMaps:
 
 def save_maps(output: str, maps: SpaceMaps, steps: list[Step], force: bool) -> None:
     """Write maps to an HDF5 file. Raises UsageError and WriteError as `store.write` does."""
-    found = list(maps.maps.values())
-    sizes = [len(one.source) for one in found]
-    width, axes = len(found[0].target), sum(sizes)
-    none = np.zeros((0, width))
-    anchors, ids = (none, []) if maps.anchors is None or maps.anchor_ids is None else (maps.anchors, maps.anchor_ids.tolist())
-    blank = np.zeros(1 + len(anchors))
-    along = [np.full(size, np.nan if one.along is None else one.along) for one, size in zip(found, sizes, strict=True)]
-    names = [b"axis %d of space %d" % (axis, n) for n, size in enumerate(sizes) for axis in range(size)]
+    rows = _rows_of(maps)
     store.write(
         output,
-        [*(one.matrix for one in found), found[0].target[None], anchors],
-        shape=(axes + len(blank), width),
+        [one.x for one in rows],
+        shape=(sum(len(one.x) for one in rows), rows[0].x.shape[1]),
         dtype="float64",
-        ids=text([*names, b"target", *(ANCHOR + i for i in ids)]),
+        ids=text([name for one in rows for name in one.ids]),
         obs={
-            "role": text(["axis"] * axes + ["target"] + ["anchor"] * len(anchors)),
-            "space": text([name for name, size in zip(maps.maps, sizes, strict=True) for _ in range(size)] + [""] * len(blank)),
-            "source": np.concatenate([*(one.source for one in found), blank]),
-            "along": np.concatenate([*along, blank]),
-            "unit": np.concatenate([*(np.full(len(one.source), one.unit_rows, np.int8) for one in found), np.int8(blank)]),
-            "kind": text([maps.kind] * (axes + len(blank))),
+            "role": text([one.role for one in rows for _ in one.x]),
+            "space": text([one.space for one in rows for _ in one.x]),
+            **{name: np.concatenate([np.broadcast_to(one.obs.get(name, 0.0), len(one.x)) for one in rows]) for name in NUMBERS},
+            "unit": np.concatenate([np.full(len(one.x), one.unit, np.int8) for one in rows]),
+            "kind": text([maps.kind for one in rows for _ in one.x]),
         },
-        var={"id": np.arange(width).astype("S")},
+        var={"id": np.arange(rows[0].x.shape[1]).astype("S")},
         kind=MAP,
         space=maps.space,
         steps=steps,
         force=force,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Some rows of the file: x (r, k) with their ids and numbers of their own."""
+
+    role: str
+    space: str
+    x: np.ndarray
+    ids: Sequence[bytes]
+    obs: Mapping[str, Any] = field(default_factory=dict)
+    unit: bool = False
+
+
+def _rows_of(maps: SpaceMaps) -> list[_Rows]:
+    """The axes of each space, the target, anchors, and the regions of local maps."""
+    found = []
+    for n, (space, one) in enumerate(maps.maps.items()):
+        along = np.nan if one.along is None else one.along
+        scale = one.scale if isinstance(one, LocalMaps) else 1.0
+        ids = [b"axis %d of space %d" % (axis, n) for axis in range(len(one.matrix))]
+        found.append(
+            _Rows("axis", space, one.matrix, ids, {"source": one.source, "along": along, "scale": scale}, one.unit_rows)
+        )
+    found.append(_Rows("target", "", next(iter(maps.maps.values())).target[None], [b"target"]))
+    if maps.anchors is not None and maps.anchor_ids is not None and len(maps.anchors):
+        found.append(_Rows("anchor", "", maps.anchors, [ANCHOR + i for i in maps.anchor_ids.tolist()]))
+    for n, (space, one) in enumerate(maps.maps.items()):
+        for number, part in enumerate(one.parts if isinstance(one, LocalMaps) else ()):
+            assert isinstance(one, LocalMaps)
+            region = b"region %d of space %d" % (number, n)
+            ids = [b"axis %d, " % axis + region for axis in range(len(part.matrix))]
+            values = {"source": part.source, "region": number, "centre": one.centres[number]}
+            found.append(_Rows("region", space, part.matrix, ids, values))
+            ids = [b"target, " + region]
+            found.append(_Rows("region target", space, part.target[None], ids, {"region": number, "scale": one.width}))
+    return found
 
 
 def read_maps(file: str, reading: Reading = PLAIN) -> SpaceMaps | None:
@@ -160,9 +191,8 @@ def _maps(e: Embedding) -> SpaceMaps:
         length = float(along[rows[0]])
         if np.isinf(length):
             raise ValueError
-        maps[name.decode(errors="backslashreplace")] = Affine(
-            source[rows], x[rows], x[target[0]], None if np.isnan(length) else length, bool(e.obs["unit"][rows[0]])
-        )
+        whole = Affine(source[rows], x[rows], x[target[0]], None if np.isnan(length) else length, bool(e.obs["unit"][rows[0]]))
+        maps[name.decode(errors="backslashreplace")] = _with_regions(whole, e, x, name, rows)
     ids = text([name.removeprefix(ANCHOR) for name in e.ids[anchors].tolist()]) if len(anchors) else None
     params = dict(e.steps[-1].get("params") or {}) if e.steps else {}
     params[PENALTY] = float(params.get(PENALTY) or 0.0)
@@ -171,3 +201,26 @@ def _maps(e: Embedding) -> SpaceMaps:
     kind = RELATIVE if e.obs["kind"][0] == RELATIVE.encode() else ABSOLUTE
     kept = x[anchors] if len(anchors) else None
     return SpaceMaps(e.space, kind, maps, str(params.get("method", "")), kept, ids, e.steps, e.digest, e.uri, params)
+
+
+def _with_regions(whole: Affine, e: Embedding, x: np.ndarray, name: bytes, axes: np.ndarray) -> Affine:
+    """The map of a space with its regions, where it has some."""
+    role, space = e.obs["role"], e.obs["space"]
+    targets = np.flatnonzero((role == b"region target") & (space == name))
+    if not len(targets):
+        return whole
+    numbers = {key: np.asarray(e.obs[key], np.float64) for key in NUMBERS}
+    parts, centres = [], []
+    for place in targets:
+        rows = np.flatnonzero((role == b"region") & (space == name) & (numbers["region"] == numbers["region"][place]))
+        parts.append(Affine(numbers["source"][rows], x[rows], x[place]))
+        centres.append(numbers["centre"][rows])
+    scale, width = numbers["scale"][axes], float(numbers["scale"][targets[0]])
+    found = LocalMaps(
+        whole.source, whole.matrix, whole.target, parts=tuple(parts), centres=np.array(centres), scale=scale, width=width
+    )
+    if found.centres.shape != (len(parts), len(axes)) or not (
+        np.isfinite(found.centres).all() and (scale > 0).all() and width > 0
+    ):
+        raise ValueError
+    return found

@@ -17,7 +17,7 @@ from relrep_cli.embedding import RELATIVE, Embedding
 from relrep_cli.relative.recipes import Recipe
 from relrep_cli.splits import anchors_in_test_rows, assign_splits, refuse_leaks
 from relrep_cli.stitching.grid import Target, check, target_of
-from relrep_cli.stitching.universe import Universe, build
+from relrep_cli.stitching.universe import Universe, build, for_heads
 from relrep_cli.store.positions import check_positions
 from relrep_cli.store.reading import PLAIN, Reading
 
@@ -47,10 +47,11 @@ class Spaces:
             self.vectors[place] = self.recipe.vectors(self.es[place])
         return self.vectors[place]
 
-    def universe(self, name: str, params: Mapping[str, Any]) -> Universe:
-        """The common space of all of them, built once."""
+    def universe(self, name: str, params: Mapping[str, Any], heads: bool = True) -> Universe:
+        """The common space of all of them, built once: for heads, or for lookups."""
         if name not in self.universes:
-            self.universes[name] = build(name, [self.anchors(place) for place in range(len(self.es))], dict(params))
+            how = for_heads(params) if heads else dict(params)
+            self.universes[name] = build(name, [self.anchors(place) for place in range(len(self.es))], how)
         return self.universes[name]
 
 

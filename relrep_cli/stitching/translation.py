@@ -12,18 +12,23 @@ import numpy as np
 from relrep_cli import store
 from relrep_cli.base.errors import UsageError, printable
 from relrep_cli.base.output import Record, say
-from relrep_cli.embedding import Embedding, Step, chain, make_step
-from relrep_cli.numerics.blocks import row_blocks
+from relrep_cli.base.task_cache import Records, records_for
+from relrep_cli.embedding import Embedding, Step, chain, make_step, row_numbers
+from relrep_cli.engine.running import HERE, Engine
+from relrep_cli.engine.shards import Shard
+from relrep_cli.numerics.blocks import release
 from relrep_cli.numerics.spool import spool
-from relrep_cli.numerics.threads import in_order
 from relrep_cli.relative.recipes import Recipe, anchors_digest
 from relrep_cli.stitching import translators
 from relrep_cli.stitching.shared_samples import samples
 from relrep_cli.stitching.space_maps import SpaceMaps
+from relrep_cli.stitching.translated_rows import SETUP, Translated, block_of, part_of, translated_blocks
 from relrep_cli.stitching.translation_quality import INDEX, crossed_scores, held_out_scores, quality
 from relrep_cli.stitching.translators import Affine
 from relrep_cli.stitching.universe import PENALTY, UNIVERSES, join
 from relrep_cli.store.exports import EXPORTS, export
+from relrep_cli.store.reading import PLAIN, Reading
+from relrep_cli.store.shared_rows import SharedRows, rows_of_task
 
 FIT_ROWS = 10_000  # training rows that a map is fitted on where no anchors are named
 
@@ -82,19 +87,18 @@ def maps_of(e: Embedding, target: Embedding, carry: Affine, how: Fitting) -> Spa
     return SpaceMaps(target.space, target.kind, {e.space: carry}, how.method)
 
 
-def translated_blocks(e: Embedding, carry: Affine) -> Iterator[np.ndarray]:
-    """The rows of e in the target space, block by block."""
-    return in_order(lambda block: carry.rows(e.x[block]), row_blocks(e.n, max(carry.matrix.shape), e.x))
-
-
 @dataclass(frozen=True)
 class Output:
-    """The file to write. inputs: files that must not be overwritten."""
+    """The file to write. inputs: files that must not be overwritten. reading: how other processes read the file to translate.
+    engine: where rows are computed. shard: write only this part, into `file`."""
 
     file: str
     dtype: str = "float32"
     force: bool = False
     inputs: Sequence[str] = ()
+    reading: Reading = PLAIN
+    engine: Engine = HERE
+    shard: Shard | None = None
 
     def is_due(self, file: str, step: Step) -> bool:
         """Whether the output, or the map file, is still to be written. Raises UsageError or WriteError where it cannot be."""
@@ -111,25 +115,39 @@ def write_translated(output: Output, e: Embedding, carry: Affine, space: str, ki
     if Path(output.file).suffix.lower() in EXPORTS:
         x = spool((e.n, d), np.dtype(output.dtype))
         at = 0
-        for block in translated_blocks(e, carry):
-            x[at : at + len(block)] = block
-            at += len(block)
+        for block in translated_blocks(e, carry, output.dtype):
+            done = slice(at, at + len(block))
+            x[done] = block
+            release(x, done, keep_end=done.stop < e.n)
+            at = done.stop
         export(replace(e, x=x, space=space), output.file, output.dtype, output.force)
     else:
+        name, records = str(step["id"]), Records(None)
+        e, start, said = (e, 0, {}) if output.shard is None else part_of(e, carry, output.shard)
+        blocks: Iterator[np.ndarray] | SharedRows = translated_blocks(e, carry, output.dtype)
+        if output.engine.elsewhere:
+            records = records_for(output.file, None, output.force)
+            rows, shared = (
+                rows_of_task(block_of(carry), max(e.d, d)),
+                Translated(e.uri, output.reading, carry, start, output.dtype),
+            )
+            blocks = SharedRows("translating", SETUP, shared, rows, output.engine, records, name)
         store.write(
             output.file,
-            translated_blocks(e, carry),
+            blocks,
             shape=(e.n, d),
             dtype=output.dtype,
             ids=e.ids,
             obs=e.obs,
-            var={"id": np.arange(d).astype("S")},
+            var={"id": row_numbers(d)},
             kind=kind,
             space=space,
             row_ids=e.row_ids,
             steps=chain(inputs, step),
+            uns=said,
             force=output.force,
         )
+        records.close()
     say(f"{output.file}: {e.n} x {d} in space {printable(space)}.")
 
 

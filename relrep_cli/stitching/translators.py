@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Set
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, Concatenate, Literal, TypeVar
 
 import numpy as np
@@ -75,6 +76,32 @@ class Affine:
         length = np.sqrt(np.einsum("ij,ij->i", part, part))[:, None] * (u * self.along)
         return unit(z) @ self.matrix * length + self.target
 
+    def stored_rows(self, x: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """The rows of one block that are to be stored as `dtype`.
+
+        Rows of float16 that stay so are multiplied in float32, whose rounding is a thousandth of theirs.
+        """
+        if self.along is not None or x.dtype != np.float16 or dtype != np.float16 or not self._in_float32:
+            return self.rows(x)
+        source, matrix, target = self._in_float32
+        z = x.astype(np.float32)
+        if self.unit_rows:
+            length = np.sqrt(np.einsum("ij,ij->i", z, z))[:, None]
+            z /= np.where(length == 0, 1, length)
+        z -= source
+        z = z @ matrix
+        z += target
+        return z
+
+    @cached_property
+    def _in_float32(self) -> tuple[np.ndarray, ...]:
+        """The parts in float32; none where a number is too large for sums there, or all of the matrix is tiny."""
+        parts = self.source, self.matrix, self.target
+        largest = max(float(np.abs(part).max(initial=0)) for part in parts)
+        if not 1e-15 < float(np.abs(self.matrix).max(initial=0)) <= largest < 1e15:
+            return ()
+        return tuple(part.astype(np.float32) for part in parts)
+
 
 Fitting = Callable[Concatenate[np.ndarray, np.ndarray, ...], Affine]  # anchors (m, dx), (m, dy), keywords -> map
 AnyFitting = TypeVar("AnyFitting", bound=Fitting)
@@ -107,8 +134,8 @@ def orthogonal(x: np.ndarray, y: np.ndarray, *, scaling: Scaling = "whole") -> A
     R = U V' of the singular value decomposition U S V' = X'Y. Directions without variance in either space are left out
     instead of being turned anyhow: with fewer anchors than dims most of them are of that kind.
     """
-    a, b = _scaled(x, scaling), _scaled(y, scaling)
-    return _between(a, b, nearest_rotation(a.z.T @ b.z))
+    a, b = scaled(x, scaling), scaled(y, scaling)
+    return between(a, b, nearest_rotation(a.z.T @ b.z))
 
 
 @translator(recovers=LINEAR, source=PAPER + ", sec. 3.2: linear")
@@ -118,7 +145,7 @@ def linear(x: np.ndarray, y: np.ndarray) -> Affine:
     M = X^+ Y, the least of the matrices that minimise |X M - Y|.
     """
     a, b = (_Scaled(wide, np.zeros(wide.shape[1]), np.full(wide.shape[1], u)) for wide, u in map(_in_units, (x, y)))
-    return _between(a, b, np.linalg.lstsq(a.z, b.z, rcond=LEAST)[0])
+    return between(a, b, np.linalg.lstsq(a.z, b.z, rcond=LEAST)[0])
 
 
 @translator(recovers=AFFINE, source=PAPER + ", sec. 3.2: affine, here in closed form")
@@ -127,8 +154,8 @@ def affine(x: np.ndarray, y: np.ndarray, *, scaling: Scaling = "whole") -> Affin
 
     M = X^+ Y of the centred anchors. With fewer anchors than dims it fits them exactly, noise and all: see ridge.
     """
-    a, b = _scaled(x, scaling), _scaled(y, scaling)
-    return _between(a, b, np.linalg.lstsq(a.z, b.z, rcond=LEAST)[0])
+    a, b = scaled(x, scaling), scaled(y, scaling)
+    return between(a, b, np.linalg.lstsq(a.z, b.z, rcond=LEAST)[0])
 
 
 @translator(recovers=AFFINE, source="Hoerl and Kennard 1970; leave-one-out by Allen 1974")
@@ -138,8 +165,8 @@ def ridge(x: np.ndarray, y: np.ndarray, *, scaling: Scaling = "whole") -> Affine
     M = (X'X + p I)^-1 X'Y. Of 25 penalties p, from 1e-10 to 100 times the mean squared singular value of X, that is taken
     with the least mean squared error of each anchor by the map of all the others, in closed form.
     """
-    a, b = _scaled(x, scaling), _scaled(y, scaling)
-    return _between(a, b, penalised(a.z, b.z))
+    a, b = scaled(x, scaling), scaled(y, scaling)
+    return between(a, b, penalised(a.z, b.z))
 
 
 @translator(recovers=frozenset(), source="reduced-rank regression: Izenman 1975; Mukherjee and Zhu 2011 with a penalty")
@@ -149,10 +176,10 @@ def low_rank(x: np.ndarray, y: np.ndarray, *, scaling: Scaling = "whole", rank: 
     M V V' for the ridge map M and the leading right singular vectors V of X M: of all maps of that rank the one that stays
     nearest to its predictions. Recovers what is of no higher rank.
     """
-    a, b = _scaled(x, scaling), _scaled(y, scaling)
+    a, b = scaled(x, scaling), scaled(y, scaling)
     full = penalised(a.z, b.z)
     leading = np.linalg.svd(a.z @ full, full_matrices=False)[2][:rank]
-    return _between(a, b, full @ leading.T @ leading)
+    return between(a, b, full @ leading.T @ leading)
 
 
 @translator(recovers=SIMILAR, source="Hotelling 1936; shrunk as by Vinod 1976")
@@ -162,9 +189,9 @@ def cca(x: np.ndarray, y: np.ndarray, *, scaling: Scaling = "whole", mixed: Mixe
     M = Sx^-1/2 U V' Sy^1/2 with U S V' = Sx^-1/2 Sxy Sy^-1/2: each canonical variate of x is taken for that of y, at full
     strength. Sx and Sy are mixed with their mean variance; unmixed, every affine map is recovered.
     """
-    a, b = _scaled(x, scaling), _scaled(y, scaling)
+    a, b = scaled(x, scaling), scaled(y, scaling)
     (down_x, _), (down_y, up_y) = (_roots(v.z, mixed) for v in (a, b))
-    return _between(a, b, down_x @ nearest_rotation(down_x.T @ (a.z.T @ b.z) @ down_y) @ up_y.T)
+    return between(a, b, down_x @ nearest_rotation(down_x.T @ (a.z.T @ b.z) @ down_y) @ up_y.T)
 
 
 @translator(recovers=SIMILAR, source="Maiorca et al. 2024, Latent space translation via inverse relative projection")
@@ -201,7 +228,7 @@ def _in_units(x: np.ndarray) -> tuple[np.ndarray, float]:
     return (np.zeros_like(wide) if np.abs(wide).max(initial=0) < LEAST_NUMBER else wide), unit
 
 
-def _scaled(x: np.ndarray, scaling: str) -> _Scaled:
+def scaled(x: np.ndarray, scaling: str) -> _Scaled:
     wide, u = _in_units(x)
     mean = wide.mean(0)
     spread = deviations(wide.var(0))
@@ -210,7 +237,7 @@ def _scaled(x: np.ndarray, scaling: str) -> _Scaled:
     return _Scaled((wide - mean) / spread, mean * u, spread * u)
 
 
-def _between(a: _Scaled, b: _Scaled, matrix: np.ndarray) -> Affine:
+def between(a: _Scaled, b: _Scaled, matrix: np.ndarray) -> Affine:
     """The map of scaled anchors, as one of the spaces themselves."""
     return Affine(a.mean, matrix / a.scale[:, None] * b.scale, b.mean)
 

@@ -7,7 +7,7 @@ spaces meet in the common space, so a way over a third space changes nothing: th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from typing import Annotated, Any, Concatenate, TypeVar
@@ -22,13 +22,23 @@ FOLDS, CHOOSERS = 5, 1000  # parts of the anchors, and the most anchors, that ch
 PENALTIES = tuple(float(p) for p in np.geomspace(0.1, 10, 9))  # for spaces whose rows have a mean squared length of 1
 USUAL = 1.0  # the penalty where the anchors are too few to choose one
 PENALTY = "universe_penalty"  # the parameter of that name, and its key in files
+WEIGHT = "universe_weight"
+BALANCED, FOR_HEADS = 0.75, 3.0  # weights that find most items, and that carry heads best
 WIDEST = 1024  # dims of a common space
-ROUNDS, SETTLED = 100, 1e-10  # of the generalised Procrustes analysis
+ROUNDS, SETTLED = 100, 1e-10  # of the generalised Procrustes analysis, and of the spatial median
 
 Factor = tuple[np.ndarray, np.ndarray, np.ndarray]  # u (m, r), s (r,), v (r, d)
 Penalty = Annotated[
     float,
     Param("Ridge penalty of the universe, for rows of mean squared length 1; 0 lets the anchors choose it.", minimum=0),
+]
+Weight = Annotated[
+    float,
+    Param(
+        f"Power of the spaces' agreement by which the universe weighs a coordinate; 0 takes {BALANCED:g}, and {FOR_HEADS:g} "
+        "for heads.",
+        minimum=0,
+    ),
 ]
 
 
@@ -70,17 +80,17 @@ universe_method = UniverseEntry
 
 
 @universe_method(source="Carroll 1968; regularised as by Takane, Hwang and Abdi 2008; arXiv 2602.06205")
-def universe(spaces: Sequence[np.ndarray], *, universe_penalty: Penalty = 0.0) -> Universe:
+def universe(spaces: Sequence[np.ndarray], *, universe_penalty: Penalty = 0.0, universe_weight: Weight = 0.0) -> Universe:
     """Regularised generalised canonical correlation: the common space that all spaces predict best.
 
     The common coordinates G are the leading eigenvectors of the mean of the ridge smoothers H_i = X_i (X_i'X_i + p I)^-1 X_i',
-    and W_i = (X_i'X_i + p I)^-1 X_i'G. Rows are brought to length 1 and centred first, and each space to mean squared length
-    1. A direction that one space carries alone has an eigenvalue of at most 1/M; each coordinate is weighted by what it has
-    above that. The penalty with the best mean reciprocal rank of left-out anchors over all pairs is taken.
+    and W_i = (X_i'X_i + p I)^-1 X_i'G. X_i are directions: rows of length 1, seen from their spatial median. A direction that
+    one space carries alone has an eigenvalue of at most 1/M; each coordinate is weighted by a power of what it has above that.
+    The penalty with the best mean reciprocal rank of left-out anchors over all pairs is taken.
     """
     chosen = universe_penalty or _chosen_penalty(spaces)
     parts = [_normalised(x) for x in spaces]
-    return _correlated(parts, [_factor(part.z) for part in parts], chosen)
+    return _correlated(parts, [_factor(part.z) for part in parts], chosen, universe_weight or BALANCED)
 
 
 @universe_method(source="Gower 1975, Generalized Procrustes analysis; ridge as in the translator")
@@ -96,26 +106,40 @@ def consensus(spaces: Sequence[np.ndarray]) -> Universe:
 
 @dataclass(frozen=True, eq=False)
 class _Normalised:
-    """Anchors z (m, d) of one space: rows of length 1, centred, of mean squared length 1."""
+    """Anchors z (m, d) of one space: the directions, of length 1, in which rows of length 1 lie from their spatial median."""
 
     z: np.ndarray
-    mean: np.ndarray
+    median: np.ndarray
     scale: float
 
     def map(self, matrix: np.ndarray) -> Affine:
         """The map of normalised rows, as one of the space itself."""
-        return Affine(self.mean, matrix / self.scale, np.zeros(matrix.shape[1]), unit_rows=True)
+        return Affine(self.median, matrix / self.scale, np.zeros(matrix.shape[1]), unit_rows=True)
 
 
 def _normalised(x: np.ndarray) -> _Normalised:
     rows = unit(np.asarray(x, np.float64))
-    mean = rows.mean(0)
-    centred = rows - mean
-    scale = float(np.sqrt(np.square(centred).sum(1).mean())) or 1.0
-    return _Normalised(centred / scale, mean, scale)
+    median = _spatial_median(rows)
+    around = rows - median
+    return _Normalised(unit(around), median, float(np.sqrt(np.square(around).sum(1).mean())) or 1.0)
 
 
-def _correlated(parts: Sequence[_Normalised], factors: Sequence[Factor], penalty: float) -> Universe:
+def _spatial_median(rows: np.ndarray) -> np.ndarray:
+    """(d,) the point from which the directions to all rows (m, d) add up to nothing, by Weiszfeld's iteration.
+
+    Directions are centred then, as rows are about their mean, and an unusual row weighs no more than others.
+    """
+    median = rows.mean(0)
+    for _ in range(ROUNDS):
+        away = np.linalg.norm(rows - median, axis=1)
+        near = 1 / np.maximum(away, LEAST)
+        before, median = median, near @ rows / near.sum()
+        if np.linalg.norm(median - before) < SETTLED:
+            break
+    return median
+
+
+def _correlated(parts: Sequence[_Normalised], factors: Sequence[Factor], penalty: float, weight: float) -> Universe:
     """The universe of regularised generalised canonical correlation for one penalty. factors: those of each part."""
     kept = [s / np.sqrt(s**2 + penalty) for _, s, _ in factors]
     smoothers = np.concatenate([u * keep for (u, _, _), keep in zip(factors, kept, strict=True)], 1)
@@ -123,7 +147,7 @@ def _correlated(parts: Sequence[_Normalised], factors: Sequence[Factor], penalty
     agreed = values > 1 / len(parts) + LEAST
     if not agreed.any():
         agreed[:1] = True  # unrelated spaces, which still get a map
-    weights = np.maximum(values[agreed] - 1 / len(parts), LEAST)
+    weights = np.maximum(values[agreed] - 1 / len(parts), LEAST) ** weight
     common = _spread(common[:, agreed] * weights) * np.sqrt(len(common))  # whatever their number, anchors are as long
     maps = [part.map(_ridge(factor, common, penalty)) for part, factor in zip(parts, factors, strict=True)]
     return Universe(maps, common, penalty)
@@ -184,7 +208,7 @@ def _agreements(spaces: Sequence[np.ndarray], fitted: np.ndarray, left: np.ndarr
     parts = [_normalised(x[fitted]) for x in spaces]
     factors, found = [_factor(part.z) for part in parts], []
     for penalty in PENALTIES:
-        built = _correlated(parts, factors, penalty * (1 - 1 / FOLDS))  # it weighs as much against fewer anchors
+        built = _correlated(parts, factors, penalty * (1 - 1 / FOLDS), BALANCED)  # it weighs as much against fewer anchors
         moved = [unit(carry(x[left])) for carry, x in zip(built.maps, spaces, strict=True)]
         found.append(float(np.mean([_reciprocal_ranks(moved[a], moved[b]) for a, b in permutations(range(len(moved)), 2)])))
     return found
@@ -227,3 +251,11 @@ def join(x: np.ndarray, common: np.ndarray, penalty: float) -> Affine:
 def build(name: str, spaces: Sequence[np.ndarray], params: dict[str, Any]) -> Universe:
     """The named universe of anchors (m, d_i) of each space."""
     return UNIVERSES[name].function(spaces, **params)
+
+
+def for_heads(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The same params, with the weight that carries heads best where none is named."""
+    found = dict(params)
+    if found.get(WEIGHT) == 0:
+        found[WEIGHT] = FOR_HEADS
+    return found

@@ -23,7 +23,7 @@ from relrep_cli.store.archive import write
 from relrep_cli.store.files import HDF5_ENDINGS
 from relrep_cli.store.found import Found
 from relrep_cli.store.reading import PLAIN, Reading, reading_of
-from relrep_cli.store.results import READABLE, TABLES, agree, decoded, encoded, has_columns
+from relrep_cli.store.results import READABLE, TABLES, agree, decoded, encoded, format_of, has_columns
 from relrep_cli.store.writing import HDF5, refuse, spooled_stdin, write_bytes
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "decoded",
     "digested",
     "encoded",
+    "format_of",
     "has_columns",
     "identify",
     "members",

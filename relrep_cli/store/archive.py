@@ -22,6 +22,7 @@ from relrep_cli.base.signals import check
 from relrep_cli.embedding import Step, text
 from relrep_cli.numerics.digests import Digest, checksum
 from relrep_cli.store import seen
+from relrep_cli.store.shared_rows import SharedRows, finite
 from relrep_cli.store.writing import allocate, published
 
 FORMAT, FORMAT_VERSION = "HDF5::RelRep", 1
@@ -33,7 +34,7 @@ Columns = Mapping[str, np.ndarray]
 
 def write(
     target: str,
-    blocks: Iterable[np.ndarray],
+    blocks: Iterable[np.ndarray] | SharedRows,
     *,
     shape: tuple[int, int],
     dtype: str,
@@ -50,8 +51,8 @@ def write(
 ) -> str:
     """Write one embedding to `target` (`-` is stdout) and return its digest.
 
-    blocks: consecutive rows of the (n, d) matrix, as many as `shape` says. var: holds the column index as "id". row_ids: the
-    ids are only row numbers.
+    blocks: consecutive rows of the (n, d) matrix, as many as `shape` says; or who computes them. var: holds the column index
+    as "id". row_ids: the ids are only row numbers.
     Raises WriteError when it cannot be written, UsageError when it exists, DataError when it does not fit the format.
     """
     if ids.dtype.itemsize > ID_LIMIT:
@@ -61,17 +62,18 @@ def write(
     kept = np.dtype(dtype).newbyteorder("<")
     small = (ids, *obs.values(), *var.values(), *(uns or {}).values())
     size = shape[0] * shape[1] * kept.itemsize + sum(c.size * c.dtype.itemsize for c in small) + 65536
-    with published(target, force, size) as path:
+    remote = blocks if isinstance(blocks, SharedRows) else None
+    with published(target, force, size) if remote is None else remote.file(target, force, size) as path:
         running, fast = Digest(*shape, kept, ids), Digest(*shape, kept, ids, fast=True)
-        with _plain_errors():
-            layout = _Layout(path)
-            try:
-                offset = layout.lay(shape, kept, ids, obs, var, uns or {}, _root(kind, space, source_space, steps, row_ids))
-            finally:
-                layout.close()
-        allocate(path, path.stat().st_size)
-        layout.fill()
-        written = _write_rows(path, offset, blocks, kept, (running, fast))
+        offset = None if remote is None else remote.offset(path)
+        if offset is None:
+            offset = _lay_out(path, shape, kept, ids, obs, var, uns or {}, _root(kind, space, source_space, steps, row_ids))
+            if remote is not None:
+                remote.laid_out(path, offset)
+        if isinstance(blocks, SharedRows):
+            written = _take_digests(blocks.rows(path, offset, shape, kept), (running, fast))
+        else:
+            written = _write_rows(path, offset, blocks, kept, (running, fast))
         if written != shape[0]:
             raise RuntimeError(f"{written} rows came for a matrix of {shape[0]}")
         with _plain_errors():
@@ -79,6 +81,28 @@ def write(
             _set_digests(path, name, checksum(fast.name(), name))
     seen.remember_file(target, name)
     return name
+
+
+def _lay_out(
+    path: Path,
+    shape: tuple[int, int],
+    dtype: np.dtype,
+    ids: np.ndarray,
+    obs: Columns,
+    var: Columns,
+    uns: Columns,
+    root: dict[str, Any],
+) -> int:
+    """Make the file with everything but its matrix, and return where that begins."""
+    with _plain_errors():
+        layout = _Layout(path)
+        try:
+            offset = layout.lay(shape, dtype, ids, obs, var, uns, root)
+        finally:
+            layout.close()
+    allocate(path, path.stat().st_size)
+    layout.fill()
+    return offset
 
 
 @contextmanager
@@ -116,15 +140,20 @@ def _write_rows(path: Path, offset: int, blocks: Iterable[np.ndarray], dtype: np
         file.seek(offset)
         for block in blocks:
             check()
-            with np.errstate(over="ignore"):  # said below
-                ready = np.ascontiguousarray(block, dtype)
-            if not np.isfinite(ready).all():
-                row = rows + int(np.argmin(np.isfinite(ready).all(1)))
-                raise DataError(f"row {row} holds a number out of range for {dtype.name}", "Write --dtype float64.")
+            ready = finite(block, dtype, rows)
             for one in hashes:
                 one.update(ready)
             _write_all(file.fileno(), ready)
             rows += len(ready)
+    return rows
+
+
+def _take_digests(blocks: Iterable[np.ndarray], hashes: Sequence[Digest]) -> int:
+    rows = 0
+    for block in blocks:
+        for one in hashes:
+            one.update(block)
+        rows += len(block)
     return rows
 
 

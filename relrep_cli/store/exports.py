@@ -58,13 +58,13 @@ def _columns(e: Embedding) -> dict[str, np.ndarray]:
     return {**({} if e.row_ids else {"id": e.ids}), **{name: values for name, values in e.obs.items() if name != "id"}}
 
 
-def _texts(values: np.ndarray) -> list[Any]:
+def texts(values: np.ndarray) -> list[Any]:
     if values.dtype.kind == "S":
         return [value.decode("utf-8", "backslashreplace") for value in values.tolist()]
     return list(values.tolist())
 
 
-def _npy_header(shape: tuple[int, ...], dtype: np.dtype) -> bytes:
+def npy_header(shape: tuple[int, ...], dtype: np.dtype) -> bytes:
     head = io.BytesIO()
     stated = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(head, stated)
@@ -78,7 +78,7 @@ def _write_npy(path: Path, e: Embedding, dtype: np.dtype) -> None:
 
 
 def _matrix(file: IO[bytes], e: Embedding, dtype: np.dtype) -> None:
-    file.write(_npy_header((e.n, e.d), dtype))
+    file.write(npy_header((e.n, e.d), dtype))
     for block in _blocks(e, dtype):
         file.write(block.tobytes())
 
@@ -89,9 +89,9 @@ def _write_npz(path: Path, e: Embedding, dtype: np.dtype) -> None:
             with archive.open(f"{VECTORS}.npy", "w", force_zip64=True) as entry:
                 _matrix(entry, e, dtype)
             for name, values in _columns(e).items():
-                plain = np.array(_texts(values)) if values.dtype.kind == "S" else values
+                plain = np.array(texts(values)) if values.dtype.kind == "S" else values
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
-                    entry.write(_npy_header(plain.shape, plain.dtype) + plain.tobytes())
+                    entry.write(npy_header(plain.shape, plain.dtype) + plain.tobytes())
         file.truncate()
 
 
@@ -123,7 +123,7 @@ def _entry(kind: str, shape: tuple[int, ...], start: int, size: int) -> dict[str
 def _write_text(delimiter: str) -> Exporter:
     def write(path: Path, e: Embedding, dtype: np.dtype) -> None:
         # A column of numbers that is no coordinate is left out: whoever reads the table could not tell it from one.
-        columns = {name: _texts(values) for name, values in _columns(e).items() if values.dtype.kind == "S" or role(name)}
+        columns = {name: texts(values) for name, values in _columns(e).items() if values.dtype.kind == "S" or role(name)}
         with path.open("r+", encoding="utf-8", newline="") as file:
             lines = csv.writer(file, delimiter=delimiter, lineterminator="\n")
             lines.writerow([*columns, *(f"e{i}" for i in range(e.d))])
@@ -157,7 +157,7 @@ def _write_parquet(path: Path, e: Embedding, dtype: np.dtype) -> None:
 def _arrow(values: np.ndarray) -> Any:
     import pyarrow as pa
 
-    return pa.array(_texts(values), pa.string()) if values.dtype.kind == "S" else pa.array(values)
+    return pa.array(texts(values), pa.string()) if values.dtype.kind == "S" else pa.array(values)
 
 
 EXPORTS: Mapping[str, Exporter] = {

@@ -42,9 +42,16 @@ def encoded(target: str, records: Sequence[Record], columns: Sequence[str], styl
     """Flat records as what a file named `target` should hold; `style` overrides its ending. TSV where neither says."""
     if is_parquet(target) and not style.format:
         return _parquet(records, columns)
-    format = style.format or ENDINGS.get(Path(target).suffix.lower(), "tsv")
+    format = format_of(target, style)
     text = render(records, columns, format, quote_formulas=style.quote_formulas)
     return text.encode(errors="backslashreplace")
+
+
+def format_of(target: str, style: Style = PLAIN_STYLE) -> str:
+    """The format of `output` in which a file is written; `parquet` for Parquet."""
+    if is_parquet(target) and not style.format:
+        return "parquet"
+    return style.format or ENDINGS.get(Path(target).suffix.lower(), "tsv")
 
 
 def _parquet(records: Sequence[Record], columns: Sequence[str]) -> bytes:

@@ -99,22 +99,34 @@ def published(target: str, force: bool, size: int) -> Iterator[Path]:
         _sweep(path)
     name = f".{_stem(path.name)}.relrep.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}"
     temporary = folder / name
-    with signals.temporary(temporary):
-        try:
-            _reserve(temporary, size)
-            yield temporary
-            _sync(temporary)
-            _copy_to_stdout(temporary) if target == "-" else _publish(temporary, path, force)
-        except BrokenPipeError:
+    with signals.temporary(temporary), _write_errors(target):
+        reserve(temporary, size)
+        yield temporary
+        _sync(temporary)
+        _copy_to_stdout(temporary) if target == "-" else _publish(temporary, path, force)
+
+
+@contextmanager
+def published_from(temporary: Path, target: str, force: bool) -> Iterator[None]:
+    """Let a file of the caller become `target` when the block ends without an exception. The file outlives other ends."""
+    with _write_errors(target):
+        yield
+        _sync(temporary)
+        _publish(temporary, _through_links(Path(target)), force)
+
+
+@contextmanager
+def _write_errors(target: str) -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.errno in NO_DESCRIPTORS:
             raise
-        except OSError as error:
-            if error.errno in NO_DESCRIPTORS:
-                raise
-            raise WriteError(
-                f"could not write: {error.strerror or error}",
-                "Make room or choose another folder, then try again.",
-                file=target,
-            ) from error
+        raise WriteError(
+            f"could not write: {error.strerror or error}", "Make room or choose another folder, then try again.", file=target
+        ) from error
 
 
 def write_bytes(target: str, content: bytes, force: bool, said: str = "") -> None:
@@ -134,7 +146,7 @@ def _holds(path: Path, content: bytes) -> bool:
     return False
 
 
-def _reserve(path: Path, size: int) -> None:
+def reserve(path: Path, size: int) -> None:
     """Create the temporary and find out about a full disk before the first byte."""
     handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
     try:

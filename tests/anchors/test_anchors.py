@@ -189,11 +189,11 @@ def naive(x: np.ndarray, first: int, m: int) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("numba", ["1", "0"])
+@pytest.mark.parametrize("off", ["", "RELREP_NATIVE", "RELREP_NUMBA"])
 @pytest.mark.parametrize("threads", ["1", "3"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_farthest_is_what_its_definition_says(monkeypatch: Any, numba: str, threads: str, dtype: Any) -> None:
-    monkeypatch.setenv("RELREP_NUMBA", numba)
+def test_farthest_is_what_its_definition_says(monkeypatch: Any, off: str, threads: str, dtype: Any) -> None:
+    monkeypatch.setenv(off or "RELREP_NUMBA", "0" if off else "1")
     monkeypatch.setenv("NUMBA_NUM_THREADS", threads)
     x = np.random.default_rng(0).normal(size=(301, 19)).astype(dtype)
     assert kernels.farthest(x, 7, 60).tolist() == naive(x, 7, 60)

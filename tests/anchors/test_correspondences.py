@@ -149,6 +149,7 @@ def test_no_pairs_are_needed_where_clouds_have_a_shape(seed: int) -> None:
     assert found.confidence > 0.9 and right(found.places, went) > 0.98
 
 
+@pytest.mark.slow
 def test_confidence_is_low_where_nothing_corresponds() -> None:
     """Also where there are so many dims that a rotation can follow whatever pairs it was given."""
     for n, d in ((300, 12), (200, 100)):
@@ -244,6 +245,7 @@ def values(stdout: str) -> dict[str, str]:
     return {line.split("\t")[0]: line.split("\t")[1] for line in stdout.splitlines()[1:]}
 
 
+@pytest.mark.slow
 def test_pairs_of_files_without_common_ids_project_and_compare(pair: Workdir) -> None:
     command = "relrep anchor x.h5 y.h5 -n 60 --strategy bootstrap --seeds known.tsv --truth ids.tsv -o p.tsv"
     done = pair.here(command)

@@ -136,6 +136,7 @@ def test_a_file_for_a_folder_is_refused_before_any_work(work: Workdir) -> None:
     work.error("relrep stitch a.h5 b.h5 -a anchors.h5 --cache kept", 2, "--cache", "is not a folder")
 
 
+@pytest.mark.slow
 def test_keys_do_not_depend_on_threads(work: Workdir) -> None:
     words = "compare a.h5 b.h5 -m cka,knn-jaccard,cca --format tsv --cache"
     for threads in (1, 2):

@@ -261,6 +261,7 @@ def relrep(plugin: Path, environment: Mapping[str, str], *words: str) -> subproc
     return subprocess.run(command, env=env, cwd=plugin, capture_output=True, text=True, timeout=60, check=False)
 
 
+@pytest.mark.slow
 def test_a_decorated_function_of_a_plugin_is_the_whole_change(plugin: Path, environment: Mapping[str, str]) -> None:
     shown = relrep(plugin, environment, "compare", "--help")
     assert shown.returncode == 0, shown

@@ -80,7 +80,7 @@ def apply(trained: Trained, device: str) -> Any:
 def shapes(shape: tuple[int, ...], params: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     return {}
 
-@encoder(takes=FLAT, learns=True, apply=apply, errors=None, shapes=shapes, source="a test")
+@encoder(takes=FLAT, learns=True, apply=apply, errors=None, decode=None, shapes=shapes, source="a test")
 def probe(items: Items, train: np.ndarray, *, seed: int = 0) -> Trained:
     return Trained("probe", {}, (1,), {})
 """

@@ -32,6 +32,7 @@ def column(work: Workdir, name: str, key: str) -> np.ndarray:
     return store.read(str(work / name)).obs[key]
 
 
+@pytest.mark.slow
 def test_errors_of_reconstruction_are_a_column(photos: Workdir) -> None:
     photos.here(f"relrep embed photos.npz -e conv-ae {SMALL} --denoising 0.1 --save-encoder e.safetensors -o a.h5 -q")
     photos.here("relrep embed photos.npz -e e.safetensors -o b.h5 -q")
@@ -40,6 +41,32 @@ def test_errors_of_reconstruction_are_a_column(photos: Workdir) -> None:
     assert [v.decode() for v in column(photos, "a.h5", "hue")[:3]] == ["0", "1", "2"], "other columns come along"
     with h5py.File(photos / "a.h5") as a, h5py.File(photos / "b.h5") as b:
         assert a["X"].shape == (60, 4) and np.array_equal(a["X"], b["X"]) and a.attrs["space"] == b.attrs["space"]
+
+
+@pytest.mark.parametrize("encoder", [f"conv-ae {SMALL}", f"conv-vae {SMALL}", "pca --dim 4"])
+def test_vectors_become_images_again(photos: Workdir, encoder: str) -> None:
+    """What the decoder gives differs from the images by the errors of reconstruction that embed wrote."""
+    photos.here(f"relrep embed photos.npz -e {encoder} --save-encoder e.safetensors -o a.h5 -q")
+    photos.here("relrep embed a.h5 -e e.safetensors --decode -o back.npz -q")
+    with np.load(photos / "photos.npz") as before, np.load(photos / "back.npz") as after:
+        lost = np.square(before["images"] / 255.0 - after["images"] / 255.0).mean((1, 2, 3))
+        assert after["images"].shape == (60, 6, 5, 3) and after["label"].tolist() == before["label"].tolist()
+    assert np.allclose(lost, column(photos, "a.h5", "reconstruction_error"), rtol=0, atol=2e-3)
+    photos.here("relrep embed back.npz -e e.safetensors -o again.h5 -q")
+
+
+def test_what_cannot_be_decoded(photos: Workdir) -> None:
+    photos.here("relrep embed photos.npz -e pca --dim 4 --save-encoder e.safetensors -o a.h5 -q")
+    photos.here("relrep embed photos.npz -e random-projection --dim 4 --save-encoder r.safetensors -o b.h5 -q")
+    for command, code, said in [
+        ("a.h5 -e pca --decode -o c.npz", 2, "--decode needs a saved autoencoder"),
+        ("a.h5 -e e.safetensors --decode --dim 3 -o c.npz", 2, "--dim does not go with --decode"),
+        ("a.h5 -e e.safetensors --decode --plot-training c.png -o c.npz", 2, "--plot-training does not go with --decode"),
+        ("b.h5 -e e.safetensors --decode -o c.npz", 3, "its vectors are of space random-projection"),
+        ("b.h5 -e r.safetensors --decode -o c.npz", 3, "encoder random-projection has no way back to items"),
+        ("a.h5 -e e.safetensors --decode -o c.h5", 2, "--decode writes images, and c.h5 does not end in .npz"),
+    ]:
+        photos.error(f"relrep embed {command}", code, said)
 
 
 def test_pairs_of_another_space(photos: Workdir) -> None:
@@ -60,6 +87,14 @@ def test_terms_are_logged(photos: Workdir) -> None:
     lines = [line for line in done.stderr.splitlines() if "epoch" in line]
     terms = ("train_loss", "train_invariance", "train_variance", "train_covariance", "held_out_loss")
     assert len(lines) == 2 and all(term in lines[1] for term in terms)
+
+
+def test_the_training_is_drawn(photos: Workdir) -> None:
+    pytest.importorskip("matplotlib")
+    command = f"relrep embed photos.npz -e lin-ae {SMALL} -o a.h5 --plot-training a.svg"
+    photos.here(command)
+    first = (photos / "a.svg").read_text()
+    assert "held-out rows" in first and "lin-ae: photos.npz" in first
 
 
 def test_two_seeds_of_a_graph_are_two_spaces(photos: Workdir) -> None:
@@ -92,6 +127,12 @@ def test_broken_items_are_counted(photos: Workdir) -> None:
         ("photos.npz --k 3", "--k counts neighbours in the file of --positives FILE"),
         ("photos.npz --positives label", "--positives does not go with --encoder none"),
         ("photos.npz --source idx", "--source does not go with --encoder none"),
+        (
+            "photos.npz -e pca --plot-training b.svg",
+            "--plot-training draws the passes of a training, and --encoder pca makes none",
+        ),
+        ("photos.npz --plot-training b.svg", "--plot-training needs an encoder that is trained"),
+        ("photos.npz -e vicreg --plot-training b.gif", "--plot-training b.gif: the name must end in .png, .svg, .pdf"),
         ("photos.npz -e pca --layer 2", "--layer does not go with --encoder pca, which is not a pretrained model"),
         ("photos.npz -e pca --source idxx", "unknown source 'idxx'. Did you mean idx?"),
         ("photos.npz -e st --dim 3", "unknown encoder 'st'"),

@@ -235,7 +235,7 @@ USES = cases(
     Case("no anchors", "project a.h5 -o x.h5", USAGE, "--anchors FILE is missing … relrep anchor"),
     Case("no output", "project a.h5 -a anchors.h5", USAGE, "-o FILE is missing … -o -"),
     Case("similarity alone", "compare a.h5 b.h5 --center", USAGE, "--center … --anchors FILE … missing"),
-    Case("no such device", "project a.h5 -a anchors.h5 --device abacus -o x.h5", USAGE, "--device abacus … found: cpu"),
+    Case("no such device", "project a.h5 -a anchors.h5 --device abacus -o x.h5", USAGE, "--device abacus … auto, cpu"),
     Case("stdin twice", "compare - - -m cosine < a.h5", USAGE, "-: standard input … once … Name a file"),
     Case("dtype", "project a.h5 -a anchors.h5 --dtype float8 -o x.h5", USAGE, "--dtype … float16, float32, float64"),
 )

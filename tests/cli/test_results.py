@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +18,11 @@ import pytest
 from conftest import N, Workdir, only_line, vectors
 from test_shell import on_terminal
 
-from relrep_cli.comparison.matrix import Matrix, clustered, short_names
+from relrep_cli.comparison.matrix import Matrix, clustered
 from relrep_cli.comparison.pairs_of_files import ratios
-from relrep_cli.plots import short
+from relrep_cli.comparison.shown_names import short_names
+from relrep_cli.plots import Look, heatmap, short
+from relrep_cli.plots.matrices import _range
 
 # --- Parquet ---
 
@@ -93,6 +96,35 @@ def test_a_matrix_says_its_convention_and_what_is_missing(work: Workdir) -> None
     assert pyarrow.parquet.read_table(work / "m.parquet").to_pylist()[0]["a"] == 1.0
 
 
+def test_a_matrix_marks_small_q_for_eyes(work: Workdir) -> None:
+    """In tables for eyes; numbers for machines stay numbers."""
+    command = "relrep compare a.h5 b.h5 c.h5 -m cka -q --matrix --permutations 39"
+    table = work.here(f"{command} --format table").stdout
+    assert re.search(r"a +1\.0000 +0\.\d+\* +0\.\d+\*\n", table) and "* q < 0.05, ** q < 0.01" in table
+    assert float(work.here(command).rows[0]["b"]) > 0.9
+    work.here(f"{command} -o m.md")
+    assert "\\* |" in (work / "m.md").read_text() and r"\* q < 0.05" in (work / "m.md").read_text()
+
+
+def test_names_of_layers_leave_the_file_to_the_title(layers: Workdir) -> None:
+    shutil.copy(layers / "layers.h5", layers / "others.h5")
+    done = layers.here("relrep compare 'layers.h5::*' 'others.h5::*' -m cka -q --matrix --format table --plot x.svg")
+    assert done.stdout.splitlines()[0].split() == ["cka", "layer/0", "layer/2", "layer/10"]
+    assert "rows of layers.h5, columns of others.h5" in done.stdout
+    found = texts(layers / "x.svg")
+    assert {"layer/10", "layers.h5", "others.h5"} <= set(found) and not any("::" in t for t in found)
+
+
+def test_info_has_a_row_for_each_embedding_of_a_file_of_many(layers: Workdir) -> None:
+    lines = layers.here("relrep info layers.h5 --format table").stdout.splitlines()
+    assert [line.split()[:3] for line in lines[1:4]] == [
+        [f"layer/{i}", "240", d] for i, d in ((0, "16"), (2, "16"), (10, "12"))
+    ]
+    assert "All are embeddings of layers.h5." in lines
+    assert {r["name"] for r in layers.here("relrep info layers.h5").rows} > {"items", "digest"}
+
+
+@pytest.mark.slow
 def test_a_matrix_on_a_terminal(work: Workdir) -> None:
     command = "relrep compare a.h5 b.h5 c.h5 -m cka"
     assert on_terminal(work, command, "stdout", NO_COLOR="1").startswith("cka ")
@@ -144,6 +176,7 @@ MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 
 
 @pytest.mark.parametrize("ending", MAGIC)
+@pytest.mark.slow
 def test_a_heatmap_is_the_same_bytes_every_time(work: Workdir, ending: str) -> None:
     said = [work.here(f"relrep compare a.h5 b.h5 c.h5 -m cka --plot {name}.{ending} -q") for name in "xy"]
     first, second = ((work / f"{name}.{ending}").read_bytes() for name in "xy")
@@ -166,6 +199,54 @@ def test_a_heatmap_says_values_metric_and_convention(work: Workdir) -> None:
     assert any(t.startswith("pwcca") for t in found) and any("weights from the first space" in t for t in found)
     work.here("relrep compare a.h5 b.h5 c.h5 -m procrustes -q --plot y.svg")
     assert "lower is closer" in texts(work / "y.svg") and "first space" not in texts(work / "y.svg")
+
+
+def test_the_colours_of_a_heatmap_are_the_bounds_of_the_metric(work: Workdir) -> None:
+    """The diagonal has no colour; --vmin and --vmax change the ends, and names, title and size are the user's."""
+    values = np.array([[1, 0.7, np.nan], [0.7, 1, 0.6], [np.nan, 0.6, 1]])
+    levels = np.array([[np.nan, 0.01, np.nan], [0.01, np.nan, 0.5], [np.nan, 0.5, np.nan]])
+    m = Matrix("cka", tuple("abc"), tuple("abc"), values, True, "", 9, levels=levels)
+    assert _range(m, Look()) == (0, 1) and _range(m, Look(low=0.5)) == (0.5, 1)
+    assert _range(replace(m, metric="mse", values=values * 4), Look()) == (0, 2.8)
+    (work / "x.svg").write_bytes(heatmap(m, "x.svg"))
+    found = texts(work / "x.svg")
+    assert found.count(".700*") == 2 and found.count(".600") == 2 and found.count("1") == 3
+    options = "--plot-names A,B,C --plot-title mine --plot-size 4x3 --vmin 0.2 --vmax 0.9"
+    work.here(f"relrep compare a.h5 b.h5 c.h5 -m cka --plot y.svg -q {options}")
+    found = texts(work / "y.svg")
+    assert {"A", "B", "C", "mine"} <= set(found) and not any("linear kernel" in t for t in found)
+    assert 'width="288pt" height="216pt"' in (work / "y.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("--vmin 0.2", ["--vmin", "--plot, which is missing"]),
+        ("--plot x.png --vmin 2 --vmax 1", ["--vmin 2 is not below --vmax 1"]),
+        ("--plot x.png --vmin 1", ["--vmin 1 leaves no range"]),
+        ("--plot x.png --plot-size 4", ["--plot-size 4 is no width and height"]),
+        ("--plot x.png --plot-size 0.1x.", ["is no width and height"]),
+        ("--plot x.png --plot-names a,b", ["names 2 files, and there are 3"]),
+    ],
+)
+def test_pictures_that_cannot_be(work: Workdir, options: str, words: list[str]) -> None:
+    work.error(f"relrep compare a.h5 b.h5 c.h5 -m cka -q {options}", 2, *words)
+
+
+def test_maps_of_the_stitching_index_have_the_same_options(work: Workdir) -> None:
+    command = "relrep stitch a.h5 b.h5 -a anchors.h5 -m ridge -q"
+    work.here(f"{command} --plot x.svg --plot-names A,B --plot-title mine --vmin 0.5 --plot-size 5x3")
+    assert {"A", "B", "mine"} <= set(texts(work / "x.svg")) and 'width="360pt" height="216pt"' in (work / "x.svg").read_text()
+    work.error(f"{command} --plot y.svg --plot-names A", 2, "names 1 files, and there are 2")
+
+
+def test_panels_say_which_spaces_they_show(work: Workdir) -> None:
+    (work / "out").mkdir()
+    for name in ("a.h5", "b.h5"):
+        shutil.copy(work / name, work / "out" / name)
+    work.here("relrep compare out/a.h5 out/b.h5 -m cosine -a anchors.h5 --plot x.svg -q")
+    found = texts(work / "x.svg")
+    assert {"cosine, absolute", "cosine, relative (cosine)", "a  and  b"} <= set(found)
 
 
 def test_row_values_are_drawn_with_mean_interval_and_chance(work: Workdir) -> None:
@@ -289,6 +370,7 @@ def test_a_ratio_needs_something_above_nothing(absolute: float | None, ratio: fl
     assert found["value"] == ratio and found["convention"].startswith("n/a") == (ratio is None)
 
 
+@pytest.mark.slow
 def test_a_cache_tells_splits_and_labels_apart(empty: Workdir) -> None:
     """Splits of equally many rows, and new labels, are other results; so are their moments and neighbours."""
     rng = np.random.default_rng(0)
@@ -337,6 +419,7 @@ def test_what_is_said_of_many_files_is_counted(empty: Workdir) -> None:
     assert len([line for line in empty.here(f"{command} -v").stderr.splitlines() if "has no ids" in line]) == 5
 
 
+@pytest.mark.slow
 def test_a_table_for_a_paper(work: Workdir) -> None:
     (work / "a_b.h5").write_bytes((work / "a.h5").read_bytes())
     work.here("relrep compare a_b.h5 b.h5 -m cka,rsa --permutations 200 -o t.tex -q")
@@ -344,4 +427,4 @@ def test_a_table_for_a_paper(work: Workdir) -> None:
     assert lines[:2] == [r"\begin{tabular}{lll" + "r" * (len(lines[2].split("&")) - 3) + "}", r"\toprule"]
     assert r"a\_b.h5 & b.h5 & cka & 0." in lines[4] and "$^{**}$" in lines[4] and " [0." in lines[4]
     assert len({line.count("&") for line in lines if line.endswith(r"\\")}) == 1
-    assert lines[-3].startswith("% * q < 0.05") and lines[-2].startswith("% cka: linear kernel")
+    assert lines[-4].startswith("% * q < 0.05") and lines[-2].startswith("% cka: linear kernel")

@@ -50,4 +50,4 @@ def test_a_few_items_are_not_dealt() -> None:
     params = METRICS["knn-jaccard"].resolve({})
     score = measure("knn-jaccard", params, x, y)
     assert widening_factor(partial(measure_subset, "knn-jaccard", params, x, y, 0), score.rows, 0) == 1
-    assert widening_factor(lambda rows: Score(0.0, 0.0, ""), np.zeros(40), 0) == 1
+    assert widening_factor(lambda rows, _: Score(0.0, 0.0, ""), np.zeros(40), 0) == 1

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import Workdir
 
-from relrep_cli.comparison.parts import from_bytes
+from relrep_cli.comparison.parts import from_json
 
 LAYERED = "relrep compare l.h5::* x.npy -m cka,knn-jaccard --k 5 --permutations 9 -o whole.tsv"
 MATRIX = "relrep compare x.npy y.npy broken.npy -m linear-regression --matrix -o whole.csv"
@@ -60,7 +60,7 @@ def test_parts_that_make_no_whole_are_refused(spaces: Workdir) -> None:
     np.save(spaces / "y.npy", np.ones((40, 3)))
     spaces.here(f"{command} --shard 3/3 --force")
     spaces.error(f"relrep merge {one} {two} {three} -o whole.tsv", 2, "y.npy had other content")
-    spaces.error("relrep merge x.npy -o whole.tsv", 3, "x.npy: no part of a comparison.")
+    spaces.error("relrep merge x.npy -o whole.tsv", 3, "x.npy: no part of a run.")
     assert not (spaces / "whole.tsv").exists()
 
 
@@ -84,7 +84,7 @@ def test_a_spoilt_part_is_refused_in_one_line(spaces: Workdir, spoil: object) ->
 
 def test_a_part_states_what_it_was_made_of(spaces: Workdir) -> None:
     (one, two) = parts_of(spaces, "relrep compare x.npy y.npy z.npy -m cka -o whole.tsv", 2)
-    known = [from_bytes(name, (spaces / name).read_bytes()).contents for name in (one, two)]
+    known = [from_json(name, json.loads((spaces / name).read_bytes())).contents for name in (one, two)]
     assert [sorted(contents) for contents in known] == [["x.npy", "y.npy"], ["x.npy", "y.npy", "z.npy"]]
     assert known[0].items() <= known[1].items()
 

@@ -14,6 +14,9 @@ from scipy import stats
 from relrep_cli.comparison import permutations
 from relrep_cli.comparison.permutations import Family, benjamini_hochberg, null_values, p_value
 from relrep_cli.embedding import Embedding, row_numbers
+from relrep_cli.metrics import METRICS
+from relrep_cli.numerics import permuted_products
+from relrep_cli.numerics.workspace import Workspace
 
 
 @pytest.fixture
@@ -183,6 +186,21 @@ def test_the_maximum_keeps_its_level() -> None:
     assert abs(np.mean(np.array(found) <= 0.1) - 0.1) < 3 * np.sqrt(0.09 / 300)
 
 
-@pytest.mark.parametrize("other", ["--matrix", "--worst 3"])
-def test_tables_without_p_refuse_permutations(models: Workdir, other: str) -> None:
-    only_line(models.here(f"relrep compare a.npz near.npz -m cosine --permutations 9 {other}", 2), other.split()[0], "p-values")
+def test_the_worst_items_have_no_p(models: Workdir) -> None:
+    only_line(models.here("relrep compare a.npz near.npz -m cosine --permutations 9 --worst 3", 2), "--worst", "p-values")
+
+
+@pytest.mark.parametrize("name", ["cka", "procrustes"])
+@pytest.mark.parametrize("shape", [(40, 6), (12, 30)], ids=["tall", "wide"])
+def test_products_of_many_permutations_at_once_give_the_same_values(
+    name: str, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    x, y = (Embedding(rng.normal(size=shape), row_numbers(shape[0])) for _ in range(2))
+    params, found = METRICS[name].resolve({}), []
+    for small, room in ((0, 1), (1 << 21, 1 << 20), (1 << 21, 3 * y.x.size)):  # one by one, all at once, three at once
+        monkeypatch.setattr(permuted_products, "SMALL", small)
+        monkeypatch.setattr(permuted_products, "ROOM", room)
+        found.append(null_values(name, params, x, y, range(5, 13), 0, lambda part: None, Workspace().for_pair()))
+    assert np.isfinite(found[0]).all()
+    np.testing.assert_allclose(found[1:], [found[0]] * 2, rtol=1e-12)

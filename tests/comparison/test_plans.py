@@ -60,7 +60,6 @@ def test_an_unusable_file_leaves_the_other_pairs() -> None:
     ("outputs", "metrics", "words"),
     [
         (Outputs(matrix=True, worst=3), ["mrr"], "--matrix and --worst"),
-        (Outputs(matrix=True, permutations=3), ["cka"], "--matrix shows no p-values"),
         (Outputs(worst=1, permutations=3), ["mrr"], "--worst shows no p-values"),
         (Outputs(matrix=True), ["cka", "cca"], "--matrix: a matrix shows one metric, not cka, cca"),
         (Outputs(heatmap=True), ["cka", "cca"], "--plot: a heatmap shows one metric, not cka, cca"),

@@ -188,7 +188,26 @@ def test_halves_of_a_space_are_searched_once_over_all_pairs(monkeypatch: pytest.
     for space in (a, b, c):
         run.register(space.x)
     of_pair = run.for_pair(5)
-    again = [measure_subset("knn-jaccard", {"k": 5}, x, y, 0, half, of_pair).value for x, y in ((a, b), (a, c), (b, c))]
+    again = [
+        measure_subset("knn-jaccard", {"k": 5}, x, y, 0, half, workspace=of_pair).value for x, y in ((a, b), (a, c), (b, c))
+    ]
     assert again == alone and len(searched) == 6 + 3
-    measure_subset("knn-jaccard", {"k": 5}, a, b, 0, half + 1, of_pair)
+    measure_subset("knn-jaccard", {"k": 5}, a, b, 0, half + 1, workspace=of_pair)
     assert len(searched) == 6 + 3 + 2, "other rows are other spaces"
+
+
+@pytest.mark.parametrize("name", ["knn-jaccard", "jaccard"])
+def test_halves_of_one_sample_come_from_one_search(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where rows are repeated, so that ties decide; and where a half needs more neighbours than were searched for."""
+    a, b, _ = spaces()
+    a[:40], b[:20] = a[40:80], b[20:40]
+    x, y = (Embedding(side, row_numbers(300)) for side in (a, b))
+    among, params = np.arange(0, 300, 2), METRICS[name].resolve({"k": "5"})
+    halves = [among[::2], among[1::2], np.sort(np.random.default_rng(0).permutation(among)[:60]), among[:8]]
+    alone = [measure_subset(name, params, x, y, 0, half) for half in halves]
+    searched, of_pair = counted(monkeypatch), Workspace()
+    shared = [measure_subset(name, params, x, y, 0, half, among, workspace=of_pair) for half in halves]
+    for one, other in zip(alone, shared, strict=True):
+        assert one.rows is not None and other.rows is not None
+        assert one.rows.tolist() == other.rows.tolist() and one.extra == other.extra
+    assert len(searched) == 4, "the sample in both spaces, and the last half, which is a small part of it"

@@ -439,7 +439,7 @@ def test_training_rows() -> None:
 
 def test_device() -> None:
     assert torch_device("cpu").type == "cpu" and torch_device("auto").type in ("cuda", "mps", "cpu")
-    with pytest.raises(UsageError, match=r"--device is gpu, which this machine does not have[.] Choose from: auto, "):
+    with pytest.raises(UsageError, match=r"--device gpu: this machine has no such device[.] Choose from: auto, "):
         torch_device("gpu")
 
 

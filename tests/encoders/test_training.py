@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from test_encoders import TRAINED, Stopped, blobs, fit, items_for, of, same, stop_at, vectors
 
+from relrep_cli import encoders
 from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.embedding import Embedding
 from relrep_cli.encoders import ENCODERS, Checkpoint, autoencoders, contrastive, encode, errors, supervised
 from relrep_cli.encoders.augmentations import AUGMENTATIONS, chain
 from relrep_cli.encoders.contrastive import _correlation, _shortfall
+from relrep_cli.encoders.residual import residual_trunk
 from relrep_cli.encoders.tasks import Batch, Facts, Task, adjacency
 from relrep_cli.sources import Items
 from relrep_cli.sources import positives as pairs
@@ -174,6 +177,23 @@ def test_a_bottleneck_that_keeps_places() -> None:
         fit("conv-ae", bottleneck="map", dim=5)
 
 
+def test_the_residual_trunk_is_resnet_18_for_small_images() -> None:
+    """Its weights number 11.17 million before the linear map of ten classes, as He et al.'s network with a 3 x 3 stem has."""
+    with torch.device("meta"):
+        network = residual_trunk((32, 32, 3), 10, 64)
+    assert sum(p.numel() for p in network.parameters()) == 11_173_962
+    trained = fit("vicreg", epochs=1, trunk="residual", channels=2)
+    assert vectors(trained, blobs()).shape[0] == 96 and same(trained, encoders.load(encoders.to_bytes(trained)))
+    with pytest.raises(UsageError, match="--trunk residual works on images only"):
+        train("vicreg", clouds(), trunk="residual")
+
+
+def test_an_encoder_saved_before_an_option_existed_is_read() -> None:
+    trained = fit("vicreg", epochs=1)
+    older = replace(trained, params={name: value for name, value in trained.params.items() if name != "trunk"})
+    assert encoders.load(encoders.to_bytes(older)).params == trained.params
+
+
 # Views and pairs
 
 
@@ -217,6 +237,13 @@ def test_loss_of_infonce(facts: dict[str, Any]) -> None:
     assert terms["loss"] == pytest.approx(np.mean(loss), rel=1e-5) and terms["accuracy"] == pytest.approx(np.mean(right))
 
 
+def test_loss_of_infonce_with_inner_products() -> None:
+    terms, a, b, _ = both_views("infonce", facts=PAIRED[0], logits="inner", temperature=0.2)
+    scores = a @ b.T / 0.2
+    loss = [np.log(np.exp(line).sum()) - line[i] for i in range(7) for line in (scores[i], scores[:, i])]
+    assert terms["loss"] == pytest.approx(np.mean(loss), rel=1e-5)
+
+
 def test_infonce_of_one_label_has_no_negatives() -> None:
     x = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
     task = contrastive.infonce(Facts((4,), trains=True, **PAIRED[1]), dim=5, channels=2)
@@ -237,6 +264,7 @@ def test_loss_of_siamese(facts: dict[str, Any]) -> None:
     assert (terms["alike"], terms["unlike"]) == (pytest.approx(alike, rel=1e-5), pytest.approx(unlike, rel=1e-5))
 
 
+@pytest.mark.slow
 def test_vicreg_without_variance_collapses() -> None:
     items = clouds()
     given: dict[str, Any] = {"dim": 4, "channels": 2, "projector": 0, "epochs": 25, "learning_rate": 1e-2, "patience": 99}
@@ -325,6 +353,10 @@ def test_what_augmentations_leave() -> None:
     assert torch.equal(moved.flatten(2).sort(2).values, x.flatten(2).sort(2).values), "the same pixels elsewhere"
     flipped = chain("flip", True)(x)
     assert all(torch.equal(a, b) or torch.equal(a, b.flip(-1)) for a, b in zip(flipped, x, strict=True))
+    dark = chain("solarise", True)(x)
+    assert torch.equal(torch.minimum(dark, 1 - dark), torch.minimum(x, 1 - x)) and (dark != x).any(), "inverted, or left"
+    even = torch.full_like(x, 0.3)
+    torch.testing.assert_close(chain("blur", True)(even), even), "blur has weights that add up to 1"
     grey = x.mean(1, keepdim=True).expand_as(x)
     turned = chain("color", True)(grey)
     torch.testing.assert_close(turned[:, 0], turned[:, 2], atol=1e-5, rtol=0), "grey has no hue"
@@ -409,6 +441,7 @@ def test_vectors_of_gcn_by_hand() -> None:
     np.testing.assert_allclose(found, a @ (np.maximum(a @ (shares @ w.T + c), 0) @ v.T + b), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_gcn_learns_from_edges_and_training_labels_alone() -> None:
     items, rows = communities(), np.arange(16)
     given: dict[str, Any] = {"dim": 4, "nodes": 16, "epochs": 80, "learning_rate": 0.03, "dropout": 0.2, "batch_size": 999}

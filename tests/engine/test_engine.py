@@ -100,6 +100,11 @@ def _is_worker(pid: str) -> bool:
         return False
 
 
+@pytest.mark.parametrize("engine", [HERE, TWO, Engine(address="tcp://127.0.0.1:1")])
+def test_a_job_without_tasks_needs_no_engine(engine: Engine) -> None:
+    assert list(outcomes(job("square", 0), engine)) == []
+
+
 def test_a_signal_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     pending: list[int] = []
     monkeypatch.setattr(signals, "_pending", pending)

@@ -121,7 +121,56 @@ def test_a_projection_in_parts(batch: Workdir) -> None:
     assert read(str(batch / "big.rel.h5")).digest == read(str(batch / "alone.h5")).digest
 
 
+GRID = "relrep stitch a.npz b.npz c.npz d.npz -a anchors.txt --method relative,ridge --head linear,mlp"
+PROJECTION = "relrep project big.npy -a anchors.txt -o big.rel.h5"
+
+
+@pytest.fixture
+def labelled(batch: Workdir) -> Workdir:
+    """Four spaces with labels beside the others, anchors, and a larger file."""
+    rng = np.random.default_rng(2)
+    hidden = rng.normal(size=(200, 4))
+    for name in "abcd":
+        labels = (hidden[:, 0] > 0).astype("S5")
+        np.savez(batch / f"{name}.npz", x=hidden @ rng.normal(size=(4, 6)), ids=np.arange(200).astype("S"), label=labels)
+    (batch / "anchors.txt").write_text("\n".join(map(str, range(20))))
+    np.save(batch / "big.npy", np.random.default_rng(1).normal(size=(200_000, 64)).astype("f4"))
+    return batch
+
+
+@pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
+def test_a_grid_in_parts(labelled: Workdir) -> None:
+    finished(labelled, labelled.run("sbatch --parsable grid.sbatch").stdout.strip())
+    labelled.run("relrep merge grid.tsv.*-of-4.part -o grid.tsv")
+    whole = labelled.run(f"{GRID} 2>/dev/null").stdout
+    assert (labelled / "grid.tsv").read_text() == whole == labelled.run(f"{GRID} -@ 2 2>/dev/null").stdout
+
+
+@pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
+@pytest.mark.skipif(importlib.util.find_spec("distributed") is None, reason="Dask not installed: pip install 'relrep[cluster]'")
+def test_a_grid_and_a_projection_on_dask(labelled: Workdir) -> None:
+    where = '--cluster "$tls/scheduler.json"'
+    script = re.sub(r"relrep compare .*", "", RECIPES["dask"])
+    lines = [f"{GRID} {where} > grid.tsv", f"{PROJECTION} {where}"]
+    (labelled / "dask.sbatch").write_text(script + "\n".join(lines) + "\n")
+    labelled = replace(labelled, env={**labelled.env, "SOURCE_DATE_EPOCH": "1000000000"})
+    finished(labelled, labelled.run("sbatch --parsable dask.sbatch").stdout.strip())
+    assert (labelled / "grid.tsv").read_text() == labelled.run(f"{GRID} 2>/dev/null").stdout
+    labelled.run(PROJECTION.replace("big.rel", "alone"))
+    assert (labelled / "big.rel.h5").read_bytes() == (labelled / "alone.h5").read_bytes()
+
+
+@pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
+@pytest.mark.skipif(importlib.util.find_spec("dask_jobqueue") is None, reason="pip install dask-jobqueue")
+def test_jobs_that_relrep_submits(batch: Workdir) -> None:
+    command = "relrep compare *.npy -m cka,knn-jaccard -o results.tsv"
+    batch = replace(batch, env={**batch.env, "DASK_JOBQUEUE__SLURM__MEMORY": "500MB"})
+    batch.run(f"{command} --cluster slurm:2")
+    assert (batch / "results.tsv").read_bytes() == alone(batch, "array")
+    assert not list(batch.path.glob(".relrep-cluster*")) and not batch.run("squeue -h -t running,pending").stdout
+
+
 def test_every_script_of_the_page_is_a_script() -> None:
-    assert RECIPES.keys() == {"array", "merge", "submit", "project", "dask", "requeue"}
+    assert RECIPES.keys() == {"array", "merge", "submit", "grid", "project", "dask", "requeue"}
     for script in RECIPES.values():
         subprocess.run(["bash", "-n"], input=script.encode(), check=True)

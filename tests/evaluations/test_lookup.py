@@ -95,6 +95,7 @@ def test_a_sample_is_drawn_by_seed_and_split(work: Workdir) -> None:
     assert not work.here("relrep neighbors a.h5 --sample 240 -k 1").stderr
 
 
+@pytest.mark.slow
 def test_a_strip_of_pictures_found_by_id(empty: Workdir) -> None:
     rng = np.random.default_rng(0)
     pictures, labels = rng.integers(0, 256, (30, 6, 6), np.uint8), rng.integers(0, 3, 30).astype(np.uint8)

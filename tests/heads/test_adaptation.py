@@ -124,7 +124,7 @@ def test_numbers_keep_their_unit_through_adaptation() -> None:
 
 
 def test_adaptation_through_the_command(work: Workdir) -> None:
-    command = "relrep stitch a.h5 b.h5 -a anchors.h5 -m product -s cosine,l1 --aggregate self-attention"
+    command = "relrep stitch a.h5 b.h5 -a anchors.h5 -m product -s cosine,l1 --aggregate self-attention --head-epochs 5"
     done = work.here(f"{command} --adapt qkv,all --adapt-fraction 0.3 --plot attention.png")
     states = [(r["encoder"] == r["head"], r["method"].partition("attention")[2]) for r in done.rows]
     stitched = [(False, ""), (False, "+adapted-qkv"), (False, "+adapted-all")]
@@ -162,6 +162,7 @@ def images_of(work: Workdir) -> np.ndarray:
     return images[order]
 
 
+@pytest.mark.slow
 def test_images_come_back_through_a_stitched_decoder(work: Workdir) -> None:
     images_of(work)
     (work / "ids.txt").write_text("".join(f"train-{i:05d}\n" for i in range(0, 160, 4)))
@@ -181,6 +182,7 @@ def test_images_come_back_through_a_stitched_decoder(work: Workdir) -> None:
     work.error(f"{command} --predictions p.tsv", 2, "not for images")
 
 
+@pytest.mark.slow
 def test_a_decoder_gives_back_what_it_saw() -> None:
     """Colours, odd sizes and the same for the same seed; unit and origin of the vectors do not count."""
     rng = np.random.default_rng(0)

@@ -14,7 +14,7 @@ from conftest import CHECKOUT
 
 pytestmark = pytest.mark.slow
 FOLDER = CHECKOUT / "benchmarks"
-NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "common")
+NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("common", "__main__"))
 RUN_ALL = """
 import contextlib, io, json, runpy, sys, traceback
 _, folder, *names = sys.argv
@@ -53,6 +53,22 @@ def test_benchmark_runs(name: str, ran: dict[str, tuple[str, str]]) -> None:
     printed, failed = ran[name]
     assert not failed, f"{printed}\n{failed}"
     assert printed.strip()
+
+
+def test_the_table_is_made(tmp_path: Path) -> None:
+    """One command, and one operation, once on tiny data."""
+    for row in ("layers", "L1"):
+        command = [sys.executable, "-m", "benchmarks", "--quick", "--heavy", "--only", row, "-o", str(tmp_path / "found.json")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=CHECKOUT)
+        assert not done.returncode, done.stderr
+    rows = json.loads((tmp_path / "found.json").read_text())["rows"]
+    assert [row["shapes"] for row in rows] == ["1,000 x 128", "100k x 768 on 300"]
+
+
+def test_the_page_is_made_from_what_is_stored(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    subprocess.run([sys.executable, "-m", "benchmarks", "--page", str(page)], check=True, cwd=CHECKOUT)
+    assert page.read_text("utf-8") == (CHECKOUT / "docs" / "performance.md").read_text("utf-8")
 
 
 def test_every_benchmark_is_known() -> None:

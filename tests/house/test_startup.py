@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import CHECKOUT, Workdir
 
+from relrep_cli.numerics import native
+
 LIBHDF5 = "relrep_cli.store.libhdf5"
 PACKAGE = CHECKOUT / "relrep_cli"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
@@ -34,17 +36,17 @@ DOORS = {  # who may import what; a folder stands for its files
     "h5py": ("store/libhdf5.py",),
     "faiss": ("neighbors", "store/faiss_files.py"),
     "numba": ("numerics/compiling.py", "numerics/compiled_distances.py", "neighbors/scans.py"),
-    "rich": ("base/output.py",),
+    "rich": ("base/output.py", "base/tables.py"),
     "pyarrow": ("store",),
     "matplotlib": ("plots",),
     "plotly": ("plots",),
     "umap": ("plots/reductions.py",),
-    "dask": ("engine/dask_cluster.py",),
-    "distributed": ("engine/dask_cluster.py",),
+    "dask": ("engine/dask_cluster.py", "engine/queue_cluster.py"),
+    "distributed": ("engine/dask_cluster.py", "engine/queue_cluster.py"),
     "anndata": (),
     "pandas": ("library/result_tables.py",),
     "typer": ("cli",),
-    "torch": ("encoders", "heads", "relative", "store/torch_files.py"),
+    "torch": ("encoders", "heads", "relative", "numerics/devices.py", "neighbors/torch_tiles.py", "store/torch_files.py"),
     "zarr": ("store/zarr_folders.py",),
     "sqlite3": ("store/sqlite_tables.py",),
     "click": (),  # typer carries its own
@@ -108,27 +110,35 @@ def test_help_imports_nothing_heavy(empty: Workdir, command: str) -> None:
     assert "typer" in found and not found & HEAVY
 
 
-def test_completion_of_commands_imports_nothing_heavy(empty: Workdir) -> None:
-    variables = {"_RELREP_COMPLETE": "complete_bash", "COMP_WORDS": "relrep co", "COMP_CWORD": "1"}
+@pytest.mark.parametrize(
+    ("typed", "words"), [("co", "compare"), ("compare a.h5 -m cka,rs", "cka,rsm-norm cka,rsa"), ("merge --safe", "--safe-csv")]
+)
+def test_completion_imports_nothing_heavy(typed: str, words: str, empty: Workdir) -> None:
+    typed = f"relrep {typed}"
+    variables = {"_RELREP_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
     done = empty.run("python -X importtime -m relrep_cli", **variables)
-    assert done.stdout.split() == ["compare"]
+    assert done.stdout.split() == words.split()
     assert not {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines() if "|" in line} & HEAVY
+
+
+SEARCH = {"numpy"} if native.available() else {"numpy", "faiss"}  # kernels in C need neither faiss nor numba
+L1 = {"numpy"} if native.available() else {"numpy", "numba"}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "command, needed",
     [
-        ("compare a.h5 b.h5 -a anchors.h5 -q", {"numpy", "faiss"}),
+        ("compare a.h5 b.h5 -a anchors.h5 -q", SEARCH),
         ("compare a.npz b.h5 -m cka -q", {"numpy"}),
         ("project a.h5 -a anchors.h5 -o x.h5 -q", {"numpy", "h5py"}),
         ("anchor a.h5 -n 5 --strategy per-class -o x.h5 -q", {"numpy", "h5py"}),
         ("embed a.npz -o x.h5 -q", {"numpy", "h5py"}),
         ("stitch a.h5 b.h5 -a anchors.h5 --head linear -q", {"numpy"}),
-        ("stitch a.h5 b.h5 -a anchors.h5 -m relative -s l1 --head linear -q", {"numpy", "numba"}),
-        ("translate a.h5 --into b.h5 -o x.h5 -q", {"numpy", "h5py", "faiss"}),
-        ("evaluate a.h5 --task knn -q", {"numpy", "faiss"}),
-        ("neighbors a.h5 --sample 2", {"numpy", "faiss"}),
+        ("stitch a.h5 b.h5 -a anchors.h5 -m relative -s l1 --head linear -q", L1),
+        ("translate a.h5 --into b.h5 -o x.h5 -q", SEARCH | {"h5py"}),
+        ("evaluate a.h5 --task knn -q", SEARCH),
+        ("neighbors a.h5 --sample 2", SEARCH),
         ("info a.h5 --verify", {"numpy"}),
         ("--version", {"h5py"}),
     ],
@@ -201,7 +211,7 @@ FLOORS = (  # from the ground up: a room imports lower floors and its own, never
     {"store", "metrics"},
     {"sources", "anchors", "comparison"},
     {"encoders", "relative", "plots"},
-    {"heads"},
+    {"heads", "reports"},
     {"evaluations", "stitching"},
     {"library"},
     {"cli"},

@@ -15,7 +15,7 @@ from relrep_cli.base.errors import UsageError
 from relrep_cli.comparison.pairs_of_files import interval, measure
 from relrep_cli.embedding import Embedding, row_numbers
 from relrep_cli.metrics import METRICS, cca, dissimilarities, neighbor_orders
-from relrep_cli.metrics.catalogue import COLUMNS, PRESETS, catalogue, expand, families, preset
+from relrep_cli.metrics.catalogue import COLUMNS, CONVENTIONS, PRESETS, catalogue, conventions, expand, families, preset
 from relrep_cli.metrics.score import NotApplicable
 from relrep_cli.numerics import chance_levels, moments
 from relrep_cli.numerics import row_pairs as pairs
@@ -490,3 +490,8 @@ def test_the_catalogue_says_everything_of_every_metric() -> None:
     for record in records:
         assert tuple(record) == COLUMNS
         assert all(isinstance(v, str) and v for v in record.values()), record
+
+
+def test_the_kept_conventions_are_those_of_the_metrics() -> None:
+    """make docs writes them."""
+    assert CONVENTIONS.read_text("utf-8") == conventions()

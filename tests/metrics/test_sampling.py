@@ -145,6 +145,7 @@ def test_queries_that_an_index_finds_too_little_for_are_searched_exactly(
     assert np.array_equal(found.rows[3000:], nearest(x[3000:], x, 40, by="euclidean").rows)
 
 
+@pytest.mark.slow
 def test_the_measured_recall_is_in_the_result(few_rows: None) -> None:
     x = clusters(3000)
     found = score("jaccard", x, noisy(x), index="ivf")
@@ -225,11 +226,12 @@ def test_several_k_and_metrics_take_one_search_of_each_space(searches: list[int]
 
 
 def test_all_metrics_of_neighbourhoods_take_one_search_of_each_space(searches: list[int]) -> None:
-    x = clusters(100)
-    labels = {"label": np.arange(100) % 3}
-    a, b = (View("absolute", Embedding(side, row_numbers(100), obs=labels)) for side in (x, noisy(x)))
+    """Of fewer items than cknna needs for an interval, whose halves are searched anew."""
+    x = clusters(90)
+    labels = {"label": np.arange(90) % 3}
+    a, b = (View("absolute", Embedding(side, row_numbers(90), obs=labels)) for side in (x, noisy(x)))
     names = [name for name, entry in METRICS.items() if entry.family == "neighbourhoods"]
-    rows = np.arange(100), np.arange(100)
+    rows = np.arange(90), np.arange(90)
     records, _ = compare_pair(
         [a], [b], rows, METRICS.choose(names, {"k": "5,20"}), 0, Records(None), True, Workspace.of_run(Records(None))
     )
@@ -246,6 +248,7 @@ def test_every_metric_of_neighbours_says_what_its_index_found(name: str, few_row
     assert found.extra["index"] == "ivf" and f"ivf index with recall {found.extra['recall']:.4f}" in found.convention
 
 
+@pytest.mark.slow
 def test_several_k_on_the_command_line(work: Workdir) -> None:
     both = work.here("relrep compare a.h5 b.h5 -m knn-jaccard,cka --k 5,10 --per-row rows.tsv -q").rows
     assert [(r["metric"], r["k"]) for r in both] == [("knn-jaccard", "5"), ("knn-jaccard", "10"), ("cka", "n/a")]
@@ -254,5 +257,6 @@ def test_several_k_on_the_command_line(work: Workdir) -> None:
     assert (work / "rows.tsv").read_text().split("\t")[:5] == ["id", "a", "b", "metric", "k"]
 
 
-def test_tiles_need_enough_work() -> None:
+def test_tiles_by_numba_need_enough_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RELREP_NATIVE", "0")
     assert not tiles.pay(np.empty((1000, 64)), np.empty((1000, 64)))

@@ -15,10 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relrep_cli.base.errors import UsageError
-from relrep_cli.neighbors import nearest, overlap, ranks, search, tiles, unit_rows
+from relrep_cli.base.errors import DataError, UsageError
+from relrep_cli.neighbors import nearest, overlap, ranks, search, tiles, torch_tiles, unit_rows
 from relrep_cli.neighbors.frames import Frame
-from relrep_cli.numerics import blocks
+from relrep_cli.numerics import blocks, native
+from relrep_cli.numerics.workspace import Workspace
 
 faiss.omp_set_num_threads(1)
 BY = ("cosine", "euclidean")
@@ -154,7 +155,7 @@ def test_sets_equal_brute_force_over_many_blocks(by: Any, kind: str, small_block
         assert found.tied == tied
 
 
-PATHS = ("faiss", "tiles", "tiles of a few rows")
+PATHS = ("faiss", "tiles by numba", "tiles by numba of a few rows", "tiles in C", "tiles in C of a few rows")
 
 
 @pytest.fixture(params=PATHS)
@@ -162,13 +163,39 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     """Each way to find candidates, tiles also where every block is cut short."""
     for least in ("PAYS", "LOADED"):
         monkeypatch.setattr(tiles, least, np.inf if request.param == "faiss" else 0)
-    if request.param != "faiss":
+    if "in C" not in request.param:
+        monkeypatch.setenv("RELREP_NATIVE", "0")
+    elif not native.available():
+        pytest.skip("relrep was installed without a C compiler")
+    if "numba" in request.param:
         pytest.importorskip("numba")
-    if request.param == "tiles of a few rows":
+    if "few" in request.param:
         monkeypatch.setattr(tiles, "_side", lambda d: 56)
         monkeypatch.setattr(tiles, "BLOCK", 120)
         monkeypatch.setenv("RELREP_THREADS", "2")
     return request.param
+
+
+@every_kind
+def test_torch_finds_the_same_neighbours(by: Any, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the CPU, in tiles that are cut short; the code of a GPU is the same."""
+    monkeypatch.setattr(torch_tiles, "QUERIES", 57)
+    monkeypatch.setattr(torch_tiles, "ROWS", {"cpu": 71})
+    x, on_device = make(kind), Workspace(device="torch:cpu")
+    for queries in (x, x[: N - 3].copy()):
+        here, there = (nearest(queries, x, 7, by=by, workspace=workspace) for workspace in (Workspace(), on_device))
+        np.testing.assert_array_equal(here.rows, there.rows)
+        assert here.tied == there.tied
+
+
+def test_a_device_without_memory_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(torch: Any, *_: Any) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch_tiles, "_search", full)
+    x = np.eye(9, 5, dtype=np.float32)
+    with pytest.raises(DataError, match=r"torch:cpu has too little memory free: a tile takes 0\.1 GiB\. Use --device cpu\."):
+        nearest(x, x, 3, workspace=Workspace(device="torch:cpu"))
 
 
 @every_kind
@@ -183,6 +210,7 @@ def test_order_equals_brute_force_on_every_path(by: Any, kind: str, path: str) -
             assert found.tied == tied
 
 
+@pytest.mark.slow
 def test_paths_agree_on_more_rows_than_a_tile_holds(path: str) -> None:
     x = (cloud(1500, 40) + 0.5).astype(np.float32)
     for by in BY:
@@ -359,7 +387,7 @@ PROGRAM = """
 import hashlib, numpy as np
 from relrep_cli.neighbors import nearest, ranks, tiles
 for pays in (1e30, 0):  # without tiles and with them
-    tiles.PAYS = tiles.LOADED = pays
+    tiles.pay = lambda queries, base, pays=pays: not pays and tiles.scans() is not None
     rng = np.random.default_rng(0)
     digest = hashlib.sha256()
     for x in (rng.normal(size=(1500, 48)), np.repeat(rng.normal(size=(300, 48)), 4, 0), rng.normal(size=(1000, 48)) + 100):
@@ -374,8 +402,8 @@ for pays in (1e30, 0):  # without tiles and with them
 @pytest.mark.slow
 def test_the_same_answer_for_any_number_of_threads_with_and_without_tiles_and_numba() -> None:
     root, found = str(Path(blocks.__file__).parents[1]), set[bytes]()
-    for threads, numba in (("1", "1"), ("5", "1"), ("2", "0")):
+    for threads, numba, c in (("1", "1", "1"), ("5", "1", "0"), ("3", "1", "1"), ("2", "0", "0")):
         limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
-        env = {**os.environ, **limits, "PYTHONPATH": root, "RELREP_NUMBA": numba}
+        env = {**os.environ, **limits, "PYTHONPATH": root, "RELREP_NUMBA": numba, "RELREP_NATIVE": c}
         found |= set(subprocess.run([sys.executable, "-c", PROGRAM], env=env, capture_output=True, check=True).stdout.split())
     assert len(found) == 1

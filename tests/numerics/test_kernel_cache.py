@@ -135,7 +135,7 @@ def test_a_folder_in_a_sticky_one_is_used(alone: Path, monkeypatch: pytest.Monke
 def installed(work: Workdir) -> Iterator[tuple[Workdir, dict[str, str]]]:
     """A copy of the package of its own, and the environment of a command that uses it and has no cache."""
     shutil.copytree(CHECKOUT / "relrep_cli", work / "lib" / "relrep_cli", ignore=shutil.ignore_patterns("__pycache__"))
-    env = {"PYTHONPATH": str(work / "lib"), "PYTHONDONTWRITEBYTECODE": "1", "HOME": ""}
+    env = {"PYTHONPATH": str(work / "lib"), "PYTHONDONTWRITEBYTECODE": "1", "HOME": "", "RELREP_NATIVE": "0"}
     yield work, env | dict.fromkeys(("RELREP_KERNEL_CACHE", "XDG_CACHE_HOME", "NUMBA_CACHE_DIR"), "")
 
 

@@ -13,6 +13,7 @@ from scipy.spatial.distance import cdist
 
 from relrep_cli.base import signals
 from relrep_cli.numerics import distances as kernels
+from relrep_cli.numerics import native
 
 DISTANCES: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "euclidean": (kernels.euclidean, {"metric": "euclidean"}),
@@ -78,9 +79,12 @@ def sides(kind: str, dtype: type) -> tuple[np.ndarray, np.ndarray]:
     return x[:50] if kind == "many anchors" else x, anchors
 
 
-@pytest.fixture(params=["numba", "numpy"])
+@pytest.fixture(params=["c", "numba", "numpy"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("RELREP_NUMBA", "0" if request.param == "numpy" else "1")
+    monkeypatch.setenv("RELREP_NATIVE", "1" if request.param == "c" else "0")
+    if request.param == "c" and not native.available():
+        pytest.skip("relrep was installed without a C compiler")
     return str(request.param)
 
 
@@ -121,6 +125,15 @@ def test_blocks_and_threads_give_equal_bits(name: str, monkeypatch: pytest.Monke
     np.testing.assert_array_equal(distances(name, x, anchors[40:]), whole[:, 40:])
 
 
+@pytest.mark.skipif(not native.available(), reason="relrep was installed without a C compiler")
+@pytest.mark.parametrize("name", ["l1", "chebyshev"])
+def test_kernels_in_c_and_by_numba_give_equal_bits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, anchors = cloud(150, 530).astype(np.float32), cloud(40, 530, seed=1).astype(np.float32)
+    in_c = distances(name, x, anchors)
+    monkeypatch.setenv("RELREP_NATIVE", "0")
+    np.testing.assert_array_equal(distances(name, x, anchors), in_c)
+
+
 def test_a_signal_ends_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signals, "_pending", [15])
     for numba in "01":
@@ -137,6 +150,7 @@ def broken(*_: Any) -> None:
 
 
 @pytest.mark.parametrize("place", ["no folder", "full disk"])
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_written_is_done_without(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from numba.core import caching
 

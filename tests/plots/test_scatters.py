@@ -19,7 +19,7 @@ from relrep_cli.plots.reductions import METHODS, reduce
 from relrep_cli.plots.scatters import MOST, REST, Cloud, Picture
 
 QUICK: dict[str, dict[str, Any]] = {"tsne": {"perplexity": 5.0}}
-FAST = [name for name in METHODS if name != "umap"]  # umap compiles for 10 s
+FAST = [name for name in METHODS if name not in ("umap", "none")]  # umap compiles for 10 s; none takes two dims
 
 
 def clouds(n: int = 60, d: int = 6) -> tuple[np.ndarray, np.ndarray]:
@@ -50,6 +50,19 @@ def test_equal_seeds_give_equal_places(name: str) -> None:
     x, _ = clouds()
     a, b = (reduce(name, x, x, QUICK.get(name, {}), 3).places for _ in range(2))
     assert np.array_equal(a, b)
+
+
+def test_two_dims_are_drawn_as_they_are(empty: Workdir) -> None:
+    """By itself, in one unit, without a fit; --method none refuses other dims, and another method still draws two."""
+    x = np.random.default_rng(0).normal(size=(20, 2))
+    made = reduce("none", x[:5], x, {}, 0)
+    assert np.allclose(made.places * np.abs(x).max(), x) and made.convention == "as they are"
+    with pytest.raises(DataError, match=r"has 3 dims.*such as pca"):
+        reduce("none", np.eye(3), np.vstack([np.eye(3)] * 2), {}, 0)
+    np.save(empty / "umap.npy", x)
+    assert "one panel of the two dims, " in empty.here("relrep plot umap.npy -o a.svg").stderr
+    assert "by pca, " in empty.here("relrep plot umap.npy --method pca -o b.svg").stderr
+    assert "umap.npy, absolute" in (empty / "a.svg").read_text()
 
 
 @pytest.mark.slow
@@ -153,12 +166,19 @@ def test_libraries_that_a_method_loads_run_on_one_thread_too() -> None:
 # --- the command ---
 
 
+@pytest.mark.slow
 def test_spaces_beside_each_other_and_absolute_above_relative(work: Workdir) -> None:
     command = "relrep plot a.h5 b.h5 --anchors anchors.h5 --split test -o out.svg"
     only_line(work.run(command), "out.svg: 4 panels by pca")
     drawn = (work / "out.svg").read_text()
     assert len(re.findall(r'id="axes_\d+"', drawn)) == 4
-    for words in ("PCA of test items: absolute above relative", "a.h5, relative: cosine", "PC 2 (", "training rows"):
+    for words in (
+        "PCA of test items: absolute above relative",
+        "a, relative: cosine",
+        "b, absolute",
+        "PC 2 (",
+        "training rows",
+    ):
         assert words in drawn, words
     first = (work / "out.svg").read_bytes()
     only_line(work.here(command), "up to date")
@@ -199,6 +219,7 @@ def test_colours_by_other_columns_and_samples_are_said(work: Workdir) -> None:
     assert "fitted on 240 items" in (work / "bare.svg").read_text(), "without splits there are no training rows"
 
 
+@pytest.mark.slow
 def test_results_of_compare_are_dots(work: Workdir) -> None:
     """A dot for each value but ratios, whatever kind of file holds them."""
     views = "-a anchors.h5 -s cosine,l1 -m pearson,jaccard"

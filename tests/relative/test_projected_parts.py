@@ -49,7 +49,7 @@ def test_parts_that_make_no_whole_are_refused(space: Workdir) -> None:
     space.here("relrep project a.npz -a ids.txt -s l1 -o other.h5 --shard 2/3")
     space.error(f"relrep merge {one} other.2-of-3.h5 {three} -o out.h5", 2, "other options than")
     space.here("relrep project a.npz -a ids.txt -o plain.h5")
-    space.error(f"relrep merge {one} {two} plain.h5 -o out.h5", 3, "plain.h5: no part of a projected file.")
+    space.error(f"relrep merge {one} {two} plain.h5 -o out.h5", 3, "plain.h5: no part of a file.")
     space.error(f"relrep merge {one} {two} {three}", 2, "Name the whole")
     space.error(f"relrep merge {one} {two} {three} -o {one} --force", 2, one)
     content = bytearray((space / two).read_bytes())

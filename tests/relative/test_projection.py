@@ -316,6 +316,7 @@ def test_a_graph_of_training_rows_is_no_statistic_to_hand_on(work: Workdir) -> N
     )
 
 
+@pytest.mark.slow
 def test_products_through_the_commands(work: Workdir) -> None:
     """One vocabulary for project, compare and stitch; a trained aggregator goes from one to the others."""
     product = "-a anchors.h5 -s cosine,l1 -s chebyshev --center"
@@ -364,6 +365,7 @@ def test_a_graph_in_parts_is_said(work: Workdir) -> None:
     assert "the neighbour graph" not in work.here("relrep project a.h5 -a anchors.h5 -s geodesic --k 60 -o g2.h5").stderr
 
 
+@pytest.mark.slow
 def test_options_of_two_registries_keep_apart(work: Workdir) -> None:
     """--k is the metric's, --similarity-k the graph's, where a command has both."""
     rows = work.here("relrep compare a.h5 b.h5 -a anchors.h5 -s geodesic --similarity-k 40 --k 7 -m jaccard -q").rows
@@ -374,6 +376,7 @@ def test_options_of_two_registries_keep_apart(work: Workdir) -> None:
 # What is printed about functions and files
 
 
+@pytest.mark.slow
 def test_list_and_audit(work: Workdir) -> None:
     table = {r["similarity"]: r for r in work.here("relrep project --list").rows}
     assert set(table) == {"absolute", *SIMILARITIES} and table["cosine"]["translation"] == "no"

@@ -14,7 +14,7 @@ from scipy.spatial.distance import cdist
 
 from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.embedding import Embedding, row_numbers
-from relrep_cli.relative.array_libraries import torch_device
+from relrep_cli.numerics.devices import torch_device
 from relrep_cli.relative.preparation import Preprocessing
 from relrep_cli.relative.projection import basis, relative, relative_blocks
 from relrep_cli.relative.recipes import Postprocessing, Recipe
@@ -364,5 +364,5 @@ def test_a_relative_file_is_not_projected_again() -> None:
 
 
 def test_a_device_that_is_not_there_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"--device abacus: torch finds no such device here; found: cpu"):
+    with pytest.raises(UsageError, match=r"--device abacus: this machine has no such device"):
         torch_device("abacus")

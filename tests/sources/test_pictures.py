@@ -93,6 +93,7 @@ def test_pictures_of_other_sizes(folder: Path) -> None:
     assert items(folder, size=5).x.shape == (8, 5, 5, 3)
 
 
+@pytest.mark.slow
 def test_a_picture_that_kills_the_decoder_is_found(folder: Path, own_forks: None, monkeypatch: pytest.MonkeyPatch) -> None:
     import os
 
@@ -188,6 +189,7 @@ def test_arrays_that_are_none(tmp_path: Path) -> None:
         read(str(tmp_path / "float.npy"), "arrays", {})
 
 
+@pytest.mark.slow
 def test_arrays_are_resized_as_pictures_in_files_are(folder: Path, tmp_path: Path) -> None:
     whole = items(folder)
     np.save(tmp_path / "whole.npy", whole.x)

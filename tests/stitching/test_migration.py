@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from conftest import Workdir
 from relrep_cli.base.errors import DataError
 from relrep_cli.embedding import Embedding, row_numbers
 from relrep_cli.relative.recipes import Recipe
-from relrep_cli.stitching.migration import BRIDGE, MORE_ANCHORS, REEMBED, UNSURE, Report, _hits_in_subsets, _line, report
+from relrep_cli.stitching.learning_curve import Curve, Trial, by_anchors, curve
+from relrep_cli.stitching.migration import BRIDGE, MORE_ANCHORS, REEMBED, UNSURE, Report, _hits_in_subsets, report
+from relrep_cli.stitching.query_pairs import QueryPairs, query_pairs, read_relevant
 from relrep_cli.stitching.translation import Fitting
 
 N = 160
@@ -47,7 +50,7 @@ def test_every_part_is_there_and_recall_falls_with_the_index() -> None:
     found = reported(0.6, 60)
     parts = {part: [r for r in found.records if r["part"] == part] for part in ("method", "index", "anchors", "threshold")}
     assert (
-        {r["method"] for r in parts["method"]} == set(METHODS) and len(parts["anchors"]) == 6 and len(parts["threshold"]) == 3
+        {r["method"] for r in parts["method"]} == set(METHODS) and len(parts["anchors"]) == 7 and len(parts["threshold"]) == 3
     )
     sizes, values = zip(*((r["at"], r["value"]) for r in parts["index"]), strict=True)
     assert list(sizes) == sorted(sizes) and list(values) == sorted(values, reverse=True) and N in sizes
@@ -74,12 +77,44 @@ def test_the_recall_of_subsets_is_their_mean() -> None:
     assert _hits_in_subsets(np.array([10, 11]), 20, 20).tolist() == [1, 0]
 
 
+@pytest.mark.slow
 def test_a_line_of_logits_goes_on_as_it_is() -> None:
     """Shares of 1 / (1 + 4 / m) are a line of slope 1 in logits over log m."""
     rng = np.random.default_rng(0)
     hits = [rng.random(20000) < 1 / (1 + 4 / m) for m in (2, 4, 8)]
-    value, low, high = _line([2, 4, 8], [np.asarray(h, np.float64) for h in hits], 32, 0)
+    found = curve([2, 4, 8], hits, 0)
+    value, low, high = found.at(32)
     assert low < 1 / (1 + 4 / 32) < high and high - low < 0.05 and low < value < high
+    assert found.at(3)[0] == pytest.approx(1 / (1 + 4 / 3), abs=0.02), "between two places"
+
+
+def test_a_curve_goes_on_from_its_last_places() -> None:
+    """A recall that has stopped to grow will not grow."""
+    recalls = np.array([0.1, 0.5, 0.7, 0.7, 0.7])
+    assert Curve([10, 20, 40, 80, 160], recalls, recalls[None], 1000).at(640)[0] == pytest.approx(0.7)
+    assert Curve([10, 20, 40], recalls[2:], recalls[None, 2:], 1000).at(20)[0] == 0.7
+
+
+def test_without_a_miss_the_interval_of_a_curve_knows_that_some_may_come() -> None:
+    found = curve([10, 20], [np.ones(100), np.ones(100)], 0)
+    assert found.at(10)[0] == 1 and found.at(10)[1] < 0.97 and found.at(15)[1] < 0.985
+
+
+def test_held_out_items_serve_as_more_anchors_but_not_for_themselves() -> None:
+    """Each half is looked up by maps that saw the anchors and the other half."""
+    n, fits = 100, []
+    rows = np.arange(n, dtype=float)[:, None]
+
+    def maps(x: np.ndarray, y: np.ndarray):  # type: ignore[no-untyped-def]
+        assert (x == y).all()
+        fits.append(set(x[:, 0].astype(int).tolist()))
+        return (lambda z: z), (lambda z: z)
+
+    trial = Trial(rows[90:], rows[90:], rows[:90], rows[:90], 1)
+    found, own = by_anchors(trial, maps, maps, 0)
+    assert (found.places, own) == ([2, 5, 10, 20, 40, 55], 3)
+    assert [len(fit) for fit in fits] == [2, 5, 10, 20, 20, 40, 40, 55, 55]
+    assert not any(fits[n] & fits[n + 1] - set(range(90, 100)) for n in (3, 5, 7)), "the halves have no item in common"
 
 
 def test_too_few_items_to_measure_on_are_an_error() -> None:
@@ -92,6 +127,7 @@ def test_few_items_cannot_tell_that_a_recall_is_high() -> None:
     assert found.verdict == UNSURE and "too few items to tell: recall@10 1.000 (0.722 to 1.000)" in found.sentence
 
 
+@pytest.mark.slow
 def test_the_exit_code_tells_whether_a_bridge_will_do(empty: Workdir) -> None:
     for noise, name in ((0.0, "good"), (1e3, "bad")):
         e, target = spaces(noise)
@@ -103,3 +139,83 @@ def test_the_exit_code_tells_whether_a_bridge_will_do(empty: Workdir) -> None:
     empty.here("relrep translate new.npz --into bad.npz --report -m orthogonal --least-recall 0")
     empty.error("relrep translate new.npz --into good.npz --report -o x.h5", 2, "writes neither -o nor --save-map")
     empty.error("relrep translate new.npz --into good.npz --least-recall 0.5", 2, "does nothing without --report")
+
+
+def asking(noise: float = 0.0) -> tuple[Embedding, Embedding, Embedding]:
+    """New and old documents, and a query near each of the last 40."""
+    e, target = spaces(noise)
+    near = e.x[-40:] + 0.3 * np.random.default_rng(5).normal(size=(40, e.d))
+    return e, target, Embedding(near, np.array([b"q%d" % n for n in range(40)]), space="new", uri="queries")
+
+
+def test_queries_find_through_a_bridge_what_re_embedding_finds() -> None:
+    e, target, queries = asking()
+    relevant = np.repeat(queries.ids, 2), np.concatenate([e.ids[-40:], e.ids[:40]]).reshape(2, 40).T.ravel()
+    how = Fitting("orthogonal", METHODS["orthogonal"], Recipe(e.ids[:60]))
+    found = report(e, target, METHODS, how, 0.9, (queries, relevant))
+    parts = {(r["method"], r["measure"]): r for r in found.records if r["part"] == "queries"}
+    assert parts["orthogonal", "recall_1"]["value"] == parts["re-embed", "recall_1"]["value"] > 0.7
+    assert parts["orthogonal", "of re-embedding"]["value"] == 1 and found.verdict == BRIDGE
+    assert parts["re-embed", "recall_10"]["value"] > 0.9, "documents that maps are fitted on are not looked for"
+    assert "recall@10 1.000 (1.000 to 1.000) of that of re-embedding in an index of 160" in found.sentence
+    e, target, queries = asking(noise=1e3)
+    lost = report(e, target, METHODS, how, 0.9, (queries, (queries.ids, e.ids[-40:])))
+    assert lost.verdict == REEMBED and lost.records[-1]["value"] < 0.3
+
+
+def test_recalls_of_queries_are_of_all_their_relevant_documents() -> None:
+    pairs = QueryPairs(np.eye(2, 3), np.eye(3), np.eye(3), np.array([0, 0, 1]), np.array([0, 2, 2]))
+    found = pairs.recalls(pairs.x, pairs.new)
+    assert found["recall_1"].tolist() == [1, 0] and found["recall_10"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted"),
+    [
+        ("q1\td 1\nq2\td2\n", [("q1", "d 1"), ("q2", "d2")]),
+        ("query,document\nq1,d1\n\nq1,d2\nq1,d1\n", [("q1", "d1"), ("q1", "d2")]),
+        ("query-id\tcorpus-id\tscore\nq1\td1\t2\nq1\td2\t0\n", [("q1", "d1")]),
+        ("q1 0 d1 1\nq1 0  d2 0\nq2 0 d2 2\n", [("q1", "d1"), ("q2", "d2")]),
+    ],
+)
+def test_relevant_documents_are_read_from_the_usual_files(tmp_path: Path, content: str, wanted: list[tuple[str, str]]) -> None:
+    (tmp_path / "r.tsv").write_text(content)
+    found = read_relevant(str(tmp_path / "r.tsv"))
+    assert [(q.decode(), d.decode()) for q, d in zip(*found, strict=True)] == wanted
+
+
+@pytest.mark.parametrize(
+    ("content", "finding"),
+    [
+        ("q1\n", "pair 1 has 1 columns"),
+        ("q1\td1\tbad\n", "the grade of pair 1 is 'bad', no number"),
+        ("q1\td1\t0\n", "no relevant"),
+        ("", "no relevant"),
+    ],
+)
+def test_what_says_no_relevance_is_an_error(tmp_path: Path, content: str, finding: str) -> None:
+    (tmp_path / "r.tsv").write_text(content)
+    with pytest.raises(DataError, match=finding):
+        read_relevant(str(tmp_path / "r.tsv"))
+
+
+def test_queries_that_cannot_be_used_are_an_error() -> None:
+    e, target, queries = asking()
+    fitted, none = e.ids[:60], np.zeros(0, "S1")
+    with pytest.raises(DataError, match="Give such documents, or name other anchors"):
+        query_pairs(queries, (queries.ids, e.ids[:40]), e, target, fitted, 0)
+    with pytest.raises(DataError, match="Embed the queries with the new model"):
+        query_pairs(target, (queries.ids, e.ids[:40]), e, target, none, 0)
+
+
+def test_query_options_go_together(empty: Workdir) -> None:
+    e, target, queries = asking()
+    for name, one in (("new", e), ("old", target), ("queries", queries)):
+        np.savez(empty / f"{name}.npz", x=one.x, ids=one.ids.astype(str))
+    (empty / "anchors.txt").write_text("\n".join(e.ids[:60].astype(str)))
+    (empty / "relevant.tsv").write_text("\n".join(f"q{n}\t{i.decode()}" for n, i in enumerate(e.ids[-40:])))
+    run = "relrep translate new.npz --into old.npz -a anchors.txt -m orthogonal"
+    done = empty.here(f"{run} --report --queries queries.npz --relevant relevant.tsv")
+    assert done.rows[-1]["measure"] == "of re-embedding"
+    empty.error(f"{run} --report --queries queries.npz", 2, "--queries needs --relevant")
+    empty.error(f"{run} --queries queries.npz --relevant relevant.tsv -o x.h5", 2, "does nothing without --report")

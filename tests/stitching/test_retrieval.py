@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from conftest import Workdir
 
-from relrep_cli.stitching.cross_retrieval import Sparse, retrieve
+from relrep_cli.embedding import Embedding, row_numbers
+from relrep_cli.stitching.cross_retrieval import Sparse, look_up
+from relrep_cli.stitching.cycles import cycle_losses
+from relrep_cli.stitching.retrieval_summary import Summary
 
 
 def spaces(n: int = 300, d: int = 8) -> tuple[np.ndarray, np.ndarray]:
@@ -33,19 +36,20 @@ def test_every_value_is_what_all_cosines_give() -> None:
     base, _ = spaces()
     own = np.random.default_rng(1).permutation(300)[:80]
     queries = base[own] + 0.6 * np.random.default_rng(2).normal(size=(80, 8))
-    found = retrieve(queries, own, base, 0)
+    found = look_up(queries, own, base).record(0)
     wanted = brute(queries, own, base)
     assert [found[name] for name in ("recall_1", "recall_10", "mrr", "retained")] == pytest.approx(wanted, abs=1e-12)
-    assert 0 < wanted[3] < 1 and found["low"] < found["retained"] < found["high"]
+    for name in ("recall_1", "recall_10", "retained"):
+        assert 0 < found[f"{name}_low"] < found[name] < found[f"{name}_high"] < 1
     assert (found["n"], found["size"]) == (80, 300)
 
 
 def test_own_vectors_find_all_and_a_turned_space_finds_it_by_chance() -> None:
     base, turned = spaces()
     own = np.arange(100)
-    whole = retrieve(base[own], own, base, 0)
+    whole = look_up(base[own], own, base).record(0)
     assert whole["recall_1"] == whole["mrr"] == whole["retained"] == 1.0
-    lost = retrieve(turned[own], own, base, 0)
+    lost = look_up(turned[own], own, base).record(0)
     assert lost["recall_10"] < 0.2 and lost["retained"] < 0.2
 
 
@@ -114,3 +118,44 @@ def test_what_needs_a_head_is_refused(turned: Workdir, words: str, said: str) ->
 def test_an_anchor_that_is_looked_up_is_refused(turned: Workdir) -> None:
     (turned / "leak.txt").write_text("i0\ni2\ni3\n")  # i2 is a test item
     turned.error("relrep stitch a.npz b.npz --anchors leak.txt --target retrieval", 3, "1 of 3 anchors are test rows")
+
+
+def test_a_way_around_loses_what_its_steps_lose() -> None:
+    x = np.random.default_rng(0).normal(size=(40, 4))
+    same = cycle_losses(lambda a, b: lambda z: z, [x] * 3, 0)
+    assert len(same) == 6 and all(one == [0.0] for one in same.values())
+    flat = cycle_losses(lambda a, b: (lambda z: z * [1, 0, 0, 0]) if b == 2 else (lambda z: z), [x] * 4, 0)
+    assert all((max(one) > 0.5) == (2 in pair or len(one) == 2) for pair, one in flat.items())
+    assert flat[0, 1][1] == 0 or flat[0, 1][0] == 0, "the way that avoids space 2 loses nothing"
+    two = cycle_losses(lambda a, b: lambda z: -z if a else z, [x, x], 0)
+    assert two[0, 1][0] > 0.9, "straight back, and turned round"
+
+
+def summary_of(hits: dict[str, np.ndarray]) -> list[str]:
+    n = len(next(iter(hits.values())))
+    es = [Embedding(np.zeros((n, 2)), row_numbers(n), obs={"split": np.full(n, b"test")}, uri=name) for name in "ab"]
+    summary = Summary(es, 0)
+    for name, found in hits.items():
+        for a, b in ((0, 1), (1, 0)):
+            summary.count(name, a, b, (es[0].ids, found))
+    return list(summary.lines())
+
+
+def test_the_summary_names_the_best_method_and_its_ties() -> None:
+    rng = np.random.default_rng(0)
+    good = rng.random(400) < 0.8
+    equal, worse = rng.permutation(good), good & (rng.random(400) < 0.5)
+    assert ", the best of all methods; worst 0." in summary_of({"good": good, "worse": worse})[0]
+    line = summary_of({"good": good, "equal": equal, "worse": worse})[0]
+    assert "over 2 pairs by good; equal ties with it; worst" in line and "of a in b." in line
+    assert summary_of({"good": good})[0].count(";") == 1, "nothing to compare one method with"
+
+
+def test_the_table_has_the_losses_of_ways_around(turned: Workdir) -> None:
+    words = "a.npz b.npz c.npz --anchors anchors.h5 --target retrieval -m none,absolute,ridge,relative,universe -s cosine"
+    found = table(turned, words)
+    assert {r["cycle_loss"] for name in ("cosine", "universe") for r in found[name]} == {0.0}
+    assert all("cycle_loss" not in r or r["cycle_loss"] is None for name in ("none", "absolute") for r in found[name])
+    lost = {(r["encoder"], r["index"]): (r["cycle_loss"], r["cycle_worst"]) for r in found["ridge"]}
+    assert len(lost) == 6 and all(mean <= worst for mean, worst in lost.values())
+    assert lost["a.npz", "b.npz"][0] > 0.5, "the way leads over c, which is no kin"

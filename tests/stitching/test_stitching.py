@@ -31,6 +31,7 @@ from relrep_cli.store import read
 CLASSES, DIMS = 4, 12
 PARAMS = {name: entry.resolve({}) for registry in (TRANSLATORS, UNIVERSES) for name, entry in registry.items()}
 CLASSIFIERS = [name for name in HEADS if "classes" in HEADS[name].predicts]
+FEW: dict[str, dict[str, int]] = {name: {"head_epochs": 5} if name == "mlp" else {} for name in HEADS}  # passes
 every_head = pytest.mark.parametrize("name", CLASSIFIERS)
 BOTH = {"cosine": {}, "euclidean": {}}
 
@@ -57,7 +58,7 @@ def stitched(
 ) -> list[dict[str, Any]]:
     target = target_of(spaces, column)
     tasks = [prepare(e, target) for e in spaces]
-    return grid(tasks, target, routes or [Route("absolute")], Job(name, HEADS[name].resolve({}), seeds))
+    return grid(tasks, target, routes or [Route("absolute")], Job(name, HEADS[name].resolve(FEW[name]), seeds))
 
 
 def translated(spaces: Sequence[Embedding], anchors: np.ndarray, name: str) -> list[Route]:
@@ -332,7 +333,7 @@ def test_a_saved_head_is_the_head(name: str, classes: int) -> None:
     if not classes and "numbers" not in HEADS[name].predicts:
         pytest.skip("predicts classes")
     x, target = clouds(400)
-    trained = train(name, x, target if classes else x[:, 0], classes, HEADS[name].resolve({}))
+    trained = train(name, x, target if classes else x[:, 0], classes, HEADS[name].resolve(FEW[name]))
     saved = SavedHead(trained, [str(c) for c in range(classes)], "label", "absolute", None, "", {}, "", DIMS, "a.h5", "s", 0.5)
     content = saved.to_bytes()
     again = savedheads.load(content)
@@ -374,6 +375,7 @@ def more(work: Workdir) -> None:
         store.write(str(work / f"{name}.h5"), [rows], ids=text(told["ids"]), obs=obs, var=var, **about)
 
 
+@pytest.mark.slow
 def test_the_table_holds_the_usual_methods_and_all_on_request(work: Workdir) -> None:
     usual = ["none", "absolute", "cosine+center", "orthogonal", "ridge", "universe"]
     rows = work.here("relrep stitch a.h5 b.h5 -a anchors.h5 --head linear,knn").rows
@@ -436,6 +438,7 @@ def test_numbers_through_the_command(work: Workdir) -> None:
     )
 
 
+@pytest.mark.slow
 def test_written_vectors_are_those_of_the_target_space(work: Workdir) -> None:
     info = {}
     for method, options in (("ridge", ""), ("relative", "-s cosine --center"), ("product", "-s cosine,l1 --aggregate sum")):
@@ -467,7 +470,7 @@ def test_vectors_are_written_without_anything_to_predict(work: Workdir) -> None:
 
 SAVED = [
     ("relative", "-s cosine --center --standardize-columns", "linear"),
-    ("product", "-s cosine,l1 --aggregate self-attention", "mlp"),
+    ("product", "-s cosine,l1 --aggregate self-attention --head-epochs 5", "mlp"),
     ("product", "-s cosine,l1 --aggregate sum", "knn"),
     ("ridge", "", "svm"),
     ("inverse", "", "logistic"),
@@ -625,6 +628,7 @@ def test_pairs_join_files_whose_ids_are_unrelated(work: Workdir) -> None:
     work.error("relrep stitch pa.h5 pb.h5 -a pairs.tsv -m orthogonal", 3, "2 of 82 anchors are test rows, such as 0")
 
 
+@pytest.mark.slow
 def test_a_picture_of_the_grid(work: Workdir) -> None:
     pytest.importorskip("matplotlib")
     command = "relrep stitch a.h5 b.h5 -a anchors.h5 -m relative,ridge,absolute --plot grid.png -q"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -195,3 +197,16 @@ def test_a_weak_direction_is_turned_with_the_others() -> None:
     order = np.random.default_rng(1).permutation(8)
     found = translate("orthogonal", x, x[:, order])(x)
     np.testing.assert_allclose((found - x[:, order]) / x[:, order].std(0), 0, atol=1e-3)
+
+
+def test_rows_of_float16_that_stay_so_are_the_same_as_in_float64() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 60, 6))
+    x16 = (100 * rng.normal(size=(50, 6))).astype(np.float16)
+    for carry in (fit("ridge", x, y, {}), replace(fit("orthogonal", x, y, {}), unit_rows=True)):
+        found = carry.stored_rows(x16, np.dtype(np.float16))
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, carry.rows(x16), rtol=1e-4, atol=1e-4)
+        assert carry.stored_rows(x16, np.dtype(np.float32)).dtype == np.float64
+    huge = replace(carry, matrix=1e30 * carry.matrix)
+    assert huge.stored_rows(x16, np.dtype(np.float16)).dtype == np.float64, "sums would overflow"

@@ -9,7 +9,7 @@ import pytest
 from conftest import Workdir
 
 from relrep_cli.stitching.translators import Affine
-from relrep_cli.stitching.universe import UNIVERSES, Universe, build, join
+from relrep_cli.stitching.universe import UNIVERSES, Universe, _spatial_median, build, for_heads, join
 
 M, D = 60, 8
 every_universe = pytest.mark.parametrize("name", list(UNIVERSES))
@@ -60,6 +60,23 @@ def test_noise_of_one_space_gets_no_axis() -> None:
     built = build("universe", spaces, {"universe_penalty": 1.0})
     strength = np.sort(np.linalg.eigvalsh(built.anchors.T @ built.anchors))[::-1]
     assert strength[3:].sum() < 0.05 * strength[:3].sum()
+
+
+def test_directions_from_the_spatial_median_add_up_to_nothing() -> None:
+    rows = np.random.default_rng(0).normal(size=(50, 4)) ** 3
+    around = rows - _spatial_median(rows)
+    np.testing.assert_allclose((around / np.linalg.norm(around, axis=1, keepdims=True)).sum(0), 0, atol=1e-6)
+    far = np.array([[0.0], [1.0], [2.0], [1000.0], [1.0]])
+    assert _spatial_median(far) == pytest.approx(1.0, abs=1e-3), "that of one axis is the median"
+
+
+def test_heads_get_a_weight_of_their_own_unless_one_is_named() -> None:
+    assert for_heads({"universe_weight": 0.0, "universe_penalty": 2.0}) == {"universe_weight": 3.0, "universe_penalty": 2.0}
+    assert for_heads({"universe_weight": 1.0}) == {"universe_weight": 1.0} and for_heads({}) == {}, "consensus has no weight"
+    spaces = [x[:M] for x in views(noise=0.5)]
+    lookup, heads = (build("universe", spaces, {"universe_penalty": 1.0, "universe_weight": w}) for w in (0.0, 3.0))
+    shares = [np.linalg.eigvalsh(u.anchors.T @ u.anchors)[-1] / np.square(u.anchors).sum() for u in (lookup, heads)]
+    assert shares[1] > shares[0], "what all spaces agree on counts more"
 
 
 @every_universe

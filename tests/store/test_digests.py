@@ -73,6 +73,7 @@ def test_an_output_that_was_changed_is_not_up_to_date(work: Workdir) -> None:
     assert f"out.h5: {CHANGED}" in error and "up to date" not in error
 
 
+@pytest.mark.slow
 def test_compare_takes_no_result_of_old_content(work: Workdir) -> None:
     command = "relrep compare a.h5 b.h5 -m cka --cache cache --format tsv"
     first = work.here(command).rows[0]["value"]

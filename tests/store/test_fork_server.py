@@ -68,6 +68,7 @@ def test_a_crash_is_told() -> None:
     assert child.run(folder) == os.getcwd()
 
 
+@pytest.mark.slow
 def test_a_child_that_nobody_waits_for_is_killed(tmp_path: Path) -> None:
     note = tmp_path / "pid"
     with pytest.raises(child.Died, match="took longer than 1 s"):
@@ -113,6 +114,7 @@ def test_the_server_imports_what_a_module_lists() -> None:
         child.run("no_such_module:function")
 
 
+@pytest.mark.slow
 def test_the_server_ends_with_its_last_client(tmp_path: Path) -> None:
     program = "from relrep_cli.store import fork_server as f; f.start(); print(f._server[0][1].pid)"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -410,6 +410,7 @@ def test_round_trip(tmp_path: Path, knobs: dict[str, Any]) -> None:
     filters=st.integers(0, 7),
     variable=st.booleans(),
 )
+@pytest.mark.slow
 def test_plain_hdf5_is_read_as_it_was_written(
     tmp_path: Path, knobs: dict[str, Any], libver: str, userblock: int, chunk: int, filters: int, variable: bool
 ) -> None:

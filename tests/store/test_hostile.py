@@ -341,6 +341,7 @@ def speak(text: str) -> dict[str, object]:
     return {"text": text, "data": b"\0\xff", "more": [b"", {"bytes": 3}]}
 
 
+@pytest.mark.slow
 def test_a_child_that_dies_is_an_error(own_forks: None) -> None:
     for function, words in ((crash, r"signal 11"), (spin, "busy without end"), (swell, r"failed \(exit 1\)")):
         with pytest.raises(child.Died, match=words):

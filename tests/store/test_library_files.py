@@ -143,6 +143,7 @@ def test_files_are_refused_by_the_outlines_of_their_tensors(tmp_path: Path, monk
     assert outline(b"\x80\x02]q\x00K\x01a.") == [1]
 
 
+@pytest.mark.slow
 def test_hostile_tensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(torch_files, "read_with_library", None)  # torch is not even imported
@@ -245,6 +246,7 @@ FILES: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize("ending", [*FILES, ".db"])
+@pytest.mark.slow
 def test_damaged_files_are_read_or_refused_in_one_line(tmp_path: Path, ending: str) -> None:
     whole = FILES[ending]() if ending in FILES else database(tmp_path / "whole.db").read_bytes()
     drawn, path = random.Random(ending), tmp_path / f"a{ending}"

@@ -35,6 +35,7 @@ def test_a_named_pipe_is_refused_and_never_waited_for(work: Workdir, command: st
 
 
 @pytest.mark.parametrize("name", ["-", "/dev/stdin", "/dev/fd/0"])
+@pytest.mark.slow
 def test_every_name_of_standard_input(work: Workdir, name: str) -> None:
     work.run(f"cat a.h5 | relrep info {name}")
     work.run(f"cat anchors.h5 | relrep project a.h5 -a {name} -o by-file.h5")

@@ -177,6 +177,7 @@ def test_metadata_without_ids_leaves_row_numbers_and_names_candidates(tmp_path: 
     assert found_in(path, None, Reading(id_column="caption")).ids.tolist() == [i.encode() for i in IDS]
 
 
+@pytest.mark.slow
 def test_a_part_that_differs_is_named(tmp_path: Path) -> None:
     path = folder(tmp_path / "a")
     pq.write_table(pa.table({"doc_id": ["x"], "emb": [[1.0, 2.0]]}), path / "part-10.parquet")
@@ -188,6 +189,7 @@ def test_a_part_that_differs_is_named(tmp_path: Path) -> None:
     assert "part-10.parquet: cut short" in refusal(path)
 
 
+@pytest.mark.slow
 def test_an_id_in_two_parts_is_refused(tmp_path: Path) -> None:
     path = folder(tmp_path / "a")
     pq.write_table(table(SLICES[0]), path / "part-9.parquet")
@@ -219,6 +221,7 @@ def test_other_folders(tmp_path: Path, names: list[str], words: str) -> None:
     assert refusal(path).endswith(words.format(path=path))
 
 
+@pytest.mark.slow
 def test_the_commands_take_folders_and_patterns(work: Workdir) -> None:
     folder(work / "a")
     clip(work / "b", "img_emb")

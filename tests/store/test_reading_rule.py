@@ -281,6 +281,7 @@ def test_every_record_says_how_rows_were_paired(work: Any) -> None:
         assert [r["joined"] for r in json.loads(said.stdout)] == [how]
 
 
+@pytest.mark.slow
 def test_what_is_made_from_bare_arrays_stays_paired_by_position(work: Any) -> None:
     np.save(work / "bare.npy", X)
     work.here("relrep embed bare.npy -o bare.h5")
@@ -406,6 +407,7 @@ def test_packed_bits(tmp_path: Path) -> None:
     assert "--packed-bits unpacks bytes, and it holds float64" in refusal(tmp_path / "f.npy", packed_bits=True)
 
 
+@pytest.mark.slow
 def test_bytes_that_may_be_packed_bits_get_a_line_that_asks(work: Any) -> None:
     for width, asked in ((8, True), (12, False), (512, False)):
         np.save(work / "a.npy", RNG.integers(0, 255, (N, width)).astype(np.uint8))
@@ -468,6 +470,7 @@ def test_original_ids_and_ids_with_slashes(tmp_path: Path) -> None:
     assert b"P3/2" in e.ids.tolist() and np.array_equal(e.x[e.ids.tolist().index(b"P3/2")], X[3])
 
 
+@pytest.mark.slow
 def test_many_vectors_of_one_file(tmp_path: Path) -> None:
     x = RNG.normal(size=(5_000, 2)).astype("f4")
     with h5py.File(tmp_path / "a.h5", "w", libver="latest") as file:

@@ -92,6 +92,7 @@ def test_bad_binary(tmp_path: Path, content: bytes, said: str) -> None:
         read(tmp_path / "a.bin")
 
 
+@pytest.mark.slow
 def test_mutants(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for name, good in (("a.txt", lines(head=True).encode()), ("a.bin", binary())):
@@ -162,6 +163,7 @@ def test_uniprot_with_links_elsewhere(tmp_path: Path) -> None:
         read(tmp_path / "a.h5")
 
 
+@pytest.mark.slow
 def test_many_proteins(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         for i in range(3000):

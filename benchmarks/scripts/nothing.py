@@ -1,0 +1,1 @@
+"""A Python that does nothing: python nothing.py."""

@@ -1,0 +1,80 @@
+"""What a comparison will cost, for --dry-run: constants fitted to runs of the command, see docs/cluster.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from relrep_cli.comparison.pairs_of_files import View, largest_k
+from relrep_cli.comparison.plans import Plan
+from relrep_cli.engine.estimates import Cost, total
+from relrep_cli.metrics.sampling import PILOT, WORTH
+from relrep_cli.numerics.moments import FEW, LANES, WIDE
+
+MOMENTS = {"cka", "cca", "svcca", "pwcca", "procrustes", "aligned-cosine", "eigenspace-overlap", "linear-regression", "gulp"}
+SEARCHES = {"jaccard", "knn-jaccard", "mutual-knn", "cycle-knn", "ordered-knn"}
+ROWS = {"cosine", "mse", "pearson"}
+LOADED = 45e6  # bytes of the libraries of searches
+OF_ROW = 29  # bytes of ids and places for each row of a file
+OF_NEIGHBOUR = 60  # bytes for each neighbour of a row, in both files
+BLOCK = 16 * 4096  # bytes of the blocks of a pass, for each dim
+PERMUTED = 35e6  # bytes of the blocks of permutations
+SAMPLING = 80e6  # bytes of the blocks of a search for some rows
+VARIANCE = 0.01  # of the values of rows, where --ci asks for a sample
+JACKKNIFE = 1e-9  # seconds of the decompositions without one group, for each dim to the third power
+INTERVAL = 0.1  # seconds of an interval, about
+
+
+def cost_of(plan: Plan, views: Mapping[str, Sequence[View]]) -> tuple[Cost, list[str]]:
+    """The cost of a plan, and the metrics that are not in it because nothing is known of them.
+
+    views: every usable file in every view.
+    """
+    unknown = [name for name in plan.metrics if _plain(name) not in MOMENTS | SEARCHES | ROWS]
+    costs = [_of_file(view, plan) for found in views.values() for view in found]
+    for a, b in plan.pairs:
+        for left, right in zip(views.get(a, ()), views.get(b, ()), strict=False):
+            n, sides = min(left.embedding.n, right.embedding.n), (left.embedding.d, right.embedding.d)
+            costs += [_of_metric(name, params, n, sides, plan) for name, params in plan.tasks if name not in unknown]
+    return total(costs), unknown
+
+
+def _plain(name: str) -> str:
+    return name.partition(":")[0]
+
+
+def _of_file(view: View, plan: Plan) -> Cost:
+    """Reading a file, and its neighbours within itself, which serve every pair."""
+    e = view.embedding
+    searched = [params for name, params in plan.tasks if _plain(name) in SEARCHES]
+    wanted = max((_searched_rows(e.n, float(params.get("ci") or 0)) for params in searched), default=0)
+    pairs = wanted * e.n * (1 + e.d / 256)
+    k = 1 + largest_k(plan.tasks, e.n)
+    return Cost(
+        read=e.x.nbytes,
+        scanned=e.x.size,
+        searched=pairs,
+        memory=2 * OF_ROW * e.n + (LOADED + OF_NEIGHBOUR * k * wanted if searched else 0) + SAMPLING * (0 < wanted < e.n),
+    )
+
+
+def _searched_rows(n: int, ci: float) -> int:
+    sample = max(PILOT, int((1.96 / ci) ** 2 * VARIANCE)) if ci else n
+    return n if sample > WORTH * n else sample
+
+
+def _of_metric(name: str, params: Mapping[str, Any], n: int, sides: tuple[int, int], plan: Plan) -> Cost:
+    fixed, d = INTERVAL * plan.outputs.intervals, sum(sides)
+    if _plain(name) in ROWS:
+        return Cost(scanned=n * d / 2, fixed=fixed, memory=2 * OF_ROW * n)
+    if _plain(name) in SEARCHES:
+        return Cost(fixed=2 * fixed)
+    lanes = LANES if not plan.outputs.intervals or name == "cka" else 50 if d <= WIDE else FEW
+    times = 1 + plan.outputs.permutations
+    decomposes = plan.outputs.intervals and name != "cka"
+    jackknife = lanes * (0.006 + JACKKNIFE * min(sides) ** 3) if decomposes else 0.0
+    memory = (
+        8.0 * (lanes + 4 * decomposes) * d * d + BLOCK * d + 2 * OF_ROW * n + (PERMUTED if plan.outputs.permutations else 0)
+    )
+    scanned = n * d * (0.5 + plan.outputs.permutations)
+    return Cost(double=float(n) * d * d * times, scanned=scanned, fixed=fixed + jackknife, memory=memory)

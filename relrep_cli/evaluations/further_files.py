@@ -1,0 +1,71 @@
+"""Files that `evaluate` writes beside its table: scores of items, ROC curves and their points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from relrep_cli import store
+from relrep_cli.base.errors import UsageError
+from relrep_cli.base.output import PLAIN_STYLE, Record, Style
+from relrep_cli.comparison.shown_names import short_names
+from relrep_cli.embedding import bare_name
+from relrep_cli.evaluations.findings import Finding
+from relrep_cli.plots import curves, ready
+
+ITEM_COLUMNS = ("file", "id", "score", "threshold", "foreign")
+
+
+def check_item_file(target: str, inputs: Sequence[str], tasks: Sequence[str], force: bool) -> None:
+    """Raise UsageError or WriteError, before any work, where `target` cannot hold the records of judged items."""
+    if target and "foreign" not in tasks:
+        raise UsageError("only task foreign has scores of rows", "Write --task foreign, or remove --rows.", place="--rows")
+    if target:
+        store.agree(target)
+        store.refuse(target, force, inputs, store.TABLES)
+
+
+def write_items(target: str, items: Mapping[str, Sequence[Record]], force: bool, style: Style = PLAIN_STYLE) -> None:
+    """Write the records of all judged items of all files."""
+    flat = [{"file": file, **record} for file, records in items.items() for record in records]
+    store.write_bytes(target, store.encoded(target, flat, ITEM_COLUMNS, Style(quote_formulas=style.quote_formulas)), force)
+
+
+@dataclass(frozen=True)
+class CurveFiles:
+    """Where to draw and to write the ROC curves; "" for nowhere."""
+
+    plot: str = ""
+    points: str = ""
+
+    def check(self, inputs: Sequence[str], anomaly: bool) -> None:
+        """Raise UsageError or WriteError, before any work.
+
+        inputs: every file that is read. anomaly: whether a task makes curves.
+        """
+        plot, curve = self.plot, self.points
+        for option, target in (("--plot", plot), ("--curve", curve)):
+            if target and not anomaly:
+                raise UsageError("only task anomaly has a ROC curve", "Name --anomalies FILE.", file=f"{option} {target}")
+        if plot:
+            ready(plot)
+        store.agree(curve)
+        if plot and plot == curve:
+            raise UsageError("--plot and --curve name the same file", "Give them different names.", file=plot)
+        for target in filter(None, (plot, curve)):  # an existing file is refused later, unless it holds these very results
+            store.refuse(target, True, inputs, store.TABLES if target == curve else ())
+
+    def write(self, drawn: Mapping[str, Finding], force: bool, style: Style = PLAIN_STYLE) -> None:
+        """Write the files. drawn: findings with a curve, by name."""
+        plot, curve = self.plot, self.points
+        points = {file: f.curve for file, f in drawn.items() if f.curve is not None}
+        if curve:
+            names = ("file", "false_positive_rate", "true_positive_rate", "threshold")
+            flat = [dict(zip(names, (file, *row), strict=True)) for file, rows in points.items() for row in rows.tolist()]
+            store.write_bytes(curve, store.encoded(curve, flat, names, Style(quote_formulas=style.quote_formulas)), force)
+        if plot and drawn:
+            called = short_names(list(points)) if len(points) > 1 else {file: bare_name(file) for file in points}
+            shown = {f"{called[file]}, AUC {drawn[file].value:.4f}": rows for file, rows in points.items()}
+            notes = {f.convention for f in drawn.values()}
+            note = notes.pop() if len(notes) == 1 else ""  # where they differ, the table has them
+            store.write_bytes(plot, curves(shown, "anomalies: ROC curve", note, plot), force)

@@ -1,0 +1,184 @@
+/* The few loops that NumPy has no fast form of, in plain C: what relrep_cli/numerics/native.py loads. No Python in here.
+
+   Every value is computed with the same operations in the same order as the kernels of numba compute it (compiled_distances.py,
+   neighbors/scans.py), so results have the same bits on every processor: compile with -ffp-contract=off and without
+   -ffast-math. On x86-64 under Linux the compiler makes several variants, and the loader chooses one for the processor. */
+
+#include <math.h>
+#include <stdint.h>
+
+#if defined(__GNUC__) && defined(__x86_64__) && defined(__linux__) && !defined(__SANITIZE_ADDRESS__)
+#define VARIANTS __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define VARIANTS
+#endif
+#if defined(__GNUC__)
+#define INLINE static inline __attribute__((always_inline))
+#define EXPORT __attribute__((visibility("default")))
+#else
+#define INLINE static inline
+#define EXPORT __declspec(dllexport)
+#endif
+
+#define GROUP 64 /* values that are compared with the threshold before any of them is looked at */
+#define STEP 8   /* dimensions folded into a running total at once */
+#define LANES 16 /* sums of one row, side by side */
+
+/* --- heaps of the nearest rows: the first element is the least --- */
+
+INLINE void replace_least(float *near, int32_t *rows, int64_t c, float value, int32_t row) {
+    int64_t place = 0, child = 1;
+    while (child < c) {
+        if (child + 1 < c && near[child + 1] < near[child]) child++;
+        if (near[child] >= value) break;
+        near[place] = near[child];
+        rows[place] = rows[child];
+        place = child;
+        child = 2 * child + 1;
+    }
+    near[place] = value;
+    rows[place] = row;
+}
+
+INLINE void offer(float *near, int32_t *rows, float *least, int64_t c, int64_t i, float value, int64_t row) {
+    if (value > least[i]) {
+        replace_least(near + i * c, rows + i * c, c, value, (int32_t)row);
+        least[i] = near[i * c];
+    }
+}
+
+/* Update the heaps of the rows of a tile (a, b) with its columns, which are base rows from `first` on. half (a) and other (b)
+   are subtracted from the tile; plain: they are all 0. near, rows: (a, c) heaps. least: (a) their first elements. */
+VARIANTS EXPORT void relrep_one_side(const float *tile, int64_t a, int64_t b, int64_t first, const float *half, const float *other,
+                                     int32_t plain, float *near, int32_t *rows, int64_t c, float *least) {
+    for (int64_t i = 0; i < a; i++) {
+        const float *line = tile + i * b;
+        const float own = half[i];
+        int64_t start = 0;
+        for (; start + GROUP <= b; start += GROUP) {
+            const float *some = line + start, *sizes = other + start;
+            const float bar = least[i];
+            int32_t hit = 0;
+            if (plain)
+                for (int j = 0; j < GROUP; j++) hit |= some[j] > bar;
+            else
+                for (int j = 0; j < GROUP; j++) hit |= some[j] - own - sizes[j] > bar;
+            if (hit)
+                for (int j = 0; j < GROUP; j++)
+                    offer(near, rows, least, c, i, some[j] - own - sizes[j], first + start + j);
+        }
+        for (; start < b; start++) offer(near, rows, least, c, i, line[start] - own - other[start], first + start);
+    }
+}
+
+/* Update the heaps of the rows and of the columns of a tile, which are rows from `from_a` and from `from_b` on of one space.
+   half: (n) subtracted on both sides. near, rows: (n, c) heaps. least: (n) their first elements. */
+VARIANTS EXPORT void relrep_both_sides(const float *tile, int64_t a, int64_t b, int64_t from_a, int64_t from_b, const float *half,
+                                       int32_t plain, float *near, int32_t *rows, int64_t c, float *least) {
+    for (int64_t i = 0; i < a; i++) {
+        const float *line = tile + i * b;
+        const int64_t at = from_a + i;
+        const float own = half[at];
+        int64_t start = 0;
+        for (; start + GROUP <= b; start += GROUP) {
+            const float *some = line + start, *sizes = half + from_b + start, *bars = least + from_b + start;
+            const float bar = least[at];
+            int32_t hit = 0;
+            if (plain)
+                for (int j = 0; j < GROUP; j++) hit |= some[j] > (bars[j] < bar ? bars[j] : bar);
+            else
+                for (int j = 0; j < GROUP; j++) hit |= some[j] - own - sizes[j] > (bars[j] < bar ? bars[j] : bar);
+            if (hit)
+                for (int j = 0; j < GROUP; j++) {
+                    const float value = some[j] - own - sizes[j];
+                    offer(near, rows, least, c, at, value, from_b + start + j);
+                    offer(near, rows, least, c, from_b + start + j, value, at);
+                }
+        }
+        for (; start < b; start++) {
+            const float value = line[start] - own - half[from_b + start];
+            offer(near, rows, least, c, at, value, from_b + start);
+            offer(near, rows, least, c, from_b + start, value, at);
+        }
+    }
+}
+
+/* --- distances: x (rows, depth) with `stride` numbers from row to row, panel (depth, width), total (rows, width) --- */
+
+#define FOLD(JOIN)                                                                                                              \
+    for (int64_t k = 0; k < depth; k += STEP)                                                                                   \
+        for (int64_t i = 0; i < rows; i++) {                                                                                    \
+            const float *p = x + i * stride + k, *q = panel + k * width;                                                        \
+            float *into = total + i * width;                                                                                    \
+            const float a = p[0], b = p[1], c = p[2], e = p[3], f = p[4], g = p[5], h = p[6], u = p[7];                         \
+            for (int64_t j = 0; j < width; j++) {                                                                               \
+                const float lower = JOIN(JOIN(fabsf(a - q[j]), fabsf(b - q[j + width])),                                        \
+                                         JOIN(fabsf(c - q[j + 2 * width]), fabsf(e - q[j + 3 * width])));                       \
+                const float upper = JOIN(JOIN(fabsf(f - q[j + 4 * width]), fabsf(g - q[j + 5 * width])),                        \
+                                         JOIN(fabsf(h - q[j + 6 * width]), fabsf(u - q[j + 7 * width])));                       \
+                into[j] = JOIN(into[j], JOIN(lower, upper));                                                                    \
+            }                                                                                                                   \
+        }
+
+INLINE float sum(float p, float q) { return p + q; }
+INLINE float larger(float p, float q) { return p > q ? p : q; }
+
+VARIANTS EXPORT void relrep_l1(const float *restrict x, int64_t rows, int64_t depth, int64_t stride, const float *restrict panel,
+                               int64_t width, float *restrict total) {
+    for (int64_t j = 0; j < rows * width; j++) total[j] = 0;
+    FOLD(sum)
+}
+
+VARIANTS EXPORT void relrep_chebyshev(const float *restrict x, int64_t rows, int64_t depth, int64_t stride,
+                                      const float *restrict panel, int64_t width, float *restrict total) {
+    for (int64_t j = 0; j < rows * width; j++) total[j] = 0;
+    FOLD(larger)
+}
+
+/* Four sums of squared differences, whose sum is the squared distance. Their order is the same on every processor. */
+INLINE void quarters(const float *restrict row, const float *restrict pick, int64_t d, float *restrict four) {
+    const int64_t whole = d / LANES * LANES;
+    float sums[LANES] = {0}, half[LANES / 2];
+    for (int64_t k = 0; k < whole; k += LANES)
+        for (int j = 0; j < LANES; j++) {
+            const float gap = row[k + j] - pick[k + j];
+            sums[j] += gap * gap;
+        }
+    for (int64_t k = whole; k < d; k++) sums[k - whole] += (row[k] - pick[k]) * (row[k] - pick[k]);
+    for (int j = 0; j < LANES / 2; j++) half[j] = sums[j] + sums[j + LANES / 2];
+    for (int j = 0; j < 4; j++) four[j] = half[j] + half[j + 4];
+}
+
+#define ROWS 16
+
+/* Update `nearest` (n), the squared distance of each row of x (n, d) to the nearest chosen point, with the new point `pick` (d).
+   Returns the row with the largest. */
+VARIANTS EXPORT int64_t relrep_recede(const float *restrict x, int64_t n, int64_t d, const float *restrict pick,
+                                      float *restrict nearest) {
+    float four[ROWS * 4], most;
+    int64_t farthest = 0, i = 0;
+    for (; i < n; i += ROWS) {
+        const int64_t some = n - i < ROWS ? n - i : ROWS;
+        if (some == ROWS)
+            for (int r = 0; r < ROWS; r++) quarters(x + (i + r) * d, pick, d, four + 4 * r);
+        else
+            for (int r = 0; r < some; r++) quarters(x + (i + r) * d, pick, d, four + 4 * r);
+        for (int r = 0; r < some; r++) {
+            const float total = (four[4 * r] + four[4 * r + 2]) + (four[4 * r + 1] + four[4 * r + 3]);
+            nearest[i + r] = total < nearest[i + r] ? total : nearest[i + r];
+        }
+    }
+    most = nearest[0];
+    for (i = 0; i < n; i += GROUP) {
+        const int64_t end = n - i < GROUP ? n : i + GROUP;
+        int32_t hit = 0;
+        for (int64_t j = i; j < end; j++) hit |= nearest[j] > most;
+        if (hit)
+            for (int64_t j = i; j < end; j++)
+                if (nearest[j] > most) {
+                    most = nearest[j];
+                    farthest = j;
+                }
+    }
+    return farthest;
+}

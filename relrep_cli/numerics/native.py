@@ -1,0 +1,101 @@
+"""The kernels of kernels.c, compiled when relrep was installed: loading them costs a millisecond, numba's import half a second.
+
+An install without a C compiler has none. Then numba compiles the same kernels, which give the same bits, or NumPy computes
+without tiles. RELREP_NATIVE=0 does without them, RELREP_NUMBA=0 without any compiled kernel.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from functools import cache, partial
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from relrep_cli.numerics.panels import in_tiles
+
+FILE = Path(__file__).with_name("native_kernels")
+NUMBER, POINTER = ctypes.c_int64, ctypes.c_void_p
+SIGNATURES: dict[str, tuple[Any, ...]] = {  # float32 arrays by address, numbers of rows and columns
+    "one_side": (POINTER, NUMBER, NUMBER, NUMBER, POINTER, POINTER, ctypes.c_int32, POINTER, POINTER, NUMBER, POINTER),
+    "both_sides": (POINTER, *[NUMBER] * 4, POINTER, ctypes.c_int32, POINTER, POINTER, NUMBER, POINTER),
+    "l1": (POINTER, NUMBER, NUMBER, NUMBER, POINTER, NUMBER, POINTER),
+    "chebyshev": (POINTER, NUMBER, NUMBER, NUMBER, POINTER, NUMBER, POINTER),
+    "recede": (POINTER, NUMBER, NUMBER, POINTER, POINTER),
+}
+JOINS = {"l1": np.add, "chebyshev": np.maximum}
+
+
+def available() -> bool:
+    """Whether the kernels are there and wanted."""
+    return "0" not in (os.environ.get("RELREP_NATIVE"), os.environ.get("RELREP_NUMBA")) and _library() is not None
+
+
+@cache
+def _library() -> dict[str, Any] | None:
+    """The functions by name, or None where they were not compiled."""
+    for suffix in (*EXTENSION_SUFFIXES, ".so"):
+        path = FILE.with_name(FILE.name + suffix)
+        if path.exists():
+            try:
+                loaded = ctypes.CDLL(str(path))
+                functions = {name: getattr(loaded, f"relrep_{name}") for name in SIGNATURES}
+            except (OSError, AttributeError):  # of another machine, or of another version
+                continue
+            for name, function in functions.items():
+                function.argtypes, function.restype = SIGNATURES[name], NUMBER if name == "recede" else None
+            return functions
+    return None
+
+
+def _function(name: str) -> Any:
+    functions = _library()
+    assert functions is not None
+    return functions[name]
+
+
+def _at(array: np.ndarray) -> int:
+    """The address of an array that begins there."""
+    return int(array.__array_interface__["data"][0])
+
+
+def distance(name: str) -> Any:
+    """The kernel `l1` or `chebyshev` of float32 x (b, d), panel (d, w) and out (b, m); see panels.py. `recede` as below."""
+    if name == "recede":
+        return recede
+    function = _function(name)
+
+    def tile(x: np.ndarray, panel: np.ndarray, total: np.ndarray) -> None:
+        stride = x.strides[0] // x.itemsize
+        function(_at(x), x.shape[0], x.shape[1], stride, _at(panel), panel.shape[1], _at(total))
+
+    return partial(in_tiles, tile, JOINS[name])
+
+
+def recede(x: np.ndarray, pick: np.ndarray, nearest: np.ndarray) -> int:
+    """Update `nearest` (n,), the squared distance of each row of x (n, d) to the nearest chosen point, with a new one (1, d).
+
+    Returns the row with the largest distance.
+    """
+    return int(_function("recede")(_at(x), *x.shape, _at(pick), _at(nearest)))
+
+
+def one_side(
+    tile: np.ndarray, first: int, half: np.ndarray, other: np.ndarray, near: np.ndarray, rows: np.ndarray, least: np.ndarray
+) -> None:
+    """Update the heaps of the rows of a tile with its columns; see neighbors/scans.py."""
+    plain = not (half.any() or other.any())
+    heaps = (_at(near), _at(rows), near.shape[1], _at(least))
+    _function("one_side")(_at(tile), *tile.shape, first, _at(half), _at(other), plain, *heaps)
+
+
+def both_sides(
+    tile: np.ndarray, a: int, b: int, half: np.ndarray, near: np.ndarray, rows: np.ndarray, least: np.ndarray
+) -> None:
+    """Update the heaps of the rows and of the columns of a tile, rows of one space; see neighbors/scans.py."""
+    plain = not (half[a : a + tile.shape[0]].any() or half[b : b + tile.shape[1]].any())
+    heaps = (_at(near), _at(rows), near.shape[1], _at(least))
+    _function("both_sides")(_at(tile), *tile.shape, a, b, _at(half), plain, *heaps)

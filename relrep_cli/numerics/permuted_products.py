@@ -1,0 +1,55 @@
+"""Products of one space with several permutations of the other, as one matrix product: that is twice as fast as one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+SMALL = 1 << 21  # numbers of both spaces together up to which they are copied; of larger ones a product costs most by far
+ROOM = 1 << 20  # numbers in the products, or in the permuted rows, of one batch
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Permutations that are tried one after the other. draw: makes the row numbers of the permutation of a number."""
+
+    numbers: range
+    draw: Callable[[int], np.ndarray]
+    _orders: dict[int, np.ndarray] = field(init=False, repr=False, default_factory=dict)
+    _kept: dict[Any, Any] = field(init=False, repr=False, default_factory=dict)
+
+    def order_of(self, number: int) -> np.ndarray:
+        """The row numbers of one permutation; those of a few are kept."""
+        if number not in self._orders:
+            if len(self._orders) * len(next(iter(self._orders.values()), ())) > ROOM:
+                self._orders.clear()
+            self._orders[number] = self.draw(number)
+        return self._orders[number]
+
+    def product(self, x: np.ndarray, y: np.ndarray, means: tuple[Any, Any], number: int) -> np.ndarray | None:
+        """(x - mx)'(y[order] - my), (dx, dy), for one permutation; None when the spaces are too large to gain from it.
+
+        The products of the next permutations are computed with it, and kept until these are asked for.
+        """
+        if x.size + y.size > SMALL:
+            return None
+        name, size = (id(x), id(y)), max(1, ROOM // max(y.size, x.shape[1] * y.shape[1]))
+        start = number - (number - self.numbers.start) % size
+        known = self._kept.get(name)
+        if known is None or known[0] != start or not all(map(np.array_equal, known[1], means)):
+            orders = [self.order_of(other) for other in range(start, min(start + size, self.numbers.stop))]
+            known = self._kept[name] = start, means, _products(x, y, means, orders), (x, y)  # which keeps their identity
+        found: np.ndarray = known[2][:, number - start]
+        return np.ascontiguousarray(found)
+
+
+def _products(x: np.ndarray, y: np.ndarray, means: tuple[Any, Any], orders: list[np.ndarray]) -> np.ndarray:
+    """(dx, permutations, dy)"""
+    left, right = np.asarray(x, np.float64) - means[0], np.asarray(y, np.float64) - means[1]
+    permuted = np.empty((len(y), len(orders), y.shape[1]))
+    for place, order in enumerate(orders):
+        np.take(right, order, axis=0, out=permuted[:, place], mode="clip")  # "raise" would copy twice
+    return (left.T @ permuted.reshape(len(y), -1)).reshape(x.shape[1], len(orders), y.shape[1])

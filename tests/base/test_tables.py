@@ -1,0 +1,97 @@
+"""Tables for eyes: names, stars, intervals, and what a narrow terminal shows."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from relrep_cli.base.output import render
+from relrep_cli.base.tables import below, line_of_room
+
+
+def record(a: str, b: str, value: float = 0.5, **more: Any) -> dict[str, Any]:
+    known = {"a": a, "b": b, "metric": "cka", "value": value, "corrected": value, "low": 0.4, "high": 0.6, "chance": 0.0}
+    return known | {"n": 240, "k": None, "convention": "linear kernel", "joined": "id"} | more
+
+
+def shown(width: int, records: list[dict[str, Any]], **options: Any) -> list[str]:
+    """The lines on a terminal of a width, in one of which no word is cut."""
+    out = io.StringIO()
+    with (
+        mock.patch("sys.stdout", out),
+        mock.patch.object(out, "isatty", lambda: True),
+        mock.patch.dict(os.environ, {"COLUMNS": str(width), "NO_COLOR": "1", "TERM": "xterm"}),
+    ):
+        return render(records, list(records[0]), "table", **options).splitlines()
+
+
+NAMES = [f"out/model-{i}.h5" for i in "abc"]
+TESTED = [record(NAMES[0], name, p=0.02, q=0.03) for name in NAMES[1:]]
+
+
+def test_a_narrow_terminal_leaves_columns_out_and_says_which() -> None:
+    wide, narrow = shown(120, TESTED), shown(60, TESTED)
+    assert wide[0].split() == ["a", "b", "metric", "value", "corrected", "low", "high", "chance", "n", "p", "q"]
+    assert narrow[0].split() == ["a", "b", "metric", "value", "low", "high"], "an interval stays or goes as a whole"
+    assert shown(50, TESTED)[0].split() == ["a", "b", "metric", "value"]
+    assert all(len(line) <= 60 for line in narrow)
+    note = " ".join(narrow)
+    assert "No room for: corrected, chance, n, p, q. A wider terminal or --format tsv shows all columns." in note
+    assert narrow[1].split()[:4] == ["model-a.h5", "model-b.h5", "cka", "0.5000"]
+    assert not any("No room" in line for line in wide)
+
+
+def test_a_narrow_matrix_leaves_the_last_columns_out() -> None:
+    names = [f"model-{i:02d}" for i in range(12)]
+    rows = [{"cka": name, **dict.fromkeys(names, f"{0.5:.4f}")} for name in names]
+    lines = shown(60, rows, verbatim=True)
+    assert lines[0].split() == ["cka", *names[:5]] and len(lines[1].split()) == 6
+    assert "No room for: model-05, model-06," in lines[13] and "model-11" in " ".join(lines[13:])
+    assert all(len(line) <= 60 for line in lines)
+
+
+def test_names_that_are_too_long_are_shown_all_the_same() -> None:
+    long = "a-" + "very-" * 20 + "long-name.h5"
+    assert long in shown(60, [record(long, "b.h5")])[1]
+
+
+def test_sentences_break_between_words() -> None:
+    words = ["row", "numbers", "stand", "in", "for", "ids", "because", "this", "file", "has", "none", "of", "its", "own"]
+    lines = shown(40, [{"file": "a.h5", "name": "note", "value": " ".join(words)}])
+    assert {word for line in lines[1:] for word in line.split()} == {"a.h5", "note", *words}
+
+
+def test_members_of_one_file_lose_its_name() -> None:
+    """What a column's members share is said once, below the table."""
+    layers = [f"x/r.h5::model/block/{i}" for i in (1, 2)]
+    both = render([record(*layers)], ["a", "b", "value"], "table").splitlines()
+    assert both[1].startswith("block/1  block/2 ") and "All are embeddings of r.h5::model." in both
+    apart = render([record(layer, f"v.h5::{i}") for i, layer in enumerate(layers)], ["a", "b", "value"], "table").splitlines()
+    assert apart[1].startswith("block/1  0 ") and "a: embeddings of r.h5::model, b: embeddings of v.h5." in apart
+    mixed = render([record(layers[0], "v.h5"), record("v.h5", layers[1])], ["a", "b", "value"], "table").splitlines()
+    assert mixed[1].startswith("r.h5::model/block/1  v.h5")
+
+
+def test_markdown_has_intervals_and_stars() -> None:
+    lines = render([record("x/a.h5", "x/b.h5", q=0.004)], ["a", "b", "metric", "value"], "markdown").splitlines()
+    assert lines[0] == "| a | b | metric | value | corrected | chance | n |"
+    assert lines[2] == r"| a.h5 | b.h5 | cka | 0.5000 [0.4000, 0.6000]\*\* | 0.5000 | 0.0000 | 240 |"
+    assert lines[4] == r"\* q < 0.05, \*\* q < 0.01, \*\*\* q < 0.001" and lines[-1] == "cka: linear kernel"
+
+
+def test_stars_of_a_matrix_stand_behind_the_digits() -> None:
+    rows = [{"cka": "a", "a": "1.0000", "b": "0.9714**"}, {"cka": "b", "a": "0.9714*", "b": "1.0000"}]
+    latex = render(rows, ["cka", "a", "b"], "latex", verbatim=True).splitlines()
+    assert latex[0] == r"\begin{tabular}{lrr}" and latex[4] == r"a & 1.0000 & 0.9714$^{**}$ \\"
+    table = render(rows, ["cka", "a", "b"], "table", verbatim=True).splitlines()
+    assert [line.index(".") for line in table[1:]] == [table[1].index(".")] * 2
+    assert below("* q < 0.05", "markdown") == "\n\\* q < 0.05\n" and below("x", "latex") == "% x\n"
+
+
+@pytest.mark.parametrize("text", ["", "one"])
+def test_a_line_elsewhere_stays_one(text: str) -> None:
+    assert line_of_room(text) == text

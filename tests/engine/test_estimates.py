@@ -1,0 +1,76 @@
+"""Estimates of --dry-run: they add up, grow with the work, and say when there is too little memory."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import Workdir
+
+from relrep_cli.comparison.costs import cost_of
+from relrep_cli.comparison.pairs_of_files import View
+from relrep_cli.comparison.plans import Outputs, Plan, make_plan
+from relrep_cli.embedding import Embedding, row_numbers
+from relrep_cli.engine import estimates
+from relrep_cli.engine.estimates import REFERENCE, Cost, memory, seconds, speed_here, told, total
+from relrep_cli.metrics import METRICS
+
+
+def plan_of(*metrics: str, **outputs: int) -> Plan:
+    chosen = {name: METRICS[name].resolve({}) for name in metrics}
+    return make_plan([["x"], ["y"]], chosen, Outputs(**outputs), reference=None, seed=0, require_all=False)
+
+
+def cost(plan: Plan, n: int = 1000, d: int = 8) -> Cost:
+    x = np.broadcast_to(np.float32(0), (n, d))
+    view = View("absolute", Embedding(x, row_numbers(n)))
+    return cost_of(plan, {"x": [view], "y": [view]})[0]
+
+
+def test_costs_add_up_and_memory_is_that_of_the_largest_part() -> None:
+    both = total([Cost(read=1, double=2, memory=5), Cost(read=10, searched=3, memory=4)])
+    assert both == Cost(read=11, double=2, searched=3, memory=5)
+    assert seconds(Cost(double=REFERENCE.double), REFERENCE) == pytest.approx(1 + estimates.START)
+
+
+@pytest.mark.parametrize("name", ["cka", "procrustes", "knn-jaccard", "cosine"])
+def test_more_work_costs_more(name: str) -> None:
+    small = cost(plan_of(name))
+    for large in (cost(plan_of(name), n=4000), cost(plan_of(name), d=32)):
+        assert seconds(large, REFERENCE) > seconds(small, REFERENCE) and memory(large) >= memory(small)
+    assert seconds(cost(plan_of(name, intervals=False)), REFERENCE) <= seconds(small, REFERENCE)
+
+
+def test_what_is_not_known_is_named() -> None:
+    x = View("absolute", Embedding(np.zeros((9, 2), np.float32), row_numbers(9)))
+    assert cost_of(plan_of("cka", "rsa"), {"x": [x], "y": [x]})[1] == ["rsa"]
+
+
+def test_too_little_memory_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimates, "memory_limit", lambda: 1_000_000_000)
+    assert told(Cost(memory=3e8), REFERENCE).endswith("0 MB to read")
+    assert told(Cost(memory=3e8), REFERENCE, processes=4).endswith("0 MB to read; there are 1000 MB of memory")
+
+
+def test_the_speed_of_this_machine_is_some_speed() -> None:
+    found = speed_here()
+    assert 1e8 < found.double < 1e13 and 0.01 < found.reference < 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", ["compare x.npy y.npy -m cka", "project x.npy -a ids.txt -o out.h5"])
+def test_an_estimate_of_memory(empty: Workdir, words: str) -> None:
+    rng = np.random.default_rng(0)
+    for name in "xy":
+        np.save(empty / f"{name}.npy", rng.normal(size=(200_000, 64)).astype("f4"))
+    (empty / "ids.txt").write_text("\n".join(map(str, range(50))))
+    said = empty.here(f"relrep {words} --dry-run").stderr
+    estimate = float(re.findall(r"(\d+) MB of memory a process", said)[0])
+    peak = "atexit.register(lambda: print(peak_memory(), file=sys.stderr))"
+    imports = "import atexit, sys; from relrep_cli.engine.jobs import peak_memory; from relrep_cli.cli import main"
+    program = f"{imports}; {peak}; sys.argv = {['relrep', *words.split()]!r}; main()"
+    done = subprocess.run([sys.executable, "-c", program], cwd=empty.path, check=True, capture_output=True, text=True)
+    assert 0.6 < estimate / (int(done.stderr.split()[-1]) / 1e6) < 1.6
