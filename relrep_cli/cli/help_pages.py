@@ -121,11 +121,14 @@ def _short_names(parameter: Any, ctx: Any) -> str:
     return re.sub(r" [<\[].*[>\]]", "", names)
 
 
-PHRASES = {  # of the libraries that read the command line -> ours
+PHRASES = {  # of typer, whose versions differ -> ours
     r"Input should be less than or equal to (\S+)": r"it must be \1 or less",
     r"Input should be greater than or equal to (\S+)": r"it must be \1 or more",
     r"Input should be a valid integer.*|'[^']*' is not a valid int[^.]*": "it must be an integer, such as 10",
     r"Input should be a valid number.*|'[^']*' is not a valid float[^.]*": "it must be a number, such as 0.2",
+    r"\S+ is not in the range x>=([^ .]+(?:\.\d+)?)": r"it must be \1 or more",
+    r"\S+ is not in the range x<=([^ .]+(?:\.\d+)?)": r"it must be \1 or less",
+    r"\S+ is not in the range ([^ <]+)<=x<=([^ ]+\d)": r"it must be from \1 to \2",
     r"Value error, ": "",
     r"is not one of": "is none of",
 }
@@ -136,6 +139,8 @@ def in_plain_words(said: str) -> str:
 
     >>> in_plain_words("Invalid value for '--seed': Input should be greater than or equal to 0")
     "Invalid value for '--seed': it must be 0 or more"
+    >>> in_plain_words("Invalid value for '--holdout': 20.0 is not in the range 0<=x<=0.9.")
+    "Invalid value for '--holdout': it must be from 0 to 0.9."
     """
     for pattern, words in PHRASES.items():
         said = re.sub(pattern, words, said)

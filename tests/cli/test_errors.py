@@ -101,7 +101,7 @@ BAD_FILES = cases(
     Case("one byte short", "compare bad.h5 b.h5", DATA, "bad.h5: truncated:  … bytes of … again", cut(-1)),
     Case("cut in the header", "compare bad.h5 b.h5", DATA, "bad.h5: ", cut(100)),
     Case("member", "info a.h5::/layer/3", DATA, "a.h5::/layer … found / … Write a.h5::/"),
-    Case("which array", "info bad.npz", DATA, "which array? … y (240, 16) … Write bad.npz::", npz(x=None, y=X, z=X)),
+    Case("which array", "compare bad.npz b.h5", DATA, "which array? … y (240, 16) … Write bad.npz::", npz(x=None, y=X, z=X)),
     Case("cell", "info bad.csv", DATA,
          "bad.csv: row 3, column u: 'abc' is not a number", file("bad.csv", b"id,u,v\na,1,2\nb,abc,3\n")),
     Case("duplicate ids", "compare bad.npz b.h5", DATA,

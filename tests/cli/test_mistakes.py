@@ -124,7 +124,7 @@ MISTAKES = [
         "found layer/0, layer/1. Name one of these",
         "compare 'layers.h5::layer/*' a.h5 -m cka",
     ),
-    Mistake("several arrays", "info two.npz", DATA, "which array? … Write two.npz::first", "info two.npz::first"),
+    Mistake("several arrays", "compare two.npz a.h5", DATA, "which array? … Write two.npz::first", "info two.npz::first"),
     Mistake(
         "images without encoder",
         "embed pics -o x.h5",
@@ -238,7 +238,7 @@ MISTAKES = [
         "percent as share",
         "evaluate a.h5 --holdout 20",
         USAGE,
-        "--holdout … it must be 0.9 or less",
+        "--holdout … it must be … 0.9",
         "evaluate u.npy --holdout 0.2 --task separation",
     ),
     Mistake(
