@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from relrep_cli.base.errors import UsageError
+from relrep_cli.base.errors import RelrepError, UsageError
+from relrep_cli.base.output import LOGGER
 from relrep_cli.base.registry import load_plugins
 from relrep_cli.base.task_cache import Records
 from relrep_cli.cli.engine_options import refuse_standard_input
@@ -14,9 +15,10 @@ from relrep_cli.cli.options import Given
 from relrep_cli.cli.recipe_options import RecipeOptions, read_recipe
 from relrep_cli.comparison.pieces import spread_over
 from relrep_cli.comparison.plans import Plan
-from relrep_cli.comparison.runs import Session, Views, job_of
-from relrep_cli.engine.jobs import Outcome
+from relrep_cli.comparison.runs import Session, Views, job_of, usable
+from relrep_cli.engine.jobs import Outcome, listening
 from relrep_cli.engine.running import Engine, outcomes
+from relrep_cli.numerics.spread import WORTH
 from relrep_cli.numerics.workspace import Workspace
 from relrep_cli.relative.file_views import FileViews, views_of_files
 from relrep_cli.relative.recipes import Recipe
@@ -70,12 +72,29 @@ def outcomes_of(source: Source, views: Views, cache: Records, engine: Engine) ->
     job = job_of(source.plan, setup, shared)
     if engine.elsewhere:
         cache.share()
-    if engine.elsewhere and source.plan.single and len(source.plan.pairs) == 1:  # others take pieces of the one pair
+    if engine.elsewhere and _is_one_large_pair(source.plan, views):  # others take pieces of it
         spread = spread_over(engine, source.plan.pairs[0], setup, shared)
         session = Session(source.plan, views, cache, replace(Workspace.of_run(cache, source.device), spread=spread))
         return outcomes(job, Engine(log=engine.log), session)
     state = None if engine.elsewhere else Session(source.plan, views, cache, Workspace.of_run(cache, source.device))
     return outcomes(job, engine, state)
+
+
+def _is_one_large_pair(plan: Plan, views: Views) -> bool:
+    """Whether the plan is one pair that is worth cutting. The notes of its files are said only then: else another process
+    reads the files, and says them."""
+    if not plan.single or len(plan.pairs) != 1:
+        return False
+    with listening() as heard:
+        try:
+            found = [usable(views[uri])[0].embedding for uri in plan.pairs[0]]
+        except RelrepError:
+            return False
+    n = float(min(e.n for e in found))
+    large = n * n * sum(e.d for e in found) >= 2 * WORTH
+    for note in heard.notes if large else []:
+        LOGGER.log(*note)
+    return large
 
 
 def recipes_of(source: Source) -> list[Recipe]:

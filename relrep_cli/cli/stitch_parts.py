@@ -84,7 +84,7 @@ def run_elsewhere(plan: GridPlan, options: Options, part: Shard | None, engine: 
     write([*records, *plan.failed], plan.columns, options.printing.style)
     if is_report(options.output):
         write_stitch_report(options, plan, records)
-    return _verdict(records, plan.failed)
+    return _verdict(records, plan.failed, len(options.files))
 
 
 def _write_part(plan: GridPlan, frame: Frame, part: Shard, found: Sequence[Outcome], options: Options) -> int:
@@ -106,10 +106,10 @@ def merge_grids(parts: Sequence[GridPart], output: str, style: Style, force: boo
         store.write_bytes(output, store.encoded(output, [*records, *failed], COLUMNS, style), force)
     else:
         write([*records, *failed], COLUMNS, style)
-    return _verdict(records, failed)
+    return _verdict(records, failed, len(failed) + len(parts[0].job["frame"]["uris"]))
 
 
-def _verdict(records: Sequence[Record], failed: Sequence[Record]) -> int:
+def _verdict(records: Sequence[Record], failed: Sequence[Record], files: int) -> int:
     if failed:
-        say(f"{len(failed)} files could not be used: see their error.")
+        say(f"{len(failed)} of {files} files could not be used: see their error.")
     return DATA if failed or any("error" in r for r in records) else DONE

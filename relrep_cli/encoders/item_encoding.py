@@ -101,7 +101,7 @@ def embed_items(items: Items, job: Encoding) -> None:
     if model is not None:
         own, said = _own_part(items, job, params["batch"])
         vectors = pretrained.blocks(model, own, params["batch"])
-        _write(job, own, Vectors(vectors, dict(own.obs), space, said, params["batch"], ""), step, records, params)
+        _write(job, own, Vectors(vectors, dict(own.obs), space, said, params["batch"], ""), step, records)
         return records.close()
     trained = job.trained or _train(job, items, params, checkpoint(records, f"{step['id']}{SAVED}"))
     if job.save:
@@ -113,7 +113,7 @@ def embed_items(items: Items, job: Encoding) -> None:
     obs = {**own.obs, **_errors(trained, own, job.device)}
     kept = kept_encoder(trained, records, str(step["id"])) if job.engine.elsewhere else ""
     vectors = encoders.encode(trained, own, device=job.device)
-    _write(job, own, Vectors(vectors, obs, encoders.space(trained), said, batch, kept), step, records, params)
+    _write(job, own, Vectors(vectors, obs, encoders.space(trained), said, batch, kept), step, records)
     records.close()
 
 
@@ -261,7 +261,7 @@ def _counted(blocks: Iterator[np.ndarray], n: int, advance: Callable[[int, int, 
         yield block
 
 
-def _write(job: Encoding, items: Items, found: Vectors, step: Step, records: Records, params: dict[str, Any]) -> None:
+def _write(job: Encoding, items: Items, found: Vectors, step: Step, records: Records) -> None:
     """Write the vectors, block by block. Their width is that of the first block."""
     with ExitStack() as stack:
         stack.enter_context(np.errstate(over="ignore", invalid="ignore"))  # store.write names the row
@@ -270,7 +270,7 @@ def _write(job: Encoding, items: Items, found: Vectors, step: Step, records: Rec
         blocks: Iterator[np.ndarray] | SharedRows
         if job.engine.elsewhere:
             start = int(found.said[SHARD][2]) if found.said else 0
-            shared = ItemRows(job.options, start, found.encoder, params)
+            shared = ItemRows(job.options, start, found.encoder, job.params)
             rows = rows_of_task(found.batch, d)
             blocks = SharedRows("encoding", job.setup, shared, rows, job.engine, records, str(step["id"]))
         else:

@@ -75,6 +75,19 @@ def test_torch_export_by_the_command(empty: Workdir, exported: Path) -> None:
     assert "--dim does not go with --encoder torch:" in refused.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_torch_export_in_parts_and_in_other_processes(empty: Workdir, exported: Path) -> None:
+    np.savez(empty / "a.npz", images=images().x, label=np.arange(5))
+    command = f"relrep embed a.npz -e torch:{exported} --batch 2"
+    epoch = {"SOURCE_DATE_EPOCH": "1000000000"}
+    for more in ("-o whole.h5", "-o part.h5 --shard 1/2", "-o part.h5 --shard 2/2", "-o other.h5 --cluster local:2"):
+        empty.here(f"{command} {more}", **epoch)
+    empty.here("relrep merge part.1-of-2.h5 part.2-of-2.h5 -o part.h5", **epoch)
+    whole = (empty / "whole.h5").read_bytes()
+    assert (empty / "part.h5").read_bytes() == whole == (empty / "other.h5").read_bytes()
+
+
 def test_what_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "bad.pt2").write_bytes(b"\x80\x04K\x01.")
     for name, said in [("bad.pt2", "cannot be opened"), ("gone.pt2", "no such file")]:

@@ -19,6 +19,8 @@ from relrep_cli.stitching.grid_results import Column, Frame, Grid, collect
 
 GRID = "relrep stitch a.npz b.npz c.npz -a ids.txt -m none,relative,ridge -s cosine --head linear,knn --test-size 0.3 -q"
 
+CELL = {"accuracy": 0.5, "f1": 0.5, "deviation": 0.0, "low": 0.4, "high": 0.6}
+
 
 @pytest.fixture
 def spaces(empty: Workdir) -> Workdir:
@@ -82,8 +84,7 @@ def test_what_cannot_be_divided(spaces: Workdir, option: str, words: str) -> Non
 def test_a_head_that_was_lost_gives_records_with_the_error() -> None:
     """The heads of b were lost: cells of head b have the error, and those of encoder b no end-to-end score."""
     frame = Frame(["a", "b"], "classes", {}, {"none": None}, [Grid(0, "linear", [("none", False)])], [("none", "linear")])
-    cell = {"accuracy": 0.5, "f1": 0.5, "deviation": 0.0, "low": 0.4, "high": 0.6}
-    kept = Outcome(Column([("none", e, cell) for e in (0, 1)], [7, 8]))
+    kept = Outcome(Column([("none", e, CELL) for e in (0, 1)], [7, 8]))
     found = {(r["encoder"], r["head"]): r for r in collect(frame, [kept, died(3, "by signal SIGKILL")])}
     assert found["a", "a"]["stitching_index"] == 1 and "error" not in found["b", "a"]
     assert found["b", "a"]["accuracy"] == 0.5 and found["b", "a"]["stitching_index"] is None
@@ -93,9 +94,9 @@ def test_a_head_that_was_lost_gives_records_with_the_error() -> None:
 
 
 def test_a_task_that_is_refused_by_a_head_refuses_the_run() -> None:
-    frame = Frame(["a"], "classes", {}, {"none": None}, [Grid(0, "linear", [("none", True)])], [("none", "linear")])
+    frame = Frame(["a", "b"], "classes", {}, {"none": None}, [Grid(0, "linear", [("none", True)])], [("none", "linear")])
     with pytest.raises(UsageError, match="no such width"):
-        collect(frame, [Outcome(error=UsageError("no such width"))])
+        collect(frame, [Outcome(Column([("none", 0, CELL)], [7, 8])), Outcome(error=UsageError("no such width"))])
 
 
 @pytest.mark.slow
