@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 
 .PHONY: demo test test-slow test-cpus test-lowest test-light mutants bench lint docs clean
 
-$(VENV)/.ready: pyproject.toml constraints.txt
+KERNELS := relrep_cli/numerics/kernels.c
+$(VENV)/.ready: pyproject.toml constraints.txt $(KERNELS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
 	touch $@
@@ -26,7 +27,7 @@ test-cpus: $(VENV)/.ready
 
 # The parts that feel their libraries most, with the lowest versions that pyproject.toml allows
 LOWEST := .venv-lowest
-$(LOWEST)/.ready: pyproject.toml constraints-lowest.txt
+$(LOWEST)/.ready: pyproject.toml constraints-lowest.txt $(KERNELS)
 	$(PYTHON) -m venv $(LOWEST)
 	$(LOWEST)/bin/pip install --quiet --constraint constraints-lowest.txt --editable . pytest pytest-xdist hypothesis anndata
 	touch $@
@@ -36,7 +37,7 @@ test-lowest: $(LOWEST)/.ready
 
 # What works without torch, pyarrow and numba
 LIGHT := .venv-light
-$(LIGHT)/.ready: pyproject.toml requirements-light.txt constraints.txt
+$(LIGHT)/.ready: pyproject.toml requirements-light.txt constraints.txt $(KERNELS)
 	$(PYTHON) -m venv $(LIGHT)
 	$(LIGHT)/bin/pip install --quiet --constraint constraints.txt --requirement requirements-light.txt
 	$(LIGHT)/bin/pip install --quiet --no-deps --editable .
@@ -72,4 +73,4 @@ docs: $(VENV)/.ready
 	$(BIN)/python -m benchmarks --page docs/performance.md
 
 clean:
-	rm -rf $(VENV) $(LOWEST) $(LIGHT) demo .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(LOWEST) $(LIGHT) build relrep_cli/numerics/native_kernels.*.so demo .pytest_cache .mypy_cache .ruff_cache

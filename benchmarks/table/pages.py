@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.table.jobs import COMMANDS
+
 HEAD = f"{'operation':52} {'shapes':14} {'peer':26} {'ours s':>8} {'peer s':>8} {'ratio':>7} {'goal':>8}  met\n" + "-" * 132
 TEXT = Path(__file__).with_name("performance.md")
 
@@ -37,7 +39,8 @@ def _table(result: Mapping[str, Any]) -> str:
     head = f"### {machine['processor']}, {machine['kernels']}\n\n{machine['cpus']} cores, {machine['system']}, "
     head += f"Python {machine['python']}, {versions}.\n\n"
     rows = ["| operation | shapes | peer | relrep, s | peer, s | ratio | goal | met |", "|---|---|---|---|---|---|---|---|"]
-    for row in result["rows"]:
+    whole = [job.operation for job in COMMANDS]
+    for row in sorted(result["rows"], key=lambda row: row["operation"] not in whole):
         cells = [row["operation"], row["shapes"], row["peer"], f"{row['ours']:.2f}", f"{row['theirs']:.2f}"]
         rows.append("| " + " | ".join([*cells, f"{row['ratio']:.3g}", _goal(row), _met(row).lower()]) + " |")
     return head + "\n".join(rows)

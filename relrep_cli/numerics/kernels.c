@@ -24,6 +24,10 @@
 #define STEP 8   /* dimensions folded into a running total at once */
 #define LANES 16 /* sums of one row, side by side */
 
+/* Changes with the arguments of any function, so that a file that was compiled before is not used. */
+int32_t relrep_version(void);
+EXPORT int32_t relrep_version(void) { return 1; }
+
 /* --- heaps of the nearest rows: the first element is the least --- */
 
 INLINE void replace_least(float *near, int32_t *rows, int64_t c, float value, int32_t row) {

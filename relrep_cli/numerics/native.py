@@ -26,6 +26,7 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {  # float32 arrays by address, numbers
     "chebyshev": (POINTER, NUMBER, NUMBER, NUMBER, POINTER, NUMBER, POINTER),
     "recede": (POINTER, NUMBER, NUMBER, POINTER, POINTER),
 }
+VERSION = 1  # of kernels.c
 JOINS = {"l1": np.add, "chebyshev": np.maximum}
 
 
@@ -43,7 +44,10 @@ def _library() -> dict[str, Any] | None:
             try:
                 loaded = ctypes.CDLL(str(path))
                 functions = {name: getattr(loaded, f"relrep_{name}") for name in SIGNATURES}
+                fits = loaded.relrep_version() == VERSION
             except (OSError, AttributeError):  # of another machine, or of another version
+                continue
+            if not fits:
                 continue
             for name, function in functions.items():
                 function.argtypes, function.restype = SIGNATURES[name], NUMBER if name == "recede" else None

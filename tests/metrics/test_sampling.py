@@ -164,9 +164,12 @@ def searches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     made: list[int] = []
     monkeypatch.setattr(comparison, "widening_factor", lambda some, rows, seed, order: 1.0)
     plainly = approximate.ordered
-    monkeypatch.setattr(
-        approximate, "ordered", lambda frame, queries, base, depth: made.append(depth) or plainly(frame, queries, base, depth)
-    )
+
+    def spy(frame: Any, queries: np.ndarray, base: np.ndarray, depth: int, **more: Any) -> Any:
+        made.append(depth)
+        return plainly(frame, queries, base, depth, **more)
+
+    monkeypatch.setattr(approximate, "ordered", spy)
     return made
 
 

@@ -164,3 +164,10 @@ def test_a_cache_that_cannot_be_written_is_done_without(place: str, monkeypatch:
     tiles.compiled.cache_clear()
     x = cloud(5, 3)
     np.testing.assert_allclose(distances("l1", x, x), cdist(x, x, "cityblock"), rtol=1e-12)
+
+
+def test_a_library_of_another_version_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "VERSION", -1)
+    native._library.cache_clear()
+    assert not native.available()
+    native._library.cache_clear()
