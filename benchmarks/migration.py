@@ -28,7 +28,7 @@ from relrep_cli.stitching.translators import TRANSLATORS
 from relrep_cli.stitching.universe import UNIVERSES
 
 WANTED, DRAWS, ROUNDS, HELD = 0.9, size(200, 2), size(5, 1), size(200, 40)
-INDEX, POOL = size(1000, 200), size(9700, 400)
+INDEX, POOL = size(1000, 200), size(18_000, 400)
 METHODS = {**TRANSLATORS.choose(list(TRANSLATORS), {}), **UNIVERSES.choose(["universe"], {})}
 
 
@@ -128,7 +128,7 @@ def keyed(records: list[dict[str, Any]]) -> Records:
 
 
 def coverage() -> None:
-    pair = Pair("", "", size(60, 20), factors=24, noise=0.45)
+    pair = Pair("", "", size(60, 20), factors=24, noise=0.65)
     methods = {"orthogonal": METHODS["orthogonal"]}
     x, y = pair.spaces(POOL, 0)
     fit, held = np.arange(pair.anchors), np.arange(pair.anchors, INDEX)

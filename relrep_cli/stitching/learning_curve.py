@@ -12,7 +12,7 @@ from relrep_cli.numerics.intervals import of_share
 
 RESAMPLES = 400
 PRIOR = 0.5  # of a hit and of a miss that are added to every draw, as Jeffreys does: a share without a miss may be chance
-RECENT = 4.5  # beyond the last place, a line goes on through the places from the last one over this number
+RECENT = 2  # beyond the last place, a line goes on through the places from the last one over this number
 FEWER, MORE = (4, 2, 1), (2, 4, 8)  # parts of the anchors, and multiples of them
 USEFUL = 1.2  # times as many anchors are worth a point of their own
 Map = Callable[[np.ndarray], np.ndarray]

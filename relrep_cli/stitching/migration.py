@@ -171,16 +171,22 @@ def _method_records(how: Fitting, moved: _Lookup) -> Iterator[Record]:
 def _index_records(moved: _Lookup, how: Fitting) -> Iterator[Record]:
     """Recall at other sizes of the index: for smaller ones the mean over all subsets, for larger ones estimated from ranks.
 
-    An item with a share f of the rows ahead of it is within rank j of n rows for n f below j - 1/3, the median of Poisson's
-    distribution. So it is within rank ten of n (10 - 1/3) / (j - 1/3) rows.
+    An item with a share f of the rows ahead of it is within rank j of n rows, on average over Poisson's distribution and over
+    shares that are as probable at every scale, where log(n f) is below the harmonic sum 1 + 1/2 + … + 1/(j - 1), up to a
+    constant. So it is within rank ten of as many times more rows as the exponential of the sums' difference says.
     """
     n, places = len(moved.index), ranks(moved.queries, moved.index)
     hits = {n // part: (_hits_in_subsets(places, n, n // part), "sub-sampled") for part in SHRUNK if n // part > K}
     hits[n] = places <= K, MEASURED
-    hits |= {round(n * (K - 1 / 3) / (rank - 1 / 3)): (places <= rank, "estimated from ranks") for rank in RANKS}
+    hits |= {round(n * larger(rank)): (places <= rank, "estimated from ranks") for rank in RANKS}
     for size, (found, note) in hits.items():
         value = curve([size], [found], how.seed).at(size)
         yield _point("index", how, size, value, len(places), note)
+
+
+def larger(rank: int) -> float:
+    """In so many times as large an index, an item of that rank is about the tenth."""
+    return float(np.exp(sum(1 / j for j in range(rank, K))))
 
 
 def _hits_in_subsets(places: np.ndarray, n: int, size: int) -> np.ndarray:
