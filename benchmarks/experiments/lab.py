@@ -90,7 +90,8 @@ class Lab:
             if not self.measuring:
                 raise MissingCell(f"{self.name}: relrep {command}")
             start, made_at = sum(os.times()[2:4]), commit()
-            cache = " --cache cache" if command.startswith("stitch") else ""  # what is finished of a cell that was stopped
+            heads = command.startswith("stitch") and "-t retrieval" not in command
+            cache = " --cache cache" if heads else ""  # what is finished of a cell that was stopped
             printed = json.loads(self._run(f"{command} --format json -@ 1{cache}"))
             rows = [[_short(record.get(column)) for column in columns] for record in printed]
             cost = round(sum(os.times()[2:4]) - start)
