@@ -35,7 +35,7 @@ def texts(lab: Lab) -> list[str]:
 def measured(lab: Lab, name: str, files: Sequence[str], number: int) -> tuple[list[Record], list[Record]]:
     """The records of each function alone, and those of the product before and after its adaptations."""
     anchors = lab.file(f"{name}-anchors.h5", f"anchor {files[0]} -n {lab.size(number, 12)} --strategy per-class")
-    start = f"stitch {' '.join(files)} -a {anchors} -s {','.join(FUNCTIONS)} --head mlp"
+    start = f"stitch {' '.join(files)} -a {anchors} -s {','.join(FUNCTIONS)} {lab.head('mlp')}"
     alone = lab.cell(f"{start} --method relative --seeds 1", COLUMNS[:5])
     adapt = f"--adapt {','.join(PARTS)} --seeds {lab.size(5, 1)}"
     return alone, lab.cell(f"{start} --method product --aggregate self-attention {adapt}", COLUMNS)
@@ -89,7 +89,7 @@ def by_seed(lab: Lab) -> str:
     """Means over all pairs for each seed of heads and of the rows that are drawn, and an interval over these seeds."""
     files = documents(lab)
     anchors = lab.file("dbpedia-100-anchors.h5", f"anchor {files[0]} -n {lab.size(100, 12)} --strategy per-class")
-    start = f"stitch {' '.join(files)} -a {anchors} -s {','.join(FUNCTIONS)} --head mlp --method product"
+    start = f"stitch {' '.join(files)} -a {anchors} -s {','.join(FUNCTIONS)} {lab.head('mlp')} --method product"
     rows, gains = [], []
     for seed in range(lab.size(5, 2)):
         options = f"--aggregate self-attention --adapt {','.join(PARTS)} --seed {seed}"

@@ -65,6 +65,10 @@ class Lab:
         """A number of seeds, epochs or anchors, as it is measured or in a smoke test."""
         return quick if self.quick else whole
 
+    def head(self, name: str) -> str:
+        """The option of this head; in a smoke test, an MLP makes two passes."""
+        return f"--head {name}" + (" --head-epochs 2" if self.quick and name == "mlp" else "")
+
     def file(self, name: str, command: str) -> str:
         """Make the file `name` in WORK by the relrep command, which writes it with -o, unless it is there already."""
         key = self._key(command)
