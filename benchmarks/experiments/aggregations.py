@@ -61,7 +61,7 @@ def by_aggregator(lab: Lab, head: str) -> str:
     known = spaces(lab, ANCHORS[head])
     seeds = f" --seeds {lab.size(3, 1)}" if head == "mlp" else ""
     for files, anchors, options in known.values():
-        start = f"stitch {' '.join(files)} -a {anchors}{options} --head {head}{seeds} -s {','.join(FUNCTIONS)}"
+        start = f"stitch {' '.join(files)} -a {anchors}{options} {lab.head(head)}{seeds} -s {','.join(FUNCTIONS)}"
         found = lab.cell(f"{start} --method relative,product --aggregate {','.join(FIXED)}", COLUMNS)
         for name in TRAINED if head == "mlp" else ():
             found += lab.cell(f"{start} --method product --aggregate {name}", COLUMNS)
@@ -74,7 +74,7 @@ def by_aggregator(lab: Lab, head: str) -> str:
 def by_functions(lab: Lab) -> str:
     """A table of all pairs of functions on Cora, and how far the product is from the better of its two members."""
     files, anchors = cora.encoders(lab)[:3], "cora-anchors.h5"
-    start = f"stitch {' '.join(files)} -a {anchors} --head mlp --seeds {lab.size(3, 1)}"
+    start = f"stitch {' '.join(files)} -a {anchors} {lab.head('mlp')} --seeds {lab.size(3, 1)}"
     alone = stitched(lab.cell(f"{start} --method relative -s {','.join(FUNCTIONS)}", COLUMNS))
     rows = []
     for two in list(combinations(FUNCTIONS, 2))[: lab.size(6, 1)]:

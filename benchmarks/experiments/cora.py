@@ -32,7 +32,7 @@ def methods(lab: Lab) -> str:
     rows = []
     for choice in ("absolute,relative,orthogonal,ridge", *(f"product --aggregate {name}" for name in AGGREGATES.split(","))):
         similarity = f" -s {FUNCTIONS}" if "r" in choice else ""
-        head = f"--head mlp --seeds {lab.size(3, 1)}"
+        head = f"{lab.head('mlp')} --seeds {lab.size(3, 1)}"
         found = lab.cell(f"stitch {names} -a cora-anchors.h5 --method {choice}{similarity} {head}", COLUMNS)
         for method in dict.fromkeys(record["method"] for record in found):
             own = [r for r in found if r["method"] == method and r["encoder"] == r["head"]]

@@ -65,6 +65,10 @@ class Lab:
         """A number of seeds, epochs or anchors, as it is measured or in a smoke test."""
         return quick if self.quick else whole
 
+    def head(self, name: str) -> str:
+        """The option of this head; in a smoke test, an MLP makes two passes."""
+        return f"--head {name}" + (" --head-epochs 2" if self.quick and name == "mlp" else "")
+
     def file(self, name: str, command: str) -> str:
         """Make the file `name` in WORK by the relrep command, which writes it with -o, unless it is there already."""
         key = self._key(command)
@@ -90,7 +94,8 @@ class Lab:
             if not self.measuring:
                 raise MissingCell(f"{self.name}: relrep {command}")
             start, made_at = sum(os.times()[2:4]), commit()
-            cache = " --cache cache" if command.startswith("stitch") else ""  # what is finished of a cell that was stopped
+            heads = command.startswith("stitch") and "-t retrieval" not in command
+            cache = " --cache cache" if heads else ""  # what is finished of a cell that was stopped
             printed = json.loads(self._run(f"{command} --format json -@ 1{cache}"))
             rows = [[_short(record.get(column)) for column in columns] for record in printed]
             cost = round(sum(os.times()[2:4]) - start)
