@@ -33,6 +33,7 @@ import relrep_client
 from relrep_cli import cli
 from relrep_cli.store import fork_server
 
+collect_ignore = ["library/typed_calls.py"]  # mypy reads it, and nobody runs it
 CHECKOUT = Path(__file__).resolve().parents[1]
 N, D, ANCHORS = 240, 16, 30
 SERVER = "PYTEST_RELREP_SERVER"  # the variable that holds the address of relrep_server
