@@ -144,7 +144,7 @@ MISTAKES = [
         "merge without parts",
         "merge a.h5 -o x.h5",
         DATA,
-        "Name files that project --shard has written",
+        "written with --shard",
         "merge all.tsv.1-of-1.part",
     ),
     # outputs
