@@ -226,7 +226,7 @@ USES = cases(
     Case("k of 0", "compare a.h5 b.h5 -m jaccard --k 0", USAGE, "--k is 0 … at least 1"),
     Case("k of ten", "compare a.h5 b.h5 -m jaccard --k ten", USAGE, "--k is 'ten' … an integer, or several with commas"),
     Case("estimator", "compare a.h5 b.h5 -m cka --estimator fair", USAGE, "--estimator … 'fair' … unbiased, biased"),
-    Case("seed", "compare a.h5 b.h5 --seed -1", USAGE, "--seed … greater than or equal to 0"),
+    Case("seed", "compare a.h5 b.h5 --seed -1", USAGE, "--seed … 0. See relrep compare --help"),
     Case("no metric", "compare a.h5 b.h5 -m ,", USAGE, "no metric is named … cosine"),
     Case("no head", "stitch a.h5 b.h5 -a anchors.h5 --head ''", USAGE, "no head is named … linear"),
     Case("one file", "compare a.h5", USAGE, "two or more files"),
