@@ -191,14 +191,13 @@ def _permuted(
     (first, ox), (second, oy) = workspace.origin(x), workspace.origin(y)
     outer = workspace.outer or UNSHARED
 
-    def compute() -> Parts:
-        return covariances(first, second, kind, rotate=rotate, units=units, alike=alike, workspace=outer)
-
-    known = outer.once("covariances", (first, second, kind.__name__, rotate, units, alike), compute)
+    how: dict[str, Any] = {"rotate": rotate, "units": units, "alike": alike, "workspace": outer}
+    key = (first, second, kind.__name__, rotate, units, alike)
+    known = outer.once("covariances", key, lambda: covariances(first, second, kind, **how))
     rows = tuple(side if order is None else pick(side, order) for side, order in zip(known.rows, (ox, oy), strict=True))
     means = known.means() if kind is centred else (0.0, 0.0)
-    product = workspace.product(*known.rows, *means) if ox is None else None
-    whole = replace(known.whole, xy=cross(rows[0], rows[1], *means) if product is None else product)
+    xy = workspace.product(*known.rows, *means) if ox is None else None
+    whole = replace(known.whole, xy=cross(*rows, *means) if xy is None else xy)
     return replace(known, whole=whole, rows=(rows[0], rows[1]), spaces=(x, y), workspace=workspace)
 
 
