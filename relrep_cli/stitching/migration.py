@@ -125,8 +125,10 @@ def _pair(rows: Samples) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _verdict(now: Record, wanted: float, reached: bool) -> str:
-    """reached: whether more anchors would bring the wanted recall."""
-    if now["value"] >= wanted:
+    """reached: whether more anchors would bring the wanted recall, of items; for queries that is not known."""
+    if now["measure"] == KEPT and now["high"] < wanted:
+        return REEMBED
+    if now["value"] >= wanted or now["measure"] == KEPT:
         return BRIDGE if now["low"] >= wanted else UNSURE
     return MORE_ANCHORS if reached else REEMBED
 
@@ -142,6 +144,8 @@ def _sentence(verdict: str, best: Fitting, now: Record, count: int, needed: int,
         return f"too few items to tell: {found}, and the lower end is to be {wanted:g}; {now['n']} items were looked up."
     if verdict == MORE_ANCHORS:
         return f"not enough anchors: {found}; {count} were used, and about {needed} would reach {wanted:g}."
+    if now["measure"] == KEPT:
+        return f"re-embed: {found}, and {wanted:g} is wanted; what more anchors would bring to queries is not known."
     return f"re-embed: {found}; not even {MORE[-1]} times the {count} anchors would reach {wanted:g}."
 
 

@@ -13,7 +13,7 @@ from relrep_cli.base.errors import DataError
 from relrep_cli.embedding import Embedding, row_numbers
 from relrep_cli.relative.recipes import Recipe
 from relrep_cli.stitching.learning_curve import Curve, Trial, by_anchors, curve
-from relrep_cli.stitching.migration import BRIDGE, MORE_ANCHORS, REEMBED, UNSURE, Report, _hits_in_subsets, report
+from relrep_cli.stitching.migration import BRIDGE, MORE_ANCHORS, REEMBED, UNSURE, Report, _hits_in_subsets, _verdict, report
 from relrep_cli.stitching.query_pairs import QueryPairs, query_pairs, read_relevant
 from relrep_cli.stitching.translation import Fitting
 
@@ -167,6 +167,9 @@ def test_queries_find_through_a_bridge_what_re_embedding_finds() -> None:
     e, target, queries = asking(noise=1e3)
     lost = report(e, target, METHODS, how, 0.9, (queries, (queries.ids, e.ids[-40:])))
     assert lost.verdict == REEMBED and lost.records[-1]["value"] < 0.3
+    assert lost.sentence.endswith("0.9 is wanted; what more anchors would bring to queries is not known.")
+    now = {"measure": "of re-embedding", "value": 0.9, "low": 0.8, "high": 0.95}
+    assert [_verdict(now, wanted, True) for wanted in (0.75, 0.92, 0.97)] == [BRIDGE, UNSURE, REEMBED]
 
 
 def test_recalls_of_queries_are_of_all_their_relevant_documents() -> None:
