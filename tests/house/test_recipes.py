@@ -37,5 +37,5 @@ def test_a_recipe_prints_what_it_shows(tmp_path: Path, environment: Mapping[str,
 
 def test_there_is_a_recipe_for_each_job() -> None:
     for text in recipes():
-        assert text.count("```console") >= 3 and "Further: [" in text
+        assert text.count("\n$ relrep ") >= 2 and "Further: [" in text
     assert len(recipes()) == 5
