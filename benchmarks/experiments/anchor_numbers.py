@@ -7,6 +7,8 @@ Four encoders of the TREC questions (text_encoders.py first); each set of anchor
 
 from __future__ import annotations
 
+from statistics import mean
+
 from lab import Lab, main
 from spread import over_encoders, with_margin
 
@@ -21,6 +23,7 @@ def curve(lab: Lab) -> str:
     files = [f"trec.{name}.npz" for name in TEXTS[: lab.size(4, 2)]]
     index: dict[str, list[str]] = {name: [] for name in METHODS}
     recall: dict[str, list[str]] = {name: [] for name in METHODS}
+    own: dict[str, list[str]] = {name: [] for name in METHODS}
     numbers = NUMBERS if not lab.quick else (10, 20)
     options = "--method relative,orthogonal,ridge,universe -s cosine --center --standardize-columns"
     for number in numbers:
@@ -33,8 +36,12 @@ def curve(lab: Lab) -> str:
                     for r in found
                     if r["method"] == method and r["encoder"] != (r["head"] or r["index"])
                 }
+                if target == "label":
+                    ends = [r["end_to_end"] for r in found if r["method"] == method and r["encoder"] == r["head"]]
+                    own[method].append(f"{mean(ends):.2f}")
                 rows[method].append(with_margin(*over_encoders(values), digits=2) if values else "")
     lines = [[f"`{name}`, index", *index[name]] for name in METHODS]
+    lines += [[f"`{name}`, end to end", *own[name]] for name in METHODS]
     return lab.table(["anchors", *map(str, numbers)], lines + [[f"`{name}`, recall at 10", *recall[name]] for name in METHODS])
 
 

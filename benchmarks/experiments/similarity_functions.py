@@ -58,9 +58,18 @@ def measured(lab: Lab, pairs: Mapping[str, tuple[list[str], str]]) -> dict[str, 
     }
 
 
+def named(projection: str) -> str:
+    """The product of all functions by a shorter name, and centring in words."""
+    stem = projection.removesuffix("+center")
+    name = "product of all ten" if "," in stem else name_of(stem)
+    return f"{name}, centred" if projection.endswith("+center") else name
+
+
 def table(lab: Lab, columns: Mapping[str, tuple[list[Record], str]]) -> str:
     """A row for each function, with the best of each column in bold. columns: records and a metric, by heading."""
     names = dict.fromkeys(p for found, _ in columns.values() for p in projections(found))
+    plain = {p: [values(found, p, metric) for found, metric in columns.values()] for p in names}
+    names = {p: None for p in names if not (p.endswith("+center") and plain[p] == plain[p.removesuffix("+center")])}
     cells = {head: {p: values(found, p, metric) for p in names} for head, (found, metric) in columns.items()}
     best = {head: max((v[0] for v in column.values() if v), default=0.0) for head, column in cells.items()}
 
@@ -70,7 +79,7 @@ def table(lab: Lab, columns: Mapping[str, tuple[list[Record], str]]) -> str:
             return "n/a"
         return f"**{found[0]:.3f}**" if found[0] > best[head] - 5e-4 else f"{found[0]:.3f}"
 
-    rows = [[name_of(projection), *(cell(head, projection) for head in columns)] for projection in names]
+    rows = [[named(projection), *(cell(head, projection) for head in columns)] for projection in names]
     return lab.table(["", *columns], rows)
 
 
