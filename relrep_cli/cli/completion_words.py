@@ -28,7 +28,7 @@ def words_of(command: Any) -> list[dict[str, Any]]:
     for p in command.params:
         values = [[item.value, item.help or ""] for item in p.shell_complete(context, "")]
         if p.param_type_name == "argument":
-            found.append({"kind": "arguments", "by": "files" if "FILE" in (p.metavar or "") else ""})
+            found.append({"kind": "arguments", "by": "files" if "FILE" in (p.metavar or p.name.upper()) else ""})
             continue
         kind = "count" if p.count else "flag" if p.is_flag else "several" if p.multiple else "one"
         flags = "/".join([p.opts[0], *p.secondary_opts[:1]])

@@ -40,6 +40,7 @@ def chosen(name: str, e: Embedding, rows: np.ndarray, m: int, seed: int = 0) -> 
 
 @settings(max_examples=12, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 10**6), counts=st.lists(st.integers(1, 30), min_size=1, max_size=6), share=st.floats(0, 1))
+@pytest.mark.slow
 def test_every_strategy_gives_distinct_candidates_by_its_seed(seed: int, counts: list[int], share: float) -> None:
     e = embedding(classes(counts, seed))
     rows = np.sort(np.random.default_rng(seed).permutation(e.n)[: max(1, int(share * e.n))])
@@ -407,6 +408,7 @@ def test_anchors_of_several_files_are_training_items_of_all(work: Any) -> None:
     assert "share no ids among their training items" in done.stderr
 
 
+@pytest.mark.slow
 def test_mixtures_project_in_both_spaces_and_open_in_anndata(work: Any) -> None:
     import anndata
 
@@ -446,6 +448,7 @@ def test_mixtures_are_not_taken_for_items_elsewhere(work: Any) -> None:
     assert len(spaces) == 2
 
 
+@pytest.mark.slow
 def test_out_of_domain_anchors_come_from_collections_of_the_same_spaces(work: Any) -> None:
     rng = np.random.default_rng(0)
     for name, d in (("a", 16), ("b", 16)):
@@ -512,6 +515,7 @@ def test_up_to_date(work: Any, name: str) -> None:
     assert "x.h5: up to date." in work.here(f"relrep anchor a.h5 -n 25 --strategy {name} -o x.h5").stderr
 
 
+@pytest.mark.slow
 def test_a_whole_collection_is_no_anchor_file_unless_one_says_so(work: Any) -> None:
     n = id_lists.MANY + 1
     x = np.random.default_rng(0).normal(size=(n, 2)).astype(np.float32)

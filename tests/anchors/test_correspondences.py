@@ -128,6 +128,7 @@ def right(places: np.ndarray, went: np.ndarray) -> float:
     return float((went[places[:, 0]] == places[:, 1]).mean())
 
 
+@pytest.mark.slow
 def test_a_few_pairs_grow_into_many() -> None:
     a, b, _, went = two()
     rows = np.random.default_rng(1).permutation(700)[:8]
@@ -269,6 +270,7 @@ def test_pairs_of_files_without_common_ids_project_and_compare(pair: Workdir) ->
     )
 
 
+@pytest.mark.slow
 def test_true_pairs_are_ordinary_anchors(work: Workdir) -> None:
     """Pairs of equal ids make the same relative space as a list of these ids, to the last bit."""
     ids = store.read(str(work / "anchors.h5")).ids.tolist()
@@ -298,6 +300,7 @@ def test_pairs_that_fit_no_file_or_both_sides_are_refused(work: Workdir) -> None
     )
 
 
+@pytest.mark.slow
 def test_failure_is_said_and_nothing_written(work: Workdir) -> None:
     x, y = np.random.default_rng(0).normal(size=(2, 300, 20)).astype(np.float32)
     for name, z in (("x", x), ("y", y)):
@@ -309,6 +312,7 @@ def test_failure_is_said_and_nothing_written(work: Workdir) -> None:
     work.here("relrep anchor x.h5 y.h5 -n 20 --strategy unsupervised --restarts 2 --confidence 0 -o p.tsv")
 
 
+@pytest.mark.slow
 def test_known_pairs_must_be_training_rows(pair: Workdir) -> None:
     command = "relrep anchor x.h5 y.h5 -n 60 --strategy bootstrap --seeds bad.tsv -o p.tsv"
     (pair / "bad.tsv").write_text((pair / "known.tsv").read_text() + "x0003\ty0003\n")

@@ -103,6 +103,7 @@ def test_agreement_of_a_space_and_its_turn_is_whole_and_of_strangers_chance() ->
     assert found[0]["value"] > 0.999 and found[1]["value"] == pytest.approx(10 / 399, abs=0.02)
 
 
+@pytest.mark.slow
 def test_the_command_prints_one_record_for_each_thing(work: Workdir) -> None:
     done = work.here("relrep anchor --report anchors.h5 a.h5 b.h5")
     rows = done.rows

@@ -38,6 +38,7 @@ def test_a_record_comes_back(tmp_path: Path) -> None:
     assert [p.name for p in path.parent.iterdir() if p.name.startswith(".")] == []
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_and_every_cut_is_noticed(tmp_path: Path) -> None:
     records, path = kept(tmp_path)
     whole = path.read_bytes()

@@ -69,6 +69,7 @@ def test_what_cannot_be_decoded(photos: Workdir) -> None:
         photos.error(f"relrep embed {command}", code, said)
 
 
+@pytest.mark.slow
 def test_pairs_of_another_space(photos: Workdir) -> None:
     photos.here("relrep embed photos.npz -e pca --dim 3 -o pca.h5 -q")
     for name, k in (("a.h5", 2), ("b.h5", 5)):
@@ -89,6 +90,7 @@ def test_terms_are_logged(photos: Workdir) -> None:
     assert len(lines) == 2 and all(term in lines[1] for term in terms)
 
 
+@pytest.mark.slow
 def test_the_training_is_drawn(photos: Workdir) -> None:
     pytest.importorskip("matplotlib")
     command = f"relrep embed photos.npz -e lin-ae {SMALL} -o a.h5 --plot-training a.svg"
@@ -152,6 +154,7 @@ def test_what_does_not_go_together(photos: Workdir, command: str, said: str) -> 
     assert not (photos / "x.h5").exists() and not photos.leftovers()
 
 
+@pytest.mark.slow
 def test_standard_input(photos: Workdir) -> None:
     photos.run("relrep embed photos.npz -e pca --dim 3 -o - -q | relrep embed - -e pca --dim 2 -o a.h5 -q")
     assert store.read(str(photos / "a.h5")).x.shape == (60, 2)

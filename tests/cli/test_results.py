@@ -189,6 +189,7 @@ def texts(path: Path) -> list[str]:
     return [html.unescape(t).strip() for t in re.findall("<!--(.*?)-->", path.read_text("utf-8"), re.DOTALL)]
 
 
+@pytest.mark.slow
 def test_a_heatmap_says_values_metric_and_convention(work: Workdir) -> None:
     rows = work.here("relrep compare a.h5 b.h5 c.h5 -m pwcca --matrix -q --plot x.svg").rows
     found = texts(work / "x.svg")

@@ -180,6 +180,7 @@ def test_table_on_a_terminal(work: Workdir) -> None:
     assert "\x1b" not in plain and re.sub("\x1b.*?m", "", shown) == plain
 
 
+@pytest.mark.slow
 def test_bar_on_a_terminal(work: Workdir) -> None:
     command = "relrep compare a.h5 b.h5 c.h5 -m cka"
     assert "\x1b[" in on_terminal(work, command, "stderr")
@@ -351,6 +352,7 @@ def test_completion(empty: Workdir, words: str, current: int, expected: str) -> 
     assert set(empty.run("relrep", **variables).stdout.split()) == set(expected.split())
 
 
+@pytest.mark.slow
 def test_completion_within_files(work: Workdir) -> None:
     """Members behind `::`, which bash splits off, and the splits of the file that is named."""
     with h5py.File(work / "layers.h5", "w") as file:

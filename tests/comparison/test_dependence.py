@@ -29,6 +29,7 @@ def test_rows_that_stand_alone_keep_their_interval(name: str) -> None:
     assert interval(name, score, 0, some) == interval(name, score, 0)
 
 
+@pytest.mark.slow
 def test_the_width_of_knn_jaccard_is_its_spread_over_draws() -> None:
     """Within a fourth, where the bootstrap over rows is a third too narrow."""
     params, values, widths, naive = METRICS["knn-jaccard"].resolve({"k": "5"}), [], [], []

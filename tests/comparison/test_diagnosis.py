@@ -195,6 +195,7 @@ def test_foreign_rows_are_those_with_the_largest_errors() -> None:
     assert set(found.rows[np.argsort(-found.residuals)[: len(changed)]]) == set(changed)
 
 
+@pytest.mark.slow
 def test_more_rows_than_are_sampled() -> None:
     x = space(4500, 4)
     y = (x @ turn(4)).astype(np.float32)

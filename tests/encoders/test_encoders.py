@@ -240,6 +240,7 @@ def stop_at(epoch: int) -> Callable[[int, int, str], None]:
     return progress
 
 
+@pytest.mark.slow
 def test_a_stopped_training_goes_on_to_the_same_bits() -> None:
     """Stopped in two of its epochs, with dropout and early stopping at work, and with a state that somebody damaged."""
     whole, kept, told = fit("conv-ae", epochs=5), dict[str, bytes](), list[dict[str, float]]()
@@ -307,6 +308,7 @@ def test_pca_of_few_rows_is_that_of_their_covariance() -> None:
     np.testing.assert_allclose(np.abs((few[2][:20] * many[2][:20]).sum(1)), 1, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_pca_is_the_same_for_any_number_of_threads() -> None:
     code = """if True:
         import hashlib, numpy as np

@@ -109,6 +109,7 @@ def test_signs_of_zero_are_low() -> None:
     assert shortened(np.array([[0.0, -0.1, 0.1]]), "bits", np.ones(3)).tolist() == [[-1, -1, 1]]
 
 
+@pytest.mark.slow
 def test_the_command_needs_no_task_name(empty: Workdir) -> None:
     np.savez(empty / "a.npz", x=nested())
     rows = empty.here("relrep evaluate a.npz --dims 4,8,16 --dtype float16,int8,bits --k 5").rows

@@ -360,6 +360,7 @@ def test_the_interval_of_alignment_is_that_of_items_left_out_and_covers() -> Non
     assert 0.91 < ((ends[:, 0] < truth) & (truth < ends[:, 1])).mean() < 0.985
 
 
+@pytest.mark.slow
 def test_the_dimension_is_that_of_what_the_items_fill() -> None:
     rng = np.random.default_rng(0)
     flat = rng.uniform(size=(2000, 3)) @ rng.normal(size=(3, 20))
@@ -369,6 +370,7 @@ def test_the_dimension_is_that_of_what_the_items_fill() -> None:
     assert low < f["dimension"].value < high and 2.6 < f["dimension"].value < 3.3
 
 
+@pytest.mark.slow
 def test_separation_does_not_feel_scale_or_rotation_and_feels_labels() -> None:
     e = clouds()
     turn = np.linalg.qr(np.random.default_rng(9).normal(size=(5, 5)))[0]

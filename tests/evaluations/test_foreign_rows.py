@@ -84,6 +84,7 @@ def test_without_a_reference_rows_are_suspected_only(empty: Workdir) -> None:
     assert float(empty.here("relrep evaluate clean.npz --task foreign -q").rows[0]["value"]) <= 0.005
 
 
+@pytest.mark.slow
 def test_all_tasks_leave_it_out_without_a_reference(empty: Workdir) -> None:
     save(empty, clean=model(60, 0))
     assert "foreign" not in empty.here("relrep evaluate clean.npz").stdout

@@ -123,6 +123,7 @@ def test_numbers_keep_their_unit_through_adaptation() -> None:
         assert np.square(after(task.x_test) - task.y_test).mean() / task.y_test.var() < 1.2 * frozen + 0.01
 
 
+@pytest.mark.slow
 def test_adaptation_through_the_command(work: Workdir) -> None:
     command = "relrep stitch a.h5 b.h5 -a anchors.h5 -m product -s cosine,l1 --aggregate self-attention --head-epochs 5"
     done = work.here(f"{command} --adapt qkv,all --adapt-fraction 0.3 --plot attention.png")

@@ -34,6 +34,7 @@ def same_table(work: Workdir, command: str, found: relrep.Results) -> None:
                 assert float(row[name]) == pytest.approx(value), name
 
 
+@pytest.mark.slow
 def test_tables_have_the_columns_of_the_commands(work: Workdir) -> None:
     a, b = work / "a.h5", work / "b.h5"
     how = {"metric": "cka", "anchors": work / "anchors.h5", "permutations": 9}

@@ -88,6 +88,7 @@ def test_neighbours_equal_those_of_scikit_learn(by: str) -> None:
         )
 
 
+@pytest.mark.slow
 def test_regressions_equal_those_of_scikit_learn() -> None:
     """Each item predicted from all the others; the penalty is on sums of squares, as theirs."""
     from sklearn.linear_model import LinearRegression, Ridge

@@ -51,6 +51,7 @@ def test_paths_follow_the_sheet() -> None:
     assert follow > 0.99 and cut < 0.8
 
 
+@pytest.mark.slow
 def test_items_off_the_graph_hang_on_it() -> None:
     x = swiss_roll(900)[0]
     known = anchor_paths([x[:800]], 800, x[:8], 10)

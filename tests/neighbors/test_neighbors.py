@@ -306,6 +306,7 @@ def test_whole_numbers_by_cosine_have_no_nearer_row_outside() -> None:
     exclude_self=st.booleans(),
     small=st.booleans(),
 )
+@pytest.mark.slow
 def test_any_data_equals_brute_force(
     seed: int,
     n: int,

@@ -125,6 +125,7 @@ def test_the_jackknife_of_pearson_is_the_value_without_each_row() -> None:
     assert pearson(x, y).jackknife == pytest.approx(wanted, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_cknna_of_few_items_says_why_it_has_no_interval() -> None:
     for n, words in ((99, True), (100, False)):
         found = METRICS["cknna"].function(*views(n))

@@ -68,6 +68,7 @@ def test_pick_of_what_is_in_memory() -> None:
     assert np.array_equal(pick(x, np.array([3, 0])), x[[3, 0]])
 
 
+@pytest.mark.slow
 def test_rows_longer_than_a_stretch(tmp_path: Path) -> None:
     x = a_map(tmp_path, 24, FAULT, dtype=np.uint8)
     rows = np.random.default_rng(0).permutation(24)

@@ -52,6 +52,7 @@ def test_equal_seeds_give_equal_places(name: str) -> None:
     assert np.array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_two_dims_are_drawn_as_they_are(empty: Workdir) -> None:
     """By itself, in one unit, without a fit; --method none refuses other dims, and another method still draws two."""
     x = np.random.default_rng(0).normal(size=(20, 2))

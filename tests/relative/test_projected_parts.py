@@ -39,6 +39,7 @@ def test_the_whole_of_parts_has_the_bytes_of_one_run(space: Workdir, words: str,
     assert (space / "out.h5").read_bytes() == (space / "alone.h5").read_bytes()
 
 
+@pytest.mark.slow
 def test_parts_that_make_no_whole_are_refused(space: Workdir) -> None:
     for number in (1, 2, 3):
         space.here(f"relrep project a.npz -a ids.txt -o out.h5 --shard {number}/3")

@@ -39,6 +39,7 @@ def parts_of(work: Workdir, count: int, more: str = "") -> list[str]:
     return [f"grid.tsv.{number}-of-{count}.part" for number in range(1, count + 1)]
 
 
+@pytest.mark.slow
 def test_the_whole_of_parts_has_the_bytes_of_one_run(spaces: Workdir) -> None:
     whole = spaces.here(GRID).stdout
     one, two = parts_of(spaces, 2)

@@ -154,6 +154,7 @@ def asking(noise: float = 0.0) -> tuple[Embedding, Embedding, Embedding]:
     return e, target, Embedding(near, np.array([b"q%d" % n for n in range(40)]), space="new", uri="queries")
 
 
+@pytest.mark.slow
 def test_queries_find_through_a_bridge_what_re_embedding_finds() -> None:
     e, target, queries = asking()
     relevant = np.repeat(queries.ids, 2), np.concatenate([e.ids[-40:], e.ids[:40]]).reshape(2, 40).T.ravel()

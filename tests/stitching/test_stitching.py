@@ -73,6 +73,7 @@ def vectors_of(spaces: Sequence[Embedding], anchors: np.ndarray, place: int) -> 
 # The grid
 
 
+@pytest.mark.slow
 def test_relative_heads_stitch_across_a_rotation_and_absolute_ones_do_not() -> None:
     spaces = [encoded(None), encoded(1)]
     anchors = spaces[0].ids[1:60:3]

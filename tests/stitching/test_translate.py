@@ -209,6 +209,7 @@ def test_too_few_shared_items_are_an_error() -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_universe_is_built_kept_and_joined_without_a_change(empty: Workdir) -> None:
     rng = np.random.default_rng(0)
     hidden, ids = rng.normal(size=(N, D)), np.array([f"i{n}" for n in range(N)])

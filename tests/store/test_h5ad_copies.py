@@ -113,6 +113,7 @@ def test_a_matrix_in_obsm_has_a_short_name(cells: Workdir) -> None:
     assert np.array_equal(long.x, short.x) and np.array_equal(long.ids, short.ids)
 
 
+@pytest.mark.slow
 def test_angles_of_flat_spaces_are_remarked_once(cells: Workdir) -> None:
     files = "cells.h5ad::obsm/X_umap cells.h5ad::obsm/X_pca cells.h5ad"
     said = cells.here(f"relrep compare {files} -m knn-jaccard,rsa").stderr
