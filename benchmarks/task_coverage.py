@@ -20,7 +20,7 @@ from relrep_cli.evaluations import EVALUATIONS
 from relrep_cli.evaluations.file_differences import difference_factor, estimates, judged
 from relrep_cli.evaluations.finding_records import records
 from relrep_cli.evaluations.findings import Finding, Space, evaluate, prepare
-from relrep_cli.numerics.paired import paired_difference
+from relrep_cli.numerics.paired_differences import paired_difference
 
 SIZES = {"knn": 200, "retrieval": 150, "separation": 150}
 CLASSES, D, NOISES = 4, 8, (0.4, 0.8)

@@ -18,9 +18,9 @@ from relrep_cli.base.errors import WriteError, printable
 from relrep_cli.base.progress_lines import line_a_minute
 from relrep_cli.base.signals import check
 from relrep_cli.base.streams import silence_stdout
-from relrep_cli.base.tables import FOR_EYES, for_eyes
-from relrep_cli.base.tables import Mark as Mark
-from relrep_cli.base.tables import Record as Record
+from relrep_cli.base.text_tables import FOR_EYES, for_eyes
+from relrep_cli.base.text_tables import Mark as Mark
+from relrep_cli.base.text_tables import Record as Record
 
 ENDINGS = {".tsv": "tsv", ".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".md": "markdown", ".tex": "latex"}
 FORMATS = ("table", "tsv", "csv", "json", "jsonl", "markdown", "latex")

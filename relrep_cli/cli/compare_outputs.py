@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from relrep_cli import store
 from relrep_cli.base.errors import DATA, DONE, NO, DataError, UsageError
 from relrep_cli.base.output import Mark, Record, Style, emit, render, say, write
-from relrep_cli.base.tables import FOR_EYES, below
+from relrep_cli.base.text_tables import FOR_EYES, below
 from relrep_cli.comparison.corrected_values import NOTE, high_by_chance
-from relrep_cli.comparison.costs import cost_of
 from relrep_cli.comparison.matrix import Matrix, matrix
+from relrep_cli.comparison.pair_costs import cost_of
 from relrep_cli.comparison.pairs_of_files import Rows, counts_for_gate, misses_gate
 from relrep_cli.comparison.plans import Plan
 from relrep_cli.comparison.result_columns import columns_of

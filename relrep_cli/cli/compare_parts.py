@@ -12,8 +12,8 @@ from relrep_cli.base.output import say
 from relrep_cli.base.task_cache import Records
 from relrep_cli.cli.compare_outputs import Targets, verdict, write_results
 from relrep_cli.cli.compare_session import Source, outcomes_of
-from relrep_cli.comparison.parts import Part, outcomes_of_parts, plan_of, refuse_other_parts, to_bytes
 from relrep_cli.comparison.plans import Plan
+from relrep_cli.comparison.run_parts import Part, outcomes_of_parts, plan_of, refuse_other_parts, to_bytes
 from relrep_cli.comparison.runs import Views, collect
 from relrep_cli.engine.running import Engine
 from relrep_cli.engine.shards import Shard

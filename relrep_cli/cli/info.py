@@ -12,7 +12,7 @@ import typer
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, printable
 from relrep_cli.base.output import Record, say, write
-from relrep_cli.base.tables import FOR_EYES
+from relrep_cli.base.text_tables import FOR_EYES
 from relrep_cli.base.uris import is_stdin, natural, split_uri
 from relrep_cli.cli.options import Printing, command
 from relrep_cli.cli.reading_options import ReadingOptions

@@ -17,7 +17,7 @@ from relrep_cli.cli.compare_outputs import Targets
 from relrep_cli.cli.compare_parts import merge_parts
 from relrep_cli.cli.options import Printing, command
 from relrep_cli.cli.stitch_parts import merge_grids
-from relrep_cli.comparison import parts
+from relrep_cli.comparison import run_parts as parts
 from relrep_cli.engine.shards import HEAD
 from relrep_cli.relative.projected_parts import merge_files, read_part
 from relrep_cli.stitching import grid_parts

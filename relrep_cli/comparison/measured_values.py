@@ -15,7 +15,7 @@ from relrep_cli.comparison.dependent_rows import FREEDOM, Halves, factor_of, ran
 from relrep_cli.comparison.model_differences import Record, Value
 from relrep_cli.comparison.pairs_of_files import measure, measure_subset
 from relrep_cli.embedding import Embedding
-from relrep_cli.numerics.paired import Difference, Estimate, paired_difference, same_items
+from relrep_cli.numerics.paired_differences import Difference, Estimate, paired_difference, same_items
 from relrep_cli.numerics.workspace import Workspace
 
 

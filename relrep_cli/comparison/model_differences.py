@@ -12,7 +12,7 @@ import numpy as np
 from relrep_cli.comparison.dependent_rows import FREEDOM
 from relrep_cli.comparison.letters import letters
 from relrep_cli.comparison.permutations import benjamini_hochberg
-from relrep_cli.numerics.paired import Difference, Estimate, paired_difference
+from relrep_cli.numerics.paired_differences import Difference, Estimate, paired_difference
 
 Record = dict[str, Any]
 ALL = "all"  # every pair of models, instead of the pairs with one of them

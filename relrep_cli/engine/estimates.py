@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from relrep_cli.base.limits import memory_limit
+from relrep_cli.base.machine_limits import memory_limit
 
 BASE = 62e6  # bytes of a process that has loaded NumPy and read a file
 START = 0.45  # CPU seconds until a process works, at the reference speed

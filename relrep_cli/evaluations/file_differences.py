@@ -15,7 +15,7 @@ from relrep_cli.embedding import find_ids
 from relrep_cli.evaluations.finding_records import halves_of
 from relrep_cli.evaluations.findings import Finding, Record
 from relrep_cli.numerics.intervals import without_items
-from relrep_cli.numerics.paired import Estimate
+from relrep_cli.numerics.paired_differences import Estimate
 
 COLUMNS = ("a", "b", "task", "name", *VALUES, "convention", "chance_difference")
 

@@ -17,7 +17,7 @@ from functools import cache
 from itertools import chain, islice
 from typing import TypeVar
 
-from relrep_cli.base.limits import cpu_limit
+from relrep_cli.base.machine_limits import cpu_limit
 from relrep_cli.base.signals import check
 
 Piece = TypeVar("Piece")

@@ -20,10 +20,10 @@ from relrep_cli.embedding import RELATIVE, Embedding, Step, chain, make_step
 from relrep_cli.engine.estimates import told
 from relrep_cli.engine.running import HERE, Engine
 from relrep_cli.engine.shards import Shard
-from relrep_cli.relative.costs import cost_of
 from relrep_cli.relative.projected_parts import rows_of
 from relrep_cli.relative.projected_rows import Fitted
 from relrep_cli.relative.projection import Basis, basis, projection_notes, relative, relative_blocks, tile_rows
+from relrep_cli.relative.projection_costs import cost_of
 from relrep_cli.relative.recipes import Recipe
 from relrep_cli.store.h5ad_copies import Addition, write_copy
 from relrep_cli.store.limits import STATISTIC

@@ -9,7 +9,7 @@ import numpy as np
 
 from relrep_cli.embedding import Embedding, find_ids
 from relrep_cli.numerics.intervals import bootstrap_of_few, within
-from relrep_cli.numerics.paired import Estimate, paired_difference
+from relrep_cli.numerics.paired_differences import Estimate, paired_difference
 
 Hits = tuple[np.ndarray, np.ndarray]  # ids of queries (q,), and whether each found its own item first
 Losses = Mapping[tuple[int, int], Sequence[float]]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from relrep_cli.base.limits import cpu_limit, memory_limit
+from relrep_cli.base.machine_limits import cpu_limit, memory_limit
 
 CPUS, GIB = len(os.sched_getaffinity(0)), 1 << 30
 

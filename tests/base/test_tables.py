@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 
 from relrep_cli.base.output import render
-from relrep_cli.base.tables import below, line_of_room
+from relrep_cli.base.text_tables import below, line_of_room
 
 
 def record(a: str, b: str, value: float = 0.5, **more: Any) -> dict[str, Any]:

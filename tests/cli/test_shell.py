@@ -17,7 +17,7 @@ import pytest
 from conftest import ANCHORS, N, Workdir, only_line, same_bytes
 
 from relrep_cli import store
-from relrep_cli.base.limits import cpu_limit
+from relrep_cli.base.machine_limits import cpu_limit
 from relrep_cli.base.output import LOGGER
 
 PROJECT = "relrep project a.h5 --anchors anchors.h5"

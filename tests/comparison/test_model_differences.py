@@ -16,7 +16,7 @@ from relrep_cli.comparison.pairs_of_files import measure
 from relrep_cli.comparison.permutations import benjamini_hochberg
 from relrep_cli.embedding import Embedding, row_numbers, select
 from relrep_cli.metrics import METRICS
-from relrep_cli.numerics.paired import Estimate
+from relrep_cli.numerics.paired_differences import Estimate
 
 SPREAD = {"ref": 0.3, "a": 0.5, "b": 0.5, "c": 1.0}
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import Workdir
 
-from relrep_cli.comparison.parts import from_json
+from relrep_cli.comparison.run_parts import from_json
 
 LAYERED = "relrep compare l.h5::* x.npy -m cka,knn-jaccard --k 5 --permutations 9 -o whole.tsv"
 MATRIX = "relrep compare x.npy y.npy broken.npy -m linear-regression --matrix -o whole.csv"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import Workdir
 
-from relrep_cli.comparison.costs import cost_of
+from relrep_cli.comparison.pair_costs import cost_of
 from relrep_cli.comparison.pairs_of_files import View
 from relrep_cli.comparison.plans import Outputs, Plan, make_plan
 from relrep_cli.embedding import Embedding, row_numbers

@@ -18,7 +18,7 @@ from relrep_cli.evaluations.file_differences import Judged, difference_factor, e
 from relrep_cli.evaluations.finding_records import records
 from relrep_cli.evaluations.findings import Finding, Space, evaluate, mean_of, mean_of_pairs, prepare
 from relrep_cli.numerics.intervals import bootstrap, interval_of_pairs, jackknife
-from relrep_cli.numerics.paired import paired_difference
+from relrep_cli.numerics.paired_differences import paired_difference
 
 IDS = np.array([f"i{i}".encode() for i in range(80)])
 

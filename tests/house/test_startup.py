@@ -36,7 +36,7 @@ DOORS = {  # who may import what; a folder stands for its files
     "h5py": ("store/libhdf5.py",),
     "faiss": ("neighbors", "store/faiss_files.py"),
     "numba": ("numerics/compiling.py", "numerics/compiled_distances.py", "neighbors/scans.py"),
-    "rich": ("base/output.py", "base/tables.py"),
+    "rich": ("base/output.py", "base/text_tables.py"),
     "pyarrow": ("store",),
     "matplotlib": ("plots",),
     "plotly": ("plots",),
@@ -237,6 +237,11 @@ def test_no_room_imports_a_higher_floor_or_a_neighbour_on_its_own() -> None:
     found = list(arrows())
     assert not [place for room, target, place in found if FLOOR[target] >= FLOOR[room]]
     assert len({(room, target) for room, target, _ in found}) > 60, "the test sees the imports"
+
+
+def test_no_name_is_in_two_rooms() -> None:
+    names = [name.rpartition("/")[2] for name, _ in trees() if not name.endswith("__init__.py")]
+    assert len(names) == len(set(names)), sorted({name for name in names if names.count(name) > 1})
 
 
 def test_every_file_lives_in_a_room() -> None:

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from relrep_cli.numerics.intervals import student
-from relrep_cli.numerics.paired import PARTS, PROPORTIONS, ROWS, Estimate, paired_difference
+from relrep_cli.numerics.paired_differences import PARTS, PROPORTIONS, ROWS, Estimate, paired_difference
 
 
 def of_rows(rows: np.ndarray) -> Estimate:
