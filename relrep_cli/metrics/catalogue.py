@@ -44,7 +44,8 @@ def remarks(names: list[str]) -> list[str]:
     """What to tell the user of old names, and of metrics that belong elsewhere; once each."""
     alone = [name for name in names if name in METRICS and METRICS[name].family in ALONE]
     verb = "compares" if len(alone) == 1 else "compare"
-    elsewhere = f"{', '.join(alone)} {verb} one number of each space; relrep evaluate --task separation prints that number"
+    instead = "relrep evaluate --task separation --against FILE prints the difference with its interval"
+    elsewhere = f"{', '.join(alone)} {verb} one number of each space; {instead}"
     return [*filter(None, map(renamed, names)), *([elsewhere] if alone else [])]
 
 

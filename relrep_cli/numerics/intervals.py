@@ -171,13 +171,13 @@ def halves(value: float, n: int, value_of: Callable[[np.ndarray], float]) -> np.
     of m rows is four times that of all m. At most HALVED rows are drawn for a split, and the error falls with the root of n.
     The splits are of the same rows, so they say as much as half as many independent ones.
     """
-    few = student(SPLITS // 2) / student(SPLITS - 1)
+    wider = student(SPLITS // 2) / student(SPLITS - 1)
     most = min(n, HALVED)
     rng, half, apart = np.random.default_rng(0), most // 2, np.empty(SPLITS)
     for split in range(SPLITS):
         order = rng.permutation(n)
         apart[split] = value_of(np.sort(order[:half])) - value_of(np.sort(order[half : 2 * half]))
-    return value + few * sqrt(most / n) * sqrt(SPLITS) / (2 * (SPLITS - 1)) * apart
+    return value + wider * sqrt(most / n) * sqrt(SPLITS) / (2 * (SPLITS - 1)) * apart
 
 
 def student(freedom: int) -> float:
