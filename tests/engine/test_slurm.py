@@ -107,6 +107,7 @@ def test_a_requeued_job_goes_on(batch: Workdir) -> None:
     before = {path.name for path in records.glob("*.null")}
     assert before and not (batch / "results.tsv").exists(), said(batch)
     batch.run(f"scontrol requeue {job}")
+    time.sleep(2)  # a node refuses a job that starts again within the second in which it was stopped
     finished(batch, job)
     assert (batch / "results.tsv").read_bytes() == alone(batch, "requeue")
     assert not records.exists()
