@@ -286,9 +286,9 @@ def main(arguments: list[str]) -> int:
         false += found.relation in ("equal", "precision") and found.relation != truth
         if found.relation != truth:
             print(f"{number}: {truth} {x.shape} to {y.shape} {y.dtype}: said {found.relation}: {found.evidence}", flush=True)
-    right = sum(number for (truth, said), number in table.items() if truth == said)
-    for (truth, said), number in sorted(table.items()):
-        print(f"{truth}\t{said}\t{number}")
+    right = sum(number for (truth, answer), number in table.items() if truth == answer)
+    for (truth, answer), number in sorted(table.items()):
+        print(f"{truth}\t{answer}\t{number}")
     print(f"right: {right} of {count} ({right / count:.1%}); equal or precision said falsely: {false}")
     print(f"CPU seconds: {time.process_time() - start:.0f} in all, at most {slowest:.1f} for a pair")
     return int(not SMOKE and right < BAR * count)

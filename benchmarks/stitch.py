@@ -91,8 +91,8 @@ def head() -> None:
     start = time.process_time()
     epochs, reached = loader_loop(x[:n], label[:n], x[n:], label[n:], accuracy)
     theirs = time.process_time() - start
-    said = f"DataLoader loop: {theirs:.2f} s CPU, accuracy {reached:.4f} after {epochs} epochs"
-    print(f"{said}; {ratio(theirs, ours):.1f} times as long")
+    message = f"DataLoader loop: {theirs:.2f} s CPU, accuracy {reached:.4f} after {epochs} epochs"
+    print(f"{message}; {ratio(theirs, ours):.1f} times as long")
 
 
 if __name__ == "__main__":

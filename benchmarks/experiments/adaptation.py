@@ -71,12 +71,12 @@ def table(lab: Lab, name: str, files: Sequence[str], number: int = 300) -> str:
     lower = sum(
         after["qkv"][p][f"attention_{w[6]}"] < frozen[p][f"attention_{w[6]}"] for p, w in zip(frozen, rows, strict=True)
     )
-    said = (
+    sentence = (
         f"`qkv` is above `head` by {with_margin(value, margin)} in the mean over {each}, and on {wins} of them; "
         f"it is above frozen by {mean(after['qkv'][p]['accuracy'] - frozen[p]['accuracy'] for p in frozen):.3f}. "
         f"The attention to the worst function falls on {lower} of {len(gains)} pairs."
     )
-    return f"{said}\n\n{lab.table(header, rows)}"
+    return f"{sentence}\n\n{lab.table(header, rows)}"
 
 
 def documents(lab: Lab) -> list[str]:

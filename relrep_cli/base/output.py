@@ -56,13 +56,13 @@ class StderrNotes(logging.Handler):
         super().__init__()
         self.command = command
         self.console: Any = None  # rich's console while a bar is on the screen
-        self.said: dict[str, list[str]] = {}  # notes, by what they say of a file
+        self.grouped: dict[str, list[str]] = {}  # notes, by what they say of a file
 
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
         kind = message.partition(": ")[2]
         if record.levelno == logging.INFO and kind and LOGGER.level == logging.INFO:
-            same = self.said.setdefault(kind, [])
+            same = self.grouped.setdefault(kind, [])
             same.append(message)
             if len(same) > EACH:
                 return
@@ -70,11 +70,11 @@ class StderrNotes(logging.Handler):
 
     def close(self) -> None:
         """Print how many more files got each note."""
-        for kind, same in self.said.items():
+        for kind, same in self.grouped.items():
             more = len(same) - EACH
             if more > 0:
                 self._print(same[-1] if more == 1 else f"the same of {more} more: {kind}")
-        self.said = {}
+        self.grouped = {}
         super().close()
 
     def _print(self, message: str) -> None:

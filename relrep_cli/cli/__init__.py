@@ -212,8 +212,8 @@ def _exit_code(arguments: list[str]) -> int:
         return _failed(*_of_missing_module(error), debug)
     except UsageProblem as problem:
         name = getattr(getattr(problem, "ctx", None), "command_path", "relrep")
-        said = in_plain_words(problem.format_message()).rstrip(".")
-        return _failed(f"{said}{'' if said.endswith('?') else '.'} See {name} --help.", errors.USAGE, debug)
+        sentence = in_plain_words(problem.format_message()).rstrip(".")
+        return _failed(f"{sentence}{'' if sentence.endswith('?') else '.'} See {name} --help.", errors.USAGE, debug)
     except (KeyboardInterrupt, EOFError):
         return errors.INTERRUPTED
     except MemoryError:

@@ -85,14 +85,14 @@ def _is_one_large_pair(plan: Plan, views: Views) -> bool:
     reads the files, and says them."""
     if not plan.single or len(plan.pairs) != 1:
         return False
-    with listening() as heard:
+    with listening() as notes:
         try:
             found = [usable(views[uri])[0].embedding for uri in plan.pairs[0]]
         except RelrepError:
             return False
     n = float(min(e.n for e in found))
     large = n * n * sum(e.d for e in found) >= 2 * WORTH
-    for note in heard.notes if large else []:
+    for note in notes.notes if large else []:
         LOGGER.log(*note)
     return large
 

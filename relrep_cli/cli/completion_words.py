@@ -67,7 +67,7 @@ def _parameter(
     if by == "split":
         more["autocompletion"] = splits_of
     elif values:
-        more["autocompletion"] = completing([(word, said) for word, said in values])
+        more["autocompletion"] = completing([(word, help_text) for word, help_text in values])
     make: Any = typer.Option
     option = make(*flags or (), **more)
     default = {"flag": False, "count": 0, "several": []}.get(kind)
@@ -83,6 +83,6 @@ def completing(words: list[tuple[str, str]]) -> Callable[[str], list[tuple[str, 
 
     def complete(incomplete: str) -> list[tuple[str, str]]:
         before, comma, last = incomplete.rpartition(",")
-        return [(before + comma + word, said) for word, said in words if word.startswith(last)]
+        return [(before + comma + word, help_text) for word, help_text in words if word.startswith(last)]
 
     return complete

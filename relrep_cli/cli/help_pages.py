@@ -134,7 +134,7 @@ PHRASES = {  # of typer, whose versions differ -> ours
 }
 
 
-def in_plain_words(said: str) -> str:
+def in_plain_words(message: str) -> str:
     """What a library says of a wrong option, in plainer words.
 
     >>> in_plain_words("Invalid value for '--seed': Input should be greater than or equal to 0")
@@ -143,8 +143,8 @@ def in_plain_words(said: str) -> str:
     "Invalid value for '--holdout': it must be from 0 to 0.9."
     """
     for pattern, words in PHRASES.items():
-        said = re.sub(pattern, words, said)
-    before, none_of, values = said.partition("is none of")
+        message = re.sub(pattern, words, message)
+    before, none_of, values = message.partition("is none of")
     return before + none_of + values.replace("'", "")
 
 

@@ -61,6 +61,6 @@ def obs_additions(rows: Sequence[Rows], e: Embedding) -> list[Addition]:
         values = np.full(e.n, np.nan)
         places = find_ids(e.ids, r.ids)
         values[places[places >= 0]] = r.values[places >= 0]
-        said = f"{r.record['metric']} of each item, {r.record['a']} and {r.record['b']}"
-        found.append(Addition("obs", re.sub(r"[^\w.+-]+", "_", "_".join(parts)), values, said))
+        description = f"{r.record['metric']} of each item, {r.record['a']} and {r.record['b']}"
+        found.append(Addition("obs", re.sub(r"[^\w.+-]+", "_", "_".join(parts)), values, description))
     return found

@@ -99,9 +99,9 @@ def embed_items(items: Items, job: Encoding) -> None:
         return say(f"would: embed {len(items.x)} items of {job.source} by {job.encoder} to {job.output}")
     records = records_for(job.output, None, job.force)
     if model is not None:
-        own, said = _own_part(items, job, params["batch"])
+        own, uns = _own_part(items, job, params["batch"])
         vectors = pretrained.blocks(model, own, params["batch"])
-        _write(job, own, Vectors(vectors, dict(own.obs), space, said, params["batch"], ""), step, records)
+        _write(job, own, Vectors(vectors, dict(own.obs), space, uns, params["batch"], ""), step, records)
         return records.close()
     trained = job.trained or _train(job, items, params, checkpoint(records, f"{step['id']}{SAVED}"))
     if job.save:
@@ -109,11 +109,11 @@ def embed_items(items: Items, job: Encoding) -> None:
     if job.plot:
         store.write_bytes(job.plot, job.draw(trained.log), job.force)
     batch = encoders.rows_at_once(trained.shape)
-    own, said = _own_part(items, job, batch)
+    own, uns = _own_part(items, job, batch)
     obs = {**own.obs, **_errors(trained, own, job.device)}
     kept = kept_encoder(trained, records, str(step["id"])) if job.engine.elsewhere else ""
     vectors = encoders.encode(trained, own, device=job.device)
-    _write(job, own, Vectors(vectors, obs, encoders.space(trained), said, batch, kept), step, records)
+    _write(job, own, Vectors(vectors, obs, encoders.space(trained), uns, batch, kept), step, records)
     records.close()
 
 
@@ -124,7 +124,7 @@ class Vectors:
     blocks: Iterator[np.ndarray]
     obs: dict[str, np.ndarray]
     space: str
-    said: dict[str, np.ndarray]
+    uns: dict[str, np.ndarray]
     batch: int
     encoder: str
 
@@ -269,7 +269,7 @@ def _write(job: Encoding, items: Items, found: Vectors, step: Step, records: Rec
         d = first.shape[1]
         blocks: Iterator[np.ndarray] | SharedRows
         if job.engine.elsewhere:
-            start = int(found.said[SHARD][2]) if found.said else 0
+            start = int(found.uns[SHARD][2]) if found.uns else 0
             shared = ItemRows(job.options, start, found.encoder, job.params)
             rows = rows_of_task(found.batch, d)
             blocks = SharedRows("encoding", job.setup, shared, rows, job.engine, records, str(step["id"]))
@@ -287,7 +287,7 @@ def _write(job: Encoding, items: Items, found: Vectors, step: Step, records: Rec
             kind=ABSOLUTE,
             space=found.space,
             steps=[step],
-            uns=found.said,
+            uns=found.uns,
             force=job.force,
         )
     say(f"{job.output}: {len(items.x)} x {d}, space {printable(found.space)}.")

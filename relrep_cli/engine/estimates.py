@@ -105,10 +105,10 @@ def memory(cost: Cost) -> float:
     return BASE + cost.memory
 
 
-def told(cost: Cost, speed: Speed | None = None, processes: int = 1) -> str:
+def estimate_phrase(cost: Cost, speed: Speed | None = None, processes: int = 1) -> str:
     """The estimate as a phrase. processes: on this machine at a time. Says so when they need more memory than they may use.
 
-    >>> told(Cost(read=5e8, double=3.6e11, memory=2.5e7), REFERENCE)
+    >>> estimate_phrase(Cost(read=5e8, double=3.6e11, memory=2.5e7), REFERENCE)
     'about 10 s of CPU time, 87 MB of memory a process, 500 MB to read'
     """
     whole = seconds(cost, speed or speed_here())

@@ -293,6 +293,6 @@ def weighted_f1(predicted: np.ndarray, target: np.ndarray, classes: int) -> floa
     >>> round(weighted_f1(np.array([0, 0, 1]), np.array([0, 1, 1]), 2), 4)
     0.6667
     """
-    hits, true, said = (np.bincount(c, minlength=classes) for c in (target[predicted == target], target, predicted))
-    f1 = 2 * hits / np.maximum(true + said, 1)
+    hits, true, guessed = (np.bincount(c, minlength=classes) for c in (target[predicted == target], target, predicted))
+    f1 = 2 * hits / np.maximum(true + guessed, 1)
     return float((f1 * true).sum() / true.sum())

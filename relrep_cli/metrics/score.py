@@ -223,8 +223,8 @@ class Metrics(Registry[Metric]):
         """The present names of the definitions, of each metric with forms the one that the options say."""
         found = []
         for name in map(current, names):
-            said = [e.name for e in self.forms(name) if e.form and given.get(e.form.choice.option) == e.form.value]
-            found.append(said[0] if said else name)
+            fitting = [e.name for e in self.forms(name) if e.form and given.get(e.form.choice.option) == e.form.value]
+            found.append(fitting[0] if fitting else name)
         return found
 
 

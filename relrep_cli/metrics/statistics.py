@@ -100,8 +100,8 @@ def intrinsic_dimension_difference(x: np.ndarray, y: np.ndarray, *, workspace: W
             raise NotApplicable(f"the {name} space has too few rows that differ")
         rows.append(found)
     copies = " and ".join(str(int(np.isnan(r).sum())) for r in rows)
-    said = f", {copies} copies of rows left out" if any(np.isnan(r).any() for r in rows) else ""
-    return _difference([float(1 / np.nanmean(r)) for r in rows], f"TwoNN dimension, Euclidean{said}")
+    left_out = f", {copies} copies of rows left out" if any(np.isnan(r).any() for r in rows) else ""
+    return _difference([float(1 / np.nanmean(r)) for r in rows], f"TwoNN dimension, Euclidean{left_out}")
 
 
 def log_ratios(x: np.ndarray, workspace: Workspace = UNSHARED) -> np.ndarray:

@@ -42,9 +42,9 @@ def _bars(axes: Any, found: Sequence[dict[str, Any]]) -> None:
     wide = 0.8 / len(found)
     for place, r in enumerate(found):
         state = str(r["method"]).partition("+adapted-")[2]
-        said = f"{f'{state} adapted' if state else 'frozen'}: index {r['stitching_index'] or math.nan:.3f}"
+        text = f"{f'{state} adapted' if state else 'frozen'}: index {r['stitching_index'] or math.nan:.3f}"
         shares = [r[ATTENTION + name] for name in names]
-        axes.bar(np.arange(len(names)) + (place - (len(found) - 1) / 2) * wide, shares, wide, color=CLASSES[place], label=said)
+        axes.bar(np.arange(len(names)) + (place - (len(found) - 1) / 2) * wide, shares, wide, color=CLASSES[place], label=text)
     axes.set_xticks(range(len(names)), names, fontsize=7)
     axes.set_ylabel("mean attention", fontsize=7)
     axes.tick_params(labelsize=7)

@@ -44,10 +44,10 @@ def rows_of(embedding: Embedding, recipe: Recipe, shard: Shard) -> tuple[Embeddi
 def read_part(name: str) -> FilePart:
     """Read a part, with its digest. Raises DataError when it is none."""
     embedding = store.digested(store.read(name))
-    said = embedding.uns.get(SHARD)
-    if said is None or said.shape != (4,) or not np.isfinite(said).all() or not 1 <= said[0] <= said[1]:
+    stated = embedding.uns.get(SHARD)
+    if stated is None or stated.shape != (4,) or not np.isfinite(stated).all() or not 1 <= stated[0] <= stated[1]:
         raise DataError("no part of a file", "Name files that project or embed has written with --shard.", file=name)
-    number, count, start, total = map(int, said)
+    number, count, start, total = map(int, stated)
     return FilePart(Shard(number, count), embedding, start, total)
 
 

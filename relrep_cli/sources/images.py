@@ -241,7 +241,7 @@ def _tells(array: Array, name: str, split: str, images: Array) -> bool:
     """Whether an array is the column `name` of `images`: the same split in its name, one value a row."""
     words = [word for word in re.split(r"[^a-z]+", array.name.lower()) if word]
     own = [word for word in words if not part_of(word)]
-    told = role(own[0]) == name or (name == "label" and own[0] == "y") if own else False
+    named = role(own[0]) == name or (name == "label" and own[0] == "y") if own else False
     return (
-        told and _split_in(array.name) == split and array.shape[:1] == images.shape[:1] and int(np.prod(array.shape[1:])) == 1
+        named and _split_in(array.name) == split and array.shape[:1] == images.shape[:1] and int(np.prod(array.shape[1:])) == 1
     )

@@ -123,7 +123,7 @@ def write_translated(output: Output, e: Embedding, carry: Affine, space: str, ki
         export(replace(e, x=x, space=space), output.file, output.dtype, output.force)
     else:
         name, records = str(step["id"]), Records(None)
-        e, start, said = (e, 0, {}) if output.shard is None else part_of(e, carry, output.shard)
+        e, start, uns = (e, 0, {}) if output.shard is None else part_of(e, carry, output.shard)
         blocks: Iterator[np.ndarray] | SharedRows = translated_blocks(e, carry, output.dtype)
         if output.engine.elsewhere:
             records = records_for(output.file, None, output.force)
@@ -144,7 +144,7 @@ def write_translated(output: Output, e: Embedding, carry: Affine, space: str, ki
             space=space,
             row_ids=e.row_ids,
             steps=chain(inputs, step),
-            uns=said,
+            uns=uns,
             force=output.force,
         )
         records.close()

@@ -94,8 +94,8 @@ def _open(path: Path, member: str | None, reading: Reading, name: str | None = N
         return found_in(path, member, reading, hdf5=name is not None)
     except DataError as error:
         if name is not None:  # the temporary's own name means nothing to the user
-            said = str(error).replace(str(path), name)
-            raise DataError(said.replace("Give the file its right name.", "Only HDF5 comes through a pipe.")) from None
+            sentence = str(error).replace(str(path), name)
+            raise DataError(sentence.replace("Give the file its right name.", "Only HDF5 comes through a pipe.")) from None
         raise
 
 

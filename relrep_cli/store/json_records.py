@@ -211,8 +211,8 @@ def _decoded(path: Path, where: str, decode: Callable[[str], Any], text: str) ->
 
 
 def _reason(error: ValueError) -> str:
-    said = getattr(error, "msg", None) or str(error)
-    return f"this is not JSON ({printable(said, 80).rstrip('.')})"
+    reason = getattr(error, "msg", None) or str(error)
+    return f"this is not JSON ({printable(reason, 80).rstrip('.')})"
 
 
 def _too_long(path: Path, where: str) -> DataError:

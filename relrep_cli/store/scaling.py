@@ -61,9 +61,9 @@ def scaled(path: Path, found: Found) -> Found:
                 f"the numbers that its {found.stored} stands for, by {' and '.join(sorted(parts))}, do not fit {kind.name}"
             )
             raise bad(path, finding, "Correct the scale.")
-    said = f"{found.stored} is read as the numbers that it stands for, by {names}."
+    note = f"{found.stored} is read as the numbers that it stands for, by {names}."
     columns = {name: values for name, values in found.columns.items() if name not in parts}
-    return replace(found, x=x, columns=columns, scaling={}, stored="", notes=(*found.notes, said))
+    return replace(found, x=x, columns=columns, scaling={}, stored="", notes=(*found.notes, note))
 
 
 def _fitted(path: Path, name: str, values: np.ndarray, n: int, d: int) -> np.ndarray:

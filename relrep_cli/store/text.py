@@ -121,8 +121,8 @@ def _first_named(path: Path, kinds: dict[str, Kind], rows: list[list[str]], read
     first, others = kinds["1"], [kind for name, kind in kinds.items() if name != "1"]
     if first == "text" and others and "text" not in others and reading.id_column is None:
         return {"": first, **{name: kind for name, kind in kinds.items() if name != "1"}}
-    told = reading.id_column is not None or reading.vector_columns is not None
-    if first == "whole" and "real" in others and not told and _could_be_ids([row[0] for row in rows]):
+    named = reading.id_column is not None or reading.vector_columns is not None
+    if first == "whole" and "real" in others and not named and _could_be_ids([row[0] for row in rows]):
         raise whole_first(path, rows[0][0])
     return kinds
 

@@ -250,8 +250,8 @@ def values(stdout: str) -> dict[str, str]:
 def test_pairs_of_files_without_common_ids_project_and_compare(pair: Workdir) -> None:
     command = "relrep anchor x.h5 y.h5 -n 60 --strategy bootstrap --seeds known.tsv --truth ids.tsv -o p.tsv"
     done = pair.here(command)
-    told = values(done.stdout)
-    assert float(told["confidence"]) > 0.9 and float(told["pairs right"]) > 0.98 and float(told["rows right at rank 1"]) > 0.95
+    row = values(done.stdout)
+    assert float(row["confidence"]) > 0.9 and float(row["pairs right"]) > 0.98 and float(row["rows right at rank 1"]) > 0.95
     assert "p.tsv: 60 pairs of x.h5 and y.h5, confidence" in done.stderr
     a, b = (np.loadtxt(pair / "p.tsv", str, delimiter="\t", skiprows=1)[:, i] for i in (0, 1))
     assert a[:10].tolist() == [f"x{i:04d}" for i in range(0, 40, 4)]

@@ -58,7 +58,7 @@ def test_vectors_become_images_again(photos: Workdir, encoder: str) -> None:
 def test_what_cannot_be_decoded(photos: Workdir) -> None:
     photos.here("relrep embed photos.npz -e pca --dim 4 --save-encoder e.safetensors -o a.h5 -q")
     photos.here("relrep embed photos.npz -e random-projection --dim 4 --save-encoder r.safetensors -o b.h5 -q")
-    for command, code, said in [
+    for command, code, stderr in [
         ("a.h5 -e pca --decode -o c.npz", 2, "--decode needs a saved autoencoder"),
         ("a.h5 -e e.safetensors --decode --dim 3 -o c.npz", 2, "--dim does not go with --decode"),
         ("a.h5 -e e.safetensors --decode --plot-training c.png -o c.npz", 2, "--plot-training does not go with --decode"),
@@ -66,7 +66,7 @@ def test_what_cannot_be_decoded(photos: Workdir) -> None:
         ("b.h5 -e r.safetensors --decode -o c.npz", 3, "encoder random-projection has no way back to items"),
         ("a.h5 -e e.safetensors --decode -o c.h5", 2, "--decode writes images, and c.h5 does not end in .npz"),
     ]:
-        photos.error(f"relrep embed {command}", code, said)
+        photos.error(f"relrep embed {command}", code, stderr)
 
 
 @pytest.mark.slow
@@ -118,7 +118,7 @@ def test_broken_items_are_counted(photos: Workdir) -> None:
 
 
 @pytest.mark.parametrize(
-    "command, said",
+    "command, message",
     [
         (
             "photos.npz -e pca --positives label",
@@ -148,9 +148,9 @@ def test_broken_items_are_counted(photos: Workdir) -> None:
         ("photos -e pca", "photos: no items in this folder. Name the kind of source with --source: cifar"),
     ],
 )
-def test_what_does_not_go_together(photos: Workdir, command: str, said: str) -> None:
+def test_what_does_not_go_together(photos: Workdir, command: str, message: str) -> None:
     (photos / "photos").mkdir()
-    assert said in only_line(photos.here(f"relrep embed {command} -o x.h5", (2, 3)))
+    assert message in only_line(photos.here(f"relrep embed {command} -o x.h5", (2, 3)))
     assert not (photos / "x.h5").exists() and not photos.leftovers()
 
 

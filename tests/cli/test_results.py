@@ -132,8 +132,8 @@ def test_a_matrix_on_a_terminal(work: Workdir) -> None:
 
 
 def test_the_reference_is_the_first_or_one_by_name(work: Workdir) -> None:
-    for told, first, others in (("first", "a.h5", ["b.h5", "c.h5"]), ("c.h5", "c.h5", ["a.h5", "b.h5"])):
-        rows = work.here(f"relrep compare a.h5 b.h5 c.h5 -m cka -q --reference {told}").rows
+    for reference, first, others in (("first", "a.h5", ["b.h5", "c.h5"]), ("c.h5", "c.h5", ["a.h5", "b.h5"])):
+        rows = work.here(f"relrep compare a.h5 b.h5 c.h5 -m cka -q --reference {reference}").rows
         assert [(r["a"], r["b"]) for r in rows] == [(first, other) for other in others]
     only_line(work.here("relrep compare a.h5 b.h5 -m cka --reference x.h5", 2), "x.h5", "first, or one of them")
 
@@ -178,10 +178,10 @@ MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 @pytest.mark.parametrize("ending", MAGIC)
 @pytest.mark.slow
 def test_a_heatmap_is_the_same_bytes_every_time(work: Workdir, ending: str) -> None:
-    said = [work.here(f"relrep compare a.h5 b.h5 c.h5 -m cka --plot {name}.{ending} -q") for name in "xy"]
+    runs = [work.here(f"relrep compare a.h5 b.h5 c.h5 -m cka --plot {name}.{ending} -q") for name in "xy"]
     first, second = ((work / f"{name}.{ending}").read_bytes() for name in "xy")
     assert first == second and first.startswith(MAGIC[ending])
-    assert said[0].out == said[1].out == work.here("relrep compare a.h5 b.h5 c.h5 -m cka -q").out and not said[0].stderr
+    assert runs[0].out == runs[1].out == work.here("relrep compare a.h5 b.h5 c.h5 -m cka -q").out and not runs[0].stderr
 
 
 def texts(path: Path) -> list[str]:

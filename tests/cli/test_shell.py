@@ -380,8 +380,8 @@ def test_completion_within_files(work: Workdir) -> None:
 )
 def test_the_script_is_for_the_shell_that_is_asked_for(empty: Workdir, shell: str, sign: str) -> None:
     assert sign in empty.here(f"relrep --show-completion {shell}").stdout
-    said = empty.here(f"relrep --install-completion {shell}", HOME=str(empty.path)).stdout
-    assert f"Completion for {shell} is in {empty.path}" in said
+    script = empty.here(f"relrep --install-completion {shell}", HOME=str(empty.path)).stdout
+    assert f"Completion for {shell} is in {empty.path}" in script
     assert "Did you mean zsh?" in empty.error("relrep --show-completion zhs", 2)
 
 

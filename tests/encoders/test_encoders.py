@@ -243,15 +243,15 @@ def stop_at(epoch: int) -> Callable[[int, int, str], None]:
 @pytest.mark.slow
 def test_a_stopped_training_goes_on_to_the_same_bits() -> None:
     """Stopped in two of its epochs, with dropout and early stopping at work, and with a state that somebody damaged."""
-    whole, kept, told = fit("conv-ae", epochs=5), dict[str, bytes](), list[dict[str, float]]()
-    checkpoint = Checkpoint(lambda: kept.get("state"), lambda state: kept.update(state=state), told.append)
+    whole, kept, losses = fit("conv-ae", epochs=5), dict[str, bytes](), list[dict[str, float]]()
+    checkpoint = Checkpoint(lambda: kept.get("state"), lambda state: kept.update(state=state), losses.append)
     for epoch in (3, 4):
-        told.clear()
+        losses.clear()
         with pytest.raises(Stopped):
             fit("conv-ae", epochs=5, checkpoint=checkpoint, progress=stop_at(epoch))
     seen: list[str] = []
     resumed = fit("conv-ae", epochs=5, checkpoint=checkpoint, progress=lambda done, total, message: seen.append(message))
-    assert same(resumed, whole) and resumed.log == whole.log == told[3:], "each epoch is told, those before the stop again"
+    assert same(resumed, whole) and resumed.log == whole.log == losses[3:], "each epoch is logged, those before the stop again"
     assert set(seen) == {"epoch 4 of 5", "epoch 5 of 5"}
     for damaged in (b"", b"nonsense", kept["state"][:-9], b"\xff" * 64):
         assert same(fit("conv-ae", epochs=5, checkpoint=Checkpoint(lambda damaged=damaged: damaged)), whole)

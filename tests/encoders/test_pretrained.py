@@ -90,8 +90,8 @@ def test_torch_export_in_parts_and_in_other_processes(empty: Workdir, exported: 
 
 def test_what_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "bad.pt2").write_bytes(b"\x80\x04K\x01.")
-    for name, said in [("bad.pt2", "cannot be opened"), ("gone.pt2", "no such file")]:
-        with pytest.raises(DataError, match=said):
+    for name, message in [("bad.pt2", "cannot be opened"), ("gone.pt2", "no such file")]:
+        with pytest.raises(DataError, match=message):
             vectors(f"torch:{tmp_path / name}", images())
     with pytest.raises(DataError, match="the items are texts; encoder torch:x takes images or vectors"):
         vectors("torch:x", texts())

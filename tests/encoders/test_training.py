@@ -103,13 +103,13 @@ def test_rows_of_the_split_valid_are_held_out() -> None:
     assert [r["held_out_loss"] for r in other.log] != [r["held_out_loss"] for r in first.log]
 
 
-@pytest.mark.parametrize("name, items, said", [
+@pytest.mark.parametrize("name, items, message", [
     ("conv-ae", clouds(9), "the items are vectors; encoder conv-ae takes images"),
     ("gcn", of(blobs(9)), "the items are images; encoder gcn takes nodes of a graph"),
     ("pca", items_for("gcn", blobs(9)), "the items are nodes of a graph; encoder pca takes images or vectors"),
 ])  # fmt: skip
-def test_items_of_another_kind(name: str, items: Items, said: str) -> None:
-    with pytest.raises(DataError, match=said):
+def test_items_of_another_kind(name: str, items: Items, message: str) -> None:
+    with pytest.raises(DataError, match=message):
         ENCODERS[name].function(items, np.arange(9))
 
 
@@ -220,7 +220,7 @@ def both_views(name: str, **given: Any) -> tuple[dict[str, float], np.ndarray, n
         return terms, task.encode(x).double().numpy(), task.encode(other).double().numpy(), label
 
 
-PAIRED = [{"pairs": pairs.Pairs(np.arange(7), np.arange(7), np.ones(7, int), by_label=told)} for told in (False, True)]
+PAIRED = [{"pairs": pairs.Pairs(np.arange(7), np.arange(7), np.ones(7, int), by_label=labelled)} for labelled in (False, True)]
 
 
 @pytest.mark.parametrize("facts", PAIRED, ids=["by file", "by label"])
@@ -401,8 +401,8 @@ def test_too_few_labels(name: str, labelled: int, split: list[bytes] | None) -> 
     items = communities() if name == "gcn" else clouds(60)
     label = np.where((np.arange(60) < labelled) | (np.arange(60) >= 40), items.obs["label"], b"")
     obs = {"label": label} if split is None else {"label": label, "split": np.array(split)}
-    said = f"{labelled} of the 40 training rows have labels; encoder {name} needs at least 3. Give more labels."
-    with pytest.raises(DataError, match=said):
+    message = f"{labelled} of the 40 training rows have labels; encoder {name} needs at least 3. Give more labels."
+    with pytest.raises(DataError, match=message):
         train(name, of(items.x, obs=obs, edges=items.edges), np.arange(40), dim=4)
     obs["label"] = np.where(np.arange(60) < 3, items.obs["label"], label)
     assert train(name, of(items.x, obs=obs, edges=items.edges), np.arange(40), dim=4).log

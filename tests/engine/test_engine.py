@@ -203,9 +203,9 @@ def test_a_signal_ends_a_run_and_its_processes(empty: Workdir, number: signal.Si
             break
         time.sleep(0.05)
     own = [path for path in os.listdir("/proc") if path.isdigit() and _parent(path) == process.pid and _is_worker(path)]
-    code, said, seconds = ended(process, number)
+    code, stderr, seconds = ended(process, number)
     assert code == (-9 if number == signal.SIGKILL else 128 + number) and seconds < 4 and len(own) == 2
-    assert "goes on from what is kept in .out.tsv.relrep-records" in said or number == signal.SIGKILL
+    assert "goes on from what is kept in .out.tsv.relrep-records" in stderr or number == signal.SIGKILL
     for _ in range(100):  # processes look for their parent twice a second
         if not any(map(_is_worker, own)):
             break

@@ -66,11 +66,11 @@ def interval(f: Finding) -> tuple[float, float]:
 
 @pytest.mark.parametrize("name", ["linear-probe", "knn"])
 def test_classes_that_lie_apart_are_told_and_shuffled_labels_are_not(name: str) -> None:
-    told, untold = found(space(clouds()), name), found(space(shuffled(clouds(900))), name)
-    assert told["accuracy"].value > 0.99 and told["f1"].value > 0.99
+    apart, untold = found(space(clouds()), name), found(space(shuffled(clouds(900))), name)
+    assert apart["accuracy"].value > 0.99 and apart["f1"].value > 0.99
     low, high = interval(untold["accuracy"])
     assert low - 0.03 < untold["accuracy"].chance < high + 0.03 and untold["accuracy"].value < 0.45
-    assert told["accuracy"].n == 100 and told["accuracy"].chance < 0.5
+    assert apart["accuracy"].n == 100 and apart["accuracy"].chance < 0.5
 
 
 @pytest.mark.parametrize("probe", ["logistic", "linear", "svm"])
@@ -457,8 +457,8 @@ def test_held_out_items_are_the_same_in_files_of_the_same_items() -> None:
 
 
 def test_large_parts_are_sampled_and_said() -> None:
-    rows, said = some(np.arange(100), 10, 3)
-    assert len(rows) == 10 and said == "10 of 100" and (np.diff(rows) > 0).all()
+    rows, sample = some(np.arange(100), 10, 3)
+    assert len(rows) == 10 and sample == "10 of 100" and (np.diff(rows) > 0).all()
     assert some(np.arange(10), 10, 3)[1] == "10"
 
 

@@ -85,5 +85,5 @@ def test_every_benchmark_is_known() -> None:
         "task_coverage",
     } <= set(NAMES)
     for name in NAMES:
-        said = (FOLDER / f"{name}.py").read_text("utf-8")
-        assert f"python benchmarks/{name}.py" in said and "--smoke" in said.partition('"""\n')[0]
+        source = (FOLDER / f"{name}.py").read_text("utf-8")
+        assert f"python benchmarks/{name}.py" in source and "--smoke" in source.partition('"""\n')[0]

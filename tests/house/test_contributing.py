@@ -79,9 +79,9 @@ def test_each_example_is_offered_and_works(plugins: Path, environment: Mapping[s
     assert np.allclose(store.read(str(plugins / "scaled.h5")).x, (x - x.min(0)) / np.ptp(x, axis=0), atol=1e-5)
 
 
-@pytest.mark.parametrize(("ending", "said"), [(".npy", "registered twice"), ("rows", "a dot"), (".Rows", "lower-case")])
-def test_an_ending_is_registered_once_and_as_relrep_compares_it(ending: str, said: str) -> None:
-    with pytest.raises(TypeError, match=said):
+@pytest.mark.parametrize(("ending", "message"), [(".npy", "registered twice"), ("rows", "a dot"), (".Rows", "lower-case")])
+def test_an_ending_is_registered_once_and_as_relrep_compares_it(ending: str, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
         reader(ending)(read_npy)
     assert READERS[".npy"] is read_npy and "rows" not in READERS
 

@@ -69,10 +69,10 @@ def test_the_notebook_shows_what_its_cells_give() -> None:
             if write:
                 out = {"output_type": "execute_result", "execution_count": number, "metadata": {}, "data": now}
                 cell |= {"execution_count": number, "outputs": [out]}
-            said = "".join(cell["outputs"][0]["data"]["text/plain"])
+            printed = "".join(cell["outputs"][0]["data"]["text/plain"])
             text = "".join(now["text/plain"])
-            assert NUMBER.sub("#", said).split() == NUMBER.sub("#", text).split()
-            numbers = [[float(found) for found in NUMBER.findall(one)] for one in (said, text)]
+            assert NUMBER.sub("#", printed).split() == NUMBER.sub("#", text).split()
+            numbers = [[float(found) for found in NUMBER.findall(one)] for one in (printed, text)]
             assert numbers[0] == pytest.approx(numbers[1], rel=0.02, abs=3e-3)  # another machine's products round otherwise
     if write:
         NOTEBOOK.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -419,11 +419,11 @@ def test_invariant_exactly_where_declared(name: str, params: dict[str, Any], tra
         before = unmoved(name, tuple(params.items()), noise, offset)
         return [abs(value(name, *pair, **params) / before - 1) for pair in pairs[:count]]
 
-    felt = min if entry.symmetric else max  # an asymmetric metric may feel maps of one of the spaces only
+    combined = min if entry.symmetric else max  # an asymmetric metric may feel maps of one of the spaces only
     if expected(name, invariant, transformation):
         assert max(changes(3)) < 1e-9
     else:
-        assert any(felt(changes(2, noise, offset)) > 0.01 for noise, offset in ((0.9, 0), (4.0, 2), (0.9, 2)))
+        assert any(combined(changes(2, noise, offset)) > 0.01 for noise, offset in ((0.9, 0), (4.0, 2), (0.9, 2)))
 
 
 @every_paired_case
@@ -548,5 +548,5 @@ def test_the_convention_names_the_options(name: str) -> None:
         other = other or [keyword.default / 2 or 0.1 if keyword.type is float else keyword.default + 3]
         with_it = {"estimator": "minibatch"} if keyword.name == "batch" else {}
         options = ({keyword.name: v, **with_it} for v in (16 if with_it else keyword.default, other[0]))
-        said = [score(name, x, y, **chosen).convention for chosen in options]
-        assert said[0] != said[1], keyword.option
+        conventions = [score(name, x, y, **chosen).convention for chosen in options]
+        assert conventions[0] != conventions[1], keyword.option

@@ -128,9 +128,9 @@ def test_an_index_that_finds_too_little_gives_way(few_rows: None, monkeypatch: p
     found = nearest(x, x, 10, index="ivf")
     assert (found.index, found.recall) == ("exact", 1.0)
     assert np.array_equal(found.rows, nearest(x, x, 10).rows)
-    said = score("knn-jaccard", x, noisy(x), index="ivf")
-    assert said.convention.endswith("ivf index gave way to exact search")
-    assert (said.extra["index"], said.extra["recall"]) == ("exact", 1.0)
+    exactly = score("knn-jaccard", x, noisy(x), index="ivf")
+    assert exactly.convention.endswith("ivf index gave way to exact search")
+    assert (exactly.extra["index"], exactly.extra["recall"]) == ("exact", 1.0)
 
 
 def test_queries_that_an_index_finds_too_little_for_are_searched_exactly(

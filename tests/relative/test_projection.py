@@ -339,7 +339,7 @@ def test_products_through_the_commands(work: Workdir) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "code", "said"),
+    ("options", "code", "message"),
     [
         ("--aggregate self-attention -s cosine,l1", 2, "has to be trained first. Run relrep stitch --aggregate self-attention"),
         ("--aggregate summ -s cosine,l1", 2, "unknown aggregator 'summ'. Did you mean sum?"),
@@ -353,9 +353,9 @@ def test_products_through_the_commands(work: Workdir) -> None:
         ("--audit", 2, "--audit, -o do not go together. Choose one."),
     ],
 )
-def test_options_that_cannot_be(work: Workdir, options: str, code: int, said: str) -> None:
+def test_options_that_cannot_be(work: Workdir, options: str, code: int, message: str) -> None:
     line = only_line(work.here(f"relrep project a.h5 -a anchors.h5 {options} -o x.h5", code))
-    assert said in line, line
+    assert message in line, line
 
 
 def test_a_graph_in_parts_is_said(work: Workdir) -> None:

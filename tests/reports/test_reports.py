@@ -59,9 +59,9 @@ def test_compare_writes_a_page_with_what_it_found(work: Workdir) -> None:
     rows = work.here(f"relrep compare {names} --format jsonl -q").stdout.splitlines()
     data = data_of((work / "r.html").read_bytes())
     assert [g["choices"]["metric"] for g in data["grids"]] == ["cka", "cosine"]
-    told = [(cell[2], cell[3][g["keys"].index("low")]) for g in data["grids"] for cell in g["cells"]]
+    cells_shown = [(cell[2], cell[3][g["keys"].index("low")]) for g in data["grids"] for cell in g["cells"]]
     known = [(r["value"], r["low"]) for name in ("cka", "cosine") for r in map(json.loads, rows) if r["metric"] == name]
-    assert told == [tuple(float(f"{v:.6g}") for v in pair) for pair in known]
+    assert cells_shown == [tuple(float(f"{v:.6g}") for v in pair) for pair in known]
     cosine = data["grids"][1]["cells"][0]
     assert (
         sum(cosine[4][2:]) == 240

@@ -156,14 +156,14 @@ def test_mutants_are_refused_or_read() -> None:
 
 
 def test_what_does_not_fit(tmp_path: Path) -> None:
-    for batch, said in [
+    for batch, message in [
         ([1], "holds no dict"),
         ({"labels": [1]}, r"no data of \(n, 3072\) bytes"),
         ({"data": pixels(2), "labels": [1]}, "labels are not one small number for each of 2 images"),
         ({"data": pixels(2), "labels": [1, 300]}, "labels are not one small number"),
     ]:
         (tmp_path / "train").write_bytes(pickle.dumps(batch))
-        with pytest.raises(DataError, match=said):
+        with pytest.raises(DataError, match=message):
             read(str(tmp_path), "cifar", {})
     (tmp_path / "train.bin").write_bytes(bytes(4000))
     with pytest.raises(DataError, match="4000 bytes are not a whole number of images"):

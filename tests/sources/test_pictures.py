@@ -58,7 +58,7 @@ def test_grey_and_sizes(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content, said",
+    "content, message",
     [
         (b"\x89PNG\r\n\x1a\n nonsense", "cannot be decoded|no picture"),
         (b"text", "not a picture that can be read"),
@@ -66,12 +66,12 @@ def test_grey_and_sizes(folder: Path) -> None:
     ],
 )
 def test_broken_pictures_are_named_or_skipped(
-    folder: Path, content: bytes, said: str, caplog: pytest.LogCaptureFixture
+    folder: Path, content: bytes, message: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "relrep")
     broken = folder / "train" / "cat" / "1.png"
     broken.write_bytes(content)
-    with pytest.raises(DataError, match=rf"train/cat/1.png: .*({said}).*--skip-bad"):
+    with pytest.raises(DataError, match=rf"train/cat/1.png: .*({message}).*--skip-bad"):
         items(folder)
     found = items(folder, skip_bad=True)
     assert len(found.x) == 7 == len(found.ids) and b"train/cat/1.png" not in found.ids

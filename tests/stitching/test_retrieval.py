@@ -103,7 +103,7 @@ def test_sparse_relative_rows_match_items_without_training(turned: Workdir) -> N
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ("--anchors anchors.h5 --target retrieval --head mlp", "--head does not go with --target retrieval"),
         ("--anchors anchors.h5 --target retrieval -o x.h5 -m ridge", "-o does not go with --target retrieval"),
@@ -111,8 +111,8 @@ def test_sparse_relative_rows_match_items_without_training(turned: Workdir) -> N
         ("--anchors anchors.h5 --target retrieval -m product -s cosine,l1 --aggregate self-attention", "retrieval trains none"),
     ],
 )
-def test_what_needs_a_head_is_refused(turned: Workdir, words: str, said: str) -> None:
-    turned.error(f"relrep stitch a.npz b.npz {words}", 2, said)
+def test_what_needs_a_head_is_refused(turned: Workdir, words: str, message: str) -> None:
+    turned.error(f"relrep stitch a.npz b.npz {words}", 2, message)
 
 
 def test_an_anchor_that_is_looked_up_is_refused(turned: Workdir) -> None:

@@ -114,16 +114,16 @@ def test_splits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("splits", "asked", "said"),
+    ("splits", "asked", "message"),
     [
         (["train", "test"] * 3, "trian", r"a\.h5: no rows of split 'trian'; found: test, train\."),
         (None, "test", r"a\.h5: no rows of split 'test'; found: no split column\."),
         (["\x1b[2J"] * 6, "test", r"found: \\x1b\[2J\."),
     ],
 )
-def test_a_split_that_is_not_there_is_refused(splits: list[str] | None, asked: str, said: str) -> None:
+def test_a_split_that_is_not_there_is_refused(splits: list[str] | None, asked: str, message: str) -> None:
     e = embedding(obs={} if splits is None else {"split": text(splits)})
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         of_split(e, asked)
 
 

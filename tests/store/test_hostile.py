@@ -104,7 +104,7 @@ def planned(path: Path, rows: list[list[int]], kind: str = "<f4") -> chunks.Stor
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "message"),
     [
         ([ROWS[0], [4, 0, 0, 116, 16]], "do not cover it"),  # beyond the edge
         ([ROWS[0], [0, 0, 0, 116, 16]], "do not cover it"),  # one twice, one missing
@@ -119,9 +119,9 @@ def planned(path: Path, rows: list[list[int]], kind: str = "<f4") -> chunks.Stor
     ],
     ids=str,
 )
-def test_a_plan_is_judged_by_itself(rows: list[list[int]], said: str, tmp_path: Path) -> None:
+def test_a_plan_is_judged_by_itself(rows: list[list[int]], message: str, tmp_path: Path) -> None:
     assert planned(tmp_path / "x.h5", ROWS).bytes == 32
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         planned(tmp_path / "x.h5", rows)
 
 

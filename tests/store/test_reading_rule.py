@@ -277,8 +277,8 @@ def test_every_record_says_how_rows_were_paired(work: Any) -> None:
     np.save(work / "a.npy", X)
     np.savez(work / "a.npz", x=X, id=np.array(NAMES))
     for name, how in (("a.npy", "position"), ("a.npz", "id")):
-        said = work.here(f"relrep compare {name} {name} -m cka --format json -q")
-        assert [r["joined"] for r in json.loads(said.stdout)] == [how]
+        done = work.here(f"relrep compare {name} {name} -m cka --format json -q")
+        assert [r["joined"] for r in json.loads(done.stdout)] == [how]
 
 
 @pytest.mark.slow
@@ -411,9 +411,9 @@ def test_packed_bits(tmp_path: Path) -> None:
 def test_bytes_that_may_be_packed_bits_get_a_line_that_asks(work: Any) -> None:
     for width, asked in ((8, True), (12, False), (512, False)):
         np.save(work / "a.npy", RNG.integers(0, 255, (N, width)).astype(np.uint8))
-        said = work.here("relrep compare a.npy a.npy -m cka").stderr
+        stderr = work.here("relrep compare a.npy a.npy -m cka").stderr
         assert (
-            f"holds {width} bytes an item, read as numbers. If they are {8 * width} packed bits, write --packed-bits." in said
+            f"holds {width} bytes an item, read as numbers. If they are {8 * width} packed bits, write --packed-bits." in stderr
         ) == asked
 
 

@@ -216,7 +216,7 @@ def test_two_writers(work: Workdir, part: int) -> None:
         racers = [work.fork(f"project {name}.h5 --anchors ids.txt -o won.h5 -q") for name in "ab"]
         outcomes = [ended(process)[:2] for process in racers]
         assert sorted(code for code, _ in outcomes) == [0, 2], outcomes
-        line = next(said for code, said in outcomes if code == 2)
+        line = next(stderr for code, stderr in outcomes if code == 2)
         assert line.count("\n") == 1 and "won.h5: " in line and "--force" in line
         winner = "ab"[[code for code, _ in outcomes].index(0)]
         e = read(str(work / "won.h5"))
