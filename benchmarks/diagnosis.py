@@ -280,12 +280,13 @@ def main(arguments: list[str]) -> int:
         rng = np.random.default_rng([number, 17])
         x, y, truth = KINDS[number % len(KINDS)](source, rng)
         before = time.process_time()
-        found = diagnose(x, y)
+        diagnosis = diagnose(x, y)
         slowest = max(slowest, time.process_time() - before)
-        table[truth, found.relation] += 1
-        false += found.relation in ("equal", "precision") and found.relation != truth
-        if found.relation != truth:
-            print(f"{number}: {truth} {x.shape} to {y.shape} {y.dtype}: said {found.relation}: {found.evidence}", flush=True)
+        table[truth, diagnosis.relation] += 1
+        false += diagnosis.relation in ("equal", "precision") and diagnosis.relation != truth
+        if diagnosis.relation != truth:
+            pair = f"{number}: {truth} {x.shape} to {y.shape} {y.dtype}"
+            print(f"{pair}: said {diagnosis.relation}: {diagnosis.evidence}", flush=True)
     right = sum(number for (truth, answer), number in table.items() if truth == answer)
     for (truth, answer), number in sorted(table.items()):
         print(f"{truth}\t{answer}\t{number}")

@@ -282,7 +282,7 @@ def hostile_corpus(tmp_path_factory: pytest.TempPathFactory) -> list[corpus.Case
             (folder / "corpus").mkdir()
             cases = corpus.build(folder / "corpus")
             built.write_text(json.dumps([{**asdict(case), "path": str(case.path)} for case in cases]))
-    return [corpus.Case(**{**found, "path": Path(found["path"])}) for found in json.loads(built.read_text())]
+    return [corpus.Case(**{**records, "path": Path(records["path"])}) for records in json.loads(built.read_text())]
 
 
 def _workdir(path: Path, environment: Mapping[str, str]) -> Workdir:

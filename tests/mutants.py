@@ -60,8 +60,8 @@ class Mutant:
 def mutants(patterns: Iterable[str] = ("*",)) -> list[Mutant]:
     """Those whose name matches one of the patterns."""
     listed = tomllib.loads((CHECKOUT / "tests" / "mutants.toml").read_text())
-    found = [Mutant(name, **record) for name, record in listed.items()]
-    return [m for m in found if any(fnmatch.fnmatch(m.name, pattern) for pattern in patterns)]
+    out = [Mutant(name, **record) for name, record in listed.items()]
+    return [m for m in out if any(fnmatch.fnmatch(m.name, pattern) for pattern in patterns)]
 
 
 class Failures:

@@ -93,9 +93,9 @@ def by_seed(lab: Lab) -> str:
     rows, gains = [], []
     for seed in range(lab.size(5, 2)):
         options = f"--aggregate self-attention --adapt {','.join(PARTS)} --seed {seed}"
-        found = lab.cell(f"{start} {options}", COLUMNS)
-        by_part = {part: pairs(found, f"+adapted-{part}") for part in PARTS}
-        scores = [mean(r["accuracy"] for r in pairs(found, "self-attention").values())]
+        records = lab.cell(f"{start} {options}", COLUMNS)
+        by_part = {part: pairs(records, f"+adapted-{part}") for part in PARTS}
+        scores = [mean(r["accuracy"] for r in pairs(records, "self-attention").values())]
         scores += [mean(r["accuracy"] for r in by_part[part].values()) for part in PARTS]
         gains.append(scores[1] - scores[2])
         rows.append([str(seed), *(f"{score:.3f}" for score in scores), f"{gains[-1]:.3f}"])

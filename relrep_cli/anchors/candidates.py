@@ -144,5 +144,5 @@ def choose(c: Candidates, name: str, m: int, rng: np.random.Generator, params: d
             f"{m} anchors requested, but only {most} candidate items", f"Write -n {most} or less.", file=c.spaces[0].uri
         )
 
-    found = cast(Choice, entry.function)(c if len(places) == len(c) else c.at(places), m, rng, **params)
-    return places[found] if isinstance(found, np.ndarray) else found
+    picked = cast(Choice, entry.function)(c if len(places) == len(c) else c.at(places), m, rng, **params)
+    return places[picked] if isinstance(picked, np.ndarray) else picked

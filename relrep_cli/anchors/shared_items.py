@@ -51,9 +51,9 @@ def of_split(e: Embedding, split: str | None) -> np.ndarray:
         say(f"{e.uri}: has no split; choosing from all {e.n} items.")
         return np.arange(e.n)
     if rows is None or not len(rows):
-        found = "no split column" if rows is None else ", ".join(printable(s) for s in np.unique(e.obs["split"]).tolist())
+        splits = "no split column" if rows is None else ", ".join(printable(s) for s in np.unique(e.obs["split"]).tolist())
         raise DataError(
-            f"no items of split {split or 'train'!r}; found: {found}", "Choose another with --split, or all.", file=e.uri
+            f"no items of split {split or 'train'!r}; found: {splits}", "Choose another with --split, or all.", file=e.uri
         )
     return rows
 
@@ -68,7 +68,7 @@ def collections(spaces: Sequence[Embedding], source: Sequence[str], trust_digest
         )
     reading = store.Reading(trust_digest=trust_digest)
     others = [store.digested(store.read(uri, reading)) for uri in source]
-    found = []
+    rows = []
     for e in spaces:
         same = [o for o in others if o.space == e.space and o.d == e.d]
         if len(same) != 1:
@@ -78,5 +78,5 @@ def collections(spaces: Sequence[Embedding], source: Sequence[str], trust_digest
                 "Embed the other collection with the same encoder: relrep embed --encoder FILE, or --space NAME on import.",
                 file=e.uri,
             )
-        found += same
-    return found
+        rows += same
+    return rows

@@ -51,8 +51,8 @@ class Records:
         """The record of a task, None when it is missing or cannot be used."""
         content = self.get_bytes(f"{key}.json", LARGEST)
         with contextlib.suppress(ValueError, RecursionError):
-            found = None if content is None else json.loads(content)
-            return found if isinstance(found, dict) else None
+            record = None if content is None else json.loads(content)
+            return record if isinstance(record, dict) else None
         return None
 
     def put(self, key: str, record: dict[str, Any]) -> None:

@@ -149,16 +149,16 @@ def versions() -> str:
     """One line with the versions that results depend on; torch is looked up, not imported."""
     from importlib.metadata import PackageNotFoundError, version
 
-    found = [f"relrep {__version__}", f"Python {sys.version.split()[0]}"]
+    lines = [f"relrep {__version__}", f"Python {sys.version.split()[0]}"]
     for package in ("h5py", "numpy", "scipy", "numba", "faiss-cpu", "torch"):
         with suppress(PackageNotFoundError):
-            found.append(f"{package} {version(package)}")
+            lines.append(f"{package} {version(package)}")
         if package == "h5py":
             with suppress(ImportError):
-                found.append(f"HDF5 {import_module('relrep_cli.store.libhdf5').h5py.version.hdf5_version}")
+                lines.append(f"HDF5 {import_module('relrep_cli.store.libhdf5').h5py.version.hdf5_version}")
     native = import_module("relrep_cli.numerics.native")
-    found.append("kernels in C" if native.available() else "no kernels in C")
-    return ", ".join(found)
+    lines.append("kernels in C" if native.available() else "no kernels in C")
+    return ", ".join(lines)
 
 
 def limit_threads(arguments: list[str]) -> None:

@@ -203,8 +203,8 @@ def _write_row_values(targets: Targets, rows: Sequence[Rows], projected: bool, v
 
 
 def _annotate(target: str, rows: Sequence[Rows], views: Views, force: bool) -> None:
-    found = {uri: known[0].embedding for uri, known in views.items() if isinstance(known, list) and is_h5ad(uri)}
-    uri, e = next(iter(found.items()))
+    embeddings = {uri: known[0].embedding for uri, known in views.items() if isinstance(known, list) and is_h5ad(uri)}
+    uri, e = next(iter(embeddings.items()))
     own = [r for r in rows if any(same_file(uri, r.record[side]) for side in ("a", "b"))]
     write_copy(uri, target, obs_additions(own, e), force)
 
@@ -218,7 +218,7 @@ def describe(plan: Plan, views: Views, processes: int = 1) -> list[str]:
     """One line for each pair of the plan, and one for the cost of all, for --dry-run."""
     names = ", ".join(plan.metrics)
     lines = [f"compare {_shape(a, views)} with {_shape(b, views)} by {names}" for a, b in plan.pairs]
-    cost, unknown = cost_of(plan, {uri: found for uri, found in views.items() if isinstance(found, list)})
+    cost, unknown = cost_of(plan, {uri: usable_views for uri, usable_views in views.items() if isinstance(usable_views, list)})
     without = f", without {', '.join(unknown)}" if unknown else ""
     return [*lines, f"take {estimate_phrase(cost, processes=processes)}{without}"]
 

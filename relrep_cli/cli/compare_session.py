@@ -87,11 +87,11 @@ def _is_one_large_pair(plan: Plan, views: Views) -> bool:
         return False
     with listening() as notes:
         try:
-            found = [usable(views[uri])[0].embedding for uri in plan.pairs[0]]
+            embeddings = [usable(views[uri])[0].embedding for uri in plan.pairs[0]]
         except RelrepError:
             return False
-    n = float(min(e.n for e in found))
-    large = n * n * sum(e.d for e in found) >= 2 * WORTH
+    n = float(min(e.n for e in embeddings))
+    large = n * n * sum(e.d for e in embeddings) >= 2 * WORTH
     for note in notes.notes if large else []:
         LOGGER.log(*note)
     return large

@@ -160,20 +160,20 @@ def _wrapped(text: str, indent: int, width: int = NARROW) -> list[str]:
 def _options_of(registry: Registry[Any], params: Sequence[Any]) -> dict[str, Any]:
     """The parameters of the command that are keywords of the registry, by name. Two registries may share a name."""
     named = {p.name: p for p in params}
-    found = {}
+    options = {}
     for name in registry.keywords():
         own = f"{registry.noun}_{name}"
         key = own if own in named else name
         if key in named:
-            found[key] = named[key]
-    return found
+            options[key] = named[key]
+    return options
 
 
 def _option_names(entry: Entry[Any], registry: Registry[Any], params: Sequence[Any]) -> dict[str, str]:
     """How the command calls each keyword of an entry."""
     options = _options_of(registry, params)
     shown = {name: options.get(f"{registry.noun}_{name}") or options.get(name) for name in entry.keywords}
-    return {name: found.opts[0] if found is not None else entry.keywords[name].option for name, found in shown.items()}
+    return {name: p.opts[0] if p is not None else entry.keywords[name].option for name, p in shown.items()}
 
 
 def _owners(registry: Registry[Any], params: Sequence[Any]) -> Iterator[tuple[str, str]]:

@@ -52,9 +52,9 @@ def info(options: Options) -> None:
     several = len(options.files) > MANY
     for file in options.files:
         try:
-            found = _members(file)
-            several = several or len(found) > 1
-            for member in found:
+            names = _members(file)
+            several = several or len(names) > 1
+            for member in names:
                 e = store.read(member, options.reading.reading, judge=False)
                 facts = {**_facts(e), **_health(e), **(_verified(e) if options.verify else {}), **_provenance(e)}
                 records += [{"file": member, "name": name, "value": value} for name, value in facts.items()]
@@ -105,12 +105,12 @@ def _members(file: str) -> list[str]:
         return expand([file])[0]
     if split_uri(file)[1] or is_stdin(file) or not file.lower().endswith((*store.HDF5_ENDINGS, *store.OF_ARRAYS)):
         return [file]
-    found = sorted(store.members(file, all_arrays=False), key=natural)
-    if len(found) <= 1 or "/" in found:
+    names = sorted(store.members(file, all_arrays=False), key=natural)
+    if len(names) <= 1 or "/" in names:
         return [file]
-    if len(found) > MOST:
-        say(f"{file}: holds {len(found)} embeddings or more; here are the first {MOST}. Write {file}::NAME for another.")
-    return [f"{file}::{name.strip('/')}" for name in found[:MOST]]
+    if len(names) > MOST:
+        say(f"{file}: holds {len(names)} embeddings or more; here are the first {MOST}. Write {file}::NAME for another.")
+    return [f"{file}::{name.strip('/')}" for name in names[:MOST]]
 
 
 def _facts(e: Embedding) -> dict[str, Any]:

@@ -173,22 +173,22 @@ def _kinds(shape: type) -> dict[str, Any]:
 
 def _parameters(shape: type) -> list[inspect.Parameter]:
     """What typer reads for the fields of a dataclass, those of dataclasses within it included."""
-    kinds, found = _kinds(shape), []
+    kinds, parameters = _kinds(shape), []
     for one in fields(shape):
         kind = kinds[one.name]
         if kind in (Given, Explicit):
             continue
-        found += _parameters(kind) if is_dataclass(kind) else [_parameter(one.name, kind, _default(one))]  # type: ignore[arg-type]
-    return found
+        parameters += _parameters(kind) if is_dataclass(kind) else [_parameter(one.name, kind, _default(one))]  # type: ignore[arg-type]
+    return parameters
 
 
 def _panels(shape: type) -> dict[str, str]:
     """The panel of the help page for each option of the dataclasses within a dataclass that name one."""
-    found: dict[str, str] = {}
+    panels: dict[str, str] = {}
     for kind in _kinds(shape).values():
         if is_dataclass(kind) and (panel := getattr(kind, "PANEL", "")):
-            found |= {one.name: panel for one in fields(kind)}
-    return found
+            panels |= {one.name: panel for one in fields(kind)}
+    return panels
 
 
 def _default(one: Field[Any]) -> Any:

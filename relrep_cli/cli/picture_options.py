@@ -63,9 +63,9 @@ class PictureOptions:
     def _size(self) -> tuple[float, float] | None:
         if not self.plot_size:
             return None
-        found = SIZE.fullmatch(self.plot_size.lower())
+        match = SIZE.fullmatch(self.plot_size.lower())
         try:
-            size = (float(found[1]), float(found[2])) if found else (math.nan, math.nan)
+            size = (float(match[1]), float(match[2])) if match else (math.nan, math.nan)
         except ValueError:
             size = (math.nan, math.nan)
         if not all(1 <= side <= LARGEST for side in size):

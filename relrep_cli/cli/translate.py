@@ -106,10 +106,10 @@ def _report(options: Options, e: Embedding, target: Embedding | SpaceMaps, style
     if options.queries:
         queries = store.read(options.queries, options.reading.reading)
         asked = queries, read_relevant(options.relevant)
-    found = report(e, target, methods, how, options.least_recall, asked)
-    write(found.records, REPORT_COLUMNS, style)
-    say(found.sentence)
-    return DONE if found.verdict == BRIDGE else NO
+    records = report(e, target, methods, how, options.least_recall, asked)
+    write(records.records, REPORT_COLUMNS, style)
+    say(records.sentence)
+    return DONE if records.verdict == BRIDGE else NO
 
 
 def _inputs(options: Options) -> list[str]:

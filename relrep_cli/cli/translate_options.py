@@ -132,8 +132,8 @@ def check(options: Options) -> None:
             "Keep it with --save-map FILE; then translate each file with --map FILE.",
         )
     if options.report and (not options.into or options.output or options.save_map):
-        found = "needs --into INDEX" if not options.into else "prints, and writes neither -o nor --save-map"
-        raise UsageError(f"--report {found}", "Name it." if not options.into else "Leave it out.")
+        clash = "needs --into INDEX" if not options.into else "prints, and writes neither -o nor --save-map"
+        raise UsageError(f"--report {clash}", "Name it." if not options.into else "Leave it out.")
     _check_queries(options)
     if options.least_recall != LEAST_RECALL and not options.report:
         raise UsageError("--least-recall does nothing without --report", "Add --report, or leave it out.")

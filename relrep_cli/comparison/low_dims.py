@@ -30,5 +30,5 @@ def hint(e: Embedding, options: Sequence[str]) -> str:
 
 def by_angle(registry: Registry[Any], chosen: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The options by which the chosen entries go by angle, where they could go by distance."""
-    found = [(registry[name].keywords[key], value) for name, params in chosen.items() for key, value in params.items()]
-    return [keyword.option for keyword, value in found if value in ANGLES and DISTANCES in keyword.param.choices]
+    given = [(registry[name].keywords[key], value) for name, params in chosen.items() for key, value in params.items()]
+    return [keyword.option for keyword, value in given if value in ANGLES and DISTANCES in keyword.param.choices]

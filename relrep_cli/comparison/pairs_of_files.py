@@ -82,8 +82,8 @@ def measure(
 
 def _first_bad_row(x: np.ndarray, workspace: Workspace) -> int | None:
     space, order = workspace.origin(x)
-    found = workspace.fact("first bad row", space, lambda: first_bad_row(space))
-    return found if order is None or found is None else first_bad_row(x)
+    bad = workspace.fact("first bad row", space, lambda: first_bad_row(space))
+    return bad if order is None or bad is None else first_bad_row(x)
 
 
 def _labels(a: Embedding, b: Embedding) -> np.ndarray:

@@ -116,8 +116,8 @@ def training_rows(items: NDArray[Any], train: NDArray[Any], at_least: int) -> ND
 
 def torch_device(name: str) -> torch.device:
     """The device of that name; see devices.chosen."""
-    found: torch.device = devices.torch_device(name)
-    return found
+    device: torch.device = devices.torch_device(name)
+    return device
 
 
 @contextmanager

@@ -39,8 +39,8 @@ def conv_decoding(shape: tuple[int, ...], dim: int) -> torch.nn.Sequential:
     """(b, dim) -> (b, c, 4 ceil(h / 4), 4 ceil(w / 4)), in 0..1. One convolution gives all 16 pixels of a cell at once."""
     from torch import nn
 
-    found = features(shape)
-    return nn.Sequential(nn.Linear(dim, math.prod(found)), nn.Unflatten(1, found), *_upwards(shape))
+    channels = features(shape)
+    return nn.Sequential(nn.Linear(dim, math.prod(channels)), nn.Unflatten(1, channels), *_upwards(shape))
 
 
 def map_encoding(shape: tuple[int, ...], dim: int, dropout: float, outputs: int = 1) -> torch.nn.Sequential:

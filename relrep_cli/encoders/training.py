@@ -152,16 +152,16 @@ def _codes(items: Items, rows: NDArray[np.intp], name: str) -> tuple[NDArray[np.
     if label is None:
         raise DataError(f"the items have no labels, which encoder {name} learns from", "Give items with labels.")
     known = np.unique(label[rows][label[rows] != b""])
-    found = np.clip(np.searchsorted(known, label), 0, max(len(known) - 1, 0))
-    return (np.where(known[found] == label, found, -1) if len(known) else np.full(len(label), -1)), len(known)
+    places = np.clip(np.searchsorted(known, label), 0, max(len(known) - 1, 0))
+    return (np.where(known[places] == label, places, -1) if len(known) else np.full(len(label), -1)), len(known)
 
 
 def _labelled(rows: NDArray[np.intp], label: NDArray[np.int64], name: str, at_least: int) -> NDArray[np.intp]:
     """Those of the rows that have labels. Raises DataError for fewer than `at_least`."""
     known = rows[label[rows] >= 0]
     if len(known) < at_least:
-        found = f"{len(known)} of the {len(rows)} training rows have labels"
-        raise DataError(f"{found}; encoder {name} needs at least {at_least}", "Give more labels.")
+        finding = f"{len(known)} of the {len(rows)} training rows have labels"
+        raise DataError(f"{finding}; encoder {name} needs at least {at_least}", "Give more labels.")
     return known
 
 

@@ -44,10 +44,10 @@ class Cost:
 
 def total(costs: Iterable[Cost]) -> Cost:
     """The work of all, one after the other."""
-    found = Cost()
+    cost_of_all = Cost()
     for cost in costs:
-        found += cost
-    return found
+        cost_of_all += cost
+    return cost_of_all
 
 
 @dataclass(frozen=True)
@@ -81,12 +81,12 @@ PASS = 1.2e-3  # seconds of that pass on the reference machine
 def _seconds(work: Callable[[], object]) -> float:
     """The least CPU time of a few runs: another job on the machine can only add to it."""
     work()
-    found = []
+    times = []
     for _ in range(7):
         start = time.process_time()
         work()
-        found.append(time.process_time() - start)
-    return max(min(found), 1e-6)
+        times.append(time.process_time() - start)
+    return max(min(times), 1e-6)
 
 
 def seconds(cost: Cost, speed: Speed) -> float:

@@ -76,11 +76,11 @@ def _by_distance(s: Space, strange: np.ndarray, k: int, by: By) -> tuple[np.ndar
     if strange.shape[1] != s.e.d:
         raise DataError(f"has {s.e.d} dims, its anomalies {strange.shape[1]}", "Embed both with one encoder.", file=s.e.uri)
     base = s.vectors(s.train)
-    found = []
+    means = []
     for queries in (s.vectors(s.test), strange):
         near = nearest(queries, base, k, by=by)
-        found.append(distances(queries, base, near.rows, by).mean(1))
-    return found[0], found[1]
+        means.append(distances(queries, base, near.rows, by).mean(1))
+    return means[0], means[1]
 
 
 def _test_rows(e: Embedding) -> Embedding:

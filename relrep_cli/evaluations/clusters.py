@@ -61,8 +61,8 @@ def _assigned(s: Space, count: int, seed: int) -> tuple[str, np.ndarray]:
         model = KMeans(count, n_init=STARTS, random_state=seed).fit(np.asarray(s.vectors(rows), np.float64))
         for block in row_blocks(len(out), s.e.d):
             out[block] = model.predict(np.asarray(pick(s.e.x, s.test[block]), np.float64))
-    found = len(np.unique(model.labels_))
-    few = f"{count} clusters" if found == count else f"{count} clusters, of which {found} hold rows that differ"
+    clusters = len(np.unique(model.labels_))
+    few = f"{count} clusters" if clusters == count else f"{count} clusters, of which {clusters} hold rows that differ"
     return f"k-means, {few}, best of {STARTS} starts on {of} training rows", out
 
 

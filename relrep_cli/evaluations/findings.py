@@ -220,24 +220,24 @@ def grouped(value: Callable[[np.ndarray], float], n: int) -> tuple[float, np.nda
     where a file goes through its classes in turn.
     """
     everything = np.ones(n, bool)
-    found = value(everything)
+    estimate = value(everything)
     if n < 2 * GROUPS:
-        return found, None
+        return estimate, None
     group = np.random.default_rng(0).permutation(n) % GROUPS
-    return found, np.array([value(group != g) for g in range(GROUPS)])
+    return estimate, np.array([value(group != g) for g in range(GROUPS)])
 
 
-def distances(queries: np.ndarray, base: np.ndarray, found: np.ndarray, by: str) -> np.ndarray:
-    """(q, k) distances of queries (q, d) to the rows `found` (q, k) of base (n, d), in float64.
+def distances(queries: np.ndarray, base: np.ndarray, rows: np.ndarray, by: str) -> np.ndarray:
+    """(q, k) distances of queries (q, d) to `rows` (q, k) of base (n, d), in float64.
 
     by: euclidean, or cosine for 1 - cos, where a zero row stands at a right angle to everything.
 
     >>> distances(np.eye(2), np.array([[0.0, 2.0]]), np.array([[0], [0]]), "cosine").tolist()
     [[1.0], [0.0]]
     """
-    out = np.empty(found.shape)
-    for block in row_blocks(len(queries), queries.shape[1] * found.shape[1], queries):
-        own, others = np.asarray(queries[block], np.float64), np.asarray(pick(base, found[block].ravel()), np.float64)
+    out = np.empty(rows.shape)
+    for block in row_blocks(len(queries), queries.shape[1] * rows.shape[1], queries):
+        own, others = np.asarray(queries[block], np.float64), np.asarray(pick(base, rows[block].ravel()), np.float64)
         if by == "cosine":
             own, others = unit_rows(own), unit_rows(others)
         others = others.reshape(len(own), -1, own.shape[1])
@@ -254,7 +254,7 @@ def evaluate(space: Space, name: str, params: Mapping[str, Any], seed: int) -> l
     entry = EVALUATIONS[name]
     if lacking := space.lacks(entry.needs):
         raise NotApplicable(lacking)
-    found = list(entry.function(space, **params, seed=seed))
-    if not found:
+    findings = list(entry.function(space, **params, seed=seed))
+    if not findings:
         raise NotApplicable("it has no value, as where all judged items are the same")
-    return found
+    return findings

@@ -39,9 +39,9 @@ def retrieval(s: Space, *, neighbours: By = "cosine", seed: int = 0) -> Iterator
     near = nearest(x, x, ks[-1], by=neighbours, exclude_self=True, rows=asking).rows
     hits = codes[near] == codes[asking][:, None]
     for k in ks:
-        found = hits[:, :k].any(1).astype(np.float64)
+        any_hit = hits[:, :k].any(1).astype(np.float64)
         luck = float(_lucky(sizes[asking], n, k).mean())
-        recall = mean_of(f"recall@{k}", found, convention, codes[asking], (0, 1), luck, ids[asking])
+        recall = mean_of(f"recall@{k}", any_hit, convention, codes[asking], (0, 1), luck, ids[asking])
         yield replace(recall, subset=_among(x, codes, asking, partial(_recalled, k=k, by=neighbours)))
     queries, of = some(asking, max(FEWEST, PAIRS // n), seed)
     precision = _average_precision(x, codes, queries, neighbours)

@@ -45,8 +45,8 @@ def separation(s: Space, *, seed: int = 0) -> Iterator[Finding]:
     if s.codes is not None and len(s.classes) > 1:
         yield from _classes(x, s.codes[rows], sample, s.e.ids[rows])
     if len(x) > 2:
-        for found in chain(_uniformity(x, sample), _dimension(x, sample), _off_centre(vectors, sample, s.unit)):
-            yield replace(found, ids=s.e.ids[rows])
+        for finding in chain(_uniformity(x, sample), _dimension(x, sample), _off_centre(vectors, sample, s.unit)):
+            yield replace(finding, ids=s.e.ids[rows])
 
 
 def _classes(x: np.ndarray, codes: np.ndarray, sample: str, ids: np.ndarray) -> Iterator[Finding]:
@@ -93,15 +93,15 @@ def _diameter(x: np.ndarray) -> float:
 
 def _margins(x: np.ndarray, codes: np.ndarray, several: list[int]) -> tuple[np.ndarray, np.ndarray]:
     """(m,) hypothesis margins of all rows of classes with more than one, and their row numbers."""
-    found, of = [], []
+    margins, of = [], []
     for c in several:
         own, others = x[codes == c], x[codes != c]
         same = nearest(own, own, 1, by="euclidean", exclude_self=True).rows
         other = nearest(own, others, 1, by="euclidean").rows
         gap = distances(own, others, other, "euclidean") - distances(own, own, same, "euclidean")
-        found.append(gap[:, 0] / 2)
+        margins.append(gap[:, 0] / 2)
         of.append(np.flatnonzero(codes == c))
-    return np.concatenate(found), np.concatenate(of)
+    return np.concatenate(margins), np.concatenate(of)
 
 
 def _margins_among(x: np.ndarray, codes: np.ndarray) -> np.ndarray:

@@ -54,8 +54,8 @@ def evaluate(
 
     >>> import numpy as np
     >>> x = np.random.default_rng(0).normal(size=(60, 4))
-    >>> found = evaluate(x, labels=x[:, 0] > 0, task="knn", holdout=0.5)
-    >>> [r.name for r in found], found[0].n
+    >>> records = evaluate(x, labels=x[:, 0] > 0, task="knn", holdout=0.5)
+    >>> [r.name for r in records], records[0].n
     (['accuracy', 'f1'], 30)
     """
     if score_column and anomalies is None:
@@ -73,8 +73,8 @@ def evaluate(
         reference="" if clean is None else clean.uri,
     )  # fmt: skip
     with notes_kept() as notes:
-        found = [r for e in _with_targets(es, plan.targets) for r in records_of_space(e, odd, clean, plan, Extras(), _ignore)]
-    return results_of(side_by_side(found), notes, plan.columns)
+        records = [r for e in _with_targets(es, plan.targets) for r in records_of_space(e, odd, clean, plan, Extras(), _ignore)]
+    return results_of(side_by_side(records), notes, plan.columns)
 
 
 def _with_targets(es: Sequence[Embedding], targets: Sequence[str]) -> list[Embedding]:

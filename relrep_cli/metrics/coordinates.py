@@ -54,8 +54,8 @@ def mrr(
     """
 
     def values(rows: np.ndarray | None) -> np.ndarray:
-        found = ranks(x, y, by=neighbours, rows=rows, workspace=workspace)
-        return np.where((at == 0) | (found <= at), 1.0 / found, 0.0)
+        own_ranks = ranks(x, y, by=neighbours, rows=rows, workspace=workspace)
+        return np.where((at == 0) | (own_ranks <= at), 1.0 / own_ranks, 0.0)
 
     reach = min(at, len(x)) if at else len(x)
     chance = float((1.0 / np.arange(1, reach + 1)).sum() / len(x))

@@ -90,7 +90,7 @@ def _nodes(path: Path, skipped: Skipped) -> tuple[list[bytes], NDArray[np.float3
 
 def _edges(path: Path, row: dict[bytes, int], skipped: Skipped) -> NDArray[np.int64]:
     """(e, 2) row numbers, the smaller first, each pair once, no node with itself."""
-    found: list[tuple[int, int]] = []
+    edges: list[tuple[int, int]] = []
     for number, line in stream(path):
         cells = line.split()
         missing = [cell for cell in cells if cell not in row]
@@ -99,8 +99,8 @@ def _edges(path: Path, row: dict[bytes, int], skipped: Skipped) -> NDArray[np.in
             skipped.note(f"{path}: line {number}", why)
         elif cells[0] != cells[1]:
             a, b = sorted((row[cells[0]], row[cells[1]]))
-            found.append((a, b))
-    pairs: Any = np.array(found, np.int64).reshape(-1, 2)
+            edges.append((a, b))
+    pairs: Any = np.array(edges, np.int64).reshape(-1, 2)
     return np.unique(pairs, axis=0)
 
 

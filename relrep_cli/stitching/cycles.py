@@ -25,13 +25,13 @@ def cycle_losses(maps: Maps, rows: Sequence[np.ndarray], seed: int) -> dict[tupl
     some = [x[np.sort(rng.permutation(len(x))[:QUERIES])] for x in rows]
     count = len(rows)
     thirds = max(1, CYCLES // (count * (count - 1)))
-    found: dict[tuple[int, int], list[float]] = {}
+    losses: dict[tuple[int, int], list[float]] = {}
     for a, b in permutations(range(count), 2):
         others = [c for c in range(count) if c not in (a, b)]
         others = sorted(rng.permutation(others)[:thirds].tolist()) if len(others) > thirds else others
         ways = [[b, c, a] for c in others] or [[b, a]]
-        found[a, b] = [_loss(some[a], list(_steps(maps, [a, *way]))) for way in ways]
-    return found
+        losses[a, b] = [_loss(some[a], list(_steps(maps, [a, *way]))) for way in ways]
+    return losses
 
 
 def _steps(maps: Maps, way: Sequence[int]) -> Iterator[Callable[[np.ndarray], np.ndarray]]:

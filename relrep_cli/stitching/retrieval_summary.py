@@ -60,11 +60,11 @@ class Summary:
             return
         best = max(means, key=lambda name: float(means[name].mean()))
         low, high = within(bootstrap_of_few(means[best], np.random.default_rng(self.seed)), (0, 1))
-        found = f"mean recall@1 {means[best].mean():.3f} ({low:.3f} to {high:.3f}) over {most} pairs by {best}"
+        line = f"mean recall@1 {means[best].mean():.3f} ({low:.3f} to {high:.3f}) over {most} pairs by {best}"
         (a, b), least = min(self.counts[best].recalls.items(), key=lambda item: item[1])
         ties = [name for name in means if name != best and self._ties(means[name], means[best])]
         others = f"; {', '.join(ties)} tie{'s' if len(ties) == 1 else ''} with it" if ties else ", the best of all methods"
-        yield f"{found}{others if len(means) > 1 else ''}; worst {least:.3f}, of {self.names[a]} in {self.names[b]}."
+        yield f"{line}{others if len(means) > 1 else ''}; worst {least:.3f}, of {self.names[a]} in {self.names[b]}."
         lost = {name: np.concatenate([*map(np.asarray, one.values())]) for name, one in self.cycles.items() if one}
         for name in (name for name in lost if lost[name].any()):
             yield (
@@ -75,5 +75,5 @@ class Summary:
     def _ties(self, a: np.ndarray, b: np.ndarray) -> bool:
         """Whether the interval of the difference of two methods over the same items holds 0."""
         one, other = (Estimate(float(rows.mean()), len(rows), rows) for rows in (a, b))
-        found = paired_difference(one, other, seed=self.seed)
-        return found.low is None or found.high is None or found.low <= 0 <= found.high
+        difference = paired_difference(one, other, seed=self.seed)
+        return difference.low is None or difference.high is None or difference.low <= 0 <= difference.high

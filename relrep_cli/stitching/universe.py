@@ -199,19 +199,19 @@ def _chosen_penalty(spaces: Sequence[np.ndarray]) -> float:
     if m < 4 * FOLDS:
         return USUAL
     order = np.random.default_rng(0).permutation(m)[:CHOOSERS]
-    found = [_agreements(spaces, np.setdiff1d(order, part), part) for part in np.array_split(order, FOLDS)]
-    return PENALTIES[int(np.argmax(np.mean(found, 0)))]
+    agreements = [_agreements(spaces, np.setdiff1d(order, part), part) for part in np.array_split(order, FOLDS)]
+    return PENALTIES[int(np.argmax(np.mean(agreements, 0)))]
 
 
 def _agreements(spaces: Sequence[np.ndarray], fitted: np.ndarray, left: np.ndarray) -> list[float]:
     """For each penalty, the mean reciprocal rank of left-out anchors over all ordered pairs of spaces."""
     parts = [_normalised(x[fitted]) for x in spaces]
-    factors, found = [_factor(part.z) for part in parts], []
+    factors, ranks = [_factor(part.z) for part in parts], []
     for penalty in PENALTIES:
         built = _correlated(parts, factors, penalty * (1 - 1 / FOLDS), BALANCED)  # it weighs as much against fewer anchors
         moved = [unit(carry(x[left])) for carry, x in zip(built.maps, spaces, strict=True)]
-        found.append(float(np.mean([_reciprocal_ranks(moved[a], moved[b]) for a, b in permutations(range(len(moved)), 2)])))
-    return found
+        ranks.append(float(np.mean([_reciprocal_ranks(moved[a], moved[b]) for a, b in permutations(range(len(moved)), 2)])))
+    return ranks
 
 
 def _reciprocal_ranks(queries: np.ndarray, index: np.ndarray) -> np.ndarray:
@@ -255,7 +255,7 @@ def build(name: str, spaces: Sequence[np.ndarray], params: dict[str, Any]) -> Un
 
 def for_heads(params: Mapping[str, Any]) -> dict[str, Any]:
     """The same params, with the weight that carries heads best where none is named."""
-    found = dict(params)
-    if found.get(WEIGHT) == 0:
-        found[WEIGHT] = FOR_HEADS
-    return found
+    settled = dict(params)
+    if settled.get(WEIGHT) == 0:
+        settled[WEIGHT] = FOR_HEADS
+    return settled

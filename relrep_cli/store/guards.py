@@ -75,14 +75,14 @@ def step(group: Any, name: bytes, where: str) -> Any:
 
 def members(group: Any) -> list[bytes]:
     """The names in a group, at most MEMBERS of them."""
-    found: list[bytes] = []
+    names: list[bytes] = []
 
     def keep(name: bytes) -> bool | None:
-        found.append(name)
-        return True if len(found) >= MEMBERS else None
+        names.append(name)
+        return True if len(names) >= MEMBERS else None
 
     group.links.iterate(keep)
-    return found
+    return names
 
 
 # --- datasets ---

@@ -64,12 +64,12 @@ def read_gzipped(path: Path, member: str | None = None, reading: Reading = PLAIN
             with FileIO(handle, "w") as target:
                 _inflate(path, file, target)
             try:
-                found = TEXTS[ending](unpacked, member, reading)
+                content = TEXTS[ending](unpacked, member, reading)
             except DataError as error:
                 raise _renamed(error, str(unpacked), str(path)) from None
-    if ending in WITH_METADATA and not found.columns:
-        return replace(found, **columns_beside(path, len(found.x)))
-    return found
+    if ending in WITH_METADATA and not content.columns:
+        return replace(content, **columns_beside(path, len(content.x)))
+    return content
 
 
 def _inflate(path: Path, file: FileIO, target: FileIO) -> None:

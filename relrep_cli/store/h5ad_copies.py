@@ -30,7 +30,7 @@ SECONDS, BYTES_A_SECOND = 2.0, 100_000_000  # of CPU time that libhdf5 gets, and
 
 @dataclass(frozen=True, eq=False)
 class Addition:
-    """An array to add: (n,) for `obs`, (n, m) for `obsm`. said: what it is, kept as an attribute."""
+    """An array to add: (n,) for `obs`, (n, m) for `obsm`. description: what it is, kept as an attribute."""
 
     place: str
     name: str

@@ -86,7 +86,7 @@ def _sampled(path: Path, lines: bool) -> tuple[dict[str, Kind], dict[str, list[A
             raise bad(path, f"more than {COLUMNS} columns", "Store one list of numbers an item.")
         if number + 1 >= SAMPLE or seen > SAMPLED:
             break
-    complete = {name: found if len(found) == number + 1 else [] for name, found in values.items()} if types else {}
+    complete = {name: sample if len(sample) == number + 1 else [] for name, sample in values.items()} if types else {}
     return {name: _kind(kinds - {type(None)}, vectors.get(name, False)) for name, kinds in types.items()}, complete
 
 

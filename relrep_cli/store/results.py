@@ -83,8 +83,8 @@ def has_columns(path: Path, names: set[str]) -> bool:
         first = io.BufferedReader(file).readline(HEADER)
     delimiter = DELIMITERS.get(path.suffix.lower())
     try:
-        found = next(csv.reader([first.decode()], delimiter=delimiter), []) if delimiter else json.loads(first)
-        return names <= set(found)
+        header = next(csv.reader([first.decode()], delimiter=delimiter), []) if delimiter else json.loads(first)
+        return names <= set(header)
     except (ValueError, TypeError, csv.Error, RecursionError):
         return False
 

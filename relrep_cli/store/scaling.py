@@ -41,29 +41,29 @@ def is_scaling_shape(shape: tuple[int, ...], n: int, d: int) -> bool:
     return shape in ((), (1,), (1, 1), (n,), (n, 1), (d,), (1, d), (2, d))
 
 
-def scaled(path: Path, found: Found) -> Found:
-    """`found` with the numbers that its integers stand for. Raises DataError where it is not clear which scale is whose."""
-    given = {**found.scaling, **{name: v for name, v in found.columns.items() if is_scaling(name)}}
-    if not is_complete(given) or not found.stored or np.dtype(found.stored).kind not in "iu":
-        return replace(found, scaling={})
-    n, d = found.x.shape
+def scaled(path: Path, content: Found) -> Found:
+    """`content` with the numbers that its integers stand for. Raises DataError where it is not clear which scale is whose."""
+    given = {**content.scaling, **{name: v for name, v in content.columns.items() if is_scaling(name)}}
+    if not is_complete(given) or not content.stored or np.dtype(content.stored).kind not in "iu":
+        return replace(content, scaling={})
+    n, d = content.x.shape
     names = " and ".join(sorted(given))
     parts = {name: _fitted(path, name, values, n, d) for name, values in given.items()}
     with np.errstate(over="ignore", invalid="ignore"):
-        factor, shift = _line(path, found.stored, parts)
-    kind = np.dtype(np.float32 if np.dtype(found.stored).itemsize <= 2 else np.float64)
+        factor, shift = _line(path, content.stored, parts)
+    kind = np.dtype(np.float32 if np.dtype(content.stored).itemsize <= 2 else np.float64)
     x = spool((n, d), kind)
-    for rows in blocks(n, 16 * d, found.x, x):
+    for rows in blocks(n, 16 * d, content.x, x):
         with np.errstate(over="ignore", invalid="ignore"):  # said below
-            x[rows] = found.x[rows] * _of(factor, rows, n) + _of(shift, rows, n)
+            x[rows] = content.x[rows] * _of(factor, rows, n) + _of(shift, rows, n)
         if not np.isfinite(x[rows]).all():
             finding = (
-                f"the numbers that its {found.stored} stands for, by {' and '.join(sorted(parts))}, do not fit {kind.name}"
+                f"the numbers that its {content.stored} stands for, by {' and '.join(sorted(parts))}, do not fit {kind.name}"
             )
             raise bad(path, finding, "Correct the scale.")
-    note = f"{found.stored} is read as the numbers that it stands for, by {names}."
-    columns = {name: values for name, values in found.columns.items() if name not in parts}
-    return replace(found, x=x, columns=columns, scaling={}, stored="", notes=(*found.notes, note))
+    note = f"{content.stored} is read as the numbers that it stands for, by {names}."
+    columns = {name: values for name, values in content.columns.items() if name not in parts}
+    return replace(content, x=x, columns=columns, scaling={}, stored="", notes=(*content.notes, note))
 
 
 def _fitted(path: Path, name: str, values: np.ndarray, n: int, d: int) -> np.ndarray:

@@ -87,9 +87,9 @@ def _only(path: Path, kinds: Mapping[str, Mapping[str, Kind]], member: str | Non
     """The only table with vectors. Raises DataError where a table is named, which is not there."""
     if member is not None:
         raise bad(path, f"no table of this name; found {listed([*kinds])}", "Name one of these.", member)
-    fit = [table for table, found in kinds.items() if "vector" in found.values()]
+    fit = [table for table, columns in kinds.items() if "vector" in columns.values()]
     if len(fit) != 1:
-        of_numbers = [table for table, found in kinds.items() if {"real", "whole"} & {*found.values()}]
+        of_numbers = [table for table, columns in kinds.items() if {"real", "whole"} & {*columns.values()}]
         finding = f"which table? Found {listed(fit)}" if fit else f"no table with vectors; found {listed([*kinds])}"
         remedy = f"Write {printable(str(path), 1000)}::{printable((fit or of_numbers)[0])}." if fit or of_numbers else STORE
         raise bad(path, finding, remedy)

@@ -166,9 +166,9 @@ def test_columns_of_text_files_replace_those_of_any_source(photos: Workdir) -> N
     (photos / "ids.txt").write_text("".join(f"photo {i}\n" for i in range(60)))
     photos.here("relrep embed photos.npz -e pca --dim 3 --splits splits.txt --ids ids.txt -o a.h5 -q")
     photos.here("relrep embed photos.npz -e pca --dim 3 -o b.h5 -q")
-    found = store.read(str(photos / "a.h5"))
-    assert found.obs["split"].tolist() == [b"test"] * 20 + [b"train"] * 40 and found.ids[7] == b"photo 7"
-    assert found.space != store.read(str(photos / "b.h5")).space, "it was trained on other rows"
+    read_back = store.read(str(photos / "a.h5"))
+    assert read_back.obs["split"].tolist() == [b"test"] * 20 + [b"train"] * 40 and read_back.ids[7] == b"photo 7"
+    assert read_back.space != store.read(str(photos / "b.h5")).space, "it was trained on other rows"
     (photos / "ids.txt").write_text("".join(f"picture {i}\n" for i in range(60)))
     command = "relrep embed photos.npz -e pca --dim 3 --splits splits.txt --ids ids.txt -o a.h5 -q"
     only_line(photos.here(command.removesuffix(" -q"), 2), "a.h5: exists")  # other ids are another output

@@ -29,9 +29,9 @@ class Case:
     shell: bool = False
 
 
-def cases(*found: Case) -> Any:
+def cases(*actual: Case) -> Any:
     """One test for each; every tenth in a real shell, the others within this process, which says the same."""
-    sampled = [replace(case, shell=number % 10 == 0) for number, case in enumerate(found)]
+    sampled = [replace(case, shell=number % 10 == 0) for number, case in enumerate(actual)]
     return pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in sampled])
 
 

@@ -120,8 +120,8 @@ def test_places_that_are_no_cluster(spaces: Workdir, where: str, code: int, word
 @pytest.mark.slow
 def test_other_processes_evaluate_as_this_one(work: Workdir) -> None:
     command = "relrep evaluate a.h5 b.h5 gone.h5 --task knn,linear-probe --json"
-    found = [work.here(f"{command} {option}", 3).stdout for option in ("", "--cluster local:2")]
-    assert found[0] == found[1]
+    actual = [work.here(f"{command} {option}", 3).stdout for option in ("", "--cluster local:2")]
+    assert actual[0] == actual[1]
 
 
 def test_standard_input_is_for_one_process(spaces: Workdir) -> None:

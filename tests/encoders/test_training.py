@@ -122,8 +122,8 @@ def test_errors_of_reconstruction(name: str) -> None:
     loop = {"epochs": 30, "learning_rate": 1e-2, "patience": 99, "beta": 1e-3, "hidden": 32}
     trained = fit(name, **{key: value for key, value in loop.items() if key in ENCODERS[name].keywords})
     strange = np.random.default_rng(1).integers(0, 256, (30, 9, 6), dtype=np.uint8)
-    found = {kind: np.concatenate(list(errors(trained, of(x)) or [])) for kind, x in (("own", blobs()), ("noise", strange))}
-    assert found["own"].shape == (96,) and found["own"].mean() < found["noise"].mean() / 2
+    actual = {kind: np.concatenate(list(errors(trained, of(x)) or [])) for kind, x in (("own", blobs()), ("noise", strange))}
+    assert actual["own"].shape == (96,) and actual["own"].mean() < actual["noise"].mean() / 2
 
 
 def test_errors_are_those_of_pca() -> None:
@@ -301,8 +301,8 @@ def test_two_towers_and_no_views() -> None:
 def test_pairs() -> None:
     rng, rows = np.random.default_rng(0), np.arange(8)
     label = np.array([b"a", b"b", b"a", b"b", b"", b"a", b"c", b"b"])
-    found = pairs.by_label(label, np.array([0, 1, 2, 3, 4]))
-    drawn = np.stack([found.of(rows, rng) for _ in range(50)])
+    actual = pairs.by_label(label, np.array([0, 1, 2, 3, 4]))
+    drawn = np.stack([actual.of(rows, rng) for _ in range(50)])
     assert set(drawn[:, 0]) == {0, 2} == set(drawn[:, 5]) and set(drawn[:, 7]) == {1, 3}
     assert set(drawn[:, 4]) == {4} and set(drawn[:, 6]) == {6}, "without a label among training rows, the item itself"
     x = np.array([[1, 0], [0.9, 0.1], [0, 1], [0.1, 0.9]], np.float32)
@@ -322,12 +322,12 @@ def test_held_out_rows_have_positives() -> None:
     """Their loss is that of pairs: of rows that are their own positives it would be 0 throughout."""
     items, split = clouds(90), np.array([b"train"] * 60 + [b"valid"] * 30)
     e = Embedding(items.x[:80], items.ids[:80], uri="e.h5")
-    found = pairs.by_neighbors(items.ids, np.arange(60), np.arange(60, 90), e, 3)
-    log = train("siamese", of(items.x, obs={"split": split}, pairs=found), np.arange(60), dim=4, margin=0.0).log
+    actual = pairs.by_neighbors(items.ids, np.arange(60), np.arange(60, 90), e, 3)
+    log = train("siamese", of(items.x, obs={"split": split}, pairs=actual), np.arange(60), dim=4, margin=0.0).log
     assert all(record["held_out_loss"] > 1e-6 for record in log)
     changed = items.x.copy()
     changed[80:] = 0
-    other = train("siamese", of(changed, obs={"split": split}, pairs=found), np.arange(60), dim=4, margin=0.0).log
+    other = train("siamese", of(changed, obs={"split": split}, pairs=actual), np.arange(60), dim=4, margin=0.0).log
     assert other == log, "valid rows that the file lacks are not held out"
 
 
@@ -376,8 +376,8 @@ def test_rotation_keeps_distances(height: int, width: int) -> None:
     assert np.ptp(np.arctan2(centre[:, 1], centre[:, 0])) > 5, "every angle occurs"
     torch.manual_seed(0)
     angle = 2 * np.pi * torch.rand(20).double().numpy()
-    found = np.arctan2(centre[:, 1], centre[:, 0]) - np.pi / 4
-    assert np.abs(np.exp(1j * found) - np.exp(-1j * angle)).max() < 0.02, "by the angle that was drawn"
+    actual = np.arctan2(centre[:, 1], centre[:, 0]) - np.pi / 4
+    assert np.abs(np.exp(1j * actual) - np.exp(-1j * angle)).max() < 0.02, "by the angle that was drawn"
     spread = (mass * ((x - centre[:, :1, None]) ** 2 + (y - centre[:, 1:, None]) ** 2)).sum((1, 2))
     assert (spread > 4).all() and (spread < 4.6).all(), "4, and what interpolation adds"
 
@@ -412,8 +412,8 @@ def communities(n: int = 60, seed: int = 0) -> Items:
     """Two groups of nodes, joined within; a feature names its node, so that only the edges tell."""
     rng = np.random.default_rng(seed)
     code = np.arange(n) % 2
-    found = {tuple(sorted(pair)) for pair in rng.integers(0, n, (6 * n, 2)).tolist() if code[pair[0]] == code[pair[1]]}
-    edges = np.array(sorted(pair for pair in found if pair[0] != pair[1]))
+    actual = {tuple(sorted(pair)) for pair in rng.integers(0, n, (6 * n, 2)).tolist() if code[pair[0]] == code[pair[1]]}
+    edges = np.array(sorted(pair for pair in actual if pair[0] != pair[1]))
     return of(np.eye(n, dtype=np.float32), obs={"label": np.array([b"a", b"b"])[code]}, edges=edges)
 
 
@@ -434,11 +434,11 @@ def test_vectors_of_gcn_by_hand() -> None:
     task = supervised.gcn(Facts((3,), classes=2), dim=2, nodes=4)
     task.network.eval()
     with torch.inference_mode():
-        found = task.encode(torch.from_numpy(x), graph).numpy()
+        actual = task.encode(torch.from_numpy(x), graph).numpy()
         (w, c), (v, b) = ((layer.weight.numpy(), layer.bias.numpy()) for layer in task.network["encoder"])
     shares = np.array([[1 / 4, -1 / 4, 1 / 2], [1 / 2, 0, -1 / 2], [0, 0, 0], [-1 / 4, -1 / 2, -1 / 4]])
     a = graph.to_dense().numpy()
-    np.testing.assert_allclose(found, a @ (np.maximum(a @ (shares @ w.T + c), 0) @ v.T + b), atol=1e-5)
+    np.testing.assert_allclose(actual, a @ (np.maximum(a @ (shares @ w.T + c), 0) @ v.T + b), atol=1e-5)
 
 
 @pytest.mark.slow

@@ -32,8 +32,8 @@ def job(function: str, count: int, shared: Any = None) -> Job:
     return Job("counting", f"engine_tasks:{function}", "engine_tasks:start", shared, [Task((i,), f"{i}") for i in range(count)])
 
 
-def results(found: list[Outcome]) -> list[Any]:
-    return [str(one.error) if one.error else one.result for one in found]
+def results(actual: list[Outcome]) -> list[Any]:
+    return [str(one.error) if one.error else one.result for one in actual]
 
 
 def test_processes_give_the_outcomes_of_this_process_in_its_order() -> None:
@@ -60,9 +60,9 @@ def test_the_task_of_a_killed_process_is_done_again(tmp_path: Path) -> None:
 
 
 def test_a_task_that_always_kills_its_process_becomes_an_error() -> None:
-    found = results(list(outcomes(job("fall_always", 3), TWO)))
-    assert found[0] == 0 and found[2] == 2
-    assert "ended 3 times, the last time by signal SIGKILL" in found[1]
+    actual = results(list(outcomes(job("fall_always", 3), TWO)))
+    assert actual[0] == 0 and actual[2] == 2
+    assert "ended 3 times, the last time by signal SIGKILL" in actual[1]
 
 
 def test_a_bug_in_a_process_is_raised_with_its_traceback() -> None:

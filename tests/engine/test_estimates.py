@@ -56,8 +56,8 @@ def test_too_little_memory_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_speed_of_this_machine_is_some_speed() -> None:
-    found = speed_here()
-    assert 1e8 < found.double < 1e13 and 0.01 < found.reference < 100
+    actual = speed_here()
+    assert 1e8 < actual.double < 1e13 and 0.01 < actual.reference < 100
 
 
 @pytest.mark.slow

@@ -28,10 +28,10 @@ def variables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, st
     """A running SLURM; where its daemons do not start, the tests are skipped with what they say."""
     with ExitStack() as stack:
         try:
-            found = stack.enter_context(slurm.cluster(tmp_path_factory.mktemp("slurm")))
+            actual = stack.enter_context(slurm.cluster(tmp_path_factory.mktemp("slurm")))
         except (subprocess.CalledProcessError, TimeoutError) as error:
             pytest.skip(f"SLURM does not start here: {getattr(error, 'stderr', None) or error}")
-        yield found
+        yield actual
 
 
 @pytest.fixture

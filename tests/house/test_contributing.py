@@ -64,8 +64,8 @@ def test_each_example_is_offered_and_works(plugins: Path, environment: Mapping[s
     ):
         shown = relrep(plugins, environment, command)
         assert all(word in shown for word in offered), (command, shown)
-    found = relrep(plugins, environment, "compare a.npy b.npy --metric canberra --format tsv")
-    record = dict(zip(*(line.split("\t") for line in found.splitlines()), strict=True))
+    actual = relrep(plugins, environment, "compare a.npy b.npy --metric canberra --format tsv")
+    record = dict(zip(*(line.split("\t") for line in actual.splitlines()), strict=True))
     a, b = (np.load(plugins / f"{name}.npy") for name in "ab")
     assert float(record["value"]) == pytest.approx((np.abs(a - b) / (np.abs(a) + np.abs(b))).sum(1).mean())
     relrep(plugins, environment, "anchor a.npy -n 10 --strategy spaced -o anchors.h5")

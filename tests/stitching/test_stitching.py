@@ -62,8 +62,8 @@ def stitched(
 
 
 def translated(spaces: Sequence[Embedding], anchors: np.ndarray, name: str) -> list[Route]:
-    found = [Method(name, None, name, TRANSLATORS[name].resolve({}))]
-    return methods.routes(found, partial(vectors_of, spaces, anchors))
+    actual = [Method(name, None, name, TRANSLATORS[name].resolve({}))]
+    return methods.routes(actual, partial(vectors_of, spaces, anchors))
 
 
 def vectors_of(spaces: Sequence[Embedding], anchors: np.ndarray, place: int) -> np.ndarray:
@@ -194,9 +194,9 @@ def test_the_interval_of_few_values_is_the_bootstrap() -> None:
     """Counts are drawn instead of rows: the same distribution, so the same interval but for chance."""
     hits = (np.random.default_rng(0).random(2000) < 0.8).astype(float)
     rng = np.random.default_rng(0)
-    found = np.mean([bootstrap_of_few(hits, rng) for _ in range(20)], 0)
+    actual = np.mean([bootstrap_of_few(hits, rng) for _ in range(20)], 0)
     wanted = np.mean([bootstrap(hits, rng) for _ in range(20)], 0)
-    assert found == pytest.approx(wanted, abs=0.001)
+    assert actual == pytest.approx(wanted, abs=0.001)
     some = np.random.default_rng(0).random(200)
     assert bootstrap_of_few(some, np.random.default_rng(1)) == bootstrap(some, np.random.default_rng(1))
 
@@ -269,12 +269,12 @@ def test_test_rows_bear_on_nothing_that_is_fitted() -> None:
         m for m in methods.methods(wanted, Recipe(anchors, BOTH)) if not (m.universe or (m.recipe and m.recipe.transductive))
     ]
     for m in fitted:
-        found = []
+        actual = []
         for spaces in ([a, b], [a, spoilt]):
             seen = spaces if m.recipe is None else [relative(e, basis(e, m.recipe)) for e in spaces]
             routes = methods.routes([m], partial(vectors_of, spaces, anchors))
-            found.append([r for r in stitched(seen, "linear", routes=routes) if r["encoder"] == "None.h5"])
-        assert found[0] == found[1], m.label
+            actual.append([r for r in stitched(seen, "linear", routes=routes) if r["encoder"] == "None.h5"])
+        assert actual[0] == actual[1], m.label
 
 
 # Methods
@@ -286,14 +286,14 @@ def labels(names: Sequence[str] = (), aggregates: Sequence[str] = ("sum",), **re
 
 
 def test_all_shows_every_method_in_every_variant() -> None:
-    found = labels(["all"])
-    plain = [label for label in found if "transductive" not in label]
+    actual = labels(["all"])
+    plain = [label for label in actual if "transductive" not in label]
     assert plain[:5] == ["none", "absolute", "cosine", "cosine+center", "cosine+standardize"]
-    assert "euclidean+standardize" in found and "euclidean+center" not in found, "it does not feel the origin"
-    assert "cosine,euclidean/sum+center+standardize" in found
+    assert "euclidean+standardize" in actual and "euclidean+center" not in actual, "it does not feel the origin"
+    assert "cosine,euclidean/sum+center+standardize" in actual
     assert plain[-len(PARAMS) :] == [*TRANSLATORS, *UNIVERSES]
-    assert {"cosine+center", "cosine+center+transductive"} <= set(found)
-    assert "cosine+transductive" not in found, "nothing is fitted, so nothing differs"
+    assert {"cosine+center", "cosine+center+transductive"} <= set(actual)
+    assert "cosine+transductive" not in actual, "nothing is fitted, so nothing differs"
     assert labels(["relative"], transductive=True) == ["cosine+transductive", "euclidean+transductive"]
 
 

@@ -39,9 +39,9 @@ def written(folder: Path) -> dict[str, Path]:
 def test_content_tells(tmp_path: Path, ending: str) -> None:
     for kind, path in written(tmp_path).items():
         other = path.rename(tmp_path / f"other{ending}")
-        found = found_in(other)
-        assert np.array_equal(found.x, X)
-        assert found.notes == ((f"read as {kind}, by its content.",) if kind else ())
+        content = found_in(other)
+        assert np.array_equal(content.x, X)
+        assert content.notes == ((f"read as {kind}, by its content.",) if kind else ())
 
 
 @pytest.mark.parametrize(("ending", "message"), [(".w2v", ".w2v"), (".model", ".model"), ("", "that it lacks")])

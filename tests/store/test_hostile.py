@@ -70,16 +70,16 @@ def test_hostile_files_are_refused_in_one_line(cases: dict[str, Case], name: str
 @pytest.mark.parametrize("name", HONEST)
 def test_honest_files_are_read_as_h5py_reads_them(cases: dict[str, Case], name: str) -> None:
     case = named(cases, name)
-    found = found_in(case.path, case.member, hdf5=True)
+    content = found_in(case.path, case.member, hdf5=True)
     with h5py.File(case.path) as file:
         item = file[case.member or "/"]
         group = item if isinstance(item, h5py.Group) else item.parent
         x = item if isinstance(item, h5py.Dataset) else item.get("X", item.get("embeddings"))
-        assert np.array_equal(found.x, x[()]) and found.x.dtype.kind == "f"
+        assert np.array_equal(content.x, x[()]) and content.x.dtype.kind == "f"
         ids = group.get("ids", group.get("obs/id", file.get("obs/_index")))
         if ids is not None:
             read = ids.asstr()[()] if h5py.check_string_dtype(ids.dtype) else ids[()]
-            assert found.ids is not None and [i.decode() for i in found.ids] == [str(i) for i in np.ravel(read)]
+            assert content.ids is not None and [i.decode() for i in content.ids] == [str(i) for i in np.ravel(read)]
 
 
 @pytest.mark.parametrize("name", [name for name, _, _, expect, _ in base.MAKERS if expect == VALUES])

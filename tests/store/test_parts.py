@@ -172,8 +172,8 @@ def test_metadata_without_ids_leaves_row_numbers_and_names_candidates(tmp_path: 
     for i, rows in enumerate(SLICES, FIRST):
         columns = pa.table({"caption": IDS[rows], "width": [i] * len(IDS[rows])})
         pq.write_table(columns, path / "metadata" / f"metadata_{i}.parquet")
-    found = found_in(path)
-    assert found.ids is None and found.unread == ("caption",)
+    content = found_in(path)
+    assert content.ids is None and content.unread == ("caption",)
     assert found_in(path, None, Reading(id_column="caption")).ids.tolist() == [i.encode() for i in IDS]
 
 

@@ -64,10 +64,10 @@ PER_ITEM = [
 @pytest.mark.parametrize("write", [npz, safetensors, hdf5])
 @pytest.mark.parametrize("given, right", RIGHT + PER_ITEM, ids=lambda value: "+".join(value) if isinstance(value, dict) else "")
 def test_scales_beside_integers(tmp_path: Path, write: Callable[..., Path], given: dict[str, Any], right: np.ndarray) -> None:
-    found = found_in(write(tmp_path / "a", **given))
-    assert found.x.dtype == np.float32 and np.allclose(found.x, right, rtol=1e-6, atol=1e-5)
-    assert any(note.startswith("int8 is read as the numbers that it stands for, by ") for note in found.notes)
-    assert found.ids is None and not found.unread
+    content = found_in(write(tmp_path / "a", **given))
+    assert content.x.dtype == np.float32 and np.allclose(content.x, right, rtol=1e-6, atol=1e-5)
+    assert any(note.startswith("int8 is read as the numbers that it stands for, by ") for note in content.notes)
+    assert content.ids is None and not content.unread
 
 
 @pytest.mark.parametrize("given, right", RIGHT, ids=lambda value: "+".join(value) if isinstance(value, dict) else "")
@@ -112,8 +112,8 @@ def test_scales_that_do_not_fit_or_say_the_same_are_refused(tmp_path: Path) -> N
 def test_an_offset_alone_says_nothing(tmp_path: Path, write: Callable[..., Path]) -> None:
     """It may be the place of a text, and such a place may be an id."""
     path = write(tmp_path / "a", offsets=np.arange(N) * 7 + 3)
-    found = found_in(path)
-    assert np.array_equal(found.x, CODES) and (found.unread == ("offsets",) or path.suffix == ".safetensors")
+    content = found_in(path)
+    assert np.array_equal(content.x, CODES) and (content.unread == ("offsets",) or path.suffix == ".safetensors")
 
 
 def test_real_numbers_have_no_scale(tmp_path: Path) -> None:

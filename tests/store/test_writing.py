@@ -335,12 +335,12 @@ def test_one_flipped_bit_is_found(work: Workdir) -> None:
 
 def test_digest_covers_every_bit_of_x() -> None:
     x, ids = np.random.default_rng(0).standard_normal((7, 3)).astype("f4"), np.arange(7).astype("S1")
-    found = {digest(x, ids)}
+    actual = {digest(x, ids)}
     for place in range(8 * x.nbytes):
         flipped = x.copy()
         flipped.view(np.uint8).reshape(-1)[place // 8] ^= 1 << place % 8
-        found.add(digest(flipped, ids))
-    assert len(found) == 1 + 8 * x.nbytes
+        actual.add(digest(flipped, ids))
+    assert len(actual) == 1 + 8 * x.nbytes
 
 
 # --- names and links ---
