@@ -96,7 +96,9 @@ def _listed(entry: Strategy, choice: AnchorChoice) -> tuple[np.ndarray | None, l
 def _line(uri: str, item: str) -> str:
     """An id as a line: unchanged in a pipe, with control characters escaped on a terminal."""
     if "\n" in item:
-        raise DataError(f"id {printable(item)} holds a line feed, which one id a line cannot say", "Write -o FILE.", file=uri)
+        raise DataError(
+            f"id {printable(item)} holds a line feed, which a file of one id a line cannot hold", "Write -o FILE.", file=uri
+        )
     return (printable(item, 4096) if sys.stdout.isatty() else item) + "\n"
 
 

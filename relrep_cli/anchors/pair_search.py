@@ -97,7 +97,9 @@ def truth_of(truth: str, spaces: Sequence[Embedding]) -> Pairs:
     numbered = {e.row_ids for e in spaces} != {False} and not all(e.row_ids and e.n == spaces[0].n for e in spaces)
     if not len(shared) or numbered:
         raise DataError(
-            "share no ids to be the truth", "Name a pairs file with --truth.", file=f"{spaces[0].uri} and {spaces[1].uri}"
+            "share no ids, so no pair is known to be right",
+            "Name a pairs file with --truth.",
+            file=f"{spaces[0].uri} and {spaces[1].uri}",
         )
     return Pairs(shared, shared, uri=BY_ID)
 
@@ -122,7 +124,7 @@ def _places(pairs: Pairs, sides: Sequence[Candidates], partly: bool = False) -> 
 
 
 def _records(matching: Matching, true: np.ndarray | None, seeds: int, rng: np.random.Generator) -> list[Record]:
-    weak = "most rows found no counterpart: the files hold different items, or the spaces differ by more than a turn"
+    weak = "most rows found no counterpart: the files hold different items, or the spaces differ by more than a rotation"
     records: list[Record] = [
         {"name": "pairs", "value": len(matching.places), "advice": ""},
         {"name": "confidence", "value": matching.confidence, "advice": weak if matching.confidence < 0.5 else ""},

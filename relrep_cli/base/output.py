@@ -73,7 +73,7 @@ class StderrNotes(logging.Handler):
         for kind, same in self.grouped.items():
             more = len(same) - EACH
             if more > 0:
-                self._print(same[-1] if more == 1 else f"the same of {more} more: {kind}")
+                self._print(same[-1] if more == 1 else f"the same for {more} more: {kind}")
         self.grouped = {}
         super().close()
 

@@ -71,7 +71,7 @@ class Records:
             self._state.damaged += 1
             if self._state.damaged == 1:
                 why = error.strerror if isinstance(error, OSError) else error
-                self._say(f"{self.folder}: record {name} cannot be used ({why}); its task is done again.")
+                self._say(f"{self.folder}: record {name} cannot be used ({why}); its task runs again.")
             return None
         return content
 
@@ -88,7 +88,7 @@ class Records:
         except OSError as error:
             self._state.broken = True
             why = "it is not a folder" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
-            self._say(f"{self.folder}: cannot keep finished results ({why}); they are computed all the same.")
+            self._say(f"{self.folder}: cannot keep finished results ({why}); goes on without them.")
 
     def _say(self, note: str) -> None:
         if not self.quiet:
@@ -104,7 +104,7 @@ class Records:
         if self.folder is None:
             return
         if self._state.damaged > 1:
-            self._say(f"{self.folder}: {self._state.damaged} records could not be used; their tasks were done again.")
+            self._say(f"{self.folder}: {self._state.damaged} records could not be used; their tasks ran again.")
         _unfinished.discard(self.folder)
         if self.keep:
             return

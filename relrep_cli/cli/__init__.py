@@ -220,7 +220,7 @@ def _exit_code(arguments: list[str]) -> int:
         return _failed("not enough memory for this job.", errors.DATA, debug)
     except Exception as error:
         if isinstance(error, OSError) and error.errno in errors.NO_DESCRIPTORS:
-            what = "too few file descriptors: this shell lets a process open no more files"
+            what = "too few file descriptors: this shell does not let a process open more files"
             return _failed(f"{what}. Raise the limit with ulimit -n, then try again.", errors.WRITE, debug)
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             silence_stdout()

@@ -78,7 +78,7 @@ class Options:
         str,
         typer.Option(
             "--report",
-            help="Print how good the anchors of this file are for FILEs.",
+            help="Report the quality of this file's anchors for FILEs.",
             metavar="FILE",
             show_default=False,
         ),

@@ -35,7 +35,7 @@ class Options:
         bool, typer.Option("--check", help="Read every record, and print those that are damaged; exit with 3 for any.")
     ] = False
     prune: Annotated[
-        bool, typer.Option("--prune", help="Remove damaged records, and what runs that were killed left a day ago or earlier.")
+        bool, typer.Option("--prune", help="Remove damaged records, and what killed runs left behind more than a day ago.")
     ] = False
     older_than: Annotated[
         float | None,

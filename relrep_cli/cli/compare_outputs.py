@@ -68,7 +68,9 @@ class Targets:
         store.agree(self.output, self.style, more=PAGES)
         if self.per_row and is_h5ad(self.per_row) and not any(map(is_h5ad, inputs)):
             remedy = "Name a .tsv, .parquet or .h5 file."
-            raise UsageError("a copy of an .h5ad is written, and none is compared", remedy, place=f"--per-row {self.per_row}")
+            raise UsageError(
+                "it is written as a copy of a compared .h5ad, and none is compared", remedy, place=f"--per-row {self.per_row}"
+            )
         if self.per_row and not is_h5ad(self.per_row):
             store.agree(self.per_row, more=ROWS_IN_HDF5)
 

@@ -89,7 +89,7 @@ class EngineOptions(ProcessOptions, ShardOptions):
 def refuse_standard_input(files: Iterable[str]) -> None:
     """Raise UsageError for `-`, which no other process can read."""
     if any(uri.partition("::")[0] == "-" for uri in files):
-        raise UsageError("- is read by one process only", "Save the input as a file, and name the file.")
+        raise UsageError("only one process can read standard input (-)", "Save the input as a file, and name the file.")
 
 
 def refuse_no_rows(running: RowOptions, output: str, files: Iterable[str]) -> None:

@@ -110,7 +110,7 @@ class Options:
     ] = ""
     against: Annotated[
         str,
-        _file("--against", "Test whether each other file is better or worse than FILE; all tests every two files."),
+        _file("--against", "Test whether each other file is better or worse than FILE; all tests every pair of files."),
     ] = ""
     per_class: Annotated[bool, typer.Option("--per-class", help="Add the values of each class.")] = False
     matrix: Annotated[
@@ -200,7 +200,7 @@ def _plan(options: Options) -> EvaluationPlan:
     if options.against:
         check_against(options.against, files)
     if options.reference and FOREIGN not in tasks:
-        raise UsageError("--reference is read by task foreign alone", "Write --task foreign, or leave it out.")
+        raise UsageError("--reference works only with --task foreign", "Write --task foreign, or leave it out.")
     if options.score_column and not options.anomalies:
         raise UsageError("--score-column needs --anomalies FILE", "Name the anomalies, or leave it out.")
     return EvaluationPlan(

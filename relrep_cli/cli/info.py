@@ -64,7 +64,7 @@ def info(options: Options) -> None:
             records.append({"file": file, "name": "error", "value": str(error)})
     if several and style.on_stdout in FOR_EYES:
         write(_one_row_each(records), ["file", *IN_ROWS], style)
-        say(f"relrep info {shlex.quote(str(records[0]['file']))} says all that is known of the first.")
+        say(f"relrep info {shlex.quote(str(records[0]['file']))} prints all that is known of the first.")
     else:
         write(records, COLUMNS, style)
     _judge(records)
@@ -87,7 +87,7 @@ def _judge(records: list[Record]) -> None:
     if changed:
         raise DataError(
             "the content does not match its digest; X or ids were changed after writing",
-            "Take the original file, or write it again from what made it.",
+            "Take the original file, or make it again from its source.",
             file=", ".join(changed),
         )
     if verdicts:
@@ -109,7 +109,7 @@ def _members(file: str) -> list[str]:
     if len(names) <= 1 or "/" in names:
         return [file]
     if len(names) > MOST:
-        say(f"{file}: holds {len(names)} embeddings or more; here are the first {MOST}. Write {file}::NAME for another.")
+        say(f"{file}: holds {len(names)} or more embeddings; here are the first {MOST}. Write {file}::NAME for another.")
     return [f"{file}::{name.strip('/')}" for name in names[:MOST]]
 
 

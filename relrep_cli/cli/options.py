@@ -268,7 +268,7 @@ def _report_old_variables(parameters: list[inspect.Parameter], command: str) -> 
         if old in os.environ and _option_info(parameter) is not None:
             names = _variables(parameter, command)
             if old not in names:
-                say(f"{old} is not read any more; write {names[0]}.")
+                say(f"{old} is no longer read; write {names[0]}.")
 
 
 def names_of(registry: Registry, help: str, *flags: str, default: bool = True) -> Any:

@@ -69,6 +69,6 @@ class PictureOptions:
         except ValueError:
             size = (math.nan, math.nan)
         if not all(1 <= side <= LARGEST for side in size):
-            finding = f"--plot-size {self.plot_size} is no width and height from 1 to {LARGEST:g} inches"
+            finding = f"--plot-size {self.plot_size} is not a width and height from 1 to {LARGEST:g} inches"
             raise UsageError(finding, "Write --plot-size 3.3x3, for example.")
         return size

@@ -107,7 +107,7 @@ def _saved_head_plan(options: Options, file: str) -> SavedHeadPlan:
     other = next((option for name, option in explicit.items() if name not in allowed), "")
     if other or options.heads[1:]:
         raise UsageError(
-            f"{other or 'another head'} does not go with a saved head, which brings what it learnt and how", "Leave it out."
+            f"{other or 'another head'} does not go with a saved head, which keeps its own settings", "Leave it out."
         )
     saved = saved_heads.load(file)
     recipe_options = options.recipe

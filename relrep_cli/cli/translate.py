@@ -143,7 +143,7 @@ def _fitting(options: Options, target: Embedding | SpaceMaps) -> Fitting:
         assert target.anchor_ids is not None
         return Fitting(target.method, params, recipe or Recipe(target.anchor_ids), seed=options.seed)
     if method in UNIVERSES:
-        raise UsageError(f"--method {method} needs two or more files, or --into UNIVERSE that is one", "Name a translator.")
+        raise UsageError(f"--method {method} needs two or more files, or --into UNIVERSE", "Name a translator.")
     method = method or ORTHOGONAL
     params = options.given.choose(TRANSLATORS, [method])[method]
     options.given.refuse(UNIVERSES, f"--method {method}")

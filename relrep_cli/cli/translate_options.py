@@ -58,8 +58,8 @@ class Options:
         int | None,
         typer.Option(
             "--fit-rows",
-            help=f"Without --anchors: fit on at most so many shared training rows [default: {FIT_ROWS}; {UNIVERSE_ROWS} for a "
-            "universe].",
+            help=f"Without --anchors: fit on at most this many shared training rows [default: {FIT_ROWS}; {UNIVERSE_ROWS} "
+            "for a universe].",
             min=2,
             show_default=False,
         ),
@@ -78,7 +78,7 @@ class Options:
         float,
         typer.Option(
             "--least-recall",
-            help="With --report: the recall at ten that a bridge must have; of --queries, over that of re-embedding.",
+            help="With --report: recall@10 that a bridge must reach; with --queries, as a share of what re-embedding reaches.",
             min=0,
             max=1,
         ),

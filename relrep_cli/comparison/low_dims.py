@@ -25,7 +25,7 @@ def hint(e: Embedding, options: Sequence[str]) -> str:
     if not options or not is_flat(e):
         return ""
     written = " ".join(f"{option} {DISTANCES}" for option in dict.fromkeys(options))
-    return f"{printable(e.uri)}: has {e.d} dims, where angles say little of who is near. Write {written}."
+    return f"{printable(e.uri)}: has {e.d} dims, where angles say little about which items are near. Write {written}."
 
 
 def by_angle(registry: Registry[Any], chosen: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -71,7 +71,7 @@ def decode(trained: Trained, vectors: NDArray[Any], *, device: str = "cpu") -> I
     back = ENCODERS[trained.name].decode
     if back is None:
         known = ", ".join(name for name, entry in ENCODERS.items() if entry.decode is not None)
-        raise DataError(f"encoder {trained.name} has no way back to items", f"These have one: {known}.")
+        raise DataError(f"encoder {trained.name} has no way back to items", f"These encoders have one: {known}.")
     if vectors.shape[1] != trained.params["dim"]:
         dims = f"the vectors have {vectors.shape[1]} dims, those of the encoder {trained.params['dim']}"
         raise DataError(dims, "Give vectors of the encoder's own space.")

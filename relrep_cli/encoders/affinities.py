@@ -28,7 +28,7 @@ def affinity_graph(x: NDArray[np.float64], around: int) -> tuple[Any, float]:
     affinity.eliminate_zeros()
     affinity, parts = joined(affinity, x, lambda lengths: np.full(len(lengths), np.exp(-1)))
     if parts > 1:
-        say(f"the graph of nearest rows has {parts} parts; the shortest lines between them join them.")
+        say(f"the graph of nearest rows has {parts} parts; the shortest edges between them now join them.")
     return affinity.maximum(affinity.T), width
 
 

@@ -19,7 +19,7 @@ def decode_images(e: Embedding, trained: Trained, target: str, device: str, forc
         raise UsageError(f"--decode writes images, and {target} does not end in {ENDING}", "Choose such a name.")
     store.refuse(target, force, inputs)
     if len(trained.shape) == 1:
-        raise DataError("the encoder takes vectors, and --decode gives images back", "Give an encoder of images.")
+        raise DataError("the encoder takes vectors, and --decode makes images", "Give an encoder of images.")
     own = encoders.space(trained)
     if e.space != own:
         clash = f"its vectors are of space {printable(str(e.space))}, and the encoder's space is {own}"

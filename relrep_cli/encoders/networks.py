@@ -65,7 +65,7 @@ def _depth(shape: tuple[int, ...], dim: int) -> int:
     if dim % (height * width):
         near = max(1, round(dim / (height * width))) * height * width
         raise UsageError(
-            f"--dim is {dim}; a map of {height} x {width} cells holds multiples of {height * width}",
+            f"--dim is {dim}; a map of {height} x {width} cells needs a multiple of {height * width}",
             f"Write --dim {near}, or --bottleneck flat.",
         )
     return dim // (height * width)

@@ -24,8 +24,8 @@ from relrep_cli.encoders.model_inputs import averaged, file_digest, floats, plac
 from relrep_cli.numerics.blocks import release
 from relrep_cli.sources.items import Items
 
-Batch = Annotated[int, Param("Items that the model sees at once.", minimum=1)]
-Download = Annotated[bool, Param("Let the package fetch a model that is not on disk.")]
+Batch = Annotated[int, Param("Items that the model encodes at once.", minimum=1)]
+Download = Annotated[bool, Param("Let the package download a model that is not on disk.")]
 Layer = Annotated[
     int, Param("Layer whose tokens are pooled: 0 is the input, 1 the first layer, -1 the last.", minimum=-1000, maximum=1000)
 ]
@@ -33,7 +33,7 @@ POOLINGS = ("mean", "first", "last", "max", "model")
 Pooling = Annotated[str, Param("How tokens become a vector; model is the model's own last step.", choices=POOLINGS)]
 Length = Annotated[int, Param("Tokens of a text that are read, at most; 0 is as many as the model takes.", minimum=0)]
 PixelMean = Annotated[float, Param("Mean that is subtracted from pixels in 0..1.")]
-PixelStd = Annotated[float, Param("Standard deviation that pixels are then divided by.", minimum=1e-6)]
+PixelStd = Annotated[float, Param("Standard deviation by which pixels are then divided.", minimum=1e-6)]
 TEXTS: frozenset[Kind] = frozenset({"texts"})
 PICTURES: frozenset[Kind] = frozenset({"images"})
 VECTORS: frozenset[Kind] = frozenset({"vectors"})

@@ -92,7 +92,7 @@ def _test_rows(e: Embedding) -> Embedding:
 def _column(e: Embedding, name: str) -> np.ndarray:
     values, place = e.column(name), f"column {printable(name)}"
     if values.dtype.kind not in "fiu":
-        raise DataError("holds text, and a score is a number", "Name a column of numbers.", file=e.uri, place=place)
+        raise DataError("holds text; a score must be a number", "Name a column of numbers.", file=e.uri, place=place)
     if not np.isfinite(values).all():
         raise DataError("holds NaN or infinity", "Remove such rows.", file=e.uri, place=place)
     return np.asarray(values, np.float64)

@@ -32,7 +32,7 @@ def cluster(s: Space, *, clusters: Clusters = 0, seed: int = 0) -> Iterator[Find
     """
     count = clusters or len(s.classes)
     if count < 2:
-        raise NotApplicable("no classes to take the number of clusters from; write --clusters K")
+        raise NotApplicable("no classes, so nothing sets the number of clusters; write --clusters K")
     convention, assigned = _assigned(s, count, seed)
     kept, of = some(np.arange(len(s.test)), SHADED, seed)
     x = np.asarray(s.vectors(s.test[kept]), np.float64)

@@ -20,11 +20,11 @@ NEEDS = {
     "labels": "no column {target!r} with the classes of items",
     "numbers": "no column {target!r} with a number for each item",
     "train": "no rows of split 'train' to learn from",
-    "unseen": "no split, so nothing tells rows to learn from and rows to judge by; write --holdout 0.2",
+    "unseen": "no split, so training and test rows cannot be told apart; write --holdout 0.2",
     "reference": "no clean file to compare with; name one with --reference",
-    "anomalies": "no anomalies to tell from its own items; name a file of the same space with --anomalies",
+    "anomalies": "no anomalies to compare its items with; name a file of the same space with --anomalies",
 }
-K = Annotated[int, Param("How many nearest training rows count.", minimum=1)]
+K = Annotated[int, Param("Number of nearest training rows.", minimum=1)]
 By = Annotated[
     Literal["cosine", "euclidean"],
     Param("Which rows are near: by cosine or by Euclidean distance.", choices=("cosine", "euclidean")),
@@ -90,7 +90,7 @@ class Space:
         }
         lacking = next((need for need in NEEDS if need in needs and not here[need]), "")
         if lacking == "unseen" and "split" in self.e.obs:
-            return "rows that it was fitted on would be judged; leave --split out, or name one of other rows"
+            return "the rows that it was fitted on would be scored; leave --split out, or name a split of other rows"
         if lacking == "labels" and self.numbers is not None:
             return f"column {printable(self.target)!r} holds numbers, not classes; --task regression predicts them"
         return NEEDS[lacking].format(target=printable(self.target)) if lacking else ""
@@ -256,5 +256,5 @@ def evaluate(space: Space, name: str, params: Mapping[str, Any], seed: int) -> l
         raise NotApplicable(lacking)
     findings = list(entry.function(space, **params, seed=seed))
     if not findings:
-        raise NotApplicable("it has no value, as where all judged items are the same")
+        raise NotApplicable("it has no value, perhaps because all scored items are the same")
     return findings

@@ -45,7 +45,7 @@ def regression(s: Space, *, k: K = 10, neighbours: By = "cosine", seed: int = 0)
     assert numbers is not None  # needs has seen to it
     rows, test = (part[np.isfinite(numbers[part])] for part in (s.train, s.test))
     if len(rows) < 2 or not len(test) or not numbers[test].std():
-        raise NotApplicable(f"column {printable(s.target)!r} has too few numbers, or one number only")
+        raise NotApplicable(f"column {printable(s.target)!r} has too few numbers, or the same number everywhere")
     base, queries = s.vectors(rows), s.vectors(test)
     ridge = train("linear", base, numbers[rows], 0, {}, seed)
     near = nearest(queries, base, k, by=neighbours)
@@ -100,6 +100,6 @@ def _judged(
     chance = float((constant == truth).mean())
     yield mean_of("accuracy", (predicted == truth).astype(np.float64), convention, truth, (0, 1), chance, ids)
     f1, without = grouped(lambda kept: weighted_f1(predicted[kept], truth[kept], count), len(truth))
-    convention += "; F1 of classes by their frequency"
+    convention += "; F1 averaged over classes by frequency"
     chance = weighted_f1(constant, truth, count)
     yield Finding("f1", f1, len(truth), convention, bounds=(0, 1), chance=chance, ids=ids, without=without)

@@ -33,7 +33,7 @@ def retrieval(s: Space, *, neighbours: By = "cosine", seed: int = 0) -> Iterator
     if not len(asking):
         raise NotApplicable("every item is alone in its class")
     x, n, ids = s.vectors(rows), len(rows), s.e.ids[rows]
-    alone = f"; {n - len(asking)} alone in their class do not ask" if len(asking) < n else ""
+    alone = f"; {n - len(asking)} alone in their class are left out as queries" if len(asking) < n else ""
     convention = f"each item among {n - 1} others, {neighbours}, self excluded{alone}"
     ks = [k for k in RECALLS if k < n]
     near = nearest(x, x, ks[-1], by=neighbours, exclude_self=True, rows=asking).rows

@@ -108,7 +108,7 @@ def _margins_among(x: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """(n,) the margins of all rows, NaN for a row that is alone in its class. Raises NotApplicable for a single class."""
     sizes, out = np.bincount(codes), np.full(len(x), np.nan)
     if np.count_nonzero(sizes) < 2 or sizes.max() < 2:
-        raise NotApplicable("there is one class only, or no class of two")
+        raise NotApplicable("there is only one class, or no class has two items")
     margins, order = _margins(x, codes, np.flatnonzero(sizes > 1).tolist())
     out[order] = margins
     return out

@@ -61,7 +61,7 @@ def _anchor_ids(anchors: Any) -> np.ndarray:
     """Ids (m,) of anchors. Raises UsageError for what can be none: vectors, fractions, a mask, or one item twice."""
     given = np.asarray(anchors)
     if given.ndim == 0 and given.dtype.kind in "iu":
-        raise UsageError(f"anchors are the number {given}", f"Choose so many with relrep.anchor(x, {given}).")
+        raise UsageError(f"anchors are the number {given}", f"Choose that many with relrep.anchor(x, {given}).")
     if given.ndim != 1 or given.dtype.kind in "fcb" or not given.size:
         form = "a mask" if given.dtype.kind == "b" else f"{given.dtype.name} of the shape {given.shape}"
         raise UsageError(

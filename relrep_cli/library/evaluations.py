@@ -59,12 +59,12 @@ def evaluate(
     (['accuracy', 'f1'], 30)
     """
     if score_column and anomalies is None:
-        raise UsageError("score_column needs anomalies", "Give them, or leave score_column out.")
+        raise UsageError("score_column needs anomalies", "Give anomalies, or leave score_column out.")
     es = named_spaces(spaces, (), labels)
     names = names_of(task)
     tasks = EVALUATIONS.choose(named_tasks(names, bool(COMPRESSING & set(options)), reference is not None), options)
     if reference is not None and FOREIGN not in tasks:
-        raise UsageError("reference is read by task foreign alone", 'Write task="foreign", or leave it out.')
+        raise UsageError("reference works only with task foreign", 'Write task="foreign", or leave it out.')
     odd = [] if anomalies is None else [as_embedding(anomalies, name="anomalies")]
     clean = None if reference is None else as_embedding(reference, name="reference")
     skips = ALL in names and COMPRESSION not in tasks

@@ -65,7 +65,7 @@ def _of_array(x: Any, name: str) -> Embedding:
         return _of_frame(x, name)
     values = np.asarray(x.detach().cpu() if hasattr(x, "detach") else x)
     if values.ndim == 0:
-        raise UsageError(f"{name} is {printable(type(x).__name__)}, no matrix", "Give a path, an array or a data frame.")
+        raise UsageError(f"{name} is {printable(type(x).__name__)}, not a matrix", "Give a path, an array or a data frame.")
     if values.ndim != 2 or not values.size:
         raise UsageError(f"{name} has the shape {values.shape}", "Give a matrix with one row for each item.")
     if values.dtype.kind not in "fiub":

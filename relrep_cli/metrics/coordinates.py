@@ -16,7 +16,7 @@ from relrep_cli.numerics.blocks import column_mean, row_blocks
 from relrep_cli.numerics.narrowing import scalable
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
-At = Annotated[int, Param("Count only ranks up to this one; 0 counts all.", minimum=0)]
+At = Annotated[int, Param("Count only ranks up to this one; 0 counts all ranks.", minimum=0)]
 
 
 @coordinate_metric(source="Moschella et al. 2022, sec. 4: mean cosine of paired rows")

@@ -26,7 +26,9 @@ LEAST = 100  # items for an interval of cknna
 
 Profile = Annotated[
     Literal["similarity", "distance"],
-    Param("What describes an item: cosine similarities or cosine distances to neighbours.", choices=("similarity", "distance")),
+    Param(
+        "What describes an item: its cosine similarities or cosine distances to neighbours.", choices=("similarity", "distance")
+    ),
 ]
 Epsilon = Annotated[
     float, Param("Added to CKNNA's denominator: 1e-6 as its authors do; 0 gives a space 1 with itself.", minimum=0)

@@ -70,7 +70,7 @@ def _both(x: np.ndarray, y: np.ndarray, penalty: float, convention: str, workspa
 def _held_out(parts: Parts, side: Basis, penalty: float) -> Score:
     n = parts.n
     if not penalty and len(side.sizes) >= n - 1:
-        raise NotApplicable(f"{n} items are not more than {len(side.sizes)} dims need: nothing is left to hold out; use ridge")
+        raise NotApplicable(f"{n} items are too few for {len(side.sizes)} dims: no item can be held out; use ridge")
     errors, spreads, wobble = _errors(parts.whole, parts.rows, parts.means(), side.to, side.sizes, penalty)
     value = 1 - errors.sum() / spreads.sum()
     jackknife = None
@@ -99,7 +99,7 @@ def _errors(
         z, target = (x[block] - mx) @ basis, y[block] - my
         leverage = 1 / n + np.square(z) @ shrink
         if (1 - leverage).min() < ALONE:
-            raise NotApplicable(f"row {block.start + int(leverage.argmax())} alone carries an axis; use ridge")
+            raise NotApplicable(f"row {block.start + int(leverage.argmax())} alone determines an axis; use ridge")
         errors[block] = np.square(target - z @ slopes).sum(1) / (1 - leverage) ** 2
         spreads[block] = np.square(target).sum(1) * (n / (n - 1)) ** 2
         own = 1 - 2 * leverage + 1 / n + np.square(z) @ (shrink**2 * sizes)

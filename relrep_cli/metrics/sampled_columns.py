@@ -55,9 +55,9 @@ def _factor(x: np.ndarray, name: str, workspace: Workspace) -> float:
     kept = squares > CONSTANT * m.n * np.square(mean)
     count = int(np.count_nonzero(kept))
     if count < 2:
-        raise NotApplicable(f"the {name} space has {count} columns that vary; there must be two to tell columns from rows")
+        raise NotApplicable(f"the {name} space has {count} columns that vary; it takes two or more")
     every = float(hsic.terms(m, 0, 0).unbiased())
     own = hsic.Terms(m.n, np.square(squares), (squares, squares), fourth).unbiased()[kept].sum()
     if not every - own > 1e-9 * every:
-        raise NotApplicable(f"the columns of the {name} space share nothing, so its self term is not positive")
+        raise NotApplicable(f"the columns of the {name} space are unrelated, so its self term is not positive")
     return float(np.sqrt(every / (every - own) * (count - 1) / count))

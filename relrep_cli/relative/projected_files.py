@@ -91,7 +91,7 @@ def project_file(file: str, recipe: Recipe, to_do: Projection) -> None:
     to = basis(e, recipe, double=to_do.stored == "float64", exact=to_do.exact)
     note_basis(e, to)
     if e.x.dtype.itemsize == 8 and to_do.dtype is None:
-        say(f"{file}: is float64 and computed so, but stored as float32; --dtype float64 keeps it.")
+        say(f"{file}: is float64 and computed in float64, but stored as float32; --dtype float64 keeps it.")
     attention: list[np.ndarray] = []
     records = records_for(output, None, to_do.force) if to_do.engine.elsewhere else Records(None)
     _write(e, to, to_do, chain([e, *recipe.anchor_sources], step), attention if weights else None, records)
@@ -123,7 +123,7 @@ def note_basis(embedding: Embedding, to: Basis) -> None:
 
 def _check(recipe: Recipe, to_do: Projection) -> None:
     if to_do.weights and (recipe.trained is None or not recipe.aggregate.endswith("attention")):
-        remedy = "Name a trained one that attends: self-attention or mlp-self-attention."
+        remedy = "Name a trained one with attention: self-attention or mlp-self-attention."
         raise UsageError("--weights needs --aggregator", remedy)
     if to_do.shard is not None and (to_do.weights or to_do.output == "-"):
         what = "--weights" if to_do.weights else "-o -"

@@ -111,7 +111,9 @@ def _split(path: Path, label: NDArray[np.bytes_], per_class: int, seed: int) -> 
     train = np.concatenate([order[label[order] == c][:per_class] for c in classes])
     others = order[~np.isin(order, train)]
     if len(others) < 2:
-        raise bad(path, f"{len(label)} nodes leave none to test beside {per_class} a class", "Give a smaller --per-class.")
+        raise bad(
+            path, f"{len(label)} nodes leave none to test with {per_class} a class in training", "Give a smaller --per-class."
+        )
     valid, test = min(VALID, len(others) // 3), min(TEST, len(others) - len(others) // 3)
     split = np.full(len(label), b"rest", "S5")
     split[train], split[others[:valid]] = b"train", b"valid"

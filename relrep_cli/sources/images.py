@@ -105,7 +105,7 @@ def _ask(files: list[Path], shape: tuple[int, ...] | None, resize: bool | None) 
         answer = child.run(decode, [os.fspath(file) for file in files], shape, resize, patience=60 + len(files))
     except child.Died as error:
         if len(files) == 1:
-            how = "crashes the decoder" if "crashed" in str(error) else "takes the decoder too long or too much memory"
+            how = "crashes the decoder" if "crashed" in str(error) else "the decoder ran out of time or memory"
             return [f"it {how}"]
         half = len(files) // 2
         return _ask(files[:half], shape, resize) + _ask(files[half:], shape, resize)
@@ -140,7 +140,7 @@ def _one(name: str, shape: list[int] | None, resize: bool) -> Any:
     if resize:
         whole = ImageOps.fit(whole, (shape[1], shape[0]), Image.Resampling.BILINEAR)
     elif (whole.height, whole.width) != (shape[0], shape[1]):
-        return f"it is {whole.height} x {whole.width}, the first picture {shape[0]} x {shape[1]}; --size makes them one"
+        return f"it is {whole.height} x {whole.width}, the first picture {shape[0]} x {shape[1]}; --size makes them equal"
     return whole.tobytes()
 
 

@@ -94,7 +94,7 @@ def retrieval_methods(target: str, chosen: Sequence[Method], recipe: Recipe | No
             raise UsageError("--target asif needs --anchors FILE", "Make one with relrep anchor.")
         return [Method("asif", replace(recipe, similarities={"cosine": {}}, aggregate=""))]
     if trained := next((m.label for m in chosen if m.trains), None):
-        raise UsageError(f"{trained} is trained with a head, and retrieval trains none", "Leave its --aggregate out.")
+        raise UsageError(f"{trained} is trained with a head, and retrieval trains no head", "Leave its --aggregate out.")
     return list(chosen)
 
 
@@ -162,7 +162,7 @@ class RetrievalPlan:
             yield record | flags
         if unequal:
             more = f" and {len(unequal) - 1} other pairs" if unequal[1:] else ""
-            say(f"{unequal[0]}{more}: {m.label} of unequal dims finds nothing: n/a.")
+            say(f"{unequal[0]}{more}: {m.label} of unequal dims cannot be looked up: n/a.")
 
     def _cycle_losses(self, m: Method, route: Route, es: Sequence[Embedding]) -> Losses:
         """Translators lose something on the way around; where all spaces meet in one, there is nothing to lose."""
@@ -206,7 +206,7 @@ def _shared(a: Embedding, b: Embedding) -> tuple[np.ndarray, np.ndarray]:
     places = find_ids(b.ids, a.ids[rows])
     if not (places >= 0).any():
         raise DataError(
-            "no test item of the first is in the second; queries need something to find",
+            "no test item of the first is in the second, so there is nothing to look up",
             "Give files that share test items.",
             file=f"{a.uri} and {b.uri}",
         )

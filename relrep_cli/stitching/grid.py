@@ -49,7 +49,9 @@ class Target:
         if not len(self.classes):
             if values.dtype.kind not in "fiub":
                 column = f"column {printable(self.column)}"
-                raise DataError("holds text, and numbers are predicted", "Name a column of numbers.", file=e.uri, place=column)
+                raise DataError(
+                    "holds text, but a regression needs numbers", "Name a column of numbers.", file=e.uri, place=column
+                )
             numbers = np.asarray(values, np.float64)
             return numbers, np.isfinite(numbers)
         class_places = find_ids(self.classes, values.astype("S"))
@@ -80,7 +82,7 @@ def target_of(spaces: Sequence[Embedding], column: str, numbers: bool = False) -
             raise DataError("holds text, not numbers", "Leave --numbers out.", file=words.uri, place=place)
         if all(np.nanstd(values.astype(np.float64)) == 0 for values in columns if len(values)):
             raise DataError(
-                "one number in all training rows: there is nothing to predict", "Name another --target.", place=place
+                "all training rows have the same number, so there is nothing to predict", "Name another --target.", place=place
             )
         return Target(column, np.zeros(0, "S1"))
     classes = np.unique(np.concatenate([values.astype("S") for values in columns]))

@@ -141,11 +141,11 @@ def _sentence(verdict: str, best: Fitting, now: Record, count: int, needed: int,
         more = ", and translate the index, too" if best.method in UNIVERSES else ""
         return f"bridge with {best.method}{more}: {sentence}, and {wanted:g} is wanted."
     if verdict == UNSURE:
-        return f"too few items to tell: {sentence}, and the lower end is to be {wanted:g}; {now['n']} items were looked up."
+        return f"too few items to tell: {sentence}, and the lower end must reach {wanted:g}; {now['n']} items were looked up."
     if verdict == MORE_ANCHORS:
         return f"not enough anchors: {sentence}; {count} were used, and about {needed} would reach {wanted:g}."
     if now["measure"] == KEPT:
-        return f"re-embed: {sentence}, and {wanted:g} is wanted; what more anchors would bring to queries is not known."
+        return f"re-embed: {sentence}, and {wanted:g} is wanted; how much more anchors would help queries is not known."
     return f"re-embed: {sentence}; not even {MORE[-1]} times the {count} anchors would reach {wanted:g}."
 
 

@@ -114,7 +114,7 @@ def query_pairs(
     chosen = np.sort(rng.permutation(np.unique(rows))[:QUERIES])
     if not len(chosen):
         raise DataError(
-            f"names no query of {queries.uri} with a relevant document that both models embedded and no map is fitted on",
+            f"names no query of {queries.uri} whose relevant document both models embedded and no map was fitted on",
             "Give such documents, or name other anchors.",
             file="--relevant",
         )

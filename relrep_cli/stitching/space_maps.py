@@ -81,7 +81,7 @@ class SpaceMaps:
         """The anchors in the target space, which another space can be fitted to. Raises UsageError when none are kept."""
         if self.anchors is None or self.anchor_ids is None or self.method not in UNIVERSES:
             raise UsageError(
-                "is a map between two spaces, which no third one can join",
+                "is a map between two spaces, and no third space can join it",
                 "Name an embedding file with --into, or a universe.",
                 file=self.uri,
             )

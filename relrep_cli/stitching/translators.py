@@ -34,7 +34,9 @@ Scaling = Annotated[
 ]
 Rank = Annotated[int, Param("Rank of the low-rank translator.", minimum=1)]
 Mixed = Annotated[float, Param("Share of the mean variance mixed into the covariances of cca.", minimum=0, maximum=1)]
-Least = Annotated[float, Param("Leave out directions of the anchors below this share of the strongest.", minimum=0, maximum=1)]
+Least = Annotated[
+    float, Param("Leave out directions of the anchors that are weaker than this share of the strongest.", minimum=0, maximum=1)
+]
 
 
 @dataclass(frozen=True, eq=False)

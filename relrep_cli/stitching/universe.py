@@ -35,7 +35,7 @@ Penalty = Annotated[
 Weight = Annotated[
     float,
     Param(
-        f"Power of the spaces' agreement by which the universe weighs a coordinate; 0 takes {BALANCED:g}, and {FOR_HEADS:g} "
+        f"Power of the spaces' agreement by which the universe weights a coordinate; 0 takes {BALANCED:g}, and {FOR_HEADS:g} "
         "for heads.",
         minimum=0,
     ),

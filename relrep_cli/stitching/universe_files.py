@@ -58,7 +58,7 @@ def build_universe(es: Sequence[Embedding], how: Building) -> tuple[Universe, Sp
     )
     records = list(_qualities(es, universe, rows, how.seed)) if len(rows.held[0]) else []
     if not records:
-        say("every shared item is an anchor, so nothing is left to measure the universe on.")
+        say("every shared item is an anchor, so none is left to measure the universe on.")
     return universe, maps, records
 
 

@@ -95,7 +95,7 @@ def _open(path: Path, member: str | None, reading: Reading, name: str | None = N
     except DataError as error:
         if name is not None:  # the temporary's own name means nothing to the user
             sentence = str(error).replace(str(path), name)
-            raise DataError(sentence.replace("Give the file its right name.", "Only HDF5 comes through a pipe.")) from None
+            raise DataError(sentence.replace("Give the file its right name.", "Only HDF5 can be read from a pipe.")) from None
         raise
 
 

@@ -101,7 +101,7 @@ def real(path: Path, values: np.ndarray, member: str | None) -> np.ndarray:
             out[rows, columns] = values[rows, columns]
             release(values[rows, columns])
         if values.dtype.kind in "iu" and values.dtype.itemsize == 8 and np.any(np.abs(out[rows]) >= EXACT):
-            raise bad(path, "holds integers of 2^53 or more, which no float holds exactly", "Are these ids?", member)
+            raise bad(path, "holds integers of 2^53 or more, which floats cannot hold exactly", "Are these ids?", member)
     return out
 
 

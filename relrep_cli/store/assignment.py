@@ -93,7 +93,7 @@ def _id_name(path: Path, content: Found, pool: Mapping[str, np.ndarray], reading
         ] or unique
     if len(unique) > 1 and any(not np.array_equal(named[unique[0]], named[n]) for n in unique[1:]):
         choices = " or ".join(f"--id-column {printable(n)}" for n in unique[:2])
-        raise bad(path, f"{listed(unique)} could each be the ids: their values are all different", f"Write {choices}.")
+        raise bad(path, f"{listed(unique)} could each be the ids: all of their values are different", f"Write {choices}.")
     strong = [n for n in named if n.strip().lower() in STRONG]
     return next(iter(unique or strong), None)
 

@@ -162,7 +162,7 @@ def found_in(path: Path, member: str | None = None, reading: Reading = PLAIN, *,
 
 def _refuse_idle(path: Path, content: Found, reading: Reading) -> None:
     """Raise DataError for what the user says of the vectors of a file that has none of that kind."""
-    remedy = "Leave it out, or say it of one file: 'FILE?{}'."
+    remedy = "Leave it out, or give it for one file: 'FILE?{}'."
     if reading.transpose and content.layout != "array":
         finding = "--transpose swaps the axes of an array, and the rows of this file are items"
         raise bad(path, finding, remedy.format("transpose"))
@@ -189,7 +189,9 @@ def _reader_of(path: Path) -> tuple[Reader, tuple[str, ...]]:
         kind = sniff(os.pread(file.fileno(), HEAD, 0))
     if kind == "text":
         known = "Word vectors are read from .txt, .vec and .glove, tables from .csv and .tsv, JSON from .json and .jsonl."
-        raise bad(path, f"this is text, and the ending {printable(ending) or 'that it lacks'} does not say of what kind", known)
+        raise bad(
+            path, f"this is text, and the ending {printable(ending) or 'that it lacks'} does not say of which kind", known
+        )
     known_reader = READERS.get(SUFFIXES.get(kind or "", ""))
     return (known_reader, (f"read as {kind}, by its content.",)) if known_reader else (_read_hdf5, ())
 

@@ -199,7 +199,9 @@ def chunked(item: Any, creation: Any, plan: DatasetPlan, width: int) -> DatasetP
         raise Refused(where, fault, "If it is honest, rewrite it with h5repack -f NONE -l CONTI.")
     filters = [filter_name(creation.get_filter(i), width, where) for i in range(creation.get_nfilters())]
     if len(set(filters)) != len(filters):
-        raise Refused(where, "a filter is applied to it twice, as only a decompression bomb needs", "Rewrite it with h5repack.")
+        raise Refused(
+            where, "a filter is applied to it twice, which only a decompression bomb needs", "Rewrite it with h5repack."
+        )
     table = chunk_table(item, chunks_of(shape, chunk), where)
     return replace(plan, chunk=chunk, filters=tuple(filters), table=table)
 

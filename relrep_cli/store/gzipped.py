@@ -57,7 +57,7 @@ def read_gzipped(path: Path, member: str | None = None, reading: Reading = PLAIN
         if not head.startswith(b"\x1f\x8b"):
             raise mistaken(path, head, "gzip-compressed data")
         if ending not in TEXTS:
-            finding = f"only text is read packed: {', '.join(f'{name}.gz' for name in TEXTS)}"
+            finding = f"only text is read when gzipped: {', '.join(f'{name}.gz' for name in TEXTS)}"
             raise bad(path, finding, "Unpack it with gunzip, or give it its right name.")
         handle, name = tempfile.mkstemp(ending, "relrep-")
         with temporary(Path(name)) as unpacked:
@@ -88,7 +88,7 @@ def _inflate(path: Path, file: FileIO, target: FileIO) -> None:
     except (zlib.error, gzip.BadGzipFile) as error:
         raise bad(path, f"its gzip stream is damaged ({printable(str(error))})", "Fetch it again.") from None
     if not total:
-        raise bad(path, "an empty file is packed in it", "Write it again.")
+        raise bad(path, "it holds an empty file", "Write it again.")
 
 
 def _write(target: FileIO, block: bytes) -> None:

@@ -108,7 +108,7 @@ def _refusal(source: Source, where: str, finding: str, remedy: str, members: lis
     if cut := re.search(r"truncated file: eof = (\d+),.*stored_eof = (\d+)", finding):
         return source.bad(f"truncated: {cut[1]} bytes of {cut[2]}", "Copy or write it again.")
     if "already open for write" in finding:
-        return source.bad("a program is still writing it, or died while it did", "Wait for it, or write the file again.")
+        return source.bad("a program is still writing it, or died while writing it", "Wait for it, or write the file again.")
     if members is not None:
         names = ", ".join(printable(name, 60) for name in members[:20]) + (", …" if len(members) > 20 else "")
         finding = f"{finding}; found {names}" if members else f"{finding}; this file holds none"

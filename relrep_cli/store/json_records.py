@@ -33,7 +33,7 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object of JSON. Raises ValueError for a name that stands twice, of which Python keeps the last."""
     record = dict(pairs)
     if len(record) != len(pairs):
-        raise ValueError("a name stands twice in one object")
+        raise ValueError("a name occurs twice in one object")
     return record
 
 

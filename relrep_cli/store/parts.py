@@ -242,7 +242,7 @@ def _refuse_copies(path: Path, parts: list[Found], joined: Found) -> None:
         if not is_id_name(name) or values.dtype.kind != "S" or not all(tells_rows_apart(part.columns[name]) for part in parts):
             continue
         if twice := duplicates(values):
-            some = f"{printable(name, 40)} stand in more than one part, such as {printable(twice[0], 60)}"
+            some = f"{printable(name, 40)} occur in more than one part, such as {printable(twice[0], 60)}"
             raise bad(path, f"{len(twice)} values of {some}", "Remove the copies, or write --by-position.")
 
 

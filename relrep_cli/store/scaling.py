@@ -72,7 +72,7 @@ def _fitted(path: Path, name: str, values: np.ndarray, n: int, d: int) -> np.nda
     if values.dtype.kind == "S" and np.char.isnumeric(np.char.lstrip(values, b"-").astype("U")).all():
         values = values.astype(np.float64)  # whole numbers of tables come as text
     if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
-        raise bad(path, f"holds no finite numbers, and its name says what the vectors stand for: {name}", "Rename it.", name)
+        raise bad(path, f"holds no finite numbers, and its name says that it scales the vectors: {name}", "Rename it.", name)
     values = np.asarray(values, np.float64)
     if name.strip().lower() in RANGES:
         if shape == (2, d):
@@ -88,7 +88,7 @@ def _fitted(path: Path, name: str, values: np.ndarray, n: int, d: int) -> np.nda
     if shape in ((d,), (1, d)):
         return values.reshape(1, d)
     finding = f"shape {shape}; a scale has one value, {n} for the rows, or {d} for the columns"
-    raise bad(path, finding, "Write it so, or give it another name if it is none.", name)
+    raise bad(path, finding, "Give it such a shape, or another name if it is not a scale.", name)
 
 
 def _line(path: Path, stored: str, parts: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -97,7 +97,7 @@ def _line(path: Path, stored: str, parts: Mapping[str, np.ndarray]) -> tuple[np.
     for meaning, names in (("factor", FACTOR), ("after", AFTER), ("before", BEFORE), ("ranges", RANGES)):
         known = [name for name in parts if name.strip().lower() in names]
         if len(known) > 1:
-            raise bad(path, f"{known[0]} and {known[1]} say the same of its integers", "Keep one.")
+            raise bad(path, f"{known[0]} and {known[1]} both scale its integers", "Keep one.")
         if known:
             one[meaning] = parts[known[0]]
     if "ranges" in one:

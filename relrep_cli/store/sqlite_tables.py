@@ -151,7 +151,7 @@ def _batches(path: Path, database: Any, table: str, chosen: Chosen, kinds: Mappi
 
 def _numbers(path: Path, values: Any, at: int) -> np.ndarray:
     if wrong := next((i for i, value in enumerate(values) if type(value) not in (int, float)), None):
-        raise bad(path, f"row {at + wrong} holds no number", "Every value of a coordinate must be one.")
+        raise bad(path, f"row {at + wrong} holds no number", "Every value of a coordinate must be a number.")
     return np.array(values, np.float64)
 
 

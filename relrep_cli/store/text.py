@@ -247,7 +247,9 @@ def parsed_vectors(path: Path, cells: list[str], at: int, width: int | None) -> 
             rows.append([float(value) for value in values])
         except ValueError:
             text = printable(next(value for value in values if not _numeric([value])), 40)
-            raise bad(path, f"row {number}: '{text}' is not a number", "Every part of a vector must be one.") from None
+            raise bad(
+                path, f"row {number}: '{text}' is not a number", "Every coordinate of a vector must be a number."
+            ) from None
     return np.array(rows, np.float64).reshape(len(rows), width or 0)
 
 

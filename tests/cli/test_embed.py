@@ -140,7 +140,7 @@ def test_broken_items_are_counted(photos: Workdir) -> None:
         ("photos.npz -e st --dim 3", "unknown encoder 'st'"),
         ("photos.npz -e torch:x --save-encoder y.safetensors", "--save-encoder keeps an encoder that this run trains"),
         ("photos.npz -e vicreg --augment none", "two views of an item are equal without --augment"),
-        ("photos.npz -e conv-ae --bottleneck map --dim 5", "a map of 2 x 2 cells holds multiples of 4. Write --dim 4"),
+        ("photos.npz -e conv-ae --bottleneck map --dim 5", "a map of 2 x 2 cells needs a multiple of 4. Write --dim 4"),
         ("cora -e pca --skip-bad --per-class 5", "the items are nodes of a graph; encoder pca takes images or vectors"),
         ("photos.npz -e pca --text-column x", "no table here"),
         ("photos.npz -e pca --save-encoder e.pt", "--save-encoder e.pt: the name must end in .safetensors"),

@@ -225,8 +225,8 @@ def test_the_colours_of_a_heatmap_are_the_bounds_of_the_metric(work: Workdir) ->
         ("--vmin 0.2", ["--vmin", "--plot, which is missing"]),
         ("--plot x.png --vmin 2 --vmax 1", ["--vmin 2 is not below --vmax 1"]),
         ("--plot x.png --vmin 1", ["--vmin 1 leaves no range"]),
-        ("--plot x.png --plot-size 4", ["--plot-size 4 is no width and height"]),
-        ("--plot x.png --plot-size 0.1x.", ["is no width and height"]),
+        ("--plot x.png --plot-size 4", ["--plot-size 4 is not a width and height"]),
+        ("--plot x.png --plot-size 0.1x.", ["is not a width and height"]),
         ("--plot x.png --plot-names a,b", ["names 2 files, and there are 3"]),
     ],
 )
@@ -399,7 +399,7 @@ def test_labels_that_differ_have_no_overlap_in_common(empty: Workdir) -> None:
     for name in ("a.npz", "b.npz"):
         np.savez(empty / name, x=rng.normal(size=(60, 6)), label=rng.integers(0, 3, 60))
     assert (
-        "common items different labels; make them alike" in empty.here("relrep compare a.npz b.npz -m label-overlap", 2).stderr
+        "common items different labels; make them agree" in empty.here("relrep compare a.npz b.npz -m label-overlap", 2).stderr
     )
 
 

@@ -303,8 +303,8 @@ def test_an_option_from_the_environment_is_a_default(work: Workdir) -> None:
 def test_old_names_of_variables_are_said(work: Workdir) -> None:
     done = work.here("relrep compare a.h5 b.h5 -m knn-jaccard", RELREP_METRIC="cka", RELREP_NEIGHBOURS="euclidean")
     assert done.rows[0]["metric"] == "knn-jaccard" and "cosine" in done.rows[0]["convention"]
-    assert done.stderr.count("RELREP_METRIC is not read any more; write RELREP_COMPARE_METRIC.") == 1
-    assert done.stderr.count("RELREP_NEIGHBOURS is not read any more; write RELREP_COMPARE_NEIGHBORS.") == 1
+    assert done.stderr.count("RELREP_METRIC is no longer read; write RELREP_COMPARE_METRIC.") == 1
+    assert done.stderr.count("RELREP_NEIGHBOURS is no longer read; write RELREP_COMPARE_NEIGHBORS.") == 1
 
 
 def test_both_spellings_of_neighbors(work: Workdir) -> None:

@@ -100,5 +100,5 @@ def test_values_are_means_over_repeats(empty: Workdir) -> None:
         assert r["n"] == M and r["p"] < 0.01 and "mean over 3 repeats" in r["convention"]
         assert r["ceiling_low"] is not None and r["ceiling_high"] is not None
     assert json.loads(empty.here(f"{command} --cache kept").stdout) == done
-    empty.error("relrep compare t.npz good.npz --repeats label", 2, "--repeats is read with --against only")
+    empty.error("relrep compare t.npz good.npz --repeats label", 2, "--repeats works only with --against")
     empty.error("relrep compare good.npz t.npz poor.npz --against all --repeats label -q", 3, "good.npz: no column 'label'")

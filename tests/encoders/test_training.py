@@ -173,7 +173,7 @@ def test_a_bottleneck_that_keeps_places() -> None:
     """9 x 6 pixels give 3 x 2 cells: a map of 12 numbers has two channels; 5 do not fit."""
     trained = fit("conv-ae", bottleneck="map", dim=12)
     assert trained.weights["encoder.7.weight"].shape[0] == 2 and vectors(trained, blobs()).shape == (96, 12)
-    with pytest.raises(UsageError, match=r"a map of 3 x 2 cells holds multiples of 6. Write --dim 6, or --bottleneck flat"):
+    with pytest.raises(UsageError, match=r"a map of 3 x 2 cells needs a multiple of 6. Write --dim 6, or --bottleneck flat"):
         fit("conv-ae", bottleneck="map", dim=5)
 
 
@@ -390,7 +390,7 @@ def test_classifier_and_what_it_needs() -> None:
     trained = train("classifier", items, np.arange(90), dim=4, channels=4, epochs=60, learning_rate=1e-2, patience=99)
     assert trained.log[-1]["train_accuracy"] > 0.9
     assert apart(encoded(trained, items)[90:], items.obs["label"][90:]) > 1.5 * apart(items.x[90:], items.obs["label"][90:])
-    with pytest.raises(DataError, match="the items have no labels, which encoder classifier learns from"):
+    with pytest.raises(DataError, match="the items have no labels, and encoder classifier learns from labels"):
         train("classifier", Items(items.x, items.ids, ""))
 
 
@@ -501,7 +501,7 @@ def test_eigenmaps_of_parts_far_apart(caplog: pytest.LogCaptureFixture) -> None:
     x, order = islands(), np.random.default_rng(1).permutation(150)
     train_maps = ENCODERS["laplacian-eigenmaps"].function
     trained = train_maps(of(x), np.arange(150), dim=6, around=5)
-    assert "has 5 parts; the shortest lines between them join them" in caplog.text
+    assert "has 5 parts; the shortest edges between them now join them" in caplog.text
     slow = 1 - trained.weights["values"]
     assert (slow[:4] > 1e-5).all() and slow[3] < slow[4] / 5
     z = encoded(trained, of(x)).reshape(5, 30, 6)

@@ -191,7 +191,7 @@ def test_a_column_can_say_how_odd_an_item_is() -> None:
     e = replace(e, obs={**e.obs, "error": np.arange(300.0)})
     odd = Embedding(np.zeros((2, 1)), text("xy"), obs={"error": np.array([1e6, -1.0])}, uri="odd")
     assert findings(space(e, anomalies=odd, score="error"), "anomaly")["auc"].value == 0.5
-    with pytest.raises(DataError, match="a: column label: holds text, and a score is a number"):
+    with pytest.raises(DataError, match="a: column label: holds text; a score must be a number"):
         findings(space(e, anomalies=odd, score="label"), "anomaly")
     with pytest.raises(DataError, match="a: has 5 dims, its anomalies 1"):
         findings(space(e, anomalies=odd), "anomaly")
@@ -280,7 +280,7 @@ def test_an_item_alone_in_its_class_does_not_ask() -> None:
         findings(space(replace(e, obs={**e.obs, "label": labels})), "retrieval")
     labels[[3, 6]] = b"pair"
     f = findings(space(replace(e, obs={**e.obs, "label": labels})), "retrieval")["recall@1"]
-    assert f.n == 2 and "8 alone in their class do not ask" in f.convention
+    assert f.n == 2 and "8 alone in their class are left out as queries" in f.convention
 
 
 # --- separation ---

@@ -98,7 +98,7 @@ def test_a_file_is_read_as_one_says(tmp_path: Path) -> None:
         (lambda: relrep.anchor(X, 61), "Write n=60 or less"),
         (lambda: relrep.project(X, X[:9]), r"anchors are float64 of the shape \(9, 6\). Give ids or row numbers"),
         (lambda: relrep.project(X, LABELS == 0), r"anchors are a mask"),
-        (lambda: relrep.project(X, 10), r"Choose so many with relrep.anchor\(x, 10\)"),
+        (lambda: relrep.project(X, 10), r"Choose that many with relrep.anchor\(x, 10\)"),
         (lambda: relrep.compare(X, Y, "cka"), 'Write metric="cka"'),
         (lambda: relrep.compare(X, None), "y is NoneType, no matrix"),
         (lambda: relrep.project(X, [1, 1]), "anchors are named twice, such as 1"),

@@ -62,7 +62,7 @@ def test_the_interval_of_large_numbers_does_not_overflow() -> None:
 
 def test_what_leaves_float64_is_said_to() -> None:
     a, b = (Embedding(side * 1e200, row_numbers(200)) for side in pair())
-    with pytest.raises(NotApplicable, match="the coordinates are too large for their squares to fit float64"):
+    with pytest.raises(NotApplicable, match="the squares of the coordinates do not fit float64"):
         measure("mse", {}, a, b)
 
 

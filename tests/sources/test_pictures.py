@@ -88,7 +88,7 @@ def test_cut_pictures(folder: Path) -> None:
 
 def test_pictures_of_other_sizes(folder: Path) -> None:
     Image.fromarray(colour(9, 9, 1)).save(folder / "train" / "dog" / "1.png")
-    with pytest.raises(DataError, match=r"dog/1.png: it is 9 x 9, the first picture 6 x 5; --size makes them one"):
+    with pytest.raises(DataError, match=r"dog/1.png: it is 9 x 9, the first picture 6 x 5; --size makes them equal"):
         items(folder)
     assert items(folder, size=5).x.shape == (8, 5, 5, 3)
 

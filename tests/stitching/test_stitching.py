@@ -174,7 +174,7 @@ def test_what_cannot_be_stitched_is_refused() -> None:
         target_of([having()], "lable")
     with pytest.raises(DataError, match=r"column label: holds text, not numbers. Leave --numbers out"):
         target_of([having()], "label", numbers=True)
-    with pytest.raises(DataError, match=r"column first: one number in all training rows"):
+    with pytest.raises(DataError, match=r"column first: all training rows have the same number"):
         target_of([having(first=np.ones(90))], "first")
     with pytest.raises(DataError, match=r"column label: 1 class in the training rows; a head needs two"):
         target_of([having(label=text(["x"] * 90))], "label")
@@ -530,7 +530,7 @@ def test_a_saved_head_is_not_judged_by_what_it_was_trained_on(work: Workdir) -> 
         assert (done.rows[0]["n"], done.rows[0]["accuracy"]) == (own["n"], own["accuracy"])
         assert "are drawn as test rows, as in training (size 0.4, seed 5)" in done.stderr
     work.here("relrep stitch bare.npz b.h5 -a anchors.h5 -m ridge --save-head h.safetensors --force")
-    work.error("relrep stitch bare.npz --head h.safetensors -a anchors.h5", 3, "does not say on which rows")
+    work.error("relrep stitch bare.npz --head h.safetensors -a anchors.h5", 3, "trained on rows of it without recording which")
     saved = savedheads.load(str(work / "h.safetensors"))
     assert savedheads.load(saved.to_bytes().replace(b'"drawn"', b'"drown"')).drawn == {}, "older files do not tell"
 
@@ -559,7 +559,9 @@ def test_what_cannot_be_done_is_said_in_one_line(work: Workdir) -> None:
     x, seen = vectors()
     np.savez(work / "numbers.npz", x=x, ids=columns(seen)["ids"], label=x[:, 0], split=columns(seen)["split"])
     work.here("relrep stitch numbers.npz numbers.npz -m none --save-head n.safetensors -q")
-    work.error("relrep stitch b.h5 --head n.safetensors -q", 3, "b.h5: column label: holds text, and numbers are predicted")
+    work.error(
+        "relrep stitch b.h5 --head n.safetensors -q", 3, "b.h5: column label: holds text, but a regression needs numbers"
+    )
     pytest.importorskip("matplotlib")
     work.error(f"{stitch} -t nothing -o x.h5 -m ridge --plot x.png", 3, "--plot needs one to learn")
     work.error(f"{stitch} -m none --plot x.png", 2, "nothing to draw")
@@ -604,7 +606,7 @@ def test_items_of_a_class_that_nobody_learnt_are_counted(work: Workdir) -> None:
     for name, split in (("seen", columns_seen["split"]), ("new", np.where(seen == 0, "test", columns_seen["split"]))):
         np.savez(work / f"{name}.npz", x=x, ids=columns_seen["ids"], label=columns_seen["label"], split=split)
     count, test = int((seen == 0).sum()), int(((seen == 0) | (columns_seen["split"] == "test")).sum())
-    message = f"new.npz: {count} of {test} test items have a label that no training item has, and do not count."
+    message = f"new.npz: {count} of {test} test items have a label that no training item has; they do not count."
     done = work.here("relrep stitch new.npz new.npz -m none --save-head h.safetensors")
     assert message in done.stderr and done.rows[0]["n"] == str(test - count)
     assert message in work.here("relrep stitch new.npz --head h.safetensors").stderr

@@ -160,7 +160,7 @@ def test_the_map_of_a_space_is_found_by_name_or_by_dims(empty: Workdir) -> None:
         maps.of(embedding(np.zeros((4, 5)), "unnamed:1"))
     with pytest.raises(DataError, match="the map takes 3"):
         maps.of(embedding(np.zeros((4, 4)), "a"))
-    with pytest.raises(UsageError, match="which no third one can join"):
+    with pytest.raises(UsageError, match="and no third space can join it"):
         maps.as_embedding()
 
 

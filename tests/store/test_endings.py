@@ -51,7 +51,7 @@ def test_text_of_another_ending_is_told_which_are_read(tmp_path: Path, ending: s
     with pytest.raises(DataError) as caught:
         found_in(path)
     assert str(caught.value) == (
-        f"{path}: this is text, and the ending {message} does not say of what kind. Word vectors are read from .txt, .vec and "
+        f"{path}: this is text, and the ending {message} does not say of which kind. Word vectors are read from .txt, .vec and "
         ".glove, tables from .csv and .tsv, JSON from .json and .jsonl."
     )
     assert found_in(path.rename(tmp_path / "a.vec")).x.shape == (2, 3)  # the advice works

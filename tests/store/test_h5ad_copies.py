@@ -117,7 +117,7 @@ def test_a_matrix_in_obsm_has_a_short_name(cells: Workdir) -> None:
 def test_angles_of_flat_spaces_are_remarked_once(cells: Workdir) -> None:
     files = "cells.h5ad::obsm/X_umap cells.h5ad::obsm/X_pca cells.h5ad"
     stderr = cells.here(f"relrep compare {files} -m knn-jaccard,rsa").stderr
-    assert stderr.count("has 2 dims, where angles say little of who is near") == 1
+    assert stderr.count("has 2 dims, where angles say little about which items are near") == 1
     assert "Write --neighbors euclidean --distance euclidean." in stderr
     assert "angles" not in cells.here(f"relrep compare {files} -m knn-jaccard --neighbors euclidean").stderr
     assert "angles" not in cells.here(f"relrep compare {files} -m cka").stderr

@@ -151,7 +151,7 @@ def test_members(tmp_path: Path) -> None:
         ('[[1.0],[2.0]', "item 3: this is not JSON (Expecting value), or cut short"),
         ('[[1.0] [2.0]]', "item 2: no comma before it"),
         ('[[1.0]][[2.0]]', "more follows after its list of 1 items"),
-        ('[{"v": [1.0], "v": [2.0]}]', "a name stands twice in one object"),
+        ('[{"v": [1.0], "v": [2.0]}]', "a name occurs twice in one object"),
         ("[]", "found nothing"),
     ],
 )  # fmt: skip
