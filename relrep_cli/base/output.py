@@ -49,7 +49,7 @@ LOGGER.addHandler(logging.NullHandler())  # a program that imports relrep decide
 class StderrNotes(logging.Handler):
     """Print notes as lines on stderr that begin with the name of the command, above a progress bar where there is one.
 
-    What is said of one file after another is printed for the first two; `close` says of how many more. -v prints all.
+    A note that comes for file after file is printed for the first two; `close` prints how many more got it. -v prints all.
     """
 
     def __init__(self, command: str) -> None:
@@ -106,7 +106,7 @@ def notes_on_stderr(command: str) -> Iterator[None]:
 
 @contextmanager
 def warnings_as_details() -> Iterator[None]:
-    """Within, what libraries warn of is a detail, which -v prints. What matters to a user, relrep says in its own words."""
+    """Within, warnings of libraries are details, which -v prints. relrep itself reports what matters to a user."""
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, category, *_: detail(f"a library warns: {category.__name__}: {message}")
         yield

@@ -178,9 +178,8 @@ class Registry(Mapping[str, E]):
         return part
 
     def keywords(self) -> dict[str, Keyword]:
-        """All keywords of all entries; a name means the same option in each. Where defaults differ, `default` tells of whom.
-
-        The default of most entries, if three or more share one, is told first and without their names.
+        """All keywords of all entries; a name means the same option in each. Where defaults differ, `default` names the entries
+        of each. A default that three or more entries share comes first, without names.
         """
         keywords: dict[str, Keyword] = {}
         defaults: dict[str, dict[str, Any]] = {}

@@ -1,7 +1,7 @@
 """Finished tasks of a job with many results, one small file each, so that running the job again does only what is missing.
 
-A record is a line with the SHA-256 of its name and content, and the content. What does not fit its line, or has none, is not
-believed: the task is done again. A folder that cannot be written costs time only: the results themselves are there.
+A record is a line with the SHA-256 of its name and content, and the content. A record that does not match its line, or has
+none, is not used: its task runs again. A folder that cannot be written costs time only: the results themselves are there.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ class _State:
 
 @dataclass(frozen=True)
 class Records:
-    """A folder of records; without a folder nothing is kept. No locks: two jobs on one task cost time, not truth.
+    """A folder of records; without a folder nothing is kept. There are no locks: two jobs that run the same task waste time,
+    and get the same result.
 
-    keep: whether the records outlive the job. quiet: whether to say nothing of what goes wrong.
+    keep: whether the records outlive the job. quiet: print no notes about failures.
     """
 
     folder: Path | None

@@ -64,7 +64,7 @@ def _write(records: list[Record], columns: list[str], targets: Targets) -> None:
 
 
 def _verdict(diagnoses: list[PairDiagnosis], accept: str | None) -> int:
-    """DATA when a pair could not be diagnosed, NO when a relation is not accepted, else DONE. Says why."""
+    """DATA when a pair could not be diagnosed, NO when a relation is not accepted, else DONE. Prints why."""
     broken = sum(one.diagnosis is None for one in diagnoses)
     if broken:
         say(f"{broken} of {len(diagnoses)} pairs could not be diagnosed: see their error.")

@@ -233,7 +233,7 @@ def _shape(uri: str, views: Mapping[str, object]) -> str:
 
 
 def verdict(records: Sequence[Record], fail_under: float | None) -> int:
-    """The exit code: DATA when a file could not be used, NO when a value misses --fail-under, else DONE. Says why."""
+    """The exit code: DATA when a file could not be used, NO when a value misses --fail-under, else DONE. Prints why."""
     broken = sum("error" in r for r in records)
     if broken:
         say(f"{broken} of {len(records)} results are missing: see their error.")

@@ -23,7 +23,7 @@ NOT_OF_A_PART = {"--per-row": "row_table", "--worst": "worst", "--plot": "heatma
 
 
 def refuse_of_part(plan: Plan, targets: Targets, fail_under: float | None) -> None:
-    """Raise UsageError for what no part can make."""
+    """Raise UsageError for outputs that a part cannot make."""
     for option, output in NOT_OF_A_PART.items():
         if getattr(plan.outputs, output):
             raise UsageError(f"--shard makes a part, and {option.strip()} needs the whole", f"Remove {option.strip()}.")

@@ -81,8 +81,10 @@ def outcomes_of(source: Source, views: Views, cache: Records, engine: Engine) ->
 
 
 def _is_one_large_pair(plan: Plan, views: Views) -> bool:
-    """Whether the plan is one pair that is worth cutting. The notes of its files are said only then: else another process
-    reads the files, and says them."""
+    """Whether the plan is one pair that is worth cutting.
+
+    Only then are the notes on its files printed here; otherwise the process that reads the files prints them.
+    """
     if not plan.single or len(plan.pairs) != 1:
         return False
     with listening() as notes:

@@ -118,7 +118,7 @@ def without_prefix(lines: str, prefix: str) -> str:
 def help_asked(arguments: Sequence[str], commands: Mapping[str, str], load: Callable[[str], Any]) -> list[str]:
     """`relrep help …` in the words of --help: of all commands, of one, or of a metric, encoder or other name.
 
-    Raises UsageError for a name that there is none of.
+    Raises UsageError for an unknown name.
     """
     if not arguments:
         return ["--help"]

@@ -138,9 +138,9 @@ class Options:
 def evaluate(options: Options) -> int:
     """Find out what one space is good for: probes, anomalies, clusters, retrieval, separation.
 
-    All that is fitted is fitted on the training rows, and scored on the test rows. With several files, records of the same
-    measure stand together. A file that cannot be used gives a record that says so, the others go on, and the exit code is 3.
-    With --task all, tasks that a file lacks the columns or splits for are left out, and a message says so.
+    Everything is fitted on the training rows and scored on the test rows. With several files, records of the same
+    measure stand together. A file that cannot be used gives a record with the error; the others are still used, and the exit
+    code is 3. With --task all, tasks that a file lacks the columns or splits for are left out, and a message says so.
 
     With --against FILE, values are subtracted on the items that all files judge: each difference has an interval, p and q, and
     files that cannot be told apart share a letter.

@@ -135,7 +135,7 @@ PHRASES = {  # of typer, whose versions differ -> ours
 
 
 def in_plain_words(message: str) -> str:
-    """What a library says of a wrong option, in plainer words.
+    """A library's message about a wrong option, in plainer words.
 
     >>> in_plain_words("Invalid value for '--seed': Input should be greater than or equal to 0")
     "Invalid value for '--seed': it must be 0 or more"

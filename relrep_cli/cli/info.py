@@ -43,8 +43,8 @@ class Options:
 def info(options: Options) -> None:
     """Say what a file holds, where it came from and whether it is sound.
 
-    Rows with NaN, zero rows and repeated rows are counted, not refused. Of several files, the others are told of even when
-    one cannot be read. Where a file holds several embeddings, tables have one row for each of them; TSV, CSV and JSON have one
+    Rows with NaN, zero rows and repeated rows are counted, not refused. When one of several files cannot be read, the others
+    are still reported. Where a file holds several embeddings, tables have one row for each of them; TSV, CSV and JSON have one
     for each fact.
     """
     style = options.printing.style  # before any file is read

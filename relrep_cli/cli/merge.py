@@ -52,8 +52,8 @@ class Options:
 def merge(options: Options) -> int:
     """Make one result of the parts that runs with --shard have written.
 
-    The result has the bytes that one run without --shard would have written. q-values are computed here, over all parts. Parts
-    that are missing, that stand twice, or that come from other options or other files are refused.
+    The result is byte for byte what one run without --shard would have written. q-values are computed here, over all parts.
+    Missing or repeated parts, and parts from other options or other files, are refused.
     """
     if options.fail_under is not None and not math.isfinite(options.fail_under):
         raise UsageError(f"--fail-under is {options.fail_under}", "Give a finite number.")

@@ -167,7 +167,7 @@ def _draw_results(options: Options, results: list[list[Record]]) -> None:
 
 
 def _by(methods: list[str]) -> str:
-    """How the panels came about.
+    """The method behind the panels, in words.
 
     >>> _by(["none"]), _by(["none", "pca"])
     ('of the two dims', 'by none and pca')

@@ -62,8 +62,8 @@ def stitch(options: Options) -> int:
     """Train a head on the training rows of each file and run it on the test rows of every other, by several methods.
 
     stitching_index is the stitched score over the end-to-end score, that of the encoder's own head by the same method. With
-    more than two files, a file that cannot be used gives a record that says so, the others go on, and the exit code is 3. With
-    --cache, a run that was cut short goes on where it stopped.
+    more than two files, a file that cannot be used gives a record with the error; the others are still used, and the exit code
+    is 3. With --cache, a run that was interrupted continues where it stopped.
     """
     style = options.printing.style  # before any file is read
     part, engine = options.running.part, options.running.engine

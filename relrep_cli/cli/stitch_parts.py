@@ -57,7 +57,7 @@ def records_of_run(options: Options, part: Shard | None) -> Records:
 
 
 def session_of(options: Options) -> Session:
-    """The state of a process of its own. The process that sees the user has said what is to be said of the files."""
+    """The state of a process of its own. The main process has printed the notes on the files."""
     from relrep_cli.cli.stitch import plan_of  # which imports this module
 
     load_plugins()

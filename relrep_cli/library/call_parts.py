@@ -58,7 +58,7 @@ def recipe_of(
 
 
 def _anchor_ids(anchors: Any) -> np.ndarray:
-    """Ids (m,) of anchors. Raises UsageError for what can be none: vectors, fractions, a mask, or one item twice."""
+    """Ids (m,) of anchors. Raises UsageError for what cannot be anchors: vectors, fractions, a mask, an item twice."""
     given = np.asarray(anchors)
     if given.ndim == 0 and given.dtype.kind in "iu":
         raise UsageError(f"anchors are the number {given}", f"Choose that many with relrep.anchor(x, {given}).")

@@ -198,7 +198,7 @@ def diagnose(x: Space, y: Space, *, ids_x: Column | None = None, ids_y: Column |
 
 @speaks_python
 def nearest(x: Space, k: int = 10, *, queries: Any = None, by: By = "cosine", farthest: bool = False) -> Results:
-    """Find the k nearest, or farthest, items of some, as `relrep neighbors` does.
+    """Find the k nearest, or farthest, items of each query, as `relrep neighbors` does.
 
     x: see `as_embedding`. queries: ids, or whole numbers for rows of x; None for all. by: "cosine" or "euclidean".
 

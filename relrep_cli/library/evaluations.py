@@ -45,7 +45,8 @@ def evaluate(
     spaces: one or more; see `as_embedding`. task: a name, "all", or several. target: columns with the class or number of each
     item. labels: (n,) of the first space, and of others with the same ids. split: score the rows of this split; "" means test.
     holdout: score this share of the rows of a space without splits. anomalies: items that do not belong, in the same space.
-    score_column: says how odd an item is, instead of distances. reference: for task foreign, rows surely of one model.
+    score_column: column with the anomaly score of each item, instead of distances. reference: for task foreign, rows known to
+    be of one model.
     per_class: add the values of each class. options: of the tasks, such as k.
 
     Returns one record for each space and thing measured.

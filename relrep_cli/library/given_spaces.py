@@ -40,7 +40,7 @@ def as_embedding(
 
     Rows of an array without ids are numbered. They pair with another array by position only; see `compare`.
 
-    Raises UsageError for what is no matrix, and DataError for a repeated id, or a NaN or an infinity.
+    Raises UsageError for anything that is not a matrix, and DataError for a repeated id, or a NaN or an infinity.
 
     >>> as_embedding([[1.0, 2.0], [3.0, 4.0]], ids=["a", "b"]).ids.tolist()
     [b'a', b'b']

@@ -1,4 +1,4 @@
-"""Messages in the words of Python. The core names options; who calls a function knows keywords."""
+"""Messages in the words of Python. The core names options; a caller of the library knows keywords."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def current(name: str) -> str:
 
 
 def renamed(name: str) -> str:
-    """What to tell the user of an old name, or an empty string.
+    """A note on an old name, or an empty string.
 
     >>> renamed("angular-procrustes")
     'angular-procrustes is now procrustes:angle, or procrustes with --as angle'

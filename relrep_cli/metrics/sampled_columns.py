@@ -23,7 +23,7 @@ CONSTANT = 1e-28  # share of a column's raw mean square below which its variance
     source="Chun et al. 2025, arXiv 2502.15104; rows: Song et al. 2012",
 )
 def row_column_cka(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
-    """Linear CKA of which rows and columns are both a sample: an estimate for all rows and all columns.
+    """Linear CKA where rows and columns are both samples: an estimate for all rows and all columns.
 
     x: (n, dx) and y: (n, dy) floats. As unbiased CKA, and the self terms leave out the products of a column with itself, which
     grow with the share of noise in few columns. The columns of the two spaces are taken to be drawn separately, so a space with

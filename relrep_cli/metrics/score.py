@@ -144,7 +144,7 @@ class Metric(FamilyTraits, Entry[Measure]):
 
     @cached_property
     def _context(self) -> frozenset[str]:
-        """What the function takes of the run: its seed, the labels of the items, the workspace."""
+        """The arguments that the function takes from the run: seed, labels of the items, workspace."""
         return frozenset(inspect.signature(self.function).parameters) & {"seed", "labels", "workspace"}
 
     def compute(

@@ -87,7 +87,7 @@ def intrinsic_dimension_difference(x: np.ndarray, y: np.ndarray, *, workspace: W
     """Difference of the intrinsic dimensions, estimated from the two nearest neighbours.
 
     x: (n, dx) and y: (n, dy) floats. The dimension is 1 / mean log(r2 / r1) over rows, where r1 and r2 are the Euclidean
-    distances to the two nearest other rows. Of rows that are equal, the first alone counts, as the authors do it.
+    distances to the two nearest other rows. Of equal rows, only the first counts, as in the authors' code.
 
     Raises NotApplicable for fewer than 3 items, or when fewer than 3 rows are left.
     """

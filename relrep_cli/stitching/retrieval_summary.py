@@ -68,8 +68,8 @@ class Summary:
         lost = {name: np.concatenate([*map(np.asarray, one.values())]) for name, one in self.cycles.items() if one}
         for name in (name for name in lost if lost[name].any()):
             yield (
-                f"{name}: a way around loses {lost[name].mean():.3f} of recall@1 on average and "
-                f"{lost[name].max():.3f} at worst, of {len(lost[name])} ways."
+                f"{name}: a round trip loses {lost[name].mean():.3f} of recall@1 on average and "
+                f"{lost[name].max():.3f} at worst ({len(lost[name])} round trips)."
             )
 
     def _ties(self, a: np.ndarray, b: np.ndarray) -> bool:
