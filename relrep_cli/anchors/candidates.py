@@ -47,7 +47,10 @@ class Candidates:
         return self.spaces[0].column(name)[self.rows[0]]
 
     def at(self, places: np.ndarray) -> Candidates:
-        """Return the candidates at these places, in this order."""
+        """Return the candidates at these places, in this order.
+
+        places: (k,) numbers from 0.
+        """
         return replace(self, rows=tuple(rows[places] for rows in self.rows))
 
     def vectors(self, by: str = "euclidean") -> np.ndarray:

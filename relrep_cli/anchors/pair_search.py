@@ -90,7 +90,10 @@ def read_pairs_file(uri: str) -> Pairs:
 
 
 def truth_of(truth: str, spaces: Sequence[Embedding]) -> Pairs:
-    """The true pairs: those of a file, or of equal ids."""
+    """The true pairs: those of a file, or of equal ids.
+
+    Raises DataError when the files share no ids, or a file of pairs cannot be read.
+    """
     if truth != BY_ID or Path(truth).exists():
         return read_pairs_file(truth)
     shared = spaces[0].ids[match_ids(spaces[0].ids, spaces[1].ids)[0]]

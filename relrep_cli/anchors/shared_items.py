@@ -17,6 +17,8 @@ from relrep_cli.store.positions import check_positions
 def candidates(spaces: Sequence[Embedding], split: str | None, joint: bool, listed: np.ndarray | None = None) -> Candidates:
     """The items that all files share and that are of the split in each, in the order of their ids.
 
+    listed: (k,) ids to choose from, or None.
+
     joint: seen in all of them, else in the first. Raises DataError when there are none.
     """
     rows = [in_order(e, of_split(e, split)) for e in spaces]
@@ -37,13 +39,19 @@ def candidates(spaces: Sequence[Embedding], split: str | None, joint: bool, list
 
 
 def in_order(e: Embedding, rows: np.ndarray) -> np.ndarray:
-    """Row numbers of e in the order of their ids."""
+    """Row numbers of e in the order of their ids.
+
+    rows: (k,). Returns (k,).
+    """
     order = id_order(e.ids[rows])
     return rows if order is None else rows[order]
 
 
 def of_split(e: Embedding, split: str | None) -> np.ndarray:
-    """Row numbers of the split, by default of the training rows; with a note, of all rows where the file has no splits."""
+    """Row numbers of the split, by default of the training rows; with a note, of all rows where the file has no splits.
+
+    Returns (k,) row numbers. Raises DataError when no row is of the split.
+    """
     if split == "all":
         return np.arange(e.n)
     rows = e.rows_of_split(split or "train")

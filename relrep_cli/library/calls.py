@@ -203,6 +203,8 @@ def nearest(x: Space, k: int = 10, *, queries: Any = None, by: By = "cosine", fa
     x: see `as_embedding`. queries: ids, or whole numbers for rows of x; None for all. by: "cosine" or "euclidean".
 
     Returns one record for each query and rank. An item is not its own neighbour; equal distances are sorted by id.
+
+    Raises UsageError for queries that are not in x, or another `by`.
     """
     from relrep_cli.evaluations.lookup import COLUMNS, look_up, rows_of_ids
     from relrep_cli.evaluations.lookup import records_of as listed

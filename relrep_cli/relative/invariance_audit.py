@@ -67,7 +67,10 @@ def _coordinates(e: Embedding, recipe: Recipe | None) -> np.ndarray:
 
 
 def change(before: np.ndarray, after: np.ndarray) -> float:
-    """Root mean square change divided by the standard deviation of `before`. Missing columns of the narrower count as 0."""
+    """Root mean square change divided by the standard deviation of `before`. Missing columns of the narrower count as 0.
+
+    before: (n, d). after: (n, d').
+    """
     wide = max(before.shape[1], after.shape[1])
     padded = [np.pad(x, ((0, 0), (0, wide - x.shape[1]))) for x in (before, after)]
     spread = float((before - before.mean(0)).std()) or 1.0

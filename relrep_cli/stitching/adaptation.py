@@ -27,7 +27,10 @@ class Adaptation:
     device: str = "cpu"
 
     def rows(self, task: Task) -> np.ndarray:
-        """The training rows of the new encoder that are used, drawn by id. Raises DataError when there are none."""
+        """The training rows of the new encoder that are used, drawn by id. Raises DataError when there are none.
+
+        Returns (k,) row numbers.
+        """
         rows = np.flatnonzero(drawn(task.train_ids, self.fraction, self.seed, b"adapt"))
         if not len(rows):
             raise DataError(

@@ -58,7 +58,7 @@ class Target:
         return class_places, class_places >= 0
 
     def unseen(self, e: Embedding, rows: np.ndarray) -> int:
-        """How many of the rows have a class, but one that heads do not know."""
+        """How many of the rows have a class, but one that heads do not know. rows: (k,)."""
         if self.kind != "classes" or self.column not in e.obs:
             return 0
         return int(((e.obs[self.column][rows].astype("S") != b"") & ~self.of(e, rows)[1]).sum())
@@ -236,7 +236,7 @@ def _key(tasks: Sequence[Task], r: Route, e: int, h: int, target: Target, job: J
 
 
 def score_predictions(truth: np.ndarray, predicted: Sequence[np.ndarray], classes: int, seed: int) -> Record:
-    """The scores of predictions, one array for each seed: accuracy and weighted F1, r2 and mse of numbers, mse of images."""
+    """Accuracy and weighted F1 of classes (n,); r2 and mse of numbers (n,); mse of images (n, h, w). predicted: by seed."""
     if classes:
         rows = np.array([p == truth for p in predicted], np.float64)
         f1 = float(np.mean([weighted_f1(p, truth, classes) for p in predicted]))

@@ -47,6 +47,8 @@ class LocalMaps(Affine):
 def local(x: np.ndarray, y: np.ndarray, *, scaling: Scaling = "whole") -> Affine:
     """A rotation for each region of the anchors, mixed by distance; one rotation unless left-out anchors say otherwise.
 
+    x: (m, dx) and y: (m, dy) anchors, where row i is the same item.
+
     Anchors are cut into 2, 4, 8 or 16 regions of 20 anchors or more by k-means. Each region has the rotation that brings its
     anchors nearest to each other, and all others with a tenth of the weight. There are as many regions as left-out anchors
     find themselves best by, and one rotation unless the 95 % interval of the difference of reciprocal ranks is above 0.

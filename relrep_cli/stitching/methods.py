@@ -106,6 +106,8 @@ class MethodChoice:
 def methods(choice: MethodChoice, recipe: Recipe | None) -> list[Method]:
     """The methods in the order of the table, from the recipe that the options describe (None: no anchors).
 
+    Raises UsageError for methods that the options contradict, or that need anchors where there are none.
+
     With `all`, relative ones come plain, centred and with standardised columns, unless the recipe prepares anything itself,
     and those whose statistics are of all rows, test rows too, come as well.
     """

@@ -53,7 +53,10 @@ class _Lookup:
     before: np.ndarray
 
     def by(self, how: Fitting, x: np.ndarray, y: np.ndarray) -> _Lookup:
-        """The same in one space, by maps that are fitted on anchors x to y."""
+        """The same in one space, by maps that are fitted on anchors x to y.
+
+        x: (m, dx) and y: (m, dy).
+        """
         return self.moved(*_maps(how, x, y))
 
     def moved(self, for_queries: Map, for_index: Map) -> _Lookup:

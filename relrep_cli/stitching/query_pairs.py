@@ -95,6 +95,8 @@ def query_pairs(
 ) -> QueryPairs:
     """The queries and the documents that both models embedded: the relevant ones first, others after them.
 
+    relevant: (p,) ids of queries, and (p,) ids of documents. fitted: (m,).
+
     fitted: ids of items that maps are fitted on, which count as not relevant. At most QUERIES queries are drawn, and at most
     INDEX documents. Raises DataError where no query is left, or the queries are of another space.
     """

@@ -78,7 +78,10 @@ class SavedHead:
         return pack({"version": VERSION, **record, **own}, arrays, KEY)
 
     def require_same_anchors(self, anchor_ids: np.ndarray | None, file: str = "") -> None:
-        """Raise UsageError or DataError unless these are the anchors that the head was trained with."""
+        """Raise UsageError or DataError unless these are the anchors that the head was trained with.
+
+        anchor_ids: (m,), or None without anchors.
+        """
         if not self.anchors:
             return
         if anchor_ids is None:

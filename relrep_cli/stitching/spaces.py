@@ -229,7 +229,10 @@ def refuse_test_anchors(es: list[Embedding], recipe: Recipe | None, allowed: boo
 
 
 def report_unseen(e: Embedding, target: Target, rows: np.ndarray | None) -> None:
-    """Say how many rows do not count, because no head was trained on their class."""
+    """Say how many rows do not count, because no head was trained on their class.
+
+    rows: (k,) row numbers.
+    """
     if rows is not None and (count := target.unseen(e, rows)):
         name = printable(target.column)
         say(f"{e.uri}: {count} of {len(rows)} test items have a {name} that no training item has; they do not count.")

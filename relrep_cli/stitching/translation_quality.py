@@ -55,7 +55,10 @@ def quality(scores: Scores, seed: int, flags: Record) -> Iterator[Record]:
 
 
 def index_rows(target: Embedding, own: np.ndarray, seed: int) -> np.ndarray:
-    """Rows of the target to search: `own` first, then others, at most INDEX in all, drawn by the seed."""
+    """Rows of the target to search: `own` first, then others, at most INDEX in all, drawn by the seed.
+
+    own: (k,) row numbers. Returns (p,) row numbers.
+    """
     others = np.delete(np.arange(target.n), own)
     if len(own) + len(others) > INDEX:
         others = np.sort(np.random.default_rng(seed).permutation(others)[: INDEX - len(own)])
@@ -63,7 +66,10 @@ def index_rows(target: Embedding, own: np.ndarray, seed: int) -> np.ndarray:
 
 
 def held_out_scores(carry: Affine, e: Embedding, rows: np.ndarray, target: Embedding, own: np.ndarray, seed: int) -> Scores:
-    """The scores of the rows of e whose items are the rows `own` of the target."""
+    """The scores of the rows of e whose items are the rows `own` of the target.
+
+    rows, own: (k,) row numbers, where place i is the same item.
+    """
     index = pick(target.x, index_rows(target, own, seed))
     return scores(carry(pick(e.x, rows)), np.arange(len(own)), index)
 

@@ -83,6 +83,8 @@ universe_method = UniverseEntry
 def universe(spaces: Sequence[np.ndarray], *, universe_penalty: Penalty = 0.0, universe_weight: Weight = 0.0) -> Universe:
     """Regularised generalised canonical correlation: the common space that all spaces predict best.
 
+    spaces: (m, d_i) anchors of each space, where row j is the same item.
+
     The common coordinates G are the leading eigenvectors of the mean of the ridge smoothers H_i = X_i (X_i'X_i + p I)^-1 X_i',
     and W_i = (X_i'X_i + p I)^-1 X_i'G. X_i are directions: rows of length 1, seen from their spatial median. A direction that
     one space carries alone has an eigenvalue of at most 1/M; each coordinate is weighted by a power of what it has above that.
@@ -95,7 +97,9 @@ def universe(spaces: Sequence[np.ndarray], *, universe_penalty: Penalty = 0.0, u
 
 @universe_method(source="Gower 1975, Generalized Procrustes analysis; ridge as in the translator")
 def consensus(spaces: Sequence[np.ndarray]) -> Universe:
-    """Generalised Procrustes: turn all spaces onto their mean, then map each to it by ridge regression.
+    """Generalised Procrustes: rotate all spaces onto their mean, then map each to it by ridge regression.
+
+    spaces: (m, d_i) anchors of each space, where row j is the same item.
 
     Spaces of fewer dims are padded with zeros. Each map chooses its own penalty by leaving out one anchor at a time.
     """
