@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from relrep_cli.relative import transformations
-from relrep_cli.relative.transformations import unfelt
+from relrep_cli.relative.transformations import with_implied
 
 TRANSFORMATIONS = {name: entry.function for name, entry in transformations.TRANSFORMATIONS.items() if name != "isometry"}
 # Zero columns carry nothing, so every metric should ignore them; these cannot, as they average over coordinates. A new metric
@@ -17,7 +17,7 @@ NEED_SHARED_COLUMNS = {"cka:row-column"}
 
 def expected(name: str, invariant: set[str], transformation: str) -> bool:
     """Whether the metric `name`, which declares `invariant`, should give the same value after the transformation."""
-    kept = unfelt(invariant)
+    kept = with_implied(invariant)
     if transformation == "zero-axes":
         return name not in FEEL_ZERO_AXES or "zero-axes" in invariant
     if transformation == "affine":

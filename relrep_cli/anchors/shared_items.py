@@ -19,7 +19,7 @@ def candidates(spaces: Sequence[Embedding], split: str | None, joint: bool, list
 
     listed: (k,) ids to choose from, or None.
 
-    joint: seen in all of them, else in the first. Raises DataError when there are none.
+    joint: compare candidates by the vectors of all files, else of the first. Raises DataError when there are none.
     """
     rows = [in_order(e, of_split(e, split)) for e in spaces]
     check_positions(spaces)

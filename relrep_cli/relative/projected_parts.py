@@ -54,9 +54,7 @@ def read_part(name: str) -> FilePart:
 def merge_files(parts: Sequence[FilePart], output: str, force: bool) -> None:
     """Write the whole of all parts, with the bytes that one run would have written at the time of the first part.
 
-    Raises DataError when parts are missing, repeated or of other runs.
-
-    Raises UsageError when parts are missing, stand twice, or differ in anything but their rows.
+    Raises UsageError when parts are missing, occur twice, or differ in anything but their rows.
     """
     refuse_incomplete([(part.embedding.uri, part.shard, _common(part)) for part in parts])
     ordered = sorted(parts, key=lambda part: part.start)

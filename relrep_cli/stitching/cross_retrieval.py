@@ -88,7 +88,7 @@ def look_up(queries: np.ndarray, own: np.ndarray, base: np.ndarray) -> Lookups:
 
 
 def retrieval_methods(target: str, chosen: Sequence[Method], recipe: Recipe | None) -> list[Method]:
-    """The methods of one of TARGETS, out of those that were found. Raises UsageError for one that trains an aggregator."""
+    """The methods for one of TARGETS, out of those chosen. Raises UsageError for one that trains an aggregator."""
     if target == "asif":
         if recipe is None:
             raise UsageError("--target asif needs --anchors FILE", "Make one with relrep anchor.")
@@ -165,7 +165,7 @@ class RetrievalPlan:
             say(f"{unequal[0]}{more}: {m.label} of unequal dims cannot be looked up: n/a.")
 
     def _cycle_losses(self, m: Method, route: Route, es: Sequence[Embedding]) -> Losses:
-        """Translators lose something on the way around; where all spaces meet in one, there is nothing to lose."""
+        """Translators lose something on a round trip; one common space loses nothing."""
         if route.carry is not None:
             rows = [pick(e.x, test) for e in es if (test := e.rows_of_split("test")) is not None]
             return cycle_losses(route.carry, rows, self.seed) if len(rows) == len(es) else {}

@@ -19,7 +19,7 @@ from relrep_cli.relative.aggregators import AGGREGATORS
 from relrep_cli.relative.preparation import Preprocessing
 from relrep_cli.relative.recipes import Postprocessing, Recipe
 from relrep_cli.relative.similarities import SIMILARITIES
-from relrep_cli.relative.transformations import unfelt
+from relrep_cli.relative.transformations import with_implied
 from relrep_cli.stitching import translators
 from relrep_cli.stitching.grid import Map, Route
 from relrep_cli.stitching.translators import TRANSLATORS
@@ -162,7 +162,7 @@ def _variants(choice: MethodChoice, recipe: Recipe) -> Iterator[Method]:
         )
     variants = [recipe]
     if choice.open and not recipe.before.steps() and recipe.after == Postprocessing():
-        steady = all("translation" in unfelt(SIMILARITIES[name].invariant) for name in recipe.similarities)
+        steady = all("translation" in with_implied(SIMILARITIES[name].invariant) for name in recipe.similarities)
         variants += [] if steady else [replace(recipe, before=Preprocessing(center=True))]
         variants += [] if trains else [replace(r, after=Postprocessing(standardize=True)) for r in variants]
     if "all" in choice.names and not recipe.transductive:

@@ -192,7 +192,7 @@ def _index_records(moved: _Lookup, how: Fitting) -> Iterator[Record]:
 
 
 def larger(rank: int) -> float:
-    """In so many times as large an index, an item of that rank is about the tenth."""
+    """The factor by which the index can grow until an item of this rank is about the tenth."""
     return float(np.exp(sum(1 / j for j in range(rank, K))))
 
 

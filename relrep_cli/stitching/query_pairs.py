@@ -95,10 +95,10 @@ def query_pairs(
 ) -> QueryPairs:
     """The queries and the documents that both models embedded: the relevant ones first, others after them.
 
-    relevant: (p,) ids of queries, and (p,) ids of documents. fitted: (m,).
+    relevant: (p,) ids of queries, and (p,) ids of documents. fitted: (m,) ids of items that maps are fitted on; as documents,
+    they count as not relevant. At most QUERIES queries are drawn, and at most INDEX documents.
 
-    fitted: ids of items that maps are fitted on, which count as not relevant. At most QUERIES queries are drawn, and at most
-    INDEX documents. Raises DataError where no query is left, or the queries are of another space.
+    Raises DataError where no query is left, or the queries are of another space.
     """
     if queries.d != e.d or (queries.space and e.space and queries.space != e.space):
         raise DataError(

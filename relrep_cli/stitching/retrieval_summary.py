@@ -31,7 +31,7 @@ class _Counts:
 class Summary:
     """Count the hits of each method over all pairs of some files.
 
-    cycles: the losses of each method by the first two spaces of the way.
+    cycles: the losses of each method, by the first two spaces of the trip.
     """
 
     def __init__(self, es: Sequence[Embedding], seed: int) -> None:
@@ -53,7 +53,7 @@ class Summary:
         counts.recalls[a, b] = float(hits[1].mean())
 
     def lines(self) -> Iterator[str]:
-        """What to tell the user, a line each. Only methods that all pairs can use are compared."""
+        """Notes for the user, one line each. Only methods that all pairs can use are compared."""
         most = max((len(one.recalls) for one in self.counts.values()), default=0)
         means = {name: one.means() for name, one in self.counts.items() if len(one.recalls) == most}
         if not means:

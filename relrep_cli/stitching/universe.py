@@ -1,7 +1,7 @@
 """Universes: one common space for many, with one map from each, fitted on parallel anchors alone.
 
 A registered function takes the anchors of M spaces, (m, d_i) each with row j the same item in all, and gives a Universe. All
-spaces meet in the common space, so a way over a third space changes nothing: the maps compose exactly.
+spaces meet in the common space, so going through a third space changes nothing: the maps compose exactly.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def _normalised(x: np.ndarray) -> _Normalised:
 
 
 def _spatial_median(rows: np.ndarray) -> np.ndarray:
-    """(d,) the point from which the directions to all rows (m, d) add up to nothing, by Weiszfeld's iteration.
+    """(d,) the point from which the unit vectors to all rows (m, d) sum to zero, by Weiszfeld's iteration.
 
     Directions are centred then, as rows are about their mean, and an unusual row weighs no more than others.
     """
@@ -158,7 +158,7 @@ def _correlated(parts: Sequence[_Normalised], factors: Sequence[Factor], penalty
 
 
 def _spread(common: np.ndarray) -> np.ndarray:
-    """The coordinates (m, k) turned so that every axis has its share of all of them: by the cosine transform.
+    """The coordinates (m, k) rotated so that every axis has its share of all of them: by the cosine transform.
 
     Lengths and angles stay. Heads that standardise axes would otherwise make the weakest coordinate as strong as the first.
     """
@@ -225,7 +225,7 @@ def _reciprocal_ranks(queries: np.ndarray, index: np.ndarray) -> np.ndarray:
 
 
 def _consensus(spaces: Sequence[np.ndarray]) -> np.ndarray:
-    """(m, d) the mean of the spaces, each turned onto it, at mean squared length 1; d is that of the widest."""
+    """(m, d) the mean of the spaces, each rotated onto it, at mean squared length 1; d is that of the widest."""
     d = max(z.shape[1] for z in spaces)
     padded = [np.pad(z, ((0, 0), (0, d - z.shape[1]))) for z in spaces]
     mean, before = padded[int(np.argmax([z.shape[1] for z in spaces]))], np.inf

@@ -66,10 +66,10 @@ def interval(f: Finding) -> tuple[float, float]:
 
 @pytest.mark.parametrize("name", ["linear-probe", "knn"])
 def test_classes_that_lie_apart_are_told_and_shuffled_labels_are_not(name: str) -> None:
-    apart, untold = findings(space(clouds()), name), findings(space(shuffled(clouds(900))), name)
+    apart, shuffled_labels = findings(space(clouds()), name), findings(space(shuffled(clouds(900))), name)
     assert apart["accuracy"].value > 0.99 and apart["f1"].value > 0.99
-    low, high = interval(untold["accuracy"])
-    assert low - 0.03 < untold["accuracy"].chance < high + 0.03 and untold["accuracy"].value < 0.45
+    low, high = interval(shuffled_labels["accuracy"])
+    assert low - 0.03 < shuffled_labels["accuracy"].chance < high + 0.03 and shuffled_labels["accuracy"].value < 0.45
     assert apart["accuracy"].n == 100 and apart["accuracy"].chance < 0.5
 
 

@@ -22,7 +22,7 @@ from relrep_cli.metrics import METRICS, Score
 from relrep_cli.metrics.score import NotApplicable
 from relrep_cli.numerics import chance_levels
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
-from relrep_cli.relative.transformations import unfelt
+from relrep_cli.relative.transformations import with_implied
 
 # Every metric with its defaults, and once for each other value of an option that names choices. An approximate index is the
 # exact search on spaces as small as these; see test_an_index_of_a_small_space_is_exact.
@@ -333,7 +333,9 @@ def test_unbiased_cka_may_be_negative() -> None:
 def test_traits_are_known_and_complete() -> None:
     for name, entry in METRICS.items():
         assert set(entry.invariant) <= set(TRANSFORMATIONS), name
-        assert unfelt(entry.invariant) - {"signed-permutation"} <= set(entry.invariant), f"{name}: all implied is declared"
+        assert with_implied(entry.invariant) - {"signed-permutation"} <= set(entry.invariant), (
+            f"{name}: all implied is declared"
+        )
         low, high = entry.bounds
         assert low is None or high is None or low < high, name
         best = high if entry.higher_is_closer else low

@@ -19,7 +19,7 @@ from relrep_cli.relative.preparation import Preprocessing
 from relrep_cli.relative.projection import basis, relative, relative_blocks
 from relrep_cli.relative.recipes import Postprocessing, Recipe
 from relrep_cli.relative.similarities import SIMILARITIES, Training
-from relrep_cli.relative.transformations import TRANSFORMATIONS, unfelt
+from relrep_cli.relative.transformations import TRANSFORMATIONS, with_implied
 
 
 def similar(name: str, x: Any, anchors: Any, **given: Any) -> Any:
@@ -200,7 +200,7 @@ def test_inner_that_leaves_the_range() -> None:
 def test_traits_are_known() -> None:
     for name, entry in SIMILARITIES.items():
         assert set(entry.invariant) <= set(TRANSFORMATIONS), name
-        assert unfelt(entry.invariant) == set(entry.invariant), f"{name}: all that is implied is declared"
+        assert with_implied(entry.invariant) == set(entry.invariant), f"{name}: all that is implied is declared"
 
 
 def sheet() -> np.ndarray:
