@@ -90,7 +90,7 @@ def _score(
     for name, basis in (("first", bx), ("second", by)):
         if basis.shape[1] >= len(x) - 1:
             raise NotApplicable(
-                f"{len(x)} items are too few for the {basis.shape[1]} dims of the {name} space: any two such spaces "
+                f"{len(x)} items are not more than the {basis.shape[1]} dims of the {name} space need: any two such spaces "
                 "correlate fully; take more items, or svcca with a smaller --variance"
             )
 

@@ -70,7 +70,7 @@ def _both(x: np.ndarray, y: np.ndarray, penalty: float, convention: str, workspa
 def _held_out(parts: Parts, side: Basis, penalty: float) -> Score:
     n = parts.n
     if not penalty and len(side.sizes) >= n - 1:
-        raise NotApplicable(f"{n} items are too few for {len(side.sizes)} dims: no item can be held out; use ridge")
+        raise NotApplicable(f"{n} items are not more than {len(side.sizes)} dims need: nothing is left to hold out; use ridge")
     errors, spreads, wobble = _errors(parts.whole, parts.rows, parts.means(), side.to, side.sizes, penalty)
     value = 1 - errors.sum() / spreads.sum()
     jackknife = None

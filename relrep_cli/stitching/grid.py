@@ -98,7 +98,7 @@ def target_of(spaces: Sequence[Embedding], column: str, numbers: bool = False) -
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One space made ready: training and test vectors with what is to be predicted, and the ids of both.
+    """One space made ready: training and test vectors with what is to be predicted, and the ids of the training rows.
 
     content: names it, for records.
     """
@@ -109,7 +109,6 @@ class Task:
     x_test: np.ndarray
     y_test: np.ndarray
     train_ids: np.ndarray
-    test_ids: np.ndarray
     content: str = ""
 
 
@@ -145,9 +144,7 @@ def prepare(e: Embedding, target: Target, content: str = "") -> Task:
     (train_rows, y_train), (test_rows, y_test) = check(e, target)
     if content:  # the digest of a file covers neither its labels nor its splits
         content += hashlib.sha256(b"".join(v.tobytes() for v in (y_train, y_test)) + e.obs["split"].tobytes()).hexdigest()
-    return Task(
-        e.uri, take(e.x, train_rows), y_train, take(e.x, test_rows), y_test, e.ids[train_rows], e.ids[test_rows], content
-    )
+    return Task(e.uri, take(e.x, train_rows), y_train, take(e.x, test_rows), y_test, e.ids[train_rows], content)
 
 
 @dataclass(frozen=True, eq=False)

@@ -72,11 +72,6 @@ class SpaceMaps:
             raise DataError(f"has {e.d} dims, and the map takes {len(own_map.source)}", "Give a file of its space.", file=e.uri)
         return own_map
 
-    def without_rows(self) -> Embedding:
-        """What the history of a translated file names as its input."""
-        none = np.zeros((0, 1)), np.zeros(0, "S1")
-        return Embedding(*none, space=self.space, steps=self.steps, digest=self.digest, uri=self.uri)
-
     def as_embedding(self) -> Embedding:
         """The anchors in the target space, which another space can be fitted to. Raises UsageError when none are kept."""
         if self.anchors is None or self.anchor_ids is None or self.method not in UNIVERSES:

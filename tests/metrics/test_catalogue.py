@@ -450,7 +450,7 @@ def test_degenerate_input_has_a_value_or_a_named_reason(kind: str, monkeypatch: 
 def test_cca_of_too_few_items_says_what_to_do() -> None:
     x, y = degenerate("more dims than items")
     for name in ("cca", "svcca", "pwcca"):
-        with pytest.raises(NotApplicable, match=r"12 items are too few for the 11 dims of the first space"):
+        with pytest.raises(NotApplicable, match=r"12 items are not more than the 11 dims of the first space need"):
             METRICS[name].function(x, y)
 
 

@@ -94,7 +94,7 @@ def test_a_scale_for_each_row_of_a_table(tmp_path: Path) -> None:
 
 def test_scales_that_do_not_fit_or_say_the_same_are_refused(tmp_path: Path) -> None:
     for given, message in (
-        ({"scale": np.ones(1), "scale_factor": np.ones(1)}, "scale and scale_factor say the same"),
+        ({"scale": np.ones(1), "scale_factor": np.ones(1)}, "scale and scale_factor both scale its integers"),
         ({"scale": np.array([np.nan])}, "holds no finite numbers"),
         ({"ranges": np.ones((2, D)), "scale": np.ones(1)}, "ranges go with int8 or uint8 and no scale"),
     ):
