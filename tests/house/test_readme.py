@@ -57,7 +57,5 @@ def test_the_readme_counts_what_is_registered() -> None:
         shown = re.findall(pattern, README.read_text("utf-8"))
         assert shown, f"README.md no longer says {pattern!r}; change the pattern"
         assert all(word in (str(count), WORDS[count] if count < len(WORDS) else "") for word in shown), (
-            pattern,
-            shown,
-            count,
+            f"README.md: {pattern!r} must say {count}, not {shown}"
         )
