@@ -85,8 +85,8 @@ def merged(path: Path, result: dict[str, object]) -> dict[str, object]:
     if not path.exists():
         return result
     old = json.loads(path.read_text("utf-8"))
-    found = {(row["operation"], row["shapes"]): row for row in [*old["rows"], *result["rows"]]}  # type: ignore[misc]
-    return {**result, "rows": list(found.values())}
+    collected = {(row["operation"], row["shapes"]): row for row in [*old["rows"], *result["rows"]]}  # type: ignore[misc]
+    return {**result, "rows": list(collected.values())}
 
 
 if __name__ == "__main__":

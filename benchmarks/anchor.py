@@ -30,20 +30,20 @@ def line(what: str, value: float, goal: str, met: bool) -> None:
 
 def by_numpy(x: np.ndarray, first: int, m: int) -> list[int]:
     squares = np.einsum("ij,ij->i", x, x)
-    nearest, found = np.full(len(x), np.inf, x.dtype), [first]
+    nearest, result = np.full(len(x), np.inf, x.dtype), [first]
     for _ in range(m):
-        pick = x[found[-1]]
-        np.minimum(nearest, squares - 2 * (x @ pick) + squares[found[-1]], out=nearest)
-        found.append(int(np.argmax(nearest)))
-    return found[:m]
+        pick = x[result[-1]]
+        np.minimum(nearest, squares - 2 * (x @ pick) + squares[result[-1]], out=nearest)
+        result.append(int(np.argmax(nearest)))
+    return result[:m]
 
 
 def by_difference(x: np.ndarray, first: int, m: int) -> list[int]:
-    nearest, found = np.full(len(x), np.inf, x.dtype), [first]
+    nearest, result = np.full(len(x), np.inf, x.dtype), [first]
     for _ in range(m):
-        nearest = np.minimum(nearest, ((x - x[found[-1]]) ** 2).sum(1))
-        found.append(int(np.argmax(nearest)))
-    return found[:m]
+        nearest = np.minimum(nearest, ((x - x[result[-1]]) ** 2).sum(1))
+        result.append(int(np.argmax(nearest)))
+    return result[:m]
 
 
 def main() -> None:
@@ -56,17 +56,17 @@ def main() -> None:
             "numpy gemv": lambda x=x: by_numpy(x, 0, PICKS),
             "numpy difference": lambda x=x: by_difference(x, 0, PICKS),
         }
-        found = seconds(works, rounds)
-        gigabytes = ratio(PICKS * x.nbytes / 1e9, found["read"])
+        times = seconds(works, rounds)
+        gigabytes = ratio(PICKS * x.nbytes / 1e9, times["read"])
         line(f"farthest, {n} x {d}: bandwidth, GB/s", gigabytes, "", True)
         line(
             f"farthest, {n} x {d}: share of bandwidth",
-            ratio(found["read"], found["ours"]),
+            ratio(times["read"], times["ours"]),
             ">= 0.80",
-            ratio(found["read"], found["ours"]) >= 0.8,
+            ratio(times["read"], times["ours"]) >= 0.8,
         )
         for name in ("numpy gemv", "numpy difference"):
-            line(f"farthest, {n} x {d}: {name} / ours", ratio(found[name], found["ours"]), "", True)
+            line(f"farthest, {n} x {d}: {name} / ours", ratio(times[name], times["ours"]), "", True)
     x = np.random.default_rng(0).normal(size=(N, 48)).astype(np.float32)
     from sklearn.cluster import KMeans
 
@@ -74,8 +74,8 @@ def main() -> None:
         "ours": lambda: centroids(x, CENTROIDS, np.random.default_rng(0)),
         "sklearn": lambda: KMeans(CENTROIDS, init="random", n_init=1, max_iter=25, tol=0, random_state=0).fit(x),
     }
-    found = seconds(works, rounds)
-    line(f"k-means, {N} x 48, {CENTROIDS} centroids: scikit-learn / ours", ratio(found["sklearn"], found["ours"]), "", True)
+    times = seconds(works, rounds)
+    line(f"k-means, {N} x 48, {CENTROIDS} centroids: scikit-learn / ours", ratio(times["sklearn"], times["ours"]), "", True)
 
 
 if __name__ == "__main__":

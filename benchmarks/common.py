@@ -48,7 +48,7 @@ def seconds(works: dict[str, Work], rounds: int) -> dict[str, float]:
             before = time.process_time()
             work()
             times[name].append(time.process_time() - before)
-    return {name: median(found[1:]) for name, found in times.items()}
+    return {name: median(items_read[1:]) for name, items_read in times.items()}
 
 
 def ratio(numerator: float, denominator: float) -> float:

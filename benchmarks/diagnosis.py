@@ -280,15 +280,16 @@ def main(arguments: list[str]) -> int:
         rng = np.random.default_rng([number, 17])
         x, y, truth = KINDS[number % len(KINDS)](source, rng)
         before = time.process_time()
-        found = diagnose(x, y)
+        diagnosis = diagnose(x, y)
         slowest = max(slowest, time.process_time() - before)
-        table[truth, found.relation] += 1
-        false += found.relation in ("equal", "precision") and found.relation != truth
-        if found.relation != truth:
-            print(f"{number}: {truth} {x.shape} to {y.shape} {y.dtype}: said {found.relation}: {found.evidence}", flush=True)
-    right = sum(number for (truth, said), number in table.items() if truth == said)
-    for (truth, said), number in sorted(table.items()):
-        print(f"{truth}\t{said}\t{number}")
+        table[truth, diagnosis.relation] += 1
+        false += diagnosis.relation in ("equal", "precision") and diagnosis.relation != truth
+        if diagnosis.relation != truth:
+            pair = f"{number}: {truth} {x.shape} to {y.shape} {y.dtype}"
+            print(f"{pair}: said {diagnosis.relation}: {diagnosis.evidence}", flush=True)
+    right = sum(number for (truth, answer), number in table.items() if truth == answer)
+    for (truth, answer), number in sorted(table.items()):
+        print(f"{truth}\t{answer}\t{number}")
     print(f"right: {right} of {count} ({right / count:.1%}); equal or precision said falsely: {false}")
     print(f"CPU seconds: {time.process_time() - start:.0f} in all, at most {slowest:.1f} for a pair")
     return int(not SMOKE and right < BAR * count)

@@ -30,15 +30,15 @@ ANCHORS = size(1280, 40)
 
 def wall(work: Callable[[], np.ndarray]) -> tuple[float, np.ndarray]:
     start = time.perf_counter()
-    found = work()
-    return time.perf_counter() - start, found
+    result = work()
+    return time.perf_counter() - start, result
 
 
 def compare(what: str, work: Callable[[str], np.ndarray], device: str, allowed: float) -> bool:
     """Print one line, and return whether the answers agree."""
     work(device)
-    (there, found), (here, wanted) = wall(lambda: work(device)), wall(lambda: work("cpu"))
-    apart = float(np.abs(found - wanted).max() / max(1, np.abs(wanted).max()))
+    (there, result), (here, wanted) = wall(lambda: work(device)), wall(lambda: work("cpu"))
+    apart = float(np.abs(result - wanted).max() / max(1, np.abs(wanted).max()))
     verdict = "same" if apart <= allowed else "DIFFERENT"
     print(
         f"{what:36} {device} {there:8.3f} s   cpu {here:8.3f} s   {ratio(here, there):6.1f} x   {apart:.1e} {verdict}",

@@ -72,17 +72,17 @@ def coverage(
     name: str, n: int, draws: int, naive: bool = False, source: Callable[[int, int], Pair] = related
 ) -> tuple[float, float, float]:
     """The share of draws whose interval holds the truth, its mean width over that of +-1.96 deviations, and the truth."""
-    found, params = [], METRICS[name].resolve({})
+    result, params = [], METRICS[name].resolve({})
     for seed in range(draws):
         x, y = (Embedding(side, row_numbers(n)) for side in source(n, seed))
         score = measure(name, params, x, y)
         some = None if naive else partial(measure_subset, name, params, x, y, seed)
-        found.append((score.value, *interval(name, score, seed, some)))
+        result.append((score.value, *interval(name, score, seed, some)))
     plain = Workspace(intervals=False)
     more = [
         METRICS[name].compute(*source(n, seed), params, workspace=plain.for_pair()).value for seed in range(draws, 3 * draws)
     ]
-    values, low, high = np.array(found, np.float64).T
+    values, low, high = np.array(result, np.float64).T
     truth = float(np.mean([*values, *more]))
     width = float((high - low).mean() / (2 * 1.96 * np.std([*values, *more])))
     return float(((low <= truth) & (truth <= high)).mean()), width, truth

@@ -72,12 +72,12 @@ def row(names: list[str], x: np.ndarray, y: np.ndarray, classes: np.ndarray) -> 
     for name in names:
         entry = METRICS[name]
         try:
-            found = measure(name, entry.resolve(OPTIONS.get(name, {})), *sides)
+            result = measure(name, entry.resolve(OPTIONS.get(name, {})), *sides)
         except NotApplicable:
             out[name] = "n/a"
             continue
         best = entry.identity if isinstance(entry.identity, int | float) else entry.bounds[1 if entry.higher_is_closer else 0]
-        value = corrected(found.value, found.chance, best)
+        value = corrected(result.value, result.chance, best)
         out[name] = "n/a" if value is None else f"{round(value, 2) + 0.0:.2f}"
     return out
 

@@ -104,13 +104,13 @@ def verdicts() -> None:
         for seed in range(ROUNDS):
             x, y = pair.spaces(INDEX + MORE[-1] * pair.anchors + INDEX, seed)
             seen = np.concatenate([np.arange(pair.anchors), np.arange(pair.anchors, INDEX)])
-            found = reported(x[seen], y[seen], pair.anchors, METHODS)
-            last = found.records[-1]
+            report_made = reported(x[seen], y[seen], pair.anchors, METHODS)
+            last = report_made.records[-1]
             now, more = (
                 true_recall(x, y, last["method"], pair.anchors * times, size(500, 50), INDEX) for times in (1, MORE[-1])
             )
-            print(f"{pair.name}\t{found.verdict}\t{pair.verdict}\t{last['value']:.3f}\t{now:.3f}\t{more:.3f}", flush=True)
-            right, total = right + (found.verdict == pair.verdict), total + 1
+            print(f"{pair.name}\t{report_made.verdict}\t{pair.verdict}\t{last['value']:.3f}\t{now:.3f}\t{more:.3f}", flush=True)
+            right, total = right + (report_made.verdict == pair.verdict), total + 1
     print(f"{right} of {total} verdicts are right")
 
 
@@ -120,11 +120,11 @@ Records = dict[Key, dict[str, Any]]
 
 def keyed(records: list[dict[str, Any]]) -> Records:
     """Records by part, measure and place; thresholds by their number, since each draw has thresholds of its own."""
-    found: Records = {}
+    result: Records = {}
     for r in records:
-        place = sum(part == r["part"] for part, _, _ in found) if r["part"] == "threshold" else r["at"]
-        found[r["part"], r["measure"], place] = r
-    return found
+        place = sum(part == r["part"] for part, _, _ in result) if r["part"] == "threshold" else r["at"]
+        result[r["part"], r["measure"], place] = r
+    return result
 
 
 def coverage() -> None:
@@ -153,12 +153,12 @@ def true_value(key: Key, r: dict[str, Any], whole: Records, x: np.ndarray, y: np
         moved = _Lookup(queries, y[fit:], y[fit:]).by(how, x[:fit], y[:fit])
         return float(_hits_in_subsets(ranks(moved.queries, moved.index), len(y) - fit, min(r["at"], len(y) - fit)).mean())
     if r["part"] == "anchors" and r["at"] > fit:
-        rng, found = np.random.default_rng(0), []
+        rng, result = np.random.default_rng(0), []
         for _ in range(size(5, 1)):
             rows = np.concatenate([np.arange(fit), INDEX + rng.permutation(len(x) - INDEX)[: r["at"] - fit]])
             index = np.concatenate([y[fit:INDEX], y[:fit]])
-            found.append(float(_Lookup(queries, index, index).by(how, x[rows], y[rows]).scores["recall_10"].mean()))
-        return float(np.mean(found))
+            result.append(float(_Lookup(queries, index, index).by(how, x[rows], y[rows]).scores["recall_10"].mean()))
+        return float(np.mean(result))
     return float(whole[key]["value"])
 
 

@@ -49,7 +49,7 @@ def cpu(rounds: int, **runs: Callable[[], object]) -> dict[str, float]:
             start = time.process_time()
             run()
             times[name].append(time.process_time() - start)
-    return {name: median(found) for name, found in times.items()}
+    return {name: median(items_read) for name, items_read in times.items()}
 
 
 def report(goal: str, what: str, value: float, bar: str, times: dict[str, float]) -> None:
@@ -125,14 +125,14 @@ def p3(rounds: int) -> None:
         keep[keep.all(1), -1] = False
         return rows[keep].reshape(-1, K)
 
-    found = nearest(x, x, K, exclude_self=True).rows
+    near = nearest(x, x, K, exclude_self=True).rows
     t = cpu(rounds, relrep=lambda: nearest(x, x, K, exclude_self=True), faiss=by_faiss)
     report("P3", "exact 10k x 768, times faiss.knn", ratio(t["faiss"], t["relrep"]), ">= 1.5", t)
-    differ = np.flatnonzero(overlap(found, by_faiss()) < K)
+    differ = np.flatnonzero(overlap(near, by_faiss()) < K)
     wide = x.astype(np.float64) / np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True)
     close = wide[differ] @ wide.T
     close[np.arange(len(differ)), differ] = -2
-    ours = overlap(found[differ], np.argsort(-close, kind="stable")[:, :K]) == K
+    ours = overlap(near[differ], np.argsort(-close, kind="stable")[:, :K]) == K
     print(f"P3  sets unlike faiss.knn's: {len(differ)} of {len(x)}, of which ours equal float64's: {ours.sum()}", flush=True)
 
 
@@ -159,10 +159,10 @@ def p5(rounds: int) -> None:
         hnsw=lambda: nearest(x, x, K, exclude_self=True, index="hnsw"),
         exact=lambda: nearest(x, x, K, exclude_self=True),
     )
-    found, exact = nearest(x, x, K, exclude_self=True, index="ivf"), nearest(x, x, K, exclude_self=True)
+    near, exact = nearest(x, x, K, exclude_self=True, index="ivf"), nearest(x, x, K, exclude_self=True)
     report("P5", "100k x 64 with ivf, part of exact", ratio(t["ivf"], t["exact"]), "<= 0.35", t)
     report("P5", "  with hnsw", ratio(t["hnsw"], t["exact"]), "none", t)
-    print(f"P5  recall measured on 200 rows {found.recall:.4f}, on all {overlap(found.rows, exact.rows).mean() / K:.4f}")
+    print(f"P5  recall measured on 200 rows {near.recall:.4f}, on all {overlap(near.rows, exact.rows).mean() / K:.4f}")
 
 
 def p6(rounds: int) -> None:
@@ -188,8 +188,8 @@ def coverage(every: np.ndarray, draws: int) -> int:
 
     hits = 0
     for seed in range(draws):
-        found = over_rows(lambda rows: every if rows is None else every[rows], len(every), 0.005, seed)
-        low, high = inference.sampled(found.values, len(every))
+        result = over_rows(lambda rows: every if rows is None else every[rows], len(every), 0.005, seed)
+        low, high = inference.sampled(result.values, len(every))
         hits += low <= every.mean() <= high
     return hits
 

@@ -56,10 +56,10 @@ def distances(x: np.ndarray, m: int, rounds: int) -> None:
         tensors = torch.from_numpy(few.copy()), torch.from_numpy(anchors)
         works["torch l1"] = lambda: torch.cdist(*tensors, p=1)
         works["torch chebyshev"] = lambda: torch.cdist(*tensors, p=torch.inf)
-    found = seconds(works, rounds)
+    timings = seconds(works, rounds)
     for peer, goal in (("scipy l1", 8), ("torch l1", 8), ("scipy chebyshev", 4), ("torch chebyshev", 4)):
-        if peer in found:
-            times = ratio(found[peer] * scale, found[peer.split()[1]])
+        if peer in timings:
+            times = ratio(timings[peer] * scale, timings[peer.split()[1]])
             line(f"{len(x)} x {D} on {m}: {peer} / ours", times, f">= {goal}", times >= goal)
 
 
@@ -70,11 +70,11 @@ def products(x: np.ndarray, m: int, rounds: int) -> None:
         "cosine": lambda: blockwise(kernels.cosine, x, kernels.unit(anchors)),
         "euclidean": lambda: blockwise(kernels.euclidean, x, anchors),
     }
-    found = seconds(works, rounds)
-    rate = ratio(2e-9 * len(x) * D * m, found["gemm"])
+    times = seconds(works, rounds)
+    rate = ratio(2e-9 * len(x) * D * m, times["gemm"])
     line(f"{len(x)} x {D} on {m}: sgemm, GFLOP/s", rate, "", True)
     for name, goal in (("cosine", 0.88), ("euclidean", 0.0)):
-        share = ratio(found["gemm"], found[name])
+        share = ratio(times["gemm"], times[name])
         line(f"{len(x)} x {D} on {m}: sgemm / {name}", share, f">= {goal}" if goal else "", share >= goal)
 
 
@@ -91,10 +91,10 @@ def file_to_file(folder: Path, x: np.ndarray, m: int, rounds: int) -> None:
     block = np.ones((BLOCK, m), np.float32)
     works["plain"] = lambda: plainly(folder / "out.h5", (block[: len(x) - at] for at in range(0, len(x), BLOCK)))
     works["remove"] = (folder / "out.h5").unlink
-    found = seconds(works, rounds)
-    line(f"{len(x)} x {m}: write() of so many bytes / cosine", ratio(found["plain"], found["cosine"]), "", True)
+    timings = seconds(works, rounds)
+    line(f"{len(x)} x {m}: write() of so many bytes / cosine", ratio(timings["plain"], timings["cosine"]), "", True)
     for name in ("cosine", "euclidean"):
-        times = ratio(found[f"{name}, files"], found[name])
+        times = ratio(timings[f"{name}, files"], timings[name])
         line(f"{len(x)} x {D} on {m}: {name}, HDF5 to HDF5 / compute alone", times, "<= 1.35", times <= 1.35)
 
 

@@ -48,25 +48,25 @@ LABELS = np.array([b"a", b"b", b"c", b"d"])
 
 def kept(path: str) -> dict[tuple[str, ...], list[list[float]]]:
     """The draws of earlier runs, by what they are of."""
-    found: dict[tuple[str, ...], list[list[float]]] = {}
+    result: dict[tuple[str, ...], list[list[float]]] = {}
     if path and Path(path).exists():
         for line in Path(path).read_text("utf-8").splitlines():
             key, rows = json.loads(line)
-            found.setdefault(tuple(key), []).extend(rows)
-    return found
+            result.setdefault(tuple(key), []).extend(rows)
+    return result
 
 
 def gather(path: str, key: Sequence[object], draws: int, one: Callable[[int], Sequence[float]]) -> np.ndarray:
     """(draws, m) what `one` returns for each seed; NaN where a metric has no value."""
     name = tuple(map(str, key))
-    found = kept(path).get(name, [])
-    while len(found) < draws:
-        rows = [list(map(float, one(seed))) for seed in range(len(found), min(len(found) + CHUNK, draws))]
-        found += rows
+    result = kept(path).get(name, [])
+    while len(result) < draws:
+        rows = [list(map(float, one(seed))) for seed in range(len(result), min(len(result) + CHUNK, draws))]
+        result += rows
         if path:
             with Path(path).open("a", encoding="utf-8") as file:
                 file.write(json.dumps([name, rows]) + "\n")
-    return np.array(found[:draws])
+    return np.array(result[:draws])
 
 
 def views(n: int, seed: int, noises: Sequence[float]) -> list[Embedding]:
@@ -102,8 +102,8 @@ def pair(name: str, n: int, seed: int) -> list[Embedding]:
 def a_difference(name: str, n: int, noises: Sequence[float], seed: int) -> Sequence[float]:
     reference, a, b = views(n, seed, noises)
     params = METRICS[name].resolve({})
-    found = paired(measured(name, params, reference, a, seed), measured(name, params, reference, b, seed), seed)
-    return found.value, found.low or 0.0, found.high or 0.0, np.nan if found.p is None else found.p
+    difference = paired(measured(name, params, reference, a, seed), measured(name, params, reference, b, seed), seed)
+    return difference.value, difference.low or 0.0, difference.high or 0.0, np.nan if difference.p is None else difference.p
 
 
 def a_plain_difference(name: str, n: int, noises: Sequence[float], seed: int) -> Sequence[float]:
@@ -133,11 +133,11 @@ def value_of(name: str, x: Embedding, y: Embedding) -> float:
         return float("nan")
 
 
-def covered(found: np.ndarray, more: np.ndarray) -> tuple[float, float, float]:
+def covered(result: np.ndarray, more: np.ndarray) -> tuple[float, float, float]:
     """The share of intervals that hold the truth, their mean width over that of +-1.96 deviations, and the truth."""
-    found, values = found[np.isfinite(found[:, :3]).all(1)], np.concatenate([found[:, 0], more[:, 0]])
+    result, values = result[np.isfinite(result[:, :3]).all(1)], np.concatenate([result[:, 0], more[:, 0]])
     values = values[np.isfinite(values)]
-    low, high, truth = found[:, 1], found[:, 2], values.mean()
+    low, high, truth = result[:, 1], result[:, 2], values.mean()
     share = float(((low <= truth) & (truth <= high)).mean())
     return share, float((high - low).mean() / (2 * 1.96 * values.std())), float(truth)
 
@@ -147,9 +147,9 @@ def differences(draws: int, names: Sequence[str], path: str) -> None:
     for name in names or PAIRED:
         for n in size_list(100, 400):
             noises = (0.3, NOISE, 0.5)
-            found = gather(path, ("differences", name, n), draws, partial(a_difference, name, n, noises))
+            result = gather(path, ("differences", name, n), draws, partial(a_difference, name, n, noises))
             more = gather(path, ("differences more", name, n), 2 * draws, partial(a_plain_difference, name, n, noises))
-            share, width, truth = covered(found, more)
+            share, width, truth = covered(result, more)
             print(f"{name}\t{n}\t{share:.3f}\t{margin(share, draws):.3f}\t{width:.2f}\t{truth:.4f}\t{draws}", flush=True)
 
 
@@ -167,12 +167,12 @@ def intervals(draws: int, names: Sequence[str], path: str) -> None:
     print("metric\tn\tcovered\tmargin\twidth\ttruth\tdraws")
     for name in names or METRICS:
         for n in size_list(100, 400):
-            found = gather(path, ("intervals", name, n), draws, partial(an_interval, name, n))
-            if not np.isfinite(found[:, 1]).any():
+            result = gather(path, ("intervals", name, n), draws, partial(an_interval, name, n))
+            if not np.isfinite(result[:, 1]).any():
                 print(f"{name}\t{n}\tno interval", flush=True)
                 continue
             share, width, truth = covered(
-                found, gather(path, ("intervals more", name, n), 2 * draws, partial(a_plain_value, name, n))
+                result, gather(path, ("intervals more", name, n), 2 * draws, partial(a_plain_value, name, n))
             )
             print(f"{name}\t{n}\t{share:.3f}\t{margin(share, draws):.3f}\t{width:.2f}\t{truth:.4f}\t{draws}", flush=True)
 
@@ -190,8 +190,8 @@ def a_null(name: str, n: int, d: int, seed: int) -> Sequence[float]:
         score = measure(name, METRICS[name].resolve({}), x, y, workspace=Workspace())
     except NotApplicable:
         return np.nan, np.nan
-    found = corrected(score.value, score.chance, best_value({"metric": name, **METRICS[name].resolve({})}))
-    return np.nan if found is None else found, score.value
+    result = corrected(score.value, score.chance, best_value({"metric": name, **METRICS[name].resolve({})}))
+    return np.nan if result is None else result, score.value
 
 
 def independent(draws: int, names: Sequence[str], path: str) -> None:
@@ -202,23 +202,23 @@ def independent(draws: int, names: Sequence[str], path: str) -> None:
             continue
         for n in size_list(50, 100, 400, 2000):
             for d in (4,) if SMOKE else (8, 64, 768):
-                found = enough(path, name, n, d, max(2, draws * 50 // n))
-                means, reach = found.mean(0), error(found)
-                print(f"{name}\t{n}\t{d}\t{means[0]:.4f}\t{reach:.4f}\t{means[1]:.4f}\t{len(found)}", flush=True)
+                result = enough(path, name, n, d, max(2, draws * 50 // n))
+                means, reach = result.mean(0), error(result)
+                print(f"{name}\t{n}\t{d}\t{means[0]:.4f}\t{reach:.4f}\t{means[1]:.4f}\t{len(result)}", flush=True)
 
 
 def enough(path: str, name: str, n: int, d: int, draws: int) -> np.ndarray:
     """As many draws as the mean needs to be known to 0.015, at least `draws` and at most 1600."""
     while True:
-        found = gather(path, ("independent", name, n, d), draws, partial(a_null, name, n, d))
-        if not error(found) > 0.015 or SMOKE or draws >= 1600:
-            return found
-        draws = min(1600, max(draws + 2, int(draws * min(4.0, 1.1 * (error(found) / 0.015) ** 2))))
+        result = gather(path, ("independent", name, n, d), draws, partial(a_null, name, n, d))
+        if not error(result) > 0.015 or SMOKE or draws >= 1600:
+            return result
+        draws = min(1600, max(draws + 2, int(draws * min(4.0, 1.1 * (error(result) / 0.015) ** 2))))
 
 
-def error(found: np.ndarray) -> float:
+def error(result: np.ndarray) -> float:
     """Half the width of the 95 % interval of the mean."""
-    return float(stats.t.ppf(0.975, len(found) - 1) * found[:, 0].std(ddof=1) / sqrt(len(found)))
+    return float(stats.t.ppf(0.975, len(result) - 1) * result[:, 0].std(ddof=1) / sqrt(len(result)))
 
 
 def permutations(draws: int, names: Sequence[str], path: str) -> None:

@@ -30,8 +30,8 @@ def main() -> None:
         for name, command in COMMANDS.items():
             times[name].append(usage(command)[0])
     nothing = median(times["python -c pass"])
-    for name, found in times.items():
-        print(f"{name:24} {1000 * median(found):7.1f} ms CPU  {ratio(median(found), nothing):5.1f} x")
+    for name, items_read in times.items():
+        print(f"{name:24} {1000 * median(items_read):7.1f} ms CPU  {ratio(median(items_read), nothing):5.1f} x")
 
 
 if __name__ == "__main__":

@@ -80,9 +80,9 @@ def head() -> None:
     items = 1.2 * rng.normal(size=(CLASSES, 32))[label] + 1.5 * rng.normal(size=(n + more, 32))
     x = (items @ rng.normal(size=(32, ANCHORS)) / 6 + 0.3 * rng.normal(size=(n + more, ANCHORS))).astype(np.float32)
     start = time.process_time()
-    found = train("linear", x[:n], label[:n], CLASSES, HEADS["linear"].resolve({}))
+    predicted = train("linear", x[:n], label[:n], CLASSES, HEADS["linear"].resolve({}))
     ours = time.process_time() - start
-    accuracy = float((found(x[n:]) == label[n:]).mean())
+    accuracy = float((predicted(x[n:]) == label[n:]).mean())
     print(f"linear head, {n} x {ANCHORS}: {ours:.2f} s CPU, accuracy {accuracy:.4f}")
     if not installed("torch"):
         return
@@ -91,8 +91,8 @@ def head() -> None:
     start = time.process_time()
     epochs, reached = loader_loop(x[:n], label[:n], x[n:], label[n:], accuracy)
     theirs = time.process_time() - start
-    said = f"DataLoader loop: {theirs:.2f} s CPU, accuracy {reached:.4f} after {epochs} epochs"
-    print(f"{said}; {ratio(theirs, ours):.1f} times as long")
+    message = f"DataLoader loop: {theirs:.2f} s CPU, accuracy {reached:.4f} after {epochs} epochs"
+    print(f"{message}; {ratio(theirs, ours):.1f} times as long")
 
 
 if __name__ == "__main__":

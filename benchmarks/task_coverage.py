@@ -44,13 +44,13 @@ def spaces(task: str, n: int, seed: int) -> list[Space]:
 def measured(task: str, n: int, seed: int) -> dict[str, tuple[Ends, Ends]]:
     """The interval of the first space, and of the difference of both, for each thing measured."""
     both = spaces(task, n, seed)
-    found: list[dict[str, Finding]] = [
+    result: list[dict[str, Finding]] = [
         {f.name: f for f in evaluate(space, task, EVALUATIONS[task].resolve({}), seed)} for space in both
     ]
     out = {}
-    for name, first in found[0].items():
+    for name, first in result[0].items():
         (record,) = records("", task, [first], both[0].classes, seed, False)
-        one, other = (judged({}, "", each[name], seed) for each in found)
+        one, other = (judged({}, "", each[name], seed) for each in result)
         a, b = (value.estimate for value in estimates({"a": one.finding, "b": other.finding}).values())
         assert a is not None and b is not None
         apart = paired_difference(a, b, seed=seed, factor=difference_factor(one, other), freedom=FREEDOM)
@@ -64,10 +64,10 @@ def main(arguments: list[str]) -> None:
     print("task\tname\tn\tof\tcovered\twidth\ttruth\tdraws")
     for task in arguments[1:] or SIZES:
         n = SIZES[task]
-        found = [measured(task, n, seed) for seed in range(draws)]
-        for name in found[0]:
+        result = [measured(task, n, seed) for seed in range(draws)]
+        for name in result[0]:
             for place, what in enumerate(("value", "difference")):
-                value, low, high = np.array([each[name][place] for each in found]).T
+                value, low, high = np.array([each[name][place] for each in result]).T
                 truth, spread = value.mean(), value.std()
                 covered = ((low <= truth) & (truth <= high)).mean()
                 width = (high - low).mean() / (2 * 1.96 * spread)

@@ -81,11 +81,11 @@ class Embedding:
     def column(self, name: str) -> np.ndarray:
         """Return the obs column `name` (n,). Raises DataError, with the existing columns, when there is none."""
         if name not in self.obs:
-            found = ", ".join(map(printable, self.obs)) or "none"
+            names = ", ".join(map(printable, self.obs)) or "none"
             more = "add labels with relrep embed --labels" if name == "label" else ""
             remedy = ", or ".join(filter(None, ["name one of these" if self.obs else "", more])) or "name another file"
             raise DataError(
-                f"no column {printable(name)!r}; columns found: {found}", f"{remedy[0].upper()}{remedy[1:]}.", file=self.uri
+                f"no column {printable(name)!r}; columns found: {names}", f"{remedy[0].upper()}{remedy[1:]}.", file=self.uri
             )
         return self.obs[name]
 
@@ -148,10 +148,10 @@ def of_split(e: Embedding, split: str | None) -> Embedding:
         return e
     rows = e.rows_of_split(split)
     if rows is None or not len(rows):
-        found = "no split column" if rows is None else ", ".join(printable(s) for s in np.unique(e.obs["split"]).tolist())
+        splits = "no split column" if rows is None else ", ".join(printable(s) for s in np.unique(e.obs["split"]).tolist())
         remedy = "Leave --split out, or add splits with relrep embed --splits."
         remedy = remedy if rows is None else "Choose one of these with --split."
-        raise DataError(f"no rows of split {printable(split)!r}; found: {found}", remedy, file=e.uri)
+        raise DataError(f"no rows of split {printable(split)!r}; found: {splits}", remedy, file=e.uri)
     return select(e, rows)
 
 

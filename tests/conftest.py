@@ -99,8 +99,8 @@ class Done:
         return [dict(zip(header, line, strict=True)) for line in lines]
 
     def __repr__(self) -> str:
-        said = f"--- stdout\n{self.stdout[:4000]}\n--- stderr\n{self.stderr[:4000]}\n"
-        return f"\n$ cd {self.cwd}\n$ {self.command}\nexit {self.code}\n{said}"
+        streams = f"--- stdout\n{self.stdout[:4000]}\n--- stderr\n{self.stderr[:4000]}\n"
+        return f"\n$ cd {self.cwd}\n$ {self.command}\nexit {self.code}\n{streams}"
 
 
 @dataclass(frozen=True)
@@ -134,15 +134,15 @@ class Workdir:
     def here(self, command: str, code: int | Sequence[int] = 0, **env: str) -> Done:
         """Run `relrep …` within this process: the same words and codes, without the price of a process."""
         words = shlex.split(command)
-        out, said = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
         with ExitStack() as stack:
             stack.enter_context(chdir(self.path))
             stack.enter_context(redirect_stdout(out))
-            stack.enter_context(redirect_stderr(said))
+            stack.enter_context(redirect_stderr(err))
             stack.enter_context(mock.patch.dict(os.environ, {**self.env, **env}, clear=True))
             stack.enter_context(mock.patch.object(tempfile, "tempdir", str(self.tmp)))
             status = cli.run(words[1:])
-        both = [stream.buffer.getvalue() for stream in (out, said)]
+        both = [stream.buffer.getvalue() for stream in (out, err)]
         done = Done(command, self.path, status, both[0], both[1].decode(errors="backslashreplace"))
         assert done.code in ([code] if isinstance(code, int) else code), done
         return done
@@ -282,7 +282,7 @@ def hostile_corpus(tmp_path_factory: pytest.TempPathFactory) -> list[corpus.Case
             (folder / "corpus").mkdir()
             cases = corpus.build(folder / "corpus")
             built.write_text(json.dumps([{**asdict(case), "path": str(case.path)} for case in cases]))
-    return [corpus.Case(**{**found, "path": Path(found["path"])}) for found in json.loads(built.read_text())]
+    return [corpus.Case(**{**records, "path": Path(records["path"])}) for records in json.loads(built.read_text())]
 
 
 def _workdir(path: Path, environment: Mapping[str, str]) -> Workdir:

@@ -66,7 +66,7 @@ def own_kernel() -> str:
     import numpy  # noqa: F401  (which loads it)
     from threadpoolctl import threadpool_info
 
-    return next((str(found["architecture"]) for found in threadpool_info() if "architecture" in found), "")
+    return next((str(library["architecture"]) for library in threadpool_info() if "architecture" in library), "")
 
 
 def numpy_features(unwanted: str) -> str:

@@ -64,8 +64,8 @@ def neighbors(a: Embedding) -> dict[str, Any]:
     """Digests of the 10 nearest of every row."""
     out: dict[str, Any] = {}
     for by in ("cosine", "euclidean"):
-        found = nearest(a.x, a.x, 10, by=by, exclude_self=True)  # type: ignore[arg-type]
-        out[by] = [hashlib.sha256(found.rows.astype("<i8").tobytes()).hexdigest()[:16], found.tied]
+        near = nearest(a.x, a.x, 10, by=by, exclude_self=True)  # type: ignore[arg-type]
+        out[by] = [hashlib.sha256(near.rows.astype("<i8").tobytes()).hexdigest()[:16], near.tied]
     return out
 
 
@@ -84,7 +84,7 @@ def kernel() -> str:
     """The BLAS kernels that NumPy runs here, such as Haswell."""
     from threadpoolctl import threadpool_info
 
-    return next((str(found.get("architecture")) for found in threadpool_info() if found["user_api"] == "blas"), "unknown")
+    return next((str(library.get("architecture")) for library in threadpool_info() if library["user_api"] == "blas"), "unknown")
 
 
 def figures() -> dict[str, Any]:

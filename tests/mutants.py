@@ -60,8 +60,8 @@ class Mutant:
 def mutants(patterns: Iterable[str] = ("*",)) -> list[Mutant]:
     """Those whose name matches one of the patterns."""
     listed = tomllib.loads((CHECKOUT / "tests" / "mutants.toml").read_text())
-    found = [Mutant(name, **record) for name, record in listed.items()]
-    return [m for m in found if any(fnmatch.fnmatch(m.name, pattern) for pattern in patterns)]
+    out = [Mutant(name, **record) for name, record in listed.items()]
+    return [m for m in out if any(fnmatch.fnmatch(m.name, pattern) for pattern in patterns)]
 
 
 class Failures:
@@ -80,7 +80,7 @@ class Scratch:
     """A copy of the package and its tests, in which one file at a time is changed."""
 
     def __init__(self, folder: Path) -> None:
-        self.copy, self.said, self.failed, self.writes = folder / "copy", folder / "said", folder / "failed", 0
+        self.copy, self.log, self.failed, self.writes = folder / "copy", folder / "log", folder / "failed", 0
         self.copy.mkdir(parents=True)
         for name in COPIED:
             source = CHECKOUT / name
@@ -107,7 +107,7 @@ class Scratch:
             return process
         try:
             signal.alarm(PATIENCE)
-            handle = os.open(self.said, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+            handle = os.open(self.log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
             for stream in (1, 2):
                 os.dup2(handle, stream)
             os.chdir(self.copy)
@@ -154,7 +154,7 @@ def run(chosen: Sequence[Mutant], scratches: Sequence[Scratch]) -> Iterator[Done
 def fails_without_a_change(tests: Sequence[str], scratch: Scratch) -> str:
     """What pytest says where one of these tests fails on the package as it is, which then proves nothing."""
     _, status = os.waitpid(scratch.start(tests), 0)
-    return "" if os.waitstatus_to_exitcode(status) == PASSED else scratch.said.read_text(errors="replace")
+    return "" if os.waitstatus_to_exitcode(status) == PASSED else scratch.log.read_text(errors="replace")
 
 
 def main() -> int:
@@ -177,15 +177,15 @@ def main() -> int:
         for done in run(chosen, scratches):
             results[done.result] += 1
             failed.add(done.failed)
-            said = f": {done.failed or 'ran too long'}" if done.result == KILLED else f": {done.mutant.harm}"
-            print(f"{done.result:8} {done.mutant.name}{said}", flush=True)
-        said = fails_without_a_change(sorted(failed - {""}), scratches[0]) if failed - {""} else ""
+            reason = f": {done.failed or 'ran too long'}" if done.result == KILLED else f": {done.mutant.harm}"
+            print(f"{done.result:8} {done.mutant.name}{reason}", flush=True)
+        reason = fails_without_a_change(sorted(failed - {""}), scratches[0]) if failed - {""} else ""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     seconds = sum(usage.ru_utime + usage.ru_stime for usage in used)
     print(", ".join(f"{count} {result}" for result, count in results.items()), f"in {seconds:.0f} s of CPU")
-    if said:
-        print(f"A test fails without any change, so that it proves nothing:\n{said}")
-    return int(bool(said) or results[KILLED] < len(chosen))
+    if reason:
+        print(f"A test fails without any change, so that it proves nothing:\n{reason}")
+    return int(bool(reason) or results[KILLED] < len(chosen))
 
 
 if __name__ == "__main__":

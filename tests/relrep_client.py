@@ -30,10 +30,10 @@ def ask(
 
 def number_from(connection: socket) -> int:
     """The next number that the server says: first the process id, then the status with which the process ended."""
-    said = connection.recv(4, MSG_WAITALL)
-    if len(said) < 4:
+    answer = connection.recv(4, MSG_WAITALL)
+    if len(answer) < 4:
         raise EOFError("the server of the tests has ended")
-    return int.from_bytes(said, "little")
+    return int.from_bytes(answer, "little")
 
 
 def main() -> None:

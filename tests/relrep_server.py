@@ -94,7 +94,7 @@ def import_everything() -> None:
     from relrep_cli.store import fork_server
 
     fork_server.start()  # while this process is small; all commands ask it to fork
-    modules = [found.name for found in pkgutil.walk_packages(relrep_cli.__path__, "relrep_cli.")]
+    modules = [actual.name for actual in pkgutil.walk_packages(relrep_cli.__path__, "relrep_cli.")]
     for name in [*modules, *IMPORTED_LATE]:
         with contextlib.suppress(ImportError):  # the command says what is missing when it is needed
             import_module(name)

@@ -21,8 +21,8 @@ def workers_of(process: subprocess.Popen[bytes]) -> list[int]:
 def kill_a_worker(process: subprocess.Popen[bytes], log: Path) -> None:
     """Kill one of its workers as soon as the log tells of a finished task."""
     for _ in range(3000):
-        if log.exists() and log.stat().st_size and (found := workers_of(process)):
-            os.kill(found[0], signal.SIGKILL)
+        if log.exists() and log.stat().st_size and (actual := workers_of(process)):
+            os.kill(actual[0], signal.SIGKILL)
             return
         assert process.poll() is None, "it ended before a worker could be killed"
         time.sleep(0.02)

@@ -71,12 +71,12 @@ def table(lab: Lab, name: str, files: Sequence[str], number: int = 300) -> str:
     lower = sum(
         after["qkv"][p][f"attention_{w[6]}"] < frozen[p][f"attention_{w[6]}"] for p, w in zip(frozen, rows, strict=True)
     )
-    said = (
+    sentence = (
         f"`qkv` is above `head` by {with_margin(value, margin)} in the mean over {each}, and on {wins} of them; "
         f"it is above frozen by {mean(after['qkv'][p]['accuracy'] - frozen[p]['accuracy'] for p in frozen):.3f}. "
         f"The attention to the worst function falls on {lower} of {len(gains)} pairs."
     )
-    return f"{said}\n\n{lab.table(header, rows)}"
+    return f"{sentence}\n\n{lab.table(header, rows)}"
 
 
 def documents(lab: Lab) -> list[str]:
@@ -93,9 +93,9 @@ def by_seed(lab: Lab) -> str:
     rows, gains = [], []
     for seed in range(lab.size(5, 2)):
         options = f"--aggregate self-attention --adapt {','.join(PARTS)} --seed {seed}"
-        found = lab.cell(f"{start} {options}", COLUMNS)
-        by_part = {part: pairs(found, f"+adapted-{part}") for part in PARTS}
-        scores = [mean(r["accuracy"] for r in pairs(found, "self-attention").values())]
+        records = lab.cell(f"{start} {options}", COLUMNS)
+        by_part = {part: pairs(records, f"+adapted-{part}") for part in PARTS}
+        scores = [mean(r["accuracy"] for r in pairs(records, "self-attention").values())]
         scores += [mean(r["accuracy"] for r in by_part[part].values()) for part in PARTS]
         gains.append(scores[1] - scores[2])
         rows.append([str(seed), *(f"{score:.3f}" for score in scores), f"{gains[-1]:.3f}"])

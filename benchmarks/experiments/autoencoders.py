@@ -42,9 +42,9 @@ def two_seeds(lab: Lab, data: str, dim: int, options: str, published: Sequence[s
     files = encoders(lab, data, "conv-ae", dim, 5, options)
     rows = []
     for center in ("", " --center"):
-        found = compared(lab, files, anchors(lab, files[0]), f"-m {','.join(METRICS)} --estimator biased{center}")
-        rows += by_projection(found, METRICS)[1 if center else 0 :]
-        chance = [spread(values(found, "cosine+center" if center else "cosine", m, "chance")) for m in METRICS]
+        records = compared(lab, files, anchors(lab, files[0]), f"-m {','.join(METRICS)} --estimator biased{center}")
+        rows += by_projection(records, METRICS)[1 if center else 0 :]
+        chance = [spread(values(records, "cosine+center" if center else "cosine", m, "chance")) for m in METRICS]
         rows.append([f"chance of `cosine{'+center' if center else ''}`", *chance])
     return lab.table(["", *METRICS], [*rows, ["published, relative", *published, "", "", ""]])
 
@@ -57,8 +57,8 @@ def four_encoders(lab: Lab, data: str) -> str:
     for encoder in FOUR[: lab.size(4, 1)]:
         files = encoders(lab, data, encoder)
         first = first or anchors(lab, files[0])
-        found = compared(lab, files, first, f"-s {FUNCTIONS} -m {','.join(metrics)}")
-        columns.append({p: " / ".join(spread(values(found, p, m), 2) for m in metrics) for p in projections(found)})
+        records = compared(lab, files, first, f"-s {FUNCTIONS} -m {','.join(metrics)}")
+        columns.append({p: " / ".join(spread(values(records, p, m), 2) for m in metrics) for p in projections(records)})
     rows = [[name_of(p), *(column[p] for column in columns)] for p in columns[0]]
     return lab.table([data, *(f"`{encoder}`" for encoder in FOUR[: len(columns)])], rows)
 
@@ -70,12 +70,12 @@ def unequal(lab: Lab, data: str, pairs: Sequence[tuple[str, int, str, int]]) -> 
         sides = [encoders(lab, data, name, width, 3) for name, width in ((first, dim), (second, other))]
         anchor = anchors(lab, sides[0][0])
         for center in ("", " --center"):
-            found = []
+            result = []
             for a, b in zip(*sides, strict=True):
-                found += compared(lab, [a, b], anchor, f"-m {','.join(REFERENCE)}{center}")
+                result += compared(lab, [a, b], anchor, f"-m {','.join(REFERENCE)}{center}")
             projection = f"cosine{'+center' if center else ''}"
-            cells = [spread(values(found, projection, m)) for m in REFERENCE]
-            chance = spread(values(found, projection, "cosine", "chance"), 2)
+            cells = [spread(values(result, projection, m)) for m in REFERENCE]
+            chance = spread(values(result, projection, "cosine", "chance"), 2)
             rows.append([f"`{first}` of {dim}, `{second}` of {other}", f"`{projection}`", *cells, chance])
     return lab.table(["pair", "relative", *REFERENCE, "chance of the cosine"], rows)
 

@@ -16,7 +16,7 @@ from lab import Lab, main
 NAME, ROOMS = "bootstrapped_anchors", ("anchors", "metrics", "neighbors")
 
 
-def found_pairs(lab: Lab) -> str:
+def matched_pairs(lab: Lab) -> str:
     rows = []
     for data in ("fashion-mnist", "mnist"):
         files = encoders(lab, data, "conv-ae")[:2]
@@ -39,7 +39,7 @@ def found_pairs(lab: Lab) -> str:
     return lab.table(["", "anchors", "jaccard"], rows)
 
 
-TABLES = {"pairs": found_pairs}
+TABLES = {"pairs": matched_pairs}
 
 if __name__ == "__main__":
     main(NAME, TABLES, ROOMS)

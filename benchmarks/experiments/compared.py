@@ -14,9 +14,9 @@ def compared(lab: Lab, files: Sequence[str], anchors: str, options: str) -> list
     return lab.cell(f"compare {' '.join(files)} -a {anchors} --split test {options}", COLUMNS)
 
 
-def values(found: Sequence[Record], projection: str, metric: str, column: str = "value") -> list[float]:
+def values(result: Sequence[Record], projection: str, metric: str, column: str = "value") -> list[float]:
     """The values of all pairs that have one."""
-    return [r[column] for r in found if (r["projection"], r["metric"]) == (projection, metric) and r[column] is not None]
+    return [r[column] for r in result if (r["projection"], r["metric"]) == (projection, metric) and r[column] is not None]
 
 
 def spread(numbers: Sequence[float], digits: int = 3) -> str:
@@ -26,13 +26,13 @@ def spread(numbers: Sequence[float], digits: int = 3) -> str:
     return f"{mean(numbers):.{digits}f}" + (f" ({stdev(numbers):.{digits}f})" if len(numbers) > 1 else "")
 
 
-def projections(found: Sequence[Record]) -> list[str]:
-    return [p for p in dict.fromkeys(r["projection"] for r in found) if not p.startswith("ratio:")]
+def projections(result: Sequence[Record]) -> list[str]:
+    return [p for p in dict.fromkeys(r["projection"] for r in result) if not p.startswith("ratio:")]
 
 
-def by_projection(found: Sequence[Record], metrics: Sequence[str]) -> list[list[str]]:
+def by_projection(result: Sequence[Record], metrics: Sequence[str]) -> list[list[str]]:
     """A row for each projection, a cell for each metric."""
-    return [[name_of(p), *(spread(values(found, p, m)) for m in metrics)] for p in projections(found)]
+    return [[name_of(p), *(spread(values(result, p, m)) for m in metrics)] for p in projections(result)]
 
 
 def name_of(projection: str) -> str:

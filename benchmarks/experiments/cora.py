@@ -33,10 +33,10 @@ def methods(lab: Lab) -> str:
     for choice in ("absolute,relative,orthogonal,ridge", *(f"product --aggregate {name}" for name in AGGREGATES.split(","))):
         similarity = f" -s {FUNCTIONS}" if "r" in choice else ""
         head = f"{lab.head('mlp')} --seeds {lab.size(3, 1)}"
-        found = lab.cell(f"stitch {names} -a cora-anchors.h5 --method {choice}{similarity} {head}", COLUMNS)
-        for method in dict.fromkeys(record["method"] for record in found):
-            own = [r for r in found if r["method"] == method and r["encoder"] == r["head"]]
-            other = {(r["encoder"], r["head"]): r["stitching_index"] for r in found if r["method"] == method and r not in own}
+        records = lab.cell(f"stitch {names} -a cora-anchors.h5 --method {choice}{similarity} {head}", COLUMNS)
+        for method in dict.fromkeys(record["method"] for record in records):
+            own = [r for r in records if r["method"] == method and r["encoder"] == r["head"]]
+            other = {(r["encoder"], r["head"]): r["stitching_index"] for r in records if r["method"] == method and r not in own}
             rows.append(
                 [
                     f"`{method}`".replace(f"{FUNCTIONS}/", "product, "),

@@ -100,8 +100,8 @@ class Lab:
             rows = [[_short(record.get(column)) for column in columns] for record in printed]
             cost = round(sum(os.times()[2:4]) - start)
             self.keep(key, {"command": command, "commit": made_at, "cpu": cost, "columns": list(columns), "rows": rows})
-        found = self.cells[key]
-        return [dict(zip(found["columns"], row, strict=True)) for row in found["rows"]]
+        result = self.cells[key]
+        return [dict(zip(result["columns"], row, strict=True)) for row in result["rows"]]
 
     def keep(self, key: str, cell: Record) -> None:
         """Add a cell and write all cells, by a file that replaces the old one."""
@@ -164,12 +164,12 @@ def page_of(name: str) -> Path:
 def page(lab: Lab, tables: Tables) -> str:
     """The page with the tables between its markers; a table whose cells are not all measured stays as it is."""
 
-    def renewed(found: re.Match[str]) -> str:
+    def renewed(match: re.Match[str]) -> str:
         try:
-            return f"{found[1]}{tables[found[2]](lab)}\n{found[3]}"
+            return f"{match[1]}{tables[match[2]](lab)}\n{match[3]}"
         except MissingCell:
             lab.used = []
-            return found[0]
+            return match[0]
 
     return MARKED.sub(renewed, page_of(lab.name).read_text("utf-8"))
 
@@ -177,8 +177,8 @@ def page(lab: Lab, tables: Tables) -> str:
 def age(name: str, rooms: Sequence[str]) -> list[str]:
     """A line for each commit that the page names: how many later commits touched the rooms that the experiment depends on."""
     folders = [f"relrep_cli/{room}" for room in rooms]
-    found = [line for line in page_of(name).read_text("utf-8").splitlines() if line.startswith("Measured at commit")]
-    commits = sorted({one for line in found for one in re.findall(r"`([0-9a-f]{7})\+?`", line)})
+    result = [line for line in page_of(name).read_text("utf-8").splitlines() if line.startswith("Measured at commit")]
+    commits = sorted({one for line in result for one in re.findall(r"`([0-9a-f]{7})\+?`", line)})
     return [f"{name}: {one}: {_git('rev-list', '--count', f'{one}..HEAD', '--', *folders)} later changes" for one in commits]
 
 

@@ -39,14 +39,14 @@ def encoders(lab: Lab) -> list[str]:
 def probes(lab: Lab) -> str:
     rows = []
     for (name, _), file, published in zip(ENCODERS.items(), encoders(lab), PUBLISHED, strict=True):
-        found = lab.cell(f"evaluate {file} --task linear-probe,knn,cluster", ("task", "name", "value", "low", "high"))
-        by_name = {(r["task"], r["name"]): r for r in found}
+        records = lab.cell(f"evaluate {file} --task linear-probe,knn,cluster", ("task", "name", "value", "low", "high"))
+        by_name = {(r["task"], r["name"]): r for r in records}
         probe = by_name["linear-probe", "accuracy"]
-        cluster = [f"{r['value']:.2f}" for r in found if r["task"] == "cluster"]
+        cluster = [f"{r['value']:.2f}" for r in records if r["task"] == "cluster"]
         interval = f"{probe['low']:.3f} to {probe['high']:.3f}"
         knn = f"{by_name['knn', 'accuracy']['value']:.3f}"
         rows.append([name, f"{probe['value']:.3f}", interval, knn, published, ", ".join(cluster)])
-    measures = ", ".join(r["name"] for r in found if r["task"] == "cluster")
+    measures = ", ".join(r["name"] for r in records if r["task"] == "cluster")
     return lab.table(["", "linear probe", "95 %", "k-NN", "published", f"clusters: {measures}"], rows)
 
 
@@ -63,9 +63,9 @@ def anomalies(lab: Lab) -> str:
         digits = lab.file(f"{stem}.digits.h5", f"embed DATA/mnist --encoder {weights}")
         for score, option in (("2 nearest training items", "--k 2"), ("error", "--score-column reconstruction_error")):
             command = f"evaluate {normal} --anomalies {digits} --task anomaly {option}"
-            found = {r["name"]: r["value"] for r in lab.cell(command, ("name", "value"))}
-            rows.append([f"`{name}`", score, *(f"{value:.3f}" for value in found.values())])
-    return lab.table(["space", "score", *found], rows)
+            records = {r["name"]: r["value"] for r in lab.cell(command, ("name", "value"))}
+            rows.append([f"`{name}`", score, *(f"{value:.3f}" for value in records.values())])
+    return lab.table(["space", "score", *records], rows)
 
 
 TABLES = {"probes": probes, "anomalies": anomalies}

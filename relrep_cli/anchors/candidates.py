@@ -47,7 +47,10 @@ class Candidates:
         return self.spaces[0].column(name)[self.rows[0]]
 
     def at(self, places: np.ndarray) -> Candidates:
-        """Return the candidates at these places, in this order."""
+        """Return the candidates at these places, in this order.
+
+        places: (k,) numbers from 0.
+        """
         return replace(self, rows=tuple(rows[places] for rows in self.rows))
 
     def vectors(self, by: str = "euclidean") -> np.ndarray:
@@ -144,5 +147,5 @@ def choose(c: Candidates, name: str, m: int, rng: np.random.Generator, params: d
             f"{m} anchors requested, but only {most} candidate items", f"Write -n {most} or less.", file=c.spaces[0].uri
         )
 
-    found = cast(Choice, entry.function)(c if len(places) == len(c) else c.at(places), m, rng, **params)
-    return places[found] if isinstance(found, np.ndarray) else found
+    picked = cast(Choice, entry.function)(c if len(places) == len(c) else c.at(places), m, rng, **params)
+    return places[picked] if isinstance(picked, np.ndarray) else picked

@@ -50,7 +50,10 @@ class Pairs:
         return b""  # the anchor names already identify the pairs
 
     def ids(self, e: Embedding, wanted: np.ndarray, anchor_sources: Sequence[Embedding] = ()) -> np.ndarray:
-        """The ids of the items of the pairs named `wanted`, in the space of `e`."""
+        """The ids of the items of the pairs named `wanted`, in the space of `e`.
+
+        wanted: (k,) names of pairs. Returns (k,) ids.
+        """
         return self._column(self.side_of(e, anchor_sources))[find_ids(self.names, wanted)]
 
     def vectors(self, e: Embedding, wanted: np.ndarray, anchor_sources: Sequence[Embedding] = ()) -> np.ndarray:

@@ -25,6 +25,8 @@ def random(c: Candidates, m: int, rng: np.random.Generator) -> np.ndarray:
 def per_class(c: Candidates, m: int, rng: np.random.Generator) -> np.ndarray:
     """Equally many items of each class, drawn uniformly within it.
 
+    Returns (m,) places among the candidates.
+
     When m is not a multiple of the number of classes, the first classes in sorted order get one more. A class with too few
     items gives all of them, and the other classes give more. The result lists the classes one after the other.
     """
@@ -42,7 +44,10 @@ def per_class(c: Candidates, m: int, rng: np.random.Generator) -> np.ndarray:
 
 @strategy(gives="items", reads="", source="the order of the file")
 def first(c: Candidates, m: int, rng: np.random.Generator) -> np.ndarray:
-    """The first items of the file."""
+    """The first items of the file.
+
+    Returns (m,) places among the candidates.
+    """
     return np.argsort(c.rows[0], kind="stable")[:m]
 
 
@@ -55,6 +60,8 @@ def frequent(
     count_column: Annotated[str, Param("Column of numbers; the items with the largest come first.")] = "count",
 ) -> np.ndarray:
     """Items with the largest numbers in a column, such as counts of words; among equals by id.
+
+    Returns (m,) places among the candidates.
 
     Raises DataError when the column holds no numbers.
     """
@@ -73,6 +80,8 @@ def frequent(
 def from_file(c: Candidates, m: int, rng: np.random.Generator) -> np.ndarray:
     """The items whose ids --source lists, in its order: a text with one id a line, or an embedding file.
 
+    Returns (m,) places among the candidates.
+
     Raises DataError when a listed id is not a candidate, or the list is too short.
     """
     listed = c.listed if c.listed is not None else np.empty(0, "S1")
@@ -90,5 +99,8 @@ def from_file(c: Candidates, m: int, rng: np.random.Generator) -> np.ndarray:
 
 @strategy(gives="items", reads="collections", source="Moschella et al. 2022, sec. 5: anchors of another domain")
 def out_of_domain(c: Candidates, m: int, rng: np.random.Generator) -> np.ndarray:
-    """Random items of other collections (--source, one of each FILE's space) that the same encoders embedded."""
+    """Random items of other collections (--source, one of each FILE's space) that the same encoders embedded.
+
+    Returns (m,) places among the candidates.
+    """
     return random(c, m, rng)

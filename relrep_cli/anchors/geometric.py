@@ -27,14 +27,20 @@ SAMPLE = 2048  # random rows that approximate a mean over all pairs of rows
 
 @strategy(gives="items", reads="", source="Lloyd 1982 by faiss.Kmeans; Moschella et al. 2022, sec. A.2")
 def kmeans(c: Candidates, m: int, rng: np.random.Generator, *, by: By = "euclidean") -> np.ndarray:
-    """The item nearest to each of m k-means centroids, each item once."""
+    """The item nearest to each of m k-means centroids, each item once.
+
+    Returns (m,) places among the candidates.
+    """
     x = c.vectors(by)
     return medoids(x, centroids(x, m, rng))
 
 
 @strategy(gives="items", reads="", source="Gonzalez 1985: at most twice the smallest covering radius")
 def farthest(c: Candidates, m: int, rng: np.random.Generator, *, by: By = "euclidean") -> np.ndarray:
-    """From a random item on, always the item farthest from all chosen so far; of equals, the first."""
+    """From a random item on, always the item farthest from all chosen so far; of equals, the first.
+
+    Returns (m,) places among the candidates.
+    """
     return kernels.farthest(c.vectors(by), int(rng.integers(len(c))), m)
 
 

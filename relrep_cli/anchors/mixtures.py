@@ -41,7 +41,10 @@ class Mixtures:
         return hashlib.sha256(b"".join(b"".join(p.tolist()) if p.dtype.kind == "S" else p.tobytes() for p in parts)).digest()
 
     def ids(self, e: Embedding, wanted: np.ndarray, anchor_sources: Sequence[Embedding] = ()) -> np.ndarray:
-        """The ids of the items in the mixtures named `wanted`."""
+        """The ids of the items in the mixtures named `wanted`.
+
+        wanted: (k,) names of mixtures. Returns (p,) ids, each once.
+        """
         return np.unique(self.items[np.repeat(np.isin(self.names, wanted), np.diff(self.starts))])
 
     def vectors(self, e: Embedding, wanted: np.ndarray, anchor_sources: Sequence[Embedding] = ()) -> np.ndarray:

@@ -61,27 +61,27 @@ def write_pairs(
     rng = np.random.default_rng(seed)
     with progress("matching") as advance:
         pair = cast(Pairing, STRATEGIES[search.strategy].function)
-        found = pair(sides[0], sides[1], search.number, rng, advance=advance, **more, **search.params)
-    records = _records(found, true, len(more.get("seeds", ())), rng)
-    sure = found.confidence >= search.confidence
+        matching = pair(sides[0], sides[1], search.number, rng, advance=advance, **more, **search.params)
+    records = _records(matching, true, len(more.get("seeds", ())), rng)
+    sure = matching.confidence >= search.confidence
     if output != "-":
         write(records, COLUMNS, style)
     if not sure:
         say(
-            f"failed: confidence {found.confidence:.2f} is below {search.confidence:g}, so the pairs are likely wrong and "
+            f"failed: confidence {matching.confidence:.2f} is below {search.confidence:g}, so the pairs are likely wrong and "
             "nothing is written. Give known pairs (--strategy bootstrap --seeds), or more of them."
         )
         return NO
     pairs = Pairs(
-        sides[0].ids[found.places[:, 0]],
-        sides[1].ids[found.places[:, 1]],
-        found.score,
+        sides[0].ids[matching.places[:, 0]],
+        sides[1].ids[matching.places[:, 1]],
+        matching.score,
         (spaces[0].space, spaces[1].space),
     )
     store.write_bytes(output, pairs.to_text().encode(), force)
     if len(pairs.a) < search.number:
         say(f"{output}: only {len(pairs.a)} rows find each other; {search.number} pairs were asked for.")
-    say(f"{output}: {len(pairs.a)} pairs of {spaces[0].uri} and {spaces[1].uri}, confidence {found.confidence:.2f}.")
+    say(f"{output}: {len(pairs.a)} pairs of {spaces[0].uri} and {spaces[1].uri}, confidence {matching.confidence:.2f}.")
     return DONE
 
 
@@ -90,27 +90,32 @@ def read_pairs_file(uri: str) -> Pairs:
 
 
 def truth_of(truth: str, spaces: Sequence[Embedding]) -> Pairs:
-    """The true pairs: those of a file, or of equal ids."""
+    """The true pairs: those of a file, or of equal ids.
+
+    Raises DataError when the files share no ids, or a file of pairs cannot be read.
+    """
     if truth != BY_ID or Path(truth).exists():
         return read_pairs_file(truth)
     shared = spaces[0].ids[match_ids(spaces[0].ids, spaces[1].ids)[0]]
     numbered = {e.row_ids for e in spaces} != {False} and not all(e.row_ids and e.n == spaces[0].n for e in spaces)
     if not len(shared) or numbered:
         raise DataError(
-            "share no ids to be the truth", "Name a pairs file with --truth.", file=f"{spaces[0].uri} and {spaces[1].uri}"
+            "share no ids, so no pair is known to be right",
+            "Name a pairs file with --truth.",
+            file=f"{spaces[0].uri} and {spaces[1].uri}",
         )
     return Pairs(shared, shared, uri=BY_ID)
 
 
 def _places(pairs: Pairs, sides: Sequence[Candidates], partly: bool = False) -> np.ndarray:
     """(p, 2) where the items of the pairs stand among the candidates. Raises DataError when one is none, unless `partly`."""
-    found = np.stack([find_ids(sides[0].ids, pairs.a), find_ids(sides[1].ids, pairs.b)], 1)
-    whole = np.asarray((found >= 0).all(1))
+    places = np.stack([find_ids(sides[0].ids, pairs.a), find_ids(sides[1].ids, pairs.b)], 1)
+    whole = np.asarray((places >= 0).all(1))
     if partly:
-        return found[whole]
+        return places[whole]
     if not whole.all():
         place = int(np.argmin(whole))
-        side = 0 if found[place, 0] < 0 else 1
+        side = 0 if places[place, 0] < 0 else 1
         item = printable(bytes((pairs.a, pairs.b)[side][place]))
         raise DataError(
             f"{int((~whole).sum())} of {len(whole)} pairs are not among the training items, such as {item} of "
@@ -118,21 +123,21 @@ def _places(pairs: Pairs, sides: Sequence[Candidates], partly: bool = False) -> 
             "Anchors never use test rows unless --split all says so.",
             file=pairs.uri,
         )
-    return found
+    return places
 
 
-def _records(found: Matching, true: np.ndarray | None, seeds: int, rng: np.random.Generator) -> list[Record]:
-    weak = "most rows found no counterpart: the files hold different items, or the spaces differ by more than a turn"
+def _records(matching: Matching, true: np.ndarray | None, seeds: int, rng: np.random.Generator) -> list[Record]:
+    weak = "most rows found no counterpart: the files hold different items, or the spaces differ by more than a rotation"
     records: list[Record] = [
-        {"name": "pairs", "value": len(found.places), "advice": ""},
-        {"name": "confidence", "value": found.confidence, "advice": weak if found.confidence < 0.5 else ""},
+        {"name": "pairs", "value": len(matching.places), "advice": ""},
+        {"name": "confidence", "value": matching.confidence, "advice": weak if matching.confidence < 0.5 else ""},
     ]
     if true is None:
         return records
-    new = found.places[seeds:]
+    new = matching.places[seeds:]
     records.append({"name": "pairs right", "value": score(new, true), "advice": ""})
     some = true[np.sort(rng.permutation(len(true))[:SCORED])]
-    right = float(found.hits(some[:, 0], some[:, 1]).mean()) if len(some) else None
+    right = float(matching.hits(some[:, 0], some[:, 1]).mean()) if len(some) else None
     records.append({"name": "rows right at rank 1", "value": right, "advice": ""})
     return records
 

@@ -66,7 +66,7 @@ def bootstrap(
     Raises DataError when there are fewer than three seeds.
     """
     if len(seeds) < 3:
-        raise DataError(f"{len(seeds)} known pairs are too few to grow from", "Give three or more, 20 to be safe.")
+        raise DataError(f"{len(seeds)} known pairs are too few to start from", "Give three or more, 20 to be safe.")
 
     def fit(u: np.ndarray, v: np.ndarray, known: Known, assess: Assess) -> np.ndarray:
         advance(0, 3, "transport")

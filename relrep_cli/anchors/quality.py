@@ -49,7 +49,10 @@ def record(name: str, value: float | None, advice: str = "") -> Record:
 
 
 def typical(x: np.ndarray) -> float:
-    """The median distance between rows of x, the unit of the other distances; 1 when it is 0."""
+    """The median distance between rows of x, the unit of the other distances; 1 when it is 0.
+
+    x: (n, d).
+    """
     x = np.asarray(x, np.float64)
     return float(np.median(euclidean(x[::2].copy(), x[1::2].copy(), np.empty((len(x[::2]), len(x[1::2])))))) or 1.0
 
@@ -89,6 +92,8 @@ def coverage(s: Space, scale: float) -> Iterator[Record]:
 def redundancy(s: Space, sample: np.ndarray, scale: float) -> Iterator[Record]:
     """The distance of the closest two anchors, and the effective number of anchors.
 
+    sample: (k,) row numbers of items.
+
     The effective number is the Vendi score: the exponential of the entropy of the spectrum of the centred cosines.
 
     Source: Friedman & Dieng 2023.
@@ -106,7 +111,10 @@ def redundancy(s: Space, sample: np.ndarray, scale: float) -> Iterator[Record]:
 
 
 def effective(s: Space, x: np.ndarray) -> float:
-    """The effective number of orthogonal directions among the rows of x, centred on the mean of the items."""
+    """The effective number of orthogonal directions among the rows of x, centred on the mean of the items.
+
+    x: (m, d) anchors.
+    """
     rows = unit(np.asarray(x, np.float64) - column_mean(s.x, s.rows))
     shares = np.linalg.svd(rows, compute_uv=False) ** 2
     shares = shares[shares > 0] / shares.sum()
@@ -125,7 +133,10 @@ def classes(s: Space) -> Iterator[Record]:
 
 
 def kept(s: Space, sample: np.ndarray, seed: int) -> Iterator[Record]:
-    """The share of an item's nearest neighbours that the relative space keeps, with these anchors and with random ones."""
+    """The share of an item's nearest neighbours that the relative space keeps, with these anchors and with random ones.
+
+    sample: (k,) row numbers of items.
+    """
     x = np.asarray(pick(s.x, sample), np.float64) - column_mean(s.x, s.rows)
     if len(x) <= K + 1:
         return

@@ -17,7 +17,9 @@ from relrep_cli.store.positions import check_positions
 def candidates(spaces: Sequence[Embedding], split: str | None, joint: bool, listed: np.ndarray | None = None) -> Candidates:
     """The items that all files share and that are of the split in each, in the order of their ids.
 
-    joint: seen in all of them, else in the first. Raises DataError when there are none.
+    listed: (k,) ids to choose from, or None.
+
+    joint: compare candidates by the vectors of all files, else of the first. Raises DataError when there are none.
     """
     rows = [in_order(e, of_split(e, split)) for e in spaces]
     check_positions(spaces)
@@ -37,13 +39,19 @@ def candidates(spaces: Sequence[Embedding], split: str | None, joint: bool, list
 
 
 def in_order(e: Embedding, rows: np.ndarray) -> np.ndarray:
-    """Row numbers of e in the order of their ids."""
+    """Row numbers of e in the order of their ids.
+
+    rows: (k,). Returns (k,).
+    """
     order = id_order(e.ids[rows])
     return rows if order is None else rows[order]
 
 
 def of_split(e: Embedding, split: str | None) -> np.ndarray:
-    """Row numbers of the split, by default of the training rows; with a note, of all rows where the file has no splits."""
+    """Row numbers of the split, by default of the training rows; with a note, of all rows where the file has no splits.
+
+    Returns (k,) row numbers. Raises DataError when no row is of the split.
+    """
     if split == "all":
         return np.arange(e.n)
     rows = e.rows_of_split(split or "train")
@@ -51,9 +59,9 @@ def of_split(e: Embedding, split: str | None) -> np.ndarray:
         say(f"{e.uri}: has no split; choosing from all {e.n} items.")
         return np.arange(e.n)
     if rows is None or not len(rows):
-        found = "no split column" if rows is None else ", ".join(printable(s) for s in np.unique(e.obs["split"]).tolist())
+        splits = "no split column" if rows is None else ", ".join(printable(s) for s in np.unique(e.obs["split"]).tolist())
         raise DataError(
-            f"no items of split {split or 'train'!r}; found: {found}", "Choose another with --split, or all.", file=e.uri
+            f"no items of split {split or 'train'!r}; found: {splits}", "Choose another with --split, or all.", file=e.uri
         )
     return rows
 
@@ -68,7 +76,7 @@ def collections(spaces: Sequence[Embedding], source: Sequence[str], trust_digest
         )
     reading = store.Reading(trust_digest=trust_digest)
     others = [store.digested(store.read(uri, reading)) for uri in source]
-    found = []
+    rows = []
     for e in spaces:
         same = [o for o in others if o.space == e.space and o.d == e.d]
         if len(same) != 1:
@@ -78,5 +86,5 @@ def collections(spaces: Sequence[Embedding], source: Sequence[str], trust_digest
                 "Embed the other collection with the same encoder: relrep embed --encoder FILE, or --space NAME on import.",
                 file=e.uri,
             )
-        found += same
-    return found
+        rows += same
+    return rows

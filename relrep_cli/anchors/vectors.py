@@ -22,9 +22,9 @@ def anchor_vectors(e: Embedding, ids: np.ndarray, anchor_sources: Sequence[Embed
     missing = np.ones(len(ids), bool)
     for source in (e, *(s for s in anchor_sources if s.space and s.space == e.space and s.d == e.d)):
         rows = find_ids(source.ids, ids)
-        found = missing & (rows >= 0)
-        out[found] = pick(source.x, rows[found])
-        missing &= ~found
+        held = missing & (rows >= 0)
+        out[held] = pick(source.x, rows[held])
+        missing &= ~held
     if missing.any():
         raise _missing(e, ids[missing], anchor_sources)
     return out

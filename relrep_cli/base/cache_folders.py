@@ -46,8 +46,8 @@ def entries(folder: str, verify: bool) -> list[Entry]:
 
 
 def _entries(folder: str, verify: bool) -> Iterator[Entry]:
-    with os.scandir(folder) as found:
-        for item in found:
+    with os.scandir(folder) as listing:
+        for item in listing:
             check()
             try:
                 status = item.stat(follow_symlinks=False)
@@ -73,18 +73,18 @@ def _fault(path: Path) -> str:
     return ""
 
 
-def to_remove(found: Sequence[Entry], older: float | None, most: float | None) -> list[Entry]:
+def to_remove(entries: Sequence[Entry], older: float | None, most: float | None) -> list[Entry]:
     """The entries to prune: damaged records, what killed runs left, records older than `older` seconds, and then the oldest
     until the rest have at most `most` bytes. Foreign files stay."""
     now = time.time()
     gone = [
         e
-        for e in found
+        for e in entries
         if e.fault
         or (e.kind == "unfinished" and now - e.made > ABANDONED)
         or (e.version and older is not None and now - e.made > older)
     ]
-    kept = [e for e in found if e.version and e not in gone]
+    kept = [e for e in entries if e.version and e not in gone]
     total = sum(e.size for e in kept)
     for e in kept:
         if most is None or total <= most:

@@ -49,20 +49,20 @@ LOGGER.addHandler(logging.NullHandler())  # a program that imports relrep decide
 class StderrNotes(logging.Handler):
     """Print notes as lines on stderr that begin with the name of the command, above a progress bar where there is one.
 
-    What is said of one file after another is printed for the first two; `close` says of how many more. -v prints all.
+    A note that comes for file after file is printed for the first two; `close` prints how many more got it. -v prints all.
     """
 
     def __init__(self, command: str) -> None:
         super().__init__()
         self.command = command
         self.console: Any = None  # rich's console while a bar is on the screen
-        self.said: dict[str, list[str]] = {}  # notes, by what they say of a file
+        self.grouped: dict[str, list[str]] = {}  # notes, by what they say of a file
 
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
         kind = message.partition(": ")[2]
         if record.levelno == logging.INFO and kind and LOGGER.level == logging.INFO:
-            same = self.said.setdefault(kind, [])
+            same = self.grouped.setdefault(kind, [])
             same.append(message)
             if len(same) > EACH:
                 return
@@ -70,11 +70,11 @@ class StderrNotes(logging.Handler):
 
     def close(self) -> None:
         """Print how many more files got each note."""
-        for kind, same in self.said.items():
+        for kind, same in self.grouped.items():
             more = len(same) - EACH
             if more > 0:
-                self._print(same[-1] if more == 1 else f"the same of {more} more: {kind}")
-        self.said = {}
+                self._print(same[-1] if more == 1 else f"the same for {more} more: {kind}")
+        self.grouped = {}
         super().close()
 
     def _print(self, message: str) -> None:
@@ -106,7 +106,7 @@ def notes_on_stderr(command: str) -> Iterator[None]:
 
 @contextmanager
 def warnings_as_details() -> Iterator[None]:
-    """Within, what libraries warn of is a detail, which -v prints. What matters to a user, relrep says in its own words."""
+    """Within, warnings of libraries are details, which -v prints. relrep itself reports what matters to a user."""
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, category, *_: detail(f"a library warns: {category.__name__}: {message}")
         yield

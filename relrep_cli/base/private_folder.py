@@ -31,9 +31,9 @@ def _private(path: Path) -> bool:
     if os.stat(path).st_uid != os.geteuid():
         return False
     for place in (path, *path.parents):
-        found = os.stat(place)
-        shared = found.st_mode & stat.S_ISVTX and place != path  # sticky bit: others cannot rename files of this user
-        group = 0 if found.st_gid == found.st_uid else stat.S_IWGRP  # a private group has the same number as its user
-        if found.st_uid not in (0, os.geteuid()) or (not shared and found.st_mode & (stat.S_IWOTH | group)):
+        status = os.stat(place)
+        shared = status.st_mode & stat.S_ISVTX and place != path  # sticky bit: others cannot rename files of this user
+        group = 0 if status.st_gid == status.st_uid else stat.S_IWGRP  # a private group has the same number as its user
+        if status.st_uid not in (0, os.geteuid()) or (not shared and status.st_mode & (stat.S_IWOTH | group)):
             return False
     return True

@@ -15,15 +15,15 @@ def line_a_minute(task: str, say: Callable[[str], None]) -> Callable[..., None]:
 
     It says so at most once in LOG_INTERVAL seconds, and raises Interrupted after a signal.
     """
-    started = said = time.monotonic()
+    started = last_line = time.monotonic()
 
     def advance(done: float, total: int, note: str = "") -> None:
-        nonlocal said
+        nonlocal last_line
         check()
         now = time.monotonic()
-        if now - said < LOG_INTERVAL or not 0 < done <= total:
+        if now - last_line < LOG_INTERVAL or not 0 < done <= total:
             return
-        said = now
+        last_line = now
         left = (now - started) * (total - done) / done
         rate = 60 * done / (now - started)
         say(f"{task}: {int(done)} of {total}, {rate:.3g} a minute, {_duration(left)} left.")

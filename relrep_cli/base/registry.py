@@ -96,10 +96,10 @@ class Entry(Generic[F]):
 
     def of(self, function: F) -> Self:
         """The entry of the function: its name has hyphens for underscores, and none at the end."""
-        found = copy(self)
-        object.__setattr__(found, "name", function.__name__.rstrip("_").replace("_", "-"))
-        object.__setattr__(found, "function", function)
-        return found
+        entry = copy(self)
+        object.__setattr__(entry, "name", function.__name__.rstrip("_").replace("_", "-"))
+        object.__setattr__(entry, "function", function)
+        return entry
 
     @classmethod
     def traits(cls) -> tuple[str, ...]:
@@ -120,13 +120,13 @@ class Entry(Generic[F]):
     def own_keywords(self) -> dict[str, Keyword]:
         """The function's keyword-only parameters that carry a Param."""
         hints = typing.get_type_hints(self.function, include_extras=True)
-        found = {}
+        own = {}
         for parameter in inspect.signature(self.function).parameters.values():
             param = next((m for m in getattr(hints.get(parameter.name), "__metadata__", ()) if isinstance(m, Param)), None)
             if param is not None:
                 kind = typing.get_args(hints[parameter.name])[0]
-                found[parameter.name] = Keyword(parameter.name, kind, parameter.default, param)
-        return found
+                own[parameter.name] = Keyword(parameter.name, kind, parameter.default, param)
+        return own
 
     def resolve(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Every keyword of the function with the value given for it, else its default; each checked."""
@@ -173,25 +173,24 @@ class Registry(Mapping[str, E]):
 
     def those(self, keep: Callable[[E], bool]) -> Registry[E]:
         """A registry of the same noun with some of the entries, for a command that can use no others."""
-        found = Registry(self.noun, self.kind)
-        found._entries = {name: entry for name, entry in self.items() if keep(entry)}
-        return found
+        part = Registry(self.noun, self.kind)
+        part._entries = {name: entry for name, entry in self.items() if keep(entry)}
+        return part
 
     def keywords(self) -> dict[str, Keyword]:
-        """All keywords of all entries; a name means the same option in each. Where defaults differ, `default` tells of whom.
-
-        The default of most entries, if three or more share one, is told first and without their names.
+        """All keywords of all entries; a name means the same option in each. Where defaults differ, `default` names the entries
+        of each. A default that three or more entries share comes first, without names.
         """
-        found: dict[str, Keyword] = {}
+        keywords: dict[str, Keyword] = {}
         defaults: dict[str, dict[str, Any]] = {}
         for entry in self._entries.values():
             for name, keyword in entry.keywords.items():
-                found.setdefault(name, keyword)
+                keywords.setdefault(name, keyword)
                 defaults.setdefault(name, {})[entry.name] = keyword.default
         for name, known in defaults.items():
             if len(set(map(str, known.values()))) > 1:
-                found[name] = replace(found[name], default=_told(known))
-        return found
+                keywords[name] = replace(keywords[name], default=_default_text(known))
+        return keywords
 
     def taken(self, names: list[str], given: Mapping[str, Any]) -> set[str]:
         """The options that the named entries take. given: the values of options, which may choose between entries."""
@@ -223,12 +222,12 @@ class Registry(Mapping[str, E]):
                 )
 
 
-def _told(defaults: Mapping[str, Any]) -> str:
+def _default_text(defaults: Mapping[str, Any]) -> str:
     """The defaults of several entries in words.
 
-    >>> _told({"a": 1, "b": 2, "c": 1, "d": 1})
+    >>> _default_text({"a": 1, "b": 2, "c": 1, "d": 1})
     '1; 2 for b'
-    >>> _told({"a": 1, "b": 2})
+    >>> _default_text({"a": 1, "b": 2})
     '1 for a, 2 for b'
     """
     groups: dict[str, list[str]] = {}

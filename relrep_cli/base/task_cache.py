@@ -1,7 +1,7 @@
 """Finished tasks of a job with many results, one small file each, so that running the job again does only what is missing.
 
-A record is a line with the SHA-256 of its name and content, and the content. What does not fit its line, or has none, is not
-believed: the task is done again. A folder that cannot be written costs time only: the results themselves are there.
+A record is a line with the SHA-256 of its name and content, and the content. A record that does not match its line, or has
+none, is not used: its task runs again. A folder that cannot be written costs time only: the results themselves are there.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ class _State:
 
 @dataclass(frozen=True)
 class Records:
-    """A folder of records; without a folder nothing is kept. No locks: two jobs on one task cost time, not truth.
+    """A folder of records; without a folder nothing is kept. There are no locks: two jobs that run the same task waste time,
+    and get the same result.
 
-    keep: whether the records outlive the job. quiet: whether to say nothing of what goes wrong.
+    keep: whether the records outlive the job. quiet: print no notes about failures.
     """
 
     folder: Path | None
@@ -51,8 +52,8 @@ class Records:
         """The record of a task, None when it is missing or cannot be used."""
         content = self.get_bytes(f"{key}.json", LARGEST)
         with contextlib.suppress(ValueError, RecursionError):
-            found = None if content is None else json.loads(content)
-            return found if isinstance(found, dict) else None
+            record = None if content is None else json.loads(content)
+            return record if isinstance(record, dict) else None
         return None
 
     def put(self, key: str, record: dict[str, Any]) -> None:
@@ -71,7 +72,7 @@ class Records:
             self._state.damaged += 1
             if self._state.damaged == 1:
                 why = error.strerror if isinstance(error, OSError) else error
-                self._say(f"{self.folder}: record {name} cannot be used ({why}); its task is done again.")
+                self._say(f"{self.folder}: record {name} cannot be used ({why}); its task runs again.")
             return None
         return content
 
@@ -88,7 +89,7 @@ class Records:
         except OSError as error:
             self._state.broken = True
             why = "it is not a folder" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
-            self._say(f"{self.folder}: cannot keep finished results ({why}); they are computed all the same.")
+            self._say(f"{self.folder}: cannot keep finished results ({why}); goes on without them.")
 
     def _say(self, note: str) -> None:
         if not self.quiet:
@@ -104,7 +105,7 @@ class Records:
         if self.folder is None:
             return
         if self._state.damaged > 1:
-            self._say(f"{self.folder}: {self._state.damaged} records could not be used; their tasks were done again.")
+            self._say(f"{self.folder}: {self._state.damaged} records could not be used; their tasks ran again.")
         _unfinished.discard(self.folder)
         if self.keep:
             return

@@ -201,12 +201,12 @@ def _short_paths(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
         short_members = dict(zip(members, without_shared_folders([split_uri(path)[2] for path in members]), strict=True))
         shown |= dict.fromkeys(mine, short_members)
         places[file] = printable(_last_part(members[0]).removesuffix(short_members[members[0]]).rstrip("/:"))
-    found = [{c: shown[c].get(v, v) if c in shown and isinstance(v, str) else v for c, v in r.items()} for r in records]
+    shortened = [{c: shown[c].get(v, v) if c in shown and isinstance(v, str) else v for c, v in r.items()} for r in records]
     if not of_one:
-        return found, []
+        return shortened, []
     if len(of_one) == len(columns) and len(places) == 1:
-        return found, [f"All are embeddings of {next(iter(places.values()))}."]
-    return found, [f"{', '.join(f'{c}: embeddings of {places[file]}' for c, file in of_one.items())}."]
+        return shortened, [f"All are embeddings of {next(iter(places.values()))}."]
+    return shortened, [f"{', '.join(f'{c}: embeddings of {places[file]}' for c, file in of_one.items())}."]
 
 
 def _whole_files(paths: Sequence[str]) -> set[str]:

@@ -149,16 +149,16 @@ def versions() -> str:
     """One line with the versions that results depend on; torch is looked up, not imported."""
     from importlib.metadata import PackageNotFoundError, version
 
-    found = [f"relrep {__version__}", f"Python {sys.version.split()[0]}"]
+    lines = [f"relrep {__version__}", f"Python {sys.version.split()[0]}"]
     for package in ("h5py", "numpy", "scipy", "numba", "faiss-cpu", "torch"):
         with suppress(PackageNotFoundError):
-            found.append(f"{package} {version(package)}")
+            lines.append(f"{package} {version(package)}")
         if package == "h5py":
             with suppress(ImportError):
-                found.append(f"HDF5 {import_module('relrep_cli.store.libhdf5').h5py.version.hdf5_version}")
+                lines.append(f"HDF5 {import_module('relrep_cli.store.libhdf5').h5py.version.hdf5_version}")
     native = import_module("relrep_cli.numerics.native")
-    found.append("kernels in C" if native.available() else "no kernels in C")
-    return ", ".join(found)
+    lines.append("kernels in C" if native.available() else "no kernels in C")
+    return ", ".join(lines)
 
 
 def limit_threads(arguments: list[str]) -> None:
@@ -212,15 +212,15 @@ def _exit_code(arguments: list[str]) -> int:
         return _failed(*_of_missing_module(error), debug)
     except UsageProblem as problem:
         name = getattr(getattr(problem, "ctx", None), "command_path", "relrep")
-        said = in_plain_words(problem.format_message()).rstrip(".")
-        return _failed(f"{said}{'' if said.endswith('?') else '.'} See {name} --help.", errors.USAGE, debug)
+        sentence = in_plain_words(problem.format_message()).rstrip(".")
+        return _failed(f"{sentence}{'' if sentence.endswith('?') else '.'} See {name} --help.", errors.USAGE, debug)
     except (KeyboardInterrupt, EOFError):
         return errors.INTERRUPTED
     except MemoryError:
         return _failed("not enough memory for this job.", errors.DATA, debug)
     except Exception as error:
         if isinstance(error, OSError) and error.errno in errors.NO_DESCRIPTORS:
-            what = "too few file descriptors: this shell lets a process open no more files"
+            what = "too few file descriptors: this shell does not let a process open more files"
             return _failed(f"{what}. Raise the limit with ulimit -n, then try again.", errors.WRITE, debug)
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             silence_stdout()

@@ -78,7 +78,7 @@ class Options:
         str,
         typer.Option(
             "--report",
-            help="Print how good the anchors of this file are for FILEs.",
+            help="Report the quality of this file's anchors for FILEs.",
             metavar="FILE",
             show_default=False,
         ),
@@ -109,8 +109,8 @@ def anchor(options: Options) -> int:
     items: ids, labels, vectors, and how they were chosen; of mixtures, their means and the weights that make them.
 
     bootstrap and unsupervised find pairs of items of two files, which need not share ids: a table with the columns a and b,
-    which project, compare and stitch take as --anchors. How far to trust them is printed; when that is too little, nothing is
-    written and the exit code is 1.
+    which project, compare and stitch take as --anchors. Their confidence is printed; when it is too low, nothing is written and
+    the exit code is 1.
     """
     style = options.printing.style
     reading = options.reading.reading

@@ -35,7 +35,7 @@ class Options:
         bool, typer.Option("--check", help="Read every record, and print those that are damaged; exit with 3 for any.")
     ] = False
     prune: Annotated[
-        bool, typer.Option("--prune", help="Remove damaged records, and what runs that were killed left a day ago or earlier.")
+        bool, typer.Option("--prune", help="Remove damaged records, and what killed runs left behind more than a day ago.")
     ] = False
     older_than: Annotated[
         float | None,
@@ -67,18 +67,18 @@ def cache(options: Options) -> None:
         raise UsageError("--check and --prune do not go together", "Choose one; --prune --dry-run prints what is damaged.")
     if options.dry_run and not options.prune:
         return plan([f"{'check' if options.check else 'list'} the records in {options.folder}"])
-    found = entries(options.folder, options.check or options.prune)
+    listed = entries(options.folder, options.check or options.prune)
     if options.prune:
-        return _prune(found, options)
+        return _prune(listed, options)
     if options.check:
-        return _check(options.folder, found, style)
-    write(_summary(found), COLUMNS, style)
+        return _check(options.folder, listed, style)
+    write(_summary(listed), COLUMNS, style)
 
 
-def _summary(found: Sequence[Entry]) -> list[Record]:
+def _summary(listed: Sequence[Entry]) -> list[Record]:
     """One record for each kind and version."""
     records: list[Record] = []
-    ordered = sorted(found, key=lambda e: (e.kind, e.version))
+    ordered = sorted(listed, key=lambda e: (e.kind, e.version))
     for (name, version), group in groupby(ordered, key=lambda e: (e.kind, e.version)):
         some = list(group)
         times = [time.strftime("%Y-%m-%d %H:%M", time.localtime(t)) for t in (f(e.made for e in some) for f in (min, max))]
@@ -87,9 +87,9 @@ def _summary(found: Sequence[Entry]) -> list[Record]:
     return records
 
 
-def _check(folder: str, found: Sequence[Entry], style: Style) -> None:
+def _check(folder: str, listed: Sequence[Entry], style: Style) -> None:
     """Print the damaged records. Raises DataError when there are any."""
-    bad, all_of_them = [e for e in found if e.fault], [e for e in found if e.version]
+    bad, all_of_them = [e for e in listed if e.fault], [e for e in listed if e.version]
     write([{"file": str(e.path), "bytes": e.size, "fault": e.fault} for e in bad], DAMAGE, style)
     if bad:
         raise DataError(
@@ -100,10 +100,10 @@ def _check(folder: str, found: Sequence[Entry], style: Style) -> None:
     say(f"{folder}: {len(all_of_them)} records, all sound.")
 
 
-def _prune(found: Sequence[Entry], options: Options) -> None:
+def _prune(listed: Sequence[Entry], options: Options) -> None:
     """Remove files, or print which. Raises WriteError when one cannot be removed."""
     older = None if options.older_than is None else options.older_than * DAY
-    gone = to_remove(found, older, None if options.max_mb is None else options.max_mb * 1e6)
+    gone = to_remove(listed, older, None if options.max_mb is None else options.max_mb * 1e6)
     size = sum(e.size for e in gone) / 1e6
     if options.dry_run:
         why = [f" ({e.fault})" if e.fault else "" for e in gone]
@@ -115,4 +115,4 @@ def _prune(found: Sequence[Entry], options: Options) -> None:
             raise WriteError(
                 f"cannot be removed: {error.strerror}", "Change the permissions of its folder.", file=str(e.path)
             ) from None
-    say(f"{options.folder}: {len(gone)} of {len(found)} files removed, {size:.1f} MB.")
+    say(f"{options.folder}: {len(gone)} of {len(listed)} files removed, {size:.1f} MB.")

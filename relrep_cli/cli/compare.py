@@ -76,7 +76,7 @@ class Options:
             "--preset", help=f"Instead of --metric, one of: {', '.join(PRESETS)}.", metavar="NAME", show_default=False
         ),
     ] = None
-    list_: Annotated[bool, typer.Option("--list", help="Print the metrics with what each declares, and stop.")] = False
+    list_: Annotated[bool, typer.Option("--list", help="Print the metrics and their properties, and stop.")] = False
     split: shared.Split = None
     require_all: Annotated[bool, typer.Option("--require-all", help="Refuse to leave any row out.")] = False
     per_row: Annotated[
@@ -102,7 +102,7 @@ class Options:
         str,
         typer.Option(
             "--against",
-            help="Test whether each other file is closer to the reference than FILE is; all tests every two files.",
+            help="Test whether each other file is closer to the reference than FILE is; all tests every pair of files.",
             metavar="FILE",
             show_default=False,
         ),

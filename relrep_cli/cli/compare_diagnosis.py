@@ -44,15 +44,15 @@ def run_diagnosis(plan: Plan, split: str | None, targets: Targets, accept: str |
         shared.plan([f"diagnose {a} and {b}" for a, b in plan.pairs])
         return DONE
     views = views_of_files(plan.files, split, [], False, reading)
-    found = diagnose_pairs(plan.pairs, views, plan.require_all, plan.seed)
+    diagnoses = diagnose_pairs(plan.pairs, views, plan.require_all, plan.seed)
     if plan.outputs.worst:
-        records, notes = items_that_differ(found, plan.outputs.worst, views)
+        records, notes = items_that_differ(diagnoses, plan.outputs.worst, views)
         for note in notes:
             say(note)
         _write(records, [c for c in ITEM_COLUMNS if c != "label" or any(c in r for r in records)], targets)
     else:
-        _write([record for one in found for record in one.records()], list(COLUMNS), targets)
-    return _verdict(found, accept)
+        _write([record for one in diagnoses for record in one.records()], list(COLUMNS), targets)
+    return _verdict(diagnoses, accept)
 
 
 def _write(records: list[Record], columns: list[str], targets: Targets) -> None:
@@ -63,13 +63,13 @@ def _write(records: list[Record], columns: list[str], targets: Targets) -> None:
         write(records, columns, targets.style)
 
 
-def _verdict(found: list[PairDiagnosis], accept: str | None) -> int:
-    """DATA when a pair could not be diagnosed, NO when a relation is not accepted, else DONE. Says why."""
-    broken = sum(one.found is None for one in found)
+def _verdict(diagnoses: list[PairDiagnosis], accept: str | None) -> int:
+    """DATA when a pair could not be diagnosed, NO when a relation is not accepted, else DONE. Prints why."""
+    broken = sum(one.diagnosis is None for one in diagnoses)
     if broken:
-        say(f"{broken} of {len(found)} pairs could not be diagnosed: see their error.")
-    missed = [one for one in found if accept and one.found and not one.meets(accept)]
+        say(f"{broken} of {len(diagnoses)} pairs could not be diagnosed: see their error.")
+    missed = [one for one in diagnoses if accept and one.diagnosis and not one.meets(accept)]
     for one in missed:
-        assert one.found is not None
-        say(f"{one.a} and {one.b}: {one.found.relation}, which is not {accept} or simpler.")
+        assert one.diagnosis is not None
+        say(f"{one.a} and {one.b}: {one.diagnosis.relation}, which is not {accept} or simpler.")
     return DATA if broken else NO if missed else DONE

@@ -35,7 +35,7 @@ APART = {
 def refuse_other_results(given: Mapping[str, str], against: str) -> None:
     """Raise UsageError for options that --against does not go with, or that need it. given: option as written by field."""
     if "repeats" in given and not against:
-        raise UsageError("--repeats is read with --against only", "Add --against all.")
+        raise UsageError("--repeats works only with --against", "Add --against all.")
     if against and (others := [option for name, option in given.items() if name in APART]):
         raise UsageError(f"{others[0]} does not go with --against", "Remove one of the two.")
 

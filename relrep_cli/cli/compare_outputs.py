@@ -22,7 +22,7 @@ from relrep_cli.comparison.row_values import obs_additions, row_keys, row_matrix
 from relrep_cli.comparison.runs import Results, Views
 from relrep_cli.comparison.worst_items import worst
 from relrep_cli.embedding import ABSOLUTE, text
-from relrep_cli.engine.estimates import told
+from relrep_cli.engine.estimates import estimate_phrase
 from relrep_cli.plots import Look, Panel, distributions, heatmap
 from relrep_cli.plots.matrices import PLAIN_LOOK
 from relrep_cli.reports.page import ENDINGS as PAGES
@@ -68,7 +68,9 @@ class Targets:
         store.agree(self.output, self.style, more=PAGES)
         if self.per_row and is_h5ad(self.per_row) and not any(map(is_h5ad, inputs)):
             remedy = "Name a .tsv, .parquet or .h5 file."
-            raise UsageError("a copy of an .h5ad is written, and none is compared", remedy, place=f"--per-row {self.per_row}")
+            raise UsageError(
+                "it is written as a copy of a compared .h5ad, and none is compared", remedy, place=f"--per-row {self.per_row}"
+            )
         if self.per_row and not is_h5ad(self.per_row):
             store.agree(self.per_row, more=ROWS_IN_HDF5)
 
@@ -203,8 +205,8 @@ def _write_row_values(targets: Targets, rows: Sequence[Rows], projected: bool, v
 
 
 def _annotate(target: str, rows: Sequence[Rows], views: Views, force: bool) -> None:
-    found = {uri: known[0].embedding for uri, known in views.items() if isinstance(known, list) and is_h5ad(uri)}
-    uri, e = next(iter(found.items()))
+    embeddings = {uri: known[0].embedding for uri, known in views.items() if isinstance(known, list) and is_h5ad(uri)}
+    uri, e = next(iter(embeddings.items()))
     own = [r for r in rows if any(same_file(uri, r.record[side]) for side in ("a", "b"))]
     write_copy(uri, target, obs_additions(own, e), force)
 
@@ -218,9 +220,9 @@ def describe(plan: Plan, views: Views, processes: int = 1) -> list[str]:
     """One line for each pair of the plan, and one for the cost of all, for --dry-run."""
     names = ", ".join(plan.metrics)
     lines = [f"compare {_shape(a, views)} with {_shape(b, views)} by {names}" for a, b in plan.pairs]
-    cost, unknown = cost_of(plan, {uri: found for uri, found in views.items() if isinstance(found, list)})
+    cost, unknown = cost_of(plan, {uri: usable_views for uri, usable_views in views.items() if isinstance(usable_views, list)})
     without = f", without {', '.join(unknown)}" if unknown else ""
-    return [*lines, f"take {told(cost, processes=processes)}{without}"]
+    return [*lines, f"take {estimate_phrase(cost, processes=processes)}{without}"]
 
 
 def _shape(uri: str, views: Mapping[str, object]) -> str:
@@ -231,7 +233,7 @@ def _shape(uri: str, views: Mapping[str, object]) -> str:
 
 
 def verdict(records: Sequence[Record], fail_under: float | None) -> int:
-    """The exit code: DATA when a file could not be used, NO when a value misses --fail-under, else DONE. Says why."""
+    """The exit code: DATA when a file could not be used, NO when a value misses --fail-under, else DONE. Prints why."""
     broken = sum("error" in r for r in records)
     if broken:
         say(f"{broken} of {len(records)} results are missing: see their error.")

@@ -23,7 +23,7 @@ NOT_OF_A_PART = {"--per-row": "row_table", "--worst": "worst", "--plot": "heatma
 
 
 def refuse_of_part(plan: Plan, targets: Targets, fail_under: float | None) -> None:
-    """Raise UsageError for what no part can make."""
+    """Raise UsageError for outputs that a part cannot make."""
     for option, output in NOT_OF_A_PART.items():
         if getattr(plan.outputs, output):
             raise UsageError(f"--shard makes a part, and {option.strip()} needs the whole", f"Remove {option.strip()}.")
@@ -37,7 +37,7 @@ def run_part(source: Source, views: Views, cache: Records, engine: Engine, shard
     """Measure the pairs of one part, and write it beside where the whole will be."""
     whole = source.plan
     mine = replace(whole, pairs=[whole.pairs[place] for place in shard.of(len(whole.pairs))])
-    found = list(outcomes_of(replace(source, plan=mine), views, cache, engine))
+    own_outcomes = list(outcomes_of(replace(source, plan=mine), views, cache, engine))
     target = shard.file(targets.output, PART)
     settings: dict[str, Any] = {
         "split": source.split,
@@ -45,12 +45,12 @@ def run_part(source: Source, views: Views, cache: Records, engine: Engine, shard
         "options": sorted((*key, repr(value)) for key, value in source.given.values.items() if value is not None),
         "reading": asdict(source.reading),
     }
-    store.write_bytes(target, to_bytes(whole, shard, settings, found), targets.force)
+    store.write_bytes(target, to_bytes(whole, shard, settings, own_outcomes), targets.force)
     cache.close()
-    errors = [outcome.error for outcome in found if outcome.error is not None]
+    errors = [outcome.error for outcome in own_outcomes if outcome.error is not None]
     for error in dict.fromkeys(map(str, errors)):
         say(error)
-    say(f"{target}: {len(found)} of {len(whole.pairs)} pairs.")
+    say(f"{target}: {len(own_outcomes)} of {len(whole.pairs)} pairs.")
     return DATA if errors else DONE
 
 

@@ -81,18 +81,20 @@ def outcomes_of(source: Source, views: Views, cache: Records, engine: Engine) ->
 
 
 def _is_one_large_pair(plan: Plan, views: Views) -> bool:
-    """Whether the plan is one pair that is worth cutting. The notes of its files are said only then: else another process
-    reads the files, and says them."""
+    """Whether the plan is one pair that is worth cutting.
+
+    Only then are the notes on its files printed here; otherwise the process that reads the files prints them.
+    """
     if not plan.single or len(plan.pairs) != 1:
         return False
-    with listening() as heard:
+    with listening() as notes:
         try:
-            found = [usable(views[uri])[0].embedding for uri in plan.pairs[0]]
+            embeddings = [usable(views[uri])[0].embedding for uri in plan.pairs[0]]
         except RelrepError:
             return False
-    n = float(min(e.n for e in found))
-    large = n * n * sum(e.d for e in found) >= 2 * WORTH
-    for note in heard.notes if large else []:
+    n = float(min(e.n for e in embeddings))
+    large = n * n * sum(e.d for e in embeddings) >= 2 * WORTH
+    for note in notes.notes if large else []:
         LOGGER.log(*note)
     return large
 

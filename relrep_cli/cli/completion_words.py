@@ -24,17 +24,17 @@ KINDS: dict[str, Any] = {"flag": bool, "count": int, "several": list[str], "one"
 def words_of(command: Any) -> list[dict[str, Any]]:
     """The parameters of a command: the kind of each, how it is written, its help, and the words that it takes."""
     context = typer.Context(command)
-    found: list[dict[str, Any]] = []
+    words: list[dict[str, Any]] = []
     for p in command.params:
         values = [[item.value, item.help or ""] for item in p.shell_complete(context, "")]
         if p.param_type_name == "argument":
-            found.append({"kind": "arguments", "by": "files" if "FILE" in (p.metavar or p.name.upper()) else ""})
+            words.append({"kind": "arguments", "by": "files" if "FILE" in (p.metavar or p.name.upper()) else ""})
             continue
         kind = "count" if p.count else "flag" if p.is_flag else "several" if p.multiple else "one"
         flags = "/".join([p.opts[0], *p.secondary_opts[:1]])
         by = "split" if p.name == "split" else ""
-        found.append({"kind": kind, "by": by, "flags": [flags, *p.opts[1:]], "help": p.help or "", "values": values})
-    return found
+        words.append({"kind": kind, "by": by, "flags": [flags, *p.opts[1:]], "help": p.help or "", "values": values})
+    return words
 
 
 def command(name: str) -> Any:
@@ -67,7 +67,7 @@ def _parameter(
     if by == "split":
         more["autocompletion"] = splits_of
     elif values:
-        more["autocompletion"] = completing([(word, said) for word, said in values])
+        more["autocompletion"] = completing([(word, help_text) for word, help_text in values])
     make: Any = typer.Option
     option = make(*flags or (), **more)
     default = {"flag": False, "count": 0, "several": []}.get(kind)
@@ -83,6 +83,6 @@ def completing(words: list[tuple[str, str]]) -> Callable[[str], list[tuple[str, 
 
     def complete(incomplete: str) -> list[tuple[str, str]]:
         before, comma, last = incomplete.rpartition(",")
-        return [(before + comma + word, said) for word, said in words if word.startswith(last)]
+        return [(before + comma + word, help_text) for word, help_text in words if word.startswith(last)]
 
     return complete

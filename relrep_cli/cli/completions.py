@@ -60,9 +60,9 @@ def splits_of(ctx: typer.Context) -> list[str]:
     given = next((value for name, value in ctx.params.items() if name in ("files", "file") and value), None)
     first = given if isinstance(given, str) else next(iter(given or ()), "")
     with suppress(RelrepError):
-        found = store.read(first, judge=False).obs.get("split") if os.path.exists(first.partition(INSIDE)[0]) else None
-        if found is not None:
-            return [name.decode(errors="replace") for name in np.unique(found).tolist()]
+        splits = store.read(first, judge=False).obs.get("split") if os.path.exists(first.partition(INSIDE)[0]) else None
+        if splits is not None:
+            return [name.decode(errors="replace") for name in np.unique(splits).tolist()]
     return list(FULL)
 
 
@@ -118,7 +118,7 @@ def without_prefix(lines: str, prefix: str) -> str:
 def help_asked(arguments: Sequence[str], commands: Mapping[str, str], load: Callable[[str], Any]) -> list[str]:
     """`relrep help …` in the words of --help: of all commands, of one, or of a metric, encoder or other name.
 
-    Raises UsageError for a name that there is none of.
+    Raises UsageError for an unknown name.
     """
     if not arguments:
         return ["--help"]

@@ -12,7 +12,7 @@ from relrep_cli.store.shared_rows import Blocks
 
 
 def rows_of_process(shared: ItemRows) -> Blocks:
-    """The vectors of a process of its own. The process that sees the user has said what is to be said of the source."""
+    """The vectors of a process of its own. The main process has printed the notes on the source."""
     options: Options = shared.options
     load_plugins()
     with listening():

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
-
-import typer
+from typing import Annotated, ClassVar
 
 from relrep_cli.base.errors import UsageError, printable
+from relrep_cli.cli.plain_options import plain_option
 from relrep_cli.engine.running import Engine
 from relrep_cli.engine.shards import Shard, shard_of
 from relrep_cli.numerics.threads import thread_count
@@ -17,10 +16,6 @@ from relrep_cli.store.exports import EXPORTS
 
 LOCAL = re.compile(r"local:([1-9][0-9]{0,4})")
 MOST_PROCESSES = 1024
-
-
-def _option(name: str, help: str, metavar: str) -> Any:
-    return typer.Option(name, help=help, metavar=metavar, show_default=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +26,7 @@ class ShardOptions:
 
     shard: Annotated[
         str,
-        _option("--shard", "Do part I of N only, for relrep merge; auto takes both from an array job.", "I/N"),
+        plain_option("--shard", "Do part I of N only, for relrep merge; auto takes both from an array job.", "I/N"),
     ] = ""
 
     @property
@@ -48,13 +43,13 @@ class ProcessOptions:
 
     cluster: Annotated[
         str,
-        _option(
+        plain_option(
             "--cluster",
             "Run in N processes here (local:N), in N jobs (slurm:N), or on a Dask cluster: address or file.",
             "WHERE",
         ),
     ] = ""
-    log: Annotated[str, _option("--log", "Add a JSON line for each task to FILE: seconds, memory, error.", "FILE")] = ""
+    log: Annotated[str, plain_option("--log", "Add a JSON line for each task to FILE: seconds, memory, error.", "FILE")] = ""
 
     @property
     def engine(self) -> Engine:
@@ -83,13 +78,13 @@ class RowOptions(ProcessOptions, ShardOptions):
 class EngineOptions(ProcessOptions, ShardOptions):
     """Where tasks run, which of them, and what is kept of them."""
 
-    cache: Annotated[str | None, _option("--cache", "Keep finished results in FOLDER, and reuse them.", "FOLDER")] = None
+    cache: Annotated[str | None, plain_option("--cache", "Keep finished results in FOLDER, and reuse them.", "FOLDER")] = None
 
 
 def refuse_standard_input(files: Iterable[str]) -> None:
     """Raise UsageError for `-`, which no other process can read."""
     if any(uri.partition("::")[0] == "-" for uri in files):
-        raise UsageError("- is read by one process only", "Save the input as a file, and name the file.")
+        raise UsageError("only one process can read standard input (-)", "Save the input as a file, and name the file.")
 
 
 def refuse_no_rows(running: RowOptions, output: str, files: Iterable[str]) -> None:

@@ -110,7 +110,7 @@ class Options:
     ] = ""
     against: Annotated[
         str,
-        _file("--against", "Test whether each other file is better or worse than FILE; all tests every two files."),
+        _file("--against", "Test whether each other file is better or worse than FILE; all tests every pair of files."),
     ] = ""
     per_class: Annotated[bool, typer.Option("--per-class", help="Add the values of each class.")] = False
     matrix: Annotated[
@@ -138,9 +138,9 @@ class Options:
 def evaluate(options: Options) -> int:
     """Find out what one space is good for: probes, anomalies, clusters, retrieval, separation.
 
-    All that is fitted is fitted on the training rows, and scored on the test rows. With several files, records of the same
-    measure stand together. A file that cannot be used gives a record that says so, the others go on, and the exit code is 3.
-    With --task all, tasks that a file lacks the columns or splits for are left out, and a message says so.
+    Everything is fitted on the training rows and scored on the test rows. With several files, records of the same
+    measure stand together. A file that cannot be used gives a record with the error; the others are still used, and the exit
+    code is 3. With --task all, tasks that a file lacks the columns or splits for are left out, and a message says so.
 
     With --against FILE, values are subtracted on the items that all files judge: each difference has an interval, p and q, and
     files that cannot be told apart share a letter.
@@ -158,27 +158,27 @@ def evaluate(options: Options) -> int:
     engine = options.running.engine
     if engine.elsewhere:
         refuse_standard_input([*plan.files, *options.anomalies, plan.reference])
-    found, extras = plan.run(engine)
+    records, extras = plan.run(engine)
     if plan.against:
-        return _write_differences(plan, found, extras, options)
+        return _write_differences(plan, records, extras, options)
     curves.write(extras.curves, options.force, style)
     if options.rows:
         write_items(options.rows, extras.items, options.force, style)
     if is_report(options.output):
-        _write_report(options, plan, found, extras)
+        _write_report(options, plan, records, extras)
     elif options.matrix:
-        _write_matrix(found, plan.files, options)
+        _write_matrix(records, plan.files, options)
     else:
-        write_differences(side_by_side(found), tuple(plan.columns), options.output, style, options.force)
-    broken = len({r["file"] for r in found if "error" in r})
+        write_differences(side_by_side(records), tuple(plan.columns), options.output, style, options.force)
+    broken = len({r["file"] for r in records if "error" in r})
     if broken:
         say(f"{broken} of {len(plan.files)} files could not be used: see their error.")
     return DATA if broken else DONE
 
 
-def _write_differences(plan: EvaluationPlan, found: list[Record], extras: Extras, options: Options) -> int:
+def _write_differences(plan: EvaluationPlan, of_files: list[Record], extras: Extras, options: Options) -> int:
     """Subtract the values of the files, and return the exit code."""
-    broken = {r["file"]: r["error"] for r in found if "error" in r}
+    broken = {r["file"]: r["error"] for r in of_files if "error" in r}
     files = [file for file in plan.files if file not in broken]
     if plan.against in broken or len(files) < 2:
         raise DataError(broken.get(plan.against) or next(iter(broken.values())))
@@ -200,7 +200,7 @@ def _plan(options: Options) -> EvaluationPlan:
     if options.against:
         check_against(options.against, files)
     if options.reference and FOREIGN not in tasks:
-        raise UsageError("--reference is read by task foreign alone", "Write --task foreign, or leave it out.")
+        raise UsageError("--reference works only with --task foreign", "Write --task foreign, or leave it out.")
     if options.score_column and not options.anomalies:
         raise UsageError("--score-column needs --anomalies FILE", "Name the anomalies, or leave it out.")
     return EvaluationPlan(
@@ -221,11 +221,11 @@ def _plan(options: Options) -> EvaluationPlan:
     )
 
 
-def _write_matrix(found: list[Record], files: Sequence[str], options: Options) -> None:
+def _write_matrix(of_files: list[Record], files: Sequence[str], options: Options) -> None:
     """A line for each thing measured, a column for each file; errors of files go to stderr."""
     names = short_names(files)
     lines: dict[tuple[Any, ...], Record] = {}
-    for r in found:
+    for r in of_files:
         if "error" in r:
             say(r["error"])
             continue
@@ -249,13 +249,13 @@ def check_output(options: Options, inputs: Sequence[str]) -> None:
     refuse_report(options.output, options.printing.style, against=options.against)
 
 
-def _write_report(options: Options, plan: EvaluationPlan, found: list[Record], extras: Extras) -> None:
+def _write_report(options: Options, plan: EvaluationPlan, records: list[Record], extras: Extras) -> None:
     """Write the values of all files as a page."""
     names = short_names(plan.files)
-    grid = evaluation_grid(side_by_side(found), names, KEYS, lambda r: extras.summaries.get(summary_key(r)))
+    grid = evaluation_grid(side_by_side(records), names, KEYS, lambda r: extras.summaries.get(summary_key(r)))
     title = f"{', '.join(plan.tasks)} of {' and '.join(names.values()) if len(names) < 3 else f'{len(names)} spaces'}"
     files = read_again(plan.files, options.reading.reading)
     spaces = [(names[uri], one) for uri, one in files.items()]
-    errors = [str(r["error"]) for r in found if "error" in r]
+    errors = [str(r["error"]) for r in records if "error" in r]
     origin = Origin(options.explicit.command, options.seed, options.force)
     publish(options.output, title, [grid], files, spaces, origin, errors)

@@ -134,8 +134,8 @@ PHRASES = {  # of typer, whose versions differ -> ours
 }
 
 
-def in_plain_words(said: str) -> str:
-    """What a library says of a wrong option, in plainer words.
+def in_plain_words(message: str) -> str:
+    """A library's message about a wrong option, in plainer words.
 
     >>> in_plain_words("Invalid value for '--seed': Input should be greater than or equal to 0")
     "Invalid value for '--seed': it must be 0 or more"
@@ -143,8 +143,8 @@ def in_plain_words(said: str) -> str:
     "Invalid value for '--holdout': it must be from 0 to 0.9."
     """
     for pattern, words in PHRASES.items():
-        said = re.sub(pattern, words, said)
-    before, none_of, values = said.partition("is none of")
+        message = re.sub(pattern, words, message)
+    before, none_of, values = message.partition("is none of")
     return before + none_of + values.replace("'", "")
 
 
@@ -160,20 +160,20 @@ def _wrapped(text: str, indent: int, width: int = NARROW) -> list[str]:
 def _options_of(registry: Registry[Any], params: Sequence[Any]) -> dict[str, Any]:
     """The parameters of the command that are keywords of the registry, by name. Two registries may share a name."""
     named = {p.name: p for p in params}
-    found = {}
+    options = {}
     for name in registry.keywords():
         own = f"{registry.noun}_{name}"
         key = own if own in named else name
         if key in named:
-            found[key] = named[key]
-    return found
+            options[key] = named[key]
+    return options
 
 
 def _option_names(entry: Entry[Any], registry: Registry[Any], params: Sequence[Any]) -> dict[str, str]:
     """How the command calls each keyword of an entry."""
     options = _options_of(registry, params)
     shown = {name: options.get(f"{registry.noun}_{name}") or options.get(name) for name in entry.keywords}
-    return {name: found.opts[0] if found is not None else entry.keywords[name].option for name, found in shown.items()}
+    return {name: p.opts[0] if p is not None else entry.keywords[name].option for name, p in shown.items()}
 
 
 def _owners(registry: Registry[Any], params: Sequence[Any]) -> Iterator[tuple[str, str]]:

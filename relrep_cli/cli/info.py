@@ -43,8 +43,8 @@ class Options:
 def info(options: Options) -> None:
     """Say what a file holds, where it came from and whether it is sound.
 
-    Rows with NaN, zero rows and repeated rows are counted, not refused. Of several files, the others are told of even when
-    one cannot be read. Where a file holds several embeddings, tables have one row for each of them; TSV, CSV and JSON have one
+    Rows with NaN, zero rows and repeated rows are counted, not refused. When one of several files cannot be read, the others
+    are still reported. Where a file holds several embeddings, tables have one row for each of them; TSV, CSV and JSON have one
     for each fact.
     """
     style = options.printing.style  # before any file is read
@@ -52,9 +52,9 @@ def info(options: Options) -> None:
     several = len(options.files) > MANY
     for file in options.files:
         try:
-            found = _members(file)
-            several = several or len(found) > 1
-            for member in found:
+            names = _members(file)
+            several = several or len(names) > 1
+            for member in names:
                 e = store.read(member, options.reading.reading, judge=False)
                 facts = {**_facts(e), **_health(e), **(_verified(e) if options.verify else {}), **_provenance(e)}
                 records += [{"file": member, "name": name, "value": value} for name, value in facts.items()]
@@ -64,7 +64,7 @@ def info(options: Options) -> None:
             records.append({"file": file, "name": "error", "value": str(error)})
     if several and style.on_stdout in FOR_EYES:
         write(_one_row_each(records), ["file", *IN_ROWS], style)
-        say(f"relrep info {shlex.quote(str(records[0]['file']))} says all that is known of the first.")
+        say(f"relrep info {shlex.quote(str(records[0]['file']))} prints all that is known of the first.")
     else:
         write(records, COLUMNS, style)
     _judge(records)
@@ -87,7 +87,7 @@ def _judge(records: list[Record]) -> None:
     if changed:
         raise DataError(
             "the content does not match its digest; X or ids were changed after writing",
-            "Take the original file, or write it again from what made it.",
+            "Take the original file, or make it again from its source.",
             file=", ".join(changed),
         )
     if verdicts:
@@ -105,12 +105,12 @@ def _members(file: str) -> list[str]:
         return expand([file])[0]
     if split_uri(file)[1] or is_stdin(file) or not file.lower().endswith((*store.HDF5_ENDINGS, *store.OF_ARRAYS)):
         return [file]
-    found = sorted(store.members(file, all_arrays=False), key=natural)
-    if len(found) <= 1 or "/" in found:
+    names = sorted(store.members(file, all_arrays=False), key=natural)
+    if len(names) <= 1 or "/" in names:
         return [file]
-    if len(found) > MOST:
-        say(f"{file}: holds {len(found)} embeddings or more; here are the first {MOST}. Write {file}::NAME for another.")
-    return [f"{file}::{name.strip('/')}" for name in found[:MOST]]
+    if len(names) > MOST:
+        say(f"{file}: holds {len(names)} or more embeddings; here are the first {MOST}. Write {file}::NAME for another.")
+    return [f"{file}::{name.strip('/')}" for name in names[:MOST]]
 
 
 def _facts(e: Embedding) -> dict[str, Any]:

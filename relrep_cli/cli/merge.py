@@ -52,8 +52,8 @@ class Options:
 def merge(options: Options) -> int:
     """Make one result of the parts that runs with --shard have written.
 
-    The result has the bytes that one run without --shard would have written. q-values are computed here, over all parts. Parts
-    that are missing, that stand twice, or that come from other options or other files are refused.
+    The result is byte for byte what one run without --shard would have written. q-values are computed here, over all parts.
+    Missing or repeated parts, and parts from other options or other files, are refused.
     """
     if options.fail_under is not None and not math.isfinite(options.fail_under):
         raise UsageError(f"--fail-under is {options.fail_under}", "Give a finite number.")
@@ -74,12 +74,12 @@ def merge(options: Options) -> int:
         finding = "parts hold no row values, and a report shows them"
         raise UsageError(finding, "Name a table such as results.tsv.", file=options.output)
     targets.refuse(options.files)
-    found = [_content(name) for name in options.files]
-    kind = found[0][HEAD]
-    if other := next((name for name, one in zip(options.files, found, strict=True) if one[HEAD] != kind), ""):
+    contents = [_content(name) for name in options.files]
+    kind = contents[0][HEAD]
+    if other := next((name for name, one in zip(options.files, contents, strict=True) if one[HEAD] != kind), ""):
         finding = f"{options.files[0]} is of {kind}, and this is of another command"
         raise UsageError(finding, "Name the parts of one run.", file=other)
-    named = list(zip(options.files, found, strict=True))
+    named = list(zip(options.files, contents, strict=True))
     if kind == grid_parts.KIND:
         if options.fail_under is not None:
             raise UsageError("the parts are of stitch", "Leave --fail-under out.")
@@ -90,11 +90,11 @@ def merge(options: Options) -> int:
 def _content(name: str) -> dict[str, Any]:
     """The content of a part. Raises DataError when it is none."""
     try:
-        found = json.loads(Path(name).read_bytes())
+        content = json.loads(Path(name).read_bytes())
     except OSError as error:
         raise DataError(str(error.strerror), "Name a file that --shard has written.", file=name) from None
     except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict) or found.get(HEAD) not in (parts.KIND, grid_parts.KIND):
+        content = None
+    if not isinstance(content, dict) or content.get(HEAD) not in (parts.KIND, grid_parts.KIND):
         raise DataError("no part of a run", "Name files that --shard has written.", file=name)
-    return found
+    return content

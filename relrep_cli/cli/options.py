@@ -173,22 +173,22 @@ def _kinds(shape: type) -> dict[str, Any]:
 
 def _parameters(shape: type) -> list[inspect.Parameter]:
     """What typer reads for the fields of a dataclass, those of dataclasses within it included."""
-    kinds, found = _kinds(shape), []
+    kinds, parameters = _kinds(shape), []
     for one in fields(shape):
         kind = kinds[one.name]
         if kind in (Given, Explicit):
             continue
-        found += _parameters(kind) if is_dataclass(kind) else [_parameter(one.name, kind, _default(one))]  # type: ignore[arg-type]
-    return found
+        parameters += _parameters(kind) if is_dataclass(kind) else [_parameter(one.name, kind, _default(one))]  # type: ignore[arg-type]
+    return parameters
 
 
 def _panels(shape: type) -> dict[str, str]:
     """The panel of the help page for each option of the dataclasses within a dataclass that name one."""
-    found: dict[str, str] = {}
+    panels: dict[str, str] = {}
     for kind in _kinds(shape).values():
         if is_dataclass(kind) and (panel := getattr(kind, "PANEL", "")):
-            found |= {one.name: panel for one in fields(kind)}
-    return found
+            panels |= {one.name: panel for one in fields(kind)}
+    return panels
 
 
 def _default(one: Field[Any]) -> Any:
@@ -268,7 +268,7 @@ def _report_old_variables(parameters: list[inspect.Parameter], command: str) -> 
         if old in os.environ and _option_info(parameter) is not None:
             names = _variables(parameter, command)
             if old not in names:
-                say(f"{old} is not read any more; write {names[0]}.")
+                say(f"{old} is no longer read; write {names[0]}.")
 
 
 def names_of(registry: Registry, help: str, *flags: str, default: bool = True) -> Any:

@@ -6,19 +6,14 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Annotated, Any, ClassVar
-
-import typer
+from typing import Annotated, ClassVar
 
 from relrep_cli.base.errors import UsageError
+from relrep_cli.cli.plain_options import plain_option
 from relrep_cli.plots import Look, ready
 
 SIZE = re.compile(r"([0-9.]+)x([0-9.]+)")
 LARGEST = 60.0  # inches, 12,000 pixels
-
-
-def _option(name: str, help: str, metavar: str) -> Any:
-    return typer.Option(name, help=help, metavar=metavar, show_default=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +24,7 @@ class PictureOptions:
 
     plot: Annotated[
         str,
-        _option(
+        plain_option(
             "--plot",
             "Also draw FILE (.png, .svg or .pdf): a heatmap, or for two files the distribution of row values.",
             "FILE",
@@ -37,15 +32,17 @@ class PictureOptions:
     ] = ""
     vmin: Annotated[
         float | None,
-        _option("--vmin", "Value at the dark end of the heatmap's colours [default: the metric's bound].", "VALUE"),
+        plain_option("--vmin", "Value at the dark end of the heatmap's colours [default: the metric's bound].", "VALUE"),
     ] = None
-    vmax: Annotated[float | None, _option("--vmax", "Value at the other end of the colours.", "VALUE")] = None
-    plot_size: Annotated[str, _option("--plot-size", "Width and height of the picture in inches, such as 3.3x3.", "WxH")] = ""
+    vmax: Annotated[float | None, plain_option("--vmax", "Value at the other end of the colours.", "VALUE")] = None
+    plot_size: Annotated[
+        str, plain_option("--plot-size", "Width and height of the picture in inches, such as 3.3x3.", "WxH")
+    ] = ""
     plot_title: Annotated[
-        str | None, _option("--plot-title", "Title of the picture, instead of the metric and its convention.", "TEXT")
+        str | None, plain_option("--plot-title", "Title of the picture, instead of the metric and its convention.", "TEXT")
     ] = None
     plot_names: Annotated[
-        list[str], _option("--plot-names", "What to call the files in the picture, in their order, with commas.", "NAMES")
+        list[str], plain_option("--plot-names", "What to call the files in the picture, in their order, with commas.", "NAMES")
     ] = field(default_factory=list)
 
     def look(self, given: Mapping[str, str]) -> Look:
@@ -63,12 +60,12 @@ class PictureOptions:
     def _size(self) -> tuple[float, float] | None:
         if not self.plot_size:
             return None
-        found = SIZE.fullmatch(self.plot_size.lower())
+        match = SIZE.fullmatch(self.plot_size.lower())
         try:
-            size = (float(found[1]), float(found[2])) if found else (math.nan, math.nan)
+            size = (float(match[1]), float(match[2])) if match else (math.nan, math.nan)
         except ValueError:
             size = (math.nan, math.nan)
         if not all(1 <= side <= LARGEST for side in size):
-            finding = f"--plot-size {self.plot_size} is no width and height from 1 to {LARGEST:g} inches"
+            finding = f"--plot-size {self.plot_size} is not a width and height from 1 to {LARGEST:g} inches"
             raise UsageError(finding, "Write --plot-size 3.3x3, for example.")
         return size

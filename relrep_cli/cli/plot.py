@@ -138,11 +138,11 @@ def _recipe(options: Options) -> Recipe | None:
 
 def _results(files: list[str]) -> list[list[Record]] | None:
     """The records of each file, where all are results of compare, or None where none is. Raises UsageError for a mix."""
-    found = [f for f in files if Path(f).suffix.lower() in store.READABLE and store.has_columns(Path(f), RECORD)]
-    if found and len(found) < len(files):
-        other = next(file for file in files if file not in found)
-        raise UsageError(f"{other} holds no results of compare, and {found[0]} does", "Draw them apart.")
-    return [store.decoded(Path(file)) for file in files] if found else None
+    results = [f for f in files if Path(f).suffix.lower() in store.READABLE and store.has_columns(Path(f), RECORD)]
+    if results and len(results) < len(files):
+        other = next(file for file in files if file not in results)
+        raise UsageError(f"{other} holds no results of compare, and {results[0]} does", "Draw them apart.")
+    return [store.decoded(Path(file)) for file in files] if results else None
 
 
 def _draw_results(options: Options, results: list[list[Record]]) -> None:
@@ -167,7 +167,7 @@ def _draw_results(options: Options, results: list[list[Record]]) -> None:
 
 
 def _by(methods: list[str]) -> str:
-    """How the panels came about.
+    """The method behind the panels, in words.
 
     >>> _by(["none"]), _by(["none", "pca"])
     ('of the two dims', 'by none and pca')

@@ -26,7 +26,7 @@ class Source:
 
 
 def rows_of(shared: tuple[Source, Fitted]) -> Blocks:
-    """The rows of a process of its own. The process that sees the user has said what is to be said of the files."""
+    """The rows of a process of its own. The main process has printed the notes on the files."""
     source, fitted = shared
     load_plugins()
     with listening():

@@ -77,7 +77,7 @@ class TrustingFileOptions(FileOptions):
     """The same for a command that looks at the digests of its files."""
 
     trust_digest: Annotated[
-        bool, typer.Option("--trust-digest", help="Believe the digests stored in files, for archives that nobody can change.")
+        bool, typer.Option("--trust-digest", help="Trust the digests stored in files, for archives that nobody can change.")
     ] = False
 
     @property

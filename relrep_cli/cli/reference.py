@@ -185,7 +185,7 @@ def main(arguments: list[str]) -> int:
         return 0
     if path.read_text(encoding="utf-8") == page:
         return 0
-    sys.stderr.write(f"{path}: is not what the program says; run make docs.\n")
+    sys.stderr.write(f"{path}: is out of date; run make docs.\n")
     return 1
 
 

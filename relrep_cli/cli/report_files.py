@@ -29,13 +29,13 @@ def refuse_report(target: str, style: Style, **asked: object) -> None:
 
 def read_again(files: Sequence[str], reading: Reading) -> dict[str, Embedding | DataError]:
     """The files of a run whose spaces are not kept, for their points."""
-    found: dict[str, Embedding | DataError] = {}
+    embeddings: dict[str, Embedding | DataError] = {}
     for uri in files:
         try:
-            found[uri] = store.read(uri, reading, judge=False)
+            embeddings[uri] = store.read(uri, reading, judge=False)
         except DataError as error:
-            found[uri] = error
-    return found
+            embeddings[uri] = error
+    return embeddings
 
 
 @dataclass(frozen=True)
@@ -51,21 +51,21 @@ def publish(
     target: str,
     title: str,
     grids: Sequence[Grid],
-    found: Found,
+    embeddings: Found,
     spaces: Sequence[tuple[str, Embedding | DataError]],
     origin: Origin,
     errors: Sequence[str] = (),
 ) -> None:
     """Write a page.
 
-    found: the files. spaces: names of panels with what they show. errors: of files that could not be used.
+    embeddings: the files. spaces: names of panels with what they show. errors: of files that could not be used.
     """
     report = Report(
         title=title,
         command=origin.command,
         grids=grids,
         spaces=spaces_of(spaces, origin.seed),
-        files=[file_facts(uri, one) for uri, one in found.items()],
+        files=[file_facts(uri, one) for uri, one in embeddings.items()],
         versions=versions(),
         notes=list(dict.fromkeys(errors)),
     )

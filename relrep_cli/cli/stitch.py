@@ -62,8 +62,8 @@ def stitch(options: Options) -> int:
     """Train a head on the training rows of each file and run it on the test rows of every other, by several methods.
 
     stitching_index is the stitched score over the end-to-end score, that of the encoder's own head by the same method. With
-    more than two files, a file that cannot be used gives a record that says so, the others go on, and the exit code is 3. With
-    --cache, a run that was cut short goes on where it stopped.
+    more than two files, a file that cannot be used gives a record with the error; the others are still used, and the exit code
+    is 3. With --cache, a run that was interrupted continues where it stopped.
     """
     style = options.printing.style  # before any file is read
     part, engine = options.running.part, options.running.engine
@@ -95,10 +95,10 @@ def plan_of(options: Options) -> Plan:
     choice = _method_choice(options)
     _refuse_idle_options(options, choice)
     recipe = _recipe(options, choice)
-    found = methods(choice, recipe)
+    chosen = methods(choice, recipe)
     if options.target in TARGETS:
-        return _retrieval_plan(options, found, recipe)
-    return _grid_plan(options, found, recipe)
+        return _retrieval_plan(options, chosen, recipe)
+    return _grid_plan(options, chosen, recipe)
 
 
 def _saved_head_plan(options: Options, file: str) -> SavedHeadPlan:
@@ -107,7 +107,7 @@ def _saved_head_plan(options: Options, file: str) -> SavedHeadPlan:
     other = next((option for name, option in explicit.items() if name not in allowed), "")
     if other or options.heads[1:]:
         raise UsageError(
-            f"{other or 'another head'} does not go with a saved head, which brings what it learnt and how", "Leave it out."
+            f"{other or 'another head'} does not go with a saved head, which keeps its own settings", "Leave it out."
         )
     saved = saved_heads.load(file)
     recipe_options = options.recipe
@@ -133,7 +133,7 @@ def _saved_head_plan(options: Options, file: str) -> SavedHeadPlan:
     return plan
 
 
-def _retrieval_plan(options: Options, found: list[Method], recipe: Recipe | None) -> RetrievalPlan:
+def _retrieval_plan(options: Options, chosen: list[Method], recipe: Recipe | None) -> RetrievalPlan:
     of_heads: dict[str, Any] = {
         "-o": options.vectors,
         "--save-head": options.save_head,
@@ -155,17 +155,17 @@ def _retrieval_plan(options: Options, found: list[Method], recipe: Recipe | None
             else "Leave it out."
         )
         raise UsageError(f"{option} does not go with --target {options.target}, which trains no heads", remedy)
-    found = retrieval_methods(options.target, found, recipe)
+    chosen = retrieval_methods(options.target, chosen, recipe)
     options.given.refuse(HEADS, f"--target {options.target}, which trains no heads")
     spaces = read_spaces(options.files, recipe, Column("", optional=True), options.division, False, options.reading.reading)
-    return RetrievalPlan(spaces, found, Sparse(options.sparse, options.power), options.seed, note_basis)
+    return RetrievalPlan(spaces, chosen, Sparse(options.sparse, options.power), options.seed, note_basis)
 
 
-def _grid_plan(options: Options, found: list[Method], recipe: Recipe | None) -> GridPlan:
+def _grid_plan(options: Options, chosen: list[Method], recipe: Recipe | None) -> GridPlan:
     source = options.source
     if (options.target == "images") != bool(source):
         raise UsageError("--target images and --source DIR go together", "Give both, or neither.")
-    heads = _heads(["decoder"] if source and options.heads == HEAD else options.heads, found, options.given)
+    heads = _heads(["decoder"] if source and options.heads == HEAD else options.heads, chosen, options.given)
     part = options.running.part
     outputs = OutputFiles(
         "" if part is not None else options.vectors,
@@ -179,17 +179,17 @@ def _grid_plan(options: Options, found: list[Method], recipe: Recipe | None) -> 
         style=options.printing.style,
         look=_look(options),
     )
-    outputs.check(options.files, options.recipe.files(), found, list(heads))
-    adaptation = _adaptation(options, found)
+    outputs.check(options.files, options.recipe.files(), chosen, list(heads))
+    adaptation = _adaptation(options, chosen)
     kept = not outputs.retrains and adaptation is None
     cache = records_of_run(options, part) if kept else Records(None)
     column = Column(options.target, options.numbers, optional=bool(outputs.vectors), source=source)
     named = bool(options.running.cache) or cache.folder is not None or outputs.names_inputs
     spaces = read_spaces(options.files, recipe, column, options.division, named, options.reading.reading)
     if spaces.target is None:
-        outputs.check_without_target(options.files, options.target, found[0])
+        outputs.check_without_target(options.files, options.target, chosen[0])
     run = Run(
-        found,
+        chosen,
         heads,
         range(options.seed, options.seed + options.seeds),
         options.device,
@@ -259,16 +259,16 @@ def _recipe(options: Options, choice: MethodChoice) -> Recipe | None:
     )
 
 
-def _heads(names: list[str], found: list[Method], given: Given) -> dict[str, dict[str, Any]]:
+def _heads(names: list[str], chosen: list[Method], given: Given) -> dict[str, dict[str, Any]]:
     """The params of each head; adds mlp where an aggregator is trained and none of the heads can be trained with it."""
-    trains = [m.trains for m in found]
+    trains = [m.trains for m in chosen]
     if any(trains) and names and not any(HEADS[name].joint for name in names):
         names = [*([] if all(trains) else names), "mlp"]
         detail("aggregators are trained with an mlp head.")
     return given.choose(HEADS, names)
 
 
-def _adaptation(options: Options, found: list[Method]) -> Adaptation | None:
+def _adaptation(options: Options, chosen: list[Method]) -> Adaptation | None:
     """What --adapt asks for. Raises UsageError where nothing can be adapted."""
     parts = split_names(options.adapt)
     if not parts:
@@ -276,7 +276,7 @@ def _adaptation(options: Options, found: list[Method]) -> Adaptation | None:
     for part in parts:
         if part not in ADAPTED:
             raise unknown("part for --adapt", part, ADAPTED)
-    trained = [m.recipe.aggregate for m in found if m.trains and m.recipe is not None]
+    trained = [m.recipe.aggregate for m in chosen if m.trains and m.recipe is not None]
     if not trained or ("qkv" in parts and not any(name.endswith("attention") for name in trained)):
         raise UsageError(f"--adapt {parts[0]} needs an aggregator that is trained", "Add --aggregate self-attention.")
     return Adaptation(parts, options.adapt_fraction, options.seed, options.device)

@@ -141,13 +141,13 @@ class Options:
         float, typer.Option("--adapt-fraction", help="Share of the new training rows that --adapt uses.", min=0, max=1)
     ] = 0.05
     sparse: Annotated[
-        int, typer.Option("--sparse", help="With --target asif: how many similarities each row keeps, the largest.", min=1)
+        int, typer.Option("--sparse", help="With --target asif: how many of its largest similarities each row keeps.", min=1)
     ] = 100
     power: Annotated[
         float, typer.Option("--power", help="With --target asif: power to raise these similarities to.", min=0.1)
     ] = 8.0
     force: shared.Force = False
-    seeds: Annotated[int, typer.Option("--seeds", help="Train each head with so many seeds, from --seed on.", min=1)] = 1
+    seeds: Annotated[int, typer.Option("--seeds", help="Train each head with this many seeds, from --seed on.", min=1)] = 1
     device: shared.Device = "auto"
     dry_run: shared.DryRun = False
     printing: Printing

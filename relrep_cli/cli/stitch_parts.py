@@ -57,7 +57,7 @@ def records_of_run(options: Options, part: Shard | None) -> Records:
 
 
 def session_of(options: Options) -> Session:
-    """The state of a process of its own. The process that sees the user has said what is to be said of the files."""
+    """The state of a process of its own. The main process has printed the notes on the files."""
     from relrep_cli.cli.stitch import plan_of  # which imports this module
 
     load_plugins()
@@ -77,24 +77,24 @@ def run_elsewhere(plan: GridPlan, options: Options, part: Shard | None, engine: 
         job = replace(job, tasks=[job.tasks[place] for place in part.of(len(job.tasks))])
     if engine.elsewhere:
         plan.settings.cache.share()
-    found = outcomes(job, engine, None if engine.elsewhere else Session.of(plan.spaces, plan.settings))
+    results = outcomes(job, engine, None if engine.elsewhere else Session.of(plan.spaces, plan.settings))
     if part is not None:
-        return _write_part(plan, frame, part, list(found), options)
-    records = plan.finish(collect(frame, found))
+        return _write_part(plan, frame, part, list(results), options)
+    records = plan.finish(collect(frame, results))
     write([*records, *plan.failed], plan.columns, options.printing.style)
     if is_report(options.output):
         write_stitch_report(options, plan, records)
     return _verdict(records, plan.failed, len(options.files))
 
 
-def _write_part(plan: GridPlan, frame: Frame, part: Shard, found: Sequence[Outcome], options: Options) -> int:
+def _write_part(plan: GridPlan, frame: Frame, part: Shard, own_outcomes: Sequence[Outcome], options: Options) -> int:
     target = part.file(options.output, PART)
-    store.write_bytes(target, to_bytes(plan, frame, part, found), options.force)
+    store.write_bytes(target, to_bytes(plan, frame, part, own_outcomes), options.force)
     plan.settings.cache.close()
-    errors = dict.fromkeys(str(outcome.error) for outcome in found if outcome.error is not None)
+    errors = dict.fromkeys(str(outcome.error) for outcome in own_outcomes if outcome.error is not None)
     for error in errors:
         say(error)
-    say(f"{target}: {len(found)} of {len(frame.grids) * len(frame.uris)} heads.")
+    say(f"{target}: {len(own_outcomes)} of {len(frame.grids) * len(frame.uris)} heads.")
     return DATA if errors or plan.failed else DONE
 
 

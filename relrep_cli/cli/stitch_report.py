@@ -17,13 +17,13 @@ from relrep_cli.stitching.saved_head_run import SavedHeadPlan
 def write_stitch_report(options: Options, plan: GridPlan | RetrievalPlan | SavedHeadPlan, records: Sequence[Record]) -> None:
     """Write the grid of encoders and heads as a page."""
     if isinstance(plan, SavedHeadPlan):
-        found = read_again(options.files, options.reading.reading)
+        embeddings = read_again(options.files, options.reading.reading)
     else:
-        found = {e.uri: e for e in plan.spaces.es}
-    names = short_names(list(found))
+        embeddings = {e.uri: e for e in plan.spaces.es}
+    names = short_names(list(embeddings))
     grids = stitching_grids(records, names)
     title = f"stitching of {' and '.join(names.values()) if len(names) < 3 else f'{len(names)} spaces'}"
-    spaces = [(names[uri], one) for uri, one in found.items()]
+    spaces = [(names[uri], one) for uri, one in embeddings.items()]
     errors = [str(record["error"]) for record in [*plan.failed, *records] if "error" in record]
     origin = Origin(options.explicit.command, options.seed, options.force)
-    publish(options.output, title, grids, found, spaces, origin, errors)
+    publish(options.output, title, grids, embeddings, spaces, origin, errors)

@@ -106,10 +106,10 @@ def _report(options: Options, e: Embedding, target: Embedding | SpaceMaps, style
     if options.queries:
         queries = store.read(options.queries, options.reading.reading)
         asked = queries, read_relevant(options.relevant)
-    found = report(e, target, methods, how, options.least_recall, asked)
-    write(found.records, REPORT_COLUMNS, style)
-    say(found.sentence)
-    return DONE if found.verdict == BRIDGE else NO
+    records = report(e, target, methods, how, options.least_recall, asked)
+    write(records.records, REPORT_COLUMNS, style)
+    say(records.sentence)
+    return DONE if records.verdict == BRIDGE else NO
 
 
 def _inputs(options: Options) -> list[str]:
@@ -143,7 +143,7 @@ def _fitting(options: Options, target: Embedding | SpaceMaps) -> Fitting:
         assert target.anchor_ids is not None
         return Fitting(target.method, params, recipe or Recipe(target.anchor_ids), seed=options.seed)
     if method in UNIVERSES:
-        raise UsageError(f"--method {method} needs two or more files, or --into UNIVERSE that is one", "Name a translator.")
+        raise UsageError(f"--method {method} needs two or more files, or --into UNIVERSE", "Name a translator.")
     method = method or ORTHOGONAL
     params = options.given.choose(TRANSLATORS, [method])[method]
     options.given.refuse(UNIVERSES, f"--method {method}")

@@ -58,8 +58,8 @@ class Options:
         int | None,
         typer.Option(
             "--fit-rows",
-            help=f"Without --anchors: fit on at most so many shared training rows [default: {FIT_ROWS}; {UNIVERSE_ROWS} for a "
-            "universe].",
+            help=f"Without --anchors: fit on at most this many shared training rows [default: {FIT_ROWS}; {UNIVERSE_ROWS} "
+            "for a universe].",
             min=2,
             show_default=False,
         ),
@@ -78,7 +78,7 @@ class Options:
         float,
         typer.Option(
             "--least-recall",
-            help="With --report: the recall at ten that a bridge must have; of --queries, over that of re-embedding.",
+            help="With --report: recall@10 that a bridge must reach; with --queries, as a share of what re-embedding reaches.",
             min=0,
             max=1,
         ),
@@ -132,8 +132,8 @@ def check(options: Options) -> None:
             "Keep it with --save-map FILE; then translate each file with --map FILE.",
         )
     if options.report and (not options.into or options.output or options.save_map):
-        found = "needs --into INDEX" if not options.into else "prints, and writes neither -o nor --save-map"
-        raise UsageError(f"--report {found}", "Name it." if not options.into else "Leave it out.")
+        clash = "needs --into INDEX" if not options.into else "prints, and writes neither -o nor --save-map"
+        raise UsageError(f"--report {clash}", "Name it." if not options.into else "Leave it out.")
     _check_queries(options)
     if options.least_recall != LEAST_RECALL and not options.report:
         raise UsageError("--least-recall does nothing without --report", "Add --report, or leave it out.")

@@ -37,8 +37,8 @@ def widening_factor(measure: MeasureRows, rows: np.ndarray, seed: int, order: np
 
     Returns 1 when the rows are independent (their values do not change without the other half), or when a half is too small.
     """
-    found = values_of_halves(measure, rows, random_halves(len(rows), seed, order))
-    return 1.0 if found is None else factor_of(found)
+    halves = values_of_halves(measure, rows, random_halves(len(rows), seed, order))
+    return 1.0 if halves is None else factor_of(halves)
 
 
 def random_halves(n: int, seed: int, order: np.ndarray | None = None) -> Halves:
@@ -57,15 +57,15 @@ def values_of_halves(measure: MeasureRows, rows: np.ndarray, halves: Halves) -> 
     """
     from threadpoolctl import threadpool_limits
 
-    found: Halves = []
+    in_halves: Halves = []
     items = np.sort(np.concatenate(halves[0])) if halves else np.empty(0, np.int64)
     with suppress(NotApplicable), threadpool_limits(1):  # with so few items, several threads cost more than they save
         for first, second in halves:
             values = _row_values(measure(first, items)), _row_values(measure(second, items))
             if all(_as_before(own, rows[half]) for own, half in zip(values, (first, second), strict=True)):
                 return None
-            found.append(values)
-    return found
+            in_halves.append(values)
+    return in_halves
 
 
 def factor_of(values: Halves) -> float:

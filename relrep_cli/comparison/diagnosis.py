@@ -157,7 +157,7 @@ def _precision(pair: FilePair) -> str:
 
 def _standings(pair: FilePair, other: FilePair, tried: dict[str, str]) -> list[Standing]:
     """Every fit of every relation, up to one that leaves no more noise than storage does."""
-    found: list[Standing] = []
+    standings: list[Standing] = []
     for relation in RELATIONS.values():
         if relation.fits is None:
             continue
@@ -166,11 +166,11 @@ def _standings(pair: FilePair, other: FilePair, tried: dict[str, str]) -> list[S
             own += [standing(relation, fit, way) for fit in relation.fits(way)]
             if any(s.holds for s in own):
                 break
-        found += own
+        standings += own
         tried[relation.name] = _lack(own)
         if any(s.holds and s.noise <= 2 * s.pair.floor for s in own):
             break
-    return found
+    return standings
 
 
 def _lack(own: list[Standing]) -> str:

@@ -26,27 +26,28 @@ class PairDiagnosis:
     a: str
     b: str
     ids: np.ndarray
-    found: Diagnosis | None = None
+    diagnosis: Diagnosis | None = None
     error: str = ""
 
     def records(self) -> list[Record]:
         """Each simpler relation with what speaks against it, then the one that holds."""
         pair: Record = {"a": self.a, "b": self.b}
-        if self.found is None:
+        if self.diagnosis is None:
             return [pair | dict.fromkeys(COLUMNS[2:]) | {"error": self.error}]
         n = len(self.ids)
         lines: list[Record] = [
-            {"relation": name, "holds": "no", "share": None, "noise": None, "n": n, "evidence": self.found.tried[name]}
+            {"relation": name, "holds": "no", "share": None, "noise": None, "n": n, "evidence": self.diagnosis.tried[name]}
             for name in RELATIONS
-            if name in self.found.tried and name != self.found.relation
+            if name in self.diagnosis.tried and name != self.diagnosis.relation
         ]
-        figures: Record = {"share": self.found.share, "noise": self.found.noise, "n": n, "evidence": self.found.evidence}
-        return [pair | line for line in [*lines, {"relation": self.found.relation, "holds": "yes", **figures}]]
+        own = self.diagnosis
+        figures: Record = {"share": own.share, "noise": own.noise, "n": n, "evidence": own.evidence}
+        return [pair | line for line in [*lines, {"relation": own.relation, "holds": "yes", **figures}]]
 
     def meets(self, accepted: str) -> bool:
         """Whether the relation is the accepted one or a simpler one."""
         names = [name for name in RELATIONS if name != "none-of-these"]
-        return self.found is not None and self.found.relation in names[: names.index(accepted) + 1]
+        return self.diagnosis is not None and self.diagnosis.relation in names[: names.index(accepted) + 1]
 
 
 def check_relation(name: str) -> None:
@@ -60,17 +61,17 @@ def diagnose_pairs(
     pairs: Sequence[tuple[str, str]], views: Mapping[str, list[View] | DataError], require_all: bool, seed: int
 ) -> list[PairDiagnosis]:
     """Diagnose every pair. Of several pairs, one that cannot be used holds its error; the error of a single one is raised."""
-    found = []
+    diagnoses = []
     with progress("diagnosing") as advance:
         for done, (a, b) in enumerate(pairs):
             advance(done, len(pairs), f"{a} {b}")
             try:
-                found.append(_diagnosed(a, b, views, require_all, seed))
+                diagnoses.append(_diagnosed(a, b, views, require_all, seed))
             except DataError as error:
                 if len(pairs) == 1:
                     raise
-                found.append(PairDiagnosis(a, b, np.empty(0, "S1"), error=str(error)))
-    return found
+                diagnoses.append(PairDiagnosis(a, b, np.empty(0, "S1"), error=str(error)))
+    return diagnoses
 
 
 def _diagnosed(a: str, b: str, views: Mapping[str, list[View] | DataError], require_all: bool, seed: int) -> PairDiagnosis:
@@ -90,21 +91,21 @@ def _embedding(views: list[View] | DataError) -> Embedding:
 
 
 def items_that_differ(
-    found: Sequence[PairDiagnosis], count: int, views: Mapping[str, list[View] | DataError]
+    diagnoses: Sequence[PairDiagnosis], count: int, views: Mapping[str, list[View] | DataError]
 ) -> tuple[list[Record], list[str]]:
     """The rows that follow the relation of their pair least, as records, and a note for each pair without any."""
     records: list[Record] = []
     notes: list[str] = []
-    for one in found:
-        if one.found is None or not len(one.found.rows):
-            what = one.found.relation if one.found else "not diagnosed"
+    for one in diagnoses:
+        if one.diagnosis is None or not len(one.diagnosis.rows):
+            what = one.diagnosis.relation if one.diagnosis else "not diagnosed"
             notes.append(f"{one.a} and {one.b}: {what}; no row has an error of its own.")
             continue
-        order = np.argsort(one.found.rows)
-        picked, _ = worst_rows(one.found.residuals[order], False, count)
-        rows = one.found.rows[order][picked]
+        order = np.argsort(one.diagnosis.rows)
+        picked, _ = worst_rows(one.diagnosis.residuals[order], False, count)
+        rows = one.diagnosis.rows[order][picked]
         labels = label_of_each(one.ids[rows], _embedding(views[one.a]), _embedding(views[one.b]))
-        for row, value, label in zip(rows, one.found.residuals[order][picked].tolist(), labels, strict=True):
+        for row, value, label in zip(rows, one.diagnosis.residuals[order][picked].tolist(), labels, strict=True):
             name = {"id": plain_text(one.ids[row])} | ({} if label is None else {"label": label})
-            records.append(name | {"a": one.a, "b": one.b, "relation": one.found.relation, "value": value})
+            records.append(name | {"a": one.a, "b": one.b, "relation": one.diagnosis.relation, "value": value})
     return records, notes

@@ -46,9 +46,9 @@ def rotated(pair: FilePair) -> Iterator[Turned]:
     if not one_length(pair.xs) and one_length(pair.ys):
         bases = [(", at unit length", unit), (", less its mean, at unit length", lambda x: unit(x - mean)), *bases]
     for name, base in bases:
-        found = agreeing(base(pair.xs), pair.ys)
-        if found is not None:
-            yield _turned(pair, base, name, *found)
+        rows = agreeing(base(pair.xs), pair.ys)
+        if rows is not None:
+            yield _turned(pair, base, name, *rows)
 
 
 def agreeing(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float] | None:

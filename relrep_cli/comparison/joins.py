@@ -58,13 +58,13 @@ def _unmatched(a: Embedding, b: Embedding, rows: Sequence[np.ndarray]) -> tuple[
 
 
 def _reason(a: Embedding, b: Embedding, rows: Sequence[np.ndarray]) -> str:
-    found = _unmatched(a, b, rows)
-    return f"; {found[2]} of them differ only by {found[1]}" if found else ""
+    missing = _unmatched(a, b, rows)
+    return f"; {missing[2]} of them differ only by {missing[1]}" if missing else ""
 
 
 def _remedy(a: Embedding, b: Embedding, rows: Sequence[np.ndarray]) -> str:
-    found = _unmatched(a, b, rows)
-    return f"Write --normalize-ids {found[0]} to join them." if found else ""
+    missing = _unmatched(a, b, rows)
+    return f"Write --normalize-ids {missing[0]} to join them." if missing else ""
 
 
 def _example(embedding: Embedding) -> str:

@@ -25,10 +25,10 @@ def hint(e: Embedding, options: Sequence[str]) -> str:
     if not options or not is_flat(e):
         return ""
     written = " ".join(f"{option} {DISTANCES}" for option in dict.fromkeys(options))
-    return f"{printable(e.uri)}: has {e.d} dims, where angles say little of who is near. Write {written}."
+    return f"{printable(e.uri)}: has {e.d} dims, where angles say little about which items are near. Write {written}."
 
 
 def by_angle(registry: Registry[Any], chosen: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The options by which the chosen entries go by angle, where they could go by distance."""
-    found = [(registry[name].keywords[key], value) for name, params in chosen.items() for key, value in params.items()]
-    return [keyword.option for keyword, value in found if value in ANGLES and DISTANCES in keyword.param.choices]
+    given = [(registry[name].keywords[key], value) for name, params in chosen.items() for key, value in params.items()]
+    return [keyword.option for keyword, value in given if value in ANGLES and DISTANCES in keyword.param.choices]

@@ -57,12 +57,12 @@ class Matrix:
     def marked_records(self) -> list[Record]:
         """The same for eyes: labels, and short values with stars for small q-values."""
         rows, columns = self.shown_labels
-        found = []
+        records = []
         for i, name in enumerate(rows):
             levels = [None] * len(columns) if self.levels is None else self.levels[i].tolist()
             cells = [short(v) + stars(level) for v, level in zip(self.values[i].tolist(), levels, strict=True)]
-            found.append({self.metric: name, **dict(zip(columns, cells, strict=True))})
-        return found
+            records.append({self.metric: name, **dict(zip(columns, cells, strict=True))})
+        return records
 
     @property
     def shown_labels(self) -> tuple[tuple[str, ...], tuple[str, ...]]:

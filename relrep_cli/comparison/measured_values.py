@@ -107,11 +107,11 @@ def decoded(content: bytes) -> Measured:
 
 def mean_of(repeats: Sequence[Measured]) -> Measured:
     """The mean of the values for each repeat of the items, with the means of all that an interval is made of."""
-    first, found = repeats[0], [one.value.estimate for one in repeats]
+    first, estimates = repeats[0], [one.value.estimate for one in repeats]
     lacking = [one for one in repeats if one.value.estimate is None]
     if len(repeats) == 1 or lacking:
         return lacking[0] if lacking else first
-    whole = [estimate for estimate in found if estimate is not None]
+    whole = [estimate for estimate in estimates if estimate is not None]
     value, chance = (float(np.mean(numbers)) for numbers in ([e.value for e in whole], [one.value.chance for one in repeats]))
     parts = [[getattr(e, name) for e in whole] for name in ("rows", "without")]
     alike = all(same_items(e, whole[0]) for e in whole)

@@ -56,11 +56,11 @@ def compare_models(measures: Sequence[Measure], against: str = ALL, seed: int = 
     q corrects for all pairs of models on all measures, also for pairs that are not returned, because the letters tell all
     models apart: two models share a letter exactly if their q is above 0.05 (see letters).
     """
-    found = [_differences(measure, against, seed) for measure in measures]
-    tested = [one for each in found for one in each.values() if one is not None and one.p is not None]
+    by_measure = [_differences(measure, against, seed) for measure in measures]
+    tested = [one for each in by_measure for one in each.values() if one is not None and one.p is not None]
     q = dict(zip(map(id, tested), benjamini_hochberg([one.p for one in tested if one.p is not None]), strict=True))
     records: list[Record] = []
-    for measure, differences in zip(measures, found, strict=True):
+    for measure, differences in zip(measures, by_measure, strict=True):
         levels = {pair: q.get(id(one)) for pair, one in differences.items()}
         groups = _groups(measure, levels)
         for (a, b), one in differences.items():
@@ -98,20 +98,22 @@ def _groups(measure: Measure, q: Mapping[tuple[str, str], float | None]) -> dict
     return dict(zip(models, letters(order.tolist(), apart), strict=True))
 
 
-def _record(measure: Measure, a: str, b: str, found: Difference | None, q: float | None, groups: Mapping[str, str]) -> Record:
+def _record(
+    measure: Measure, a: str, b: str, difference: Difference | None, q: float | None, groups: Mapping[str, str]
+) -> Record:
     first, second = measure.values[a], measure.values[b]
     values = [None if value.estimate is None else value.estimate.value for value in (first, second)]
     names = {"a": a, "b": b} | measure.keys
-    if found is None:
+    if difference is None:
         lacking = ", ".join(dict.fromkeys(value.convention for value in (first, second) if value.estimate is None))
         blank = dict(zip(VALUES, [*values, *[None] * 7], strict=True))
         return names | blank | measure.extra | {"convention": lacking, "chance_difference": None}
-    low, high = _within(found, measure.bounds)
+    low, high = _within(difference, measure.bounds)
     shared = f"{groups[a]}, {groups[b]}" if groups else None
     assert first.estimate is not None
-    numbers = [*values, found.value, low, high, found.p, q, shared, first.estimate.n]
+    numbers = [*values, difference.value, low, high, difference.p, q, shared, first.estimate.n]
     chance = second.chance - first.chance
-    convention = _convention(measure, first, second, found, chance)
+    convention = _convention(measure, first, second, difference, chance)
     return (
         names
         | dict(zip(VALUES, numbers, strict=True))
@@ -120,16 +122,16 @@ def _record(measure: Measure, a: str, b: str, found: Difference | None, q: float
     )
 
 
-def _within(found: Difference, bounds: tuple[float | None, float | None]) -> tuple[float | None, float | None]:
+def _within(difference: Difference, bounds: tuple[float | None, float | None]) -> tuple[float | None, float | None]:
     """The interval, cut at what two values within the bounds can differ by."""
-    if found.low is None or found.high is None or bounds[0] is None or bounds[1] is None:
-        return found.low, found.high
+    if difference.low is None or difference.high is None or bounds[0] is None or bounds[1] is None:
+        return difference.low, difference.high
     widest = bounds[1] - bounds[0]
-    return max(found.low, -widest), min(found.high, widest)
+    return max(difference.low, -widest), min(difference.high, widest)
 
 
-def _convention(measure: Measure, first: Value, second: Value, found: Difference, chance: float) -> str:
+def _convention(measure: Measure, first: Value, second: Value, difference: Difference, chance: float) -> str:
     closer = {1: "b - a, above 0 b is closer", -1: "b - a, below 0 b is closer", 0: "b - a"}[measure.sign]
     own = first.convention if first.convention == second.convention else f"{first.convention} (a), {second.convention} (b)"
-    much = None not in measure.bounds and bool(found.value) and abs(chance) > abs(found.value) / 2
-    return "; ".join([closer, found.method, own, *([CHANCE] if much else [])])
+    much = None not in measure.bounds and bool(difference.value) and abs(chance) > abs(difference.value) / 2
+    return "; ".join([closer, difference.method, own, *([CHANCE] if much else [])])

@@ -31,7 +31,7 @@ def cost_of(plan: Plan, views: Mapping[str, Sequence[View]]) -> tuple[Cost, list
     views: every usable file in every view.
     """
     unknown = [name for name in plan.metrics if _plain(name) not in MOMENTS | SEARCHES | ROWS]
-    costs = [_of_file(view, plan) for found in views.values() for view in found]
+    costs = [_of_file(view, plan) for of_file in views.values() for view in of_file]
     for a, b in plan.pairs:
         for left, right in zip(views.get(a, ()), views.get(b, ()), strict=False):
             n, sides = min(left.embedding.n, right.embedding.n), (left.embedding.d, right.embedding.d)

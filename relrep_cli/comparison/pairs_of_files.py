@@ -76,14 +76,14 @@ def measure(
         except np.linalg.LinAlgError as error:
             raise NotApplicable(f"no solution: {error}") from None
     if not np.isfinite(score.value):
-        raise NotApplicable("the value is not a finite number; the coordinates are too large for their squares to fit float64")
+        raise NotApplicable("the value is not a finite number: the squares of the coordinates do not fit float64")
     return score
 
 
 def _first_bad_row(x: np.ndarray, workspace: Workspace) -> int | None:
     space, order = workspace.origin(x)
-    found = workspace.fact("first bad row", space, lambda: first_bad_row(space))
-    return found if order is None or found is None else first_bad_row(x)
+    bad = workspace.fact("first bad row", space, lambda: first_bad_row(space))
+    return bad if order is None or bad is None else first_bad_row(x)
 
 
 def _labels(a: Embedding, b: Embedding) -> np.ndarray:
@@ -92,7 +92,7 @@ def _labels(a: Embedding, b: Embedding) -> np.ndarray:
     if not labels:
         raise NotApplicable("neither file has labels; give them with relrep embed --labels")
     if differ := int((labels[0] != labels[-1]).sum()):
-        raise NotApplicable(f"the files give {differ} of {a.n} common items different labels; make them alike")
+        raise NotApplicable(f"the files give {differ} of {a.n} common items different labels; make them agree")
     return labels[0]
 
 

@@ -156,7 +156,7 @@ class Significance:
         records: one per view and task, tasks varying fastest. family: a key that all layers of one file share, None when the
         file is not one of several layers. workspace: that of the run.
         """
-        found = []
+        tested = []
         remaining, of_pair = iter(enumerate(records)), workspace.for_pair(largest_k(tasks, len(rows[0])))
         for number, (left, right) in enumerate(zip(*views, strict=True)):
             x, y = select(left.embedding, rows[0]), select(right.embedding, rows[1])
@@ -171,8 +171,8 @@ class Significance:
                 _add_p_value(record, null)
                 if family is not None:
                     key = str((family, left.label, name, sorted(params.items())))
-                    found.append(Layer(at, key, null, _digest(x.ids)))
-        return found
+                    tested.append(Layer(at, key, null, _digest(x.ids)))
+        return tested
 
     def join(self, records: Sequence[Record], layers: Sequence[Layer]) -> None:
         """Add the layers of one pair of files, whose records these are, to their families."""

@@ -27,12 +27,12 @@ def spread_over(engine: Engine, pair: tuple[str, str], setup: str, shared: Any) 
     def compute(task: tuple[Any, ...], pieces: Sequence[Piece]) -> list[Any]:
         name = task[1]
         tasks = [Task((*pair, *task, piece), f"{name}, {piece.what}, piece {number}") for number, piece in enumerate(pieces, 1)]
-        found = []
+        results = []
         for outcome in outcomes(Job(f"measuring {name}", f"{__name__}:measure_piece", setup, shared, tasks), engine):
             if outcome.error is not None:
                 raise outcome.error
-            found.append(outcome.result)
-        return found
+            results.append(outcome.result)
+        return results
 
     return Spread(compute)
 

@@ -65,16 +65,16 @@ def reference_differences(
     """
     reference, models = models_of(plan, against)
     target = _targets(views[reference], repeats)
-    found, errors = _usable(plan, views, target[0][0], models)
-    rows = _shared_rows(found)
-    for own, _ in found.values():
+    usable, errors = _usable(plan, views, target[0][0], models)
+    rows = _shared_rows(usable)
+    for own, _ in usable.values():
         warn_of_different_spaces(target[-1][0].embedding, own[-1].embedding, list(plan.metrics))
     measures = []
     with progress("comparing") as advance:
         for number, several in enumerate(target):
             values: dict[str, list[Measured]] = {}
-            for done, (model, (own, _)) in enumerate(found.items()):
-                advance(number * len(found) + done, len(target) * len(found), f"{reference} {model}")
+            for done, (model, (own, _)) in enumerate(usable.items()):
+                advance(number * len(usable) + done, len(target) * len(usable), f"{reference} {model}")
                 each = [_values(plan, view, own[number], rows[model], cache, workspace) for view in several]
                 values[model] = [mean_of(of_repeats) for of_repeats in zip(*each, strict=True)]
             for place, task in enumerate(plan.tasks):
@@ -110,33 +110,33 @@ def _usable(
     plan: Plan, views: Mapping[str, list[View] | DataError], target: View, models: Sequence[str]
 ) -> tuple[dict[str, tuple[list[View], tuple[np.ndarray, np.ndarray]]], dict[str, DataError]]:
     """The views of each model with the rows that it shares with the reference, and the errors of the other models."""
-    found: dict[str, tuple[list[View], tuple[np.ndarray, np.ndarray]]] = {}
+    usable: dict[str, tuple[list[View], tuple[np.ndarray, np.ndarray]]] = {}
     errors: dict[str, DataError] = {}
     for model in models:
         own = views[model]
         try:
             if isinstance(own, DataError):
                 raise own
-            found[model] = own, join(target.embedding, own[0].embedding, plan.require_all)
+            usable[model] = own, join(target.embedding, own[0].embedding, plan.require_all)
         except DataError as error:
             errors[model] = error
-    if len(found) < 2:
+    if len(usable) < 2:
         raise next(iter(errors.values()))
-    return found, errors
+    return usable, errors
 
 
 def _shared_rows(
-    found: Mapping[str, tuple[list[View], tuple[np.ndarray, np.ndarray]]],
+    usable: Mapping[str, tuple[list[View], tuple[np.ndarray, np.ndarray]]],
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """For each model, the row numbers in the reference and in the model of the items that all models share."""
-    shared = reduce(np.intersect1d, [rows[0] for _, rows in found.values()])
+    shared = reduce(np.intersect1d, [rows[0] for _, rows in usable.values()])
     if not len(shared):
-        raise DataError("share no items", "Name files of the same items.", file=" and ".join(found))
-    most = max(own[0].embedding.n for own, _ in found.values())
+        raise DataError("share no items", "Name files of the same items.", file=" and ".join(usable))
+    most = max(own[0].embedding.n for own, _ in usable.values())
     if len(shared) < most:
         say(f"{len(shared)} items are in all files; up to {most - len(shared)} rows of a file are left out.")
     out = {}
-    for model, (_, (ours, theirs)) in found.items():
+    for model, (_, (ours, theirs)) in usable.items():
         kept = np.isin(ours, shared)
         out[model] = ours[kept], theirs[kept]
     return out
@@ -169,10 +169,10 @@ def _values(
 def _measure(
     name: str,
     keys: Record,
-    found: Mapping[str, Measured],
+    measured: Mapping[str, Measured],
     extra: Record,
 ) -> Measure:
     """The measure of one task, whose intervals know how rows depend on each other."""
-    entry, values = METRICS[name], {model: one.value for model, one in found.items()}
+    entry, values = METRICS[name], {model: one.value for model, one in measured.items()}
     sign = 1 if entry.higher_is_closer else -1
-    return Measure(keys, values, sign, entry.bounds, lambda a, b: difference_factor(found[a], found[b]), extra)
+    return Measure(keys, values, sign, entry.bounds, lambda a, b: difference_factor(measured[a], measured[b]), extra)

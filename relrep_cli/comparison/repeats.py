@@ -60,15 +60,15 @@ def noise_ceiling(
     mean = spool(shape, np.float64)
     for block in row_blocks(*shape, mean):
         mean[block] = sum(np.asarray(e.x[block], np.float64) for e in repeats) / count
-    found = []
+    records = []
     try:
         for e in repeats:
             rest = spool(shape, np.float64)
             for block in row_blocks(*shape, rest, mean):
                 rest[block] = (count * mean[block] - e.x[block]) / (count - 1)
             sides = (replace(e, x=rest), replace(e, x=mean))
-            found.append([measure(name, params, e, side, seed, Workspace(intervals=False)).value for side in sides])
+            records.append([measure(name, params, e, side, seed, Workspace(intervals=False)).value for side in sides])
     except NotApplicable:
         return None, None
-    lower, upper = np.mean(found, 0)
+    lower, upper = np.mean(records, 0)
     return float(lower), float(upper)

@@ -23,17 +23,17 @@ FLAT = 0.1  # of the usual third moment: the least that gives an axis a directio
 
 @dataclass(frozen=True)
 class Moved:
-    """Rows of y that are vectors of other rows of x. asked: (q,) rows of y looked up. found: (q,) rows of x, -1 for none."""
+    """Rows of y that are vectors of other rows of x. asked: (q,) rows of y looked up. rows: (q,) rows of x, -1 for none."""
 
     asked: np.ndarray
-    found: np.ndarray
+    rows: np.ndarray
 
     @property
     def share(self) -> float:
-        return float((self.found >= 0).mean())
+        return float((self.rows >= 0).mean())
 
     def evidence(self) -> str:
-        held = "all" if (self.found >= 0).all() else f"{int((self.found >= 0).sum())}"
+        held = "all" if (self.rows >= 0).all() else f"{int((self.rows >= 0).sum())}"
         return f"{held} of {len(self.asked)} rows looked up are vectors of other rows"
 
 
@@ -175,10 +175,10 @@ def _verified(pair: FilePair, own: np.ndarray, rows: np.ndarray, asked: np.ndarr
     if len(own) < 5:
         return None
     x, y = np.asarray(pick(pair.x, rows), np.float64), np.asarray(pick(pair.y, own), np.float64)
-    found = agreeing(x, y)
-    if found is None:
+    agreeing_rows = agreeing(x, y)
+    if agreeing_rows is None:
         return None
-    good = found[0]
+    good = agreeing_rows[0]
     if len(good) > 3 * max(pair.d, pair.e):
         turn, c, b = procrustes(x[good[::2]], y[good[::2]])
         error = np.linalg.norm(c * (x @ turn) + b - y, axis=1) / pair.lengths(y)

@@ -46,12 +46,12 @@ def summary_of(values: np.ndarray) -> RowSummary:
 
 def summaries_of(rows: Sequence[Rows], worst: int) -> Summaries:
     """The summaries of all row values of a pair. worst: how many items each names."""
-    found: Summaries = {}
+    summaries: Summaries = {}
     for one in rows:
         picked, _ = worst_rows(one.values, METRICS[one.record["metric"]].higher_is_closer, worst)
         named = [(plain_text(one.ids[row]), float(one.values[row])) for row in picked.tolist()]
-        found[key_of(one.record)] = replace(summary_of(one.values), worst=named)
-    return found
+        summaries[key_of(one.record)] = replace(summary_of(one.values), worst=named)
+    return summaries
 
 
 def key_of(record: Mapping[str, Any]) -> Key:
@@ -65,9 +65,9 @@ def cache_key(contents: Sequence[str], rows: tuple[np.ndarray, np.ndarray], task
     return task_key(*contents, digest, "row summaries", [list(task) for task in tasks], seed, worst) if all(contents) else ""
 
 
-def encoded(found: Summaries) -> dict[str, Any]:
+def encoded(summaries: Summaries) -> dict[str, Any]:
     """The summaries of one pair as a record for the cache, without the names of its files."""
-    return {"summaries": [[list(key[len(OF_PAIR) :]), asdict(one)] for key, one in found.items()]}
+    return {"summaries": [[list(key[len(OF_PAIR) :]), asdict(one)] for key, one in summaries.items()]}
 
 
 def decoded(record: dict[str, Any] | None, a: str, b: str) -> Summaries | None:

@@ -54,13 +54,13 @@ def obs_additions(rows: Sequence[Rows], e: Embedding) -> list[Addition]:
     names = short_names([r.record[side] for r in rows for side in ("a", "b")])
     keys = [key for key in ("k", "projection") if len({r.record.get(key) for r in rows}) > 1]
     several = len({(r.record["a"], r.record["b"]) for r in rows}) > 1
-    found = []
+    additions = []
     for r in rows:
         pair = [names[r.record["a"]], names[r.record["b"]]]
         parts = ["relrep", r.record["metric"], *(pair if several else []), *(str(r.record[key]) for key in keys)]
         values = np.full(e.n, np.nan)
         places = find_ids(e.ids, r.ids)
         values[places[places >= 0]] = r.values[places >= 0]
-        said = f"{r.record['metric']} of each item, {r.record['a']} and {r.record['b']}"
-        found.append(Addition("obs", re.sub(r"[^\w.+-]+", "_", "_".join(parts)), values, said))
-    return found
+        description = f"{r.record['metric']} of each item, {r.record['a']} and {r.record['b']}"
+        additions.append(Addition("obs", re.sub(r"[^\w.+-]+", "_", "_".join(parts)), values, description))
+    return additions

@@ -35,10 +35,10 @@ class Part:
     outcomes: Sequence[Outcome]
 
 
-def to_bytes(plan: Plan, shard: Shard, settings: Mapping[str, Any], found: Sequence[Outcome]) -> bytes:
-    """Write a part. plan: of the whole. settings: what else the results depend on. found: the outcomes of the part's pairs."""
+def to_bytes(plan: Plan, shard: Shard, settings: Mapping[str, Any], outcomes: Sequence[Outcome]) -> bytes:
+    """Write a part. plan: of the whole. settings: what else the results depend on. outcomes: one for each pair of the part."""
     contents: dict[str, str] = {}
-    for place, outcome in zip(shard.of(len(plan.pairs)), found, strict=True):
+    for place, outcome in zip(shard.of(len(plan.pairs)), outcomes, strict=True):
         if outcome.error is None:
             contents |= zip(plan.pairs[place], outcome.result.contents, strict=True)
     content = {
@@ -47,7 +47,7 @@ def to_bytes(plan: Plan, shard: Shard, settings: Mapping[str, Any], found: Seque
         "shard": [shard.number, shard.count],
         "job": {"plan": _plan_to_json(plan), **settings},
         "contents": contents,
-        "pairs": [_outcome_to_json(outcome) for outcome in found],
+        "pairs": [_outcome_to_json(outcome) for outcome in outcomes],
     }
     return json.dumps(content).encode() + b"\n"
 
@@ -64,23 +64,24 @@ def _outcome_to_json(outcome: Outcome) -> dict[str, Any]:
     return {"records": outcome.result.records, "layers": layers}
 
 
-def from_json(name: str, found: Mapping[str, Any]) -> Part:
+def from_json(name: str, content: Mapping[str, Any]) -> Part:
     """Read a part. Raises DataError when it is none, or when another version of relrep has written it."""
     try:
-        if found["version"] != __version__:
-            raise DataError(f"relrep {found['version']} has written it, and this is {__version__}", "Compare again.", file=name)
-        shard, contents = Shard(*map(int, found["shard"])), {str(k): str(v) for k, v in found["contents"].items()}
-        return Part(name, shard, dict(found["job"]), contents, [_outcome(one) for one in found["pairs"]])
+        if content["version"] != __version__:
+            finding = f"relrep {content['version']} has written it, and this is {__version__}"
+            raise DataError(finding, "Compare again.", file=name)
+        shard, contents = Shard(*map(int, content["shard"])), {str(k): str(v) for k, v in content["contents"].items()}
+        return Part(name, shard, dict(content["job"]), contents, [_outcome(one) for one in content["pairs"]])
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise DataError(*FOREIGN, file=name) from None
 
 
-def _outcome(found: Mapping[str, Any]) -> Outcome:
-    if "error" in found:
-        finding, remedy, file, place = map(str, found["error"])
+def _outcome(content: Mapping[str, Any]) -> Outcome:
+    if "error" in content:
+        finding, remedy, file, place = map(str, content["error"])
         return Outcome(error=DataError(finding, remedy, file=file, place=place))
-    layers = [Layer(place, key, np.array(null, np.float64), rows) for place, key, null, rows in found["layers"]]
-    return Outcome(PairResult(list(found["records"]), [], layers))
+    layers = [Layer(place, key, np.array(null, np.float64), rows) for place, key, null, rows in content["layers"]]
+    return Outcome(PairResult(list(content["records"]), [], layers))
 
 
 def plan_of(part: Part) -> Plan:
@@ -118,9 +119,9 @@ def refuse_other_parts(parts: Sequence[Part]) -> None:
 
 def outcomes_of_parts(plan: Plan, parts: Sequence[Part]) -> list[Outcome]:
     """The outcomes of all pairs, in the order of the plan. Raises DataError when a part lacks some of its own."""
-    found: list[Outcome] = []
+    outcomes: list[Outcome] = []
     for part in sorted(parts, key=lambda part: part.shard.number):
         if len(part.outcomes) != len(part.shard.of(len(plan.pairs))):
             raise DataError(*FOREIGN, file=part.name)
-        found += part.outcomes
-    return found
+        outcomes += part.outcomes
+    return outcomes

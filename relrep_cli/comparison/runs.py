@@ -81,7 +81,7 @@ def job_of(plan: Plan, setup: str = "", shared: Any = None) -> Job:
     return Job("comparing", f"{__name__}:measure_pair", setup, shared, tasks)
 
 
-def collect(plan: Plan, cache: Records, found: Iterable[Outcome]) -> Results:
+def collect(plan: Plan, cache: Records, outcomes: Iterable[Outcome]) -> Results:
     """Make the results of a run from the outcomes of its pairs, in the order of the pairs.
 
     A pair with an unusable file, or without common rows, gets records that hold the error.
@@ -89,7 +89,7 @@ def collect(plan: Plan, cache: Records, found: Iterable[Outcome]) -> Results:
     Raises DataError when this happens to the only pair, and UsageError when the only task has no value.
     """
     results = Results([], [], Significance(plan.outputs.permutations, plan.seed, cache))
-    for (a, b), outcome in zip(plan.pairs, found, strict=True):
+    for (a, b), outcome in zip(plan.pairs, outcomes, strict=True):
         if outcome.error is not None:
             if plan.single or not isinstance(outcome.error, DataError):
                 raise outcome.error

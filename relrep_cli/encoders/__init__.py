@@ -71,19 +71,19 @@ def decode(trained: Trained, vectors: NDArray[Any], *, device: str = "cpu") -> I
     back = ENCODERS[trained.name].decode
     if back is None:
         known = ", ".join(name for name, entry in ENCODERS.items() if entry.decode is not None)
-        raise DataError(f"encoder {trained.name} has no way back to items", f"These have one: {known}.")
+        raise DataError(f"encoder {trained.name} has no way back to items", f"These encoders have one: {known}.")
     if vectors.shape[1] != trained.params["dim"]:
-        found = f"the vectors have {vectors.shape[1]} dims, those of the encoder {trained.params['dim']}"
-        raise DataError(found, "Give vectors of the encoder's own space.")
+        dims = f"the vectors have {vectors.shape[1]} dims, those of the encoder {trained.params['dim']}"
+        raise DataError(dims, "Give vectors of the encoder's own space.")
     return _blocks(back(trained, device), vectors, rows_at_once(trained.shape))
 
 
 def _check(trained: Trained, items: Items) -> None:
     check_kind(trained.name, ENCODERS[trained.name].takes, items.kind)
     if tuple(items.x.shape[1:]) != tuple(trained.shape):
-        found, wanted = (" x ".join(map(str, shape)) for shape in (items.x.shape[1:], trained.shape))
+        given, wanted = (" x ".join(map(str, shape)) for shape in (items.x.shape[1:], trained.shape))
         fit = "; --size and --source-channels bring images to it" if items.kind == "images" else ""
-        raise DataError(f"the items are {found}, encoder {trained.name} takes {wanted}", f"Give items of that size{fit}.")
+        raise DataError(f"the items are {given}, encoder {trained.name} takes {wanted}", f"Give items of that size{fit}.")
 
 
 def _blocks(vectors: Vectors, x: NDArray[Any], batch: int) -> Iterator[NDArray[np.float32]]:

@@ -19,8 +19,8 @@ def affinity_graph(x: NDArray[np.float64], around: int) -> tuple[Any, float]:
     """(m, m) sparse affinities of each row and its nearest, both ways and in one part, and their Gaussian's squared width."""
     from scipy import sparse
 
-    found = [nearest_rows(x[part], x, around + 1) for part in slices(len(x), BLOCK)]
-    near, squares = (np.concatenate(pieces) for pieces in zip(*found, strict=True))
+    nearest = [nearest_rows(x[part], x, around + 1) for part in slices(len(x), BLOCK)]
+    near, squares = (np.concatenate(pieces) for pieces in zip(*nearest, strict=True))
     width = max(float(np.median(squares[:, -1])), float(np.finfo(np.float32).tiny))
     places = np.repeat(np.arange(len(x)), around + 1), near.ravel()
     affinity = sparse.csr_matrix((np.exp(-squares / width).ravel(), places), (len(x), len(x)))
@@ -28,7 +28,7 @@ def affinity_graph(x: NDArray[np.float64], around: int) -> tuple[Any, float]:
     affinity.eliminate_zeros()
     affinity, parts = joined(affinity, x, lambda lengths: np.full(len(lengths), np.exp(-1)))
     if parts > 1:
-        say(f"the graph of nearest rows has {parts} parts; the shortest lines between them join them.")
+        say(f"the graph of nearest rows has {parts} parts; the shortest edges between them now join them.")
     return affinity.maximum(affinity.T), width
 
 

@@ -126,8 +126,8 @@ def reconstruction(
     from torch.nn import functional
 
     def encode(x: torch.Tensor) -> torch.Tensor:
-        found = encoding(x)
-        return found if beta is None else found.chunk(2, 1)[0]
+        codes = encoding(x)
+        return codes if beta is None else codes.chunk(2, 1)[0]
 
     def back(z: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         return decoding(z)[..., : x.shape[-2], : x.shape[-1]] if x.ndim == 4 else decoding(z)

@@ -102,8 +102,8 @@ def space(trained: Trained) -> str:
 def check_kind(name: str, takes: Set[str], kind: str) -> None:
     """Raise DataError when the encoder does not take items of this kind."""
     if kind not in takes:
-        said = [NOUNS.get(k, k) for k in (kind, *sorted(takes))]
-        raise DataError(f"the items are {said[0]}; encoder {name} takes {' or '.join(said[1:])}", "Choose another encoder.")
+        nouns = [NOUNS.get(k, k) for k in (kind, *sorted(takes))]
+        raise DataError(f"the items are {nouns[0]}; encoder {name} takes {' or '.join(nouns[1:])}", "Choose another encoder.")
 
 
 def training_rows(items: NDArray[Any], train: NDArray[Any], at_least: int) -> NDArray[np.intp]:
@@ -116,8 +116,8 @@ def training_rows(items: NDArray[Any], train: NDArray[Any], at_least: int) -> ND
 
 def torch_device(name: str) -> torch.device:
     """The device of that name; see devices.chosen."""
-    found: torch.device = devices.torch_device(name)
-    return found
+    device: torch.device = devices.torch_device(name)
+    return device
 
 
 @contextmanager

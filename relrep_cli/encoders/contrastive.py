@@ -37,7 +37,7 @@ Projector = Annotated[
 ]
 Invariance = Annotated[float, Param("Weight of the term that brings two views together; 0 switches it off.", minimum=0)]
 Variance = Annotated[
-    float, Param("Weight of the term that keeps every dimension's deviation at 1; 0 switches it off.", minimum=0)
+    float, Param("Weight of the term that keeps every dimension's standard deviation at 1; 0 switches it off.", minimum=0)
 ]
 Covariance = Annotated[float, Param("Weight of the term that makes dimensions uncorrelated; 0 switches it off.", minimum=0)]
 Temperature = Annotated[float, Param("Softmax temperature: a smaller one gives more weight to the nearest.", minimum=1e-4)]
@@ -45,7 +45,7 @@ Logits = Annotated[str, Param("What compares two views: their cosine, or their i
 Towers = Annotated[
     int, Param("With 1, one encoder sees both views; with 2, each has its own and the first is kept.", minimum=1, maximum=2)
 ]
-Margin = Annotated[float, Param("Distance that unlike items must keep.", minimum=0)]
+Margin = Annotated[float, Param("Smallest distance between unlike items (the margin).", minimum=0)]
 LOOP: dict[str, Any] = {"epochs": 10, "batch_size": 256, "learning_rate": 1e-3, "weight_decay": 0.0, "patience": 5, "least": 2}
 
 

@@ -19,12 +19,12 @@ def decode_images(e: Embedding, trained: Trained, target: str, device: str, forc
         raise UsageError(f"--decode writes images, and {target} does not end in {ENDING}", "Choose such a name.")
     store.refuse(target, force, inputs)
     if len(trained.shape) == 1:
-        raise DataError("the encoder takes vectors, and --decode gives images back", "Give an encoder of images.")
+        raise DataError("the encoder takes vectors, and --decode makes images", "Give an encoder of images.")
     own = encoders.space(trained)
     if e.space != own:
-        found = f"its vectors are of space {printable(str(e.space))}, and the encoder's space is {own}"
+        clash = f"its vectors are of space {printable(str(e.space))}, and the encoder's space is {own}"
         remedy = "Give vectors that the encoder made, or that relrep translate or stitch brought into its space."
-        raise DataError(found, remedy, file=e.uri)
+        raise DataError(clash, remedy, file=e.uri)
     columns = {"id": e.ids, **{name: values for name, values in e.obs.items() if name != "id"}}
     write_images(target, encoders.decode(trained, e.x, device=device), (e.n, *trained.shape), columns, force)
     say(f"{target}: {e.n} images of {' x '.join(map(str, trained.shape))}.")

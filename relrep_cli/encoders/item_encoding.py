@@ -99,9 +99,9 @@ def embed_items(items: Items, job: Encoding) -> None:
         return say(f"would: embed {len(items.x)} items of {job.source} by {job.encoder} to {job.output}")
     records = records_for(job.output, None, job.force)
     if model is not None:
-        own, said = _own_part(items, job, params["batch"])
+        own, uns = _own_part(items, job, params["batch"])
         vectors = pretrained.blocks(model, own, params["batch"])
-        _write(job, own, Vectors(vectors, dict(own.obs), space, said, params["batch"], ""), step, records)
+        _write(job, own, Vectors(vectors, dict(own.obs), space, uns, params["batch"], ""), step, records)
         return records.close()
     trained = job.trained or _train(job, items, params, checkpoint(records, f"{step['id']}{SAVED}"))
     if job.save:
@@ -109,22 +109,22 @@ def embed_items(items: Items, job: Encoding) -> None:
     if job.plot:
         store.write_bytes(job.plot, job.draw(trained.log), job.force)
     batch = encoders.rows_at_once(trained.shape)
-    own, said = _own_part(items, job, batch)
+    own, uns = _own_part(items, job, batch)
     obs = {**own.obs, **_errors(trained, own, job.device)}
     kept = kept_encoder(trained, records, str(step["id"])) if job.engine.elsewhere else ""
     vectors = encoders.encode(trained, own, device=job.device)
-    _write(job, own, Vectors(vectors, obs, encoders.space(trained), said, batch, kept), step, records)
+    _write(job, own, Vectors(vectors, obs, encoders.space(trained), uns, batch, kept), step, records)
     records.close()
 
 
 @dataclass(frozen=True, eq=False)
 class Vectors:
-    """What is to be written of items. said: what the file says of its part. batch: rows of a block. encoder: see ItemRows."""
+    """What is to be written of items. uns: what the file says of its part. batch: rows of a block. encoder: see ItemRows."""
 
     blocks: Iterator[np.ndarray]
     obs: dict[str, np.ndarray]
     space: str
-    said: dict[str, np.ndarray]
+    uns: dict[str, np.ndarray]
     batch: int
     encoder: str
 
@@ -189,8 +189,8 @@ def _with_positives(items: Items, job: Encoding) -> tuple[Items, list[Embedding]
             raise DataError("the items have no labels, which --positives label needs", "Give items with labels.")
         return replace(items, pairs=pairs.by_label(items.label, rows)), [], {**job.params, "positives": LABEL}
     e = store.digested(store.read(job.positives, store.Reading(trust_digest=job.trust_digest)))
-    found = pairs.by_neighbors(items.ids, rows, items.rows_of("valid"), e, job.k)
-    return replace(items, pairs=found), [e], {**job.params, "positives_k": job.k}
+    positives = pairs.by_neighbors(items.ids, rows, items.rows_of("valid"), e, job.k)
+    return replace(items, pairs=positives), [e], {**job.params, "positives_k": job.k}
 
 
 def _check_targets(job: Encoding) -> None:
@@ -261,33 +261,33 @@ def _counted(blocks: Iterator[np.ndarray], n: int, advance: Callable[[int, int, 
         yield block
 
 
-def _write(job: Encoding, items: Items, found: Vectors, step: Step, records: Records) -> None:
+def _write(job: Encoding, items: Items, vectors: Vectors, step: Step, records: Records) -> None:
     """Write the vectors, block by block. Their width is that of the first block."""
     with ExitStack() as stack:
         stack.enter_context(np.errstate(over="ignore", invalid="ignore"))  # store.write names the row
-        first = next(found.blocks)
+        first = next(vectors.blocks)
         d = first.shape[1]
         blocks: Iterator[np.ndarray] | SharedRows
         if job.engine.elsewhere:
-            start = int(found.said[SHARD][2]) if found.said else 0
-            shared = ItemRows(job.options, start, found.encoder, job.params)
-            rows = rows_of_task(found.batch, d)
+            start = int(vectors.uns[SHARD][2]) if vectors.uns else 0
+            shared = ItemRows(job.options, start, vectors.encoder, job.params)
+            rows = rows_of_task(vectors.batch, d)
             blocks = SharedRows("encoding", job.setup, shared, rows, job.engine, records, str(step["id"]))
         else:
             advance = stack.enter_context(progress("encoding"))
-            blocks = _counted(chain([first], found.blocks), len(items.x), advance)
+            blocks = _counted(chain([first], vectors.blocks), len(items.x), advance)
         store.write(
             job.output,
             blocks,
             shape=(len(items.x), d),
             dtype=job.dtype,
             ids=items.ids,
-            obs=found.obs,
+            obs=vectors.obs,
             var={"id": row_numbers(d)},
             kind=ABSOLUTE,
-            space=found.space,
+            space=vectors.space,
             steps=[step],
-            uns=found.said,
+            uns=vectors.uns,
             force=job.force,
         )
-    say(f"{job.output}: {len(items.x)} x {d}, space {printable(found.space)}.")
+    say(f"{job.output}: {len(items.x)} x {d}, space {printable(vectors.space)}.")

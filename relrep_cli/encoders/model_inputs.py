@@ -44,16 +44,16 @@ def floats(block: NDArray[Any], mean: float, std: float) -> NDArray[np.float32]:
     return np.ascontiguousarray((x.astype(np.float32) / 255 - mean) / std)
 
 
-def averaged(found: NDArray[Any]) -> NDArray[Any]:
+def averaged(vectors: NDArray[Any]) -> NDArray[Any]:
     """Maps (b, d, h, w) and tokens (b, t, d) as (b, d)."""
-    if found.ndim == 4:
-        return found.mean((2, 3))
-    return found.mean(1) if found.ndim == 3 else found
+    if vectors.ndim == 4:
+        return vectors.mean((2, 3))
+    return vectors.mean(1) if vectors.ndim == 3 else vectors
 
 
-def state_digest(found: Any) -> str:
+def state_digest(model: Any) -> str:
     digest = hashlib.sha256()
-    for name, weight in sorted(found.state_dict().items()):
+    for name, weight in sorted(model.state_dict().items()):
         digest.update(f"\n{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
         digest.update(weight.detach().cpu().contiguous().flatten().view(-1).numpy().tobytes() if weight.numel() else b"")
     return digest.hexdigest()

@@ -39,8 +39,8 @@ def conv_decoding(shape: tuple[int, ...], dim: int) -> torch.nn.Sequential:
     """(b, dim) -> (b, c, 4 ceil(h / 4), 4 ceil(w / 4)), in 0..1. One convolution gives all 16 pixels of a cell at once."""
     from torch import nn
 
-    found = features(shape)
-    return nn.Sequential(nn.Linear(dim, math.prod(found)), nn.Unflatten(1, found), *_upwards(shape))
+    channels = features(shape)
+    return nn.Sequential(nn.Linear(dim, math.prod(channels)), nn.Unflatten(1, channels), *_upwards(shape))
 
 
 def map_encoding(shape: tuple[int, ...], dim: int, dropout: float, outputs: int = 1) -> torch.nn.Sequential:
@@ -65,7 +65,7 @@ def _depth(shape: tuple[int, ...], dim: int) -> int:
     if dim % (height * width):
         near = max(1, round(dim / (height * width))) * height * width
         raise UsageError(
-            f"--dim is {dim}; a map of {height} x {width} cells holds multiples of {height * width}",
+            f"--dim is {dim}; a map of {height} x {width} cells needs a multiple of {height * width}",
             f"Write --dim {near}, or --bottleneck flat.",
         )
     return dim // (height * width)

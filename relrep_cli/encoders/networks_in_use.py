@@ -55,8 +55,8 @@ def applied(trained: Trained, built: Callable[..., Task], device: str, what: str
     def vectors(block: Any) -> NDArray[np.float32]:
         with torch.inference_mode():
             inputs = (tensor(block.x, on), adjacency(block, on)) if isinstance(block, Items) else (tensor(block, on),)
-            found: NDArray[np.float32] = function(*inputs).cpu().numpy()
-        return found
+            result: NDArray[np.float32] = function(*inputs).cpu().numpy()
+        return result
 
     return vectors
 
@@ -66,10 +66,10 @@ def decoded(trained: Trained, built: Callable[..., Task], device: str) -> Vector
     back, shape = applied(trained, built, device, "decode"), trained.shape
 
     def items(block: Any) -> NDArray[np.float32]:
-        found = back(block)
+        images = back(block)
         if len(shape) == 1:
-            return found
-        found = np.moveaxis(found[..., : shape[0], : shape[1]], 1, -1)
-        return found if len(shape) == 3 else found[..., 0]
+            return images
+        images = np.moveaxis(images[..., : shape[0], : shape[1]], 1, -1)
+        return images if len(shape) == 3 else images[..., 0]
 
     return items

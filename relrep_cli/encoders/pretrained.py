@@ -24,8 +24,8 @@ from relrep_cli.encoders.model_inputs import averaged, file_digest, floats, plac
 from relrep_cli.numerics.blocks import release
 from relrep_cli.sources.items import Items
 
-Batch = Annotated[int, Param("Items that the model sees at once.", minimum=1)]
-Download = Annotated[bool, Param("Let the package fetch a model that is not on disk.")]
+Batch = Annotated[int, Param("Items that the model encodes at once.", minimum=1)]
+Download = Annotated[bool, Param("Let the package download a model that is not on disk.")]
 Layer = Annotated[
     int, Param("Layer whose tokens are pooled: 0 is the input, 1 the first layer, -1 the last.", minimum=-1000, maximum=1000)
 ]
@@ -33,7 +33,7 @@ POOLINGS = ("mean", "first", "last", "max", "model")
 Pooling = Annotated[str, Param("How tokens become a vector; model is the model's own last step.", choices=POOLINGS)]
 Length = Annotated[int, Param("Tokens of a text that are read, at most; 0 is as many as the model takes.", minimum=0)]
 PixelMean = Annotated[float, Param("Mean that is subtracted from pixels in 0..1.")]
-PixelStd = Annotated[float, Param("Standard deviation that pixels are then divided by.", minimum=1e-6)]
+PixelStd = Annotated[float, Param("Standard deviation by which pixels are then divided.", minimum=1e-6)]
 TEXTS: frozenset[Kind] = frozenset({"texts"})
 PICTURES: frozenset[Kind] = frozenset({"images"})
 VECTORS: frozenset[Kind] = frozenset({"vectors"})
@@ -86,10 +86,10 @@ def open_model(name: str, items: Items, device: str, params: dict[str, Any]) -> 
     if not rest:
         raise UsageError(f"--encoder {name} names no model", f"Write {scheme}:NAME or {scheme}:FOLDER.")
     with _explained(name, entry.extra, Path(rest).exists(), params.get("download", False)):
-        found = entry.function(rest, items.kind, device, **params)
+        model = entry.function(rest, items.kind, device, **params)
     changes = {key: value for key, value in params.items() if key not in ("batch", "download")}
-    digest = hashlib.sha256(f"{found.digest} {sorted(changes.items())}".encode()).hexdigest()[:16]
-    return found, f"{scheme}:{Path(rest).name}:{digest}"
+    digest = hashlib.sha256(f"{model.digest} {sorted(changes.items())}".encode()).hexdigest()[:16]
+    return model, f"{scheme}:{Path(rest).name}:{digest}"
 
 
 @contextmanager
@@ -128,13 +128,13 @@ def _first_cause(error: BaseException) -> str:
     return (str(error).strip().split("\n") or [""])[0].rstrip(".") or type(error).__name__
 
 
-def blocks(found: Model, items: Items, batch: int) -> Iterator[NDArray[np.float32]]:
+def blocks(model: Model, items: Items, batch: int) -> Iterator[NDArray[np.float32]]:
     """Vectors of the items, `batch` at a time; a last block of arrays is padded, so that a model may fix the size."""
     for start in range(0, len(items.x), batch):
         block = items.x[start : start + batch]
         if items.kind != "texts" and len(block) < batch:
             block = np.pad(block, [(0, batch - len(block))] + [(0, 0)] * (items.x.ndim - 1))
-        vectors = _tried(found, block)[: len(items.x) - start]
+        vectors = _tried(model, block)[: len(items.x) - start]
         if vectors.ndim != 2 or not np.isfinite(vectors).all():
             what = f"shape {vectors.shape}" if vectors.ndim != 2 else "numbers that are not finite"
             raise DataError(f"the model gives {what} instead of a vector for each item", "Choose another layer or pooling.")
@@ -143,9 +143,9 @@ def blocks(found: Model, items: Items, batch: int) -> Iterator[NDArray[np.float3
             release(items.x, slice(start, start + batch))
 
 
-def _tried(found: Model, block: Any) -> NDArray[np.float32]:
+def _tried(model: Model, block: Any) -> NDArray[np.float32]:
     try:
-        return np.asarray(found.vectors(block), np.float32)
+        return np.asarray(model.vectors(block), np.float32)
     except RelrepError:
         raise
     except Exception as error:  # every package has its own errors
@@ -160,12 +160,12 @@ def st(name: str, kind: str, device: str, *, batch: Batch = 64, length: Length =
     """Sentence encoder of the package sentence-transformers, with its own pooling."""
     from sentence_transformers import SentenceTransformer
 
-    found = SentenceTransformer(
+    transformer = SentenceTransformer(
         place_of(name), device=str(torch_device(device)), local_files_only=not download, trust_remote_code=False
     )
     if length:
-        found.max_seq_length = length
-    return Model(lambda texts: found.encode(texts, batch_size=batch, show_progress_bar=False), state_digest(found))
+        transformer.max_seq_length = length
+    return Model(lambda texts: transformer.encode(texts, batch_size=batch, show_progress_bar=False), state_digest(transformer))
 
 
 @model(takes=TEXTS | PICTURES, extra="transformers", source="Wolf et al. 2020")
@@ -186,9 +186,9 @@ def hf(
 
     asked: dict[str, Any] = {"local_files_only": not download, "trust_remote_code": False}
     on = torch_device(device)
-    found = AutoModel.from_pretrained(place_of(name), use_safetensors=True, **asked).eval().to(on)
+    network = AutoModel.from_pretrained(place_of(name), use_safetensors=True, **asked).eval().to(on)
     prepare = (AutoTokenizer if kind == "texts" else AutoImageProcessor).from_pretrained(place_of(name), **asked)
-    part = getattr(found, "text_model" if kind == "texts" else "vision_model", found)
+    part = getattr(network, "text_model" if kind == "texts" else "vision_model", network)
 
     def inputs(block: Any) -> Any:
         if kind == "texts":
@@ -198,15 +198,15 @@ def hf(
 
     def vectors(block: Any) -> NDArray[np.floating[Any]]:
         with torch.inference_mode():
-            return _of_tokens(found, part, inputs(block), layer, pooling).float().cpu().numpy()
+            return _of_tokens(network, part, inputs(block), layer, pooling).float().cpu().numpy()
 
-    return Model(vectors, state_digest(found))
+    return Model(vectors, state_digest(network))
 
 
-def _of_tokens(found: Any, part: Any, given: Any, layer: int, pooling: str) -> Any:
+def _of_tokens(model: Any, part: Any, given: Any, layer: int, pooling: str) -> Any:
     """(b, d) of a model of transformers. part: the half that sees these items, in models that see two kinds."""
-    if pooling == "model" and part is not found:
-        own = found.get_text_features if "input_ids" in given else found.get_image_features
+    if pooling == "model" and part is not model:
+        own = model.get_text_features if "input_ids" in given else model.get_image_features
         answer = own(**given)
         return getattr(answer, "pooler_output", answer)
     answer = part(**given, output_hidden_states=True)
@@ -231,17 +231,17 @@ def timm(name: str, kind: str, device: str, *, batch: Batch = 64, download: Down
 
     local = f"local-dir:{name}" if Path(name).is_dir() else name
     on = torch_device(device)
-    found = package.create_model(local, pretrained=True, num_classes=0).eval().to(on)
-    config = package.data.resolve_data_config({}, model=found)
+    network = package.create_model(local, pretrained=True, num_classes=0).eval().to(on)
+    config = package.data.resolve_data_config({}, model=network)
     size, mean, std = config["input_size"][1:], *(torch.tensor(config[key])[:, None, None] for key in ("mean", "std"))
 
     def vectors(block: Any) -> NDArray[np.floating[Any]]:
         x = torch.from_numpy(np.ascontiguousarray(rgb(block))).permute(0, 3, 1, 2).float() / 255
         x = torch.nn.functional.interpolate(x, size, mode="bicubic", antialias=True, align_corners=False)
         with torch.inference_mode():
-            return found(((x - mean) / std).to(on)).float().cpu().numpy()
+            return network(((x - mean) / std).to(on)).float().cpu().numpy()
 
-    return Model(vectors, state_digest(found))
+    return Model(vectors, state_digest(network))
 
 
 @model(takes=PICTURES | VECTORS, extra="onnxruntime", source="the format ONNX")
@@ -268,11 +268,11 @@ def torch_(
     import torch
 
     digest, on = file_digest(name), torch_device(device)
-    found = torch.export.load(name).module().to(on)
+    network = torch.export.load(name).module().to(on)
 
     def vectors(block: Any) -> NDArray[np.floating[Any]]:
         with torch.inference_mode():
-            answer = found(torch.from_numpy(floats(block, pixel_mean, pixel_std)).to(on))
+            answer = network(torch.from_numpy(floats(block, pixel_mean, pixel_std)).to(on))
             first: Any = answer[0] if isinstance(answer, tuple | list) else answer
             return averaged(first.float().cpu().numpy())
 

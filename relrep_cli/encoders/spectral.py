@@ -32,7 +32,7 @@ LEAST = 1e-3  # eigenvalue of the walk: placing a new item divides by it
 Landmarks = Annotated[
     int, Param("Training rows that make the graph, drawn by --seed; others are placed among them.", minimum=3)
 ]
-Around = Annotated[int, Param("Nearest rows that each row is joined to in the graph.", minimum=1)]
+Around = Annotated[int, Param("Nearest rows to which each row is joined in the graph.", minimum=1)]
 
 
 def pca_shapes(shape: tuple[int, ...], params: dict[str, Any]) -> dict[str, tuple[int, ...]]:

@@ -40,7 +40,7 @@ Epochs = Annotated[int, Param("Largest number of passes over the training rows."
 BatchSize = Annotated[int, Param("Training rows per step; batches are made nearly equal in size.", minimum=2)]
 LearningRate = Annotated[float, Param("Initial learning rate of Adam; it falls to 0.", minimum=0, maximum=1)]
 WeightDecay = Annotated[float, Param("Weight of the squared weights in the loss.", minimum=0, maximum=1)]
-Patience = Annotated[int, Param("Stop after so many epochs without a smaller loss on held-out rows.", minimum=1)]
+Patience = Annotated[int, Param("Stop after this many epochs without a smaller loss on held-out rows.", minimum=1)]
 LOOP = {
     "epochs": Epochs,
     "batch_size": BatchSize,
@@ -150,18 +150,18 @@ def _codes(items: Items, rows: NDArray[np.intp], name: str) -> tuple[NDArray[np.
     """(n,) numbers of the labels that training rows have, -1 for others and for none, and how many there are."""
     label = items.label
     if label is None:
-        raise DataError(f"the items have no labels, which encoder {name} learns from", "Give items with labels.")
+        raise DataError(f"the items have no labels, and encoder {name} learns from labels", "Give items with labels.")
     known = np.unique(label[rows][label[rows] != b""])
-    found = np.clip(np.searchsorted(known, label), 0, max(len(known) - 1, 0))
-    return (np.where(known[found] == label, found, -1) if len(known) else np.full(len(label), -1)), len(known)
+    places = np.clip(np.searchsorted(known, label), 0, max(len(known) - 1, 0))
+    return (np.where(known[places] == label, places, -1) if len(known) else np.full(len(label), -1)), len(known)
 
 
 def _labelled(rows: NDArray[np.intp], label: NDArray[np.int64], name: str, at_least: int) -> NDArray[np.intp]:
     """Those of the rows that have labels. Raises DataError for fewer than `at_least`."""
     known = rows[label[rows] >= 0]
     if len(known) < at_least:
-        found = f"{len(known)} of the {len(rows)} training rows have labels"
-        raise DataError(f"{found}; encoder {name} needs at least {at_least}", "Give more labels.")
+        finding = f"{len(known)} of the {len(rows)} training rows have labels"
+        raise DataError(f"{finding}; encoder {name} needs at least {at_least}", "Give more labels.")
     return known
 
 

@@ -59,8 +59,8 @@ def outcomes_of_cluster(job: Job, address: str) -> Iterator[tuple[int, Outcome]]
         )
         numbers = {call.key: number for number, call in enumerate(calls)}
         try:
-            for key, found in _finished(client, calls, address):
-                yield numbers[key], _outcome(found)
+            for key, answer in _finished(client, calls, address):
+                yield numbers[key], _outcome(answer)
         finally:
             with suppress(Exception):  # the cluster may be gone
                 client.cancel(calls)
@@ -102,8 +102,8 @@ def scheduler_address(given: str) -> str:
         return given if "://" in given else f"tcp://{given}"
     try:
         with open(given, encoding="utf-8") as file:
-            found = json.load(file)
-        return str(found["address"])
+            content = json.load(file)
+        return str(content["address"])
     except OSError as error:
         remedy = "Start dask scheduler --scheduler-file with this name, then try again."
         raise WriteError(str(error.strerror), remedy, file=given, place="--cluster") from None
@@ -181,21 +181,21 @@ def _finished(client: Any, calls: list[Any], address: str) -> Iterator[tuple[str
     """Yield the key of each call and its result or exception, as they finish; look for signals meanwhile."""
     from distributed import as_completed
 
-    found: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+    finished: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
 
     def collect() -> None:
         try:
             for call, result in as_completed(calls, loop=client.loop, with_results=True, raise_errors=False):
-                found.put((call.key, result if call.status != "cancelled" else None))
+                finished.put((call.key, result if call.status != "cancelled" else None))
         except Exception as error:
-            found.put(("", error))
+            finished.put(("", error))
 
     threading.Thread(target=collect, daemon=True).start()
     left, lost_since = len(calls), 0.0
     while left:
         check()
         try:
-            key, result = found.get(timeout=GLANCE)
+            key, result = finished.get(timeout=GLANCE)
         except queue.Empty:
             lost_since = 0.0 if client.status == "running" else lost_since or time.monotonic()
             if not lost_since or time.monotonic() - lost_since < PATIENCE:
@@ -210,16 +210,16 @@ def _finished(client: Any, calls: list[Any], address: str) -> Iterator[tuple[str
         yield key, result
 
 
-def _outcome(found: Any) -> Outcome:
+def _outcome(answer: Any) -> Outcome:
     from distributed import KilledWorker
 
-    if isinstance(found, tuple):  # as_completed gives the exception with its traceback
-        found = found[1]
-    if isinstance(found, KilledWorker):
+    if isinstance(answer, tuple):  # as_completed gives the exception with its traceback
+        answer = answer[1]
+    if isinstance(answer, KilledWorker):
         return died(ATTEMPTS, "with its Dask worker")
-    if isinstance(found, Ended):
-        return died(ATTEMPTS, str(found))
-    if isinstance(found, BaseException):
-        raise found
-    outcome: Outcome = found
+    if isinstance(answer, Ended):
+        return died(ATTEMPTS, str(answer))
+    if isinstance(answer, BaseException):
+        raise answer
+    outcome: Outcome = answer
     return outcome

@@ -44,10 +44,10 @@ class Cost:
 
 def total(costs: Iterable[Cost]) -> Cost:
     """The work of all, one after the other."""
-    found = Cost()
+    cost_of_all = Cost()
     for cost in costs:
-        found += cost
-    return found
+        cost_of_all += cost
+    return cost_of_all
 
 
 @dataclass(frozen=True)
@@ -81,12 +81,12 @@ PASS = 1.2e-3  # seconds of that pass on the reference machine
 def _seconds(work: Callable[[], object]) -> float:
     """The least CPU time of a few runs: another job on the machine can only add to it."""
     work()
-    found = []
+    times = []
     for _ in range(7):
         start = time.process_time()
         work()
-        found.append(time.process_time() - start)
-    return max(min(found), 1e-6)
+        times.append(time.process_time() - start)
+    return max(min(times), 1e-6)
 
 
 def seconds(cost: Cost, speed: Speed) -> float:
@@ -105,10 +105,10 @@ def memory(cost: Cost) -> float:
     return BASE + cost.memory
 
 
-def told(cost: Cost, speed: Speed | None = None, processes: int = 1) -> str:
+def estimate_phrase(cost: Cost, speed: Speed | None = None, processes: int = 1) -> str:
     """The estimate as a phrase. processes: on this machine at a time. Says so when they need more memory than they may use.
 
-    >>> told(Cost(read=5e8, double=3.6e11, memory=2.5e7), REFERENCE)
+    >>> estimate_phrase(Cost(read=5e8, double=3.6e11, memory=2.5e7), REFERENCE)
     'about 10 s of CPU time, 87 MB of memory a process, 500 MB to read'
     """
     whole = seconds(cost, speed or speed_here())

@@ -69,8 +69,8 @@ def named(name: str) -> Callable[..., Any]:
     True
     """
     module, _, function = name.partition(":")
-    found: Callable[..., Any] = getattr(import_module(module), function)
-    return found
+    named_function: Callable[..., Any] = getattr(import_module(module), function)
+    return named_function
 
 
 def perform(function: Callable[..., Any], make: Callable[[], Any], task: Task, advance: Advance) -> Outcome:

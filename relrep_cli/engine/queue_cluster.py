@@ -24,8 +24,8 @@ def asked_for(address: str) -> tuple[str, int] | None:
     >>> asked_for("slurm:8"), asked_for("tls://node7:8786")
     (('slurm', 8), None)
     """
-    found = WORDS.fullmatch(address)
-    return None if found is None else (found[1], int(found[2]))
+    match = WORDS.fullmatch(address)
+    return None if match is None else (match[1], int(match[2]))
 
 
 @contextmanager

@@ -44,7 +44,7 @@ def outcomes(job: Job, engine: Engine = HERE, state: Any = None) -> Iterator[Out
     Raises Interrupted after a signal. Tasks in other processes are stopped when the caller stops early.
     """
     waiting: dict[int, Outcome] = {}
-    said: set[Note] = set()
+    printed: set[Note] = set()
     with ExitStack() as stack:
         log = stack.enter_context(_log(engine.log)) if engine.log else None
         advance = stack.enter_context(progress(job.title))
@@ -59,8 +59,8 @@ def outcomes(job: Job, engine: Engine = HERE, state: Any = None) -> Iterator[Out
                 ready = waiting.pop(following)
                 following += 1
                 for note in ready.notes:
-                    if note not in said:
-                        said.add(note)
+                    if note not in printed:
+                        printed.add(note)
                         LOGGER.log(*note)
                 yield ready
             if engine.elsewhere:

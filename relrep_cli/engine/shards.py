@@ -71,14 +71,14 @@ def _of_array(count: str, environment: Mapping[str, str]) -> Shard:
         start, by = int(environment.get(first) or 1), int(environment.get(step) or 1)
         if not count and last not in environment:
             raise UsageError(
-                f"{scheduler} does not tell how many tasks the array job has", "Write --shard auto/N, with their number."
+                f"{scheduler} does not say how many tasks the array job has", "Write --shard auto/N, with their number."
             )
         number = (int(index) - start) // by + 1
         total = int(count) if count else (int(environment[last]) - start) // by + 1
         if not 1 <= number <= total:
             raise UsageError(f"--shard auto is part {number} of {total}", "Number the tasks of the array job from 1 to N.")
         return Shard(number, total)
-    raise UsageError("--shard auto stands outside an array job", "Write --shard I/N, or start it with sbatch --array=1-N.")
+    raise UsageError("--shard auto works only in an array job", "Write --shard I/N, or start it with sbatch --array=1-N.")
 
 
 def refuse_incomplete(parts: Sequence[tuple[str, Shard, Any]]) -> None:

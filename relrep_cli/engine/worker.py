@@ -118,7 +118,7 @@ def serve(descriptor: int, parent: int) -> None:
 
 
 def _answer(job: Job, make: Any, task: Task) -> Outcome | str:
-    with listening() as heard:
+    with listening() as notes:
         try:
             outcome = perform(named(job.function), make, task, lambda part: signals.check())
         except signals.Interrupted as ended:
@@ -129,7 +129,7 @@ def _answer(job: Job, make: Any, task: Task) -> Outcome | str:
             import traceback
 
             return traceback.format_exc()
-    return replace(outcome, notes=tuple(heard.notes))
+    return replace(outcome, notes=tuple(notes.notes))
 
 
 def _watch(parent: int) -> None:

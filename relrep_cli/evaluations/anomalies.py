@@ -76,11 +76,11 @@ def _by_distance(s: Space, strange: np.ndarray, k: int, by: By) -> tuple[np.ndar
     if strange.shape[1] != s.e.d:
         raise DataError(f"has {s.e.d} dims, its anomalies {strange.shape[1]}", "Embed both with one encoder.", file=s.e.uri)
     base = s.vectors(s.train)
-    found = []
+    means = []
     for queries in (s.vectors(s.test), strange):
         near = nearest(queries, base, k, by=by)
-        found.append(distances(queries, base, near.rows, by).mean(1))
-    return found[0], found[1]
+        means.append(distances(queries, base, near.rows, by).mean(1))
+    return means[0], means[1]
 
 
 def _test_rows(e: Embedding) -> Embedding:
@@ -92,7 +92,7 @@ def _test_rows(e: Embedding) -> Embedding:
 def _column(e: Embedding, name: str) -> np.ndarray:
     values, place = e.column(name), f"column {printable(name)}"
     if values.dtype.kind not in "fiu":
-        raise DataError("holds text, and a score is a number", "Name a column of numbers.", file=e.uri, place=place)
+        raise DataError("holds text; a score must be a number", "Name a column of numbers.", file=e.uri, place=place)
     if not np.isfinite(values).all():
         raise DataError("holds NaN or infinity", "Remove such rows.", file=e.uri, place=place)
     return np.asarray(values, np.float64)

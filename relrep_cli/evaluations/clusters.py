@@ -32,19 +32,19 @@ def cluster(s: Space, *, clusters: Clusters = 0, seed: int = 0) -> Iterator[Find
     """
     count = clusters or len(s.classes)
     if count < 2:
-        raise NotApplicable("no classes to take the number of clusters from; write --clusters K")
-    said, assigned = _assigned(s, count, seed)
+        raise NotApplicable("no classes, so nothing sets the number of clusters; write --clusters K")
+    convention, assigned = _assigned(s, count, seed)
     kept, of = some(np.arange(len(s.test)), SHADED, seed)
     x = np.asarray(s.vectors(s.test[kept]), np.float64)
     ids = s.e.ids[s.test]
-    yield from _silhouette("silhouette", x, assigned[kept], f"{said}; Euclidean, {of} items", ids[kept])
+    yield from _silhouette("silhouette", x, assigned[kept], f"{convention}; Euclidean, {of} items", ids[kept])
     if s.codes is None:
         return
     codes = s.codes[s.test]
     shown = codes[kept] >= 0
     of_classes = f"of classes, Euclidean, {of} items"
     yield from _silhouette("label silhouette", x[shown], codes[kept][shown], of_classes, ids[kept][shown])
-    yield from _agreement(assigned[codes >= 0], codes[codes >= 0], said, ids[codes >= 0])
+    yield from _agreement(assigned[codes >= 0], codes[codes >= 0], convention, ids[codes >= 0])
 
 
 def _assigned(s: Space, count: int, seed: int) -> tuple[str, np.ndarray]:
@@ -61,8 +61,8 @@ def _assigned(s: Space, count: int, seed: int) -> tuple[str, np.ndarray]:
         model = KMeans(count, n_init=STARTS, random_state=seed).fit(np.asarray(s.vectors(rows), np.float64))
         for block in row_blocks(len(out), s.e.d):
             out[block] = model.predict(np.asarray(pick(s.e.x, s.test[block]), np.float64))
-    found = len(np.unique(model.labels_))
-    few = f"{count} clusters" if found == count else f"{count} clusters, of which {found} hold rows that differ"
+    clusters = len(np.unique(model.labels_))
+    few = f"{count} clusters" if clusters == count else f"{count} clusters, of which {clusters} hold rows that differ"
     return f"k-means, {few}, best of {STARTS} starts on {of} training rows", out
 
 
@@ -87,7 +87,7 @@ def _silhouettes(x: np.ndarray, groups: np.ndarray, places: np.ndarray) -> np.nd
         return np.nan_to_num(silhouette_samples(x[places], codes))  # 0 / 0 where rows of two groups are all the same
 
 
-def _agreement(assigned: np.ndarray, codes: np.ndarray, said: str, ids: np.ndarray) -> Iterator[Finding]:
+def _agreement(assigned: np.ndarray, codes: np.ndarray, clustering: str, ids: np.ndarray) -> Iterator[Finding]:
     from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
     if not len(codes) or len(np.unique(codes)) < 2:
@@ -98,5 +98,5 @@ def _agreement(assigned: np.ndarray, codes: np.ndarray, said: str, ids: np.ndarr
     }
     for name, (score, what, chance) in scores.items():
         value, without = grouped(lambda kept, score=score: float(score(codes[kept], assigned[kept])), len(codes))  # type: ignore[misc]
-        convention = f"{said}; {what}"
+        convention = f"{clustering}; {what}"
         yield Finding(name, value, len(codes), convention, bounds=(None, 1), chance=chance, ids=ids, without=without)

@@ -67,11 +67,11 @@ def compression(
         yield replace(finding, interval=(low, high), extra={"dims": columns, "dtype": kind, "bytes": size})
     if small:
         size, name, value = min(small)
-        told = f"bytes a row of the smallest form whose interval lies above {keep:g}: {name}, which is {value:.4f}"
-        yield Finding("smallest", float(size), len(asked), told, extra={"bytes": size})
+        convention = f"bytes a row of the smallest form whose interval lies above {keep:g}: {name}, which is {value:.4f}"
+        yield Finding("smallest", float(size), len(asked), convention, extra={"bytes": size})
     else:
-        told = f"bytes a row; no smaller form has an interval above {keep:g}, so the full vectors"
-        yield Finding("smallest", float(whole), len(asked), told, extra={"bytes": whole})
+        convention = f"bytes a row; no smaller form has an interval above {keep:g}, so the full vectors"
+        yield Finding("smallest", float(whole), len(asked), convention, extra={"bytes": whole})
 
 
 def forms(d: int, stored: str, dims: int | tuple[int, ...], dtype: str | tuple[str, ...]) -> list[tuple[int, str]]:

@@ -43,7 +43,7 @@ def judged(keys: Record, file: str, finding: Finding, seed: int) -> Judged:
     return Judged(keys, file, replace(finding, subset=None, curve=None), halves_of(finding, seed))
 
 
-def file_differences(found: Sequence[Judged], files: Sequence[str], against: str, seed: int) -> list[Record]:
+def file_differences(judged: Sequence[Judged], files: Sequence[str], against: str, seed: int) -> list[Record]:
     """Subtract the values of files, task by task, on the items that all of them judge.
 
     files: the files that could be used. against: one of them, or `all`.
@@ -52,8 +52,8 @@ def file_differences(found: Sequence[Judged], files: Sequence[str], against: str
     where all files judge the same items.
     """
     measures = []
-    for key in dict.fromkeys(tuple(one.keys.items()) for one in found):
-        own = {one.file: one for one in found if tuple(one.keys.items()) == key}
+    for key in dict.fromkeys(tuple(one.keys.items()) for one in judged):
+        own = {one.file: one for one in judged if tuple(one.keys.items()) == key}
         values = estimates({file: one.finding for file, one in own.items()})
         missing = Value(None, "n/a: a file has no such value")
         bounds = next(iter(own.values())).finding.bounds

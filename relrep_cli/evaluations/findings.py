@@ -20,11 +20,11 @@ NEEDS = {
     "labels": "no column {target!r} with the classes of items",
     "numbers": "no column {target!r} with a number for each item",
     "train": "no rows of split 'train' to learn from",
-    "unseen": "no split, so nothing tells rows to learn from and rows to judge by; write --holdout 0.2",
+    "unseen": "no split, so training and test rows cannot be told apart; write --holdout 0.2",
     "reference": "no clean file to compare with; name one with --reference",
-    "anomalies": "no anomalies to tell from its own items; name a file of the same space with --anomalies",
+    "anomalies": "no anomalies to compare its items with; name a file of the same space with --anomalies",
 }
-K = Annotated[int, Param("How many nearest training rows count.", minimum=1)]
+K = Annotated[int, Param("Number of nearest training rows.", minimum=1)]
 By = Annotated[
     Literal["cosine", "euclidean"],
     Param("Which rows are near: by cosine or by Euclidean distance.", choices=("cosine", "euclidean")),
@@ -90,7 +90,7 @@ class Space:
         }
         lacking = next((need for need in NEEDS if need in needs and not here[need]), "")
         if lacking == "unseen" and "split" in self.e.obs:
-            return "rows that it was fitted on would be judged; leave --split out, or name one of other rows"
+            return "the rows that it was fitted on would be scored; leave --split out, or name a split of other rows"
         if lacking == "labels" and self.numbers is not None:
             return f"column {printable(self.target)!r} holds numbers, not classes; --task regression predicts them"
         return NEEDS[lacking].format(target=printable(self.target)) if lacking else ""
@@ -220,24 +220,24 @@ def grouped(value: Callable[[np.ndarray], float], n: int) -> tuple[float, np.nda
     where a file goes through its classes in turn.
     """
     everything = np.ones(n, bool)
-    found = value(everything)
+    estimate = value(everything)
     if n < 2 * GROUPS:
-        return found, None
+        return estimate, None
     group = np.random.default_rng(0).permutation(n) % GROUPS
-    return found, np.array([value(group != g) for g in range(GROUPS)])
+    return estimate, np.array([value(group != g) for g in range(GROUPS)])
 
 
-def distances(queries: np.ndarray, base: np.ndarray, found: np.ndarray, by: str) -> np.ndarray:
-    """(q, k) distances of queries (q, d) to the rows `found` (q, k) of base (n, d), in float64.
+def distances(queries: np.ndarray, base: np.ndarray, rows: np.ndarray, by: str) -> np.ndarray:
+    """(q, k) distances of queries (q, d) to `rows` (q, k) of base (n, d), in float64.
 
     by: euclidean, or cosine for 1 - cos, where a zero row stands at a right angle to everything.
 
     >>> distances(np.eye(2), np.array([[0.0, 2.0]]), np.array([[0], [0]]), "cosine").tolist()
     [[1.0], [0.0]]
     """
-    out = np.empty(found.shape)
-    for block in row_blocks(len(queries), queries.shape[1] * found.shape[1], queries):
-        own, others = np.asarray(queries[block], np.float64), np.asarray(pick(base, found[block].ravel()), np.float64)
+    out = np.empty(rows.shape)
+    for block in row_blocks(len(queries), queries.shape[1] * rows.shape[1], queries):
+        own, others = np.asarray(queries[block], np.float64), np.asarray(pick(base, rows[block].ravel()), np.float64)
         if by == "cosine":
             own, others = unit_rows(own), unit_rows(others)
         others = others.reshape(len(own), -1, own.shape[1])
@@ -254,7 +254,7 @@ def evaluate(space: Space, name: str, params: Mapping[str, Any], seed: int) -> l
     entry = EVALUATIONS[name]
     if lacking := space.lacks(entry.needs):
         raise NotApplicable(lacking)
-    found = list(entry.function(space, **params, seed=seed))
-    if not found:
-        raise NotApplicable("it has no value, as where all judged items are the same")
-    return found
+    findings = list(entry.function(space, **params, seed=seed))
+    if not findings:
+        raise NotApplicable("it has no value, perhaps because all scored items are the same")
+    return findings

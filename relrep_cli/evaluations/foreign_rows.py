@@ -106,7 +106,7 @@ def _suspects(e: Embedding, seed: int) -> Finding:
     middle = float(np.median(scores))
     threshold = middle + DEVIATIONS * MAD * float(np.median(np.abs(scores - middle)))
     flagged = scores > threshold
-    say(f"{e.uri}: without --reference, rows can only be suspected; name a file that is surely of one model.")
+    say(f"{e.uri}: without --reference, rows can only be suspected; name a file whose rows are known to be of one model.")
     _name_them(e, scores, flagged)
     convention = f"{int(flagged.sum())} rows far from most others; no reference, so no rate of false alarms is known"
     return Finding("suspected", float(flagged.mean()), e.n, convention, items=_items(e, scores, flagged, threshold))

@@ -16,9 +16,9 @@ def rows_of(e: Embedding, split: str) -> tuple[np.ndarray, np.ndarray]:
     train = e.rows_of_split("train")
     test = everything if split == "all" else e.rows_of_split(split or "test")
     if test is None or not len(test):
-        found = "no split column" if test is None else ", ".join(printable(s) for s in np.unique(e.obs["split"]).tolist())
+        splits = "no split column" if test is None else ", ".join(printable(s) for s in np.unique(e.obs["split"]).tolist())
         remedy = "Leave --split out, or write --holdout 0.2." if test is None else "Choose another with --split, or all."
-        raise DataError(f"no rows of split {printable(split or 'test')!r}; found: {found}", remedy, file=e.uri)
+        raise DataError(f"no rows of split {printable(split or 'test')!r}; found: {splits}", remedy, file=e.uri)
     return everything if train is None else train, test
 
 

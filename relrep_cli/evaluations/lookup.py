@@ -46,8 +46,8 @@ def look_up(
         raise UsageError(f"-k is {k}, but only {room} other items are searched", f"Write -k {room} or less.")
     x, base = take(e.x, queries), take(e.x, among)
     depth, on = min(k + 1, len(among)), Workspace(shares=False, device=device)
-    found = _farthest(x, base, depth, by) if farthest else nearest(x, base, depth, by=by, workspace=on).rows
-    rows = _without(among[found], queries, k)
+    near = _farthest(x, base, depth, by) if farthest else nearest(x, base, depth, by=by, workspace=on).rows
+    rows = _without(among[near], queries, k)
     return Looked(rows, distances(x, e.x, rows, by))
 
 

@@ -45,16 +45,16 @@ def regression(s: Space, *, k: K = 10, neighbours: By = "cosine", seed: int = 0)
     assert numbers is not None  # needs has seen to it
     rows, test = (part[np.isfinite(numbers[part])] for part in (s.train, s.test))
     if len(rows) < 2 or not len(test) or not numbers[test].std():
-        raise NotApplicable(f"column {printable(s.target)!r} has too few numbers, or one number only")
+        raise NotApplicable(f"column {printable(s.target)!r} has too few numbers, or the same number everywhere")
     base, queries = s.vectors(rows), s.vectors(test)
     ridge = train("linear", base, numbers[rows], 0, {}, seed)
     near = nearest(queries, base, k, by=neighbours)
     chance = float(_explained(numbers[rows].mean(), numbers[test]).mean())
-    for name, said, convention in (
+    for name, values, convention in (
         ("r2", ridge(queries), f"ridge regression on {len(rows)} training rows"),
         ("r2_knn", numbers[rows][near.rows].mean(1), f"mean of the {k} nearest of {len(rows)} training rows, {neighbours}"),
     ):
-        yield mean_of(name, _explained(said, numbers[test]), convention, None, (None, 1), chance, s.e.ids[test])
+        yield mean_of(name, _explained(values, numbers[test]), convention, None, (None, 1), chance, s.e.ids[test])
 
 
 @evaluation(needs={"labels", "train", "unseen"}, labels=True, source="Cover and Hart 1967, nearest neighbour classification")
@@ -66,17 +66,17 @@ def knn(s: Space, *, k: K = 10, neighbours: By = "cosine", seed: int = 0) -> Ite
     rows, codes = s.labelled(s.train)
     test, truth = s.labelled(s.test)
     near = nearest(s.vectors(test), s.vectors(rows), k, by=neighbours)
-    said = f"vote of the {k} nearest of {len(rows)} training rows, {neighbours}"
-    yield from _judged(s, codes, test, truth, _vote(codes[near.rows]), said)
+    convention = f"vote of the {k} nearest of {len(rows)} training rows, {neighbours}"
+    yield from _judged(s, codes, test, truth, _vote(codes[near.rows]), convention)
 
 
-def _explained(said: Any, truth: np.ndarray) -> np.ndarray:
+def _explained(predicted: Any, truth: np.ndarray) -> np.ndarray:
     """(n,) each item's share in R2, whose mean it is.
 
     >>> _explained(np.array([0.0, 1.0]), np.array([0.0, 2.0])).tolist()
     [1.0, 0.0]
     """
-    return np.asarray(1 - np.square(said - truth) / truth.var())
+    return np.asarray(1 - np.square(predicted - truth) / truth.var())
 
 
 def _vote(codes: np.ndarray) -> np.ndarray:
@@ -92,14 +92,14 @@ def _vote(codes: np.ndarray) -> np.ndarray:
 
 
 def _judged(
-    s: Space, known: np.ndarray, test: np.ndarray, truth: np.ndarray, said: np.ndarray, convention: str
+    s: Space, known: np.ndarray, test: np.ndarray, truth: np.ndarray, predicted: np.ndarray, convention: str
 ) -> Iterator[Finding]:
     """Accuracy and F1, with what naming the most frequent training class gives as chance. test: the numbers of judged rows."""
     count, ids = len(s.classes), s.e.ids[test]
     constant = np.full(len(truth), np.bincount(known, minlength=count).argmax())
     chance = float((constant == truth).mean())
-    yield mean_of("accuracy", (said == truth).astype(np.float64), convention, truth, (0, 1), chance, ids)
-    f1, without = grouped(lambda kept: weighted_f1(said[kept], truth[kept], count), len(truth))
-    convention += "; F1 of classes by their frequency"
+    yield mean_of("accuracy", (predicted == truth).astype(np.float64), convention, truth, (0, 1), chance, ids)
+    f1, without = grouped(lambda kept: weighted_f1(predicted[kept], truth[kept], count), len(truth))
+    convention += "; F1 averaged over classes by frequency"
     chance = weighted_f1(constant, truth, count)
     yield Finding("f1", f1, len(truth), convention, bounds=(0, 1), chance=chance, ids=ids, without=without)

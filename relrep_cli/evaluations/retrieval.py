@@ -33,21 +33,21 @@ def retrieval(s: Space, *, neighbours: By = "cosine", seed: int = 0) -> Iterator
     if not len(asking):
         raise NotApplicable("every item is alone in its class")
     x, n, ids = s.vectors(rows), len(rows), s.e.ids[rows]
-    alone = f"; {n - len(asking)} alone in their class do not ask" if len(asking) < n else ""
-    said = f"each item among {n - 1} others, {neighbours}, self excluded{alone}"
+    alone = f"; {n - len(asking)} alone in their class are left out as queries" if len(asking) < n else ""
+    convention = f"each item among {n - 1} others, {neighbours}, self excluded{alone}"
     ks = [k for k in RECALLS if k < n]
     near = nearest(x, x, ks[-1], by=neighbours, exclude_self=True, rows=asking).rows
     hits = codes[near] == codes[asking][:, None]
     for k in ks:
-        found = hits[:, :k].any(1).astype(np.float64)
+        any_hit = hits[:, :k].any(1).astype(np.float64)
         luck = float(_lucky(sizes[asking], n, k).mean())
-        recall = mean_of(f"recall@{k}", found, said, codes[asking], (0, 1), luck, ids[asking])
+        recall = mean_of(f"recall@{k}", any_hit, convention, codes[asking], (0, 1), luck, ids[asking])
         yield replace(recall, subset=_among(x, codes, asking, partial(_recalled, k=k, by=neighbours)))
     queries, of = some(asking, max(FEWEST, PAIRS // n), seed)
     precision = _average_precision(x, codes, queries, neighbours)
     chance = float(_random_precision(sizes[queries] - 1, n - 1).mean())
-    said = f"mean average precision of {of} queries, {said}"
-    mean = mean_of("map", precision, said, codes[queries], (0, 1), chance, ids[queries])
+    convention = f"mean average precision of {of} queries, {convention}"
+    mean = mean_of("map", precision, convention, codes[queries], (0, 1), chance, ids[queries])
     yield replace(mean, subset=_among(x, codes, queries, partial(_average_precision, by=neighbours)))
 
 

@@ -39,17 +39,17 @@ def separation(s: Space, *, seed: int = 0) -> Iterator[Finding]:
     cosine of the rows with it.
     """
     rows, of = some(s.test, MOST, seed)
-    said = f", {of} items"
+    sample = f", {of} items"
     vectors = s.vectors(rows)
     x = scalable(vectors)
     if s.codes is not None and len(s.classes) > 1:
-        yield from _classes(x, s.codes[rows], said, s.e.ids[rows])
+        yield from _classes(x, s.codes[rows], sample, s.e.ids[rows])
     if len(x) > 2:
-        for found in chain(_uniformity(x, said), _dimension(x, said), _off_centre(vectors, said, s.unit)):
-            yield replace(found, ids=s.e.ids[rows])
+        for finding in chain(_uniformity(x, sample), _dimension(x, sample), _off_centre(vectors, sample, s.unit)):
+            yield replace(finding, ids=s.e.ids[rows])
 
 
-def _classes(x: np.ndarray, codes: np.ndarray, said: str, ids: np.ndarray) -> Iterator[Finding]:
+def _classes(x: np.ndarray, codes: np.ndarray, sample: str, ids: np.ndarray) -> Iterator[Finding]:
     """What is known of classes; nothing where all items are the same, or no class has two."""
     x, codes, ids = x[codes >= 0], codes[codes >= 0], ids[codes >= 0]
     unit = _span(x)
@@ -61,20 +61,20 @@ def _classes(x: np.ndarray, codes: np.ndarray, said: str, ids: np.ndarray) -> It
     wide = mean_of(
         "diameter",
         widths,
-        f"largest Euclidean distance within a class, {SPAN}, mean over classes{said}",
+        f"largest Euclidean distance within a class, {SPAN}, mean over classes{sample}",
         np.array(several),
         (0, None),
     )
     yield replace(wide, n=int(sizes[several].sum()), counts=sizes[several])
     if len(np.unique(codes)) > 1:
         margins, order = _margins(x, codes, several)
-        convention = f"(nearest of another class - nearest of the same) / 2, Euclidean, {SPAN}{said}"
+        convention = f"(nearest of another class - nearest of the same) / 2, Euclidean, {SPAN}{sample}"
 
         def subset(places: np.ndarray) -> np.ndarray:
             return _margins_among(x[order[places]], codes[order[places]]) / unit
 
         yield replace(mean_of("margin", margins / unit, convention, codes[order], ids=ids[order]), subset=subset)
-    yield _alignment(x, codes, said, ids)
+    yield _alignment(x, codes, sample, ids)
 
 
 def _span(x: np.ndarray) -> float:
@@ -93,28 +93,28 @@ def _diameter(x: np.ndarray) -> float:
 
 def _margins(x: np.ndarray, codes: np.ndarray, several: list[int]) -> tuple[np.ndarray, np.ndarray]:
     """(m,) hypothesis margins of all rows of classes with more than one, and their row numbers."""
-    found, of = [], []
+    margins, of = [], []
     for c in several:
         own, others = x[codes == c], x[codes != c]
         same = nearest(own, own, 1, by="euclidean", exclude_self=True).rows
         other = nearest(own, others, 1, by="euclidean").rows
         gap = distances(own, others, other, "euclidean") - distances(own, own, same, "euclidean")
-        found.append(gap[:, 0] / 2)
+        margins.append(gap[:, 0] / 2)
         of.append(np.flatnonzero(codes == c))
-    return np.concatenate(found), np.concatenate(of)
+    return np.concatenate(margins), np.concatenate(of)
 
 
 def _margins_among(x: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """(n,) the margins of all rows, NaN for a row that is alone in its class. Raises NotApplicable for a single class."""
     sizes, out = np.bincount(codes), np.full(len(x), np.nan)
     if np.count_nonzero(sizes) < 2 or sizes.max() < 2:
-        raise NotApplicable("there is one class only, or no class of two")
+        raise NotApplicable("there is only one class, or no class has two items")
     margins, order = _margins(x, codes, np.flatnonzero(sizes > 1).tolist())
     out[order] = margins
     return out
 
 
-def _alignment(x: np.ndarray, codes: np.ndarray, said: str, ids: np.ndarray) -> Finding:
+def _alignment(x: np.ndarray, codes: np.ndarray, sample: str, ids: np.ndarray) -> Finding:
     """The mean squared distance over pairs of a class, all at length 1. A row's own mean is 2 - 2 u (S - u) / (n - 1)."""
     unit = unit_rows(np.asarray(x, np.float64))
     sums, sizes = np.zeros((codes.max() + 1, x.shape[1])), np.bincount(codes)
@@ -123,11 +123,11 @@ def _alignment(x: np.ndarray, codes: np.ndarray, said: str, ids: np.ndarray) -> 
     unit, codes, ids = unit[kept], codes[kept], ids[kept]
     others = sizes[codes] - 1
     rows = (2 - 2 * np.einsum("ij,ij->i", unit, sums[codes] - unit) / others).clip(0, 4)
-    convention = f"squared distance at length 1, mean over pairs of items of a class{said}"
+    convention = f"squared distance at length 1, mean over pairs of items of a class{sample}"
     return mean_of_pairs("alignment", rows, others, convention, codes, (0, 4), ids)
 
 
-def _uniformity(x: np.ndarray, said: str) -> Iterator[Finding]:
+def _uniformity(x: np.ndarray, sample: str) -> Iterator[Finding]:
     """The uniformity on the sphere; none where most rows are zero and lie nowhere on it."""
     if np.asarray(x).any(1).mean() < 0.5:
         return
@@ -138,11 +138,11 @@ def _uniformity(x: np.ndarray, said: str) -> Iterator[Finding]:
     def value(n: int, totals: np.ndarray, rows: np.ndarray) -> float:
         return float(np.log(totals[0] / (n * (n - 1))))
 
-    convention = f"log mean exp(-2 d^2) over pairs of items, at length 1{said}"
+    convention = f"log mean exp(-2 d^2) over pairs of items, at length 1{sample}"
     yield Finding("uniformity", value(*sums.whole()), len(x), convention, bounds=(-8, 0), without=sums.jackknife(value))
 
 
-def _off_centre(x: np.ndarray, said: str, unit: float) -> Iterator[Finding]:
+def _off_centre(x: np.ndarray, sample: str, unit: float) -> Iterator[Finding]:
     """The length of the mean row, and the mean cosine of the rows with it; none of a mean row of zeros.
 
     unit: what the rows were divided by.
@@ -155,10 +155,10 @@ def _off_centre(x: np.ndarray, said: str, unit: float) -> Iterator[Finding]:
     groups = min(GROUPS, len(x))
     without = np.array([_length(column_mean(x, everything[everything % groups != g])) for g in range(groups)])
     parts = without * unit if groups > 4 else None
-    yield Finding("magnitude", size * unit, len(x), f"length of the mean row{said}", without=parts, bounds=(0, None))
+    yield Finding("magnitude", size * unit, len(x), f"length of the mean row{sample}", without=parts, bounds=(0, None))
     cosines = [unit_rows(np.asarray(x[block], np.float64)) @ (mean / size) for block in row_blocks(*x.shape, x)]
     rows = np.concatenate(cosines).clip(-1, 1)
-    yield mean_of("concentricity", rows, f"cosine of rows with the mean row{said}", bounds=(-1, 1))
+    yield mean_of("concentricity", rows, f"cosine of rows with the mean row{sample}", bounds=(-1, 1))
 
 
 def _length(row: np.ndarray) -> float:
@@ -167,7 +167,7 @@ def _length(row: np.ndarray) -> float:
     return largest * float(np.linalg.norm(row / largest)) if largest else 0.0
 
 
-def _dimension(x: np.ndarray, said: str) -> Iterator[Finding]:
+def _dimension(x: np.ndarray, sample: str) -> Iterator[Finding]:
     """The TwoNN dimension of the items that differ; none where hardly any do."""
     ratios = log_ratios(x)
     copies = int(np.isnan(ratios).sum())
@@ -182,7 +182,7 @@ def _dimension(x: np.ndarray, said: str) -> Iterator[Finding]:
         "dimension",
         value,
         len(ratios),
-        f"intrinsic, TwoNN, Euclidean{said}{f', {copies} copies of items left out' if copies else ''}",
+        f"intrinsic, TwoNN, Euclidean{sample}{f', {copies} copies of items left out' if copies else ''}",
         interval=interval,
         bounds=(0, None),
         without=halves(value, len(x), lambda rows: _dimension_of(x[rows])) if len(x) >= HALVED else None,

@@ -85,21 +85,21 @@ class EvaluationPlan:
         """
         tasks = [Task((number,), file) for number, file in enumerate(self.files)]
         job = Job("evaluating", f"{__name__}:evaluate_file", f"{__name__}:plan_of_process", self, tasks)
-        found: list[Record] = []
+        results: list[Record] = []
         extras = Extras()
         for file, outcome in zip(self.files, outcomes(job, engine, self), strict=True):
             if outcome.error is not None:
                 if len(self.files) == 1 or not isinstance(outcome.error, DataError):
                     raise outcome.error
-                found.append(dict.fromkeys(self.columns) | {"file": file, "error": str(outcome.error)})
+                results.append(dict.fromkeys(self.columns) | {"file": file, "error": str(outcome.error)})
                 continue
             records, own = outcome.result
-            found += records
+            results += records
             extras.curves.update(own.curves)
             extras.items.update(own.items)
             extras.findings.extend(own.findings)
             extras.summaries.update(own.summaries)
-        return found, extras
+        return results, extras
 
 
 def plan_of_process(plan: EvaluationPlan) -> EvaluationPlan:
@@ -154,13 +154,13 @@ def named_tasks(names: Sequence[str], compresses: bool, has_reference: bool) -> 
     return [COMPRESSION] if compresses else [name for name in EVALUATIONS if name not in unasked]
 
 
-def _in_one_unit(found: list[Embedding]) -> tuple[float, list[Embedding]]:
+def _in_one_unit(embeddings: list[Embedding]) -> tuple[float, list[Embedding]]:
     """The files with vectors whose squares fit into float64, and the common power of two that was divided out."""
-    unit = unit_of(e.x[block] for e in found for block in row_blocks(*e.x.shape, e.x))
+    unit = unit_of(e.x[block] for e in embeddings for block in row_blocks(*e.x.shape, e.x))
     if unit == 1:
-        return 1.0, found
+        return 1.0, embeddings
     smaller = []
-    for e in found:
+    for e in embeddings:
         x = spool(e.x.shape, np.dtype(np.float64))
         for block in row_blocks(*x.shape, e.x, x):
             x[block] = e.x[block] / unit
@@ -243,9 +243,9 @@ def _findings(file: str, space: Space, name: str, plan: EvaluationPlan) -> list[
         raise DataError(finding, remedy, file=file, place=name) from None
 
 
-def side_by_side(found: Sequence[Record]) -> list[Record]:
+def side_by_side(records: Sequence[Record]) -> list[Record]:
     """The records ordered by what they measure, then by file; records of errors at the end."""
-    keys = [tuple(r.get(c) for c in KEYS) for r in found]
+    keys = [tuple(r.get(c) for c in KEYS) for r in records]
     places = {key: place for place, key in enumerate(dict.fromkeys(keys))}
-    order = np.argsort([len(places) if "error" in r else places[k] for r, k in zip(found, keys, strict=True)], kind="stable")
-    return [found[i] for i in order]
+    order = np.argsort([len(places) if "error" in r else places[k] for r, k in zip(records, keys, strict=True)], kind="stable")
+    return [records[i] for i in order]

@@ -58,8 +58,8 @@ def scores(arrays: Arrays, rows: np.ndarray) -> np.ndarray:
     network.load_state_dict({name: torch.from_numpy(np.array(v, np.float32)) for name, v in state.items()})
     z = ((rows - arrays["mean"]) / arrays["scale"]).astype(np.float32)
     with torch.inference_mode():
-        found: np.ndarray = _flat(network(torch.from_numpy(z)), shape).numpy()
-    return found
+        images: np.ndarray = _flat(network(torch.from_numpy(z)), shape).numpy()
+    return images
 
 
 def pixels(images: np.ndarray) -> np.ndarray:
@@ -73,6 +73,6 @@ def _network(shape: tuple[int, ...], dim: int) -> Any:
     return conv_decoding(shape, dim).eval()
 
 
-def _flat(found: Any, shape: tuple[int, ...]) -> Any:
+def _flat(images: Any, shape: tuple[int, ...]) -> Any:
     """(b, c, >= h, >= w) as rows (b, h * w * c)."""
-    return found[..., : shape[0], : shape[1]].permute(0, 2, 3, 1).flatten(1)
+    return images[..., : shape[0], : shape[1]].permute(0, 2, 3, 1).flatten(1)

@@ -73,7 +73,7 @@ class Trained:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """(n,) class numbers, or predicted numbers, of x (n, d); (n, pixels) of images."""
-        found = [np.zeros(0, np.int64 if self.classes else np.float64)] if not len(x) else []
+        predictions = [np.zeros(0, np.int64 if self.classes else np.float64)] if not len(x) else []
         for block in row_blocks(*x.shape, x):
             rows = x[block] if self.front is None else networks.through(self.front, x[block])
             with np.errstate(all="ignore"):  # said below
@@ -83,8 +83,8 @@ class Trained:
                     f"the {self.name} head gives numbers that are not finite: its weights, or the vectors, are too large",
                     "Train it anew, or divide the vectors by a constant.",
                 )
-            found.append(scores.argmax(1) if self.classes else scores[:, 0] if scores.shape[1] == 1 else scores)
-        return np.concatenate(found)
+            predictions.append(scores.argmax(1) if self.classes else scores[:, 0] if scores.shape[1] == 1 else scores)
+        return np.concatenate(predictions)
 
 
 def train(
@@ -147,8 +147,8 @@ def linear(x: np.ndarray, y: np.ndarray, classes: int, *, seed: int, device: str
         release(x, block)
         return z.sum(0), aim.sum(0), z.T @ z, z.T @ aim
 
-    for found in in_order(sums, row_blocks(n, d)):
-        for whole, part in zip((total, aims, gram, cross), found, strict=True):
+    for part_sums in in_order(sums, row_blocks(n, d)):
+        for whole, part in zip((total, aims, gram, cross), part_sums, strict=True):
             whole += part
     mean, bias = total / n, aims / n
     gram = gram / n - np.outer(mean, mean)
@@ -189,8 +189,8 @@ def svm(x: np.ndarray, y: np.ndarray, classes: int, *, seed: int, device: str, p
         return _sklearn(LinearSVC(C=strength, dual=True, tol=0.01, max_iter=1000, random_state=0), x, y, classes)
     level, spread = float(np.mean(y)), float(np.std(y)) or 1.0
     tube = LinearSVR(C=strength, epsilon=0.01, loss="squared_epsilon_insensitive", dual=True, random_state=0)
-    found = _sklearn(tube, x, (y - level) / spread, 0)
-    return {**found, "weights": found["weights"] * spread, "bias": found["bias"] * spread + level}
+    weights = _sklearn(tube, x, (y - level) / spread, 0)
+    return {**weights, "weights": weights["weights"] * spread, "bias": weights["bias"] * spread + level}
 
 
 def _sklearn(model: Any, x: np.ndarray, y: np.ndarray, classes: int) -> Arrays:
@@ -207,11 +207,11 @@ def _sklearn(model: Any, x: np.ndarray, y: np.ndarray, classes: int) -> Arrays:
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it says when the last digits were not reached
         model.fit((np.asarray(x, np.float64) - mean) / scale, y)
-    found = np.atleast_2d(model.coef_).T / scale[:, None]
+    coefficients = np.atleast_2d(model.coef_).T / scale[:, None]
     level = np.atleast_1d(model.intercept_)
     if classes and len(seen) == 2:  # one column, for the second class
-        found, level = np.concatenate([-found, found], 1), np.concatenate([-level, level])
-    weights[:, seen], bias[seen] = found, level
+        coefficients, level = np.concatenate([-coefficients, coefficients], 1), np.concatenate([-level, level])
+    weights[:, seen], bias[seen] = coefficients, level
     return {"mean": mean, "weights": weights, "bias": bias}
 
 
@@ -246,8 +246,8 @@ def _votes(arrays: Arrays, rows: np.ndarray) -> np.ndarray:
     from relrep_cli.neighbors import nearest, widen
 
     k = int(arrays["k"][0])
-    found = nearest(widen(rows), arrays["x"], k, by="euclidean").rows
-    known = arrays["y"][found]
+    near = nearest(widen(rows), arrays["x"], k, by="euclidean").rows
+    known = arrays["y"][near]
     if not arrays["classes"][0]:
         return known.mean(1, keepdims=True)
     votes = np.zeros((len(rows), int(arrays["classes"][0])))
@@ -293,6 +293,6 @@ def weighted_f1(predicted: np.ndarray, target: np.ndarray, classes: int) -> floa
     >>> round(weighted_f1(np.array([0, 0, 1]), np.array([0, 1, 1]), 2), 4)
     0.6667
     """
-    hits, true, said = (np.bincount(c, minlength=classes) for c in (target[predicted == target], target, predicted))
-    f1 = 2 * hits / np.maximum(true + said, 1)
+    hits, true, guessed = (np.bincount(c, minlength=classes) for c in (target[predicted == target], target, predicted))
+    f1 = 2 * hits / np.maximum(true + guessed, 1)
     return float((f1 * true).sum() / true.sum())

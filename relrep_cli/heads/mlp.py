@@ -77,8 +77,8 @@ def adapted(
         moving = {"qkv": lambda name: name.startswith("front.qkv"), "head": lambda name: not name.startswith("front.")}
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(what == "all" or moving[what](name))
-        found = _fitted(torch, network.to(place), x, y, classes, place, epochs, GENTLE * RATE)
-        return found, network.front
+        fitted = _fitted(torch, network.to(place), x, y, classes, place, epochs, GENTLE * RATE)
+        return fitted, network.front
 
 
 def _network(torch: Any, front: Any, width: int, hidden: int, outputs: int) -> Any:

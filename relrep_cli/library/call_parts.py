@@ -58,14 +58,14 @@ def recipe_of(
 
 
 def _anchor_ids(anchors: Any) -> np.ndarray:
-    """Ids (m,) of anchors. Raises UsageError for what can be none: vectors, fractions, a mask, or one item twice."""
+    """Ids (m,) of anchors. Raises UsageError for what cannot be anchors: vectors, fractions, a mask, an item twice."""
     given = np.asarray(anchors)
     if given.ndim == 0 and given.dtype.kind in "iu":
-        raise UsageError(f"anchors are the number {given}", f"Choose so many with relrep.anchor(x, {given}).")
+        raise UsageError(f"anchors are the number {given}", f"Choose that many with relrep.anchor(x, {given}).")
     if given.ndim != 1 or given.dtype.kind in "fcb" or not given.size:
-        found = "a mask" if given.dtype.kind == "b" else f"{given.dtype.name} of the shape {given.shape}"
+        form = "a mask" if given.dtype.kind == "b" else f"{given.dtype.name} of the shape {given.shape}"
         raise UsageError(
-            f"anchors are {found}", "Give ids or row numbers (m,); relrep.anchor chooses some, numpy.flatnonzero reads a mask."
+            f"anchors are {form}", "Give ids or row numbers (m,); relrep.anchor chooses some, numpy.flatnonzero reads a mask."
         )
     ids = ids_of(given)
     if twice := duplicates(ids):

@@ -155,8 +155,8 @@ def compare(
     Raises UsageError for an unknown metric or option, or when the only metric has no value; DataError when rows do not join.
 
     >>> x = np.arange(40.0).reshape(20, 2) ** 2
-    >>> found = compare(x, -x, metric=["cka", "knn-jaccard"], k=3)
-    >>> [(r.metric, round(r.value, 6)) for r in found]
+    >>> results = compare(x, -x, metric=["cka", "knn-jaccard"], k=3)
+    >>> [(r.metric, round(r.value, 6)) for r in results]
     [('cka', 1.0), ('knn-jaccard', 1.0)]
     """
     check_numbers(seed=seed, permutations=permutations)
@@ -176,8 +176,8 @@ def compare(
         )
         cache = Records(None)
         views = {e.uri: views_of_space(e, split, recipes) for e in spaces}
-        found = run(plan, views, cache, Workspace.of_run(cache))
-    return results_of(found.records, notes, columns_of(found, bool(recipes)))
+        outcome = run(plan, views, cache, Workspace.of_run(cache))
+    return results_of(outcome.records, notes, columns_of(outcome, bool(recipes)))
 
 
 @speaks_python
@@ -192,17 +192,19 @@ def diagnose(x: Space, y: Space, *, ids_x: Column | None = None, ids_y: Column |
     """
     a, b = named_spaces([x, y], [ids_x, ids_y], None)
     views: Any = {e.uri: views_of_space(e, None, []) for e in (a, b)}
-    (found,) = diagnose_pairs([(a.uri, b.uri)], views, False, seed)
-    return Result(next(record for record in found.records() if record["holds"] == "yes"))
+    (diagnosis,) = diagnose_pairs([(a.uri, b.uri)], views, False, seed)
+    return Result(next(record for record in diagnosis.records() if record["holds"] == "yes"))
 
 
 @speaks_python
 def nearest(x: Space, k: int = 10, *, queries: Any = None, by: By = "cosine", farthest: bool = False) -> Results:
-    """Find the k nearest, or farthest, items of some, as `relrep neighbors` does.
+    """Find the k nearest, or farthest, items of each query, as `relrep neighbors` does.
 
     x: see `as_embedding`. queries: ids, or whole numbers for rows of x; None for all. by: "cosine" or "euclidean".
 
     Returns one record for each query and rank. An item is not its own neighbour; equal distances are sorted by id.
+
+    Raises UsageError for queries that are not in x, or another `by`.
     """
     from relrep_cli.evaluations.lookup import COLUMNS, look_up, rows_of_ids
     from relrep_cli.evaluations.lookup import records_of as listed
@@ -215,5 +217,5 @@ def nearest(x: Space, k: int = 10, *, queries: Any = None, by: By = "cosine", fa
         queries = given.ids[np.asarray(queries)]
     wanted = e.ids if queries is None else ids_of(queries)
     rows = rows_of_ids(e, [i.decode() for i in wanted.tolist()], lambda ids: ids)
-    found = look_up(e, rows, np.arange(e.n), k, by, farthest)
-    return results_of(list(listed(e, rows, found, e.obs.get("label"))), [], COLUMNS)
+    lookup = look_up(e, rows, np.arange(e.n), k, by, farthest)
+    return results_of(list(listed(e, rows, lookup, e.obs.get("label"))), [], COLUMNS)

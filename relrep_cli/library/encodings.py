@@ -60,14 +60,14 @@ def embed(
     params = {"encoder": encoders.space(trained)} if trained else registry.choose([name], own)[name]
     params = params if scheme or trained else {"encoder": encoder, **params}
     takes = MODELS[scheme].takes if scheme else ENCODERS[trained.name if trained else encoder].takes
-    found = _items(items, source, rest, takes)
+    inputs = _items(items, source, rest, takes)
     columns = {
-        key: column(values, len(found.x), key) for key, values in (("label", labels), ("split", split)) if values is not None
+        key: column(values, len(inputs.x), key) for key, values in (("label", labels), ("split", split)) if values is not None
     }
-    found = replace(found, obs={**found.obs, **columns})
+    inputs = replace(inputs, obs={**inputs.obs, **columns})
     name = os.fspath(items) if isinstance(items, str | os.PathLike) else "x"
     return embedded(
-        found, Encoding(source=name, encoder=encoder, params=params, trained=trained, output="", device=device, seed=seed)
+        inputs, Encoding(source=name, encoder=encoder, params=params, trained=trained, output="", device=device, seed=seed)
     )
 
 

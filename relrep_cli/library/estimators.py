@@ -1,4 +1,4 @@
-"""scikit-learn's manners: fit on one space, transform any rows of it. Importing this module imports scikit-learn."""
+"""scikit-learn estimators: fit on one space, transform any rows of it. Importing this module imports scikit-learn."""
 
 from __future__ import annotations
 

@@ -45,7 +45,8 @@ def evaluate(
     spaces: one or more; see `as_embedding`. task: a name, "all", or several. target: columns with the class or number of each
     item. labels: (n,) of the first space, and of others with the same ids. split: score the rows of this split; "" means test.
     holdout: score this share of the rows of a space without splits. anomalies: items that do not belong, in the same space.
-    score_column: says how odd an item is, instead of distances. reference: for task foreign, rows surely of one model.
+    score_column: column with the anomaly score of each item, instead of distances. reference: for task foreign, rows known to
+    be of one model.
     per_class: add the values of each class. options: of the tasks, such as k.
 
     Returns one record for each space and thing measured.
@@ -54,17 +55,17 @@ def evaluate(
 
     >>> import numpy as np
     >>> x = np.random.default_rng(0).normal(size=(60, 4))
-    >>> found = evaluate(x, labels=x[:, 0] > 0, task="knn", holdout=0.5)
-    >>> [r.name for r in found], found[0].n
+    >>> records = evaluate(x, labels=x[:, 0] > 0, task="knn", holdout=0.5)
+    >>> [r.name for r in records], records[0].n
     (['accuracy', 'f1'], 30)
     """
     if score_column and anomalies is None:
-        raise UsageError("score_column needs anomalies", "Give them, or leave score_column out.")
+        raise UsageError("score_column needs anomalies", "Give anomalies, or leave score_column out.")
     es = named_spaces(spaces, (), labels)
     names = names_of(task)
     tasks = EVALUATIONS.choose(named_tasks(names, bool(COMPRESSING & set(options)), reference is not None), options)
     if reference is not None and FOREIGN not in tasks:
-        raise UsageError("reference is read by task foreign alone", 'Write task="foreign", or leave it out.')
+        raise UsageError("reference works only with task foreign", 'Write task="foreign", or leave it out.')
     odd = [] if anomalies is None else [as_embedding(anomalies, name="anomalies")]
     clean = None if reference is None else as_embedding(reference, name="reference")
     skips = ALL in names and COMPRESSION not in tasks
@@ -73,8 +74,8 @@ def evaluate(
         reference="" if clean is None else clean.uri,
     )  # fmt: skip
     with notes_kept() as notes:
-        found = [r for e in _with_targets(es, plan.targets) for r in records_of_space(e, odd, clean, plan, Extras(), _ignore)]
-    return results_of(side_by_side(found), notes, plan.columns)
+        records = [r for e in _with_targets(es, plan.targets) for r in records_of_space(e, odd, clean, plan, Extras(), _ignore)]
+    return results_of(side_by_side(records), notes, plan.columns)
 
 
 def _with_targets(es: Sequence[Embedding], targets: Sequence[str]) -> list[Embedding]:

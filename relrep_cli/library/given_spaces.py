@@ -40,21 +40,24 @@ def as_embedding(
 
     Rows of an array without ids are numbered. They pair with another array by position only; see `compare`.
 
-    Raises UsageError for what is no matrix, and DataError for a repeated id, or a NaN or an infinity.
+    Raises UsageError for anything that is not a matrix, and DataError for a repeated id, or a NaN or an infinity.
 
     >>> as_embedding([[1.0, 2.0], [3.0, 4.0]], ids=["a", "b"]).ids.tolist()
     [b'a', b'b']
     """
     if isinstance(x, Embedding):
-        found = x
+        embedding = x
     elif isinstance(x, str | os.PathLike):
-        found = store.read(os.fspath(x))
+        embedding = store.read(os.fspath(x))
     else:
-        found = _of_array(x, name)
-    columns = {key: column(values, found.n, key) for key, values in (("label", labels), ("split", split)) if values is not None}
+        embedding = _of_array(x, name)
+    n = embedding.n
+    columns = {key: column(values, n, key) for key, values in (("label", labels), ("split", split)) if values is not None}
     if ids is not None:
-        found = replace(found, ids=_ids(ids, found.n, name), row_ids=False, id_candidates=(), digest="", claim=None)
-    return replace(found, obs={**found.obs, **columns}, space=space or found.space) if columns or space else found
+        embedding = replace(embedding, ids=_ids(ids, n, name), row_ids=False, id_candidates=(), digest="", claim=None)
+    if columns or space:
+        embedding = replace(embedding, obs={**embedding.obs, **columns}, space=space or embedding.space)
+    return embedding
 
 
 def _of_array(x: Any, name: str) -> Embedding:
@@ -62,7 +65,7 @@ def _of_array(x: Any, name: str) -> Embedding:
         return _of_frame(x, name)
     values = np.asarray(x.detach().cpu() if hasattr(x, "detach") else x)
     if values.ndim == 0:
-        raise UsageError(f"{name} is {printable(type(x).__name__)}, no matrix", "Give a path, an array or a data frame.")
+        raise UsageError(f"{name} is {printable(type(x).__name__)}, not a matrix", "Give a path, an array or a data frame.")
     if values.ndim != 2 or not values.size:
         raise UsageError(f"{name} has the shape {values.shape}", "Give a matrix with one row for each item.")
     if values.dtype.kind not in "fiub":
@@ -82,32 +85,32 @@ def _of_frame(x: Any, name: str) -> Embedding:
         listed = ", ".join(printable(word, 40) for word in words[:6])
         remedy = f"Leave them out, or make one the ids: {name}.set_index({words[0]!r})."
         raise UsageError(f"{name} has columns that hold no numbers: {listed}", remedy)
-    found = _of_array(x[[c for c in x.columns if c not in roles.values()]].to_numpy(), name)
-    obs = {part: column(x[own], found.n, part) for part, own in roles.items() if part != "id"}
+    embedding = _of_array(x[[c for c in x.columns if c not in roles.values()]].to_numpy(), name)
+    obs = {part: column(x[own], embedding.n, part) for part, own in roles.items() if part != "id"}
     ids = x[roles["id"]] if "id" in roles else x.index
-    if "id" not in roles and ids.dtype.kind in "iu" and np.array_equal(ids, np.arange(found.n)):
-        return replace(found, obs=obs)
-    return replace(found, obs=obs, ids=_ids(ids, found.n, name), row_ids=False)
+    if "id" not in roles and ids.dtype.kind in "iu" and np.array_equal(ids, np.arange(embedding.n)):
+        return replace(embedding, obs=obs)
+    return replace(embedding, obs=obs, ids=_ids(ids, embedding.n, name), row_ids=False)
 
 
 def _ids(values: Any, n: int, name: str) -> np.ndarray:
-    found = column(values, n, "ids")
-    found = found if found.dtype.kind == "S" else text(str(value) for value in np.asarray(values).tolist())
-    if twice := duplicates(found):
+    texts = column(values, n, "ids")
+    texts = texts if texts.dtype.kind == "S" else text(str(value) for value in np.asarray(values).tolist())
+    if twice := duplicates(texts):
         some = ", ".join(printable(i, 60) for i in twice[:3])
         raise DataError(f"{len(twice)} ids occur more than once: {some}", "Give every item an id of its own.", file=name)
-    return found
+    return texts
 
 
 def column(values: Any, n: int, name: str) -> np.ndarray:
     """Return values (n,) as a column: numbers as they are, anything else as UTF-8. Raises UsageError for another length."""
-    found = np.asarray(values)
-    if found.shape != (n,):
-        raise UsageError(f"{name} has the shape {found.shape}, and there are {n} rows", "Give one value for each row.")
-    return found if found.dtype.kind in "fiubS" else text(v if isinstance(v, bytes) else str(v) for v in found.tolist())
+    array = np.asarray(values)
+    if array.shape != (n,):
+        raise UsageError(f"{name} has the shape {array.shape}, and there are {n} rows", "Give one value for each row.")
+    return array if array.dtype.kind in "fiubS" else text(v if isinstance(v, bytes) else str(v) for v in array.tolist())
 
 
 def ids_of(anchors: Any) -> np.ndarray:
     """Return ids (m,), given as texts or as row numbers."""
-    found = np.asarray(anchors)
-    return found if found.dtype.kind == "S" else text(str(one) for one in found.ravel().tolist())
+    given = np.asarray(anchors)
+    return given if given.dtype.kind == "S" else text(str(one) for one in given.ravel().tolist())

@@ -65,10 +65,10 @@ class Results(Sequence[Result]):
         if isinstance(place, int):
             return Result(self.records[place])
         keys = [key for key in ("metric", "method", "task") if key in self.columns]
-        found = [r for r in self.records if any(r.get(key) in (place, current(place)) for key in keys)]
-        if len(found) != 1:
-            raise KeyError(f"{len(found)} records of {place!r}")
-        return Result(found[0])
+        matching = [r for r in self.records if any(r.get(key) in (place, current(place)) for key in keys)]
+        if len(matching) != 1:
+            raise KeyError(f"{len(matching)} records of {place!r}")
+        return Result(matching[0])
 
     def __len__(self) -> int:
         return len(self.records)

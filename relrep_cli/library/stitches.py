@@ -55,8 +55,8 @@ def stitch(
     check_numbers(seed=seed)
     es = named_spaces(list(spaces), [], labels, split)
     es = [with_columns(e, es[0], (target, "split")) for e in es]
-    found_names, heads = names_of(method), names_of(head)
-    choice = MethodChoice(found_names or USUAL, names_of(aggregate), {})
+    methods_named, heads = names_of(method), names_of(head)
+    choice = MethodChoice(methods_named or USUAL, names_of(aggregate), {})
     given = {name: {k: v for k, v in options.items() if k in registry.keywords()} for name, registry in _REGISTRIES.items()}
     if wrong := next((name for name in options if not any(name in known for known in given.values())), ""):
         known = [*HEADS.keywords(), *TRANSLATORS.keywords(), *UNIVERSES.keywords()]
@@ -65,7 +65,7 @@ def stitch(
         if named := [name for name in choice.families if name in registry]:
             choice = replace(choice, translators={**choice.translators, **registry.choose(named, given[kind])})
     how: dict[str, Any] = {"similarity": names_of(similarity) or SIMILARITY, **(recipe or {})}
-    if not found_names and not names_of(similarity) and not recipe:
+    if not methods_named and not names_of(similarity) and not recipe:
         how = {"similarity": "cosine", "center": True}
     made = None if anchors is None else recipe_of(anchors, **how)
     with notes_kept() as notes:

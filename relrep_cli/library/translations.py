@@ -102,7 +102,7 @@ def universe(
     Returns a Universe. Raises UsageError for an unknown method or option, DataError for too few shared items.
     """
     if len(spaces) < 2:
-        raise UsageError(f"a universe is built of two spaces or more, and {len(spaces)} is given", "Give more.")
+        raise UsageError(f"a universe needs two spaces or more, and {len(spaces)} is given", "Give more.")
     named = named_spaces(spaces)
     es = [e if e.space else replace(e, space=e.uri) for e in named]
     recipe = None if anchors is None else recipe_of(anchors)

@@ -1,4 +1,4 @@
-"""Messages in the words of Python. The core names options; who calls a function knows keywords."""
+"""Messages in the words of Python. The core names options; a caller of the library knows keywords."""
 
 from __future__ import annotations
 
@@ -57,19 +57,19 @@ def in_python(text: str) -> str:
     text = text.replace("--anchors FILE is missing", "anchors are missing").replace(
         "one with relrep anchor", "some with relrep anchor"
     )
-    text = COLUMNS_ON_IMPORT.sub(lambda found: f"relrep.as_embedding(x, {found[1].replace('splits', 'split')}=...)", text)
+    text = COLUMNS_ON_IMPORT.sub(lambda match: f"relrep.as_embedding(x, {match[1].replace('splits', 'split')}=...)", text)
     kept = SHELL.findall(text)
     pieces = [FUNCTION.sub(r"relrep.\1", piece) for piece in SHELL.split(text)]
     pieces = [OPTION.sub(_keyword, SWITCH.sub(_switched, piece)) for piece in pieces]
     return "".join(piece + command for piece, command in zip(pieces, [*kept, ""], strict=True))
 
 
-def _switched(found: re.Match[str]) -> str:
-    return f"{found[1]} {_call(found[2], 'True')}" if found[2] in FLAGS else found[0]
+def _switched(match: re.Match[str]) -> str:
+    return f"{match[1]} {_call(match[2], 'True')}" if match[2] in FLAGS else match[0]
 
 
-def _keyword(found: re.Match[str]) -> str:
-    option, value = found[1] or found[2], found[3]
+def _keyword(match: re.Match[str]) -> str:
+    option, value = match[1] or match[2], match[3]
     if value is None:
         return _name(option)
     if value[0] == "'" or value[0].isdigit():

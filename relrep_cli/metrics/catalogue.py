@@ -41,7 +41,7 @@ def expand(names: list[str]) -> list[str]:
 
 
 def remarks(names: list[str]) -> list[str]:
-    """What to tell the user of old names, and of metrics that belong elsewhere; once each."""
+    """Notes on old names, and on metrics that belong to another command; once each."""
     alone = [name for name in names if name in METRICS and METRICS[name].family in ALONE]
     verb = "compares" if len(alone) == 1 else "compare"
     instead = "relrep evaluate --task separation --against FILE prints the difference with its interval"
@@ -99,6 +99,6 @@ def _record(entry: Metric, known: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _option(keyword: Keyword) -> str:
-    """An option with its default first, then what else it may be."""
+    """An option with its default first, then its other values."""
     others = [choice for choice in keyword.param.choices if choice != keyword.default]
     return " ".join([keyword.option, "|".join([str(keyword.default), *others])])

@@ -82,8 +82,8 @@ def _score(
 ) -> Score:
     """share: keep principal axes that hold this share of the variance; None keeps the rank, whatever the units of columns."""
     own_units = share is None
-    found = covariances(x, y, units=(own_units, own_units), workspace=workspace)
-    sides = [found.scaled_axes(side) if share is None else found.axes(side, share) for side in (0, 1)]
+    parts = covariances(x, y, units=(own_units, own_units), workspace=workspace)
+    sides = [parts.scaled_axes(side) if share is None else parts.axes(side, share) for side in (0, 1)]
     if own_units:
         convention += f", columns scaled to length 1, ranks cut by eigenvalues{cut_note(*sides)}"
     bx, by = (side.to for side in sides)
@@ -97,9 +97,9 @@ def _score(
     def of(c: Covariances) -> float:
         return value(*canonical(c.within(bx, by)), sides[0].back)
 
-    whole = value(*_canonical_of_axes(found.whole.xy, sides[0], sides[1], value is not _mean), sides[0].back)
+    whole = value(*_canonical_of_axes(parts.whole.xy, sides[0], sides[1], value is not _mean), sides[0].back)
     level = chance_level(len(x), bx.shape[1], by.shape[1], seed) if workspace.intervals else UNKNOWN
-    jackknife = found.jackknife(of)
+    jackknife = parts.jackknife(of)
     return Score(whole, level.mean, convention, jackknife=jackknife, draws=level.draws, chance_error=level.error)
 
 

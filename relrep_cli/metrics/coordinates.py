@@ -16,7 +16,7 @@ from relrep_cli.numerics.blocks import column_mean, row_blocks
 from relrep_cli.numerics.narrowing import scalable
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
-At = Annotated[int, Param("Count only ranks up to this one; 0 counts all.", minimum=0)]
+At = Annotated[int, Param("Count only ranks up to this one; 0 counts all ranks.", minimum=0)]
 
 
 @coordinate_metric(source="Moschella et al. 2022, sec. 4: mean cosine of paired rows")
@@ -54,8 +54,8 @@ def mrr(
     """
 
     def values(rows: np.ndarray | None) -> np.ndarray:
-        found = ranks(x, y, by=neighbours, rows=rows, workspace=workspace)
-        return np.where((at == 0) | (found <= at), 1.0 / found, 0.0)
+        own_ranks = ranks(x, y, by=neighbours, rows=rows, workspace=workspace)
+        return np.where((at == 0) | (own_ranks <= at), 1.0 / own_ranks, 0.0)
 
     reach = min(at, len(x)) if at else len(x)
     chance = float((1.0 / np.arange(1, reach + 1)).sum() / len(x))

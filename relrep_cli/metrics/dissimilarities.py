@@ -55,10 +55,10 @@ def distance_correlation(x: np.ndarray, y: np.ndarray, *, workspace: Workspace =
         _refuse_flat(xx * n**2 / max(totals[2], 1e-300), yy * n**2 / max(totals[3], 1e-300))
         return float(np.sqrt(np.clip(xy / np.sqrt(xx) / np.sqrt(yy), 0, 1)))
 
-    found = value(*sums.whole())
+    estimate = value(*sums.whole())
     level = float(np.sqrt(expected_alignment(*sums.whole(), 0.0)))
     return Score(
-        found,
+        estimate,
         level,
         f"Euclidean distances, biased{sample_note}",
         jackknife=sums.jackknife(value) if workspace.intervals else None,
@@ -169,7 +169,7 @@ def _kendall(n: int, first: pairs.Measure, second: pairs.Measure, intervals: boo
 
     rows = np.arange(n)
     i, j = np.triu_indices(n, 1)
-    a, b = (_levels(found, found.max()) for found in (first(rows, rows)[i, j], second(rows, rows)[i, j]))
+    a, b = (_levels(distances, distances.max()) for distances in (first(rows, rows)[i, j], second(rows, rows)[i, j]))
     _refuse_flat(float(np.ptp(a)), float(np.ptp(b)))
     groups = min(10, n)
     kept = [(i % groups != g) & (j % groups != g) for g in range(groups)]
@@ -248,12 +248,12 @@ def _coded(n: int, measure: pairs.Measure) -> _Coded:
     kept: dict[int, np.ndarray] = {}
 
     def strip(part: slice) -> np.ndarray:
-        found = kept.get(part.start)
-        if found is None:
-            found = _later(part, binned(every[part], every[part.start :]))
+        piece = kept.get(part.start)
+        if piece is None:
+            piece = _later(part, binned(every[part], every[part.start :]))
             if n <= KEPT_ROWS:
-                kept[part.start] = found
-        return found
+                kept[part.start] = piece
+        return piece
 
     counts = np.zeros(bins.size, np.int64)
     for part in _strips(n):
@@ -273,8 +273,8 @@ def _size(ranks: np.ndarray, counts: np.ndarray) -> float:
 def _exact_codes(n: int, measure: pairs.Measure) -> tuple[np.ndarray, np.ndarray]:
     """The codes (n, n), 0 on the diagonal, and the number of pairs with each code."""
     rows, upper = np.arange(n), np.triu_indices(n, 1)
-    found = measure(rows, rows)[upper]
-    found, counts = ranking.dense(_levels(found, found.max()))
+    values = measure(rows, rows)[upper]
+    values, counts = ranking.dense(_levels(values, values.max()))
     codes = np.zeros((n, n), np.int32)
-    codes[upper] = found
+    codes[upper] = values
     return codes + codes.T, counts

@@ -91,12 +91,12 @@ def current(name: str) -> str:
     >>> current("bures"), current("procrustes:distance"), current("cka")
     ('procrustes:similarity', 'procrustes', 'cka')
     """
-    found = OLD.get(name, name)
-    return next((c.metric for c in CHOICES if c.plain and found == f"{c.metric}:{c.plain}"), found)
+    current_name = OLD.get(name, name)
+    return next((c.metric for c in CHOICES if c.plain and current_name == f"{c.metric}:{c.plain}"), current_name)
 
 
 def renamed(name: str) -> str:
-    """What to tell the user of an old name, or an empty string.
+    """A note on an old name, or an empty string.
 
     >>> renamed("angular-procrustes")
     'angular-procrustes is now procrustes:angle, or procrustes with --as angle'

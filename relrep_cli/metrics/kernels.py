@@ -64,8 +64,8 @@ def cka(
 
 
 def _linear(x: np.ndarray, y: np.ndarray, estimator: str, workspace: Workspace) -> Score:
-    m, sizes, found = _terms(x, y, workspace)
-    xx, yy, xy = (float(_estimate(t, estimator)) for t in found)
+    m, sizes, terms = _terms(x, y, workspace)
+    xx, yy, xy = (float(_estimate(t, estimator)) for t in terms)
     for side, (name, own) in enumerate((("first", xx), ("second", yy))):
         if not own > _rounding(float(sizes[side]), m.n, estimator):
             reason = "is constant" if m.norms[side] <= 1e-12 * sizes[side] else "has a self term that is not positive"
@@ -102,8 +102,8 @@ def _terms(x: np.ndarray, y: np.ndarray, workspace: Workspace) -> tuple[Moments,
 def _ready(x: np.ndarray, workspace: Workspace) -> np.ndarray:
     """The space in range, and rotated into as many dims as it has rows where it has more."""
     x = scalable(x, workspace)
-    found = narrow(x, centred=True, units=False, workspace=workspace)
-    return x if found is None else found.rows
+    narrowed = narrow(x, centred=True, units=False, workspace=workspace)
+    return x if narrowed is None else narrowed.rows
 
 
 def _estimate(terms: hsic.Terms, estimator: str) -> np.ndarray:
@@ -186,9 +186,9 @@ def _minibatch(x: np.ndarray, y: np.ndarray, kernel: Kernel, batch: int, workspa
             [first, second],
             _gaussian_note(wx, wy),
         )
-    found = np.array([_batch(np.arange(g, n, count), grams[0], grams[1]) for g in range(count)])
-    value = _alignment_of_means(found.mean(0))
-    jackknife = np.array([_alignment_of_means(m) for m in (found.sum(0) - found) / (count - 1)]) if count >= 10 else None
+    batches = np.array([_batch(np.arange(g, n, count), grams[0], grams[1]) for g in range(count)])
+    value = _alignment_of_means(batches.mean(0))
+    jackknife = np.array([_alignment_of_means(m) for m in (batches.sum(0) - batches) / (count - 1)]) if count >= 10 else None
     if (
         jackknife is None and workspace.intervals
     ):  # too few batches to leave one out: take the spread of unbiased CKA of all rows

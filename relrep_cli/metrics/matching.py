@@ -36,17 +36,17 @@ def hard_match(x: np.ndarray, y: np.ndarray, *, seed: int = 0, workspace: Worksp
     >>> round(hard_match(x, x[:, ::-1]).value, 6)
     1.0
     """
-    found = covariances(x, y, rotate=False, workspace=workspace)
-    kept, units, note = _varying_columns(found)
+    parts = covariances(x, y, rotate=False, workspace=workspace)
+    kept, units, note = _varying_columns(parts)
 
     def best(c: Covariances) -> tuple[np.ndarray, np.ndarray]:
         from scipy.optimize import linear_sum_assignment
 
         return linear_sum_assignment(_correlations(c, kept), maximize=True)
 
-    pairs = best(found.whole)
-    level = chance(found, lambda c: _mean(c, kept, best(c)), 1.0, seed=seed, units=units)
-    value, jackknife = _mean(found.whole, kept, pairs), found.jackknife(lambda c: _mean(c, kept, pairs))
+    pairs = best(parts.whole)
+    level = chance(parts, lambda c: _mean(c, kept, best(c)), 1.0, seed=seed, units=units)
+    value, jackknife = _mean(parts.whole, kept, pairs), parts.jackknife(lambda c: _mean(c, kept, pairs))
     convention = f"correlation of columns, one-to-one{note}"
     return Score(value, level.mean, convention, jackknife=jackknife, draws=level.draws, chance_error=level.error)
 
@@ -65,19 +65,19 @@ def semi_match(x: np.ndarray, y: np.ndarray, *, seed: int = 0, workspace: Worksp
 
     Raises NotApplicable for fewer than 3 items or a constant space.
     """
-    found = covariances(x, y, rotate=False, workspace=workspace)
-    kept, units, note = _varying_columns(found)
+    parts = covariances(x, y, rotate=False, workspace=workspace)
+    kept, units, note = _varying_columns(parts)
 
     def value(c: Covariances) -> float:
         table = _correlations(c, kept)
         return float((table.max(1).mean() + table.max(0).mean()) / 2)
 
-    table = _correlations(found.whole, kept)
+    table = _correlations(parts.whole, kept)
     there, back = (np.arange(len(table)), table.argmax(1)), (table.argmax(0), np.arange(table.shape[1]))
-    jackknife = found.jackknife(lambda c: (_mean(c, kept, there) + _mean(c, kept, back)) / 2)
-    level = chance(found, value, 1.0, seed=seed, units=units)
+    jackknife = parts.jackknife(lambda c: (_mean(c, kept, there) + _mean(c, kept, back)) / 2)
+    level = chance(parts, value, 1.0, seed=seed, units=units)
     convention = f"best correlation of each column{note}"
-    return Score(value(found.whole), level.mean, convention, jackknife=jackknife, draws=level.draws, chance_error=level.error)
+    return Score(value(parts.whole), level.mean, convention, jackknife=jackknife, draws=level.draws, chance_error=level.error)
 
 
 @shape_metric(
@@ -118,19 +118,19 @@ def partial_match(x: np.ndarray, y: np.ndarray, *, share: Share = 0.8, seed: int
 
 
 def _transported(x: np.ndarray, y: np.ndarray, share: float, convention: str, seed: int, workspace: Workspace) -> Score:
-    found = covariances(x, y, rotate=False, workspace=workspace)
-    kept, units, note = _varying_columns(found)
+    parts = covariances(x, y, rotate=False, workspace=workspace)
+    kept, units, note = _varying_columns(parts)
 
     def value(c: Covariances, plan: np.ndarray | None = None) -> float:
         table = _correlations(c, kept)
         plan = best_plan(table, share) if plan is None else plan
         return float(np.clip((plan * table).sum() / plan.sum(), -1, 1))
 
-    best = best_plan(_correlations(found.whole, kept), share)
-    level = chance(found, value, 1.0, seed=seed, units=units)
-    jackknife = found.jackknife(lambda c: value(c, best))
+    best = best_plan(_correlations(parts.whole, kept), share)
+    level = chance(parts, value, 1.0, seed=seed, units=units)
+    jackknife = parts.jackknife(lambda c: value(c, best))
     return Score(
-        value(found.whole, best),
+        value(parts.whole, best),
         level.mean,
         convention + note,
         jackknife=jackknife,
@@ -139,9 +139,9 @@ def _transported(x: np.ndarray, y: np.ndarray, share: float, convention: str, se
     )
 
 
-def _varying_columns(found: Parts) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray], str]:
+def _varying_columns(parts: Parts) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray], str]:
     """The numbers of the columns that vary, the factors that make columns of length 1, and a note on constant columns."""
-    lengths = found.lengths()
+    lengths = parts.lengths()
     kx, ky = (np.flatnonzero(np.isfinite(s)) for s in lengths)
     out = sum(map(len, lengths)) - len(kx) - len(ky)
     units = (1 / lengths[0], 1 / lengths[1])

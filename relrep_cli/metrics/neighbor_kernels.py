@@ -26,7 +26,9 @@ LEAST = 100  # items for an interval of cknna
 
 Profile = Annotated[
     Literal["similarity", "distance"],
-    Param("What describes an item: cosine similarities or cosine distances to neighbours.", choices=("similarity", "distance")),
+    Param(
+        "What describes an item: its cosine similarities or cosine distances to neighbours.", choices=("similarity", "distance")
+    ),
 ]
 Epsilon = Annotated[
     float, Param("Added to CKNNA's denominator: 1e-6 as its authors do; 0 gives a space 1 with itself.", minimum=0)
@@ -129,15 +131,15 @@ def cknna(
     def draw(rng: np.random.Generator) -> float:
         return cross(rng.permutation(len(x))) / size  # no order of the rows changes the self terms
 
-    found, size, cross = _aligned(gx, gy, epsilon), _size(gx, gy, epsilon), _cross_of_orders(gx, gy)
-    jackknife = _values_of_halves(found, x, y, k, epsilon) if len(x) >= LEAST and workspace.intervals else None
+    aligned, size, cross = _aligned(gx, gy, epsilon), _size(gx, gy, epsilon), _cross_of_orders(gx, gy)
+    jackknife = _values_of_halves(aligned, x, y, k, epsilon) if len(x) >= LEAST and workspace.intervals else None
     level = drawn(draw, 1.0, seed) if workspace.intervals else UNKNOWN
     extra, index_note = describe_searches((a, b), index)
     convention = (
         f"cosines to shared neighbours, k = {k}, self excluded, unbiased HSIC in trace form (slightly asymmetric), "
         f"denominator + {epsilon}{index_note}{few}"
     )
-    return Score(found, level.mean, convention, None, jackknife, draws=level.draws, extra=extra, chance_error=level.error)
+    return Score(aligned, level.mean, convention, None, jackknife, draws=level.draws, extra=extra, chance_error=level.error)
 
 
 def _values_of_halves(value: float, x: np.ndarray, y: np.ndarray, k: int, epsilon: float) -> np.ndarray | None:

@@ -102,7 +102,7 @@ def _of_lists(
     chance = list_chance(rows_of, len(x) - 1, k, seed)
     convention = f"{convention}, {by}, k = {k}, self excluded"
     search = within_both(x, y, k, by, index, workspace)
-    found = over_neighbours(
+    measured = over_neighbours(
         search,
         values,
         len(x),
@@ -114,7 +114,7 @@ def _of_lists(
         cost=cost_of_row(x, y),
         workspace=workspace,
     )
-    return replace(found, draws=chance.draws, chance_error=chance.error)
+    return replace(measured, draws=chance.draws, chance_error=chance.error)
 
 
 def apart(x: np.ndarray, own_rows: slice | np.ndarray, others: np.ndarray, by: By) -> np.ndarray:
@@ -189,8 +189,8 @@ def list_chance(rows_of: Lists, others: int, k: int, seed: int = 0) -> Level:
     a = np.tile(np.arange(k), (draws, 1))
     b = np.where(a < shared_count[:, None], rng.permuted(a, axis=1), a + k)
     b = rng.permuted(b, axis=1)
-    found = np.concatenate([rows_of(a[block], b[block]) for block in row_blocks(draws, k * k)])
-    return Level(float(found.mean()), draws, float(found.std(ddof=1) / np.sqrt(draws)))
+    drawn = np.concatenate([rows_of(a[block], b[block]) for block in row_blocks(draws, k * k)])
+    return Level(float(drawn.mean()), draws, float(drawn.std(ddof=1) / np.sqrt(draws)))
 
 
 @neighbourhood_metric(

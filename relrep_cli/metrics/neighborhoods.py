@@ -26,7 +26,10 @@ def within(
 def within_both(
     x: np.ndarray, y: np.ndarray, k: int, by: By, index: Index, workspace: Workspace
 ) -> Callable[[np.ndarray | None], tuple[Neighbors, Neighbors]]:
-    """A function that finds the neighbours of given rows, or of all, within x and within y."""
+    """A function that finds the neighbours of given rows, or of all, within x and within y.
+
+    x: (n, dx) and y: (n, dy) floats.
+    """
     return lambda rows: (within(x, k, by, index, rows, workspace), within(y, k, by, index, rows, workspace))
 
 
@@ -225,7 +228,10 @@ def _expected_labels(here: tuple[np.ndarray, np.ndarray], codes: np.ndarray, k: 
 
 
 def cost_of_row(x: np.ndarray, y: np.ndarray) -> float:
-    """The multiply-adds to compare one row with all rows of both spaces."""
+    """The multiply-adds to compare one row with all rows of both spaces.
+
+    x: (n, dx) and y: (n, dy) floats.
+    """
     return float(x.size + y.size)
 
 

@@ -58,24 +58,24 @@ def ridge(x: np.ndarray, y: np.ndarray, *, penalty: Penalty = 0.001, workspace: 
 def _both(x: np.ndarray, y: np.ndarray, penalty: float, convention: str, workspace: Workspace) -> Score:
     """Without a penalty, rounding decides which axes have variance, so columns are first scaled to length 1."""
     units = (not penalty, False)
-    found, reverse = (covariances(a, b, units=units, workspace=workspace) for a, b in ((x, y), (y, x)))
-    sides = [f.all_axes(0) if penalty else f.scaled_axes(0) for f in (found, reverse)]
-    there, back = (_held_out(f, side, penalty) for f, side in zip((found, reverse), sides, strict=True))
+    parts, reverse = (covariances(a, b, units=units, workspace=workspace) for a, b in ((x, y), (y, x)))
+    sides = [f.all_axes(0) if penalty else f.scaled_axes(0) for f in (parts, reverse)]
+    there, back = (_held_out(f, side, penalty) for f, side in zip((parts, reverse), sides, strict=True))
     convention += "" if penalty else cut_note(*sides)
     return Score(
         there.value, there.chance, convention, jackknife=there.jackknife, extra={"reverse": back.value}, scale="from one"
     )
 
 
-def _held_out(found: Parts, side: Basis, penalty: float) -> Score:
-    n = found.n
+def _held_out(parts: Parts, side: Basis, penalty: float) -> Score:
+    n = parts.n
     if not penalty and len(side.sizes) >= n - 1:
         raise NotApplicable(f"{n} items are not more than {len(side.sizes)} dims need: nothing is left to hold out; use ridge")
-    errors, spreads, wobble = _errors(found.whole, found.rows, found.means(), side.to, side.sizes, penalty)
+    errors, spreads, wobble = _errors(parts.whole, parts.rows, parts.means(), side.to, side.sizes, penalty)
     value = 1 - errors.sum() / spreads.sum()
     jackknife = None
-    if found.workspace.intervals:
-        jackknife = _refitted(found, side, penalty)
+    if parts.workspace.intervals:
+        jackknife = _refitted(parts, side, penalty)
         if jackknife is None:
             jackknife = 1 - (errors.sum() - errors) / (spreads.sum() - spreads)
     return Score(float(value), 1 - wobble * (n - 1) / n**2, "", jackknife=jackknife)
@@ -99,7 +99,7 @@ def _errors(
         z, target = (x[block] - mx) @ basis, y[block] - my
         leverage = 1 / n + np.square(z) @ shrink
         if (1 - leverage).min() < ALONE:
-            raise NotApplicable(f"row {block.start + int(leverage.argmax())} alone carries an axis; use ridge")
+            raise NotApplicable(f"row {block.start + int(leverage.argmax())} alone determines an axis; use ridge")
         errors[block] = np.square(target - z @ slopes).sum(1) / (1 - leverage) ** 2
         spreads[block] = np.square(target).sum(1) * (n / (n - 1)) ** 2
         own = 1 - 2 * leverage + 1 / n + np.square(z) @ (shrink**2 * sizes)
@@ -107,19 +107,19 @@ def _errors(
     return errors, spreads, wobble
 
 
-def _refitted(found: Parts, side: Basis, penalty: float) -> np.ndarray | None:
+def _refitted(split: Parts, side: Basis, penalty: float) -> np.ndarray | None:
     """The values (g,) without each part, fitted anew; None when that is too much work, or undefined.
 
     Without it, the values leave out each row's own errors alone: an outlying row also moves the fit for all others.
     """
-    x, y = found.rows
-    parts, groups = found.parts, len(found.parts)
-    if groups < 5 or groups * x.size * (side.to.shape[1] + y.shape[1]) > REFIT or found.n < 2 * groups:
+    x, y = split.rows
+    parts, groups = split.parts, len(split.parts)
+    if groups < 5 or groups * x.size * (side.to.shape[1] + y.shape[1]) > REFIT or split.n < 2 * groups:
         return None
     out = []
     for g, part in enumerate(parts):
-        kept, m = np.arange(found.n) % groups != g, found.moments - part
-        c, mean = found.kind(m), m.shift + m.sums / m.n
+        kept, m = np.arange(split.n) % groups != g, split.moments - part
+        c, mean = split.kind(m), m.shift + m.sums / m.n
         sizes, turn = np.linalg.eigh(side.to.T @ c.xx @ side.to)
         if not penalty and not sizes[0] > 0:
             return None
@@ -138,7 +138,7 @@ def gulp(x: np.ndarray, y: np.ndarray, *, penalty: Penalty = 0.001, workspace: W
 
     x: (n, dx) and y: (n, dy) floats. Both are centred and scaled to a mean squared length of 1.
     """
-    found = covariances(x, y, workspace=workspace)
+    parts = covariances(x, y, workspace=workspace)
 
     def value(c: Covariances, a: _Smoother, b: _Smoother) -> float:
         sx, sy = c.spreads
@@ -149,11 +149,11 @@ def gulp(x: np.ndarray, y: np.ndarray, *, penalty: Penalty = 0.001, workspace: W
     def anew(c: Covariances) -> float:
         return value(c, *(_smoother(all_axes(products), penalty) for products in (c.xx, c.yy)))
 
-    sides = [_smoother(found.all_axes(side), penalty) for side in (0, 1)]
+    sides = [_smoother(parts.all_axes(side), penalty) for side in (0, 1)]
     traces = [float((s.shares * s.shrink).sum()) for s in sides]
     level = sum(float(np.square(s.shares * s.shrink).sum()) for s in sides) - 2 * traces[0] * traces[1] / (len(x) - 1)
     convention = f"squared distance, ridge penalty {penalty} of the variance, columns centred"
-    return Score(value(found.whole, *sides), level, convention, jackknife=found.jackknife(anew))
+    return Score(value(parts.whole, *sides), level, convention, jackknife=parts.jackknife(anew))
 
 
 @dataclass(frozen=True)

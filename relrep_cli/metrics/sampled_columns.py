@@ -23,7 +23,7 @@ CONSTANT = 1e-28  # share of a column's raw mean square below which its variance
     source="Chun et al. 2025, arXiv 2502.15104; rows: Song et al. 2012",
 )
 def row_column_cka(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -> Score:
-    """Linear CKA of which rows and columns are both a sample: an estimate for all rows and all columns.
+    """Linear CKA where rows and columns are both samples: an estimate for all rows and all columns.
 
     x: (n, dx) and y: (n, dy) floats. As unbiased CKA, and the self terms leave out the products of a column with itself, which
     grow with the share of noise in few columns. The columns of the two spaces are taken to be drawn separately, so a space with
@@ -55,9 +55,9 @@ def _factor(x: np.ndarray, name: str, workspace: Workspace) -> float:
     kept = squares > CONSTANT * m.n * np.square(mean)
     count = int(np.count_nonzero(kept))
     if count < 2:
-        raise NotApplicable(f"the {name} space has {count} columns that vary; there must be two to tell columns from rows")
+        raise NotApplicable(f"the {name} space has {count} columns that vary; it takes two or more")
     every = float(hsic.terms(m, 0, 0).unbiased())
     own = hsic.Terms(m.n, np.square(squares), (squares, squares), fourth).unbiased()[kept].sum()
     if not every - own > 1e-9 * every:
-        raise NotApplicable(f"the columns of the {name} space share nothing, so its self term is not positive")
+        raise NotApplicable(f"the columns of the {name} space are unrelated, so its self term is not positive")
     return float(np.sqrt(every / (every - own) * (count - 1) / count))

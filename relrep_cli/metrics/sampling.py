@@ -74,23 +74,23 @@ def over_neighbours(
     searches: list[Neighbors] = []
     if (piece := workspace.piece) is not None and piece.what == "rows":
         both = search(np.asarray(piece.some) if isinstance(piece.some, list) else np.arange(*piece.some))
-        raise Taken((values_of(both[0].rows, both[1].rows), [found.tied for found in both]))
+        raise Taken((values_of(both[0].rows, both[1].rows), [measured.tied for measured in both]))
 
     def values(rows: np.ndarray | None) -> np.ndarray:
         count = n if rows is None else len(rows)
         if workspace.spread is not None and index == "exact" and count * cost >= 2 * WORTH_A_PIECE:
             ranges: list[Any] = row_ranges(count, cost)
             parts = ranges if rows is None else [rows[start:stop].tolist() for start, stop in ranges]
-            found = workspace.spread("rows", "", parts)
-            searches.extend(Neighbors(np.empty((0, 0), np.int64), tied) for _, both in found for tied in both)
-            return np.concatenate([some for some, _ in found])
+            measured = workspace.spread("rows", "", parts)
+            searches.extend(Neighbors(np.empty((0, 0), np.int64), tied) for _, both in measured for tied in both)
+            return np.concatenate([some for some, _ in measured])
         both = search(rows)
         searches.extend(both)
         return values_of(both[0].rows, both[1].rows)
 
-    found = over_rows(values, n, ci, seed)
+    measured = over_rows(values, n, ci, seed)
     extra, index_note = describe_searches(searches, index)
-    return mean_of(found, chance, convention + index_note, ci, extra)
+    return mean_of(measured, chance, convention + index_note, ci, extra)
 
 
 def describe_searches(searches: Sequence[Neighbors], index: str) -> tuple[dict[str, Any], str]:
@@ -103,11 +103,11 @@ def describe_searches(searches: Sequence[Neighbors], index: str) -> tuple[dict[s
     return extra, f", {index} index" + (f" with recall {extra['recall']:.4f}" if used else " gave way to exact search")
 
 
-def mean_of(found: Measured, chance: float, convention: str, ci: float, extra: Mapping[str, Any] | None = None) -> Score:
+def mean_of(measured: Measured, chance: float, convention: str, ci: float, extra: Mapping[str, Any] | None = None) -> Score:
     """Make the score of a mean over rows. The convention and the column `sampled` state the size of the sample, if any."""
     extra = dict(extra or {})
     if ci:
-        extra["sampled"] = len(found.values)
-        convention += f", {'all rows' if found.sample is None else f'{len(found.values)} rows sampled'} for +-{ci:g}"
-    value = float(found.values.mean())
-    return Score(value, chance, convention, found.values, sample=found.sample, population=found.population, extra=extra)
+        extra["sampled"] = len(measured.values)
+        convention += f", {'all rows' if measured.sample is None else f'{len(measured.values)} rows sampled'} for +-{ci:g}"
+    rows, sample, population = measured.values, measured.sample, measured.population
+    return Score(float(rows.mean()), chance, convention, rows, sample=sample, population=population, extra=extra)

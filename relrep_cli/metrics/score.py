@@ -105,10 +105,10 @@ class Metric(FamilyTraits, Entry[Measure]):
 
     def of(self, function: Measure) -> Self:
         """The entry of the function, under the name that its form has."""
-        found = super().of(function)
+        entry = super().of(function)
         if self.form is not None:
-            object.__setattr__(found, "name", self.form.name)
-        return found
+            object.__setattr__(entry, "name", self.form.name)
+        return entry
 
     @classmethod
     def traits(cls) -> tuple[str, ...]:
@@ -144,7 +144,7 @@ class Metric(FamilyTraits, Entry[Measure]):
 
     @cached_property
     def _context(self) -> frozenset[str]:
-        """What the function takes of the run: its seed, the labels of the items, the workspace."""
+        """The arguments that the function takes from the run: seed, labels of the items, workspace."""
         return frozenset(inspect.signature(self.function).parameters) & {"seed", "labels", "workspace"}
 
     def compute(
@@ -201,8 +201,8 @@ class Metrics(Registry[Metric]):
 
     def forms(self, metric: str) -> list[Metric]:
         """The definitions that an option of the metric chooses from; none where there is a single one."""
-        found = [entry for entry in self._entries.values() if entry.form is not None and entry.form.choice.metric == metric]
-        return sorted(found, key=lambda entry: not entry.plain)
+        forms = [entry for entry in self._entries.values() if entry.form is not None and entry.form.choice.metric == metric]
+        return sorted(forms, key=lambda entry: not entry.plain)
 
     def taken(self, names: list[str], given: Mapping[str, Any]) -> set[str]:
         choosing = {form.form.choice.option for name in names for form in self.forms(current(name)) if form.form}
@@ -221,11 +221,11 @@ class Metrics(Registry[Metric]):
 
     def _chosen(self, names: list[str], given: Mapping[str, Any]) -> list[str]:
         """The present names of the definitions, of each metric with forms the one that the options say."""
-        found = []
+        names_of_forms = []
         for name in map(current, names):
-            said = [e.name for e in self.forms(name) if e.form and given.get(e.form.choice.option) == e.form.value]
-            found.append(said[0] if said else name)
-        return found
+            fitting = [e.name for e in self.forms(name) if e.form and given.get(e.form.choice.option) == e.form.value]
+            names_of_forms.append(fitting[0] if fitting else name)
+        return names_of_forms
 
 
 METRICS = Metrics("metric", Metric)

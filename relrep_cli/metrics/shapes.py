@@ -25,11 +25,11 @@ def nuclear(c: Covariances) -> float:
     return float(np.linalg.svd(c.xy, compute_uv=False).sum())
 
 
-def _nuclear_of(found: Parts) -> float:
+def _nuclear_of(parts: Parts) -> float:
     """The nuclear norm of all rows. The metrics of one run share it; each permutation of the rows has its own."""
-    (x, ox), (y, oy) = (found.workspace.origin(side) for side in found.spaces)
-    key = (x, y, ox, oy, found.powers)
-    return found.workspace.once("nuclear norm", key, lambda: nuclear(found.whole))
+    (x, ox), (y, oy) = (parts.workspace.origin(side) for side in parts.spaces)
+    key = (x, y, ox, oy, parts.powers)
+    return parts.workspace.once("nuclear norm", key, lambda: nuclear(parts.whole))
 
 
 def _similarity(c: Covariances, norm: float | None = None) -> float:
@@ -65,13 +65,13 @@ def procrustes(x: np.ndarray, y: np.ndarray, *, seed: int = 0, workspace: Worksp
     >>> round(procrustes(line, np.array([[0.0], [1.0], [1.0]])).value, 6)  # correlation sqrt(3 / 4)
     0.517638
     """
-    found = covariances(x, y, workspace=workspace)
-    sx, sy = found.whole.spreads
-    value = _distance(found.whole, _nuclear_of(found))
+    parts = covariances(x, y, workspace=workspace)
+    sx, sy = parts.whole.spreads
+    value = _distance(parts.whole, _nuclear_of(parts))
     if value**2 < NEAR:
-        value = _by_rows(found, 1 / np.sqrt(sx), 1 / np.sqrt(sy))
-    level = chance(found, _distance, 0.0, seed=seed)
-    return _score(value, level, "columns centred, Frobenius norms 1", found.jackknife(_distance))
+        value = _by_rows(parts, 1 / np.sqrt(sx), 1 / np.sqrt(sy))
+    level = chance(parts, _distance, 0.0, seed=seed)
+    return _score(value, level, "columns centred, Frobenius norms 1", parts.jackknife(_distance))
 
 
 @shape_metric(
@@ -87,14 +87,14 @@ def procrustes_size(x: np.ndarray, y: np.ndarray, *, seed: int = 0, workspace: W
 
     x: (n, dx) and y: (n, dy) floats. sqrt(|x|^2 + |y|^2 - 2 |x'y|_*). The value grows with sqrt(n).
     """
-    found = covariances(x, y, alike=True, workspace=workspace)
-    value = _size(found.whole, _nuclear_of(found))
-    if value**2 < NEAR * sum(found.whole.spreads):
-        value = _by_rows(found, 1.0, 1.0)
-    jackknife = found.jackknife(lambda c: _size(c) * np.sqrt(len(x) / c.n))
-    level = chance(found, _size, 0.0, seed=seed)
+    parts = covariances(x, y, alike=True, workspace=workspace)
+    value = _size(parts.whole, _nuclear_of(parts))
+    if value**2 < NEAR * sum(parts.whole.spreads):
+        value = _by_rows(parts, 1.0, 1.0)
+    jackknife = parts.jackknife(lambda c: _size(c) * np.sqrt(len(x) / c.n))
+    level = chance(parts, _size, 0.0, seed=seed)
     score = _score(value, level, "columns centred, not normalised, summed over items", jackknife)
-    return score.times(found.powers[0])
+    return score.times(parts.powers[0])
 
 
 @shape_metric(
@@ -110,10 +110,10 @@ def angular_procrustes(x: np.ndarray, y: np.ndarray, *, seed: int = 0, workspace
     x: (n, dx) and y: (n, dy) floats. arccos |x'y|_* of centred spaces of norm 1, computed from the arcsine of half the
     distance, which is precise for small angles.
     """
-    found = procrustes(x, y, seed=seed, workspace=workspace)
-    jackknife = None if found.jackknife is None else 2 * np.arcsin(np.minimum(1, found.jackknife / 2))
+    cosine = procrustes(x, y, seed=seed, workspace=workspace)
+    jackknife = None if cosine.jackknife is None else 2 * np.arcsin(np.minimum(1, cosine.jackknife / 2))
     level = chance(covariances(x, y, workspace=workspace), _angle, 0.0, seed=seed)
-    value = float(2 * np.arcsin(min(1.0, found.value / 2)))
+    value = float(2 * np.arcsin(min(1.0, cosine.value / 2)))
     return _score(value, level, "radians; columns centred, Frobenius norms 1", jackknife)
 
 
@@ -123,19 +123,19 @@ def bures(x: np.ndarray, y: np.ndarray, *, seed: int = 0, workspace: Workspace =
 
     x: (n, dx) and y: (n, dy) floats. |x'y|_* / (|x| |y|) of centred columns: the cosine of the angular Procrustes distance.
     """
-    found = covariances(x, y, workspace=workspace)
-    level, value = chance(found, _similarity, 1.0, seed=seed), _similarity(found.whole, _nuclear_of(found))
-    return replace(_score(value, level, "linear kernel, columns centred", found.jackknife(_similarity)), scale="from one")
+    parts = covariances(x, y, workspace=workspace)
+    level, value = chance(parts, _similarity, 1.0, seed=seed), _similarity(parts.whole, _nuclear_of(parts))
+    return replace(_score(value, level, "linear kernel, columns centred", parts.jackknife(_similarity)), scale="from one")
 
 
 def _score(value: float, level: Level, convention: str, jackknife: np.ndarray | None) -> Score:
     return Score(value, level.mean, convention, jackknife=jackknife, draws=level.draws, chance_error=level.error)
 
 
-def _by_rows(found: Parts, fx: float, fy: float) -> float:
+def _by_rows(parts: Parts, fx: float, fy: float) -> float:
     """The norm of fx x Q - fy y R for centred rows, with the best rotations Q, R. Precise for nearly equal spaces."""
-    (x, y), (mx, my) = found.rows, found.means()
-    u, _, vt = np.linalg.svd(found.whole.xy)
+    (x, y), (mx, my) = parts.rows, parts.means()
+    u, _, vt = np.linalg.svd(parts.whole.xy)
     width = max(len(u), len(vt))
     total = 0.0
     for block in row_blocks(len(x), width, x, y):
@@ -156,9 +156,9 @@ def aligned_cosine(x: np.ndarray, y: np.ndarray, *, seed: int = 0, workspace: Wo
 
     x: (n, dx) and y: (n, dy) floats, not centred. A zero row has cosine 0 with everything.
     """
-    found = covariances(x, y, raw, workspace=workspace)
-    x, y = found.rows
-    rows = _aligned(x, y, found.whole.xy)
+    parts = covariances(x, y, raw, workspace=workspace)
+    x, y = parts.rows
+    rows = _aligned(x, y, parts.whole.xy)
     level = UNKNOWN
     if workspace.intervals:
 
@@ -192,9 +192,9 @@ def eigenspace_overlap(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = U
 
     Raises NotApplicable when there are no more items than dims, or when a space lies too far from the origin.
     """
-    found = covariances(x, y, raw, rotate=False, workspace=workspace)
-    _refuse_far(found)
-    a, b = found.scaled_axes(0), found.scaled_axes(1)
+    parts = covariances(x, y, raw, rotate=False, workspace=workspace)
+    _refuse_far(parts)
+    a, b = parts.scaled_axes(0), parts.scaled_axes(1)
     ranks = len(a.sizes), len(b.sizes)
     if max(ranks) >= len(x):
         raise NotApplicable(f"{len(x)} items are not more than {max(ranks)} dims: the columns span everything")
@@ -204,17 +204,17 @@ def eigenspace_overlap(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = U
         shared = np.linalg.solve(inner.xx, inner.xy) @ np.linalg.solve(inner.yy, inner.xy.T)
         return float(np.clip(np.trace(shared) / max(ranks), 0, 1))
 
-    sums = found.moments.sums + found.moments.n * found.moments.shift
+    sums = parts.moments.sums + parts.moments.n * parts.moments.shift
     ones = [
-        float(np.square(sums[found.moments.part(i)] @ side.to / np.sqrt(side.sizes)).sum()) for i, side in enumerate((a, b))
+        float(np.square(sums[parts.moments.part(i)] @ side.to / np.sqrt(side.sizes)).sum()) for i, side in enumerate((a, b))
     ]
     convention = f"columns not centred, scaled to length 1, ranks cut by eigenvalues{cut_note(a, b)}"
     expected = _expected_overlap(len(x), *ranks, *ones) / max(ranks)
-    return Score(value(found.whole), expected, convention, jackknife=found.jackknife(value))
+    return Score(value(parts.whole), expected, convention, jackknife=parts.jackknife(value))
 
 
-def _refuse_far(found: Parts) -> None:
-    m = found.moments
+def _refuse_far(parts: Parts) -> None:
+    m = parts.moments
     means, spreads = m.n * np.square(m.shift + m.sums / m.n), np.diag(m.products) - np.square(m.sums) / m.n
     for side, name in enumerate(("first", "second")):
         if means[m.part(side)].sum() > FAR * spreads[m.part(side)].sum() > 0:

@@ -48,8 +48,8 @@ def concentricity_difference(x: np.ndarray, y: np.ndarray) -> Score:
     rows = []
     for side in map(scalable, (x, y)):
         centre = unit_rows(column_mean(side, np.arange(len(side)))[None])[0]
-        found = [unit_rows(np.asarray(side[block], np.float64)) @ centre for block in row_blocks(*side.shape, side)]
-        rows.append(np.concatenate(found).clip(-1, 1))
+        cosines = [unit_rows(np.asarray(side[block], np.float64)) @ centre for block in row_blocks(*side.shape, side)]
+        rows.append(np.concatenate(cosines).clip(-1, 1))
     return _difference([float(r.mean()) for r in rows], "mean cosine with the mean row")
 
 
@@ -87,7 +87,7 @@ def intrinsic_dimension_difference(x: np.ndarray, y: np.ndarray, *, workspace: W
     """Difference of the intrinsic dimensions, estimated from the two nearest neighbours.
 
     x: (n, dx) and y: (n, dy) floats. The dimension is 1 / mean log(r2 / r1) over rows, where r1 and r2 are the Euclidean
-    distances to the two nearest other rows. Of rows that are equal, the first alone counts, as the authors do it.
+    distances to the two nearest other rows. Of equal rows, only the first counts, as in the authors' code.
 
     Raises NotApplicable for fewer than 3 items, or when fewer than 3 rows are left.
     """
@@ -95,13 +95,13 @@ def intrinsic_dimension_difference(x: np.ndarray, y: np.ndarray, *, workspace: W
         raise NotApplicable(f"{len(x)} items are too few")
     rows = []
     for name, side in (("first", x), ("second", y)):
-        found = log_ratios(side, workspace)
-        if not np.nansum(found) > 0 or np.isfinite(found).sum() < 3:
+        ratios = log_ratios(side, workspace)
+        if not np.nansum(ratios) > 0 or np.isfinite(ratios).sum() < 3:
             raise NotApplicable(f"the {name} space has too few rows that differ")
-        rows.append(found)
+        rows.append(ratios)
     copies = " and ".join(str(int(np.isnan(r).sum())) for r in rows)
-    said = f", {copies} copies of rows left out" if any(np.isnan(r).any() for r in rows) else ""
-    return _difference([float(1 / np.nanmean(r)) for r in rows], f"TwoNN dimension, Euclidean{said}")
+    left_out = f", {copies} copies of rows left out" if any(np.isnan(r).any() for r in rows) else ""
+    return _difference([float(1 / np.nanmean(r)) for r in rows], f"TwoNN dimension, Euclidean{left_out}")
 
 
 def log_ratios(x: np.ndarray, workspace: Workspace = UNSHARED) -> np.ndarray:

@@ -61,9 +61,9 @@ def nearest(
     depth = k + bool(exclude_self)
     if workspace.neighbours:
         depth = min(max(depth, workspace.neighbours + 1), len(base))  # one more, because a task may exclude the query's own row
-    found = _search(queries, base, depth, by, index, rows, workspace)
+    lists = _search(queries, base, depth, by, index, rows, workspace)
     own = np.arange(len(queries)) if rows is None else rows
-    return _first(found, k, own if exclude_self else None)
+    return _first(lists, k, own if exclude_self else None)
 
 
 def _search(
@@ -89,10 +89,10 @@ def _new_search(
     if whole and (cached := workspace.space_array(base, what, (len(base), depth), np.int64)) is not None:
         return Found(np.where(cached < 0, ~cached, cached), cached < 0)
     chosen = queries if rows is None else take(queries, rows)
-    found = find(index, frame_of(by, queries, base), chosen, base, depth, own, workspace.device)
+    lists = find(index, frame_of(by, queries, base), chosen, base, depth, own, workspace.device)
     if whole:
-        workspace.put_space_array(base, what, np.where(found.equal, ~found.rows, found.rows))
-    return found
+        workspace.put_space_array(base, what, np.where(lists.equal, ~lists.rows, lists.rows))
+    return lists
 
 
 def _permuted(queries: np.ndarray, base: np.ndarray, depth: int, by: By, index: Index, workspace: Workspace) -> Found | None:
@@ -100,11 +100,11 @@ def _permuted(queries: np.ndarray, base: np.ndarray, depth: int, by: By, index: 
     (q, order), (b, numbers) = workspace.origin(queries), workspace.origin(base)
     if workspace.outer is None or (order is None and numbers is None):
         return None
-    found = _search(q, b, depth, by, index, None, workspace.outer)
-    if found.equal.any():
+    lists = _search(q, b, depth, by, index, None, workspace.outer)
+    if lists.equal.any():
         return None
-    rows = found.rows if numbers is None else np.argsort(numbers)[found.rows]
-    return replace(found, rows=rows if order is None else rows[order])
+    rows = lists.rows if numbers is None else np.argsort(numbers)[lists.rows]
+    return replace(lists, rows=rows if order is None else rows[order])
 
 
 def _within_sample(queries: np.ndarray, base: np.ndarray, depth: int, by: By, workspace: Workspace) -> Found | None:
@@ -116,34 +116,34 @@ def _within_sample(queries: np.ndarray, base: np.ndarray, depth: int, by: By, wo
     if q is None or b is None:
         return None
     reach = min(len(b.whole), 1 << (SAMPLED * depth + SPARE - 1).bit_length())
-    found = _search(q.whole, b.whole, reach, by, "exact", None, b.workspace)
+    lists = _search(q.whole, b.whole, reach, by, "exact", None, b.workspace)
     place = np.full(len(b.whole), -1)
     place[b.rows] = np.arange(len(b.rows))
-    rows, wanted = place[found.rows[q.rows]], min(depth + 1, len(b.rows))
+    rows, wanted = place[lists.rows[q.rows]], min(depth + 1, len(b.rows))
     kept = rows >= 0
     count = np.cumsum(kept, 1, np.int16)
     if (count[:, -1] < wanted).any():
         return None
     kept &= count <= wanted
     equal = np.zeros((len(rows), wanted), bool)
-    if found.equal.any():
-        apart = np.cumsum(~found.equal[q.rows], 1) - ~found.equal[q.rows]  # places with the same number are equally near
+    if lists.equal.any():
+        apart = np.cumsum(~lists.equal[q.rows], 1) - ~lists.equal[q.rows]  # places with the same number are equally near
         near = apart[kept].reshape(-1, wanted)
         equal[:, :-1] = near[:, 1:] == near[:, :-1]
     return Found(rows[kept].reshape(-1, wanted)[:, :depth], equal[:, :depth])
 
 
-def _first(found: Found, k: int, own: np.ndarray | None) -> Neighbors:
+def _first(lists: Found, k: int, own: np.ndarray | None) -> Neighbors:
     """The first k places, after removing the row own[i] from the result of query i."""
     if own is None:
-        return Neighbors(found.rows[:, :k], int(found.equal[:, k - 1].sum()), found.index, found.recall)
-    mine = found.rows[:, : k + 1] == own[:, None]
+        return Neighbors(lists.rows[:, :k], int(lists.equal[:, k - 1].sum()), lists.index, lists.recall)
+    mine = lists.rows[:, : k + 1] == own[:, None]
     at = np.where(mine.any(1), mine.argmax(1), k + 1)[:, None]
     places = np.arange(k) + (np.arange(k) >= at)
-    after = found.equal[:, k]  # whether places k and k + 1, counted from 0, are equally near
-    before = found.equal[:, k - 1]
+    after = lists.equal[:, k]  # whether places k and k + 1, counted from 0, are equally near
+    before = lists.equal[:, k - 1]
     tied = np.where(at[:, 0] < k, after, before & (after | (at[:, 0] > k)))
-    return Neighbors(np.take_along_axis(found.rows, places, 1), int(tied.sum()), found.index, found.recall)
+    return Neighbors(np.take_along_axis(lists.rows, places, 1), int(tied.sum()), lists.index, lists.recall)
 
 
 def overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -57,8 +57,8 @@ def find(
         approximate = _look(built, frame, sampled, base, depth, reach).rows
         recall = _recall(approximate, wanted, None if own is None else own[sample])
         if recall >= TARGET_RECALL:
-            found = _look(built, frame, queries, base, depth, reach)
-            return Found(found.rows, found.equal, index, recall)
+            looked_up = _look(built, frame, queries, base, depth, reach)
+            return Found(looked_up.rows, looked_up.equal, index, recall)
     del built
     exact = ordered(frame, queries, base, depth)
     return Found(exact.rows, exact.equal)
@@ -120,18 +120,18 @@ def _look(index: Any, frame: Frame, queries: np.ndarray, base: np.ndarray, depth
     for part in slices(len(queries), QUERIES, queries):
         close, rows = index.search(frame.single(frame.double(queries[part])), min(depth + 1, len(base)))
         near, rows = descending(np.where(rows < 0, -np.inf, sign * close), rows)
-        found, _ = place(frame, queries, base, depth, known(frame, queries, part, near, rows, reach))
-        few = np.flatnonzero(found.rows[:, -1] < 0)
+        ordered_lists, _ = place(frame, queries, base, depth, known(frame, queries, part, near, rows, reach))
+        few = np.flatnonzero(ordered_lists.rows[:, -1] < 0)
         if len(few):
             exact = ordered(frame, pick(queries[part], few), base, depth)
-            found.rows[few], found.equal[few] = exact.rows, exact.equal
-        out.rows[part], out.equal[part] = found.rows, found.equal
+            ordered_lists.rows[few], ordered_lists.equal[few] = exact.rows, exact.equal
+        out.rows[part], out.equal[part] = ordered_lists.rows, ordered_lists.equal
     return out
 
 
-def _recall(found: np.ndarray, wanted: np.ndarray, own: np.ndarray | None) -> float:
+def _recall(lists: np.ndarray, wanted: np.ndarray, own: np.ndarray | None) -> float:
     """The share of the rows `wanted` (q, depth) that were found, the queries' own rows aside."""
     if own is not None:
         wanted = np.where(wanted == own[:, None], -1, wanted)
-    hits = (wanted[:, :, None] == found[:, None, :]).any(2) & (wanted >= 0)
+    hits = (wanted[:, :, None] == lists[:, None, :]).any(2) & (wanted >= 0)
     return float(hits.sum() / max(1, (wanted >= 0).sum()))

@@ -26,7 +26,7 @@ def centroids(x: np.ndarray, c: int, rng: np.random.Generator, iterations: int =
     most = max(c, min(ROWS_PER_CENTROID * c, BYTES // (4 * x.shape[1])))
     rows = np.arange(len(x)) if len(x) <= most else np.sort(rng.choice(len(x), most, replace=False))
     some = np.ascontiguousarray(pick(x, rows), np.float32)
-    found = some[rng.choice(len(some), c, replace=False)]
+    centres = some[rng.choice(len(some), c, replace=False)]
     with threadpool_limits(1, "blas"):  # with several threads, rounding would depend on their number
         for done in range(0, iterations, ROUNDS):
             check()
@@ -38,9 +38,9 @@ def centroids(x: np.ndarray, c: int, rng: np.random.Generator, iterations: int =
                 max_points_per_centroid=len(some),
                 seed=int(rng.integers(1 << 30)),
             )
-            trained.train(some, init_centroids=found)
-            found = np.asarray(trained.centroids)
-    return found
+            trained.train(some, init_centroids=centres)
+            centres = np.asarray(trained.centroids)
+    return centres
 
 
 def medoids(x: np.ndarray, centres: np.ndarray) -> np.ndarray:

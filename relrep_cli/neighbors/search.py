@@ -52,10 +52,10 @@ def ordered(
     """Find the `depth` nearest rows of base (n, d) to each query (q, d), the query's own row included."""
     out = Ordered(np.empty((len(queries), depth), np.int64), np.empty((len(queries), depth), bool))
     unsure = [np.empty(0, np.int64)]
-    for found in candidates(frame, queries, base, min(depth + extra, len(base)), device):
-        placed, undecided = place(frame, queries, base, depth, found)
-        out.rows[found.part], out.equal[found.part] = placed.rows, placed.equal
-        unsure.append(undecided + found.part.start)
+    for lists in candidates(frame, queries, base, min(depth + extra, len(base)), device):
+        placed, undecided = place(frame, queries, base, depth, lists)
+        out.rows[lists.part], out.equal[lists.part] = placed.rows, placed.equal
+        unsure.append(undecided + lists.part.start)
     left = np.concatenate(unsure)
     for part in slices(len(left), _query_rows(base)):
         _fill(out, left[part], search_wider(frame, pick(queries, left[part]), base, depth, extra))
@@ -74,28 +74,28 @@ def search_wider(frame: Frame, queries: np.ndarray, base: np.ndarray, depth: int
     return out
 
 
-def _fill(out: Ordered, at: np.ndarray, found: Ordered) -> None:
-    out.rows[at], out.equal[at] = found.rows, found.equal
+def _fill(out: Ordered, at: np.ndarray, lists: Ordered) -> None:
+    out.rows[at], out.equal[at] = lists.rows, lists.equal
 
 
-def place(frame: Frame, queries: np.ndarray, base: np.ndarray, depth: int, found: Candidates) -> tuple[Ordered, np.ndarray]:
+def place(frame: Frame, queries: np.ndarray, base: np.ndarray, depth: int, lists: Candidates) -> tuple[Ordered, np.ndarray]:
     """The first `depth` places of the candidates, and which queries (u,) their candidates cannot decide."""
-    near, slack = found.near, found.slack[:, None]
+    near, slack = lists.near, lists.slack[:, None]
     with np.errstate(invalid="ignore"):  # two empty places
         close = near[:, :-1] - near[:, 1:] <= 2 * slack
     chain = np.concatenate([np.zeros((len(near), 1), np.int32), np.cumsum(~close, 1, np.int32)], 1)
     last = chain[:, depth - 1 : depth]  # places of one chain may have to change; of the chains, the order is known
     linked = np.pad(close, ((0, 0), (0, 1))) | np.pad(close, ((0, 0), (1, 0)))
-    linked &= (chain <= last) & (found.rows >= 0)
-    exact, rows = np.zeros(near.shape), found.rows
+    linked &= (chain <= last) & (lists.rows >= 0)
+    exact, rows = np.zeros(near.shape), lists.rows
     i, j = np.nonzero(linked)
     mixed, which = np.unique(i, return_inverse=True)
-    exact[i, j] = frame.pairs(frame.double(pick(queries[found.part], mixed)), base, which, rows[i, j])
+    exact[i, j] = frame.pairs(frame.double(pick(queries[lists.part], mixed)), base, which, rows[i, j])
     rows, exact, linked = _sorted(rows, exact, linked, chain, mixed)
     same = close & linked[:, :-1] & linked[:, 1:] & (exact[:, :-1] == exact[:, 1:])
     same = np.pad(same, ((0, 0), (0, 1)))[:, :depth]
     open_end = (chain[:, -1] == last[:, 0]) & (near.shape[1] < len(base))
-    undecided = np.flatnonzero(open_end & (exact[:, depth - 1] <= found.bound) | (rows[:, depth - 1] < 0))
+    undecided = np.flatnonzero(open_end & (exact[:, depth - 1] <= lists.bound) | (rows[:, depth - 1] < 0))
     return Ordered(rows[:, :depth], same), undecided
 
 

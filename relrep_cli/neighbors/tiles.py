@@ -107,8 +107,8 @@ def _singles(frame: Frame, x: np.ndarray) -> Singles:
     out = Singles(rows, np.empty(len(x), np.float32))
 
     def convert(part: slice) -> None:
-        found = _single(frame, x[part])
-        out.rows[part], out.half[part] = found.rows, found.half
+        single = _single(frame, x[part])
+        out.rows[part], out.half[part] = single.rows, single.half
         release(x, part)
 
     run_all(convert, slices(len(x), max(16, CACHED // (2 * x.shape[1]))))

@@ -45,7 +45,7 @@ def drawn(draw: Callable[[np.random.Generator], float], best: float, seed: int, 
 
 
 def chance(
-    found: Parts,
+    parts: Parts,
     value: Callable[[Covariances], float],
     best: float,
     *,
@@ -57,12 +57,12 @@ def chance(
     Rows are paired at random. Where a cross product of many rows would cost too much, the rows of one space are rotated at
     random instead: sums over so many rows are nearly normal. units: (dx,) and (dy,) by which columns are multiplied.
     """
-    if not found.workspace.intervals:
+    if not parts.workspace.intervals:
         return UNKNOWN
-    c = found.whole if units is None else found.whole.within(*map(np.diag, units))
+    c = parts.whole if units is None else parts.whole.within(*map(np.diag, units))
     dims = c.xy.shape
     with one_thread(sum(dims)):
-        draw = _pairing(found, units) if found.n * dims[0] * dims[1] <= PAIRED else _rotation(c)
+        draw = _pairing(parts, units) if parts.n * dims[0] * dims[1] <= PAIRED else _rotation(c)
         least = int(np.clip(WORK // (dims[0] * dims[1]), 4, LEAST))
         return drawn(lambda rng: value(Covariances(c.n, c.xx, c.yy, draw(rng))), best, seed, least)
 
@@ -70,14 +70,14 @@ def chance(
 Draw = Callable[[np.random.Generator], np.ndarray]
 
 
-def _pairing(found: Parts, units: tuple[np.ndarray, np.ndarray] | None) -> Draw:
+def _pairing(parts: Parts, units: tuple[np.ndarray, np.ndarray] | None) -> Draw:
     """A function that returns xy (dx, dy) with the rows of y in random order."""
 
-    x, y = found.rows
-    means = found.means()
+    x, y = parts.rows
+    means = parts.means()
 
     def draw(rng: np.random.Generator) -> np.ndarray:
-        xy = cross(x, y, *means, rng.permutation(found.n))
+        xy = cross(x, y, *means, rng.permutation(parts.n))
         return xy if units is None else units[0][:, None] * xy * units[1]
 
     return draw

@@ -110,8 +110,8 @@ class Parts:
 
         def compute() -> Basis:
             lengths = self.lengths()[side] if narrow is None or narrow.lengths is None else np.ones(len(self._own(side)))
-            found = _scaled_axes(self._own(side), lengths)
-            return found if narrow is None else found.before(narrow)
+            axes = _scaled_axes(self._own(side), lengths)
+            return axes if narrow is None else axes.before(narrow)
 
         return self.of_side("scaled axes", side, compute)
 
@@ -125,8 +125,8 @@ class Parts:
         """
         m, spreads = self.moments, np.concatenate([np.diag(self.whole.xx), np.diag(self.whole.yy)])
         squares = m.n * np.square(m.shift + m.sums / m.n)
-        found = np.sqrt(np.where(spreads > CONSTANT * squares, spreads, np.inf))
-        return found[: m.dx], found[m.dx :]
+        roots = np.sqrt(np.where(spreads > CONSTANT * squares, spreads, np.inf))
+        return roots[: m.dx], roots[m.dx :]
 
     def jackknife(self, value: Callable[[Covariances], float]) -> np.ndarray | None:
         """Return the values (g,) without each part; None when not wanted, with too few parts, or with an undefined value."""
@@ -166,9 +166,9 @@ def covariances(
     rows, narrows = [], []
     for side, power, scaled in zip((x, y), powers, units, strict=True):
         ranged = in_range(side, power, workspace)
-        found = narrow(ranged, kind is centred, scaled, workspace) if rotate else None
-        rows.append(ranged if found is None else found.rows)
-        narrows.append(found)
+        narrowed = narrow(ranged, kind is centred, scaled, workspace) if rotate else None
+        rows.append(ranged if narrowed is None else narrowed.rows)
+        narrows.append(narrowed)
     left, right = rows
     parts = grouped_moments(left, right, workspace=workspace) if workspace.intervals else _whole(left, right, workspace)
     m = total(parts)

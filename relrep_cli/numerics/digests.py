@@ -25,7 +25,8 @@ def _terminated(ids: np.ndarray) -> bytes:
 
 class _Pieces:
     """A fast hash with the methods of hashlib's: the SHA-256 of the CRC-32 of every piece. It finds damage and edits in
-    place at the speed of memory, where SHA-256 of everything costs a quarter of a comparison; it proves nothing to an enemy.
+    place at the speed of memory, where SHA-256 of everything costs a quarter of a comparison; it does not protect against an
+    attacker.
     """
 
     name = "crc32"

@@ -231,17 +231,17 @@ def farthest(x: np.ndarray, first: int, m: int) -> np.ndarray:
     step = _compiled("recede", x.dtype) or _recede
     size = -(-len(x) // thread_count())
     parts = [slice(start, start + size) for start in range(0, len(x), size)]
-    nearest, found = np.full(len(x), np.inf, x.dtype), np.empty(m, np.int64)
+    nearest, picked = np.full(len(x), np.inf, x.dtype), np.empty(m, np.int64)
     with ThreadPoolExecutor(len(parts)) as pool:
         for place in range(m):
             check()
-            found[place] = first
+            picked[place] = first
             nearest[first] = -1  # nearer than any, so never again
             pick = np.ascontiguousarray(x[[first]])
             running = [pool.submit(step, x[part], pick, nearest[part]) for part in parts]
             rows = [part.start + run.result() for part, run in zip(parts, running, strict=True)]
             first = max(rows, key=lambda row: (nearest[row], -row))
-    return found
+    return picked
 
 
 def _recede(x: np.ndarray, pick: np.ndarray, nearest: np.ndarray) -> int:

@@ -83,18 +83,18 @@ def moments(x: np.ndarray, y: np.ndarray, groups: int = 1, *, workspace: Workspa
     """
     groups = min(groups, len(x))
     if workspace.spread is not None or workspace.piece is not None:
-        found = _in_pieces(x, y, groups, workspace)
-        if found is not None:
-            return found
+        per_group = _in_pieces(x, y, groups, workspace)
+        if per_group is not None:
+            return per_group
     shift = [side[:FIRST].mean(0, dtype=np.float64) for side in (x, y)]
     own = [_known(side, groups, workspace) for side in (x, y)]
     if groups > 1 and len(x) * (x.shape[1] + y.shape[1]) ** 2 < LIGHT:
-        found = _of_few_rows(x, y, shift, groups)
+        per_group = _of_few_rows(x, y, shift, groups)
     else:
-        found = _in_blocks(x, y, shift, groups, [known is None for known in own])
+        per_group = _in_blocks(x, y, shift, groups, [known is None for known in own])
     for side, (space, known) in enumerate(zip((x, y), own, strict=True)):
-        _settle(found, side, space, known, workspace)
-    return found
+        _settle(per_group, side, space, known, workspace)
+    return per_group
 
 
 def _in_pieces(x: np.ndarray, y: np.ndarray, groups: int, workspace: Workspace) -> list[Moments] | None:
@@ -113,11 +113,11 @@ def _in_pieces(x: np.ndarray, y: np.ndarray, groups: int, workspace: Workspace) 
         return None
     lanes = _lanes(x, y, groups)
     parts = row_ranges(lanes, len(x) * float(d) ** 2 / lanes)
-    found = [m for some in workspace.spread("moments", name, parts) for m in some]
-    found = found if groups > 1 else [total(found)]
+    sums = [m for some in workspace.spread("moments", name, parts) for m in some]
+    sums = sums if groups > 1 else [total(sums)]
     for side, space in enumerate((x, y)):
-        _settle(found, side, space, None, workspace)
-    return found
+        _settle(sums, side, space, None, workspace)
+    return sums
 
 
 def _lanes(x: np.ndarray, y: np.ndarray, groups: int) -> int:
@@ -127,8 +127,8 @@ def _lanes(x: np.ndarray, y: np.ndarray, groups: int) -> int:
 
 def _in_blocks(x: np.ndarray, y: np.ndarray, shift: list[np.ndarray], groups: int, wanted: list[bool]) -> list[Moments]:
     """The moments of each group, block by block. wanted: for each side, whether to add what depends on it alone."""
-    found = _lanes_in_blocks(x, y, shift, groups, wanted, range(_lanes(x, y, groups)))
-    return found if groups > 1 else [total(found)]
+    sums = _lanes_in_blocks(x, y, shift, groups, wanted, range(_lanes(x, y, groups)))
+    return sums if groups > 1 else [total(sums)]
 
 
 def _lanes_in_blocks(
@@ -137,7 +137,7 @@ def _lanes_in_blocks(
     """The partial sums `some`."""
     rows = block_rows(2 * max(x.shape[1], y.shape[1]))
     lanes = _lanes(x, y, groups)
-    found = [_nothing(x.shape[1], np.concatenate(shift)) for _ in range(lanes)]
+    sums = [_nothing(x.shape[1], np.concatenate(shift)) for _ in range(lanes)]
 
     own = local()
 
@@ -147,14 +147,14 @@ def _lanes_in_blocks(
             own.rooms = [np.empty((rows, side.shape[1])) for side in (x, y)]
         parts = [_shifted(side[some], *to) for side, *to in zip((x, y), shift, own.rooms, strict=True)]
         if len(parts[0]):
-            found[lane] = _with_rows(found[lane], parts, wanted)
+            sums[lane] = _with_rows(sums[lane], parts, wanted)
 
     piece = max(1, rows // 2)  # so that two threads take the memory of one block
     for block in slices(len(x), rows if groups > 1 else piece * lanes, x, y):
         pieces = list(enumerate(_interleaved(block, lanes) if groups > 1 else _consecutive(block, piece)))
         mine = pieces[some.start : some.stop]
-        run_all(add, mine, light=(block.stop - block.start) * len(found[0].shift) ** 2 < LIGHT)
-    return [found[lane] for lane in some]
+        run_all(add, mine, light=(block.stop - block.start) * len(sums[0].shift) ** 2 < LIGHT)
+    return [sums[lane] for lane in some]
 
 
 def _of_few_rows(x: np.ndarray, y: np.ndarray, shift: list[np.ndarray], groups: int) -> list[Moments]:
@@ -246,12 +246,12 @@ def _fill(m: Moments, side: int, own: np.ndarray) -> None:
     m.norms[side], m.norm_products[side, side] = own[d + 2, 0], own[d + 3, 0]
 
 
-def _settle(found: list[Moments], side: int, x: np.ndarray, known: np.ndarray | None, workspace: Workspace) -> None:
+def _settle(sums: list[Moments], side: int, x: np.ndarray, known: np.ndarray | None, workspace: Workspace) -> None:
     """Fill in what is known of one side, or keep it. For side 1, also fill the transposed cross products."""
-    part = found[0].part(side)
+    part = sums[0].part(side)
     if known is None:
-        workspace.put_space_array(x, ("own moments", len(found)), np.stack([_own(m, side) for m in found]))
-    for g, m in enumerate(found):
+        workspace.put_space_array(x, ("own moments", len(sums)), np.stack([_own(m, side) for m in sums]))
+    for g, m in enumerate(sums):
         if known is not None:
             _fill(m, side, known[g])
         if side:

@@ -25,8 +25,8 @@ def exponent(x: np.ndarray, workspace: Workspace = UNSHARED) -> int:
 
     def compute() -> int:
         peak = max((float(np.abs(x[block]).max(initial=0)) for block in row_blocks(*x.shape, x)), default=0.0)
-        found = frexp(peak)[1] if np.isfinite(peak) else 0
-        return found if abs(found) > EXTREME else 0
+        power = frexp(peak)[1] if np.isfinite(peak) else 0
+        return power if abs(power) > EXTREME else 0
 
     return workspace.fact("exponent", workspace.origin(x)[0], compute)
 
@@ -43,8 +43,8 @@ def in_range(x: np.ndarray, power: int, workspace: Workspace = UNSHARED) -> np.n
             out[block] = np.ldexp(np.asarray(space[block], np.float64), -power)
         return out
 
-    found = workspace.once("in range", (space, power), compute)
-    return found if order is None else pick(found, order)
+    scaled = workspace.once("in range", (space, power), compute)
+    return scaled if order is None else pick(scaled, order)
 
 
 def common_powers(x: np.ndarray, y: np.ndarray, workspace: Workspace = UNSHARED) -> tuple[int, int]:
@@ -81,8 +81,8 @@ def narrow(x: np.ndarray, centred: bool, units: bool, workspace: Workspace = UNS
     if x.shape[1] <= len(x):
         return None
     space, order = workspace.origin(x)
-    found = workspace.once("narrow", (space, centred, units), lambda: _narrow(space, centred, units))
-    return found if order is None else Narrow(found.rows[order], found.turn, found.lengths)
+    narrowed = workspace.once("narrow", (space, centred, units), lambda: _narrow(space, centred, units))
+    return narrowed if order is None else Narrow(narrowed.rows[order], narrowed.turn, narrowed.lengths)
 
 
 def _narrow(x: np.ndarray, centred: bool, units: bool) -> Narrow:

@@ -88,10 +88,10 @@ def _solved(gains: np.ndarray, allowed: np.ndarray, share: float) -> tuple[np.nd
     sums = csr_array((np.ones(2 * len(i)), (np.r_[i, p + j], np.r_[each, each])), shape=(p + q, len(i)))
     masses = np.r_[np.full(p, float(q)), np.full(q, float(p))]  # in units of 1 / (p q)
     total = np.ones((1, len(i)))
-    found = linprog(-gains[i, j], A_ub=sums, b_ub=masses, A_eq=total, b_eq=[share * p * q], method="highs-ds")
-    if found.x is None:
-        raise NotApplicable(f"no best matching was found: {found.message}")
-    prices, all_pay = found.ineqlin.marginals, found.eqlin.marginals[0]
+    solution = linprog(-gains[i, j], A_ub=sums, b_ub=masses, A_eq=total, b_eq=[share * p * q], method="highs-ds")
+    if solution.x is None:
+        raise NotApplicable(f"no best matching was found: {solution.message}")
+    prices, all_pay = solution.ineqlin.marginals, solution.eqlin.marginals[0]
     plan = np.zeros((p, q))
-    plan[i, j] = found.x / (p * q)
+    plan[i, j] = solution.x / (p * q)
     return plan, np.asarray(gains + prices[:p, None] + prices[None, p:] + all_pay)

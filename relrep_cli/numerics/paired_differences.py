@@ -51,8 +51,8 @@ def paired_difference(a: Estimate, b: Estimate, *, seed: int = 0, factor: float 
     p is two-sided: it is 0.05 where the interval ends at 0.
 
     >>> a, b = (Estimate(rows.mean(), 40, rows) for rows in (np.zeros(40), np.repeat([0.0, 1.0], 20)))
-    >>> found = paired_difference(a, b)
-    >>> float(found.value), round(found.low, 3), round(found.high, 3), found.method
+    >>> difference = paired_difference(a, b)
+    >>> float(difference.value), round(difference.low, 3), round(difference.high, 3), difference.method
     (0.5, 0.318, 0.634, 'paired proportions')
     """
     value = b.value - a.value

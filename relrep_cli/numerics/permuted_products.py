@@ -42,8 +42,8 @@ class Batch:
         if known is None or known[0] != start or not all(map(np.array_equal, known[1], means)):
             orders = [self.order_of(other) for other in range(start, min(start + size, self.numbers.stop))]
             known = self._kept[name] = start, means, _products(x, y, means, orders), (x, y)  # which keeps their identity
-        found: np.ndarray = known[2][:, number - start]
-        return np.ascontiguousarray(found)
+        product: np.ndarray = known[2][:, number - start]
+        return np.ascontiguousarray(product)
 
 
 def _products(x: np.ndarray, y: np.ndarray, means: tuple[Any, Any], orders: list[np.ndarray]) -> np.ndarray:

@@ -138,15 +138,15 @@ def gaussian(x: np.ndarray) -> tuple[Measure, float]:
     unit = 2.0 ** min(-frexp(peak)[1], 1000)  # a power of two, so that squares neither over- nor underflow
     narrow = x.dtype.itemsize < 8 and len(x) > DOUBLE_ROWS
     rows = _Centred.of(x, origin, unit, np.float32 if narrow else np.float64)
-    some, width, found = rows.median()
+    some, width, median = rows.median()
     if narrow and not 2 * rows.halves.max() <= FAR_OUT * width**2:
         rows = _Centred.of(x, origin, unit, np.float64)
-        some, width, found = rows.median()
+        some, width, median = rows.median()
     if not 0 < width < np.inf:
         raise NotApplicable("the median distance is 0")
 
     def measure(i: np.ndarray, j: np.ndarray) -> np.ndarray:
-        out = found[i][:, j] if some == len(x) else rows.closeness(i, j)
+        out = median[i][:, j] if some == len(x) else rows.closeness(i, j)
         out /= width**2
         return np.exp(out, out=out).astype(np.float64, copy=False)
 
@@ -183,9 +183,9 @@ class _Centred:
     def median(self) -> tuple[int, float, np.ndarray]:
         """Return the number r of evenly spaced rows used, the median of their distances, and their closeness (r, r)."""
         rows = np.arange(0, len(self.rows), -(-len(self.rows) // WIDTH_ROWS))
-        found = self.closeness(rows, rows)
-        apart = np.concatenate([row[at:] for at, row in enumerate(found, 1)])
-        return len(rows), float(np.sqrt(-2 * _middle(apart).astype(np.float64)).mean()), found
+        distances = self.closeness(rows, rows)
+        apart = np.concatenate([row[at:] for at, row in enumerate(distances, 1)])
+        return len(rows), float(np.sqrt(-2 * _middle(apart).astype(np.float64)).mean()), distances
 
 
 def _middle(values: np.ndarray) -> np.ndarray:
@@ -254,12 +254,12 @@ def pair_sums(n: int, first: Measure, second: Measure) -> PairSums:
         products = [tile.products(*both) for both in ((a, a), (b, b), (a, b))]
         return tile, np.stack([*(np.add.reduceat(v, tile.at) for v in of_i), *products]), of_i, of_j
 
-    for tile, found, of_i, of_j in in_order(sums, tiles(n)):
-        totals[:, tile.g[:, None], tile.h] += found
+    for tile, total, of_i, of_j in in_order(sums, tiles(n)):
+        totals[:, tile.g[:, None], tile.h] += total
         for side, v in enumerate(of_i):
             rows[side, tile.i[:, None], tile.h] += v
         if not tile.same:
-            totals[:, tile.h[:, None], tile.g] += found.transpose(0, 2, 1)
+            totals[:, tile.h[:, None], tile.g] += total.transpose(0, 2, 1)
             for side, v in enumerate(of_j):
                 rows[side, tile.j[:, None], tile.g] += v
     return PairSums(n, totals, rows)

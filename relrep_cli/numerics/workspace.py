@@ -248,11 +248,11 @@ class Workspace:
     def once(self, what: str, values: tuple[Any, ...], compute: Callable[[], T]) -> T:
         """Return the result of the function `what` of `values`: the one that is kept, or else compute and keep it."""
         key = self.key(what, *values)
-        found = self.get(key, self)  # self: no result is the workspace itself
-        if found is self:
-            found = compute()
-            self.put(key, found)
-        return found
+        result = self.get(key, self)  # self: no result is the workspace itself
+        if result is self:
+            result = compute()
+            self.put(key, result)
+        return result
 
     def fact(self, what: str, x: np.ndarray, compute: Callable[[], T]) -> T:
         """Return a number or None that depends on x alone, computed once in the run where x is registered, else for a pair."""

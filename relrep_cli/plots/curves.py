@@ -12,7 +12,7 @@ from relrep_cli.plots.drawing import CLASSES, INK, drawing, saved, wrapped
 DASHES = ("-", "--", ":", "-.")
 
 
-def curves(found: Mapping[str, np.ndarray], title: str, note: str, target: str) -> bytes:
+def curves(series: Mapping[str, np.ndarray], title: str, note: str, target: str) -> bytes:
     """ROC curves by name, (points, 2 or more) false and true positive rates each, with the line of chance."""
     from matplotlib.figure import Figure
 
@@ -20,7 +20,7 @@ def curves(found: Mapping[str, np.ndarray], title: str, note: str, target: str) 
         figure = Figure(figsize=(4.8, 4.9), layout="constrained")
         axes = figure.add_subplot()
         axes.plot([0, 1], [0, 1], color=INK, lw=0.8, ls=(0, (1, 3)), label="chance")
-        for number, (name, points) in enumerate(found.items()):
+        for number, (name, points) in enumerate(series.items()):
             colour, dash = CLASSES[number % len(CLASSES)], DASHES[number // len(CLASSES) % len(DASHES)]
             axes.plot(points[:, 0], points[:, 1], color=colour, ls=dash, lw=1.6, label=printable(name, 60), clip_on=False)
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="false positive rate", ylabel="true positive rate")

@@ -17,24 +17,24 @@ WIDE = 3  # panels beside each other
 UPRIGHT = 11  # letters of a name that has room without being turned
 
 
-def dots(found: Mapping[str, Mapping[str, Values]], target: str) -> bytes:
+def dots(by_panel: Mapping[str, Mapping[str, Values]], target: str) -> bytes:
     """A panel for each metric; in it a column for each view of the spaces, and in that a dot for each pair of every series.
 
-    found: metric -> series -> view -> values. A line marks the mean of a series; the legend says how many pairs it has.
+    values: metric -> series -> view -> values. A line marks the mean of a series; the legend says how many pairs it has.
     """
     from matplotlib.figure import Figure
 
-    series = list(dict.fromkeys(name for of_series in found.values() for name in of_series))
-    views = list(dict.fromkeys(view for s in found.values() for of_views in s.values() for view in of_views))
-    across = 2 if len(found) == 4 else min(len(found), WIDE)
-    down = -(-len(found) // across)
+    series = list(dict.fromkeys(name for of_series in by_panel.values() for name in of_series))
+    views = list(dict.fromkeys(view for s in by_panel.values() for of_views in s.values() for view in of_views))
+    across = 2 if len(by_panel) == 4 else min(len(by_panel), WIDE)
+    down = -(-len(by_panel) // across)
     # Room for a dot of every series in every column, and for the names of views below.
     width = max(3.2, 0.9 + len(views) * max(0.65, 0.16 * len(series) + 0.2))
     with drawing():
         figure = Figure(figsize=(width * across, 3.6 * down + 0.5), layout="constrained")
-        for place, (metric, of_series) in enumerate(found.items(), 1):
+        for place, (metric, of_series) in enumerate(by_panel.items(), 1):
             _panel(figure.add_subplot(down, across, place), metric, of_series, series, views)
-        most = {name: max(len(values) for s in found.values() for values in s.get(name, {}).values()) for name in series}
+        most = {name: max(len(values) for s in by_panel.values() for values in s.get(name, {}).values()) for name in series}
         handles = [_mark(CLASSES[i % len(CLASSES)], f"{name}, {_pairs(most[name])}") for i, name in enumerate(series)]
         figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(series)), frameon=False, fontsize=8)
         return saved(figure, target)

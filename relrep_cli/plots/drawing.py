@@ -36,7 +36,7 @@ def ready(target: str, option: str = "--plot", html: bool = False) -> None:
     kind = Path(target).suffix.lower()
     known = [*FORMATS, *([".html"] if html else [])]
     if target == "-":
-        raise UsageError("a picture goes to a file", f"Name one that ends in {', '.join(known)}.", place=f"{option} -")
+        raise UsageError("a picture is written to a file", f"Name one that ends in {', '.join(known)}.", place=f"{option} -")
     if kind not in known:
         raise UsageError(f"the name must end in {', '.join(known)}", "Choose such a name.", place=f"{option} {target}")
     package = "plotly" if kind == ".html" else "matplotlib"

@@ -220,7 +220,7 @@ def _range(m: Matrix, look: Look) -> tuple[float, float]:
     low, high = (low if look.low is None else look.low), (high if look.high is None else look.high)
     if not low < high:
         given = f"--vmin {low:g}" if look.low is not None else f"--vmax {high:g}"
-        raise UsageError(f"{given} leaves no range: the colours would go from {low:g} to {high:g}", "Give both ends.")
+        raise UsageError(f"{given} leaves no range of colours: they would go from {low:g} to {high:g}", "Give both ends.")
     return low, high
 
 

@@ -61,10 +61,10 @@ class Picture:
 
     def classes(self) -> list[str]:
         """The classes that have a colour of their own, in natural order: all, or the most frequent with `others` after them."""
-        found = [c.values for c in self.clouds if c.values is not None]
-        if not found or self.continuous:
+        columns = [c.values for c in self.clouds if c.values is not None]
+        if not columns or self.continuous:
             return []
-        names, counts = np.unique(np.concatenate([np.asarray(v, str) for v in found]), return_counts=True)
+        names, counts = np.unique(np.concatenate([np.asarray(v, str) for v in columns]), return_counts=True)
         if len(names) <= MOST:
             return sorted(names.tolist(), key=natural)
         often = dict(zip(names.tolist(), counts.tolist(), strict=True))

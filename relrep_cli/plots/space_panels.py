@@ -114,6 +114,6 @@ def _values(e: Embedding, color: str) -> np.ndarray | None:
 def note_colours(picture: Picture, output: str) -> None:
     """Tell the user where points share the colour grey, or have none of the column."""
     if REST in picture.classes():
-        say(f"{output}: the {MOST} most frequent values of {picture.colour} have a colour, others are grey.")
+        say(f"{output}: the {MOST} most frequent values of {picture.colour} have colours; others are grey.")
     if all(c.values is None for c in picture.clouds):
         say(f"{output}: no column {picture.colour!r} to colour points by.")

@@ -28,23 +28,24 @@ def attentions(records: Sequence[dict[str, Any]], target: str) -> bytes:
     down = math.ceil(len(pairs) / across) or 1
     with drawing():
         figure = Figure(figsize=(4.2 * across, 3.0 * down), layout="constrained")
-        for place, ((encoder, head, label), found) in enumerate(pairs.items(), 1):
+        for place, ((encoder, head, label), weights) in enumerate(pairs.items(), 1):
             axes = figure.add_subplot(down, across, place)
-            _bars(axes, found)
+            _bars(axes, weights)
             title = f"{bare_name(encoder)} to the head of {bare_name(head)}, {label}"
             axes.set_title(wrapped(printable(title, 200), 52), fontsize=7, color=INK)
         return saved(figure, target)
 
 
-def _bars(axes: Any, found: Sequence[dict[str, Any]]) -> None:
+def _bars(axes: Any, records: Sequence[dict[str, Any]]) -> None:
     """A group of bars for each subspace, a bar for each state of the aggregator, with its accuracy in the legend."""
-    names = [key.removeprefix(ATTENTION) for key in found[0] if key.startswith(ATTENTION)]
-    wide = 0.8 / len(found)
-    for place, r in enumerate(found):
+    names = [key.removeprefix(ATTENTION) for key in records[0] if key.startswith(ATTENTION)]
+    wide = 0.8 / len(records)
+    for place, r in enumerate(records):
         state = str(r["method"]).partition("+adapted-")[2]
-        said = f"{f'{state} adapted' if state else 'frozen'}: index {r['stitching_index'] or math.nan:.3f}"
+        label = f"{f'{state} adapted' if state else 'frozen'}: index {r['stitching_index'] or math.nan:.3f}"
         shares = [r[ATTENTION + name] for name in names]
-        axes.bar(np.arange(len(names)) + (place - (len(found) - 1) / 2) * wide, shares, wide, color=CLASSES[place], label=said)
+        left = np.arange(len(names)) + (place - (len(records) - 1) / 2) * wide
+        axes.bar(left, shares, wide, color=CLASSES[place], label=label)
     axes.set_xticks(range(len(names)), names, fontsize=7)
     axes.set_ylabel("mean attention", fontsize=7)
     axes.tick_params(labelsize=7)

@@ -35,26 +35,26 @@ def fitting(queries: int, k: int) -> tuple[int, int]:
     return min(queries, LINES // -(-k // MOST)), k
 
 
-def strips(found: Sequence[Strip], title: str, target: str) -> bytes:
+def strips(pictures: Sequence[Strip], title: str, target: str) -> bytes:
     """One query after the other, in a frame at the left, its neighbours beside it in lines of equal length.
 
     The figure is as large as what it holds. All distances have as many decimals as give the least of them three digits.
     """
     from matplotlib.figure import Figure
 
-    k = max(len(strip.distances) for strip in found)
+    k = max(len(strip.distances) for strip in pictures)
     lines = -(-k // MOST)
     across = -(-k // lines)
-    tall = SIDE * min(1.5, max(picture.shape[0] / picture.shape[1] for strip in found for picture in strip.pictures))
+    tall = SIDE * min(1.5, max(picture.shape[0] / picture.shape[1] for strip in pictures for picture in strip.pictures))
     width = (across + 1) * (SIDE + GAP) + GAP
     head = wrapped(printable(title, 300), int(14 * width))
     top = 0.14 * (head.count("\n") + 1) + 0.14
-    height = top + len(found) * (lines * (tall + CAPTION) + BETWEEN)
-    decimals = _decimals([distance for strip in found for distance in strip.distances])
+    height = top + len(pictures) * (lines * (tall + CAPTION) + BETWEEN)
+    decimals = _decimals([distance for strip in pictures for distance in strip.distances])
     with drawing():
         figure = Figure(figsize=(width, height))
         figure.text(GAP / width, 1 - 0.07 / height, head, fontsize=8, color=INK, va="top")
-        for number, strip in enumerate(found):
+        for number, strip in enumerate(pictures):
             above = top + number * (lines * (tall + CAPTION) + BETWEEN)
             captions = ["", *(f"{distance:.{decimals}f}" for distance in strip.distances)]
             for place, (picture, name, far) in enumerate(zip(strip.pictures, strip.names, captions, strict=True)):

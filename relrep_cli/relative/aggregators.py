@@ -170,7 +170,10 @@ def load(source: str | os.PathLike[str] | bytes) -> TrainedAggregator:
 
 
 def built(record: dict[str, Any], weights: dict[str, np.ndarray]) -> TrainedAggregator:
-    """Build an aggregator from metadata and weights. Raises Unusable when they do not fit together."""
+    """Build an aggregator from metadata and weights. Raises Unusable when they do not fit together.
+
+    weights: arrays by the names of the module's parameters.
+    """
     kinds: dict[str, type] = {"name": str, "count": int, "width": int, "recipe": dict, "anchors": str}
     need(all(isinstance(record.get(key), kind) for key, kind in kinds.items()), "an aggregator's metadata that cannot be read")
     name, count, width = record["name"], record["count"], record["width"]

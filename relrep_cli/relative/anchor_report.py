@@ -63,9 +63,9 @@ def _right(meaning: object, truth: str, spaces: list[Embedding]) -> Record:
     true = truth_of(truth, spaces)
     sides = {meaning.side_of(e): e for e in spaces}
     if len(sides) < 2:
-        raise DataError("both files are on one side of it", "Name one of each.", file=meaning.uri)
+        raise DataError("both files are on the same side of it", "Name one of each.", file=meaning.uri)
     ordered = [true.a, true.b] if meaning.side_of(spaces[0]) == "a" else [true.b, true.a]
-    found, right = (
+    agreeing, right = (
         np.stack([find_ids(sides["a"].ids, a), find_ids(sides["b"].ids, b)], 1) for a, b in ((meaning.a, meaning.b), ordered)
     )
-    return {"file": meaning.uri, "name": "pairs right", "value": score(found, right), "advice": ""}
+    return {"file": meaning.uri, "name": "pairs right", "value": score(agreeing, right), "advice": ""}

@@ -20,7 +20,10 @@ def library_of(x: Any) -> Any:
 
 
 def times(x: Any, matrix: np.ndarray) -> Any:
-    """x @ matrix in float64, since a whitening matrix can be ill-conditioned, then converted to the dtype of x."""
+    """x @ matrix in float64, since a whitening matrix can be ill-conditioned, then converted to the dtype of x.
+
+    x: (n, d). matrix: (d, d).
+    """
     if isinstance(x, np.ndarray):
         return (x.astype(np.float64) @ matrix).astype(x.dtype)
     torch = library_of(x)

@@ -13,7 +13,7 @@ from relrep_cli.numerics.blocks import pick
 from relrep_cli.relative.projection import basis, relative
 from relrep_cli.relative.recipes import Recipe
 from relrep_cli.relative.similarities import SIMILARITIES
-from relrep_cli.relative.transformations import TRANSFORMATIONS, unfelt
+from relrep_cli.relative.transformations import TRANSFORMATIONS, with_implied
 
 ROWS = 1000  # evenly spaced items used for the measurement
 Record = dict[str, Any]
@@ -22,7 +22,7 @@ Record = dict[str, Any]
 def table() -> Iterator[Record]:
     """Yield a record of declared invariances for the absolute coordinates and for every similarity function."""
     for name, invariant in [("absolute", set[str]()), *((n, e.invariant) for n, e in SIMILARITIES.items())]:
-        kept = unfelt(invariant)
+        kept = with_implied(invariant)
         yield {"similarity": name} | {t: "yes" if t in kept else "no" for t in TRANSFORMATIONS}
 
 
@@ -67,7 +67,10 @@ def _coordinates(e: Embedding, recipe: Recipe | None) -> np.ndarray:
 
 
 def change(before: np.ndarray, after: np.ndarray) -> float:
-    """Root mean square change divided by the standard deviation of `before`. Missing columns of the narrower count as 0."""
+    """Root mean square change divided by the standard deviation of `before`. Missing columns of the narrower count as 0.
+
+    before: (n, d). after: (n, d').
+    """
     wide = max(before.shape[1], after.shape[1])
     padded = [np.pad(x, ((0, 0), (0, wide - x.shape[1]))) for x in (before, after)]
     spread = float((before - before.mean(0)).std()) or 1.0

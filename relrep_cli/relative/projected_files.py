@@ -17,7 +17,7 @@ from relrep_cli.base.output import Record, progress, say
 from relrep_cli.base.task_cache import Records, records_for
 from relrep_cli.comparison.low_dims import hint
 from relrep_cli.embedding import RELATIVE, Embedding, Step, chain, make_step
-from relrep_cli.engine.estimates import told
+from relrep_cli.engine.estimates import estimate_phrase
 from relrep_cli.engine.running import HERE, Engine
 from relrep_cli.engine.shards import Shard
 from relrep_cli.relative.projected_parts import rows_of
@@ -87,11 +87,11 @@ def project_file(file: str, recipe: Recipe, to_do: Projection) -> None:
     if to_do.dry_run:
         m, size = recipe.width(), e.n * recipe.width() * np.dtype(to_do.stored).itemsize / 1e6
         say(f"would: project {file}: {e.n} x {e.d} on {m} columns by {recipe.label} to {output}, {size:.1f} MB")
-        return say(f"would: take {told(cost_of(e, recipe), processes=max(1, to_do.engine.processes))}")
+        return say(f"would: take {estimate_phrase(cost_of(e, recipe), processes=max(1, to_do.engine.processes))}")
     to = basis(e, recipe, double=to_do.stored == "float64", exact=to_do.exact)
     note_basis(e, to)
     if e.x.dtype.itemsize == 8 and to_do.dtype is None:
-        say(f"{file}: is float64 and computed so, but stored as float32; --dtype float64 keeps it.")
+        say(f"{file}: is float64 and computed in float64, but stored as float32; --dtype float64 keeps it.")
     attention: list[np.ndarray] = []
     records = records_for(output, None, to_do.force) if to_do.engine.elsewhere else Records(None)
     _write(e, to, to_do, chain([e, *recipe.anchor_sources], step), attention if weights else None, records)
@@ -123,7 +123,7 @@ def note_basis(embedding: Embedding, to: Basis) -> None:
 
 def _check(recipe: Recipe, to_do: Projection) -> None:
     if to_do.weights and (recipe.trained is None or not recipe.aggregate.endswith("attention")):
-        remedy = "Name a trained one that attends: self-attention or mlp-self-attention."
+        remedy = "Name a trained one with attention: self-attention or mlp-self-attention."
         raise UsageError("--weights needs --aggregator", remedy)
     if to_do.shard is not None and (to_do.weights or to_do.output == "-"):
         what = "--weights" if to_do.weights else "-o -"
@@ -149,12 +149,12 @@ def _params(e: Embedding, recipe: Recipe, to_do: Projection) -> dict[str, object
 def _write(
     whole: Embedding, to: Basis, to_do: Projection, steps: list[Step], attention: list[np.ndarray] | None, records: Records
 ) -> None:
-    e, said = (whole, {}) if to_do.shard is None else rows_of(whole, to.recipe, to_do.shard)
+    e, uns = (whole, {}) if to_do.shard is None else rows_of(whole, to.recipe, to_do.shard)
     width = to.recipe.width()
     with ExitStack() as stack:
         blocks: Iterator[np.ndarray] | SharedRows
         if to_do.engine.elsewhere:
-            fitted = Fitted.of(to, int(said[SHARD][2]) if SHARD in said else 0, to_do.device)
+            fitted = Fitted.of(to, int(uns[SHARD][2]) if SHARD in uns else 0, to_do.device)
             step = rows_of_task(tile_rows(e.d, width), max(e.d, width))
             shared = (to_do.source, fitted)
             blocks = SharedRows("projecting", to_do.setup, shared, step, to_do.engine, records, str(steps[-1]["id"]))
@@ -175,7 +175,7 @@ def _write(
             source_space=e.space,
             row_ids=e.row_ids,
             steps=steps,
-            uns=_lasting(to_do.output, to) | said,
+            uns=_lasting(to_do.output, to) | uns,
             force=to_do.force,
         )
 

@@ -44,32 +44,32 @@ def rows_of(embedding: Embedding, recipe: Recipe, shard: Shard) -> tuple[Embeddi
 def read_part(name: str) -> FilePart:
     """Read a part, with its digest. Raises DataError when it is none."""
     embedding = store.digested(store.read(name))
-    said = embedding.uns.get(SHARD)
-    if said is None or said.shape != (4,) or not np.isfinite(said).all() or not 1 <= said[0] <= said[1]:
+    stated = embedding.uns.get(SHARD)
+    if stated is None or stated.shape != (4,) or not np.isfinite(stated).all() or not 1 <= stated[0] <= stated[1]:
         raise DataError("no part of a file", "Name files that project or embed has written with --shard.", file=name)
-    number, count, start, total = map(int, said)
+    number, count, start, total = map(int, stated)
     return FilePart(Shard(number, count), embedding, start, total)
 
 
 def merge_files(parts: Sequence[FilePart], output: str, force: bool) -> None:
     """Write the whole of all parts, with the bytes that one run would have written at the time of the first part.
 
-    Raises UsageError when parts are missing, stand twice, or differ in anything but their rows.
+    Raises UsageError when parts are missing, occur twice, or differ in anything but their rows.
     """
     refuse_incomplete([(part.embedding.uri, part.shard, _common(part)) for part in parts])
-    found = sorted(parts, key=lambda part: part.start)
-    first, ends = found[0], np.cumsum([0, *(part.embedding.n for part in found)])
-    if [part.start for part in found] != ends[:-1].tolist() or ends[-1] != first.total:
+    ordered = sorted(parts, key=lambda part: part.start)
+    first, ends = ordered[0], np.cumsum([0, *(part.embedding.n for part in ordered)])
+    if [part.start for part in ordered] != ends[:-1].tolist() or ends[-1] != first.total:
         raise DataError("the parts do not hold every row once", "Write them again with --shard.", file=output)
     e = first.embedding
     with progress("merging") as advance:
         store.write(
             output,
-            _rows(found, advance),
+            _rows(ordered, advance),
             shape=(first.total, e.d),
             dtype=e.x.dtype.name,
-            ids=np.concatenate([part.embedding.ids for part in found]),
-            obs={name: np.concatenate([part.embedding.obs[name] for part in found]) for name in e.obs},
+            ids=np.concatenate([part.embedding.ids for part in ordered]),
+            obs={name: np.concatenate([part.embedding.obs[name] for part in ordered]) for name in e.obs},
             var=e.var,
             kind=e.kind,
             space=e.space,
@@ -79,7 +79,7 @@ def merge_files(parts: Sequence[FilePart], output: str, force: bool) -> None:
             uns={name: values for name, values in e.uns.items() if name != SHARD},
             force=force,
         )
-    say(f"{output}: {first.total} x {e.d}, of {len(found)} parts.")
+    say(f"{output}: {first.total} x {e.d}, of {len(ordered)} parts.")
 
 
 def _common(part: FilePart) -> object:

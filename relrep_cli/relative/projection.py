@@ -72,9 +72,9 @@ def basis(e: Embedding, recipe: Recipe, double: bool = False, exact: bool = Fals
     statistics = dict(known) if known is not None else recipe.before.fit(lambda: _training(e, recipe))
     to = Basis(recipe, anchors, wide, statistics, exact=exact)
     to = replace(to, fitted=_fitted(e, to, known is not None))
-    for name, found in to.fitted.items():
+    for name, fitted_on in to.fitted.items():
         if SIMILARITIES[name].portable:
-            statistics |= {f"{name}-{key}": values for key, values in found.items()}
+            statistics |= {f"{name}-{key}": values for key, values in fitted_on.items()}
     if recipe.after.standardize and known is None:
         mean, variances, unit = moments(map(_values(to, "cpu"), _training(e, recipe)))
         statistics |= dict(zip(COLUMNS, (mean, deviations(variances, unit)), strict=True))
@@ -108,15 +108,15 @@ def _known(e: Embedding, recipe: Recipe) -> Statistics | None:
             "Project a file that holds these rows, without --statistics.",
             file=source.uri,
         )
-    found = {name: np.asarray(values, np.float64) for name, values in source.uns.items()}
-    missing = [name for name in recipe.statistics() if name not in found]
+    known = {name: np.asarray(values, np.float64) for name, values in source.uns.items()}
+    missing = [name for name in recipe.statistics() if name not in known]
     if missing:
         raise DataError(
             f"does not hold {', '.join(missing)}",
             "Project a file that holds the training rows, without --statistics.",
             file=source.uri,
         )
-    return found
+    return known
 
 
 def _training(e: Embedding, recipe: Recipe) -> Iterator[np.ndarray]:
@@ -139,7 +139,7 @@ def training_rows(e: Embedding, recipe: Recipe) -> np.ndarray | None:
 
 def _fitted(e: Embedding, to: Basis, known: bool) -> dict[str, Mapping[str, np.ndarray]]:
     """Fit the similarity functions that need it, from stored statistics or on the training rows."""
-    found: dict[str, Mapping[str, np.ndarray]] = {}
+    statistics: dict[str, Mapping[str, np.ndarray]] = {}
     anchors = _prepared(to.anchors, to)
     for name, params in to.recipe.similarities.items():
         entry = SIMILARITIES[name]
@@ -147,12 +147,12 @@ def _fitted(e: Embedding, to: Basis, known: bool) -> dict[str, Mapping[str, np.n
             continue
         stored = {key.removeprefix(f"{name}-"): v for key, v in to.statistics.items() if key.startswith(f"{name}-")}
         if known and stored:
-            found[name] = stored
+            statistics[name] = stored
             continue
         rows = training_rows(e, to.recipe)
         train = Training(lambda: (_prepared(b, to) for b in _training(e, to.recipe)), e.n if rows is None else len(rows))
-        found[name] = entry.fit(train, anchors, **params)
-    return found
+        statistics[name] = entry.fit(train, anchors, **params)
+    return statistics
 
 
 def _notes(to: Basis) -> list[str]:
@@ -207,14 +207,14 @@ def _values(
         x = send(_prepared(block, to))
         with np.errstate(over="ignore", invalid="ignore"):  # the check below reports an overflow
             parts = [_part(name, x, anchors, to) for name in to.recipe.similarities]
-            found: np.ndarray = fetch(join(parts))
-            if not np.isfinite(found.sum(dtype=np.float64)):
+            vectors: np.ndarray = fetch(join(parts))
+            if not np.isfinite(vectors.sum(dtype=np.float64)):
                 raise DataError(
                     f"values leave the range of {to.dtype.name}",
                     "Use --scale or --normalize, or compute with --dtype float64.",
                     place=to.recipe.label,
                 )
-        return found
+        return vectors
 
     return values
 
@@ -225,10 +225,10 @@ def _part(name: str, x: Any, anchors: Any, to: Basis) -> Any:
     more = {"fitted": to.fitted[name]} if entry.fit is not None else {}
     if to.exact:
         padded: Any = entry.function(_padded(x), _padded(anchors), **to.recipe.similarities[name], **more)
-        found = padded[: len(x), : len(anchors)]
+        values = padded[: len(x), : len(anchors)]
     else:
-        found = entry.function(x, anchors, **to.recipe.similarities[name], **more)
-    return -found if entry.distance and to.recipe.after.negate else found
+        values = entry.function(x, anchors, **to.recipe.similarities[name], **more)
+    return -values if entry.distance and to.recipe.after.negate else values
 
 
 def _padded(x: np.ndarray) -> np.ndarray:
@@ -258,14 +258,14 @@ def joiner(recipe: Recipe, attention: Callable[[np.ndarray], None] | None = None
     return trained
 
 
-def postprocessed(found: np.ndarray, recipe: Recipe, statistics: Statistics) -> np.ndarray:
+def postprocessed(vectors: np.ndarray, recipe: Recipe, statistics: Statistics) -> np.ndarray:
     """Standardise and round relative coordinates (b, m') as the recipe says."""
     if recipe.after.standardize:
         mean, spread = (statistics[name] for name in COLUMNS)
-        found = ((found - mean) / spread).astype(found.dtype)
+        vectors = ((vectors - mean) / spread).astype(vectors.dtype)
     if step := recipe.after.step:
-        found = (np.round(found / np.float64(step)) * step).astype(found.dtype)
-    return found
+        vectors = (np.round(vectors / np.float64(step)) * step).astype(vectors.dtype)
+    return vectors
 
 
 def relative(e: Embedding, to: Basis, device: str = "cpu") -> Embedding:

@@ -71,7 +71,10 @@ class Recipe:
         return self.meaning.vectors(e, wanted, self.anchor_sources)
 
     def items(self, e: Embedding) -> np.ndarray:
-        """The ids of the items behind the anchors, in the space of `e`. The check for leaks uses them."""
+        """The ids of the items behind the anchors, in the space of `e`. The check for leaks uses them.
+
+        Returns (k,) ids, UTF-8.
+        """
         return self.anchor_ids if self.meaning is None else self.meaning.ids(e, self.anchor_ids, self.anchor_sources)
 
     @property
@@ -172,7 +175,10 @@ def with_settings(recipe: Recipe, how: Mapping[str, Any]) -> Recipe:
 
 
 def anchors_digest(ids: np.ndarray) -> str:
-    """A digest of the anchor ids in their order."""
+    """A digest of the anchor ids in their order.
+
+    ids: (m,) UTF-8.
+    """
     return hashlib.sha256(_listed(ids)).hexdigest()
 
 

@@ -62,10 +62,10 @@ class Views:
             return self.parts[key]
         to = basis(self.e, alone)
         self.on_basis(self.e, to)
-        found = relative(self.e, to).x, to.digest()
-        if sum(x.nbytes for x, _ in self.parts.values()) + found[0].nbytes <= self.room:
-            self.parts[key] = found
-        return found
+        part = relative(self.e, to).x, to.digest()
+        if sum(x.nbytes for x, _ in self.parts.values()) + part[0].nbytes <= self.room:
+            self.parts[key] = part
+        return part
 
     def _after(self, x: np.ndarray, recipe: Recipe) -> np.ndarray:
         """Standardise the columns of x (n, m') on the training rows, then round."""

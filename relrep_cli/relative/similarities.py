@@ -47,7 +47,7 @@ class Similarity(Entry[Likeness]):
     """A similarity function with its traits.
 
     distance: whether it grows with distance; else with likeness. invariant: transformations of the whole space, anchors
-    included, that it does not feel. fit: finds what it must know of the space; None where it needs to know nothing.
+    included, that leave its values as they are. fit: finds what it must know of the space; None where it needs to know nothing.
     portable: whether what was fitted can be kept in a file and serve for other files of the space.
     """
 

@@ -52,9 +52,9 @@ def select(
             f"--select needs {2 * FOLDS} anchors or more to hold some out; there are {len(recipe.anchor_ids)}",
             "Choose more anchors with relrep anchor.",
         )
-    found = agreements(spaces, recipe, seed, advance)
-    single = sorted((_result((name,), found) for name in found), key=lambda j: j.key, reverse=True)
-    grown = _grow(single[0], found)
+    agreement = agreements(spaces, recipe, seed, advance)
+    single = sorted((_result((name,), agreement) for name in agreement), key=lambda j: j.key, reverse=True)
+    grown = _grow(single[0], agreement)
     ranked = sorted([*single, *grown], key=lambda j: j.key, reverse=True)
     return [_record(place, result, seed) for place, result in enumerate(ranked, 1)]
 
@@ -64,16 +64,16 @@ def agreements(
 ) -> Agreements:
     """Compute the correlations of held-out anchors between every two spaces, for each similarity function and fold."""
     folds = np.array_split(np.random.default_rng(seed).permutation(len(recipe.anchor_ids)), FOLDS)
-    found: Agreements = {name: [] for name in recipe.similarities}
-    for done, (fold, name) in enumerate(itertools.product(folds, found)):
-        advance(done, len(folds) * len(found))
+    agreement: Agreements = {name: [] for name in recipe.similarities}
+    for done, (fold, name) in enumerate(itertools.product(folds, agreement)):
+        advance(done, len(folds) * len(agreement))
         rest = np.setdiff1d(np.arange(len(recipe.anchor_ids)), fold)
         alone = replace(
             recipe, anchor_ids=recipe.anchor_ids[rest], similarities={name: recipe.similarities[name]}, aggregate=""
         )
         projected = [_held_out(e, recipe, alone, fold) for e in spaces]
-        found[name] += [a @ b.T / a.shape[1] for a, b in itertools.combinations(projected, 2)]
-    return found
+        agreement[name] += [a @ b.T / a.shape[1] for a, b in itertools.combinations(projected, 2)]
+    return agreement
 
 
 def _held_out(e: Embedding, recipe: Recipe, alone: Recipe, fold: np.ndarray) -> np.ndarray:
@@ -83,8 +83,8 @@ def _held_out(e: Embedding, recipe: Recipe, alone: Recipe, fold: np.ndarray) -> 
     return np.asarray(layer_norm(np.asarray(relative(held, basis(e, alone)).x, np.float64)))
 
 
-def _result(names: tuple[str, ...], found: Mapping[str, list[np.ndarray]]) -> Result:
-    means = [np.mean(parts, 0) for parts in zip(*(found[name] for name in names), strict=True)]
+def _result(names: tuple[str, ...], agreement: Mapping[str, list[np.ndarray]]) -> Result:
+    means = [np.mean(parts, 0) for parts in zip(*(agreement[name] for name in names), strict=True)]
     ranks = [1 / _mean_ranks(m) for mean in means for m in (mean, mean.T)]
     return Result(names, np.concatenate(ranks), float(np.mean([np.diag(m).mean() for m in means])))
 
@@ -99,19 +99,19 @@ def _mean_ranks(m: np.ndarray) -> np.ndarray:
     return np.asarray(1 + (m > own).sum(1) + ((m == own).sum(1) - 1) / 2)
 
 
-def _grow(best: Result, found: Mapping[str, list[np.ndarray]]) -> list[Result]:
+def _grow(best: Result, agreement: Mapping[str, list[np.ndarray]]) -> list[Result]:
     """Add the function that improves the result most, as long as one does. Ends with the set of all, for comparison."""
     grown: list[Result] = []
-    while len(best.names) < len(found):
-        nexts = [_result((*best.names, name), found) for name in found if name not in best.names]
+    while len(best.names) < len(agreement):
+        nexts = [_result((*best.names, name), agreement) for name in agreement if name not in best.names]
         better = max(nexts, key=lambda j: j.key)
         if better.key <= best.key:
             break
         best = better
         grown.append(best)
-    everything = tuple(found)
+    everything = tuple(agreement)
     if len(everything) > 1 and all(set(j.names) != set(everything) for j in grown):
-        grown.append(_result(everything, found))
+        grown.append(_result(everything, agreement))
     return grown
 
 

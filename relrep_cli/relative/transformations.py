@@ -21,7 +21,7 @@ AnyDraw = TypeVar("AnyDraw", bound=Draw)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Transformation(Entry[Draw]):
-    """A transformation with its trait. implies: those that what does not feel this one does not feel either."""
+    """A transformation with its trait. implies: what is invariant to this one is invariant to these, too."""
 
     implies: Set[str]
 
@@ -113,10 +113,10 @@ def isometry(rng: np.random.Generator, x: np.ndarray) -> Map:
     return rolled
 
 
-def unfelt(invariant: Iterable[str]) -> set[str]:
+def with_implied(invariant: Iterable[str]) -> set[str]:
     """All invariances that follow from the declared ones, which are included.
 
-    >>> sorted(unfelt({"axis-scale"}))
+    >>> sorted(with_implied({"axis-scale"}))
     ['axis-scale', 'scale']
     """
     return set(invariant).union(*(TRANSFORMATIONS[name].implies for name in invariant))

@@ -31,15 +31,15 @@ class Space:
     note: str = ""
 
 
-def spaces_of(found: Sequence[tuple[str, Embedding | DataError]], seed: int) -> list[Space]:
+def spaces_of(read: Sequence[tuple[str, Embedding | DataError]], seed: int) -> list[Space]:
     """The points of every space that can be drawn, by PCA or as they are; the same items in all of them.
 
-    found: names of panels with their spaces. Colours stand for labels.
+    read: names of panels with their spaces. Colours stand for labels.
     """
-    share = int(np.clip(POINTS // max(1, len(found)), FEWEST, MOST))
+    share = int(np.clip(POINTS // max(1, len(read)), FEWEST, MOST))
     options = PanelOptions(method="", params={}, sample=share, seed=seed, quiet=True)
     made: list[Cloud | DataError] = []
-    for _, embedding in found:
+    for _, embedding in read:
         try:
             made.append(embedding if isinstance(embedding, DataError) else panels([embedding], [ABSOLUTE], options)[0][0])
         except DataError as error:
@@ -51,7 +51,7 @@ def spaces_of(found: Sequence[tuple[str, Embedding | DataError]], seed: int) -> 
         Space(name, None, note=str(cloud))
         if isinstance(cloud, DataError)
         else Space(name, cloud, classes, span, _note(cloud, embedding))
-        for (name, embedding), cloud in zip(found, made, strict=True)
+        for (name, embedding), cloud in zip(read, made, strict=True)
     ]
 
 

@@ -43,7 +43,7 @@ def comparison_grids(records: Sequence[Record], layout: Layout, rows: Summaries)
     series: dict[tuple[Any, ...], list[Record]] = {}
     for record in records:
         series.setdefault((record["metric"], record.get("k"), record.get("projection")), []).append(record)
-    return [_grid(key, found, layout, rows, _several_k(series, key[0])) for key, found in series.items()]
+    return [_grid(key, records_of_grid, layout, rows, _several_k(series, key[0])) for key, records_of_grid in series.items()]
 
 
 def _several_k(series: Mapping[tuple[Any, ...], Any], metric: str) -> bool:

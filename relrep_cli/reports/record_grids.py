@@ -49,10 +49,10 @@ def stitching_grids(records: Sequence[Record], names: Mapping[str, str]) -> list
     heads = list(dict.fromkeys(r[across] for r in kept))
     files = {uri: place for place, uri in enumerate(names)}
     return [
-        _grid(dict(choice) | {"shown": measure.name}, found, measure, across, heads, files, names)
-        for choice, found in sorted(series.items(), key=lambda one: len(one[1]) <= len(files))  # end to end comes last
+        _grid(dict(choice) | {"shown": measure.name}, cells, measure, across, heads, files, names)
+        for choice, cells in sorted(series.items(), key=lambda one: len(one[1]) <= len(files))  # end to end comes last
         for measure in STITCHING
-        if any(r.get(measure.column) is not None for r in found)
+        if any(r.get(measure.column) is not None for r in cells)
     ]
 
 

@@ -37,12 +37,12 @@ def chosen(uri: str, name: str = "", given: Sequence[str] = (), takes: Collectio
         return "vectors" if start == SIGNATURE else (takers or ["lines"])[0]
     if len(takers) == 1:
         return takers[0]
-    found = fitting(uri)
-    if not found and os.path.isdir(uri):
+    names = fitting(uri)
+    if not names and os.path.isdir(uri):
         raise DataError(
             "no items in this folder", f"Name the kind of source with --source: {', '.join(SOURCES)}.", file=printable(uri)
         )
-    return next((name for name in found if SOURCES[name].kind in takes), (found or ["idx"])[0])
+    return next((name for name in names if SOURCES[name].kind in takes), (names or ["idx"])[0])
 
 
 def fitting(uri: str) -> list[str]:

@@ -27,9 +27,9 @@ KEYS = (("label", "label_names"), ("label", "fine_label_names"), ("coarse_label"
 def _files(path: Path) -> list[Path]:
     """The batches that `path` names, training ones first; those of one version, if a folder has both."""
     names = sorted(os.listdir(path)) if path.is_dir() else [path.name]
-    found = [match for name in names if (match := NAMES.fullmatch(name)) and (path / name if path.is_dir() else path).is_file()]
-    binary = [match for match in found if match["a"] or match["b"]]
-    chosen = sorted(binary or found, key=lambda match: (bool(match["test"]), match[0]))
+    named = [match for name in names if (match := NAMES.fullmatch(name)) and (path / name if path.is_dir() else path).is_file()]
+    binary = [match for match in named if match["a"] or match["b"]]
+    chosen = sorted(binary or named, key=lambda match: (bool(match["test"]), match[0]))
     return [path / match[0] if path.is_dir() else path for match in chosen]
 
 
@@ -86,7 +86,7 @@ def _binary(path: Path) -> tuple[NDArray[np.uint8], dict[str, NDArray[Any]]]:
 def _python(path: Path) -> tuple[NDArray[np.uint8], dict[str, NDArray[Any]]]:
     """The same of a pickle: a dict of data (n, 3072) and labels, or fine_labels and coarse_labels."""
     batch = _pickled(path)
-    data, found = batch.get("data"), {}
+    data, columns = batch.get("data"), {}
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != PIXELS:
         raise bad(path, "its pickle holds no data of (n, 3072) bytes", "Fetch it again.")
     for column, keys in (("label", ("labels", "fine_labels")), ("coarse_label", ("coarse_labels",))):
@@ -95,8 +95,8 @@ def _python(path: Path) -> tuple[NDArray[np.uint8], dict[str, NDArray[Any]]]:
             continue
         if not isinstance(values, list) or len(values) != len(data) or not all(type(v) is int and 0 <= v < 256 for v in values):
             raise bad(path, f"its {column}s are not one small number for each of {len(data)} images", "Fetch it again.")
-        found[column] = np.array(values, np.uint8)
-    return data, found
+        columns[column] = np.array(values, np.uint8)
+    return data, columns
 
 
 def _pickled(path: Path) -> dict[str, Any]:
@@ -106,12 +106,12 @@ def _pickled(path: Path) -> dict[str, Any]:
             raise bad(path, f"larger than such a file can be ({LARGEST} bytes)", "Use the binary version.")
         content = file.read()
     try:
-        found = read_pickle(content)
+        loaded = read_pickle(content)
     except (ValueError, UnicodeDecodeError) as error:
         raise bad(path, printable(str(error), 200), "Fetch it again, or use the binary version.") from None
-    if not isinstance(found, dict):
+    if not isinstance(loaded, dict):
         raise bad(path, "its pickle holds no dict", "Fetch it again.")
-    return {key.decode("latin-1") if isinstance(key, bytes) else str(key): value for key, value in found.items()}
+    return {key.decode("latin-1") if isinstance(key, bytes) else str(key): value for key, value in loaded.items()}
 
 
 def _class_names(folder: Path) -> dict[str, list[bytes]]:
@@ -122,13 +122,13 @@ def _class_names(folder: Path) -> dict[str, list[bytes]]:
             names[column] = (folder / text).read_bytes()[:65536].split()
     for meta in ("batches.meta", "meta"):
         if not names and (folder / meta).is_file():
-            found = _pickled(folder / meta)
+            content = _pickled(folder / meta)
             for column, key in (
                 ("label", "label_names"),
                 ("label", "fine_label_names"),
                 ("coarse_label", "coarse_label_names"),
             ):
-                values = found.get(key)
+                values = content.get(key)
                 if isinstance(values, list) and all(isinstance(v, bytes | str) for v in values):
                     names[column] = [v.encode() if isinstance(v, str) else v for v in values]
     return names

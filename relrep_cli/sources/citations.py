@@ -90,7 +90,7 @@ def _nodes(path: Path, skipped: Skipped) -> tuple[list[bytes], NDArray[np.float3
 
 def _edges(path: Path, row: dict[bytes, int], skipped: Skipped) -> NDArray[np.int64]:
     """(e, 2) row numbers, the smaller first, each pair once, no node with itself."""
-    found: list[tuple[int, int]] = []
+    edges: list[tuple[int, int]] = []
     for number, line in stream(path):
         cells = line.split()
         missing = [cell for cell in cells if cell not in row]
@@ -99,8 +99,8 @@ def _edges(path: Path, row: dict[bytes, int], skipped: Skipped) -> NDArray[np.in
             skipped.note(f"{path}: line {number}", why)
         elif cells[0] != cells[1]:
             a, b = sorted((row[cells[0]], row[cells[1]]))
-            found.append((a, b))
-    pairs: Any = np.array(found, np.int64).reshape(-1, 2)
+            edges.append((a, b))
+    pairs: Any = np.array(edges, np.int64).reshape(-1, 2)
     return np.unique(pairs, axis=0)
 
 
@@ -111,7 +111,9 @@ def _split(path: Path, label: NDArray[np.bytes_], per_class: int, seed: int) -> 
     train = np.concatenate([order[label[order] == c][:per_class] for c in classes])
     others = order[~np.isin(order, train)]
     if len(others) < 2:
-        raise bad(path, f"{len(label)} nodes leave none to test beside {per_class} a class", "Give a smaller --per-class.")
+        raise bad(
+            path, f"{len(label)} nodes leave none to test with {per_class} a class in training", "Give a smaller --per-class."
+        )
     valid, test = min(VALID, len(others) // 3), min(TEST, len(others) - len(others) // 3)
     split = np.full(len(label), b"rest", "S5")
     split[train], split[others[:valid]] = b"train", b"valid"

@@ -46,8 +46,8 @@ def idx(path: Path, *, size: Size = 0, source_channels: Channels = "auto") -> It
     parts = [_read_part(images) for images in (_images_in(path) if path.is_dir() else [path])]
     shapes = {part.x.shape[1:] for part in parts}
     if len(shapes) > 1:
-        found = " and ".join(f"{h} x {w}" for h, w in sorted(shapes))
-        raise bad(path, f"its files hold images of different sizes, {found}", "Give one of the files.")
+        sizes = " and ".join(f"{h} x {w}" for h, w in sorted(shapes))
+        raise bad(path, f"its files hold images of different sizes, {sizes}", "Give one of the files.")
     return merged([replace(part, x=fitted(part.x, size, source_channels)) for part in parts])
 
 
@@ -55,10 +55,10 @@ def _images_in(folder: Path) -> list[Path]:
     """The images files of a folder under their conventional names, train before test."""
     names = sorted(os.listdir(folder))
     pattern = "{}-images[-.]idx3-ubyte(.gz)?"
-    found = [next((n for n in names if re.fullmatch(pattern.format(part), n)), None) for part in PARTS]
-    if not any(found):
+    files = [next((n for n in names if re.fullmatch(pattern.format(part), n)), None) for part in PARTS]
+    if not any(files):
         raise bad(folder, "no images file here", "It takes train-images-idx3-ubyte or t10k-images-idx3-ubyte, or their .gz.")
-    return [folder / name for name in found if name]
+    return [folder / name for name in files if name]
 
 
 def _read_part(path: Path) -> Items:
@@ -141,21 +141,21 @@ def _check_size(path: Path, declared: int, stored: int, gzipped: bool) -> None:
 def _inflated(path: Path, size: int, *, whole: bool) -> NDArray[np.uint8]:
     """The first `size` bytes of a gzip stream, on disk when they are many; `whole`: it must end there."""
     stream = zlib.decompressobj(31)  # 31: gzip with header and checksum
-    out, found = spool((size + whole,), np.uint8), 0
+    out, size_so_far = spool((size + whole,), np.uint8), 0
     try:
         with path.open("rb") as file:
-            while found < len(out) and not stream.eof and (block := stream.unconsumed_tail or file.read(BLOCK)):
-                piece = stream.decompress(block, min(len(out) - found, BLOCK))
-                out[found : found + len(piece)] = np.frombuffer(piece, np.uint8)
-                found += len(piece)
+            while size_so_far < len(out) and not stream.eof and (block := stream.unconsumed_tail or file.read(BLOCK)):
+                piece = stream.decompress(block, min(len(out) - size_so_far, BLOCK))
+                out[size_so_far : size_so_far + len(piece)] = np.frombuffer(piece, np.uint8)
+                size_so_far += len(piece)
             trailing = bool(stream.unused_data or file.read(1))
     except zlib.error as error:
         raise bad(path, f"its gzip stream is damaged ({printable(str(error))})", "Fetch it again.") from None
-    if whole and found > size:
+    if whole and size_so_far > size:
         raise bad(path, f"it inflates to more than the {size} bytes declared", "Fetch it again.")
     if whole and not stream.eof:
-        raise bad(path, f"its gzip stream is cut short: {size} bytes declared, {found} found", "Fetch it again.")
-    if whole and (found < size or trailing):
-        what = "more data follows its gzip stream" if trailing else f"{size} bytes declared, {found} found"
+        raise bad(path, f"its gzip stream is cut short: {size} bytes declared, {size_so_far} found", "Fetch it again.")
+    if whole and (size_so_far < size or trailing):
+        what = "more data follows its gzip stream" if trailing else f"{size} bytes declared, {size_so_far} found"
         raise bad(path, what, "Fetch it again.")
-    return out[:found]
+    return out[:size_so_far]

@@ -78,12 +78,12 @@ def _shape_of_first(files: list[Path], size: int, channels: str, skipped: Skippe
     first = ""
     for file in files:
         check()
-        found = _ask([file], None, None)[0]
-        if not isinstance(found, str):
-            height, width, grey = found
+        shape = _ask([file], None, None)[0]
+        if not isinstance(shape, str):
+            height, width, grey = shape
             side = (size, size) if size else (height, width)
             return side if channels == "grey" or (channels == "auto" and grey) else (*side, 3)
-        first = first or f"{file}: {found}"
+        first = first or f"{file}: {shape}"
         if not skipped.allowed:
             break
     raise bad(first.partition(": ")[0], first.partition(": ")[2], "Mend or remove it, or leave such items out with --skip-bad.")
@@ -105,7 +105,7 @@ def _ask(files: list[Path], shape: tuple[int, ...] | None, resize: bool | None) 
         answer = child.run(decode, [os.fspath(file) for file in files], shape, resize, patience=60 + len(files))
     except child.Died as error:
         if len(files) == 1:
-            how = "crashes the decoder" if "crashed" in str(error) else "takes the decoder too long or too much memory"
+            how = "crashes the decoder" if "crashed" in str(error) else "the decoder ran out of time or memory"
             return [f"it {how}"]
         half = len(files) // 2
         return _ask(files[:half], shape, resize) + _ask(files[half:], shape, resize)
@@ -140,7 +140,7 @@ def _one(name: str, shape: list[int] | None, resize: bool) -> Any:
     if resize:
         whole = ImageOps.fit(whole, (shape[1], shape[0]), Image.Resampling.BILINEAR)
     elif (whole.height, whole.width) != (shape[0], shape[1]):
-        return f"it is {whole.height} x {whole.width}, the first picture {shape[0]} x {shape[1]}; --size makes them one"
+        return f"it is {whole.height} x {whole.width}, the first picture {shape[0]} x {shape[1]}; --size makes them equal"
     return whole.tobytes()
 
 
@@ -187,10 +187,10 @@ def arrays(path: Path, *, size: Size = 0, source_channels: Channels = "auto") ->
     split, as x_train, y_train, x_test and y_test (train_images and train_labels, too). Raises DataError that lists the arrays
     when there is none.
     """
-    found = _arrays(path)
-    images = [array for array in found if _is_images(array)]
+    stored = _arrays(path)
+    images = [array for array in stored if _is_images(array)]
     if not images:
-        raise bad(path, f"no images in it, (n, h, w) of uint8; found {listed(found)}", "Save them as unsigned bytes.")
+        raise bad(path, f"no images in it, (n, h, w) of uint8; found {listed(stored)}", "Save them as unsigned bytes.")
     parts = {_split_in(array.name): array for array in images}
     if len(images) > 1 and ("" in parts or len(parts) < len(images)):
         raise bad(path, f"which of its images? Found {listed(images)}", "Save one, or name them x_train and x_test.")
@@ -199,7 +199,7 @@ def arrays(path: Path, *, size: Size = 0, source_channels: Channels = "auto") ->
     x = [_channels_last(array.read()) for _, array in named]
     if len({part.shape[1:] for part in x}) > 1:
         raise bad(path, f"its images differ in shape: {listed(images)}", "Save them alike.")
-    obs = _columns_of(path, found, named)
+    obs = _columns_of(path, stored, named)
     ids = obs.pop("id", None)
     if ids is None:
         ids = np.concatenate([numbered(split or "image", len(part)) for (split, _), part in zip(named, x, strict=True)])
@@ -219,21 +219,21 @@ def _channels_last(x: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return x[..., 0] if x.ndim == 4 and x.shape[-1] == 1 else x
 
 
-def _columns_of(path: Path, found: list[Array], named: list[tuple[str, Array]]) -> dict[str, NDArray[Any]]:
+def _columns_of(path: Path, stored: list[Array], named: list[tuple[str, Array]]) -> dict[str, NDArray[Any]]:
     """Columns beside the images, those of each split one after the other."""
     columns: dict[str, NDArray[Any]] = {}
     if [split for split, _ in named] != [""]:
         columns["split"] = np.concatenate([np.full(array.shape[0], split.encode()) for split, array in named])
     for name in ("label", "id", "split"):
-        parts = [next((a for a in found if _tells(a, name, split, array)), None) for split, array in named]
+        parts = [next((a for a in stored if _tells(a, name, split, array)), None) for split, array in named]
         if all(part is not None and part.dtype is not None for part in parts):
             columns[name] = np.concatenate([column(path, name, part.read().reshape(-1)) for part in parts if part is not None])
-    return {**(_others(path, found, named[0][1]) if len(named) == 1 else {}), **columns}
+    return {**(_others(path, stored, named[0][1]) if len(named) == 1 else {}), **columns}
 
 
-def _others(path: Path, found: list[Array], images: Array) -> dict[str, NDArray[Any]]:
+def _others(path: Path, stored: list[Array], images: Array) -> dict[str, NDArray[Any]]:
     """Every other array with one value a row, as a column of its own name."""
-    single = [a for a in found if a.shape == images.shape[:1] and a.dtype is not None and role(a.name) is None]
+    single = [a for a in stored if a.shape == images.shape[:1] and a.dtype is not None and role(a.name) is None]
     return {printable(array.name, 60): column(path, array.name, array.read()) for array in single}
 
 
@@ -241,7 +241,7 @@ def _tells(array: Array, name: str, split: str, images: Array) -> bool:
     """Whether an array is the column `name` of `images`: the same split in its name, one value a row."""
     words = [word for word in re.split(r"[^a-z]+", array.name.lower()) if word]
     own = [word for word in words if not part_of(word)]
-    told = role(own[0]) == name or (name == "label" and own[0] == "y") if own else False
+    named = role(own[0]) == name or (name == "label" and own[0] == "y") if own else False
     return (
-        told and _split_in(array.name) == split and array.shape[:1] == images.shape[:1] and int(np.prod(array.shape[1:])) == 1
+        named and _split_in(array.name) == split and array.shape[:1] == images.shape[:1] and int(np.prod(array.shape[1:])) == 1
     )

@@ -101,8 +101,8 @@ def part_of(name: str) -> str:
     >>> part_of("t10k-images-idx3-ubyte"), part_of("val.csv"), part_of("vases")
     ('test', 'valid', '')
     """
-    found = next((split for head, split in PARTS if re.match(rf"{head}(?![a-z])", name.lower())), "")
-    return found or ("valid" if re.match(r"(valid|validation)(?![a-z])", name.lower()) else "")
+    split_named = next((split for head, split in PARTS if re.match(rf"{head}(?![a-z])", name.lower())), "")
+    return split_named or ("valid" if re.match(r"(valid|validation)(?![a-z])", name.lower()) else "")
 
 
 def numbered(stem: str, n: int) -> NDArray[np.bytes_]:
@@ -142,8 +142,8 @@ def merged(parts: Sequence[Items]) -> Items:
     return Items(x, np.concatenate([part.ids for part in parts]), digest_of(x), obs)
 
 
-def bad(path: Path | str, found: str, to_do: str) -> DataError:
-    return DataError(found, to_do, file=printable(str(path), 1000))
+def bad(path: Path | str, finding: str, to_do: str) -> DataError:
+    return DataError(finding, to_do, file=printable(str(path), 1000))
 
 
 class Skipped:

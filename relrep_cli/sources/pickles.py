@@ -73,10 +73,10 @@ def _follow(name: str, argument: Any, stack: list[Any], memo: dict[int, Any]) ->
     elif name == "MARK":
         stack.append(_MARK)
     elif name in ("GLOBAL", "STACK_GLOBAL"):
-        found = argument if name == "GLOBAL" else " ".join(map(str, reversed([stack.pop(), stack.pop()])))
-        if found not in NAMES:
-            raise Forbidden(f"its pickle names {found!r}; only arrays, text, numbers, lists and dicts are read")
-        stack.append(_Name(found))
+        global_name = argument if name == "GLOBAL" else " ".join(map(str, reversed([stack.pop(), stack.pop()])))
+        if global_name not in NAMES:
+            raise Forbidden(f"its pickle names {global_name!r}; only arrays, text, numbers, lists and dicts are read")
+        stack.append(_Name(global_name))
     elif name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
         memo[len(memo) if argument is None else argument] = stack[-1]
     elif name in ("GET", "BINGET", "LONG_BINGET"):

@@ -36,9 +36,9 @@ def by_label(label: NDArray[np.bytes_], train: NDArray[np.intp]) -> Pairs:
     known, codes = np.unique(label[train], return_inverse=True)
     counts = np.bincount(codes, minlength=len(known))
     starts = np.cumsum(counts) - counts
-    found = np.clip(np.searchsorted(known, label), 0, len(known) - 1)
-    there = known[found] == label
-    return Pairs(train[np.argsort(codes, kind="stable")], starts[found], np.where(there, counts[found], 0), by_label=True)
+    places = np.clip(np.searchsorted(known, label), 0, len(known) - 1)
+    there = known[places] == label
+    return Pairs(train[np.argsort(codes, kind="stable")], starts[places], np.where(there, counts[places], 0), by_label=True)
 
 
 def by_neighbors(ids: NDArray[np.bytes_], train: NDArray[np.intp], valid: NDArray[np.intp], e: Embedding, k: int) -> Pairs:
@@ -46,19 +46,19 @@ def by_neighbors(ids: NDArray[np.bytes_], train: NDArray[np.intp], valid: NDArra
 
     Raises DataError for the id of a training row that it lacks.
     """
-    found = find_ids(e.ids, ids[train])
-    if (found < 0).any():
-        missing = ids[train][found < 0]
+    own = find_ids(e.ids, ids[train])
+    if (own < 0).any():
+        missing = ids[train][own < 0]
         name = bytes(missing[0]).decode()
         raise DataError(
             f"lacks {len(missing)} of the {len(train)} training items, such as {name}", "Embed them too.", file=e.uri
         )
-    x = pick(e.x, found)
+    x = pick(e.x, own)
     near = nearest(x, x, k, exclude_self=True).rows
-    found = find_ids(e.ids, ids[valid])
-    valid, found = valid[found >= 0], found[found >= 0]
+    own = find_ids(e.ids, ids[valid])
+    valid, own = valid[own >= 0], own[own >= 0]
     if len(valid):
-        near = np.concatenate([near, nearest(pick(e.x, found), x, k).rows])
+        near = np.concatenate([near, nearest(pick(e.x, own), x, k).rows])
     rows = np.concatenate([train, valid])
     start, count = np.zeros(len(ids), np.intp), np.zeros(len(ids), np.intp)
     start[rows], count[rows] = k * np.arange(len(rows)), k

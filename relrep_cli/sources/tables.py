@@ -49,8 +49,8 @@ def _files(path: Path, endings: tuple[str, ...]) -> list[Path]:
     if not path.is_dir():
         return [path] if _ending(path) in endings else []
     order = ("train", "valid", "test")
-    found = [(order.index(part), path / name) for name in os.listdir(path) if (part := part_of(name))]
-    return [file for _, file in sorted(found) if _ending(file) in endings and file.is_file()]
+    parts = [(order.index(part), path / name) for name in os.listdir(path) if (part := part_of(name))]
+    return [file for _, file in sorted(parts) if _ending(file) in endings and file.is_file()]
 
 
 @source(kind="texts", fits=lambda path: bool(_files(path, LINES)), has_columns=False, source="Li and Roth 2002 (TREC's form)")
@@ -178,16 +178,16 @@ def _objects(path: Path, lines: Iterator[tuple[int, bytes]], table: TextTable) -
     for number, line in lines:
         where = f"{path}: line {number}"
         try:
-            found = json.loads(line)
+            record = json.loads(line)
         except (ValueError, RecursionError):
-            found = None
-        if not isinstance(found, dict):
+            record = None
+        if not isinstance(record, dict):
             yield Row(where, fault="it is not a JSON object")
-        elif not isinstance(found.get(text), str):
-            names = ", ".join(printable(name, 40) for name in list(found)[:6])
+        elif not isinstance(record.get(text), str):
+            names = ", ".join(printable(name, 40) for name in list(record)[:6])
             yield Row(where, fault=f"no text in column {printable(text)!r}; found {names}")
         else:
-            yield Row(where, found[text].encode("utf-8", "replace"), {n: v for n, v in found.items() if table.takes(n)})
+            yield Row(where, record[text].encode("utf-8", "replace"), {n: v for n, v in record.items() if table.takes(n)})
 
 
 def _delimited(path: Path, delimiter: str, table: TextTable) -> Iterator[Row]:
@@ -208,8 +208,8 @@ def _delimited(path: Path, delimiter: str, table: TextTable) -> Iterator[Row]:
         raise bad(path, f"its first row is malformed: {printable(str(error))}", "Write it again.") from None
     if not numbered_columns and text not in names:
         listed = ", ".join(printable(name, 40) for name in names[:6]) or "nothing"
-        found = f"no column {printable(text)!r}; its first row names {listed}"
-        raise bad(path, found, "Name one, or its number where no row names them: --text-column 2.")
+        finding = f"no column {printable(text)!r}; its first row names {listed}"
+        raise bad(path, finding, "Name one, or its number where no row names them: --text-column 2.")
     while True:
         try:
             cells = next(rows, None)

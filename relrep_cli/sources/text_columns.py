@@ -62,9 +62,9 @@ class Collected:
     def by_rule(self, path: Path, table: TextTable) -> tuple[NDArray[np.bytes_], dict[str, NDArray[Any]]]:
         """Ids, labels and splits as in a table of vectors. Raises DataError where two columns could be the ids."""
         columns = {name: text_column(values) for name, values in self.values.items() if self._fits(name, table)}
-        found = assign(path, Found(np.empty((self.count, 0)), columns=columns), table.reading)
-        ids = text_column(self.default_ids) if found.ids is None else found.ids
-        return ids, {**found.obs, **self._split(found.obs.get("split"))}
+        assigned = assign(path, Found(np.empty((self.count, 0)), columns=columns), table.reading)
+        ids = text_column(self.default_ids) if assigned.ids is None else assigned.ids
+        return ids, {**assigned.obs, **self._split(assigned.obs.get("split"))}
 
     def _fits(self, name: str, table: TextTable) -> bool:
         """Whether a column is needed, or takes little room as texts of equal width."""

@@ -27,7 +27,10 @@ class Adaptation:
     device: str = "cpu"
 
     def rows(self, task: Task) -> np.ndarray:
-        """The training rows of the new encoder that are used, drawn by id. Raises DataError when there are none."""
+        """The training rows of the new encoder that are used, drawn by id. Raises DataError when there are none.
+
+        Returns (k,) row numbers.
+        """
         rows = np.flatnonzero(drawn(task.train_ids, self.fraction, self.seed, b"adapt"))
         if not len(rows):
             raise DataError(
@@ -54,17 +57,17 @@ def cells(
 
     names: of the subspaces, whose mean attention over the test rows stands in each cell.
     """
-    found: dict[tuple[int, int, str], Record] = {}
+    records: dict[tuple[int, int, str], Record] = {}
 
     def add_cells(label: str, e: int, h: int, trained: list[Trained], predicted: list[np.ndarray]) -> None:
         task = tasks[e]
-        found[e, h, ""] = _attention(trained, task.x_test, names)
+        records[e, h, ""] = _attention(trained, task.x_test, names)
         for what in how.parts if e != h else ():
             after = [adapted(one, task, what, how, seed) for one, seed in zip(trained, seeds, strict=True)]
             cell = score_predictions(task.y_test, [one(task.x_test) for one in after], len(target.classes), seeds[0])
-            found[e, h, what] = cell | {"adapted_rows": len(how.rows(task))} | _attention(after, task.x_test, names)
+            records[e, h, what] = cell | {"adapted_rows": len(how.rows(task))} | _attention(after, task.x_test, names)
 
-    return found, add_cells
+    return records, add_cells
 
 
 def _attention(trained: Sequence[Trained], x: np.ndarray, names: Sequence[str]) -> Record:
@@ -75,13 +78,13 @@ def _attention(trained: Sequence[Trained], x: np.ndarray, names: Sequence[str]) 
     return {f"attention_{name}": float(share) for name, share in zip(names, np.mean(shares, 0), strict=True)}
 
 
-def records(frozen: Sequence[Record], found: dict[tuple[int, int, str], Record], uris: Sequence[str]) -> list[Record]:
+def records(frozen: Sequence[Record], adapted: dict[tuple[int, int, str], Record], uris: Sequence[str]) -> list[Record]:
     """The records of a grid with those of its adapted heads behind each."""
     out: list[Record] = []
     for place, r in enumerate(frozen):
         e, h = divmod(place, len(uris))
-        out.append(r | found.get((e, h, ""), {}))
-        for (one, other, what), cell in found.items():
+        out.append(r | adapted.get((e, h, ""), {}))
+        for (one, other, what), cell in adapted.items():
             if (one, other) == (e, h) and what:
                 more: dict[str, Any] = {"method": f"{r['method']}+adapted-{what}"}
                 out.append(r | cell | more | {"stitching_index": index(cell, r["end_to_end"])})

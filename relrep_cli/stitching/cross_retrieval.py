@@ -67,13 +67,13 @@ class Lookups:
     def record(self, seed: int) -> Record:
         """The means, and the 95 % intervals of the shares over items: Wilson's for hits and misses, else by bootstrap."""
         rows = dict(zip(SHARES, (self.places == 1, self.places <= K, self.kept), strict=True))
-        found: Record = {name: float(values.mean()) for name, values in rows.items()}
-        found["mrr"] = float((1 / self.places).mean())
+        record: Record = {name: float(values.mean()) for name, values in rows.items()}
+        record["mrr"] = float((1 / self.places).mean())
         for name, values in rows.items():
-            one = of_share(found[name], len(values)) if values.dtype == bool else None
+            one = of_share(record[name], len(values)) if values.dtype == bool else None
             low, high = one or within(bootstrap_of_few(values, np.random.default_rng(seed)), (0, 1))
-            found |= {f"{name}_low": low, f"{name}_high": high}
-        return found | {"n": len(self.places), "size": self.size}
+            record |= {f"{name}_low": low, f"{name}_high": high}
+        return record | {"n": len(self.places), "size": self.size}
 
 
 def look_up(queries: np.ndarray, own: np.ndarray, base: np.ndarray) -> Lookups:
@@ -82,20 +82,20 @@ def look_up(queries: np.ndarray, own: np.ndarray, base: np.ndarray) -> Lookups:
     Raises UsageError for an index of fewer than 12 items.
     """
     index = take(base, np.concatenate([own, np.setdiff1d(np.arange(len(base)), own)]))  # query i is to find row i
-    found = nearest(queries, index, K, exclude_self=True)
+    near = nearest(queries, index, K, exclude_self=True)
     wanted = nearest(index, index, K, exclude_self=True, rows=np.arange(len(own)))
-    return Lookups(ranks(queries, index), overlap(found.rows, wanted.rows) / K, len(base))
+    return Lookups(ranks(queries, index), overlap(near.rows, wanted.rows) / K, len(base))
 
 
-def retrieval_methods(target: str, found: Sequence[Method], recipe: Recipe | None) -> list[Method]:
-    """The methods of one of TARGETS, out of those that were found. Raises UsageError for one that trains an aggregator."""
+def retrieval_methods(target: str, chosen: Sequence[Method], recipe: Recipe | None) -> list[Method]:
+    """The methods for one of TARGETS, out of those chosen. Raises UsageError for one that trains an aggregator."""
     if target == "asif":
         if recipe is None:
             raise UsageError("--target asif needs --anchors FILE", "Make one with relrep anchor.")
         return [Method("asif", replace(recipe, similarities={"cosine": {}}, aggregate=""))]
-    if trained := next((m.label for m in found if m.trains), None):
-        raise UsageError(f"{trained} is trained with a head, and retrieval trains none", "Leave its --aggregate out.")
-    return list(found)
+    if trained := next((m.label for m in chosen if m.trains), None):
+        raise UsageError(f"{trained} is trained with a head, and retrieval trains no head", "Leave its --aggregate out.")
+    return list(chosen)
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,10 +162,10 @@ class RetrievalPlan:
             yield record | flags
         if unequal:
             more = f" and {len(unequal) - 1} other pairs" if unequal[1:] else ""
-            say(f"{unequal[0]}{more}: {m.label} of unequal dims finds nothing: n/a.")
+            say(f"{unequal[0]}{more}: {m.label} of unequal dims cannot be looked up: n/a.")
 
     def _cycle_losses(self, m: Method, route: Route, es: Sequence[Embedding]) -> Losses:
-        """Translators lose something on the way around; where all spaces meet in one, there is nothing to lose."""
+        """Translators lose something on a round trip; one common space loses nothing."""
         if route.carry is not None:
             rows = [pick(e.x, test) for e in es if (test := e.rows_of_split("test")) is not None]
             return cycle_losses(route.carry, rows, self.seed) if len(rows) == len(es) else {}
@@ -195,8 +195,8 @@ def _pairs(
             continue
         rows, own = _shared(es[e], es[h])
         queries = np.asarray(take(xs[e], rows))
-        found = look_up(queries if carry is None else carry(queries), own, xs[h])
-        yield e, h, record | found.record(seed), (es[e].ids[rows], found.places == 1)
+        lookups = look_up(queries if carry is None else carry(queries), own, xs[h])
+        yield e, h, record | lookups.record(seed), (es[e].ids[rows], lookups.places == 1)
 
 
 def _shared(a: Embedding, b: Embedding) -> tuple[np.ndarray, np.ndarray]:
@@ -206,7 +206,7 @@ def _shared(a: Embedding, b: Embedding) -> tuple[np.ndarray, np.ndarray]:
     places = find_ids(b.ids, a.ids[rows])
     if not (places >= 0).any():
         raise DataError(
-            "no test item of the first is in the second; queries need something to find",
+            "no test item of the first is in the second, so there is nothing to look up",
             "Give files that share test items.",
             file=f"{a.uri} and {b.uri}",
         )

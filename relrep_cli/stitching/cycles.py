@@ -1,4 +1,4 @@
-"""What a way around several spaces loses: items that are translated from space to space, until they are back in their own."""
+"""What a round trip through several spaces loses: items are translated from space to space until they are back in their own."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ Maps = Callable[[int, int], Callable[[np.ndarray], np.ndarray] | None]
 
 
 def cycle_losses(maps: Maps, rows: Sequence[np.ndarray], seed: int) -> dict[tuple[int, int], list[float]]:
-    """The losses of the ways that begin from space a to space b: one less the recall@1 of a's items, back in a.
+    """The losses of the round trips from space a through space b: 1 minus the recall@1 of a's items, back in a.
 
-    maps: from one space into another. rows: (n, d) items of each space; at most QUERIES of them go around, and are what is
-    searched. A way leads from b over a third space back to a, or of two spaces straight back. Where there are many, third
-    spaces are drawn by the seed.
+    maps: from one space into another. rows: (n, d) items of each space; at most QUERIES of them make the trip, and only these
+    are searched. A trip leads from b through a third space back to a; with two spaces, directly back. Where there are many,
+    third spaces are drawn by the seed.
     """
     rng = np.random.default_rng(seed)
     some = [x[np.sort(rng.permutation(len(x))[:QUERIES])] for x in rows]
     count = len(rows)
     thirds = max(1, CYCLES // (count * (count - 1)))
-    found: dict[tuple[int, int], list[float]] = {}
+    losses: dict[tuple[int, int], list[float]] = {}
     for a, b in permutations(range(count), 2):
         others = [c for c in range(count) if c not in (a, b)]
         others = sorted(rng.permutation(others)[:thirds].tolist()) if len(others) > thirds else others
         ways = [[b, c, a] for c in others] or [[b, a]]
-        found[a, b] = [_loss(some[a], list(_steps(maps, [a, *way]))) for way in ways]
-    return found
+        losses[a, b] = [_loss(some[a], list(_steps(maps, [a, *way]))) for way in ways]
+    return losses
 
 
 def _steps(maps: Maps, way: Sequence[int]) -> Iterator[Callable[[np.ndarray], np.ndarray]]:

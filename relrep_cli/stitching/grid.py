@@ -49,14 +49,16 @@ class Target:
         if not len(self.classes):
             if values.dtype.kind not in "fiub":
                 column = f"column {printable(self.column)}"
-                raise DataError("holds text, and numbers are predicted", "Name a column of numbers.", file=e.uri, place=column)
+                raise DataError(
+                    "holds text, but a regression needs numbers", "Name a column of numbers.", file=e.uri, place=column
+                )
             numbers = np.asarray(values, np.float64)
             return numbers, np.isfinite(numbers)
-        found = find_ids(self.classes, values.astype("S"))
-        return found, found >= 0
+        class_places = find_ids(self.classes, values.astype("S"))
+        return class_places, class_places >= 0
 
     def unseen(self, e: Embedding, rows: np.ndarray) -> int:
-        """How many of the rows have a class, but one that heads do not know."""
+        """How many of the rows have a class, but one that heads do not know. rows: (k,)."""
         if self.kind != "classes" or self.column not in e.obs:
             return 0
         return int(((e.obs[self.column][rows].astype("S") != b"") & ~self.of(e, rows)[1]).sum())
@@ -80,7 +82,7 @@ def target_of(spaces: Sequence[Embedding], column: str, numbers: bool = False) -
             raise DataError("holds text, not numbers", "Leave --numbers out.", file=words.uri, place=place)
         if all(np.nanstd(values.astype(np.float64)) == 0 for values in columns if len(values)):
             raise DataError(
-                "one number in all training rows: there is nothing to predict", "Name another --target.", place=place
+                "all training rows have the same number, so there is nothing to predict", "Name another --target.", place=place
             )
         return Target(column, np.zeros(0, "S1"))
     classes = np.unique(np.concatenate([values.astype("S") for values in columns]))
@@ -96,7 +98,7 @@ def target_of(spaces: Sequence[Embedding], column: str, numbers: bool = False) -
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One space made ready: training and test vectors with what is to be predicted, and the ids of both.
+    """One space made ready: training and test vectors with what is to be predicted, and the ids of the training rows.
 
     content: names it, for records.
     """
@@ -107,7 +109,6 @@ class Task:
     x_test: np.ndarray
     y_test: np.ndarray
     train_ids: np.ndarray
-    test_ids: np.ndarray
     content: str = ""
 
 
@@ -116,7 +117,7 @@ def check(e: Embedding, target: Target) -> list[tuple[np.ndarray, np.ndarray]]:
 
     Raises DataError when either is empty.
     """
-    found = []
+    findings = []
     for split in ("train", "test"):
         rows = e.rows_of_split(split)
         if rows is None or not len(rows):
@@ -134,8 +135,8 @@ def check(e: Embedding, target: Target) -> list[tuple[np.ndarray, np.ndarray]]:
                 "Fill in the column, or change the split.",
                 file=e.uri,
             )
-        found.append((rows[known], values[known]))
-    return found
+        findings.append((rows[known], values[known]))
+    return findings
 
 
 def prepare(e: Embedding, target: Target, content: str = "") -> Task:
@@ -143,9 +144,7 @@ def prepare(e: Embedding, target: Target, content: str = "") -> Task:
     (train_rows, y_train), (test_rows, y_test) = check(e, target)
     if content:  # the digest of a file covers neither its labels nor its splits
         content += hashlib.sha256(b"".join(v.tobytes() for v in (y_train, y_test)) + e.obs["split"].tobytes()).hexdigest()
-    return Task(
-        e.uri, take(e.x, train_rows), y_train, take(e.x, test_rows), y_test, e.ids[train_rows], e.ids[test_rows], content
-    )
+    return Task(e.uri, take(e.x, train_rows), y_train, take(e.x, test_rows), y_test, e.ids[train_rows], content)
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,8 +205,8 @@ def column(tasks: Sequence[Task], h: int, routes: Sequence[Route], target: Targe
     """The head of one space, trained with every seed, on the test rows of the encoders that reach it."""
     wanted = [(r, e) for r in routes for e in range(len(tasks)) if r.fits(tasks, e, h)]
     keys = {(r.label, e): _key(tasks, r, e, h, target, job) for r, e in wanted}
-    found = {place: job.cache.get(key) for place, key in keys.items() if key}
-    missing = [(r, e) for r, e in wanted if found.get((r.label, e)) is None]
+    cached = {place: job.cache.get(key) for place, key in keys.items() if key}
+    missing = [(r, e) for r, e in wanted if cached.get((r.label, e)) is None]
     trained: list[Trained] = []
     for done, seed in enumerate(job.runs if missing else []):
         job.advance(done / len(job.runs))
@@ -217,12 +216,12 @@ def column(tasks: Sequence[Task], h: int, routes: Sequence[Route], target: Targe
         carry = None if e == h or r.carry is None else r.carry(e, h)
         x = tasks[e].x_test if carry is None else carry(tasks[e].x_test)
         predicted = [one(x) for one in trained]
-        found[r.label, e] = score_predictions(tasks[e].y_test, predicted, len(target.classes), job.runs[0])
+        cached[r.label, e] = score_predictions(tasks[e].y_test, predicted, len(target.classes), job.runs[0])
         if keys[r.label, e]:
-            job.cache.put(keys[r.label, e], found[r.label, e] or {})
+            job.cache.put(keys[r.label, e], cached[r.label, e] or {})
         if job.on_cell is not None:
             job.on_cell(r.label, e, h, trained, predicted)
-    return {(label, e, h): cell for (label, e), cell in found.items() if cell is not None}
+    return {(label, e, h): cell for (label, e), cell in cached.items() if cell is not None}
 
 
 def _key(tasks: Sequence[Task], r: Route, e: int, h: int, target: Target, job: Job) -> str:
@@ -234,24 +233,24 @@ def _key(tasks: Sequence[Task], r: Route, e: int, h: int, target: Target, job: J
 
 
 def score_predictions(truth: np.ndarray, predicted: Sequence[np.ndarray], classes: int, seed: int) -> Record:
-    """The scores of predictions, one array for each seed: accuracy and weighted F1, r2 and mse of numbers, mse of images."""
+    """Accuracy and weighted F1 of classes (n,); r2 and mse of numbers (n,); mse of images (n, h, w). predicted: by seed."""
     if classes:
         rows = np.array([p == truth for p in predicted], np.float64)
         f1 = float(np.mean([weighted_f1(p, truth, classes) for p in predicted]))
-        found: Record = {"accuracy": float(rows.mean()), "f1": f1}
+        scores: Record = {"accuracy": float(rows.mean()), "f1": f1}
         bounds: tuple[float | None, float | None] = (0, 1)
     elif truth.ndim > 1:
         wanted = pixels(truth)
         rows = np.array([np.square(p - wanted).mean(1, dtype=np.float64) for p in predicted])
-        found, bounds = {"accuracy": None, "f1": None, "mse": float(rows.mean())}, (0, None)
+        scores, bounds = {"accuracy": None, "f1": None, "mse": float(rows.mean())}, (0, None)
     else:
         errors = np.array([np.square(p - truth) for p in predicted])
         rows = 1 - errors / (float(truth.var()) or 1.0)
-        found = {"accuracy": None, "f1": None, "r2": float(rows.mean()), "mse": float(errors.mean())}
+        scores = {"accuracy": None, "f1": None, "r2": float(rows.mean()), "mse": float(errors.mean())}
         bounds = (None, 1)
     low, high = within(bootstrap_of_few(rows.mean(0), np.random.default_rng(seed)), bounds)
     deviation = float(rows.mean(1).std(ddof=1)) if len(rows) > 1 else 0.0
-    return found | {"deviation": deviation, "low": low, "high": high}
+    return scores | {"deviation": deviation, "low": low, "high": high}
 
 
 def score(cell: Record) -> Any:
@@ -261,10 +260,10 @@ def score(cell: Record) -> Any:
 
 def index(cell: Record, own: Any) -> float | None:
     """The stitching index: the stitched score over the end-to-end one, of errors the end-to-end one over the stitched."""
-    found = score(cell)
-    if found is None or own is None or not own > 0:
+    stitched = score(cell)
+    if stitched is None or own is None or not own > 0:
         return None
-    return float(own / found if is_error(cell) else found / own)
+    return float(own / stitched if is_error(cell) else stitched / own)
 
 
 def is_error(cell: Record) -> bool:
@@ -285,11 +284,11 @@ def table(
     that could not be trained.
     """
     pairs = [(e, h) for e in range(len(uris)) for h in range(len(uris))]
-    found = []
+    records = []
     for label, e, h in ((label, e, h) for label, own in routes for e, h in pairs if e == h or not own):
         own = score(cells[label, e, e]) if (label, e, e) in cells else None
         cell = cells.get((label, e, h), MISSING | UNSCORED[kind])
         record = {"encoder": uris[e], "head": uris[h], "method": label, "n": counts[e], "end_to_end": own}
         record |= cell | {"stitching_index": index(cell, own)}
-        found.append(record | ({"error": errors[h]} if h in errors else {}))
-    return found
+        records.append(record | ({"error": errors[h]} if h in errors else {}))
+    return records

@@ -38,8 +38,8 @@ class GridPart:
     outcomes: Sequence[Outcome]
 
 
-def to_bytes(plan: GridPlan, frame: Frame, shard: Shard, found: Sequence[Outcome]) -> bytes:
-    """Write a part. frame: of the whole. found: the outcomes of the part's heads."""
+def to_bytes(plan: GridPlan, frame: Frame, shard: Shard, outcomes: Sequence[Outcome]) -> bytes:
+    """Write a part. frame: of the whole. outcomes: the outcomes of the part's heads."""
     run, spaces = plan.settings, plan.spaces
     job = {
         "frame": asdict(frame),
@@ -55,7 +55,7 @@ def to_bytes(plan: GridPlan, frame: Frame, shard: Shard, found: Sequence[Outcome
         "version": __version__,
         "shard": [shard.number, shard.count],
         "job": job,
-        "heads": [_to_json(outcome) for outcome in found],
+        "heads": [_to_json(outcome) for outcome in outcomes],
     }
     return json.dumps(content).encode() + b"\n"
 
@@ -75,13 +75,14 @@ def _to_json(outcome: Outcome) -> dict[str, Any]:
     return {"cells": outcome.result.cells, "counts": outcome.result.counts}
 
 
-def from_json(name: str, found: Mapping[str, Any]) -> GridPart:
+def from_json(name: str, content: Mapping[str, Any]) -> GridPart:
     """Read a part. Raises DataError when it is none, or when another version of relrep has written it."""
     try:
-        if found["version"] != __version__:
-            finding = f"relrep {found['version']} has written it, and this is {__version__}"
+        if content["version"] != __version__:
+            finding = f"relrep {content['version']} has written it, and this is {__version__}"
             raise DataError(finding, "Stitch again.", file=name)
-        part = GridPart(name, Shard(*map(int, found["shard"])), dict(found["job"]), [_outcome(one) for one in found["heads"]])
+        outcomes = [_outcome(one) for one in content["heads"]]
+        part = GridPart(name, Shard(*map(int, content["shard"])), dict(content["job"]), outcomes)
         if len(part.outcomes) != len(part.shard.of(sum(len(_frame(part).uris) for _ in _frame(part).grids))):
             raise DataError(*FOREIGN, file=name)
         return part
@@ -89,11 +90,11 @@ def from_json(name: str, found: Mapping[str, Any]) -> GridPart:
         raise DataError(*FOREIGN, file=name) from None
 
 
-def _outcome(found: Mapping[str, Any]) -> Outcome:
-    if "error" in found:
-        finding, remedy, file, place = map(str, found["error"])
-        return Outcome(error=DataError(finding, remedy, file=file, place=place), lost=bool(found["lost"]))
-    return Outcome(Column([(str(label), int(e), dict(cell)) for label, e, cell in found["cells"]], list(found["counts"])))
+def _outcome(content: Mapping[str, Any]) -> Outcome:
+    if "error" in content:
+        finding, remedy, file, place = map(str, content["error"])
+        return Outcome(error=DataError(finding, remedy, file=file, place=place), lost=bool(content["lost"]))
+    return Outcome(Column([(str(label), int(e), dict(cell)) for label, e, cell in content["cells"]], list(content["counts"])))
 
 
 def _frame(part: GridPart) -> Frame:
@@ -115,5 +116,5 @@ def refuse_other_parts(parts: Sequence[GridPart]) -> None:
 
 def merged(parts: Sequence[GridPart]) -> tuple[list[Record], list[Record]]:
     """The records of the whole, and those of files that could not be used."""
-    found = [outcome for part in sorted(parts, key=lambda part: part.shard.number) for outcome in part.outcomes]
-    return collect(_frame(parts[0]), found), list(parts[0].job["failed"])
+    outcomes = [outcome for part in sorted(parts, key=lambda part: part.shard.number) for outcome in part.outcomes]
+    return collect(_frame(parts[0]), outcomes), list(parts[0].job["failed"])

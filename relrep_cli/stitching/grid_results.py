@@ -43,13 +43,15 @@ class Column:
 
 
 def collect(
-    frame: Frame, found: Iterable[Outcome], adapt: Callable[[Grid, list[Record]], list[Record]] = lambda grid, records: records
+    frame: Frame,
+    outcomes: Iterable[Outcome],
+    adapt: Callable[[Grid, list[Record]], list[Record]] = lambda grid, records: records,
 ) -> list[Record]:
     """The records of the table, from the outcomes of all tasks in their order. adapt: adds what belongs to a grid.
 
     A head whose process was lost gives records that hold the error. Raises any other error, and that one if no head is left.
     """
-    source = iter(found)
+    source = iter(outcomes)
     records: dict[tuple[str, str], list[Record]] = {}
     for grid in frame.grids:
         for r in adapt(grid, _of_grid(frame, grid, [next(source) for _ in frame.uris])):
@@ -60,11 +62,11 @@ def collect(
     return [r | {"anchors": frame.anchors[key[0]]} for key in frame.order for r in records.get(key, [])]
 
 
-def _of_grid(frame: Frame, grid: Grid, found: Sequence[Outcome]) -> list[Record]:
+def _of_grid(frame: Frame, grid: Grid, outcomes: Sequence[Outcome]) -> list[Record]:
     cells: Cells = {}
     errors: dict[int, str] = {}
     counts: Sequence[int] = []
-    for h, outcome in enumerate(found):
+    for h, outcome in enumerate(outcomes):
         if outcome.error is not None:
             if not outcome.lost:
                 raise outcome.error
@@ -73,5 +75,5 @@ def _of_grid(frame: Frame, grid: Grid, found: Sequence[Outcome]) -> list[Record]
         counts = outcome.result.counts
         cells |= {(label, e, h): cell for label, e, cell in outcome.result.cells}
     if len(errors) == len(frame.uris):
-        raise next(outcome.error for outcome in found if outcome.error is not None)
+        raise next(outcome.error for outcome in outcomes if outcome.error is not None)
     return table(frame.uris, counts, grid.routes, cells, frame.kind, errors)

@@ -182,8 +182,8 @@ def train_column(session: Session, advance: Advance, place: int, name: str, h: i
     group, tasks = groups(run.methods)[place], session.tasks(place)
     job = Job(name, run.heads[name], run.seeds, run.device, advance, run.cache, _front(group[0]))
     job = replace(job, on_cell=session.on_cell(place, name, job.runs))
-    found = column(tasks, h, routes(group, spaces.anchors), spaces.target, job)
-    return Column([(label, e, cell) for (label, e, _), cell in found.items()], [len(task.y_test) for task in tasks])
+    cells = column(tasks, h, routes(group, spaces.anchors), spaces.target, job)
+    return Column([(label, e, cell) for (label, e, _), cell in cells.items()], [len(task.y_test) for task in tasks])
 
 
 def report(spaces: Spaces) -> None:

@@ -42,9 +42,9 @@ class Curve:
         shares, near = np.concatenate([bounded[None], self.draws]), self._near(place)
         logits = np.log(shares / (1 - shares))[:, near]
         slope, level = np.polyfit(np.log(self.places)[near], logits.T, 1) if len(near) > 1 else (0, logits[:, 0])
-        found = 1 / (1 + np.exp(-(slope * np.log(place) + level)))
-        low, high = np.quantile(found[1:], [0.025, 0.975])
-        return float(found[0]), float(min(low, found[0])), float(max(high, found[0]))
+        recall = 1 / (1 + np.exp(-(slope * np.log(place) + level)))
+        low, high = np.quantile(recall[1:], [0.025, 0.975])
+        return float(recall[0]), float(min(low, recall[0])), float(max(high, recall[0]))
 
     def _near(self, place: float) -> np.ndarray:
         """The places that a line is drawn through."""
@@ -109,11 +109,11 @@ def by_anchors(trial: Trial, maps: Maps, settled: Maps, seed: int) -> tuple[Curv
     if m * MORE[-1] > m + spare >= USEFUL * (more[-1] if more else m):
         more.append(m + spare)
     for count in more:
-        found = np.zeros(q)
+        recalls = np.zeros(q)
         for half, other in (halves, halves[::-1]):
             added = other[: count - m]
             x = np.concatenate([trial.x, trial.queries[added]])
             y = np.concatenate([trial.y, trial.index[added]])
-            found[half] = trial.hits(settled, x, y, half)
-        hits.append(found)
+            recalls[half] = trial.hits(settled, x, y, half)
+        hits.append(recalls)
     return curve([*places, *more], hits, seed), own

@@ -47,21 +47,23 @@ class LocalMaps(Affine):
 def local(x: np.ndarray, y: np.ndarray, *, scaling: Scaling = "whole") -> Affine:
     """A rotation for each region of the anchors, mixed by distance; one rotation unless left-out anchors say otherwise.
 
+    x: (m, dx) and y: (m, dy) anchors, where row i is the same item.
+
     Anchors are cut into 2, 4, 8 or 16 regions of 20 anchors or more by k-means. Each region has the rotation that brings its
     anchors nearest to each other, and all others with a tenth of the weight. There are as many regions as left-out anchors
     find themselves best by, and one rotation unless the 95 % interval of the difference of reciprocal ranks is above 0.
     """
     counts = [count for count in REGIONS if len(x) >= FEWEST * count]
     one = before = _left_out(x, y, 1, scaling) if counts else np.zeros(0)
-    found = 1
+    best = 1
     for count in counts:
         now = _left_out(x, y, count, scaling)
         if now.mean() <= before.mean():
             break
-        before, found = now, count
-    if found > 1 and bootstrap(before - one, np.random.default_rng(0))[0] <= 0:
-        found = 1
-    return fit_regions(x, y, found, scaling)
+        before, best = now, count
+    if best > 1 and bootstrap(before - one, np.random.default_rng(0))[0] <= 0:
+        best = 1
+    return fit_regions(x, y, best, scaling)
 
 
 def fit_regions(x: np.ndarray, y: np.ndarray, count: int, scaling: Scaling) -> Affine:
@@ -113,11 +115,11 @@ def _left_out(x: np.ndarray, y: np.ndarray, count: int, scaling: Scaling) -> np.
 
     Vectors are compared about the mean of the anchors that were seen; a tie counts against the anchor.
     """
-    found = np.zeros(len(x))
+    errors = np.zeros(len(x))
     for part in np.array_split(np.random.default_rng(0).permutation(len(x)), FOLDS):
         rest = np.setdiff1d(np.arange(len(x)), part)
         carry = fit_regions(x[rest], y[rest], count, scaling)
         middle = carry.target
         close = unit(carry.rows(x[part]) - middle) @ unit(y - middle).T
-        found[part] = 1 / (close >= close[np.arange(len(part)), part][:, None]).sum(1)
-    return found
+        errors[part] = 1 / (close >= close[np.arange(len(part)), part][:, None]).sum(1)
+    return errors

@@ -19,7 +19,7 @@ from relrep_cli.relative.aggregators import AGGREGATORS
 from relrep_cli.relative.preparation import Preprocessing
 from relrep_cli.relative.recipes import Postprocessing, Recipe
 from relrep_cli.relative.similarities import SIMILARITIES
-from relrep_cli.relative.transformations import unfelt
+from relrep_cli.relative.transformations import with_implied
 from relrep_cli.stitching import translators
 from relrep_cli.stitching.grid import Map, Route
 from relrep_cli.stitching.translators import TRANSLATORS
@@ -106,29 +106,31 @@ class MethodChoice:
 def methods(choice: MethodChoice, recipe: Recipe | None) -> list[Method]:
     """The methods in the order of the table, from the recipe that the options describe (None: no anchors).
 
+    Raises UsageError for methods that the options contradict, or that need anchors where there are none.
+
     With `all`, relative ones come plain, centred and with standardised columns, unless the recipe prepares anything itself,
     and those whose statistics are of all rows, test rows too, come as well.
     """
-    found: list[Method] = []
+    chosen: list[Method] = []
     for name in choice.families:
         if name in WITHOUT_ANCHORS:
-            found.append(Method(name))
+            chosen.append(Method(name))
         elif recipe is None:
             raise UsageError("--anchors FILE is missing", "Make one with relrep anchor.")
         elif name == "relative":
-            found += _relative(choice, recipe)
+            chosen += _relative(choice, recipe)
         elif name == "product":
-            found += _products(choice, recipe)
+            chosen += _products(choice, recipe)
         elif name in UNIVERSES:
-            found.append(Method(name, params=choice.translators[name], universe=name))
+            chosen.append(Method(name, params=choice.translators[name], universe=name))
         else:
-            found.append(Method(name, None, name, choice.translators[name]))
-    if not found:
+            chosen.append(Method(name, None, name, choice.translators[name]))
+    if not chosen:
         raise UsageError(
             "--aggregator works only with --method product, not with --method " + ",".join(choice.names),
             "Add --method product, or leave --aggregator out.",
         )
-    return list({m.label: m for m in found}.values())
+    return list({m.label: m for m in chosen}.values())
 
 
 def _relative(choice: MethodChoice, recipe: Recipe) -> Iterator[Method]:
@@ -158,19 +160,19 @@ def _variants(choice: MethodChoice, recipe: Recipe) -> Iterator[Method]:
             f"--standardize-columns does not go with --aggregate {recipe.aggregate}, which learns its own scale",
             "Leave --standardize-columns out.",
         )
-    found = [recipe]
+    variants = [recipe]
     if choice.open and not recipe.before.steps() and recipe.after == Postprocessing():
-        steady = all("translation" in unfelt(SIMILARITIES[name].invariant) for name in recipe.similarities)
-        found += [] if steady else [replace(recipe, before=Preprocessing(center=True))]
-        found += [] if trains else [replace(r, after=Postprocessing(standardize=True)) for r in found]
+        steady = all("translation" in with_implied(SIMILARITIES[name].invariant) for name in recipe.similarities)
+        variants += [] if steady else [replace(recipe, before=Preprocessing(center=True))]
+        variants += [] if trains else [replace(r, after=Postprocessing(standardize=True)) for r in variants]
     if "all" in choice.names and not recipe.transductive:
-        found += [replace(r, transductive=True) for r in found if r.statistics()]
-    return (Method(r.label, r) for r in found)
+        variants += [replace(r, transductive=True) for r in variants if r.statistics()]
+    return (Method(r.label, r) for r in variants)
 
 
-def routes(found: Sequence[Method], anchors: Callable[[int], np.ndarray]) -> list[Route]:
+def routes(chosen: Sequence[Method], anchors: Callable[[int], np.ndarray]) -> list[Route]:
     """How vectors travel by methods that share their coordinates. anchors: (space) -> (m, d) their vectors there."""
-    return [Route(m.label, _carry(m, anchors), json.dumps(m.to_json(), sort_keys=True), own=m.label == "none") for m in found]
+    return [Route(m.label, _carry(m, anchors), json.dumps(m.to_json(), sort_keys=True), own=m.label == "none") for m in chosen]
 
 
 def _carry(m: Method, anchors: Callable[[int], np.ndarray]) -> Callable[[int, int], Map] | None:

@@ -53,7 +53,10 @@ class _Lookup:
     before: np.ndarray
 
     def by(self, how: Fitting, x: np.ndarray, y: np.ndarray) -> _Lookup:
-        """The same in one space, by maps that are fitted on anchors x to y."""
+        """The same in one space, by maps that are fitted on anchors x to y.
+
+        x: (m, dx) and y: (m, dy).
+        """
         return self.moved(*_maps(how, x, y))
 
     def moved(self, for_queries: Map, for_index: Map) -> _Lookup:
@@ -135,35 +138,35 @@ def _verdict(now: Record, wanted: float, reached: bool) -> str:
 
 def _sentence(verdict: str, best: Fitting, now: Record, count: int, needed: int, wanted: float) -> str:
     share = " of that of re-embedding" if now["measure"] == KEPT else ""
-    found = f"recall@10 {now['value']:.3f} ({now['low']:.3f} to {now['high']:.3f}){share} in an index of {now['at']}"
-    found += f", by {best.method}"
+    sentence = f"recall@10 {now['value']:.3f} ({now['low']:.3f} to {now['high']:.3f}){share} in an index of {now['at']}"
+    sentence += f", by {best.method}"
     if verdict == BRIDGE:
         more = ", and translate the index, too" if best.method in UNIVERSES else ""
-        return f"bridge with {best.method}{more}: {found}, and {wanted:g} is wanted."
+        return f"bridge with {best.method}{more}: {sentence}, and {wanted:g} is wanted."
     if verdict == UNSURE:
-        return f"too few items to tell: {found}, and the lower end is to be {wanted:g}; {now['n']} items were looked up."
+        return f"too few items to tell: {sentence}, and the lower end must reach {wanted:g}; {now['n']} items were looked up."
     if verdict == MORE_ANCHORS:
-        return f"not enough anchors: {found}; {count} were used, and about {needed} would reach {wanted:g}."
+        return f"not enough anchors: {sentence}; {count} were used, and about {needed} would reach {wanted:g}."
     if now["measure"] == KEPT:
-        return f"re-embed: {found}, and {wanted:g} is wanted; what more anchors would bring to queries is not known."
-    return f"re-embed: {found}; not even {MORE[-1]} times the {count} anchors would reach {wanted:g}."
+        return f"re-embed: {sentence}, and {wanted:g} is wanted; how much more anchors would help queries is not known."
+    return f"re-embed: {sentence}; not even {MORE[-1]} times the {count} anchors would reach {wanted:g}."
 
 
 def _chosen(tried: Mapping[str, Fitting], rows: Samples) -> str:
     """The method by which left-out anchors find themselves best among all anchors."""
-    found = {name: _left_out(one, *_pair(rows)) for name, one in tried.items()}
-    return max(found, key=lambda name: found[name])
+    scores = {name: _left_out(one, *_pair(rows)) for name, one in tried.items()}
+    return max(scores, key=lambda name: scores[name])
 
 
 def _left_out(how: Fitting, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     """The recall of anchors that took no part in the fit, and their cosine, which decides between equal recalls."""
-    found = []
+    recalls = []
     for part in np.array_split(np.random.default_rng(how.seed).permutation(len(x))[:CHOOSERS], FOLDS):
         rest = np.setdiff1d(np.arange(len(x)), part)
         new, old = _maps(how, x[rest], y[rest])
-        found.append(scores(new(x[part]), part, old(y)))
-    recall = np.mean([one["recall_1"].mean() + one["recall_10"].mean() for one in found])
-    return float(recall), float(np.mean([one["cosine"].mean() for one in found]))
+        recalls.append(scores(new(x[part]), part, old(y)))
+    recall = np.mean([one["recall_1"].mean() + one["recall_10"].mean() for one in recalls])
+    return float(recall), float(np.mean([one["cosine"].mean() for one in recalls]))
 
 
 def _method_records(how: Fitting, moved: _Lookup) -> Iterator[Record]:
@@ -183,13 +186,13 @@ def _index_records(moved: _Lookup, how: Fitting) -> Iterator[Record]:
     hits = {n // part: (_hits_in_subsets(places, n, n // part), "sub-sampled") for part in SHRUNK if n // part > K}
     hits[n] = places <= K, MEASURED
     hits |= {round(n * larger(rank)): (places <= rank, "estimated from ranks") for rank in RANKS}
-    for size, (found, note) in hits.items():
-        value = curve([size], [found], how.seed).at(size)
+    for size, (hit, note) in hits.items():
+        value = curve([size], [hit], how.seed).at(size)
         yield _point("index", how, size, value, len(places), note)
 
 
 def larger(rank: int) -> float:
-    """In so many times as large an index, an item of that rank is about the tenth."""
+    """The factor by which the index can grow until an item of this rank is about the tenth."""
     return float(np.exp(sum(1 / j for j in range(rank, K))))
 
 
@@ -217,18 +220,18 @@ def _learning_curve(how: Fitting, rows: Samples, lookup: _Lookup, wanted: float)
         penalty = build(how.method, [x, y], dict(how.params)).penalty
         settled = replace(how, params={**how.params, PENALTY: penalty} if penalty else how.params)
     trial = Trial(x, y, lookup.queries, lookup.index, K)
-    found, own = by_anchors(trial, lambda x, y: _maps(how, x, y), lambda x, y: _maps(settled, x, y), how.seed)
-    notes = {count: MEASURED if n < own else WITH_ITEMS for n, count in enumerate(found.places)}
+    fitted, own = by_anchors(trial, lambda x, y: _maps(how, x, y), lambda x, y: _maps(settled, x, y), how.seed)
+    notes = {count: MEASURED if n < own else WITH_ITEMS for n, count in enumerate(fitted.places)}
     notes |= {len(x) * times: EXTRAPOLATED for times in MORE if len(x) * times not in notes}
-    records = [_point("anchors", how, count, found.at(count), found.items, notes[count]) for count in sorted(notes)]
+    records = [_point("anchors", how, count, fitted.at(count), fitted.items, notes[count]) for count in sorted(notes)]
     reached = records[-1]["value"] >= wanted
-    return records, reached, _needed(found, len(x), wanted) if reached else 0
+    return records, reached, _needed(fitted, len(x), wanted) if reached else 0
 
 
-def _needed(found: Curve, count: int, wanted: float) -> int:
+def _needed(fitted: Curve, count: int, wanted: float) -> int:
     """The number of anchors, to two digits, at which the lower end of the interval reaches the wanted recall."""
     for more in np.geomspace(1, MORE[-1], 61)[1:]:
-        if found.at(round(count * more))[1] >= wanted:
+        if fitted.at(round(count * more))[1] >= wanted:
             step = 10 ** max(0, len(str(round(count * more))) - 2)
             return int(-(-round(count * more) // step) * step)
     return count * MORE[-1]
@@ -259,6 +262,6 @@ def _thresholds(moved: _Lookup, how: Fitting) -> Iterator[Record]:
 
 def _similarities(queries: np.ndarray, index: np.ndarray, k: int) -> np.ndarray:
     """(q, k) the cosines of the nearest others; row i of the index is the item of query i."""
-    found = nearest(queries, index, k, exclude_self=True).rows
+    near = nearest(queries, index, k, exclude_self=True).rows
     unit_queries, unit_index = unit_rows(queries), unit_rows(index)
-    return np.einsum("ij,ikj->ik", unit_queries, unit_index[found])
+    return np.einsum("ij,ikj->ik", unit_queries, unit_index[near])

@@ -65,7 +65,7 @@ class OutputFiles:
         """Whether a file names its inputs by their digest."""
         return bool(self.vectors or self.head)
 
-    def check(self, files: Sequence[str], inputs: Sequence[str], found: Sequence[Method], heads: Sequence[str]) -> None:
+    def check(self, files: Sequence[str], inputs: Sequence[str], methods: Sequence[Method], heads: Sequence[str]) -> None:
         """Raise UsageError, before any work, when one of the files cannot be written. inputs: other files that are read."""
         named = [("-o", self.vectors), ("--save-head", self.head), ("--save-aggregator", self.aggregator)]
         named += [("--predictions", self.predictions), ("--plot", self.plot)]
@@ -83,13 +83,12 @@ class OutputFiles:
             )
         if self.vectors or self.head:
             option = "-o" if self.vectors else "--save-head"
-            if len(found) != 1 or len(heads) != 1:
+            if len(methods) != 1 or len(heads) != 1:
                 raise UsageError(f"{option} is for one method and one head", "Name them with --method and --head.")
-            if self.vectors and not found[0].anchored:
-                raise UsageError(
-                    f"-o has nothing to write: --method {found[0].label} leaves vectors as they are", "Choose another --method."
-                )
-        if self.aggregator and sum(m.trains for m in found) != 1:
+            if self.vectors and not methods[0].anchored:
+                finding = f"-o has nothing to write: --method {methods[0].label} leaves vectors as they are"
+                raise UsageError(finding, "Choose another --method.")
+        if self.aggregator and sum(m.trains for m in methods) != 1:
             raise UsageError(
                 "--save-aggregator needs exactly one aggregator that is trained",
                 "Write --method product --aggregate self-attention, for example.",
@@ -103,7 +102,7 @@ class OutputFiles:
             if self.look.names and len(self.look.names) != len(files):
                 finding = f"--plot-names names {len(self.look.names)} files, and there are {len(files)}"
                 raise UsageError(finding, "Give one name for each file.")
-            if all(m.label == "none" for m in found) and not self.images:
+            if all(m.label == "none" for m in methods) and not self.images:
                 raise UsageError("--plot has nothing to draw: --method none stitches nothing", "Choose another --method.")
 
     def check_without_target(self, files: Sequence[str], column: str, m: Method) -> None:

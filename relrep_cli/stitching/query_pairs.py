@@ -39,11 +39,11 @@ class QueryPairs:
     def recalls(self, queries: np.ndarray, index: np.ndarray) -> dict[str, np.ndarray]:
         """(q,) whether the nearest document is relevant; and the share of the relevant ones, ten at most, among the ten
         nearest."""
-        found = nearest(queries, index, min(K, len(index))).rows
-        hits = (found[self.query] == self.document[:, None]).astype(np.float64)
+        near = nearest(queries, index, min(K, len(index))).rows
+        hits = (near[self.query] == self.document[:, None]).astype(np.float64)
         relevant = np.bincount(self.query, minlength=len(queries))
-        first, all_found = (np.bincount(self.query, part, len(queries)) for part in (hits[:, 0], hits.sum(1)))
-        return {"recall_1": first, "recall_10": all_found / np.minimum(relevant, K)}
+        first, hits_of_query = (np.bincount(self.query, part, len(queries)) for part in (hits[:, 0], hits.sum(1)))
+        return {"recall_1": first, "recall_10": hits_of_query / np.minimum(relevant, K)}
 
 
 def read_relevant(file: str) -> tuple[np.ndarray, np.ndarray]:
@@ -95,8 +95,10 @@ def query_pairs(
 ) -> QueryPairs:
     """The queries and the documents that both models embedded: the relevant ones first, others after them.
 
-    fitted: ids of items that maps are fitted on, which count as not relevant. At most QUERIES queries are drawn, and at most
-    INDEX documents. Raises DataError where no query is left, or the queries are of another space.
+    relevant: (p,) ids of queries, and (p,) ids of documents. fitted: (m,) ids of items that maps are fitted on; as documents,
+    they count as not relevant. At most QUERIES queries are drawn, and at most INDEX documents.
+
+    Raises DataError where no query is left, or the queries are of another space.
     """
     if queries.d != e.d or (queries.space and e.space and queries.space != e.space):
         raise DataError(
@@ -114,7 +116,7 @@ def query_pairs(
     chosen = np.sort(rng.permutation(np.unique(rows))[:QUERIES])
     if not len(chosen):
         raise DataError(
-            f"names no query of {queries.uri} with a relevant document that both models embedded and no map is fitted on",
+            f"names no query of {queries.uri} whose relevant document both models embedded and no map was fitted on",
             "Give such documents, or name other anchors.",
             file="--relevant",
         )
@@ -140,16 +142,16 @@ def query_records(pairs: QueryPairs, moved: dict[str, tuple[np.ndarray, np.ndarr
     """
     best = pairs.recalls(pairs.x, pairs.new)
     for method, (queries, index) in (moved | {REEMBEDDED: (pairs.x, pairs.new)}).items():
-        found = pairs.recalls(queries, index)
+        recalls = pairs.recalls(queries, index)
         flags: Record = {"part": "queries", "method": method, "at": len(pairs.old)}
-        for measure, values in found.items():
+        for measure, values in recalls.items():
             low, high = within(of_mean(values, np.random.default_rng(seed)), (0, 1))
             yield {
                 **flags, "measure": measure, "value": float(values.mean()), "low": low, "high": high, "n": len(values),
                 "note": "measured",
             }  # fmt: skip
         if method != REEMBEDDED:
-            value, low, high = _ratio(found["recall_10"], best["recall_10"], seed)
+            value, low, high = _ratio(recalls["recall_10"], best["recall_10"], seed)
             yield {**flags, "measure": KEPT, "value": value, "low": low, "high": high, "n": len(pairs.x), "note": "recall_10"}
 
 

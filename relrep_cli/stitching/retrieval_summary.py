@@ -31,7 +31,7 @@ class _Counts:
 class Summary:
     """Count the hits of each method over all pairs of some files.
 
-    cycles: the losses of each method by the first two spaces of the way.
+    cycles: the losses of each method, by the first two spaces of the trip.
     """
 
     def __init__(self, es: Sequence[Embedding], seed: int) -> None:
@@ -53,27 +53,27 @@ class Summary:
         counts.recalls[a, b] = float(hits[1].mean())
 
     def lines(self) -> Iterator[str]:
-        """What to tell the user, a line each. Only methods that all pairs can use are compared."""
+        """Notes for the user, one line each. Only methods that all pairs can use are compared."""
         most = max((len(one.recalls) for one in self.counts.values()), default=0)
         means = {name: one.means() for name, one in self.counts.items() if len(one.recalls) == most}
         if not means:
             return
         best = max(means, key=lambda name: float(means[name].mean()))
         low, high = within(bootstrap_of_few(means[best], np.random.default_rng(self.seed)), (0, 1))
-        found = f"mean recall@1 {means[best].mean():.3f} ({low:.3f} to {high:.3f}) over {most} pairs by {best}"
+        line = f"mean recall@1 {means[best].mean():.3f} ({low:.3f} to {high:.3f}) over {most} pairs by {best}"
         (a, b), least = min(self.counts[best].recalls.items(), key=lambda item: item[1])
         ties = [name for name in means if name != best and self._ties(means[name], means[best])]
         others = f"; {', '.join(ties)} tie{'s' if len(ties) == 1 else ''} with it" if ties else ", the best of all methods"
-        yield f"{found}{others if len(means) > 1 else ''}; worst {least:.3f}, of {self.names[a]} in {self.names[b]}."
+        yield f"{line}{others if len(means) > 1 else ''}; worst {least:.3f}, of {self.names[a]} in {self.names[b]}."
         lost = {name: np.concatenate([*map(np.asarray, one.values())]) for name, one in self.cycles.items() if one}
         for name in (name for name in lost if lost[name].any()):
             yield (
-                f"{name}: a way around loses {lost[name].mean():.3f} of recall@1 on average and "
-                f"{lost[name].max():.3f} at worst, of {len(lost[name])} ways."
+                f"{name}: a round trip loses {lost[name].mean():.3f} of recall@1 on average and "
+                f"{lost[name].max():.3f} at worst ({len(lost[name])} round trips)."
             )
 
     def _ties(self, a: np.ndarray, b: np.ndarray) -> bool:
         """Whether the interval of the difference of two methods over the same items holds 0."""
         one, other = (Estimate(float(rows.mean()), len(rows), rows) for rows in (a, b))
-        found = paired_difference(one, other, seed=self.seed)
-        return found.low is None or found.high is None or found.low <= 0 <= found.high
+        difference = paired_difference(one, other, seed=self.seed)
+        return difference.low is None or difference.high is None or difference.low <= 0 <= difference.high

@@ -94,12 +94,12 @@ def _rows_to_predict(e: Embedding, saved: SavedHead, recipe: Recipe | None) -> n
         )
     if rows is None and known and _same_space(e, saved) and bare_name(e.uri) == saved.trained_on:
         raise DataError(
-            "has no split, and the head, trained on it, does not say on which rows",
+            "has no split, and the head was trained on rows of it without recording which",
             "Give the file a column split.",
             file=e.uri,
         )
     if rows is None and known:
-        say(f"{e.uri}: has no split; all {e.n} items count, also those that the head was trained on, if there are any.")
+        say(f"{e.uri}: has no split; all {e.n} items count, including any that the head was trained on.")
     return np.arange(e.n) if rows is None else rows
 
 
@@ -108,7 +108,7 @@ def _drawn_again(e: Embedding, saved: SavedHead, recipe: Recipe | None) -> np.nd
     size, seed, anchors = (saved.drawn[name] for name in ("size", "seed", "anchors"))
     if anchors and (recipe is None or anchors_digest(recipe.anchor_ids) != anchors):
         raise UsageError(
-            "has no split, and drawing it again takes the anchors",
+            "has no split, and drawing it again needs the anchors",
             "Give the --anchors that the head was trained with.",
             file=e.uri,
         )

@@ -67,18 +67,21 @@ class SavedHead:
     def to_bytes(self) -> bytes:
         """As a safetensors file."""
         own = {"head": self.trained.name, "classes": list(self.classes), "recipe": self.recipe and dict(self.recipe)}
-        said = {name: getattr(self, name) for name in WHAT if name not in own}
-        said |= {"translation": dict(self.translation), "drawn": dict(self.drawn)}
+        record = {name: getattr(self, name) for name in WHAT if name not in own}
+        record |= {"translation": dict(self.translation), "drawn": dict(self.drawn)}
         arrays = {f"head.{name}": _kept(values) for name, values in self.trained.arrays.items()}
         if self.vectors is not None:
             arrays["anchors"] = _kept(self.vectors)
         if self.aggregator is not None:
-            said["aggregator"] = {"name": self.aggregator.name, "count": self.aggregator.count, "width": self.aggregator.width}
+            record["aggregator"] = {name: getattr(self.aggregator, name) for name in ("name", "count", "width")}
             arrays |= {f"aggregator.{name}": values for name, values in self.aggregator.weights.items()}
-        return pack({"version": VERSION, **said, **own}, arrays, KEY)
+        return pack({"version": VERSION, **record, **own}, arrays, KEY)
 
     def require_same_anchors(self, anchor_ids: np.ndarray | None, file: str = "") -> None:
-        """Raise UsageError or DataError unless these are the anchors that the head was trained with."""
+        """Raise UsageError or DataError unless these are the anchors that the head was trained with.
+
+        anchor_ids: (m,), or None without anchors.
+        """
         if not self.anchors:
             return
         if anchor_ids is None:
@@ -123,29 +126,29 @@ def _built(record: dict[str, Any], arrays: dict[str, np.ndarray]) -> SavedHead:
     need(record["translator"] in ("", *TRANSLATORS, *UNIVERSES), f"a translator named {record['translator']!r}")
     need(all(np.isfinite(values).all() for values in arrays.values()), "numbers that are not finite")
     own = {name.removeprefix("head."): values for name, values in arrays.items() if name.startswith("head.")}
-    said = {name: record[name] for name in WHAT if name != "head"}
+    parts = {name: record[name] for name in WHAT if name != "head"}
     trained = Trained(record["head"], len(record["classes"]), own)
-    said |= {"vectors": arrays.get("anchors"), "aggregator": _aggregator(record, arrays), "drawn": _drawn(record)}
-    saved = SavedHead(trained, **said)
+    parts |= {"vectors": arrays.get("anchors"), "aggregator": _aggregator(record, arrays), "drawn": _drawn(record)}
+    saved = SavedHead(trained, **parts)
     _judge_shapes(saved)
     return saved
 
 
 def _drawn(record: Mapping[str, Any]) -> dict[str, Any]:
-    told = record.get("drawn", {})  # heads of older versions do not tell
+    stated = record.get("drawn", {})  # heads of older versions do not tell
     kinds = {"size": float, "seed": int, "anchors": str}
-    sound = isinstance(told, dict) and all(isinstance(told.get(name), kind) for name, kind in kinds.items())
-    need(told == {} or (sound and 0 < told["size"] < 1 and told["seed"] >= 0), "a drawn split that cannot be read")
-    return dict(told)
+    sound = isinstance(stated, dict) and all(isinstance(stated.get(name), kind) for name, kind in kinds.items())
+    need(stated == {} or (sound and 0 < stated["size"] < 1 and stated["seed"] >= 0), "a drawn split that cannot be read")
+    return dict(stated)
 
 
 def _aggregator(record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> TrainedAggregator | None:
-    told = record.get("aggregator")
-    if told is None:
+    stated = record.get("aggregator")
+    if stated is None:
         return None
-    need(isinstance(told, dict) and record["recipe"] is not None, "an aggregator's record that cannot be read")
+    need(isinstance(stated, dict) and record["recipe"] is not None, "an aggregator's record that cannot be read")
     weights = {name.removeprefix("aggregator."): v for name, v in arrays.items() if name.startswith("aggregator.")}
-    return aggregators.built({**told, "recipe": record["recipe"], "anchors": record["anchors"]}, weights)
+    return aggregators.built({**stated, "recipe": record["recipe"], "anchors": record["anchors"]}, weights)
 
 
 def _judge_shapes(saved: SavedHead) -> None:

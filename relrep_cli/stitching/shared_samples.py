@@ -37,14 +37,14 @@ def samples(es: Sequence[Embedding], recipe: Recipe | None, most: int, seed: int
     Of more than `most` training rows, and of more than QUERIES held-out rows, so many are drawn by the seed. Where no file
     has a split, a tenth of the items is held out, drawn by id. Raises DataError when there are too few items for a map.
     """
-    found = _training_samples(es, most, seed) if recipe is None else _anchor_samples(es, recipe, seed)
-    if len(found.vectors[0]) < FEWEST:
+    drawn = _training_samples(es, most, seed) if recipe is None else _anchor_samples(es, recipe, seed)
+    if len(drawn.vectors[0]) < FEWEST:
         raise DataError(
-            f"share {len(found.vectors[0])} items to fit a map on, and it needs two or more",
+            f"share {len(drawn.vectors[0])} items to fit a map on, and it needs two or more",
             "Give files that share more items, or name anchors with --anchors.",
             file=" and ".join(e.uri for e in es),
         )
-    return found
+    return drawn
 
 
 def _anchor_samples(es: Sequence[Embedding], recipe: Recipe, seed: int) -> Samples:

@@ -61,29 +61,22 @@ class SpaceMaps:
             return self.maps[fitting[0]]
         if e.space not in self.maps:
             known = ", ".join(f"{printable(name)} ({len(one.source)} dims)" for name, one in self.maps.items())
-            found = f"{e.d} dims and names no space" if unnamed else f"{e.d} dims of space {printable(e.space)}"
+            finding = f"{e.d} dims and names no space" if unnamed else f"{e.d} dims of space {printable(e.space)}"
             raise DataError(
-                f"has {found}, and {self.uri} maps from {known}",
+                f"has {finding}, and {self.uri} maps from {known}",
                 "Give a file of such a space; relrep embed --space NAME names the space of vectors that you import.",
                 file=e.uri,
             )
-        found_map = self.maps[e.space]
-        if len(found_map.source) != e.d:
-            raise DataError(
-                f"has {e.d} dims, and the map takes {len(found_map.source)}", "Give a file of its space.", file=e.uri
-            )
-        return found_map
-
-    def without_rows(self) -> Embedding:
-        """What the history of a translated file names as its input."""
-        none = np.zeros((0, 1)), np.zeros(0, "S1")
-        return Embedding(*none, space=self.space, steps=self.steps, digest=self.digest, uri=self.uri)
+        own_map = self.maps[e.space]
+        if len(own_map.source) != e.d:
+            raise DataError(f"has {e.d} dims, and the map takes {len(own_map.source)}", "Give a file of its space.", file=e.uri)
+        return own_map
 
     def as_embedding(self) -> Embedding:
         """The anchors in the target space, which another space can be fitted to. Raises UsageError when none are kept."""
         if self.anchors is None or self.anchor_ids is None or self.method not in UNIVERSES:
             raise UsageError(
-                "is a map between two spaces, which no third one can join",
+                "is a map between two spaces, and no third space can join it",
                 "Name an embedding file with --into, or a universe.",
                 file=self.uri,
             )
@@ -130,33 +123,33 @@ class _Rows:
 
 def _rows_of(maps: SpaceMaps) -> list[_Rows]:
     """The axes of each space, the target, anchors, and the regions of local maps."""
-    found = []
+    rows = []
     for n, (space, one) in enumerate(maps.maps.items()):
         along = np.nan if one.along is None else one.along
         scale = one.scale if isinstance(one, LocalMaps) else 1.0
         ids = [b"axis %d of space %d" % (axis, n) for axis in range(len(one.matrix))]
-        found.append(
+        rows.append(
             _Rows("axis", space, one.matrix, ids, {"source": one.source, "along": along, "scale": scale}, one.unit_rows)
         )
-    found.append(_Rows("target", "", next(iter(maps.maps.values())).target[None], [b"target"]))
+    rows.append(_Rows("target", "", next(iter(maps.maps.values())).target[None], [b"target"]))
     if maps.anchors is not None and maps.anchor_ids is not None and len(maps.anchors):
-        found.append(_Rows("anchor", "", maps.anchors, [ANCHOR + i for i in maps.anchor_ids.tolist()]))
+        rows.append(_Rows("anchor", "", maps.anchors, [ANCHOR + i for i in maps.anchor_ids.tolist()]))
     for n, (space, one) in enumerate(maps.maps.items()):
         for number, part in enumerate(one.parts if isinstance(one, LocalMaps) else ()):
             assert isinstance(one, LocalMaps)
             region = b"region %d of space %d" % (number, n)
             ids = [b"axis %d, " % axis + region for axis in range(len(part.matrix))]
             values = {"source": part.source, "region": number, "centre": one.centres[number]}
-            found.append(_Rows("region", space, part.matrix, ids, values))
+            rows.append(_Rows("region", space, part.matrix, ids, values))
             ids = [b"target, " + region]
-            found.append(_Rows("region target", space, part.target[None], ids, {"region": number, "scale": one.width}))
-    return found
+            rows.append(_Rows("region target", space, part.target[None], ids, {"region": number, "scale": one.width}))
+    return rows
 
 
 def read_maps(file: str, reading: Reading = PLAIN) -> SpaceMaps | None:
     """The maps in a file; None where it holds anything else. Raises DataError for a map that cannot be used."""
-    found = store.read(file, reading, judge=False)
-    return maps_in(store.digested(found)) if found.kind == MAP else None
+    embedding = store.read(file, reading, judge=False)
+    return maps_in(store.digested(embedding)) if embedding.kind == MAP else None
 
 
 def maps_in(e: Embedding) -> SpaceMaps:
@@ -216,11 +209,11 @@ def _with_regions(whole: Affine, e: Embedding, x: np.ndarray, name: bytes, axes:
         parts.append(Affine(numbers["source"][rows], x[rows], x[place]))
         centres.append(numbers["centre"][rows])
     scale, width = numbers["scale"][axes], float(numbers["scale"][targets[0]])
-    found = LocalMaps(
+    maps = LocalMaps(
         whole.source, whole.matrix, whole.target, parts=tuple(parts), centres=np.array(centres), scale=scale, width=width
     )
-    if found.centres.shape != (len(parts), len(axes)) or not (
-        np.isfinite(found.centres).all() and (scale > 0).all() and width > 0
+    if maps.centres.shape != (len(parts), len(axes)) or not (
+        np.isfinite(maps.centres).all() and (scale > 0).all() and width > 0
     ):
         raise ValueError
-    return found
+    return maps

@@ -168,8 +168,8 @@ def _projectable(e: Embedding, recipe: Recipe | None) -> Embedding:
 
 def _items(recipe: Recipe | None, es: Sequence[Embedding]) -> np.ndarray:
     """The ids of all items that are anchors in one of the spaces."""
-    found = [np.zeros(0, "S1")] if recipe is None or not es else [recipe.items(e) for e in es]
-    return found[0] if all(np.array_equal(ids, found[0]) for ids in found) else np.unique(np.concatenate(found))
+    items = [np.zeros(0, "S1")] if recipe is None or not es else [recipe.items(e) for e in es]
+    return items[0] if all(np.array_equal(ids, items[0]) for ids in items) else np.unique(np.concatenate(items))
 
 
 @lru_cache(1)
@@ -214,22 +214,25 @@ def groups_sharing_ids(recipe: Recipe | None, es: list[Embedding]) -> list[list[
 def refuse_test_anchors(es: list[Embedding], recipe: Recipe | None, allowed: bool) -> Record:
     """Raise DataError for anchors that are test rows; where they are allowed, return the flag for the records."""
     groups = [(group, _items(recipe, group)) for group in groups_sharing_ids(recipe, es)]
-    found = np.concatenate([anchors_in_test_rows(*one) for one in groups])
+    leaked = np.concatenate([anchors_in_test_rows(*one) for one in groups])
     count = sum(len(ids) for _, ids in groups)
-    if not len(found):
+    if not len(leaked):
         return {}
-    some = printable(bytes(found[0]))
+    some = printable(bytes(leaked[0]))
     if not allowed:
         raise DataError(
-            f"{len(found)} of {count} anchors are test rows, such as {some}",
+            f"{len(leaked)} of {count} anchors are test rows, such as {some}",
             "Choose anchors among training rows (relrep anchor does), or write --allow-test-anchors, and every result says so.",
         )
-    say(f"{len(found)} of {count} anchors are test rows, such as {some}: results look better than they are.")
-    return {"test_anchors": len(found)}
+    say(f"{len(leaked)} of {count} anchors are test rows, such as {some}: results look better than they are.")
+    return {"test_anchors": len(leaked)}
 
 
 def report_unseen(e: Embedding, target: Target, rows: np.ndarray | None) -> None:
-    """Say how many rows do not count, because no head was trained on their class."""
+    """Say how many rows do not count, because no head was trained on their class.
+
+    rows: (k,) row numbers.
+    """
     if rows is not None and (count := target.unseen(e, rows)):
         name = printable(target.column)
-        say(f"{e.uri}: {count} of {len(rows)} test items have a {name} that no training item has, and do not count.")
+        say(f"{e.uri}: {count} of {len(rows)} test items have a {name} that no training item has; they do not count.")

@@ -50,7 +50,7 @@ def part_of(e: Embedding, carry: Affine, shard: Shard) -> tuple[Embedding, int, 
 
 
 def rows_of_process(shared: Translated) -> Blocks:
-    """The rows of a process of its own. The process that sees the user has said what is to be said of the file."""
+    """The rows of a process of its own. The main process has printed the notes on the file."""
     with listening():
         e = store.read(shared.file, shared.reading)
 

@@ -74,12 +74,12 @@ def fit_map(e: Embedding, target: Embedding, how: Fitting) -> tuple[Affine, list
     carry = how.fit(x, y)
     flags: Record = {"file": e.uri, "into": target.uri, "fitted_on": len(x)}
     if len(rows.held[0]):
-        found = held_out_scores(carry, e, rows.held[0], target, rows.held[1], how.seed)
+        scores = held_out_scores(carry, e, rows.held[0], target, rows.held[1], how.seed)
         flags |= {"index_size": min(target.n, INDEX), "held_out": "items"}
     else:
-        found = crossed_scores(how.fit, x, y, how.seed)
+        scores = crossed_scores(how.fit, x, y, how.seed)
         flags |= {"index_size": len(y), "held_out": "cross-validation"}
-    return carry, list(quality(found, how.seed, flags))
+    return carry, list(quality(scores, how.seed, flags))
 
 
 def maps_of(e: Embedding, target: Embedding, carry: Affine, how: Fitting) -> SpaceMaps:
@@ -123,7 +123,7 @@ def write_translated(output: Output, e: Embedding, carry: Affine, space: str, ki
         export(replace(e, x=x, space=space), output.file, output.dtype, output.force)
     else:
         name, records = str(step["id"]), Records(None)
-        e, start, said = (e, 0, {}) if output.shard is None else part_of(e, carry, output.shard)
+        e, start, uns = (e, 0, {}) if output.shard is None else part_of(e, carry, output.shard)
         blocks: Iterator[np.ndarray] | SharedRows = translated_blocks(e, carry, output.dtype)
         if output.engine.elsewhere:
             records = records_for(output.file, None, output.force)
@@ -144,7 +144,7 @@ def write_translated(output: Output, e: Embedding, carry: Affine, space: str, ki
             space=space,
             row_ids=e.row_ids,
             steps=chain(inputs, step),
-            uns=said,
+            uns=uns,
             force=output.force,
         )
         records.close()
@@ -164,8 +164,8 @@ def translate_with_maps(e: Embedding, maps: SpaceMaps, output: Output) -> None:
 
 def refuse_same(names: Mapping[str, str]) -> None:
     """Raise UsageError when two outputs name one file. names: files by option."""
-    found: dict[str, str] = {}
+    seen: dict[str, str] = {}
     for option, file in names.items():
-        if file and file in found:
-            raise UsageError(f"{found[file]} and {option} name the same file", "Choose another name for one.", file=file)
-        found[file] = option
+        if file and file in seen:
+            raise UsageError(f"{seen[file]} and {option} name the same file", "Give one of them another name.", file=file)
+        seen[file] = option

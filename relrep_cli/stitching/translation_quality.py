@@ -33,19 +33,19 @@ def scores(moved: np.ndarray, own: np.ndarray, index: np.ndarray, before: np.nda
     first = np.concatenate([own, np.setdiff1d(np.arange(len(index)), own)])  # query i is to find row i
     base = index[first]
     places = ranks(moved, base)
-    found = {"recall_1": places == 1, "recall_10": places <= K}
-    found["cosine"] = np.einsum("ij,ij->i", unit_rows(moved), unit_rows(base[: len(own)]))
+    hits = {"recall_1": places == 1, "recall_10": places <= K}
+    hits["cosine"] = np.einsum("ij,ij->i", unit_rows(moved), unit_rows(base[: len(own)]))
     if len(base) >= K + 2:
         near = nearest(moved, base, K, exclude_self=True)
         old = base if before is None else before[first]
         wanted = nearest(old, old, K, exclude_self=True, rows=np.arange(len(own)))
-        found["retained"] = overlap(near.rows, wanted.rows) / K
-    return {name: np.asarray(values, np.float64) for name, values in found.items()}
+        hits["retained"] = overlap(near.rows, wanted.rows) / K
+    return {name: np.asarray(values, np.float64) for name, values in hits.items()}
 
 
-def quality(found: Scores, seed: int, flags: Record) -> Iterator[Record]:
+def quality(scores: Scores, seed: int, flags: Record) -> Iterator[Record]:
     """One record for each score: its mean with a 95 % interval over items, Wilson's for hits and misses, else by bootstrap."""
-    for name, values in found.items():
+    for name, values in scores.items():
         bounds = (-1, 1) if name == "cosine" else (0, 1)
         if name in HITS:
             low, high = of_share(float(values.mean()), len(values))
@@ -55,7 +55,10 @@ def quality(found: Scores, seed: int, flags: Record) -> Iterator[Record]:
 
 
 def index_rows(target: Embedding, own: np.ndarray, seed: int) -> np.ndarray:
-    """Rows of the target to search: `own` first, then others, at most INDEX in all, drawn by the seed."""
+    """Rows of the target to search: `own` first, then others, at most INDEX in all, drawn by the seed.
+
+    own: (k,) row numbers. Returns (p,) row numbers.
+    """
     others = np.delete(np.arange(target.n), own)
     if len(own) + len(others) > INDEX:
         others = np.sort(np.random.default_rng(seed).permutation(others)[: INDEX - len(own)])
@@ -63,7 +66,10 @@ def index_rows(target: Embedding, own: np.ndarray, seed: int) -> np.ndarray:
 
 
 def held_out_scores(carry: Affine, e: Embedding, rows: np.ndarray, target: Embedding, own: np.ndarray, seed: int) -> Scores:
-    """The scores of the rows of e whose items are the rows `own` of the target."""
+    """The scores of the rows of e whose items are the rows `own` of the target.
+
+    rows, own: (k,) row numbers, where place i is the same item.
+    """
     index = pick(target.x, index_rows(target, own, seed))
     return scores(carry(pick(e.x, rows)), np.arange(len(own)), index)
 
@@ -71,9 +77,9 @@ def held_out_scores(carry: Affine, e: Embedding, rows: np.ndarray, target: Embed
 def crossed_scores(fit: Fit, x: np.ndarray, y: np.ndarray, seed: int) -> Scores:
     """The scores of anchors x (m, dx) in y (m, dy) where each part of the anchors is translated by a fit on the others."""
     parts = np.array_split(np.random.default_rng(seed).permutation(len(x)), min(FOLDS, len(x)))
-    found: list[tuple[np.ndarray, Scores]] = []
+    folds: list[tuple[np.ndarray, Scores]] = []
     for part in parts:
         rest = np.setdiff1d(np.arange(len(x)), part)
-        found.append((part, scores(fit(x[rest], y[rest])(x[part]), part, y)))
-    order = np.argsort(np.concatenate([part for part, _ in found]))
-    return {name: np.concatenate([one[name] for _, one in found])[order] for name in found[0][1]}
+        folds.append((part, scores(fit(x[rest], y[rest])(x[part]), part, y)))
+    order = np.argsort(np.concatenate([part for part, _ in folds]))
+    return {name: np.concatenate([one[name] for _, one in folds])[order] for name in folds[0][1]}

@@ -34,7 +34,9 @@ Scaling = Annotated[
 ]
 Rank = Annotated[int, Param("Rank of the low-rank translator.", minimum=1)]
 Mixed = Annotated[float, Param("Share of the mean variance mixed into the covariances of cca.", minimum=0, maximum=1)]
-Least = Annotated[float, Param("Leave out directions of the anchors below this share of the strongest.", minimum=0, maximum=1)]
+Least = Annotated[
+    float, Param("Leave out directions of the anchors that are weaker than this share of the strongest.", minimum=0, maximum=1)
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,8 +133,10 @@ translator = Translator
 def orthogonal(x: np.ndarray, y: np.ndarray, *, scaling: Scaling = "whole") -> Affine:
     """The rotation or reflection that brings the anchors nearest to each other (Procrustes).
 
-    R = U V' of the singular value decomposition U S V' = X'Y. Directions without variance in either space are left out
-    instead of being turned anyhow: with fewer anchors than dims most of them are of that kind.
+    x: (m, dx) and y: (m, dy) anchors.
+
+    R = U V' of the singular value decomposition U S V' = X'Y. Directions without variance in either space are left out instead
+    of being rotated arbitrarily; with fewer anchors than dims, most directions are of this kind.
     """
     a, b = scaled(x, scaling), scaled(y, scaling)
     return between(a, b, nearest_rotation(a.z.T @ b.z))
@@ -141,6 +145,8 @@ def orthogonal(x: np.ndarray, y: np.ndarray, *, scaling: Scaling = "whole") -> A
 @translator(recovers=LINEAR, source=PAPER + ", sec. 3.2: linear")
 def linear(x: np.ndarray, y: np.ndarray) -> Affine:
     """Least squares without a shift: the origin of one space is that of the other.
+
+    x: (m, dx) and y: (m, dy) anchors.
 
     M = X^+ Y, the least of the matrices that minimise |X M - Y|.
     """
@@ -152,6 +158,8 @@ def linear(x: np.ndarray, y: np.ndarray) -> Affine:
 def affine(x: np.ndarray, y: np.ndarray, *, scaling: Scaling = "whole") -> Affine:
     """Least squares with a shift.
 
+    x: (m, dx) and y: (m, dy) anchors.
+
     M = X^+ Y of the centred anchors. With fewer anchors than dims it fits them exactly, noise and all: see ridge.
     """
     a, b = scaled(x, scaling), scaled(y, scaling)
@@ -162,8 +170,10 @@ def affine(x: np.ndarray, y: np.ndarray, *, scaling: Scaling = "whole") -> Affin
 def ridge(x: np.ndarray, y: np.ndarray, *, scaling: Scaling = "whole") -> Affine:
     """Least squares with a shift and a penalty, which leaving out one anchor at a time chooses.
 
-    M = (X'X + p I)^-1 X'Y. Of 25 penalties p, from 1e-10 to 100 times the mean squared singular value of X, that is taken
-    with the least mean squared error of each anchor by the map of all the others, in closed form.
+    x: (m, dx) and y: (m, dy) anchors.
+
+    M = (X'X + p I)^-1 X'Y. Of 25 penalties p, from 1e-10 to 100 times the mean squared singular value of X, the one with the
+    smallest leave-one-out error over the anchors is taken, in closed form.
     """
     a, b = scaled(x, scaling), scaled(y, scaling)
     return between(a, b, penalised(a.z, b.z))
@@ -172,6 +182,8 @@ def ridge(x: np.ndarray, y: np.ndarray, *, scaling: Scaling = "whole") -> Affine
 @translator(recovers=frozenset(), source="reduced-rank regression: Izenman 1975; Mukherjee and Zhu 2011 with a penalty")
 def low_rank(x: np.ndarray, y: np.ndarray, *, scaling: Scaling = "whole", rank: Rank = 32) -> Affine:
     """The ridge map through few directions.
+
+    x: (m, dx) and y: (m, dy) anchors.
 
     M V V' for the ridge map M and the leading right singular vectors V of X M: of all maps of that rank the one that stays
     nearest to its predictions. Recovers what is of no higher rank.
@@ -186,6 +198,8 @@ def low_rank(x: np.ndarray, y: np.ndarray, *, scaling: Scaling = "whole", rank: 
 def cca(x: np.ndarray, y: np.ndarray, *, scaling: Scaling = "whole", mixed: Mixed = 0.2) -> Affine:
     """Through canonical variates: whiten, rotate, and colour again.
 
+    x: (m, dx) and y: (m, dy) anchors.
+
     M = Sx^-1/2 U V' Sy^1/2 with U S V' = Sx^-1/2 Sxy Sy^-1/2: each canonical variate of x is taken for that of y, at full
     strength. Sx and Sy are mixed with their mean variance; unmixed, every affine map is recovered.
     """
@@ -197,6 +211,8 @@ def cca(x: np.ndarray, y: np.ndarray, *, scaling: Scaling = "whole", mixed: Mixe
 @translator(recovers=SIMILAR, source="Maiorca et al. 2024, Latent space translation via inverse relative projection")
 def inverse(x: np.ndarray, y: np.ndarray, *, least: Least = 0.1) -> Affine:
     """To cosines with the anchors of x, and back from them with the pseudo-inverse of the anchors of y.
+
+    x: (m, dx) and y: (m, dy) anchors.
 
     X_u' (Y_u')^+ for anchors of length 1 about their mean. Cosines know no length: each row keeps its own, in units of the
     anchors' median. Weak directions of the anchors are left out of the pseudo-inverse, else noise in the cosines is
@@ -243,7 +259,7 @@ def between(a: _Scaled, b: _Scaled, matrix: np.ndarray) -> Affine:
 
 
 def nearest_rotation(products: np.ndarray) -> np.ndarray:
-    """The nearest matrix that turns and keeps lengths, in the directions that `products` (dx, dy) holds."""
+    """The nearest orthogonal matrix, in the directions that `products` (dx, dy) holds."""
     u, s, v = np.linalg.svd(products, full_matrices=False)
     seen = s > LEAST_SQUARE * s.max(initial=0)
     return u[:, seen] @ v[seen]

@@ -1,7 +1,7 @@
 """Universes: one common space for many, with one map from each, fitted on parallel anchors alone.
 
 A registered function takes the anchors of M spaces, (m, d_i) each with row j the same item in all, and gives a Universe. All
-spaces meet in the common space, so a way over a third space changes nothing: the maps compose exactly.
+spaces meet in the common space, so going through a third space changes nothing: the maps compose exactly.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Penalty = Annotated[
 Weight = Annotated[
     float,
     Param(
-        f"Power of the spaces' agreement by which the universe weighs a coordinate; 0 takes {BALANCED:g}, and {FOR_HEADS:g} "
+        f"Power of the spaces' agreement by which the universe weights a coordinate; 0 takes {BALANCED:g}, and {FOR_HEADS:g} "
         "for heads.",
         minimum=0,
     ),
@@ -83,6 +83,8 @@ universe_method = UniverseEntry
 def universe(spaces: Sequence[np.ndarray], *, universe_penalty: Penalty = 0.0, universe_weight: Weight = 0.0) -> Universe:
     """Regularised generalised canonical correlation: the common space that all spaces predict best.
 
+    spaces: (m, d_i) anchors of each space, where row j is the same item.
+
     The common coordinates G are the leading eigenvectors of the mean of the ridge smoothers H_i = X_i (X_i'X_i + p I)^-1 X_i',
     and W_i = (X_i'X_i + p I)^-1 X_i'G. X_i are directions: rows of length 1, seen from their spatial median. A direction that
     one space carries alone has an eigenvalue of at most 1/M; each coordinate is weighted by a power of what it has above that.
@@ -95,7 +97,9 @@ def universe(spaces: Sequence[np.ndarray], *, universe_penalty: Penalty = 0.0, u
 
 @universe_method(source="Gower 1975, Generalized Procrustes analysis; ridge as in the translator")
 def consensus(spaces: Sequence[np.ndarray]) -> Universe:
-    """Generalised Procrustes: turn all spaces onto their mean, then map each to it by ridge regression.
+    """Generalised Procrustes: rotate all spaces onto their mean, then map each to it by ridge regression.
+
+    spaces: (m, d_i) anchors of each space, where row j is the same item.
 
     Spaces of fewer dims are padded with zeros. Each map chooses its own penalty by leaving out one anchor at a time.
     """
@@ -125,7 +129,7 @@ def _normalised(x: np.ndarray) -> _Normalised:
 
 
 def _spatial_median(rows: np.ndarray) -> np.ndarray:
-    """(d,) the point from which the directions to all rows (m, d) add up to nothing, by Weiszfeld's iteration.
+    """(d,) the point from which the unit vectors to all rows (m, d) sum to zero, by Weiszfeld's iteration.
 
     Directions are centred then, as rows are about their mean, and an unusual row weighs no more than others.
     """
@@ -154,7 +158,7 @@ def _correlated(parts: Sequence[_Normalised], factors: Sequence[Factor], penalty
 
 
 def _spread(common: np.ndarray) -> np.ndarray:
-    """The coordinates (m, k) turned so that every axis has its share of all of them: by the cosine transform.
+    """The coordinates (m, k) rotated so that every axis has its share of all of them: by the cosine transform.
 
     Lengths and angles stay. Heads that standardise axes would otherwise make the weakest coordinate as strong as the first.
     """
@@ -199,19 +203,19 @@ def _chosen_penalty(spaces: Sequence[np.ndarray]) -> float:
     if m < 4 * FOLDS:
         return USUAL
     order = np.random.default_rng(0).permutation(m)[:CHOOSERS]
-    found = [_agreements(spaces, np.setdiff1d(order, part), part) for part in np.array_split(order, FOLDS)]
-    return PENALTIES[int(np.argmax(np.mean(found, 0)))]
+    agreements = [_agreements(spaces, np.setdiff1d(order, part), part) for part in np.array_split(order, FOLDS)]
+    return PENALTIES[int(np.argmax(np.mean(agreements, 0)))]
 
 
 def _agreements(spaces: Sequence[np.ndarray], fitted: np.ndarray, left: np.ndarray) -> list[float]:
     """For each penalty, the mean reciprocal rank of left-out anchors over all ordered pairs of spaces."""
     parts = [_normalised(x[fitted]) for x in spaces]
-    factors, found = [_factor(part.z) for part in parts], []
+    factors, ranks = [_factor(part.z) for part in parts], []
     for penalty in PENALTIES:
         built = _correlated(parts, factors, penalty * (1 - 1 / FOLDS), BALANCED)  # it weighs as much against fewer anchors
         moved = [unit(carry(x[left])) for carry, x in zip(built.maps, spaces, strict=True)]
-        found.append(float(np.mean([_reciprocal_ranks(moved[a], moved[b]) for a, b in permutations(range(len(moved)), 2)])))
-    return found
+        ranks.append(float(np.mean([_reciprocal_ranks(moved[a], moved[b]) for a, b in permutations(range(len(moved)), 2)])))
+    return ranks
 
 
 def _reciprocal_ranks(queries: np.ndarray, index: np.ndarray) -> np.ndarray:
@@ -221,7 +225,7 @@ def _reciprocal_ranks(queries: np.ndarray, index: np.ndarray) -> np.ndarray:
 
 
 def _consensus(spaces: Sequence[np.ndarray]) -> np.ndarray:
-    """(m, d) the mean of the spaces, each turned onto it, at mean squared length 1; d is that of the widest."""
+    """(m, d) the mean of the spaces, each rotated onto it, at mean squared length 1; d is that of the widest."""
     d = max(z.shape[1] for z in spaces)
     padded = [np.pad(z, ((0, 0), (0, d - z.shape[1]))) for z in spaces]
     mean, before = padded[int(np.argmax([z.shape[1] for z in spaces]))], np.inf
@@ -255,7 +259,7 @@ def build(name: str, spaces: Sequence[np.ndarray], params: dict[str, Any]) -> Un
 
 def for_heads(params: Mapping[str, Any]) -> dict[str, Any]:
     """The same params, with the weight that carries heads best where none is named."""
-    found = dict(params)
-    if found.get(WEIGHT) == 0:
-        found[WEIGHT] = FOR_HEADS
-    return found
+    settled = dict(params)
+    if settled.get(WEIGHT) == 0:
+        settled[WEIGHT] = FOR_HEADS
+    return settled

@@ -58,20 +58,20 @@ def build_universe(es: Sequence[Embedding], how: Building) -> tuple[Universe, Sp
     )
     records = list(_qualities(es, universe, rows, how.seed)) if len(rows.held[0]) else []
     if not records:
-        say("every shared item is an anchor, so nothing is left to measure the universe on.")
+        say("every shared item is an anchor, so none is left to measure the universe on.")
     return universe, maps, records
 
 
 def _qualities(es: Sequence[Embedding], universe: Universe, rows: Samples, seed: int) -> Iterator[Record]:
     queries = [carry(pick(e.x, held)) for e, carry, held in zip(es, universe.maps, rows.held, strict=True)]
     index = [carry(pick(e.x, index_rows(e, held, seed))) for e, carry, held in zip(es, universe.maps, rows.held, strict=True)]
-    own, found = np.arange(len(queries[0])), {}
+    own, qualities = np.arange(len(queries[0])), {}
     for a, b in permutations(range(len(es)), 2):
         flags: Record = {"file": es[a].uri, "into": es[b].uri, "fitted_on": len(rows.vectors[0])}
         flags |= {"index_size": len(index[b]), "held_out": "items"}
         record = next(quality(scores(queries[a], own, index[b]), seed, flags))
-        found[a, b] = record["value"]
+        qualities[a, b] = record["value"]
         yield record
-    a, b = min(found, key=lambda pair: found[pair])
-    mean = float(np.mean(list(found.values())))
-    say(f"mean recall@1 {mean:.3f} over {len(found)} pairs; worst {found[a, b]:.3f}, of {es[a].uri} in {es[b].uri}.")
+    a, b = min(qualities, key=lambda pair: qualities[pair])
+    mean = float(np.mean(list(qualities.values())))
+    say(f"mean recall@1 {mean:.3f} over {len(qualities)} pairs; worst {qualities[a, b]:.3f}, of {es[a].uri} in {es[b].uri}.")

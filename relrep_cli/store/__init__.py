@@ -67,24 +67,24 @@ def read(
     path, _, member = split_uri(uri)
     reading = reading_of(uri, reading)
     if path != "-":
-        found = _open(Path(path), member or None, reading)
+        content = _open(Path(path), member or None, reading)
     else:
         with spooled_stdin() as spooled:
-            found = _open(spooled, member or None, reading, "-")
-    return _interpret(uri, _with_columns(uri, found, dict(columns or {}), space), judge, reading.trust_digest)
+            content = _open(spooled, member or None, reading, "-")
+    return _interpret(uri, _with_columns(uri, content, dict(columns or {}), space), judge, reading.trust_digest)
 
 
-def _with_columns(uri: str, found: Found, columns: dict[str, np.ndarray], space: str | None) -> Found:
+def _with_columns(uri: str, content: Found, columns: dict[str, np.ndarray], space: str | None) -> Found:
     for name, values in columns.items():
-        if len(values) != len(found.x):
-            turned = found.layout == "array" and len(values) == found.x.shape[1]
+        if len(values) != len(content.x):
+            turned = content.layout == "array" and len(values) == content.x.shape[1]
             remedy = "Write --transpose if each column is an item." if turned else "Give one a row."
-            raise DataError(f"{len(found.x)} rows, but {len(values)} lines of {name}", remedy, file=uri)
-    ids = columns.pop("ids", found.ids)
-    attrs = {**found.attrs, "space": space, "digest": ""} if space else found.attrs
-    if ids is not found.ids:
+            raise DataError(f"{len(content.x)} rows, but {len(values)} lines of {name}", remedy, file=uri)
+    ids = columns.pop("ids", content.ids)
+    attrs = {**content.attrs, "space": space, "digest": ""} if space else content.attrs
+    if ids is not content.ids:
         attrs = {**attrs, "digest": "", "row-ids": 0}
-    return dataclasses.replace(found, ids=ids, obs={**found.obs, **columns}, attrs=attrs)
+    return dataclasses.replace(content, ids=ids, obs={**content.obs, **columns}, attrs=attrs)
 
 
 def _open(path: Path, member: str | None, reading: Reading, name: str | None = None) -> Found:
@@ -94,8 +94,8 @@ def _open(path: Path, member: str | None, reading: Reading, name: str | None = N
         return found_in(path, member, reading, hdf5=name is not None)
     except DataError as error:
         if name is not None:  # the temporary's own name means nothing to the user
-            said = str(error).replace(str(path), name)
-            raise DataError(said.replace("Give the file its right name.", "Only HDF5 comes through a pipe.")) from None
+            sentence = str(error).replace(str(path), name)
+            raise DataError(sentence.replace("Give the file its right name.", "Only HDF5 can be read from a pipe.")) from None
         raise
 
 
@@ -121,37 +121,37 @@ def members(path: str, all_arrays: bool = True) -> list[str]:
     return ["/"]
 
 
-def _interpret(uri: str, found: Found, judge: bool, trusted: bool) -> Embedding:
-    n, d = found.x.shape
+def _interpret(uri: str, content: Found, judge: bool, trusted: bool) -> Embedding:
+    n, d = content.x.shape
     if not n or not d:
         raise DataError(
             f"holds no numbers: its shape is {n} x {d}", "Give a file with at least one item and one dimension.", file=uri
         )
-    row_ids = found.ids is None or bool(found.attrs.get("row-ids"))
-    steps = _steps(found.attrs.get("steps", ""))
-    ids = row_numbers(n) if found.ids is None else np.asarray(found.ids)
+    row_ids = content.ids is None or bool(content.attrs.get("row-ids"))
+    steps = _steps(content.attrs.get("steps", ""))
+    ids = row_numbers(n) if content.ids is None else np.asarray(content.ids)
     embedding = Embedding(
-        x=found.x,
+        x=content.x,
         ids=ids,
-        obs=found.obs,
-        var=found.var,
-        space=str(found.attrs.get("space", "")),
-        kind=kind if (kind := str(found.attrs.get("kind", ""))) in (RELATIVE, MAP) else ABSOLUTE,
+        obs=content.obs,
+        var=content.var,
+        space=str(content.attrs.get("space", "")),
+        kind=kind if (kind := str(content.attrs.get("kind", ""))) in (RELATIVE, MAP) else ABSOLUTE,
         steps=steps or [],
-        digest=str(found.attrs.get("digest", "")),
+        digest=str(content.attrs.get("digest", "")),
         uri=uri,
         row_ids=row_ids,
-        uns=found.uns,
-        source_space=str(found.attrs.get("source-space", "")),
-        id_candidates=found.unread,
-        candidate_digests=found.digests,
-        claim=None if trusted else _claim(uri, found, ids),
+        uns=content.uns,
+        source_space=str(content.attrs.get("source-space", "")),
+        id_candidates=content.unread,
+        candidate_digests=content.digests,
+        claim=None if trusted else _claim(uri, content, ids),
     )
     if judge:
-        _check_ids_and_numbers(embedding, found.places)
+        _check_ids_and_numbers(embedding, content.places)
     if steps is None:  # said after judging, so that a file that is refused gets one line
         say(f"{uri}: its record of steps cannot be read and is left out.")
-    for note in found.notes:
+    for note in content.notes:
         say(f"{uri}: {note}")
     if row_ids and judge:
         say(f"{uri}: has no ids; row numbers stand in for them.")
@@ -199,13 +199,13 @@ def _is_step(step: Any) -> bool:
     return isinstance(step.get("params") or {}, dict) and isinstance(inputs, list) and all(isinstance(i, dict) for i in inputs)
 
 
-def _claim(uri: str, found: Found, ids: np.ndarray) -> Claim | None:
+def _claim(uri: str, content: Found, ids: np.ndarray) -> Claim | None:
     """The digest that the file states as something to check; None where it states none, or where other ids replace its own."""
-    if not found.attrs.get("digest"):
+    if not content.attrs.get("digest"):
         return None
     path, _, member = split_uri(uri)
-    stamp = None if is_stdin(uri) else found.stamp
-    return Claim(found.x, ids, str(found.attrs.get("checksum", "")), (path, member), stamp)
+    stamp = None if is_stdin(uri) else content.stamp
+    return Claim(content.x, ids, str(content.attrs.get("checksum", "")), (path, member), stamp)
 
 
 def digested(e: Embedding) -> Embedding:
@@ -221,10 +221,10 @@ def digested(e: Embedding) -> Embedding:
 def _true_digest(e: Embedding) -> str:
     if not e.digest:
         return digest(e.x, e.ids)
-    if e.claim is None or (found := _checked(e.digest, e.claim)) == e.digest:
+    if e.claim is None or (computed := _checked(e.digest, e.claim)) == e.digest:
         return e.digest
     say(f"{e.uri}: was changed after its digest was stored; what it holds now is used.")
-    return found
+    return computed
 
 
 def _checked(stated: str, claim: Claim) -> str:
@@ -234,10 +234,10 @@ def _checked(stated: str, claim: Claim) -> str:
         return known
     settled = seen.settled(claim.place, claim.stamp)
     fits = claim.checksum and checksum(digest(claim.x, claim.ids, fast=True), stated) == claim.checksum
-    found = stated if fits else digest(claim.x, claim.ids)
+    computed = stated if fits else digest(claim.x, claim.ids)
     if settled:
-        seen.remember(claim.place, claim.stamp, found)
-    return found
+        seen.remember(claim.place, claim.stamp, computed)
+    return computed
 
 
 def identify(target: str) -> str | None:

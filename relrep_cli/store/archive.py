@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,8 @@ def write(
         running, fast = Digest(*shape, kept, ids), Digest(*shape, kept, ids, fast=True)
         offset = None if remote is None else remote.offset(path)
         if offset is None:
-            offset = _lay_out(path, shape, kept, ids, obs, var, uns or {}, _root(kind, space, source_space, steps, row_ids))
+            root = _root(kind, space, source_space, steps, row_ids)
+            offset = _lay_out(path, _Contents(shape, kept, ids, obs, var, uns or {}, root))
             if remote is not None:
                 remote.laid_out(path, offset)
         if isinstance(blocks, SharedRows):
@@ -83,21 +85,25 @@ def write(
     return name
 
 
-def _lay_out(
-    path: Path,
-    shape: tuple[int, int],
-    dtype: np.dtype,
-    ids: np.ndarray,
-    obs: Columns,
-    var: Columns,
-    uns: Columns,
-    root: dict[str, Any],
-) -> int:
+@dataclass(frozen=True)
+class _Contents:
+    """Everything in a file but the numbers of its matrix. root: the attributes of the collection."""
+
+    shape: tuple[int, int]
+    dtype: np.dtype
+    ids: np.ndarray
+    obs: Columns
+    var: Columns
+    uns: Columns
+    root: dict[str, Any]
+
+
+def _lay_out(path: Path, contents: _Contents) -> int:
     """Make the file with everything but its matrix, and return where that begins."""
     with _plain_errors():
         layout = _Layout(path)
         try:
-            offset = layout.lay(shape, dtype, ids, obs, var, uns, root)
+            offset = layout.lay(contents)
         finally:
             layout.close()
     allocate(path, path.stat().st_size)
@@ -176,25 +182,16 @@ class _Layout:
     def close(self) -> None:
         self.file.close()
 
-    def lay(
-        self,
-        shape: tuple[int, int],
-        dtype: np.dtype,
-        ids: np.ndarray,
-        obs: Columns,
-        var: Columns,
-        uns: Columns,
-        root: dict[str, Any],
-    ) -> int:
+    def lay(self, contents: _Contents) -> int:
         """Lay out everything and return where X begins in the file."""
-        self._attributes(self.file, {**root, "encoding-type": "anndata", "encoding-version": "0.1.0"})
-        self._frame("obs", {"id": ids, **obs})
-        self._frame("var", var)
-        if uns:
+        self._attributes(self.file, {**contents.root, "encoding-type": "anndata", "encoding-version": "0.1.0"})
+        self._frame("obs", {"id": contents.ids, **contents.obs})
+        self._frame("var", contents.var)
+        if contents.uns:
             group = self._group(self.file, "uns", "dict", "0.1.0")
-            for name, values in uns.items():
+            for name, values in contents.uns.items():
                 self._array(group, name, values)
-        return self._dataset(self.file, "X", shape, dtype, "array")
+        return self._dataset(self.file, "X", contents.shape, contents.dtype, "array")
 
     def _attributes(self, thing: Any, values: Mapping[str, Any]) -> None:
         for name, value in values.items():

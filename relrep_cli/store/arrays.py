@@ -101,7 +101,7 @@ def real(path: Path, values: np.ndarray, member: str | None) -> np.ndarray:
             out[rows, columns] = values[rows, columns]
             release(values[rows, columns])
         if values.dtype.kind in "iu" and values.dtype.itemsize == 8 and np.any(np.abs(out[rows]) >= EXACT):
-            raise bad(path, "holds integers of 2^53 or more, which no float holds exactly", "Are these ids?", member)
+            raise bad(path, "holds integers of 2^53 or more, which floats cannot hold exactly", "Are these ids?", member)
     return out
 
 
@@ -160,7 +160,7 @@ def _described(array: Array) -> str:
     return f"{printable(array.name, 40)} {shape}" + (f" of {array.kind}" if array.dtype is None else "")
 
 
-def found(path: Path, arrays: Sequence[Array], member: str | None, reading: Reading, noun: str = "array") -> Found:
+def content_of(path: Path, arrays: Sequence[Array], member: str | None, reading: Reading, noun: str = "array") -> Found:
     """The chosen array, and the arrays beside it that have a value for each of its rows. Raises DataError."""
     array = choose(path, [a for a in arrays if a.name not in reading.named.values()], member, noun)
     check_embedding(path, array, array.name)

@@ -133,7 +133,7 @@ def _pieces(batches: Iterable[Any]) -> Iterator[Any]:
 
 def _unread(source: Any, is_file: bool, schema: Any, names: list[str]) -> list[str]:
     """Which of the columns could hold ids, by their first rows."""
-    found = []
+    unread = []
     for name in names[:LOOKED_AT]:
         try:
             batch = next((batch for batch in _batches(source, is_file, schema, [name]) if batch.num_rows), None)
@@ -143,7 +143,7 @@ def _unread(source: Any, is_file: bool, schema: Any, names: list[str]) -> list[s
             first = batch.slice(0, max(1, rows))
             first.validate(full=True)
             if could_be_ids(first.column(0)):
-                found.append(name)
+                unread.append(name)
         except NOISE:  # a column that nobody asked for may be damaged
             continue
-    return found
+    return unread

@@ -20,41 +20,41 @@ from relrep_cli.store.table_columns import listed
 FIRST = 1 << 13  # rows of an unread column that are looked at
 
 
-def assign(path: Path, found: Found, reading: Reading) -> Found:
-    """`found` with ids and obs chosen from its columns; `unread` are then the columns that could be ids and are not.
+def assign(path: Path, content: Found, reading: Reading) -> Found:
+    """`content` with ids and obs chosen from its columns; `unread` are then the columns that could be ids and are not.
 
     Raises DataError when two columns could be the ids, when a named one is missing, and for text that is not UTF-8.
     """
-    obs = dict(found.obs)
-    pool = {**found.obs, **found.columns}
+    obs = dict(content.obs)
+    pool = {**content.obs, **content.columns}
     for part in ("label", "split"):
-        if name := reading.named.get(part) or _first(found.columns, part):
+        if name := reading.named.get(part) or _first(content.columns, part):
             obs[part] = column(path, part, _named(path, pool, name, part))
     if "split" in obs:
         obs["split"] = named_split(obs["split"])
-    name = None if reading.by_position else _id_name(path, found, pool, reading)
+    name = None if reading.by_position else _id_name(path, content, pool, reading)
     if name is None:
-        unread = () if reading.by_position else tuple(dict.fromkeys([*found.unread, *_loose(found.columns)]))
-        attrs = found.attrs if found.index is None else {**found.attrs, "digest": ""}  # it counts the ids in
-        return replace(found, obs=obs, columns={}, unread=unread, attrs=attrs)
+        unread = () if reading.by_position else tuple(dict.fromkeys([*content.unread, *_loose(content.columns)]))
+        attrs = content.attrs if content.index is None else {**content.attrs, "digest": ""}  # the digest covers the ids
+        return replace(content, obs=obs, columns={}, unread=unread, attrs=attrs)
     ids = column(path, "id", _named(path, pool, name, "id"))
     if reading.normalize_ids:
         ids = normalized(ids, reading.normalize_ids)
     check_ids(path, ids)
-    places = {**found.places, "ids": found.places.get("ids", "")} if name == found.index else {**found.places, "ids": ""}
-    own = name == found.index and not reading.normalize_ids
-    attrs = found.attrs if own else {**found.attrs, "digest": "", "row-ids": 0}
-    others = _others(found, name, ids) if reading.id_column is None else {}
-    found = replace(found, unread=tuple(others), digests=others)
-    return replace(found, ids=ids, obs=obs, columns={}, places=places, attrs=attrs)
+    places = {**content.places, "ids": content.places.get("ids", "") if name == content.index else ""}
+    own = name == content.index and not reading.normalize_ids
+    attrs = content.attrs if own else {**content.attrs, "digest": "", "row-ids": 0}
+    others = _others(content, name, ids) if reading.id_column is None else {}
+    content = replace(content, unread=tuple(others), digests=others)
+    return replace(content, ids=ids, obs=obs, columns={}, places=places, attrs=attrs)
 
 
-def _others(found: Found, name: str, ids: np.ndarray) -> dict[str, str]:
+def _others(content: Found, name: str, ids: np.ndarray) -> dict[str, str]:
     """Columns that could be the ids instead of `name`, an index that only counts the rows, and their digests where known."""
-    if not may_count_rows(name) or found.attrs.get("format") or not counts_rows(ids):
+    if not may_count_rows(name) or content.attrs.get("format") or not counts_rows(ids):
         return {}
-    columns = {n: values for n, values in {**found.obs, **found.columns}.items() if n != name}
-    digests = {n: found.digests.get(n, "") for n in found.unread if n != name}
+    columns = {n: values for n, values in {**content.obs, **content.columns}.items() if n != name}
+    digests = {n: content.digests.get(n, "") for n in content.unread if n != name}
     return digests | {n: _digest(columns[n]) for n in _loose(columns)}
 
 
@@ -76,14 +76,14 @@ def _named(path: Path, pool: Mapping[str, np.ndarray], name: str, part: str) -> 
     return pool[name]
 
 
-def _id_name(path: Path, found: Found, pool: Mapping[str, np.ndarray], reading: Reading) -> str | None:
+def _id_name(path: Path, content: Found, pool: Mapping[str, np.ndarray], reading: Reading) -> str | None:
     """The column of the ids; None when none is named like ids."""
     if reading.id_column is not None:
         return reading.id_column
-    if found.index is not None:
-        return found.index
+    if content.index is not None:
+        return content.index
     taken = {reading.label_column, reading.split_column}
-    named = {n: v for n, v in found.columns.items() if is_id_name(n) and n not in taken}
+    named = {n: v for n, v in content.columns.items() if is_id_name(n) and n not in taken}
     if len(named) == 1 and next(iter(named)).strip().lower() in STRONG:
         return next(iter(named))
     unique = [n for n, values in named.items() if _may_be_ids(values)]
@@ -93,7 +93,7 @@ def _id_name(path: Path, found: Found, pool: Mapping[str, np.ndarray], reading: 
         ] or unique
     if len(unique) > 1 and any(not np.array_equal(named[unique[0]], named[n]) for n in unique[1:]):
         choices = " or ".join(f"--id-column {printable(n)}" for n in unique[:2])
-        raise bad(path, f"{listed(unique)} could each be the ids: their values are all different", f"Write {choices}.")
+        raise bad(path, f"{listed(unique)} could each be the ids: all of their values are different", f"Write {choices}.")
     strong = [n for n in named if n.strip().lower() in STRONG]
     return next(iter(unique or strong), None)
 

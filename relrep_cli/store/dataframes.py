@@ -25,8 +25,8 @@ def frame(group: Any, n: int, where: str) -> FramePlan:
             raise Refused(ids.name, f"its shape is {ids.shape}, but there are {n}; the file is damaged", AGAIN)
     order = {name: i for i, name in enumerate(names_attribute(group, "column-order"))}
     names = sorted((m for m in members(group) if m not in (index, b"__categories", b"id")), key=lambda m: order.get(m, MEMBERS))
-    found = ((name.decode(errors="replace"), column(group, name, n, where)) for name in names)
-    return FramePlan(ids, tuple((name, plan) for name, plan in found if plan is not None))
+    columns = ((name.decode(errors="replace"), column(group, name, n, where)) for name in names)
+    return FramePlan(ids, tuple((name, plan) for name, plan in columns if plan is not None))
 
 
 def index_name(group: Any, where: str) -> bytes:

@@ -146,27 +146,27 @@ def found_in(path: Path, member: str | None = None, reading: Reading = PLAIN, *,
     hdf5: whatever its name says. Raises DataError.
     """
     if not hdf5 and os.path.isdir(path) and is_mteb_cache(path):
-        found = read_mteb_cache(path, member, reading)
+        content = read_mteb_cache(path, member, reading)
     elif not hdf5 and os.path.isdir(path) and is_zarr(path):
-        found = read_zarr(path, member, reading)
+        content = read_zarr(path, member, reading)
     elif not hdf5 and is_several(path):
-        found = read_parts(path, member, reading, READERS)
+        content = read_parts(path, member, reading, READERS)
     else:
         read, notes = (_read_hdf5, ()) if hdf5 else _reader_of(path)
-        found = read(path, member, reading)
-        found = replace(found, notes=(*notes, *found.notes))
-    _refuse_idle(path, found, reading)
-    found = found if reading.packed_bits else scaled(path, found)
-    return unpacked(path, assign(path, found, reading), reading)
+        content = read(path, member, reading)
+        content = replace(content, notes=(*notes, *content.notes))
+    _refuse_idle(path, content, reading)
+    content = content if reading.packed_bits else scaled(path, content)
+    return unpacked(path, assign(path, content, reading), reading)
 
 
-def _refuse_idle(path: Path, found: Found, reading: Reading) -> None:
+def _refuse_idle(path: Path, content: Found, reading: Reading) -> None:
     """Raise DataError for what the user says of the vectors of a file that has none of that kind."""
-    remedy = "Leave it out, or say it of one file: 'FILE?{}'."
-    if reading.transpose and found.layout != "array":
+    remedy = "Leave it out, or give it for one file: 'FILE?{}'."
+    if reading.transpose and content.layout != "array":
         finding = "--transpose swaps the axes of an array, and the rows of this file are items"
         raise bad(path, finding, remedy.format("transpose"))
-    if reading.vector_columns is not None and found.layout != "table":
+    if reading.vector_columns is not None and content.layout != "table":
         finding = "--vector-columns names columns of a table, and this file holds none"
         raise bad(path, finding, remedy.format("vectors=NAMES"))
 
@@ -189,7 +189,9 @@ def _reader_of(path: Path) -> tuple[Reader, tuple[str, ...]]:
         kind = sniff(os.pread(file.fileno(), HEAD, 0))
     if kind == "text":
         known = "Word vectors are read from .txt, .vec and .glove, tables from .csv and .tsv, JSON from .json and .jsonl."
-        raise bad(path, f"this is text, and the ending {printable(ending) or 'that it lacks'} does not say of what kind", known)
+        raise bad(
+            path, f"this is text, and the ending {printable(ending) or 'that it lacks'} does not say of which kind", known
+        )
     known_reader = READERS.get(SUFFIXES.get(kind or "", ""))
     return (known_reader, (f"read as {kind}, by its content.",)) if known_reader else (_read_hdf5, ())
 

@@ -76,10 +76,10 @@ def ask(request: str) -> tuple[int, socket.socket] | None:
     return reading, ours
 
 
-def exit_code(told: socket.socket) -> int:
+def exit_code(answers: socket.socket) -> int:
     """The exit code of the child, negative for a signal; -SIGKILL when the server has ended."""
-    with told:
-        status = told.recv(4)
+    with answers:
+        status = answers.recv(4)
     return int.from_bytes(status, "little", signed=True) if len(status) == 4 else -signal.SIGKILL
 
 

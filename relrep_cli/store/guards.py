@@ -75,14 +75,14 @@ def step(group: Any, name: bytes, where: str) -> Any:
 
 def members(group: Any) -> list[bytes]:
     """The names in a group, at most MEMBERS of them."""
-    found: list[bytes] = []
+    names: list[bytes] = []
 
     def keep(name: bytes) -> bool | None:
-        found.append(name)
-        return True if len(found) >= MEMBERS else None
+        names.append(name)
+        return True if len(names) >= MEMBERS else None
 
     group.links.iterate(keep)
-    return found
+    return names
 
 
 # --- datasets ---
@@ -199,7 +199,9 @@ def chunked(item: Any, creation: Any, plan: DatasetPlan, width: int) -> DatasetP
         raise Refused(where, fault, "If it is honest, rewrite it with h5repack -f NONE -l CONTI.")
     filters = [filter_name(creation.get_filter(i), width, where) for i in range(creation.get_nfilters())]
     if len(set(filters)) != len(filters):
-        raise Refused(where, "a filter is applied to it twice, as only a decompression bomb needs", "Rewrite it with h5repack.")
+        raise Refused(
+            where, "a filter is applied to it twice, which only a decompression bomb needs", "Rewrite it with h5repack."
+        )
     table = chunk_table(item, chunks_of(shape, chunk), where)
     return replace(plan, chunk=chunk, filters=tuple(filters), table=table)
 

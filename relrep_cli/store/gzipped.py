@@ -57,19 +57,19 @@ def read_gzipped(path: Path, member: str | None = None, reading: Reading = PLAIN
         if not head.startswith(b"\x1f\x8b"):
             raise mistaken(path, head, "gzip-compressed data")
         if ending not in TEXTS:
-            finding = f"only text is read packed: {', '.join(f'{name}.gz' for name in TEXTS)}"
+            finding = f"only text is read when gzipped: {', '.join(f'{name}.gz' for name in TEXTS)}"
             raise bad(path, finding, "Unpack it with gunzip, or give it its right name.")
         handle, name = tempfile.mkstemp(ending, "relrep-")
         with temporary(Path(name)) as unpacked:
             with FileIO(handle, "w") as target:
                 _inflate(path, file, target)
             try:
-                found = TEXTS[ending](unpacked, member, reading)
+                content = TEXTS[ending](unpacked, member, reading)
             except DataError as error:
                 raise _renamed(error, str(unpacked), str(path)) from None
-    if ending in WITH_METADATA and not found.columns:
-        return replace(found, **columns_beside(path, len(found.x)))
-    return found
+    if ending in WITH_METADATA and not content.columns:
+        return replace(content, **columns_beside(path, len(content.x)))
+    return content
 
 
 def _inflate(path: Path, file: FileIO, target: FileIO) -> None:
@@ -88,7 +88,7 @@ def _inflate(path: Path, file: FileIO, target: FileIO) -> None:
     except (zlib.error, gzip.BadGzipFile) as error:
         raise bad(path, f"its gzip stream is damaged ({printable(str(error))})", "Fetch it again.") from None
     if not total:
-        raise bad(path, "an empty file is packed in it", "Write it again.")
+        raise bad(path, "it holds an empty file", "Write it again.")
 
 
 def _write(target: FileIO, block: bytes) -> None:

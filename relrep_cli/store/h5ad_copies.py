@@ -30,12 +30,12 @@ SECONDS, BYTES_A_SECOND = 2.0, 100_000_000  # of CPU time that libhdf5 gets, and
 
 @dataclass(frozen=True, eq=False)
 class Addition:
-    """An array to add: (n,) for `obs`, (n, m) for `obsm`. said: what it is, kept as an attribute."""
+    """An array to add: (n,) for `obs`, (n, m) for `obsm`. description: what it is, kept as an attribute."""
 
     place: str
     name: str
     values: np.ndarray
-    said: str = ""
+    description: str = ""
 
 
 def is_h5ad(uri: str) -> bool:
@@ -78,7 +78,7 @@ def _copy(source: int, target: int, size: int) -> None:
 
 def _laid(source: Path, path: Path, size: int, additions: list[Addition]) -> list[int]:
     """Where the bytes of each addition go."""
-    wanted = [[a.place, a.name, list(a.values.shape), a.values.dtype.newbyteorder("<").str, a.said] for a in additions]
+    wanted = [[a.place, a.name, list(a.values.shape), a.values.dtype.newbyteorder("<").str, a.description] for a in additions]
     try:
         answer = child.run(f"{__name__}:lay_out", os.fspath(path), wanted, size, SECONDS + size / BYTES_A_SECOND)
     except child.Died as death:
@@ -127,7 +127,7 @@ def lay_out(path: str, wanted: list[list[Any]], size: int, seconds: float) -> Ma
         return {"error": [f"libhdf5 cannot add to a copy of it ({printable(str(error), 200)})", AGAIN]}
 
 
-def _lay_one(h5py: Any, root: Any, place: str, name: str, shape: list[int], dtype: str, said: str) -> int:
+def _lay_one(h5py: Any, root: Any, place: str, name: str, shape: list[int], dtype: str, description: str) -> int:
     from relrep_cli.store.guards import Refused, has, step
 
     if not has(root.id, b"obs") or "column-order" not in (frame := h5py.Group(step(root.id, b"obs", "/"))).attrs:
@@ -149,7 +149,7 @@ def _lay_one(h5py: Any, root: Any, place: str, name: str, shape: list[int], dtyp
     kind, space = h5py.h5t.py_create(np.dtype(dtype), logical=True), h5py.h5s.create_simple(tuple(shape))
     made = h5py.h5d.create(group.id, name.encode(), kind, space, creation)
     attributes = h5py.Dataset(made).attrs
-    attributes["encoding-type"], attributes["encoding-version"], attributes["relrep"] = "array", "0.2.0", said
+    attributes["encoding-type"], attributes["encoding-version"], attributes["relrep"] = "array", "0.2.0", description
     if place == "obs":
         order = [str(column) for column in frame.attrs["column-order"] if str(column) != name]
         frame.attrs["column-order"] = np.array([*order, name], dtype=h5py.string_dtype())

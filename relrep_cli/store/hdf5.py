@@ -52,11 +52,11 @@ def read_hdf5(path: Path, member: str | None = None, reading: Reading = PLAIN) -
     with _source(path) as source:
         answer = _ask(source, "survey", member, asdict(reading))
         shifted, plan = dataclasses.replace(source, shift=answer["shift"]), _plan(source, answer["plan"])
-        found = _found(shifted, plan) if isinstance(plan, EmbeddingPlan) else assembled(shifted, plan, reading)
+        content = _content(shifted, plan) if isinstance(plan, EmbeddingPlan) else assembled(shifted, plan, reading)
         now = os.fstat(source.file.fileno())
         if (now.st_size, now.st_mtime_ns) != (source.size, source.status.st_mtime_ns):
             raise source.bad("the file changed while it was read", "Try again when nothing writes to it.")
-        return dataclasses.replace(found, stamp=stamp_of(source.file.fileno()))
+        return dataclasses.replace(content, stamp=stamp_of(source.file.fileno()))
 
 
 def list_hdf5(path: Path) -> list[str]:
@@ -103,18 +103,18 @@ def _ask(source: Source, question: str, *arguments: Any) -> dict[str, Any]:
     return answer
 
 
-def _refusal(source: Source, where: str, finding: str, remedy: str, found: list[str] | None) -> DataError:
-    """The error for what the child refused; found: the embeddings of the file where the one named is not there."""
+def _refusal(source: Source, where: str, finding: str, remedy: str, members: list[str] | None) -> DataError:
+    """The error for what the child refused; members: the embeddings of the file where the one named is not there."""
     if cut := re.search(r"truncated file: eof = (\d+),.*stored_eof = (\d+)", finding):
         return source.bad(f"truncated: {cut[1]} bytes of {cut[2]}", "Copy or write it again.")
     if "already open for write" in finding:
-        return source.bad("a program is still writing it, or died while it did", "Wait for it, or write the file again.")
-    if found is not None:
-        names = ", ".join(printable(name, 60) for name in found[:20]) + (", …" if len(found) > 20 else "")
-        finding = f"{finding}; found {names}" if found else f"{finding}; this file holds none"
-        path, parents = printable(str(source.path), 1000), {os.path.dirname(name) for name in found}
-        remedy = f"Write {path}::{printable(found[0])}." if found else SAVE
-        if len(found) > 1 and len(parents) == 1 and (parent := printable(parents.pop().rstrip("/"))):
+        return source.bad("a program is still writing it, or died while writing it", "Wait for it, or write the file again.")
+    if members is not None:
+        names = ", ".join(printable(name, 60) for name in members[:20]) + (", …" if len(members) > 20 else "")
+        finding = f"{finding}; found {names}" if members else f"{finding}; this file holds none"
+        path, parents = printable(str(source.path), 1000), {os.path.dirname(name) for name in members}
+        remedy = f"Write {path}::{printable(members[0])}." if members else SAVE
+        if len(members) > 1 and len(parents) == 1 and (parent := printable(parents.pop().rstrip("/"))):
             remedy += f" compare and evaluate take all of them: '{path}::{parent}/*'."
     return source.bad(printable(finding, 2000), printable(remedy, 2000), where or None)
 
@@ -129,7 +129,7 @@ def _plan(source: Source, answer: dict[str, Any]) -> Plan:
         raise source.bad("reading its structure gave no plan; the file is hostile", AGAIN) from None
 
 
-def _found(source: Source, plan: EmbeddingPlan) -> Found:
+def _content(source: Source, plan: EmbeddingPlan) -> Found:
     _check_total(source, plan)
     obs = dict(plan.obs)
     roles = {name: column(source.path, name, _values(source, obs[name])) for name in ROLES if name in obs}

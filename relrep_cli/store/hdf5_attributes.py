@@ -16,19 +16,19 @@ def attribute(item: Any, name: str, where: str) -> str | int | None:
     """A scalar attribute, text or integer; None when there is none of that kind. Raises Refused when it is too large."""
     if not h5a.exists(item, name.encode()):
         return None
-    found = h5a.open(item, name.encode())
-    kind, known = found.get_type(), found.get_type().get_class()
-    if known not in (h5t.INTEGER, h5t.STRING) or found.get_space().get_simple_extent_npoints() != 1:
+    stored = h5a.open(item, name.encode())
+    kind, known = stored.get_type(), stored.get_type().get_class()
+    if known not in (h5t.INTEGER, h5t.STRING) or stored.get_space().get_simple_extent_npoints() != 1:
         return None
-    if found.get_storage_size() > ATTRIBUTE:
+    if stored.get_storage_size() > ATTRIBUTE:
         raise Refused(where, f"its attribute {name} is larger than {ATTRIBUTE >> 10} KiB", "Remove or shorten it.")
     if known == h5t.INTEGER:
-        number = np.empty(found.shape, np.int64)
-        found.read(number)
+        number = np.empty(stored.shape, np.int64)
+        stored.read(number)
         return int(number.reshape(-1)[0])
     variable = kind.is_variable_str()
-    content = np.empty(found.shape, h5py.string_dtype() if variable else f"S{kind.get_size()}")
-    found.read(content, mtype=None if variable else kind)  # HDF5 does not convert UTF-8 text to NumPy's ASCII
+    content = np.empty(stored.shape, h5py.string_dtype() if variable else f"S{kind.get_size()}")
+    stored.read(content, mtype=None if variable else kind)  # HDF5 does not convert UTF-8 text to NumPy's ASCII
     value = content.reshape(-1)[0]
     value = value if isinstance(value, bytes) else str(value).encode(errors="surrogateescape")
     if len(value) > ATTRIBUTE:  # only text of variable length gets here: its size is known after following its pointer
@@ -40,12 +40,12 @@ def numbers_attribute(item: Any, name: str) -> tuple[float, ...]:
     """The numbers of an attribute, at most 4096 of them; () for one that is missing or of another kind."""
     if not h5a.exists(item, name.encode()):
         return ()
-    found = h5a.open(item, name.encode())
-    plain = found.get_type().get_class() in (h5t.FLOAT, h5t.INTEGER)
-    if not plain or not 0 < found.get_space().get_simple_extent_npoints() <= 4096 or found.get_storage_size() > ATTRIBUTE:
+    stored = h5a.open(item, name.encode())
+    plain = stored.get_type().get_class() in (h5t.FLOAT, h5t.INTEGER)
+    if not plain or not 0 < stored.get_space().get_simple_extent_npoints() <= 4096 or stored.get_storage_size() > ATTRIBUTE:
         return ()
-    numbers = np.empty(found.shape, np.float64)
-    found.read(numbers)
+    numbers = np.empty(stored.shape, np.float64)
+    stored.read(numbers)
     return tuple(numbers.reshape(-1).tolist())
 
 
@@ -54,20 +54,20 @@ def texts_attribute(item: Any, name: bytes, n: int) -> tuple[str, ...]:
 
     Texts of variable length may be pointers to one long text: what they take is bounded by the memory of this process.
     """
-    found = h5a.open(item, name)
-    kind = found.get_type()
-    if found.shape == () and kind.get_class() == h5t.STRING:
+    stored = h5a.open(item, name)
+    kind = stored.get_type()
+    if stored.shape == () and kind.get_class() == h5t.STRING:
         return texts_in_json(str(attribute(item, name.decode(errors="replace"), "") or ""), n)
-    if found.shape not in ((n,), (n, 1), (1, n)) or kind.get_class() not in (h5t.INTEGER, h5t.STRING):
+    if stored.shape not in ((n,), (n, 1), (1, n)) or kind.get_class() not in (h5t.INTEGER, h5t.STRING):
         return ()
     if kind.get_class() == h5t.INTEGER:
-        numbers = np.empty(found.shape, np.int64)
-        found.read(numbers)
+        numbers = np.empty(stored.shape, np.int64)
+        stored.read(numbers)
         return tuple(map(str, numbers.reshape(-1).tolist()))
-    if not kind.is_variable_str() and found.get_storage_size() > n * TEXT_WIDTH:
+    if not kind.is_variable_str() and stored.get_storage_size() > n * TEXT_WIDTH:
         return ()
-    content = np.empty(found.shape, h5py.string_dtype() if kind.is_variable_str() else f"S{kind.get_size()}")
-    found.read(content, mtype=None if kind.is_variable_str() else kind)
+    content = np.empty(stored.shape, h5py.string_dtype() if kind.is_variable_str() else f"S{kind.get_size()}")
+    stored.read(content, mtype=None if kind.is_variable_str() else kind)
     values = [
         value if isinstance(value, bytes) else str(value).encode(errors="surrogateescape") for value in content.reshape(-1)
     ]
@@ -78,12 +78,12 @@ def names_attribute(item: Any, name: str) -> list[bytes]:
     """A list of names in fixed-length text. Of variable length it is not read: 4096 pointers to one MiB make 4 GB."""
     if not h5a.exists(item, name.encode()):
         return []
-    found = h5a.open(item, name.encode())
-    kind = found.get_type()
-    if not found.get_space().get_simple_extent_npoints():
+    stored = h5a.open(item, name.encode())
+    kind = stored.get_type()
+    if not stored.get_space().get_simple_extent_npoints():
         return []  # H5Aget_storage_size fails on it
-    if kind.get_class() != h5t.STRING or kind.is_variable_str() or not 0 < found.get_storage_size() <= ATTRIBUTE:
+    if kind.get_class() != h5t.STRING or kind.is_variable_str() or not 0 < stored.get_storage_size() <= ATTRIBUTE:
         return []
-    content = np.empty(found.shape, f"S{kind.get_size()}")
-    found.read(content, mtype=kind)
+    content = np.empty(stored.shape, f"S{kind.get_size()}")
+    stored.read(content, mtype=kind)
     return list(content.reshape(-1).tolist())

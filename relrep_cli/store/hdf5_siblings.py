@@ -84,16 +84,16 @@ def with_outer_columns(beside: SiblingsPlan, outer: Sequence[tuple[Any, str]], n
     of something else.
     """
     for group, where in reversed(outer):
-        found: list[tuple[str, DatasetPlan]] = []
+        columns: list[tuple[str, DatasetPlan]] = []
         for name in members(group)[: 4 * SIBLINGS]:
             text = name.decode(errors="replace")
             here, wanted = below(where, name), text in reading.named.values() or role(text) or is_id_name(text)
             part = step_or_none(group, name, where) if wanted else None
             if isinstance(part, h5d.DatasetID) and (plan := described_or_none(part, here)) and plan.shape in ((n,), (n, 1)):
-                found.append((text, dataset(part, here)))
-        if any(is_id_name(text) or text == reading.id_column for text, _ in found):
+                columns.append((text, dataset(part, here)))
+        if any(is_id_name(text) or text == reading.id_column for text, _ in columns):
             known = {text for text, _ in beside.columns}
-            more = [(text, plan) for text, plan in found if text not in known]
+            more = [(text, plan) for text, plan in columns if text not in known]
             return replace(beside, columns=(*beside.columns, *more), wanted=(*beside.wanted, *(text for text, _ in more)))
     return beside
 
@@ -124,20 +124,20 @@ def _refuse_misfit(
 
 def _id_attributes(items: Sequence[Any], n: int) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Attributes of a matrix, or of its group, that are named like ids, with a value for each of its n rows."""
-    found: dict[str, tuple[str, ...]] = {}
+    attributes: dict[str, tuple[str, ...]] = {}
     for item in items if n <= MOST_TEXTS else ():
         count = h5a.get_num_attrs(item)  # opening one by its number takes as long as there are many
         names = [h5a.open(item, index=i).name for i in range(count)] if count <= ATTRIBUTES else []
         for name in names:
             text = name.decode(errors="replace")
-            if text not in found and is_id_name(text) and (values := texts_attribute(item, name, n)):
-                found[text] = values
-    return tuple(found.items())
+            if text not in attributes and is_id_name(text) and (values := texts_attribute(item, name, n)):
+                attributes[text] = values
+    return tuple(attributes.items())
 
 
 def _in_groups(group: Any, n: int, where: str) -> list[tuple[str, DatasetPlan]]:
     """Texts (n,) in groups beside a matrix, such as meta/image_names."""
-    found: list[tuple[str, DatasetPlan]] = []
+    columns: list[tuple[str, DatasetPlan]] = []
     for name in members(group)[: 4 * SIBLINGS]:
         inner = step_or_none(group, name, where)
         if not isinstance(inner, h5g.GroupID) or name.startswith(b"#"):
@@ -146,11 +146,11 @@ def _in_groups(group: Any, n: int, where: str) -> list[tuple[str, DatasetPlan]]:
             item, here = step_or_none(inner, part, where), below(below(where, name), part)
             try:
                 plan = described(item, here)
-                if plan.shape in ((n,), (n, 1)) and plan.kind[0] in "t|" and plan.kind != "|b1" and len(found) < SIBLINGS:
-                    found.append(((name + b"/" + part).decode(errors="replace"), dataset(item, here)))
+                if plan.shape in ((n,), (n, 1)) and plan.kind[0] in "t|" and plan.kind != "|b1" and len(columns) < SIBLINGS:
+                    columns.append(((name + b"/" + part).decode(errors="replace"), dataset(item, here)))
             except Refused:
                 continue
-    return found
+    return columns
 
 
 def scaling_of(
@@ -158,17 +158,17 @@ def scaling_of(
 ) -> tuple[tuple[tuple[str, DatasetPlan], ...], tuple[tuple[str, tuple[float, ...]], ...]]:
     """Datasets beside a matrix of integers, and attributes of it, that say what these stand for."""
     n, d = shape[:: -1 if transposed else 1]
-    found = []
+    scalings = []
     for name in members(group) if isinstance(group, h5g.GroupID) else []:
         text = name.decode(errors="replace")
         part = step_or_none(group, name, where) if is_scaling(text) else None
         if isinstance(part, h5d.DatasetID):
             plan = described(part, below(where, name), single=True)
             if plan.kind[1] in "fiu" and is_scaling_shape(plan.shape, n, d):
-                found.append((text, dataset(part, below(where, name), single=True)))
+                scalings.append((text, dataset(part, below(where, name), single=True)))
     numbers = [(name, values) for name in sorted(NAMES) if (values := numbers_attribute(item, name))]
-    known = is_complete(name for name, _ in (*found, *numbers))
-    return (tuple(found), tuple(numbers)) if known else ((), ())
+    known = is_complete(name for name, _ in (*scalings, *numbers))
+    return (tuple(scalings), tuple(numbers)) if known else ((), ())
 
 
 def step_or_none(group: Any, name: bytes, where: str) -> Any:

@@ -105,12 +105,12 @@ def _walked(heap: np.ndarray, at: np.ndarray, numbers: np.ndarray, lengths: np.n
     keys, begins = (np.frombuffer(column, np.int64) for column in _objects(heap.data, addresses.tolist()))
     wanted = which * NUMBERS + numbers
     order = np.argsort(keys, kind="stable")
-    found = order[np.minimum(np.searchsorted(keys, wanted, sorter=order), len(order) - 1)] if len(order) else order
-    if not len(order) or (keys[found] != wanted).any():
+    places = order[np.minimum(np.searchsorted(keys, wanted, sorter=order), len(order) - 1)] if len(order) else order
+    if not len(order) or (keys[places] != wanted).any():
         raise ValueError("points at nothing in the heap")
-    if (_numbers(heap, begins[found] - 8) < lengths).any():
+    if (_numbers(heap, begins[places] - 8) < lengths).any():
         raise ValueError("is longer than its place in the heap")
-    return begins[found]
+    return begins[places]
 
 
 def _objects(heap: memoryview, addresses: list[int]) -> tuple[array[int], array[int]]:

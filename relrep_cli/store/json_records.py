@@ -31,10 +31,10 @@ Record = tuple[str, dict[str, Any]]  # where it stands, as a message says it; it
 
 def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object of JSON. Raises ValueError for a name that stands twice, of which Python keeps the last."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name stands twice in one object")
-    return found
+    record = dict(pairs)
+    if len(record) != len(pairs):
+        raise ValueError("a name occurs twice in one object")
+    return record
 
 
 DECODER = json.JSONDecoder(object_pairs_hook=unique)
@@ -113,13 +113,13 @@ def _columns(path: Path, file: TextIOWrapper) -> Iterator[tuple[str, Any]]:
     if size > WHOLE:
         finding = f"one JSON object of {size} bytes; at most {WHOLE} are read"
         raise bad(path, finding, "Save it as JSON lines, one item a line.")
-    found = _decoded(path, "", DECODER.decode, file.read())
-    if not isinstance(found, dict):
+    content = _decoded(path, "", DECODER.decode, file.read())
+    if not isinstance(content, dict):
         raise bad(path, "neither a list nor an object, but a single value", "Store a list of objects.")
-    if found.keys() == {"columns", "index", "data"}:  # pandas' orient="split"
-        columns = {str(name): [row[i] for row in found["data"]] for i, name in enumerate(found["columns"])}
-        found = {"index": found["index"], **columns}
-    lists = {name: value for name, value in found.items() if isinstance(value, list)}
+    if content.keys() == {"columns", "index", "data"}:  # pandas' orient="split"
+        columns = {str(name): [row[i] for row in content["data"]] for i, name in enumerate(content["columns"])}
+        content = {"index": content["index"], **columns}
+    lists = {name: value for name, value in content.items() if isinstance(value, list)}
     of_objects = [value for value in lists.values() if value and isinstance(value[0], dict)]
     vectors = {len(value) for value in lists.values() if value and isinstance(value[0], list)}
     if len(vectors) == 1:  # as Chroma's get: what has other lengths says something of the whole
@@ -127,11 +127,11 @@ def _columns(path: Path, file: TextIOWrapper) -> Iterator[tuple[str, Any]]:
     elif len(of_objects) == 1:  # as an embedding service answers: {"data": [{"embedding": …}], "model": …}
         yield from ((f"item {i}", value) for i, value in enumerate(of_objects[0], 1))
         return
-    lists = lists or _by_row(path, found)
+    lists = lists or _by_row(path, content)
     lengths = {len(value) for value in lists.values()}
     if len(lengths) != 1:
         detail = f"its lists have {listed([str(n) for n in sorted(lengths)])} values" if lengths else "no lists"
-        raise bad(path, f"no columns of one length: {detail}; found {listed(list(found))}", "Store a list of objects.")
+        raise bad(path, f"no columns of one length: {detail}; found {listed(list(content))}", "Store a list of objects.")
     if not any(isinstance(value, (list, str)) for column in lists.values() for value in column[:1]):
         finding = f"{len(lists)} names with {lengths.pop()} numbers each: are they columns, or items with their vectors?"
         raise bad(path, finding, 'Store a list of objects, such as [{"id": "a", "vector": [1.5, 2.5]}].')
@@ -139,24 +139,24 @@ def _columns(path: Path, file: TextIOWrapper) -> Iterator[tuple[str, Any]]:
         yield f"item {i + 1}", {name: column[i] for name, column in lists.items()}
 
 
-def _by_row(path: Path, found: dict[str, Any]) -> dict[str, list[Any]]:
+def _by_row(path: Path, columns: dict[str, Any]) -> dict[str, list[Any]]:
     """The columns of an object of objects whose keys are all the same, as pandas writes a table: by columns, or by rows.
 
     Raises DataError where it may be either.
     """
-    inner = [value for value in found.values() if isinstance(value, dict)]
-    if not inner or len(inner) != len(found) or any(value.keys() != inner[0].keys() for value in inner):
+    inner = [value for value in columns.values() if isinstance(value, dict)]
+    if not inner or len(inner) != len(columns) or any(value.keys() != inner[0].keys() for value in inner):
         return {}
     by_column = all(map(_of_one_kind, (value.values() for value in inner)))
     by_row = all(_of_one_kind([value[name] for value in inner]) for name in inner[0])
     if by_column and by_row:
-        by_column, by_row = names_of_columns(list(found)), names_of_columns(list(inner[0]))
+        by_column, by_row = names_of_columns(list(columns)), names_of_columns(list(inner[0]))
         if by_column == by_row:
-            finding = f"{len(found)} names with {len(inner[0])} named numbers each: which are the columns?"
+            finding = f"{len(columns)} names with {len(inner[0])} named numbers each: which are the columns?"
             raise bad(path, finding, 'Write it with DataFrame.to_json(orient="split").')
     if by_column:
-        return {"index": list(inner[0]), **{name: list(value.values()) for name, value in found.items()}}
-    return {"index": list(found), **{name: [value[name] for value in inner] for name in inner[0]}} if by_row else {}
+        return {"index": list(inner[0]), **{name: list(value.values()) for name, value in columns.items()}}
+    return {"index": list(columns), **{name: [value[name] for value in inner] for name in inner[0]}} if by_row else {}
 
 
 def _of_one_kind(values: Iterable[Any]) -> bool:
@@ -211,8 +211,8 @@ def _decoded(path: Path, where: str, decode: Callable[[str], Any], text: str) ->
 
 
 def _reason(error: ValueError) -> str:
-    said = getattr(error, "msg", None) or str(error)
-    return f"this is not JSON ({printable(said, 80).rstrip('.')})"
+    reason = getattr(error, "msg", None) or str(error)
+    return f"this is not JSON ({printable(reason, 80).rstrip('.')})"
 
 
 def _too_long(path: Path, where: str) -> DataError:

@@ -86,7 +86,7 @@ def _sampled(path: Path, lines: bool) -> tuple[dict[str, Kind], dict[str, list[A
             raise bad(path, f"more than {COLUMNS} columns", "Store one list of numbers an item.")
         if number + 1 >= SAMPLE or seen > SAMPLED:
             break
-    complete = {name: found if len(found) == number + 1 else [] for name, found in values.items()} if types else {}
+    complete = {name: sample if len(sample) == number + 1 else [] for name, sample in values.items()} if types else {}
     return {name: _kind(kinds - {type(None)}, vectors.get(name, False)) for name, kinds in types.items()}, complete
 
 
@@ -134,12 +134,14 @@ def _row(path: Path, where: str, record: dict[str, Any], names: list[str], kinds
     row = record.get(names[0]) if lone else [record.get(name) for name in names]
     if not isinstance(row, list):
         member = "" if names[0] == VECTOR else f" {printable(names[0], 40)!r}"
-        raise bad(path, f"{where} has no vector{member}; found {listed(list(record))}", "Every item needs one.")
+        raise bad(path, f"{where} has no vector{member}; found {listed(list(record))}", "Give every item a vector.")
     if not set(map(type, row)) <= NUMBERS:
         value = next(value for value in row if type(value) not in NUMBERS)
         if value is None:
             raise bad(path, f"{where} holds a null among its numbers", "Remove such items.")
-        raise bad(path, f"{where}: {printable(repr(value), 40)} is not a number", "Every part of a vector must be one.")
+        raise bad(
+            path, f"{where}: {printable(repr(value), 40)} is not a number", "Every coordinate of a vector must be a number."
+        )
     return row
 
 
@@ -162,10 +164,10 @@ def _converted(path: Path, rows: list[list[Any]], named: dict[str, list[Any]], k
     try:
         x = np.array(rows, np.float64)
     except OverflowError:
-        raise bad(path, "holds whole numbers beyond all floats", "Are these ids?") from None
+        raise bad(path, "holds whole numbers that are too large for a float", "Are these ids?") from None
     large = np.abs(x) >= EXACT
     if large.any() and any(isinstance(rows[i][j], int) for i, j in np.argwhere(large).tolist()):
-        raise bad(path, "holds integers of 2^53 or more, which no float holds exactly", "Are these ids?")
+        raise bad(path, "holds integers of 2^53 or more, which floats cannot hold exactly", "Are these ids?")
     return x, {name: _pieces(values, kinds[name] == "real") for name, values in named.items()}
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from relrep_cli.store.apart import Answer, Batch, Files, answered, limit, read_apart, spill
-from relrep_cli.store.arrays import Array, found
+from relrep_cli.store.arrays import Array, content_of
 from relrep_cli.store.columns import blocks, column
 from relrep_cli.store.files import bad, opened, size_of
 from relrep_cli.store.found import Found
@@ -56,7 +56,7 @@ def surveyed(
 
     def work() -> Answer:
         arrays = load(path)
-        chosen = found(path, arrays, member, Reading(**reading), noun)
+        chosen = content_of(path, arrays, member, Reading(**reading), noun)
         chosen = chosen if reading.get("packed_bits") else scaled(path, chosen)
         columns = {name: [column(path, name, values)] for name, values in chosen.columns.items()}
         answer = spill(path, files, _batches(chosen.x, columns))

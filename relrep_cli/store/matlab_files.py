@@ -45,8 +45,8 @@ def _arrays(path: Path) -> Sequence[Array]:
     except Exception as error:  # SciPy's own, and whatever a damaged file makes of it
         reason = printable(str(error).splitlines()[0] if str(error) else type(error).__name__, 120)
         raise bad(path, f"SciPy cannot read it as a .mat file: {reason}", "Save it again with save -v7.") from None
-    found = [_array(path, name, value) for name, value in content.items() if not name.startswith("__")]
-    return [array for array in found if array is not None]
+    arrays = [_array(path, name, value) for name, value in content.items() if not name.startswith("__")]
+    return [array for array in arrays if array is not None]
 
 
 def _array(path: Path, name: str, value: Any) -> Array | None:

@@ -59,10 +59,10 @@ def _index(path: Path) -> dict[str, int]:
             raise bad(path, f"longer than {LARGEST >> 20} MiB", "Split the cache.")
         content = file.read()
     try:
-        found = json.loads(content)
+        index = json.loads(content)
     except (ValueError, RecursionError):
-        found = None
-    whole = isinstance(found, dict) and found and all(type(v) is int and 0 <= v < 1 << 48 for v in found.values())
-    if not whole or max(map(len, found)) > TEXT_WIDTH:
+        index = None
+    whole = isinstance(index, dict) and index and all(type(v) is int and 0 <= v < 1 << 48 for v in index.values())
+    if not whole or max(map(len, index)) > TEXT_WIDTH:
         raise bad(path, "it is not an index of rows by the hash of their text", AGAIN)
-    return dict(found)
+    return dict(index)

@@ -49,11 +49,11 @@ MOST = 200_000  # ids among which
 
 def changes(names: str) -> list[str]:
     """The names in `nfc+strip`. Raises UsageError for an unknown one."""
-    found = [name.strip() for name in re.split(r"[+,]", names) if name.strip()]
-    for name in found:
+    asked = [name.strip() for name in re.split(r"[+,]", names) if name.strip()]
+    for name in asked:
         if name not in CHANGES:
             raise UsageError(f"{name!r} is not a way to change ids", f"Known: {', '.join(CHANGES)}.", place="--normalize-ids")
-    return found
+    return asked
 
 
 def normalized(ids: np.ndarray, names: str) -> np.ndarray:

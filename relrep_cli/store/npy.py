@@ -57,8 +57,8 @@ def read_npy(path: Path, member: str | None = None, reading: Reading = PLAIN) ->
         raise bad(path, "an .npy file holds one array and no members", f"Write {printable(str(path), 1000)}.", member)
     array = arrays_in_npy(path)[0]
     check_embedding(path, array, None)
-    found = matrix(path, array, None, reading)
-    return replace(found, **columns_beside(path, len(found.x)))
+    content = matrix(path, array, None, reading)
+    return replace(content, **columns_beside(path, len(content.x)))
 
 
 def arrays_in_npy(path: Path) -> list[Array]:

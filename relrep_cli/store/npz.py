@@ -19,7 +19,7 @@ import numpy as np
 from relrep_cli.base.errors import NO_DESCRIPTORS, printable
 from relrep_cli.base.signals import check
 from relrep_cli.numerics.spool import spool
-from relrep_cli.store.arrays import Array, found
+from relrep_cli.store.arrays import Array, content_of
 from relrep_cli.store.files import HEAD, bad, mistaken, opened
 from relrep_cli.store.found import Found
 from relrep_cli.store.item_arrays import of_arrays
@@ -45,7 +45,7 @@ def read_npz(path: Path, member: str | None = None, reading: Reading = PLAIN) ->
     """The chosen (n, d) array of an .npz file, with the arrays of n values beside it. Raises DataError."""
     arrays = arrays_in_npz(path)
     apart = of_arrays(path, arrays, os.stat(path).st_size, reading) if member is None else None
-    return apart or found(path, arrays, member, reading)
+    return apart or content_of(path, arrays, member, reading)
 
 
 def arrays_in_npz(path: Path) -> list[Array]:

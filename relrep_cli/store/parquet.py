@@ -104,15 +104,15 @@ def survey(
 
 def _unread(file: Any, names: list[str]) -> list[str]:
     """Which of the columns could hold ids, by their first rows."""
-    found = []
+    unread = []
     for name in names[:LOOKED_AT]:
         try:
             batch = next(file.iter_batches(_first_rows(file.metadata, name), columns=[name], use_threads=False), None)
             if batch is not None and could_be_ids(batch.column(0)):
-                found.append(name)
+                unread.append(name)
         except NOISE:  # a column that nobody asked for may be damaged
             continue
-    return found
+    return unread
 
 
 def _first_rows(metadata: Any, name: str) -> int:

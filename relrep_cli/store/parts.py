@@ -66,18 +66,18 @@ def read_parts(path: Path, member: str | None, reading: Reading, readers: Mappin
     parts, member = _parts_of(path, member) if os.path.isdir(path) else (_matching(path), member)
     if len(parts) > MOST:
         raise bad(path, f"{len(parts)} parts; at most {MOST} are read", "Join some.")
-    found = []
+    contents = []
     for part in parts:
         check()
-        found.append(_read(part, member, reading, readers))
-        _compare(part, found[-1], parts[0], found[0])
-    joined = _joined(found)
+        contents.append(_read(part, member, reading, readers))
+        _compare(part, contents[-1], parts[0], contents[0])
+    joined = _joined(contents)
     if reading.id_column is None and not reading.by_position:
-        _refuse_copies(path, found, joined)
-    return replace(joined, notes=(*found[0].notes, _said(parts)))
+        _refuse_copies(path, contents, joined)
+    return replace(joined, notes=(*contents[0].notes, _note(parts)))
 
 
-def _said(parts: list[Part]) -> str:
+def _note(parts: list[Part]) -> str:
     if len(parts) == 1:
         return f"read from {printable(parts[0].path.name, 60)}."
     return f"{len(parts)} parts as one table, {printable(parts[0].path.name, 60)} to {printable(parts[-1].path.name, 60)}."
@@ -95,7 +95,7 @@ def _matching(path: Path) -> list[Part]:
     if len(endings) > 1 or endings[0] not in TABLES:
         finding = f"a pattern stands for parts of one table, in {', '.join(TABLES)}; it matches {listed(names, 3)}"
         raise bad(path, finding, "Name each file.")
-    return [Part(found) for found in sorted(map(Path, names), key=lambda part: natural(str(part)))]
+    return [Part(path_of_part) for path_of_part in sorted(map(Path, names), key=lambda part: natural(str(part)))]
 
 
 def _parts_of(path: Path, member: str | None) -> tuple[list[Part], str | None]:
@@ -115,8 +115,8 @@ def _parts_of(path: Path, member: str | None) -> tuple[list[Part], str | None]:
     endings = {Path(name).suffix.lower() for name in names if name != "dataset_info.json"}
     if len(endings) == 1 and endings <= set(LISTED):
         return [
-            Part(found)
-            for found in sorted((path / n for n in names if n != "dataset_info.json"), key=lambda part: natural(str(part)))
+            Part(file)
+            for file in sorted((path / n for n in names if n != "dataset_info.json"), key=lambda part: natural(str(part)))
         ], member
     if not names:
         raise bad(path, "this is a folder", NAME_A_FILE)
@@ -187,49 +187,49 @@ def _of_clip(path: Path, sides: list[str], member: str | None) -> list[Part]:
 
 def _numbered(path: Path, ending: str) -> dict[int, Path]:
     """The files of a folder by the number at the end of their names, in its order."""
-    found: dict[int, Path] = {}
+    by_number: dict[int, Path] = {}
     for name in _listed(path):
         match = re.fullmatch(r".*?(\d{1,18})" + re.escape(ending), name)
         if match and not name.startswith("."):
             number = int(match[1])
-            if number in found:
-                raise bad(path, f"{printable(found[number].name)} and {printable(name)} have one number", "Remove one.")
-            found[number] = path / name
-    return dict(sorted(found.items()))
+            if number in by_number:
+                raise bad(path, f"{printable(by_number[number].name)} and {printable(name)} have one number", "Remove one.")
+            by_number[number] = path / name
+    return dict(sorted(by_number.items()))
 
 
 def _read(part: Part, member: str | None, reading: Reading, readers: Mapping[str, Read]) -> Found:
     if part.path.suffix.lower() == ".npy":
-        found = read_npy(part.path, None, reading)
+        content = read_npy(part.path, None, reading)
         if part.metadata is None:
-            return found
+            return content
         beside = read_metadata(part.metadata, reading)
-        if len(beside.x) != len(found.x):
+        if len(beside.x) != len(content.x):
             raise bad(
-                part.metadata, f"{len(beside.x)} rows, but {len(found.x)} in {printable(part.path.name)}", "Fetch both again."
+                part.metadata, f"{len(beside.x)} rows, but {len(content.x)} in {printable(part.path.name)}", "Fetch both again."
             )
-        return replace(found, columns=beside.columns, index=beside.index, unread=beside.unread)
+        return replace(content, columns=beside.columns, index=beside.index, unread=beside.unread)
     if part.path.suffix.lower() not in readers:
         raise bad(part.path, "this is not a part of a table", "Save the dataset again.")
-    found = readers[part.path.suffix.lower()](part.path, member, reading)
-    if part.split and "split" not in found.columns and reading.split_column is None:
-        return replace(found, columns={**found.columns, "split": np.full(len(found.x), part.split.encode())})
-    return found
+    content = readers[part.path.suffix.lower()](part.path, member, reading)
+    if part.split and "split" not in content.columns and reading.split_column is None:
+        return replace(content, columns={**content.columns, "split": np.full(len(content.x), part.split.encode())})
+    return content
 
 
-def _compare(part: Part, found: Found, first: Part, wanted: Found) -> None:
+def _compare(part: Part, content: Found, first: Part, wanted: Found) -> None:
     """Raise DataError when a part has other columns than the first."""
-    if found.x.shape[1] != wanted.x.shape[1]:
-        finding = f"its vectors have {found.x.shape[1]} dimensions, those of {printable(first.path.name)} {wanted.x.shape[1]}"
+    if content.x.shape[1] != wanted.x.shape[1]:
+        finding = f"its vectors have {content.x.shape[1]} dimensions, those of {printable(first.path.name)} {wanted.x.shape[1]}"
         raise bad(part.path, finding, "Remove the part that is from elsewhere.")
-    columns, others = _kinds(found), _kinds(wanted)
-    if columns != others or found.index != wanted.index:
+    columns, others = _kinds(content), _kinds(wanted)
+    if columns != others or content.index != wanted.index:
         finding = f"its columns are {_shown(columns)}, those of {printable(first.path.name)} {_shown(others)}"
         raise bad(part.path, finding, "All parts need the same columns, of the same types.")
 
 
-def _kinds(found: Found) -> dict[str, str]:
-    return {name: "text" if values.dtype.kind == "S" else "numbers" for name, values in sorted(found.columns.items())}
+def _kinds(content: Found) -> dict[str, str]:
+    return {name: "text" if values.dtype.kind == "S" else "numbers" for name, values in sorted(content.columns.items())}
 
 
 def _shown(columns: dict[str, str]) -> str:
@@ -242,7 +242,7 @@ def _refuse_copies(path: Path, parts: list[Found], joined: Found) -> None:
         if not is_id_name(name) or values.dtype.kind != "S" or not all(tells_rows_apart(part.columns[name]) for part in parts):
             continue
         if twice := duplicates(values):
-            some = f"{printable(name, 40)} stand in more than one part, such as {printable(twice[0], 60)}"
+            some = f"{printable(name, 40)} occur in more than one part, such as {printable(twice[0], 60)}"
             raise bad(path, f"{len(twice)} values of {some}", "Remove the copies, or write --by-position.")
 
 

@@ -24,7 +24,7 @@ def check_positions(spaces: Sequence[Embedding]) -> bool:
     if len(spaces) > 1 and counted and len(bare) + len(counted) == len(spaces) and not _agree(spaces):
         names = ", ".join(printable(name, 40) for name in counted[0].id_candidates[:4])
         raise DataError(
-            f"its index only counts the rows, and these columns tell them apart, too: {names}",
+            f"its index only numbers the rows, but these columns also identify them: {names}",
             f"Write --id-column {printable(counted[0].id_candidates[0], 40)} to join by it, or --by-position.",
             file=counted[0].uri,
         )
@@ -34,15 +34,15 @@ def check_positions(spaces: Sequence[Embedding]) -> bool:
         names = ", ".join(printable(name, 40) or "''" for name in candidate.id_candidates[:4])
         name = printable(candidate.id_candidates[0], 40) or "''"
         raise DataError(
-            f"has no column that is named as ids, but these tell its rows apart: {names}",
-            f"Write --id-column {name} to join by it, or --by-position to pair rows by their place.",
+            f"has no column with the name of an id column, but these identify its rows: {names}",
+            f"Write --id-column {name} to join by it, or --by-position to pair rows by position.",
             file=candidate.uri,
         )
     if len(bare) < len(spaces):
         other = next(e for e in spaces if not e.row_ids)
         raise DataError(
             f"has no ids, and {other.uri} has",
-            "Name its column with --id-column, or write --by-position to pair rows by their place.",
+            "Name its column with --id-column, or write --by-position to pair rows by position.",
             file=bare[0].uri,
         )
     if longer := next((e for e in bare if e.n != bare[0].n), None):

@@ -69,8 +69,8 @@ def _one_by_one(group: Any, reading: Reading) -> ItemsPlan | None:
         plans += [plan] if place is None else []
         originals.append(attribute(item, ORIGINAL, shown))
     named = all(isinstance(one, str) for one in originals)
-    found = [str(one) for one in originals] if named else [name.decode(errors="replace") for name in without_common_end(names)]
-    return ItemsPlan(first, tuple(found), places.tobytes(), tuple(plans), named)
+    shown_names = [str(one) for one in originals] if named else [n.decode(errors="replace") for n in without_common_end(names)]
+    return ItemsPlan(first, tuple(shown_names), places.tobytes(), tuple(plans), named)
 
 
 def without_common_end(names: list[bytes]) -> list[bytes]:
@@ -90,31 +90,31 @@ def _names(group: Any) -> list[bytes]:
     from relrep_cli.store.guards import file_size
     from relrep_cli.store.libhdf5 import h5g, h5i, h5l, h5o
 
-    found: list[bytes] = []
+    names: list[bytes] = []
 
     def walk(place: Any, before: bytes, depth: int) -> None:
         inside: list[bytes] = []
 
         def keep(name: bytes) -> bool | None:
             inside.append(name)
-            return True if len(found) + len(inside) > MOST else None
+            return True if len(names) + len(inside) > MOST else None
 
         place.links.iterate(keep)
         if HEADER * len(inside) <= file_size(group):  # or the file does not hold them all
             allow_more(SECONDS * len(inside), BYTES * len(inside))
         mixed = depth < DEPTH
         for name in inside:
-            if len(found) > MOST:
+            if len(names) > MOST:
                 return
             if place.links.get_info(name).type == h5l.TYPE_HARD and mixed:
                 item = h5o.open(place, name)
                 if h5i.get_type(item) == h5i.GROUP and isinstance(item, h5g.GroupID):
                     walk(item, before + name + b"/", depth + 1)
                     continue
-            found.append(before + name)
+            names.append(before + name)
 
     walk(group, b"", 0)
-    return found
+    return names
 
 
 def _open(group: Any, name: bytes) -> Any:

@@ -26,23 +26,23 @@ def _bytes_of(x: np.ndarray) -> str:
     return "uint8" if low >= 0 and high <= 255 else "int8" if low >= -128 and high <= 127 else ""
 
 
-def unpacked(path: Path, found: Found, reading: Reading) -> Found:
-    """`found` with a column for each bit where --packed-bits says that its bytes hold eight dimensions each, else itself.
+def unpacked(path: Path, content: Found, reading: Reading) -> Found:
+    """`content` with a column for each bit where --packed-bits says that its bytes hold eight dimensions each, else itself.
 
     Bits are in the order of numpy.packbits, the highest first. int8 stands for uint8 less 128, as sentence-transformers
     writes `binary`. Raises DataError for numbers that are not bytes.
     """
-    d = found.x.shape[1]
+    d = content.x.shape[1]
     if not reading.packed_bits:
-        if found.stored in ("uint8", "int8") and d < WIDEST and d & (d - 1) == 0 and d > 1:
+        if content.stored in ("uint8", "int8") and d < WIDEST and d & (d - 1) == 0 and d > 1:
             ask = f"holds {d} bytes an item, read as numbers. If they are {8 * d} packed bits, write --packed-bits."
-            return replace(found, notes=(*found.notes, ask))
-        return found
-    kind = found.stored or _bytes_of(found.x)
+            return replace(content, notes=(*content.notes, ask))
+        return content
+    kind = content.stored or _bytes_of(content.x)
     if kind not in ("uint8", "int8"):
         raise bad(path, f"--packed-bits unpacks bytes, and it holds {kind or 'other numbers'}", "Leave it out.")
     shift = 128 if kind == "int8" else 0
-    x = spool((len(found.x), 8 * d), np.dtype(np.float16))
-    for rows in blocks(len(x), 16 * d, found.x, x):
-        x[rows] = np.unpackbits((found.x[rows] + shift).astype(np.uint8), axis=1)
-    return replace(found, x=x, attrs={**found.attrs, "digest": ""})
+    x = spool((len(content.x), 8 * d), np.dtype(np.float16))
+    for rows in blocks(len(x), 16 * d, content.x, x):
+        x[rows] = np.unpackbits((content.x[rows] + shift).astype(np.uint8), axis=1)
+    return replace(content, x=x, attrs={**content.attrs, "digest": ""})

@@ -33,7 +33,7 @@ def agree(target: str, style: Style = PLAIN_STYLE, more: Sequence[str] = ()) -> 
     ending = Path(target).suffix.lower()
     if target not in ("", "-") and not style.format and ending not in (*TABLES, *more):
         names = ", ".join((*TABLES, *more))
-        raise UsageError(f"the name must end in one of {names}", "Correct it, or say the format with --format.", file=target)
+        raise UsageError(f"the name must end in one of {names}", "Correct it, or name the format with --format.", file=target)
     if style.format and is_parquet(target):
         raise UsageError(f"the name says Parquet, and --format {style.format} is text", "Leave one out.", file=target)
 
@@ -83,8 +83,8 @@ def has_columns(path: Path, names: set[str]) -> bool:
         first = io.BufferedReader(file).readline(HEADER)
     delimiter = DELIMITERS.get(path.suffix.lower())
     try:
-        found = next(csv.reader([first.decode()], delimiter=delimiter), []) if delimiter else json.loads(first)
-        return names <= set(found)
+        header = next(csv.reader([first.decode()], delimiter=delimiter), []) if delimiter else json.loads(first)
+        return names <= set(header)
     except (ValueError, TypeError, csv.Error, RecursionError):
         return False
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from relrep_cli.base.errors import printable
 from relrep_cli.numerics.spool import spool
-from relrep_cli.store.arrays import Array, found
+from relrep_cli.store.arrays import Array, content_of
 from relrep_cli.store.column_names import is_id_name, role
 from relrep_cli.store.columns import blocks, texts_in_json
 from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of
@@ -58,7 +58,7 @@ def read_safetensors(path: Path, member: str | None = None, reading: Reading = P
         vectors = member is None and all(len(array.shape) == 1 for array in arrays)
         if vectors and (of_items := of_arrays(path, arrays, room, reading)):
             return of_items
-        chosen = found(path, arrays, member, reading, "tensor")
+        chosen = content_of(path, arrays, member, reading, "tensor")
         return replace(chosen, columns={**_listed(metadata, len(chosen.x)), **chosen.columns})
 
 

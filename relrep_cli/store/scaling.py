@@ -41,29 +41,29 @@ def is_scaling_shape(shape: tuple[int, ...], n: int, d: int) -> bool:
     return shape in ((), (1,), (1, 1), (n,), (n, 1), (d,), (1, d), (2, d))
 
 
-def scaled(path: Path, found: Found) -> Found:
-    """`found` with the numbers that its integers stand for. Raises DataError where it is not clear which scale is whose."""
-    given = {**found.scaling, **{name: v for name, v in found.columns.items() if is_scaling(name)}}
-    if not is_complete(given) or not found.stored or np.dtype(found.stored).kind not in "iu":
-        return replace(found, scaling={})
-    n, d = found.x.shape
+def scaled(path: Path, content: Found) -> Found:
+    """`content` with the numbers that its integers stand for. Raises DataError where it is not clear which scale is whose."""
+    given = {**content.scaling, **{name: v for name, v in content.columns.items() if is_scaling(name)}}
+    if not is_complete(given) or not content.stored or np.dtype(content.stored).kind not in "iu":
+        return replace(content, scaling={})
+    n, d = content.x.shape
     names = " and ".join(sorted(given))
     parts = {name: _fitted(path, name, values, n, d) for name, values in given.items()}
     with np.errstate(over="ignore", invalid="ignore"):
-        factor, shift = _line(path, found.stored, parts)
-    kind = np.dtype(np.float32 if np.dtype(found.stored).itemsize <= 2 else np.float64)
+        factor, shift = _line(path, content.stored, parts)
+    kind = np.dtype(np.float32 if np.dtype(content.stored).itemsize <= 2 else np.float64)
     x = spool((n, d), kind)
-    for rows in blocks(n, 16 * d, found.x, x):
+    for rows in blocks(n, 16 * d, content.x, x):
         with np.errstate(over="ignore", invalid="ignore"):  # said below
-            x[rows] = found.x[rows] * _of(factor, rows, n) + _of(shift, rows, n)
+            x[rows] = content.x[rows] * _of(factor, rows, n) + _of(shift, rows, n)
         if not np.isfinite(x[rows]).all():
             finding = (
-                f"the numbers that its {found.stored} stands for, by {' and '.join(sorted(parts))}, do not fit {kind.name}"
+                f"the numbers that its {content.stored} stands for, by {' and '.join(sorted(parts))}, do not fit {kind.name}"
             )
             raise bad(path, finding, "Correct the scale.")
-    said = f"{found.stored} is read as the numbers that it stands for, by {names}."
-    columns = {name: values for name, values in found.columns.items() if name not in parts}
-    return replace(found, x=x, columns=columns, scaling={}, stored="", notes=(*found.notes, said))
+    note = f"{content.stored} is read as the numbers that it stands for, by {names}."
+    columns = {name: values for name, values in content.columns.items() if name not in parts}
+    return replace(content, x=x, columns=columns, scaling={}, stored="", notes=(*content.notes, note))
 
 
 def _fitted(path: Path, name: str, values: np.ndarray, n: int, d: int) -> np.ndarray:
@@ -72,7 +72,7 @@ def _fitted(path: Path, name: str, values: np.ndarray, n: int, d: int) -> np.nda
     if values.dtype.kind == "S" and np.char.isnumeric(np.char.lstrip(values, b"-").astype("U")).all():
         values = values.astype(np.float64)  # whole numbers of tables come as text
     if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
-        raise bad(path, f"holds no finite numbers, and its name says what the vectors stand for: {name}", "Rename it.", name)
+        raise bad(path, f"holds no finite numbers, and its name says that it scales the vectors: {name}", "Rename it.", name)
     values = np.asarray(values, np.float64)
     if name.strip().lower() in RANGES:
         if shape == (2, d):
@@ -88,7 +88,7 @@ def _fitted(path: Path, name: str, values: np.ndarray, n: int, d: int) -> np.nda
     if shape in ((d,), (1, d)):
         return values.reshape(1, d)
     finding = f"shape {shape}; a scale has one value, {n} for the rows, or {d} for the columns"
-    raise bad(path, finding, "Write it so, or give it another name if it is none.", name)
+    raise bad(path, finding, "Give it such a shape, or another name if it is not a scale.", name)
 
 
 def _line(path: Path, stored: str, parts: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -97,7 +97,7 @@ def _line(path: Path, stored: str, parts: Mapping[str, np.ndarray]) -> tuple[np.
     for meaning, names in (("factor", FACTOR), ("after", AFTER), ("before", BEFORE), ("ranges", RANGES)):
         known = [name for name in parts if name.strip().lower() in names]
         if len(known) > 1:
-            raise bad(path, f"{known[0]} and {known[1]} say the same of its integers", "Keep one.")
+            raise bad(path, f"{known[0]} and {known[1]} both scale its integers", "Keep one.")
         if known:
             one[meaning] = parts[known[0]]
     if "ranges" in one:

@@ -75,11 +75,11 @@ class SharedRows:
         ranges = [(start, min(start + self.step, shape[0])) for start in range(0, shape[0], self.step)]
         there = {span for span in ranges if _is_written(place, span, self.records)}
         tasks = [Task(span, f"rows {span[0]} to {span[1]}") for span in ranges if span not in there]
-        found = outcomes(Job(self.title, f"{__name__}:write_range", f"{__name__}:writer_of", place, tasks), self.engine)
+        written = outcomes(Job(self.title, f"{__name__}:write_range", f"{__name__}:writer_of", place, tasks), self.engine)
         for span in ranges:
             wanted = None
             if span not in there:
-                outcome = next(found)
+                outcome = next(written)
                 if outcome.error is not None:
                     raise outcome.error
                 wanted = outcome.result
@@ -90,7 +90,7 @@ class SharedRows:
             if wanted not in (None, crc):
                 finding = f"rows {span[0]} to {span[1]} are not what another process has written"
                 raise WriteError(finding, "Name a folder that all machines share.", file=str(path))
-        for _ in found:  # let the engine close its log
+        for _ in written:  # let the engine close its log
             raise RuntimeError("more ranges than tasks")
 
 
@@ -186,5 +186,5 @@ def _read_back(place: Place, span: tuple[int, int]) -> Iterator[np.ndarray]:
         for start in range(*span, rows):
             check()
             count = min(rows, span[1] - start)
-            found = np.fromfile(file, dtype, count * place.width, offset=place.at(start) - file.tell())
-            yield found.reshape(count, place.width)
+            block = np.fromfile(file, dtype, count * place.width, offset=place.at(start) - file.tell())
+            yield block.reshape(count, place.width)

@@ -87,9 +87,9 @@ def _only(path: Path, kinds: Mapping[str, Mapping[str, Kind]], member: str | Non
     """The only table with vectors. Raises DataError where a table is named, which is not there."""
     if member is not None:
         raise bad(path, f"no table of this name; found {listed([*kinds])}", "Name one of these.", member)
-    fit = [table for table, found in kinds.items() if "vector" in found.values()]
+    fit = [table for table, columns in kinds.items() if "vector" in columns.values()]
     if len(fit) != 1:
-        of_numbers = [table for table, found in kinds.items() if {"real", "whole"} & {*found.values()}]
+        of_numbers = [table for table, columns in kinds.items() if {"real", "whole"} & {*columns.values()}]
         finding = f"which table? Found {listed(fit)}" if fit else f"no table with vectors; found {listed([*kinds])}"
         remedy = f"Write {printable(str(path), 1000)}::{printable((fit or of_numbers)[0])}." if fit or of_numbers else STORE
         raise bad(path, finding, remedy)
@@ -151,7 +151,7 @@ def _batches(path: Path, database: Any, table: str, chosen: Chosen, kinds: Mappi
 
 def _numbers(path: Path, values: Any, at: int) -> np.ndarray:
     if wrong := next((i for i, value in enumerate(values) if type(value) not in (int, float)), None):
-        raise bad(path, f"row {at + wrong} holds no number", "Every value of a coordinate must be one.")
+        raise bad(path, f"row {at + wrong} holds no number", "Every value of a coordinate must be a number.")
     return np.array(values, np.float64)
 
 

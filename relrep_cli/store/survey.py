@@ -48,12 +48,12 @@ MEMORY = 32 << 20  # bytes for libhdf5 and us, beside a part of the file's size 
 
 
 class Elsewhere(Refused):
-    """There is no embedding at a place; `found` are the names of those elsewhere in the file."""
+    """There is no embedding at a place; `members` are the names of those elsewhere in the file."""
 
     def __init__(self, item: Any, where: str, finding: str = "no embedding here") -> None:
         refused: list[str] = []
-        self.found = list(embeddings(h5g.open(h5i.get_file_id(item), b"/"), refused))
-        super().__init__(where, finding if self.found or not refused else f"{finding} ({refused[0]})", "")
+        self.members = list(embeddings(h5g.open(h5i.get_file_id(item), b"/"), refused))
+        super().__init__(where, finding if self.members or not refused else f"{finding} ({refused[0]})", "")
 
 
 def survey(path: str, member: str | None, reading: dict[str, Any], identity: list[int], seconds: float) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def guarded(path: str, identity: list[int], seconds: float, look: Callable[[Any]
         root, shift = opened(path, identity)
         return {"plan": look(root), "shift": shift}
     except Elsewhere as refusal:
-        return {"error": refusal.fields, "found": refusal.found}
+        return {"error": refusal.fields, "found": refusal.members}
     except Refused as refusal:
         return {"error": refusal.fields}
     except MemoryError:
@@ -117,12 +117,8 @@ def embedding(root: Any, member: str | None, reading: Reading) -> Plan:
         return dataset_embedding(trail, parts, reading)
     if is_collection(trail[-1]):
         return collection(trail[-1], where)
-    if (
-        not parts
-        and not any(has(root, name) for name in MATRICES if name != b"embedding")
-        and (found := plan_of(root, reading))
-    ):
-        return found
+    if not parts and not any(has(root, name) for name in MATRICES if name != b"embedding") and (plan := plan_of(root, reading)):
+        return plan
     return group_embedding(trail, parts, where, reading)
 
 
@@ -188,15 +184,15 @@ def extras(group: Any, where: str) -> tuple[tuple[str, DatasetPlan], ...]:
         return ()
     uns, inside = step(group, b"uns", where), below(where, b"uns")
     known = [name for name in (*UNS, *MIXTURES) if has(uns, name)]
-    found = {name.decode(): dataset(step(uns, name, inside), below(inside, name)) for name in known}
-    for name, plan in found.items():
+    plans = {name.decode(): dataset(step(uns, name, inside), below(inside, name)) for name in known}
+    for name, plan in plans.items():
         kind = "S" if name == MIXTURES[0].decode() else "f"
         if plan.kind[1] != kind or prod(plan.shape) > STATISTIC:
             what = "text" if kind == "S" else "floats"
             raise Refused(
                 plan.name, f"it is not a plain array of {what}, at most {STATISTIC} of them; the file is damaged", AGAIN
             )
-    return tuple(found.items())
+    return tuple(plans.items())
 
 
 def dataset_embedding(trail: list[Any], parts: list[bytes], reading: Reading) -> EmbeddingPlan:

@@ -96,7 +96,7 @@ def _matching(path: Path, kinds: Mapping[str, Kind], patterns: str) -> list[str]
     if missed or not numbers:
         raise bad(path, f"column {printable((missed or chosen)[0])!r} holds no numbers", "Correct --vector-columns.")
     if len(numbers) > 1 and any(kinds[n] == "vector" for n in numbers):
-        raise bad(path, f"{listed(numbers)} cannot stand side by side", "Name one column of vectors, or columns of numbers.")
+        raise bad(path, f"{listed(numbers)} cannot be used together", "Name one column of vectors, or columns of numbers.")
     return numbers
 
 

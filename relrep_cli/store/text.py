@@ -73,10 +73,10 @@ def read_text(path: Path, member: str | None = None, reading: Reading = PLAIN) -
     if any(may_count_rows(n) and counts_rows(np.array(cells_of[n]).astype("S")) for n in chosen.named if _ascii(cells_of[n])):
         parts = ["digest" if n in unread else part for n, part in zip(names, parts, strict=True)]
     answer = read_apart(path, size, parse, delimiter, int(named), names, parts)
-    found = replace(answer, unread=tuple(unread))
-    if delimiter == "\t" and not found.columns:  # the TensorFlow projector's vectors.tsv
-        return replace(found, **columns_beside(path, len(found.x)))
-    return found
+    content = replace(answer, unread=tuple(unread))
+    if delimiter == "\t" and not content.columns:  # the TensorFlow projector's vectors.tsv
+        return replace(content, **columns_beside(path, len(content.x)))
+    return content
 
 
 def _lacks_a_name(cells: list[str], rows: list[list[str]]) -> bool:
@@ -121,8 +121,8 @@ def _first_named(path: Path, kinds: dict[str, Kind], rows: list[list[str]], read
     first, others = kinds["1"], [kind for name, kind in kinds.items() if name != "1"]
     if first == "text" and others and "text" not in others and reading.id_column is None:
         return {"": first, **{name: kind for name, kind in kinds.items() if name != "1"}}
-    told = reading.id_column is not None or reading.vector_columns is not None
-    if first == "whole" and "real" in others and not told and _could_be_ids([row[0] for row in rows]):
+    named = reading.id_column is not None or reading.vector_columns is not None
+    if first == "whole" and "real" in others and not named and _could_be_ids([row[0] for row in rows]):
         raise whole_first(path, rows[0][0])
     return kinds
 
@@ -246,8 +246,10 @@ def parsed_vectors(path: Path, cells: list[str], at: int, width: int | None) -> 
         try:
             rows.append([float(value) for value in values])
         except ValueError:
-            found = printable(next(value for value in values if not _numeric([value])), 40)
-            raise bad(path, f"row {number}: '{found}' is not a number", "Every part of a vector must be one.") from None
+            text = printable(next(value for value in values if not _numeric([value])), 40)
+            raise bad(
+                path, f"row {number}: '{text}' is not a number", "Every coordinate of a vector must be a number."
+            ) from None
     return np.array(rows, np.float64).reshape(len(rows), width or 0)
 
 

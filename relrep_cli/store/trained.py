@@ -88,11 +88,11 @@ def _header(data: bytes) -> tuple[dict[str, Any], int]:
 def _object(text: Any, otherwise: str) -> dict[str, Any]:
     """The JSON object in `text`."""
     try:
-        found = json.loads(text)
+        content = json.loads(text)
     except (TypeError, ValueError, RecursionError):
-        found = None
-    need(isinstance(found, dict), otherwise)
-    return dict(found)
+        content = None
+    need(isinstance(content, dict), otherwise)
+    return dict(content)
 
 
 def _record(metadata: Any, key: str, version: int, noun: str) -> dict[str, Any]:
@@ -100,9 +100,9 @@ def _record(metadata: Any, key: str, version: int, noun: str) -> dict[str, Any]:
     text = metadata.get(key) if isinstance(metadata, dict) else None
     need(isinstance(text, str), f"safetensors without {a(noun)}'s metadata")
     record = _object(text, f"{a(noun)}'s metadata that cannot be read")
-    found = record.get("version")
-    need(isinstance(found, int), f"{a(noun)}'s metadata that cannot be read")
-    need(found == version, f"{noun} format {found}; this relrep reads {version}")
+    stated = record.get("version")
+    need(isinstance(stated, int), f"{a(noun)}'s metadata that cannot be read")
+    need(stated == version, f"{noun} format {stated}; this relrep reads {version}")
     return record
 
 

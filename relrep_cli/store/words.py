@@ -68,8 +68,8 @@ def text_layout(path: Path, lines: list[bytes], reading: Reading) -> Layout:
         if d != 2 and all(len(line) == d for line in cells[1:]):
             return Layout(d, False, True, n)
         if any(len(line) != 2 for line in cells[1:]):
-            found = len(cells[1]) - 1
-            raise bad(path, f"its first line declares {d} numbers a line, and line 2 holds {found}", "Correct its first line.")
+            dims = len(cells[1]) - 1
+            raise bad(path, f"its first line declares {d} numbers a line, and line 2 holds {dims}", "Correct its first line.")
     if not cells or len(cells[0]) < 2:
         table = bool(cells) and cells[0][0].count(b",") > 1
         remedy = "Give it a name that ends in .csv." if table else "Choose an --encoder if these are texts."
@@ -272,8 +272,8 @@ def _numbers(path: Path, number: int, rows: list[list[bytes]]) -> np.ndarray:
                 try:
                     float(cell)
                 except ValueError:
-                    found = printable(cell[:40])
-                    raise bad(path, f"line {number + i}: {found!r} is not a number", "Mend or remove it.") from None
+                    shown = printable(cell[:40])
+                    raise bad(path, f"line {number + i}: {shown!r} is not a number", "Mend or remove it.") from None
         raise
 
 

@@ -129,15 +129,15 @@ def _write_errors(target: str) -> Iterator[None]:
         ) from error
 
 
-def write_bytes(target: str, content: bytes, force: bool, said: str = "") -> None:
+def write_bytes(target: str, content: bytes, force: bool, note: str = "") -> None:
     """Write a small file through the same protocol, and say so. One that holds these bytes already is up to date."""
     if target != "-" and not force and _holds(Path(target), content):
         return say(f"{target}: up to date.")
     refuse(target, force)  # what is there holds something else
     with published(target, force, len(content)) as path:
         path.write_bytes(content)
-    if said:
-        say(f"{target}: {said}")
+    if note:
+        say(f"{target}: {note}")
 
 
 def _holds(path: Path, content: bytes) -> bool:

@@ -89,10 +89,10 @@ def _arrays(path: Path, member: str | None, size: int) -> Sequence[Array]:
         store: Any = zarr.open(str(path), mode="r")
         if isinstance(store, zarr.Array):
             return [_array(path, "array", store, size)]
-        found = dict(list(store.arrays())[:MEMBERS])
+        members = dict(list(store.arrays())[:MEMBERS])
         if member is not None and "/" in member.strip("/"):
-            found[member] = store[member.strip("/")]
-        arrays = [_array(path, name, part, size) for name, part in found.items()]
+            members[member] = store[member.strip("/")]
+        arrays = [_array(path, name, part, size) for name, part in members.items()]
         return [*arrays, *_of_rows(path, store, size)]
 
 
@@ -131,12 +131,12 @@ def _of_rows(path: Path, store: Any, size: int) -> list[Array]:
         return []
     rows = store[ROWS]
     index = str(rows.attrs.get("_index", "_index"))
-    found: list[Array] = []
+    arrays: list[Array] = []
     for name, part in list(rows.members())[:MEMBERS]:
         if hasattr(part, "shape"):
-            found.append(_array(path, "id" if name == index else name, part, size))
+            arrays.append(_array(path, "id" if name == index else name, part, size))
         elif "codes" in part and "categories" in part:
             codes, names = np.asarray(part["codes"][:]), [str(value) for value in np.asarray(part["categories"][:]).tolist()]
             if codes.dtype.kind in "iu" and codes.size and codes.min() >= -1 and codes.max() < len(names):
-                found.append(array_of(path, name, np.array([*names, ""])[codes]))
-    return found
+                arrays.append(array_of(path, name, np.array([*names, ""])[codes]))
+    return arrays

@@ -46,18 +46,18 @@ def test_every_strategy_gives_distinct_candidates_by_its_seed(seed: int, counts:
     rows = np.sort(np.random.default_rng(seed).permutation(e.n)[: max(1, int(share * e.n))])
     m = 1 + seed % len(rows)
     for name in ITEMS:
-        found = chosen(name, e, rows, m, seed)
-        assert found.shape == (m,) and len(set(found.tolist())) == m
-        assert np.isin(found, rows).all()
-        assert np.array_equal(found, chosen(name, e, rows, m, seed))
+        picked = chosen(name, e, rows, m, seed)
+        assert picked.shape == (m,) and len(set(picked.tolist())) == m
+        assert np.isin(picked, rows).all()
+        assert np.array_equal(picked, chosen(name, e, rows, m, seed))
         assert np.array_equal(np.sort(chosen(name, e, rows, len(rows), seed)), rows), "all candidates, when all are asked"
 
 
 @pytest.mark.parametrize("name", ["random", "per-class"])
 def test_another_seed_gives_others(name: str) -> None:
     e = embedding(classes([40, 40]))
-    found = [set(chosen(name, e, np.arange(80), 20, seed).tolist()) for seed in range(5)]
-    assert len({frozenset(f) for f in found}) == 5
+    picked = [set(chosen(name, e, np.arange(80), 20, seed).tolist()) for seed in range(5)]
+    assert len({frozenset(f) for f in picked}) == 5
 
 
 def test_random_anchors_are_uniform() -> None:
@@ -91,23 +91,23 @@ def test_first_is_the_order_of_the_file() -> None:
 )
 def test_classes_get_equal_shares(counts: list[int], m: int, quota: list[int]) -> None:
     e = embedding(classes(counts))
-    found = e.obs["label"][chosen("per-class", e, np.arange(e.n), m)].tolist()
-    assert [found.count(f"c{number}".encode()) for number in range(len(counts))] == quota
-    assert found == sorted(found), "class by class"
+    picked = e.obs["label"][chosen("per-class", e, np.arange(e.n), m)].tolist()
+    assert [picked.count(f"c{number}".encode()) for number in range(len(counts))] == quota
+    assert picked == sorted(picked), "class by class"
 
 
 def test_shares_count_candidates_only() -> None:
     e = embedding(classes([50, 50]))
     rows = np.flatnonzero((e.obs["label"] == b"c0") | (np.cumsum(e.obs["label"] == b"c1") <= 4))
-    found = e.obs["label"][chosen("per-class", e, rows, 20)].tolist()
-    assert (found.count(b"c0"), found.count(b"c1")) == (16, 4)
+    picked = e.obs["label"][chosen("per-class", e, rows, 20)].tolist()
+    assert (picked.count(b"c0"), picked.count(b"c1")) == (16, 4)
 
 
 def test_rows_without_a_number_as_label_belong_to_no_class() -> None:
     e = embedding(classes([20, 20]))
     e.obs["label"] = np.where(np.arange(40) < 8, np.nan, np.repeat([0.0, 1.0], 20))  # type: ignore[index]
-    found = chosen("per-class", e, np.arange(40), 20)
-    assert np.bincount(e.obs["label"][found].astype(int)).tolist() == [10, 10]
+    picked = chosen("per-class", e, np.arange(40), 20)
+    assert np.bincount(e.obs["label"][picked].astype(int)).tolist() == [10, 10]
     with pytest.raises(DataError, match="33 anchors requested, but only 32 candidate items"):
         chosen("per-class", e, np.arange(40), 33)
 
@@ -140,9 +140,9 @@ def space(name: str, ids: list[str], value: float, d: int = 3, dtype: Any = np.f
 def test_vectors_come_from_the_file_itself_then_from_spares_of_its_space() -> None:
     e = space("s", ["a", "b"], 1)
     anchor_sources = [space("other", ["c"], 2), space("s", ["b", "c"], 3), space("s", ["c", "d"], 4)]
-    found = anchor_vectors(e, text(["d", "c", "b", "a"]), anchor_sources)
-    assert found[:, 0].tolist() == [4, 3, 1, 1]
-    assert found.shape == (4, 3)
+    actual = anchor_vectors(e, text(["d", "c", "b", "a"]), anchor_sources)
+    assert actual[:, 0].tolist() == [4, 3, 1, 1]
+    assert actual.shape == (4, 3)
 
 
 @pytest.mark.parametrize(
@@ -170,8 +170,8 @@ def test_missing_anchors_are_counted_and_a_few_named() -> None:
 
 def test_precision_is_that_of_the_widest_source() -> None:
     e, spare = space("s", ["a"], 1, dtype=np.float16), space("s", ["b"], 1 / 3, dtype=np.float64)
-    found = anchor_vectors(e, text(["a", "b"]), [spare])
-    assert found.dtype == np.float64 and found[1, 0] == 1 / 3
+    actual = anchor_vectors(e, text(["a", "b"]), [spare])
+    assert actual.dtype == np.float64 and actual[1, 0] == 1 / 3
     swapped = space("s", ["a"], 1, dtype=">f4")
     assert anchor_vectors(swapped, text(["a"])).dtype == np.float32
     assert anchor_vectors(swapped, text(["a"]))[0, 0] == 1
@@ -182,12 +182,12 @@ def test_precision_is_that_of_the_widest_source() -> None:
 
 def naive(x: np.ndarray, first: int, m: int) -> list[int]:
     """Farthest-point search as its definition says, in float64."""
-    found = [first]
-    while len(found) < m:
-        gaps = np.square(x[:, None, :].astype(np.float64) - x[found].astype(np.float64)).sum(2).min(1)
-        gaps[found] = -1
-        found.append(int(np.argmax(gaps)))
-    return found
+    actual = [first]
+    while len(actual) < m:
+        gaps = np.square(x[:, None, :].astype(np.float64) - x[actual].astype(np.float64)).sum(2).min(1)
+        gaps[actual] = -1
+        actual.append(int(np.argmax(gaps)))
+    return actual
 
 
 @pytest.mark.parametrize("off", ["", "RELREP_NATIVE", "RELREP_NUMBA"])
@@ -227,8 +227,8 @@ def blobs(counts: list[int], d: int = 8, seed: int = 0) -> Embedding:
 def test_each_blob_is_found(name: str) -> None:
     e = blobs([50, 20, 30, 40])
     c = Candidates((e,), (np.arange(e.n),))
-    found = choose(c, name, 4, np.random.default_rng(0), STRATEGIES[name].resolve({}))
-    x = found.vectors(e, found.names) if isinstance(found, Mixtures) else e.x[found]
+    picked = choose(c, name, 4, np.random.default_rng(0), STRATEGIES[name].resolve({}))
+    x = picked.vectors(e, picked.names) if isinstance(picked, Mixtures) else e.x[picked]
     middles = np.stack([e.x[e.obs["label"] == str(i).encode()].mean(0) for i in range(4)])
     near = np.linalg.norm(x[:, None] - middles, axis=2)
     assert sorted(near.argmin(1).tolist()) == [0, 1, 2, 3]
@@ -244,10 +244,10 @@ def test_by_cosine_length_does_not_count() -> None:
     scaled = Embedding(e.x * np.random.default_rng(5).uniform(0.01, 100, (60, 1)), e.ids, e.obs, uri="a.h5")
     for name in ("kmeans", "farthest", "herding"):
         params = STRATEGIES[name].resolve({"by": "cosine"})
-        found = [
+        actual = [
             choose(Candidates((s,), (np.arange(60),)), name, 7, np.random.default_rng(0), params).tolist() for s in (e, scaled)
         ]
-        assert found[0] == found[1], name
+        assert actual[0] == actual[1], name
     plain = STRATEGIES["farthest"].resolve({})
     assert (
         len(
@@ -265,16 +265,16 @@ def test_herding_follows_the_mean_better_than_chance(kernel: str) -> None:
     e = embedding(classes([300]))
     c = Candidates((e,), (np.arange(300),))
     params = STRATEGIES["herding"].resolve({"kernel": kernel})
-    found = choose(c, "herding", 20, np.random.default_rng(0), params)
-    off = np.linalg.norm(e.x[found].mean(0) - e.x.mean(0))
+    picked = choose(c, "herding", 20, np.random.default_rng(0), params)
+    off = np.linalg.norm(e.x[picked].mean(0) - e.x.mean(0))
     chance = [np.linalg.norm(e.x[chosen("random", e, np.arange(300), 20, s)].mean(0) - e.x.mean(0)) for s in range(200)]
     assert off < np.quantile(chance, 0.05)
 
 
 def test_herding_gives_each_blob_its_share() -> None:
     e = blobs([60, 20])
-    found = e.obs["label"][chosen("herding", e, np.arange(80), 12)].tolist()
-    assert (found.count(b"0"), found.count(b"1")) == (9, 3)
+    picked = e.obs["label"][chosen("herding", e, np.arange(80), 12)].tolist()
+    assert (picked.count(b"0"), picked.count(b"1")) == (9, 3)
 
 
 def test_huge_and_tiny_numbers_do_not_overflow() -> None:
@@ -299,10 +299,10 @@ def test_kmeans_lowers_its_error_to_a_fixed_point() -> None:
 
 def test_medoids_are_different_even_where_centres_are_not() -> None:
     x = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
-    found = medoids(x, np.repeat(x[:1], 40, 0))
-    assert sorted(found.tolist()) == list(range(40)) and found[0] == 0
+    actual = medoids(x, np.repeat(x[:1], 40, 0))
+    assert sorted(actual.tolist()) == list(range(40)) and actual[0] == 0
     gaps = np.linalg.norm(x - x[0], axis=1)
-    assert (np.diff(gaps[found]) >= 0).all(), "nearest first"
+    assert (np.diff(gaps[actual]) >= 0).all(), "nearest first"
 
 
 def test_frequent_takes_the_largest_counts_and_orders_equals_by_id() -> None:
@@ -329,13 +329,13 @@ def test_jointly_seen_spaces_count_alike_whatever_their_units_and_dims() -> None
     wide = Embedding(np.repeat(b.x, 5, 1) * 1000 + 7, b.ids, b.obs, uri="b.h5")
     rows = (np.arange(80), np.arange(80))
     for name in ("kmeans", "farthest", "herding"):
-        found = [
+        actual = [
             choose(Candidates((a, other), rows), name, 9, np.random.default_rng(0), STRATEGIES[name].resolve({})).tolist()
             for other in (b, wide)
         ]
-        assert found[0] == found[1], name
+        assert actual[0] == actual[1], name
         alone = choose(Candidates((a,), rows[:1]), name, 9, np.random.default_rng(0), STRATEGIES[name].resolve({})).tolist()
-        assert found[0] != alone, "the second space counts"
+        assert actual[0] != alone, "the second space counts"
 
 
 # Mixtures
@@ -379,8 +379,8 @@ def test_damaged_mixtures_are_refused(spoil: dict[str, np.ndarray]) -> None:
         "mixture-starts": np.array([0.0, 2.0, 3.0]),
     }
     e = Embedding(np.zeros((2, 1), np.float32), text(["m", "n"]), uri="m.h5", uns=good)
-    found = mixtures_of(e)
-    assert found is not None and found.ids(e, text(["n"])).tolist() == [b"c"]
+    actual = mixtures_of(e)
+    assert actual is not None and actual.ids(e, text(["n"])).tolist() == [b"c"]
     with pytest.raises(DataError, match=r"m\.h5: .*Make it again\."):
         mixtures_of(Embedding(e.x, e.ids, uri="m.h5", uns={**good, **spoil}))
 
@@ -399,8 +399,8 @@ def test_anchors_of_several_files_are_training_items_of_all(work: Any) -> None:
     work.here("relrep embed d.npz -o d.h5 -q")
     done = work.here("relrep anchor a.h5 d.h5 -n 27 --strategy first -o x.h5")
     assert "choosing from the 27 items that all of them share" in done.stderr
-    found = [int(i[5:]) for i in ids_of(work / "x.h5")]
-    assert found == [i for i in range(20, 60) if i % 3]
+    actual = [int(i[5:]) for i in ids_of(work / "x.h5")]
+    assert actual == [i for i in range(20, 60) if i % 3]
     assert "28 anchors requested, but only 27 candidate items" in work.here("relrep anchor a.h5 d.h5 -n 28 -o y.h5", 3).stderr
     np.savez(work / "e.npz", x=np.eye(3), ids=["p", "q", "r"])
     work.here("relrep embed e.npz -o e.h5 -q")
@@ -422,11 +422,11 @@ def test_mixtures_project_in_both_spaces_and_open_in_anndata(work: Any) -> None:
         *([store.read(str(work / f"{n}{e}.h5")) for n in "ab"] for e in ("", ".m")),
     )
     assert ra.space == rb.space and ra.d == 12
-    found = mixtures_of(m)
-    assert found is not None
-    assert set(found.items.tolist()) == set(a.ids[a.training_rows()].tolist()), "every training item is in one"
+    actual = mixtures_of(m)
+    assert actual is not None
+    assert set(actual.items.tolist()) == set(a.ids[a.training_rows()].tolist()), "every training item is in one"
     for e, rel in ((a, ra), (b, rb)):
-        assert rel.x == pytest.approx(e.x @ found.vectors(e, found.names).T, rel=1e-4, abs=1e-4)
+        assert rel.x == pytest.approx(e.x @ actual.vectors(e, actual.names).T, rel=1e-4, abs=1e-4)
     assert np.abs(rb.x - b.x @ np.asarray(m.x).T).max() > 1, "b fills the weights with its own rows"
     opened = anndata.read_h5ad(work / "m.h5")
     assert opened.uns["mixture-weights"].sum() == pytest.approx(12)

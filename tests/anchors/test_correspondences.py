@@ -133,12 +133,12 @@ def test_a_few_pairs_grow_into_many() -> None:
     a, b, _, went = two()
     rows = np.random.default_rng(1).permutation(700)[:8]
     seeds = np.stack([rows, went[rows]], 1)
-    found = bootstrap(a, b, 100, np.random.default_rng(0), seeds=seeds, advance=silent)
-    assert np.array_equal(found.places[:8], seeds), "the known ones come first"
-    assert len(found.places) == 100 and len(np.unique(found.places[:, 0])) == len(np.unique(found.places[:, 1])) == 100
-    assert right(found.places, went) > 0.98
+    actual = bootstrap(a, b, 100, np.random.default_rng(0), seeds=seeds, advance=silent)
+    assert np.array_equal(actual.places[:8], seeds), "the known ones come first"
+    assert len(actual.places) == 100 and len(np.unique(actual.places[:, 0])) == len(np.unique(actual.places[:, 1])) == 100
+    assert right(actual.places, went) > 0.98
     every = np.arange(700)
-    assert found.confidence > 0.9 and found.hits(every, went).mean() > 0.95
+    assert actual.confidence > 0.9 and actual.hits(every, went).mean() > 0.95
     with pytest.raises(DataError, match="2 known pairs are too few"):
         bootstrap(a, b, 100, np.random.default_rng(0), seeds=seeds[:2], advance=silent)
 
@@ -146,8 +146,8 @@ def test_a_few_pairs_grow_into_many() -> None:
 @pytest.mark.parametrize("seed", range(2))
 def test_no_pairs_are_needed_where_clouds_have_a_shape(seed: int) -> None:
     a, b, _, went = two()
-    found = unsupervised(a, b, 100, np.random.default_rng(seed), advance=silent)
-    assert found.confidence > 0.9 and right(found.places, went) > 0.98
+    actual = unsupervised(a, b, 100, np.random.default_rng(seed), advance=silent)
+    assert actual.confidence > 0.9 and right(actual.places, went) > 0.98
 
 
 @pytest.mark.slow
@@ -156,8 +156,8 @@ def test_confidence_is_low_where_nothing_corresponds() -> None:
     for n, d in ((300, 12), (200, 100)):
         x, y = np.random.default_rng(0).normal(size=(2, n, d)).astype(np.float32)
         sides = [Candidates((Embedding(z, row_numbers(n)),), (np.arange(n),)) for z in (x, y)]
-        found = unsupervised(sides[0], sides[1], 50, np.random.default_rng(0), advance=silent, restarts=1)
-        assert found.confidence < 0.2
+        actual = unsupervised(sides[0], sides[1], 50, np.random.default_rng(0), advance=silent, restarts=1)
+        assert actual.confidence < 0.2
         pairs = np.stack([np.arange(10), np.arange(10)], 1)
         assert bootstrap(*sides, 50, np.random.default_rng(0), seeds=pairs, advance=silent).confidence < 0.2
 
@@ -169,8 +169,8 @@ def test_confidence_is_the_share_that_has_a_counterpart() -> None:
     rotation = alignments.procrustes(u, v[went])
     for share in (1.0, 0.5, 0.0):
         left = np.sort(went[: int(1000 * share)].tolist() + went[1000:].tolist())
-        found = [alignments.confidence(u[:1000], v[left], rotation, np.random.default_rng(s)) for s in range(5)]
-        assert share - 0.15 < min(found) <= max(found) <= share
+        actual = [alignments.confidence(u[:1000], v[left], rotation, np.random.default_rng(s)) for s in range(5)]
+        assert share - 0.15 < min(actual) <= max(actual) <= share
 
 
 def test_the_rotation_of_procrustes_is_found_exactly() -> None:
@@ -179,18 +179,18 @@ def test_the_rotation_of_procrustes_is_found_exactly() -> None:
         rotation = np.linalg.qr(np.random.default_rng(2).normal(size=(6, d)))[0]
         if d == 6:
             assert alignments.procrustes(x, x @ rotation) == pytest.approx(rotation, abs=1e-9)
-        found = alignments.procrustes(x @ rotation, x)
-        assert found.shape == (d, 6) and found @ found.T == pytest.approx(np.eye(d), abs=1e-9)
+        actual = alignments.procrustes(x @ rotation, x)
+        assert actual.shape == (d, 6) and actual @ actual.T == pytest.approx(np.eye(d), abs=1e-9)
 
 
 def test_a_match_is_mutual_where_each_is_nearest_to_the_other() -> None:
     """Both rows of u fall nearest to the first of v, which is nearest to the first of u alone. The second of v is far."""
     angle = np.deg2rad([0.0, 20.0, 5.0, 180.0])
     u, v = np.split(np.stack([np.cos(angle), np.sin(angle)], 1).astype(np.float32), 2)
-    found = alignments.match(u, v, np.eye(2), np.array([1, 0]))
-    assert found.b.tolist() == [0, 0] and found.mutual.tolist() == [False, True]
+    actual = alignments.match(u, v, np.eye(2), np.array([1, 0]))
+    assert actual.b.tolist() == [0, 0] and actual.mutual.tolist() == [False, True]
     wanted = [np.sin(np.deg2rad(15 / 2)) / np.sin(np.deg2rad(160 / 2)), np.sin(np.deg2rad(5 / 2))]
-    assert found.ratio == pytest.approx(wanted, rel=1e-5)
+    assert actual.ratio == pytest.approx(wanted, rel=1e-5)
 
 
 def test_known_pairs_count_as_much_as_all_other_rows() -> None:
@@ -199,8 +199,8 @@ def test_known_pairs_count_as_much_as_all_other_rows() -> None:
     u, v = (unit(side).astype(np.float32) for side in rng.normal(size=(2, 600, 5)))
     rotation = np.linalg.qr(rng.normal(size=(5, 5)))[0]
     known = u[:30], (u[:30] @ rotation).astype(np.float32)
-    found = alignments.refine(u, v, np.eye(5), np.random.default_rng(1), 40, known)
-    assert np.einsum("ij,ij->i", known[0] @ found, known[1]).mean() > 0.9
+    actual = alignments.refine(u, v, np.eye(5), np.random.default_rng(1), 40, known)
+    assert np.einsum("ij,ij->i", known[0] @ actual, known[1]).mean() > 0.9
 
 
 def test_pairs_without_meaning_are_not_stable() -> None:
@@ -250,8 +250,8 @@ def values(stdout: str) -> dict[str, str]:
 def test_pairs_of_files_without_common_ids_project_and_compare(pair: Workdir) -> None:
     command = "relrep anchor x.h5 y.h5 -n 60 --strategy bootstrap --seeds known.tsv --truth ids.tsv -o p.tsv"
     done = pair.here(command)
-    told = values(done.stdout)
-    assert float(told["confidence"]) > 0.9 and float(told["pairs right"]) > 0.98 and float(told["rows right at rank 1"]) > 0.95
+    row = values(done.stdout)
+    assert float(row["confidence"]) > 0.9 and float(row["pairs right"]) > 0.98 and float(row["rows right at rank 1"]) > 0.95
     assert "p.tsv: 60 pairs of x.h5 and y.h5, confidence" in done.stderr
     a, b = (np.loadtxt(pair / "p.tsv", str, delimiter="\t", skiprows=1)[:, i] for i in (0, 1))
     assert a[:10].tolist() == [f"x{i:04d}" for i in range(0, 40, 4)]
@@ -278,8 +278,8 @@ def test_true_pairs_are_ordinary_anchors(work: Workdir) -> None:
     (work / "t.tsv").write_bytes(b"a\tb\n" + b"".join(i + b"\t" + i + b"\n" for i in ids))
     for name in ("t.txt", "t.tsv", "t.tsv::b"):
         work.here(f"relrep project b.h5 --anchors {name} -o {name[:5]}{len(name)}.h5")
-    found = [store.read(str(work / name)) for name in ("t.txt5.h5", "t.tsv5.h5", "t.tsv8.h5")]
-    assert len({e.digest for e in found}) == len({e.space for e in found}) == 1
+    read_back = [store.read(str(work / name)) for name in ("t.txt5.h5", "t.tsv5.h5", "t.tsv8.h5")]
+    assert len({e.digest for e in read_back}) == len({e.space for e in read_back}) == 1
     one = work.here("relrep stitch a.h5 b.h5 --anchors t.tsv --head linear").stdout
     assert one == work.here("relrep stitch a.h5 b.h5 --anchors t.txt --head linear").stdout
     work.here("relrep compare a.h5 b.h5 --anchors t.tsv --metric jaccard -q")
@@ -331,8 +331,8 @@ def test_the_same_pairs_on_any_number_of_threads(work: Workdir) -> None:
 @pytest.mark.parametrize("n", [8, 20, 60])
 def test_confidence_of_strangers_is_low_however_few_they_are(n: int) -> None:
     """Rows of two clouds with nothing in common: the bound is above a fifth by chance alone at most once in 20 times."""
-    found = []
+    actual = []
     for seed in range(60):
         rng = np.random.default_rng(seed)
-        found.append(alignments.confidence(rng.normal(size=(n // 5, 5)), rng.normal(size=(n, 5)), np.eye(5), rng))
-    assert np.mean(np.array(found) > 0.2) <= 0.05
+        actual.append(alignments.confidence(rng.normal(size=(n // 5, 5)), rng.normal(size=(n, 5)), np.eye(5), rng))
+    assert np.mean(np.array(actual) > 0.2) <= 0.05

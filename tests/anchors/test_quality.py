@@ -23,9 +23,9 @@ def items(n: int = 400, d: int = 6, seed: int = 0) -> np.ndarray:
 def test_rank_and_condition_are_those_of_the_anchors_about_the_mean() -> None:
     x = items()
     x -= x.mean(0)
-    found = measured(x, np.diag([8.0, 4, 2, 2, 2, 2]) + 0 * x[:6])
-    assert found["anchors"] == (6, "") and found["dims"] == (6, "")
-    assert found["rank"] == (6, "") and found["condition"][0] == pytest.approx(4)
+    result = measured(x, np.diag([8.0, 4, 2, 2, 2, 2]) + 0 * x[:6])
+    assert result["anchors"] == (6, "") and result["dims"] == (6, "")
+    assert result["rank"] == (6, "") and result["condition"][0] == pytest.approx(4)
     flat = measured(x, x[:20] * [1, 1, 1, 0, 0, 0])
     assert flat["rank"][0] == 3 and "repeat each other" in flat["rank"][1]
     thin = measured(x, x[:20] * [1, 1, 1, 1, 1, 1e-4])
@@ -37,13 +37,13 @@ def test_rank_and_condition_are_those_of_the_anchors_about_the_mean() -> None:
 def test_coverage_is_the_distance_to_the_nearest_anchor_in_typical_distances() -> None:
     x = items()
     assert measured(x, x)["coverage max"][0] == 0
-    found = measured(x, x[:30])
+    result = measured(x, x[:30])
     gaps = np.linalg.norm(x[:, None] - x[:30], axis=2).min(1)
     scale = np.median(np.linalg.norm(x[:, None] - x, axis=2)[np.triu_indices(400, 1)])
-    assert found["coverage median"][0] == pytest.approx(np.median(gaps) / scale, rel=0.03)
-    assert found["coverage 95 %"][0] == pytest.approx(np.quantile(gaps, 0.95) / scale, rel=0.03)
+    assert result["coverage median"][0] == pytest.approx(np.median(gaps) / scale, rel=0.03)
+    assert result["coverage 95 %"][0] == pytest.approx(np.quantile(gaps, 0.95) / scale, rel=0.03)
     moved = measured(1000 * x + 5, 1000 * x[:30] + 5)
-    assert moved["coverage median"][0] == pytest.approx(found["coverage median"][0]), "in no unit"
+    assert moved["coverage median"][0] == pytest.approx(result["coverage median"][0]), "in no unit"
     far = x.copy()
     far[7] += 200
     assert "look at them" in measured(far, x[:30])["coverage max"][1]
@@ -98,9 +98,9 @@ def test_agreement_of_a_space_and_its_turn_is_whole_and_of_strangers_chance() ->
         Space("b.h5", x @ turn + 3, rows, x[:40] @ turn + 3),
         Space("c.h5", items(seed=9), rows, items(seed=9)[:40]),
     ]
-    found = [r for r in agreement(spaces, [rows] * 3, 0) if r["name"] == "neighbours shared of 10"]
-    assert [r["file"] for r in found] == ["a.h5 b.h5", "a.h5 c.h5"]
-    assert found[0]["value"] > 0.999 and found[1]["value"] == pytest.approx(10 / 399, abs=0.02)
+    actual = [r for r in agreement(spaces, [rows] * 3, 0) if r["name"] == "neighbours shared of 10"]
+    assert [r["file"] for r in actual] == ["a.h5 b.h5", "a.h5 c.h5"]
+    assert actual[0]["value"] > 0.999 and actual[1]["value"] == pytest.approx(10 / 399, abs=0.02)
 
 
 @pytest.mark.slow

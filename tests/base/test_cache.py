@@ -97,7 +97,7 @@ def test_a_damaged_cache_changes_no_answer(work: Workdir, command: str) -> None:
         content[-1 - number % 5] ^= 4
         path.write_bytes(content)
     again = work.here(f"{words} --cache kept")
-    assert again.out == plain and "cannot be used (it is damaged); its task is done again" in again.stderr
+    assert again.out == plain and "cannot be used (it is damaged); its task runs again" in again.stderr
     assert "cannot be used" not in work.here(f"{words} --cache kept").stderr, "and they are sound again"
 
 

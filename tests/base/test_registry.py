@@ -151,15 +151,15 @@ def test_an_option_that_no_chosen_entry_takes_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ({"size": 0}, "--size is 0. It must be from 1 to 9."),
         ({"size": 10}, "--size is 10. It must be from 1 to 9."),
         ({"kind": "fanci"}, "unknown value of --kind: 'fanci'. Did you mean fancy? Known: plain, fancy."),
     ],
 )
-def test_a_value_out_of_range_is_refused(given: dict[str, Any], said: str) -> None:
-    with pytest.raises(UsageError, match=re.escape(said)):
+def test_a_value_out_of_range_is_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
         shelf().choose(["small-thing", "list"], given)
 
 
@@ -210,10 +210,10 @@ def test_one_keyword_means_one_thing(noun: str) -> None:
         for keyword in entry.keywords.values():
             meaning = (keyword.type, keyword.param)
             assert seen.setdefault(keyword.name, meaning) == meaning, f"{keyword.option} of {entry.name}"
-            told = str(REGISTRIES[noun].keywords()[keyword.name].default)
-            parts = re.split(r"; |, (?=[^,;]+ for )", told)
+            stated = str(REGISTRIES[noun].keywords()[keyword.name].default)
+            parts = re.split(r"; |, (?=[^,;]+ for )", stated)
             own = next((part for part in parts if re.search(rf"( for|,) {entry.name}(,|$)", part)), parts[0])
-            assert own.partition(" for ")[0] == str(keyword.default), (told, entry.name)
+            assert own.partition(" for ")[0] == str(keyword.default), (stated, entry.name)
 
 
 def test_options_of_entries_do_not_hide_those_of_commands() -> None:
@@ -285,8 +285,8 @@ def test_a_broken_plugin_is_named(plugin: Path, environment: Mapping[str, str]) 
     (plugin / "relrep_probe.py").write_text("raise RuntimeError('out of\\nprobes')")
     ran = relrep(plugin, environment, "compare", "a.npy", "b.npy")
     assert ran.returncode == 2, ran
-    said = "plugin probe of relrep-probe cannot be loaded: RuntimeError: out of\\nprobes. Mend or uninstall relrep-probe."
-    assert ran.stderr == f"relrep compare: {said}\n"
+    message = "plugin probe of relrep-probe cannot be loaded: RuntimeError: out of\\nprobes. Mend or uninstall relrep-probe."
+    assert ran.stderr == f"relrep compare: {message}\n"
     helped = relrep(plugin, environment, "--help")
     assert helped.returncode == 0 and "compare" in helped.stdout, "the list of commands needs no plugin"
 

@@ -107,7 +107,7 @@ def probe(rng: np.random.Generator, x: np.ndarray) -> Map:
 READING = """
 assert METRICS["cka"].symmetric and HEADS["knn"].joint and STRATEGIES["first"].gives and SIMILARITIES["l1"].distance
 low, high = METRICS["cka"].bounds
-found: float = METRICS["cka"].function(np.eye(3), np.eye(3), k=3).value
+value: float = METRICS["cka"].function(np.eye(3), np.eye(3), k=3).value
 """
 RIGHT = {name: text for name, text in globals().items() if name.isupper() and isinstance(text, str) and name != "IMPORTS"}
 
@@ -154,7 +154,7 @@ MISTAKES = [  # (what is right, what is changed in it, how, the code that mypy r
     ("READING", "gives", "give", "attr-defined"),
     ("READING", "low, high", "low, middle, high", "misc"),
     ("READING", "np.eye(3), np.eye(3)", "np.eye(3)", "call-arg"),
-    ("READING", "found: float", "found: str", "assignment"),
+    ("READING", "value: float", "value: str", "assignment"),
 ]
 
 
@@ -176,10 +176,10 @@ def reported(tmp_path: Path) -> tuple[dict[int, set[str]], list[str]]:
     with chdir(ROOT):  # the options and the cache of `make lint`, whose results are then at hand
         out, errors, _ = api.run([str(file), str(CALLS)])
     assert not errors, errors
-    found: dict[int, set[str]] = {}
+    actual: dict[int, set[str]] = {}
     for line, code in re.findall(r"registrations\.py:(\d+): error: .*\[([a-z-]+)\]$", out, re.MULTILINE):
-        found.setdefault(block_of.get(int(line), -2), set()).add(code)
-    return found, [line for line in out.splitlines() if CALLS.name in line]
+        actual.setdefault(block_of.get(int(line), -2), set()).add(code)
+    return actual, [line for line in out.splitlines() if CALLS.name in line]
 
 
 def changed(number: int) -> str:
@@ -190,8 +190,8 @@ def changed(number: int) -> str:
 
 
 def test_mypy_reports_every_mistake_and_nothing_else(tmp_path: Path) -> None:
-    found, of_calls = reported(tmp_path)
+    codes, of_calls = reported(tmp_path)
     assert not of_calls, of_calls
-    missed = [changed(number) for number in range(len(MISTAKES)) if MISTAKES[number][3] not in found.get(number, set())]
+    missed = [changed(number) for number in range(len(MISTAKES)) if MISTAKES[number][3] not in codes.get(number, set())]
     assert not missed, "\n".join(missed)
-    assert -1 not in found and -2 not in found, found
+    assert -1 not in codes and -2 not in codes, codes

@@ -58,7 +58,7 @@ def test_vectors_become_images_again(photos: Workdir, encoder: str) -> None:
 def test_what_cannot_be_decoded(photos: Workdir) -> None:
     photos.here("relrep embed photos.npz -e pca --dim 4 --save-encoder e.safetensors -o a.h5 -q")
     photos.here("relrep embed photos.npz -e random-projection --dim 4 --save-encoder r.safetensors -o b.h5 -q")
-    for command, code, said in [
+    for command, code, stderr in [
         ("a.h5 -e pca --decode -o c.npz", 2, "--decode needs a saved autoencoder"),
         ("a.h5 -e e.safetensors --decode --dim 3 -o c.npz", 2, "--dim does not go with --decode"),
         ("a.h5 -e e.safetensors --decode --plot-training c.png -o c.npz", 2, "--plot-training does not go with --decode"),
@@ -66,7 +66,7 @@ def test_what_cannot_be_decoded(photos: Workdir) -> None:
         ("b.h5 -e r.safetensors --decode -o c.npz", 3, "encoder random-projection has no way back to items"),
         ("a.h5 -e e.safetensors --decode -o c.h5", 2, "--decode writes images, and c.h5 does not end in .npz"),
     ]:
-        photos.error(f"relrep embed {command}", code, said)
+        photos.error(f"relrep embed {command}", code, stderr)
 
 
 @pytest.mark.slow
@@ -118,7 +118,7 @@ def test_broken_items_are_counted(photos: Workdir) -> None:
 
 
 @pytest.mark.parametrize(
-    "command, said",
+    "command, message",
     [
         (
             "photos.npz -e pca --positives label",
@@ -140,7 +140,7 @@ def test_broken_items_are_counted(photos: Workdir) -> None:
         ("photos.npz -e st --dim 3", "unknown encoder 'st'"),
         ("photos.npz -e torch:x --save-encoder y.safetensors", "--save-encoder keeps an encoder that this run trains"),
         ("photos.npz -e vicreg --augment none", "two views of an item are equal without --augment"),
-        ("photos.npz -e conv-ae --bottleneck map --dim 5", "a map of 2 x 2 cells holds multiples of 4. Write --dim 4"),
+        ("photos.npz -e conv-ae --bottleneck map --dim 5", "a map of 2 x 2 cells needs a multiple of 4. Write --dim 4"),
         ("cora -e pca --skip-bad --per-class 5", "the items are nodes of a graph; encoder pca takes images or vectors"),
         ("photos.npz -e pca --text-column x", "no table here"),
         ("photos.npz -e pca --save-encoder e.pt", "--save-encoder e.pt: the name must end in .safetensors"),
@@ -148,9 +148,9 @@ def test_broken_items_are_counted(photos: Workdir) -> None:
         ("photos -e pca", "photos: no items in this folder. Name the kind of source with --source: cifar"),
     ],
 )
-def test_what_does_not_go_together(photos: Workdir, command: str, said: str) -> None:
+def test_what_does_not_go_together(photos: Workdir, command: str, message: str) -> None:
     (photos / "photos").mkdir()
-    assert said in only_line(photos.here(f"relrep embed {command} -o x.h5", (2, 3)))
+    assert message in only_line(photos.here(f"relrep embed {command} -o x.h5", (2, 3)))
     assert not (photos / "x.h5").exists() and not photos.leftovers()
 
 
@@ -166,9 +166,9 @@ def test_columns_of_text_files_replace_those_of_any_source(photos: Workdir) -> N
     (photos / "ids.txt").write_text("".join(f"photo {i}\n" for i in range(60)))
     photos.here("relrep embed photos.npz -e pca --dim 3 --splits splits.txt --ids ids.txt -o a.h5 -q")
     photos.here("relrep embed photos.npz -e pca --dim 3 -o b.h5 -q")
-    found = store.read(str(photos / "a.h5"))
-    assert found.obs["split"].tolist() == [b"test"] * 20 + [b"train"] * 40 and found.ids[7] == b"photo 7"
-    assert found.space != store.read(str(photos / "b.h5")).space, "it was trained on other rows"
+    read_back = store.read(str(photos / "a.h5"))
+    assert read_back.obs["split"].tolist() == [b"test"] * 20 + [b"train"] * 40 and read_back.ids[7] == b"photo 7"
+    assert read_back.space != store.read(str(photos / "b.h5")).space, "it was trained on other rows"
     (photos / "ids.txt").write_text("".join(f"picture {i}\n" for i in range(60)))
     command = "relrep embed photos.npz -e pca --dim 3 --splits splits.txt --ids ids.txt -o a.h5 -q"
     only_line(photos.here(command.removesuffix(" -q"), 2), "a.h5: exists")  # other ids are another output

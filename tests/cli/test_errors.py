@@ -29,10 +29,10 @@ class Case:
     shell: bool = False
 
 
-def cases(*found: Case) -> Any:
+def cases(*actual: Case) -> Any:
     """One test for each; every tenth in a real shell, the others within this process, which says the same."""
-    told = [replace(case, shell=number % 10 == 0) for number, case in enumerate(found)]
-    return pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in told])
+    sampled = [replace(case, shell=number % 10 == 0) for number, case in enumerate(actual)]
+    return pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in sampled])
 
 
 def check(work: Workdir, case: Case) -> None:

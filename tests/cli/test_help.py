@@ -50,7 +50,7 @@ def test_each_entry_has_a_page_with_its_options(name: str) -> None:
     for registry in command(name).registries:
         for entry in registry.values():
             page = command(name).page_of(entry.name, 100)
-            first = next(found for found in command(name).registries if entry.name in found)
+            first = next(actual for actual in command(name).registries if entry.name in actual)
             shown = first[entry.name]  # of two registries with one name, the first is shown
             assert page.startswith(f"{first.noun} {entry.name}\n") and shown.summary.split()[0] in page
             assert all(k.param.help.split()[0] in page for k in shown.keywords.values())

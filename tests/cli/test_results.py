@@ -111,8 +111,8 @@ def test_names_of_layers_leave_the_file_to_the_title(layers: Workdir) -> None:
     done = layers.here("relrep compare 'layers.h5::*' 'others.h5::*' -m cka -q --matrix --format table --plot x.svg")
     assert done.stdout.splitlines()[0].split() == ["cka", "layer/0", "layer/2", "layer/10"]
     assert "rows of layers.h5, columns of others.h5" in done.stdout
-    found = texts(layers / "x.svg")
-    assert {"layer/10", "layers.h5", "others.h5"} <= set(found) and not any("::" in t for t in found)
+    drawn_texts = texts(layers / "x.svg")
+    assert {"layer/10", "layers.h5", "others.h5"} <= set(drawn_texts) and not any("::" in t for t in drawn_texts)
 
 
 def test_info_has_a_row_for_each_embedding_of_a_file_of_many(layers: Workdir) -> None:
@@ -132,18 +132,18 @@ def test_a_matrix_on_a_terminal(work: Workdir) -> None:
 
 
 def test_the_reference_is_the_first_or_one_by_name(work: Workdir) -> None:
-    for told, first, others in (("first", "a.h5", ["b.h5", "c.h5"]), ("c.h5", "c.h5", ["a.h5", "b.h5"])):
-        rows = work.here(f"relrep compare a.h5 b.h5 c.h5 -m cka -q --reference {told}").rows
+    for reference, first, others in (("first", "a.h5", ["b.h5", "c.h5"]), ("c.h5", "c.h5", ["a.h5", "b.h5"])):
+        rows = work.here(f"relrep compare a.h5 b.h5 c.h5 -m cka -q --reference {reference}").rows
         assert [(r["a"], r["b"]) for r in rows] == [(first, other) for other in others]
     only_line(work.here("relrep compare a.h5 b.h5 -m cka --reference x.h5", 2), "x.h5", "first, or one of them")
 
 
 def test_a_pattern_names_the_layers_of_a_file(layers: Workdir) -> None:
-    found = [f"layers.h5::layer/{number}" for number in (0, 2, 10)]
+    actual = [f"layers.h5::layer/{number}" for number in (0, 2, 10)]
     rows = layers.here("relrep compare 'layers.h5::layer/*' a.h5 -m cka -q").rows
-    assert [(r["a"], r["b"]) for r in rows] == [(layer, "a.h5") for layer in found]
+    assert [(r["a"], r["b"]) for r in rows] == [(layer, "a.h5") for layer in actual]
     rows = layers.here("relrep compare 'layers.h5::/layer/?' -m cka -q").rows
-    assert [(r["a"], r["b"]) for r in rows] == [tuple(found[:2])]
+    assert [(r["a"], r["b"]) for r in rows] == [tuple(actual[:2])]
     rows = layers.here("relrep compare 'layers.h5::*' 'layers.h5::*' -m cka -q --matrix").rows
     assert [r["cka"] for r in rows] == ["layer/0", "layer/2", "layer/10"]
     assert float(rows[1]["layer/2"]) == pytest.approx(1)  # two groups meet, so it was measured
@@ -178,10 +178,10 @@ MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 @pytest.mark.parametrize("ending", MAGIC)
 @pytest.mark.slow
 def test_a_heatmap_is_the_same_bytes_every_time(work: Workdir, ending: str) -> None:
-    said = [work.here(f"relrep compare a.h5 b.h5 c.h5 -m cka --plot {name}.{ending} -q") for name in "xy"]
+    runs = [work.here(f"relrep compare a.h5 b.h5 c.h5 -m cka --plot {name}.{ending} -q") for name in "xy"]
     first, second = ((work / f"{name}.{ending}").read_bytes() for name in "xy")
     assert first == second and first.startswith(MAGIC[ending])
-    assert said[0].out == said[1].out == work.here("relrep compare a.h5 b.h5 c.h5 -m cka -q").out and not said[0].stderr
+    assert runs[0].out == runs[1].out == work.here("relrep compare a.h5 b.h5 c.h5 -m cka -q").out and not runs[0].stderr
 
 
 def texts(path: Path) -> list[str]:
@@ -192,12 +192,12 @@ def texts(path: Path) -> list[str]:
 @pytest.mark.slow
 def test_a_heatmap_says_values_metric_and_convention(work: Workdir) -> None:
     rows = work.here("relrep compare a.h5 b.h5 c.h5 -m pwcca --matrix -q --plot x.svg").rows
-    found = texts(work / "x.svg")
+    drawn_texts = texts(work / "x.svg")
     for row in rows:
         for name in "abc":
-            assert short(float(row[name])) in found, (name, found)
-    assert {"first space", "second space", "higher is closer"} <= set(found)  # it is asymmetric
-    assert any(t.startswith("pwcca") for t in found) and any("weights from the first space" in t for t in found)
+            assert short(float(row[name])) in drawn_texts, (name, drawn_texts)
+    assert {"first space", "second space", "higher is closer"} <= set(drawn_texts)  # it is asymmetric
+    assert any(t.startswith("pwcca") for t in drawn_texts) and any("weights from the first space" in t for t in drawn_texts)
     work.here("relrep compare a.h5 b.h5 c.h5 -m procrustes -q --plot y.svg")
     assert "lower is closer" in texts(work / "y.svg") and "first space" not in texts(work / "y.svg")
 
@@ -210,12 +210,12 @@ def test_the_colours_of_a_heatmap_are_the_bounds_of_the_metric(work: Workdir) ->
     assert _range(m, Look()) == (0, 1) and _range(m, Look(low=0.5)) == (0.5, 1)
     assert _range(replace(m, metric="mse", values=values * 4), Look()) == (0, 2.8)
     (work / "x.svg").write_bytes(heatmap(m, "x.svg"))
-    found = texts(work / "x.svg")
-    assert found.count(".700*") == 2 and found.count(".600") == 2 and found.count("1") == 3
+    drawn_texts = texts(work / "x.svg")
+    assert drawn_texts.count(".700*") == 2 and drawn_texts.count(".600") == 2 and drawn_texts.count("1") == 3
     options = "--plot-names A,B,C --plot-title mine --plot-size 4x3 --vmin 0.2 --vmax 0.9"
     work.here(f"relrep compare a.h5 b.h5 c.h5 -m cka --plot y.svg -q {options}")
-    found = texts(work / "y.svg")
-    assert {"A", "B", "C", "mine"} <= set(found) and not any("linear kernel" in t for t in found)
+    drawn_texts = texts(work / "y.svg")
+    assert {"A", "B", "C", "mine"} <= set(drawn_texts) and not any("linear kernel" in t for t in drawn_texts)
     assert 'width="288pt" height="216pt"' in (work / "y.svg").read_text()
 
 
@@ -225,8 +225,8 @@ def test_the_colours_of_a_heatmap_are_the_bounds_of_the_metric(work: Workdir) ->
         ("--vmin 0.2", ["--vmin", "--plot, which is missing"]),
         ("--plot x.png --vmin 2 --vmax 1", ["--vmin 2 is not below --vmax 1"]),
         ("--plot x.png --vmin 1", ["--vmin 1 leaves no range"]),
-        ("--plot x.png --plot-size 4", ["--plot-size 4 is no width and height"]),
-        ("--plot x.png --plot-size 0.1x.", ["is no width and height"]),
+        ("--plot x.png --plot-size 4", ["--plot-size 4 is not a width and height"]),
+        ("--plot x.png --plot-size 0.1x.", ["is not a width and height"]),
         ("--plot x.png --plot-names a,b", ["names 2 files, and there are 3"]),
     ],
 )
@@ -246,17 +246,17 @@ def test_panels_say_which_spaces_they_show(work: Workdir) -> None:
     for name in ("a.h5", "b.h5"):
         shutil.copy(work / name, work / "out" / name)
     work.here("relrep compare out/a.h5 out/b.h5 -m cosine -a anchors.h5 --plot x.svg -q")
-    found = texts(work / "x.svg")
-    assert {"cosine, absolute", "cosine, relative (cosine)", "a  and  b"} <= set(found)
+    drawn_texts = texts(work / "x.svg")
+    assert {"cosine, absolute", "cosine, relative (cosine)", "a  and  b"} <= set(drawn_texts)
 
 
 def test_row_values_are_drawn_with_mean_interval_and_chance(work: Workdir) -> None:
     rows = work.here("relrep compare a.h5 b.h5 -m cosine,knn-jaccard,cka -q --plot x.svg").rows
-    found = texts(work / "x.svg")
-    assert {"cosine", "knn-jaccard"} <= set(found) and "cka" not in found
+    drawn_texts = texts(work / "x.svg")
+    assert {"cosine", "knn-jaccard"} <= set(drawn_texts) and "cka" not in drawn_texts
     for r in rows[:2]:
-        assert f"mean {float(r['value']):.4g}" in found and f"chance {float(r['chance']):.4g}" in found
-    assert found.count("95 % interval") == 2
+        assert f"mean {float(r['value']):.4g}" in drawn_texts and f"chance {float(r['chance']):.4g}" in drawn_texts
+    assert drawn_texts.count("95 % interval") == 2
 
 
 def test_names_are_drawn_as_they_are(work: Workdir) -> None:
@@ -307,8 +307,8 @@ def test_the_worst_items_come_first_with_their_labels(work: Workdir) -> None:
     assert list(done.rows[0]) == ["id", "label", "a", "b", "metric", "value"]
     for metric in ("cosine", "jaccard"):
         own = sorted((float(value), at, id) for at, (id, _, _, name, value) in enumerate(lines) if name == metric)
-        found = [(float(r["value"]), r["id"]) for r in done.rows if r["metric"] == metric]
-        assert found == [(value, id) for value, _, id in own[:3]]
+        actual = [(float(r["value"]), r["id"]) for r in done.rows if r["metric"] == metric]
+        assert actual == [(value, id) for value, _, id in own[:3]]
     labels = {f"item-{i:03d}": f"class {c}" for i, c in enumerate(vectors()[1])}
     assert all(r["label"] == labels[r["id"]] for r in done.rows)
 
@@ -367,8 +367,8 @@ def test_a_name_that_promises_another_format(work: Workdir, command: str, writes
 def test_a_ratio_needs_something_above_nothing(absolute: float | None, ratio: float | None) -> None:
     rest = {"a": "a", "b": "b", "metric": "cosine", "n": 9, "k": None, "joined": "id"}
     views = [{**rest, "value": absolute, "projection": "absolute"}, {**rest, "value": 0.5, "projection": "cosine"}]
-    (found,) = ratios(views, 2)
-    assert found["value"] == ratio and found["convention"].startswith("n/a") == (ratio is None)
+    (actual,) = ratios(views, 2)
+    assert actual["value"] == ratio and actual["convention"].startswith("n/a") == (ratio is None)
 
 
 @pytest.mark.slow
@@ -399,7 +399,7 @@ def test_labels_that_differ_have_no_overlap_in_common(empty: Workdir) -> None:
     for name in ("a.npz", "b.npz"):
         np.savez(empty / name, x=rng.normal(size=(60, 6)), label=rng.integers(0, 3, 60))
     assert (
-        "common items different labels; make them alike" in empty.here("relrep compare a.npz b.npz -m label-overlap", 2).stderr
+        "common items different labels; make them agree" in empty.here("relrep compare a.npz b.npz -m label-overlap", 2).stderr
     )
 
 

@@ -303,8 +303,8 @@ def test_an_option_from_the_environment_is_a_default(work: Workdir) -> None:
 def test_old_names_of_variables_are_said(work: Workdir) -> None:
     done = work.here("relrep compare a.h5 b.h5 -m knn-jaccard", RELREP_METRIC="cka", RELREP_NEIGHBOURS="euclidean")
     assert done.rows[0]["metric"] == "knn-jaccard" and "cosine" in done.rows[0]["convention"]
-    assert done.stderr.count("RELREP_METRIC is not read any more; write RELREP_COMPARE_METRIC.") == 1
-    assert done.stderr.count("RELREP_NEIGHBOURS is not read any more; write RELREP_COMPARE_NEIGHBORS.") == 1
+    assert done.stderr.count("RELREP_METRIC is no longer read; write RELREP_COMPARE_METRIC.") == 1
+    assert done.stderr.count("RELREP_NEIGHBOURS is no longer read; write RELREP_COMPARE_NEIGHBORS.") == 1
 
 
 def test_both_spellings_of_neighbors(work: Workdir) -> None:
@@ -380,8 +380,8 @@ def test_completion_within_files(work: Workdir) -> None:
 )
 def test_the_script_is_for_the_shell_that_is_asked_for(empty: Workdir, shell: str, sign: str) -> None:
     assert sign in empty.here(f"relrep --show-completion {shell}").stdout
-    said = empty.here(f"relrep --install-completion {shell}", HOME=str(empty.path)).stdout
-    assert f"Completion for {shell} is in {empty.path}" in said
+    script = empty.here(f"relrep --install-completion {shell}", HOME=str(empty.path)).stdout
+    assert f"Completion for {shell} is in {empty.path}" in script
     assert "Did you mean zsh?" in empty.error("relrep --show-completion zhs", 2)
 
 
@@ -490,8 +490,8 @@ def test_a_saved_encoder_gives_the_same_vectors(empty: Workdir) -> None:
 def test_vectors_of_anchors_come_from_their_own_space(work: Workdir) -> None:
     """An anchor that the file lacks is found in another file of its space, never in one of another space."""
     for name in "ab":
-        with np.load(work / f"{name}.npz") as found:
-            np.savez(work / f"{name}-rest.npz", x=found["x"][100:], ids=found["ids"][100:])
+        with np.load(work / f"{name}.npz") as arrays:
+            np.savez(work / f"{name}-rest.npz", x=arrays["x"][100:], ids=arrays["ids"][100:])
         work.here(f"relrep embed {name}-rest.npz --space {name} -o {name}-rest.h5 -q")
     work.here("relrep project a-rest.h5 -a anchors.h5 -o x.h5")  # the anchor file is of space a
     with h5py.File(work / "x.h5") as file, h5py.File(work / "a.rel.h5") as whole:
@@ -508,8 +508,8 @@ def test_vectors_of_anchors_come_from_their_own_space(work: Workdir) -> None:
 
 
 def shuffled(work: Workdir, name: str) -> None:
-    with np.load(work / f"{name}.npz") as found:
-        arrays = dict(found)
+    with np.load(work / f"{name}.npz") as actual:
+        arrays = dict(actual)
     order = np.random.default_rng(5).permutation(N)
     x = arrays.pop("x")
     np.savez(work / "shuffled.npz", x=x[order], **{k: v[order] for k, v in arrays.items()})
@@ -524,8 +524,8 @@ def figures(rows: list[dict[str, str]]) -> list[dict[str, str | float]]:
 
 
 def test_rows_join_by_id_and_losses_are_said(work: Workdir) -> None:
-    with np.load(work / "b.npz") as found:
-        np.savez(work / "part.npz", x=found["x"][50:], ids=found["ids"][50:])
+    with np.load(work / "b.npz") as arrays:
+        np.savez(work / "part.npz", x=arrays["x"][50:], ids=arrays["ids"][50:])
     done = work.here("relrep compare a.h5 part.npz -m cka")
     assert done.rows[0]["n"] == str(N - 50)
     assert f"{N - 50} common ids; 50 and 0 rows left out" in done.stderr

@@ -115,8 +115,8 @@ def test_a_signal_ends_any_command(work: Workdir, name: str, number: signal.Sign
     output.write_bytes(b"an older result")
     process = work.fork(LONG[name])
     assert busy(process, starts(name)), process.communicate()
-    code, said, seconds = ended(process, number)
-    assert code == CODES[number] and (not said or "stopped. The same command goes on" in said)
+    code, stderr, seconds = ended(process, number)
+    assert code == CODES[number] and (not stderr or "stopped. The same command goes on" in stderr)
     assert seconds < patience()
     assert output.read_bytes() == b"an older result" and not work.leftovers()
 
@@ -127,11 +127,11 @@ def test_from_the_first_moment_on(work: Workdir, number: signal.Signals) -> None
     for seconds in (0.03, 0.1, 0.25, 0.5) if number is TERM else (0.06, 0.4):
         process = work.start("project big.h5 --anchors ids.txt -o new.h5")
         assert busy(process, seconds)
-        code, said, _ = ended(process, number)
-        if code == 1 and "init_import_site" in said:
+        code, stderr, _ = ended(process, number)
+        if code == 1 and "init_import_site" in stderr:
             continue  # Python itself was interrupted, before it looked at any of our code
-        assert code in (CODES[number], -number), (seconds, code, said)
-        assert "relrep_cli/cli" not in said, (seconds, said)
+        assert code in (CODES[number], -number), (seconds, code, stderr)
+        assert "relrep_cli/cli" not in stderr, (seconds, stderr)
     assert not (work / "new.h5").exists() and not work.leftovers()
 
 
@@ -142,8 +142,8 @@ def test_a_signal_to_the_whole_group(work: Workdir, number: signal.Signals) -> N
         process = work.start("info " + "big.h5 " * 20, start_new_session=True)
         assert busy(process, seconds)
         os.killpg(process.pid, number)
-        code, said, _ = ended(process)
-        assert code == CODES[number] and not said, (seconds, code, said)
+        code, stderr, _ = ended(process)
+        assert code == CODES[number] and not stderr, (seconds, code, stderr)
 
 
 @pytest.mark.parametrize("command", ["info -", "project - --anchors ids.txt -o new.h5"])
@@ -200,11 +200,11 @@ def test_a_training_goes_on_where_it_was(work: Workdir) -> None:
     while not list(folder.glob("*.safetensors")):
         assert busy(process, 0.1)
         time.sleep(0.05)
-    code, said, _ = ended(process, TERM)
+    code, stderr, _ = ended(process, TERM)
     assert code == 143 and not (work / "again.h5").exists() and folder.exists()
-    assert "relrep embed: stopped. The same command goes on from what is kept in .again.h5.relrep-records." in said
-    said = work.run(f"relrep {train} -o again.h5 && relrep {train} -o once.h5").stderr
-    assert said.count("goes on after the last whole epoch of the run that was stopped.") == 1
+    assert "relrep embed: stopped. The same command goes on from what is kept in .again.h5.relrep-records." in stderr
+    stderr = work.run(f"relrep {train} -o again.h5 && relrep {train} -o once.h5").stderr
+    assert stderr.count("goes on after the last whole epoch of the run that was stopped.") == 1
     assert not folder.exists()
     digests = {r["value"] for r in work.run("relrep info again.h5 once.h5").rows if r["name"] == "digest"}
     assert len(digests) == 1
@@ -225,8 +225,8 @@ def test_the_batch_scripts_of_the_documentation(work: Workdir, number: int) -> N
     while not list(work.path.glob(".a.rel.h5.relrep.*")):
         assert shell.poll() is None, shell.communicate()
         time.sleep(0.01)
-    code, said, seconds = ended(shell, TERM)
-    assert code == 143 and seconds < patience(), said
+    code, stderr, seconds = ended(shell, TERM)
+    assert code == 143 and seconds < patience(), stderr
     assert not (work / "a.rel.h5").exists() and not work.leftovers()
     work.cold.run("bash job.sh")
     work.run("relrep info a.rel.h5 --verify")
@@ -238,8 +238,8 @@ def test_a_second_signal(work: Workdir) -> None:
     assert busy(process, 1)  # within one long call of linear algebra
     process.send_signal(TERM)
     time.sleep(0.2)
-    code, said, seconds = ended(process, TERM)
-    assert code in (143, -TERM) and not said and seconds < patience()  # a shell shows 143 for both
+    code, stderr, seconds = ended(process, TERM)
+    assert code in (143, -TERM) and not stderr and seconds < patience()  # a shell shows 143 for both
     assert not work.leftovers()
 
 
@@ -268,8 +268,8 @@ def test_a_file_cut_while_it_is_read_is_one_line(empty: Workdir, suffix: str) ->
         os.truncate(file, 4096)
         process.stdin.write(other[1 << 20 :])
         process.stdin.close()
-        said = process.stderr.read().decode()
+        stderr = process.stderr.read().decode()
         assert process.stdout.read() == b""
     shorter = "became shorter while it was read. Try again when nothing writes to it."
-    assert (process.returncode, said) == (3, f"relrep compare: {file.name}: {shorter}\n")
+    assert (process.returncode, stderr) == (3, f"relrep compare: {file.name}: {shorter}\n")
     assert not list(empty.tmp.iterdir())

@@ -39,9 +39,9 @@ def test_the_width_of_knn_jaccard_is_its_spread_over_draws() -> None:
             score = measure("knn-jaccard", params, x, y)
             values.append(score.value)
             if seed < 8:
-                for found, some in ((widths, partial(measure_subset, "knn-jaccard", params, x, y, seed)), (naive, None)):
+                for actual, some in ((widths, partial(measure_subset, "knn-jaccard", params, x, y, seed)), (naive, None)):
                     low, high = interval("knn-jaccard", score, seed, some)
-                    found.append((high - low) / 3.92)
+                    actual.append((high - low) / 3.92)
     assert 0.8 < np.mean(widths) / np.std(values) < 1.3
     assert np.mean(naive) / np.std(values) < 0.8
 

@@ -137,10 +137,10 @@ def test_each_relation_is_named(relation: str, what: str, x: Space, y: Space) ->
         if y.dtype in (np.float16, np.float64) and relation == "precision"
         else y.astype(y.dtype if y.dtype == np.float16 else np.float32)
     )
-    found = diagnose(x, y)
-    assert found.relation == relation, (found.evidence, found.tried)
-    assert list(found.tried) == [name for name in RELATIONS if name in found.tried], "simplest first"
-    assert relation not in found.tried or relation in ("rows-reordered", "related")
+    diagnosis = diagnose(x, y)
+    assert diagnosis.relation == relation, (diagnosis.evidence, diagnosis.tried)
+    assert list(diagnosis.tried) == [name for name in RELATIONS if name in diagnosis.tried], "simplest first"
+    assert relation not in diagnosis.tried or relation in ("rows-reordered", "related")
 
 
 def test_every_relation_has_a_case() -> None:
@@ -167,8 +167,8 @@ def test_exact_affine_codes_are_no_precision() -> None:
 
 def test_a_linear_map_of_few_rows_is_not_decided() -> None:
     y = (WIDE @ np.random.default_rng(6).normal(size=(96, 96))).astype(np.float32)
-    found = diagnose(WIDE, y)
-    assert found.relation in ("related", "none-of-these") and "would fit anything" in found.evidence
+    diagnosis = diagnose(WIDE, y)
+    assert diagnosis.relation in ("related", "none-of-these") and "would fit anything" in diagnosis.evidence
 
 
 def test_a_sample_of_a_white_distribution_is_not_whitened() -> None:
@@ -189,10 +189,10 @@ def test_constant_spaces_and_few_rows_are_none_of_these() -> None:
 
 def test_foreign_rows_are_those_with_the_largest_errors() -> None:
     y = with_foreign(X @ turn(D).astype(np.float32), OTHER, 0.1)
-    found = diagnose(X, y)
+    diagnosis = diagnose(X, y)
     changed = np.flatnonzero((np.abs(y - X @ turn(D)) > 1e-3).any(1))
-    assert found.relation == "foreign-rows" and found.share == pytest.approx(1 - len(changed) / N)
-    assert set(found.rows[np.argsort(-found.residuals)[: len(changed)]]) == set(changed)
+    assert diagnosis.relation == "foreign-rows" and diagnosis.share == pytest.approx(1 - len(changed) / N)
+    assert set(diagnosis.rows[np.argsort(-diagnosis.residuals)[: len(changed)]]) == set(changed)
 
 
 @pytest.mark.slow
@@ -201,8 +201,8 @@ def test_more_rows_than_are_sampled() -> None:
     y = (x @ turn(4)).astype(np.float32)
     assert diagnose(x, y).relation == "rotated"
     y[4321] = 0
-    found = diagnose(x, y)
-    assert found.relation == "foreign-rows" and found.rows[found.residuals.argmax()] == 4321
+    diagnosis = diagnose(x, y)
+    assert diagnosis.relation == "foreign-rows" and diagnosis.rows[diagnosis.residuals.argmax()] == 4321
 
 
 def test_spacing_is_that_of_numpy_and_of_bits() -> None:
@@ -233,8 +233,8 @@ def test_the_command_prints_what_was_tried_and_the_answer(empty: Workdir) -> Non
     rows = empty.here("relrep compare a.npz b.npz --diagnose").rows
     assert [r["holds"] for r in rows] == ["no"] * (len(rows) - 1) + ["yes"]
     assert rows[-1]["relation"] == "rotated" and float(rows[-1]["noise"]) < 1e-5 and rows[-1]["n"] == str(N)
-    found = json.loads(empty.here("relrep compare a.npz c.npz b.npz --diagnose --json").stdout)
-    assert [r["relation"] for r in found if r["holds"] == "yes"] == ["equal", "rotated", "rotated"]
+    records = json.loads(empty.here("relrep compare a.npz c.npz b.npz --diagnose --json").stdout)
+    assert [r["relation"] for r in records if r["holds"] == "yes"] == ["equal", "rotated", "rotated"]
     empty.here("relrep compare a.npz b.npz --diagnose -o found.tsv")
     assert "rotated" in (empty / "found.tsv").read_text()
 

@@ -26,12 +26,12 @@ def symmetric(m: int, pairs: list[tuple[int, int]]) -> np.ndarray:
     ],
 )
 def test_letters_by_hand(m: int, pairs: list[tuple[int, int]], wanted: list[str]) -> None:
-    found = letters(range(m), symmetric(m, pairs))
+    groups = letters(range(m), symmetric(m, pairs))
     if m < 5:
-        assert found == wanted
+        assert groups == wanted
     for i in range(m):
         for j in range(i):
-            assert bool(set(found[i]) & set(found[j])) == ((j, i) not in pairs), found
+            assert bool(set(groups[i]) & set(groups[j])) == ((j, i) not in pairs), groups
 
 
 def test_two_models_share_a_letter_exactly_if_they_are_not_told_apart() -> None:
@@ -41,14 +41,14 @@ def test_two_models_share_a_letter_exactly_if_they_are_not_told_apart() -> None:
         apart = np.triu(rng.random((m, m)) < rng.random(), 1)
         apart |= apart.T
         order = rng.permutation(m).tolist()
-        found = letters(order, apart)
-        assert "A" in found[order[0]] and all(found)
-        shared = np.array([[bool(set(a) & set(b)) for b in found] for a in found])
+        own_letters = letters(order, apart)
+        assert "A" in own_letters[order[0]] and all(own_letters)
+        shared = np.array([[bool(set(a) & set(b)) for b in own_letters] for a in own_letters])
         assert np.array_equal(shared, ~apart)
-        groups = [{i for i in range(m) if letter in found[i]} for letter in sorted(set("".join(found)))]
+        groups = [{i for i in range(m) if letter in own_letters[i]} for letter in sorted(set("".join(own_letters)))]
         assert not any(a < b or (a == b and i != j) for i, a in enumerate(groups) for j, b in enumerate(groups))
 
 
 def test_more_groups_than_letters_have_numbers() -> None:
-    found = letters(range(54), ~np.eye(54, dtype=bool))
-    assert found[25:27] == ["Z", "a"] and found[51:] == ["z", "[53]", "[54]"]
+    groups = letters(range(54), ~np.eye(54, dtype=bool))
+    assert groups[25:27] == ["Z", "a"] and groups[51:] == ["z", "[53]", "[54]"]

@@ -118,15 +118,15 @@ def test_spaces_of_other_widths_have_jackknifes_of_other_parts() -> None:
     ref, spaces = space("ref", 230), (space("a", 230), space("b", 230, columns=210))
     narrow, wide = (measured("procrustes", {}, ref, one, 0) for one in spaces)
     assert [len(one.value.estimate.without) for one in (narrow, wide)] == [50, 10]
-    found = paired(narrow, wide)
-    assert found.p is not None and 0 < found.high - found.low < 0.3
+    difference = paired(narrow, wide)
+    assert difference.p is not None and 0 < difference.high - difference.low < 0.3
 
 
 def test_rsa_of_other_rows_has_no_interval() -> None:
     ref, a, b = space("ref"), space("a"), space("b")
     b.x[4] = 1.0  # no direction for a correlation
-    found = paired(*(measured("rsa", METRICS["rsa"].resolve({}), ref, one, 0) for one in (a, b)))
-    assert found.low is None and "different items" in found.method
+    difference = paired(*(measured("rsa", METRICS["rsa"].resolve({}), ref, one, 0) for one in (a, b)))
+    assert difference.low is None and "different items" in difference.method
 
 
 def test_a_model_without_a_value_cannot_be_subtracted() -> None:
@@ -157,34 +157,34 @@ def test_models_are_compared_on_the_items_that_all_share(empty: Workdir) -> None
     save(empty, ref=ref, a=select(a, np.arange(110)), b=select(b, np.arange(5, 120)), c=c)
     done = empty.here("relrep compare ref.npz a.npz b.npz c.npz --against b.npz -m cka,cosine -o kept.json")
     assert "105 items are in all files; up to 15 rows" in done.stderr
-    found = json.loads((empty / "kept.json").read_text())
-    assert [(r["metric"], r["a"], r["b"]) for r in found] == [
+    records = json.loads((empty / "kept.json").read_text())
+    assert [(r["metric"], r["a"], r["b"]) for r in records] == [
         (metric, "b.npz", other) for metric in ("cka", "cosine") for other in ("a.npz", "c.npz")
     ]
     some = np.arange(5, 110)
     wanted = [measure("cka", METRICS["cka"].resolve({}), select(ref, some), select(one, some)).value for one in (b, a)]
-    assert [found[0]["value_a"], found[0]["value_b"]] == pytest.approx(wanted)
-    assert {r["n"] for r in found} == {105} and {r["reference"] for r in found} == {"ref.npz"}
-    assert "A" in found[0]["groups"].split(", ")[0] and found[1]["groups"].split(", ")[1] == "B"
+    assert [records[0]["value_a"], records[0]["value_b"]] == pytest.approx(wanted)
+    assert {r["n"] for r in records} == {105} and {r["reference"] for r in records} == {"ref.npz"}
+    assert "A" in records[0]["groups"].split(", ")[0] and records[1]["groups"].split(", ")[1] == "B"
     again = empty.here("relrep compare ref.npz a.npz b.npz c.npz --against b.npz -m cka,cosine --cache kept --json -q")
-    assert json.loads(again.stdout) == found
+    assert json.loads(again.stdout) == records
     once_more = empty.here("relrep compare ref.npz a.npz b.npz c.npz --against b.npz -m cka,cosine --cache kept --json -q")
-    assert json.loads(once_more.stdout) == found and len(list((empty / "kept").glob("*.paired"))) == 6
+    assert json.loads(once_more.stdout) == records and len(list((empty / "kept").glob("*.paired"))) == 6
 
 
 def test_relative_views_have_differences_of_their_own(empty: Workdir) -> None:
     save(empty, **{name: space(name) for name in SPREAD})
     empty.here("relrep anchor ref.npz -n 20 -o anchors.h5 -q")
     command = "relrep compare ref.npz a.npz b.npz c.npz --reference c.npz --against all -m cka --anchors anchors.h5 --json -q"
-    found = json.loads(empty.here(command).stdout)
-    assert [r["projection"] for r in found] == ["absolute"] * 3 + ["cosine"] * 3
-    assert found[0]["value_a"] != found[3]["value_a"] and all(r["q"] is not None for r in found)
+    records = json.loads(empty.here(command).stdout)
+    assert [r["projection"] for r in records] == ["absolute"] * 3 + ["cosine"] * 3
+    assert records[0]["value_a"] != records[3]["value_a"] and all(r["q"] is not None for r in records)
 
 
 def test_a_model_that_cannot_be_used_leaves_the_others(empty: Workdir) -> None:
     save(empty, **{name: space(name) for name in ("ref", "a", "b")})
-    found = json.loads(empty.here("relrep compare ref.npz a.npz b.npz no.npz --against all -m cka --json", 3).stdout)
-    assert [r["b"] for r in found] == ["b.npz", "no.npz"] and "no such file" in found[1]["error"]
+    records = json.loads(empty.here("relrep compare ref.npz a.npz b.npz no.npz --against all -m cka --json", 3).stdout)
+    assert [r["b"] for r in records] == ["b.npz", "no.npz"] and "no such file" in records[1]["error"]
     empty.error("relrep compare ref.npz a.npz no.npz --against all -m cka -q", 3, "no.npz: no such file")
     empty.error("relrep compare no.npz a.npz b.npz --against all -m cka -q", 3, "no.npz: no such file")
 

@@ -92,7 +92,7 @@ def test_a_part_states_what_it_was_made_of(spaces: Workdir) -> None:
 @pytest.mark.parametrize(
     "option, words",
     [("--worst 3", "--worst needs the whole"), ("--per-row r.tsv", "--per-row needs"), ("--plot p.png", "--plot needs"),
-     ("--fail-under 1", "relrep merge"), ("-o -", "Name the whole"), ("--shard auto", "outside an array job"),
+     ("--fail-under 1", "relrep merge"), ("-o -", "Name the whole"), ("--shard auto", "works only in an array job"),
      ("--against y.npy", "does not go with"), ("--diagnose", "does not go with")],
 )  # fmt: skip
 def test_what_a_part_cannot_make(spaces: Workdir, option: str, words: str) -> None:
@@ -120,10 +120,10 @@ def test_places_that_are_no_cluster(spaces: Workdir, where: str, code: int, word
 @pytest.mark.slow
 def test_other_processes_evaluate_as_this_one(work: Workdir) -> None:
     command = "relrep evaluate a.h5 b.h5 gone.h5 --task knn,linear-probe --json"
-    found = [work.here(f"{command} {option}", 3).stdout for option in ("", "--cluster local:2")]
-    assert found[0] == found[1]
+    actual = [work.here(f"{command} {option}", 3).stdout for option in ("", "--cluster local:2")]
+    assert actual[0] == actual[1]
 
 
 def test_standard_input_is_for_one_process(spaces: Workdir) -> None:
-    spaces.error("relrep evaluate - --task knn --cluster local:2", 2, "- is read by one process only")
-    spaces.error("relrep compare - y.npy -m mse --cluster local:2", 2, "- is read by one process only")
+    spaces.error("relrep evaluate - --task knn --cluster local:2", 2, "only one process can read standard input (-)")
+    spaces.error("relrep compare - y.npy -m mse --cluster local:2", 2, "only one process can read standard input (-)")

@@ -56,8 +56,8 @@ def test_p_equals_that_of_permutations_by_hand(models: Workdir) -> None:
 def test_permutations_follow_from_the_seed_and_their_number() -> None:
     x, y = np.random.default_rng(0).normal(size=(2, 20, 3))
     orders = [np.random.default_rng([5, number]).permutation(20) for number in (3, 4)]
-    found = null_values("mse", {}, embedding(x), embedding(y), range(3, 5), 5, lambda part: None)
-    assert found == pytest.approx([np.square(x - y[order]).mean() for order in orders], rel=1e-12)
+    actual = null_values("mse", {}, embedding(x), embedding(y), range(3, 5), 5, lambda part: None)
+    assert actual == pytest.approx([np.square(x - y[order]).mean() for order in orders], rel=1e-12)
 
 
 def test_a_value_that_pairing_does_not_change_is_never_significant(models: Workdir) -> None:
@@ -175,15 +175,15 @@ def test_the_closest_of_all_layers_counts_and_what_has_no_value_counts_as_close(
 def test_the_maximum_keeps_its_level() -> None:
     """Of 10 layers without meaning, the best is called significant at 0.1 as often as it should: 0.1 +- 3 deviations."""
     rng = np.random.default_rng(1)
-    found = []
+    actual = []
     for _ in range(300):
         values, nulls = rng.normal(size=10), rng.normal(size=(10, 49))
         family, records = Family(np.full(49, -np.inf)), [{"metric": "cka", "value": v} for v in values]
         for record, null in zip(records, nulls, strict=True):
             family.join(record, null, "rows")
         assert family.close() == ""
-        found.append(min(r["p_max"] for r in records))
-    assert abs(np.mean(np.array(found) <= 0.1) - 0.1) < 3 * np.sqrt(0.09 / 300)
+        actual.append(min(r["p_max"] for r in records))
+    assert abs(np.mean(np.array(actual) <= 0.1) - 0.1) < 3 * np.sqrt(0.09 / 300)
 
 
 def test_the_worst_items_have_no_p(models: Workdir) -> None:
@@ -197,10 +197,10 @@ def test_products_of_many_permutations_at_once_give_the_same_values(
 ) -> None:
     rng = np.random.default_rng(0)
     x, y = (Embedding(rng.normal(size=shape), row_numbers(shape[0])) for _ in range(2))
-    params, found = METRICS[name].resolve({}), []
+    params, result = METRICS[name].resolve({}), []
     for small, room in ((0, 1), (1 << 21, 1 << 20), (1 << 21, 3 * y.x.size)):  # one by one, all at once, three at once
         monkeypatch.setattr(permuted_products, "SMALL", small)
         monkeypatch.setattr(permuted_products, "ROOM", room)
-        found.append(null_values(name, params, x, y, range(5, 13), 0, lambda part: None, Workspace().for_pair()))
-    assert np.isfinite(found[0]).all()
-    np.testing.assert_allclose(found[1:], [found[0]] * 2, rtol=1e-12)
+        result.append(null_values(name, params, x, y, range(5, 13), 0, lambda part: None, Workspace().for_pair()))
+    assert np.isfinite(result[0]).all()
+    np.testing.assert_allclose(result[1:], [result[0]] * 2, rtol=1e-12)

@@ -33,12 +33,12 @@ def results(plan: Plan, seen: dict[str, list[View] | DataError]) -> Results:
 
 def test_every_pair_gets_a_record_for_each_task() -> None:
     plan = make_plan(FILES, METRICS.choose(["cka", "knn-jaccard"], {"k": "3,5"}))
-    found = results(plan, views("a", "b", "c"))
+    actual = results(plan, views("a", "b", "c"))
     assert plan.pairs == [("a", "b"), ("a", "c"), ("b", "c")]
-    assert [(r["a"], r["b"], r["metric"], r["k"]) for r in found.records] == [
+    assert [(r["a"], r["b"], r["metric"], r["k"]) for r in actual.records] == [
         (a, b, metric, k) for a, b in plan.pairs for metric, k in (("cka", None), ("knn-jaccard", 3), ("knn-jaccard", 5))
     ]
-    assert len(found.rows) == 6
+    assert len(actual.rows) == 6
 
 
 def test_a_matrix_of_an_asymmetric_metric_takes_both_orders() -> None:
@@ -50,8 +50,8 @@ def test_a_matrix_of_an_asymmetric_metric_takes_both_orders() -> None:
 
 def test_an_unusable_file_leaves_the_other_pairs() -> None:
     seen = views("a", "b") | {"c": DataError("is damaged", file="c")}
-    found = results(make_plan(FILES, chosen("cka")), seen)
-    assert ["error" in r for r in found.records] == [False, True, True]
+    picked = results(make_plan(FILES, chosen("cka")), seen)
+    assert ["error" in r for r in picked.records] == [False, True, True]
     with pytest.raises(DataError, match="c: is damaged"):
         results(make_plan([["a"], ["c"]], chosen("cka")), seen)
 

@@ -35,11 +35,11 @@ def of_repeats(e: Embedding, column: str = "stimulus") -> list[Embedding]:
 
 def test_each_repeat_holds_every_item_once_in_the_order_of_ids() -> None:
     e = trials()
-    found = of_repeats(e)
-    assert len(found) == REPEATS and all(sorted(one.ids) == sorted(ITEMS) for one in found)
-    rows = np.stack([[e.x.tolist().index(row) for row in one.x.tolist()] for one in found])
+    actual = of_repeats(e)
+    assert len(actual) == REPEATS and all(sorted(one.ids) == sorted(ITEMS) for one in actual)
+    rows = np.stack([[e.x.tolist().index(row) for row in one.x.tolist()] for one in actual])
     assert (np.diff(rows, axis=0) > 0).all()  # first, second and third row of each item
-    assert [e.obs["stimulus"][i] for i in rows[1]] == found[1].ids.tolist()
+    assert [e.obs["stimulus"][i] for i in rows[1]] == actual[1].ids.tolist()
     assert len({view.content for view in repeats_of(View("absolute", e, "key"), "stimulus")}) == REPEATS
     assert sorted(of_repeats(e, "number")[0].ids.astype(int)) == list(range(M))
 
@@ -57,12 +57,12 @@ def test_items_keep_as_many_repeats_as_the_one_with_the_fewest() -> None:
 
 @pytest.mark.parametrize("name", ["cka", "cosine", "procrustes"])
 def test_the_ceiling_by_hand(name: str) -> None:
-    found, params = of_repeats(trials()), METRICS[name].resolve({})
-    x = [one.x for one in found]
+    result, params = of_repeats(trials()), METRICS[name].resolve({})
+    x = [one.x for one in result]
     lower = [METRICS[name].compute(x[k], (sum(x) - x[k]) / 2, params).value for k in range(3)]
     upper = [METRICS[name].compute(one, sum(x) / 3, params).value for one in x]
-    assert noise_ceiling(name, params, found, 0) == pytest.approx((np.mean(lower), np.mean(upper)), rel=1e-9)
-    true = np.mean([METRICS[name].compute(one, SIGNAL[[int(i[1:]) for i in found[0].ids]], params).value for one in x])
+    assert noise_ceiling(name, params, result, 0) == pytest.approx((np.mean(lower), np.mean(upper)), rel=1e-9)
+    true = np.mean([METRICS[name].compute(one, SIGNAL[[int(i[1:]) for i in result[0].ids]], params).value for one in x])
     assert min(np.mean(lower), np.mean(upper)) < true < max(np.mean(lower), np.mean(upper))
 
 
@@ -71,14 +71,14 @@ def test_a_metric_without_a_value_has_no_ceiling() -> None:
 
 
 def test_repeats_that_leave_out_other_items_have_no_interval() -> None:
-    found = of_repeats(trials())
-    found[1].x[3] = 1.0  # no direction for a correlation
-    model, params = Embedding(SIGNAL, found[0].ids), METRICS["rsa"].resolve({})
-    each = [measured("rsa", params, one, model, 0) for one in found]
+    actual = of_repeats(trials())
+    actual[1].x[3] = 1.0  # no direction for a correlation
+    model, params = Embedding(SIGNAL, actual[0].ids), METRICS["rsa"].resolve({})
+    each = [measured("rsa", params, one, model, 0) for one in actual]
     mean = mean_of(each).value.estimate
     assert mean.value == pytest.approx(np.mean([one.value.estimate.value for one in each])) and mean.without is None
     assert mean_of([each[0], each[2]]).value.estimate.without is not None
-    lacking = measured("mse", {}, found[0], Embedding(SIGNAL[:, :2], found[0].ids), 0)
+    lacking = measured("mse", {}, actual[0], Embedding(SIGNAL[:, :2], actual[0].ids), 0)
     assert mean_of([each[0], lacking]).value.estimate is None
 
 
@@ -100,5 +100,5 @@ def test_values_are_means_over_repeats(empty: Workdir) -> None:
         assert r["n"] == M and r["p"] < 0.01 and "mean over 3 repeats" in r["convention"]
         assert r["ceiling_low"] is not None and r["ceiling_high"] is not None
     assert json.loads(empty.here(f"{command} --cache kept").stdout) == done
-    empty.error("relrep compare t.npz good.npz --repeats label", 2, "--repeats is read with --against only")
+    empty.error("relrep compare t.npz good.npz --repeats label", 2, "--repeats works only with --against")
     empty.error("relrep compare good.npz t.npz poor.npz --against all --repeats label -q", 3, "good.npz: no column 'label'")

@@ -83,10 +83,10 @@ def test_a_space_that_is_not_registered_serves_one_pair(monkeypatch: pytest.Monk
 @pytest.mark.parametrize("name", [*SEARCHING, *OF_MOMENTS])
 def test_what_an_earlier_run_learnt_gives_the_same_bits(name: str, tmp_path: Path) -> None:
     a, b, _ = spaces()
-    found = [value(name, a, b)]
+    values = [value(name, a, b)]
     for _ in range(2):
-        found.append(value(name, a, b, a_run(tmp_path, a=a, b=b)))
-    assert found[0] == found[1] == found[2]
+        values.append(value(name, a, b, a_run(tmp_path, a=a, b=b)))
+    assert values[0] == values[1] == values[2]
 
 
 def test_products_of_known_spaces_are_not_taken_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,8 +137,8 @@ def test_a_permuted_space_is_told_from_the_one_it_was(name: str, ties: bool, mon
     other = b[order]
     workspace = Workspace(intervals=False)
     wanted = measured(name, a, other, workspace.for_pair(10)).value
-    found = measured(name, a, other, workspace.with_permutation(other, b, order)).value
-    assert found == pytest.approx(wanted, abs=1e-12)
+    result = measured(name, a, other, workspace.with_permutation(other, b, order)).value
+    assert result == pytest.approx(wanted, abs=1e-12)
 
 
 def test_permuted_spaces_are_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -191,8 +191,8 @@ def test_progress_reaches_its_end_and_may_interrupt(name: str) -> None:
 def test_images_of_another_size(name: str) -> None:
     with pytest.raises(DataError) as caught:
         encode(fit(name), items_for(name, blobs(4, 9, 7)))
-    found, wanted = ("9 x 7", "9 x 6") if "images" in ENCODERS[name].takes else ("63", "54")
-    assert str(caught.value).startswith(f"the items are {found}, encoder {name} takes {wanted}. Give items of that size")
+    actual, wanted = ("9 x 7", "9 x 6") if "images" in ENCODERS[name].takes else ("63", "54")
+    assert str(caught.value).startswith(f"the items are {actual}, encoder {name} takes {wanted}. Give items of that size")
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if ENCODERS[name].learns])
@@ -243,15 +243,15 @@ def stop_at(epoch: int) -> Callable[[int, int, str], None]:
 @pytest.mark.slow
 def test_a_stopped_training_goes_on_to_the_same_bits() -> None:
     """Stopped in two of its epochs, with dropout and early stopping at work, and with a state that somebody damaged."""
-    whole, kept, told = fit("conv-ae", epochs=5), dict[str, bytes](), list[dict[str, float]]()
-    checkpoint = Checkpoint(lambda: kept.get("state"), lambda state: kept.update(state=state), told.append)
+    whole, kept, losses = fit("conv-ae", epochs=5), dict[str, bytes](), list[dict[str, float]]()
+    checkpoint = Checkpoint(lambda: kept.get("state"), lambda state: kept.update(state=state), losses.append)
     for epoch in (3, 4):
-        told.clear()
+        losses.clear()
         with pytest.raises(Stopped):
             fit("conv-ae", epochs=5, checkpoint=checkpoint, progress=stop_at(epoch))
     seen: list[str] = []
     resumed = fit("conv-ae", epochs=5, checkpoint=checkpoint, progress=lambda done, total, message: seen.append(message))
-    assert same(resumed, whole) and resumed.log == whole.log == told[3:], "each epoch is told, those before the stop again"
+    assert same(resumed, whole) and resumed.log == whole.log == losses[3:], "each epoch is logged, those before the stop again"
     assert set(seen) == {"epoch 4 of 5", "epoch 5 of 5"}
     for damaged in (b"", b"nonsense", kept["state"][:-9], b"\xff" * 64):
         assert same(fit("conv-ae", epochs=5, checkpoint=Checkpoint(lambda damaged=damaged: damaged)), whole)
@@ -404,14 +404,14 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
 }
 
 
-@pytest.mark.parametrize("content, found", HOSTILE.values(), ids=HOSTILE)
-def test_hostile_files(content: Callable[[], bytes], found: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("content, actual", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_files(content: Callable[[], bytes], actual: str, tmp_path: Path) -> None:
     path = tmp_path / "encoder"
     path.write_bytes(content())
     with pytest.raises(DataError) as caught:
         load(path)
     message = str(caught.value)
-    assert message.startswith(f"{path}: ") and found in message and message.isprintable()
+    assert message.startswith(f"{path}: ") and actual in message and message.isprintable()
     assert message.endswith("Give an encoder that relrep embed saved.")
 
 
@@ -426,8 +426,8 @@ def test_images_of_a_rank_that_the_encoder_does_not_know() -> None:
 
 
 def test_no_file(tmp_path: Path) -> None:
-    for path, found in [(tmp_path / "absent", "no such file"), (tmp_path, "not a regular file"), ("a\0b", "no such file")]:
-        with pytest.raises(DataError, match=found):
+    for path, actual in [(tmp_path / "absent", "no such file"), (tmp_path, "not a regular file"), ("a\0b", "no such file")]:
+        with pytest.raises(DataError, match=actual):
             load(path)
 
 

@@ -55,9 +55,9 @@ def exported(tmp_path: Path) -> Path:
 def test_torch_export(exported: Path) -> None:
     """A program of a fixed batch of 2: the last of five items is padded. Maps are averaged, pixels lie in 0..1."""
     items = images()
-    found, space = vectors(f"torch:{exported}", items, batch=2)
+    encoded, space = vectors(f"torch:{exported}", items, batch=2)
     x = items.x / 255
-    np.testing.assert_allclose(found, np.concatenate([x.mean((1, 2)), (x**2).mean((1, 2))], 1), atol=1e-6)
+    np.testing.assert_allclose(encoded, np.concatenate([x.mean((1, 2)), (x**2).mean((1, 2))], 1), atol=1e-6)
     shifted, other = vectors(f"torch:{exported}", items, batch=2, pixel_mean=0.5, pixel_std=0.5)
     np.testing.assert_allclose(shifted[:, :3], 2 * x.mean((1, 2)) - 1, atol=1e-6)
     assert space.startswith("torch:sum.pt2:") and space != other
@@ -90,8 +90,8 @@ def test_torch_export_in_parts_and_in_other_processes(empty: Workdir, exported: 
 
 def test_what_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "bad.pt2").write_bytes(b"\x80\x04K\x01.")
-    for name, said in [("bad.pt2", "cannot be opened"), ("gone.pt2", "no such file")]:
-        with pytest.raises(DataError, match=said):
+    for name, message in [("bad.pt2", "cannot be opened"), ("gone.pt2", "no such file")]:
+        with pytest.raises(DataError, match=message):
             vectors(f"torch:{tmp_path / name}", images())
     with pytest.raises(DataError, match="the items are texts; encoder torch:x takes images or vectors"):
         vectors("torch:x", texts())
@@ -159,8 +159,8 @@ def test_transformers_texts(bert: Path) -> None:
         ({"pooling": "max"}, [a.last_hidden_state[0].amax(0) for a in alone]),
         ({"pooling": "model"}, [a.pooler_output[0] for a in alone]),
     ]:
-        found, _ = vectors(f"hf:{bert}", texts(), batch=3, **given)
-        np.testing.assert_allclose(found, torch.stack(expected).numpy(), atol=1e-5)
+        encoded, _ = vectors(f"hf:{bert}", texts(), batch=3, **given)
+        np.testing.assert_allclose(encoded, torch.stack(expected).numpy(), atol=1e-5)
     with pytest.raises(UsageError, match="--layer is 3; the model has 2 layers above its input"):
         vectors(f"hf:{bert}", texts(), layer=3)
     assert vectors(f"hf:{bert}", texts())[1] != vectors(f"hf:{bert}", texts(), layer=0)[1]
@@ -195,8 +195,8 @@ def test_transformers_images(tmp_path: Path, kind: str) -> None:
         model = transformers.CLIPModel(transformers.CLIPConfig(vision_config=small, text_config=text, projection_dim=6))
         processor = transformers.CLIPImageProcessor(size={"shortest_edge": 12}, crop_size={"height": 12, "width": 12})
     model.save_pretrained(tmp_path), processor.save_pretrained(tmp_path)
-    found, _ = vectors(f"hf:{tmp_path}", images(), batch=2)
-    assert found.shape == (5, 16)
+    encoded, _ = vectors(f"hf:{tmp_path}", images(), batch=2)
+    assert encoded.shape == (5, 16)
     own, _ = vectors(f"hf:{tmp_path}", images(), batch=2, pooling="model")
     assert own.shape == (5, 16 if kind == "ViT" else 6)
 
@@ -209,8 +209,8 @@ def test_sentence_transformers(bert: Path, tmp_path: Path) -> None:
     place = tmp_path / "st"
     words = models.Transformer(str(bert))
     package.SentenceTransformer(modules=[words, models.Pooling(16)], device="cpu").save(str(place))
-    found, space = vectors(f"st:{place}", texts())
-    np.testing.assert_allclose(found, vectors(f"hf:{bert}", texts())[0], atol=1e-5)
+    encoded, space = vectors(f"st:{place}", texts())
+    np.testing.assert_allclose(encoded, vectors(f"hf:{bert}", texts())[0], atol=1e-5)
     assert space.startswith("st:st:")
 
 
@@ -238,14 +238,14 @@ def test_timm(tmp_path: Path) -> None:
         "pretrained_cfg": {"input_size": [3, 32, 32], "num_classes": 1000, "classifier": "fc"},
     }
     (tmp_path / "config.json").write_text(json.dumps(config))
-    found, space = vectors(f"timm:{tmp_path}", images(), batch=2)
-    assert found.shape == (5, model.num_features) and space.startswith("timm:")
+    encoded, space = vectors(f"timm:{tmp_path}", images(), batch=2)
+    assert encoded.shape == (5, model.num_features) and space.startswith("timm:")
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_onnx(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime"), pytest.importorskip("onnxscript")
     torch.onnx.export(Sum(), (torch.zeros(2, 3, 12, 12),), tmp_path / "sum.onnx", dynamo=True)
-    found, _ = vectors(f"onnx:{tmp_path / 'sum.onnx'}", images(), batch=2)
+    encoded, _ = vectors(f"onnx:{tmp_path / 'sum.onnx'}", images(), batch=2)
     x = images().x / 255
-    np.testing.assert_allclose(found[:, :3], x.mean((1, 2)), atol=1e-5)
+    np.testing.assert_allclose(encoded[:, :3], x.mean((1, 2)), atol=1e-5)

@@ -103,13 +103,13 @@ def test_rows_of_the_split_valid_are_held_out() -> None:
     assert [r["held_out_loss"] for r in other.log] != [r["held_out_loss"] for r in first.log]
 
 
-@pytest.mark.parametrize("name, items, said", [
+@pytest.mark.parametrize("name, items, message", [
     ("conv-ae", clouds(9), "the items are vectors; encoder conv-ae takes images"),
     ("gcn", of(blobs(9)), "the items are images; encoder gcn takes nodes of a graph"),
     ("pca", items_for("gcn", blobs(9)), "the items are nodes of a graph; encoder pca takes images or vectors"),
 ])  # fmt: skip
-def test_items_of_another_kind(name: str, items: Items, said: str) -> None:
-    with pytest.raises(DataError, match=said):
+def test_items_of_another_kind(name: str, items: Items, message: str) -> None:
+    with pytest.raises(DataError, match=message):
         ENCODERS[name].function(items, np.arange(9))
 
 
@@ -122,8 +122,8 @@ def test_errors_of_reconstruction(name: str) -> None:
     loop = {"epochs": 30, "learning_rate": 1e-2, "patience": 99, "beta": 1e-3, "hidden": 32}
     trained = fit(name, **{key: value for key, value in loop.items() if key in ENCODERS[name].keywords})
     strange = np.random.default_rng(1).integers(0, 256, (30, 9, 6), dtype=np.uint8)
-    found = {kind: np.concatenate(list(errors(trained, of(x)) or [])) for kind, x in (("own", blobs()), ("noise", strange))}
-    assert found["own"].shape == (96,) and found["own"].mean() < found["noise"].mean() / 2
+    actual = {kind: np.concatenate(list(errors(trained, of(x)) or [])) for kind, x in (("own", blobs()), ("noise", strange))}
+    assert actual["own"].shape == (96,) and actual["own"].mean() < actual["noise"].mean() / 2
 
 
 def test_errors_are_those_of_pca() -> None:
@@ -173,7 +173,7 @@ def test_a_bottleneck_that_keeps_places() -> None:
     """9 x 6 pixels give 3 x 2 cells: a map of 12 numbers has two channels; 5 do not fit."""
     trained = fit("conv-ae", bottleneck="map", dim=12)
     assert trained.weights["encoder.7.weight"].shape[0] == 2 and vectors(trained, blobs()).shape == (96, 12)
-    with pytest.raises(UsageError, match=r"a map of 3 x 2 cells holds multiples of 6. Write --dim 6, or --bottleneck flat"):
+    with pytest.raises(UsageError, match=r"a map of 3 x 2 cells needs a multiple of 6. Write --dim 6, or --bottleneck flat"):
         fit("conv-ae", bottleneck="map", dim=5)
 
 
@@ -220,7 +220,7 @@ def both_views(name: str, **given: Any) -> tuple[dict[str, float], np.ndarray, n
         return terms, task.encode(x).double().numpy(), task.encode(other).double().numpy(), label
 
 
-PAIRED = [{"pairs": pairs.Pairs(np.arange(7), np.arange(7), np.ones(7, int), by_label=told)} for told in (False, True)]
+PAIRED = [{"pairs": pairs.Pairs(np.arange(7), np.arange(7), np.ones(7, int), by_label=labelled)} for labelled in (False, True)]
 
 
 @pytest.mark.parametrize("facts", PAIRED, ids=["by file", "by label"])
@@ -301,8 +301,8 @@ def test_two_towers_and_no_views() -> None:
 def test_pairs() -> None:
     rng, rows = np.random.default_rng(0), np.arange(8)
     label = np.array([b"a", b"b", b"a", b"b", b"", b"a", b"c", b"b"])
-    found = pairs.by_label(label, np.array([0, 1, 2, 3, 4]))
-    drawn = np.stack([found.of(rows, rng) for _ in range(50)])
+    actual = pairs.by_label(label, np.array([0, 1, 2, 3, 4]))
+    drawn = np.stack([actual.of(rows, rng) for _ in range(50)])
     assert set(drawn[:, 0]) == {0, 2} == set(drawn[:, 5]) and set(drawn[:, 7]) == {1, 3}
     assert set(drawn[:, 4]) == {4} and set(drawn[:, 6]) == {6}, "without a label among training rows, the item itself"
     x = np.array([[1, 0], [0.9, 0.1], [0, 1], [0.1, 0.9]], np.float32)
@@ -322,12 +322,12 @@ def test_held_out_rows_have_positives() -> None:
     """Their loss is that of pairs: of rows that are their own positives it would be 0 throughout."""
     items, split = clouds(90), np.array([b"train"] * 60 + [b"valid"] * 30)
     e = Embedding(items.x[:80], items.ids[:80], uri="e.h5")
-    found = pairs.by_neighbors(items.ids, np.arange(60), np.arange(60, 90), e, 3)
-    log = train("siamese", of(items.x, obs={"split": split}, pairs=found), np.arange(60), dim=4, margin=0.0).log
+    actual = pairs.by_neighbors(items.ids, np.arange(60), np.arange(60, 90), e, 3)
+    log = train("siamese", of(items.x, obs={"split": split}, pairs=actual), np.arange(60), dim=4, margin=0.0).log
     assert all(record["held_out_loss"] > 1e-6 for record in log)
     changed = items.x.copy()
     changed[80:] = 0
-    other = train("siamese", of(changed, obs={"split": split}, pairs=found), np.arange(60), dim=4, margin=0.0).log
+    other = train("siamese", of(changed, obs={"split": split}, pairs=actual), np.arange(60), dim=4, margin=0.0).log
     assert other == log, "valid rows that the file lacks are not held out"
 
 
@@ -376,8 +376,8 @@ def test_rotation_keeps_distances(height: int, width: int) -> None:
     assert np.ptp(np.arctan2(centre[:, 1], centre[:, 0])) > 5, "every angle occurs"
     torch.manual_seed(0)
     angle = 2 * np.pi * torch.rand(20).double().numpy()
-    found = np.arctan2(centre[:, 1], centre[:, 0]) - np.pi / 4
-    assert np.abs(np.exp(1j * found) - np.exp(-1j * angle)).max() < 0.02, "by the angle that was drawn"
+    actual = np.arctan2(centre[:, 1], centre[:, 0]) - np.pi / 4
+    assert np.abs(np.exp(1j * actual) - np.exp(-1j * angle)).max() < 0.02, "by the angle that was drawn"
     spread = (mass * ((x - centre[:, :1, None]) ** 2 + (y - centre[:, 1:, None]) ** 2)).sum((1, 2))
     assert (spread > 4).all() and (spread < 4.6).all(), "4, and what interpolation adds"
 
@@ -390,7 +390,7 @@ def test_classifier_and_what_it_needs() -> None:
     trained = train("classifier", items, np.arange(90), dim=4, channels=4, epochs=60, learning_rate=1e-2, patience=99)
     assert trained.log[-1]["train_accuracy"] > 0.9
     assert apart(encoded(trained, items)[90:], items.obs["label"][90:]) > 1.5 * apart(items.x[90:], items.obs["label"][90:])
-    with pytest.raises(DataError, match="the items have no labels, which encoder classifier learns from"):
+    with pytest.raises(DataError, match="the items have no labels, and encoder classifier learns from labels"):
         train("classifier", Items(items.x, items.ids, ""))
 
 
@@ -401,8 +401,8 @@ def test_too_few_labels(name: str, labelled: int, split: list[bytes] | None) -> 
     items = communities() if name == "gcn" else clouds(60)
     label = np.where((np.arange(60) < labelled) | (np.arange(60) >= 40), items.obs["label"], b"")
     obs = {"label": label} if split is None else {"label": label, "split": np.array(split)}
-    said = f"{labelled} of the 40 training rows have labels; encoder {name} needs at least 3. Give more labels."
-    with pytest.raises(DataError, match=said):
+    message = f"{labelled} of the 40 training rows have labels; encoder {name} needs at least 3. Give more labels."
+    with pytest.raises(DataError, match=message):
         train(name, of(items.x, obs=obs, edges=items.edges), np.arange(40), dim=4)
     obs["label"] = np.where(np.arange(60) < 3, items.obs["label"], label)
     assert train(name, of(items.x, obs=obs, edges=items.edges), np.arange(40), dim=4).log
@@ -412,8 +412,8 @@ def communities(n: int = 60, seed: int = 0) -> Items:
     """Two groups of nodes, joined within; a feature names its node, so that only the edges tell."""
     rng = np.random.default_rng(seed)
     code = np.arange(n) % 2
-    found = {tuple(sorted(pair)) for pair in rng.integers(0, n, (6 * n, 2)).tolist() if code[pair[0]] == code[pair[1]]}
-    edges = np.array(sorted(pair for pair in found if pair[0] != pair[1]))
+    actual = {tuple(sorted(pair)) for pair in rng.integers(0, n, (6 * n, 2)).tolist() if code[pair[0]] == code[pair[1]]}
+    edges = np.array(sorted(pair for pair in actual if pair[0] != pair[1]))
     return of(np.eye(n, dtype=np.float32), obs={"label": np.array([b"a", b"b"])[code]}, edges=edges)
 
 
@@ -434,11 +434,11 @@ def test_vectors_of_gcn_by_hand() -> None:
     task = supervised.gcn(Facts((3,), classes=2), dim=2, nodes=4)
     task.network.eval()
     with torch.inference_mode():
-        found = task.encode(torch.from_numpy(x), graph).numpy()
+        actual = task.encode(torch.from_numpy(x), graph).numpy()
         (w, c), (v, b) = ((layer.weight.numpy(), layer.bias.numpy()) for layer in task.network["encoder"])
     shares = np.array([[1 / 4, -1 / 4, 1 / 2], [1 / 2, 0, -1 / 2], [0, 0, 0], [-1 / 4, -1 / 2, -1 / 4]])
     a = graph.to_dense().numpy()
-    np.testing.assert_allclose(found, a @ (np.maximum(a @ (shares @ w.T + c), 0) @ v.T + b), atol=1e-5)
+    np.testing.assert_allclose(actual, a @ (np.maximum(a @ (shares @ w.T + c), 0) @ v.T + b), atol=1e-5)
 
 
 @pytest.mark.slow
@@ -501,7 +501,7 @@ def test_eigenmaps_of_parts_far_apart(caplog: pytest.LogCaptureFixture) -> None:
     x, order = islands(), np.random.default_rng(1).permutation(150)
     train_maps = ENCODERS["laplacian-eigenmaps"].function
     trained = train_maps(of(x), np.arange(150), dim=6, around=5)
-    assert "has 5 parts; the shortest lines between them join them" in caplog.text
+    assert "has 5 parts; the shortest edges between them now join them" in caplog.text
     slow = 1 - trained.weights["values"]
     assert (slow[:4] > 1e-5).all() and slow[3] < slow[4] / 5
     z = encoded(trained, of(x)).reshape(5, 30, 6)

@@ -99,8 +99,8 @@ def _free_ports(count: int) -> list[int]:
 
 def _wait_for_nodes(env: dict[str, str]) -> None:
     for _ in range(100):
-        found = subprocess.run(["sinfo", "-h", "-o", "%T %D"], capture_output=True, text=True, env=env, check=False).stdout
-        if f"idle {NODES}" in found:
+        actual = subprocess.run(["sinfo", "-h", "-o", "%T %D"], capture_output=True, text=True, env=env, check=False).stdout
+        if f"idle {NODES}" in actual:
             return
         time.sleep(0.2)
-    raise TimeoutError(found)
+    raise TimeoutError(actual)

@@ -63,11 +63,11 @@ def test_the_task_of_a_killed_process_is_done_again(scheduler: Any, tmp_path: Pa
 
 
 def test_errors_stand_in_the_place_of_their_tasks(scheduler: Any) -> None:
-    found = done(scheduler, "refuse_odd", 3)
-    assert [one.result for one in found] == [0, None, 2] and "odd" in str(found[1].error)
-    found = done(scheduler, "fall_always", 3)
-    assert [one.result for one in found] == [0, None, 2]
-    assert "ended 3 times, the last time by signal SIGKILL" in str(found[1].error)
+    actual = done(scheduler, "refuse_odd", 3)
+    assert [one.result for one in actual] == [0, None, 2] and "odd" in str(actual[1].error)
+    actual = done(scheduler, "fall_always", 3)
+    assert [one.result for one in actual] == [0, None, 2]
+    assert "ended 3 times, the last time by signal SIGKILL" in str(actual[1].error)
 
 
 def test_the_task_of_a_killed_dask_worker_is_done_again(scheduler: Any, tmp_path: Path) -> None:

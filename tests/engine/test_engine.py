@@ -32,8 +32,8 @@ def job(function: str, count: int, shared: Any = None) -> Job:
     return Job("counting", f"engine_tasks:{function}", "engine_tasks:start", shared, [Task((i,), f"{i}") for i in range(count)])
 
 
-def results(found: list[Outcome]) -> list[Any]:
-    return [str(one.error) if one.error else one.result for one in found]
+def results(actual: list[Outcome]) -> list[Any]:
+    return [str(one.error) if one.error else one.result for one in actual]
 
 
 def test_processes_give_the_outcomes_of_this_process_in_its_order() -> None:
@@ -60,9 +60,9 @@ def test_the_task_of_a_killed_process_is_done_again(tmp_path: Path) -> None:
 
 
 def test_a_task_that_always_kills_its_process_becomes_an_error() -> None:
-    found = results(list(outcomes(job("fall_always", 3), TWO)))
-    assert found[0] == 0 and found[2] == 2
-    assert "ended 3 times, the last time by signal SIGKILL" in found[1]
+    actual = results(list(outcomes(job("fall_always", 3), TWO)))
+    assert actual[0] == 0 and actual[2] == 2
+    assert "ended 3 times, the last time by signal SIGKILL" in actual[1]
 
 
 def test_a_bug_in_a_process_is_raised_with_its_traceback() -> None:
@@ -203,9 +203,9 @@ def test_a_signal_ends_a_run_and_its_processes(empty: Workdir, number: signal.Si
             break
         time.sleep(0.05)
     own = [path for path in os.listdir("/proc") if path.isdigit() and _parent(path) == process.pid and _is_worker(path)]
-    code, said, seconds = ended(process, number)
+    code, stderr, seconds = ended(process, number)
     assert code == (-9 if number == signal.SIGKILL else 128 + number) and seconds < 4 and len(own) == 2
-    assert "goes on from what is kept in .out.tsv.relrep-records" in said or number == signal.SIGKILL
+    assert "goes on from what is kept in .out.tsv.relrep-records" in stderr or number == signal.SIGKILL
     for _ in range(100):  # processes look for their parent twice a second
         if not any(map(_is_worker, own)):
             break

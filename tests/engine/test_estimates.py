@@ -15,7 +15,7 @@ from relrep_cli.comparison.pairs_of_files import View
 from relrep_cli.comparison.plans import Outputs, Plan, make_plan
 from relrep_cli.embedding import Embedding, row_numbers
 from relrep_cli.engine import estimates
-from relrep_cli.engine.estimates import REFERENCE, Cost, memory, seconds, speed_here, told, total
+from relrep_cli.engine.estimates import REFERENCE, Cost, estimate_phrase, memory, seconds, speed_here, total
 from relrep_cli.metrics import METRICS
 
 
@@ -51,13 +51,13 @@ def test_what_is_not_known_is_named() -> None:
 
 def test_too_little_memory_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimates, "memory_limit", lambda: 1_000_000_000)
-    assert told(Cost(memory=3e8), REFERENCE).endswith("0 MB to read")
-    assert told(Cost(memory=3e8), REFERENCE, processes=4).endswith("0 MB to read; there are 1000 MB of memory")
+    assert estimate_phrase(Cost(memory=3e8), REFERENCE).endswith("0 MB to read")
+    assert estimate_phrase(Cost(memory=3e8), REFERENCE, processes=4).endswith("0 MB to read; there are 1000 MB of memory")
 
 
 def test_the_speed_of_this_machine_is_some_speed() -> None:
-    found = speed_here()
-    assert 1e8 < found.double < 1e13 and 0.01 < found.reference < 100
+    actual = speed_here()
+    assert 1e8 < actual.double < 1e13 and 0.01 < actual.reference < 100
 
 
 @pytest.mark.slow
@@ -67,8 +67,8 @@ def test_an_estimate_of_memory(empty: Workdir, words: str) -> None:
     for name in "xy":
         np.save(empty / f"{name}.npy", rng.normal(size=(200_000, 64)).astype("f4"))
     (empty / "ids.txt").write_text("\n".join(map(str, range(50))))
-    said = empty.here(f"relrep {words} --dry-run").stderr
-    estimate = float(re.findall(r"(\d+) MB of memory a process", said)[0])
+    stderr = empty.here(f"relrep {words} --dry-run").stderr
+    estimate = float(re.findall(r"(\d+) MB of memory a process", stderr)[0])
     peak = "atexit.register(lambda: print(peak_memory(), file=sys.stderr))"
     imports = "import atexit, sys; from relrep_cli.engine.jobs import peak_memory; from relrep_cli.cli import main"
     program = f"{imports}; {peak}; sys.argv = {['relrep', *words.split()]!r}; main()"

@@ -28,10 +28,10 @@ def variables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, st
     """A running SLURM; where its daemons do not start, the tests are skipped with what they say."""
     with ExitStack() as stack:
         try:
-            found = stack.enter_context(slurm.cluster(tmp_path_factory.mktemp("slurm")))
+            actual = stack.enter_context(slurm.cluster(tmp_path_factory.mktemp("slurm")))
         except (subprocess.CalledProcessError, TimeoutError) as error:
             pytest.skip(f"SLURM does not start here: {getattr(error, 'stderr', None) or error}")
-        yield found
+        yield actual
 
 
 @pytest.fixture
@@ -70,12 +70,12 @@ def finished(work: Workdir, *jobs: str) -> None:
         if "PENDING" in states:  # SLURM starts a requeued job after two minutes
             now = "; ".join(f"scontrol update JobId={job} StartTime=now" for job in jobs)
             work.run(f"({now}) 2>/dev/null || true")
-        assert not {"FAILED", "CANCELLED", "NODE_FAIL", "TIMEOUT"} & set(states), said(work)
+        assert not {"FAILED", "CANCELLED", "NODE_FAIL", "TIMEOUT"} & set(states), job_outputs(work)
         time.sleep(0.2)
-    raise AssertionError(f"{states}\n{said(work)}")
+    raise AssertionError(f"{states}\n{job_outputs(work)}")
 
 
-def said(work: Workdir) -> str:
+def job_outputs(work: Workdir) -> str:
     return "\n".join(path.read_text() for path in work.path.glob("slurm-*.out"))
 
 
@@ -105,7 +105,7 @@ def test_a_requeued_job_goes_on(batch: Workdir) -> None:
             break
         time.sleep(0.05)
     before = {path.name for path in records.glob("*.null")}
-    assert before and not (batch / "results.tsv").exists(), said(batch)
+    assert before and not (batch / "results.tsv").exists(), job_outputs(batch)
     batch.run(f"scontrol requeue {job}")
     time.sleep(2)  # a node refuses a job that starts again within the second in which it was stopped
     finished(batch, job)

@@ -31,7 +31,7 @@ def recall(x: np.ndarray, y: np.ndarray, k: int, cosine: bool = True) -> float:
     return float(np.mean([len(set(a) & set(b)) / k for a, b in pairs]))
 
 
-def found(x: np.ndarray, **options: object) -> dict[str, float]:
+def scores(x: np.ndarray, **options: object) -> dict[str, float]:
     e = Embedding(x, row_numbers(len(x)), uri="x")
     space = Space(e, np.arange(e.n), np.arange(e.n))
     return {f.name: f.value for f in compression.compression(space, **options)}  # type: ignore[arg-type]
@@ -39,7 +39,7 @@ def found(x: np.ndarray, **options: object) -> dict[str, float]:
 
 def test_recall_is_that_of_a_plain_search() -> None:
     x = nested()
-    values = found(x, dims=8, dtype=("float16", "bits"), k=5)
+    values = scores(x, dims=8, dtype=("float16", "bits"), k=5)
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
     assert values["recall@5 8 float32"] == pytest.approx(recall(x, x[:, :8], 5))
     assert values["recall@5 32 float16"] == pytest.approx(recall(x, unit.astype(np.float16), 5), abs=0.005)
@@ -66,30 +66,30 @@ def test_equally_near_signs_count_by_their_share() -> None:
 
 def test_euclidean_distances_keep_lengths() -> None:
     x = nested() * np.random.default_rng(1).uniform(0.5, 3, (300, 1)).astype(np.float32)
-    values = found(x, dims=8, k=5, neighbours="euclidean")
+    values = scores(x, dims=8, k=5, neighbours="euclidean")
     assert values["recall@5 8 float32"] == pytest.approx(recall(x, x[:, :8], 5, cosine=False))
-    assert values["recall@5 8 float32"] != pytest.approx(found(x, dims=8, k=5)["recall@5 8 float32"])
+    assert values["recall@5 8 float32"] != pytest.approx(scores(x, dims=8, k=5)["recall@5 8 float32"])
 
 
 def test_columns_of_zeros_cost_nothing() -> None:
     x = np.pad(nested(d=8), ((0, 0), (0, 24)))
-    values = found(x, dims=8, k=5)
+    values = scores(x, dims=8, k=5)
     assert values["recall@5 8 float32"] == 1 and values["smallest"] == 32
 
 
 def test_integers_survive_eight_bits() -> None:
     x = np.random.default_rng(0).integers(-127, 128, (200, 6)).astype(np.float32)
     x[0], x[1] = 127, -127
-    assert found(x, dtype="int8", k=3, neighbours="euclidean")["recall@3 6 int8"] == 1
+    assert scores(x, dtype="int8", k=3, neighbours="euclidean")["recall@3 6 int8"] == 1
 
 
 def test_the_smallest_form_keeps_its_share() -> None:
     x = nested(600)
-    values = found(x, dims=(4, 8, 16), dtype=("float16", "int8"), k=10, keep=0.9)
+    values = scores(x, dims=(4, 8, 16), dtype=("float16", "int8"), k=10, keep=0.9)
     sizes = {f"recall@10 {d} {t}": d * b for d in (4, 8, 16, 32) for t, b in (("float32", 4), ("float16", 2), ("int8", 1))}
     good = [sizes[name] for name, value in values.items() if name in sizes and value > 0.92]
     assert values["smallest"] <= min(good)
-    assert found(np.random.default_rng(0).normal(size=(200, 16)), dims=2, dtype="bits", k=5)["smallest"] == 16 * 8
+    assert scores(np.random.default_rng(0).normal(size=(200, 16)), dims=2, dtype="bits", k=5)["smallest"] == 16 * 8
 
 
 @pytest.mark.parametrize(

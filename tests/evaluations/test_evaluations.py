@@ -52,7 +52,7 @@ def column(name: str) -> str:
     return "size" if "numbers" in EVALUATIONS[name].needs else "label"
 
 
-def found(s: Space, name: str, **params: Any) -> dict[str, Finding]:
+def findings(s: Space, name: str, **params: Any) -> dict[str, Finding]:
     return {f.name: f for f in evaluate(s, name, params, 0)}
 
 
@@ -66,16 +66,16 @@ def interval(f: Finding) -> tuple[float, float]:
 
 @pytest.mark.parametrize("name", ["linear-probe", "knn"])
 def test_classes_that_lie_apart_are_told_and_shuffled_labels_are_not(name: str) -> None:
-    told, untold = found(space(clouds()), name), found(space(shuffled(clouds(900))), name)
-    assert told["accuracy"].value > 0.99 and told["f1"].value > 0.99
-    low, high = interval(untold["accuracy"])
-    assert low - 0.03 < untold["accuracy"].chance < high + 0.03 and untold["accuracy"].value < 0.45
-    assert told["accuracy"].n == 100 and told["accuracy"].chance < 0.5
+    apart, shuffled_labels = findings(space(clouds()), name), findings(space(shuffled(clouds(900))), name)
+    assert apart["accuracy"].value > 0.99 and apart["f1"].value > 0.99
+    low, high = interval(shuffled_labels["accuracy"])
+    assert low - 0.03 < shuffled_labels["accuracy"].chance < high + 0.03 and shuffled_labels["accuracy"].value < 0.45
+    assert apart["accuracy"].n == 100 and apart["accuracy"].chance < 0.5
 
 
 @pytest.mark.parametrize("probe", ["logistic", "linear", "svm"])
 def test_each_probe_learns(probe: str) -> None:
-    assert found(space(clouds()), "linear-probe", probe=probe)["accuracy"].value > 0.98
+    assert findings(space(clouds()), "linear-probe", probe=probe)["accuracy"].value > 0.98
 
 
 @pytest.mark.parametrize("by", ["cosine", "euclidean"])
@@ -83,7 +83,7 @@ def test_votes_are_those_of_scikit_learn_where_no_vote_is_a_tie(by: str) -> None
     s = space(clouds(apart=1.5, classes=2))
     model = KNeighborsClassifier(7, metric=by, algorithm="brute").fit(s.e.x[s.train], s.codes[s.train])
     wanted = model.score(s.e.x[s.test], s.codes[s.test])
-    ours = found(s, "knn", k=7, neighbours=by)
+    ours = findings(s, "knn", k=7, neighbours=by)
     assert ours["accuracy"].value == wanted and 0.6 < wanted < 1
     assert ours["f1"].value == pytest.approx(
         sk.f1_score(s.codes[s.test], model.predict(s.e.x[s.test]), average="weighted"), abs=1e-12
@@ -107,13 +107,13 @@ def test_a_number_is_explained_as_far_as_the_space_holds_it() -> None:
     """All of a coordinate, about half of one under as much noise, nothing of noise alone; unknown numbers take no part."""
     e, rng = clouds(900), np.random.default_rng(5)
     first, noise = np.asarray(e.x[:, 0], np.float64), rng.normal(size=900)
-    whole = found(numbered(e, first), "regression")
+    whole = findings(numbered(e, first), "regression")
     assert whole["r2"].value > 0.999 and whole["r2_knn"].value > 0.8
-    assert 0.4 < found(numbered(e, first / first.std() + noise), "regression")["r2"].value < 0.6
-    none = found(numbered(e, noise), "regression")
+    assert 0.4 < findings(numbered(e, first / first.std() + noise), "regression")["r2"].value < 0.6
+    none = findings(numbered(e, noise), "regression")
     assert abs(none["r2"].value) < 0.05 and none["r2"].chance == pytest.approx(0, abs=0.01)
     gaps = np.where(np.arange(900) % 6 == 0, np.nan, first)
-    assert found(numbered(e, gaps), "regression")["r2"].n == 150 < whole["r2"].n
+    assert findings(numbered(e, gaps), "regression")["r2"].n == 150 < whole["r2"].n
     with pytest.raises(NotApplicable, match="holds numbers, not classes; --task regression"):
         evaluate(numbered(e, first), "knn", {}, 0)
     with pytest.raises(NotApplicable, match="one number only"):
@@ -126,8 +126,8 @@ def test_rows_without_a_class_neither_teach_nor_judge() -> None:
     labels[::2] = b""
     s = space(replace(e, obs={**e.obs, "label": labels}))
     assert s.classes.tolist() == [b"c0", b"c1", b"c2"]
-    assert found(s, "knn")["accuracy"].n == 50
-    assert "100 training rows" in found(s, "linear-probe")["accuracy"].convention
+    assert findings(s, "knn")["accuracy"].n == 50
+    assert "100 training rows" in findings(s, "linear-probe")["accuracy"].convention
 
 
 # --- anomalies ---
@@ -141,13 +141,13 @@ def odd_ones(e: Embedding, n: int, shift: float) -> Embedding:
 
 def test_anomalies_are_told_and_items_of_the_same_kind_are_not() -> None:
     e = clouds(600, seed=3)
-    far = found(space(e, anomalies=odd_ones(e, 80, 30.0)), "anomaly")
+    far = findings(space(e, anomalies=odd_ones(e, 80, 30.0)), "anomaly")
     assert far["auc"].value == 1 and far["fpr95"].value == 0
     rng = np.random.default_rng(0)
     rows = rng.permutation(600)
     same = Embedding(e.x[rows[:200]], e.ids[rows[:200]], uri="same")
     rest = replace(e, x=e.x[rows[200:]], ids=e.ids[rows[200:]], obs={k: v[rows[200:]] for k, v in e.obs.items()})
-    near = found(space(rest, anomalies=same), "anomaly")["auc"]
+    near = findings(space(rest, anomalies=same), "anomaly")["auc"]
     low, high = near.interval
     assert low < 0.5 < high and 0.4 < near.value < 0.6
 
@@ -159,7 +159,7 @@ def test_scores_are_mean_distances_to_the_nearest_training_rows() -> None:
     normal, strange = anomalies._by_distance(s, s.anomalies.x, 2, "euclidean")
     assert normal.tolist() == [8.0, 1.0]  # (7 + 9) / 2 and (1 + 1) / 2
     assert strange.tolist() == [2.0]  # (1 + 3) / 2
-    assert found(s, "anomaly")["auc"].value == 0.5
+    assert findings(s, "anomaly")["auc"].value == 0.5
 
 
 def test_auc_and_curve_are_those_of_scikit_learn_with_ties_too() -> None:
@@ -190,11 +190,11 @@ def test_a_column_can_say_how_odd_an_item_is() -> None:
     e = clouds()
     e = replace(e, obs={**e.obs, "error": np.arange(300.0)})
     odd = Embedding(np.zeros((2, 1)), text("xy"), obs={"error": np.array([1e6, -1.0])}, uri="odd")
-    assert found(space(e, anomalies=odd, score="error"), "anomaly")["auc"].value == 0.5
-    with pytest.raises(DataError, match="a: column label: holds text, and a score is a number"):
-        found(space(e, anomalies=odd, score="label"), "anomaly")
+    assert findings(space(e, anomalies=odd, score="error"), "anomaly")["auc"].value == 0.5
+    with pytest.raises(DataError, match="a: column label: holds text; a score must be a number"):
+        findings(space(e, anomalies=odd, score="label"), "anomaly")
     with pytest.raises(DataError, match="a: has 5 dims, its anomalies 1"):
-        found(space(e, anomalies=odd), "anomaly")
+        findings(space(e, anomalies=odd), "anomaly")
 
 
 # --- clusters ---
@@ -202,11 +202,11 @@ def test_a_column_can_say_how_odd_an_item_is() -> None:
 
 def test_clusters_are_the_classes_where_they_lie_apart() -> None:
     s = space(clouds(apart=20))
-    far = found(s, "cluster")
+    far = findings(s, "cluster")
     assert far["nmi"].value == pytest.approx(1) and far["ari"].value == pytest.approx(1)
     assert far["silhouette"].value == pytest.approx(sk.silhouette_score(s.e.x[s.test].astype(float), s.codes[s.test]), abs=1e-9)
     assert far["label silhouette"].value == pytest.approx(far["silhouette"].value, abs=1e-9)
-    near = found(space(shuffled(clouds(900, apart=20))), "cluster")
+    near = findings(space(shuffled(clouds(900, apart=20))), "cluster")
     assert abs(near["ari"].value) < 0.02 and near["nmi"].value < 0.05
     assert near["silhouette"].value > 0.5 > 0.1 > near["label silhouette"].value
 
@@ -214,11 +214,11 @@ def test_clusters_are_the_classes_where_they_lie_apart() -> None:
 def test_clusters_need_no_labels_but_a_number() -> None:
     e = clouds()
     bare = space(replace(e, obs={"split": e.obs["split"]}))
-    assert list(found(bare, "cluster", clusters=3)) == ["silhouette"]
+    assert list(findings(bare, "cluster", clusters=3)) == ["silhouette"]
     with pytest.raises(NotApplicable, match="write --clusters K"):
-        found(bare, "cluster")
+        findings(bare, "cluster")
     alike = space(replace(e, x=np.ones_like(e.x)))
-    assert "silhouette" not in found(alike, "cluster"), "one cluster has none"
+    assert "silhouette" not in findings(alike, "cluster"), "one cluster has none"
 
 
 # --- retrieval ---
@@ -237,7 +237,7 @@ def test_average_precision_is_that_of_scikit_learn() -> None:
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
     others = [np.delete(np.arange(100), i) for i in range(100)]
     wanted = [sk.average_precision_score(codes[o] == codes[i], (unit @ unit[i])[o]) for i, o in enumerate(others)]
-    ours = found(s, "retrieval")["map"]
+    ours = findings(s, "retrieval")["map"]
     assert np.allclose(ours.rows, wanted) and ours.value == pytest.approx(np.mean(wanted))
 
 
@@ -257,7 +257,7 @@ def test_copies_are_equally_near() -> None:
 
 
 def test_recall_and_its_chance() -> None:
-    apart, mixed = found(space(clouds()), "retrieval"), found(space(shuffled(clouds(900))), "retrieval")
+    apart, mixed = findings(space(clouds()), "retrieval"), findings(space(shuffled(clouds(900))), "retrieval")
     assert apart["recall@1"].value == 1 and apart["map"].value > 0.95
     for name in ("recall@1", "recall@10", "map"):
         f = mixed[name]
@@ -267,7 +267,7 @@ def test_recall_and_its_chance() -> None:
 
 def test_chance_of_retrieval_by_hand() -> None:
     """Two of a class and one other: each of the two finds the other among two, at the first place or the second."""
-    f = found(
+    f = findings(
         space(Embedding(np.array([[1.0, 0], [1, 1], [0, 1]]), text("abc"), obs={"label": text("xxy")}, uri="e")), "retrieval"
     )
     assert f["recall@1"].chance == pytest.approx(1 / 2) and f["map"].chance == pytest.approx((1 + 1 / 2) / 2)
@@ -277,10 +277,10 @@ def test_an_item_alone_in_its_class_does_not_ask() -> None:
     e = clouds(30)
     labels = text([f"own{i}" if i else "c0" for i in range(30)])
     with pytest.raises(NotApplicable, match="alone in its class"):
-        found(space(replace(e, obs={**e.obs, "label": labels})), "retrieval")
+        findings(space(replace(e, obs={**e.obs, "label": labels})), "retrieval")
     labels[[3, 6]] = b"pair"
-    f = found(space(replace(e, obs={**e.obs, "label": labels})), "retrieval")["recall@1"]
-    assert f.n == 2 and "8 alone in their class do not ask" in f.convention
+    f = findings(space(replace(e, obs={**e.obs, "label": labels})), "retrieval")["recall@1"]
+    assert f.n == 2 and "8 alone in their class are left out as queries" in f.convention
 
 
 # --- separation ---
@@ -293,7 +293,7 @@ def square() -> Embedding:
 
 
 def test_diameter_and_margin_by_hand() -> None:
-    f = found(space(square()), "separation")
+    f = findings(space(square()), "separation")
     unit = math.sqrt((4 + 4 + 16 + 16 + 20 + 20) / 6)
     assert f["diameter"].value == pytest.approx(2 / unit)
     assert f["margin"].value == pytest.approx((4 - 2) / 2 / unit)
@@ -301,7 +301,7 @@ def test_diameter_and_margin_by_hand() -> None:
 
 def test_alignment_and_uniformity_by_hand() -> None:
     x = np.array([[1.0, 0], [0, 3], [-2, 0]])
-    f = found(space(Embedding(x, text("abc"), obs={"label": text("xxy")}, uri="e")), "separation")
+    f = findings(space(Embedding(x, text("abc"), obs={"label": text("xxy")}, uri="e")), "separation")
     assert f["alignment"].value == pytest.approx(2)
     assert f["uniformity"].value == pytest.approx(math.log((2 * math.exp(-4) + math.exp(-8)) / 3))
 
@@ -311,7 +311,7 @@ def test_numbers_of_each_space_differ_by_what_compare_prints(name: str) -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(60, 3)) + 0.5, rng.normal(size=(60, 5)) + 0.2
     ids = text(map(str, range(60)))
-    a, b = (found(space(Embedding(side, ids, uri="e")), "separation")[name] for side in (x, y))
+    a, b = (findings(space(Embedding(side, ids, uri="e")), "separation")[name] for side in (x, y))
     assert abs(a.value - b.value) == pytest.approx(METRICS[f"{name}-difference"].compute(x, y).value)
     if name == "magnitude":
         low, high = jackknife(a.value, a.without)
@@ -333,7 +333,7 @@ def pair_mean(e: Embedding, kept: np.ndarray | bool = True) -> float:
 
 def test_alignment_is_the_mean_over_pairs_whatever_the_sizes_of_classes() -> None:
     e = uneven(np.random.default_rng(0))
-    f = found(space(e), "separation")["alignment"]
+    f = findings(space(e), "separation")["alignment"]
     assert f.value == pytest.approx(pair_mean(e), rel=1e-12)
     assert abs(f.value - f.rows.mean()) > 0.01
     (whole, *classes) = records("e", "separation", [f], np.unique(e.obs["label"]), 0, True)
@@ -348,7 +348,7 @@ def test_alignment_is_the_mean_over_pairs_whatever_the_sizes_of_classes() -> Non
 
 def test_the_interval_of_alignment_is_that_of_items_left_out_and_covers() -> None:
     e = uneven(np.random.default_rng(1))
-    f = found(space(e), "separation")["alignment"]
+    f = findings(space(e), "separation")["alignment"]
     without = np.array([pair_mean(e, np.arange(94) != i) for i in range(94)])
     assert interval_of_pairs(f.rows, f.pairs) == pytest.approx(jackknife(f.value, without), rel=1e-9)
     two = np.array([1.0, 1.0])
@@ -364,7 +364,7 @@ def test_the_interval_of_alignment_is_that_of_items_left_out_and_covers() -> Non
 def test_the_dimension_is_that_of_what_the_items_fill() -> None:
     rng = np.random.default_rng(0)
     flat = rng.uniform(size=(2000, 3)) @ rng.normal(size=(3, 20))
-    f = found(space(Embedding(flat, text(map(str, range(2000))), uri="flat")), "separation")
+    f = findings(space(Embedding(flat, text(map(str, range(2000))), uri="flat")), "separation")
     assert list(f) == ["uniformity", "dimension", "magnitude", "concentricity"]
     low, high = f["dimension"].interval
     assert low < f["dimension"].value < high and 2.6 < f["dimension"].value < 3.3
@@ -375,7 +375,7 @@ def test_separation_does_not_feel_scale_or_rotation_and_feels_labels() -> None:
     e = clouds()
     turn = np.linalg.qr(np.random.default_rng(9).normal(size=(5, 5)))[0]
     moved = replace(e, x=(e.x.astype(np.float64) @ turn) * 100)
-    before, after, mixed = (found(space(s), "separation") for s in (e, moved, shuffled(e)))
+    before, after, mixed = (findings(space(s), "separation") for s in (e, moved, shuffled(e)))
     assert after["magnitude"].value == pytest.approx(100 * before["magnitude"].value, rel=1e-5)
     for name in before.keys() - {"magnitude"}:
         assert after[name].value == pytest.approx(before[name].value, rel=1e-5), name
@@ -386,7 +386,7 @@ def test_separation_does_not_feel_scale_or_rotation_and_feels_labels() -> None:
 
 def test_degenerate_spaces_have_no_separation() -> None:
     e = clouds()
-    f = found(space(replace(e, x=np.ones_like(e.x))), "separation")
+    f = findings(space(replace(e, x=np.ones_like(e.x))), "separation")
     assert list(f) == ["uniformity", "magnitude", "concentricity"]
     assert f["magnitude"].value == pytest.approx(5**0.5) and f["concentricity"].value == pytest.approx(1)
     assert f["uniformity"].value == pytest.approx(0, abs=1e-9)
@@ -432,7 +432,7 @@ def test_the_same_in_any_order_of_rows_and_again(name: str) -> None:
     order = np.random.default_rng(4).permutation(300)
     turned = replace(e, x=e.x[order], ids=e.ids[order], obs={k: v[order] for k, v in e.obs.items()})
     odd = odd_ones(e, 50, 1.0)
-    here, again, there = (found(judged(s, name, odd), name) for s in (e, e, turned))
+    here, again, there = (findings(judged(s, name, odd), name) for s in (e, e, turned))
     for key, f in here.items():
         assert again[key].value == f.value
         if name != "cluster":  # k-means starts at random rows
@@ -457,8 +457,8 @@ def test_held_out_items_are_the_same_in_files_of_the_same_items() -> None:
 
 
 def test_large_parts_are_sampled_and_said() -> None:
-    rows, said = some(np.arange(100), 10, 3)
-    assert len(rows) == 10 and said == "10 of 100" and (np.diff(rows) > 0).all()
+    rows, sample = some(np.arange(100), 10, 3)
+    assert len(rows) == 10 and sample == "10 of 100" and (np.diff(rows) > 0).all()
     assert some(np.arange(10), 10, 3)[1] == "10"
 
 

@@ -35,12 +35,12 @@ def test_values_of_items_are_paired_by_id() -> None:
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=80), rng.normal(size=80)
     order, some = rng.permutation(80), np.arange(5, 80)
-    found = estimates(
+    actual = estimates(
         {"a": mean_of("m", a[order], "", ids=IDS[order], chance=0.1), "b": mean_of("m", b[some], "", ids=IDS[some], chance=0.1)}
     )
-    one, other = found["a"].estimate, found["b"].estimate
+    one, other = actual["a"].estimate, actual["b"].estimate
     assert (one.n, one.value, other.value) == (75, pytest.approx(a[some].mean()), pytest.approx(b[some].mean()))
-    assert np.isnan(found["a"].chance) and found["b"].chance == 0.1  # the chance of other items is another one
+    assert np.isnan(actual["a"].chance) and actual["b"].chance == 0.1  # the chance of other items is another one
     wanted = stats.ttest_rel(b[some], a[some])
     assert paired_difference(one, other).p == pytest.approx(wanted.pvalue, rel=0.3)
 
@@ -61,8 +61,8 @@ def test_means_over_pairs_are_left_out_item_by_item() -> None:
     rows, pairs = rng.random(80), np.repeat([4, 9], 40)
     a = mean_of_pairs("alignment", rows, pairs, "", pairs, (0, 4), IDS)
     zero = mean_of_pairs("alignment", np.zeros(80), pairs, "", pairs, (0, 4), IDS)
-    found = paired_difference(*(v.estimate for v in estimates({"a": zero, "b": a}).values()))
-    assert (found.low, found.high) == pytest.approx(interval_of_pairs(rows, pairs), rel=1e-9)
+    difference = paired_difference(*(v.estimate for v in estimates({"a": zero, "b": a}).values()))
+    assert (difference.low, difference.high) == pytest.approx(interval_of_pairs(rows, pairs), rel=1e-9)
 
 
 def test_the_jackknife_of_an_auc_is_delongs() -> None:
@@ -81,7 +81,7 @@ def judged_space(n: int, seed: int = 0) -> Space:
     return prepare(Embedding(x, row_numbers(n), {"label": labels.astype("S")}), "label", "", 0, 0)
 
 
-def found_by(task: str, space: Space) -> dict[str, Finding]:
+def findings_of(task: str, space: Space) -> dict[str, Finding]:
     return {f.name: f for f in evaluate(space, task, EVALUATIONS[task].resolve({}), 0)}
 
 
@@ -91,13 +91,13 @@ DEPENDENT = {"retrieval": ["recall@1", "recall@10", "map"], "separation": ["marg
 @pytest.mark.parametrize("task", DEPENDENT)
 def test_a_subset_of_all_items_has_their_row_values(task: str) -> None:
     space = judged_space(90)
-    found = found_by(task, space)
+    actual = findings_of(task, space)
     for name in DEPENDENT[task]:
-        f = found[name]
+        f = actual[name]
         assert f.subset is not None and f.rows is not None and f.ids is not None
         assert f.subset(np.arange(90)) == pytest.approx(f.rows, abs=1e-9)
         assert np.isfinite(f.subset(np.arange(0, 90, 2))).all() and len(f.ids) == 90
-    assert all(f.subset is None for name, f in found.items() if name in ("alignment", "uniformity", "nmi", "ari"))
+    assert all(f.subset is None for name, f in actual.items() if name in ("alignment", "uniformity", "nmi", "ari"))
 
 
 def test_an_item_alone_in_its_class_has_no_value_beside_some_others() -> None:
@@ -106,19 +106,19 @@ def test_an_item_alone_in_its_class_has_no_value_beside_some_others() -> None:
     some = np.concatenate([np.flatnonzero(codes == 0)[:1], np.flatnonzero(codes > 0)])
     some.sort()
     for task in ("retrieval", "separation"):
-        f = found_by(task, space)[DEPENDENT[task][0]]
+        f = findings_of(task, space)[DEPENDENT[task][0]]
         places = np.flatnonzero(np.isin(f.ids, space.e.ids[some]))
         values = f.subset(places)
         assert np.isnan(values).sum() == 1 and np.isnan(values[f.codes[places] == 0]).all()
     with pytest.raises(NotApplicable):
-        found_by("retrieval", space)["recall@10"].subset(np.arange(8))
+        findings_of("retrieval", space)["recall@10"].subset(np.arange(8))
 
 
 def test_intervals_of_items_that_depend_on_each_other_are_stretched() -> None:
     """Over 300 draws, the bootstrap of the mean average precision is 0.63 as wide as its spread: task_coverage.py."""
     ratios = []
     for seed in range(5):
-        f = found_by("retrieval", judged_space(60, seed))["map"]
+        f = findings_of("retrieval", judged_space(60, seed))["map"]
         (record,) = records("f", "retrieval", [f], np.empty(0), 0, False)
         low, high = bootstrap(f.rows, np.random.default_rng(0))
         ratios.append((record["high"] - record["low"]) / (high - low))
@@ -126,7 +126,7 @@ def test_intervals_of_items_that_depend_on_each_other_are_stretched() -> None:
 
 
 def test_files_that_judge_other_items_take_the_larger_factor() -> None:
-    a, b, c = (judged({}, name, found_by("retrieval", judged_space(n, seed))["map"], 0) for name, n, seed in JUDGED)
+    a, b, c = (judged({}, name, findings_of("retrieval", judged_space(n, seed))["map"], 0) for name, n, seed in JUDGED)
     assert difference_factor(a, c) == max(factor_of(a.halves), factor_of(c.halves)) > 1
     assert difference_factor(a, b) == factor_of([(v[0] - u[0], v[1] - u[1]) for u, v in zip(a.halves, b.halves, strict=True)])
     assert a.finding.subset is None  # nothing keeps the vectors of a file
@@ -142,20 +142,20 @@ def test_files_are_compared_on_the_items_that_all_judge(empty: Workdir) -> None:
     save(empty, "b", 0.8, np.arange(150))
     save(empty, "c", 4.0, np.arange(160))
     done = empty.here("relrep evaluate a.npz b.npz c.npz --task knn,retrieval --against a.npz --json -q")
-    found = {(r["b"], r["name"]): r for r in json.loads(done.stdout)}
-    near, far = found["b.npz", "accuracy"], found["c.npz", "accuracy"]
+    cells = {(r["b"], r["name"]): r for r in json.loads(done.stdout)}
+    near, far = cells["b.npz", "accuracy"], cells["c.npz", "accuracy"]
     assert near["n"] == far["n"] == 75 and near["a"] == "a.npz" and near["task"] == "knn"
     assert far["difference"] == pytest.approx(far["value_b"] - far["value_a"]) and far["high"] < 0 and far["q"] < 0.01
     assert near["q"] > 0.05 and near["groups"] == "A, A" and far["groups"] == "A, B"
-    assert "paired proportions" in near["convention"] and "different items" in found["b.npz", "f1"]["convention"]
-    assert found["c.npz", "map"]["p"] < 0.01 and found["c.npz", "f1"]["p"] is not None
+    assert "paired proportions" in near["convention"] and "different items" in cells["b.npz", "f1"]["convention"]
+    assert cells["c.npz", "map"]["p"] < 0.01 and cells["c.npz", "f1"]["p"] is not None
 
 
 def test_a_file_that_cannot_be_used_leaves_the_others(empty: Workdir) -> None:
     for name in "ab":
         save(empty, name, 1.0, np.arange(160))
-    found = json.loads(empty.here("relrep evaluate a.npz no.npz b.npz --task knn --against all --json -q", 3).stdout)
-    assert [r["b"] for r in found] == ["b.npz", "b.npz", "no.npz"] and "no such file" in found[2]["error"]
+    cells = json.loads(empty.here("relrep evaluate a.npz no.npz b.npz --task knn --against all --json -q", 3).stdout)
+    assert [r["b"] for r in cells] == ["b.npz", "b.npz", "no.npz"] and "no such file" in cells[2]["error"]
     empty.error("relrep evaluate a.npz no.npz --task knn --against a.npz -q", 3, "no.npz: no such file")
 
 

@@ -59,8 +59,8 @@ def test_an_item_alone_has_no_neighbours() -> None:
 def test_a_strip_is_as_large_as_what_it_holds(queries: int, k: int) -> None:
     """At most twelve neighbours in a line, and little white at any edge."""
     black = np.zeros((8, 8), np.uint8)
-    found = [Strip([black] * (k + 1), ["name"] * (k + 1), [0.01234] * k)] * queries
-    drawn = np.asarray(Image.open(io.BytesIO(strips(found, "title", "a.png"))).convert("L"))
+    actual = [Strip([black] * (k + 1), ["name"] * (k + 1), [0.01234] * k)] * queries
+    drawn = np.asarray(Image.open(io.BytesIO(strips(actual, "title", "a.png"))).convert("L"))
     inked = np.argwhere(drawn < 200)
     assert (inked.min(0) < 40).all() and (np.array(drawn.shape) - inked.max(0) < 50).all()
     assert drawn.shape[1] <= 13 * 180

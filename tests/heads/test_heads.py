@@ -67,10 +67,10 @@ def test_labels_that_say_nothing_are_not_learned(name: str) -> None:
 def test_the_same_seed_predicts_the_same(name: str) -> None:
     (x, target), (q, _) = clouds(400, d=3), clouds(3000, seed=1, d=3)
     state = torch.random.get_rng_state()
-    found = [train(name, x, target, seed=seed)(q) for seed in (3, 3, 4)]
+    predicted = [train(name, x, target, seed=seed)(q) for seed in (3, 3, 4)]
     assert torch.equal(torch.random.get_rng_state(), state), "the caller's random state is left alone"
-    assert np.array_equal(found[0], found[1])
-    assert np.array_equal(found[0], found[2]) == HEADS[name].deterministic
+    assert np.array_equal(predicted[0], predicted[1])
+    assert np.array_equal(predicted[0], predicted[2]) == HEADS[name].deterministic
 
 
 @every_head
@@ -108,9 +108,9 @@ def test_a_class_without_training_rows_is_not_expected(name: str) -> None:
     (x, target), (q, truth) = clouds(), clouds(seed=1)
     for absent in (0, CLASSES - 1):
         kept = target != absent
-        found = train(name, x[kept], target[kept])(q)
-        assert (found == absent).mean() < 0.01
-        assert (found == truth)[truth != absent].mean() > 0.95
+        predicted = train(name, x[kept], target[kept])(q)
+        assert (predicted == absent).mean() < 0.01
+        assert (predicted == truth)[truth != absent].mean() > 0.95
 
 
 @pytest.mark.parametrize("scale", [1e-9, 1e9])
@@ -157,13 +157,13 @@ def test_a_device_that_is_not_there_is_refused(device: str) -> None:
 @every_head
 def test_the_same_predictions_for_any_number_of_threads(name: str) -> None:
     """Labels are noise here, so that the least difference between two heads would show."""
-    rng, found = np.random.default_rng(0), []
+    rng, actual = np.random.default_rng(0), []
     x, q, target = rng.normal(size=(600, 200)), rng.normal(size=(1500, 200)), rng.integers(0, 5, 600)
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        found.append(train(name, x, target, classes=5)(q))
+        actual.append(train(name, x, target, classes=5)(q))
         assert torch.get_num_threads() == threads, "the caller's threads are given back"
-    assert np.array_equal(*found)
+    assert np.array_equal(*actual)
 
 
 @pytest.mark.parametrize(
@@ -202,8 +202,8 @@ def test_knn_is_that_of_scikit_learn() -> None:
     (x, target), (q, _) = clouds(300, d=5), clouds(2000, seed=1, d=5)
     wanted = KNeighborsClassifier(3).fit(x, target).predict_proba(q)
     sure = np.sort(wanted, 1)[:, -1] > 0.5  # no tie of votes
-    found = train("knn", x, target, neighbours=3)(q)
-    assert sure.mean() > 0.9 and np.array_equal(found[sure], wanted.argmax(1)[sure])
+    predicted = train("knn", x, target, neighbours=3)(q)
+    assert sure.mean() > 0.9 and np.array_equal(predicted[sure], wanted.argmax(1)[sure])
     numbers = KNeighborsRegressor(3).fit(x, x[:, 0]).predict(q)
     assert np.allclose(train("knn", x, x[:, 0], classes=0, neighbours=3)(q), numbers)
 
@@ -242,8 +242,8 @@ def test_numbers_are_predicted_in_their_own_unit(name: str, level: float, spread
     rng = np.random.default_rng(0)
     x, q, weights = rng.normal(size=(1500, 6)), rng.normal(size=(500, 6)), rng.normal(size=6)
     y, truth = (level + spread * (rows @ weights) for rows in (x, q))
-    found = train(name, x, y, classes=0, **({"head_epochs": 30} if name == "mlp" else {}))(q)
-    assert 1 - np.square(found - truth).mean() / truth.var() > (0.5 if name == "mlp" else 0.8)  # it sees directions only
+    predicted = train(name, x, y, classes=0, **({"head_epochs": 30} if name == "mlp" else {}))(q)
+    assert 1 - np.square(predicted - truth).mean() / truth.var() > (0.5 if name == "mlp" else 0.8)  # it sees directions only
     shuffled = train(name, x, rng.permutation(y), classes=0)(q)
     assert 1 - np.square(shuffled - truth).mean() / truth.var() < 0.2
 

@@ -42,10 +42,10 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, str]]:
     command = [sys.executable, "-c", RUN_ALL, str(FOLDER), *NAMES]
     done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
     assert not done.returncode, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    records: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     left = [path.name for path in Path(env["TMPDIR"]).iterdir() if not path.name.startswith("torchinductor")]
     assert not left, "a benchmark left files behind"
-    return found
+    return records
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -85,5 +85,5 @@ def test_every_benchmark_is_known() -> None:
         "task_coverage",
     } <= set(NAMES)
     for name in NAMES:
-        said = (FOLDER / f"{name}.py").read_text("utf-8")
-        assert f"python benchmarks/{name}.py" in said and "--smoke" in said.partition('"""\n')[0]
+        source = (FOLDER / f"{name}.py").read_text("utf-8")
+        assert f"python benchmarks/{name}.py" in source and "--smoke" in source.partition('"""\n')[0]

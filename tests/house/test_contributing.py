@@ -64,8 +64,8 @@ def test_each_example_is_offered_and_works(plugins: Path, environment: Mapping[s
     ):
         shown = relrep(plugins, environment, command)
         assert all(word in shown for word in offered), (command, shown)
-    found = relrep(plugins, environment, "compare a.npy b.npy --metric canberra --format tsv")
-    record = dict(zip(*(line.split("\t") for line in found.splitlines()), strict=True))
+    actual = relrep(plugins, environment, "compare a.npy b.npy --metric canberra --format tsv")
+    record = dict(zip(*(line.split("\t") for line in actual.splitlines()), strict=True))
     a, b = (np.load(plugins / f"{name}.npy") for name in "ab")
     assert float(record["value"]) == pytest.approx((np.abs(a - b) / (np.abs(a) + np.abs(b))).sum(1).mean())
     relrep(plugins, environment, "anchor a.npy -n 10 --strategy spaced -o anchors.h5")
@@ -79,9 +79,9 @@ def test_each_example_is_offered_and_works(plugins: Path, environment: Mapping[s
     assert np.allclose(store.read(str(plugins / "scaled.h5")).x, (x - x.min(0)) / np.ptp(x, axis=0), atol=1e-5)
 
 
-@pytest.mark.parametrize(("ending", "said"), [(".npy", "registered twice"), ("rows", "a dot"), (".Rows", "lower-case")])
-def test_an_ending_is_registered_once_and_as_relrep_compares_it(ending: str, said: str) -> None:
-    with pytest.raises(TypeError, match=said):
+@pytest.mark.parametrize(("ending", "message"), [(".npy", "registered twice"), ("rows", "a dot"), (".Rows", "lower-case")])
+def test_an_ending_is_registered_once_and_as_relrep_compares_it(ending: str, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
         reader(ending)(read_npy)
     assert READERS[".npy"] is read_npy and "rows" not in READERS
 

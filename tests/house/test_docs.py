@@ -30,16 +30,16 @@ def slugs(page: Path) -> frozenset[str]:
 
 def links(page: Path) -> list[tuple[Path, str]]:
     """The files and headings that the page points to, within this project."""
-    found = [link for link in LINK.findall(prose(page)) if not re.match(r"[a-z]+:", link)]
-    parts = [link.partition("#") for link in found]
+    actual = [link for link in LINK.findall(prose(page)) if not re.match(r"[a-z]+:", link)]
+    parts = [link.partition("#") for link in actual]
     return [((page.parent / path).resolve() if path else page, heading) for path, _, heading in parts]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_to_files_and_headings(page: Path) -> None:
-    found = links(page)
-    assert not [path for path, _ in found if not path.exists()]
-    assert not [(path.name, heading) for path, heading in found if heading and heading not in slugs(path)]
+    actual = links(page)
+    assert not [path for path, _ in actual if not path.exists()]
+    assert not [(path.name, heading) for path, heading in actual if heading and heading not in slugs(path)]
 
 
 def test_the_index_lists_every_page() -> None:

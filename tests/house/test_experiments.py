@@ -32,14 +32,14 @@ def test_tables_are_those_of_the_cells(name: str, lab: Any) -> None:
     script = import_module(name)
     measured = lab.Lab(name, cells=lab.saved(name))
     assert lab.page(measured, script.TABLES) == lab.page_of(name).read_text("utf-8"), f"python {name}.py --page renews it"
-    markers = {found[1] for found in lab.MARKED.findall(lab.page_of(name).read_text("utf-8"))}
+    markers = {actual[1] for actual in lab.MARKED.findall(lab.page_of(name).read_text("utf-8"))}
     assert markers == set(script.TABLES)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_table_names_its_commit(page: Path) -> None:
     text = page.read_text("utf-8")
-    below = [found[1] for found in TABLE.finditer(text)]
+    below = [actual[1] for actual in TABLE.finditer(text)]
     assert below or "Not measured yet." in text
     assert all(re.search(r"^Measured at commit `[0-9a-f]{7}", after, re.MULTILINE) for after in below)
 
@@ -112,5 +112,5 @@ def test_scripts_run_on_tiny_data(name: str, lab: Any, empty: Workdir, monkeypat
         return empty.here(f"relrep {command.replace('DATA/', f'{self.data}/')} -q").stdout
 
     monkeypatch.setattr(lab.Lab, "_run", run)
-    found = lab.quick(name, import_module(name).TABLES, empty.path)
-    assert all("Measured at commit" in table for table in found.values())
+    actual = lab.quick(name, import_module(name).TABLES, empty.path)
+    assert all("Measured at commit" in table for table in actual.values())

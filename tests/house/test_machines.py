@@ -49,12 +49,12 @@ def test_values_of_another_processor(here: dict[str, Any], archive: Path) -> Non
     assert there.keys() == here["values"].keys() and len(there) >= 4
     for pair, metrics in there.items():
         assert len(metrics) >= 41 and metrics.keys() == here["values"][pair].keys()
-        for name, found in metrics.items():
+        for name, out in metrics.items():
             own = here["values"][pair][name]
-            if isinstance(found, str):
-                assert own == found
+            if isinstance(out, str):
+                assert own == out
                 continue
-            for what, a, b in zip(("value", "low", "high", "chance"), found, own, strict=True):
+            for what, a, b in zip(("value", "low", "high", "chance"), out, own, strict=True):
                 least = VALUE if what == "value" else INTERVAL
                 if (a is None) != (b is None) or (a is not None and abs(a - b) > least * max(abs(a), 1e-6)):
                     apart.append((pair, name, what, a, b))
@@ -145,12 +145,12 @@ CHOOSING = [name for name, entry in STRATEGIES.items() if entry.gives == "items"
 
 @pytest.mark.parametrize("strategy", CHOOSING)
 def test_neither_threads_nor_row_order_change_anchors(folder: Workdir, strategy: str) -> None:
-    found = []
+    actual = []
     for count, file in ((1, "a"), (3, "a"), (2, "a-mixed")):
         words = f"relrep anchor {file}.npz -n 25 --strategy {strategy} --ids-only -q"
-        found.append(folder.here(words, RELREP_THREADS=str(count)).out)
-    assert found[0] == found[1] and len(found[0].splitlines()) == 25
-    assert (found[0] == found[2]) == (strategy != "first"), "the order of the file decides for `first` alone"
+        actual.append(folder.here(words, RELREP_THREADS=str(count)).out)
+    assert actual[0] == actual[1] and len(actual[0].splitlines()) == 25
+    assert (actual[0] == actual[2]) == (strategy != "first"), "the order of the file decides for `first` alone"
 
 
 # --- other orders and subsets of rows ---
@@ -163,8 +163,8 @@ def test_row_order_changes_no_figure(folder: Workdir, command: str) -> None:
         for a, b in (("a.npz", "b.npz"), ("a-mixed.npz", "b-mixed.npz"))
     )
     for line, other in zip(plain, mixed, strict=True):
-        for cell, found in zip(line.split("\t"), other.split("\t"), strict=True):
-            assert cell == found or float(found) == pytest.approx(float(cell), rel=VALUE)
+        for cell, actual in zip(line.split("\t"), other.split("\t"), strict=True):
+            assert cell == actual or float(actual) == pytest.approx(float(cell), rel=VALUE)
 
 
 def test_row_order_changes_no_bit_of_any_metric(here: dict[str, Any]) -> None:
@@ -183,10 +183,10 @@ def rows_by_id(file: Path) -> dict[bytes, np.ndarray]:
 @pytest.mark.parametrize("exact", ["", "--exact"])
 def test_vectors_of_other_orders_and_subsets(folder: Workdir, exact: str) -> None:
     """Within the tolerance, and with --exact to the bit, but for statistics, whose sums follow the order of rows."""
-    with np.load(folder / "a.npz") as found:
+    with np.load(folder / "a.npz") as arrays:
         some = np.sort(np.random.default_rng(1).permutation(LARGE)[:777])
-        some = np.union1d(some, np.flatnonzero(np.isin(found["ids"], (folder / "ids.txt").read_text().split())))
-        np.savez(folder / "some.npz", x=found["x"][some], ids=found["ids"][some])
+        some = np.union1d(some, np.flatnonzero(np.isin(arrays["ids"], (folder / "ids.txt").read_text().split())))
+        np.savez(folder / "some.npz", x=arrays["x"][some], ids=arrays["ids"][some])
     for name in ("a", "a-mixed", "some"):
         folder.here(f"relrep project {name}.npz -a ids.txt -s cosine,euclidean,l1 --aggregate concat {exact} -o {name}.h5 -q")
     whole = rows_by_id(folder / "a.h5")
@@ -203,16 +203,16 @@ def test_pieces_cut_at_whole_tiles_give_the_bytes_of_the_whole(folder: Workdir) 
     folder.here("relrep embed a.npz --space a -o a.h5 -q")
     folder.here(f"relrep project a.h5 -a ids.txt {how} -o whole.h5 -q")
     whole = rows_by_id(folder / "whole.h5")
-    with np.load(folder / "a.npz") as found:
+    with np.load(folder / "a.npz") as arrays:
         for start in range(0, LARGE, TILE):
             rows = slice(start, start + TILE)
-            np.savez(folder / "piece.npz", x=found["x"][rows], ids=found["ids"][rows])
+            np.savez(folder / "piece.npz", x=arrays["x"][rows], ids=arrays["ids"][rows])
             folder.here("relrep embed piece.npz --space a -o piece.h5 -q --force")
             folder.here(
                 f"relrep project piece.h5 -a ids.txt --anchor-vectors a.h5 {how} --statistics whole.h5 -o x.h5 -q --force"
             )
             piece = rows_by_id(folder / "x.h5")
-            assert len(piece) == len(found["x"][rows]) and all(np.array_equal(whole[i], x) for i, x in piece.items())
+            assert len(piece) == len(arrays["x"][rows]) and all(np.array_equal(whole[i], x) for i, x in piece.items())
 
 
 def test_exact_is_recorded_and_refuses_what_it_cannot_do(folder: Workdir) -> None:

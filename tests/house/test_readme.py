@@ -54,6 +54,8 @@ def test_the_readme_counts_what_is_registered() -> None:
         r"translators, (\w+) universes": len(UNIVERSES),
     }
     for pattern, count in counts.items():
-        said = re.findall(pattern, README.read_text("utf-8"))
-        assert said, f"README.md no longer says {pattern!r}; change the pattern"
-        assert all(word in (str(count), WORDS[count] if count < len(WORDS) else "") for word in said), (pattern, said, count)
+        shown = re.findall(pattern, README.read_text("utf-8"))
+        assert shown, f"README.md no longer says {pattern!r}; change the pattern"
+        assert all(word in (str(count), WORDS[count] if count < len(WORDS) else "") for word in shown), (
+            f"README.md: {pattern!r} must say {count}, not {shown}"
+        )

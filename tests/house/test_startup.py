@@ -88,16 +88,16 @@ def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
 def at_load(tree: ast.Module) -> tuple[ast.stmt, ...]:
     """The statements that run while a module loads: all but those in functions, and those for type checkers only."""
     todo: list[ast.stmt] = list(tree.body)
-    found = []
+    actual = []
     while todo:
         node = todo.pop()
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or (
             isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
         ):
             continue
-        found.append(node)
+        actual.append(node)
         todo += [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)]
-    return tuple(found)
+    return tuple(actual)
 
 
 # --- what runs import ---
@@ -106,8 +106,8 @@ def at_load(tree: ast.Module) -> tuple[ast.stmt, ...]:
 @pytest.mark.parametrize("command", ["--help", "", "gone"])
 def test_help_imports_nothing_heavy(empty: Workdir, command: str) -> None:
     done = empty.run(f"python -X importtime -m relrep_cli {command}", (0, 2))
-    found = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines() if "|" in line}
-    assert "typer" in found and not found & HEAVY
+    actual = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines() if "|" in line}
+    assert "typer" in actual and not actual & HEAVY
 
 
 @pytest.mark.parametrize(
@@ -145,9 +145,9 @@ L1 = {"numpy"} if native.available() else {"numpy", "numba"}
 )
 def test_commands_import_what_they_need(work: Workdir, command: str, needed: set[str]) -> None:
     """torch costs 2 s and 200 MB; none of these has a use for it. Nor do they draw tables into a pipe."""
-    found = imported(work, command)
-    assert needed <= found
-    assert not found & (HEAVY - needed - {"numpy", "h5py"})
+    actual = imported(work, command)
+    assert needed <= actual
+    assert not actual & (HEAVY - needed - {"numpy", "h5py"})
 
 
 @pytest.mark.slow
@@ -164,8 +164,8 @@ def test_statistics_are_imported_for_permutations_alone(work: Workdir) -> None:
 @pytest.mark.parametrize("module", DOORS)
 def test_doors(module: str) -> None:
     doors = DOORS[module]
-    found = [f"{name}:{line}" for name, tree in trees() for heavy, line in imports(tree) if heavy == module]
-    assert not [place for place in found if not place.startswith(doors or ("none",))]
+    actual = [f"{name}:{line}" for name, tree in trees() for heavy, line in imports(tree) if heavy == module]
+    assert not [place for place in actual if not place.startswith(doors or ("none",))]
 
 
 def test_who_talks_to_libhdf5() -> None:
@@ -186,9 +186,9 @@ def test_who_talks_to_libhdf5() -> None:
 )
 def test_heavy_modules_are_imported_in_functions_only(module: str) -> None:
     nodes = ((name, node) for name, tree in trees() for node in at_load(tree) if isinstance(node, ast.Import | ast.ImportFrom))
-    found = [f"{name}:{line}" for name, node in nodes for heavy, line in imports(node) if heavy == module]
+    actual = [f"{name}:{line}" for name, node in nodes for heavy, line in imports(node) if heavy == module]
     classes_of_sklearn = "library/estimators.py"  # which `import relrep_cli` loads when it is asked for one of them
-    assert not [place for place in found if not (module == "sklearn" and place.startswith(classes_of_sklearn))]
+    assert not [place for place in actual if not (module == "sklearn" and place.startswith(classes_of_sklearn))]
 
 
 def test_only_output_prints() -> None:
@@ -234,9 +234,9 @@ def arrows() -> Iterator[tuple[str, str, str]]:
 
 
 def test_no_room_imports_a_higher_floor_or_a_neighbour_on_its_own() -> None:
-    found = list(arrows())
-    assert not [place for room, target, place in found if FLOOR[target] >= FLOOR[room]]
-    assert len({(room, target) for room, target, _ in found}) > 60, "the test sees the imports"
+    actual = list(arrows())
+    assert not [place for room, target, place in actual if FLOOR[target] >= FLOOR[room]]
+    assert len({(room, target) for room, target, _ in actual}) > 60, "the test sees the imports"
 
 
 def test_no_name_is_in_two_rooms() -> None:
@@ -254,9 +254,9 @@ def test_every_file_lives_in_a_room() -> None:
 
 def test_nothing_runs_what_a_file_says() -> None:
     """No pickle, no eval, no shell, no NumPy objects: a file is never a program."""
-    found = []
+    actual = []
     for name, tree in trees():
-        found += [
+        actual += [
             f"{name}:{line} imports {m}"
             for m, line in imports(tree)
             if m in ("pickle", "marshal", "shelve", "dill", "joblib", "yaml")
@@ -268,15 +268,15 @@ def test_nothing_runs_what_a_file_says() -> None:
             safe = name == "store/torch_files.py" and any(k.arg == "weights_only" for k in node.keywords)
             forbidden = called in FORBIDDEN or called.endswith((".read_pickle", "torch.load", "np.load", "numpy.load"))
             if forbidden and not safe:
-                found.append(f"{name}:{node.lineno} calls {called}")
+                actual.append(f"{name}:{node.lineno} calls {called}")
             for keyword in node.keywords:
                 if keyword.arg in ("shell", "allow_pickle") and not (
                     isinstance(keyword.value, ast.Constant) and keyword.value.value is False
                 ):
-                    found.append(f"{name}:{node.lineno} says {keyword.arg}={ast.unparse(keyword.value)}")
+                    actual.append(f"{name}:{node.lineno} says {keyword.arg}={ast.unparse(keyword.value)}")
                 if keyword.arg == "weights_only" and ast.unparse(keyword.value) != "True":
-                    found.append(f"{name}:{node.lineno} says weights_only={ast.unparse(keyword.value)}")
-    assert not found
+                    actual.append(f"{name}:{node.lineno} says weights_only={ast.unparse(keyword.value)}")
+    assert not actual
 
 
 def test_the_checks_can_fail() -> None:
@@ -290,7 +290,7 @@ def test_the_checks_can_fail() -> None:
 def test_no_name_of_this_place(made: Path) -> None:
     """Sources name no host, user or folder of a developer."""
     pattern = re.compile(r"/(home|Users|root|work|mnt|scratch)/\w")
-    found = [
+    actual = [
         f"{p.name}:{n}" for p in SOURCES for n, line in enumerate(p.read_text("utf-8").splitlines(), 1) if pattern.search(line)
     ]
-    assert not [place for place in found if not place.startswith("embedding.py")]  # an example of what is cut off
+    assert not [place for place in actual if not place.startswith("embedding.py")]  # an example of what is cut off

@@ -22,13 +22,13 @@ Y = X @ np.linalg.qr(RNG.normal(size=(6, 6)))[0]
 LABELS = np.arange(60) % 3
 
 
-def same_table(work: Workdir, command: str, found: relrep.Results) -> None:
+def same_table(work: Workdir, command: str, results: relrep.Results) -> None:
     """The columns and values of a command's TSV; names of files are not compared."""
     rows = list(csv.DictReader(io.StringIO(work.here(f"relrep {command} --format tsv -q").stdout), delimiter="\t"))
-    assert list(rows[0]) == list(found.columns)
-    assert len(rows) == len(found)
-    for row, result in zip(rows, found, strict=True):
-        for name in found.columns:
+    assert list(rows[0]) == list(results.columns)
+    assert len(rows) == len(results)
+    for row, result in zip(rows, results, strict=True):
+        for name in results.columns:
             value = result.get(name)
             if isinstance(value, float):
                 assert float(row[name]) == pytest.approx(value), name
@@ -39,31 +39,31 @@ def test_tables_have_the_columns_of_the_commands(work: Workdir) -> None:
     a, b = work / "a.h5", work / "b.h5"
     how = {"metric": "cka", "anchors": work / "anchors.h5", "permutations": 9}
     same_table(work, "compare a.h5 b.h5 -m cka -a anchors.h5 --permutations 9", relrep.compare(a, b, **how))
-    found = relrep.stitch(a, b, anchors=work / "anchors.h5", method="ridge")
-    same_table(work, "stitch a.h5 b.h5 -a anchors.h5 -m ridge", found)
+    results = relrep.stitch(a, b, anchors=work / "anchors.h5", method="ridge")
+    same_table(work, "stitch a.h5 b.h5 -a anchors.h5 -m ridge", results)
     same_table(work, "evaluate a.h5 b.h5 --task knn,separation --k 3", relrep.evaluate(a, b, task="knn,separation", k=3))
     same_table(work, "neighbors a.h5 --query item-003 -k 4", relrep.nearest(a, 4, queries="item-003"))
 
 
 def test_a_universe_is_that_of_the_command(work: Workdir) -> None:
-    found = relrep.universe(work / "a.h5", work / "b.h5", anchors=work / "anchors.h5")
-    same_table(work, "translate a.h5 b.h5 -a anchors.h5", found.quality)
-    first, second = (e.x for e in found.embeddings)
+    results = relrep.universe(work / "a.h5", work / "b.h5", anchors=work / "anchors.h5")
+    same_table(work, "translate a.h5 b.h5 -a anchors.h5", results.quality)
+    first, second = (e.x for e in results.embeddings)
     assert first.shape == second.shape and np.abs(first - second).mean() < 0.2 * np.abs(first).mean()
-    assert found.maps[0](relrep.read(work / "a.h5").x[:3]) == pytest.approx(first[:3], rel=1e-4, abs=1e-5)
+    assert results.maps[0](relrep.read(work / "a.h5").x[:3]) == pytest.approx(first[:3], rel=1e-4, abs=1e-5)
 
 
 def test_embed_gives_what_the_command_gives(work: Workdir) -> None:
     work.here("relrep embed a.h5 -e pca --dim 3 -o small.h5 -q")
-    wanted, found = relrep.read(work / "small.h5"), relrep.embed(work / "a.h5", "pca", dim=3)
-    assert np.array_equal(wanted.x, found.x) and wanted.space == found.space and set(wanted.obs) == set(found.obs)
+    wanted, read_back = relrep.read(work / "small.h5"), relrep.embed(work / "a.h5", "pca", dim=3)
+    assert np.array_equal(wanted.x, read_back.x) and wanted.space == read_back.space and set(wanted.obs) == set(read_back.obs)
     assert relrep.embed(X, "random-projection", labels=LABELS, dim=2).obs["label"].tolist() == LABELS.tolist()
 
 
 def test_evaluate_takes_arrays() -> None:
-    found = relrep.evaluate(X, Y, labels=LABELS, task=["knn", "linear-probe"], holdout=0.5)
-    assert [r.file for r in found if r.name == "accuracy"] == ["x", "y", "x", "y"]
-    assert all(r.value > 0.9 for r in found)
+    results = relrep.evaluate(X, Y, labels=LABELS, task=["knn", "linear-probe"], holdout=0.5)
+    assert [r.file for r in results if r.name == "accuracy"] == ["x", "y", "x", "y"]
+    assert all(r.value > 0.9 for r in results)
     odd = relrep.evaluate(X, task="anomaly", anomalies=X + 9, holdout=0.5)
     assert odd[0].value > 0.99
 
@@ -98,7 +98,7 @@ def test_a_file_is_read_as_one_says(tmp_path: Path) -> None:
         (lambda: relrep.anchor(X, 61), "Write n=60 or less"),
         (lambda: relrep.project(X, X[:9]), r"anchors are float64 of the shape \(9, 6\). Give ids or row numbers"),
         (lambda: relrep.project(X, LABELS == 0), r"anchors are a mask"),
-        (lambda: relrep.project(X, 10), r"Choose so many with relrep.anchor\(x, 10\)"),
+        (lambda: relrep.project(X, 10), r"Choose that many with relrep.anchor\(x, 10\)"),
         (lambda: relrep.compare(X, Y, "cka"), 'Write metric="cka"'),
         (lambda: relrep.compare(X, None), "y is NoneType, no matrix"),
         (lambda: relrep.project(X, [1, 1]), "anchors are named twice, such as 1"),
@@ -155,5 +155,5 @@ def test_no_message_of_the_core_keeps_an_option() -> None:
     """Whatever the core says of an option, the library says of a keyword; names of commands with their options stay."""
     rooms = ("anchors", "comparison", "relative", "stitching", "metrics", "neighbors", "evaluations", "heads", "store")
     lines = [line for room in rooms for path in (CHECKOUT / "relrep_cli" / room).glob("*.py") for line in path.open()]
-    said = [re.sub(r"relrep \w+(?: --?[a-z-]+)+", "", in_python(line)) for line in lines if re.search(r"[\" ]--[a-z]", line)]
-    assert len(said) > 100 and not [line for line in said if re.search(r"(?<![\w`-])--[a-z]", line)]
+    kept = [re.sub(r"relrep \w+(?: --?[a-z-]+)+", "", in_python(line)) for line in lines if re.search(r"[\" ]--[a-z]", line)]
+    assert len(kept) > 100 and not [line for line in kept if re.search(r"(?<![\w`-])--[a-z]", line)]

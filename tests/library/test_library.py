@@ -39,17 +39,17 @@ def test_importing_is_quick_and_everything_is_there() -> None:
 
 def test_compare_gives_what_the_command_gives(work: Workdir) -> None:
     rows = json.loads(work.here("relrep compare a.h5 b.h5 -m cka,knn-jaccard,cosine --k 5 -a anchors.h5 --json -q").stdout)
-    found = relrep.compare(work / "a.h5", work / "b.h5", metric="cka,knn-jaccard,cosine", k=5, anchors=work / "anchors.h5")
-    assert len(rows) == len(found) == 9
-    for row, result in zip(rows, found, strict=True):
+    results = relrep.compare(work / "a.h5", work / "b.h5", metric="cka,knn-jaccard,cosine", k=5, anchors=work / "anchors.h5")
+    assert len(rows) == len(results) == 9
+    for row, result in zip(rows, results, strict=True):
         for key in ("metric", "projection", "n", "value", "low", "high", "chance"):
             assert row[key] == (result[key] if isinstance(result[key], str | None) else pytest.approx(result[key])), key
 
 
 def test_project_and_anchor_give_what_the_commands_give(work: Workdir) -> None:
     ids = work.here("relrep anchor a.h5 -n 30 --strategy per-class --ids-only -q").stdout.split()
-    found = relrep.anchor(work / "a.h5", 30, strategy="per-class")
-    assert [i.decode() for i in found.tolist()] == ids
+    results = relrep.anchor(work / "a.h5", 30, strategy="per-class")
+    assert [i.decode() for i in results.tolist()] == ids
     work.here("relrep project a.h5 -a anchors.h5 -s cosine,l1 --center -o new.h5 -q")
     wanted = relrep.read(work / "new.h5")
     made = relrep.project(work / "a.h5", work / "anchors.h5", similarity=["cosine", "l1"], center=True)
@@ -59,21 +59,21 @@ def test_project_and_anchor_give_what_the_commands_give(work: Workdir) -> None:
 def test_stitch_gives_what_the_command_gives(work: Workdir) -> None:
     how = "-m relative,ridge,absolute -s cosine --head linear --scaling axes"
     rows = work.here(f"relrep stitch a.h5 b.h5 -a anchors.h5 {how} --format tsv -q").rows
-    found = relrep.stitch(
+    results = relrep.stitch(
         work / "a.h5", work / "b.h5", anchors=work / "anchors.h5", method="relative,ridge,absolute", similarity="cosine",
         scaling="axes",
     )  # fmt: skip
-    assert [(r["encoder"][-4:], r["method"]) for r in rows] == [(r.encoder[-4:], r.method) for r in found]
-    for row, result in zip(rows, found, strict=True):
+    assert [(r["encoder"][-4:], r["method"]) for r in rows] == [(r.encoder[-4:], r.method) for r in results]
+    for row, result in zip(rows, results, strict=True):
         assert float(row["accuracy"]) == pytest.approx(result.accuracy)
 
 
 def test_write_and_read(tmp_path: Path) -> None:
     e = relrep.as_embedding(X, ids=range(60), labels=["a", "é"] * 30, space="s")
     relrep.write(e, tmp_path / "e.h5")
-    found = relrep.read(tmp_path / "e.h5")
-    assert np.array_equal(found.x, X) and found.ids.tolist() == e.ids.tolist() and found.space == "s"
-    assert found.obs["label"].tolist() == e.obs["label"].tolist()
+    read_back = relrep.read(tmp_path / "e.h5")
+    assert np.array_equal(read_back.x, X) and read_back.ids.tolist() == e.ids.tolist() and read_back.space == "s"
+    assert read_back.obs["label"].tolist() == e.obs["label"].tolist()
     with pytest.raises(relrep.RelrepError, match="exists"):
         relrep.write(e, tmp_path / "e.h5")
     relrep.write(X.astype(np.float32), tmp_path / "e.h5", overwrite=True)
@@ -152,18 +152,18 @@ def test_results_are_records_and_tables() -> None:
 
 def test_notes_are_kept_and_not_printed(capfd: pytest.CaptureFixture[str]) -> None:
     ids = [str(i) for i in range(60)]
-    found = relrep.compare(X, Y[:50], ids_x=ids, ids_y=ids[:50], metric="cosine")
-    assert any("50 common ids; 10 and 0 rows left out" in note for note in found.notes)
+    results = relrep.compare(X, Y[:50], ids_x=ids, ids_y=ids[:50], metric="cosine")
+    assert any("50 common ids; 10 and 0 rows left out" in note for note in results.notes)
     assert capfd.readouterr() == ("", "")
 
 
 def test_nearest_items() -> None:
-    found = relrep.nearest(X, 2, queries=[7], by="euclidean")
+    near = relrep.nearest(X, 2, queries=[7], by="euclidean")
     named = relrep.as_embedding(X, ids=[f"n{i}" for i in range(60)])
-    assert [r.id for r in relrep.nearest(named, 2, queries=[7], by="euclidean")] == [f"n{r.id}" for r in found]
-    assert [r.id for r in relrep.nearest(named, 2, queries="n7", by="euclidean")] == [f"n{r.id}" for r in found]
+    assert [r.id for r in relrep.nearest(named, 2, queries=[7], by="euclidean")] == [f"n{r.id}" for r in near]
+    assert [r.id for r in relrep.nearest(named, 2, queries="n7", by="euclidean")] == [f"n{r.id}" for r in near]
     order = np.argsort(np.linalg.norm(X - X[7], axis=1))[1:3]
-    assert [r.id for r in found] == [str(i) for i in order]
+    assert [r.id for r in near] == [str(i) for i in order]
 
 
 @pytest.mark.parametrize(
@@ -198,9 +198,9 @@ def test_a_form_of_a_metric_and_an_old_name() -> None:
 def test_translate_gives_what_the_command_gives(work: Workdir) -> None:
     words = "relrep translate a.h5 --into b.h5 -a anchors.h5 -m ridge --scaling axes -o moved.h5 --json -q"
     rows = json.loads(work.here(words).stdout)
-    found = relrep.translate(work / "a.h5", work / "b.h5", work / "anchors.h5", "ridge", scaling="axes")
-    assert [r["value"] for r in rows] == pytest.approx([r.value for r in found.quality])
-    np.testing.assert_allclose(found.embedding.x, relrep.read(work / "moved.h5").x, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(found(relrep.read(work / "a.h5").x), found.embedding.x, rtol=1e-5, atol=1e-6)
+    results = relrep.translate(work / "a.h5", work / "b.h5", work / "anchors.h5", "ridge", scaling="axes")
+    assert [r["value"] for r in rows] == pytest.approx([r.value for r in results.quality])
+    np.testing.assert_allclose(results.embedding.x, relrep.read(work / "moved.h5").x, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(results(relrep.read(work / "a.h5").x), results.embedding.x, rtol=1e-5, atol=1e-6)
     with pytest.raises(relrep.UsageError, match="unknown translator"):
         relrep.translate(X, Y, method="orthogonl")

@@ -22,8 +22,8 @@ NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
 
 
 def content() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
-    return found
+    records: dict[str, Any] = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+    return records
 
 
 def code_cells(notebook: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -40,20 +40,20 @@ def run_cell(source: str, names: dict[str, Any]) -> Any:
 
 def shown(value: Any) -> dict[str, Any]:
     """What a notebook keeps of a value, by kind."""
-    found: dict[str, Any] = {"text/plain": re.sub(r" at 0x[0-9a-f]+", "", repr(value)).splitlines(True)}
+    actual: dict[str, Any] = {"text/plain": re.sub(r" at 0x[0-9a-f]+", "", repr(value)).splitlines(True)}
     if hasattr(value, "_repr_html_"):
-        found["text/html"] = value._repr_html_().splitlines(True)
+        actual["text/html"] = value._repr_html_().splitlines(True)
     if hasattr(value, "_repr_png_"):
-        found["image/png"] = base64.b64encode(value._repr_png_()).decode()
-    return found
+        actual["image/png"] = base64.b64encode(value._repr_png_()).decode()
+    return actual
 
 
 def test_the_notebook_is_one_that_programs_open() -> None:
     """The parts that nbformat 4.5 requires."""
-    found = content()
-    assert (found["nbformat"], found["nbformat_minor"]) == (4, 5) and found["metadata"]["kernelspec"]["name"] == "python3"
-    assert len({cell["id"] for cell in found["cells"]}) == len(found["cells"])
-    for cell in code_cells(found):
+    actual = content()
+    assert (actual["nbformat"], actual["nbformat_minor"]) == (4, 5) and actual["metadata"]["kernelspec"]["name"] == "python3"
+    assert len({cell["id"] for cell in actual["cells"]}) == len(actual["cells"])
+    for cell in code_cells(actual):
         assert cell["outputs"] and all(out["output_type"] == "execute_result" for out in cell["outputs"])
     assert NOTEBOOK.stat().st_size < 300_000
 
@@ -69,10 +69,10 @@ def test_the_notebook_shows_what_its_cells_give() -> None:
             if write:
                 out = {"output_type": "execute_result", "execution_count": number, "metadata": {}, "data": now}
                 cell |= {"execution_count": number, "outputs": [out]}
-            said = "".join(cell["outputs"][0]["data"]["text/plain"])
+            printed = "".join(cell["outputs"][0]["data"]["text/plain"])
             text = "".join(now["text/plain"])
-            assert NUMBER.sub("#", said).split() == NUMBER.sub("#", text).split()
-            numbers = [[float(found) for found in NUMBER.findall(one)] for one in (said, text)]
+            assert NUMBER.sub("#", printed).split() == NUMBER.sub("#", text).split()
+            numbers = [[float(actual) for actual in NUMBER.findall(one)] for one in (printed, text)]
             assert numbers[0] == pytest.approx(numbers[1], rel=0.02, abs=3e-3)  # another machine's products round otherwise
     if write:
         NOTEBOOK.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

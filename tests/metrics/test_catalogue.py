@@ -185,17 +185,17 @@ def test_a_jackknife_of_pairs_is_the_value_without_the_rows(estimator: str) -> N
     for g in (0, 7):
         kept = np.arange(60) % pairs.GROUPS != g
         less = pairs.pair_sums(kept.sum(), pairs.between(x[kept], "euclidean"), pairs.between(y[kept], "euclidean"))
-        for found, wanted in zip(sums.without(g), less.whole(), strict=True):
-            np.testing.assert_allclose(found, wanted, rtol=1e-10)
+        for actual, wanted in zip(sums.without(g), less.whole(), strict=True):
+            np.testing.assert_allclose(actual, wanted, rtol=1e-10)
 
 
 def test_a_sample_stands_for_many_rows_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = clouds(600)
     monkeypatch.setattr(pairs, "MOST", 300)
-    found = METRICS["distance-correlation"].function(x, y)
-    assert found.convention.endswith(", 300 of 600 items (seed 0)")
+    result = METRICS["distance-correlation"].function(x, y)
+    assert result.convention.endswith(", 300 of 600 items (seed 0)")
     monkeypatch.setattr(pairs, "sample", lambda x, y, most=0: (x, y, ""))
-    low, high = interval("distance-correlation", found, 0)
+    low, high = interval("distance-correlation", result, 0)
     assert low < METRICS["distance-correlation"].function(x, y).value < high
 
 
@@ -261,10 +261,10 @@ def test_information_imbalance_shares_the_ranks_of_equally_near_rows(by: str, ti
     few = np.stack([np.cos(angle), np.sin(angle), np.full(60, 3.0)], 1) if by == "cosine" else rng.integers(0, 4, (60, 2)) * 1.0
     free = rng.normal(size=(60, 3))
     x, y = {"x": (few, free), "y": (free, few), "both": (few, few[rng.permutation(60)])}[tied]
-    found = METRICS["information-imbalance"].function(x, y, neighbours=by)
-    assert found.rows == pytest.approx(midrank_imbalance(x, y, by), rel=1e-12)
-    assert found.extra["reverse"] == pytest.approx(midrank_imbalance(y, x, by).mean(), rel=1e-12)
-    assert found.extra["tied"] == 60
+    result = METRICS["information-imbalance"].function(x, y, neighbours=by)
+    assert result.rows == pytest.approx(midrank_imbalance(x, y, by), rel=1e-12)
+    assert result.extra["reverse"] == pytest.approx(midrank_imbalance(y, x, by).mean(), rel=1e-12)
+    assert result.extra["tied"] == 60
 
 
 @pytest.mark.parametrize("kind", ["one-hot", "zero rows"])
@@ -275,8 +275,8 @@ def test_information_imbalance_of_tied_spaces_is_at_chance(kind: str) -> None:
     else:
         x, y = (rng.normal(size=(60, 4)) * (rng.random((60, 1)) < 0.1) for _ in range(2))
     metric = METRICS["information-imbalance"].function
-    found = [metric(x, y[rng.permutation(60)]).value for _ in range(25)]
-    assert np.mean(found) == pytest.approx(metric(x, y).chance, abs=4 * np.std(found) / 5)
+    values = [metric(x, y[rng.permutation(60)]).value for _ in range(25)]
+    assert np.mean(values) == pytest.approx(metric(x, y).chance, abs=4 * np.std(values) / 5)
     assert metric(x, y).rows == pytest.approx(midrank_imbalance(x, y, "cosine"), rel=1e-12)
 
 
@@ -343,11 +343,12 @@ def test_the_interval_of_rsa_is_that_of_groups_of_rows_left_out(
 ) -> None:
     x, y = clouds(n, 30, 20, seed=3)
     monkeypatch.setattr(dissimilarities, "EXACT_ROWS", exact_rows)
-    found = METRICS["rsa"].function(x, y)
-    assert len(found.jackknife) == min(n, dissimilarities.LEFT_OUT)
+    result = METRICS["rsa"].function(x, y)
+    assert len(result.jackknife) == min(n, dissimilarities.LEFT_OUT)
     kept = [np.arange(n) % 50 != g for g in range(50)]
     groups = np.array([stats.spearmanr(pdist(x[k], "correlation"), pdist(y[k], "correlation"))[0] for k in kept])
-    assert np.diff(jackknife(found.value, found.jackknife)) == pytest.approx(np.diff(jackknife(found.value, groups)), rel=0.2)
+    width = np.diff(jackknife(result.value, result.jackknife))
+    assert width == pytest.approx(np.diff(jackknife(result.value, groups)), rel=0.2)
 
 
 def gaussian_cka(x: np.ndarray, y: np.ndarray) -> float:
@@ -436,13 +437,13 @@ def test_degenerate_input_has_a_value_or_a_named_reason(kind: str, monkeypatch: 
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
                 try:
-                    found = measure(name, METRICS[name].resolve(params), *map(embedding, sides))
+                    result = measure(name, METRICS[name].resolve(params), *map(embedding, sides))
                 except NotApplicable as reason:
                     assert len(str(reason)) > 10, name
                     continue
-                assert np.isfinite(found.value), (name, params)
+                assert np.isfinite(result.value), (name, params)
                 assert kind != "not finite", name
-                low, high = interval(name, found, 0)
+                low, high = interval(name, result, 0)
                 assert low is None or (np.isfinite(low) and np.isfinite(high) and low <= high), (name, params)
 
 
@@ -456,8 +457,8 @@ def test_cca_of_too_few_items_says_what_to_do() -> None:
 def test_labels_come_from_either_file() -> None:
     x, y = clouds()
     params = METRICS["label-overlap"].resolve({})
-    found = [measure("label-overlap", params, embedding(x, a), embedding(y, not a)).value for a in (True, False)]
-    assert found[0] == found[1]
+    result = [measure("label-overlap", params, embedding(x, a), embedding(y, not a)).value for a in (True, False)]
+    assert result[0] == result[1]
     with pytest.raises(NotApplicable, match="neither file has labels; give them with relrep embed --labels"):
         measure("label-overlap", params, embedding(x, False), embedding(y, False))
 

@@ -46,8 +46,8 @@ def test_all_metrics_that_draw_are_tested() -> None:
 @pytest.mark.parametrize("name", DRAWN)
 @pytest.mark.parametrize(("n", "d"), [(24, 4), (150, 8)])
 def test_a_drawn_level_is_known_to_one_per_cent_of_the_way_to_the_best(name: str, n: int, d: int) -> None:
-    found = score(name, *clouds(n, d))
-    assert 0 < found.chance_error < 0.01 * max(abs(best(name) - found.chance), 0.2)
+    result = score(name, *clouds(n, d))
+    assert 0 < result.chance_error < 0.01 * max(abs(best(name) - result.chance), 0.2)
 
 
 @pytest.mark.parametrize("name", DRAWN)
@@ -66,8 +66,8 @@ def test_the_level_of_sparse_columns_is_that_of_random_pairings(name: str) -> No
     x, y = ((rng.random((200, 40)) < 0.02) * 1.0 for _ in range(2))
     plain = Workspace(intervals=False)
     values = [METRICS[name].compute(x, y[rng.permutation(200)], {}, workspace=plain.for_pair()).value for _ in range(60)]
-    found = score(name, x, y)
-    assert found.chance == pytest.approx(np.mean(values), abs=5 * np.hypot(np.std(values) / 60**0.5, found.chance_error))
+    result = score(name, x, y)
+    assert result.chance == pytest.approx(np.mean(values), abs=5 * np.hypot(np.std(values) / 60**0.5, result.chance_error))
 
 
 def test_rotations_stand_for_pairings_of_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,9 +82,9 @@ def test_rotations_stand_for_pairings_of_many_rows(monkeypatch: pytest.MonkeyPat
 
 
 def test_drawing_ends_when_the_error_is_small_or_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = drawn(lambda rng: float(rng.normal(0.5, 0.1)), 1.0, 0)
-    assert found.error < 0.01 * abs(1 - found.mean)
-    assert abs(found.mean - 0.5) < 5 * found.error
+    actual = drawn(lambda rng: float(rng.normal(0.5, 0.1)), 1.0, 0)
+    assert actual.error < 0.01 * abs(1 - actual.mean)
+    assert abs(actual.mean - 0.5) < 5 * actual.error
     assert drawn(lambda rng: 0.25, 1.0, 0) == Level(0.25, 10, 0.0)
     monkeypatch.setattr(chance_levels, "MOST", 50)
     assert drawn(lambda rng: float(rng.normal(0, 100)), 1.0, 0).draws == 50

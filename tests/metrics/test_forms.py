@@ -48,7 +48,7 @@ def test_other_values_and_options_of_a_form_reach_its_function() -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "given", "said"),
+    ("names", "given", "message"),
     [
         (["cka"], {"as_": "angle"}, r"--as is not an option of metric cka\. It belongs to procrustes;"),
         (["procrustes"], {"as_": "angel"}, r"unknown value of --as: 'angel'\. Did you mean angle\?"),
@@ -59,8 +59,8 @@ def test_other_values_and_options_of_a_form_reach_its_function() -> None:
         ([], {"as_": "angle"}, "no metric is named"),
     ],
 )
-def test_options_of_others_and_unknown_forms_are_refused(names: list[str], given: dict[str, Any], said: str) -> None:
-    with pytest.raises(UsageError, match=said):
+def test_options_of_others_and_unknown_forms_are_refused(names: list[str], given: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         METRICS.choose(names, given)
 
 

@@ -41,8 +41,8 @@ def test_soft_matching_is_optimal_transport(p: int, q: int) -> None:
     plan = best_plan(table)
     assert plan.sum(1) == pytest.approx(np.full(p, 1 / p)) and plan.sum(0) == pytest.approx(np.full(q, 1 / q))
     assert plan.min() >= 0
-    found = METRICS["matching:soft"].compute(x, y, workspace=Workspace(intervals=False)).value
-    assert found == pytest.approx(best_sum(table), abs=1e-9)
+    result = METRICS["matching:soft"].compute(x, y, workspace=Workspace(intervals=False)).value
+    assert result == pytest.approx(best_sum(table), abs=1e-9)
     assert (np.lcm(p, q) > COPIES) == (p > 9), "both ways to a plan are tried"
 
 
@@ -73,8 +73,8 @@ def test_soft_matching_of_equal_widths_is_the_one_to_one_matching() -> None:
 def test_partial_matching_is_partial_transport(p: int, q: int, share: float) -> None:
     x, y = pair(60, p, q)
     table = correlations(x, y)
-    found = METRICS["matching:partial"].compute(x, y, {"share": share}, workspace=Workspace(intervals=False)).value
-    assert found == pytest.approx(best_sum(table, share) / share, abs=1e-9)
+    result = METRICS["matching:partial"].compute(x, y, {"share": share}, workspace=Workspace(intervals=False)).value
+    assert result == pytest.approx(best_sum(table, share) / share, abs=1e-9)
     mine = best_plan(table, share)
     assert mine.sum() == pytest.approx(share) and mine.min() >= 0
     assert mine.sum(1).max() < 1 / p + 1e-12 and mine.sum(0).max() < 1 / q + 1e-12

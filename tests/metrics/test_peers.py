@@ -96,13 +96,13 @@ def test_regressions_equal_those_of_scikit_learn() -> None:
 
     for seed in range(3):
         x, y = clouds(seed)
-        found = cross_val_predict(LinearRegression(), x, y, cv=LeaveOneOut())
+        predicted = cross_val_predict(LinearRegression(), x, y, cv=LeaveOneOut())
         means = cross_val_predict(LinearRegression(), np.zeros((len(x), 1)), y, cv=LeaveOneOut())
-        wanted = 1 - np.square(y - found).sum() / np.square(y - means).sum()
+        wanted = 1 - np.square(y - predicted).sum() / np.square(y - means).sum()
         assert value("linear-regression", x, y) == pytest.approx(wanted, abs=1e-9)
         centred = x - x.mean(0)
-        found = cross_val_predict(Ridge(alpha=0.1 * np.square(centred).sum()), x, y, cv=LeaveOneOut())
-        wanted = 1 - np.square(y - found).sum() / np.square(y - means).sum()
+        predicted = cross_val_predict(Ridge(alpha=0.1 * np.square(centred).sum()), x, y, cv=LeaveOneOut())
+        wanted = 1 - np.square(y - predicted).sum() / np.square(y - means).sum()
         assert value("linear-regression:ridge", x, y, penalty=0.1) == pytest.approx(wanted, abs=2e-3)
 
 

@@ -62,18 +62,18 @@ def test_it_is_its_definition() -> None:
 def test_it_estimates_the_alignment_of_all_rows_and_columns(n: int, columns: int) -> None:
     """Unbiased CKA corrects for few rows alone: from few columns it stays far too low."""
     pairs = [sampled(n, columns, seed) for seed in range(60)]
-    found = np.array([value("cka:row-column", *pair) for pair in pairs])
-    error = found.std() / np.sqrt(len(found))
-    assert found.mean() == pytest.approx(TRUTH, abs=4 * error + 0.02)  # a ratio of unbiased parts is nearly unbiased
+    values = np.array([value("cka:row-column", *pair) for pair in pairs])
+    error = values.std() / np.sqrt(len(values))
+    assert values.mean() == pytest.approx(TRUTH, abs=4 * error + 0.02)  # a ratio of unbiased parts is nearly unbiased
     others = [np.mean([value("cka", *pair, estimator=e) for pair in pairs]) for e in ("unbiased", "biased")]
-    assert abs(others[0] - TRUTH) > 0.1 and abs(others[0] - TRUTH) > 4 * abs(found.mean() - TRUTH)
+    assert abs(others[0] - TRUTH) > 0.1 and abs(others[0] - TRUTH) > 4 * abs(values.mean() - TRUTH)
 
 
 def test_unrelated_spaces_are_at_zero() -> None:
     rng = np.random.default_rng(1)
     hidden = rng.normal(size=(2, 60, 80, 6))
-    found = [value("cka:row-column", *(hidden[s, i] @ rng.normal(size=(6, 30)) for s in (0, 1))) for i in range(60)]
-    assert abs(np.mean(found)) < 4 * np.std(found) / 60**0.5
+    values = [value("cka:row-column", *(hidden[s, i] @ rng.normal(size=(6, 30)) for s in (0, 1))) for i in range(60)]
+    assert abs(np.mean(values)) < 4 * np.std(values) / 60**0.5
 
 
 @pytest.mark.parametrize("transformation", TRANSFORMATIONS)
@@ -88,8 +88,8 @@ def test_it_is_invariant_exactly_where_declared(transformation: str) -> None:
 def test_identity_symmetry_interval_and_permutations() -> None:
     x, y = sampled(120, 30, 0)
     y = y + x
-    found, back = (METRICS["cka:row-column"].compute(*sides, {}) for sides in ((x, y), (y, x)))
-    assert found.value == pytest.approx(back.value, rel=1e-12)
+    result, back = (METRICS["cka:row-column"].compute(*sides, {}) for sides in ((x, y), (y, x)))
+    assert result.value == pytest.approx(back.value, rel=1e-12)
     assert value("cka:row-column", x, x) == 1.0
     ends = [
         np.array(interval("cka:row-column", METRICS["cka:row-column"].compute(*sampled(n, 30, 0), {}), 0)) for n in (60, 600)
@@ -97,8 +97,8 @@ def test_identity_symmetry_interval_and_permutations() -> None:
     assert all(low < high for low, high in ends)
     assert np.diff(ends[1]) < 0.7 * np.diff(ends[0])
     order = np.random.default_rng(0).permutation(120)
-    assert value("cka:row-column", x[order], y[order]) == pytest.approx(found.value, rel=1e-9)
-    assert value("cka:row-column", x, y[order]) < found.value / 2
+    assert value("cka:row-column", x[order], y[order]) == pytest.approx(result.value, rel=1e-9)
+    assert value("cka:row-column", x, y[order]) < result.value / 2
 
 
 def test_what_has_no_value_is_named() -> None:

@@ -49,13 +49,13 @@ def test_intervals_cover_the_mean_of_all_rows(kind: str, n: int) -> None:
     }[kind]().astype(float)
     covered, sizes, ci = 0, [], 0.02
     for seed in range(1000):
-        found = over_rows(lambda rows: every if rows is None else every[rows], n, ci, seed)
-        if found.sample is None:
+        actual = over_rows(lambda rows: every if rows is None else every[rows], n, ci, seed)
+        if actual.sample is None:
             pytest.fail("all rows were taken")
-        low, high = inference.sampled(found.values, n)
+        low, high = inference.sampled(actual.values, n)
         assert high - low <= 2 * ci + 1e-12
         covered += low <= every.mean() <= high
-        sizes.append(len(found.values))
+        sizes.append(len(actual.values))
     assert 925 <= covered <= 975
     ideal = n / (1 + n * ci**2 / (1.96**2 * every.var()))
     assert max(PILOT, 0.97 * ideal) <= np.mean(sizes) <= max(PILOT, 1.1 * ideal)
@@ -63,20 +63,20 @@ def test_intervals_cover_the_mean_of_all_rows(kind: str, n: int) -> None:
 
 def test_a_sample_is_drawn_once_each_and_named() -> None:
     every = np.random.default_rng(0).random(20_000)
-    found = over_rows(lambda rows: every if rows is None else every[rows], 20_000, 0.02, 3)
-    assert found.sample is not None and (np.diff(found.sample) > 0).all()
-    assert np.array_equal(found.values, every[found.sample])
+    actual = over_rows(lambda rows: every if rows is None else every[rows], 20_000, 0.02, 3)
+    assert actual.sample is not None and (np.diff(actual.sample) > 0).all()
+    assert np.array_equal(actual.values, every[actual.sample])
     again = over_rows(lambda rows: every if rows is None else every[rows], 20_000, 0.02, 3)
-    assert np.array_equal(again.sample, found.sample)
+    assert np.array_equal(again.sample, actual.sample)
     other = over_rows(lambda rows: every if rows is None else every[rows], 20_000, 0.02, 4)
-    assert not np.array_equal(other.sample, found.sample)
+    assert not np.array_equal(other.sample, actual.sample)
 
 
 @pytest.mark.parametrize(("n", "ci"), [(600, 0.01), (5000, 1e-4), (5000, 0.0)])
 def test_all_rows_where_a_sample_would_not_be_cheaper(n: int, ci: float) -> None:
     every = np.random.default_rng(0).random(n)
-    found = over_rows(lambda rows: every if rows is None else every[rows], n, ci, 0)
-    assert found.sample is None and np.array_equal(found.values, every)
+    actual = over_rows(lambda rows: every if rows is None else every[rows], n, ci, 0)
+    assert actual.sample is None and np.array_equal(actual.values, every)
 
 
 def test_rows_all_alike_leave_room_for_others() -> None:
@@ -113,24 +113,24 @@ def few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("index", ["ivf", "hnsw"])
 def test_an_index_reports_its_recall(index: Any, by: Any, few_rows: None) -> None:
     x = clusters(2000)
-    exact, found = (nearest(x, x, 10, by=by, exclude_self=True, index=i) for i in ("exact", index))
-    assert (found.index, exact.index, exact.recall) == (index, "exact", 1.0)
-    recall = overlap(exact.rows, found.rows).mean() / 10
-    assert found.recall >= 0.99 and abs(found.recall - recall) < 0.012
-    assert not (found.rows == np.arange(2000)[:, None]).any()
-    alike = (exact.rows == found.rows).all(1)
+    exact, near = (nearest(x, x, 10, by=by, exclude_self=True, index=i) for i in ("exact", index))
+    assert (near.index, exact.index, exact.recall) == (index, "exact", 1.0)
+    recall = overlap(exact.rows, near.rows).mean() / 10
+    assert near.recall >= 0.99 and abs(near.recall - recall) < 0.012
+    assert not (near.rows == np.arange(2000)[:, None]).any()
+    alike = (exact.rows == near.rows).all(1)
     assert alike.mean() > 0.9  # the order is exact among what was found
 
 
 def test_an_index_that_finds_too_little_gives_way(few_rows: None, monkeypatch: pytest.MonkeyPatch) -> None:
     x = clusters(1500)
     monkeypatch.setattr(approximate, "_efforts", lambda index, depth: [1])
-    found = nearest(x, x, 10, index="ivf")
-    assert (found.index, found.recall) == ("exact", 1.0)
-    assert np.array_equal(found.rows, nearest(x, x, 10).rows)
-    said = score("knn-jaccard", x, noisy(x), index="ivf")
-    assert said.convention.endswith("ivf index gave way to exact search")
-    assert (said.extra["index"], said.extra["recall"]) == ("exact", 1.0)
+    near = nearest(x, x, 10, index="ivf")
+    assert (near.index, near.recall) == ("exact", 1.0)
+    assert np.array_equal(near.rows, nearest(x, x, 10).rows)
+    exactly = score("knn-jaccard", x, noisy(x), index="ivf")
+    assert exactly.convention.endswith("ivf index gave way to exact search")
+    assert (exactly.extra["index"], exactly.extra["recall"]) == ("exact", 1.0)
 
 
 def test_queries_that_an_index_finds_too_little_for_are_searched_exactly(
@@ -139,19 +139,19 @@ def test_queries_that_an_index_finds_too_little_for_are_searched_exactly(
     x = np.concatenate([clusters(3000), clusters(6, seed=9) + 500])
     monkeypatch.setattr(approximate, "TARGET_RECALL", 0.5)
     monkeypatch.setattr(approximate, "_efforts", lambda index, depth: [1])
-    found = nearest(x, x, 40, by="euclidean", index="ivf")
-    assert found.index == "ivf" and found.recall < 1
-    assert (found.rows >= 0).all()
-    assert np.array_equal(found.rows[3000:], nearest(x[3000:], x, 40, by="euclidean").rows)
+    near = nearest(x, x, 40, by="euclidean", index="ivf")
+    assert near.index == "ivf" and near.recall < 1
+    assert (near.rows >= 0).all()
+    assert np.array_equal(near.rows[3000:], nearest(x[3000:], x, 40, by="euclidean").rows)
 
 
 @pytest.mark.slow
 def test_the_measured_recall_is_in_the_result(few_rows: None) -> None:
     x = clusters(3000)
-    found = score("jaccard", x, noisy(x), index="ivf")
-    assert found.extra["index"] == "ivf" and 0.99 <= found.extra["recall"] <= 1
-    assert found.convention.endswith(f"ivf index with recall {found.extra['recall']:.4f}")
-    assert found.value == pytest.approx(score("jaccard", x, noisy(x)).value, abs=0.01)
+    result = score("jaccard", x, noisy(x), index="ivf")
+    assert result.extra["index"] == "ivf" and 0.99 <= result.extra["recall"] <= 1
+    assert result.convention.endswith(f"ivf index with recall {result.extra['recall']:.4f}")
+    assert result.value == pytest.approx(score("jaccard", x, noisy(x)).value, abs=0.01)
     assert "recall" not in score("jaccard", x, noisy(x)).extra
 
 
@@ -247,8 +247,8 @@ def test_every_metric_of_neighbours_says_what_its_index_found(name: str, few_row
     x = clusters(1500)
     params = METRICS[name].resolve({"index": "ivf", **({"k": 20} if name == "cknna" else {})})
     more: dict[str, Any] = {"labels": np.arange(1500) % 3} if "labels" in METRICS[name].needs else {}
-    found = METRICS[name].function(x, noisy(x), **params, **more)
-    assert found.extra["index"] == "ivf" and f"ivf index with recall {found.extra['recall']:.4f}" in found.convention
+    result = METRICS[name].function(x, noisy(x), **params, **more)
+    assert result.extra["index"] == "ivf" and f"ivf index with recall {result.extra['recall']:.4f}" in result.convention
 
 
 @pytest.mark.slow

@@ -47,7 +47,7 @@ def test_paths_follow_the_sheet() -> None:
     x, flat = swiss_roll(1500)
     known = anchor_paths([x], 1500, x[::150], 10)
     wanted = cdist(flat, flat[::150])
-    follow, cut = (np.corrcoef(found.ravel(), wanted.ravel())[0, 1] for found in (known["paths"], cdist(x, x[::150])))
+    follow, cut = (np.corrcoef(actual.ravel(), wanted.ravel())[0, 1] for actual in (known["paths"], cdist(x, x[::150])))
     assert follow > 0.99 and cut < 0.8
 
 
@@ -55,10 +55,10 @@ def test_paths_follow_the_sheet() -> None:
 def test_items_off_the_graph_hang_on_it() -> None:
     x = swiss_roll(900)[0]
     known = anchor_paths([x[:800]], 800, x[:8], 10)
-    found, wanted = hang(x[800:], known["nodes"], known["paths"], 10), naive(x, 10)[800:, :8]
-    assert np.median(np.abs(found - wanted) / wanted) < 0.02
+    actual, wanted = hang(x[800:], known["nodes"], known["paths"], 10), naive(x, 10)[800:, :8]
+    assert np.median(np.abs(actual - wanted) / wanted) < 0.02
     alone = np.concatenate([hang(row[None], known["nodes"], known["paths"], 10) for row in x[800:]])
-    assert found == pytest.approx(alone, rel=1e-12), "no item feels another one"
+    assert actual == pytest.approx(alone, rel=1e-12), "no item feels another one"
 
 
 def test_parts_are_joined_by_their_shortest_lines() -> None:
@@ -77,8 +77,8 @@ def test_many_copies_of_a_row_do_not_cut_the_graph() -> None:
     x = np.repeat(swiss_roll(60)[0], 20, axis=0)
     known = anchor_paths([x], len(x), x[:1], 6)
     assert len(known["nodes"]) == 60 and known["parts"][0] == 1
-    found = hang(x, known["nodes"], known["paths"], 6).reshape(60, 20)
-    assert (found == found[:, :1]).all() and found[0, 0] == 0
+    actual = hang(x, known["nodes"], known["paths"], 6).reshape(60, 20)
+    assert (actual == actual[:, :1]).all() and actual[0, 0] == 0
 
 
 def test_one_point_has_no_graph() -> None:

@@ -94,14 +94,14 @@ def brute(q: np.ndarray, base: np.ndarray, k: int, by: str, exclude_self: bool =
     return first(distances(q, base, by), k, exclude_self)
 
 
-def first(found: np.ndarray, k: int, exclude_self: bool) -> tuple[np.ndarray, int]:
+def first(actual: np.ndarray, k: int, exclude_self: bool) -> tuple[np.ndarray, int]:
     """The same from the distances."""
-    found = found.copy()
+    actual = actual.copy()
     if exclude_self:
-        np.fill_diagonal(found, np.inf)
-    order = np.argsort(found, axis=1, kind="stable")
-    ordered = np.take_along_axis(found, order, 1)
-    tied = ordered[:, k - 1] == ordered[:, k] if k < found.shape[1] else np.zeros(len(found), bool)
+        np.fill_diagonal(actual, np.inf)
+    order = np.argsort(actual, axis=1, kind="stable")
+    ordered = np.take_along_axis(actual, order, 1)
+    tied = ordered[:, k - 1] == ordered[:, k] if k < actual.shape[1] else np.zeros(len(actual), bool)
     return order[:, :k], int(tied.sum())
 
 
@@ -121,9 +121,9 @@ def brute_ranks(q: np.ndarray, base: np.ndarray, by: str) -> np.ndarray:
     return 1 + np.argmax(order == np.arange(len(q))[:, None], 1)
 
 
-def assert_same_sets(found: np.ndarray, wanted: np.ndarray) -> None:
-    differ = np.flatnonzero((np.sort(found, 1) != np.sort(wanted, 1)).any(1))
-    assert not len(differ), f"{len(differ)} of {len(found)} sets differ, first that of query {differ[0]}"
+def assert_same_sets(actual: np.ndarray, wanted: np.ndarray) -> None:
+    differ = np.flatnonzero((np.sort(actual, 1) != np.sort(wanted, 1)).any(1))
+    assert not len(differ), f"{len(differ)} of {len(actual)} sets differ, first that of query {differ[0]}"
 
 
 @pytest.fixture
@@ -139,9 +139,9 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_sets_equal_brute_force(by: Any, kind: str, exclude_self: bool) -> None:
     x = make(kind)
     wanted, tied = brute(x, x, 10, by, exclude_self)
-    found = nearest(x, x, 10, by=by, exclude_self=exclude_self)
-    assert_same_sets(found.rows, wanted)
-    assert found.tied == tied
+    near = nearest(x, x, 10, by=by, exclude_self=exclude_self)
+    assert_same_sets(near.rows, wanted)
+    assert near.tied == tied
 
 
 @every_kind
@@ -150,9 +150,9 @@ def test_sets_equal_brute_force_over_many_blocks(by: Any, kind: str, small_block
     queries = x[::-1][:130] + np.float32(0.25) * (kind not in WHOLE)
     for exclude_self in (True, False):
         wanted, tied = brute(queries, x, 7, by, exclude_self)
-        found = nearest(queries, x, 7, by=by, exclude_self=exclude_self)
-        assert_same_sets(found.rows, wanted)
-        assert found.tied == tied
+        near = nearest(queries, x, 7, by=by, exclude_self=exclude_self)
+        assert_same_sets(near.rows, wanted)
+        assert near.tied == tied
 
 
 PATHS = ("faiss", "tiles by numba", "tiles by numba of a few rows", "tiles in C", "tiles in C of a few rows")
@@ -205,9 +205,9 @@ def test_order_equals_brute_force_on_every_path(by: Any, kind: str, path: str) -
     for queries in (x, x[: N - 3].copy()):
         for exclude_self in (True, False):
             wanted, tied = brute_of_kind(kind, by, len(queries), exclude_self)
-            found = nearest(queries, x, 10, by=by, exclude_self=exclude_self)
-            assert np.array_equal(found.rows, wanted)
-            assert found.tied == tied
+            near = nearest(queries, x, 10, by=by, exclude_self=exclude_self)
+            assert np.array_equal(near.rows, wanted)
+            assert near.tied == tied
 
 
 @pytest.mark.slow
@@ -240,9 +240,9 @@ def test_every_k_up_to_all_rows(by: Any, n: int) -> None:
     for exclude_self in (True, False):
         for k in range(1, n + 1 - exclude_self):
             wanted, tied = brute(x, x, k, by, exclude_self)
-            found = nearest(x, x, k, by=by, exclude_self=exclude_self)
-            assert_same_sets(found.rows, wanted)
-            assert found.tied == tied
+            near = nearest(x, x, k, by=by, exclude_self=exclude_self)
+            assert_same_sets(near.rows, wanted)
+            assert near.tied == tied
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.dtype(">f4"), np.dtype(">f8")], ids=str)
@@ -260,9 +260,9 @@ def test_the_layout_in_memory_is_nothing(by: Any, kind: str) -> None:
     x = make(kind).astype(np.float64)
     for other in (np.asfortranarray(x), x[:, np.arange(D)], np.repeat(x, 2, 1)[:, ::2], x.astype(">f8")):
         for exclude_self in (True, False):
-            plain, found = (nearest(side, side, 10, by=by, exclude_self=exclude_self) for side in (x, other))
-            assert_same_sets(found.rows, plain.rows)
-            assert found.tied == plain.tied
+            plain, near = (nearest(side, side, 10, by=by, exclude_self=exclude_self) for side in (x, other))
+            assert_same_sets(near.rows, plain.rows)
+            assert near.tied == plain.tied
         assert np.array_equal(ranks(other, other, by=by), ranks(x, x, by=by))
         assert np.array_equal(ranks(x[::-1], other, by=by), ranks(x[::-1], x, by=by))
 
@@ -272,21 +272,21 @@ def test_the_layout_in_memory_is_nothing(by: Any, kind: str) -> None:
 def test_float64_keeps_what_float32_cannot_hold(by: Any, offset: float) -> None:
     """At offset 1e10 a coordinate is known to 2e-6 only, so only sets with a wider gap have an answer."""
     x = cloud() + offset * (1 if by == "euclidean" else 1e-3)
-    found, exact = nearest(x, x, 10, by=by, exclude_self=True).rows, distances(x, x, by)
+    near, exact = nearest(x, x, 10, by=by, exclude_self=True).rows, distances(x, x, by)
     np.fill_diagonal(exact, np.inf)
     ordered = np.sort(exact, 1)
     clear = ordered[:, 10] - ordered[:, 9] > 1e-4 * ordered[:, 9]
     assert clear.sum() > 0.8 * N
-    assert_same_sets(found[clear], brute(x, x, 10, by, True)[0][clear])
+    assert_same_sets(near[clear], brute(x, x, 10, by, True)[0][clear])
 
 
 def test_whole_numbers_by_cosine_have_no_nearer_row_outside() -> None:
     """Angles of whole numbers, compared without any rounding: cos^2 with its sign is a fraction."""
     x = np.rint(cloud(150, 3) * 2)
     dots, norms = (x @ x.T).astype(np.int64), np.square(x).sum(1).astype(np.int64)
-    found = nearest(x, x, 10).rows
+    near = nearest(x, x, 10).rows
     assert len({tuple(row) for row in x}) < 150
-    for i, chosen in enumerate(found):
+    for i, chosen in enumerate(near):
         sides = [np.isin(np.arange(150), chosen), ~np.isin(np.arange(150), chosen)]
         key = np.sign(dots[i]) * dots[i] ** 2 * (np.lcm.reduce(norms[norms > 0]) // np.where(norms == 0, 1, norms))
         assert key[sides[0]].min() >= key[sides[1]].max()
@@ -331,10 +331,10 @@ def test_any_data_equals_brute_force(
             patch.setattr(blocks, "ROWS", 4)
             patch.setattr(search, "_base_rows", lambda d: 8)
             patch.setattr(search, "_query_rows", lambda base: 5)
-        found = nearest(x, x, k, by=by, exclude_self=exclude_self)
+        near = nearest(x, x, k, by=by, exclude_self=exclude_self)
         wanted, tied = brute(x, x, k, by, exclude_self)
-        assert_same_sets(found.rows, wanted)
-        assert found.tied == tied
+        assert_same_sets(near.rows, wanted)
+        assert near.tied == tied
         assert np.array_equal(ranks(x[::-1], x, by=by), brute_ranks(x[::-1], x, by))
 
 
@@ -371,9 +371,9 @@ def test_too_large_k_says_how_large_it_may_be(by: Any, k: int, exclude_self: boo
 
 def test_unit_rows_of_any_size() -> None:
     x = np.concatenate([cloud(3) * scale for scale in (1e-300, 1e-30, 1, 1e30, 1e300)] + [np.zeros((2, D))])
-    found = unit_rows(x)
-    assert np.linalg.norm(found, axis=1) == pytest.approx([1] * 15 + [0] * 2, abs=1e-15)
-    assert found[:15] == pytest.approx(np.tile(found[6:9], (5, 1)), abs=1e-15)
+    actual = unit_rows(x)
+    assert np.linalg.norm(actual, axis=1) == pytest.approx([1] * 15 + [0] * 2, abs=1e-15)
+    assert actual[:15] == pytest.approx(np.tile(actual[6:9], (5, 1)), abs=1e-15)
 
 
 def test_overlap_counts_shared_members() -> None:
@@ -402,9 +402,9 @@ for pays in (1e30, 0):  # without tiles and with them
 
 @pytest.mark.slow
 def test_the_same_answer_for_any_number_of_threads_with_and_without_tiles_and_numba() -> None:
-    root, found = str(Path(blocks.__file__).parents[1]), set[bytes]()
+    root, actual = str(Path(blocks.__file__).parents[1]), set[bytes]()
     for threads, numba, c in (("1", "1", "1"), ("5", "1", "0"), ("3", "1", "1"), ("2", "0", "0")):
         limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
         env = {**os.environ, **limits, "PYTHONPATH": root, "RELREP_NUMBA": numba, "RELREP_NATIVE": c}
-        found |= set(subprocess.run([sys.executable, "-c", PROGRAM], env=env, capture_output=True, check=True).stdout.split())
-    assert len(found) == 1
+        actual |= set(subprocess.run([sys.executable, "-c", PROGRAM], env=env, capture_output=True, check=True).stdout.split())
+    assert len(actual) == 1

@@ -73,8 +73,8 @@ def test_widen_gives_native_floats_that_sums_can_use(dtype: Any) -> None:
 def test_take_copies_the_rows_in_order(dtype: Any) -> None:
     x = cloud(5000, 3).astype(dtype)
     rows = np.random.default_rng(1).integers(0, 5000, 4500)
-    found = take(x, rows)
-    assert found.dtype == x.dtype and np.array_equal(found, x[rows])
+    actual = take(x, rows)
+    assert actual.dtype == x.dtype and np.array_equal(actual, x[rows])
     assert take(x, np.arange(5000)) is x, "all rows in order need no copy"
     assert take(x, np.arange(4999)) is not x
     assert take(x, np.arange(5000)[::-1]) is not x
@@ -127,12 +127,12 @@ def test_infinities_of_both_signs_do_not_cancel() -> None:
 # Moments
 
 
-def assert_equal(found: Moments, wanted: Moments) -> None:
+def assert_equal(actual: Moments, wanted: Moments) -> None:
     """Up to rounding, which is relative to what a sum would be if nothing in it cancelled."""
     z, norms = np.sqrt(np.diag(wanted.products)), np.sqrt(np.diag(wanted.norm_products))
     sizes = (0, np.sqrt(wanted.n) * z, np.outer(z, z), wanted.norms, np.outer(norms, norms), np.outer(z, norms))
     for part, size in zip(PARTS, sizes, strict=True):
-        error = np.abs(np.asarray(getattr(found, part)) - getattr(wanted, part))
+        error = np.abs(np.asarray(getattr(actual, part)) - getattr(wanted, part))
         assert (error <= 1e-12 * size).all(), part
 
 
@@ -208,14 +208,14 @@ def test_moments_about_the_mean_are_those_of_centred_rows(monkeypatch: pytest.Mo
     """Shifted by the mean of a few rows only, which is far from that of all."""
     monkeypatch.setattr("relrep_cli.numerics.moments.FIRST", 2)
     x, y = cloud(60, 3) * [1.0, 2, 3] + 4, cloud(60, 4, 1) - 3
-    found = moments(x, y)[0].centred()
+    actual = moments(x, y)[0].centred()
     u, v = x - x.mean(0), y - y.mean(0)
     z, norms = np.concatenate([u, v], 1), np.stack([np.square(u).sum(1), np.square(v).sum(1)], 1)
     wanted = Moments(
         3, 60, z.sum(0), z.T @ z, norms.sum(0), norms.T @ norms, z.T @ norms, np.concatenate([x.mean(0), y.mean(0)])
     )
-    assert_equal(found, wanted)
-    assert found.shift == pytest.approx(wanted.shift, rel=1e-12)
+    assert_equal(actual, wanted)
+    assert actual.shift == pytest.approx(wanted.shift, rel=1e-12)
 
 
 # Memory of what is mapped from files

@@ -27,10 +27,10 @@ SOURCES = {"normal": (lambda rng, n: rng.normal(3, 2, n), 3.0), "bernoulli": (la
 def test_the_bootstrap_covers_the_mean_in_95_of_100_draws(source: str) -> None:
     draw, truth = SOURCES[source]
     rng = np.random.default_rng(0)
-    found = np.array([bootstrap(draw(rng, 120).astype(np.float64), rng) for _ in range(DRAWS)])
-    covered = ((found[:, 0] <= truth) & (truth <= found[:, 1])).mean()
+    actual = np.array([bootstrap(draw(rng, 120).astype(np.float64), rng) for _ in range(DRAWS)])
+    covered = ((actual[:, 0] <= truth) & (truth <= actual[:, 1])).mean()
     assert 0.92 <= covered <= 0.98
-    wide = np.diff(found).mean() / (2 * 1.96 * {"normal": 2, "bernoulli": sqrt(0.21)}[source] / sqrt(120))
+    wide = np.diff(actual).mean() / (2 * 1.96 * {"normal": 2, "bernoulli": sqrt(0.21)}[source] / sqrt(120))
     assert 0.95 < wide < 1.03
 
 
@@ -58,10 +58,10 @@ def test_the_interval_of_hits_is_wilsons_and_covers_where_misses_are_rare() -> N
     """Percentiles of the bootstrap hold a share of 0.98 of 60 items in 69 % of draws."""
     rng = np.random.default_rng(0)
     for hits in (0, 1, 57, 60):
-        found = inference.of_mean(np.repeat([1.0, 0.0], [hits, 60 - hits]), rng)
-        assert found == pytest.approx(tuple(stats.binomtest(hits, 60).proportion_ci(method="wilson")), abs=1e-6)
-    found = [inference.of_mean((rng.random(60) < 0.98).astype(np.float64), rng) for _ in range(300)]
-    assert np.mean([low <= 0.98 <= high for low, high in found]) > 0.93
+        actual = inference.of_mean(np.repeat([1.0, 0.0], [hits, 60 - hits]), rng)
+        assert actual == pytest.approx(tuple(stats.binomtest(hits, 60).proportion_ci(method="wilson")), abs=1e-6)
+    actual = [inference.of_mean((rng.random(60) < 0.98).astype(np.float64), rng) for _ in range(300)]
+    assert np.mean([low <= 0.98 <= high for low, high in actual]) > 0.93
     rows = rng.normal(size=30)
     assert inference.of_mean(rows, np.random.default_rng(0)) == bootstrap(rows, np.random.default_rng(0))
 
@@ -107,14 +107,14 @@ BY_GROUPS = {  # metric: how many groups, of interleaved rows
 @pytest.mark.parametrize("name", BY_GROUPS)
 def test_a_jackknife_is_the_value_without_each_group_of_rows(name: str) -> None:
     x, y = views(120)
-    found = METRICS[name].function(x, y)
+    result = METRICS[name].function(x, y)
     groups = BY_GROUPS[name]
-    assert len(found.jackknife) == groups
+    assert len(result.jackknife) == groups
     for g in (0, 1, groups - 1):
         kept = np.arange(120) % groups != g
         wanted = METRICS[name].function(x[kept], y[kept]).value
         wanted *= sqrt(120 / kept.sum()) if name == "procrustes:size" else 1  # which grows with the root of n
-        assert found.jackknife[g] == pytest.approx(wanted, rel=1e-7), g
+        assert result.jackknife[g] == pytest.approx(wanted, rel=1e-7), g
 
 
 def test_the_jackknife_of_pearson_is_the_value_without_each_row() -> None:
@@ -128,9 +128,9 @@ def test_the_jackknife_of_pearson_is_the_value_without_each_row() -> None:
 @pytest.mark.slow
 def test_cknna_of_few_items_says_why_it_has_no_interval() -> None:
     for n, words in ((99, True), (100, False)):
-        found = METRICS["cknna"].function(*views(n))
-        assert (interval("cknna", found, 0) == (None, None)) == words
-        assert found.convention.endswith(", no interval for fewer than 100 items") == words
+        result = METRICS["cknna"].function(*views(n))
+        assert (interval("cknna", result, 0) == (None, None)) == words
+        assert result.convention.endswith(", no interval for fewer than 100 items") == words
 
 
 def test_the_size_of_a_difference_has_no_interval() -> None:
@@ -158,12 +158,12 @@ def test_intervals_of_skewed_values_are_those_of_their_logarithms() -> None:
 def test_the_jackknife_of_a_regression_fits_anew(name: str) -> None:
     x, y = views(120)
     x[3] *= 20  # a row that moves the fit for all others
-    found = (
+    actual = (
         METRICS[name].function(x, y, **({"penalty": 1e-9} if name.endswith("ridge") else {})).jackknife
     )  # hardly any penalty
     kept = [np.arange(120) % 50 != g for g in range(50)]
     wanted = [METRICS["linear-regression"].function(x[rows], y[rows]).value for rows in kept]
-    assert found == pytest.approx(wanted, rel=1e-6)
+    assert actual == pytest.approx(wanted, rel=1e-6)
 
 
 def test_the_jackknife_of_a_large_regression_leaves_out_errors_and_spreads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,11 +182,11 @@ def test_the_jackknife_of_a_large_regression_leaves_out_errors_and_spreads(monke
 def test_the_interval_of_cknna_is_that_of_halves_with_neighbours_of_their_own() -> None:
     x, y = views(150)
     cknna = METRICS["cknna"].function
-    found = cknna(x, y, k=5, epsilon=0.5)
+    actual = cknna(x, y, k=5, epsilon=0.5)
     order = np.random.default_rng(0).permutation(150)
     first, second = (cknna(x[rows], y[rows], k=5, epsilon=0.5).value for rows in (np.sort(order[:75]), np.sort(order[75:])))
-    assert len(found.jackknife) == 20
-    assert found.jackknife[0] - found.value == pytest.approx(
+    assert len(actual.jackknife) == 20
+    assert actual.jackknife[0] - actual.value == pytest.approx(
         student(10) / student(19) * sqrt(20) / 38 * (first - second), rel=1e-9
     )
 
@@ -201,8 +201,8 @@ def test_the_jackknife_of_cka_covers_its_true_value(estimator: str) -> None:
     hits = 0
     for _ in range(150):
         x = rng.normal(size=(400, 3))
-        found = METRICS["cka"].function(x, x @ mix + rng.normal(size=(400, 2)), estimator=estimator)
-        low, high = jackknife(found.value, found.jackknife)
+        result = METRICS["cka"].function(x, x @ mix + rng.normal(size=(400, 2)), estimator=estimator)
+        low, high = jackknife(result.value, result.jackknife)
         hits += low <= truth <= high
     assert 0.887 <= hits / 150 <= 0.994
 
@@ -270,8 +270,8 @@ def test_expected_jaccard_equals_random_sets(n: int, k: int) -> None:
     rng = np.random.default_rng(5)
     first = np.arange(n) < k
     shared = np.array([first[rng.permutation(n)[:k]].sum() for _ in range(20_000)])
-    found = jaccard_of(shared, k)
-    assert abs(found.mean() - expected_jaccard(n, k)) < 4 * found.std() / sqrt(len(found))
+    actual = jaccard_of(shared, k)
+    assert abs(actual.mean() - expected_jaccard(n, k)) < 4 * actual.std() / sqrt(len(actual))
 
 
 # Rows join by id before anything is measured

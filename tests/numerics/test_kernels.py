@@ -94,10 +94,10 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_equal_to_scipy(name: str, kind: str, dtype: type, way: str) -> None:
     x, anchors = sides(kind, dtype)
     with np.errstate(all="raise"):
-        found = distances(name, x, anchors)
+        computed = distances(name, x, anchors)
     wanted = reference(name, kind, dtype)
-    np.testing.assert_allclose(found, wanted, rtol=1e-12 if dtype is np.float64 else 1e-5, atol=0)
-    assert (found[wanted == 0] == 0).all() and found[0, 0] == 0
+    np.testing.assert_allclose(computed, wanted, rtol=1e-12 if dtype is np.float64 else 1e-5, atol=0)
+    assert (computed[wanted == 0] == 0).all() and computed[0, 0] == 0
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda t: t.__name__)
@@ -107,10 +107,10 @@ def test_cosines(kind: str, dtype: type) -> None:
     x, anchors = sides(kind, dtype)
     u, v = (side / np.maximum(np.linalg.norm(side, axis=1, keepdims=True), 1e-300) for side in map(np.float64, (x, anchors)))
     with np.errstate(all="raise"):
-        found = kernels.cosine(x, kernels.unit(anchors), np.empty((len(x), len(anchors)), dtype))
+        actual = kernels.cosine(x, kernels.unit(anchors), np.empty((len(x), len(anchors)), dtype))
         alone = kernels.cosine(x[-1:], kernels.unit(anchors), np.empty((1, len(anchors)), dtype))
-    np.testing.assert_allclose(found, u @ v.T, rtol=0, atol=1e-12 if dtype is np.float64 else 1e-6)
-    np.testing.assert_allclose(found[-1:], alone, rtol=0, atol=1e-12 if dtype is np.float64 else 1e-6)
+    np.testing.assert_allclose(actual, u @ v.T, rtol=0, atol=1e-12 if dtype is np.float64 else 1e-6)
+    np.testing.assert_allclose(actual[-1:], alone, rtol=0, atol=1e-12 if dtype is np.float64 else 1e-6)
 
 
 @pytest.mark.parametrize("name", [name for name in DISTANCES if name != "euclidean"])

@@ -57,9 +57,9 @@ def test_pick_gives_what_an_index_gives(order: str, view: Any, tmp_path: Path) -
     x = view(a_map(tmp_path, 200_100, 64, order))
     whole = np.array(x)
     for rows in ROWS.values():
-        found, wanted = pick(x, rows), whole[rows]
-        assert found.dtype == wanted.dtype and np.array_equal(found, wanted)
-        assert found.flags.c_contiguous and found.flags.writeable
+        actual, wanted = pick(x, rows), whole[rows]
+        assert actual.dtype == wanted.dtype and np.array_equal(actual, wanted)
+        assert actual.flags.c_contiguous and actual.flags.writeable
     assert np.array_equal(take(x.reshape(len(x), -1), ROWS["random"]), whole.reshape(len(x), -1)[ROWS["random"]])
 
 

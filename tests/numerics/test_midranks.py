@@ -51,8 +51,8 @@ def test_their_intervals_cover(name: str, truth: float) -> None:
     hits = 0
     for _ in range(200):
         x = rng.normal(size=(120, 3))
-        found = METRICS[name].function(x, x + rng.normal(size=x.shape))
-        low, high = jackknife(found.value, found.jackknife)
+        result = METRICS[name].function(x, x + rng.normal(size=x.shape))
+        low, high = jackknife(result.value, result.jackknife)
         hits += low <= truth <= high
     assert 0.90 <= hits / 200 <= 0.995
 

@@ -69,19 +69,19 @@ def test_the_cheaper_route_has_the_same_value(name: str, params: dict[str, Any],
     x, y = wide()
     for a, b in ((x, y), (x, y[:, :20])):
         a, b = (b, a) if swap else (a, b)
-        found, plain = METRICS[name].compute(a, b, params), unrotated(name, params, a, b)
-        assert found.value == pytest.approx(plain.value, rel=1e-10, abs=1e-10)
-        assert found.extra.get("reverse", 0) == pytest.approx(plain.extra.get("reverse", 0), rel=1e-10, abs=1e-10)
+        result, plain = METRICS[name].compute(a, b, params), unrotated(name, params, a, b)
+        assert result.value == pytest.approx(plain.value, rel=1e-10, abs=1e-10)
+        assert result.extra.get("reverse", 0) == pytest.approx(plain.extra.get("reverse", 0), rel=1e-10, abs=1e-10)
 
 
 @pytest.mark.parametrize(("name", "params"), OF_LOW_RANK, ids=str)
 def test_the_cheaper_route_has_the_same_value_and_cuts_as_many_axes(name: str, params: dict[str, Any], unrotated: Any) -> None:
     x, y = wide(rank=9)
     x[:, 5] = 2.0  # a constant column
-    found, plain = METRICS[name].compute(x, y, params), unrotated(name, params, x, y)
-    assert found.value == pytest.approx(plain.value, rel=1e-9)
-    assert found.convention == plain.convention
-    assert "axes of the first space" in found.convention
+    result, plain = METRICS[name].compute(x, y, params), unrotated(name, params, x, y)
+    assert result.value == pytest.approx(plain.value, rel=1e-9)
+    assert result.convention == plain.convention
+    assert "axes of the first space" in result.convention
 
 
 @pytest.mark.parametrize(("name", "params"), [*ROTATED, *OF_LOW_RANK], ids=str)
@@ -101,10 +101,10 @@ def test_permutations_have_the_values_of_permuted_rows(name: str, params: dict[s
 def test_a_rotation_keeps_inner_products_and_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     x, _ = wide()
     for centred in (True, False):
-        found = narrow(x, centred, False)
+        actual = narrow(x, centred, False)
         rows = x - x.mean(0) if centred else x
-        assert found is not None and found.rows.shape == (40, 40)
-        assert found.rows @ found.turn.T == pytest.approx(rows, abs=1e-9)
+        assert actual is not None and actual.rows.shape == (40, 40)
+        assert actual.rows @ actual.turn.T == pytest.approx(rows, abs=1e-9)
     assert narrow(x[:, :40], True, False) is None
     counts: list[int] = []
     real = narrowing._narrow

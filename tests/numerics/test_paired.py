@@ -30,20 +30,20 @@ def correlated(n: int, seed: int = 0, shift: float = 0.2) -> tuple[np.ndarray, n
 
 def test_row_differences_give_the_interval_and_the_p_of_the_paired_t_test() -> None:
     a, b = correlated(400, shift=0.05)
-    found, wanted = paired_difference(of_rows(a), of_rows(b)), stats.ttest_rel(b, a)
+    difference, wanted = paired_difference(of_rows(a), of_rows(b)), stats.ttest_rel(b, a)
     low, high = wanted.confidence_interval(0.95)
-    assert found.method == ROWS and found.value == pytest.approx((b - a).mean(), abs=1e-12)
-    assert (found.low, found.high) == pytest.approx((low, high), abs=0.08 * (high - low))
-    assert found.p == pytest.approx(wanted.pvalue, rel=0.3)
+    assert difference.method == ROWS and difference.value == pytest.approx((b - a).mean(), abs=1e-12)
+    assert (difference.low, difference.high) == pytest.approx((low, high), abs=0.08 * (high - low))
+    assert difference.p == pytest.approx(wanted.pvalue, rel=0.3)
 
 
 def test_the_jackknife_of_means_is_the_paired_t_test() -> None:
     a, b = correlated(40)
-    found = paired_difference(of_parts(a, 40), of_parts(b, 40))
+    difference = paired_difference(of_parts(a, 40), of_parts(b, 40))
     wanted = stats.ttest_rel(b, a)
-    assert found.method == PARTS
-    assert (found.low, found.high) == pytest.approx(tuple(wanted.confidence_interval(0.95)), abs=1e-3)
-    assert found.p == pytest.approx(wanted.pvalue, rel=1e-2)
+    assert difference.method == PARTS
+    assert (difference.low, difference.high) == pytest.approx(tuple(wanted.confidence_interval(0.95)), abs=1e-3)
+    assert difference.p == pytest.approx(wanted.pvalue, rel=1e-2)
 
 
 @pytest.mark.parametrize(("more", "fewer", "n"), [(50, 10, 200), (20, 10, 100), (53, 10, 53)])
@@ -56,17 +56,17 @@ def test_parts_of_one_estimate_are_joined_as_if_it_had_been_dealt_so(more: int, 
 
 def test_parts_that_are_not_within_parts_give_no_interval() -> None:
     a, b = correlated(200)
-    found = paired_difference(of_parts(a, 50), of_parts(b, 20))
-    assert (found.low, found.high, found.p) == (None, None, None)
-    assert found.value == pytest.approx((b - a).mean()) and "do not correspond" in found.method
+    difference = paired_difference(of_parts(a, 50), of_parts(b, 20))
+    assert (difference.low, difference.high, difference.p) == (None, None, None)
+    assert difference.value == pytest.approx((b - a).mean()) and "do not correspond" in difference.method
 
 
 def test_values_of_other_items_give_no_interval() -> None:
     a, b = correlated(60)
     items = np.arange(60)
     for one, other in ((items, items + 1), (items, None), (None, items)):
-        found = paired_difference(of_parts(a, 20, one), of_parts(b, 20, other))
-        assert found.p is None and "different items" in found.method
+        difference = paired_difference(of_parts(a, 20, one), of_parts(b, 20, other))
+        assert difference.p is None and "different items" in difference.method
     assert paired_difference(of_parts(a, 20, items), of_parts(b, 20, items.copy())).p is not None
     assert "neither row values" in paired_difference(Estimate(0.1, 5), Estimate(0.2, 5)).method
 
@@ -75,10 +75,10 @@ def test_proportions_by_hand() -> None:
     """12 items only b has, 3 only a, 35 alike: (12 - 3) / 52 and the root of 16 - 81 / 52, by 52 (Agresti and Min 2005)."""
     a = np.repeat([0.0, 1.0, 1.0], [12, 3, 35])
     b = np.repeat([1.0, 0.0, 1.0], [12, 3, 35])
-    found = paired_difference(of_rows(a), of_rows(b))
+    difference = paired_difference(of_rows(a), of_rows(b))
     reach = 1.959964 * sqrt(16 - 81 / 52) / 52
-    assert found.method == PROPORTIONS and found.value == pytest.approx(9 / 50)
-    assert (found.low, found.high) == pytest.approx((9 / 52 - reach, 9 / 52 + reach), abs=1e-6)
+    assert difference.method == PROPORTIONS and difference.value == pytest.approx(9 / 50)
+    assert (difference.low, difference.high) == pytest.approx((9 / 52 - reach, 9 / 52 + reach), abs=1e-6)
 
 
 def test_equal_models_differ_by_nothing() -> None:
@@ -94,14 +94,14 @@ def test_equal_models_differ_by_nothing() -> None:
 def test_p_is_below_005_exactly_where_the_interval_leaves_0() -> None:
     for seed in range(40):
         a, b = correlated(30, seed, shift=0.15)
-        for found in (
+        for actual in (
             paired_difference(of_rows(a), of_rows(b)),
             paired_difference(of_parts(a, 10), of_parts(b, 10)),
             paired_difference(of_rows(a), of_rows(b), factor=1.4, freedom=10),
             paired_difference(of_rows((a > 0) * 1.0), of_rows((b > 0) * 1.0)),
         ):
-            assert found.p is not None and found.low is not None and found.high is not None
-            assert (found.p < 0.05) == (not found.low <= 0 <= found.high)
+            assert actual.p is not None and actual.low is not None and actual.high is not None
+            assert (actual.p < 0.05) == (not actual.low <= 0 <= actual.high)
 
 
 def test_dependence_stretches_both_sides_and_thickens_the_tails() -> None:
@@ -119,8 +119,8 @@ def test_rare_changes_are_covered() -> None:
     for _ in range(400):
         kind = rng.random(60)
         a, b = ((kind < 0.5) | (kind > 0.98)).astype(np.float64), (kind < 0.55).astype(np.float64)
-        found = paired_difference(of_rows(a), of_rows(b))
-        hits += found.low <= 0.03 <= found.high
+        difference = paired_difference(of_rows(a), of_rows(b))
+        hits += difference.low <= 0.03 <= difference.high
     assert hits / 400 > 0.93
 
 
@@ -129,8 +129,9 @@ def test_few_rows_have_intervals_as_wide_as_student_demands() -> None:
     ratios = []
     for seed in range(60):
         a, b = correlated(12, seed)
-        found, wanted = paired_difference(of_rows(a), of_rows(b), seed=seed), stats.ttest_rel(b, a).confidence_interval(0.95)
-        ratios.append((found.high - found.low) / (wanted.high - wanted.low))
+        difference = paired_difference(of_rows(a), of_rows(b), seed=seed)
+        wanted = stats.ttest_rel(b, a).confidence_interval(0.95)
+        ratios.append((difference.high - difference.low) / (wanted.high - wanted.low))
     assert np.mean(ratios) == pytest.approx(1, abs=0.04)
 
 

@@ -35,9 +35,9 @@ SCALES = [(1e-160, 1e-160), (1e150, 1e150), (1e-160, 1.0), (1.0, 1e150), (1e-300
 ONCE_MORE = [("cka", {"estimator": "biased"}), ("cka", {"estimator": "minibatch"}), ("cka", {"kernel": "rbf"})]
 
 
-def numbers(found: Score) -> np.ndarray:
-    jackknife = np.empty(0) if found.jackknife is None else found.jackknife
-    return np.array([found.value, found.chance, *jackknife, *(() if found.rows is None else found.rows)])
+def numbers(result: Score) -> np.ndarray:
+    jackknife = np.empty(0) if result.jackknife is None else result.jackknife
+    return np.array([result.value, result.chance, *jackknife, *(() if result.rows is None else result.rows)])
 
 
 @pytest.mark.parametrize(
@@ -49,8 +49,8 @@ def test_spaces_at_the_ends_of_float64_have_the_values_of_ordinary_ones(name: st
     labels = {"labels": np.arange(60) % 3} if name == "label-overlap" else {}
     wanted = numbers(score(name, x, y, **params, **labels))
     for a, b in SCALES if name not in FOLLOW_SCALE else [(1e-160, 1e-160), (1e150, 1e150), (1e300, 1e300)]:
-        found = numbers(score(name, x * a, y * b, **params, **labels)) / a ** FOLLOW_SCALE.get(name, 0)
-        assert found == pytest.approx(wanted, rel=1e-7, abs=1e-9), (a, b)
+        actual = numbers(score(name, x * a, y * b, **params, **labels)) / a ** FOLLOW_SCALE.get(name, 0)
+        assert actual == pytest.approx(wanted, rel=1e-7, abs=1e-9), (a, b)
 
 
 def test_the_interval_of_large_numbers_does_not_overflow() -> None:
@@ -62,7 +62,7 @@ def test_the_interval_of_large_numbers_does_not_overflow() -> None:
 
 def test_what_leaves_float64_is_said_to() -> None:
     a, b = (Embedding(side * 1e200, row_numbers(200)) for side in pair())
-    with pytest.raises(NotApplicable, match="the coordinates are too large for their squares to fit float64"):
+    with pytest.raises(NotApplicable, match="the squares of the coordinates do not fit float64"):
         measure("mse", {}, a, b)
 
 
@@ -78,8 +78,8 @@ def test_the_chance_level_of_mse_is_the_same_at_any_offset() -> None:
 def test_rsa_is_the_same_in_any_unit(correlation: str, unit: float) -> None:
     x, y = pair(60)
     wanted = score("rsa", x, y, distance="euclidean", correlation=correlation).value
-    found = score("rsa", x * unit, y, distance="euclidean", correlation=correlation).value
-    assert found == pytest.approx(wanted, abs=1e-9)
+    result = score("rsa", x * unit, y, distance="euclidean", correlation=correlation).value
+    assert result == pytest.approx(wanted, abs=1e-9)
 
 
 def pairs_of(table: np.ndarray) -> np.ndarray:
@@ -105,8 +105,8 @@ def test_rsa_ranks_equal_distances_alike(correlation: str, exact_rows: int, monk
 def test_rsa_of_whole_numbers_feels_no_order_of_the_columns(correlation: str, distance: str) -> None:
     rng = np.random.default_rng(0)
     x = rng.integers(0, 2, size=(200, 12)).astype(float)
-    found = score("rsa", x, x[:, rng.permutation(12)], distance=distance, correlation=correlation)
-    assert found.value == pytest.approx(1, abs=1e-9)
+    result = score("rsa", x, x[:, rng.permutation(12)], distance=distance, correlation=correlation)
+    assert result.value == pytest.approx(1, abs=1e-9)
 
 
 @pytest.mark.parametrize("offset", [0, 3])
@@ -130,9 +130,9 @@ def test_ranks_at_equal_cosine_go_by_row_number(offset: int) -> None:
 @pytest.mark.parametrize("neighbours", ["cosine", "euclidean"])
 def test_information_imbalance_far_from_the_origin(neighbours: str) -> None:
     x, y = pair(300)[0], pair(300, seed=1)[0]
-    found = [score("information-imbalance", x + o, y + o, neighbours=neighbours).value for o in (2.0**14, 2.0**20, 2.0**24)]
-    assert found == pytest.approx([found[0]] * 3, abs=1e-3)
-    assert 0.9 < found[0] < 1.1
+    actual = [score("information-imbalance", x + o, y + o, neighbours=neighbours).value for o in (2.0**14, 2.0**20, 2.0**24)]
+    assert actual == pytest.approx([actual[0]] * 3, abs=1e-3)
+    assert 0.9 < actual[0] < 1.1
 
 
 @pytest.mark.parametrize("unit", [1e-8, 1e8])
@@ -140,26 +140,26 @@ def test_information_imbalance_far_from_the_origin(neighbours: str) -> None:
 def test_one_column_in_another_unit_changes_no_matching(name: str, unit: float) -> None:
     x, y = pair(300, 5)
     y = y @ np.random.default_rng(1).normal(size=(5, 5))
-    found = score(name, x * [1, unit, 1, 1, 1], y)
-    assert found.value == pytest.approx(score(name, x, y).value, abs=1e-9)
-    assert found.chance == pytest.approx(score(name, x, y).chance, abs=1e-9)
+    result = score(name, x * [1, unit, 1, 1, 1], y)
+    assert result.value == pytest.approx(score(name, x, y).value, abs=1e-9)
+    assert result.chance == pytest.approx(score(name, x, y).chance, abs=1e-9)
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.1, 1e7 + 0.1])
 def test_constant_columns_are_left_out_whatever_their_size(constant: float) -> None:
     x, y = pair(3000, 5)
     more = np.insert(x, 2, constant, 1)
-    found = score("matching", more, y)
-    assert found.value == pytest.approx(score("matching", x, y).value, abs=1e-9)
-    assert "1 constant columns left out" in found.convention
+    result = score("matching", more, y)
+    assert result.value == pytest.approx(score("matching", x, y).value, abs=1e-9)
+    assert "1 constant columns left out" in result.convention
 
 
 def test_columns_that_vary_in_their_last_bit_are_constant() -> None:
     x, y = pair(300, 5)
     more = np.insert(x, 2, np.where(np.arange(300) % 2, 0.1, np.nextafter(0.1, 1)), 1)
-    found = score("matching:semi", more, y)
-    assert found.value == pytest.approx(score("matching:semi", x, y).value, abs=1e-9)
-    assert "1 constant columns left out" in found.convention
+    result = score("matching:semi", more, y)
+    assert result.value == pytest.approx(score("matching:semi", x, y).value, abs=1e-9)
+    assert "1 constant columns left out" in result.convention
 
 
 @pytest.mark.parametrize("unit", [1e-8, 1e8])
@@ -201,9 +201,9 @@ CUTTING = {"linear-regression": press, "eigenspace-overlap": overlap, "pwcca": p
 def test_no_axis_is_cut_because_a_column_has_another_unit(name: str, unit: np.ndarray) -> None:
     x, y = pair(300, 5)
     for a, b in ((x * unit, y), (x, y * unit)):
-        found = score(name, a, b)
-        assert found.value == pytest.approx(CUTTING[name](a, b), abs=1e-8)
-        assert " axes " not in found.convention
+        result = score(name, a, b)
+        assert result.value == pytest.approx(CUTTING[name](a, b), abs=1e-8)
+        assert " axes " not in result.convention
 
 
 def test_one_large_column_of_many_leaves_the_others_to_predict() -> None:
@@ -256,7 +256,7 @@ def test_distances_of_near_rows_are_no_rounding() -> None:
     x = rng.normal(size=(40, 9))
     x = np.concatenate([x, x + 1e-4 * rng.normal(size=x.shape), x[:5]])
     every = np.arange(len(x))
-    found = row_pairs.between(x, "euclidean")(every, every.copy())
+    actual = row_pairs.between(x, "euclidean")(every, every.copy())
     exact = np.sqrt(np.square(x[:, None] - x).sum(2))
-    assert found == pytest.approx(exact, rel=1e-6, abs=1e-30)
-    assert (found[exact == 0] == 0).all() and np.count_nonzero(found == 0) == len(x) + 10
+    assert actual == pytest.approx(exact, rel=1e-6, abs=1e-30)
+    assert (actual[exact == 0] == 0).all() and np.count_nonzero(actual == 0) == len(x) + 10

@@ -48,7 +48,7 @@ def test_a_piece_that_spreads_work_does_so_on_its_own_thread(count: int) -> None
         return {threading.get_ident(), *in_order(lambda _: threading.get_ident(), range(4))}
 
     threads = list(in_order(outer, range(6)))
-    assert all(len(found) == 1 for found in threads)
+    assert all(len(actual) == 1 for actual in threads)
     assert len(set().union(*threads)) <= count
 
 

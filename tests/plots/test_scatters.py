@@ -263,7 +263,7 @@ def test_results_that_cannot_be_drawn(empty: Workdir, command: str, code: int, w
     [
         ("plot a.h5", 2, ["-o FILE is missing"]),
         ("plot a.h5 -o a.gif", 2, ["-o a.gif: the name must end in .png, .svg, .pdf, .html."]),
-        ("plot a.h5 -o -", 2, ["-o -: a picture goes to a file. Name one that ends in .png, .svg, .pdf, .html."]),
+        ("plot a.h5 -o -", 2, ["-o -: a picture is written to a file. Name one that ends in .png, .svg, .pdf, .html."]),
         ("plot a.h5 -o x.png --method tnse", 2, ["unknown method 'tnse'. Did you mean tsne?"]),
         ("plot a.h5 -o x.png --perplexity 5", 2, ["--perplexity is not an option of method pca"]),
         ("plot a.h5 -o x.png --color colour", 3, ["no column 'colour'; columns found: label, split"]),

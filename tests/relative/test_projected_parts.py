@@ -61,8 +61,8 @@ def test_parts_that_make_no_whole_are_refused(space: Workdir) -> None:
 
 
 @pytest.mark.parametrize(
-    "words, said",
+    "words, message",
     [("--shard 1/4", "3 blocks of 1024"), ("--shard 1/2 -o -", "does not go with -o -"), ("--shard 3", "--shard 1/8")],
 )
-def test_what_is_no_part(space: Workdir, words: str, said: str) -> None:
-    space.error(f"relrep project a.npz -a ids.txt -o out.h5 {words}", 2, said)
+def test_what_is_no_part(space: Workdir, words: str, message: str) -> None:
+    space.error(f"relrep project a.npz -a ids.txt -o out.h5 {words}", 2, message)

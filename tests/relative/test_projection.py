@@ -60,10 +60,10 @@ def prepared_by_hand(x: np.ndarray, fit: np.ndarray, how: str) -> np.ndarray:
 def test_preparation_is_fitted_on_training_rows(how: str, transductive: bool) -> None:
     e = space()
     x = prepared_by_hand(e.x, e.x if transductive else e.x[:120], how)
-    found = projected(e, before=Preprocessing(**{how: True}), transductive=transductive)
-    assert found == pytest.approx(cosines(x, x[:10]), abs=1e-9)
+    actual = projected(e, before=Preprocessing(**{how: True}), transductive=transductive)
+    assert actual == pytest.approx(cosines(x, x[:10]), abs=1e-9)
     other = projected(e, before=Preprocessing(**{how: True}), transductive=not transductive)
-    assert np.abs(found - other).max() > 1e-3
+    assert np.abs(actual - other).max() > 1e-3
 
 
 def test_normalize_comes_last() -> None:
@@ -113,9 +113,9 @@ def test_a_constant_axis_is_scaled_to_nothing() -> None:
 
 def test_standardize_columns_uses_training_rows() -> None:
     e = space()
-    raw, found = projected(e), projected(e, after=Postprocessing(standardize=True))
-    assert found == pytest.approx((raw - raw[:120].mean(0)) / raw[:120].std(0), abs=1e-9)
-    assert np.abs(found[120:].mean(0)).max() > 1e-3, "test rows have no say"
+    raw, actual = projected(e), projected(e, after=Postprocessing(standardize=True))
+    assert actual == pytest.approx((raw - raw[:120].mean(0)) / raw[:120].std(0), abs=1e-9)
+    assert np.abs(actual[120:].mean(0)).max() > 1e-3, "test rows have no say"
 
 
 def test_rounding_comes_after_standardising() -> None:
@@ -171,8 +171,8 @@ def test_layer_norm_of_a_row_that_varies_by_rounding_is_zero(dtype: Any) -> None
 @pytest.mark.parametrize("scale", [1e-20, 1.0, 1e15])
 def test_layer_norm_at_any_scale(scale: float) -> None:
     rows = np.random.default_rng(0).normal(size=(5, 40)).astype(np.float32) * np.float32(scale)
-    found = layer_norm(rows)
-    assert found.mean(1) == pytest.approx(0, abs=1e-5) and found.std(1) == pytest.approx(1, abs=1e-5)
+    actual = layer_norm(rows)
+    assert actual.mean(1) == pytest.approx(0, abs=1e-5) and actual.std(1) == pytest.approx(1, abs=1e-5)
     assert (layer_norm(np.full((2, 7), 0.1, np.float32) * np.float32(scale)) == 0).all()
 
 
@@ -199,8 +199,8 @@ def test_a_trained_aggregator_survives_its_file(name: str) -> None:
     parts = [projected(e, one, before=Preprocessing(center=True)) for one in recipe.similarities]
     with torch.inference_mode():
         wanted = module([torch.from_numpy(layer_norm(p)).float() for p in parts]).numpy()
-    found = relative(e, basis(e, recipe)).x
-    assert found == pytest.approx(wanted, abs=1e-5) and found.shape == (200, 10)
+    actual = relative(e, basis(e, recipe)).x
+    assert actual == pytest.approx(wanted, abs=1e-5) and actual.shape == (200, 10)
     with pytest.raises(DataError, match="trained on other anchors"):
         basis(e, with_trained_aggregator(Recipe(e.ids[1:11]), again))
 
@@ -253,9 +253,9 @@ def test_statistics_travel_to_other_files(work: Workdir) -> None:
     line = work.error(f"relrep project test.h5 {how} -o test.rel.h5", 3)
     assert "no row 'train'" in line and "--statistics FILE" in line
     work.here(f"relrep project test.h5 {how} --statistics whole.h5 -o test.rel.h5 -q")
-    found = read(str(work / "test.rel.h5"))
+    read_back = read(str(work / "test.rel.h5"))
     assert (
-        found.space == whole.space and np.abs(found.x - whole.x[test]).max() <= 2e-6 * np.abs(whole.x).max()
+        read_back.space == whole.space and np.abs(read_back.x - whole.x[test]).max() <= 2e-6 * np.abs(whole.x).max()
     )  # other rows around them
     work.here(f"relrep project test.h5 {how} --transductive -o t.h5 -q")
     assert "transductive=True" in work.here("relrep info t.h5").stdout
@@ -339,7 +339,7 @@ def test_products_through_the_commands(work: Workdir) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "code", "said"),
+    ("options", "code", "message"),
     [
         ("--aggregate self-attention -s cosine,l1", 2, "has to be trained first. Run relrep stitch --aggregate self-attention"),
         ("--aggregate summ -s cosine,l1", 2, "unknown aggregator 'summ'. Did you mean sum?"),
@@ -353,9 +353,9 @@ def test_products_through_the_commands(work: Workdir) -> None:
         ("--audit", 2, "--audit, -o do not go together. Choose one."),
     ],
 )
-def test_options_that_cannot_be(work: Workdir, options: str, code: int, said: str) -> None:
+def test_options_that_cannot_be(work: Workdir, options: str, code: int, message: str) -> None:
     line = only_line(work.here(f"relrep project a.h5 -a anchors.h5 {options} -o x.h5", code))
-    assert said in line, line
+    assert message in line, line
 
 
 def test_a_graph_in_parts_is_said(work: Workdir) -> None:

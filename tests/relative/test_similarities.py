@@ -19,7 +19,7 @@ from relrep_cli.relative.preparation import Preprocessing
 from relrep_cli.relative.projection import basis, relative, relative_blocks
 from relrep_cli.relative.recipes import Postprocessing, Recipe
 from relrep_cli.relative.similarities import SIMILARITIES, Training
-from relrep_cli.relative.transformations import TRANSFORMATIONS, unfelt
+from relrep_cli.relative.transformations import TRANSFORMATIONS, with_implied
 
 
 def similar(name: str, x: Any, anchors: Any, **given: Any) -> Any:
@@ -99,15 +99,15 @@ def test_equal_to_scipy(name: str, kind: str, dtype: type) -> None:
         warnings.simplefilter("error")
         if dtype is np.float16:
             recipe = Recipe(row_numbers(200)[::7], {name: SIMILARITIES[name].resolve({})})
-            found = np.concatenate(list(relative_blocks(x, basis(Embedding(x, row_numbers(200)), recipe))))
+            actual = np.concatenate(list(relative_blocks(x, basis(Embedding(x, row_numbers(200)), recipe))))
         else:
-            found = similar(name, x, anchors)
+            actual = similar(name, x, anchors)
     wanted = reference(name, x, anchors)
-    assert found.dtype == (np.float64 if dtype is np.float64 else np.float32)
-    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=0 if SIMILARITIES[name].distance else 1e-6)
+    assert actual.dtype == (np.float64 if dtype is np.float64 else np.float32)
+    np.testing.assert_allclose(actual, wanted, rtol=1e-5, atol=0 if SIMILARITIES[name].distance else 1e-6)
     if SIMILARITIES[name].distance:
-        assert (found[np.arange(0, 200, 7), np.arange(len(anchors))] == 0).all()
-        assert (found[wanted == 0] == 0).all()
+        assert (actual[np.arange(0, 200, 7), np.arange(len(anchors))] == 0).all()
+        assert (actual[wanted == 0] == 0).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
@@ -115,19 +115,19 @@ def test_equal_to_scipy(name: str, kind: str, dtype: type) -> None:
 @pytest.mark.parametrize("name", COORDINATES)
 def test_torch_tensors_give_equal_results(name: str, kind: str, dtype: torch.dtype) -> None:
     x = torch.from_numpy(DATA[kind]()).to(dtype)
-    found = similar(name, x, x[::7])
-    assert isinstance(found, torch.Tensor) and found.dtype == dtype
+    computed = similar(name, x, x[::7])
+    assert isinstance(computed, torch.Tensor) and computed.dtype == dtype
     wanted = similar(name, x.numpy(), x[::7].numpy())
     exact = SIMILARITIES[name].distance and name != "angular"  # unit vectors are rounded, so small angles are, too
-    np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-5, atol=0 if exact else 1e-6)
+    np.testing.assert_allclose(computed.numpy(), wanted, rtol=1e-5, atol=0 if exact else 1e-6)
 
 
 @pytest.mark.parametrize("name", ["inner", *(n for n, e in SIMILARITIES.items() if e.fit is not None)])
 def test_torch_tensors_for_the_rest(name: str) -> None:
     x = torch.from_numpy(cloud())
-    found = similar(name, x, x[::7])
-    assert isinstance(found, torch.Tensor) and found.dtype == torch.float64
-    np.testing.assert_allclose(found.numpy(), similar(name, x.numpy(), x[::7].numpy()), rtol=1e-9, atol=1e-12)
+    computed = similar(name, x, x[::7])
+    assert isinstance(computed, torch.Tensor) and computed.dtype == torch.float64
+    np.testing.assert_allclose(computed.numpy(), similar(name, x.numpy(), x[::7].numpy()), rtol=1e-9, atol=1e-12)
 
 
 def test_invariances_are_those_that_are_registered() -> None:
@@ -200,7 +200,7 @@ def test_inner_that_leaves_the_range() -> None:
 def test_traits_are_known() -> None:
     for name, entry in SIMILARITIES.items():
         assert set(entry.invariant) <= set(TRANSFORMATIONS), name
-        assert unfelt(entry.invariant) == set(entry.invariant), f"{name}: all that is implied is declared"
+        assert with_implied(entry.invariant) == set(entry.invariant), f"{name}: all that is implied is declared"
 
 
 def sheet() -> np.ndarray:
@@ -241,10 +241,10 @@ def test_nearest_means_most_similar(name: str) -> None:
     if entry.fit is not None:
         rows = np.concatenate([cases, cloud(50, 8)])
         fitted = {"fitted": entry.fit(Training(lambda: [rows], len(rows)), anchor, **entry.resolve({}))}
-    found = entry.function(cases, anchor, **entry.resolve({}), **fitted)[:, 0]
-    assert found.tolist() == sorted(found, reverse=not entry.distance)
-    assert len(set(found.tolist())) == 4
-    assert (found[0] < 1e-12) == entry.distance
+    actual = entry.function(cases, anchor, **entry.resolve({}), **fitted)[:, 0]
+    assert actual.tolist() == sorted(actual, reverse=not entry.distance)
+    assert len(set(actual.tolist())) == 4
+    assert (actual[0] < 1e-12) == entry.distance
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -306,10 +306,10 @@ def test_centring_subtracts_the_mean_of_the_training_rows(dtype: type) -> None:
     e = embedding(x, obs={"split": split})
     wide = x.astype(np.float64)
     wanted = reference("cosine", wide - wide[1::2].mean(0), (wide - wide[1::2].mean(0))[:10])
-    found = relative(e, basis(e, recipe(e.ids[:10], center=True))).x
-    assert found == pytest.approx(wanted, abs=1e-6)
+    actual = relative(e, basis(e, recipe(e.ids[:10], center=True))).x
+    assert actual == pytest.approx(wanted, abs=1e-6)
     plain = relative(e, basis(e, Recipe(e.ids[:10]))).x
-    assert np.abs(found - plain).max() > 0.5
+    assert np.abs(actual - plain).max() > 0.5
 
 
 def test_a_stored_mean_is_used() -> None:
@@ -322,9 +322,9 @@ def test_a_stored_mean_is_used() -> None:
 def test_relative_spaces_agree_across_a_rotation_where_the_function_is_invariant(name: str) -> None:
     x = cloud(80)
     turned = TRANSFORMATIONS["orthogonal"].function(np.random.default_rng(3), x)(x)
-    found = [relative(e, basis(e, recipe(e.ids[::8], name))) for e in map(embedding, (x, turned))]
-    assert found[0].space == found[1].space and found[0].d == 10
-    assert (np.abs(found[0].x - found[1].x).max() < 1e-9) == ("orthogonal" in SIMILARITIES[name].invariant)
+    actual = [relative(e, basis(e, recipe(e.ids[::8], name))) for e in map(embedding, (x, turned))]
+    assert actual[0].space == actual[1].space and actual[0].d == 10
+    assert (np.abs(actual[0].x - actual[1].x).max() < 1e-9) == ("orthogonal" in SIMILARITIES[name].invariant)
 
 
 def test_the_space_names_all_that_makes_it() -> None:

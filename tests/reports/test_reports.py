@@ -42,9 +42,9 @@ def space(uri: str, n: int = 60, d: int = 3, label: str = "class", prefix: str =
 
 def data_of(content: bytes) -> dict[str, Any]:
     """The JSON that the page holds."""
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', content.decode(), re.S)
-    assert found
-    known: dict[str, Any] = json.loads(found[1])
+    actual = re.search(r'<script type="application/json" id="data">(.*?)</script>', content.decode(), re.S)
+    assert actual
+    known: dict[str, Any] = json.loads(actual[1])
     return known
 
 
@@ -59,9 +59,9 @@ def test_compare_writes_a_page_with_what_it_found(work: Workdir) -> None:
     rows = work.here(f"relrep compare {names} --format jsonl -q").stdout.splitlines()
     data = data_of((work / "r.html").read_bytes())
     assert [g["choices"]["metric"] for g in data["grids"]] == ["cka", "cosine"]
-    told = [(cell[2], cell[3][g["keys"].index("low")]) for g in data["grids"] for cell in g["cells"]]
+    cells_shown = [(cell[2], cell[3][g["keys"].index("low")]) for g in data["grids"] for cell in g["cells"]]
     known = [(r["value"], r["low"]) for name in ("cka", "cosine") for r in map(json.loads, rows) if r["metric"] == name]
-    assert told == [tuple(float(f"{v:.6g}") for v in pair) for pair in known]
+    assert cells_shown == [tuple(float(f"{v:.6g}") for v in pair) for pair in known]
     cosine = data["grids"][1]["cells"][0]
     assert (
         sum(cosine[4][2:]) == 240
@@ -171,9 +171,9 @@ def test_a_report_of_fifty_files_is_below_a_megabyte() -> None:
 
 def test_grids_of_layers_and_asymmetric_metrics() -> None:
     left, top = ["a.h5::l/0", "a.h5::l/1"], ["b.h5::l/0"]
-    found = comparison_grids([record(a, top[0]) for a in left], Layout(left, top, [*left, *top]), {})[0]
-    assert not found.mirrored and [(c.row, c.column) for c in found.cells] == [(0, 0), (1, 0)]
-    assert found.row_spaces == [0, 1] and found.column_spaces == [2]
+    actual = comparison_grids([record(a, top[0]) for a in left], Layout(left, top, [*left, *top]), {})[0]
+    assert not actual.mirrored and [(c.row, c.column) for c in actual.cells] == [(0, 0), (1, 0)]
+    assert actual.row_spaces == [0, 1] and actual.column_spaces == [2]
     abc = ["a", "b", "c"]
     both = comparison_grids([record("a", "b"), record("a", "c")], Layout(abc, abc, abc), {})[0]
     assert both.mirrored and both.span == (0, 1) and both.own == 1
@@ -193,9 +193,9 @@ def test_a_report_goes_on_where_it_stopped(work: Workdir) -> None:
 
 
 def test_summaries_survive_the_cache() -> None:
-    found = summaries_of([Rows(record("a", "b", "cosine", k=5), np.array([b"x", b"y"]), np.array([0.25, 0.5]))], 1)
-    known = decoded(json.loads(json.dumps(encoded(found))), "a", "b")
-    assert known == found and next(iter(found.values())).worst == [("x", 0.25)]
+    actual = summaries_of([Rows(record("a", "b", "cosine", k=5), np.array([b"x", b"y"]), np.array([0.25, 0.5]))], 1)
+    known = decoded(json.loads(json.dumps(encoded(actual))), "a", "b")
+    assert known == actual and next(iter(actual.values())).worst == [("x", 0.25)]
     assert decoded({}, "a", "b") is None and decoded({"summaries": [["k"]]}, "a", "b") is None
 
 
@@ -244,9 +244,9 @@ def test_stitching_grids_name_the_interval_of_the_score() -> None:
 
 def test_evaluation_grid_has_a_row_for_each_measure() -> None:
     records = [{"file": f, "task": "knn", "name": n, "value": 0.5, "low": None} for n in ("accuracy", "f1") for f in "ab"]
-    found = evaluation_grid(records, {"a": "a", "b": "b"}, ("task", "name"), lambda r: summary_of(np.array([0.0, 1.0])))
-    assert found.rows == ["knn, accuracy", "knn, f1"] and found.span is None and found.cells[3].column == 1
-    assert sum(found.cells[0].bins[2:]) == 2
+    actual = evaluation_grid(records, {"a": "a", "b": "b"}, ("task", "name"), lambda r: summary_of(np.array([0.0, 1.0])))
+    assert actual.rows == ["knn, accuracy", "knn, f1"] and actual.span is None and actual.cells[3].column == 1
+    assert sum(actual.cells[0].bins[2:]) == 2
 
 
 def test_equal_values_are_one_bar_and_bad_spaces_say_why() -> None:

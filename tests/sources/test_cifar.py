@@ -61,12 +61,12 @@ def test_both_versions_are_the_same_items(tmp_path: Path) -> None:
 def test_cifar_100(tmp_path: Path) -> None:
     batch = {"data": pixels(4), "fine_labels": [1, 2, 3, 99], "coarse_labels": [0, 0, 1, 19]}
     (tmp_path / "train").write_bytes(pickle.dumps(batch, 4))
-    found = items(tmp_path)
-    assert list(found.label) == [b"1", b"2", b"3", b"99"] and list(found.obs["coarse_label"]) == [b"0", b"0", b"1", b"19"]
+    out = items(tmp_path)
+    assert list(out.label) == [b"1", b"2", b"3", b"99"] and list(out.obs["coarse_label"]) == [b"0", b"0", b"1", b"19"]
     rows = np.concatenate([np.array([[0, 1], [0, 2], [1, 3], [19, 99]], np.uint8), pixels(4)], 1)
     (tmp_path / "train.bin").write_bytes(rows.tobytes())
     again = items(tmp_path / "train.bin")
-    assert again.digest == found.digest and list(again.obs["coarse_label"]) == list(found.obs["coarse_label"])
+    assert again.digest == out.digest and list(again.obs["coarse_label"]) == list(out.obs["coarse_label"])
 
 
 @pytest.mark.parametrize("protocol", range(2, 6))
@@ -75,10 +75,10 @@ def test_plain_data_of_every_protocol(protocol: int) -> None:
         b"data": np.arange(6, dtype="<f4").reshape(2, 3), "text": "é", "list": [1, -2, 2**70, True, None, 1.5],
         "nested": {"a": (1, (2, [b"x"]))}, 3: np.asfortranarray(np.arange(4).reshape(2, 2)),
     }  # fmt: skip
-    found = read_pickle(pickle.dumps(value, protocol))
+    actual = read_pickle(pickle.dumps(value, protocol))
     for key in (b"data", 3):
-        assert found[key].dtype == value[key].dtype and np.array_equal(found.pop(key), value.pop(key))
-    assert found == value
+        assert actual[key].dtype == value[key].dtype and np.array_equal(actual.pop(key), value.pop(key))
+    assert actual == value
 
 
 class Runs:
@@ -156,14 +156,14 @@ def test_mutants_are_refused_or_read() -> None:
 
 
 def test_what_does_not_fit(tmp_path: Path) -> None:
-    for batch, said in [
+    for batch, message in [
         ([1], "holds no dict"),
         ({"labels": [1]}, r"no data of \(n, 3072\) bytes"),
         ({"data": pixels(2), "labels": [1]}, "labels are not one small number for each of 2 images"),
         ({"data": pixels(2), "labels": [1, 300]}, "labels are not one small number"),
     ]:
         (tmp_path / "train").write_bytes(pickle.dumps(batch))
-        with pytest.raises(DataError, match=said):
+        with pytest.raises(DataError, match=message):
             read(str(tmp_path), "cifar", {})
     (tmp_path / "train.bin").write_bytes(bytes(4000))
     with pytest.raises(DataError, match="4000 bytes are not a whole number of images"):

@@ -35,12 +35,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_class_folders_in_splits(folder: Path) -> None:
-    found = items(folder)
-    assert found.x.shape == (8, 6, 5, 3) and found.kind == "images"
-    assert list(found.ids[[0, 7]]) == [b"test/cat/0.png", b"train/dog/1.png"]
-    assert list(found.label) == [b"cat", b"cat", b"dog", b"dog"] * 2
-    assert list(found.split) == [b"test"] * 4 + [b"train"] * 4
-    assert np.array_equal(found.x[7], colour(6, 5, 11))
+    out = items(folder)
+    assert out.x.shape == (8, 6, 5, 3) and out.kind == "images"
+    assert list(out.ids[[0, 7]]) == [b"test/cat/0.png", b"train/dog/1.png"]
+    assert list(out.label) == [b"cat", b"cat", b"dog", b"dog"] * 2
+    assert list(out.split) == [b"test"] * 4 + [b"train"] * 4
+    assert np.array_equal(out.x[7], colour(6, 5, 11))
 
 
 def test_class_folders_alone_and_no_folders(folder: Path) -> None:
@@ -58,7 +58,7 @@ def test_grey_and_sizes(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content, said",
+    "content, message",
     [
         (b"\x89PNG\r\n\x1a\n nonsense", "cannot be decoded|no picture"),
         (b"text", "not a picture that can be read"),
@@ -66,17 +66,17 @@ def test_grey_and_sizes(folder: Path) -> None:
     ],
 )
 def test_broken_pictures_are_named_or_skipped(
-    folder: Path, content: bytes, said: str, caplog: pytest.LogCaptureFixture
+    folder: Path, content: bytes, message: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "relrep")
     broken = folder / "train" / "cat" / "1.png"
     broken.write_bytes(content)
-    with pytest.raises(DataError, match=rf"train/cat/1.png: .*({said}).*--skip-bad"):
+    with pytest.raises(DataError, match=rf"train/cat/1.png: .*({message}).*--skip-bad"):
         items(folder)
-    found = items(folder, skip_bad=True)
-    assert len(found.x) == 7 == len(found.ids) and b"train/cat/1.png" not in found.ids
+    out = items(folder, skip_bad=True)
+    assert len(out.x) == 7 == len(out.ids) and b"train/cat/1.png" not in out.ids
     assert f"one item left out; the first: {broken}" in caplog.text
-    assert np.array_equal(found.x[4], colour(6, 5, 0 * 10)), "what follows a gap keeps its pixels"
+    assert np.array_equal(out.x[4], colour(6, 5, 0 * 10)), "what follows a gap keeps its pixels"
 
 
 def test_cut_pictures(folder: Path) -> None:
@@ -88,7 +88,7 @@ def test_cut_pictures(folder: Path) -> None:
 
 def test_pictures_of_other_sizes(folder: Path) -> None:
     Image.fromarray(colour(9, 9, 1)).save(folder / "train" / "dog" / "1.png")
-    with pytest.raises(DataError, match=r"dog/1.png: it is 9 x 9, the first picture 6 x 5; --size makes them one"):
+    with pytest.raises(DataError, match=r"dog/1.png: it is 9 x 9, the first picture 6 x 5; --size makes them equal"):
         items(folder)
     assert items(folder, size=5).x.shape == (8, 5, 5, 3)
 
@@ -141,8 +141,8 @@ def grey(n: int, seed: int = 0) -> np.ndarray:
 
 def test_npy(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", grey(5))
-    found = items(tmp_path / "a.npy")
-    assert np.array_equal(found.x, grey(5)) and found.ids[4] == b"image-00004" and isinstance(found.x, np.memmap)
+    out = items(tmp_path / "a.npy")
+    assert np.array_equal(out.x, grey(5)) and out.ids[4] == b"image-00004" and isinstance(out.x, np.memmap)
 
 
 @pytest.mark.parametrize("axes, shape", [((0, 1, 2, 3), (5, 6, 7, 3)), ((0, 3, 1, 2), (5, 6, 7, 3))])
@@ -158,9 +158,9 @@ def test_npz_of_splits(tmp_path: Path, names: tuple[str, str]) -> None:
     arrays = {names[0].format(s): grey(n, n) for s, n in parts.items()}
     arrays |= {names[1].format(s): np.arange(n) for s, n in parts.items()}
     np.savez_compressed(tmp_path / "a.npz", **arrays)
-    found = items(tmp_path / "a.npz")
-    assert np.array_equal(found.x, np.concatenate([grey(5, 5), grey(2, 2)]))
-    assert list(found.split) == [b"train"] * 5 + [b"test"] * 2 and list(found.label) == [
+    out = items(tmp_path / "a.npz")
+    assert np.array_equal(out.x, np.concatenate([grey(5, 5), grey(2, 2)]))
+    assert list(out.split) == [b"train"] * 5 + [b"test"] * 2 and list(out.label) == [
         b"0",
         b"1",
         b"2",
@@ -169,15 +169,15 @@ def test_npz_of_splits(tmp_path: Path, names: tuple[str, str]) -> None:
         b"0",
         b"1",
     ]
-    assert list(found.ids[[4, 5]]) == [b"train-00004", b"test-00000"]
+    assert list(out.ids[[4, 5]]) == [b"train-00004", b"test-00000"]
 
 
 def test_npz_with_siblings(tmp_path: Path) -> None:
     named = {"ids": np.array(["a", "b", "c"]), "label": np.array([2, 0, 1]), "hue": np.array(["red", "blue", "red"])}
     np.savez(tmp_path / "a.npz", images=grey(3), weight=np.arange(3.0), **named)
-    found = items(tmp_path / "a.npz")
-    assert list(found.ids) == [b"a", b"b", b"c"] and list(found.label) == [b"2", b"0", b"1"]
-    assert list(found.obs["hue"]) == [b"red", b"blue", b"red"] and list(found.obs["weight"]) == [0, 1, 2]
+    out = items(tmp_path / "a.npz")
+    assert list(out.ids) == [b"a", b"b", b"c"] and list(out.label) == [b"2", b"0", b"1"]
+    assert list(out.obs["hue"]) == [b"red", b"blue", b"red"] and list(out.obs["weight"]) == [0, 1, 2]
 
 
 def test_arrays_that_are_none(tmp_path: Path) -> None:
@@ -202,8 +202,8 @@ def test_grey_of_16_bits_keeps_its_scale(tmp_path: Path) -> None:
     ramp = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
     for name in ("a.png", "b.tif"):
         Image.fromarray(ramp).save(tmp_path / name)
-    found = items(tmp_path)
-    assert found.x.shape == (2, 8, 8) and (found.x == (ramp >> 8)).all()
+    out = items(tmp_path)
+    assert out.x.shape == (2, 8, 8) and (out.x == (ramp >> 8)).all()
     Image.fromarray(ramp.astype(np.int32)).save(tmp_path / "c.tif")
     with pytest.raises(DataError, match=r"c.tif: its pixels are numbers of 32 bits \(mode I\); save it with 8 or 16"):
         items(tmp_path)

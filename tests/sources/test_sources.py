@@ -146,14 +146,14 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("content, found", BAD.values(), ids=BAD)
-def test_bad_files(tmp_path: Path, content: bytes, found: str) -> None:
+@pytest.mark.parametrize("content, actual", BAD.values(), ids=BAD)
+def test_bad_files(tmp_path: Path, content: bytes, actual: str) -> None:
     path = tmp_path / "bad"
     path.write_bytes(content)
     with pytest.raises(DataError) as caught:
         read_images(path)
     message = str(caught.value)
-    assert message.startswith(f"{path}: ") and found in message and message.endswith(".")
+    assert message.startswith(f"{path}: ") and actual in message and message.endswith(".")
     assert message.isprintable(), "one line, no control characters"
 
 
@@ -218,8 +218,8 @@ def test_what_is_not_a_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     (tmp_path / "empty").mkdir()
-    for name, found in [("fifo", "not a regular file"), ("loop", "cannot be read"), ("empty", "no images file here")]:
-        with pytest.raises(DataError, match=found):
+    for name, actual in [("fifo", "not a regular file"), ("loop", "cannot be read"), ("empty", "no images file here")]:
+        with pytest.raises(DataError, match=actual):
             read_images(tmp_path / name)
     for path in (tmp_path / "absent", "a\0b"):
         with pytest.raises(DataError, match="cannot be read"):

@@ -23,12 +23,12 @@ def items(path: Path | str, **given: Any) -> Items:
 
 def test_lines(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes("\ufefffirst\r\nsecond é\nthird".encode())
-    found = items(tmp_path / "a.txt")
-    assert found.kind == "texts" and found.x.shape == (3,) == (len(found.x),)
-    assert found.x[:] == ["first", "second é", "third"] == found.x[np.arange(3)] and found.x[[2, 0]] == ["third", "first"]
-    assert list(found.ids) == [b"a-000000", b"a-000001", b"a-000002"] and not found.obs
+    out = items(tmp_path / "a.txt")
+    assert out.kind == "texts" and out.x.shape == (3,) == (len(out.x),)
+    assert out.x[:] == ["first", "second é", "third"] == out.x[np.arange(3)] and out.x[[2, 0]] == ["third", "first"]
+    assert list(out.ids) == [b"a-000000", b"a-000001", b"a-000002"] and not out.obs
     (tmp_path / "b.txt.gz").write_bytes(gzip.compress((tmp_path / "a.txt").read_bytes()))
-    assert items(tmp_path / "b.txt.gz").digest == found.digest
+    assert items(tmp_path / "b.txt.gz").digest == out.digest
 
 
 def test_broken_lines_are_named_or_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -36,8 +36,8 @@ def test_broken_lines_are_named_or_counted(tmp_path: Path, caplog: pytest.LogCap
     (tmp_path / "a.txt").write_bytes(b"good\n \nb\xffd\nalso good\n")
     with pytest.raises(DataError, match=r"a.txt: line 2: it is empty. .*--skip-bad"):
         items(tmp_path / "a.txt")
-    found = items(tmp_path / "a.txt", skip_bad=True)
-    assert found.x[:] == ["good", "also good"] and list(found.ids) == [b"a-000000", b"a-000003"], "ids keep their places"
+    out = items(tmp_path / "a.txt", skip_bad=True)
+    assert out.x[:] == ["good", "also good"] and list(out.ids) == [b"a-000000", b"a-000003"], "ids keep their places"
     assert "2 items left out" in caplog.text
     (tmp_path / "a.txt").write_bytes(b"good\nb\xffd\n")
     with pytest.raises(DataError, match=r"line 2: byte 2 does not occur in UTF-8 text"):
@@ -50,10 +50,10 @@ def test_broken_lines_are_named_or_counted(tmp_path: Path, caplog: pytest.LogCap
 def test_trec(tmp_path: Path) -> None:
     (tmp_path / "train_5500.label").write_bytes(b"DESC:manner How ?\nENTY:cremat What caf\xe9 ?\n")
     (tmp_path / "TREC_10.label").write_bytes(b"NUM:dist How far ?\n")
-    found = items(tmp_path)
-    assert found.x[:] == ["How ?", "What café ?", "How far ?"]
-    assert list(found.label) == [b"DESC", b"ENTY", b"NUM"] and list(found.split) == [b"train", b"train", b"test"]
-    assert found.obs["fine_label"][2] == b"NUM:dist" and found.ids[2] == b"test-000000"
+    out = items(tmp_path)
+    assert out.x[:] == ["How ?", "What café ?", "How far ?"]
+    assert list(out.label) == [b"DESC", b"ENTY", b"NUM"] and list(out.split) == [b"train", b"train", b"test"]
+    assert out.obs["fine_label"][2] == b"NUM:dist" and out.ids[2] == b"test-000000"
 
 
 def test_damaged_gzip(tmp_path: Path) -> None:
@@ -83,9 +83,9 @@ def tables(folder: Path) -> None:
 @pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "parquet"])
 def test_tables(tmp_path: Path, ending: str) -> None:
     tables(tmp_path)
-    found = items(tmp_path / f"t.{ending}", text_column="body", label_column="topic")
-    assert found.x[:] == [row[1] for row in ROWS] and list(found.ids) == [b"a", b"b", b"c"]
-    assert list(found.label) == [b"one", b"two", b"one"] and list(found.split) == [b"train", b"test", b"test"]
+    out = items(tmp_path / f"t.{ending}", text_column="body", label_column="topic")
+    assert out.x[:] == [row[1] for row in ROWS] and list(out.ids) == [b"a", b"b", b"c"]
+    assert list(out.label) == [b"one", b"two", b"one"] and list(out.split) == [b"train", b"test", b"test"]
     with pytest.raises(DataError, match=r"no (column|text in column) ?.*(nothing|gone)|no column of this name"):
         items(tmp_path / f"t.{ending}", text_column="gone")
 
@@ -93,9 +93,9 @@ def test_tables(tmp_path: Path, ending: str) -> None:
 def test_tables_without_header(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text('"1","first ""quoted"" text"\n"2","over\ntwo lines"\n')
     (tmp_path / "test.csv").write_text('"1","third"\n')
-    found = items(tmp_path, text_column="2", label_column="1")
-    assert found.x[:] == ['first "quoted" text', "over\ntwo lines", "third"] and list(found.label) == [b"1", b"2", b"1"]
-    assert list(found.split) == [b"train", b"train", b"test"]
+    out = items(tmp_path, text_column="2", label_column="1")
+    assert out.x[:] == ['first "quoted" text', "over\ntwo lines", "third"] and list(out.label) == [b"1", b"2", b"1"]
+    assert list(out.split) == [b"train", b"train", b"test"]
 
 
 def test_broken_rows(tmp_path: Path) -> None:
@@ -119,8 +119,8 @@ def test_ids_stand_once(tmp_path: Path) -> None:
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(b"one\ntwo\n"))))
-    found = items("-")
-    assert found.x[:] == ["one", "two"] and list(found.ids) == [b"text-000000", b"text-000001"]
+    out = items("-")
+    assert out.x[:] == ["one", "two"] and list(out.ids) == [b"text-000000", b"text-000001"]
 
 
 def test_memory_does_not_grow_with_the_texts(tmp_path: Path) -> None:
@@ -148,22 +148,22 @@ def cora(tmp_path: Path) -> Path:
 
 
 def test_citations(cora: Path) -> None:
-    found = items(cora, per_class=5)
-    assert found.kind == "graph" and found.x.shape == (60, 3) and list(found.x[1]) == [1, 1, 0.5]
-    assert found.edges is not None and found.edges.tolist() == [[0, 1], [1, 3]], "each pair once, no loops"
-    assert [(found.split == part).sum() for part in (b"train", b"valid", b"test", b"rest")] == [10, 16, 34, 0]
-    assert all((found.label[found.split == b"train"] == c).sum() == 5 for c in (b"A", b"B"))
+    out = items(cora, per_class=5)
+    assert out.kind == "graph" and out.x.shape == (60, 3) and list(out.x[1]) == [1, 1, 0.5]
+    assert out.edges is not None and out.edges.tolist() == [[0, 1], [1, 3]], "each pair once, no loops"
+    assert [(out.split == part).sum() for part in (b"train", b"valid", b"test", b"rest")] == [10, 16, 34, 0]
+    assert all((out.label[out.split == b"train"] == c).sum() == 5 for c in (b"A", b"B"))
     again, other = items(cora, per_class=5), items(cora, per_class=5, split_seed=1)
-    assert np.array_equal(found.split, again.split) and not np.array_equal(found.split, other.split)
-    assert found.digest == other.digest
+    assert np.array_equal(out.split, again.split) and not np.array_equal(out.split, other.split)
+    assert out.digest == other.digest
 
 
 def test_citations_that_are_broken(cora: Path) -> None:
     (cora / "cora.cites").write_text("p0 p1\np0 gone\np3\n")
     with pytest.raises(DataError, match=r"cora.cites: line 2: there is no node gone"):
         items(cora)
-    found = items(cora, skip_bad=True)
-    assert found.edges is not None and found.edges.tolist() == [[0, 1]]
+    out = items(cora, skip_bad=True)
+    assert out.edges is not None and out.edges.tolist() == [[0, 1]]
     (cora / "cora.content.gz").write_bytes(gzip.compress(b"a 1 2 X\nb 1 Y\nc 1 z Y\n" + b"d 1 2 X\n" * 1))
     (cora / "cora.cites").write_text("a d\n")
     with pytest.raises(DataError, match=r"content.gz: line 2: it has 3 cells, the first line 4"):
@@ -187,14 +187,14 @@ def test_the_ids_of_texts_follow_the_reading_rule(tmp_path: Path, ending: str) -
         path.write_text("\n".join(lines) + "\n")
         return path
 
-    found = read(str(written()), "table", SOURCES["table"].resolve({}))
-    assert list(found.ids) == [b"d0", b"d1", b"d2", b"d3"] and list(found.obs["label"]) == [b"a", b"b", b"a", b"b"]
+    read_back = read(str(written()), "table", SOURCES["table"].resolve({}))
+    assert list(read_back.ids) == [b"d0", b"d1", b"d2", b"d3"] and list(read_back.obs["label"]) == [b"a", b"b", b"a", b"b"]
     for i, row in enumerate(rows):
         row["name"] = f"n{i}"
     with pytest.raises(DataError, match="Doc_ID, name could each be the ids"):
         read(str(written()), "table", SOURCES["table"].resolve({}))
-    found = read(str(path), "table", SOURCES["table"].resolve({}), Reading(id_column="name"))
-    assert list(found.ids) == [b"n0", b"n1", b"n2", b"n3"]
+    read_back = read(str(path), "table", SOURCES["table"].resolve({}), Reading(id_column="name"))
+    assert list(read_back.ids) == [b"n0", b"n1", b"n2", b"n3"]
 
 
 def test_a_source_without_columns_refuses_what_names_one(tmp_path: Path) -> None:

@@ -86,10 +86,10 @@ def test_a_head_that_was_lost_gives_records_with_the_error() -> None:
     """The heads of b were lost: cells of head b have the error, and those of encoder b no end-to-end score."""
     frame = Frame(["a", "b"], "classes", {}, {"none": None}, [Grid(0, "linear", [("none", False)])], [("none", "linear")])
     kept = Outcome(Column([("none", e, CELL) for e in (0, 1)], [7, 8]))
-    found = {(r["encoder"], r["head"]): r for r in collect(frame, [kept, died(3, "by signal SIGKILL")])}
-    assert found["a", "a"]["stitching_index"] == 1 and "error" not in found["b", "a"]
-    assert found["b", "a"]["accuracy"] == 0.5 and found["b", "a"]["stitching_index"] is None
-    assert "ended 3 times" in found["a", "b"]["error"] and found["a", "b"]["accuracy"] is None
+    actual = {(r["encoder"], r["head"]): r for r in collect(frame, [kept, died(3, "by signal SIGKILL")])}
+    assert actual["a", "a"]["stitching_index"] == 1 and "error" not in actual["b", "a"]
+    assert actual["b", "a"]["accuracy"] == 0.5 and actual["b", "a"]["stitching_index"] is None
+    assert "ended 3 times" in actual["a", "b"]["error"] and actual["a", "b"]["accuracy"] is None
     with pytest.raises(DataError, match="ended 3 times"):
         collect(frame, [died(3, ""), died(3, "")])
 

@@ -25,8 +25,8 @@ def pieces(count: int, n: int, d: int = 6) -> tuple[np.ndarray, np.ndarray]:
     return places[cluster] + inside, y
 
 
-def recall(found: np.ndarray, y: np.ndarray) -> float:
-    apart = np.square(found).sum(1)[:, None] - 2 * found @ y.T + np.square(y).sum(1)
+def recall(actual: np.ndarray, y: np.ndarray) -> float:
+    apart = np.square(actual).sum(1)[:, None] - 2 * actual @ y.T + np.square(y).sum(1)
     return float((apart.argmin(1) == np.arange(len(y))).mean())
 
 
@@ -74,9 +74,9 @@ def test_a_file_keeps_local_maps(tmp_path: Path) -> None:
     carry = local(x[:200], y[:200])
     file = str(tmp_path / "map.h5")
     save_maps(file, SpaceMaps("there", "absolute", {"here": carry}, "local"), [make_step("translate", {}, None, [])], False)
-    found = read_maps(file)
-    assert found is not None and isinstance(found.maps["here"], LocalMaps)
-    np.testing.assert_array_equal(found.maps["here"](x), carry(x))
+    maps = read_maps(file)
+    assert maps is not None and isinstance(maps.maps["here"], LocalMaps)
+    np.testing.assert_array_equal(maps.maps["here"](x), carry(x))
     damaged = read(file, judge=False)
     damaged.obs["centre"] = np.full(damaged.n, np.nan)
     with pytest.raises(DataError, match="is a damaged map"):

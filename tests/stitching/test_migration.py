@@ -40,15 +40,15 @@ def reported(noise: float, anchors: int, d: int = 8, seed: int = 0) -> Report:
     [(0.0, 40, 8, BRIDGE), (0.3, 60, 8, BRIDGE), (0.5, 10, 40, MORE_ANCHORS), (1e3, 60, 8, REEMBED)],
 )
 def test_the_verdict_on_prepared_pairs(noise: float, anchors: int, d: int, wanted: str, seed: int) -> None:
-    found = reported(noise, anchors, d, seed)
-    assert found.verdict == wanted and found.sentence.startswith(wanted)
-    last = found.records[-1]
+    made = reported(noise, anchors, d, seed)
+    assert made.verdict == wanted and made.sentence.startswith(wanted)
+    last = made.records[-1]
     assert last["part"] == "verdict" and last["low"] <= last["value"] <= last["high"] and last["note"] == wanted
 
 
 def test_every_part_is_there_and_recall_falls_with_the_index() -> None:
-    found = reported(0.6, 60)
-    parts = {part: [r for r in found.records if r["part"] == part] for part in ("method", "index", "anchors", "threshold")}
+    made = reported(0.6, 60)
+    parts = {part: [r for r in made.records if r["part"] == part] for part in ("method", "index", "anchors", "threshold")}
     assert (
         {r["method"] for r in parts["method"]} == set(METHODS) and len(parts["anchors"]) == 7 and len(parts["threshold"]) == 3
     )
@@ -56,7 +56,7 @@ def test_every_part_is_there_and_recall_falls_with_the_index() -> None:
     assert list(sizes) == sorted(sizes) and list(values) == sorted(values, reverse=True) and N in sizes
     measured = next(r["value"] for r in parts["index"] if r["at"] == N)
     assert measured == next(r["value"] for r in parts["method"] if r["measure"] == "recall_10")
-    assert all(r["low"] <= r["value"] <= r["high"] for r in found.records)
+    assert all(r["low"] <= r["value"] <= r["high"] for r in made.records)
 
 
 def test_old_thresholds_stay_where_old_vectors_are_queries() -> None:
@@ -72,8 +72,8 @@ def test_the_recall_of_subsets_is_their_mean() -> None:
     for place in places:
         ahead, others = set(range(place - 1)), range(n - 1)
         brute.append(np.mean([len(ahead & set(kept)) < 10 for kept in combinations(others, size - 1)]))
-    found = _hits_in_subsets(places, n, size)
-    assert found == pytest.approx(brute) and 0 < found[2] < 1
+    actual = _hits_in_subsets(places, n, size)
+    assert actual == pytest.approx(brute) and 0 < actual[2] < 1
     assert _hits_in_subsets(np.array([10, 11]), 20, 20).tolist() == [1, 0]
 
 
@@ -82,10 +82,10 @@ def test_a_line_of_logits_goes_on_as_it_is() -> None:
     """Shares of 1 / (1 + 4 / m) are a line of slope 1 in logits over log m."""
     rng = np.random.default_rng(0)
     hits = [rng.random(20000) < 1 / (1 + 4 / m) for m in (2, 4, 8)]
-    found = curve([2, 4, 8], hits, 0)
-    value, low, high = found.at(32)
+    actual = curve([2, 4, 8], hits, 0)
+    value, low, high = actual.at(32)
     assert low < 1 / (1 + 4 / 32) < high and high - low < 0.05 and low < value < high
-    assert found.at(3)[0] == pytest.approx(1 / (1 + 4 / 3), abs=0.02), "between two places"
+    assert actual.at(3)[0] == pytest.approx(1 / (1 + 4 / 3), abs=0.02), "between two places"
 
 
 def test_a_curve_goes_on_from_its_last_places() -> None:
@@ -96,8 +96,8 @@ def test_a_curve_goes_on_from_its_last_places() -> None:
 
 
 def test_without_a_miss_the_interval_of_a_curve_knows_that_some_may_come() -> None:
-    found = curve([10, 20], [np.ones(100), np.ones(100)], 0)
-    assert found.at(10)[0] == 1 and found.at(10)[1] < 0.97 and found.at(15)[1] < 0.985
+    actual = curve([10, 20], [np.ones(100), np.ones(100)], 0)
+    assert actual.at(10)[0] == 1 and actual.at(10)[1] < 0.97 and actual.at(15)[1] < 0.985
 
 
 def test_held_out_items_serve_as_more_anchors_but_not_for_themselves() -> None:
@@ -117,8 +117,8 @@ def test_held_out_items_serve_as_more_anchors_but_not_for_themselves() -> None:
         return of_queries, lambda z: z
 
     trial = Trial(rows[90:], rows[90:], rows[:90], rows[:90], 1)
-    found, own = by_anchors(trial, maps, maps, 0)
-    assert (found.places, own) == ([2, 5, 10, 20, 40, 55], 3)
+    actual, own = by_anchors(trial, maps, maps, 0)
+    assert (actual.places, own) == ([2, 5, 10, 20, 40, 55], 3)
     assert [len(fit) for fit in fits] == [2, 5, 10, 20, 20, 40, 40, 55, 55]
     assert not any(fits[n] & fits[n + 1] - set(range(90, 100)) for n in (3, 5, 7)), "the halves have no item in common"
 
@@ -129,8 +129,8 @@ def test_too_few_items_to_measure_on_are_an_error() -> None:
 
 
 def test_few_items_cannot_tell_that_a_recall_is_high() -> None:
-    found = reported(0.0, N - 10)
-    assert found.verdict == UNSURE and "too few items to tell: recall@10 1.000 (0.722 to 1.000)" in found.sentence
+    made = reported(0.0, N - 10)
+    assert made.verdict == UNSURE and "too few items to tell: recall@10 1.000 (0.722 to 1.000)" in made.sentence
 
 
 @pytest.mark.slow
@@ -159,24 +159,24 @@ def test_queries_find_through_a_bridge_what_re_embedding_finds() -> None:
     e, target, queries = asking()
     relevant = np.repeat(queries.ids, 2), np.concatenate([e.ids[-40:], e.ids[:40]]).reshape(2, 40).T.ravel()
     how = Fitting("orthogonal", METHODS["orthogonal"], Recipe(e.ids[:60]))
-    found = report(e, target, METHODS, how, 0.9, (queries, relevant))
-    parts = {(r["method"], r["measure"]): r for r in found.records if r["part"] == "queries"}
+    made = report(e, target, METHODS, how, 0.9, (queries, relevant))
+    parts = {(r["method"], r["measure"]): r for r in made.records if r["part"] == "queries"}
     assert parts["orthogonal", "recall_1"]["value"] == parts["re-embed", "recall_1"]["value"] > 0.7
-    assert parts["orthogonal", "of re-embedding"]["value"] == 1 and found.verdict == BRIDGE
+    assert parts["orthogonal", "of re-embedding"]["value"] == 1 and made.verdict == BRIDGE
     assert parts["re-embed", "recall_10"]["value"] > 0.9, "documents that maps are fitted on are not looked for"
-    assert "recall@10 1.000 (1.000 to 1.000) of that of re-embedding in an index of 160" in found.sentence
+    assert "recall@10 1.000 (1.000 to 1.000) of that of re-embedding in an index of 160" in made.sentence
     e, target, queries = asking(noise=1e3)
     lost = report(e, target, METHODS, how, 0.9, (queries, (queries.ids, e.ids[-40:])))
     assert lost.verdict == REEMBED and lost.records[-1]["value"] < 0.3
-    assert lost.sentence.endswith("0.9 is wanted; what more anchors would bring to queries is not known.")
+    assert lost.sentence.endswith("0.9 is wanted; how much more anchors would help queries is not known.")
     now = {"measure": "of re-embedding", "value": 0.9, "low": 0.8, "high": 0.95}
     assert [_verdict(now, wanted, True) for wanted in (0.75, 0.92, 0.97)] == [BRIDGE, UNSURE, REEMBED]
 
 
 def test_recalls_of_queries_are_of_all_their_relevant_documents() -> None:
     pairs = QueryPairs(np.eye(2, 3), np.eye(3), np.eye(3), np.array([0, 0, 1]), np.array([0, 2, 2]))
-    found = pairs.recalls(pairs.x, pairs.new)
-    assert found["recall_1"].tolist() == [1, 0] and found["recall_10"].tolist() == [1, 1]
+    actual = pairs.recalls(pairs.x, pairs.new)
+    assert actual["recall_1"].tolist() == [1, 0] and actual["recall_10"].tolist() == [1, 1]
 
 
 @pytest.mark.parametrize(
@@ -190,8 +190,8 @@ def test_recalls_of_queries_are_of_all_their_relevant_documents() -> None:
 )
 def test_relevant_documents_are_read_from_the_usual_files(tmp_path: Path, content: str, wanted: list[tuple[str, str]]) -> None:
     (tmp_path / "r.tsv").write_text(content)
-    found = read_relevant(str(tmp_path / "r.tsv"))
-    assert [(q.decode(), d.decode()) for q, d in zip(*found, strict=True)] == wanted
+    actual = read_relevant(str(tmp_path / "r.tsv"))
+    assert [(q.decode(), d.decode()) for q, d in zip(*actual, strict=True)] == wanted
 
 
 @pytest.mark.parametrize(

@@ -62,8 +62,8 @@ def stitched(
 
 
 def translated(spaces: Sequence[Embedding], anchors: np.ndarray, name: str) -> list[Route]:
-    found = [Method(name, None, name, TRANSLATORS[name].resolve({}))]
-    return methods.routes(found, partial(vectors_of, spaces, anchors))
+    actual = [Method(name, None, name, TRANSLATORS[name].resolve({}))]
+    return methods.routes(actual, partial(vectors_of, spaces, anchors))
 
 
 def vectors_of(spaces: Sequence[Embedding], anchors: np.ndarray, place: int) -> np.ndarray:
@@ -174,7 +174,7 @@ def test_what_cannot_be_stitched_is_refused() -> None:
         target_of([having()], "lable")
     with pytest.raises(DataError, match=r"column label: holds text, not numbers. Leave --numbers out"):
         target_of([having()], "label", numbers=True)
-    with pytest.raises(DataError, match=r"column first: one number in all training rows"):
+    with pytest.raises(DataError, match=r"column first: all training rows have the same number"):
         target_of([having(first=np.ones(90))], "first")
     with pytest.raises(DataError, match=r"column label: 1 class in the training rows; a head needs two"):
         target_of([having(label=text(["x"] * 90))], "label")
@@ -194,9 +194,9 @@ def test_the_interval_of_few_values_is_the_bootstrap() -> None:
     """Counts are drawn instead of rows: the same distribution, so the same interval but for chance."""
     hits = (np.random.default_rng(0).random(2000) < 0.8).astype(float)
     rng = np.random.default_rng(0)
-    found = np.mean([bootstrap_of_few(hits, rng) for _ in range(20)], 0)
+    actual = np.mean([bootstrap_of_few(hits, rng) for _ in range(20)], 0)
     wanted = np.mean([bootstrap(hits, rng) for _ in range(20)], 0)
-    assert found == pytest.approx(wanted, abs=0.001)
+    assert actual == pytest.approx(wanted, abs=0.001)
     some = np.random.default_rng(0).random(200)
     assert bootstrap_of_few(some, np.random.default_rng(1)) == bootstrap(some, np.random.default_rng(1))
 
@@ -269,12 +269,12 @@ def test_test_rows_bear_on_nothing_that_is_fitted() -> None:
         m for m in methods.methods(wanted, Recipe(anchors, BOTH)) if not (m.universe or (m.recipe and m.recipe.transductive))
     ]
     for m in fitted:
-        found = []
+        actual = []
         for spaces in ([a, b], [a, spoilt]):
             seen = spaces if m.recipe is None else [relative(e, basis(e, m.recipe)) for e in spaces]
             routes = methods.routes([m], partial(vectors_of, spaces, anchors))
-            found.append([r for r in stitched(seen, "linear", routes=routes) if r["encoder"] == "None.h5"])
-        assert found[0] == found[1], m.label
+            actual.append([r for r in stitched(seen, "linear", routes=routes) if r["encoder"] == "None.h5"])
+        assert actual[0] == actual[1], m.label
 
 
 # Methods
@@ -286,14 +286,14 @@ def labels(names: Sequence[str] = (), aggregates: Sequence[str] = ("sum",), **re
 
 
 def test_all_shows_every_method_in_every_variant() -> None:
-    found = labels(["all"])
-    plain = [label for label in found if "transductive" not in label]
+    actual = labels(["all"])
+    plain = [label for label in actual if "transductive" not in label]
     assert plain[:5] == ["none", "absolute", "cosine", "cosine+center", "cosine+standardize"]
-    assert "euclidean+standardize" in found and "euclidean+center" not in found, "it does not feel the origin"
-    assert "cosine,euclidean/sum+center+standardize" in found
+    assert "euclidean+standardize" in actual and "euclidean+center" not in actual, "it does not feel the origin"
+    assert "cosine,euclidean/sum+center+standardize" in actual
     assert plain[-len(PARAMS) :] == [*TRANSLATORS, *UNIVERSES]
-    assert {"cosine+center", "cosine+center+transductive"} <= set(found)
-    assert "cosine+transductive" not in found, "nothing is fitted, so nothing differs"
+    assert {"cosine+center", "cosine+center+transductive"} <= set(actual)
+    assert "cosine+transductive" not in actual, "nothing is fitted, so nothing differs"
     assert labels(["relative"], transductive=True) == ["cosine+transductive", "euclidean+transductive"]
 
 
@@ -354,9 +354,9 @@ def test_a_saved_head_is_the_head(name: str, classes: int) -> None:
 def test_a_saved_head_that_does_not_fit_is_refused(change: dict[str, Any]) -> None:
     x, target = clouds(400)
     trained = train("linear", x, target, CLASSES, HEADS["linear"].resolve({}))
-    said: dict[str, Any] = {"classes": ("a", "b", "c", "d"), "translator": "", "dims": DIMS, **change}
+    stated: dict[str, Any] = {"classes": ("a", "b", "c", "d"), "translator": "", "dims": DIMS, **change}
     rest = {"target": "label", "method": "m", "recipe": None, "translation": {}, "anchors": "", "trained_on": "", "space": ""}
-    saved = SavedHead(trained, **said, **rest, end_to_end=None)
+    saved = SavedHead(trained, **stated, **rest, end_to_end=None)
     with pytest.raises(DataError):
         savedheads.load(saved.to_bytes())
 
@@ -367,13 +367,13 @@ def test_a_saved_head_that_does_not_fit_is_refused(change: dict[str, Any]) -> No
 def more(work: Workdir) -> None:
     """bare.npz without a split; year.h5 and year2.h5, the same reflected, with numbers to predict."""
     x, seen = vectors()
-    told = columns(seen)
-    np.savez(work / "bare.npz", x=x, ids=told["ids"], label=told["label"])
+    columns_seen = columns(seen)
+    np.savez(work / "bare.npz", x=x, ids=columns_seen["ids"], label=columns_seen["label"])
     for name, rows in (("year", x), ("year2", -x[:, ::-1])):
-        obs = {"split": text(told["split"]), "score": x[:, 0].astype(np.float64)}
+        obs = {"split": text(columns_seen["split"]), "score": x[:, 0].astype(np.float64)}
         var = {"id": row_numbers(rows.shape[1])}
         about: dict[str, Any] = {"shape": rows.shape, "dtype": "float32", "kind": "absolute", "space": name, "steps": []}
-        store.write(str(work / f"{name}.h5"), [rows], ids=text(told["ids"]), obs=obs, var=var, **about)
+        store.write(str(work / f"{name}.h5"), [rows], ids=text(columns_seen["ids"]), obs=obs, var=var, **about)
 
 
 @pytest.mark.slow
@@ -491,9 +491,9 @@ def test_a_saved_head_runs_on_a_new_encoder_as_it_did(work: Workdir, method: str
     assert after["end_to_end"] == own["accuracy"]
     known = [line.split("\t") for line in (work / "all.tsv").read_text().splitlines()]
     assert known[0][:5] == ["id", "prediction", "truth", "encoder", "head"] and len(known) == 4 * 80 + 1
-    said = [line.split("\t")[:3] for line in (work / "new.tsv").read_text().splitlines()[1:]]
-    assert said == [line[:3] for line in known if line[3:5] == ["b.h5", "a.h5"]]
-    right = np.mean([line[1] == line[2] for line in said])
+    cells = [line.split("\t")[:3] for line in (work / "new.tsv").read_text().splitlines()[1:]]
+    assert cells == [line[:3] for line in known if line[3:5] == ["b.h5", "a.h5"]]
+    right = np.mean([line[1] == line[2] for line in cells])
     assert right == pytest.approx(float(after["accuracy"]))
 
 
@@ -515,9 +515,9 @@ def test_a_saved_head_runs_on_its_own_space_without_a_map(work: Workdir) -> None
     done = work.here("relrep stitch a.h5 --head h.safetensors -a anchors.h5 --predictions p.tsv")
     assert done.rows[0]["accuracy"] == own["accuracy"] and float(done.rows[0]["stitching_index"]) == 1
     work.here("relrep stitch a.h5 b.h5 -m none --save-head n.safetensors")
-    told = "the head of a; none runs it on the vectors as they are"
-    assert told in work.here("relrep stitch b.h5 --head n.safetensors").stderr
-    assert told not in work.here("relrep stitch a.h5 --head n.safetensors").stderr
+    convention = "the head of a; none runs it on the vectors as they are"
+    assert convention in work.here("relrep stitch b.h5 --head n.safetensors").stderr
+    assert convention not in work.here("relrep stitch a.h5 --head n.safetensors").stderr
 
 
 def test_a_saved_head_is_not_judged_by_what_it_was_trained_on(work: Workdir) -> None:
@@ -530,7 +530,7 @@ def test_a_saved_head_is_not_judged_by_what_it_was_trained_on(work: Workdir) -> 
         assert (done.rows[0]["n"], done.rows[0]["accuracy"]) == (own["n"], own["accuracy"])
         assert "are drawn as test rows, as in training (size 0.4, seed 5)" in done.stderr
     work.here("relrep stitch bare.npz b.h5 -a anchors.h5 -m ridge --save-head h.safetensors --force")
-    work.error("relrep stitch bare.npz --head h.safetensors -a anchors.h5", 3, "does not say on which rows")
+    work.error("relrep stitch bare.npz --head h.safetensors -a anchors.h5", 3, "trained on rows of it without recording which")
     saved = savedheads.load(str(work / "h.safetensors"))
     assert savedheads.load(saved.to_bytes().replace(b'"drawn"', b'"drown"')).drawn == {}, "older files do not tell"
 
@@ -559,14 +559,16 @@ def test_what_cannot_be_done_is_said_in_one_line(work: Workdir) -> None:
     x, seen = vectors()
     np.savez(work / "numbers.npz", x=x, ids=columns(seen)["ids"], label=x[:, 0], split=columns(seen)["split"])
     work.here("relrep stitch numbers.npz numbers.npz -m none --save-head n.safetensors -q")
-    work.error("relrep stitch b.h5 --head n.safetensors -q", 3, "b.h5: column label: holds text, and numbers are predicted")
+    work.error(
+        "relrep stitch b.h5 --head n.safetensors -q", 3, "b.h5: column label: holds text, but a regression needs numbers"
+    )
     pytest.importorskip("matplotlib")
     work.error(f"{stitch} -t nothing -o x.h5 -m ridge --plot x.png", 3, "--plot needs one to learn")
     work.error(f"{stitch} -m none --plot x.png", 2, "nothing to draw")
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ("-t retrieval -m ridge --numbers", "--numbers needs a column to learn"),
         ("-t retrieval -m ridge --seeds 1", "--seeds needs heads"),
@@ -593,34 +595,34 @@ def test_what_cannot_be_done_is_said_in_one_line(work: Workdir) -> None:
         ),
     ],
 )
-def test_options_that_would_do_nothing_are_refused(work: Workdir, options: str, said: str) -> None:
+def test_options_that_would_do_nothing_are_refused(work: Workdir, options: str, message: str) -> None:
     done = work.here(f"relrep stitch a.h5 b.h5 -a anchors.h5 {options}", 2)
-    assert said in done.stderr and done.stderr.count("\n") == 1
+    assert message in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_items_of_a_class_that_nobody_learnt_are_counted(work: Workdir) -> None:
     x, seen = vectors()
-    told = columns(seen)
-    for name, split in (("seen", told["split"]), ("new", np.where(seen == 0, "test", told["split"]))):
-        np.savez(work / f"{name}.npz", x=x, ids=told["ids"], label=told["label"], split=split)
-    count, test = int((seen == 0).sum()), int(((seen == 0) | (told["split"] == "test")).sum())
-    said = f"new.npz: {count} of {test} test items have a label that no training item has, and do not count."
+    columns_seen = columns(seen)
+    for name, split in (("seen", columns_seen["split"]), ("new", np.where(seen == 0, "test", columns_seen["split"]))):
+        np.savez(work / f"{name}.npz", x=x, ids=columns_seen["ids"], label=columns_seen["label"], split=split)
+    count, test = int((seen == 0).sum()), int(((seen == 0) | (columns_seen["split"] == "test")).sum())
+    message = f"new.npz: {count} of {test} test items have a label that no training item has; they do not count."
     done = work.here("relrep stitch new.npz new.npz -m none --save-head h.safetensors")
-    assert said in done.stderr and done.rows[0]["n"] == str(test - count)
-    assert said in work.here("relrep stitch new.npz --head h.safetensors").stderr
+    assert message in done.stderr and done.rows[0]["n"] == str(test - count)
+    assert message in work.here("relrep stitch new.npz --head h.safetensors").stderr
     assert "do not count" not in work.here("relrep stitch seen.npz seen.npz -m none").stderr
 
 
 def test_pairs_join_files_whose_ids_are_unrelated(work: Workdir) -> None:
     """b numbers its rows in another order: a number that trains in a and tests in b is no leak, a pair with a test row is."""
     x, seen = vectors()
-    told, order = columns(seen), np.random.default_rng(0).permutation(len(x))
+    columns_seen, order = columns(seen), np.random.default_rng(0).permutation(len(x))
     for name, rows in (("pa", np.arange(len(x))), ("pb", order)):
         ids = np.arange(len(x)).astype(str)
-        np.savez(work / f"{name}.npz", x=x[rows], ids=ids, label=told["label"][rows], split=told["split"][rows])
+        np.savez(work / f"{name}.npz", x=x[rows], ids=ids, label=columns_seen["label"][rows], split=columns_seen["split"][rows])
         work.here(f"relrep embed {name}.npz --space {name} -o {name}.h5 -q")
     place = np.argsort(order)
-    train = np.flatnonzero(told["split"] == "train")[:40]
+    train = np.flatnonzero(columns_seen["split"] == "train")[:40]
     lines = ["a\tb\tspace_a\tspace_b", *(f"{i}\t{place[i]}\tpa\tpb" for i in train)]
     (work / "pairs.tsv").write_text("\n".join(lines) + "\n")
     rows = work.here("relrep stitch pa.h5 pb.h5 -a pairs.tsv -m orthogonal").rows
@@ -663,8 +665,8 @@ def test_vectors_without_labels_are_guarded_too(work: Workdir) -> None:
     (work / "test.txt").write_bytes(b"\n".join(test[:20]) + b"\n")
     work.error("relrep stitch an.h5 bn.h5 -a test.txt -m ridge -o out.h5", 3, "anchors")
     (work / "rows.txt").write_text("".join(f"{i}\n" for i in range(30)))
-    said = work.here("relrep stitch ar.npy br.npy -a rows.txt -m ridge -o out.h5", 3).stderr
-    assert "neither has ids, and 200 rows cannot pair with 180" in said
+    stderr = work.here("relrep stitch ar.npy br.npy -a rows.txt -m ridge -o out.h5", 3).stderr
+    assert "neither has ids, and 200 rows cannot pair with 180" in stderr
 
 
 def test_other_spare_vectors_are_another_output(work: Workdir) -> None:

@@ -49,8 +49,8 @@ def values(records: list[dict[str, object]]) -> dict[str, float]:
 
 
 def test_a_turned_space_is_undone_and_queries_follow_by_the_saved_map(files: Workdir) -> None:
-    found = files.here("relrep translate a.npz --into b.npz -a ids.txt --save-map map.h5 -o a.in-b.h5 --json")
-    records = json.loads(found.stdout)
+    actual = files.here("relrep translate a.npz --into b.npz -a ids.txt --save-map map.h5 -o a.in-b.h5 --json")
+    records = json.loads(actual.stdout)
     assert values(records) == pytest.approx({"recall_1": 1, "recall_10": 1, "cosine": 1, "retained": 1})
     assert {(r["n"], r["fitted_on"], r["held_out"], r["index_size"]) for r in records} == {(160, 40, "items", 200)}
     moved, b = store.read(str(files / "a.in-b.h5")), store.digested(store.read(str(files / "b.npz")))
@@ -99,16 +99,16 @@ def test_a_map_is_read_as_it_was_written(empty: Workdir) -> None:
     saved = SpaceMaps("there", "absolute", maps, "universe", rng.normal(size=(2, 4)), text(["p", "q"]))
     step = make_step("translate", {"method": "universe", "universe_penalty": 2.0}, None, [])
     save_maps(str(empty / "m.h5"), saved, [step], False)
-    found = read_maps(str(empty / "m.h5"))
-    assert found is not None and list(found.maps) == list(maps) and found.space == "there"
+    actual = read_maps(str(empty / "m.h5"))
+    assert actual is not None and list(actual.maps) == list(maps) and actual.space == "there"
     for name, one in maps.items():
         assert all(
-            np.array_equal(getattr(one, part), getattr(found.maps[name], part)) for part in ("source", "matrix", "target")
+            np.array_equal(getattr(one, part), getattr(actual.maps[name], part)) for part in ("source", "matrix", "target")
         )
-        assert found.maps[name].along == one.along
-    joined = found.as_embedding()
+        assert actual.maps[name].along == one.along
+    joined = actual.as_embedding()
     assert joined.ids.tolist() == [b"p", b"q"] and np.array_equal(joined.x, saved.anchors)
-    assert found.params["universe_penalty"] == 2.0
+    assert actual.params["universe_penalty"] == 2.0
 
 
 @pytest.mark.parametrize(
@@ -136,9 +136,9 @@ def test_a_damaged_map_is_refused_in_one_line(empty: Workdir, harm: dict[str, An
     }
     step = make_step("translate", {"method": "universe", "universe_penalty": harm.get("steps", 0.0)}, None, [])
     x = harm.get("x", np.ones((4, 2)))
-    found = Embedding(x, row_numbers(4), columns, kind="map", space="b", steps=[step], uri="m.h5", digest="d")
+    actual = Embedding(x, row_numbers(4), columns, kind="map", space="b", steps=[step], uri="m.h5", digest="d")
     with pytest.raises(DataError, match=r"m\.h5: is a damaged map\. Save it again"):
-        maps_in(found)
+        maps_in(actual)
 
 
 def test_a_file_goes_to_stdout_without_the_table(files: Workdir) -> None:
@@ -160,7 +160,7 @@ def test_the_map_of_a_space_is_found_by_name_or_by_dims(empty: Workdir) -> None:
         maps.of(embedding(np.zeros((4, 5)), "unnamed:1"))
     with pytest.raises(DataError, match="the map takes 3"):
         maps.of(embedding(np.zeros((4, 4)), "a"))
-    with pytest.raises(UsageError, match="which no third one can join"):
+    with pytest.raises(UsageError, match="and no third space can join it"):
         maps.as_embedding()
 
 
@@ -224,12 +224,12 @@ def test_a_universe_is_built_kept_and_joined_without_a_change(empty: Workdir) ->
     assert (empty / "u.h5").read_bytes() == before
     for name in "abc":
         empty.here(f"relrep translate {name}.npz --map u.h5 -o {name}.u.h5 -q")
-    found = [store.read(str(empty / f"{name}.u.h5")) for name in "abcd"]
-    assert len({e.space for e in found}) == 1 and found[0].space.startswith("universe:")
-    unit = [e.x / np.linalg.norm(e.x, axis=1, keepdims=True) for e in found]
+    read_back = [store.read(str(empty / f"{name}.u.h5")) for name in "abcd"]
+    assert len({e.space for e in read_back}) == 1 and read_back[0].space.startswith("universe:")
+    unit = [e.x / np.linalg.norm(e.x, axis=1, keepdims=True) for e in read_back]
     assert all(np.einsum("ij,ij->i", unit[0], other).mean() > 0.98 for other in unit[1:])
     empty.here("relrep translate d.npz --map d.map.h5 -o again.h5 -q")
-    assert np.array_equal(store.read(str(empty / "again.h5")).x, found[3].x)
+    assert np.array_equal(store.read(str(empty / "again.h5")).x, read_back[3].x)
 
 
 @pytest.mark.parametrize(

@@ -26,9 +26,9 @@ def translate(name: str, x: np.ndarray, y: np.ndarray, **given: object) -> Affin
     return fit(name, x, y, TRANSLATORS[name].resolve(given))
 
 
-def error(found: np.ndarray, wanted: np.ndarray) -> float:
+def error(actual: np.ndarray, wanted: np.ndarray) -> float:
     """Squared error over variance."""
-    return float(np.square(found - wanted).sum() / np.square(wanted - wanted.mean(0)).sum())
+    return float(np.square(actual - wanted).sum() / np.square(wanted - wanted.mean(0)).sum())
 
 
 @pytest.mark.parametrize("moved", MAPS)
@@ -50,9 +50,9 @@ def test_what_is_linear_needs_no_shift() -> None:
 
 def test_orthogonal_is_procrustes() -> None:
     x, y = space(ANCHORS), space(ANCHORS, seed=3)
-    found = translate("orthogonal", x, y)
+    mapped = translate("orthogonal", x, y)
     turn, _ = scipy.linalg.orthogonal_procrustes(x - x.mean(0), y - y.mean(0))
-    assert np.allclose(found.matrix / np.linalg.norm(found.matrix, 2), turn)
+    assert np.allclose(mapped.matrix / np.linalg.norm(mapped.matrix, 2), turn)
     cross, turned = np.array([[1.0, 0], [-1, 0], [0, 2], [0, -2]]), np.array([[0.0, 1], [0, -1], [-2, 0], [2, 0]])
     by_hand = translate("orthogonal", cross, turned)
     assert np.allclose(by_hand(np.array([[1.0, 1.0]])), [[-1.0, 1.0]]), "a quarter turn"
@@ -95,8 +95,8 @@ def test_low_rank_is_of_that_rank_and_recovers_what_is() -> None:
     anchors, items = rng.normal(size=(ANCHORS, 3)) @ narrow, rng.normal(size=(500, 3)) @ narrow
     matrix = rng.normal(size=(D, D))
     assert error(translate("low-rank", anchors, anchors @ matrix, rank=3)(items), items @ matrix) < 1e-12
-    found = translate("low-rank", space(ANCHORS), space(ANCHORS, seed=3), rank=2)
-    assert np.linalg.matrix_rank(found.matrix, tol=1e-8) == 2
+    mapped = translate("low-rank", space(ANCHORS), space(ANCHORS, seed=3), rank=2)
+    assert np.linalg.matrix_rank(mapped.matrix, tol=1e-8) == 2
 
 
 @pytest.mark.parametrize(("n", "d", "seed"), [(30, 20, 0), *((6, 3, seed) for seed in (4, 5, 9))])
@@ -126,14 +126,14 @@ def test_the_inverse_is_the_way_through_relative_coordinates() -> None:
     """With all directions kept: cosines of x with its anchors are those of the translated vector with its own."""
     x, y, items = space(ANCHORS), space(ANCHORS, seed=3), space(20, seed=1)
     y = x @ np.linalg.qr(np.random.default_rng(0).normal(size=(D, D)))[0] * 2 + 5
-    found = translate("inverse", x, y, least=0.0)(items)
+    mapped = translate("inverse", x, y, least=0.0)(items)
 
     def cosines(rows: np.ndarray, anchors: np.ndarray) -> np.ndarray:
         a, r = anchors - anchors.mean(0), rows - anchors.mean(0)
         return (r / np.linalg.norm(r, axis=1)[:, None]) @ (a / np.linalg.norm(a, axis=1)[:, None]).T
 
-    assert np.allclose(cosines(found, y), cosines(items, x))
-    assert np.allclose(np.linalg.norm(found - y.mean(0), axis=1), 2 * np.linalg.norm(items - x.mean(0), axis=1)), "lengths too"
+    assert np.allclose(cosines(mapped, y), cosines(items, x))
+    assert np.allclose(np.linalg.norm(mapped - y.mean(0), axis=1), 2 * np.linalg.norm(items - x.mean(0), axis=1)), "lengths too"
 
 
 def test_anchors_far_out_or_at_the_mean_do_not_set_the_lengths_of_inverse() -> None:
@@ -143,8 +143,8 @@ def test_anchors_far_out_or_at_the_mean_do_not_set_the_lengths_of_inverse() -> N
     y = x * np.array([2.0, 2, 100, 2, 2, 100, 0, 0])[:, None]
     assert translate("inverse", x, y).along == pytest.approx(2)
     x[6:], y[6:] = 0, [[5.0, 0, 0], [-5, 0, 0]]
-    found = translate("inverse", x, y)
-    assert found.along == pytest.approx(2) and np.isfinite(found(x)).all()
+    mapped = translate("inverse", x, y)
+    assert mapped.along == pytest.approx(2) and np.isfinite(mapped(x)).all()
 
 
 @every_translator
@@ -152,9 +152,9 @@ def test_zeros_added_to_the_narrower_space_change_nothing(name: str) -> None:
     x, y, items = space(ANCHORS, d=5), space(ANCHORS, d=9, seed=3), space(50, d=5, seed=1)
     wide = [np.pad(rows, ((0, 0), (0, 4))) for rows in (x, items)]
     given = {"mixed": 0.0} if name == "cca" else {}  # shares of the mean variance count axes
-    found = translate(name, x, y, **given)(items)
-    assert found.shape == (50, 9)
-    assert np.allclose(found, translate(name, wide[0], y, **given)(wide[1]))
+    mapped = translate(name, x, y, **given)(items)
+    assert mapped.shape == (50, 9)
+    assert np.allclose(mapped, translate(name, wide[0], y, **given)(wide[1]))
     assert translate(name, y, x)(space(50, d=9, seed=1)).shape == (50, 5)
 
 
@@ -163,14 +163,14 @@ def test_directions_that_no_anchor_shows_are_left_alone(name: str) -> None:
     """Fewer anchors than dims: what is orthogonal to all of them is not turned into something else."""
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(10, 40)), rng.normal(size=(10, 40))
-    found = translate(name, x, y)
-    assert np.isfinite(found.matrix).all()
+    mapped = translate(name, x, y)
+    assert np.isfinite(mapped.matrix).all()
     hidden = scipy.linalg.null_space(np.concatenate([x, x.mean(0)[None]])).T
-    at_mean = found(x.mean(0)[None])
-    if found.along is None:
-        assert np.allclose(found(x.mean(0) + 5 * hidden), at_mean, atol=1e-6)
+    at_mean = mapped(x.mean(0)[None])
+    if mapped.along is None:
+        assert np.allclose(mapped(x.mean(0) + 5 * hidden), at_mean, atol=1e-6)
     else:
-        assert np.allclose(found.matrix.T @ hidden.T, 0, atol=1e-8)
+        assert np.allclose(mapped.matrix.T @ hidden.T, 0, atol=1e-8)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", ">f4", "float64"])
@@ -195,8 +195,8 @@ def test_a_weak_direction_is_turned_with_the_others() -> None:
     """Columns in another order, half of them 30,000 times narrower: heads scale columns, so the narrow ones count, too."""
     x = np.random.default_rng(0).normal(size=(300, 8)) * np.repeat([1.0, 3e-5], 4)
     order = np.random.default_rng(1).permutation(8)
-    found = translate("orthogonal", x, x[:, order])(x)
-    np.testing.assert_allclose((found - x[:, order]) / x[:, order].std(0), 0, atol=1e-3)
+    mapped = translate("orthogonal", x, x[:, order])(x)
+    np.testing.assert_allclose((mapped - x[:, order]) / x[:, order].std(0), 0, atol=1e-3)
 
 
 def test_rows_of_float16_that_stay_so_are_the_same_as_in_float64() -> None:
@@ -204,9 +204,9 @@ def test_rows_of_float16_that_stay_so_are_the_same_as_in_float64() -> None:
     x, y = rng.normal(size=(2, 60, 6))
     x16 = (100 * rng.normal(size=(50, 6))).astype(np.float16)
     for carry in (fit("ridge", x, y, {}), replace(fit("orthogonal", x, y, {}), unit_rows=True)):
-        found = carry.stored_rows(x16, np.dtype(np.float16))
-        assert found.dtype == np.float32
-        np.testing.assert_allclose(found, carry.rows(x16), rtol=1e-4, atol=1e-4)
+        actual = carry.stored_rows(x16, np.dtype(np.float16))
+        assert actual.dtype == np.float32
+        np.testing.assert_allclose(actual, carry.rows(x16), rtol=1e-4, atol=1e-4)
         assert carry.stored_rows(x16, np.dtype(np.float32)).dtype == np.float64
     huge = replace(carry, matrix=1e30 * carry.matrix)
     assert huge.stored_rows(x16, np.dtype(np.float16)).dtype == np.float64, "sums would overflow"

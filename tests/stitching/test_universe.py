@@ -19,11 +19,11 @@ def views(noise: float = 0.0, n: int = 200, dims: tuple[int, ...] = (8, 10, 13))
     """Spaces of the same items: turned, scaled, and each with axes of noise of its own."""
     rng = np.random.default_rng(0)
     hidden = rng.normal(size=(n, D))
-    found = []
+    actual = []
     for d in dims:
         turn = np.linalg.qr(rng.normal(size=(d, d)))[0][:D]
-        found.append(3 * hidden @ turn + noise * rng.normal(size=(n, d)))
-    return found
+        actual.append(3 * hidden @ turn + noise * rng.normal(size=(n, d)))
+    return actual
 
 
 def recalls(built: Universe, spaces: list[np.ndarray]) -> list[float]:
@@ -47,9 +47,9 @@ def test_the_penalty_that_anchors_choose_is_nearly_the_best_for_other_items() ->
     spaces = views(noise=1.5, dims=(24, 30, 40))
     anchors, rest = [x[:M] for x in spaces], [x[M:] for x in spaces]
     chosen = build("universe", anchors, {})
-    found = {p: np.mean(recalls(build("universe", anchors, {"universe_penalty": p}), rest)) for p in (1e-3, 1.0, 1e3)}
+    actual = {p: np.mean(recalls(build("universe", anchors, {"universe_penalty": p}), rest)) for p in (1e-3, 1.0, 1e3)}
     mean = np.mean(recalls(chosen, rest))
-    assert mean > max(found.values()) - 0.05 and mean > found[1e-3] + 0.05
+    assert mean > max(actual.values()) - 0.05 and mean > actual[1e-3] + 0.05
 
 
 def test_noise_of_one_space_gets_no_axis() -> None:
@@ -135,6 +135,6 @@ def test_a_head_of_the_common_space_takes_files_that_it_never_saw(empty: Workdir
     later = empty.here("relrep stitch b.npz d.npz --head head.safetensors -a ids.txt -q").rows
     assert float(later[0]["accuracy"]) == pytest.approx(own), "the map of b is found again"
     assert float(later[1]["stitching_index"]) > 0.85
-    found = empty.here(f"relrep stitch {words} --target retrieval").rows
-    assert min(float(r["recall_1"]) for r in found) > 0.9
+    actual = empty.here(f"relrep stitch {words} --target retrieval").rows
+    assert min(float(r["recall_1"]) for r in actual) > 0.9
     empty.here("relrep stitch a.npz b.npz -a ids.txt -m consensus -q -o b.common.h5")

@@ -40,10 +40,10 @@ def save(path: Path, content: Any, packed: str | None = None, stream: bool = Fal
 @pytest.mark.parametrize("suffix", [".arrow", ".feather", ".ipc"])
 def test_every_form(tmp_path: Path, suffix: str, stream: bool, packed: str | None) -> None:
     kinds = pa.array([f"l{i % 3}" for i in range(N)]).dictionary_encode()
-    found = found_in(save(tmp_path / f"x{suffix}", table(label=kinds), packed, stream))
-    assert np.array_equal(found.x, X) and found.x.dtype == np.float32
-    assert [i.decode() for i in found.ids] == IDS
-    assert found.obs["label"].tolist() == [b"l%d" % (i % 3) for i in range(N)]
+    content = found_in(save(tmp_path / f"x{suffix}", table(label=kinds), packed, stream))
+    assert np.array_equal(content.x, X) and content.x.dtype == np.float32
+    assert [i.decode() for i in content.ids] == IDS
+    assert content.obs["label"].tolist() == [b"l%d" % (i % 3) for i in range(N)]
 
 
 @pytest.mark.parametrize("dtype", ["f2", "f8", "i1", "i4"])
@@ -59,10 +59,10 @@ def test_one_large_batch_is_handed_on_in_pieces(tmp_path: Path, monkeypatch: pyt
     """A slice of a batch must say which rows it has, and lists of a slice begin in the middle of their values."""
     monkeypatch.setattr("relrep_cli.store.arrow.BATCH", 500)
     content = pa.table({"id": IDS, "emb": pa.array(list(X)), "label": pa.array(IDS).dictionary_encode()})
-    found = found_in(save(tmp_path / "x.arrow", content, rows=N))
-    assert np.array_equal(found.x, X)
-    assert [i.decode() for i in found.ids] == IDS
-    assert [i.decode() for i in found.obs["label"]] == IDS
+    read_content = found_in(save(tmp_path / "x.arrow", content, rows=N))
+    assert np.array_equal(read_content.x, X)
+    assert [i.decode() for i in read_content.ids] == IDS
+    assert [i.decode() for i in read_content.obs["label"]] == IDS
     short = pa.table({"emb": [[1.0, 2.0]] * 33 + [[1.0]]})
     with pytest.raises(DataError, match="row 34 holds 1 numbers, those before 2"):
         found_in(save(tmp_path / "y.arrow", short, rows=N))

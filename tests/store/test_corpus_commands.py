@@ -56,18 +56,18 @@ def test_every_file_gets_an_answer_or_one_line(
     subprocess.run(program, input="".join(lines).encode(), env=environment, stdout=subprocess.DEVNULL, timeout=300, check=True)
     answers = [json.loads(line) for line in (tmp_path / "answers").read_text().splitlines()]
     wrong = [
-        f"{case.name} ({case.expect}): exit {code}: {said}"
-        for case, (code, said) in zip(cases, answers, strict=True)
-        if not acceptable(command, case, code, said)
+        f"{case.name} ({case.expect}): exit {code}: {stderr}"
+        for case, (code, stderr) in zip(cases, answers, strict=True)
+        if not acceptable(command, case, code, stderr)
     ]
     assert not wrong, "\n".join(wrong)
 
 
-def acceptable(command: str, case: Case, code: int, said: str) -> bool:
+def acceptable(command: str, case: Case, code: int, stderr: str) -> bool:
     """Exit 0, or 3 (2 where a metric does not apply) with a last line that names the file."""
-    if "Traceback" in said or code not in (errors.DONE, errors.DATA, errors.USAGE):
+    if "Traceback" in stderr or code not in (errors.DONE, errors.DATA, errors.USAGE):
         return False
     if code == errors.DONE:
         return case.expect == ACCEPT or (command == "info" and (case.expect != REFUSE or case.name in LISTED))
-    lines = said.splitlines()
+    lines = stderr.splitlines()
     return bool(lines) and lines[-1].startswith("relrep") and not any(ord(c) < 32 for line in lines for c in line)

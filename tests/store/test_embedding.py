@@ -43,9 +43,9 @@ def embedding(n: int = 6, **more: Any) -> Embedding:
 
 
 def test_text_is_utf8_of_the_needed_width() -> None:
-    found = text(WORDS)
-    assert found.dtype == "S40"
-    assert [i.decode() for i in found.tolist()] == WORDS
+    actual = text(WORDS)
+    assert actual.dtype == "S40"
+    assert [i.decode() for i in actual.tolist()] == WORDS
     assert text([]).dtype == "S1" and len(text([])) == 0
     assert text([b"\xff", "a"]).tolist() == [b"\xff", b"a"]
 
@@ -68,10 +68,10 @@ def test_matched_rows_hold_the_shared_ids_in_the_first_order(seed: int, sizes: l
     """Against sets and loops, on ids whose bytes sort unlike their numbers; each file has its own width of text."""
     rng = np.random.default_rng(seed)
     lists = [[f"{WORDS[i % 11]}{i}" for i in rng.permutation(pool)[:size]] for size in sizes]
-    found = match_ids(*map(text, lists))
+    actual = match_ids(*map(text, lists))
     shared = [i for i in lists[0] if all(i in other for other in lists)]
-    assert len(found) == len(lists)
-    for rows, ids in zip(found, lists, strict=True):
+    assert len(actual) == len(lists)
+    for rows, ids in zip(actual, lists, strict=True):
         assert [ids[r] for r in rows] == shared
 
 
@@ -114,16 +114,16 @@ def test_splits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("splits", "asked", "said"),
+    ("splits", "asked", "message"),
     [
         (["train", "test"] * 3, "trian", r"a\.h5: no rows of split 'trian'; found: test, train\."),
         (None, "test", r"a\.h5: no rows of split 'test'; found: no split column\."),
         (["\x1b[2J"] * 6, "test", r"found: \\x1b\[2J\."),
     ],
 )
-def test_a_split_that_is_not_there_is_refused(splits: list[str] | None, asked: str, said: str) -> None:
+def test_a_split_that_is_not_there_is_refused(splits: list[str] | None, asked: str, message: str) -> None:
     e = embedding(obs={} if splits is None else {"split": text(splits)})
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         of_split(e, asked)
 
 
@@ -192,9 +192,9 @@ def step(**given: Any) -> dict[str, Any]:
 
 def test_a_step_says_what_was_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
-    found = step(inputs=[embedding(uri="/home/somebody/data/a.h5::layer/6", steps=[{"id": "before"}])])
-    assert found.pop("id")
-    assert found == {
+    actual = step(inputs=[embedding(uri="/home/somebody/data/a.h5::layer/6", steps=[{"id": "before"}])])
+    assert actual.pop("id")
+    assert actual == {
         "program": "relrep",
         "version": __version__,
         "command": "project",

@@ -39,19 +39,19 @@ def written(folder: Path) -> dict[str, Path]:
 def test_content_tells(tmp_path: Path, ending: str) -> None:
     for kind, path in written(tmp_path).items():
         other = path.rename(tmp_path / f"other{ending}")
-        found = found_in(other)
-        assert np.array_equal(found.x, X)
-        assert found.notes == ((f"read as {kind}, by its content.",) if kind else ())
+        content = found_in(other)
+        assert np.array_equal(content.x, X)
+        assert content.notes == ((f"read as {kind}, by its content.",) if kind else ())
 
 
-@pytest.mark.parametrize(("ending", "said"), [(".w2v", ".w2v"), (".model", ".model"), ("", "that it lacks")])
-def test_text_of_another_ending_is_told_which_are_read(tmp_path: Path, ending: str, said: str) -> None:
+@pytest.mark.parametrize(("ending", "message"), [(".w2v", ".w2v"), (".model", ".model"), ("", "that it lacks")])
+def test_text_of_another_ending_is_told_which_are_read(tmp_path: Path, ending: str, message: str) -> None:
     path = tmp_path / f"a{ending}"
     path.write_text("2 3\nx 1.5 2.5 3.5\ny 0.5 0.25 1.0\n")
     with pytest.raises(DataError) as caught:
         found_in(path)
     assert str(caught.value) == (
-        f"{path}: this is text, and the ending {said} does not say of what kind. Word vectors are read from .txt, .vec and "
+        f"{path}: this is text, and the ending {message} does not say of which kind. Word vectors are read from .txt, .vec and "
         ".glove, tables from .csv and .tsv, JSON from .json and .jsonl."
     )
     assert found_in(path.rename(tmp_path / "a.vec")).x.shape == (2, 3)  # the advice works

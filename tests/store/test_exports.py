@@ -42,8 +42,8 @@ def test_what_is_exported_is_read_again(collection: Workdir, ending: str) -> Non
 @pytest.mark.parametrize("ending", EXPORTS)
 def test_bare_arrays_stay_bare(work: Workdir, ending: str) -> None:
     np.save(work / "a.npy", X)
-    said = work.here(f"relrep embed a.npy -o out{ending}").stderr
-    assert f"out{ending}: 7 x 3, without ids." in said
+    stderr = work.here(f"relrep embed a.npy -o out{ending}").stderr
+    assert f"out{ending}: 7 x 3, without ids." in stderr
     e = store.read(str(work / f"out{ending}"))
     assert e.row_ids and e.id_candidates == () and np.array_equal(e.x.astype(np.float32), X)
 
@@ -61,8 +61,8 @@ def test_other_programs_read_the_exports(collection: Workdir) -> None:
 def test_numbers_that_do_not_fit_are_refused_and_nothing_is_written(work: Workdir) -> None:
     np.save(work / "a.npy", X.astype(np.float64) * 1e30)
     for ending in EXPORTS:
-        said = work.here(f"relrep embed a.npy --dtype float16 -o x{ending}", 3).stderr
-        assert "row 0 holds a number out of range for float16. Write --dtype float64." in said
+        stderr = work.here(f"relrep embed a.npy --dtype float16 -o x{ending}", 3).stderr
+        assert "row 0 holds a number out of range for float16. Write --dtype float64." in stderr
     assert not list(work.path.glob("x.*")) and not work.leftovers()
 
 

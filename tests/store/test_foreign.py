@@ -123,11 +123,11 @@ def csv(x: np.ndarray, separator: str = ",") -> bytes:
 def test_npy_of_every_type_and_order(tmp_path: Path, dtype: str, order: Literal["C", "F"]) -> None:
     x = np.asarray(matrix(dtype), order=order)
     np.save(tmp_path / "x.npy", x)
-    found = read(tmp_path / "x.npy")
-    assert np.array_equal(found.x, x)
-    assert found.x.dtype.kind == "f"
-    assert found.x.flags.c_contiguous
-    assert found.x.dtype.itemsize == (x.dtype.itemsize if x.dtype.kind == "f" else 4 if x.dtype.itemsize <= 2 else 8)
+    read_back = read(tmp_path / "x.npy")
+    assert np.array_equal(read_back.x, x)
+    assert read_back.x.dtype.kind == "f"
+    assert read_back.x.flags.c_contiguous
+    assert read_back.x.dtype.itemsize == (x.dtype.itemsize if x.dtype.kind == "f" else 4 if x.dtype.itemsize <= 2 else 8)
 
 
 def test_npy_in_c_order_is_mapped(tmp_path: Path) -> None:
@@ -153,12 +153,12 @@ def test_npy_header_as_python_2_and_others_wrote_it(tmp_path: Path) -> None:
 def test_npz_with_siblings(tmp_path: Path, save: Callable[..., None], dtype: str) -> None:
     x = np.asfortranarray(matrix(dtype))
     save(tmp_path / "x.npz", x, ids=np.array(IDS), labels=np.array(LABELS), split=np.arange(N) % 2)
-    found = read(tmp_path / "x.npz")
-    assert np.array_equal(found.x, x)
-    assert found.ids is not None
-    assert found.ids.tolist() == [i.encode() for i in IDS]
-    assert found.obs["label"].tolist() == [label.encode() for label in LABELS]
-    assert found.obs["split"].tolist() == [b"train" if i % 2 == 0 else b"test" for i in range(N)]
+    read_back = read(tmp_path / "x.npz")
+    assert np.array_equal(read_back.x, x)
+    assert read_back.ids is not None
+    assert read_back.ids.tolist() == [i.encode() for i in IDS]
+    assert read_back.obs["label"].tolist() == [label.encode() for label in LABELS]
+    assert read_back.obs["split"].tolist() == [b"train" if i % 2 == 0 else b"test" for i in range(N)]
 
 
 def test_npz_stored_is_mapped_and_deflated_is_not(tmp_path: Path) -> None:
@@ -181,17 +181,17 @@ def test_npz_stored_is_mapped_and_deflated_is_not(tmp_path: Path) -> None:
 )
 def test_ids_of_every_type(tmp_path: Path, ids: np.ndarray, wanted: list[bytes]) -> None:
     np.savez(tmp_path / "x.npz", x=matrix(), id=ids)
-    found = read(tmp_path / "x.npz").ids
-    assert found is not None
-    assert found.dtype.kind == "S"
-    assert found.tolist() == wanted
+    read_back = read(tmp_path / "x.npz").ids
+    assert read_back is not None
+    assert read_back.dtype.kind == "S"
+    assert read_back.tolist() == wanted
 
 
 def test_ids_of_another_length_are_refused_and_names_are_left(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", x=matrix(), names=np.arange(N + 1), label=np.linspace(0, 1, N))
-    found = read(tmp_path / "x.npz")
-    assert found.ids is None
-    assert found.obs["label"].dtype == np.float64
+    read_back = read(tmp_path / "x.npz")
+    assert read_back.ids is None
+    assert read_back.obs["label"].dtype == np.float64
     np.savez(tmp_path / "x.npz", x=matrix(), ids=np.arange(N + 1))
     assert refusal(tmp_path / "x.npz") == f"::ids: {N + 1} ids, but {N} rows. Give every item one id."
     np.savez(tmp_path / "x.npz", x=matrix(), ids=np.arange(D))
@@ -206,9 +206,9 @@ def test_safetensors(tmp_path: Path, dtype: str) -> None:
     header = {"__metadata__": {"by": "us"}, "x": tensor(kind, [N, D], 0, x.nbytes)}
     header["label"] = tensor("I32", [N], x.nbytes, x.nbytes + 4 * N)
     (tmp_path / "x.safetensors").write_bytes(tensors(header, x.tobytes() + np.arange(N, dtype="<i4").tobytes()))
-    found = read(tmp_path / "x.safetensors")
-    assert np.array_equal(found.x, x)
-    assert found.obs["label"].tolist() == [b"%d" % i for i in range(N)]
+    read_back = read(tmp_path / "x.safetensors")
+    assert np.array_equal(read_back.x, x)
+    assert read_back.obs["label"].tolist() == [b"%d" % i for i in range(N)]
 
 
 def test_safetensors_of_its_own_library(tmp_path: Path) -> None:
@@ -232,12 +232,12 @@ def test_safetensors_bfloat16_is_widened_exactly(tmp_path: Path) -> None:
 def test_text(tmp_path: Path, suffix: str, end: str) -> None:
     content = csv(matrix("f8"), "," if suffix == ".csv" else "\t").replace(b"\n", end.encode())
     (tmp_path / f"x{suffix}").write_bytes(content)
-    found = read(tmp_path / f"x{suffix}")
-    assert found.x.dtype == np.float64
-    assert np.array_equal(found.x, matrix("f8"))
-    assert found.ids is not None
-    assert found.ids.tolist() == [i.encode() for i in IDS]
-    assert found.obs["label"].tolist() == [label.encode() for label in LABELS]
+    read_back = read(tmp_path / f"x{suffix}")
+    assert read_back.x.dtype == np.float64
+    assert np.array_equal(read_back.x, matrix("f8"))
+    assert read_back.ids is not None
+    assert read_back.ids.tolist() == [i.encode() for i in IDS]
+    assert read_back.obs["label"].tolist() == [label.encode() for label in LABELS]
 
 
 @pytest.mark.parametrize(
@@ -257,9 +257,9 @@ def test_text(tmp_path: Path, suffix: str, end: str) -> None:
 )
 def test_text_of_many_kinds(tmp_path: Path, content: bytes, x: list[list[float]], ids: list[bytes] | None) -> None:
     (tmp_path / "x.csv").write_bytes(content)
-    found = read(tmp_path / "x.csv")
-    assert found.x.tolist() == x
-    assert (None if found.ids is None else found.ids.tolist()) == ids
+    read_back = read(tmp_path / "x.csv")
+    assert read_back.x.tolist() == x
+    assert (None if read_back.ids is None else read_back.ids.tolist()) == ids
 
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i1", "i4"])
@@ -270,23 +270,23 @@ def test_parquet_column_of_lists(tmp_path: Path, dtype: str, fixed: bool) -> Non
     column = lists(x) if fixed else pa.array(list(x), kind)
     table = pa.table({"emb": column, "ids": pa.array(IDS), "label": pa.array(LABELS).dictionary_encode()})
     pq.write_table(table, tmp_path / "x.parquet", row_group_size=7)
-    found = read(tmp_path / "x.parquet", "emb")
-    assert np.array_equal(found.x, x)
-    assert found.x.dtype.itemsize == max(x.dtype.itemsize, 2 if x.dtype.kind == "f" else 4 if dtype == "i1" else 8)
-    assert found.ids is not None
-    assert found.ids.tolist() == [i.encode() for i in IDS]
-    assert found.obs["label"].tolist() == [label.encode() for label in LABELS]
+    read_back = read(tmp_path / "x.parquet", "emb")
+    assert np.array_equal(read_back.x, x)
+    assert read_back.x.dtype.itemsize == max(x.dtype.itemsize, 2 if x.dtype.kind == "f" else 4 if dtype == "i1" else 8)
+    assert read_back.ids is not None
+    assert read_back.ids.tolist() == [i.encode() for i in IDS]
+    assert read_back.obs["label"].tolist() == [label.encode() for label in LABELS]
 
 
 def test_parquet_columns_of_numbers_in_their_order(tmp_path: Path) -> None:
     x = matrix()
     columns = {f"c{D - i}": x[:, i] for i in range(D)}
     (tmp_path / "x.parquet").write_bytes(parquet(note=pa.array(LABELS), **columns, id=pa.array(range(N)), split=[1] * N))
-    found = read(tmp_path / "x.parquet")
-    assert np.array_equal(found.x, x)
-    assert found.ids is not None
-    assert found.ids[3] == b"3"
-    assert set(found.obs["split"]) == {b"test"}
+    read_back = read(tmp_path / "x.parquet")
+    assert np.array_equal(read_back.x, x)
+    assert read_back.ids is not None
+    assert read_back.ids[3] == b"3"
+    assert set(read_back.obs["split"]) == {b"test"}
 
 
 def test_parquet_missing_labels_are_empty(tmp_path: Path) -> None:
@@ -321,9 +321,9 @@ def test_what_is_written_is_read(tmp_path: Path, seed: int, n: int, d: int, dtyp
         with path.open("w", newline="") as file:
             rows = [["id", *(f"c{i}" for i in range(d))], *([i, *row] for i, row in zip(ids, x.tolist(), strict=True))]
             csv_writer(file, delimiter=separator).writerows(rows)
-    found = read(path)
-    assert np.array_equal(found.x, x)
-    assert found.ids is None if suffix in (".npy", ".safetensors") else [i.decode() for i in found.ids] == ids
+    read_back = read(path)
+    assert np.array_equal(read_back.x, x)
+    assert read_back.ids is None if suffix in (".npy", ".safetensors") else [i.decode() for i in read_back.ids] == ids
 
 
 # --- which array? ---
@@ -352,8 +352,8 @@ def test_members_of_parquet(tmp_path: Path) -> None:
     assert read(path, "b").x.dtype == np.float64
     assert read(path, "n").x.shape == (N, 1)
     assert refusal(path) == f": which column of vectors? Found a, b. Write {path}::a."
-    found = "a (vectors), b (vectors), n (whole numbers), t (text)"
-    assert refusal(path, "q") == f"::q: no column of this name. Found {found}. Write {path}::a."
+    actual = "a (vectors), b (vectors), n (whole numbers), t (text)"
+    assert refusal(path, "q") == f"::q: no column of this name. Found {actual}. Write {path}::a."
     assert (
         refusal(path, "t") == "::t: holds string, not lists of numbers. Name a column of lists of numbers, all of one length."
     )
@@ -606,7 +606,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes] | bytes, str]] = {
     "listid.parquet": (parquet(a=[1.0], id=[["x"]]), "the id column holds list<element: string>"),
     "floatid.parquet": (parquet(a=[1.0], id=[0.5]), "the id column holds float64"),
     "latinid.parquet": (parquet(a=[1.0], id=[b"\xe9"]), "item 1: its id is not UTF-8"),
-    "big.parquet": (parquet(emb=[[2**60]], id=["a"]), "holds integers of 2^53 or more, which no float holds exactly"),
+    "big.parquet": (parquet(emb=[[2**60]], id=["a"]), "holds integers of 2^53 or more, which floats cannot hold exactly"),
     "runs.parquet": (lambda: parquet(a=np.zeros(34_000_000)), "a decompression bomb"),
     "elsewhere.parquet": (with_file_path, "its data are in another file, /etc/passwd"),
     "uneven.parquet": (wide_ids, "one text of 4000 bytes among short ones"),
@@ -621,8 +621,8 @@ HOSTILE: dict[str, tuple[Callable[[], bytes] | bytes, str]] = {
     "sum.csv.gz": (lambda: scratched(gzip.compress(csv(matrix())), -5), "its gzip stream is damaged (CRC check failed"),
     "method.csv.gz": (b"\x1f\x8b\x07" + bytes(20), "its gzip stream is damaged (Unknown compression method)"),
     "text.csv.gz": (b"a,b\n1,2\n", "this is text, not gzip-compressed data."),
-    "empty.csv.gz": (gzip.compress(b""), "an empty file is packed in it"),
-    "a.h5.gz": (gzip.compress(b"\x89HDF\r\n\x1a\n"), "only text is read packed: .csv.gz,"),
+    "empty.csv.gz": (gzip.compress(b""), "it holds an empty file"),
+    "a.h5.gz": (gzip.compress(b"\x89HDF\r\n\x1a\n"), "only text is read when gzipped: .csv.gz,"),
     "word.csv.gz": (gzip.compress(b"c1,c2\n1,2\n1,x\n"), "word.csv.gz: row 3, column c2: 'x' is not a number."),
     "twice.csv.gz": (lambda: gzip.compress(gzip.compress(b"a,b\n1,2\n")), "this is gzip-compressed data, not a table"),
     "words.vec.gz": (gzip.compress(b"3 2\na 1.5 2.5\n"), "words.vec.gz: its first line declares 3 vectors, and 1 follow"),
@@ -630,9 +630,9 @@ HOSTILE: dict[str, tuple[Callable[[], bytes] | bytes, str]] = {
     "deep.jsonl": (b"[" * 100_000, "line 1: nested too deeply"),
     "deep.json": (b'[{"v":' + b"[" * 1_000_000, "item 1: nested too deeply"),
     "digits.jsonl": (b"[" + b"9" * 5000 + b"]", "line 1: this is not JSON"),
-    "beyond.jsonl": (b"[" + b"9" * 400 + b"]", "whole numbers beyond all floats"),
+    "beyond.jsonl": (b"[" + b"9" * 400 + b"]", "whole numbers that are too large for a float"),
     "big.json": (b"[[1152921504606846976]]", "integers of 2^53 or more"),
-    "twice.jsonl": (b'{"v":[1],"v":[2]}', "line 1: this is not JSON (a name stands twice in one object)."),
+    "twice.jsonl": (b'{"v":[1],"v":[2]}', "line 1: this is not JSON (a name occurs twice in one object)."),
     "line.jsonl": (b'{"v":[1.5],"t":"' + b"x" * (5 << 20), "line 1 is longer than 4194304 characters"),
     "item.json": (b'[{"v":[1.5],"t":"' + b"x" * (9 << 20), "item 1 is longer than 4194304 characters"),
     "object.json": (lambda: b'{"v":[' + b"[]," * 1_000_000 + b"[1]]}", "it asks for too much memory"),
@@ -794,9 +794,9 @@ def test_damaged_files_are_read_or_refused(tmp_path: Path, name: str) -> None:
             changed[at : at + rng.integers(1, 5)] = rng.choice([0, 1, 127, 128, 255, int(rng.integers(256))])
         path.write_bytes(changed.tobytes())
         with contextlib.suppress(DataError):
-            found = read(path)
-            assert found.x.ndim == 2
-            assert found.x.dtype.kind == "f"
+            read_back = read(path)
+            assert read_back.x.ndim == 2
+            assert read_back.x.dtype.kind == "f"
 
 
 @pytest.mark.parametrize(

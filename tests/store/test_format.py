@@ -79,11 +79,11 @@ def test_x_can_be_mapped(made: Path) -> None:
 def test_attributes(made: Path) -> None:
     for name, kind in (("a.h5", "absolute"), ("a.rel.h5", "relative"), ("anchors.h5", "absolute")):
         with h5py.File(made / name) as file:
-            found = dict(file.attrs)
-            assert set(found) == ROOT | ({"source-space"} if kind == "relative" else set())
+            actual = dict(file.attrs)
+            assert set(actual) == ROOT | ({"source-space"} if kind == "relative" else set())
             assert set(file) == {"X", "obs", "var"}
-        assert int(found["format-version"]) == 1
-        assert {k: text(found[k]) for k in ("format", "generated-by", "encoding-type", "encoding-version", "kind")} == {
+        assert int(actual["format-version"]) == 1
+        assert {k: text(actual[k]) for k in ("format", "generated-by", "encoding-type", "encoding-version", "kind")} == {
             "format": "HDF5::RelRep",
             "generated-by": f"relrep {__version__}",
             "encoding-type": "anndata",
@@ -156,14 +156,14 @@ def test_anndata_opens_it(made: Path) -> None:
 
 def test_anndata_reads_a_centred_projection(work: Workdir) -> None:
     work.here("relrep project a.h5 -a anchors.h5 --center --dtype float64 -o x.h5")
-    found = anndata.read_h5ad(work / "x.h5", backed="r")
+    actual = anndata.read_h5ad(work / "x.h5", backed="r")
     train = COLUMNS["split"] == "train"
-    assert np.allclose(found.uns["center"], X[train].mean(0, dtype=np.float64), rtol=1e-12)
-    anchors = anndata.read_h5ad(work / "anchors.h5").X - found.uns["center"]
-    moved = X - found.uns["center"]
+    assert np.allclose(actual.uns["center"], X[train].mean(0, dtype=np.float64), rtol=1e-12)
+    anchors = anndata.read_h5ad(work / "anchors.h5").X - actual.uns["center"]
+    moved = X - actual.uns["center"]
     expected = (moved @ anchors.T) / np.outer(np.linalg.norm(moved, axis=1), np.linalg.norm(anchors, axis=1))
-    assert np.allclose(found.X[:], expected, atol=1e-6)
-    found.file.close()
+    assert np.allclose(actual.X[:], expected, atol=1e-6)
+    actual.file.close()
 
 
 def test_anndata_may_rewrite_it(work: Workdir) -> None:
@@ -223,8 +223,8 @@ def test_spaces(work: Workdir) -> None:
     (work / "ids.txt").write_text("item-001\nitem-002\n")
     (work / "turned.txt").write_text("item-002\nitem-001\n")
     words = ["-a anchors.h5 -s euclidean", "-a anchors.h5 --center", "-a ids.txt", "-a turned.txt"]
-    found = {space("a.rel.h5"), *(space(f"x{i}.h5", f"project a.h5 {w}") for i, w in enumerate(words))}
-    assert len(found) == 5 and all(re.fullmatch("relative:[0-9a-f]{16}", name) for name in found)
+    actual = {space("a.rel.h5"), *(space(f"x{i}.h5", f"project a.h5 {w}") for i, w in enumerate(words))}
+    assert len(actual) == 5 and all(re.fullmatch("relative:[0-9a-f]{16}", name) for name in actual)
     assert space("a.h5") == "a"
     unnamed = space("u.h5", "embed a.npz"), space("v.h5", "embed b.npz")
     assert unnamed[0] != unnamed[1] and all(re.fullmatch("unnamed:[0-9a-f]{16}", name) for name in unnamed)
@@ -234,10 +234,10 @@ def test_spaces(work: Workdir) -> None:
 
 
 def in_anndata(path: Path) -> None:
-    found = anndata.AnnData(np.zeros((N, 2), np.float32))
-    found.obs_names, found.obs["label"], found.obs["split"] = COLUMNS["ids"], COLUMNS["label"], COLUMNS["split"]
-    found.obsm["X_pca"] = X
-    found.write_h5ad(path)
+    actual = anndata.AnnData(np.zeros((N, 2), np.float32))
+    actual.obs_names, actual.obs["label"], actual.obs["split"] = COLUMNS["ids"], COLUMNS["label"], COLUMNS["split"]
+    actual.obsm["X_pca"] = X
+    actual.write_h5ad(path)
 
 
 def in_hdf5(path: Path) -> None:
@@ -340,9 +340,9 @@ def test_files_of_version_1_stay_readable(empty: Workdir) -> None:
     assert expected.items() <= facts.items()
     assert facts["ids"] == "plain … 長い-11" and facts["labels"] == "3" and facts["splits"] == "none 1, test 4, train 7"
     assert facts["step 2"].startswith("project v1.abs.h5") and facts["statistics"].startswith("center ")
-    found = store.read(str(ARCHIVE))
-    assert found.var["anchor"].tolist()[0] == b"plain"
-    assert np.allclose(found.x[0], [1, *found.x[0, 1:]]) and found.obs["score"].dtype.kind == "f"
+    read_back = store.read(str(ARCHIVE))
+    assert read_back.var["anchor"].tolist()[0] == b"plain"
+    assert np.allclose(read_back.x[0], [1, *read_back.x[0, 1:]]) and read_back.obs["score"].dtype.kind == "f"
     assert empty.here("relrep compare v1.h5 v1.h5 -m cosine -q").rows[0]["value"] == "1.0"
 
 
@@ -391,14 +391,14 @@ def test_round_trip(tmp_path: Path, knobs: dict[str, Any]) -> None:
         str(path), [e.x[:7], e.x[7:]], shape=e.x.shape, dtype=knobs["dtype"], ids=e.ids, obs=e.obs,
         var={"id": np.arange(e.d).astype("S4")}, kind="absolute", space="s", steps=[], force=True,
     )  # fmt: skip
-    found = store.read(str(path))
+    read_back = store.read(str(path))
     native = e.x.astype(knobs["dtype"])
-    assert found.x.dtype == np.dtype(knobs["dtype"]) and found.x.tobytes() == native.tobytes()
-    assert found.ids.tolist() == e.ids.tolist()
-    assert found.digest == digest == documented_digest(native, [i.decode() for i in e.ids])
-    assert set(found.obs) == set(e.obs)
+    assert read_back.x.dtype == np.dtype(knobs["dtype"]) and read_back.x.tobytes() == native.tobytes()
+    assert read_back.ids.tolist() == e.ids.tolist()
+    assert read_back.digest == digest == documented_digest(native, [i.decode() for i in e.ids])
+    assert set(read_back.obs) == set(e.obs)
     for name, values in e.obs.items():
-        assert np.array_equal(found.obs[name], values), name
+        assert np.array_equal(read_back.obs[name], values), name
 
 
 @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -426,12 +426,12 @@ def test_plain_hdf5_is_read_as_it_was_written(
     for length in (len(content), int(np.random.default_rng(knobs["seed"]).integers(len(content)))):
         path.write_bytes(content[:length])
         try:
-            found = store.read(str(path))
+            read_back = store.read(str(path))
         except DataError:
             assert length < len(content)
             continue
-        assert found.x.dtype == e.x.dtype and found.x.tobytes() == e.x.tobytes()
-        assert found.ids.tolist() == e.ids.tolist()
+        assert read_back.x.dtype == e.x.dtype and read_back.x.tobytes() == e.x.tobytes()
+        assert read_back.ids.tolist() == e.ids.tolist()
 
 
 def test_the_archive_is_in_the_repository() -> None:

@@ -40,9 +40,9 @@ def test_packed_text_reads_as_the_text(tmp_path: Path, name: str, parts: int, mo
     step = -(-len(content) // parts)
     packed = b"".join(gzip.compress(content[at : at + step]) for at in range(0, len(content), step))
     (tmp_path / f"{name}.GZ").write_bytes(packed)
-    plain, found = found_in(tmp_path / name), found_in(tmp_path / f"{name}.GZ")
-    assert np.array_equal(found.x, plain.x) and np.allclose(found.x, X)
-    assert found.ids is not None and [i.decode() for i in found.ids] == IDS
+    plain, read_content = found_in(tmp_path / name), found_in(tmp_path / f"{name}.GZ")
+    assert np.array_equal(read_content.x, plain.x) and np.allclose(read_content.x, X)
+    assert read_content.ids is not None and [i.decode() for i in read_content.ids] == IDS
     assert not os.listdir(tmp_path / "temporary")
 
 

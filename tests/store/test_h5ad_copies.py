@@ -42,8 +42,8 @@ def opened(path: Path) -> Any:
 def test_values_of_cells_go_into_obs_of_a_copy(cells: Workdir) -> None:
     before = (cells / "cells.h5ad").read_bytes()
     how = "cells.h5ad::obsm/X_pca cells.h5ad::obsm/X_umap -m knn-jaccard,procrustes --neighbors euclidean --k 5"
-    said = cells.here(f"relrep compare {how} --per-row new.h5ad").stderr
-    assert "new.h5ad: a copy of cells.h5ad with obs['relrep_knn-jaccard']" in said
+    stderr = cells.here(f"relrep compare {how} --per-row new.h5ad").stderr
+    assert "new.h5ad: a copy of cells.h5ad with obs['relrep_knn-jaccard']" in stderr
     cells.here(f"relrep compare {how} --per-row rows.tsv -q")
     rows = {(r["metric"], r["id"]): float(r["value"]) for r in csv.DictReader((cells / "rows.tsv").open(), delimiter="\t")}
     new, old = opened(cells / "new.h5ad"), opened(cells / "cells.h5ad")
@@ -116,9 +116,9 @@ def test_a_matrix_in_obsm_has_a_short_name(cells: Workdir) -> None:
 @pytest.mark.slow
 def test_angles_of_flat_spaces_are_remarked_once(cells: Workdir) -> None:
     files = "cells.h5ad::obsm/X_umap cells.h5ad::obsm/X_pca cells.h5ad"
-    said = cells.here(f"relrep compare {files} -m knn-jaccard,rsa").stderr
-    assert said.count("has 2 dims, where angles say little of who is near") == 1
-    assert "Write --neighbors euclidean --distance euclidean." in said
+    stderr = cells.here(f"relrep compare {files} -m knn-jaccard,rsa").stderr
+    assert stderr.count("has 2 dims, where angles say little about which items are near") == 1
+    assert "Write --neighbors euclidean --distance euclidean." in stderr
     assert "angles" not in cells.here(f"relrep compare {files} -m knn-jaccard --neighbors euclidean").stderr
     assert "angles" not in cells.here(f"relrep compare {files} -m cka").stderr
     flat = "cells.h5ad::obsm/X_umap"

@@ -70,16 +70,16 @@ def test_hostile_files_are_refused_in_one_line(cases: dict[str, Case], name: str
 @pytest.mark.parametrize("name", HONEST)
 def test_honest_files_are_read_as_h5py_reads_them(cases: dict[str, Case], name: str) -> None:
     case = named(cases, name)
-    found = found_in(case.path, case.member, hdf5=True)
+    content = found_in(case.path, case.member, hdf5=True)
     with h5py.File(case.path) as file:
         item = file[case.member or "/"]
         group = item if isinstance(item, h5py.Group) else item.parent
         x = item if isinstance(item, h5py.Dataset) else item.get("X", item.get("embeddings"))
-        assert np.array_equal(found.x, x[()]) and found.x.dtype.kind == "f"
+        assert np.array_equal(content.x, x[()]) and content.x.dtype.kind == "f"
         ids = group.get("ids", group.get("obs/id", file.get("obs/_index")))
         if ids is not None:
             read = ids.asstr()[()] if h5py.check_string_dtype(ids.dtype) else ids[()]
-            assert found.ids is not None and [i.decode() for i in found.ids] == [str(i) for i in np.ravel(read)]
+            assert content.ids is not None and [i.decode() for i in content.ids] == [str(i) for i in np.ravel(read)]
 
 
 @pytest.mark.parametrize("name", [name for name, _, _, expect, _ in base.MAKERS if expect == VALUES])
@@ -104,7 +104,7 @@ def planned(path: Path, rows: list[list[int]], kind: str = "<f4") -> chunks.Stor
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "message"),
     [
         ([ROWS[0], [4, 0, 0, 116, 16]], "do not cover it"),  # beyond the edge
         ([ROWS[0], [0, 0, 0, 116, 16]], "do not cover it"),  # one twice, one missing
@@ -119,9 +119,9 @@ def planned(path: Path, rows: list[list[int]], kind: str = "<f4") -> chunks.Stor
     ],
     ids=str,
 )
-def test_a_plan_is_judged_by_itself(rows: list[list[int]], said: str, tmp_path: Path) -> None:
+def test_a_plan_is_judged_by_itself(rows: list[list[int]], message: str, tmp_path: Path) -> None:
     assert planned(tmp_path / "x.h5", ROWS).bytes == 32
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         planned(tmp_path / "x.h5", rows)
 
 

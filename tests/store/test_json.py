@@ -31,7 +31,7 @@ def lines(items: Any, end: str = "\n") -> str:
     return "".join(json.dumps(item) + end for item in items)
 
 
-def found(tmp_path: Path, name: str, content: Any, member: str | None = None, **reading: Any) -> Found:
+def made(tmp_path: Path, name: str, content: Any, member: str | None = None, **reading: Any) -> Found:
     path = tmp_path / name
     path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8", newline="")
     return found_in(path, member, Reading(**reading))
@@ -39,7 +39,7 @@ def found(tmp_path: Path, name: str, content: Any, member: str | None = None, **
 
 def refusal(tmp_path: Path, name: str, content: Any, **reading: Any) -> str:
     with pytest.raises(DataError) as caught:
-        found(tmp_path, name, content, **reading)
+        made(tmp_path, name, content, **reading)
     assert str(caught.value).isprintable()
     return str(caught.value).removeprefix(f"{tmp_path / name}")
 
@@ -61,25 +61,25 @@ def refusal(tmp_path: Path, name: str, content: Any, **reading: Any) -> str:
     ],
 )  # fmt: skip
 def test_every_form_has_its_ids(tmp_path: Path, name: str, content: Any) -> None:
-    read = found(tmp_path, name, content)
-    assert np.array_equal(read.x, X) and read.x.dtype == np.float64
-    assert read.ids is not None and [i.decode() for i in read.ids] == IDS
-    assert [i.decode() for i in read.obs["label"]] == LABELS
+    got = made(tmp_path, name, content)
+    assert np.array_equal(got.x, X) and got.x.dtype == np.float64
+    assert got.ids is not None and [i.decode() for i in got.ids] == IDS
+    assert [i.decode() for i in got.obs["label"]] == LABELS
 
 
 def test_columns_of_numbers(tmp_path: Path) -> None:
-    read = found(tmp_path, "x.jsonl", lines(WIDE))
-    assert np.array_equal(read.x, X)
-    assert read.ids is not None and read.ids[1].decode() == IDS[1]
+    got = made(tmp_path, "x.jsonl", lines(WIDE))
+    assert np.array_equal(got.x, X)
+    assert got.ids is not None and got.ids[1].decode() == IDS[1]
     scored = [{**item, "score": 0.5} for item in WIDE]
     assert "score holds numbers, but is not named like the others" in refusal(tmp_path, "x.jsonl", lines(scored))
-    assert np.array_equal(found(tmp_path, "x.jsonl", lines(scored), vector_columns="emb_*").x, X)
+    assert np.array_equal(made(tmp_path, "x.jsonl", lines(scored), vector_columns="emb_*").x, X)
 
 
 @pytest.mark.parametrize("name", ["x.jsonl", "x.json"])
 def test_rows_of_numbers_have_no_ids(tmp_path: Path, name: str) -> None:
-    read = found(tmp_path, name, lines(X.tolist()) if name == "x.jsonl" else X.tolist())
-    assert np.array_equal(read.x, X) and read.ids is None
+    got = made(tmp_path, name, lines(X.tolist()) if name == "x.jsonl" else X.tolist())
+    assert np.array_equal(got.x, X) and got.ids is None
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -104,32 +104,32 @@ def test_openai_batch_output(tmp_path: Path) -> None:
         return {"id": f"batch_req_{i}", "custom_id": IDS[i], "response": answer, "error": None, **change}
 
     content = [line(i, row) for i, row in enumerate(X.tolist())]
-    read = found(tmp_path, "x.jsonl", lines(content))
-    assert np.array_equal(read.x, X)
-    assert read.ids is not None and [i.decode() for i in read.ids] == IDS
+    got = made(tmp_path, "x.jsonl", lines(content))
+    assert np.array_equal(got.x, X)
+    assert got.ids is not None and [i.decode() for i in got.ids] == IDS
     content[3] = line(3, [], response=None, error={"code": "expired"})
     assert "line 4: request é3 has no embedding; its answer is an error." in refusal(tmp_path, "x.jsonl", lines(content))
 
 
 def test_candidates_are_told_and_two_are_refused(tmp_path: Path) -> None:
     titled = [{"title": f"t{i}", "year": 1999, "v": row} for i, row in enumerate(X.tolist())]
-    assert found(tmp_path, "x.jsonl", lines(titled)).unread == ("title",)
-    assert found(tmp_path, "x.jsonl", lines(titled), id_column="title").ids is not None
+    assert made(tmp_path, "x.jsonl", lines(titled)).unread == ("title",)
+    assert made(tmp_path, "x.jsonl", lines(titled), id_column="title").ids is not None
     twice = [{"uuid": f"u{i}", "name": f"n{i}", "v": row} for i, row in enumerate(X.tolist())]
     assert "uuid, name could each be the ids" in refusal(tmp_path, "x.jsonl", lines(twice))
 
 
 def test_labels_of_numbers_and_missing_ones(tmp_path: Path) -> None:
     items = [{"v": [1.0, i], "label": [0.5, None][i]} for i in (0, 1)]
-    label = found(tmp_path, "x.jsonl", lines(items)).obs["label"]
+    label = made(tmp_path, "x.jsonl", lines(items)).obs["label"]
     assert label[0] == 0.5 and np.isnan(label[1])
     items = [{"v": [1, i], "label": ["a", None][i]} for i in (0, 1)]
-    assert found(tmp_path, "x.jsonl", lines(items)).obs["label"].tolist() == [b"a", b""]
+    assert made(tmp_path, "x.jsonl", lines(items)).obs["label"].tolist() == [b"a", b""]
 
 
 def test_members(tmp_path: Path) -> None:
     two = [{"a": [1.0, 2.0], "b": [3.0, 4.0, 5.0], "t": "x"}] * 2
-    assert found(tmp_path, "x.jsonl", lines(two), "b").x.tolist() == [[3, 4, 5]] * 2
+    assert made(tmp_path, "x.jsonl", lines(two), "b").x.tolist() == [[3, 4, 5]] * 2
     assert ": which column of vectors? Found a, b." in refusal(tmp_path, "x.jsonl", lines(two))
     with pytest.raises(DataError, match="::t: holds no lists of numbers"):
         found_in(tmp_path / "x.jsonl", "t")
@@ -151,7 +151,7 @@ def test_members(tmp_path: Path) -> None:
         ('[[1.0],[2.0]', "item 3: this is not JSON (Expecting value), or cut short"),
         ('[[1.0] [2.0]]', "item 2: no comma before it"),
         ('[[1.0]][[2.0]]', "more follows after its list of 1 items"),
-        ('[{"v": [1.0], "v": [2.0]}]', "a name stands twice in one object"),
+        ('[{"v": [1.0], "v": [2.0]}]', "a name occurs twice in one object"),
         ("[]", "found nothing"),
     ],
 )  # fmt: skip

@@ -64,12 +64,12 @@ def test_too_few_descriptors_are_no_damage(work: Workdir, suffix: str) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest = os.dup(0)
     os.close(lowest)
-    said = []
+    lines = []
     for more in range(4):
         resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + more, hard))
         try:
             done = work.here(f"relrep info a.{suffix}", (0, WRITE))
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        said += [only_line(done)] if done.code else []
-    assert said and all("too few file descriptors" in line for line in said), said
+        lines += [only_line(done)] if done.code else []
+    assert lines and all("too few file descriptors" in line for line in lines), lines

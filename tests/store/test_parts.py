@@ -172,8 +172,8 @@ def test_metadata_without_ids_leaves_row_numbers_and_names_candidates(tmp_path: 
     for i, rows in enumerate(SLICES, FIRST):
         columns = pa.table({"caption": IDS[rows], "width": [i] * len(IDS[rows])})
         pq.write_table(columns, path / "metadata" / f"metadata_{i}.parquet")
-    found = found_in(path)
-    assert found.ids is None and found.unread == ("caption",)
+    content = found_in(path)
+    assert content.ids is None and content.unread == ("caption",)
     assert found_in(path, None, Reading(id_column="caption")).ids.tolist() == [i.encode() for i in IDS]
 
 
@@ -194,12 +194,12 @@ def test_an_id_in_two_parts_is_refused(tmp_path: Path) -> None:
     path = folder(tmp_path / "a")
     pq.write_table(table(SLICES[0]), path / "part-9.parquet")
     assert refusal(path).endswith(
-        "a: 15 values of doc_id stand in more than one part, such as é0. Remove the copies, or write --by-position."
+        "a: 15 values of doc_id occur in more than one part, such as é0. Remove the copies, or write --by-position."
     )
     assert found_in(path, None, Reading(by_position=True)).ids is None
     for part in path.iterdir():
         pq.write_table(pq.read_table(part).rename_columns(["id", "emb"]), part)
-    with pytest.raises(DataError, match=r"stand in more than one part"):
+    with pytest.raises(DataError, match=r"occur in more than one part"):
         read(str(path))
 
 

@@ -90,7 +90,7 @@ def test_a_column_named_like_ids_whose_values_repeat_is_none(tmp_path: Path) -> 
 def test_two_columns_that_could_be_the_ids_are_refused_unless_one_is_named(tmp_path: Path) -> None:
     other = [f"u{i}" for i in range(N)]
     path = table(tmp_path / "a.parquet", name=NAMES, uuid=other, emb=X.tolist())
-    assert "name, uuid could each be the ids: their values are all different. Write --id-column name or" in refusal(path)
+    assert "name, uuid could each be the ids: all of their values are different. Write --id-column name or" in refusal(path)
     assert read(path, id_column="uuid").ids.tolist() == text(other).tolist()
     assert store.read(f"{path}?id=name").ids.tolist() == text(NAMES).tolist()
     same = table(tmp_path / "b.parquet", name=NAMES, uuid=NAMES, emb=X.tolist())
@@ -227,7 +227,7 @@ def test_a_column_that_could_be_ids_forbids_to_pair_by_position(tmp_path: Path) 
     a = table(tmp_path / "a.parquet", title=NAMES, emb=X.tolist())
     b = table(tmp_path / "b.parquet", title=[NAMES[i] for i in ORDER], emb=X[ORDER].tolist())
     with pytest.raises(
-        DataError, match=r"these tell its rows apart: title\. Write --id-column title to join by it, or --by-position"
+        DataError, match=r"these identify its rows: title\. Write --id-column title to join by it, or --by-position"
     ):
         joined(a, b)
     rows = join(read(a, id_column="title"), read(b, id_column="title"))
@@ -242,7 +242,7 @@ def test_an_index_that_only_counts_rows_joins_no_files_that_hold_names(tmp_path:
     a = csv(tmp_path / "a.csv", {"": range(N), "title": NAMES} | wide())
     turned = {name: values[ORDER] for name, values in wide().items()}
     b = csv(tmp_path / "b.csv", {"": range(N), "title": [NAMES[i] for i in ORDER]} | turned)
-    with pytest.raises(DataError, match=r"its index only counts the rows, and these columns .*: title\. Write"):
+    with pytest.raises(DataError, match=r"its index only numbers the rows, but these columns .*: title\. Write"):
         joined(a, b)
     rows = join(read(a, id_column="title"), read(b, id_column="title"))
     assert np.array_equal(np.argsort(ORDER)[rows[0]], rows[1]) and joined(a, b, by_position=True) == N
@@ -269,7 +269,7 @@ def test_counters_pair_rows_whose_other_columns_agree(tmp_path: Path, ending: st
             path.write_text(json.dumps(rows), encoding="utf-8")
         paths.append(path)
     assert joined(*paths[:2]) == N
-    with pytest.raises(DataError, match="its index only counts the rows"):
+    with pytest.raises(DataError, match="its index only numbers the rows"):
         joined(paths[0], paths[2])
 
 
@@ -277,8 +277,8 @@ def test_every_record_says_how_rows_were_paired(work: Any) -> None:
     np.save(work / "a.npy", X)
     np.savez(work / "a.npz", x=X, id=np.array(NAMES))
     for name, how in (("a.npy", "position"), ("a.npz", "id")):
-        said = work.here(f"relrep compare {name} {name} -m cka --format json -q")
-        assert [r["joined"] for r in json.loads(said.stdout)] == [how]
+        done = work.here(f"relrep compare {name} {name} -m cka --format json -q")
+        assert [r["joined"] for r in json.loads(done.stdout)] == [how]
 
 
 @pytest.mark.slow
@@ -411,9 +411,9 @@ def test_packed_bits(tmp_path: Path) -> None:
 def test_bytes_that_may_be_packed_bits_get_a_line_that_asks(work: Any) -> None:
     for width, asked in ((8, True), (12, False), (512, False)):
         np.save(work / "a.npy", RNG.integers(0, 255, (N, width)).astype(np.uint8))
-        said = work.here("relrep compare a.npy a.npy -m cka").stderr
+        stderr = work.here("relrep compare a.npy a.npy -m cka").stderr
         assert (
-            f"holds {width} bytes an item, read as numbers. If they are {8 * width} packed bits, write --packed-bits." in said
+            f"holds {width} bytes an item, read as numbers. If they are {8 * width} packed bits, write --packed-bits." in stderr
         ) == asked
 
 

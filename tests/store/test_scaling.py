@@ -64,10 +64,10 @@ PER_ITEM = [
 @pytest.mark.parametrize("write", [npz, safetensors, hdf5])
 @pytest.mark.parametrize("given, right", RIGHT + PER_ITEM, ids=lambda value: "+".join(value) if isinstance(value, dict) else "")
 def test_scales_beside_integers(tmp_path: Path, write: Callable[..., Path], given: dict[str, Any], right: np.ndarray) -> None:
-    found = found_in(write(tmp_path / "a", **given))
-    assert found.x.dtype == np.float32 and np.allclose(found.x, right, rtol=1e-6, atol=1e-5)
-    assert any(note.startswith("int8 is read as the numbers that it stands for, by ") for note in found.notes)
-    assert found.ids is None and not found.unread
+    content = found_in(write(tmp_path / "a", **given))
+    assert content.x.dtype == np.float32 and np.allclose(content.x, right, rtol=1e-6, atol=1e-5)
+    assert any(note.startswith("int8 is read as the numbers that it stands for, by ") for note in content.notes)
+    assert content.ids is None and not content.unread
 
 
 @pytest.mark.parametrize("given, right", RIGHT, ids=lambda value: "+".join(value) if isinstance(value, dict) else "")
@@ -93,12 +93,12 @@ def test_a_scale_for_each_row_of_a_table(tmp_path: Path) -> None:
 
 
 def test_scales_that_do_not_fit_or_say_the_same_are_refused(tmp_path: Path) -> None:
-    for given, said in (
-        ({"scale": np.ones(1), "scale_factor": np.ones(1)}, "scale and scale_factor say the same"),
+    for given, message in (
+        ({"scale": np.ones(1), "scale_factor": np.ones(1)}, "scale and scale_factor both scale its integers"),
         ({"scale": np.array([np.nan])}, "holds no finite numbers"),
         ({"ranges": np.ones((2, D)), "scale": np.ones(1)}, "ranges go with int8 or uint8 and no scale"),
     ):
-        with pytest.raises(DataError, match=said):
+        with pytest.raises(DataError, match=message):
             store.read(str(npz(tmp_path / "a", **given)))
     square = RNG.integers(0, 9, (D, D)).astype(np.int8)
     np.savez(tmp_path / "b.npz", embeddings=square, scale=PER_COLUMN)
@@ -112,8 +112,8 @@ def test_scales_that_do_not_fit_or_say_the_same_are_refused(tmp_path: Path) -> N
 def test_an_offset_alone_says_nothing(tmp_path: Path, write: Callable[..., Path]) -> None:
     """It may be the place of a text, and such a place may be an id."""
     path = write(tmp_path / "a", offsets=np.arange(N) * 7 + 3)
-    found = found_in(path)
-    assert np.array_equal(found.x, CODES) and (found.unread == ("offsets",) or path.suffix == ".safetensors")
+    content = found_in(path)
+    assert np.array_equal(content.x, CODES) and (content.unread == ("offsets",) or path.suffix == ".safetensors")
 
 
 def test_real_numbers_have_no_scale(tmp_path: Path) -> None:

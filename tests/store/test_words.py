@@ -68,16 +68,16 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("content, said", BAD.values(), ids=BAD)
-def test_bad_text(tmp_path: Path, content: str, said: str) -> None:
+@pytest.mark.parametrize("content, message", BAD.values(), ids=BAD)
+def test_bad_text(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "a.txt").write_text(content)
-    with pytest.raises(DataError, match=said) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         read(tmp_path / "a.txt")
     assert str(caught.value).startswith(f"{tmp_path / 'a.txt'}: ") and str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize(
-    "content, said",
+    "content, message",
     [
         (b"1000000000 300\nthe " + bytes(50), "declares 1000000000 vectors of 300, more than"),
         (binary()[:-6], "it ends within vector 5 of 5"),
@@ -86,9 +86,9 @@ def test_bad_text(tmp_path: Path, content: str, said: str) -> None:
         (b"\x80\x04K\x01.", "a Python pickle"),
     ],
 )
-def test_bad_binary(tmp_path: Path, content: bytes, said: str) -> None:
+def test_bad_binary(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "a.bin").write_bytes(content)
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         read(tmp_path / "a.bin")
 
 

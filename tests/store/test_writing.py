@@ -216,7 +216,7 @@ def test_two_writers(work: Workdir, part: int) -> None:
         racers = [work.fork(f"project {name}.h5 --anchors ids.txt -o won.h5 -q") for name in "ab"]
         outcomes = [ended(process)[:2] for process in racers]
         assert sorted(code for code, _ in outcomes) == [0, 2], outcomes
-        line = next(said for code, said in outcomes if code == 2)
+        line = next(stderr for code, stderr in outcomes if code == 2)
         assert line.count("\n") == 1 and "won.h5: " in line and "--force" in line
         winner = "ab"[[code for code, _ in outcomes].index(0)]
         e = read(str(work / "won.h5"))
@@ -335,12 +335,12 @@ def test_one_flipped_bit_is_found(work: Workdir) -> None:
 
 def test_digest_covers_every_bit_of_x() -> None:
     x, ids = np.random.default_rng(0).standard_normal((7, 3)).astype("f4"), np.arange(7).astype("S1")
-    found = {digest(x, ids)}
+    actual = {digest(x, ids)}
     for place in range(8 * x.nbytes):
         flipped = x.copy()
         flipped.view(np.uint8).reshape(-1)[place // 8] ^= 1 << place % 8
-        found.add(digest(flipped, ids))
-    assert len(found) == 1 + 8 * x.nbytes
+        actual.add(digest(flipped, ids))
+    assert len(actual) == 1 + 8 * x.nbytes
 
 
 # --- names and links ---

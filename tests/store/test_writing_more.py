@@ -67,8 +67,8 @@ def timed(work: Workdir, command: str) -> float:
     """Seconds that a command takes once the server has imported what it needs."""
     ended(work.fork(command))
     started = time.monotonic()
-    code, said, _ = ended(work.fork(command))
-    assert code == 0, said
+    code, stderr, _ = ended(work.fork(command))
+    assert code == 0, stderr
     return time.monotonic() - started
 
 
@@ -112,7 +112,7 @@ def test_two_writers(large: Workdir, name: str) -> None:
         (large / "out.h5").unlink()
         outcomes = [ended(process)[:2] for process in [large.fork(command) for _ in range(2)]]
         assert {code for code, _ in outcomes} <= {0, 2} and 0 in {code for code, _ in outcomes}, outcomes
-        assert all(code == 0 or "another job" in said or "exists" in said for code, said in outcomes), outcomes
+        assert all(code == 0 or "another job" in stderr or "exists" in stderr for code, stderr in outcomes), outcomes
         assert sha(large / "out.h5") == new and not large.leftovers()
 
 
@@ -156,8 +156,8 @@ def judged(process: Process, kill: bool) -> str | None:
     if kill:
         ended(process, signal.SIGKILL)
         return None
-    out, said = process.communicate(timeout=120)
-    assert process.poll() == 0 and not said, said
+    out, stderr = process.communicate(timeout=120)
+    assert process.poll() == 0 and not stderr, stderr
     return out.decode()
 
 
