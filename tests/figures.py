@@ -87,15 +87,13 @@ def kernel() -> str:
     return next((str(library.get("architecture")) for library in threadpool_info() if library["user_api"] == "blas"), "unknown")
 
 
-def figures() -> dict[str, Any]:
-    pairs = {name: spaces(*how) for name, how in PAIRS.items()}
-    return {
-        "machine": {"kernel": kernel(), "numpy": np.__version__},
-        "values": {name: values(a, b) for name, (a, b) in pairs.items()},
-        "neighbors": {name: neighbors(a) for name, (a, _) in pairs.items()},
-        "vectors": {name: vectors(a) for name, (a, _) in pairs.items() if name in ("small", "ties")},
-    }
+def figures(pair: str) -> dict[str, Any]:
+    """The figures of one of PAIRS."""
+    a, b = spaces(*PAIRS[pair])
+    more = {"vectors": vectors(a)} if pair in ("small", "ties") else {}
+    return {"values": values(a, b), "neighbors": neighbors(a), **more}
 
 
 if __name__ == "__main__":
-    json.dump(figures(), sys.stdout)
+    machine = {"kernel": kernel(), "numpy": np.__version__}
+    json.dump({"machine": machine, **{pair: figures(pair) for pair in PAIRS}}, sys.stdout)

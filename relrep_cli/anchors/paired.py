@@ -14,6 +14,7 @@ from relrep_cli.base.errors import DataError
 from relrep_cli.base.registry import Param
 from relrep_cli.neighbors import nearest
 from relrep_cli.numerics.blocks import pick, take
+from relrep_cli.numerics.threads import single_threaded
 
 Restarts = Annotated[int, Param("Starts to try, by matching clusters, until one is trusted.", minimum=0)]
 Rounds = Annotated[int, Param("Rounds of optimal transport; each starts from the anchors of the last.", minimum=1)]
@@ -126,9 +127,8 @@ def _matched(a: Candidates, b: Candidates, m: int, rng: np.random.Generator, see
 
     BLAS runs on one thread, which is faster for small matrices and gives the same result on any machine.
     """
-    from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(1, "blas"):
+    with single_threaded("blas"):
         u, v = (alignments.centred_unit_rows(c.spaces[0], c.rows[0]) for c in (a, b))
         known: Known = np.asarray(pick(u, seeds[:, 0]), np.float64), np.asarray(pick(v, seeds[:, 1]), np.float64)
         free = np.setdiff1d(np.arange(len(u)), seeds[:, 0])

@@ -14,6 +14,7 @@ import numpy as np
 from relrep_cli.base.errors import NotApplicable
 from relrep_cli.metrics.score import Score
 from relrep_cli.numerics.intervals import student
+from relrep_cli.numerics.threads import single_threaded
 
 MAX_ITEMS = 1000  # items used for the estimate
 SPLITS = 20  # random splits into two halves
@@ -55,11 +56,10 @@ def values_of_halves(measure: MeasureRows, rows: np.ndarray, halves: Halves) -> 
 
     measure, rows: as in widening_factor. The list ends at the first half that is too small for the metric.
     """
-    from threadpoolctl import threadpool_limits
 
     in_halves: Halves = []
     items = np.sort(np.concatenate(halves[0])) if halves else np.empty(0, np.int64)
-    with suppress(NotApplicable), threadpool_limits(1):  # with so few items, several threads cost more than they save
+    with suppress(NotApplicable), single_threaded():  # with so few items, several threads cost more than they save
         for first, second in halves:
             values = _row_values(measure(first, items)), _row_values(measure(second, items))
             if all(_as_before(own, rows[half]) for own, half in zip(values, (first, second), strict=True)):

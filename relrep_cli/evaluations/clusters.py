@@ -14,6 +14,7 @@ from relrep_cli.base.errors import NotApplicable
 from relrep_cli.base.registry import Param
 from relrep_cli.evaluations.findings import Finding, Space, evaluation, grouped, mean_of, some
 from relrep_cli.numerics.blocks import pick, row_blocks
+from relrep_cli.numerics.threads import single_threaded
 
 Clusters = Annotated[int, Param("How many clusters; 0 takes as many as there are classes.", minimum=0)]
 FITTED = 20_000  # rows that k-means learns from
@@ -50,13 +51,12 @@ def cluster(s: Space, *, clusters: Clusters = 0, seed: int = 0) -> Iterator[Find
 def _assigned(s: Space, count: int, seed: int) -> tuple[str, np.ndarray]:
     """What is said of the clusters, and the cluster (q,) of each judged row."""
     from sklearn.cluster import KMeans
-    from threadpoolctl import threadpool_limits
 
     rows, of = some(s.train, FITTED, seed)
     if len(rows) < count:
         raise NotApplicable(f"{len(rows)} training rows are too few for {count} clusters")
     out = np.empty(len(s.test), np.int64)
-    with threadpool_limits(1), warnings.catch_warnings():  # sums in one order on all machines
+    with single_threaded(), warnings.catch_warnings():  # sums in one order on all machines
         warnings.simplefilter("ignore")  # it says when rows are too alike for so many clusters
         model = KMeans(count, n_init=STARTS, random_state=seed).fit(np.asarray(s.vectors(rows), np.float64))
         for block in row_blocks(len(out), s.e.d):

@@ -19,7 +19,7 @@ from relrep_cli.base.registry import Entry, Param, Registry
 from relrep_cli.heads import decoder as decoders
 from relrep_cli.heads import mlp as networks
 from relrep_cli.numerics.blocks import release, row_blocks
-from relrep_cli.numerics.threads import in_order
+from relrep_cli.numerics.threads import in_order, single_threaded
 from relrep_cli.numerics.whitening import deviations, moments, unit_of
 
 Arrays = Mapping[str, np.ndarray]
@@ -195,7 +195,6 @@ def svm(x: np.ndarray, y: np.ndarray, classes: int, *, seed: int, device: str, p
 
 def _sklearn(model: Any, x: np.ndarray, y: np.ndarray, classes: int) -> Arrays:
     """A linear model of scikit-learn, fitted on standard-scaled columns, by one thread so that all machines agree."""
-    from threadpoolctl import threadpool_limits
 
     mean, variances, unit = moments(x[block] for block in row_blocks(*x.shape, x))
     scale = deviations(variances, unit)
@@ -204,7 +203,7 @@ def _sklearn(model: Any, x: np.ndarray, y: np.ndarray, classes: int) -> Arrays:
     if classes and len(seen) == 1:  # nothing to tell apart
         bias[seen] = 0.0
         return {"mean": mean, "weights": weights, "bias": bias}
-    with threadpool_limits(1), warnings.catch_warnings():
+    with single_threaded(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it says when the last digits were not reached
         model.fit((np.asarray(x, np.float64) - mean) / scale, y)
     coefficients = np.atleast_2d(model.coef_).T / scale[:, None]

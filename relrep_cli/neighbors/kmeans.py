@@ -7,6 +7,7 @@ import numpy as np
 from relrep_cli.base.signals import check
 from relrep_cli.neighbors import nearest
 from relrep_cli.numerics.blocks import pick, take
+from relrep_cli.numerics.threads import single_threaded
 
 ITERATIONS = 25
 ROUNDS = 5  # iterations between two checks for signals
@@ -21,13 +22,12 @@ def centroids(x: np.ndarray, c: int, rng: np.random.Generator, iterations: int =
     Returns (c, d) float32.
     """
     import faiss
-    from threadpoolctl import threadpool_limits
 
     most = max(c, min(ROWS_PER_CENTROID * c, BYTES // (4 * x.shape[1])))
     rows = np.arange(len(x)) if len(x) <= most else np.sort(rng.choice(len(x), most, replace=False))
     some = np.ascontiguousarray(pick(x, rows), np.float32)
     centres = some[rng.choice(len(some), c, replace=False)]
-    with threadpool_limits(1, "blas"):  # with several threads, rounding would depend on their number
+    with single_threaded("blas"):  # with several threads, rounding would depend on their number
         for done in range(0, iterations, ROUNDS):
             check()
             trained = faiss.Kmeans(

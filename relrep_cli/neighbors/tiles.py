@@ -19,7 +19,7 @@ import numpy as np
 from relrep_cli.neighbors.frames import CACHED, Frame
 from relrep_cli.numerics import native
 from relrep_cli.numerics.blocks import release, slices
-from relrep_cli.numerics.threads import in_order, run_all
+from relrep_cli.numerics.threads import in_order, run_all, single_threaded
 
 PAYS, LOADED = 4e10, 1e9  # multiply-adds from which tiles are faster: when numba must be imported first, and when it is loaded
 IN_MEMORY = 256 << 20  # up to this many bytes of float32 rows stay in memory; more go to a temporary file
@@ -81,10 +81,9 @@ def search(frame: Frame, queries: np.ndarray, base: np.ndarray, c: int) -> tuple
 
     A query that is a row of the base finds itself. Returns the heaps and the largest |b|^2.
     """
-    from threadpoolctl import threadpool_limits
 
     heaps = Heaps.empty(len(queries), c)
-    with threadpool_limits(1, "blas"):  # the command line has done so; a caller of the library may not
+    with single_threaded("blas"):  # the command line has done so; a caller of the library may not
         q = _singles(frame, queries)
         reach = _pairs(q, heaps) if queries is base else _stream(frame, q, base, heaps)
     if frame.center is not None:

@@ -13,6 +13,7 @@ from relrep_cli.base.errors import NotApplicable
 from relrep_cli.numerics.blocks import pick, row_blocks
 from relrep_cli.numerics.moments import Moments, grouped_moments, moments, total
 from relrep_cli.numerics.narrowing import CONSTANT, EQUAL, Narrow, common_powers, exponent, in_range, narrow
+from relrep_cli.numerics.threads import single_threaded
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 T = TypeVar("T")
@@ -293,7 +294,6 @@ def one_thread(dims: int) -> Iterator[None]:
     if dims > 1024:
         yield
         return
-    from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(1, "blas"):
+    with single_threaded("blas"):
         yield

@@ -8,17 +8,22 @@ any number of threads.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
 from contextvars import copy_context
-from functools import cache
+from functools import cache, lru_cache
 from itertools import chain, islice
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from relrep_cli.base.machine_limits import cpu_limit
 from relrep_cli.base.signals import check
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
@@ -79,6 +84,22 @@ def run_all(function: Callable[[Piece], object], pieces: Iterable[Piece], light:
 def _pool(count: int) -> ThreadPoolExecutor:
     """The threads that all pieces share; starting them anew for each piece of work would cost more than small pieces do."""
     return ThreadPoolExecutor(count, initializer=_mark_busy)
+
+
+def single_threaded(kind: str | None = None) -> AbstractContextManager[object]:
+    """Run libraries on one thread within, so that rounding does not depend on how many threads a machine has.
+
+    kind: "blas" or "openmp"; None means both.
+    """
+    return _libraries(len(sys.modules)).limit(limits=1, user_api=kind)
+
+
+@lru_cache(1)
+def _libraries(loaded: int) -> ThreadpoolController:
+    """The loaded libraries that have threads. To find them takes milliseconds, so only a new number of modules asks for it."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 if hasattr(os, "register_at_fork"):

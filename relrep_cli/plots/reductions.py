@@ -13,6 +13,7 @@ import numpy as np
 
 from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.base.registry import Entry, Param, Registry
+from relrep_cli.numerics.threads import single_threaded
 
 FITTED = 20_000  # training rows that an inductive method is fitted on
 FEWEST = 5  # items that make a picture
@@ -104,9 +105,8 @@ def _single(loads: bool = True) -> Iterator[None]:
     """One thread, so that sums come in one order on all machines; quiet about the data. loads: whether scikit-learn is used."""
     if loads:
         import sklearn.manifold  # noqa: F401 (only libraries that are loaded can be limited)
-    from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(1), warnings.catch_warnings():
+    with single_threaded(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,51 +34,63 @@ VECTOR = 2e-6  # of the largest relative coordinate
 
 
 @pytest.fixture(scope="session")
-def here(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The figures of this machine, computed once for all workers of a run."""
+def here(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, Any]]:
+    """The figures of this machine for a pair, computed once for all workers of a run."""
     folder = tmp_path_factory.getbasetemp()
     folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
-    with alone(folder / "figures.lock"):
-        if not (folder / "figures.json").exists():
-            (folder / "figures.json").write_text(json.dumps(figures.figures()))
-    return json.loads((folder / "figures.json").read_text())
+
+    def figures_of(pair: str) -> dict[str, Any]:
+        file = folder / f"figures-{pair}.json"
+        with alone(folder / f"figures-{pair}.lock"):
+            if not file.exists():
+                file.write_text(json.dumps(figures.figures(pair)))
+        return json.loads(file.read_text())
+
+    return figures_of
 
 
-@pytest.mark.parametrize("archive", ARCHIVES, ids=lambda path: path.stem)
-def test_values_of_another_processor(here: dict[str, Any], archive: Path) -> None:
-    there, apart = json.loads(archive.read_text())["values"], []
-    assert there.keys() == here["values"].keys() and len(there) >= 4
-    for pair, metrics in there.items():
-        assert len(metrics) >= 41 and metrics.keys() == here["values"][pair].keys()
-        for name, out in metrics.items():
-            own = here["values"][pair][name]
-            if isinstance(out, str):
-                assert own == out
-                continue
-            for what, a, b in zip(("value", "low", "high", "chance"), out, own, strict=True):
-                least = VALUE if what == "value" else INTERVAL
-                if (a is None) != (b is None) or (a is not None and abs(a - b) > least * max(abs(a), 1e-6)):
-                    apart.append((pair, name, what, a, b))
+every_pair = pytest.mark.parametrize(
+    "pair", [pytest.param(pair, marks=pytest.mark.slow) if pair == "long" else pair for pair in figures.PAIRS]
+)
+every_archive = pytest.mark.parametrize("archive", ARCHIVES, ids=lambda path: path.stem)
+
+
+@every_archive
+@every_pair
+def test_values_of_another_processor(here: Callable[[str], dict[str, Any]], archive: Path, pair: str) -> None:
+    there, own, apart = json.loads(archive.read_text())[pair]["values"], here(pair)["values"], []
+    assert len(there) >= 41 and there.keys() == own.keys()
+    for name, values in there.items():
+        if isinstance(values, str):
+            assert own[name] == values
+            continue
+        for what, a, b in zip(("value", "low", "high", "chance"), values, own[name], strict=True):
+            least = VALUE if what == "value" else INTERVAL
+            if (a is None) != (b is None) or (a is not None and abs(a - b) > least * max(abs(a), 1e-6)):
+                apart.append((name, what, a, b))
     assert not apart
 
 
-@pytest.mark.parametrize("archive", ARCHIVES, ids=lambda path: path.stem)
-def test_neighbours_of_another_processor_are_the_same(here: dict[str, Any], archive: Path) -> None:
-    assert json.loads(archive.read_text())["neighbors"] == here["neighbors"]
+@every_archive
+@every_pair
+def test_neighbours_of_another_processor_are_the_same(here: Callable[[str], dict[str, Any]], archive: Path, pair: str) -> None:
+    assert json.loads(archive.read_text())[pair]["neighbors"] == here(pair)["neighbors"]
 
 
-@pytest.mark.parametrize("archive", ARCHIVES, ids=lambda path: path.stem)
-def test_vectors_of_another_processor(here: dict[str, Any], archive: Path) -> None:
-    for pair, functions in json.loads(archive.read_text())["vectors"].items():
-        assert set(functions) == set(SIMILARITIES)
-        for name, there in functions.items():
-            own = here["vectors"][pair][name]["rows"]
-            assert np.abs(np.subtract(own, there["rows"])).max() <= VECTOR * there["largest"], (pair, name)
+@every_archive
+@pytest.mark.parametrize("pair", ["small", "ties"])
+def test_vectors_of_another_processor(here: Callable[[str], dict[str, Any]], archive: Path, pair: str) -> None:
+    functions = json.loads(archive.read_text())[pair]["vectors"]
+    assert set(functions) == set(SIMILARITIES)
+    for name, there in functions.items():
+        own = here(pair)["vectors"][name]["rows"]
+        assert np.abs(np.subtract(own, there["rows"])).max() <= VECTOR * there["largest"], name
 
 
 def test_two_kinds_of_processor_are_archived() -> None:
-    kinds = {json.loads(path.read_text())["machine"]["kernel"] for path in ARCHIVES}
-    assert len(kinds) >= 2
+    archives = [json.loads(path.read_text()) for path in ARCHIVES]
+    assert len({archive["machine"]["kernel"] for archive in archives}) >= 2
+    assert all(archive.keys() == {"machine", *figures.PAIRS} for archive in archives)
 
 
 # --- any number of threads ---
@@ -127,9 +140,9 @@ def test_threads_change_no_byte_of_a_table(folder: Workdir, command: str) -> Non
 
 
 @pytest.mark.slow
-def test_threads_change_no_bit_of_any_metric(here: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_change_no_bit_of_any_metric(here: Callable[[str], dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RELREP_THREADS", "1" if thread_count() == 3 else "3")
-    assert figures.values(*figures.spaces(*figures.PAIRS["long"])) == here["values"]["long"]
+    assert figures.values(*figures.spaces(*figures.PAIRS["long"])) == here("long")["values"]
 
 
 @pytest.mark.parametrize("name", SIMILARITIES)
@@ -167,12 +180,12 @@ def test_row_order_changes_no_figure(folder: Workdir, command: str) -> None:
             assert cell == actual or float(actual) == pytest.approx(float(cell), rel=VALUE)
 
 
-def test_row_order_changes_no_bit_of_any_metric(here: dict[str, Any]) -> None:
+def test_row_order_changes_no_bit_of_any_metric(here: Callable[[str], dict[str, Any]]) -> None:
     """Ties, samples, groups and random pairings follow the ids."""
     rng = np.random.default_rng(0)
     mixed = [select(e, rng.permutation(e.n)) for e in figures.spaces(*figures.PAIRS["ties"])]
     assert (mixed[0].ids != mixed[1].ids).any()
-    assert figures.values(*map(in_id_order, mixed)) == here["values"]["ties"]
+    assert figures.values(*map(in_id_order, mixed)) == here("ties")["values"]
 
 
 def rows_by_id(file: Path) -> dict[bytes, np.ndarray]:

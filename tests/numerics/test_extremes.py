@@ -85,10 +85,10 @@ def test_translators_carry_the_same(name: str, power: float) -> None:
 
 
 @pytest.mark.parametrize("task", ["linear-probe", "knn", "cluster", "separation", "retrieval"])
-@pytest.mark.parametrize("power", POWERS)
+@pytest.mark.parametrize("power", POWERS[1:])
 def test_evaluate_finds_the_same(empty: Workdir, task: str, power: float) -> None:
-    files(empty.path, power)
     """But for the magnitude, which is in the unit of the space."""
+    files(empty.path, power)
     texts = [empty.here(f"relrep evaluate {name}.npz --task {task} --json -q").stdout for name in ("plain", "big")]
     plain, big = (json.loads(text.replace("big.npz", "plain.npz")) for text in texts)
     for record, other in zip(plain, big, strict=True):
