@@ -130,7 +130,7 @@ def _refuse_copy(options: Options, file: str) -> None:
     """Raise UsageError or WriteError, before any work, where --h5ad cannot be written."""
     place = f"--h5ad {options.h5ad}"
     if not is_h5ad(file):
-        raise UsageError("--h5ad writes a copy of an .h5ad, and FILE is not one", "Write -o FILE.", place=place)
+        raise UsageError("it is written as a copy of an .h5ad, and FILE is not one", "Write -o FILE.", place=place)
     if not is_h5ad(options.h5ad):
         raise UsageError("the name must end in .h5ad", "Choose such a name.", place=place)
     if options.h5ad == options.output:

@@ -1,6 +1,6 @@
 """What lies between two files of the same items: the simplest of a list of relations that explains them, with its evidence.
 
-Equality and precision are looked for number by number. Every other relation predicts the rows of one file from those of
+Equality and precision are checked number by number. Every other relation predicts the rows of one file from those of
 the other; its noise is the error on rows that it was not fitted on, relative to their distance from the centre. A relation
 holds when all rows follow it. A later one is chosen only where it explains most of the noise that an earlier one leaves.
 """
@@ -61,7 +61,7 @@ RELATIONS: dict[str, Relation] = {
         Relation("whitened", "whitened", linear_maps.whitened, both=True, fitted=True, noise=0.1),
         Relation("linear-map", "a linear map", linear_maps.linear_map, both=True, fitted=True, noise=0.1),
         Relation("rows-reordered", "rows in another order than their ids"),
-        Relation("rotated-rows-reordered", "turned, and rows in another order"),
+        Relation("rotated-rows-reordered", "rotated, and rows in another order"),
         Relation("foreign-rows", "a share of the rows comes from elsewhere"),
         Relation("related", "related geometry, as of another model"),
         Relation("unrelated", "no more alike than random pairings"),
@@ -135,7 +135,7 @@ def diagnose(x: np.ndarray, y: np.ndarray, seed: int = 0) -> Diagnosis:
         return _answer(_simplest(full), tried)
     part = [s for s in standings if s.holds_for_some]
     best = _simplest([s for s in part if s.share >= max(p.share for p in part) - 0.02]) if part else None
-    return _rows_elsewhere(pair, other, best, tried) or _kinship(pair, standings, tried)
+    return _rows_elsewhere(pair, other, best, tried) or _related_or_not(pair, standings, tried)
 
 
 def _different(x: np.ndarray, y: np.ndarray) -> str:
@@ -264,7 +264,7 @@ def _reordered(pair: FilePair) -> Moved | None:
     return None
 
 
-def _kinship(pair: FilePair, standings: list[Standing], tried: dict[str, str]) -> Diagnosis:
+def _related_or_not(pair: FilePair, standings: list[Standing], tried: dict[str, str]) -> Diagnosis:
     """Related, unrelated, or neither for sure."""
     sure, cka = relatedness(pair)
     figures = f"unbiased CKA {cka:.3f}, {sure:.1f} deviations above random pairings"

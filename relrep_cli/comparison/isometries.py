@@ -1,4 +1,4 @@
-"""Whether y is x turned: all distances are the same up to one factor, for all rows or for a part of them.
+"""Whether y is a rotation of x: all distances are the same up to one factor, for all rows or for a part of them.
 
 Distances need no fit, so this also decides for fewer rows than dims, where a rotation could be fitted to much else.
 """
@@ -29,8 +29,8 @@ WIDE = 3000  # dims above which no rotation is fitted
 class Turned(Fit):
     """A rotation. residuals: (m,) errors of the sampled rows where each is predicted from others; see FilePair.residuals.
 
-    fitted: whether `apply` holds for other rows than the sampled ones; there must be many more rows than dims. base: what
-    became of each row of x before it was turned. rows: (r,) sampled rows that agree with each other.
+    fitted: whether `apply` holds for other rows than the sampled ones; there must be many more rows than dims. base: what each
+    row of x became before the rotation. rows: (r,) sampled rows that agree with each other.
     """
 
     residuals: np.ndarray | None = None
@@ -40,7 +40,7 @@ class Turned(Fit):
 
 
 def rotated(pair: FilePair) -> Iterator[Turned]:
-    """y is x turned or mirrored, perhaps scaled, shifted or at unit length; dims may be fewer or more."""
+    """y is x rotated or mirrored, perhaps scaled, shifted or at unit length; dims may be fewer or more."""
     mean = pair.xs.mean(0)
     bases: list[tuple[str, Map]] = [] if pair.turned else [("", lambda x: x)]  # distances are the same both ways
     if not one_length(pair.xs) and one_length(pair.ys):
@@ -124,7 +124,7 @@ def _residuals(pair: FilePair, u: np.ndarray, fitted: tuple[np.ndarray, float, n
 
 
 def procrustes(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
-    """The turn R (d, e), factor c and shift b (e,) for which c x R + b is nearest to y in squares (Schönemann 1966)."""
+    """The rotation R (d, e), factor c and shift b (e,) for which c x R + b is nearest to y in squares (Schönemann 1966)."""
     mx, my = x.mean(0), y.mean(0)
     u, s, vt = np.linalg.svd((x - mx).T @ (y - my), full_matrices=False)
     turn = u @ vt

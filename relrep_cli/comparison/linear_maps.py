@@ -115,7 +115,7 @@ def whitened(pair: FilePair) -> Iterator[Turned]:
 
 
 def _axes(pair: FilePair) -> Iterator[Turned]:
-    """Whitening along the axes of x (PCA) or turned back (ZCA), which can be told for few rows, too."""
+    """Whitening along the axes of x (PCA) or rotated back (ZCA), which can be recognised from few rows, too."""
     if pair.n > len(pair.xs) or pair.n < 5:
         return
     mean = pair.xs.mean(0)
@@ -130,7 +130,7 @@ def _axes(pair: FilePair) -> Iterator[Turned]:
         matrix = c * (vt.T / s) @ vt
         b = pair.ys.mean(0) - mean @ matrix
         residuals = pair.sample_residuals(lambda x: x @ matrix + b)
-        yield Turned(lambda x: x @ matrix + b, "whitened, axes turned back (ZCA)", residuals)
+        yield Turned(lambda x: x @ matrix + b, "whitened, axes rotated back (ZCA)", residuals)
     length = np.linalg.norm(z, axis=0)
     alike = (u.T @ z) / np.where(length > 0, length, 1)
     best = np.abs(alike).argmax(0)

@@ -111,7 +111,7 @@ def scale_of(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def _shifted(pair: FilePair, u: np.ndarray, base: Map) -> Iterator[Fit]:
-    """y = c u + b, from differences of two rows, which do not feel b."""
+    """y = c u + b, from differences of two rows, which do not depend on b."""
     rng = np.random.default_rng(0)
     i, j = rng.integers(0, len(u), (2, PAIRS))
     i, j = i[i != j], j[i != j]

@@ -1,4 +1,4 @@
-"""Whether the vectors of one file stand in the other at other rows, as they are or turned."""
+"""Whether the vectors of one file stand in the other at other rows, as they are or rotated."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _mean_and_size(x: np.ndarray, base: Map) -> tuple[np.ndarray, float]:
 
 
 def turned_and_moved(pair: FilePair) -> Moved | None:
-    """Rows of y that are rows of x in another order, all turned by one rotation, perhaps scaled and shifted.
+    """Rows of y that are rows of x in another order, all moved by one rotation, perhaps scaled and shifted.
 
     Such files have the same variances along their main axes. A row's places on these axes tell which row it was, once each
     axis points the same way: that in which its third moment is positive.
@@ -132,7 +132,9 @@ def turned_and_moved(pair: FilePair) -> Moved | None:
 
 
 def _spread_of_lengths(x: np.ndarray) -> np.ndarray:
-    """Quantiles of the distances of rows from their mean, in units of their root mean square: order and turn do not matter."""
+    """Quantiles of the distances of rows from their mean, in units of their root mean square: order and rotation do not
+    matter.
+    """
     mean, size = _mean_and_size(x, lambda x: x)
     lengths = np.empty(len(x))
     for block in row_blocks(*x.shape, x):

@@ -27,7 +27,7 @@ Progress = Callable[[int, int, str], None]  # done, total, message; called after
 class Checkpoint:
     """What a training leaves after every epoch.
 
-    `load` gives the last state back, None when there is none; `save` keeps a new one; `tell` hears the epoch's record.
+    `load` gives the last state back, None when there is none; `save` keeps a new one; `tell` is called with the epoch's record.
     """
 
     load: Callable[[], bytes | None] = lambda: None

@@ -1,4 +1,4 @@
-"""Encoders trained so that two views of an item agree: no labels, unless pairs are told by them."""
+"""Encoders trained so that two views of an item agree: no labels, unless they define the pairs."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def infonce(
     """The other view of an item is told from those of the rest of its batch.
 
     Loss: cross-entropy of cosines over `temperature`, from each view to the other, averaged. `accuracy` is how often the
-    right one is the most similar. Others of the same label, where pairs are told by label, are no negatives and left out
+    right one is the most similar. Others of the same label, where pairs are defined by label, are no negatives and left out
     of both (after Khosla et al. 2020). `logits` inner takes vectors as they are, so
     that their lengths count.
     """
@@ -144,7 +144,7 @@ def siamese(
     """Like pairs lie close together, unlike ones at least a margin apart.
 
     Loss: half the squared distance of an item to its positive, plus half the square of what its distance to the next
-    item's positive lacks of `margin`; next items of the same label, where pairs are told by label, are left out.
+    item's positive lacks of `margin`; next items of the same label, where pairs are defined by label, are left out.
     """
     network, views, _ = _views(facts, dim, channels, 0, augment)
 

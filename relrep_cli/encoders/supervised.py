@@ -30,8 +30,8 @@ Nodes = Annotated[int, Param("Width of the first of two graph convolutions.", mi
 def classifier(facts: Facts, *, dim: Dim = 64, channels: Channels = 32, dropout: Dropout = 0.2) -> Task:
     """Classifier of images by convolutions or of vectors by two layers; the penultimate layer is the space.
 
-    Loss: cross-entropy of the labels of training rows, from a linear map of the vector: rectified, what is
-    negative in it would be left to chance, and another seed would leave something else.
+    Loss: cross-entropy of the labels of training rows, from a linear map of the vector, which is not rectified: its negative
+    part would be left to chance, and differ between seeds.
     """
     from torch import nn
 

@@ -55,7 +55,7 @@ Build = Callable[..., Task]  # (facts, *, …) -> Task
 
 @dataclass(frozen=True)
 class Run:
-    """Where a training runs, whom it tells, and where it keeps its state; see base.py."""
+    """Where a training runs, what gets its records, and where it keeps its state; see base.py."""
 
     device: str = "cpu"
     progress: Progress = lambda done, total, message: None

@@ -50,7 +50,7 @@ class Job:
 class Outcome:
     """What became of a task: a result, or the error that stands in place of one.
 
-    notes: what the task said in another process. seconds: wall time. memory: the peak of its process so far, in bytes. lost:
+    notes: those of the task in another process. seconds: wall time. memory: the peak of its process so far, in bytes. lost:
     whether the error is that processes ended amid the task.
     """
 
@@ -119,7 +119,7 @@ class Listener(logging.Handler):
 
 @contextmanager
 def listening() -> Iterator[Listener]:
-    """Within, notes are collected instead of printed, and nobody else hears them."""
+    """Within, notes are collected instead of printed, and no other handler gets them."""
     listener, level, propagate, others = Listener(), LOGGER.level, LOGGER.propagate, LOGGER.handlers[:]
     LOGGER.handlers[:] = [listener]
     LOGGER.setLevel(logging.DEBUG)

@@ -39,7 +39,8 @@ HERE = Engine()
 def outcomes(job: Job, engine: Engine = HERE, state: Any = None) -> Iterator[Outcome]:
     """Yield the outcome of each task, in the order of the tasks, and show progress.
 
-    state: that of this process, where it exists; else `job.setup` makes it. Notes of other processes are said here, each once.
+    state: that of this process, where it exists; else `job.setup` makes it. Notes of other processes are printed here, each
+    once.
 
     Raises Interrupted after a signal. Tasks in other processes are stopped when the caller stops early.
     """

@@ -49,7 +49,7 @@ def cluster(s: Space, *, clusters: Clusters = 0, seed: int = 0) -> Iterator[Find
 
 
 def _assigned(s: Space, count: int, seed: int) -> tuple[str, np.ndarray]:
-    """What is said of the clusters, and the cluster (q,) of each judged row."""
+    """The convention of the clusters, and the cluster (q,) of each judged row."""
     from sklearn.cluster import KMeans
 
     rows, of = some(s.train, FITTED, seed)

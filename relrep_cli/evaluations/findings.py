@@ -73,7 +73,9 @@ class Space:
         return take(self.e.x, rows)
 
     def suits(self, needs: Set[str]) -> bool:
-        """Whether a task is for such a column: classes are not predicted as numbers, nor numbers as classes, unless told."""
+        """Whether a task is for such a column: classes are not predicted as numbers, nor numbers as classes, unless the user
+        asks for it.
+        """
         if self.codes is None and self.numbers is not None:
             return "labels" not in needs
         return "numbers" not in needs
@@ -103,8 +105,8 @@ class Finding:
     rows: (m,) the judged items' own values, of which `value` is the mean, and codes (m,): their class numbers. counts: (m,) how
     many items each value is of, where it is not one; such values have no interval. pairs: (m,) of how many pairs of items each
     value is the mean, where `value` is the mean over pairs. interval: 95 %, where rows do not give one. chance: the value of a
-    space that knows nothing. ids: (m,) of the items that the rows are of, or of all items that `value` is of. without: (g,) the
-    value without each g-th part of these items, where rows do not say how sure it is. subset: for rows that depend on each
+    space without information. ids: (m,) of the items that the rows are of, or of all items that `value` is of. without: (g,)
+    the value without each g-th part of these items, where rows do not say how sure it is. subset: for rows that depend on each
     other, a function from places among the items, ascending, to their row values where these items alone are judged, NaN where
     one has none. curve: (points, 3) false positive rate, true positive rate and threshold. items: a record for each judged
     item, for a file. extra: further columns of the record.

@@ -24,8 +24,8 @@ def retrieval(s: Space, *, neighbours: By = "cosine", seed: int = 0) -> Iterator
     """Recall at 1 and 10, and mean average precision, of items of the same class.
 
     Each judged item looks among all other judged items. recall@k is the share that find one of their class among the k
-    nearest. Average precision ranks all others; of many items, that of a sample. Items that are alone in their class cannot
-    be found and do not ask.
+    nearest. Average precision ranks all others; of many items, that of a sample. Items that are alone in their class cannot be
+    found and are left out as queries.
     """
     rows, codes = s.labelled(s.test)
     sizes = np.bincount(codes)[codes]

@@ -107,7 +107,7 @@ CASES: list[tuple[str, str, Space, Space]] = [
     ("rotated", "few rows", WIDE, WIDE @ turn(96)),
     ("rotated", "few rows into more dims", WIDE, np.pad(WIDE, ((0, 0), (0, 8))) @ turn(104)),
     ("whitened", "by its axes", X, whitened(X, False)),
-    ("whitened", "turned back", X, whitened(X, True)),
+    ("whitened", "rotated back", X, whitened(X, True)),
     ("linear-map", "square", X, X @ np.random.default_rng(6).normal(size=(D, D))),
     ("linear-map", "fewer dims", X, noise(X @ np.random.default_rng(6).normal(size=(D, 7)), 0.01)),
     ("rows-reordered", "all", X, shuffled(X)),

@@ -116,7 +116,7 @@ def test_a_number_is_explained_as_far_as_the_space_holds_it() -> None:
     assert findings(numbered(e, gaps), "regression")["r2"].n == 150 < whole["r2"].n
     with pytest.raises(NotApplicable, match="holds numbers, not classes; --task regression"):
         evaluate(numbered(e, first), "knn", {}, 0)
-    with pytest.raises(NotApplicable, match="one number only"):
+    with pytest.raises(NotApplicable, match="the same number everywhere"):
         evaluate(numbered(e, np.ones(900)), "regression", {}, 0)
 
 

@@ -108,7 +108,10 @@ def test_sparse_relative_rows_match_items_without_training(turned: Workdir) -> N
         ("--anchors anchors.h5 --target retrieval --head mlp", "--head does not go with --target retrieval"),
         ("--anchors anchors.h5 --target retrieval -o x.h5 -m ridge", "-o does not go with --target retrieval"),
         ("--target asif -m absolute", "--target asif needs --anchors FILE"),
-        ("--anchors anchors.h5 --target retrieval -m product -s cosine,l1 --aggregate self-attention", "retrieval trains none"),
+        (
+            "--anchors anchors.h5 --target retrieval -m product -s cosine,l1 --aggregate self-attention",
+            "retrieval trains no head",
+        ),
     ],
 )
 def test_what_needs_a_head_is_refused(turned: Workdir, words: str, message: str) -> None:

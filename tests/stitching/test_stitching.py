@@ -289,7 +289,7 @@ def test_all_shows_every_method_in_every_variant() -> None:
     actual = labels(["all"])
     plain = [label for label in actual if "transductive" not in label]
     assert plain[:5] == ["none", "absolute", "cosine", "cosine+center", "cosine+standardize"]
-    assert "euclidean+standardize" in actual and "euclidean+center" not in actual, "it does not feel the origin"
+    assert "euclidean+standardize" in actual and "euclidean+center" not in actual, "it is invariant to translation"
     assert "cosine,euclidean/sum+center+standardize" in actual
     assert plain[-len(PARAMS) :] == [*TRANSLATORS, *UNIVERSES]
     assert {"cosine+center", "cosine+center+transductive"} <= set(actual)

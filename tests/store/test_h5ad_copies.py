@@ -75,7 +75,7 @@ def test_cells_that_take_no_part_have_no_value(cells: Workdir) -> None:
     [
         ("compare cells.h5ad::obsm/X_pca cells.h5ad::obsm/X_umap --per-row cells.h5ad", 2, "is also an input"),
         ("compare some.npz some.npz -m cosine --per-row new.h5ad", 2, "none is compared … Name a .tsv"),
-        ("project some.npz -a anchors.h5 --h5ad new.h5ad", 2, "FILE is none … Write -o FILE"),
+        ("project some.npz -a anchors.h5 --h5ad new.h5ad", 2, "FILE is not one … Write -o FILE"),
         ("project cells.h5ad::obsm/X_pca -a anchors.h5 --h5ad new.h5", 2, "must end in .h5ad"),
         ("project cells.h5ad::obsm/X_pca -a anchors.h5 --h5ad a.h5ad -o a.h5ad", 2, "name the same file"),
     ],
