@@ -10,7 +10,7 @@ from relrep_cli.metrics import METRICS
 from relrep_cli.metrics.score import ALONE
 
 Record = dict[str, Any]
-MUCH = 0.1  # share of the range that chance alone may reach before a reader must be told
+MUCH = 0.1  # share of the range that chance alone may reach before a reader must be warned
 NOTE = "chance alone passes a tenth of the range: read the corrected value"
 
 

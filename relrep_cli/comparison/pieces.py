@@ -41,7 +41,7 @@ def measure_piece(
     session: Session, advance: Advance, a: str, b: str, place: int, name: str, params: Mapping[str, Any], piece: Piece
 ) -> Any:
     """Compute one piece of a metric. place: of the view. Values of rows are kept by content, for a run that was stopped."""
-    with listening():  # the process that sees the user has said what is to be said of the files
+    with listening():  # the main process has printed the notes on the files
         x, y, content = _prepared(session, a, b, place)
     key = content and piece.what == "rows" and task_key(content, name, dict(params), session.plan.seed, piece.some)
     known = session.cache.get_bytes(f"{key}.piece", LARGEST) if key else None

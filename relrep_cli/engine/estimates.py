@@ -16,7 +16,7 @@ from relrep_cli.base.machine_limits import memory_limit
 
 BASE = 62e6  # bytes of a process that has loaded NumPy and read a file
 START = 0.45  # CPU seconds until a process works, at the reference speed
-LONG, MEGA = 6000.0, 1e6  # seconds above which hours are told
+LONG, MEGA = 6000.0, 1e6  # seconds above which hours are shown
 
 
 @dataclass(frozen=True)

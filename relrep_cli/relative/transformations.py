@@ -64,7 +64,7 @@ def permutation(rng: np.random.Generator, x: np.ndarray) -> Map:
 
 @transformation(implies={"permutation"})
 def signed_permutation(rng: np.random.Generator, x: np.ndarray) -> Map:
-    """Axes in another order, every second one turned round."""
+    """Axes in another order, every second one with its sign changed."""
     d = x.shape[1]
     order, sign = rng.permutation(d), np.where(np.arange(d) % 2, 1.0, -1.0)
     return lambda rows: rows[:, order] * sign

@@ -9,8 +9,8 @@ import numpy as np
 
 from relrep_cli.neighbors import ranks
 
-QUERIES = 200  # items of a space that go around
-CYCLES = 120  # ways around, at most; one for each ordered pair at least
+QUERIES = 200  # items of a space that make a round trip
+CYCLES = 120  # round trips, at most; one for each ordered pair at least
 Maps = Callable[[int, int], Callable[[np.ndarray], np.ndarray] | None]
 
 

@@ -135,7 +135,7 @@ def _built(record: dict[str, Any], arrays: dict[str, np.ndarray]) -> SavedHead:
 
 
 def _drawn(record: Mapping[str, Any]) -> dict[str, Any]:
-    stated = record.get("drawn", {})  # heads of older versions do not tell
+    stated = record.get("drawn", {})  # heads of older versions do not state it
     kinds = {"size": float, "seed": int, "anchors": str}
     sound = isinstance(stated, dict) and all(isinstance(stated.get(name), kind) for name, kind in kinds.items())
     need(stated == {} or (sound and 0 < stated["size"] < 1 and stated["seed"] >= 0), "a drawn split that cannot be read")

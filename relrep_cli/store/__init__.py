@@ -62,7 +62,7 @@ def read(
     reading: what the user says of the file, if its query does not. With `judge`, ids must be unique and every number finite.
     columns: obs columns, and "id", that replace the file's own, as `space` does.
 
-    Raises DataError with one line that says what was found, UsageError for a query that is none.
+    Raises DataError with one line that says what was found, UsageError for a query that cannot be read.
     """
     path, _, member = split_uri(uri)
     reading = reading_of(uri, reading)

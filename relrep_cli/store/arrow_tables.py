@@ -78,7 +78,7 @@ def inner(kind: Any) -> Any:
 
 
 def pandas_index(schema: Any) -> list[str]:
-    """The columns that pandas says are its index; [] for one that only counts rows, which pandas does not store."""
+    """The columns that pandas says are its index; [] for one that only numbers rows, which pandas does not store."""
     try:
         stated = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))
         names = stated.get("index_columns", [])

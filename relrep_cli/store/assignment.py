@@ -50,7 +50,7 @@ def assign(path: Path, content: Found, reading: Reading) -> Found:
 
 
 def _others(content: Found, name: str, ids: np.ndarray) -> dict[str, str]:
-    """Columns that could be the ids instead of `name`, an index that only counts the rows, and their digests where known."""
+    """Columns that could be the ids instead of `name`, an index that only numbers the rows, and their digests where known."""
     if not may_count_rows(name) or content.attrs.get("format") or not counts_rows(ids):
         return {}
     columns = {n: values for n, values in {**content.obs, **content.columns}.items() if n != name}

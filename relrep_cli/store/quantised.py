@@ -1,4 +1,4 @@
-"""Vectors of bytes: packed bits become dimensions, and a file that may hold them gets a line that asks."""
+"""Vectors of bytes: packed bits become dimensions, and a file that may hold them gets a note that asks."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ POOLS = ("mean", "first", "last")
 def reading_of(uri: str, reading: Reading) -> Reading:
     """`reading` with what the query of a URI says instead: `a.parquet::embedding?id=doc_id&by-position`.
 
-    Raises UsageError for a key or value that there is none of.
+    Raises UsageError for an unknown key or value.
     """
     given: dict[str, str | bool | int] = {}
     for key, value in query_of(uri).items():

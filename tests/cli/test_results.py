@@ -416,7 +416,7 @@ def test_what_is_said_of_many_files_is_counted(empty: Workdir) -> None:
         np.save(empty / f"{name}.npy", np.random.default_rng(name).normal(size=(20, 3)))
     command = "relrep compare 0.npy 1.npy 2.npy 3.npy 4.npy -m cka"
     lines = empty.here(command).stderr.splitlines()
-    assert [line.split(": ")[1] for line in lines] == ["0.npy", "1.npy", "the same of 3 more"]
+    assert [line.split(": ")[1] for line in lines] == ["0.npy", "1.npy", "the same for 3 more"]
     assert len([line for line in empty.here(f"{command} -v").stderr.splitlines() if "has no ids" in line]) == 5
 
 

@@ -244,6 +244,14 @@ def test_no_name_is_in_two_rooms() -> None:
     assert len(names) == len(set(names)), sorted({name for name in names if names.count(name) > 1})
 
 
+def test_files_and_functions_are_short() -> None:
+    """At most 300 lines in a file and 60 in a function."""
+    long_files = [str(path.relative_to(PACKAGE)) for path in SOURCES if path.read_text("utf-8").count("\n") > 300]
+    functions = [(name, node) for name, tree in trees() for node in nodes_of(tree) if isinstance(node, ast.FunctionDef)]
+    long_functions = [f"{name}:{f.name}" for name, f in functions if (f.end_lineno or 0) - f.lineno >= 60]
+    assert not long_files + long_functions
+
+
 def test_every_file_lives_in_a_room() -> None:
     rooms = {name.removesuffix(".py").partition("/")[0] for name, _ in trees()} - {"__init__"}
     assert rooms == set(FLOOR)

@@ -67,7 +67,7 @@ def test_sparse_rows_keep_the_largest_at_length_one() -> None:
 
 @pytest.fixture
 def turned(empty: Workdir) -> Workdir:
-    """a.npz and b.npz, which is a turned, and c.npz, whose items are no kin of theirs; 60 anchors."""
+    """a.npz and b.npz, which is a turned, and c.npz, whose items are unrelated; 60 anchors."""
     x, y = spaces()
     ids, split = [f"i{n}" for n in range(300)], ["train", "train", "test"] * 100
     for name, side in (("a", x), ("b", y), ("c", np.random.default_rng(5).normal(size=(300, 8)))):
@@ -161,4 +161,4 @@ def test_the_table_has_the_losses_of_ways_around(turned: Workdir) -> None:
     assert all("cycle_loss" not in r or r["cycle_loss"] is None for name in ("none", "absolute") for r in rows[name])
     lost = {(r["encoder"], r["index"]): (r["cycle_loss"], r["cycle_worst"]) for r in rows["ridge"]}
     assert len(lost) == 6 and all(mean <= worst for mean, worst in lost.values())
-    assert lost["a.npz", "b.npz"][0] > 0.5, "the way leads over c, which is no kin"
+    assert lost["a.npz", "b.npz"][0] > 0.5, "the way leads over c, which has other items"

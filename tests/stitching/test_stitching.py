@@ -160,7 +160,7 @@ def test_rows_without_a_known_class_are_left_out() -> None:
     target = target_of([e], "label")
     assert b"" not in target.classes
     task = prepare(e, target)
-    assert (len(task.x_train), len(task.x_test), len(task.train_ids), len(task.test_ids)) == (800, 400, 800, 400)
+    assert (len(task.x_train), len(task.x_test), len(task.train_ids)) == (800, 400, 800)
     assert isinstance(task, Task) and set(task.y_train) == set(range(4))
 
 
