@@ -149,9 +149,9 @@ def answered(path: Path, work: Callable[[], Answer]) -> Answer:
         return {"bug": f"{type(error).__name__}: {error}"}
 
 
-def spill(path: Path, files: Files, batches: Iterable[Batch]) -> Answer:
-    """In the child: write batches into the two files, and say what lies where."""
-    size = os.stat(path).st_size
+def spill(path: Path, files: Files, batches: Iterable[Batch], size: int | None = None) -> Answer:
+    """In the child: write batches into the two files, and say what lies where. size: the bytes of a folder."""
+    size = os.stat(path).st_size if size is None else size
     columns: dict[str, list[list[Any]]] = {}
     n, d, dtype = 0, 0, np.dtype(np.float64)
     with FileIO(files[0], "w") as rows, FileIO(files[1], "w") as texts:

@@ -16,6 +16,7 @@ from relrep_cli.store.files import HDF5_ENDINGS, HEAD, SUFFIXES, bad, mistaken, 
 from relrep_cli.store.found import Found
 from relrep_cli.store.gzipped import read_gzipped
 from relrep_cli.store.json_tables import read_json
+from relrep_cli.store.lance_folders import is_lance, read_lance
 from relrep_cli.store.matlab_files import read_matlab
 from relrep_cli.store.mteb_cache import is_mteb_cache, read_mteb_cache
 from relrep_cli.store.npy import read_npy
@@ -149,6 +150,8 @@ def found_in(path: Path, member: str | None = None, reading: Reading = PLAIN, *,
         found = read_mteb_cache(path, member, reading)
     elif not hdf5 and os.path.isdir(path) and is_zarr(path):
         found = read_zarr(path, member, reading)
+    elif not hdf5 and os.path.isdir(path) and is_lance(path):
+        found = read_lance(path, member, reading)
     elif not hdf5 and is_several(path):
         found = read_parts(path, member, reading, READERS)
     else:
