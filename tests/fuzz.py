@@ -114,8 +114,9 @@ def all_kinds() -> dict[str, Any]:
     """Every kind, by name."""
     from fuzz_formats import more_kinds
     from fuzz_kinds import Kind, kinds
+    from fuzz_made import made_kinds
 
-    return {"hdf5": Kind("mutant.h5", originals, read), **kinds(), **more_kinds()}
+    return {"hdf5": Kind("mutant.h5", originals, read), **kinds(), **more_kinds(), **made_kinds()}
 
 
 def read(path: Path) -> None:

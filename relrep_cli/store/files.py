@@ -77,12 +77,12 @@ def bad(path: Path, finding: str, remedy: str = AGAIN, member: str | None = None
     return DataError(finding, remedy, file=uri)
 
 
-def opened(path: Path) -> FileIO:
-    """`path` open for reading. Raises DataError unless it is a regular file with something in it."""
+def opened(path: Path, noun: str = "a file that holds embeddings") -> FileIO:
+    """`path` open for reading. noun: what it should be. Raises DataError unless it is a regular file with something in it."""
     try:
         kind = stat.S_IFMT(os.stat(path).st_mode)  # before open(), which blocks on a pipe and disturbs its writer
         if kind != stat.S_IFREG:
-            raise bad(path, f"this is {UNUSUAL.get(kind, 'not a file')}", "Name a file that holds embeddings.")
+            raise bad(path, f"this is {UNUSUAL.get(kind, 'not a file')}", f"Name {noun}.")
         file = FileIO(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
     except FileNotFoundError:
         if path.is_symlink():
