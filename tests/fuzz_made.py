@@ -71,7 +71,7 @@ def graphs(folder: Path) -> None:
 
 
 def read_graph(path: Path) -> None:
-    read_folder(path, partial(read_source, "citations"))
+    read_folder(path, partial(read_source, "citations", per_class=1))
 
 
 def texts() -> list[bytes]:

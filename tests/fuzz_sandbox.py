@@ -7,6 +7,7 @@ its own child processes, and that verdict counts.
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import resource
@@ -30,6 +31,7 @@ SILENCE = 3 * LIMIT  # seconds after which a sandbox without a verdict is killed
 MOST = 2000  # mutants for one sandbox: libraries lose a little memory with each damaged file
 SOUND = ("read", "refused")
 MIB = 1 << 20
+MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # files that live a millisecond need no disk
 
 
 class Verdict(NamedTuple):
@@ -61,7 +63,7 @@ def alone(kind: Any, make: Callable[[int], bytes], seed: int) -> Verdict:
 
 def in_sandbox(kind: Any, make: Callable[[int], bytes], seeds: Sequence[int], guarded: bool) -> tuple[list[Verdict], str]:
     """Verdicts until the process ends, and how it died before the last of them; "" where it did not."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         reading, writing = os.pipe()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # a fork beside threads
@@ -91,6 +93,7 @@ def live(writing: int, folder: Path, kind: Any, make: Callable[[int], bytes], se
     """The sandbox's whole life."""
     code = 1
     try:
+        faulthandler.disable()  # a death is the parent's to report
         null = os.open(os.devnull, os.O_RDWR)
         for standard in (0, 1, 2):
             os.dup2(null, standard)
