@@ -13,7 +13,7 @@ from relrep_cli.store.arrow_tables import TEXTS, columns_of, could_be_ids, embed
 from relrep_cli.store.assignment import FIRST
 from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of
 from relrep_cli.store.found import Found
-from relrep_cli.store.limits import TEXT_WIDTH, packing_fault
+from relrep_cli.store.limits import packing_fault
 from relrep_cli.store.reading import PLAIN, Reading
 
 LIBRARIES = ("pyarrow.parquet", "pyarrow.compute")  # imported by the fork server
@@ -22,6 +22,7 @@ FOOTER = 16 << 20  # bytes of metadata
 FACTOR = 40  # how much larger metadata are in memory
 BATCH = 8 << 20  # bytes of one batch, as declared
 ROWS = 1 << 13
+LONG = 64 << 10  # bytes that the texts of a column may have on average
 PAGE = 1 << 20  # bytes that a text column may take beside its texts
 LOOKED_AT = 16  # unread columns
 UNREAD = 16 << 20  # bytes of an unread column that are read
@@ -143,5 +144,5 @@ def _check_chunk(path: Path, chunk: Any) -> None:
         raise bad(path, f"its data are in another file, {printable(chunk.file_path)}", "Write them into one.")
     if min(size, chunk.total_compressed_size, chunk.num_values) < 0:
         raise bad(path, "its metadata declares a negative size", "Write it again.")
-    if chunk.physical_type == "BYTE_ARRAY" and size > PAGE + TEXT_WIDTH * chunk.num_values:
-        raise bad(path, f"holds texts longer than {TEXT_WIDTH} bytes", "Shorten them.", chunk.path_in_schema)
+    if chunk.physical_type == "BYTE_ARRAY" and size > PAGE + LONG * chunk.num_values:
+        raise bad(path, f"holds texts longer than {LONG} bytes", "Shorten them.", chunk.path_in_schema)

@@ -17,7 +17,7 @@ import numpy as np
 from relrep_cli.base.errors import DataError, printable
 from relrep_cli.store.apart import Answer, Batch, Files, answered, limit, read_apart, spill
 from relrep_cli.store.assignment import tells_rows_apart
-from relrep_cli.store.columns import column
+from relrep_cli.store.columns import column, shortened
 from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of
 from relrep_cli.store.found import Found
 from relrep_cli.store.reading import PLAIN, Reading
@@ -177,4 +177,5 @@ def _values(values: list[Any]) -> np.ndarray:
     if values and all(type(value) in (int, float) for value in values):
         return np.array(values, np.float64)
     texts = [value if isinstance(value, bytes) else b"" if value is None else str(value).encode() for value in values]
+    texts = [shortened(text) for text in texts]
     return np.array(texts, f"S{max(1, *map(len, texts))}") if texts else np.empty(0, "S1")
