@@ -17,6 +17,7 @@ from relrep_cli.store.reading import PLAIN, Reading
 
 LIBRARIES = ("faiss",)  # imported by the fork server
 KINDS = {b"IxF2", b"IxFI", b"IxFl", b"IxMp", b"IxM2"}  # flat by L2 or inner product, and maps of ids, as their files begin
+READ = "relrep reads IndexFlat, alone or in an IndexIDMap"
 SAVE = "Write the vectors themselves: numpy.save(FILE, index.reconstruct_n(0, index.ntotal))."
 
 
@@ -29,7 +30,7 @@ def read_faiss(path: Path, member: str | None = None, reading: Reading = PLAIN) 
     if head[:4] not in KINDS:
         if head[:2] in (b"Ix", b"Iw", b"IB", b"IH"):
             kind = printable(head[:4].decode("ascii", "replace"))
-            raise bad(path, f"this faiss index ({kind}) does not keep its vectors as they were", SAVE)
+            raise bad(path, f"this is a faiss index of the kind {kind}, and {READ}", SAVE)
         raise mistaken(path, head, "a faiss index") if sniff(head) else bad(path, "this is not a faiss index", SAVE)
     return read_with_library(path, member, reading, survey)
 
@@ -51,5 +52,5 @@ def _arrays(path: Path) -> Sequence[Array]:
         arrays.append(array_of(path, "id", faiss.vector_to_array(outer.id_map)))
         index = faiss.downcast_index(outer.index)  # type: ignore[attr-defined]
     if not isinstance(index, faiss.IndexFlat):
-        raise bad(path, f"it holds {printable(type(index).__name__)}, which does not keep vectors as they were", SAVE)
+        raise bad(path, f"it holds {printable(type(index).__name__)}, and {READ}", SAVE)
     return [array_of(path, "vectors", index.reconstruct_n(0, index.ntotal)), *arrays]

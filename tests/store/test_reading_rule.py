@@ -455,11 +455,12 @@ def test_an_array_for_each_item_is_pooled_only_when_asked(tmp_path: Path, suffix
     assert "layer0" in refusal(same)  # two spaces, of which one is to be named
 
 
-def test_original_ids_and_ids_with_slashes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("attribute", ["original_id", "accession"])
+def test_original_ids_and_ids_with_slashes(tmp_path: Path, attribute: str) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         for i in range(N):
             file[str(i)] = X[i]
-            file[str(i)].attrs["original_id"] = NAMES[i]
+            file[str(i)].attrs[attribute] = NAMES[i]
         order = list(file)
     e = read(tmp_path / "a.h5")
     assert e.ids.tolist() == [NAMES[int(i)].encode() for i in order] and np.array_equal(e.x, X[[int(i) for i in order]])
