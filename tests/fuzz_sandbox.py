@@ -28,7 +28,7 @@ from relrep_cli.store import child
 
 LIMIT = 20.0  # seconds of wall time, on a machine with other work
 SILENCE = 3 * LIMIT  # seconds after which a sandbox without a verdict is killed
-MOST = 2000  # mutants for one sandbox: libraries lose a little memory with each damaged file
+MOST = 5000  # mutants for one sandbox: libraries lose a little memory with each damaged file
 SOUND = ("read", "refused")
 MIB = 1 << 20
 MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # files that live a millisecond need no disk
@@ -47,6 +47,7 @@ class Verdict(NamedTuple):
 def verdicts(kind: Any, make: Callable[[int], bytes], seeds: Sequence[int], guarded: bool = False) -> Iterator[Verdict]:
     """A verdict for each seed, in order. guarded: each file is read with child processes of its own."""
     todo = list(seeds)
+    make(todo[0])  # the good files are made once, here
     while todo:
         known, death = in_sandbox(kind, make, todo[:MOST], guarded)
         for verdict in known:
@@ -100,7 +101,6 @@ def live(writing: int, folder: Path, kind: Any, make: Callable[[int], bytes], se
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         tempfile.tempdir = str(folder)
         signal.signal(signal.SIGALRM, stop)
-        make(seeds[0])  # what makes good files is imported without the limits
         if not guarded:
             child.forked = called_here
         for number, seed in enumerate(seeds):

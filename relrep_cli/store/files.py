@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import os
 import re
 import stat
@@ -92,7 +93,10 @@ def opened(path: Path, noun: str = "a file that holds embeddings") -> FileIO:
     except OSError as error:
         if error.errno in NO_DESCRIPTORS:
             raise
-        raise bad(path, f"cannot be opened: {error.strerror}", "Check its permissions.") from None
+        advice = {errno.ELOOP: "Correct or remove the link.", errno.ENOTDIR: "Check the path."}.get(
+            error.errno or 0, "Check its permissions."
+        )
+        raise bad(path, f"cannot be opened: {error.strerror}", advice) from None
     except ValueError:
         raise bad(path, "no such file: its name holds a NUL byte", "Check the path.") from None
     if not size_of(file):
