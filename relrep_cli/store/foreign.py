@@ -133,11 +133,23 @@ FORMATS: list[Format] = [
         (".db", ".sqlite", ".sqlite3"),
         read_sqlite,
         "sqlite-vec and others",
-        "a table with blobs of float32 or JSON lists",
+        "a table with blobs of float32 or float64, or JSON lists",
         BY_NAME,
         "sqlite3, guarded",
     ),
 ]
+SHEET = ("a spreadsheet", "Save the sheet as CSV.")
+PICKLED = ("a Python pickle", "Pickles can run code and are never opened; in pandas, write DataFrame.to_parquet.")
+GENSIM = (
+    "a model of gensim, which is a pickle",
+    "In gensim, write KeyedVectors.load(FILE).save_word2vec_format('vectors.txt').",
+)
+UNREAD = {  # what other endings mean, and what to do with such files
+    **dict.fromkeys((".xlsx", ".xls", ".ods"), SHEET),
+    **dict.fromkeys((".pkl", ".pickle"), PICKLED),
+    ".kv": GENSIM,
+    ".rds": ("an object of R", "In R, write write.csv(x, FILE)."),
+}
 READERS: dict[str, Reader] = {ending: one.read for one in FORMATS for ending in one.endings}
 
 
@@ -188,6 +200,10 @@ def _reader_of(path: Path) -> tuple[Reader, tuple[str, ...]]:
     ending = path.suffix.lower()
     if ending in READERS or ending in HDF5_ENDINGS:
         return READERS.get(ending, _read_hdf5), ()
+    if ending in UNREAD:
+        opened(path).close()  # which says what is wrong with a missing file
+        what, advice = UNREAD[ending]
+        raise bad(path, f"this is {what}, by its ending", advice)
     with opened(path) as file:
         kind = sniff(os.pread(file.fileno(), HEAD, 0))
     if kind == "text":

@@ -75,7 +75,7 @@ def _one_by_one(group: Any, reading: Reading) -> ItemsPlan | None:
 
 
 def id_attribute(item: Any, names: list[bytes]) -> str:
-    """The attribute that holds the ids: original_id, or where the names of the datasets only count them, one named as ids are."""
+    """The attribute with the ids: original_id, or where the names of the datasets only count them, one named as ids are."""
     from relrep_cli.store.hdf5_attributes import attribute, attribute_names
 
     counted = [{b"%d" % i for i in range(start, start + len(names))} for start in (0, 1)]

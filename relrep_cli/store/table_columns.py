@@ -128,7 +128,11 @@ def _coordinates(path: Path, kinds: Mapping[str, Kind]) -> list[str]:
     alone += [members[0] for members in groups.values() if len(members) == 1]
     if not families and len({kinds[name] for name in alone}) != 1:
         finding = "no column of vectors and no columns of real numbers"
-        remedy = "Name the columns with --vector-columns." if alone else "Store the vectors as one column of lists."
+        remedy = (
+            "Name the columns with --vector-columns."
+            if alone
+            else "Store the vectors as one column of lists, in CSV as [0.1, 0.2]."
+        )
         raise bad(path, f"{finding}. Found {_with_kinds(kinds)}", remedy)
     if not families:
         return _without_texts(path, kinds, [name for name in numbers if name in alone])

@@ -563,6 +563,8 @@ HOSTILE: dict[str, tuple[Callable[[], bytes] | bytes, str]] = {
     "header.csv": (b"a,b\n", "holds no rows"),
     "blank.csv": (b"\na,b\n1,2\n", "its first line is blank"),
     "words.csv": (b"id,label\na,b\n", "no column of vectors and no columns of real numbers. Found nothing."),
+    "comment.csv": (b"# by me\nid,e0,e1\na,1,2\n", "its first line is a comment, not the names of columns"),
+    "a.xlsx": (b"PK\x03\x04" + bytes(30), "this is a spreadsheet, by its ending. Save the sheet as CSV."),
     "semicolon.csv": (b"id;a\nx;1\n", "its cells are separated by ';', which goes with decimal commas"),
     "quote.csv": (b'a,"b\n1,2\n', "its first line is malformed"),
     "quotes.csv": (b'a,b\n1,"2\n3,4\n', ""),

@@ -553,3 +553,9 @@ def test_the_choice_of_columns_names_what_is_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="which column of vectors"):
         choose_columns(path, {"u": "vector", "v": "vector"}, Reading(), None)
     assert choose_columns(path, {"u": "vector", "embedding": "vector"}, Reading(), None).vectors == ["embedding"]
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".h5"])
+def test_an_array_of_one_row_for_each_item_is_its_vector(tmp_path: Path, suffix: str) -> None:
+    e = read(per_item(tmp_path / f"a{suffix}", {name: row[None] for name, row in zip(NAMES, X, strict=True)}))
+    assert np.array_equal(e.x[np.argsort(e.ids)], X[np.argsort([name.encode() for name in NAMES])])
