@@ -18,8 +18,10 @@ from relrep_cli.store.reading import PLAIN, Reading
 
 LIBRARIES = ("pyarrow.parquet", "pyarrow.compute")  # imported by the fork server
 BASE, COLUMN = 192 << 20, 16 << 20  # bytes of memory for reading at all, and for every column more
+BESIDE = 20 << 20  # the same once pyarrow is there: a damaged page asks for 128 MiB
 FOOTER = 16 << 20  # bytes of metadata
 FACTOR = 40  # how much larger metadata are in memory
+TIMES = 8  # how much larger texts are in memory than declared
 BATCH = 8 << 20  # bytes of one batch, as declared
 ROWS = 1 << 13
 LONG = 64 << 10  # bytes that the texts of a column may have on average
@@ -82,7 +84,7 @@ def survey(
             chosen = columns_of(path, schema, member, Reading(**reading), metadata=no_vectors)
             declared = _declared(path, file.metadata, {*chosen.vectors, *chosen.named})
             chunks = file.metadata.num_row_groups * file.metadata.num_columns
-            memory = BASE + FACTOR * footer + len(chosen.vectors) * COLUMN + min(declared, 1 << 31)
+            memory = BESIDE + FACTOR * footer + len(chosen.vectors) * COLUMN + min(TIMES * declared, 1 << 31)
             limit(1 + 1e-3 * chunks + (declared + size) / 1e7, memory)
             packed = [name for name in chosen.named if str(schema.field(name).type) in TEXTS]
             # text stays in its dictionary until it is judged: one text of 500 kB in a thousand rows is 500 MB
