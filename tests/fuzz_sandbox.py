@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 from relrep_cli.base.errors import RelrepError
 from relrep_cli.store import child
 
+os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # as in a child that imports pyarrow itself; others hold a GiB in reserve
 LIMIT = 20.0  # seconds of wall time, on a machine with other work
 SILENCE = 3 * LIMIT  # seconds after which a sandbox without a verdict is killed
 MOST = 5000  # mutants for one sandbox: libraries lose a little memory with each damaged file
