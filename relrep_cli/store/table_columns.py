@@ -77,7 +77,11 @@ def _check_named(path: Path, kinds: Mapping[str, Kind], reading: Reading) -> Non
 
 def _member(path: Path, kinds: Mapping[str, Kind], member: str) -> str:
     if member not in kinds:
-        remedy = f"Write {printable(str(path), 1000)}::{printable(next(iter(kinds)))}." if kinds else "Name another file."
+        numbers = [n for n, kind in kinds.items() if kind in ("vector", "real", "whole")]
+        vectors = [n for n in numbers if kinds[n] == "vector"]
+        remedy = (
+            f"Write {printable(str(path), 1000)}::{printable((vectors or numbers)[0])}." if numbers else "Name another file."
+        )
         raise bad(path, f"no column of this name. Found {_with_kinds(kinds)}", remedy, member)
     return member
 
@@ -126,6 +130,9 @@ def _coordinates(path: Path, kinds: Mapping[str, Kind]) -> list[str]:
             alone.append(name)
     families = [members for members in groups.values() if len(members) > 1]
     alone += [members[0] for members in groups.values() if len(members) == 1]
+    if not families and not kinds:
+        remedy = "Store the vectors beside them. A list of ids alone is a .txt file, one id a line."
+        raise bad(path, "its columns are ids, labels and splits, and none holds vectors", remedy)
     if not families and len({kinds[name] for name in alone}) != 1:
         finding = "no column of vectors and no columns of real numbers"
         remedy = (

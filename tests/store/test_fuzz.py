@@ -20,7 +20,13 @@ from relrep_cli.base.errors import DataError
 COUNT = int(os.environ.get("RELREP_FUZZ", "100"))
 GUARDED = 2  # mutants of each kind that are read as a user reads them, with a process for each file
 FIRST = 1_000_000
-FOUND = {"parquet": [2801], "quantised npz": [372], "texts": [378], "head": [167]}  # once were a fault, tried in every run
+FOUND = {
+    "parquet": [2801],
+    "faiss": [401],
+    "quantised npz": [372],
+    "texts": [378],
+    "head": [167],
+}  # once were a fault, tried in every run
 ALL_READ_OR_REFUSED = {"record", "png", "map", "part of compare", "part of stitch"}
 
 
