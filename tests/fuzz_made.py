@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
+import tempfile
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import copytree
 
+import lance_tables
 import numpy as np
-from fuzz_formats import in_json, in_tar, read_folder, table, tarred
+from fuzz_formats import in_json, in_tar, read_folder, tarred
 from fuzz_kinds import IDS, Kind, N, X, in_zip, read_source, written
 
 from relrep_cli import cli
@@ -87,10 +92,11 @@ def images() -> list[bytes]:
     return [written(partial(np.savez, images=pixels, labels=np.arange(6) % 2), "x.npz")]
 
 
-def lance(folder: Path) -> None:
-    import lance
-
-    lance.write_dataset(table(), str(folder), mode="overwrite", max_rows_per_file=N // 2)
+def lance_folders() -> list[bytes]:
+    """In another process, since a sandbox is forked, and lance survives no fork."""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, lance_tables.__file__, folder], check=True, capture_output=True)
+        return [tarred(partial(copytree, Path(folder, name), dirs_exist_ok=True)) for name in ("whole.lance", "deleted.lance")]
 
 
 def made_kinds() -> dict[str, Kind]:
@@ -109,5 +115,5 @@ def made_kinds() -> dict[str, Kind]:
         "images in npz": Kind("x.npz", images, partial(read_source, "arrays"), in_zip),
     }
     if find_spec("lance"):
-        kinds["lance"] = folder(good=lambda: [tarred(lance)], use=read_folder)
+        kinds["lance"] = folder(good=lance_folders, use=read_folder)
     return kinds

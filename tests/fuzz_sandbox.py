@@ -68,7 +68,7 @@ def in_sandbox(kind: Any, make: Callable[[int], bytes], seeds: Sequence[int], gu
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         reading, writing = os.pipe()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # a fork beside threads
+            warnings.simplefilter("ignore")  # of a fork beside threads
             pid = os.fork()
         if not pid:
             os.close(reading)

@@ -50,6 +50,9 @@ def choose_columns(
         vectors = [_member(path, kinds, member)]
     elif reading.vector_columns is not None:
         vectors = _matching(path, kinds, reading.vector_columns)
+    elif kinds and not free:
+        remedy = "Store the vectors beside them. A list of ids alone is a .txt file, one id a line."
+        raise bad(path, "its columns are ids, labels and splits, and none holds vectors", remedy)
     else:
         vectors = _vectors(path, free)
     named = [n for n in named if n not in vectors and (kinds[n] in ("text", "whole") or n in taken or role(n))]
@@ -130,9 +133,6 @@ def _coordinates(path: Path, kinds: Mapping[str, Kind]) -> list[str]:
             alone.append(name)
     families = [members for members in groups.values() if len(members) > 1]
     alone += [members[0] for members in groups.values() if len(members) == 1]
-    if not families and not kinds:
-        remedy = "Store the vectors beside them. A list of ids alone is a .txt file, one id a line."
-        raise bad(path, "its columns are ids, labels and splits, and none holds vectors", remedy)
     if not families and len({kinds[name] for name in alone}) != 1:
         finding = "no column of vectors and no columns of real numbers"
         remedy = (

@@ -562,7 +562,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes] | bytes, str]] = {
     "headless.csv": (b"1,2\n3,x\n", "row 2, column 2: 'x' is not a number."),
     "header.csv": (b"a,b\n", "holds no rows"),
     "blank.csv": (b"\na,b\n1,2\n", "its first line is blank"),
-    "words.csv": (b"id,label\na,b\n", "no column of vectors and no columns of real numbers. Found nothing."),
+    "words.csv": (b"id,label\na,b\n", "its columns are ids, labels and splits, and none holds vectors"),
     "comment.csv": (b"# by me\nid,e0,e1\na,1,2\n", "its first line is a comment, not the names of columns"),
     "a.xlsx": (b"PK\x03\x04" + bytes(30), "this is a spreadsheet, by its ending. Save the sheet as CSV."),
     "semicolon.csv": (b"id;a\nx;1\n", "its cells are separated by ';', which goes with decimal commas"),
