@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command line does, before anything loads NumPy
+os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # as in the children that read files: see fuzz_sandbox.py
 
 import fcntl
 import io

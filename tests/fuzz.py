@@ -1,40 +1,33 @@
-"""Damage good files at random and see that the reader refuses or reads, whatever it gets: `python fuzz.py COUNT [SEED [KIND]]`.
+"""Damage good files at random; the reader must refuse or read, whatever it gets: `python fuzz.py COUNT [SEED [KIND …]]`.
 
 A mutant is one of a few small files with 1 to 8 fields changed: bytes flipped, numbers replaced by awkward ones, pieces
-copied, lost or cut off. It must end in a Found or in a DataError of one line, within LIMIT seconds, without a crash.
-KIND is one of fuzz_kinds.py or fuzz_formats.py, "all" for each of them, else HDF5. Those with a structure of their own (JSON in
-safetensors, the members of a zip, the cells of a table) are damaged there, too, and packed again. A warning of a
-library is a fault.
+copied, lost or cut off. It must be read, or be refused in one line, in time and without a crash or a library's warning.
+KIND is hdf5, one of fuzz_kinds.py or fuzz_formats.py, or "all". Those with a structure of their own (JSON in
+safetensors, the members of a zip, the cells of a table) are damaged there, too, and packed again.
 """
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 import struct
 import sys
 import tarfile
 import tempfile
-import time
-import warnings
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache, partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+
+from fuzz_sandbox import SOUND, Verdict, verdicts
 
 import relrep_cli.store.survey  # noqa: F401  once here, not once in every forked child
 from relrep_cli.base.errors import RelrepError
 from relrep_cli.store.hdf5 import list_hdf5, read_hdf5
 
-LIMIT = 20.0  # seconds of wall time, on a machine with other work; libhdf5 gets 0.8 s of CPU
-BATCH = 50
 UNPACKABLE = (ValueError, TypeError, AttributeError, LookupError, OSError, EOFError, struct.error)
 UNPACKABLE += (zipfile.BadZipFile, zlib.error, tarfile.TarError)
 AWKWARD = [0, 1, 2, 3, 7, 255, 4095, *(2**n - lost for n in (3, 4, 8, 16, 31, 32, 40, 63, 64) for lost in (0, 1, 8))]
@@ -93,6 +86,8 @@ def damage(data: bytearray, rng: random.Random) -> None:
 
 def mutant_of(name: str, seed: int) -> bytes:
     """The damaged file of a kind and a seed."""
+    if name == "hdf5":
+        return mutant(seed)
     rng = random.Random(f"{name} {seed}")
     kind, good = goods(name)
     data = rng.choice(good)
@@ -116,91 +111,41 @@ def goods(name: str) -> tuple[Any, list[bytes]]:
 
 @cache
 def all_kinds() -> dict[str, Any]:
-    """Every kind but plain HDF5, by name."""
+    """Every kind, by name."""
     from fuzz_formats import more_kinds
-    from fuzz_kinds import kinds
+    from fuzz_kinds import Kind, kinds
+    from fuzz_made import made_kinds
 
-    return {**kinds(), **more_kinds()}
-
-
-def batch_of(name: str, seeds: range) -> list[tuple[int, str, float]]:
-    """(seed, verdict, seconds) of some mutants of a kind. Raises nothing: a fault is a verdict."""
-    kind, verdicts = goods(name)[0], []
-    before = signal.signal(signal.SIGALRM, stop)
-    try:
-        for seed in seeds:
-            with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-                warnings.simplefilter("error")
-                warnings.simplefilter("ignore", DeprecationWarning)
-                path = Path(folder, kind.name)
-                path.write_bytes(mutant_of(name, seed))
-                start = time.monotonic()
-                verdicts.append((seed, judge(path, kind.use, named=False), time.monotonic() - start))
-    finally:
-        signal.signal(signal.SIGALRM, before)
-    return verdicts
+    return {"hdf5": Kind("mutant.h5", originals, read), **kinds(), **more_kinds(), **made_kinds()}
 
 
 def read(path: Path) -> None:
+    with suppress(RelrepError):
+        list_hdf5(path)
     x = read_hdf5(path, None).x
     assert x.ndim == 2 and isinstance(float(x[-1, -1]), float)
 
 
-def stop(number: int, frame: Any) -> None:
-    raise TimeoutError
+def judged(name: str, seeds: Sequence[int], guarded: bool = False) -> Iterator[Verdict]:
+    """A verdict for each mutant of a kind, as `verdicts` in fuzz_sandbox.py gives it."""
+    return verdicts(all_kinds()[name], partial(mutant_of, name), seeds, guarded)
 
 
-def judge(path: Path, use: Callable[[Path], Any], named: bool = True) -> str:
-    """Whether the file was read or refused, or what went wrong. named: whether a refusal names the file."""
-    signal.setitimer(signal.ITIMER_REAL, LIMIT)
-    try:
-        use(path)
-        return "read"
-    except RelrepError as error:
-        sound = str(error).isprintable() and (str(path) in str(error) or not named)
-        return "refused" if sound else f"message: {error!r}"
-    except TimeoutError:
-        return "hang"
-    except BaseException as error:
-        return f"{type(error).__name__}: {error}"
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-
-
-def batch(seeds: range) -> list[tuple[int, str, float]]:
-    """(seed, verdict, seconds) of some mutants."""
-    signal.signal(signal.SIGALRM, stop)
-    verdicts = []
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "mutant.h5")
-        for seed in seeds:
-            path.write_bytes(mutant(seed))
-            start = time.monotonic()
-            verdicts.append((seed, judge(path, list_hdf5 if seed % 8 == 0 else read), time.monotonic() - start))
-    return verdicts
-
-
-def run(
-    count: int, first: int = 0, workers: int = 0, kind: str = ""
-) -> tuple[Counter[str], list[tuple[int, str, float]], float]:
-    """Verdicts of `count` mutants by kind, those that are neither read nor refused, and the longest time of one."""
-    seeds = [range(at, min(at + BATCH, first + count)) for at in range(first, first + count, BATCH)]
-    with ProcessPoolExecutor(workers or os.cpu_count(), get_context("spawn")) as pool:  # a crash breaks the pool, loudly
-        verdicts = [verdict for some in pool.map(partial(batch_of, kind) if kind else batch, seeds) for verdict in some]
-    wrong = [verdict for verdict in verdicts if verdict[1] not in ("read", "refused")]
-    return Counter(verdict[1][:40] for verdict in verdicts), wrong, max(verdict[2] for verdict in verdicts)
-
-
-def main(count: int, first: int = 0, kind: str = "") -> int:
-    if kind == "all":
-        return max(main(count, first, name) for name in all_kinds())
-    start = time.monotonic()
-    kinds, wrong, longest = run(count, first, kind=kind)
-    print(f"{kind or 'hdf5'}: {count} mutants in {time.monotonic() - start:.0f} s; longest {longest:.1f} s; {dict(kinds)}")
-    for seed, verdict, seconds in wrong[:50]:
-        print(f"seed {seed}: {verdict} after {seconds:.1f} s")
-    return bool(wrong)
+def main(count: int, first: int = 0, *names: str) -> int:
+    """Print what became of `count` mutants of each kind, those with faults, and the dearest refusals. Returns the exit code."""
+    faults = 0
+    for name in all_kinds() if names == ("all",) else names or ("hdf5",):
+        verdicts = list(judged(name, range(first, first + count)))
+        kinds = Counter(verdict.outcome[:40] for verdict in verdicts)
+        refused = [verdict for verdict in verdicts if verdict.outcome == "refused"] or verdicts[:1]
+        slow, large = max(refused, key=lambda v: v.cpu), max(refused, key=lambda v: v.memory)
+        dear = f"refusals: {slow.cpu:.2f} CPU s (seed {slow.seed}), {large.memory:.0f} MiB (seed {large.seed})"
+        print(f"{name}: {dict(kinds)}; {sum(v.cpu for v in verdicts):.0f} CPU s; {dear}", flush=True)
+        for verdict in [verdict for verdict in verdicts if verdict.outcome not in SOUND][:50]:
+            print(f"  seed {verdict.seed}: {verdict.outcome} after {verdict.wall:.1f} s", flush=True)
+            faults += 1
+    return bool(faults)
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0, *sys.argv[3:4]))
+    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0, *sys.argv[3:]))

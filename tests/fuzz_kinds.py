@@ -179,8 +179,8 @@ def read_encoder(path: Path) -> None:
             list(encoders.encode(trained, Items(X, IDS, "", {}), device="cpu"))
 
 
-def read_source(name: str, path: Path) -> None:
-    items = sources.read(str(path), name, {})
+def read_source(name: str, path: Path, **params: Any) -> None:
+    items = sources.read(str(path), name, params)
     assert len(items.x) == len(items.ids)
 
 

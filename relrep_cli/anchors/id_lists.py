@@ -12,7 +12,7 @@ from relrep_cli.anchors.mixtures import Mixtures, mixtures_of
 from relrep_cli.base.errors import DataError, printable
 from relrep_cli.base.uris import is_stdin, split_uri
 from relrep_cli.embedding import Embedding, duplicates, text
-from relrep_cli.store.files import refuse_pipe
+from relrep_cli.store.files import HDF5_ENDINGS, refuse_pipe
 from relrep_cli.store.lines import read_lines, stdin_is_hdf5
 
 TABLES = {".tsv", ".csv"}
@@ -72,7 +72,9 @@ def _is_text(uri: str) -> bool:
 
 
 def _looks_like_text(path: Path) -> bool:
-    if path.suffix.lower() in {".h5", ".hdf5", ".h5ad", ".npy", ".npz", ".csv", ".tsv", ".parquet", ".safetensors"}:
+    from relrep_cli.store.foreign import READERS  # which imports all readers
+
+    if path.suffix.lower() in (*READERS, *HDF5_ENDINGS):
         return False
     try:
         with path.open("rb") as file:

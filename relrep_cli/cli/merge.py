@@ -18,9 +18,10 @@ from relrep_cli.cli.compare_parts import merge_parts
 from relrep_cli.cli.options import Printing, command
 from relrep_cli.cli.stitch_parts import merge_grids
 from relrep_cli.comparison import run_parts as parts
-from relrep_cli.engine.shards import HEAD
+from relrep_cli.engine.shards import HEAD, is_damaged
 from relrep_cli.relative.projected_parts import merge_files, read_part
 from relrep_cli.stitching import grid_parts
+from relrep_cli.store.files import opened
 
 TITLE = "What to merge"
 EXAMPLES = (
@@ -90,11 +91,12 @@ def merge(options: Options) -> int:
 def _content(name: str) -> dict[str, Any]:
     """The content of a part. Raises DataError when it is none."""
     try:
-        content = json.loads(Path(name).read_bytes())
-    except OSError as error:
-        raise DataError(str(error.strerror), "Name a file that --shard has written.", file=name) from None
+        with opened(Path(name), "a part of a run") as file:
+            content = json.loads(file.read() or b"")
     except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict) or content.get(HEAD) not in (parts.KIND, grid_parts.KIND):
         raise DataError("no part of a run", "Name files that --shard has written.", file=name)
+    if is_damaged(content):
+        raise DataError("damaged: it holds something else than was written", "Run its part again.", file=name)
     return content

@@ -5,7 +5,6 @@ A part is a JSON file with the plan, the results of its pairs, and the content o
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,7 +17,8 @@ from relrep_cli.comparison.permutations import Layer
 from relrep_cli.comparison.plans import Outputs, Plan, make_plan
 from relrep_cli.comparison.runs import PairResult
 from relrep_cli.engine.jobs import Outcome
-from relrep_cli.engine.shards import HEAD, Shard, refuse_incomplete
+from relrep_cli.engine.shards import Shard, refuse_incomplete
+from relrep_cli.engine.shards import to_bytes as sealed
 
 KIND = "compare"
 FOREIGN = ("no part of a comparison", "Name files that compare --shard has written.")
@@ -42,14 +42,12 @@ def to_bytes(plan: Plan, shard: Shard, settings: Mapping[str, Any], outcomes: Se
         if outcome.error is None:
             contents |= zip(plan.pairs[place], outcome.result.contents, strict=True)
     content = {
-        HEAD: KIND,
-        "version": __version__,
         "shard": [shard.number, shard.count],
         "job": {"plan": _plan_to_json(plan), **settings},
         "contents": contents,
         "pairs": [_outcome_to_json(outcome) for outcome in outcomes],
     }
-    return json.dumps(content).encode() + b"\n"
+    return sealed(KIND, content)
 
 
 def _plan_to_json(plan: Plan) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -9,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from relrep_cli import __version__
 from relrep_cli.base.errors import UsageError
 
 AUTO = "auto"
 HEAD = "relrep part"  # the key under which a part says which command has written it
+SEAL = "sha256"  # the key of the digest of all else in a part
 SCHEDULERS = {  # the variables of an array job: own number, first number, last number, step
     "SLURM": ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_MAX", "SLURM_ARRAY_TASK_STEP"),
     "LSF": ("LSB_JOBINDEX", "", "LSB_JOBINDEX_END", "LSB_JOBINDEX_STEP"),
@@ -79,6 +83,23 @@ def _of_array(count: str, environment: Mapping[str, str]) -> Shard:
             raise UsageError(f"--shard auto is part {number} of {total}", "Number the tasks of the array job from 1 to N.")
         return Shard(number, total)
     raise UsageError("--shard auto works only in an array job", "Write --shard I/N, or start it with sbatch --array=1-N.")
+
+
+def to_bytes(command: str, content: Mapping[str, Any]) -> bytes:
+    """A part of `command` as a file, with a digest of what it holds."""
+    stated = {HEAD: command, "version": __version__, **content}
+    return json.dumps({**stated, SEAL: _digest(stated)}).encode() + b"\n"
+
+
+def is_damaged(content: Mapping[str, Any]) -> bool:
+    """Whether the content of a part of this version is not what was written; other versions seal in other ways."""
+    return content.get("version") == __version__ and content.get(SEAL) != _digest(
+        {k: v for k, v in content.items() if k != SEAL}
+    )
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def refuse_incomplete(parts: Sequence[tuple[str, Shard, Any]]) -> None:

@@ -6,7 +6,6 @@ A part is a JSON file with the frame of the table, the cells of its heads, and t
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,7 +17,8 @@ from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.base.output import Record
 from relrep_cli.embedding import Embedding
 from relrep_cli.engine.jobs import Outcome
-from relrep_cli.engine.shards import HEAD, Shard, refuse_incomplete
+from relrep_cli.engine.shards import Shard, refuse_incomplete
+from relrep_cli.engine.shards import to_bytes as sealed
 from relrep_cli.relative.recipes import anchors_digest
 from relrep_cli.stitching.grid_results import Column, Frame, Grid, collect
 from relrep_cli.stitching.grid_run import GridPlan
@@ -51,13 +51,11 @@ def to_bytes(plan: GridPlan, frame: Frame, shard: Shard, outcomes: Sequence[Outc
         "contents": [_content(e, spaces) for e in spaces.es],
     }
     content = {
-        HEAD: KIND,
-        "version": __version__,
         "shard": [shard.number, shard.count],
         "job": job,
         "heads": [_to_json(outcome) for outcome in outcomes],
     }
-    return json.dumps(content).encode() + b"\n"
+    return sealed(KIND, content)
 
 
 def _content(e: Embedding, spaces: Spaces) -> str:

@@ -120,7 +120,7 @@ def load(source: str | os.PathLike[str] | bytes) -> SavedHead:
 
 
 def _built(record: dict[str, Any], arrays: dict[str, np.ndarray]) -> SavedHead:
-    sound = all(isinstance(record.get(name), kinds) for name, kinds in WHAT.items())
+    sound = all(name in record and isinstance(record[name], kinds) for name, kinds in WHAT.items())
     need(sound and all(isinstance(c, str) for c in record["classes"]), "a head's metadata that cannot be read")
     need(record["head"] in HEADS, f"a head named {record['head']!r}")
     need(record["translator"] in ("", *TRANSLATORS, *UNIVERSES), f"a translator named {record['translator']!r}")

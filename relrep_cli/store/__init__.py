@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -95,7 +96,11 @@ def _open(path: Path, member: str | None, reading: Reading, name: str | None = N
     except DataError as error:
         if name is not None:  # the temporary's own name means nothing to the user
             sentence = str(error).replace(str(path), name)
-            raise DataError(sentence.replace("Give the file its right name.", "Only HDF5 can be read from a pipe.")) from None
+            sentence = sentence.replace("Give the file its right name.", "Standard input takes HDF5 alone.")
+            sentence = re.sub(
+                r"Give it a name (that ends in \.\w+)", r"Standard input takes HDF5 alone: save it in a file \1", sentence
+            )
+            raise DataError(sentence) from None
         raise
 
 

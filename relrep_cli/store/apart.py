@@ -23,6 +23,7 @@ from relrep_cli.base.signals import temporary
 from relrep_cli.numerics.spool import spool
 from relrep_cli.store.arrays import Several
 from relrep_cli.store.child import Died, held, run
+from relrep_cli.store.columns import shortened
 from relrep_cli.store.files import MORE_ROOM, bad
 from relrep_cli.store.found import Found
 from relrep_cli.store.limits import PADDED, TEXT_WIDTH, UNPACKED, packing_fault
@@ -149,9 +150,9 @@ def answered(path: Path, work: Callable[[], Answer]) -> Answer:
         return {"bug": f"{type(error).__name__}: {error}"}
 
 
-def spill(path: Path, files: Files, batches: Iterable[Batch]) -> Answer:
-    """In the child: write batches into the two files, and say what lies where."""
-    size = os.stat(path).st_size
+def spill(path: Path, files: Files, batches: Iterable[Batch], size: int | None = None) -> Answer:
+    """In the child: write batches into the two files, and say what lies where. size: the bytes of a folder."""
+    size = os.stat(path).st_size if size is None else size
     columns: dict[str, list[list[Any]]] = {}
     n, d, dtype = 0, 0, np.dtype(np.float64)
     with FileIO(files[0], "w") as rows, FileIO(files[1], "w") as texts:
@@ -178,7 +179,7 @@ def texts(path: Path, name: str, values: Any) -> list[np.ndarray]:
     """In the child: an Arrow array (n,) as pieces of "S", or float64 where it holds real numbers; missing text is empty.
 
     Each piece is as wide as its longest text, so that one long text does not widen them all before their sum is judged.
-    Raises DataError for a text that is too long or a type that has no text.
+    Raises DataError for a type that has no text.
     """
     from pyarrow import types
 
@@ -193,9 +194,7 @@ def texts(path: Path, name: str, values: Any) -> list[np.ndarray]:
     for at in range(0, len(values), PIECE):
         piece = values.slice(at, PIECE)
         known = _contiguous(piece)
-        out.append(
-            _slowly(path, name, piece) if known is None else _padded(path, name, known[0][:-1], np.diff(known[0]), known[1])
-        )
+        out.append(_slowly(piece) if known is None else _padded(known[0][:-1], np.diff(known[0]), known[1]))
     return out
 
 
@@ -203,35 +202,40 @@ def _of_dictionary(path: Path, name: str, values: Any) -> list[np.ndarray]:
     """Pieces of "S" of a dictionary array, which holds places in a list of different texts."""
     known = None if values.null_count else _contiguous(values.dictionary)
     if known is None:
-        _check_longest(path, name, [_bytes(item) for item in values.dictionary.to_pylist()])
-        return [_slowly(path, name, values.slice(at, PIECE)) for at in range(0, len(values), PIECE)]
+        words = {place: shortened(_bytes(item)) for place, item in enumerate(values.dictionary.to_pylist())}
+        items = [words.get(place, b"") for place in values.indices.to_pylist()]
+        return [_as_array(items[at : at + PIECE]) for at in range(0, len(items), PIECE)]
     ends, data = known
     places = values.indices.to_numpy(zero_copy_only=False)
     if len(places) and not (places.min() >= 0 and places.max() < len(ends) - 1):
         raise bad(path, f"damaged: the {name} column points outside its list of texts", "Write it again.")
     pieces = (places[at : at + PIECE] for at in range(0, len(places), PIECE))
-    return [_padded(path, name, ends[p], ends[p + 1] - ends[p], data) for p in pieces]
+    return [_padded(ends[p], ends[p + 1] - ends[p], data) for p in pieces]
 
 
-def _padded(path: Path, name: str, starts: np.ndarray, lengths: np.ndarray, data: np.ndarray) -> np.ndarray:
+def _padded(starts: np.ndarray, lengths: np.ndarray, data: np.ndarray) -> np.ndarray:
     """Texts (n,) of `data` (bytes) as "S"."""
     width = max(1, int(lengths.max()))
-    _check_longest(path, name, [b" " * width])
     out = np.zeros((len(lengths), width), np.uint8)
     before = np.cumsum(lengths) - lengths
     out[np.arange(width) < lengths[:, None]] = data[np.repeat(starts - before, lengths) + np.arange(lengths.sum())]
     return out.view(f"S{width}")[:, 0]
 
 
-def _slowly(path: Path, name: str, values: Any) -> np.ndarray:
+def _slowly(values: Any) -> np.ndarray:
     """The texts of an Arrow array, one by one."""
-    items = [_bytes(item) for item in values.to_pylist()]
-    _check_longest(path, name, items)
+    return _as_array([shortened(_bytes(item)) for item in values.to_pylist()])
+
+
+def _as_array(items: list[bytes]) -> np.ndarray:
     return np.array(items, f"S{max(1, *map(len, items))}")
 
 
 def _contiguous(values: Any) -> tuple[np.ndarray, np.ndarray] | None:
-    """Where each of n texts starts, and the last ends (n + 1,), in their bytes, which follow; None for others, or bad UTF-8."""
+    """Where each of n texts starts, and the last ends (n + 1,), in their bytes, which follow.
+
+    None for other types, for bad UTF-8, and where a text is too long as it is.
+    """
     from pyarrow import types
 
     large = types.is_large_string(values.type) or types.is_large_binary(values.type)
@@ -241,6 +245,8 @@ def _contiguous(values: Any) -> tuple[np.ndarray, np.ndarray] | None:
     ends = np.frombuffer(values.buffers()[1], offset, len(values) + 1, values.offset * offset.itemsize)
     data = np.frombuffer(values.buffers()[2] or b"", np.uint8)[ends[0] : ends[-1]]
     ends = ends - ends[0]
+    if np.diff(ends).max() > TEXT_WIDTH:
+        return None
     if not len(data) or data.max() < 0x80:
         return ends, data
     starts = ends[:-1][np.diff(ends) > 0]
@@ -251,12 +257,6 @@ def _contiguous(values: Any) -> tuple[np.ndarray, np.ndarray] | None:
     except UnicodeDecodeError:
         return None
     return ends, data
-
-
-def _check_longest(path: Path, name: str, items: list[bytes]) -> None:
-    longest = max(map(len, items), default=0)
-    if longest > TEXT_WIDTH:
-        raise bad(path, f"the {name} column holds a text of {longest} bytes; at most {TEXT_WIDTH} are read", "Shorten it.")
 
 
 def _bytes(item: Any) -> bytes:

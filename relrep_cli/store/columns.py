@@ -16,6 +16,7 @@ from relrep_cli.store.files import bad
 from relrep_cli.store.limits import TEXT_WIDTH
 
 BLOCK = 16 << 20
+START = 128  # bytes of a long text that its short form begins with
 
 
 def blocks(n: int, row_bytes: int, *mapped: np.ndarray) -> Iterator[slice]:
@@ -42,6 +43,14 @@ def column(path: Path, name: str, values: np.ndarray) -> np.ndarray:
     if kind == "f" and name != "id":
         return values.astype(np.float64)
     raise bad(path, f"the {name} column holds {values.dtype.name}", "Save it as text.")
+
+
+def shortened(text: bytes) -> bytes:
+    """A text that is too long for an id or a label as its start and its SHA-256, which tells it apart as well."""
+    if len(text) <= TEXT_WIDTH:
+        return text
+    start = text[:START].decode(errors="ignore")
+    return f"{start}… sha256:{hashlib.sha256(text).hexdigest()}".encode()
 
 
 def shrunk(path: Path, name: str, values: np.ndarray) -> np.ndarray:

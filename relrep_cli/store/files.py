@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import os
 import re
 import stat
@@ -77,12 +78,12 @@ def bad(path: Path, finding: str, remedy: str = AGAIN, member: str | None = None
     return DataError(finding, remedy, file=uri)
 
 
-def opened(path: Path) -> FileIO:
-    """`path` open for reading. Raises DataError unless it is a regular file with something in it."""
+def opened(path: Path, noun: str = "a file that holds embeddings") -> FileIO:
+    """`path` open for reading. noun: what it should be. Raises DataError unless it is a regular file with something in it."""
     try:
         kind = stat.S_IFMT(os.stat(path).st_mode)  # before open(), which blocks on a pipe and disturbs its writer
         if kind != stat.S_IFREG:
-            raise bad(path, f"this is {UNUSUAL.get(kind, 'not a file')}", "Name a file that holds embeddings.")
+            raise bad(path, f"this is {UNUSUAL.get(kind, 'not a file')}", f"Name {noun}.")
         file = FileIO(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
     except FileNotFoundError:
         if path.is_symlink():
@@ -92,7 +93,10 @@ def opened(path: Path) -> FileIO:
     except OSError as error:
         if error.errno in NO_DESCRIPTORS:
             raise
-        raise bad(path, f"cannot be opened: {error.strerror}", "Check its permissions.") from None
+        advice = {errno.ELOOP: "Correct or remove the link.", errno.ENOTDIR: "Check the path."}.get(
+            error.errno or 0, "Check its permissions."
+        )
+        raise bad(path, f"cannot be opened: {error.strerror}", advice) from None
     except ValueError:
         raise bad(path, "no such file: its name holds a NUL byte", "Check the path.") from None
     if not size_of(file):

@@ -16,6 +16,7 @@ from relrep_cli.store.files import HDF5_ENDINGS, HEAD, SUFFIXES, bad, mistaken, 
 from relrep_cli.store.found import Found
 from relrep_cli.store.gzipped import read_gzipped
 from relrep_cli.store.json_tables import read_json
+from relrep_cli.store.lance_folders import is_lance, read_lance
 from relrep_cli.store.matlab_files import read_matlab
 from relrep_cli.store.mteb_cache import is_mteb_cache, read_mteb_cache
 from relrep_cli.store.npy import read_npy
@@ -132,11 +133,23 @@ FORMATS: list[Format] = [
         (".db", ".sqlite", ".sqlite3"),
         read_sqlite,
         "sqlite-vec and others",
-        "a table with blobs of float32 or JSON lists",
+        "a table with blobs of float32 or float64, or JSON lists",
         BY_NAME,
         "sqlite3, guarded",
     ),
 ]
+SHEET = ("a spreadsheet", "Save the sheet as CSV.")
+PICKLED = ("a Python pickle", "Pickles can run code and are never opened; in pandas, write DataFrame.to_parquet.")
+GENSIM = (
+    "a model of gensim, which is a pickle",
+    "In gensim, write KeyedVectors.load(FILE).save_word2vec_format('vectors.txt').",
+)
+UNREAD = {  # what other endings mean, and what to do with such files
+    **dict.fromkeys((".xlsx", ".xls", ".ods"), SHEET),
+    **dict.fromkeys((".pkl", ".pickle"), PICKLED),
+    ".kv": GENSIM,
+    ".rds": ("an object of R", "In R, write write.csv(x, FILE)."),
+}
 READERS: dict[str, Reader] = {ending: one.read for one in FORMATS for ending in one.endings}
 
 
@@ -149,6 +162,8 @@ def found_in(path: Path, member: str | None = None, reading: Reading = PLAIN, *,
         content = read_mteb_cache(path, member, reading)
     elif not hdf5 and os.path.isdir(path) and is_zarr(path):
         content = read_zarr(path, member, reading)
+    elif not hdf5 and os.path.isdir(path) and is_lance(path):
+        content = read_lance(path, member, reading)
     elif not hdf5 and is_several(path):
         content = read_parts(path, member, reading, READERS)
     else:
@@ -185,6 +200,10 @@ def _reader_of(path: Path) -> tuple[Reader, tuple[str, ...]]:
     ending = path.suffix.lower()
     if ending in READERS or ending in HDF5_ENDINGS:
         return READERS.get(ending, _read_hdf5), ()
+    if ending in UNREAD:
+        opened(path).close()  # which says what is wrong with a missing file
+        what, advice = UNREAD[ending]
+        raise bad(path, f"this is {what}, by its ending", advice)
     with opened(path) as file:
         kind = sniff(os.pread(file.fileno(), HEAD, 0))
     if kind == "text":

@@ -56,7 +56,7 @@ def ask(request: str) -> tuple[int, socket.socket] | None:
     Returns the pipe with the child's answer, and the socket that tells its exit code (see `exit_code`). None when no server
     runs, or the request is too long for one packet.
     """
-    if _spent[0] > SPENT:
+    if _spent[0] > SPENT or "lance" in sys.modules:  # whose threads do not survive a fork
         start()
     packet = json.dumps([os.getcwd(), request]).encode()
     if not _server or len(packet) > LONGEST_REQUEST:

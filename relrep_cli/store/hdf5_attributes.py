@@ -11,6 +11,8 @@ from relrep_cli.store.guards import Refused
 from relrep_cli.store.libhdf5 import h5a, h5py, h5t
 from relrep_cli.store.limits import ATTRIBUTE, TEXT_WIDTH
 
+MOST = 64  # attributes of one object
+
 
 def attribute(item: Any, name: str, where: str) -> str | int | None:
     """A scalar attribute, text or integer; None when there is none of that kind. Raises Refused when it is too large."""
@@ -34,6 +36,12 @@ def attribute(item: Any, name: str, where: str) -> str | int | None:
     if len(value) > ATTRIBUTE:  # only text of variable length gets here: its size is known after following its pointer
         raise Refused(where, f"its attribute {name} is larger than {ATTRIBUTE >> 10} KiB", "Remove or shorten it.")
     return value.decode(errors="replace")
+
+
+def attribute_names(item: Any) -> list[str]:
+    """The names of the first attributes of an object."""
+    count = min(h5a.get_num_attrs(item), MOST)
+    return [h5a.open(item, index=i).name.decode(errors="replace") for i in range(count)]
 
 
 def numbers_attribute(item: Any, name: str) -> tuple[float, ...]:

@@ -22,7 +22,8 @@ Shape = Sequence[int]
 def are_items(shapes: Sequence[Shape], reading: Reading) -> bool:
     """Whether arrays of these shapes are items, rather than spaces.
 
-    Vectors of one length are. Of matrices (L, d) the lengths L tell: they are items where these differ, or --pool is given.
+    Vectors of one length are, also as (1, d). Of matrices (L, d) the lengths L tell: they are items where these differ, or
+    --pool is given.
     """
     first = shapes[0]
     if any(len(shape) != len(first) or shape[-1:] != first[-1:] for shape in shapes) or not all(map(all, shapes)):
@@ -31,7 +32,8 @@ def are_items(shapes: Sequence[Shape], reading: Reading) -> bool:
         return 1 < first[0] <= ROW
     if len(first) not in (2, 3) or len(shapes) < 2:
         return False
-    return reading.pool is not None or any(tuple(shape) != tuple(first) for shape in shapes)
+    one_row = len(first) == 2 and first[0] == 1 < first[1]
+    return one_row or reading.pool is not None or any(tuple(shape) != tuple(first) for shape in shapes)
 
 
 def pooling_fault(shape: Shape, reading: Reading) -> tuple[str, str] | None:
@@ -41,7 +43,7 @@ def pooling_fault(shape: Shape, reading: Reading) -> tuple[str, str] | None:
         return f"each item has {shape[0]} layers of rows: shape {tuple(shape)}", remedy
     if len(shape) == 3 and not 0 <= (reading.layer or 0) < shape[0]:
         return f"each item has {shape[0]} layers", f"Write 'FILE?layer=0&pool=mean', or another one up to layer={shape[0] - 1}."
-    if len(shape) > 1 and reading.pool is None:
+    if len(shape) > 1 and shape[0] > 1 and reading.pool is None:
         remedy = "Write --pool mean to make one vector of them, or --pool first or last."
         return f"each item has rows of its own, such as residues: shape {tuple(shape)}", remedy
     return None
@@ -52,8 +54,8 @@ def pooled(values: np.ndarray, reading: Reading) -> np.ndarray:
     if values.ndim == 1:
         return values
     rows = values[reading.layer or 0] if values.ndim == 3 else values
-    if reading.pool in ("first", "last"):
-        return np.asarray(rows[0 if reading.pool == "first" else -1])
+    if reading.pool in ("first", "last") or len(rows) == 1:
+        return np.asarray(rows[-1 if reading.pool == "last" else 0])
     return np.asarray(rows.mean(axis=0, dtype=np.float64).astype(np.result_type(rows.dtype, np.float32)))
 
 

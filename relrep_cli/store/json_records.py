@@ -119,8 +119,10 @@ def _columns(path: Path, file: TextIOWrapper) -> Iterator[tuple[str, Any]]:
     if content.keys() == {"columns", "index", "data"}:  # pandas' orient="split"
         columns = {str(name): [row[i] for row in content["data"]] for i, name in enumerate(content["columns"])}
         content = {"index": content["index"], **columns}
+    if len(content) == 1 and isinstance(only := next(iter(content.values())), dict) and any(map(_of_objects, only.values())):
+        content = only  # as vector databases wrap their answers
     lists = {name: value for name, value in content.items() if isinstance(value, list)}
-    of_objects = [value for value in lists.values() if value and isinstance(value[0], dict)]
+    of_objects = [value for value in lists.values() if _of_objects(value)]
     vectors = {len(value) for value in lists.values() if value and isinstance(value[0], list)}
     if len(vectors) == 1:  # as Chroma's get: what has other lengths says something of the whole
         lists = {name: v for name, v in lists.items() if {len(v)} == vectors or role(name) or is_id_name(name)}
@@ -137,6 +139,10 @@ def _columns(path: Path, file: TextIOWrapper) -> Iterator[tuple[str, Any]]:
         raise bad(path, finding, 'Store a list of objects, such as [{"id": "a", "vector": [1.5, 2.5]}].')
     for i in range(lengths.pop()):
         yield f"item {i + 1}", {name: column[i] for name, column in lists.items()}
+
+
+def _of_objects(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
 
 
 def _by_row(path: Path, columns: dict[str, Any]) -> dict[str, list[Any]]:

@@ -19,11 +19,10 @@ from relrep_cli.store.apart import PIECE, Answer, Batch, Files, answered, limit,
 from relrep_cli.store.arrays import EXACT
 from relrep_cli.store.assignment import tells_rows_apart
 from relrep_cli.store.column_names import may_count_rows
-from relrep_cli.store.columns import ColumnDigest
+from relrep_cli.store.columns import ColumnDigest, shortened
 from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of, sniff
 from relrep_cli.store.found import Found
 from relrep_cli.store.json_records import RECORD, VECTOR, WHOLE, records
-from relrep_cli.store.limits import TEXT_WIDTH
 from relrep_cli.store.reading import PLAIN, Reading
 from relrep_cli.store.table_columns import Chosen, Kind, choose_columns, listed
 
@@ -100,8 +99,7 @@ def _kind(types: set[type], vectors: bool) -> Kind:
 
 def _could_be_ids(values: list[Any]) -> bool:
     """Whether the first values of a column, text or whole numbers, are all different."""
-    short = [str(value)[:TEXT_WIDTH].encode("utf-8", "replace") for value in values]
-    return bool(short) and max(map(len, short)) <= 256 and tells_rows_apart(np.array(short))
+    return bool(values) and tells_rows_apart(np.array([shortened(str(value).encode("utf-8", "replace")) for value in values]))
 
 
 def _batches(
@@ -153,11 +151,7 @@ def _value(path: Path, where: str, name: str, value: Any, kind: Kind) -> Any:
         return np.nan if value is None else float(value)
     if isinstance(value, (dict, list)):
         raise bad(path, f"{where}: {printable(name, 40)} holds neither text nor a number", "Save it as text.")
-    text = b"" if value is None else str(value).encode("utf-8", "surrogatepass")
-    if len(text) > TEXT_WIDTH:
-        finding = f"{where}: {printable(name, 40)} is a text of {len(text)} bytes; at most {TEXT_WIDTH} are read"
-        raise bad(path, finding, "Shorten it.")
-    return text
+    return b"" if value is None else shortened(str(value).encode("utf-8", "surrogatepass"))
 
 
 def _converted(path: Path, rows: list[list[Any]], named: dict[str, list[Any]], kinds: dict[str, Kind]) -> Batch:

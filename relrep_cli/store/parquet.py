@@ -13,15 +13,18 @@ from relrep_cli.store.arrow_tables import TEXTS, columns_of, could_be_ids, embed
 from relrep_cli.store.assignment import FIRST
 from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of
 from relrep_cli.store.found import Found
-from relrep_cli.store.limits import TEXT_WIDTH, packing_fault
+from relrep_cli.store.limits import packing_fault
 from relrep_cli.store.reading import PLAIN, Reading
 
 LIBRARIES = ("pyarrow.parquet", "pyarrow.compute")  # imported by the fork server
 BASE, COLUMN = 192 << 20, 16 << 20  # bytes of memory for reading at all, and for every column more
+BESIDE = 20 << 20  # the same once pyarrow is there: a damaged page asks for 128 MiB
 FOOTER = 16 << 20  # bytes of metadata
 FACTOR = 40  # how much larger metadata are in memory
+TIMES = 8  # how much larger texts are in memory than declared
 BATCH = 8 << 20  # bytes of one batch, as declared
 ROWS = 1 << 13
+LONG = 64 << 10  # bytes that the texts of a column may have on average
 PAGE = 1 << 20  # bytes that a text column may take beside its texts
 LOOKED_AT = 16  # unread columns
 UNREAD = 16 << 20  # bytes of an unread column that are read
@@ -81,7 +84,7 @@ def survey(
             chosen = columns_of(path, schema, member, Reading(**reading), metadata=no_vectors)
             declared = _declared(path, file.metadata, {*chosen.vectors, *chosen.named})
             chunks = file.metadata.num_row_groups * file.metadata.num_columns
-            memory = BASE + FACTOR * footer + len(chosen.vectors) * COLUMN + min(declared, 1 << 31)
+            memory = BESIDE + FACTOR * footer + len(chosen.vectors) * COLUMN + min(TIMES * declared, 1 << 31)
             limit(1 + 1e-3 * chunks + (declared + size) / 1e7, memory)
             packed = [name for name in chosen.named if str(schema.field(name).type) in TEXTS]
             # text stays in its dictionary until it is judged: one text of 500 kB in a thousand rows is 500 MB
@@ -143,5 +146,5 @@ def _check_chunk(path: Path, chunk: Any) -> None:
         raise bad(path, f"its data are in another file, {printable(chunk.file_path)}", "Write them into one.")
     if min(size, chunk.total_compressed_size, chunk.num_values) < 0:
         raise bad(path, "its metadata declares a negative size", "Write it again.")
-    if chunk.physical_type == "BYTE_ARRAY" and size > PAGE + TEXT_WIDTH * chunk.num_values:
-        raise bad(path, f"holds texts longer than {TEXT_WIDTH} bytes", "Shorten them.", chunk.path_in_schema)
+    if chunk.physical_type == "BYTE_ARRAY" and size > PAGE + LONG * chunk.num_values:
+        raise bad(path, f"holds texts longer than {LONG} bytes", "Shorten them.", chunk.path_in_schema)

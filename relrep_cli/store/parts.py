@@ -100,9 +100,6 @@ def _matching(path: Path) -> list[Part]:
 
 def _parts_of(path: Path, member: str | None) -> tuple[list[Part], str | None]:
     """The parts that a folder holds, and the member that is to be read of each."""
-    if path.suffix.lower() == ".lance":
-        remedy = "Write it as Parquet: pyarrow.parquet.write_table(lance.dataset(FOLDER).to_table(), FILE)."
-        raise bad(path, "this is a Lance table, which relrep does not read", remedy)
     names = sorted(name for name in _listed(path) if not name.startswith((".", "_")))
     sides = [name for name in SIDES if name in names and (path / name).is_dir()]
     if sides:
@@ -124,6 +121,8 @@ def _parts_of(path: Path, member: str | None) -> tuple[list[Part], str | None]:
     finding = f"this is a folder, and not of one kind of parts ({', '.join(LISTED)}) alone: it holds {listed(others, 3)}"
     if all("=" in name for name in names):  # as Spark and Hive divide a table
         raise bad(path, finding, f"Write '{printable(str(path), 1000)}/*/*.parquet' for the parts in its folders.")
+    if lance := next((name for name in names if name.lower().endswith(".lance")), None):
+        raise bad(path, finding, f"Write {printable(str(path), 1000)}/{printable(lance)}, a Lance table.")
     tables = sorted(ending for ending in endings if ending in TABLES)
     pattern = f"{printable(str(path), 1000)}/*{tables[0]}" if tables else ""
     raise bad(path, finding, f"Write '{pattern}' for its parts, or name one file." if tables else NAME_A_FILE)

@@ -11,6 +11,7 @@ import numpy as np
 from relrep_cli.base.signals import check
 from relrep_cli.numerics.spool import spool
 from relrep_cli.store.chunks import Source, load, stored
+from relrep_cli.store.column_names import is_id_name
 from relrep_cli.store.files import AGAIN
 from relrep_cli.store.found import Found
 from relrep_cli.store.hdf5_plans import DatasetPlan, ItemsPlan, PointersPlan
@@ -51,7 +52,7 @@ def _one_by_one(group: Any, reading: Reading) -> ItemsPlan | None:
     if first.kind[1] != "f" or not _looks_like_items(group, names, first, reading):
         return None
     plans: list[DatasetPlan] = []
-    places, originals = array("q"), []
+    places, originals, known = array("q"), [], id_attribute(_open(group, names[0]), names)
     for name in names:
         shown = name.decode(errors="replace")
         item = _open(group, name)
@@ -67,10 +68,22 @@ def _one_by_one(group: Any, reading: Reading) -> ItemsPlan | None:
         place = plan.offset if plan.shape == first.shape else None
         places.append(-1 if place is None else place)
         plans += [plan] if place is None else []
-        originals.append(attribute(item, ORIGINAL, shown))
-    named = all(isinstance(one, str) for one in originals)
-    shown_names = [str(one) for one in originals] if named else [n.decode(errors="replace") for n in without_common_end(names)]
+        originals.append(attribute(item, known, shown))
+    named = all(isinstance(one, str) for one in originals) and (known == ORIGINAL or len(set(originals)) == len(originals))
+    shown_names = (
+        [str(one) for one in originals] if named else [name.decode(errors="replace") for name in without_common_end(names)]
+    )
     return ItemsPlan(first, tuple(shown_names), places.tobytes(), tuple(plans), named)
+
+
+def id_attribute(item: Any, names: list[bytes]) -> str:
+    """The attribute with the ids: original_id, or where the names of the datasets only count them, one named as ids are."""
+    from relrep_cli.store.hdf5_attributes import attribute, attribute_names
+
+    counted = [{b"%d" % i for i in range(start, start + len(names))} for start in (0, 1)]
+    if set(names) in counted and attribute(item, ORIGINAL, "") is None:
+        return next((n for n in attribute_names(item) if is_id_name(n) and isinstance(attribute(item, n, ""), str)), ORIGINAL)
+    return ORIGINAL
 
 
 def without_common_end(names: list[bytes]) -> list[bytes]:

@@ -17,7 +17,7 @@ import numpy as np
 from relrep_cli.base.errors import DataError, printable
 from relrep_cli.store.apart import Answer, Batch, Files, answered, limit, read_apart, spill
 from relrep_cli.store.assignment import tells_rows_apart
-from relrep_cli.store.columns import column
+from relrep_cli.store.columns import column, shortened
 from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of
 from relrep_cli.store.found import Found
 from relrep_cli.store.reading import PLAIN, Reading
@@ -29,6 +29,8 @@ SAMPLE = 1000  # rows that tell what a column holds
 ROWS = 1 << 12
 LONGEST = 1 << 20  # bytes of one value
 MEMORY = 256 << 20  # bytes
+TINY, NOISE = 1e-15, 0.4  # numbers below that, or above one over it, are unusual; this share of them is noise
+FLOAT32, FLOAT64 = "<f4", "<f8"
 
 STORE = "Store the vectors as blobs of float32, or as JSON lists."
 
@@ -78,9 +80,11 @@ def _of_database(path: Path, files: Files, database: Any, member: str | None, re
     kinds = {table: _kinds(database, table) for table in ([member] if member in tables else tables)}
     table = member if member in tables else _only(path, kinds, member)
     chosen = choose_columns(path, kinds[table], reading, None)
-    answer = spill(path, files, _batches(path, database, table, chosen, kinds[table]))
+    kind = FLOAT64 if are_doubles(_first(database, table, chosen.vectors[0])) else FLOAT32
+    answer = spill(path, files, _batches(path, database, table, chosen, kinds[table], kind))
+    notes = ["its blobs are read as float64, by their values."] if kind == FLOAT64 else []
     unread = [name for name in chosen.others if tells_rows_apart(_values(_first(database, table, name)))]
-    return {**answer, "unread": unread}
+    return {**answer, "unread": unread, "notes": notes}
 
 
 def _only(path: Path, kinds: Mapping[str, Mapping[str, Kind]], member: str | None) -> str:
@@ -135,14 +139,14 @@ def _is_text(value: bytes) -> bool:
         return False
 
 
-def _batches(path: Path, database: Any, table: str, chosen: Chosen, kinds: Mapping[str, Kind]) -> Iterator[Batch]:
+def _batches(path: Path, database: Any, table: str, chosen: Chosen, kinds: Mapping[str, Kind], kind: str) -> Iterator[Batch]:
     names = [*chosen.vectors, *chosen.named]
     cursor = database.execute(f"SELECT {', '.join(map(_named, names))} FROM {_named(table)}")
     at, width = 1, None
     while rows := cursor.fetchmany(ROWS):
         columns = dict(zip(names, zip(*rows, strict=True), strict=True))
         if kinds[chosen.vectors[0]] == "vector":
-            x = _vectors(path, list(columns[chosen.vectors[0]]), at, width)
+            x = _vectors(path, list(columns[chosen.vectors[0]]), at, width, kind)
         else:
             x = np.array([_numbers(path, columns[name], at) for name in chosen.vectors]).T
         at, width = at + len(rows), x.shape[1]
@@ -155,15 +159,33 @@ def _numbers(path: Path, values: Any, at: int) -> np.ndarray:
     return np.array(values, np.float64)
 
 
-def _vectors(path: Path, values: list[Any], at: int, width: int | None) -> np.ndarray:
+def _vectors(path: Path, values: list[Any], at: int, width: int | None, kind: str) -> np.ndarray:
     if wrong := next((i for i, value in enumerate(values) if not isinstance(value, bytes)), None):
         raise _no_vector(path, at + wrong)
     if all(value[:1] == b"[" and value[-1:] == b"]" for value in values):
         return parsed_vectors(path, [value.decode("ascii", "replace") for value in values], at, width)
-    size = 4 * width if width else len(values[0])
+    one = np.dtype(kind).itemsize
+    size = one * width if width else len(values[0])
     if uneven := next((i for i, value in enumerate(values) if len(value) != size), None):
-        raise bad(path, f"row {at + uneven} holds {len(values[uneven]) // 4} numbers, those before {size // 4}", "Mend it.")
-    return np.frombuffer(b"".join(values), "<f4").reshape(len(values), size // 4)
+        raise bad(path, f"row {at + uneven} holds {len(values[uneven]) // one} numbers, those before {size // one}", "Mend it.")
+    return np.frombuffer(b"".join(values), kind).reshape(len(values), size // one)
+
+
+def are_doubles(blobs: list[Any]) -> bool:
+    """Whether blobs of one length hold float64, by their values: as float32, the lower halves of float64 are noise.
+
+    >>> row = np.array([0.1, -2.5, 30.7])
+    >>> are_doubles([row.tobytes()]), are_doubles([row.astype("f4").tobytes()]), are_doubles([np.ones(4).tobytes()])
+    (True, False, True)
+    """
+    if not blobs or not all(isinstance(blob, bytes) and len(blob) == len(blobs[0]) for blob in blobs) or len(blobs[0]) % 8:
+        return False
+    content = b"".join(blobs)
+    doubles, halves = np.abs(np.frombuffer(content, "<f8")), np.abs(np.frombuffer(content, "<f4")[::2])
+    with np.errstate(invalid="ignore"):
+        usual = ((doubles > TINY**4) & (doubles < TINY**-4)) | (doubles == 0)
+        noise = ~((halves > TINY) & (halves < 1 / TINY))
+    return bool(usual.all() and noise.mean() > NOISE)
 
 
 def _no_vector(path: Path, row: int) -> DataError:
@@ -177,4 +199,5 @@ def _values(values: list[Any]) -> np.ndarray:
     if values and all(type(value) in (int, float) for value in values):
         return np.array(values, np.float64)
     texts = [value if isinstance(value, bytes) else b"" if value is None else str(value).encode() for value in values]
+    texts = [shortened(text) for text in texts]
     return np.array(texts, f"S{max(1, *map(len, texts))}") if texts else np.empty(0, "S1")

@@ -50,6 +50,9 @@ def choose_columns(
         vectors = [_member(path, kinds, member)]
     elif reading.vector_columns is not None:
         vectors = _matching(path, kinds, reading.vector_columns)
+    elif kinds and not free:
+        remedy = "Store the vectors beside them. A list of ids alone is a .txt file, one id a line."
+        raise bad(path, "its columns are ids, labels and splits, and none holds vectors", remedy)
     else:
         vectors = _vectors(path, free)
     named = [n for n in named if n not in vectors and (kinds[n] in ("text", "whole") or n in taken or role(n))]
@@ -77,7 +80,11 @@ def _check_named(path: Path, kinds: Mapping[str, Kind], reading: Reading) -> Non
 
 def _member(path: Path, kinds: Mapping[str, Kind], member: str) -> str:
     if member not in kinds:
-        remedy = f"Write {printable(str(path), 1000)}::{printable(next(iter(kinds)))}." if kinds else "Name another file."
+        numbers = [n for n, kind in kinds.items() if kind in ("vector", "real", "whole")]
+        vectors = [n for n in numbers if kinds[n] == "vector"]
+        remedy = (
+            f"Write {printable(str(path), 1000)}::{printable((vectors or numbers)[0])}." if numbers else "Name another file."
+        )
         raise bad(path, f"no column of this name. Found {_with_kinds(kinds)}", remedy, member)
     return member
 
@@ -128,7 +135,11 @@ def _coordinates(path: Path, kinds: Mapping[str, Kind]) -> list[str]:
     alone += [members[0] for members in groups.values() if len(members) == 1]
     if not families and len({kinds[name] for name in alone}) != 1:
         finding = "no column of vectors and no columns of real numbers"
-        remedy = "Name the columns with --vector-columns." if alone else "Store the vectors as one column of lists."
+        remedy = (
+            "Name the columns with --vector-columns."
+            if alone
+            else "Store the vectors as one column of lists, in CSV as [0.1, 0.2]."
+        )
         raise bad(path, f"{finding}. Found {_with_kinds(kinds)}", remedy)
     if not families:
         return _without_texts(path, kinds, [name for name in numbers if name in alone])

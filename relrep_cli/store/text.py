@@ -54,6 +54,8 @@ def read_text(path: Path, member: str | None = None, reading: Reading = PLAIN) -
         raise bad(path, f"no columns of numbers; found {listed(cells)}", right)
     named = names_columns(cells)
     rows = sample(start, size, delimiter)
+    if start.startswith(b"#") and len(rows) > 1 and len(rows[1]) != len(cells):
+        raise bad(path, "its first line is a comment, not the names of columns", "Remove the lines that begin with '#'.")
     if named and _lacks_a_name(cells, rows[1:]):
         cells = ["", *cells]
     names = cells if named else [str(i + 1) for i in range(len(cells))]

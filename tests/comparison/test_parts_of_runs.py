@@ -10,6 +10,7 @@ import pytest
 from conftest import Workdir
 
 from relrep_cli.comparison.run_parts import from_json
+from relrep_cli.engine.shards import to_bytes
 
 LAYERED = "relrep compare l.h5::* x.npy -m cka,knn-jaccard --k 5 --permutations 9 -o whole.tsv"
 MATRIX = "relrep compare x.npy y.npy broken.npy -m linear-regression --matrix -o whole.csv"
@@ -77,9 +78,18 @@ def test_parts_that_make_no_whole_are_refused(spaces: Workdir) -> None:
 )
 def test_a_spoilt_part_is_refused_in_one_line(spaces: Workdir, spoil: object) -> None:
     (part,) = parts_of(spaces, "relrep compare x.npy y.npy -m cka -o whole.tsv", 1)
-    content = json.loads((spaces / part).read_text())
-    (spaces / part).write_text(json.dumps(spoil(content)))  # type: ignore[operator]
+    content = spoil(json.loads((spaces / part).read_text()))  # type: ignore[operator]
+    sealed = to_bytes("compare", content) if isinstance(content, dict) else json.dumps(content).encode()
+    (spaces / part).write_bytes(sealed)
     spaces.error(f"relrep merge {part} -o whole.tsv", 3, part)
+
+
+def test_a_part_with_one_changed_digit_is_refused(spaces: Workdir) -> None:
+    (part,) = parts_of(spaces, "relrep compare x.npy y.npy -m cka --no-interval -o whole.tsv", 1)
+    content = (spaces / part).read_text()
+    place = content.index('"value": 0.') + len('"value": 0.')
+    (spaces / part).write_text(content[:place] + str((int(content[place]) + 1) % 10) + content[place + 1 :])
+    spaces.error(f"relrep merge {part} -o whole.tsv", 3, f"{part}: damaged", "Run its part again.")
 
 
 def test_a_part_states_what_it_was_made_of(spaces: Workdir) -> None:

@@ -48,6 +48,7 @@ DOORS = {  # who may import what; a folder stands for its files
     "typer": ("cli",),
     "torch": ("encoders", "heads", "relative", "numerics/devices.py", "neighbors/torch_tiles.py", "store/torch_files.py"),
     "zarr": ("store/zarr_folders.py",),
+    "lance": ("store/lance_folders.py",),
     "sqlite3": ("store/sqlite_tables.py",),
     "click": (),  # typer carries its own
     "requests": (),

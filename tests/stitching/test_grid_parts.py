@@ -15,6 +15,7 @@ from workers import kill_a_worker
 
 from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.engine.jobs import Outcome, died
+from relrep_cli.engine.shards import to_bytes
 from relrep_cli.stitching.grid_results import Column, Frame, Grid, collect
 
 GRID = "relrep stitch a.npz b.npz c.npz -a ids.txt -m none,relative,ridge -s cosine --head linear,knn --test-size 0.3 -q"
@@ -68,7 +69,7 @@ def test_the_whole_of_parts_has_the_bytes_of_one_run(spaces: Workdir) -> None:
 def test_a_spoilt_part_is_refused_in_one_line(spaces: Workdir, spoil: Callable[[Any], Any]) -> None:
     (part,) = parts_of(spaces, 1)
     content = json.loads((spaces / part).read_text())
-    (spaces / part).write_text(json.dumps(spoil(content)))
+    (spaces / part).write_bytes(to_bytes("stitch", spoil(content)))
     spaces.error(f"relrep merge {part} -o whole.tsv", 3, part)
 
 

@@ -1,47 +1,52 @@
 """Every kind of file that relrep reads, damaged at random: it is read or refused in one line, without a library's warning.
 
-RELREP_FUZZ=500 tries that many mutants of each kind; else those that need a child process for each file get fewer.
+RELREP_FUZZ=500 tries that many mutants of each kind in a sandbox (fuzz_sandbox.py); a few are read with child processes, too.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import signal
+from pathlib import Path
 
 import fuzz
 import pytest
-from fuzz_kinds import replace_leaf
+from fuzz_kinds import Kind, replace_leaf
+from fuzz_sandbox import LIMIT, SOUND, Verdict, judge, verdicts
 
-SLOW = {"h5ad", "statistics", "anchors", "pairs", "head", "aggregator", "parquet", "csv", "tsv", "png", "jpeg"}
-OF_LIBRARIES = {"pt", "mat", "zarr", "faiss", "parts", "clip-retrieval", "saved dataset", "arrow", "mat 7.3", "hdf5 layouts"}
-OF_LIBRARIES |= {"sqlite", "json", "vectors in jsonl"}  # each file imports a library in a child, or forks one
-FOUND: list[tuple[str, int]] = [
-    ("quantised npz", 372),
-    ("texts", 378),
-]  # once were a fault, tried in every run
+from relrep_cli.base.errors import DataError
+
+COUNT = int(os.environ.get("RELREP_FUZZ", "100"))
+GUARDED = 2  # mutants of each kind that are read as a user reads them, with a process for each file
+FIRST = 1_000_000
+FOUND = {
+    "parquet": [2801],
+    "faiss": [401],
+    "quantised npz": [372],
+    "texts": [378],
+    "head": [167],
+}  # once were a fault, tried in every run
+ALL_READ_OR_REFUSED = {"record", "png", "map", "part of compare", "part of stitch"}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", list(fuzz.all_kinds()))
 def test_damaged_files_are_read_or_refused(name: str) -> None:
-    few = "2" if name in OF_LIBRARIES else "10" if name in SLOW else "100"
-    count = int(os.environ.get("RELREP_FUZZ", few))
-    seeds = [*range(1_000_000, 1_000_000 + count), *(seed for kind, seed in FOUND if kind == name)]
-    verdicts = [verdict for seed in seeds for verdict in fuzz.batch_of(name, range(seed, seed + 1))]
-    assert not [v for v in verdicts if v[1] not in ("read", "refused")] and max(v[2] for v in verdicts) < fuzz.LIMIT
-    assert len({v[1] for v in verdicts}) == 2 or name in ("record", "png") or count < 100
+    seeds = range(FIRST, FIRST + COUNT)
+    verdicts = list(fuzz.judged(name, [*seeds, *FOUND.get(name, [])]))
+    assert not [one for one in verdicts if one.outcome not in SOUND or one.wall > LIMIT]
+    assert len({one.outcome for one in verdicts}) == 2 or name in ALL_READ_OR_REFUSED or COUNT < 100
+    refused = [one for one in verdicts if one.outcome == "refused"]
+    assert max((one.cpu for one in refused), default=0) < 2 and max((one.memory for one in refused), default=0) < 60
+    guarded = list(fuzz.judged(name, seeds[:GUARDED], guarded=True))
+    assert [one.outcome for one in guarded] == [one.outcome for one in verdicts[:GUARDED]]
 
 
 @pytest.mark.parametrize("name", list(fuzz.all_kinds()))
-def test_good_files_are_read(name: str, tmp_path: os.PathLike[str]) -> None:
+def test_good_files_are_read(name: str) -> None:
     kind, good = fuzz.goods(name)
-    good = good[:1] if name in OF_LIBRARIES and "RELREP_FUZZ" not in os.environ else good
-    for number, content in enumerate(good):
-        folder = os.path.join(tmp_path, str(number))
-        os.mkdir(folder)
-        path = fuzz.Path(folder, kind.name)
-        path.write_bytes(content)
-        assert fuzz.judge(path, kind.use) == "read"
+    assert [one.outcome for one in verdicts(kind, good.__getitem__, range(len(good)))] == ["read"] * len(good)
 
 
 def test_a_mutant_is_the_same_for_ever() -> None:
@@ -57,16 +62,34 @@ def test_a_leaf_is_replaced() -> None:
     assert len(set(made)) > 20 and str({"a": [1, {"b": 2}], "c": "d"}) not in made
 
 
-def test_faults_are_seen(tmp_path: os.PathLike[str]) -> None:
-    """A warning, a crash and a message of two lines are no refusals."""
-    from relrep_cli.base.errors import DataError
+def test_faults_are_seen(tmp_path: Path) -> None:
+    """A warning and a message of two lines are no refusals."""
 
     def fails(error: Exception) -> str:
         def use(path: object) -> None:
             raise error
 
-        return fuzz.judge(fuzz.Path(tmp_path, "x"), use, named=False)
+        return judge(tmp_path / "x", use, named=False)
 
     assert fails(DataError("damaged")) == "refused"
     assert fails(DataError("two\nlines")).startswith("message") and fails(ValueError("x")).startswith("ValueError")
     assert fails(RuntimeWarning("overflow")).startswith("RuntimeWarning")
+
+
+def test_a_sandbox_survives_the_death_of_a_reader() -> None:
+    """The mutant that kills it is named; those before and after it are judged all the same."""
+
+    def use(path: Path) -> None:
+        if path.read_bytes() == b"2":
+            os.kill(os.getpid(), signal.SIGSEGV)
+
+    judgements = list(verdicts(Kind("x", list, use), lambda seed: b"%d" % seed, range(4)))
+    assert [one.outcome for one in judgements] == ["read", "read", "crash: SIGSEGV", "read"]
+    assert [one.seed for one in judgements] == [0, 1, 2, 3] and isinstance(judgements[0], Verdict)
+
+
+def test_every_format_is_fuzzed() -> None:
+    from relrep_cli.store.foreign import FORMATS
+
+    endings = {Path(kind.name).suffix for kind in fuzz.all_kinds().values()}
+    assert [one.endings for one in FORMATS if not endings & set(one.endings)] == []

@@ -15,7 +15,6 @@ from dataclasses import replace
 from io import FileIO
 from pathlib import Path
 
-import fuzz
 import h5py
 import numpy as np
 import pytest
@@ -360,9 +359,3 @@ def test_a_child_answers_with_text_and_bytes(own_forks: None) -> None:
 def test_a_nonsense_answer_is_an_error(answer: bytes) -> None:
     with pytest.raises(child.Died):
         child.decode(answer)
-
-
-@pytest.mark.slow
-def test_random_damage_never_crashes_or_hangs() -> None:
-    kinds, wrong, longest = fuzz.run(int(os.environ.get("RELREP_FUZZ", "100")), first=1_000_000)
-    assert not wrong and longest < fuzz.LIMIT and min(kinds["read"], kinds["refused"]) > 0

@@ -58,6 +58,7 @@ def refusal(tmp_path: Path, name: str, content: Any, **reading: Any) -> str:
         ("x.json", BY_ROW),
         ("x.json", {"columns": list(COLUMNS), "index": list(range(N)), "data": list(zip(*COLUMNS.values(), strict=True))}),
         ("x.json", {"object": "list", "model": "m", "data": OBJECTS}),
+        ("x.json", {"result": {"points": OBJECTS, "next": None}}),
     ],
 )  # fmt: skip
 def test_every_form_has_its_ids(tmp_path: Path, name: str, content: Any) -> None:

@@ -19,6 +19,7 @@ import torch
 from relrep_cli import store
 from relrep_cli.base.errors import DataError
 from relrep_cli.store import torch_files
+from relrep_cli.store.foreign import found_in
 from relrep_cli.store.torch_outlines import outline
 
 N, D = 9, 4
@@ -205,7 +206,7 @@ def test_indexes_that_do_not_keep_their_vectors(tmp_path: Path) -> None:
     codes.add_with_ids(X, np.arange(N))
     for made in (graph, codes):
         (tmp_path / "a.index").write_bytes(index(made))
-        assert "not keep" in refusal(tmp_path / "a.index") and "numpy.save(FILE, index.reconstruct_n" in refusal(
+        assert "relrep reads IndexFlat" in refusal(tmp_path / "a.index") and "numpy.save(FILE, index.reconstruct_n" in refusal(
             tmp_path / "a.index"
         )
     (tmp_path / "a.index").write_text("no index")
@@ -223,6 +224,17 @@ def test_tables_of_sqlite(tmp_path: Path, values: Callable[[np.ndarray], Any]) -
     assert np.array_equal(store.read(f"{path}::items").x, e.x)
     assert "no table of this name; found empty, items" in refusal(f"{path}::v")  # a view is code
     assert "no column of vectors" in refusal(f"{path}::empty")
+
+
+def test_blobs_of_float64_are_seen_by_their_values(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(20, 3))
+    for name, rows in {"double": x, "from-single": x.astype("f4").astype("f8")}.items():
+        with sqlite3.connect(tmp_path / f"{name}.db") as base:
+            base.execute("create table t (uuid text, embedding blob)")
+            base.executemany("insert into t values (?, ?)", [(f"u{i}", row.tobytes()) for i, row in enumerate(rows)])
+        base.close()
+        content = found_in(tmp_path / f"{name}.db")
+        assert np.array_equal(content.x, rows) and "float64, by their values" in content.notes[0]
 
 
 def test_vectors_of_sqlite_that_are_uneven_or_missing(tmp_path: Path) -> None:

@@ -234,9 +234,3 @@ def test_the_commands_take_folders_and_patterns(work: Workdir) -> None:
     assert "4 parts as one table, part-8.parquet to part-11.parquet." in done.stderr
     work.here("relrep embed c --encoder none -o out.h5")
     assert np.array_equal(read(str(work / "out.h5")).x, X)
-
-
-def test_a_lance_table_is_refused_with_a_way_out(tmp_path: Path) -> None:
-    (tmp_path / "a.lance" / "data").mkdir(parents=True)
-    with pytest.raises(DataError, match="this is a Lance table, which relrep does not read"):
-        read(str(tmp_path / "a.lance"))

@@ -455,11 +455,12 @@ def test_an_array_for_each_item_is_pooled_only_when_asked(tmp_path: Path, suffix
     assert "layer0" in refusal(same)  # two spaces, of which one is to be named
 
 
-def test_original_ids_and_ids_with_slashes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("attribute", ["original_id", "accession"])
+def test_original_ids_and_ids_with_slashes(tmp_path: Path, attribute: str) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         for i in range(N):
             file[str(i)] = X[i]
-            file[str(i)].attrs["original_id"] = NAMES[i]
+            file[str(i)].attrs[attribute] = NAMES[i]
         order = list(file)
     e = read(tmp_path / "a.h5")
     assert e.ids.tolist() == [NAMES[int(i)].encode() for i in order] and np.array_equal(e.x, X[[int(i) for i in order]])
@@ -552,3 +553,9 @@ def test_the_choice_of_columns_names_what_is_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="which column of vectors"):
         choose_columns(path, {"u": "vector", "v": "vector"}, Reading(), None)
     assert choose_columns(path, {"u": "vector", "embedding": "vector"}, Reading(), None).vectors == ["embedding"]
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".h5"])
+def test_an_array_of_one_row_for_each_item_is_its_vector(tmp_path: Path, suffix: str) -> None:
+    e = read(per_item(tmp_path / f"a{suffix}", {name: row[None] for name, row in zip(NAMES, X, strict=True)}))
+    assert np.array_equal(e.x[np.argsort(e.ids)], X[np.argsort([name.encode() for name in NAMES])])

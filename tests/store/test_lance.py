@@ -1,0 +1,67 @@
+"""Lance tables: read by the rule for tables; data elsewhere and damage are refused."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from unittest import mock
+
+import lance_tables
+import numpy as np
+import pytest
+from lance_tables import NAMES, X
+
+from relrep_cli import store
+from relrep_cli.base.errors import DataError, UsageError
+from relrep_cli.store import fork_server
+
+needs_lance = pytest.mark.skipif(not find_spec("lance"), reason="pylance, the extra relrep[lance], is not installed")
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("lance")
+    subprocess.run([sys.executable, lance_tables.__file__, str(folder)], check=True, capture_output=True)
+    return folder
+
+
+@needs_lance
+def test_a_table_is_read_with_its_ids_without_deleted_rows(tables: Path) -> None:
+    e = store.read(str(tables / "whole.lance"))
+    assert np.array_equal(e.x, X) and e.ids.tolist() == [n.encode() for n in NAMES] and e.obs["label"][1] == b"v"
+    assert store.read(f"{tables / 'deleted.lance'}::vector").ids.tolist() == [n.encode() for n in NAMES if n != "w2"]
+
+
+@needs_lance
+def test_data_elsewhere_and_damage_are_refused(tables: Path) -> None:
+    with pytest.raises(DataError, match="its data lie in other folders"):
+        store.read(str(tables / "clone.lance"))
+    with pytest.raises(DataError, match=r"Write .*/clone\.lance, a Lance table"):
+        store.read(str(tables))
+    data = next((tables / "deleted.lance" / "data").iterdir())
+    data.write_bytes(data.read_bytes()[:-20] + bytes(20))
+    with pytest.raises(DataError, match="the lance package cannot read it: ") as refusal:
+        store.read(str(tables / "deleted.lance"))
+    assert str(refusal.value).isprintable() and ".rs" not in str(refusal.value)
+
+
+def test_a_process_that_has_imported_lance_is_not_forked() -> None:
+    """lance's threads do not survive a fork, so that the child would wait for them for ever."""
+    with (
+        mock.patch.dict(sys.modules, lance=mock.Mock()),
+        mock.patch.object(fork_server, "_server", []),
+        mock.patch.object(fork_server, "start") as start,
+    ):
+        fork_server.ask("")
+    start.assert_called_once()
+
+
+def test_the_extra_is_named_where_the_package_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "a.lance" / "_versions").mkdir(parents=True)
+    with (
+        mock.patch("relrep_cli.store.lance_folders.find_spec", return_value=None),
+        pytest.raises(UsageError, match=r"this is a Lance table. Install relrep\[lance\] to read it"),
+    ):
+        store.read(str(tmp_path / "a.lance"))
