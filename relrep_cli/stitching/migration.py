@@ -14,7 +14,7 @@ from relrep_cli.base.output import Record
 from relrep_cli.embedding import Embedding, find_ids
 from relrep_cli.neighbors import nearest, ranks, unit_rows
 from relrep_cli.numerics.blocks import pick
-from relrep_cli.numerics.intervals import student
+from relrep_cli.numerics.intervals import student, within
 from relrep_cli.stitching.index_sizes import recalls_by_size
 from relrep_cli.stitching.learning_curve import MORE, Curve, Map, Trial, by_anchors
 from relrep_cli.stitching.local_maps import LocalMaps
@@ -25,12 +25,13 @@ from relrep_cli.stitching.translation_quality import K, Scores, index_rows, qual
 from relrep_cli.stitching.universe import PENALTY, UNIVERSES, build
 
 COLUMNS = ("part", "method", "at", "measure", "value", "low", "high", "n", "note")
-CHOOSERS, LEFT_OUT = 1000, 10  # anchors that choose the method, in so many parts
+CHOOSERS, LEFT_OUT = 1000, 20  # anchors that choose the method, in so many parts
 FEWEST = 8  # anchors for a learning curve, and held-out items for a verdict
 SHARES = (0.1, 0.5, 0.9)  # quantiles of the similarities at which thresholds are mapped
 LOCAL = "local"
 MEASURED, EXTRAPOLATED = "measured", "extrapolated"
-ANCHORS_LEFT_OUT = "anchors, a tenth left out at a time"
+ANCHORS_LEFT_OUT = "anchors, a twentieth left out at a time"
+WIDER = 2**0.5  # another draw of anchors changes the map as much as what is looked up, which intervals over items do not know
 WITH_ITEMS = "measured, held-out items as more"
 Asked = tuple[Embedding, tuple[np.ndarray, np.ndarray]]
 BRIDGE, REEMBED, MORE_ANCHORS, UNSURE = "bridge", "re-embed", "not enough anchors", "too few items to tell"
@@ -189,7 +190,11 @@ def _scores_records(part: str, how: Fitting, found: Scores, size: int) -> Iterat
     note = MEASURED if part == "method" else ANCHORS_LEFT_OUT
     if how.method in UNIVERSES:
         note += ", index translated"
-    return quality(found, how.seed, {"part": part, "method": how.method, "at": size, "note": note})
+    for r in quality(found, how.seed, {"part": part, "method": how.method, "at": size, "note": note}):
+        low, high = r["low"], r["high"]
+        if part != "method":
+            low, high = (r["value"] + WIDER * (end - r["value"]) for end in (low, high))
+        yield r | dict(zip(("low", "high"), within((low, high), (-1 if r["measure"] == "cosine" else 0, 1)), strict=True))
 
 
 def _index_records(moved: _Lookup, how: Fitting) -> Iterator[Record]:

@@ -71,7 +71,7 @@ def test_directions_from_the_spatial_median_add_up_to_nothing() -> None:
 
 
 def test_heads_get_a_weight_of_their_own_unless_one_is_named() -> None:
-    assert for_heads({"universe_weight": 0.0, "universe_penalty": 2.0}) == {"universe_weight": 3.0, "universe_penalty": 2.0}
+    assert for_heads({"universe_weight": 0.0, "universe_penalty": 2.0}) == {"universe_weight": 6.0, "universe_penalty": 2.0}
     assert for_heads({"universe_weight": 1.0}) == {"universe_weight": 1.0} and for_heads({}) == {}, "consensus has no weight"
     spaces = [x[:M] for x in views(noise=0.5)]
     lookup, heads = (build("universe", spaces, {"universe_penalty": 1.0, "universe_weight": w}) for w in (0.0, 3.0))
