@@ -58,6 +58,7 @@ class Curve:
         ways = enumerate((RECENT, LAST))
         draws = [self._line(self.draws[part::2], recent, bends[part::2], place)[0] for part, recent in ways]
         value, low, high = _with_ends(_share(weights @ _logits(found)), np.concatenate(draws))
+        low = min(low, of_share(value, self.items)[0])  # never surer than if it were measured
         return value, low, max(high, of_share(float(self.recalls[-1]), self.items)[1])  # one that reaches all goes on so
 
     def _line(self, shares: np.ndarray, recent: int, bends: np.ndarray, place: float) -> tuple[np.ndarray, np.ndarray]:

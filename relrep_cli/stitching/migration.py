@@ -166,7 +166,8 @@ def _left_out(how: Fitting, x: np.ndarray, y: np.ndarray, others: np.ndarray) ->
     """The scores of anchors by maps of the other anchors, looked up among all anchors and the other rows of the index."""
     how, index = _settled(how, x, y), np.concatenate([y, others])
     found = []
-    for part in np.array_split(np.random.default_rng(how.seed).permutation(len(x))[:CHOOSERS], LEFT_OUT):
+    order = np.random.default_rng(how.seed).permutation(len(x))[:CHOOSERS]
+    for part in np.array_split(order, min(LEFT_OUT, len(order))):
         rest = np.setdiff1d(np.arange(len(x)), part)
         new, old = _maps(how, x[rest], y[rest])
         found.append(scores(new(x[part]), part, old(index), index))
