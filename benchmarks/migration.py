@@ -1,34 +1,28 @@
-"""The report of a migration: its verdict on twelve prepared pairs, and how often its 95 % intervals hold the truth.
+"""The report of a migration: its verdict on twelve prepared pairs.
 
-    python benchmarks/migration.py [verdicts] [coverage] [--smoke]
+    python benchmarks/migration.py [--smoke]
 
-verdicts: four good bridges, four hopeless pairs and four with too few anchors, in five draws each. The truth is the recall@10
+Four good bridges, four hopeless pairs and four with too few anchors, in five draws each. The truth is the recall@10
 of items that the report never saw, by the method that it chose, with its anchors and with eight times as many.
-coverage: draws of 200 held-out items from a pool, looked up in the same index by the same anchors. Truth is what the whole
-pool gives: with as many anchors and as large an index as the row says. Prints the share of draws whose interval holds it.
 """
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
-from typing import Any
 
 from common import SMOKE, size  # isort: split
 
 import numpy as np
 
 from relrep_cli.embedding import Embedding, row_numbers
-from relrep_cli.neighbors import ranks
 from relrep_cli.relative.recipes import Recipe
 from relrep_cli.stitching.learning_curve import MORE
-from relrep_cli.stitching.migration import BRIDGE, MORE_ANCHORS, REEMBED, Report, _hits_in_subsets, _Lookup, report
+from relrep_cli.stitching.migration import BRIDGE, MORE_ANCHORS, REEMBED, Report, _Lookup, report
 from relrep_cli.stitching.translation import Fitting
 from relrep_cli.stitching.translators import TRANSLATORS
 from relrep_cli.stitching.universe import UNIVERSES
 
-WANTED, DRAWS, ROUNDS, HELD = 0.9, size(200, 2), size(5, 1), size(200, 40)
-INDEX, POOL = size(1000, 200), size(18_000, 400)
+WANTED, ROUNDS, INDEX = 0.9, size(5, 1), size(1000, 200)
 METHODS = {**TRANSLATORS.choose(list(TRANSLATORS), {}), **UNIVERSES.choose(["universe"], {})}
 
 
@@ -114,57 +108,5 @@ def verdicts() -> None:
     print(f"{right} of {total} verdicts are right")
 
 
-Key = tuple[str, str, object]
-Records = dict[Key, dict[str, Any]]
-
-
-def keyed(records: list[dict[str, Any]]) -> Records:
-    """Records by part, measure and place; thresholds by their number, since each draw has thresholds of its own."""
-    result: Records = {}
-    for r in records:
-        place = sum(part == r["part"] for part, _, _ in result) if r["part"] == "threshold" else r["at"]
-        result[r["part"], r["measure"], place] = r
-    return result
-
-
-def coverage() -> None:
-    pair = Pair("", "", size(60, 20), factors=24, noise=0.65)
-    methods = {"orthogonal": METHODS["orthogonal"]}
-    x, y = pair.spaces(POOL, 0)
-    fit, held = np.arange(pair.anchors), np.arange(pair.anchors, INDEX)
-    drawn = []
-    for seed in range(DRAWS):
-        rows = np.sort(np.random.default_rng(seed).choice(held, HELD, replace=False))
-        drawn.append(keyed(reported(x[:INDEX], y[:INDEX], len(fit), methods, np.concatenate([fit, rows])).records))
-    whole = keyed(reported(x[:INDEX], y[:INDEX], len(fit), methods).records)
-    print("part\tat\tmeasure\tcovered\ttruth\tmean value\tnote")
-    for key, first in drawn[0].items():
-        truth = true_value(key, first, whole, x, y, len(fit))
-        values = [(r["low"] <= truth <= r["high"], r["value"]) for one in drawn if (r := one.get(key))]
-        covered, mean = np.mean(values, 0)
-        print(f"{key[0]}\t{first['at']:.4g}\t{key[1]}\t{covered:.3f}\t{truth:.4f}\t{mean:.4f}\t{first['note']}", flush=True)
-
-
-def true_value(key: Key, r: dict[str, Any], whole: Records, x: np.ndarray, y: np.ndarray, fit: int) -> float:
-    """What all held-out items give; in larger indexes and by more anchors from the pool."""
-    how = Fitting("orthogonal", METHODS["orthogonal"])
-    queries = x[fit:INDEX]
-    if r["part"] == "index" and r["at"] > INDEX:
-        moved = _Lookup(queries, y[fit:], y[fit:]).by(how, x[:fit], y[:fit])
-        return float(_hits_in_subsets(ranks(moved.queries, moved.index), len(y) - fit, min(r["at"], len(y) - fit)).mean())
-    if r["part"] == "anchors" and r["at"] > fit:
-        rng, result = np.random.default_rng(0), []
-        for _ in range(size(5, 1)):
-            rows = np.concatenate([np.arange(fit), INDEX + rng.permutation(len(x) - INDEX)[: r["at"] - fit]])
-            index = np.concatenate([y[fit:INDEX], y[:fit]])
-            result.append(float(_Lookup(queries, index, index).by(how, x[rows], y[rows]).scores["recall_10"].mean()))
-        return float(np.mean(result))
-    return float(whole[key]["value"])
-
-
 if __name__ == "__main__":
-    wanted = sys.argv[1:] or ["verdicts", "coverage"]
-    if "verdicts" in wanted:
-        verdicts()
-    if "coverage" in wanted:
-        coverage()
+    verdicts()

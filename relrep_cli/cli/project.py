@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Annotated
 
 import numpy as np
@@ -12,7 +12,7 @@ from relrep_cli import store
 from relrep_cli.base.errors import UsageError
 from relrep_cli.base.output import Style, progress, say, write
 from relrep_cli.cli.engine_options import RowOptions, refuse_standard_input
-from relrep_cli.cli.options import Device, DryRun, Dtype, Force, Given, Output, Printing, Seed, command, plan
+from relrep_cli.cli.options import Device, DryRun, Dtype, Explicit, Force, Given, Output, Printing, Seed, command, plan
 from relrep_cli.cli.project_session import SETUP, Source
 from relrep_cli.cli.reading_options import TrustingOptions
 from relrep_cli.cli.recipe_options import RecipeOptions, read_recipe
@@ -22,6 +22,10 @@ from relrep_cli.relative.projected_files import Projection, project_file, projec
 from relrep_cli.relative.similarities import SIMILARITIES
 from relrep_cli.relative.similarity_selection import select
 from relrep_cli.relative.transformations import TRANSFORMATIONS
+from relrep_cli.stitching.space_maps import required_maps
+from relrep_cli.stitching.translation import Output as Rows
+from relrep_cli.stitching.translation import translate_with_maps
+from relrep_cli.stitching.universe import UNIVERSES
 from relrep_cli.store.h5ad_copies import is_h5ad
 
 TITLE = "What to make"
@@ -30,6 +34,7 @@ EXAMPLES = (
     "relrep project a.h5 --anchors anchors.h5 --similarity cosine,l1 --aggregate sum --center -o a.rel.h5",
     "relrep project test.h5 --anchors anchors.h5 --center --statistics a.rel.h5 -o test.rel.h5",
     "relrep project cells.h5ad::obsm/X_pca --anchors anchors.h5 --h5ad cells.relative.h5ad",
+    "relrep project a.h5 --universe universe.h5 -o a.common.h5",
     "relrep project a.h5 --audit",
     "relrep project a.h5 b.h5 --anchors anchors.h5 --select",
 )
@@ -52,6 +57,15 @@ class Options:
     select: Annotated[
         bool, typer.Option("--select", help="Rank functions, and sets of them, by how well they agree between FILEs.")
     ] = False
+    universe: Annotated[
+        str,
+        typer.Option(
+            "--universe",
+            help="Write FILE in the common space of this universe, which translate --save-map wrote, without anchors.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = ""
     weights: Annotated[
         str,
         typer.Option(
@@ -87,6 +101,7 @@ class Options:
     reading: TrustingOptions
     running: RowOptions
     given: Given
+    explicit: Explicit = field(default_factory=Explicit)
 
 
 @command(Options, SIMILARITIES)
@@ -116,6 +131,8 @@ def project(options: Options) -> None:
         return _select(files, options, style)
     if not options.output and not options.h5ad:
         raise UsageError("-o FILE is missing", "Name the output file; -o - writes to stdout.")
+    if options.universe:
+        return _into_universe(files[0], options)
     to_do = _projection(files[0], options)
     recipe = read_recipe(options.recipe, options.given, trust_digest=options.reading.trust_digest)
     if options.h5ad:
@@ -124,6 +141,28 @@ def project(options: Options) -> None:
         project_file(files[0], recipe, to_do)
     if options.h5ad:
         project_into_copy(files[0], recipe, to_do, options.h5ad)
+
+
+def _into_universe(file: str, options: Options) -> None:
+    """Write the file in the common space of a universe that knows its space."""
+    needless = [one.name for one in fields(RecipeOptions)]
+    for name, option in options.explicit.options.items():
+        if name in (*needless, "weights", "h5ad", "device", "exact"):
+            raise UsageError(f"{option} does not go with --universe, which has a map for each of its spaces", "Leave it out.")
+    options.given.refuse(SIMILARITIES, "--universe")
+    maps = required_maps(options.universe)
+    if maps.method not in UNIVERSES:
+        raise UsageError("is a map between two spaces", "Use relrep translate FILE --map.", file=options.universe)
+    e = store.digested(store.read(file, options.reading.reading))
+    if options.dry_run:
+        maps.of(e)
+        return plan([f"project {e.uri} into space {maps.space} to {options.output}"])
+    running, dtype = options.running, options.dtype or "float32"
+    name = options.output if running.part is None else running.part.file(options.output)
+    inputs = [file, options.universe]
+    translate_with_maps(
+        e, maps, Rows(name, dtype, options.force, inputs, options.reading.reading, running.engine, running.part)
+    )
 
 
 def _refuse_copy(options: Options, file: str) -> None:

@@ -16,7 +16,7 @@ from relrep_cli.relative.recipes import Recipe
 from relrep_cli.stitching.migration import BRIDGE, report
 from relrep_cli.stitching.migration import COLUMNS as REPORT_COLUMNS
 from relrep_cli.stitching.query_pairs import read_relevant
-from relrep_cli.stitching.space_maps import SpaceMaps, read_maps, read_target, save_maps
+from relrep_cli.stitching.space_maps import SpaceMaps, read_target, required_maps, save_maps
 from relrep_cli.stitching.translation import (
     FIT_ROWS,
     Fitting,
@@ -173,9 +173,7 @@ def _build_universe(options: Options, style: Style) -> None:
 
 
 def _by_map(options: Options) -> None:
-    maps = read_maps(options.map)
-    if maps is None:
-        raise UsageError("holds no map", "Give a file that relrep translate --save-map wrote.", file=options.map)
+    maps = required_maps(options.map)
     e = store.digested(store.read(options.files[0], options.reading.reading))
     if options.dry_run:
         maps.of(e)

@@ -13,6 +13,7 @@ Scale = Literal["plain", "log", "from one"]
 RESAMPLES, GROUPS, LEVEL = 1000, 5000, 0.95
 SPLITS = 20  # into random halves
 HALVED = 2048  # rows that are halved, at most
+RARE = (0.0, 0.0513, 0.3554, 0.8177)  # the least means of Poisson's distribution that give so many events in 5 % of draws
 
 
 def bootstrap(rows: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
@@ -60,16 +61,28 @@ def bootstrap_of_few(rows: np.ndarray, rng: np.random.Generator) -> tuple[float,
     return float(low), float(high)
 
 
-def of_share(share: float, n: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share of n items: not of zero width where all or none of them count (Wilson 1927).
+def of_share(share: float, n: float) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share of n items (Wilson 1927), with the bounds of Brown, Cai and DasGupta (2001) where at
+    most three count or do not. Without them, a true share of 0.999 is missed as often as one of 200 items does not count.
 
     >>> tuple(round(end, 3) for end in of_share(1.0, 100))
     (0.963, 1.0)
+    >>> tuple(round(end, 5) for end in of_share(0.995, 200))
+    (0.97222, 0.99974)
     """
     z = NormalDist().inv_cdf((1 + LEVEL) / 2)
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     reach = z / (1 + z * z / n) * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, middle - reach), min(1.0, middle + reach)
+    few, many = n * share, n * (1 - share)
+    low = min(middle - reach, np.interp(few, range(len(RARE)), RARE) / n) if few < len(RARE) else middle - reach
+    high = max(middle + reach, 1 - np.interp(many, range(len(RARE)), RARE) / n) if many < len(RARE) else middle + reach
+    return max(0.0, float(low)), min(1.0, float(high))
+
+
+def of_shares(shares: np.ndarray) -> tuple[float, float]:
+    """95 % interval of the mean of shares (n,), each from 0 to 1: Wilson's of as many hits as would vary as much."""
+    n, mean = len(shares), float(shares.mean())
+    return of_share(mean, n * (n * mean * (1 - mean) + 0.5) / (n * float(shares.var()) + 0.5))
 
 
 def sampled(rows: np.ndarray, n: int) -> tuple[float, float]:

@@ -135,6 +135,8 @@ class RetrievalPlan:
                 records += self._by(m, es, views, summary)
         for line in summary.lines():
             say(line)
+        if len(es) == 2:
+            say(f"to decide on a bridge: relrep translate {es[0].uri} --into {es[1].uri} --anchors FILE --report.")
         return records
 
     def _by(self, m: Method, es: Sequence[Embedding], views: Sequence[Views], summary: Summary) -> Iterator[Record]:

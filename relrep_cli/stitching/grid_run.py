@@ -22,6 +22,7 @@ from relrep_cli.relative.aggregators import AGGREGATORS
 from relrep_cli.relative.projection import Basis
 from relrep_cli.relative.recipes import Recipe
 from relrep_cli.relative.shared_views import KEPT, Views
+from relrep_cli.stitching import grid_summary
 from relrep_cli.stitching.adaptation import Adaptation, cells
 from relrep_cli.stitching.adaptation import records as adapted_records
 from relrep_cli.stitching.grid import Job, Target, Task, column, prepare
@@ -92,11 +93,13 @@ class GridPlan:
         return self.finish(records_of(self.spaces, self.settings))
 
     def finish(self, records: list[Record]) -> list[Record]:
-        """Write the other files, and return the records."""
+        """Write the other files, say which method is best, and return the records."""
         self.settings.cache.close()
         self.outputs.write(self.spaces, self.settings, records)
         if any(r["stitching_index"] is None and r["method"] == "absolute" for r in records):
             say("absolute spaces of unequal dims cannot be stitched: n/a.")
+        for line in grid_summary.lines(records):
+            say(line)
         return records
 
 

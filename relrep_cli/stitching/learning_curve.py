@@ -12,8 +12,12 @@ from relrep_cli.numerics.intervals import of_share
 
 RESAMPLES = 400
 PRIOR = 0.5  # of a hit and of a miss that are added to every draw, as Jeffreys does: a share without a miss may be chance
-RECENT = 2  # beyond the last place, a line goes on through the places from the last one over this number
+RECENT = 4  # beyond the last place, a line goes on through the places from the last one over this number
+LAST = 2  # the same in every other draw, which trusts the last places more
+BENDS = np.linspace(-0.5, 1.5, 21)  # exponents of the scale of a line: 0 is the logarithm of the number, 1 minus its inverse
+OFF = 0.05  # deviation of logits from a line that is right
 FEWER, MORE = (4, 2, 1), (2, 4, 8)  # parts of the anchors, and multiples of them
+HALVINGS = 3  # of the held-out items that serve as more anchors
 USEFUL = 1.2  # times as many anchors are worth a point of their own
 Map = Callable[[np.ndarray], np.ndarray]
 Maps = Callable[[np.ndarray, np.ndarray], tuple[Map, Map]]  # anchors x, y -> the maps of queries and of the index
@@ -32,28 +36,66 @@ class Curve:
     def at(self, place: float) -> tuple[float, float, float]:
         """The recall at a place, with its 95 % interval: Wilson's where it was measured.
 
-        Between two places, logits are interpolated over the logarithm of the number; beyond the last one they go on along a
-        line through the last places.
+        Between two places, logits are interpolated over the logarithm of the number. Beyond the last one they go on along a
+        line through the last places, which does not fall; how it bends differs from draw to draw.
         """
         if place in self.places:
             value = float(self.recalls[list(self.places).index(int(place))])
             return value, *of_share(value, self.items)
-        bounded = self.recalls.clip(PRIOR / self.items, 1 - PRIOR / self.items)
-        shares, near = np.concatenate([bounded[None], self.draws]), self._near(place)
-        logits = np.log(shares / (1 - shares))[:, near]
-        slope, level = np.polyfit(np.log(self.places)[near], logits.T, 1) if len(near) > 1 else (0, logits[:, 0])
-        recall = 1 / (1 + np.exp(-(slope * np.log(place) + level)))
-        low, high = np.quantile(recall[1:], [0.025, 0.975])
-        return float(recall[0]), float(min(low, recall[0])), float(max(high, recall[0]))
+        if place > self.places[-1]:
+            return self._beyond(place)
+        shares = np.concatenate([_bounded(self.recalls, self.items)[None], self.draws])
+        found = np.array([np.interp(np.log(place), np.log(self.places), one) for one in _logits(shares)])
+        return _with_ends(_share(found[0]), _share(found[1:]))
 
-    def _near(self, place: float) -> np.ndarray:
-        """The places that a line is drawn through."""
-        places = np.asarray(self.places)
-        if place < places[-1]:
-            after = int(np.searchsorted(places, place))
-            return np.arange(max(after - 1, 0), after + 1) if after else np.arange(min(2, len(places)))
-        recent = np.flatnonzero(places * RECENT >= places[-1])
-        return np.arange(max(len(places) - max(len(recent), 2), 0), len(places))
+    def _beyond(self, place: float) -> tuple[float, float, float]:
+        """Lines of every bend, each as probable as the last places say; every other draw trusts the very last ones more."""
+        shares = _bounded(self.recalls, self.items)
+        found, off = self._line(np.tile(shares, (len(BENDS), 1)), RECENT, BENDS, place)
+        weights = np.exp(-(off - off.min()) / (2 / (self.items * shares[-1] * (1 - shares[-1])) + 2 * OFF**2))
+        weights /= weights.sum()
+        bends = np.interp(np.linspace(0, 1, len(self.draws)), np.cumsum(weights) - weights / 2, BENDS)
+        ways = enumerate((RECENT, LAST))
+        draws = [self._line(self.draws[part::2], recent, bends[part::2], place)[0] for part, recent in ways]
+        value, low, high = _with_ends(_share(weights @ _logits(found)), np.concatenate(draws))
+        low = min(low, of_share(value, self.items)[0])  # never surer than if it were measured
+        return value, low, max(high, of_share(float(self.recalls[-1]), self.items)[1])  # one that reaches all goes on so
+
+    def _line(self, shares: np.ndarray, recent: int, bends: np.ndarray, place: float) -> tuple[np.ndarray, np.ndarray]:
+        """(r,) the recalls at a place by a line for each row of shares (r, k), over numbers on a scale for each row; and the
+        squares by which it misses the logits."""
+        places = np.asarray(self.places, float)
+        count = min(max(int((places * recent >= places[-1]).sum()), 2), len(places))
+        logits, near = _logits(shares[:, -count:]), _scaled(places[-count:] / places[-1], bends)
+        level, middle = logits.mean(1), near.mean(1)
+        apart = near - middle[:, None]
+        slope = ((apart * logits).sum(1) / np.maximum(np.square(apart).sum(1), 1e-12)).clip(0)
+        there = _scaled(np.array([place / places[-1]]), bends)[:, 0]
+        off = np.square(logits - level[:, None] - slope[:, None] * apart).sum(1)
+        return _share((level + slope * (there - middle)).clip(-30, 30)), off
+
+
+def _scaled(ratios: np.ndarray, bends: np.ndarray) -> np.ndarray:
+    """(r, k) Box and Cox's scale of ratios (k,) for each exponent (r,)."""
+    bends = np.where(np.abs(bends) < 1e-9, 1e-9, bends)[:, None]
+    return (1 - ratios**-bends) / bends
+
+
+def _bounded(shares: np.ndarray, items: int) -> np.ndarray:
+    return shares.clip(PRIOR / items, 1 - PRIOR / items)
+
+
+def _logits(shares: np.ndarray) -> np.ndarray:
+    return np.log(shares / (1 - shares))
+
+
+def _share(logits: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-logits))
+
+
+def _with_ends(value: np.ndarray, draws: np.ndarray) -> tuple[float, float, float]:
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return float(value), float(min(low, value)), float(max(high, value))
 
 
 def curve(places: Sequence[int], hits: Sequence[np.ndarray], seed: int) -> Curve:
@@ -96,24 +138,27 @@ def by_anchors(trial: Trial, maps: Maps, settled: Maps, seed: int) -> tuple[Curv
     first places are fitted on anchors alone.
 
     settled: fits as `maps` does, with what all anchors chose already. Each half of the held-out items is looked up by a map
-    that was fitted on the anchors and items of the other half.
+    that was fitted on the anchors and items of the other half, in several halvings.
     """
     m, q = len(trial.x), len(trial.queries)
     rng = np.random.default_rng(seed)
-    order, halves = rng.permutation(m), np.array_split(rng.permutation(q), 2)
-    everything = np.arange(q)
+    order = rng.permutation(m)
+    halvings = [np.array_split(rng.permutation(q), 2) for _ in range(HALVINGS)]
     places = [m // part for part in FEWER if m // part >= 2]
-    hits = [trial.hits(maps, trial.x[order[:count]], trial.y[order[:count]], everything) for count in places]
-    own, spare = len(places), min(map(len, halves))
+    hits = [trial.hits(maps, trial.x[order[:count]], trial.y[order[:count]], np.arange(q)) for count in places]
+    own, spare = len(places), q // 2
     more = [m * times for times in MORE if m * (times - 1) <= spare]
     if m * MORE[-1] > m + spare >= USEFUL * (more[-1] if more else m):
         more.append(m + spare)
-    for count in more:
-        recalls = np.zeros(q)
-        for half, other in (halves, halves[::-1]):
-            added = other[: count - m]
-            x = np.concatenate([trial.x, trial.queries[added]])
-            y = np.concatenate([trial.y, trial.index[added]])
-            recalls[half] = trial.hits(settled, x, y, half)
-        hits.append(recalls)
+    hits += [np.mean([_with_items(trial, settled, halves, count - m) for halves in halvings], 0) for count in more]
     return curve([*places, *more], hits, seed), own
+
+
+def _with_items(trial: Trial, maps: Maps, halves: Sequence[np.ndarray], count: int) -> np.ndarray:
+    """(q,) whether items are found by maps fitted on the anchors and so many items of the other half."""
+    found = np.zeros(len(trial.queries))
+    for half, other in (halves, halves[::-1]):
+        added = other[:count]
+        x, y = np.concatenate([trial.x, trial.queries[added]]), np.concatenate([trial.y, trial.index[added]])
+        found[half] = trial.hits(maps, x, y, half)
+    return found

@@ -11,25 +11,27 @@ import numpy as np
 
 from relrep_cli.base.errors import DataError
 from relrep_cli.base.output import Record
-from relrep_cli.embedding import Embedding
+from relrep_cli.embedding import Embedding, find_ids
 from relrep_cli.neighbors import nearest, ranks, unit_rows
 from relrep_cli.numerics.blocks import pick
-from relrep_cli.stitching.learning_curve import MORE, RESAMPLES, Curve, Map, Trial, by_anchors, curve
+from relrep_cli.numerics.intervals import student, within
+from relrep_cli.stitching.index_sizes import recalls_by_size
+from relrep_cli.stitching.learning_curve import MORE, Curve, Map, Trial, by_anchors
 from relrep_cli.stitching.local_maps import LocalMaps
 from relrep_cli.stitching.query_pairs import KEPT, query_pairs, query_records
 from relrep_cli.stitching.shared_samples import Samples, samples
 from relrep_cli.stitching.translation import Fitting
-from relrep_cli.stitching.translation_quality import FOLDS, K, Scores, index_rows, quality, scores
+from relrep_cli.stitching.translation_quality import K, Scores, index_rows, quality, scores
 from relrep_cli.stitching.universe import PENALTY, UNIVERSES, build
 
 COLUMNS = ("part", "method", "at", "measure", "value", "low", "high", "n", "note")
-SHRUNK = (8, 4, 2)  # sizes of the index below the measured one: so many times as small
-RANKS = (5, 2, 1)  # ranks that stand for rank ten in larger indexes
-CHOOSERS = 1000  # anchors that choose the method
+CHOOSERS, LEFT_OUT = 1000, 20  # anchors that choose the method, in so many parts
 FEWEST = 8  # anchors for a learning curve, and held-out items for a verdict
 SHARES = (0.1, 0.5, 0.9)  # quantiles of the similarities at which thresholds are mapped
 LOCAL = "local"
 MEASURED, EXTRAPOLATED = "measured", "extrapolated"
+ANCHORS_LEFT_OUT = "anchors, a twentieth left out at a time"
+WIDER = 2**0.5  # another draw of anchors changes the map as much as what is looked up, which intervals over items do not know
 WITH_ITEMS = "measured, held-out items as more"
 Asked = tuple[Embedding, tuple[np.ndarray, np.ndarray]]
 BRIDGE, REEMBED, MORE_ANCHORS, UNSURE = "bridge", "re-embed", "not enough anchors", "too few items to tell"
@@ -100,7 +102,8 @@ def report(
             "Give files that share more items, or name fewer anchors.",
             file=f"{e.uri} and {target.uri}",
         )
-    index = pick(target.x, index_rows(target, rows.held[1], how.seed))
+    numbers = index_rows(target, rows.held[1], how.seed)
+    index = pick(target.x, numbers)
     lookup = _Lookup(pick(e.x, rows.held[0]), index, index)
     pairs = asked and query_pairs(*asked, e, target, rows.ids, how.seed)
     tried = {name: replace(how, method=name, params=params) for name, params in methods.items()}
@@ -108,8 +111,12 @@ def report(
     if len(maps) > 1 and LOCAL in maps and not isinstance(maps[LOCAL][0], LocalMaps):
         del maps[LOCAL], tried[LOCAL]  # one region, which is the map of orthogonal
     moved = {name: lookup.moved(*one) for name, one in maps.items()}
-    records = [r for name, one in moved.items() for r in _method_records(tried[name], one)]
-    best = tried[_chosen(tried, rows)]
+    records = [r for name, one in moved.items() for r in _scores_records("method", tried[name], one.scores, len(index))]
+    others = _others(target, numbers, rows.ids)
+    left_out = {name: _left_out(one, *_pair(rows), others) for name, one in tried.items()}
+    size = len(rows.ids) + len(others)
+    records += [r for name, found in left_out.items() for r in _scores_records("left out", tried[name], found, size)]
+    best = tried[max(left_out, key=lambda name: _merit(left_out[name]))]
     records += _index_records(moved[best.method], best)
     more, reached, needed = _learning_curve(best, rows, lookup, wanted)
     records += [*more, *_thresholds(moved[best.method], best)]
@@ -152,73 +159,57 @@ def _sentence(verdict: str, best: Fitting, now: Record, count: int, needed: int,
     return f"re-embed: {sentence}; not even {MORE[-1]} times the {count} anchors would reach {wanted:g}."
 
 
-def _chosen(tried: Mapping[str, Fitting], rows: Samples) -> str:
-    """The method by which left-out anchors find themselves best among all anchors."""
-    scores = {name: _left_out(one, *_pair(rows)) for name, one in tried.items()}
-    return max(scores, key=lambda name: scores[name])
+def _others(target: Embedding, index: np.ndarray, fitted: np.ndarray) -> np.ndarray:
+    """The rows of an index (numbers of rows) that are no anchors."""
+    anchors = find_ids(target.ids, fitted)
+    return pick(target.x, np.setdiff1d(index, anchors))
 
 
-def _left_out(how: Fitting, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """The recall of anchors that took no part in the fit, and their cosine, which decides between equal recalls."""
-    recalls = []
-    for part in np.array_split(np.random.default_rng(how.seed).permutation(len(x))[:CHOOSERS], FOLDS):
+def _left_out(how: Fitting, x: np.ndarray, y: np.ndarray, others: np.ndarray) -> Scores:
+    """The scores of anchors by maps of the other anchors, looked up among all anchors and the other rows of the index."""
+    how, index = _settled(how, x, y), np.concatenate([y, others])
+    found = []
+    order = np.random.default_rng(how.seed).permutation(len(x))[:CHOOSERS]
+    for part in np.array_split(order, min(LEFT_OUT, len(order))):
         rest = np.setdiff1d(np.arange(len(x)), part)
         new, old = _maps(how, x[rest], y[rest])
-        recalls.append(scores(new(x[part]), part, old(y)))
-    recall = np.mean([one["recall_1"].mean() + one["recall_10"].mean() for one in recalls])
-    return float(recall), float(np.mean([one["cosine"].mean() for one in recalls]))
+        found.append(scores(new(x[part]), part, old(index), index))
+    return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
 
 
-def _method_records(how: Fitting, moved: _Lookup) -> Iterator[Record]:
-    note = "measured, index translated" if how.method in UNIVERSES else MEASURED
-    flags: Record = {"part": "method", "method": how.method, "at": len(moved.index), "note": note}
-    return quality(moved.scores, how.seed, flags)
+def _merit(found: Scores) -> tuple[float, float]:
+    """The recalls, and the cosine, which decides between equal recalls."""
+    return float(found["recall_1"].mean() + found["recall_10"].mean()), float(found["cosine"].mean())
+
+
+def _settled(how: Fitting, x: np.ndarray, y: np.ndarray) -> Fitting:
+    """The same with the penalty that all anchors chose."""
+    if how.method not in UNIVERSES:
+        return how
+    penalty = build(how.method, [x, y], dict(how.params)).penalty
+    return replace(how, params={**how.params, PENALTY: penalty}) if penalty else how
+
+
+def _scores_records(part: str, how: Fitting, found: Scores, size: int) -> Iterator[Record]:
+    note = MEASURED if part == "method" else ANCHORS_LEFT_OUT
+    if how.method in UNIVERSES:
+        note += ", index translated"
+    for r in quality(found, how.seed, {"part": part, "method": how.method, "at": size, "note": note}):
+        low, high = r["low"], r["high"]
+        if part != "method":
+            low, high = (r["value"] + WIDER * (end - r["value"]) for end in (low, high))
+        yield r | dict(zip(("low", "high"), within((low, high), (-1 if r["measure"] == "cosine" else 0, 1)), strict=True))
 
 
 def _index_records(moved: _Lookup, how: Fitting) -> Iterator[Record]:
-    """Recall at other sizes of the index: for smaller ones the mean over all subsets, for larger ones estimated from ranks.
-
-    An item with a share f of the rows ahead of it is within rank j of n rows, on average over Poisson's distribution and over
-    shares that are as probable at every scale, where log(n f) is below the harmonic sum 1 + 1/2 + … + 1/(j - 1), up to a
-    constant. So it is within rank ten of as many times more rows as the exponential of the sums' difference says.
-    """
-    n, places = len(moved.index), ranks(moved.queries, moved.index)
-    hits = {n // part: (_hits_in_subsets(places, n, n // part), "sub-sampled") for part in SHRUNK if n // part > K}
-    hits[n] = places <= K, MEASURED
-    hits |= {round(n * larger(rank)): (places <= rank, "estimated from ranks") for rank in RANKS}
-    for size, (hit, note) in hits.items():
-        value = curve([size], [hit], how.seed).at(size)
-        yield _point("index", how, size, value, len(places), note)
-
-
-def larger(rank: int) -> float:
-    """The factor by which the index can grow until an item of this rank is about the tenth."""
-    return float(np.exp(sum(1 / j for j in range(rank, K))))
-
-
-def _hits_in_subsets(places: np.ndarray, n: int, size: int) -> np.ndarray:
-    """(q,) the probability that an item at `places` of n rows is within rank ten of `size` of them, itself among these.
-
-    The number of rows ahead that are drawn has a hypergeometric distribution.
-    """
-    others, drawn, ahead = n - 1, size - 1, places - 1
-    log = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])  # logarithms of factorials
-    total = np.zeros(len(places))
-    for j in range(min(K, drawn + 1)):
-        possible = (ahead >= j) & (others - ahead >= drawn - j)
-        a, b = np.where(possible, ahead, j), np.where(possible, others - ahead, drawn - j)
-        chosen = log[a] - log[j] - log[a - j] + log[b] - log[drawn - j] - log[b - drawn + j]
-        total += np.where(possible, np.exp(chosen - log[others] + log[drawn] + log[others - drawn]), 0)
-    return total.clip(0, 1)
+    for size, value, note in recalls_by_size(ranks(moved.queries, moved.index), len(moved.index)):
+        yield _point("index", how, size, value, len(moved.queries), note)
 
 
 def _learning_curve(how: Fitting, rows: Samples, lookup: _Lookup, wanted: float) -> tuple[list[Record], bool, int]:
     """The recall with fewer and with more anchors; whether MORE anchors reach the wanted one, and how many are needed."""
     x, y = _pair(rows)
-    settled = how
-    if how.method in UNIVERSES:
-        penalty = build(how.method, [x, y], dict(how.params)).penalty
-        settled = replace(how, params={**how.params, PENALTY: penalty} if penalty else how.params)
+    settled = _settled(how, x, y)
     trial = Trial(x, y, lookup.queries, lookup.index, K)
     fitted, own = by_anchors(trial, lambda x, y: _maps(how, x, y), lambda x, y: _maps(settled, x, y), how.seed)
     notes = {count: MEASURED if n < own else WITH_ITEMS for n, count in enumerate(fitted.places)}
@@ -248,20 +239,31 @@ def _point(part: str, how: Fitting, at: float, value: tuple[float, float, float]
 def _thresholds(moved: _Lookup, how: Fitting) -> Iterator[Record]:
     """For some thresholds on the cosine of old vectors, the one on translated queries that lets as many results through."""
     k, q = min(K, len(moved.index) - 2), len(moved.queries)
-    old = _similarities(moved.before[:q], moved.before, k)
-    new = _similarities(moved.queries, moved.index, k)
-    rng = np.random.default_rng(how.seed)
-    draws = [rng.integers(0, q, q) for _ in range(RESAMPLES // 4)]
+    old, _ = _similarities(moved.before[:q], moved.before, k)
+    new, rows = _similarities(moved.queries, moved.index, k)
     for share in SHARES:
         value = float(np.quantile(new, share))
-        spread = [float(np.quantile(new[rows], share)) for rows in draws]
-        low, high = np.quantile(spread, [0.025, 0.975])
+        reach = student(q - 1) * _error_of_share(
+            new <= value, rows
+        )  # ends of the share, then the results there (Woodruff 1952)
+        low, high = (float(np.quantile(new, end)) for end in (max(share - reach, 0), min(share + reach, 1)))
         at = float(np.quantile(old, share))
-        yield {**_point("threshold", how, at, (value, float(low), float(high)), q, "old cosine at"), "measure": "cosine"}
+        yield {**_point("threshold", how, at, (value, low, high), q, "old cosine at"), "measure": "cosine"}
 
 
-def _similarities(queries: np.ndarray, index: np.ndarray, k: int) -> np.ndarray:
-    """(q, k) the cosines of the nearest others; row i of the index is the item of query i."""
-    near = nearest(queries, index, k, exclude_self=True).rows
+def _error_of_share(below: np.ndarray, rows: np.ndarray) -> float:
+    """The standard error of the share of results (q, k) below a threshold. rows: (q, k) of the index.
+
+    Results depend on each other by their query and by their row (two-way clusters: Cameron, Gelbach and Miller 2011).
+    """
+    apart = below - below.mean()
+    by_row = np.bincount(rows.ravel(), apart.ravel())
+    squares = np.square(apart.sum(1)).sum() + np.square(by_row).sum() - np.square(apart).sum()
+    return float(np.sqrt(max(squares, np.square(apart.sum(1)).sum()))) / apart.size
+
+
+def _similarities(queries: np.ndarray, index: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """(q, k) the cosines of the nearest others, and their rows; row i of the index is the item of query i."""
+    found = nearest(queries, index, k, exclude_self=True).rows
     unit_queries, unit_index = unit_rows(queries), unit_rows(index)
-    return np.einsum("ij,ikj->ik", unit_queries, unit_index[near])
+    return np.einsum("ij,ikj->ik", unit_queries, unit_index[found]), found

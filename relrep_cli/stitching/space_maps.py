@@ -85,6 +85,14 @@ class SpaceMaps:
         )
 
 
+def required_maps(file: str) -> SpaceMaps:
+    """The maps in a file. Raises UsageError when it holds none."""
+    maps = read_maps(file)
+    if maps is None:
+        raise UsageError("holds no map", "Give a file that relrep translate --save-map wrote.", file=file)
+    return maps
+
+
 def save_maps(output: str, maps: SpaceMaps, steps: list[Step], force: bool) -> None:
     """Write maps to an HDF5 file. Raises UsageError and WriteError as `store.write` does."""
     rows = _rows_of(maps)

@@ -33,8 +33,14 @@ class Translated:
 
 
 def translated_blocks(e: Embedding, carry: Affine, dtype: str) -> Iterator[np.ndarray]:
-    """The rows of e in the target space, block by block, to be stored as dtype."""
-    return in_order(lambda block: carry.stored_rows(e.x[block], np.dtype(dtype)), row_blocks(e.n, max(carry.matrix.shape), e.x))
+    """The rows of e in the target space, block by block, as dtype. A number that it cannot hold is infinite."""
+    kept = np.dtype(dtype)
+
+    def rows(block: slice) -> np.ndarray:
+        with np.errstate(over="ignore"):  # the store says so
+            return carry.stored_rows(e.x[block], kept).astype(kept, copy=False)
+
+    return in_order(rows, row_blocks(e.n, max(carry.matrix.shape), e.x))
 
 
 def block_of(carry: Affine) -> int:

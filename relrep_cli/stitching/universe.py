@@ -23,7 +23,7 @@ PENALTIES = tuple(float(p) for p in np.geomspace(0.1, 10, 9))  # for spaces whos
 USUAL = 1.0  # the penalty where the anchors are too few to choose one
 PENALTY = "universe_penalty"  # the parameter of that name, and its key in files
 WEIGHT = "universe_weight"
-BALANCED, FOR_HEADS = 0.75, 3.0  # weights that find most items, and that carry heads best
+BALANCED, FOR_HEADS = 0.75, 6.0  # weights that find most items, and that carry heads best
 WIDEST = 1024  # dims of a common space
 ROUNDS, SETTLED = 100, 1e-10  # of the generalised Procrustes analysis, and of the spatial median
 

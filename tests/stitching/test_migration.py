@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Workdir
+from scipy.special import bdtr, ndtr
 
 from relrep_cli.base.errors import DataError
 from relrep_cli.embedding import Embedding, row_numbers
 from relrep_cli.relative.recipes import Recipe
+from relrep_cli.stitching.index_sizes import hits_in_subsets, recall_in_larger
 from relrep_cli.stitching.learning_curve import Curve, Trial, by_anchors, curve
-from relrep_cli.stitching.migration import BRIDGE, MORE_ANCHORS, REEMBED, UNSURE, Report, _hits_in_subsets, _verdict, report
+from relrep_cli.stitching.migration import BRIDGE, MORE_ANCHORS, REEMBED, UNSURE, Report, _verdict, report
 from relrep_cli.stitching.query_pairs import QueryPairs, query_pairs, read_relevant
 from relrep_cli.stitching.translation import Fitting
 
@@ -72,9 +74,20 @@ def test_the_recall_of_subsets_is_their_mean() -> None:
     for place in places:
         ahead, others = set(range(place - 1)), range(n - 1)
         brute.append(np.mean([len(ahead & set(kept)) < 10 for kept in combinations(others, size - 1)]))
-    actual = _hits_in_subsets(places, n, size)
-    assert actual == pytest.approx(brute) and 0 < actual[2] < 1
-    assert _hits_in_subsets(np.array([10, 11]), 20, 20).tolist() == [1, 0]
+    found = hits_in_subsets(places, n, size)
+    assert found == pytest.approx(brute) and 0 < found[2] < 1
+    assert hits_in_subsets(np.array([10, 11]), 20, 20).tolist() == [1, 0]
+
+
+def test_the_recall_in_larger_indexes_is_found_from_ranks_in_a_small_one() -> None:
+    """Similarities are normal, as the estimate from z-scores supposes; the true recall is an integral."""
+    rng = np.random.default_rng(0)
+    ahead = ndtr(rng.normal(-2.4, 0.8, 4000))
+    places = 1 + rng.binomial(999, ahead)
+    for times in (2, 4, 8, 16):
+        true = bdtr(9, 1000 * times - 1, ahead).mean()
+        assert recall_in_larger(places, 1000, times) == pytest.approx(true, abs=0.02)
+    assert recall_in_larger(np.ones(200), 1000, 16) > 0.99 and recall_in_larger(np.full(200, 900), 1000, 2) < 0.01
 
 
 @pytest.mark.slow
@@ -82,10 +95,10 @@ def test_a_line_of_logits_goes_on_as_it_is() -> None:
     """Shares of 1 / (1 + 4 / m) are a line of slope 1 in logits over log m."""
     rng = np.random.default_rng(0)
     hits = [rng.random(20000) < 1 / (1 + 4 / m) for m in (2, 4, 8)]
-    actual = curve([2, 4, 8], hits, 0)
-    value, low, high = actual.at(32)
-    assert low < 1 / (1 + 4 / 32) < high and high - low < 0.05 and low < value < high
-    assert actual.at(3)[0] == pytest.approx(1 / (1 + 4 / 3), abs=0.02), "between two places"
+    found = curve([2, 4, 8], hits, 0)
+    value, low, high = found.at(32)
+    assert low < 1 / (1 + 4 / 32) < high and value == pytest.approx(1 / (1 + 4 / 32), abs=0.02)
+    assert found.at(3)[0] == pytest.approx(1 / (1 + 4 / 3), abs=0.02), "between two places"
 
 
 def test_a_curve_goes_on_from_its_last_places() -> None:
@@ -117,10 +130,10 @@ def test_held_out_items_serve_as_more_anchors_but_not_for_themselves() -> None:
         return of_queries, lambda z: z
 
     trial = Trial(rows[90:], rows[90:], rows[:90], rows[:90], 1)
-    actual, own = by_anchors(trial, maps, maps, 0)
-    assert (actual.places, own) == ([2, 5, 10, 20, 40, 55], 3)
-    assert [len(fit) for fit in fits] == [2, 5, 10, 20, 20, 40, 40, 55, 55]
-    assert not any(fits[n] & fits[n + 1] - set(range(90, 100)) for n in (3, 5, 7)), "the halves have no item in common"
+    found, own = by_anchors(trial, maps, maps, 0)
+    assert (found.places, own) == ([2, 5, 10, 20, 40, 55], 3)
+    assert [len(fit) for fit in fits] == [2, 5, 10, *[20] * 6, *[40] * 6, *[55] * 6]
+    assert not any(fits[n] & fits[n + 1] - set(range(90, 100)) for n in range(3, 21, 2)), "the halves have no item in common"
 
 
 def test_too_few_items_to_measure_on_are_an_error() -> None:

@@ -10,6 +10,7 @@ from conftest import Workdir
 
 from relrep_cli.stitching.translators import Affine
 from relrep_cli.stitching.universe import UNIVERSES, Universe, _spatial_median, build, for_heads, join
+from relrep_cli.store import read
 
 M, D = 60, 8
 every_universe = pytest.mark.parametrize("name", list(UNIVERSES))
@@ -71,7 +72,7 @@ def test_directions_from_the_spatial_median_add_up_to_nothing() -> None:
 
 
 def test_heads_get_a_weight_of_their_own_unless_one_is_named() -> None:
-    assert for_heads({"universe_weight": 0.0, "universe_penalty": 2.0}) == {"universe_weight": 3.0, "universe_penalty": 2.0}
+    assert for_heads({"universe_weight": 0.0, "universe_penalty": 2.0}) == {"universe_weight": 6.0, "universe_penalty": 2.0}
     assert for_heads({"universe_weight": 1.0}) == {"universe_weight": 1.0} and for_heads({}) == {}, "consensus has no weight"
     spaces = [x[:M] for x in views(noise=0.5)]
     lookup, heads = (build("universe", spaces, {"universe_penalty": 1.0, "universe_weight": w}) for w in (0.0, 3.0))
@@ -138,3 +139,18 @@ def test_a_head_of_the_common_space_takes_files_that_it_never_saw(empty: Workdir
     actual = empty.here(f"relrep stitch {words} --target retrieval").rows
     assert min(float(r["recall_1"]) for r in actual) > 0.9
     empty.here("relrep stitch a.npz b.npz -a ids.txt -m consensus -q -o b.common.h5")
+
+
+def test_project_writes_a_file_of_a_known_space_in_the_common_one(empty: Workdir) -> None:
+    for name, x in zip("abc", views(noise=0.3, n=80), strict=True):
+        np.savez(empty / f"{name}.npz", x=x)
+    empty.here("relrep translate a.npz b.npz --save-map u.h5 --universe-penalty 1 -q")
+    empty.here("relrep project b.npz --universe u.h5 -o b.common.h5")
+    empty.here("relrep translate b.npz --map u.h5 -o b.too.h5")
+    one, other = (read(str(empty / name)) for name in ("b.common.h5", "b.too.h5"))
+    assert one.space == other.space and one.space.startswith("universe:") and np.array_equal(one.x, other.x)
+    empty.error("relrep project c.npz --universe u.h5 -o c.h5", 3, "has 13 dims and names no space")
+    empty.error("relrep project b.npz --universe u.h5 --center -o c.h5", 2, "--center does not go with --universe")
+    empty.error("relrep project b.npz --universe a.npz -o c.h5", 2, "holds no map")
+    empty.here("relrep translate a.npz --into b.npz --save-map map.h5 -q")
+    empty.error("relrep project a.npz --universe map.h5 -o c.h5", 2, "is a map between two spaces")
