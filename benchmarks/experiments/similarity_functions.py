@@ -25,7 +25,12 @@ READY = (
     ("lite0-squeeze", IMAGES, "lite0", "squeeze"),
     ("lite0-lite2", IMAGES, "lite0", "lite2"),
 )
-TREC = (("TREC minilm-usem3", "minilm", "usem3"), ("TREC usem3-wordllama", "usem3", "wordllama"))
+TREC = (
+    ("TREC minilm-usem3", "minilm", "usem3"),
+    ("TREC usem3-wordllama", "usem3", "wordllama"),
+    ("TREC mpnet-minilm", "mpnet", "minilm"),
+    ("TREC mpnet-usem3", "mpnet", "usem3"),
+)
 
 
 def ready(lab: Lab) -> dict[str, tuple[list[str], str]]:
@@ -44,7 +49,7 @@ def seeds(lab: Lab) -> dict[str, tuple[list[str], str]]:
     """Two autoencoders that differ in their seed, and their anchors, by collection."""
     found = {}
     for data in ("fashion-mnist", "mnist"):
-        files = encoders(lab, data, "conv-ae")[:2]
+        files = encoders(lab, data, "conv-ae", seeds=2)
         found[data] = (files, anchors(lab, files[0]))
     return found
 

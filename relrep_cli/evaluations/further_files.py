@@ -40,7 +40,7 @@ def write_rates(target: str, found: Sequence[Record], force: bool) -> None:
         for r in sizes:
             by_file.setdefault(called[r["file"]], []).append(r)
         name = str(sizes[0]["name"]).partition(" ")[0]
-        store.write_bytes(target, rates(by_file, f"{name} of the full vectors", target), force)
+        store.write_bytes(target, rates(by_file, name, target), force)
 
 
 @dataclass(frozen=True)

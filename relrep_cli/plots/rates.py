@@ -11,10 +11,10 @@ from relrep_cli.plots.drawing import CLASSES, INK, drawing, saved
 MARKERS = "osD^v<>P"
 
 
-def rates(found: Mapping[str, Sequence[Record]], title: str, target: str) -> bytes:
+def rates(found: Mapping[str, Sequence[Record]], measure: str, target: str) -> bytes:
     """A panel for each file, a line for each kind of number through its numbers of columns, with 95 % intervals.
 
-    found: records by file, with `dtype`, `dims`, `bytes`, `value`, `low` and `high`.
+    found: records by file, with `dtype`, `dims`, `bytes`, `value`, `low` and `high`. measure: what the values are.
     """
     from matplotlib.figure import Figure
 
@@ -36,9 +36,10 @@ def rates(found: Mapping[str, Sequence[Record]], title: str, target: str) -> byt
                     axes.annotate(str(r["dims"]), (r["bytes"], r["value"]), (3, -8), textcoords="offset points", fontsize=6)
             axes.set_xscale("log", base=2)
             axes.xaxis.set_major_formatter(lambda size, _: f"{size:g}")
-            axes.set(title=printable(file, 40), xlabel="bytes of a vector", ylim=(0, 1.03))
+            axes.set(title=printable(file, 40), xlabel="bytes of a vector")
+            axes.set_ylim(bottom=0)
             axes.spines[["top", "right"]].set_visible(False)
-        panels[0].set_ylabel(printable(title, 60))
-        panels[-1].legend(frameon=False, fontsize=7, loc="lower right")
-        figure.suptitle("recall by size; each point names its number of columns", fontsize=9, color=INK)
+        panels[0].set_ylabel(printable(measure, 60))
+        panels[-1].legend(frameon=False, fontsize=7, loc="best")
+        figure.suptitle(f"{printable(measure, 60)} by size; each point names its number of columns", fontsize=9, color=INK)
         return saved(figure, target)

@@ -161,7 +161,7 @@ def test_transformers_texts(bert: Path) -> None:
     ]:
         found, _ = vectors(f"hf:{bert}", texts(), batch=3, **given)
         np.testing.assert_allclose(found, torch.stack(expected).numpy(), atol=1e-5)
-    with pytest.raises(UsageError, match="--layer is 3; the model has 2 layers above its input"):
+    with pytest.raises(UsageError, match="--layer is 3, but the model has 2 layers above its input"):
         vectors(f"hf:{bert}", texts(), layer=3)
     assert vectors(f"hf:{bert}", texts())[1] != vectors(f"hf:{bert}", texts(), layer=0)[1]
 
