@@ -25,9 +25,11 @@ def settings(lab: Lab) -> dict[str, tuple[list[str], str, str]]:
     for data in ("fashion-mnist", "mnist"):
         files = encoders(lab, data, "conv-ae", seeds=2)
         found[data] = (files, anchors(lab, files[0]), "")
-    texts = [f"trec.{name}.npz" for name in (*TEXTS, "mpnet")[: lab.size(6, 2)]]
+    texts = [f"trec.{name}.npz" for name in TEXTS[: lab.size(5, 2)]]
     trec = lab.file("trec-anchors.h5", f"anchor {texts[0]} -n {lab.size(300, 12)} --strategy per-class")
     found |= {"TREC": (texts, trec, ""), "TREC, `--ridge 1`": (texts, trec, " --ridge 1")}
+    few = lab.file("mpnet-anchors.h5", f"anchor trec.mpnet.npz -n {lab.size(300, 12)} --strategy random")
+    found["TREC with MPNet, `--ridge 1`"] = ([*texts, "trec.mpnet.npz"], few, " --ridge 1")
     if not lab.quick:
         documents = [f"DATA/embeddings/dbpedia14_6encoders.h5::{name}" for name in TEXTS]
         anchor = lab.file("dbpedia-anchors.h5", f"anchor {documents[0]} -n 300 --strategy per-class")
