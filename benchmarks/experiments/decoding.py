@@ -2,20 +2,19 @@
 
     python benchmarks/experiments/decoding.py [--data DATA] [--work WORK] [--page] [--age] [--quick]
 
-Convolutional autoencoders of Fashion-MNIST; errors are mean squared errors of pixels in 0..1, of the test images.
+Convolutional autoencoders of 6,000 images of Fashion-MNIST; errors are mean squared errors of pixels, of 2,000 test images.
 """
 
 from __future__ import annotations
 
-import gzip
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from lab import CHECKOUT, Lab, Record, main
+from self_supervised import few
 
 NAME, ROOMS = "decoding", ("encoders", "evaluations", "plots")
-DATA, NOISE = "fashion-mnist", 0.3
+NOISE = 0.3
 DIMS = (4, 8, 16, 32, 64, 128)
 BYTES = {"float32": 4, "float16": 2, "int8": 1}
 
@@ -23,16 +22,20 @@ BYTES = {"float32": 4, "float16": 2, "int8": 1}
 def trained(lab: Lab, name: str, dim: int, options: str = "") -> tuple[str, str]:
     """The file of the vectors and that of the weights."""
     file, weights = f"{name}.{dim}.h5", f"{name}.{dim}.safetensors"
-    embed = f"embed DATA/{DATA} --encoder conv-ae --dim {dim}{options} --epochs {lab.size(3, 1)} --save-encoder {weights}"
-    lab.file(file, embed)
+    loop = f"--epochs {lab.size(15, 1)} --batch-size 64 --save-encoder {weights}"
+    lab.file(file, f"embed {images(lab)} --encoder conv-ae --dim {dim}{options} {loop}")
     lab.made[weights] = lab.made[file]
     return file, weights
 
 
-def images(lab: Lab, part: str) -> np.ndarray:
-    """(n, 28, 28) uint8 of the IDX file of a part, train or t10k."""
-    content = gzip.decompress((lab.data / DATA / f"{part}-images-idx3-ubyte.gz").read_bytes())
-    return np.frombuffer(content, np.uint8, offset=16).reshape(-1, 28, 28)
+def images(lab: Lab) -> str:
+    return few(lab, "fashion-mnist", 6000, 2000)
+
+
+def clean(lab: Lab) -> np.ndarray:
+    """(n, 28, 28) uint8 test images."""
+    with np.load(lab.work / images(lab)) as arrays:
+        return np.asarray(arrays["images"][arrays["split"] == "test"])
 
 
 def opened(lab: Lab, file: str, weights: str) -> tuple[np.ndarray, np.ndarray, Any]:
@@ -68,7 +71,7 @@ def rate(lab: Lab) -> str:
                 from relrep_cli.evaluations.compression import shortened
 
                 train, test, encoder = opened(lab, file, weights)
-                return [mean_error(decoded(encoder, shortened(test, kind, np.abs(train).max(0))), images(lab, "t10k"))]
+                return [mean_error(decoded(encoder, shortened(test, kind, np.abs(train).max(0))), clean(lab))]
 
             (found,) = lab.computed(f"distortion {file} {kind}", ("value", "low", "high"), measure)
             points.append({"dims": dim, "dtype": kind, "bytes": dim * size, **found})
@@ -76,7 +79,9 @@ def rate(lab: Lab) -> str:
         from relrep_cli.plots import rates
 
         target = lab.work if lab.quick else CHECKOUT / "docs" / "figures"
-        (target / "rate-distortion.png").write_bytes(rates({DATA: points}, "error of reconstruction", "rate-distortion.png"))
+        (target / "rate-distortion.png").write_bytes(
+            rates({"fashion-mnist": points}, "error of reconstruction", "rate-distortion.png")
+        )
     rows = []
     for dim in dict.fromkeys(point["dims"] for point in points):
         own = [point for point in points if point["dims"] == dim]
@@ -87,22 +92,15 @@ def rate(lab: Lab) -> str:
 def noisy(lab: Lab) -> str:
     """The images with noise in the test part alone, as an .npz in WORK."""
     path = lab.work / "noisy.npz"
-    lab.made[path.name] = f"{DATA} {NOISE}"
+    lab.made[path.name] = f"{lab.made[images(lab)]} {NOISE}"
     if lab.measuring and not path.exists():
-        test = images(lab, "t10k") / 255 + np.random.default_rng(0).normal(0, NOISE, images(lab, "t10k").shape)
-        labels = {part: gzip.decompress(_labels(lab, part).read_bytes())[8:] for part in ("train", "t10k")}
-        np.savez(
-            path,
-            x_train=images(lab, "train"),
-            y_train=np.frombuffer(labels["train"], np.uint8),
-            x_test=np.rint(test.clip(0, 1) * 255).astype(np.uint8),
-            y_test=np.frombuffer(labels["t10k"], np.uint8),
-        )
+        with np.load(lab.work / images(lab)) as arrays:
+            found = dict(arrays)
+        test = found["split"] == "test"
+        noise = np.random.default_rng(0).normal(0, NOISE, clean(lab).shape)
+        found["images"][test] = np.rint((clean(lab) / 255 + noise).clip(0, 1) * 255).astype(np.uint8)
+        np.savez(path, **found)
     return path.name
-
-
-def _labels(lab: Lab, part: str) -> Path:
-    return lab.data / DATA / f"{part}-labels-idx1-ubyte.gz"
 
 
 def denoising(lab: Lab) -> str:
@@ -113,7 +111,7 @@ def denoising(lab: Lab) -> str:
 
         def measure(vectors: str, file: str = file, weights: str = weights) -> list[Record]:
             _, test, encoder = opened(lab, vectors, weights)
-            return [mean_error(decoded(encoder, test), images(lab, "t10k"))]
+            return [mean_error(decoded(encoder, test), clean(lab))]
 
         cells = [f"`conv-ae{options}`"]
         for vectors in (file, other):
