@@ -41,7 +41,7 @@ def drawn(lab: Lab) -> str:
 
 def embedded(lab: Lab, augment: str, seed: int, options: str = "") -> str:
     embed = f"embed {drawn(lab)} --encoder infonce --augment {augment} --dim 32 --channels 8 --batch-size 64"
-    epochs = f"--epochs {lab.size(30, 1)} --temperature 0.5 --learning-rate 0.003 --patience 99"
+    epochs = f"--epochs {lab.size(60, 1)} --temperature 0.5 --learning-rate 0.003 --patience 99"
     name = f"shapes.{augment.split()[0].replace(',', '-')}{options.replace(' ', '').replace('--', '.')}.{seed}.h5"
     return lab.file(name, f"{embed} {epochs}{options} --seed {seed}")
 
