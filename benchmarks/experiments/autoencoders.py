@@ -42,8 +42,8 @@ def two_seeds(lab: Lab, data: str, dim: int, options: str, published: Sequence[s
     rows = []
     for center in ("", " --center"):
         found = compared(lab, files, anchors(lab, files[0]), f"-m {','.join(REFERENCE)}{center}")
-        rows += by_projection(found, REFERENCE)[1 if center else 0 :]
-        chance = [spread(values(found, "cosine+center" if center else "cosine", m, "chance")) for m in REFERENCE]
+        rows += by_projection(found, REFERENCE, 4)[1 if center else 0 :]
+        chance = [spread(values(found, "cosine+center" if center else "cosine", m, "chance"), 4) for m in REFERENCE]
         rows.append([f"chance of `cosine{'+center' if center else ''}`", *chance])
     return lab.table(["", *REFERENCE], [*rows, ["published, relative", *published]])
 
