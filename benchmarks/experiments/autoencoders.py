@@ -15,7 +15,6 @@ from lab import Lab, main
 NAME, ROOMS = "autoencoders", ("encoders", "metrics", "numerics", "relative")
 FOUR = ("conv-ae", "conv-vae", "lin-ae", "lin-vae")
 FUNCTIONS = "cosine,euclidean,l1,chebyshev"
-METRICS = ("cosine", "jaccard", "mrr", "knn-jaccard", "cka")
 REFERENCE = ("cosine", "jaccard")
 STANDIN = "kmnist_standin_notmnist"
 
@@ -24,10 +23,10 @@ def encoders(lab: Lab, data: str, encoder: str, dim: int = 48, seeds: int = 5, o
     """Files of one encoder with several seeds. The linear ones need two passes, the others five."""
     epochs = lab.size(2 if encoder.startswith("lin") else 5, 1)
     options = options if not lab.quick else ""
-    name = f"{data}.{encoder}.{dim}"
+    name = f"{data}.{encoder}.{dim}" + (".map" if "map" in options else "")
     if data == STANDIN:
         splits = ["train"] * lab.size(8000, 60) + ["test"] * lab.size(2000, 30)
-        options += f" --splits {lab.text('splits.txt', splits)} --epochs {lab.size(20, 1)}"
+        options += f" --splits {lab.text('splits.txt', splits)} --epochs {lab.size(5 if encoder == 'vit-ae' else 20, 1)}"
     embed = f"embed DATA/{data} --encoder {encoder} --dim {lab.size(dim, 4)}"
     embed += options if "--epochs" in options else f" --epochs {epochs}{options}"
     return [lab.file(f"{name}.{seed}.h5", f"{embed} --seed {seed}") for seed in range(lab.size(seeds, 2))]
@@ -38,15 +37,15 @@ def anchors(lab: Lab, file: str) -> str:
 
 
 def two_seeds(lab: Lab, data: str, dim: int, options: str, published: Sequence[str]) -> str:
-    """Five metrics of all pairs of seeds: absolute, relative, and relative after centring."""
+    """Both reference metrics of all pairs of seeds: absolute, relative, and relative after centring."""
     files = encoders(lab, data, "conv-ae", dim, 5, options)
     rows = []
     for center in ("", " --center"):
-        records = compared(lab, files, anchors(lab, files[0]), f"-m {','.join(METRICS)} --estimator biased{center}")
-        rows += by_projection(records, METRICS)[1 if center else 0 :]
-        chance = [spread(values(records, "cosine+center" if center else "cosine", m, "chance")) for m in METRICS]
+        found = compared(lab, files, anchors(lab, files[0]), f"-m {','.join(REFERENCE)}{center}")
+        rows += by_projection(found, REFERENCE, 4)[1 if center else 0 :]
+        chance = [spread(values(found, "cosine+center" if center else "cosine", m, "chance"), 4) for m in REFERENCE]
         rows.append([f"chance of `cosine{'+center' if center else ''}`", *chance])
-    return lab.table(["", *METRICS], [*rows, ["published, relative", *published, "", "", ""]])
+    return lab.table(["", *REFERENCE], [*rows, ["published, relative", *published]])
 
 
 def four_encoders(lab: Lab, data: str) -> str:
@@ -80,10 +79,24 @@ def unequal(lab: Lab, data: str, pairs: Sequence[tuple[str, int, str, int]]) -> 
     return lab.table(["pair", "relative", *REFERENCE, "chance of the cosine"], rows)
 
 
+def maps(lab: Lab) -> str:
+    """Two-dimensional bottlenecks beside flat ones of nearly the same width, three seeds each."""
+    rows = []
+    for encoder in ("conv-ae", "conv-vae"):
+        for dim, options in ((49, " --bottleneck map"), (48, "")):
+            files = encoders(lab, "fashion-mnist", encoder, dim, 3, options)
+            found = compared(lab, files, anchors(lab, files[0]), f"-s {FUNCTIONS} -m pearson,jaccard")
+            for p in projections(found)[:3]:
+                cells = [spread(values(found, p, metric)) for metric in ("pearson", "jaccard")]
+                rows.append([f"`{encoder}{options}`, {dim} dims", name_of(p), *cells])
+    return lab.table(["encoder", "", "pearson", "jaccard"], rows)
+
+
 WIDTHS = (("conv-ae", 48, "conv-ae", 24), ("conv-ae", 48, "vit-ae", 48))
 TABLES = {
     "fashion": lambda lab: two_seeds(lab, "fashion-mnist", 48, "", ("0.8285", "0.2202")),
     "mnist24": lambda lab: two_seeds(lab, "mnist", 24, " --epochs 4", ("0.5575", "0.5187")),
+    "map": maps,
     "unequal": lambda lab: unequal(lab, STANDIN, WIDTHS),
     "cifar": lambda lab: unequal(lab, "cifar10", (("conv-ae", 72, "vit-ae", 72),)),
     "four-fashion": lambda lab: four_encoders(lab, "fashion-mnist"),

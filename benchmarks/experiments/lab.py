@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(CHECKOUT))  # the relrep of this checkout, for figures that no command prints
 RESULTS = Path(__file__).resolve().parent / "results"
 PAGES = CHECKOUT / "docs" / "experiments"
 FOOTER = "Measured at commit {commits}; {cost} of CPU time."
@@ -88,17 +89,20 @@ class Lab:
 
     def cell(self, command: str, columns: Sequence[str]) -> list[Record]:
         """The records that the relrep command prints, with these columns alone."""
+        heads = command.startswith("stitch") and "-t retrieval" not in command
+        cache = " --cache cache" if heads else ""  # what is finished of a cell that was stopped
+        return self.computed(command, columns, lambda: json.loads(self._run(f"{command} --format json -@ 1{cache}")))
+
+    def computed(self, command: str, columns: Sequence[str], measure: Callable[[], Sequence[Record]]) -> list[Record]:
+        """As cell, for records that a function gives. command: says what they are, and names the files that they are of."""
         key = self._key(f"{command} > {','.join(columns)}")
         self.used.append(key)
         if key not in self.cells:
             if not self.measuring:
-                raise MissingCell(f"{self.name}: relrep {command}")
-            start, made_at = sum(os.times()[2:4]), commit()
-            heads = command.startswith("stitch") and "-t retrieval" not in command
-            cache = " --cache cache" if heads else ""  # what is finished of a cell that was stopped
-            printed = json.loads(self._run(f"{command} --format json -@ 1{cache}"))
-            rows = [[_short(record.get(column)) for column in columns] for record in printed]
-            cost = round(sum(os.times()[2:4]) - start)
+                raise MissingCell(f"{self.name}: {command}")
+            start, made_at = sum(os.times()[:4]), commit()
+            rows = [[_short(record.get(column)) for column in columns] for record in measure()]
+            cost = round(sum(os.times()[:4]) - start)
             self.keep(key, {"command": command, "commit": made_at, "cpu": cost, "columns": list(columns), "rows": rows})
         result = self.cells[key]
         return [dict(zip(result["columns"], row, strict=True)) for row in result["rows"]]

@@ -7,6 +7,10 @@ DATA/cifar10 holds a folder of pictures for each class in train and test; the fi
 
 from __future__ import annotations
 
+import os
+import re
+
+import numpy as np
 from lab import Lab, main
 
 NAME, ROOMS = "self_supervised", ("encoders", "evaluations", "neighbors")
@@ -21,6 +25,16 @@ ENCODERS = {
     "PCA": "--encoder pca --dim 72",
 }
 NAMES = ("vicreg", "novar", "novar0", "pairs", "own-pairs", "maps", "pca")
+FEW = {
+    "PCA": "--encoder pca --dim 64",
+    "I-JEPA, its first weights": "--encoder jepa --dim 64 --depth 2 --momentum 1 --epochs 1",
+    "I-JEPA": "--encoder jepa --dim 64 --depth 2 --momentum 0.99 --epochs 12",
+    "VICReg": "--encoder vicreg --channels 8 --projector 256 --epochs 6",
+    "InfoNCE": "--encoder infonce --channels 8 --epochs 6",
+    "siamese, augmentations": "--encoder siamese --channels 8 --epochs 6",
+    "siamese, 3 neighbours by PCA": "--encoder siamese --channels 8 --epochs 6 --positives few.0.h5 --k 3",
+    "siamese, labels": "--encoder siamese --channels 8 --epochs 6 --positives label",
+}
 PUBLISHED = ("0.72", "0.17", "0.17", "", "0.32", "at chance (0.10)", "")
 
 
@@ -68,7 +82,71 @@ def anomalies(lab: Lab) -> str:
     return lab.table(["space", "score", *records], rows)
 
 
-TABLES = {"probes": probes, "anomalies": anomalies}
+def few(lab: Lab, data: str, train: int, test: int) -> str:
+    """So many images of each part of a collection, at equal steps, as an .npz in WORK."""
+    path = lab.work / f"{data}.few.npz"
+    lab.made[path.name] = f"{data} {train} {test}"
+    if lab.measuring and not path.exists():
+        from relrep_cli import sources
+
+        name = sources.chosen(str(lab.data / data))
+        items = sources.read(str(lab.data / data), name, sources.SOURCES[name].resolve({}))
+        parts = [_spaced(items.rows_of(part), count) for part, count in (("train", train), ("test", test))]
+        rows, split = np.concatenate(parts), np.repeat(["train", "test"], [len(part) for part in parts])
+        np.savez(path, images=items.x[rows], label=items.obs["label"][rows], split=split)
+    return path.name
+
+
+def _spaced(rows: np.ndarray, count: int) -> np.ndarray:
+    return rows[:: max(1, len(rows) // count)][:count]
+
+
+def few_images(lab: Lab) -> str:
+    """Encoders that see no labels, and one that sees some, on 6,000 images of Fashion-MNIST."""
+    source = few(lab, "fashion-mnist", 6000, 2000)
+    rows = []
+    for number, (name, options) in enumerate(FEW.items()):
+        file = lab.file(f"few.{number}.h5", f"embed {source} {_tiny(lab, options)}")
+        rows.append([name, *_accuracies(lab, file)])
+    return lab.table(
+        ["", "options", "linear probe", "k-NN"],
+        [[row[0], f"`{o}`", *row[1:]] for row, o in zip(rows, FEW.values(), strict=True)],
+    )
+
+
+def curve(lab: Lab) -> str:
+    """Accuracy of VICReg by passes over 5,000 images of CIFAR-10, for both trunks."""
+    source = few(lab, "cifar10", 5000, 2000)
+    rows = []
+    for trunk, channels in (("plain", 16), ("residual", 8)):
+        for passes in (2, 4, 8, 16)[: lab.size(4, 1)]:
+            options = f"--encoder vicreg --dim 128 --trunk {trunk} --channels {channels} --projector 256 --epochs {passes}"
+            file = f"curve.{trunk}.{passes}.h5"
+
+            def measure(file: str = file, options: str = options) -> list[dict[str, float]]:
+                start = sum(os.times()[2:4])
+                lab.file(file, f"embed {source} {_tiny(lab, options)}")
+                return [{"cpu": round(sum(os.times()[2:4]) - start)}]
+
+            (cost,) = lab.computed(f"cost embed {source} {options}", ("cpu",), measure)
+            lab.file(file, f"embed {source} {_tiny(lab, options)}")
+            rows.append([f"{trunk}, {channels} channels", str(passes), f"{cost['cpu']} s", *_accuracies(lab, file)])
+    return lab.table(["trunk", "passes", "CPU", "linear probe", "k-NN"], rows)
+
+
+def _tiny(lab: Lab, options: str) -> str:
+    """The options, or in a smoke test those of a smaller network."""
+    if not lab.quick:
+        return options
+    return re.sub(r"--(epochs|depth|channels) \d+", r"--\1 1", re.sub(r"--dim \d+", "--dim 8", options))
+
+
+def _accuracies(lab: Lab, file: str) -> list[str]:
+    found = lab.cell(f"evaluate {file} --task linear-probe,knn", ("task", "name", "value", "low", "high"))
+    return [f"{r['value']:.3f} ({r['low']:.3f} to {r['high']:.3f})" for r in found if r["name"] == "accuracy"]
+
+
+TABLES = {"probes": probes, "anomalies": anomalies, "few": few_images, "curve": curve}
 
 if __name__ == "__main__":
     main(NAME, TABLES, ROOMS)

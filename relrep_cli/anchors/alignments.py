@@ -18,6 +18,7 @@ from relrep_cli.neighbors import nearest
 from relrep_cli.neighbors.kmeans import centroids
 from relrep_cli.numerics.blocks import column_mean, pick, row_blocks
 from relrep_cli.numerics.distances import unit
+from relrep_cli.numerics.singular_values import thin_svd
 from relrep_cli.numerics.transport import sinkhorn
 
 BATCH, BASE = 2000, 20_000  # rows of u matched in one step, and rows of v among which they are matched
@@ -52,7 +53,7 @@ def procrustes(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
     Source: Schönemann 1966.
     """
-    left, _, right = np.linalg.svd(np.asarray(u, np.float64).T @ np.asarray(v, np.float64), full_matrices=False)
+    left, _, right = thin_svd(np.asarray(u, np.float64).T @ np.asarray(v, np.float64))
     return left @ right
 
 
@@ -112,7 +113,7 @@ def refine(
 
 
 def _orthonormal(rotation: np.ndarray) -> np.ndarray:
-    left, _, right = np.linalg.svd(rotation, full_matrices=False)
+    left, _, right = thin_svd(rotation)
     return left @ right
 
 

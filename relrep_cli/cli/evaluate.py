@@ -24,7 +24,7 @@ from relrep_cli.evaluations import EVALUATIONS
 from relrep_cli.evaluations.file_differences import COLUMNS as DIFFERENCE_COLUMNS
 from relrep_cli.evaluations.file_differences import check_against, file_differences
 from relrep_cli.evaluations.findings import Record
-from relrep_cli.evaluations.further_files import CurveFiles, check_item_file, write_items
+from relrep_cli.evaluations.further_files import CurveFiles, check_item_file, write_items, write_rates
 from relrep_cli.evaluations.several_files import (
     ALL,
     COMPRESSING,
@@ -122,7 +122,13 @@ class Options:
             "--output", "-o", help="Write the result to FILE: a table, or a report (.html).", metavar="FILE", show_default=False
         ),
     ] = ""
-    plot: Annotated[str, _file("--plot", "Draw the ROC curves of task anomaly to FILE (.png, .svg or .pdf).")] = ""
+    plot: Annotated[
+        str,
+        _file(
+            "--plot",
+            "Draw the ROC curves of task anomaly, or recall by size of task compression, to FILE (.png, .svg or .pdf).",
+        ),
+    ] = ""
     curve: Annotated[str, _file("--curve", "Write the points of the ROC curves to FILE (.tsv, .csv, .json, .parquet).")] = ""
     force: shared.Force = False
     dry_run: shared.DryRun = False
@@ -149,7 +155,8 @@ def evaluate(options: Options) -> int:
     plan = _plan(options)
     refuse_other_results(options.explicit.options, options.against)
     curves = CurveFiles(options.plot, options.curve)
-    curves.check([*plan.files, *options.anomalies], "anomaly" in plan.tasks and bool(options.anomalies))
+    anomaly = "anomaly" in plan.tasks and bool(options.anomalies)
+    curves.check([*plan.files, *options.anomalies], anomaly, COMPRESSION in plan.tasks)
     check_output(options, plan.files)
     check_item_file(options.rows, [*plan.files, options.reference], list(plan.tasks), options.force)
     if options.dry_run:
@@ -162,6 +169,7 @@ def evaluate(options: Options) -> int:
     if plan.against:
         return _write_differences(plan, records, extras, options)
     curves.write(extras.curves, options.force, style)
+    write_rates(options.plot, [r for r in found if r.get("task") == COMPRESSION], options.force)
     if options.rows:
         write_items(options.rows, extras.items, options.force, style)
     if is_report(options.output):

@@ -12,6 +12,7 @@ import numpy as np
 
 from relrep_cli.comparison.file_pairs import FilePair, Map
 from relrep_cli.comparison.row_maps import Fit, one_length, unit
+from relrep_cli.numerics.singular_values import thin_svd
 
 FEW = 600  # rows between which all distances are compared
 NEAR = 0.3  # of the deviation of distances: how far two may differ to count as equal
@@ -126,7 +127,7 @@ def _residuals(pair: FilePair, u: np.ndarray, fitted: tuple[np.ndarray, float, n
 def procrustes(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
     """The rotation R (d, e), factor c and shift b (e,) for which c x R + b is nearest to y in squares (Schönemann 1966)."""
     mx, my = x.mean(0), y.mean(0)
-    u, s, vt = np.linalg.svd((x - mx).T @ (y - my), full_matrices=False)
+    u, s, vt = thin_svd((x - mx).T @ (y - my))
     turn = u @ vt
     c = float(s.sum() / max(float(np.square((x - mx) @ turn).sum()), 1e-300))
     return turn, c, my - c * (mx @ turn)

@@ -10,6 +10,7 @@ import numpy as np
 from relrep_cli.comparison.file_pairs import FilePair
 from relrep_cli.comparison.isometries import Turned
 from relrep_cli.numerics.blocks import row_blocks, widen
+from relrep_cli.numerics.singular_values import thin_svd
 from relrep_cli.numerics.whitening import moments
 
 RIDGES = (1e-13, 1e-10, 1e-8, 1e-6, 1e-4, 1e-3, 1e-2)  # of the mean eigenvalue
@@ -79,7 +80,7 @@ def _thin_svd(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         z = x @ v[:, kept]
         s = np.linalg.norm(z, axis=0)
         return z / s, s, v[:, kept].T
-    u, s, vt = np.linalg.svd(x, full_matrices=False)
+    u, s, vt = thin_svd(x)
     kept = s > 1e-10 * s.max(initial=0)
     return u[:, kept], s[kept], vt[kept]
 

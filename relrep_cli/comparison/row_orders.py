@@ -10,6 +10,7 @@ from relrep_cli.comparison.file_pairs import FilePair, Map
 from relrep_cli.comparison.isometries import Turned, agreeing, procrustes, products
 from relrep_cli.neighbors import nearest
 from relrep_cli.numerics.blocks import pick, row_blocks, widen
+from relrep_cli.numerics.singular_values import thin_svd
 from relrep_cli.numerics.whitening import moments
 
 LOOKED_UP = 500  # rows that are looked up
@@ -146,7 +147,7 @@ def _axes(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """Mean, main axes (d, k) and deviations along them (k,), largest first; at most 200."""
     if len(x) < 2 * x.shape[1] and len(x) <= 4096:
         mean = np.asarray(x, np.float64).mean(0)
-        _, s, vt = np.linalg.svd(np.asarray(x, np.float64) - mean, full_matrices=False)
+        _, s, vt = thin_svd(np.asarray(x, np.float64) - mean)
         values, vectors = np.square(s) / len(x), vt.T
     else:
         mean, spread, unit = moments((widen(x[block]) for block in row_blocks(*x.shape, x)), full=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relrep_cli.base.errors import DataError
-from relrep_cli.encoders import autoencoders, contrastive, spectral, supervised  # noqa: F401  (each registers its encoders)
+from relrep_cli.encoders import autoencoders, contrastive, predictive, spectral, supervised  # noqa: F401  (each registers its encoders)
 from relrep_cli.encoders.base import ENCODERS, Checkpoint, Trained, Vectors, check_kind, encoder, space
 from relrep_cli.encoders.saved import load, to_bytes
 from relrep_cli.numerics.blocks import release

@@ -128,10 +128,9 @@ def vit_halves(shape: tuple[int, ...], dim: int, patch: int, width: int, depth: 
     """
     from torch import nn
 
-    rows, columns = -(-shape[0] // patch), -(-shape[1] // patch)
-    padding = (0, columns * patch - shape[1], 0, rows * patch - shape[0])
+    rows, columns = patch_grid(shape, patch)
     encoding = nn.Sequential(
-        *(step(lambda x: nn.functional.pad(x, padding)), nn.Conv2d(channels(shape), width, patch, stride=patch)),
+        *patching(shape, patch, width),
         step(lambda x: x.flatten(2).transpose(1, 2) + places(rows * columns, width, x)),
         *(transformer(width, depth), step(lambda x: x.mean(1)), nn.Linear(width, dim)),
     )
@@ -143,11 +142,29 @@ def vit_halves(shape: tuple[int, ...], dim: int, patch: int, width: int, depth: 
     return encoding, decoding
 
 
-def transformer(width: int, depth: int) -> torch.nn.Module:
-    """Tokens (b, t, width) -> tokens: `depth` layers of self-attention, normalised before each (Xiong et al. 2020)."""
+def patch_grid(shape: tuple[int, ...], patch: int) -> tuple[int, int]:
+    """Rows and columns of the patches that cover an image."""
+    return -(-shape[0] // patch), -(-shape[1] // patch)
+
+
+def patching(shape: tuple[int, ...], patch: int, width: int) -> list[torch.nn.Module]:
+    """(b, c, h, w) -> (b, width, rows, columns): images padded to whole patches, and a linear map of each patch."""
     from torch import nn
 
-    layer = nn.TransformerEncoderLayer(width, width // 32, 4 * width, 0.0, "gelu", batch_first=True, norm_first=True)
+    rows, columns = patch_grid(shape, patch)
+    padding = (0, columns * patch - shape[1], 0, rows * patch - shape[0])
+    return [step(lambda x: nn.functional.pad(x, padding)), nn.Conv2d(channels(shape), width, patch, stride=patch)]
+
+
+def transformer(width: int, depth: int) -> torch.nn.Module:
+    """Tokens (b, t, width) -> tokens: `depth` layers of self-attention, normalised before each (Xiong et al. 2020).
+
+    A head has 32 numbers, or as few more as divide the width.
+    """
+    from torch import nn
+
+    heads = next(heads for heads in range(max(1, width // 32), 0, -1) if width % heads == 0)
+    layer = nn.TransformerEncoderLayer(width, heads, 4 * width, 0.0, "gelu", batch_first=True, norm_first=True)
     return nn.TransformerEncoder(layer, depth, nn.LayerNorm(width), enable_nested_tensor=False)
 
 
@@ -158,6 +175,15 @@ def places(tokens: int, width: int, like: torch.Tensor) -> torch.Tensor:
     number = torch.arange(tokens, device=like.device).unsqueeze(1)
     angle = number * 10_000 ** (-torch.arange(0, width, 2, device=like.device) / width)
     return torch.cat([angle.sin(), angle.cos()], 1)
+
+
+def grid_places(rows: int, columns: int, width: int, like: torch.Tensor) -> torch.Tensor:
+    """(rows columns, width) sines and cosines of the row in the first half, of the column in the second."""
+    import torch
+
+    half = -(-width // 4) * 2
+    down, across = places(rows, half, like), places(columns, half, like)
+    return torch.cat([down.repeat_interleave(columns, 0), across.repeat(rows, 1)], 1)[:, :width]
 
 
 def step(function: Callable[[torch.Tensor], torch.Tensor]) -> torch.nn.Module:

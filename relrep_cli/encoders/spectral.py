@@ -23,6 +23,7 @@ from relrep_cli.encoders.base import (
     training_rows,
 )
 from relrep_cli.numerics.blocks import pick
+from relrep_cli.numerics.singular_values import thin_svd
 from relrep_cli.sources.items import Items
 
 LARGEST = 8192  # numbers of an item: their covariance takes half a gigabyte then
@@ -240,7 +241,7 @@ def _of_few(x: NDArray[Any], rows: NDArray[np.intp], progress: Progress) -> tupl
     """Mean (d,), variances (n,) and axes (n, d) of n rows, greatest variance first, without their covariance (d, d)."""
     centred = _flat(pick(x, rows))
     mean = centred.mean(0)
-    _, values, axes = np.linalg.svd(centred - mean, full_matrices=False)
+    _, values, axes = thin_svd(centred - mean)
     progress(1, 1, "decomposition")
     return mean, np.maximum(values**2 / len(rows), np.finfo(float).tiny), axes
 

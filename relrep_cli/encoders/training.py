@@ -70,14 +70,15 @@ def network_encoder(
 ) -> Callable[[Build], Build]:
     """Register `build(facts, *, …)` as an encoder that the loop below trains.
 
-    least: held-out rows that the loss needs. supervised: whether it needs labels. loop: defaults of the loop's own options.
+    least: held-out rows that the loss needs. supervised: whether it needs labels. loop: defaults of the loop's own options;
+    without `patience` the weights after the last epoch are kept, for losses that do not say which epoch is the best.
     """
 
     def decorate(build: Build) -> Build:
         hints = typing.get_type_hints(build, include_extras=True)
         keywords = [p for p in inspect.signature(build).parameters.values() if p.kind == p.KEYWORD_ONLY]
         own = [p.replace(annotation=hints[p.name]) for p in keywords]
-        options = [*own, *(_option(option, kind, loop[option]) for option, kind in LOOP.items())]
+        options = [*own, *(_option(option, kind, loop[option]) for option, kind in LOOP.items() if option in loop)]
         name = build.__name__.replace("_", "-")
 
         def train(items: Items, train: NDArray[Any], *, seed: int = 0, **given: Any) -> Trained:
@@ -204,7 +205,8 @@ def _fit(
     training.restore(run.checkpoint.load())
     for record in training.log:
         run.checkpoint.tell(record)
-    while len(training.log) < epochs and not _stale(training.log, params["patience"]):
+    patience = params.get("patience")
+    while len(training.log) < epochs and not (patience and _stale(training.log, patience)):
         epoch, terms = len(training.log), dict[str, float]()
         # Batches of near equal size: a last one of a single row has no variance to normalise by.
         for i, batch in enumerate(np.array_split(rng.permutation(rows), count)):
@@ -212,7 +214,8 @@ def _fit(
             schedule.step()
             run.progress(epoch * count + i + 1, epochs * count, f"epoch {epoch + 1} of {epochs}")
         error = _error(task, data, held, params)
-        if error < min((past["held_out_loss"] for past in training.log), default=math.inf):
+        least = min((past["held_out_loss"] for past in training.log), default=math.inf)
+        if error < least or (not patience and math.isfinite(error)):
             training.weights = network_weights(task.network)
         training.log.append({"epoch": epoch + 1, **{f"train_{k}": v for k, v in terms.items()}, "held_out_loss": error})
         if not training.weights:

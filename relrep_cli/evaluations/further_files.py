@@ -1,4 +1,4 @@
-"""Files that `evaluate` writes beside its table: scores of items, ROC curves and their points."""
+"""Files that `evaluate` writes beside its table: scores of items, ROC curves and their points, rate and distortion."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from relrep_cli.base.output import PLAIN_STYLE, Record, Style
 from relrep_cli.comparison.shown_names import short_names
 from relrep_cli.embedding import bare_name
 from relrep_cli.evaluations.findings import Finding
-from relrep_cli.plots import curves, ready
+from relrep_cli.plots import curves, rates, ready
 
 ITEM_COLUMNS = ("file", "id", "score", "threshold", "foreign")
 
@@ -31,6 +31,18 @@ def write_items(target: str, items: Mapping[str, Sequence[Record]], force: bool,
     store.write_bytes(target, store.encoded(target, flat, ITEM_COLUMNS, Style(quote_formulas=style.quote_formulas)), force)
 
 
+def write_rates(target: str, found: Sequence[Record], force: bool) -> None:
+    """Draw the recall of shorter vectors against their size. found: records of task compression."""
+    sizes = [r for r in found if r.get("dims")]
+    if target and sizes:
+        called = short_names(list(dict.fromkeys(r["file"] for r in sizes)))
+        by_file: dict[str, list[Record]] = {}
+        for r in sizes:
+            by_file.setdefault(called[r["file"]], []).append(r)
+        name = str(sizes[0]["name"]).partition(" ")[0]
+        store.write_bytes(target, rates(by_file, name, target), force)
+
+
 @dataclass(frozen=True)
 class CurveFiles:
     """Where to draw and to write the ROC curves; "" for nowhere."""
@@ -38,15 +50,19 @@ class CurveFiles:
     plot: str = ""
     points: str = ""
 
-    def check(self, inputs: Sequence[str], anomaly: bool) -> None:
+    def check(self, inputs: Sequence[str], anomaly: bool, compression: bool) -> None:
         """Raise UsageError or WriteError, before any work.
 
-        inputs: every file that is read. anomaly: whether a task makes curves.
+        inputs: every file that is read. anomaly: whether a task makes curves. compression: whether that task runs.
         """
         plot, curve = self.plot, self.points
-        for option, target in (("--plot", plot), ("--curve", curve)):
-            if target and not anomaly:
-                raise UsageError("only task anomaly has a ROC curve", "Name --anomalies FILE.", file=f"{option} {target}")
+        if plot and not (anomaly or compression):
+            remedy = "Name --anomalies FILE, or write --task compression."
+            raise UsageError("only tasks anomaly and compression have a picture", remedy, file=f"--plot {plot}")
+        if plot and anomaly and compression:
+            raise UsageError("--plot draws one task", "Run tasks anomaly and compression apart.", file=f"--plot {plot}")
+        if curve and not anomaly:
+            raise UsageError("only task anomaly has a ROC curve", "Name --anomalies FILE.", file=f"--curve {curve}")
         if plot:
             ready(plot)
         store.agree(curve)

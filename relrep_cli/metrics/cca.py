@@ -13,6 +13,7 @@ from relrep_cli.metrics.families import canonical_metric
 from relrep_cli.metrics.score import NotApplicable, Score
 from relrep_cli.numerics.chance_levels import UNKNOWN, Level, drawn
 from relrep_cli.numerics.covariances import Basis, Covariances, covariances, cut_note
+from relrep_cli.numerics.singular_values import thin_svd
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 Variance = Annotated[float, Param("Share of the variance that the kept principal axes hold together.", minimum=0.01, maximum=1)]
@@ -109,7 +110,7 @@ def _canonical_of_axes(xy: np.ndarray, a: Basis, b: Basis, variates: bool) -> tu
     middle = (a.to / roots).T @ xy @ (b.to / np.sqrt(b.sizes))
     if not variates:
         return np.linalg.svd(middle, compute_uv=False).clip(0, 1), np.empty(0)
-    u, s, _ = np.linalg.svd(middle, full_matrices=False)
+    u, s, _ = thin_svd(middle)
     return s.clip(0, 1), u.T * roots
 
 
@@ -122,7 +123,7 @@ def canonical(c: Covariances) -> tuple[np.ndarray, np.ndarray]:
 
     lx, ly = np.linalg.cholesky(c.xx), np.linalg.cholesky(c.yy)
     cross = solve_triangular(ly, solve_triangular(lx, c.xy, lower=True).T, lower=True).T
-    u, s, _ = np.linalg.svd(cross, full_matrices=False)
+    u, s, _ = thin_svd(cross)
     return s.clip(0, 1), u.T @ lx.T
 
 

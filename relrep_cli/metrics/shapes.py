@@ -13,6 +13,7 @@ from relrep_cli.neighbors import unit_rows
 from relrep_cli.numerics.blocks import pick, row_blocks
 from relrep_cli.numerics.chance_levels import UNKNOWN, Level, chance, drawn
 from relrep_cli.numerics.covariances import Covariances, Parts, covariances, cross, cut_note, raw
+from relrep_cli.numerics.singular_values import thin_svd
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
 NEAR = 1e-5  # squared distances below this share are summed row by row, because a difference of large sums is inexact
@@ -173,7 +174,7 @@ def aligned_cosine(x: np.ndarray, y: np.ndarray, *, seed: int = 0, workspace: Wo
 
 def _aligned(x: np.ndarray, y: np.ndarray, xy: np.ndarray, order: np.ndarray | None = None) -> np.ndarray:
     """(n,) cosines of the rows of x and y under the rotation that maximises the trace of x'y."""
-    u, _, vt = np.linalg.svd(xy, full_matrices=False)
+    u, _, vt = thin_svd(xy)
     out = np.empty(len(x))
     for block in row_blocks(len(x), x.shape[1] + y.shape[1], x, *([y] if order is None else [])):
         a, b = x[block], y[block] if order is None else pick(y, order[block])

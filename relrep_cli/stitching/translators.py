@@ -17,6 +17,7 @@ import numpy as np
 from relrep_cli.base.registry import Entry, Param, Registry
 from relrep_cli.numerics.blocks import row_blocks
 from relrep_cli.numerics.distances import unit
+from relrep_cli.numerics.singular_values import thin_svd
 from relrep_cli.numerics.spool import spool
 from relrep_cli.numerics.whitening import LEAST as LEAST_NUMBER
 from relrep_cli.numerics.whitening import deviations, unit_of
@@ -190,7 +191,7 @@ def low_rank(x: np.ndarray, y: np.ndarray, *, scaling: Scaling = "whole", rank: 
     """
     a, b = scaled(x, scaling), scaled(y, scaling)
     full = penalised(a.z, b.z)
-    leading = np.linalg.svd(a.z @ full, full_matrices=False)[2][:rank]
+    leading = thin_svd(a.z @ full)[2][:rank]
     return between(a, b, full @ leading.T @ leading)
 
 
@@ -259,15 +260,15 @@ def between(a: _Scaled, b: _Scaled, matrix: np.ndarray) -> Affine:
 
 
 def nearest_rotation(products: np.ndarray) -> np.ndarray:
-    """The nearest orthogonal matrix, in the directions that `products` (dx, dy) holds."""
-    u, s, v = np.linalg.svd(products, full_matrices=False)
+    """The nearest matrix that turns and keeps lengths, in the directions that `products` (dx, dy) holds."""
+    u, s, v = thin_svd(products)
     seen = s > LEAST_SQUARE * s.max(initial=0)
     return u[:, seen] @ v[seen]
 
 
 def penalised(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """(dx, dy) ridge regression of centred y (m, dy) on centred x (m, dx), its penalty by leave-one-out."""
-    u, s, v = np.linalg.svd(x, full_matrices=False)
+    u, s, v = thin_svd(x)
     seen = s > LEAST * s.max(initial=0)
     u, s, v = u[:, seen], s[seen], v[seen]
     along = u.T @ y

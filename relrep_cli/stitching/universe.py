@@ -16,6 +16,7 @@ import numpy as np
 
 from relrep_cli.base.registry import Entry, Param, Registry
 from relrep_cli.numerics.distances import unit
+from relrep_cli.numerics.singular_values import thin_svd
 from relrep_cli.stitching.translators import LEAST, Affine, nearest_rotation, penalised
 
 FOLDS, CHOOSERS = 5, 1000  # parts of the anchors, and the most anchors, that choose a penalty
@@ -176,7 +177,7 @@ def _ridge(factor: Factor, common: np.ndarray, penalty: float) -> np.ndarray:
 
 def _factor(z: np.ndarray) -> Factor:
     """The singular value decomposition of the anchors, without directions that they do not span."""
-    u, s, v = np.linalg.svd(z, full_matrices=False)
+    u, s, v = thin_svd(z)
     seen = s > LEAST * s.max(initial=0)
     return u[:, seen], s[seen], v[seen]
 

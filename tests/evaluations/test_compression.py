@@ -116,6 +116,8 @@ def test_the_command_needs_no_task_name(empty: Workdir) -> None:
     assert {r["task"] for r in rows} == {"compression"} and len(rows) == 16
     one = next(r for r in rows if r["name"] == "recall@5 8 int8")
     assert (one["dims"], one["dtype"], one["bytes"]) == ("8", "int8", "8") and one["low"] < one["value"] < one["high"]
+    empty.here("relrep evaluate a.npz --dims 4,8 --dtype int8 --k 5 --plot rates.svg -o a.tsv")
+    assert "recall@5 by size" in (empty / "rates.svg").read_text()
     assert "compression" not in empty.here("relrep evaluate a.npz").stdout
     assert "recall@10 4 float32" in empty.here("relrep evaluate a.npz --task compression").stdout
 

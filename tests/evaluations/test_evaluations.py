@@ -524,7 +524,9 @@ def test_anomalies_of_a_file_with_their_curve(work: Workdir) -> None:
         ("auc", "a.h5", 0.5),
     ]
     work.error("relrep evaluate a.h5 --anomalies odd.npz --plot a.h5", 2, "must end in .png")
-    work.error("relrep evaluate a.h5 --task knn --plot roc.png", 2, "--plot roc.png", "only task anomaly")
+    work.error("relrep evaluate a.h5 --task knn --plot roc.png", 2, "--plot roc.png", "only tasks anomaly and compression")
+    both = "relrep evaluate a.h5 --task anomaly,compression --anomalies odd.npz --plot roc.png"
+    work.error(both, 2, "--plot draws one task. Run tasks anomaly and compression apart.")
 
 
 def test_files_without_splits_hold_some_out(work: Workdir) -> None:

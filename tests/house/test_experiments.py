@@ -107,6 +107,8 @@ def test_every_figure_of_the_coverage_table_stands_on_its_page() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_scripts_run_on_tiny_data(name: str, lab: Any, empty: Workdir, monkeypatch: pytest.MonkeyPatch) -> None:
     """Within this process, which spares some hundred starts of Python."""
+    if name == "loaders":
+        pytest.importorskip("transformers"), pytest.importorskip("timm")
 
     def run(self: Any, command: str) -> str:
         return empty.here(f"relrep {command.replace('DATA/', f'{self.data}/')} -q").stdout
