@@ -61,14 +61,14 @@ class Setting:
 
     def by_more_anchors(self, count: int) -> float:
         """The mean over several draws of the anchors that are added."""
-        rng, found = np.random.default_rng(1), []
+        rng, rates = np.random.default_rng(1), []
         for _ in range(REFITS):
             order = rng.permutation(self.pool)
             rows = np.r_[:ANCHORS, order[: count - ANCHORS]]
             moved = self.lookup(order[-HELD:], order[-5 * (INDEX - ANCHORS) :]).by(self.how, self.x[rows], self.y[rows])
             size = len(moved.index)
-            found.append(hits_in_subsets(ranks(moved.queries, moved.index), size, INDEX).mean())
-        return float(np.mean(found))
+            rates.append(hits_in_subsets(ranks(moved.queries, moved.index), size, INDEX).mean())
+        return float(np.mean(rates))
 
     def lookup(self, queries: np.ndarray, index: np.ndarray) -> _Lookup:
         index = np.r_[queries, np.setdiff1d(index, queries)]
@@ -77,11 +77,11 @@ class Setting:
 
 def keyed(records: list[dict[str, Any]]) -> Records:
     """Records by part, measure and place; thresholds by their number, since each draw has thresholds of its own."""
-    found: Records = {}
+    by_place: Records = {}
     for r in records:
-        place = sum(part == r["part"] for part, _, _ in found) if r["part"] == "threshold" else r["at"]
-        found[r["part"], r["measure"], place] = r
-    return found
+        place = sum(part == r["part"] for part, _, _ in by_place) if r["part"] == "threshold" else r["at"]
+        by_place[r["part"], r["measure"], place] = r
+    return by_place
 
 
 def covered(noise: float, method: str) -> None:
@@ -105,7 +105,7 @@ def covered(noise: float, method: str) -> None:
 
 def covered_left_out(noise: float, method: str) -> None:
     """Draws of the anchors; the truth is the recall of other items by the map of these anchors, in the same index."""
-    setting, found = Setting(noise, method), []
+    setting, draws = Setting(noise, method), []
     for seed in range(DRAWS):
         drawn = np.random.default_rng(seed).permutation(POOL)
         anchors, others, queries = np.split(drawn[: INDEX + QUERIES // 2], [ANCHORS, INDEX])
@@ -116,10 +116,10 @@ def covered_left_out(noise: float, method: str) -> None:
             moved = lookup.by(setting.how, setting.x[anchors], setting.y[anchors])
             for name, values in moved.scores.items():
                 true.setdefault(name, []).append(float(values.mean()))
-        found.append((true, {r["measure"]: r for r in quality(left, 0, {})}))
-    for name in found[0][1]:
-        truth = np.array([np.mean(true[name]) for true, _ in found])
-        value, low, high = (np.array([r[name][end] for _, r in found]) for end in ("value", "low", "high"))
+        draws.append((true, {r["measure"]: r for r in quality(left, 0, {})}))
+    for name in draws[0][1]:
+        truth = np.array([np.mean(true[name]) for true, _ in draws])
+        value, low, high = (np.array([r[name][end] for _, r in draws]) for end in ("value", "low", "high"))
         share = np.mean((low <= truth) & (truth <= high))
         row = noise, method, "left out", INDEX, name, f"{share:.3f}", f"{np.mean(truth < low):.3f}"
         more = f"{np.mean(truth > high):.3f}", f"{truth.mean():.4f}", f"{value.mean():.4f}", f"{(high - low).mean():.4f}"

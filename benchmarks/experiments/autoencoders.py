@@ -41,9 +41,9 @@ def two_seeds(lab: Lab, data: str, dim: int, options: str, published: Sequence[s
     files = encoders(lab, data, "conv-ae", dim, 5, options)
     rows = []
     for center in ("", " --center"):
-        found = compared(lab, files, anchors(lab, files[0]), f"-m {','.join(REFERENCE)}{center}")
-        rows += by_projection(found, REFERENCE, 4)[1 if center else 0 :]
-        chance = [spread(values(found, "cosine+center" if center else "cosine", m, "chance"), 4) for m in REFERENCE]
+        records = compared(lab, files, anchors(lab, files[0]), f"-m {','.join(REFERENCE)}{center}")
+        rows += by_projection(records, REFERENCE, 4)[1 if center else 0 :]
+        chance = [spread(values(records, "cosine+center" if center else "cosine", m, "chance"), 4) for m in REFERENCE]
         rows.append([f"chance of `cosine{'+center' if center else ''}`", *chance])
     return lab.table(["", *REFERENCE], [*rows, ["published, relative", *published]])
 
@@ -85,9 +85,9 @@ def maps(lab: Lab) -> str:
     for encoder in ("conv-ae", "conv-vae"):
         for dim, options in ((49, " --bottleneck map"), (48, "")):
             files = encoders(lab, "fashion-mnist", encoder, dim, 3, options)
-            found = compared(lab, files, anchors(lab, files[0]), f"-s {FUNCTIONS} -m pearson,jaccard")
-            for p in projections(found)[:3]:
-                cells = [spread(values(found, p, metric)) for metric in ("pearson", "jaccard")]
+            pairs_of_files = compared(lab, files, anchors(lab, files[0]), f"-s {FUNCTIONS} -m pearson,jaccard")
+            for p in projections(pairs_of_files)[:3]:
+                cells = [spread(values(pairs_of_files, p, metric)) for metric in ("pearson", "jaccard")]
                 rows.append([f"`{encoder}{options}`, {dim} dims", name_of(p), *cells])
     return lab.table(["encoder", "", "pearson", "jaccard"], rows)
 

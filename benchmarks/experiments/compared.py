@@ -30,9 +30,9 @@ def projections(result: Sequence[Record]) -> list[str]:
     return [p for p in dict.fromkeys(r["projection"] for r in result) if not p.startswith("ratio:")]
 
 
-def by_projection(found: Sequence[Record], metrics: Sequence[str], digits: int = 3) -> list[list[str]]:
+def by_projection(result: Sequence[Record], metrics: Sequence[str], digits: int = 3) -> list[list[str]]:
     """A row for each projection, a cell for each metric."""
-    return [[name_of(p), *(spread(values(found, p, m), digits) for m in metrics)] for p in projections(found)]
+    return [[name_of(p), *(spread(values(result, p, m), digits) for m in metrics)] for p in projections(result)]
 
 
 def name_of(projection: str) -> str:

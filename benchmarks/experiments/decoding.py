@@ -53,9 +53,9 @@ def decoded(encoder: Any, vectors: np.ndarray) -> np.ndarray:
     return np.concatenate(list(encoders.decode(encoder, vectors.astype(np.float32))))
 
 
-def mean_error(found: np.ndarray, true: np.ndarray) -> Record:
+def mean_error(decoded: np.ndarray, true: np.ndarray) -> Record:
     """The mean over images of the error, with a 95 % interval."""
-    errors = ((found - true / 255) ** 2).mean((1, 2))
+    errors = ((decoded - true / 255) ** 2).mean((1, 2))
     margin = 1.96 * errors.std(ddof=1) / np.sqrt(len(errors))
     return {"value": errors.mean(), "low": errors.mean() - margin, "high": errors.mean() + margin}
 
@@ -73,8 +73,8 @@ def rate(lab: Lab) -> str:
                 train, test, encoder = opened(lab, file, weights)
                 return [mean_error(decoded(encoder, shortened(test, kind, np.abs(train).max(0))), clean(lab))]
 
-            (found,) = lab.computed(f"distortion {file} {kind}", ("value", "low", "high"), measure)
-            points.append({"dims": dim, "dtype": kind, "bytes": dim * size, **found})
+            (error,) = lab.computed(f"distortion {file} {kind}", ("value", "low", "high"), measure)
+            points.append({"dims": dim, "dtype": kind, "bytes": dim * size, **error})
     if lab.measuring:
         from relrep_cli.plots import rates
 
@@ -95,11 +95,11 @@ def noisy(lab: Lab) -> str:
     lab.made[path.name] = f"{lab.made[images(lab)]} {NOISE}"
     if lab.measuring and not path.exists():
         with np.load(lab.work / images(lab)) as arrays:
-            found = dict(arrays)
-        test = found["split"] == "test"
+            noisy = dict(arrays)
+        test = noisy["split"] == "test"
         noise = np.random.default_rng(0).normal(0, NOISE, clean(lab).shape)
-        found["images"][test] = np.rint((clean(lab) / 255 + noise).clip(0, 1) * 255).astype(np.uint8)
-        np.savez(path, **found)
+        noisy["images"][test] = np.rint((clean(lab) / 255 + noise).clip(0, 1) * 255).astype(np.uint8)
+        np.savez(path, **noisy)
     return path.name
 
 
@@ -118,8 +118,8 @@ def denoising(lab: Lab) -> str:
             (error,) = lab.computed(f"error {vectors} {weights}", ("value", "low", "high"), lambda v=vectors: measure(v))
             cells.append(f"{error['value']:.4f}")
         for vectors in (file, other):
-            found = lab.cell(f"evaluate {vectors} --task linear-probe,knn", ("task", "name", "value"))
-            cells += [f"{r['value']:.3f}" for r in found if r["name"] == "accuracy"]
+            records = lab.cell(f"evaluate {vectors} --task linear-probe,knn", ("task", "name", "value"))
+            cells += [f"{r['value']:.3f}" for r in records if r["name"] == "accuracy"]
         rows.append(cells)
     header = ["", "error, clean", "error, denoised", "linear probe, clean", "k-NN, clean", "linear probe, noisy", "k-NN, noisy"]
     return lab.table(header, rows)
@@ -139,8 +139,8 @@ def between(lab: Lab) -> str:
         kinds = {"test items": test, "middles of two test items": middles, "samples of a normal distribution": samples}
         return [{"name": name, "value": _moved(encoder, x, train)} for name, x in kinds.items()]
 
-    found = lab.computed(f"round trip {file} {weights}", ("name", "value"), measure)
-    return lab.table(["vectors", "moved, as a share of their variance"], [[r["name"], f"{r['value']:.3f}"] for r in found])
+    moved = lab.computed(f"round trip {file} {weights}", ("name", "value"), measure)
+    return lab.table(["vectors", "moved, as a share of their variance"], [[r["name"], f"{r['value']:.3f}"] for r in moved])
 
 
 def _moved(encoder: Any, x: np.ndarray, train: np.ndarray) -> float:

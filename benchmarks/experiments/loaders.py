@@ -65,8 +65,8 @@ HEADER = ("architecture", "scheme", "items", "dims", "largest difference from th
 
 
 def _row(lab: Lab, name: str, scheme: str, file: str, measure: Callable[[], list[Record]]) -> list[list[str]]:
-    (found,) = lab.computed(f"apart {file}", COLUMNS, measure)
-    return [[name, f"`{scheme}:`", str(found["n"]), str(found["dims"]), f"{found['apart']:.0e}"]]
+    (measured,) = lab.computed(f"apart {file}", COLUMNS, measure)
+    return [[name, f"`{scheme}:`", str(measured["n"]), str(measured["dims"]), f"{measured['apart']:.0e}"]]
 
 
 def _apart(lab: Lab, file: str, own: list[np.ndarray]) -> list[Record]:

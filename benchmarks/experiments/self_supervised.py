@@ -142,8 +142,8 @@ def _tiny(lab: Lab, options: str) -> str:
 
 
 def _accuracies(lab: Lab, file: str) -> list[str]:
-    found = lab.cell(f"evaluate {file} --task linear-probe,knn", ("task", "name", "value", "low", "high"))
-    return [f"{r['value']:.3f} ({r['low']:.3f} to {r['high']:.3f})" for r in found if r["name"] == "accuracy"]
+    measured = lab.cell(f"evaluate {file} --task linear-probe,knn", ("task", "name", "value", "low", "high"))
+    return [f"{r['value']:.3f} ({r['low']:.3f} to {r['high']:.3f})" for r in measured if r["name"] == "accuracy"]
 
 
 TABLES = {"probes": probes, "anomalies": anomalies, "few": few_images, "curve": curve}

@@ -35,24 +35,24 @@ TREC = (
 
 def ready(lab: Lab) -> dict[str, tuple[list[str], str]]:
     """Two files of vectors of real encoders and their anchors, by name."""
-    result = {}
+    settings = {}
     for name, a, b in TREC:
         files = [f"trec.{a}.npz", f"trec.{b}.npz"]
         strategy = "random" if a == "mpnet" else "per-class"  # its few questions hold less than 50 of one class
-        found[name] = (files, lab.file(f"trec-{a}.h5", f"anchor {files[0]} -n {lab.size(300, 12)} --strategy {strategy}"))
+        settings[name] = (files, lab.file(f"trec-{a}.h5", f"anchor {files[0]} -n {lab.size(300, 12)} --strategy {strategy}"))
     for name, file, a, b in () if lab.quick else READY:
         files = [f"{file}::{a}", f"{file}::{b}"]
-        result[name] = (files, lab.file(f"ready-{a}.h5", f"anchor {files[0]} -n 300 --strategy per-class"))
-    return result
+        settings[name] = (files, lab.file(f"ready-{a}.h5", f"anchor {files[0]} -n 300 --strategy per-class"))
+    return settings
 
 
 def seeds(lab: Lab) -> dict[str, tuple[list[str], str]]:
     """Two autoencoders that differ in their seed, and their anchors, by collection."""
-    result = {}
+    settings = {}
     for data in ("fashion-mnist", "mnist"):
         files = encoders(lab, data, "conv-ae", seeds=2)
-        found[data] = (files, anchors(lab, files[0]))
-    return found
+        settings[data] = (files, anchors(lab, files[0]))
+    return settings
 
 
 def measured(lab: Lab, pairs: Mapping[str, tuple[list[str], str]]) -> dict[str, list[Record]]:

@@ -25,27 +25,27 @@ Setting = tuple[list[str], str, str]  # files, anchors and further options
 
 
 def autoencoders(lab: Lab) -> dict[str, Setting]:
-    found: dict[str, Setting] = {}
+    settings: dict[str, Setting] = {}
     for data in ("fashion-mnist", "mnist"):
         files = encoders(lab, data, "conv-ae", seeds=2)
-        found[data] = (files, anchors(lab, files[0]), "")
-    return found
+        settings[data] = (files, anchors(lab, files[0]), "")
+    return settings
 
 
 def real_encoders(lab: Lab) -> dict[str, Setting]:
     texts = [f"trec.{name}.npz" for name in TREC[: lab.size(4, 2)]]
     trec = lab.file("trec-anchors.h5", f"anchor {texts[0]} -n {lab.size(300, 12)} --strategy per-class")
-    found = {"TREC": (texts, trec, ""), "TREC, `--ridge 1`": (texts, trec, " --ridge 1")}
+    settings = {"TREC": (texts, trec, ""), "TREC, `--ridge 1`": (texts, trec, " --ridge 1")}
     few = lab.file("mpnet-anchors.h5", f"anchor trec.mpnet.npz -n {lab.size(300, 12)} --strategy random")
-    found["TREC with MPNet, `--ridge 1`"] = ([*texts, "trec.mpnet.npz"], few, " --ridge 1")
+    settings["TREC with MPNet, `--ridge 1`"] = ([*texts, "trec.mpnet.npz"], few, " --ridge 1")
     if not lab.quick:
         documents = [f"DATA/embeddings/dbpedia14_6encoders.h5::{name}" for name in TEXTS]
         anchor = lab.file("dbpedia-anchors.h5", f"anchor {documents[0]} -n 300 --strategy per-class")
-        found |= {"DBpedia": (documents, anchor, ""), "DBpedia, `--ridge 1`": (documents, anchor, " --ridge 1")}
+        settings |= {"DBpedia": (documents, anchor, ""), "DBpedia, `--ridge 1`": (documents, anchor, " --ridge 1")}
         pictures = [f"DATA/embeddings/cifar10_4encoders.h5::{name}" for name in IMAGES]
         anchor = lab.file("cifar-anchors.h5", f"anchor {pictures[0]} -n 300 --strategy per-class")
-        found |= {"CIFAR-10": (pictures, anchor, ""), "CIFAR-10, `--ridge 1`": (pictures, anchor, " --ridge 1")}
-    return found
+        settings |= {"CIFAR-10": (pictures, anchor, ""), "CIFAR-10, `--ridge 1`": (pictures, anchor, " --ridge 1")}
+    return settings
 
 
 def all_methods(lab: Lab, known: Mapping[str, Setting]) -> str:

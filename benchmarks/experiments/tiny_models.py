@@ -38,10 +38,10 @@ def _words(corpus: Sequence[str]) -> Any:
     from tokenizers import BertWordPieceTokenizer
     from transformers import PreTrainedTokenizerFast
 
-    found = BertWordPieceTokenizer()
-    found.train_from_iterator(corpus, vocab_size=500, show_progress=False)
+    trained = BertWordPieceTokenizer()
+    trained.train_from_iterator(corpus, vocab_size=500, show_progress=False)
     return PreTrainedTokenizerFast(
-        tokenizer_object=found._tokenizer, pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]", unk_token="[UNK]"
+        tokenizer_object=trained._tokenizer, pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]", unk_token="[UNK]"
     )
 
 
@@ -50,9 +50,9 @@ def _bytes(corpus: Sequence[str]) -> Any:
     from tokenizers import ByteLevelBPETokenizer
     from transformers import PreTrainedTokenizerFast
 
-    found = ByteLevelBPETokenizer()
-    found.train_from_iterator(corpus, vocab_size=500, show_progress=False, special_tokens=["<s>", "<pad>", "</s>", "<unk>"])
-    return PreTrainedTokenizerFast(tokenizer_object=found._tokenizer, pad_token="<pad>", unk_token="<unk>")
+    trained = ByteLevelBPETokenizer()
+    trained.train_from_iterator(corpus, vocab_size=500, show_progress=False, special_tokens=["<s>", "<pad>", "</s>", "<unk>"])
+    return PreTrainedTokenizerFast(tokenizer_object=trained._tokenizer, pad_token="<pad>", unk_token="<unk>")
 
 
 def _pieces(corpus: Sequence[str]) -> Any:
@@ -60,9 +60,11 @@ def _pieces(corpus: Sequence[str]) -> Any:
     from tokenizers import SentencePieceUnigramTokenizer
     from transformers import PreTrainedTokenizerFast
 
-    found = SentencePieceUnigramTokenizer()
-    found.train_from_iterator(corpus, vocab_size=300, show_progress=False, special_tokens=["<pad>", "<unk>"], unk_token="<unk>")
-    return PreTrainedTokenizerFast(tokenizer_object=found._tokenizer, pad_token="<pad>", unk_token="<unk>")
+    trained = SentencePieceUnigramTokenizer()
+    trained.train_from_iterator(
+        corpus, vocab_size=300, show_progress=False, special_tokens=["<pad>", "<unk>"], unk_token="<unk>"
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=trained._tokenizer, pad_token="<pad>", unk_token="<unk>")
 
 
 def write_vision(name: str, folder: Path) -> None:

@@ -169,7 +169,7 @@ def evaluate(options: Options) -> int:
     if plan.against:
         return _write_differences(plan, records, extras, options)
     curves.write(extras.curves, options.force, style)
-    write_rates(options.plot, [r for r in found if r.get("task") == COMPRESSION], options.force)
+    write_rates(options.plot, [r for r in records if r.get("task") == COMPRESSION], options.force)
     if options.rows:
         write_items(options.rows, extras.items, options.force, style)
     if is_report(options.output):

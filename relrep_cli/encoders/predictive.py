@@ -72,8 +72,8 @@ def _encoding(shape: tuple[int, ...], dim: int, patch: int, depth: int) -> torch
 
         def forward(self, x: torch.Tensor, visible: torch.Tensor | None = None) -> torch.Tensor:
             tokens = self.patches(x).flatten(2).transpose(1, 2) + grid_places(*patch_grid(shape, patch), dim, x)
-            found: torch.Tensor = self.body(tokens if visible is None else _at(tokens, visible))
-            return found
+            hidden_states: torch.Tensor = self.body(tokens if visible is None else _at(tokens, visible))
+            return hidden_states
 
     return Encoding()
 
@@ -95,8 +95,8 @@ def _predictor(grid: Grid, dim: int, depth: int) -> torch.nn.Module:
         def forward(self, context: torch.Tensor, visible: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
             where = grid_places(*grid, width, context)
             tokens = torch.cat([self.narrow(context) + where[visible], self.mask + where[hidden]], 1)
-            found: torch.Tensor = self.wide(self.body(tokens)[:, -hidden.shape[1] :])
-            return found
+            hidden_states: torch.Tensor = self.wide(self.body(tokens)[:, -hidden.shape[1] :])
+            return hidden_states
 
     return Predictor()
 

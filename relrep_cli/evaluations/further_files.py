@@ -31,9 +31,9 @@ def write_items(target: str, items: Mapping[str, Sequence[Record]], force: bool,
     store.write_bytes(target, store.encoded(target, flat, ITEM_COLUMNS, Style(quote_formulas=style.quote_formulas)), force)
 
 
-def write_rates(target: str, found: Sequence[Record], force: bool) -> None:
-    """Draw the recall of shorter vectors against their size. found: records of task compression."""
-    sizes = [r for r in found if r.get("dims")]
+def write_rates(target: str, points: Sequence[Record], force: bool) -> None:
+    """Draw the recall of shorter vectors against their size. points: records of task compression."""
+    sizes = [r for r in points if r.get("dims")]
     if target and sizes:
         called = short_names(list(dict.fromkeys(r["file"] for r in sizes)))
         by_file: dict[str, list[Record]] = {}

@@ -11,21 +11,21 @@ from relrep_cli.plots.drawing import CLASSES, INK, drawing, saved
 MARKERS = "osD^v<>P"
 
 
-def rates(found: Mapping[str, Sequence[Record]], measure: str, target: str) -> bytes:
+def rates(rates_of_files: Mapping[str, Sequence[Record]], measure: str, target: str) -> bytes:
     """A panel for each file, a line for each kind of number through its numbers of columns, with 95 % intervals.
 
-    found: records by file, with `dtype`, `dims`, `bytes`, `value`, `low` and `high`. measure: what the values are.
+    rates_of_files: records by file, with `dtype`, `dims`, `bytes`, `value`, `low` and `high`. measure: what the values are.
     """
     from matplotlib.figure import Figure
 
-    each = [r for records in found.values() for r in records]
+    each = [r for records in rates_of_files.values() for r in records]
     kinds = sorted(
         {r["dtype"] for r in each}, key=lambda kind: -max(r["bytes"] / r["dims"] for r in each if r["dtype"] == kind)
     )
     with drawing():
-        figure = Figure(figsize=(max(4.8, 3.6 * len(found)), 3.6), layout="constrained")
-        panels = figure.subplots(1, len(found), squeeze=False, sharey=True)[0]
-        for axes, (file, records) in zip(panels, found.items(), strict=True):
+        figure = Figure(figsize=(max(4.8, 3.6 * len(rates_of_files)), 3.6), layout="constrained")
+        panels = figure.subplots(1, len(rates_of_files), squeeze=False, sharey=True)[0]
+        for axes, (file, records) in zip(panels, rates_of_files.items(), strict=True):
             for number, kind in enumerate(kinds):
                 line = sorted((r for r in records if r["dtype"] == kind), key=lambda r: r["bytes"])
                 values = [r["value"] for r in line]

@@ -39,9 +39,9 @@ def lines(records: Sequence[Record]) -> Iterator[str]:
         top, ties = means[best], [name for name in means if name != best and means[name].ties(means[best])]
         measure = "mse" if errors else "r2" if "r2" in cells[0] else "accuracy"
         pairs = f"{most} pairs" if most > 1 else "one pair"
-        found = f"{head}: mean {measure} {top.value:.3f} ({top.low:.3f} to {top.high:.3f}) over {pairs} by {best}"
+        sentence = f"{head}: mean {measure} {top.value:.3f} ({top.low:.3f} to {top.high:.3f}) over {pairs} by {best}"
         tied = f"; {', '.join(ties)} tie{'s' if len(ties) == 1 else ''} with it: the intervals overlap"
-        yield found + (tied if ties else ", the best of all methods") + "."
+        yield sentence + (tied if ties else ", the best of all methods") + "."
 
 
 def _means(cells: Sequence[Record]) -> _Means:

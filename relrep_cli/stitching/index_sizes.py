@@ -23,8 +23,8 @@ def recalls_by_size(places: np.ndarray, n: int) -> Iterator[Point]:
     """Sizes of the index, the recall at ten with its 95 % interval, and how it was found. places: (q,) ranks among n rows."""
     for part in SMALLER:
         if n // part > K:
-            found = hits_in_subsets(places, n, n // part)
-            yield n // part, (float(found.mean()), *of_shares(found)), "sub-sampled"
+            hits = hits_in_subsets(places, n, n // part)
+            yield n // part, (float(hits.mean()), *of_shares(hits)), "sub-sampled"
     share = float((places <= K).mean())
     yield n, (share, *of_share(share, len(places))), "measured"
     for times in LARGER:

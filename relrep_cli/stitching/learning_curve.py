@@ -45,19 +45,19 @@ class Curve:
         if place > self.places[-1]:
             return self._beyond(place)
         shares = np.concatenate([_bounded(self.recalls, self.items)[None], self.draws])
-        found = np.array([np.interp(np.log(place), np.log(self.places), one) for one in _logits(shares)])
-        return _with_ends(_share(found[0]), _share(found[1:]))
+        recall = np.array([np.interp(np.log(place), np.log(self.places), one) for one in _logits(shares)])
+        return _with_ends(_share(recall[0]), _share(recall[1:]))
 
     def _beyond(self, place: float) -> tuple[float, float, float]:
         """Lines of every bend, each as probable as the last places say; every other draw trusts the very last ones more."""
         shares = _bounded(self.recalls, self.items)
-        found, off = self._line(np.tile(shares, (len(BENDS), 1)), RECENT, BENDS, place)
+        lines, off = self._line(np.tile(shares, (len(BENDS), 1)), RECENT, BENDS, place)
         weights = np.exp(-(off - off.min()) / (2 / (self.items * shares[-1] * (1 - shares[-1])) + 2 * OFF**2))
         weights /= weights.sum()
         bends = np.interp(np.linspace(0, 1, len(self.draws)), np.cumsum(weights) - weights / 2, BENDS)
         ways = enumerate((RECENT, LAST))
         draws = [self._line(self.draws[part::2], recent, bends[part::2], place)[0] for part, recent in ways]
-        value, low, high = _with_ends(_share(weights @ _logits(found)), np.concatenate(draws))
+        value, low, high = _with_ends(_share(weights @ _logits(lines)), np.concatenate(draws))
         low = min(low, of_share(value, self.items)[0])  # never surer than if it were measured
         return value, low, max(high, of_share(float(self.recalls[-1]), self.items)[1])  # one that reaches all goes on so
 
@@ -155,10 +155,10 @@ def by_anchors(trial: Trial, maps: Maps, settled: Maps, seed: int) -> tuple[Curv
 
 
 def _with_items(trial: Trial, maps: Maps, halves: Sequence[np.ndarray], count: int) -> np.ndarray:
-    """(q,) whether items are found by maps fitted on the anchors and so many items of the other half."""
-    found = np.zeros(len(trial.queries))
+    """(q,) whether items are hits by maps fitted on the anchors and so many items of the other half."""
+    hits = np.zeros(len(trial.queries))
     for half, other in (halves, halves[::-1]):
         added = other[:count]
         x, y = np.concatenate([trial.x, trial.queries[added]]), np.concatenate([trial.y, trial.index[added]])
-        found[half] = trial.hits(maps, x, y, half)
-    return found
+        hits[half] = trial.hits(maps, x, y, half)
+    return hits

@@ -115,7 +115,7 @@ def report(
     others = _others(target, numbers, rows.ids)
     left_out = {name: _left_out(one, *_pair(rows), others) for name, one in tried.items()}
     size = len(rows.ids) + len(others)
-    records += [r for name, found in left_out.items() for r in _scores_records("left out", tried[name], found, size)]
+    records += [r for name, scored in left_out.items() for r in _scores_records("left out", tried[name], scored, size)]
     best = tried[max(left_out, key=lambda name: _merit(left_out[name]))]
     records += _index_records(moved[best.method], best)
     more, reached, needed = _learning_curve(best, rows, lookup, wanted)
@@ -168,18 +168,18 @@ def _others(target: Embedding, index: np.ndarray, fitted: np.ndarray) -> np.ndar
 def _left_out(how: Fitting, x: np.ndarray, y: np.ndarray, others: np.ndarray) -> Scores:
     """The scores of anchors by maps of the other anchors, looked up among all anchors and the other rows of the index."""
     how, index = _settled(how, x, y), np.concatenate([y, others])
-    found = []
+    recalls = []
     order = np.random.default_rng(how.seed).permutation(len(x))[:CHOOSERS]
     for part in np.array_split(order, min(LEFT_OUT, len(order))):
         rest = np.setdiff1d(np.arange(len(x)), part)
         new, old = _maps(how, x[rest], y[rest])
-        found.append(scores(new(x[part]), part, old(index), index))
-    return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
+        recalls.append(scores(new(x[part]), part, old(index), index))
+    return {name: np.concatenate([one[name] for one in recalls]) for name in recalls[0]}
 
 
-def _merit(found: Scores) -> tuple[float, float]:
+def _merit(scored: Scores) -> tuple[float, float]:
     """The recalls, and the cosine, which decides between equal recalls."""
-    return float(found["recall_1"].mean() + found["recall_10"].mean()), float(found["cosine"].mean())
+    return float(scored["recall_1"].mean() + scored["recall_10"].mean()), float(scored["cosine"].mean())
 
 
 def _settled(how: Fitting, x: np.ndarray, y: np.ndarray) -> Fitting:
@@ -190,11 +190,11 @@ def _settled(how: Fitting, x: np.ndarray, y: np.ndarray) -> Fitting:
     return replace(how, params={**how.params, PENALTY: penalty}) if penalty else how
 
 
-def _scores_records(part: str, how: Fitting, found: Scores, size: int) -> Iterator[Record]:
+def _scores_records(part: str, how: Fitting, scored: Scores, size: int) -> Iterator[Record]:
     note = MEASURED if part == "method" else ANCHORS_LEFT_OUT
     if how.method in UNIVERSES:
         note += ", index translated"
-    for r in quality(found, how.seed, {"part": part, "method": how.method, "at": size, "note": note}):
+    for r in quality(scored, how.seed, {"part": part, "method": how.method, "at": size, "note": note}):
         low, high = r["low"], r["high"]
         if part != "method":
             low, high = (r["value"] + WIDER * (end - r["value"]) for end in (low, high))
@@ -264,6 +264,6 @@ def _error_of_share(below: np.ndarray, rows: np.ndarray) -> float:
 
 def _similarities(queries: np.ndarray, index: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """(q, k) the cosines of the nearest others, and their rows; row i of the index is the item of query i."""
-    found = nearest(queries, index, k, exclude_self=True).rows
+    near = nearest(queries, index, k, exclude_self=True).rows
     unit_queries, unit_index = unit_rows(queries), unit_rows(index)
-    return np.einsum("ij,ikj->ik", unit_queries, unit_index[found]), found
+    return np.einsum("ij,ikj->ik", unit_queries, unit_index[near]), near

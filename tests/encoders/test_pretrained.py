@@ -159,8 +159,8 @@ def test_transformers_texts(bert: Path) -> None:
         ({"pooling": "max"}, [a.last_hidden_state[0].amax(0) for a in alone]),
         ({"pooling": "model"}, [a.pooler_output[0] for a in alone]),
     ]:
-        found, _ = vectors(f"hf:{bert}", texts(), batch=3, **given)
-        np.testing.assert_allclose(found, torch.stack(expected).numpy(), atol=1e-5)
+        encoded, _ = vectors(f"hf:{bert}", texts(), batch=3, **given)
+        np.testing.assert_allclose(encoded, torch.stack(expected).numpy(), atol=1e-5)
     with pytest.raises(UsageError, match="--layer is 3, but the model has 2 layers above its input"):
         vectors(f"hf:{bert}", texts(), layer=3)
     assert vectors(f"hf:{bert}", texts())[1] != vectors(f"hf:{bert}", texts(), layer=0)[1]

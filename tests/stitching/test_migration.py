@@ -74,8 +74,8 @@ def test_the_recall_of_subsets_is_their_mean() -> None:
     for place in places:
         ahead, others = set(range(place - 1)), range(n - 1)
         brute.append(np.mean([len(ahead & set(kept)) < 10 for kept in combinations(others, size - 1)]))
-    found = hits_in_subsets(places, n, size)
-    assert found == pytest.approx(brute) and 0 < found[2] < 1
+    actual = hits_in_subsets(places, n, size)
+    assert actual == pytest.approx(brute) and 0 < actual[2] < 1
     assert hits_in_subsets(np.array([10, 11]), 20, 20).tolist() == [1, 0]
 
 
@@ -95,10 +95,10 @@ def test_a_line_of_logits_goes_on_as_it_is() -> None:
     """Shares of 1 / (1 + 4 / m) are a line of slope 1 in logits over log m."""
     rng = np.random.default_rng(0)
     hits = [rng.random(20000) < 1 / (1 + 4 / m) for m in (2, 4, 8)]
-    found = curve([2, 4, 8], hits, 0)
-    value, low, high = found.at(32)
+    actual = curve([2, 4, 8], hits, 0)
+    value, low, high = actual.at(32)
     assert low < 1 / (1 + 4 / 32) < high and value == pytest.approx(1 / (1 + 4 / 32), abs=0.02)
-    assert found.at(3)[0] == pytest.approx(1 / (1 + 4 / 3), abs=0.02), "between two places"
+    assert actual.at(3)[0] == pytest.approx(1 / (1 + 4 / 3), abs=0.02), "between two places"
 
 
 def test_a_curve_goes_on_from_its_last_places() -> None:
@@ -130,8 +130,8 @@ def test_held_out_items_serve_as_more_anchors_but_not_for_themselves() -> None:
         return of_queries, lambda z: z
 
     trial = Trial(rows[90:], rows[90:], rows[:90], rows[:90], 1)
-    found, own = by_anchors(trial, maps, maps, 0)
-    assert (found.places, own) == ([2, 5, 10, 20, 40, 55], 3)
+    actual, own = by_anchors(trial, maps, maps, 0)
+    assert (actual.places, own) == ([2, 5, 10, 20, 40, 55], 3)
     assert [len(fit) for fit in fits] == [2, 5, 10, *[20] * 6, *[40] * 6, *[55] * 6]
     assert not any(fits[n] & fits[n + 1] - set(range(90, 100)) for n in range(3, 21, 2)), "the halves have no item in common"
 
