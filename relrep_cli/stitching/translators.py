@@ -260,7 +260,7 @@ def between(a: _Scaled, b: _Scaled, matrix: np.ndarray) -> Affine:
 
 
 def nearest_rotation(products: np.ndarray) -> np.ndarray:
-    """The nearest matrix that turns and keeps lengths, in the directions that `products` (dx, dy) holds."""
+    """The nearest orthogonal matrix, in the directions that `products` (dx, dy) holds."""
     u, s, v = thin_svd(products)
     seen = s > LEAST_SQUARE * s.max(initial=0)
     return u[:, seen] @ v[seen]
