@@ -21,9 +21,8 @@ from relrep_cli.embedding import Embedding, row_numbers
 from relrep_cli.neighbors import ranks
 from relrep_cli.relative.recipes import Recipe
 from relrep_cli.stitching.index_sizes import hits_in_subsets
-from relrep_cli.stitching.migration import _left_out, _Lookup, report
+from relrep_cli.stitching.migration import _left_out, _Lookup, _scores_records, report
 from relrep_cli.stitching.translation import Fitting
-from relrep_cli.stitching.translation_quality import quality
 
 DRAWS, HELD, INDEX, POOL = size(200, 2), size(200, 40), size(1000, 200), size(18_000, 600)
 ANCHORS, QUERIES, REFITS = size(60, 20), size(2000, 100), size(60, 2)
@@ -108,18 +107,18 @@ def covered_left_out(noise: float, method: str) -> None:
     setting, draws = Setting(noise, method), []
     for seed in range(DRAWS):
         drawn = np.random.default_rng(seed).permutation(POOL)
-        anchors, others, queries = np.split(drawn[: INDEX + QUERIES // 2], [ANCHORS, INDEX])
+        anchors, others, queries = np.split(drawn[: INDEX + QUERIES // 4], [ANCHORS, INDEX])
         left = _left_out(setting.how, setting.x[anchors], setting.y[anchors], setting.y[others])
         true: dict[str, list[float]] = {}
-        for part in np.array_split(queries, size(20, 2)):
+        for part in np.array_split(queries, size(10, 2)):
             lookup = setting.lookup(part, np.r_[drawn[:INDEX]])
             moved = lookup.by(setting.how, setting.x[anchors], setting.y[anchors])
             for name, values in moved.scores.items():
                 true.setdefault(name, []).append(float(values.mean()))
-        draws.append((true, {r["measure"]: r for r in quality(left, 0, {})}))
-    for name in draws[0][1]:
-        truth = np.array([np.mean(true[name]) for true, _ in draws])
-        value, low, high = (np.array([r[name][end] for _, r in draws]) for end in ("value", "low", "high"))
+        found.append((true, {r["measure"]: r for r in _scores_records("left out", setting.how, left, INDEX)}))
+    for name in found[0][1]:
+        truth = np.array([np.mean(true[name]) for true, _ in found])
+        value, low, high = (np.array([r[name][end] for _, r in found]) for end in ("value", "low", "high"))
         share = np.mean((low <= truth) & (truth <= high))
         row = noise, method, "left out", INDEX, name, f"{share:.3f}", f"{np.mean(truth < low):.3f}"
         more = f"{np.mean(truth > high):.3f}", f"{truth.mean():.4f}", f"{value.mean():.4f}", f"{(high - low).mean():.4f}"

@@ -239,31 +239,19 @@ def _point(part: str, how: Fitting, at: float, value: tuple[float, float, float]
 def _thresholds(moved: _Lookup, how: Fitting) -> Iterator[Record]:
     """For some thresholds on the cosine of old vectors, the one on translated queries that lets as many results through."""
     k, q = min(K, len(moved.index) - 2), len(moved.queries)
-    old, _ = _similarities(moved.before[:q], moved.before, k)
-    new, rows = _similarities(moved.queries, moved.index, k)
+    old = _similarities(moved.before[:q], moved.before, k)
+    new = _similarities(moved.queries, moved.index, k)
     for share in SHARES:
         value = float(np.quantile(new, share))
-        reach = student(q - 1) * _error_of_share(
-            new <= value, rows
-        )  # ends of the share, then the results there (Woodruff 1952)
+        below = (new <= value).mean(1)  # Woodruff 1952: ends for the share of results below, then the results there
+        reach = student(q - 1) * float(below.std(ddof=1)) / np.sqrt(q)
         low, high = (float(np.quantile(new, end)) for end in (max(share - reach, 0), min(share + reach, 1)))
         at = float(np.quantile(old, share))
         yield {**_point("threshold", how, at, (value, low, high), q, "old cosine at"), "measure": "cosine"}
 
 
-def _error_of_share(below: np.ndarray, rows: np.ndarray) -> float:
-    """The standard error of the share of results (q, k) below a threshold. rows: (q, k) of the index.
-
-    Results depend on each other by their query and by their row (two-way clusters: Cameron, Gelbach and Miller 2011).
-    """
-    apart = below - below.mean()
-    by_row = np.bincount(rows.ravel(), apart.ravel())
-    squares = np.square(apart.sum(1)).sum() + np.square(by_row).sum() - np.square(apart).sum()
-    return float(np.sqrt(max(squares, np.square(apart.sum(1)).sum()))) / apart.size
-
-
-def _similarities(queries: np.ndarray, index: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """(q, k) the cosines of the nearest others, and their rows; row i of the index is the item of query i."""
-    near = nearest(queries, index, k, exclude_self=True).rows
+def _similarities(queries: np.ndarray, index: np.ndarray, k: int) -> np.ndarray:
+    """(q, k) the cosines of the nearest others; row i of the index is the item of query i."""
+    found = nearest(queries, index, k, exclude_self=True).rows
     unit_queries, unit_index = unit_rows(queries), unit_rows(index)
-    return np.einsum("ij,ikj->ik", unit_queries, unit_index[near]), near
+    return np.einsum("ij,ikj->ik", unit_queries, unit_index[found])
