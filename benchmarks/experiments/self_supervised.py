@@ -29,8 +29,6 @@ FEW = {
     "PCA": "--encoder pca --dim 64",
     "I-JEPA, its first weights": "--encoder jepa --dim 64 --depth 2 --momentum 1 --epochs 1",
     "I-JEPA": "--encoder jepa --dim 64 --depth 2 --momentum 0.99 --epochs 12",
-    "VICReg": "--encoder vicreg --channels 8 --projector 256 --epochs 6",
-    "InfoNCE": "--encoder infonce --channels 8 --epochs 6",
     "siamese, augmentations": "--encoder siamese --channels 8 --epochs 6",
     "siamese, 3 neighbours by PCA": "--encoder siamese --channels 8 --epochs 6 --positives few.0.h5 --k 3",
     "siamese, labels": "--encoder siamese --channels 8 --epochs 6 --positives label",
