@@ -1,8 +1,8 @@
 """Translators: maps from one space into another, fitted on parallel anchors alone.
 
 A registered function takes the anchors in both spaces, x (m, dx) and y (m, dy) with row i the same item, and gives an Affine
-that carries any rows (n, dx) to (n, dy). Anchors are centred and scaled before the fit, which the map undoes. Spaces of
-unequal dims need no padding: columns of zeros add nothing to x'y, so that maps of the padded spaces would be the same.
+that carries any rows (n, dx) to (n, dy). Anchors are centred and scaled before the fit, which the map undoes. No padding is
+needed where dims differ, since columns of zeros add nothing to x'y.
 """
 
 from __future__ import annotations
@@ -247,8 +247,7 @@ def _in_units(x: np.ndarray) -> tuple[np.ndarray, float]:
 
 def scaled(x: np.ndarray, scaling: str) -> _Scaled:
     wide, u = _in_units(x)
-    mean = wide.mean(0)
-    spread = deviations(wide.var(0))
+    mean, spread = wide.mean(0), deviations(wide.var(0))
     if scaling == "whole":
         spread = np.full_like(spread, np.sqrt(wide.var(0).sum()) or 1.0)
     return _Scaled((wide - mean) / spread, mean * u, spread * u)
@@ -292,8 +291,8 @@ def _roots(z: np.ndarray, mixed: float) -> tuple[np.ndarray, np.ndarray]:
     spread = (1 - mixed) * spread + mixed * np.trace(spread) / len(spread) * np.eye(len(spread))
     values, vectors = np.linalg.eigh(spread)
     seen = values > LEAST_SQUARE * max(values[-1], 0)
-    root, vectors = np.sqrt(values[seen]), vectors[:, seen]
-    return vectors / root, vectors * root
+    root = np.sqrt(values[seen])
+    return vectors[:, seen] / root, vectors[:, seen] * root
 
 
 def fit(name: str, x: np.ndarray, y: np.ndarray, params: dict[str, Any]) -> Affine:
