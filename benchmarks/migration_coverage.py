@@ -115,10 +115,10 @@ def covered_left_out(noise: float, method: str) -> None:
             moved = lookup.by(setting.how, setting.x[anchors], setting.y[anchors])
             for name, values in moved.scores.items():
                 true.setdefault(name, []).append(float(values.mean()))
-        found.append((true, {r["measure"]: r for r in _scores_records("left out", setting.how, left, INDEX)}))
-    for name in found[0][1]:
-        truth = np.array([np.mean(true[name]) for true, _ in found])
-        value, low, high = (np.array([r[name][end] for _, r in found]) for end in ("value", "low", "high"))
+        draws.append((true, {r["measure"]: r for r in _scores_records("left out", setting.how, left, INDEX)}))
+    for name in draws[0][1]:
+        truth = np.array([np.mean(true[name]) for true, _ in draws])
+        value, low, high = (np.array([r[name][end] for _, r in draws]) for end in ("value", "low", "high"))
         share = np.mean((low <= truth) & (truth <= high))
         row = noise, method, "left out", INDEX, name, f"{share:.3f}", f"{np.mean(truth < low):.3f}"
         more = f"{np.mean(truth > high):.3f}", f"{truth.mean():.4f}", f"{value.mean():.4f}", f"{(high - low).mean():.4f}"

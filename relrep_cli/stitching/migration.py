@@ -252,6 +252,6 @@ def _thresholds(moved: _Lookup, how: Fitting) -> Iterator[Record]:
 
 def _similarities(queries: np.ndarray, index: np.ndarray, k: int) -> np.ndarray:
     """(q, k) the cosines of the nearest others; row i of the index is the item of query i."""
-    found = nearest(queries, index, k, exclude_self=True).rows
+    near = nearest(queries, index, k, exclude_self=True).rows
     unit_queries, unit_index = unit_rows(queries), unit_rows(index)
-    return np.einsum("ij,ikj->ik", unit_queries, unit_index[found])
+    return np.einsum("ij,ikj->ik", unit_queries, unit_index[near])

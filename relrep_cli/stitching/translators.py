@@ -291,8 +291,8 @@ def _roots(z: np.ndarray, mixed: float) -> tuple[np.ndarray, np.ndarray]:
     spread = (1 - mixed) * spread + mixed * np.trace(spread) / len(spread) * np.eye(len(spread))
     values, vectors = np.linalg.eigh(spread)
     seen = values > LEAST_SQUARE * max(values[-1], 0)
-    root = np.sqrt(values[seen])
-    return vectors[:, seen] / root, vectors[:, seen] * root
+    root, vectors = np.sqrt(values[seen]), vectors[:, seen]
+    return vectors / root, vectors * root
 
 
 def fit(name: str, x: np.ndarray, y: np.ndarray, params: dict[str, Any]) -> Affine:
