@@ -42,7 +42,8 @@ def column(path: Path, name: str, values: np.ndarray) -> np.ndarray:
         return shrunk(path, name, values.astype("S"))
     if kind == "f" and name != "id":
         return values.astype(np.float64)
-    raise bad(path, f"the {name} column holds {values.dtype.name}", "Save it as text.")
+    remedy = "Save it as whole numbers, with astype('int64'), or as text." if kind == "f" else "Save it as text."
+    raise bad(path, f"the {name} column holds {values.dtype.name}", remedy)
 
 
 def shortened(text: bytes) -> bytes:
