@@ -13,8 +13,8 @@ from relrep_cli.base.registry import Param
 from relrep_cli.base.signals import check
 from relrep_cli.neighbors import nearest
 from relrep_cli.neighbors.kmeans import centroids, medoids
-from relrep_cli.numerics import distances as kernels
 from relrep_cli.numerics.blocks import pick, row_blocks
+from relrep_cli.numerics.farthest_rows import farthest as rows_far_apart
 from relrep_cli.store.limits import STATISTIC
 
 By = Annotated[str, Param("Distance between candidates.", choices=("euclidean", "cosine"))]
@@ -35,7 +35,7 @@ def kmeans(c: Candidates, m: int, rng: np.random.Generator, *, by: By = "euclide
 @strategy(gives="items", reads="", source="Gonzalez 1985: at most twice the smallest covering radius")
 def farthest(c: Candidates, m: int, rng: np.random.Generator, *, by: By = "euclidean") -> np.ndarray:
     """From a random item on, always the item farthest from all chosen so far; of equals, the first."""
-    return kernels.farthest(c.vectors(by), int(rng.integers(len(c))), m)
+    return rows_far_apart(c.vectors(by), int(rng.integers(len(c))), m)
 
 
 @strategy(gives="items", reads="", source="Welling 2009; Chen, Welling & Smola 2010 with a kernel")
