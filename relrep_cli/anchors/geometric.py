@@ -25,17 +25,19 @@ Members = Annotated[int, Param("Items in each mixture, those nearest to its cent
 SAMPLE = 2048  # random rows that approximate a mean over all pairs of rows
 
 
-@strategy(gives="items", reads="", source="Lloyd 1982 by faiss.Kmeans; Moschella et al. 2022, sec. A.2")
+@strategy(gives="items", reads="", source="Lloyd 1982 by faiss.Kmeans; Moschella et al. 2022, sec. A.2", divisible=True)
 def kmeans(c: Candidates, m: int, rng: np.random.Generator, *, by: By = "euclidean") -> np.ndarray:
     """The item nearest to each of m k-means centroids, each item once."""
     x = c.vectors(by)
-    return medoids(x, centroids(x, m, rng))
+    centres = centroids(x, m, rng)
+    return medoids(x, centres, c.ranges.near(c, centres, by) if c.ranges else ())
 
 
-@strategy(gives="items", reads="", source="Gonzalez 1985: at most twice the smallest covering radius")
+@strategy(gives="items", reads="", source="Gonzalez 1985: at most twice the smallest covering radius", divisible=True)
 def farthest(c: Candidates, m: int, rng: np.random.Generator, *, by: By = "euclidean") -> np.ndarray:
     """From a random item on, always the item farthest from all chosen so far; of equals, the first."""
-    return rows_far_apart(c.vectors(by), int(rng.integers(len(c))), m)
+    first = int(rng.integers(len(c)))
+    return c.ranges.farthest(c, first, m, by) if c.ranges else rows_far_apart(c.vectors(by), first, m)
 
 
 @strategy(gives="items", reads="", source="Welling 2009; Chen, Welling & Smola 2010 with a kernel")
