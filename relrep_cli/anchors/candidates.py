@@ -139,13 +139,11 @@ class Strategy(Entry[Choice | Pairing]):
     """A strategy with its traits.
 
     gives: items (row numbers), mixtures (of items) or pairs (of items of two files). reads: what it needs beside vectors.
-    divisible: whether several processes can share its work (--cluster).
     """
 
     gives: Literal["items", "mixtures", "pairs"]
     reads: Literal["", "labels", "counts", "list", "collections", "seeds"]
     source: str
-    divisible: bool = False
 
     def __call__(self, function: AnyChoice) -> AnyChoice:
         """Register the function."""

@@ -25,7 +25,7 @@ Members = Annotated[int, Param("Items in each mixture, those nearest to its cent
 SAMPLE = 2048  # random rows that approximate a mean over all pairs of rows
 
 
-@strategy(gives="items", reads="", source="Lloyd 1982 by faiss.Kmeans; Moschella et al. 2022, sec. A.2", divisible=True)
+@strategy(gives="items", reads="", source="Lloyd 1982 by faiss.Kmeans; Moschella et al. 2022, sec. A.2")
 def kmeans(c: Candidates, m: int, rng: np.random.Generator, *, by: By = "euclidean") -> np.ndarray:
     """The item nearest to each of m k-means centroids, each item once."""
     x = c.vectors(by)
@@ -33,7 +33,7 @@ def kmeans(c: Candidates, m: int, rng: np.random.Generator, *, by: By = "euclide
     return medoids(x, centres, c.ranges.near(c, centres, by) if c.ranges else ())
 
 
-@strategy(gives="items", reads="", source="Gonzalez 1985: at most twice the smallest covering radius", divisible=True)
+@strategy(gives="items", reads="", source="Gonzalez 1985: at most twice the smallest covering radius")
 def farthest(c: Candidates, m: int, rng: np.random.Generator, *, by: By = "euclidean") -> np.ndarray:
     """From a random item on, always the item farthest from all chosen so far; of equals, the first."""
     first = int(rng.integers(len(c)))

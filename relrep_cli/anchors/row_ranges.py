@@ -18,6 +18,7 @@ from relrep_cli.neighbors.kmeans import nearest_in
 from relrep_cli.numerics.farthest_rows import Far, far_apart, farthest_of, update
 from relrep_cli.numerics.spread import WORTH, row_ranges
 
+DIVISIBLE = ("farthest", "kmeans")  # strategies that ask Candidates.ranges
 NUMBERS = 1 << 22  # of vectors that a process holds at a time
 LARGEST = 1 << 31  # bytes of what is kept of a range
 

@@ -12,6 +12,7 @@ from relrep_cli.anchors import STRATEGIES
 from relrep_cli.anchors.anchor_files import NUMBER, AnchorChoice, write_anchors
 from relrep_cli.anchors.candidates import Strategy
 from relrep_cli.anchors.pair_search import PairSearch, write_pairs
+from relrep_cli.anchors.row_ranges import DIVISIBLE
 from relrep_cli.base.errors import DONE, UsageError
 from relrep_cli.base.output import Style, write
 from relrep_cli.cli.engine_options import ProcessOptions, refuse_standard_input
@@ -181,11 +182,9 @@ def _check(entry: Strategy, options: Options, style: Style) -> None:
     if (options.running.cluster or options.running.log) and pairs:
         raise UsageError(f"--cluster and --log do not go with {entry.name}", "It runs in this process; leave them out.")
     if options.running.engine.elsewhere:
-        if not entry.divisible:
-            passing = ", ".join(name for name, e in STRATEGIES.items() if e.divisible)
-            raise UsageError(
-                f"--cluster has nothing to divide in {entry.name}", f"It works with {passing}; leave it out otherwise."
-            )
+        if entry.name not in DIVISIBLE:
+            finding = f"--cluster has nothing to divide in {entry.name}"
+            raise UsageError(finding, f"It works with {', '.join(DIVISIBLE)}; leave it out otherwise.")
         refuse_standard_input(options.files)
     if options.joint and pairs:
         raise UsageError(
