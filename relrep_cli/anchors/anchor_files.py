@@ -12,6 +12,7 @@ import numpy as np
 from relrep_cli import store
 from relrep_cli.anchors import STRATEGIES, Candidates, choose
 from relrep_cli.anchors.candidates import Strategy
+from relrep_cli.anchors.choice_costs import cost_of
 from relrep_cli.anchors.id_lists import read_anchors
 from relrep_cli.anchors.mixtures import Mixtures
 from relrep_cli.anchors.row_ranges import Ranges
@@ -20,6 +21,7 @@ from relrep_cli.base.errors import DataError, UsageError, printable
 from relrep_cli.base.output import emit, say
 from relrep_cli.base.task_cache import Records, records_for
 from relrep_cli.embedding import ABSOLUTE, Embedding, Step, chain, make_step, row_numbers, select
+from relrep_cli.engine.estimates import takes
 from relrep_cli.engine.jobs import Advance, Job, Task
 from relrep_cli.engine.running import HERE, Engine, outcomes
 from relrep_cli.store.reading import PLAIN
@@ -70,7 +72,9 @@ def write_anchors(spaces: Sequence[Embedding], choice: AnchorChoice) -> None:
         store.refuse(output, choice.force, [*(e.uri for e in spaces), *choice.source], store.HDF5)
     c = candidates(others or spaces, choice.split, choice.joint, listed)
     if choice.dry_run:
-        return say(f"would: choose {m} of {len(c)} items of {', '.join(e.uri for e in spaces)} by {entry.name}")
+        say(f"would: choose {m} of {len(c)} items of {', '.join(e.uri for e in spaces)} by {entry.name}")
+        cost = cost_of(spaces, c, entry.name, m, str(choice.params.get("by", "")))
+        return say(f"would: {takes(cost, max(1, choice.engine.processes))}")
     records = records_for(output, None, choice.force) if choice.engine.elsewhere else Records(None)
     if choice.engine.elsewhere:
         again = ItemFiles(tuple(e.uri for e in spaces), choice.reading, choice.split, choice.joint)

@@ -74,10 +74,6 @@ class EvaluationPlan:
         """The columns of the table."""
         return [*COLUMNS, *(["class"] if self.per_class else []), *(["target"] if len(self.targets) > 1 else [])]
 
-    def lines(self) -> list[str]:
-        """What --dry-run prints, one line for each file."""
-        return [f"evaluate {file} by {', '.join(self.tasks)}" for file in self.files]
-
     def run(self, engine: Engine = HERE) -> tuple[list[Record], Extras]:
         """The records of all files in their order, and what goes into files of its own. Each file is a task of a job.
 
