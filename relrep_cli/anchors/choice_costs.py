@@ -9,12 +9,14 @@ from relrep_cli.anchors.geometric import SAMPLE
 from relrep_cli.embedding import Embedding
 from relrep_cli.engine.estimates import Cost, of_file, total
 from relrep_cli.neighbors.kmeans import BYTES, ITERATIONS, ROWS_PER_CENTROID
-from relrep_cli.numerics.farthest_rows import ROOM
+from relrep_cli.numerics.farthest_rows import LEAST, ROOM, SHARE
 
-FAISS = 40e6  # bytes of the library
+FAISS = 18e6  # bytes of the library
 SLOWER = 6.0  # the kernel of `farthest`, for each number, against a matrix product
+TRAINING = 4.5  # the products of k-means against large ones
 PASSES = 4.0  # of `farthest` over all vectors, about
-ONE_ROW = 0.4  # comparing every row with one, in passes over the numbers
+BLOCKS = 64e6  # bytes of the blocks of `herding`
+ONE_ROW = 0.6  # comparing every row with one, in passes over the numbers
 
 
 def cost_of(spaces: Sequence[Embedding], c: Candidates, strategy: str, m: int, by: str) -> Cost | None:
@@ -23,16 +25,17 @@ def cost_of(spaces: Sequence[Embedding], c: Candidates, strategy: str, m: int, b
     copied = 2.0 * n * d * (by == "cosine" or len(c.spaces) > 1)  # numbers that are made ready in a temporary file
     numbers, reading = float(n) * d, total(of_file(e.x, e.ids) for e in spaces)
     if strategy == "farthest":
-        work = Cost(single=SLOWER * numbers * m, scanned=PASSES * numbers + copied, memory=8.0 * (n + ROOM))
+        kept = min(max(LEAST, n // SHARE) * d, ROOM)
+        work = Cost(single=SLOWER * numbers * m, scanned=PASSES * numbers + copied, memory=8.0 * (n + kept))
     elif strategy == "kmeans":
         sample = min(n, max(m, min(ROWS_PER_CENTROID * m, BYTES // (4 * d))))
         work = Cost(
-            single=float(ITERATIONS) * sample * m * d + 2 * numbers * m,
+            single=TRAINING * ITERATIONS * sample * m * d + 2 * numbers * m,
             scanned=2 * numbers + copied,
-            memory=8.0 * sample * d + FAISS,
+            memory=4.0 * sample * d + FAISS,
         )
     elif strategy == "herding":
-        work = Cost(double=numbers * SAMPLE, scanned=numbers * (2 + ONE_ROW * m) + copied, memory=24.0 * n + 8.0 * SAMPLE * d)
+        work = Cost(double=numbers * SAMPLE, scanned=numbers * (2 + ONE_ROW * m) + copied, memory=24.0 * n + BLOCKS)
     elif strategy in ("random", "first", "frequent", "per-class", "from-file", "out-of-domain"):
         work = Cost()
     else:

@@ -198,7 +198,7 @@ def _grid_plan(options: Options, found: list[Method], recipe: Recipe | None) -> 
         options.device,
         cache,
         note_basis,
-        outputs.collect if outputs.retrains else None,
+        outputs.kept_of if outputs.retrains else None,
         adaptation,
     )
     return GridPlan(spaces, run, outputs)

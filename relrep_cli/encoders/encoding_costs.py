@@ -12,7 +12,7 @@ from relrep_cli.encoders import ENCODERS, Trained, rows_at_once
 from relrep_cli.engine.estimates import Cost, of_file
 from relrep_cli.sources.items import Items
 
-TORCH = Cost(fixed=1.8, memory=220e6)  # loading it, and the first step of a training
+TORCH = Cost(fixed=0.9, memory=305e6)  # loading it, and the first step of a training
 TRAINED = 3  # products of a step: one forward, two back; the decoder of a reconstruction has half of the weights
 SLOWER = 3.0  # products of small batches, by torch, against large ones
 MOVES = 5e-8  # seconds that a step of Adam spends on each weight

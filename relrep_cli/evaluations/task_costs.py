@@ -14,11 +14,13 @@ from relrep_cli.evaluations.findings import Space, prepare
 from relrep_cli.evaluations.several_files import EvaluationPlan
 from relrep_cli.heads.training_costs import SKLEARN, cost_of_training, cost_of_use, library_of
 
-SEARCH = Cost(fixed=0.15, memory=25e6)  # a first search, and an interval
-HALVES = 1.0  # seconds of an interval of values that depend on each other, from random halves of the items
-RANKED = 1.2e-7  # seconds to rank one item for one query
-SILHOUETTE = 2.5e-9  # seconds for each pair of items, for each dim; see below
-LLOYD = 20  # iterations of k-means, about
+SEARCH = Cost(fixed=0.15, memory=4e6)  # a first search, and an interval
+QUICK = 0.2  # a search of one side in the other, for each pair of rows, against one within all rows
+HALVES = {"retrieval": 1.6, "separation": 2.5, "cluster": 0.7}  # seconds of intervals from random halves, and what is fixed
+RANKED = 9e-8  # seconds to rank one item for one query
+SHADED = 2e-8  # seconds of a silhouette for each pair of items
+PAIRS = 2e7  # of items, in the halves for the intervals of silhouettes
+LLOYD = 160  # products of k-means for each row and centre, in all iterations of a start
 
 
 def lines_of(plan: EvaluationPlan, processes: int) -> list[str]:
@@ -59,7 +61,7 @@ def _runs(name: str, s: Space) -> bool:
 
 
 def _searched(queries: int, base: int, d: int) -> Cost:
-    return Cost(searched=float(queries) * base * (1 + d / 256), memory=8.0 * (queries + base) * d)
+    return Cost(searched=QUICK * queries * base * (1 + d / 256), memory=4.0 * (queries + base) * d)
 
 
 def _of_task(name: str, s: Space, params: Mapping[str, Any]) -> Cost | None:
@@ -67,7 +69,7 @@ def _of_task(name: str, s: Space, params: Mapping[str, Any]) -> Cost | None:
     if name == "linear-probe":
         head = str(params.get("probe", "logistic"))
         training = cost_of_training(head, learnt, d, count, {"hidden": 128, "head_epochs": 0})
-        return training and training + library_of(head) + cost_of_use(head, learnt, judged, d, count)
+        return training and library_of(head).beside(training + cost_of_use(head, learnt, judged, d, count))
     if name == "knn":
         return SEARCH + _searched(judged, learnt, d)
     if name == "regression":
@@ -78,16 +80,16 @@ def _of_task(name: str, s: Space, params: Mapping[str, Any]) -> Cost | None:
         return SEARCH + _searched(judged + odd, learnt, d)
     if name == "retrieval":
         queries = min(judged, max(retrieval.FEWEST, retrieval.PAIRS // max(judged, 1)))
-        ranked = Cost(fixed=RANKED * queries * judged, memory=12.0 * retrieval.MORE)
-        return SEARCH + Cost(fixed=3 * HALVES) + _searched(judged, judged, d) + ranked
+        ranked = Cost(fixed=HALVES[name] + RANKED * queries * judged, memory=24.0 * min(queries * judged, retrieval.TILE))
+        return SEARCH + ranked + _searched(judged, judged, d)
     if name == "separation":
         n = min(judged, separation.MOST)
-        return SEARCH + Cost(fixed=HALVES, double=2.0 * n * n * d) + _searched(n, n, d)
+        return SEARCH + Cost(fixed=HALVES[name], double=2.0 * n * n * d) + _searched(n, n, d)
     if name == "cluster":
         shaded, fitted = min(judged, clusters.SHADED), min(learnt, clusters.FITTED)
         fits = Cost(double=float(clusters.STARTS * LLOYD) * fitted * count * d)
-        shades = Cost(fixed=2 * SILHOUETTE * shaded * shaded * d + 2 * HALVES, memory=64e6)
-        return SKLEARN + fits + shades
+        shades = Cost(fixed=HALVES[name] + SHADED * (2.0 * shaded * shaded + PAIRS), memory=80e6)
+        return SKLEARN.beside(fits + shades)
     if name == "compression":
         forms = compression.forms(d, s.e.x.dtype.name, params["dims"], params["dtype"])
         queries = len(compression.asked_rows(s.e.n, d, 0))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from relrep_cli.engine.estimates import Cost, of_file, takes, total
 from relrep_cli.heads.training_costs import cost_of_training, cost_of_use, library_of
+from relrep_cli.numerics.spool import IN_MEMORY
 from relrep_cli.relative import projection_costs
+from relrep_cli.relative.shared_views import KEPT
 from relrep_cli.stitching.grid_run import GridPlan, groups
 from relrep_cli.stitching.methods import Method
 from relrep_cli.stitching.spaces import Spaces
@@ -26,7 +28,9 @@ def cost_of(plan: GridPlan) -> tuple[Cost, list[str]]:
     reading = total(of_file(e.x, e.ids) for e in spaces.es)
     reading = reading.beside(Cost(memory=LOADED + sum(of_file(e.x, e.ids).memory for e in spaces.es) - reading.memory))
     unknown: dict[str, None] = {}
-    work = total(library_of(name) for name in run.heads)
+    loaded = total(library_of(name) for name in run.heads)
+    kept = sum(_kept(group[0], spaces) for group in groups(run.methods))
+    work = Cost()
     for group in groups(run.methods):
         widths = [_width(group[0], spaces, place) for place in range(len(spaces.es))]
         work += total(_views(group[0], spaces))
@@ -44,7 +48,7 @@ def cost_of(plan: GridPlan) -> tuple[Cost, list[str]]:
                 for _ in run.seeds:
                     work += training + used
                 work += carried + Cost(fixed=CELL * len(cells) * len(run.seeds))
-    return reading.beside(work), list(unknown)
+    return reading.beside(loaded).beside(work).beside(Cost(memory=min(kept, KEPT))), list(unknown)
 
 
 def _rows(spaces: Spaces, place: int, split: str) -> int:
@@ -63,8 +67,16 @@ def _views(m: Method, spaces: Spaces) -> list[Cost]:
     if m.recipe is None:
         return []
     found = [projection_costs.cost_of(e, m.recipe) for e in spaces.es]
-    kept = 4.0 * sum(e.n for e in spaces.es) * m.recipe.width()
-    return [Cost(single=one.single, scanned=one.scanned / 2, memory=one.memory + kept) for one in found]
+    spooled = any(4.0 * e.n * m.recipe.width() > IN_MEMORY for e in spaces.es)
+    return [Cost(single=one.single, scanned=one.scanned / 2, memory=IN_MEMORY * spooled) for one in found]
+
+
+def _kept(m: Method, spaces: Spaces) -> float:
+    """The bytes of the similarities of all spaces that stay in memory, because they are small."""
+    if m.recipe is None:
+        return 0.0
+    sizes = [4.0 * e.n * m.recipe.width() for e in spaces.es]
+    return sum(size for size in sizes if size <= IN_MEMORY)
 
 
 def _carried(m: Method, spaces: Spaces, e: int, h: int) -> Cost:
