@@ -15,6 +15,7 @@ FAISS = 18e6  # bytes of the library
 SLOWER = 6.0  # the kernel of `farthest`, for each number, against a matrix product
 TRAINING = 4.5  # the products of k-means against large ones
 PASSES = 4.0  # of `farthest` over all vectors, about
+COPY = 20e6  # bytes of the blocks in which vectors are copied
 BLOCKS = 64e6  # bytes of the blocks of `herding`
 ONE_ROW = 0.6  # comparing every row with one, in passes over the numbers
 
@@ -40,4 +41,4 @@ def cost_of(spaces: Sequence[Embedding], c: Candidates, strategy: str, m: int, b
         work = Cost()
     else:
         return None
-    return reading.beside(work)
+    return reading.beside(work).beside(Cost(memory=COPY * bool(copied)))
