@@ -84,7 +84,7 @@ def _of_task(name: str, s: Space, params: Mapping[str, Any]) -> Cost | None:
         return SEARCH + ranked + _searched(judged, judged, d)
     if name == "separation":
         n = min(judged, separation.MOST)
-        return SEARCH + Cost(fixed=HALVES[name], double=2.0 * n * n * d) + _searched(n, n, d)
+        return SEARCH + Cost(fixed=HALVES[name], double=2.0 * n * n * d, memory=48.0 * n * d) + _searched(n, n, d)
     if name == "cluster":
         shaded, fitted = min(judged, clusters.SHADED), min(learnt, clusters.FITTED)
         fits = Cost(double=float(clusters.STARTS * LLOYD) * fitted * count * d)
