@@ -135,7 +135,8 @@ def records_of_space(
         say(note)
     for o in odd if not plan.score else []:
         if e.space != o.space:
-            say(f"{e.uri} and {o.uri}: different spaces ({_space(e)} and {_space(o)}); distances between them mean little.")
+            spaces = f"spaces {_space(e)} and {_space(o)}"
+            say(f"{e.uri} and {o.uri} ({spaces}): different spaces, so distances between them mean little.")
     return list(_of_targets(e, odd, clean and in_id_order(clean), unit, plan, extras, advance))
 
 
