@@ -15,7 +15,7 @@ from relrep_cli.numerics.permuted_products import SMALL
 MOMENTS = {"cka", "cca", "svcca", "pwcca", "procrustes", "aligned-cosine", "eigenspace-overlap", "linear-regression", "gulp"}
 SEARCHES = {"jaccard", "knn-jaccard", "mutual-knn", "cycle-knn", "ordered-knn"}
 ROWS = {"cosine", "mse", "pearson"}
-LOADED = 45e6  # bytes of the libraries of searches
+LOADED = 15e6  # bytes of the libraries of searches
 OF_ROW = 29  # bytes of ids and places for each row of a file
 OF_NEIGHBOUR = 60  # bytes for each neighbour of a row, in both files
 BLOCK = 16 * 4096  # bytes of the blocks of a pass, for each dim

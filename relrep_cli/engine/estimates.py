@@ -74,7 +74,7 @@ class Speed:
     reference: float
 
 
-REFERENCE = Speed(double=3.6e10, single=7e10, searched=1.35e8, scanned=1e8, reference=1.0)  # measured with docs/cluster.md
+REFERENCE = Speed(double=3.6e10, single=7e10, searched=6.75e8, scanned=1e8, reference=1.0)  # measured with docs/cluster.md
 
 
 def speed_here() -> Speed:

@@ -15,7 +15,6 @@ from relrep_cli.evaluations.several_files import EvaluationPlan
 from relrep_cli.heads.training_costs import SKLEARN, cost_of_training, cost_of_use, library_of
 
 SEARCH = Cost(fixed=0.15, memory=4e6)  # a first search, and an interval
-QUICK = 0.2  # a search of one side in the other, for each pair of rows, against one within all rows
 HALVES = {"retrieval": 1.6, "separation": 2.5, "cluster": 0.7}  # seconds of intervals from random halves, and what is fixed
 RANKED = 9e-8  # seconds to rank one item for one query
 SHADED = 2e-8  # seconds of a silhouette for each pair of items
@@ -61,7 +60,7 @@ def _runs(name: str, s: Space) -> bool:
 
 
 def _searched(queries: int, base: int, d: int) -> Cost:
-    return Cost(searched=QUICK * queries * base * (1 + d / 256), memory=4.0 * (queries + base) * d)
+    return Cost(searched=float(queries) * base * (1 + d / 256), memory=4.0 * (queries + base) * d)
 
 
 def _of_task(name: str, s: Space, params: Mapping[str, Any]) -> Cost | None:

@@ -12,7 +12,6 @@ LOGISTIC = 1.5  # passes over all numbers, times classes, of logistic regression
 SWEEPS = 40  # of a support vector machine over its rows, about, for each class
 SKLEARN = Cost(fixed=1.3, memory=145e6)  # loading it
 TORCH = Cost(fixed=1.6, memory=270e6)
-QUICK = 0.25  # a search of rows in others, for each pair, against one within all rows
 BACK = 3  # products of a step of gradient descent: one forward, two back
 SLOWER = 4  # small products, by torch, against large ones
 
@@ -43,6 +42,6 @@ def cost_of_training(head: str, n: int, d: int, classes: int, params: Mapping[st
 def cost_of_use(head: str, trained: int, n: int, d: int, classes: int) -> Cost:
     """Predicting n rows of d numbers by a head that learnt from `trained` rows."""
     if head == "knn":
-        return Cost(searched=QUICK * n * trained * (1 + d / 256))
+        return Cost(searched=1.25 * n * trained * (1 + d / 256))
     width = 128 if head == "mlp" else max(classes, 1)
     return Cost(double=float(n) * d * width, scanned=float(n) * d / 4)

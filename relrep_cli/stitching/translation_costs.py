@@ -12,7 +12,6 @@ from relrep_cli.stitching.translation_quality import INDEX
 DECOMPOSED = 25.0  # multiply-adds of the decompositions of a fit, for each dim to the third power
 FITTED = 0.3  # seconds of what a fit does beside them
 LOADED = 45e6  # bytes of the libraries of searches
-QUICK = 0.2  # a search for few rows, for each pair of rows, against one for all
 FIT = 2  # arrays of the rows that a map is fitted on
 
 
@@ -28,7 +27,7 @@ def cost_of_fit(e: Embedding, target: Embedding, how: Fitting) -> Cost:
     fitted, held = len(rows.ids), len(rows.held[0]) or len(rows.ids)
     d, index = max(e.d, target.d), min(target.n, INDEX)
     products = float(fitted) * d * d * 3 + DECOMPOSED * float(d) ** 3 + float(held) * d * d
-    measured = Cost(searched=2.0 * QUICK * held * index * (1 + d / 256), memory=16.0 * index * d)
+    measured = Cost(searched=2.0 * held * index * (1 + d / 256), memory=16.0 * index * d)
     fit = Cost(double=products, fixed=FITTED, memory=8.0 * FIT * fitted * (e.d + target.d))
     reading = total(of_file(one.x, one.ids) for one in (e, target))
     return reading.beside(measured + fit).beside(Cost(memory=LOADED))
