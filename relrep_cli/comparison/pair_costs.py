@@ -9,18 +9,20 @@ from relrep_cli.comparison.pairs_of_files import View, largest_k
 from relrep_cli.comparison.plans import Plan
 from relrep_cli.engine.estimates import Cost, total
 from relrep_cli.metrics.sampling import PILOT, WORTH
+from relrep_cli.numerics.chance_levels import LEAST, PAIRED, WORK
 from relrep_cli.numerics.moments import FEW, LANES, WIDE
 from relrep_cli.numerics.permuted_products import SMALL
 
 MOMENTS = {"cka", "cca", "svcca", "pwcca", "procrustes", "aligned-cosine", "eigenspace-overlap", "linear-regression", "gulp"}
 SEARCHES = {"jaccard", "knn-jaccard", "mutual-knn", "cycle-knn", "ordered-knn"}
+DRAWN = {"procrustes"}  # metrics of moments whose chance level is drawn
 ROWS = {"cosine", "mse", "pearson"}
 LOADED = 15e6  # bytes of the libraries of searches
 OF_ROW = 29  # bytes of ids and places for each row of a file
 OF_NEIGHBOUR = 60  # bytes for each neighbour of a row, in both files
 BLOCK = 16 * 4096  # bytes of the blocks of a pass, for each dim
 PERMUTED = 35e6  # bytes of the blocks of permutations
-SAMPLING = 80e6  # bytes of the blocks of a search for some rows
+SAMPLING = 10e6  # bytes of the blocks of a search for some rows
 VARIANCE = 0.01  # of the values of rows, where --ci asks for a sample
 JACKKNIFE = 1e-9  # seconds of the decompositions without one group, for each dim to the third power
 PERMUTATION = 3.5e-4  # seconds of a permutation beside its product
@@ -78,6 +80,9 @@ def _of_metric(name: str, params: Mapping[str, Any], n: int, sides: tuple[int, i
         8.0 * (lanes + 4 * decomposes) * d * d + BLOCK * d + 2 * OF_ROW * n + (PERMUTED if plan.outputs.permutations else 0)
     )
     whole = Cost(double=float(n) * d * d, scanned=n * d / 2, fixed=fixed + jackknife, memory=memory)
+    if _plain(name) in DRAWN and n * sides[0] * sides[1] <= PAIRED:  # rows are paired at random, for the chance level
+        draws = min(max(WORK // (sides[0] * sides[1]), 4), LEAST)
+        whole += Cost(double=float(draws) * n * sides[0] * sides[1], scanned=draws * n * d)
     return whole + _of_permutations(n, sides, name != "cka", plan.outputs.permutations)
 
 
