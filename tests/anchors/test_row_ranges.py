@@ -84,13 +84,12 @@ def test_what_has_no_passes_is_refused(empty: Workdir, words: str, said: str) ->
 
 
 @pytest.mark.slow
-def test_processes_write_the_bytes_of_one(empty: Workdir, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
+def test_processes_write_the_bytes_of_one(empty: Workdir) -> None:
     np.save(empty / "a.npy", np.random.default_rng(0).normal(size=(2000, 8)).astype(np.float32))
     for strategy in ("farthest", "kmeans"):
         common = f"relrep anchor a.npy -n 20 --strategy {strategy} --by cosine"
-        empty.here(f"{common} -o one.h5 --force")
-        empty.here(f"{common} -o two.h5 --cluster local:2 --log log.jsonl --force")
+        empty.here(f"{common} -o one.h5 --force", SOURCE_DATE_EPOCH="0")
+        empty.here(f"{common} -o two.h5 --cluster local:2 --log log.jsonl --force", SOURCE_DATE_EPOCH="0")
         assert (empty / "one.h5").read_bytes() == (empty / "two.h5").read_bytes()
     assert '"name": "items 1 to 2000"' in (empty / "log.jsonl").read_text()
     assert not list(empty.path.glob(".two*"))
