@@ -17,7 +17,7 @@ from common import SMOKE, Work, ratio, seconds, size  # isort: split
 import numpy as np
 
 from relrep_cli.neighbors.kmeans import centroids
-from relrep_cli.numerics import distances as kernels
+from relrep_cli.numerics.farthest_rows import farthest
 
 SHAPES = ((2000, 8),) if SMOKE else ((1_000_000, 48), (200_000, 256), (100_000, 768))
 PICKS = size(20, 3)
@@ -52,7 +52,7 @@ def main() -> None:
         x = np.random.default_rng(0).normal(size=(n, d)).astype(np.float32)
         works: dict[str, Work] = {
             "read": lambda x=x: [np.dot(x.ravel(), x.ravel()) for _ in range(PICKS)],
-            "ours": lambda x=x: kernels.farthest(x, 0, PICKS),
+            "ours": lambda x=x: farthest(x, 0, PICKS),
             "numpy gemv": lambda x=x: by_numpy(x, 0, PICKS),
             "numpy difference": lambda x=x: by_difference(x, 0, PICKS),
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,19 @@ import numpy as np
 from relrep_cli import store
 from relrep_cli.anchors import STRATEGIES, Candidates, choose
 from relrep_cli.anchors.candidates import Strategy
+from relrep_cli.anchors.choice_costs import cost_of
 from relrep_cli.anchors.id_lists import read_anchors
 from relrep_cli.anchors.mixtures import Mixtures
-from relrep_cli.anchors.shared_items import candidates, collections
+from relrep_cli.anchors.row_ranges import Ranges
+from relrep_cli.anchors.shared_items import ItemFiles, candidates, collections
 from relrep_cli.base.errors import DataError, UsageError, printable
 from relrep_cli.base.output import emit, say
+from relrep_cli.base.task_cache import Records, records_for
 from relrep_cli.embedding import ABSOLUTE, Embedding, Step, chain, make_step, row_numbers, select
+from relrep_cli.engine.estimates import takes
+from relrep_cli.engine.jobs import Advance, Job, Task
+from relrep_cli.engine.running import HERE, Engine, outcomes
+from relrep_cli.store.reading import PLAIN
 
 NUMBER = 300
 
@@ -27,8 +34,8 @@ class AnchorChoice:
     """Which anchors to choose, and where to write them.
 
     params: of the strategy. number: None for NUMBER, or for all ids of a list. source: the file of a list, or files of
-    another collection. joint: choose by all spaces instead of the first. ids_only: print ids, one a line.
-    trust_digest: believe the digests that the files of `source` state.
+    another collection. joint: choose by all spaces instead of the first. ids_only: print ids, one a line. reading: of the
+    files. engine: where passes over the candidates run.
     """
 
     strategy: str
@@ -42,7 +49,8 @@ class AnchorChoice:
     force: bool = False
     dry_run: bool = False
     seed: int = 0
-    trust_digest: bool = False
+    reading: store.Reading = PLAIN
+    engine: Engine = HERE
 
 
 def write_anchors(spaces: Sequence[Embedding], choice: AnchorChoice) -> None:
@@ -52,7 +60,7 @@ def write_anchors(spaces: Sequence[Embedding], choice: AnchorChoice) -> None:
     """
     entry, output = STRATEGIES[choice.strategy], choice.output
     listed, lists = _listed(entry, choice)
-    others = collections(spaces, choice.source, choice.trust_digest) if entry.reads == "collections" else []
+    others = collections(spaces, choice.source, choice.reading.trust_digest) if entry.reads == "collections" else []
     m = choice.number or (len(listed) if listed is not None else NUMBER)
     params = {"strategy": entry.name, "number": m, "split": choice.split or "train", **choice.params}
     if choice.joint:
@@ -64,8 +72,20 @@ def write_anchors(spaces: Sequence[Embedding], choice: AnchorChoice) -> None:
         store.refuse(output, choice.force, [*(e.uri for e in spaces), *choice.source], store.HDF5)
     c = candidates(others or spaces, choice.split, choice.joint, listed)
     if choice.dry_run:
-        return say(f"would: choose {m} of {len(c)} items of {', '.join(e.uri for e in spaces)} by {entry.name}")
-    anchors = choose(c, entry.name, m, np.random.default_rng(choice.seed), choice.params)
+        say(f"would: choose {m} of {len(c)} items of {', '.join(e.uri for e in spaces)} by {entry.name}")
+        cost = cost_of(spaces, c, entry.name, m, str(choice.params.get("by", "")))
+        return say(f"would: {takes(cost, max(1, choice.engine.processes))}")
+    records = records_for(output, None, choice.force) if choice.engine.elsewhere else Records(None)
+    if choice.engine.elsewhere:
+        again = ItemFiles(tuple(e.uri for e in spaces), choice.reading, choice.split, choice.joint)
+        c = replace(c, ranges=Ranges(choice.engine, (f"{ItemFiles.__module__}:candidates_of", again), step["id"], records))
+    task = Task((entry.name, m, choice.seed, choice.params), entry.name)
+    job = Job("choosing anchors", f"{__name__}:chosen", "", None, [task])  # of one task, whose passes are jobs of their own
+    (outcome,) = outcomes(job, Engine(log=choice.engine.log), c)
+    if outcome.error is not None:
+        raise outcome.error
+    anchors = outcome.result
+    records.close()
     steps = chain([*spaces, *others], step)
     if isinstance(anchors, Mixtures):
         _write_mixtures(output, c, anchors, steps, choice.force)
@@ -75,6 +95,12 @@ def write_anchors(spaces: Sequence[Embedding], choice: AnchorChoice) -> None:
         say("for each other space, give the file of that collection with --anchor-vectors when you project.")
 
 
+def chosen(c: Candidates, advance: Advance, name: str, m: int, seed: int, params: dict[str, Any]) -> np.ndarray | Mixtures:
+    """Choose m anchors by the strategy of that name."""
+    anchors: np.ndarray | Mixtures = choose(c, name, m, np.random.default_rng(seed), params)
+    return anchors
+
+
 def _listed(entry: Strategy, choice: AnchorChoice) -> tuple[np.ndarray | None, list[Embedding]]:
     """The ids of a list, and the file that they come from, for the history of the output."""
     if entry.reads != "list":
@@ -82,7 +108,7 @@ def _listed(entry: Strategy, choice: AnchorChoice) -> tuple[np.ndarray | None, l
     source = choice.source
     if len(source) > 1:
         raise UsageError(f"--source: {entry.name} takes one list, and {len(source)} are given", "Name one.", place="--source")
-    ids, spare, meaning = read_anchors(source[0], choice.trust_digest)
+    ids, spare, meaning = read_anchors(source[0], choice.reading.trust_digest)
     if meaning is not None:
         raise DataError(
             "holds pairs or mixtures, not a list of items",

@@ -19,6 +19,7 @@ from relrep_cli.numerics.whitening import deviations, moments
 if TYPE_CHECKING:
     from relrep_cli.anchors.mixtures import Mixtures
     from relrep_cli.anchors.paired import Matching
+    from relrep_cli.anchors.row_ranges import Ranges
 
 PEAK = 2.0**40  # sums of squares fit float32 for numbers between 1 / PEAK and PEAK
 
@@ -28,12 +29,14 @@ class Candidates:
     """n items that may become anchors.
 
     spaces: the embeddings that hold them; several have equal weight. rows: for each space, (n,) parallel row numbers. listed:
-    ids that the user named, for strategies that read a list.
+    ids that the user named, for strategies that read a list. ranges: passes over the candidates by several processes; None for
+    passes in this one.
     """
 
     spaces: tuple[Embedding, ...]
     rows: tuple[np.ndarray, ...]
     listed: np.ndarray | None = None
+    ranges: Ranges | None = None
 
     def __len__(self) -> int:
         return len(self.rows[0])
@@ -60,45 +63,71 @@ class Candidates:
         over the candidates, and each space has equal weight whatever its dims. The result is the stored array itself when it
         can be used unchanged; otherwise a copy, in a temporary file when large.
         """
+        return self.vectors_between(self.frame(by), 0, len(self))
+
+    def vectors_between(self, frame: Frame | None, start: int, stop: int) -> np.ndarray:
+        """Return the `vectors` of the candidates from start to stop. frame: that of all candidates."""
+        if frame is None:
+            x, rows = self.spaces[0].x, self.rows[0]
+            return x[start:stop] if _is_all(rows, x) else take(x, rows[start:stop])
+        from relrep_cli.numerics.spool import spool
+
+        out = spool((stop - start, sum(e.d for e in self.spaces)), frame.dtype)
+        for block in row_blocks(*out.shape, out):
+            out[block] = self.vectors_in(frame, slice(start + block.start, start + block.stop))
+        return out
+
+    def frame(self, by: str = "euclidean") -> Frame | None:
+        """How `vectors` follow from what is stored; None where they are the stored rows themselves."""
+        dtype = np.result_type(*(e.x.dtype for e in self.spaces))
+        kept: type = np.float64 if dtype.itemsize == 8 else np.float32
         if len(self.spaces) > 1:
-            return self._joined(by)
-        e, rows = self.spaces[0], self.rows[0]
-        x = take(e.x, rows)
-        peak = max(float(np.abs(x[b]).max()) for b in row_blocks(*x.shape, x))
-        plain = x.dtype in (np.float32, np.float64) and x.flags.c_contiguous and (1 / PEAK < peak < PEAK or not peak)
+            known = []
+            for e, rows in zip(self.spaces, self.rows, strict=True):
+                mean, variances, power = moments(pick(e.x, rows[b]) for b in row_blocks(len(rows), e.d))
+                known.append((mean, deviations(variances, power)))
+            return Frame(by, kept, 1.0, (*known,))
+        x, rows = self.spaces[0].x, self.rows[0]
+        peak = max(float(np.abs(pick(x, rows[b])).max()) for b in row_blocks(len(rows), x.shape[1]))
+        plain = dtype in (np.float32, np.float64) and (x.flags.c_contiguous or not _is_all(rows, x))
+        plain = plain and (1 / PEAK < peak < PEAK or not peak)
         if plain and by != "cosine":
-            return x
-        scale = 2.0 ** min(-int(np.frexp(peak)[1]), 1023)
-        return _spooled(len(x), [x.shape[1]], x.dtype, lambda b: [_scaled(np.asarray(x[b], np.float64) * scale, by)])
+            return None
+        return Frame(by, kept, 2.0 ** min(-int(np.frexp(peak)[1]), 1023))
 
-    def _joined(self, by: str) -> np.ndarray:
-        known = []
-        for e, rows in zip(self.spaces, self.rows, strict=True):
-            mean, variances, power = moments(pick(e.x, rows[b]) for b in row_blocks(len(rows), e.d))
-            known.append((e.x, rows, mean, deviations(variances, power)))
+    def vectors_in(self, frame: Frame | None, places: slice | np.ndarray) -> np.ndarray:
+        """Return the `vectors` of the candidates at some places, in memory. frame: that of all candidates."""
+        picked = [pick(e.x, rows[places]) for e, rows in zip(self.spaces, self.rows, strict=True)]
+        if frame is None:
+            return np.ascontiguousarray(picked[0])
+        if not frame.moments:
+            columns = [_scaled(np.asarray(picked[0], np.float64) * frame.scale, frame.by)]
+        else:
+            standard = [(np.asarray(x, np.float64) - mean) / dev for x, (mean, dev) in zip(picked, frame.moments, strict=True)]
+            columns = [_scaled(x, frame.by) if frame.by == "cosine" else x / sqrt(x.shape[1]) for x in standard]
+        return np.concatenate(columns, 1).astype(frame.dtype, copy=False)
 
-        def parts(b: slice) -> list[np.ndarray]:
-            columns = []
-            for x, rows, mean, deviation in known:
-                standard = (np.asarray(pick(x, rows[b]), np.float64) - mean) / deviation
-                columns.append(_scaled(standard, by) if by == "cosine" else standard / sqrt(x.shape[1]))
-            return columns
 
-        return _spooled(len(self), [e.d for e in self.spaces], np.result_type(*(e.x.dtype for e in self.spaces)), parts)
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """How vectors that are compared follow from those of files, the same way in every process.
+
+    by: see Candidates.vectors. scale: a factor. moments: of several spaces, the mean and the deviation of each axis.
+    """
+
+    by: str
+    dtype: type
+    scale: float
+    moments: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
+
+
+def _is_all(rows: np.ndarray, x: np.ndarray) -> bool:
+    """Whether these rows are all of x in order, which needs no copy."""
+    return len(rows) == len(x) and np.array_equal(rows, np.arange(len(x)))
 
 
 def _scaled(x: np.ndarray, by: str) -> np.ndarray:
     return unit(x) if by == "cosine" else x
-
-
-def _spooled(n: int, dims: list[int], dtype: Any, parts: Any) -> np.ndarray:
-    """(n, sum of dims) filled block by block with the concatenated columns that `parts` returns for a block of rows."""
-    from relrep_cli.numerics.spool import spool
-
-    out = spool((n, sum(dims)), np.float64 if np.dtype(dtype).itemsize == 8 else np.float32)
-    for b in row_blocks(*out.shape, out):
-        out[b] = np.concatenate(parts(b), 1)
-    return out
 
 
 # candidates, m, rng, keywords -> (m,) places among the candidates, or mixtures of them

@@ -13,8 +13,8 @@ from relrep_cli.base.registry import Param
 from relrep_cli.base.signals import check
 from relrep_cli.neighbors import nearest
 from relrep_cli.neighbors.kmeans import centroids, medoids
-from relrep_cli.numerics import distances as kernels
 from relrep_cli.numerics.blocks import pick, row_blocks
+from relrep_cli.numerics.farthest_rows import farthest as rows_far_apart
 from relrep_cli.store.limits import STATISTIC
 
 By = Annotated[str, Param("Distance between candidates.", choices=("euclidean", "cosine"))]
@@ -32,7 +32,8 @@ def kmeans(c: Candidates, m: int, rng: np.random.Generator, *, by: By = "euclide
     Returns (m,) places among the candidates.
     """
     x = c.vectors(by)
-    return medoids(x, centroids(x, m, rng))
+    centres = centroids(x, m, rng)
+    return medoids(x, centres, c.ranges.near(c, centres, by) if c.ranges else ())
 
 
 @strategy(gives="items", reads="", source="Gonzalez 1985: at most twice the smallest covering radius")
@@ -41,7 +42,8 @@ def farthest(c: Candidates, m: int, rng: np.random.Generator, *, by: By = "eucli
 
     Returns (m,) places among the candidates.
     """
-    return kernels.farthest(c.vectors(by), int(rng.integers(len(c))), m)
+    first = int(rng.integers(len(c)))
+    return c.ranges.farthest(c, first, m, by) if c.ranges else rows_far_apart(c.vectors(by), first, m)
 
 
 @strategy(gives="items", reads="", source="Welling 2009; Chen, Welling & Smola 2010 with a kernel")

@@ -18,6 +18,7 @@ from relrep_cli.anchors.shared_items import in_order, of_split
 from relrep_cli.base.errors import DONE, NO, DataError, UsageError, printable
 from relrep_cli.base.output import Record, Style, progress, say, write
 from relrep_cli.embedding import Embedding, find_ids, match_ids
+from relrep_cli.engine.estimates import takes
 from relrep_cli.store.lines import read_lines
 
 COLUMNS = ("name", "value", "advice")
@@ -53,6 +54,7 @@ def write_pairs(
     if dry_run:
         named = " and ".join(f"{len(c)} items of {c.spaces[0].uri}" for c in sides)
         say(f"would: find {search.number} pairs of {named} by {search.strategy}")
+        say(f"would: {takes(None)}")
         return DONE
     more: dict[str, Any] = {}
     if search.seeds:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -36,6 +37,21 @@ def candidates(spaces: Sequence[Embedding], split: str | None, joint: bool, list
         say(f"{names}: choosing from the {len(shared[0])} items that all of them share.")
     seen = len(spaces) if joint else 1
     return Candidates(tuple(spaces[:seen]), shared[:seen], listed)
+
+
+@dataclass(frozen=True)
+class ItemFiles:
+    """Files of candidates, and which of their items are candidates, for another process."""
+
+    files: tuple[str, ...]
+    reading: store.Reading
+    split: str | None
+    joint: bool
+
+
+def candidates_of(named: ItemFiles) -> Candidates:
+    """The candidates that these files hold."""
+    return candidates([store.read(file, named.reading) for file in named.files], named.split, named.joint)
 
 
 def in_order(e: Embedding, rows: np.ndarray) -> np.ndarray:

@@ -12,8 +12,10 @@ from relrep_cli.anchors import STRATEGIES
 from relrep_cli.anchors.anchor_files import NUMBER, AnchorChoice, write_anchors
 from relrep_cli.anchors.candidates import Strategy
 from relrep_cli.anchors.pair_search import PairSearch, write_pairs
+from relrep_cli.anchors.row_ranges import DIVISIBLE
 from relrep_cli.base.errors import DONE, UsageError
 from relrep_cli.base.output import Style, write
+from relrep_cli.cli.engine_options import ProcessOptions, refuse_standard_input
 from relrep_cli.cli.options import DryRun, Force, Given, Output, Printing, Seed, command, names_of
 from relrep_cli.cli.reading_options import TrustingOptions
 from relrep_cli.relative.anchor_report import COLUMNS, report_anchors
@@ -98,6 +100,7 @@ class Options:
     printing: Printing
     seed: Seed = 0
     reading: TrustingOptions
+    running: ProcessOptions
     given: Given
 
 
@@ -141,7 +144,8 @@ def anchor(options: Options) -> int:
         force=options.force,
         dry_run=options.dry_run,
         seed=options.seed,
-        trust_digest=reading.trust_digest,
+        reading=reading,
+        engine=options.running.engine,
     )
     write_anchors(spaces, choice)
     return DONE
@@ -175,6 +179,13 @@ def _check(entry: Strategy, options: Options, style: Style) -> None:
             "--format and --json print a table, and this command prints none",
             "Use them with a strategy that finds pairs, or with --report.",
         )
+    if (options.running.cluster or options.running.log) and pairs:
+        raise UsageError(f"--cluster and --log do not go with {entry.name}", "It runs in this process; leave them out.")
+    if options.running.engine.elsewhere:
+        if entry.name not in DIVISIBLE:
+            finding = f"--cluster has nothing to divide in {entry.name}"
+            raise UsageError(finding, f"It works with {', '.join(DIVISIBLE)}; leave it out otherwise.")
+        refuse_standard_input(options.files)
     if options.joint and pairs:
         raise UsageError(
             f"--joint needs items that the files share, and {entry.name} finds pairs of different items", "Leave out --joint."

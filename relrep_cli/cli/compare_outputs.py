@@ -22,7 +22,7 @@ from relrep_cli.comparison.row_values import obs_additions, row_keys, row_matrix
 from relrep_cli.comparison.runs import Results, Views
 from relrep_cli.comparison.worst_items import worst
 from relrep_cli.embedding import ABSOLUTE, text
-from relrep_cli.engine.estimates import estimate_phrase
+from relrep_cli.engine.estimates import takes
 from relrep_cli.plots import Look, Panel, distributions, heatmap
 from relrep_cli.plots.matrices import PLAIN_LOOK
 from relrep_cli.reports.page import ENDINGS as PAGES
@@ -221,8 +221,7 @@ def describe(plan: Plan, views: Views, processes: int = 1) -> list[str]:
     names = ", ".join(plan.metrics)
     lines = [f"compare {_shape(a, views)} with {_shape(b, views)} by {names}" for a, b in plan.pairs]
     cost, unknown = cost_of(plan, {uri: usable_views for uri, usable_views in views.items() if isinstance(usable_views, list)})
-    without = f", without {', '.join(unknown)}" if unknown else ""
-    return [*lines, f"take {estimate_phrase(cost, processes=processes)}{without}"]
+    return [*lines, takes(cost, processes, unknown)]
 
 
 def _shape(uri: str, views: Mapping[str, object]) -> str:

@@ -38,6 +38,7 @@ from relrep_cli.evaluations.several_files import (
     side_by_side,
     summary_key,
 )
+from relrep_cli.evaluations.task_costs import lines_of
 from relrep_cli.reports.page import ENDINGS as PAGES
 from relrep_cli.reports.page import is_report
 from relrep_cli.reports.record_grids import evaluation_grid
@@ -160,7 +161,7 @@ def evaluate(options: Options) -> int:
     check_output(options, plan.files)
     check_item_file(options.rows, [*plan.files, options.reference], list(plan.tasks), options.force)
     if options.dry_run:
-        shared.plan(plan.lines())
+        shared.plan(lines_of(plan, max(1, options.running.engine.processes)))
         return DONE
     engine = options.running.engine
     if engine.elsewhere:

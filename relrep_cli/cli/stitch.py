@@ -15,6 +15,7 @@ from relrep_cli.cli.recipe_options import read_recipe
 from relrep_cli.cli.stitch_options import HEAD, Options
 from relrep_cli.cli.stitch_parts import records_of_run, refuse_here_only, run_elsewhere
 from relrep_cli.cli.stitch_report import write_stitch_report
+from relrep_cli.engine.estimates import takes
 from relrep_cli.engine.running import HERE
 from relrep_cli.heads.heads import HEADS
 from relrep_cli.heads.mlp import ADAPTED
@@ -27,6 +28,7 @@ from relrep_cli.reports.page import is_report
 from relrep_cli.stitching import saved_heads
 from relrep_cli.stitching.adaptation import Adaptation
 from relrep_cli.stitching.cross_retrieval import TARGETS, RetrievalPlan, Sparse, retrieval_methods
+from relrep_cli.stitching.grid_costs import lines_of
 from relrep_cli.stitching.grid_run import GridPlan, Run
 from relrep_cli.stitching.methods import AGGREGATE, SIMILARITY, USUAL, WITHOUT_ANCHORS, Method, MethodChoice, methods
 from relrep_cli.stitching.output_files import OutputFiles
@@ -72,7 +74,8 @@ def stitch(options: Options) -> int:
         store.refuse(options.output, True, options.files)
     plan = plan_of(options)
     if options.dry_run:
-        shared.plan(plan.lines())
+        processes = max(1, engine.processes)
+        shared.plan(lines_of(plan, processes) if isinstance(plan, GridPlan) else [*plan.lines(), takes(None)])
         return DONE
     if part is not None or engine != HERE:
         assert isinstance(plan, GridPlan)
@@ -195,7 +198,7 @@ def _grid_plan(options: Options, chosen: list[Method], recipe: Recipe | None) ->
         options.device,
         cache,
         note_basis,
-        outputs.collect if outputs.retrains else None,
+        outputs.kept_of if outputs.retrains else None,
         adaptation,
     )
     return GridPlan(spaces, run, outputs)

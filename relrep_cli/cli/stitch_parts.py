@@ -22,8 +22,7 @@ from relrep_cli.stitching.grid_results import Frame, collect
 from relrep_cli.stitching.grid_run import COLUMNS, GridPlan, Session, frame_of, job_of, report
 
 PART = ".part"
-HERE_ONLY = {
-    "-o": "vectors",
+WHOLE_ONLY = {
     "--save-head": "save_head",
     "--save-aggregator": "save_aggregator",
     "--predictions": "predictions",
@@ -35,18 +34,17 @@ def refuse_here_only(options: Options, part: Shard | None, engine: Engine) -> No
     """Raise UsageError for what needs the heads themselves, which other processes train; and for what no part can make."""
     if part is None and not engine.elsewhere:
         return
-    named = "--cluster" if part is None else "--shard"
-    if part is not None and is_report(options.output):
-        raise UsageError("--shard makes no report", "Name a table such as grid.tsv, or remove --shard.", file=options.output)
-    for option, name in HERE_ONLY.items():
-        if getattr(options, name) and not (option == "-o" and part is not None):
-            raise UsageError(f"{option} needs heads that this process trains, and does not go with {named}", "Leave one out.")
-    if part is not None and options.picture.plot:
-        raise UsageError("--shard makes a part, and --plot needs the whole", "Remove --plot.")
-    if options.source and options.picture.plot:
-        raise UsageError(f"--plot of images does not go with {named}", "Leave one out.")
-    if part is not None and options.output in ("", "-"):
-        raise UsageError("--shard writes a file for relrep merge", "Name the whole with -o, such as -o grid.tsv.")
+    if part is not None:
+        if is_report(options.output):
+            raise UsageError(
+                "--shard makes no report", "Name a table such as grid.tsv, or remove --shard.", file=options.output
+            )
+        if other := next((option for option, name in WHOLE_ONLY.items() if getattr(options, name)), ""):
+            raise UsageError(f"--shard makes a part, and {other} needs the whole", f"Remove {other}, or use --cluster.")
+        if options.picture.plot:
+            raise UsageError("--shard makes a part, and --plot needs the whole", "Remove --plot.")
+        if options.output in ("", "-"):
+            raise UsageError("--shard writes a file for relrep merge", "Name the whole with -o, such as -o grid.tsv.")
     if engine.elsewhere:
         refuse_standard_input([*options.files, *options.recipe.files()])
 
@@ -69,6 +67,16 @@ def session_of(options: Options) -> Session:
 
 def run_elsewhere(plan: GridPlan, options: Options, part: Shard | None, engine: Engine) -> int:
     """Fill the table in other processes, or write one part of it."""
+    outputs = plan.outputs
+    if (
+        engine.elsewhere
+        and any(m.trains for m in plan.settings.methods)
+        and (outputs.head or outputs.vectors or outputs.aggregator)
+    ):
+        finding = "an aggregator that another process has trained cannot be written"
+        raise UsageError(finding, "Remove --cluster, or leave out -o, --save-head and --save-aggregator.")
+    if plan.spaces.target is None:  # only vectors are to be written
+        return DONE if plan.run() == [] else DATA
     frame = frame_of(plan.spaces, plan.settings)
     report(plan.spaces)
     running = options.running if part is None else replace(options.running, shard=f"{part.number}/{part.count}")
@@ -80,7 +88,7 @@ def run_elsewhere(plan: GridPlan, options: Options, part: Shard | None, engine: 
     results = outcomes(job, engine, None if engine.elsewhere else Session.of(plan.spaces, plan.settings))
     if part is not None:
         return _write_part(plan, frame, part, list(results), options)
-    records = plan.finish(collect(frame, results))
+    records = plan.finish(collect(frame, results, plan.outputs.collect))
     write([*records, *plan.failed], plan.columns, options.printing.style)
     if is_report(options.output):
         write_stitch_report(options, plan, records)

@@ -12,6 +12,7 @@ from relrep_cli.cli import options as shared
 from relrep_cli.cli.options import command
 from relrep_cli.cli.translate_options import ORTHOGONAL, UNIVERSE, Options, check
 from relrep_cli.embedding import Embedding, chain
+from relrep_cli.engine.estimates import takes
 from relrep_cli.relative.recipes import Recipe
 from relrep_cli.stitching.migration import BRIDGE, report
 from relrep_cli.stitching.migration import COLUMNS as REPORT_COLUMNS
@@ -26,6 +27,7 @@ from relrep_cli.stitching.translation import (
     translate_with_maps,
     write_translated,
 )
+from relrep_cli.stitching.translation_costs import cost_of_fit, cost_of_rows
 from relrep_cli.stitching.translation_quality import COLUMNS
 from relrep_cli.stitching.translators import TRANSLATORS
 from relrep_cli.stitching.universe import PENALTY, UNIVERSES
@@ -69,7 +71,11 @@ def translate(options: Options) -> int | None:
     target = target.as_embedding() if isinstance(target, SpaceMaps) else target
     step = how.step(e, target, options.dtype or "float32")
     if options.dry_run:
-        shared.plan([f"translate {e.uri} into the space of {options.into} by {how.method}"])
+        cost = cost_of_fit(e, target, how)
+        if options.output:
+            cost += cost_of_rows(e, target.d)
+        line = f"translate {e.uri} into the space of {options.into} by {how.method}"
+        shared.plan([line, takes(cost, max(1, options.running.engine.processes))])
         return DONE
     output = _output(options)
     todo = [file for file in (options.save_map, options.output) if file and output.is_due(file, step)]
@@ -100,7 +106,7 @@ def _report(options: Options, e: Embedding, target: Embedding | SpaceMaps, style
             options.given.refuse(registry, f"--method {options.method}")
     how = Fitting(names[0], methods[names[0]], _recipe(options), options.fit_rows or FIT_ROWS, options.seed)
     if options.dry_run:
-        shared.plan([f"report on a bridge from {e.uri} to {target.uri} by {', '.join(names)}"])
+        shared.plan([f"report on a bridge from {e.uri} to {target.uri} by {', '.join(names)}", takes(None)])
         return DONE
     asked = None
     if options.queries:
@@ -161,7 +167,7 @@ def _build_universe(options: Options, style: Style) -> None:
     options.given.refuse(TRANSLATORS, f"--method {method}")
     how = Building(method, params, _recipe(options), options.fit_rows or UNIVERSE_ROWS, options.seed)
     if options.dry_run:
-        return shared.plan([f"build a universe of {len(options.files)} files by {method}"])
+        return shared.plan([f"build a universe of {len(options.files)} files by {method}", takes(None)])
     es = [store.digested(store.read(file, options.reading.reading)) for file in options.files]
     universe, maps, records = build_universe(es, how)
     step = how.step(es, universe)
@@ -176,6 +182,7 @@ def _by_map(options: Options) -> None:
     maps = required_maps(options.map)
     e = store.digested(store.read(options.files[0], options.reading.reading))
     if options.dry_run:
-        maps.of(e)
-        return shared.plan([f"translate {e.uri} into space {maps.space} to {options.output}"])
+        cost = cost_of_rows(e, maps.of(e).matrix.shape[1])
+        processes = max(1, options.running.engine.processes)
+        return shared.plan([f"translate {e.uri} into space {maps.space} to {options.output}", takes(cost, processes)])
     translate_with_maps(e, maps, _output(options))

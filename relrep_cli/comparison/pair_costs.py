@@ -9,19 +9,23 @@ from relrep_cli.comparison.pairs_of_files import View, largest_k
 from relrep_cli.comparison.plans import Plan
 from relrep_cli.engine.estimates import Cost, total
 from relrep_cli.metrics.sampling import PILOT, WORTH
+from relrep_cli.numerics.chance_levels import LEAST, PAIRED, WORK
 from relrep_cli.numerics.moments import FEW, LANES, WIDE
+from relrep_cli.numerics.permuted_products import SMALL
 
 MOMENTS = {"cka", "cca", "svcca", "pwcca", "procrustes", "aligned-cosine", "eigenspace-overlap", "linear-regression", "gulp"}
 SEARCHES = {"jaccard", "knn-jaccard", "mutual-knn", "cycle-knn", "ordered-knn"}
+DRAWN = {"procrustes"}  # metrics of moments whose chance level is drawn
 ROWS = {"cosine", "mse", "pearson"}
-LOADED = 45e6  # bytes of the libraries of searches
+LOADED = 15e6  # bytes of the libraries of searches
 OF_ROW = 29  # bytes of ids and places for each row of a file
 OF_NEIGHBOUR = 60  # bytes for each neighbour of a row, in both files
 BLOCK = 16 * 4096  # bytes of the blocks of a pass, for each dim
 PERMUTED = 35e6  # bytes of the blocks of permutations
-SAMPLING = 80e6  # bytes of the blocks of a search for some rows
+SAMPLING = 10e6  # bytes of the blocks of a search for some rows
 VARIANCE = 0.01  # of the values of rows, where --ci asks for a sample
 JACKKNIFE = 1e-9  # seconds of the decompositions without one group, for each dim to the third power
+PERMUTATION = 3.5e-4  # seconds of a permutation beside its product
 INTERVAL = 0.1  # seconds of an interval, about
 
 
@@ -70,11 +74,21 @@ def _of_metric(name: str, params: Mapping[str, Any], n: int, sides: tuple[int, i
     if _plain(name) in SEARCHES:
         return Cost(fixed=2 * fixed)
     lanes = LANES if not plan.outputs.intervals or name == "cka" else 50 if d <= WIDE else FEW
-    times = 1 + plan.outputs.permutations
     decomposes = plan.outputs.intervals and name != "cka"
     jackknife = lanes * (0.006 + JACKKNIFE * min(sides) ** 3) if decomposes else 0.0
     memory = (
         8.0 * (lanes + 4 * decomposes) * d * d + BLOCK * d + 2 * OF_ROW * n + (PERMUTED if plan.outputs.permutations else 0)
     )
-    scanned = n * d * (0.5 + plan.outputs.permutations)
-    return Cost(double=float(n) * d * d * times, scanned=scanned, fixed=fixed + jackknife, memory=memory)
+    whole = Cost(double=float(n) * d * d, scanned=n * d / 2, fixed=fixed + jackknife, memory=memory)
+    if _plain(name) in DRAWN and n * sides[0] * sides[1] <= PAIRED:  # rows are paired at random, for the chance level
+        draws = min(max(WORK // (sides[0] * sides[1]), 4), LEAST)
+        whole += Cost(double=float(draws) * n * sides[0] * sides[1], scanned=draws * n * d)
+    return whole + _of_permutations(n, sides, name != "cka", plan.outputs.permutations)
+
+
+def _of_permutations(n: int, sides: tuple[int, int], decomposes: bool, times: int) -> Cost:
+    """One product for each permutation of rows, which are gathered from memory where the spaces are small."""
+    d, least = sum(sides), min(sides)
+    gathered = n * d * (0.05 if n * d <= SMALL else 1.0)
+    fixed = PERMUTATION + (JACKKNIFE * least**3 if decomposes else 0.0)
+    return Cost(double=float(times) * n * sides[0] * sides[1], scanned=times * gathered, fixed=times * fixed)

@@ -26,6 +26,21 @@ CHUNK = 50  # permutations per cache entry
 ROUNDING = 1e-9  # relative difference below which a permuted value counts as equal to the observed one
 
 
+@dataclass(frozen=True, eq=False)
+class Unpermuted:
+    """What all permutations of two spaces share. workspace: of the spaces as they are. batch: the permutations."""
+
+    workspace: Workspace
+    batch: Batch
+
+
+def unpermuted(x: Embedding, y: Embedding, numbers: range, seed: int, workspace: Workspace) -> Unpermuted:
+    """What the permutations of these numbers share."""
+    own = replace(workspace, shares=True, intervals=False)
+    own.hold(x.x)
+    return Unpermuted(own, Batch(numbers, lambda number: np.random.default_rng([seed, number]).permutation(y.n)))
+
+
 def null_values(
     name: str,
     params: Mapping[str, Any],
@@ -35,6 +50,7 @@ def null_values(
     seed: int,
     advance: Advance,
     workspace: Workspace = UNSHARED,
+    known: Unpermuted | None = None,
 ) -> np.ndarray:
     """Compute the metric with the rows of y in random order, once per permutation number.
 
@@ -42,19 +58,17 @@ def null_values(
     ones. Only one permuted copy of y exists at a time; a large one is on disk.
 
     workspace: keeps the neighbours of x and y, so that a permutation only renumbers them. With exact ties, or with a sample of
-    the rows, it searches again.
+    the rows, it searches again. known: what earlier permutations of the same spaces have found of them.
 
     Returns (len(numbers),) floats, NaN where the metric is undefined.
     """
     values = np.full(len(numbers), np.nan)
-    unpermuted = replace(workspace, shares=True, intervals=False)
-    unpermuted.hold(x.x)
-    batch = Batch(numbers, lambda number: np.random.default_rng([seed, number]).permutation(y.n))
+    known = known or unpermuted(x, y, numbers, seed, workspace)
     for done, number in enumerate(numbers):
-        order = batch.order_of(number)
-        permuted = replace(y, x=y.x[order] if y.x.size < SMALL else take(y.x, order))
+        order = known.batch.order_of(number)
+        permuted = replace(y, x=np.take(y.x, order, axis=0) if y.x.size < SMALL else take(y.x, order))
         with suppress(NotApplicable):
-            inner = unpermuted.with_permutation(permuted.x, y.x, order, batch, number)
+            inner = known.workspace.with_permutation(permuted.x, y.x, order, known.batch, number)
             values[done] = measure(name, params, x, permuted, workspace=inner).value
         advance((done + 1) / len(numbers))
     return values
@@ -190,7 +204,7 @@ class Significance:
         workspace: Workspace,
     ) -> np.ndarray:
         """The values of all permutations, from the cache where possible. key_parts: empty when nothing may be cached."""
-        parts = []
+        parts, known_of_spaces = [], unpermuted(x, y, range(self.permutations), self.seed, workspace)
         for start in range(0, self.permutations, CHUNK):
             numbers = range(start, min(start + CHUNK, self.permutations))
             key = f"{task_key(*key_parts, self.seed, 'null', start, numbers.stop)}.null"
@@ -199,7 +213,7 @@ class Significance:
                 parts.append(np.frombuffer(known, "<f8"))
                 continue
             progress = _sub_progress(advance, start / self.permutations, len(numbers) / self.permutations)
-            parts.append(null_values(*task, x, y, numbers, self.seed, progress, workspace))
+            parts.append(null_values(*task, x, y, numbers, self.seed, progress, workspace, known_of_spaces))
             if key_parts:
                 self.cache.put_bytes(key, parts[-1].astype("<f8").tobytes())
         return np.concatenate(parts)

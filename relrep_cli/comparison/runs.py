@@ -150,10 +150,12 @@ def warn_of_different_spaces(x: Embedding, y: Embedding, names: list[str]) -> No
     affected = [n for n in names if METRICS[n].reads_coordinates and x.d == y.d]
     if affected and (not x.space or x.space != y.space):
         known = [printable(e.space) for e in (x, y) if e.space]
-        spaces = " and ".join(known) if len(known) == 2 else "one file names its space" if known else "neither names its space"
+        named = "one file names its space" if known else "neither names its space"
+        spaces = f"spaces {' and '.join(known)}" if len(known) == 2 else named
         verb = "reads" if len(affected) == 1 else "read"
         which = ", ".join(affected)
-        say(f"{x.uri} and {y.uri}: different spaces ({spaces}); {which} {verb} coordinates that need not correspond.")
+        what = f"different spaces, and {which} {verb} coordinates, which need not correspond."
+        say(f"{x.uri} and {y.uri} ({spaces}): {what}")  # what follows the colon is said of a few pairs, and counted
 
 
 def _refuse_no_value(plan: Plan, records: list[Record]) -> None:

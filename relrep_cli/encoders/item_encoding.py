@@ -17,8 +17,10 @@ from relrep_cli.base.output import progress, say
 from relrep_cli.base.task_cache import Records, records_for
 from relrep_cli.embedding import ABSOLUTE, Embedding, Step, make_step, row_numbers
 from relrep_cli.encoders import ENCODERS, Checkpoint, Trained, pretrained
+from relrep_cli.encoders.encoding_costs import cost_of
 from relrep_cli.encoders.item_rows import SAVED, ItemRows, kept_encoder
 from relrep_cli.encoders.training_states import checkpoint
+from relrep_cli.engine.estimates import takes
 from relrep_cli.engine.running import HERE, Engine
 from relrep_cli.engine.shards import Shard
 from relrep_cli.numerics.blocks import row_blocks
@@ -96,7 +98,9 @@ def embed_items(items: Items, job: Encoding) -> None:
         return say(f"{job.output}: up to date.")
     _check_targets(job)
     if job.dry_run:
-        return say(f"would: embed {len(items.x)} items of {job.source} by {job.encoder} to {job.output}")
+        say(f"would: embed {len(items.x)} items of {job.source} by {job.encoder} to {job.output}")
+        cost = None if model else cost_of(items, job.encoder, params, job.trained)
+        return say(f"would: {takes(cost, max(1, job.engine.processes))}")
     records = records_for(job.output, None, job.force)
     if model is not None:
         own, uns = _own_part(items, job, params["batch"])

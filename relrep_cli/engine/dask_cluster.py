@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import logging
 import os
 import queue
 import secrets
@@ -73,6 +74,7 @@ def _client(address: str) -> Iterator[Any]:
         from distributed import Client
     except ModuleNotFoundError:
         raise UsageError("--cluster needs Dask, which is not installed", "Write pip install 'relrep[cluster]'.") from None
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it says of a lost scheduler, relrep says
     with ExitStack() as stack:
         where: Any
         if jobs := asked_for(address):

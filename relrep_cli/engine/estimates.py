@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -41,6 +41,18 @@ class Cost:
         sums = {name: getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__ if name != "memory"}
         return Cost(**sums, memory=max(self.memory, other.memory))
 
+    def beside(self, other: Cost) -> Cost:
+        """The work of both, whose memory is held at the same time."""
+        return replace(self + other, memory=self.memory + other.memory)
+
+
+OF_ROW = 22  # bytes of places for each row of a file, beside its ids
+
+
+def of_file(x: np.ndarray, ids: np.ndarray) -> Cost:
+    """Reading a file: every number is looked at once, and ids are kept, and sorted."""
+    return Cost(read=x.nbytes, scanned=x.size, memory=2.0 * ids.nbytes + OF_ROW * len(x))
+
 
 def total(costs: Iterable[Cost]) -> Cost:
     """The work of all, one after the other."""
@@ -62,7 +74,7 @@ class Speed:
     reference: float
 
 
-REFERENCE = Speed(double=3.6e10, single=7e10, searched=1.35e8, scanned=1e8, reference=1.0)  # measured with docs/cluster.md
+REFERENCE = Speed(double=3.6e10, single=7e10, searched=6.75e8, scanned=1e8, reference=1.0)  # measured with docs/cluster.md
 
 
 def speed_here() -> Speed:
@@ -116,6 +128,18 @@ def estimate_phrase(cost: Cost, speed: Speed | None = None, processes: int = 1) 
     limit = memory_limit()
     more = f"; there are {_bytes(limit)} of memory" if memory(cost) * processes > limit else ""
     return f"about {long} of CPU time, {_bytes(memory(cost))} of memory a process, {_bytes(cost.read)} to read{more}"
+
+
+def takes(cost: Cost | None, processes: int = 1, without: Iterable[str] = ()) -> str:
+    """What --dry-run says of the cost of a run; None where nothing is known of it. without: what is not in it.
+
+    >>> takes(None)
+    'take a time that cannot be estimated'
+    """
+    if cost is None:
+        return "take a time that cannot be estimated"
+    missing = ", ".join(without)
+    return f"take {estimate_phrase(cost, processes=processes)}{f', without {missing}' if missing else ''}"
 
 
 def _bytes(count: float) -> str:

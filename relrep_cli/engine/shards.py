@@ -21,7 +21,8 @@ SCHEDULERS = {  # the variables of an array job: own number, first number, last 
     "SLURM": ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_MAX", "SLURM_ARRAY_TASK_STEP"),
     "LSF": ("LSB_JOBINDEX", "", "LSB_JOBINDEX_END", "LSB_JOBINDEX_STEP"),
     "Grid Engine": ("SGE_TASK_ID", "SGE_TASK_FIRST", "SGE_TASK_LAST", "SGE_TASK_STEPSIZE"),
-    "PBS": ("PBS_ARRAY_INDEX", "", "", ""),  # which does not tell its tasks how many they are
+    "PBS": ("PBS_ARRAY_INDEX", "", "", ""),  # which does not tell its tasks how many they are, as Torque does not
+    "Torque": ("PBS_ARRAYID", "", "", ""),
 }
 
 
@@ -70,7 +71,7 @@ def shard_of(text: str, environment: Mapping[str, str] = os.environ) -> Shard | 
 def _of_array(count: str, environment: Mapping[str, str]) -> Shard:
     for scheduler, (own, first, last, step) in SCHEDULERS.items():
         index = environment.get(own, "")
-        if not index.isdigit() or (index == "0" and environment.get(first) != "0"):  # LSB_JOBINDEX is 0 without an array
+        if not index.isdigit() or (index == "0" and scheduler == "LSF"):  # where it is 0 without an array
             continue
         start, by = int(environment.get(first) or 1), int(environment.get(step) or 1)
         if not count and last not in environment:

@@ -45,7 +45,7 @@ def compression(
     """
     if s.e.n < k + 2:
         raise UsageError(f"--k {k} needs {k + 2} rows or more; there are {s.e.n}", f"Write --k {max(1, s.e.n - 2)} or less.")
-    asked = _queries(s.e.n, s.e.d, seed)
+    asked = asked_rows(s.e.n, s.e.d, seed)
     true = nearest(s.e.x, s.e.x, k, by=neighbours, exclude_self=True, rows=asked).rows
     whole = s.e.d * s.e.x.dtype.itemsize
     small: list[tuple[int, str, float]] = []
@@ -94,7 +94,7 @@ def forms(d: int, stored: str, dims: int | tuple[int, ...], dtype: str | tuple[s
     return [(w, kind) for w in wide for kind in narrow if BITS[kind] <= BITS[stored] and (w, kind) != (d, stored)]
 
 
-def _queries(n: int, d: int, seed: int) -> np.ndarray:
+def asked_rows(n: int, d: int, seed: int) -> np.ndarray:
     """The numbers of the rows that are searched for."""
     count = min(n, int(np.clip(WORK / (n * d), LEAST, QUERIES)))
     return np.sort(np.random.default_rng(seed).permutation(n)[:count])

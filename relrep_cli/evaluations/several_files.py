@@ -74,10 +74,6 @@ class EvaluationPlan:
         """The columns of the table."""
         return [*COLUMNS, *(["class"] if self.per_class else []), *(["target"] if len(self.targets) > 1 else [])]
 
-    def lines(self) -> list[str]:
-        """What --dry-run prints, one line for each file."""
-        return [f"evaluate {file} by {', '.join(self.tasks)}" for file in self.files]
-
     def run(self, engine: Engine = HERE) -> tuple[list[Record], Extras]:
         """The records of all files in their order, and what goes into files of its own. Each file is a task of a job.
 
@@ -139,7 +135,8 @@ def records_of_space(
         say(note)
     for o in odd if not plan.score else []:
         if e.space != o.space:
-            say(f"{e.uri} and {o.uri}: different spaces ({_space(e)} and {_space(o)}); distances between them mean little.")
+            spaces = f"spaces {_space(e)} and {_space(o)}"
+            say(f"{e.uri} and {o.uri} ({spaces}): different spaces, so distances between them mean little.")
     return list(_of_targets(e, odd, clean and in_id_order(clean), unit, plan, extras, advance))
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib import import_module
 from math import frexp
@@ -22,7 +21,7 @@ import numpy as np
 from relrep_cli.base.signals import check
 from relrep_cli.numerics import native
 from relrep_cli.numerics.panels import LANES, STEP, WIDTH
-from relrep_cli.numerics.threads import run_all, thread_count
+from relrep_cli.numerics.threads import run_all
 
 LEAST, MOST = 2.0**-80, 2.0**120  # squares between them have neither overflown nor lost what matters, even in float32
 REPAIR = 3e-2  # squared distance over squared lengths below which the product form has lost digits
@@ -221,36 +220,16 @@ def _norms(gap: np.ndarray, p: float) -> np.ndarray:
         return peak * (shares**p).sum(1).clip(1) ** (1 / p)
 
 
-def farthest(x: np.ndarray, first: int, m: int) -> np.ndarray:
-    """(m,) different row numbers of x (n, d): `first`, then always the row farthest (Euclidean) from all before; of equals, the
-    first. Squares of entries must not leave the range of the dtype.
-
-    >>> farthest(np.array([[0.0], [1.0], [4.0], [9.0]]), 0, 3).tolist()
-    [0, 3, 2]
-    """
-    step = _compiled("recede", x.dtype) or _recede
-    size = -(-len(x) // thread_count())
-    parts = [slice(start, start + size) for start in range(0, len(x), size)]
-    nearest, picked = np.full(len(x), np.inf, x.dtype), np.empty(m, np.int64)
-    with ThreadPoolExecutor(len(parts)) as pool:
-        for place in range(m):
-            check()
-            picked[place] = first
-            nearest[first] = -1  # nearer than any, so never again
-            pick = np.ascontiguousarray(x[[first]])
-            running = [pool.submit(step, x[part], pick, nearest[part]) for part in parts]
-            rows = [part.start + run.result() for part, run in zip(parts, running, strict=True)]
-            first = max(rows, key=lambda row: (nearest[row], -row))
-    return picked
-
-
-def _recede(x: np.ndarray, pick: np.ndarray, nearest: np.ndarray) -> int:
-    """What the compiled kernel does, a few rows at a time."""
+def recede(x: np.ndarray, pick: np.ndarray, gaps: np.ndarray) -> None:
+    """Lower the gaps (n,) of the rows of x (n, d) to their squared distances from pick (1, d), where these are smaller."""
+    kernel = _compiled("recede", x.dtype)
+    if kernel is not None:
+        kernel(x, pick, gaps)
+        return
     rows = max(1, (1 << 16) // x.shape[1])
     for start in range(0, len(x), rows):
         gap = x[start : start + rows] - pick
-        np.minimum(nearest[start : start + rows], np.vecdot(gap, gap), out=nearest[start : start + rows])
-    return int(np.argmax(nearest))
+        np.minimum(gaps[start : start + rows], np.vecdot(gap, gap), out=gaps[start : start + rows])
 
 
 def unit_rows(x: np.ndarray) -> np.ndarray:

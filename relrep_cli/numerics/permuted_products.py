@@ -1,4 +1,4 @@
-"""Products of one space with several permutations of the other, as one matrix product: that is twice as fast as one by one."""
+"""Products of one space with permutations of the other, some at a time, on all threads."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from relrep_cli.numerics.threads import in_order
+
 SMALL = 1 << 21  # numbers of both spaces together up to which they are copied; of larger ones a product costs most by far
-ROOM = 1 << 20  # numbers in the products, or in the permuted rows, of one batch
+ROOM = 1 << 20  # numbers in the products of one batch
+GROUP = 8  # permutations that a thread tries with one buffer
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,20 +39,24 @@ class Batch:
         """
         if x.size + y.size > SMALL:
             return None
-        name, size = (id(x), id(y)), max(1, ROOM // max(y.size, x.shape[1] * y.shape[1]))
+        name, size = (id(x), id(y)), max(1, ROOM // (x.shape[1] * y.shape[1]))
         start = number - (number - self.numbers.start) % size
         known = self._kept.get(name)
         if known is None or known[0] != start or not all(map(np.array_equal, known[1], means)):
             orders = [self.order_of(other) for other in range(start, min(start + size, self.numbers.stop))]
             known = self._kept[name] = start, means, _products(x, y, means, orders), (x, y)  # which keeps their identity
-        product: np.ndarray = known[2][:, number - start]
-        return np.ascontiguousarray(product)
+        product: np.ndarray = known[2][number - start]
+        return product
 
 
-def _products(x: np.ndarray, y: np.ndarray, means: tuple[Any, Any], orders: list[np.ndarray]) -> np.ndarray:
-    """(dx, permutations, dy)"""
+def _products(x: np.ndarray, y: np.ndarray, means: tuple[Any, Any], orders: list[np.ndarray]) -> list[np.ndarray]:
+    """(dx, dy) for each permutation. Each is a product of its own, so that no other permutation changes a bit."""
     left, right = np.asarray(x, np.float64) - means[0], np.asarray(y, np.float64) - means[1]
-    permuted = np.empty((len(y), len(orders), y.shape[1]))
-    for place, order in enumerate(orders):
-        np.take(right, order, axis=0, out=permuted[:, place], mode="clip")  # "raise" would copy twice
-    return (left.T @ permuted.reshape(len(y), -1)).reshape(x.shape[1], len(orders), y.shape[1])
+    transposed = np.ascontiguousarray(left.T)
+
+    def some(group: list[np.ndarray]) -> list[np.ndarray]:
+        permuted = np.empty_like(right)  # in one piece: np.take into a part of an array would copy twice, as would "raise"
+        return [transposed @ np.take(right, order, axis=0, out=permuted, mode="clip") for order in group]
+
+    groups = [orders[start : start + GROUP] for start in range(0, len(orders), GROUP)]
+    return [product for group in in_order(some, groups) for product in group]

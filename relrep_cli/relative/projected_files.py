@@ -17,7 +17,7 @@ from relrep_cli.base.output import Record, progress, say
 from relrep_cli.base.task_cache import Records, records_for
 from relrep_cli.comparison.low_dims import hint
 from relrep_cli.embedding import RELATIVE, Embedding, Step, chain, make_step
-from relrep_cli.engine.estimates import estimate_phrase
+from relrep_cli.engine.estimates import takes
 from relrep_cli.engine.running import HERE, Engine
 from relrep_cli.engine.shards import Shard
 from relrep_cli.relative.projected_parts import rows_of
@@ -87,7 +87,7 @@ def project_file(file: str, recipe: Recipe, to_do: Projection) -> None:
     if to_do.dry_run:
         m, size = recipe.width(), e.n * recipe.width() * np.dtype(to_do.stored).itemsize / 1e6
         say(f"would: project {file}: {e.n} x {e.d} on {m} columns by {recipe.label} to {output}, {size:.1f} MB")
-        return say(f"would: take {estimate_phrase(cost_of(e, recipe), processes=max(1, to_do.engine.processes))}")
+        return say(f"would: {takes(cost_of(e, recipe), max(1, to_do.engine.processes))}")
     to = basis(e, recipe, double=to_do.stored == "float64", exact=to_do.exact)
     note_basis(e, to)
     if e.x.dtype.itemsize == 8 and to_do.dtype is None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from relrep_cli.base.output import Record
 from relrep_cli.engine.jobs import Outcome
+from relrep_cli.stitching.adaptation import records as with_adapted
 from relrep_cli.stitching.grid import Cells, table
 
 
@@ -36,25 +38,33 @@ class Frame:
 
 @dataclass(frozen=True)
 class Column:
-    """The result of one task: cells as (method, encoder, scores), and the number of test rows of every encoder."""
+    """The result of one task: cells as (method, encoder, scores), and the number of test rows of every encoder.
+
+    kept: what other files need of the cells; see Run.kept_of. adapted: cells of adapted heads, by (encoder, head,
+    part).
+    """
 
     cells: Sequence[tuple[str, int, Record]]
     counts: Sequence[int]
+    kept: Sequence[tuple[Any, ...]] = ()
+    adapted: Mapping[tuple[int, int, str], Record] = field(default_factory=dict)
 
 
-def collect(
-    frame: Frame,
-    outcomes: Iterable[Outcome],
-    adapt: Callable[[Grid, list[Record]], list[Record]] = lambda grid, records: records,
-) -> list[Record]:
-    """The records of the table, from the outcomes of all tasks in their order. adapt: adds what belongs to a grid.
+def collect(frame: Frame, outcomes: Iterable[Outcome], on_kept: Callable[..., None] | None = None) -> list[Record]:
+    """The records of the table, from the outcomes of all tasks in their order. on_kept: gets what was kept of each cell.
 
     A head whose process was lost gives records that hold the error. Raises any other error, and that one if no head is left.
     """
     source = iter(outcomes)
     records: dict[tuple[str, str], list[Record]] = {}
     for grid in frame.grids:
-        for r in adapt(grid, _of_grid(frame, grid, [next(source) for _ in frame.uris])):
+        own = [next(source) for _ in frame.uris]
+        columns = [outcome.result for outcome in own if outcome.error is None]
+        for cell in (cell for column in columns for cell in column.kept):
+            assert on_kept is not None
+            on_kept(*cell)
+        adapted = {place: cell for column in columns for place, cell in column.adapted.items()}
+        for r in with_adapted(_of_grid(frame, grid, own), adapted, frame.uris):
             label = r["method"].partition("+adapted-")[0]
             records.setdefault((label, grid.head), []).append(r | {"decoder": grid.head} | frame.flags)
     for _ in source:  # an engine closes its log and its processes at the end

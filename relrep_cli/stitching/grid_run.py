@@ -23,8 +23,8 @@ from relrep_cli.relative.projection import Basis
 from relrep_cli.relative.recipes import Recipe
 from relrep_cli.relative.shared_views import KEPT, Views
 from relrep_cli.stitching import grid_summary
-from relrep_cli.stitching.adaptation import Adaptation, cells
-from relrep_cli.stitching.adaptation import records as adapted_records
+from relrep_cli.stitching.adaptation import Adaptation
+from relrep_cli.stitching.adaptation import cells as adapted_cells
 from relrep_cli.stitching.grid import Job, Target, Task, column, prepare
 from relrep_cli.stitching.grid_results import Column, Frame, Grid, collect
 from relrep_cli.stitching.methods import Method, routes
@@ -54,8 +54,9 @@ COLUMNS = (
 class Run:
     """How to stitch.
 
-    heads: the params of each by name. cache: where finished cells are kept. on_cell: gets (head, route label, e, h, heads by
-    seed, predictions by seed) of each cell that was computed. on_basis: gets each space and its basis.
+    heads: the params of each by name. cache: where finished cells are kept. kept_of: (head, route label, e, h, heads by seed,
+    predictions by seed) of a cell that was computed -> what other files need of it, or None. on_basis: gets each space and its
+    basis.
     """
 
     methods: Sequence[Method]
@@ -64,7 +65,7 @@ class Run:
     device: str
     cache: Records
     on_basis: Callable[[Embedding, Basis], None]
-    on_cell: Callable[..., None] | None = None
+    kept_of: Callable[..., Any] | None = None
     adaptation: Adaptation | None = None
 
 
@@ -90,7 +91,7 @@ class GridPlan:
 
     def run(self) -> list[Record]:
         """Every record of the table, after the other files are written."""
-        return self.finish(records_of(self.spaces, self.settings))
+        return self.finish(records_of(self.spaces, self.settings, self.outputs.collect))
 
     def finish(self, records: list[Record]) -> list[Record]:
         """Write the other files, say which method is best, and return the records."""
@@ -105,16 +106,12 @@ class GridPlan:
 
 @dataclass(frozen=True, eq=False)
 class Session:
-    """The state of a process that trains heads: the spaces, and those of the last group of methods made ready.
-
-    adapted: the cells of adapted heads, by group and head.
-    """
+    """The state of a process that trains heads: the spaces, and those of the last group of methods made ready."""
 
     spaces: Spaces
     run: Run
     views: list[Views]
     ready: dict[int, list[Task]] = field(default_factory=dict)
-    adapted: dict[tuple[int, str], tuple[dict[Any, Record], Callable[..., None]]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, spaces: Spaces, run: Run) -> Session:
@@ -127,25 +124,6 @@ class Session:
             first = groups(self.run.methods)[place][0]
             self.ready[place] = [_task(view, n, first, self.spaces) for n, view in enumerate(self.views)]
         return self.ready[place]
-
-    def on_cell(self, place: int, name: str, runs: Sequence[int]) -> Callable[..., None] | None:
-        """What gets every cell that is computed."""
-        collect = None if self.run.on_cell is None else partial(self.run.on_cell, name)
-        m, how = groups(self.run.methods)[place][0], self.run.adaptation
-        if how is None or m.recipe is None or not m.trains:
-            return collect
-        assert self.spaces.target is not None
-        if (place, name) not in self.adapted:
-            parts = list(m.recipe.similarities)
-            self.adapted[place, name] = cells(self.tasks(place), self.spaces.target, how, parts, runs)
-        adapt = self.adapted[place, name][1]
-
-        def on_cell(*cell: Any) -> None:
-            adapt(*cell)
-            if collect is not None:
-                collect(*cell)
-
-        return on_cell
 
 
 def groups(methods: Sequence[Method]) -> list[list[Method]]:
@@ -184,9 +162,27 @@ def train_column(session: Session, advance: Advance, place: int, name: str, h: i
     assert spaces.target is not None
     group, tasks = groups(run.methods)[place], session.tasks(place)
     job = Job(name, run.heads[name], run.seeds, run.device, advance, run.cache, _front(group[0]))
-    job = replace(job, on_cell=session.on_cell(place, name, job.runs))
-    cells = column(tasks, h, routes(group, spaces.anchors), spaces.target, job)
-    return Column([(label, e, cell) for (label, e, _), cell in cells.items()], [len(task.y_test) for task in tasks])
+    kept: list[Any] = []
+    adapted, adapt = _adapting(group[0], run, tasks, spaces.target, job.runs)
+
+    def on_cell(*cell: Any) -> None:
+        if adapt is not None:
+            adapt(*cell)
+        if run.kept_of is not None and (item_kept := run.kept_of(name, *cell)) is not None:
+            kept.append(item_kept)
+
+    cells_by_place = column(tasks, h, routes(group, spaces.anchors), spaces.target, replace(job, on_cell=on_cell))
+    cells = [(label, e, cell) for (label, e, _), cell in cells_by_place.items()]
+    return Column(cells, [len(task.y_test) for task in tasks], kept, adapted)
+
+
+def _adapting(
+    m: Method, run: Run, tasks: list[Task], target: Target, seeds: Sequence[int]
+) -> tuple[dict[tuple[int, int, str], Record], Callable[..., None] | None]:
+    """The cells of heads that are trained further, and what fills them; None where none is."""
+    if run.adaptation is None or m.recipe is None or not m.trains:
+        return {}, None
+    return adapted_cells(tasks, target, run.adaptation, list(m.recipe.similarities), seeds)
 
 
 def report(spaces: Spaces) -> None:
@@ -196,18 +192,16 @@ def report(spaces: Spaces) -> None:
         report_unseen(e, spaces.target, e.rows_of_split("test"))
 
 
-def records_of(spaces: Spaces, run: Run) -> list[Record]:
-    """Every method with every head on every pair of spaces, in the order of methods, then heads. In this process."""
+def records_of(spaces: Spaces, run: Run, on_kept: Callable[..., None] | None = None) -> list[Record]:
+    """Every method with every head on every pair of spaces, in the order of methods, then heads. In this process.
+
+    on_kept: gets what was kept of each cell.
+    """
     if spaces.target is None:
         return []
     report(spaces)
-    session, frame = Session.of(spaces, run), frame_of(spaces, run)
-
-    def adapt(grid: Grid, records: list[Record]) -> list[Record]:
-        key = grid.place, grid.head
-        return adapted_records(records, session.adapted[key][0], frame.uris) if key in session.adapted else records
-
-    return collect(frame, outcomes(job_of(frame), state=session), adapt)
+    frame = frame_of(spaces, run)
+    return collect(frame, outcomes(job_of(frame), state=Session.of(spaces, run)), on_kept)
 
 
 def _fitting(heads: Mapping[str, Mapping[str, Any]], m: Method, target: Target) -> dict[str, Mapping[str, Any]]:

@@ -11,20 +11,19 @@ import numpy as np
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, UsageError, printable
 from relrep_cli.base.output import PLAIN_STYLE, Record, Style, say
-from relrep_cli.embedding import ABSOLUTE, RELATIVE, Embedding, Step, bare_name, chain, make_step
+from relrep_cli.embedding import ABSOLUTE, RELATIVE, Embedding, Step, chain, make_step
 from relrep_cli.heads.decoder import pixels
 from relrep_cli.heads.heads import HEADS, Trained
 from relrep_cli.numerics.blocks import row_blocks
 from relrep_cli.plots.matrices import PLAIN_LOOK, Look
-from relrep_cli.relative.aggregators import TrainedAggregator, of_module
 from relrep_cli.relative.projection import basis, relative_blocks
 from relrep_cli.relative.recipes import Recipe, anchors_digest
 from relrep_cli.splits import drawn_test_rows
 from relrep_cli.stitching import translators
-from relrep_cli.stitching.grid import Target, check, score
+from relrep_cli.stitching.grid import check, score
 from relrep_cli.stitching.grid_run import Run
 from relrep_cli.stitching.methods import Method
-from relrep_cli.stitching.saved_heads import SavedHead
+from relrep_cli.stitching.saved_heads import aggregator_of, saved_head
 from relrep_cli.stitching.spaces import TEST_SIZE, Spaces
 from relrep_cli.stitching.universe import PENALTY
 
@@ -116,15 +115,24 @@ class OutputFiles:
                 file=files[0],
             )
 
-    def collect(self, name: str, label: str, e: int, h: int, trained: list[Trained], predicted: list[np.ndarray]) -> None:
-        """Keep what will be written of one cell."""
-        if e == h == 0:
-            self.first[label, name] = trained[0]
-        if self.predictions or self.images:
-            self.predicted.append((label, name, e, h, predicted[0][:SHOWN] if self.images else predicted[0]))
+    def kept_of(self, name: str, label: str, e: int, h: int, trained: list[Trained], predicted: list[np.ndarray]) -> Any:
+        """What will be written of one cell, for `collect`, perhaps in another process; None for nothing."""
+        head = trained[0] if e == h == 0 and (self.head or self.vectors or self.aggregator) else None
+        values = predicted[0][: SHOWN if self.images else None] if self.predictions or self.images else None
+        return None if head is None and values is None else (name, label, e, h, head, values)
+
+    def collect(self, name: str, label: str, e: int, h: int, head: Trained | None, values: np.ndarray | None) -> None:
+        """Take what is kept of one cell."""
+        if head is not None:
+            self.first[label, name] = head
+        if values is not None:
+            self.predicted.append((label, name, e, h, values))
 
     def write(self, spaces: Spaces, run: Run, records: Sequence[Record]) -> None:
-        """Write every file that is asked for."""
+        """Write every file that is asked for. Raises DataError where the head for it was lost with its process."""
+        if (self.head or self.aggregator) and not self.first:
+            finding = f"the head of {spaces.es[0].uri} was lost with its process, so it cannot be saved"
+            raise DataError(finding, "Run it again, with fewer processes at a time.")
         if self.aggregator:
             self._write_aggregator(spaces, run)
         if self.head:
@@ -213,37 +221,6 @@ class OutputFiles:
             carry = translators.fit(m.translator, spaces.anchors(1), spaces.anchors(0), dict(m.params))
             write_absolute(self.vectors, e, target.space, carry, chain([target, e], step), self.force)
         say(f"{self.vectors}: {e.n} items of {e.uri} by {m.label}, for heads of {target.uri}.")
-
-
-def aggregator_of(recipe: Recipe | None, trained: Trained | None) -> TrainedAggregator | None:
-    """The aggregator that was trained in front of a head, as data."""
-    if recipe is None or trained is None or trained.front is None:
-        return None
-    count, width = len(recipe.similarities), len(recipe.anchor_ids)
-    return of_module(recipe.aggregate, count, width, trained.front, recipe.to_json(), anchors_digest(recipe.anchor_ids))
-
-
-def saved_head(
-    m: Method, trained: Trained, e: Embedding, target: Target, own: Any, vectors: np.ndarray | None, recipe: Recipe | None
-) -> SavedHead:
-    """The head of the space e with the way to its coordinates."""
-    method = m.to_json()
-    return SavedHead(
-        trained=Trained(trained.name, trained.classes, trained.arrays),
-        classes=[c.decode(errors="backslashreplace") for c in target.classes.tolist()],
-        target=target.column,
-        method=m.label,
-        recipe=method["recipe"],
-        translator=m.translator,
-        translation=dict(m.params),
-        anchors=anchors_digest(recipe.anchor_ids) if m.anchored and recipe is not None else "",
-        dims=e.d if m.recipe is None else m.recipe.width(),
-        trained_on=bare_name(e.uri),
-        space=e.space if m.recipe is None else m.recipe.space(),
-        end_to_end=own,
-        vectors=vectors,
-        aggregator=aggregator_of(m.recipe, trained),
-    )
 
 
 def write_relative(output: str, e: Embedding, recipe: Recipe, steps: list[Step], force: bool) -> None:

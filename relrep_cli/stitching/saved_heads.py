@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 
 from relrep_cli.base.errors import DataError, UsageError
+from relrep_cli.embedding import Embedding, bare_name
 from relrep_cli.heads.heads import HEADS, Trained
 from relrep_cli.relative import aggregators
-from relrep_cli.relative.aggregators import TrainedAggregator
+from relrep_cli.relative.aggregators import TrainedAggregator, of_module
 from relrep_cli.relative.recipes import Recipe, anchors_digest, with_settings
 from relrep_cli.stitching import translators
+from relrep_cli.stitching.grid import Target
+from relrep_cli.stitching.methods import Method
 from relrep_cli.stitching.translators import TRANSLATORS
 from relrep_cli.stitching.universe import PENALTY, UNIVERSES, join
 from relrep_cli.store.trained import Unusable, need, pack, unpack
@@ -166,3 +169,34 @@ def _judge_shapes(saved: SavedHead) -> None:
     except (KeyError, IndexError, ValueError, TypeError, UsageError) as error:
         raise Unusable("arrays that do not fit the head") from error
     need(sound, "arrays that do not fit the head")
+
+
+def aggregator_of(recipe: Recipe | None, trained: Trained | None) -> TrainedAggregator | None:
+    """The aggregator that was trained in front of a head, as data."""
+    if recipe is None or trained is None or trained.front is None:
+        return None
+    count, width = len(recipe.similarities), len(recipe.anchor_ids)
+    return of_module(recipe.aggregate, count, width, trained.front, recipe.to_json(), anchors_digest(recipe.anchor_ids))
+
+
+def saved_head(
+    m: Method, trained: Trained, e: Embedding, target: Target, own: Any, vectors: np.ndarray | None, recipe: Recipe | None
+) -> SavedHead:
+    """The head of the space e with the way to its coordinates."""
+    method = m.to_json()
+    return SavedHead(
+        trained=Trained(trained.name, trained.classes, trained.arrays),
+        classes=[c.decode(errors="backslashreplace") for c in target.classes.tolist()],
+        target=target.column,
+        method=m.label,
+        recipe=method["recipe"],
+        translator=m.translator,
+        translation=dict(m.params),
+        anchors=anchors_digest(recipe.anchor_ids) if m.anchored and recipe is not None else "",
+        dims=e.d if m.recipe is None else m.recipe.width(),
+        trained_on=bare_name(e.uri),
+        space=e.space if m.recipe is None else m.recipe.space(),
+        end_to_end=own,
+        vectors=vectors,
+        aggregator=aggregator_of(m.recipe, trained),
+    )

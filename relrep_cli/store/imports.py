@@ -10,6 +10,7 @@ import numpy as np
 from relrep_cli.base.errors import printable
 from relrep_cli.base.output import say
 from relrep_cli.embedding import ABSOLUTE, Embedding, chain, make_step, row_numbers
+from relrep_cli.engine.estimates import Cost, of_file, takes
 from relrep_cli.numerics.blocks import row_blocks
 from relrep_cli.store import digested, identify, refuse, write
 from relrep_cli.store.exports import EXPORTS, export
@@ -39,7 +40,8 @@ def import_vectors(
         return say(f"{output}: up to date.")
     refuse(output, force, [e.uri, *inputs], (*HDF5, *EXPORTS))
     if dry_run:
-        return say(f"would: import {e.uri}: {e.n} x {e.d} as {stored} to {output}")
+        say(f"would: import {e.uri}: {e.n} x {e.d} as {stored} to {output}")
+        return say(f"would: {takes(of_file(e.x, e.ids).beside(Cost(scanned=e.x.size)))}")
     if e.x.dtype.itemsize == 8 and dtype is None:
         say(f"{e.uri}: is float64, stored as float32; --dtype float64 keeps it.")
     if Path(output).suffix.lower() in EXPORTS:

@@ -14,7 +14,8 @@ from relrep_cli.anchors.mixtures import Mixtures, mixed, mixtures_of
 from relrep_cli.base.errors import DataError
 from relrep_cli.embedding import Embedding, row_numbers, text
 from relrep_cli.neighbors.kmeans import centroids, medoids
-from relrep_cli.numerics import distances as kernels
+from relrep_cli.numerics import farthest_rows
+from relrep_cli.numerics.farthest_rows import farthest
 
 MANY_THREADS = ["kmeans", "farthest", "herding", "mixture"]
 ITEMS = [name for name, entry in STRATEGIES.items() if entry.gives == "items"]
@@ -197,14 +198,24 @@ def test_farthest_is_what_its_definition_says(monkeypatch: Any, off: str, thread
     monkeypatch.setenv(off or "RELREP_NUMBA", "0" if off else "1")
     monkeypatch.setenv("NUMBA_NUM_THREADS", threads)
     x = np.random.default_rng(0).normal(size=(301, 19)).astype(dtype)
-    assert kernels.farthest(x, 7, 60).tolist() == naive(x, 7, 60)
+    assert farthest(x, 7, 60).tolist() == naive(x, 7, 60)
 
 
 @pytest.mark.parametrize("numba", ["1", "0"])
 def test_farthest_takes_the_first_of_equals_and_none_twice(monkeypatch: Any, numba: str) -> None:
     monkeypatch.setenv("RELREP_NUMBA", numba)
     x = np.repeat([[0.0], [1.0], [1.0], [5.0]], 2, 0)
-    assert kernels.farthest(x, 0, 8).tolist() == [0, 6, 2, 1, 3, 4, 5, 7]
+    assert farthest(x, 0, 8).tolist() == [0, 6, 2, 1, 3, 4, 5, 7]
+
+
+@pytest.mark.parametrize("threads", ["1", "3"])
+def test_farthest_passes_again_where_other_rows_may_be_farther(monkeypatch: Any, threads: str) -> None:
+    """Few rows are kept of a pass, and many are equally far, on a grid."""
+    monkeypatch.setenv("NUMBA_NUM_THREADS", threads)
+    monkeypatch.setattr(farthest_rows, "LEAST", 3)
+    monkeypatch.setattr(farthest_rows, "SHARE", 100)
+    x = np.random.default_rng(0).integers(0, 7, (150, 2)).astype(np.float32)
+    assert farthest(x, 7, 60).tolist() == naive(x, 7, 60)
 
 
 def test_farthest_covers_within_twice_the_best() -> None:
@@ -214,7 +225,7 @@ def test_farthest_covers_within_twice_the_best() -> None:
     x = np.random.default_rng(1).normal(size=(11, 2))
     gaps = np.linalg.norm(x[:, None] - x, axis=2)
     best = min(gaps[:, list(three)].min(1).max() for three in itertools.combinations(range(11), 3))
-    assert all(gaps[:, kernels.farthest(x, first, 3)].min(1).max() <= 2 * best for first in range(11))
+    assert all(gaps[:, farthest(x, first, 3)].min(1).max() <= 2 * best for first in range(11))
 
 
 def blobs(counts: list[int], d: int = 8, seed: int = 0) -> Embedding:

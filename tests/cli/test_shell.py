@@ -123,7 +123,7 @@ def test_closed_stderr_and_stdin(work: Workdir) -> None:
 def test_stdout_holds_data_only(work: Workdir) -> None:
     done = work.run("relrep compare a.h5 b.h5 -m cosine,cka")
     assert len(done.stdout.splitlines()) == 3
-    assert done.stderr.startswith("relrep compare: a.h5 and b.h5: different spaces (a and b)")
+    assert done.stderr.startswith("relrep compare: a.h5 and b.h5 (spaces a and b): different spaces")
 
 
 @pytest.mark.parametrize("command", ["compare a.h5 b.h5 c.h5 -m cka", "project a.h5 -a anchors.h5 -o x.h5"])

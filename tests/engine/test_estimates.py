@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from conftest import Workdir
 
+from relrep_cli.anchors.candidates import Candidates
+from relrep_cli.anchors.choice_costs import cost_of as cost_of_choice
 from relrep_cli.comparison.pair_costs import cost_of
 from relrep_cli.comparison.pairs_of_files import View
 from relrep_cli.comparison.plans import Outputs, Plan, make_plan
@@ -58,6 +60,49 @@ def test_too_little_memory_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_speed_of_this_machine_is_some_speed() -> None:
     actual = speed_here()
     assert 1e8 < actual.double < 1e13 and 0.01 < actual.reference < 100
+
+
+@pytest.fixture
+def labelled(empty: Workdir) -> Workdir:
+    """Two spaces of items with labels, and a list of anchors."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(3, size=60).astype("S")
+    for name in "ab":
+        np.savez(empty / f"{name}.npz", x=rng.normal(size=(60, 8)).astype("f4"), ids=np.arange(60).astype("S"), label=labels)
+    (empty / "ids.txt").write_text("\n".join(map(str, range(9))))
+    return empty
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "anchor a.npz -n 9 --strategy farthest -o out.h5",
+        "translate a.npz --into b.npz -a ids.txt -o out.h5",
+        "evaluate a.npz b.npz --holdout 0.3",
+        "stitch a.npz b.npz -a ids.txt --method none,relative,ridge --head linear,logistic,svm,knn,mlp",
+        "embed a.npz --encoder pca --dim 2 -o out.h5",
+        "embed a.npz -o out.h5",
+    ],
+)
+def test_every_command_with_tasks_says_what_it_costs(labelled: Workdir, words: str) -> None:
+    line = labelled.here(f"relrep {words} --dry-run").stderr.splitlines()[-1]
+    assert re.search(r"would: take about \S+ s of CPU time, \d+ MB of memory a process, \d+ MB to read$", line), line
+
+
+def test_what_cannot_be_estimated_is_said(labelled: Workdir) -> None:
+    message = labelled.here("relrep translate a.npz b.npz -a ids.txt --save-map m.h5 --dry-run").stderr
+    assert message.endswith("would: take a time that cannot be estimated\n")
+
+
+@pytest.mark.parametrize("strategy", ["random", "kmeans", "farthest", "herding"])
+def test_more_anchors_of_more_items_cost_more(strategy: str) -> None:
+    def price(n: int, m: int) -> float:
+        e = Embedding(np.broadcast_to(np.float32(0), (n, 8)), row_numbers(n))
+        estimate = cost_of_choice([e], Candidates((e,), (np.arange(n),)), strategy, m, "euclidean")
+        assert estimate is not None
+        return seconds(estimate, REFERENCE)
+
+    assert price(1000, 10) < price(4000, 10) and price(1000, 10) <= price(1000, 100)
 
 
 @pytest.mark.slow

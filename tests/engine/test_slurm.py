@@ -166,7 +166,7 @@ def test_a_grid_and_a_projection_on_dask(labelled: Workdir) -> None:
 def test_jobs_that_relrep_submits(batch: Workdir) -> None:
     command = "relrep compare *.npy -m cka,knn-jaccard -o results.tsv"
     batch = replace(batch, env={**batch.env, "DASK_JOBQUEUE__SLURM__MEMORY": "500MB"})
-    batch.run(f"{command} --cluster slurm:2")
+    batch.run(f"{command} --cluster slurm:2", timeout=300)  # starting Dask in a job takes a loaded machine a minute
     assert (batch / "results.tsv").read_bytes() == alone(batch, "array")
     assert not list(batch.path.glob(".relrep-cluster*")) and not batch.run("squeue -h -t running,pending").stdout
 

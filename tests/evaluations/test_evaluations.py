@@ -508,7 +508,7 @@ def test_anomalies_of_a_file_with_their_curve(work: Workdir) -> None:
     command = "relrep evaluate a.h5 --task anomaly --anomalies odd.npz --plot roc.svg --curve roc.tsv"
     done = work.run(command)
     assert done.rows[0]["name"] == "auc" and float(done.rows[0]["value"]) == 1
-    assert "different spaces (a and an unnamed one)" in done.stderr
+    assert "(spaces a and an unnamed one): different spaces" in done.stderr
     points = (work / "roc.tsv").read_text().splitlines()
     assert points[0].split("\t") == ["file", "false_positive_rate", "true_positive_rate", "threshold"]
     assert points[1].split("\t")[1:] == ["0.0", "0.0", "n/a"] and points[-1].split("\t")[1:3] == ["1.0", "1.0"]

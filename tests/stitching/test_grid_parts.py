@@ -76,8 +76,7 @@ def test_a_spoilt_part_is_refused_in_one_line(spaces: Workdir, spoil: Callable[[
 @pytest.mark.parametrize(
     "option, words",
     [("--shard 1/2", "Name the whole with -o"), ("--shard 1/2 -o g.tsv --plot p.png", "--plot needs the whole"),
-     ("--cluster local:2 --predictions p.tsv", "--predictions needs heads that this process trains"),
-     ("--cluster local:2 -o x.h5", "-o needs heads"), ("--shard 7/6 -o g.tsv", "names no part")],
+     ("--shard 1/2 -o g.tsv --predictions p.tsv", "--predictions needs the whole"), ("--shard 7/6 -o g.tsv", "names no part")],
 )  # fmt: skip
 def test_what_cannot_be_divided(spaces: Workdir, option: str, words: str) -> None:
     spaces.error(f"{GRID} {option}", 2, words)
@@ -123,3 +122,25 @@ def test_the_rerun_of_a_killed_grid_keeps_what_is_finished(spaces: Workdir) -> N
     assert spaces.here(command).stdout == spaces.here(command.replace(" --cluster local:2 --cache kept", "")).stdout
     after = {path.name: path.stat().st_mtime_ns for path in (spaces / "kept").iterdir()}
     assert before.items() < after.items()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words, files",
+    [("-m ridge --head linear --save-head h.safetensors --predictions p.tsv", ["h.safetensors", "p.tsv"]),
+     ("-m relative --similarity cosine --head linear -o b.rel.h5", ["b.rel.h5"]),
+     ("-m product -s cosine,l1 --aggregate self-attention --head mlp --adapt head --predictions p.tsv", ["p.tsv"])],
+)  # fmt: skip
+def test_other_processes_write_the_files_that_this_one_does(spaces: Workdir, words: str, files: list[str]) -> None:
+    command = f"relrep stitch a.npz b.npz -a ids.txt --test-size 0.3 --force {words}"
+    results = []
+    for place in ("", "--cluster local:2"):
+        table = spaces.here(f"{command} {place}", SOURCE_DATE_EPOCH="0").stdout
+        results.append([table, *((spaces / file).read_bytes() for file in files)])
+    assert results[0] == results[1]
+
+
+@pytest.mark.slow
+def test_an_aggregator_of_another_process_is_not_written(spaces: Workdir) -> None:
+    words = "-m product -s cosine,l1 --aggregate self-attention --head mlp --save-head h.safetensors --cluster local:2"
+    spaces.error(f"relrep stitch a.npz b.npz -a ids.txt -q {words}", 2, "an aggregator that another process has trained")
