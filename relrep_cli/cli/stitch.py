@@ -197,6 +197,7 @@ def _grid_plan(options: Options, found: list[Method], recipe: Recipe | None) -> 
         note_basis,
         outputs.collect if outputs.retrains else None,
         adaptation,
+        is_report(options.output),
     )
     return GridPlan(spaces, run, outputs)
 

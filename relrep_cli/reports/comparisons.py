@@ -12,6 +12,7 @@ from relrep_cli.comparison.row_summaries import RowSummary, Summaries, key_of
 from relrep_cli.comparison.shown_names import names_by_side
 from relrep_cli.metrics import METRICS
 from relrep_cli.reports.grids import Cell, Grid
+from relrep_cli.reports.item_details import Details
 
 WITHOUT = {"a", "b", "metric", "value", "convention", "projection", "k"}  # what the place of a cell says, or its grid
 FIRST = ("low", "high", "corrected", "chance", "p", "q", "n")  # the order of what is told of a cell
@@ -83,8 +84,10 @@ def _cell(
     facts = {name: record[name] for name in ordered if name not in WITHOUT}
     if record["value"] is None or not one_convention:
         facts["convention"] = record["convention"]
-    bins = [] if known is None else [known.low, known.high, *known.counts]
-    return Cell(*place, record["value"], facts, bins, [] if known is None else known.worst)
+    if known is None:
+        return Cell(*place, record["value"], facts)
+    worst = [(name, value, "") for name, value in known.worst]
+    return Cell(*place, record["value"], facts, Details([known.low, known.high, *known.counts], worst))
 
 
 def _span(metric: str, values: Sequence[float], ratio: bool) -> tuple[float, float]:

@@ -54,7 +54,8 @@ class Run:
     """How to stitch.
 
     heads: the params of each by name. cache: where finished cells are kept. on_cell: gets (head, route label, e, h, heads by
-    seed, predictions by seed) of each cell that was computed. on_basis: gets each space and its basis.
+    seed, predictions by seed) of each cell that was computed. on_basis: gets each space and its basis. details: whether records
+    say what is behind their scores.
     """
 
     methods: Sequence[Method]
@@ -65,6 +66,7 @@ class Run:
     on_basis: Callable[[Embedding, Basis], None]
     on_cell: Callable[..., None] | None = None
     adaptation: Adaptation | None = None
+    details: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,7 +182,7 @@ def train_column(session: Session, advance: Advance, place: int, name: str, h: i
     run, spaces = session.run, session.spaces
     assert spaces.target is not None
     group, tasks = groups(run.methods)[place], session.tasks(place)
-    job = Job(name, run.heads[name], run.seeds, run.device, advance, run.cache, _front(group[0]))
+    job = Job(name, run.heads[name], run.seeds, run.device, advance, run.cache, _front(group[0]), details=run.details)
     job = replace(job, on_cell=session.on_cell(place, name, job.runs))
     found = column(tasks, h, routes(group, spaces.anchors), spaces.target, job)
     return Column([(label, e, cell) for (label, e, _), cell in found.items()], [len(task.y_test) for task in tasks])
