@@ -11,6 +11,7 @@ from relrep_cli.base.output import detail, say, write
 from relrep_cli.base.task_cache import Records
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.options import Given, command, split_names
+from relrep_cli.cli.picture_options import check_names
 from relrep_cli.cli.recipe_options import read_recipe
 from relrep_cli.cli.stitch_options import HEAD, Options
 from relrep_cli.cli.stitch_parts import records_of_run, refuse_here_only, run_elsewhere
@@ -204,8 +205,9 @@ def _grid_plan(options: Options, found: list[Method], recipe: Recipe | None) -> 
 
 def _look(options: Options) -> Look:
     """How the maps look. Raises UsageError for options of maps where --plot draws something else."""
-    look = options.picture.look(options.explicit.options)
-    if look != PLAIN_LOOK and (options.source or options.adapt):
+    look = options.picture.look(options.explicit.options, is_report(options.output))
+    check_names(look.names, len(options.files))
+    if options.picture.plot and look != PLAIN_LOOK and (options.source or options.adapt):
         raise UsageError("--vmin, --vmax and --plot-… are for maps of the stitching index", "Leave them out.")
     return look
 

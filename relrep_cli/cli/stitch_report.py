@@ -20,7 +20,7 @@ def write_stitch_report(options: Options, plan: GridPlan | RetrievalPlan | Saved
         found = read_again(options.files, options.reading.reading)
     else:
         found = {e.uri: e for e in plan.spaces.es}
-    names = short_names(list(found))
+    names = dict(zip(options.files, options.picture.names, strict=False)) or short_names(list(found))
     grids = stitching_grids(records, names)
     title = f"stitching of {' and '.join(names.values()) if len(names) < 3 else f'{len(names)} spaces'}"
     spaces = [(names[uri], one) for uri, one in found.items()]

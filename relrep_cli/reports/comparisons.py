@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from relrep_cli.base.output import Record
@@ -24,13 +24,15 @@ class Layout:
     """The rows and the columns of all grids of a comparison.
 
     left, top: URIs of the rows and the columns. files: all URIs, and views: labels of what each was measured as, in the order
-    in which the spaces of the page follow each other; all files in the first view, then all in the second.
+    in which the spaces of the page follow each other; all files in the first view, then all in the second. names: of the
+    files, where the user gave some.
     """
 
     left: Sequence[str]
     top: Sequence[str]
     files: Sequence[str]
     views: Sequence[str] = ("absolute",)
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def spaces(self, side: Sequence[str], view: str) -> list[int]:
         """The number of the space of each URI. A ratio is shown with the first view."""
@@ -54,6 +56,9 @@ def _several_k(series: Mapping[tuple[Any, ...], Any], metric: str) -> bool:
 def _grid(key: tuple[Any, ...], records: Sequence[Record], layout: Layout, rows: Summaries, names_k: bool) -> Grid:
     (metric, k, view), left, top = key, layout.left, layout.top
     rows_named, columns_named, files = names_by_side(left, top)
+    if layout.names:
+        rows_named, columns_named = ([layout.names[uri] for uri in side] for side in (left, top))
+        files = ("", "")
     entry, ratio = METRICS[metric], str(view or "").startswith(RATIO)
     usual = ("space", "space") if entry.symmetric else ("first space", "second space")
     conventions = {r["convention"] for r in records if r["value"] is not None}

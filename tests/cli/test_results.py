@@ -228,10 +228,27 @@ def test_the_colours_of_a_heatmap_are_the_bounds_of_the_metric(work: Workdir) ->
         ("--plot x.png --plot-size 4", ["--plot-size 4 is no width and height"]),
         ("--plot x.png --plot-size 0.1x.", ["is no width and height"]),
         ("--plot x.png --plot-names a,b", ["names 2 files, and there are 3"]),
+        ("-o r.html --plot-names a,b,a", ["calls two files 'a'"]),
+        ("--matrix --plot-names a,b,cka", ["calls a file cka, and so the metric is called"]),
+        ("--no-matrix --plot-names a,b,c", ["--plot-names", "--plot, which is missing"]),
     ],
 )
 def test_pictures_that_cannot_be(work: Workdir, options: str, words: list[str]) -> None:
     work.error(f"relrep compare a.h5 b.h5 c.h5 -m cka -q {options}", 2, *words)
+
+
+def test_names_of_files_reach_the_matrix_and_the_report(work: Workdir) -> None:
+    printed = work.here("relrep compare a.h5 b.h5 c.h5 -m cka --matrix --plot-names A,B,C -q").stdout.splitlines()
+    assert [line.split("\t")[0] for line in printed] == ["cka", "A", "B", "C"] and printed[0] == "cka\tA\tB\tC"
+    work.here("relrep compare a.h5 b.h5 -m cka -o r.html --plot-names A,B -q")
+    assert '"rows":["A","B"]' in (work / "r.html").read_text() and "cka of A and B" in (work / "r.html").read_text()
+
+
+def test_plots_of_spaces_have_the_same_options(work: Workdir) -> None:
+    work.here("relrep plot a.h5 b.h5 -o x.svg --plot-names A,B --plot-title mine --plot-size 6x3 -q")
+    assert {"A, absolute", "B, absolute", "mine"} <= set(texts(work / "x.svg"))
+    assert 'width="432pt" height="216pt"' in (work / "x.svg").read_text()
+    work.error("relrep plot a.h5 b.h5 -o y.svg --plot-names A", 2, "names 1 files, and there are 2")
 
 
 def test_maps_of_the_stitching_index_have_the_same_options(work: Workdir) -> None:
