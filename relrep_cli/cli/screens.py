@@ -53,7 +53,7 @@ SCREENS: dict[str, dict[str, str]] = {
         "permutations": "Add p and q of N random pairings.",
         "matrix": "Print one metric as a matrix of files.",
         "diagnose": "Find what lies between the files instead.",
-        "output": "Table to write: .tsv, .csv, .json, .md, .tex.",
+        "output": "To write: .tsv, .csv, .json, .md, .tex, .html.",
         "plot": "Draw a heat map, or the values of rows.",
     },
     "stitch": {

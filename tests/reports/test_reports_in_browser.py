@@ -86,7 +86,7 @@ def test_compare_in_a_browser(browser: Any, work: Workdir) -> None:
     find(browser, "#choice-metric option[value='cka']").click()
     assert "linear kernel" in text(browser, "#details") and count(browser, "#details svg") == 0
     find(browser, "#choice-spaces option[value='cosine']").click()
-    assert text(browser, "#panels h3") == "a, cosine"
+    assert text(browser, "#panels h3") == "b, cosine"
     find(browser, "#table th button").click()
     assert count(browser, "#table th[aria-sort]") == 1
     assert not {"null", "undefined", "NaN"} & set(re.findall(r"\w+", text(browser, "body")))
