@@ -67,7 +67,7 @@ def test_sentences_break_between_words() -> None:
 
 def test_a_word_stays_whole_beside_a_sentence() -> None:
     """The names of relations are columns that may be folded, but not within a word."""
-    words = "the usual error is 0.17 of a row's length".split()
+    words = ["the", "usual", "error", "is", "0.17", "of", "a", "row's", "length"]
     lines = shown(
         60, [{"a": "a1.h5", "b": "b1.h5", "relation": "truncated-unit-length", "holds": "no", "evidence": " ".join(words)}]
     )
