@@ -67,7 +67,7 @@ def read_map(path: str | os.PathLike[str]) -> SavedMap:
 
 @speaks_python
 def write_map(path: str | os.PathLike[str], held: SpaceMaps, steps: list[Step], overwrite: bool) -> None:
-    """Write maps with the steps that made them. Raises WriteError where the file exists and `overwrite` is not set."""
+    """Write maps with the steps that made them. Raises UsageError where the file exists and `overwrite` is not set."""
     output = os.fspath(path)
     store.refuse(output, overwrite, [], store.HDF5)
     save_maps(output, held, steps, overwrite)

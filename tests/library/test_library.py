@@ -243,7 +243,7 @@ def test_a_space_joins_a_saved_universe(tmp_path: Path) -> None:
     assert np.array_equal(kept(X, space="x"), common.maps[0](X)) and kept.spaces == ("x", "y")
     joined = relrep.translate(X[:, ::-1], into=kept)
     assert joined.quality["recall_1"].value > 0.8
-    with pytest.raises(relrep.WriteError, match="overwrite=True"):
+    with pytest.raises(relrep.UsageError, match="overwrite=True"):
         common.save(tmp_path / "universe.h5")
     with pytest.raises(relrep.UsageError, match="the universe says how to join it"):
         relrep.translate(X, into=kept, scaling="axes")
