@@ -135,8 +135,8 @@ def load(name: str) -> Any:
 
 
 def _american(word: str) -> str:
-    """The spelling of option names; the British one, as in --neighbours, is understood, too."""
-    return word.replace("neighbour", "neighbor")
+    """The spelling of option names; the British one, as in --neighbours, and capitals are understood, too."""
+    return (word.lower() if len(word) > 1 else word).replace("neighbour", "neighbor")
 
 
 def _variable(arguments: list[str], option: str) -> str:

@@ -146,6 +146,7 @@ def help_asked(arguments: Sequence[str], commands: Mapping[str, str], load: Call
     for command in ("compare", "project", "anchor", "stitch", "evaluate", "embed", "plot"):
         for registry in load(command).registries:
             known |= {name: command for name in registry if name not in known}
-        if first in known:
-            return [known[first], "--help", first]
+        found = next((name for name in known if name.lower() == first.lower()), None)
+        if found is not None:
+            return [known[found], "--help", found]
     raise unknown("command, metric or other name", first, commands, known)

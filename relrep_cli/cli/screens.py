@@ -64,7 +64,7 @@ SCREENS: dict[str, dict[str, str]] = {
         "head": "Heads to train, with commas [linear].",
         "target": "Column that heads predict [label].",
         "seeds": "Train each head with so many seeds.",
-        "output": "Write the second file's vectors in space one.",
+        "output": "To write: table, report (.html), vectors (.h5).",
         "save_head": "Save the first file's head, for other files.",
         "predictions": "Write what each head predicts for test rows.",
         "cache": "Keep finished cells here, and reuse them.",

@@ -7,7 +7,7 @@ from typing import Any
 
 from relrep_cli import store
 from relrep_cli.base.errors import DATA, DONE, UsageError, unknown
-from relrep_cli.base.output import detail, say, write
+from relrep_cli.base.output import detail, say
 from relrep_cli.base.task_cache import Records
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.options import Given, command, split_names
@@ -15,7 +15,7 @@ from relrep_cli.cli.picture_options import check_names
 from relrep_cli.cli.recipe_options import read_recipe
 from relrep_cli.cli.stitch_options import HEAD, Options
 from relrep_cli.cli.stitch_parts import records_of_run, refuse_here_only, run_elsewhere
-from relrep_cli.cli.stitch_report import write_stitch_report
+from relrep_cli.cli.stitch_report import write_results
 from relrep_cli.engine.running import HERE
 from relrep_cli.heads.heads import HEADS
 from relrep_cli.heads.mlp import ADAPTED
@@ -69,8 +69,9 @@ def stitch(options: Options) -> int:
     style = options.printing.style  # before any file is read
     part, engine = options.running.part, options.running.engine
     refuse_here_only(options, part, engine)
-    if is_report(options.output):
-        store.refuse(options.output, True, options.files)
+    if is_report(options.output) or options.table:
+        store.agree(options.table, style)
+        store.refuse(options.output, True, options.files, store.TABLES if options.table else ())
     plan = plan_of(options)
     if options.dry_run:
         shared.plan(plan.lines())
@@ -79,9 +80,7 @@ def stitch(options: Options) -> int:
         assert isinstance(plan, GridPlan)
         return run_elsewhere(plan, options, part, engine)
     records = plan.run()
-    write([*records, *plan.failed], plan.columns, style)
-    if is_report(options.output):
-        write_stitch_report(options, plan, records)
+    write_results(options, plan, records)
     if plan.failed:
         say(f"{len(plan.failed)} of {len(options.files)} files could not be used: see their error.")
     return DATA if plan.failed else DONE
@@ -104,7 +103,7 @@ def plan_of(options: Options) -> Plan:
 
 def _saved_head_plan(options: Options, file: str) -> SavedHeadPlan:
     explicit = options.explicit.options
-    allowed = WITH_SAVED | ({"output"} if is_report(options.output) else set())
+    allowed = WITH_SAVED | ({"output"} if is_report(options.output) or options.table else set())
     other = next((option for name, option in explicit.items() if name not in allowed), "")
     if other or options.heads[1:]:
         raise UsageError(

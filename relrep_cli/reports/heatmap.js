@@ -150,7 +150,8 @@ function showChoices() {
   });
   const alone = names.filter((_, place) => !lists[place]).map((name) => `${name}: ${shown.grid.choices[name]}`);
   const menus = lists.filter(Boolean);
-  byId("choices").replaceChildren(...menus, make("p", { class: "said" }, alone.join("; ")));
+  const all = names.map((name) => `${name}: ${shown.grid.choices[name]}`).join("; ");
+  byId("choices").replaceChildren(...menus, make("p", { class: "said" }, alone.join("; ")), make("p", { class: "printed" }, all));
 }
 
 // Shows the map that fits the most of these choices, among those of the first one.

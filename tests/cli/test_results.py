@@ -251,6 +251,14 @@ def test_plots_of_spaces_have_the_same_options(work: Workdir) -> None:
     work.error("relrep plot a.h5 b.h5 -o y.svg --plot-names A", 2, "names 1 files, and there are 2")
 
 
+def test_stitch_writes_its_table(work: Workdir) -> None:
+    command = "relrep stitch a.h5 b.h5 -a anchors.h5 -m ridge"
+    printed = work.here(f"{command} --format tsv -q").stdout
+    assert not work.here(f"{command} -o t.tsv -q").stdout and (work / "t.tsv").read_text() == printed
+    assert "up to date" in work.here(f"{command} -o t.tsv").stderr
+    work.error(f"{command} -o t.npy", 2, "does not write .npy")
+
+
 def test_maps_of_the_stitching_index_have_the_same_options(work: Workdir) -> None:
     command = "relrep stitch a.h5 b.h5 -a anchors.h5 -m ridge -q"
     work.here(f"{command} --plot x.svg --plot-names A,B --plot-title mine --vmin 0.5 --plot-size 5x3")
