@@ -19,6 +19,8 @@ from relrep_cli.library.evaluations import evaluate as evaluate
 from relrep_cli.library.given_spaces import as_embedding as as_embedding
 from relrep_cli.library.result_tables import Result as Result
 from relrep_cli.library.result_tables import Results as Results
+from relrep_cli.library.saved_maps import SavedMap as SavedMap
+from relrep_cli.library.saved_maps import read_map as read_map
 from relrep_cli.library.stitches import stitch as stitch
 from relrep_cli.library.translations import Translation as Translation
 from relrep_cli.library.translations import Universe as Universe

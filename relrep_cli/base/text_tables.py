@@ -25,7 +25,8 @@ PATHS = ("a", "b", "reference", "encoder", "head", "index", "file", "into", "ano
 LESS = (
     *("splits", "ids", "space", "kind", "dtype"),
     *("joined", "tied", "chance_error", "deviation", "decoder", "p_max", "anchors", "size", "k", "n", "f1", "p", "chance"),
-    *("corrected", "end_to_end", "mrr", "recall_10", "q", "low"),
+    *("corrected", "value_a", "value_b", "end_to_end", "mrr", "recall_10", "fitted_on", "held_out", "index_size"),
+    *("q", "groups", "low"),
 )
 WITH = {"low": "high"}  # a column that goes together with another
 FOLDED, LONGEST = 12, 24  # characters to which a column of sentences may be folded: between words, and inside longer ones
@@ -105,12 +106,13 @@ def _table(
     numeric = {c for c in columns if all(latex.is_number(number(r.get(c))) for r in records)}
     cells |= {c: _padded(cells[c]) for c in numeric}
     headings = {c: printable(c if verbatim else c.replace("_", " ")) for c in columns}
-    shown = list(columns)
+    shown, widths = list(columns), {}
     if terminal:
         widths = {c: _width(headings[c], cells[c], c in numeric or c == columns[0] or c in PATHS) for c in columns}
         shown = _fitting(columns, widths, console.width, verbatim)
         console.width = max(console.width, sum(widths[c] + 2 for c in shown))  # nothing is cropped
-    console.print(_rich_table(shown, headings, cells, numeric))
+        widths = _with_spare_room({c: widths[c] for c in shown}, headings, cells, console.width)
+    console.print(_rich_table(shown, headings, cells, numeric, widths))
     lines = [line.rstrip() for line in text.getvalue().replace(FILLER, " ").rstrip("\n").split("\n")]
     star = [f"* {mark.note}"] if mark is not None and any(starred) else []
     under = [*_left_out(columns, shown, headings), *star, *notes]
@@ -131,14 +133,18 @@ def _padded(cells: Sequence[str]) -> list[str]:
     return [cell.rstrip("* ") + cell[len(cell.rstrip("* ")) :].rstrip().ljust(most, FILLER) for cell in cells]
 
 
-def _rich_table(shown: Sequence[str], headings: dict[str, str], cells: dict[str, list[str]], numeric: set[str]) -> Any:
+def _rich_table(
+    shown: Sequence[str], headings: dict[str, str], cells: dict[str, list[str]], numeric: set[str], widths: dict[str, int]
+) -> Any:
+    """widths: of the columns; none where there is room for all."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for c in shown:
         whole = c in numeric or c == shown[0] or c in PATHS  # a wrapped number or file name is easily misread
-        table.add_column(Text(headings[c]), justify="right" if c in numeric else "left", overflow="fold", no_wrap=whole)
+        side: Any = "right" if c in numeric else "left"
+        table.add_column(Text(headings[c]), justify=side, overflow="fold", no_wrap=whole, width=widths.get(c))
     for row in zip(*(cells[c] for c in shown), strict=True):
         table.add_row(*map(Text, row))
     return table
@@ -154,6 +160,20 @@ def _width(heading: str, cells: Sequence[str], whole: bool) -> int:
         return full
     words = (min(cell_len(word), LONGEST) for text in texts for word in text.split())
     return min(full, max(FOLDED, *words))
+
+
+def _with_spare_room(
+    widths: dict[str, int], headings: dict[str, str], cells: dict[str, list[str]], room: int
+) -> dict[str, int]:
+    """The widths of columns, where those of sentences take what room is left, from the first one on."""
+    from rich.cells import cell_len
+
+    spare = room - sum(width + 2 for width in widths.values()) + 2
+    widths = {}
+    for c, width in widths.items():
+        more = min(max(0, spare), max(map(cell_len, [headings[c], *cells[c]])) - width)
+        widths[c], spare = width + more, spare - more
+    return widths
 
 
 def _fitting(columns: Sequence[str], widths: dict[str, int], room: int, verbatim: bool) -> list[str]:

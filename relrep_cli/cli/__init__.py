@@ -19,7 +19,7 @@ from relrep_cli.base.machine_limits import cpu_limit
 from relrep_cli.base.output import complain, emit, notes_on_stderr, warnings_as_details
 from relrep_cli.base.registry import load_plugins
 from relrep_cli.base.streams import silence_stdout, stand_in
-from relrep_cli.cli.completions import help_asked, joined_words, script_asked, without_prefix
+from relrep_cli.cli.completions import help_asked, joined_words, script_asked, without_help, without_prefix
 from relrep_cli.cli.help_pages import Pages, in_plain_words
 from relrep_cli.cli.screens import SCREENS
 
@@ -135,8 +135,8 @@ def load(name: str) -> Any:
 
 
 def _american(word: str) -> str:
-    """The spelling of option names; the British one, as in --neighbours, is understood, too."""
-    return word.replace("neighbour", "neighbor")
+    """The spelling of option names; the British one, as in --neighbours, and capitals are understood, too."""
+    return (word.lower() if len(word) > 1 else word).replace("neighbour", "neighbor")
 
 
 def _variable(arguments: list[str], option: str) -> str:
@@ -259,6 +259,7 @@ def main() -> None:
     arguments = sys.argv[1:]
     stand_in()
     limit_threads(arguments)
+    without_help(os.environ)
     if prefix := joined_words(os.environ):
         lines = io.StringIO()
         with redirect_stdout(lines):

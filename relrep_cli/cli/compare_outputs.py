@@ -12,6 +12,7 @@ from relrep_cli import store
 from relrep_cli.base.errors import DATA, DONE, NO, DataError, UsageError
 from relrep_cli.base.output import Mark, Record, Style, emit, render, say, write
 from relrep_cli.base.text_tables import FOR_EYES, below
+from relrep_cli.cli.picture_options import check_names
 from relrep_cli.comparison.corrected_values import NOTE, high_by_chance
 from relrep_cli.comparison.matrix import Matrix, matrix
 from relrep_cli.comparison.pair_costs import cost_of
@@ -54,9 +55,7 @@ class Targets:
 
         files: those that the picture may have names for.
         """
-        if self.look.names and len(self.look.names) != len(files):
-            finding = f"--plot-names names {len(self.look.names)} files, and there are {len(files)}"
-            raise UsageError(finding, "Give one name for each file.")
+        check_names(self.look.names, len(files))
         for target in filter(None, (self.output, self.plot)):  # an existing file may hold these very results: decided later
             store.refuse(target, True, inputs, store.TABLES if target == self.output else ())
         if self.per_row:
@@ -84,12 +83,10 @@ def write_results(
     """
     if plan.outputs.row_table:
         _write_row_values(targets, results.rows, projected, views)
-    table = matrix(results.records, *plan.sides) if plan.outputs.one_value_per_pair else None
+    table = _named(matrix(results.records, *plan.sides), plan, targets.look) if plan.outputs.one_value_per_pair else None
     if table is not None and plan.outputs.heatmap:
         in_layers = any("::" in uri for uri in plan.files)  # layers stay in their own order
-        store.write_bytes(
-            targets.plot, heatmap(_named(table, plan, targets.look), targets.plot, not in_layers, targets.look), targets.force
-        )
+        store.write_bytes(targets.plot, heatmap(table, targets.plot, not in_layers, targets.look), targets.force)
     elif plan.outputs.distributions:
         _draw_distributions(targets, results)
     if targets.is_report and write_page is not None:
@@ -137,9 +134,11 @@ def _named(m: Matrix, plan: Plan, look: Look) -> Matrix:
     """The matrix with the names that were asked for."""
     if not look.names:
         return m
+    if m.metric in look.names:
+        raise UsageError(f"--plot-names calls a file {m.metric}, and so the metric is called", "Give it another name.")
     names = dict(zip(plan.files, look.names, strict=True))
-    left, top = plan.sides
-    return replace(m, labels=(tuple(names[uri] for uri in left), tuple(names[uri] for uri in top)), sides=("", ""))
+    rows, columns = (tuple(names[uri] for uri in side) for side in plan.sides)
+    return replace(m, rows=rows, columns=columns, labels=(rows, columns), sides=("", ""))
 
 
 def _draw_distributions(targets: Targets, results: Results) -> None:

@@ -32,10 +32,11 @@ def with_summaries(plan: Plan, worst: int | None) -> Plan:
 def write_report(plan: Plan, results: Results, views: Views, targets: Targets, command: str) -> None:
     """Write the results of a run as a page. command: the command line that makes the page again."""
     files = list(dict.fromkeys(plan.files))
-    names, labels = short_names(files), _labels(views, files)
+    given = dict(zip(plan.files, targets.look.names, strict=False))
+    names, labels = given or short_names(files), _labels(views, files)
     spaces = [(f"{names[uri]}, {label}", _view(views[uri], place)) for place, label in enumerate(labels) for uri in files]
     title = f"{', '.join(plan.metrics)} of {' and '.join(names.values()) if plan.single else f'{len(files)} spaces'}"
-    grids = comparison_grids(results.records, Layout(*plan.sides, files, labels), results.summaries)
+    grids = comparison_grids(results.records, Layout(*plan.sides, files, labels, given), results.summaries)
     known = {uri: _view(views[uri], 0) for uri in files}
     publish(targets.output, title, grids, known, spaces, Origin(command, plan.seed, targets.force))
 

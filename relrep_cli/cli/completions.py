@@ -110,6 +110,23 @@ def joined_words(environment: MutableMapping[str, str]) -> str:
     return path + mark if mark else ""
 
 
+def without_help(environment: MutableMapping[str, str]) -> None:
+    """Let `relrep help NAME` complete as `relrep NAME` does.
+
+    >>> words = {"COMP_WORDS": "relrep help comp", "COMP_CWORD": "2", "_RELREP_COMPLETE": "complete_bash"}
+    >>> without_help(words)
+    >>> words["COMP_WORDS"], words["COMP_CWORD"]
+    ('relrep comp', '1')
+    """
+    for name in ("COMP_WORDS", "_TYPER_COMPLETE_ARGS"):  # bash, other shells
+        text = environment.get(name, "")
+        between = "\n" if "\n" in text else " "
+        first, *rest = text.split(between)
+        if VARIABLE in environment and len(rest) > 1 and rest[0] == "help":
+            environment[name] = between.join([first, *rest[1:]])
+            environment["COMP_CWORD"] = str(int(environment.get("COMP_CWORD") or 1) - 1)
+
+
 def without_prefix(lines: str, prefix: str) -> str:
     """The completions without what bash keeps of the word."""
     return "".join(line.removeprefix(prefix) + "\n" for line in lines.splitlines())
@@ -129,6 +146,7 @@ def help_asked(arguments: Sequence[str], commands: Mapping[str, str], load: Call
     for command in ("compare", "project", "anchor", "stitch", "evaluate", "embed", "plot"):
         for registry in load(command).registries:
             known |= {name: command for name in registry if name not in known}
-        if first in known:
-            return [known[first], "--help", first]
+        match = next((name for name in known if name.lower() == first.lower()), None)
+        if match is not None:
+            return [known[match], "--help", match]
     raise unknown("command, metric or other name", first, commands, known)

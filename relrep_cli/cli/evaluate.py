@@ -34,11 +34,12 @@ from relrep_cli.evaluations.several_files import (
     EvaluationPlan,
     Extras,
     anomalies_of_each,
+    details_key,
     named_tasks,
     side_by_side,
-    summary_key,
 )
 from relrep_cli.evaluations.task_costs import lines_of
+from relrep_cli.reports.item_details import NOTHING
 from relrep_cli.reports.page import ENDINGS as PAGES
 from relrep_cli.reports.page import is_report
 from relrep_cli.reports.record_grids import evaluation_grid
@@ -261,7 +262,7 @@ def check_output(options: Options, inputs: Sequence[str]) -> None:
 def _write_report(options: Options, plan: EvaluationPlan, records: list[Record], extras: Extras) -> None:
     """Write the values of all files as a page."""
     names = short_names(plan.files)
-    grid = evaluation_grid(side_by_side(records), names, KEYS, lambda r: extras.summaries.get(summary_key(r)))
+    grid = evaluation_grid(side_by_side(records), names, KEYS, lambda r: extras.details.get(details_key(r), NOTHING))
     title = f"{', '.join(plan.tasks)} of {' and '.join(names.values()) if len(names) < 3 else f'{len(names)} spaces'}"
     files = read_again(plan.files, options.reading.reading)
     spaces = [(names[uri], one) for uri, one in files.items()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Annotated, ClassVar
 
@@ -17,10 +17,45 @@ LARGEST = 60.0  # inches, 12,000 pixels
 
 
 @dataclass(frozen=True, kw_only=True)
-class PictureOptions:
-    """What to draw, and how it looks."""
+class LookOptions:
+    """How a picture looks, whatever it shows."""
 
     PANEL: ClassVar[str] = "Picture"
+
+    plot_size: Annotated[
+        str, plain_option("--plot-size", "Width and height of the picture in inches, such as 3.3x3.", "WxH")
+    ] = ""
+    plot_title: Annotated[
+        str | None, plain_option("--plot-title", "Title of the picture, instead of the usual one.", "TEXT")
+    ] = None
+    plot_names: Annotated[
+        list[str], plain_option("--plot-names", "What to call the files in the picture, in their order, with commas.", "NAMES")
+    ] = field(default_factory=list)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What to call the files."""
+        return tuple(name.strip() for value in self.plot_names for name in value.split(","))
+
+    @property
+    def size(self) -> tuple[float, float] | None:
+        """Width and height in inches, None for the usual ones. Raises UsageError for others than the picture can have."""
+        if not self.plot_size:
+            return None
+        match = SIZE.fullmatch(self.plot_size.lower())
+        try:
+            size = (float(match[1]), float(match[2])) if match else (math.nan, math.nan)
+        except ValueError:
+            size = (math.nan, math.nan)
+        if not all(1 <= side <= LARGEST for side in size):
+            finding = f"--plot-size {self.plot_size} is not a width and height from 1 to {LARGEST:g} inches"
+            raise UsageError(finding, "Write --plot-size 3.3x3, for example.")
+        return size
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureOptions(LookOptions):
+    """What to draw, and how it looks."""
 
     plot: Annotated[
         str,
@@ -35,37 +70,33 @@ class PictureOptions:
         plain_option("--vmin", "Value at the dark end of the heatmap's colours [default: the metric's bound].", "VALUE"),
     ] = None
     vmax: Annotated[float | None, plain_option("--vmax", "Value at the other end of the colours.", "VALUE")] = None
-    plot_size: Annotated[
-        str, plain_option("--plot-size", "Width and height of the picture in inches, such as 3.3x3.", "WxH")
-    ] = ""
-    plot_title: Annotated[
-        str | None, plain_option("--plot-title", "Title of the picture, instead of the metric and its convention.", "TEXT")
-    ] = None
     plot_names: Annotated[
-        list[str], plain_option("--plot-names", "What to call the files in the picture, in their order, with commas.", "NAMES")
+        list[str],
+        plain_option(
+            "--plot-names",
+            "What to call the files in the picture, the matrix or the report, in their order, with commas.",
+            "NAMES",
+        ),
     ] = field(default_factory=list)
 
-    def look(self, given: Mapping[str, str]) -> Look:
-        """How the picture looks. given: options in the command line. Raises UsageError for values that make no picture."""
+    def look(self, given: Mapping[str, str], names_elsewhere: bool = False) -> Look:
+        """How the picture looks. given: options in the command line. names_elsewhere: whether the names of files are read
+        without a picture. Raises UsageError for values that make no picture."""
         if self.plot:
             ready(self.plot)
-        own = [given[one.name] for one in fields(self) if one.name in given and one.name != "plot"]
+        free = {"plot", "plot_names"} if names_elsewhere else {"plot"}
+        own = [given[one.name] for one in fields(self) if one.name in given and one.name not in free]
         if own and not self.plot:
             raise UsageError(f"{own[0]} changes the picture of --plot, which is missing", "Add --plot FILE.png, or remove it.")
         if self.vmin is not None and self.vmax is not None and not self.vmin < self.vmax:
             raise UsageError(f"--vmin {self.vmin:g} is not below --vmax {self.vmax:g}", "Exchange them.")
-        names = tuple(name.strip() for value in self.plot_names for name in value.split(","))
-        return Look(self.vmin, self.vmax, self._size(), self.plot_title, names)
+        return Look(self.vmin, self.vmax, self.size, self.plot_title, self.names)
 
-    def _size(self) -> tuple[float, float] | None:
-        if not self.plot_size:
-            return None
-        match = SIZE.fullmatch(self.plot_size.lower())
-        try:
-            size = (float(match[1]), float(match[2])) if match else (math.nan, math.nan)
-        except ValueError:
-            size = (math.nan, math.nan)
-        if not all(1 <= side <= LARGEST for side in size):
-            finding = f"--plot-size {self.plot_size} is not a width and height from 1 to {LARGEST:g} inches"
-            raise UsageError(finding, "Write --plot-size 3.3x3, for example.")
-        return size
+
+def check_names(names: Sequence[str], count: int) -> None:
+    """Raise UsageError unless there are no names, or one for each of `count` files, and no two are equal."""
+    if names and len(names) != count:
+        raise UsageError(f"--plot-names names {len(names)} files, and there are {count}", "Give one name for each file.")
+    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    if twice is not None:
+        raise UsageError(f"--plot-names calls two files {twice!r}", "Give each file a name of its own.")

@@ -14,6 +14,7 @@ from relrep_cli import store
 from relrep_cli.base.errors import DataError, UsageError, printable
 from relrep_cli.base.output import Record
 from relrep_cli.cli.options import DryRun, Force, Given, Seed, Split, command, names_of, plan
+from relrep_cli.cli.picture_options import LookOptions, check_names
 from relrep_cli.cli.reading_options import ReadingOptions
 from relrep_cli.cli.recipe_options import RecipeOptions, read_recipe
 from relrep_cli.comparison import layers
@@ -64,6 +65,7 @@ class Options:
     force: Force = False
     dry_run: DryRun = False
     seed: Seed = 0
+    picture: LookOptions
     recipe: RecipeOptions
     reading: ReadingOptions
     given: Given
@@ -89,19 +91,27 @@ def plot(options: Options) -> None:
     ready(method)
     files = list(itertools.chain(*layers.expand(options.files)))
     store.refuse(options.output, True, [*files, *options.recipe.files()])
+    check_names(options.picture.names, len(files))
     recipe = _recipe(options)
     spaces = [store.read(file, options.reading.reading) for file in files]
     if options.dry_run:
         return plan([f"draw {e.uri} ({e.n} x {e.d}) by {method_for(options.method, e.d)} to {options.output}" for e in spaces])
     views = [ABSOLUTE, *([] if recipe is None else [_relative(recipe)])]
     shown = PanelOptions(
-        method=options.method, params=params, color=options.color, split=options.split, sample=options.sample, seed=options.seed
+        method=options.method,
+        params=params,
+        color=options.color,
+        split=options.split,
+        sample=options.sample,
+        seed=options.seed,
+        names=options.picture.names,
     )
     used = sorted({method_for(options.method, e.d) for e in spaces} | ({method} if recipe else set()))
     picture = Picture(
         panels(spaces, views, shown),
         _title(" and ".join(METHODS[name].title for name in used), options, recipe),
         printable(options.color),
+        options.picture.size,
     )
     note_colours(picture, options.output)
     content = scatter(picture, options.output)
@@ -110,6 +120,8 @@ def plot(options: Options) -> None:
 
 
 def _title(methods: str, options: Options, recipe: Recipe | None) -> str:
+    if options.picture.plot_title is not None:
+        return options.picture.plot_title
     split = f" of {options.split} items" if options.split else ""
     return methods + split + (": absolute above relative" if recipe else "")
 
@@ -155,13 +167,14 @@ def _draw_results(options: Options, results: list[list[Record]]) -> None:
     can_draw(output, "-o")
     store.refuse(output, True, files)
     stems = [Path(file).stem for file in files]
-    names = stems if len(set(stems)) == len(files) else files
+    check_names(options.picture.names, len(files))
+    names = options.picture.names or (stems if len(set(stems)) == len(files) else files)
     values = values_of_results(dict(zip(names, results, strict=True)))
     if not values:
         raise DataError("no values in it", "Compare again.", file=files[0])
     if options.dry_run:
         return plan([f"draw {len(values)} metrics of {', '.join(names)} to {output}"])
-    content = dots(values, output)
+    content = dots(values, output, options.picture.size, options.picture.plot_title or "")
     note = f"{_panels(len(values))} of {len(files)} results, {_size(len(content))}."
     store.write_bytes(output, content, options.force, note)
 

@@ -53,7 +53,7 @@ SCREENS: dict[str, dict[str, str]] = {
         "permutations": "Add p and q of N random pairings.",
         "matrix": "Print one metric as a matrix of files.",
         "diagnose": "Find what lies between the files instead.",
-        "output": "Table to write: .tsv, .csv, .json, .md, .tex.",
+        "output": "To write: .tsv, .csv, .json, .md, .tex, .html.",
         "plot": "Draw a heat map, or the values of rows.",
     },
     "stitch": {
@@ -64,7 +64,7 @@ SCREENS: dict[str, dict[str, str]] = {
         "head": "Heads to train, with commas [linear].",
         "target": "Column that heads predict [label].",
         "seeds": "Train each head with this many seeds.",
-        "output": "Write the second file's vectors in space one.",
+        "output": "To write: table, report (.html), vectors (.h5).",
         "save_head": "Save the first file's head, for other files.",
         "predictions": "Write what each head predicts for test rows.",
         "cache": "Keep finished cells here, and reuse them.",

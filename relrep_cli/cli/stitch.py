@@ -7,14 +7,15 @@ from typing import Any
 
 from relrep_cli import store
 from relrep_cli.base.errors import DATA, DONE, UsageError, unknown
-from relrep_cli.base.output import detail, say, write
+from relrep_cli.base.output import detail, say
 from relrep_cli.base.task_cache import Records
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.options import Given, command, split_names
+from relrep_cli.cli.picture_options import check_names
 from relrep_cli.cli.recipe_options import read_recipe
 from relrep_cli.cli.stitch_options import HEAD, Options
 from relrep_cli.cli.stitch_parts import records_of_run, refuse_here_only, run_elsewhere
-from relrep_cli.cli.stitch_report import write_stitch_report
+from relrep_cli.cli.stitch_report import write_results
 from relrep_cli.engine.estimates import takes
 from relrep_cli.engine.running import HERE
 from relrep_cli.heads.heads import HEADS
@@ -70,8 +71,9 @@ def stitch(options: Options) -> int:
     style = options.printing.style  # before any file is read
     part, engine = options.running.part, options.running.engine
     refuse_here_only(options, part, engine)
-    if is_report(options.output):
-        store.refuse(options.output, True, options.files)
+    if is_report(options.output) or options.table:
+        store.agree(options.table, style)
+        store.refuse(options.output, True, options.files, store.TABLES if options.table else ())
     plan = plan_of(options)
     if options.dry_run:
         processes = max(1, engine.processes)
@@ -81,9 +83,7 @@ def stitch(options: Options) -> int:
         assert isinstance(plan, GridPlan)
         return run_elsewhere(plan, options, part, engine)
     records = plan.run()
-    write([*records, *plan.failed], plan.columns, style)
-    if is_report(options.output):
-        write_stitch_report(options, plan, records)
+    write_results(options, plan, records)
     if plan.failed:
         say(f"{len(plan.failed)} of {len(options.files)} files could not be used: see their error.")
     return DATA if plan.failed else DONE
@@ -106,7 +106,7 @@ def plan_of(options: Options) -> Plan:
 
 def _saved_head_plan(options: Options, file: str) -> SavedHeadPlan:
     explicit = options.explicit.options
-    allowed = WITH_SAVED | ({"output"} if is_report(options.output) else set())
+    allowed = WITH_SAVED | ({"output"} if is_report(options.output) or options.table else set())
     other = next((option for name, option in explicit.items() if name not in allowed), "")
     if other or options.heads[1:]:
         raise UsageError(
@@ -200,14 +200,16 @@ def _grid_plan(options: Options, chosen: list[Method], recipe: Recipe | None) ->
         note_basis,
         outputs.kept_of if outputs.retrains else None,
         adaptation,
+        is_report(options.output),
     )
     return GridPlan(spaces, run, outputs)
 
 
 def _look(options: Options) -> Look:
     """How the maps look. Raises UsageError for options of maps where --plot draws something else."""
-    look = options.picture.look(options.explicit.options)
-    if look != PLAIN_LOOK and (options.source or options.adapt):
+    look = options.picture.look(options.explicit.options, is_report(options.output))
+    check_names(look.names, len(options.files))
+    if options.picture.plot and look != PLAIN_LOOK and (options.source or options.adapt):
         raise UsageError("--vmin, --vmax and --plot-… are for maps of the stitching index", "Leave them out.")
     return look
 

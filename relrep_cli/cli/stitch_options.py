@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -22,6 +23,7 @@ from relrep_cli.stitching.methods import AGGREGATE, SIMILARITY
 from relrep_cli.stitching.spaces import TEST_SIZE, Division
 from relrep_cli.stitching.translators import TRANSLATORS
 from relrep_cli.stitching.universe import UNIVERSES
+from relrep_cli.store import TABLES
 
 HEAD = ["linear"]
 
@@ -116,8 +118,9 @@ class Options:
         typer.Option(
             "--output",
             "-o",
-            help="Write a report (.html); or, to an .h5, the second file's vectors as the first one's head sees them, for two "
-            "files and one method. With --shard, the name of the table that relrep merge will make.",
+            help="Write the table (.tsv, .json, .tex) or a report (.html); or, to an .h5, the second file's vectors as the "
+            "first one's head sees them, for two files and one method. With --shard, the name of the table that relrep merge "
+            "will make.",
             metavar="FILE",
             show_default=False,
         ),
@@ -166,7 +169,12 @@ class Options:
     @property
     def vectors(self) -> str:
         """The file of vectors to write, "" for none."""
-        return "" if is_report(self.output) else self.output
+        return "" if is_report(self.output) or self.table else self.output
+
+    @property
+    def table(self) -> str:
+        """The file of the table, "" for standard output."""
+        return self.output if Path(self.output).suffix.lower() in TABLES else ""
 
     @property
     def division(self) -> Division:

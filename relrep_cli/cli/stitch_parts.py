@@ -12,7 +12,7 @@ from relrep_cli.base.registry import load_plugins
 from relrep_cli.base.task_cache import Records, records_for
 from relrep_cli.cli.engine_options import refuse_standard_input
 from relrep_cli.cli.stitch_options import Options
-from relrep_cli.cli.stitch_report import write_stitch_report
+from relrep_cli.cli.stitch_report import write_results
 from relrep_cli.engine.jobs import Outcome, listening
 from relrep_cli.engine.running import Engine, outcomes
 from relrep_cli.engine.shards import Shard
@@ -89,9 +89,7 @@ def run_elsewhere(plan: GridPlan, options: Options, part: Shard | None, engine: 
     if part is not None:
         return _write_part(plan, frame, part, list(results), options)
     records = plan.finish(collect(frame, results, plan.outputs.collect))
-    write([*records, *plan.failed], plan.columns, options.printing.style)
-    if is_report(options.output):
-        write_stitch_report(options, plan, records)
+    write_results(options, plan, records)
     return _verdict(records, plan.failed, len(options.files))
 
 

@@ -1,26 +1,40 @@
-"""`stitch -o report.html`."""
+"""What stitch found: its table, and `stitch -o report.html`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from relrep_cli.base.output import Record
+from relrep_cli import store
+from relrep_cli.base.output import Record, write
 from relrep_cli.cli.report_files import Origin, publish, read_again
 from relrep_cli.cli.stitch_options import Options
 from relrep_cli.comparison.shown_names import short_names
+from relrep_cli.reports.page import is_report
 from relrep_cli.reports.record_grids import stitching_grids
 from relrep_cli.stitching.cross_retrieval import RetrievalPlan
 from relrep_cli.stitching.grid_run import GridPlan
 from relrep_cli.stitching.saved_head_run import SavedHeadPlan
 
+Plan = GridPlan | RetrievalPlan | SavedHeadPlan
 
-def write_stitch_report(options: Options, plan: GridPlan | RetrievalPlan | SavedHeadPlan, records: Sequence[Record]) -> None:
+
+def write_results(options: Options, plan: Plan, records: Sequence[Record]) -> None:
+    """Print the table, or write it to the file of -o; and the report, where one is asked for."""
+    style, lines = options.printing.style, [*records, *plan.failed]
+    if options.table:
+        return store.write_bytes(options.table, store.encoded(options.table, lines, plan.columns, style), options.force)
+    write(lines, plan.columns, style)
+    if is_report(options.output):
+        _write_report(options, plan, records)
+
+
+def _write_report(options: Options, plan: Plan, records: Sequence[Record]) -> None:
     """Write the grid of encoders and heads as a page."""
     if isinstance(plan, SavedHeadPlan):
         embeddings = read_again(options.files, options.reading.reading)
     else:
-        embeddings = {e.uri: e for e in plan.spaces.es}
-    names = short_names(list(embeddings))
+        by_uri = {e.uri: e for e in plan.spaces.es}
+    names = dict(zip(options.files, options.picture.names, strict=False)) or short_names(list(by_uri))
     grids = stitching_grids(records, names)
     title = f"stitching of {' and '.join(names.values()) if len(names) < 3 else f'{len(names)} spaces'}"
     spaces = [(names[uri], one) for uri, one in embeddings.items()]

@@ -73,7 +73,7 @@ def _client(address: str) -> Iterator[Any]:
     try:
         from distributed import Client
     except ModuleNotFoundError:
-        raise UsageError("--cluster needs Dask, which is not installed", "Write pip install 'relrep[cluster]'.") from None
+        raise UsageError("--cluster needs Dask, which is not installed", "Run pip install distributed.") from None
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it says of a lost scheduler, relrep says
     with ExitStack() as stack:
         where: Any

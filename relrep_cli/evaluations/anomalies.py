@@ -52,6 +52,7 @@ def anomaly(s: Space, *, k: K = 2, neighbours: By = "euclidean", seed: int = 0) 
         ids=_joined_ids(s.e.ids[s.test], odd.ids),
         without=np.concatenate([_without(back, auc), _without(placements, auc)]),
         curve=curve,
+        item_values=np.concatenate([back, placements]),  # the share of the other kind that lies on the right side of each
     )
     threshold = np.sort(strange)[::-1][ceil(CAUGHT * len(strange)) - 1]
     alarms = float((normal >= threshold).mean())

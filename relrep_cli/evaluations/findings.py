@@ -109,7 +109,8 @@ class Finding:
     the value without each g-th part of these items, where rows do not say how sure it is. subset: for rows that depend on each
     other, a function from places among the items, ascending, to their row values where these items alone are judged, NaN where
     one has none. curve: (points, 3) false positive rate, true positive rate and threshold. items: a record for each judged
-    item, for a file. extra: further columns of the record.
+    item, for a file. extra: further columns of the record. predicted: (m,) the class number that each item was taken for.
+    item_values: (len(ids),) values of items for a report, where there are no rows. lower_is_better: of rows or item_values.
     """
 
     name: str
@@ -129,6 +130,9 @@ class Finding:
     curve: np.ndarray | None = None
     items: Sequence[Record] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    predicted: np.ndarray | None = None
+    item_values: np.ndarray | None = None
+    lower_is_better: bool = False
 
 
 Need = Literal["labels", "numbers", "train", "unseen", "reference", "anomalies"]

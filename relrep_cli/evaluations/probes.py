@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -98,7 +99,8 @@ def _judged(
     count, ids = len(s.classes), s.e.ids[test]
     constant = np.full(len(truth), np.bincount(known, minlength=count).argmax())
     chance = float((constant == truth).mean())
-    yield mean_of("accuracy", (predicted == truth).astype(np.float64), convention, truth, (0, 1), chance, ids)
+    accuracy = mean_of("accuracy", (predicted == truth).astype(np.float64), convention, truth, (0, 1), chance, ids)
+    yield replace(accuracy, predicted=predicted)
     f1, without = grouped(lambda kept: weighted_f1(predicted[kept], truth[kept], count), len(truth))
     convention += "; F1 averaged over classes by frequency"
     chance = weighted_f1(constant, truth, count)

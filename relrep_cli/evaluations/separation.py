@@ -65,7 +65,7 @@ def _classes(x: np.ndarray, codes: np.ndarray, sample: str, ids: np.ndarray) -> 
         np.array(several),
         (0, None),
     )
-    yield replace(wide, n=int(sizes[several].sum()), counts=sizes[several])
+    yield replace(wide, n=int(sizes[several].sum()), counts=sizes[several], lower_is_better=True)
     if len(np.unique(codes)) > 1:
         margins, order = _margins(x, codes, several)
         convention = f"(nearest of another class - nearest of the same) / 2, Euclidean, {SPAN}{sample}"
@@ -124,7 +124,7 @@ def _alignment(x: np.ndarray, codes: np.ndarray, sample: str, ids: np.ndarray) -
     others = sizes[codes] - 1
     rows = (2 - 2 * np.einsum("ij,ij->i", unit, sums[codes] - unit) / others).clip(0, 4)
     convention = f"squared distance at length 1, mean over pairs of items of a class{sample}"
-    return mean_of_pairs("alignment", rows, others, convention, codes, (0, 4), ids)
+    return replace(mean_of_pairs("alignment", rows, others, convention, codes, (0, 4), ids), lower_is_better=True)
 
 
 def _uniformity(x: np.ndarray, sample: str) -> Iterator[Finding]:

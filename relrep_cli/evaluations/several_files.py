@@ -13,7 +13,6 @@ from relrep_cli.base.errors import DataError, NotApplicable, UsageError, printab
 from relrep_cli.base.output import say
 from relrep_cli.base.registry import load_plugins
 from relrep_cli.comparison.low_dims import by_angle, hint
-from relrep_cli.comparison.row_summaries import RowSummary, summary_of
 from relrep_cli.comparison.shown_names import short_names
 from relrep_cli.embedding import Embedding, bare_name, in_id_order
 from relrep_cli.engine.jobs import Advance, Job, Task
@@ -25,6 +24,7 @@ from relrep_cli.evaluations.findings import COLUMNS, Finding, Record, Space, eva
 from relrep_cli.numerics.blocks import row_blocks
 from relrep_cli.numerics.spool import spool
 from relrep_cli.numerics.whitening import unit_of
+from relrep_cli.reports.item_details import NOTHING, WORST, Details, Judgement, details_of, thinned
 from relrep_cli.store.reading import PLAIN, Reading
 
 ALL, COMPRESSION, FOREIGN = "all", "compression", "foreign"
@@ -35,13 +35,13 @@ KEYS = ("task", "target", "anomalies", "name", "class")  # what a value is of, b
 @dataclass(frozen=True)
 class Extras:
     """What goes elsewhere than into the records. curves: findings with a curve, by their name in the plot. items: records of
-    the judged items, by file. findings: all of them, where the plan compares files; there are no records then. summaries: of
-    the row values of findings, by file and KEYS, where the plan asks for them."""
+    the judged items, by file. findings: all of them, where the plan compares files; there are no records then. details: what
+    is behind each value, by file and KEYS, where the plan asks for it."""
 
     curves: dict[str, Finding] = field(default_factory=dict)
     items: dict[str, Sequence[Record]] = field(default_factory=dict)
     findings: list[Judged] = field(default_factory=list)
-    summaries: dict[tuple[Any, ...], RowSummary] = field(default_factory=dict)
+    details: dict[tuple[Any, ...], Details] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class EvaluationPlan:
     anomalies: the files of anomalies of each file. tasks: params by name. targets: columns of classes or numbers. split,
     holdout: see prepare. score: column that says how odd an item is, "" for distances. skips: whether a task that a file is
     not fit for is left out, instead of being an error. against: the file whose values are subtracted from those of the others,
-    or `all`; "" for none. summarises: whether row values are summarised.
+    or `all`; "" for none. reports: whether details of the values are kept, for a report.
     """
 
     files: Sequence[str]
@@ -67,7 +67,7 @@ class EvaluationPlan:
     reading: Reading = PLAIN
     reference: str = ""
     against: str = ""
-    summarises: bool = False
+    reports: bool = False
 
     @property
     def columns(self) -> list[str]:
@@ -94,7 +94,7 @@ class EvaluationPlan:
             extras.curves.update(own.curves)
             extras.items.update(own.items)
             extras.findings.extend(own.findings)
-            extras.summaries.update(own.summaries)
+            extras.details.update(own.details)
         return results, extras
 
 
@@ -196,24 +196,36 @@ def _of_targets(
             if plan.against:
                 extras.findings.extend(judged({"task": name, "name": f.name} | extra, e.uri, f, plan.seed) for f in findings)
                 continue
-            if plan.summarises:
-                extras.summaries.update(_summaries(e.uri, name, findings, extra))
+            if plan.reports:
+                extras.details.update(_details(e.uri, name, findings, space, extra))
             for record in records(e.uri, name, findings, space.classes, plan.seed, plan.per_class):
                 yield record | extra
 
 
-def _summaries(file: str, task: str, findings: Sequence[Finding], extra: Record) -> dict[tuple[Any, ...], RowSummary]:
-    """The summaries of the findings that are means of finite values of items."""
-    known = [f for f in findings if f.rows is not None and len(f.rows) and np.isfinite(f.rows).all()]
-    return {
-        summary_key({"file": file, "task": task, "name": f.name} | extra): summary_of(f.rows)
-        for f in known
-        if f.rows is not None
-    }
+def _details(
+    file: str, task: str, findings: Sequence[Finding], space: Space, extra: Record
+) -> Iterator[tuple[tuple[Any, ...], Details]]:
+    """What is behind each finding, with its key."""
+    names = [name.decode(errors="backslashreplace") for name in space.classes.tolist()]
+    for f in findings:
+        key = details_key({"file": file, "task": task, "name": f.name} | extra)
+        yield key, replace(_of_items(f, names), curve=[] if f.curve is None else thinned(f.curve))
 
 
-def summary_key(record: Record) -> tuple[Any, ...]:
-    """The key of a record in Extras.summaries."""
+def _of_items(f: Finding, names: Sequence[str]) -> Details:
+    """The values of the items of a finding; of rows that may be foreign their scores, highest first."""
+    if f.items is not None:
+        scores = np.array([item["score"] for item in f.items])
+        worst = [(item["id"], item["score"], "foreign" if item["foreign"] == "yes" else "") for item in f.items[:WORST]]
+        return replace(details_of(Judgement(scores)), worst=worst)
+    values = f.rows if f.item_values is None else f.item_values
+    if values is None:
+        return NOTHING
+    return details_of(Judgement(values, f.ids, f.codes, f.predicted, names, not f.lower_is_better, f.counts))
+
+
+def details_key(record: Record) -> tuple[Any, ...]:
+    """The key of a record in Extras.details."""
     return tuple(record.get(key) for key in ("file", *KEYS))
 
 

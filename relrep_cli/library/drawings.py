@@ -92,4 +92,4 @@ def _relative(recipe: Recipe) -> View:
         to = basis(space, recipe)
         return lambda items: relative(items, to)
 
-    return View(f", relative: {recipe.label}", of)
+    return View(f"relative: {recipe.label}", of)

@@ -8,6 +8,8 @@ from typing import Any
 from relrep_cli.base.errors import UsageError
 from relrep_cli.embedding import Embedding
 from relrep_cli.evaluations import EVALUATIONS
+from relrep_cli.evaluations.file_differences import COLUMNS as DIFFERENCE_COLUMNS
+from relrep_cli.evaluations.file_differences import check_against, file_differences
 from relrep_cli.evaluations.several_files import (
     ALL,
     COMPRESSING,
@@ -37,6 +39,7 @@ def evaluate(
     score_column: str = "",
     reference: Space | None = None,
     per_class: bool = False,
+    against: str | int = "",
     seed: int = 0,
     **options: Any,
 ) -> Results:
@@ -45,11 +48,11 @@ def evaluate(
     spaces: one or more; see `as_embedding`. task: a name, "all", or several. target: columns with the class or number of each
     item. labels: (n,) of the first space, and of others with the same ids. split: score the rows of this split; "" means test.
     holdout: score this share of the rows of a space without splits. anomalies: items that do not belong, in the same space.
-    score_column: column with the anomaly score of each item, instead of distances. reference: for task foreign, rows known to
-    be of one model.
-    per_class: add the values of each class. options: of the tasks, such as k.
+    score_column: says how odd an item is, instead of distances. reference: for task foreign, rows surely of one model.
+    per_class: add the values of each class. against: the place of a space among `spaces`, its name, or "all": subtract its
+    values from those of the others. options: of the tasks, such as k.
 
-    Returns one record for each space and thing measured.
+    Returns one record for each space and thing measured; with against, one for each difference, with interval, p and q.
 
     Raises UsageError for an unknown task or option; DataError where a space lacks what a named task needs.
 
@@ -62,6 +65,11 @@ def evaluate(
     if score_column and anomalies is None:
         raise UsageError("score_column needs anomalies", "Give anomalies, or leave score_column out.")
     es = named_spaces(spaces, (), labels)
+    named = es[against].uri if isinstance(against, int) and -len(es) <= against < len(es) else str(against)
+    if named:
+        check_against(named, [e.uri for e in es])
+        if per_class:
+            raise UsageError("per_class does not go with against", "Leave one out.")
     names = names_of(task)
     tasks = EVALUATIONS.choose(named_tasks(names, bool(COMPRESSING & set(options)), reference is not None), options)
     if reference is not None and FOREIGN not in tasks:
@@ -71,10 +79,14 @@ def evaluate(
     skips = ALL in names and COMPRESSION not in tasks
     plan = EvaluationPlan(
         [e.uri for e in es], [[]] * len(es), tasks, names_of(target), split, holdout, seed, score_column, skips, per_class,
-        reference="" if clean is None else clean.uri,
+        reference="" if clean is None else clean.uri, against=named,
     )  # fmt: skip
     with notes_kept() as notes:
-        records = [r for e in _with_targets(es, plan.targets) for r in records_of_space(e, odd, clean, plan, Extras(), _ignore)]
+        extras = Extras()
+        records = [r for e in _with_targets(es, plan.targets) for r in records_of_space(e, odd, clean, plan, extras, _ignore)]
+    if named:
+        differences = file_differences(extras.findings, plan.files, named, seed)
+        return results_of(differences, notes, DIFFERENCE_COLUMNS)
     return results_of(side_by_side(records), notes, plan.columns)
 
 

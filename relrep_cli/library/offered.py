@@ -24,6 +24,7 @@ HOMES = {
     "library.evaluations": ("evaluate",),
     "library.given_spaces": ("as_embedding",),
     "library.result_tables": ("Result", "Results"),
+    "library.saved_maps": ("SavedMap", "read_map"),
     "library.stitches": ("stitch",),
     "library.translations": ("Translation", "Universe", "translate", "universe"),
 }

@@ -59,12 +59,12 @@ class Results(Sequence[Result]):
     @overload
     def __getitem__(self, place: slice) -> Results: ...
     def __getitem__(self, place: int | str | slice) -> Result | Results:
-        """The record at a place, or the only one of a metric, method or task; a slice of the records."""
+        """The record at a place, or the only one of a metric, method, task or measure; a slice of the records."""
         if isinstance(place, slice):
             return Results(self.records[place], self.columns, self.notes)
         if isinstance(place, int):
             return Result(self.records[place])
-        keys = [key for key in ("metric", "method", "task") if key in self.columns]
+        keys = [key for key in ("metric", "method", "task", "measure", "name") if key in self.columns]
         matching = [r for r in self.records if any(r.get(key) in (place, current(place)) for key in keys)]
         if len(matching) != 1:
             raise KeyError(f"{len(matching)} records of {place!r}")

@@ -57,6 +57,7 @@ def in_python(text: str) -> str:
     text = text.replace("--anchors FILE is missing", "anchors are missing").replace(
         "one with relrep anchor", "some with relrep anchor"
     )
+    text = text.replace("Give it to relrep translate with --map or --into", "Read it with relrep.read_map")
     text = COLUMNS_ON_IMPORT.sub(lambda match: f"relrep.as_embedding(x, {match[1].replace('splits', 'split')}=...)", text)
     kept = SHELL.findall(text)
     pieces = [FUNCTION.sub(r"relrep.\1", piece) for piece in SHELL.split(text)]

@@ -17,10 +17,13 @@ WIDE = 3  # panels beside each other
 UPRIGHT = 11  # letters of a name that has room without being turned
 
 
-def dots(by_panel: Mapping[str, Mapping[str, Values]], target: str) -> bytes:
+def dots(
+    by_panel: Mapping[str, Mapping[str, Values]], target: str, size: tuple[float, float] | None = None, title: str = ""
+) -> bytes:
     """A panel for each metric; in it a column for each view of the spaces, and in that a dot for each pair of every series.
 
-    values: metric -> series -> view -> values. A line marks the mean of a series; the legend says how many pairs it has.
+    by_panel: metric -> series -> view -> values. A line marks the mean of a series; the legend says how many pairs it has.
+    size: width and height in inches, None for what the panels need.
     """
     from matplotlib.figure import Figure
 
@@ -31,7 +34,9 @@ def dots(by_panel: Mapping[str, Mapping[str, Values]], target: str) -> bytes:
     # Room for a dot of every series in every column, and for the names of views below.
     width = max(3.2, 0.9 + len(views) * max(0.65, 0.16 * len(series) + 0.2))
     with drawing():
-        figure = Figure(figsize=(width * across, 3.6 * down + 0.5), layout="constrained")
+        figure = Figure(figsize=size or (width * across, 3.6 * down + 0.5), layout="constrained")
+        if title:
+            figure.suptitle(printable(title, 400), fontsize=10, color=INK)
         for place, (metric, of_series) in enumerate(by_panel.items(), 1):
             _panel(figure.add_subplot(down, across, place), metric, of_series, series, views)
         most = {name: max(len(values) for s in by_panel.values() for values in s.get(name, {}).values()) for name in series}

@@ -41,7 +41,7 @@ def ready(target: str, option: str = "--plot", html: bool = False) -> None:
         raise UsageError(f"the name must end in {', '.join(known)}", "Choose such a name.", place=f"{option} {target}")
     package = "plotly" if kind == ".html" else "matplotlib"
     if find_spec(package) is None:
-        raise UsageError(f"{option} needs {package}, which is not installed", "Install it: pip install 'relrep[plot]'.")
+        raise UsageError(f"{option} needs {package}, which is not installed", f"Run pip install {package}.")
 
 
 @contextmanager

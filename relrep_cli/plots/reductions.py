@@ -71,9 +71,7 @@ def ready(name: str) -> None:
     """Raise UsageError when the method needs a package that is not installed."""
     needs = METHODS[name].needs
     if needs and find_spec(needs) is None:
-        raise UsageError(
-            f"--method {name} needs {needs}-learn, which is not installed", f"Install it: pip install 'relrep[{needs}]'."
-        )
+        raise UsageError(f"--method {name} needs {needs}-learn, which is not installed", f"Run pip install {needs}-learn.")
 
 
 def reduce(

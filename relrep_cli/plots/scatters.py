@@ -22,6 +22,7 @@ HTML_MARKS = ("circle", "triangle-up", "square")
 MOST = len(CLASSES) * len(MARKS)
 REST, REST_COLOUR = "others", "#dddddd"
 NAME = 40  # letters of a class
+INCH = 96  # pixels of a page
 ENTRY = 0.147  # inches that a line of the legend is high
 
 
@@ -43,11 +44,13 @@ class Cloud:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """Panels line by line, and what stands about them. colour: the name of the column that colours the points."""
+    """Panels line by line, and what stands about them. colour: the name of the column that colours the points. size: width and
+    height in inches, None for what the panels need."""
 
     lines: Sequence[Sequence[Cloud]]
     title: str
     colour: str
+    size: tuple[float, float] | None = None
 
     @property
     def clouds(self) -> list[Cloud]:
@@ -111,9 +114,9 @@ def figure_of(p: Picture) -> Figure:
     from matplotlib.figure import Figure
 
     columns = max(map(len, p.lines))
-    height = 3.6 * len(p.lines) + 0.8
+    height = 3.6 * len(p.lines) + 0.8 if p.size is None else p.size[1]
     entries, wide = _legend(p, height)
-    size = (max(4.6, 3.6 * columns + wide), height)
+    size = p.size or (max(4.6, 3.6 * columns + wide), height)
     figure = Figure(figsize=size, layout="constrained")
     panels = [
         (figure.add_subplot(len(p.lines), columns, line * columns + column + 1), cloud)
@@ -197,7 +200,8 @@ def _interactive(p: Picture) -> bytes:
         title={"text": _html(p.title), "font": {"size": 14}},
         template="plotly_white",
         legend={"title": {"text": _html(p.colour)}, "itemsizing": "constant"},
-        height=130 + 480 * len(p.lines),
+        height=130 + 480 * len(p.lines) if p.size is None else INCH * p.size[1],
+        width=None if p.size is None else INCH * p.size[0],
         margin={"t": 110},
     )
     page: str = figure.to_html(include_plotlyjs=True, full_html=True, div_id="relrep", config={"displaylogo": False})

@@ -33,7 +33,7 @@ class PanelOptions:
     """What every panel shows: at most `sample` items, of the split if one is named, in two dims by a method.
 
     method: "" for the usual one. params: of the method. color: the column that colours the points. quiet: say nothing of
-    a sample.
+    a sample. names: of the spaces, where the user gave some.
     """
 
     method: str
@@ -43,6 +43,7 @@ class PanelOptions:
     sample: int = 2_000
     seed: int = 0
     quiet: bool = False
+    names: Sequence[str] = ()
 
 
 def panels(spaces: Sequence[Embedding], views: Sequence[View], options: PanelOptions) -> list[list[Cloud]]:
@@ -52,6 +53,7 @@ def panels(spaces: Sequence[Embedding], views: Sequence[View], options: PanelOpt
     """
     drawn = [_items(e, options) for e in spaces]
     names = short_names([e.uri for e in spaces]) if len(spaces) > 1 else {e.uri: bare_name(e.uri) for e in spaces}
+    called = options.names or [names[e.uri] for e in spaces]
     lines: list[list[Cloud]] = []
     with progress("drawing") as advance:
         for view in views:
@@ -59,7 +61,7 @@ def panels(spaces: Sequence[Embedding], views: Sequence[View], options: PanelOpt
             for place, (e, (shown, train)) in enumerate(zip(spaces, drawn, strict=True)):
                 advance(len(lines) * len(spaces) + place, len(views) * len(spaces), e.uri)
                 through = view.of(e)
-                title = f"{names[e.uri]}, {view.label or e.kind}"
+                title = f"{called[place]}, {view.label or e.kind}"
                 clouds.append(_cloud(e, through(shown), through(train), options, title))
             lines.append(clouds)
     return lines

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from relrep_cli.base.output import Record
@@ -12,6 +12,7 @@ from relrep_cli.comparison.row_summaries import RowSummary, Summaries, key_of
 from relrep_cli.comparison.shown_names import names_by_side
 from relrep_cli.metrics import METRICS
 from relrep_cli.reports.grids import Cell, Grid
+from relrep_cli.reports.item_details import Details
 
 WITHOUT = {"a", "b", "metric", "value", "convention", "projection", "k"}  # what the place of a cell says, or its grid
 FIRST = ("low", "high", "corrected", "chance", "p", "q", "n")  # the order of what is told of a cell
@@ -23,13 +24,15 @@ class Layout:
     """The rows and the columns of all grids of a comparison.
 
     left, top: URIs of the rows and the columns. files: all URIs, and views: labels of what each was measured as, in the order
-    in which the spaces of the page follow each other; all files in the first view, then all in the second.
+    in which the spaces of the page follow each other; all files in the first view, then all in the second. names: of the
+    files, where the user gave some.
     """
 
     left: Sequence[str]
     top: Sequence[str]
     files: Sequence[str]
     views: Sequence[str] = ("absolute",)
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def spaces(self, side: Sequence[str], view: str) -> list[int]:
         """The number of the space of each URI. A ratio is shown with the first view."""
@@ -53,6 +56,9 @@ def _several_k(series: Mapping[tuple[Any, ...], Any], metric: str) -> bool:
 def _grid(key: tuple[Any, ...], records: Sequence[Record], layout: Layout, rows: Summaries, names_k: bool) -> Grid:
     (metric, k, view), left, top = key, layout.left, layout.top
     rows_named, columns_named, files = names_by_side(left, top)
+    if layout.names:
+        rows_named, columns_named = ([layout.names[uri] for uri in side] for side in (left, top))
+        files = ("", "")
     entry, ratio = METRICS[metric], str(view or "").startswith(RATIO)
     usual = ("space", "space") if entry.symmetric else ("first space", "second space")
     conventions = {r["convention"] for r in records if r["value"] is not None}
@@ -83,8 +89,10 @@ def _cell(
     facts = {name: record[name] for name in ordered if name not in WITHOUT}
     if record["value"] is None or not one_convention:
         facts["convention"] = record["convention"]
-    bins = [] if known is None else [known.low, known.high, *known.counts]
-    return Cell(*place, record["value"], facts, bins, [] if known is None else known.worst)
+    if known is None:
+        return Cell(*place, record["value"], facts)
+    worst = [(name, value, "") for name, value in known.worst]
+    return Cell(*place, record["value"], facts, Details([known.low, known.high, *known.counts], worst))
 
 
 def _span(metric: str, values: Sequence[float], ratio: bool) -> tuple[float, float]:

@@ -6,6 +6,22 @@ for (const space of report.spaces) {
   space.items = report.lists[space.items];
   space.colours = report.lists[space.colours];
 }
+let base = null; // derived maps hold the cells of the map before them, with another of their facts as the value
+for (const grid of report.grids) {
+  if (grid.cells) {
+    base = grid;
+    continue;
+  }
+  const key = grid.valueFact;
+  const at = base.keys.indexOf(key);
+  Object.assign(grid, { derived: true, same: { ...base.same }, keys: base.keys.map((name) => (name === key ? base.valueFact : name)) });
+  delete grid.same[key];
+  if (at < 0) grid.keys.push(base.valueFact);
+  grid.cells = base.cells.map(([row, column, value, facts, ...more]) => {
+    const own = at < 0 ? [...facts, value] : [...facts.slice(0, at), value, ...facts.slice(at + 1)];
+    return [row, column, at < 0 ? base.same[key] : facts[at], own, ...more];
+  });
+}
 const SVG = "http://www.w3.org/2000/svg";
 const CIVIDIS = [
   "00224e", "002e6a", "1a386f", "32436d", "434e6c", "535a6d", "61656f", "6f7073", "7d7c78", "8c8878", "9b9476", "aba072",

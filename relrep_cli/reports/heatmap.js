@@ -4,7 +4,7 @@ const NAMED = 24; // rows or columns up to which the value stands in the cell
 const MARKED = 0.05; // q (or p) below which a cell has a star
 
 function factsOf(cell, grid) {
-  return Object.fromEntries(grid.keys.map((key, place) => [key, cell[3][place]]));
+  return { ...Object.fromEntries(grid.keys.map((key, place) => [key, cell[3][place]])), ...grid.same };
 }
 
 function placesOf(grid) {
@@ -27,8 +27,8 @@ function isMarked(cell, grid) {
 function ends(grid, row) {
   if (grid.span) return grid.span;
   const values = grid.cells.filter((cell) => cell[0] === row && cell[2] !== null).map((cell) => cell[2]);
-  if (values.every((value) => value >= 0 && value <= 1)) return [0, 1];
-  return [Math.min(...values), Math.max(...values)];
+  const [low, high] = [Math.min(0, ...values), Math.max(0, ...values)];
+  return low < 0 ? [low, high] : [0, Math.max(1, high)];
 }
 
 function shareOf(value, [low, high], grid) {
@@ -37,6 +37,7 @@ function shareOf(value, [low, high], grid) {
 }
 
 function showGrid(grid) {
+  const before = shown.row < 0 ? null : [shown.grid.rows[shown.row], shown.grid.columns[shown.column]];
   shown.grid = grid;
   shown.row = shown.column = -1;
   const few = Math.max(grid.rows.length, grid.columns.length) <= NAMED;
@@ -50,10 +51,16 @@ function showGrid(grid) {
   table.addEventListener("click", (event) => chooseCell(event.target.closest("[data-row]")));
   table.addEventListener("keydown", moveByKey);
   byId("heatmap").replaceChildren(make("div", { class: "wide" }, table), ...[scaleOf(grid), conventionOf(grid)].filter(Boolean));
-  const first = table.querySelector("[data-row]");
-  if (first) first.tabIndex = 0;
   byId("details").replaceChildren(make("p", {}, "No cell is chosen."));
-  if (first) chooseCell(first);
+  chooseCell(cellToShow(table, grid, before));
+}
+
+// The cell that was chosen in the map before; else the first one of two different names; else the first one.
+function cellToShow(table, grid, before) {
+  const cells = [...table.querySelectorAll("[data-row]")];
+  const names = (made) => [grid.rows[made.dataset.row], grid.columns[made.dataset.column]];
+  const same = before && cells.find((made) => names(made).every((name, side) => name === before[side]));
+  return same || cells.find((made) => names(made)[0] !== names(made)[1]) || cells[0];
 }
 
 function rowOf(grid, name, row, few) {
@@ -77,7 +84,7 @@ function rowOf(grid, name, row, few) {
 
 function scaleOf(grid) {
   const better = grid.closer === "higher" ? "higher is better" : "lower is better";
-  if (!grid.span) return make("p", { class: "scale" }, "Dark is 0 and bright is 1; in a row with other values, they are its lowest and its highest value.");
+  if (!grid.span) return make("p", { class: "scale" }, "In each row, dark is 0 or its lowest negative value, and bright is 1 or its highest value above 1.");
   const marked = grid.cells.some((cell) => isMarked(cell, grid)) ? "; * q < 0.05" : "";
   return make("p", { class: "scale" }, `${number(grid.span[0])} `, barOf(grid.closer === "higher"),
     ` ${number(grid.span[1])} (${better}${marked})`);
@@ -138,18 +145,20 @@ function showChoices() {
   const names = [...new Set(report.grids.flatMap((grid) => Object.keys(grid.choices)))];
   const lists = names.map((name) => {
     const values = [...new Set(report.grids.map((grid) => grid.choices[name]).filter((value) => value !== undefined))];
-    return values.length < 2 ? null : choiceOf(name, values, shown.grid.choices[name], (value) => changeGrid(name, value));
+    return values.length < 2 ? null : choiceOf(name, values, shown.grid.choices[name], (value) =>
+      changeGrid({ ...shown.grid.choices, [name]: value }, name));
   });
   const alone = names.filter((_, place) => !lists[place]).map((name) => `${name}: ${shown.grid.choices[name]}`);
   const menus = lists.filter(Boolean);
-  byId("choices").replaceChildren(...menus, make("p", { class: "said" }, alone.join("; ")));
+  const all = names.map((name) => `${name}: ${shown.grid.choices[name]}`).join("; ");
+  byId("choices").replaceChildren(...menus, make("p", { class: "said" }, alone.join("; ")), make("p", { class: "printed" }, all));
 }
 
-function changeGrid(name, value) {
-  const wanted = { ...shown.grid.choices, [name]: value };
+// Shows the map that fits the most of these choices, among those of the first one.
+function changeGrid(wanted, focus) {
   const fits = (grid) => Object.entries(wanted).filter(([key, one]) => grid.choices[key] === one).length;
-  const able = report.grids.filter((grid) => grid.choices[name] === value);
+  const able = report.grids.filter((grid) => !focus || grid.choices[focus] === wanted[focus]);
   showGrid(able.reduce((best, grid) => (fits(grid) > fits(best) ? grid : best), able[0]));
   showChoices();
-  byId(`choice-${name.replace(/\W/g, "-")}`)?.focus();
+  if (focus) byId(`choice-${focus.replace(/\W/g, "-")}`)?.focus();
 }

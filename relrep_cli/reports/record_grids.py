@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from relrep_cli.base.output import Record
-from relrep_cli.comparison.row_summaries import RowSummary
 from relrep_cli.reports.grids import Cell, Grid
+from relrep_cli.reports.item_details import Details, from_cache, limited
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,20 @@ class Measure:
 
 INDEX = Measure("stitching_index", "stitching index", (0, 1), convention="score over the end-to-end score of the same method")
 RETAINED = Measure("retained", "retained", (0, 1), convention="recall over the recall of the re-embedded index")
+WORST_TITLE = "Items with the worst values"
+FACTS = {"low": "score_low", "high": "score_high"}  # the interval is that of the score, not that of the index or of F1
+ACCURACY, R2 = Measure("accuracy", "accuracy", (0, 1)), Measure("r2", "r2", (None, 1))
+MSE = Measure("mse", "mse", (0, None), "lower")
+RECALL = Measure("recall_1", "recall at 1", (0, 1))
+SCORES = (ACCURACY, R2, MSE, RECALL)  # the first of these that a method has is what the interval is of
 STITCHING = (
     INDEX,
-    Measure("accuracy", "accuracy", (0, 1)),
+    ACCURACY,
     Measure("f1", "f1", (0, 1)),
-    Measure("r2", "r2", (None, 1)),
-    Measure("mse", "mse", (0, None), "lower"),
+    R2,
+    MSE,
     RETAINED,
-    Measure("recall_1", "recall at 1", (0, 1)),
+    RECALL,
     Measure("recall_10", "recall at 10", (0, 1)),
     Measure("mrr", "mrr", (0, 1)),
 )
@@ -48,12 +54,15 @@ def stitching_grids(records: Sequence[Record], names: Mapping[str, str]) -> list
         series.setdefault(tuple(choice.items()), []).append(r)
     heads = list(dict.fromkeys(r[across] for r in kept))
     files = {uri: place for place, uri in enumerate(names)}
-    return [
-        _grid(dict(choice) | {"shown": measure.name}, cells, measure, across, heads, files, names)
-        for choice, cells in sorted(series.items(), key=lambda one: len(one[1]) <= len(files))  # end to end comes last
-        for measure in STITCHING
-        if any(r.get(measure.column) is not None for r in cells)
-    ]
+    grids = []
+    for key, cells in sorted(series.items(), key=lambda one: len(one[1]) <= len(files)):  # end to end comes last
+        measures = [m for m in STITCHING if any(r.get(m.column) is not None for r in cells)]
+        score = next((m for m in measures if m in SCORES), None)
+        for measure in measures:
+            grid = _grid(dict(key) | {"shown": measure.name}, cells, measure, across, heads, files, names)
+            ends = ("score_low", "score_high") if measure is score else ()
+            grids.append(replace(grid, derived=measure is not measures[0], ends=ends))
+    return grids
 
 
 def _grid(
@@ -66,9 +75,16 @@ def _grid(
     names: Mapping[str, str],
 ) -> Grid:
     rows = list(dict.fromkeys(r["encoder"] for r in records))
-    without = {"encoder", across, "method", measure.column} | ({"decoder"} if "decoder" in choices else set())
+    without = {"encoder", across, "method", "details", measure.column, *choices}
     cells = [
-        Cell(rows.index(r["encoder"]), heads.index(r[across]), r[measure.column], _facts(r, without, measure)) for r in records
+        Cell(
+            rows.index(r["encoder"]),
+            heads.index(r[across]),
+            r[measure.column],
+            {FACTS.get(name, name): value for name, value in r.items() if name not in without},
+            limited(from_cache(r.get("details")), len(records)),
+        )
+        for r in records
     ]
     return Grid(
         choices,
@@ -81,16 +97,9 @@ def _grid(
         cells,
         row_spaces=[files.get(uri, -1) for uri in rows],
         column_spaces=[files.get(uri, -1) for uri in heads],
+        value_fact=measure.column,
+        worst_title=WORST_TITLE,
     )
-
-
-def _facts(record: Record, without: set[str], measure: Measure) -> Record:
-    """What else is known of a cell. The interval is that of the score, not of the index, so it has a name of its own there."""
-    facts = {name: value for name, value in record.items() if name not in without}
-    if measure in (INDEX, RETAINED):
-        for end in ("low", "high"):
-            facts[f"score_{end}"] = facts.pop(end, None)
-    return facts
 
 
 def _span(bounds: tuple[float | None, float | None], values: Sequence[float | None]) -> tuple[float, float]:
@@ -104,7 +113,7 @@ def evaluation_grid(
     records: Sequence[Record],
     names: Mapping[str, str],
     keys: Sequence[str],
-    summary: Callable[[Record], RowSummary | None] = lambda record: None,
+    details: Callable[[Record], Details] = lambda record: Details(),
 ) -> Grid:
     """The grid of the records of evaluate: what is measured down, files across. keys: the columns that say what that is."""
     kept = [r for r in records if "error" not in r]
@@ -114,9 +123,7 @@ def evaluation_grid(
     for r in kept:
         row = rows.setdefault(", ".join(str(r[key]) for key in keys if r.get(key) is not None), len(rows))
         facts: dict[str, Any] = {key: value for key, value in r.items() if key not in {*keys, "file", "value"}}
-        known = summary(r)
-        bins = [] if known is None else [known.low, known.high, *known.counts]
-        cells.append(Cell(row, files[r["file"]], r["value"], facts, bins))
+        cells.append(Cell(row, files[r["file"]], r["value"], facts, limited(details(r), len(kept))))
     return Grid(
         {},
         list(rows),
@@ -127,4 +134,5 @@ def evaluation_grid(
         "",
         cells,
         column_spaces=list(range(len(files))),
+        worst_title=WORST_TITLE,
     )

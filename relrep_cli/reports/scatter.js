@@ -1,4 +1,4 @@
-// Two spaces side by side: marking items in one marks them in both.
+// Two spaces side by side: marking items in one marks them in both. Beside a cell of one space, another one is shown.
 const SIDE = 1000;
 const EDGE = 30;
 const PALETTE = ["#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"];
@@ -6,16 +6,29 @@ const SHAPES = ["M-7 0a7 7 0 1 0 14 0a7 7 0 1 0-14 0z", "M0-9L8 6H-8z", "M-6.5-6
 const LISTED = 20;
 const SHADES = 99;
 const marked = new Set();
-const pair = { spaces: [], panels: [] };
+const pair = { spaces: [], panels: [], other: -1 };
 
 function showSpaces(grid, row, column) {
   const wanted = [...new Set([grid.rowSpaces[row], grid.columnSpaces[column]])].filter((place) => report.spaces[place]);
-  pair.spaces = wanted.map((place) => report.spaces[place]);
+  const alone = wanted.length === 1 && report.spaces.length > 1;
+  byId("beside").replaceChildren(...(alone ? [otherOf(wanted[0], () => showSpaces(grid, row, column))] : []));
+  pair.spaces = (alone ? [wanted[0], pair.other] : wanted).map((place) => report.spaces[place]);
   byId("spaces").hidden = !pair.spaces.length;
   pair.panels = pair.spaces.map(panelOf);
   byId("panels").replaceChildren(...pair.panels.map((panel) => panel.figure));
   showLegend();
   showMarks();
+}
+
+function otherOf(own, onChange) {
+  const places = report.spaces.map((_, place) => place).filter((place) => place !== own);
+  if (!places.includes(pair.other)) [pair.other] = places;
+  const names = places.map((place) => report.spaces[place].name);
+  return choiceOf("Beside it", names, report.spaces[pair.other].name, (name) => {
+    pair.other = places[names.indexOf(name)];
+    onChange();
+    byId("choice-Beside-it").focus();
+  });
 }
 
 function panelOf(space) {
@@ -160,6 +173,11 @@ function showLegend() {
 
 function itemsOf(colour) {
   return [...new Set(pair.spaces.flatMap((space) => space.items.filter((_, place) => space.colours[place] === colour)))];
+}
+
+function markClass(name) {
+  const places = pair.spaces.map((space) => space.classes.indexOf(name));
+  mark(pair.spaces.flatMap((space, which) => space.items.filter((_, place) => space.colours[place] === places[which])), true);
 }
 
 function showFind() {

@@ -25,7 +25,8 @@ function tableOf(columns, rows, sortable) {
 
 function recordsOf(grid) {
   const [first, second] = grid.titles[0] === grid.titles[1] ? ["a", "b"] : grid.titles;
-  return grid.cells.map((cell) => ({ [first]: grid.rows[cell[0]], [second]: grid.columns[cell[1]], ...grid.choices, value: cell[2],
+  const { shown: _, ...choices } = grid.choices;
+  return grid.cells.map((cell) => ({ [first]: grid.rows[cell[0]], [second]: grid.columns[cell[1]], ...choices, [grid.valueFact]: cell[2],
     ...factsOf(cell, grid) }));
 }
 
@@ -36,7 +37,7 @@ function compared(a, b) {
 }
 
 function showTables() {
-  const records = report.grids.flatMap(recordsOf);
+  const records = report.grids.filter((grid) => !grid.derived).flatMap(recordsOf);
   const named = [...new Set(records.flatMap((record) => Object.keys(record)))];
   const kept = named.filter((name) => records.some((record) => record[name] !== null && record[name] !== undefined));
   const lines = records.slice(0, MOST).map((record) => kept.map((name) => record[name] ?? null));

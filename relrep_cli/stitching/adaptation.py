@@ -12,7 +12,8 @@ from relrep_cli.base.errors import DataError
 from relrep_cli.heads import mlp
 from relrep_cli.heads.heads import Trained
 from relrep_cli.splits import drawn
-from relrep_cli.stitching.grid import Record, Target, Task, index, score_predictions
+from relrep_cli.stitching.grid import Record, Target, Task, index
+from relrep_cli.stitching.predictions import score_predictions
 
 PASSES, STEPS = 10, 50  # over the few rows, and of descent at least
 

@@ -13,15 +13,16 @@ import numpy as np
 from relrep_cli.base.errors import DataError, printable
 from relrep_cli.base.task_cache import Records, task_key
 from relrep_cli.embedding import Embedding, find_ids, id_order
-from relrep_cli.heads.decoder import pixels
-from relrep_cli.heads.heads import HEADS, Trained, train, weighted_f1
+from relrep_cli.heads.heads import HEADS, Trained, train
 from relrep_cli.numerics.blocks import take
-from relrep_cli.numerics.intervals import bootstrap_of_few, within
+from relrep_cli.reports.item_details import Details, Judgement, details_of, to_cache
+from relrep_cli.stitching.predictions import item_scores, score_predictions
 
 Record = dict[str, Any]
 Cells = dict[tuple[str, int, int], Record]  # by label of the route, encoder and head
 Map = Callable[[np.ndarray], np.ndarray]
 NOWHERE = Records(None)
+DETAILS = "details"  # the name in a record of what is behind its scores
 UNSCORED: dict[str, Record] = {"classes": {}, "numbers": {"r2": None, "mse": None}, "images": {"mse": None}}
 MISSING = dict.fromkeys(("accuracy", "f1", "deviation", "low", "high"))
 
@@ -98,7 +99,7 @@ def target_of(spaces: Sequence[Embedding], column: str, numbers: bool = False) -
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One space made ready: training and test vectors with what is to be predicted, and the ids of the training rows.
+    """One space made ready: training and test vectors with what is to be predicted, and their ids.
 
     content: names it, for records.
     """
@@ -109,6 +110,7 @@ class Task:
     x_test: np.ndarray
     y_test: np.ndarray
     train_ids: np.ndarray
+    test_ids: np.ndarray
     content: str = ""
 
 
@@ -144,7 +146,8 @@ def prepare(e: Embedding, target: Target, content: str = "") -> Task:
     (train_rows, y_train), (test_rows, y_test) = check(e, target)
     if content:  # the digest of a file covers neither its labels nor its splits
         content += hashlib.sha256(b"".join(v.tobytes() for v in (y_train, y_test)) + e.obs["split"].tobytes()).hexdigest()
-    return Task(e.uri, take(e.x, train_rows), y_train, take(e.x, test_rows), y_test, e.ids[train_rows], content)
+    x_train, x_test = take(e.x, train_rows), take(e.x, test_rows)
+    return Task(e.uri, x_train, y_train, x_test, y_test, e.ids[train_rows], e.ids[test_rows], content)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +173,8 @@ class Route:
 class Job:
     """What a grid is made with. front: builds what is trained in front of each head.
 
-    on_cell: gets (route label, e, h, heads by seed, predictions by seed) of each cell that was computed.
+    on_cell: gets (route label, e, h, heads by seed, predictions by seed) of each cell that was computed. details: whether cells
+    say what is behind their scores, for a report.
     """
 
     head: str
@@ -181,6 +185,7 @@ class Job:
     cache: Records = NOWHERE
     front: Callable[[], Any] | None = None
     on_cell: Callable[[str, int, int, list[Trained], list[np.ndarray]], None] | None = None
+    details: bool = False
 
     @property
     def runs(self) -> list[int]:
@@ -216,12 +221,23 @@ def column(tasks: Sequence[Task], h: int, routes: Sequence[Route], target: Targe
         carry = None if e == h or r.carry is None else r.carry(e, h)
         x = tasks[e].x_test if carry is None else carry(tasks[e].x_test)
         predicted = [one(x) for one in trained]
-        cached[r.label, e] = score_predictions(tasks[e].y_test, predicted, len(target.classes), job.runs[0])
+        cell = score_predictions(tasks[e].y_test, predicted, len(target.classes), job.runs[0])
+        if job.details:
+            cell[DETAILS] = to_cache(_details(tasks[e], predicted, target))
+        cached[r.label, e] = cell
         if keys[r.label, e]:
-            job.cache.put(keys[r.label, e], cached[r.label, e] or {})
+            job.cache.put(keys[r.label, e], cell)
         if job.on_cell is not None:
             job.on_cell(r.label, e, h, trained, predicted)
     return {(label, e, h): cell for (label, e), cell in cached.items() if cell is not None}
+
+
+def _details(task: Task, predicted: Sequence[np.ndarray], target: Target) -> Details:
+    """What is behind the scores of a cell. Where seeds differ, an item is taken for what the head of the first one says."""
+    names = [name.decode(errors="backslashreplace") for name in target.classes.tolist()]
+    values = item_scores(task.y_test, predicted, len(names)).mean(0)
+    truth, taken_for = (task.y_test, predicted[0]) if names else (None, None)
+    return details_of(Judgement(values, task.test_ids, truth, taken_for, names, target.kind != "images"))
 
 
 def _key(tasks: Sequence[Task], r: Route, e: int, h: int, target: Target, job: Job) -> str:
@@ -229,28 +245,8 @@ def _key(tasks: Sequence[Task], r: Route, e: int, h: int, target: Target, job: J
         return ""
     route = r.key if e != h else ""
     names = [name.decode(errors="backslashreplace") for name in target.classes.tolist()]
-    return task_key(tasks[h].content, tasks[e].content, job.head, dict(job.params), job.runs, names, route)
-
-
-def score_predictions(truth: np.ndarray, predicted: Sequence[np.ndarray], classes: int, seed: int) -> Record:
-    """Accuracy and weighted F1 of classes (n,); r2 and mse of numbers (n,); mse of images (n, h, w). predicted: by seed."""
-    if classes:
-        rows = np.array([p == truth for p in predicted], np.float64)
-        f1 = float(np.mean([weighted_f1(p, truth, classes) for p in predicted]))
-        scores: Record = {"accuracy": float(rows.mean()), "f1": f1}
-        bounds: tuple[float | None, float | None] = (0, 1)
-    elif truth.ndim > 1:
-        wanted = pixels(truth)
-        rows = np.array([np.square(p - wanted).mean(1, dtype=np.float64) for p in predicted])
-        scores, bounds = {"accuracy": None, "f1": None, "mse": float(rows.mean())}, (0, None)
-    else:
-        errors = np.array([np.square(p - truth) for p in predicted])
-        rows = 1 - errors / (float(truth.var()) or 1.0)
-        scores = {"accuracy": None, "f1": None, "r2": float(rows.mean()), "mse": float(errors.mean())}
-        bounds = (None, 1)
-    low, high = within(bootstrap_of_few(rows.mean(0), np.random.default_rng(seed)), bounds)
-    deviation = float(rows.mean(1).std(ddof=1)) if len(rows) > 1 else 0.0
-    return scores | {"deviation": deviation, "low": low, "high": high}
+    more = [DETAILS] if job.details else []
+    return task_key(tasks[h].content, tasks[e].content, job.head, dict(job.params), job.runs, names, route, *more)
 
 
 def score(cell: Record) -> Any:

@@ -56,7 +56,7 @@ class Run:
 
     heads: the params of each by name. cache: where finished cells are kept. kept_of: (head, route label, e, h, heads by seed,
     predictions by seed) of a cell that was computed -> what other files need of it, or None. on_basis: gets each space and its
-    basis.
+    basis. details: whether records say what is behind their scores.
     """
 
     methods: Sequence[Method]
@@ -67,6 +67,7 @@ class Run:
     on_basis: Callable[[Embedding, Basis], None]
     kept_of: Callable[..., Any] | None = None
     adaptation: Adaptation | None = None
+    details: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +162,7 @@ def train_column(session: Session, advance: Advance, place: int, name: str, h: i
     run, spaces = session.run, session.spaces
     assert spaces.target is not None
     group, tasks = groups(run.methods)[place], session.tasks(place)
-    job = Job(name, run.heads[name], run.seeds, run.device, advance, run.cache, _front(group[0]))
+    job = Job(name, run.heads[name], run.seeds, run.device, advance, run.cache, _front(group[0]), details=run.details)
     kept: list[Any] = []
     adapted, adapt = _adapting(group[0], run, tasks, spaces.target, job.runs)
 

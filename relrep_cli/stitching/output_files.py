@@ -98,9 +98,6 @@ class OutputFiles:
             from relrep_cli import plots
 
             plots.ready(self.plot)
-            if self.look.names and len(self.look.names) != len(files):
-                finding = f"--plot-names names {len(self.look.names)} files, and there are {len(files)}"
-                raise UsageError(finding, "Give one name for each file.")
             if all(m.label == "none" for m in methods) and not self.images:
                 raise UsageError("--plot has nothing to draw: --method none stitches nothing", "Choose another --method.")
 

@@ -16,9 +16,10 @@ from relrep_cli.numerics.blocks import take
 from relrep_cli.relative.projection import Basis, basis, relative
 from relrep_cli.relative.recipes import Recipe, anchors_digest
 from relrep_cli.splits import drawn_test_rows
-from relrep_cli.stitching.grid import MISSING, Target, index, score_predictions
+from relrep_cli.stitching.grid import MISSING, Target, index
 from relrep_cli.stitching.grid_run import COLUMNS
 from relrep_cli.stitching.output_files import PREDICTIONS
+from relrep_cli.stitching.predictions import score_predictions
 from relrep_cli.stitching.saved_heads import SavedHead
 from relrep_cli.stitching.spaces import refuse_test_anchors, report_unseen
 from relrep_cli.stitching.universe import UNIVERSES

@@ -1,6 +1,6 @@
 """Zarr stores, of version 2 or 3, as folders: plain arrays and AnnData's, read by the zarr package in a child process.
 
-The package is the extra relrep[zarr]. It follows links within a store, so a store with links is refused before it is opened.
+The package is an extra of relrep's. It follows links within a store, so a store with links is refused before it is opened.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def read_zarr(path: Path, member: str | None, reading: Reading) -> Found:
     Raises UsageError without the zarr package, DataError for a store that cannot be read.
     """
     if find_spec("zarr") is None:
-        raise UsageError("this is a Zarr store", "Install relrep[zarr] to read it.", file=printable(str(path), 1000))
+        raise UsageError("this is a Zarr store", "Run pip install zarr to read it.", file=printable(str(path), 1000))
     return read_with_library(path, member, reading, survey, stored_in(path))
 
 

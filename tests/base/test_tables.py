@@ -65,6 +65,23 @@ def test_sentences_break_between_words() -> None:
     assert {word for line in lines[1:] for word in line.split()} == {"a.h5", "note", *words}
 
 
+def test_a_word_stays_whole_beside_a_sentence() -> None:
+    """The names of relations are columns that may be folded, but not within a word."""
+    words = ["the", "usual", "error", "is", "0.17", "of", "a", "row's", "length"]
+    lines = shown(
+        60, [{"a": "a1.h5", "b": "b1.h5", "relation": "truncated-unit-length", "holds": "no", "evidence": " ".join(words)}]
+    )
+    assert "truncated-unit-length" in lines[1] and all(len(line.rstrip()) <= 60 for line in lines)
+    assert {word for line in lines[1:] for word in line.split()} == {"a1.h5", "b1.h5", "truncated-unit-length", "no", *words}
+
+
+def test_a_narrow_table_of_differences_keeps_their_intervals() -> None:
+    base = {"a": "a1.h5", "b": "b1.h5", "task": "knn", "name": "accuracy", "value_a": 0.68, "value_b": 0.67}
+    base |= {"difference": -0.0013, "low": -0.0193, "high": 0.0167, "p": 0.9, "q": 0.9, "groups": "A, A", "n": 769}
+    lines = shown(60, [base])
+    assert lines[0].split() == ["a", "b", "task", "name", "difference", "low", "high"] and max(map(len, lines)) <= 60
+
+
 def test_members_of_one_file_lose_its_name() -> None:
     """What a column's members share is said once, below the table."""
     layers = [f"x/r.h5::model/block/{i}" for i in (1, 2)]

@@ -228,10 +228,35 @@ def test_the_colours_of_a_heatmap_are_the_bounds_of_the_metric(work: Workdir) ->
         ("--plot x.png --plot-size 4", ["--plot-size 4 is not a width and height"]),
         ("--plot x.png --plot-size 0.1x.", ["is not a width and height"]),
         ("--plot x.png --plot-names a,b", ["names 2 files, and there are 3"]),
+        ("-o r.html --plot-names a,b,a", ["calls two files 'a'"]),
+        ("--matrix --plot-names a,b,cka", ["calls a file cka, and so the metric is called"]),
+        ("--no-matrix --plot-names a,b,c", ["--plot-names", "--plot, which is missing"]),
     ],
 )
 def test_pictures_that_cannot_be(work: Workdir, options: str, words: list[str]) -> None:
     work.error(f"relrep compare a.h5 b.h5 c.h5 -m cka -q {options}", 2, *words)
+
+
+def test_names_of_files_reach_the_matrix_and_the_report(work: Workdir) -> None:
+    printed = work.here("relrep compare a.h5 b.h5 c.h5 -m cka --matrix --plot-names A,B,C -q").stdout.splitlines()
+    assert [line.split("\t")[0] for line in printed] == ["cka", "A", "B", "C"] and printed[0] == "cka\tA\tB\tC"
+    work.here("relrep compare a.h5 b.h5 -m cka -o r.html --plot-names A,B -q")
+    assert '"rows":["A","B"]' in (work / "r.html").read_text() and "cka of A and B" in (work / "r.html").read_text()
+
+
+def test_plots_of_spaces_have_the_same_options(work: Workdir) -> None:
+    work.here("relrep plot a.h5 b.h5 -o x.svg --plot-names A,B --plot-title mine --plot-size 6x3 -q")
+    assert {"A, absolute", "B, absolute", "mine"} <= set(texts(work / "x.svg"))
+    assert 'width="432pt" height="216pt"' in (work / "x.svg").read_text()
+    work.error("relrep plot a.h5 b.h5 -o y.svg --plot-names A", 2, "names 1 files, and there are 2")
+
+
+def test_stitch_writes_its_table(work: Workdir) -> None:
+    command = "relrep stitch a.h5 b.h5 -a anchors.h5 -m ridge"
+    printed = work.here(f"{command} --format tsv -q").stdout
+    assert not work.here(f"{command} -o t.tsv -q").stdout and (work / "t.tsv").read_text() == printed
+    assert "up to date" in work.here(f"{command} -o t.tsv").stderr
+    work.error(f"{command} -o t.npy", 2, "does not write .npy")
 
 
 def test_maps_of_the_stitching_index_have_the_same_options(work: Workdir) -> None:
@@ -294,7 +319,7 @@ def test_what_cannot_be_drawn(work: Workdir, command: str, words: list[str]) -> 
 def test_without_matplotlib(work: Workdir) -> None:
     with mock.patch.dict(sys.modules, {"matplotlib": None}):
         line = only_line(work.here("relrep compare a.h5 b.h5 -m cosine --plot x.png", 2), "matplotlib", "not installed")
-    assert line.endswith("pip install 'relrep[plot]'.")
+    assert line.endswith("Run pip install matplotlib.")
 
 
 # --- the worst items ---

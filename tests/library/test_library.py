@@ -23,8 +23,9 @@ Y = X @ np.linalg.qr(RNG.normal(size=(6, 6)))[0] + 0.1 * RNG.normal(size=(60, 6)
 
 
 @pytest.mark.parametrize(("page", "least"), [("docs/api.md", 25), ("docs/coming-from.md", 9), ("README.md", 3)])
-def test_the_examples_of_a_page_are_true(page: str, least: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(CHECKOUT)
+def test_the_examples_of_a_page_are_true(page: str, least: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sample_data").symlink_to(CHECKOUT / "sample_data")
+    monkeypatch.chdir(tmp_path)
     failed, tried = doctest.testfile(str(CHECKOUT / page), module_relative=False)
     assert tried >= least and not failed
 
@@ -204,3 +205,47 @@ def test_translate_gives_what_the_command_gives(work: Workdir) -> None:
     np.testing.assert_allclose(results(relrep.read(work / "a.h5").x), results.embedding.x, rtol=1e-5, atol=1e-6)
     with pytest.raises(relrep.UsageError, match="unknown translator"):
         relrep.translate(X, Y, method="orthogonl")
+
+
+def test_differences_of_evaluate_are_those_of_the_command(work: Workdir) -> None:
+    rows = json.loads(work.here("relrep evaluate a.h5 b.h5 --task knn,cluster --against a.h5 --json -q").stdout)
+    differences = relrep.evaluate(work / "a.h5", work / "b.h5", task=["knn", "cluster"], against=0)
+    assert differences.columns == tuple(rows[0]) or list(differences.columns) == list(rows[0])
+    assert [r.difference for r in differences] == pytest.approx([r["difference"] for r in rows])
+    for against, words in (("q", "is none of the files"), (7, "against=7: is none")):
+        with pytest.raises(relrep.UsageError, match=words):
+            relrep.evaluate(X, Y, labels=X[:, 0] > 0, task="knn", holdout=0.5, against=against)
+    with pytest.raises(relrep.UsageError, match="per_class does not go with against"):
+        relrep.evaluate(X, Y, labels=X[:, 0] > 0, task="knn", holdout=0.5, against=0, per_class=True)
+
+
+def test_maps_are_the_files_of_the_command(work: Workdir) -> None:
+    """The command reads what the library wrote, and the library what the command wrote."""
+    names = str(work / "a.h5"), str(work / "b.h5"), str(work / "anchors.h5")
+    relrep.translate(names[0], names[1], names[2]).save(work / "own.h5")
+    work.here("relrep translate a.h5 --into b.h5 -a anchors.h5 --save-map map.h5 -o moved.h5 -q")
+    work.here("relrep translate a.h5 --map own.h5 -o again.h5 -q")
+    moved = relrep.read(work / "moved.h5").x
+    assert np.array_equal(relrep.read(work / "again.h5").x, moved)
+    kept = relrep.read_map(work / "map.h5")
+    np.testing.assert_allclose(kept(names[0]), moved, rtol=1e-5, atol=1e-6)
+    assert kept.spaces == (relrep.read(names[0]).space,) and kept.into == relrep.read(names[1]).space
+    with pytest.raises(relrep.UsageError, match="no third one can join"):
+        relrep.translate(X, into=kept)
+    with pytest.raises(relrep.UsageError, match="holds no map"):
+        relrep.read_map(names[0])
+
+
+def test_a_space_joins_a_saved_universe(tmp_path: Path) -> None:
+    common = relrep.universe(X, Y, anchors=range(20))
+    common.save(tmp_path / "universe.h5")
+    kept = relrep.read_map(tmp_path / "universe.h5")
+    assert np.array_equal(kept(X, space="x"), common.maps[0](X)) and kept.spaces == ("x", "y")
+    joined = relrep.translate(X[:, ::-1], into=kept)
+    assert joined.quality["recall_1"].value > 0.8
+    with pytest.raises(relrep.UsageError, match="overwrite=True"):
+        common.save(tmp_path / "universe.h5")
+    with pytest.raises(relrep.UsageError, match="the universe says how to join it"):
+        relrep.translate(X, into=kept, scaling="axes")
+    with pytest.raises(relrep.DataError, match=r"as_embedding\(x, space=...\) names the space"):
+        kept(X)

@@ -23,6 +23,10 @@ def calls(x: np.ndarray, y: np.ndarray) -> None:
     assert_type(relrep.stitch(x, y, anchors=[0, 1], labels=["a", "b", "a"]), relrep.Results)
     assert_type(relrep.translate(x, y).embedding, relrep.Embedding)
     assert_type(relrep.translate(x, y)(x), np.ndarray)
+    assert_type(relrep.translate(x, relrep.read_map("universe.h5")), relrep.Translation)
+    assert_type(relrep.read_map("map.h5")(x, space="old"), np.ndarray)
+    relrep.universe(x, y).save("universe.h5", overwrite=True)
+    assert_type(relrep.evaluate(x, y, against=0), relrep.Results)
     assert_type(relrep.universe(x, y).embeddings, tuple[relrep.Embedding, ...])
     assert_type(relrep.evaluate(x, y, labels=[0, 1, 0], task="knn", holdout=0.5), relrep.Results)
     assert_type(relrep.embed("images/", "pca", dim=16), relrep.Embedding)
@@ -40,4 +44,5 @@ def calls(x: np.ndarray, y: np.ndarray) -> None:
     relrep.stitch(x, y, test_size="0.2")  # type: ignore[arg-type]
     relrep.nearest(x, by="manhattan")  # type: ignore[arg-type]
     relrep.plot(x).save()  # type: ignore[call-arg]
+    relrep.translate(x, y).save()  # type: ignore[call-arg]
     relrep.compere(x, y)  # type: ignore[attr-defined]

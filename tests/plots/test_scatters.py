@@ -282,7 +282,7 @@ def test_errors_are_one_line(work: Workdir, command: str, code: int, words: list
 
 @pytest.mark.parametrize(
     ("command", "package", "extra"),
-    [("-o x.html", "plotly", "plot"), ("-o x.png", "matplotlib", "plot"), ("-o x.png -m umap", "umap", "umap")],
+    [("-o x.html", "plotly", "plotly"), ("-o x.png", "matplotlib", "matplotlib"), ("-o x.png -m umap", "umap", "umap-learn")],
 )
 def test_what_is_not_installed_is_named(work: Workdir, command: str, package: str, extra: str) -> None:
     """A finder that knows no such package stands in for an environment without it."""
@@ -291,4 +291,4 @@ def test_what_is_not_installed_is_named(work: Workdir, command: str, package: st
     )
     run = f"{hide}; sys.argv = 'relrep plot a.h5 {command}'.split(); from relrep_cli.cli import main; main()"
     done = work.run(f'"{sys.executable}" -c "{run}"', 2)
-    only_line(done, "which is not installed", f"pip install 'relrep[{extra}]'")
+    only_line(done, "which is not installed", f"Run pip install {extra}.")

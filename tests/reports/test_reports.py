@@ -21,6 +21,7 @@ from relrep_cli.comparison.row_summaries import Summaries, decoded, encoded, sum
 from relrep_cli.embedding import Embedding
 from relrep_cli.reports import Cell, Grid, Report, file_facts, page, spaces_of
 from relrep_cli.reports.comparisons import Layout, comparison_grids
+from relrep_cli.reports.item_details import Details, Judgement, details_of
 from relrep_cli.reports.record_grids import evaluation_grid, stitching_grids
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\u2028\u202e\x00&amp;<!--"
@@ -63,12 +64,8 @@ def test_compare_writes_a_page_with_what_it_found(work: Workdir) -> None:
     known = [(r["value"], r["low"]) for name in ("cka", "cosine") for r in map(json.loads, rows) if r["metric"] == name]
     assert cells_shown == [tuple(float(f"{v:.6g}") for v in pair) for pair in known]
     cosine = data["grids"][1]["cells"][0]
-    assert (
-        sum(cosine[4][2:]) == 240
-        and len(cosine[5]) == 10
-        and "q" in data["grids"][1]["keys"]
-        and not data["grids"][0]["cells"][0][4]
-    )
+    assert sum(cosine[4][2:]) == 240 and len(cosine[5]) == 10 and "q" in data["grids"][1]["keys"]
+    assert len(data["grids"][0]["cells"][0]) == 4, "cka has no row values"
     assert [len(s["points"]) for s in data["spaces"]] == [480] * 2 and len(data["lists"]) == 2
     assert "up to date" in work.here(f"relrep compare {names} -o r.html").stderr
 
@@ -84,11 +81,14 @@ def test_evaluate_and_stitch_write_pages(work: Workdir) -> None:
     work.here("relrep evaluate a.h5 b.h5 --task knn -o e.html -q")
     data = data_of((work / "e.html").read_bytes())
     assert data["grids"][0]["rows"] == ["knn, accuracy", "knn, f1"] and data["grids"][0]["columns"] == ["a", "b"]
-    assert sum(data["grids"][0]["cells"][0][4][2:]) == 80
+    accuracy, f1 = data["grids"][0]["cells"][0], data["grids"][0]["cells"][2]
+    assert sum(accuracy[4][2:]) == 80 and len(f1) == 4
+    assert sum(n for _, _, n, *_ in accuracy[6]) == 80 and not accuracy[5], "all are right"
     work.here("relrep stitch a.h5 b.h5 -a anchors.h5 -m relative -s cosine -o s.html -q")
     data = data_of((work / "s.html").read_bytes())
     assert data["grids"][0]["choices"]["shown"] == "stitching index" and len(data["grids"][0]["cells"]) == 4
-    assert data["grids"][0]["titles"] == ["encoder", "head"]
+    assert data["grids"][0]["titles"] == ["encoder", "head"] and "cells" not in data["grids"][1]
+    assert sum(n for _, _, n, *_ in data["grids"][0]["cells"][1][6]) == 80
     work.here("relrep stitch a.h5 b.h5 -a anchors.h5 -m relative -s cosine --log log.jsonl -o t.html -q")
     assert same_bytes(work, "s.html", "t.html")
 
@@ -119,7 +119,7 @@ def test_evaluate_writes_tables(work: Workdir) -> None:
 @pytest.fixture(scope="module")
 def hostile() -> bytes:
     names = [HOSTILE, "b"]
-    cells = [Cell(0, 1, 0.5, {HOSTILE: HOSTILE, "q": 0.01}, [0, 1, 3, 4], [(HOSTILE, 0.1)])]
+    cells = [Cell(0, 1, 0.5, {HOSTILE: HOSTILE, "q": 0.01}, Details([0, 1, 3, 4], [(HOSTILE, 0.1, HOSTILE)]))]
     spaces = spaces_of([(HOSTILE, space("a", label=HOSTILE, prefix=HOSTILE)), ("b", space("b"))], 0)
     files = [file_facts(HOSTILE, DataError(HOSTILE, file="x"))]
     report = Report(HOSTILE, HOSTILE, [grid(cells, names)], spaces, files, HOSTILE, [HOSTILE])
@@ -236,17 +236,20 @@ def test_stitching_grids_name_the_interval_of_the_score() -> None:
     base = {"method": "ridge", "accuracy": 0.5, "stitching_index": 0.6, "low": 0.4, "high": 0.6, "n": 9, "decoder": "linear"}
     records = [base | {"encoder": e, "head": h} for e in "ab" for h in "ab"]
     index, accuracy = stitching_grids(records, {"a": "a", "b": "b"})
-    assert index.cells[1].facts["score_low"] == 0.4 and "low" not in index.cells[1].facts
-    assert accuracy.cells[1].facts["low"] == 0.4 and accuracy.choices == {"method": "ridge", "shown": "accuracy"}
+    assert index.cells[1].facts["score_low"] == 0.4 and not index.ends and not index.derived
+    assert accuracy.ends == ("score_low", "score_high") and accuracy.derived
+    assert accuracy.choices == {"method": "ridge", "shown": "accuracy"}
     errors = [{"encoder": "a", "error": "gone"}]
     assert stitching_grids([*records, *errors], {"a": "a", "b": "b"})[0].rows == ["a", "b"]
 
 
 def test_evaluation_grid_has_a_row_for_each_measure() -> None:
     records = [{"file": f, "task": "knn", "name": n, "value": 0.5, "low": None} for n in ("accuracy", "f1") for f in "ab"]
-    actual = evaluation_grid(records, {"a": "a", "b": "b"}, ("task", "name"), lambda r: summary_of(np.array([0.0, 1.0])))
+    actual = evaluation_grid(
+        records, {"a": "a", "b": "b"}, ("task", "name"), lambda r: details_of(Judgement(np.array([0.0, 1.0])))
+    )
     assert actual.rows == ["knn, accuracy", "knn, f1"] and actual.span is None and actual.cells[3].column == 1
-    assert sum(actual.cells[0].bins[2:]) == 2
+    assert sum(actual.cells[0].details.bins[2:]) == 2
 
 
 def test_equal_values_are_one_bar_and_bad_spaces_say_why() -> None:

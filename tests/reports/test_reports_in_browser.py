@@ -69,7 +69,7 @@ def test_compare_in_a_browser(browser: Any, work: Workdir) -> None:
     browser.switch_to.active_element.send_keys("\ue007")
     assert "b and a" in text(browser, "#details")
 
-    find(browser, "#details button.link").click()  # the item that agrees least
+    find(browser, "#details table:last-of-type button").click()  # the item that agrees least
     assert count(browser, "#panels path.on") == 2 and text(browser, "#marked").startswith("1 marked: item-")
     find(browser, "#find-text").send_keys("item-01\n")
     assert count(browser, "#panels path.on") == 20 and text(browser, "#marked").startswith("10 marked")
@@ -86,7 +86,7 @@ def test_compare_in_a_browser(browser: Any, work: Workdir) -> None:
     find(browser, "#choice-metric option[value='cka']").click()
     assert "linear kernel" in text(browser, "#details") and count(browser, "#details svg") == 0
     find(browser, "#choice-spaces option[value='cosine']").click()
-    assert text(browser, "#panels h3") == "a, cosine"
+    assert text(browser, "#panels h3") == "b, cosine"
     find(browser, "#table th button").click()
     assert count(browser, "#table th[aria-sort]") == 1
     assert not {"null", "undefined", "NaN"} & set(re.findall(r"\w+", text(browser, "body")))
@@ -112,11 +112,32 @@ def test_themes_print_and_names_of_controls(browser: Any, work: Workdir) -> None
 
 
 def test_evaluate_in_a_browser(browser: Any, work: Workdir) -> None:
-    opened(browser, work, "evaluate a.h5 b.h5 --task knn,cluster")
+    opened(browser, work, "evaluate a.h5 b.h5 --task knn,cluster,anomaly --anomalies b.h5")
     find(browser, "[data-row='1'][data-column='1']").click()
     assert text(browser, "#details h3").startswith("measure knn, f1, file b")
-    assert count(browser, "#panels figure") == 1 and browser.get_log("browser") == []
+    assert [text(browser, f"#panels figure:nth-child({place}) h3") for place in (1, 2)] == ["b", "a"]
+    find(browser, "[data-row='0'][data-column='0']").click()
+    find(browser, "#details td button").click()  # a class
+    marked = int(text(browser, "#marked").split()[0])
+    assert marked > 9 and count(browser, "#panels path.on") == 2 * marked, "the items of the class, in both spaces"
+    curve = browser.execute_script("return report.grids[0].rows.indexOf('anomaly, auc')")
+    find(browser, f"[data-row='{curve}'][data-column='1']").click()
+    assert count(browser, "#details path.roc") == 2 and "the other files" in text(browser, "#details")
+    assert browser.get_log("browser") == []
     assert not {"null", "undefined", "NaN"} & set(re.findall(r"\w+", text(browser, "body")))
+
+
+def test_stitch_in_a_browser(browser: Any, work: Workdir) -> None:
+    """A cell leads to its classes, and to the same cell by another method; each result is one line of the table."""
+    opened(browser, work, "stitch a.h5 b.h5 -a anchors.h5 -m absolute,ridge")
+    assert text(browser, "#details h3") == "encoder a, head b" and "Classes, worst first" in text(browser, "#details")
+    assert count(browser, "#table tbody tr") == 8
+    find(browser, "#details tr:not(.here) td button").click()
+    assert text(browser, "#details h3") == "encoder a, head b" and text(browser, "#details tr.here").startswith("ridge")
+    find(browser, "#choice-shown option[value='accuracy']").click()
+    assert text(browser, "#details .interval").startswith(" [") or "[" in text(browser, "#details .value")
+    assert not {"null", "undefined", "NaN"} & set(re.findall(r"\w+", text(browser, "body")))
+    assert browser.get_log("browser") == []
 
 
 def test_text_of_files_does_not_run(browser: Any, work: Workdir) -> None:

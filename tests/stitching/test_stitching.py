@@ -21,8 +21,9 @@ from relrep_cli.relative.shared_views import Views
 from relrep_cli.splits import anchors_in_test_rows, assign_splits, drawn, refuse_leaks
 from relrep_cli.stitching import methods
 from relrep_cli.stitching import saved_heads as savedheads
-from relrep_cli.stitching.grid import Job, Route, Task, check, grid, prepare, score_predictions, target_of
+from relrep_cli.stitching.grid import Job, Route, Task, check, grid, prepare, target_of
 from relrep_cli.stitching.methods import Method, MethodChoice
+from relrep_cli.stitching.predictions import score_predictions
 from relrep_cli.stitching.saved_heads import SavedHead
 from relrep_cli.stitching.translators import TRANSLATORS
 from relrep_cli.stitching.universe import UNIVERSES
