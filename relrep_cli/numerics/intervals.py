@@ -68,7 +68,7 @@ def of_share(share: float, n: float) -> tuple[float, float]:
     >>> tuple(round(end, 3) for end in of_share(1.0, 100))
     (0.963, 1.0)
     >>> tuple(round(end, 5) for end in of_share(0.995, 200))
-    (0.97222, 0.99974)
+    (0.97223, 0.99974)
     """
     z = NormalDist().inv_cdf((1 + LEVEL) / 2)
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
