@@ -9,7 +9,8 @@ from relrep_cli.comparison.pairs_of_files import View, largest_k
 from relrep_cli.comparison.plans import Plan
 from relrep_cli.engine.estimates import Cost, total
 from relrep_cli.metrics.sampling import PILOT, WORTH
-from relrep_cli.numerics.moments import FEW, LANES, WIDE
+from relrep_cli.numerics.moment_sums import LANES
+from relrep_cli.numerics.moments import FEW, WIDE
 
 MOMENTS = {"cka", "cca", "svcca", "pwcca", "procrustes", "aligned-cosine", "eigenspace-overlap", "linear-regression", "gulp"}
 SEARCHES = {"jaccard", "knn-jaccard", "mutual-knn", "cycle-knn", "ordered-knn"}
