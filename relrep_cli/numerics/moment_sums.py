@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from relrep_cli.numerics.blocks import slices
+from relrep_cli.base.signals import check
+from relrep_cli.numerics.blocks import release, slices
 from relrep_cli.numerics.threads import run_all
 
 LANES = 4  # partial sums computed in parallel; their number is fixed, because it influences rounding
@@ -132,6 +133,42 @@ def in_lanes(spaces: Spaces, lanes: int, some: range) -> Sums:
         mine = _consecutive(block, rows)[some.start : some.stop]
         _add_all(found, spaces, list(enumerate(mine)))
     return found
+
+
+def of_many(spaces: Spaces) -> Sums:
+    """The sums of many pairs of spaces of equal dims, as `in_lanes` and `together` give them for each pair alone.
+
+    One lane is in memory after the other, and threads share the pairs of a tile.
+    """
+    d = spaces.xs[0].shape[1]
+
+    def of_lanes(some: range) -> Sums:
+        if len(some) == 1:
+            return _lane(spaces, tile_rows(d), lane_count(d, d), some[0])
+        middle = len(some) // 2
+        return _sum(of_lanes(some[:middle]), of_lanes(some[middle:]))
+
+    return of_lanes(range(lane_count(d, d)))
+
+
+def _lane(spaces: Spaces, rows: int, lanes: int, lane: int) -> Sums:
+    found, n = spaces.nothing(1), len(spaces.xs[0])
+    for start in range(lane * rows, n, lanes * rows):
+        check()
+        tile = slice(start, min(start + rows, n))
+        _add(found, spaces, (0, tile))
+        for x in spaces.xs:
+            release(x, tile)
+    return found
+
+
+def _sum(first: Sums, second: Sums) -> Sums:
+    """The sum of both, in the memory of the first."""
+    for a, own in first.own.items():
+        own += second.own[a]
+    for pair, cross in first.crosses.items():
+        cross += second.crosses[pair]
+    return first
 
 
 def _add_all(found: Sums, spaces: Spaces, pieces: list[Piece]) -> None:

@@ -18,13 +18,14 @@ from relrep_cli.numerics.moment_sums import (
     joined,
     lane_count,
     of_few_rows,
+    of_many,
     own_of,
     own_size,
     pairwise,
     together,
 )
 from relrep_cli.numerics.spread import WORTH, Taken, row_ranges
-from relrep_cli.numerics.workspace import UNSHARED, Workspace
+from relrep_cli.numerics.workspace import UNSHARED, SpaceArrays, Workspace
 
 STACKED = 4 << 20  # bytes of products up to which sums of groups are stacked to be added
 FIRST = 1024  # the mean of this many first rows shifts the moments, independent of the other space
@@ -94,7 +95,7 @@ def moments(x: np.ndarray, y: np.ndarray, groups: int = 1, *, workspace: Workspa
     groups = min(groups, len(x))
     shifts = [shift_of(side) for side in (x, y)]
     known = [_known(side, groups, workspace) for side in (x, y)]
-    sums = _in_pieces(x, y, shifts, groups, workspace)
+    sums = _in_pieces(x, y, shifts, groups, workspace) or _taken_before(x, y, groups, known, workspace)
     if sums is None:
         sums = _sums(Spaces((x, y), shifts, [a for a in (0, 1) if known[a] is None], [PAIR]), groups)
     own = [sums.own[a] if kept is None else kept for a, kept in enumerate(known)]
@@ -144,6 +145,30 @@ def _in_pieces(x: np.ndarray, y: np.ndarray, shifts: list[np.ndarray], groups: i
     parts = row_ranges(lanes, len(x) * float(d) ** 2 / lanes)
     found = joined(workspace.spread("moments", name, parts))
     return found if groups > 1 else together(found)
+
+
+def _taken_before(
+    x: np.ndarray, y: np.ndarray, groups: int, known: list[np.ndarray | None], workspace: Workspace
+) -> Sums | None:
+    """The sums of both spaces that `take_together` left."""
+    if groups > 1 or workspace.spaces is None or any(own is None for own in known):
+        return None
+    cross = workspace.spaces.pop_pair(x, y)
+    return None if cross is None else Sums({}, {PAIR: cross})
+
+
+def take_together(pairs: Sequence[tuple[np.ndarray, np.ndarray]], spaces: SpaceArrays) -> None:
+    """Compute what `moments` needs of many pairs of registered spaces of one shape in one pass, and leave it in `spaces`."""
+    xs = list({id(x): x for pair in pairs for x in pair}.values())
+    place = {id(x): number for number, x in enumerate(xs)}
+    size = own_size(xs[0].shape[1])
+    missing = [a for a, x in enumerate(xs) if spaces.get(x, (OWN, 1), (1, size), np.float64) is None]
+    wanted = [(place[id(x)], place[id(y)]) for x, y in pairs]
+    found = of_many(Spaces(xs, [shift_of(x) for x in xs], missing, wanted))
+    for a, own in found.own.items():
+        spaces.put(xs[a], (OWN, 1), own)
+    for (x, y), key in zip(pairs, wanted, strict=True):
+        spaces.put_pair(x, y, found.crosses[key])
 
 
 def _moments(n: int, mine: np.ndarray, other: np.ndarray, cross: np.ndarray, shifts: Sequence[np.ndarray]) -> Moments:
