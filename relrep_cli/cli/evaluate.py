@@ -38,8 +38,8 @@ from relrep_cli.evaluations.several_files import (
     side_by_side,
     summary_key,
 )
-from relrep_cli.reports.page import ENDINGS as PAGES
-from relrep_cli.reports.page import is_report
+from relrep_cli.reports.endings import ENDINGS as PAGES
+from relrep_cli.reports.endings import is_report
 from relrep_cli.reports.record_grids import evaluation_grid
 
 TITLE = "What to find out"

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar
 import typer
 
 from relrep_cli.base.errors import UsageError
-from relrep_cli.plots import Look, ready
+from relrep_cli.plots.looks import Look
 
 SIZE = re.compile(r"([0-9.]+)x([0-9.]+)")
 LARGEST = 60.0  # inches, 12,000 pixels
@@ -51,6 +51,8 @@ class PictureOptions:
     def look(self, given: Mapping[str, str]) -> Look:
         """How the picture looks. given: options in the command line. Raises UsageError for values that make no picture."""
         if self.plot:
+            from relrep_cli.plots.drawing import ready
+
             ready(self.plot)
         own = [given[one.name] for one in fields(self) if one.name in given and one.name != "plot"]
         if own and not self.plot:
