@@ -111,9 +111,9 @@ def tile_rows(d: int) -> int:
     return int(1 << (rows.bit_length() - 1))
 
 
-def lane_count(dx: int, dy: int) -> int:
-    """The number of partial sums of a pair."""
-    return LANES if dx + dy <= NARROW else 1
+def lane_count(n: int, dx: int, dy: int) -> int:
+    """The number of partial sums of a pair: that of its tiles, up to LANES."""
+    return min(LANES if dx + dy <= NARROW else 1, -(-n // tile_rows(max(dx, dy))))
 
 
 def in_groups(spaces: Spaces, groups: int, some: range | None = None) -> Sums:
@@ -140,15 +140,16 @@ def of_many(spaces: Spaces) -> Sums:
 
     One lane is in memory after the other, and threads share the pairs of a tile.
     """
-    d = spaces.xs[0].shape[1]
+    n, d = spaces.xs[0].shape
+    lanes = lane_count(n, d, d)
 
     def of_lanes(some: range) -> Sums:
         if len(some) == 1:
-            return _lane(spaces, tile_rows(d), lane_count(d, d), some[0])
-        middle = len(some) // 2
+            return _lane(spaces, tile_rows(d), lanes, some[0])
+        middle = 1 << ((len(some) - 1).bit_length() - 1)  # as `pairwise` adds
         return _sum(of_lanes(some[:middle]), of_lanes(some[middle:]))
 
-    return of_lanes(range(lane_count(d, d)))
+    return of_lanes(range(lanes))
 
 
 def _lane(spaces: Spaces, rows: int, lanes: int, lane: int) -> Sums:

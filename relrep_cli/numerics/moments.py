@@ -117,7 +117,7 @@ def _sums(spaces: Spaces, groups: int) -> Sums:
     """The sums of one pair, in each group."""
     x, y = spaces.xs
     if groups == 1:
-        lanes = lane_count(x.shape[1], y.shape[1])
+        lanes = lane_count(len(x), x.shape[1], y.shape[1])
         return together(in_lanes(spaces, lanes, range(lanes)))
     if len(x) * (x.shape[1] + y.shape[1]) ** 2 < LIGHT:
         return of_few_rows(spaces, groups)
@@ -133,7 +133,7 @@ def _in_pieces(x: np.ndarray, y: np.ndarray, shifts: list[np.ndarray], groups: i
     if workspace.spread is None and piece is None:
         return None
     name = hashlib.sha256(repr((len(x), groups)).encode() + b"".join(shift.tobytes() for shift in shifts)).hexdigest()
-    lanes = groups if groups > 1 else lane_count(x.shape[1], y.shape[1])
+    lanes = groups if groups > 1 else lane_count(len(x), x.shape[1], y.shape[1])
     spaces = Spaces((x, y), shifts, (0, 1), [PAIR])
     if piece is not None:
         if (piece.what, piece.name) != ("moments", name):

@@ -24,7 +24,7 @@ def plan(name: str = "cka", **params: Any) -> Plan:
     return make_plan([[uri] for uri in FILES], {name: own}, Outputs(), reference=None, seed=0, require_all=False)
 
 
-def views(n: int = 5000, odd: str = "") -> dict[str, Any]:
+def views(n: int, odd: str = "") -> dict[str, Any]:
     """Four files of the same rows; the file `odd` has them in another order."""
     rng = np.random.default_rng(0)
     found = {}
@@ -49,11 +49,12 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return found
 
 
-def test_a_batch_gives_the_bits_of_each_pair_alone(passes: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    together = measured(plan(), views())
+@pytest.mark.parametrize("n", [100, 3000, 5000, 7000], ids=["one lane", "two", "three", "four"])
+def test_a_batch_gives_the_bits_of_each_pair_alone(n: int, passes: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    together = measured(plan(), views(n))
     assert passes == [6]
     monkeypatch.setattr(batches, "SUMS", 0)
-    assert measured(plan(), views()) == together
+    assert measured(plan(), views(n)) == together
     assert passes == [6]
 
 
