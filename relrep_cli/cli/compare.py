@@ -72,7 +72,7 @@ def compare(options: Options) -> int:
     if options.against:
         from relrep_cli.cli.compare_differences import run_differences
 
-        return run_differences(plan, views, options.against, options.repeats, targets, cache, options.dry_run)
+        return run_differences(plan, views, options.against, options.repeats, targets, cache, options.dry_run, source.device)
     if options.dry_run:
         shared.plan(describe(plan, views, max(1, engine.processes)))
         return DONE

@@ -38,6 +38,7 @@ from relrep_cli.evaluations.several_files import (
     side_by_side,
     summary_key,
 )
+from relrep_cli.numerics.devices import chosen
 from relrep_cli.reports.endings import ENDINGS as PAGES
 from relrep_cli.reports.endings import is_report
 from relrep_cli.reports.record_grids import evaluation_grid
@@ -125,6 +126,7 @@ class Options:
     plot: Annotated[str, _file("--plot", "Draw the ROC curves of task anomaly to FILE (.png, .svg or .pdf).")] = ""
     curve: Annotated[str, _file("--curve", "Write the points of the ROC curves to FILE (.tsv, .csv, .json, .parquet).")] = ""
     force: shared.Force = False
+    device: shared.Device = "cpu"
     dry_run: shared.DryRun = False
     printing: Printing
     seed: shared.Seed = 0
@@ -218,6 +220,7 @@ def _plan(options: Options) -> EvaluationPlan:
         options.reference,
         options.against,
         is_report(options.output),
+        chosen(options.device),
     )
 
 

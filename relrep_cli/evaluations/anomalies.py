@@ -78,7 +78,7 @@ def _by_distance(s: Space, strange: np.ndarray, k: int, by: By) -> tuple[np.ndar
     base = s.vectors(s.train)
     found = []
     for queries in (s.vectors(s.test), strange):
-        near = nearest(queries, base, k, by=by)
+        near = nearest(queries, base, k, by=by, workspace=s.searching)
         found.append(distances(queries, base, near.rows, by).mean(1))
     return found[0], found[1]
 
