@@ -76,7 +76,7 @@ def rate(lab: Lab) -> str:
             (error,) = lab.computed(f"distortion {file} {kind}", ("value", "low", "high"), measure)
             points.append({"dims": dim, "dtype": kind, "bytes": dim * size, **error})
     if lab.measuring:
-        from relrep_cli.plots import rates
+        from relrep_cli.plots.rates import rates
 
         target = lab.work if lab.quick else CHECKOUT / "docs" / "figures"
         (target / "rate-distortion.png").write_bytes(
@@ -154,7 +154,7 @@ def _moved(encoder: Any, x: np.ndarray, train: np.ndarray) -> float:
 
 def _picture(lab: Lab, encoder: Any, test: np.ndarray, samples: np.ndarray) -> None:
     """Draw nine steps between pairs of test items, and nine samples."""
-    from relrep_cli.plots import pictures
+    from relrep_cli.plots.strips import pictures
 
     lines = []
     for a, b in ((0, 1), (2, 6), (8, 19)):

@@ -25,7 +25,7 @@ Members = Annotated[int, Param("Items in each mixture, those nearest to its cent
 SAMPLE = 2048  # random rows that approximate a mean over all pairs of rows
 
 
-@strategy(gives="items", reads="", source="Lloyd 1982 by faiss.Kmeans; Moschella et al. 2022, sec. A.2")
+@strategy(gives="items", reads="", source="Lloyd 1982; Moschella et al. 2022, sec. A.2")
 def kmeans(c: Candidates, m: int, rng: np.random.Generator, *, by: By = "euclidean") -> np.ndarray:
     """The item nearest to each of m k-means centroids, each item once.
 

@@ -28,7 +28,6 @@ APART = {
     "cluster",
     "shard",
     "log",
-    "device",
 }  # ask for other results
 
 
@@ -41,15 +40,18 @@ def refuse_other_results(given: Mapping[str, str], against: str) -> None:
 
 
 def run_differences(
-    plan: Plan, views: Views, against: str, repeats: str, targets: Targets, cache: Records, dry_run: bool
+    plan: Plan, views: Views, against: str, repeats: str, targets: Targets, cache: Records, dry_run: bool, device: str
 ) -> int:
-    """Subtract the values of the plan's models, write the result, and return the exit code. repeats: see --repeats."""
+    """Subtract the values of the plan's models, write the result, and return the exit code. repeats: see --repeats.
+
+    device: where neighbours are searched.
+    """
     reference, models = models_of(plan, against)
     if dry_run:
         names = ", ".join(plan.metrics)
         shared.plan([f"compare {model} with {reference} by {names}, then subtract" for model in models])
         return DONE
-    records = reference_differences(plan, dict(views), against, cache, Workspace.of_run(cache), repeats)
+    records = reference_differences(plan, dict(views), against, cache, Workspace.of_run(cache, device), repeats)
     write_differences(records, COLUMNS, targets.output, targets.style, targets.force)
     cache.close()
     broken = sum("error" in record for record in records)

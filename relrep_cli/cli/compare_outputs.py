@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from relrep_cli import store
@@ -15,19 +15,15 @@ from relrep_cli.base.text_tables import FOR_EYES, below
 from relrep_cli.cli.picture_options import check_names
 from relrep_cli.comparison.corrected_values import NOTE, high_by_chance
 from relrep_cli.comparison.matrix import Matrix, matrix
-from relrep_cli.comparison.pair_costs import cost_of
 from relrep_cli.comparison.pairs_of_files import Rows, counts_for_gate, misses_gate
 from relrep_cli.comparison.plans import Plan
 from relrep_cli.comparison.result_columns import columns_of
-from relrep_cli.comparison.row_values import obs_additions, row_keys, row_matrix, row_records
 from relrep_cli.comparison.runs import Results, Views
-from relrep_cli.comparison.worst_items import worst
 from relrep_cli.embedding import ABSOLUTE, text
 from relrep_cli.engine.estimates import takes
-from relrep_cli.plots import Look, Panel, distributions, heatmap
-from relrep_cli.plots.matrices import PLAIN_LOOK
-from relrep_cli.reports.page import ENDINGS as PAGES
-from relrep_cli.reports.page import is_report
+from relrep_cli.plots.looks import PLAIN_LOOK, Look
+from relrep_cli.reports.endings import ENDINGS as PAGES
+from relrep_cli.reports.endings import is_report
 from relrep_cli.store.h5ad_copies import is_h5ad, same_file, write_copy
 
 ROWS_IN_HDF5 = (".h5", ".hdf5")
@@ -74,10 +70,9 @@ class Targets:
             store.agree(self.per_row, more=ROWS_IN_HDF5)
 
 
-def write_results(
-    plan: Plan, results: Results, views: Views, targets: Targets, projected: bool, write_page: Callable[[], None] | None = None
-) -> None:
-    """Write everything that the plan asks for. projected: whether there are relative views. write_page: writes the report.
+def write_results(plan: Plan, results: Results, views: Views, targets: Targets, projected: bool, command: str = "") -> None:
+    """Write everything that the plan asks for. projected: whether there are relative views. command: the command line, for a
+    report.
 
     Raises UsageError when row values are asked for and no metric has some; WriteError.
     """
@@ -85,12 +80,16 @@ def write_results(
         _write_row_values(targets, results.rows, projected, views)
     table = _named(matrix(results.records, *plan.sides), plan, targets.look) if plan.outputs.one_value_per_pair else None
     if table is not None and plan.outputs.heatmap:
+        from relrep_cli.plots.matrices import heatmap
+
         in_layers = any("::" in uri for uri in plan.files)  # layers stay in their own order
         store.write_bytes(targets.plot, heatmap(table, targets.plot, not in_layers, targets.look), targets.force)
     elif plan.outputs.distributions:
         _draw_distributions(targets, results)
-    if targets.is_report and write_page is not None:
-        write_page()
+    if targets.is_report and command:
+        from relrep_cli.cli.compare_report import write_report
+
+        write_report(plan, results, views, targets, command)
     elif plan.outputs.worst:
         _write_worst(plan.outputs.worst, results.rows, views, targets, projected)
     elif table is not None and plan.outputs.matrix:
@@ -143,6 +142,8 @@ def _named(m: Matrix, plan: Plan, look: Look) -> Matrix:
 
 def _draw_distributions(targets: Targets, results: Results) -> None:
     """Draw the row values of each metric that has some."""
+    from relrep_cli.plots.matrices import Panel, distributions
+
     if not results.rows:
         raise UsageError(
             NO_ROW_VALUES, "For two files, the plot shows these; add a metric such as cosine.", place=_plot(targets)
@@ -167,6 +168,8 @@ def _write_worst(count: int, rows: Sequence[Rows], views: Views, targets: Target
     """Write the items that agree least, worst first."""
     if not rows:
         raise UsageError(NO_ROW_VALUES, "Add a metric such as cosine, or remove --worst.", place="--worst")
+    from relrep_cli.comparison.worst_items import worst
+
     files = {uri: known[0].embedding for uri, known in views.items() if not isinstance(known, DataError)}
     records, notes = worst(rows, count, files, projected)
     keys = ("id", "label", "a", "b", "metric", "k", "projection", "value")
@@ -180,6 +183,8 @@ def _write_row_values(targets: Targets, rows: Sequence[Rows], projected: bool, v
     copy of the first AnnData file among them."""
     if not rows:
         raise UsageError(NO_ROW_VALUES, "Add a metric such as cosine, or remove --per-row.", place="--per-row")
+    from relrep_cli.comparison.row_values import row_keys, row_matrix, row_records
+
     target, keys = targets.per_row, row_keys(rows, projected)
     if is_h5ad(target):
         return _annotate(target, rows, views, targets.force)
@@ -204,6 +209,8 @@ def _write_row_values(targets: Targets, rows: Sequence[Rows], projected: bool, v
 
 
 def _annotate(target: str, rows: Sequence[Rows], views: Views, force: bool) -> None:
+    from relrep_cli.comparison.row_values import obs_additions
+
     embeddings = {uri: known[0].embedding for uri, known in views.items() if isinstance(known, list) and is_h5ad(uri)}
     uri, e = next(iter(embeddings.items()))
     own = [r for r in rows if any(same_file(uri, r.record[side]) for side in ("a", "b"))]
@@ -217,6 +224,8 @@ def prints_matrix(wanted: bool | None, several: bool, metrics: int, more: bool) 
 
 def describe(plan: Plan, views: Views, processes: int = 1) -> list[str]:
     """One line for each pair of the plan, and one for the cost of all, for --dry-run."""
+    from relrep_cli.comparison.pair_costs import cost_of
+
     names = ", ".join(plan.metrics)
     lines = [f"compare {_shape(a, views)} with {_shape(b, views)} by {names}" for a, b in plan.pairs]
     cost, unknown = cost_of(plan, {uri: usable_views for uri, usable_views in views.items() if isinstance(usable_views, list)})

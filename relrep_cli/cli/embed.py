@@ -20,7 +20,8 @@ from relrep_cli.encoders.decoding import decode_images
 from relrep_cli.encoders.item_encoding import LABEL, Encoding, embed_items
 from relrep_cli.encoders.item_rows import SAVED
 from relrep_cli.encoders.pretrained import MODELS, scheme_of
-from relrep_cli.plots import ready, training
+from relrep_cli.plots.curves import training
+from relrep_cli.plots.drawing import ready
 from relrep_cli.sources import SOURCES, Items
 from relrep_cli.sources.column_files import columns_of, with_columns
 from relrep_cli.store.imports import import_vectors

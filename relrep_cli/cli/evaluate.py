@@ -39,9 +39,10 @@ from relrep_cli.evaluations.several_files import (
     side_by_side,
 )
 from relrep_cli.evaluations.task_costs import lines_of
+from relrep_cli.numerics.devices import chosen
+from relrep_cli.reports.endings import ENDINGS as PAGES
+from relrep_cli.reports.endings import is_report
 from relrep_cli.reports.item_details import NOTHING
-from relrep_cli.reports.page import ENDINGS as PAGES
-from relrep_cli.reports.page import is_report
 from relrep_cli.reports.record_grids import evaluation_grid
 
 TITLE = "What to find out"
@@ -133,6 +134,7 @@ class Options:
     ] = ""
     curve: Annotated[str, _file("--curve", "Write the points of the ROC curves to FILE (.tsv, .csv, .json, .parquet).")] = ""
     force: shared.Force = False
+    device: shared.Device = "cpu"
     dry_run: shared.DryRun = False
     printing: Printing
     seed: shared.Seed = 0
@@ -228,6 +230,7 @@ def _plan(options: Options) -> EvaluationPlan:
         options.reference,
         options.against,
         is_report(options.output),
+        chosen(options.device),
     )
 
 

@@ -25,7 +25,8 @@ from relrep_cli.evaluations.lookup import (
     sampled,
     strips_of,
 )
-from relrep_cli.plots import fitting, ready, strips
+from relrep_cli.plots.drawing import ready
+from relrep_cli.plots.strips import fitting, strips
 from relrep_cli.sources import SOURCES, Items
 
 TITLE = "What to look up"

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 
 from relrep_cli.base.errors import UsageError
 from relrep_cli.cli.plain_options import plain_option
-from relrep_cli.plots import Look, ready
+from relrep_cli.plots.looks import Look
 
 SIZE = re.compile(r"([0-9.]+)x([0-9.]+)")
 LARGEST = 60.0  # inches, 12,000 pixels
@@ -83,6 +83,8 @@ class PictureOptions(LookOptions):
         """How the picture looks. given: options in the command line. names_elsewhere: whether the names of files are read
         without a picture. Raises UsageError for values that make no picture."""
         if self.plot:
+            from relrep_cli.plots.drawing import ready
+
             ready(self.plot)
         free = {"plot", "plot_names"} if names_elsewhere else {"plot"}
         own = [given[one.name] for one in fields(self) if one.name in given and one.name not in free]

@@ -19,10 +19,10 @@ from relrep_cli.cli.reading_options import ReadingOptions
 from relrep_cli.cli.recipe_options import RecipeOptions, read_recipe
 from relrep_cli.comparison import layers
 from relrep_cli.embedding import Embedding
-from relrep_cli.plots import Picture, dots, scatter
-from relrep_cli.plots import ready as can_draw
-from relrep_cli.plots.dots import values_of_results
+from relrep_cli.plots.dots import dots, values_of_results
+from relrep_cli.plots.drawing import ready as can_draw
 from relrep_cli.plots.reductions import METHODS, USUAL, method_for, ready
+from relrep_cli.plots.scatters import Picture, scatter
 from relrep_cli.plots.space_panels import ABSOLUTE, PanelOptions, View, note_colours, panels
 from relrep_cli.relative.projected_files import note_basis
 from relrep_cli.relative.projection import basis, relative

@@ -10,7 +10,11 @@ from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.base.output import Style
 from relrep_cli.cli import versions
 from relrep_cli.embedding import Embedding
-from relrep_cli.reports import Grid, Report, file_facts, is_report, page, spaces_of
+from relrep_cli.reports.clouds import spaces_of
+from relrep_cli.reports.endings import is_report
+from relrep_cli.reports.file_facts import file_facts
+from relrep_cli.reports.grids import Grid
+from relrep_cli.reports.page import Report, page
 from relrep_cli.store.reading import Reading
 
 Found = Mapping[str, Embedding | DataError]

@@ -20,12 +20,12 @@ from relrep_cli.engine.estimates import takes
 from relrep_cli.engine.running import HERE
 from relrep_cli.heads.heads import HEADS
 from relrep_cli.heads.mlp import ADAPTED
-from relrep_cli.plots.matrices import PLAIN_LOOK, Look
+from relrep_cli.plots.looks import PLAIN_LOOK, Look
 from relrep_cli.relative.aggregators import AGGREGATORS
 from relrep_cli.relative.projected_files import note_basis
 from relrep_cli.relative.recipes import Recipe
 from relrep_cli.relative.similarities import SIMILARITIES
-from relrep_cli.reports.page import is_report
+from relrep_cli.reports.endings import is_report
 from relrep_cli.stitching import saved_heads
 from relrep_cli.stitching.adaptation import Adaptation
 from relrep_cli.stitching.cross_retrieval import TARGETS, RetrievalPlan, Sparse, retrieval_methods

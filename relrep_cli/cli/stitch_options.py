@@ -17,7 +17,7 @@ from relrep_cli.cli.recipe_options import AGGREGATE_HELP, SIMILARITY_HELP, Recip
 from relrep_cli.heads.heads import HEADS
 from relrep_cli.relative.aggregators import AGGREGATORS
 from relrep_cli.relative.similarities import SIMILARITIES
-from relrep_cli.reports.page import is_report
+from relrep_cli.reports.endings import is_report
 from relrep_cli.stitching import methods
 from relrep_cli.stitching.methods import AGGREGATE, SIMILARITY
 from relrep_cli.stitching.spaces import TEST_SIZE, Division

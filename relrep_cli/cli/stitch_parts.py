@@ -16,7 +16,7 @@ from relrep_cli.cli.stitch_report import write_results
 from relrep_cli.engine.jobs import Outcome, listening
 from relrep_cli.engine.running import Engine, outcomes
 from relrep_cli.engine.shards import Shard
-from relrep_cli.reports.page import is_report
+from relrep_cli.reports.endings import is_report
 from relrep_cli.stitching.grid_parts import GridPart, merged, refuse_other_parts, to_bytes
 from relrep_cli.stitching.grid_results import Frame, collect
 from relrep_cli.stitching.grid_run import COLUMNS, GridPlan, Session, frame_of, job_of, report

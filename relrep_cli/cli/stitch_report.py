@@ -9,7 +9,7 @@ from relrep_cli.base.output import Record, write
 from relrep_cli.cli.report_files import Origin, publish, read_again
 from relrep_cli.cli.stitch_options import Options
 from relrep_cli.comparison.shown_names import short_names
-from relrep_cli.reports.page import is_report
+from relrep_cli.reports.endings import is_report
 from relrep_cli.reports.record_grids import stitching_grids
 from relrep_cli.stitching.cross_retrieval import RetrievalPlan
 from relrep_cli.stitching.grid_run import GridPlan

@@ -10,7 +10,8 @@ from relrep_cli.comparison.plans import Plan
 from relrep_cli.engine.estimates import Cost, total
 from relrep_cli.metrics.sampling import PILOT, WORTH
 from relrep_cli.numerics.chance_levels import LEAST, PAIRED, WORK
-from relrep_cli.numerics.moments import FEW, LANES, WIDE
+from relrep_cli.numerics.moment_sums import LANES
+from relrep_cli.numerics.moments import FEW, WIDE
 from relrep_cli.numerics.permuted_products import SMALL
 
 MOMENTS = {"cka", "cca", "svcca", "pwcca", "procrustes", "aligned-cosine", "eigenspace-overlap", "linear-regression", "gulp"}

@@ -147,8 +147,7 @@ def compare_pair(
     """
     records: list[Record] = []
     per_row: list[Rows] = []
-    kind = [] if intervals else ["no interval"]
-    rows_digest = hashlib.sha256(rows[0].tobytes() + rows[1].tobytes()).hexdigest()
+    digest = rows_key(rows)
     for place, (left, right) in enumerate(zip(a, b, strict=True)):
         x, y = select(left.embedding, rows[0]), select(right.embedding, rows[1])
         for side, view in ((x, left), (y, right)):
@@ -157,7 +156,7 @@ def compare_pair(
         of_pair = workspace.for_pair(largest_k(tasks(chosen), x.n))
         for name, params in tasks(chosen):
             base = {"a": x.uri, "b": y.uri, "metric": name}
-            key = task_key(left.content, right.content, rows_digest, name, params, seed, *kind)
+            key = record_key(left, right, digest, name, params, seed, intervals)
             done = None if want_rows or not left.content else cache.get(key)
             done = done if done and done.keys() >= RESULT else None
             if done is None:
@@ -172,6 +171,16 @@ def compare_pair(
             joined = {"joined": "position" if x.row_ids else "id"}
             records.append(base | done | joined | ({"projection": left.label} if len(a) > 1 else {}))
     return records, per_row
+
+
+def rows_key(rows: tuple[np.ndarray, np.ndarray]) -> str:
+    """What names the parallel rows of a pair in keys of its tasks."""
+    return hashlib.sha256(rows[0].tobytes() + rows[1].tobytes()).hexdigest()
+
+
+def record_key(left: View, right: View, rows: str, name: str, params: Mapping[str, Any], seed: int, intervals: bool) -> str:
+    """The key of a finished task of a pair. rows: see rows_key."""
+    return task_key(left.content, right.content, rows, name, params, seed, *([] if intervals else ["no interval"]))
 
 
 def tasks(chosen: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, dict[str, Any]]]:

@@ -9,6 +9,7 @@ from typing import Any
 from relrep_cli.base.errors import DataError, UsageError, printable
 from relrep_cli.base.output import Record, say
 from relrep_cli.base.task_cache import Records
+from relrep_cli.comparison.batches import take_ahead
 from relrep_cli.comparison.joins import join, left_out
 from relrep_cli.comparison.layers import family
 from relrep_cli.comparison.low_dims import by_angle, hint
@@ -45,7 +46,7 @@ class Session:
 
     views: every file of the plan in every view, the absolute view first, or the error that makes the file unusable. cache:
     finished tasks, read and extended. workspace: that of the run; see Workspace.of_run. prepared: the common rows of pairs, for
-    pieces; see comparison/pieces.py.
+    pieces; see comparison/pieces.py. taken: the pairs of batches; see comparison/batches.py.
     """
 
     plan: Plan
@@ -53,6 +54,7 @@ class Session:
     cache: Records
     workspace: Workspace
     prepared: dict[tuple[str, str, int], tuple[Embedding, Embedding, str]] = field(default_factory=dict)
+    taken: set[tuple[tuple[str, str], int]] = field(default_factory=set)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +127,8 @@ def measure_pair(session: Session, advance: Advance, a: str, b: str) -> PairResu
     key = cache_key(contents, common, plan.tasks, plan.seed, wanted.report) if wanted.report else ""
     known = decoded(cache.get(key), a, b) if key else None
     want_rows = wanted.keeps_row_values or (bool(wanted.report) and known is None)
+    if (a, b) in plan.pairs:  # another process knows no plan
+        take_ahead((a, b), plan, views, lambda key: cache.get(key) is not None, workspace, session.taken)
     records, rows = compare_pair(left, right, common, plan.metrics, plan.seed, cache, want_rows, workspace, wanted.intervals)
     summaries = summaries_of(rows, wanted.report) if known is None and wanted.report else known or {}
     if key and known is None:

@@ -79,7 +79,7 @@ def _by_distance(s: Space, strange: np.ndarray, k: int, by: By) -> tuple[np.ndar
     base = s.vectors(s.train)
     means = []
     for queries in (s.vectors(s.test), strange):
-        near = nearest(queries, base, k, by=by)
+        near = nearest(queries, base, k, by=by, workspace=s.searching)
         means.append(distances(queries, base, near.rows, by).mean(1))
     return means[0], means[1]
 

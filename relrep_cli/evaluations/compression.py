@@ -46,7 +46,7 @@ def compression(
     if s.e.n < k + 2:
         raise UsageError(f"--k {k} needs {k + 2} rows or more; there are {s.e.n}", f"Write --k {max(1, s.e.n - 2)} or less.")
     asked = asked_rows(s.e.n, s.e.d, seed)
-    true = nearest(s.e.x, s.e.x, k, by=neighbours, exclude_self=True, rows=asked).rows
+    true = nearest(s.e.x, s.e.x, k, by=neighbours, exclude_self=True, rows=asked, workspace=s.searching).rows
     whole = s.e.d * s.e.x.dtype.itemsize
     small: list[tuple[int, str, float]] = []
     for columns, kind in forms(s.e.d, s.e.x.dtype.name, dims, dtype):
@@ -54,7 +54,7 @@ def compression(
         what = f"{size / whole:.1%} of {whole} bytes; {len(asked)} of {s.e.n} rows searched for, {neighbours}"
         finding = mean_of(
             f"recall@{k} {columns} {kind}",
-            _recall(s.e.x, columns, kind, asked, true, neighbours),
+            _recall(s, columns, kind, asked, true, neighbours),
             what,
             bounds=(0, 1),
             chance=k / (s.e.n - 1),
@@ -100,8 +100,9 @@ def asked_rows(n: int, d: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).permutation(n)[:count])
 
 
-def _recall(x: np.ndarray, columns: int, kind: str, asked: np.ndarray, true: np.ndarray, by: By) -> np.ndarray:
+def _recall(s: Space, columns: int, kind: str, asked: np.ndarray, true: np.ndarray, by: By) -> np.ndarray:
     """(q,) share of the true rows (q, k) among the k nearest to each asked row, all rows in one short form."""
+    x = s.e.x
     short = spool((len(x), columns), np.float32)
     most = _largest(x, columns, by) if kind == "int8" else np.ones(columns)
     for block in row_blocks(len(x), x.shape[1], x, short):
@@ -109,7 +110,7 @@ def _recall(x: np.ndarray, columns: int, kind: str, asked: np.ndarray, true: np.
     if kind == "bits":
         return recall_of_signs(short, asked, true)
     k = true.shape[1]
-    return overlap(true, nearest(short, short, k, by=by, exclude_self=True, rows=asked).rows) / k
+    return overlap(true, nearest(short, short, k, by=by, exclude_self=True, rows=asked, workspace=s.searching).rows) / k
 
 
 def _cut(rows: np.ndarray, columns: int, by: By) -> np.ndarray:

@@ -14,6 +14,7 @@ from relrep_cli.embedding import Embedding, find_ids
 from relrep_cli.evaluations.judged_rows import held_out, rows_of
 from relrep_cli.neighbors import unit_rows
 from relrep_cli.numerics.blocks import pick, row_blocks, take
+from relrep_cli.numerics.workspace import Workspace
 
 COLUMNS = ("file", "task", "name", "value", "low", "high", "n", "convention", "chance")
 NEEDS = {
@@ -41,7 +42,8 @@ class Space:
     codes: (n,) class number of each row, -1 for none; None without labels. numbers: (n,) values of a column of numbers, else
     None. anomalies: items of the same space that do not
     belong. score: the column that says how odd an item is, instead of distances. reference: a clean file of the same space; the
-    embedding itself where rows can only be suspected. unit: the number that all vectors were divided by.
+    embedding itself where rows can only be suspected. unit: the number that all vectors were divided by. device: where
+    neighbours are searched; see devices.chosen.
     """
 
     e: Embedding
@@ -55,6 +57,12 @@ class Space:
     score: str = ""
     reference: Embedding | None = None
     unit: float = 1.0
+    device: str = "cpu"
+
+    @property
+    def searching(self) -> Workspace:
+        """What a search for neighbours is given."""
+        return Workspace(shares=False, device=self.device)
 
     @property
     def unseen(self) -> bool:
@@ -186,7 +194,14 @@ def mean_of_pairs(
 
 
 def prepare(
-    e: Embedding, target: str, split: str, holdout: float, seed: int, anomalies: Embedding | None = None, score: str = ""
+    e: Embedding,
+    target: str,
+    split: str,
+    holdout: float,
+    seed: int,
+    anomalies: Embedding | None = None,
+    score: str = "",
+    device: str = "cpu",
 ) -> Space:
     """`e` with rows to learn from and to judge, and its classes.
 
@@ -194,7 +209,7 @@ def prepare(
     drawn by id. Raises DataError where there are no such rows.
     """
     train, test = held_out(e, holdout, seed) if holdout else rows_of(e, split)
-    space = Space(e, train, test, target=target, anomalies=anomalies, score=score)
+    space = Space(e, train, test, target=target, anomalies=anomalies, score=score, device=device)
     if target not in e.obs:
         return space
     values = e.column(target)

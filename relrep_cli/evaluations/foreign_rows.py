@@ -14,6 +14,7 @@ from relrep_cli.embedding import Embedding, bare_name
 from relrep_cli.evaluations.findings import Finding, K, Record, Space, distances, evaluation
 from relrep_cli.neighbors import nearest, unit_rows
 from relrep_cli.numerics.blocks import pick, row_blocks
+from relrep_cli.numerics.workspace import Workspace
 
 Rate = Annotated[float, Param("Share of clean rows that may be taken for foreign ones.", minimum=0.0001, maximum=0.5)]
 SURE = 0.99  # probability that the rate of false alarms is at most the stated one
@@ -33,7 +34,7 @@ def foreign(s: Space, *, k: K = 10, false_alarms: Rate = 0.01, seed: int = 0) ->
     if s.reference is s.e:
         yield _suspects(s.e, seed)
         return
-    threshold, promise, scores = _against(s.e, s.reference, k, false_alarms)
+    threshold, promise, scores = _against(s.e, s.reference, k, false_alarms, s.searching)
     flagged = scores > threshold
     what = f"mean cosine distance to the {k} nearest of {s.reference.n} rows of {printable(bare_name(s.reference.uri), 60)}"
     _name_them(s.e, scores, flagged)
@@ -50,21 +51,21 @@ def foreign(s: Space, *, k: K = 10, false_alarms: Rate = 0.01, seed: int = 0) ->
     yield Finding("threshold", threshold, s.reference.n, f"{what}; {promise}")
 
 
-def _against(e: Embedding, clean: Embedding, k: int, rate: float) -> tuple[float, str, np.ndarray]:
+def _against(e: Embedding, clean: Embedding, k: int, rate: float, searching: Workspace) -> tuple[float, str, np.ndarray]:
     """The threshold, what it promises, and the score (n,) of each row of e."""
     if clean.d != e.d:
         raise DataError(f"has {e.d} dims, the reference {clean.d}", "Name a reference of the same model.", file=e.uri)
     if clean.n < k + 2:
         what = f"--k {k} needs a reference of {k + 2} rows or more; there are {clean.n}"
         raise UsageError(what, f"Write --k {max(1, clean.n - 2)} or less.")
-    own = _scores(clean.x, clean.x, k, within=True)
+    own = _scores(clean.x, clean.x, k, searching, within=True)
     threshold, promise = threshold_for(own, rate)
-    return threshold, promise, _scores(e.x, clean.x, k)
+    return threshold, promise, _scores(e.x, clean.x, k, searching)
 
 
-def _scores(queries: np.ndarray, base: np.ndarray, k: int, within: bool = False) -> np.ndarray:
+def _scores(queries: np.ndarray, base: np.ndarray, k: int, searching: Workspace, within: bool = False) -> np.ndarray:
     """(q,) mean cosine distance of each row to its k nearest rows of base. within: queries are the base; no row is its own."""
-    near = nearest(queries, base, k, by="cosine", exclude_self=within)
+    near = nearest(queries, base, k, by="cosine", exclude_self=within, workspace=searching)
     return np.asarray(distances(queries, base, near.rows, "cosine").mean(1))
 
 

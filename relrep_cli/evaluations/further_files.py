@@ -11,7 +11,9 @@ from relrep_cli.base.output import PLAIN_STYLE, Record, Style
 from relrep_cli.comparison.shown_names import short_names
 from relrep_cli.embedding import bare_name
 from relrep_cli.evaluations.findings import Finding
-from relrep_cli.plots import curves, rates, ready
+from relrep_cli.plots.curves import curves
+from relrep_cli.plots.drawing import ready
+from relrep_cli.plots.rates import rates
 
 ITEM_COLUMNS = ("file", "id", "score", "threshold", "foreign")
 

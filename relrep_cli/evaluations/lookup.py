@@ -16,7 +16,7 @@ from relrep_cli.evaluations.findings import distances
 from relrep_cli.neighbors import By, nearest
 from relrep_cli.numerics.blocks import pick, row_blocks, take
 from relrep_cli.numerics.workspace import Workspace
-from relrep_cli.plots import Strip
+from relrep_cli.plots.strips import Strip
 from relrep_cli.sources import Items
 
 COLUMNS = ("query", "query_label", "rank", "id", "label", "distance")

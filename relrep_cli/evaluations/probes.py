@@ -49,7 +49,7 @@ def regression(s: Space, *, k: K = 10, neighbours: By = "cosine", seed: int = 0)
         raise NotApplicable(f"column {printable(s.target)!r} has too few numbers, or the same number everywhere")
     base, queries = s.vectors(rows), s.vectors(test)
     ridge = train("linear", base, numbers[rows], 0, {}, seed)
-    near = nearest(queries, base, k, by=neighbours)
+    near = nearest(queries, base, k, by=neighbours, workspace=s.searching)
     chance = float(_explained(numbers[rows].mean(), numbers[test]).mean())
     for name, values, convention in (
         ("r2", ridge(queries), f"ridge regression on {len(rows)} training rows"),
@@ -66,7 +66,7 @@ def knn(s: Space, *, k: K = 10, neighbours: By = "cosine", seed: int = 0) -> Ite
     """
     rows, codes = s.labelled(s.train)
     test, truth = s.labelled(s.test)
-    near = nearest(s.vectors(test), s.vectors(rows), k, by=neighbours)
+    near = nearest(s.vectors(test), s.vectors(rows), k, by=neighbours, workspace=s.searching)
     convention = f"vote of the {k} nearest of {len(rows)} training rows, {neighbours}"
     yield from _judged(s, codes, test, truth, _vote(codes[near.rows]), convention)
 

@@ -36,7 +36,7 @@ def retrieval(s: Space, *, neighbours: By = "cosine", seed: int = 0) -> Iterator
     alone = f"; {n - len(asking)} alone in their class are left out as queries" if len(asking) < n else ""
     convention = f"each item among {n - 1} others, {neighbours}, self excluded{alone}"
     ks = [k for k in RECALLS if k < n]
-    near = nearest(x, x, ks[-1], by=neighbours, exclude_self=True, rows=asking).rows
+    near = nearest(x, x, ks[-1], by=neighbours, exclude_self=True, rows=asking, workspace=s.searching).rows
     hits = codes[near] == codes[asking][:, None]
     for k in ks:
         any_hit = hits[:, :k].any(1).astype(np.float64)

@@ -51,7 +51,8 @@ class EvaluationPlan:
     anomalies: the files of anomalies of each file. tasks: params by name. targets: columns of classes or numbers. split,
     holdout: see prepare. score: column that says how odd an item is, "" for distances. skips: whether a task that a file is
     not fit for is left out, instead of being an error. against: the file whose values are subtracted from those of the others,
-    or `all`; "" for none. reports: whether details of the values are kept, for a report.
+    or `all`; "" for none. reports: whether details of the values are kept, for a report. device: where neighbours are
+    searched.
     """
 
     files: Sequence[str]
@@ -68,6 +69,7 @@ class EvaluationPlan:
     reference: str = ""
     against: str = ""
     reports: bool = False
+    device: str = "cpu"
 
     @property
     def columns(self) -> list[str]:
@@ -186,7 +188,7 @@ def _of_targets(
             e.column(target)
         several = odd if "anomalies" in EVALUATIONS[name].needs else []
         for strange in several or [None]:  # type: ignore[list-item]
-            space = prepare(e, target, plan.split, plan.holdout, plan.seed, strange, plan.score)
+            space = prepare(e, target, plan.split, plan.holdout, plan.seed, strange, plan.score, plan.device)
             space = replace(space, unit=unit, reference=clean or (None if plan.skips else e))
             findings = _findings(e.uri, space, name, plan)
             extra = {"target": target if EVALUATIONS[name].labels else None} if len(plan.targets) > 1 else {}

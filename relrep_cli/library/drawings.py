@@ -14,9 +14,9 @@ from relrep_cli.library.call_parts import named_spaces, recipe_of, with_columns
 from relrep_cli.library.given_spaces import Column, Space
 from relrep_cli.library.result_tables import notes_kept
 from relrep_cli.library.wording import speaks_python
-from relrep_cli.plots import Picture, scatter
-from relrep_cli.plots import ready as can_draw
+from relrep_cli.plots.drawing import ready as can_draw
 from relrep_cli.plots.reductions import METHODS, ready
+from relrep_cli.plots.scatters import Picture, scatter
 from relrep_cli.plots.space_panels import ABSOLUTE, PanelOptions, View, panels
 from relrep_cli.relative.projection import basis, relative
 from relrep_cli.relative.recipes import Recipe

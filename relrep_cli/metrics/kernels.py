@@ -75,7 +75,7 @@ def _linear(x: np.ndarray, y: np.ndarray, estimator: str, workspace: Workspace) 
     chance = float(m.norms[0] * m.norms[1] / ((m.n - 1) * np.sqrt(xx) * np.sqrt(yy))) if estimator == "biased" else 0.0
     jackknife = None
     if m.n >= 5 and workspace.intervals:
-        jackknife = _leave_one_out(m, _ready(x, workspace), _ready(y, workspace), estimator)
+        jackknife = _leave_one_out(m, _ready(x, workspace), _ready(y, workspace), estimator, workspace)
     return Score(value, chance, f"linear kernel, {estimator} HSIC, columns centred", jackknife=jackknife, scale="from one")
 
 
@@ -110,11 +110,12 @@ def _estimate(terms: hsic.Terms, estimator: str) -> np.ndarray:
     return terms.unbiased() if estimator == "unbiased" else terms.biased()
 
 
-def _leave_one_out(m: Moments, x: np.ndarray, y: np.ndarray, estimator: str) -> np.ndarray | None:
+def _leave_one_out(m: Moments, x: np.ndarray, y: np.ndarray, estimator: str, workspace: Workspace) -> np.ndarray | None:
     """(g,) CKA without each of up to 512 rows; None when it is undefined without one of them."""
     chosen = np.arange(m.n) if m.n <= hsic.ROWS else np.sort(np.random.default_rng(0).choice(m.n, hsic.ROWS, replace=False))
     rows = hsic.some_rows(m, x, y, chosen)
-    xx, yy, xy = (_estimate(hsic.terms_without(m, rows, a, b), estimator) for a, b in hsic.PAIRS)
+    own = [hsic.own_terms_without(m, rows, side, space, workspace) for side, space in enumerate((x, y))]
+    xx, yy, xy = (_estimate(terms, estimator) for terms in (*own, hsic.terms_without(m, rows, 0, 1)))
     if not (np.minimum(xx, yy) > 0).all():
         return None
     return spread_of_all(xy / (np.sqrt(xx) * np.sqrt(yy)), m.n)

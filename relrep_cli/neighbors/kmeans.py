@@ -1,51 +1,78 @@
-"""K-means with faiss, with the same result on any number of threads."""
+"""K-means by Lloyd's algorithm, with the same result on any number of threads."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from threading import local
 
 import numpy as np
 
 from relrep_cli.base.signals import check
 from relrep_cli.neighbors import nearest
-from relrep_cli.numerics.blocks import pick, take
+from relrep_cli.numerics.blocks import pick, slices, take
 from relrep_cli.numerics.spread import row_ranges
-from relrep_cli.numerics.threads import single_threaded
+from relrep_cli.numerics.threads import run_all
 
 ITERATIONS = 25
-ROUNDS = 5  # iterations between two checks for signals
 ROWS_PER_CENTROID, BYTES = 256, 64 << 20  # training rows per centroid, and bytes of all training rows
+TILE = 1 << 20  # bytes of a tile of products, which the second cache holds
 
 NEAR = 16  # rows nearest to a centre among which one is likely to be free
 
 
 def centroids(x: np.ndarray, c: int, rng: np.random.Generator, iterations: int = ITERATIONS) -> np.ndarray:
-    """Compute c centroids of the rows of x (n, d), n >= c, with Lloyd's algorithm from random rows (`faiss.Kmeans`).
+    """Compute c centroids of the rows of x (n, d), n >= c, with Lloyd's algorithm from random rows.
 
     A large x is sampled: 256 random rows per centroid, at most 64 MiB, but at least c rows.
 
     Returns (c, d) float32.
     """
-    import faiss
-
     most = max(c, min(ROWS_PER_CENTROID * c, BYTES // (4 * x.shape[1])))
     rows = np.arange(len(x)) if len(x) <= most else np.sort(rng.choice(len(x), most, replace=False))
     some = np.ascontiguousarray(pick(x, rows), np.float32)
-    centres = some[rng.choice(len(some), c, replace=False)]
-    with single_threaded("blas"):  # with several threads, rounding would depend on their number
-        for done in range(0, iterations, ROUNDS):
-            check()
-            trained = faiss.Kmeans(
-                x.shape[1],
-                c,
-                niter=min(ROUNDS, iterations - done),
-                min_points_per_centroid=1,
-                max_points_per_centroid=len(some),
-                seed=int(rng.integers(1 << 30)),
-            )
-            trained.train(some, init_centroids=centres)
-            centres = np.asarray(trained.centroids)
-    return centres
+    middle = some.mean(0, dtype=np.float64).astype(np.float32)
+    some = some - middle  # far from the origin, squared lengths would hide the distances
+    centres, labels = some[rng.choice(len(some), c, replace=False)], np.full(len(some), -1)
+    for _ in range(iterations):
+        check()
+        before, labels = labels, _nearest_centre(some, centres)
+        if np.array_equal(before, labels):
+            break
+        centres = _means(some, labels, centres)
+    return centres + middle
+
+
+def _nearest_centre(x: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """(n,) the number of the centre that is nearest to each row; the first one of several."""
+    labels, half, own = np.empty(len(x), np.int64), 0.5 * np.einsum("ij,ij->i", centres, centres), local()
+    rows = max(64, TILE // (4 * len(centres)))
+
+    def label(tile: slice) -> None:
+        if not hasattr(own, "room"):
+            own.room = np.empty((rows, len(centres)), np.float32)
+        products = own.room[: tile.stop - tile.start]
+        np.matmul(x[tile], centres.T, out=products)
+        products -= half
+        products.argmax(1, out=labels[tile])
+
+    run_all(label, slices(len(x), rows))
+    return labels
+
+
+def _means(x: np.ndarray, labels: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """The mean of the rows of each centre. A centre without rows moves to one of the rows that are farthest from theirs."""
+    c = len(centres)
+    order = np.argsort(labels.astype(np.uint16 if c <= 1 << 16 else np.int64), kind="stable")
+    ends, sorted_rows = np.cumsum(np.bincount(labels, minlength=c)), x[order]
+    moved = centres.copy()
+    for centre, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
+        if end > start:
+            moved[centre] = sorted_rows[start:end].mean(0, dtype=np.float64)
+    empty = np.flatnonzero(np.diff(ends, prepend=0) == 0)
+    if len(empty):
+        gaps = np.concatenate([np.square(x[rows] - moved[labels[rows]]).sum(1) for rows in slices(len(x), 4096)])
+        moved[empty] = x[np.argsort(-gaps, kind="stable")[: len(empty)]]
+    return moved
 
 
 def medoids(x: np.ndarray, centres: np.ndarray, near: Sequence[np.ndarray] = ()) -> np.ndarray:

@@ -109,6 +109,17 @@ def terms_without(m: Moments, rows: list[Rows], a: int, b: int) -> Terms:
     return Terms(n - 1, cross, (m.norms[a] - c * p, m.norms[b] - c * q), products)
 
 
+def own_terms_without(m: Moments, rows: list[Rows], side: int, x: np.ndarray, workspace: Workspace) -> Terms:
+    """The terms of one space without each of the given rows, computed once for all pairs of x, the space of this side."""
+    shape = (3, len(rows[side].rows))
+    known = workspace.space_array(x, ("own terms without rows", m.n), shape, np.float64)
+    if known is None:
+        without = terms_without(m, rows, side, side)
+        known = np.stack([without.cross, without.norms[0], without.products])
+        workspace.put_space_array(x, ("own terms without rows", m.n), known)
+    return Terms(m.n - 1, known[0], (known[1], known[1]), known[2])
+
+
 def _along(m: Moments, rows: list[Rows], a: int, b: int) -> np.ndarray:
     """(m,) u_i' (u'v) v_i, computed on scaled rows to avoid overflow and underflow."""
     u, v = (rows[s].rows / rows[s].scale for s in (a, b))

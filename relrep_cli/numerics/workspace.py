@@ -32,6 +32,7 @@ class SpaceArrays:
     _names: dict[int, tuple[np.ndarray, str]] = field(init=False, repr=False, default_factory=dict)
     _arrays: OrderedDict[str, np.ndarray] = field(init=False, repr=False, default_factory=OrderedDict)
     _facts: dict[str, Any] = field(init=False, repr=False, default_factory=dict)
+    _pairs: dict[tuple[str, str], np.ndarray] = field(init=False, repr=False, default_factory=dict)
 
     @property
     def nbytes(self) -> int:
@@ -97,6 +98,14 @@ class SpaceArrays:
                 self._arrays.popitem(last=False)
         if content and records.folder is not None and records.keep and array.nbytes < LARGEST:
             records.put_bytes(_file(content, what), np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes())
+
+    def put_pair(self, x: np.ndarray, y: np.ndarray, array: np.ndarray) -> None:
+        """Keep an array that depends on two registered spaces, until it is wanted."""
+        self._pairs[self.name(x) or "", self.name(y) or ""] = array
+
+    def pop_pair(self, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+        """What was put for x and y, which is forgotten; None when there is nothing."""
+        return self._pairs.pop((self.name(x) or "", self.name(y) or ""), None)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from relrep_cli.comparison.matrix import Matrix, clustered, colour_range
 from relrep_cli.comparison.shown_names import short_names
 from relrep_cli.metrics import METRICS
 from relrep_cli.plots.drawing import COLOURS, FILL, INK, MARK, count, drawing, saved, wrapped
+from relrep_cli.plots.looks import PLAIN_LOOK, Look
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,21 +34,6 @@ class Panel:
     record: dict[str, Any]
     rows: np.ndarray
     names_k: bool = False
-
-
-@dataclass(frozen=True)
-class Look:
-    """How a picture looks. low, high: the ends of the colours, None for the bounds of the metric. size: width and height in
-    inches. title: instead of the usual one. names: of the files, in the order of the command line."""
-
-    low: float | None = None
-    high: float | None = None
-    size: tuple[float, float] | None = None
-    title: str | None = None
-    names: tuple[str, ...] = ()
-
-
-PLAIN_LOOK = Look()
 
 
 def heatmap(m: Matrix, target: str, order: bool = True, look: Look = PLAIN_LOOK) -> bytes:

@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 import numpy as np
 
 from relrep_cli.base.registry import Entry, Registry
-from relrep_cli.store.trained import need, pack, unpack
 
 Aggregate = Callable[[Sequence[Any]], Any]
 KEY, VERSION = "relrep-aggregator", 1
@@ -146,6 +145,8 @@ class TrainedAggregator:
 
     def to_bytes(self) -> bytes:
         """Return the content of a safetensors file."""
+        from relrep_cli.store.trained import pack
+
         record = {"version": VERSION, "name": self.name, "count": self.count, "width": self.width}
         return pack(record | {"recipe": self.recipe, "anchors": self.anchors}, self.weights, KEY)
 
@@ -166,6 +167,8 @@ def of_module(name: str, count: int, width: int, module: Any, recipe: Mapping[st
 
 def load(source: str | os.PathLike[str] | bytes) -> TrainedAggregator:
     """Read an aggregator from a file written with `to_bytes`. Raises DataError for any other file."""
+    from relrep_cli.store.trained import unpack
+
     return unpack(source, KEY, VERSION, "aggregator", "relrep stitch --save-aggregator", built)
 
 
@@ -174,6 +177,8 @@ def built(record: dict[str, Any], weights: dict[str, np.ndarray]) -> TrainedAggr
 
     weights: arrays by the names of the module's parameters.
     """
+    from relrep_cli.store.trained import need
+
     kinds: dict[str, type] = {"name": str, "count": int, "width": int, "recipe": dict, "anchors": str}
     need(all(isinstance(record.get(key), kind) for key, kind in kinds.items()), "an aggregator's metadata that cannot be read")
     name, count, width = record["name"], record["count"], record["width"]

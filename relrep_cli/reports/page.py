@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from relrep_cli.base.errors import printable
@@ -18,7 +17,6 @@ from relrep_cli.reports.clouds import to_json as space_to_json
 from relrep_cli.reports.grids import Grid, shown
 from relrep_cli.reports.grids import to_json as grid_to_json
 
-ENDINGS = (".html",)
 SCRIPTS = ("elements.js", "heatmap.js", "details.js", "scatter.js", "tables.js", "start.js")
 
 
@@ -38,11 +36,6 @@ class Report:
     files: Sequence[Mapping[str, Any]] = ()
     versions: str = ""
     notes: Sequence[str] = field(default_factory=list)
-
-
-def is_report(target: str) -> bool:
-    """Whether the name of an output asks for a report."""
-    return Path(target).suffix.lower() in ENDINGS
 
 
 def page(report: Report) -> bytes:

@@ -15,7 +15,7 @@ from relrep_cli.embedding import ABSOLUTE, RELATIVE, Embedding, Step, chain, mak
 from relrep_cli.heads.decoder import pixels
 from relrep_cli.heads.heads import HEADS, Trained
 from relrep_cli.numerics.blocks import row_blocks
-from relrep_cli.plots.matrices import PLAIN_LOOK, Look
+from relrep_cli.plots.looks import PLAIN_LOOK, Look
 from relrep_cli.relative.projection import basis, relative_blocks
 from relrep_cli.relative.recipes import Recipe, anchors_digest
 from relrep_cli.splits import drawn_test_rows
@@ -95,9 +95,9 @@ class OutputFiles:
         if self.images and (self.head or self.predictions):
             raise UsageError("--save-head and --predictions are for classes and numbers, not for images", "Leave them out.")
         if self.plot:
-            from relrep_cli import plots
+            from relrep_cli.plots.drawing import ready
 
-            plots.ready(self.plot)
+            ready(self.plot)
             if all(m.label == "none" for m in methods) and not self.images:
                 raise UsageError("--plot has nothing to draw: --method none stitches nothing", "Choose another --method.")
 
@@ -141,20 +141,21 @@ class OutputFiles:
             content = store.encoded(self.predictions, lines, PREDICTIONS, self.style)
             store.write_bytes(self.predictions, content, self.force, f"{len(lines)} predictions.")
         if self.plot:
-            from relrep_cli import plots
+            from relrep_cli.plots.matrices import indexes
+            from relrep_cli.plots.stitching_maps import attentions
 
             if self.images:
                 picture, note = self._pictures(spaces), f"{SHOWN} test images of {spaces.es[1].uri}, end to end and stitched."
             elif run.adaptation is not None:
-                picture, note = plots.attentions(records, self.plot), "attention of each subspace, before and after."
+                picture, note = attentions(records, self.plot), "attention of each subspace, before and after."
             else:
                 count = len({(r["method"], r["decoder"]) for r in records})
-                picture, note = plots.indexes(records, self.plot, self.look), f"stitching index of {count} methods and heads."
+                picture, note = indexes(records, self.plot, self.look), f"stitching index of {count} methods and heads."
             store.write_bytes(self.plot, picture, self.force, note)
 
     def _pictures(self, spaces: Spaces) -> bytes:
         """Originals of the first test items of the second file, then end to end and stitched by each method."""
-        from relrep_cli import plots
+        from relrep_cli.plots.strips import pictures
 
         assert spaces.target is not None
         truth = check(spaces.es[1], spaces.target)[1][1][:SHOWN]
@@ -163,7 +164,7 @@ class OutputFiles:
         for label in dict.fromkeys(label for label, _ in cells):
             pair = ((f"{label}, end to end", cells.get((label, 1))), (f"{label}, stitched", cells.get((label, 0))))
             lines += [(name, values) for name, values in pair if values is not None]
-        return plots.pictures(lines, truth.shape[1:], self.plot)
+        return pictures(lines, truth.shape[1:], self.plot)
 
     def _write_aggregator(self, spaces: Spaces, run: Run) -> None:
         m = next(m for m in run.methods if m.trains)

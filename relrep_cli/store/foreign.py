@@ -5,33 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TypeVar
 
 from relrep_cli.base.errors import printable
-from relrep_cli.store.arrow import read_arrow
 from relrep_cli.store.assignment import assign
-from relrep_cli.store.faiss_files import read_faiss
 from relrep_cli.store.files import HDF5_ENDINGS, HEAD, SUFFIXES, bad, mistaken, opened, sniff
 from relrep_cli.store.found import Found
-from relrep_cli.store.gzipped import read_gzipped
-from relrep_cli.store.json_tables import read_json
-from relrep_cli.store.lance_folders import is_lance, read_lance
-from relrep_cli.store.matlab_files import read_matlab
-from relrep_cli.store.mteb_cache import is_mteb_cache, read_mteb_cache
-from relrep_cli.store.npy import read_npy
-from relrep_cli.store.npz import read_npz
-from relrep_cli.store.parquet import read_parquet
 from relrep_cli.store.parts import is_several, read_parts
 from relrep_cli.store.quantised import unpacked
 from relrep_cli.store.reading import PLAIN, Reading
-from relrep_cli.store.safetensors import read_safetensors
 from relrep_cli.store.scaling import scaled
-from relrep_cli.store.sqlite_tables import read_sqlite
-from relrep_cli.store.text import read_text
-from relrep_cli.store.torch_files import read_torch
-from relrep_cli.store.words import read_words
-from relrep_cli.store.zarr_folders import is_zarr, read_zarr
 
 __all__ = ["FORMATS", "READERS", "Format", "found_in", "mistaken", "reader", "sniff"]
 
@@ -51,22 +36,36 @@ class Format:
     library: str = "relrep"
 
 
+def _later(module: str, name: str) -> Reader:
+    """A reader that is imported when it is used, because a run reads few formats."""
+
+    def read(path: Path, member: str | None = None, reading: Reading = PLAIN) -> Found:
+        function: Reader = getattr(import_module(f"relrep_cli.store.{module}"), name)
+        return function(path, member, reading)
+
+    return read
+
+
 BY_NAME = "a column by its name"
 BESIDE = "an array of n values by its name"
 FORMATS: list[Format] = [
     Format(
-        (".npy",), read_npy, "numpy.save; thingsvision", "an array (n, d) or (n, 1, d)", "`file_names.txt` beside features.npy"
+        (".npy",),
+        _later("npy", "read_npy"),
+        "numpy.save; thingsvision",
+        "an array (n, d) or (n, 1, d)",
+        "`file_names.txt` beside features.npy",
     ),
     Format(
         (".npz",),
-        read_npz,
+        _later("npz", "read_npz"),
         "numpy.savez; SeqVec",
         "an array (n, d), or one array for each item",
         f"{BESIDE}; names of the arrays",
     ),
     Format(
         (".csv", ".tsv"),
-        read_text,
+        _later("text", "read_text"),
         "pandas, R, spreadsheets, the TensorFlow projector",
         "columns of numbers named alike, or one of vectors as `[0.1, 0.2]`",
         f"{BY_NAME}; `metadata.tsv` beside vectors.tsv",
@@ -74,7 +73,7 @@ FORMATS: list[Format] = [
     ),
     Format(
         (".parquet",),
-        read_parquet,
+        _later("parquet", "read_parquet"),
         "pandas, polars, datasets, Spark",
         "a column of lists, or columns of numbers named alike",
         f"pandas' index; {BY_NAME}",
@@ -82,7 +81,7 @@ FORMATS: list[Format] = [
     ),
     Format(
         (".arrow", ".feather", ".ipc"),
-        read_arrow,
+        _later("arrow", "read_arrow"),
         "pyarrow, polars, datasets",
         "a column of lists, or columns of numbers named alike; files and streams",
         f"pandas' index; {BY_NAME}",
@@ -90,24 +89,37 @@ FORMATS: list[Format] = [
     ),
     Format(
         (".jsonl", ".ndjson", ".json"),
-        read_json,
+        _later("json_tables", "read_json"),
         "OpenAI's batches, pandas, scripts",
         "a list of numbers in each record, or rows of numbers",
         "a key by its name; custom_id",
         "json, guarded",
     ),
-    Format((".gz",), read_gzipped, "gzip", "any text format below .gz, such as .csv.gz", "as in that format", "zlib"),
-    Format((".safetensors",), read_safetensors, "safetensors", "a tensor (n, d)", "a tensor of n whole numbers by its name"),
+    Format(
+        (".gz",),
+        _later("gzipped", "read_gzipped"),
+        "gzip",
+        "any text format below .gz, such as .csv.gz",
+        "as in that format",
+        "zlib",
+    ),
+    Format(
+        (".safetensors",),
+        _later("safetensors", "read_safetensors"),
+        "safetensors",
+        "a tensor (n, d)",
+        "a tensor of n whole numbers by its name",
+    ),
     Format(
         (".txt", ".vec", ".glove", ".bin"),
-        read_words,
+        _later("words", "read_words"),
         "word2vec, fastText, GloVe, gensim, numpy.savetxt",
         "a word and its numbers on each line; word2vec's binary form",
         "the words",
     ),
     Format(
         (".pt", ".pth"),
-        read_torch,
+        _later("torch_files", "read_torch"),
         "torch.save",
         "a tensor, a dict of them, or one vector for each key",
         "a list by its name; the keys",
@@ -115,7 +127,7 @@ FORMATS: list[Format] = [
     ),
     Format(
         (".mat",),
-        read_matlab,
+        _later("matlab_files", "read_matlab"),
         "MATLAB, scipy.io.savemat",
         "a matrix; of version 7.3, which is HDF5, transposed",
         "a cell or character array by its name",
@@ -123,7 +135,7 @@ FORMATS: list[Format] = [
     ),
     Format(
         (".faiss", ".index"),
-        read_faiss,
+        _later("faiss_files", "read_faiss"),
         "faiss.write_index",
         "the vectors of IndexFlat and IndexIDMap",
         "those of the IndexIDMap",
@@ -131,7 +143,7 @@ FORMATS: list[Format] = [
     ),
     Format(
         (".db", ".sqlite", ".sqlite3"),
-        read_sqlite,
+        _later("sqlite_tables", "read_sqlite"),
         "sqlite-vec and others",
         "a table with blobs of float32 or float64, or JSON lists",
         BY_NAME,
@@ -158,16 +170,14 @@ def found_in(path: Path, member: str | None = None, reading: Reading = PLAIN, *,
 
     hdf5: whatever its name says. Raises DataError.
     """
-    if not hdf5 and os.path.isdir(path) and is_mteb_cache(path):
-        content = read_mteb_cache(path, member, reading)
-    elif not hdf5 and os.path.isdir(path) and is_zarr(path):
-        content = read_zarr(path, member, reading)
-    elif not hdf5 and os.path.isdir(path) and is_lance(path):
-        content = read_lance(path, member, reading)
-    elif not hdf5 and is_several(path):
+    if hdf5:
+        content = _read_hdf5(path, member, reading)
+    elif (read_folder := _folder_reader(path)) is not None:
+        content = read_folder(path, member, reading)
+    elif is_several(path):
         content = read_parts(path, member, reading, READERS)
     else:
-        read, notes = (_read_hdf5, ()) if hdf5 else _reader_of(path)
+        read, notes = _reader_of(path)
         content = read(path, member, reading)
         content = replace(content, notes=(*notes, *content.notes))
     _refuse_idle(path, content, reading)
@@ -184,6 +194,18 @@ def _refuse_idle(path: Path, content: Found, reading: Reading) -> None:
     if reading.vector_columns is not None and content.layout != "table":
         finding = "--vector-columns names columns of a table, and this file holds none"
         raise bad(path, finding, remedy.format("vectors=NAMES"))
+
+
+def _folder_reader(path: Path) -> Reader | None:
+    """The reader of a folder that is one embedding; None for anything else."""
+    if not os.path.isdir(path):
+        return None
+    from relrep_cli.store.lance_folders import is_lance, read_lance
+    from relrep_cli.store.mteb_cache import is_mteb_cache, read_mteb_cache
+    from relrep_cli.store.zarr_folders import is_zarr, read_zarr
+
+    readers = ((is_mteb_cache, read_mteb_cache), (is_zarr, read_zarr), (is_lance, read_lance))
+    return next((read for is_it, read in readers if is_it(path)), None)
 
 
 def _read_hdf5(path: Path, member: str | None, reading: Reading) -> Found:

@@ -21,8 +21,8 @@ from test_shell import on_terminal
 from relrep_cli.comparison.matrix import Matrix, clustered
 from relrep_cli.comparison.pairs_of_files import ratios
 from relrep_cli.comparison.shown_names import short_names
-from relrep_cli.plots import Look, heatmap, short
-from relrep_cli.plots.matrices import _range
+from relrep_cli.plots.looks import Look
+from relrep_cli.plots.matrices import _range, heatmap, short
 
 # --- Parquet ---
 

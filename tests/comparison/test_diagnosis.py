@@ -12,6 +12,7 @@ from conftest import Workdir
 from relrep_cli.comparison.diagnosis import RELATIONS, diagnose
 from relrep_cli.comparison.file_pairs import rounded, spacing
 from relrep_cli.comparison.isometries import agreeing, procrustes
+from relrep_cli.comparison.relation_names import RELATION_NAMES
 
 N, D = 240, 16
 Space = np.ndarray
@@ -279,3 +280,7 @@ def test_a_number_that_is_not_finite_is_one_line(empty: Workdir) -> None:
     empty.error("relrep compare a.npz b.npz --diagnose", 3, "b.npz", "NaN")
     done = empty.here("relrep compare a.npz b.npz c.npz --diagnose --json", 3)
     assert [bool(r["error"]) for r in json.loads(done.stdout)] == [True, False, True]
+
+
+def test_the_help_names_every_relation() -> None:
+    assert tuple(RELATIONS) == RELATION_NAMES

@@ -19,7 +19,7 @@ from relrep_cli.comparison.runs import Session
 from relrep_cli.embedding import Embedding, row_numbers
 from relrep_cli.metrics import METRICS, sampling
 from relrep_cli.metrics.score import Score
-from relrep_cli.numerics import moments, spread
+from relrep_cli.numerics import moment_sums, moments, spread
 from relrep_cli.numerics.spread import Piece, Spread, Taken
 from relrep_cli.numerics.workspace import Workspace
 from relrep_cli.relative.file_views import FileViews
@@ -40,6 +40,7 @@ def pair(n: int = N) -> tuple[Embedding, Embedding]:
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Work is cut that would not be worth it."""
+    monkeypatch.setattr(moment_sums, "TILE", 128)  # several lanes
     monkeypatch.setattr(moments, "LIGHT", 0.0)  # few rows are added in another order
     monkeypatch.setattr(sampling, "row_ranges", lambda n, cost: spread.row_ranges(n, 5e8))
     monkeypatch.setattr(moments, "row_ranges", lambda n, cost: spread.row_ranges(n, 2.5e10))

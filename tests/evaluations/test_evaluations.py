@@ -20,6 +20,7 @@ from relrep_cli.evaluations import EVALUATIONS, Finding, Space, anomalies, probe
 from relrep_cli.evaluations.finding_records import records
 from relrep_cli.evaluations.findings import distances, evaluate, prepare, some
 from relrep_cli.metrics import METRICS
+from relrep_cli.neighbors import torch_tiles
 from relrep_cli.numerics.intervals import interval_of_pairs, jackknife
 
 
@@ -59,6 +60,21 @@ def findings(s: Space, name: str, **params: Any) -> dict[str, Finding]:
 def interval(f: Finding) -> tuple[float, float]:
     record = next(iter(records("a", "t", [f], np.empty(0), 0, False)))
     return record["low"], record["high"]
+
+
+@pytest.mark.slow  # imports torch
+@pytest.mark.parametrize("name", ["knn", "regression", "retrieval", "anomaly", "foreign", "compression"])
+def test_a_device_finds_what_the_cpu_finds(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    calls: list[str] = []
+    real = torch_tiles.search
+    monkeypatch.setattr(torch_tiles, "search", lambda *given: calls.append(given[-1]) or real(*given))
+    e = clouds(apart=1.0)
+    here = judged(e, name, odd_ones(e, 20, 3.0))
+    wanted = [(f.name, f.value) for f in evaluate(here, name, {}, 0)]
+    assert not calls
+    assert [(f.name, f.value) for f in evaluate(replace(here, device="torch:cpu"), name, {}, 0)] == wanted
+    assert set(calls) == {"torch:cpu"}
 
 
 # --- probes ---

@@ -14,7 +14,7 @@ from scipy.spatial.distance import cdist
 from relrep_cli.base.errors import UsageError
 from relrep_cli.embedding import Embedding, text
 from relrep_cli.evaluations.lookup import look_up
-from relrep_cli.plots import Strip, fitting, strips
+from relrep_cli.plots.strips import Strip, fitting, strips
 
 
 def items(n: int = 60, d: int = 4) -> Embedding:

@@ -19,9 +19,12 @@ from relrep_cli.base.errors import DataError
 from relrep_cli.comparison.pairs_of_files import Rows
 from relrep_cli.comparison.row_summaries import Summaries, decoded, encoded, summaries_of, summary_of
 from relrep_cli.embedding import Embedding
-from relrep_cli.reports import Cell, Grid, Report, file_facts, page, spaces_of
+from relrep_cli.reports.clouds import spaces_of
 from relrep_cli.reports.comparisons import Layout, comparison_grids
+from relrep_cli.reports.file_facts import file_facts
+from relrep_cli.reports.grids import Cell, Grid
 from relrep_cli.reports.item_details import Details, Judgement, details_of
+from relrep_cli.reports.page import Report, page
 from relrep_cli.reports.record_grids import evaluation_grid, stitching_grids
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\u2028\u202e\x00&amp;<!--"

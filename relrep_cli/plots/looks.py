@@ -1,0 +1,20 @@
+"""How a picture looks, apart from what draws it: a run without a picture reads this file alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a picture looks. low, high: the ends of the colours, None for the bounds of the metric. size: width and height in
+    inches. title: instead of the usual one. names: of the files, in the order of the command line."""
+
+    low: float | None = None
+    high: float | None = None
+    size: tuple[float, float] | None = None
+    title: str | None = None
+    names: tuple[str, ...] = ()
+
+
+PLAIN_LOOK = Look()
