@@ -169,11 +169,11 @@ def _with_spare_room(
     from rich.cells import cell_len
 
     spare = room - sum(width + 2 for width in widths.values()) + 2
-    widths = {}
+    widened = {}
     for c, width in widths.items():
         more = min(max(0, spare), max(map(cell_len, [headings[c], *cells[c]])) - width)
-        widths[c], spare = width + more, spare - more
-    return widths
+        widened[c], spare = width + more, spare - more
+    return widened
 
 
 def _fitting(columns: Sequence[str], widths: dict[str, int], room: int, verbatim: bool) -> list[str]:

@@ -33,8 +33,8 @@ def _write_report(options: Options, plan: Plan, records: Sequence[Record]) -> No
     if isinstance(plan, SavedHeadPlan):
         embeddings = read_again(options.files, options.reading.reading)
     else:
-        by_uri = {e.uri: e for e in plan.spaces.es}
-    names = dict(zip(options.files, options.picture.names, strict=False)) or short_names(list(by_uri))
+        embeddings = {e.uri: e for e in plan.spaces.es}
+    names = dict(zip(options.files, options.picture.names, strict=False)) or short_names(list(embeddings))
     grids = stitching_grids(records, names)
     title = f"stitching of {' and '.join(names.values()) if len(names) < 3 else f'{len(names)} spaces'}"
     spaces = [(names[uri], one) for uri, one in embeddings.items()]

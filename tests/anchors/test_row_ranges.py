@@ -71,7 +71,7 @@ def _lower(x: np.ndarray, picks: np.ndarray, gaps: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize(
-    "words, said",
+    "words, message",
     [
         ("--strategy random --cluster local:2", "nothing to divide in random"),
         ("--strategy unsupervised --log x.log", "do not go with unsupervised"),

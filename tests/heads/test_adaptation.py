@@ -42,7 +42,7 @@ def test_adaptation_moves_its_part_alone_and_learns() -> None:
     front = partial(AGGREGATORS["self-attention"].function, 2, WIDTH)
     trained = train("mlp", sound[:800], y[:800], CLASSES, {"hidden": 32, "head_epochs": 20}, front=front)
     ids = row_numbers(1200)
-    task = Task("b.h5", spoilt[:800], y[:800], spoilt[800:], y[800:], ids[:800])
+    task = Task("b.h5", spoilt[:800], y[:800], spoilt[800:], y[800:], ids[:800], ids[800:])
     frozen = float((trained(task.x_test) == task.y_test).mean())
     before = {name: values.clone() for name, values in trained.front.state_dict().items()}
     shares = networks.attention(trained.front, task.x_test)
@@ -62,7 +62,7 @@ def test_few_rows_are_drawn_apart_from_the_split() -> None:
     ids = row_numbers(5000)
     ids = ids[~drawn(ids, 0.2, 0)]
     none = np.zeros(0)
-    task = Task("b.h5", none, none, none, none, ids)
+    task = Task("b.h5", none, none, none, none, ids, ids)
     assert 0.08 < len(Adaptation(["all"], 0.1).rows(task)) / len(ids) < 0.12
 
 
@@ -82,7 +82,7 @@ def test_cells_before_and_after_adaptation(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(adaptation, "adapted", lambda trained, *rest: Answer(1, [0.9, 0.1]))
     monkeypatch.setattr(networks, "attention", lambda front, x: np.array(front))
     ids, y = row_numbers(9), np.ones(9, int)
-    tasks = [Task(uri, np.zeros((9, 2)), y, np.zeros((9, 2)), y, ids) for uri in ("a.h5", "b.h5")]
+    tasks = [Task(uri, np.zeros((9, 2)), y, np.zeros((9, 2)), y, ids, ids) for uri in ("a.h5", "b.h5")]
     actual, hear = adaptation.cells(tasks, Target("label", text("xy")), Adaptation(["all"], 1.0), ["p", "q"], [0])
     for e, h in ((0, 0), (1, 0)):
         hear("product", e, h, [Answer(0, [0.25, 0.75])], [])
@@ -101,7 +101,7 @@ def test_few_rows_are_passed_often_enough(n: int, monkeypatch: pytest.MonkeyPatc
     """As many passes as PASSES, and as many steps as STEPS."""
     passes = []
     monkeypatch.setattr(networks, "adapted", lambda *given: passes.append(given[-1]) or ({}, None))
-    task = Task("b.h5", np.zeros((n, 1)), np.zeros(n), np.zeros((1, 1)), np.zeros(1), row_numbers(n))
+    task = Task("b.h5", np.zeros((n, 1)), np.zeros(n), np.zeros((1, 1)), np.zeros(1), row_numbers(n), row_numbers(1))
     adapted(Trained("mlp", 2, {}), task, "all", Adaptation(["all"], 1.0), 0)
     wanted = {7: adaptation.STEPS, 40 * networks.BATCH: adaptation.PASSES}
     assert passes == [wanted[n]]
@@ -115,7 +115,7 @@ def test_numbers_keep_their_unit_through_adaptation() -> None:
     front = partial(AGGREGATORS["self-attention"].function, 2, WIDTH)
     trained = train("mlp", doubled[:600], y[:600], 0, {"hidden": 32, "head_epochs": 60}, front=front)
     ids = row_numbers(1000)
-    task = Task("b.h5", doubled[:600], y[:600], doubled[600:], y[600:], ids[:600])
+    task = Task("b.h5", doubled[:600], y[:600], doubled[600:], y[600:], ids[:600], ids[600:])
     frozen = float(np.square(trained(task.x_test) - task.y_test).mean() / task.y_test.var())
     assert frozen < 0.2
     for what in networks.ADAPTED:

@@ -83,7 +83,7 @@ def test_each_example_is_offered_and_works(plugins: Path, environment: Mapping[s
 def test_an_ending_is_registered_once_and_as_relrep_compares_it(ending: str, message: str) -> None:
     with pytest.raises(TypeError, match=message):
         reader(ending)(read_npy)
-    assert READERS[".npy"] is read_npy and "rows" not in READERS
+    assert READERS[".npy"] is not read_npy and "rows" not in READERS
 
 
 @pytest.mark.slow

@@ -230,7 +230,7 @@ def test_maps_are_the_files_of_the_command(work: Workdir) -> None:
     kept = relrep.read_map(work / "map.h5")
     np.testing.assert_allclose(kept(names[0]), moved, rtol=1e-5, atol=1e-6)
     assert kept.spaces == (relrep.read(names[0]).space,) and kept.into == relrep.read(names[1]).space
-    with pytest.raises(relrep.UsageError, match="no third one can join"):
+    with pytest.raises(relrep.UsageError, match="no third space can join"):
         relrep.translate(X, into=kept)
     with pytest.raises(relrep.UsageError, match="holds no map"):
         relrep.read_map(names[0])
