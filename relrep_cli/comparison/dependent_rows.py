@@ -87,7 +87,7 @@ def _as_before(own: np.ndarray, rows: np.ndarray) -> bool:
 
 
 def _defined(rows: np.ndarray) -> np.ndarray:
-    """The values that are numbers: some items have a value only beside some others."""
+    """The values that are numbers: an item's value may be undefined without certain other items."""
     return rows if np.isfinite(rows).all() else rows[np.isfinite(rows)]
 
 

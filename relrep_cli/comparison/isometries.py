@@ -151,7 +151,7 @@ def gram_residuals(x: np.ndarray, y: np.ndarray, rows: np.ndarray) -> np.ndarray
 
 
 def _noise_per_product(y: np.ndarray, rows: np.ndarray) -> float:
-    """How large an error of rows is whose products err by 1: by adding noise to the rows of y."""
+    """The error of rows that goes with an error of 1 in their products, estimated by adding noise to the rows of y."""
     z = y[rows] - y[rows].mean(0)
     noise = np.random.default_rng(0).normal(size=z.shape)
     noise *= TRIAL * float(np.median(np.linalg.norm(z, axis=1))) / np.linalg.norm(noise, axis=1, keepdims=True)

@@ -18,7 +18,7 @@ def join(a: Embedding, b: Embedding, require_all: bool = False) -> tuple[np.ndar
     Returns the row numbers in a and in b of the ids that both hold, in the order of a.
 
     Raises DataError when the files share no id, when neither has ids and their lengths differ, or when
-    `require_all` is set and a row has no partner, or only its place to pair it by.
+    `require_all` is set and a row has no partner, or can be paired only by its position.
     """
     if check_positions([a, b]) and require_all:
         raise DataError(

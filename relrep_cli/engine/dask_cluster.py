@@ -23,7 +23,7 @@ from relrep_cli import __version__
 from relrep_cli.base.errors import DataError, UsageError, WriteError
 from relrep_cli.base.output import say
 from relrep_cli.base.signals import check
-from relrep_cli.engine.jobs import Job, Outcome, Task, died
+from relrep_cli.engine.jobs import Job, Outcome, Task, outcome_of_lost_task
 from relrep_cli.engine.processes import ATTEMPTS, GLANCE
 from relrep_cli.engine.queue_cluster import asked_for, queue_cluster
 from relrep_cli.engine.worker import Worker
@@ -218,9 +218,9 @@ def _outcome(answer: Any) -> Outcome:
     if isinstance(answer, tuple):  # as_completed gives the exception with its traceback
         answer = answer[1]
     if isinstance(answer, KilledWorker):
-        return died(ATTEMPTS, "with its Dask worker")
+        return outcome_of_lost_task(ATTEMPTS, "with its Dask worker")
     if isinstance(answer, Ended):
-        return died(ATTEMPTS, str(answer))
+        return outcome_of_lost_task(ATTEMPTS, str(answer))
     if isinstance(answer, BaseException):
         raise answer
     outcome: Outcome = answer

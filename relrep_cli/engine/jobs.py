@@ -51,7 +51,7 @@ class Outcome:
     """What became of a task: a result, or the error that stands in place of one.
 
     notes: those of the task in another process. seconds: wall time. memory: the peak of its process so far, in bytes. lost:
-    whether the error is that processes ended amid the task.
+    whether the task failed because its process kept dying.
     """
 
     result: Any = None
@@ -92,7 +92,7 @@ def peak_memory() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def died(times: int, how: str) -> Outcome:
+def outcome_of_lost_task(times: int, how: str) -> Outcome:
     """The outcome of a task whose process ended `times` times."""
     return Outcome(
         error=DataError(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from multiprocessing.connection import wait
 
 from relrep_cli.base.signals import check
-from relrep_cli.engine.jobs import Job, Outcome, died
+from relrep_cli.engine.jobs import Job, Outcome, outcome_of_lost_task
 from relrep_cli.engine.worker import Worker
 
 ATTEMPTS = 3  # how often a task may lose its process
@@ -40,7 +40,7 @@ def outcomes_of_processes(job: Job, count: int, threads: int) -> Iterator[tuple[
                     workers.remove(worker)
                     lost[number] = lost.get(number, 0) + 1
                     if lost[number] == ATTEMPTS:
-                        yield number, died(ATTEMPTS, worker.how_it_ended())
+                        yield number, outcome_of_lost_task(ATTEMPTS, worker.how_it_ended())
                     else:
                         todo.appendleft(number)
                     worker.stop()

@@ -103,7 +103,7 @@ def _grid(
 
 
 def _span(bounds: tuple[float | None, float | None], values: Sequence[float | None]) -> tuple[float, float]:
-    """The bounds, moved to hold all values where there are some beyond; where there is no bound, the outermost value."""
+    """The bounds, widened to include every value; a missing bound becomes the smallest or largest value."""
     known = [value for value in values if value is not None] or [0.0, 1.0]
     low, high = bounds
     return (min(known) if low is None else min(low, *known), max(known) if high is None else max(high, *known))

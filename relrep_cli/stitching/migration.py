@@ -146,10 +146,10 @@ def _verdict(now: Record, wanted: float, reached: bool) -> str:
 def _sentence(verdict: str, best: Fitting, now: Record, count: int, needed: int, wanted: float) -> str:
     share = " of that of re-embedding" if now["measure"] == KEPT else ""
     sentence = f"recall@10 {now['value']:.3f} ({now['low']:.3f} to {now['high']:.3f}){share} in an index of {now['at']}"
-    sentence += f", by {best.method}"
     if verdict == BRIDGE:
         more = ", and translate the index, too" if best.method in UNIVERSES else ""
         return f"bridge with {best.method}{more}: {sentence}, and {wanted:g} is wanted."
+    sentence += f", by {best.method}"
     if verdict == UNSURE:
         return f"too few items to tell: {sentence}, and the lower end must reach {wanted:g}; {now['n']} items were looked up."
     if verdict == MORE_ANCHORS:

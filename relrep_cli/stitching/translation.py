@@ -48,7 +48,7 @@ class Fitting:
     seed: int = 0
 
     def fit(self, x: np.ndarray, y: np.ndarray) -> Affine:
-        """The map from anchors x (m, dx) to y (m, dy); where y is of a universe, as one more of its spaces."""
+        """The map from anchors x (m, dx) to y (m, dy). If y belongs to a universe, the map joins x to it as a further space."""
         if self.method in UNIVERSES:
             return join(x, y, float(self.params.get(PENALTY, 0.0)))
         return translators.fit(self.method, x, y, dict(self.params))

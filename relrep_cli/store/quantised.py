@@ -1,4 +1,4 @@
-"""Vectors of bytes: packed bits become dimensions, and a file that may hold them gets a note that asks."""
+"""Packed bits become dimensions; if a file might hold packed bits, a note asks the user."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WIDEST = 512  # bytes; vectors of bytes below it, a power of two, may be packed 
 
 
 def _bytes_of(x: np.ndarray) -> str:
-    """The type of bytes whose values numbers from a text are: "int8" where some are negative; "" where they are no bytes."""
+    """The byte type that holds these numbers of a text: "uint8", or "int8" if some are negative; "" if neither does."""
     low, high = np.inf, -np.inf
     for rows in blocks(len(x), 8 * x.shape[1], x):
         if (x[rows] % 1 != 0).any():

@@ -32,7 +32,7 @@ def is_scaling(name: str) -> bool:
 
 
 def is_complete(names: Iterable[str]) -> bool:
-    """Whether some of these names say a scale by themselves: an `offset` alone may be anything, such as a place in a text."""
+    """Whether one of these names is enough to imply a scale. `offset` alone is not: it may be a position in a text."""
     return any(name.strip().lower() in (*FACTOR, *RANGES, "add_offset") for name in names)
 
 
@@ -50,7 +50,7 @@ def scaled(path: Path, content: Found) -> Found:
     names = " and ".join(sorted(given))
     parts = {name: _fitted(path, name, values, n, d) for name, values in given.items()}
     with np.errstate(over="ignore", invalid="ignore"):
-        factor, shift = _line(path, content.stored, parts)
+        factor, shift = _factor_and_offset(path, content.stored, parts)
     kind = np.dtype(np.float32 if np.dtype(content.stored).itemsize <= 2 else np.float64)
     x = spool((n, d), kind)
     for rows in blocks(n, 16 * d, content.x, x):
@@ -91,8 +91,8 @@ def _fitted(path: Path, name: str, values: np.ndarray, n: int, d: int) -> np.nda
     raise bad(path, finding, "Give it such a shape, or another name if it is not a scale.", name)
 
 
-def _line(path: Path, stored: str, parts: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Factor and summand of integers. Raises DataError where two arrays say the same."""
+def _factor_and_offset(path: Path, stored: str, parts: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The factor and the offset of integers. Raises DataError if two arrays give the same quantity."""
     one: dict[str, np.ndarray] = {}
     for meaning, names in (("factor", FACTOR), ("after", AFTER), ("before", BEFORE), ("ranges", RANGES)):
         known = [name for name in parts if name.strip().lower() in names]

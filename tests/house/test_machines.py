@@ -59,7 +59,7 @@ every_archive = pytest.mark.parametrize("archive", ARCHIVES, ids=lambda path: pa
 @every_pair
 def test_values_of_another_processor(here: Callable[[str], dict[str, Any]], archive: Path, pair: str) -> None:
     there, own, apart = json.loads(archive.read_text())[pair]["values"], here(pair)["values"], []
-    assert len(there) >= 41 and there.keys() == own.keys()
+    assert len(there) >= 41 and there.keys() <= own.keys()
     for name, values in there.items():
         if isinstance(values, str):
             assert own[name] == values
@@ -81,7 +81,7 @@ def test_neighbours_of_another_processor_are_the_same(here: Callable[[str], dict
 @pytest.mark.parametrize("pair", ["small", "ties"])
 def test_vectors_of_another_processor(here: Callable[[str], dict[str, Any]], archive: Path, pair: str) -> None:
     functions = json.loads(archive.read_text())[pair]["vectors"]
-    assert set(functions) == set(SIMILARITIES)
+    assert len(functions) >= 10 and set(functions) <= set(SIMILARITIES)
     for name, there in functions.items():
         own = here(pair)["vectors"][name]["rows"]
         assert np.abs(np.subtract(own, there["rows"])).max() <= VECTOR * there["largest"], name

@@ -14,7 +14,7 @@ from conftest import Workdir, ended
 from workers import kill_a_worker
 
 from relrep_cli.base.errors import DataError, UsageError
-from relrep_cli.engine.jobs import Outcome, died
+from relrep_cli.engine.jobs import Outcome, outcome_of_lost_task
 from relrep_cli.engine.shards import to_bytes
 from relrep_cli.stitching.grid_results import Column, Frame, Grid, collect
 
@@ -86,12 +86,12 @@ def test_a_head_that_was_lost_gives_records_with_the_error() -> None:
     """The heads of b were lost: cells of head b have the error, and those of encoder b no end-to-end score."""
     frame = Frame(["a", "b"], "classes", {}, {"none": None}, [Grid(0, "linear", [("none", False)])], [("none", "linear")])
     kept = Outcome(Column([("none", e, CELL) for e in (0, 1)], [7, 8]))
-    actual = {(r["encoder"], r["head"]): r for r in collect(frame, [kept, died(3, "by signal SIGKILL")])}
+    actual = {(r["encoder"], r["head"]): r for r in collect(frame, [kept, outcome_of_lost_task(3, "by signal SIGKILL")])}
     assert actual["a", "a"]["stitching_index"] == 1 and "error" not in actual["b", "a"]
     assert actual["b", "a"]["accuracy"] == 0.5 and actual["b", "a"]["stitching_index"] is None
     assert "ended 3 times" in actual["a", "b"]["error"] and actual["a", "b"]["accuracy"] is None
     with pytest.raises(DataError, match="ended 3 times"):
-        collect(frame, [died(3, ""), died(3, "")])
+        collect(frame, [outcome_of_lost_task(3, ""), outcome_of_lost_task(3, "")])
 
 
 def test_a_task_that_is_refused_by_a_head_refuses_the_run() -> None:

@@ -27,6 +27,7 @@ FOUND = {
     "texts": [378],
     "head": [167],
 }  # once were a fault, tried in every run
+LARGE = {"lance": 200}  # MiB of a refusal, most of which the package's import takes
 ALL_READ_OR_REFUSED = {"record", "png", "map", "part of compare", "part of stitch"}
 
 
@@ -38,7 +39,8 @@ def test_damaged_files_are_read_or_refused(name: str) -> None:
     assert not [one for one in verdicts if one.outcome not in SOUND or one.wall > LIMIT]
     assert len({one.outcome for one in verdicts}) == 2 or name in ALL_READ_OR_REFUSED or COUNT < 100
     refused = [one for one in verdicts if one.outcome == "refused"]
-    assert max((one.cpu for one in refused), default=0) < 2 and max((one.memory for one in refused), default=0) < 60
+    assert max((one.cpu for one in refused), default=0) < 2
+    assert max((one.memory for one in refused), default=0) < LARGE.get(name, 60)
     guarded = list(fuzz.judged(name, seeds[:GUARDED], guarded=True))
     assert [one.outcome for one in guarded] == [one.outcome for one in verdicts[:GUARDED]]
 
