@@ -10,15 +10,26 @@ from typing import Any
 import numpy as np
 
 from relrep_cli.base.errors import printable
-from relrep_cli.store.apart import Answer, Files
+from relrep_cli.store.apart import Answer, Files, limit
 from relrep_cli.store.arrays import Array
 from relrep_cli.store.files import bad, opened
 from relrep_cli.store.found import Found
 from relrep_cli.store.hdf5 import SIGNATURE, read_hdf5
-from relrep_cli.store.library_files import array_of, of_texts, read_with_library, surveyed
+from relrep_cli.store.library_files import (
+    BYTES_A_SECOND,
+    MEMORY,
+    SECONDS,
+    UNPACKED,
+    array_of,
+    of_texts,
+    read_with_library,
+    surveyed,
+)
 from relrep_cli.store.reading import PLAIN, Reading
 
 LIBRARIES = ("scipy.io",)  # imported by the fork server
+BESIDE = 48 << 20  # bytes of memory for a small file
+FACTOR = 2 * UNPACKED  # times the size of the file: what is unpacked, and the arrays of it
 
 
 def read_matlab(path: Path, member: str | None = None, reading: Reading = PLAIN) -> Found:
@@ -38,13 +49,17 @@ def survey(name: str, files: Files, member: str | None, reading: Mapping[str, An
 def _arrays(path: Path) -> Sequence[Array]:
     from scipy.io import loadmat
 
+    size = os.stat(path).st_size  # beyond it, a damaged file may not ask for what the import was allowed to take
+    limit(SECONDS + size / BYTES_A_SECOND, BESIDE + FACTOR * size)
     try:
         content = loadmat(path, appendmat=False, chars_as_strings=True)
     except MemoryError:
-        raise
+        finding = "damaged, or it unpacks to far more than is stored"
+        raise bad(path, finding, "Save it again with save -v6, which does not compress.") from None
     except Exception as error:  # SciPy's own, and whatever a damaged file makes of it
         reason = printable(str(error).splitlines()[0] if str(error) else type(error).__name__, 120)
         raise bad(path, f"SciPy cannot read it as a .mat file: {reason}", "Save it again with save -v7.") from None
+    limit(SECONDS + size / BYTES_A_SECOND, MEMORY + FACTOR * size)  # copies of what is known to be no larger than allowed
     arrays = [_array(path, name, value) for name, value in content.items() if not name.startswith("__")]
     return [array for array in arrays if array is not None]
 
