@@ -82,8 +82,8 @@ class Embedding:
         """Return the obs column `name` (n,). Raises DataError, with the existing columns, when there is none."""
         if name not in self.obs:
             names = ", ".join(map(printable, self.obs)) or "none"
-            more = "add labels with relrep embed --labels" if name == "label" else ""
-            remedy = ", or ".join(filter(None, ["name one of these" if self.obs else "", more])) or "name another file"
+            more = "add labels with relrep embed --labels" if name == "label" else "read it from a table with --label-column"
+            remedy = ", or ".join(["name one of these"] * bool(self.obs) + [more])
             raise DataError(
                 f"no column {printable(name)!r}; columns found: {names}", f"{remedy[0].upper()}{remedy[1:]}.", file=self.uri
             )

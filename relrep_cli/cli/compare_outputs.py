@@ -28,6 +28,7 @@ from relrep_cli.store.h5ad_copies import is_h5ad, same_file, write_copy
 
 ROWS_IN_HDF5 = (".h5", ".hdf5")
 NO_ROW_VALUES = "none of the metrics has a value for each row"
+LISTED = 10  # pairs that --dry-run names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,7 +228,9 @@ def describe(plan: Plan, views: Views, processes: int = 1) -> list[str]:
     from relrep_cli.comparison.pair_costs import cost_of
 
     names = ", ".join(plan.metrics)
-    lines = [f"compare {_shape(a, views)} with {_shape(b, views)} by {names}" for a, b in plan.pairs]
+    lines = [f"compare {_shape(a, views)} with {_shape(b, views)} by {names}" for a, b in plan.pairs[:LISTED]]
+    if len(plan.pairs) > LISTED:
+        lines.append(f"compare {len(plan.pairs) - LISTED} more pairs of files")
     cost, unknown = cost_of(plan, {uri: usable_views for uri, usable_views in views.items() if isinstance(usable_views, list)})
     return [*lines, takes(cost, processes, unknown)]
 

@@ -122,7 +122,8 @@ def interval(
         ends = intervals.jackknife(score.value, score.jackknife, score.scale)
     else:
         return None, None
-    return intervals.within(ends, METRICS[name].bounds)
+    low, high = intervals.within(ends, METRICS[name].bounds)
+    return min(low, score.value), max(high, score.value)  # which rounding may leave just outside
 
 
 def compare_pair(

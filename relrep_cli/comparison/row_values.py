@@ -57,7 +57,8 @@ def obs_additions(rows: Sequence[Rows], e: Embedding) -> list[Addition]:
     additions = []
     for r in rows:
         pair = [names[r.record["a"]], names[r.record["b"]]]
-        parts = ["relrep", r.record["metric"], *(pair if several else []), *(str(r.record[key]) for key in keys)]
+        chosen = [str(r.record[key]) for key in keys if r.record.get(key) is not None]
+        parts = ["relrep", r.record["metric"], *(pair if several else []), *chosen]
         values = np.full(e.n, np.nan)
         places = find_ids(e.ids, r.ids)
         values[places[places >= 0]] = r.values[places >= 0]

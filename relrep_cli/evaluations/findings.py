@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Concatenate, Literal, TypeVar
 
@@ -213,7 +214,7 @@ def prepare(
     if target not in e.obs:
         return space
     values = e.column(target)
-    if values.dtype.kind in "fiu":
+    with suppress(ValueError):  # texts that are no numbers; labels of tables are texts, though they may be numbers
         space = replace(space, numbers=values.astype(np.float64))
     if values.dtype.kind == "f":
         return space

@@ -18,7 +18,7 @@ from relrep_cli.comparison.diagnosis_records import diagnose_pairs
 from relrep_cli.comparison.plans import Outputs, make_plan
 from relrep_cli.comparison.result_columns import columns_of
 from relrep_cli.comparison.runs import run
-from relrep_cli.embedding import Embedding, in_id_order
+from relrep_cli.embedding import Embedding, id_order, in_id_order, select
 from relrep_cli.library.call_parts import Names, check_numbers, named_spaces, names_of, recipe_of, results_of
 from relrep_cli.library.given_spaces import Column, Space, as_embedding, ids_of
 from relrep_cli.library.result_tables import Result, Results, notes_kept
@@ -117,12 +117,14 @@ def project(x: Space, anchors: Any, *, double: bool = False, exact: bool = False
     how: `similarity` (a name, or several, default cosine), `aggregate`, `center`, `scale`, `whiten`, `normalize`,
     `standardize`, `negate`, `transductive`, `anchor_vectors` (a file of the same space), and options of the functions.
 
-    Returns an Embedding with x (n, m), and the ids and columns of the input.
+    Returns an Embedding with x (n, m), and the ids and columns of the input, in the order of its rows.
 
     Raises DataError when an anchor has no vector in this space, UsageError for an unknown function or option.
     """
-    e = in_id_order(as_embedding(x))
-    return relative(e, basis(e, recipe_of(anchors, **how), double, exact))
+    given = as_embedding(x)
+    e = in_id_order(given)
+    projected, order = relative(e, basis(e, recipe_of(anchors, **how), double, exact)), id_order(given.ids)
+    return projected if order is None else select(projected, np.argsort(order))
 
 
 @speaks_python

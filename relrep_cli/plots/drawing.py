@@ -24,6 +24,7 @@ STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "savefig.dpi": 200,
+    "pdf.fonttype": 42,  # TrueType: journals refuse Type 3
 }
 COLOURS = "cividis"  # reads the same with any colour vision, and in grey
 INK, FILL, MARK = "#333333", "#7f9dc4", "#b3501b"

@@ -588,3 +588,14 @@ def test_one_bad_file_of_several_gets_a_record(work: Workdir) -> None:
 )
 def test_errors_are_one_line(work: Workdir, command: str, code: int, words: list[str]) -> None:
     only_line(work.here(f"relrep {command}", code), *words)
+
+
+def test_a_column_of_a_table_with_numbers_can_be_predicted(empty: Workdir) -> None:
+    """Labels of tables are texts; those that are numbers are numbers for a regression, and classes by default."""
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    rows = [f"i{i},{','.join(f'{v:.4f}' for v in row)},{row[0]:.3f}" for i, row in enumerate(x)]
+    (empty / "a.csv").write_text("\n".join(["id,e0,e1,e2,score", *rows]))
+    how = "--label-column score --vector-columns 'e*' --holdout 0.3 -q"
+    done = empty.here(f"relrep evaluate a.csv --task regression {how}")
+    assert done.rows[0]["task"] == "regression" and float(done.rows[0]["value"]) > 0.5
+    assert {r["task"] for r in empty.here(f"relrep evaluate a.csv {how}").rows} >= {"linear-probe", "knn"}

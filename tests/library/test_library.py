@@ -179,6 +179,15 @@ def test_scikit_learns_own_checks(estimator: Any) -> None:
     assert len(results) > 30 and not [r["check_name"] for r in results if r["status"] not in ("passed", "skipped")]
 
 
+def test_projected_rows_keep_their_order() -> None:
+    """Though rows are computed in the order of their ids."""
+    ids = np.array([f"{i:02d}" for i in RNG.permutation(60)])
+    e = relrep.as_embedding(X, ids=ids)
+    projected = relrep.project(e, list(ids[:5]))
+    assert projected.ids.tolist() == e.ids.tolist()
+    assert np.allclose(projected.x, relrep.project(X, [0, 1, 2, 3, 4]).x, atol=1e-6)
+
+
 def test_a_projector_maps_new_rows_as_the_command_does() -> None:
     how = {"similarity": "euclidean", "center": True, "standardize": True}
     made = relrep.RelativeProjector(anchors=range(10), **how).fit(X)
