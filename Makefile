@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+unexport PYTHONDONTWRITEBYTECODE  # compiled tests are kept: half the time of collecting them again
+
 .PHONY: demo test test-slow test-cpus test-lowest test-light mutants bench lint docs clean
 
 KERNELS := relrep_cli/numerics/kernels.c
