@@ -17,6 +17,7 @@ from relrep_cli.store.normalizing import normalized
 from relrep_cli.store.reading import Reading
 from relrep_cli.store.table_columns import listed
 
+QUOTES = "''"  # a name without letters, as a shell takes it
 FIRST = 1 << 13  # rows of an unread column that are looked at
 
 
@@ -92,7 +93,7 @@ def _id_name(path: Path, content: Found, pool: Mapping[str, np.ndarray], reading
             n for n in unique if not (is_unnamed(n) and _holds_whole_numbers(named[n])) and not counts_rows(named[n])
         ] or unique
     if len(unique) > 1 and any(not np.array_equal(named[unique[0]], named[n]) for n in unique[1:]):
-        choices = " or ".join(f"--id-column {printable(n)}" for n in unique[:2])
+        choices = " or ".join(f"--id-column {printable(n) or QUOTES}" for n in unique[:2])
         raise bad(path, f"{listed(unique)} could each be the ids: all of their values are different", f"Write {choices}.")
     strong = [n for n in named if n.strip().lower() in STRONG]
     return next(iter(unique or strong), None)

@@ -217,7 +217,7 @@ def test_bare_arrays_pair_by_position_and_nothing_else_does(tmp_path: Path) -> N
         join(read(tmp_path / "a.npy"), read(tmp_path / "b.npy"), require_all=True)
     named = table(tmp_path / "c.parquet", id=[str(i) for i in range(N)], emb=X.tolist())
     with pytest.raises(
-        DataError, match=r"a\.npy: has no ids, and .*c\.parquet has\. Name its column with --id-column, or write"
+        DataError, match=r"a\.npy: has no ids, and .*c\.parquet has\. Name its column with --id-column, give it ids with"
     ):
         joined(tmp_path / "a.npy", named)
     assert joined(tmp_path / "a.npy", named, by_position=True) == N
