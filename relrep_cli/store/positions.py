@@ -42,7 +42,7 @@ def check_positions(spaces: Sequence[Embedding]) -> bool:
         other = next(e for e in spaces if not e.row_ids)
         raise DataError(
             f"has no ids, and {other.uri} has",
-            "Name its column with --id-column, give it ids with relrep embed --ids, or write --by-position to pair by position.",
+            "Name its column with --id-column, give it ids with relrep embed --ids, or write --by-position to pair in order.",
             file=bare[0].uri,
         )
     if longer := next((e for e in bare if e.n != bare[0].n), None):
