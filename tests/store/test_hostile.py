@@ -291,6 +291,7 @@ def test_listing_never_hangs(cases: dict[str, Case], kind: str) -> None:
         ("heap-free-zero-attribute", "busy without end"),
         ("open-for-writing", "still writing"),
         ("codes-beyond", "do not fit its 3 categories"),
+        ("filter-blosc", "it is packed with filter"),
     ],
 )
 def test_messages_say_what_was_found(cases: dict[str, Case], name: str, words: str) -> None:
