@@ -30,6 +30,8 @@ from relrep_cli.engine.worker import Worker
 from relrep_cli.numerics.threads import thread_count
 
 PATIENCE = 20.0  # seconds in which a scheduler must answer
+# Dask's libraries log a lost connection with a traceback, even while a run ends. What matters of it, relrep says.
+LOGGERS = ("distributed", "distributed.client", "tornado.application", "asyncio")
 _hosted: dict[int, tuple[str, Worker]] = {}  # by thread of the Dask worker: the job's name, and the process for it
 
 
@@ -74,7 +76,8 @@ def _client(address: str) -> Iterator[Any]:
         from distributed import Client
     except ModuleNotFoundError:
         raise UsageError("--cluster needs Dask, which is not installed", "Run pip install distributed.") from None
-    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it says of a lost scheduler, relrep says
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     with ExitStack() as stack:
         where: Any
         if jobs := asked_for(address):
