@@ -20,7 +20,8 @@ from relrep_cli.comparison.result_columns import columns_of
 from relrep_cli.comparison.runs import run
 from relrep_cli.embedding import Embedding, id_order, in_id_order, select
 from relrep_cli.library.call_parts import Names, check_numbers, named_spaces, names_of, recipe_of, results_of
-from relrep_cli.library.given_spaces import Column, Space, as_embedding, ids_of
+from relrep_cli.library.given_queries import holds_vectors, rows_named
+from relrep_cli.library.given_spaces import Column, Space, as_embedding
 from relrep_cli.library.result_tables import Result, Results, notes_kept
 from relrep_cli.library.wording import speaks_python
 from relrep_cli.metrics import METRICS
@@ -202,22 +203,29 @@ def diagnose(x: Space, y: Space, *, ids_x: Column | None = None, ids_y: Column |
 def nearest(x: Space, k: int = 10, *, queries: Any = None, by: By = "cosine", farthest: bool = False) -> Results:
     """Find the k nearest, or farthest, items of each query, as `relrep neighbors` does.
 
-    x: see `as_embedding`. queries: ids, or whole numbers for rows of x; None for all. by: "cosine" or "euclidean".
+    x: see `as_embedding`. queries: ids, or whole numbers for rows of x; None for all; or other vectors of the same model: an
+    Embedding, an array (q, d), a data frame, or the path of a file. by: "cosine" or "euclidean".
 
-    Returns one record for each query and rank. An item is not its own neighbour; equal distances are sorted by id.
+    Returns one record for each query and rank. An item of x is not its own neighbour; equal distances are sorted by id.
 
-    Raises UsageError for queries that are not in x, or another `by`.
+    Raises UsageError for queries that are not in x, or another `by`; DataError for vectors of other dims.
+
+    >>> [r.id for r in nearest(np.eye(3), 2, queries=[[0.1, 0.9, 0.2]])]
+    ['1', '2']
     """
-    from relrep_cli.evaluations.lookup import COLUMNS, look_up, rows_of_ids
+    from relrep_cli.evaluations.lookup import COLUMNS, Queries, look_up, look_up_vectors
     from relrep_cli.evaluations.lookup import records_of as listed
 
     given = as_embedding(x)
     e = in_id_order(given)
-    if queries is not None and np.asarray(queries).dtype.kind in "iu":
-        if np.max(queries, initial=0) >= e.n or np.min(queries, initial=0) < 0:
-            raise UsageError("queries are not all row numbers of x", f"Give whole numbers from 0 to {e.n - 1}, or ids.")
-        queries = given.ids[np.asarray(queries)]
-    wanted = e.ids if queries is None else ids_of(queries)
-    rows = rows_of_ids(e, [i.decode() for i in wanted.tolist()], lambda ids: ids)
-    lookup = look_up(e, rows, np.arange(e.n), k, by, farthest)
-    return results_of(list(listed(e, rows, lookup, e.obs.get("label"))), [], COLUMNS)
+    everything = np.arange(e.n)
+    with notes_kept() as notes:
+        if holds_vectors(queries, e):
+            others = as_embedding(queries, name="queries")
+            asked = Queries(others.ids, others.obs.get("label"))
+            lookup = look_up_vectors(e, others, everything, k, by, farthest)
+        else:
+            rows = rows_named(queries, e, given)
+            asked = Queries(e.ids[rows], e.obs["label"][rows] if "label" in e.obs else None)
+            lookup = look_up(e, rows, everything, k, by, farthest)
+    return results_of(listed(asked, e, lookup, e.obs.get("label")), notes, COLUMNS)
