@@ -121,9 +121,7 @@ def _saved_head_plan(options: Options, file: str) -> SavedHeadPlan:
         options.files,
         file,
         saved,
-        read_recipe(recipe_options, options.given, trust_digest=options.reading.trust_digest)
-        if recipe_options.anchors
-        else None,
+        read_recipe(recipe_options, options.given, reading=options.reading.reading) if recipe_options.anchors else None,
         note_basis,
         options.predictions,
         options.force,
@@ -253,14 +251,16 @@ def _recipe(options: Options, choice: MethodChoice) -> Recipe | None:
     if not how.anchors and set(choice.families) <= set(WITHOUT_ANCHORS):
         return None
     if not options.method and not set(how.given()) - {"--anchors", "--anchor-vectors", "--statistics", "--transductive"}:
-        return read_recipe(replace(how, similarity=["cosine"], center=True), options.given, trains=True)
+        return read_recipe(
+            replace(how, similarity=["cosine"], center=True), options.given, trains=True, reading=options.reading.reading
+        )
     similarities = how.similarity if how.similarity or how.aggregator else list(SIMILARITY)
     aggregate = how.aggregate if how.aggregator else ""
     return read_recipe(
         replace(how, similarity=similarities, aggregate=aggregate),
         options.given,
         trains=True,
-        trust_digest=options.reading.trust_digest,
+        reading=options.reading.reading,
     )
 
 

@@ -38,6 +38,11 @@ class Reading:
         return {role: name for role, name in given.items() if name is not None}
 
     @property
+    def beside(self) -> Reading:
+        """The part that also holds for files beside those that a command compares, such as a file of anchors."""
+        return Reading(normalize_ids=self.normalize_ids, trust_digest=self.trust_digest)
+
+    @property
     def given(self) -> str:
         """The first option that a user gave, as written on the command line; "" for none."""
         names = (field.name for field in fields(self) if field.name != "trust_digest")
