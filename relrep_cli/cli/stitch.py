@@ -71,6 +71,7 @@ def stitch(options: Options) -> int:
     style = options.printing.style  # before any file is read
     part, engine = options.running.part, options.running.engine
     refuse_here_only(options, part, engine)
+    check_names(options.picture.names, len(options.files))
     if is_report(options.output) or options.table:
         store.agree(options.table, style)
         store.refuse(options.output, True, options.files, store.TABLES if options.table else ())
@@ -205,9 +206,8 @@ def _grid_plan(options: Options, chosen: list[Method], recipe: Recipe | None) ->
 
 def _look(options: Options) -> Look:
     """How the maps look. Raises UsageError for options of maps where --plot draws something else."""
-    look = options.picture.look(options.explicit.options, is_report(options.output))
-    check_names(look.names, len(options.files))
-    if options.picture.plot and look != PLAIN_LOOK and (options.source or options.adapt):
+    look = options.picture.look(options.explicit.options)
+    if options.picture.plot and replace(look, names=()) != PLAIN_LOOK and (options.source or options.adapt):
         raise UsageError("--vmin, --vmax and --plot-… are for maps of the stitching index", "Leave them out.")
     return look
 

@@ -53,7 +53,7 @@ def look_up(
     if k > room:
         raise UsageError(f"-k is {k}, but only {room} other items are searched", f"Write -k {room} or less.")
     x = take(e.x, queries)
-    rows = _without(_found(x, e, among, min(k + 1, len(among)), by, farthest, device), queries, k)
+    rows = _without(_best_rows(x, e, among, min(k + 1, len(among)), by, farthest, device), queries, k)
     return Looked(rows, distances(x, e.x, rows, by))
 
 
@@ -78,11 +78,11 @@ def look_up_vectors(
             f"{queries.uri} and {e.uri} (spaces {spaces}): different spaces, whose distances mean nothing unless one model "
             "made both; relrep translate moves vectors from one into the other."
         )
-    rows = _found(queries.x, e, among, k, by, farthest, device)
+    rows = _best_rows(queries.x, e, among, k, by, farthest, device)
     return Looked(rows, distances(queries.x, e.x, rows, by))
 
 
-def _found(x: np.ndarray, e: Embedding, among: np.ndarray, k: int, by: By, farthest: bool, device: str) -> np.ndarray:
+def _best_rows(x: np.ndarray, e: Embedding, among: np.ndarray, k: int, by: By, farthest: bool, device: str) -> np.ndarray:
     """(q, k) the rows `among` e that are nearest to, or farthest from, each of x (q, d)."""
     base, on = take(e.x, among), Workspace(shares=False, device=device)
     return among[_farthest(x, base, k, by) if farthest else nearest(x, base, k, by=by, workspace=on).rows]

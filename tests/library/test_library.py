@@ -168,14 +168,14 @@ def test_nearest_items() -> None:
 
 
 def test_nearest_items_of_other_vectors(tmp_path: Path) -> None:
-    """A matrix, an Embedding and a file are vectors to look up; the row itself is found, because no item is left out."""
+    """A matrix, an Embedding and a file are vectors to look up; the row itself is nearby, because no item is left out."""
     named = relrep.as_embedding(X, ids=[f"n{i}" for i in range(60)])
     other = relrep.as_embedding(X[[7, 3]], ids=["p", "q"])
     relrep.write(other, tmp_path / "queries.h5")
     for queries in (X[[7, 3]], other, tmp_path / "queries.h5", str(tmp_path / "queries.h5")):
-        found = relrep.nearest(named, 2, queries=queries)
-        assert [r.id for r in found][::2] == ["n7", "n3"] and len(found) == 4
-    assert [r.query for r in found] == ["p", "p", "q", "q"]
+        nearby = relrep.nearest(named, 2, queries=queries)
+        assert [r.id for r in nearby][::2] == ["n7", "n3"] and len(found) == 4
+    assert [r.query for r in nearby] == ["p", "p", "q", "q"]
     with pytest.raises(relrep.UsageError, match="'n99' is neither an item of x nor a file"):
         relrep.nearest(named, queries="n99")
     with pytest.raises(relrep.DataError, match="has 3 dims, and x has 6"):
