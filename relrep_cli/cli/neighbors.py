@@ -136,7 +136,8 @@ def neighbors(options: Options) -> None:
 
 def _labels(options: Options, embedding: Embedding) -> np.ndarray | None:
     """(n,) the column to print, None for a file without labels."""
-    return embedding.column(options.column) if options.column != "label" or "label" in embedding.obs else None
+    column = options.reading.reading.target(options.column)
+    return embedding.column(column) if column != "label" or "label" in embedding.obs else None
 
 
 def _of_file(options: Options, embedding: Embedding, searched: np.ndarray) -> tuple[Queries, Looked]:
@@ -181,7 +182,7 @@ def _check(options: Options) -> None:
     if len(named) > 1:
         raise UsageError(f"{named[0]} and {named[1]} exclude each other", "Give one of them.")
     if not named:
-        remedy = "Name some with --query ID, a file of queries with --queries FILE, or take some at random with --sample N."
+        remedy = "Name some with --query ID or a file of them with --queries FILE, or take some at random with --sample N."
         raise UsageError("no items are named", remedy)
     if options.queries and options.plot:
         raise UsageError("--plot draws items of FILE, and --queries names another file", "Leave out one of them.")

@@ -100,7 +100,7 @@ def plot(options: Options) -> None:
     shown = PanelOptions(
         method=options.method,
         params=params,
-        color=options.color,
+        color=options.reading.reading.target(options.color),
         split=options.split,
         sample=options.sample,
         seed=options.seed,

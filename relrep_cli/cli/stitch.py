@@ -185,7 +185,9 @@ def _grid_plan(options: Options, chosen: list[Method], recipe: Recipe | None) ->
     adaptation = _adaptation(options, chosen)
     kept = not outputs.retrains and adaptation is None
     cache = records_of_run(options, part) if kept else Records(None)
-    column = Column(options.target, options.numbers, optional=bool(outputs.vectors), source=source)
+    column = Column(
+        options.reading.reading.target(options.target), options.numbers, optional=bool(outputs.vectors), source=source
+    )
     named = bool(options.running.cache) or cache.folder is not None or outputs.names_inputs
     spaces = read_spaces(options.files, recipe, column, options.division, named, options.reading.reading)
     if spaces.target is None:
