@@ -238,14 +238,15 @@ def prints_matrix(wanted: bool | None, several: bool, metrics: int, more: bool) 
 
 
 def describe(plan: Plan, views: Views, processes: int = 1) -> list[str]:
-    """One line for each pair of the plan, and one for the cost of all, for --dry-run."""
+    """One line for each pair of the plan, and one for the cost of all, for --dry-run. Reads only files of these pairs."""
     from relrep_cli.comparison.pair_costs import cost_of
 
     names = ", ".join(plan.metrics)
     lines = [f"compare {_shape(a, views)} with {_shape(b, views)} by {names}" for a, b in plan.pairs[:LISTED]]
     if len(plan.pairs) > LISTED:
         lines.append(f"compare {len(plan.pairs) - LISTED} more pairs of files")
-    cost, unknown = cost_of(plan, {uri: usable_views for uri, usable_views in views.items() if isinstance(usable_views, list)})
+    known = {uri: views[uri] for uri in dict.fromkeys(itertools.chain(*plan.pairs))}
+    cost, unknown = cost_of(plan, {uri: usable_views for uri, usable_views in known.items() if isinstance(usable_views, list)})
     return [*lines, takes(cost, processes, unknown)]
 
 

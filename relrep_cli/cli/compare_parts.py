@@ -38,8 +38,7 @@ def refuse_of_part(plan: Plan, targets: Targets, fail_under: float | None) -> No
 def run_part(source: Source, views: Views, cache: Records, engine: Engine, shard: Shard, targets: Targets) -> int:
     """Measure the pairs of one part, and write it beside where the whole will be."""
     whole = source.plan
-    mine = replace(whole, pairs=[whole.pairs[place] for place in shard.of(len(whole.pairs))])
-    own_outcomes = list(outcomes_of(replace(source, plan=mine), views, cache, engine))
+    own_outcomes = list(outcomes_of(replace(source, plan=whole.part(shard)), views, cache, engine))
     target = shard.file(targets.output, PART)
     settings: dict[str, Any] = {
         "split": source.split,

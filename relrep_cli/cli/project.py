@@ -25,6 +25,7 @@ from relrep_cli.relative.transformations import TRANSFORMATIONS
 from relrep_cli.stitching.space_maps import required_maps
 from relrep_cli.stitching.translation import Output as Rows
 from relrep_cli.stitching.translation import translate_with_maps
+from relrep_cli.stitching.translation_costs import lines_of_rows
 from relrep_cli.stitching.universe import UNIVERSES
 from relrep_cli.store.h5ad_copies import is_h5ad
 
@@ -154,15 +155,13 @@ def _into_universe(file: str, options: Options) -> None:
     if maps.method not in UNIVERSES:
         raise UsageError("is a map between two spaces", "Use relrep translate FILE --map.", file=options.universe)
     e = store.digested(store.read(file, options.reading.reading))
-    if options.dry_run:
-        maps.of(e)
-        return plan([f"project {e.uri} into space {maps.space} to {options.output}"])
     running, dtype = options.running, options.dtype or "float32"
     name = options.output if running.part is None else running.part.file(options.output)
     inputs = [file, options.universe]
-    translate_with_maps(
-        e, maps, Rows(name, dtype, options.force, inputs, options.reading.reading, running.engine, running.part)
-    )
+    rows = Rows(name, dtype, options.force, inputs, options.reading.reading, running.engine, running.part)
+    if options.dry_run:
+        return plan(lines_of_rows(e, maps, rows))
+    translate_with_maps(e, maps, rows)
 
 
 def _refuse_copy(options: Options, file: str) -> None:

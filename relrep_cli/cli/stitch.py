@@ -78,7 +78,7 @@ def stitch(options: Options) -> int:
     plan = plan_of(options)
     if options.dry_run:
         processes = max(1, engine.processes)
-        shared.plan(lines_of(plan, processes) if isinstance(plan, GridPlan) else [*plan.lines(), takes(None)])
+        shared.plan(lines_of(plan, processes, part) if isinstance(plan, GridPlan) else [*plan.lines(), takes(None)])
         return DONE
     if part is not None or engine != HERE:
         assert isinstance(plan, GridPlan)

@@ -123,7 +123,6 @@ FORMATS: list[Format] = [
         "torch.save",
         "a tensor, a dict of them, or one vector for each key",
         "a list by its name; the keys",
-        "torch, guarded",
     ),
     Format(
         (".mat",),
