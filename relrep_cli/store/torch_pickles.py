@@ -134,8 +134,8 @@ def _called(content: Content, name: Any, arguments: tuple[Any, ...]) -> Any:
     if kind in ("parameter", "parameter_with_state"):
         return _of(arguments[0], Tensor)
     if kind == "sparse_tensor":
-        kinds, sizes = ([part for part in arguments[1] if type(part) is kind] for kind in (Tensor, tuple))
-        return Tensor(f"{kinds[-1].kind}, sparse", sizes[-1])
+        parts = [part for part in arguments[1] if isinstance(part, Tensor)]
+        return Tensor(f"{parts[-1].kind}, sparse", [part for part in arguments[1] if type(part) is tuple][-1])
     if kind == "qtensor":
         return Tensor(f"{_of(arguments[0], Storage).kind}, quantised", _sizes(arguments[2]))
     if name.name == "torch Size":

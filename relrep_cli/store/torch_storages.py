@@ -188,4 +188,4 @@ def _check_sum(path: Path, file: FileIO, name: str, place: Place) -> None:
         check()
         found = zlib.crc32(os.pread(file.fileno(), min(STEP, place.start + place.size - at), at), found)
     if found != place.checksum:
-        raise bad(path, "its data is damaged: they do not have the checksum that the archive states", AGAIN, name)
+        raise bad(path, "its numbers are damaged: they do not have the checksum that the archive states", AGAIN, name)
