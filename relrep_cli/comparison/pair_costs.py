@@ -29,7 +29,8 @@ VARIANCE = 0.01  # of the values of rows, where --ci asks for a sample
 GROUP, JACKKNIFE = 6e-4, 1e-9  # seconds of the decompositions without one group: for each, and for each dim to the third power
 PERMUTATION = 3.5e-4  # seconds of a permutation beside its product
 PAIR = 1.5e-3  # seconds of a pair and metric, beside what is counted
-WIDENED, WIDENED_ROW = 0.017, 1.05e-3  # seconds of the interval of a search: for each, and for the root of its rows
+WIDENED, WIDENED_ROW = 0.009, 5e-4  # seconds of the interval of a search: for each, and for the root of its rows
+HALVED_ROW = 1e-3  # seconds of the neighbours in halves of a file, which serve all its pairs: for the root of its rows
 LEFT_OUT = 3  # products of the interval of cka, for each row that it leaves out
 
 
@@ -64,6 +65,7 @@ def _of_file(view: View, plan: Plan) -> Cost:
         double=own_sums,
         scanned=e.x.size,
         searched=pairs,
+        fixed=(WIDENED + HALVED_ROW * e.n**0.5) * bool(searched) * plan.outputs.intervals,
         memory=2 * OF_ROW * e.n + (LOADED + OF_NEIGHBOUR * k * wanted if searched else 0) + SAMPLING * (0 < wanted < e.n),
     )
 
