@@ -7,13 +7,14 @@ import json
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 import numpy as np
 
 from relrep_cli import __version__
 from relrep_cli.base.errors import DataError, UsageError, printable
+from relrep_cli.base.records import dataclass
 from relrep_cli.base.uris import split_uri
 from relrep_cli.numerics.digests import digest
 
@@ -126,7 +127,7 @@ def id_order(ids: np.ndarray) -> np.ndarray | None:
     >>> id_order(np.array([b"10", b"9", b"a"])).tolist(), id_order(np.array([b"9", b"10"]))
     ([1, 2, 0], None)
     """
-    lengths = np.char.str_len(ids)
+    lengths = np.strings.str_len(ids)
     longer, same = lengths[1:] > lengths[:-1], lengths[1:] == lengths[:-1]
     if (longer | (same & (ids[1:] >= ids[:-1]))).all():
         return None
@@ -173,7 +174,7 @@ def row_numbers(n: int) -> np.ndarray:
 def duplicates(ids: np.ndarray) -> list[bytes]:
     """Return the ids that occur more than once, sorted."""
     ordered = np.sort(ids)
-    return [bytes(i) for i in np.unique(ordered[1:][ordered[1:] == ordered[:-1]])]
+    return sorted({bytes(i) for i in ordered[1:][ordered[1:] == ordered[:-1]]})  # np.unique would import numpy.ma
 
 
 def match_ids(*ids: np.ndarray) -> list[np.ndarray]:

@@ -12,12 +12,13 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from copy import copy
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from functools import cached_property
 from itertools import product
 from typing import Any, Generic, Self, TypeVar
 
 from relrep_cli.base.errors import UsageError, printable, unknown
+from relrep_cli.base.records import dataclass
 
 F = TypeVar("F", bound=Callable[..., Any])
 E = TypeVar("E", bound="Entry[Any]")
@@ -144,6 +145,7 @@ class Registry(Mapping[str, E]):
         self.noun = noun
         self.kind = kind
         self._entries: dict[str, E] = {}
+        self._known: tuple[list[str], dict[str, Keyword]] = ([], {})  # names of entries, and their keywords
 
     @property
     def traits(self) -> tuple[str, ...]:
@@ -181,6 +183,8 @@ class Registry(Mapping[str, E]):
         """All keywords of all entries; a name means the same option in each. Where defaults differ, `default` names the entries
         of each. A default that three or more entries share comes first, without names.
         """
+        if self._known[0] == list(self._entries):
+            return dict(self._known[1])
         keywords: dict[str, Keyword] = {}
         defaults: dict[str, dict[str, Any]] = {}
         for entry in self._entries.values():
@@ -190,7 +194,8 @@ class Registry(Mapping[str, E]):
         for name, known in defaults.items():
             if len(set(map(str, known.values()))) > 1:
                 keywords[name] = replace(keywords[name], default=_default_text(known))
-        return keywords
+        self._known = (list(self._entries), keywords)
+        return dict(keywords)
 
     def taken(self, names: list[str], given: Mapping[str, Any]) -> set[str]:
         """The options that the named entries take. given: the values of options, which may choose between entries."""

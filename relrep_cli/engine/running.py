@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
 
 from relrep_cli.base.errors import WriteError
 from relrep_cli.base.output import LOGGER, progress
+from relrep_cli.base.records import dataclass
 from relrep_cli.engine.jobs import Job, Note, Outcome, named, perform
-from relrep_cli.engine.processes import outcomes_of_processes
 
 
 @dataclass(frozen=True)
@@ -89,6 +88,8 @@ def _elsewhere(job: Job, engine: Engine) -> Any:
     if not job.tasks:
         return _here(job, None, None)
     if not engine.address:
+        from relrep_cli.engine.processes import outcomes_of_processes  # multiprocessing takes 20 ms to import
+
         return outcomes_of_processes(job, min(engine.processes, len(job.tasks)), engine.threads)
     from relrep_cli.engine.dask_cluster import outcomes_of_cluster
 

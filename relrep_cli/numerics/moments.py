@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
+from relrep_cli.base.records import dataclass
 from relrep_cli.numerics.moment_sums import (
     LIGHT,
     Spaces,
