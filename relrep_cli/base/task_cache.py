@@ -12,14 +12,13 @@ import json
 import os
 import secrets
 import stat
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from relrep_cli import __version__
 from relrep_cli.base.errors import UsageError, printable
 from relrep_cli.base.output import say
-from relrep_cli.base.records import dataclass
 
 LARGEST = 1 << 20  # bytes of one record
 LONGEST_STEM = 48  # bytes of the output's name in that of its folder of records: names have at most 255

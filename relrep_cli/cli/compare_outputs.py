@@ -6,12 +6,11 @@ import itertools
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from relrep_cli import store
 from relrep_cli.base.errors import DATA, DONE, NO, DataError, UsageError
 from relrep_cli.base.output import Mark, Record, Style, emit, render, say, write
-from relrep_cli.base.records import dataclass
 from relrep_cli.base.text_tables import FOR_EYES, below
 from relrep_cli.cli.picture_options import check_names
 from relrep_cli.comparison.corrected_values import NOTE, high_by_chance

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from relrep_cli.base.errors import DataError, unknown
 from relrep_cli.base.output import Record, progress, say
-from relrep_cli.base.records import dataclass
 from relrep_cli.comparison.diagnosis import RELATIONS, Diagnosis, diagnose
 from relrep_cli.comparison.joins import join
 from relrep_cli.comparison.pairs_of_files import View

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 from relrep_cli.base.errors import WriteError
 from relrep_cli.base.output import LOGGER, progress
-from relrep_cli.base.records import dataclass
 from relrep_cli.engine.jobs import Job, Note, Outcome, named, perform
 
 

@@ -6,12 +6,11 @@ brute-force search with ties broken by row number, for any number of threads, an
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from relrep_cli.base.errors import UsageError
-from relrep_cli.base.records import dataclass
 from relrep_cli.neighbors.approximate import Found, Index, find
 from relrep_cli.neighbors.frames import By, frame_of
 from relrep_cli.neighbors.ranking import Midranks, midranks_of_nearest, ranks

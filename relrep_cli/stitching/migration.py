@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +11,6 @@ import numpy as np
 
 from relrep_cli.base.errors import DataError
 from relrep_cli.base.output import Record
-from relrep_cli.base.records import dataclass
 from relrep_cli.embedding import Embedding, find_ids
 from relrep_cli.neighbors import nearest, ranks, unit_rows
 from relrep_cli.numerics.blocks import pick

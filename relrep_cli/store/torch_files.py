@@ -13,6 +13,7 @@ import re
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,6 @@ from typing import Any
 import numpy as np
 
 from relrep_cli.base.errors import DataError, printable
-from relrep_cli.base.records import dataclass
 from relrep_cli.store.apart import Answer, Files
 from relrep_cli.store.arrays import Array, check_embedding, choose
 from relrep_cli.store.files import HEAD, bad, mistaken, opened

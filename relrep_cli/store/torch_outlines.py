@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import pickletools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
-from relrep_cli.base.records import dataclass
 
 MOST = 1 << 17  # opcodes
 STORAGES = {
