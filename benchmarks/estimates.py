@@ -76,7 +76,9 @@ def main() -> None:
         for name, command in JOBS.items():
             if not all(word in f"{command} {name}" for word in sys.argv[1:]):
                 continue
-            words = [file for word in command.split() for file in (sorted(map(str, Path().glob(word))) if "*" in word else [word])]
+            words = [
+                file for word in command.split() for file in (sorted(map(str, Path().glob(word))) if "*" in word else [word])
+            ]
             stated_time, stated_memory = estimate(words)
             time, memory, _ = usage([*RELREP, *words])
             Path("out.h5").unlink(missing_ok=True)
