@@ -54,7 +54,7 @@ FORMATS: list[Format] = [
         _later("npy", "read_npy"),
         "numpy.save; thingsvision",
         "an array (n, d) or (n, 1, d)",
-        "`file_names.txt` beside features.npy",
+        "`a.ids.txt` beside a.npy; `file_names.txt` beside features.npy",
     ),
     Format(
         (".npz",),
