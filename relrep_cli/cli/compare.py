@@ -131,7 +131,7 @@ def _targets(options: Options) -> Targets:
         plot=options.picture.plot,
         style=options.printing.style,
         force=options.force,
-        look=options.picture.look(options.explicit.options, is_report(options.output) or bool(options.matrix)),
+        look=options.picture.look(options.explicit.options),
     )
 
 

@@ -27,6 +27,8 @@ def refuse_of_part(plan: Plan, targets: Targets, fail_under: float | None) -> No
     for option, output in NOT_OF_A_PART.items():
         if getattr(plan.outputs, output):
             raise UsageError(f"--shard makes a part, and {option.strip()} needs the whole", f"Remove {option.strip()}.")
+    if targets.look.names:
+        raise UsageError("--shard makes a part, and --names needs the whole", "Remove --names.")
     if fail_under is not None:
         raise UsageError("--shard makes a part, and --fail-under needs the whole", "Give --fail-under to relrep merge.")
     if not targets.output or targets.output == "-":

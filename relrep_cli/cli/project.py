@@ -135,7 +135,7 @@ def project(options: Options) -> None:
     if options.universe:
         return _into_universe(files[0], options)
     to_do = _projection(files[0], options)
-    recipe = read_recipe(options.recipe, options.given, trust_digest=options.reading.trust_digest)
+    recipe = read_recipe(options.recipe, options.given, reading=options.reading.reading)
     if options.h5ad:
         _refuse_copy(options, files[0])
     if options.output:
@@ -217,7 +217,7 @@ def _audit(file: str, options: Options, style: Style) -> None:
         rows = embedding.training_rows()
         count = min(ANCHORS, max(1, len(rows) // 2))
         anchor_ids = embedding.ids[np.sort(np.random.default_rng(options.seed).permutation(rows)[:count])]
-    recipe = read_recipe(group, options.given, anchor_ids, trust_digest=options.reading.trust_digest)
+    recipe = read_recipe(group, options.given, anchor_ids, reading=options.reading.reading)
     items = sample(embedding, recipe)
     say(f"{file}: {items.n} items and anchors in float64; change over the standard deviation, 0 where nothing moves.")
     with progress("auditing") as advance:
@@ -227,7 +227,7 @@ def _audit(file: str, options: Options, style: Style) -> None:
 
 def _select(files: list[str], options: Options, style: Style) -> None:
     group = options.recipe if options.recipe.similarity else replace(options.recipe, similarity=["all"])
-    recipe = read_recipe(group, options.given, trust_digest=options.reading.trust_digest)
+    recipe = read_recipe(group, options.given, reading=options.reading.reading)
     with progress("selecting") as advance:
         records = select([in_id_order(store.read(f, options.reading.reading)) for f in files], recipe, options.seed, advance)
     write(records, ["rank", "similarities", "agreement", "low", "high", "correlation", "n"], style)

@@ -132,10 +132,10 @@ def _recipe(options: Options) -> Recipe | None:
     """The recipe that has the anchors; None where none are named."""
     if not options.anchors:
         return None
-    trusts = options.reading.trust_digest
-    ids, spare, meaning = read_anchors(options.anchors, trusts)
+    reading = options.reading.reading
+    ids, spare, meaning = read_anchors(options.anchors, reading)
     sources = [spare] if spare else []
-    sources += [store.read(v, store.Reading(trust_digest=trusts)) for v in options.anchor_vectors]
+    sources += [store.read(v, reading.beside) for v in options.anchor_vectors]
     return Recipe(ids, anchor_sources=sources, meaning=meaning)
 
 

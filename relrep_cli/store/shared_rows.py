@@ -22,6 +22,7 @@ from relrep_cli.base.task_cache import Records, task_key
 from relrep_cli.engine.jobs import Advance, Job, Task, named
 from relrep_cli.engine.log import log_finished
 from relrep_cli.engine.running import Engine, outcomes
+from relrep_cli.numerics.blocks import all_finite
 from relrep_cli.store.writing import published_from, reserve
 
 PIECE = 8 << 20  # bytes that are read back at once
@@ -160,7 +161,7 @@ def finite(block: np.ndarray, dtype: np.dtype, row: int) -> np.ndarray:
     """The rows from number `row` on, as they are stored. Raises DataError for numbers that the dtype cannot hold."""
     with np.errstate(over="ignore"):  # said below
         ready = np.ascontiguousarray(block, dtype)
-    if not np.isfinite(ready).all():
+    if not all_finite(ready):
         bad = row + int(np.argmin(np.isfinite(ready).all(1)))
         raise DataError(f"row {bad} holds a number out of range for {dtype.name}", "Write --dtype float64.")
     return ready
