@@ -64,9 +64,11 @@ def null_values(
     """
     values = np.full(len(numbers), np.nan)
     known = known or unpermuted(x, y, numbers, seed, workspace)
+    room = np.empty(y.x.shape, y.x.dtype) if y.x.size < SMALL else None  # for all: fresh memory costs more than the copy
     for done, number in enumerate(numbers):
         order = known.batch.order_of(number)
-        permuted = replace(y, x=np.take(y.x, order, axis=0) if y.x.size < SMALL else take(y.x, order))
+        rows = take(y.x, order) if room is None else np.take(y.x, order, axis=0, out=room, mode="clip")
+        permuted = replace(y, x=rows)
         with suppress(NotApplicable):
             inner = known.workspace.with_permutation(permuted.x, y.x, order, known.batch, number)
             values[done] = measure(name, params, x, permuted, workspace=inner).value
@@ -100,9 +102,12 @@ def benjamini_hochberg(p: Sequence[float]) -> list[float]:
     return [float(q) for q in false_discovery_control(p)]
 
 
+OVER_LAYERS = "; p_max over all pairs of layers of the two arguments"  # behind the convention of records that have p_max
+
+
 @dataclass(frozen=True)
 class Family:
-    """The layers of one file, compared with one other file by one metric. A user is likely to report the best of them.
+    """All pairs of layers of two arguments, by one metric. A user is likely to report the best of them.
 
     closest: (permutations,) the closest value of any layer in each permutation; the sign makes higher values closer. rows:
     digests of the ids that each layer shares with the other file. members: the records of the layers.
@@ -113,7 +118,7 @@ class Family:
     members: list[Record] = field(default_factory=list)
 
     def join(self, record: Record, null: np.ndarray, rows: str) -> None:
-        """Add a layer. null: (permutations,) values. rows: digest of the ids."""
+        """Add a pair of layers. null: (permutations,) values. rows: digest of the ids."""
         np.maximum(self.closest, np.where(np.isnan(null), np.inf, _sign(record) * null), out=self.closest)
         self.rows.add(rows)
         self.members.append(record)
@@ -125,6 +130,7 @@ class Family:
             return f"{r['a']} and {r['b']}: the layers do not share the same rows, so {r['metric']} has no p_max."
         for r in self.members:
             r["p_max"] = p_value(_sign(r) * r["value"], self.closest, True)
+            r["convention"] += OVER_LAYERS
         return ""
 
 
