@@ -157,7 +157,7 @@ def _sentence(verdict: str, best: Fitting, now: Record, count: int, needed: int,
     if verdict == MORE_ANCHORS:
         return f"not enough anchors: {sentence}; {count} were used, and about {needed} would reach {wanted:g}."
     if now["measure"] == KEPT:
-        return f"re-embed: {sentence}, and {wanted:g} is wanted; how much more anchors would help queries is not known."
+        return f"re-embed: {sentence}, and {wanted:g} is wanted; whether more anchors would help queries is not known."
     return f"re-embed: {sentence}; not even {MORE[-1]} times the {count} anchors would reach {wanted:g}."
 
 

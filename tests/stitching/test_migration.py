@@ -201,7 +201,7 @@ def test_queries_find_through_a_bridge_what_re_embedding_finds() -> None:
     e, target, queries = asking(noise=1e3)
     lost = report(e, target, METHODS, how, 0.9, (queries, (queries.ids, e.ids[-40:])))
     assert lost.verdict == REEMBED and lost.records[-1]["value"] < 0.3
-    assert lost.sentence.endswith("0.9 is wanted; how much more anchors would help queries is not known.")
+    assert lost.sentence.endswith("0.9 is wanted; whether more anchors would help queries is not known.")
     now = {"measure": "of re-embedding", "value": 0.9, "low": 0.8, "high": 0.95}
     assert [_verdict(now, wanted, True) for wanted in (0.75, 0.92, 0.97)] == [BRIDGE, UNSURE, REEMBED]
 
