@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field, replace
@@ -83,7 +84,9 @@ class Embedding:
         """Return the obs column `name` (n,). Raises DataError, with the existing columns, when there is none."""
         if name not in self.obs:
             names = ", ".join(map(printable, self.obs)) or "none"
-            more = "add labels with relrep embed --labels" if name == "label" else "read it from a table with --label-column"
+            quoted = shlex.quote(printable(name))
+            more = f"read it from a table as the labels with --label-column {quoted}"
+            more = "add labels with relrep embed --labels" if name == "label" else more
             remedy = ", or ".join(["name one of these"] * bool(self.obs) + [more])
             raise DataError(
                 f"no column {printable(name)!r}; columns found: {names}", f"{remedy[0].upper()}{remedy[1:]}.", file=self.uri

@@ -109,7 +109,7 @@ def _listed(entry: Strategy, choice: AnchorChoice) -> tuple[np.ndarray | None, l
     source = choice.source
     if len(source) > 1:
         raise UsageError(f"--source: {entry.name} takes one list, and {len(source)} are given", "Name one.", place="--source")
-    ids, spare, meaning = read_anchors(source[0], choice.reading.trust_digest)
+    ids, spare, meaning = read_anchors(source[0], choice.reading)
     if meaning is not None:
         raise DataError(
             "holds pairs or mixtures, not a list of items",

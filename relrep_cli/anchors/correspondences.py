@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -122,10 +122,12 @@ def looks_like_pairs(line: str) -> bool:
     return line.replace(",", "\t").rstrip("\r\n").split("\t")[:2] == ["a", "b"]
 
 
-def read_pairs(uri: str, lines: Iterable[str], side: str = "") -> Pairs:
+def read_pairs(
+    uri: str, lines: Iterable[str], side: str = "", changed: Callable[[np.ndarray], np.ndarray] = np.asarray
+) -> Pairs:
     """Parse a pairs file, given as lines.
 
-    side: "a" or "b" when that column applies to every file.
+    side: "a" or "b" when that column applies to every file. changed: what is done to the ids of a column.
 
     Raises DataError when the header lacks these columns, a line has too few cells, or an item occurs twice in a column.
     """
@@ -139,7 +141,7 @@ def read_pairs(uri: str, lines: Iterable[str], side: str = "") -> Pairs:
     if short is not None or not body:
         finding = f"line {short} does not hold {len(header)} cells with two ids" if short else "holds no pairs"
         raise DataError(finding, "Write one pair a line: two ids with a tab between them.", file=uri)
-    a, b = (text([row[place] for row in body]) for place in (0, 1))
+    a, b = (changed(text([row[place] for row in body])) for place in (0, 1))
     for name, ids in (("a", a), ("b", b)):
         if twice := duplicates(ids):
             raise DataError(

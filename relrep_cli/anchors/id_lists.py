@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,29 +17,36 @@ from relrep_cli.base.uris import is_stdin, split_uri
 from relrep_cli.embedding import Embedding, duplicates, text
 from relrep_cli.store.files import HDF5_ENDINGS, refuse_pipe
 from relrep_cli.store.lines import read_lines, stdin_is_hdf5
+from relrep_cli.store.normalizing import normalized
+from relrep_cli.store.reading import PLAIN, Reading, reading_of
 
 TABLES = {".tsv", ".csv"}
 MANY = 2000  # rows of a file that may be anchors though nobody chose them
 
 
-def read_anchors(uri: str, trust_digest: bool = False) -> tuple[np.ndarray, Embedding | None, Mixtures | Pairs | None]:
+def read_anchors(uri: str, reading: Reading = PLAIN) -> tuple[np.ndarray, Embedding | None, Mixtures | Pairs | None]:
     """Read anchors from an embedding file, a text file with one id a line, or a pairs file (`pairs.tsv`, `pairs.tsv::a`).
+
+    reading: of the files that the anchors are for; its changes of ids hold for the anchors, too.
 
     Returns the (m,) anchor ids in order; the embedding that holds their vectors, or None; and the mixtures or pairs that the
     ids name, or None where each id is that of an item. Raises DataError.
     """
     path, _, side = split_uri(uri)
+    reading = reading_of(uri, reading.beside)
+    changed = partial(normalized, names=reading.normalize_ids or "")
     is_text = _is_text(path)
     lines = read_lines(path) if is_text or looks_like_pairs(_first_line(path)) else [""]
     if looks_like_pairs(lines[0]):
-        pairs = read_pairs(path, lines, side)
+        pairs = read_pairs(path, lines, side, changed)
         return pairs.names, None, pairs
     if is_text and not side:
-        return _ids(path, lines), None, None
-    embedding = store.read(uri, store.Reading(trust_digest=trust_digest))
+        return _ids(path, lines, changed), None, None
+    embedding = store.read(uri, reading)
     if embedding.row_ids:
         raise DataError("has no ids, so it cannot name anchors", "Make an anchor file with relrep anchor.", file=uri)
-    return embedding.ids, embedding, mixtures_of(embedding)
+    mixtures = mixtures_of(embedding)
+    return embedding.ids, embedding, mixtures and replace(mixtures, items=changed(mixtures.items))
 
 
 def refuse_whole_collections(anchors: Embedding | None) -> None:
@@ -84,8 +94,8 @@ def _looks_like_text(path: Path) -> bool:
     return bool(head) and b"\0" not in head
 
 
-def _ids(uri: str, lines: list[str]) -> np.ndarray:
-    ids = text([line for line in lines if line.strip()])
+def _ids(uri: str, lines: list[str], changed: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    ids = changed(text([line for line in lines if line.strip()]))
     if not len(ids):
         raise DataError("holds no ids", "Write ids, one a line.", file=uri)
     twice = duplicates(ids)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 DONE, NO, USAGE, DATA, BUG, WRITE, INTERRUPTED, TERMINATED, HUNG_UP, CLOSED_PIPE = 0, 1, 2, 3, 70, 74, 130, 143, 129, 141
@@ -70,15 +70,28 @@ def unknown(noun: str, name: str, known: Iterable[str], more: Iterable[str] = ()
 
     >>> print(unknown("metric", "jacard", ["jaccard", "cka"]))
     unknown metric 'jacard'. Did you mean jaccard? Known: jaccard, cka.
+    >>> print(unknown("metric", "kNN", ["cknna", "mutual-knn", "knn-jaccard"]))
+    unknown metric 'kNN'. Did you mean knn-jaccard or mutual-knn? Known: cknna, mutual-knn, knn-jaccard.
     """
     names = list(dict.fromkeys(known))
     lower = {one.lower(): one for one in [*names, *more]}
-    near = difflib.get_close_matches(name.lower(), lower, n=1) or [one for one in lower if name and name.lower() in one][:3]
+    near = _with_part(name.lower(), lower) or difflib.get_close_matches(name.lower(), lower, n=1)
+    near = near or [one for one in lower if name and name.lower() in one][:3]
     if not near and os.path.isfile(name):
         return UsageError(f"{printable(name)} is a file, and no {noun}", f"Write the {noun} before it, such as {names[0]}.")
-    guess = f"Did you mean {' or '.join(lower[one] for one in near)}?" if near else ""
+    guess = (
+        f"Did you mean {', '.join(lower[one] for one in near[:-1])}{' or ' * bool(near[1:])}{lower[near[-1]]}?" if near else ""
+    )
     listed = f"Known: {', '.join(names)}." if not near or len(names) <= MANY else ""
     return UsageError(f"unknown {noun} {printable(name)!r}", " ".join(filter(None, [guess, listed])))
+
+
+def _with_part(name: str, known: Collection[str]) -> list[str]:
+    """The name itself, or else at most three names of which it is a part between hyphens, those that begin with it first."""
+    if name in known:
+        return [name]
+    parted = [(one, one.split("-")) for one in known]
+    return sorted((one for one, parts in parted if name in parts), key=lambda one: not one.startswith(name))[:3]
 
 
 def printable(text: str | bytes, limit: int = 120) -> str:

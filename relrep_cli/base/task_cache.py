@@ -26,6 +26,7 @@ LONGEST_STEM = 48  # bytes of the output's name in that of its folder of records
 HEAD = "relrep-record 1"  # then the version that wrote it, and the hash
 LONGEST_HEAD = 256  # bytes
 _unfinished: set[Path] = set()
+_used = [0, 0]  # how many records this process has read and used, and how many it has made
 
 
 @dataclass
@@ -75,10 +76,12 @@ class Records:
                 why = error.strerror if isinstance(error, OSError) else error
                 self._say(f"{self.folder}: record {name} cannot be used ({why}); its task runs again.")
             return None
+        _used[0] += 1
         return content
 
     def put_bytes(self, name: str, content: bytes) -> None:
         """Keep a record, whole or not at all. When that fails, say so once, and keep nothing more."""
+        _used[1] += 1
         if self.folder is None or self._state.broken:
             return
         try:
@@ -160,6 +163,11 @@ def _seal(name: str, version: str, content: bytes) -> str:
     running = hashlib.sha256(f"{name}\n{version}\n".encode())
     running.update(content)
     return running.hexdigest()
+
+
+def records_used() -> tuple[int, int]:
+    """How many records this process has read so far, and how many it has made: a task that makes none is finished already."""
+    return _used[0], _used[1]
 
 
 def unfinished() -> list[Path]:

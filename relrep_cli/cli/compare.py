@@ -74,7 +74,7 @@ def compare(options: Options) -> int:
 
         return run_differences(plan, views, options.against, options.repeats, targets, cache, options.dry_run, source.device)
     if options.dry_run:
-        shared.plan(describe(plan, views, max(1, engine.processes)))
+        shared.plan(describe(plan if part is None else plan.part(part), views, max(1, engine.processes)))
         return DONE
     if part is not None:
         from relrep_cli.cli.compare_parts import run_part
@@ -131,7 +131,7 @@ def _targets(options: Options) -> Targets:
         plot=options.picture.plot,
         style=options.printing.style,
         force=options.force,
-        look=options.picture.look(options.explicit.options, is_report(options.output) or bool(options.matrix)),
+        look=options.picture.look(options.explicit.options),
     )
 
 

@@ -10,6 +10,7 @@ from relrep_cli.base.errors import DATA, DONE, NO, UsageError
 from relrep_cli.base.output import Record, say, write
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.compare_outputs import Targets
+from relrep_cli.cli.picture_options import renamed
 from relrep_cli.cli.reading_options import TrustingOptions
 from relrep_cli.comparison.diagnosis_records import (
     COLUMNS,
@@ -23,7 +24,20 @@ from relrep_cli.comparison.plans import Plan
 from relrep_cli.relative.file_views import views_of_files
 from relrep_cli.store.reading import Reading
 
-TAKEN = {"files", "diagnose", "accept", "split", "require_all", "reference", "worst", "output", "force", "dry_run", "seed"}
+TAKEN = {
+    "files",
+    "diagnose",
+    "accept",
+    "split",
+    "require_all",
+    "reference",
+    "worst",
+    "called",
+    "output",
+    "force",
+    "dry_run",
+    "seed",
+}
 TAKEN |= {"format", "json", "safe_csv", "threads", "quiet", "verbose", "debug"}
 TAKEN |= {field.name for field in fields(TrustingOptions)}
 
@@ -43,15 +57,20 @@ def run_diagnosis(plan: Plan, split: str | None, targets: Targets, accept: str |
     if dry_run:
         shared.plan([f"diagnose {a} and {b}" for a, b in plan.pairs])
         return DONE
-    views = views_of_files(plan.files, split, [], False, reading)
+    views, names = views_of_files(plan.files, split, [], False, reading), targets.look.names
     diagnoses = diagnose_pairs(plan.pairs, views, plan.require_all, plan.seed)
     if plan.outputs.worst:
         records, notes = items_that_differ(diagnoses, plan.outputs.worst, views)
         for note in notes:
             say(note)
-        _write(records, [c for c in ITEM_COLUMNS if c != "label" or any(c in r for r in records)], targets)
+        _write(
+            renamed(records, plan.files, names),
+            [c for c in ITEM_COLUMNS if c != "label" or any(c in r for r in records)],
+            targets,
+        )
     else:
-        _write([record for one in diagnoses for record in one.records()], list(COLUMNS), targets)
+        records = [record for one in diagnoses for record in one.records()]
+        _write(renamed(records, plan.files, names), list(COLUMNS), targets)
     return _verdict(diagnoses, accept)
 
 

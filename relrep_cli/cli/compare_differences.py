@@ -10,6 +10,7 @@ from relrep_cli.base.output import Record, Style, say, write
 from relrep_cli.base.task_cache import Records
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.compare_outputs import Targets
+from relrep_cli.cli.picture_options import renamed
 from relrep_cli.comparison.plans import Plan
 from relrep_cli.comparison.reference_values import COLUMNS, models_of, reference_differences
 from relrep_cli.comparison.runs import Views
@@ -52,7 +53,7 @@ def run_differences(
         shared.plan([f"compare {model} with {reference} by {names}, then subtract" for model in models])
         return DONE
     records = reference_differences(plan, dict(views), against, cache, Workspace.of_run(cache, device), repeats)
-    write_differences(records, COLUMNS, targets.output, targets.style, targets.force)
+    write_differences(renamed(records, plan.files, targets.look.names), COLUMNS, targets.output, targets.style, targets.force)
     cache.close()
     broken = sum("error" in record for record in records)
     if broken:

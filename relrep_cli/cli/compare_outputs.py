@@ -5,15 +5,16 @@ from __future__ import annotations
 import itertools
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from relrep_cli import store
 from relrep_cli.base.errors import DATA, DONE, NO, DataError, UsageError
 from relrep_cli.base.output import Mark, Record, Style, emit, render, say, write
 from relrep_cli.base.records import dataclass
 from relrep_cli.base.text_tables import FOR_EYES, below
-from relrep_cli.cli.picture_options import check_names
+from relrep_cli.cli.picture_options import check_names, renamed
 from relrep_cli.comparison.corrected_values import NOTE, high_by_chance
 from relrep_cli.comparison.matrix import Matrix, matrix
 from relrep_cli.comparison.pairs_of_files import Rows, counts_for_gate, misses_gate
@@ -78,8 +79,9 @@ def write_results(plan: Plan, results: Results, views: Views, targets: Targets, 
 
     Raises UsageError when row values are asked for and no metric has some; WriteError.
     """
+    named = partial(renamed, files=plan.files, names=targets.look.names)
     if plan.outputs.row_table:
-        _write_row_values(targets, results.rows, projected, views)
+        _write_row_values(targets, results.rows, projected, views, named)
     table = _named(matrix(results.records, *plan.sides), plan, targets.look) if plan.outputs.one_value_per_pair else None
     if table is not None and plan.outputs.heatmap:
         from relrep_cli.plots.matrices import heatmap
@@ -93,11 +95,11 @@ def write_results(plan: Plan, results: Results, views: Views, targets: Targets, 
 
         write_report(plan, results, views, targets, command)
     elif plan.outputs.worst:
-        _write_worst(plan.outputs.worst, results.rows, views, targets, projected)
+        _write_worst(plan.outputs.worst, results.rows, views, targets, projected, named)
     elif table is not None and plan.outputs.matrix:
         _write_matrix(table, results.records, targets)
     else:
-        _write_records(results.records, columns_of(results, projected), targets)
+        _write_records(named(results.records), columns_of(results, projected), targets)
 
 
 def _write_records(records: Sequence[Record], columns: Sequence[str], targets: Targets) -> None:
@@ -118,17 +120,24 @@ def _write_matrix(m: Matrix, records: Sequence[Record], targets: Targets) -> Non
     kind = store.format_of(targets.output, targets.style) if in_file else targets.style.on_stdout
     if kind in FOR_EYES:
         columns = [m.metric, *m.shown_labels[1]]
-        content = render(m.marked_records(), columns, kind, verbatim=True) + below(m.convention_line(), kind)
+        lines = filter(None, (m.convention_line(), m.closest_line()))
+        content = render(m.marked_records(), columns, kind, verbatim=True) + "".join(below(line, kind) for line in lines)
     elif in_file:
         store.write_bytes(targets.output, store.encoded(targets.output, m.records(), columns, targets.style), targets.force)
-        return say(m.convention_line())
+        return _say_below(m)
     else:
         content = render(m.records(), columns, kind, verbatim=True, quote_formulas=targets.style.quote_formulas)
     if in_file:
         return store.write_bytes(targets.output, content.encode(errors="backslashreplace"), targets.force)
     emit(content)
     if kind not in FOR_EYES:
-        say(m.convention_line())
+        _say_below(m)
+
+
+def _say_below(m: Matrix) -> None:
+    """What stands below a matrix for eyes, as notes."""
+    for line in filter(None, (m.convention_line(), m.closest_line())):
+        say(line)
 
 
 def _named(m: Matrix, plan: Plan, look: Look) -> Matrix:
@@ -136,7 +145,7 @@ def _named(m: Matrix, plan: Plan, look: Look) -> Matrix:
     if not look.names:
         return m
     if m.metric in look.names:
-        raise UsageError(f"--plot-names calls a file {m.metric}, and so the metric is called", "Give it another name.")
+        raise UsageError(f"--names calls a file {m.metric}, and so the metric is called", "Give it another name.")
     names = dict(zip(plan.files, look.names, strict=True))
     rows, columns = (tuple(names[uri] for uri in side) for side in plan.sides)
     return replace(m, rows=rows, columns=columns, labels=(rows, columns), sides=("", ""))
@@ -166,7 +175,9 @@ def _plot(targets: Targets) -> str:
     return f"--plot {targets.plot}"
 
 
-def _write_worst(count: int, rows: Sequence[Rows], views: Views, targets: Targets, projected: bool) -> None:
+def _write_worst(
+    count: int, rows: Sequence[Rows], views: Views, targets: Targets, projected: bool, named: Callable[..., list[Record]]
+) -> None:
     """Write the items that agree least, worst first."""
     if not rows:
         raise UsageError(NO_ROW_VALUES, "Add a metric such as cosine, or remove --worst.", place="--worst")
@@ -175,12 +186,14 @@ def _write_worst(count: int, rows: Sequence[Rows], views: Views, targets: Target
     files = {uri: known[0].embedding for uri, known in views.items() if not isinstance(known, DataError)}
     records, notes = worst(rows, count, files, projected)
     keys = ("id", "label", "a", "b", "metric", "k", "projection", "value")
-    _write_records(records, [key for key in keys if any(key in r for r in records)], targets)
+    _write_records(named(records), [key for key in keys if any(key in r for r in records)], targets)
     for note in notes:
         say(note)
 
 
-def _write_row_values(targets: Targets, rows: Sequence[Rows], projected: bool, views: Views) -> None:
+def _write_row_values(
+    targets: Targets, rows: Sequence[Rows], projected: bool, views: Views, named: Callable[..., list[Record]]
+) -> None:
     """Write the row values as a table, as an embedding file with one column for each metric of one pair of files, or into a
     copy of the first AnnData file among them."""
     if not rows:
@@ -190,6 +203,7 @@ def _write_row_values(targets: Targets, rows: Sequence[Rows], projected: bool, v
     target, keys = targets.per_row, row_keys(rows, projected)
     if is_h5ad(target):
         return _annotate(target, rows, views, targets.force)
+    rows = [replace(own, record=record) for own, record in zip(rows, named([own.record for own in rows]), strict=True)]
     if not target.lower().endswith(ROWS_IN_HDF5):
         records, columns = row_records(rows, keys), ["id", *keys, "value"]
         quoted = Style(quote_formulas=targets.style.quote_formulas)
@@ -225,14 +239,15 @@ def prints_matrix(wanted: bool | None, several: bool, metrics: int, more: bool) 
 
 
 def describe(plan: Plan, views: Views, processes: int = 1) -> list[str]:
-    """One line for each pair of the plan, and one for the cost of all, for --dry-run."""
+    """One line for each pair of the plan, and one for the cost of all, for --dry-run. Reads only files of these pairs."""
     from relrep_cli.comparison.pair_costs import cost_of
 
     names = ", ".join(plan.metrics)
     lines = [f"compare {_shape(a, views)} with {_shape(b, views)} by {names}" for a, b in plan.pairs[:LISTED]]
     if len(plan.pairs) > LISTED:
         lines.append(f"compare {len(plan.pairs) - LISTED} more pairs of files")
-    cost, unknown = cost_of(plan, {uri: usable_views for uri, usable_views in views.items() if isinstance(usable_views, list)})
+    known = {uri: views[uri] for uri in dict.fromkeys(itertools.chain(*plan.pairs))}
+    cost, unknown = cost_of(plan, {uri: usable_views for uri, usable_views in known.items() if isinstance(usable_views, list)})
     return [*lines, takes(cost, processes, unknown)]
 
 

@@ -27,6 +27,8 @@ def refuse_of_part(plan: Plan, targets: Targets, fail_under: float | None) -> No
     for option, output in NOT_OF_A_PART.items():
         if getattr(plan.outputs, output):
             raise UsageError(f"--shard makes a part, and {option.strip()} needs the whole", f"Remove {option.strip()}.")
+    if targets.look.names:
+        raise UsageError("--shard makes a part, and --names needs the whole", "Remove --names.")
     if fail_under is not None:
         raise UsageError("--shard makes a part, and --fail-under needs the whole", "Give --fail-under to relrep merge.")
     if not targets.output or targets.output == "-":
@@ -36,8 +38,7 @@ def refuse_of_part(plan: Plan, targets: Targets, fail_under: float | None) -> No
 def run_part(source: Source, views: Views, cache: Records, engine: Engine, shard: Shard, targets: Targets) -> int:
     """Measure the pairs of one part, and write it beside where the whole will be."""
     whole = source.plan
-    mine = replace(whole, pairs=[whole.pairs[place] for place in shard.of(len(whole.pairs))])
-    own_outcomes = list(outcomes_of(replace(source, plan=mine), views, cache, engine))
+    own_outcomes = list(outcomes_of(replace(source, plan=whole.part(shard)), views, cache, engine))
     target = shard.file(targets.output, PART)
     settings: dict[str, Any] = {
         "split": source.split,

@@ -110,7 +110,7 @@ def recipes_of(source: Source) -> list[Recipe]:
 
 def _recipe(source: Source) -> Recipe | None:
     if source.recipe.anchors:
-        return read_recipe(source.recipe, source.given, trust_digest=source.reading.trust_digest)
+        return read_recipe(source.recipe, source.given, reading=source.reading)
     if given := source.recipe.given():
         raise UsageError(
             f"{given[0]} says how to project on --anchors FILE, which is missing", f"Add --anchors FILE, or remove {given[0]}."

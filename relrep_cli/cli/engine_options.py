@@ -49,7 +49,9 @@ class ProcessOptions:
             "WHERE",
         ),
     ] = ""
-    log: Annotated[str, plain_option("--log", "Add a JSON line for each task to FILE: seconds, memory, error.", "FILE")] = ""
+    log: Annotated[
+        str, plain_option("--log", "Add a JSON line for each task to FILE: what happened, seconds, memory, error.", "FILE")
+    ] = ""
 
     @property
     def engine(self) -> Engine:

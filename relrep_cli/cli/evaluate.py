@@ -220,7 +220,7 @@ def _plan(options: Options) -> EvaluationPlan:
         files,
         anomalies,
         tasks,
-        split_names(options.target),
+        list(map(options.reading.reading.target, split_names(options.target))),
         options.split,
         options.holdout,
         options.seed,

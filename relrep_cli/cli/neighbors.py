@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -13,12 +13,16 @@ from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.base.output import say, write
 from relrep_cli.base.records import dataclass
 from relrep_cli.cli.options import Device, Force, Given, Printing, Seed, command, split_names
+from relrep_cli.cli.plain_options import plain_option
 from relrep_cli.cli.reading_options import ReadingOptions
 from relrep_cli.comparison.low_dims import hint
 from relrep_cli.embedding import Embedding, bare_name, in_id_order
 from relrep_cli.evaluations.lookup import (
     COLUMNS,
+    Looked,
+    Queries,
     look_up,
+    look_up_vectors,
     pictures_of,
     records_of,
     rows_of_ids,
@@ -29,10 +33,12 @@ from relrep_cli.evaluations.lookup import (
 from relrep_cli.plots.drawing import ready
 from relrep_cli.plots.strips import fitting, strips
 from relrep_cli.sources import SOURCES, Items
+from relrep_cli.stitching.translation import refuse_same
 
 TITLE = "What to look up"
 EXAMPLES = (
     "relrep neighbors a.h5 --query test-00000,test-00007 -k 5",
+    "relrep neighbors index.h5 --queries queries.h5 -k 10 -o hits.tsv",
     "relrep neighbors a.h5 --sample 10 --farthest --by euclidean",
     "relrep neighbors a.h5 --sample 8 --split test --images fashion-mnist/ --plot strip.png",
 )
@@ -45,6 +51,9 @@ class Options:
     query: Annotated[
         list[str], typer.Option("--query", help="Ids of items, repeated or with commas.", metavar="ID", show_default=False)
     ] = field(default_factory=list)
+    queries: Annotated[
+        str, plain_option("--queries", "Look up all rows of another file, vectors of the same model as FILE's.", "FILE")
+    ] = ""
     sample: Annotated[
         int | None, typer.Option("--sample", help="Take this many items at random instead.", min=1, show_default=False)
     ] = None
@@ -85,6 +94,9 @@ class Options:
             show_default=False,
         ),
     ] = ""
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="Table to write; - is stdout.", metavar="FILE", show_default=False)
+    ] = ""
     force: Force = False
     printing: Printing
     device: Device = "cpu"
@@ -97,46 +109,97 @@ class Options:
 def neighbors(options: Options) -> None:
     """Print the nearest or farthest items of a few, or draw them.
 
-    Distances are exact: 1 - cosine, or Euclidean. Items at the same distance are sorted by id; an item is never its own
-    neighbour. Pictures are found by id, so --images names the source that was embedded.
+    The few are items of FILE (--query, --sample) or all rows of another file (--queries), such as queries to a search index.
+    Distances are exact: 1 - cosine, or Euclidean. Items at the same distance are sorted by id. An item of FILE is never its own
+    neighbour; a row of --queries finds an item of the same id, too. Pictures are found by id, so --images names the source that
+    was embedded.
     """
-    style = options.printing.style
     _check(options)
     embedding = in_id_order(store.read(options.file, options.reading.reading))
     searched = rows_of_split(embedding, options.split)
-    if options.query:
-        queries = rows_of_ids(embedding, options.query, split_names)
+    labels = _labels(options, embedding)
+    if options.queries:
+        asked, result = _of_file(options, embedding, searched)
     else:
-        queries = sampled(embedding, searched, options.sample or 0, options.seed)
-    result = look_up(embedding, queries, searched, options.k, options.by, options.farthest, options.device)
-    has_labels = options.column != "label" or "label" in embedding.obs
-    labels = embedding.column(options.column) if has_labels else None
-    if options.plot:
-        shown, depth = fitting(len(queries), options.k)
-        if shown < len(queries) or depth < options.k:
-            counts = f"the first {shown} of {len(queries)} queries, the first {depth} of {options.k} items of each"
-            say(f"{options.plot}: shows {counts}.")
-        rows = np.concatenate([queries[:, None], result.rows], 1)[:shown, : depth + 1]
-        pictures = pictures_of(_images(options, embedding), embedding, rows, options.images)
-        drawn = strips(strips_of(embedding, rows, result, labels, pictures), _title(options, embedding, searched), options.plot)
-        store.write_bytes(options.plot, drawn, options.force)
+        rows = _rows(options, embedding, searched)
+        result = look_up(embedding, rows, searched, options.k, options.by, options.farthest, options.device)
+        asked = Queries(embedding.ids[rows], None if labels is None else labels[rows])
+        if options.plot:
+            _draw(options, embedding, searched, rows, result, labels)
     if note := hint(embedding, ["--by"] if options.by == "cosine" else []):
         say(note)
-    write(records_of(embedding, queries, result, labels), COLUMNS, style)
+    records = records_of(asked, embedding, result, labels)
+    if options.output not in ("", "-"):
+        content = store.encoded(options.output, records, COLUMNS, options.printing.style)
+        return store.write_bytes(options.output, content, options.force)
+    write(records, COLUMNS, options.printing.style)
+
+
+def _labels(options: Options, embedding: Embedding) -> np.ndarray | None:
+    """(n,) the column to print, None for a file without labels."""
+    column = options.reading.reading.target(options.column)
+    return embedding.column(column) if column != "label" or "label" in embedding.obs else None
+
+
+def _of_file(options: Options, embedding: Embedding, searched: np.ndarray) -> tuple[Queries, Looked]:
+    """The rows of --queries, and what is found for each. They need not have the column of labels that FILE has."""
+    reading = replace(options.reading.reading, label_column=None, split_column=None)
+    queries = store.read(options.queries, reading)
+    names = [name for name in (options.reading.label_column, options.column) if name in queries.obs]
+    result = look_up_vectors(embedding, queries, searched, options.k, options.by, options.farthest, options.device)
+    return Queries(queries.ids, queries.obs[str(names[0])] if names else None), result
+
+
+def _rows(options: Options, embedding: Embedding, searched: np.ndarray) -> np.ndarray:
+    """(q,) row numbers of the items to look up."""
+    if options.query:
+        return rows_of_ids(embedding, options.query, split_names)
+    return sampled(embedding, searched, options.sample or 0, options.seed)
+
+
+def _draw(
+    options: Options, embedding: Embedding, searched: np.ndarray, queries: np.ndarray, result: Looked, labels: np.ndarray | None
+) -> None:
+    """Draw a strip of pictures for each of the first queries."""
+    shown, depth = fitting(len(queries), options.k)
+    if shown < len(queries) or depth < options.k:
+        counts = f"the first {shown} of {len(queries)} queries, the first {depth} of {options.k} items of each"
+        say(f"{options.plot}: shows {counts}.")
+    rows = np.concatenate([queries[:, None], result.rows], 1)[:shown, : depth + 1]
+    pictures = pictures_of(_images(options, embedding), embedding, rows, options.images)
+    drawn = strips(strips_of(embedding, rows, result, labels, pictures), _title(options, embedding, searched), options.plot)
+    store.write_bytes(options.plot, drawn, options.force)
 
 
 def _check(options: Options) -> None:
     """Raise UsageError for options that do not go together."""
-    if options.query and options.sample is not None:
-        raise UsageError("--query and --sample exclude each other", "Give one of them.")
-    if not options.query and options.sample is None:
-        raise UsageError("no items are named", "Name some with --query ID, or take some at random with --sample N.")
+    named = [
+        option
+        for option, is_given in (
+            ("--query", bool(options.query)), ("--queries", bool(options.queries)), ("--sample", options.sample is not None)
+        )
+        if is_given
+    ]  # fmt: skip
+    if len(named) > 1:
+        raise UsageError(f"{named[0]} and {named[1]} exclude each other", "Give one of them.")
+    if not named:
+        remedy = "Name some with --query ID or a file of them with --queries FILE, or take some at random with --sample N."
+        raise UsageError("no items are named", remedy)
+    if options.queries and options.plot:
+        raise UsageError("--plot draws items of FILE, and --queries names another file", "Leave out one of them.")
     if bool(options.images) != bool(options.plot):
         given, missing = ("--images", "--plot FILE") if options.images else ("--plot", "--images SOURCE")
         raise UsageError(f"{given} does not work alone", f"Add {missing}.")
+    if options.queries == options.file == "-":
+        raise UsageError("FILE and --queries cannot both be standard input (-)", "Save one as a file, and name the file.")
+    inputs = [options.file, options.queries, options.images]
+    if options.output not in ("", "-"):
+        store.refuse(options.output, True, inputs)
+        store.agree(options.output, options.printing.style)
+    refuse_same({"-o": options.output, "--plot": options.plot})
     if options.plot:
         ready(options.plot)
-        store.refuse(options.plot, True, [options.file, options.images])
+        store.refuse(options.plot, True, inputs)
     else:
         options.given.refuse(IMAGES, "neighbors without --images")
 

@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar
 
 from relrep_cli.base.errors import UsageError
 from relrep_cli.base.records import dataclass
+from relrep_cli.base.text_tables import PATHS, Record
 from relrep_cli.cli.plain_options import plain_option
 from relrep_cli.plots.looks import Look
 
@@ -29,14 +30,14 @@ class LookOptions:
     plot_title: Annotated[
         str | None, plain_option("--plot-title", "Title of the picture, instead of the usual one.", "TEXT")
     ] = None
-    plot_names: Annotated[
-        list[str], plain_option("--plot-names", "What to call the files in the picture, in their order, with commas.", "NAMES")
+    called: Annotated[
+        list[str], plain_option("--names", "What to call the files in the picture, in their order, with commas.", "NAMES")
     ] = field(default_factory=list)
 
     @property
     def names(self) -> tuple[str, ...]:
         """What to call the files."""
-        return tuple(name.strip() for value in self.plot_names for name in value.split(","))
+        return tuple(name.strip() for value in self.called for name in value.split(","))
 
     @property
     def size(self) -> tuple[float, float] | None:
@@ -71,24 +72,18 @@ class PictureOptions(LookOptions):
         plain_option("--vmin", "Value at the dark end of the heatmap's colours [default: the metric's bound].", "VALUE"),
     ] = None
     vmax: Annotated[float | None, plain_option("--vmax", "Value at the other end of the colours.", "VALUE")] = None
-    plot_names: Annotated[
+    called: Annotated[
         list[str],
-        plain_option(
-            "--plot-names",
-            "What to call the files in the picture, the matrix or the report, in their order, with commas.",
-            "NAMES",
-        ),
+        plain_option("--names", "What to call the files in all that is printed, written or drawn, in their order.", "NAMES"),
     ] = field(default_factory=list)
 
-    def look(self, given: Mapping[str, str], names_elsewhere: bool = False) -> Look:
-        """How the picture looks. given: options in the command line. names_elsewhere: whether the names of files are read
-        without a picture. Raises UsageError for values that make no picture."""
+    def look(self, given: Mapping[str, str]) -> Look:
+        """How the picture looks. given: options in the command line. Raises UsageError for values that make no picture."""
         if self.plot:
             from relrep_cli.plots.drawing import ready
 
             ready(self.plot)
-        free = {"plot", "plot_names"} if names_elsewhere else {"plot"}
-        own = [given[one.name] for one in fields(self) if one.name in given and one.name not in free]
+        own = [given[one.name] for one in fields(self) if one.name in given and one.name not in ("plot", "called")]
         if own and not self.plot:
             raise UsageError(f"{own[0]} changes the picture of --plot, which is missing", "Add --plot FILE.png, or remove it.")
         if self.vmin is not None and self.vmax is not None and not self.vmin < self.vmax:
@@ -96,10 +91,16 @@ class PictureOptions(LookOptions):
         return Look(self.vmin, self.vmax, self.size, self.plot_title, self.names)
 
 
+def renamed(records: Sequence[Record], files: Sequence[str], names: Sequence[str]) -> list[Record]:
+    """The records with the names that the user gave to the files, where there are some."""
+    given = dict(zip(files, names, strict=False))
+    return [{key: given.get(v, v) if key in PATHS else v for key, v in r.items()} for r in records] if given else list(records)
+
+
 def check_names(names: Sequence[str], count: int) -> None:
     """Raise UsageError unless there are no names, or one for each of `count` files, and no two are equal."""
     if names and len(names) != count:
-        raise UsageError(f"--plot-names names {len(names)} files, and there are {count}", "Give one name for each file.")
+        raise UsageError(f"--names names {len(names)} files, and there are {count}", "Give one name for each file.")
     twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
     if twice is not None:
-        raise UsageError(f"--plot-names calls two files {twice!r}", "Give each file a name of its own.")
+        raise UsageError(f"--names calls two files {twice!r}", "Give each file a name of its own.")

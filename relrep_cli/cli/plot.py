@@ -100,7 +100,7 @@ def plot(options: Options) -> None:
     shown = PanelOptions(
         method=options.method,
         params=params,
-        color=options.color,
+        color=options.reading.reading.target(options.color),
         split=options.split,
         sample=options.sample,
         seed=options.seed,
@@ -140,7 +140,7 @@ def _relative(recipe: Recipe) -> View:
 def _recipe(options: Options) -> Recipe | None:
     """How to project, or None without anchors. Raises UsageError for options that need some."""
     if options.recipe.anchors:
-        return read_recipe(options.recipe, options.given)
+        return read_recipe(options.recipe, options.given, reading=options.reading.reading)
     if named := options.recipe.given():
         finding = f"{named[0]} says how to project, and --anchors FILE is missing"
         raise UsageError(finding, "Name an anchor file, or leave it out.")

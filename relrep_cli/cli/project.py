@@ -26,6 +26,7 @@ from relrep_cli.relative.transformations import TRANSFORMATIONS
 from relrep_cli.stitching.space_maps import required_maps
 from relrep_cli.stitching.translation import Output as Rows
 from relrep_cli.stitching.translation import translate_with_maps
+from relrep_cli.stitching.translation_costs import lines_of_rows
 from relrep_cli.stitching.universe import UNIVERSES
 from relrep_cli.store.h5ad_copies import is_h5ad
 
@@ -135,7 +136,7 @@ def project(options: Options) -> None:
     if options.universe:
         return _into_universe(files[0], options)
     to_do = _projection(files[0], options)
-    recipe = read_recipe(options.recipe, options.given, trust_digest=options.reading.trust_digest)
+    recipe = read_recipe(options.recipe, options.given, reading=options.reading.reading)
     if options.h5ad:
         _refuse_copy(options, files[0])
     if options.output:
@@ -155,15 +156,13 @@ def _into_universe(file: str, options: Options) -> None:
     if maps.method not in UNIVERSES:
         raise UsageError("is a map between two spaces", "Use relrep translate FILE --map.", file=options.universe)
     e = store.digested(store.read(file, options.reading.reading))
-    if options.dry_run:
-        maps.of(e)
-        return plan([f"project {e.uri} into space {maps.space} to {options.output}"])
     running, dtype = options.running, options.dtype or "float32"
     name = options.output if running.part is None else running.part.file(options.output)
     inputs = [file, options.universe]
-    translate_with_maps(
-        e, maps, Rows(name, dtype, options.force, inputs, options.reading.reading, running.engine, running.part)
-    )
+    rows = Rows(name, dtype, options.force, inputs, options.reading.reading, running.engine, running.part)
+    if options.dry_run:
+        return plan(lines_of_rows(e, maps, rows))
+    translate_with_maps(e, maps, rows)
 
 
 def _refuse_copy(options: Options, file: str) -> None:
@@ -219,7 +218,7 @@ def _audit(file: str, options: Options, style: Style) -> None:
         rows = embedding.training_rows()
         count = min(ANCHORS, max(1, len(rows) // 2))
         anchor_ids = embedding.ids[np.sort(np.random.default_rng(options.seed).permutation(rows)[:count])]
-    recipe = read_recipe(group, options.given, anchor_ids, trust_digest=options.reading.trust_digest)
+    recipe = read_recipe(group, options.given, anchor_ids, reading=options.reading.reading)
     items = sample(embedding, recipe)
     say(f"{file}: {items.n} items and anchors in float64; change over the standard deviation, 0 where nothing moves.")
     with progress("auditing") as advance:
@@ -229,7 +228,7 @@ def _audit(file: str, options: Options, style: Style) -> None:
 
 def _select(files: list[str], options: Options, style: Style) -> None:
     group = options.recipe if options.recipe.similarity else replace(options.recipe, similarity=["all"])
-    recipe = read_recipe(group, options.given, trust_digest=options.reading.trust_digest)
+    recipe = read_recipe(group, options.given, reading=options.reading.reading)
     with progress("selecting") as advance:
         records = select([in_id_order(store.read(f, options.reading.reading)) for f in files], recipe, options.seed, advance)
     write(records, ["rank", "similarities", "agreement", "low", "high", "correlation", "n"], style)

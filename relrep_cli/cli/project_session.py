@@ -29,6 +29,6 @@ def rows_of(shared: tuple[Source, Fitted]) -> Blocks:
     source, fitted = shared
     load_plugins()
     with listening():
-        recipe = read_recipe(source.recipe, source.given, trust_digest=source.reading.trust_digest)
+        recipe = read_recipe(source.recipe, source.given, reading=source.reading)
         e = store.read(source.file, source.reading)
     return blocks_of(e, recipe, fitted)

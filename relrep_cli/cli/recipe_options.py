@@ -18,6 +18,7 @@ from relrep_cli.relative.aggregators import AGGREGATORS, load
 from relrep_cli.relative.preparation import Preprocessing
 from relrep_cli.relative.recipes import Postprocessing, Recipe, with_trained_aggregator
 from relrep_cli.relative.similarities import SIMILARITIES
+from relrep_cli.store.reading import PLAIN, Reading
 
 OF_AGGREGATOR = {"--similarity", "--aggregate", "--center", "--scale", "--whiten", "--normalize", "--as-similarity"}
 SIMILARITY_HELP = "Similarity functions, repeated or separated by commas, or all"
@@ -111,11 +112,11 @@ def read_recipe(
     given: Given,
     anchor_ids: np.ndarray | None = None,
     trains: bool = False,
-    trust_digest: bool = False,
+    reading: Reading = PLAIN,
 ) -> Recipe:
     """The recipe that the options describe, on the anchors they name unless `anchor_ids` gives others.
 
-    trains: whether the command can train an aggregator. trust_digest: believe the digests of the files it names.
+    trains: whether the command can train an aggregator. reading: of the files that are projected.
     Raises UsageError for options that contradict each other.
     """
     if not options.anchors and anchor_ids is None:
@@ -131,16 +132,15 @@ def read_recipe(
             f"--aggregate {options.aggregate} has to be trained first",
             f"Run relrep stitch --aggregate {options.aggregate} --save-aggregator FILE, then name FILE with --aggregator.",
         )
-    ids, spare, meaning = read_anchors(options.anchors, trust_digest) if anchor_ids is None else (anchor_ids, None, None)
+    ids, spare, meaning = read_anchors(options.anchors, reading) if anchor_ids is None else (anchor_ids, None, None)
     if not options.all_as_anchors:
         refuse_whole_collections(spare)
-    reading = store.Reading(trust_digest=trust_digest)
     recipe = Recipe(
         ids,
-        anchor_sources=tuple(([spare] if spare else []) + [store.read(v, reading) for v in options.anchor_vectors]),
+        anchor_sources=tuple(([spare] if spare else []) + [store.read(v, reading.beside) for v in options.anchor_vectors]),
         after=Postprocessing(options.as_similarity, options.standardize_columns, options.round),
         transductive=options.transductive,
-        statistics_from=store.read(options.statistics, reading) if options.statistics else None,
+        statistics_from=store.read(options.statistics, reading.beside) if options.statistics else None,
         meaning=meaning,
     )
     fill = _with_aggregator_file if options.aggregator else _with_named_functions

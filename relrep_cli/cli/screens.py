@@ -95,6 +95,7 @@ SCREENS: dict[str, dict[str, str]] = {
     "neighbors": {
         "file": "Embedding file; - is stdin.",
         "query": "Ids of items, repeated or with commas.",
+        "queries": "Look up all rows of another file.",
         "sample": "Take this many items at random instead.",
         "k": "Number of items to print for each [10].",
         "farthest": "Print the farthest items instead.",
@@ -102,8 +103,8 @@ SCREENS: dict[str, dict[str, str]] = {
         "split": "Search only the rows of this split.",
         "images": "Source that FILE was embedded from, for --plot.",
         "plot": "Draw a line of pictures for each query.",
+        "output": "Table to write, such as hits.tsv.",
         "json": "Short for --format json.",
-        "seed": "Seed of everything random [0].",
     },
     "plot": {
         "files": "Embedding files, or results of compare.",

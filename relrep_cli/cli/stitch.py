@@ -71,13 +71,14 @@ def stitch(options: Options) -> int:
     style = options.printing.style  # before any file is read
     part, engine = options.running.part, options.running.engine
     refuse_here_only(options, part, engine)
+    check_names(options.picture.names, len(options.files))
     if is_report(options.output) or options.table:
         store.agree(options.table, style)
         store.refuse(options.output, True, options.files, store.TABLES if options.table else ())
     plan = plan_of(options)
     if options.dry_run:
         processes = max(1, engine.processes)
-        shared.plan(lines_of(plan, processes) if isinstance(plan, GridPlan) else [*plan.lines(), takes(None)])
+        shared.plan(lines_of(plan, processes, part) if isinstance(plan, GridPlan) else [*plan.lines(), takes(None)])
         return DONE
     if part is not None or engine != HERE:
         assert isinstance(plan, GridPlan)
@@ -121,9 +122,7 @@ def _saved_head_plan(options: Options, file: str) -> SavedHeadPlan:
         options.files,
         file,
         saved,
-        read_recipe(recipe_options, options.given, trust_digest=options.reading.trust_digest)
-        if recipe_options.anchors
-        else None,
+        read_recipe(recipe_options, options.given, reading=options.reading.reading) if recipe_options.anchors else None,
         note_basis,
         options.predictions,
         options.force,
@@ -186,7 +185,9 @@ def _grid_plan(options: Options, chosen: list[Method], recipe: Recipe | None) ->
     adaptation = _adaptation(options, chosen)
     kept = not outputs.retrains and adaptation is None
     cache = records_of_run(options, part) if kept else Records(None)
-    column = Column(options.target, options.numbers, optional=bool(outputs.vectors), source=source)
+    column = Column(
+        options.reading.reading.target(options.target), options.numbers, optional=bool(outputs.vectors), source=source
+    )
     named = bool(options.running.cache) or cache.folder is not None or outputs.names_inputs
     spaces = read_spaces(options.files, recipe, column, options.division, named, options.reading.reading)
     if spaces.target is None:
@@ -207,9 +208,8 @@ def _grid_plan(options: Options, chosen: list[Method], recipe: Recipe | None) ->
 
 def _look(options: Options) -> Look:
     """How the maps look. Raises UsageError for options of maps where --plot draws something else."""
-    look = options.picture.look(options.explicit.options, is_report(options.output))
-    check_names(look.names, len(options.files))
-    if options.picture.plot and look != PLAIN_LOOK and (options.source or options.adapt):
+    look = options.picture.look(options.explicit.options)
+    if options.picture.plot and replace(look, names=()) != PLAIN_LOOK and (options.source or options.adapt):
         raise UsageError("--vmin, --vmax and --plot-… are for maps of the stitching index", "Leave them out.")
     return look
 
@@ -253,14 +253,16 @@ def _recipe(options: Options, choice: MethodChoice) -> Recipe | None:
     if not how.anchors and set(choice.families) <= set(WITHOUT_ANCHORS):
         return None
     if not options.method and not set(how.given()) - {"--anchors", "--anchor-vectors", "--statistics", "--transductive"}:
-        return read_recipe(replace(how, similarity=["cosine"], center=True), options.given, trains=True)
+        return read_recipe(
+            replace(how, similarity=["cosine"], center=True), options.given, trains=True, reading=options.reading.reading
+        )
     similarities = how.similarity if how.similarity or how.aggregator else list(SIMILARITY)
     aggregate = how.aggregate if how.aggregator else ""
     return read_recipe(
         replace(how, similarity=similarities, aggregate=aggregate),
         options.given,
         trains=True,
-        trust_digest=options.reading.trust_digest,
+        reading=options.reading.reading,
     )
 
 

@@ -43,6 +43,8 @@ def refuse_here_only(options: Options, part: Shard | None, engine: Engine) -> No
             raise UsageError(f"--shard makes a part, and {other} needs the whole", f"Remove {other}, or use --cluster.")
         if options.picture.plot:
             raise UsageError("--shard makes a part, and --plot needs the whole", "Remove --plot.")
+        if options.picture.names:
+            raise UsageError("--shard makes a part, and --names needs the whole", "Remove --names.")
         if options.output in ("", "-"):
             raise UsageError("--shard writes a file for relrep merge", "Name the whole with -o, such as -o grid.tsv.")
     if engine.elsewhere:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from relrep_cli import store
 from relrep_cli.base.output import Record, write
+from relrep_cli.cli.picture_options import renamed
 from relrep_cli.cli.report_files import Origin, publish, read_again
 from relrep_cli.cli.stitch_options import Options
 from relrep_cli.comparison.shown_names import short_names
@@ -20,7 +21,8 @@ Plan = GridPlan | RetrievalPlan | SavedHeadPlan
 
 def write_results(options: Options, plan: Plan, records: Sequence[Record]) -> None:
     """Print the table, or write it to the file of -o; and the report, where one is asked for."""
-    style, lines = options.printing.style, [*records, *plan.failed]
+    style = options.printing.style
+    lines = renamed([*records, *plan.failed], options.files, options.picture.names)
     if options.table:
         return store.write_bytes(options.table, store.encoded(options.table, lines, plan.columns, style), options.force)
     write(lines, plan.columns, style)

@@ -27,7 +27,7 @@ from relrep_cli.stitching.translation import (
     translate_with_maps,
     write_translated,
 )
-from relrep_cli.stitching.translation_costs import cost_of_fit, cost_of_rows
+from relrep_cli.stitching.translation_costs import cost_of_fit, cost_of_rows, lines_of_rows
 from relrep_cli.stitching.translation_quality import COLUMNS
 from relrep_cli.stitching.translators import TRANSLATORS
 from relrep_cli.stitching.universe import PENALTY, UNIVERSES
@@ -132,10 +132,10 @@ def _recipe(options: Options) -> Recipe | None:
     """The recipe that has the anchors; None where none are named."""
     if not options.anchors:
         return None
-    trusts = options.reading.trust_digest
-    ids, spare, meaning = read_anchors(options.anchors, trusts)
+    reading = options.reading.reading
+    ids, spare, meaning = read_anchors(options.anchors, reading)
     sources = [spare] if spare else []
-    sources += [store.read(v, store.Reading(trust_digest=trusts)) for v in options.anchor_vectors]
+    sources += [store.read(v, reading.beside) for v in options.anchor_vectors]
     return Recipe(ids, anchor_sources=sources, meaning=meaning)
 
 
@@ -182,7 +182,5 @@ def _by_map(options: Options) -> None:
     maps = required_maps(options.map)
     e = store.digested(store.read(options.files[0], options.reading.reading))
     if options.dry_run:
-        cost = cost_of_rows(e, maps.of(e).matrix.shape[1])
-        processes = max(1, options.running.engine.processes)
-        return shared.plan([f"translate {e.uri} into space {maps.space} to {options.output}", takes(cost, processes)])
+        return shared.plan(lines_of_rows(e, maps, _output(options)))
     translate_with_maps(e, maps, _output(options))

@@ -13,10 +13,12 @@ from relrep_cli.base.errors import UsageError, printable
 from relrep_cli.base.records import dataclass
 from relrep_cli.comparison.corrected_values import NOTE, high_by_chance
 from relrep_cli.comparison.pairs_of_files import counts_for_gate
+from relrep_cli.comparison.permutations import OVER_LAYERS
 from relrep_cli.comparison.shown_names import names_by_side, short_names
 from relrep_cli.metrics import METRICS
 
 Record = dict[str, Any]
+NAMED = 24  # rows whose closest column is named
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +85,21 @@ class Matrix:
         parts = (f"{self.metric}: {self.convention}", view, self.sides_line, size, self.note, tested)
         return "; ".join(filter(None, parts))
 
+    def closest_line(self) -> str:
+        """The closest column of each row, such as the layer of one network that is most like each layer of another; "" where
+        rows and columns are the same files, or there is one column."""
+        if self.same or len(self.columns) < 2:
+            return ""
+        values = self.values if METRICS[self.metric].higher_is_closer else -self.values
+        rows, columns = self.shown_labels
+        best = [
+            f"{printable(rows[i])} with {printable(columns[j])} {short(self.values[i, j])}"
+            for i, j in enumerate(np.where(np.isnan(values), -np.inf, values).argmax(1).tolist())
+            if not np.isnan(values[i]).all()
+        ]
+        more = [f"{len(best) - NAMED} more"] if len(best) > NAMED else []
+        return f"closest column of each row: {', '.join([*best[:NAMED], *more])}" if best else ""
+
 
 def matrix(records: Sequence[Record], left: Sequence[str], top: Sequence[str]) -> Matrix:
     """Build the matrix of one metric from records (a, b, metric, value, …).
@@ -115,7 +132,8 @@ def matrix(records: Sequence[Record], left: Sequence[str], top: Sequence[str]) -
     names = short_names([*left, *top], metrics[0])
     *labels, sides = names_by_side(left, top, metrics[0])
     views = {r["projection"] for r in records if r.get("projection")}
-    conventions, sizes = ({r[key] for r in records if r["value"] is not None} for key in ("convention", "n"))
+    valued = [r for r in records if r["value"] is not None]
+    conventions, sizes = {r["convention"].removesuffix(OVER_LAYERS) for r in valued}, {r["n"] for r in valued}
     return Matrix(
         metrics[0],
         tuple(names[a] for a in left),

@@ -101,9 +101,12 @@ def benjamini_hochberg(p: Sequence[float]) -> list[float]:
     return [float(q) for q in false_discovery_control(p)]
 
 
+OVER_LAYERS = "; p_max over all pairs of layers of the two arguments"  # behind the convention of records that have p_max
+
+
 @dataclass(frozen=True)
 class Family:
-    """The layers of one file, compared with one other file by one metric. A user is likely to report the best of them.
+    """All pairs of layers of two arguments, by one metric. A user is likely to report the best of them.
 
     closest: (permutations,) the closest value of any layer in each permutation; the sign makes higher values closer. rows:
     digests of the ids that each layer shares with the other file. members: the records of the layers.
@@ -114,7 +117,7 @@ class Family:
     members: list[Record] = field(default_factory=list)
 
     def join(self, record: Record, null: np.ndarray, rows: str) -> None:
-        """Add a layer. null: (permutations,) values. rows: digest of the ids."""
+        """Add a pair of layers. null: (permutations,) values. rows: digest of the ids."""
         np.maximum(self.closest, np.where(np.isnan(null), np.inf, _sign(record) * null), out=self.closest)
         self.rows.add(rows)
         self.members.append(record)
@@ -126,6 +129,7 @@ class Family:
             return f"{r['a']} and {r['b']}: the layers do not share the same rows, so {r['metric']} has no p_max."
         for r in self.members:
             r["p_max"] = p_value(_sign(r) * r["value"], self.closest, True)
+            r["convention"] += OVER_LAYERS
         return ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from relrep_cli.base.errors import UsageError
@@ -12,6 +13,7 @@ from relrep_cli.base.records import dataclass
 from relrep_cli.base.uris import is_stdin
 from relrep_cli.comparison.layers import Groups, Pairs, pairs_of, sides
 from relrep_cli.comparison.pairs_of_files import tasks
+from relrep_cli.engine.shards import Shard
 from relrep_cli.metrics import METRICS
 
 
@@ -71,6 +73,10 @@ class Plan:
     def single(self) -> bool:
         """Whether the plan compares two files only, so that an unusable file leaves nothing to do."""
         return len(self.files) == 2
+
+    def part(self, shard: Shard) -> Plan:
+        """The plan of one part: some of the pairs."""
+        return replace(self, pairs=[self.pairs[place] for place in shard.of(len(self.pairs))])
 
     @property
     def tasks(self) -> list[tuple[str, dict[str, Any]]]:

@@ -18,24 +18,30 @@ SLOWER = 3.0  # products of small batches, by torch, against large ones
 MOVES = 5e-8  # seconds that a step of Adam spends on each weight
 
 
-def cost_of(items: Items, name: str, params: Mapping[str, Any], trained: Trained | None) -> Cost | None:
-    """Training the encoder unless it is trained, and encoding all items; None where nothing is known of it."""
+def cost_of(
+    items: Items, name: str, params: Mapping[str, Any], trained: Trained | None, encoded: int | None = None
+) -> Cost | None:
+    """Training the encoder unless it is trained, and encoding items; None where nothing is known of it.
+
+    encoded: the number of items of a part, all of which were read; None for all.
+    """
     name, params = (trained.name, trained.params) if trained else (name, params)
     n, shape = len(items.x), tuple(items.x.shape[1:])
+    own = n if encoded is None else encoded
     size = prod(shape)
     reading = of_file(items.x, items.ids).beside(Cost(memory=8.0 * 3 * rows_at_once(shape) * size))
     if items.kind not in ("vectors", "images"):
         return None
     if name == "pca":
         learning = Cost() if trained else Cost(double=float(n) * size * size + 12.0 * size**3, memory=8.0 * 3 * size * size)
-        return reading.beside(learning + Cost(double=float(n) * size * int(params["dim"]), scanned=n * size))
+        return reading.beside(learning + Cost(double=float(own) * size * int(params["dim"]), scanned=own * size))
     if name == "random-projection":
-        return reading.beside(Cost(double=float(n) * size * int(params["dim"]), scanned=n * size))
+        return reading.beside(Cost(double=float(own) * size * int(params["dim"]), scanned=own * size))
     if "epochs" not in params:
         return None
     weights = ENCODERS[name].shapes(shape, dict(params))
     products = sum(_uses(kind, shape) for kind in weights.values())
-    work = Cost(single=SLOWER * n * products)
+    work = Cost(single=SLOWER * own * products)
     if not trained:
         steps = int(params["epochs"]) * -(-n // int(params["batch_size"]))
         moving = sum(prod(kind) for kind in weights.values())

@@ -99,8 +99,10 @@ def embed_items(items: Items, job: Encoding) -> None:
         return say(f"{job.output}: up to date.")
     _check_targets(job)
     if job.dry_run:
-        say(f"would: embed {len(items.x)} items of {job.source} by {job.encoder} to {job.output}")
-        cost = None if model else cost_of(items, job.encoder, params, job.trained)
+        batch = params["batch"] if model else encoders.rows_at_once(tuple(items.x.shape[1:]))
+        own = items if job.shard is None else _own_part(items, job, batch)[0]
+        say(f"would: embed {len(own.x)} items of {job.source} by {job.encoder} to {job.output}")
+        cost = None if model else cost_of(items, job.encoder, params, job.trained, len(own.x))
         return say(f"would: {takes(cost, max(1, job.engine.processes))}")
     records = records_for(job.output, None, job.force)
     if model is not None:

@@ -14,6 +14,7 @@ import queue
 import secrets
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -23,7 +24,7 @@ from relrep_cli import __version__
 from relrep_cli.base.errors import DataError, UsageError, WriteError
 from relrep_cli.base.output import say
 from relrep_cli.base.signals import check
-from relrep_cli.engine.jobs import Job, Outcome, Task, outcome_of_lost_task
+from relrep_cli.engine.jobs import Job, Outcome, ProcessEnd, Task, outcome_of_lost_task
 from relrep_cli.engine.processes import ATTEMPTS, GLANCE
 from relrep_cli.engine.queue_cluster import asked_for, queue_cluster
 from relrep_cli.engine.worker import Worker
@@ -32,6 +33,7 @@ from relrep_cli.numerics.threads import thread_count
 PATIENCE = 20.0  # seconds in which a scheduler must answer
 # Dask's libraries log a lost connection with a traceback, even while a run ends. What matters of it, relrep says.
 LOGGERS = ("distributed", "distributed.client", "tornado.application", "asyncio")
+WITH_WORKER = "with its Dask worker"
 _hosted: dict[int, tuple[str, Worker]] = {}  # by thread of the Dask worker: the job's name, and the process for it
 
 
@@ -39,8 +41,10 @@ class Ended(RuntimeError):
     """The process of a task has ended. The text says how."""
 
 
-def outcomes_of_cluster(job: Job, address: str) -> Iterator[tuple[int, Outcome]]:
-    """Yield the number and the outcome of every task, as they finish. address: of a scheduler, or its file.
+def outcomes_of_cluster(job: Job, address: str) -> Iterator[tuple[int, Outcome | ProcessEnd]]:
+    """Yield the number and the outcome of every task, as they finish, and the end of every process amid a task.
+
+    address: of a scheduler, or its file.
 
     Raises UsageError for an address that is not to be used; WriteError, after which a retry can help, when the cluster is gone.
     """
@@ -61,9 +65,13 @@ def outcomes_of_cluster(job: Job, address: str) -> Iterator[tuple[int, Outcome]]
             retries=ATTEMPTS - 1,
         )
         numbers = {call.key: number for number, call in enumerate(calls)}
+        attempts: Counter[int] = Counter()
         try:
-            for key, answer in _finished(client, calls, address):
-                yield numbers[key], _outcome(answer)
+            for key, answer in _finished(client, calls, address, name):
+                number = numbers[key]
+                if isinstance(answer, str):
+                    attempts[number] += 1
+                yield number, ProcessEnd(answer, attempts[number]) if isinstance(answer, str) else _outcome(answer)
         finally:
             with suppress(Exception):  # the cluster may be gone
                 client.cancel(calls)
@@ -163,7 +171,16 @@ def _do(number: int, task: Task, job: Job, name: str, folder: str, version: str)
         return worker.receive()
     except EOFError:
         _hosted.pop(thread, None)
-        raise Ended(worker.how_it_ended()) from None
+        how = worker.how_it_ended()
+        _report_end(name, number, how)
+        raise Ended(how) from None
+
+
+def _report_end(name: str, number: int, how: str) -> None:
+    """Tell the client of a process that has ended, which Dask's own retry would not."""
+    from distributed import get_worker
+
+    get_worker().log_event(name, {"number": number, "how": how})
 
 
 def _threads() -> int:
@@ -182,8 +199,11 @@ def _forget(name: str) -> None:
                 worker.stop()
 
 
-def _finished(client: Any, calls: list[Any], address: str) -> Iterator[tuple[str, Any]]:
-    """Yield the key of each call and its result or exception, as they finish; look for signals meanwhile."""
+def _finished(client: Any, calls: list[Any], address: str, name: str) -> Iterator[tuple[str, Any]]:
+    """Yield the key of each call and its result or exception, as they finish; look for signals meanwhile.
+
+    A process that ends amid a call gives the key and a phrase that says how it ended.
+    """
     from distributed import as_completed
 
     finished: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
@@ -195,6 +215,16 @@ def _finished(client: Any, calls: list[Any], address: str) -> Iterator[tuple[str
         except Exception as error:
             finished.put(("", error))
 
+    own = {call.key for call in calls}
+
+    def note_worker(event: tuple[float, Any]) -> None:
+        message = event[1]
+        if isinstance(message, dict) and message.get("action") == "remove-worker" and not message.get("expected"):
+            for key in own.intersection(message.get("processing-tasks", ())):
+                finished.put((key, WITH_WORKER))
+
+    client.subscribe_topic(name, lambda event: finished.put((calls[event[1]["number"]].key, event[1]["how"])))
+    client.subscribe_topic("all", note_worker)  # of the scheduler, which sees workers go
     threading.Thread(target=collect, daemon=True).start()
     left, lost_since = len(calls), 0.0
     while left:
@@ -211,7 +241,7 @@ def _finished(client: Any, calls: list[Any], address: str) -> Iterator[tuple[str
             raise WriteError("the scheduler is gone", remedy, file=address)
         if not key:
             raise result
-        left -= 1
+        left -= not isinstance(result, str)
         yield key, result
 
 
@@ -221,7 +251,7 @@ def _outcome(answer: Any) -> Outcome:
     if isinstance(answer, tuple):  # as_completed gives the exception with its traceback
         answer = answer[1]
     if isinstance(answer, KilledWorker):
-        return outcome_of_lost_task(ATTEMPTS, "with its Dask worker")
+        return outcome_of_lost_task(ATTEMPTS, WITH_WORKER)
     if isinstance(answer, Ended):
         return outcome_of_lost_task(ATTEMPTS, str(answer))
     if isinstance(answer, BaseException):

@@ -19,6 +19,7 @@ from typing import Any
 from relrep_cli.base.errors import DataError, RelrepError
 from relrep_cli.base.output import LOGGER
 from relrep_cli.base.records import dataclass
+from relrep_cli.base.task_cache import records_used
 
 Advance = Callable[[float], None]  # called with the finished part of a task, from 0 to 1
 Note = tuple[int, str]  # level, text
@@ -52,7 +53,7 @@ class Outcome:
     """What became of a task: a result, or the error that stands in place of one.
 
     notes: those of the task in another process. seconds: wall time. memory: the peak of its process so far, in bytes. lost:
-    whether the task failed because its process kept dying.
+    whether the task failed because its process kept dying. from_records: whether an earlier run had finished it.
     """
 
     result: Any = None
@@ -61,6 +62,15 @@ class Outcome:
     seconds: float = 0.0
     memory: int = 0
     lost: bool = False
+    from_records: bool = False
+
+
+@dataclass(frozen=True)
+class ProcessEnd:
+    """The process of a task has ended amid it; another one does the task. how: a phrase. attempt: counted from 1."""
+
+    how: str
+    attempt: int
 
 
 def named(name: str) -> Callable[..., Any]:
@@ -76,12 +86,13 @@ def named(name: str) -> Callable[..., Any]:
 
 def perform(function: Callable[..., Any], make: Callable[[], Any], task: Task, advance: Advance) -> Outcome:
     """Do one task. An error that the user can correct becomes part of the outcome; a signal and a bug are raised."""
-    start, result, error = time.perf_counter(), None, None
+    start, used, result, error = time.perf_counter(), records_used(), None, None
     try:
         result = function(make(), advance, *task.arguments)
     except RelrepError as known:
         error = known
-    return Outcome(result, error, (), time.perf_counter() - start, peak_memory())
+    read, kept = (now - before for now, before in zip(records_used(), used, strict=True))
+    return Outcome(result, error, (), time.perf_counter() - start, peak_memory(), from_records=bool(read) and not kept)
 
 
 def peak_memory() -> int:

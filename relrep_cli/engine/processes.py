@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from multiprocessing.connection import wait
 
 from relrep_cli.base.signals import check
-from relrep_cli.engine.jobs import Job, Outcome, outcome_of_lost_task
+from relrep_cli.engine.jobs import Job, Outcome, ProcessEnd, outcome_of_lost_task
 from relrep_cli.engine.worker import Worker
 
 ATTEMPTS = 3  # how often a task may lose its process
 GLANCE = 0.25  # seconds between two looks for a signal
 
 
-def outcomes_of_processes(job: Job, count: int, threads: int) -> Iterator[tuple[int, Outcome]]:
-    """Yield the number and the outcome of every task, as they finish.
+def outcomes_of_processes(job: Job, count: int, threads: int) -> Iterator[tuple[int, Outcome | ProcessEnd]]:
+    """Yield the number and the outcome of every task, as they finish, and the end of every process amid a task.
 
     count: the number of processes. threads: how many threads they have together. A task whose process ends is done again, by
     a new process; after ATTEMPTS its outcome is an error. Raises Interrupted after a signal to this process.
@@ -39,11 +39,13 @@ def outcomes_of_processes(job: Job, count: int, threads: int) -> Iterator[tuple[
                 except EOFError:
                     workers.remove(worker)
                     lost[number] = lost.get(number, 0) + 1
+                    how = worker.how_it_ended()
+                    worker.stop()
+                    yield number, ProcessEnd(how, lost[number])
                     if lost[number] == ATTEMPTS:
-                        yield number, outcome_of_lost_task(ATTEMPTS, worker.how_it_ended())
+                        yield number, outcome_of_lost_task(ATTEMPTS, how)
                     else:
                         todo.appendleft(number)
-                    worker.stop()
                     continue
                 if todo:
                     _give(worker, job, todo)

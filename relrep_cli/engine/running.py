@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
-from relrep_cli.base.errors import WriteError
 from relrep_cli.base.output import LOGGER, progress
 from relrep_cli.base.records import dataclass
-from relrep_cli.engine.jobs import Job, Note, Outcome, named, perform
+from relrep_cli.engine.jobs import Job, Note, Outcome, ProcessEnd, named, perform
+from relrep_cli.engine.log import log_file, write_event
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Engine:
         return bool(self.processes or self.address)
 
 
-HERE = Engine()
+HERE: Engine = Engine()  # annotated, as mypy reads its users first
 
 
 def outcomes(job: Job, engine: Engine = HERE, state: Any = None) -> Iterator[Outcome]:
@@ -46,15 +45,17 @@ def outcomes(job: Job, engine: Engine = HERE, state: Any = None) -> Iterator[Out
     waiting: dict[int, Outcome] = {}
     printed: set[Note] = set()
     with ExitStack() as stack:
-        log = stack.enter_context(_log(engine.log)) if engine.log else None
+        log = stack.enter_context(log_file(engine.log)) if engine.log else None
         advance = stack.enter_context(progress(job.title))
         source = _elsewhere(job, engine) if engine.elsewhere else _here(job, state, advance)
         stack.callback(source.close)
-        following = 0
-        for done, (number, outcome) in enumerate(source, 1):
+        done = following = 0
+        for number, outcome in source:
             if log is not None:
-                _write_line(log, job, number, outcome)
-            waiting[number] = outcome
+                write_event(log, job, number, outcome)
+            if isinstance(outcome, ProcessEnd):
+                continue
+            done, waiting[number] = done + 1, outcome
             while following in waiting:
                 ready = waiting.pop(following)
                 following += 1
@@ -94,23 +95,3 @@ def _elsewhere(job: Job, engine: Engine) -> Any:
     from relrep_cli.engine.dask_cluster import outcomes_of_cluster
 
     return outcomes_of_cluster(job, engine.address)
-
-
-def _log(path: str) -> Any:
-    try:
-        return open(path, "a", encoding="utf-8", buffering=1)
-    except OSError as error:
-        raise WriteError(str(error.strerror), "Name another file.", file=path, place="--log") from None
-
-
-def _write_line(log: Any, job: Job, number: int, outcome: Outcome) -> None:
-    line = {
-        "job": job.title,
-        "task": number + 1,
-        "of": len(job.tasks),
-        "name": job.tasks[number].label,
-        "seconds": round(outcome.seconds, 4),
-        "memory": outcome.memory,
-        **({"error": str(outcome.error)} if outcome.error else {}),
-    }
-    log.write(json.dumps(line) + "\n")

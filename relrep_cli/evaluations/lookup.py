@@ -30,6 +30,14 @@ class Looked:
     distances: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class Queries:
+    """ids, labels: (q,) of the queries; labels is None where they have none."""
+
+    ids: np.ndarray
+    labels: np.ndarray | None = None
+
+
 def look_up(
     e: Embedding, queries: np.ndarray, among: np.ndarray, k: int, by: By, farthest: bool, device: str = "cpu"
 ) -> Looked:
@@ -44,11 +52,40 @@ def look_up(
         raise UsageError("the only item that is searched is the query itself", "Search more rows with --split all.", file=e.uri)
     if k > room:
         raise UsageError(f"-k is {k}, but only {room} other items are searched", f"Write -k {room} or less.")
-    x, base = take(e.x, queries), take(e.x, among)
-    depth, on = min(k + 1, len(among)), Workspace(shares=False, device=device)
-    near = _farthest(x, base, depth, by) if farthest else nearest(x, base, depth, by=by, workspace=on).rows
-    rows = _without(among[near], queries, k)
+    x = take(e.x, queries)
+    rows = _without(_best_rows(x, e, among, min(k + 1, len(among)), by, farthest, device), queries, k)
     return Looked(rows, distances(x, e.x, rows, by))
+
+
+def look_up_vectors(
+    e: Embedding, queries: Embedding, among: np.ndarray, k: int, by: By, farthest: bool, device: str = "cpu"
+) -> Looked:
+    """The k items nearest to, or farthest from, each row of another embedding, in the order of its rows. An item with the id of
+    a query is an item like any other.
+
+    Raises DataError for queries of other dims, UsageError when there are too few items for k.
+    """
+    if queries.d != e.d:
+        finding = f"has {queries.d} dims, and {e.uri} has {e.d}"
+        remedy = "Embed the queries with the model of the index, or move them into its space with relrep translate."
+        raise DataError(finding, remedy, file=queries.uri)
+    if k > len(among):
+        raise UsageError(f"-k is {k}, but only {len(among)} items are searched", f"Write -k {len(among)} or less.")
+    named = [one.space for one in (queries, e) if one.space and not one.space.startswith("unnamed:")]
+    if len(set(named)) == 2:
+        spaces = " and ".join(printable(space) for space in named)
+        say(
+            f"{queries.uri} and {e.uri} (spaces {spaces}): different spaces, whose distances mean nothing unless one model "
+            "made both; relrep translate moves vectors from one into the other."
+        )
+    rows = _best_rows(queries.x, e, among, k, by, farthest, device)
+    return Looked(rows, distances(queries.x, e.x, rows, by))
+
+
+def _best_rows(x: np.ndarray, e: Embedding, among: np.ndarray, k: int, by: By, farthest: bool, device: str) -> np.ndarray:
+    """(q, k) the rows `among` e that are nearest to, or farthest from, each of x (q, d)."""
+    base, on = take(e.x, among), Workspace(shares=False, device=device)
+    return among[_farthest(x, base, k, by) if farthest else nearest(x, base, k, by=by, workspace=on).rows]
 
 
 def _without(rows: np.ndarray, queries: np.ndarray, k: int) -> np.ndarray:
@@ -106,16 +143,17 @@ def sampled(embedding: Embedding, rows: np.ndarray, count: int, seed: int) -> np
     return rows[np.sort(np.random.default_rng(seed).permutation(len(rows))[:count])]
 
 
-def records_of(embedding: Embedding, queries: np.ndarray, result: Looked, labels: np.ndarray | None) -> list[Record]:
-    """One record with COLUMNS for each query (q,) and each item found for it."""
+def records_of(queries: Queries, embedding: Embedding, result: Looked, labels: np.ndarray | None) -> list[Record]:
+    """One record with COLUMNS for each query and each item of the embedding that was found for it. labels: (n,) of items."""
 
-    def label(row: int) -> str | None:
-        return None if labels is None else _shown(labels[row])
+    def label(values: np.ndarray | None, row: int) -> str | None:
+        return None if values is None else _shown(values[row])
 
     records = []
-    for query, rows, far in zip(queries.tolist(), result.rows.tolist(), result.distances.tolist(), strict=True):
+    for query, (rows, far) in enumerate(zip(result.rows.tolist(), result.distances.tolist(), strict=True)):
+        own = _shown(queries.ids[query]), label(queries.labels, query)
         for rank, (row, distance) in enumerate(zip(rows, far, strict=True), 1):
-            values = (_shown(embedding.ids[query]), label(query), rank, _shown(embedding.ids[row]), label(row), distance)
+            values = (*own, rank, _shown(embedding.ids[row]), label(labels, row), distance)
             records.append(dict(zip(COLUMNS, values, strict=True)))
     return records
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from relrep_cli.anchors.id_lists import read_anchors
 from relrep_cli.base.errors import UsageError, printable
+from relrep_cli.comparison import layers
 from relrep_cli.embedding import Embedding, duplicates
 from relrep_cli.library.given_spaces import Column, Space, as_embedding, ids_of
 from relrep_cli.library.result_tables import Results
@@ -98,6 +99,24 @@ def named_spaces(
         taken = {other.uri for other in out}
         out.append(replace(e, uri=e.uri if e.uri and e.uri not in taken else letters[place]))
     return out
+
+
+def expanded(spaces: Sequence[Space]) -> list[list[Space]]:
+    """For each space, the spaces that it stands for: all embeddings that match `FILE::PATTERN`, or itself alone."""
+    texts = (str, os.PathLike)
+    return [list(layers.expand([os.fspath(space)])[0]) if isinstance(space, texts) else [space] for space in spaces]
+
+
+def grouped_spaces(
+    spaces: Sequence[Space], ids: Sequence[Column | None], labels: Column | None = None
+) -> list[list[Embedding]]:
+    """The same, one list for each space, which a pattern makes longer than one. ids: of each space. labels: of the first."""
+    groups = expanded(spaces)
+    flat = [one for group in groups for one in group]
+    ids_of_each = [own for group, own in zip(groups, ids, strict=False) for _ in group]
+    named = iter(named_spaces(flat, ids_of_each, labels))
+    out = [[next(named) for _ in group] for group in groups]
+    return [[as_embedding(e, labels=labels) for e in out[0]], *out[1:]]
 
 
 def with_columns(e: Embedding, first: Embedding, names: Sequence[str]) -> Embedding:

@@ -19,8 +19,9 @@ from relrep_cli.comparison.plans import Outputs, make_plan
 from relrep_cli.comparison.result_columns import columns_of
 from relrep_cli.comparison.runs import run
 from relrep_cli.embedding import Embedding, id_order, in_id_order, select
-from relrep_cli.library.call_parts import Names, check_numbers, named_spaces, names_of, recipe_of, results_of
-from relrep_cli.library.given_spaces import Column, Space, as_embedding, ids_of
+from relrep_cli.library.call_parts import Names, check_numbers, grouped_spaces, named_spaces, names_of, recipe_of, results_of
+from relrep_cli.library.given_queries import holds_vectors, rows_named
+from relrep_cli.library.given_spaces import Column, Space, as_embedding
 from relrep_cli.library.result_tables import Result, Results, notes_kept
 from relrep_cli.library.wording import speaks_python
 from relrep_cli.metrics import METRICS
@@ -130,7 +131,7 @@ def project(x: Space, anchors: Any, *, double: bool = False, exact: bool = False
 @speaks_python
 def compare(
     x: Space,
-    y: Space,
+    y: Space = None,
     *others: Space,
     metric: Names = "cka",
     anchors: Any = None,
@@ -146,7 +147,9 @@ def compare(
 ) -> Results:
     """Measure how alike two or more spaces are, as `relrep compare` does.
 
-    x, y, others: see `as_embedding`. Rows join by id; arrays without ids pair by position, and must have equal lengths.
+    x, y, others: see `as_embedding`. Rows join by id; arrays without ids pair by position, and must have equal lengths. A
+    pattern such as "a.h5::layer/*" stands for all embeddings of a file that match; they are compared with each other only where
+    it is the only argument.
     metric: a name, a family, "all", or several. options: of the metrics, such as k, or as_="angle" for procrustes.
     anchors: also compare the relative spaces on these anchors; recipe: how to project, see `project`.
     ids_x, ids_y: (n,) ids of the rows of x and of y. labels: (n,) of x, for metrics that need them.
@@ -162,22 +165,24 @@ def compare(
     [('cka', 1.0), ('knn-jaccard', 1.0)]
     """
     check_numbers(seed=seed, permutations=permutations)
-    if named := next((one for one in others if isinstance(one, str) and one in METRICS), ""):
+    if named := next((one for one in (y, *others) if isinstance(one, str) and one in METRICS), ""):
         raise UsageError(f"{named!r} is a metric, and a space is expected in its place", f'Write metric="{named}".')
-    spaces = named_spaces([x, y, *others], [ids_x, ids_y], labels)
     names = expand(names_of(metric))
     chosen = METRICS.choose(names, options)
     recipes = [] if anchors is None else recipe_of(anchors, **(recipe or {})).each_similarity()
     if anchors is None and recipe:
         raise UsageError("recipe says how to project on anchors, which are missing", "Give anchors, or leave recipe out.")
     with notes_kept() as notes:
+        groups = grouped_spaces([x, *([] if y is None else [y]), *others], [ids_x, ids_y], labels)
+        if y is None and len(groups[0]) < 2:
+            remedy = 'Give another space; or as x a pattern that several match, such as "a.h5::layer/*".'
+            raise UsageError("y is missing, and x is one space", remedy)
         for remark in remarks(names):
             say(f"{remark}.")
-        plan = make_plan(
-            [[e.uri] for e in spaces], chosen, Outputs(permutations=permutations), seed=seed, require_all=require_all
-        )
+        uris = [[e.uri for e in group] for group in groups]
+        plan = make_plan(uris, chosen, Outputs(permutations=permutations), seed=seed, require_all=require_all)
         cache = Records(None)
-        views = {e.uri: views_of_space(e, split, recipes) for e in spaces}
+        views = {e.uri: views_of_space(e, split, recipes) for group in groups for e in group}
         outcome = run(plan, views, cache, Workspace.of_run(cache))
     return results_of(outcome.records, notes, columns_of(outcome, bool(recipes)))
 
@@ -202,22 +207,29 @@ def diagnose(x: Space, y: Space, *, ids_x: Column | None = None, ids_y: Column |
 def nearest(x: Space, k: int = 10, *, queries: Any = None, by: By = "cosine", farthest: bool = False) -> Results:
     """Find the k nearest, or farthest, items of each query, as `relrep neighbors` does.
 
-    x: see `as_embedding`. queries: ids, or whole numbers for rows of x; None for all. by: "cosine" or "euclidean".
+    x: see `as_embedding`. queries: ids, or whole numbers for rows of x; None for all; or other vectors of the same model: an
+    Embedding, an array (q, d), a data frame, or the path of a file. by: "cosine" or "euclidean".
 
-    Returns one record for each query and rank. An item is not its own neighbour; equal distances are sorted by id.
+    Returns one record for each query and rank. An item of x is not its own neighbour; equal distances are sorted by id.
 
-    Raises UsageError for queries that are not in x, or another `by`.
+    Raises UsageError for queries that are not in x, or another `by`; DataError for vectors of other dims.
+
+    >>> [r.id for r in nearest(np.eye(3), 2, queries=[[0.1, 0.9, 0.2]])]
+    ['1', '2']
     """
-    from relrep_cli.evaluations.lookup import COLUMNS, look_up, rows_of_ids
+    from relrep_cli.evaluations.lookup import COLUMNS, Queries, look_up, look_up_vectors
     from relrep_cli.evaluations.lookup import records_of as listed
 
     given = as_embedding(x)
     e = in_id_order(given)
-    if queries is not None and np.asarray(queries).dtype.kind in "iu":
-        if np.max(queries, initial=0) >= e.n or np.min(queries, initial=0) < 0:
-            raise UsageError("queries are not all row numbers of x", f"Give whole numbers from 0 to {e.n - 1}, or ids.")
-        queries = given.ids[np.asarray(queries)]
-    wanted = e.ids if queries is None else ids_of(queries)
-    rows = rows_of_ids(e, [i.decode() for i in wanted.tolist()], lambda ids: ids)
-    lookup = look_up(e, rows, np.arange(e.n), k, by, farthest)
-    return results_of(list(listed(e, rows, lookup, e.obs.get("label"))), [], COLUMNS)
+    everything = np.arange(e.n)
+    with notes_kept() as notes:
+        if holds_vectors(queries, e):
+            others = as_embedding(queries, name="queries")
+            asked = Queries(others.ids, others.obs.get("label"))
+            lookup = look_up_vectors(e, others, everything, k, by, farthest)
+        else:
+            rows = rows_named(queries, e, given)
+            asked = Queries(e.ids[rows], e.obs["label"][rows] if "label" in e.obs else None)
+            lookup = look_up(e, rows, everything, k, by, farthest)
+    return results_of(listed(asked, e, lookup, e.obs.get("label")), notes, COLUMNS)

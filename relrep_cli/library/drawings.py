@@ -10,7 +10,7 @@ from typing import Any
 from relrep_cli import store
 from relrep_cli.base.errors import UsageError
 from relrep_cli.embedding import Embedding
-from relrep_cli.library.call_parts import named_spaces, recipe_of, with_columns
+from relrep_cli.library.call_parts import expanded, named_spaces, recipe_of, with_columns
 from relrep_cli.library.given_spaces import Column, Space
 from relrep_cli.library.result_tables import notes_kept
 from relrep_cli.library.wording import speaks_python
@@ -73,11 +73,11 @@ def plot(
     _can_draw("picture.png")
     params = METHODS.choose([method], options)[method]
     ready(method)
-    es = named_spaces(spaces, (), labels)
-    es = [with_columns(e, es[0], (color, "split")) for e in es]
     views = [ABSOLUTE, *([] if anchors is None else [_relative(recipe_of(anchors, **(recipe or {})))])]
     shown = PanelOptions(method=method, params=params, color=color, split=split, sample=sample, seed=seed)
     with notes_kept() as notes:
+        es = named_spaces([one for group in expanded(spaces) for one in group], (), labels)
+        es = [with_columns(e, es[0], (color, "split")) for e in es]
         lines = panels(es, views, shown)
     title = METHODS[method].title + (f" of {split} items" if split else "") + (": absolute above relative" if views[1:] else "")
     return Drawing(Picture(lines, title, color), tuple(notes))

@@ -7,12 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 from relrep_cli.base.errors import unknown
+from relrep_cli.base.output import say
 from relrep_cli.base.task_cache import Records
 from relrep_cli.heads.heads import HEADS
 from relrep_cli.library.call_parts import Names, check_numbers, named_spaces, names_of, recipe_of, results_of, with_columns
 from relrep_cli.library.given_spaces import Column, Space
 from relrep_cli.library.result_tables import Results, notes_kept
 from relrep_cli.library.wording import speaks_python
+from relrep_cli.stitching import grid_summary
 from relrep_cli.stitching.grid_run import COLUMNS, Run, records_of
 from relrep_cli.stitching.methods import SIMILARITY, USUAL, MethodChoice, methods
 from relrep_cli.stitching.spaces import Column as Target
@@ -53,8 +55,6 @@ def stitch(
     Raises UsageError for an unknown name or option; DataError when a test item is a training item elsewhere, or an anchor.
     """
     check_numbers(seed=seed)
-    es = named_spaces(list(spaces), [], labels, split)
-    es = [with_columns(e, es[0], (target, "split")) for e in es]
     methods_named, heads = names_of(method), names_of(head)
     choice = MethodChoice(methods_named or USUAL, names_of(aggregate), {})
     given = {name: {k: v for k, v in options.items() if k in registry.keywords()} for name, registry in _REGISTRIES.items()}
@@ -69,6 +69,8 @@ def stitch(
         how = {"similarity": "cosine", "center": True}
     made = None if anchors is None else recipe_of(anchors, **how)
     with notes_kept() as notes:
+        es = named_spaces(list(spaces), [], labels, split)
+        es = [with_columns(e, es[0], (target, "split")) for e in es]
         division = Division(test_size, seed, allow_test_anchors)
         joined = spaces_of(es, made, Target(target), division)
         settings = Run(
@@ -80,6 +82,8 @@ def stitch(
             _ignore,
         )
         records = records_of(joined, settings)
+        for line in grid_summary.lines(records):
+            say(line)
     return results_of(records, notes, COLUMNS)
 
 

@@ -30,8 +30,8 @@ FLAGS = _words(
     "standardize-columns negate transductive exact numbers force per-class farthest"
 )
 NAMING = _words(  # options whose value is a word
-    "aggregate as dtype estimator head id-column index method metric normalize-ids pool split strategy target task by kernel "
-    "neighbors device bottleneck"
+    "aggregate as dtype estimator head id-column label-column index method metric normalize-ids pool split strategy target "
+    "task by kernel neighbors device bottleneck"
 )
 PROSE = _words(
     "a allows alone and are asks before can cannot compares counts do does draws for gives goes has if in instead is it joins "

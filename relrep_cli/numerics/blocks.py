@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from relrep_cli.base.signals import check
+from relrep_cli.numerics.halves import are_finite, widened
 from relrep_cli.numerics.spool import spool
 
 ROWS = 4096  # fixed, not derived from free memory: float32 sums depend on the block, and results must not depend on the machine
@@ -111,6 +112,8 @@ def row_blocks(n: int, d: int, *mapped: np.ndarray) -> Iterator[slice]:
 
 def widen(block: np.ndarray) -> np.ndarray:
     """Convert a block to native float32, or to float64 when it is stored as such; float16 must be widened before any sum."""
+    if block.dtype == np.float16 and block.ndim == 2:
+        return widened(block, np.zeros(block.shape[1], np.float32))
     return np.ascontiguousarray(block, np.float64 if block.dtype.itemsize == 8 else np.float32)
 
 
@@ -132,9 +135,16 @@ def column_mean(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return total / len(rows)
 
 
+def all_finite(block: np.ndarray) -> bool:
+    """Whether the block holds no NaN and no infinity."""
+    return are_finite(block) if block.dtype == np.float16 else bool(np.isfinite(block).all())
+
+
 def first_bad_row(x: np.ndarray) -> int | None:
     """Return the number of the first row that holds NaN or infinity, or None."""
     for block in row_blocks(*x.shape, x):
+        if x.dtype == np.float16 and all_finite(x[block]):
+            continue
         with np.errstate(over="ignore", invalid="ignore"):
             if np.isfinite(widen(x[block]).sum()):
                 continue  # a sum is finite only if all its terms are

@@ -6,6 +6,10 @@
 
 #include <math.h>
 #include <stdint.h>
+#if defined(__GNUC__) && defined(__x86_64__)
+#include <cpuid.h>
+#include <immintrin.h>
+#endif
 
 #if defined(__GNUC__) && defined(__x86_64__) && defined(__linux__) && !defined(__SANITIZE_ADDRESS__)
 #define VARIANTS __attribute__((target_clones("avx512f", "avx2", "default")))
@@ -26,7 +30,7 @@
 
 /* Changes with the arguments of any function, so that a file that was compiled before is not used. */
 int32_t relrep_version(void);
-EXPORT int32_t relrep_version(void) { return 1; }
+EXPORT int32_t relrep_version(void) { return 2; }
 
 /* --- heaps of the nearest rows: the first element is the least --- */
 
@@ -186,3 +190,62 @@ VARIANTS EXPORT int64_t relrep_recede(const float *restrict x, int64_t n, int64_
     }
     return farthest;
 }
+
+/* --- half precision --- */
+
+int64_t relrep_halves_are_finite(const uint16_t *halves, int64_t n);
+int64_t relrep_converts_halves(void);
+void relrep_widen_halves(const uint16_t *halves, int64_t n, int64_t d, const float *less, float *out);
+void relrep_round_to_halves(const float *x, int64_t n, int64_t d, const float *more, uint16_t *out);
+
+/* Whether none of the n numbers is NaN or infinite: whether no exponent is all ones. */
+VARIANTS EXPORT int64_t relrep_halves_are_finite(const uint16_t *halves, int64_t n) {
+    uint16_t bad = 0;
+    for (int64_t i = 0; i < n; i++) bad |= (halves[i] & 0x7c00) == 0x7c00;
+    return !bad;
+}
+
+/* Whether the two functions below may be called: whether the processor has F16C, and the system keeps the registers of AVX.
+   They convert eight numbers at a time and round as NumPy does. */
+#if defined(__GNUC__) && defined(__x86_64__)
+#define F16C __attribute__((target("avx,f16c")))
+
+EXPORT int64_t relrep_converts_halves(void) {
+    unsigned a, b, c = 0, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C) && __builtin_cpu_supports("avx");
+}
+
+/* out (n, d) = halves - less (d). */
+EXPORT F16C void relrep_widen_halves(const uint16_t *restrict halves, int64_t n, int64_t d, const float *restrict less,
+                                     float *restrict out) {
+    for (int64_t i = 0; i < n; i++, halves += d, out += d) {
+        int64_t k = 0;
+        for (; k + 8 <= d; k += 8) {
+            const __m256 wide = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(halves + k)));
+            _mm256_storeu_ps(out + k, _mm256_sub_ps(wide, _mm256_loadu_ps(less + k)));
+        }
+        for (; k < d; k++) out[k] = _cvtsh_ss(halves[k]) - less[k];
+    }
+}
+
+/* out (n, d) = x + more (d), to the nearest half, ties to even. */
+EXPORT F16C void relrep_round_to_halves(const float *restrict x, int64_t n, int64_t d, const float *restrict more,
+                                        uint16_t *restrict out) {
+    for (int64_t i = 0; i < n; i++, x += d, out += d) {
+        int64_t k = 0;
+        for (; k + 8 <= d; k += 8) {
+            const __m256 sum = _mm256_add_ps(_mm256_loadu_ps(x + k), _mm256_loadu_ps(more + k));
+            _mm_storeu_si128((__m128i *)(out + k), _mm256_cvtps_ph(sum, 0));
+        }
+        for (; k < d; k++) out[k] = _cvtss_sh(x[k] + more[k], 0);
+    }
+}
+#else
+EXPORT int64_t relrep_converts_halves(void) { return 0; }
+EXPORT void relrep_widen_halves(const uint16_t *halves, int64_t n, int64_t d, const float *less, float *out) {
+    (void)halves, (void)n, (void)d, (void)less, (void)out;
+}
+EXPORT void relrep_round_to_halves(const float *x, int64_t n, int64_t d, const float *more, uint16_t *out) {
+    (void)x, (void)n, (void)d, (void)more, (void)out;
+}
+#endif

@@ -25,8 +25,13 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {  # float32 arrays by address, numbers
     "l1": (POINTER, NUMBER, NUMBER, NUMBER, POINTER, NUMBER, POINTER),
     "chebyshev": (POINTER, NUMBER, NUMBER, NUMBER, POINTER, NUMBER, POINTER),
     "recede": (POINTER, NUMBER, NUMBER, POINTER, POINTER),
+    "halves_are_finite": (POINTER, NUMBER),
+    "converts_halves": (),
+    "widen_halves": (POINTER, NUMBER, NUMBER, POINTER, POINTER),
+    "round_to_halves": (POINTER, NUMBER, NUMBER, POINTER, POINTER),
 }
-VERSION = 1  # of kernels.c
+RETURN_NUMBERS = ("recede", "halves_are_finite", "converts_halves")
+VERSION = 2  # of kernels.c
 JOINS = {"l1": np.add, "chebyshev": np.maximum}
 
 
@@ -50,7 +55,7 @@ def _library() -> dict[str, Any] | None:
             if not fits:
                 continue
             for name, function in functions.items():
-                function.argtypes, function.restype = SIGNATURES[name], NUMBER if name == "recede" else None
+                function.argtypes, function.restype = SIGNATURES[name], NUMBER if name in RETURN_NUMBERS else None
             return functions
     return None
 
@@ -103,3 +108,23 @@ def both_sides(
     plain = not (half[a : a + tile.shape[0]].any() or half[b : b + tile.shape[1]].any())
     heaps = (_at(near), _at(rows), near.shape[1], _at(least))
     _function("both_sides")(_at(tile), *tile.shape, a, b, _at(half), plain, *heaps)
+
+
+def halves_are_finite(x: np.ndarray) -> bool:
+    """Whether no number of x, float16 and contiguous, is NaN or infinite."""
+    return bool(_function("halves_are_finite")(_at(x), x.size))
+
+
+def converts_halves() -> bool:
+    """Whether this processor converts float16 by itself, so that `widen_halves` and `round_to_halves` work."""
+    return available() and bool(_function("converts_halves")())
+
+
+def widen_halves(x: np.ndarray, less: np.ndarray, out: np.ndarray) -> None:
+    """Write x - less into out (n, d) float32, where x (n, d) is float16 and less (d,) float32. All are contiguous."""
+    _function("widen_halves")(_at(x), *x.shape, _at(less), _at(out))
+
+
+def round_to_halves(x: np.ndarray, more: np.ndarray, out: np.ndarray) -> None:
+    """Write x + more into out (n, d) float16, where x (n, d) and more (d,) are float32. All are contiguous."""
+    _function("round_to_halves")(_at(x), *x.shape, _at(more), _at(out))

@@ -29,7 +29,7 @@ def report_anchors(
 
     truth: pairs file that scores pairs, "" for none. Raises UsageError or DataError.
     """
-    ids, spare, meaning = read_anchors(anchors, reading.trust_digest)
+    ids, spare, meaning = read_anchors(anchors, reading)
     spaces = [in_id_order(store.read(file, reading)) for file in files]
     recipe = Recipe(ids, anchor_sources=(spare,) if spare else (), meaning=meaning)
     rows = [of_split(e, split) for e in spaces]

@@ -86,9 +86,10 @@ def project_file(file: str, recipe: Recipe, to_do: Projection) -> None:
     for target in filter(None, (output, weights)):
         store.refuse(target, to_do.force, [file, *to_do.inputs], store.HDF5 if target == output else ())
     if to_do.dry_run:
-        m, size = recipe.width(), e.n * recipe.width() * np.dtype(to_do.stored).itemsize / 1e6
-        say(f"would: project {file}: {e.n} x {e.d} on {m} columns by {recipe.label} to {output}, {size:.1f} MB")
-        return say(f"would: {takes(cost_of(e, recipe), max(1, to_do.engine.processes))}")
+        n = e.n if to_do.shard is None else rows_of(e, recipe, to_do.shard)[0].n
+        m, size = recipe.width(), n * recipe.width() * np.dtype(to_do.stored).itemsize / 1e6
+        say(f"would: project {file}: {n} x {e.d} on {m} columns by {recipe.label} to {output}, {size:.1f} MB")
+        return say(f"would: {takes(cost_of(e, recipe, n), max(1, to_do.engine.processes))}")
     to = basis(e, recipe, double=to_do.stored == "float64", exact=to_do.exact)
     note_basis(e, to)
     if e.x.dtype.itemsize == 8 and to_do.dtype is None:

@@ -13,11 +13,15 @@ LOADED = 110e6  # bytes of numba
 OF_ROW = 22  # bytes of ids and places for each row
 
 
-def cost_of(e: Embedding, recipe: Recipe) -> Cost:
-    """A product for each similarity function, the numbers that are read, and those that are written."""
+def cost_of(e: Embedding, recipe: Recipe, rows: int | None = None) -> Cost:
+    """A product for each similarity function, the numbers that are read, and those that are written.
+
+    rows: those of a part; the whole file is read even then, for its digest and statistics. None for all.
+    """
     count = len(recipe.similarities)
     compiled = len(COMPILED & set(recipe.similarities))
-    products = float(e.n) * e.d * len(recipe.anchor_ids) * (count + (SLOWER - 1) * compiled)
-    scanned = e.x.size * (1 + bool(recipe.statistics())) + e.n * recipe.width() * count
+    n = e.n if rows is None else rows
+    products = float(n) * e.d * len(recipe.anchor_ids) * (count + (SLOWER - 1) * compiled)
+    scanned = e.x.size * (1 + bool(recipe.statistics())) + n * recipe.width() * count
     blocks = 8.0 * 3 * tile_rows(e.d, recipe.width()) * (e.d + recipe.width() * count)
     return Cost(read=e.x.nbytes, single=products, scanned=scanned, memory=blocks + OF_ROW * e.n + LOADED * bool(compiled))

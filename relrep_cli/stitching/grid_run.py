@@ -148,13 +148,14 @@ def frame_of(spaces: Spaces, run: Run) -> Frame:
     return Frame([e.uri for e in spaces.es], spaces.target.kind, spaces.flags, numbers, grids, order)
 
 
+def tasks_of(frame: Frame) -> list[tuple[int, str, int]]:
+    """The tasks of a grid: group of methods, head, and the space that the head is trained on."""
+    return [(grid.place, grid.head, h) for grid in frame.grids for h in range(len(frame.uris))]
+
+
 def job_of(frame: Frame, setup: str = "", shared: Any = None) -> engine_jobs.Job:
     """The job that fills the table: a task for each head of each space. setup, shared: how a process makes its Session."""
-    tasks = [
-        engine_jobs.Task((grid.place, grid.head, h), f"{grid.head} head of {uri}")
-        for grid in frame.grids
-        for h, uri in enumerate(frame.uris)
-    ]
+    tasks = [engine_jobs.Task((place, name, h), f"{name} head of {frame.uris[h]}") for place, name, h in tasks_of(frame)]
     return engine_jobs.Job("stitching", f"{__name__}:train_column", setup, shared, tasks)
 
 

@@ -17,6 +17,7 @@ from relrep_cli.base.records import dataclass
 from relrep_cli.base.registry import Entry, Param, Registry
 from relrep_cli.numerics.blocks import row_blocks
 from relrep_cli.numerics.distances import unit
+from relrep_cli.numerics.halves import halved, widened
 from relrep_cli.numerics.singular_values import thin_svd
 from relrep_cli.numerics.spool import spool
 from relrep_cli.numerics.whitening import LEAST as LEAST_NUMBER
@@ -87,14 +88,13 @@ class Affine:
         if self.along is not None or x.dtype != np.float16 or dtype != np.float16 or not self._in_float32:
             return self.rows(x)
         source, matrix, target = self._in_float32
-        z = x.astype(np.float32)
-        if self.unit_rows:
-            length = np.sqrt(np.einsum("ij,ij->i", z, z))[:, None]
-            z /= np.where(length == 0, 1, length)
+        if not self.unit_rows:
+            return halved(widened(x, source) @ matrix, target)
+        z = widened(x, np.zeros_like(source))
+        length = np.sqrt(np.einsum("ij,ij->i", z, z))[:, None]
+        z /= np.where(length == 0, 1, length)
         z -= source
-        z = z @ matrix
-        z += target
-        return z
+        return halved(z @ matrix, target)
 
     @cached_property
     def _in_float32(self) -> tuple[np.ndarray, ...]:

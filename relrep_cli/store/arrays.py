@@ -113,6 +113,17 @@ def _columns_at_once(values: np.ndarray) -> Iterator[slice]:
         yield slice(start, start + step)
 
 
+def from_bfloat16(bits: np.ndarray) -> np.ndarray:
+    """bfloat16 bits as float32, exactly: a bfloat16 is the upper half of a float32."""
+    out = spool(bits.shape, np.float32)
+    if not bits.ndim:
+        out[()] = (bits.astype(np.uint32) << 16).view(np.float32)
+        return out
+    for rows in blocks(len(bits), 4 * prod(bits.shape[1:]), bits, out):
+        out[rows] = (bits[rows].astype(np.uint32) << 16).view(np.float32)
+    return out
+
+
 class Several(DataError):
     """A file holds several embeddings; `names` are theirs."""
 

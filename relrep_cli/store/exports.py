@@ -20,7 +20,7 @@ import numpy as np
 from relrep_cli.base.errors import DataError
 from relrep_cli.base.signals import check
 from relrep_cli.embedding import Embedding
-from relrep_cli.numerics.blocks import row_blocks
+from relrep_cli.numerics.blocks import all_finite, row_blocks
 from relrep_cli.store.beside import ids_beside
 from relrep_cli.store.column_names import role
 from relrep_cli.store.writing import published, write_bytes
@@ -47,7 +47,7 @@ def _blocks(e: Embedding, dtype: np.dtype) -> Iterator[np.ndarray]:
         check()
         with np.errstate(over="ignore"):  # said below
             block = np.ascontiguousarray(e.x[rows], dtype)
-        if not np.isfinite(block).all():
+        if not all_finite(block):
             row = rows.start + int(np.argmin(np.isfinite(block).all(1)))
             raise DataError(f"row {row} holds a number out of range for {dtype.name}", "Write --dtype float64.", file=e.uri)
         yield block
@@ -80,7 +80,7 @@ def _write_npy(path: Path, e: Embedding, dtype: np.dtype) -> None:
 def _matrix(file: IO[bytes], e: Embedding, dtype: np.dtype) -> None:
     file.write(npy_header((e.n, e.d), dtype))
     for block in _blocks(e, dtype):
-        file.write(block.tobytes())
+        file.write(block.data)
 
 
 def _write_npz(path: Path, e: Embedding, dtype: np.dtype) -> None:
@@ -110,7 +110,7 @@ def _write_safetensors(path: Path, e: Embedding, dtype: np.dtype) -> None:
     with path.open("r+b") as file:
         file.write(struct.pack("<Q", len(header)) + header)
         for block in _blocks(e, dtype):
-            file.write(block.tobytes())
+            file.write(block.data)
         for values in columns.values():
             file.write(np.ascontiguousarray(values).tobytes())
         file.truncate()

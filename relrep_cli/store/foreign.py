@@ -55,7 +55,7 @@ FORMATS: list[Format] = [
         _later("npy", "read_npy"),
         "numpy.save; thingsvision",
         "an array (n, d) or (n, 1, d)",
-        "`file_names.txt` beside features.npy",
+        "`a.ids.txt` beside a.npy; `file_names.txt` beside features.npy",
     ),
     Format(
         (".npz",),
@@ -124,7 +124,6 @@ FORMATS: list[Format] = [
         "torch.save",
         "a tensor, a dict of them, or one vector for each key",
         "a list by its name; the keys",
-        "torch, guarded",
     ),
     Format(
         (".mat",),

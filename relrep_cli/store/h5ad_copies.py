@@ -60,11 +60,16 @@ def write_copy(uri: str, target: str, additions: list[Addition], force: bool) ->
         with published(target, force, before + more) as path, path.open("r+b", buffering=0) as copy:
             _copy(file.fileno(), copy.fileno(), before)
             copy.truncate(before)
-            offsets = _laid(source, path, before, additions)
+            offsets, replaced = _laid(source, path, before, additions)
             for addition, offset in zip(additions, offsets, strict=True):
                 _fill(copy.fileno(), addition, offset, size_of(copy), source)
-    names = ", ".join(f"{a.place}[{a.name!r}]" for a in additions)
+    names, lost = (
+        ", ".join(f"{a.place}[{a.name!r}]" for a in some)
+        for some in (additions, [a for a, there in zip(additions, replaced, strict=True) if there])
+    )
     say(f"{target}: a copy of {source} with {names}.")
+    if lost:
+        say(f"{target}: {lost} of {source} had the same name, and only the new values are in the copy.")
 
 
 def _copy(source: int, target: int, size: int) -> None:
@@ -76,8 +81,8 @@ def _copy(source: int, target: int, size: int) -> None:
         os.pwrite(target, piece, at)
 
 
-def _laid(source: Path, path: Path, size: int, additions: list[Addition]) -> list[int]:
-    """Where the bytes of each addition go."""
+def _laid(source: Path, path: Path, size: int, additions: list[Addition]) -> tuple[list[int], list[bool]]:
+    """Where the bytes of each addition go, and whether it replaces what had its name."""
     wanted = [[a.place, a.name, list(a.values.shape), a.values.dtype.newbyteorder("<").str, a.description] for a in additions]
     try:
         answer = child.run(f"{__name__}:lay_out", os.fspath(path), wanted, size, SECONDS + size / BYTES_A_SECOND)
@@ -86,7 +91,7 @@ def _laid(source: Path, path: Path, size: int, additions: list[Addition]) -> lis
     if "error" in answer:
         finding, remedy = answer["error"]
         raise DataError(printable(finding, 500), printable(remedy, 500), file=str(source))
-    return [int(offset) for offset in answer["offsets"]]
+    return [int(offset) for offset in answer["offsets"]], [bool(there) for there in answer["replaced"]]
 
 
 def _fill(handle: int, addition: Addition, offset: int, size: int, source: Path) -> None:
@@ -104,7 +109,8 @@ def _fill(handle: int, addition: Addition, offset: int, size: int, source: Path)
 
 
 def lay_out(path: str, wanted: list[list[Any]], size: int, seconds: float) -> Mapping[str, Any]:
-    """In the child: make the datasets, and answer {"offsets": where each begins} or {"error": [finding, remedy]}."""
+    """In the child: make the datasets, and answer {"offsets": where each begins, "replaced": whether each had a namesake} or
+    {"error": [finding, remedy]}."""
     from relrep_cli.store.guards import Refused
     from relrep_cli.store.libhdf5 import h5f, h5g, h5p, h5py
     from relrep_cli.store.survey import MEMORY
@@ -116,10 +122,10 @@ def lay_out(path: str, wanted: list[list[Any]], size: int, seconds: float) -> Ma
         access.set_file_locking(False, True)
         file = h5f.open(os.fsencode(path), h5f.ACC_RDWR, access)
         root = h5py.Group(h5g.open(file, b"/"))
-        offsets = [_lay_one(h5py, root, *one) for one in wanted]
+        laid = [_lay_one(h5py, root, *one) for one in wanted]
         del root
         file.close()
-        return {"offsets": offsets}
+        return {"offsets": [offset for offset, _ in laid], "replaced": [there for _, there in laid]}
     except Refused as refusal:
         where, finding, remedy = refusal.fields
         return {"error": [f"{where}: {finding}", remedy]}
@@ -127,7 +133,7 @@ def lay_out(path: str, wanted: list[list[Any]], size: int, seconds: float) -> Ma
         return {"error": [f"libhdf5 cannot add to a copy of it ({printable(str(error), 200)})", AGAIN]}
 
 
-def _lay_one(h5py: Any, root: Any, place: str, name: str, shape: list[int], dtype: str, description: str) -> int:
+def _lay_one(h5py: Any, root: Any, place: str, name: str, shape: list[int], dtype: str, description: str) -> tuple[int, bool]:
     from relrep_cli.store.guards import Refused, has, step
 
     if not has(root.id, b"obs") or "column-order" not in (frame := h5py.Group(step(root.id, b"obs", "/"))).attrs:
@@ -140,7 +146,8 @@ def _lay_one(h5py: Any, root: Any, place: str, name: str, shape: list[int], dtyp
     n = _rows(h5py, frame)
     if n is not None and n != shape[0]:
         raise Refused("/obs", f"it has {n} rows, and there are {shape[0]} values", "Name the file that was compared.")
-    if has(group.id, name.encode()):
+    replaces = has(group.id, name.encode())
+    if replaces:
         del group[name]
     creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     creation.set_layout(h5py.h5d.CONTIGUOUS)
@@ -153,7 +160,7 @@ def _lay_one(h5py: Any, root: Any, place: str, name: str, shape: list[int], dtyp
     if place == "obs":
         order = [str(column) for column in frame.attrs["column-order"] if str(column) != name]
         frame.attrs["column-order"] = np.array([*order, name], dtype=h5py.string_dtype())
-    return int(made.get_offset() or 0)
+    return int(made.get_offset() or 0), replaces
 
 
 def _rows(h5py: Any, frame: Any) -> int | None:

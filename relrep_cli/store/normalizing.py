@@ -59,6 +59,8 @@ def changes(names: str) -> list[str]:
 def normalized(ids: np.ndarray, names: str) -> np.ndarray:
     """Ids (n,) after the changes `names`, one after the other. Raises UsageError for an unknown one."""
     wanted = [CHANGES[name][1] for name in changes(names)]
+    if not wanted:
+        return ids
     return text(_changed(item.decode(errors="surrogateescape"), wanted) for item in ids.tolist())
 
 

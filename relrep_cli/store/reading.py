@@ -38,6 +38,19 @@ class Reading:
         given = {"id": self.id_column, "label": self.label_column, "split": self.split_column}
         return {role: name for role, name in given.items() if name is not None}
 
+    def target(self, name: str) -> str:
+        """The column that a user means by `name`: the labels, where it is the column that they are read from.
+
+        >>> Reading(label_column="species").target("species"), Reading().target("species")
+        ('label', 'species')
+        """
+        return "label" if name == self.label_column else name
+
+    @property
+    def beside(self) -> Reading:
+        """The part that also holds for files beside those that a command compares, such as a file of anchors."""
+        return Reading(normalize_ids=self.normalize_ids, trust_digest=self.trust_digest)
+
     @property
     def given(self) -> str:
         """The first option that a user gave, as written on the command line; "" for none."""

@@ -17,10 +17,9 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from relrep_cli.base.errors import printable
-from relrep_cli.numerics.spool import spool
-from relrep_cli.store.arrays import Array, content_of
+from relrep_cli.store.arrays import Array, content_of, from_bfloat16
 from relrep_cli.store.column_names import is_id_name, role
-from relrep_cli.store.columns import blocks, texts_in_json
+from relrep_cli.store.columns import texts_in_json
 from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of
 from relrep_cli.store.found import Found
 from relrep_cli.store.item_arrays import of_arrays
@@ -139,7 +138,7 @@ def _array(path: Path, file: FileIO, name: str, dtype: str, shape: tuple[int, ..
         if begin == end:
             return np.empty(shape, DTYPES[dtype])
         values = mapped(path, file, DTYPES[dtype], base + begin, shape)
-        return _widened(values) if dtype == "BF16" else values
+        return from_bfloat16(values) if dtype == "BF16" else values
 
     known = None if dtype not in DTYPES else np.dtype("<f4" if dtype == "BF16" else DTYPES[dtype])
     return Array(name, shape, known, printable(dtype, 20), read)
@@ -154,11 +153,3 @@ def _as_text(array: Array) -> Array:
     return Array(
         array.name, (n,), np.dtype(f"S{width}"), "text", lambda: np.ascontiguousarray(array.read()).view(f"S{width}")[:, 0]
     )
-
-
-def _widened(values: np.ndarray) -> np.ndarray:
-    """bfloat16 bits as float32, exactly: a bfloat16 is the upper half of a float32."""
-    out = spool(values.shape, np.float32)
-    for rows in blocks(len(values), 4 * prod(values.shape[1:]), values, out):
-        out[rows] = (values[rows].astype(np.uint32) << 16).view(np.float32)
-    return out

@@ -20,7 +20,9 @@ from relrep_cli.base.records import dataclass
 from relrep_cli.base.signals import check
 from relrep_cli.base.task_cache import Records, task_key
 from relrep_cli.engine.jobs import Advance, Job, Task, named
+from relrep_cli.engine.log import log_finished
 from relrep_cli.engine.running import Engine, outcomes
+from relrep_cli.numerics.blocks import all_finite
 from relrep_cli.store.writing import published_from, reserve
 
 PIECE = 8 << 20  # bytes that are read back at once
@@ -74,7 +76,8 @@ class SharedRows:
         place = Place(str(path), offset, shape[1], dtype.str, str(self.records.folder), self.name, self.setup, self.shared)
         ranges = [(start, min(start + self.step, shape[0])) for start in range(0, shape[0], self.step)]
         there = {span for span in ranges if _is_written(place, span, self.records)}
-        tasks = [Task(span, f"rows {span[0]} to {span[1]}") for span in ranges if span not in there]
+        tasks = [Task(span, _label(span)) for span in ranges if span not in there]
+        log_finished(self.engine.log, self.title, [_label(span) for span in ranges if span in there])
         written = outcomes(Job(self.title, f"{__name__}:write_range", f"{__name__}:writer_of", place, tasks), self.engine)
         for span in ranges:
             wanted = None
@@ -88,7 +91,7 @@ class SharedRows:
                 crc = zlib.crc32(block.data, crc)
                 yield block
             if wanted not in (None, crc):
-                finding = f"rows {span[0]} to {span[1]} are not what another process has written"
+                finding = f"{_label(span)} are not what another process has written"
                 raise WriteError(finding, "Name a folder that all machines share.", file=str(path))
         for _ in written:  # let the engine close its log
             raise RuntimeError("more ranges than tasks")
@@ -158,10 +161,14 @@ def finite(block: np.ndarray, dtype: np.dtype, row: int) -> np.ndarray:
     """The rows from number `row` on, as they are stored. Raises DataError for numbers that the dtype cannot hold."""
     with np.errstate(over="ignore"):  # said below
         ready = np.ascontiguousarray(block, dtype)
-    if not np.isfinite(ready).all():
+    if not all_finite(ready):
         bad = row + int(np.argmin(np.isfinite(ready).all(1)))
         raise DataError(f"row {bad} holds a number out of range for {dtype.name}", "Write --dtype float64.")
     return ready
+
+
+def _label(span: tuple[int, int]) -> str:
+    return f"rows {span[0]} to {span[1]}"
 
 
 def _key(place: Place, span: tuple[int, int]) -> str:

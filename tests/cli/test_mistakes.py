@@ -336,7 +336,13 @@ MISTAKES = [
     Mistake(
         "translation without target", "translate a.h5 -o x.h5", USAGE, "Give --into FILE", "translate a.h5 --into b.h5 -o x.h5"
     ),
-    Mistake("neighbours of nothing", "neighbors a.h5", USAGE, "--query ID, or … --sample N", "neighbors a.h5 --sample 2 -k 2"),
+    Mistake(
+        "neighbours of nothing",
+        "neighbors a.h5",
+        USAGE,
+        "--query ID or … --queries FILE … --sample N",
+        "neighbors a.h5 --sample 2 -k 2",
+    ),
 ]
 
 

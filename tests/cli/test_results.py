@@ -212,7 +212,7 @@ def test_the_colours_of_a_heatmap_are_the_bounds_of_the_metric(work: Workdir) ->
     (work / "x.svg").write_bytes(heatmap(m, "x.svg"))
     drawn_texts = texts(work / "x.svg")
     assert drawn_texts.count(".700*") == 2 and drawn_texts.count(".600") == 2 and drawn_texts.count("1") == 3
-    options = "--plot-names A,B,C --plot-title mine --plot-size 4x3 --vmin 0.2 --vmax 0.9"
+    options = "--names A,B,C --plot-title mine --plot-size 4x3 --vmin 0.2 --vmax 0.9"
     work.here(f"relrep compare a.h5 b.h5 c.h5 -m cka --plot y.svg -q {options}")
     drawn_texts = texts(work / "y.svg")
     assert {"A", "B", "C", "mine"} <= set(drawn_texts) and not any("linear kernel" in t for t in drawn_texts)
@@ -227,28 +227,60 @@ def test_the_colours_of_a_heatmap_are_the_bounds_of_the_metric(work: Workdir) ->
         ("--plot x.png --vmin 1", ["--vmin 1 leaves no range"]),
         ("--plot x.png --plot-size 4", ["--plot-size 4 is not a width and height"]),
         ("--plot x.png --plot-size 0.1x.", ["is not a width and height"]),
-        ("--plot x.png --plot-names a,b", ["names 2 files, and there are 3"]),
-        ("-o r.html --plot-names a,b,a", ["calls two files 'a'"]),
-        ("--matrix --plot-names a,b,cka", ["calls a file cka, and so the metric is called"]),
-        ("--no-matrix --plot-names a,b,c", ["--plot-names", "--plot, which is missing"]),
+        ("--plot x.png --names a,b", ["names 2 files, and there are 3"]),
+        ("-o r.html --names a,b,a", ["calls two files 'a'"]),
+        ("--matrix --names a,b,cka", ["calls a file cka, and so the metric is called"]),
+        ("--no-matrix --names a,b", ["names 2 files, and there are 3"]),
+        ("--no-matrix --names a,b,c --shard 1/2 -o x.tsv", ["--names needs the whole"]),
     ],
 )
 def test_pictures_that_cannot_be(work: Workdir, options: str, words: list[str]) -> None:
     work.error(f"relrep compare a.h5 b.h5 c.h5 -m cka -q {options}", 2, *words)
 
 
+def test_names_of_files_reach_everything_that_is_written(work: Workdir) -> None:
+    files = "a.h5 b.h5 c.h5 --names A,B,C -q"
+    for output in ("t.tex", "t.md", "t.tsv", "t.json"):
+        work.here(f"relrep compare {files} -m knn-jaccard -o {output} --per-row rows.tsv --force")
+        written = (work / output).read_text()
+        assert ".h5" not in written and all(name in written for name in "ABC")
+    assert {line.split("\t")[1] for line in (work / "rows.tsv").read_text().splitlines()[1:]} == {"A", "B"}
+    assert {row["a"] for row in work.here(f"relrep compare {files} -m knn-jaccard --worst 2").rows} == {"A", "B"}
+    differences = work.here(f"relrep compare {files} -m cka --against b.h5").rows
+    assert [(r["a"], r["b"], r["reference"]) for r in differences] == [("B", "C", "A")]
+    assert work.here("relrep compare a.h5 b.h5 --diagnose --names A,B -q").rows[0]["b"] == "B"
+    grid = work.here("relrep stitch a.h5 b.h5 -a anchors.h5 -m ridge --names A,B -q").rows
+    assert {(r["encoder"], r["head"]) for r in grid} == {(e, h) for e in "AB" for h in "AB"}
+    assert "names 1 files" in work.error("relrep stitch a.h5 b.h5 -a anchors.h5 -m ridge --names A", 2)
+
+
+def test_the_closest_layer_of_each_layer(empty: Workdir) -> None:
+    """Layers of b are those of a in another order, with noise; a lower distance is closer, too."""
+    rng = np.random.default_rng(0)
+    layers = [rng.normal(size=(40, 5)) for _ in range(3)]
+    np.savez(empty / "a.npz", l0=layers[0], l1=layers[1], l2=layers[2])
+    np.savez(empty / "b.npz", **{f"l{i}": layers[j] + 0.1 * rng.normal(size=(40, 5)) for i, j in enumerate((2, 0, 1))})
+    command = "relrep compare 'a.npz::l*' 'b.npz::l*' --by-position --matrix"
+    for metric in ("cka", "procrustes"):
+        done = empty.here(f"{command} -m {metric} --format md").stdout
+        pairs = re.findall(r"(l\d) with (l\d) [\d.]+", done.split("closest column of each row: ")[1])
+        assert pairs == [("l0", "l1"), ("l1", "l2"), ("l2", "l0")]
+    assert "closest column of each row: l0 with l1" in empty.here(f"{command} -m cka -o m.tsv").stderr.replace("a.npz::", "")
+    assert "closest column" not in empty.here("relrep compare 'a.npz::l*' -m cka --matrix --by-position --format md").stdout
+
+
 def test_names_of_files_reach_the_matrix_and_the_report(work: Workdir) -> None:
-    printed = work.here("relrep compare a.h5 b.h5 c.h5 -m cka --matrix --plot-names A,B,C -q").stdout.splitlines()
+    printed = work.here("relrep compare a.h5 b.h5 c.h5 -m cka --matrix --names A,B,C -q").stdout.splitlines()
     assert [line.split("\t")[0] for line in printed] == ["cka", "A", "B", "C"] and printed[0] == "cka\tA\tB\tC"
-    work.here("relrep compare a.h5 b.h5 -m cka -o r.html --plot-names A,B -q")
+    work.here("relrep compare a.h5 b.h5 -m cka -o r.html --names A,B -q")
     assert '"rows":["A","B"]' in (work / "r.html").read_text() and "cka of A and B" in (work / "r.html").read_text()
 
 
 def test_plots_of_spaces_have_the_same_options(work: Workdir) -> None:
-    work.here("relrep plot a.h5 b.h5 -o x.svg --plot-names A,B --plot-title mine --plot-size 6x3 -q")
+    work.here("relrep plot a.h5 b.h5 -o x.svg --names A,B --plot-title mine --plot-size 6x3 -q")
     assert {"A, absolute", "B, absolute", "mine"} <= set(texts(work / "x.svg"))
     assert 'width="432pt" height="216pt"' in (work / "x.svg").read_text()
-    work.error("relrep plot a.h5 b.h5 -o y.svg --plot-names A", 2, "names 1 files, and there are 2")
+    work.error("relrep plot a.h5 b.h5 -o y.svg --names A", 2, "names 1 files, and there are 2")
 
 
 def test_stitch_writes_its_table(work: Workdir) -> None:
@@ -261,9 +293,9 @@ def test_stitch_writes_its_table(work: Workdir) -> None:
 
 def test_maps_of_the_stitching_index_have_the_same_options(work: Workdir) -> None:
     command = "relrep stitch a.h5 b.h5 -a anchors.h5 -m ridge -q"
-    work.here(f"{command} --plot x.svg --plot-names A,B --plot-title mine --vmin 0.5 --plot-size 5x3")
+    work.here(f"{command} --plot x.svg --names A,B --plot-title mine --vmin 0.5 --plot-size 5x3")
     assert {"A", "B", "mine"} <= set(texts(work / "x.svg")) and 'width="360pt" height="216pt"' in (work / "x.svg").read_text()
-    work.error(f"{command} --plot y.svg --plot-names A", 2, "names 1 files, and there are 2")
+    work.error(f"{command} --plot y.svg --names A", 2, "names 1 files, and there are 2")
 
 
 def test_panels_say_which_spaces_they_show(work: Workdir) -> None:

@@ -165,11 +165,12 @@ def test_without_layers_or_shared_rows_there_is_no_p_max(models: Workdir) -> Non
 def test_the_closest_of_all_layers_counts_and_what_has_no_value_counts_as_close(metric: str, sign: int) -> None:
     """By hand: the first permutation has no value in one layer, the second reaches 0.9 in the other, two are farther."""
     family = Family(np.full(4, -np.inf))
-    records = [{"metric": metric, "value": sign * value} for value in (0.8, 0.5)]
+    records = [{"metric": metric, "value": sign * value, "convention": "c"} for value in (0.8, 0.5)]
     family.join(records[0], sign * np.array([np.nan, 0.1, 0.2, 0.3]), "rows")
     family.join(records[1], sign * np.array([-0.7, 0.9, -0.2, 0.6]), "rows")
     assert family.close() == ""
     assert [r["p_max"] for r in records] == [3 / 5, 4 / 5]
+    assert {r["convention"] for r in records} == {"c; p_max over all pairs of layers of the two arguments"}
 
 
 def test_the_maximum_keeps_its_level() -> None:
@@ -178,7 +179,7 @@ def test_the_maximum_keeps_its_level() -> None:
     actual = []
     for _ in range(300):
         values, nulls = rng.normal(size=10), rng.normal(size=(10, 49))
-        family, records = Family(np.full(49, -np.inf)), [{"metric": "cka", "value": v} for v in values]
+        family, records = Family(np.full(49, -np.inf)), [{"metric": "cka", "value": v, "convention": ""} for v in values]
         for record, null in zip(records, nulls, strict=True):
             family.join(record, null, "rows")
         assert family.close() == ""

@@ -10,6 +10,7 @@ from typing import Any
 
 from relrep_cli.base.errors import DataError
 from relrep_cli.base.output import say
+from relrep_cli.base.task_cache import Records
 
 
 def start(shared: Any) -> dict[str, Any]:
@@ -62,3 +63,13 @@ def fall_with_parent(state: dict[str, Any], advance: Any, number: int) -> int:
         os.kill(os.getppid(), signal.SIGKILL)
         time.sleep(60)
     return number
+
+
+def remember(state: dict[str, Any], advance: Any, number: int) -> int:
+    """Keep the square of an even number as a record in the folder state["shared"]; refuse odd ones."""
+    records = Records(Path(state["shared"]))
+    if (known := records.get(f"{number}")) is not None:
+        return int(known["square"])
+    if number % 2 == 0:
+        records.put(f"{number}", {"square": number * number})
+    return refuse_odd(state, advance, number)

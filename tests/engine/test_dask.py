@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -41,14 +42,20 @@ def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, s
             process.wait()
 
 
-def done(scheduler: tuple[str, Any], function: str, count: int, shared: Any = None) -> list[Outcome]:
+def done(scheduler: tuple[str, Any], function: str, count: int, shared: Any = None, log: str = "") -> list[Outcome]:
     for _ in range(200):
         if os.path.exists(scheduler[0]):
             break
         dask_cluster.time.sleep(0.1)
     tasks = [Task((i,), f"{i}") for i in range(count)]
     job = Job("counting", f"engine_tasks:{function}", "engine_tasks:start", shared, tasks)
-    return list(outcomes(job, Engine(address=scheduler[0])))
+    return list(outcomes(job, Engine(address=scheduler[0], log=log)))
+
+
+def ends(log: Path) -> list[tuple[str, str]]:
+    """The tasks and how their processes ended, by the log."""
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    return [(line["name"], line["how"]) for line in lines if line["event"] == "process ended"]
 
 
 def test_dask_gives_the_outcomes_of_this_process_in_its_order(scheduler: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -58,8 +65,9 @@ def test_dask_gives_the_outcomes_of_this_process_in_its_order(scheduler: Any, ca
 
 
 def test_the_task_of_a_killed_process_is_done_again(scheduler: Any, tmp_path: Path) -> None:
-    assert [one.result for one in done(scheduler, "fall_once", 4, str(tmp_path))] == [0, 1, 2, 3]
-    assert (tmp_path / "2").exists()
+    log = tmp_path / "log"
+    assert [one.result for one in done(scheduler, "fall_once", 4, str(tmp_path), str(log))] == [0, 1, 2, 3]
+    assert (tmp_path / "2").exists() and ends(log) == [("2", "by signal SIGKILL")]
 
 
 def test_errors_stand_in_the_place_of_their_tasks(scheduler: Any) -> None:
@@ -71,8 +79,9 @@ def test_errors_stand_in_the_place_of_their_tasks(scheduler: Any) -> None:
 
 
 def test_the_task_of_a_killed_dask_worker_is_done_again(scheduler: Any, tmp_path: Path) -> None:
-    assert [one.result for one in done(scheduler, "fall_with_parent", 4, str(tmp_path))] == [0, 1, 2, 3]
-    assert (tmp_path / "1").exists()
+    log = tmp_path / "log"
+    assert [one.result for one in done(scheduler, "fall_with_parent", 4, str(tmp_path), str(log))] == [0, 1, 2, 3]
+    assert (tmp_path / "1").exists() and ("1", "with its Dask worker") in ends(log)
 
 
 def test_without_its_scheduler_a_run_ends(scheduler: Any, monkeypatch: pytest.MonkeyPatch) -> None:

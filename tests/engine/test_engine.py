@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 import types
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,35 @@ def test_the_log_has_a_line_for_each_task(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [(line["task"], line["of"], line["name"]) for line in lines] == [(1, 3, "0"), (2, 3, "1"), (3, 3, "2")]
     assert "odd" in lines[1]["error"] and all(line["seconds"] >= 0 and line["memory"] > 0 for line in lines)
+
+
+def events(path: Path) -> list[tuple[str, str]]:
+    return [(line["name"], line["event"]) for line in map(json.loads, path.read_text().splitlines())]
+
+
+@pytest.mark.parametrize("engine", [HERE, TWO])
+def test_the_log_tells_records_from_work(engine: Engine, tmp_path: Path) -> None:
+    for file in ("first", "second"):
+        list(outcomes(job("remember", 3, str(tmp_path / "kept")), replace(engine, log=str(tmp_path / file))))
+    assert sorted(events(tmp_path / "first")) == [("0", "done"), ("1", "failed"), ("2", "done")]
+    assert sorted(events(tmp_path / "second")) == [("0", "from records"), ("1", "failed"), ("2", "from records")]
+
+
+def test_the_log_names_a_task_whose_process_ended(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    list(outcomes(job("fall_once", 4, str(tmp_path)), replace(TWO, log=str(log))))
+    assert sorted(events(log)) == [*((f"{i}", "done") for i in range(3)), ("2", "process ended"), ("3", "done")]
+    (end,) = [line for line in map(json.loads, log.read_text().splitlines()) if line["event"] == "process ended"]
+    assert (end["task"], end["of"], end["how"], end["attempt"]) == (3, 4, "by signal SIGKILL", 1)
+
+
+def test_the_log_names_the_pairs_of_a_cache(empty: Workdir) -> None:
+    for name in "abc":
+        np.save(empty / f"{name}.npy", np.random.default_rng(ord(name)).normal(size=(30, 3)))
+    empty.here("relrep compare a.npy b.npy -m cka --cache kept")
+    empty.here("relrep compare a.npy b.npy c.npy -m cka --cache kept --log log.jsonl")
+    expected = [("a.npy b.npy", "from records"), ("a.npy c.npy", "done"), ("b.npy c.npy", "done")]
+    assert events(empty / "log.jsonl") == expected
 
 
 # --- shards ---

@@ -89,6 +89,35 @@ def test_every_command_with_tasks_says_what_it_costs(labelled: Workdir, words: s
     assert re.search(r"would: take about \S+ s of CPU time, \d+ MB of memory a process, \d+ MB to read$", line), line
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "compare a.npz b.npz c.npz -m knn-jaccard -o out.tsv",
+        "project a.npz -a ids.txt -o out.h5",
+        "stitch a.npz b.npz c.npz -a ids.txt --head mlp -o grid.tsv",
+        "embed a.npz --encoder pca.safetensors -o out.h5",
+        "translate a.npz --map map.h5 -o out.h5",
+    ],
+)
+def test_the_estimate_of_a_part_is_that_of_its_tasks(labelled: Workdir, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimates, "speed_here", lambda: REFERENCE)
+    rng = np.random.default_rng(1)
+    label, ids = rng.integers(3, size=40_000).astype("S"), np.arange(40_000).astype("S")
+    for name in "abc":
+        np.savez(labelled / f"{name}.npz", x=rng.normal(size=(40_000, 32)).astype("f4"), ids=ids, label=label)
+    if "pca" in words:
+        labelled.here("relrep embed a.npz --encoder pca --dim 2 --save-encoder pca.safetensors -o pca.h5")
+    if "map.h5" in words:
+        labelled.here("relrep translate a.npz --into b.npz -a ids.txt --save-map map.h5")
+    whole, *parts = [labelled.here(f"relrep {words} --dry-run --shard {part}").stderr for part in ("1/1", "1/3", "3/3")]
+    time, *times = [float(re.findall(r"about (\S+) s of CPU", text)[0]) for text in (whole, *parts)]
+    assert max(times) < time
+    counts = [
+        int(n) for text in (whole, *parts) for n in re.findall(r"would: (?:project \S+|embed|translate|train) (\d+) ", text)
+    ]
+    assert words.startswith("compare") or 0 < counts[1] + counts[2] < counts[0]
+
+
 def test_what_cannot_be_estimated_is_said(labelled: Workdir) -> None:
     message = labelled.here("relrep translate a.npz b.npz -a ids.txt --save-map m.h5 --dry-run").stderr
     assert message.endswith("would: take a time that cannot be estimated\n")

@@ -13,7 +13,7 @@ from scipy.spatial.distance import cdist
 
 from relrep_cli.base.errors import UsageError
 from relrep_cli.embedding import Embedding, text
-from relrep_cli.evaluations.lookup import look_up
+from relrep_cli.evaluations.lookup import look_up, look_up_vectors
 from relrep_cli.plots.strips import Strip, fitting, strips
 
 
@@ -46,6 +46,22 @@ def test_an_item_is_never_its_own_neighbour_even_among_copies(farthest: bool) ->
     assert [sorted(row) for row in got.rows.tolist()] == [[j for j in range(6) if j != i] for i in range(6)]
     with pytest.raises(UsageError, match=r"-k is 6, but only 5 other items are searched\. Write -k 5 or less\."):
         look_up(e, np.arange(6), np.arange(6), 6, "euclidean", farthest)
+
+
+@pytest.mark.parametrize("by", ["cosine", "euclidean"])
+@pytest.mark.parametrize("farthest", [False, True])
+def test_vectors_of_another_file_find_what_brute_force_finds(by: str, farthest: bool) -> None:
+    """In the order of the queries, whatever their ids: a query with the id of an item finds that item, too."""
+    e, among = items(), np.arange(0, 60, 3)
+    rng = np.random.default_rng(1)
+    asked = Embedding(np.concatenate([rng.normal(size=(9, 4)), e.x[6:7]]), e.ids[[9, 3, 5, 1, 0, 2, 4, 8, 7, 6]], uri="q")
+    got = look_up_vectors(e, asked, among, 4, by, farthest)
+    far = cdist(asked.x, e.x[among], by)
+    for line in range(10):
+        order = among[np.lexsort((among, np.round(-far[line] if farthest else far[line], 12)))][:4]
+        assert got.rows[line].tolist() == order.tolist()
+    if not farthest:
+        assert got.rows[9, 0] == 6 and got.distances[9, 0] == 0
 
 
 def test_an_item_alone_has_no_neighbours() -> None:
@@ -95,6 +111,26 @@ def test_a_sample_is_drawn_by_seed_and_split(work: Workdir) -> None:
     assert not work.here("relrep neighbors a.h5 --sample 240 -k 1").stderr
 
 
+def test_queries_of_another_file(work: Workdir) -> None:
+    """The first neighbour of a copy is the original; the table goes where -o says, and a second run finds it up to date."""
+    np.savez(work / "queries.npz", x=np.load(work / "a.npz")["x"][[5, 2]], ids=["second", "first"])
+    command = "relrep neighbors a.h5 --queries queries.npz -k 3 -o hits.tsv"
+    assert not work.here(command).stdout
+    hits = [line.split("\t") for line in (work / "hits.tsv").read_text().splitlines()]
+    assert hits[0] == ["query", "query_label", "rank", "id", "label", "distance"] and len(hits) == 7
+    assert [(hit[0], hit[1], hit[3]) for hit in hits[1::3]] == [("second", "n/a", "item-005"), ("first", "n/a", "item-002")]
+    assert all(float(hit[5]) < 1e-12 for hit in hits[1::3])
+    assert "up to date" in work.here(command).stderr
+    work.error("relrep neighbors a.h5 --queries queries.npz -k 2 -o hits.tsv", 2, "hits.tsv: exists")
+    same = work.here("relrep neighbors a.h5 --queries a.h5 -k 1 --split test")
+    assert len(same.rows) == 240 and all(row["query_label"] == row["label"] for row in same.rows)
+    note = work.here("relrep neighbors a.h5 --queries b.h5 -k 1").stderr
+    assert "b.h5 and a.h5 (spaces b and a): different spaces" in note and "relrep translate" in note
+    assert not work.here("relrep translate b.h5 --into a.h5 -o b.in-a.h5 -q").stderr
+    moved = work.here("relrep neighbors a.h5 --queries b.in-a.h5 -k 1")
+    assert not moved.stderr and sum(row["query"] == row["id"] for row in moved.rows) > 230
+
+
 @pytest.mark.slow
 def test_a_strip_of_pictures_found_by_id(empty: Workdir) -> None:
     rng = np.random.default_rng(0)
@@ -121,6 +157,13 @@ def test_a_strip_of_pictures_found_by_id(empty: Workdir) -> None:
     [
         ("neighbors a.h5", 2, ["--query ID", "--sample N"]),
         ("neighbors a.h5 --sample 2 --query item-001", 2, ["--query and --sample exclude each other"]),
+        ("neighbors a.h5 --sample 2 --queries b.h5", 2, ["--queries and --sample exclude each other"]),
+        ("neighbors a.h5 --queries c.h5", 3, ["c.h5: has 12 dims, and a.h5 has 16", "relrep translate"]),
+        ("neighbors a.h5 --queries b.h5 -k 241", 2, ["Write -k 240 or less"]),
+        ("neighbors a.h5 --queries b.h5 --plot x.png --images x", 2, ["--plot draws items of FILE"]),
+        ("neighbors a.h5 --queries b.h5 -o hits.png", 2, ["hits.png: the name must end in"]),
+        ("neighbors a.h5 --queries b.h5 -o b.h5", 2, ["b.h5: is also an input"]),
+        ("neighbors - --queries -", 2, ["cannot both be standard input"]),
         ("neighbors a.h5 --query ''", 2, ["--query '' names no item. Write --query ID."]),
         ("neighbors a.h5 --query item-001 --query ,", 2, ["--query ',' names no item"]),
         ("neighbors a.h5 --query item-001,gone", 3, ["a.h5: no item 'gone' (1 of 2)", "item-000"]),

@@ -46,7 +46,7 @@ DOORS = {  # who may import what; a folder stands for its files
     "anndata": (),
     "pandas": ("library/result_tables.py",),
     "typer": ("cli",),
-    "torch": ("encoders", "heads", "relative", "numerics/devices.py", "neighbors/torch_tiles.py", "store/torch_files.py"),
+    "torch": ("encoders", "heads", "relative", "numerics/devices.py", "neighbors/torch_tiles.py", "store/torch_library.py"),
     "zarr": ("store/zarr_folders.py",),
     "lance": ("store/lance_folders.py",),
     "sqlite3": ("store/sqlite_tables.py",),
@@ -169,6 +169,18 @@ def test_doors(module: str) -> None:
     assert not [place for place in actual if not place.startswith(doors or ("none",))]
 
 
+def test_classes_are_not_compiled_from_text() -> None:
+    """The dataclass of the standard library compiles six methods of each class whenever a command starts."""
+    named = [
+        (name, node)
+        for name, tree in trees()
+        for node in nodes_of(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "dataclasses" and "dataclass" in [one.name for one in node.names]
+    ]
+    elsewhere = [f"{name}:{node.lineno}" for name, node in named if not name.startswith(("library/", "base/records.py"))]
+    assert not elsewhere, "write: from relrep_cli.base.records import dataclass"
+
+
 def test_who_talks_to_libhdf5() -> None:
     """Its door is passed by the writer, within functions, and by what runs in the guarded child."""
     users = {
@@ -274,7 +286,7 @@ def test_nothing_runs_what_a_file_says() -> None:
             if not isinstance(node, ast.Call):
                 continue
             called = ast.unparse(node.func)
-            safe = name == "store/torch_files.py" and any(k.arg == "weights_only" for k in node.keywords)
+            safe = name == "store/torch_library.py" and any(k.arg == "weights_only" for k in node.keywords)
             forbidden = called in FORBIDDEN or called.endswith((".read_pickle", "torch.load", "np.load", "numpy.load"))
             if forbidden and not safe:
                 actual.append(f"{name}:{node.lineno} calls {called}")

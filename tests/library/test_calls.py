@@ -100,7 +100,7 @@ def test_a_file_is_read_as_one_says(tmp_path: Path) -> None:
         (lambda: relrep.project(X, LABELS == 0), r"anchors are a mask"),
         (lambda: relrep.project(X, 10), r"Choose that many with relrep.anchor\(x, 10\)"),
         (lambda: relrep.compare(X, Y, "cka"), 'Write metric="cka"'),
-        (lambda: relrep.compare(X, None), "y is NoneType, not a matrix"),
+        (lambda: relrep.compare(X, None), "y is missing, and x is one space"),
         (lambda: relrep.project(X, [1, 1]), "anchors are named twice, such as 1"),
         (lambda: relrep.evaluate(X, labels=LABELS, task="knn", k=99, holdout=0.5), "Write k=30 or less"),
         (lambda: relrep.evaluate(X, task="knn", split="test"), "Leave split out, or write holdout=0.2"),

@@ -158,6 +158,31 @@ def test_notes_are_kept_and_not_printed(capfd: pytest.CaptureFixture[str]) -> No
     assert capfd.readouterr() == ("", "")
 
 
+def test_patterns_stand_for_layers(tmp_path: Path) -> None:
+    """A pattern alone compares its layers with each other; two patterns compare layers of one file with those of the other."""
+    for name in "ab":
+        np.savez(tmp_path / f"{name}.npz", l0=X, l1=Y, ids=[f"n{i}" for i in range(60)])
+    a, b = (str(tmp_path / f"{name}.npz::l*") for name in "ab")
+    assert len(relrep.compare(a)) == 1 and relrep.compare(a).value == pytest.approx(relrep.compare(X, Y).value)
+    results = relrep.compare(a, b, permutations=9)
+    assert [(r.a[-2:], r.b[-2:]) for r in results] == [("l0", "l0"), ("l0", "l1"), ("l1", "l0"), ("l1", "l1")]
+    assert all(r.p_max >= r.p for r in results)
+    assert [r.value for r in results][::3] == pytest.approx([1, 1])
+    both = relrep.compare(a, Y, ids_y=[f"n{i}" for i in range(60)], labels=np.arange(60) % 2, metric="label-overlap")
+    assert len(both) == 2 and all(r.value is not None for r in both)
+    assert len({r.file for r in relrep.evaluate(a, labels=X[:, 0] > 0, task="knn", holdout=0.5)}) == 2
+    assert len(relrep.plot(a).picture.clouds) == 2
+    with pytest.raises(relrep.DataError, match="no embedding matches m"):
+        relrep.compare(str(tmp_path / "a.npz::m*"))
+    with pytest.raises(relrep.UsageError, match="y is missing, and x is one space"):
+        relrep.compare(X)
+
+
+def test_stitch_says_which_method_is_best() -> None:
+    results = relrep.stitch(X, Y, labels=X[:, 0] > 0, anchors=np.arange(20), method=["absolute", "ridge"], test_size=0.5)
+    assert any("the best of all methods" in note for note in results.notes), results.notes
+
+
 def test_nearest_items() -> None:
     near = relrep.nearest(X, 2, queries=[7], by="euclidean")
     named = relrep.as_embedding(X, ids=[f"n{i}" for i in range(60)])
@@ -165,6 +190,21 @@ def test_nearest_items() -> None:
     assert [r.id for r in relrep.nearest(named, 2, queries="n7", by="euclidean")] == [f"n{r.id}" for r in near]
     order = np.argsort(np.linalg.norm(X - X[7], axis=1))[1:3]
     assert [r.id for r in near] == [str(i) for i in order]
+
+
+def test_nearest_items_of_other_vectors(tmp_path: Path) -> None:
+    """A matrix, an Embedding and a file are vectors to look up; the row itself is nearby, because no item is left out."""
+    named = relrep.as_embedding(X, ids=[f"n{i}" for i in range(60)])
+    other = relrep.as_embedding(X[[7, 3]], ids=["p", "q"])
+    relrep.write(other, tmp_path / "queries.h5")
+    for queries in (X[[7, 3]], other, tmp_path / "queries.h5", str(tmp_path / "queries.h5")):
+        nearby = relrep.nearest(named, 2, queries=queries)
+        assert [r.id for r in nearby][::2] == ["n7", "n3"] and len(nearby) == 4
+    assert [r.query for r in nearby] == ["p", "p", "q", "q"]
+    with pytest.raises(relrep.UsageError, match="'n99' is neither an item of x nor a file"):
+        relrep.nearest(named, queries="n99")
+    with pytest.raises(relrep.DataError, match="has 3 dims, and x has 6"):
+        relrep.nearest(X, queries=X[:, :3])
 
 
 @pytest.mark.parametrize(

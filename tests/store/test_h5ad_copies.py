@@ -55,6 +55,15 @@ def test_values_of_cells_go_into_obs_of_a_copy(cells: Workdir) -> None:
     assert (cells / "cells.h5ad").read_bytes() == before
 
 
+def test_a_column_of_the_same_name_is_replaced_aloud(cells: Workdir) -> None:
+    how = "cells.h5ad::obsm/X_pca some.npz -m cosine"
+    np.savez(cells / "some.npz", x=np.random.default_rng(1).normal(size=(N, 4)), id=NAMES)
+    assert "same name" not in cells.here(f"relrep compare {how} --per-row new.h5ad").stderr
+    again = cells.here(f"relrep compare {how.replace('cells', 'new')} --per-row newer.h5ad").stderr
+    assert "newer.h5ad: obs['relrep_cosine'] of new.h5ad had the same name, and only the new values are in the copy." in again
+    assert list(opened(cells / "newer.h5ad").obs.columns) == ["kind", "relrep_cosine"]
+
+
 def test_a_projection_goes_into_obsm_of_a_copy(cells: Workdir) -> None:
     cells.here("relrep project cells.h5ad::obsm/X_pca -a anchors.h5 --center --h5ad new.h5ad -o new.h5 -q")
     made, kept = opened(cells / "new.h5ad").obsm["X_relrep"], store.read(str(cells / "new.h5"))

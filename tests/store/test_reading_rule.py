@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import Workdir
 
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, UsageError
@@ -357,6 +358,23 @@ def test_no_change_is_advised_that_does_not_help() -> None:
     assert normalized(text(cells), "barcode").tolist() == kept
     with pytest.raises(UsageError, match="'nfx' is not a way to change ids"):
         normalized(text(["a"]), "nfx")
+
+
+@pytest.mark.parametrize("kind", ["h5", "txt", "tsv", "mixture"])
+def test_normalize_ids_reaches_anchors(work: Workdir, kind: str) -> None:
+    """A projection of items with other ids on anchors of any form equals that of the items under the anchors' own ids."""
+    z = np.load(work / "a.npz")
+    np.savez(work / "upper.npz", x=z["x"], ids=[f"folder/{i}" for i in z["ids"]], split=z["split"])
+    ids = z["ids"][z["split"] == "train"][:9].tolist()
+    (work / "anchors.txt").write_text("".join(f"{i}\n" for i in ids))
+    (work / "anchors.tsv").write_text("a\tb\n" + "".join(f"{i}\t{i}\n" for i in ids))
+    work.here("relrep anchor a.h5 -n 4 --strategy mixture -o anchors.mixture -q")
+    anchors = f"--anchors anchors.{kind}"
+    work.error(f"relrep project upper.npz {anchors} -o no.h5 -q", 3)
+    work.here(f"relrep project upper.npz {anchors} --normalize-ids basename -o moved.h5 -q")
+    work.here(f"relrep project a.h5 {anchors} -o plain.h5 -q")
+    moved, plain = (store.read(str(work / name)) for name in ("moved.h5", "plain.h5"))
+    assert np.array_equal(moved.x, plain.x) and np.array_equal(moved.ids, plain.ids)
 
 
 def test_changes_that_make_ids_equal_are_refused(tmp_path: Path) -> None:

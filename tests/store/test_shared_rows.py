@@ -135,7 +135,7 @@ def test_the_rerun_of_a_killed_projection_does_what_is_missing(empty: Workdir) -
     command = "project x.npy -a ids.txt -s cosine,l1 --aggregate sum -o {} --cluster local:2 --log {}"
     process = empty.start(command.format("out.h5", "first.jsonl"))
     log = empty / "first.jsonl"
-    for _ in range(600):
+    for _ in range(3000):
         if log.exists() and len(log.read_text().splitlines()) >= 2:
             break
         time.sleep(0.02)
@@ -144,7 +144,8 @@ def test_the_rerun_of_a_killed_projection_does_what_is_missing(empty: Workdir) -
     again = empty.start(command.format("out.h5", "second.jsonl"))
     kill_a_worker(again, empty / "second.jsonl")
     assert again.wait(60) == 0
-    before, after = (len((empty / name).read_text().splitlines()) for name in ("first.jsonl", "second.jsonl"))
+    before, after = ((empty / name).read_text().count('"event": "done"') for name in ("first.jsonl", "second.jsonl"))
+    assert (empty / "second.jsonl").read_text().count('"event": "from records"') == 7 - after
     assert before >= 2 and 7 - before - 4 <= after <= 7 - before
     empty.run("relrep project x.npy -a ids.txt -s cosine,l1 --aggregate sum -o alone.h5")
     assert store.read(str(empty / "out.h5")).digest == store.read(str(empty / "alone.h5")).digest

@@ -1,0 +1,52 @@
+"""The log of --log FILE: a line of JSON for each task, and for each process that ended amid one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+from relrep_cli.base.errors import WriteError
+from relrep_cli.engine.jobs import Job, Outcome, ProcessEnd
+
+DONE, FROM_RECORDS, FAILED, ENDED = "done", "from records", "failed", "process ended"  # what `event` says
+
+
+@contextmanager
+def log_file(path: str) -> Iterator[IO[str]]:
+    """The log, to which lines are added. Raises WriteError."""
+    try:
+        file = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115
+    except OSError as error:
+        raise WriteError(str(error.strerror), "Name another file.", file=path, place="--log") from None
+    with file:
+        yield file
+
+
+def write_event(log: IO[str], job: Job, number: int, event: Outcome | ProcessEnd) -> None:
+    """Add the line of a task that has its outcome, or whose process has ended."""
+    task = {"job": job.title, "task": number + 1, "of": len(job.tasks), "name": job.tasks[number].label}
+    _write(log, {**task, **(_of_end(event) if isinstance(event, ProcessEnd) else _of_outcome(event))})
+
+
+def _of_end(event: ProcessEnd) -> dict[str, Any]:
+    return {"event": ENDED, "how": event.how, "attempt": event.attempt}
+
+
+def _of_outcome(outcome: Outcome) -> dict[str, Any]:
+    event = FAILED if outcome.error else FROM_RECORDS if outcome.from_records else DONE
+    error = {"error": str(outcome.error)} if outcome.error else {}
+    return {"event": event, "seconds": round(outcome.seconds, 4), "memory": outcome.memory, **error}
+
+
+def log_finished(path: str, title: str, labels: Iterable[str]) -> None:
+    """Add a line for each task that an earlier run has finished, so that it is no task of this one. path: "" for no log."""
+    if path:
+        with log_file(path) as log:
+            for label in labels:
+                _write(log, {"job": title, "name": label, "event": FROM_RECORDS})
+
+
+def _write(log: IO[str], line: dict[str, Any]) -> None:
+    log.write(json.dumps(line) + "\n")
