@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import MISSING, FrozenInstanceError
+from operator import attrgetter
 from threading import RLock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -70,12 +71,19 @@ class _Fields:
 
 
 class _Form(NamedTuple):
-    """The arguments of a constructor, in order; those that may come without a name; and what fields are without an argument."""
+    """What the constructor of a class knows.
 
-    names: tuple[str, ...]
+    order: the fields that it sets. positional: arguments that may come without a name. arguments: all. defaults: by field.
+    factories: what makes the others. compared: gives the values of an object by which it is compared. then: whether the class
+    has a __post_init__.
+    """
+
+    order: tuple[str, ...]
     positional: tuple[str, ...]
+    arguments: frozenset[str]
     defaults: dict[str, Any]
     factories: dict[str, Any]
+    compared: Any
     then: bool
 
 
@@ -84,43 +92,45 @@ def _form(cls: Any) -> _Form:
     if form is None:
         fields = dataclasses.fields(cls)
         arguments = [one for one in fields if one.init]
+        made = {one.name: one.default_factory for one in fields if one.default_factory is not MISSING}
+        compared = [one.name for one in fields if one.compare]
         form = cls.__record_form__ = _Form(
-            tuple(one.name for one in arguments),
+            tuple(one.name for one in fields if one.init or one.name in made),
             tuple(one.name for one in arguments if not one.kw_only),
+            frozenset(one.name for one in arguments),
             {one.name: one.default for one in arguments if one.default is not MISSING},
-            {one.name: one.default_factory for one in fields if one.default_factory is not MISSING},
+            made,
+            attrgetter(*compared) if compared else lambda _: (),
             hasattr(cls, "__post_init__"),
         )
     return form
 
 
 def _init(self: Any, /, *values: Any, **named: Any) -> None:
-    form = _form(type(self))
+    form = type(self).__record_form__ or _form(type(self))
     given = dict(zip(form.positional, values, strict=False))
-    for name in form.names:
-        if name in named and name not in given:
-            given[name] = named.pop(name)
-        elif name not in given and name in form.defaults:
-            given[name] = form.defaults[name]
-    for name, make in form.factories.items():
-        if name not in given:
-            given[name] = make()
-    missing = [name for name in form.names if name not in given]
     if named:
-        raise TypeError(f"{type(self).__name__}.__init__() got an unexpected keyword argument {next(iter(named))!r}")
-    if missing:
-        raise TypeError(f"{type(self).__name__}.__init__() missing required argument: {missing[0]!r}")
+        if not form.arguments >= named.keys() or given.keys() & named.keys():
+            wrong = next(name for name in named if name in given or name not in form.arguments)
+            raise TypeError(f"{type(self).__name__}.__init__() got an unexpected keyword argument {wrong!r}")
+        given.update(named)
     if len(values) > len(form.positional):
         raise TypeError(
-            f"{type(self).__name__}.__init__() got {len(values)} positional arguments; it takes {len(form.positional)}"
+            f"{type(self).__name__}.__init__() takes {len(form.positional)} positional arguments, not {len(values)}"
         )
-    self.__dict__.update(given)
+    if len(given) < len(form.order):
+        given = form.defaults | given
+        for name, make in form.factories.items():
+            if name not in given:
+                given[name] = make()
+    own = self.__dict__
+    try:
+        for name in form.order:
+            own[name] = given[name]
+    except KeyError as missing:
+        raise TypeError(f"{type(self).__name__}.__init__() missing required argument: {missing}") from None
     if form.then:
         self.__post_init__()
-
-
-def _compared(self: Any) -> tuple[Any, ...]:
-    return tuple(getattr(self, one.name) for one in dataclasses.fields(self) if one.compare)
 
 
 def _repr(self: Any) -> str:
@@ -129,11 +139,15 @@ def _repr(self: Any) -> str:
 
 
 def _equal(self: Any, other: object) -> bool:
-    return _compared(self) == _compared(other) if type(other) is type(self) else NotImplemented
+    if type(other) is not type(self):
+        return NotImplemented
+    compared = (type(self).__record_form__ or _form(type(self))).compared
+    equal: bool = compared(self) == compared(other)
+    return equal
 
 
 def _hash(self: Any) -> int:
-    return hash(_compared(self))
+    return hash((type(self).__record_form__ or _form(type(self))).compared(self))
 
 
 def _set(self: Any, name: str, value: object) -> None:
