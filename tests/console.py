@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"```console\n(.*?)```", re.DOTALL)
 DIGEST = re.compile(r"\b[0-9a-f]{64}|\b[0-9a-f]{16}")  # of weights: another machine trains other last digits
+PROGRESS = re.compile(r"^relrep \w+: .* a minute, .* left\.\n", re.MULTILINE)  # where the machine is slow
 NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
 
 
@@ -42,7 +43,7 @@ def on_terminal(command: str, environment: dict[str, str]) -> str:
             break
         shown += part
     os.close(screen)
-    text = shown.decode().replace("\r\n", "\n")
+    text = PROGRESS.sub("", shown.decode().replace("\r\n", "\n"))
     assert process.wait() == 0, text
     return "".join(line.rstrip() + "\n" for line in text.splitlines())
 

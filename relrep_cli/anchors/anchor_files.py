@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,6 @@ from relrep_cli.anchors.row_ranges import Ranges
 from relrep_cli.anchors.shared_items import ItemFiles, candidates, collections
 from relrep_cli.base.errors import DataError, UsageError, printable
 from relrep_cli.base.output import emit, say
-from relrep_cli.base.records import dataclass
 from relrep_cli.base.task_cache import Records, records_for
 from relrep_cli.embedding import ABSOLUTE, Embedding, Step, chain, make_step, row_numbers, select
 from relrep_cli.engine.estimates import takes

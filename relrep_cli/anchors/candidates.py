@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import sqrt
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, TypeVar, cast
 
 import numpy as np
 
 from relrep_cli.base.errors import DataError
-from relrep_cli.base.records import dataclass
 from relrep_cli.base.registry import Entry, Registry
 from relrep_cli.embedding import Embedding
 from relrep_cli.numerics.blocks import pick, row_blocks, take

@@ -6,14 +6,13 @@ import csv
 import hashlib
 import io
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from relrep_cli.anchors.vectors import anchor_vectors
 from relrep_cli.base.errors import DataError, UsageError, printable
-from relrep_cli.base.records import dataclass
 from relrep_cli.embedding import Embedding, digested_space, duplicates, find_ids, text
 
 Side = Literal["", "a", "b"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +17,6 @@ from relrep_cli.anchors.paired import Matching
 from relrep_cli.anchors.shared_items import in_order, of_split
 from relrep_cli.base.errors import DONE, NO, DataError, UsageError, printable
 from relrep_cli.base.output import Record, Style, progress, say, write
-from relrep_cli.base.records import dataclass
 from relrep_cli.embedding import Embedding, find_ids, match_ids
 from relrep_cli.engine.estimates import takes
 from relrep_cli.store.lines import read_lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
@@ -10,7 +11,6 @@ import numpy as np
 from relrep_cli.anchors import alignments
 from relrep_cli.anchors.candidates import Candidates, strategy
 from relrep_cli.base.errors import DataError
-from relrep_cli.base.records import dataclass
 from relrep_cli.base.registry import Param
 from relrep_cli.neighbors import nearest
 from relrep_cli.numerics.blocks import pick, take

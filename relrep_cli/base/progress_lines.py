@@ -7,23 +7,24 @@ from collections.abc import Callable
 
 from relrep_cli.base.signals import check
 
-LOG_INTERVAL = 60.0  # seconds between two lines
+FIRST, LOG_INTERVAL = 15.0, 60.0  # seconds before the first line, and between two lines
 
 
 def line_a_minute(task: str, say: Callable[[str], None]) -> Callable[..., None]:
     """Return `advance(done, total, note)` for logs, which says what is done, the rate and the time left.
 
-    It says so at most once in LOG_INTERVAL seconds, and raises Interrupted after a signal.
+    It says so after FIRST seconds, then at most once in LOG_INTERVAL seconds, and raises Interrupted after a signal.
     """
-    started = last_line = time.monotonic()
+    started = time.monotonic()
+    next_line = started + FIRST
 
     def advance(done: float, total: int, note: str = "") -> None:
-        nonlocal last_line
+        nonlocal next_line
         check()
         now = time.monotonic()
-        if now - last_line < LOG_INTERVAL or not 0 < done <= total:
+        if now < next_line or not 0 < done <= total:
             return
-        last_line = now
+        next_line = now + LOG_INTERVAL
         left = (now - started) * (total - done) / done
         rate = 60 * done / (now - started)
         say(f"{task}: {int(done)} of {total}, {rate:.3g} a minute, {_duration(left)} left.")

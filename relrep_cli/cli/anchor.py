@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -14,7 +15,6 @@ from relrep_cli.anchors.pair_search import PairSearch, write_pairs
 from relrep_cli.anchors.row_ranges import DIVISIBLE
 from relrep_cli.base.errors import DONE, UsageError
 from relrep_cli.base.output import Style, write
-from relrep_cli.base.records import dataclass
 from relrep_cli.cli.engine_options import ProcessOptions, refuse_standard_input
 from relrep_cli.cli.options import DryRun, Force, Given, Output, Printing, Seed, command, names_of
 from relrep_cli.cli.reading_options import TrustingOptions

@@ -6,13 +6,12 @@ import itertools
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from relrep_cli import store
 from relrep_cli.base.errors import DATA, DONE, NO, DataError, UsageError
 from relrep_cli.base.output import Mark, Record, Style, emit, render, say, write
-from relrep_cli.base.records import dataclass
 from relrep_cli.base.text_tables import FOR_EYES, below
 from relrep_cli.cli.picture_options import check_names, renamed
 from relrep_cli.comparison.corrected_values import NOTE, high_by_chance

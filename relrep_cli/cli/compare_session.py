@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from relrep_cli.base.errors import RelrepError, UsageError
 from relrep_cli.base.output import LOGGER
-from relrep_cli.base.records import dataclass
 from relrep_cli.base.registry import load_plugins
 from relrep_cli.base.task_cache import Records
 from relrep_cli.cli.engine_options import refuse_standard_input

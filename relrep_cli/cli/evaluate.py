@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +12,6 @@ import typer
 from relrep_cli import store
 from relrep_cli.base.errors import DATA, DONE, DataError, UsageError
 from relrep_cli.base.output import emit, render, say
-from relrep_cli.base.records import dataclass
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.compare_differences import refuse_other_results, write_differences
 from relrep_cli.cli.engine_options import ProcessOptions, refuse_standard_input

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
@@ -11,7 +12,6 @@ import typer
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, printable
 from relrep_cli.base.output import Record, say, write
-from relrep_cli.base.records import dataclass
 from relrep_cli.base.text_tables import FOR_EYES
 from relrep_cli.base.uris import is_stdin, natural, split_uri
 from relrep_cli.cli.options import Printing, command

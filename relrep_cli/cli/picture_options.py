@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import field, fields
+from dataclasses import dataclass, field, fields
 from typing import Annotated, ClassVar
 
 from relrep_cli.base.errors import UsageError
-from relrep_cli.base.records import dataclass
 from relrep_cli.base.text_tables import PATHS, Record
 from relrep_cli.cli.plain_options import plain_option
 from relrep_cli.plots.looks import Look

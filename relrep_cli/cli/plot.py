@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,6 @@ import typer
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, UsageError, printable
 from relrep_cli.base.output import Record
-from relrep_cli.base.records import dataclass
 from relrep_cli.cli.options import DryRun, Force, Given, Seed, Split, command, names_of, plan
 from relrep_cli.cli.picture_options import LookOptions, check_names
 from relrep_cli.cli.reading_options import ReadingOptions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Annotated
 
 import numpy as np
@@ -11,7 +11,6 @@ import typer
 from relrep_cli import store
 from relrep_cli.base.errors import UsageError
 from relrep_cli.base.output import Style, progress, say, write
-from relrep_cli.base.records import dataclass
 from relrep_cli.cli.engine_options import RowOptions, refuse_standard_input
 from relrep_cli.cli.options import Device, DryRun, Dtype, Explicit, Force, Given, Output, Printing, Seed, command, plan
 from relrep_cli.cli.project_session import SETUP, Source

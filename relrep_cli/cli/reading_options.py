@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 import typer
 
-from relrep_cli.base.records import dataclass
 from relrep_cli.store.reading import Reading
 
 

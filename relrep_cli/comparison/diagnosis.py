@@ -8,14 +8,14 @@ holds when all rows follow it. A later one is chosen only where it explains most
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from relrep_cli.base.records import dataclass
 from relrep_cli.comparison import linear_maps, row_maps
 from relrep_cli.comparison.file_pairs import FilePair, Map, file_pair, swapped
 from relrep_cli.comparison.isometries import Turned, rotated
-from relrep_cli.comparison.quantisation import eight_bits, short_floats, sign_bits
+from relrep_cli.comparison.precisions import cut_precision, kind_of, precision_of_moved
 from relrep_cli.comparison.relatedness import CERTAIN, POSSIBLE, relatedness
 from relrep_cli.comparison.row_maps import Fit
 from relrep_cli.comparison.row_orders import SHARE, Moved, look_up, look_up_turned, standardised, turned_and_moved
@@ -102,7 +102,8 @@ class Standing:
 @dataclass(frozen=True, eq=False)
 class Diagnosis:
     """The answer. relation: its name. share: of the rows that follow it. noise: their usual error. evidence: its figures, in
-    words. tried: what each simpler relation lacks, by name. rows, residuals: (r,) rows and their errors, where known."""
+    words. tried: what each simpler relation lacks, by name. rows, residuals: (r,) rows and their errors, where known. moved:
+    where rows stand that were moved."""
 
     relation: str
     share: float | None
@@ -111,6 +112,7 @@ class Diagnosis:
     tried: dict[str, str]
     rows: np.ndarray
     residuals: np.ndarray
+    moved: Moved | None = None
 
 
 def diagnose(x: np.ndarray, y: np.ndarray, seed: int = 0) -> Diagnosis:
@@ -126,6 +128,8 @@ def diagnose(x: np.ndarray, y: np.ndarray, seed: int = 0) -> Diagnosis:
     if precision := next(filter(None, map(_precision, (pair, other))), ""):
         return Diagnosis("precision", 1.0, None, precision, tried, *nothing)
     tried["precision"] = "no precision explains the differences"
+    if cut := next(filter(None, map(cut_precision, (pair, other))), ""):
+        return Diagnosis("truncated", 1.0, None, cut, tried, *nothing)
     if not (pair.scale > 0 and other.scale > 0) or pair.n < EIGHTH:
         what = f"{pair.n} rows do not tell" if pair.n < EIGHTH else "most rows of a file are equal"
         return Diagnosis("none-of-these", None, None, what, tried, *nothing)
@@ -150,8 +154,7 @@ def _different(x: np.ndarray, y: np.ndarray) -> str:
 
 def _precision(pair: FilePair) -> str:
     """In which precision y holds the numbers of x."""
-    kind = (short_floats(pair) or eight_bits(pair)) if pair.d == pair.e else ""
-    kind = kind or sign_bits(pair)
+    kind = kind_of(pair)
     return f"{pair.names[1]} is {pair.names[0]} in {kind}" if kind else ""
 
 
@@ -239,8 +242,8 @@ def _rows_elsewhere(pair: FilePair, other: FilePair, best: Standing | None, trie
             moved, name = turned_and_moved(pair), "rotated-rows-reordered"
     if moved is not None and moved.share >= SHARE:
         tried.setdefault("rows-reordered", "no row is found elsewhere as it is")
-        known = (best.rows, best.residuals) if best else (np.empty(0, np.int64), np.empty(0))
-        return Diagnosis(name, None, None, moved.evidence(), tried, *known)
+        rows, errors = (best.rows, best.residuals) if best else (np.empty(0, np.int64), np.empty(0))
+        return Diagnosis(name, None, None, moved.evidence(), tried, rows, errors, moved)
     tried["rows-reordered"] = "rows are not found at other places"
     if best is None:
         return None
@@ -254,13 +257,15 @@ def _reordered(pair: FilePair) -> Moved | None:
     """Rows of y that are rows of x elsewhere, as they are or at unit length, all columns or only the first."""
     if pair.d < pair.e:
         return None
-    bases: list[Map] = [lambda x: x[:, : pair.e]] if pair.e < pair.d or not pair.turned else []
+    cut = f"only the first {pair.e} of {pair.d} columns" if pair.e < pair.d else ""
+    bases: list[tuple[Map, str]] = [(lambda x: x[:, : pair.e], cut)] if cut or not pair.turned else []
     if row_maps.one_length(pair.ys) and not row_maps.one_length(pair.xs[:, : pair.e]):
-        bases.append(lambda x: row_maps.unit(x[:, : pair.e]))
-    for base in bases:
+        bases.append((lambda x: row_maps.unit(x[:, : pair.e]), f"{cut}{', ' * bool(cut)}at unit length"))
+    for base, how in bases:
         moved = look_up(pair, standardised(pair, base), np.arange(pair.n))
         if moved.share >= SHARE:
-            return moved
+            kind = precision_of_moved(pair, base, moved)
+            return replace(moved, how=", ".join(filter(None, [how, kind and f"in {kind}"])), turned=pair.turned)
     return None
 
 

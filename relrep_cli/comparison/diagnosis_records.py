@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from relrep_cli.base.errors import DataError, unknown
 from relrep_cli.base.output import Record, progress, say
-from relrep_cli.base.records import dataclass
 from relrep_cli.comparison.diagnosis import RELATIONS, Diagnosis, diagnose
 from relrep_cli.comparison.joins import join
+from relrep_cli.comparison.moved_rows import order_of
 from relrep_cli.comparison.pairs_of_files import View
 from relrep_cli.comparison.worst_items import label_of_each, plain_text, worst_rows
 from relrep_cli.embedding import Embedding, select
@@ -41,8 +42,17 @@ class PairDiagnosis:
             if name in self.diagnosis.tried and name != self.diagnosis.relation
         ]
         own = self.diagnosis
-        figures: Record = {"share": own.share, "noise": own.noise, "n": n, "evidence": own.evidence}
+        figures: Record = {"share": own.share, "noise": own.noise, "n": n, "evidence": self.evidence()}
         return [pair | line for line in [*lines, {"relation": own.relation, "holds": "yes", **figures}]]
+
+    def evidence(self) -> str:
+        """What speaks for the relation; of rows that were moved, their order, too."""
+        own = self.diagnosis
+        assert own is not None
+        if own.moved is None:
+            return own.evidence
+        names = ("a", "b") if own.moved.turned else ("b", "a")
+        return "; ".join(filter(None, [own.evidence, order_of(own.moved, self.ids, names)]))
 
     def meets(self, accepted: str) -> bool:
         """Whether the relation is the accepted one or a simpler one."""

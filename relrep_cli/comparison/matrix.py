@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from relrep_cli.base.cells import STARS, short, stars
 from relrep_cli.base.errors import UsageError, printable
-from relrep_cli.base.records import dataclass
 from relrep_cli.comparison.corrected_values import NOTE, high_by_chance
 from relrep_cli.comparison.pairs_of_files import counts_for_gate
 from relrep_cli.comparison.permutations import OVER_LAYERS

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from relrep_cli.base.records import dataclass
 from relrep_cli.comparison.dependent_rows import FREEDOM
 from relrep_cli.comparison.letters import letters
 from relrep_cli.comparison.permutations import benjamini_hochberg

@@ -5,11 +5,10 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from relrep_cli.base.errors import UsageError
-from relrep_cli.base.records import dataclass
 from relrep_cli.base.uris import is_stdin
 from relrep_cli.comparison.layers import Groups, Pairs, pairs_of, sides
 from relrep_cli.comparison.pairs_of_files import tasks

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from relrep_cli.base.records import dataclass
 from relrep_cli.comparison.file_pairs import FilePair, Map
 from relrep_cli.comparison.isometries import Turned, agreeing, procrustes, products
 from relrep_cli.neighbors import nearest
@@ -23,10 +24,13 @@ FLAT = 0.1  # of the usual third moment: the least that gives an axis a directio
 
 @dataclass(frozen=True)
 class Moved:
-    """Rows of y that are vectors of other rows of x. asked: (q,) rows of y looked up. rows: (q,) rows of x, -1 for none."""
+    """Rows of y that are vectors of other rows of x. asked: (q,) rows of y looked up. rows: (q,) rows of x, -1 for none. how:
+    what else was done to x, in words. turned: whether x is the second file."""
 
     asked: np.ndarray
     rows: np.ndarray
+    how: str = ""
+    turned: bool = False
 
     @property
     def share(self) -> float:
@@ -34,7 +38,7 @@ class Moved:
 
     def evidence(self) -> str:
         held = "all" if (self.rows >= 0).all() else f"{int((self.rows >= 0).sum())}"
-        return f"{held} of {len(self.asked)} rows looked up are vectors of other rows"
+        return "; ".join(filter(None, [f"{held} of {len(self.asked)} rows looked up are vectors of other rows", self.how]))
 
 
 def look_up(pair: FilePair, apply: Map, odd: np.ndarray) -> Moved:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from relrep_cli.base.records import dataclass
 from relrep_cli.base.task_cache import task_key
 from relrep_cli.comparison.pairs_of_files import Rows
 from relrep_cli.comparison.worst_items import plain_text, worst_rows

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from relrep_cli.base.errors import DataError, UsageError, printable
 from relrep_cli.base.output import Record, say
-from relrep_cli.base.records import dataclass
 from relrep_cli.base.task_cache import Records
 from relrep_cli.comparison.batches import take_ahead
 from relrep_cli.comparison.joins import join, left_out

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from relrep_cli.base.records import dataclass
 from relrep_cli.encoders.base import random_state, restore_random
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ import numpy as np
 from relrep_cli import encoders, store
 from relrep_cli.base.errors import DataError, UsageError, printable
 from relrep_cli.base.output import progress, say
-from relrep_cli.base.records import dataclass
 from relrep_cli.base.task_cache import Records, records_for
 from relrep_cli.embedding import ABSOLUTE, Embedding, Step, make_step, row_numbers
 from relrep_cli.encoders import ENCODERS, Checkpoint, Trained, pretrained

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from relrep_cli.base.machine_limits import memory_limit
-from relrep_cli.base.records import dataclass
 
 BASE = 62e6  # bytes of a process that has loaded NumPy and read a file
 START = 0.45  # CPU seconds until a process works, at the reference speed

@@ -12,13 +12,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import field
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
 from relrep_cli.base.errors import DataError, RelrepError
 from relrep_cli.base.output import LOGGER
-from relrep_cli.base.records import dataclass
 from relrep_cli.base.task_cache import records_used
 
 Advance = Callable[[float], None]  # called with the finished part of a task, from 0 to 1

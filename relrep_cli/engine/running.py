@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 from relrep_cli.base.output import LOGGER, progress
-from relrep_cli.base.records import dataclass
 from relrep_cli.engine.jobs import Job, Note, Outcome, ProcessEnd, named, perform
 from relrep_cli.engine.log import log_file, write_event
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Concatenate, Literal, TypeVar
 
 import numpy as np
 
 from relrep_cli.base.errors import NotApplicable, printable
-from relrep_cli.base.records import dataclass
 from relrep_cli.base.registry import Entry, Param, Registry
 from relrep_cli.embedding import Embedding, find_ids
 from relrep_cli.evaluations.judged_rows import held_out, rows_of

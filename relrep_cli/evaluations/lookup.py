@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from relrep_cli.base.errors import DataError, UsageError, printable
 from relrep_cli.base.output import Record, say
-from relrep_cli.base.records import dataclass
 from relrep_cli.embedding import Embedding, find_ids, text
 from relrep_cli.evaluations.findings import distances
 from relrep_cli.neighbors import By, nearest

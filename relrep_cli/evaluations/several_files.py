@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,6 @@ import numpy as np
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, NotApplicable, UsageError, printable
 from relrep_cli.base.output import say
-from relrep_cli.base.records import dataclass
 from relrep_cli.base.registry import load_plugins
 from relrep_cli.comparison.low_dims import by_angle, hint
 from relrep_cli.comparison.shown_names import short_names

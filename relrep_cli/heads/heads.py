@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass
 from typing import Annotated, Any, Concatenate, Literal, TypeVar
 
 import numpy as np
 
 from relrep_cli.base.errors import DataError
-from relrep_cli.base.records import dataclass
 from relrep_cli.base.registry import Entry, Param, Registry
 from relrep_cli.heads import decoder as decoders
 from relrep_cli.heads import mlp as networks

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from relrep_cli.base.records import dataclass
+from dataclasses import dataclass
+
 from relrep_cli.base.registry import Keyword, Param
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Set
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Annotated, Any, Concatenate, Literal, Self, TypedDict, TypeVar, Unpack
 
 import numpy as np
 
 from relrep_cli.base.errors import NotApplicable, unknown
-from relrep_cli.base.records import dataclass
 from relrep_cli.base.registry import Entry, Keyword, Param, Registry
 from relrep_cli.metrics.forms import OLD, Form, current
 from relrep_cli.numerics.intervals import Scale

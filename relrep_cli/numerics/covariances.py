@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
 
 from relrep_cli.base.errors import NotApplicable
-from relrep_cli.base.records import dataclass
 from relrep_cli.numerics.blocks import pick, row_blocks
 from relrep_cli.numerics.moments import Moments, grouped_moments, moments, total
 from relrep_cli.numerics.narrowing import CONSTANT, EQUAL, Narrow, common_powers, exponent, in_range, narrow

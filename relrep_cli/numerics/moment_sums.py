@@ -8,13 +8,12 @@ the same bits whatever is computed beside it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from threading import local
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from relrep_cli.base.records import dataclass
 from relrep_cli.base.signals import check
 from relrep_cli.numerics.blocks import release, slices
 from relrep_cli.numerics.threads import run_all

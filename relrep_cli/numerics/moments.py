@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from relrep_cli.base.records import dataclass
 from relrep_cli.numerics.moment_sums import (
     LIGHT,
     Spaces,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from relrep_cli.base.records import dataclass
 from relrep_cli.numerics.threads import in_order
 
 SMALL = 1 << 21  # numbers of both spaces together up to which they are copied; of larger ones a product costs most by far

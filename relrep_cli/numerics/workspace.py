@@ -7,12 +7,11 @@ import json
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeVar, cast
 
 import numpy as np
 
-from relrep_cli.base.records import dataclass
 from relrep_cli.base.task_cache import Records, task_key
 from relrep_cli.numerics.permuted_products import Batch
 from relrep_cli.numerics.spread import Piece, Spread

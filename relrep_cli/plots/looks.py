@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from relrep_cli.base.records import dataclass
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)

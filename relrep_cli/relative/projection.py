@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from relrep_cli.base.errors import DataError
-from relrep_cli.base.records import dataclass
 from relrep_cli.embedding import RELATIVE, Embedding
 from relrep_cli.numerics.blocks import block_rows, pick, release, row_blocks, slices, widen
 from relrep_cli.numerics.devices import NUMPY, chosen, torch_device

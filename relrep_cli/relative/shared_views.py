@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from relrep_cli.base.records import dataclass
 from relrep_cli.embedding import RELATIVE, Embedding
 from relrep_cli.numerics.blocks import pick, release, row_blocks
 from relrep_cli.numerics.spool import spool

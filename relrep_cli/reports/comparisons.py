@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from relrep_cli.base.output import Record
-from relrep_cli.base.records import dataclass
 from relrep_cli.comparison.matrix import colour_range, identity_value
 from relrep_cli.comparison.row_summaries import RowSummary, Summaries, key_of
 from relrep_cli.comparison.shown_names import names_by_side
@@ -78,6 +77,7 @@ def _grid(key: tuple[Any, ...], records: Sequence[Record], layout: Layout, rows:
         row_spaces=layout.spaces(left, str(view)),
         column_spaces=layout.spaces(top, str(view)),
         own=None if ratio else identity_value(records[0]),
+        closest=not ratio and list(left) != list(top) and len(top) > 1,
     )
 
 

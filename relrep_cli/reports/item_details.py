@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from relrep_cli.base.records import dataclass
 from relrep_cli.comparison.row_summaries import summary_of
 from relrep_cli.comparison.worst_items import plain_text, worst_rows
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Literal, TypeVar
 
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from relrep_cli.base.errors import DataError, printable
 from relrep_cli.base.output import detail, say
-from relrep_cli.base.records import dataclass
 from relrep_cli.base.registry import Entry, Param, Registry
 from relrep_cli.numerics.blocks import slices
 from relrep_cli.numerics.spool import spool

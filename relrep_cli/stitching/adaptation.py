@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from relrep_cli.base.errors import DataError
-from relrep_cli.base.records import dataclass
 from relrep_cli.heads import mlp
 from relrep_cli.heads.heads import Trained
 from relrep_cli.splits import drawn

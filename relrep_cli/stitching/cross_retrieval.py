@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 
 from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.base.output import Record, progress, say
-from relrep_cli.base.records import dataclass
 from relrep_cli.embedding import Embedding, find_ids, in_id_order
 from relrep_cli.neighbors import nearest, overlap, ranks, unit_rows
 from relrep_cli.numerics.blocks import pick, row_blocks, take

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,6 @@ import numpy as np
 from relrep_cli import __version__
 from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.base.output import Record
-from relrep_cli.base.records import dataclass
 from relrep_cli.embedding import Embedding
 from relrep_cli.engine.jobs import Outcome
 from relrep_cli.engine.shards import Shard, refuse_incomplete

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,6 @@ import numpy as np
 
 from relrep_cli.base.errors import UsageError, printable
 from relrep_cli.base.output import Record, say
-from relrep_cli.base.records import dataclass
 from relrep_cli.base.task_cache import Records
 from relrep_cli.embedding import Embedding
 from relrep_cli.engine import jobs as engine_jobs

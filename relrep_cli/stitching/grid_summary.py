@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from relrep_cli.base.output import Record
-from relrep_cli.base.records import dataclass
 from relrep_cli.stitching.grid import is_error, score
 
 

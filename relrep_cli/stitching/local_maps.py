@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from relrep_cli.base.records import dataclass
 from relrep_cli.numerics.distances import unit
 from relrep_cli.numerics.intervals import bootstrap
 from relrep_cli.stitching.translators import SIMILAR, Affine, Scaling, between, nearest_rotation, scaled, translator

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from relrep_cli.base.errors import UsageError, unknown
-from relrep_cli.base.records import dataclass
 from relrep_cli.relative.aggregators import AGGREGATORS
 from relrep_cli.relative.preparation import Preprocessing
 from relrep_cli.relative.recipes import Postprocessing, Recipe

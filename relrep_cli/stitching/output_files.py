@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,6 @@ import numpy as np
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, UsageError, printable
 from relrep_cli.base.output import PLAIN_STYLE, Record, Style, say
-from relrep_cli.base.records import dataclass
 from relrep_cli.embedding import ABSOLUTE, RELATIVE, Embedding, Step, chain, make_step
 from relrep_cli.heads.decoder import pixels
 from relrep_cli.heads.heads import HEADS, Trained

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from relrep_cli.base.errors import DataError, printable
 from relrep_cli.base.output import Record
-from relrep_cli.base.records import dataclass
 from relrep_cli.embedding import Embedding, find_ids, match_ids, text
 from relrep_cli.neighbors import nearest
 from relrep_cli.numerics.blocks import pick

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from relrep_cli.base.records import dataclass
 from relrep_cli.embedding import Embedding, find_ids
 from relrep_cli.numerics.intervals import bootstrap_of_few, within
 from relrep_cli.numerics.paired_differences import Estimate, paired_difference

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from relrep_cli.base.errors import DataError, UsageError
-from relrep_cli.base.records import dataclass
 from relrep_cli.embedding import Embedding, bare_name
 from relrep_cli.heads.heads import HEADS, Trained
 from relrep_cli.relative import aggregators

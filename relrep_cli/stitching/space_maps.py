@@ -8,7 +8,7 @@ of anchors may follow, and the axes and targets of the regions of local maps.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,6 @@ import numpy as np
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, UsageError, printable
 from relrep_cli.base.output import say
-from relrep_cli.base.records import dataclass
 from relrep_cli.embedding import ABSOLUTE, MAP, RELATIVE, Embedding, Step, text
 from relrep_cli.numerics.blocks import first_bad_row
 from relrep_cli.stitching.local_maps import LocalMaps

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -13,7 +13,6 @@ from relrep_cli import store
 from relrep_cli.anchors.correspondences import Pairs
 from relrep_cli.base.errors import DataError, UsageError, printable
 from relrep_cli.base.output import Record, say
-from relrep_cli.base.records import dataclass
 from relrep_cli.embedding import RELATIVE, Embedding
 from relrep_cli.relative.recipes import Recipe
 from relrep_cli.splits import anchors_in_test_rows, assign_splits, refuse_leaks

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from relrep_cli import store
-from relrep_cli.base.records import dataclass
 from relrep_cli.embedding import Embedding
 from relrep_cli.engine.jobs import listening
 from relrep_cli.engine.shards import Shard

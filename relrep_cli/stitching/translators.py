@@ -8,12 +8,12 @@ needed where dims differ, since columns of zeros add nothing to x'y.
 from __future__ import annotations
 
 from collections.abc import Callable, Set
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, Concatenate, Literal, TypeVar
 
 import numpy as np
 
-from relrep_cli.base.records import dataclass
 from relrep_cli.base.registry import Entry, Param, Registry
 from relrep_cli.numerics.blocks import row_blocks
 from relrep_cli.numerics.distances import unit

@@ -11,6 +11,7 @@ import re
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from io import FileIO
 from math import prod
 from pathlib import Path
@@ -18,7 +19,6 @@ from pathlib import Path
 import numpy as np
 
 from relrep_cli.base.errors import DataError
-from relrep_cli.base.records import dataclass
 from relrep_cli.base.signals import check
 from relrep_cli.numerics.blocks import release
 from relrep_cli.numerics.spool import spool

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TypeVar
 
 from relrep_cli.base.errors import printable
-from relrep_cli.base.records import dataclass
 from relrep_cli.store.assignment import assign
 from relrep_cli.store.files import HDF5_ENDINGS, HEAD, SUFFIXES, bad, mistaken, opened, sniff
 from relrep_cli.store.found import Found

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-
-from relrep_cli.base.records import dataclass
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ import numpy as np
 
 from relrep_cli.base.errors import DataError, printable
 from relrep_cli.base.output import say
-from relrep_cli.base.records import dataclass
 from relrep_cli.base.signals import check
 from relrep_cli.base.uris import split_uri
 from relrep_cli.numerics.blocks import row_blocks

@@ -5,9 +5,8 @@ The parent does not trust the child, which a hostile file may control: `from_ans
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, TypeVar
-
-from relrep_cli.base.records import dataclass
 
 Kind = TypeVar("Kind")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from io import FileIO
 from math import prod
 from pathlib import Path
@@ -18,7 +18,6 @@ from typing import Any, Literal
 import numpy as np
 
 from relrep_cli.base.errors import printable
-from relrep_cli.base.records import dataclass
 from relrep_cli.store.arrays import Array, check_embedding, matrix
 from relrep_cli.store.beside import columns_beside
 from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of

@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from relrep_cli.base.errors import DataError, printable
-from relrep_cli.base.records import dataclass
 from relrep_cli.base.signals import check
 from relrep_cli.base.uris import natural
 from relrep_cli.embedding import duplicates

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 
 from relrep_cli.base.errors import UsageError, printable
-from relrep_cli.base.records import dataclass
 from relrep_cli.base.uris import query_of
 
 

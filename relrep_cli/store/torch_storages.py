@@ -10,7 +10,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from io import FileIO
 from math import prod
 from pathlib import Path
@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 
 from relrep_cli.base.errors import DataError, printable
-from relrep_cli.base.records import dataclass
 from relrep_cli.base.signals import check
 from relrep_cli.store.arrays import from_bfloat16
 from relrep_cli.store.files import bad, opened, size_of
@@ -189,4 +188,4 @@ def _check_sum(path: Path, file: FileIO, name: str, place: Place) -> None:
         check()
         found = zlib.crc32(os.pread(file.fileno(), min(STEP, place.start + place.size - at), at), found)
     if found != place.checksum:
-        raise bad(path, "its data is damaged: they do not have the checksum that the archive states", AGAIN, name)
+        raise bad(path, "its numbers are damaged: they do not have the checksum that the archive states", AGAIN, name)

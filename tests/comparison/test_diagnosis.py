@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import Workdir
 
+import relrep_cli as relrep
 from relrep_cli.comparison.diagnosis import RELATIONS, diagnose
 from relrep_cli.comparison.file_pairs import rounded, spacing
 from relrep_cli.comparison.isometries import agreeing, procrustes
@@ -98,6 +99,9 @@ CASES: list[tuple[str, str, Space, Space]] = [
     ("padded", "zeros", X, np.pad(X, ((0, 0), (0, 5)))),
     ("truncated", "half", X, X[:, :8]),
     ("truncated", "the second file is whole", X[:, :8].astype(np.float16), X),
+    ("truncated", "half, float16", X, X[:, :8].astype(np.float16)),
+    ("truncated", "half, codes by column", X, codes(X[:, :8], 0)),
+    ("truncated", "half, min to max", X, min_max(X[:, :8])),
     ("truncated-unit-length", "half", X, unit(X[:, :8])),
     ("columns-permuted", "shuffled", X, X[:, np.random.default_rng(2).permutation(D)]),
     ("columns-permuted", "few rows", WIDE, WIDE[:, ::-1]),
@@ -114,6 +118,8 @@ CASES: list[tuple[str, str, Space, Space]] = [
     ("rows-reordered", "all", X, shuffled(X)),
     ("rows-reordered", "one place further", X, np.roll(X, 1, 0)),
     ("rows-reordered", "a third", X, shuffled(X, 0.3)),
+    ("rows-reordered", "all, half the columns", X, shuffled(X)[:, :8]),
+    ("rows-reordered", "all, codes", X, shuffled(codes(X, None))),
     ("rows-reordered", "all, at unit length, float16", X, shuffled(unit(X)).astype(np.float16)),
     ("rotated-rows-reordered", "all", X, shuffled(X @ turn(D))),
     ("rotated-rows-reordered", "all, scaled, centred", X, shuffled(3 * (X - X.mean(0)) @ turn(D))),
@@ -284,3 +290,33 @@ def test_a_number_that_is_not_finite_is_one_line(empty: Workdir) -> None:
 
 def test_the_help_names_every_relation() -> None:
     assert tuple(RELATIONS) == RELATION_NAMES
+
+
+IDS = [f"item-{i}" for i in range(N)]
+AS_TEXT = sorted(range(N), key=lambda place: IDS[place])
+
+
+@pytest.mark.parametrize(
+    ("y", "ids", "words"),
+    [
+        (np.roll(X, 1, 0), IDS, "each row of b holds the vector 1 place earlier in a"),
+        (np.roll(X, -3, 0), IDS, "each row of b holds the vector 3 places later in a"),
+        (X[::-1], IDS, "the rows of b run backwards"),
+        (X, [IDS[i] for i in AS_TEXT], "as if the ids were sorted as text (item-10 before item-2)"),
+        (shuffled(X), IDS, "no simple order: item-0 of b holds the vector of item-"),
+        (X[::-1, :8], IDS, "only the first 8 of 16 columns; the rows of b run backwards"),
+        (np.roll(codes(X, None), 1, 0), IDS, "in 8-bit codes, a scale for the file; each row of b"),
+    ],
+)
+def test_the_order_of_moved_rows_is_named(y: Space, ids: list[str], words: str) -> None:
+    answer = relrep.diagnose(X, y.astype(np.float32), ids_x=IDS, ids_y=ids)
+    assert answer.relation == "rows-reordered" and words in answer.evidence, answer.evidence
+
+
+def test_the_first_columns_say_their_precision() -> None:
+    for y, words in (
+        (X[:, :8].astype(np.float16), "in float16"),
+        (codes(X[:, :8], 0), "in 8-bit codes, a scale for each column"),
+    ):
+        assert diagnose(X, y).evidence == f"b from a: the first 8 of 16 columns, {words}"
+    assert diagnose(X[:, :8].astype(np.float16), X).evidence == "a from b: the first 8 of 16 columns, in float16"

@@ -217,9 +217,9 @@ def test_without_a_terminal_progress_is_a_line_a_minute(caplog: pytest.LogCaptur
             now[0] = float(second)
             advance(second // 2, 1000)
     assert [record.message for record in caplog.records] == [
-        "comparing: 30 of 1000, 30 a minute, 32 min left.",
-        "comparing: 60 of 1000, 30 a minute, 31 min left.",
-        "comparing: 90 of 1000, 30 a minute, 30 min left.",
+        "comparing: 7 of 1000, 28 a minute, 35 min left.",
+        "comparing: 37 of 1000, 29.6 a minute, 33 min left.",
+        "comparing: 67 of 1000, 29.8 a minute, 31 min left.",
     ]
 
 

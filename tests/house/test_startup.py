@@ -169,18 +169,6 @@ def test_doors(module: str) -> None:
     assert not [place for place in actual if not place.startswith(doors or ("none",))]
 
 
-def test_classes_are_not_compiled_from_text() -> None:
-    """The dataclass of the standard library compiles six methods of each class whenever a command starts."""
-    named = [
-        (name, node)
-        for name, tree in trees()
-        for node in nodes_of(tree)
-        if isinstance(node, ast.ImportFrom) and node.module == "dataclasses" and "dataclass" in [one.name for one in node.names]
-    ]
-    elsewhere = [f"{name}:{node.lineno}" for name, node in named if not name.startswith(("library/", "base/records.py"))]
-    assert not elsewhere, "write: from relrep_cli.base.records import dataclass"
-
-
 def test_who_talks_to_libhdf5() -> None:
     """Its door is passed by the writer, within functions, and by what runs in the guarded child."""
     users = {
