@@ -1,5 +1,6 @@
 """Entry point of the `relrep` command; `python -m relrep_cli` is the same."""
 
+import gc
 import resource
 import sys
 
@@ -11,6 +12,7 @@ from relrep_cli.base import signals
 
 def main() -> None:
     signals.install()  # before the slow imports, so that a signal finds its handler from the first moment on
+    gc.disable()  # until `load` in cli has imported all: what a command imports, it keeps
     from relrep_cli.cli import main
 
     main()

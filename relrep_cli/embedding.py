@@ -129,7 +129,7 @@ def id_order(ids: np.ndarray) -> np.ndarray | None:
     >>> id_order(np.array([b"10", b"9", b"a"])).tolist(), id_order(np.array([b"9", b"10"]))
     ([1, 2, 0], None)
     """
-    lengths = np.char.str_len(ids)
+    lengths = np.strings.str_len(ids)
     longer, same = lengths[1:] > lengths[:-1], lengths[1:] == lengths[:-1]
     if (longer | (same & (ids[1:] >= ids[:-1]))).all():
         return None
@@ -176,7 +176,8 @@ def row_numbers(n: int) -> np.ndarray:
 def duplicates(ids: np.ndarray) -> list[bytes]:
     """Return the ids that occur more than once, sorted."""
     ordered = np.sort(ids)
-    return [bytes(i) for i in np.unique(ordered[1:][ordered[1:] == ordered[:-1]])]
+    again = ordered[1:][ordered[1:] == ordered[:-1]]
+    return [bytes(i) for i in again[np.append(True, again[1:] != again[:-1])[: len(again)]]]  # np.unique imports numpy.ma
 
 
 def match_ids(*ids: np.ndarray) -> list[np.ndarray]:

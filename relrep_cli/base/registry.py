@@ -119,13 +119,17 @@ class Entry(Generic[F]):
     @cached_property
     def own_keywords(self) -> dict[str, Keyword]:
         """The function's keyword-only parameters that carry a Param."""
-        hints = typing.get_type_hints(self.function, include_extras=True)
         own = {}
-        for parameter in inspect.signature(self.function).parameters.values():
-            param = next((m for m in getattr(hints.get(parameter.name), "__metadata__", ()) if isinstance(m, Param)), None)
+        for name, default in (getattr(self.function, "__kwdefaults__", None) or {}).items():
+            hint = self.function.__annotations__.get(name)
+            if isinstance(hint, str):  # typing would evaluate the annotations of all parameters
+                names = self.function.__globals__
+                hint = (
+                    names.get(hint) if hint.isidentifier() else typing.get_type_hints(self.function, None, None, True).get(name)
+                )
+            param = next((m for m in getattr(hint, "__metadata__", ()) if isinstance(m, Param)), None)
             if param is not None:
-                kind = typing.get_args(hints[parameter.name])[0]
-                own[parameter.name] = Keyword(parameter.name, kind, parameter.default, param)
+                own[name] = Keyword(name, typing.get_args(hint)[0], default, param)
         return own
 
     def resolve(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,6 +148,7 @@ class Registry(Mapping[str, E]):
         self.noun = noun
         self.kind = kind
         self._entries: dict[str, E] = {}
+        self._known: tuple[list[str], dict[str, Keyword]] = ([], {})  # names of entries, and their keywords
 
     @property
     def traits(self) -> tuple[str, ...]:
@@ -181,6 +186,8 @@ class Registry(Mapping[str, E]):
         """All keywords of all entries; a name means the same option in each. Where defaults differ, `default` names the entries
         of each. A default that three or more entries share comes first, without names.
         """
+        if self._known[0] == list(self._entries):
+            return dict(self._known[1])
         keywords: dict[str, Keyword] = {}
         defaults: dict[str, dict[str, Any]] = {}
         for entry in self._entries.values():
@@ -190,7 +197,8 @@ class Registry(Mapping[str, E]):
         for name, known in defaults.items():
             if len(set(map(str, known.values()))) > 1:
                 keywords[name] = replace(keywords[name], default=_default_text(known))
-        return keywords
+        self._known = (list(self._entries), keywords)
+        return dict(keywords)
 
     def taken(self, names: list[str], given: Mapping[str, Any]) -> set[str]:
         """The options that the named entries take. given: the values of options, which may choose between entries."""

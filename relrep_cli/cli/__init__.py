@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import io
 import os
 import sys
@@ -131,6 +132,8 @@ def load(name: str) -> Any:
     command: Any = typer.main.get_command(single)
     command.name, command.common, command.title = name, SCREENS[name], module.TITLE
     command.registries, command.panels = function.registries, function.panels
+    gc.freeze()
+    gc.enable()
     return command
 
 

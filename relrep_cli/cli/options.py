@@ -8,6 +8,7 @@ import typing
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
+from functools import cache
 from typing import Annotated, Any, Literal
 
 import typer
@@ -166,6 +167,7 @@ def command(shape: type, *registries: Registry) -> Callable[[Callable[[Any], int
     return decorate
 
 
+@cache
 def _kinds(shape: type) -> dict[str, Any]:
     """The type of each field of a dataclass, with its typer option."""
     return typing.get_type_hints(shape, include_extras=True)

@@ -10,6 +10,7 @@ from relrep_cli.comparison.plans import Plan
 from relrep_cli.engine.estimates import Cost, total
 from relrep_cli.metrics.sampling import PILOT, WORTH
 from relrep_cli.numerics.chance_levels import LEAST, PAIRED, WORK
+from relrep_cli.numerics.hsic import ROWS as ROWS_LEFT_OUT
 from relrep_cli.numerics.moment_sums import LANES
 from relrep_cli.numerics.moments import FEW, WIDE
 from relrep_cli.numerics.permuted_products import SMALL
@@ -25,9 +26,12 @@ BLOCK = 16 * 4096  # bytes of the blocks of a pass, for each dim
 PERMUTED = 35e6  # bytes of the blocks of permutations
 SAMPLING = 10e6  # bytes of the blocks of a search for some rows
 VARIANCE = 0.01  # of the values of rows, where --ci asks for a sample
-JACKKNIFE = 1e-9  # seconds of the decompositions without one group, for each dim to the third power
+GROUP, JACKKNIFE = 6e-4, 1e-9  # seconds of the decompositions without one group: for each, and for each dim to the third power
 PERMUTATION = 3.5e-4  # seconds of a permutation beside its product
-INTERVAL = 0.1  # seconds of an interval, about
+PAIR = 1.5e-3  # seconds of a pair and metric, beside what is counted
+WIDENED, WIDENED_ROW = 0.009, 5e-4  # seconds of the interval of a search: for each, and for the root of its rows
+HALVED_ROW = 1e-3  # seconds of the neighbours in halves of a file, which serve all its pairs: for the root of its rows
+LEFT_OUT = 3  # products of the interval of cka, for each row that it leaves out
 
 
 def cost_of(plan: Plan, views: Mapping[str, Sequence[View]]) -> tuple[Cost, list[str]]:
@@ -52,13 +56,16 @@ def _of_file(view: View, plan: Plan) -> Cost:
     """Reading a file, and its neighbours within itself, which serve every pair."""
     e = view.embedding
     searched = [params for name, params in plan.tasks if _plain(name) in SEARCHES]
+    own_sums = float(e.n) * e.d * e.d if any(_plain(name) in MOMENTS for name, _ in plan.tasks) else 0.0
     wanted = max((_searched_rows(e.n, float(params.get("ci") or 0)) for params in searched), default=0)
     pairs = wanted * e.n * (1 + e.d / 256)
     k = 1 + largest_k(plan.tasks, e.n)
     return Cost(
         read=e.x.nbytes,
+        double=own_sums,
         scanned=e.x.size,
         searched=pairs,
+        fixed=(WIDENED + HALVED_ROW * e.n**0.5) * bool(searched) * plan.outputs.intervals,
         memory=2 * OF_ROW * e.n + (LOADED + OF_NEIGHBOUR * k * wanted if searched else 0) + SAMPLING * (0 < wanted < e.n),
     )
 
@@ -69,22 +76,27 @@ def _searched_rows(n: int, ci: float) -> int:
 
 
 def _of_metric(name: str, params: Mapping[str, Any], n: int, sides: tuple[int, int], plan: Plan) -> Cost:
-    fixed, d = INTERVAL * plan.outputs.intervals, sum(sides)
+    d, intervals = sum(sides), plan.outputs.intervals
     if _plain(name) in ROWS:
-        return Cost(scanned=n * d / 2, fixed=fixed, memory=2 * OF_ROW * n)
+        return Cost(scanned=n * d / 2, fixed=PAIR + WIDENED * intervals, memory=2 * OF_ROW * n)
     if _plain(name) in SEARCHES:
-        return Cost(fixed=2 * fixed)
-    lanes = LANES if not plan.outputs.intervals or name == "cka" else 50 if d <= WIDE else FEW
-    decomposes = plan.outputs.intervals and name != "cka"
-    jackknife = lanes * (0.006 + JACKKNIFE * min(sides) ** 3) if decomposes else 0.0
-    memory = (
-        8.0 * (lanes + 4 * decomposes) * d * d + BLOCK * d + 2 * OF_ROW * n + (PERMUTED if plan.outputs.permutations else 0)
-    )
-    whole = Cost(double=float(n) * d * d, scanned=n * d / 2, fixed=fixed + jackknife, memory=memory)
-    if _plain(name) in DRAWN and n * sides[0] * sides[1] <= PAIRED:  # rows are paired at random, for the chance level
-        draws = min(max(WORK // (sides[0] * sides[1]), 4), LEAST)
-        whole += Cost(double=float(draws) * n * sides[0] * sides[1], scanned=draws * n * d)
-    return whole + _of_permutations(n, sides, name != "cka", plan.outputs.permutations)
+        return Cost(fixed=PAIR + (WIDENED + WIDENED_ROW * n**0.5) * intervals)
+    return _of_moments(name, n, sides, intervals, plan.outputs.permutations)
+
+
+def _of_moments(name: str, n: int, sides: tuple[int, int], intervals: bool, permutations: int) -> Cost:
+    """A metric of sums over rows: one product of both spaces; those of each space alone are counted with the file."""
+    d, area = sum(sides), float(sides[0] * sides[1])
+    decomposes = name != "cka"
+    lanes = LANES if not decomposes else 50 if d <= WIDE else FEW
+    jackknife = lanes * (GROUP + JACKKNIFE * min(sides) ** 3) if decomposes else 0.0
+    memory = 8.0 * (lanes + 4 * decomposes) * d * d + BLOCK * d + 2 * OF_ROW * n + (PERMUTED if permutations else 0)
+    left_out = LEFT_OUT * min(n, ROWS_LEFT_OUT) * area * intervals * (not decomposes)
+    whole = Cost(double=n * area + left_out, scanned=n * d / 2, fixed=PAIR + jackknife, memory=memory)
+    if _plain(name) in DRAWN and n * area <= PAIRED:  # rows are paired at random, for the chance level
+        draws = min(max(WORK // int(area), 4), LEAST)
+        whole += Cost(double=draws * n * area, scanned=draws * n * d)
+    return whole + _of_permutations(n, sides, decomposes, permutations)
 
 
 def _of_permutations(n: int, sides: tuple[int, int], decomposes: bool, times: int) -> Cost:

@@ -64,9 +64,11 @@ def null_values(
     """
     values = np.full(len(numbers), np.nan)
     known = known or unpermuted(x, y, numbers, seed, workspace)
+    room = np.empty(y.x.shape, y.x.dtype) if y.x.size < SMALL else None  # for all: fresh memory costs more than the copy
     for done, number in enumerate(numbers):
         order = known.batch.order_of(number)
-        permuted = replace(y, x=np.take(y.x, order, axis=0) if y.x.size < SMALL else take(y.x, order))
+        rows = take(y.x, order) if room is None else np.take(y.x, order, axis=0, out=room, mode="clip")
+        permuted = replace(y, x=rows)
         with suppress(NotApplicable):
             inner = known.workspace.with_permutation(permuted.x, y.x, order, known.batch, number)
             values[done] = measure(name, params, x, permuted, workspace=inner).value

@@ -12,10 +12,10 @@ from relrep_cli.encoders import ENCODERS, Trained, rows_at_once
 from relrep_cli.engine.estimates import Cost, of_file
 from relrep_cli.sources.items import Items
 
-TORCH = Cost(fixed=0.9, memory=305e6)  # loading it, and the first step of a training
+TORCH = Cost(fixed=1.6, memory=305e6)  # loading it, and the first step of a training
 TRAINED = 3  # products of a step: one forward, two back; the decoder of a reconstruction has half of the weights
 SLOWER = 3.0  # products of small batches, by torch, against large ones
-MOVES = 5e-8  # seconds that a step of Adam spends on each weight
+STEP, MOVES = 2e-3, 5e-8  # seconds of a step of a training: for each, and what Adam spends on each weight
 
 
 def cost_of(
@@ -45,7 +45,7 @@ def cost_of(
     if not trained:
         steps = int(params["epochs"]) * -(-n // int(params["batch_size"]))
         moving = sum(prod(kind) for kind in weights.values())
-        work += Cost(single=SLOWER * TRAINED * n * int(params["epochs"]) * products, fixed=MOVES * steps * moving)
+        work += Cost(single=SLOWER * TRAINED * n * int(params["epochs"]) * products, fixed=steps * (STEP + MOVES * moving))
         work += Cost(memory=float(np.dtype(np.float32).itemsize) * (4 * moving + 8 * int(params["batch_size"]) * size))
     return reading.beside(TORCH.beside(work))
 

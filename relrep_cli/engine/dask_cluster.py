@@ -34,6 +34,7 @@ PATIENCE = 20.0  # seconds in which a scheduler must answer
 # Dask's libraries log a lost connection with a traceback, even while a run ends. What matters of it, relrep says.
 LOGGERS = ("distributed", "distributed.client", "tornado.application", "asyncio")
 WITH_WORKER = "with its Dask worker"
+WORKERS = "all"  # Dask's topic of what the scheduler sees, such as workers that go
 _hosted: dict[int, tuple[str, Worker]] = {}  # by thread of the Dask worker: the job's name, and the process for it
 
 
@@ -74,6 +75,8 @@ def outcomes_of_cluster(job: Job, address: str) -> Iterator[tuple[int, Outcome |
                 yield number, ProcessEnd(answer, attempts[number]) if isinstance(answer, str) else _outcome(answer)
         finally:
             with suppress(Exception):  # the cluster may be gone
+                for topic in (name, WORKERS):  # or the scheduler complains, in its own log, of a client that has gone
+                    client.unsubscribe_topic(topic)
                 client.cancel(calls)
                 client.run(_forget, name)
 
@@ -210,8 +213,9 @@ def _finished(client: Any, calls: list[Any], address: str, name: str) -> Iterato
 
     def collect() -> None:
         try:
-            for call, result in as_completed(calls, loop=client.loop, with_results=True, raise_errors=False):
-                finished.put((call.key, result if call.status != "cancelled" else None))
+            for batch in as_completed(calls, loop=client.loop).batches():
+                for answer in _answers(client, batch):
+                    finished.put(answer)
         except Exception as error:
             finished.put(("", error))
 
@@ -224,7 +228,7 @@ def _finished(client: Any, calls: list[Any], address: str, name: str) -> Iterato
                 finished.put((key, WITH_WORKER))
 
     client.subscribe_topic(name, lambda event: finished.put((calls[event[1]["number"]].key, event[1]["how"])))
-    client.subscribe_topic("all", note_worker)  # of the scheduler, which sees workers go
+    client.subscribe_topic(WORKERS, note_worker)
     threading.Thread(target=collect, daemon=True).start()
     left, lost_since = len(calls), 0.0
     while left:
@@ -245,11 +249,27 @@ def _finished(client: Any, calls: list[Any], address: str, name: str) -> Iterato
         yield key, result
 
 
+def _answers(client: Any, batch: list[Any]) -> list[tuple[str, Any]]:
+    """The key of each call and its result or exception; None for a call that was cancelled."""
+    done = [call for call in batch if call.status == "finished"]
+    failed = [(call.key, call.exception() if call.status == "error" else None) for call in batch if call.status != "finished"]
+    try:  # one request brings the results of all: asking for each would cost as much as a small task
+        results = client.gather(done)
+    except Exception:  # of a result that was lost with its worker, and could not be made again
+        results = [_result(call) for call in done]
+    return failed + list(zip((call.key for call in done), results, strict=True))
+
+
+def _result(call: Any) -> Any:
+    try:
+        return call.result()
+    except Exception as error:
+        return error
+
+
 def _outcome(answer: Any) -> Outcome:
     from distributed import KilledWorker
 
-    if isinstance(answer, tuple):  # as_completed gives the exception with its traceback
-        answer = answer[1]
     if isinstance(answer, KilledWorker):
         return outcome_of_lost_task(ATTEMPTS, WITH_WORKER)
     if isinstance(answer, Ended):

@@ -10,7 +10,6 @@ from typing import Any
 from relrep_cli.base.output import LOGGER, progress
 from relrep_cli.engine.jobs import Job, Note, Outcome, ProcessEnd, named, perform
 from relrep_cli.engine.log import log_file, write_event
-from relrep_cli.engine.processes import outcomes_of_processes
 
 
 @dataclass(frozen=True)
@@ -90,6 +89,8 @@ def _elsewhere(job: Job, engine: Engine) -> Any:
     if not job.tasks:
         return _here(job, None, None)
     if not engine.address:
+        from relrep_cli.engine.processes import outcomes_of_processes  # multiprocessing takes 20 ms to import
+
         return outcomes_of_processes(job, min(engine.processes, len(job.tasks)), engine.threads)
     from relrep_cli.engine.dask_cluster import outcomes_of_cluster
 

@@ -13,7 +13,7 @@ SWEEPS = 40  # of a support vector machine over its rows, about, for each class
 SKLEARN = Cost(fixed=1.3, memory=145e6)  # loading it
 TORCH = Cost(fixed=1.6, memory=270e6)
 BACK = 3  # products of a step of gradient descent: one forward, two back
-SLOWER = 4  # small products, by torch, against large ones
+SLOWER = 5  # small products, by torch, against large ones
 
 
 def library_of(head: str) -> Cost:

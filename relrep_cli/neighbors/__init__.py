@@ -6,6 +6,7 @@ brute-force search with ties broken by row number, for any number of threads, an
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -61,9 +62,27 @@ def nearest(
     depth = k + bool(exclude_self)
     if workspace.neighbours:
         depth = min(max(depth, workspace.neighbours + 1), len(base))  # one more, because a task may exclude the query's own row
-    lists = _search(queries, base, depth, by, index, rows, workspace)
-    own = np.arange(len(queries)) if rows is None else rows
-    return _first(lists, k, own if exclude_self else None)
+    own = (np.arange(len(queries)) if rows is None else rows) if exclude_self else None
+
+    def search() -> Neighbors:
+        return _first(_search(queries, base, depth, by, index, rows, workspace), k, own)
+
+    if queries is base and rows is None and index == "exact" and workspace.subset(base) is not None:
+        return _once_in_run(base, k, (by, exclude_self), workspace, search)
+    return search()
+
+
+def _once_in_run(
+    subset: np.ndarray, k: int, how: tuple[By, bool], workspace: Workspace, search: Callable[[], Neighbors]
+) -> Neighbors:
+    """The neighbours within a subset of a space, which serve every pair of the run that has the same subset of this space."""
+    what, shape, small = ("first", *how, k), (len(subset) * k + 1,), np.int16 if len(subset) < 1 << 15 else np.int32
+    known = workspace.space_array(subset, what, shape, small)
+    if known is None:
+        own = search()
+        workspace.put_space_array(subset, what, np.append(own.rows.ravel(), own.tied).astype(small))
+        return own
+    return Neighbors(known[:-1].reshape(-1, k).astype(np.int64), int(known[-1]))
 
 
 def _search(

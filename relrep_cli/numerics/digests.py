@@ -20,7 +20,7 @@ def _terminated(ids: np.ndarray) -> bytes:
     b'a\x00bcd\x00\x00'
     """
     wide = ids.astype(f"S{ids.dtype.itemsize + 1}").view(np.uint8).reshape(len(ids), -1)
-    return wide[np.arange(wide.shape[1]) <= np.char.str_len(ids)[:, None]].tobytes()
+    return wide[np.arange(wide.shape[1]) <= np.strings.str_len(ids)[:, None]].tobytes()
 
 
 class _Pieces:

@@ -119,7 +119,7 @@ def _may_be_ids(values: np.ndarray) -> bool:
 
 
 def _holds_whole_numbers(values: np.ndarray) -> bool:
-    digits = {"S": np.char.isdigit, "U": np.char.isdecimal}.get(values.dtype.kind)
+    digits = {"S": np.strings.isdigit, "U": np.strings.isdecimal}.get(values.dtype.kind)
     return values.dtype.kind in "iu" or (digits is not None and bool(digits(values).all()))
 
 

@@ -56,7 +56,7 @@ def shortened(text: bytes) -> bytes:
 
 def shrunk(path: Path, name: str, values: np.ndarray) -> np.ndarray:
     """Text no wider than its longest. Raises DataError when one text is too long."""
-    widths = np.char.str_len(values)
+    widths = np.strings.str_len(values)
     width = int(widths.max(initial=1))
     if width > TEXT_WIDTH:
         row = int(widths.argmax()) + 1

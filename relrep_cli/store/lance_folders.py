@@ -21,12 +21,11 @@ from relrep_cli.store.arrow_tables import columns_of, could_be_ids, embedding_ba
 from relrep_cli.store.assignment import FIRST
 from relrep_cli.store.files import bad
 from relrep_cli.store.found import Found
+from relrep_cli.store.lance_manifests import PLAIN_NAME, VERSIONS, check_table, in_other_folders
 from relrep_cli.store.reading import Reading
 from relrep_cli.store.table_columns import Chosen
 from relrep_cli.store.zarr_folders import stored_in
 
-VERSIONS = "_versions"  # the folder of manifests, which every Lance table has
-PLAIN_NAME = re.compile(r"\w[\w.-]*")  # of a data file in the table's own folder
 MEMORY = 512 << 20  # bytes for the package, beside
 FACTOR = 4  # times the bytes of the table
 ROWS = 1024  # of one batch
@@ -47,6 +46,7 @@ def read_lance(path: Path, member: str | None, reading: Reading) -> Found:
     if find_spec("lance") is None:
         raise UsageError("this is a Lance table", "Install relrep[lance] to read it.", file=printable(str(path), 1000))
     size = stored_in(path)
+    check_table(path)
     return read_apart(path, size, survey, size, member, asdict(reading))
 
 
@@ -98,7 +98,7 @@ def _refuse_strangers(path: Path, table: Any) -> None:
         outside |= any(getattr(part, "base_id", None) is not None for part in parts)
         outside |= not all(PLAIN_NAME.fullmatch(part.path) for part in stated.files)
     if outside:
-        raise bad(path, "its data lie in other folders", "Copy them into one table: Dataset.deep_clone of the lance package.")
+        raise in_other_folders(path)
 
 
 def _unread(table: Any, chosen: Chosen) -> list[str]:

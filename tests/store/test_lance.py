@@ -6,6 +6,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import copytree
 from unittest import mock
 
 import lance_tables
@@ -15,7 +16,7 @@ from lance_tables import NAMES, X
 
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, UsageError
-from relrep_cli.store import fork_server
+from relrep_cli.store import fork_server, lance_folders
 
 needs_lance = pytest.mark.skipif(not find_spec("lance"), reason="pylance, the extra relrep[lance], is not installed")
 
@@ -41,10 +42,42 @@ def test_data_elsewhere_and_damage_are_refused(tables: Path) -> None:
     with pytest.raises(DataError, match=r"Write .*/clone\.lance, a Lance table"):
         store.read(str(tables))
     data = next((tables / "deleted.lance" / "data").iterdir())
-    data.write_bytes(data.read_bytes()[:-20] + bytes(20))
+    whole = data.read_bytes()
+    data.write_bytes(whole[:60] + bytes(len(whole) - 100) + whole[-40:])
     with pytest.raises(DataError, match="the lance package cannot read it: ") as refusal:
         store.read(str(tables / "deleted.lance"))
     assert str(refusal.value).isprintable() and ".rs" not in str(refusal.value)
+    data.write_bytes(whole)
+
+
+@needs_lance
+def test_damage_that_is_seen_without_the_package(tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its import alone passes the limits of a refusal."""
+    monkeypatch.setattr(lance_folders, "read_apart", None)
+    for name in ("whole", "clone"):
+        copytree(tables / f"{name}.lance", tmp_path / f"{name}.lance")
+    table = tmp_path / "whole.lance"
+    with pytest.raises(DataError, match="its data lie in other folders"):
+        store.read(str(tmp_path / "clone.lance"))
+    manifest, data = next((table / "_versions").glob("*.manifest")), next((table / "data").iterdir())
+    whole = {file: file.read_bytes() for file in (manifest, data)}
+    damage: list[tuple[Path, bytes | None, str]] = [
+        (data, None, r"data/\w+\.lance is missing"),
+        (data, whole[data][:-7], "bytes, not 962"),
+        (data, whole[data][:-20] + bytes(20), "has lost its end"),
+        (data, whole[data][:-40] + b"\xff" * 8 + whole[data][-32:], r"lance is malformed"),
+        (manifest, whole[manifest][:-7], "has lost its end"),
+        (manifest, whole[manifest][:-16] + b"\xff" * 8 + whole[manifest][-8:], "manifest is malformed"),
+        (manifest, whole[manifest][:-40] + b"\xff" * 24 + whole[manifest][-16:], "manifest is malformed"),
+        (manifest, None, "it has no manifest"),
+    ]
+    for file, content, words in damage:
+        file.unlink() if content is None else file.write_bytes(content)
+        with pytest.raises(DataError, match=words):
+            store.read(str(table))
+        file.write_bytes(whole[file])
+    with pytest.raises(TypeError):  # a sound table is the package's to read
+        store.read(str(table))
 
 
 def test_a_process_that_has_imported_lance_is_not_forked() -> None:
