@@ -55,19 +55,19 @@ def test_every_flipped_bit_and_every_cut_is_noticed(tmp_path: Path) -> None:
 
 def test_a_damaged_record_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run may look it up before its tasks begin, and again in the task."""
-    text: list[str] = []
-    monkeypatch.setattr(task_cache, "say", text.append)
+    notes: list[str] = []
+    monkeypatch.setattr(task_cache, "say", notes.append)
     records = Records(tmp_path)
     for key in ("a", "b"):
         records.put(key, {"value": 1})
     (tmp_path / "a.json").write_bytes(b"damage")
     assert records.get("a") is None and records.get("a") is None
     records.close()
-    assert len(text) == 1
+    assert len(notes) == 1
     (tmp_path / "b.json").write_bytes(b"damage")
     assert records.get("b") is None
     records.close()
-    assert text[1].endswith("2 records could not be used; their tasks ran again.")
+    assert notes[1].endswith("2 records could not be used; their tasks ran again.")
 
 
 def test_a_record_of_another_task_is_none(tmp_path: Path) -> None:

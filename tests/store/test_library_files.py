@@ -172,8 +172,8 @@ def test_more_than_16384_vectors_are_all_read(tmp_path: Path) -> None:
     """An earlier version left the others out without a word."""
     x = torch.arange(17_000, dtype=torch.float32).reshape(-1, 1).expand(-1, 2).contiguous()
     (tmp_path / "a.pt").write_bytes(saved({f"p{i}": row for i, row in enumerate(x)}))
-    result = found_in(tmp_path / "a.pt")
-    assert np.array_equal(result.x, x.numpy()) and result.ids[-1] == b"p16999"
+    content = found_in(tmp_path / "a.pt")
+    assert np.array_equal(content.x, x.numpy()) and content.ids[-1] == b"p16999"
 
 
 @pytest.mark.slow
