@@ -32,7 +32,7 @@ _used = [0, 0]  # how many records this process has read and used, and how many 
 class _State:
     """What a run has met: records that could not be used, and whether the folder can still be written."""
 
-    damaged: int = 0
+    damaged: set[str] = field(default_factory=set)  # by their names, since a record may be looked up twice
     broken: bool = False
 
 
@@ -70,10 +70,10 @@ class Records:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            self._state.damaged += 1
-            if self._state.damaged == 1:
+            if not self._state.damaged:
                 why = error.strerror if isinstance(error, OSError) else error
                 self._say(f"{self.folder}: record {name} cannot be used ({why}); its task runs again.")
+            self._state.damaged.add(name)
             return None
         _used[0] += 1
         return content
@@ -107,8 +107,8 @@ class Records:
         """The job is done: remove records that served only to resume it."""
         if self.folder is None:
             return
-        if self._state.damaged > 1:
-            self._say(f"{self.folder}: {self._state.damaged} records could not be used; their tasks ran again.")
+        if len(self._state.damaged) > 1:
+            self._say(f"{self.folder}: {len(self._state.damaged)} records could not be used; their tasks ran again.")
         _unfinished.discard(self.folder)
         if self.keep:
             return

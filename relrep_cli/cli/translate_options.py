@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from relrep_cli.base.errors import UsageError
+from relrep_cli.base.errors import UsageError, unknown
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.engine_options import RowOptions, refuse_no_rows
 from relrep_cli.cli.options import Given, Printing
@@ -109,6 +109,7 @@ def check(options: Options) -> None:
         raise UsageError(
             "--into and --map both name the target", "Give --into FILE to fit a map, or --map FILE to use a saved one."
         )
+    _check_method(options)
     several = len(options.files) > 1
     if several and (options.into or options.map):
         option = "--into" if options.into else "--map"
@@ -133,7 +134,7 @@ def check(options: Options) -> None:
         )
     if options.report and (not options.into or options.output or options.save_map):
         clash = "needs --into INDEX" if not options.into else "prints, and writes neither -o nor --save-map"
-        raise UsageError(f"--report {clash}", "Name it." if not options.into else "Leave it out.")
+        raise UsageError(f"--report {clash}", "Give --into FILE." if not options.into else "Remove -o and --save-map.")
     _check_queries(options)
     if options.least_recall != LEAST_RECALL and not options.report:
         raise UsageError("--least-recall does nothing without --report", "Add --report, or leave it out.")
@@ -143,6 +144,14 @@ def check(options: Options) -> None:
         raise UsageError("--shard would fit the map in every part", "Fit it once with --save-map, then name it with --map.")
     refuse_no_rows(options.running, options.output, options.files)
     refuse_same({"-o": options.output, "--save-map": options.save_map})
+
+
+def _check_method(options: Options) -> None:
+    if "," in options.method:
+        rest = "; leave it out to try all." if options.report else "."
+        raise UsageError(f"--method takes one name, and {options.method} is a list", f"Name one method{rest}")
+    if options.method and options.method not in TRANSLATORS and options.method not in UNIVERSES:
+        raise unknown("method", options.method, [*TRANSLATORS, *UNIVERSES])
 
 
 def _check_queries(options: Options) -> None:

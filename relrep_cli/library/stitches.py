@@ -56,11 +56,8 @@ def stitch(
     """
     check_numbers(seed=seed)
     methods_named, heads = names_of(method), names_of(head)
+    given = _by_registry(options)
     choice = MethodChoice(methods_named or USUAL, names_of(aggregate), {})
-    given = {name: {k: v for k, v in options.items() if k in registry.keywords()} for name, registry in _REGISTRIES.items()}
-    if wrong := next((name for name in options if not any(name in known for known in given.values())), ""):
-        known = [*HEADS.keywords(), *TRANSLATORS.keywords(), *UNIVERSES.keywords()]
-        raise unknown("option of a head, translator or universe", wrong, known)
     for kind, registry in (("translators", TRANSLATORS), ("universes", UNIVERSES)):
         if named := [name for name in choice.families if name in registry]:
             choice = replace(choice, translators={**choice.translators, **registry.choose(named, given[kind])})
@@ -88,6 +85,15 @@ def stitch(
 
 
 _REGISTRIES: dict[str, Any] = {"heads": HEADS, "translators": TRANSLATORS, "universes": UNIVERSES}
+
+
+def _by_registry(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The options that each registry knows. Raises UsageError for one that none does."""
+    given = {kind: {k: v for k, v in options.items() if k in registry.keywords()} for kind, registry in _REGISTRIES.items()}
+    if wrong := next((name for name in options if not any(name in known for known in given.values())), ""):
+        known = [name for registry in _REGISTRIES.values() for name in registry.keywords()]
+        raise unknown("option of a head, translator or universe", wrong, known)
+    return given
 
 
 def _ignore(*_: Any) -> None:

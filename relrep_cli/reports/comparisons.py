@@ -77,6 +77,7 @@ def _grid(key: tuple[Any, ...], records: Sequence[Record], layout: Layout, rows:
         row_spaces=layout.spaces(left, str(view)),
         column_spaces=layout.spaces(top, str(view)),
         own=None if ratio else identity_value(records[0]),
+        closest=not ratio and list(left) != list(top) and len(top) > 1,
     )
 
 

@@ -36,6 +36,7 @@ class Grid:
     convention: how the values are defined, "" where each cell says so. own: what a space compared with itself gives.
     worst_title: what the list of the worst items of a cell is called. value_fact: what the values are called among facts, in
     the table of results too. ends: the facts that are the interval of the value; nothing where facts hold no such interval.
+    closest: whether the page names the closest column of each row.
     derived: whether the cells are those of the grid before that is not derived, with another of their facts as the value.
     """
 
@@ -54,6 +55,7 @@ class Grid:
     worst_title: str = "Items that agree least"
     value_fact: str = "value"
     ends: Sequence[str] = ("low", "high")
+    closest: bool = False
     derived: bool = False
 
 
@@ -75,6 +77,7 @@ def to_json(grid: Grid, items: dict[str, int]) -> dict[str, Any]:
         "worstTitle": grid.worst_title,
         "valueFact": grid.value_fact,
         "ends": list(grid.ends),
+        "closest": grid.closest,
     }
     if grid.derived:
         return content

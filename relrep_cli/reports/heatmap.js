@@ -50,7 +50,7 @@ function showGrid(grid) {
     make("caption", {}, sides), make("thead", {}, head), make("tbody", {}, ...body));
   table.addEventListener("click", (event) => chooseCell(event.target.closest("[data-row]")));
   table.addEventListener("keydown", moveByKey);
-  byId("heatmap").replaceChildren(make("div", { class: "wide" }, table), ...[scaleOf(grid), conventionOf(grid)].filter(Boolean));
+  byId("heatmap").replaceChildren(make("div", { class: "wide" }, table), ...[scaleOf(grid), conventionOf(grid), closestOf(grid)].filter(Boolean));
   byId("details").replaceChildren(make("p", {}, "No cell is chosen."));
   chooseCell(cellToShow(table, grid, before));
 }
@@ -92,6 +92,20 @@ function scaleOf(grid) {
 
 function conventionOf(grid) {
   return grid.convention ? make("p", { class: "hint" }, `Convention: ${grid.convention}`) : null;
+}
+
+// The closest column of each row, such as the layer of one network that is most like each layer of another.
+function closestOf(grid) {
+  if (!grid.closest) return null;
+  const sign = grid.closer === "higher" ? 1 : -1;
+  const best = grid.rows.map((name, row) => {
+    const cells = grid.columns.map((_, column) => placesOf(grid).get(`${row} ${column}`)).filter((cell) => cell && cell[2] !== null);
+    if (!cells.length) return "";
+    const top = cells.reduce((one, other) => (sign * other[2] > sign * one[2] ? other : one));
+    const column = top[0] === row ? top[1] : top[0];
+    return `${name} with ${grid.columns[column]} ${number(top[2])}`;
+  }).filter(Boolean);
+  return best.length ? make("p", { class: "hint" }, `Closest column of each row: ${best.join(", ")}`) : null;
 }
 
 function chooseCell(made) {

@@ -24,7 +24,7 @@ from relrep_cli.store.library_files import array_of, of_texts, read_with_library
 from relrep_cli.store.pickle_opcodes import Malformed, TooLong
 from relrep_cli.store.reading import PLAIN, Reading
 from relrep_cli.store.scaling import is_scaling
-from relrep_cli.store.torch_pickles import Tensor
+from relrep_cli.store.torch_pickles import Name, Tensor
 from relrep_cli.store.torch_storages import AGAIN, LEGACY, SAVE, TorchFile, check_places, dtype_of, numbers, torch_file
 
 LARGEST, MOST = 1 << 20, 1 << 18  # bytes and opcodes of a pickle that this process reads; larger ones need a child with limits
@@ -124,7 +124,8 @@ def arrays_of(path: Path, content: Any, kit: Kit) -> list[Array]:
         return _of_mapping(path, {str(key): value for key, value in content.items()}, kit)
     if isinstance(content, list | tuple) and content and all(isinstance(one, kit.kind) for one in content):
         return [_stacked(path, "list", {str(i): one for i, one in enumerate(content)}, kit)]
-    raise bad(path, f"holds {printable(type(content).__name__, 40)}, not tensors", SAVE)
+    kind = content.name.split()[-1] if isinstance(content, Name) else type(content).__name__
+    raise bad(path, f"holds {printable(kind, 40)}, not tensors", SAVE)
 
 
 def _of_mapping(path: Path, content: Mapping[str, Any], kit: Kit) -> list[Array]:

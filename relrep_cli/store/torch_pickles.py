@@ -31,7 +31,9 @@ STORAGES = {
     "QInt8": ("qint8", "i1"), "QUInt8": ("quint8", "u1"), "QInt32": ("qint32", "<i4"), "Untyped": ("", "u1"),
 }  # fmt: skip
 NEWER = {"uint16": "<u2", "uint32": "<u4", "uint64": "<u8"}  # stored without a type
-PLAIN = re.compile(r"torch device|torch\.serialization _get_layout")  # calls whose result is no tensor
+PLAIN = re.compile(  # calls whose result is no tensor
+    r"torch device|torch\.serialization _get_layout|_codecs encode|(builtins|__builtin__) (bytearray|set|complex)"
+)
 TYPES = re.compile(r"torch(\.\w+)* (per_\w+|\w+Storage|[a-z]+\d\w*|bool)")  # which are not called
 MOST_AXES = 32
 
@@ -138,6 +140,10 @@ def _called(content: Content, name: Any, arguments: tuple[Any, ...]) -> Any:
         return Tensor(f"{parts[-1].kind}, sparse", [part for part in arguments[1] if type(part) is tuple][-1])
     if kind == "qtensor":
         return Tensor(f"{_of(arguments[0], Storage).kind}, quantised", _sizes(arguments[2]))
+    if name.name == "torch._tensor _rebuild_from_type_v2":  # attributes of a tensor, which are left out
+        return _called(content, _of(arguments[0], Name), _of(arguments[2], tuple)) if arguments[0] != name else _refused()
+    if name.name == "collections Counter":
+        return dict(_of(arguments[0], dict))
     if name.name == "torch Size":
         return _sizes(arguments[0])
     if name.name == "collections OrderedDict":

@@ -183,9 +183,9 @@ def _in_order(shape: tuple[int, ...]) -> tuple[int, ...]:
 def _check_sum(path: Path, file: FileIO, name: str, place: Place) -> None:
     if not place.checksum:  # torch can leave them out
         return
-    found = 0
+    computed = 0
     for at in range(place.start, place.start + place.size, STEP):
         check()
-        found = zlib.crc32(os.pread(file.fileno(), min(STEP, place.start + place.size - at), at), found)
-    if found != place.checksum:
+        computed = zlib.crc32(os.pread(file.fileno(), min(STEP, place.start + place.size - at), at), computed)
+    if computed != place.checksum:
         raise bad(path, "its numbers are damaged: they do not have the checksum that the archive states", AGAIN, name)

@@ -53,6 +53,23 @@ def test_every_flipped_bit_and_every_cut_is_noticed(tmp_path: Path) -> None:
     assert records.get(KEY) == {"value": 0.5, "low": None}
 
 
+def test_a_damaged_record_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run may look it up before its tasks begin, and again in the task."""
+    notes: list[str] = []
+    monkeypatch.setattr(task_cache, "say", notes.append)
+    records = Records(tmp_path)
+    for key in ("a", "b"):
+        records.put(key, {"value": 1})
+    (tmp_path / "a.json").write_bytes(b"damage")
+    assert records.get("a") is None and records.get("a") is None
+    records.close()
+    assert len(notes) == 1
+    (tmp_path / "b.json").write_bytes(b"damage")
+    assert records.get("b") is None
+    records.close()
+    assert notes[1].endswith("2 records could not be used; their tasks ran again.")
+
+
 def test_a_record_of_another_task_is_none(tmp_path: Path) -> None:
     records, path = kept(tmp_path)
     shutil.copy(path, path.with_name(f"{task_key('another')}.json"))

@@ -35,7 +35,7 @@ def calls(x: np.ndarray, y: np.ndarray) -> None:
     relrep.plot(x).save("x.png", overwrite=True)
     relrep.write(x, "x.h5")
 
-    relrep.compare(x)  # type: ignore[call-arg]
+    relrep.compare()  # type: ignore[call-arg]
     relrep.compare(x, y, seed="0")  # type: ignore[arg-type]
     relrep.compare(x, y, permutations=None)  # type: ignore[arg-type]
     relrep.read("a.h5", id_colum="doc")  # type: ignore[call-arg]

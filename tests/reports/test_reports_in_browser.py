@@ -93,6 +93,13 @@ def test_compare_in_a_browser(browser: Any, work: Workdir) -> None:
     assert browser.get_log("browser") == [] and requested(browser) <= {"file", "data"}
 
 
+def test_the_closest_layer_is_named_in_a_browser(browser: Any, work: Workdir) -> None:
+    opened(browser, work, "compare a.h5 b.h5 c.h5 -m knn-jaccard --reference first")
+    assert re.search(r"Closest column of each row: a with b 0\.\d+", text(browser, "#heatmap"))
+    opened(browser, work, "compare a.h5 b.h5 c.h5 -m knn-jaccard --force")
+    assert "Closest column" not in text(browser, "#heatmap")
+
+
 def test_themes_print_and_names_of_controls(browser: Any, work: Workdir) -> None:
     opened(browser, work, "stitch a.h5 b.h5 -a anchors.h5 -m relative,ridge -s cosine")
     paper = "return getComputedStyle(document.body).backgroundColor"

@@ -15,7 +15,16 @@ from relrep_cli.embedding import Embedding, row_numbers
 from relrep_cli.relative.recipes import Recipe
 from relrep_cli.stitching.index_sizes import hits_in_subsets, recall_in_larger
 from relrep_cli.stitching.learning_curve import Curve, Trial, by_anchors, curve
-from relrep_cli.stitching.migration import BRIDGE, MORE_ANCHORS, REEMBED, UNSURE, Report, _verdict, report
+from relrep_cli.stitching.migration import (
+    BRIDGE,
+    MORE_ANCHORS,
+    REEMBED,
+    UNSURE,
+    Report,
+    _variance_of_shared_rows,
+    _verdict,
+    report,
+)
 from relrep_cli.stitching.query_pairs import QueryPairs, query_pairs, read_relevant
 from relrep_cli.stitching.translation import Fitting
 
@@ -66,6 +75,17 @@ def test_old_thresholds_stay_where_old_vectors_are_queries() -> None:
     same = report(e, e, METHODS, Fitting("orthogonal", METHODS["orthogonal"], Recipe(e.ids[:60])), 0.9)
     for r in (r for r in same.records if r["part"] == "threshold"):
         assert r["value"] == pytest.approx(r["at"], abs=1e-6)
+
+
+def test_rows_that_several_queries_find_add_to_the_variance() -> None:
+    """Against the jackknife written out: the share without each row of the index, and the same for each query by itself."""
+    near, lost = np.array([[0, 1], [0, 2], [3, 0]]), np.array([[True, False], [True, True], [False, True]])
+    n, change = 10, np.zeros((3, 10))
+    np.put_along_axis(change, near, lost.astype(float), 1)
+    squares = np.square(change.sum(0) - change.sum(0).mean()).sum() - sum(np.square(c - c.mean()).sum() for c in change)
+    assert _variance_of_shared_rows(near, lost, n) == pytest.approx(squares / near.size**2) and squares > 0
+    apart = np.arange(6).reshape(3, 2)
+    assert _variance_of_shared_rows(apart, np.ones((3, 2), bool), n) == 0
 
 
 def test_the_recall_of_subsets_is_their_mean() -> None:
@@ -181,7 +201,7 @@ def test_queries_find_through_a_bridge_what_re_embedding_finds() -> None:
     e, target, queries = asking(noise=1e3)
     lost = report(e, target, METHODS, how, 0.9, (queries, (queries.ids, e.ids[-40:])))
     assert lost.verdict == REEMBED and lost.records[-1]["value"] < 0.3
-    assert lost.sentence.endswith("0.9 is wanted; how much more anchors would help queries is not known.")
+    assert lost.sentence.endswith("0.9 is wanted; whether more anchors would help queries is not known.")
     now = {"measure": "of re-embedding", "value": 0.9, "low": 0.8, "high": 0.95}
     assert [_verdict(now, wanted, True) for wanted in (0.75, 0.92, 0.97)] == [BRIDGE, UNSURE, REEMBED]
 

@@ -82,7 +82,11 @@ def test_a_map_is_no_embedding_and_the_other_way_round(files: Workdir) -> None:
         ("a.npz --into b.npz --save-map x.h5 -o x.h5", "name the same file"),
         ("a.npz --into b.npz -o a.npz", "is also an input"),
         ("a.npz --into b.npz --save-map map.npz", "does not write .npz"),
-        ("a.npz --into b.npz -m procrustes", "unknown translator"),
+        ("a.npz --into b.npz -m procrustes", "unknown method 'procrustes'"),
+        ("a.npz --into b.npz -m univers", "Did you mean universe"),
+        ("a.npz --into b.npz -m ridge,universe", "is a list. Name one method."),
+        ("a.npz --into b.npz --report -m ridge,universe", "leave it out to try all"),
+        ("a.npz --into b.npz --report -o c.h5", "Remove -o and --save-map."),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(files: Workdir, words: str, finding: str) -> None:

@@ -172,17 +172,27 @@ def test_more_than_16384_vectors_are_all_read(tmp_path: Path) -> None:
     """An earlier version left the others out without a word."""
     x = torch.arange(17_000, dtype=torch.float32).reshape(-1, 1).expand(-1, 2).contiguous()
     (tmp_path / "a.pt").write_bytes(saved({f"p{i}": row for i, row in enumerate(x)}))
-    found = found_in(tmp_path / "a.pt")
-    assert np.array_equal(found.x, x.numpy()) and found.ids[-1] == b"p16999"
+    content = found_in(tmp_path / "a.pt")
+    assert np.array_equal(content.x, x.numpy()) and content.ids[-1] == b"p16999"
 
 
 @pytest.mark.slow
 def test_what_only_torch_knows_is_left_to_torch(tmp_path: Path) -> None:
     path = tmp_path / "a.pt"
-    path.write_bytes(saved({"x": torch.tensor(X), "counts": Counter("abca")}))
-    assert np.array_equal(store.read(str(path)).x, X)
     path.write_bytes(saved(torch.view_as_complex(BASE[:, :2].contiguous()).conj().imag[:, None]))  # its sign is still to change
     assert np.array_equal(found_in(path).x, -BASE[:, 1:2].numpy())
+
+
+def test_what_lies_beside_a_tensor_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch_files, "read_with_library", None)
+    marked = torch.tensor(X)
+    marked.about = "an attribute"  # type: ignore[attr-defined]
+    more = {"type": torch.float16, "device": torch.device("cpu"), "set": {1}, "bytes": bytearray(b"a"), "size": torch.Size([2])}
+    for content in (marked, {"x": marked, "counts": Counter("abca"), "number": 2j, **more}):
+        (tmp_path / "a.pt").write_bytes(saved(content))
+        assert np.array_equal(store.read(str(tmp_path / "a.pt")).x, X)
+    (tmp_path / "a.pt").write_bytes(saved({1, 2}))
+    assert "holds set, not tensors" in refusal(tmp_path / "a.pt")
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
