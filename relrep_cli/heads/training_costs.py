@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from relrep_cli.engine.estimates import Cost
-from relrep_cli.heads.mlp import passes
+from relrep_cli.heads.mlp import BATCH, passes
 
 LOGISTIC = 1.5  # passes over all numbers, times classes, of logistic regression
 SWEEPS = 40  # of a support vector machine over its rows, about, for each class
 SKLEARN = Cost(fixed=1.3, memory=145e6)  # loading it
 TORCH = Cost(fixed=1.6, memory=270e6)
 BACK = 3  # products of a step of gradient descent: one forward, two back
-SLOWER = 5  # small products, by torch, against large ones
+SLOWER = 4  # small products, by torch, against large ones
+STEP = 1e-3  # seconds of a step of gradient descent beside its products
 
 
 def library_of(head: str) -> Cost:
@@ -34,8 +35,9 @@ def cost_of_training(head: str, n: int, d: int, classes: int, params: Mapping[st
         return Cost(scanned=numbers / 4, memory=4.0 * numbers)
     if head == "mlp":
         hidden = int(params["hidden"])
-        products = float(n) * passes(n, int(params["head_epochs"])) * (d + outputs) * hidden
-        return Cost(single=BACK * SLOWER * products, memory=12.0 * numbers)
+        epochs = passes(n, int(params["head_epochs"]))
+        products = float(n) * epochs * (d + outputs) * hidden
+        return Cost(single=BACK * SLOWER * products, fixed=STEP * epochs * -(-n // BATCH), memory=12.0 * numbers)
     return None
 
 
