@@ -119,17 +119,13 @@ class Entry(Generic[F]):
     @cached_property
     def own_keywords(self) -> dict[str, Keyword]:
         """The function's keyword-only parameters that carry a Param."""
+        hints = typing.get_type_hints(self.function, include_extras=True)
         own = {}
-        for name, default in (getattr(self.function, "__kwdefaults__", None) or {}).items():
-            hint = self.function.__annotations__.get(name)
-            if isinstance(hint, str):  # typing would evaluate the annotations of all parameters
-                names = self.function.__globals__
-                hint = (
-                    names.get(hint) if hint.isidentifier() else typing.get_type_hints(self.function, None, None, True).get(name)
-                )
-            param = next((m for m in getattr(hint, "__metadata__", ()) if isinstance(m, Param)), None)
+        for parameter in inspect.signature(self.function).parameters.values():
+            param = next((m for m in getattr(hints.get(parameter.name), "__metadata__", ()) if isinstance(m, Param)), None)
             if param is not None:
-                own[name] = Keyword(name, typing.get_args(hint)[0], default, param)
+                kind = typing.get_args(hints[parameter.name])[0]
+                own[parameter.name] = Keyword(parameter.name, kind, parameter.default, param)
         return own
 
     def resolve(self, given: Mapping[str, Any]) -> dict[str, Any]:
