@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from relrep_cli.base.cells import as_json, for_machines, plain, safe
@@ -145,7 +146,7 @@ def progress(task: str) -> Iterator[Any]:
     """Yield `advance(done, total, note)`, which draws a bar on a terminal and raises Interrupted after a signal."""
     owner = _bar_owner()
     if owner is None:
-        yield line_a_minute(task, say)
+        yield line_a_minute(task, partial(LOGGER.info, extra={"passing": True}))  # not a note on the result
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from relrep_cli.base.errors import NotApplicable
+from relrep_cli.base.errors import DataError, NotApplicable
 from relrep_cli.comparison.dependent_rows import FREEDOM, Halves, factor_of, random_halves, values_of_halves
 from relrep_cli.comparison.model_differences import Record, Value
 from relrep_cli.comparison.pairs_of_files import measure, measure_subset
@@ -37,7 +37,11 @@ def measured(
     """Compute a metric on two embeddings with parallel rows, with what a paired difference needs.
 
     x: the reference. y: the model. Two results for the same reference and the same rows can be subtracted; see paired.
+
+    Raises DataError when row i is not the same item in both.
     """
+    if not (x.row_ids or y.row_ids) and not np.array_equal(x.ids, y.ids):
+        raise DataError(f"its rows are not those of {x.uri}, in their order", "Take both by match_ids first.", file=y.uri)
     workspace = workspace or Workspace()
     try:
         score = measure(name, params, x, y, seed, workspace)

@@ -119,6 +119,11 @@ def grouped_spaces(
     return [[as_embedding(e, labels=labels) for e in out[0]], *out[1:]]
 
 
+def name_of(against: str | int, uris: Sequence[str]) -> str:
+    """The name of a space that is given by its place or its name; what is no place stays as it is."""
+    return uris[against] if isinstance(against, int) and -len(uris) <= against < len(uris) else str(against)
+
+
 def with_columns(e: Embedding, first: Embedding, names: Sequence[str]) -> Embedding:
     """A space with the columns that it lacks and the first space has, row by row, where both have the same ids in order."""
     missing = {name: first.obs[name] for name in names if name in first.obs and name not in e.obs}

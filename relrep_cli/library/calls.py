@@ -15,11 +15,23 @@ from relrep_cli.base.errors import UsageError
 from relrep_cli.base.output import say
 from relrep_cli.base.task_cache import Records
 from relrep_cli.comparison.diagnosis_records import diagnose_pairs
-from relrep_cli.comparison.plans import Outputs, make_plan
+from relrep_cli.comparison.pairs_of_files import View
+from relrep_cli.comparison.plans import Outputs, Plan, make_plan
+from relrep_cli.comparison.reference_values import COLUMNS as DIFFERENCE_COLUMNS
+from relrep_cli.comparison.reference_values import reference_differences
 from relrep_cli.comparison.result_columns import columns_of
 from relrep_cli.comparison.runs import run
 from relrep_cli.embedding import Embedding, id_order, in_id_order, select
-from relrep_cli.library.call_parts import Names, check_numbers, grouped_spaces, named_spaces, names_of, recipe_of, results_of
+from relrep_cli.library.call_parts import (
+    Names,
+    check_numbers,
+    grouped_spaces,
+    name_of,
+    named_spaces,
+    names_of,
+    recipe_of,
+    results_of,
+)
 from relrep_cli.library.given_queries import holds_vectors, rows_named
 from relrep_cli.library.given_spaces import Column, Space, as_embedding
 from relrep_cli.library.result_tables import Result, Results, notes_kept
@@ -30,6 +42,7 @@ from relrep_cli.neighbors import By
 from relrep_cli.numerics.workspace import Workspace
 from relrep_cli.relative.file_views import views_of_space
 from relrep_cli.relative.projection import basis, relative
+from relrep_cli.relative.recipes import Recipe
 from relrep_cli.store.reading import Reading
 
 
@@ -141,6 +154,7 @@ def compare(
     labels: Column | None = None,
     split: str | None = None,
     permutations: int = 0,
+    against: str | int = "",
     seed: int = 0,
     require_all: bool = False,
     **options: Any,
@@ -154,8 +168,10 @@ def compare(
     anchors: also compare the relative spaces on these anchors; recipe: how to project, see `project`.
     ids_x, ids_y: (n,) ids of the rows of x and of y. labels: (n,) of x, for metrics that need them.
     split: compare these rows alone. permutations: of a permutation test, which adds p, q and corrected.
+    against: of y and others, the place among all spaces or the name of one, or "all": compare each with x, and subtract.
 
-    Returns one record for each pair, metric and view. `result.value`, `.low`, `.high`, `.chance` where there is one record.
+    Returns one record for each pair, metric and view; with against, one for each difference, with interval, p and q.
+    `result.value`, `.low`, `.high`, `.chance` where there is one record.
 
     Raises UsageError for an unknown metric or option, or when the only metric has no value; DataError when rows do not join.
 
@@ -169,9 +185,7 @@ def compare(
         raise UsageError(f"{named!r} is a metric, and a space is expected in its place", f'Write metric="{named}".')
     names = expand(names_of(metric))
     chosen = METRICS.choose(names, options)
-    recipes = [] if anchors is None else recipe_of(anchors, **(recipe or {})).each_similarity()
-    if anchors is None and recipe:
-        raise UsageError("recipe says how to project on anchors, which are missing", "Give anchors, or leave recipe out.")
+    recipes = _recipes(anchors, recipe)
     with notes_kept() as notes:
         groups = grouped_spaces([x, *([] if y is None else [y]), *others], [ids_x, ids_y], labels)
         if y is None and len(groups[0]) < 2:
@@ -183,8 +197,24 @@ def compare(
         plan = make_plan(uris, chosen, Outputs(permutations=permutations), seed=seed, require_all=require_all)
         cache = Records(None)
         views = {e.uri: views_of_space(e, split, recipes) for group in groups for e in group}
+        if against != "":
+            return _differences(plan, views, against, notes)
         outcome = run(plan, views, cache, Workspace.of_run(cache))
     return results_of(outcome.records, notes, columns_of(outcome, bool(recipes)))
+
+
+def _recipes(anchors: Any, how: Mapping[str, Any] | None) -> list[Recipe]:
+    if anchors is None and how:
+        raise UsageError("recipe says how to project on anchors, which are missing", "Give anchors, or leave recipe out.")
+    return [] if anchors is None else recipe_of(anchors, **(how or {})).each_similarity()
+
+
+def _differences(plan: Plan, views: Mapping[str, list[View]], against: str | int, notes: list[str]) -> Results:
+    if plan.outputs.permutations:
+        raise UsageError("permutations do not go with against", "Leave one out.")
+    named = name_of(against, plan.files)
+    records = reference_differences(plan, dict(views), named, Records(None), Workspace())
+    return results_of(records, notes, DIFFERENCE_COLUMNS)
 
 
 @speaks_python

@@ -114,7 +114,8 @@ class _Kept(logging.Handler):
         self.notes = notes
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.notes.append(in_python(record.getMessage()))
+        if not hasattr(record, "passing"):  # a line of progress
+            self.notes.append(in_python(record.getMessage()))
 
 
 @contextmanager

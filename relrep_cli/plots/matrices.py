@@ -256,8 +256,9 @@ def _title(figure: Figure, m: Matrix, look: Look) -> None:
     wide = int(figure.get_figwidth() * 13)
     starred = "*\u00a0q\u00a0<\u00a00.05" if m.levels is not None else ""
     parts = (f"{m.view} spaces" if m.view else "", m.convention, count(m.n) if m.n else "", starred)
-    usual = f"{m.metric}\n{wrapped('; '.join(filter(None, parts)), wide)}"
-    figure.suptitle(usual if look.title is None else printable(look.title, 300), fontsize=9, color=INK)
+    below = (starred,) if look.title is not None else parts  # without their key, stars say nothing
+    title = m.metric if look.title is None else printable(look.title, 300)
+    figure.suptitle("\n".join(filter(None, (title, wrapped("; ".join(filter(None, below)), wide)))), fontsize=9, color=INK)
 
 
 def _name(name: str) -> str:

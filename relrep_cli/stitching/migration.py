@@ -153,7 +153,8 @@ def _sentence(verdict: str, best: Fitting, now: Record, count: int, needed: int,
         return f"bridge with {best.method}{more}: {sentence}, and {wanted:g} is wanted."
     sentence += f", by {best.method}"
     if verdict == UNSURE:
-        return f"too few items to tell: {sentence}, and the lower end must reach {wanted:g}; {now['n']} items were looked up."
+        looked_up = "queries" if now["measure"] == KEPT else "items"
+        return f"{UNSURE}: {sentence}, and the lower end must reach {wanted:g}; {looked_up} looked up: {now['n']}."
     if verdict == MORE_ANCHORS:
         return f"not enough anchors: {sentence}; {count} were used, and about {needed} would reach {wanted:g}."
     if now["measure"] == KEPT:

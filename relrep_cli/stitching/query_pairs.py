@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from relrep_cli.base.errors import DataError, printable
-from relrep_cli.base.output import Record
+from relrep_cli.base.output import Record, say
 from relrep_cli.embedding import Embedding, find_ids, match_ids, text
 from relrep_cli.neighbors import nearest
 from relrep_cli.numerics.blocks import pick
@@ -111,7 +111,13 @@ def query_pairs(
     rows, documents = find_ids(queries.ids, relevant[0]), find_ids(shared, relevant[1])
     usable = (rows >= 0) & (documents >= 0)
     usable[usable] = find_ids(fitted, relevant[1][usable]) < 0
+    asked = len(np.unique(rows[rows >= 0]))
     rows, documents = rows[usable], documents[usable]
+    if dropped := asked - len(np.unique(rows)):
+        say(
+            f"{dropped} of {asked} queries are left out: both models must have embedded a document that is relevant to them,"
+            " and no map may be fitted on it. With fewer anchors, more documents remain."
+        )
     rng = np.random.default_rng(seed)
     chosen = np.sort(rng.permutation(np.unique(rows))[:QUERIES])
     if not len(chosen):
@@ -163,4 +169,6 @@ def _ratio(a: np.ndarray, b: np.ndarray, seed: int) -> tuple[float, float, float
     rows = (rng.integers(0, n, n) for _ in range(RESAMPLES))
     drawn = [a[row].sum() / total for row in rows if (total := b[row].sum())]
     low, high = np.quantile(drawn, [0.025, 0.975])
+    if np.array_equal(a, b):  # resampling cannot know of losses that these queries do not show
+        low = of_mean(np.ones(n), rng)[0]
     return float(a.sum() / b.sum()), float(low), float(high)

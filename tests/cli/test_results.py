@@ -216,6 +216,8 @@ def test_the_colours_of_a_heatmap_are_the_bounds_of_the_metric(work: Workdir) ->
     work.here(f"relrep compare a.h5 b.h5 c.h5 -m cka --plot y.svg -q {options}")
     drawn_texts = texts(work / "y.svg")
     assert {"A", "B", "C", "mine"} <= set(drawn_texts) and not any("linear kernel" in t for t in drawn_texts)
+    (work / "z.svg").write_bytes(heatmap(m, "z.svg", look=Look(title="mine")))
+    assert {"mine", "*\u00a0q\u00a0<\u00a00.05"} <= set(texts(work / "z.svg")), "a title leaves the key to the stars"
     assert 'width="288pt" height="216pt"' in (work / "y.svg").read_text()
 
 

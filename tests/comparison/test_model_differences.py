@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import Workdir
 
-from relrep_cli.base.errors import NotApplicable
+from relrep_cli.base.errors import DataError, NotApplicable
 from relrep_cli.comparison.dependent_rows import factor_of
 from relrep_cli.comparison.measured_values import decoded, difference_factor, encoded, measured, paired
 from relrep_cli.comparison.model_differences import APART, CHANCE, Measure, Value, compare_models
@@ -101,6 +101,14 @@ def test_a_difference_is_that_of_two_comparisons(name: str) -> None:
     assert (near.value, far.value) == pytest.approx((plain[1] - plain[0], plain[2] - plain[0]))
     assert 0.001 > far.p < near.p
     assert paired(a, a).value == 0 and paired(a, a).p == 1
+
+
+def test_rows_in_another_order_are_not_subtracted() -> None:
+    ref = space("ref")
+    named = Embedding(ref.x, np.array([b"i%03d" % i for i in range(ref.n)]), uri="named")
+    assert measured("cka", {}, named, named, 0).value.estimate
+    with pytest.raises(DataError, match="not those of named, in their order"):
+        measured("cka", {}, named, select(named, np.arange(ref.n)[::-1]), 0)
 
 
 def test_rows_that_depend_on_each_other_widen_a_difference() -> None:

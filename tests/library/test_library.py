@@ -158,6 +158,13 @@ def test_notes_are_kept_and_not_printed(capfd: pytest.CaptureFixture[str]) -> No
     assert capfd.readouterr() == ("", "")
 
 
+def test_lines_of_progress_are_not_kept(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr("relrep_cli.base.progress_lines.FIRST", -1.0)
+    results = relrep.compare(X, Y, X + Y, metric="cosine")
+    assert any("a minute" in record.getMessage() for record in caplog.records)
+    assert not any("a minute" in note for note in results.notes)
+
+
 def test_patterns_stand_for_layers(tmp_path: Path) -> None:
     """A pattern alone compares its layers with each other; two patterns compare layers of one file with those of the other."""
     for name in "ab":
@@ -266,6 +273,23 @@ def test_differences_of_evaluate_are_those_of_the_command(work: Workdir) -> None
             relrep.evaluate(X, Y, labels=X[:, 0] > 0, task="knn", holdout=0.5, against=against)
     with pytest.raises(relrep.UsageError, match="per_class does not go with against"):
         relrep.evaluate(X, Y, labels=X[:, 0] > 0, task="knn", holdout=0.5, against=0, per_class=True)
+
+
+def test_differences_of_compare_are_those_of_the_command(work: Workdir) -> None:
+    e = relrep.read(work / "a.h5")
+    relrep.write(relrep.as_embedding(np.abs(e.x), ids=e.ids), work / "d.h5")
+    rows = json.loads(work.here("relrep compare a.h5 b.h5 d.h5 -m cka,knn-jaccard --against all --json -q").stdout)
+    files = [work / f"{name}.h5" for name in "abd"]
+    differences = relrep.compare(*files, metric="cka,knn-jaccard", against="all")
+    assert list(differences.columns) == list(rows[0])
+    assert [(r.metric, r.difference, r.p) for r in differences] == [
+        (r["metric"], pytest.approx(r["difference"]), pytest.approx(r["p"])) for r in rows
+    ]
+    first, last = (relrep.compare(*files, metric="cka", against=place)[0] for place in (1, -1))
+    assert first.difference == -last.difference != 0
+    for options, words in (({"against": 0}, "is the reference"), ({"against": 1, "permutations": 9}, "do not go with against")):
+        with pytest.raises(relrep.UsageError, match=words):
+            relrep.compare(*files, **options)  # type: ignore[arg-type]
 
 
 def test_maps_are_the_files_of_the_command(work: Workdir) -> None:

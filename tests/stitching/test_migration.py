@@ -25,7 +25,7 @@ from relrep_cli.stitching.migration import (
     _verdict,
     report,
 )
-from relrep_cli.stitching.query_pairs import QueryPairs, query_pairs, read_relevant
+from relrep_cli.stitching.query_pairs import QueryPairs, _ratio, query_pairs, read_relevant
 from relrep_cli.stitching.translation import Fitting
 
 N = 160
@@ -187,6 +187,21 @@ def asking(noise: float = 0.0) -> tuple[Embedding, Embedding, Embedding]:
     return e, target, Embedding(near, np.array([b"q%d" % n for n in range(40)]), space="new", uri="queries")
 
 
+def test_one_query_decides_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """39 of 40 queries ask for documents that maps are fitted on. The bridge loses nothing, of a single query."""
+    e, target, queries = asking()
+    relevant = queries.ids, np.concatenate([e.ids[:39], e.ids[-1:]])
+    with caplog.at_level("INFO", logger="relrep"):
+        pairs = query_pairs(queries, relevant, e, target, e.ids[:60], 0)
+    assert "39 of 40 queries are left out" in caplog.text and len(pairs.x) == 1
+    low, high = _ratio(np.ones(1), np.ones(1), 0)[1:]
+    assert low < 0.3 and high == 1
+    now = {"measure": "of re-embedding", "method": "ridge", "value": 1.0, "low": low, "high": high, "n": 1, "at": 9}
+    assert _verdict(now, 0.9, False) == UNSURE
+    low, high = _ratio(np.ones(300), np.ones(300), 0)[1:]
+    assert 0.98 < low < 1 == high
+
+
 @pytest.mark.slow
 def test_queries_find_through_a_bridge_what_re_embedding_finds() -> None:
     e, target, queries = asking()
@@ -197,7 +212,7 @@ def test_queries_find_through_a_bridge_what_re_embedding_finds() -> None:
     assert parts["orthogonal", "recall_1"]["value"] == parts["re-embed", "recall_1"]["value"] > 0.7
     assert parts["orthogonal", "of re-embedding"]["value"] == 1 and made.verdict == BRIDGE
     assert parts["re-embed", "recall_10"]["value"] > 0.9, "documents that maps are fitted on are not looked for"
-    assert "recall@10 1.000 (1.000 to 1.000) of that of re-embedding in an index of 160" in made.sentence
+    assert "recall@10 1.000 (0.912 to 1.000) of that of re-embedding in an index of 160" in made.sentence
     e, target, queries = asking(noise=1e3)
     lost = report(e, target, METHODS, how, 0.9, (queries, (queries.ids, e.ids[-40:])))
     assert lost.verdict == REEMBED and lost.records[-1]["value"] < 0.3
