@@ -158,7 +158,8 @@ def warn_of_different_spaces(x: Embedding, y: Embedding, names: list[str]) -> No
         spaces = f"spaces {' and '.join(known)}" if len(known) == 2 else named
         verb = "reads" if len(affected) == 1 else "read"
         which = ", ".join(affected)
-        what = f"different spaces, and {which} {verb} coordinates, which need not correspond."
+        apart = "different spaces, and" if len(known) == 2 else "their spaces may differ, and"
+        what = f"{apart} {which} {verb} coordinates, which need not correspond."
         say(f"{x.uri} and {y.uri} ({spaces}): {what}")  # what follows the colon is said of a few pairs, and counted
 
 
