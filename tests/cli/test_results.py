@@ -477,7 +477,8 @@ def test_what_is_said_of_many_files_is_counted(empty: Workdir) -> None:
     lines = empty.here(command).stderr.splitlines()
     assert [line.split(": ")[1] for line in lines] == ["0.npy", "1.npy", "the same for 3 more"]
     assert len([line for line in empty.here(f"{command} -v").stderr.splitlines() if "has no ids" in line]) == 5
-    of_pairs = [line for line in empty.here(command.replace("cka", "cosine")).stderr.splitlines() if "their spaces may differ" in line]
+    notes = empty.here(command.replace("cka", "cosine")).stderr.splitlines()
+    of_pairs = [line for line in notes if "their spaces may differ" in line]
     assert len(of_pairs) == 3 and "the same for 8 more: their spaces may differ" in of_pairs[-1]
 
 
