@@ -32,7 +32,7 @@ from relrep_cli.evaluations.lookup import (
 from relrep_cli.plots.drawing import ready
 from relrep_cli.plots.strips import fitting, strips
 from relrep_cli.sources import SOURCES, Items
-from relrep_cli.stitching.translation import refuse_same
+from relrep_cli.store.writing import refuse_same
 
 TITLE = "What to look up"
 EXAMPLES = (

@@ -12,10 +12,11 @@ from relrep_cli.cli import options as shared
 from relrep_cli.cli.engine_options import RowOptions, refuse_no_rows
 from relrep_cli.cli.options import Given, Printing
 from relrep_cli.cli.reading_options import TrustingOptions
-from relrep_cli.stitching.translation import FIT_ROWS, refuse_same
+from relrep_cli.stitching.translation import FIT_ROWS
 from relrep_cli.stitching.translators import TRANSLATORS
 from relrep_cli.stitching.universe import UNIVERSES
 from relrep_cli.stitching.universe_files import FIT_ROWS as UNIVERSE_ROWS
+from relrep_cli.store.writing import refuse_same
 
 ORTHOGONAL, UNIVERSE = "orthogonal", "universe"
 LEAST_RECALL = 0.9

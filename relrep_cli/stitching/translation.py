@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from relrep_cli import store
-from relrep_cli.base.errors import UsageError, printable
+from relrep_cli.base.errors import printable
 from relrep_cli.base.output import Record, say
 from relrep_cli.base.task_cache import Records, records_for
 from relrep_cli.embedding import Embedding, Step, chain, make_step, row_numbers
@@ -160,12 +160,3 @@ def translate_with_maps(e: Embedding, maps: SpaceMaps, output: Output) -> None:
     step = make_step("translate", {"method": maps.method, "dtype": output.dtype}, None, [e, as_input])
     if output.is_due(output.file, step):
         write_translated(output, e, carry, maps.space, maps.kind, step, [e, as_input])
-
-
-def refuse_same(names: Mapping[str, str]) -> None:
-    """Raise UsageError when two outputs name one file. names: files by option."""
-    seen: dict[str, str] = {}
-    for option, file in names.items():
-        if file and file in seen:
-            raise UsageError(f"{seen[file]} and {option} name the same file", "Give one of them another name.", file=file)
-        seen[file] = option

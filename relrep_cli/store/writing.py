@@ -13,7 +13,7 @@ import secrets
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -66,6 +66,15 @@ def refuse(target: str, force: bool, inputs: Sequence[str] = (), endings: Sequen
         raise WriteError(
             f"the folder {path.parent} cannot be written", "Choose another or change its permissions.", file=target
         )
+
+
+def refuse_same(names: Mapping[str, str]) -> None:
+    """Raise UsageError when two outputs name one file. names: files by option."""
+    seen: dict[str, str] = {}
+    for option, file in names.items():
+        if file and file in seen:
+            raise UsageError(f"{seen[file]} and {option} name the same file", "Give one of them another name.", file=file)
+        seen[file] = option
 
 
 def _refuse_name(path: Path) -> None:
