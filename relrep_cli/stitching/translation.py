@@ -23,7 +23,7 @@ from relrep_cli.stitching import translators
 from relrep_cli.stitching.shared_samples import samples
 from relrep_cli.stitching.space_maps import SpaceMaps
 from relrep_cli.stitching.translated_rows import SETUP, Translated, block_of, part_of, translated_blocks
-from relrep_cli.stitching.translation_quality import INDEX, crossed_scores, held_out_scores, quality
+from relrep_cli.stitching.translation_quality import INDEX, crossed_scores, held_out_scores, index_rows, quality
 from relrep_cli.stitching.translators import Affine
 from relrep_cli.stitching.universe import PENALTY, UNIVERSES, join
 from relrep_cli.store.exports import EXPORTS, export
@@ -38,7 +38,8 @@ class Fitting:
     """How to fit a map.
 
     method: name of a translator, or of the universe that is joined, with its params. recipe: has the anchors; None for all
-    shared training rows, at most `rows` of them, drawn by the seed.
+    shared training rows, at most `rows` of them, drawn by the seed. searched: rows of the target, at most, in which the map is
+    measured.
     """
 
     method: str
@@ -46,6 +47,7 @@ class Fitting:
     recipe: Recipe | None = None
     rows: int = FIT_ROWS
     seed: int = 0
+    searched: int = INDEX
 
     def fit(self, x: np.ndarray, y: np.ndarray) -> Affine:
         """The map from anchors x (m, dx) to y (m, dy). If y belongs to a universe, the map joins x to it as a further space."""
@@ -74,8 +76,9 @@ def fit_map(e: Embedding, target: Embedding, how: Fitting) -> tuple[Affine, list
     carry = how.fit(x, y)
     flags: Record = {"file": e.uri, "into": target.uri, "fitted_on": len(x)}
     if len(rows.held[0]):
-        scores = held_out_scores(carry, e, rows.held[0], target, rows.held[1], how.seed)
-        flags |= {"index_size": min(target.n, INDEX), "held_out": "items"}
+        index = index_rows(target, rows.held[1], how.seed, how.searched)
+        scores = held_out_scores(carry, e, rows.held[0], target, rows.held[1], index)
+        flags |= {"index_size": len(index), "held_out": "items"}
     else:
         scores = crossed_scores(how.fit, x, y, how.seed)
         flags |= {"index_size": len(y), "held_out": "cross-validation"}
