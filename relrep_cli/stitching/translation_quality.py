@@ -8,7 +8,7 @@ import numpy as np
 
 from relrep_cli.base.output import Record
 from relrep_cli.embedding import Embedding
-from relrep_cli.neighbors import nearest, overlap, ranks, unit_rows
+from relrep_cli.neighbors import nearest, nearest_and_ranks, overlap, ranks, unit_rows
 from relrep_cli.numerics.blocks import pick
 from relrep_cli.numerics.intervals import bootstrap_of_few, of_share, within
 from relrep_cli.stitching.translators import Affine
@@ -34,14 +34,14 @@ def scores(moved: np.ndarray, own: np.ndarray, index: np.ndarray, before: np.nda
     if np.array_equal(own, np.arange(len(own))):
         first = slice(None)  # it does already; a large index is not copied
     base = index[first]
-    places = ranks(moved, base)
+    enough = len(base) >= K + 2
+    near, places = nearest_and_ranks(moved, base, K) if enough else (None, ranks(moved, base))
     hits = {"recall_1": places == 1, "recall_10": places <= K}
     hits["cosine"] = np.einsum("ij,ij->i", unit_rows(moved), unit_rows(base[: len(own)]))
-    if len(base) >= K + 2:
-        near = nearest(moved, base, K, exclude_self=True)
+    if near is not None:
         old = base if before is None else before[first]
         wanted = nearest(old, old, K, exclude_self=True, rows=np.arange(len(own)))
-        hits["retained"] = overlap(near.rows, wanted.rows) / K
+        hits["retained"] = overlap(near, wanted.rows) / K
     return {name: np.asarray(values, np.float64) for name, values in hits.items()}
 
 
