@@ -130,7 +130,9 @@ def report(
     now = next(r for r in records if (r["part"], r["method"], r["measure"]) == decides)
     verdict = _verdict(now, wanted, reached)
     records.append({**now, "part": "verdict", "note": verdict})
-    return Report(records, verdict, _sentence(verdict, best, now, len(rows.vectors[0]), needed, wanted))
+    kept = moved[best.method].scores.get("retained")
+    retained = None if kept is None else float(kept.mean())
+    return Report(records, verdict, _sentence(verdict, best, now, len(rows.vectors[0]), needed, wanted, retained))
 
 
 def _pair(rows: Samples) -> tuple[np.ndarray, np.ndarray]:
@@ -146,12 +148,17 @@ def _verdict(now: Record, wanted: float, reached: bool) -> str:
     return MORE_ANCHORS if reached else REEMBED
 
 
-def _sentence(verdict: str, best: Fitting, now: Record, count: int, needed: int, wanted: float) -> str:
+def _sentence(
+    verdict: str, best: Fitting, now: Record, count: int, needed: int, wanted: float, retained: float | None = None
+) -> str:
     share = " of that of re-embedding" if now["measure"] == KEPT else ""
-    sentence = f"recall@10 {now['value']:.3f} ({now['low']:.3f} to {now['high']:.3f}){share} in an index of {now['at']}"
+    digits = 4 if round(now["low"], 3) == wanted else 3  # an end of 0.8997 must not read as the 0.9 that it misses
+    values = (f"{now[name]:.{digits}f}" for name in ("value", "low", "high"))
+    sentence = "recall@10 {} ({} to {}){} in an index of {}".format(*values, share, now["at"])
     if verdict == BRIDGE:
         more = ", and translate the index, too" if best.method in UNIVERSES else ""
-        return f"bridge with {best.method}{more}: {sentence}, and {wanted:g} is wanted."
+        same = "" if retained is None else f"; of ten old results {10 * retained:.1f} are retained"
+        return f"bridge with {best.method}{more}: {sentence}, and {wanted:g} is wanted{same}."
     sentence += f", by {best.method}"
     if verdict == UNSURE:
         looked_up = "queries" if now["measure"] == KEPT else "items"

@@ -23,6 +23,7 @@ from relrep_cli.stitching.migration import (
     UNSURE,
     Report,
     _merit,
+    _sentence,
     _variance_of_shared_rows,
     _verdict,
     report,
@@ -198,6 +199,14 @@ def test_too_few_items_to_measure_on_are_an_error() -> None:
 def test_few_items_cannot_tell_that_a_recall_is_high() -> None:
     made = reported(0.0, N - 10)
     assert made.verdict == UNSURE and "too few items to tell: recall@10 1.000 (0.722 to 1.000)" in made.sentence
+
+
+def test_the_sentence_does_not_round_an_end_to_the_bar_that_it_misses() -> None:
+    now = {"measure": "recall_10", "value": 0.926, "low": 0.8997, "high": 0.9458, "n": 500, "at": 1500}
+    actual = _sentence(UNSURE, Fitting("universe"), now, 300, 0, 0.9)
+    assert "0.9260 (0.8997 to 0.9458) in an index of 1500" in actual
+    made = reported(0.0, 60)
+    assert made.sentence.endswith("; of ten old results 10.0 are retained.")
 
 
 @pytest.mark.slow
