@@ -227,8 +227,8 @@ def _reciprocal_ranks(queries: np.ndarray, index: np.ndarray) -> np.ndarray:
 
 
 def _consensus(spaces: Sequence[np.ndarray]) -> np.ndarray:
-    """(m, d) the mean of the spaces, each rotated onto it, at mean squared length 1; d is that of the widest."""
-    d, spaces = max(z.shape[1] for z in spaces), [_in_own_axes(z) for z in spaces]
+    """(m, k) the mean of the spaces, each rotated onto it, at mean squared length 1; k is the largest rank of them."""
+    spaces = [_in_own_axes(z) for z in spaces]
     wide = max(1, *(z.shape[1] for z in spaces))
     padded = [np.pad(z, ((0, 0), (0, wide - z.shape[1]))) for z in spaces]
     mean, before = padded[int(np.argmax([z.shape[1] for z in spaces]))], np.inf
@@ -240,7 +240,7 @@ def _consensus(spaces: Sequence[np.ndarray]) -> np.ndarray:
         if before - apart < APART:
             break
         before = apart
-    return np.pad(mean, ((0, 0), (0, d - wide)))
+    return _spread(mean)
 
 
 def _in_own_axes(z: np.ndarray) -> np.ndarray:
