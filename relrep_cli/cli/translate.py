@@ -150,7 +150,11 @@ def _fitting(options: Options, target: Embedding | SpaceMaps) -> Fitting:
         assert target.anchor_ids is not None
         return Fitting(target.method, params, recipe or Recipe(target.anchor_ids), seed=options.seed, searched=searched)
     if method in UNIVERSES:
-        raise UsageError(f"--method {method} needs two or more files, or --into UNIVERSE", "Name a translator.")
+        raise UsageError(
+            f"--method {method} maps both files into a common space, and --into names a file whose vectors stay",
+            f"Build the space with relrep translate {options.files[0]} {options.into} --save-map universe.h5, then translate "
+            "both files with --map universe.h5. Or name a translator.",
+        )
     method = method or ORTHOGONAL
     params = options.given.choose(TRANSLATORS, [method])[method]
     options.given.refuse(UNIVERSES, f"--method {method}")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from relrep_cli import store
-from relrep_cli.base.errors import printable
+from relrep_cli.base.errors import DataError, printable
 from relrep_cli.base.output import Record, say
 from relrep_cli.base.task_cache import Records, records_for
 from relrep_cli.embedding import Embedding, Step, chain, make_step, row_numbers
@@ -70,6 +70,8 @@ def fit_map(e: Embedding, target: Embedding, how: Fitting) -> tuple[Affine, list
     Raises DataError when the files share too few items, or an anchor is missing.
     """
     if e.space and e.space == target.space:
+        if how.method in UNIVERSES:
+            raise DataError(f"is in the space of {target.uri} already, {printable(e.space)}", "Use it as it is.", file=e.uri)
         say(f"{e.uri} and {target.uri} name the same space, {printable(e.space)}.")
     rows = samples([e, target], how.recipe, how.rows, how.seed)
     x, y = rows.vectors

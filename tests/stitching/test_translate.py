@@ -248,6 +248,8 @@ def test_a_universe_is_built_kept_and_joined_without_a_change(empty: Workdir) ->
     assert len({e.space for e in read_back}) == 1 and read_back[0].space.startswith("universe:")
     unit = [e.x / np.linalg.norm(e.x, axis=1, keepdims=True) for e in read_back]
     assert all(np.einsum("ij,ij->i", unit[0], other).mean() > 0.98 for other in unit[1:])
+    for words in ("--map u.h5", "--into u.h5"):
+        empty.error(f"relrep translate a.u.h5 {words} -o twice.h5", 3, "is in the space of u.h5 already", "Use it as it is.")
     empty.here("relrep translate d.npz --map d.map.h5 -o again.h5 -q")
     assert np.array_equal(store.read(str(empty / "again.h5")).x, read_back[3].x)
 
@@ -258,7 +260,7 @@ def test_a_universe_is_built_kept_and_joined_without_a_change(empty: Workdir) ->
         ("a.npz b.npz --into a.npz", "--into translates one file, and 2 are named"),
         ("a.npz b.npz -m ridge", "ridge maps one space into another"),
         ("a.npz b.npz -o x.h5", "Keep it with --save-map"),
-        ("a.npz --into b.npz -m universe", "needs two or more files"),
+        ("a.npz --into b.npz -m universe", "Build the space with relrep translate a.npz b.npz --save-map universe.h5"),
         ("a.npz --into b.npz -a ids.txt --fit-rows 9", "--fit-rows counts training rows"),
         ("a.npz --map m.h5 -o x.h5 -m ridge", "--method does not go with --map"),
     ],
