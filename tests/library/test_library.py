@@ -10,6 +10,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from conftest import CHECKOUT, Workdir
@@ -183,6 +184,17 @@ def test_patterns_stand_for_layers(tmp_path: Path) -> None:
         relrep.compare(str(tmp_path / "a.npz::m*"))
     with pytest.raises(relrep.UsageError, match="y is missing, and x is one space"):
         relrep.compare(X)
+
+
+def test_a_pattern_names_groups_that_hold_x(tmp_path: Path) -> None:
+    """`layer/[01]` finds layer/0/X as `layer/0` does; it finds no layer/2."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        for layer in range(3):
+            file[f"layer/{layer}/X"] = X + layer
+            file[f"layer/{layer}/ids"] = [f"n{i}" for i in range(len(X))]
+    named = {name for r in relrep.compare(f"{path}::layer/[01]") for name in (r.a[-9:], r.b[-9:])}
+    assert named == {"layer/0/X", "layer/1/X"}
 
 
 def test_stitch_says_which_method_is_best() -> None:
