@@ -58,10 +58,7 @@ class Targets:
             store.refuse(target, True, inputs, store.TABLES if target == self.output else ())
         if self.per_row:
             store.refuse(self.per_row, self.force, inputs)
-        names = {"-o": self.output, "--per-row": self.per_row, "--plot": self.plot}
-        for (option, target), (other, same) in itertools.combinations(names.items(), 2):
-            if target and target == same:
-                raise UsageError(f"{option} and {other} name the same file", "Give them different names.", file=target)
+        store.refuse_same({"-o": self.output, "--per-row": self.per_row, "--plot": self.plot})
         store.agree(self.output, self.style, more=PAGES)
         if self.per_row and is_h5ad(self.per_row) and not any(map(is_h5ad, inputs)):
             remedy = "Name a .tsv, .parquet or .h5 file."
