@@ -26,6 +26,7 @@ from relrep_cli.plots.looks import PLAIN_LOOK, Look
 from relrep_cli.reports.endings import ENDINGS as PAGES
 from relrep_cli.reports.endings import is_report
 from relrep_cli.store.h5ad_copies import is_h5ad, same_file, write_copy
+from relrep_cli.store.reading import PLAIN, Reading
 
 ROWS_IN_HDF5 = (".h5", ".hdf5")
 NO_ROW_VALUES = "none of the metrics has a value for each row"
@@ -34,7 +35,10 @@ LISTED = 10  # pairs that --dry-run names
 
 @dataclass(frozen=True, kw_only=True)
 class Targets:
-    """Where results go, and how they are written. An empty name is no file; for `output` it is standard output."""
+    """Where results go, and how they are written. An empty name is no file; for `output` it is standard output.
+
+    reading: how the files were read, for a copy of one of them.
+    """
 
     output: str
     per_row: str
@@ -42,6 +46,7 @@ class Targets:
     style: Style
     force: bool
     look: Look = PLAIN_LOOK
+    reading: Reading = PLAIN
 
     @property
     def is_report(self) -> bool:
@@ -198,8 +203,8 @@ def _write_row_values(
 
     target, keys = targets.per_row, row_keys(rows, projected)
     if is_h5ad(target):
-        return _annotate(target, rows, views, targets.force)
-    rows = [replace(own, record=record) for own, record in zip(rows, named([own.record for own in rows]), strict=True)]
+        return _annotate(targets, rows, views, named)
+    rows = _renamed_rows(rows, named)
     if not target.lower().endswith(ROWS_IN_HDF5):
         records, columns = row_records(rows, keys), ["id", *keys, "value"]
         quoted = Style(quote_formulas=targets.style.quote_formulas)
@@ -220,13 +225,17 @@ def _write_row_values(
     )
 
 
-def _annotate(target: str, rows: Sequence[Rows], views: Views, force: bool) -> None:
+def _annotate(targets: Targets, rows: Sequence[Rows], views: Views, named: Callable[..., list[Record]]) -> None:
     from relrep_cli.comparison.row_values import obs_additions
 
-    embeddings = {uri: known[0].embedding for uri, known in views.items() if isinstance(known, list) and is_h5ad(uri)}
-    uri, e = next(iter(embeddings.items()))
+    uri = next(uri for uri, known in views.items() if isinstance(known, list) and is_h5ad(uri))
     own = [r for r in rows if any(same_file(uri, r.record[side]) for side in ("a", "b"))]
-    write_copy(uri, target, obs_additions(own, e), force)
+    cells = store.read(uri, targets.reading).ids  # the file's own order: views sort their rows by id, and may hold one split
+    write_copy(uri, targets.per_row, obs_additions(_renamed_rows(own, named), cells), targets.force)
+
+
+def _renamed_rows(rows: Sequence[Rows], named: Callable[..., list[Record]]) -> list[Rows]:
+    return [replace(own, record=record) for own, record in zip(rows, named([own.record for own in rows]), strict=True)]
 
 
 def prints_matrix(wanted: bool | None, several: bool, metrics: int, more: bool) -> bool:

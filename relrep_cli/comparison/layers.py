@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, UsageError, printable
-from relrep_cli.base.uris import natural, split_uri
+from relrep_cli.base.uris import natural, raw_query, split_uri
 
 FIRST = "first"
 Pairs = list[tuple[str, str]]
@@ -36,7 +36,7 @@ def _matching(uri: str) -> list[str]:
             "Name one of these, or change the pattern.",
             file=path,
         )
-    return [f"{path}::{name}" for name in matching]
+    return [f"{path}::{name}{raw_query(uri)}" for name in matching]
 
 
 def _matches(name: str, pattern: str) -> bool:

@@ -11,7 +11,7 @@ from relrep_cli.base.errors import UsageError
 from relrep_cli.base.output import Record
 from relrep_cli.comparison.pairs_of_files import Rows
 from relrep_cli.comparison.shown_names import short_names
-from relrep_cli.embedding import Embedding, find_ids
+from relrep_cli.embedding import find_ids
 from relrep_cli.store.h5ad_copies import Addition
 
 
@@ -46,22 +46,22 @@ def row_matrix(rows: Sequence[Rows], keys: Sequence[str]) -> tuple[np.ndarray, n
     return ids, np.stack([r.values for r in rows], 1), [":".join(str(r.record[k]) for k in keys) for r in rows]
 
 
-def obs_additions(rows: Sequence[Rows], e: Embedding) -> list[Addition]:
-    """Columns for `obs` of an AnnData file: the values of each list at the rows of `e`, NaN where a row has none.
+def obs_additions(rows: Sequence[Rows], ids: np.ndarray) -> list[Addition]:
+    """Columns for `obs` of an AnnData file: the values of each list at the cells with ids (n,), NaN where one has none.
 
-    A name holds the metric, and what else tells the lists apart.
+    A name holds the metric, and what else tells the lists of this metric apart: the files, k, the projection.
     """
     names = short_names([r.record[side] for r in rows for side in ("a", "b")])
-    keys = [key for key in ("k", "projection") if len({r.record.get(key) for r in rows}) > 1]
-    several = len({(r.record["a"], r.record["b"]) for r in rows}) > 1
     additions = []
     for r in rows:
-        pair = [names[r.record["a"]], names[r.record["b"]]]
-        chosen = [str(r.record[key]) for key in keys if r.record.get(key) is not None]
-        parts = ["relrep", r.record["metric"], *(pair if several else []), *chosen]
-        values = np.full(e.n, np.nan)
-        places = find_ids(e.ids, r.ids)
+        alike = [other.record for other in rows if other.record["metric"] == r.record["metric"]]
+        several = len({(record["a"], record["b"]) for record in alike}) > 1
+        pair = [names[r.record["a"]], names[r.record["b"]]] if several else []
+        chosen = [str(r.record[key]) for key in ("k", "projection") if len({record.get(key) for record in alike}) > 1]
+        values = np.full(len(ids), np.nan)
+        places = find_ids(ids, r.ids)
         values[places[places >= 0]] = r.values[places >= 0]
         description = f"{r.record['metric']} of each item, {r.record['a']} and {r.record['b']}"
-        additions.append(Addition("obs", re.sub(r"[^\w.+-]+", "_", "_".join(parts)), values, description))
+        name = "_".join(["relrep", r.record["metric"], *pair, *chosen])
+        additions.append(Addition("obs", re.sub(r"[^\w.+-]+", "_", name), values, description))
     return additions
