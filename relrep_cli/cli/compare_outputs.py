@@ -20,7 +20,7 @@ from relrep_cli.comparison.pairs_of_files import Rows, counts_for_gate, misses_g
 from relrep_cli.comparison.plans import Plan
 from relrep_cli.comparison.result_columns import columns_of
 from relrep_cli.comparison.runs import Results, Views
-from relrep_cli.embedding import ABSOLUTE, text
+from relrep_cli.embedding import ABSOLUTE, Embedding, text
 from relrep_cli.engine.estimates import takes
 from relrep_cli.plots.looks import PLAIN_LOOK, Look
 from relrep_cli.reports.endings import ENDINGS as PAGES
@@ -184,8 +184,7 @@ def _write_worst(
         raise UsageError(NO_ROW_VALUES, "Add a metric such as cosine, or remove --worst.", place="--worst")
     from relrep_cli.comparison.worst_items import worst
 
-    files = {uri: known[0].embedding for uri, known in views.items() if not isinstance(known, DataError)}
-    records, notes = worst(rows, count, files, projected)
+    records, notes = worst(rows, count, _embeddings(views), projected)
     keys = ("id", "label", "a", "b", "metric", "k", "projection", "value")
     _write_records(named(records), [key for key in keys if any(key in r for r in records)], targets)
     for note in notes:
@@ -199,14 +198,17 @@ def _write_row_values(
     copy of the first AnnData file among them."""
     if not rows:
         raise UsageError(NO_ROW_VALUES, "Add a metric such as cosine, or remove --per-row.", place="--per-row")
-    from relrep_cli.comparison.row_values import row_keys, row_matrix, row_records
+    from relrep_cli.comparison.row_values import label_of_each, row_keys, row_matrix, row_records
 
     target, keys = targets.per_row, row_keys(rows, projected)
     if is_h5ad(target):
         return _annotate(targets, rows, views, named)
+    files = _embeddings(views)
+    labels = [label_of_each(r.ids, files[r.record["a"]], files[r.record["b"]]) for r in rows]
     rows = _renamed_rows(rows, named)
     if not target.lower().endswith(ROWS_IN_HDF5):
-        records, columns = row_records(rows, keys), ["id", *keys, "value"]
+        records = row_records(rows, keys, labels)
+        columns = ["id", *(["label"] if any("label" in r for r in records) else []), *keys, "value"]
         quoted = Style(quote_formulas=targets.style.quote_formulas)
         return store.write_bytes(target, store.encoded(target, records, columns, quoted), targets.force)
     ids, x, names = row_matrix(rows, keys)
@@ -216,7 +218,7 @@ def _write_row_values(
         shape=x.shape,
         dtype="float64",
         ids=ids,
-        obs={},
+        obs={"label": text(map(str, labels[0]))} if None not in labels[0] else {},
         var={"id": text(names)},
         kind=ABSOLUTE,
         space="row values",
@@ -232,6 +234,10 @@ def _annotate(targets: Targets, rows: Sequence[Rows], views: Views, named: Calla
     own = [r for r in rows if any(same_file(uri, r.record[side]) for side in ("a", "b"))]
     cells = store.read(uri, targets.reading).ids  # the file's own order: views sort their rows by id, and may hold one split
     write_copy(uri, targets.per_row, obs_additions(_renamed_rows(own, named), cells), targets.force)
+
+
+def _embeddings(views: Views) -> dict[str, Embedding]:
+    return {uri: known[0].embedding for uri, known in views.items() if not isinstance(known, DataError)}
 
 
 def _renamed_rows(rows: Sequence[Rows], named: Callable[..., list[Record]]) -> list[Rows]:

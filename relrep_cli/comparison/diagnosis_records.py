@@ -13,7 +13,8 @@ from relrep_cli.comparison.diagnosis import RELATIONS, Diagnosis, diagnose
 from relrep_cli.comparison.joins import join, left_out
 from relrep_cli.comparison.moved_rows import order_of
 from relrep_cli.comparison.pairs_of_files import View
-from relrep_cli.comparison.worst_items import label_of_each, plain_text, worst_rows
+from relrep_cli.comparison.row_values import label_of_each, plain_text
+from relrep_cli.comparison.worst_items import worst_rows
 from relrep_cli.embedding import Embedding, select
 
 COLUMNS = ("a", "b", "relation", "holds", "share", "noise", "n", "evidence")

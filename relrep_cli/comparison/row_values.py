@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from relrep_cli.base.errors import UsageError
 from relrep_cli.base.output import Record
 from relrep_cli.comparison.pairs_of_files import Rows
 from relrep_cli.comparison.shown_names import short_names
-from relrep_cli.embedding import find_ids
+from relrep_cli.embedding import Embedding, find_ids
 from relrep_cli.store.h5ad_copies import Addition
 
 
@@ -26,13 +27,28 @@ def row_keys(rows: Sequence[Rows], projected: bool) -> tuple[str, ...]:
     return ("a", "b", "metric", *(["k"] if several_k(rows) else []), *(["projection"] if projected else []))
 
 
-def row_records(rows: Sequence[Rows], keys: Sequence[str]) -> list[Record]:
-    """Return one record (id, then `keys`, then value) for each row of each list."""
+def row_records(rows: Sequence[Rows], keys: Sequence[str], labels: Sequence[Sequence[str | None]]) -> list[Record]:
+    """Return one record (id, label if there is one, then `keys`, then value) for each row of each list.
+
+    labels: for each list, those of its rows.
+    """
     return [
-        {"id": i.decode(errors="backslashreplace"), **{k: r.record[k] for k in keys}, "value": v}
-        for r in rows
-        for i, v in zip(r.ids.tolist(), r.values.tolist(), strict=True)
+        {"id": plain_text(i), **({} if label is None else {"label": label}), **{k: r.record[k] for k in keys}, "value": v}
+        for r, own in zip(rows, labels, strict=True)
+        for i, label, v in zip(r.ids.tolist(), own, r.values.tolist(), strict=True)
     ]
+
+
+def label_of_each(ids: np.ndarray, a: Embedding, b: Embedding) -> list[str | None]:
+    """The labels of the items with these ids (n,) in the first of two embeddings that has labels; else None for each."""
+    for embedding in (a, b):
+        if "label" in embedding.obs:
+            return [plain_text(embedding.obs["label"][row]) for row in find_ids(embedding.ids, ids)]
+    return [None] * len(ids)
+
+
+def plain_text(value: Any) -> str:
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
 
 
 def row_matrix(rows: Sequence[Rows], keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray, list[str]]:
