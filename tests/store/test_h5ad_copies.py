@@ -74,6 +74,15 @@ def test_a_projection_goes_into_obsm_of_a_copy(cells: Workdir) -> None:
     assert "exists" in cells.error("relrep project cells.h5ad::obsm/X_pca -a anchors.h5 --h5ad new.h5ad", 2)
 
 
+def test_anchors_with_other_barcodes_are_joined_as_the_message_says(cells: Workdir) -> None:
+    x = opened(cells / "cells.h5ad").obsm["X_pca"]
+    np.savez(cells / "bare.npz", x=x, id=[name.removesuffix("-1") for name in NAMES])
+    line = cells.error("relrep project bare.npz -a anchors.h5 -o new.h5", 3)
+    assert "5 of them differ only by -1" in line and line.endswith("Write --normalize-ids barcode to find them.")
+    cells.here("relrep project bare.npz -a anchors.h5 --normalize-ids barcode -o new.h5 -q")
+    assert store.read(str(cells / "new.h5")).x.shape == (N, 5)
+
+
 def test_values_stand_at_their_cells_whatever_the_join(cells: Workdir) -> None:
     """One cell in ten is moved: only these have low values, with other barcodes, of a part, in both orders, for one split."""
     x, moved = opened(cells / "cells.h5ad").obsm["X_pca"], np.arange(N) % 10 == 3
