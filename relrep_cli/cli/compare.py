@@ -121,7 +121,7 @@ def _records(options: Options) -> Records:
         from relrep_cli.cli.compare_parts import PART
 
         output = part.file(output, PART)
-    return records_for(output, options.running.cache, options.force)
+    return records_for(output, options.running.cache)
 
 
 def _targets(options: Options) -> Targets:

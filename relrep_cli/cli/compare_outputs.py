@@ -30,7 +30,8 @@ from relrep_cli.store.reading import PLAIN, Reading
 
 ROWS_IN_HDF5 = (".h5", ".hdf5")
 NO_ROW_VALUES = "none of the metrics has a value for each row"
-LISTED = 10  # pairs that --dry-run names
+LISTED = 10  # pairs that --dry-run and --fail-under name
+ERRORS = 3  # different ones that a message holds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,9 +274,13 @@ def verdict(records: Sequence[Record], fail_under: float | None) -> int:
     """The exit code: DATA when a file could not be used, NO when a value misses --fail-under, else DONE. Prints why."""
     broken = sum("error" in r for r in records)
     if broken:
+        for error in list(dict.fromkeys(r["error"] for r in records if "error" in r))[:ERRORS]:
+            say(error)
         say(f"{broken} of {len(records)} results are missing: see their error.")
     missed = [r for r in records if fail_under is not None and counts_for_gate(r) and misses_gate(r, fail_under)]
-    for r in missed:
+    for r in missed[:LISTED]:
         value = "n/a" if r["value"] is None else r["value"]
         say(f"{r['a']} and {r['b']}: {r['metric']} is {value}, which misses {fail_under}.")
+    if len(missed) > LISTED:
+        say(f"{len(missed) - LISTED} more values miss {fail_under}.")
     return DATA if broken else NO if missed else DONE

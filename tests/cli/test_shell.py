@@ -528,7 +528,7 @@ def test_rows_join_by_id_and_losses_are_said(work: Workdir) -> None:
         np.savez(work / "part.npz", x=arrays["x"][50:], ids=arrays["ids"][50:])
     done = work.here("relrep compare a.h5 part.npz -m cka")
     assert done.rows[0]["n"] == str(N - 50)
-    assert f"{N - 50} common ids; 50 and 0 rows left out (only in a.h5: " in done.stderr
+    assert f"{N - 50} common ids; 50 and 0 rows left out (only in the first: " in done.stderr
     assert done.stderr.rstrip().endswith(", …)."), "the first three ids are named"
     only_line(work.here("relrep compare a.h5 part.npz -m cka --require-all", 3), f"{N - 50} common ids of {N} and {N - 50}")
 

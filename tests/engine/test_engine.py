@@ -152,6 +152,17 @@ def test_the_log_names_the_pairs_of_a_cache(empty: Workdir) -> None:
     assert events(empty / "log.jsonl") == expected
 
 
+def test_force_replaces_the_output_and_keeps_what_was_measured(empty: Workdir) -> None:
+    """So that a run may be repeated after a refusal, or with a file mended, at the cost of what is new."""
+    for name in "abc":
+        np.save(empty / f"{name}.npy", np.random.default_rng(ord(name)).normal(size=(30, 3)))
+    (empty / "out.tsv").write_text("something else")
+    assert "out.tsv: exists" in empty.here("relrep compare a.npy b.npy -m cka -o out.tsv", 2).stderr
+    empty.here("relrep compare a.npy b.npy c.npy -m cka -o out.tsv --force --log log.jsonl")
+    expected = [("a.npy b.npy", "from records"), ("a.npy c.npy", "done"), ("b.npy c.npy", "done")]
+    assert events(empty / "log.jsonl") == expected and (empty / "out.tsv").read_text().startswith("a\tb\tmetric")
+
+
 # --- shards ---
 
 

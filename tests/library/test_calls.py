@@ -129,7 +129,7 @@ def test_a_column_of_a_frame_may_hold_the_vectors() -> None:
     for given in (frame, frame.assign(emb=X.tolist()), frame.set_index("doc_id")):
         e = relrep.as_embedding(given)
         assert np.array_equal(e.x, X.astype(e.x.dtype)) and e.ids[1] == b"n1"
-    with pytest.raises(relrep.UsageError, match="hold no numbers: emb"):
+    with pytest.raises(relrep.UsageError, match="hold no numbers: doc_id, emb"):
         relrep.as_embedding(frame.assign(emb=[[1.0]] + [[1.0, 2.0]] * 59))
 
 
