@@ -82,6 +82,10 @@ def write_results(plan: Plan, results: Results, views: Views, targets: Targets, 
     Raises UsageError when row values are asked for and no metric has some; WriteError.
     """
     named = partial(renamed, files=plan.files, names=targets.look.names)
+    if (plan.outputs.row_table or plan.outputs.worst) and results.rows:
+        listed = {r.record["metric"] for r in results.rows}
+        if lost := [metric for metric in plan.metrics if metric not in listed]:
+            say(f"{', '.join(lost)}: no value for each row, so not among the items.")
     if plan.outputs.row_table:
         _write_row_values(targets, results.rows, projected, views, named)
     table = _named(matrix(results.records, *plan.sides), plan, targets.look) if plan.outputs.one_value_per_pair else None

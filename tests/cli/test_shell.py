@@ -593,6 +593,8 @@ def test_per_row(work: Workdir) -> None:
     with np.load(work / "a.npz") as arrays:
         assert {r["id"]: r["label"] for r in rows} == dict(zip(arrays["ids"], arrays["label"].astype(str), strict=True))
     only_line(work.here("relrep compare a.h5 b.h5 -m cka --per-row none.tsv", 2), "--per-row", "value for each row")
+    some = work.here("relrep compare a.h5 b.h5 -m cka,knn-jaccard --worst 2")
+    assert [r["metric"] for r in some.rows] == ["knn-jaccard"] * 2 and "cka: no value for each row" in some.stderr
 
 
 @pytest.mark.parametrize("limit, code", [("0.9", 0), ("0.99999", 1)])
