@@ -43,7 +43,7 @@ def test_data_elsewhere_and_damage_are_refused(tables: Path) -> None:
         store.read(str(tables))
     data = next((tables / "deleted.lance" / "data").iterdir())
     whole = data.read_bytes()
-    data.write_bytes(whole[:60] + bytes(len(whole) - 100) + whole[-40:])
+    data.write_bytes(b"\xff" * 400 + whole[400:])  # what the columns hold
     with pytest.raises(DataError, match="the lance package cannot read it: ") as refusal:
         store.read(str(tables / "deleted.lance"))
     assert str(refusal.value).isprintable() and ".rs" not in str(refusal.value)
@@ -61,7 +61,19 @@ def test_damage_that_is_seen_without_the_package(tables: Path, tmp_path: Path, m
         store.read(str(tmp_path / "clone.lance"))
     manifest, data = next((table / "_versions").glob("*.manifest")), next((table / "data").iterdir())
     whole = {file: file.read_bytes() for file in (manifest, data)}
+    columns, table_of_columns, table_of_messages = (
+        int.from_bytes(whole[data][at : at + 8], "little") for at in (-40, -32, -24)
+    )
+
+    def with_bytes(at: int, *values: int) -> bytes:
+        return whole[data][:at] + bytes(values) + whole[data][at + len(values) :]
+
     damage: list[tuple[Path, bytes | None, str]] = [
+        (data, with_bytes(table_of_columns, 255, 255), r"lance is malformed"),  # where the first column is
+        (data, with_bytes(table_of_messages, 255, 255), r"lance is malformed"),  # where the schema is
+        (data, with_bytes(-12, 255), r"lance is malformed"),  # how many columns
+        (data, with_bytes(columns + 1, 255), r"lance is malformed"),  # the length of the first field of a column
+        (data, whole[data].replace(b"\x0a\x02\x00\x40\x12", b"\x0a\x02\xff\x7f\x12", 1), r"lance is malformed"),  # a buffer
         (data, None, r"data/\w+\.lance is missing"),
         (data, whole[data][:-7], "bytes, not 962"),
         (data, whole[data][:-20] + bytes(20), "has lost its end"),
