@@ -15,7 +15,7 @@ import pytest
 from lance_tables import NAMES, X
 
 from relrep_cli import store
-from relrep_cli.base.errors import DataError, UsageError
+from relrep_cli.base.errors import WRITE, DataError, UsageError
 from relrep_cli.store import fork_server, lance_folders
 
 needs_lance = pytest.mark.skipif(not find_spec("lance"), reason="pylance, the extra relrep[lance], is not installed")
@@ -48,6 +48,15 @@ def test_data_elsewhere_and_damage_are_refused(tables: Path) -> None:
         store.read(str(tables / "deleted.lance"))
     assert str(refusal.value).isprintable() and ".rs" not in str(refusal.value)
     data.write_bytes(whole)
+
+
+@needs_lance
+@pytest.mark.slow
+def test_too_few_descriptors_are_no_damage(tables: Path) -> None:
+    """lance says so in words alone."""
+    command = f"ulimit -n 14; exec {sys.executable} -m relrep_cli info {tables / 'whole.lance'}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == WRITE and "too few file descriptors" in done.stderr, done.stderr
 
 
 @needs_lance
