@@ -81,9 +81,11 @@ def _of_archive(path: Path, file: FileIO, longest: int, most: int) -> TorchFile:
     folder = pickled.removesuffix("data.pkl")
     content = content_of_pickle(io.BytesIO(_bytes(file, entries[pickled], longest)), most)
     order = entries.get(f"{folder}byteorder")
-    big_endian = order is not None and _bytes(file, order, longest) == b"big"
+    stated = _bytes(file, order, longest) if order else b"little"
+    if stated not in (b"little", b"big"):
+        raise Malformed("its entry byteorder says neither little nor big")
     keys = {name.removeprefix(f"{folder}data/"): place for name, place in entries.items()}
-    return TorchFile(path, content, {key: keys[key] for key in content.storages if key in keys}, big_endian)
+    return TorchFile(path, content, {key: keys[key] for key in content.storages if key in keys}, stated == b"big")
 
 
 def _bytes(file: FileIO, place: Place, longest: int) -> bytes:

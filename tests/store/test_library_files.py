@@ -202,6 +202,14 @@ def test_files_of_big_endian_machines(tmp_path: Path, kind: str) -> None:
     assert np.array_equal(found_in(path, "x").x, base.float().numpy() if kind == "bfloat16" else base.numpy())
 
 
+def test_an_unknown_order_of_bytes_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    with zipfile.ZipFile(io.BytesIO(saved(torch.tensor(X)))) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, b"mixed" if name.endswith("byteorder") else old.read(name))
+    assert "its entry byteorder says neither little nor big" in refusal(path)
+
+
 @pytest.mark.parametrize("name", OLD)
 def test_the_oldest_files_equal_those_of_torch(tmp_path: Path, name: str) -> None:
     path = tmp_path / "a.pt"
