@@ -39,9 +39,9 @@ def check_table(path: Path) -> None:
         stated = list(fields(message))
         fragments = [list(fields(content(value))) for number, value in stated if number == FRAGMENTS]
         files = [dict(fields(content(value))) for fragment in fragments for number, value in fragment if number == FILES]
+        names = [content(file.get(PATH, b"")).decode(errors="replace") for file in files]
     except ValueError:
         raise _damaged(path, manifest, "is malformed") from None
-    names = [content(file.get(PATH, b"")).decode(errors="replace") for file in files]
     if (
         any(number == BASES for number, _ in stated)
         or any(BASE in file for file in files)

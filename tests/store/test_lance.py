@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -17,6 +18,7 @@ from lance_tables import NAMES, X
 from relrep_cli import store
 from relrep_cli.base.errors import WRITE, DataError, UsageError
 from relrep_cli.store import fork_server, lance_folders
+from relrep_cli.store.lance_manifests import check_table
 
 needs_lance = pytest.mark.skipif(not find_spec("lance"), reason="pylance, the extra relrep[lance], is not installed")
 
@@ -99,6 +101,17 @@ def test_damage_that_is_seen_without_the_package(tables: Path, tmp_path: Path, m
         file.write_bytes(whole[file])
     with pytest.raises(TypeError):  # a sound table is the package's to read
         store.read(str(table))
+
+
+def test_a_number_in_place_of_a_name(tmp_path: Path) -> None:
+    """Found by fuzzing."""
+    file = b"\x08\x05"  # field 1 as a number
+    message = b"\x12\x04\x12\x02" + file  # in a file in a fragment
+    (tmp_path / "_versions").mkdir()
+    end = struct.pack("<QHH4s", 0, 0, 2, b"LANC")
+    (tmp_path / "_versions" / "1.manifest").write_bytes(struct.pack("<I", len(message)) + message + end)
+    with pytest.raises(DataError, match=r"1\.manifest is malformed"):
+        check_table(tmp_path)
 
 
 def test_a_process_that_has_imported_lance_is_not_forked() -> None:
