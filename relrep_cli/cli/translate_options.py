@@ -14,12 +14,14 @@ from relrep_cli.cli.engine_options import RowOptions, refuse_no_rows
 from relrep_cli.cli.options import Given, Printing
 from relrep_cli.cli.reading_options import TrustingOptions
 from relrep_cli.stitching.translation import FIT_ROWS
+from relrep_cli.stitching.translation_quality import INDEX
 from relrep_cli.stitching.translators import TRANSLATORS
 from relrep_cli.stitching.universe import UNIVERSES
 from relrep_cli.stitching.universe_files import FIT_ROWS as UNIVERSE_ROWS
 
 ORTHOGONAL, UNIVERSE = "orthogonal", "universe"
 LEAST_RECALL = 0.9
+FEWEST_ROWS = 12  # that an index can have which says what is retained
 
 
 def _file(name: str, *more: str, help: str) -> Any:
@@ -62,6 +64,15 @@ class Options:
             help=f"Without --anchors: fit on at most this many shared training rows [default: {FIT_ROWS}; {UNIVERSE_ROWS} "
             "for a universe].",
             min=2,
+            show_default=False,
+        ),
+    ] = None
+    index_rows: Annotated[
+        int | None,
+        typer.Option(
+            "--index-rows",
+            help=f"Measure the map in an index of at most this many rows of --into, in memory [default: {INDEX}].",
+            min=FEWEST_ROWS,
             show_default=False,
         ),
     ] = None
@@ -120,7 +131,12 @@ def check(options: Options) -> None:
             "neither --into nor --map names the target", "Give --into FILE, --map FILE, or more files to build a universe."
         )
     needless: dict[str, Any] = {"--anchors": options.anchors, "--anchor-vectors": options.anchor_vectors}
-    needless |= {"--save-map": options.save_map, "--method": options.method, "--fit-rows": options.fit_rows}
+    needless |= {
+        "--index-rows": options.index_rows,
+        "--save-map": options.save_map,
+        "--method": options.method,
+        "--fit-rows": options.fit_rows,
+    }
     if options.map and (option := next((name for name, value in needless.items() if value), "")):
         raise UsageError(f"{option} does not go with --map, which is fitted already", "Leave it out.")
     if options.map and not options.output:
@@ -128,6 +144,8 @@ def check(options: Options) -> None:
     if options.map:
         options.given.refuse(TRANSLATORS, "--map, which is fitted already")
         options.given.refuse(UNIVERSES, "--map, which is fitted already")
+    if several and options.index_rows:
+        raise UsageError("--index-rows measures a map into one index", "Name the index with --into FILE, or leave it out.")
     if several and options.output:
         raise UsageError(
             "-o writes one file, and a universe is built of several",

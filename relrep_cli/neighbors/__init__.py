@@ -165,6 +165,22 @@ def _first(lists: Found, k: int, own: np.ndarray | None) -> Neighbors:
     return Neighbors(np.take_along_axis(lists.rows, places, 1), int(tied.sum()), lists.index, lists.recall)
 
 
+def nearest_and_ranks(queries: np.ndarray, base: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Find the k rows of base (n, d) nearest to query i by cosine, without row i, and the rank of row i among all rows.
+
+    Both are those of `nearest` and `ranks`. The list of the nearest holds most of the ranks; only the others take another pass.
+
+    Returns (q, k) row numbers and (q,) ranks. Raises UsageError when the base has too few rows for k.
+    """
+    lists = nearest(queries, base, k + 1).rows
+    mine = lists == np.arange(len(queries))[:, None]
+    ranked, missing = mine.argmax(1) + 1, np.flatnonzero(~mine.any(1))
+    if len(missing):
+        ranked[missing] = ranks(queries, base, rows=missing)
+    others = np.arange(k) + (np.arange(k) >= np.where(mine.any(1), mine.argmax(1), k)[:, None])
+    return np.take_along_axis(lists, others, 1), ranked
+
+
 def overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Count the row numbers that the sets a[i] and b[i] share. a, b: (n, k), without repeats within a row. Returns (n,)."""
     out = np.empty(len(a), np.int64)
@@ -173,4 +189,16 @@ def overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return out
 
 
-__all__ = ["By", "Index", "Midranks", "Neighbors", "midranks_of_nearest", "nearest", "overlap", "ranks", "unit_rows", "widen"]
+__all__ = [
+    "By",
+    "Index",
+    "Midranks",
+    "Neighbors",
+    "midranks_of_nearest",
+    "nearest",
+    "nearest_and_ranks",
+    "overlap",
+    "ranks",
+    "unit_rows",
+    "widen",
+]

@@ -12,7 +12,7 @@ import numpy as np
 from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.base.output import Record, progress, say
 from relrep_cli.embedding import Embedding, find_ids, in_id_order
-from relrep_cli.neighbors import nearest, overlap, ranks, unit_rows
+from relrep_cli.neighbors import nearest, nearest_and_ranks, overlap, unit_rows
 from relrep_cli.numerics.blocks import pick, row_blocks, take
 from relrep_cli.numerics.intervals import bootstrap_of_few, of_share, within
 from relrep_cli.numerics.spool import spool
@@ -76,15 +76,45 @@ class Lookups:
         return record | {"n": len(self.places), "size": self.size}
 
 
-def look_up(queries: np.ndarray, own: np.ndarray, base: np.ndarray) -> Lookups:
-    """How well queries (q, d) find their items, the rows `own` (q,) of the index base (n, d), by cosine.
+@dataclass(frozen=True, eq=False)
+class Index:
+    """The rows of a space (n, d), of which query i is to find row i, and what re-embedding query i would find (q, K)."""
+
+    base: np.ndarray
+    wanted: np.ndarray
+
+    def look_up(self, queries: np.ndarray) -> Lookups:
+        """How well queries (q, d) find their items, by cosine."""
+        near, places = nearest_and_ranks(queries, self.base, K)
+        return Lookups(places, overlap(near, self.wanted) / K, len(self.base))
+
+
+def index_of(base: np.ndarray, own: np.ndarray, wanted: np.ndarray | None = None) -> Index:
+    """The index base (n, d), where the items of the queries are the rows `own` (q,). wanted: found before, see `Index`.
 
     Raises UsageError for an index of fewer than 12 items.
     """
-    index = take(base, np.concatenate([own, np.setdiff1d(np.arange(len(base)), own)]))  # query i is to find row i
-    near = nearest(queries, index, K, exclude_self=True)
-    wanted = nearest(index, index, K, exclude_self=True, rows=np.arange(len(own)))
-    return Lookups(ranks(queries, index), overlap(near.rows, wanted.rows) / K, len(base))
+    index = take(base, np.concatenate([own, np.setdiff1d(np.arange(len(base)), own)]))
+    if wanted is None:
+        wanted = nearest(index, index, K, exclude_self=True, rows=np.arange(len(own))).rows
+    return Index(index, wanted)
+
+
+class _Indexes:
+    """The indexes of one run. What re-embedding finds where no method changes the index is searched once for all methods."""
+
+    def __init__(self, es: Sequence[Embedding]) -> None:
+        self.es = es
+        self.wanted: dict[tuple[int, bytes], np.ndarray] = {}
+
+    def of(self, place: int, base: np.ndarray, own: np.ndarray) -> Index:
+        """See index_of. place: the number of the space."""
+        if base is not self.es[place].x:
+            return index_of(base, own)
+        key = place, own.tobytes()
+        index = index_of(base, own, self.wanted.get(key))
+        self.wanted[key] = index.wanted
+        return index
 
 
 def retrieval_methods(target: str, chosen: Sequence[Method], recipe: Recipe | None) -> list[Method]:
@@ -128,18 +158,20 @@ class RetrievalPlan:
         es = [in_id_order(e) for e in spaces.es]
         views = [Views(e, KEPT // len(es), self.on_basis) for e in es]
         records: list[Record] = []
-        summary = Summary(es, self.seed)
+        summary, indexes = Summary(es, self.seed), _Indexes(es)
         with progress("retrieving") as advance:
             for done, m in enumerate(self.methods):
                 advance(done, len(self.methods), m.label)
-                records += self._by(m, es, views, summary)
+                records += self._by(m, es, views, summary, indexes)
         for line in summary.lines():
             say(line)
         if len(es) == 2:
             say(f"to decide on a bridge: relrep translate {es[0].uri} --into {es[1].uri} --anchors FILE --report.")
         return records
 
-    def _by(self, m: Method, es: Sequence[Embedding], views: Sequence[Views], summary: Summary) -> Iterator[Record]:
+    def _by(
+        self, m: Method, es: Sequence[Embedding], views: Sequence[Views], summary: Summary, indexes: _Indexes
+    ) -> Iterator[Record]:
         """The records of one method, whose hits the summary counts."""
         spaces = self.spaces
         xs = self._coordinates(views, m)
@@ -154,7 +186,7 @@ class RetrievalPlan:
         losses = self._cycle_losses(m, route, es)
         summary.cycles[m.label] = losses
         unequal = []
-        for a, b, record, hits in _pairs(es, xs, route, self.seed):
+        for a, b, record, hits in sorted(_pairs(es, xs, route, indexes, self.seed), key=lambda pair: pair[:2]):
             if hits is None:
                 unequal.append(f"{es[a].uri} and {es[b].uri}")
             else:
@@ -184,10 +216,14 @@ class RetrievalPlan:
 
 
 def _pairs(
-    es: Sequence[Embedding], xs: Sequence[np.ndarray], route: Route, seed: int
+    es: Sequence[Embedding], xs: Sequence[np.ndarray], route: Route, indexes: _Indexes, seed: int
 ) -> Iterator[tuple[int, int, Record, Hits | None]]:
-    """One method on every pair, with its hits; `none` looks up each space's items in itself, as re-embedding would."""
-    for e, h in itertools.product(range(len(es)), repeat=2):
+    """One method on every pair, with its hits; `none` looks up each space's items in itself, as re-embedding would.
+
+    All queries of an index follow each other, so that it is prepared once.
+    """
+    index, prepared, rows_of_index = None, -1, np.zeros(0, np.int64)
+    for h, e in itertools.product(range(len(es)), repeat=2):
         if (e == h) != route.own:
             continue
         record: Record = {"encoder": es[e].uri, "index": es[h].uri}
@@ -196,8 +232,10 @@ def _pairs(
             yield e, h, record, None
             continue
         rows, own = _shared(es[e], es[h])
+        if index is None or prepared != h or not np.array_equal(own, rows_of_index):
+            index, prepared, rows_of_index = indexes.of(h, xs[h], own), h, own
         queries = np.asarray(take(xs[e], rows))
-        lookups = look_up(queries if carry is None else carry(queries), own, xs[h])
+        lookups = index.look_up(queries if carry is None else carry(queries))
         yield e, h, record | lookups.record(seed), (es[e].ids[rows], lookups.places == 1)
 
 

@@ -28,7 +28,7 @@ def recalls_by_size(places: np.ndarray, n: int) -> Iterator[Point]:
     share = float((places <= K).mean())
     yield n, (share, *of_share(share, len(places))), "measured"
     for times in LARGER:
-        share = recall_in_larger(places, n, times)
+        share = min(share, recall_in_larger(places, n, times))  # the estimate of a small sample can lie above what was measured
         yield n * times, (share, *of_share(share, len(places))), "extrapolated"
 
 

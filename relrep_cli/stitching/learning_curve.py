@@ -37,7 +37,8 @@ class Curve:
         """The recall at a place, with its 95 % interval: Wilson's where it was measured.
 
         Between two places, logits are interpolated over the logarithm of the number. Beyond the last one they go on along a
-        line through the last places, which does not fall; how it bends differs from draw to draw.
+        line through the last places, which does not fall; how it bends differs from draw to draw. The recall there is never
+        below the last one: where every item was found, it stays 1.
         """
         if place in self.places:
             value = float(self.recalls[list(self.places).index(int(place))])
@@ -46,7 +47,7 @@ class Curve:
             return self._beyond(place)
         shares = np.concatenate([_bounded(self.recalls, self.items)[None], self.draws])
         recall = np.array([np.interp(np.log(place), np.log(self.places), one) for one in _logits(shares)])
-        return _with_ends(_share(recall[0]), _share(recall[1:]))
+        return _with_ends(float(_share(recall[0])), _share(recall[1:]))
 
     def _beyond(self, place: float) -> tuple[float, float, float]:
         """Lines of every bend, each as probable as the last places say; every other draw trusts the very last ones more."""
@@ -57,9 +58,10 @@ class Curve:
         bends = np.interp(np.linspace(0, 1, len(self.draws)), np.cumsum(weights) - weights / 2, BENDS)
         ways = enumerate((RECENT, LAST))
         draws = [self._line(self.draws[part::2], recent, bends[part::2], place)[0] for part, recent in ways]
-        value, low, high = _with_ends(_share(weights @ _logits(lines)), np.concatenate(draws))
+        last = float(self.recalls[-1])
+        value, low, high = _with_ends(max(float(_share(weights @ _logits(lines))), last), np.concatenate(draws))
         low = min(low, of_share(value, self.items)[0])  # never surer than if it were measured
-        return value, low, max(high, of_share(float(self.recalls[-1]), self.items)[1])  # one that reaches all goes on so
+        return value, low, max(high, of_share(last, self.items)[1])
 
     def _line(self, shares: np.ndarray, recent: int, bends: np.ndarray, place: float) -> tuple[np.ndarray, np.ndarray]:
         """(r,) the recalls at a place by a line for each row of shares (r, k), over numbers on a scale for each row; and the
@@ -93,9 +95,9 @@ def _share(logits: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-logits))
 
 
-def _with_ends(value: np.ndarray, draws: np.ndarray) -> tuple[float, float, float]:
+def _with_ends(value: float, draws: np.ndarray) -> tuple[float, float, float]:
     low, high = np.quantile(draws, [0.025, 0.975])
-    return float(value), float(min(low, value)), float(max(high, value))
+    return value, float(min(low, value)), float(max(high, value))
 
 
 def curve(places: Sequence[int], hits: Sequence[np.ndarray], seed: int) -> Curve:

@@ -30,6 +30,7 @@ FEWEST = 8  # anchors for a learning curve, and held-out items for a verdict
 SHARES = (0.1, 0.5, 0.9)  # quantiles of the similarities at which thresholds are mapped
 LOCAL = "local"
 MEASURED, EXTRAPOLATED = "measured", "extrapolated"
+AT_CEILING = "not extrapolated: every item is found already"
 ANCHORS_LEFT_OUT = "anchors, a twentieth left out at a time"
 # Another draw of anchors changes the map, too, which intervals over items do not know: recalls vary as much by it as by items,
 # and cosines, which differ less between items, twice as much. Coverage: benchmarks/migration_coverage.py.
@@ -104,10 +105,10 @@ def report(
             "Give files that share more items, or name fewer anchors.",
             file=f"{e.uri} and {target.uri}",
         )
-    numbers = index_rows(target, rows.held[1], how.seed)
+    numbers = index_rows(target, rows.held[1], how.seed, how.searched)
     index = pick(target.x, numbers)
     lookup = _Lookup(pick(e.x, rows.held[0]), index, index)
-    pairs = asked and query_pairs(*asked, e, target, rows.ids, how.seed)
+    pairs = asked and query_pairs(*asked, e, target, rows.ids, how.seed, how.searched)
     tried = {name: replace(how, method=name, params=params) for name, params in methods.items()}
     maps = {name: _maps(one, *_pair(rows)) for name, one in tried.items()}
     if len(maps) > 1 and LOCAL in maps and not isinstance(maps[LOCAL][0], LocalMaps):
@@ -118,7 +119,7 @@ def report(
     left_out = {name: _left_out(one, *_pair(rows), others) for name, one in tried.items()}
     size = len(rows.ids) + len(others)
     records += [r for name, scored in left_out.items() for r in _scores_records("left out", tried[name], scored, size)]
-    best = tried[max(left_out, key=lambda name: _merit(left_out[name]))]
+    best = tried[max(left_out, key=lambda name: _merit(left_out[name]))]  # the first of those that are equal
     records += _index_records(moved[best.method], best)
     more, reached, needed = _learning_curve(best, rows, lookup, wanted)
     records += [*more, *_thresholds(moved[best.method], best)]
@@ -129,7 +130,9 @@ def report(
     now = next(r for r in records if (r["part"], r["method"], r["measure"]) == decides)
     verdict = _verdict(now, wanted, reached)
     records.append({**now, "part": "verdict", "note": verdict})
-    return Report(records, verdict, _sentence(verdict, best, now, len(rows.vectors[0]), needed, wanted))
+    kept = moved[best.method].scores.get("retained")
+    retained = None if kept is None else float(kept.mean())
+    return Report(records, verdict, _sentence(verdict, best, now, len(rows.vectors[0]), needed, wanted, retained))
 
 
 def _pair(rows: Samples) -> tuple[np.ndarray, np.ndarray]:
@@ -145,12 +148,17 @@ def _verdict(now: Record, wanted: float, reached: bool) -> str:
     return MORE_ANCHORS if reached else REEMBED
 
 
-def _sentence(verdict: str, best: Fitting, now: Record, count: int, needed: int, wanted: float) -> str:
+def _sentence(
+    verdict: str, best: Fitting, now: Record, count: int, needed: int, wanted: float, retained: float | None = None
+) -> str:
     share = " of that of re-embedding" if now["measure"] == KEPT else ""
-    sentence = f"recall@10 {now['value']:.3f} ({now['low']:.3f} to {now['high']:.3f}){share} in an index of {now['at']}"
+    digits = 4 if round(now["low"], 3) == wanted else 3  # an end of 0.8997 must not read as the 0.9 that it misses
+    values = (f"{now[name]:.{digits}f}" for name in ("value", "low", "high"))
+    sentence = "recall@10 {} ({} to {}){} in an index of {}".format(*values, share, now["at"])
     if verdict == BRIDGE:
         more = ", and translate the index, too" if best.method in UNIVERSES else ""
-        return f"bridge with {best.method}{more}: {sentence}, and {wanted:g} is wanted."
+        same = "" if retained is None else f"; of ten old results {10 * retained:.1f} are retained"
+        return f"bridge with {best.method}{more}: {sentence}, and {wanted:g} is wanted{same}."
     sentence += f", by {best.method}"
     if verdict == UNSURE:
         looked_up = "queries" if now["measure"] == KEPT else "items"
@@ -181,8 +189,8 @@ def _left_out(how: Fitting, x: np.ndarray, y: np.ndarray, others: np.ndarray) ->
 
 
 def _merit(scored: Scores) -> tuple[float, float]:
-    """The recalls, and the cosine, which decides between equal recalls."""
-    return float(scored["recall_1"].mean() + scored["recall_10"].mean()), float(scored["cosine"].mean())
+    """The recalls; between equal ones decide the old results that are retained. An index of a few rows has none of these."""
+    return float(scored["recall_1"].mean() + scored["recall_10"].mean()), float(scored.get("retained", np.zeros(1)).mean())
 
 
 def _settled(how: Fitting, x: np.ndarray, y: np.ndarray) -> Fitting:
@@ -216,7 +224,8 @@ def _learning_curve(how: Fitting, rows: Samples, lookup: _Lookup, wanted: float)
     trial = Trial(x, y, lookup.queries, lookup.index, K)
     fitted, own = by_anchors(trial, lambda x, y: _maps(how, x, y), lambda x, y: _maps(settled, x, y), how.seed)
     notes = {count: MEASURED if n < own else WITH_ITEMS for n, count in enumerate(fitted.places)}
-    notes |= {len(x) * times: EXTRAPOLATED for times in MORE if len(x) * times not in notes}
+    beyond = AT_CEILING if fitted.recalls[-1] == 1 else EXTRAPOLATED
+    notes |= {len(x) * times: beyond for times in MORE if len(x) * times not in notes}
     records = [_point("anchors", how, count, fitted.at(count), fitted.items, notes[count]) for count in sorted(notes)]
     reached = records[-1]["value"] >= wanted
     return records, reached, _needed(fitted, len(x), wanted) if reached else 0

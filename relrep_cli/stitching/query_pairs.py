@@ -91,12 +91,18 @@ def _grade(cell: str, place: int, file: str) -> float:
 
 
 def query_pairs(
-    queries: Embedding, relevant: tuple[np.ndarray, np.ndarray], e: Embedding, target: Embedding, fitted: np.ndarray, seed: int
+    queries: Embedding,
+    relevant: tuple[np.ndarray, np.ndarray],
+    e: Embedding,
+    target: Embedding,
+    fitted: np.ndarray,
+    seed: int,
+    most: int = INDEX,
 ) -> QueryPairs:
     """The queries and the documents that both models embedded: the relevant ones first, others after them.
 
     relevant: (p,) ids of queries, and (p,) ids of documents. fitted: (m,) ids of items that maps are fitted on; as documents,
-    they count as not relevant. At most QUERIES queries are drawn, and at most INDEX documents.
+    they count as not relevant. At most QUERIES queries are drawn, and at most so many documents.
 
     Raises DataError where no query is left, or the queries are of another space.
     """
@@ -130,7 +136,7 @@ def query_pairs(
     rows, documents = rows[kept], documents[kept]
     first = np.unique(documents)
     others = np.setdiff1d(np.arange(len(shared)), first)
-    others = np.sort(rng.permutation(others)[: max(INDEX - len(first), 0)])
+    others = np.sort(rng.permutation(others)[: max(most - len(first), 0)])
     index = np.concatenate([first, others])
     return QueryPairs(
         pick(queries.x, chosen),

@@ -59,6 +59,8 @@ class SpaceMaps:
         if e.space not in self.maps and unnamed and len(fitting) == 1:
             say(f"{e.uri}: names no space; taken for {printable(fitting[0])}, which has its {e.d} dims.")
             return self.maps[fitting[0]]
+        if e.space == self.space and e.space not in self.maps:
+            raise DataError(f"is in the space of {self.uri} already, {printable(e.space)}", "Use it as it is.", file=e.uri)
         if e.space not in self.maps:
             known = ", ".join(f"{printable(name)} ({len(one.source)} dims)" for name, one in self.maps.items())
             finding = f"{e.d} dims and names no space" if unnamed else f"{e.d} dims of space {printable(e.space)}"

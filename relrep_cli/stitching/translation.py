@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from relrep_cli import store
-from relrep_cli.base.errors import printable
+from relrep_cli.base.errors import DataError, printable
 from relrep_cli.base.output import Record, say
 from relrep_cli.base.task_cache import Records, records_for
 from relrep_cli.embedding import Embedding, Step, chain, make_step, row_numbers
@@ -23,7 +23,7 @@ from relrep_cli.stitching import translators
 from relrep_cli.stitching.shared_samples import samples
 from relrep_cli.stitching.space_maps import SpaceMaps
 from relrep_cli.stitching.translated_rows import SETUP, Translated, block_of, part_of, translated_blocks
-from relrep_cli.stitching.translation_quality import INDEX, crossed_scores, held_out_scores, quality
+from relrep_cli.stitching.translation_quality import INDEX, crossed_scores, held_out_scores, index_rows, quality
 from relrep_cli.stitching.translators import Affine
 from relrep_cli.stitching.universe import PENALTY, UNIVERSES, join
 from relrep_cli.store.exports import EXPORTS, export
@@ -38,7 +38,8 @@ class Fitting:
     """How to fit a map.
 
     method: name of a translator, or of the universe that is joined, with its params. recipe: has the anchors; None for all
-    shared training rows, at most `rows` of them, drawn by the seed.
+    shared training rows, at most `rows` of them, drawn by the seed. searched: rows of the target, at most, in which the map is
+    measured.
     """
 
     method: str
@@ -46,6 +47,7 @@ class Fitting:
     recipe: Recipe | None = None
     rows: int = FIT_ROWS
     seed: int = 0
+    searched: int = INDEX
 
     def fit(self, x: np.ndarray, y: np.ndarray) -> Affine:
         """The map from anchors x (m, dx) to y (m, dy). If y belongs to a universe, the map joins x to it as a further space."""
@@ -68,14 +70,17 @@ def fit_map(e: Embedding, target: Embedding, how: Fitting) -> tuple[Affine, list
     Raises DataError when the files share too few items, or an anchor is missing.
     """
     if e.space and e.space == target.space:
+        if how.method in UNIVERSES:
+            raise DataError(f"is in the space of {target.uri} already, {printable(e.space)}", "Use it as it is.", file=e.uri)
         say(f"{e.uri} and {target.uri} name the same space, {printable(e.space)}.")
     rows = samples([e, target], how.recipe, how.rows, how.seed)
     x, y = rows.vectors
     carry = how.fit(x, y)
     flags: Record = {"file": e.uri, "into": target.uri, "fitted_on": len(x)}
     if len(rows.held[0]):
-        scores = held_out_scores(carry, e, rows.held[0], target, rows.held[1], how.seed)
-        flags |= {"index_size": min(target.n, INDEX), "held_out": "items"}
+        index = index_rows(target, rows.held[1], how.seed, how.searched)
+        scores = held_out_scores(carry, e, rows.held[0], target, rows.held[1], index)
+        flags |= {"index_size": len(index), "held_out": "items"}
     else:
         scores = crossed_scores(how.fit, x, y, how.seed)
         flags |= {"index_size": len(y), "held_out": "cross-validation"}

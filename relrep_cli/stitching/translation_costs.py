@@ -9,7 +9,6 @@ from relrep_cli.stitching.shared_samples import samples
 from relrep_cli.stitching.space_maps import SpaceMaps
 from relrep_cli.stitching.translated_rows import part_of
 from relrep_cli.stitching.translation import Fitting, Output
-from relrep_cli.stitching.translation_quality import INDEX
 
 DECOMPOSED = 25.0  # multiply-adds of the decompositions of a fit, for each dim to the third power
 FITTED = 0.3  # seconds of what a fit does beside them
@@ -27,7 +26,7 @@ def cost_of_fit(e: Embedding, target: Embedding, how: Fitting) -> Cost:
     """Fitting a map on shared rows, and measuring it on others, whose neighbours are searched in the index."""
     rows = samples([e, target], how.recipe, how.rows, how.seed)
     fitted, held = len(rows.ids), len(rows.held[0]) or len(rows.ids)
-    d, index = max(e.d, target.d), min(target.n, INDEX)
+    d, index = max(e.d, target.d), min(target.n, how.searched)
     products = float(fitted) * d * d * 3 + DECOMPOSED * float(d) ** 3 + float(held) * d * d
     measured = Cost(searched=2.0 * held * index * (1 + d / 256), memory=16.0 * index * d)
     fit = Cost(double=products, fixed=FITTED, memory=8.0 * FIT * fitted * (e.d + target.d))

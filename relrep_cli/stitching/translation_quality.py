@@ -8,13 +8,13 @@ import numpy as np
 
 from relrep_cli.base.output import Record
 from relrep_cli.embedding import Embedding
-from relrep_cli.neighbors import nearest, overlap, ranks, unit_rows
+from relrep_cli.neighbors import nearest, nearest_and_ranks, overlap, ranks, unit_rows
 from relrep_cli.numerics.blocks import pick
 from relrep_cli.numerics.intervals import bootstrap_of_few, of_share, within
 from relrep_cli.stitching.translators import Affine
 
 K = 10
-QUERIES, INDEX = 2000, 20_000  # rows that the quality is measured on
+QUERIES, INDEX = 2000, 20_000  # rows that the quality is measured on, and rows that are searched unless the user says how many
 FOLDS = 5
 HITS = ("recall_1", "recall_10")
 COLUMNS = ("file", "into", "measure", "value", "low", "high", "n", "index_size", "fitted_on", "held_out")
@@ -30,16 +30,18 @@ def scores(moved: np.ndarray, own: np.ndarray, index: np.ndarray, before: np.nda
     the ten nearest to the translated one; only of an index of 12 rows or more. before: the index (n, d2) that says what is
     nearest to the own vector, where `index` was translated, too.
     """
-    first = np.concatenate([own, np.setdiff1d(np.arange(len(index)), own)])  # query i is to find row i
+    first: np.ndarray | slice = np.concatenate([own, np.setdiff1d(np.arange(len(index)), own)])  # query i is to find row i
+    if np.array_equal(own, np.arange(len(own))):
+        first = slice(None)  # it does already; a large index is not copied
     base = index[first]
-    places = ranks(moved, base)
+    enough = len(base) >= K + 2
+    near, places = nearest_and_ranks(moved, base, K) if enough else (None, ranks(moved, base))
     hits = {"recall_1": places == 1, "recall_10": places <= K}
     hits["cosine"] = np.einsum("ij,ij->i", unit_rows(moved), unit_rows(base[: len(own)]))
-    if len(base) >= K + 2:
-        near = nearest(moved, base, K, exclude_self=True)
+    if near is not None:
         old = base if before is None else before[first]
         wanted = nearest(old, old, K, exclude_self=True, rows=np.arange(len(own)))
-        hits["retained"] = overlap(near.rows, wanted.rows) / K
+        hits["retained"] = overlap(near, wanted.rows) / K
     return {name: np.asarray(values, np.float64) for name, values in hits.items()}
 
 
@@ -54,24 +56,25 @@ def quality(scores: Scores, seed: int, flags: Record) -> Iterator[Record]:
         yield {"measure": name, "value": float(values.mean()), "low": low, "high": high, "n": len(values), **flags}
 
 
-def index_rows(target: Embedding, own: np.ndarray, seed: int) -> np.ndarray:
-    """Rows of the target to search: `own` first, then others, at most INDEX in all, drawn by the seed.
+def index_rows(target: Embedding, own: np.ndarray, seed: int, most: int = INDEX) -> np.ndarray:
+    """Rows of the target to search: `own` first, then others, at most so many in all, drawn by the seed.
 
     own: (k,) row numbers. Returns (p,) row numbers.
     """
     others = np.delete(np.arange(target.n), own)
-    if len(own) + len(others) > INDEX:
-        others = np.sort(np.random.default_rng(seed).permutation(others)[: INDEX - len(own)])
+    if len(own) + len(others) > most:
+        others = np.sort(np.random.default_rng(seed).permutation(others)[: max(most - len(own), 0)])
     return np.concatenate([own, others])
 
 
-def held_out_scores(carry: Affine, e: Embedding, rows: np.ndarray, target: Embedding, own: np.ndarray, seed: int) -> Scores:
+def held_out_scores(
+    carry: Affine, e: Embedding, rows: np.ndarray, target: Embedding, own: np.ndarray, index: np.ndarray
+) -> Scores:
     """The scores of the rows of e whose items are the rows `own` of the target.
 
-    rows, own: (k,) row numbers, where place i is the same item.
+    rows, own: (k,) row numbers, where place i is the same item. index: (p,) rows of the target to search, `own` first.
     """
-    index = pick(target.x, index_rows(target, own, seed))
-    return scores(carry(pick(e.x, rows)), np.arange(len(own)), index)
+    return scores(carry(pick(e.x, rows)), np.arange(len(own)), pick(target.x, index))
 
 
 def crossed_scores(fit: Fit, x: np.ndarray, y: np.ndarray, seed: int) -> Scores:

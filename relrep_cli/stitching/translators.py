@@ -1,8 +1,7 @@
 """Translators: maps from one space into another, fitted on parallel anchors alone.
 
 A registered function takes the anchors in both spaces, x (m, dx) and y (m, dy) with row i the same item, and gives an Affine
-that carries any rows (n, dx) to (n, dy). Anchors are centred and scaled before the fit, which the map undoes. No padding is
-needed where dims differ, since columns of zeros add nothing to x'y.
+that carries any rows (n, dx) to (n, dy). Anchors are centred and scaled before the fit, which the map undoes. Dims may differ.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from relrep_cli.base.registry import Entry, Param, Registry
 from relrep_cli.numerics.blocks import row_blocks
 from relrep_cli.numerics.distances import unit
 from relrep_cli.numerics.halves import halved, widened
+from relrep_cli.numerics.recent_results import recent
 from relrep_cli.numerics.singular_values import thin_svd
 from relrep_cli.numerics.spool import spool
 from relrep_cli.numerics.whitening import LEAST as LEAST_NUMBER
@@ -205,7 +205,7 @@ def cca(x: np.ndarray, y: np.ndarray, *, scaling: Scaling = "whole", mixed: Mixe
     strength. Sx and Sy are mixed with their mean variance; unmixed, every affine map is recovered.
     """
     a, b = scaled(x, scaling), scaled(y, scaling)
-    (down_x, _), (down_y, up_y) = (_roots(v.z, mixed) for v in (a, b))
+    (down_x, _), (down_y, up_y) = (recent(_roots, v.z, mixed) for v in (a, b))
     return between(a, b, down_x @ nearest_rotation(down_x.T @ (a.z.T @ b.z) @ down_y) @ up_y.T)
 
 
@@ -225,7 +225,7 @@ def inverse(x: np.ndarray, y: np.ndarray, *, least: Least = 0.1) -> Affine:
     long = [np.linalg.norm(v, axis=1) for v in (a, b)]
     seen = (long[0] > 0) & (long[1] > 0)
     along = float(np.median(long[1][seen] / long[0][seen])) if seen.any() else 0.0
-    turn = unit(a).T @ np.linalg.pinv(unit(b).T, rcond=max(least, LEAST))
+    turn = unit(a).T @ recent(np.linalg.pinv, unit(b).T, max(least, LEAST))
     return Affine(source * unit_a, turn, target * unit_b, along * (unit_b / unit_a))
 
 
@@ -267,7 +267,7 @@ def nearest_rotation(products: np.ndarray) -> np.ndarray:
 
 def penalised(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """(dx, dy) ridge regression of centred y (m, dy) on centred x (m, dx), its penalty by leave-one-out."""
-    u, s, v = thin_svd(x)
+    u, s, v = recent(thin_svd, x)
     seen = s > LEAST * s.max(initial=0)
     u, s, v = u[:, seen], s[seen], v[seen]
     along = u.T @ y

@@ -26,7 +26,8 @@ PENALTY = "universe_penalty"  # the parameter of that name, and its key in files
 WEIGHT = "universe_weight"
 BALANCED, FOR_HEADS = 0.75, 6.0  # weights that find most items, and that carry heads best
 WIDEST = 1024  # dims of a common space
-ROUNDS, SETTLED = 100, 1e-10  # of the generalised Procrustes analysis, and of the spatial median
+ROUNDS, SETTLED = 100, 1e-10  # of the spatial median
+APART = 1e-6  # change of the mean squared distance at which the generalised Procrustes analysis has settled
 
 Factor = tuple[np.ndarray, np.ndarray, np.ndarray]  # u (m, r), s (r,), v (r, d)
 Penalty = Annotated[
@@ -226,19 +227,26 @@ def _reciprocal_ranks(queries: np.ndarray, index: np.ndarray) -> np.ndarray:
 
 
 def _consensus(spaces: Sequence[np.ndarray]) -> np.ndarray:
-    """(m, d) the mean of the spaces, each rotated onto it, at mean squared length 1; d is that of the widest."""
-    d = max(z.shape[1] for z in spaces)
-    padded = [np.pad(z, ((0, 0), (0, d - z.shape[1]))) for z in spaces]
+    """(m, k) the mean of the spaces, each rotated onto it, at mean squared length 1; k is the largest rank of them."""
+    spaces = [_in_own_axes(z) for z in spaces]
+    wide = max(1, *(z.shape[1] for z in spaces))
+    padded = [np.pad(z, ((0, 0), (0, wide - z.shape[1]))) for z in spaces]
     mean, before = padded[int(np.argmax([z.shape[1] for z in spaces]))], np.inf
     for _ in range(ROUNDS):
         turned = [z @ nearest_rotation(z.T @ mean) for z in padded]
         mean = np.mean(turned, 0)
         mean /= np.sqrt(np.square(mean).sum(1).mean()) or 1.0
         apart = float(np.mean([np.square(z - mean).sum(1).mean() for z in turned]))
-        if before - apart < SETTLED:
+        if before - apart < APART:
             break
         before = apart
-    return mean
+    return _spread(mean)
+
+
+def _in_own_axes(z: np.ndarray) -> np.ndarray:
+    """Anchors (m, d) rotated into the fewest axes, at most m: rotations between spaces are found there at less cost."""
+    u, s, _ = _factor(z)
+    return u * s
 
 
 def join(x: np.ndarray, common: np.ndarray, penalty: float) -> Affine:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relrep_cli.base.errors import DataError, UsageError
-from relrep_cli.neighbors import nearest, overlap, ranks, search, tiles, torch_tiles, unit_rows
+from relrep_cli.neighbors import nearest, nearest_and_ranks, overlap, ranks, search, tiles, torch_tiles, unit_rows
 from relrep_cli.neighbors.frames import Frame
 from relrep_cli.numerics import blocks, native
 from relrep_cli.numerics.workspace import Workspace
@@ -224,6 +224,16 @@ def test_ranks_equal_brute_force(by: Any, kind: str) -> None:
     queries = x + cloud(*x.shape, seed=9).astype(np.float32) * (kind not in WHOLE)
     for q in (x, queries, x[::-1]):
         assert np.array_equal(ranks(q, x, by=by), brute_ranks(q, x, by))
+
+
+@pytest.mark.parametrize("kind", [*DATA, *WHOLE])
+def test_ranks_and_neighbours_of_one_pass_are_those_of_two(kind: str) -> None:
+    """Repeated rows, rows of zeros and far rows are among the kinds."""
+    x = make(kind)
+    queries = x + cloud(*x.shape, seed=9).astype(np.float32) * (kind not in WHOLE)
+    for q in (x, queries, x[::-1], queries[:20]):
+        near, ranked = nearest_and_ranks(q, x, 10)
+        assert np.array_equal(near, nearest(q, x, 10, exclude_self=True).rows) and np.array_equal(ranked, ranks(q, x))
 
 
 def test_ranks_over_many_blocks(small_blocks: None) -> None:

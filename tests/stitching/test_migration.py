@@ -13,14 +13,17 @@ from scipy.special import bdtr, ndtr
 from relrep_cli.base.errors import DataError
 from relrep_cli.embedding import Embedding, row_numbers
 from relrep_cli.relative.recipes import Recipe
-from relrep_cli.stitching.index_sizes import hits_in_subsets, recall_in_larger
+from relrep_cli.stitching.index_sizes import hits_in_subsets, recall_in_larger, recalls_by_size
 from relrep_cli.stitching.learning_curve import Curve, Trial, by_anchors, curve
 from relrep_cli.stitching.migration import (
+    AT_CEILING,
     BRIDGE,
     MORE_ANCHORS,
     REEMBED,
     UNSURE,
     Report,
+    _merit,
+    _sentence,
     _variance_of_shared_rows,
     _verdict,
     report,
@@ -128,6 +131,38 @@ def test_a_curve_goes_on_from_its_last_places() -> None:
     assert Curve([10, 20, 40], recalls[2:], recalls[None, 2:], 1000).at(20)[0] == 0.7
 
 
+def test_a_curve_never_falls_with_more_anchors() -> None:
+    """Where every item was found, the recall with more anchors was 0.987 of 38 items before."""
+    rng = np.random.default_rng(0)
+    for items, share in ((38, 1.0), (200, 0.97), (20, 0.5)):
+        hits = [np.arange(items) < np.round(share * one * items) for one in (0.6, 0.9, 1.0)]
+        actual = curve([10, 20, 40], [np.asarray(rng.permuted(one), float) for one in hits], 0)
+        values = [actual.at(place)[0] for place in (40, 80, 160, 320)]
+        assert values == sorted(values) and values[0] == hits[-1].mean()
+        assert all(low <= value <= high for value, low, high in map(actual.at, (80, 160, 320)))
+        assert share < 1 or values[-1] == 1
+    made = reported(0.0, 60)
+    assert [r["note"] for r in made.records if r["part"] == "anchors"][-1] == AT_CEILING
+    assert {r["value"] for r in made.records if r["part"] == "anchors"} == {1.0}
+
+
+def test_the_recall_never_rises_with_the_index() -> None:
+    """Ranks of 20 items among 1,000, of which an estimate for 2,000 lies above what was measured."""
+    rng = np.random.default_rng(0)
+    for center, spread in ((-1.81, 1.24), (-3.77, 1.12), (-0.7, 0.5)):
+        for _ in range(3):
+            ranks = 1 + rng.binomial(999, ndtr(rng.normal(center, spread, 20)))
+            values = [value for _, (value, _, _), _ in recalls_by_size(ranks, 1000)]
+            assert np.diff(values).max() < 1e-9
+
+
+def test_of_equal_recalls_the_method_that_keeps_old_results_is_taken_and_then_the_first() -> None:
+    one = {"recall_1": np.ones(4), "recall_10": np.ones(4), "cosine": np.full(4, 0.9), "retained": np.full(4, 0.6)}
+    more = {**one, "cosine": np.full(4, 0.5), "retained": np.full(4, 0.7)}
+    assert _merit(more) > _merit(one) and _merit({**one, "cosine": np.zeros(4)}) == _merit(one)
+    assert _merit({name: one[name] for name in ("recall_1", "recall_10", "cosine")})[1] == 0, "an index of a few rows"
+
+
 def test_without_a_miss_the_interval_of_a_curve_knows_that_some_may_come() -> None:
     actual = curve([10, 20], [np.ones(100), np.ones(100)], 0)
     assert actual.at(10)[0] == 1 and actual.at(10)[1] < 0.97 and actual.at(15)[1] < 0.985
@@ -164,6 +199,14 @@ def test_too_few_items_to_measure_on_are_an_error() -> None:
 def test_few_items_cannot_tell_that_a_recall_is_high() -> None:
     made = reported(0.0, N - 10)
     assert made.verdict == UNSURE and "too few items to tell: recall@10 1.000 (0.722 to 1.000)" in made.sentence
+
+
+def test_the_sentence_does_not_round_an_end_to_the_bar_that_it_misses() -> None:
+    now = {"measure": "recall_10", "value": 0.926, "low": 0.8997, "high": 0.9458, "n": 500, "at": 1500}
+    actual = _sentence(UNSURE, Fitting("universe"), now, 300, 0, 0.9)
+    assert "0.9260 (0.8997 to 0.9458) in an index of 1500" in actual
+    made = reported(0.0, 60)
+    assert made.sentence.endswith("; of ten old results 10.0 are retained.")
 
 
 @pytest.mark.slow

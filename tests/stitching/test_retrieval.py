@@ -9,7 +9,7 @@ import pytest
 from conftest import Workdir
 
 from relrep_cli.embedding import Embedding, row_numbers
-from relrep_cli.stitching.cross_retrieval import Sparse, look_up
+from relrep_cli.stitching.cross_retrieval import Sparse, index_of
 from relrep_cli.stitching.cycles import cycle_losses
 from relrep_cli.stitching.retrieval_summary import Summary
 
@@ -36,7 +36,7 @@ def test_every_value_is_what_all_cosines_give() -> None:
     base, _ = spaces()
     own = np.random.default_rng(1).permutation(300)[:80]
     queries = base[own] + 0.6 * np.random.default_rng(2).normal(size=(80, 8))
-    record = look_up(queries, own, base).record(0)
+    record = index_of(base, own).look_up(queries).record(0)
     wanted = brute(queries, own, base)
     assert [record[name] for name in ("recall_1", "recall_10", "mrr", "retained")] == pytest.approx(wanted, abs=1e-12)
     for name in ("recall_1", "recall_10", "retained"):
@@ -47,9 +47,9 @@ def test_every_value_is_what_all_cosines_give() -> None:
 def test_own_vectors_find_all_and_a_turned_space_finds_it_by_chance() -> None:
     base, turned = spaces()
     own = np.arange(100)
-    whole = look_up(base[own], own, base).record(0)
+    whole = index_of(base, own).look_up(base[own]).record(0)
     assert whole["recall_1"] == whole["mrr"] == whole["retained"] == 1.0
-    lost = look_up(turned[own], own, base).record(0)
+    lost = index_of(base, own).look_up(turned[own]).record(0)
     assert lost["recall_10"] < 0.2 and lost["retained"] < 0.2
 
 

@@ -65,6 +65,20 @@ def test_a_turned_space_is_undone_and_queries_follow_by_the_saved_map(files: Wor
     assert "up to date" in files.here("relrep translate queries.npz --map map.h5 -o q.h5").stderr
 
 
+def test_the_index_is_searched_as_far_as_is_said(empty: Workdir) -> None:
+    """By default in 20,000 rows; here of an index of 20,100 rows of which 60 were embedded anew."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(20_100, 2)).astype(np.float32)
+    np.savez(empty / "old.npz", x=x, ids=np.arange(len(x)).astype(str))
+    np.savez(empty / "new.npz", x=x[::335], ids=np.arange(0, len(x), 335).astype(str))
+    (empty / "ids.txt").write_text("\n".join(str(335 * n) for n in range(20)))
+    for words, wanted in (("", 20_000), ("--index-rows 30000", 20_100), ("--index-rows 100", 100), ("--index-rows 12", 40)):
+        done = empty.here(f"relrep translate new.npz --into old.npz -a ids.txt {words} --json -q")
+        assert {r["index_size"] for r in json.loads(done.stdout)} == {wanted}
+    done = empty.here("relrep translate new.npz --into old.npz -a ids.txt -m orthogonal --index-rows 99 --report --json -q", 0)
+    assert next(r["at"] for r in json.loads(done.stdout)) == 99
+
+
 def test_a_map_is_no_embedding_and_the_other_way_round(files: Workdir) -> None:
     files.here("relrep translate a.npz --into b.npz --save-map map.h5 -q")
     files.error("relrep compare map.h5 a.npz", 3, "holds maps between spaces", "relrep translate with --map")
@@ -79,6 +93,8 @@ def test_a_map_is_no_embedding_and_the_other_way_round(files: Workdir) -> None:
         ("a.npz --into b.npz --map b.npz", "both name the target"),
         ("a.npz --map b.npz", "-o FILE is missing"),
         ("a.npz --map b.npz -o x.h5 -a ids.txt", "--anchors does not go with --map"),
+        ("a.npz --map b.npz -o x.h5 --index-rows 50", "--index-rows does not go with --map"),
+        ("a.npz b.npz --save-map x.h5 --index-rows 50", "--index-rows measures a map into one index"),
         ("a.npz --into b.npz --save-map x.h5 -o x.h5", "name the same file"),
         ("a.npz --into b.npz -o a.npz", "is also an input"),
         ("a.npz --into b.npz --save-map map.npz", "does not write .npz"),
@@ -232,6 +248,8 @@ def test_a_universe_is_built_kept_and_joined_without_a_change(empty: Workdir) ->
     assert len({e.space for e in read_back}) == 1 and read_back[0].space.startswith("universe:")
     unit = [e.x / np.linalg.norm(e.x, axis=1, keepdims=True) for e in read_back]
     assert all(np.einsum("ij,ij->i", unit[0], other).mean() > 0.98 for other in unit[1:])
+    for words in ("--map u.h5", "--into u.h5"):
+        empty.error(f"relrep translate a.u.h5 {words} -o twice.h5", 3, "is in the space of u.h5 already", "Use it as it is.")
     empty.here("relrep translate d.npz --map d.map.h5 -o again.h5 -q")
     assert np.array_equal(store.read(str(empty / "again.h5")).x, read_back[3].x)
 
@@ -242,7 +260,7 @@ def test_a_universe_is_built_kept_and_joined_without_a_change(empty: Workdir) ->
         ("a.npz b.npz --into a.npz", "--into translates one file, and 2 are named"),
         ("a.npz b.npz -m ridge", "ridge maps one space into another"),
         ("a.npz b.npz -o x.h5", "Keep it with --save-map"),
-        ("a.npz --into b.npz -m universe", "needs two or more files"),
+        ("a.npz --into b.npz -m universe", "Build the space with relrep translate a.npz b.npz --save-map universe.h5"),
         ("a.npz --into b.npz -a ids.txt --fit-rows 9", "--fit-rows counts training rows"),
         ("a.npz --map m.h5 -o x.h5 -m ridge", "--method does not go with --map"),
     ],

@@ -71,6 +71,16 @@ def test_directions_from_the_spatial_median_add_up_to_nothing() -> None:
     assert _spatial_median(far) == pytest.approx(1.0, abs=1e-3), "that of one axis is the median"
 
 
+@pytest.mark.parametrize("name", ["universe", "consensus"])
+def test_common_axes_are_equally_strong(name: str) -> None:
+    """Heads standardise axes: one of a weak coordinate alone would count as much as one of the strongest."""
+    rng = np.random.default_rng(0)
+    items = rng.normal(size=(300, 6)) * np.geomspace(10, 0.1, 6)
+    built = build(name, [items @ np.linalg.qr(rng.normal(size=(6, 6)))[0] for _ in range(3)], {})
+    spread = np.square(built.anchors).sum(0)
+    assert spread.max() < 4 * spread.min() < np.inf
+
+
 def test_heads_get_a_weight_of_their_own_unless_one_is_named() -> None:
     assert for_heads({"universe_weight": 0.0, "universe_penalty": 2.0}) == {"universe_weight": 6.0, "universe_penalty": 2.0}
     assert for_heads({"universe_weight": 1.0}) == {"universe_weight": 1.0} and for_heads({}) == {}, "consensus has no weight"
