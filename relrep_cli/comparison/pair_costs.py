@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from relrep_cli.comparison.pairs_of_files import View, largest_k
+from relrep_cli.comparison.permuted_layers import AHEAD
 from relrep_cli.comparison.plans import Plan
 from relrep_cli.engine.estimates import Cost, total
 from relrep_cli.metrics.sampling import PILOT, WORTH
@@ -34,6 +35,7 @@ DRAWN_ROW = 1.5e-7  # seconds to draw the place of a row in a permutation, and t
 PAIR = 1.5e-3  # seconds of a pair and metric, beside what is counted
 WIDENED, WIDENED_ROW = 0.009, 5e-4  # seconds of the interval of a search: for each, and for the root of its rows
 HALVED_ROW = 1e-3  # seconds of the neighbours in halves of a file, which serve all its pairs: for the root of its rows
+PLACE = 12  # bytes of the place of a row in a permutation, and of the row in that place
 MULTIPLIED = 6  # multiply-adds of a large product in the time of one of two Gram matrices
 LEFT_OUT = 3  # products of the interval of cka, for each row that it leaves out
 
@@ -111,7 +113,7 @@ def _of_moments(name: str, n: int, sides: tuple[int, int], intervals: bool, perm
 def _of_gathered(n: int, sides: tuple[int, int], alike: int, times: int) -> Cost:
     """Permuted Gram matrices: half of the first is gathered once for all its pairs, and multiplied with that of each other."""
     half, own = n * n / 2, n * n * (1 / alike + 1) * sum(sides) / 2
-    memory = 8.0 * half * (alike + 4)
+    memory = 8.0 * half * (alike + 6) + PLACE * n * min(times, AHEAD)
     products = times * half * (permuted_grams.GATHERED / alike + MULTIPLIED)
     return Cost(double=own + products, fixed=times * n * DRAWN_ROW / alike, memory=memory)
 

@@ -66,16 +66,33 @@ def test_dask_gives_the_outcomes_of_this_process_in_its_order(scheduler: Any, ca
 
 def test_the_task_of_a_killed_process_is_done_again(scheduler: Any, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    assert [one.result for one in done(scheduler, "fall_once", 4, str(tmp_path), str(log))] == [0, 1, 2, 3]
-    assert (tmp_path / "2").exists() and ends(log) == [("2", "by signal SIGKILL")]
+    assert [one.result for one in done(scheduler, "fall_once", 200, str(tmp_path), str(log))] == list(range(200))
+    assert ends(log) == [(number, "by signal SIGKILL") for number in ("2", "150")]
 
 
 def test_errors_stand_in_the_place_of_their_tasks(scheduler: Any) -> None:
     actual = done(scheduler, "refuse_odd", 3)
     assert [one.result for one in actual] == [0, None, 2] and "odd" in str(actual[1].error)
-    actual = done(scheduler, "fall_always", 3)
-    assert [one.result for one in actual] == [0, None, 2]
-    assert "ended 3 times, the last time by signal SIGKILL" in str(actual[1].error)
+    actual = done(scheduler, "fall_always", 200)
+    assert [one.result for one in actual] == [None if number in (1, 150) else number for number in range(200)]
+    assert "ended 3 times, the last time by signal SIGKILL" in str(actual[1].error) == str(actual[150].error)
+
+
+def test_short_tasks_share_calls(scheduler: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """500 tasks in about 40 calls, as a call costs as much as 50 of these tasks; long ones have a call each."""
+    calls = []
+    original = dask_cluster.Calls._submit
+
+    def submit(self: Any) -> None:
+        before = set(self.numbers)
+        original(self)
+        calls.extend(len(self.numbers[key]) for key in self.numbers.keys() - before)
+
+    monkeypatch.setattr(dask_cluster.Calls, "_submit", submit)
+    assert [one.result[0] for one in done(scheduler, "square", 500)] == [i * i for i in range(500)]
+    assert sum(calls) == 500 and len(calls) < 100 and calls[0] == 1
+    calls.clear()
+    assert [one.result for one in done(scheduler, "nap", 12)] == list(range(12)) and calls == [1] * 12
 
 
 def test_the_task_of_a_killed_dask_worker_is_done_again(scheduler: Any, tmp_path: Path) -> None:
