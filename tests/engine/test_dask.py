@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -12,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from relrep_cli.base.errors import WriteError
+from relrep_cli.base.errors import UsageError, WriteError
 from relrep_cli.engine import dask_cluster
 from relrep_cli.engine.jobs import Job, Outcome, Task
 from relrep_cli.engine.running import Engine, outcomes
 
+JOB = Job("counting", "engine_tasks:square", "engine_tasks:start", None, [Task((1,), "1")])
 pytest.importorskip("distributed", reason="Dask not installed: pip install 'relrep[cluster]'")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -113,3 +115,17 @@ def test_without_its_scheduler_a_run_ends(scheduler: Any, monkeypatch: pytest.Mo
         list(running)
     with pytest.raises(WriteError, match="no scheduler answers"):
         done(scheduler, "square", 1)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("dask_jobqueue") is None, reason="pip install dask-jobqueue")
+def test_what_cannot_be_submitted_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither where the command is missing, nor where it refuses the job."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UsageError, match="--cluster pbs:2 submits jobs with qsub, which is not on this machine"):
+        list(outcomes(JOB, Engine(address="pbs:2")))
+    (tmp_path / "sbatch").write_text("#!/bin/sh\necho 'sbatch: error: invalid partition specified: far' >&2\nexit 1\n")
+    (tmp_path / "sbatch").chmod(0o755)
+    with pytest.raises(WriteError, match=r"cannot be submitted \(sbatch: error: invalid partition specified: far\)"):
+        list(outcomes(JOB, Engine(address="slurm:2")))
+    assert [path.name for path in tmp_path.iterdir()] == ["sbatch"]
