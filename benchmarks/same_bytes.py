@@ -26,15 +26,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import CHECKOUT, RELREP, size
+from common import CHECKOUT, RELREP, SMOKE, size
 
 sys.path.insert(0, str(CHECKOUT / "tests" / "engine"))
 import slurm
 
+HEADS = "linear" if SMOKE else "linear,mlp"
 JOBS = {  # name -> the words of the command, its output, and the parts that make it
     "compare": ("compare small*.npy --preset quick -q -o out.tsv", "out.tsv", "out.tsv.*.part"),
     "stitch": (
-        "stitch grid*.npz -a ids.txt --method relative,ridge --head linear,mlp -q --cache kept -o out.tsv",
+        f"stitch grid*.npz -a ids.txt --method relative,ridge --head {HEADS} -q --cache kept -o out.tsv",
         "out.tsv",
         "out.tsv.*.part",
     ),
@@ -42,26 +43,32 @@ JOBS = {  # name -> the words of the command, its output, and the parts that mak
 }
 RECIPES = dict(re.findall(r"```sh file=(\w+)\n(.*?)```", (CHECKOUT / "docs/cluster.md").read_text("utf-8"), re.DOTALL))
 DONE = 0.3  # the part of the tasks after which something is killed
+ENVIRONMENT = {**os.environ, "SOURCE_DATE_EPOCH": "1000000000", "PYTHONWARNINGS": "ignore"}
 Way = Callable[[str, str, str], str]  # from a command, its output and its parts to a remark
+
+
+def run(*command: str) -> None:
+    subprocess.run(command, check=True, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
 
 
 def make() -> None:
     """The inputs: 12 spaces of 1,000 x 64, 4 with labels, and 1,000,000 x 64."""
     rng = np.random.default_rng(0)
-    hidden = rng.normal(size=(1000, 16))
-    for number in range(12):
-        x = hidden @ rng.normal(size=(16, 64)) + rng.normal(size=(1000, 64))
+    n = size(1000, 120)
+    hidden = rng.normal(size=(n, 16))
+    for number in range(size(12, 4)):
+        x = hidden @ rng.normal(size=(16, 64)) + rng.normal(size=(n, 64))
         np.save(f"small{number:02d}.npy", x.astype("f4"))
-    for number in range(4):
+    for number in range(size(4, 2)):
         x, labels = (hidden @ rng.normal(size=(16, 32))).astype("f4"), hidden[:, :3].argmax(1).astype("S")
-        np.savez(f"grid{number}.npz", x=x, ids=np.arange(1000).astype("S"), label=labels)
+        np.savez(f"grid{number}.npz", x=x, ids=np.arange(n).astype("S"), label=labels)
     np.save("big.npy", rng.normal(size=(size(1_000_000, 20_000), 64)).astype("f4"))
     Path("ids.txt").write_text("\n".join(map(str, range(50))))
 
 
 def plain(*more: str) -> Way:
     def way(command: str, output: str, parts: str) -> str:
-        subprocess.run([*RELREP, *command_words(command), *more], check=True)
+        run(*RELREP, *command_words(command), *more)
         return ""
 
     return way
@@ -76,7 +83,7 @@ def array(command: str, output: str, parts: str) -> str:
     """An array of four, with the lines of the recipe before the command, and the merge."""
     head = RECIPES["array"].partition("exec ")[0]
     batch(f"{head}exec relrep {command.replace(' --cache kept', '')} --shard auto\n")
-    subprocess.run([*RELREP, "merge", *sorted(map(str, Path().glob(parts))), "-o", output, "-q"], check=True)
+    run(*RELREP, "merge", *sorted(map(str, Path().glob(parts))), "-o", output, "-q")
     return ""
 
 
@@ -90,19 +97,19 @@ def dask(command: str, output: str, parts: str) -> str:
 def batch(script: str) -> None:
     """Submit a script, and wait until it has ended well."""
     Path("job.sbatch").write_text(script)
-    subprocess.run(["sbatch", "--wait", "job.sbatch"], check=True, stdout=subprocess.DEVNULL)
+    run("sbatch", "--wait", "job.sbatch")
 
 
-def started(command: str) -> tuple[subprocess.Popen[bytes], int]:
-    """A run in two processes of which some tasks are done, and how many."""
+def started(command: str) -> subprocess.Popen[bytes]:
+    """A run in two processes that has done some of its tasks."""
     Path("log").unlink(missing_ok=True)
-    run = subprocess.Popen([*RELREP, *command_words(command), "--cluster", "local:2", "--log", "log"])
-    while run.poll() is None:
+    first = subprocess.Popen([*RELREP, *command_words(command), "--cluster", "local:2", "--log", "log"], env=ENVIRONMENT)
+    while first.poll() is None:
         events = log_events()
         if len(events) > 0 and len(events) >= DONE * events[0]["of"]:
             break
         time.sleep(0.02)
-    return run, sum(event["event"] == "done" for event in log_events())
+    return first
 
 
 def log_events() -> list[dict[str, Any]]:
@@ -111,24 +118,26 @@ def log_events() -> list[dict[str, Any]]:
 
 
 def worker_killed(command: str, output: str, parts: str) -> str:
-    run, _ = started(command)
-    children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
-    os.kill(int(children[0]), signal.SIGKILL)
-    if run.wait():
-        sys.exit(f"{command}: exit code {run.returncode}")
+    first = started(command)
+    children = Path(f"/proc/{first.pid}/task/{first.pid}/children")
+    if first.poll() is None and (processes := children.read_text().split()):
+        os.kill(int(processes[0]), signal.SIGKILL)
+    if first.wait():
+        sys.exit(f"{command}: exit code {first.returncode}")
     ended = [event for event in log_events() if event["event"] == "process ended"]
     return f"{len(ended)} process ended {ended[0]['how'] if ended else ''}"
 
 
 def driver_killed(command: str, output: str, parts: str) -> str:
-    run, _ = started(command)
-    run.kill()
-    run.wait()
-    done = {event["name"] for event in log_events() if event["event"] == "done"}
-    Path("log").unlink()
-    subprocess.run([*RELREP, *command_words(command), "--cluster", "local:2", "--log", "log"], check=True)
-    again = {event["name"] for event in log_events() if event["event"] == "done"} & done
-    return f"{len(done)} tasks were done, {len(again)} of them again"
+    first = started(command)
+    first.kill()
+    first.wait()
+    events = log_events()
+    done, total = sum(event["event"] == "done" for event in events), events[0]["of"] if events else 0
+    Path("log").unlink(missing_ok=True)
+    run(*RELREP, *command_words(command), "--cluster", "local:2", "--log", "log")
+    again = done + sum(event["event"] == "done" for event in log_events()) - total
+    return f"{done} of {total} tasks were done, {max(0, again)} of them again"
 
 
 def measure(name: str, ways: dict[str, Way]) -> bool:
@@ -156,30 +165,32 @@ def measure(name: str, ways: dict[str, Way]) -> bool:
 
 def main() -> None:
     words = sys.argv[1:] or list(JOBS)
-    os.environ |= {"SOURCE_DATE_EPOCH": "1000000000", "PYTHONWARNINGS": "ignore"}
     ways: dict[str, Way] = {"one process": plain("-@", "1"), "`-@ 2`": plain("-@", "2")}
     ways |= {f"`local:{count}`": plain("--cluster", f"local:{count}") for count in (2, 4)}
     ways |= {"a worker killed": worker_killed, "the first process killed": driver_killed}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="same_bytes.")))
-        if why := slurm.missing():
+        if why := "not in a smoke test" if SMOKE else slurm.missing():
             print(f"SLURM: {why}")
         else:
             (folder / "slurm").mkdir()
-            os.environ |= stack.enter_context(slurm.cluster(folder / "slurm"))
+            ENVIRONMENT.update(stack.enter_context(slurm.cluster(folder / "slurm")))
             ways |= {"an array of four under SLURM": array, "Dask under SLURM": dask}
+        if SMOKE:
+            ways = {title: ways[title] for title in ("one process", "`local:2`", "the first process killed")}
         (folder / "bin").mkdir()
         for program, module in (("relrep", "relrep_cli"), ("dask", "dask")):
             script = folder / "bin" / program
             script.write_text(f'#!/bin/sh\nexec {sys.executable} -m {module} "$@"\n')
             script.chmod(0o755)
-        os.environ["PATH"] = f"{folder / 'bin'}:{os.environ['PATH']}"
+        ENVIRONMENT["PATH"] = f"{folder / 'bin'}:{os.environ['PATH']}"
         (folder / "work").mkdir()
         stack.enter_context(chdir(folder / "work"))
         make()
         print("| job | way | CPU s | wall s | the same bytes | |\n| --- | --- | --- | --- | --- | --- |", flush=True)
         good = [measure(name, ways) for name in JOBS if any(word in name for word in words)]
-    sys.exit(0 if all(good) else 1)
+    if not all(good):
+        sys.exit(1)
 
 
 if __name__ == "__main__":
