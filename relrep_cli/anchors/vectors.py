@@ -9,6 +9,7 @@ import numpy as np
 from relrep_cli.base.errors import DataError, printable
 from relrep_cli.embedding import Embedding, find_ids
 from relrep_cli.numerics.blocks import pick
+from relrep_cli.store.normalizing import difference
 
 
 def anchor_vectors(e: Embedding, ids: np.ndarray, anchor_sources: Sequence[Embedding] = ()) -> np.ndarray:
@@ -26,7 +27,7 @@ def anchor_vectors(e: Embedding, ids: np.ndarray, anchor_sources: Sequence[Embed
         out[held] = pick(source.x, rows[held])
         missing &= ~held
     if missing.any():
-        raise _missing(e, ids[missing], anchor_sources)
+        raise _missing(e, ids[missing], len(ids), anchor_sources)
     return out
 
 
@@ -34,11 +35,18 @@ def _named(e: Embedding) -> str:
     return printable(e.space) or "an unnamed one"
 
 
-def _missing(e: Embedding, ids: np.ndarray, anchor_sources: Sequence[Embedding]) -> DataError:
+def _missing(e: Embedding, ids: np.ndarray, count: int, anchor_sources: Sequence[Embedding]) -> DataError:
+    """The error for anchors without a vector. ids: of these, of so many."""
     some = ", ".join(printable(i) for i in ids[:3].tolist()) + (", …" if len(ids) > 3 else "")
     finding = f"{len(ids)} anchors are not among its {e.n} items: {some}"
     for spare in anchor_sources:
         if spare.space != e.space and (find_ids(spare.ids, ids) >= 0).any():
             finding += f". {spare.uri} has some in another space ({_named(spare)}, not {_named(e)})"
     remedy = "Name a file of the same space that holds them with --anchor-vectors FILE; relrep embed --space NAME names spaces."
+    if change := difference(ids, e.ids):  # the items are here under another spelling, so that no other file is needed
+        name, what, joined = change
+        finding = f"{len(ids)} anchors are not among its {e.n} items: {some}; {joined} of them differ only by {what}"
+        remedy = f"Write --normalize-ids {name} to find them."
+    elif len(ids) < count:
+        remedy += " To choose among the items of several files, name them all: relrep anchor A B."
     return DataError(finding, remedy, file=e.uri)

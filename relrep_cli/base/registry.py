@@ -58,9 +58,7 @@ class Keyword:
 
     @property
     def option(self) -> str:
-        return "--" + self.name.rstrip("_").replace("_", "-").replace(
-            "neighbours", "neighbors"
-        )  # American, as the command neighbors
+        return "--" + self.name.rstrip("_").replace("_", "-")
 
     def read(self, value: Any) -> Any:
         """The value of an option, checked; a tuple of different values where there are several. Raises UsageError."""

@@ -47,6 +47,16 @@ def query_of(uri: str) -> dict[str, str]:
     return {key: _unquoted(value) for key, _, value in pairs}
 
 
+def raw_query(uri: str) -> str:
+    """The query as it stands in the URI, with its mark; "" for none.
+
+    >>> raw_query("a.h5::layer/*?id=doc_id"), raw_query("a.h5::layer?")
+    ('?id=doc_id', '')
+    """
+    query = _divided(uri)[1]
+    return f"?{query}" if query else ""
+
+
 def _unquoted(value: str) -> str:
     """The text with each %XX replaced by its byte.
 
@@ -64,7 +74,7 @@ def _divided(uri: str) -> tuple[str, str]:
     if (
         not query
         or not ("=" in query or query[1:] in FLAGS)
-        or os.path.lexists(uri.partition("::")[0] if "::" not in query else uri)
+        or os.path.lexists(uri.partition("::")[0] if "::" in query else uri)  # such a file has a question mark in its name
     ):
         return uri, ""
     return uri[:place], query[1:]

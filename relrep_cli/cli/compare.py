@@ -132,6 +132,7 @@ def _targets(options: Options) -> Targets:
         style=options.printing.style,
         force=options.force,
         look=options.picture.look(options.explicit.options),
+        reading=options.reading.reading,
     )
 
 

@@ -20,12 +20,13 @@ from relrep_cli.comparison.pairs_of_files import Rows, counts_for_gate, misses_g
 from relrep_cli.comparison.plans import Plan
 from relrep_cli.comparison.result_columns import columns_of
 from relrep_cli.comparison.runs import Results, Views
-from relrep_cli.embedding import ABSOLUTE, text
+from relrep_cli.embedding import ABSOLUTE, Embedding, text
 from relrep_cli.engine.estimates import takes
 from relrep_cli.plots.looks import PLAIN_LOOK, Look
 from relrep_cli.reports.endings import ENDINGS as PAGES
 from relrep_cli.reports.endings import is_report
 from relrep_cli.store.h5ad_copies import is_h5ad, same_file, write_copy
+from relrep_cli.store.reading import PLAIN, Reading
 
 ROWS_IN_HDF5 = (".h5", ".hdf5")
 NO_ROW_VALUES = "none of the metrics has a value for each row"
@@ -34,7 +35,10 @@ LISTED = 10  # pairs that --dry-run names
 
 @dataclass(frozen=True, kw_only=True)
 class Targets:
-    """Where results go, and how they are written. An empty name is no file; for `output` it is standard output."""
+    """Where results go, and how they are written. An empty name is no file; for `output` it is standard output.
+
+    reading: how the files were read, for a copy of one of them.
+    """
 
     output: str
     per_row: str
@@ -42,6 +46,7 @@ class Targets:
     style: Style
     force: bool
     look: Look = PLAIN_LOOK
+    reading: Reading = PLAIN
 
     @property
     def is_report(self) -> bool:
@@ -58,10 +63,7 @@ class Targets:
             store.refuse(target, True, inputs, store.TABLES if target == self.output else ())
         if self.per_row:
             store.refuse(self.per_row, self.force, inputs)
-        names = {"-o": self.output, "--per-row": self.per_row, "--plot": self.plot}
-        for (option, target), (other, same) in itertools.combinations(names.items(), 2):
-            if target and target == same:
-                raise UsageError(f"{option} and {other} name the same file", "Give them different names.", file=target)
+        store.refuse_same({"-o": self.output, "--per-row": self.per_row, "--plot": self.plot})
         store.agree(self.output, self.style, more=PAGES)
         if self.per_row and is_h5ad(self.per_row) and not any(map(is_h5ad, inputs)):
             remedy = "Name a .tsv, .parquet or .h5 file."
@@ -182,8 +184,7 @@ def _write_worst(
         raise UsageError(NO_ROW_VALUES, "Add a metric such as cosine, or remove --worst.", place="--worst")
     from relrep_cli.comparison.worst_items import worst
 
-    files = {uri: known[0].embedding for uri, known in views.items() if not isinstance(known, DataError)}
-    records, notes = worst(rows, count, files, projected)
+    records, notes = worst(rows, count, _embeddings(views), projected)
     keys = ("id", "label", "a", "b", "metric", "k", "projection", "value")
     _write_records(named(records), [key for key in keys if any(key in r for r in records)], targets)
     for note in notes:
@@ -197,14 +198,17 @@ def _write_row_values(
     copy of the first AnnData file among them."""
     if not rows:
         raise UsageError(NO_ROW_VALUES, "Add a metric such as cosine, or remove --per-row.", place="--per-row")
-    from relrep_cli.comparison.row_values import row_keys, row_matrix, row_records
+    from relrep_cli.comparison.row_values import label_of_each, row_keys, row_matrix, row_records
 
     target, keys = targets.per_row, row_keys(rows, projected)
     if is_h5ad(target):
-        return _annotate(target, rows, views, targets.force)
-    rows = [replace(own, record=record) for own, record in zip(rows, named([own.record for own in rows]), strict=True)]
+        return _annotate(targets, rows, views, named)
+    files = _embeddings(views)
+    labels = [label_of_each(r.ids, files[r.record["a"]], files[r.record["b"]]) for r in rows]
+    rows = _renamed_rows(rows, named)
     if not target.lower().endswith(ROWS_IN_HDF5):
-        records, columns = row_records(rows, keys), ["id", *keys, "value"]
+        records = row_records(rows, keys, labels)
+        columns = ["id", *(["label"] if any("label" in r for r in records) else []), *keys, "value"]
         quoted = Style(quote_formulas=targets.style.quote_formulas)
         return store.write_bytes(target, store.encoded(target, records, columns, quoted), targets.force)
     ids, x, names = row_matrix(rows, keys)
@@ -214,7 +218,7 @@ def _write_row_values(
         shape=x.shape,
         dtype="float64",
         ids=ids,
-        obs={},
+        obs={"label": text(map(str, labels[0]))} if None not in labels[0] else {},
         var={"id": text(names)},
         kind=ABSOLUTE,
         space="row values",
@@ -223,13 +227,21 @@ def _write_row_values(
     )
 
 
-def _annotate(target: str, rows: Sequence[Rows], views: Views, force: bool) -> None:
+def _annotate(targets: Targets, rows: Sequence[Rows], views: Views, named: Callable[..., list[Record]]) -> None:
     from relrep_cli.comparison.row_values import obs_additions
 
-    embeddings = {uri: known[0].embedding for uri, known in views.items() if isinstance(known, list) and is_h5ad(uri)}
-    uri, e = next(iter(embeddings.items()))
+    uri = next(uri for uri, known in views.items() if isinstance(known, list) and is_h5ad(uri))
     own = [r for r in rows if any(same_file(uri, r.record[side]) for side in ("a", "b"))]
-    write_copy(uri, target, obs_additions(own, e), force)
+    cells = store.read(uri, targets.reading).ids  # the file's own order: views sort their rows by id, and may hold one split
+    write_copy(uri, targets.per_row, obs_additions(_renamed_rows(own, named), cells), targets.force)
+
+
+def _embeddings(views: Views) -> dict[str, Embedding]:
+    return {uri: known[0].embedding for uri, known in views.items() if not isinstance(known, DataError)}
+
+
+def _renamed_rows(rows: Sequence[Rows], named: Callable[..., list[Record]]) -> list[Rows]:
+    return [replace(own, record=record) for own, record in zip(rows, named([own.record for own in rows]), strict=True)]
 
 
 def prints_matrix(wanted: bool | None, several: bool, metrics: int, more: bool) -> bool:

@@ -32,7 +32,6 @@ from relrep_cli.evaluations.lookup import (
 from relrep_cli.plots.drawing import ready
 from relrep_cli.plots.strips import fitting, strips
 from relrep_cli.sources import SOURCES, Items
-from relrep_cli.store.writing import refuse_same
 
 TITLE = "What to look up"
 EXAMPLES = (
@@ -195,7 +194,7 @@ def _check(options: Options) -> None:
     if options.output not in ("", "-"):
         store.refuse(options.output, True, inputs)
         store.agree(options.output, options.printing.style)
-    refuse_same({"-o": options.output, "--plot": options.plot})
+    store.refuse_same({"-o": options.output, "--plot": options.plot})
     if options.plot:
         ready(options.plot)
         store.refuse(options.plot, True, inputs)

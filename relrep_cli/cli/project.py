@@ -171,8 +171,7 @@ def _refuse_copy(options: Options, file: str) -> None:
         raise UsageError("it is written as a copy of an .h5ad, and FILE is not one", "Write -o FILE.", place=place)
     if not is_h5ad(options.h5ad):
         raise UsageError("the name must end in .h5ad", "Choose such a name.", place=place)
-    if options.h5ad == options.output:
-        raise UsageError("-o and --h5ad name the same file", "Give them different names.", file=options.output)
+    store.refuse_same({"-o": options.output, "--h5ad": options.h5ad})
     if options.running.part is not None or options.weights:
         raise UsageError("--h5ad writes a whole file", "Leave out --shard and --weights.")
     store.refuse(options.h5ad, options.force, [file, *options.recipe.files()])

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from relrep_cli import store
 from relrep_cli.base.errors import UsageError, unknown
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.engine_options import RowOptions, refuse_no_rows
@@ -16,7 +17,6 @@ from relrep_cli.stitching.translation import FIT_ROWS
 from relrep_cli.stitching.translators import TRANSLATORS
 from relrep_cli.stitching.universe import UNIVERSES
 from relrep_cli.stitching.universe_files import FIT_ROWS as UNIVERSE_ROWS
-from relrep_cli.store.writing import refuse_same
 
 ORTHOGONAL, UNIVERSE = "orthogonal", "universe"
 LEAST_RECALL = 0.9
@@ -144,7 +144,7 @@ def check(options: Options) -> None:
     if options.running.part is not None and not options.map:
         raise UsageError("--shard would fit the map in every part", "Fit it once with --save-map, then name it with --map.")
     refuse_no_rows(options.running, options.output, options.files)
-    refuse_same({"-o": options.output, "--save-map": options.save_map})
+    store.refuse_same({"-o": options.output, "--save-map": options.save_map})
 
 
 def _check_method(options: Options) -> None:

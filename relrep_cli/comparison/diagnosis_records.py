@@ -10,10 +10,11 @@ import numpy as np
 from relrep_cli.base.errors import DataError, unknown
 from relrep_cli.base.output import Record, progress, say
 from relrep_cli.comparison.diagnosis import RELATIONS, Diagnosis, diagnose
-from relrep_cli.comparison.joins import join
+from relrep_cli.comparison.joins import join, left_out
 from relrep_cli.comparison.moved_rows import order_of
 from relrep_cli.comparison.pairs_of_files import View
-from relrep_cli.comparison.worst_items import label_of_each, plain_text, worst_rows
+from relrep_cli.comparison.row_values import label_of_each, plain_text
+from relrep_cli.comparison.worst_items import worst_rows
 from relrep_cli.embedding import Embedding, select
 
 COLUMNS = ("a", "b", "relation", "holds", "share", "noise", "n", "evidence")
@@ -87,8 +88,8 @@ def diagnose_pairs(
 def _diagnosed(a: str, b: str, views: Mapping[str, list[View] | DataError], require_all: bool, seed: int) -> PairDiagnosis:
     x, y = (_embedding(views[uri]) for uri in (a, b))
     rows = join(x, y, require_all)
-    if len(rows[0]) < max(x.n, y.n):
-        say(f"{a} and {b}: {len(rows[0])} common ids; {x.n - len(rows[0])} and {y.n - len(rows[0])} rows left out.")
+    if note := left_out(x, y, rows):
+        say(f"{a} and {b}: {note}")
     x, y = select(x, rows[0]), select(y, rows[1])
     with np.errstate(all="ignore"):
         return PairDiagnosis(a, b, x.ids, diagnose(x.x, y.x, seed))

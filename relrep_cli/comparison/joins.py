@@ -11,6 +11,8 @@ from relrep_cli.embedding import Embedding, match_ids
 from relrep_cli.store.normalizing import difference
 from relrep_cli.store.positions import check_positions
 
+SHOWN = 3  # ids that a note names
+
 
 def join(a: Embedding, b: Embedding, require_all: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Match the rows of two embeddings by id.
@@ -49,7 +51,19 @@ def left_out(a: Embedding, b: Embedding, rows: tuple[np.ndarray, np.ndarray]) ->
     if n == max(a.n, b.n):
         return ""
     remedy = _remedy(a, b, rows)
-    return f"{n} common ids; {a.n - n} and {b.n - n} rows left out{_reason(a, b, rows)}." + (f" {remedy}" if remedy else "")
+    lost = f"{a.n - n} and {b.n - n} rows left out{_reason(a, b, rows) or _alone(a, b, rows)}."
+    return f"{n} common ids; {lost}" + (f" {remedy}" if remedy else "")
+
+
+def _alone(a: Embedding, b: Embedding, rows: Sequence[np.ndarray]) -> str:
+    """The first ids that only one of the files holds, so that the user can look for them."""
+    parts = []
+    for embedding, taken in zip((a, b), rows, strict=True):
+        ids = np.delete(embedding.ids, taken)
+        if len(ids) and not embedding.row_ids:
+            names = ", ".join(printable(bytes(name)) for name in ids[:SHOWN])
+            parts.append(f"only in {embedding.uri}: {names}{', …' if len(ids) > SHOWN else ''}")
+    return f" ({'; '.join(parts)})" if parts else ""
 
 
 def _unmatched(a: Embedding, b: Embedding, rows: Sequence[np.ndarray]) -> tuple[str, str, int] | None:

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, UsageError, printable
-from relrep_cli.base.uris import natural, split_uri
+from relrep_cli.base.uris import natural, raw_query, split_uri
 
 FIRST = "first"
 Pairs = list[tuple[str, str]]
@@ -28,7 +28,7 @@ def _matching(uri: str) -> list[str]:
     names = [name.strip("/") for name in store.members(path)]
     if pattern.strip("/") in names:  # a name may hold a bracket
         return [uri]
-    matching = sorted((n for n in names if n and fnmatchcase(n, pattern.strip("/"))), key=natural)
+    matching = sorted((n for n in names if n and _matches(n, pattern.strip("/"))), key=natural)
     if not matching:
         existing = ", ".join(printable(n or "/", 60) for n in sorted(names, key=natural)[:20]) or "none"
         raise DataError(
@@ -36,7 +36,12 @@ def _matching(uri: str) -> list[str]:
             "Name one of these, or change the pattern.",
             file=path,
         )
-    return [f"{path}::{name}" for name in matching]
+    return [f"{path}::{name}{raw_query(uri)}" for name in matching]
+
+
+def _matches(name: str, pattern: str) -> bool:
+    """Whether the pattern names this embedding, or the group that holds it as X."""
+    return fnmatchcase(name, pattern) or fnmatchcase(name.removesuffix("/X"), pattern)
 
 
 def reference_group(groups: Groups, reference: str) -> list[str]:

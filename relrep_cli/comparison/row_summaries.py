@@ -11,7 +11,8 @@ import numpy as np
 
 from relrep_cli.base.task_cache import task_key
 from relrep_cli.comparison.pairs_of_files import Rows
-from relrep_cli.comparison.worst_items import plain_text, worst_rows
+from relrep_cli.comparison.row_values import plain_text
+from relrep_cli.comparison.worst_items import worst_rows
 from relrep_cli.metrics import METRICS
 
 BINS = 24

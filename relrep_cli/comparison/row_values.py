@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -26,13 +27,28 @@ def row_keys(rows: Sequence[Rows], projected: bool) -> tuple[str, ...]:
     return ("a", "b", "metric", *(["k"] if several_k(rows) else []), *(["projection"] if projected else []))
 
 
-def row_records(rows: Sequence[Rows], keys: Sequence[str]) -> list[Record]:
-    """Return one record (id, then `keys`, then value) for each row of each list."""
+def row_records(rows: Sequence[Rows], keys: Sequence[str], labels: Sequence[Sequence[str | None]]) -> list[Record]:
+    """Return one record (id, label if there is one, then `keys`, then value) for each row of each list.
+
+    labels: for each list, those of its rows.
+    """
     return [
-        {"id": i.decode(errors="backslashreplace"), **{k: r.record[k] for k in keys}, "value": v}
-        for r in rows
-        for i, v in zip(r.ids.tolist(), r.values.tolist(), strict=True)
+        {"id": plain_text(i), **({} if label is None else {"label": label}), **{k: r.record[k] for k in keys}, "value": v}
+        for r, own in zip(rows, labels, strict=True)
+        for i, label, v in zip(r.ids.tolist(), own, r.values.tolist(), strict=True)
     ]
+
+
+def label_of_each(ids: np.ndarray, a: Embedding, b: Embedding) -> list[str | None]:
+    """The labels of the items with these ids (n,) in the first of two embeddings that has labels; else None for each."""
+    for embedding in (a, b):
+        if "label" in embedding.obs:
+            return [plain_text(embedding.obs["label"][row]) for row in find_ids(embedding.ids, ids)]
+    return [None] * len(ids)
+
+
+def plain_text(value: Any) -> str:
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
 
 
 def row_matrix(rows: Sequence[Rows], keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -46,22 +62,22 @@ def row_matrix(rows: Sequence[Rows], keys: Sequence[str]) -> tuple[np.ndarray, n
     return ids, np.stack([r.values for r in rows], 1), [":".join(str(r.record[k]) for k in keys) for r in rows]
 
 
-def obs_additions(rows: Sequence[Rows], e: Embedding) -> list[Addition]:
-    """Columns for `obs` of an AnnData file: the values of each list at the rows of `e`, NaN where a row has none.
+def obs_additions(rows: Sequence[Rows], ids: np.ndarray) -> list[Addition]:
+    """Columns for `obs` of an AnnData file: the values of each list at the cells with ids (n,), NaN where one has none.
 
-    A name holds the metric, and what else tells the lists apart.
+    A name holds the metric, and what else tells the lists of this metric apart: the files, k, the projection.
     """
     names = short_names([r.record[side] for r in rows for side in ("a", "b")])
-    keys = [key for key in ("k", "projection") if len({r.record.get(key) for r in rows}) > 1]
-    several = len({(r.record["a"], r.record["b"]) for r in rows}) > 1
     additions = []
     for r in rows:
-        pair = [names[r.record["a"]], names[r.record["b"]]]
-        chosen = [str(r.record[key]) for key in keys if r.record.get(key) is not None]
-        parts = ["relrep", r.record["metric"], *(pair if several else []), *chosen]
-        values = np.full(e.n, np.nan)
-        places = find_ids(e.ids, r.ids)
+        alike = [other.record for other in rows if other.record["metric"] == r.record["metric"]]
+        several = len({(record["a"], record["b"]) for record in alike}) > 1
+        pair = [names[r.record["a"]], names[r.record["b"]]] if several else []
+        chosen = [str(r.record[key]) for key in ("k", "projection") if len({record.get(key) for record in alike}) > 1]
+        values = np.full(len(ids), np.nan)
+        places = find_ids(ids, r.ids)
         values[places[places >= 0]] = r.values[places >= 0]
         description = f"{r.record['metric']} of each item, {r.record['a']} and {r.record['b']}"
-        additions.append(Addition("obs", re.sub(r"[^\w.+-]+", "_", "_".join(parts)), values, description))
+        name = "_".join(["relrep", r.record["metric"], *pair, *chosen])
+        additions.append(Addition("obs", re.sub(r"[^\w.+-]+", "_", name), values, description))
     return additions

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from relrep_cli.comparison.pairs_of_files import Rows
-from relrep_cli.comparison.row_values import several_k
-from relrep_cli.embedding import Embedding, find_ids
+from relrep_cli.comparison.row_values import label_of_each, plain_text, several_k
+from relrep_cli.embedding import Embedding
 from relrep_cli.metrics import METRICS
 
 Record = dict[str, Any]
@@ -51,14 +51,3 @@ def worst(rows: Sequence[Rows], count: int, files: Mapping[str, Embedding], proj
             pair, last = f"{r.record['a']} and {r.record['b']}", f"{r.record['metric']} {r.values[picked[-1]]:.6g}"
             notes.append(f"{pair}: {tied} more items are tied with the last one listed ({last}).")
     return records, notes
-
-
-def label_of_each(ids: np.ndarray, a: Embedding, b: Embedding) -> list[str | None]:
-    for embedding in (a, b):
-        if "label" in embedding.obs:
-            return [plain_text(embedding.obs["label"][row]) for row in find_ids(embedding.ids, ids)]
-    return [None] * len(ids)
-
-
-def plain_text(value: Any) -> str:
-    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)

@@ -200,8 +200,7 @@ def _with_positives(items: Items, job: Encoding) -> tuple[Items, list[Embedding]
 
 
 def _check_targets(job: Encoding) -> None:
-    if job.output == job.save:
-        raise UsageError("-o and --save-encoder name the same file", "Give them different names.", file=job.output)
+    store.refuse_same({"-o": job.output, "--save-encoder": job.save, "--plot-training": job.plot})
     inputs = [name for name in (job.source, *job.inputs, job.encoder, job.positives) if name]
     store.refuse(job.output, job.force, inputs, store.HDF5)
     for name in filter(None, (job.save, job.plot)):

@@ -20,7 +20,7 @@ CAUGHT = 0.95  # of the anomalies, at the price of how many false alarms
 @evaluation(
     needs={"anomalies"}, labels=False, source="Ramaswamy et al. 2000, distance to nearest neighbours; DeLong et al. 1988"
 )
-def anomaly(s: Space, *, k: K = 2, neighbours: By = "euclidean", seed: int = 0) -> Iterator[Finding]:
+def anomaly(s: Space, *, k: K = 2, neighbors: By = "euclidean", seed: int = 0) -> Iterator[Finding]:
     """AUC of telling anomalies by their mean distance to the nearest training rows, or by a column.
 
     fpr95 is the share of normal items that raise a false alarm when 95 % of the anomalies do. The interval of the AUC is
@@ -34,8 +34,8 @@ def anomaly(s: Space, *, k: K = 2, neighbours: By = "euclidean", seed: int = 0) 
         normal, strange, what = _column(s.e, s.score)[s.test], _column(odd, s.score), f"by column {printable(s.score)}"
         what += "" if "split" in s.e.obs else "; no split says whether its model saw them"
     else:
-        normal, strange = _by_distance(s, odd.x, k, neighbours)
-        what = f"by mean distance to the {k} nearest of {len(s.train)} training rows, {neighbours}"
+        normal, strange = _by_distance(s, odd.x, k, neighbors)
+        what = f"by mean distance to the {k} nearest of {len(s.train)} training rows, {neighbors}"
         what += "" if s.e.space == s.anomalies.space else "; of different spaces, so it means little"
     whose = f"anomalies of {printable(bare_name(s.anomalies.uri), 60)}"
     n, convention = len(normal) + len(strange), f"{len(normal)} normal items and {len(strange)} {whose} {what}"

@@ -34,7 +34,7 @@ def compression(
     dims: Dims = 0,
     dtype: Kept = "float32",
     k: K = 10,
-    neighbours: By = "cosine",
+    neighbors: By = "cosine",
     keep: Share = 0.95,
     seed: int = 0,
 ) -> Iterator[Finding]:
@@ -46,15 +46,15 @@ def compression(
     if s.e.n < k + 2:
         raise UsageError(f"--k {k} needs {k + 2} rows or more; there are {s.e.n}", f"Write --k {max(1, s.e.n - 2)} or less.")
     asked = asked_rows(s.e.n, s.e.d, seed)
-    true = nearest(s.e.x, s.e.x, k, by=neighbours, exclude_self=True, rows=asked, workspace=s.searching).rows
+    true = nearest(s.e.x, s.e.x, k, by=neighbors, exclude_self=True, rows=asked, workspace=s.searching).rows
     whole = s.e.d * s.e.x.dtype.itemsize
     small: list[tuple[int, str, float]] = []
     for columns, kind in forms(s.e.d, s.e.x.dtype.name, dims, dtype):
         size = -(-columns * BITS[kind] // 8)
-        what = f"{size / whole:.1%} of {whole} bytes; {len(asked)} of {s.e.n} rows searched for, {neighbours}"
+        what = f"{size / whole:.1%} of {whole} bytes; {len(asked)} of {s.e.n} rows searched for, {neighbors}"
         finding = mean_of(
             f"recall@{k} {columns} {kind}",
-            _recall(s, columns, kind, asked, true, neighbours),
+            _recall(s, columns, kind, asked, true, neighbors),
             what,
             bounds=(0, 1),
             chance=k / (s.e.n - 1),

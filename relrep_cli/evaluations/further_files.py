@@ -68,8 +68,7 @@ class CurveFiles:
         if plot:
             ready(plot)
         store.agree(curve)
-        if plot and plot == curve:
-            raise UsageError("--plot and --curve name the same file", "Give them different names.", file=plot)
+        store.refuse_same({"--plot": plot, "--curve": curve})
         for target in filter(None, (plot, curve)):  # an existing file is refused later, unless it holds these very results
             store.refuse(target, True, inputs, store.TABLES if target == curve else ())
 

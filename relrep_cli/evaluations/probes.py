@@ -37,7 +37,7 @@ def linear_probe(s: Space, *, probe: Probe = "logistic", seed: int = 0) -> Itera
 
 
 @evaluation(needs={"numbers", "train", "unseen"}, labels=True, source="Hastie et al. 2009, section 3.4, ridge regression")
-def regression(s: Space, *, k: K = 10, neighbours: By = "cosine", seed: int = 0) -> Iterator[Finding]:
+def regression(s: Space, *, k: K = 10, neighbors: By = "cosine", seed: int = 0) -> Iterator[Finding]:
     """R2 of a number by ridge regression, and by the mean of the nearest training rows.
 
     Trained on the training rows where the number is known; 0 is what their mean reaches, at best.
@@ -49,25 +49,25 @@ def regression(s: Space, *, k: K = 10, neighbours: By = "cosine", seed: int = 0)
         raise NotApplicable(f"column {printable(s.target)!r} has too few numbers, or the same number everywhere")
     base, queries = s.vectors(rows), s.vectors(test)
     ridge = train("linear", base, numbers[rows], 0, {}, seed)
-    near = nearest(queries, base, k, by=neighbours, workspace=s.searching)
+    near = nearest(queries, base, k, by=neighbors, workspace=s.searching)
     chance = float(_explained(numbers[rows].mean(), numbers[test]).mean())
     for name, values, convention in (
         ("r2", ridge(queries), f"ridge regression on {len(rows)} training rows"),
-        ("r2_knn", numbers[rows][near.rows].mean(1), f"mean of the {k} nearest of {len(rows)} training rows, {neighbours}"),
+        ("r2_knn", numbers[rows][near.rows].mean(1), f"mean of the {k} nearest of {len(rows)} training rows, {neighbors}"),
     ):
         yield mean_of(name, _explained(values, numbers[test]), convention, None, (None, 1), chance, s.e.ids[test])
 
 
 @evaluation(needs={"labels", "train", "unseen"}, labels=True, source="Cover and Hart 1967, nearest neighbour classification")
-def knn(s: Space, *, k: K = 10, neighbours: By = "cosine", seed: int = 0) -> Iterator[Finding]:
+def knn(s: Space, *, k: K = 10, neighbors: By = "cosine", seed: int = 0) -> Iterator[Finding]:
     """Accuracy and F1 of the class that most of the nearest training rows have.
 
     Where several classes have as many votes, the one with the nearest row wins.
     """
     rows, codes = s.labelled(s.train)
     test, truth = s.labelled(s.test)
-    near = nearest(s.vectors(test), s.vectors(rows), k, by=neighbours, workspace=s.searching)
-    convention = f"vote of the {k} nearest of {len(rows)} training rows, {neighbours}"
+    near = nearest(s.vectors(test), s.vectors(rows), k, by=neighbors, workspace=s.searching)
+    convention = f"vote of the {k} nearest of {len(rows)} training rows, {neighbors}"
     yield from _judged(s, codes, test, truth, _vote(codes[near.rows]), convention)
 
 

@@ -20,7 +20,7 @@ FEWEST = 200  # queries whose precision is measured, however many items there ar
 
 
 @evaluation(needs={"labels"}, labels=True, source="Jegou et al. 2011, recall@R; Manning et al. 2008, sec. 8.4")
-def retrieval(s: Space, *, neighbours: By = "cosine", seed: int = 0) -> Iterator[Finding]:
+def retrieval(s: Space, *, neighbors: By = "cosine", seed: int = 0) -> Iterator[Finding]:
     """Recall at 1 and 10, and mean average precision, of items of the same class.
 
     Each judged item looks among all other judged items. recall@k is the share that find one of their class among the k
@@ -34,21 +34,21 @@ def retrieval(s: Space, *, neighbours: By = "cosine", seed: int = 0) -> Iterator
         raise NotApplicable("every item is alone in its class")
     x, n, ids = s.vectors(rows), len(rows), s.e.ids[rows]
     alone = f"; {n - len(asking)} alone in their class are left out as queries" if len(asking) < n else ""
-    convention = f"each item among {n - 1} others, {neighbours}, self excluded{alone}"
+    convention = f"each item among {n - 1} others, {neighbors}, self excluded{alone}"
     ks = [k for k in RECALLS if k < n]
-    near = nearest(x, x, ks[-1], by=neighbours, exclude_self=True, rows=asking, workspace=s.searching).rows
+    near = nearest(x, x, ks[-1], by=neighbors, exclude_self=True, rows=asking, workspace=s.searching).rows
     hits = codes[near] == codes[asking][:, None]
     for k in ks:
         any_hit = hits[:, :k].any(1).astype(np.float64)
         luck = float(_lucky(sizes[asking], n, k).mean())
         recall = mean_of(f"recall@{k}", any_hit, convention, codes[asking], (0, 1), luck, ids[asking])
-        yield replace(recall, subset=_among(x, codes, asking, partial(_recalled, k=k, by=neighbours)))
+        yield replace(recall, subset=_among(x, codes, asking, partial(_recalled, k=k, by=neighbors)))
     queries, of = some(asking, max(FEWEST, PAIRS // n), seed)
-    precision = _average_precision(x, codes, queries, neighbours)
+    precision = _average_precision(x, codes, queries, neighbors)
     chance = float(_random_precision(sizes[queries] - 1, n - 1).mean())
     convention = f"mean average precision of {of} queries, {convention}"
     mean = mean_of("map", precision, convention, codes[queries], (0, 1), chance, ids[queries])
-    yield replace(mean, subset=_among(x, codes, queries, partial(_average_precision, by=neighbours)))
+    yield replace(mean, subset=_among(x, codes, queries, partial(_average_precision, by=neighbors)))
 
 
 def _among(

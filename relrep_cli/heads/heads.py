@@ -262,14 +262,14 @@ def _votes(arrays: Arrays, rows: np.ndarray) -> np.ndarray:
     scores=_votes,
     source="k nearest neighbours (Cover and Hart 1967), exact, Euclidean",
 )
-def knn(x: np.ndarray, y: np.ndarray, classes: int, *, seed: int, device: str, neighbours: Neighbours = 10) -> Arrays:
+def knn(x: np.ndarray, y: np.ndarray, classes: int, *, seed: int, device: str, neighbors: Neighbours = 10) -> Arrays:
     """The class that most of the nearest training rows have, or the mean of their numbers. It keeps all its rows."""
     from relrep_cli.neighbors import widen
 
     return {
         "x": np.ascontiguousarray(widen(x)),
         "y": np.asarray(y, np.float64),
-        "k": np.array([min(neighbours, len(x))], np.float64),
+        "k": np.array([min(neighbors, len(x))], np.float64),
         "classes": np.array([classes], np.float64),
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -31,7 +32,7 @@ def recipe_of(
     scale: bool = False,
     whiten: bool = False,
     normalize: bool = False,
-    standardize: bool = False,
+    standardize_columns: bool = False,
     negate: bool = False,
     transductive: bool = False,
     anchor_vectors: Space | None = None,
@@ -51,7 +52,7 @@ def recipe_of(
         similarities=chosen,
         before=Preprocessing(center, scale, whiten, normalize),
         aggregate=aggregate or ("concat" if len(chosen) > 1 else ""),
-        after=Postprocessing(negate, standardize),
+        after=Postprocessing(negate, standardize_columns),
         transductive=transductive,
         anchor_sources=tuple(sources),
         meaning=meaning,
@@ -91,14 +92,14 @@ def named_spaces(
 ) -> list[Embedding]:
     """The spaces as Embeddings with a name each, by which records tell them apart. labels, split: of the first."""
     letters = ["x", "y", *(f"z{i}" for i in range(1, len(spaces)))]
-    out: list[Embedding] = []
+    read: list[Embedding] = []
     for place, space in enumerate(spaces):
         own = ids[place] if place < len(ids) else None
         first: dict[str, Any] = {"labels": labels, "split": split} if place == 0 else {}
         e = as_embedding(space, ids=own, name=letters[place], **first)
-        taken = {other.uri for other in out}
-        out.append(replace(e, uri=e.uri if e.uri and e.uri not in taken else letters[place]))
-    return out
+        read.append(e)
+    count = Counter(e.uri for e in read)  # two encodings of one file would both have its name
+    return [e if e.uri and count[e.uri] == 1 else replace(e, uri=letters[place]) for place, e in enumerate(read)]
 
 
 def expanded(spaces: Sequence[Space]) -> list[list[Space]]:

@@ -129,7 +129,7 @@ def project(x: Space, anchors: Any, *, double: bool = False, exact: bool = False
     x: see `as_embedding`. anchors: their ids (m,), row numbers of an array, or an anchor file.
     double: compute in float64. exact: the same bits on every processor; see docs/reliability.md.
     how: `similarity` (a name, or several, default cosine), `aggregate`, `center`, `scale`, `whiten`, `normalize`,
-    `standardize`, `negate`, `transductive`, `anchor_vectors` (a file of the same space), and options of the functions.
+    `standardize_columns`, `negate`, `transductive`, `anchor_vectors` (a file of the same space), and options of the functions.
 
     Returns an Embedding with x (n, m), and the ids and columns of the input, in the order of its rows.
 

@@ -26,7 +26,7 @@ class RelativeProjector(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     n_anchors: how many; all rows where there are fewer. strategy: how they are chosen among the rows of `fit`.
     anchors: row numbers in the X of `fit`, instead of choosing; so several encoders get the same anchors.
-    similarity, aggregate, center, scale, whiten, normalize, standardize, negate: see `project`.
+    similarity, aggregate, center, scale, whiten, normalize, standardize_columns, negate: see `project`.
     options: of the similarity functions and the strategy. seed: for choosing.
 
     After `fit`: anchors_ (m,) row numbers, basis_ the fitted settings, n_features_in_.
@@ -48,7 +48,7 @@ class RelativeProjector(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         scale: bool = False,
         whiten: bool = False,
         normalize: bool = False,
-        standardize: bool = False,
+        standardize_columns: bool = False,
         negate: bool = False,
         options: dict[str, Any] | None = None,
         seed: int = 0,
@@ -62,7 +62,7 @@ class RelativeProjector(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.scale = scale
         self.whiten = whiten
         self.normalize = normalize
-        self.standardize = standardize
+        self.standardize_columns = standardize_columns
         self.negate = negate
         self.options = options
         self.seed = seed
@@ -75,7 +75,7 @@ class RelativeProjector(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.anchors_ = np.asarray(self.anchors) if self.anchors is not None else self._chosen(e, options)
         if self.anchors_.dtype.kind not in "iu" or not np.isin(self.anchors_, np.arange(len(X))).all():
             raise UsageError("anchors are not all row numbers of X", f"Give whole numbers from 0 to {len(X) - 1}.")
-        names = ("aggregate", "center", "scale", "whiten", "normalize", "standardize", "negate")
+        names = ("aggregate", "center", "scale", "whiten", "normalize", "standardize_columns", "negate")
         how = {name: getattr(self, name) for name in names}
         self.basis_ = basis(e, recipe_of(e.ids[self.anchors_], similarity=self.similarity, **how, **options))
         return self

@@ -17,6 +17,15 @@ from relrep_cli.metrics.forms import current
 SHOWN = 4  # digits after the point in a notebook
 
 
+def _what_differs(records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """By which column the user can tell records of one name apart, in words; "" where none does."""
+    for column in columns:
+        values = [r.get(column) for r in records]
+        if len(values) > 1 and len(set(map(str, values))) == len(values) and all(isinstance(v, str | int) for v in values):
+            return f", which differ in {column}; take one by its place, such as results[0]"
+    return ""
+
+
 @dataclass(frozen=True)
 class Result(Mapping[str, Any]):
     """One record. Its columns are those of the command's table (docs/reference.md), as attributes and as keys."""
@@ -67,7 +76,7 @@ class Results(Sequence[Result]):
         keys = [key for key in ("metric", "method", "task", "measure", "name") if key in self.columns]
         matching = [r for r in self.records if any(r.get(key) in (place, current(place)) for key in keys)]
         if len(matching) != 1:
-            raise KeyError(f"{len(matching)} records of {place!r}")
+            raise KeyError(f"{len(matching)} records of {place!r}{_what_differs(matching, self.columns)}")
         return Result(matching[0])
 
     def __len__(self) -> int:

@@ -38,8 +38,8 @@ PROSE = _words(
     "keeps leave names needs no of or out says swaps takes that to unpacks when where which with without works"
 )
 READING = frozenset(field.name.replace("_", "-") for field in fields(Reading))
-OTHERWISE = {"as": "as_", "force": "overwrite", "standardize-columns": "standardize", "fit-rows": "rows", "o": "path"}
-OTHERWISE |= {"neighbors": "neighbours", "aggregator": "aggregate"}
+OTHERWISE = {"as": "as_", "force": "overwrite", "fit-rows": "rows", "o": "path"}
+OTHERWISE |= {"aggregator": "aggregate"}
 
 
 def in_python(text: str) -> str:

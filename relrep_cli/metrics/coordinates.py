@@ -43,7 +43,7 @@ def mrr(
     y: np.ndarray,
     *,
     at: At = 0,
-    neighbours: By = "cosine",
+    neighbors: By = "cosine",
     ci: Ci = 0.0,
     seed: int = 0,
     workspace: Workspace = UNSHARED,
@@ -54,13 +54,13 @@ def mrr(
     """
 
     def values(rows: np.ndarray | None) -> np.ndarray:
-        own_ranks = ranks(x, y, by=neighbours, rows=rows, workspace=workspace)
+        own_ranks = ranks(x, y, by=neighbors, rows=rows, workspace=workspace)
         return np.where((at == 0) | (own_ranks <= at), 1.0 / own_ranks, 0.0)
 
     reach = min(at, len(x)) if at else len(x)
     chance = float((1.0 / np.arange(1, reach + 1)).sum() / len(x))
     cut = f"ranks up to {at}" if at else "full rank"
-    convention = f"{neighbours}, {cut}, row i of y ranked among all rows of y"
+    convention = f"{neighbors}, {cut}, row i of y ranked among all rows of y"
     return mean_of(over_rows(values, len(x), ci, seed), chance, convention, ci)
 
 
@@ -70,7 +70,7 @@ def recall(
     y: np.ndarray,
     *,
     k: K = 10,
-    neighbours: By = "cosine",
+    neighbors: By = "cosine",
     ci: Ci = 0.0,
     seed: int = 0,
     workspace: Workspace = UNSHARED,
@@ -81,9 +81,9 @@ def recall(
     """
 
     def values(rows: np.ndarray | None) -> np.ndarray:
-        return (ranks(x, y, by=neighbours, rows=rows, workspace=workspace) <= k).astype(np.float64)
+        return (ranks(x, y, by=neighbors, rows=rows, workspace=workspace) <= k).astype(np.float64)
 
-    convention = f"{neighbours}, k = {k}, row i of y among all rows of y"
+    convention = f"{neighbors}, k = {k}, row i of y among all rows of y"
     return mean_of(over_rows(values, len(x), ci, seed), k / len(x), convention, ci)
 
 

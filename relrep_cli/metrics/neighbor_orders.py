@@ -29,7 +29,7 @@ def lcs_knn(
     y: np.ndarray,
     *,
     k: K = 10,
-    neighbours: By = "cosine",
+    neighbors: By = "cosine",
     index: Index = "exact",
     ci: Ci = 0.0,
     seed: int = 0,
@@ -40,7 +40,7 @@ def lcs_knn(
     x: (n, dx) and y: (n, dy) floats. The value lies between 0 and k.
     """
     return _of_lists(
-        _longest, x, y, k, neighbours, "longest common subsequence of neighbours in order", index, ci, seed, workspace
+        _longest, x, y, k, neighbors, "longest common subsequence of neighbours in order", index, ci, seed, workspace
     )
 
 
@@ -50,7 +50,7 @@ def edit_knn(
     y: np.ndarray,
     *,
     k: K = 10,
-    neighbours: By = "cosine",
+    neighbors: By = "cosine",
     index: Index = "exact",
     ci: Ci = 0.0,
     seed: int = 0,
@@ -60,7 +60,7 @@ def edit_knn(
 
     x: (n, dx) and y: (n, dy) floats. Insertion, deletion and substitution cost 1 each.
     """
-    return _of_lists(_edits, x, y, k, neighbours, "1 - edit distance / k of neighbours in order", index, ci, seed, workspace)
+    return _of_lists(_edits, x, y, k, neighbors, "1 - edit distance / k of neighbours in order", index, ci, seed, workspace)
 
 
 @neighbourhood_metric(form=SEQUENCE("ranks"), source="Wang et al. 2020; Klabunde et al. 2023, rank similarity")
@@ -69,7 +69,7 @@ def rank_similarity(
     y: np.ndarray,
     *,
     k: K = 10,
-    neighbours: By = "cosine",
+    neighbors: By = "cosine",
     index: Index = "exact",
     ci: Ci = 0.0,
     seed: int = 0,
@@ -81,7 +81,7 @@ def rank_similarity(
     are r in x and s in y, divided by its maximum for this number of shared neighbours (a harmonic number). The value is the
     mean over items.
     """
-    return _of_lists(_rank_agreement, x, y, k, neighbours, "ranks of shared neighbours", index, ci, seed, workspace)
+    return _of_lists(_rank_agreement, x, y, k, neighbors, "ranks of shared neighbours", index, ci, seed, workspace)
 
 
 def _of_lists(
@@ -196,7 +196,7 @@ def list_chance(rows_of: Lists, others: int, k: int, seed: int = 0) -> Level:
 @neighbourhood_metric(
     bounds=(0, 2), identity=None, higher_is_closer=False, symmetric=False, source="Glielmo et al. 2022, eq. 1"
 )
-def information_imbalance(x: np.ndarray, y: np.ndarray, *, neighbours: By = "cosine", workspace: Workspace = UNSHARED) -> Score:
+def information_imbalance(x: np.ndarray, y: np.ndarray, *, neighbors: By = "cosine", workspace: Workspace = UNSHARED) -> Score:
     """Information imbalance: 2 / n times the mean rank in y of the nearest neighbour in x.
 
     x: (n, dx) and y: (n, dy) floats. The value is near 0 when neighbours in x are neighbours in y, 1 at chance, and 2 / n for
@@ -208,11 +208,11 @@ def information_imbalance(x: np.ndarray, y: np.ndarray, *, neighbours: By = "cos
     if len(x) < 3:
         raise NotApplicable(f"{len(x)} items are too few")
     for name, side in (("first", x), ("second", y)):
-        if _all_same(side, neighbours):
-            raise NotApplicable(f"all rows of the {name} space {'are' if neighbours == 'euclidean' else 'point'} the same")
-    there, back = (_imbalances(a, b, neighbours, workspace) for a, b in ((x, y), (y, x)))
+        if _all_same(side, neighbors):
+            raise NotApplicable(f"all rows of the {name} space {'are' if neighbors == 'euclidean' else 'point'} the same")
+    there, back = (_imbalances(a, b, neighbors, workspace) for a, b in ((x, y), (y, x)))
     rows = 2 / len(x) * there.values
-    convention = f"{neighbours}, nearest neighbour in x, its rank in y; ties share the mean rank; reverse: from y to x"
+    convention = f"{neighbors}, nearest neighbour in x, its rank in y; ties share the mean rank; reverse: from y to x"
     extra = {"reverse": float(2 / len(x) * back.values.mean()), "tied": int(np.count_nonzero(there.shared | back.shared))}
     return Score(float(rows.mean()), 1.0, convention, rows, extra=extra)
 

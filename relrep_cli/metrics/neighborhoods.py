@@ -44,7 +44,7 @@ def jaccard(
     y: np.ndarray,
     *,
     k: K = 10,
-    neighbours: By = "cosine",
+    neighbors: By = "cosine",
     index: Index = "exact",
     ci: Ci = 0.0,
     seed: int = 0,
@@ -57,9 +57,9 @@ def jaccard(
     """
 
     def search(rows: np.ndarray | None) -> list[Neighbors]:
-        return [nearest(x, side, k, by=neighbours, index=index, rows=rows, workspace=workspace) for side in (x, y)]
+        return [nearest(x, side, k, by=neighbors, index=index, rows=rows, workspace=workspace) for side in (x, y)]
 
-    convention = f"cross-space retrieval of x_i in x and in y, {neighbours}, k = {k}, self included"
+    convention = f"cross-space retrieval of x_i in x and in y, {neighbors}, k = {k}, self included"
     chance = expected_jaccard(len(x), k)
     return over_neighbours(
         search,
@@ -81,7 +81,7 @@ def knn_jaccard(
     y: np.ndarray,
     *,
     k: K = 10,
-    neighbours: By = "cosine",
+    neighbors: By = "cosine",
     index: Index = "exact",
     ci: Ci = 0.0,
     seed: int = 0,
@@ -91,8 +91,8 @@ def knn_jaccard(
 
     x: (n, dx) and y: (n, dy) floats. The item itself is excluded by its row number.
     """
-    search = within_both(x, y, k, neighbours, index, workspace)
-    convention = f"neighbours within each space, {neighbours}, k = {k}, self excluded"
+    search = within_both(x, y, k, neighbors, index, workspace)
+    convention = f"neighbours within each space, {neighbors}, k = {k}, self excluded"
     chance = expected_jaccard(len(x) - 1, k)
     return over_neighbours(
         search,
@@ -114,7 +114,7 @@ def mutual_knn(
     y: np.ndarray,
     *,
     k: K = 10,
-    neighbours: By = "cosine",
+    neighbors: By = "cosine",
     index: Index = "exact",
     ci: Ci = 0.0,
     seed: int = 0,
@@ -124,8 +124,8 @@ def mutual_knn(
 
     x: (n, dx) and y: (n, dy) floats. Neighbours are found within each space; the item itself is excluded.
     """
-    search, chance = within_both(x, y, k, neighbours, index, workspace), k / (len(x) - 1)
-    convention = f"overlap / k within each space, {neighbours}, k = {k}, self excluded"
+    search, chance = within_both(x, y, k, neighbors, index, workspace), k / (len(x) - 1)
+    convention = f"overlap / k within each space, {neighbors}, k = {k}, self excluded"
     return over_neighbours(
         search,
         lambda a, b: overlap(a, b) / k,
@@ -146,7 +146,7 @@ def cycle_knn(
     y: np.ndarray,
     *,
     k: K = 10,
-    neighbours: By = "cosine",
+    neighbors: By = "cosine",
     index: Index = "exact",
     workspace: Workspace = UNSHARED,
 ) -> Score:
@@ -155,14 +155,14 @@ def cycle_knn(
     x: (n, dx) and y: (n, dy) floats. Item i counts when i is in N_x(j) for some j in N_y(i). A space with itself can score
     below 1.
     """
-    a, b = within(x, k, neighbours, index, workspace=workspace), within(y, k, neighbours, index, workspace=workspace)
+    a, b = within(x, k, neighbors, index, workspace=workspace), within(y, k, neighbors, index, workspace=workspace)
     rows = np.empty(len(x))
     for block in row_blocks(len(x), k * k):
         back = a.rows[b.rows[block]] == np.arange(block.start, block.stop)[:, None, None]
         rows[block] = back.any((1, 2))
     chance = 1 - float(_missed(np.bincount(a.rows.ravel(), minlength=len(x)), k).mean())
     extra, index_note = describe_searches((a, b), index)
-    convention = f"y to x and back, {neighbours}, k = {k}, self excluded (asymmetric)"
+    convention = f"y to x and back, {neighbors}, k = {k}, self excluded (asymmetric)"
     return Score(float(rows.mean()), chance, convention + index_note, rows, extra=extra)
 
 
@@ -179,7 +179,7 @@ def label_overlap(
     *,
     labels: np.ndarray,
     k: K = 10,
-    neighbours: By = "cosine",
+    neighbors: By = "cosine",
     index: Index = "exact",
     workspace: Workspace = UNSHARED,
 ) -> Score:
@@ -187,7 +187,7 @@ def label_overlap(
 
     x: (n, dx) and y: (n, dy) floats, labels: (n,). The value is high when items lie among the same classes in both spaces.
     """
-    a, b = within(x, k, neighbours, index, workspace=workspace), within(y, k, neighbours, index, workspace=workspace)
+    a, b = within(x, k, neighbors, index, workspace=workspace), within(y, k, neighbors, index, workspace=workspace)
     codes = np.unique(labels, return_inverse=True)[1]
     here, there = _histogram(codes[a.rows], len(x)), _histogram(codes[b.rows], len(x))
     _, i, j = np.intersect1d(here[0], there[0], assume_unique=True, return_indices=True)
@@ -195,7 +195,7 @@ def label_overlap(
     rows = np.bincount(here[0][i] % len(x), shared_counts, len(x)) / k
     chance = _expected_labels(here, codes, k) if workspace.intervals else UNKNOWN.mean
     extra, index_note = describe_searches((a, b), index)
-    convention = f"labels of neighbours within each space, {neighbours}, k = {k}, self excluded"
+    convention = f"labels of neighbours within each space, {neighbors}, k = {k}, self excluded"
     return Score(float(rows.mean()), chance, convention + index_note, rows, extra=extra)
 
 

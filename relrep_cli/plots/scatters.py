@@ -41,6 +41,12 @@ class Cloud:
     axes: tuple[str, str] = ("", "")
     scaled: bool = True
 
+    @property
+    def numbers(self) -> np.ndarray:
+        """The values (n,) as numbers, NaN for an item without one."""
+        values = np.full(len(self.places), np.nan) if self.values is None else np.asarray(self.values, np.float64)
+        return np.where(np.isfinite(values), values, np.nan)
+
 
 @dataclass(frozen=True, eq=False)
 class Picture:
@@ -137,7 +143,10 @@ def _panel(axes: Axes, p: Picture, cloud: Cloud) -> None:
     x, y = cloud.places.T
     if p.continuous:
         low, high = p.span()
-        axes.scatter(x, y, c=cloud.values, cmap=COLOURS, vmin=low, vmax=high, **look)
+        numbers = cloud.numbers
+        known, lost = ~np.isnan(numbers), np.isnan(numbers)
+        axes.scatter(x[known], y[known], c=numbers[known], cmap=COLOURS, vmin=low, vmax=high, **look)
+        axes.scatter(x[lost], y[lost], color=REST_COLOUR, zorder=0.5, **look)
     else:
         for number, (name, rows) in enumerate(_groups(p, cloud)):
             colour, mark = _look(number, name)
@@ -225,9 +234,12 @@ def _traces(p: Picture, cloud: Cloud, first: bool) -> list[Any]:
     if p.continuous:
         low, high = p.span()
         bar = {"title": {"text": _html(p.colour)}}
-        mark: dict[str, Any] = {"color": cloud.values, "colorscale": COLOURS, "cmin": low, "cmax": high, "size": size}
+        numbers = cloud.numbers
+        known, lost = np.flatnonzero(~np.isnan(numbers)), np.flatnonzero(np.isnan(numbers))
+        mark: dict[str, Any] = {"color": numbers[known], "colorscale": COLOURS, "cmin": low, "cmax": high, "size": size}
         mark |= {"showscale": first, **({"colorbar": bar} if first else {})}
-        groups = [("", np.arange(len(names)), mark)]
+        grey = [("", lost, {"color": REST_COLOUR, "size": size})] if len(lost) else []
+        groups = [*grey, ("", known, mark)]
     else:
         groups = []
         for number, (name, rows) in enumerate(_groups(p, cloud)):

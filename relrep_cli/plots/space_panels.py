@@ -11,7 +11,7 @@ import numpy as np
 from relrep_cli.base.errors import DataError
 from relrep_cli.base.output import progress, say
 from relrep_cli.comparison.shown_names import short_names
-from relrep_cli.embedding import Embedding, bare_name, of_split, select
+from relrep_cli.embedding import RELATIVE, Embedding, bare_name, of_split, select
 from relrep_cli.plots.reductions import FITTED, METHODS, method_for, reduce
 from relrep_cli.plots.scatters import MOST, REST, Cloud, Picture
 
@@ -57,12 +57,17 @@ def panels(spaces: Sequence[Embedding], views: Sequence[View], options: PanelOpt
     lines: list[list[Cloud]] = []
     with progress("drawing") as advance:
         for view in views:
-            clouds = []
+            clouds: list[Cloud] = []
+            first: Embedding | None = None
             for place, (e, (shown, train)) in enumerate(zip(spaces, drawn, strict=True)):
                 advance(len(lines) * len(spaces) + place, len(views) * len(spaces), e.uri)
                 through = view.of(e)
+                items, fitted, whose = through(shown), through(train), _whose(e)
+                if first is not None and _comparable(first, fitted):  # one picture's axes for all show whether the spaces agree
+                    fitted, whose = first, f"{_whose(spaces[0])} of {called[0]}"
+                first = fitted if place == 0 else first
                 title = f"{called[place]}, {view.label or e.kind}"
-                clouds.append(_cloud(e, through(shown), through(train), options, title))
+                clouds.append(_cloud(e, items, fitted, whose, options, title))
             lines.append(clouds)
     return lines
 
@@ -89,8 +94,16 @@ def _training(e: Embedding) -> np.ndarray | None:
     return None if rows is None or not len(rows) else rows
 
 
-def _cloud(e: Embedding, shown: Embedding, train: Embedding, options: PanelOptions, title: str) -> Cloud:
-    whose = "items" if _training(e) is None else "training rows"
+def _whose(e: Embedding) -> str:
+    return "items" if _training(e) is None else "training rows"
+
+
+def _comparable(a: Embedding, b: Embedding) -> bool:
+    """Whether the coordinates of two relative spaces mean the same: similarities to the same anchors."""
+    return a.kind == b.kind == RELATIVE and bool(a.space) and a.space == b.space and a.d == b.d
+
+
+def _cloud(e: Embedding, shown: Embedding, train: Embedding, whose: str, options: PanelOptions, title: str) -> Cloud:
     try:
         method = method_for(options.method, shown.x.shape[1])
         made = reduce(method, train.x, shown.x, options.params if options.method else {}, options.seed, whose)
@@ -117,5 +130,8 @@ def note_colours(picture: Picture, output: str) -> None:
     """Tell the user where points share the colour grey, or have none of the column."""
     if REST in picture.classes():
         say(f"{output}: the {MOST} most frequent values of {picture.colour} have colours; others are grey.")
+    for cloud in picture.clouds if picture.continuous else ():
+        if count := int(np.isnan(cloud.numbers).sum()):
+            say(f"{output}: {cloud.title}: {count} of {len(cloud.places)} items have no {picture.colour}, and are grey.")
     if all(c.values is None for c in picture.clouds):
         say(f"{output}: no column {picture.colour!r} to colour points by.")

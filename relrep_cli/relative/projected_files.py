@@ -80,8 +80,7 @@ def project_file(file: str, recipe: Recipe, to_do: Projection) -> None:
         return say(f"{output}: up to date.")
     if weights:
         store.agree(weights)
-    if output == weights:
-        raise UsageError("-o and --weights name the same file", "Give them different names.", file=output)
+    store.refuse_same({"-o": output, "--weights": weights})
     for target in filter(None, (output, weights)):
         store.refuse(target, to_do.force, [file, *to_do.inputs], store.HDF5 if target == output else ())
     if to_do.dry_run:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from relrep_cli.comparison.row_summaries import summary_of
-from relrep_cli.comparison.worst_items import plain_text, worst_rows
+from relrep_cli.comparison.row_values import plain_text
+from relrep_cli.comparison.worst_items import worst_rows
 
 WORST, CLASSES, POINTS = 10, 30, 80  # items named, classes named, and points of a curve
 MANY, FEWER_WORST, FEWER_CLASSES = 200, 5, 10  # values above which less is shown of each

@@ -66,16 +66,14 @@ class OutputFiles:
 
     def check(self, files: Sequence[str], inputs: Sequence[str], methods: Sequence[Method], heads: Sequence[str]) -> None:
         """Raise UsageError, before any work, when one of the files cannot be written. inputs: other files that are read."""
-        named = [("-o", self.vectors), ("--save-head", self.head), ("--save-aggregator", self.aggregator)]
-        named += [("--predictions", self.predictions), ("--plot", self.plot)]
+        named = {"-o": self.vectors, "--save-head": self.head, "--save-aggregator": self.aggregator}
+        named |= {"--predictions": self.predictions, "--plot": self.plot}
         if self.predictions:
             store.agree(self.predictions, self.style)
-        for option, target in named:
+        for option, target in named.items():
             if target:
                 store.refuse(target, True, [*files, *inputs], store.HDF5 if option == "-o" else ())
-                twin = next((other for other, name in named if other != option and name == target), None)
-                if twin:
-                    raise UsageError(f"{option} and {twin} name the same file", "Give them different names.", file=target)
+        store.refuse_same(named)
         if self.vectors and len(files) != 2:
             raise UsageError(
                 f"-o writes the second of two files in the space of the first; there are {len(files)}", "Name two files."

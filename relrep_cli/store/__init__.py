@@ -25,7 +25,7 @@ from relrep_cli.store.files import HDF5_ENDINGS
 from relrep_cli.store.found import Found
 from relrep_cli.store.reading import PLAIN, Reading, reading_of
 from relrep_cli.store.results import READABLE, TABLES, agree, decoded, encoded, format_of, has_columns
-from relrep_cli.store.writing import HDF5, refuse, spooled_stdin, write_bytes
+from relrep_cli.store.writing import HDF5, refuse, refuse_same, spooled_stdin, write_bytes
 
 __all__ = [
     "HDF5",
@@ -45,6 +45,7 @@ __all__ = [
     "members",
     "read",
     "refuse",
+    "refuse_same",
     "write",
     "write_bytes",
 ]

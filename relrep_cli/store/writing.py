@@ -73,7 +73,7 @@ def refuse_same(names: Mapping[str, str]) -> None:
     seen: dict[str, str] = {}
     for option, file in names.items():
         if file and file in seen:
-            raise UsageError(f"{seen[file]} and {option} name the same file", "Give one of them another name.", file=file)
+            raise UsageError(f"{seen[file]} and {option} name the same file", "Give them different names.", file=file)
         seen[file] = option
 
 

@@ -159,6 +159,17 @@ def test_the_space_that_would_not_do_is_named() -> None:
         anchor_vectors(space("s", ["a"], 1), text(["a", "c"]), [space("t", ["c"], 2)])
 
 
+def test_anchors_that_are_spelt_otherwise_name_the_change() -> None:
+    """Only where it would find some; a part that is missing altogether points to anchors of several files."""
+    cells = [f"ACGTACGTACGT{end}" for end in "ACG"]
+    with pytest.raises(DataError, match=r"2 of them differ only by -1.* Write --normalize-ids barcode to find them\."):
+        anchor_vectors(space("s", cells, 1), text([f"{name}-1" for name in cells[:2]] + ["other"]))
+    with pytest.raises(DataError, match=r"1 anchors are not among .*name them all: relrep anchor A B\."):
+        anchor_vectors(space("s", cells, 1), text([*cells[:2], "other"]))
+    with pytest.raises(DataError, match=r"names spaces\.$"):
+        anchor_vectors(space("s", cells, 1), text(["none", "other"]))
+
+
 def test_vectors_of_another_width_are_not_taken() -> None:
     with pytest.raises(DataError, match="are not among"):
         anchor_vectors(space("s", ["a"], 1), text(["c"]), [space("s", ["c"], 2, d=4)])

@@ -42,7 +42,7 @@ def test_parquet_holds_what_json_holds(work: Workdir) -> None:
 def test_row_values_as_parquet(work: Workdir) -> None:
     work.here("relrep compare a.rel.h5 b.rel.h5 -m cosine --per-row rows.parquet -q")
     table = pyarrow.parquet.read_table(work / "rows.parquet")
-    assert table.column_names == ["id", "a", "b", "metric", "value"] and len(table) == N
+    assert table.column_names == ["id", "label", "a", "b", "metric", "value"] and len(table) == N
 
 
 def test_parquet_is_no_text(work: Workdir) -> None:
@@ -365,7 +365,7 @@ def test_the_worst_items_come_first_with_their_labels(work: Workdir) -> None:
     done = work.here("relrep compare a.rel.h5 b.rel.h5 -m cosine,jaccard --worst 3")
     assert list(done.rows[0]) == ["id", "label", "a", "b", "metric", "value"]
     for metric in ("cosine", "jaccard"):
-        own = sorted((float(value), at, id) for at, (id, _, _, name, value) in enumerate(lines) if name == metric)
+        own = sorted((float(value), at, id) for at, (id, _, _, _, name, value) in enumerate(lines) if name == metric)
         actual = [(float(r["value"]), r["id"]) for r in done.rows if r["metric"] == metric]
         assert actual == [(value, id) for value, _, id in own[:3]]
     labels = {f"item-{i:03d}": f"class {c}" for i, c in enumerate(vectors()[1])}

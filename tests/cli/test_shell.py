@@ -528,7 +528,8 @@ def test_rows_join_by_id_and_losses_are_said(work: Workdir) -> None:
         np.savez(work / "part.npz", x=arrays["x"][50:], ids=arrays["ids"][50:])
     done = work.here("relrep compare a.h5 part.npz -m cka")
     assert done.rows[0]["n"] == str(N - 50)
-    assert f"{N - 50} common ids; 50 and 0 rows left out" in done.stderr
+    assert f"{N - 50} common ids; 50 and 0 rows left out (only in a.h5: " in done.stderr
+    assert done.stderr.rstrip().endswith(", …)."), "the first three ids are named"
     only_line(work.here("relrep compare a.h5 part.npz -m cka --require-all", 3), f"{N - 50} common ids of {N} and {N - 50}")
 
 
@@ -579,7 +580,7 @@ def test_per_row(work: Workdir) -> None:
     done = work.here("relrep compare a.rel.h5 b.rel.h5 -m cosine,jaccard --per-row rows.tsv -q")
     with (work / "rows.tsv").open() as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
-    assert list(rows[0]) == ["id", "a", "b", "metric", "value"] and len(rows) == 2 * N
+    assert list(rows[0]) == ["id", "label", "a", "b", "metric", "value"] and len(rows) == 2 * N
     for record in done.rows:
         own = [float(r["value"]) for r in rows if r["metric"] == record["metric"]]
         assert np.mean(own) == pytest.approx(float(record["value"]), rel=1e-12)
@@ -588,6 +589,9 @@ def test_per_row(work: Workdir) -> None:
         assert file["X"].shape == (N, 2)
         assert ["cosine" in n.decode() for n in file["var/id"]] == [True, False]
         assert file["obs/id"][0].decode() == rows[0]["id"] and file["X"][0, 0] == float(rows[0]["value"])
+    assert store.read(str(work / "rows.h5")).obs["label"].tolist() == [r["label"].encode() for r in rows[:N]]
+    with np.load(work / "a.npz") as arrays:
+        assert {r["id"]: r["label"] for r in rows} == dict(zip(arrays["ids"], arrays["label"].astype(str), strict=True))
     only_line(work.here("relrep compare a.h5 b.h5 -m cka --per-row none.tsv", 2), "--per-row", "value for each row")
 
 

@@ -54,7 +54,7 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("knn-jaccard", {"k": 5}, "rows"),
         ("knn-jaccard", {"k": 5, "ci": 0.05}, "rows"),
-        ("jaccard", {"neighbours": "euclidean"}, "rows"),
+        ("jaccard", {"neighbors": "euclidean"}, "rows"),
         ("mutual-knn", {}, "rows"),
         ("rank-similarity", {}, "rows"),
         ("cka", {}, "moments"),

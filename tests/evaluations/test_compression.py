@@ -66,7 +66,7 @@ def test_equally_near_signs_count_by_their_share() -> None:
 
 def test_euclidean_distances_keep_lengths() -> None:
     x = nested() * np.random.default_rng(1).uniform(0.5, 3, (300, 1)).astype(np.float32)
-    values = scores(x, dims=8, k=5, neighbours="euclidean")
+    values = scores(x, dims=8, k=5, neighbors="euclidean")
     assert values["recall@5 8 float32"] == pytest.approx(recall(x, x[:, :8], 5, cosine=False))
     assert values["recall@5 8 float32"] != pytest.approx(scores(x, dims=8, k=5)["recall@5 8 float32"])
 
@@ -80,7 +80,7 @@ def test_columns_of_zeros_cost_nothing() -> None:
 def test_integers_survive_eight_bits() -> None:
     x = np.random.default_rng(0).integers(-127, 128, (200, 6)).astype(np.float32)
     x[0], x[1] = 127, -127
-    assert scores(x, dtype="int8", k=3, neighbours="euclidean")["recall@3 6 int8"] == 1
+    assert scores(x, dtype="int8", k=3, neighbors="euclidean")["recall@3 6 int8"] == 1
 
 
 def test_the_smallest_form_keeps_its_share() -> None:

@@ -99,7 +99,7 @@ def test_votes_are_those_of_scikit_learn_where_no_vote_is_a_tie(by: str) -> None
     s = space(clouds(apart=1.5, classes=2))
     model = KNeighborsClassifier(7, metric=by, algorithm="brute").fit(s.e.x[s.train], s.codes[s.train])
     wanted = model.score(s.e.x[s.test], s.codes[s.test])
-    ours = findings(s, "knn", k=7, neighbours=by)
+    ours = findings(s, "knn", k=7, neighbors=by)
     assert ours["accuracy"].value == wanted and 0.6 < wanted < 1
     assert ours["f1"].value == pytest.approx(
         sk.f1_score(s.codes[s.test], model.predict(s.e.x[s.test]), average="weighted"), abs=1e-12

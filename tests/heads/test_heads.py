@@ -15,7 +15,7 @@ from relrep_cli.heads import heads
 from relrep_cli.heads.heads import HEADS, weighted_f1
 
 CLASSES, DIMS = 4, 12
-LONGER: dict[str, dict[str, Any]] = {name: {} for name in HEADS} | {"mlp": {"head_epochs": 40}, "knn": {"neighbours": 240}}
+LONGER: dict[str, dict[str, Any]] = {name: {} for name in HEADS} | {"mlp": {"head_epochs": 40}, "knn": {"neighbors": 240}}
 CLASSIFIERS = [name for name in HEADS if "classes" in HEADS[name].predicts]
 every_head = pytest.mark.parametrize("name", CLASSIFIERS)
 
@@ -202,10 +202,10 @@ def test_knn_is_that_of_scikit_learn() -> None:
     (x, target), (q, _) = clouds(300, d=5), clouds(2000, seed=1, d=5)
     wanted = KNeighborsClassifier(3).fit(x, target).predict_proba(q)
     sure = np.sort(wanted, 1)[:, -1] > 0.5  # no tie of votes
-    predicted = train("knn", x, target, neighbours=3)(q)
+    predicted = train("knn", x, target, neighbors=3)(q)
     assert sure.mean() > 0.9 and np.array_equal(predicted[sure], wanted.argmax(1)[sure])
     numbers = KNeighborsRegressor(3).fit(x, x[:, 0]).predict(q)
-    assert np.allclose(train("knn", x, x[:, 0], classes=0, neighbours=3)(q), numbers)
+    assert np.allclose(train("knn", x, x[:, 0], classes=0, neighbors=3)(q), numbers)
 
 
 def test_the_mlp_head_runs_as_torch_would() -> None:

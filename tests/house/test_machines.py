@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,42 @@ def test_row_order_changes_no_figure(folder: Workdir, command: str) -> None:
     for line, other in zip(plain, mixed, strict=True):
         for cell, actual in zip(line.split("\t"), other.split("\t"), strict=True):
             assert cell == actual or float(actual) == pytest.approx(float(cell), rel=VALUE)
+
+
+FILES = {
+    "project": "project {a} -a ids.txt --center -o {out}.h5",
+    "translate": "translate {b} --into {a} -a ids.txt -o {out}.h5",
+    "stitch": "stitch {a} {b} -a ids.txt -m ridge -o {out}.h5",
+    "predictions": "stitch {a} {b} -a ids.txt -m ridge --predictions {out}.tsv",
+    "row values": "compare {a} {b} -m knn-jaccard,cosine --per-row {out}.h5",
+    "row values as a table": "compare {a} {b} -m knn-jaccard -a ids.txt --per-row {out}.tsv",
+    "neighbours": "neighbors {a} --queries {b} --k 2 -o {out}.tsv",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", FILES)
+def test_each_item_keeps_what_is_its_own_whatever_the_row_order(folder: Workdir, command: str) -> None:
+    """A file that pairs items and results by position would be wrong without any message."""
+    sides = []
+    for out, mixed in (("plain", ""), ("other", "-mixed")):
+        folder.here(f"relrep {FILES[command].format(a=f'a{mixed}.npz', b=f'b{mixed}.npz', out=out)} -q")
+        if (folder / f"{out}.h5").exists():
+            sides.append({key.decode(): row.tolist() for key, row in rows_by_id(folder / f"{out}.h5").items()})
+        else:
+            cells = [line.replace("-mixed", "").split("\t") for line in (folder / f"{out}.tsv").read_text().splitlines()[1:]]
+            named = [
+                (" ".join(c for c in row if not _is_decimal(c)), [float(c) for c in row if _is_decimal(c)]) for row in cells
+            ]
+            sides.append(dict(named))
+            assert len(named) == len(sides[-1]), "each line has a name of its own"
+    plain, other = sides
+    assert plain.keys() == other.keys() and len(plain) > 100
+    assert all(other[name] == pytest.approx(numbers, abs=1e-5) for name, numbers in plain.items())
+
+
+def _is_decimal(cell: str) -> bool:
+    return bool(re.fullmatch(r"-?\d*\.\d+(e-?\d+)?", cell))
 
 
 def test_row_order_changes_no_bit_of_any_metric(here: Callable[[str], dict[str, Any]]) -> None:

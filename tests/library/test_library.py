@@ -10,6 +10,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from conftest import CHECKOUT, Workdir
@@ -147,6 +148,9 @@ def test_results_are_records_and_tables() -> None:
         _ = both.nothing
     with pytest.raises(KeyError, match="0 records of 'rsa'"):
         _ = both["rsa"]
+    views = relrep.compare(X, Y, metric="cka", anchors=np.arange(20))
+    with pytest.raises(KeyError, match=r"3 records of 'cka', which differ in projection; take one by its place"):
+        _ = views["cka"]
     marked = relrep.compare(relrep.as_embedding(X, name="<b>"), Y)
     assert "&lt;b&gt;" in marked._repr_html_() and "<b>" not in marked._repr_html_()
 
@@ -183,6 +187,34 @@ def test_patterns_stand_for_layers(tmp_path: Path) -> None:
         relrep.compare(str(tmp_path / "a.npz::m*"))
     with pytest.raises(relrep.UsageError, match="y is missing, and x is one space"):
         relrep.compare(X)
+
+
+def test_two_encodings_of_one_file_are_named_by_their_place() -> None:
+    x, y = (relrep.as_embedding(side, name="images.npz") for side in (X, Y))
+    record = relrep.compare(x, y)[0]
+    assert (record.a, record.b) == ("x", "y")
+    other = relrep.compare(x, relrep.as_embedding(Y, name="other.npz"))[0]
+    assert (other.a, other.b) == ("images.npz", "other.npz")
+
+
+def test_keywords_have_the_names_of_the_options() -> None:
+    near = relrep.compare(X, Y, metric="knn-jaccard", neighbors="euclidean", k=5)
+    assert "euclidean" in near.convention
+    with pytest.raises(relrep.UsageError, match="neighbors"):
+        relrep.compare(X, Y, metric="knn-jaccard", neighbours="euclidean")
+    scaled = relrep.compare(X, Y, anchors=np.arange(20), recipe={"standardize_columns": True})
+    assert "standardize" in str([r.projection for r in scaled])
+
+
+def test_a_pattern_names_groups_that_hold_x(tmp_path: Path) -> None:
+    """`layer/[01]` finds layer/0/X as `layer/0` does; it finds no layer/2."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        for layer in range(3):
+            file[f"layer/{layer}/X"] = X + layer
+            file[f"layer/{layer}/ids"] = [f"n{i}" for i in range(len(X))]
+    named = {name for r in relrep.compare(f"{path}::layer/[01]") for name in (r.a[-9:], r.b[-9:])}
+    assert named == {"layer/0/X", "layer/1/X"}
 
 
 def test_stitch_says_which_method_is_best() -> None:
@@ -236,7 +268,7 @@ def test_projected_rows_keep_their_order() -> None:
 
 
 def test_a_projector_maps_new_rows_as_the_command_does() -> None:
-    how = {"similarity": "euclidean", "center": True, "standardize": True}
+    how = {"similarity": "euclidean", "center": True, "standardize_columns": True}
     made = relrep.RelativeProjector(anchors=range(10), **how).fit(X)
     assert made.transform(X[40:]) == pytest.approx(relrep.project(X, range(10), **how).x[40:], rel=1e-12)
     assert made.get_feature_names_out()[3] == "euclidean:3"

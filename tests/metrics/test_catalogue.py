@@ -143,7 +143,7 @@ PLAIN: list[tuple[str, dict[str, Any], Callable[[np.ndarray, np.ndarray], float]
     ("linear-regression:ridge", {}, ridge),
     ("gulp", {}, gulp),
     ("eigenspace-overlap", {}, eigenspace_overlap),
-    ("information-imbalance", {"neighbours": "euclidean"}, information_imbalance),
+    ("information-imbalance", {"neighbors": "euclidean"}, information_imbalance),
     ("uniformity-difference", {}, apart(uniformity)),
     ("intrinsic-dimension-difference", {}, apart(two_nn)),
     ("concentricity-difference", {}, apart(concentricity)),
@@ -261,7 +261,7 @@ def test_information_imbalance_shares_the_ranks_of_equally_near_rows(by: str, ti
     few = np.stack([np.cos(angle), np.sin(angle), np.full(60, 3.0)], 1) if by == "cosine" else rng.integers(0, 4, (60, 2)) * 1.0
     free = rng.normal(size=(60, 3))
     x, y = {"x": (few, free), "y": (free, few), "both": (few, few[rng.permutation(60)])}[tied]
-    result = METRICS["information-imbalance"].function(x, y, neighbours=by)
+    result = METRICS["information-imbalance"].function(x, y, neighbors=by)
     assert result.rows == pytest.approx(midrank_imbalance(x, y, by), rel=1e-12)
     assert result.extra["reverse"] == pytest.approx(midrank_imbalance(y, x, by).mean(), rel=1e-12)
     assert result.extra["tied"] == 60
@@ -286,7 +286,7 @@ def test_information_imbalance_of_a_constant_space_has_no_value(by: str, fill: f
     same = np.full((20, 3), fill) * (np.arange(1, 21)[:, None] if by == "cosine" else 1)
     for sides, name in (((x, same), "second"), ((same, x), "first")):
         with pytest.raises(NotApplicable, match=f"all rows of the {name} space"):
-            METRICS["information-imbalance"].function(*sides, neighbours=by)
+            METRICS["information-imbalance"].function(*sides, neighbors=by)
 
 
 def test_copies_of_rows_do_not_count_for_the_intrinsic_dimension() -> None:

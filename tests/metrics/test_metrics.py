@@ -35,7 +35,7 @@ CASES = [(name, {}) for name in METRICS if name not in NEED_SHARED_COLUMNS] + [
 ]
 # What another choice than the default adds to the declared invariances.
 ADDED = {
-    ("neighbours", "euclidean"): {"translation"},
+    ("neighbors", "euclidean"): {"translation"},
     ("distance", "cosine"): {"orthogonal", "zero-axes"},
     ("distance", "euclidean"): {"orthogonal", "translation", "zero-axes"},
 }
@@ -227,7 +227,7 @@ KINDS = {  # equal angles of unequal rows tie only in arithmetic without roundin
 @pytest.mark.parametrize("name", SLOW)
 def test_equal_to_the_slow_reference(name: str, by: str, kind: str, dtype: Any) -> None:
     x, y = (side.astype(dtype) for side in data(kind))
-    result = score(name, x, y, neighbours=by, **({"k": 6} if "k" in METRICS[name].keywords else {}))
+    result = score(name, x, y, neighbors=by, **({"k": 6} if "k" in METRICS[name].keywords else {}))
     wanted = SLOW[name](x.astype(np.float64), y.astype(np.float64), 6, by)
     assert result.rows == pytest.approx(wanted, abs=1e-12)
     assert result.value == pytest.approx(float(np.mean(wanted)), abs=1e-12)
@@ -238,7 +238,7 @@ def test_equal_to_the_slow_reference(name: str, by: str, kind: str, dtype: Any) 
 def test_metrics_of_the_same_ranks_equal_the_slow_reference(name: str, by: str) -> None:
     """These share their searches with the others, so that one kind of data will do."""
     x, y = data("generic")
-    assert score(name, x, y, neighbours=by, k=3).rows == pytest.approx(THEIR_KIN[name](x, y, 3, by), abs=1e-12)
+    assert score(name, x, y, neighbors=by, k=3).rows == pytest.approx(THEIR_KIN[name](x, y, 3, by), abs=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16, np.dtype(">f4")], ids=str)

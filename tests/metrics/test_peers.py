@@ -63,7 +63,7 @@ def test_mutual_knn_equals_torchdr(k: int) -> None:
     for seed in range(3):
         x, y = clouds(seed)
         wanted = float(peer.neighborhood_preservation(x, y, k))
-        assert value("mutual-knn", x, y, k=k, neighbours="euclidean") == pytest.approx(wanted, abs=1e-6)
+        assert value("mutual-knn", x, y, k=k, neighbors="euclidean") == pytest.approx(wanted, abs=1e-6)
 
 
 @pytest.mark.parametrize("by", ["cosine", "euclidean"])
@@ -81,11 +81,9 @@ def test_neighbours_equal_those_of_scikit_learn(by: str) -> None:
     for seed in range(3):
         x, y = clouds(seed)
         own = agreement(sets(x, None, 10), sets(y, None, 10))
-        assert value("knn-jaccard", x, y, k=10, neighbours=by) == pytest.approx(own, abs=1e-12)
+        assert value("knn-jaccard", x, y, k=10, neighbors=by) == pytest.approx(own, abs=1e-12)
         z = x + 0.3 * y[:, [0, 1, 2, 3, 4, 0, 1]]
-        assert value("jaccard", x, z, k=10, neighbours=by) == pytest.approx(
-            agreement(sets(x, x, 10), sets(z, x, 10)), abs=1e-12
-        )
+        assert value("jaccard", x, z, k=10, neighbors=by) == pytest.approx(agreement(sets(x, x, 10), sets(z, x, 10)), abs=1e-12)
 
 
 @pytest.mark.slow

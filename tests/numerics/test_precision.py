@@ -130,7 +130,7 @@ def test_ranks_at_equal_cosine_go_by_row_number(offset: int) -> None:
 @pytest.mark.parametrize("neighbours", ["cosine", "euclidean"])
 def test_information_imbalance_far_from_the_origin(neighbours: str) -> None:
     x, y = pair(300)[0], pair(300, seed=1)[0]
-    actual = [score("information-imbalance", x + o, y + o, neighbours=neighbours).value for o in (2.0**14, 2.0**20, 2.0**24)]
+    actual = [score("information-imbalance", x + o, y + o, neighbors=neighbours).value for o in (2.0**14, 2.0**20, 2.0**24)]
     assert actual == pytest.approx([actual[0]] * 3, abs=1e-3)
     assert 0.9 < actual[0] < 1.1
 

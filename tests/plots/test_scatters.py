@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from conftest import Workdir, only_line
 
+import relrep_cli as relrep
 from relrep_cli.base.errors import DataError
 from relrep_cli.plots import scatters
 from relrep_cli.plots.drawing import drawing
@@ -218,6 +219,34 @@ def test_colours_by_other_columns_and_samples_are_said(work: Workdir) -> None:
     np.savez(work / "bare.npz", x=np.load(work / "a.npz")["x"])
     assert "no column 'label' to colour points by" in work.here("relrep plot bare.npz -o bare.svg").stderr
     assert "fitted on 240 items" in (work / "bare.svg").read_text(), "without splits there are no training rows"
+
+
+def test_relative_spaces_share_the_axes_of_the_first() -> None:
+    """A rotation shows in absolute panels and vanishes in relative ones, which place equal coordinates alike."""
+    x, _ = clouds()
+    turned = x @ np.linalg.qr(np.random.default_rng(1).normal(size=(6, 6)))[0]
+    drawn = relrep.plot(x, turned, anchors=np.arange(0, 60, 4)).picture
+    one, other = (cloud.places for cloud in drawn.lines[1])
+    assert np.allclose(one, other, atol=1e-6)
+    assert "fitted on 60 items of x" in drawn.lines[1][1].note and "of x" not in drawn.lines[0][1].note
+    noisy = relrep.plot(x, turned[::-1], anchors=np.arange(0, 60, 4)).picture.lines[1]
+    assert not np.allclose(noisy[0].places, noisy[1].places, atol=0.1), "other items at the same ids are elsewhere"
+
+
+def test_items_without_a_number_are_grey_and_counted(empty: Workdir) -> None:
+    """They are drawn, below the others, on a page as in a picture; the span of the colours leaves them out."""
+    x, _ = clouds()
+    values = np.where(np.arange(60) < 7, np.nan, np.linspace(0, 1, 60))
+    picture = Picture([[Cloud("a", "", x[:, :2], np.arange(60).astype("S"), values)]], "", "v")
+    with drawing():
+        axes = scatters.figure_of(picture).axes[0]
+    shaded, grey = axes.collections
+    assert (len(shaded.get_offsets()), len(grey.get_offsets())) == (53, 7) and picture.span()[0] > 0.1
+    assert scatters.scatter(picture, "a.html").count(scatters.REST_COLOUR.encode()) == 1
+    np.savez(empty / "a.npz", x=x, label=values)
+    assert "a.npz, absolute: 7 of 60 items have no label, and are grey" in empty.here("relrep plot a.npz -o a.svg").stderr
+    np.savez(empty / "b.npz", x=x, label=np.linspace(0, 1, 60))
+    assert "grey" not in empty.here("relrep plot b.npz -o b.svg").stderr
 
 
 @pytest.mark.slow

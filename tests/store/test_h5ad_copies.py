@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from relrep_cli.base.errors import DataError
 from relrep_cli.store.h5ad_copies import Addition, write_copy
 
 N = 40
-NAMES = [f"ACGTACGTAC{i:02d}-1" for i in range(N)]
+ENDS = ["".join(letters) for letters in itertools.product("ACGT", repeat=3)]
+NAMES = [f"ACGTACGTACGTA{ENDS[i]}-1" for i in np.random.default_rng(9).permutation(N)]  # cells are not sorted by barcode
 
 
 @pytest.fixture
@@ -70,6 +72,46 @@ def test_a_projection_goes_into_obsm_of_a_copy(cells: Workdir) -> None:
     assert np.array_equal(made, kept.x) and made.dtype == np.float32
     assert store.read(str(cells / "new.h5ad::obsm/X_relrep")).ids.tolist() == kept.ids.tolist()
     assert "exists" in cells.error("relrep project cells.h5ad::obsm/X_pca -a anchors.h5 --h5ad new.h5ad", 2)
+
+
+def test_anchors_with_other_barcodes_are_joined_as_the_message_says(cells: Workdir) -> None:
+    x = opened(cells / "cells.h5ad").obsm["X_pca"]
+    np.savez(cells / "bare.npz", x=x, id=[name.removesuffix("-1") for name in NAMES])
+    line = cells.error("relrep project bare.npz -a anchors.h5 -o new.h5", 3)
+    assert "5 of them differ only by -1" in line and line.endswith("Write --normalize-ids barcode to find them.")
+    cells.here("relrep project bare.npz -a anchors.h5 --normalize-ids barcode -o new.h5 -q")
+    assert store.read(str(cells / "new.h5")).x.shape == (N, 5)
+
+
+def test_values_stand_at_their_cells_whatever_the_join(cells: Workdir) -> None:
+    """One cell in ten is moved: only these have low values, with other barcodes, of a part, in both orders, for one split."""
+    x, moved = opened(cells / "cells.h5ad").obsm["X_pca"], np.arange(N) % 10 == 3
+    y = np.where(moved[:, None], -x, x)
+    some = np.random.default_rng(2).permutation(N)[:30]
+    np.savez(cells / "y.npz", x=y[some], id=[NAMES[i].removesuffix("-1") for i in some], kind=["uv"[i % 2] for i in some])
+    here = np.isin(np.arange(N), some)
+    for number, files in enumerate(("cells.h5ad::obsm/X_pca y.npz", "y.npz cells.h5ad::obsm/X_pca")):
+        cells.here(f"relrep compare {files} --normalize-ids barcode -m cosine --per-row {number}.h5ad -q")
+        values = opened(cells / f"{number}.h5ad").obs["relrep_cosine"].to_numpy()
+        assert np.allclose(values[here], np.where(moved, -1, 1)[here], atol=1e-6) and np.isnan(values[~here]).all()
+    how = "cells.h5ad::obsm/X_pca y.npz --normalize-ids barcode --split-column kind --split u -m cosine"
+    cells.here(f"relrep compare {how} --per-row u.h5ad -q")
+    values, u = opened(cells / "u.h5ad").obs["relrep_cosine"].to_numpy(), here & (np.arange(N) % 2 == 0)
+    assert np.allclose(values[u], np.where(moved, -1, 1)[u], atol=1e-6) and np.isnan(values[~u]).all()
+
+
+def test_a_name_holds_what_tells_the_columns_of_a_metric_apart(cells: Workdir) -> None:
+    two = "cells.h5ad::obsm/X_pca cells.h5ad::obsm/X_umap --neighbors euclidean"
+    cells.here(f"relrep compare {two} -m knn-jaccard,second-order-cosine --k 5 --per-row a.h5ad -q")
+    names = ["relrep_knn-jaccard", "relrep_second-order-cosine"]
+    assert sorted(opened(cells / "a.h5ad").obs.columns[1:]) == sorted(names)
+    cells.here(f"relrep compare {two} -m knn-jaccard,mutual-knn --k 5,6 --per-row b.h5ad -q")
+    names = [f"relrep_{metric}_{k}" for metric in ("knn-jaccard", "mutual-knn") for k in (5, 6)]
+    assert sorted(opened(cells / "b.h5ad").obs.columns[1:]) == sorted(names)
+    np.savez(cells / "x.npz", x=np.random.default_rng(1).normal(size=(N, 4)), id=NAMES)
+    cells.here(f"relrep compare {two} x.npz -m knn-jaccard --names pca,umap,x --per-row c.h5ad -q")
+    names = ["relrep_knn-jaccard_pca_umap", "relrep_knn-jaccard_pca_x", "relrep_knn-jaccard_umap_x"]
+    assert sorted(opened(cells / "c.h5ad").obs.columns[1:]) == sorted(names)
 
 
 def test_cells_that_take_no_part_have_no_value(cells: Workdir) -> None:

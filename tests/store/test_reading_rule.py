@@ -18,6 +18,7 @@ from conftest import Workdir
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.comparison.joins import join
+from relrep_cli.comparison.layers import expand
 from relrep_cli.embedding import text
 from relrep_cli.store.assignment import counts_rows, tells_rows_apart
 from relrep_cli.store.column_names import is_id_name
@@ -560,6 +561,22 @@ def test_queries(tmp_path: Path) -> None:
             reading_of(f"a.csv?{query}", Reading())
     np.save(tmp_path / "a?id=b.npy", X)
     assert store.read(f"{tmp_path}/a?id=b.npy").n == N  # a file of this name exists
+
+
+def test_a_query_follows_a_member_of_a_file_that_exists(tmp_path: Path) -> None:
+    """It is no pattern, and every embedding that a pattern names keeps it."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        for layer in range(2):
+            file[f"layer/{layer}/X"], file[f"layer/{layer}/name"] = X, NAMES
+            file[f"layer/{layer}/id"] = [f"{i}-1" for i in range(N)]
+    for member in ("layer/0", "layer/0/X"):
+        assert store.read(f"{path}::{member}?id=name").ids.tolist() == text(NAMES).tolist()
+        assert store.read(f"{path}::{member}?id=id").ids[0] == b"0-1"
+    expected = [f"{path}::layer/{layer}/X?id=name" for layer in range(2)]
+    assert expand([f"{path}::layer/*?id=name", f"{path}::layer/1?id=name"]) == [expected, [f"{path}::layer/1?id=name"]]
+    np.savez(tmp_path / "a?b=c.npz", m=X, id=NAMES)
+    assert store.read(f"{tmp_path}/a?b=c.npz::m").n == N
 
 
 def test_the_choice_of_columns_names_what_is_there(tmp_path: Path) -> None:
