@@ -182,6 +182,7 @@ def test_shards_hold_each_task_once(total: int, count: int) -> None:
         ("auto", {"SGE_TASK_ID": "2", "SGE_TASK_FIRST": "1", "SGE_TASK_LAST": "2", "SGE_TASK_STEPSIZE": "1"}, Shard(2, 2)),
         ("auto/6", {"PBS_ARRAY_INDEX": "6"}, Shard(6, 6)),
         ("auto/6", {"PBS_ARRAYID": "2"}, Shard(2, 6)),
+        ("auto/8", {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_MIN": "3", "SLURM_ARRAY_TASK_MAX": "7"}, Shard(7, 8)),
         ("2/3", SLURM, Shard(2, 3)),
     ],
 )
@@ -193,7 +194,9 @@ def test_shards_of_schedulers(text: str, environment: dict[str, str], wanted: Sh
     "text, environment",
     [("0/3", {}), ("4/3", {}), ("1", {}), ("a/b", {}), ("auto", {}), ("auto", {"LSB_JOBINDEX": "0", "LSB_JOBINDEX_END": "0"}),
      ("auto", {"PBS_ARRAY_INDEX": "1"}), ("auto/2", {"PBS_ARRAY_INDEX": "3"}),
-     ("auto/2", {"PBS_ARRAY_INDEX": "0"}), ("auto", {"PBS_ARRAYID": "1"}), ("auto", {"SGE_TASK_ID": "undefined"})],
+     ("auto/2", {"PBS_ARRAY_INDEX": "0"}), ("auto", {"PBS_ARRAYID": "1"}), ("auto", {"SGE_TASK_ID": "undefined"}),
+     ("auto", {"SLURM_ARRAY_TASK_ID": "5", "SLURM_ARRAY_TASK_MIN": "5", "SLURM_ARRAY_TASK_MAX": "5"}),
+     ("auto", {"SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_TASK_MAX": "7", "SLURM_ARRAY_TASK_COUNT": "2"})],
 )  # fmt: skip
 def test_what_is_no_shard_is_refused(text: str, environment: dict[str, str]) -> None:
     with pytest.raises(UsageError):
