@@ -35,6 +35,18 @@ def test_a_method_that_reaches_fewer_heads_is_not_compared() -> None:
     assert not list(lines(records[:6])), "one method has nothing to tie with"
 
 
+def test_what_relative_spaces_lose_is_said_with_the_heads_that_lose_less() -> None:
+    """Of the best of them, and only for a head that leans on weak columns; a translator's loss has other reasons."""
+    low, high = ({"stitching_index": index} for index in (0.5, 0.9))
+    lost = both("cosine+center", 0.5, 0.4, **low)
+    (line,) = lines(lost)
+    assert line.startswith("linear: cosine+center keeps 0.50 of a head's own score") and "--ridge 1" in line
+    assert len(list(lines([*lost, *both("ridge", 0.9, 0.9, **high)]))) == 2
+    for fine in (both("ridge", 0.5, 0.4, **low), both("cosine", 0.9, 0.9, **high), [*lost, *both("l1", 0.9, 0.9, **high)]):
+        assert not any("keeps" in line for line in lines(fine))
+    assert not list(lines([{**r, "decoder": "knn"} for r in lost]))
+
+
 def test_the_least_error_is_the_best() -> None:
     records = [cell(name, "a", "b", None) | {"mse": mse, "low": mse, "high": mse} for name, mse in (("x", 0.2), ("y", 0.1))]
     assert list(lines(records)) == ["linear: mean mse 0.100 (0.100 to 0.100) over one pair by y, the best of all methods."]
