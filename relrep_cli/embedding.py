@@ -84,7 +84,7 @@ class Embedding:
         if name not in self.obs:
             names = ", ".join(map(printable, self.obs)) or "none"
             quoted = shlex.quote(printable(name))
-            more = f"read it from a table as the labels with --label-column {quoted}"
+            more = f"read it as the column label: FILE?label={quoted}, or --label-column {quoted} for all files"
             more = "add labels with relrep embed --labels" if name == "label" else more
             remedy = ", or ".join(["name one of these"] * bool(self.obs) + [more])
             raise DataError(

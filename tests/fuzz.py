@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache, partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from fuzz_sandbox import SOUND, Verdict, verdicts
 
 import relrep_cli.store.survey  # noqa: F401  once here, not once in every forked child
 from relrep_cli.base.errors import RelrepError
+from relrep_cli.store.apart import import_alone
 from relrep_cli.store.hdf5 import list_hdf5, read_hdf5
 
 UNPACKABLE = (ValueError, TypeError, AttributeError, LookupError, OSError, EOFError, struct.error)
@@ -135,6 +137,9 @@ def main(count: int, first: int = 0, *names: str) -> int:
     """Print what became of `count` mutants of each kind, those with faults, and the dearest refusals. Returns the exit code."""
     faults = 0
     for name in all_kinds() if names == ("all",) else names or ("hdf5",):
+        if library := all_kinds()[name].slow_import:  # once here, not in every sandbox; its own threads begin with its use
+            import_alone()
+            import_module(library)
         verdicts = list(judged(name, range(first, first + count)))
         kinds = Counter(verdict.outcome[:40] for verdict in verdicts)
         refused = [verdict for verdict in verdicts if verdict.outcome == "refused"] or verdicts[:1]

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch_archives
 from fuzz_kinds import IDS, Damage, Kind, N, X, in_gzip, in_text, in_zip, read_source, read_vectors, replace_leaf, written
 
 from relrep_cli.base.errors import DataError
@@ -94,17 +95,28 @@ def packed() -> list[bytes]:
     return [gzip.compress(words()[1], mtime=0)]
 
 
-def torch_files() -> list[bytes]:
+def torch_files(form: bool) -> list[bytes]:
     import torch
 
     contents = [torch.tensor(X), {"embeddings": torch.tensor(CODES), "scale": 0.5, "ids": NAMES}]
+    contents.append(torch.complex(torch.tensor(X), torch.tensor(X)).conj().imag)
     made = []
     for content in contents:
-        for form in (True, False):
-            out = io.BytesIO()
-            torch.save(content, out, _use_new_zipfile_serialization=form)
-            made.append(out.getvalue())
+        out = io.BytesIO()
+        torch.save(content, out, _use_new_zipfile_serialization=form)
+        made.append(out.getvalue())
     return made
+
+
+def old_torch_files() -> list[bytes]:
+    return torch_files(False) + [torch_archives.legacy(body) for body in torch_archives.OLD.values()]
+
+
+def in_pickle(data: bytes, rng: random.Random, damage: Damage) -> bytes:
+    """One byte before the numbers of an old file of PyTorch."""
+    changed = bytearray(data)
+    changed[rng.randrange(len(data) - 4 * X.size)] = rng.randrange(256)
+    return bytes(changed)
 
 
 def matlab() -> list[bytes]:
@@ -286,7 +298,8 @@ def more_kinds() -> dict[str, Kind]:
         "words": Kind("x.vec", words, read_vectors, in_text),
         "binary words": Kind("x.bin", binary_words, read_vectors),
         "words.gz": Kind("x.vec.gz", packed, read_vectors, in_gzip),
-        "pt": Kind("x.pt", torch_files, read_vectors, in_zip),
+        "pt": Kind("x.pt", partial(torch_files, True), read_vectors, in_zip),
+        "old pt": Kind("x.pt", old_torch_files, read_vectors, in_pickle),
         "mat": Kind("x.mat", matlab, read_vectors),
         "mat 7.3": Kind("x.mat", matlab_7, read_vectors),
         "hdf5 layouts": Kind("x.h5", hdf5_layouts, read_vectors),

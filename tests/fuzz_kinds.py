@@ -46,6 +46,11 @@ class Kind:
     good: Callable[[], Sequence[bytes]]
     use: Callable[[Path], Any]
     inner: Callable[[bytes, random.Random, Damage], bytes] | None = None  # damages what the file holds, and packs it again
+    slow_import: str = ""  # a library that a child of its own would import for each file
+
+    @property
+    def is_slow_alone(self) -> bool:
+        return bool(self.slow_import)
 
 
 # --- good files ---

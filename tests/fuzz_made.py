@@ -115,5 +115,5 @@ def made_kinds() -> dict[str, Kind]:
         "images in npz": Kind("x.npz", images, partial(read_source, "arrays"), in_zip),
     }
     if find_spec("lance"):
-        kinds["lance"] = folder(good=lance_folders, use=read_folder)
+        kinds["lance"] = folder(good=lance_folders, use=read_folder, slow_import="lance")
     return kinds

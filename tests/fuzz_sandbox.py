@@ -2,13 +2,15 @@
 
 A reader that guards itself with a child process for each file would spend its time on forks. Here its guarded part runs in
 the sandbox itself, with the same limits for each file. What is not read or refused there is tried again alone, with
-its own child processes, and that verdict counts.
+its own child processes, and that verdict counts. Where that costs seconds, because a library is slow to import, a death
+within the guarded part counts as it is: a user's process loses a child then, and refuses the file.
 """
 
 from __future__ import annotations
 
 import faulthandler
 import json
+import mmap
 import os
 import resource
 import select
@@ -30,7 +32,9 @@ os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # as in a child that imports
 LIMIT = 20.0  # seconds of wall time, on a machine with other work
 SILENCE = 3 * LIMIT  # seconds after which a sandbox without a verdict is killed
 MOST = 5000  # mutants for one sandbox: libraries lose a little memory with each damaged file
-SOUND = ("read", "refused")
+CONTAINED = "died in its child"
+SOUND = ("read", "refused", CONTAINED)
+INSIDE = mmap.mmap(-1, 1)  # shared with the sandboxes: whether one is in the guarded part
 MIB = 1 << 20
 MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # files that live a millisecond need no disk
 
@@ -55,7 +59,9 @@ def verdicts(kind: Any, make: Callable[[int], bytes], seeds: Sequence[int], guar
             yield verdict if guarded or verdict.outcome in SOUND else alone(kind, make, verdict.seed)
         todo = todo[len(known) :]
         if death:
-            yield Verdict(todo[0], death) if guarded else alone(kind, make, todo[0])
+            contained = kind.is_slow_alone and INSIDE[0] and not death.startswith("hang")
+            known_death = Verdict(todo[0], CONTAINED if contained else death)
+            yield known_death if guarded or contained else alone(kind, make, todo[0])
             del todo[0]
 
 
@@ -65,6 +71,7 @@ def alone(kind: Any, make: Callable[[int], bytes], seed: int) -> Verdict:
 
 def in_sandbox(kind: Any, make: Callable[[int], bytes], seeds: Sequence[int], guarded: bool) -> tuple[list[Verdict], str]:
     """Verdicts until the process ends, and how it died before the last of them; "" where it did not."""
+    INSIDE[0] = 0
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         reading, writing = os.pipe()
         with warnings.catch_warnings():
@@ -146,6 +153,7 @@ def called_here(request: str, patience: float) -> bytes:
     """In place of `child.forked`: the guarded function in this process. Its limits end with it."""
     limits = {name: resource.getrlimit(name) for name in (resource.RLIMIT_NOFILE, resource.RLIMIT_DATA)}
     imports = list(sys.meta_path)
+    INSIDE[0] = 1
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # nobody sees those of a child
@@ -155,6 +163,7 @@ def called_here(request: str, patience: float) -> bytes:
     except BaseException as error:  # a child would end with exit code 1
         raise child.Died(f"reading its structure failed ({type(error).__name__})") from None
     finally:
+        INSIDE[0] = 0
         signal.setitimer(signal.ITIMER_PROF, 0)
         for name, limit in limits.items():
             resource.setrlimit(name, limit)

@@ -75,7 +75,7 @@ def write_anchors(spaces: Sequence[Embedding], choice: AnchorChoice) -> None:
         say(f"would: choose {m} of {len(c)} items of {', '.join(e.uri for e in spaces)} by {entry.name}")
         cost = cost_of(spaces, c, entry.name, m, str(choice.params.get("by", "")))
         return say(f"would: {takes(cost, max(1, choice.engine.processes))}")
-    records = records_for(output, None, choice.force) if choice.engine.elsewhere else Records(None)
+    records = records_for(output, None) if choice.engine.elsewhere else Records(None)
     if choice.engine.elsewhere:
         again = ItemFiles(tuple(e.uri for e in spaces), choice.reading, choice.split, choice.joint)
         c = replace(c, ranges=Ranges(choice.engine, (f"{ItemFiles.__module__}:candidates_of", again), step["id"], records))

@@ -12,6 +12,11 @@ DONE, NO, USAGE, DATA, BUG, WRITE, INTERRUPTED, TERMINATED, HUNG_UP, CLOSED_PIPE
 NO_DESCRIPTORS = {errno.EMFILE, errno.ENFILE}  # numbers of an OSError that says nothing of its file: readers let it pass
 
 
+def is_out_of_descriptors(error: BaseException) -> bool:
+    """Whether a library failed for want of file descriptors; some say so in their text alone."""
+    return getattr(error, "errno", None) in NO_DESCRIPTORS or os.strerror(errno.EMFILE) in str(error)
+
+
 class RelrepError(Exception):
     """An error that the user can correct; its text is one line.
 

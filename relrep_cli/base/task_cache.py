@@ -183,8 +183,11 @@ def records_in(folder: str) -> Records:
     return Records(Path(folder))
 
 
-def records_for(output: str, cache: str | None, force: bool) -> Records:
-    """Where the records of a job go: the folder `cache`, else a hidden one beside `output`, else nowhere."""
+def records_for(output: str, cache: str | None) -> Records:
+    """Where the records of a job go: the folder `cache`, else a hidden one beside `output`, else nowhere.
+
+    Their keys name content and settings, so what an earlier run left there is right with --force, too.
+    """
     if cache:
         return records_in(cache)
     if not output or output == "-":
@@ -192,10 +195,7 @@ def records_for(output: str, cache: str | None, force: bool) -> Records:
     name = Path(output).name
     if len(os.fsencode(name)) > LONGEST_STEM:
         name = hashlib.sha256(os.fsencode(name)).hexdigest()[:LONGEST_STEM]
-    records = Records(Path(output).parent / f".{name}.relrep-records", keep=False)
-    if force:
-        records.close()
-    return records
+    return Records(Path(output).parent / f".{name}.relrep-records", keep=False)
 
 
 def task_key(*parts: Any) -> str:

@@ -106,7 +106,7 @@ def _refused(options: Options) -> tuple[Targets, Plan]:
     if options.against:
         from relrep_cli.comparison.reference_values import models_of
 
-        models_of(plan, options.against)
+        models_of(plan, targets.look.file_named(options.against, plan.files))
     if options.running.part is not None and not options.diagnose:
         from relrep_cli.cli.compare_parts import refuse_of_part
 
@@ -121,7 +121,7 @@ def _records(options: Options) -> Records:
         from relrep_cli.cli.compare_parts import PART
 
         output = part.file(output, PART)
-    return records_for(output, options.running.cache, options.force)
+    return records_for(output, options.running.cache)
 
 
 def _targets(options: Options) -> Targets:

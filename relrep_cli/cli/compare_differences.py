@@ -47,6 +47,7 @@ def run_differences(
 
     device: where neighbours are searched.
     """
+    against = targets.look.file_named(against, plan.files)
     reference, models = models_of(plan, against)
     if dry_run:
         names = ", ".join(plan.metrics)

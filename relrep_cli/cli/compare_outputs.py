@@ -30,7 +30,8 @@ from relrep_cli.store.reading import PLAIN, Reading
 
 ROWS_IN_HDF5 = (".h5", ".hdf5")
 NO_ROW_VALUES = "none of the metrics has a value for each row"
-LISTED = 10  # pairs that --dry-run names
+LISTED = 10  # pairs that --dry-run and --fail-under name
+ERRORS = 3  # different ones that a message holds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +82,10 @@ def write_results(plan: Plan, results: Results, views: Views, targets: Targets, 
     Raises UsageError when row values are asked for and no metric has some; WriteError.
     """
     named = partial(renamed, files=plan.files, names=targets.look.names)
+    if (plan.outputs.row_table or plan.outputs.worst) and results.rows:
+        listed = {r.record["metric"] for r in results.rows}
+        if lost := [metric for metric in plan.metrics if metric not in listed]:
+            say(f"{', '.join(lost)}: no value for each row, so not among the items.")
     if plan.outputs.row_table:
         _write_row_values(targets, results.rows, projected, views, named)
     table = _named(matrix(results.records, *plan.sides), plan, targets.look) if plan.outputs.one_value_per_pair else None
@@ -273,9 +278,13 @@ def verdict(records: Sequence[Record], fail_under: float | None) -> int:
     """The exit code: DATA when a file could not be used, NO when a value misses --fail-under, else DONE. Prints why."""
     broken = sum("error" in r for r in records)
     if broken:
+        for error in list(dict.fromkeys(r["error"] for r in records if "error" in r))[:ERRORS]:
+            say(error)
         say(f"{broken} of {len(records)} results are missing: see their error.")
     missed = [r for r in records if fail_under is not None and counts_for_gate(r) and misses_gate(r, fail_under)]
-    for r in missed:
+    for r in missed[:LISTED]:
         value = "n/a" if r["value"] is None else r["value"]
         say(f"{r['a']} and {r['b']}: {r['metric']} is {value}, which misses {fail_under}.")
+    if len(missed) > LISTED:
+        say(f"{len(missed) - LISTED} more values miss {fail_under}.")
     return DATA if broken else NO if missed else DONE

@@ -53,7 +53,7 @@ def refuse_here_only(options: Options, part: Shard | None, engine: Engine) -> No
 
 def records_of_run(options: Options, part: Shard | None) -> Records:
     """Where finished cells are kept: in the folder of --cache; for a part, else in a hidden one beside it."""
-    return records_for("" if part is None else part.file(options.output, PART), options.running.cache, options.force)
+    return records_for("" if part is None else part.file(options.output, PART), options.running.cache)
 
 
 def session_of(options: Options) -> Session:

@@ -58,11 +58,11 @@ def left_out(a: Embedding, b: Embedding, rows: tuple[np.ndarray, np.ndarray]) ->
 def _alone(a: Embedding, b: Embedding, rows: Sequence[np.ndarray]) -> str:
     """The first ids that only one of the files holds, so that the user can look for them."""
     parts = []
-    for embedding, taken in zip((a, b), rows, strict=True):
+    for which, embedding, taken in zip(("first", "second"), (a, b), rows, strict=True):
         ids = np.delete(embedding.ids, taken)
-        if len(ids) and not embedding.row_ids:
+        if len(ids) and not embedding.row_ids:  # without its name, so that layers of two files say it once
             names = ", ".join(printable(bytes(name)) for name in ids[:SHOWN])
-            parts.append(f"only in {embedding.uri}: {names}{', …' if len(ids) > SHOWN else ''}")
+            parts.append(f"only in the {which}: {names}{', …' if len(ids) > SHOWN else ''}")
     return f" ({'; '.join(parts)})" if parts else ""
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from relrep_cli.comparison.pairs_of_files import View, largest_k
+from relrep_cli.comparison.permuted_layers import AHEAD
 from relrep_cli.comparison.plans import Plan
 from relrep_cli.engine.estimates import Cost, total
 from relrep_cli.metrics.sampling import PILOT, WORTH
+from relrep_cli.numerics import permuted_grams
 from relrep_cli.numerics.chance_levels import LEAST, PAIRED, WORK
 from relrep_cli.numerics.hsic import ROWS as ROWS_LEFT_OUT
 from relrep_cli.numerics.moment_sums import LANES
@@ -28,9 +31,12 @@ SAMPLING = 10e6  # bytes of the blocks of a search for some rows
 VARIANCE = 0.01  # of the values of rows, where --ci asks for a sample
 GROUP, JACKKNIFE = 6e-4, 1e-9  # seconds of the decompositions without one group: for each, and for each dim to the third power
 PERMUTATION = 3.5e-4  # seconds of a permutation beside its product
+DRAWN_ROW = 1.5e-7  # seconds to draw the place of a row in a permutation, and to keep it
 PAIR = 1.5e-3  # seconds of a pair and metric, beside what is counted
 WIDENED, WIDENED_ROW = 0.009, 5e-4  # seconds of the interval of a search: for each, and for the root of its rows
 HALVED_ROW = 1e-3  # seconds of the neighbours in halves of a file, which serve all its pairs: for the root of its rows
+PLACE = 12  # bytes of the place of a row in a permutation, and of the row in that place
+MULTIPLIED = 6  # multiply-adds of a large product in the time of one of two Gram matrices
 LEFT_OUT = 3  # products of the interval of cka, for each row that it leaves out
 
 
@@ -41,10 +47,11 @@ def cost_of(plan: Plan, views: Mapping[str, Sequence[View]]) -> tuple[Cost, list
     """
     unknown = [name for name in plan.metrics if _plain(name) not in MOMENTS | SEARCHES | ROWS]
     costs = [_of_file(view, plan) for of_file in views.values() for view in of_file]
+    firsts = Counter(a for a, _ in plan.pairs)
     for a, b in plan.pairs:
         for left, right in zip(views.get(a, ()), views.get(b, ()), strict=False):
             n, sides = min(left.embedding.n, right.embedding.n), (left.embedding.d, right.embedding.d)
-            costs += [_of_metric(name, params, n, sides, plan) for name, params in plan.tasks if name not in unknown]
+            costs += [_of_metric(name, params, n, sides, plan, firsts[a]) for name, params in plan.tasks if name not in unknown]
     return total(costs), unknown
 
 
@@ -75,16 +82,20 @@ def _searched_rows(n: int, ci: float) -> int:
     return n if sample > WORTH * n else sample
 
 
-def _of_metric(name: str, params: Mapping[str, Any], n: int, sides: tuple[int, int], plan: Plan) -> Cost:
+def _of_metric(name: str, params: Mapping[str, Any], n: int, sides: tuple[int, int], plan: Plan, alike: int) -> Cost:
+    """alike: how many pairs have the first file of this one."""
     d, intervals = sum(sides), plan.outputs.intervals
     if _plain(name) in ROWS:
         return Cost(scanned=n * d / 2, fixed=PAIR + WIDENED * intervals, memory=2 * OF_ROW * n)
     if _plain(name) in SEARCHES:
         return Cost(fixed=PAIR + (WIDENED + WIDENED_ROW * n**0.5) * intervals)
-    return _of_moments(name, n, sides, intervals, plan.outputs.permutations)
+    cost, times = _of_moments(name, n, sides, intervals, bool(plan.outputs.permutations)), plan.outputs.permutations
+    if times and name == "cka" and permuted_grams.serves(n, *sides):
+        return cost + _of_gathered(n, sides, min(alike, permuted_grams.most_spaces(n)), times)
+    return cost + _of_permutations(n, sides, name != "cka", times)
 
 
-def _of_moments(name: str, n: int, sides: tuple[int, int], intervals: bool, permutations: int) -> Cost:
+def _of_moments(name: str, n: int, sides: tuple[int, int], intervals: bool, permutations: bool) -> Cost:
     """A metric of sums over rows: one product of both spaces; those of each space alone are counted with the file."""
     d, area = sum(sides), float(sides[0] * sides[1])
     decomposes = name != "cka"
@@ -96,7 +107,15 @@ def _of_moments(name: str, n: int, sides: tuple[int, int], intervals: bool, perm
     if _plain(name) in DRAWN and n * area <= PAIRED:  # rows are paired at random, for the chance level
         draws = min(max(WORK // int(area), 4), LEAST)
         whole += Cost(double=draws * n * area, scanned=draws * n * d)
-    return whole + _of_permutations(n, sides, decomposes, permutations)
+    return whole
+
+
+def _of_gathered(n: int, sides: tuple[int, int], alike: int, times: int) -> Cost:
+    """Permuted Gram matrices: half of the first is gathered once for all its pairs, and multiplied with that of each other."""
+    half, own = n * n / 2, n * n * (1 / alike + 1) * sum(sides) / 2
+    memory = 8.0 * half * (alike + 6) + PLACE * n * min(times, AHEAD)
+    products = times * half * (permuted_grams.GATHERED / alike + MULTIPLIED)
+    return Cost(double=own + products, fixed=times * n * DRAWN_ROW / alike, memory=memory)
 
 
 def _of_permutations(n: int, sides: tuple[int, int], decomposes: bool, times: int) -> Cost:

@@ -14,6 +14,7 @@ from relrep_cli.base.errors import NotApplicable
 from relrep_cli.base.task_cache import Records, task_key
 from relrep_cli.comparison.corrected_values import best_value, corrected
 from relrep_cli.comparison.pairs_of_files import View, largest_k, measure
+from relrep_cli.comparison.permuted_layers import values_at_once
 from relrep_cli.embedding import Embedding, select
 from relrep_cli.metrics import METRICS
 from relrep_cli.numerics.blocks import take
@@ -28,17 +29,21 @@ ROUNDING = 1e-9  # relative difference below which a permuted value counts as eq
 
 @dataclass(frozen=True, eq=False)
 class Unpermuted:
-    """What all permutations of two spaces share. workspace: of the spaces as they are. batch: the permutations."""
+    """What all permutations of two spaces share. workspace: of the spaces as they are. batch: the permutations. later: second
+    spaces of later pairs, see permuted_layers.later_spaces."""
 
     workspace: Workspace
     batch: Batch
+    later: Sequence[np.ndarray] = ()
 
 
-def unpermuted(x: Embedding, y: Embedding, numbers: range, seed: int, workspace: Workspace) -> Unpermuted:
+def unpermuted(
+    x: Embedding, y: Embedding, numbers: range, seed: int, workspace: Workspace, later: Sequence[np.ndarray] = ()
+) -> Unpermuted:
     """What the permutations of these numbers share."""
     own = replace(workspace, shares=True, intervals=False)
     own.hold(x.x)
-    return Unpermuted(own, Batch(numbers, lambda number: np.random.default_rng([seed, number]).permutation(y.n)))
+    return Unpermuted(own, Batch(numbers, lambda number: np.random.default_rng([seed, number]).permutation(y.n)), later)
 
 
 def null_values(
@@ -62,8 +67,12 @@ def null_values(
 
     Returns (len(numbers),) floats, NaN where the metric is undefined.
     """
-    values = np.full(len(numbers), np.nan)
     known = known or unpermuted(x, y, numbers, seed, workspace)
+    values = values_at_once(name, params, (x.x, y.x), numbers, known.batch, known.workspace, known.later)
+    if values is not None:
+        advance(1.0)
+        return values
+    values = np.full(len(numbers), np.nan)
     room = np.empty(y.x.shape, y.x.dtype) if y.x.size < SMALL else None  # for all: fresh memory costs more than the copy
     for done, number in enumerate(numbers):
         order = known.batch.order_of(number)
@@ -92,14 +101,16 @@ def p_value(value: float, null: np.ndarray, higher_is_closer: bool) -> float:
 def benjamini_hochberg(p: Sequence[float]) -> list[float]:
     """Compute q-values: the false discovery rate if a test and all tests with a smaller p-value are called significant.
 
+    The bits are those of SciPy, whose scipy.stats takes over a second to import.
+
     >>> benjamini_hochberg([0.01, 0.04, 0.03])
     [0.03, 0.04, 0.04]
     """
-    if not len(p):
-        return []
-    from scipy.stats import false_discovery_control  # over a second of CPU, which only --permutations pays
-
-    return [float(q) for q in false_discovery_control(p)]
+    values = np.asarray(p, np.float64)
+    order, ranks = np.argsort(values), np.arange(1, len(values) + 1)
+    q = np.empty_like(values)
+    q[order] = np.minimum.accumulate((values[order] * (len(values) / ranks))[::-1])[::-1].clip(0, 1)
+    return [float(one) for one in q]
 
 
 OVER_LAYERS = "; p_max over all pairs of layers of the two arguments"  # behind the convention of records that have p_max
@@ -170,16 +181,20 @@ class Significance:
         family: Hashable,
         advance: Advance,
         workspace: Workspace,
+        later: Callable[[int], Sequence[np.ndarray]] = lambda place: (),
     ) -> list[Layer]:
         """Write `p` and `corrected` into the records of one pair of files. Returns what `join` needs of it.
 
         records: one per view and task, tasks varying fastest. family: a key that all layers of one file share, None when the
-        file is not one of several layers. workspace: that of the run.
+        file is not one of several layers. workspace: that of the run. later: second spaces of later pairs in the view at a
+        place, see permuted_layers.later_spaces.
         """
         tested = []
         remaining, of_pair = iter(enumerate(records)), workspace.for_pair(largest_k(tasks, len(rows[0])))
         for number, (left, right) in enumerate(zip(*views, strict=True)):
             x, y = select(left.embedding, rows[0]), select(right.embedding, rows[1])
+            whole = x is left.embedding and y is right.embedding
+            others = later(number) if whole else ()
             for place, (name, params) in enumerate(tasks, number * len(tasks)):
                 at, record = next(remaining)
                 if record["value"] is None:
@@ -187,7 +202,7 @@ class Significance:
                     continue
                 key_parts = [left.content, right.content, _digest(*rows), name, dict(params)] if left.content else []
                 progress = _sub_progress(advance, place / len(records), 1 / len(records))
-                null = self._null_values((name, params), x, y, key_parts, progress, of_pair)
+                null = self._null_values((name, params), x, y, key_parts, progress, of_pair, others)
                 _add_p_value(record, null)
                 if family is not None:
                     key = str((family, left.label, name, sorted(params.items())))
@@ -208,9 +223,10 @@ class Significance:
         key_parts: list[Any],
         advance: Advance,
         workspace: Workspace,
+        later: Sequence[np.ndarray],
     ) -> np.ndarray:
         """The values of all permutations, from the cache where possible. key_parts: empty when nothing may be cached."""
-        parts, known_of_spaces = [], unpermuted(x, y, range(self.permutations), self.seed, workspace)
+        parts, known_of_spaces = [], unpermuted(x, y, range(self.permutations), self.seed, workspace, later)
         for start in range(0, self.permutations, CHUNK):
             numbers = range(start, min(start + CHUNK, self.permutations))
             key = f"{task_key(*key_parts, self.seed, 'null', start, numbers.stop)}.null"

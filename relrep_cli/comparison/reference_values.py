@@ -18,7 +18,7 @@ from relrep_cli.comparison.measured_values import Measured, decoded, difference_
 from relrep_cli.comparison.model_differences import ALL, VALUES, Measure, Record, compare_models
 from relrep_cli.comparison.pairs_of_files import View, largest_k
 from relrep_cli.comparison.plans import Plan
-from relrep_cli.comparison.repeats import noise_ceiling, repeats_of
+from relrep_cli.comparison.repeats import noise_ceiling, repeats_of, turned
 from relrep_cli.comparison.runs import warn_of_different_spaces
 from relrep_cli.embedding import select
 from relrep_cli.metrics import METRICS
@@ -65,6 +65,11 @@ def reference_differences(
     """
     reference, models = models_of(plan, against)
     target = _targets(views[reference], repeats)
+    if repeats and turned([view.embedding for view in target[0]]):
+        say(
+            f"{reference}: its repeats do not share coordinates, so their mean vectors and the noise ceiling say nothing."
+            " Compare seeds of a network with each other instead."
+        )
     usable, errors = _usable(plan, views, target[0][0], models)
     rows = _shared_rows(usable)
     for own, _ in usable.values():

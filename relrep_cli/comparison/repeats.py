@@ -16,6 +16,8 @@ from relrep_cli.numerics.blocks import row_blocks
 from relrep_cli.numerics.spool import spool
 from relrep_cli.numerics.workspace import Workspace
 
+SHARED = 2.0  # standard deviations of a random rotation, above which coordinates are shared
+
 
 def repeats_of(view: View, column: str) -> list[View]:
     """Split a view into one for each repeat of its items, whose ids are the names of the items.
@@ -72,3 +74,16 @@ def noise_ceiling(
         return None, None
     lower, upper = np.mean(records, 0)
     return float(lower), float(upper)
+
+
+def turned(repeats: Sequence[Embedding]) -> bool:
+    """Whether the repeats look as if each had coordinates of its own, so that a mean of their vectors means nothing.
+
+    repeats: embeddings (n, d) with parallel rows. The trace of the cross-covariance of two spaces says how far they share
+    coordinates. Under a random rotation it has mean 0 and the standard deviation |C| / sqrt(d), where |C| is its Frobenius norm
+    (the second moment of the Haar measure); they look turned when the traces, in these units, are below 2 on average.
+    """
+    d, (first, *others) = repeats[0].d, [np.asarray(e.x, np.float64) - np.mean(e.x, 0, dtype=np.float64) for e in repeats]
+    crosses = [first.T @ other for other in others]
+    units = [float(np.trace(c)) * np.sqrt(d) / norm for c in crosses if (norm := float(np.linalg.norm(c))) > 0]
+    return d > 1 and bool(units) and float(np.mean(units)) < SHARED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from relrep_cli.base.errors import DataError, UsageError, printable
@@ -15,6 +16,7 @@ from relrep_cli.comparison.layers import family
 from relrep_cli.comparison.low_dims import by_angle, hint
 from relrep_cli.comparison.pairs_of_files import Rows, View, compare_pair, failure, ratios
 from relrep_cli.comparison.permutations import Layer, Significance
+from relrep_cli.comparison.permuted_layers import later_spaces
 from relrep_cli.comparison.plans import Plan
 from relrep_cli.comparison.row_summaries import Summaries, cache_key, decoded, encoded, summaries_of
 from relrep_cli.embedding import Embedding
@@ -136,7 +138,8 @@ def measure_pair(session: Session, advance: Advance, a: str, b: str) -> PairResu
     layers: list[Layer] = []
     if plan.outputs.permutations:
         tests = Significance(plan.outputs.permutations, plan.seed, cache)
-        layers = tests.test(records, (left, right), common, plan.tasks, family(plan.groups, a, b), advance, workspace)
+        later = partial(later_spaces, (a, b), plan=plan, views=views, workspace=workspace)
+        layers = tests.test(records, (left, right), common, plan.tasks, family(plan.groups, a, b), advance, workspace, later)
     kept = [] if wanted.report and not wanted.keeps_row_values else rows
     ends = left[-1].content, right[-1].content
     return PairResult(records + ratios(records, len(left)), kept, layers, ends, summaries)

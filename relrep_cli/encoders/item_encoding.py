@@ -103,7 +103,7 @@ def embed_items(items: Items, job: Encoding) -> None:
         say(f"would: embed {len(own.x)} items of {job.source} by {job.encoder} to {job.output}")
         cost = None if model else cost_of(items, job.encoder, params, job.trained, len(own.x))
         return say(f"would: {takes(cost, max(1, job.engine.processes))}")
-    records = records_for(job.output, None, job.force)
+    records = records_for(job.output, None)
     if model is not None:
         own, uns = _own_part(items, job, params["batch"])
         vectors = pretrained.blocks(model, own, params["batch"])

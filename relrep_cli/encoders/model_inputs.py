@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from relrep_cli.base.errors import DataError, printable
+from relrep_cli.store.files import opened
 
 
 def pooled(tokens: Any, mask: Any, pooling: str) -> Any:
@@ -60,7 +60,5 @@ def state_digest(model: Any) -> str:
 
 
 def file_digest(name: str) -> str:
-    if not Path(name).is_file():
-        raise DataError("no such file", "Check the path.", file=printable(name))
-    with open(name, "rb") as file:
+    with opened(Path(name), "the file of a model") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,7 +1,8 @@
-"""The only door to Dask: run the tasks of a job on the workers of a Dask cluster.
+"""Run the tasks of a job on the workers of a Dask cluster.
 
 A Dask worker hosts a process of relrep for each of its threads and hands tasks to it. So a task runs with the same libraries,
-threads and folder as in a process on this machine, and gives the same bytes.
+threads and folder as in a process on this machine, and gives the same bytes. Dask takes some milliseconds for a call, so a call
+brings several tasks where tasks are short.
 """
 
 from __future__ import annotations
@@ -14,32 +15,28 @@ import queue
 import secrets
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 from relrep_cli import __version__
 from relrep_cli.base.errors import DataError, UsageError, WriteError
 from relrep_cli.base.output import say
 from relrep_cli.base.signals import check
-from relrep_cli.engine.jobs import Job, Outcome, ProcessEnd, Task, outcome_of_lost_task
+from relrep_cli.engine.dask_worker import do_some, forget, same
+from relrep_cli.engine.jobs import Job, Outcome, ProcessEnd, outcome_of_lost_task
 from relrep_cli.engine.processes import ATTEMPTS, GLANCE
 from relrep_cli.engine.queue_cluster import asked_for, queue_cluster
-from relrep_cli.engine.worker import Worker
-from relrep_cli.numerics.threads import thread_count
 
 PATIENCE = 20.0  # seconds in which a scheduler must answer
 # Dask's libraries log a lost connection with a traceback, even while a run ends. What matters of it, relrep says.
 LOGGERS = ("distributed", "distributed.client", "tornado.application", "asyncio")
 WITH_WORKER = "with its Dask worker"
 WORKERS = "all"  # Dask's topic of what the scheduler sees, such as workers that go
-_hosted: dict[int, tuple[str, Worker]] = {}  # by thread of the Dask worker: the job's name, and the process for it
-
-
-class Ended(RuntimeError):
-    """The process of a task has ended. The text says how."""
+CALL = 0.25  # seconds of the tasks of one call, where they are shorter
 
 
 def outcomes_of_cluster(job: Job, address: str) -> Iterator[tuple[int, Outcome | ProcessEnd]]:
@@ -49,36 +46,18 @@ def outcomes_of_cluster(job: Job, address: str) -> Iterator[tuple[int, Outcome |
 
     Raises UsageError for an address that is not to be used; WriteError, after which a retry can help, when the cluster is gone.
     """
-    name, folder = secrets.token_hex(8), os.getcwd()
+    name = secrets.token_hex(8)
     with _client(address) as client:
-        if not client.scheduler_info()["workers"]:
+        if not client.nthreads():
             say(f"{address}: no workers yet; waiting for the first.")
-        shared = client.submit(_same, replace(job, tasks=()), key=f"relrep-job-{name}", pure=False)
-        calls = client.map(
-            _do,
-            range(len(job.tasks)),
-            list(job.tasks),
-            job=shared,
-            name=name,
-            folder=folder,
-            version=__version__,
-            key=f"relrep-{name}",
-            retries=ATTEMPTS - 1,
-        )
-        numbers = {call.key: number for number, call in enumerate(calls)}
-        attempts: Counter[int] = Counter()
+        calls = Calls(client, job, address, name)
         try:
-            for key, answer in _finished(client, calls, address, name):
-                number = numbers[key]
-                if isinstance(answer, str):
-                    attempts[number] += 1
-                yield number, ProcessEnd(answer, attempts[number]) if isinstance(answer, str) else _outcome(answer)
+            yield from calls.outcomes()
         finally:
             with suppress(Exception):  # the cluster may be gone
-                for topic in (name, WORKERS):  # or the scheduler complains, in its own log, of a client that has gone
-                    client.unsubscribe_topic(topic)
-                client.cancel(calls)
-                client.run(_forget, name)
+                client.unsubscribe_topic(WORKERS)  # or the scheduler complains, in its own log, of a client that has gone
+                client.cancel(list(calls.futures.values()))
+                client.run(forget, name)
 
 
 @contextmanager
@@ -147,106 +126,112 @@ def refuse_open_lines(address: str) -> None:
         )
 
 
-def _same(job: Job) -> Job:
-    return job
+class Calls:
+    """The calls of one job. futures, numbers: by key, of each call that runs: its future, and the tasks that it does."""
 
+    def __init__(self, client: Any, job: Job, address: str, name: str) -> None:
+        self.client, self.job, self.address = client, job, address
+        shared = client.submit(same, replace(job, tasks=()), key=f"relrep-job-{name}", pure=False)
+        self.how = {"job": shared, "name": name, "folder": os.getcwd(), "version": __version__}
+        self.keys = (f"relrep-{name}-{call}" for call in count())
+        self.todo = deque(range(len(job.tasks)))
+        self.attempts: Counter[int] = Counter()  # how many processes each task has lost
+        self.deaths: Counter[int] = Counter()  # how many Dask workers each task has lost, which are not its fault alone
+        self.futures: dict[str, Any] = {}
+        self.numbers: dict[str, list[int]] = {}
+        self.size, self.threads = 1, 0  # tasks of the next call; threads of all Dask workers
+        self.events: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()  # the key of a call, or "", and what became of it
+        self.finished: queue.SimpleQueue[Any] = queue.SimpleQueue()  # futures whose results are to be fetched
 
-def _do(number: int, task: Task, job: Job, name: str, folder: str, version: str) -> Outcome:
-    """Do a task in the process that this thread of a Dask worker hosts for the job. Runs on the Dask worker."""
-    if version != __version__:
-        error = UsageError(
-            f"the cluster has relrep {__version__}, and this is {version}", "Install the same version on both sides."
-        )
-        return Outcome(error=error)
-    thread = threading.get_ident()
-    hosted = _hosted.get(thread)
-    if hosted is None or hosted[0] != name:
-        if hosted is not None:
-            hosted[1].stop()
+    def outcomes(self) -> Iterator[tuple[int, Outcome | ProcessEnd]]:
+        """What came of each task, as in `outcomes_of_cluster`; looks for signals meanwhile."""
+        self.client.subscribe_topic(WORKERS, lambda event: self.events.put(("", event[1])))
+        threading.Thread(target=self._fetch, daemon=True).start()
+        self.threads, lost_since = sum(self.client.nthreads().values()), 0.0
         try:
-            hosted = _hosted[thread] = name, Worker(job, _threads(), folder)
-        except (FileNotFoundError, NotADirectoryError, PermissionError):
-            remedy = "Run it in a folder that all machines share."
-            return Outcome(error=UsageError(f"the cluster does not see the folder {folder}", remedy))
-    worker = hosted[1]
-    worker.send(number, task)
-    try:
-        return worker.receive()
-    except EOFError:
-        _hosted.pop(thread, None)
-        how = worker.how_it_ended()
-        _report_end(name, number, how)
-        raise Ended(how) from None
+            while self.todo or self.futures:
+                check()
+                if running := self.client.status == "running":
+                    self._submit()
+                try:
+                    key, answer = self.events.get(timeout=GLANCE)
+                except queue.Empty:
+                    lost_since = 0.0 if running else lost_since or time.monotonic()
+                    if lost_since and time.monotonic() - lost_since >= PATIENCE:
+                        raise self._gone() from None
+                    continue
+                yield from self._of_call(key, answer) if key else self._of_workers(answer)
+        finally:
+            self.finished.put(None)
 
+    def _submit(self) -> None:
+        """Keep two calls for each thread: one that runs, and one that waits."""
+        while self.todo and len(self.futures) < 2 * max(1, self.threads):
+            share = -(-len(self.todo) // (2 * max(1, self.threads)))
+            most = 1 if self.attempts[self.todo[0]] else min(self.size, share)  # what ends its process goes alone
+            numbers = [self.todo.popleft() for _ in range(most)]
+            tasks = [self.job.tasks[number] for number in numbers]
+            future = self.client.submit(do_some, numbers, tasks, **self.how, key=(key := next(self.keys)), pure=False)
+            self.futures[key], self.numbers[key] = future, numbers
+            future.add_done_callback(self.finished.put)
 
-def _report_end(name: str, number: int, how: str) -> None:
-    """Tell the client of a process that has ended, which Dask's own retry would not."""
-    from distributed import get_worker
+    def _fetch(self) -> None:
+        """Fetch results until there are no more futures. The life of a thread, which a lost scheduler can keep waiting."""
+        while (future := self.finished.get()) is not None:
+            some = [future]
+            while not self.finished.empty() and (more := self.finished.get()) is not None:
+                some.append(more)
+            for answer in _answers(self.client, some):
+                self.events.put(answer)
 
-    get_worker().log_event(name, {"number": number, "how": how})
+    def _of_call(self, key: str, answer: Any) -> Iterator[tuple[int, Outcome | ProcessEnd]]:
+        """What came of the tasks of a call that has ended. Those without an outcome are done again."""
+        from distributed import KilledWorker
 
+        numbers = self.numbers.pop(key)
+        del self.futures[key]
+        if answer is None:
+            raise self._gone()
+        if isinstance(answer, KilledWorker):
+            if len(numbers) == 1:
+                yield numbers[0], outcome_of_lost_task(ATTEMPTS, WITH_WORKER)
+            else:  # one of them may be to blame: alone, it does not take the others with it
+                self._again(numbers)
+            return
+        if isinstance(answer, BaseException):
+            raise answer
+        outcomes, how = answer
+        yield from zip(numbers, outcomes, strict=False)
+        if not how:
+            mean = sum(outcome.seconds for outcome in outcomes) / len(outcomes)
+            self.size = max(1, min(2 * len(numbers), int(CALL / max(mean, 1e-6))))
+            return
+        left = numbers[len(outcomes) :]
+        self._again(left)
+        self.attempts[left[0]] += 1
+        yield left[0], ProcessEnd(how, self.attempts[left[0]])
+        if self.attempts[left[0]] == ATTEMPTS:
+            self.todo.remove(left[0])
+            yield left[0], outcome_of_lost_task(ATTEMPTS, how)
 
-def _threads() -> int:
-    from distributed import get_worker
+    def _again(self, numbers: list[int]) -> None:
+        self.size = 1
+        self.todo.extendleft(reversed(numbers))
 
-    return max(1, thread_count() // get_worker().state.nthreads)
+    def _of_workers(self, event: Any) -> Iterator[tuple[int, ProcessEnd]]:
+        """What the scheduler says of a worker that comes or goes. Dask itself does the calls of a lost worker again."""
+        action = event.get("action") if isinstance(event, dict) else None
+        if action in ("add-worker", "remove-worker"):
+            with suppress(Exception):  # the cluster may be gone
+                self.threads = sum(self.client.nthreads().values())
+        if action == "remove-worker" and not event.get("expected"):
+            for key in self.numbers.keys() & set(event.get("processing-tasks", ())):
+                for number in self.numbers[key]:
+                    self.deaths[number] += 1
+                    yield number, ProcessEnd(WITH_WORKER, self.deaths[number])
 
-
-def _forget(name: str) -> None:
-    """End the processes of a job. Runs on the Dask worker."""
-    for thread, (job, worker) in list(_hosted.items()):
-        if job == name:
-            _hosted.pop(thread, None)
-            worker.process.terminate()  # a task that waits for it sees the end; see Worker.receive
-            if worker.task is None:
-                worker.stop()
-
-
-def _finished(client: Any, calls: list[Any], address: str, name: str) -> Iterator[tuple[str, Any]]:
-    """Yield the key of each call and its result or exception, as they finish; look for signals meanwhile.
-
-    A process that ends amid a call gives the key and a phrase that says how it ended.
-    """
-    from distributed import as_completed
-
-    finished: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-
-    def collect() -> None:
-        try:
-            for batch in as_completed(calls, loop=client.loop).batches():
-                for answer in _answers(client, batch):
-                    finished.put(answer)
-        except Exception as error:
-            finished.put(("", error))
-
-    own = {call.key for call in calls}
-
-    def note_worker(event: tuple[float, Any]) -> None:
-        message = event[1]
-        if isinstance(message, dict) and message.get("action") == "remove-worker" and not message.get("expected"):
-            for key in own.intersection(message.get("processing-tasks", ())):
-                finished.put((key, WITH_WORKER))
-
-    client.subscribe_topic(name, lambda event: finished.put((calls[event[1]["number"]].key, event[1]["how"])))
-    client.subscribe_topic(WORKERS, note_worker)
-    threading.Thread(target=collect, daemon=True).start()
-    left, lost_since = len(calls), 0.0
-    while left:
-        check()
-        try:
-            key, result = finished.get(timeout=GLANCE)
-        except queue.Empty:
-            lost_since = 0.0 if client.status == "running" else lost_since or time.monotonic()
-            if not lost_since or time.monotonic() - lost_since < PATIENCE:
-                continue
-            result = None
-        if result is None:
-            remedy = "The same command goes on from what is kept."
-            raise WriteError("the scheduler is gone", remedy, file=address)
-        if not key:
-            raise result
-        left -= not isinstance(result, str)
-        yield key, result
+    def _gone(self) -> WriteError:
+        return WriteError("the scheduler is gone", "The same command goes on from what is kept.", file=self.address)
 
 
 def _answers(client: Any, batch: list[Any]) -> list[tuple[str, Any]]:
@@ -265,16 +250,3 @@ def _result(call: Any) -> Any:
         return call.result()
     except Exception as error:
         return error
-
-
-def _outcome(answer: Any) -> Outcome:
-    from distributed import KilledWorker
-
-    if isinstance(answer, KilledWorker):
-        return outcome_of_lost_task(ATTEMPTS, WITH_WORKER)
-    if isinstance(answer, Ended):
-        return outcome_of_lost_task(ATTEMPTS, str(answer))
-    if isinstance(answer, BaseException):
-        raise answer
-    outcome: Outcome = answer
-    return outcome

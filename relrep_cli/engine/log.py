@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
@@ -17,11 +19,20 @@ DONE, FROM_RECORDS, FAILED, ENDED = "done", "from records", "failed", "process e
 def log_file(path: str) -> Iterator[IO[str]]:
     """The log, to which lines are added. Raises WriteError."""
     try:
-        file = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115
+        file = open(path, "a", encoding="utf-8", buffering=1, opener=_opened_at_once)  # noqa: SIM115
     except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise WriteError("this is a pipe that nobody reads", "Name another file.", file=path, place="--log") from None
         raise WriteError(str(error.strerror), "Name another file.", file=path, place="--log") from None
     with file:
         yield file
+
+
+def _opened_at_once(path: str, flags: int) -> int:
+    """A descriptor of the file. A named pipe that nobody reads is refused, where `open` would wait for a reader."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK, 0o666)
+    os.set_blocking(descriptor, True)
+    return descriptor
 
 
 def write_event(log: IO[str], job: Job, number: int, event: Outcome | ProcessEnd) -> None:

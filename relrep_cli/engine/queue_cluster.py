@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import os
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +17,8 @@ from relrep_cli.base.errors import UsageError, WriteError
 
 SYSTEMS = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster", "sge": "SGECluster"}
 WORDS = re.compile(rf"({'|'.join(SYSTEMS)}):([1-9][0-9]{{0,4}})")
+GLANCE = 0.1  # seconds between two looks at the jobs that are submitted
+COMMANDS = {"slurm": "sbatch", "pbs": "qsub", "lsf": "bsub", "sge": "qsub"}
 DEFAULTS = {"cores": 1, "memory": "2GB", "processes": 1}  # of a job, where the user's Dask configuration says nothing
 
 
@@ -38,6 +42,9 @@ def queue_cluster(system: str, jobs: int) -> Iterator[Any]:
         raise UsageError(
             finding, "Write pip install dask-jobqueue cryptography, or submit an array with --shard auto."
         ) from None
+    if shutil.which(COMMANDS[system]) is None:
+        finding = f"--cluster {system}:{jobs} submits jobs with {COMMANDS[system]}, which is not on this machine"
+        raise UsageError(finding, "Run it where jobs are submitted, or write --cluster local:N.")
     import dask
 
     own = {name: value for name, value in DEFAULTS.items() if dask.config.get(f"jobqueue.{system}.{name}", None) is None}
@@ -48,15 +55,34 @@ def queue_cluster(system: str, jobs: int) -> Iterator[Any]:
             cluster = getattr(jobqueue, SYSTEMS[system])(
                 **own, **places, protocol="tls", security=lock, scheduler_options={"dashboard": False}
             )
-            cluster.scale(jobs=jobs)
         except (OSError, RuntimeError, ValueError) as error:
-            why = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
-            raise WriteError(f"the jobs cannot be submitted ({why})", "Try again.", file=f"--cluster {system}:{jobs}") from None
+            raise _not_submitted(error, system, jobs) from None
         try:
+            try:
+                cluster.scale(jobs=jobs)
+                cluster.sync(_submitted, cluster)
+            except (OSError, RuntimeError, ValueError) as error:
+                raise _not_submitted(error, system, jobs) from None
             yield cluster
         finally:
             with suppress(Exception):
                 cluster.close(timeout=10)
+
+
+async def _submitted(cluster: Any) -> None:
+    """Wait until the jobs are submitted: `scale` does not, and keeps what goes wrong to itself."""
+    while len(cluster.workers) < len(cluster.worker_spec):
+        await asyncio.sleep(GLANCE)
+    for job in cluster.workers.values():
+        if job.job_id is None:
+            await job.start()  # which says what went wrong
+
+
+def _not_submitted(error: Exception, system: str, jobs: int) -> WriteError:
+    lines = [line.strip() for line in str(error).rpartition("stderr:")[2].splitlines() if line.strip()]  # what sbatch says
+    own = lines[0] if lines else type(error).__name__
+    remedy = f"Try {COMMANDS[system]} by hand, and see the settings of dask-jobqueue."
+    return WriteError(f"the jobs cannot be submitted ({own.rstrip('.')})", remedy, file=f"--cluster {system}:{jobs}")
 
 
 def _certificates(folder: str) -> Any:

@@ -24,6 +24,7 @@ SCHEDULERS = {  # the variables of an array job: own number, first number, last 
     "PBS": ("PBS_ARRAY_INDEX", "", "", ""),  # which does not tell its tasks how many they are, as Torque does not
     "Torque": ("PBS_ARRAYID", "", "", ""),
 }
+COUNT = "SLURM_ARRAY_TASK_COUNT"  # fewer than the numbers say where an array is a list, such as 3,7
 
 
 @dataclass(frozen=True)
@@ -69,17 +70,23 @@ def shard_of(text: str, environment: Mapping[str, str] = os.environ) -> Shard | 
 
 
 def _of_array(count: str, environment: Mapping[str, str]) -> Shard:
+    """The place of this task in an array job. With N given, its own number is the part, so that some parts can run again."""
     for scheduler, (own, first, last, step) in SCHEDULERS.items():
         index = environment.get(own, "")
         if not index.isdigit() or (index == "0" and scheduler == "LSF"):  # where it is 0 without an array
             continue
-        start, by = int(environment.get(first) or 1), int(environment.get(step) or 1)
-        if not count and last not in environment:
+        if count:
+            number, total = int(index), int(count)
+        elif last not in environment:
             raise UsageError(
                 f"{scheduler} does not say how many tasks the array job has", "Write --shard auto/N, with their number."
             )
-        number = (int(index) - start) // by + 1
-        total = int(count) if count else (int(environment[last]) - start) // by + 1
+        else:
+            start, by = int(environment.get(first) or 1), int(environment.get(step) or 1)
+            number, total = (int(index) - start) // by + 1, (int(environment[last]) - start) // by + 1
+            if (start > 1 and by == 1) or environment.get(COUNT, str(total)) != str(total):
+                finding = "--shard auto numbers the tasks of a whole array job, and this one has only some"
+                raise UsageError(finding, "To do some parts again, write --shard auto/N, with the number of all parts.")
         if not 1 <= number <= total:
             raise UsageError(f"--shard auto is part {number} of {total}", "Number the tasks of the array job from 1 to N.")
         return Shard(number, total)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,12 @@ from relrep_cli.base.errors import UsageError
 from relrep_cli.base.output import say
 from relrep_cli.base.task_cache import Records
 from relrep_cli.comparison.diagnosis_records import diagnose_pairs
-from relrep_cli.comparison.pairs_of_files import View
+from relrep_cli.comparison.pairs_of_files import Rows, View
 from relrep_cli.comparison.plans import Outputs, Plan, make_plan
 from relrep_cli.comparison.reference_values import COLUMNS as DIFFERENCE_COLUMNS
 from relrep_cli.comparison.reference_values import reference_differences
 from relrep_cli.comparison.result_columns import columns_of
+from relrep_cli.comparison.row_values import label_of_each, row_keys, row_records
 from relrep_cli.comparison.runs import run
 from relrep_cli.embedding import Embedding, id_order, in_id_order, select
 from relrep_cli.library.call_parts import (
@@ -155,6 +156,7 @@ def compare(
     split: str | None = None,
     permutations: int = 0,
     against: str | int = "",
+    per_row: bool = False,
     seed: int = 0,
     require_all: bool = False,
     **options: Any,
@@ -170,7 +172,10 @@ def compare(
     split: compare these rows alone. permutations: of a permutation test, which adds p, q and corrected.
     against: of y and others, the place among all spaces or the name of one, or "all": compare each with x, and subtract.
 
-    Returns one record for each pair, metric and view; with against, one for each difference, with interval, p and q.
+    per_row: give the value of each item instead of their mean.
+
+    Returns one record for each pair, metric and view; with against, one for each difference, with interval, p and q; with
+    per_row, one for each item, metric and pair, with id, value, and label where there is one.
     `result.value`, `.low`, `.high`, `.chance` where there is one record.
 
     Raises UsageError for an unknown metric or option, or when the only metric has no value; DataError when rows do not join.
@@ -194,12 +199,15 @@ def compare(
         for remark in remarks(names):
             say(f"{remark}.")
         uris = [[e.uri for e in group] for group in groups]
-        plan = make_plan(uris, chosen, Outputs(permutations=permutations), seed=seed, require_all=require_all)
+        wanted = Outputs(permutations=permutations, row_table=per_row)
+        plan = make_plan(uris, chosen, wanted, seed=seed, require_all=require_all)
         cache = Records(None)
         views = {e.uri: views_of_space(e, split, recipes) for group in groups for e in group}
         if against != "":
             return _differences(plan, views, against, notes)
         outcome = run(plan, views, cache, Workspace.of_run(cache))
+    if per_row:
+        return _row_values(outcome.rows, views, bool(recipes), notes)
     return results_of(outcome.records, notes, columns_of(outcome, bool(recipes)))
 
 
@@ -209,9 +217,19 @@ def _recipes(anchors: Any, how: Mapping[str, Any] | None) -> list[Recipe]:
     return [] if anchors is None else recipe_of(anchors, **(how or {})).each_similarity()
 
 
+def _row_values(rows: Sequence[Rows], views: Mapping[str, list[View]], projected: bool, notes: list[str]) -> Results:
+    if not rows:
+        raise UsageError("none of the metrics has a value for each row", 'Add one such as "knn-jaccard", or leave per_row out.')
+    sides = [[views[r.record[side]][0].embedding for side in ("a", "b")] for r in rows]
+    labels = [label_of_each(r.ids, *both) for r, both in zip(rows, sides, strict=True)]
+    keys = row_keys(rows, projected)
+    return results_of(row_records(rows, keys, labels), notes, ["id", "label", *keys, "value"])
+
+
 def _differences(plan: Plan, views: Mapping[str, list[View]], against: str | int, notes: list[str]) -> Results:
-    if plan.outputs.permutations:
-        raise UsageError("permutations do not go with against", "Leave one out.")
+    if plan.outputs.permutations or plan.outputs.row_table:
+        other = "permutations do" if plan.outputs.permutations else "per_row does"
+        raise UsageError(f"{other} not go with against", "Leave one out.")
     named = name_of(against, plan.files)
     records = reference_differences(plan, dict(views), named, Records(None), Workspace())
     return results_of(records, notes, DIFFERENCE_COLUMNS)

@@ -14,7 +14,7 @@ from relrep_cli.base.errors import DataError, UsageError, printable
 from relrep_cli.embedding import Embedding, duplicates, row_numbers, text
 from relrep_cli.library.wording import speaks_python
 from relrep_cli.numerics.blocks import first_bad_row
-from relrep_cli.store.column_names import role
+from relrep_cli.store.column_names import is_id_name, role
 
 Space: TypeAlias = Any  # an Embedding, a path or URI, an array (n, d), a pandas data frame, or a tensor
 Column: TypeAlias = "Sequence[Any] | np.ndarray"  # one value for each row
@@ -32,9 +32,9 @@ def as_embedding(
 ) -> Embedding:
     """Return `x` as an Embedding.
 
-    x: an Embedding; a path or URI, which is read; an array (n, d) of numbers; a data frame of such columns, whose columns
-        `id`, `label` and `split` are what they say, and whose index becomes the ids without such a column; or anything that
-        NumPy turns into such an array, such as a tensor on the CPU.
+    x: an Embedding; a path or URI, which is read; an array (n, d) of numbers; a data frame of such columns, or with one column
+        whose cells are vectors, whose columns `id`, `label` and `split` are what they say, and whose index becomes the ids
+        without such a column; or anything that NumPy turns into such an array, such as a tensor on the CPU.
     ids: (n,) one text or number for each row. labels, split: (n,) columns. All three replace what `x` holds itself.
     space: the name of the encoder. name: what messages call an array.
 
@@ -78,19 +78,33 @@ def _of_array(x: Any, name: str) -> Embedding:
 
 
 def _of_frame(x: Any, name: str) -> Embedding:
-    """A data frame: its columns of numbers, with ids from a column of that name, or else from the index."""
+    """A data frame: its columns of numbers, or the vectors in one column, with ids from a column of that name, or else from the
+    index."""
     roles = {part: column for column in reversed(list(x.columns)) if (part := role(str(column)))}
     words = [str(c) for c in x.columns if c not in roles.values() and getattr(x[c].dtype, "kind", "O") not in "fiub"]
-    if words:
+    vectors = [word for word in words if word in x.columns and _hold_vectors(x[word])]
+    if len(vectors) == 1:
+        named = [word for word in words if is_id_name(word)]
+        roles |= {"id": named[0]} if len(named) == 1 and "id" not in roles else {}
+        matrix = np.stack([np.asarray(cell) for cell in x[vectors[0]]])
+    elif words:
         listed = ", ".join(printable(word, 40) for word in words[:6])
         remedy = f"Leave them out, or make one the ids: {name}.set_index({words[0]!r})."
         raise UsageError(f"{name} has columns that hold no numbers: {listed}", remedy)
-    embedding = _of_array(x[[c for c in x.columns if c not in roles.values()]].to_numpy(), name)
+    else:
+        matrix = x[[c for c in x.columns if c not in roles.values()]].to_numpy()
+    embedding = _of_array(matrix, name)
     obs = {part: column(x[own], embedding.n, part) for part, own in roles.items() if part != "id"}
     ids = x[roles["id"]] if "id" in roles else x.index
     if "id" not in roles and ids.dtype.kind in "iu" and np.array_equal(ids, np.arange(embedding.n)):
         return replace(embedding, obs=obs)
     return replace(embedding, obs=obs, ids=_ids(ids, embedding.n, name), row_ids=False)
+
+
+def _hold_vectors(cells: Any) -> bool:
+    """Whether the cells of a column are vectors of one length, as a data frame holds a list column of Parquet."""
+    arrays = [cell for cell in cells if isinstance(cell, list | tuple | np.ndarray)]
+    return len(arrays) == len(cells) > 0 and len({len(a) for a in arrays}) == 1 and np.asarray(arrays[0]).dtype.kind in "fiub"
 
 
 def _ids(values: Any, n: int, name: str) -> np.ndarray:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from relrep_cli.base.registry import Param
 from relrep_cli.metrics.families import kernel_metric
 from relrep_cli.metrics.score import NotApplicable, Score
-from relrep_cli.numerics import hsic
+from relrep_cli.numerics import hsic, permuted_grams
 from relrep_cli.numerics import row_pairs as pairs
 from relrep_cli.numerics.blocks import pick
 from relrep_cli.numerics.intervals import spread_of_all
@@ -97,6 +98,23 @@ def _terms(x: np.ndarray, y: np.ndarray, workspace: Workspace) -> tuple[Moments,
         norms = known.once("squared lengths", (u, v), lambda: hsic.squared_lengths(m, u, v))
         return m, sizes, [*own, hsic.terms_of_permuted(m, norms, oy, cross)]
     return m, sizes, [*own, hsic.terms_of_rows(m, _ready(x, workspace), _ready(y, workspace))]
+
+
+def permutes_by_grams(params: Mapping[str, Any], x: np.ndarray, y: np.ndarray) -> bool:
+    """Whether `cka_of_permutations` serves cka with these options: where Gram matrices are quicker than moments."""
+    moments = params["kernel"] == "linear" and params["estimator"] != "minibatch"
+    return moments and len(x) >= 4 and permuted_grams.serves(len(x), x.shape[1], y.shape[1])
+
+
+def cka_of_permutations(x: np.ndarray, y: np.ndarray, sums: np.ndarray, estimator: str, workspace: Workspace) -> np.ndarray:
+    """Linear CKA of x with permuted rows of y, NaN where it is undefined. sums: (2, m), see permuted_grams.sums_of_grams."""
+    m, _ = hsic.centred_moments(_ready(x, workspace), _ready(y, workspace), workspace=workspace)
+    below, equal = sums
+    xx, yy = (_estimate(hsic.terms(m, a, a), estimator) for a in (0, 1))
+    xy = _estimate(hsic.Terms(m.n, 2 * below + equal, (m.norms[0], m.norms[1]), equal), estimator)
+    with np.errstate(all="ignore"):
+        values: np.ndarray = np.minimum(1.0, xy / (np.sqrt(xx) * np.sqrt(yy)))
+    return np.where(np.isfinite(values), values, np.nan)
 
 
 def _ready(x: np.ndarray, workspace: Workspace) -> np.ndarray:

@@ -30,7 +30,7 @@
 
 /* Changes with the arguments of any function, so that a file that was compiled before is not used. */
 int32_t relrep_version(void);
-EXPORT int32_t relrep_version(void) { return 2; }
+EXPORT int32_t relrep_version(void) { return 3; }
 
 /* --- heaps of the nearest rows: the first element is the least --- */
 
@@ -189,6 +189,37 @@ VARIANTS EXPORT int64_t relrep_recede(const float *restrict x, int64_t n, int64_
                 }
     }
     return farthest;
+}
+
+/* --- Gram matrices of permuted rows --- */
+
+/* For each of m orders of the n rows of a symmetric matrix gram (n, n), and for each of `count` others: the sum over i > j of
+   gram[order[i], order[j]] * other[i, j], into out (count, m). An other is its rows below the diagonal, each filled up with zeros
+   to a multiple of LANES; it has `size` numbers. A row is gathered once for all others. room: n + LANES numbers. */
+VARIANTS EXPORT void relrep_permuted_grams(const double *restrict gram, int64_t n, const int32_t *restrict orders, int64_t m,
+                                           const double *restrict others, int64_t size, int64_t count, double *restrict room,
+                                           double *restrict out) {
+    int64_t at = 0;
+    for (int64_t k = 0; k < count * m; k++) out[k] = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t width = (i + LANES - 1) / LANES * LANES;
+        for (int64_t p = 0; p < m; p++) {
+            const int32_t *restrict order = orders + p * n;
+            const double *restrict row = gram + order[i] * n;
+            for (int64_t j = 0; j < i; j++) room[j] = row[order[j]];
+            for (int64_t j = i; j < width; j++) room[j] = 0;
+            for (int64_t c = 0; c < count; c++) {
+                const double *restrict other = others + c * size + at;
+                double sums[LANES] = {0};
+                for (int64_t k = 0; k < width; k += LANES)
+                    for (int j = 0; j < LANES; j++) sums[j] += room[k + j] * other[k + j];
+                for (int half = LANES / 2; half; half /= 2)
+                    for (int j = 0; j < half; j++) sums[j] += sums[j + half];
+                out[c * m + p] += sums[0];
+            }
+        }
+        at += width;
+    }
 }
 
 /* --- half precision --- */

@@ -1,7 +1,8 @@
 """The kernels of kernels.c, compiled when relrep was installed: loading them costs a millisecond, numba's import half a second.
 
 An install without a C compiler has none. Then numba compiles the same kernels, which give the same bits, or NumPy computes
-without tiles. RELREP_NATIVE=0 does without them, RELREP_NUMBA=0 without any compiled kernel.
+without tiles; float16 and permuted Gram matrices have other ways in NumPy. RELREP_NATIVE=0 does without them, RELREP_NUMBA=0
+without any compiled kernel.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from relrep_cli.numerics.panels import in_tiles
 
 FILE = Path(__file__).with_name("native_kernels")
 NUMBER, POINTER = ctypes.c_int64, ctypes.c_void_p
-SIGNATURES: dict[str, tuple[Any, ...]] = {  # float32 arrays by address, numbers of rows and columns
+SIGNATURES: dict[str, tuple[Any, ...]] = {  # arrays by address, numbers of rows and columns
     "one_side": (POINTER, NUMBER, NUMBER, NUMBER, POINTER, POINTER, ctypes.c_int32, POINTER, POINTER, NUMBER, POINTER),
     "both_sides": (POINTER, *[NUMBER] * 4, POINTER, ctypes.c_int32, POINTER, POINTER, NUMBER, POINTER),
     "l1": (POINTER, NUMBER, NUMBER, NUMBER, POINTER, NUMBER, POINTER),
@@ -29,9 +30,10 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {  # float32 arrays by address, numbers
     "converts_halves": (),
     "widen_halves": (POINTER, NUMBER, NUMBER, POINTER, POINTER),
     "round_to_halves": (POINTER, NUMBER, NUMBER, POINTER, POINTER),
+    "permuted_grams": (POINTER, NUMBER, POINTER, NUMBER, POINTER, NUMBER, NUMBER, POINTER, POINTER),
 }
 RETURN_NUMBERS = ("recede", "halves_are_finite", "converts_halves")
-VERSION = 2  # of kernels.c
+VERSION = 3  # of kernels.c
 JOINS = {"l1": np.add, "chebyshev": np.maximum}
 
 
@@ -128,3 +130,17 @@ def widen_halves(x: np.ndarray, less: np.ndarray, out: np.ndarray) -> None:
 def round_to_halves(x: np.ndarray, more: np.ndarray, out: np.ndarray) -> None:
     """Write x + more into out (n, d) float16, where x (n, d) and more (d,) are float32. All are contiguous."""
     _function("round_to_halves")(_at(x), *x.shape, _at(more), _at(out))
+
+
+PADDED = 16  # LANES of kernels.c
+
+
+def permuted_grams(gram: np.ndarray, orders: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The sum over i > j of gram[order[i], order[j]] * other[i, j] for each of the others and orders: (others, orders).
+
+    gram: (n, n) float64, symmetric. orders: (m, n) int32. others: (count, size), each packed as permuted_grams.py does it.
+    """
+    out, room = np.empty((len(others), len(orders))), np.empty(len(gram) + PADDED)
+    arrays = (_at(gram), len(gram), _at(orders), len(orders), _at(others), others.shape[1], len(others), _at(room), _at(out))
+    _function("permuted_grams")(*arrays)
+    return out

@@ -32,7 +32,7 @@ class SpaceArrays:
     _names: dict[int, tuple[np.ndarray, str]] = field(init=False, repr=False, default_factory=dict)
     _arrays: OrderedDict[str, np.ndarray] = field(init=False, repr=False, default_factory=OrderedDict)
     _facts: dict[str, Any] = field(init=False, repr=False, default_factory=dict)
-    _pairs: dict[tuple[str, str], np.ndarray] = field(init=False, repr=False, default_factory=dict)
+    _pairs: dict[tuple[str, str, str], np.ndarray] = field(init=False, repr=False, default_factory=dict)
 
     @property
     def nbytes(self) -> int:
@@ -99,13 +99,13 @@ class SpaceArrays:
         if content and records.folder is not None and records.keep and array.nbytes < LARGEST:
             records.put_bytes(_file(content, what), np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes())
 
-    def put_pair(self, x: np.ndarray, y: np.ndarray, array: np.ndarray) -> None:
+    def put_pair(self, x: np.ndarray, y: np.ndarray, array: np.ndarray, what: str = "") -> None:
         """Keep an array that depends on two registered spaces, until it is wanted."""
-        self._pairs[self.name(x) or "", self.name(y) or ""] = array
+        self._pairs[self.name(x) or "", self.name(y) or "", what] = array
 
-    def pop_pair(self, x: np.ndarray, y: np.ndarray) -> np.ndarray | None:
-        """What was put for x and y, which is forgotten; None when there is nothing."""
-        return self._pairs.pop((self.name(x) or "", self.name(y) or ""), None)
+    def pop_pair(self, x: np.ndarray, y: np.ndarray, what: str = "") -> np.ndarray | None:
+        """What was put for x and y under the key `what`, which is forgotten; None when there is nothing."""
+        return self._pairs.pop((self.name(x) or "", self.name(y) or "", what), None)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -15,6 +16,10 @@ class Look:
     size: tuple[float, float] | None = None
     title: str | None = None
     names: tuple[str, ...] = ()
+
+    def file_named(self, name: str, files: Sequence[str]) -> str:
+        """The file of this name; the name itself where the user gave none such."""
+        return dict(zip(self.names, files, strict=False)).get(name, name)
 
 
 PLAIN_LOOK = Look()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 CELLS = 24  # files whose values are written into cells
 NEUTRAL, FAINT = "#e8e8e8", "#777777"  # cells without a colour, and values in them
 SIGNIFICANT = 0.05
+LEAST, WIDTH = 4.0, 0.6  # points of the smallest type, and the width of a digit as a share of its size
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +57,8 @@ def heatmap(m: Matrix, target: str, order: bool = True, look: Look = PLAIN_LOOK)
         axes.set_ylabel(m.sides[0] or ("" if m.symmetric else "first space"))
         axes.set_xlabel(m.sides[1] or ("" if m.symmetric else "second space"))
         _title(figure, m, look)
+        if look.size is not None:
+            _fit(figure, axes, m)
         return saved(figure, target)
 
 
@@ -143,6 +146,23 @@ def _cells(axes: Axes, m: Matrix, look: Look) -> Any:
     elif m.levels is not None:
         _stars(axes, m.levels, coloured, image, size)
     return image
+
+
+def _fit(figure: Figure, axes: Axes, m: Matrix) -> None:
+    """Make texts small enough for the cells of a picture whose size the user chose; values that no legible size fits go, and
+    their stars stay."""
+    for _ in range(2):  # smaller names leave more room for cells
+        figure.draw_without_rendering()
+        area = axes.get_window_extent()
+        cell = min(area.width / len(m.columns), area.height / len(m.rows)) * 72 / figure.dpi
+        for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+            label.set_fontsize(min(float(label.get_fontsize()), max(LEAST, 0.8 * cell)))
+        for words in axes.texts:
+            size = 0.88 * cell / (WIDTH * max(3, len(words.get_text())))
+            words.set_fontsize(max(min(float(words.get_fontsize()), size), LEAST))
+    if any(0.88 * cell / (WIDTH * len(words.get_text())) < LEAST for words in axes.texts):
+        for words in axes.texts:
+            words.set_text("*" if words.get_text().endswith("*") else "")
 
 
 def _index_map(axes: Axes, title: str, records: Sequence[dict[str, Any]], files: Sequence[str], look: Look) -> Any:

@@ -93,7 +93,7 @@ def project_file(file: str, recipe: Recipe, to_do: Projection) -> None:
     if e.x.dtype.itemsize == 8 and to_do.dtype is None:
         say(f"{file}: is float64 and computed in float64, but stored as float32; --dtype float64 keeps it.")
     attention: list[np.ndarray] = []
-    records = records_for(output, None, to_do.force) if to_do.engine.elsewhere else Records(None)
+    records = records_for(output, None) if to_do.engine.elsewhere else Records(None)
     _write(e, to, to_do, chain([e, *recipe.anchor_sources], step), attention if weights else None, records)
     records.close()
     if weights:

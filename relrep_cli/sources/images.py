@@ -50,6 +50,8 @@ def pictures(path: Path, *, size: Size = 0, source_channels: Channels = "auto", 
     must have one size. Raises DataError that names the picture for one that cannot be decoded.
     """
     files = list(_pictures(path))
+    if not files:
+        raise bad(path, "no pictures here", "Name a folder that holds some.")
     skipped = Skipped(path, skip_bad)
     shape = _shape_of_first(files, size, source_channels, skipped)
     x = spool((len(files), *shape), np.uint8)

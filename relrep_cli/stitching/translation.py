@@ -131,7 +131,7 @@ def write_translated(output: Output, e: Embedding, carry: Affine, space: str, ki
         e, start, uns = (e, 0, {}) if output.shard is None else part_of(e, carry, output.shard)
         blocks: Iterator[np.ndarray] | SharedRows = translated_blocks(e, carry, output.dtype)
         if output.engine.elsewhere:
-            records = records_for(output.file, None, output.force)
+            records = records_for(output.file, None)
             rows, shared = (
                 rows_of_task(block_of(carry), max(e.d, d)),
                 Translated(e.uri, output.reading, carry, start, output.dtype),

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from relrep_cli.base.errors import DataError, WriteError, printable
+from relrep_cli.base.errors import DataError, WriteError, is_out_of_descriptors, printable
 from relrep_cli.base.signals import temporary
 from relrep_cli.numerics.spool import spool
 from relrep_cli.store.arrays import Several
@@ -139,13 +139,17 @@ def answered(path: Path, work: Callable[[], Answer]) -> Answer:
     except DataError as error:
         return {"error": [error.finding, error.remedy, error.file, error.place], "names": list(getattr(error, "names", ()))}
     except NOISE as error:
+        if is_out_of_descriptors(error):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE)) from None
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return {"full": error.strerror}
         reason = "it asks for too much memory" if isinstance(error, MemoryError) else printable(str(error), 160).rstrip(".")
         damage = bad(path, f"damaged: {reason}")
         return {"error": [damage.finding, damage.remedy, damage.file, damage.place]}
-    except ModuleNotFoundError as error:
-        return {"missing": error.name}
+    except ImportError as error:
+        if is_out_of_descriptors(error):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE)) from None
+        return {"missing": error.name} if isinstance(error, ModuleNotFoundError) else {"bug": f"ImportError: {error}"}
     except Exception as error:  # not the file's fault
         return {"bug": f"{type(error).__name__}: {error}"}
 

@@ -36,6 +36,7 @@ class Array:
     kind: str  # the type, as a message names it
     read: Callable[[], np.ndarray]
     scaling: Mapping[str, np.ndarray] = field(default_factory=dict)  # attributes that say what its integers stand for
+    remedy: str = ""  # how to save it as one that relrep reads, where it does not
 
     @property
     def is_embedding(self) -> bool:
@@ -82,7 +83,12 @@ def target(dtype: np.dtype) -> np.dtype | None:
 def check_embedding(path: Path, array: Array, member: str | None) -> None:
     """Raise DataError unless `array` is (n, d) real numbers, n and d at least 1."""
     if array.dtype is None or target(array.dtype) is None:
-        raise bad(path, f"dtype {array.kind}; relrep reads float16, float32, float64 and integers", "Convert it.", member)
+        raise bad(
+            path,
+            f"dtype {array.kind}; relrep reads float16, float32, float64 and integers",
+            array.remedy or "Convert it.",
+            member,
+        )
     if len(matrix_shape(array.shape)) != 2:
         raise bad(path, f"shape {array.shape}; an embedding is (items, dimensions)", "Reshape it.", member)
     if not all(array.shape):
@@ -153,7 +159,7 @@ def choose(path: Path, arrays: Sequence[Array], member: str | None, noun: str = 
         raise bad(
             path,
             f"no embedding here, that is, no (items, dimensions) {noun} of numbers. Found {listed(arrays)}",
-            "Give a file that holds one.",
+            next((a.remedy for a in arrays if a.remedy), "Give a file that holds one."),
         )
     shown = printable(str(path), 1000)
     remedy = f"Write {shown}::{printable(fit[0].name)}. compare and evaluate take all of them: '{shown}::{EVERY}'."

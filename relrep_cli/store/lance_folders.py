@@ -6,6 +6,7 @@ does is refused before its data are read.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from relrep_cli.base.errors import DataError, UsageError, printable
+from relrep_cli.base.errors import DataError, UsageError, is_out_of_descriptors, printable
 from relrep_cli.store.apart import Answer, Files, answered, import_alone, limit, read_apart, spill
 from relrep_cli.store.arrow_tables import columns_of, could_be_ids, embedding_batches, index_of, stored_of
 from relrep_cli.store.assignment import FIRST
@@ -72,6 +73,8 @@ def _plain_errors(path: Path) -> Iterator[None]:
     except (MemoryError, DataError):
         raise
     except BaseException as error:
+        if is_out_of_descriptors(error):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE)) from None
         cause = re.sub(r", \S+\.rs:\d.*", "", str(error).partition("\n")[0])  # where in the package's source it was raised
         reason = printable(cause or type(error).__name__, 120)
         raise bad(path, f"the lance package cannot read it: {reason}", "Write it again.") from None

@@ -1,4 +1,4 @@
-"""Files that only a library of their own reads, such as torch, SciPy or faiss: in a child process with limits.
+"""Files that only a library of their own reads, such as SciPy or faiss: in a child process with limits.
 
 What the library returns becomes arrays by name, from which the reading rule chooses as it does for .npz.
 """

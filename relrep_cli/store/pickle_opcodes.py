@@ -26,6 +26,10 @@ class Malformed(ValueError):
     """The pickle is damaged, or does what its reader does not take. The text is for the user."""
 
 
+class Unknown(Malformed):
+    """The pickle is sound as far as it was read, but builds what its reader does not know."""
+
+
 class TooLong(ValueError):
     """The pickle has more opcodes than the reader takes here."""
 

@@ -1,27 +1,26 @@
 """PyTorch's .pt and .pth: a tensor, dicts and lists of tensors, with the ids beside them, mapped where they lie.
 
-relrep reads them itself, since the import of torch takes 2 CPU seconds and 200 MB. torch, in a child process, reads the few
-that name what it alone knows; see `torch_library`.
+relrep reads them itself, since the import of torch takes 2 CPU seconds and 200 MB. A tensor of a form that is not read, such
+as a sparse one, is refused with the call of torch that makes a plain tensor of it.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from relrep_cli.base.errors import DataError, printable
+from relrep_cli.base.errors import printable
 from relrep_cli.numerics.spool import spool
 from relrep_cli.store.apart import Answer, Files
 from relrep_cli.store.arrays import Array, content_of
 from relrep_cli.store.files import HEAD, bad, mistaken, opened
 from relrep_cli.store.found import Found
 from relrep_cli.store.library_files import array_of, of_texts, read_with_library, surveyed
-from relrep_cli.store.pickle_opcodes import Malformed, TooLong
+from relrep_cli.store.pickle_opcodes import Malformed, TooLong, Unknown
 from relrep_cli.store.reading import PLAIN, Reading
 from relrep_cli.store.scaling import is_scaling
 from relrep_cli.store.torch_pickles import Name, Tensor
@@ -29,6 +28,14 @@ from relrep_cli.store.torch_storages import AGAIN, LEGACY, SAVE, TorchFile, chec
 
 LARGEST, MOST = 1 << 20, 1 << 18  # bytes and opcodes of a pickle that this process reads; larger ones need a child with limits
 LARGEST_APART, MOST_APART = 1 << 28, 1 << 26
+REMEDIES = {  # by a word in the kind of a tensor that is not read
+    "sparse": "Make it dense: torch.save(x.to_dense(), FILE).",
+    "quantised": "Undo the quantisation: torch.save(x.dequantize(), FILE).",
+    "nested": "Pool each item to one vector: torch.save(torch.stack([item.mean(0) for item in x.unbind()]), FILE).",
+    "complex": "Split it into real columns: torch.save(torch.view_as_real(x.resolve_conj()).flatten(1), FILE).",
+    "float8": "Widen it: torch.save(x.float(), FILE).",
+    "without numbers": "It was saved from the device meta: save it from a model whose weights are loaded.",
+}
 
 
 def read_torch(path: Path, member: str | None = None, reading: Reading = PLAIN) -> Found:
@@ -41,10 +48,6 @@ def read_torch(path: Path, member: str | None = None, reading: Reading = PLAIN) 
         torch = _checked(path, LARGEST, MOST)
     except TooLong:
         return read_with_library(path, member, reading, survey)
-    if torch.content.needs_torch:
-        from relrep_cli.store import torch_library
-
-        return read_with_library(path, member, reading, torch_library.survey)
     return content_of(path, _arrays(torch), member, reading, "tensor")
 
 
@@ -58,10 +61,6 @@ def _arrays_of_large(path: Path) -> Sequence[Array]:
         torch = _checked(path, LARGEST_APART, MOST_APART)
     except TooLong:
         raise bad(path, "its pickle is too large", "Save one tensor (items, dimensions).") from None
-    if torch.content.needs_torch:
-        from relrep_cli.store.torch_library import arrays_by_torch
-
-        return arrays_by_torch(path)
     return _arrays(torch)
 
 
@@ -70,70 +69,37 @@ def _checked(path: Path, longest: int, most: int) -> TorchFile:
     with opened(path) as file:
         try:
             torch = torch_file(path, file, longest, most)
+        except Unknown as error:
+            raise bad(path, str(error), "Save a plain tensor: numpy.save(FILE, x.cpu().numpy()).") from None
         except Malformed as error:
             raise bad(path, f"damaged: {printable(str(error) or 'its pickle is malformed', 120)}", AGAIN) from None
     if strangers := torch.content.strangers:
-        raise unread_objects(path, next((name for name in strangers if not name.startswith("__builtin__")), strangers[0]))
+        name = next((name for name in strangers if not name.startswith("__builtin__")), strangers[0])
+        finding = "holds Python objects besides tensors, which could run code and are never opened"
+        raise bad(path, f"{finding}: {printable(name, 60)}", SAVE)
     return torch
 
 
-def unread_objects(path: Path, name: str = "") -> DataError:
-    """The error for objects that could run code; name: the class or function of one."""
-    which = f": {printable(name, 60)}" if name else ""
-    return bad(path, f"holds Python objects besides tensors, which could run code and are never opened{which}", SAVE)
-
-
-@dataclass(frozen=True)
-class Kit:
-    """How tensors become arrays. kind: their class. array: of a path, a name and one tensor. stacked: of several by name."""
-
-    kind: type
-    array: Callable[[Path, str, Any], Array]
-    stacked: Callable[[Path, str, Mapping[str, Any]], Array]
-
-
 def _arrays(torch: TorchFile) -> list[Array]:
-    def array(path: Path, name: str, tensor: Tensor) -> Array:
-        check_places(torch, [(name, tensor)])
-        return Array(name, tensor.shape, dtype_of(tensor), tensor.kind, lambda: numbers(torch, name, tensor))
-
-    def stacked(path: Path, name: str, tensors: Mapping[str, Tensor]) -> Array:
-        check_places(torch, list(tensors.items()))
-        kinds = {tensor.kind for tensor in tensors.values()}
-        dtypes = {dtype_of(tensor) for tensor in tensors.values()}
-        known = None if None in dtypes else np.result_type(*(dtype for dtype in dtypes if dtype is not None))
-        shape = (len(tensors), *next(iter(tensors.values())).shape)
-        return Array(name, shape, known, ", ".join(sorted(kinds)), lambda: _filled(torch, tensors, shape, known))
-
-    return arrays_of(torch.path, torch.content.value, Kit(Tensor, array, stacked))
-
-
-def _filled(torch: TorchFile, tensors: Mapping[str, Tensor], shape: tuple[int, ...], dtype: np.dtype | None) -> np.ndarray:
-    """The tensors one below the other."""
-    out = spool(shape, dtype)
-    for row, (name, tensor) in enumerate(tensors.items()):
-        out[row] = numbers(torch, name, tensor)
-    return out
-
-
-def arrays_of(path: Path, content: Any, kit: Kit) -> list[Array]:
     """The tensors of a file by their names. Raises DataError where it holds none, or of different shapes."""
-    if isinstance(content, kit.kind):
-        return [kit.array(path, "tensor", content)]
+    content, path = torch.content.value, torch.path
+    if isinstance(content, Tensor):
+        return [_array(torch, "tensor", content)]
     if isinstance(content, Mapping):
-        return _of_mapping(path, {str(key): value for key, value in content.items()}, kit)
-    if isinstance(content, list | tuple) and content and all(isinstance(one, kit.kind) for one in content):
-        return [_stacked(path, "list", {str(i): one for i, one in enumerate(content)}, kit)]
+        return _of_mapping(torch, {str(key): value for key, value in content.items()})
+    if isinstance(content, list | tuple) and content and all(isinstance(one, Tensor) for one in content):
+        return [_stacked(torch, "list", {str(i): one for i, one in enumerate(content)})]
     kind = content.name.split()[-1] if isinstance(content, Name) else type(content).__name__
     raise bad(path, f"holds {printable(kind, 40)}, not tensors", SAVE)
 
 
-def _of_mapping(path: Path, content: Mapping[str, Any], kit: Kit) -> list[Array]:
+def _of_mapping(torch: TorchFile, content: Mapping[str, Any]) -> list[Array]:
     """Each tensor by its key; where all are vectors of one length, one matrix of them with the keys as ids."""
-    tensors: dict[str, Any] = {key: value for key, value in content.items() if isinstance(value, kit.kind)}
+    path = torch.path
+    tensors = {key: value for key, value in content.items() if isinstance(value, Tensor)}
     if len(tensors) > 1 and all(value.ndim == 1 and value.is_floating_point() for value in tensors.values()):
-        return [_stacked(path, "vectors", tensors, kit), array_of(path, "id", np.array(list(tensors)))]
-    arrays = [kit.array(path, key, value) for key, value in tensors.items()]
+        return [_stacked(torch, "vectors", tensors), array_of(path, "id", np.array(list(tensors)))]
+    arrays = [_array(torch, key, value) for key, value in tensors.items()]
     lists = [of_texts(path, key, value) for key, value in content.items() if isinstance(value, list | tuple)]
     numbers = {key: value for key, value in content.items() if isinstance(value, int | float) and is_scaling(key)}
     arrays += [array_of(path, key, np.array(value)) for key, value in numbers.items()]
@@ -142,8 +108,28 @@ def _of_mapping(path: Path, content: Mapping[str, Any], kit: Kit) -> list[Array]
     return arrays + [array for array in lists if array is not None]
 
 
-def _stacked(path: Path, name: str, vectors: Mapping[str, Any], kit: Kit) -> Array:
-    if len({tuple(vector.shape) for vector in vectors.values()}) > 1:
-        shapes = ", ".join(str(tuple(vector.shape)) for vector in list(vectors.values())[:3])
-        raise bad(path, f"its tensors have different shapes: {shapes}", "Save one tensor (items, dimensions).")
-    return kit.stacked(path, name, vectors)
+def _array(torch: TorchFile, name: str, tensor: Tensor) -> Array:
+    check_places(torch, [(name, tensor)])
+    remedy = next((remedy for form, remedy in REMEDIES.items() if form in tensor.kind), "")
+    return Array(name, tensor.shape, dtype_of(tensor), tensor.kind, lambda: numbers(torch, name, tensor), remedy=remedy)
+
+
+def _stacked(torch: TorchFile, name: str, tensors: Mapping[str, Tensor]) -> Array:
+    """The tensors one below the other."""
+    if len({tensor.shape for tensor in tensors.values()}) > 1:
+        shapes = ", ".join(str(tensor.shape) for tensor in list(tensors.values())[:3])
+        raise bad(torch.path, f"its tensors have different shapes: {shapes}", "Save one tensor (items, dimensions).")
+    check_places(torch, list(tensors.items()))
+    kinds = {tensor.kind for tensor in tensors.values()}
+    dtypes = {dtype_of(tensor) for tensor in tensors.values()}
+    known = None if None in dtypes else np.result_type(*(dtype for dtype in dtypes if dtype is not None))
+    shape = (len(tensors), *next(iter(tensors.values())).shape)
+    return Array(name, shape, known, ", ".join(sorted(kinds)), lambda: _filled(torch, tensors, shape, known))
+
+
+def _filled(torch: TorchFile, tensors: Mapping[str, Tensor], shape: tuple[int, ...], dtype: np.dtype | None) -> np.ndarray:
+    """The tensors one below the other."""
+    out = spool(shape, dtype)
+    for row, (name, tensor) in enumerate(tensors.items()):
+        out[row] = numbers(torch, name, tensor)
+    return out

@@ -1,19 +1,20 @@
 """What the pickle in a PyTorch file says, without torch, whose import takes 2 CPU seconds and 200 MB.
 
 Its opcodes build lists and dicts of tensors, which say where in which storage their numbers are. Nothing is looked up or
-called. A pickle may also name what torch alone knows, such as nested tensors; then `Content.needs_torch` is True.
+called. Tensors of forms that are not read, such as sparse and nested ones, keep their kind and shape for messages.
 """
 
 from __future__ import annotations
 
 import io
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from relrep_cli.store.pickle_opcodes import Malformed, Rules, follow, pairs
+from relrep_cli.base.errors import printable
+from relrep_cli.store.pickle_opcodes import Malformed, Rules, Unknown, follow, pairs
 
 # Names that torch.load takes with weights_only; files with others are refused.
 KNOWN = re.compile(
@@ -31,6 +32,8 @@ STORAGES = {
     "QInt8": ("qint8", "i1"), "QUInt8": ("quint8", "u1"), "QInt32": ("qint32", "<i4"), "Untyped": ("", "u1"),
 }  # fmt: skip
 NEWER = {"uint16": "<u2", "uint32": "<u4", "uint64": "<u8"}  # stored without a type
+UNREAD = ("sparse_tensor", "qtensor", "nested_tensor", "meta_tensor_no_storage")
+FIRST_TENSORS = re.compile(r"torch(?:\.cuda)? (\w+)Tensor")  # as torch 0.1 makes them
 PLAIN = re.compile(  # calls whose result is no tensor
     r"torch device|torch\.serialization _get_layout|_codecs encode|(builtins|__builtin__) (bytearray|set|complex)"
 )
@@ -46,6 +49,7 @@ class Storage:
     kind: str
     stored: np.dtype
     count: int
+    start: int = 0  # where it begins in a longer storage, in files before torch 0.4
 
     @property
     def size(self) -> int:
@@ -53,11 +57,11 @@ class Storage:
         return self.count * self.stored.itemsize
 
 
-@dataclass(frozen=True)
+@dataclass
 class Tensor:
     """A tensor without its numbers. Its axes lie `strides` numbers apart, and begin at `offset`.
 
-    storage: None for a tensor that is not read, such as a sparse one.
+    storage: None for a tensor that is not read, such as a sparse one. negative: whether its sign is still to be changed.
     """
 
     kind: str
@@ -65,6 +69,7 @@ class Tensor:
     strides: tuple[int, ...] = ()
     offset: int = 0
     storage: Storage | None = None
+    negative: bool = False
 
     @property
     def ndim(self) -> int:
@@ -86,9 +91,9 @@ class Content:
     """What a pickle holds. strangers: names that no file of tensors has. storages: by their keys."""
 
     value: Any = None
-    needs_torch: bool = False
     strangers: list[str] = field(default_factory=list)
     storages: dict[str, Storage] = field(default_factory=dict)
+    parts: dict[str, Any] = field(default_factory=dict)  # of storages, by keys of their own
 
 
 def content_of_pickle(stream: io.BytesIO, most: int) -> Content:
@@ -100,7 +105,7 @@ def content_of_pickle(stream: io.BytesIO, most: int) -> Content:
     rules = Rules(
         name=lambda name: _named(content, name),
         call=lambda name, arguments: _called(content, name, arguments),
-        build=lambda item, state: _built(content, item),
+        build=_built,
         persistent=lambda arguments: _storage(content, arguments),
     )
     try:
@@ -132,14 +137,11 @@ def _called(content: Content, name: Any, arguments: tuple[Any, ...]) -> Any:
         raise Malformed
     kind = name.name.removeprefix("torch._utils _rebuild_")
     if kind in ("tensor", "tensor_v2", "tensor_v3"):
-        return _tensor(content, kind, *arguments)
-    if kind in ("parameter", "parameter_with_state"):
+        return _tensor(kind, *arguments)
+    if kind in ("parameter", "parameter_with_state", "torch.nn.parameter Parameter"):
         return _of(arguments[0], Tensor)
-    if kind == "sparse_tensor":
-        parts = [part for part in arguments[1] if isinstance(part, Tensor)]
-        return Tensor(f"{parts[-1].kind}, sparse", [part for part in arguments[1] if type(part) is tuple][-1])
-    if kind == "qtensor":
-        return Tensor(f"{_of(arguments[0], Storage).kind}, quantised", _sizes(arguments[2]))
+    if kind in UNREAD:
+        return _unread(kind, *arguments)
     if name.name == "torch._tensor _rebuild_from_type_v2":  # attributes of a tensor, which are left out
         return _called(content, _of(arguments[0], Name), _of(arguments[2], tuple)) if arguments[0] != name else _refused()
     if name.name == "collections Counter":
@@ -148,10 +150,25 @@ def _called(content: Content, name: Any, arguments: tuple[Any, ...]) -> Any:
         return _sizes(arguments[0])
     if name.name == "collections OrderedDict":
         return pairs([part for pair in arguments[0] for part in _pair(pair)]) if arguments else {}
+    if (first := FIRST_TENSORS.fullmatch(name.name)) and first[1] in STORAGES and not arguments:
+        return Tensor(STORAGES[first[1]][0], (0,))  # which its state fills
     if TYPES.fullmatch(name.name):
         raise Malformed
-    content.needs_torch |= not PLAIN.fullmatch(name.name)
+    if not PLAIN.fullmatch(name.name):
+        raise Unknown(f"its pickle calls {printable(name.name.replace(' ', '.'), 80)}, which relrep does not read")
     return name
+
+
+def _unread(kind: str, *arguments: Any) -> Tensor:
+    """A tensor of a form that is not read."""
+    if kind == "sparse_tensor":
+        parts = [part for part in arguments[1] if isinstance(part, Tensor)]
+        return Tensor(f"{parts[-1].kind}, sparse", [part for part in arguments[1] if type(part) is tuple][-1])
+    if kind == "qtensor":
+        return Tensor(f"{_of(arguments[0], Storage).kind}, quantised", _sizes(arguments[2]))
+    if kind == "nested_tensor":
+        return Tensor(f"{_of(arguments[0], Tensor).kind}, nested", _of(arguments[1], Tensor).shape[:1])
+    return Tensor(f"{_of(arguments[0], Name).name.removeprefix('torch ')}, without numbers", _sizes(arguments[1]))
 
 
 def _pair(value: Any) -> Any:
@@ -160,9 +177,15 @@ def _pair(value: Any) -> Any:
     return value
 
 
-def _built(content: Content, item: Any) -> Any:
-    """Attributes of a dict, such as the versions of a model's parts, are left out."""
-    content.needs_torch |= type(item) is not dict
+def _built(item: Any, state: Any) -> Any:
+    """Attributes of a dict, such as the versions of a model's parts, are left out. torch 0.1 fills a tensor by its state."""
+    if isinstance(item, Tensor):
+        filled = _tensor("tensor", *_of(state, tuple))
+        if filled.kind != item.kind:
+            raise Malformed
+        vars(item).update(vars(filled))
+    elif type(item) is not dict:
+        raise Malformed
     return item
 
 
@@ -183,10 +206,9 @@ def _sizes(values: Any) -> tuple[int, ...]:
 
 def _storage(content: Content, arguments: Any) -> Storage:
     """The storage of ("storage", its type, its key, a device, how many numbers)."""
-    what, kind, key, _, count, *view = _of(arguments, tuple)
+    what, kind, key, _, count, *part = _of(arguments, tuple)
     if what != "storage":
         raise Malformed
-    content.needs_torch |= any(one is not None for one in view)  # a part of another storage, in files before torch 0.4
     name = _of(kind, Name).name.removeprefix("torch.storage ").removeprefix("torch ").removesuffix("Storage")
     if name not in STORAGES or not re.fullmatch(r"[\w-]{1,40}", _of(key, str)):
         raise Malformed
@@ -194,22 +216,33 @@ def _storage(content: Content, arguments: Any) -> Storage:
     storage = Storage(key, known, np.dtype(stored), *_sizes((count,)))
     if content.storages.setdefault(key, storage) != storage:
         raise Malformed
-    return storage
+    return _part(content, storage, part[0]) if part and part[0] is not None else storage
 
 
-def _tensor(content: Content, form: str, storage: Any, offset: Any, shape: Any, strides: Any, *more: Any) -> Tensor:
+def _part(content: Content, storage: Storage, part: Any) -> Storage:
+    """A part of a storage: (a key of its own, where it begins, how many numbers)."""
+    key, start, count = _of(part, tuple)
+    start, count = _sizes((start, count))
+    if content.parts.setdefault(_of(key, str), (storage, part)) != (storage, part) or start > storage.count:
+        raise Malformed
+    return replace(storage, count=min(count, storage.count - start), start=start)
+
+
+def _tensor(form: str, storage: Any, offset: Any, shape: Any, strides: Any, *more: Any) -> Tensor:
     """A tensor by its storage. more: whether it has a gradient, hooks, its type in the third form, other properties."""
     storage, shape, strides, (offset,) = _of(storage, Storage), _sizes(shape), _sizes(strides), _sizes((offset,))
     kind, properties = storage.kind, more[2:]
     if form == "tensor_v3":
         kind, properties = _of(more[2], Name).name.removeprefix("torch "), more[3:]
-        if storage.kind or (kind in NEWER and storage.count % np.dtype(NEWER[kind]).itemsize):
+        if storage.kind or storage.start or (kind in NEWER and storage.count % np.dtype(NEWER[kind]).itemsize):
             raise Malformed
         if kind in NEWER:
             stored = np.dtype(NEWER[kind])
             storage = Storage(storage.key, kind, stored, storage.count // stored.itemsize)
-    if any(properties):
-        content.needs_torch = True  # such as a sign that is still to be changed
+    marks = properties[0] if properties and properties[0] is not None else {}
+    known = {"neg", "conj"} if kind.startswith("complex") else {"neg"} if kind != "bool" else set()
+    if type(marks) is not dict or not marks.keys() <= known or any(properties[1:]):
+        raise Unknown("a tensor has properties that relrep does not know")
     if len(shape) != len(strides) or not kind:
         raise Malformed
     if storage.kind != kind:
@@ -218,4 +251,4 @@ def _tensor(content: Content, form: str, storage: Any, offset: Any, shape: Any, 
     if all(shape) and last >= storage.count:
         raise Malformed("a tensor reaches beyond its storage")
     steps = tuple(stride if size > 1 else 0 for size, stride in zip(shape, strides, strict=True))
-    return Tensor(kind, shape, steps, offset, storage)
+    return Tensor(kind, shape, steps, offset, storage, bool(marks.get("neg")))

@@ -19,6 +19,7 @@ import numpy as np
 
 from relrep_cli.base.errors import DataError, printable
 from relrep_cli.base.signals import check
+from relrep_cli.numerics.spool import spool
 from relrep_cli.store.arrays import from_bfloat16
 from relrep_cli.store.files import bad, opened, size_of
 from relrep_cli.store.maps import QUIET, SHORTER, mapped
@@ -50,6 +51,7 @@ class TorchFile:
     path: Path
     content: Content
     places: Mapping[str, Place]
+    big_endian: bool = False
     sound: set[str] = field(default_factory=set)  # keys of storages whose checksums were compared
     map: list[np.ndarray] = field(default_factory=list)  # the bytes of the file, once they are needed
 
@@ -78,10 +80,12 @@ def _of_archive(path: Path, file: FileIO, longest: int, most: int) -> TorchFile:
         raise bad(path, "this is a zip archive, but none of PyTorch's", SAVE)
     folder = pickled.removesuffix("data.pkl")
     content = content_of_pickle(io.BytesIO(_bytes(file, entries[pickled], longest)), most)
-    if order := entries.get(f"{folder}byteorder"):
-        content.needs_torch |= _bytes(file, order, longest) == b"big"
+    order = entries.get(f"{folder}byteorder")
+    stated = _bytes(file, order, longest) if order else b"little"
+    if stated not in (b"little", b"big"):
+        raise Malformed("its entry byteorder says neither little nor big")
     keys = {name.removeprefix(f"{folder}data/"): place for name, place in entries.items()}
-    return TorchFile(path, content, {key: keys[key] for key in content.storages if key in keys})
+    return TorchFile(path, content, {key: keys[key] for key in content.storages if key in keys}, stated == b"big")
 
 
 def _bytes(file: FileIO, place: Place, longest: int) -> bytes:
@@ -135,21 +139,30 @@ def check_places(torch: TorchFile, tensors: list[tuple[str, Tensor]]) -> None:
         if tensor.storage is None:
             continue
         place = torch.places.get(tensor.storage.key)
-        if place is None or place.size < tensor.storage.size:
+        if place is None or place.size < tensor.storage.start * tensor.storage.stored.itemsize + tensor.storage.size:
             raise bad(torch.path, "damaged: its numbers are not all in the file", AGAIN, name)
         if prod(tensor.shape) * tensor.storage.stored.itemsize > max(HARMLESS, REPEATED * place.size):
             raise bad(torch.path, "it repeats its storage far more often than is stored", SAVE, name)
 
 
 def numbers(torch: TorchFile, name: str, tensor: Tensor) -> np.ndarray:
-    """The numbers of a tensor, mapped from the file; those of bfloat16 widened. Raises DataError where they are damaged."""
+    """The numbers of a tensor, mapped from the file where they can be used as they are. Raises DataError for damage."""
     storage = tensor.storage
     assert storage is not None, "tensors that are not read have been refused"
     if not all(tensor.shape):
         return np.empty(tensor.shape, dtype_of(tensor))
-    values = _stored(torch, name, torch.places[storage.key], storage)
-    values = _view(values, tensor)
-    return from_bfloat16(values) if tensor.kind == "bfloat16" else values
+    values = _view(_stored(torch, name, torch.places[storage.key], storage), tensor)
+    if torch.big_endian:
+        values = _copied(values, storage.stored)
+    if tensor.kind == "bfloat16":
+        values = from_bfloat16(values)
+    return np.negative(values, out=spool(values.shape, values.dtype)) if tensor.negative else values
+
+
+def _copied(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    out = spool(values.shape, dtype)
+    out[...] = values
+    return out
 
 
 def _stored(torch: TorchFile, name: str, place: Place, storage: Storage) -> np.ndarray:
@@ -161,9 +174,11 @@ def _stored(torch: TorchFile, name: str, place: Place, storage: Storage) -> np.n
         with opened(torch.path) as file:
             _check_sum(torch.path, file, name, place)
         torch.sound.add(storage.key)
-    if place.start + storage.size > len(torch.map[0]):
+    start = place.start + storage.start * storage.stored.itemsize
+    if start + storage.size > len(torch.map[0]):
         raise bad(torch.path, SHORTER, QUIET)
-    return torch.map[0][place.start : place.start + storage.size].view(storage.stored)
+    stored = storage.stored.newbyteorder(">") if torch.big_endian else storage.stored
+    return torch.map[0][start : start + storage.size].view(stored)
 
 
 def _view(values: np.ndarray, tensor: Tensor) -> np.ndarray:

@@ -528,7 +528,7 @@ def test_rows_join_by_id_and_losses_are_said(work: Workdir) -> None:
         np.savez(work / "part.npz", x=arrays["x"][50:], ids=arrays["ids"][50:])
     done = work.here("relrep compare a.h5 part.npz -m cka")
     assert done.rows[0]["n"] == str(N - 50)
-    assert f"{N - 50} common ids; 50 and 0 rows left out (only in a.h5: " in done.stderr
+    assert f"{N - 50} common ids; 50 and 0 rows left out (only in the first: " in done.stderr
     assert done.stderr.rstrip().endswith(", …)."), "the first three ids are named"
     only_line(work.here("relrep compare a.h5 part.npz -m cka --require-all", 3), f"{N - 50} common ids of {N} and {N - 50}")
 
@@ -593,6 +593,8 @@ def test_per_row(work: Workdir) -> None:
     with np.load(work / "a.npz") as arrays:
         assert {r["id"]: r["label"] for r in rows} == dict(zip(arrays["ids"], arrays["label"].astype(str), strict=True))
     only_line(work.here("relrep compare a.h5 b.h5 -m cka --per-row none.tsv", 2), "--per-row", "value for each row")
+    some = work.here("relrep compare a.h5 b.h5 -m cka,knn-jaccard --worst 2")
+    assert [r["metric"] for r in some.rows] == ["knn-jaccard"] * 2 and "cka: no value for each row" in some.stderr
 
 
 @pytest.mark.parametrize("limit, code", [("0.9", 0), ("0.99999", 1)])

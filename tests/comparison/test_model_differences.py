@@ -176,6 +176,8 @@ def test_models_are_compared_on_the_items_that_all_share(empty: Workdir) -> None
     assert "A" in records[0]["groups"].split(", ")[0] and records[1]["groups"].split(", ")[1] == "B"
     again = empty.here("relrep compare ref.npz a.npz b.npz c.npz --against b.npz -m cka,cosine --cache kept --json -q")
     assert json.loads(again.stdout) == records
+    named = "--names R,A,B,C --against B -m cka,cosine --json -q"
+    assert json.loads(empty.here(f"relrep compare ref.npz a.npz b.npz c.npz {named}").stdout)[0]["a"] == "B"
     once_more = empty.here("relrep compare ref.npz a.npz b.npz c.npz --against b.npz -m cka,cosine --cache kept --json -q")
     assert json.loads(once_more.stdout) == records and len(list((empty / "kept").glob("*.paired"))) == 6
 

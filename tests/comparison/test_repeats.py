@@ -11,7 +11,7 @@ from conftest import Workdir
 from relrep_cli.base.errors import DataError
 from relrep_cli.comparison.measured_values import mean_of, measured
 from relrep_cli.comparison.pairs_of_files import View, measure
-from relrep_cli.comparison.repeats import noise_ceiling, repeats_of
+from relrep_cli.comparison.repeats import noise_ceiling, repeats_of, turned
 from relrep_cli.embedding import Embedding, text
 from relrep_cli.metrics import METRICS
 
@@ -53,6 +53,30 @@ def test_items_keep_as_many_repeats_as_the_one_with_the_fewest() -> None:
         of_repeats(trials(counts))
     with pytest.raises(DataError, match="no column 'session'"):
         of_repeats(trials(), "session")
+
+
+def test_repeats_with_coordinates_of_their_own_are_seen() -> None:
+    """Seeds of a network turn each other's space; noise as large as the signal does not, nor do few dims."""
+    for noise in (0.0, 1.0):
+        assert not turned(of_repeats(trials(noise=noise))), noise
+    rng = np.random.default_rng(3)
+    deep = rng.normal(size=(M, 3)) @ rng.normal(size=(3, 24))
+    turns = [np.linalg.qr(rng.normal(size=(24, 24)))[0] for _ in range(3)]
+    noisy = [deep + rng.normal(size=deep.shape) for _ in turns]
+    named = [Embedding(x, ITEMS, {}, uri="x") for x in (*noisy, *(x @ turn for x, turn in zip(noisy, turns, strict=True)))]
+    assert not turned(named[:3]) and turned(named[3:])
+
+
+def test_a_ceiling_of_turned_repeats_is_questioned(empty: Workdir) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(M, 16))
+    seeds = [x, *(x @ np.linalg.qr(rng.normal(size=(16, 16)))[0] for _ in range(2))]
+    named = {"id": [f"t{i:03}" for i in range(3 * M)], "label": np.tile(ITEMS.astype(str), 3)}
+    np.savez(empty / "seeds.npz", x=np.concatenate(seeds), **named)
+    for name in "ab":
+        np.savez(empty / f"{name}.npz", x=x + rng.normal(size=x.shape), id=ITEMS.astype(str))
+    done = empty.here("relrep compare seeds.npz a.npz b.npz --against all --repeats label -m cka")
+    assert "seeds.npz: its repeats do not share coordinates" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["cka", "cosine", "procrustes"])

@@ -32,16 +32,16 @@ def refuse_odd(state: dict[str, Any], advance: Any, number: int) -> int:
 
 
 def fall_once(state: dict[str, Any], advance: Any, number: int) -> int:
-    """Kill the own process, the first time that task 2 is done; state["shared"] is a folder."""
+    """Kill the own process, the first time that task 2 or 150 is done; state["shared"] is a folder."""
     mark = Path(state["shared"]) / f"{number}"
-    if number == 2 and not mark.exists():
+    if number in (2, 150) and not mark.exists():
         mark.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return number
 
 
 def fall_always(state: dict[str, Any], advance: Any, number: int) -> int:
-    if number == 1:
+    if number in (1, 150):
         os.kill(os.getpid(), signal.SIGKILL)
     return number
 

@@ -152,6 +152,17 @@ def test_the_log_names_the_pairs_of_a_cache(empty: Workdir) -> None:
     assert events(empty / "log.jsonl") == expected
 
 
+def test_force_replaces_the_output_and_keeps_what_was_measured(empty: Workdir) -> None:
+    """So that a run may be repeated after a refusal, or with a file mended, at the cost of what is new."""
+    for name in "abc":
+        np.save(empty / f"{name}.npy", np.random.default_rng(ord(name)).normal(size=(30, 3)))
+    (empty / "out.tsv").write_text("something else")
+    assert "out.tsv: exists" in empty.here("relrep compare a.npy b.npy -m cka -o out.tsv", 2).stderr
+    empty.here("relrep compare a.npy b.npy c.npy -m cka -o out.tsv --force --log log.jsonl")
+    expected = [("a.npy b.npy", "from records"), ("a.npy c.npy", "done"), ("b.npy c.npy", "done")]
+    assert events(empty / "log.jsonl") == expected and (empty / "out.tsv").read_text().startswith("a\tb\tmetric")
+
+
 # --- shards ---
 
 
@@ -171,6 +182,7 @@ def test_shards_hold_each_task_once(total: int, count: int) -> None:
         ("auto", {"SGE_TASK_ID": "2", "SGE_TASK_FIRST": "1", "SGE_TASK_LAST": "2", "SGE_TASK_STEPSIZE": "1"}, Shard(2, 2)),
         ("auto/6", {"PBS_ARRAY_INDEX": "6"}, Shard(6, 6)),
         ("auto/6", {"PBS_ARRAYID": "2"}, Shard(2, 6)),
+        ("auto/8", {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_MIN": "3", "SLURM_ARRAY_TASK_MAX": "7"}, Shard(7, 8)),
         ("2/3", SLURM, Shard(2, 3)),
     ],
 )
@@ -182,7 +194,9 @@ def test_shards_of_schedulers(text: str, environment: dict[str, str], wanted: Sh
     "text, environment",
     [("0/3", {}), ("4/3", {}), ("1", {}), ("a/b", {}), ("auto", {}), ("auto", {"LSB_JOBINDEX": "0", "LSB_JOBINDEX_END": "0"}),
      ("auto", {"PBS_ARRAY_INDEX": "1"}), ("auto/2", {"PBS_ARRAY_INDEX": "3"}),
-     ("auto/2", {"PBS_ARRAY_INDEX": "0"}), ("auto", {"PBS_ARRAYID": "1"}), ("auto", {"SGE_TASK_ID": "undefined"})],
+     ("auto/2", {"PBS_ARRAY_INDEX": "0"}), ("auto", {"PBS_ARRAYID": "1"}), ("auto", {"SGE_TASK_ID": "undefined"}),
+     ("auto", {"SLURM_ARRAY_TASK_ID": "5", "SLURM_ARRAY_TASK_MIN": "5", "SLURM_ARRAY_TASK_MAX": "5"}),
+     ("auto", {"SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_TASK_MAX": "7", "SLURM_ARRAY_TASK_COUNT": "2"})],
 )  # fmt: skip
 def test_what_is_no_shard_is_refused(text: str, environment: dict[str, str]) -> None:
     with pytest.raises(UsageError):

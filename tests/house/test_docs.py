@@ -73,3 +73,12 @@ def test_the_tutorial_shows_what_the_readme_shows() -> None:
     shown = "".join(re.findall(r"```console\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL))
     repeated = re.findall(r"```console\n(.*?)```", (DOCS / "tutorial.md").read_text(encoding="utf-8"), re.DOTALL)
     assert repeated and all(block in shown for block in repeated)
+
+
+def test_tests_that_a_page_names_exist() -> None:
+    """Who reads what is promised can run the test that proves it."""
+    text = (ROOT / "SECURITY.md").read_text() + (DOCS / "reliability.md").read_text()
+    named = set(re.findall(r"\b(?:tests/)?(\w+/test_\w+\.py)", text))
+    assert len(named) > 20 and not [name for name in named if not (ROOT / "tests" / name).is_file()]
+    for pages, word in re.findall(r"pytest (tests/\S+\.py(?: tests/\S+\.py)*) -k (\w+)", text):
+        assert any(re.search(rf"def test_\w*{word}", (ROOT / page).read_text()) for page in pages.split()), (pages, word)

@@ -41,12 +41,12 @@ DOORS = {  # who may import what; a folder stands for its files
     "matplotlib": ("plots",),
     "plotly": ("plots",),
     "umap": ("plots/reductions.py",),
-    "dask": ("engine/dask_cluster.py", "engine/queue_cluster.py"),
-    "distributed": ("engine/dask_cluster.py", "engine/queue_cluster.py"),
+    "dask": ("engine/dask_cluster.py", "engine/dask_worker.py", "engine/queue_cluster.py"),
+    "distributed": ("engine/dask_cluster.py", "engine/dask_worker.py", "engine/queue_cluster.py"),
     "anndata": (),
     "pandas": ("library/result_tables.py",),
     "typer": ("cli",),
-    "torch": ("encoders", "heads", "relative", "numerics/devices.py", "neighbors/torch_tiles.py", "store/torch_library.py"),
+    "torch": ("encoders", "heads", "relative", "numerics/devices.py", "neighbors/torch_tiles.py"),
     "zarr": ("store/zarr_folders.py",),
     "lance": ("store/lance_folders.py",),
     "sqlite3": ("store/sqlite_tables.py",),
@@ -152,11 +152,10 @@ def test_commands_import_what_they_need(work: Workdir, command: str, needed: set
 
 
 @pytest.mark.slow
-def test_statistics_are_imported_for_permutations_alone(work: Workdir) -> None:
+def test_permutations_do_without_the_statistics_of_scipy(work: Workdir) -> None:
     """scipy.stats takes over a second of CPU."""
-    command = "python -X importtime -m relrep_cli compare a.npz b.h5 -m cka -q"
+    command = "python -X importtime -m relrep_cli compare a.npz b.h5 -m cka -q --permutations 20"
     assert "scipy.stats" not in work.run(command).stderr
-    assert "scipy.stats" in work.run(f"{command} --permutations 20").stderr
 
 
 # --- who may import what ---
@@ -274,9 +273,8 @@ def test_nothing_runs_what_a_file_says() -> None:
             if not isinstance(node, ast.Call):
                 continue
             called = ast.unparse(node.func)
-            safe = name == "store/torch_library.py" and any(k.arg == "weights_only" for k in node.keywords)
             forbidden = called in FORBIDDEN or called.endswith((".read_pickle", "torch.load", "np.load", "numpy.load"))
-            if forbidden and not safe:
+            if forbidden:
                 actual.append(f"{name}:{node.lineno} calls {called}")
             for keyword in node.keywords:
                 if keyword.arg in ("shell", "allow_pickle") and not (

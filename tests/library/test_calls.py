@@ -122,6 +122,17 @@ def test_mistakes_are_named_by_their_keywords(call: Any, words: str) -> None:
     assert not re.search(r"(?<![\w-])--?[a-z]", str(caught.value))
 
 
+def test_a_column_of_a_frame_may_hold_the_vectors() -> None:
+    """As a list column of Parquet does, with what else the table has; cells of unequal length are none."""
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"doc_id": [f"n{i}" for i in range(60)], "emb": list(X), "title": "t", "price": 2.0})
+    for given in (frame, frame.assign(emb=X.tolist()), frame.set_index("doc_id")):
+        e = relrep.as_embedding(given)
+        assert np.array_equal(e.x, X.astype(e.x.dtype)) and e.ids[1] == b"n1"
+    with pytest.raises(relrep.UsageError, match="hold no numbers: doc_id, emb"):
+        relrep.as_embedding(frame.assign(emb=[[1.0]] + [[1.0, 2.0]] * 59))
+
+
 def test_columns_of_a_frame_are_what_they_say() -> None:
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(X[:, :2], columns=["u", "v"]).assign(label=LABELS, id=[f"n{i}" for i in range(60)])

@@ -189,6 +189,22 @@ def test_patterns_stand_for_layers(tmp_path: Path) -> None:
         relrep.compare(X)
 
 
+def test_values_of_single_items_stand_at_their_ids() -> None:
+    """One item is moved: it has the least value, in the order of the input or another, with its label."""
+    moved = X.copy()
+    moved[7] = -X[7]
+    order = np.random.default_rng(0).permutation(60)
+    names = np.array([f"n{i}" for i in range(60)])
+    found = relrep.compare(
+        X, moved[order], metric=["cosine", "cka"], ids_x=names, ids_y=names[order], labels=names, per_row=True
+    )
+    assert len(found) == 60 and min(found, key=lambda r: r.value).id == "n7" and all(r.label == r.id for r in found)
+    mean = relrep.compare(X, moved[order], metric="cosine", ids_x=names, ids_y=names[order]).value
+    assert np.mean([r.value for r in found]) == pytest.approx(mean)
+    with pytest.raises(relrep.UsageError, match="none of the metrics has a value for each row"):
+        relrep.compare(X, Y, per_row=True)
+
+
 def test_two_encodings_of_one_file_are_named_by_their_place() -> None:
     x, y = (relrep.as_embedding(side, name="images.npz") for side in (X, Y))
     record = relrep.compare(x, y)[0]

@@ -127,6 +127,52 @@ def test_every_kind_of_input_is_checked(work: Workdir, name: str) -> None:
     assert "up to date" not in work.here(command, (0, 2, 3)).stderr
 
 
+SAVED = {  # a command that makes a file, and one that uses it; a table, as of a saved head, is computed in every run
+    "encoder": (
+        "embed a.npz --encoder pca --dim 3 --save-encoder e.safetensors -o made.h5",
+        "embed a.npz --encoder e.safetensors",
+    ),
+    "aggregator": (
+        "stitch a.h5 b.h5 --anchors anchors.h5 -m product -s cosine -s l1 --aggregate self-attention --head linear"
+        " --head-epochs 1 --save-aggregator e.safetensors",
+        "project a.h5 --anchors anchors.h5 --aggregator e.safetensors",
+    ),
+    "map": ("translate a.h5 --into b.h5 -m ridge --save-map e.h5 -o made.h5", "translate a.h5 --map e.h5"),
+}
+
+
+@pytest.mark.parametrize("name", SAVED)
+def test_saved_weights_are_checked(work: Workdir, name: str) -> None:
+    """The smallest change of a weight, the times set back."""
+    makes, uses = SAVED[name]
+    work.here(f"relrep {makes}")
+    kept = next(work.path.glob("e.*"))
+    work.here(f"relrep {uses} -o out.h5")
+    assert "out.h5: up to date" in work.here(f"relrep {uses} -o out.h5").stderr
+    before = os.stat(kept)
+    if kept.suffix == ".h5":
+        edit(kept, hide=True)
+    else:
+        content = bytearray(kept.read_bytes())
+        content[-2] ^= 1
+        kept.write_bytes(content)
+        os.utime(kept, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert "up to date" not in work.here(f"relrep {uses} -o out.h5", (0, 2, 3)).stderr
+
+
+def test_a_list_of_pairs_is_checked(work: Workdir) -> None:
+    ids = [one.decode() for one in store.read(str(work / "anchors.h5")).ids.tolist()]
+    pairs = work / "pairs.tsv"
+    pairs.write_text("a\tb\n" + "".join(f"{one}\t{one}\n" for one in ids))
+    command = "relrep translate a.h5 --into b.h5 -a pairs.tsv -m ridge -o out.h5"
+    work.here(command)
+    assert "out.h5: up to date" in work.here(command).stderr
+    before = pairs.stat()
+    pairs.write_text("a\tb\n" + "".join(f"{one}\t{two}\n" for one, two in zip(ids, ids[::-1], strict=True)))
+    os.utime(pairs, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert "up to date" not in work.here(command, (0, 2, 3)).stderr
+
+
 def test_trust_digest_believes_what_the_file_states(work: Workdir) -> None:
     command = "relrep project a.h5 --anchors anchors.h5 -o out.h5"
     work.here(command)

@@ -16,15 +16,13 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
+from torch_archives import GIVEN, OLD, STORAGE, WHOLE, D, N, X, legacy
 
 from relrep_cli import store
 from relrep_cli.base.errors import DataError
 from relrep_cli.store import torch_files
 from relrep_cli.store.foreign import found_in
 
-N, D = 9, 4
-RNG = np.random.default_rng(0)
-X = RNG.normal(size=(N, D)).astype(np.float32)
 NAMES = [f"item{i}" for i in range(N)]
 WANTED = [name.encode() for name in NAMES]
 
@@ -176,11 +174,117 @@ def test_more_than_16384_vectors_are_all_read(tmp_path: Path) -> None:
     assert np.array_equal(content.x, x.numpy()) and content.ids[-1] == b"p16999"
 
 
-@pytest.mark.slow
-def test_what_only_torch_knows_is_left_to_torch(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["complex64", "complex128"])
+@pytest.mark.parametrize("form", [True, False], ids=["zip", "legacy"])
+def test_a_sign_that_is_still_to_be_changed(tmp_path: Path, kind: str, form: bool) -> None:
+    """torch marks the imaginary part of a conjugate as negative instead of changing its numbers."""
+    x = BASE.to(getattr(torch, kind)) * (1 + 2j)
+    tensor = x.conj().imag
+    assert tensor.is_neg()
     path = tmp_path / "a.pt"
-    path.write_bytes(saved(torch.view_as_complex(BASE[:, :2].contiguous()).conj().imag[:, None]))  # its sign is still to change
-    assert np.array_equal(found_in(path).x, -BASE[:, 1:2].numpy())
+    path.write_bytes(saved({"x": tensor, "plain": x.imag}, _use_new_zipfile_serialization=form))
+    assert np.array_equal(found_in(path, "x").x, torch.load(path, weights_only=True)["x"].resolve_neg().numpy())
+    assert np.array_equal(found_in(path, "plain").x, -found_in(path, "x").x)
+
+
+@pytest.mark.parametrize("kind", ["float16", "bfloat16", "float32", "float64", "int16", "int64"])
+def test_files_of_big_endian_machines(tmp_path: Path, kind: str) -> None:
+    path, base = tmp_path / "a.pt", BASE.to(getattr(torch, kind))
+    stored = base.view(getattr(torch, f"int{8 * base.itemsize}")).numpy()
+    with zipfile.ZipFile(io.BytesIO(saved({"x": base, "rows": base[3:7, 1:]}))) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            content = b"big" if name.endswith("byteorder") else content
+            content = stored.byteswap().tobytes() if name.endswith("data/0") else content
+            new.writestr(name, content)
+    for name, tensor in torch.load(path, weights_only=True).items():
+        assert np.array_equal(found_in(path, name).x, tensor.float().numpy() if kind == "bfloat16" else tensor.numpy())
+    assert np.array_equal(found_in(path, "x").x, base.float().numpy() if kind == "bfloat16" else base.numpy())
+
+
+def test_an_unknown_order_of_bytes_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    with zipfile.ZipFile(io.BytesIO(saved(torch.tensor(X)))) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, b"mixed" if name.endswith("byteorder") else old.read(name))
+    assert "its entry byteorder says neither little nor big" in refusal(path)
+
+
+@pytest.mark.parametrize("name", OLD)
+def test_the_oldest_files_equal_those_of_torch(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "a.pt"
+    path.write_bytes(legacy(OLD[name]))
+    loaded = torch.load(path, weights_only=True)
+    for member, tensor in loaded.items() if isinstance(loaded, dict) else [("tensor", loaded)]:
+        assert np.array_equal(found_in(path, member).x, tensor.detach().numpy())
+    assert np.array_equal(found_in(path, "x" if isinstance(loaded, dict) else None).x, X[2:5] if "a part" in name else X[:3])
+
+
+UNREAD: list[tuple[Callable[[], torch.Tensor], str, Callable[[torch.Tensor], torch.Tensor]]] = [
+    (lambda: torch.tensor(X).to_sparse(), "float32, sparse", lambda x: x.to_dense()),
+    (lambda: torch.quantize_per_tensor(torch.tensor(X), 0.1, 0, torch.qint8), "qint8, quantised", lambda x: x.dequantize()),
+    (
+        lambda: torch.nested.nested_tensor([torch.zeros(2, 3), torch.ones(4, 3)]),
+        "(2,) of float32, nested",
+        lambda x: torch.stack([item.mean(0) for item in x.unbind()]),
+    ),
+    (
+        lambda: torch.zeros(3, 4, dtype=torch.complex64).conj(),
+        "complex64",
+        lambda x: torch.view_as_real(x.resolve_conj()).flatten(1),
+    ),
+    (lambda: torch.zeros(3, 4).to(torch.float8_e4m3fn), "float8_e4m3fn", lambda x: x.float()),
+    (lambda: torch.zeros(3, 4, device="meta"), "(3, 4) of float32, without numbers", torch.ones_like),
+]
+
+
+@pytest.mark.filterwarnings("ignore")  # torch means to give some of these up
+@pytest.mark.parametrize(("make", "words", "remedied"), UNREAD, ids=lambda one: one if isinstance(one, str) else "")
+def test_forms_that_are_not_read(
+    tmp_path: Path, make: Callable[[], torch.Tensor], words: str, remedied: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    """One line names the form and the remedy, and the remedy works; a plain tensor beside it is read."""
+    path, tensor = tmp_path / "a.pt", make()
+    path.write_bytes(saved(tensor))
+    message, member = refusal(path), refusal(f"{path}::tensor")
+    remedy = message.rpartition("torch.save(")[2].removesuffix(", FILE).")
+    assert words in message and member.endswith(message.rpartition(words + ". ")[2])
+    if "torch.save" in message:
+        assert bool(eval(remedy, {"torch": torch, "x": tensor}).shape == remedied(tensor).shape)  # noqa: S307
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(torch_files, "MOST", 2)  # as if the pickle were large
+        assert refusal(path) == message
+    path.write_bytes(saved({"x": torch.tensor(X), "other": tensor}))
+    assert np.array_equal(store.read(str(path)).x, X)
+    path.write_bytes(saved(remedied(torch.zeros(3, 4)) if tensor.is_meta else remedied(tensor)))
+    assert store.read(str(path)).n in (2, 3, N)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (
+            b"ctorch._utils\n_rebuild_device_tensor_from_cpu_tensor\n)R",
+            "calls torch._utils._rebuild_device_tensor_from_cpu_tensor",
+        ),
+        (
+            b"ctorch._utils\n_rebuild_tensor_v2\n(" + WHOLE + GIVEN + b"\x89}" + b"}X\x05\0\0\0otherK\x01stR",
+            "a tensor has properties that relrep does not know",
+        ),
+        (
+            b"ctorch._utils\n_rebuild_tensor_v2\n(" + WHOLE + GIVEN + b"\x89}" + b"}X\x04\0\0\0conjK\x01stR",
+            "a tensor has properties that relrep does not know",
+        ),
+        (b"ctorch\nDoubleTensor\n)R(" + WHOLE + GIVEN + b"tb", "its pickle is malformed"),
+        (b"ctorch\nFloatTensor\n)RK\x01b", "its pickle is malformed"),
+        (b"ctorch\nfloat32\nK\x01b", "its pickle is malformed"),
+        (b"ctorch._utils\n_rebuild_tensor\n(" + STORAGE % (N * D, b"(X\x01\0\0\0vK\x80K\x0ct") + GIVEN + b"tR", "malformed"),
+        (b"ctorch._utils\n_rebuild_tensor\n(" + STORAGE % (N * D, b"(X\x01\0\0\0vK\x08K\x0bt") + GIVEN + b"tR", "beyond its"),
+    ],
+)
+def test_pickles_that_are_not_followed(tmp_path: Path, body: bytes, words: str) -> None:
+    (tmp_path / "a.pt").write_bytes(legacy(body))
+    assert words in refusal(tmp_path / "a.pt")
 
 
 def test_what_lies_beside_a_tensor_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

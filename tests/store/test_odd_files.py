@@ -30,8 +30,23 @@ DATA, WRITE = 3, 74
 @pytest.mark.parametrize("name", ["ff", "ff.tsv"])
 def test_a_named_pipe_is_refused_and_never_waited_for(work: Workdir, command: str, name: str) -> None:
     os.mkfifo(work / name)
-    line = only_line(work.run(f"timeout 20 relrep {command.format(name)}", DATA))
+    line = only_line(work.run(f"timeout 50 relrep {command.format(name)}", DATA))
     assert f"{name}: this is a pipe" in line, line
+
+
+def test_a_log_does_not_wait_for_a_reader(work: Workdir) -> None:
+    os.mkfifo(work / "ff")
+    line = only_line(work.run("timeout 50 relrep compare a.h5 b.h5 -m cka -q --log ff", WRITE))
+    assert "ff: --log: this is a pipe that nobody reads" in line
+    work.run("cat ff > kept & timeout 50 relrep compare a.h5 b.h5 -m cka -q --log ff; wait")
+    assert '"event": "done"' in (work / "kept").read_text()
+
+
+def test_a_pipe_for_a_model_or_a_folder_of_pictures(work: Workdir) -> None:
+    os.mkfifo(work / "ff")
+    pictures = work.run("timeout 50 relrep embed ff --source pictures --encoder pca -o x.h5", DATA)
+    assert "ff: no pictures here" in only_line(pictures)
+    assert "ff: this is a pipe" in only_line(work.run("timeout 50 relrep embed a.npz --encoder torch:ff -o x.h5", DATA))
 
 
 @pytest.mark.parametrize("name", ["-", "/dev/stdin", "/dev/fd/0"])
@@ -57,15 +72,17 @@ def test_a_dangling_link_says_where_it_leads(tmp_path: Path) -> None:
         read(str(tmp_path / "link.h5"))
 
 
-@pytest.mark.parametrize("suffix", ["h5", "npz"])
+@pytest.mark.parametrize("suffix", ["h5", "npz", "parquet"])
 def test_too_few_descriptors_are_no_damage(work: Workdir, suffix: str) -> None:
     """Whatever step is the first to find none left: the message names the limit, never the file."""
+    if suffix == "parquet":
+        work.here("relrep embed a.npz -o a.parquet")
     work.here(f"relrep info a.{suffix}")  # what it imports is there
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest = os.dup(0)
     os.close(lowest)
     lines = []
-    for more in range(4):
+    for more in range(8 if suffix == "parquet" else 4):
         resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + more, hard))
         try:
             done = work.here(f"relrep info a.{suffix}", (0, WRITE))
