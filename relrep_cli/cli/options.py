@@ -266,11 +266,12 @@ def _variables(parameter: inspect.Parameter, command: str) -> list[str]:
 def _report_old_variables(parameters: list[inspect.Parameter], command: str) -> None:
     """Say which variables of earlier versions are set: RELREP_<OPTION> once set the option of every command that had it."""
     for parameter in parameters:
-        old = f"RELREP_{parameter.name.upper()}"
-        if old in os.environ and _option_info(parameter) is not None:
-            names = _variables(parameter, command)
-            if old not in names:
-                say(f"{old} is no longer read; write {names[0]}.")
+        now = f"RELREP_{parameter.name.upper()}"
+        for old in dict.fromkeys((now, now.replace("NEIGHBORS", "NEIGHBOURS"))):  # parameters were British in 0.1.0
+            if old in os.environ and _option_info(parameter) is not None:
+                names = _variables(parameter, command)
+                if old not in names:
+                    say(f"{old} is no longer read; write {names[0]}.")
 
 
 def names_of(registry: Registry, help: str, *flags: str, default: bool = True) -> Any:

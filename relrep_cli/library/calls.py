@@ -186,20 +186,14 @@ def compare(
     [('cka', 1.0), ('knn-jaccard', 1.0)]
     """
     check_numbers(seed=seed, permutations=permutations)
-    if named := next((one for one in (y, *others) if isinstance(one, str) and one in METRICS), ""):
-        raise UsageError(f"{named!r} is a metric, and a space is expected in its place", f'Write metric="{named}".')
     names = expand(names_of(metric))
     chosen = METRICS.choose(names, options)
     recipes = _recipes(anchors, recipe)
     with notes_kept() as notes:
-        groups = grouped_spaces([x, *([] if y is None else [y]), *others], [ids_x, ids_y], labels)
-        if y is None and len(groups[0]) < 2:
-            remedy = 'Give another space; or as x a pattern that several match, such as "a.h5::layer/*".'
-            raise UsageError("y is missing, and x is one space", remedy)
+        groups = _compared(x, [] if y is None else [y, *others], [ids_x, ids_y], labels)
         for remark in remarks(names):
             say(f"{remark}.")
-        uris = [[e.uri for e in group] for group in groups]
-        wanted = Outputs(permutations=permutations, row_table=per_row)
+        wanted, uris = Outputs(permutations=permutations, row_table=per_row), [[e.uri for e in group] for group in groups]
         plan = make_plan(uris, chosen, wanted, seed=seed, require_all=require_all)
         cache = Records(None)
         views = {e.uri: views_of_space(e, split, recipes) for group in groups for e in group}
@@ -209,6 +203,17 @@ def compare(
     if per_row:
         return _row_values(outcome.rows, views, bool(recipes), notes)
     return results_of(outcome.records, notes, columns_of(outcome, bool(recipes)))
+
+
+def _compared(x: Space, others: list[Space], ids: list[Column | None], labels: Column | None) -> list[list[Embedding]]:
+    """The spaces that each argument stands for. Raises UsageError for a metric among them, and for one space alone."""
+    if named := next((one for one in others if isinstance(one, str) and one in METRICS), ""):
+        raise UsageError(f"{named!r} is a metric, and a space is expected in its place", f'Write metric="{named}".')
+    groups = grouped_spaces([x, *others], ids, labels)
+    if not others and len(groups[0]) < 2:
+        remedy = 'Give another space; or as x a pattern that several match, such as "a.h5::layer/*".'
+        raise UsageError("y is missing, and x is one space", remedy)
+    return groups
 
 
 def _recipes(anchors: Any, how: Mapping[str, Any] | None) -> list[Recipe]:

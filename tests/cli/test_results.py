@@ -246,7 +246,7 @@ def test_names_of_files_reach_everything_that_is_written(work: Workdir) -> None:
         work.here(f"relrep compare {files} -m knn-jaccard -o {output} --per-row rows.tsv --force")
         written = (work / output).read_text()
         assert ".h5" not in written and all(name in written for name in "ABC")
-    assert {line.split("\t")[1] for line in (work / "rows.tsv").read_text().splitlines()[1:]} == {"A", "B"}
+    assert {line.split("\t")[2] for line in (work / "rows.tsv").read_text().splitlines()[1:]} == {"A", "B"}
     assert {row["a"] for row in work.here(f"relrep compare {files} -m knn-jaccard --worst 2").rows} == {"A", "B"}
     differences = work.here(f"relrep compare {files} -m cka --against b.h5").rows
     assert [(r["a"], r["b"], r["reference"]) for r in differences] == [("B", "C", "A")]

@@ -195,12 +195,12 @@ def test_values_of_single_items_stand_at_their_ids() -> None:
     moved[7] = -X[7]
     order = np.random.default_rng(0).permutation(60)
     names = np.array([f"n{i}" for i in range(60)])
-    found = relrep.compare(
+    items = relrep.compare(
         X, moved[order], metric=["cosine", "cka"], ids_x=names, ids_y=names[order], labels=names, per_row=True
     )
-    assert len(found) == 60 and min(found, key=lambda r: r.value).id == "n7" and all(r.label == r.id for r in found)
+    assert len(items) == 60 and min(items, key=lambda r: r.value).id == "n7" and all(r.label == r.id for r in items)
     mean = relrep.compare(X, moved[order], metric="cosine", ids_x=names, ids_y=names[order]).value
-    assert np.mean([r.value for r in found]) == pytest.approx(mean)
+    assert np.mean([r.value for r in items]) == pytest.approx(mean)
     with pytest.raises(relrep.UsageError, match="none of the metrics has a value for each row"):
         relrep.compare(X, Y, per_row=True)
 
