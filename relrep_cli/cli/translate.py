@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from relrep_cli import store
 from relrep_cli.anchors.id_lists import read_anchors
-from relrep_cli.base.errors import DONE, NO, UsageError
+from relrep_cli.base.errors import DONE, NO, UsageError, printable
 from relrep_cli.base.output import Style, say, write
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.options import command
@@ -113,10 +114,23 @@ def _report(options: Options, e: Embedding, target: Embedding | SpaceMaps, style
     if options.queries:
         queries = store.read(options.queries, options.reading.reading)
         asked = queries, read_relevant(options.relevant)
-    records = report(e, target, methods, how, options.least_recall, asked)
+    records = report(e, target, methods, how, options.least_recall, asked, _cosines(options.threshold))
     write(records.records, REPORT_COLUMNS, style)
     say(records.sentence)
     return DONE if records.verdict == BRIDGE else NO
+
+
+def _cosines(written: str) -> list[float]:
+    """The numbers of --threshold. Raises UsageError for what is no cosine."""
+    numbers = []
+    for word in filter(None, (word.strip() for word in written.split(","))):
+        try:
+            numbers.append(float(word))
+        except ValueError:
+            numbers.append(math.nan)
+        if not -1 <= numbers[-1] <= 1:
+            raise UsageError(f"--threshold {printable(word)} is not a cosine", "Give numbers from -1 to 1, such as 0.6,0.7.")
+    return numbers
 
 
 def _inputs(options: Options) -> list[str]:

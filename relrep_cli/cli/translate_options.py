@@ -95,6 +95,15 @@ class Options:
             max=1,
         ),
     ] = LEAST_RECALL
+    threshold: Annotated[
+        str,
+        typer.Option(
+            "--threshold",
+            help="With --report: cosines that results of the old model must pass, such as 0.6,0.7, to map to the new one.",
+            metavar="NUMBERS",
+            show_default=False,
+        ),
+    ] = ""
     queries: Annotated[
         str, _file("queries", help="With --report: embedding file of queries, by the encoder of FILE; needs --relevant.")
     ] = ""
@@ -155,6 +164,8 @@ def check(options: Options) -> None:
         clash = "needs --into INDEX" if not options.into else "prints, and writes neither -o nor --save-map"
         raise UsageError(f"--report {clash}", "Give --into FILE." if not options.into else "Remove -o and --save-map.")
     _check_queries(options)
+    if options.threshold and not options.report:
+        raise UsageError("--threshold does nothing without --report", "Add --report, or leave it out.")
     if options.least_recall != LEAST_RECALL and not options.report:
         raise UsageError("--least-recall does nothing without --report", "Add --report, or leave it out.")
     if options.anchors and options.fit_rows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -87,13 +87,14 @@ def report(
     how: Fitting,
     wanted: float,
     asked: Asked | None = None,
+    cosines: Sequence[float] = (),
 ) -> Report:
     """The report for a new model e and the old index `target`.
 
     methods: the translators and universes to try, with their params. how: has the anchors and the seed. wanted: the recall at
     ten that a bridge must have; with queries, as a share of that of re-embedding. asked: queries of the new model, and ids of
-    queries and of documents that are relevant to them. The method is chosen by cross-validation over the anchors alone; all
-    values are those of held-out items.
+    queries and of documents that are relevant to them. cosines: thresholds on old vectors to map, besides the usual ones. The
+    method is chosen by cross-validation over the anchors alone; all values are those of held-out items.
 
     Raises DataError when fewer than eight shared items are left to measure on, or fewer than eight can be fitted on, or the
     queries cannot be used.
@@ -122,7 +123,7 @@ def report(
     best = tried[max(left_out, key=lambda name: _merit(left_out[name]))]  # the first of those that are equal
     records += _index_records(moved[best.method], best)
     more, reached, needed = _learning_curve(best, rows, lookup, wanted)
-    records += [*more, *_thresholds(moved[best.method], best)]
+    records += [*more, *_thresholds(moved[best.method], best, cosines)]
     decides = "method", best.method, "recall_10"
     if pairs:
         records += query_records(pairs, {name: (new(pairs.x), old(pairs.old)) for name, (new, old) in maps.items()}, how.seed)
@@ -248,20 +249,28 @@ def _point(part: str, how: Fitting, at: float, value: tuple[float, float, float]
     }  # fmt: skip
 
 
-def _thresholds(moved: _Lookup, how: Fitting) -> Iterator[Record]:
-    """For some thresholds on the cosine of old vectors, the one on translated queries that lets as many results through."""
+def _thresholds(moved: _Lookup, how: Fitting, cosines: Sequence[float]) -> Iterator[Record]:
+    """For some thresholds on the cosine of old vectors, the one on translated queries that lets as many results through.
+
+    cosines: further ones; a note stands in place of a value for one that no result, or every result, passes.
+    """
     k, q = min(K, len(moved.index) - 2), len(moved.queries)
     _, old = _similarities(moved.before[:q], moved.before, k)
     near, similarities = _similarities(moved.queries, moved.index, min(k + 1, len(moved.index) - 1))
     new, last = similarities[:, :k], similarities[:, -1:]
-    for share in SHARES:
+    asked = [(float(np.quantile(old, share)), share) for share in SHARES] + [(c, float((old <= c).mean())) for c in cosines]
+    for at, share in sorted(asked):
+        if not 0 < share < 1:
+            passing = "no" if share else "every"
+            nothing: Any = (None, None, None)
+            yield {**_point("threshold", how, at, nothing, q, f"{passing} old result passes this"), "measure": "cosine"}
+            continue
         value = float(np.quantile(new, share))
         below = (new <= value).mean(1)  # Woodruff 1952: ends for the share of results below, then the results there
         shared = _variance_of_shared_rows(near[:, :k], (new > value) & (last <= value), len(moved.index))
         reach = student(q - 1) * np.sqrt(float(below.var(ddof=1)) / q + shared)
         low, high = (float(np.quantile(new, end)) for end in (max(share - reach, 0), min(share + reach, 1)))
-        at = float(np.quantile(old, share))
-        yield {**_point("threshold", how, at, (value, low, high), q, "old cosine at"), "measure": "cosine"}
+        yield {**_point("threshold", how, at, (value, low, high), q, "for this old cosine"), "measure": "cosine"}
 
 
 def _variance_of_shared_rows(near: np.ndarray, lost: np.ndarray, n: int) -> float:

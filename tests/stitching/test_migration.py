@@ -75,9 +75,16 @@ def test_every_part_is_there_and_recall_falls_with_the_index() -> None:
 
 def test_old_thresholds_stay_where_old_vectors_are_queries() -> None:
     e, _ = spaces(0.0)
-    same = report(e, e, METHODS, Fitting("orthogonal", METHODS["orthogonal"], Recipe(e.ids[:60])), 0.9)
-    for r in (r for r in same.records if r["part"] == "threshold"):
-        assert r["value"] == pytest.approx(r["at"], abs=1e-6)
+    how = Fitting("orthogonal", METHODS["orthogonal"], Recipe(e.ids[:60]))
+    same = [r for r in report(e, e, METHODS, how, 0.9).records if r["part"] == "threshold"]
+    assert all(r["value"] == pytest.approx(r["at"], abs=1e-6) for r in same)
+    between = (same[0]["at"] + same[1]["at"]) / 2
+    asked = [r for r in report(e, e, METHODS, how, 0.9, None, [between, 1.0, -1.0]).records if r["part"] == "threshold"]
+    assert [r["at"] for r in asked] == sorted([between, 1.0, -1.0, *(r["at"] for r in same)])
+    assert (asked[0]["value"], asked[0]["note"]) == (None, "every old result passes this")
+    assert (asked[-1]["value"], asked[-1]["note"]) == (None, "no old result passes this")
+    (own,) = [r for r in asked if r["at"] == between]
+    assert own["low"] <= own["value"] <= own["high"] and own["value"] == pytest.approx(between, abs=0.01)
 
 
 def test_rows_that_several_queries_find_add_to_the_variance() -> None:

@@ -103,6 +103,8 @@ def test_a_map_is_no_embedding_and_the_other_way_round(files: Workdir) -> None:
         ("a.npz --into b.npz -m ridge,universe", "is a list. Name one method."),
         ("a.npz --into b.npz --report -m ridge,universe", "leave it out to try all"),
         ("a.npz --into b.npz --report -o c.h5", "Remove -o and --save-map."),
+        ("a.npz --into b.npz --report --threshold 0.6,x", "--threshold x is not a cosine"),
+        ("a.npz --into b.npz --threshold 0.6 -o c.h5", "does nothing without --report"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(files: Workdir, words: str, finding: str) -> None:
