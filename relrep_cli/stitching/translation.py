@@ -31,6 +31,7 @@ from relrep_cli.store.reading import PLAIN, Reading
 from relrep_cli.store.shared_rows import SharedRows, rows_of_task
 
 FIT_ROWS = 10_000  # training rows that a map is fitted on where no anchors are named
+POOR = 0.5  # of held-out items, below which a map is questioned
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +85,14 @@ def fit_map(e: Embedding, target: Embedding, how: Fitting) -> tuple[Affine, list
     else:
         scores = crossed_scores(how.fit, x, y, how.seed)
         flags |= {"index_size": len(y), "held_out": "cross-validation"}
-    return carry, list(quality(scores, how.seed, flags))
+    records = list(quality(scores, how.seed, flags))
+    share = next(r for r in records if r["measure"] == "recall_10")
+    if share["high"] < POOR:
+        say(
+            f"{e.uri}: only {share['value']:.3f} of held-out items are among the ten nearest to their translation. "
+            "relrep translate --report says whether more anchors would help."
+        )
+    return carry, records
 
 
 def maps_of(e: Embedding, target: Embedding, carry: Affine, how: Fitting) -> SpaceMaps:

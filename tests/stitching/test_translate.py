@@ -65,6 +65,13 @@ def test_a_turned_space_is_undone_and_queries_follow_by_the_saved_map(files: Wor
     assert "up to date" in files.here("relrep translate queries.npz --map map.h5 -o q.h5").stderr
 
 
+def test_a_hopeless_map_is_questioned_and_a_good_one_is_not(files: Workdir) -> None:
+    other = np.random.default_rng(5).normal(size=(N, D))
+    np.savez(files / "other.npz", x=other, ids=[f"i{n}" for n in range(N)])
+    assert "of held-out items are among the ten nearest" in files.here("relrep translate other.npz --into b.npz -o o.h5").stderr
+    assert "held-out" not in files.here("relrep translate a.npz --into b.npz -o a.in-b.h5").stderr
+
+
 def test_the_index_is_searched_as_far_as_is_said(empty: Workdir) -> None:
     """By default in 20,000 rows; here of an index of 20,100 rows of which 60 were embedded anew."""
     rng = np.random.default_rng(0)
