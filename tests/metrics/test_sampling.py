@@ -257,7 +257,7 @@ def test_several_k_on_the_command_line(work: Workdir) -> None:
     assert [(r["metric"], r["k"]) for r in both] == [("knn-jaccard", "5"), ("knn-jaccard", "10"), ("cka", "n/a")]
     for r in both[:2]:
         assert work.here(f"relrep compare a.h5 b.h5 -m knn-jaccard --k {r['k']} -q").rows[0]["value"] == r["value"]
-    assert (work / "rows.tsv").read_text().split("\t")[:5] == ["id", "a", "b", "metric", "k"]
+    assert (work / "rows.tsv").read_text().split("\t")[:6] == ["id", "label", "a", "b", "metric", "k"]
 
 
 def test_tiles_by_numba_need_enough_work(monkeypatch: pytest.MonkeyPatch) -> None:
