@@ -19,11 +19,16 @@ SPECIAL = {
 
 
 def table(
-    records: Sequence[Mapping[str, Any]], columns: Sequence[str], cell: Callable[[Any], str], notes: Sequence[str]
+    records: Sequence[Mapping[str, Any]],
+    columns: Sequence[str],
+    cell: Callable[[Any], str],
+    notes: Sequence[str],
+    verbatim: bool = False,
 ) -> str:
     """Return a tabular environment that needs the package booktabs.
 
     columns: those to show, in order. cell: a value as text. notes: lines below the table, such as conventions.
+    verbatim: whether columns are names of files, whose underscores stay.
     low and high stand behind their value in brackets. A star marks q < 0.05, or p where there is no q; two 0.01, three 0.001.
 
     >>> print(table([{"metric": "cka", "value": 0.5, "low": 0.4, "high": 0.6, "q": 0.01}],
@@ -43,7 +48,10 @@ def table(
     shown, level, ends = joined(columns)
     kinds = {c: "r" if all(is_number(r.get(c)) for r in records) else "l" for c in shown}
     lines = ["\\begin{tabular}{" + "".join(kinds.values()) + "}", "\\toprule"]
-    lines += [" & ".join(escaped(printable(c.replace("_", " "), 4096)) for c in shown) + " \\\\", "\\midrule"]
+    lines += [
+        " & ".join(escaped(printable(c if verbatim else c.replace("_", " "), 4096)) for c in shown) + " \\\\",
+        "\\midrule",
+    ]
     for r in records:
         cells = [_starred(escaped("" if r.get(c) is None else cell(r[c]))) for c in shown]
         if main:

@@ -103,14 +103,15 @@ class Records:
         if self.folder is not None:
             _unfinished.add(self.folder)
 
-    def close(self) -> None:
-        """The job is done: remove records that served only to resume it."""
+    def close(self, whole: bool = True) -> None:
+        """The job is done: remove records that served only to resume it. Unless the result is whole, they stay: when a file is
+        mended, the other results are there."""
         if self.folder is None:
             return
         if len(self._state.damaged) > 1:
             self._say(f"{self.folder}: {len(self._state.damaged)} records could not be used; their tasks ran again.")
         _unfinished.discard(self.folder)
-        if self.keep:
+        if self.keep or not whole:
             return
         with contextlib.suppress(OSError):
             for path in self.folder.iterdir():

@@ -51,7 +51,7 @@ def for_eyes(
     named, where = (list(records), []) if verbatim else _short_paths(records)
     notes = [] if verbatim else [*where, *_conventions(records)]
     if format == "latex":
-        return latex.table(named, shown, short, notes)
+        return latex.table(named, shown, short, notes, verbatim)
     if format == "markdown":
         return _markdown(named, shown, notes)
     return _table(named, shown, verbatim, [mark is not None and mark.applies(r) for r in records], mark, notes)

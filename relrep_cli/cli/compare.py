@@ -82,7 +82,7 @@ def compare(options: Options) -> int:
         return run_part(source, views, cache, engine, part, targets)
     results = collect(plan, cache, outcomes_of(source, views, cache, engine))
     write_results(plan, results, views, targets, bool(options.recipe.anchors), options.explicit.command)
-    cache.close()
+    cache.close(whole=not any("error" in r for r in results.records))
     return verdict(results.records, options.fail_under)
 
 

@@ -46,12 +46,12 @@ def run_part(source: Source, views: Views, cache: Records, engine: Engine, shard
         "options": sorted((*key, repr(value)) for key, value in source.given.values.items() if value is not None),
         "reading": asdict(source.reading),
     }
-    store.write_bytes(target, to_bytes(whole, shard, settings, own_outcomes), targets.force)
-    cache.close()
     errors = [outcome.error for outcome in own_outcomes if outcome.error is not None]
     for error in dict.fromkeys(map(str, errors)):
         say(error)
-    say(f"{target}: {len(own_outcomes)} of {len(whole.pairs)} pairs.")
+    note = f"{len(own_outcomes)} of {len(whole.pairs)} pairs."
+    store.write_bytes(target, to_bytes(whole, shard, settings, own_outcomes), targets.force, note)
+    cache.close(whole=not errors)
     return DATA if errors else DONE
 
 

@@ -32,6 +32,7 @@ VARIANCE = 0.01  # of the values of rows, where --ci asks for a sample
 GROUP, JACKKNIFE = 6e-4, 1e-9  # seconds of the decompositions without one group: for each, and for each dim to the third power
 PERMUTATION = 3.5e-4  # seconds of a permutation beside its product
 DRAWN_ROW = 1.5e-7  # seconds to draw the place of a row in a permutation, and to keep it
+PERMUTED_ROW, PERMUTED_LIST = 6e-7, 1e-6  # seconds of a row's value, or of its list of neighbours, in a permutation
 PAIR = 1.5e-3  # seconds of a pair and metric, beside what is counted
 WIDENED, WIDENED_ROW = 0.009, 5e-4  # seconds of the interval of a search: for each, and for the root of its rows
 HALVED_ROW = 1e-3  # seconds of the neighbours in halves of a file, which serve all its pairs: for the root of its rows
@@ -84,12 +85,14 @@ def _searched_rows(n: int, ci: float) -> int:
 
 def _of_metric(name: str, params: Mapping[str, Any], n: int, sides: tuple[int, int], plan: Plan, alike: int) -> Cost:
     """alike: how many pairs have the first file of this one."""
-    d, intervals = sum(sides), plan.outputs.intervals
+    d, intervals, times = sum(sides), plan.outputs.intervals, plan.outputs.permutations
     if _plain(name) in ROWS:
-        return Cost(scanned=n * d / 2, fixed=PAIR + WIDENED * intervals, memory=2 * OF_ROW * n)
+        permuted = times * (PERMUTATION + PERMUTED_ROW * n)
+        return Cost(scanned=n * d / 2, fixed=PAIR + WIDENED * intervals + permuted, memory=2 * OF_ROW * n)
     if _plain(name) in SEARCHES:
-        return Cost(fixed=PAIR + (WIDENED + WIDENED_ROW * n**0.5) * intervals)
-    cost, times = _of_moments(name, n, sides, intervals, bool(plan.outputs.permutations)), plan.outputs.permutations
+        permuted = times * (PERMUTATION + PERMUTED_LIST * n)
+        return Cost(fixed=PAIR + (WIDENED + WIDENED_ROW * n**0.5) * intervals + permuted)
+    cost = _of_moments(name, n, sides, intervals, bool(times))
     if times and name == "cka" and permuted_grams.serves(n, *sides):
         return cost + _of_gathered(n, sides, min(alike, permuted_grams.most_spaces(n)), times)
     return cost + _of_permutations(n, sides, name != "cka", times)

@@ -87,6 +87,12 @@ class Picture:
         low, high = np.quantile(values, [0.01, 0.99]) if len(values) else (0.0, 1.0)
         return float(low), float(high)
 
+    def beyond(self) -> str:
+        """At which ends of the span some numbers lie beyond it, in matplotlib's words."""
+        (low, high), values = self.span(), np.concatenate([c.numbers for c in self.clouds])
+        names = {(True, True): "both", (True, False): "min", (False, True): "max", (False, False): "neither"}
+        return names[bool((values < low).any()), bool((values > high).any())]
+
 
 def scatter(p: Picture, target: str) -> bytes:
     """The picture in the format that the name of `target` says; .html is interactive and holds all it needs."""
@@ -174,7 +180,7 @@ def _key(figure: Figure, p: Picture, panels: Sequence[tuple[Axes, Cloud]], colum
     """The legend at the right, or a bar of colours for numbers."""
     every = [axes for axes, _ in panels]
     if p.continuous:
-        bar = figure.colorbar(every[0].collections[0], ax=every, shrink=0.7, pad=0.02, extend="both")
+        bar = figure.colorbar(every[0].collections[0], ax=every, shrink=0.7, pad=0.02, extend=p.beyond())
         bar.set_label(p.colour, fontsize=8)
         bar.ax.tick_params(labelsize=7)
         bar.outline.set_visible(False)

@@ -130,7 +130,8 @@ def report(
         decides = "queries", best.method, KEPT
     now = next(r for r in records if (r["part"], r["method"], r["measure"]) == decides)
     verdict = _verdict(now, wanted, reached)
-    records.append({**now, "part": "verdict", "note": verdict})
+    translated = ", index translated" if verdict == BRIDGE and best.method in UNIVERSES else ""
+    records.append({**now, "part": "verdict", "note": verdict + translated})
     kept = moved[best.method].scores.get("retained")
     retained = None if kept is None else float(kept.mean())
     return Report(records, verdict, _sentence(verdict, best, now, len(rows.vectors[0]), needed, wanted, retained))
@@ -142,6 +143,8 @@ def _pair(rows: Samples) -> tuple[np.ndarray, np.ndarray]:
 
 def _verdict(now: Record, wanted: float, reached: bool) -> str:
     """reached: whether more anchors would bring the wanted recall, of items; for queries that is not known."""
+    if now["value"] is None:
+        return UNSURE
     if now["measure"] == KEPT and now["high"] < wanted:
         return REEMBED
     if now["value"] >= wanted or now["measure"] == KEPT:
@@ -152,6 +155,8 @@ def _verdict(now: Record, wanted: float, reached: bool) -> str:
 def _sentence(
     verdict: str, best: Fitting, now: Record, count: int, needed: int, wanted: float, retained: float | None = None
 ) -> str:
+    if now["value"] is None:
+        return f"{UNSURE}: the new model itself finds none of {now['n']} queries' documents; look at --queries and --relevant."
     share = " of that of re-embedding" if now["measure"] == KEPT else ""
     digits = 4 if round(now["low"], 3) == wanted else 3  # an end of 0.8997 must not read as the 0.9 that it misses
     values = (f"{now[name]:.{digits}f}" for name in ("value", "low", "high"))

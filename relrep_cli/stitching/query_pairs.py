@@ -163,18 +163,20 @@ def query_records(pairs: QueryPairs, moved: dict[str, tuple[np.ndarray, np.ndarr
                 "note": "measured",
             }  # fmt: skip
         if method != REEMBEDDED:
-            value, low, high = _ratio(recalls["recall_10"], best["recall_10"], seed)
-            yield {**flags, "measure": KEPT, "value": value, "low": low, "high": high, "n": len(pairs.x), "note": "recall_10"}
+            kept = dict(zip(("value", "low", "high"), _ratio(recalls["recall_10"], best["recall_10"], seed), strict=True))
+            yield {**flags, "measure": KEPT, **kept, "n": len(pairs.x), "note": "recall_10"}
 
 
-def _ratio(a: np.ndarray, b: np.ndarray, seed: int) -> tuple[float, float, float]:
-    """The sum of a over that of b, with its interval from resampled queries; 0 where b finds nothing."""
+def _ratio(a: np.ndarray, b: np.ndarray, seed: int) -> tuple[float | None, float | None, float | None]:
+    """The sum of a over that of b, with its interval from resampled queries; None where b finds nothing."""
     rng, n = np.random.default_rng(seed), len(a)
     if not b.any():
-        return 0.0, 0.0, 0.0
+        return None, None, None
     rows = (rng.integers(0, n, n) for _ in range(RESAMPLES))
     drawn = [a[row].sum() / total for row in rows if (total := b[row].sum())]
-    low, high = np.quantile(drawn, [0.025, 0.975])
+    low, high = (float(end) for end in np.quantile(drawn, [0.025, 0.975]))
     if np.array_equal(a, b):  # resampling cannot know of losses that these queries do not show
         low = of_mean(np.ones(n), rng)[0]
-    return float(a.sum() / b.sum()), float(low), float(high)
+    if not a.any():  # nor of finds
+        high = min(1.0, of_mean(np.zeros(n), rng)[1] / float(b.mean()))
+    return float(a.sum() / b.sum()), low, high

@@ -163,6 +163,19 @@ def test_force_replaces_the_output_and_keeps_what_was_measured(empty: Workdir) -
     assert events(empty / "log.jsonl") == expected and (empty / "out.tsv").read_text().startswith("a\tb\tmetric")
 
 
+def test_after_a_file_was_mended_the_other_pairs_come_from_records(empty: Workdir) -> None:
+    for name in "abc":
+        np.save(empty / f"{name}.npy", np.random.default_rng(ord(name)).normal(size=(30, 3)))
+    whole = (empty / "c.npy").read_bytes()
+    (empty / "c.npy").write_bytes(whole[:200])
+    done = empty.here("relrep compare a.npy b.npy c.npy -m cka -o out.tsv", 3)
+    assert "c.npy" in done.stderr and "2 of 3 results are missing" in done.stderr
+    (empty / "c.npy").write_bytes(whole)
+    empty.here("relrep compare a.npy b.npy c.npy -m cka -o out.tsv --force --log log.jsonl")
+    expected = [("a.npy b.npy", "from records"), ("a.npy c.npy", "done"), ("b.npy c.npy", "done")]
+    assert events(empty / "log.jsonl") == expected and not (empty / ".out.tsv.relrep-records").exists()
+
+
 # --- shards ---
 
 

@@ -242,6 +242,9 @@ def test_items_without_a_number_are_grey_and_counted(empty: Workdir) -> None:
         axes = scatters.figure_of(picture).axes[0]
     shaded, grey = axes.collections
     assert (len(shaded.get_offsets()), len(grey.get_offsets())) == (53, 7) and picture.span()[0] > 0.1
+    assert picture.beyond() == "both"
+    ends = Picture([[Cloud("a", "", x[:, :2], np.arange(60).astype("S"), np.arange(60) % 2 * 1.0)]], "", "v")
+    assert ends.beyond() == "neither", "arrows stand only where numbers are cut off"
     assert scatters.scatter(picture, "a.html").count(scatters.REST_COLOUR.encode()) == 1
     np.savez(empty / "a.npz", x=x, label=values)
     assert "a.npz, absolute: 7 of 60 items have no label, and are grey" in empty.here("relrep plot a.npz -o a.svg").stderr

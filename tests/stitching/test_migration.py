@@ -252,6 +252,17 @@ def test_one_query_decides_nothing(caplog: pytest.LogCaptureFixture) -> None:
     assert 0.98 < low < 1 == high
 
 
+def test_queries_that_nobody_answers_decide_nothing() -> None:
+    """Nothing over something is small, not 0 for sure; nothing over nothing has no value, and re-embedding is no way out."""
+    value, low, high = _ratio(np.zeros(20), np.ones(20), 0)
+    assert (value, low) == (0, 0) and 0.1 < high < 0.3
+    assert _ratio(np.zeros(20), np.zeros(20), 0) == (None, None, None)
+    now = {"measure": "of re-embedding", "method": "ridge", "value": None, "low": None, "high": None, "n": 20, "at": 9}
+    assert _verdict(now, 0.9, False) == UNSURE
+    best = Fitting("ridge", METHODS["ridge"], None)
+    assert "the new model itself finds none of 20 queries' documents" in _sentence(UNSURE, best, now, 30, 60, 0.9)
+
+
 @pytest.mark.slow
 def test_queries_find_through_a_bridge_what_re_embedding_finds() -> None:
     e, target, queries = asking()
