@@ -264,6 +264,7 @@ def describe(plan: Plan, views: Views, processes: int = 1) -> list[str]:
         lines.append(f"compare {len(plan.pairs) - LISTED} more pairs of files")
     known = {uri: views[uri] for uri in dict.fromkeys(itertools.chain(*plan.pairs))}
     cost, unknown = cost_of(plan, {uri: usable_views for uri, usable_views in known.items() if isinstance(usable_views, list)})
+    lines += [f"leave out a file: {error}" for error in known.values() if isinstance(error, DataError)]
     return [*lines, takes(cost, processes, unknown)]
 
 

@@ -21,6 +21,7 @@ from relrep_cli.encoders.encoding_costs import cost_of
 from relrep_cli.encoders.item_rows import SAVED, ItemRows, kept_encoder
 from relrep_cli.encoders.training_states import checkpoint
 from relrep_cli.engine.estimates import takes
+from relrep_cli.engine.log import one_task
 from relrep_cli.engine.running import HERE, Engine
 from relrep_cli.engine.shards import Shard
 from relrep_cli.numerics.blocks import row_blocks
@@ -270,6 +271,7 @@ def _write(job: Encoding, items: Items, vectors: Vectors, step: Step, records: R
     """Write the vectors, block by block. Their width is that of the first block."""
     with ExitStack() as stack:
         stack.enter_context(np.errstate(over="ignore", invalid="ignore"))  # store.write names the row
+        stack.enter_context(one_task(job.engine.own_log, "encoding", job.output))
         first = next(vectors.blocks)
         d = first.shape[1]
         blocks: Iterator[np.ndarray] | SharedRows

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
 from relrep_cli.base.errors import WriteError
-from relrep_cli.engine.jobs import Job, Outcome, ProcessEnd
+from relrep_cli.engine.jobs import Job, Outcome, ProcessEnd, peak_memory
 
 DONE, FROM_RECORDS, FAILED, ENDED = "done", "from records", "failed", "process ended"  # what `event` says
 
@@ -57,6 +58,19 @@ def log_finished(path: str, title: str, labels: Iterable[str]) -> None:
         with log_file(path) as log:
             for label in labels:
                 _write(log, {"job": title, "name": label, "event": FROM_RECORDS})
+
+
+@contextmanager
+def one_task(path: str, title: str, label: str) -> Iterator[None]:
+    """Log what runs within as the one task of its job. path: "" for no log."""
+    if not path:
+        yield
+        return
+    with log_file(path) as log:  # opened before the work, which a log that cannot be written would waste
+        start = time.perf_counter()
+        yield
+        of_run = _of_outcome(Outcome(None, None, (), time.perf_counter() - start, peak_memory()))
+        _write(log, {"job": title, "task": 1, "of": 1, "name": label, **of_run})
 
 
 def _write(log: IO[str], line: dict[str, Any]) -> None:

@@ -30,6 +30,11 @@ class Engine:
         """Whether tasks run in other processes."""
         return bool(self.processes or self.address)
 
+    @property
+    def own_log(self) -> str:
+        """The log of a run that is one task of this process; "" where its tasks run elsewhere, and log themselves."""
+        return "" if self.elsewhere else self.log
+
 
 HERE: Engine = Engine()  # annotated, as mypy reads its users first
 

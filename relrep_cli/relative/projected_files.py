@@ -18,6 +18,7 @@ from relrep_cli.base.task_cache import Records, records_for
 from relrep_cli.comparison.low_dims import hint
 from relrep_cli.embedding import RELATIVE, Embedding, Step, chain, make_step
 from relrep_cli.engine.estimates import takes
+from relrep_cli.engine.log import one_task
 from relrep_cli.engine.running import HERE, Engine
 from relrep_cli.engine.shards import Shard
 from relrep_cli.relative.projected_parts import rows_of
@@ -94,7 +95,8 @@ def project_file(file: str, recipe: Recipe, to_do: Projection) -> None:
         say(f"{file}: is float64 and computed in float64, but stored as float32; --dtype float64 keeps it.")
     attention: list[np.ndarray] = []
     records = records_for(output, None) if to_do.engine.elsewhere else Records(None)
-    _write(e, to, to_do, chain([e, *recipe.anchor_sources], step), attention if weights else None, records)
+    with one_task(to_do.engine.own_log, "projecting", output):
+        _write(e, to, to_do, chain([e, *recipe.anchor_sources], step), attention if weights else None, records)
     records.close()
     if weights:
         _write_weights(weights, e, recipe, np.concatenate(attention), to_do.force)

@@ -14,6 +14,7 @@ from relrep_cli.base.errors import DataError, printable
 from relrep_cli.base.output import Record, say
 from relrep_cli.base.task_cache import Records, records_for
 from relrep_cli.embedding import Embedding, Step, chain, make_step, row_numbers
+from relrep_cli.engine.log import one_task
 from relrep_cli.engine.running import HERE, Engine
 from relrep_cli.engine.shards import Shard
 from relrep_cli.numerics.blocks import release
@@ -124,6 +125,12 @@ class Output:
 
 def write_translated(output: Output, e: Embedding, carry: Affine, space: str, kind: str, step: Step, inputs: Any) -> None:
     """Write e in the target space. inputs: the embeddings whose history the file continues."""
+    with one_task(output.engine.own_log, "translating", output.file):
+        n, d = _write_rows(output, e, carry, space, kind, step, inputs)
+    say(f"{output.file}: {n} x {d} in space {printable(space)}.")
+
+
+def _write_rows(output: Output, e: Embedding, carry: Affine, space: str, kind: str, step: Step, inputs: Any) -> tuple[int, int]:
     d = carry.matrix.shape[1]
     if Path(output.file).suffix.lower() in EXPORTS:
         x = spool((e.n, d), np.dtype(output.dtype))
@@ -161,7 +168,7 @@ def write_translated(output: Output, e: Embedding, carry: Affine, space: str, ki
             force=output.force,
         )
         records.close()
-    say(f"{output.file}: {e.n} x {d} in space {printable(space)}.")
+    return e.n, d
 
 
 def translate_with_maps(e: Embedding, maps: SpaceMaps, output: Output) -> None:

@@ -104,6 +104,8 @@ def test_stars_of_a_matrix_stand_behind_the_digits() -> None:
     rows = [{"cka": "a", "a": "1.0000", "b": "0.9714**"}, {"cka": "b", "a": "0.9714*", "b": "1.0000"}]
     latex = render(rows, ["cka", "a", "b"], "latex", verbatim=True).splitlines()
     assert latex[0] == r"\begin{tabular}{lrr}" and latex[4] == r"a & 1.0000 & 0.9714$^{**}$ \\"
+    named = render([{"cka": "x_y", "x_y": "1"}], ["cka", "x_y"], "latex", verbatim=True)
+    assert named.count(r"x\_y") == 2, "an underscore of a name stays in headings, too"
     table = render(rows, ["cka", "a", "b"], "table", verbatim=True).splitlines()
     assert [line.index(".") for line in table[1:]] == [table[1].index(".")] * 2
     assert below("* q < 0.05", "markdown") == "\n\\* q < 0.05\n" and below("x", "latex") == "% x\n"

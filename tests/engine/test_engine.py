@@ -143,6 +143,21 @@ def test_the_log_names_a_task_whose_process_ended(tmp_path: Path) -> None:
     assert (end["task"], end["of"], end["how"], end["attempt"]) == (3, 4, "by signal SIGKILL", 1)
 
 
+def test_a_run_in_one_process_is_one_task_of_its_log(empty: Workdir) -> None:
+    """So that an array of parts can be watched. A log that cannot be written is refused before the work."""
+    for name in "ab":
+        np.save(empty / f"{name}.npy", np.random.default_rng(1).normal(size=(2100, 3)))
+    (empty / "ids.txt").write_text("\n".join(map(str, range(20))))
+    for part in (1, 2):
+        empty.here(f"relrep project a.npy -a ids.txt -o r.h5 --shard {part}/2 --log project.jsonl")
+    empty.here("relrep translate a.npy --into b.npy -a ids.txt -o t.h5 --log translate.jsonl")
+    empty.here("relrep embed a.npy --encoder pca --dim 2 -o e.h5 --log embed.jsonl")
+    assert events(empty / "project.jsonl") == [("r.1-of-2.h5", "done"), ("r.2-of-2.h5", "done")]
+    assert [events(empty / f"{job}.jsonl") for job in ("translate", "embed")] == [[("t.h5", "done")], [("e.h5", "done")]]
+    empty.here("relrep project a.npy -a ids.txt -o x.h5 --log no/x.jsonl", 74)
+    assert not (empty / "x.h5").exists()
+
+
 def test_the_log_names_the_pairs_of_a_cache(empty: Workdir) -> None:
     for name in "abc":
         np.save(empty / f"{name}.npy", np.random.default_rng(ord(name)).normal(size=(30, 3)))
