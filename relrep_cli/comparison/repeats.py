@@ -17,6 +17,7 @@ from relrep_cli.numerics.spool import spool
 from relrep_cli.numerics.workspace import Workspace
 
 SHARED = 2.0  # standard deviations of a random rotation, above which coordinates are shared
+FEWEST_DIMS = 8  # in which a rotation can be told from none
 
 
 def repeats_of(view: View, column: str) -> list[View]:
@@ -83,7 +84,15 @@ def turned(repeats: Sequence[Embedding]) -> bool:
     coordinates. Under a random rotation it has mean 0 and the standard deviation |C| / sqrt(d), where |C| is its Frobenius norm
     (the second moment of the Haar measure); they look turned when the traces, in these units, are below 2 on average.
     """
-    d, (first, *others) = repeats[0].d, [np.asarray(e.x, np.float64) - np.mean(e.x, 0, dtype=np.float64) for e in repeats]
-    crosses = [first.T @ other for other in others]
-    units = [float(np.trace(c)) * np.sqrt(d) / norm for c in crosses if (norm := float(np.linalg.norm(c))) > 0]
-    return d > 1 and bool(units) and float(np.mean(units)) < SHARED
+    (n, d), (first, *others) = repeats[0].x.shape, repeats
+    if d < FEWEST_DIMS:  # a rotation of few dims can look like none
+        return False
+    means = [sum(np.asarray(e.x[block], np.float64).sum(0) for block in row_blocks(n, d, e.x)) / n for e in repeats]
+    units = []
+    for other, mean in zip(others, means[1:], strict=True):
+        cross = np.zeros((d, d))
+        for block in row_blocks(n, d, first.x, other.x):
+            cross += (first.x[block] - means[0]).T @ (other.x[block] - mean)
+        if norm := float(np.linalg.norm(cross)):
+            units.append(float(np.trace(cross)) * np.sqrt(d) / norm)
+    return bool(units) and float(np.mean(units)) < SHARED

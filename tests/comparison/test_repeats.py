@@ -65,6 +65,8 @@ def test_repeats_with_coordinates_of_their_own_are_seen() -> None:
     noisy = [deep + rng.normal(size=deep.shape) for _ in turns]
     named = [Embedding(x, ITEMS, {}, uri="x") for x in (*noisy, *(x @ turn for x, turn in zip(noisy, turns, strict=True)))]
     assert not turned(named[:3]) and turned(named[3:])
+    flat = [Embedding(SIGNAL[:, :2] + rng.normal(size=(M, 2)), ITEMS, {}, uri="x") for _ in range(3)]
+    assert not turned(flat), "two dims say too little"
 
 
 def test_a_ceiling_of_turned_repeats_is_questioned(empty: Workdir) -> None:
