@@ -14,7 +14,7 @@ from typing import Any
 from relrep_cli.base import latex
 from relrep_cli.base.cells import STARS, exact, number, short, stars
 from relrep_cli.base.errors import printable
-from relrep_cli.base.uris import split_uri, without_shared_folders
+from relrep_cli.base.shown_paths import short_paths
 
 Record = dict[str, Any]
 COUNTS = ("k", "anchors", "tied", "target", "class", "anomalies")  # columns where no value means that none applies
@@ -48,7 +48,7 @@ def for_eyes(
 ) -> str:
     """Records in one of FOR_EYES. verbatim: columns are names of files, which are shown as they are, and all of them."""
     shown = _shown(records, columns, verbatim)
-    named, where = (list(records), []) if verbatim else _short_paths(records)
+    named, where = (list(records), []) if verbatim else short_paths(records, PATHS)
     notes = [] if verbatim else [*where, *_conventions(records)]
     if format == "latex":
         return latex.table(named, shown, short, notes, verbatim)
@@ -200,43 +200,6 @@ def _shown(records: Sequence[Record], columns: Sequence[str], verbatim: bool) ->
     """The columns that a table for eyes shows: those that say something."""
     silent = {c: (None, 0) if c in ZERO_IS_NOTHING else (None, *USUAL.get(c, ())) for c in columns}
     return [c for c in columns if verbatim or (c != "convention" and any(r.get(c) not in silent[c] for r in records))]
-
-
-def _short_paths(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
-    """Files by their last path part, where that tells them apart. Members alone where all of a column are of one file; a note
-    names it."""
-    columns = {c: list(dict.fromkeys(r[c] for r in records if isinstance(r.get(c), str))) for c in PATHS}
-    columns = {c: paths for c, paths in columns.items() if paths}
-    every = list(dict.fromkeys(path for paths in columns.values() for path in paths))
-    names = dict(zip(every, map(_last_part, every), strict=True))
-    if len(set(names.values())) < len(every):
-        return list(records), []
-    sources = {c: {split_uri(path)[0] for path in paths} for c, paths in columns.items()}
-    of_one = {c: files.copy().pop() for c, files in sources.items() if len(files) == 1 and not _whole_files(columns[c])}
-    of_one = of_one if len(every) > 1 else {}
-    shown, places = dict.fromkeys(columns, names), {}
-    for file in dict.fromkeys(of_one.values()):
-        mine = [c for c, own in of_one.items() if own == file]
-        members = list(dict.fromkeys(path for c in mine for path in columns[c]))
-        short_members = dict(zip(members, without_shared_folders([split_uri(path)[2] for path in members]), strict=True))
-        shown |= dict.fromkeys(mine, short_members)
-        places[file] = printable(_last_part(members[0]).removesuffix(short_members[members[0]]).rstrip("/:"))
-    shortened = [{c: shown[c].get(v, v) if c in shown and isinstance(v, str) else v for c, v in r.items()} for r in records]
-    if not of_one:
-        return shortened, []
-    if len(of_one) == len(columns) and len(places) == 1:
-        return shortened, [f"All are embeddings of {next(iter(places.values()))}."]
-    return shortened, [f"{', '.join(f'{c}: embeddings of {places[file]}' for c, file in of_one.items())}."]
-
-
-def _whole_files(paths: Sequence[str]) -> set[str]:
-    """The paths that name no member."""
-    return {path for path in paths if not split_uri(path)[2]}
-
-
-def _last_part(path: str) -> str:
-    file, mark, member = split_uri(path)
-    return os.path.basename(file) + mark + member
 
 
 def _conventions(records: Sequence[Record]) -> list[str]:

@@ -99,3 +99,18 @@ def without_shared_folders(members: list[str]) -> list[str]:
     ):
         shared += 1
     return ["/".join(p[shared:]) or member for p, member in zip(parts, members, strict=True)]
+
+
+def without_shared_ending(members: list[str]) -> list[str]:
+    """Remove the last parts that all members share, such as the name of the array in each layer. The first part stays.
+
+    Members that are all the same stay as they are: their last part is their name, not an ending.
+
+    >>> without_shared_ending(["layer_0/vectors", "layer_1/vectors"]), without_shared_ending(["obsm/X_pca", "obsm/X_pca"])
+    (['layer_0', 'layer_1'], ['obsm/X_pca', 'obsm/X_pca'])
+    """
+    parts = [member.strip("/").split("/") for member in members]
+    shared = 0
+    while len({*members}) > 1 and all(len(p) > shared + 1 for p in parts) and len({p[-1 - shared] for p in parts}) == 1:
+        shared += 1
+    return ["/".join(p[: len(p) - shared]) for p in parts] if shared else members

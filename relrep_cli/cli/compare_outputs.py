@@ -20,6 +20,7 @@ from relrep_cli.comparison.pairs_of_files import Rows, counts_for_gate, misses_g
 from relrep_cli.comparison.plans import Plan
 from relrep_cli.comparison.result_columns import columns_of
 from relrep_cli.comparison.runs import Results, Views
+from relrep_cli.comparison.shown_names import files_of_sides
 from relrep_cli.embedding import ABSOLUTE, Embedding, text
 from relrep_cli.engine.estimates import takes
 from relrep_cli.plots.looks import PLAIN_LOOK, Look
@@ -154,7 +155,7 @@ def _named(m: Matrix, plan: Plan, look: Look) -> Matrix:
         raise UsageError(f"--names calls a file {m.metric}, and so the metric is called", "Give it another name.")
     names = dict(zip(plan.files, look.names, strict=True))
     rows, columns = (tuple(names[uri] for uri in side) for side in plan.sides)
-    return replace(m, rows=rows, columns=columns, labels=(rows, columns), sides=("", ""))
+    return replace(m, rows=rows, columns=columns, labels=(rows, columns), sides=files_of_sides(*plan.sides))
 
 
 def _draw_distributions(targets: Targets, results: Results) -> None:

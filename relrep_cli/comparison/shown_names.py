@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from relrep_cli.base.uris import split_uri, without_shared_folders
+from relrep_cli.base.uris import split_uri, without_shared_ending, without_shared_folders
+from relrep_cli.embedding import bare_name
 
 
 def short_names(uris: Sequence[str], taken: str = "") -> dict[str, str]:
-    """Give each URI a short, unique name: the last path part, without the folders, suffixes and files that all URIs share.
+    """Give each URI a short, unique name: the last path part, without the folders, suffixes, files and endings of members that
+    all URIs share.
 
     taken: a name that no URI may get.
 
@@ -17,10 +19,12 @@ def short_names(uris: Sequence[str], taken: str = "") -> dict[str, str]:
     {'out/a.rel.h5': 'a', 'out/b.rel.h5': 'b'}
     >>> list(short_names(["x/a.h5", "y/a.h5"]).values()), list(short_names(["a.h5::layer/1", "a.h5::layer/12"]).values())
     (['x/a', 'y/a'], ['layer/1', 'layer/12'])
+    >>> list(short_names(["a.h5::layer_1/vectors", "a.h5::layer_12/vectors"]).values())
+    ['layer_1', 'layer_12']
     """
     unique = list(dict.fromkeys(uris))
     if len(unique) < 2:
-        return {uri: os.path.basename(uri) or uri for uri in unique}
+        return {uri: bare_name(uri) or uri for uri in unique}
     for shorten in (_base_without_suffix, _base, _without_suffix):
         names = shorten(unique)
         if len(set(names)) == len(unique) and all(names) and taken not in names:
@@ -31,9 +35,11 @@ def short_names(uris: Sequence[str], taken: str = "") -> dict[str, str]:
 def _base(uris: list[str]) -> list[str]:
     """Remove the folders. When all URIs are layers of one file, remove the file too."""
     parts = [split_uri(uri) for uri in uris]
+    known = list(dict.fromkeys(member for _, _, member in parts if member))
+    stems = {"": ""} | dict(zip(known, without_shared_ending(known), strict=True))
     if len({path for path, _, _ in parts}) == 1:
-        return without_shared_folders([member for _, _, member in parts])
-    return [os.path.basename(path) + mark + member for path, mark, member in parts]
+        return without_shared_folders([stems[member] for _, _, member in parts])
+    return [os.path.basename(path) + mark + stems[member] for path, mark, member in parts]
 
 
 def _base_without_suffix(uris: list[str]) -> list[str]:
@@ -60,10 +66,21 @@ def names_by_side(left: Sequence[str], top: Sequence[str], taken: str = "") -> t
     both = short_names([*left, *top], taken)
     shown: list[list[str]] = []
     files: list[str] = []
-    for side in (left, top):
-        paths = {split_uri(uri)[0] for uri in side}
-        apart = list(left) != list(top) and len(paths) == 1 and len(side) > 1 and any("::" in both[uri] for uri in side)
+    for side, file in zip((left, top), files_of_sides(left, top), strict=True):
+        apart = bool(file) and len(side) > 1 and any("::" in both[uri] for uri in side)
         names = short_names(side, taken) if apart else both
         shown.append([names[uri] for uri in side])
-        files.append(os.path.basename(paths.pop()) if apart else "")
+        files.append(file if apart else "")
     return shown[0], shown[1], (files[0], files[1])
+
+
+def files_of_sides(left: Sequence[str], top: Sequence[str]) -> tuple[str, str]:
+    """The file that all rows of a matrix, or all its columns, are of; "" where there are several, or the sides are the same.
+
+    >>> files_of_sides(["x/a.h5::l/1", "x/a.h5::l/2"], ["b.h5", "c.h5"])
+    ('a.h5', '')
+    """
+    files = [{split_uri(uri)[0] for uri in side} for side in (left, top)]
+    of_one = [list(left) != list(top) and len(paths) == 1 for paths in files]
+    first, second = (os.path.basename(paths.pop()) if one else "" for paths, one in zip(files, of_one, strict=True))
+    return first, second

@@ -9,7 +9,7 @@ from typing import Any
 from relrep_cli.base.output import Record
 from relrep_cli.comparison.matrix import colour_range, identity_value
 from relrep_cli.comparison.row_summaries import RowSummary, Summaries, key_of
-from relrep_cli.comparison.shown_names import names_by_side
+from relrep_cli.comparison.shown_names import files_of_sides, names_by_side
 from relrep_cli.metrics import METRICS
 from relrep_cli.reports.grids import Cell, Grid
 from relrep_cli.reports.item_details import Details
@@ -58,7 +58,7 @@ def _grid(key: tuple[Any, ...], records: Sequence[Record], layout: Layout, rows:
     rows_named, columns_named, files = names_by_side(left, top)
     if layout.names:
         rows_named, columns_named = ([layout.names[uri] for uri in side] for side in (left, top))
-        files = ("", "")
+        files = files_of_sides(left, top)
     entry, ratio = METRICS[metric], str(view or "").startswith(RATIO)
     usual = ("space", "space") if entry.symmetric else ("first space", "second space")
     conventions = {r["convention"] for r in records if r["value"] is not None}

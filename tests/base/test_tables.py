@@ -93,6 +93,31 @@ def test_members_of_one_file_lose_its_name() -> None:
     assert mixed[1].startswith("r.h5::model/block/1  v.h5")
 
 
+def test_equal_names_mean_the_same_space() -> None:
+    """Layers of two files, each in a column of its own: a name that both have goes with its file."""
+    layers = ["x/r.h5::model/1", "x/v.h5::model/1", "x/v.h5::model/2"]
+    rows = [{"a": layers[1], "b": layers[2], "reference": layers[0], "value": 0.5}]
+    lines = render(rows, ["a", "b", "reference", "value"], "table").splitlines()
+    assert lines[1].split()[:3] == ["v.h5::model/1", "v.h5::model/2", "r.h5::model/1"] and len(lines) == 2
+    other = [rows[0] | {"reference": "x/r.h5::model/0"}]
+    lines = render(other, ["a", "b", "reference", "value"], "table").splitlines()
+    assert lines[1].split()[:3] == ["model/1", "model/2", "model/0"]
+    assert lines[2] == "a: embeddings of v.h5, b: embeddings of v.h5, reference: embeddings of r.h5."
+
+
+def test_an_ending_that_all_members_share_is_said_once() -> None:
+    layers = [f"r.h5::layer_{i}/vectors" for i in (1, 2)]
+    both = render([record(*layers)], ["a", "b", "value"], "table").splitlines()
+    assert both[1].split()[:2] == ["layer_1", "layer_2"] and "All are embeddings of r.h5::*/vectors." in both
+    apart = render([record(layer, layer.replace("r.", "v.")) for layer in layers], ["a", "b", "value"], "table").splitlines()
+    assert apart[1].split()[:2] == ["r.h5::layer_1", "v.h5::layer_1"]
+    assert "Names of embeddings are shown without their ending /vectors." in apart
+    nested = render([record("r.h5::m/b/1/x", "r.h5::m/b/2/x")], ["a", "b", "value"], "table").splitlines()
+    assert nested[1].split()[:2] == ["b/1", "b/2"] and "All are embeddings of r.h5::m/*/x." in nested
+    cells = render([record("r.h5::obsm/X_pca", "v.h5::obsm/X_pca")], ["a", "b", "value"], "table").splitlines()
+    assert cells[1].split()[:2] == ["r.h5::obsm/X_pca", "v.h5::obsm/X_pca"], "of one member, this is the name"
+
+
 def test_markdown_has_intervals_and_stars() -> None:
     lines = render([record("x/a.h5", "x/b.h5", q=0.004)], ["a", "b", "metric", "value"], "markdown").splitlines()
     assert lines[0] == "| a | b | metric | value | corrected | chance | n |"

@@ -115,6 +115,16 @@ def test_names_of_layers_leave_the_file_to_the_title(layers: Workdir) -> None:
     assert {"layer/10", "layers.h5", "others.h5"} <= set(drawn_texts) and not any("::" in t for t in drawn_texts)
 
 
+def test_names_of_layers_leave_the_files_on_the_axes(layers: Workdir) -> None:
+    shutil.copy(layers / "layers.h5", layers / "others.h5")
+    named = "--names A0,A2,A10,B0,B2,B10"
+    done = layers.here(f"relrep compare 'layers.h5::*' 'others.h5::*' -m cka -q --matrix --format table --plot x.svg {named}")
+    assert done.stdout.splitlines()[0].split() == ["cka", "B0", "B2", "B10"]
+    assert "rows of layers.h5, columns of others.h5" in done.stdout
+    drawn_texts = texts(layers / "x.svg")
+    assert {"A10", "B0", "layers.h5", "others.h5"} <= set(drawn_texts) and "first space" not in drawn_texts
+
+
 def test_info_has_a_row_for_each_embedding_of_a_file_of_many(layers: Workdir) -> None:
     lines = layers.here("relrep info layers.h5 --format table").stdout.splitlines()
     assert [line.split()[:3] for line in lines[1:4]] == [
@@ -164,6 +174,8 @@ def test_what_a_matrix_cannot_show(work: Workdir) -> None:
         (["cka.h5", "b.h5"], ["cka.h5", "b.h5"]),
         (["a.h5", "a.h5"], ["a.h5"]),
         (["v1.2", "v1.3"], ["v1.2", "v1.3"]),
+        (["a.h5::l/1/x", "b.h5::l/2/x", "c.h5"], ["a.h5::l/1", "b.h5::l/2", "c.h5"]),
+        (["a.h5::l/1/x"], ["a.h5::l/1/x"]),
     ],
 )
 def test_names_in_a_matrix_are_short_and_unique(uris: list[str], names: list[str]) -> None:
