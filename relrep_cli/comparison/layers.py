@@ -52,7 +52,7 @@ def reference_group(groups: Groups, reference: str) -> list[str]:
     if reference == FIRST:
         return groups[0]
     if not any(reference in group for group in groups):
-        raise UsageError("is none of the files", "Write first, or one of them.", place=f"--reference {printable(reference)}")
+        raise UsageError(f"{printable(reference)} is none of the files", "Write first, or one of them.", place="--reference")
     return [reference]
 
 

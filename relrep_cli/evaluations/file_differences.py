@@ -8,7 +8,7 @@ from functools import partial, reduce
 
 import numpy as np
 
-from relrep_cli.base.errors import UsageError
+from relrep_cli.base.errors import UsageError, printable
 from relrep_cli.comparison.dependent_rows import Halves, factor_of
 from relrep_cli.comparison.model_differences import ALL, VALUES, Measure, Value, compare_models
 from relrep_cli.embedding import find_ids
@@ -25,7 +25,7 @@ def check_against(against: str, files: Sequence[str]) -> None:
     if len(set(files)) < 2:
         raise UsageError("--against compares two or more files", "Name another file.")
     if against not in (ALL, *files):
-        raise UsageError("is none of the files", "Write all, or one of the files.", place=f"--against {against}")
+        raise UsageError(f"{printable(against)} is none of the files", "Write all, or one of the files.", place="--against")
 
 
 @dataclass(frozen=True, eq=False)

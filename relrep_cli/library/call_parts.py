@@ -14,8 +14,9 @@ from relrep_cli.anchors.id_lists import read_anchors
 from relrep_cli.base.errors import UsageError, printable
 from relrep_cli.comparison import layers
 from relrep_cli.embedding import Embedding, duplicates
-from relrep_cli.library.given_spaces import Column, Space, as_embedding, ids_of
+from relrep_cli.library.given_spaces import Column, Space, Spaces, as_embedding, ids_of
 from relrep_cli.library.result_tables import Results
+from relrep_cli.library.wording import in_python
 from relrep_cli.relative.preparation import Preprocessing
 from relrep_cli.relative.recipes import Postprocessing, Recipe
 from relrep_cli.relative.similarities import SIMILARITIES
@@ -88,10 +89,15 @@ def names_of(names: Names) -> list[str]:
 
 
 def named_spaces(
-    spaces: Sequence[Space], ids: Sequence[Column | None] = (), labels: Column | None = None, split: Column | None = None
+    spaces: Sequence[Space],
+    ids: Sequence[Column | None] = (),
+    labels: Column | None = None,
+    split: Column | None = None,
+    names: Sequence[str] = (),
 ) -> list[Embedding]:
-    """The spaces as Embeddings with a name each, by which records tell them apart. labels, split: of the first."""
-    letters = ["x", "y", *(f"z{i}" for i in range(1, len(spaces)))]
+    """The spaces as Embeddings with a name each, by which records tell them apart. labels, split: of the first. names: of
+    those that have none."""
+    letters = names or _argument_names(len(spaces))
     read: list[Embedding] = []
     for place, space in enumerate(spaces):
         own = ids[place] if place < len(ids) else None
@@ -102,22 +108,80 @@ def named_spaces(
     return [e if e.uri and count[e.uri] == 1 else replace(e, uri=letters[place]) for place, e in enumerate(read)]
 
 
-def expanded(spaces: Sequence[Space]) -> list[list[Space]]:
-    """For each space, the spaces that it stands for: all embeddings that match `FILE::PATTERN`, or itself alone."""
-    texts = (str, os.PathLike)
-    return [list(layers.expand([os.fspath(space)])[0]) if isinstance(space, texts) else [space] for space in spaces]
+def expanded(spaces: Sequence[Spaces]) -> list[dict[str, Space]]:
+    """For each argument, the spaces that it stands for, by the names that arrays get: the keys of a mapping, `x[0]` in a list,
+    `x` alone. A path stands for all embeddings that match `FILE::PATTERN`.
+
+    Where a name would stand for two spaces, keys follow the name of their argument: `x::A0`.
+    """
+    arguments = _argument_names(len(spaces))
+    keys = [str(key) for space in spaces if isinstance(space, Mapping) for key in space]
+    alone = [name for name, space in zip(arguments, spaces, strict=True) if not is_group(space)]
+    apart = len({*keys, *alone}) == len(keys) + len(alone)
+    return [_members(name, space, "" if apart else f"{name}::") for name, space in zip(arguments, spaces, strict=True)]
+
+
+def _argument_names(count: int) -> list[str]:
+    return ["x", "y", *(f"z{i}" for i in range(1, count))][:count]
+
+
+def _members(name: str, space: Spaces, prefix: str) -> dict[str, Space]:
+    """The spaces of one argument. prefix: of the keys of a mapping."""
+    if isinstance(space, Mapping):
+        named = {f"{prefix}{key}": value for key, value in space.items()}
+        members = {key: replace(as_embedding(value, name=key), uri=key) for key, value in named.items()}
+    elif is_group(space):
+        each = [one for item in space for one in _of_pattern(item)]
+        members = {f"{name}[{place}]": one for place, one in enumerate(each)}
+    elif getattr(space, "ndim", 0) == 3:
+        remedy = f"Give a matrix with one row for each item; list({name}) stands for {len(space)} of them."
+        raise UsageError(f"{name} has the shape {tuple(space.shape)}", remedy)
+    else:
+        each = _of_pattern(space)
+        members = {name: each[0]} if len(each) == 1 else {f"{name}[{place}]": one for place, one in enumerate(each)}
+    if not members:
+        raise UsageError(f"{name} holds no spaces", "Give it one or more.")
+    return members
+
+
+def _of_pattern(space: Space) -> list[Space]:
+    return list(layers.expand([os.fspath(space)])[0]) if isinstance(space, str | os.PathLike) else [space]
+
+
+def is_group(space: Spaces) -> bool:
+    """Whether an argument stands for several spaces: a mapping, or a list of paths, matrices, tensors, frames or Embeddings.
+
+    >>> is_group({"A0": [[1.0]]}), is_group(["a.h5", "b.h5"]), is_group([np.eye(2)]), is_group([[1.0, 2.0], [3.0, 4.0]])
+    (True, True, True, False)
+    """
+    if isinstance(space, Mapping):
+        return True
+    return isinstance(space, list | tuple) and any(map(_is_space, space))
+
+
+def _is_space(item: Any) -> bool:
+    """Whether an item of a list is a space of its own, and not a row of a matrix."""
+    if isinstance(item, list | tuple):
+        return any(isinstance(part, list | tuple) or getattr(part, "ndim", 0) for part in item)
+    return isinstance(item, str | os.PathLike | Embedding) or hasattr(item, "columns") or getattr(item, "ndim", 1) > 1
 
 
 def grouped_spaces(
-    spaces: Sequence[Space], ids: Sequence[Column | None], labels: Column | None = None
+    spaces: Sequence[Spaces], ids: Sequence[Column | None], labels: Column | None = None
 ) -> list[list[Embedding]]:
-    """The same, one list for each space, which a pattern makes longer than one. ids: of each space. labels: of the first."""
+    """The spaces of each argument as Embeddings. ids: of the spaces of each argument. labels: of those of the first."""
     groups = expanded(spaces)
-    flat = [one for group in groups for one in group]
+    flat = {name: one for group in groups for name, one in group.items()}
     ids_of_each = [own for group, own in zip(groups, ids, strict=False) for _ in group]
-    named = iter(named_spaces(flat, ids_of_each, labels))
+    named = iter(named_spaces(list(flat.values()), ids_of_each, labels, names=list(flat)))
     out = [[next(named) for _ in group] for group in groups]
     return [[as_embedding(e, labels=labels) for e in out[0]], *out[1:]]
+
+
+def flat_spaces(spaces: Sequence[Spaces], labels: Column | None = None) -> list[Embedding]:
+    """All spaces of all arguments as Embeddings. labels: of the first."""
+    flat = {name: one for group in expanded(spaces) for name, one in group.items()}
+    return named_spaces(list(flat.values()), (), labels, names=list(flat))
 
 
 def name_of(against: str | int, uris: Sequence[str]) -> str:
@@ -136,4 +200,5 @@ def with_columns(e: Embedding, first: Embedding, names: Sequence[str]) -> Embedd
 def results_of(records: Sequence[Mapping[str, Any]], notes: Sequence[str], known: Sequence[str]) -> Results:
     """The result of a call. known: the columns of the command's table; those that only some records have come after them."""
     more = sorted({name for record in records for name in record} - set(known))
-    return Results(list(records), [*known, *more], tuple(notes))
+    said = [{key: in_python(value) if key == "error" else value for key, value in record.items()} for record in records]
+    return Results(said, [*known, *more], tuple(notes))

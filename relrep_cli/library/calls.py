@@ -34,7 +34,7 @@ from relrep_cli.library.call_parts import (
     results_of,
 )
 from relrep_cli.library.given_queries import holds_vectors, rows_named
-from relrep_cli.library.given_spaces import Column, Space, as_embedding
+from relrep_cli.library.given_spaces import Column, Space, Spaces, as_embedding
 from relrep_cli.library.result_tables import Result, Results, notes_kept
 from relrep_cli.library.wording import speaks_python
 from relrep_cli.metrics import METRICS
@@ -144,9 +144,9 @@ def project(x: Space, anchors: Any, *, double: bool = False, exact: bool = False
 
 @speaks_python
 def compare(
-    x: Space,
-    y: Space = None,
-    *others: Space,
+    x: Spaces,
+    y: Spaces = None,
+    *others: Spaces,
     metric: Names = "cka",
     anchors: Any = None,
     recipe: Mapping[str, Any] | None = None,
@@ -155,6 +155,7 @@ def compare(
     labels: Column | None = None,
     split: str | None = None,
     permutations: int = 0,
+    reference: str | int | None = None,
     against: str | int = "",
     per_row: bool = False,
     seed: int = 0,
@@ -163,15 +164,15 @@ def compare(
 ) -> Results:
     """Measure how alike two or more spaces are, as `relrep compare` does.
 
-    x, y, others: see `as_embedding`. Rows join by id; arrays without ids pair by position, and must have equal lengths. A
-    pattern such as "a.h5::layer/*" stands for all embeddings of a file that match; they are compared with each other only where
-    it is the only argument.
+    x, y, others: see `as_embedding`. Rows join by id; arrays without ids pair by position, and must have equal lengths. One of
+    them may stand for several spaces: a mapping, whose keys name them, a list, or a pattern such as "a.h5::layer/*". Such
+    spaces are compared with those of the other arguments, and with each other only where theirs is the only argument.
     metric: a name, a family, "all", or several. options: of the metrics, such as k, or as_="angle" for procrustes.
     anchors: also compare the relative spaces on these anchors; recipe: how to project, see `project`.
     ids_x, ids_y: (n,) ids of the rows of x and of y. labels: (n,) of x, for metrics that need them.
     split: compare these rows alone. permutations: of a permutation test, which adds p, q and corrected.
-    against: of y and others, the place among all spaces or the name of one, or "all": compare each with x, and subtract.
-
+    reference: the name of a space, or its place among all: compare every other one with it alone; "first": with those of x.
+    against: the place among all spaces or the name of one, or "all": compare each with the reference, else x, and subtract.
     per_row: give the value of each item instead of their mean.
 
     Returns one record for each pair, metric and view; with against, one for each difference, with interval, p and q; with
@@ -194,7 +195,8 @@ def compare(
         for remark in remarks(names):
             say(f"{remark}.")
         wanted, uris = Outputs(permutations=permutations, row_table=per_row), [[e.uri for e in group] for group in groups]
-        plan = make_plan(uris, chosen, wanted, seed=seed, require_all=require_all)
+        one = None if reference is None else name_of(reference, [uri for group in uris for uri in group])
+        plan = make_plan(uris, chosen, wanted, reference=one, seed=seed, require_all=require_all)
         cache = Records(None)
         views = {e.uri: views_of_space(e, split, recipes) for group in groups for e in group}
         if against != "":
@@ -205,13 +207,13 @@ def compare(
     return results_of(outcome.records, notes, columns_of(outcome, bool(recipes)))
 
 
-def _compared(x: Space, others: list[Space], ids: list[Column | None], labels: Column | None) -> list[list[Embedding]]:
+def _compared(x: Spaces, others: list[Spaces], ids: list[Column | None], labels: Column | None) -> list[list[Embedding]]:
     """The spaces that each argument stands for. Raises UsageError for a metric among them, and for one space alone."""
     if named := next((one for one in others if isinstance(one, str) and one in METRICS), ""):
         raise UsageError(f"{named!r} is a metric, and a space is expected in its place", f'Write metric="{named}".')
     groups = grouped_spaces([x, *others], ids, labels)
     if not others and len(groups[0]) < 2:
-        remedy = 'Give another space; or as x a pattern that several match, such as "a.h5::layer/*".'
+        remedy = 'Give another space; or as x several, in a mapping or by a pattern such as "a.h5::layer/*".'
         raise UsageError("y is missing, and x is one space", remedy)
     return groups
 

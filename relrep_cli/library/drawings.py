@@ -10,8 +10,8 @@ from typing import Any
 from relrep_cli import store
 from relrep_cli.base.errors import UsageError
 from relrep_cli.embedding import Embedding
-from relrep_cli.library.call_parts import expanded, named_spaces, recipe_of, with_columns
-from relrep_cli.library.given_spaces import Column, Space
+from relrep_cli.library.call_parts import flat_spaces, recipe_of, with_columns
+from relrep_cli.library.given_spaces import Column, Spaces
 from relrep_cli.library.result_tables import notes_kept
 from relrep_cli.library.wording import speaks_python
 from relrep_cli.plots.drawing import ready as can_draw
@@ -47,7 +47,7 @@ class Drawing:
 
 @speaks_python
 def plot(
-    *spaces: Space,
+    *spaces: Spaces,
     method: str = "pca",
     color: str = "label",
     labels: Column | None = None,
@@ -76,7 +76,7 @@ def plot(
     views = [ABSOLUTE, *([] if anchors is None else [_relative(recipe_of(anchors, **(recipe or {})))])]
     shown = PanelOptions(method=method, params=params, color=color, split=split, sample=sample, seed=seed)
     with notes_kept() as notes:
-        es = named_spaces([one for group in expanded(spaces) for one in group], (), labels)
+        es = flat_spaces(spaces, labels)
         es = [with_columns(e, es[0], (color, "split")) for e in es]
         lines = panels(es, views, shown)
     title = METHODS[method].title + (f" of {split} items" if split else "") + (": absolute above relative" if views[1:] else "")

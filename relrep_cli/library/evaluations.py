@@ -21,15 +21,15 @@ from relrep_cli.evaluations.several_files import (
     records_of_space,
     side_by_side,
 )
-from relrep_cli.library.call_parts import Names, expanded, name_of, named_spaces, names_of, results_of, with_columns
-from relrep_cli.library.given_spaces import Column, Space, as_embedding
+from relrep_cli.library.call_parts import Names, flat_spaces, name_of, names_of, results_of, with_columns
+from relrep_cli.library.given_spaces import Column, Space, Spaces, as_embedding
 from relrep_cli.library.result_tables import Results, notes_kept
 from relrep_cli.library.wording import speaks_python
 
 
 @speaks_python
 def evaluate(
-    *spaces: Space,
+    *spaces: Spaces,
     task: Names = "all",
     target: Names = "label",
     labels: Column | None = None,
@@ -64,7 +64,7 @@ def evaluate(
     """
     if score_column and anomalies is None:
         raise UsageError("score_column needs anomalies", "Give anomalies, or leave score_column out.")
-    es = named_spaces([one for group in expanded(spaces) for one in group], (), labels)
+    es = flat_spaces(spaces, labels)
     named = name_of(against, [e.uri for e in es])
     if named:
         check_against(named, [e.uri for e in es])

@@ -17,6 +17,7 @@ from relrep_cli.numerics.blocks import first_bad_row
 from relrep_cli.store.column_names import is_id_name, role
 
 Space: TypeAlias = Any  # an Embedding, a path or URI, an array (n, d), a pandas data frame, or a tensor
+Spaces: TypeAlias = Any  # a Space, a pattern that several embeddings match, or a mapping or a list of Spaces
 Column: TypeAlias = "Sequence[Any] | np.ndarray"  # one value for each row
 
 
@@ -63,7 +64,10 @@ def as_embedding(
 def _of_array(x: Any, name: str) -> Embedding:
     if hasattr(x, "to_numpy") and hasattr(x, "columns"):
         return _of_frame(x, name)
-    values = np.asarray(x.detach().cpu() if hasattr(x, "detach") else x)
+    try:
+        values = np.asarray(x.detach().cpu() if hasattr(x, "detach") else x)
+    except ValueError:  # a list of parts that do not fit together
+        raise UsageError(f"{name} is a list of parts of different shapes", "Give one matrix.") from None
     if values.ndim == 0:
         raise UsageError(f"{name} is {printable(type(x).__name__)}, not a matrix", "Give a path, an array or a data frame.")
     if values.ndim != 2 or not values.size:

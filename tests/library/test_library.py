@@ -127,12 +127,16 @@ def test_what_is_no_space_is_refused(x: Any, how: dict[str, Any], words: str) ->
         (lambda: relrep.project(X, range(5), simlarity="l1"), "unknown option of a similarity 'simlarity'"),
         (lambda: relrep.anchor(X, 5, blah=2), "unknown option of a strategy 'blah'"),
         (lambda: relrep.anchor(X, 61), "61 anchors requested, but only 60"),
+        (lambda: relrep.compare({}, X), "x holds no spaces"),
+        (lambda: relrep.compare(np.stack([X, Y]), X), r"x has the shape \(2, 60, 6\).*; list\(x\) stands for 2 of them"),
+        (lambda: relrep.compare({"A": [X, Y]}, X), r"A has the shape \(2, 60, 6\)"),
+        (lambda: relrep.project([X, Y[:, :3]], range(5)), "x is a list of parts of different shapes. Give one matrix."),
         (lambda: relrep.anchor(X, 5, strategy="bootstrap"), "Use the command `relrep anchor`"),
         (lambda: relrep.stitch(X, Y, method="absolute", heads=3), "unknown option of a head, translator or universe 'heads'"),
         (lambda: relrep.RelativeProjector(anchors=[60]).fit(X), "anchors are not all row numbers"),
         (lambda: relrep.RelativeProjector(strategy="per-class").fit(X), "needs more than vectors"),
     ],
-    ids=range(12),
+    ids=range(16),
 )  # fmt: skip
 def test_mistakes_are_named(call: Any, words: str) -> None:
     with pytest.raises(relrep.RelrepError, match=words):
@@ -187,6 +191,37 @@ def test_patterns_stand_for_layers(tmp_path: Path) -> None:
         relrep.compare(str(tmp_path / "a.npz::m*"))
     with pytest.raises(relrep.UsageError, match="y is missing, and x is one space"):
         relrep.compare(X)
+
+
+def test_a_mapping_or_a_list_stands_for_several_spaces() -> None:
+    """Its spaces are compared with those of the other arguments, as layers that a pattern matches are; keys name them."""
+    a, b = {"A0": X, "A1": Y}, {"B0": X + Y, "B1": Y, "B2": -X}
+    results = relrep.compare(a, b, permutations=19)
+    assert [(r.a, r.b) for r in results] == [(one, other) for one in a for other in b]
+    assert [r.value for r in results] == [relrep.compare(one, other).value for one in a.values() for other in b.values()]
+    assert all(r.p_max >= r.p for r in results) and results[0].q is not None
+    listed = relrep.compare(list(a.values()), tuple(b.values()), metric="cka", permutations=19)
+    assert [r.p_max for r in listed] == [r.p_max for r in results] and (listed[0].a, listed[-1].b) == ("x[0]", "y[2]")
+    alone = relrep.compare(b)
+    assert [(r.a, r.b) for r in alone] == [("B0", "B1"), ("B0", "B2"), ("B1", "B2")]
+    same = relrep.compare(a, {"A1": Y}, X)
+    assert [(r.a, r.b) for r in same[:2]] == [("x::A0", "y::A1"), ("x::A1", "y::A1")]
+    assert [(r.a, r.b) for r in same[2:]] == [("x::A0", "z1"), ("x::A1", "z1"), ("y::A1", "z1")]
+    nested = [X.tolist(), [list(row) for row in Y]]
+    assert [r.value for r in relrep.compare(nested, X)] == [r.value for r in relrep.compare([X, Y], X)]
+    assert len(relrep.plot(b).picture.clouds) == 3
+    assert relrep.evaluate(b, labels=X[:, 0] > 0, task="separation")[0].file == "B0"
+
+
+def test_one_space_is_the_reference_of_all_others() -> None:
+    b = {"B0": X + Y, "B1": Y, "B2": -X}
+    for reference in ("B1", 1, -2):
+        assert [(r.a, r.b) for r in relrep.compare(b, reference=reference)] == [("B1", "B0"), ("B1", "B2")]
+    assert [(r.a, r.b) for r in relrep.compare(X, Y, X + Y, reference="first")] == [("x", "y"), ("x", "z1")]
+    with pytest.raises(relrep.UsageError, match="reference: B9 is none of the files"):
+        relrep.compare(b, reference="B9")
+    difference = relrep.compare(b, reference="B1", against="B0")
+    assert [(r.a, r.b, r.reference) for r in difference] == [("B0", "B2", "B1")]
 
 
 def test_values_of_single_items_stand_at_their_ids() -> None:
@@ -316,7 +351,7 @@ def test_differences_of_evaluate_are_those_of_the_command(work: Workdir) -> None
     differences = relrep.evaluate(work / "a.h5", work / "b.h5", task=["knn", "cluster"], against=0)
     assert differences.columns == tuple(rows[0]) or list(differences.columns) == list(rows[0])
     assert [r.difference for r in differences] == pytest.approx([r["difference"] for r in rows])
-    for against, words in (("q", "is none of the files"), (7, "against=7: is none")):
+    for against, words in (("q", "is none of the files"), (7, "against: 7 is none")):
         with pytest.raises(relrep.UsageError, match=words):
             relrep.evaluate(X, Y, labels=X[:, 0] > 0, task="knn", holdout=0.5, against=against)
     with pytest.raises(relrep.UsageError, match="per_class does not go with against"):

@@ -14,6 +14,7 @@ def calls(x: np.ndarray, y: np.ndarray) -> None:
     assert_type(relrep.read("a.h5::layer/3", id_column="doc"), relrep.Embedding)
     assert_type(relrep.as_embedding(x, ids=["a", "b", "c"], labels=np.arange(3)), relrep.Embedding)
     assert_type(relrep.compare(x, y, x, metric=["cka", "rsa"], anchors=range(2), k=5), relrep.Results)
+    assert_type(relrep.compare({"A0": x, "A1": y}, [x, y], reference="first"), relrep.Results)
     assert_type(relrep.compare(x, y)[0], relrep.Result)
     assert_type(relrep.compare(x, y)["cka"], relrep.Result)
     assert_type(relrep.compare(x, y)[:1], relrep.Results)
@@ -38,6 +39,7 @@ def calls(x: np.ndarray, y: np.ndarray) -> None:
     relrep.compare()  # type: ignore[call-arg]
     relrep.compare(x, y, seed="0")  # type: ignore[arg-type]
     relrep.compare(x, y, permutations=None)  # type: ignore[arg-type]
+    relrep.compare(x, y, reference=0.5)  # type: ignore[arg-type]
     relrep.read("a.h5", id_colum="doc")  # type: ignore[call-arg]
     relrep.anchor(x, "300")  # type: ignore[arg-type]
     relrep.project(x)  # type: ignore[call-arg]
