@@ -20,13 +20,13 @@ Record = dict[str, Any]
 COUNTS = ("k", "anchors", "tied", "target", "class", "anomalies")  # columns where no value means that none applies
 ZERO_IS_NOTHING = ("deviation", "tied", "chance_difference")  # columns that a table leaves out when they are 0 throughout
 USUAL = {"joined": ("id",)}  # values that say nothing new, so that a table leaves their column out
-PATHS = ("a", "b", "reference", "encoder", "head", "index", "file", "into", "anomalies")  # columns that hold file names
+PATHS = ("a", "b", "reference", "closest", "rival", "encoder", "head", "index", "file", "into", "anomalies")  # hold file names
 # Columns that a narrow terminal does without, the first ones first.
 LESS = (
     *("splits", "ids", "space", "kind", "dtype"),
     *("joined", "tied", "chance_error", "deviation", "decoder", "p_max", "anchors", "size", "k", "n", "f1", "p", "chance"),
-    *("corrected", "value_a", "value_b", "end_to_end", "mrr", "recall_10", "fitted_on", "held_out", "index_size"),
-    *("q", "groups", "low"),
+    *("corrected", "value_a", "value_b", "value_closest", "value_rival", "end_to_end", "mrr", "recall_10", "fitted_on"),
+    *("held_out", "index_size", "q", "groups", "low"),
 )
 WITH = {"low": "high"}  # a column that goes together with another
 FOLDED, LONGEST = 12, 24  # characters to which a column of sentences may be folded: between words, and inside longer ones

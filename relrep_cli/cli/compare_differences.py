@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 from relrep_cli import store
@@ -9,10 +10,10 @@ from relrep_cli.base.errors import DATA, DONE, UsageError
 from relrep_cli.base.output import Record, Style, say, write
 from relrep_cli.base.task_cache import Records
 from relrep_cli.cli import options as shared
-from relrep_cli.cli.compare_outputs import Targets
+from relrep_cli.cli.compare_outputs import LISTED, Targets
 from relrep_cli.cli.picture_options import renamed
 from relrep_cli.comparison.plans import Plan
-from relrep_cli.comparison.reference_values import COLUMNS, models_of, reference_differences
+from relrep_cli.comparison.reference_values import columns_of, models_of, reference_differences
 from relrep_cli.comparison.runs import Views
 from relrep_cli.numerics.workspace import Workspace
 
@@ -48,17 +49,20 @@ def run_differences(
     device: where neighbours are searched.
     """
     against = targets.look.file_named(against, plan.files)
-    reference, models = models_of(plan, against)
+    references, models = models_of(plan, against)
     if dry_run:
-        names = ", ".join(plan.metrics)
-        shared.plan([f"compare {model} with {reference} by {names}, then subtract" for model in models])
+        names, pairs = ", ".join(plan.metrics), list(itertools.product(references, models))
+        more = [f"compare {len(pairs) - LISTED} more pairs of files"] if len(pairs) > LISTED else []
+        lines = [f"compare {model} with {reference} by {names}, then subtract" for reference, model in pairs[:LISTED]]
+        shared.plan([*lines, *more])
         return DONE
     records = reference_differences(plan, dict(views), against, cache, Workspace.of_run(cache, device), repeats)
-    write_differences(renamed(records, plan.files, targets.look.names), COLUMNS, targets.output, targets.style, targets.force)
+    known, named = columns_of(against), renamed(records, plan.files, targets.look.names)
+    write_differences(named, known, targets.output, targets.style, targets.force)
     cache.close()
     broken = sum("error" in record for record in records)
     if broken:
-        say(f"{broken} of {len(models)} models could not be used: see their error.")
+        say(f"{broken} of {len(references) + len(models)} files could not be used: see their error.")
     return DATA if broken else DONE
 
 

@@ -71,10 +71,10 @@ def paired(a: Measured, b: Measured, seed: int = 0) -> Difference:
     return paired_difference(first, second, seed=seed, factor=difference_factor(a, b), freedom=FREEDOM)
 
 
-def difference_factor(a: Measured, b: Measured) -> float:
-    """By how much dependence between rows widens the interval of the difference of two values; 1 without row values."""
+def difference_factor(a: Measured, b: Measured) -> float | None:
+    """By how much dependence between rows widens the interval of the difference of two values; None for independent rows."""
     if not (a.dependent or b.dependent):
-        return 1.0
+        return None
     return factor_of([(v[0] - u[0], v[1] - u[1]) for u, v in zip(a.halves, b.halves, strict=False)])
 
 

@@ -1,50 +1,69 @@
-"""Compare several models with one reference on the same items, so that their values can be subtracted."""
+"""Compare several models with one reference, or with each of several, so that their values can be subtracted."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from functools import reduce
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from relrep_cli.base.errors import DataError, UsageError
+from relrep_cli.base.errors import DataError, UsageError, printable
 from relrep_cli.base.output import progress, say
 from relrep_cli.base.task_cache import Records, task_key
-from relrep_cli.comparison.joins import join
+from relrep_cli.comparison.closest_models import CLOSEST, closest_of, records_of_closest
+from relrep_cli.comparison.closest_models import COLUMNS as CLOSEST_COLUMNS
 from relrep_cli.comparison.layers import FIRST, reference_group
 from relrep_cli.comparison.measured_values import Measured, decoded, difference_factor, encoded, mean_of, measured
-from relrep_cli.comparison.model_differences import ALL, VALUES, Measure, Record, compare_models
+from relrep_cli.comparison.model_differences import (
+    ALL,
+    VALUES,
+    Measure,
+    Record,
+    Subtracted,
+    pairs_of_models,
+    records_of_models,
+    subtracted,
+)
 from relrep_cli.comparison.pairs_of_files import View, largest_k
 from relrep_cli.comparison.plans import Plan
-from relrep_cli.comparison.repeats import noise_ceiling, repeats_of, turned
-from relrep_cli.comparison.runs import warn_of_different_spaces
+from relrep_cli.comparison.repeats import noise_ceiling, turned
+from relrep_cli.comparison.runs import usable, warn_of_different_spaces
+from relrep_cli.comparison.shared_items import Rows, shared_items, targets_of
 from relrep_cli.embedding import select
 from relrep_cli.metrics import METRICS
 from relrep_cli.numerics.workspace import Workspace
 
 COLUMNS = ("a", "b", "metric", "reference", *VALUES, "k", "convention", "joined")
+TURNED = (
+    "its repeats do not share coordinates, so their mean vectors and the noise ceiling say nothing."
+    " Compare seeds of a network with each other instead."
+)
 Task = tuple[str, Mapping[str, Any]]
 
 
-def models_of(plan: Plan, against: str) -> tuple[str, list[str]]:
-    """The reference and the models of a plan.
+def columns_of(against: str) -> tuple[str, ...]:
+    """The columns of the records that all have."""
+    return CLOSEST_COLUMNS if against == CLOSEST else COLUMNS
 
-    Raises UsageError when there is no single reference, there are fewer than two models, or `against` is none of them.
+
+def models_of(plan: Plan, against: str) -> tuple[list[str], list[str]]:
+    """The references and the models of a plan.
+
+    Raises UsageError when there are fewer than two models, or `against` is none of them.
     """
-    group = reference_group(plan.groups, plan.reference or FIRST)
-    if len(group) > 1:
-        raise UsageError(f"--against needs one reference, and {group[0]} is one of {len(group)}", "Name one with --reference.")
-    models = [uri for uri in plan.files if uri != group[0]]
+    references = reference_group(plan.groups, plan.reference or FIRST)
+    models = [uri for uri in plan.files if uri not in references]
     if len(models) < 2:
-        raise UsageError("--against compares two or more models with a reference", "Name a reference and two more files.")
-    if against not in (ALL, *models):
-        which = "is the reference" if against == group[0] else "is none of the files"
-        raise UsageError(which, "Write all, or one of the other files.", place=f"--against {against}")
+        more = "Name two more files." if len(references) == 1 else "Name the files to compare them with, or one by --reference."
+        raise UsageError("--against compares two or more models with a reference", more)
+    if against not in (ALL, CLOSEST, *models):
+        which = "is a reference" if against in references else "is none of the files"
+        remedy = "Write all, closest, or one of the other files."
+        raise UsageError(f"{printable(against)} {which}", remedy, place="--against")
     if any(params.get("ci") for _, params in plan.tasks):
         raise UsageError("--ci samples other rows for each pair of files", "Remove --ci or --against.")
-    return group[0], models
+    return references, models
 
 
 def reference_differences(
@@ -55,41 +74,68 @@ def reference_differences(
     workspace: Workspace,
     repeats: str = "",
 ) -> list[Record]:
-    """Compare the models of a plan with its reference, on the items that all share, and subtract the values.
+    """Compare the models of a plan with each of its references, on the items that all share, and subtract the values.
 
-    views: as for runs.run. against: a model, or `all`. cache: finished tasks, read and extended. repeats: the column of the
-    reference that names the item behind each row; values are then means over the repeats. "" for one row of each item.
+    views: as for runs.run. against: a model, `all`, or `closest`, which subtracts from the closest model of each reference.
+    cache: finished tasks, read and extended. repeats: the column of the references that names the item behind each row; values
+    are then means over the repeats. "" for one row of each item.
 
-    A model that cannot be used gets a record with the error. Raises DataError when the reference cannot be used, or fewer than
-    two models can.
+    A file that cannot be used gets a record with the error. Raises DataError when no reference can be used, or fewer than two
+    models can.
     """
-    reference, models = models_of(plan, against)
-    target = _targets(views[reference], repeats)
-    if repeats and turned([view.embedding for view in target[0]]):
-        say(
-            f"{reference}: its repeats do not share coordinates, so their mean vectors and the noise ceiling say nothing."
-            " Compare seeds of a network with each other instead."
-        )
-    usable, errors = _usable(plan, views, target[0][0], models)
-    rows = _shared_rows(usable)
-    for own, _ in usable.values():
-        warn_of_different_spaces(target[-1][0].embedding, own[-1].embedding, list(plan.metrics))
-    measures = []
+    references, models = models_of(plan, against)
+    shared = shared_items(plan, views, references, models, repeats)
+    compared: list[Subtracted] = []
     with progress("comparing") as advance:
-        for number, several in enumerate(target):
-            values: dict[str, list[Measured]] = {}
-            for done, (model, (own, _)) in enumerate(usable.items()):
-                advance(number * len(usable) + done, len(target) * len(usable), f"{reference} {model}")
-                each = [_values(plan, view, own[number], rows[model], cache, workspace) for view in several]
-                values[model] = [mean_of(of_repeats) for of_repeats in zip(*each, strict=True)]
-            for place, task in enumerate(plan.tasks):
-                extra = _extra(plan, task, target, number, next(iter(rows.values()))[0])
-                of_models = {model: each[place] for model, each in values.items()}
-                measures.append(_measure(task[0], {"metric": task[0], "reference": reference}, of_models, extra))
-    records = compare_models(measures, against, plan.seed)
-    return records + [
-        dict.fromkeys(COLUMNS) | {"b": model, "reference": reference, "error": str(error)} for model, error in errors.items()
-    ]
+        for number, (reference, rows) in enumerate(shared.rows.items()):
+            own = usable(views[reference])
+            target = targets_of(own, repeats)
+            if repeats and turned([view.embedding for view in target[0]]):
+                say(f"{reference}: {TURNED}")
+
+            def step(done: int, of: int, note: str, number: int = number) -> None:
+                advance(number * of + done, len(shared.rows) * of, note)
+
+            for measure in _measures(plan, views, (reference, target), rows, cache, workspace, step):
+                closest = against == CLOSEST
+                pairs = pairs_of_models(measure, against)
+                compared.append(closest_of(measure, plan.seed) if closest else subtracted(measure, pairs, plan.seed))
+    records = records_of_closest(compared) if against == CLOSEST else records_of_models(compared, against)
+    return records + [_failed(uri, error, references, against) for uri, error in shared.errors.items()]
+
+
+def _failed(uri: str, error: DataError, references: Sequence[str], against: str) -> Record:
+    """The record of a file that could not be used."""
+    known, other = (CLOSEST_COLUMNS, "rival") if against == CLOSEST else (COLUMNS, "b")
+    names: Record = {"reference": uri} if uri in references else {other: uri, "reference": references[0]}
+    names |= {"reference": None} if uri not in references and len(references) > 1 else {}
+    return dict.fromkeys(known) | names | {"error": str(error)}
+
+
+def _measures(
+    plan: Plan,
+    views: Mapping[str, list[View] | DataError],
+    reference: tuple[str, list[list[View]]],
+    rows: Mapping[str, Rows],
+    cache: Records,
+    workspace: Workspace,
+    step: Callable[[int, int, str], None],
+) -> Iterator[Measure]:
+    """Every task in every view of one reference. reference: its name and its views. rows: of the models. step: of progress."""
+    name, target = reference
+    models = {model: usable(views[model]) for model in rows}
+    for own in models.values():
+        warn_of_different_spaces(target[-1][0].embedding, own[-1].embedding, list(plan.metrics))
+    for number, several in enumerate(target):
+        values: dict[str, list[Measured]] = {}
+        for done, (model, own) in enumerate(models.items()):
+            step(number * len(models) + done, len(target) * len(models), f"{name} {model}")
+            each = [_values(plan, view, own[number], rows[model], cache, workspace) for view in several]
+            values[model] = [mean_of(of_repeats) for of_repeats in zip(*each, strict=True)]
+        for place, task in enumerate(plan.tasks):
+            extra = _extra(plan, task, target, number, next(iter(rows.values()))[0])
+            of_models = {model: each[place] for model, each in values.items()}
+            yield _measure(task[0], {"metric": task[0], "reference": name}, of_models, extra)
 
 
 def _extra(plan: Plan, task: Task, target: Sequence[Sequence[View]], number: int, shared: np.ndarray) -> Record:
@@ -102,49 +148,6 @@ def _extra(plan: Plan, task: Task, target: Sequence[Sequence[View]], number: int
         bounds = noise_ceiling(name, params, [select(view.embedding, shared) for view in several], plan.seed)
         extra |= dict(zip(("ceiling_low", "ceiling_high"), bounds, strict=True))
     return extra
-
-
-def _targets(views: list[View] | DataError, repeats: str) -> list[list[View]]:
-    """For each view of the reference, one view of each repeat; a single one without repeats."""
-    if isinstance(views, DataError):
-        raise views
-    return [repeats_of(view, repeats) if repeats else [view] for view in views]
-
-
-def _usable(
-    plan: Plan, views: Mapping[str, list[View] | DataError], target: View, models: Sequence[str]
-) -> tuple[dict[str, tuple[list[View], tuple[np.ndarray, np.ndarray]]], dict[str, DataError]]:
-    """The views of each model with the rows that it shares with the reference, and the errors of the other models."""
-    usable: dict[str, tuple[list[View], tuple[np.ndarray, np.ndarray]]] = {}
-    errors: dict[str, DataError] = {}
-    for model in models:
-        own = views[model]
-        try:
-            if isinstance(own, DataError):
-                raise own
-            usable[model] = own, join(target.embedding, own[0].embedding, plan.require_all)
-        except DataError as error:
-            errors[model] = error
-    if len(usable) < 2:
-        raise next(iter(errors.values()))
-    return usable, errors
-
-
-def _shared_rows(
-    usable: Mapping[str, tuple[list[View], tuple[np.ndarray, np.ndarray]]],
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """For each model, the row numbers in the reference and in the model of the items that all models share."""
-    shared = reduce(np.intersect1d, [rows[0] for _, rows in usable.values()])
-    if not len(shared):
-        raise DataError("share no items", "Name files of the same items.", file=" and ".join(usable))
-    most = max(own[0].embedding.n for own, _ in usable.values())
-    if len(shared) < most:
-        say(f"{len(shared)} items are in all files; up to {most - len(shared)} rows of a file are left out.")
-    out = {}
-    for model, (_, (ours, theirs)) in usable.items():
-        kept = np.isin(ours, shared)
-        out[model] = ours[kept], theirs[kept]
-    return out
 
 
 def _values(

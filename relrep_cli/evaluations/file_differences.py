@@ -62,16 +62,16 @@ def file_differences(judged: Sequence[Judged], files: Sequence[str], against: st
     return compare_models(measures, against, seed)
 
 
-def difference_factor(one: Judged, other: Judged) -> float:
-    """By how much dependence between rows widens the interval of a difference. Where two files judge other items, their halves
-    are others, and the larger factor of both values is taken."""
+def difference_factor(one: Judged, other: Judged) -> float | None:
+    """By how much dependence between rows widens the interval of a difference; None for independent rows. Where two files judge
+    other items, their halves are others, and the larger factor of both values is taken."""
     halves = [known.halves for known in (one, other) if known.halves is not None]
     if len(halves) == 2 and np.array_equal(np.asarray(one.finding.ids), np.asarray(other.finding.ids)):
         return factor_of([(v[0] - u[0], v[1] - u[1]) for u, v in zip(*halves, strict=False)])
-    return max(map(factor_of, halves), default=1.0)
+    return max(map(factor_of, halves), default=None)
 
 
-def _factor(own: Mapping[str, Judged], a: str, b: str) -> float:
+def _factor(own: Mapping[str, Judged], a: str, b: str) -> float | None:
     return difference_factor(own[a], own[b])
 
 

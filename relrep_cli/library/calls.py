@@ -17,7 +17,7 @@ from relrep_cli.base.task_cache import Records
 from relrep_cli.comparison.diagnosis_records import diagnose_pairs
 from relrep_cli.comparison.pairs_of_files import Rows, View
 from relrep_cli.comparison.plans import Outputs, Plan, make_plan
-from relrep_cli.comparison.reference_values import COLUMNS as DIFFERENCE_COLUMNS
+from relrep_cli.comparison.reference_values import columns_of as columns_of_differences
 from relrep_cli.comparison.reference_values import reference_differences
 from relrep_cli.comparison.result_columns import columns_of
 from relrep_cli.comparison.row_values import label_of_each, row_keys, row_records
@@ -172,7 +172,8 @@ def compare(
     ids_x, ids_y: (n,) ids of the rows of x and of y. labels: (n,) of x, for metrics that need them.
     split: compare these rows alone. permutations: of a permutation test, which adds p, q and corrected.
     reference: the name of a space, or its place among all: compare every other one with it alone; "first": with those of x.
-    against: the place among all spaces or the name of one, or "all": compare each with the reference, else x, and subtract.
+    against: the place among all spaces or the name of one, or "all": compare each with the reference, else x, and subtract;
+    "closest": is the space that is closest to each reference closer than every other one?
     per_row: give the value of each item instead of their mean.
 
     Returns one record for each pair, metric and view; with against, one for each difference, with interval, p and q; with
@@ -238,8 +239,9 @@ def _differences(plan: Plan, views: Mapping[str, list[View]], against: str | int
         other = "permutations do" if plan.outputs.permutations else "per_row does"
         raise UsageError(f"{other} not go with against", "Leave one out.")
     named = name_of(against, plan.files)
-    records = reference_differences(plan, dict(views), named, Records(None), Workspace())
-    return results_of(records, notes, DIFFERENCE_COLUMNS)
+    cache = Records(None)
+    records = reference_differences(plan, dict(views), named, cache, Workspace.of_run(cache))
+    return results_of(records, notes, columns_of_differences(named))
 
 
 @speaks_python

@@ -10,6 +10,7 @@ import numpy as np
 from relrep_cli.numerics.intervals import LEVEL, bootstrap, is_hits, jackknife_reach, student
 
 TWO_SIDED = (1 + LEVEL) / 2
+STRETCHED = ", stretched, {} degrees of freedom"
 ROWS, PARTS, PROPORTIONS = "paired bootstrap of row differences", "jackknife of differences", "paired proportions"
 
 
@@ -40,11 +41,11 @@ class Difference:
     method: str
 
 
-def paired_difference(a: Estimate, b: Estimate, *, seed: int = 0, factor: float = 1.0, freedom: int = 0) -> Difference:
+def paired_difference(a: Estimate, b: Estimate, *, seed: int = 0, factor: float | None = None, freedom: int = 0) -> Difference:
     """Subtract two values that were measured on the same items.
 
-    a, b: the estimates. seed: of the bootstrap. factor: by which dependence between rows widens the interval; freedom: the
-    degrees of freedom of that factor, 0 for those of the rows.
+    a, b: the estimates. seed: of the bootstrap. factor: an estimate of how much dependence between rows widens the interval,
+    None where they are independent; freedom: the degrees of freedom of this estimate.
 
     Row values are subtracted row by row, and the differences resampled. Where both are 0 or 1 throughout, the interval is that
     of paired proportions (Agresti and Min 2005). Without row values, the values without each part of the items are subtracted.
@@ -60,15 +61,15 @@ def paired_difference(a: Estimate, b: Estimate, *, seed: int = 0, factor: float 
         return Difference(value, None, None, None, "no interval: the two values are of different items")
     if a.rows is not None and b.rows is not None and len(a.rows) > 1:
         differences = b.rows - a.rows
-        if factor > 1 and freedom:
-            freedom = min(freedom, len(differences) - 1)
-        else:
-            freedom = len(differences) - 1
+        most = len(differences) - 1
+        freedom = most if factor is None else min(freedom or most, most)  # an estimate of 1 is no surer than another one
+        stretched, factor = ("", 1.0) if factor is None else (STRETCHED.format(freedom), factor)
         if is_hits(a.rows) and is_hits(b.rows):
-            return _of_interval(value, _proportions(differences, factor), freedom, PROPORTIONS)
+            return _of_interval(value, _proportions(differences, factor), freedom, PROPORTIONS + stretched)
         low, high = bootstrap(differences, np.random.default_rng(seed))
         wider = factor * _correction(len(differences))
-        return _of_interval(value, (value - wider * (value - low), value + wider * (high - value)), freedom, ROWS)
+        ends = value - wider * (value - low), value + wider * (high - value)
+        return _of_interval(value, ends, freedom, ROWS + stretched)
     if a.without is None or b.without is None:
         return Difference(value, None, None, None, "no interval: there are neither row values nor values without some rows")
     parts = _same_parts(a, b)
