@@ -25,7 +25,7 @@ PATHS = ("a", "b", "reference", "closest", "rival", "encoder", "head", "index", 
 LESS = (
     *("splits", "ids", "space", "kind", "dtype"),
     *("joined", "tied", "chance_error", "deviation", "decoder", "p_max", "anchors", "size", "k", "n", "f1", "p", "chance"),
-    *("corrected", "value_a", "value_b", "value_closest", "value_rival", "end_to_end", "mrr", "recall_10", "fitted_on"),
+    *("corrected", "value_a", "value_b", "value_rival", "value_closest", "end_to_end", "mrr", "recall_10", "fitted_on"),
     *("held_out", "index_size", "q", "groups", "low"),
 )
 WITH = {"low": "high"}  # a column that goes together with another

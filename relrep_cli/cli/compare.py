@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 from relrep_cli.base.errors import DONE, UsageError
@@ -154,7 +155,9 @@ def _plan(options: Options) -> Plan:
         permutations=options.permutations or 0,
         intervals=not options.no_interval,
     )
-    plan = make_plan(groups, metrics, outputs, reference=options.reference, seed=options.seed, require_all=options.require_all)
+    called = dict(zip(options.picture.names, itertools.chain(*groups), strict=False))
+    reference = called.get(options.reference or "", options.reference)
+    plan = make_plan(groups, metrics, outputs, reference=reference, seed=options.seed, require_all=options.require_all)
     if is_report(options.output):
         from relrep_cli.cli.compare_report import with_summaries
 
