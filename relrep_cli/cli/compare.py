@@ -36,6 +36,7 @@ EXAMPLES = (
     "relrep compare 'a.h5::layer/*' b.h5 --metric cka --permutations 1000",
     "relrep compare a.h5 b.h5 --diagnose --accept precision",
     "relrep compare teacher.h5 a.h5 b.h5 c.h5 --reference teacher.h5 --against a.h5",
+    "relrep compare 'a.h5::layer/*' 'b.h5::layer/*' --metric cka --against closest",
     "relrep compare --list",
 )
 
@@ -54,6 +55,8 @@ def compare(options: Options) -> int:
 
     With --against FILE, several files are compared with one reference (--reference, else the first file) on the same items,
     and the values are subtracted: each difference has an interval, p and q, and files that cannot be told apart share a letter.
+    Where the first argument is a pattern, each of its embeddings is a reference in turn. --against closest says for each
+    reference which file is closest, and whether it is closer than every other one.
 
     With more than two files, a file that cannot be used gives records that hold the error. The others are compared, and the
     exit code is 3. An interrupted run with -o continues where it stopped when it is started again.

@@ -67,7 +67,8 @@ class Options:
         str,
         typer.Option(
             "--against",
-            help="Test whether each other file is closer to the reference than FILE is; all tests every pair of files.",
+            help="Test whether each other file is closer to the reference than FILE is; all tests every pair of files, closest "
+            "whether the closest file is closer than every other one.",
             metavar="FILE",
             show_default=False,
         ),

@@ -13,6 +13,7 @@ from relrep_cli.base.output import progress, say
 from relrep_cli.base.task_cache import Records, task_key
 from relrep_cli.comparison.closest_models import CLOSEST, closest_of, records_of_closest
 from relrep_cli.comparison.closest_models import COLUMNS as CLOSEST_COLUMNS
+from relrep_cli.comparison.common_items import Rows, shared_items, targets_of
 from relrep_cli.comparison.layers import FIRST, reference_group
 from relrep_cli.comparison.measured_values import Measured, decoded, difference_factor, encoded, mean_of, measured
 from relrep_cli.comparison.model_differences import (
@@ -29,7 +30,6 @@ from relrep_cli.comparison.pairs_of_files import View, largest_k
 from relrep_cli.comparison.plans import Plan
 from relrep_cli.comparison.repeats import noise_ceiling, turned
 from relrep_cli.comparison.runs import usable, warn_of_different_spaces
-from relrep_cli.comparison.shared_items import Rows, shared_items, targets_of
 from relrep_cli.embedding import select
 from relrep_cli.metrics import METRICS
 from relrep_cli.numerics.workspace import Workspace

@@ -200,5 +200,5 @@ def with_columns(e: Embedding, first: Embedding, names: Sequence[str]) -> Embedd
 def results_of(records: Sequence[Mapping[str, Any]], notes: Sequence[str], known: Sequence[str]) -> Results:
     """The result of a call. known: the columns of the command's table; those that only some records have come after them."""
     more = sorted({name for record in records for name in record} - set(known))
-    said = [{key: in_python(value) if key == "error" else value for key, value in record.items()} for record in records]
-    return Results(said, [*known, *more], tuple(notes))
+    translated = [{key: in_python(value) if key == "error" else value for key, value in record.items()} for record in records]
+    return Results(translated, [*known, *more], tuple(notes))

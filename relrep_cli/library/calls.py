@@ -189,20 +189,17 @@ def compare(
     """
     check_numbers(seed=seed, permutations=permutations)
     names = expand(names_of(metric))
-    chosen = METRICS.choose(names, options)
-    recipes = _recipes(anchors, recipe)
+    chosen, recipes = METRICS.choose(names, options), _recipes(anchors, recipe)
     with notes_kept() as notes:
         groups = _compared(x, [] if y is None else [y, *others], [ids_x, ids_y], labels)
         for remark in remarks(names):
             say(f"{remark}.")
         wanted, uris = Outputs(permutations=permutations, row_table=per_row), [[e.uri for e in group] for group in groups]
-        one = None if reference is None else name_of(reference, [uri for group in uris for uri in group])
-        plan = make_plan(uris, chosen, wanted, reference=one, seed=seed, require_all=require_all)
-        cache = Records(None)
+        plan = make_plan(uris, chosen, wanted, reference=_reference(reference, uris), seed=seed, require_all=require_all)
         views = {e.uri: views_of_space(e, split, recipes) for group in groups for e in group}
         if against != "":
             return _differences(plan, views, against, notes)
-        outcome = run(plan, views, cache, Workspace.of_run(cache))
+        outcome = run(plan, views, Records(None), Workspace.of_run(Records(None)))
     if per_row:
         return _row_values(outcome.rows, views, bool(recipes), notes)
     return results_of(outcome.records, notes, columns_of(outcome, bool(recipes)))
@@ -217,6 +214,10 @@ def _compared(x: Spaces, others: list[Spaces], ids: list[Column | None], labels:
         remedy = 'Give another space; or as x several, in a mapping or by a pattern such as "a.h5::layer/*".'
         raise UsageError("y is missing, and x is one space", remedy)
     return groups
+
+
+def _reference(given: str | int | None, groups: Sequence[Sequence[str]]) -> str | None:
+    return None if given is None else name_of(given, [uri for group in groups for uri in group])
 
 
 def _recipes(anchors: Any, how: Mapping[str, Any] | None) -> list[Recipe]:
@@ -239,8 +240,7 @@ def _differences(plan: Plan, views: Mapping[str, list[View]], against: str | int
         other = "permutations do" if plan.outputs.permutations else "per_row does"
         raise UsageError(f"{other} not go with against", "Leave one out.")
     named = name_of(against, plan.files)
-    cache = Records(None)
-    records = reference_differences(plan, dict(views), named, cache, Workspace.of_run(cache))
+    records = reference_differences(plan, dict(views), named, Records(None), Workspace.of_run(Records(None)))
     return results_of(records, notes, columns_of_differences(named))
 
 

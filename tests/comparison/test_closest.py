@@ -137,10 +137,10 @@ def test_the_closest_layer_is_tested_against_every_other_one(empty: Workdir) -> 
 def test_the_library_says_what_the_command_says(empty: Workdir) -> None:
     save(empty)
     records = json.loads(empty.here(f"{COMMAND} --against closest").stdout)
-    found = relrep.compare(A, B, metric="cka,cosine", against="closest")
-    assert list(found.columns)[:4] == ["reference", "closest", "rival", "metric"]
-    assert [r.p for r in found] == pytest.approx([r["p"] for r in records])
-    assert {(r.reference, r.closest) for r in found} == {("a0", "b0"), ("a1", "b0")}
+    results = relrep.compare(A, B, metric="cka,cosine", against="closest")
+    assert list(results.columns)[:4] == ["reference", "closest", "rival", "metric"]
+    assert [r.p for r in results] == pytest.approx([r["p"] for r in records])
+    assert {(r.reference, r.closest) for r in results} == {("a0", "b0"), ("a1", "b0")}
 
 
 def test_values_are_of_the_items_that_all_files_share() -> None:
@@ -150,16 +150,16 @@ def test_values_are_of_the_items_that_all_files_share() -> None:
     a, b = ({name: spaces[name] for name in side} for side in (A, B))
     some = slice(4, N - 8)
     wanted = relrep.compare({n: x[some] for n, x in A.items()}, {n: x[some] for n, x in B.items()}, against="all")
-    found = relrep.compare(a, b, against="all")
-    assert [r.value_b for r in found] == pytest.approx([r.value_b for r in wanted]) and {r.n for r in found} == {N - 12}
-    assert any("48 items are in all files" in note for note in found.notes)
+    results = relrep.compare(a, b, against="all")
+    assert [r.value_b for r in results] == pytest.approx([r.value_b for r in wanted]) and {r.n for r in results} == {N - 12}
+    assert any("48 items are in all files" in note for note in results.notes)
 
 
 def test_a_reference_that_cannot_be_used_leaves_the_others() -> None:
     references = {"good": A["a0"], "short": A["a1"][:40]}
-    found = relrep.compare(references, {**B, "cut": B["b0"][:40]}, against="closest")
-    assert [(r.reference, r.rival) for r in found] == [("good", "b1"), (None, "cut"), ("short", None)]
-    assert all("cannot pair" in r.error for r in found[1:])
+    results = relrep.compare(references, {**B, "cut": B["b0"][:40]}, against="closest")
+    assert [(r.reference, r.rival) for r in results] == [("good", "b1"), (None, "cut"), ("short", None)]
+    assert all("cannot pair" in r.error for r in results[1:])
     with pytest.raises(relrep.DataError, match="cannot pair"):
         relrep.compare({"one": A["a0"][:9], "two": A["a1"][:9]}, B, against="closest")
 

@@ -370,7 +370,7 @@ def test_differences_of_compare_are_those_of_the_command(work: Workdir) -> None:
     ]
     first, last = (relrep.compare(*files, metric="cka", against=place)[0] for place in (1, -1))
     assert first.difference == -last.difference != 0
-    for options, words in (({"against": 0}, "is the reference"), ({"against": 1, "permutations": 9}, "do not go with against")):
+    for options, words in (({"against": 0}, "is a reference"), ({"against": 1, "permutations": 9}, "do not go with against")):
         with pytest.raises(relrep.UsageError, match=words):
             relrep.compare(*files, **options)  # type: ignore[arg-type]
 

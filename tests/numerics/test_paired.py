@@ -113,6 +113,16 @@ def test_dependence_stretches_both_sides_and_thickens_the_tails() -> None:
     assert wide.p > plain.p
 
 
+def test_p_does_not_leap_where_the_factor_reaches_1() -> None:
+    """An estimate of 1 has the tails of other estimates: a larger difference never gets a larger p because of its factor."""
+    a, b = correlated(80, shift=1.0)
+    factors = (1.0, 1.001, 1.2, None)
+    stretched, just, wide, plain = (paired_difference(of_rows(a), of_rows(b), factor=f, freedom=10) for f in factors)
+    assert stretched.p == pytest.approx(just.p, rel=0.02) and stretched.p < wide.p
+    assert plain.p < stretched.p / 1000 and (plain.low, plain.high) == (stretched.low, stretched.high)
+    assert stretched.method == f"{ROWS}, stretched, 10 degrees of freedom" and plain.method == ROWS
+
+
 def test_rare_changes_are_covered() -> None:
     """Of 60 items 5 % change to the better and 2 % to the worse: percentiles of a bootstrap hold this in 89 % of draws."""
     rng, hits = np.random.default_rng(1), 0
