@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
@@ -14,6 +14,8 @@ from relrep_cli.comparison.joins import join
 from relrep_cli.comparison.pairs_of_files import View
 from relrep_cli.comparison.plans import Plan
 from relrep_cli.comparison.repeats import repeats_of
+from relrep_cli.comparison.runs import usable
+from relrep_cli.embedding import match_ids
 
 Rows = tuple[np.ndarray, np.ndarray]  # row numbers in a reference and in a model, parallel
 FileViews = Mapping[str, list[View] | DataError]
@@ -21,10 +23,16 @@ FileViews = Mapping[str, list[View] | DataError]
 
 @dataclass(frozen=True, eq=False)
 class SharedItems:
-    """rows: for each usable reference, those of each usable model. errors: of the other files."""
+    """What all usable files share.
 
-    rows: dict[str, dict[str, Rows]] = field(default_factory=dict)
-    errors: dict[str, DataError] = field(default_factory=dict)
+    references, models: those that can be used. rows: of the shared items in the first model, ascending. errors: of the other
+    files.
+    """
+
+    references: list[str]
+    models: list[str]
+    rows: np.ndarray
+    errors: dict[str, DataError]
 
 
 def shared_items(
@@ -36,40 +44,58 @@ def shared_items(
 
     Raises DataError when no reference can be used, fewer than two models can, or they share no items.
     """
-    shared = SharedItems()
-    usable = list(models)
+    joined, known, kept = list(models), list[str](), np.empty(0, np.int64)
+    failed: dict[str, DataError] = {}
     for reference in references:
         try:
             target = targets_of(views[reference], repeats)[0][0]
         except DataError as error:
-            shared.errors[reference] = error
+            failed[reference] = error
             continue
-        rows, errors = _joined(plan, views, target, usable)
-        if shared.rows and errors:  # other references have joined these models
-            shared.errors[reference] = next(iter(errors.values()))
+        rows, errors = _joined(plan, views, target, joined)
+        if known and errors:  # other references have joined these models
+            failed[reference] = next(iter(errors.values()))
             continue
         if len(rows) < 2:
             raise next(iter(errors.values()))
-        usable = list(rows)
-        shared.rows[reference] = rows
-        shared.errors.update(errors)
-    if not shared.rows:
-        raise next(iter(shared.errors.values()))
-    _keep_common(shared.rows)
-    kept = len(next(iter(next(iter(shared.rows.values())).values()))[0])
-    most = max(own[0].embedding.n for own in map(views.__getitem__, usable) if not isinstance(own, DataError))
+        ours = reduce(np.intersect1d, [ours for ours, _ in rows.values()])
+        mine, theirs = next(iter(rows.values()))
+        here = np.sort(theirs[np.isin(mine, ours)])
+        kept = np.intersect1d(kept, here) if known else here
+        joined, failed = list(rows), failed | errors
+        known.append(reference)
+    if not known:
+        raise next(iter(failed.values()))
+    _say_what_is_left_out(views, joined, len(kept))
+    return SharedItems(known, joined, kept, failed)
+
+
+def rows_of_shared(
+    views: FileViews, reference: str, shared: SharedItems, repeats: str = ""
+) -> tuple[list[list[View]], dict[str, Rows]]:
+    """The views of a reference, see targets_of, and the row numbers of the shared items in it and in each model."""
+    target = targets_of(views[reference], repeats)
+    matched = {m: match_ids(target[0][0].embedding.ids, usable(views[m])[0].embedding.ids) for m in shared.models}
+    mine, theirs = matched[shared.models[0]]
+    items = mine[np.isin(theirs, shared.rows)]
+    rows = {}
+    for model, (ours, own) in matched.items():
+        kept = np.isin(ours, items)
+        rows[model] = ours[kept], own[kept]
+    return target, rows
+
+
+def _say_what_is_left_out(views: FileViews, models: Sequence[str], kept: int) -> None:
     if not kept:
-        raise DataError("share no items", "Name files of the same items.", file=" and ".join(usable))
+        raise DataError("share no items", "Name files of the same items.", file=" and ".join(models))
+    most = max(usable(views[model])[0].embedding.n for model in models)
     if kept < most:
         say(f"{kept} items are in all files; up to {most - kept} rows of a file are left out.")
-    return shared
 
 
 def targets_of(views: list[View] | DataError, repeats: str) -> list[list[View]]:
     """For each view of a reference, one view of each repeat; a single one without repeats."""
-    if isinstance(views, DataError):
-        raise views
-    return [repeats_of(view, repeats) if repeats else [view] for view in views]
+    return [repeats_of(view, repeats) if repeats else [view] for view in usable(views)]
 
 
 def _joined(plan: Plan, views: FileViews, target: View, models: Sequence[str]) -> tuple[dict[str, Rows], dict[str, DataError]]:
@@ -77,27 +103,8 @@ def _joined(plan: Plan, views: FileViews, target: View, models: Sequence[str]) -
     rows: dict[str, Rows] = {}
     errors: dict[str, DataError] = {}
     for model in models:
-        own = views[model]
         try:
-            if isinstance(own, DataError):
-                raise own
-            rows[model] = join(target.embedding, own[0].embedding, plan.require_all)
+            rows[model] = join(target.embedding, usable(views[model])[0].embedding, plan.require_all)
         except DataError as error:
             errors[model] = error
     return rows, errors
-
-
-def _keep_common(rows: dict[str, dict[str, Rows]]) -> None:
-    """Keep the rows of items that every model shares with every reference."""
-    in_first_model = []
-    for of_models in rows.values():
-        ours = reduce(np.intersect1d, [ours for ours, _ in of_models.values()])
-        mine, theirs = next(iter(of_models.values()))
-        in_first_model.append(theirs[np.isin(mine, ours)])
-    common = reduce(np.intersect1d, in_first_model)
-    for of_models in rows.values():
-        mine, theirs = next(iter(of_models.values()))
-        shared = mine[np.isin(theirs, common)]
-        for model, (ours, own) in of_models.items():
-            kept = np.isin(ours, shared)
-            of_models[model] = ours[kept], own[kept]

@@ -13,7 +13,7 @@ from relrep_cli.base.output import progress, say
 from relrep_cli.base.task_cache import Records, task_key
 from relrep_cli.comparison.closest_models import CLOSEST, closest_of, records_of_closest
 from relrep_cli.comparison.closest_models import COLUMNS as CLOSEST_COLUMNS
-from relrep_cli.comparison.common_items import Rows, shared_items, targets_of
+from relrep_cli.comparison.common_items import Rows, rows_of_shared, shared_items
 from relrep_cli.comparison.layers import FIRST, reference_group
 from relrep_cli.comparison.measured_values import Measured, decoded, difference_factor, encoded, mean_of, measured
 from relrep_cli.comparison.model_differences import (
@@ -87,14 +87,13 @@ def reference_differences(
     shared = shared_items(plan, views, references, models, repeats)
     compared: list[Subtracted] = []
     with progress("comparing") as advance:
-        for number, (reference, rows) in enumerate(shared.rows.items()):
-            own = usable(views[reference])
-            target = targets_of(own, repeats)
+        for number, reference in enumerate(shared.references):
+            target, rows = rows_of_shared(views, reference, shared, repeats)
             if repeats and turned([view.embedding for view in target[0]]):
                 say(f"{reference}: {TURNED}")
 
             def step(done: int, of: int, note: str, number: int = number) -> None:
-                advance(number * of + done, len(shared.rows) * of, note)
+                advance(number * of + done, len(shared.references) * of, note)
 
             for measure in _measures(plan, views, (reference, target), rows, cache, workspace, step):
                 closest = against == CLOSEST
