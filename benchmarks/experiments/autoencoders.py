@@ -99,6 +99,7 @@ TABLES = {
     "map": maps,
     "unequal": lambda lab: unequal(lab, STANDIN, WIDTHS),
     "cifar": lambda lab: unequal(lab, "cifar10", (("conv-ae", 72, "vit-ae", 72),)),
+    "cifar-seeds": lambda lab: two_seeds(lab, "cifar10", 72, "", ("", "")),
     "four-fashion": lambda lab: four_encoders(lab, "fashion-mnist"),
     "four-mnist": lambda lab: four_encoders(lab, "mnist"),
 }
