@@ -26,6 +26,8 @@ from relrep_cli.base.uris import split_uri
 from relrep_cli.store.files import HDF5_ENDINGS, MORE_ROOM
 
 HDF5 = (".h5", ".hdf5", ".h5ad")
+OTHERS = ".npy .npz .csv .tsv .txt .parquet .safetensors .json .jsonl .md .xlsx .pkl .pt .zarr"
+KNOWN_ENDINGS = {*HDF5, *OTHERS.split()}  # a name of a table with one of these promises a format
 PROMISES = re.compile(r"\.[a-z][a-z0-9]*")  # an ending that promises a format; `.5` and `.in-b` are parts of names
 PASSING = (".part", ".tmp")  # what scripts append to names of files that they rename later
 LONGEST_STEM = 48  # bytes of the target's name in the temporary's: with all the rest, a temporary fits where its target does
@@ -49,8 +51,8 @@ def refuse(target: str, force: bool, inputs: Sequence[str] = (), endings: Sequen
         with suppress(OSError):
             if source != "-" and path.exists() and os.path.samefile(source, path):
                 raise UsageError("is also an input, and inputs are never written", "Choose another name.", file=target)
-    ending, others = Path(target).suffix.lower(), (*PASSING, *(HDF5_ENDINGS if ".h5" in endings else ()))
-    if endings and PROMISES.fullmatch(ending) and ending not in (*endings, *others):
+    ending = Path(target).suffix.lower()
+    if endings and _promises(ending, ".h5" in endings) and ending not in endings:
         raise UsageError(
             f"this command does not write {ending}", f"Name a file that ends in {', '.join(endings)}.", file=target
         )
@@ -67,6 +69,14 @@ def refuse(target: str, force: bool, inputs: Sequence[str] = (), endings: Sequen
         raise WriteError(
             f"the folder {path.parent} cannot be written", "Choose another or change its permissions.", file=target
         )
+
+
+def _promises(ending: str, binary: bool) -> bool:
+    """Whether a name with this ending promises a format. binary: of a file that holds HDF5 unless its ending names another
+    format; the names of tables are judged by `agree`, too."""
+    if binary:
+        return bool(PROMISES.fullmatch(ending)) and ending not in (*HDF5_ENDINGS, *PASSING)
+    return ending in KNOWN_ENDINGS
 
 
 def refuse_same(names: Mapping[str, str]) -> None:
