@@ -33,12 +33,16 @@ class Pairs:
     item: np.ndarray
 
 
-def check_space_of_queries(queries: Embedding, e: Embedding) -> None:
-    """Raise DataError for queries of other dims than the index, and say so where their spaces have different names."""
+def refuse_other_dims(queries: Embedding, e: Embedding) -> None:
+    """Raise DataError for queries of other dims than the index."""
     if queries.d != e.d:
         finding = f"has {queries.d} dims, and {e.uri} has {e.d}"
         remedy = "Embed the queries with the model of the index, or move them into its space with relrep translate."
         raise DataError(finding, remedy, file=queries.uri)
+
+
+def note_other_space(queries: Embedding, e: Embedding) -> None:
+    """Say so where the spaces of queries and of the index have different names."""
     named = [one.space for one in (queries, e) if one.space and not one.space.startswith("unnamed:")]
     if len(set(named)) == 2:
         spaces = " and ".join(printable(space) for space in named)

@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 
 from relrep_cli.base.registry import Param
-from relrep_cli.evaluations.asked_queries import Pairs, check_space_of_queries, pairs_in_index
+from relrep_cli.evaluations.asked_queries import Pairs, note_other_space, pairs_in_index, refuse_other_dims
 from relrep_cli.evaluations.findings import By, Finding, K, Record, Space, distances, evaluation, mean_of
 from relrep_cli.evaluations.trusted_hits import RISK, fewest_queries, trusted_hits
 from relrep_cli.neighbors import nearest, nearest_targets, ranks
@@ -30,7 +30,8 @@ def search(s: Space, *, k: K = 10, neighbors: By = "cosine", least_precision: Sh
     """
     assert s.queries is not None
     queries = s.queries.e
-    check_space_of_queries(queries, s.e)
+    refuse_other_dims(queries, s.e)
+    note_other_space(queries, s.e)
     index, ids = s.vectors(s.test), s.e.ids[s.test]
     pairs = pairs_in_index(s.queries, ids, s.e.uri)
     x, asking = pick(queries.x, pairs.rows), queries.ids[pairs.rows]

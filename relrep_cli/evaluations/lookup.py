@@ -12,7 +12,7 @@ import numpy as np
 from relrep_cli.base.errors import DataError, UsageError, printable
 from relrep_cli.base.output import Record, say
 from relrep_cli.embedding import Embedding, find_ids, text
-from relrep_cli.evaluations.asked_queries import check_space_of_queries
+from relrep_cli.evaluations.asked_queries import note_other_space, refuse_other_dims
 from relrep_cli.evaluations.findings import distances
 from relrep_cli.neighbors import By, nearest
 from relrep_cli.numerics.blocks import pick, row_blocks, take
@@ -66,9 +66,10 @@ def look_up_vectors(
 
     Raises DataError for queries of other dims, UsageError when there are too few items for k.
     """
-    check_space_of_queries(queries, e)
+    refuse_other_dims(queries, e)
     if k > len(among):
         raise UsageError(f"-k is {k}, but only {len(among)} items are searched", f"Write -k {len(among)} or less.")
+    note_other_space(queries, e)
     rows = _best_rows(queries.x, e, among, k, by, farthest, device)
     return Looked(rows, distances(queries.x, e.x, rows, by))
 
