@@ -33,8 +33,8 @@ RIGHT: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 def exact(cosine: np.ndarray, right: np.ndarray) -> float | None:
     """The threshold of the task; None for none."""
-    found = trusted_hits(cosine, right, WANTED)
-    return None if found is None else max(found.closeness, 0.0)
+    trusted = trusted_hits(cosine, right, WANTED)
+    return None if trusted is None else max(trusted.closeness, 0.0)
 
 
 def best_looking(cosine: np.ndarray, right: np.ndarray) -> float | None:
@@ -52,13 +52,13 @@ def main() -> None:
     for name, rate in RIGHT.items():
         share_above = rate(grid)[::-1].cumsum()[::-1] / np.arange(len(grid), 0, -1)
         for queries in QUERIES:
-            rng, found = np.random.default_rng(queries), {exact: [], best_looking: []}  # type: ignore[var-annotated]
+            rng, thresholds = np.random.default_rng(queries), {exact: [], best_looking: []}  # type: ignore[var-annotated]
             for _ in range(DRAWS):
                 cosine = rng.random(queries)
                 right = rng.random(queries) < rate(cosine)
-                for how, ends in found.items():
+                for how, ends in thresholds.items():
                     ends.append(how(cosine, right))
-            for how, ends in found.items():
+            for how, ends in thresholds.items():
                 there = [end for end in ends if end is not None]
                 broken = sum(share_above[min(int(end * 100_000) + 1, len(grid) - 1)] < WANTED for end in there) / DRAWS
                 kept = 1 - float(np.mean(there)) if there else 0.0

@@ -43,9 +43,9 @@ def search(s: Space, *, k: K = 10, neighbors: By = "cosine", least_precision: Sh
     far = far if neighbors == "cosine" else far * s.unit
     yield replace(first, items=_items(asking, ranked, ids[near[:, 0]], hits[:, 0], far, neighbors))
     if k > 1:
-        found, wanted = hits.sum(1) / np.minimum(relevant, k), np.minimum(relevant, k)
+        shares, wanted = hits.sum(1) / np.minimum(relevant, k), np.minimum(relevant, k)
         several = f"; share of the relevant items, {k} at most" if (relevant > 1).any() else ""
-        yield mean_of(f"recall@{k}", found, what + several, None, (0, 1), float((k * luck / wanted).mean()), asking)
+        yield mean_of(f"recall@{k}", shares, what + several, None, (0, 1), float((k * luck / wanted).mean()), asking)
     chance = float(_lucky_reciprocal_rank(relevant, len(index)).mean())
     yield mean_of("mrr", 1 / ranked, f"mean of 1 / rank of the nearest relevant item; {what}", None, (0, 1), chance, asking)
     yield from _trust(far, hits[:, 0], neighbors, least_precision)
@@ -80,10 +80,10 @@ def _lucky_reciprocal_rank(relevant: np.ndarray, n: int) -> np.ndarray:
     return np.asarray(relevant / (n - relevant + 1) * (harmonic[n] - harmonic[relevant - 1]))
 
 
-def _items(ids: np.ndarray, ranked: np.ndarray, found: np.ndarray, right: np.ndarray, far: np.ndarray, by: By) -> list[Record]:
+def _items(ids: np.ndarray, ranked: np.ndarray, hits: np.ndarray, right: np.ndarray, far: np.ndarray, by: By) -> list[Record]:
     """A record for each query: the rank of its nearest relevant item, its nearest item, how near that is and if it is right."""
     name, values = ("cosine", 1 - far) if by == "cosine" else ("distance", far)
-    lines = zip(ids.tolist(), ranked.tolist(), found.tolist(), values.tolist(), right.tolist(), strict=True)
+    lines = zip(ids.tolist(), ranked.tolist(), hits.tolist(), values.tolist(), right.tolist(), strict=True)
     return [
         {"query": _shown(query), "rank": rank, "hit": _shown(hit), name: value, "right": "yes" if is_right else "no"}
         for query, rank, hit, value, is_right in lines

@@ -74,13 +74,10 @@ def evaluate(
     if score_column and anomalies is None:
         raise UsageError("score_column needs anomalies", "Give anomalies, or leave score_column out.")
     es = named_spaces([one for group in expanded(spaces) for one in group], (), labels)
-    asked = queries_of_each(queries, len(es))
     names = names_of(task)
     wanted = named_tasks(names, bool(COMPRESSING & set(options)), reference is not None, queries is not None)
     tasks = EVALUATIONS.choose(wanted, options)
-    if (queries is None) != (relevant is None) or (queries is not None and SEARCH not in tasks):
-        raise UsageError("queries and relevant go together, with task search", "Give both, or leave both out.")
-    pairs = None if relevant is None else relevant_pairs(relevant)
+    searches = _searches(queries_of_each(queries, len(es)), relevant, SEARCH in tasks)
     if reference is not None and FOREIGN not in tasks:
         raise UsageError("reference works only with task foreign", 'Write task="foreign", or leave it out.')
     odd = [] if anomalies is None else [as_embedding(anomalies, name="anomalies")]
@@ -88,7 +85,7 @@ def evaluate(
     skips = ALL in names and not {COMPRESSION, SEARCH} & set(tasks)
     plan = EvaluationPlan(
         [e.uri for e in es], [[]] * len(es), tasks, names_of(target), split, holdout, seed, score_column, skips, per_class,
-        reference="" if clean is None else clean.uri, queries=[[q.uri for q in own] for own in asked],
+        reference="" if clean is None else clean.uri, queries=[[one.e.uri for one in own] for own in searches],
     )  # fmt: skip
     plan = replace(plan, against=name_of(against, plan.compared))
     if plan.against:
@@ -97,13 +94,21 @@ def evaluate(
             raise UsageError("per_class does not go with against", "Leave one out.")
     with notes_kept() as notes:
         extras, records = Extras(), []
-        for e, own in zip(_with_targets(es, plan.targets), asked, strict=True):
-            searched = [] if pairs is None else [AskedQueries(one, pairs, "relevant") for one in own]
-            records += records_of_space(e, odd, clean, plan, extras, _ignore, searched)
+        for e, own in zip(_with_targets(es, plan.targets), searches, strict=True):
+            records += records_of_space(e, odd, clean, plan, extras, _ignore, own)
     if plan.against:
         differences = file_differences(extras.findings, plan.compared, plan.against, seed)
         return results_of(differences, notes, DIFFERENCE_COLUMNS)
     return results_of(side_by_side(records), notes, plan.columns)
+
+
+def _searches(queries: Sequence[Sequence[Embedding]], relevant: Any, is_task: bool) -> list[list[AskedQueries]]:
+    """The queries of each space with what is relevant to them. Raises UsageError where one of both is missing, or the task."""
+    asked = any(queries)
+    if asked != (relevant is not None) or (asked and not is_task):
+        raise UsageError("queries and relevant go together, with task search", "Give both, or leave both out.")
+    pairs = relevant_pairs(relevant) if asked else None
+    return [[AskedQueries(one, pairs, "relevant") for one in own] if pairs else [] for own in queries]
 
 
 def _with_targets(es: Sequence[Embedding], targets: Sequence[str]) -> list[Embedding]:

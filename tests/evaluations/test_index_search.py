@@ -56,9 +56,9 @@ def test_values_are_those_of_the_definitions(index: Workdir, by: str, answers: i
     done = index.here(f"{run} --k 4 --neighbors {by} --rows r.tsv")
     order = np.argsort(distances(by), axis=1)
     ranks = [1 + min(np.flatnonzero(np.isin(order[q], own))) for q, own in enumerate(relevant)]
-    found = [len(set(order[q, :4]) & set(own)) / min(4, answers) for q, own in enumerate(relevant)]
+    shares = [len(set(order[q, :4]) & set(own)) / min(4, answers) for q, own in enumerate(relevant)]
     values = {row["name"]: float(row["value"]) for row in done.rows if row["name"] not in ("threshold", "coverage")}
-    wanted = {"recall@1": np.mean(np.array(ranks) == 1), "recall@4": np.mean(found), "mrr": np.mean(1 / np.array(ranks))}
+    wanted = {"recall@1": np.mean(np.array(ranks) == 1), "recall@4": np.mean(shares), "mrr": np.mean(1 / np.array(ranks))}
     assert values == pytest.approx(wanted, abs=1e-12)
     header, *lines = (line.split("\t") for line in (index / "r.tsv").read_text().splitlines())
     assert header == ["file", "query", "rank", "hit", "cosine" if by == "cosine" else "distance", "right"]
@@ -74,8 +74,8 @@ def test_random_rows_find_what_chance_says(empty: Workdir) -> None:
     rng = np.random.default_rng(4)
     x, queries = rng.normal(size=(40, 5)), rng.normal(size=(4000, 5))
     relevant = [(q, int(d)) for q in range(4000) for d in rng.choice(40, 1 + q % 3, replace=False)]
-    found = relrep.evaluate(x, queries=queries, relevant=relevant, k=5)
-    for r in found[:3]:
+    records = relrep.evaluate(x, queries=queries, relevant=relevant, k=5)
+    for r in records[:3]:
         assert r.low <= r.chance <= r.high, r.name
 
 
@@ -180,8 +180,8 @@ def test_the_library_finds_what_the_command_finds(index: Workdir) -> None:
         {q: {d: 1, "d000 ": 0} for q, d in relevant.items()},
         index / "truth.csv",
     ):
-        found = relrep.evaluate(e, queries=queries, relevant=answers)
-        assert [(r.name, repr(r.value).replace("nan", "n/a")) for r in found] == [(r["name"], r["value"]) for r in rows]
+        records = relrep.evaluate(e, queries=queries, relevant=answers)
+        assert [(r.name, repr(r.value).replace("nan", "n/a")) for r in records] == [(r["name"], r["value"]) for r in rows]
     turned = relrep.as_embedding(QUERIES @ TURN, ids=list(relevant), name="turned")
     differences = relrep.evaluate(e, queries=[queries, turned], relevant=relevant, against=0)
     assert differences[1].name == "recall@10" and differences[1].high < 0
@@ -194,17 +194,17 @@ def test_the_library_finds_what_the_command_finds(index: Workdir) -> None:
 def test_a_threshold_keeps_its_promise() -> None:
     """Above the threshold, hits are right as often as stated in 95 % of draws, even where every threshold is at the border."""
     rng = np.random.default_rng(0)
-    found = [trusted_hits(rng.random(150), rng.random(150) < 0.8999, 0.9) for _ in range(1000)]
-    assert 0.02 < np.mean([one is not None for one in found]) < 0.07
+    thresholds = [trusted_hits(rng.random(150), rng.random(150) < 0.8999, 0.9) for _ in range(1000)]
+    assert 0.02 < np.mean([one is not None for one in thresholds]) < 0.07
 
 
 def test_a_threshold_is_found_where_there_is_one() -> None:
     rng = np.random.default_rng(1)
-    found = []
+    thresholds = []
     for _ in range(100):
         closeness = rng.random(600)
-        found.append(trusted_hits(closeness, rng.random(600) < np.where(closeness > 0.4, 0.98, 0.5), 0.9))
-    ends = [one.closeness for one in found if one is not None]
+        thresholds.append(trusted_hits(closeness, rng.random(600) < np.where(closeness > 0.4, 0.98, 0.5), 0.9))
+    ends = [one.closeness for one in thresholds if one is not None]
     assert len(ends) > 95 and 0.28 < np.median(ends) < 0.4, "the share above 0.28 is 0.9"
     assert np.mean(np.array(ends) < 0.28) < 0.05
 
