@@ -87,17 +87,27 @@ def evaluate(
         [e.uri for e in es], [[]] * len(es), tasks, names_of(target), split, holdout, seed, score_column, skips, per_class,
         reference="" if clean is None else clean.uri, queries=[[one.e.uri for one in own] for own in searches],
     )  # fmt: skip
-    plan = replace(plan, against=name_of(against, plan.compared))
+    return _results(replace(plan, against=name_of(against, plan.compared)), es, odd, clean, searches)
+
+
+def _results(
+    plan: EvaluationPlan,
+    es: Sequence[Embedding],
+    odd: Sequence[Embedding],
+    clean: Embedding | None,
+    searches: Sequence[Sequence[AskedQueries]],
+) -> Results:
+    """Run the plan on its spaces. searches: the queries of each."""
     if plan.against:
         check_against(plan.against, plan.compared)
-        if per_class:
+        if plan.per_class:
             raise UsageError("per_class does not go with against", "Leave one out.")
     with notes_kept() as notes:
         extras, records = Extras(), []
         for e, own in zip(_with_targets(es, plan.targets), searches, strict=True):
             records += records_of_space(e, odd, clean, plan, extras, _ignore, own)
     if plan.against:
-        differences = file_differences(extras.findings, plan.compared, plan.against, seed)
+        differences = file_differences(extras.findings, plan.compared, plan.against, plan.seed)
         return results_of(differences, notes, DIFFERENCE_COLUMNS)
     return results_of(side_by_side(records), notes, plan.columns)
 

@@ -72,7 +72,7 @@ def interval(f: Finding) -> tuple[float, float]:
 
 
 @pytest.mark.slow  # imports torch
-@pytest.mark.parametrize("name", ["knn", "regression", "retrieval", "anomaly", "foreign", "compression"])
+@pytest.mark.parametrize("name", ["knn", "regression", "retrieval", "anomaly", "foreign", "compression", "search"])
 def test_a_device_finds_what_the_cpu_finds(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
     calls: list[str] = []
