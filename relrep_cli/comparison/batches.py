@@ -42,7 +42,7 @@ def take_ahead(
         for view in (view for both in spaces for view in both):
             workspace.register(view.embedding.x, view.content)
         with np.errstate(all="ignore"):  # numbers that are too large are said when their pair is measured
-            take_together([(a.embedding.x, b.embedding.x) for a, b in spaces], workspace.spaces)
+            take_together([(a.embedding.x, b.embedding.x) for a, b in spaces], workspace.spaces, workspace.device)
 
 
 def _wants_sums(plan: Plan) -> bool:
