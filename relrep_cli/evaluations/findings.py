@@ -44,7 +44,7 @@ class Space:
     None. anomalies: items of the same space that do not
     belong. score: the column that says how odd an item is, instead of distances. reference: a clean file of the same space; the
     embedding itself where rows can only be suspected. unit: the number that all vectors were divided by. device: where
-    neighbours are searched; see devices.chosen.
+    neighbours are searched and linear models trained; see devices.chosen.
     """
 
     e: Embedding
