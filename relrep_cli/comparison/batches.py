@@ -9,7 +9,8 @@ import numpy as np
 from relrep_cli.base.errors import DataError
 from relrep_cli.comparison.pairs_of_files import View, record_key, rows_key
 from relrep_cli.comparison.plans import Plan
-from relrep_cli.numerics.moment_sums import cross_size, tile_rows
+from relrep_cli.numerics.flat_sums import cross_size
+from relrep_cli.numerics.moment_sums import tile_rows
 from relrep_cli.numerics.moments import take_together
 from relrep_cli.numerics.workspace import Workspace
 

@@ -153,7 +153,7 @@ def linear(x: np.ndarray, y: np.ndarray, classes: int, *, seed: int, device: str
 )
 def logistic(x: np.ndarray, y: np.ndarray, classes: int, *, seed: int, device: str, penalty: Penalty = 1e-3) -> Arrays:
     """Multinomial logistic regression with a squared penalty. Holds its rows in memory in float64."""
-    on = linear_models.device_of(device, *x.shape, linear_models.STEPS * classes)
+    on = linear_models.device_of(device, len(x), x.shape[1], linear_models.STEPS * classes)
     if on is not None:
         return linear_models.fitted(linear_models.LogisticThere(penalty, on), x, y, classes)
     from sklearn.linear_model import LogisticRegression

@@ -108,8 +108,8 @@ class LogisticThere:
                 return float(total) / len(z) + self.penalty / 2 * float(np.square(weights[:, :d]).sum()), gradient.ravel()
 
             options = {"maxiter": STEPS, "maxls": 50, "gtol": 1e-4, "ftol": 64 * np.finfo(float).eps}
-            found = minimize(loss, np.zeros(outputs * (d + 1)), method="L-BFGS-B", jac=True, options=options)
-        weights = found.x.reshape(outputs, d + 1)
+            fit = minimize(loss, np.zeros(outputs * (d + 1)), method="L-BFGS-B", jac=True, options=options)
+        weights = fit.x.reshape(outputs, d + 1)
         self.coef_, self.intercept_ = weights[:, :d], weights[:, d]
 
 

@@ -92,8 +92,8 @@ def two_nearest(
     def two(centres: np.ndarray, half: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         with torch.inference_mode(), memory_of(device, lack):
             ((there, sizes),) = sent([[centres, half]], on)
-            found = [_first_two(sizes.addmm(block, there.T, beta=-1)) for block in kept]
-            labels, first, second = (torch.cat(parts).cpu().numpy() for parts in zip(*found, strict=True))
+            pairs = [_first_two(sizes.addmm(block, there.T, beta=-1)) for block in kept]
+            labels, first, second = (torch.cat(parts).cpu().numpy() for parts in zip(*pairs, strict=True))
         return labels, first.astype(np.float64), second.astype(np.float64)
 
     return two

@@ -152,8 +152,8 @@ def _pass_on(x: np.ndarray, device: str) -> Pass:
         picks = np.ascontiguousarray(rows_of(x, chosen))
         with memory_of(device, f"{len(picks)} anchors and {blocks.rows} rows take {4 * blocks.rows * len(picks) >> 20} MiB"):
             ((new, lengths),) = sent([prepared(picks[done:])], blocks.on)
-            found = [lengths.addmm(z, new.T, alpha=-2).amin(1) + own for _, (z, own) in blocks]
-            np.minimum(bounds, np.concatenate([part.cpu().numpy() for part in found]), out=bounds)
+            lowest = [lengths.addmm(z, new.T, alpha=-2).amin(1) + own for _, (z, own) in blocks]
+            np.minimum(bounds, np.concatenate([part.cpu().numpy() for part in lowest]), out=bounds)
         bounds[chosen], gaps[chosen], done, keep = -np.inf, -1, len(chosen), _kept(n, d)
         while True:
             rows, border = _largest(bounds, keep)

@@ -370,8 +370,8 @@ def test_the_nearest_centre_is_that_of_float64(kind: str, device: str) -> None:
 def test_kmeans_of_one_centroid_is_the_mean() -> None:
     x = np.random.default_rng(0).normal(size=(90, 4)).astype(np.float32)
     for device in ("cpu", "torch:cpu"):
-        found = centroids(x, 1, np.random.default_rng(0), device=device)
-        np.testing.assert_allclose(found, x.mean(0, keepdims=True), atol=1e-6)
+        middle = centroids(x, 1, np.random.default_rng(0), device=device)
+        np.testing.assert_allclose(middle, x.mean(0, keepdims=True), atol=1e-6)
 
 
 def test_kmeans_lowers_its_error_to_a_fixed_point() -> None:

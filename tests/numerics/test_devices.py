@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
+from conftest import Workdir
 
 from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.base.task_cache import Records
@@ -68,9 +70,9 @@ def test_some_blocks_stay_and_all_come_again(room: int, monkeypatch: pytest.Monk
 
     kept = KeptBlocks(x, 3, torch.device("cpu"), prepare)
     for _ in range(3):
-        found = [(start, there.numpy().copy()) for start, (there,) in kept]
-        assert [start for start, _ in found] == [0, 3, 6]
-        assert np.array_equal(np.concatenate([rows for _, rows in found]), x)
+        arrived = [(start, there.numpy().copy()) for start, (there,) in kept]
+        assert [start for start, _ in arrived] == [0, 3, 6]
+        assert np.array_equal(np.concatenate([rows for _, rows in arrived]), x)
     assert len(made) == {0: 9, 48: 3 + 2 + 2, 1 << 20: 3}[room]
 
 
@@ -171,6 +173,39 @@ def test_a_lack_of_memory_for_moments_is_said(monkeypatch: pytest.MonkeyPatch) -
     x = np.random.default_rng(0).normal(size=(1200, 100))
     with pytest.raises(DataError, match=r"too little memory free: the sums of products take 0 MiB\. Use --device cpu\."):
         moments(x, x, workspace=Workspace(device="torch:cpu"))
+
+
+@pytest.fixture
+def spaces(empty: Workdir) -> Workdir:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(500, 80))
+    for name in "ab":
+        ids = np.array([f"i{row:03d}" for row in range(500)])
+        np.savez(empty / f"{name}.npz", x=(x + rng.normal(size=x.shape)).astype(np.float32), ids=ids)
+    (empty / "ids.txt").write_text("".join(f"{item}\n" for item in ids[::25]))
+    return empty
+
+
+def test_compare_on_a_device_says_what_it_says_on_the_cpu(spaces: Workdir) -> None:
+    """Of absolute vectors within 1e-9. What one device finished does not stand for the other, though it is as good."""
+    added: list[Any] = []
+    real = moment_sums._add_there
+    command = "relrep compare a.npz b.npz -m cka,cca,knn-jaccard -a ids.txt --cache kept --device"
+    with mock.patch.object(moment_sums, "_add_there", lambda *given: added.append(1) or real(*given)):
+        here = spaces.here(f"{command} cpu").rows
+        assert not added
+        there = spaces.here(f"{command} torch:cpu").rows
+        assert added
+    assert [(row["projection"], row["metric"]) for row in here] == [(row["projection"], row["metric"]) for row in there]
+    for one, other in zip(here, there, strict=True):
+        allowed = 1e-9 if one["projection"] == "absolute" else 1e-5
+        assert float(other["value"]) == pytest.approx(float(one["value"]), rel=allowed, abs=allowed), one
+
+
+def test_permutations_on_a_device_give_the_same_p(spaces: Workdir) -> None:
+    command = "relrep compare a.npz b.npz -m cca,procrustes --permutations 19 --device"
+    here, there = (spaces.here(f"{command} {device}").rows for device in ("cpu", "torch:cpu"))
+    assert [row["p"] for row in here] == [row["p"] for row in there]
 
 
 def test_auto_takes_the_first_there_is_and_another_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
