@@ -99,7 +99,8 @@ def tensor(block: NDArray[Any], on: torch.device) -> torch.Tensor:
     """Images (b, h, w) or (b, h, w, c) of bytes as (b, c, h, w) in 0..1; vectors (b, d) as float32."""
     import torch
 
-    return as_floats(torch.from_numpy(np.ascontiguousarray(block)).to(on))
+    x = torch.from_numpy(np.ascontiguousarray(block))
+    return as_floats((x.float() if x.dtype == torch.float64 else x).to(on))
 
 
 def as_floats(x: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 from relrep_cli.base.errors import DataError
 from relrep_cli.embedding import RELATIVE, Embedding
 from relrep_cli.numerics.blocks import block_rows, pick, release, row_blocks, slices, widen
-from relrep_cli.numerics.devices import NUMPY, chosen, memory_of, sent, torch_device
+from relrep_cli.numerics.devices import NUMPY, chosen, in_float64, memory_of, sent, torch_device
 from relrep_cli.numerics.threads import in_order
 from relrep_cli.numerics.whitening import deviations, moments
 from relrep_cli.relative.aggregators import AGGREGATORS, layer_norm
@@ -183,8 +183,8 @@ def relative_blocks(
 
     Raises DataError when a value is out of range for the dtype.
     """
-    if chosen(device) != NUMPY:
-        yield from _blocks_there(x, to, device, attention)
+    if (place := in_float64(device) if to.dtype == np.float64 else chosen(device)) != NUMPY:
+        yield from _blocks_there(x, to, place, attention)
         return
     values = _values(to, attention)
     rows = tile_rows(x.shape[1], to.recipe.width())

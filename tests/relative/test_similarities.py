@@ -379,6 +379,15 @@ def test_a_device_projects_as_the_cpu_does(name: str, dtype: type, monkeypatch: 
     assert np.abs(np.concatenate(parts) - wanted).max() <= 1e-5 * np.abs(wanted).max()
 
 
+def test_a_device_without_float64_leaves_float64_to_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    e = embedding(cloud(40))
+    to = basis(e, recipe(e.ids[:5]))
+    assert to.dtype == np.float64
+    wanted = np.concatenate(list(relative_blocks(e.x, to)))
+    assert np.array_equal(np.concatenate(list(relative_blocks(e.x, to, "mps"))), wanted)
+
+
 def test_a_device_names_values_out_of_range() -> None:
     e = embedding(cloud(20).astype(np.float32) * np.float32(1e30))
     with pytest.raises(DataError, match=r"values leave the range of float32"):
