@@ -46,7 +46,7 @@ def run_differences(
 ) -> int:
     """Subtract the values of the plan's models, write the result, and return the exit code. repeats: see --repeats.
 
-    device: where neighbours are searched.
+    device: where neighbours are searched and moments added.
     """
     against = targets.look.file_named(against, plan.files)
     reference, models = models_of(plan, against)

@@ -46,7 +46,8 @@ class Space:
     None. anomalies: items of the same space that do not
     belong. score: the column that says how odd an item is, instead of distances. reference: a clean file of the same space; the
     embedding itself where rows can only be suspected. unit: the number that all vectors were divided by. device: where
-    neighbours are searched; see devices.chosen. queries: of the same space, with the items that are relevant to them.
+    neighbours are searched and linear models trained; see devices.chosen. queries: of the same space, with the items that are
+    relevant to them.
     """
 
     e: Embedding

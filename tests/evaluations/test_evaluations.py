@@ -86,6 +86,16 @@ def test_a_device_finds_what_the_cpu_finds(name: str, monkeypatch: pytest.Monkey
     assert set(calls) == {"torch:cpu"}
 
 
+@pytest.mark.slow  # imports torch
+@pytest.mark.parametrize("probe", ["logistic", "linear", "svm"])
+def test_a_device_trains_the_same_probes(probe: str) -> None:
+    pytest.importorskip("torch")
+    here = judged(clouds(apart=1.0), "linear-probe", odd_ones(clouds(apart=1.0), 20, 3.0))
+    for device in ("torch:cpu", "auto"):
+        wanted, got = (evaluate(s, "linear-probe", {"probe": probe}, 0) for s in (here, replace(here, device=device)))
+        assert [(f.name, f.value) for f in got] == [(f.name, f.value) for f in wanted]
+
+
 # --- probes ---
 
 

@@ -204,7 +204,7 @@ def test_a_device_without_memory_is_named(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(torch_tiles, "_search", full)
     x = np.eye(9, 5, dtype=np.float32)
-    with pytest.raises(DataError, match=r"torch:cpu has too little memory free: a tile takes 0\.1 GiB\. Use --device cpu\."):
+    with pytest.raises(DataError, match=r"torch:cpu has too little memory free: a tile takes 32 MiB\. Use --device cpu\."):
         nearest(x, x, 3, workspace=Workspace(device="torch:cpu"))
 
 
