@@ -108,7 +108,8 @@ def permuted(x: np.ndarray, y: np.ndarray, device: str) -> np.ndarray:
 
 def works(n: int, d: int) -> Iterator[Work]:
     rng = np.random.default_rng(0)
-    x, y = (rng.normal(size=(n, d)).astype(np.float32) for _ in range(2))
+    x = rng.normal(size=(n, d)).astype(np.float32)
+    y = x + rng.normal(size=(n, d)).astype(np.float32)
     e, f = (Embedding(side, row_numbers(n)) for side in (x, y))
     shape = f"{n} x {d}"
     search = lambda device: nearest(x, x, 10, exclude_self=True, workspace=on(device)).rows  # noqa: E731

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -371,12 +370,12 @@ def test_a_device_projects_as_the_cpu_does(name: str, dtype: type, monkeypatch: 
     from relrep_cli.numerics import blocks
 
     e = embedding(cloud(100).astype(dtype))
-    to = basis(e, replace(recipe(e.ids[:10], name), after=Postprocessing(standardize=True)))
+    to = basis(e, recipe(e.ids[:10], name))
     wanted = np.concatenate(list(relative_blocks(e.x, to)))
     monkeypatch.setattr(blocks, "ROWS", 32)
     parts = list(relative_blocks(e.x, to, "torch:cpu"))
     assert [len(part) for part in parts] == [32, 32, 32, 4]
-    assert np.abs(np.concatenate(parts) - wanted).max() <= 1e-5 * np.abs(wanted).max()
+    assert np.abs(np.concatenate(parts) - wanted).max() <= 2e-6 * np.abs(wanted).max()
 
 
 def test_a_device_without_float64_leaves_float64_to_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
