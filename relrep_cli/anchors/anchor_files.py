@@ -24,6 +24,7 @@ from relrep_cli.embedding import ABSOLUTE, Embedding, Step, chain, make_step, ro
 from relrep_cli.engine.estimates import takes
 from relrep_cli.engine.jobs import Advance, Job, Task
 from relrep_cli.engine.running import HERE, Engine, outcomes
+from relrep_cli.numerics.devices import NUMPY
 from relrep_cli.store.reading import PLAIN
 
 NUMBER = 300
@@ -35,7 +36,7 @@ class AnchorChoice:
 
     params: of the strategy. number: None for NUMBER, or for all ids of a list. source: the file of a list, or files of
     another collection. joint: choose by all spaces instead of the first. ids_only: print ids, one a line. reading: of the
-    files. engine: where passes over the candidates run.
+    files. engine: where passes over the candidates run. device: where large products are computed; see devices.chosen.
     """
 
     strategy: str
@@ -51,6 +52,7 @@ class AnchorChoice:
     seed: int = 0
     reading: store.Reading = PLAIN
     engine: Engine = HERE
+    device: str = NUMPY
 
 
 def write_anchors(spaces: Sequence[Embedding], choice: AnchorChoice) -> None:
@@ -70,7 +72,7 @@ def write_anchors(spaces: Sequence[Embedding], choice: AnchorChoice) -> None:
         return say(f"{output}: up to date.")
     if output:
         store.refuse(output, choice.force, [*(e.uri for e in spaces), *choice.source], store.HDF5)
-    c = candidates(others or spaces, choice.split, choice.joint, listed)
+    c = replace(candidates(others or spaces, choice.split, choice.joint, listed), device=choice.device)
     if choice.dry_run:
         say(f"would: choose {m} of {len(c)} items of {', '.join(e.uri for e in spaces)} by {entry.name}")
         cost = cost_of(spaces, c, entry.name, m, str(choice.params.get("by", "")))

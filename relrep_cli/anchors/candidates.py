@@ -13,6 +13,7 @@ from relrep_cli.base.errors import DataError
 from relrep_cli.base.registry import Entry, Registry
 from relrep_cli.embedding import Embedding
 from relrep_cli.numerics.blocks import pick, row_blocks, take
+from relrep_cli.numerics.devices import NUMPY
 from relrep_cli.numerics.distances import unit
 from relrep_cli.numerics.whitening import deviations, moments
 
@@ -30,13 +31,14 @@ class Candidates:
 
     spaces: the embeddings that hold them; several have equal weight. rows: for each space, (n,) parallel row numbers. listed:
     ids that the user named, for strategies that read a list. ranges: passes over the candidates by several processes; None for
-    passes in this one.
+    passes in this one. device: where large products are computed; see devices.chosen.
     """
 
     spaces: tuple[Embedding, ...]
     rows: tuple[np.ndarray, ...]
     listed: np.ndarray | None = None
     ranges: Ranges | None = None
+    device: str = NUMPY
 
     def __len__(self) -> int:
         return len(self.rows[0])

@@ -15,6 +15,7 @@ from relrep_cli.neighbors import nearest
 from relrep_cli.neighbors.kmeans import centroids, medoids
 from relrep_cli.numerics.blocks import pick, row_blocks
 from relrep_cli.numerics.farthest_rows import farthest as rows_far_apart
+from relrep_cli.numerics.workspace import Workspace
 from relrep_cli.store.limits import STATISTIC
 
 By = Annotated[str, Param("Distance between candidates.", choices=("euclidean", "cosine"))]
@@ -22,6 +23,7 @@ Kernel = Annotated[
     str, Param("Kernel whose mean the anchors match: rbf, or linear for the plain mean.", choices=("rbf", "linear"))
 ]
 Members = Annotated[int, Param("Items in each mixture, those nearest to its centre; 0 for its whole cluster.", minimum=0)]
+ON_DEVICE = ("farthest", "kmeans", "mixture")  # strategies that read Candidates.device
 SAMPLE = 2048  # random rows that approximate a mean over all pairs of rows
 
 
@@ -32,8 +34,8 @@ def kmeans(c: Candidates, m: int, rng: np.random.Generator, *, by: By = "euclide
     Returns (m,) places among the candidates.
     """
     x = c.vectors(by)
-    centres = centroids(x, m, rng)
-    return medoids(x, centres, c.ranges.near(c, centres, by) if c.ranges else ())
+    centres = centroids(x, m, rng, device=c.device)
+    return medoids(x, centres, c.ranges.near(c, centres, by) if c.ranges else (), c.device)
 
 
 @strategy(gives="items", reads="", source="Gonzalez 1985: at most twice the smallest covering radius")
@@ -43,7 +45,7 @@ def farthest(c: Candidates, m: int, rng: np.random.Generator, *, by: By = "eucli
     Returns (m,) places among the candidates.
     """
     first = int(rng.integers(len(c)))
-    return c.ranges.farthest(c, first, m, by) if c.ranges else rows_far_apart(c.vectors(by), first, m)
+    return c.ranges.farthest(c, first, m, by) if c.ranges else rows_far_apart(c.vectors(by), first, m, c.device)
 
 
 @strategy(gives="items", reads="", source="Welling 2009; Chen, Welling & Smola 2010 with a kernel")
@@ -98,12 +100,12 @@ def mixture(c: Candidates, m: int, rng: np.random.Generator, *, by: By = "euclid
             f"{len(c)} weights are more than an anchor file takes", "Write --members 100, say.", file=c.spaces[0].uri
         )
     x = c.vectors(by)
-    centres = centroids(x, m, rng)
+    centres, on = centroids(x, m, rng, device=c.device), Workspace(shares=False, device=c.device)
     if members:
-        near = nearest(centres, x, min(members, len(x)), by="euclidean").rows
+        near = nearest(centres, x, min(members, len(x)), by="euclidean", workspace=on).rows
         return mixed(c.ids, list(near))
-    cluster_of = nearest(x, centres, 1, by="euclidean").rows[:, 0]
-    medoid_of = dict(zip(range(m), medoids(x, centres), strict=True))  # stands in for an empty cluster
+    cluster_of = nearest(x, centres, 1, by="euclidean", workspace=on).rows[:, 0]
+    medoid_of = dict(zip(range(m), medoids(x, centres, device=c.device), strict=True))  # stands in for an empty cluster
     order, ends = np.argsort(cluster_of, kind="stable"), np.cumsum(np.bincount(cluster_of, minlength=m))
     clusters = np.split(order, ends[:-1])
     return mixed(c.ids, [rows if len(rows) else np.array([medoid_of[i]]) for i, rows in enumerate(clusters)])

@@ -11,13 +11,15 @@ from relrep_cli import store
 from relrep_cli.anchors import STRATEGIES
 from relrep_cli.anchors.anchor_files import NUMBER, AnchorChoice, write_anchors
 from relrep_cli.anchors.candidates import Strategy
+from relrep_cli.anchors.geometric import ON_DEVICE
 from relrep_cli.anchors.pair_search import PairSearch, write_pairs
 from relrep_cli.anchors.row_ranges import DIVISIBLE
 from relrep_cli.base.errors import DONE, UsageError
 from relrep_cli.base.output import Style, write
 from relrep_cli.cli.engine_options import ProcessOptions, refuse_standard_input
-from relrep_cli.cli.options import DryRun, Force, Given, Output, Printing, Seed, command, names_of
+from relrep_cli.cli.options import Device, DryRun, Force, Given, Output, Printing, Seed, command, names_of
 from relrep_cli.cli.reading_options import TrustingOptions
+from relrep_cli.numerics.devices import NUMPY, chosen
 from relrep_cli.relative.anchor_report import COLUMNS, report_anchors
 
 TITLE = "What to choose"
@@ -95,6 +97,7 @@ class Options:
             show_default=False,
         ),
     ] = None
+    device: Device = NUMPY
     force: Force = False
     dry_run: DryRun = False
     printing: Printing
@@ -127,6 +130,7 @@ def anchor(options: Options) -> int:
     params = options.given.choose(STRATEGIES, [options.strategy])[options.strategy]
     entry = STRATEGIES[options.strategy]
     _check(entry, options, style)
+    device = chosen(options.device)
     spaces = [store.digested(store.read(file, reading)) for file in options.files]
     if entry.gives == "pairs":
         number = options.number or NUMBER
@@ -146,6 +150,7 @@ def anchor(options: Options) -> int:
         seed=options.seed,
         reading=reading,
         engine=options.running.engine,
+        device=device,
     )
     write_anchors(spaces, choice)
     return DONE
@@ -186,6 +191,12 @@ def _check(entry: Strategy, options: Options, style: Style) -> None:
             finding = f"--cluster has nothing to divide in {entry.name}"
             raise UsageError(finding, f"It works with {', '.join(DIVISIBLE)}; leave it out otherwise.")
         refuse_standard_input(options.files)
+    if options.device not in (NUMPY, "auto"):
+        if entry.name not in ON_DEVICE:
+            finding = f"--device has nothing to compute in {entry.name}"
+            raise UsageError(finding, f"It works with {', '.join(ON_DEVICE)}; leave it out otherwise.")
+        if options.running.engine.elsewhere:
+            raise UsageError("--cluster passes over the items in processes, not on a --device", "Leave one of them out.")
     if options.joint and pairs:
         raise UsageError(
             f"--joint needs items that the files share, and {entry.name} finds pairs of different items", "Leave out --joint."

@@ -24,6 +24,7 @@ APART = {
     "per_row",
     "permutations",
     "fail_under",
+    "least_recall",
     "per_class",
     "curve",
     "rows",
@@ -46,7 +47,7 @@ def run_differences(
 ) -> int:
     """Subtract the values of the plan's models, write the result, and return the exit code. repeats: see --repeats.
 
-    device: where neighbours are searched.
+    device: where neighbours are searched and moments added.
     """
     against = targets.look.file_named(against, plan.files)
     references, models = models_of(plan, against)

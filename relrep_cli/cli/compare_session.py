@@ -31,7 +31,7 @@ class Source:
     """What a process must know to measure pairs: options and names of files.
 
     folder: where finished tasks are kept, "" for nowhere. keep: whether they outlive the run. with_content: whether results
-    name the content of the files. device: where neighbours are searched.
+    name the content of the files. device: where neighbours are searched, moments added and relative views computed.
     """
 
     plan: Plan
@@ -54,7 +54,7 @@ def session_of(source: Source) -> Session:
 
 def lazy_views(source: Source) -> FileViews:
     recipes = recipes_of(source)
-    return FileViews(source.plan.files, source.split, recipes, source.with_content, source.reading)
+    return FileViews(source.plan.files, source.split, recipes, source.with_content, source.reading, source.device)
 
 
 def views_of(source: Source, lazy: bool) -> Views:
@@ -62,7 +62,8 @@ def views_of(source: Source, lazy: bool) -> Views:
     if lazy:
         refuse_standard_input([*source.plan.files, *source.recipe.files()])
         return lazy_views(source)
-    return views_of_files(source.plan.files, source.split, recipes_of(source), source.with_content, source.reading)
+    recipes = recipes_of(source)
+    return views_of_files(source.plan.files, source.split, recipes, source.with_content, source.reading, source.device)
 
 
 def outcomes_of(source: Source, views: Views, cache: Records, engine: Engine) -> Iterator[Outcome]:

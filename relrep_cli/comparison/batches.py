@@ -9,7 +9,8 @@ import numpy as np
 from relrep_cli.base.errors import DataError
 from relrep_cli.comparison.pairs_of_files import View, record_key, rows_key
 from relrep_cli.comparison.plans import Plan
-from relrep_cli.numerics.moment_sums import cross_size, tile_rows
+from relrep_cli.numerics.flat_sums import cross_size
+from relrep_cli.numerics.moment_sums import tile_rows
 from relrep_cli.numerics.moments import take_together
 from relrep_cli.numerics.workspace import Workspace
 
@@ -42,7 +43,7 @@ def take_ahead(
         for view in (view for both in spaces for view in both):
             workspace.register(view.embedding.x, view.content)
         with np.errstate(all="ignore"):  # numbers that are too large are said when their pair is measured
-            take_together([(a.embedding.x, b.embedding.x) for a, b in spaces], workspace.spaces)
+            take_together([(a.embedding.x, b.embedding.x) for a, b in spaces], workspace.spaces, workspace.device)
 
 
 def _wants_sums(plan: Plan) -> bool:

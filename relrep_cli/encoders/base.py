@@ -125,11 +125,15 @@ def reproducible(seed: int) -> Iterator[None]:
     """Within it torch draws the same numbers for a seed and adds in the same order, whatever the number of threads.
 
     On the CPU, that is, and at the price of using one thread: gradients summed by two differ in their last bits, so the
-    encoder, and the space it names, would be another. The caller's random state and threads are given back.
+    encoder, and the space it names, would be another. On CUDA, what adds in any order is replaced where torch can. The caller's
+    random state, threads and this choice are given back.
     """
     import torch
 
-    threads = torch.get_num_threads()
+    threads, ordered = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    lenient = torch.is_deterministic_algorithms_warn_only_enabled()
+    if torch.cuda.is_available():
+        torch.use_deterministic_algorithms(True, warn_only=True)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         torch.set_num_threads(1)
@@ -137,6 +141,7 @@ def reproducible(seed: int) -> Iterator[None]:
             yield
         finally:
             torch.set_num_threads(threads)
+            torch.use_deterministic_algorithms(ordered, warn_only=lenient)
 
 
 def random_state(on: torch.device) -> dict[str, torch.Tensor]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from relrep_cli.base.registry import Entry, Param, Registry
 from relrep_cli.encoders.base import Kind, check_kind, torch_device
 from relrep_cli.encoders.model_inputs import averaged, file_digest, floats, place_of, pooled, rgb, state_digest
 from relrep_cli.numerics.blocks import release
+from relrep_cli.numerics.devices import chosen
 from relrep_cli.sources.items import Items
 
 Batch = Annotated[int, Param("Items that the model encodes at once.", minimum=1)]
@@ -244,6 +245,20 @@ def timm(name: str, kind: str, device: str, *, batch: Batch = 64, download: Down
     return Model(vectors, state_digest(network))
 
 
+def providers(device: str, there: Sequence[str]) -> list[Any]:
+    """Where onnxruntime computes: with CUDA for a device of CUDA, else on the CPU. there: what it was built with.
+
+    >>> providers("auto", ["CPUExecutionProvider"])
+    ['CPUExecutionProvider']
+    """
+    cpu, cuda = "CPUExecutionProvider", "CUDAExecutionProvider"
+    if (device == "auto" and cuda not in there) or not (name := chosen(device)).startswith("cuda"):
+        return [cpu]
+    if cuda not in there:
+        raise UsageError("this onnxruntime was built without CUDA", "Use --device cpu.", place=f"--device {device}")
+    return [(cuda, {"device_id": int(name.partition(":")[2] or 0), "use_tf32": 0}), cpu]
+
+
 @model(takes=PICTURES | VECTORS, extra="onnxruntime", source="the format ONNX")
 def onnx(
     name: str, kind: str, device: str, *, batch: Batch = 64, pixel_mean: PixelMean = 0.0, pixel_std: PixelStd = 1.0
@@ -252,7 +267,7 @@ def onnx(
     import onnxruntime
 
     digest = file_digest(name)
-    session = onnxruntime.InferenceSession(name, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(name, providers=providers(device, onnxruntime.get_available_providers()))
     if len(session.get_inputs()) != 1:
         names = ", ".join(printable(one.name, 40) for one in session.get_inputs())
         raise DataError(f"it has the inputs {names}; relrep gives one", "Export it with one input.", file=printable(name))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relrep_cli.numerics.blocks import pick
+from relrep_cli.numerics.devices import own_memory
 from relrep_cli.sources.items import Items
 from relrep_cli.sources.positives import Pairs
 
@@ -65,10 +66,14 @@ class Task:
 
 
 class Data:
-    """Batches of items: what the loop takes rows from."""
+    """Batches of items: what the loop takes rows from. They are on the device where they fit into its memory."""
 
     def __init__(self, items: Items, label: NDArray[np.int64] | None, on: torch.device) -> None:
+        import torch
+
         self.items, self.label, self.on = items, label, on
+        fits = items.edges is None and items.x.nbytes <= own_memory(on)
+        self.there = torch.from_numpy(np.array(items.x)).to(on) if fits else None
         graph = items.edges is not None
         self.whole = (tensor(items.x, on), adjacency(items, on)) if graph else None
 
@@ -79,15 +84,27 @@ class Data:
         if self.whole is not None:
             return Batch(self.whole[0], label, graph=self.whole[1], rows=torch.from_numpy(rows).to(self.on))
         pairs = self.items.pairs
-        other = None if pairs is None else tensor(pick(self.items.x, pairs.of(rows, rng)), self.on)
-        return Batch(tensor(pick(self.items.x, rows), self.on), label, other)
+        other = None if pairs is None else self._rows(pairs.of(rows, rng))
+        return Batch(self._rows(rows), label, other)
+
+    def _rows(self, rows: NDArray[np.intp]) -> torch.Tensor:
+        import torch
+
+        if self.there is None:
+            return tensor(pick(self.items.x, rows), self.on)
+        return as_floats(self.there[torch.from_numpy(rows).to(self.on)])
 
 
 def tensor(block: NDArray[Any], on: torch.device) -> torch.Tensor:
     """Images (b, h, w) or (b, h, w, c) of bytes as (b, c, h, w) in 0..1; vectors (b, d) as float32."""
     import torch
 
-    x = torch.from_numpy(np.ascontiguousarray(block)).to(on)
+    x = torch.from_numpy(np.ascontiguousarray(block))
+    return as_floats((x.float() if x.dtype == torch.float64 else x).to(on))
+
+
+def as_floats(x: torch.Tensor) -> torch.Tensor:
+    """`tensor` of what is a tensor."""
     if x.ndim == 2:
         return x.float()
     return (x.unsqueeze(1) if x.ndim == 3 else x.permute(0, 3, 1, 2)).float().div(255)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -207,17 +207,20 @@ def _fit(
         run.checkpoint.tell(record)
     patience = params.get("patience")
     while len(training.log) < epochs and not (patience and _stale(training.log, patience)):
-        epoch, terms = len(training.log), dict[str, float]()
+        epoch, losses, shares = len(training.log), dict[str, list[torch.Tensor]](), list[float]()
         # Batches of near equal size: a last one of a single row has no variance to normalise by.
         for i, batch in enumerate(np.array_split(rng.permutation(rows), count)):
-            _add(terms, _step(task, optimizer, data.batch(batch, rng)), len(batch) / len(rows))
+            for name, term in _step(task, optimizer, data.batch(batch, rng)).items():
+                losses.setdefault(name, []).append(term)
+            shares.append(len(batch) / len(rows))
             schedule.step()
             run.progress(epoch * count + i + 1, epochs * count, f"epoch {epoch + 1} of {epochs}")
         error = _error(task, data, held, params)
         least = min((past["held_out_loss"] for past in training.log), default=math.inf)
         if error < least or (not patience and math.isfinite(error)):
             training.weights = network_weights(task.network)
-        training.log.append({"epoch": epoch + 1, **{f"train_{k}": v for k, v in terms.items()}, "held_out_loss": error})
+        terms = {f"train_{name}": _weighted(parts, shares) for name, parts in losses.items()}
+        training.log.append({"epoch": epoch + 1, **terms, "held_out_loss": error})
         if not training.weights:
             raise UsageError(f"the training diverged at --learning-rate {params['learning_rate']}", "Give a smaller one.")
         run.checkpoint.save(training.to_bytes())
@@ -225,9 +228,11 @@ def _fit(
     return training.weights, training.log
 
 
-def _add(total: dict[str, float], terms: dict[str, float], weight: float) -> None:
-    for name, value in terms.items():
-        total[name] = total.get(name, 0.0) + weight * value
+def _weighted(values: list[torch.Tensor], weights: Sequence[float]) -> float:
+    """The weighted sum of numbers on a device, which are fetched together: to wait for each one would hold the device up."""
+    import torch
+
+    return sum((w * v for v, w in zip(torch.stack(values).tolist(), weights, strict=True)), 0.0)
 
 
 def _stale(log: list[dict[str, float]], patience: int) -> bool:
@@ -236,8 +241,8 @@ def _stale(log: list[dict[str, float]], patience: int) -> bool:
     return bool(errors) and len(errors) - 1 - errors.index(min(errors)) >= patience
 
 
-def _step(task: Task, optimizer: torch.optim.Optimizer, batch: Batch) -> dict[str, float]:
-    """One step of the optimizer on a batch; the terms of its loss."""
+def _step(task: Task, optimizer: torch.optim.Optimizer, batch: Batch) -> dict[str, torch.Tensor]:
+    """One step of the optimizer on a batch; the terms of its loss, on the device."""
     import torch
 
     task.network.train()
@@ -245,7 +250,7 @@ def _step(task: Task, optimizer: torch.optim.Optimizer, batch: Batch) -> dict[st
     terms = task.loss(batch)
     torch.autograd.backward(terms["loss"])
     optimizer.step()
-    return {name: float(term.item()) for name, term in terms.items()}
+    return {name: term.detach() for name, term in terms.items()}
 
 
 def _error(task: Task, data: Data, rows: NDArray[np.intp], params: dict[str, Any]) -> float:
@@ -256,4 +261,5 @@ def _error(task: Task, data: Data, rows: NDArray[np.intp], params: dict[str, Any
     rng = np.random.default_rng(params["seed"])
     batches = np.array_split(rows, max(1, len(rows) // params["batch_size"]))
     with torch.inference_mode(), seeded(params["seed"], data.on):
-        return sum(task.loss(data.batch(batch, rng))["loss"].item() * len(batch) for batch in batches) / len(rows)
+        losses = [task.loss(data.batch(batch, rng))["loss"] for batch in batches]
+        return _weighted(losses, [len(batch) for batch in batches]) / len(rows)

@@ -31,7 +31,7 @@ def linear_probe(s: Space, *, probe: Probe = "logistic", seed: int = 0) -> Itera
     """
     rows, codes = s.labelled(s.train)
     kept, of = some(np.arange(len(rows)), len(rows) if probe == "linear" else max(1, HELD // s.e.d), seed)
-    model = train(probe, s.vectors(rows[kept]), codes[kept], len(s.classes), {}, seed)
+    model = train(probe, s.vectors(rows[kept]), codes[kept], len(s.classes), {}, seed, s.device)
     test, truth = s.labelled(s.test)
     yield from _judged(s, codes, test, truth, model(s.vectors(test)), f"{MODELS[probe]} on {of} training rows")
 
@@ -48,7 +48,7 @@ def regression(s: Space, *, k: K = 10, neighbors: By = "cosine", seed: int = 0) 
     if len(rows) < 2 or not len(test) or not numbers[test].std():
         raise NotApplicable(f"column {printable(s.target)!r} has too few numbers, or the same number everywhere")
     base, queries = s.vectors(rows), s.vectors(test)
-    ridge = train("linear", base, numbers[rows], 0, {}, seed)
+    ridge = train("linear", base, numbers[rows], 0, {}, seed, s.device)
     near = nearest(queries, base, k, by=neighbors, workspace=s.searching)
     chance = float(_explained(numbers[rows].mean(), numbers[test]).mean())
     for name, values, convention in (

@@ -7,7 +7,6 @@ classes means that y holds numbers (n,) or images (n, h, w) to predict. It gives
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import Annotated, Any, Concatenate, Literal, TypeVar
@@ -17,13 +16,12 @@ import numpy as np
 from relrep_cli.base.errors import DataError
 from relrep_cli.base.registry import Entry, Param, Registry
 from relrep_cli.heads import decoder as decoders
+from relrep_cli.heads import linear_models
 from relrep_cli.heads import mlp as networks
 from relrep_cli.numerics.blocks import release, row_blocks
-from relrep_cli.numerics.threads import in_order, single_threaded
-from relrep_cli.numerics.whitening import deviations, moments, unit_of
+from relrep_cli.numerics.whitening import unit_of
 
 Arrays = Mapping[str, np.ndarray]
-NEVER = -1e30  # the score of a class without training rows
 
 Hidden = Annotated[int, Param("Hidden units of the mlp head.", minimum=1)]
 Epochs = Annotated[int, Param("Passes of the mlp and decoder heads; 0: at least 5, and at least 300 steps.", minimum=0)]
@@ -109,24 +107,11 @@ def train(
     return Trained(name, classes, arrays, built[0] if built else None)
 
 
-def _affine(arrays: Arrays, rows: np.ndarray) -> np.ndarray:
-    return (rows - arrays["mean"]) @ arrays["weights"] + arrays["bias"]
-
-
-def _aims(y: np.ndarray, classes: int) -> np.ndarray:
-    """(n, classes) indicators of classes, or (n, 1) numbers."""
-    if not classes:
-        return np.asarray(y, np.float64)[:, None]
-    out = np.zeros((len(y), classes))
-    out[np.arange(len(y)), y] = 1
-    return out
-
-
 @head(
     deterministic=True,
     joint=False,
     predicts={"classes", "numbers"},
-    scores=_affine,
+    scores=linear_models.affine,
     source="ridge regression on class indicators, closed form (Hastie et al. 2009, sec. 4.2)",
 )
 def linear(x: np.ndarray, y: np.ndarray, classes: int, *, seed: int, device: str, ridge: Ridge = 0.01) -> Arrays:
@@ -142,12 +127,12 @@ def linear(x: np.ndarray, y: np.ndarray, classes: int, *, seed: int, device: str
     shift = (np.asarray(x[: min(n, 1024)], np.float64) / unit).mean(0)
     level = np.zeros(1) if classes else np.asarray(y[:1], np.float64)  # numbers far from 0 keep their digits
 
-    def sums(block: slice) -> tuple[np.ndarray, ...]:
-        z, aim = (x[block] if unit == 1 else x[block] / unit) - shift, _aims(y[block], classes) - level
+    def rows(block: slice) -> tuple[np.ndarray, np.ndarray]:
+        z, aim = (x[block] if unit == 1 else x[block] / unit) - shift, linear_models.aims(y[block], classes) - level
         release(x, block)
-        return z.sum(0), aim.sum(0), z.T @ z, z.T @ aim
+        return z, aim
 
-    for part_sums in in_order(sums, row_blocks(n, d)):
+    for part_sums in linear_models.sums_of_blocks(rows, n, d, linear_models.device_of(device, n, d, outputs)):
         for whole, part in zip((total, aims, gram, cross), part_sums, strict=True):
             whole += part
     mean, bias = total / n, aims / n
@@ -163,21 +148,25 @@ def linear(x: np.ndarray, y: np.ndarray, classes: int, *, seed: int, device: str
     deterministic=True,
     joint=False,
     predicts={"classes"},
-    scores=_affine,
+    scores=linear_models.affine,
     source="multinomial logistic regression (Hastie et al. 2009, sec. 4.4), by scikit-learn",
 )
 def logistic(x: np.ndarray, y: np.ndarray, classes: int, *, seed: int, device: str, penalty: Penalty = 1e-3) -> Arrays:
     """Multinomial logistic regression with a squared penalty. Holds its rows in memory in float64."""
+    on = linear_models.device_of(device, len(x), x.shape[1], linear_models.STEPS * classes)
+    if on is not None:
+        return linear_models.fitted(linear_models.LogisticThere(penalty, on), x, y, classes)
     from sklearn.linear_model import LogisticRegression
 
-    return _sklearn(LogisticRegression(C=1 / (penalty * len(x)), max_iter=500), x, y, classes)
+    model = LogisticRegression(C=1 / (penalty * len(x)), max_iter=linear_models.STEPS)
+    return linear_models.fitted(model, x, y, classes)
 
 
 @head(
     deterministic=True,
     joint=False,
     predicts={"classes", "numbers"},
-    scores=_affine,
+    scores=linear_models.affine,
     source="linear support vector machine, squared hinge, one class against the rest (Fan et al. 2008), by scikit-learn",
 )
 def svm(x: np.ndarray, y: np.ndarray, classes: int, *, seed: int, device: str, penalty: Penalty = 1e-3) -> Arrays:
@@ -186,32 +175,11 @@ def svm(x: np.ndarray, y: np.ndarray, classes: int, *, seed: int, device: str, p
 
     strength = 1 / (penalty * len(x))
     if classes:
-        return _sklearn(LinearSVC(C=strength, dual=True, tol=0.01, max_iter=1000, random_state=0), x, y, classes)
+        return linear_models.fitted(LinearSVC(C=strength, dual=True, tol=0.01, max_iter=1000, random_state=0), x, y, classes)
     level, spread = float(np.mean(y)), float(np.std(y)) or 1.0
     tube = LinearSVR(C=strength, epsilon=0.01, loss="squared_epsilon_insensitive", dual=True, random_state=0)
-    weights = _sklearn(tube, x, (y - level) / spread, 0)
+    weights = linear_models.fitted(tube, x, (y - level) / spread, 0)
     return {**weights, "weights": weights["weights"] * spread, "bias": weights["bias"] * spread + level}
-
-
-def _sklearn(model: Any, x: np.ndarray, y: np.ndarray, classes: int) -> Arrays:
-    """A linear model of scikit-learn, fitted on standard-scaled columns, by one thread so that all machines agree."""
-
-    mean, variances, unit = moments(x[block] for block in row_blocks(*x.shape, x))
-    scale = deviations(variances, unit)
-    seen = np.unique(y) if classes else np.zeros(1, int)
-    weights, bias = np.zeros((x.shape[1], max(classes, 1))), np.full(max(classes, 1), NEVER if classes else 0.0)
-    if classes and len(seen) == 1:  # nothing to tell apart
-        bias[seen] = 0.0
-        return {"mean": mean, "weights": weights, "bias": bias}
-    with single_threaded(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it says when the last digits were not reached
-        model.fit((np.asarray(x, np.float64) - mean) / scale, y)
-    coefficients = np.atleast_2d(model.coef_).T / scale[:, None]
-    level = np.atleast_1d(model.intercept_)
-    if classes and len(seen) == 2:  # one column, for the second class
-        coefficients, level = np.concatenate([-coefficients, coefficients], 1), np.concatenate([-level, level])
-    weights[:, seen], bias[seen] = coefficients, level
-    return {"mean": mean, "weights": weights, "bias": bias}
 
 
 @head(

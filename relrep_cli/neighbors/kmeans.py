@@ -1,17 +1,24 @@
-"""K-means by Lloyd's algorithm, with the same result on any number of threads."""
+"""K-means by Lloyd's algorithm, with the same result on any number of threads and on any device.
+
+Float32 products find the two nearest centres of a row, and float64 decides where their rounding could. Means are float64 sums.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from threading import local
 
 import numpy as np
 
 from relrep_cli.base.signals import check
-from relrep_cli.neighbors import nearest
-from relrep_cli.numerics.blocks import pick, slices, take
+from relrep_cli.neighbors import nearest, torch_tiles
+from relrep_cli.neighbors.frames import UNIT
+from relrep_cli.numerics.blocks import pick, row_blocks, slices, take
+from relrep_cli.numerics.devices import NUMPY, chosen
 from relrep_cli.numerics.spread import row_ranges
 from relrep_cli.numerics.threads import run_all
+from relrep_cli.numerics.workspace import Workspace
 
 ITERATIONS = 25
 ROWS_PER_CENTROID, BYTES = 256, 64 << 20  # training rows per centroid, and bytes of all training rows
@@ -20,10 +27,15 @@ TILE = 1 << 20  # bytes of a tile of products, which the second cache holds
 NEAR = 16  # rows nearest to a centre among which one is likely to be free
 
 
-def centroids(x: np.ndarray, c: int, rng: np.random.Generator, iterations: int = ITERATIONS) -> np.ndarray:
+# centres (c, d), half of their squared lengths (c,) -> the nearest centre of each row (n,), its closeness, that of the next
+TwoNearest = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+
+def centroids(x: np.ndarray, c: int, rng: np.random.Generator, iterations: int = ITERATIONS, device: str = NUMPY) -> np.ndarray:
     """Compute c centroids of the rows of x (n, d), n >= c, with Lloyd's algorithm from random rows.
 
-    A large x is sampled: 256 random rows per centroid, at most 64 MiB, but at least c rows.
+    A large x is sampled: 256 random rows per centroid, at most 64 MiB, but at least c rows. device: where the products of rows
+    and centroids are computed; see devices.chosen.
 
     Returns (c, d) float32.
     """
@@ -32,20 +44,41 @@ def centroids(x: np.ndarray, c: int, rng: np.random.Generator, iterations: int =
     some = np.ascontiguousarray(pick(x, rows), np.float32)
     middle = some.mean(0, dtype=np.float64).astype(np.float32)
     some = some - middle  # far from the origin, squared lengths would hide the distances
+    two = partial(_two_nearest, some) if chosen(device) == NUMPY else torch_tiles.two_nearest(some, c, device)
+    lengths = np.sqrt(np.einsum("ij,ij->i", some, some, dtype=np.float64))
     centres, labels = some[rng.choice(len(some), c, replace=False)], np.full(len(some), -1)
     for _ in range(iterations):
         check()
-        before, labels = labels, _nearest_centre(some, centres)
+        before, labels = labels, _nearest_centre(some, centres, lengths, two)
         if np.array_equal(before, labels):
             break
         centres = _means(some, labels, centres)
     return centres + middle
 
 
-def _nearest_centre(x: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """(n,) the number of the centre that is nearest to each row; the first one of several."""
-    labels, half, own = np.empty(len(x), np.int64), 0.5 * np.einsum("ij,ij->i", centres, centres), local()
-    rows = max(64, TILE // (4 * len(centres)))
+def _nearest_centre(x: np.ndarray, centres: np.ndarray, lengths: np.ndarray, two: TwoNearest) -> np.ndarray:
+    """(n,) the number of the centre that is nearest to each row; the first one of several. lengths: (n,) of the rows.
+
+    A centre is as close as its product with the row, less half of its squared length. The error of d float32 roundings is at
+    most `slack`; a centre that could be the nearest is no longer than the row and its distance from the next one together.
+    """
+    wide = centres.astype(np.float64)
+    half = np.einsum("ij,ij->i", wide, wide) / 2
+    labels, first, second = two(centres, half.astype(np.float32))
+    apart = np.sqrt(np.maximum(lengths**2 - 2 * second, 0))  # infinite for a single centre
+    longest = np.minimum(np.sqrt(2 * half.max()), lengths + 2 * apart)
+    slack = (x.shape[1] + 16) * UNIT * longest * (lengths + longest)
+    unsure = np.flatnonzero(first - second <= 2 * slack)
+    for block in row_blocks(len(unsure), max(centres.shape)):
+        some = unsure[block]
+        labels[some] = (x[some].astype(np.float64) @ wide.T - half).argmax(1)
+    return labels
+
+
+def _two_nearest(x: np.ndarray, centres: np.ndarray, half: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The nearest centre of each row, and how close it and the next one are, in float32 by NumPy; see TwoNearest."""
+    labels, first, second = np.empty(len(x), np.int64), np.empty(len(x)), np.empty(len(x))
+    rows, own = max(64, TILE // (4 * len(centres))), local()
 
     def label(tile: slice) -> None:
         if not hasattr(own, "room"):
@@ -53,10 +86,14 @@ def _nearest_centre(x: np.ndarray, centres: np.ndarray) -> np.ndarray:
         products = own.room[: tile.stop - tile.start]
         np.matmul(x[tile], centres.T, out=products)
         products -= half
-        products.argmax(1, out=labels[tile])
+        nearest_one = products.argmax(1, out=labels[tile])
+        places = np.arange(len(products))
+        first[tile] = products[places, nearest_one]
+        products[places, nearest_one] = -np.inf
+        second[tile] = products.max(1)
 
     run_all(label, slices(len(x), rows))
-    return labels
+    return labels, first, second
 
 
 def _means(x: np.ndarray, labels: np.ndarray, centres: np.ndarray) -> np.ndarray:
@@ -75,13 +112,14 @@ def _means(x: np.ndarray, labels: np.ndarray, centres: np.ndarray) -> np.ndarray
     return moved
 
 
-def medoids(x: np.ndarray, centres: np.ndarray, near: Sequence[np.ndarray] = ()) -> np.ndarray:
+def medoids(x: np.ndarray, centres: np.ndarray, near: Sequence[np.ndarray] = (), device: str = NUMPY) -> np.ndarray:
     """For each centre in turn, choose the nearest row of x (n, d) that is not taken yet. Returns (c,) row numbers.
 
     near: for each range of the rows of x, what `nearest_in` found there, as numbers of rows of x; by default it is found here.
+    device: where these are searched; see devices.chosen.
     """
     ranges = row_ranges(len(x), float(centres.size))
-    near_of_ranges = [*near] or [start + nearest_in(x[start:stop], centres) for start, stop in ranges]
+    near_of_ranges = [*near] or [start + nearest_in(x[start:stop], centres, device) for start, stop in ranges]
     near_all = near_of_ranges[0]
     if len(near_of_ranges) > 1:
         options = np.sort(np.concatenate(near_of_ranges, 1))
@@ -99,9 +137,10 @@ def medoids(x: np.ndarray, centres: np.ndarray, near: Sequence[np.ndarray] = ())
     return near_all[:, 0].copy()
 
 
-def nearest_in(x: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """(c, up to NEAR) numbers of the rows of x (n, d) that are nearest to each centre (c, d)."""
-    return nearest(centres, x, min(len(x), NEAR), by="euclidean").rows
+def nearest_in(x: np.ndarray, centres: np.ndarray, device: str = NUMPY) -> np.ndarray:
+    """(c, up to NEAR) numbers of the rows of x (n, d) that are nearest to each centre (c, d). device: see devices.chosen."""
+    on = Workspace(shares=False, device=device)
+    return nearest(centres, x, min(len(x), NEAR), by="euclidean", workspace=on).rows
 
 
 def _nearest_free(x: np.ndarray, centre: np.ndarray, taken: np.ndarray) -> int:

@@ -1,21 +1,24 @@
 """Sums over the rows of spaces, in float64: those of each space alone, and those of pairs of spaces.
 
-Each kind of sum is one flat array, so that sums of different rows can be added. A tile of rows is converted and shifted once,
+A tile of rows is converted and shifted once,
 and serves every pair. The tiles of a pair, and the order in which they are added, depend on this pair alone, so its sums have
-the same bits whatever is computed beside it.
+the same bits whatever is computed beside it. The same steps add on a device, to arrays of torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from threading import local
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from relrep_cli.base.signals import check
 from relrep_cli.numerics.blocks import release, slices
+from relrep_cli.numerics.devices import NUMPY, float64_zeros, in_float64, memory_of, sent, torch_device
+from relrep_cli.numerics.flat_sums import Sums, cross_of, cross_size, own_of, own_size
 from relrep_cli.numerics.threads import run_all
 
 LANES = 4  # partial sums computed in parallel; their number is fixed, because it influences rounding
@@ -26,54 +29,19 @@ TILE, TILE_BYTES = 2048, 16 << 20  # rows of a tile, and its bytes in float64, a
 Piece = tuple[int, slice]  # a part of the sums, and rows that it gets
 
 
-class Own(NamedTuple):
-    """Views of the sums over rows x of one space: of x x', x, x |x|^2, and the two numbers |x|^2 and |x|^4."""
-
-    products: np.ndarray
-    sums: np.ndarray
-    weighted: np.ndarray
-    numbers: np.ndarray
-
-
-class Cross(NamedTuple):
-    """Views of the sums over rows x and y of two spaces: of x y', x |y|^2, y |x|^2, and the number |x|^2 |y|^2."""
-
-    products: np.ndarray
-    left: np.ndarray
-    right: np.ndarray
-    number: np.ndarray
-
-
-def own_of(flat: np.ndarray, d: int) -> Own:
-    ends = (d * d, d * d + d, d * d + 2 * d)
-    return Own(flat[: ends[0]].reshape(d, d), flat[ends[0] : ends[1]], flat[ends[1] : ends[2]], flat[ends[2] :])
-
-
-def cross_of(flat: np.ndarray, dx: int, dy: int) -> Cross:
-    ends = (dx * dy, dx * dy + dx, dx * dy + dx + dy)
-    return Cross(flat[: ends[0]].reshape(dx, dy), flat[ends[0] : ends[1]], flat[ends[1] : ends[2]], flat[ends[2] :])
-
-
-def own_size(d: int) -> int:
-    return d * d + 2 * d + 2
-
-
-def cross_size(dx: int, dy: int) -> int:
-    return dx * dy + dx + dy + 1
-
-
 @dataclass(frozen=True, eq=False)
 class Spaces:
     """Spaces with parallel rows, and the sums that are wanted of them.
 
     xs: arrays (n, d). shifts: (d,) each, subtracted from the rows. own: the places of the spaces whose own sums are wanted.
-    pairs: the places of pairs of spaces.
+    pairs: the places of pairs of spaces. on: the device that adds, as torch names it; None for NumPy.
     """
 
     xs: Sequence[np.ndarray]
     shifts: Sequence[np.ndarray]
     own: Sequence[int]
     pairs: Sequence[tuple[int, int]]
+    on: Any = None
     _rooms: local = field(init=False, repr=False, default_factory=local)
 
     def dims(self, pair: tuple[int, int]) -> tuple[int, int]:
@@ -81,8 +49,18 @@ class Spaces:
 
     def nothing(self, parts: int) -> Sums:
         """Sums of no rows, for so many parts."""
-        own = {a: np.zeros((parts, own_size(self.xs[a].shape[1]))) for a in self.own}
-        return Sums(own, {pair: np.zeros((parts, cross_size(*self.dims(pair)))) for pair in self.pairs})
+        own = {a: self._zeros(parts, own_size(self.xs[a].shape[1])) for a in self.own}
+        return Sums(own, {pair: self._zeros(parts, cross_size(*self.dims(pair))) for pair in self.pairs})
+
+    def _zeros(self, parts: int, size: int) -> Any:
+        return np.zeros((parts, size)) if self.on is None else float64_zeros((parts, size), self.on)
+
+    def memory(self, parts: int) -> AbstractContextManager[None]:
+        """Within it, a lack of memory for the sums of so many parts on the device is a DataError."""
+        if self.on is None:
+            return nullcontext()
+        sizes = [own_size(self.xs[a].shape[1]) for a in self.own] + [cross_size(*self.dims(pair)) for pair in self.pairs]
+        return memory_of(str(self.on), f"the sums of products take {8 * parts * sum(sizes) >> 20} MiB")
 
     def room(self, name: Any, shape: tuple[int, int]) -> np.ndarray:
         """Memory of this thread that is used again: new memory costs as much as the numbers in it."""
@@ -93,12 +71,11 @@ class Spaces:
         return room
 
 
-@dataclass(frozen=True, eq=False)
-class Sums:
-    """Flat sums (parts, …) of several parts of the rows. own: by place of the space. crosses: by pair of places."""
-
-    own: dict[int, np.ndarray]
-    crosses: dict[tuple[int, int], np.ndarray]
+def device_for(device: str, n: int, dims: int) -> Any:
+    """The device that adds the products of n rows of so many dims together: None for NumPy, as for little work."""
+    if device == NUMPY or n * float(dims) ** 2 < LIGHT or (name := in_float64(device)) == NUMPY:
+        return None
+    return torch_device(name)
 
 
 def tile_rows(d: int) -> int:
@@ -119,20 +96,24 @@ def lane_count(n: int, dx: int, dy: int) -> int:
 def in_groups(spaces: Spaces, groups: int, some: range | None = None) -> Sums:
     """The sums of each group of rows, or of the groups `some`; rows i, i + groups, … form a group."""
     some = range(groups) if some is None else some
-    into = spaces.nothing(len(some))
-    for block in slices(len(spaces.xs[0]), tile_rows(max(x.shape[1] for x in spaces.xs)), *spaces.xs):
-        mine = _interleaved(block, groups)[some.start : some.stop]
-        _add_all(into, spaces, list(enumerate(mine)))
-    return into
+    rows = tile_rows(max(x.shape[1] for x in spaces.xs)) * (1 if spaces.on is None else groups)  # large pieces for a device
+    with spaces.memory(len(some)):
+        into = spaces.nothing(len(some))
+        for block in slices(len(spaces.xs[0]), rows, *spaces.xs):
+            mine = _interleaved(block, groups)[some.start : some.stop]
+            _add_all(into, spaces, list(enumerate(mine)))
+        return into.here()
 
 
 def in_lanes(spaces: Spaces, lanes: int, some: range) -> Sums:
     """The sums of the lanes `some` of so many. Each lane gets every so many-th tile."""
-    into, rows = spaces.nothing(len(some)), tile_rows(max(x.shape[1] for x in spaces.xs))
-    for block in slices(len(spaces.xs[0]), rows * lanes, *spaces.xs):
-        mine = _consecutive(block, rows)[some.start : some.stop]
-        _add_all(into, spaces, list(enumerate(mine)))
-    return into
+    rows = tile_rows(max(x.shape[1] for x in spaces.xs))
+    with spaces.memory(len(some)):
+        into = spaces.nothing(len(some))
+        for block in slices(len(spaces.xs[0]), rows * lanes, *spaces.xs):
+            mine = _consecutive(block, rows)[some.start : some.stop]
+            _add_all(into, spaces, list(enumerate(mine)))
+        return into.here()
 
 
 def of_many(spaces: Spaces) -> Sums:
@@ -149,7 +130,8 @@ def of_many(spaces: Spaces) -> Sums:
         middle = 1 << ((len(some) - 1).bit_length() - 1)  # as `pairwise` adds
         return _sum(of_lanes(some[:middle]), of_lanes(some[middle:]))
 
-    return of_lanes(range(lanes))
+    with spaces.memory((lanes - 1).bit_length() + 1):
+        return of_lanes(range(lanes)).here()
 
 
 def _lane(spaces: Spaces, rows: int, lanes: int, lane: int) -> Sums:
@@ -157,7 +139,7 @@ def _lane(spaces: Spaces, rows: int, lanes: int, lane: int) -> Sums:
     for start in range(lane * rows, n, lanes * rows):
         check()
         tile = slice(start, min(start + rows, n))
-        _add(into, spaces, (0, tile))
+        _add_all(into, spaces, [(0, tile)])
         for x in spaces.xs:
             release(x, tile)
     return into
@@ -173,6 +155,8 @@ def _sum(first: Sums, second: Sums) -> Sums:
 
 
 def _add_all(into: Sums, spaces: Spaces, pieces: list[Piece]) -> None:
+    if spaces.on is not None:
+        return _add_there(into, spaces, pieces)
     work = sum(rows.stop - rows.start for _, rows in pieces) * float(spaces.xs[0].shape[1]) ** 2
     run_all(lambda piece: _add(into, spaces, piece), pieces, light=4 * work < LIGHT)
 
@@ -183,16 +167,30 @@ def _add(into: Sums, spaces: Spaces, piece: Piece) -> None:
     tiles = [
         _shifted(x[rows], shift, spaces, place) for place, (x, shift) in enumerate(zip(spaces.xs, spaces.shifts, strict=True))
     ]
-    if not len(tiles[0]):
-        return
-    norms = [np.einsum("ij,ij->i", tile, tile) for tile in tiles]
+    if len(tiles[0]):
+        _add_tiles(into, spaces, part, tiles)
+
+
+def _add_there(into: Sums, spaces: Spaces, pieces: list[Piece]) -> None:
+    """The same for several pieces, on the device."""
+    pieces = [(part, rows) for part, rows in pieces if rows.start < rows.stop]
+    (shifts,) = sent([spaces.shifts], spaces.on)
+    raw = sent(([x[rows] for x in spaces.xs] for _, rows in pieces), spaces.on)
+    for (part, _), tiles in zip(pieces, raw, strict=True):
+        _add_tiles(into, spaces, part, [tile.double() - shift for tile, shift in zip(tiles, shifts, strict=True)])
+
+
+def _add_tiles(into: Sums, spaces: Spaces, part: int, tiles: list[Any]) -> None:
+    """Add shifted rows of all spaces to one part of the sums: arrays of NumPy, or of torch where a device adds."""
+    norms = [_squared_lengths(tile) for tile in tiles]
 
     def own(a: int) -> None:
         sums = own_of(into.own[a][part], tiles[a].shape[1])
         _add_product(tiles[a], tiles[a], sums.products, spaces)
         sums.sums[:] += tiles[a].sum(0)
         sums.weighted[:] += tiles[a].T @ norms[a]
-        sums.numbers[:] += (norms[a].sum(), norms[a] @ norms[a])
+        sums.numbers[0] += norms[a].sum()
+        sums.numbers[1] += norms[a] @ norms[a]
 
     def cross(pair: tuple[int, int]) -> None:
         (a, b), sums = pair, cross_of(into.crosses[pair][part], *spaces.dims(pair))
@@ -201,11 +199,18 @@ def _add(into: Sums, spaces: Spaces, piece: Piece) -> None:
         sums.right[:] += tiles[b].T @ norms[a]
         sums.number[:] += norms[a] @ norms[b]
 
-    run_all(own, spaces.own)
-    run_all(cross, spaces.pairs)
+    run_all(own, spaces.own, light=spaces.on is not None)
+    run_all(cross, spaces.pairs, light=spaces.on is not None)
 
 
-def _add_product(x: np.ndarray, y: np.ndarray, into: np.ndarray, spaces: Spaces) -> None:
+def _squared_lengths(tile: Any) -> Any:
+    return np.einsum("ij,ij->i", tile, tile) if isinstance(tile, np.ndarray) else (tile * tile).sum(1)
+
+
+def _add_product(x: Any, y: Any, into: Any, spaces: Spaces) -> None:
+    if spaces.on is not None:
+        into.addmm_(x.T, y)
+        return
     room = spaces.room(into.shape, into.shape)
     np.matmul(x.T, y, out=room)
     into += room
@@ -240,26 +245,6 @@ def of_few_rows(spaces: Spaces, groups: int) -> Sums:
 
 def _flat(*parts: np.ndarray) -> np.ndarray:
     return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
-
-
-def joined(pieces: Sequence[Sums]) -> Sums:
-    """The parts of all sums, one after the other."""
-    own = {a: np.concatenate([sums.own[a] for sums in pieces]) for a in pieces[0].own}
-    return Sums(own, {pair: np.concatenate([sums.crosses[pair] for sums in pieces]) for pair in pieces[0].crosses})
-
-
-def together(lanes: Sums) -> Sums:
-    """All parts added to one."""
-    own = {a: pairwise(parts)[None] for a, parts in lanes.own.items()}
-    return Sums(own, {pair: pairwise(parts)[None] for pair, parts in lanes.crosses.items()})
-
-
-def pairwise(stack: np.ndarray) -> Any:
-    """The sum over the first axis, in the order in which `moments.total` adds."""
-    while len(stack) > 1:
-        even = len(stack) // 2 * 2
-        stack = np.concatenate([stack[:even:2] + stack[1:even:2], stack[even:]])
-    return stack[0].item() if stack[0].ndim == 0 else stack[0]
 
 
 def _interleaved(block: slice, groups: int) -> list[slice]:

@@ -8,21 +8,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from relrep_cli.numerics.devices import NUMPY
+from relrep_cli.numerics.flat_sums import Sums, cross_of, joined, own_of, own_size, pairwise, together
 from relrep_cli.numerics.moment_sums import (
     LIGHT,
     Spaces,
-    Sums,
-    cross_of,
+    device_for,
     in_groups,
     in_lanes,
-    joined,
     lane_count,
     of_few_rows,
     of_many,
-    own_of,
-    own_size,
-    pairwise,
-    together,
 )
 from relrep_cli.numerics.spread import WORTH, Taken, row_ranges
 from relrep_cli.numerics.workspace import UNSHARED, SpaceArrays, Workspace
@@ -97,7 +93,8 @@ def moments(x: np.ndarray, y: np.ndarray, groups: int = 1, *, workspace: Workspa
     known = [_known(side, groups, workspace) for side in (x, y)]
     sums = _in_pieces(x, y, shifts, groups, workspace) or _taken_before(x, y, groups, known, workspace)
     if sums is None:
-        sums = _sums(Spaces((x, y), shifts, [a for a in (0, 1) if known[a] is None], [PAIR]), groups)
+        on = device_for(workspace.device, len(x), x.shape[1] + y.shape[1])
+        sums = _sums(Spaces((x, y), shifts, [a for a in (0, 1) if known[a] is None], [PAIR], on), groups)
     own = [sums.own[a] if kept is None else kept for a, kept in enumerate(known)]
     for side, kept, mine in zip((x, y), known, own, strict=True):
         if kept is None:
@@ -134,7 +131,7 @@ def _in_pieces(x: np.ndarray, y: np.ndarray, shifts: list[np.ndarray], groups: i
         return None
     name = hashlib.sha256(repr((len(x), groups)).encode() + b"".join(shift.tobytes() for shift in shifts)).hexdigest()
     lanes = groups if groups > 1 else lane_count(len(x), x.shape[1], y.shape[1])
-    spaces = Spaces((x, y), shifts, (0, 1), [PAIR])
+    spaces = Spaces((x, y), shifts, (0, 1), [PAIR], device_for(workspace.device, len(x), d))
     if piece is not None:
         if (piece.what, piece.name) != ("moments", name):
             return None
@@ -157,14 +154,18 @@ def _taken_before(
     return None if cross is None else Sums({}, {PAIR: cross})
 
 
-def take_together(pairs: Sequence[tuple[np.ndarray, np.ndarray]], spaces: SpaceArrays) -> None:
-    """Compute what `moments` needs of many pairs of registered spaces of one shape in one pass, and leave it in `spaces`."""
+def take_together(pairs: Sequence[tuple[np.ndarray, np.ndarray]], spaces: SpaceArrays, device: str = NUMPY) -> None:
+    """Compute what `moments` needs of many pairs of registered spaces of one shape in one pass, and leave it in `spaces`.
+
+    device: where this is computed; see devices.chosen.
+    """
     xs = list({id(x): x for pair in pairs for x in pair}.values())
     place = {id(x): number for number, x in enumerate(xs)}
     size = own_size(xs[0].shape[1])
     missing = [a for a, x in enumerate(xs) if spaces.get(x, (OWN, 1), (1, size), np.float64) is None]
     wanted = [(place[id(x)], place[id(y)]) for x, y in pairs]
-    sums = of_many(Spaces(xs, [shift_of(x) for x in xs], missing, wanted))
+    on = device_for(device, len(xs[0]), 2 * xs[0].shape[1])
+    sums = of_many(Spaces(xs, [shift_of(x) for x in xs], missing, wanted, on))
     for a, own in sums.own.items():
         spaces.put(xs[a], (OWN, 1), own)
     for (x, y), key in zip(pairs, wanted, strict=True):

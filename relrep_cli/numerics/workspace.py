@@ -145,8 +145,8 @@ class Workspace:
     neighbours: the least number of neighbours that a search finds, so that one search serves every task. intervals: whether
     metrics compute chance levels and jackknives. shares: whether anything is kept. spaces: arrays that serve every pair of
     the run. outer: the workspace of the unpermuted matrices; results that do not use the permuted matrix are kept there.
-    permutation: the permuted matrix. subsets: the matrices that are subsets of a sample. device: where large searches
-    compute; see devices.chosen. spread: sends pieces of work on whole spaces to other processes; None where this process
+    permutation: the permuted matrix. subsets: the matrices that are subsets of a sample. device: where searches and moments
+    are computed; see devices.chosen. spread: sends pieces of work on whole spaces to other processes; None where this process
     does all. piece: the only work that this process is to do; see numerics/spread.py.
 
     A key is text, made by `key`. A value is an array, a number or text, or a list, tuple or frozen dataclass of these.
@@ -234,7 +234,7 @@ class Workspace:
     def product(self, x: np.ndarray, y: np.ndarray, *means: Any) -> np.ndarray | None:
         """(x - mx)'(y[order] - my) for the permutation of this workspace; None where it is not computed with others."""
         known = self.permutation
-        return None if known is None or known.batch is None else known.batch.product(x, y, (means[0], means[1]), known.number)
+        return None if known is None or known.batch is None else known.batch.product(x, y, means, known.number, self.device)
 
     def key(self, what: str, *values: Any) -> str:
         """The key of a result of the function `what`. A matrix is known by its content or as an object, a vector by value."""

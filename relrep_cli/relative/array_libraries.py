@@ -27,7 +27,8 @@ def times(x: Any, matrix: np.ndarray) -> Any:
     if isinstance(x, np.ndarray):
         return (x.astype(np.float64) @ matrix).astype(x.dtype)
     torch = library_of(x)
-    return (x.double() @ torch.from_numpy(matrix).to(x.device)).to(x.dtype)
+    place = "cpu" if x.device.type == "mps" else x.device  # mps has no float64
+    return (x.to(place).double() @ torch.from_numpy(matrix).to(place)).to(x.dtype).to(x.device)
 
 
 def minkowski(x: Any, anchors: Any, p: float) -> Any:

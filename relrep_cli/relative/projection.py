@@ -12,7 +12,7 @@ import numpy as np
 from relrep_cli.base.errors import DataError
 from relrep_cli.embedding import RELATIVE, Embedding
 from relrep_cli.numerics.blocks import block_rows, pick, release, row_blocks, slices, widen
-from relrep_cli.numerics.devices import NUMPY, chosen, torch_device
+from relrep_cli.numerics.devices import NUMPY, chosen, in_float64, memory_of, sent, torch_device
 from relrep_cli.numerics.threads import in_order
 from relrep_cli.numerics.whitening import deviations, moments
 from relrep_cli.relative.aggregators import AGGREGATORS, layer_norm
@@ -76,7 +76,7 @@ def basis(e: Embedding, recipe: Recipe, double: bool = False, exact: bool = Fals
         if SIMILARITIES[name].portable:
             statistics |= {f"{name}-{key}": values for key, values in fitted_on.items()}
     if recipe.after.standardize and known is None:
-        mean, variances, unit = moments(map(_values(to, "cpu"), _training(e, recipe)))
+        mean, variances, unit = moments(map(_values(to), _training(e, recipe)))
         statistics |= dict(zip(COLUMNS, (mean, deviations(variances, unit)), strict=True))
     return replace(to, statistics=statistics, notes=_notes(to))
 
@@ -183,7 +183,10 @@ def relative_blocks(
 
     Raises DataError when a value is out of range for the dtype.
     """
-    values = _values(to, device, attention)
+    if (place := in_float64(device) if to.dtype == np.float64 else chosen(device)) != NUMPY:
+        yield from _blocks_there(x, to, place, attention)
+        return
+    values = _values(to, attention)
     rows = tile_rows(x.shape[1], to.recipe.width())
 
     def tile(part: slice) -> np.ndarray:
@@ -191,32 +194,41 @@ def relative_blocks(
         release(x, part)
         return postprocessed(values(rows), to.recipe, to.statistics)
 
-    uses_torch = device != "cpu" or to.recipe.trained is not None  # torch has its own threads
-    yield from map(tile, slices(len(x), rows)) if uses_torch else in_order(tile, slices(len(x), rows))
+    spread = in_order if to.recipe.trained is None else map  # torch has its own threads
+    yield from spread(tile, slices(len(x), rows))
 
 
-def _values(
-    to: Basis, device: str, attention: Callable[[np.ndarray], None] | None = None
-) -> Callable[[np.ndarray], np.ndarray]:
+def _blocks_there(
+    x: np.ndarray, to: Basis, device: str, attention: Callable[[np.ndarray], None] | None
+) -> Iterator[np.ndarray]:
+    """The same by torch. A device gets larger blocks, the next one while it computes."""
+    on, join, width = torch_device(device), joiner(to.recipe, attention), to.recipe.width()
+    rows = block_rows(max(x.shape[1], width))
+    with memory_of(device, f"{rows} rows and their {width} coordinates take {4 * rows * (x.shape[1] + width) >> 20} MiB"):
+        ((anchors,),) = sent([[_prepared(to.anchors, to)]], on)
+        for (block,) in sent(([_prepared(np.array(x[part]), to)] for part in slices(len(x), rows, x)), on):
+            vectors = join([_part(name, block, anchors, to) for name in to.recipe.similarities]).cpu().numpy()
+            yield postprocessed(_in_range(vectors, to), to.recipe, to.statistics)
+
+
+def _values(to: Basis, attention: Callable[[np.ndarray], None] | None = None) -> Callable[[np.ndarray], np.ndarray]:
     """A function from rows (b, d) to their aggregated similarities (b, m')."""
-    send, fetch = _transfers(device)
-    anchors = send(_prepared(to.anchors, to))
-    join = joiner(to.recipe, attention)
+    anchors, join = _prepared(to.anchors, to), joiner(to.recipe, attention)
 
     def values(block: np.ndarray) -> np.ndarray:
-        x = send(_prepared(block, to))
-        with np.errstate(over="ignore", invalid="ignore"):  # the check below reports an overflow
-            parts = [_part(name, x, anchors, to) for name in to.recipe.similarities]
-            vectors: np.ndarray = fetch(join(parts))
-            if not np.isfinite(vectors.sum(dtype=np.float64)):
-                raise DataError(
-                    f"values leave the range of {to.dtype.name}",
-                    "Use --scale or --normalize, or compute with --dtype float64.",
-                    place=to.recipe.label,
-                )
-        return vectors
+        x = _prepared(block, to)
+        with np.errstate(over="ignore", invalid="ignore"):  # an overflow is reported below
+            return _in_range(join([_part(name, x, anchors, to) for name in to.recipe.similarities]), to)
 
     return values
+
+
+def _in_range(vectors: np.ndarray, to: Basis) -> np.ndarray:
+    """The vectors. Raises DataError when one left the range of its dtype."""
+    if not np.isfinite(vectors.sum(dtype=np.float64)):
+        remedy = "Use --scale or --normalize, or compute with --dtype float64."
+        raise DataError(f"values leave the range of {to.dtype.name}", remedy, place=to.recipe.label)
+    return vectors
 
 
 def _part(name: str, x: Any, anchors: Any, to: Basis) -> Any:
@@ -278,16 +290,6 @@ def relative(e: Embedding, to: Basis, device: str = "cpu") -> Embedding:
         release(out, slice(start, start + len(block)))
         start += len(block)
     return replace(e, x=out, var=to.recipe.var(), kind=RELATIVE, space=to.recipe.space(), digest="", uns={})
-
-
-def _transfers(device: str) -> tuple[Any, Any]:
-    """The functions that move a block to the device and back."""
-    if chosen(device) == NUMPY:
-        return (lambda block: block), (lambda block: block)
-    import torch
-
-    place = torch_device(device)
-    return (lambda block: torch.from_numpy(block).to(place)), (lambda block: block.cpu().numpy())
 
 
 def projection_notes(embedding: Embedding, fitted: Basis) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relrep_cli.anchors import STRATEGIES, Candidates, anchor_vectors, choose, id_lists
+from relrep_cli.anchors.geometric import ON_DEVICE
 from relrep_cli.anchors.mixtures import Mixtures, mixed, mixtures_of
 from relrep_cli.base.errors import DataError
 from relrep_cli.embedding import Embedding, row_numbers, text
+from relrep_cli.neighbors import kmeans, torch_tiles
 from relrep_cli.neighbors.kmeans import centroids, medoids
-from relrep_cli.numerics import farthest_rows
+from relrep_cli.numerics import devices, farthest_rows
 from relrep_cli.numerics.farthest_rows import farthest
 
 MANY_THREADS = ["kmeans", "farthest", "herding", "mixture"]
@@ -229,6 +233,40 @@ def test_farthest_passes_again_where_other_rows_may_be_farther(monkeypatch: Any,
     assert farthest(x, 7, 60).tolist() == naive(x, 7, 60)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", ["normal", "grid", "far", "outlier", "copies"])
+def test_farthest_on_a_device_is_that_of_the_cpu(monkeypatch: Any, kind: str, dtype: Any) -> None:
+    """Also where rounding in float32 hides which row is farther, and with blocks that do not all stay on the device."""
+    monkeypatch.setattr(farthest_rows, "LEAST", 3)
+    monkeypatch.setattr(farthest_rows, "SHARE", 50)
+    monkeypatch.setattr(farthest_rows, "PASSED", 1)
+    monkeypatch.setattr(farthest_rows, "block_rows", lambda d: 64)
+    monkeypatch.setitem(devices.FREE, "cpu", 2 * 64 * 5 * 3 * 4)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(301, 5))
+    if kind == "outlier":
+        x[17] *= 1e6
+    else:
+        x = {"normal": x, "grid": np.rint(x), "far": x + 1e4, "copies": np.repeat(x[:43], 7, 0)}[kind]
+    x = x.astype(dtype)
+    assert farthest(x, 7, 60, "torch:cpu").tolist() == farthest(x, 7, 60).tolist()
+
+
+@pytest.mark.parametrize("by", ["euclidean", "cosine"])
+@pytest.mark.parametrize("name", ON_DEVICE)
+def test_a_device_chooses_the_same_anchors(name: str, by: str) -> None:
+    e = embedding(classes([300, 200, 100]))
+    c = Candidates((e, replace(e, x=e.x[::-1] + 1)), (np.arange(600), np.arange(600)))
+    params = {**STRATEGIES[name].resolve({}), "by": by}
+    here, there = (
+        choose(replace(c, device=device), name, 20, np.random.default_rng(0), params) for device in ("cpu", "torch:cpu")
+    )
+    if name == "mixture":
+        assert here.names.tolist() == there.names.tolist() and np.array_equal(here.items, there.items)
+    else:
+        assert here.tolist() == there.tolist()
+
+
 def test_farthest_covers_within_twice_the_best() -> None:
     """Gonzalez' theorem: against every choice of 3 out of 11."""
     import itertools
@@ -307,6 +345,33 @@ def test_huge_and_tiny_numbers_do_not_overflow() -> None:
             assert (
                 chosen(name, Embedding(e.x * np.float32(factor), e.ids, e.obs, uri="a.h5"), np.arange(27), 3).tolist() == plain
             )
+
+
+@pytest.mark.parametrize("device", ["cpu", "torch:cpu"])
+@pytest.mark.parametrize("kind", ["normal", "far", "outlier", "copies"])
+def test_the_nearest_centre_is_that_of_float64(kind: str, device: str) -> None:
+    """Many rows lie nearly between two centres, where products in float32 may err."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2000, 12)) + (100 if kind == "far" else 0)
+    x[1000:] = (x[:1000] + x[1:1001]) / 2
+    if kind == "outlier":
+        x[3] *= 1e5
+    if kind == "copies":
+        x[4] = x[3]
+    x = x.astype(np.float32)
+    centres, wide = x[:30], x.astype(np.float64)
+    gaps = np.square(wide[:, None] - wide[:30]).sum(2)
+    two = partial(kmeans._two_nearest, x) if device == "cpu" else torch_tiles.two_nearest(x, 30, device)
+    labels = kmeans._nearest_centre(x, centres, np.linalg.norm(wide, axis=1), two)
+    places = np.arange(len(x))
+    assert (gaps[places, labels] <= gaps.min(1) * (1 + 1e-12)).all()
+
+
+def test_kmeans_of_one_centroid_is_the_mean() -> None:
+    x = np.random.default_rng(0).normal(size=(90, 4)).astype(np.float32)
+    for device in ("cpu", "torch:cpu"):
+        middle = centroids(x, 1, np.random.default_rng(0), device=device)
+        np.testing.assert_allclose(middle, x.mean(0, keepdims=True), atol=1e-6)
 
 
 def test_kmeans_lowers_its_error_to_a_fixed_point() -> None:

@@ -75,12 +75,25 @@ def _lower(x: np.ndarray, picks: np.ndarray, gaps: np.ndarray) -> None:
     [
         ("--strategy random --cluster local:2", "nothing to divide in random"),
         ("--strategy unsupervised --log x.log", "do not go with unsupervised"),
+        ("--strategy random --device torch:cpu", "nothing to compute in random. It works with farthest, kmeans, mixture"),
+        ("--strategy kmeans --device torch:cpu --cluster local:2", "in processes, not on a --device. Leave one of them out"),
     ],
 )
 def test_what_has_no_passes_is_refused(empty: Workdir, words: str, message: str) -> None:
     np.save(empty / "a.npy", np.eye(4))
     answer = empty.here(f"relrep anchor a.npy a.npy -n 2 -o out.tsv {words}", 2)
     assert message in answer.stderr
+
+
+@pytest.mark.parametrize("strategy", ["farthest", "kmeans"])
+def test_a_device_writes_the_same_anchors(empty: Workdir, strategy: str) -> None:
+    """And the same step of the history, so that they are up to date for the CPU."""
+    np.save(empty / "a.npy", np.random.default_rng(0).normal(size=(500, 8)).astype(np.float32))
+    common = f"relrep anchor a.npy -n 20 --strategy {strategy} -o"
+    for device in ("cpu", "torch:cpu"):
+        empty.here(f"{common} {device[:2]}.h5 --device {device}", SOURCE_DATE_EPOCH="0")
+    assert (empty / "cp.h5").read_bytes() == (empty / "to.h5").read_bytes()
+    assert "up to date" in empty.here(f"{common} to.h5").stderr
 
 
 @pytest.mark.slow

@@ -236,6 +236,7 @@ USES = cases(
     Case("no output", "project a.h5 -a anchors.h5", USAGE, "-o FILE is missing … -o -"),
     Case("similarity alone", "compare a.h5 b.h5 --center", USAGE, "--center … --anchors FILE … missing"),
     Case("no such device", "project a.h5 -a anchors.h5 --device abacus -o x.h5", USAGE, "--device abacus … auto, cpu"),
+    Case("no cuda", "anchor a.h5 -n 3 --strategy kmeans --device cuda:99 -o x.h5", USAGE, "--device cuda:99 … auto, "),
     Case("stdin twice", "compare - - -m cosine < a.h5", USAGE, "-: standard input … once … Name a file"),
     Case("dtype", "project a.h5 -a anchors.h5 --dtype float8 -o x.h5", USAGE, "--dtype … float16, float32, float64"),
 )

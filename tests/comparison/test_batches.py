@@ -45,7 +45,7 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many pairs each pass took."""
     counts: list[int] = []
     real: Callable[..., None] = batches.take_together
-    monkeypatch.setattr(batches, "take_together", lambda pairs, spaces: counts.append(len(pairs)) or real(pairs, spaces))
+    monkeypatch.setattr(batches, "take_together", lambda pairs, *more: counts.append(len(pairs)) or real(pairs, *more))
     return counts
 
 

@@ -11,7 +11,7 @@ import pytest
 from conftest import Workdir
 
 from relrep_cli.base.errors import DataError, UsageError
-from relrep_cli.encoders.pretrained import MODELS, blocks, open_model, scheme_of
+from relrep_cli.encoders.pretrained import MODELS, blocks, open_model, providers, scheme_of
 from relrep_cli.sources import Items
 from relrep_cli.sources.text_lines import collected
 
@@ -249,3 +249,14 @@ def test_onnx(tmp_path: Path) -> None:
     encoded, _ = vectors(f"onnx:{tmp_path / 'sum.onnx'}", images(), batch=2)
     x = images().x / 255
     np.testing.assert_allclose(encoded[:, :3], x.mean((1, 2)), atol=1e-5)
+
+
+def test_onnx_computes_with_cuda_where_the_device_is_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    assert providers("cpu", there) == there[1:] == providers("auto", there[1:])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for device, number in (("cuda", 0), ("auto", 0), ("cuda:1", 1)):
+        assert providers(device, there) == [(there[0], {"device_id": number, "use_tf32": 0}), there[1]]
+    with pytest.raises(UsageError, match=r"--device cuda: this onnxruntime was built without CUDA\. Use --device cpu\."):
+        providers("cuda", there[1:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -13,8 +14,9 @@ from test_encoders import TRAINED, Stopped, blobs, fit, items_for, of, same, sto
 from relrep_cli import encoders
 from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.embedding import Embedding
-from relrep_cli.encoders import ENCODERS, Checkpoint, autoencoders, contrastive, encode, errors, supervised
+from relrep_cli.encoders import ENCODERS, Checkpoint, autoencoders, contrastive, encode, errors, supervised, tasks
 from relrep_cli.encoders.augmentations import AUGMENTATIONS, chain
+from relrep_cli.encoders.base import reproducible
 from relrep_cli.encoders.contrastive import _correlation, _shortfall
 from relrep_cli.encoders.residual import residual_trunk
 from relrep_cli.encoders.tasks import Batch, Facts, Task, adjacency
@@ -534,3 +536,20 @@ def test_random_projections_keep_distances() -> None:
     z = encoded(ENCODERS["random-projection"].function(items, np.arange(1), dim=600, seed=1), items)
     ratio = np.linalg.norm(z[1:] - z[:-1], axis=1) / np.linalg.norm(np.diff(items.x, axis=0), axis=1)
     assert abs(ratio.mean() - 1) < 0.03 and ratio.std() < 0.1
+
+
+@pytest.mark.parametrize("name", ["siamese", "conv-ae", "classifier"])
+def test_items_that_stay_on_the_device_train_the_same_weights(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = fit(name, epochs=2)
+    monkeypatch.setattr(tasks, "own_memory", lambda on: 1 << 30)
+    there = fit(name, epochs=2)
+    assert here.log == there.log and same(here, there)
+
+
+def test_sums_have_one_order_on_cuda_while_a_training_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    for there in (True, False):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        monkeypatch.setattr(torch.random, "fork_rng", nullcontext)
+        with reproducible(0):
+            assert torch.are_deterministic_algorithms_enabled() == there
+        assert not torch.are_deterministic_algorithms_enabled()

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from relrep_cli.base.errors import UsageError
-from relrep_cli.heads import heads
+from relrep_cli.heads import heads, linear_models
 from relrep_cli.heads.heads import HEADS, weighted_f1
 
 CLASSES, DIMS = 4, 12
@@ -146,6 +146,33 @@ def test_read_only_maps_are_taken_as_they_are(name: str, tmp_path: Path) -> None
     assert np.array_equal(train(name, mapped, target)(mapped), train(name, np.array(mapped), target)(np.array(mapped)))
 
 
+@pytest.mark.parametrize("classes", [0, 2, 5])
+@pytest.mark.parametrize("name", ["linear", "logistic"])
+def test_linear_models_of_a_device_are_those_of_the_cpu(name: str, classes: int) -> None:
+    """Columns of unequal scale, far from the origin; a class that no row has."""
+    if not classes and "numbers" not in HEADS[name].predicts:
+        pytest.skip("predicts classes only")
+    rng = np.random.default_rng(0)
+    x = rng.normal(3, 1, (1200, 100)) * rng.uniform(0.1, 10, 100)
+    target = (x[:, : max(classes, 1)] - x[:, : max(classes, 1)].mean(0)) / x[:, : max(classes, 1)].std(0)
+    y = (target + rng.normal(size=target.shape)).argmax(1) if classes else target[:, 0] + 1e3
+    here, there = (heads.train(name, x, y, classes and classes + 1, {}, device=device) for device in ("cpu", "torch:cpu"))
+    for part in here.arrays:
+        wanted = here.arrays[part]
+        assert np.abs(there.arrays[part] - wanted).max() <= 1e-9 * np.abs(wanted).max()
+    np.testing.assert_allclose(there(x), here(x), rtol=1e-9)
+
+
+def test_auto_looks_for_a_device_for_much_work_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To load torch takes seconds; without torch there is no device."""
+    monkeypatch.setattr("relrep_cli.numerics.devices.find_spec", lambda name: None)
+    assert linear_models.device_of("auto", 10**7, 1000, 10) is None
+    monkeypatch.setattr(linear_models, "device_for", lambda *given: given)
+    assert linear_models.device_of("auto", 10**5, 1000, 10) is None
+    assert linear_models.device_of("auto", 10**7, 1000, 10) == ("auto", 10**7, 1000)
+    assert linear_models.device_of("cuda", 10**3, 10, 10) == ("cuda", 10**3, 10)
+
+
 @pytest.mark.parametrize("device", ["abacus", "mps"])
 def test_a_device_that_is_not_there_is_refused(device: str) -> None:
     x, target = clouds(20)
@@ -252,3 +279,12 @@ def test_linear_numbers_are_exact() -> None:
     rng = np.random.default_rng(0)
     x, q, weights = rng.normal(size=(200, 6)), rng.normal(size=(50, 6)), rng.normal(size=6)
     assert np.allclose(train("linear", x, 1e5 + x @ weights, classes=0, ridge=0.0)(q), 1e5 + q @ weights, atol=1e-6)
+
+
+@pytest.mark.parametrize("classes", [0, CLASSES])
+def test_rows_that_stay_on_the_device_train_the_same_head(classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, target = clouds(300)
+    here = train("mlp", x, target, classes=classes)
+    monkeypatch.setattr("relrep_cli.heads.mlp.own_memory", lambda on: 1 << 30)
+    there = train("mlp", x, target, classes=classes)
+    assert all(np.array_equal(here.arrays[name], there.arrays[name]) for name in here.arrays)

@@ -363,6 +363,36 @@ def test_a_relative_file_is_not_projected_again() -> None:
         basis(again, Recipe(e.ids[:5]))
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64], ids=lambda t: t.__name__)
+@pytest.mark.parametrize("name", SIMILARITIES)
+def test_a_device_projects_as_the_cpu_does(name: str, dtype: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In several blocks."""
+    from relrep_cli.numerics import blocks
+
+    e = embedding(cloud(100).astype(dtype))
+    to = basis(e, recipe(e.ids[:10], name))
+    wanted = np.concatenate(list(relative_blocks(e.x, to)))
+    monkeypatch.setattr(blocks, "ROWS", 32)
+    parts = list(relative_blocks(e.x, to, "torch:cpu"))
+    assert [len(part) for part in parts] == [32, 32, 32, 4]
+    assert np.abs(np.concatenate(parts) - wanted).max() <= 2e-6 * np.abs(wanted).max()
+
+
+def test_a_device_without_float64_leaves_float64_to_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    e = embedding(cloud(40))
+    to = basis(e, recipe(e.ids[:5]))
+    assert to.dtype == np.float64
+    wanted = np.concatenate(list(relative_blocks(e.x, to)))
+    assert np.array_equal(np.concatenate(list(relative_blocks(e.x, to, "mps"))), wanted)
+
+
+def test_a_device_names_values_out_of_range() -> None:
+    e = embedding(cloud(20).astype(np.float32) * np.float32(1e30))
+    with pytest.raises(DataError, match=r"values leave the range of float32"):
+        list(relative_blocks(e.x, basis(e, recipe(e.ids[:5], "inner")), "torch:cpu"))
+
+
 def test_a_device_that_is_not_there_is_refused() -> None:
     with pytest.raises(UsageError, match=r"--device abacus: this machine has no such device"):
         torch_device("abacus")
