@@ -98,7 +98,9 @@ TABLES = {
     "mnist24": lambda lab: two_seeds(lab, "mnist", 24, " --epochs 4", ("0.5575", "0.5187")),
     "map": maps,
     "unequal": lambda lab: unequal(lab, STANDIN, WIDTHS),
+    "unequal-fashion": lambda lab: unequal(lab, "fashion-mnist", WIDTHS[:1]),
     "cifar": lambda lab: unequal(lab, "cifar10", (("conv-ae", 72, "vit-ae", 72),)),
+    "cifar-seeds": lambda lab: two_seeds(lab, "cifar10", 72, "", ("", "")),
     "four-fashion": lambda lab: four_encoders(lab, "fashion-mnist"),
     "four-mnist": lambda lab: four_encoders(lab, "mnist"),
 }

@@ -23,6 +23,7 @@ SETTINGS = {
     "noise,location": "loses place",
     BY_COLOUR: "C: loses shape and place",
 }
+PASSES = (15, 30, 60)
 VARIANTS = {"one tower": "", "two towers": " --towers 2", "inner products": " --logits inner"}
 
 
@@ -34,15 +35,15 @@ def drawn(lab: Lab) -> str:
     if lab.measuring:
         with np.load(path) as arrays:
             lab.text("colours.txt", arrays["colour"].tolist())
-    else:
-        lab.made["colours.txt"] = "colours"
+    lab.made["colours.txt"] = "colours"  # they come from the shapes, so keys need no more, with or without the data
     return "shapes.npz"
 
 
-def embedded(lab: Lab, augment: str, seed: int, options: str = "") -> str:
+def embedded(lab: Lab, augment: str, seed: int, options: str = "", passes: int = 60) -> str:
     embed = f"embed {drawn(lab)} --encoder infonce --augment {augment} --dim 32 --channels 8 --batch-size 64"
-    epochs = f"--epochs {lab.size(60, 1)} --temperature 0.5 --learning-rate 0.003 --patience 99"
+    epochs = f"--epochs {lab.size(passes, 1)} --temperature 0.5 --learning-rate 0.003 --patience 99"
     name = f"shapes.{augment.split()[0].replace(',', '-')}{options.replace(' ', '').replace('--', '.')}.{seed}.h5"
+    name = name if passes == 60 else f"{passes}.{name}"
     return lab.file(name, f"{embed} {epochs}{options} --seed {seed}")
 
 
@@ -71,7 +72,26 @@ def variants(lab: Lab) -> str:
     return lab.table(["", *numbers], rows)
 
 
-TABLES = {"probes": probes, "variants": variants}
+def lengths(lab: Lab) -> str:
+    """How long vectors are on average after so many passes, where inner products stand in place of cosines and where not."""
+    rows = []
+    for name, options in (("one tower", ""), ("inner products", " --logits inner")):
+        found = []
+        for passes in PASSES[: lab.size(3, 1)]:
+            file = embedded(lab, "noise", 0, options, passes)
+            (record,) = lab.computed(f"length of {file}", ("length",), lambda file=file: [{"length": _mean_length(lab, file)}])
+            found.append(f"{record['length']:.2f}")
+        rows.append([name, *found])
+    return lab.table(["mean length after", *(f"{passes} passes" for passes in PASSES[: lab.size(3, 1)])], rows)
+
+
+def _mean_length(lab: Lab, file: str) -> float:
+    import relrep_cli as relrep
+
+    return float(np.linalg.norm(relrep.read(lab.work / file).x, axis=1).mean())
+
+
+TABLES = {"probes": probes, "variants": variants, "lengths": lengths}
 
 if __name__ == "__main__":
     main(NAME, TABLES, ROOMS)

@@ -23,6 +23,7 @@ APART = {
     "per_row",
     "permutations",
     "fail_under",
+    "least_recall",
     "per_class",
     "curve",
     "rows",

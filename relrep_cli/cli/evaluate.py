@@ -4,37 +4,35 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from relrep_cli import store
-from relrep_cli.base.errors import DATA, DONE, DataError, UsageError
+from relrep_cli.base.errors import DATA, DONE, NO, DataError, UsageError
 from relrep_cli.base.output import emit, render, say
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.compare_differences import refuse_other_results, write_differences
-from relrep_cli.cli.engine_options import ProcessOptions, refuse_standard_input
-from relrep_cli.cli.options import Explicit, Given, Printing, command, names_of, split_names
-from relrep_cli.cli.reading_options import ReadingOptions
+from relrep_cli.cli.engine_options import refuse_standard_input
+from relrep_cli.cli.evaluate_options import Options
+from relrep_cli.cli.options import command, split_names
 from relrep_cli.cli.report_files import Origin, publish, read_again, refuse_report
 from relrep_cli.comparison import layers
 from relrep_cli.comparison.shown_names import short_names
 from relrep_cli.evaluations import EVALUATIONS
 from relrep_cli.evaluations.file_differences import COLUMNS as DIFFERENCE_COLUMNS
 from relrep_cli.evaluations.file_differences import check_against, file_differences
+from relrep_cli.evaluations.finding_details import KEYS, details_key
 from relrep_cli.evaluations.findings import Record
-from relrep_cli.evaluations.further_files import CurveFiles, check_item_file, write_items, write_rates
+from relrep_cli.evaluations.further_files import ITEM_COLUMNS, CurveFiles, check_item_file, write_items, write_rates
+from relrep_cli.evaluations.index_search import recalls_below
 from relrep_cli.evaluations.several_files import (
     ALL,
     COMPRESSING,
     COMPRESSION,
     FOREIGN,
-    KEYS,
+    SEARCH,
     EvaluationPlan,
     Extras,
-    anomalies_of_each,
-    details_key,
+    files_of_each,
     named_tasks,
     side_by_side,
 )
@@ -44,6 +42,7 @@ from relrep_cli.reports.endings import ENDINGS as PAGES
 from relrep_cli.reports.endings import is_report
 from relrep_cli.reports.item_details import NOTHING
 from relrep_cli.reports.record_grids import evaluation_grid
+from relrep_cli.store.relevance_files import read_relevant
 
 TITLE = "What to find out"
 EXAMPLES = (
@@ -57,96 +56,13 @@ EXAMPLES = (
     "relrep evaluate a.h5 b.h5 c.h5 --task knn,retrieval --against a.h5",
     "relrep evaluate a.h5 --dims 64,128,256 --dtype float16,int8,bits",
     "relrep evaluate index.h5 --task foreign --reference clean.h5 --rows scores.tsv",
+    "relrep evaluate index.h5 --task search --queries queries.h5 --relevant truth.csv --least-recall 0.9",
 )
-
-
-def _file(name: str, help: str) -> Any:
-    return typer.Option(name, help=help, metavar="FILE", show_default=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Embedding files.", show_default=False)]
-    task: Annotated[list[str], names_of(EVALUATIONS, "Tasks, repeated or separated by commas, or all.", "--task")] = field(
-        default_factory=lambda: [ALL]
-    )
-    target: Annotated[
-        list[str], typer.Option("--target", "-t", help="Columns with the class or the number of each item.", metavar="COLUMN")
-    ] = field(default_factory=lambda: ["label"])
-    split: Annotated[
-        str,
-        typer.Option(
-            "--split", help="Score the rows of this split, or all [default: test].", metavar="NAME", show_default=False
-        ),
-    ] = ""
-    holdout: Annotated[
-        float,
-        typer.Option(
-            "--holdout",
-            help="Score this share of the rows of a file without splits; learn from the rest.",
-            min=0,
-            max=0.9,
-            show_default=False,
-        ),
-    ] = 0.0
-    anomalies: Annotated[
-        list[str],
-        _file(
-            "--anomalies",
-            "Anomalies in the same space: one file, one for each FILE in order, or several for one FILE.",
-        ),
-    ] = field(default_factory=list)
-    score_column: Annotated[
-        str,
-        typer.Option(
-            "--score-column",
-            help="Column with the anomaly score of each item, such as reconstruction_error, instead of distances.",
-            metavar="COLUMN",
-            show_default=False,
-        ),
-    ] = ""
-    reference: Annotated[
-        str, _file("--reference", "For task foreign: a file of the same model that certainly holds no foreign rows.")
-    ] = ""
-    rows: Annotated[
-        str, _file("--rows", "Write the score of each row by task foreign to FILE (.tsv, .csv, .json, .parquet).")
-    ] = ""
-    against: Annotated[
-        str,
-        _file("--against", "Test whether each other file is better or worse than FILE; all tests every pair of files."),
-    ] = ""
-    per_class: Annotated[bool, typer.Option("--per-class", help="Add the values of each class.")] = False
-    matrix: Annotated[
-        bool, typer.Option("--matrix", help="Print values only: a line for each thing measured, a column for each file.")
-    ] = False
-    output: Annotated[
-        str,
-        typer.Option(
-            "--output", "-o", help="Write the result to FILE: a table, or a report (.html).", metavar="FILE", show_default=False
-        ),
-    ] = ""
-    plot: Annotated[
-        str,
-        _file(
-            "--plot",
-            "Draw the ROC curves of task anomaly, or recall by size of task compression, to FILE (.png, .svg or .pdf).",
-        ),
-    ] = ""
-    curve: Annotated[str, _file("--curve", "Write the points of the ROC curves to FILE (.tsv, .csv, .json, .parquet).")] = ""
-    force: shared.Force = False
-    device: shared.Device = "cpu"
-    dry_run: shared.DryRun = False
-    printing: Printing
-    seed: shared.Seed = 0
-    reading: ReadingOptions
-    running: ProcessOptions
-    given: Given
-    explicit: Explicit = field(default_factory=Explicit)
 
 
 @command(Options, EVALUATIONS)
 def evaluate(options: Options) -> int:
-    """Find out what one space is good for: probes, anomalies, clusters, retrieval, separation.
+    """Find out what one space is good for: probes, anomalies, clusters, retrieval, separation, search.
 
     Everything is fitted on the training rows and scored on the test rows. With several files, records of the same
     measure stand together. A file that cannot be used gives a record with the error; the others are still used, and the exit
@@ -160,22 +76,23 @@ def evaluate(options: Options) -> int:
     refuse_other_results(options.explicit.options, options.against)
     curves = CurveFiles(options.plot, options.curve)
     anomaly = "anomaly" in plan.tasks and bool(options.anomalies)
-    curves.check([*plan.files, *options.anomalies], anomaly, COMPRESSION in plan.tasks)
+    curves.check(_inputs(options, plan.files), anomaly, COMPRESSION in plan.tasks)
     check_output(options, plan.files)
-    check_item_file(options.rows, [*plan.files, options.reference], list(plan.tasks), options.force)
+    check_item_file(options.rows, _inputs(options, plan.files), list(plan.tasks), options.force)
     if options.dry_run:
         shared.plan(lines_of(plan, max(1, options.running.engine.processes)))
         return DONE
     engine = options.running.engine
     if engine.elsewhere:
-        refuse_standard_input([*plan.files, *options.anomalies, plan.reference])
+        refuse_standard_input(_inputs(options, plan.files))
     records, extras = plan.run(engine)
     if plan.against:
         return _write_differences(plan, records, extras, options)
     curves.write(extras.curves, options.force, style)
     write_rates(options.plot, [r for r in records if r.get("task") == COMPRESSION], options.force)
     if options.rows:
-        write_items(options.rows, extras.items, options.force, style)
+        task = next(name for name in plan.tasks if name in ITEM_COLUMNS)
+        write_items(options.rows, extras.items, task, options.force, style)
     if is_report(options.output):
         _write_report(options, plan, records, extras)
     elif options.matrix:
@@ -185,13 +102,21 @@ def evaluate(options: Options) -> int:
     broken = len({r["file"] for r in records if "error" in r})
     if broken:
         say(f"{broken} of {len(plan.files)} files could not be used: see their error.")
-    return DATA if broken else DONE
+    low = [] if options.least_recall is None else recalls_below(options.least_recall, records, plan.tasks[SEARCH]["k"])
+    for sentence in low:
+        say(sentence)
+    return DATA if broken else NO if low else DONE
+
+
+def _inputs(options: Options, files: Sequence[str]) -> list[str]:
+    """All files that are read."""
+    return [file for file in (*files, *options.anomalies, options.reference, *options.queries, options.relevant) if file]
 
 
 def _write_differences(plan: EvaluationPlan, of_files: list[Record], extras: Extras, options: Options) -> int:
     """Subtract the values of the files, and return the exit code."""
     broken = {r["file"]: r["error"] for r in of_files if "error" in r}
-    files = [file for file in plan.files if file not in broken]
+    files = [file for file in plan.compared if file not in broken]
     if plan.against in broken or len(files) < 2:
         raise DataError(broken.get(plan.against) or next(iter(broken.values())))
     records = file_differences(extras.findings, files, plan.against, plan.seed)
@@ -206,16 +131,15 @@ def _plan(options: Options) -> EvaluationPlan:
     """What to evaluate. Raises UsageError."""
     files = list(itertools.chain(*layers.expand(options.files)))
     compresses = bool(COMPRESSING & set(options.given.names(EVALUATIONS)))
-    names = named_tasks(split_names(options.task), compresses, bool(options.reference))
+    names = named_tasks(split_names(options.task), compresses, bool(options.reference), bool(options.queries))
     tasks = options.given.choose(EVALUATIONS, names)
-    anomalies = anomalies_of_each(options.anomalies, len(files))
-    if options.against:
-        check_against(options.against, files)
+    anomalies = files_of_each("--anomalies", options.anomalies, len(files))
+    check_queries(options, list(tasks))
     if options.reference and FOREIGN not in tasks:
         raise UsageError("--reference works only with --task foreign", "Write --task foreign, or leave it out.")
     if options.score_column and not options.anomalies:
         raise UsageError("--score-column needs --anomalies FILE", "Name the anomalies, or leave it out.")
-    return EvaluationPlan(
+    plan = EvaluationPlan(
         files,
         anomalies,
         tasks,
@@ -224,14 +148,20 @@ def _plan(options: Options) -> EvaluationPlan:
         options.holdout,
         options.seed,
         options.score_column,
-        ALL in options.task and COMPRESSION not in tasks,
+        ALL in options.task and not {COMPRESSION, SEARCH} & set(tasks),
         options.per_class,
         options.reading.reading,
         options.reference,
         options.against,
         is_report(options.output),
         chosen(options.device),
+        files_of_each("--queries", options.queries, len(files)),
+        read_relevant(options.relevant) if options.relevant else None,
+        options.relevant,
     )
+    if options.against:
+        check_against(options.against, plan.compared)
+    return plan
 
 
 def _write_matrix(of_files: list[Record], files: Sequence[str], options: Options) -> None:
@@ -253,12 +183,24 @@ def _write_matrix(of_files: list[Record], files: Sequence[str], options: Options
     emit(render(records, columns, style.on_stdout, verbatim=True, quote_formulas=style.quote_formulas))
 
 
+def check_queries(options: Options, tasks: Sequence[str]) -> None:
+    """Raise UsageError for options of task search that miss each other."""
+    given = {"--queries": options.queries, "--relevant": options.relevant}
+    if (SEARCH in tasks or any(given.values())) and (missing := next((name for name, file in given.items() if not file), "")):
+        others = next((name for name, file in given.items() if file), "--task search")
+        raise UsageError(f"{others} needs {missing} FILE", f"Give {missing} FILE, too.")
+    if options.queries and SEARCH not in tasks:
+        raise UsageError("--queries works only with --task search", "Write --task search, or leave it out.")
+    if options.least_recall is not None and SEARCH not in tasks:
+        raise UsageError("--least-recall works only with --task search", "Give --queries FILE and --relevant FILE, too.")
+
+
 def check_output(options: Options, inputs: Sequence[str]) -> None:
     """Raise UsageError or WriteError, before any work, where -o names no file that the result can be written to."""
     if not options.output:
         return
     store.agree(options.output, options.printing.style, more=PAGES)
-    store.refuse(options.output, True, [*inputs, *options.anomalies, options.reference], store.TABLES)
+    store.refuse(options.output, True, _inputs(options, inputs), store.TABLES)
     refuse_report(options.output, options.printing.style, against=options.against)
 
 

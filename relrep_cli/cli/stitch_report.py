@@ -13,6 +13,7 @@ from relrep_cli.comparison.shown_names import short_names
 from relrep_cli.reports.endings import is_report
 from relrep_cli.reports.record_grids import stitching_grids
 from relrep_cli.stitching.cross_retrieval import RetrievalPlan
+from relrep_cli.stitching.grid import DETAILS
 from relrep_cli.stitching.grid_run import GridPlan
 from relrep_cli.stitching.saved_head_run import SavedHeadPlan
 
@@ -22,7 +23,8 @@ Plan = GridPlan | RetrievalPlan | SavedHeadPlan
 def write_results(options: Options, plan: Plan, records: Sequence[Record]) -> None:
     """Print the table, or write it to the file of -o; and the report, where one is asked for."""
     style = options.printing.style
-    lines = renamed([*records, *plan.failed], options.files, options.picture.names)
+    rows = [{name: value for name, value in record.items() if name != DETAILS} for record in [*records, *plan.failed]]
+    lines = renamed(rows, options.files, options.picture.names)
     if options.table:
         return store.write_bytes(options.table, store.encoded(options.table, lines, plan.columns, style), options.force)
     write(lines, plan.columns, style)

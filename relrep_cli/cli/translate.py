@@ -17,7 +17,6 @@ from relrep_cli.engine.estimates import takes
 from relrep_cli.relative.recipes import Recipe
 from relrep_cli.stitching.migration import BRIDGE, report
 from relrep_cli.stitching.migration import COLUMNS as REPORT_COLUMNS
-from relrep_cli.stitching.query_pairs import read_relevant
 from relrep_cli.stitching.space_maps import SpaceMaps, read_target, required_maps, save_maps
 from relrep_cli.stitching.translation import (
     FIT_ROWS,
@@ -34,6 +33,7 @@ from relrep_cli.stitching.translators import TRANSLATORS
 from relrep_cli.stitching.universe import PENALTY, UNIVERSES
 from relrep_cli.stitching.universe_files import FIT_ROWS as UNIVERSE_ROWS
 from relrep_cli.stitching.universe_files import Building, build_universe
+from relrep_cli.store.relevance_files import read_relevant
 
 TITLE = "What to translate"
 EXAMPLES = (

@@ -71,7 +71,7 @@ class Options:
         int | None,
         typer.Option(
             "--index-rows",
-            help=f"Measure the map in an index of at most this many rows of --into, in memory [default: {INDEX}].",
+            help=f"Look items up in an index of at most this many rows of --into, in memory [default: {INDEX}].",
             min=FEWEST_ROWS,
             show_default=False,
         ),
@@ -146,11 +146,8 @@ def check(options: Options) -> None:
         "--method": options.method,
         "--fit-rows": options.fit_rows,
     }
-    if options.map and (option := next((name for name, value in needless.items() if value), "")):
-        raise UsageError(f"{option} does not go with --map, which is fitted already", "Leave it out.")
-    if options.map and not options.output:
-        raise UsageError("-o FILE is missing", "Name the output file.")
     if options.map:
+        _check_saved_map(options, next((name for name, value in needless.items() if value), ""))
         options.given.refuse(TRANSLATORS, "--map, which is fitted already")
         options.given.refuse(UNIVERSES, "--map, which is fitted already")
     if several and options.index_rows:
@@ -174,6 +171,21 @@ def check(options: Options) -> None:
         raise UsageError("--shard would fit the map in every part", "Fit it once with --save-map, then name it with --map.")
     refuse_no_rows(options.running, options.output, options.files)
     store.refuse_same({"-o": options.output, "--save-map": options.save_map})
+
+
+def _check_saved_map(options: Options, needless: str) -> None:
+    measuring: dict[str, Any] = {"--report": options.report, "--least-recall": options.least_recall != LEAST_RECALL}
+    measuring |= {"--queries": options.queries, "--relevant": options.relevant, "--threshold": options.threshold}
+    if option := next((name for name, value in measuring.items() if value), ""):
+        raise UsageError(
+            f"{option} measures maps that this run fits, and --map names a saved one",
+            "To measure a saved map, translate queries with -o QUERIES.npz, then run relrep evaluate INDEX --task search "
+            "--queries QUERIES.npz --relevant FILE --least-recall 0.9.",
+        )
+    if needless:
+        raise UsageError(f"{needless} does not go with --map, which is fitted already", "Leave it out.")
+    if not options.output:
+        raise UsageError("-o FILE is missing", "Name the output file.")
 
 
 def _check_method(options: Options) -> None:

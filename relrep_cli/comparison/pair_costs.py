@@ -92,8 +92,9 @@ def _of_metric(name: str, params: Mapping[str, Any], n: int, sides: tuple[int, i
     if _plain(name) in SEARCHES:
         permuted = times * (PERMUTATION + PERMUTED_LIST * n)
         return Cost(fixed=PAIR + (WIDENED + WIDENED_ROW * n**0.5) * intervals + permuted)
-    cost = _of_moments(name, n, sides, intervals, bool(times))
-    if times and name == "cka" and permuted_grams.serves(n, *sides):
+    gathered = bool(times) and name == "cka" and permuted_grams.serves(n, *sides)
+    cost = _of_moments(name, n, sides, intervals, bool(times) and not gathered)
+    if gathered:
         return cost + _of_gathered(n, sides, min(alike, permuted_grams.most_spaces(n)), times)
     return cost + _of_permutations(n, sides, name != "cka", times)
 

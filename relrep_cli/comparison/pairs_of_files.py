@@ -24,6 +24,7 @@ from relrep_cli.numerics.workspace import UNSHARED, Sample, Workspace
 
 Record = dict[str, Any]
 RATIO = "relative / absolute"
+NO_RATIO = ("n/a: the absolute value is not above 0", "n/a: there is no absolute value")
 RESULT = {"value", "corrected", "low", "high", "chance", "n", "k", "convention"}  # keys of every record of a pair
 
 
@@ -261,7 +262,7 @@ def ratios(records: Sequence[Record], views: int) -> list[Record]:
             {key: relative[key] for key in ("a", "b", "metric")}
             | {"value": relative["value"] / absolute["value"] if defined else None}
             | dict.fromkeys(("corrected", "low", "high", "chance"))
-            | {"n": relative["n"], "k": relative["k"], "convention": RATIO if defined else "n/a: no absolute value above 0"}
+            | {"n": relative["n"], "k": relative["k"], "convention": RATIO if defined else NO_RATIO[absolute["value"] is None]}
             | {"joined": relative["joined"], "projection": "ratio" if views == 2 else f"ratio:{relative['projection']}"}
         )
     return out

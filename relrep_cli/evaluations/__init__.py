@@ -6,6 +6,7 @@ from relrep_cli.evaluations import anomalies
 from relrep_cli.evaluations import clusters
 from relrep_cli.evaluations import retrieval
 from relrep_cli.evaluations import separation
+from relrep_cli.evaluations import index_search
 from relrep_cli.evaluations import foreign_rows
 from relrep_cli.evaluations import compression
 from relrep_cli.evaluations.findings import EVALUATIONS, Finding, Space
@@ -18,6 +19,7 @@ __all__ = [
     "clusters",
     "compression",
     "foreign_rows",
+    "index_search",
     "probes",
     "retrieval",
     "separation",

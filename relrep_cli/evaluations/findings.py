@@ -12,6 +12,7 @@ import numpy as np
 from relrep_cli.base.errors import NotApplicable, printable
 from relrep_cli.base.registry import Entry, Param, Registry
 from relrep_cli.embedding import Embedding, find_ids
+from relrep_cli.evaluations.asked_queries import AskedQueries
 from relrep_cli.evaluations.judged_rows import held_out, rows_of
 from relrep_cli.neighbors import unit_rows
 from relrep_cli.numerics.blocks import pick, row_blocks, take
@@ -25,8 +26,9 @@ NEEDS = {
     "unseen": "no split, so training and test rows cannot be told apart; write --holdout 0.2",
     "reference": "no clean file to compare with; name one with --reference",
     "anomalies": "no anomalies to compare its items with; name a file of the same space with --anomalies",
+    "queries": "no queries to search for; name them with --queries, and what is relevant to them with --relevant",
 }
-K = Annotated[int, Param("Number of nearest training rows.", minimum=1)]
+K = Annotated[int, Param("Number of nearest rows.", minimum=1)]
 By = Annotated[
     Literal["cosine", "euclidean"],
     Param("Which rows are near: by cosine or by Euclidean distance.", choices=("cosine", "euclidean")),
@@ -44,7 +46,8 @@ class Space:
     None. anomalies: items of the same space that do not
     belong. score: the column that says how odd an item is, instead of distances. reference: a clean file of the same space; the
     embedding itself where rows can only be suspected. unit: the number that all vectors were divided by. device: where
-    neighbours are searched and linear models trained; see devices.chosen.
+    neighbours are searched and linear models trained; see devices.chosen. queries: of the same space, with the items that are
+    relevant to them.
     """
 
     e: Embedding
@@ -59,6 +62,7 @@ class Space:
     reference: Embedding | None = None
     unit: float = 1.0
     device: str = "cpu"
+    queries: AskedQueries | None = None
 
     @property
     def searching(self) -> Workspace:
@@ -98,6 +102,7 @@ class Space:
             "unseen": self.unseen,
             "reference": self.reference is not None,
             "anomalies": self.anomalies is not None,
+            "queries": self.queries is not None,
         }
         lacking = next((need for need in NEEDS if need in needs and not here[need]), "")
         if lacking == "unseen" and "split" in self.e.obs:
@@ -144,7 +149,7 @@ class Finding:
     lower_is_better: bool = False
 
 
-Need = Literal["labels", "numbers", "train", "unseen", "reference", "anomalies"]
+Need = Literal["labels", "numbers", "train", "unseen", "reference", "anomalies", "queries"]
 Task = Callable[Concatenate[Space, ...], Iterator[Finding]]
 AnyTask = TypeVar("AnyTask", bound=Task)
 

@@ -15,22 +15,32 @@ from relrep_cli.plots.curves import curves
 from relrep_cli.plots.drawing import ready
 from relrep_cli.plots.rates import rates
 
-ITEM_COLUMNS = ("file", "id", "score", "threshold", "foreign")
+ITEM_COLUMNS = {
+    "foreign": ("file", "id", "score", "threshold", "foreign"),
+    "search": ("file", "query", "rank", "hit", "cosine", "distance", "right"),
+}  # by task
 
 
 def check_item_file(target: str, inputs: Sequence[str], tasks: Sequence[str], force: bool) -> None:
     """Raise UsageError or WriteError, before any work, where `target` cannot hold the records of judged items."""
-    if target and "foreign" not in tasks:
-        raise UsageError("only task foreign has scores of rows", "Write --task foreign, or remove --rows.", place="--rows")
-    if target:
-        store.agree(target)
-        store.refuse(target, force, inputs, store.TABLES)
+    if not target:
+        return
+    able = [name for name in tasks if name in ITEM_COLUMNS]
+    if len(able) != 1:
+        finding = "holds the rows of one task" if able else "only tasks foreign and search write rows"
+        remedy = f"Run {' and '.join(able)} apart." if able else "Write --task foreign or --task search, or remove --rows."
+        raise UsageError(finding, remedy, place="--rows")
+    store.agree(target)
+    store.refuse(target, force, inputs, store.TABLES)
 
 
-def write_items(target: str, items: Mapping[str, Sequence[Record]], force: bool, style: Style = PLAIN_STYLE) -> None:
+def write_items(target: str, items: Sequence[Record], task: str, force: bool, style: Style = PLAIN_STYLE) -> None:
     """Write the records of all judged items of all files."""
-    flat = [{"file": file, **record} for file, records in items.items() for record in records]
-    store.write_bytes(target, store.encoded(target, flat, ITEM_COLUMNS, Style(quote_formulas=style.quote_formulas)), force)
+    here = set().union(*items)
+    columns = [name for name in ITEM_COLUMNS[task] if name in here or not items]
+    more = [name for name in dict.fromkeys(name for item in items for name in item) if name not in columns]
+    content = store.encoded(target, items, [*columns, *more], Style(quote_formulas=style.quote_formulas))
+    store.write_bytes(target, content, force)
 
 
 def write_rates(target: str, points: Sequence[Record], force: bool) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from relrep_cli.base.errors import DataError, UsageError, printable
 from relrep_cli.base.output import Record, say
 from relrep_cli.embedding import Embedding, find_ids, text
+from relrep_cli.evaluations.asked_queries import note_other_space, refuse_other_dims
 from relrep_cli.evaluations.findings import distances
 from relrep_cli.neighbors import By, nearest
 from relrep_cli.numerics.blocks import pick, row_blocks, take
@@ -65,19 +66,10 @@ def look_up_vectors(
 
     Raises DataError for queries of other dims, UsageError when there are too few items for k.
     """
-    if queries.d != e.d:
-        finding = f"has {queries.d} dims, and {e.uri} has {e.d}"
-        remedy = "Embed the queries with the model of the index, or move them into its space with relrep translate."
-        raise DataError(finding, remedy, file=queries.uri)
+    refuse_other_dims(queries, e)
     if k > len(among):
         raise UsageError(f"-k is {k}, but only {len(among)} items are searched", f"Write -k {len(among)} or less.")
-    named = [one.space for one in (queries, e) if one.space and not one.space.startswith("unnamed:")]
-    if len(set(named)) == 2:
-        spaces = " and ".join(printable(space) for space in named)
-        say(
-            f"{queries.uri} and {e.uri} (spaces {spaces}): different spaces, whose distances mean nothing unless one model "
-            "made both; relrep translate moves vectors from one into the other."
-        )
+    note_other_space(queries, e)
     rows = _best_rows(queries.x, e, among, k, by, farthest, device)
     return Looked(rows, distances(queries.x, e.x, rows, by))
 

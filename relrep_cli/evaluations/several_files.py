@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,28 +18,29 @@ from relrep_cli.embedding import Embedding, bare_name, in_id_order
 from relrep_cli.engine.jobs import Advance, Job, Task
 from relrep_cli.engine.running import HERE, Engine, outcomes
 from relrep_cli.evaluations import EVALUATIONS
+from relrep_cli.evaluations.asked_queries import AskedQueries
 from relrep_cli.evaluations.file_differences import Judged, judged
+from relrep_cli.evaluations.finding_details import KEYS, details_of_findings
 from relrep_cli.evaluations.finding_records import records
 from relrep_cli.evaluations.findings import COLUMNS, Finding, Record, Space, evaluate, prepare
 from relrep_cli.numerics.blocks import row_blocks
 from relrep_cli.numerics.spool import spool
 from relrep_cli.numerics.whitening import unit_of
-from relrep_cli.reports.item_details import NOTHING, WORST, Details, Judgement, details_of, thinned
+from relrep_cli.reports.item_details import Details
 from relrep_cli.store.reading import PLAIN, Reading
 
-ALL, COMPRESSION, FOREIGN = "all", "compression", "foreign"
+ALL, COMPRESSION, FOREIGN, SEARCH = "all", "compression", "foreign", "search"
 COMPRESSING = {"dims", "dtype"}  # options that ask for task compression
-KEYS = ("task", "target", "anomalies", "name", "class")  # what a value is of, beside its file
 
 
 @dataclass(frozen=True)
 class Extras:
     """What goes elsewhere than into the records. curves: findings with a curve, by their name in the plot. items: records of
-    the judged items, by file. findings: all of them, where the plan compares files; there are no records then. details: what
-    is behind each value, by file and KEYS, where the plan asks for it."""
+    the judged items of all files. findings: all of them, where the plan compares files; there are no records then. details:
+    what is behind each value, by file and KEYS, where the plan asks for it."""
 
     curves: dict[str, Finding] = field(default_factory=dict)
-    items: dict[str, Sequence[Record]] = field(default_factory=dict)
+    items: list[Record] = field(default_factory=list)
     findings: list[Judged] = field(default_factory=list)
     details: dict[tuple[Any, ...], Details] = field(default_factory=dict)
 
@@ -52,7 +53,8 @@ class EvaluationPlan:
     holdout: see prepare. score: column that says how odd an item is, "" for distances. skips: whether a task that a file is
     not fit for is left out, instead of being an error. against: the file whose values are subtracted from those of the others,
     or `all`; "" for none. reports: whether details of the values are kept, for a report. device: where neighbours are
-    searched.
+    searched. queries: the files of queries of each file. relevant: ids of queries, and of the items that are relevant to them,
+    from the file `relevance`.
     """
 
     files: Sequence[str]
@@ -70,6 +72,14 @@ class EvaluationPlan:
     against: str = ""
     reports: bool = False
     device: str = "cpu"
+    queries: Sequence[Sequence[str]] = ()
+    relevant: tuple[np.ndarray, np.ndarray] | None = None
+    relevance: str = ""
+
+    @property
+    def compared(self) -> Sequence[str]:
+        """What `against` is one of: the files; or the files of queries where several search one file."""
+        return self.queries[0] if len(self.files) == 1 and self.queries and len(self.queries[0]) > 1 else self.files
 
     @property
     def columns(self) -> list[str]:
@@ -94,7 +104,7 @@ class EvaluationPlan:
             records, own = outcome.result
             results += records
             extras.curves.update(own.curves)
-            extras.items.update(own.items)
+            extras.items.extend(own.items)
             extras.findings.extend(own.findings)
             extras.details.update(own.details)
         return results, extras
@@ -109,48 +119,66 @@ def plan_of_process(plan: EvaluationPlan) -> EvaluationPlan:
 def evaluate_file(plan: EvaluationPlan, advance: Advance, number: int) -> tuple[list[Record], Extras]:
     """The records of one file, and its extras. Raises DataError when it cannot be used."""
     extras = Extras()
-    return _of_file(plan.files[number], plan.anomalies[number], plan, extras, advance), extras
+    return _of_file(number, plan, extras, advance), extras
 
 
-def anomalies_of_each(anomalies: list[str], count: int) -> list[list[str]]:
-    """The files of anomalies for each of `count` files. Raises UsageError."""
-    if count == 1 or len(anomalies) < 2:
-        return [anomalies] * count
-    if len(anomalies) != count:
-        raise UsageError(f"--anomalies names {len(anomalies)} files for {count}", "Name one for all, or one for each.")
-    return [[odd] for odd in anomalies]
+def files_of_each(option: str, given: list[str], count: int) -> list[list[str]]:
+    """What an option gives each of `count` files: one file for all, one for each, or several for one. Raises UsageError."""
+    if count == 1 or len(given) < 2:
+        return [given] * count
+    if len(given) != count:
+        raise UsageError(f"{option} names {len(given)} files for {count}", "Name one for all, or one for each.")
+    return [[own] for own in given]
 
 
-def _of_file(file: str, anomalies: Sequence[str], plan: EvaluationPlan, extras: Extras, advance: Advance) -> list[Record]:
+def _of_file(number: int, plan: EvaluationPlan, extras: Extras, advance: Advance) -> list[Record]:
     """All records of one file. Raises DataError when it cannot be used."""
-    e, odd = store.read(file, plan.reading), [store.read(name) for name in anomalies]
+    e, odd = store.read(plan.files[number], plan.reading), [store.read(name) for name in plan.anomalies[number]]
     clean = store.read(plan.reference) if plan.reference else None
-    return records_of_space(e, odd, clean, plan, extras, advance)
+    return records_of_space(e, odd, clean, plan, extras, advance, queries_of(plan, number))
+
+
+def queries_of(plan: EvaluationPlan, number: int) -> list[AskedQueries]:
+    """The queries of a file of the plan."""
+    if plan.relevant is None:
+        return []
+    return [AskedQueries(store.read(name), plan.relevant, plan.relevance) for name in plan.queries[number]]
 
 
 def records_of_space(
-    e: Embedding, odd: Sequence[Embedding], clean: Embedding | None, plan: EvaluationPlan, extras: Extras, advance: Advance
+    e: Embedding,
+    odd: Sequence[Embedding],
+    clean: Embedding | None,
+    plan: EvaluationPlan,
+    extras: Extras,
+    advance: Advance,
+    asked: Sequence[AskedQueries] = (),
 ) -> list[Record]:
-    """All records of one space. odd: its anomalies. clean: a reference of the same space."""
-    unit, (e, *odd) = _in_one_unit([in_id_order(one) for one in (e, *odd)])
+    """All records of one space. odd: its anomalies. clean: a reference of the same space. asked: queries of the same space."""
+    unit, (e, *more) = _in_one_unit([in_id_order(one) for one in (e, *odd, *(one.e for one in asked))])
+    odd = more[: len(odd)]
+    asked = [replace(one, e=queries) for one, queries in zip(asked, more[len(odd) :], strict=True)]
     if note := hint(e, by_angle(EVALUATIONS, {} if plan.skips else plan.tasks)):
         say(note)
     for o in odd if not plan.score else []:
         if e.space != o.space:
             spaces = f"spaces {_space(e)} and {_space(o)}"
             say(f"{e.uri} and {o.uri} ({spaces}): different spaces, so distances between them mean little.")
-    return list(_of_targets(e, odd, clean and in_id_order(clean), unit, plan, extras, advance))
+    return list(_of_targets(e, odd, clean and in_id_order(clean), asked, unit, plan, extras, advance))
 
 
-def named_tasks(names: Sequence[str], compresses: bool, has_reference: bool) -> list[str]:
+def named_tasks(names: Sequence[str], compresses: bool, has_reference: bool, has_queries: bool) -> list[str]:
     """The tasks behind `all`. compresses: whether an option of task compression is given.
 
-    compression changes the vectors, so it runs only when it is asked for; its options ask for it alone.
+    compression changes the vectors, so it runs only when it is asked for; its options ask for it alone. So do queries for
+    search.
     """
     if ALL not in names:
         return list(names)
-    unasked = {COMPRESSION} if has_reference else {COMPRESSION, FOREIGN}
-    return [COMPRESSION] if compresses else [name for name in EVALUATIONS if name not in unasked]
+    if compresses or has_queries:
+        return [name for name, wanted in ((COMPRESSION, compresses), (SEARCH, has_queries)) if wanted]
+    unasked = {COMPRESSION, SEARCH} if has_reference else {COMPRESSION, SEARCH, FOREIGN}
+    return [name for name in EVALUATIONS if name not in unasked]
 
 
 def _in_one_unit(embeddings: list[Embedding]) -> tuple[float, list[Embedding]]:
@@ -173,65 +201,59 @@ def _space(e: Embedding) -> str:
 
 def _of_targets(
     e: Embedding,
-    odd: list[Embedding],
+    odd: Sequence[Embedding],
     clean: Embedding | None,
+    asked: Sequence[AskedQueries],
     unit: float,
     plan: EvaluationPlan,
     extras: Extras,
     advance: Advance,
 ) -> Iterator[Record]:
-    """Each task with each column of classes, and with each file of anomalies, where it reads them."""
+    """Each task with each column of classes, and with each file of anomalies or queries, where it reads them."""
     tasks = [(t, n) for t in plan.targets for n in plan.tasks if EVALUATIONS[n].labels or t == plan.targets[0]]
     for place, (target, name) in enumerate(tasks):
         advance(place / len(tasks))
         if target != "label":
             e.column(target)
-        several = odd if "anomalies" in EVALUATIONS[name].needs else []
-        for strange in several or [None]:  # type: ignore[list-item]
-            space = prepare(e, target, plan.split, plan.holdout, plan.seed, strange, plan.score, plan.device)
+        for strange, asking in _beside(EVALUATIONS[name].needs, odd, asked):
+            space = prepared_space(e, target, strange, asking, plan)
             space = replace(space, unit=unit, reference=clean or (None if plan.skips else e))
             findings = _findings(e.uri, space, name, plan)
             extra = {"target": target if EVALUATIONS[name].labels else None} if len(plan.targets) > 1 else {}
             extra |= {"anomalies": strange.uri if strange else None} if len(odd) > 1 else {}
+            by = {"queries": asking.e.uri if asking else None} if len(asked) > 1 else {}
             extras.curves.update((_curve_name(e, strange, odd), f) for f in findings if f.curve is not None)
-            extras.items.update((e.uri, f.items) for f in findings if f.items is not None)
+            extras.items.extend({"file": e.uri} | by | dict(item) for f in findings for item in f.items or ())
             if plan.against:
-                extras.findings.extend(judged({"task": name, "name": f.name} | extra, e.uri, f, plan.seed) for f in findings)
+                compared = asking.e.uri if asking and len(asked) > 1 else e.uri
+                kept = [f for f in findings if f.ids is not None or name != SEARCH]  # a threshold has no paired difference
+                extras.findings.extend(judged({"task": name, "name": f.name} | extra, compared, f, plan.seed) for f in kept)
                 continue
             if plan.reports:
-                extras.details.update(_details(e.uri, name, findings, space, extra))
+                extras.details.update(details_of_findings(e.uri, name, findings, space, extra | by))
             for record in records(e.uri, name, findings, space.classes, plan.seed, plan.per_class):
-                yield record | extra
+                yield record | extra | by
 
 
-def _details(
-    file: str, task: str, findings: Sequence[Finding], space: Space, extra: Record
-) -> Iterator[tuple[tuple[Any, ...], Details]]:
-    """What is behind each finding, with its key."""
-    names = [name.decode(errors="backslashreplace") for name in space.classes.tolist()]
-    for f in findings:
-        key = details_key({"file": file, "task": task, "name": f.name} | extra)
-        yield key, replace(_of_items(f, names), curve=[] if f.curve is None else thinned(f.curve))
+def _beside(
+    needs: Set[str], odd: Sequence[Embedding], asked: Sequence[AskedQueries]
+) -> Sequence[tuple[Embedding | None, AskedQueries | None]]:
+    """The anomalies or queries of each run of a task; none for one that reads neither."""
+    if "anomalies" in needs and odd:
+        return [(one, None) for one in odd]
+    return [(None, one) for one in asked] if "queries" in needs and asked else [(None, None)]
 
 
-def _of_items(f: Finding, names: Sequence[str]) -> Details:
-    """The values of the items of a finding; of rows that may be foreign their scores, highest first."""
-    if f.items is not None:
-        scores = np.array([item["score"] for item in f.items])
-        worst = [(item["id"], item["score"], "foreign" if item["foreign"] == "yes" else "") for item in f.items[:WORST]]
-        return replace(details_of(Judgement(scores)), worst=worst)
-    values = f.rows if f.item_values is None else f.item_values
-    if values is None:
-        return NOTHING
-    return details_of(Judgement(values, f.ids, f.codes, f.predicted, names, not f.lower_is_better, f.counts))
+def prepared_space(
+    e: Embedding, target: str, strange: Embedding | None, asking: AskedQueries | None, plan: EvaluationPlan
+) -> Space:
+    """The space as a task reads it. Queries search a whole index, unless the user names a split."""
+    split, holdout = (plan.split, plan.holdout) if asking is None else (plan.split or "all", 0.0)
+    space = prepare(e, target, split, holdout, plan.seed, strange, plan.score, plan.device)
+    return replace(space, queries=asking)
 
 
-def details_key(record: Record) -> tuple[Any, ...]:
-    """The key of a record in Extras.details."""
-    return tuple(record.get(key) for key in ("file", *KEYS))
-
-
-def _curve_name(e: Embedding, strange: Embedding | None, odd: list[Embedding]) -> str:
+def _curve_name(e: Embedding, strange: Embedding | None, odd: Sequence[Embedding]) -> str:
     if strange is None or len(odd) < 2:
         return e.uri
     return f"{bare_name(e.uri)} against {short_names([o.uri for o in odd])[strange.uri]}"

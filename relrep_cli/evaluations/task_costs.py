@@ -10,8 +10,8 @@ from relrep_cli import store
 from relrep_cli.base.errors import DataError
 from relrep_cli.engine.estimates import Cost, of_file, takes
 from relrep_cli.evaluations import EVALUATIONS, clusters, compression, foreign_rows, retrieval, separation
-from relrep_cli.evaluations.findings import Space, prepare
-from relrep_cli.evaluations.several_files import EvaluationPlan
+from relrep_cli.evaluations.findings import Space
+from relrep_cli.evaluations.several_files import EvaluationPlan, prepared_space, queries_of
 from relrep_cli.heads.training_costs import SKLEARN, cost_of_training, cost_of_use, library_of
 
 SEARCH = Cost(fixed=0.15, memory=4e6)  # a first search, and an interval
@@ -25,10 +25,11 @@ LLOYD = 160  # products of k-means for each row and centre, in all iterations of
 def lines_of(plan: EvaluationPlan, processes: int) -> list[str]:
     """What --dry-run prints: a line for each file, and what all of them will cost."""
     work, unknown = Cost(), dict[str, None]()
-    for file, anomalies in zip(plan.files, plan.anomalies, strict=True):
+    for number, file in enumerate(plan.files):
         try:
-            e, odd = store.read(file, plan.reading), [store.read(name) for name in anomalies]
-            space = prepare(e, plan.targets[0], plan.split, plan.holdout, plan.seed, odd[0] if odd else None, plan.score)
+            e, odd, asked = store.read(file, plan.reading), plan.anomalies[number], queries_of(plan, number)
+            strange = store.read(odd[0]) if odd else None
+            space = prepared_space(e, plan.targets[0], strange, asked[0] if asked else None, plan)
         except DataError:
             if len(plan.files) == 1:
                 raise
@@ -97,6 +98,8 @@ def _of_task(name: str, s: Space, params: Mapping[str, Any]) -> Cost | None:
             memory=4.0 * s.e.x.size,
             searched=queries * s.e.n * (1 + len(forms)) * (1 + d / 256),
         )
+    if name == "search":
+        return SEARCH + _searched(2 * (s.queries.e.n if s.queries else 0), len(s.test), d)  # again for ranks beyond --k
     if name == "foreign":
         base = min(s.e.n, foreign_rows.COMPARED)
         return Cost(double=float(s.e.n) * base * d, fixed=2e-8 * s.e.n * base, memory=16.0 * 4096 * base)

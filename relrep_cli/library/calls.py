@@ -110,7 +110,7 @@ def anchor(
     alone. split: choose from this split, or from "all". labels: (n,), for strategies that need them.
     options: of the strategy, by their names on the command line.
 
-    Returns their ids (n,), UTF-8 in a NumPy "S" array.
+    Returns their ids (n,), UTF-8 in a NumPy "S" array; for rows without ids, their row numbers (n,) as integers.
 
     Raises UsageError for an unknown strategy or option, DataError for fewer than n candidates.
     """
@@ -120,7 +120,8 @@ def anchor(
         raise UsageError(f"strategy {strategy} needs files", "Use the command `relrep anchor`.")
     params = STRATEGIES.choose([strategy], options)[strategy]
     c = candidates([e], split, False, None)
-    return c.ids[choose(c, strategy, n, np.random.default_rng(seed), params)]
+    ids = c.ids[choose(c, strategy, n, np.random.default_rng(seed), params)]
+    return ids.astype(np.int64) if e.row_ids else ids
 
 
 @speaks_python
@@ -166,7 +167,8 @@ def compare(
     x, y, others: see `as_embedding`. Rows join by id; arrays without ids pair by position, and must have equal lengths. A
     pattern such as "a.h5::layer/*" stands for all embeddings of a file that match; they are compared with each other only where
     it is the only argument.
-    metric: a name, a family, "all", or several. options: of the metrics, such as k, or as_="angle" for procrustes.
+    metric: a name, a family, "all", or several; the command without --metric computes "cka" and "knn-jaccard". options: of the
+    metrics, such as k, or as_="angle" for procrustes.
     anchors: also compare the relative spaces on these anchors; recipe: how to project, see `project`.
     ids_x, ids_y: (n,) ids of the rows of x and of y. labels: (n,) of x, for metrics that need them.
     split: compare these rows alone. permutations: of a permutation test, which adds p, q and corrected.

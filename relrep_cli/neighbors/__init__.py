@@ -14,7 +14,7 @@ import numpy as np
 from relrep_cli.base.errors import UsageError
 from relrep_cli.neighbors.approximate import Found, Index, find
 from relrep_cli.neighbors.frames import By, frame_of
-from relrep_cli.neighbors.ranking import Midranks, midranks_of_nearest, ranks
+from relrep_cli.neighbors.ranking import Midranks, midranks_of_nearest, nearest_targets, ranks
 from relrep_cli.numerics.blocks import row_blocks, take, widen
 from relrep_cli.numerics.distances import unit_rows
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
@@ -197,6 +197,7 @@ __all__ = [
     "midranks_of_nearest",
     "nearest",
     "nearest_and_ranks",
+    "nearest_targets",
     "overlap",
     "ranks",
     "unit_rows",

@@ -22,26 +22,48 @@ def ranks(
     *,
     by: By = "cosine",
     rows: np.ndarray | None = None,
+    targets: np.ndarray | None = None,
     workspace: Workspace = UNSHARED,
 ) -> np.ndarray:
     """Compute the rank, from 1, of base row i among all rows of base (n, d) by distance from query i; ties by row number.
 
-    rows: (s,) numbers of the queries to use; None for all. Pairs that float32 cannot order are compared in float64.
+    rows: (s,) numbers of the queries to use; None for all. targets: (s,) the base row to rank for each of these queries; None
+    for that of the same number. Pairs that float32 cannot order are compared in float64.
 
     Returns (s,) ranks.
     """
-    return workspace.once("ranks", (queries, base, by, rows), lambda: _ranks(queries, base, by, rows))
+    return workspace.once("ranks", (queries, base, by, rows, targets), lambda: _ranks(queries, base, by, rows, targets))
 
 
-def _ranks(queries: np.ndarray, base: np.ndarray, by: By, rows: np.ndarray | None) -> np.ndarray:
+def _ranks(queries: np.ndarray, base: np.ndarray, by: By, rows: np.ndarray | None, targets: np.ndarray | None) -> np.ndarray:
     frame = frame_of(by, queries, base)
     rows = np.arange(len(queries)) if rows is None else rows
+    targets = rows if targets is None else targets
     out = np.empty(len(rows), np.int64)
     for block in row_blocks(len(rows), queries.shape[1]):
-        own = rows[block]
-        q = frame.double(pick(queries, own))
+        own = targets[block]
+        q = frame.double(pick(queries, rows[block]))
         mine = frame.closeness(q, frame.double(pick(base, own))[:, None, :])[:, 0]
         out[block] = 1 + sum(in_order(partial(_ahead, frame, q, mine, own, base), row_blocks(*base.shape)))
+    return out
+
+
+def nearest_targets(
+    queries: np.ndarray, base: np.ndarray, query: np.ndarray, target: np.ndarray, *, by: By = "cosine"
+) -> np.ndarray:
+    """Find the nearest of the rows of base (n, d) that are paired with each query (q, d); of equally near rows the first.
+
+    query, target: (p,) row numbers of queries, ascending, and of base. Every query has a pair.
+
+    Returns (q,) row numbers.
+    """
+    frame, out = frame_of(by, queries, base), np.empty(len(queries), np.int64)
+    for block in row_blocks(*queries.shape):
+        pairs = slice(*np.searchsorted(query, [block.start, block.stop]))
+        own, rows = query[pairs] - block.start, target[pairs]
+        near = frame.pairs(frame.double(queries[block]), base, own, rows)
+        order = np.lexsort((rows, -near, own))
+        out[block] = rows[order[np.unique(own[order], return_index=True)[1]]]
     return out
 
 

@@ -98,8 +98,6 @@ class GridPlan:
         """Write the other files, say which method is best, and return the records."""
         self.settings.cache.close()
         self.outputs.write(self.spaces, self.settings, records)
-        if any(r["stitching_index"] is None and r["method"] == "absolute" for r in records):
-            say("absolute spaces of unequal dims cannot be stitched: n/a.")
         for line in grid_summary.lines(records):
             say(line)
         return records

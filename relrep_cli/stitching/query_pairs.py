@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,17 +9,15 @@ import numpy as np
 
 from relrep_cli.base.errors import DataError, printable
 from relrep_cli.base.output import Record, say
-from relrep_cli.embedding import Embedding, find_ids, match_ids, text
+from relrep_cli.embedding import Embedding, find_ids, match_ids
 from relrep_cli.neighbors import nearest
 from relrep_cli.numerics.blocks import pick
 from relrep_cli.numerics.intervals import of_mean, within
 from relrep_cli.stitching.translation_quality import INDEX, QUERIES, K
-from relrep_cli.store.lines import read_lines
 
 REEMBEDDED = "re-embed"  # the method of the records that say what an index of the new model would find
 KEPT = "of re-embedding"  # the measure: the recall of a bridge over that of re-embedding
 RESAMPLES = 1000
-QRELS, TRIPLES = 4, 3  # columns of a file of TREC (query, 0, document, grade) and of BEIR (query, document, grade)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,50 +41,6 @@ class QueryPairs:
         relevant = np.bincount(self.query, minlength=len(queries))
         first, hits_of_query = (np.bincount(self.query, part, len(queries)) for part in (hits[:, 0], hits.sum(1)))
         return {"recall_1": first, "recall_10": hits_of_query / np.minimum(relevant, K)}
-
-
-def read_relevant(file: str) -> tuple[np.ndarray, np.ndarray]:
-    """The ids of queries (p,), and of the documents that are relevant to them.
-
-    Lines hold a query and a document, with a tab or a comma between them; a third column is a grade. Files of TREC have four
-    columns. Pairs of grade 0 are left out, and so is a header, whose grade is no number, or whose first column is `query` or
-    `query-id`. Raises DataError.
-    """
-    lines = [line for line in read_lines(file) if line.strip()]
-    tab = "\t" if lines and "\t" in lines[0] else "," if lines and "," in lines[0] else " "
-    try:
-        rows = list(csv.reader(lines, delimiter=tab, skipinitialspace=True))
-    except csv.Error as error:
-        raise DataError(
-            f"cannot be read as pairs ({printable(str(error))})", "Write a query and a document a line.", file=file
-        ) from None
-    rows = [[cell for cell in row if cell] if tab == " " else row for row in rows]
-    if rows and rows[0][0].lower() in ("query", "query-id", "query_id", "qid"):
-        rows = rows[1:]
-    pairs = []
-    for place, row in enumerate(rows, 1):
-        if len(row) not in (2, TRIPLES, QRELS) or not all(row):
-            raise DataError(
-                f"pair {place} has {len(row)} columns",
-                "Write a query and a document a line, with a tab between them.",
-                file=file,
-            )
-        document, grade = (row[2], row[3]) if len(row) == QRELS else (row[1], row[2] if len(row) == TRIPLES else "1")
-        if _grade(grade, place, file) > 0:
-            pairs.append((row[0], document))
-    if not pairs:
-        raise DataError("holds no relevant document", "Write a query and a document a line.", file=file)
-    queries, documents = zip(*dict.fromkeys(pairs), strict=True)
-    return text(queries), text(documents)
-
-
-def _grade(cell: str, place: int, file: str) -> float:
-    try:
-        return float(cell)
-    except ValueError:
-        raise DataError(
-            f"the grade of pair {place} is {printable(cell)!r}, no number", "Write a number, or leave grades out.", file=file
-        ) from None
 
 
 def query_pairs(
@@ -115,21 +68,17 @@ def query_pairs(
     in_new, in_old = match_ids(e.ids, target.ids)
     shared = e.ids[in_new]
     rows, documents = find_ids(queries.ids, relevant[0]), find_ids(shared, relevant[1])
-    usable = (rows >= 0) & (documents >= 0)
-    usable[usable] = find_ids(fitted, relevant[1][usable]) < 0
-    asked = len(np.unique(rows[rows >= 0]))
+    shared_pairs = (rows >= 0) & (documents >= 0)
+    usable = shared_pairs & (find_ids(fitted, relevant[1]) < 0)
+    asked, in_both = (len(np.unique(rows[kept])) for kept in (rows >= 0, shared_pairs))
     rows, documents = rows[usable], documents[usable]
-    if dropped := asked - len(np.unique(rows)):
-        say(
-            f"{dropped} of {asked} queries are left out: both models must have embedded a document that is relevant to them,"
-            " and no map may be fitted on it. With fewer anchors, more documents remain."
-        )
     rng = np.random.default_rng(seed)
     chosen = np.sort(rng.permutation(np.unique(rows))[:QUERIES])
+    remedy = _say_left_out(asked, in_both, len(np.unique(rows)))
     if not len(chosen):
         raise DataError(
             f"names no query of {queries.uri} whose relevant document both models embedded and no map was fitted on",
-            "Give such documents, or name other anchors.",
+            remedy,
             file="--relevant",
         )
     kept = np.isin(rows, chosen)
@@ -138,6 +87,11 @@ def query_pairs(
     others = np.setdiff1d(np.arange(len(shared)), first)
     others = np.sort(rng.permutation(others)[: max(most - len(first), 0)])
     index = np.concatenate([first, others])
+    if len(index) < target.n:
+        say(
+            f"queries are looked up among {len(index)} documents that both files hold, and {target.uri} holds {target.n}. To "
+            f"search all of them, translate the queries and run relrep evaluate {target.uri} --task search."
+        )
     return QueryPairs(
         pick(queries.x, chosen),
         pick(e.x, in_new[index]),
@@ -145,6 +99,25 @@ def query_pairs(
         np.searchsorted(chosen, rows),
         np.searchsorted(first, documents),
     )
+
+
+def _say_left_out(asked: int, in_both: int, usable: int) -> str:
+    """Say how many queries take no part, and why, and return what to do about it.
+
+    asked: queries that have a relevant document. in_both: those of which both models embedded one. usable: those with such a
+    document that no map is fitted on.
+    """
+    reasons, remedies = [], []
+    if in_both < asked:
+        reasons.append(f"{asked - in_both} because both files must hold a document that is relevant to them")
+        remedies.append("embed the documents of the queries with the new model, too")
+    if usable < in_both:
+        reasons.append(f"{in_both - usable} because a map is fitted on these documents")
+        remedies.append(f"leave {'them' if remedies else 'these documents'} out of the anchors (--anchors)")
+    remedy = ", and ".join(remedies).capitalize() + "."
+    if reasons and usable:
+        say(f"{asked - usable} of {asked} queries are left out: {', '.join(reasons)}. {remedy}")
+    return remedy if reasons else "Write the ids as both files hold them."
 
 
 def query_records(pairs: QueryPairs, moved: dict[str, tuple[np.ndarray, np.ndarray]], seed: int) -> Iterator[Record]:

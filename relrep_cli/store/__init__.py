@@ -23,6 +23,7 @@ from relrep_cli.store import seen
 from relrep_cli.store.archive import write
 from relrep_cli.store.files import HDF5_ENDINGS
 from relrep_cli.store.found import Found
+from relrep_cli.store.lines import header_or
 from relrep_cli.store.reading import PLAIN, Reading, reading_of
 from relrep_cli.store.results import READABLE, TABLES, agree, decoded, encoded, format_of, has_columns
 from relrep_cli.store.writing import HDF5, refuse, refuse_same, spooled_stdin, write_bytes
@@ -80,7 +81,8 @@ def _with_columns(uri: str, content: Found, columns: dict[str, np.ndarray], spac
     for name, values in columns.items():
         if len(values) != len(content.x):
             turned = content.layout == "array" and len(values) == content.x.shape[1]
-            remedy = "Write --transpose if each column is an item." if turned else "Give one a row."
+            usual = header_or("Give one a row.", values, len(content.x))
+            remedy = "Write --transpose if each column is an item." if turned else usual
             raise DataError(f"{len(content.x)} rows, but {len(values)} lines of {name}", remedy, file=uri)
     ids = columns.pop("ids", content.ids)
     attrs = {**content.attrs, "space": space, "digest": ""} if space else content.attrs

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
-from relrep_cli.base.errors import NO_DESCRIPTORS, DataError
+import numpy as np
+
+from relrep_cli.base.errors import NO_DESCRIPTORS, DataError, printable
 from relrep_cli.base.uris import is_stdin
 from relrep_cli.store.files import refuse_pipe
 
@@ -38,6 +41,11 @@ def read_lines(uri: str) -> list[str]:
         if getattr(error, "errno", None) in NO_DESCRIPTORS:
             raise
         raise DataError(str(error.strerror).lower(), "Check the path.", file=uri) from None
+
+
+def header_or(remedy: str, values: Sequence[bytes] | np.ndarray, count: int) -> str:
+    """The remedy for so many values for `count` rows: where there is one too many, the first may be a header."""
+    return f"Remove the first line, {printable(values[0], 60)!r}, if it is a header." if len(values) == count + 1 else remedy
 
 
 def stdin_is_hdf5() -> bool:

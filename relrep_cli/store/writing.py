@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import secrets
 import socket
 import sys
@@ -22,11 +23,13 @@ from relrep_cli.base.errors import NO_DESCRIPTORS, UsageError, WriteError, print
 from relrep_cli.base.output import say
 from relrep_cli.base.streams import silence_stdout
 from relrep_cli.base.uris import split_uri
-from relrep_cli.store.files import MORE_ROOM
+from relrep_cli.store.files import HDF5_ENDINGS, MORE_ROOM
 
 HDF5 = (".h5", ".hdf5", ".h5ad")
 OTHERS = ".npy .npz .csv .tsv .txt .parquet .safetensors .json .jsonl .md .xlsx .pkl .pt .zarr"
-KNOWN_ENDINGS = {*HDF5, *OTHERS.split()}  # a name with one of these promises a format
+KNOWN_ENDINGS = {*HDF5, *OTHERS.split()}  # a name of a table with one of these promises a format
+PROMISES = re.compile(r"\.[a-z][a-z0-9]*")  # an ending that promises a format; `.5` and `.in-b` are parts of names
+PASSING = (".part", ".tmp")  # what scripts append to names of files that they rename later
 LONGEST_STEM = 48  # bytes of the target's name in the temporary's: with all the rest, a temporary fits where its target does
 CANNOT_LINK = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 
@@ -34,8 +37,8 @@ CANNOT_LINK = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.
 def refuse(target: str, force: bool, inputs: Sequence[str] = (), endings: Sequence[str] = ()) -> None:
     """Raise before any work when `target` cannot or must not be written.
 
-    endings: those a name may have, if it has one. UsageError: it exists (without `force`), is an input, has another ending,
-    or is no place for a file. WriteError: no such folder, no right.
+    endings: those a name may have, if it promises a format. UsageError: it exists (without `force`), is an input, has another
+    ending, or is no place for a file. WriteError: no such folder, no right.
     """
     if target == "-":
         if sys.stdout.isatty():
@@ -49,7 +52,7 @@ def refuse(target: str, force: bool, inputs: Sequence[str] = (), endings: Sequen
             if source != "-" and path.exists() and os.path.samefile(source, path):
                 raise UsageError("is also an input, and inputs are never written", "Choose another name.", file=target)
     ending = Path(target).suffix.lower()
-    if endings and ending in KNOWN_ENDINGS and ending not in endings:
+    if endings and _promises(ending, ".h5" in endings) and ending not in endings:
         raise UsageError(
             f"this command does not write {ending}", f"Name a file that ends in {', '.join(endings)}.", file=target
         )
@@ -66,6 +69,14 @@ def refuse(target: str, force: bool, inputs: Sequence[str] = (), endings: Sequen
         raise WriteError(
             f"the folder {path.parent} cannot be written", "Choose another or change its permissions.", file=target
         )
+
+
+def _promises(ending: str, binary: bool) -> bool:
+    """Whether a name with this ending promises a format. binary: of a file that holds HDF5 unless its ending names another
+    format; the names of tables are judged by `agree`, too."""
+    if binary:
+        return bool(PROMISES.fullmatch(ending)) and ending not in (*HDF5_ENDINGS, *PASSING)
+    return ending in KNOWN_ENDINGS
 
 
 def refuse_same(names: Mapping[str, str]) -> None:

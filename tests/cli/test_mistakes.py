@@ -220,6 +220,20 @@ MISTAKES = [
         "embed u.npy --labels labels.txt -o x.h5",
     ),
     Mistake(
+        "a table of labels",
+        "embed u.npy --labels table.csv -o x.h5",
+        DATA,
+        "its first line is 'id,label', and one value a line is needed",
+        "embed u.npy --labels labels.txt -o x.h5",
+    ),
+    Mistake(
+        "labels with a header",
+        "embed u.npy --labels header.csv -o x.h5",
+        DATA,
+        "60 rows, but 61 lines of label. Remove the first line, 'label', if it is a header",
+        "embed u.npy --labels labels.txt -o x.h5",
+    ),
+    Mistake(
         "other dims",
         "compare a.h5 c.h5 -m cosine",
         USAGE,
@@ -368,6 +382,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, environment: Mapping[str,
         np.save(work / f"{name}.npy", array)
     (work / "ids.txt").write_text("\n".join(ids))
     (work / "labels.txt").write_text("\n".join(labels))
+    (work / "header.csv").write_text("\n".join(["label", *labels]))
+    (work / "table.csv").write_text("\n".join(["id,label", *(f"{i},{name}" for i, name in zip(ids, labels, strict=True))]))
     with h5py.File(work / "layers.h5", "w") as file:
         file["ids"], file["layer/0"], file["layer/1"] = ids.astype("S"), x, x
     from PIL import Image

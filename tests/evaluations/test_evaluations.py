@@ -17,6 +17,7 @@ from relrep_cli import store
 from relrep_cli.base.errors import DataError, NotApplicable
 from relrep_cli.embedding import Embedding, text
 from relrep_cli.evaluations import EVALUATIONS, Finding, Space, anomalies, probes, retrieval, separation
+from relrep_cli.evaluations.asked_queries import AskedQueries
 from relrep_cli.evaluations.finding_records import records
 from relrep_cli.evaluations.findings import distances, evaluate, prepare, some
 from relrep_cli.metrics import METRICS
@@ -44,8 +45,16 @@ def space(e: Embedding, **more: Any) -> Space:
 
 
 def judged(e: Embedding, name: str, odd: Embedding | None) -> Space:
-    """All that any task needs: anomalies, and a clean file of the same space."""
-    return replace(prepare(e, column(name), "", 0, 0, odd), reference=clouds(200, apart=1.0, seed=5))
+    """All that any task needs: anomalies, a clean file of the same space, and queries with their answers."""
+    clean = clouds(200, apart=1.0, seed=5)
+    return replace(prepare(e, column(name), "", 0, 0, odd), reference=clean, queries=queries())
+
+
+def queries() -> AskedQueries:
+    """A query beside each item, which is its answer."""
+    e = clouds(apart=1.0)
+    near = e.x + 0.1 * np.random.default_rng(8).normal(size=e.x.shape)
+    return AskedQueries(Embedding(near, e.ids, uri="queries"), (e.ids, e.ids), "answers")
 
 
 def column(name: str) -> str:
@@ -63,7 +72,7 @@ def interval(f: Finding) -> tuple[float, float]:
 
 
 @pytest.mark.slow  # imports torch
-@pytest.mark.parametrize("name", ["knn", "regression", "retrieval", "anomaly", "foreign", "compression"])
+@pytest.mark.parametrize("name", ["knn", "regression", "retrieval", "anomaly", "foreign", "compression", "search"])
 def test_a_device_finds_what_the_cpu_finds(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
     calls: list[str] = []
@@ -432,9 +441,10 @@ def test_it_says_what_it_lacks(name: str) -> None:
         "train": replace(e, obs={**e.obs, "split": np.where(e.obs["split"] == b"train", b"valid", b"test")}),
         "anomalies": e,
         "reference": e,
+        "queries": e,
     }.items():
         s = judged(bare, name, None if need == "anomalies" else odd_ones(e, 5, 0))
-        s = replace(s, reference=None) if need == "reference" else s
+        s = replace(s, **{need: None}) if need in ("reference", "queries") else s
         if need in EVALUATIONS[name].needs:
             with pytest.raises(NotApplicable):
                 evaluate(s, name, {}, 0)

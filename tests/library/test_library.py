@@ -238,6 +238,20 @@ def test_stitch_says_which_method_is_best() -> None:
     assert any("the best of all methods" in note for note in results.notes), results.notes
 
 
+def test_stitch_says_where_absolute_spaces_have_no_value() -> None:
+    for other, said in ((Y, False), (Y[:, :1], True)):
+        how = {"labels": X[:, 0] > 0, "test_size": 0.5, "method": "absolute"}
+        results = relrep.stitch(X, other, **how)
+        assert any("unequal dims" in note for note in results.notes) == said, results.notes
+
+
+def test_anchors_of_an_array_are_rows_of_it() -> None:
+    rows = relrep.anchor(X, 10)
+    assert X[rows].shape == (10, X.shape[1])
+    assert np.array_equal(relrep.project(X, rows).x, relrep.project(X, relrep.anchor(relrep.as_embedding(X), 10)).x)
+    assert relrep.anchor(relrep.as_embedding(X, ids=[f"n{i}" for i in range(len(X))]), 10).dtype.kind == "S"
+
+
 def test_nearest_items() -> None:
     near = relrep.nearest(X, 2, queries=[7], by="euclidean")
     named = relrep.as_embedding(X, ids=[f"n{i}" for i in range(60)])

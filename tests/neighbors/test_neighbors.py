@@ -16,7 +16,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relrep_cli.base.errors import DataError, UsageError
-from relrep_cli.neighbors import nearest, nearest_and_ranks, overlap, ranks, search, tiles, torch_tiles, unit_rows
+from relrep_cli.neighbors import (
+    nearest,
+    nearest_and_ranks,
+    nearest_targets,
+    overlap,
+    ranks,
+    search,
+    tiles,
+    torch_tiles,
+    unit_rows,
+)
 from relrep_cli.neighbors.frames import Frame
 from relrep_cli.numerics import blocks, native
 from relrep_cli.numerics.workspace import Workspace
@@ -224,6 +234,19 @@ def test_ranks_equal_brute_force(by: Any, kind: str) -> None:
     queries = x + cloud(*x.shape, seed=9).astype(np.float32) * (kind not in WHOLE)
     for q in (x, queries, x[::-1]):
         assert np.array_equal(ranks(q, x, by=by), brute_ranks(q, x, by))
+
+
+@every_kind
+def test_ranks_of_the_nearest_of_several_rows(by: Any, kind: str) -> None:
+    x = make(kind)
+    queries, rng = x[:20] + cloud(20, x.shape[1], seed=9).astype(np.float32) * (kind not in WHOLE), np.random.default_rng(6)
+    query, target = np.repeat(np.arange(20), 3), rng.integers(len(x), size=60)
+    places = 1 + np.argsort(brute(queries, x, len(x), by)[0], axis=1)[query, target].reshape(20, 3)
+    best = nearest_targets(queries, x, query, target, by=by)
+    assert np.array_equal(best, target.reshape(20, 3)[np.arange(20), places.argmin(1)])
+    assert np.array_equal(ranks(queries, x, by=by, targets=best), places.min(1))
+    some = np.array([3, 17])
+    assert np.array_equal(ranks(queries, x, by=by, rows=some, targets=best[some]), places.min(1)[some])
 
 
 @pytest.mark.parametrize("kind", [*DATA, *WHOLE])

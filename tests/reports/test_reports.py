@@ -87,7 +87,8 @@ def test_evaluate_and_stitch_write_pages(work: Workdir) -> None:
     accuracy, f1 = data["grids"][0]["cells"][0], data["grids"][0]["cells"][2]
     assert sum(accuracy[4][2:]) == 80 and len(f1) == 4
     assert sum(n for _, _, n, *_ in accuracy[6]) == 80 and not accuracy[5], "all are right"
-    work.here("relrep stitch a.h5 b.h5 -a anchors.h5 -m relative -s cosine -o s.html -q")
+    printed = work.here("relrep stitch a.h5 b.h5 -a anchors.h5 -m relative -s cosine -o s.html -q").stdout
+    assert printed == work.here("relrep stitch a.h5 b.h5 -a anchors.h5 -m relative -s cosine -q").stdout
     data = data_of((work / "s.html").read_bytes())
     assert data["grids"][0]["choices"]["shown"] == "stitching index" and len(data["grids"][0]["cells"]) == 4
     assert data["grids"][0]["titles"] == ["encoder", "head"] and "cells" not in data["grids"][1]

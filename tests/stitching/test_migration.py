@@ -28,8 +28,9 @@ from relrep_cli.stitching.migration import (
     _verdict,
     report,
 )
-from relrep_cli.stitching.query_pairs import QueryPairs, _ratio, query_pairs, read_relevant
+from relrep_cli.stitching.query_pairs import QueryPairs, _ratio, query_pairs
 from relrep_cli.stitching.translation import Fitting
+from relrep_cli.store.relevance_files import read_relevant
 
 N = 160
 METHODS = {"orthogonal": {"scaling": "whole"}, "ridge": {"scaling": "whole"}}
@@ -243,7 +244,8 @@ def test_one_query_decides_nothing(caplog: pytest.LogCaptureFixture) -> None:
     relevant = queries.ids, np.concatenate([e.ids[:39], e.ids[-1:]])
     with caplog.at_level("INFO", logger="relrep"):
         pairs = query_pairs(queries, relevant, e, target, e.ids[:60], 0)
-    assert "39 of 40 queries are left out" in caplog.text and len(pairs.x) == 1
+    assert "39 of 40 queries are left out: 39 because a map is fitted on these documents. Leave these" in caplog.text
+    assert len(pairs.x) == 1
     low, high = _ratio(np.ones(1), np.ones(1), 0)[1:]
     assert low < 0.3 and high == 1
     now = {"measure": "of re-embedding", "method": "ridge", "value": 1.0, "low": low, "high": high, "n": 1, "at": 9}
@@ -321,10 +323,44 @@ def test_what_says_no_relevance_is_an_error(tmp_path: Path, content: str, findin
 def test_queries_that_cannot_be_used_are_an_error() -> None:
     e, target, queries = asking()
     fitted, none = e.ids[:60], np.zeros(0, "S1")
-    with pytest.raises(DataError, match="Give such documents, or name other anchors"):
+    with pytest.raises(DataError, match="Leave these documents out of the anchors"):
         query_pairs(queries, (queries.ids, e.ids[:40]), e, target, fitted, 0)
     with pytest.raises(DataError, match="Embed the queries with the new model"):
         query_pairs(target, (queries.ids, e.ids[:40]), e, target, none, 0)
+
+
+def test_queries_left_out_are_counted_by_reason_and_the_remedy_works(empty: Workdir) -> None:
+    """Ten of 40 documents are in both files; maps are fitted on six of these. The old index holds more than both files do."""
+    e, target, queries = asking()
+    every = slice(None)
+    files = {"new": (e, slice(130)), "all-new": (e, every), "old": (target, every), "q": (queries, every)}
+    for name, (one, rows) in files.items():
+        np.savez(empty / f"{name}.npz", x=one.x[rows], ids=one.ids[rows].astype(str))
+    (empty / "relevant.csv").write_text("".join(f"q{n},{i.decode()}\n" for n, i in enumerate(e.ids[-40:])))
+    for name, rows in (("anchors", np.r_[0:60, 120:126]), ("others", np.r_[0:60])):
+        (empty / f"{name}.txt").write_text("\n".join(e.ids[rows].astype(str)))
+    run = "--into old.npz -m orthogonal --report --queries q.npz --relevant relevant.csv"
+    done = empty.here(f"relrep translate new.npz -a anchors.txt {run}", (0, 1))
+    assert "36 of 40 queries are left out: 30 because both files must hold a document that is relevant to them" in done.stderr
+    assert "6 because a map is fitted on these documents. Embed the documents of the queries with the new model" in done.stderr
+    assert "too, and leave them out of the anchors (--anchors)." in done.stderr
+    assert "looked up among 130 documents that both files hold, and old.npz holds 160." in done.stderr
+    assert "run relrep evaluate old.npz --task search" in done.stderr
+    done = empty.here(f"relrep translate all-new.npz -a others.txt {run}", (0, 1))
+    assert "left out" not in done.stderr and "looked up among" not in done.stderr and done.rows[-1]["n"] == "40"
+
+
+def test_a_saved_map_is_checked_in_the_whole_index(empty: Workdir) -> None:
+    """What the docs advise for a script: translate new queries, then search the index with the exit code as the answer."""
+    e, target, queries = asking()
+    for name, one in (("new", e), ("old", target), ("q", queries)):
+        np.savez(empty / f"{name}.npz", x=one.x, ids=one.ids.astype(str))
+    (empty / "relevant.csv").write_text("".join(f"q{n},{i.decode()}\n" for n, i in enumerate(e.ids[-40:])))
+    empty.here("relrep translate new.npz --into old.npz --save-map map.h5 -q")
+    empty.here("relrep translate q.npz --map map.h5 -o q.old.npz")
+    run = "relrep evaluate old.npz --task search --relevant relevant.csv --least-recall 0.8"
+    assert empty.here(f"{run} --queries q.old.npz").rows[1]["name"] == "recall@10"
+    empty.here(f"{run} --queries q.npz", 1)  # not translated
 
 
 def test_query_options_go_together(empty: Workdir) -> None:

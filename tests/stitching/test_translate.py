@@ -99,6 +99,12 @@ def test_a_map_is_no_embedding_and_the_other_way_round(files: Workdir) -> None:
         ("a.npz", "neither --into nor --map"),
         ("a.npz --into b.npz --map b.npz", "both name the target"),
         ("a.npz --map b.npz", "-o FILE is missing"),
+        (
+            "a.npz --map b.npz --report",
+            "translate queries with -o QUERIES.npz, then run relrep evaluate INDEX",
+        ),
+        ("a.npz --map b.npz -o x.h5 --least-recall 0.8", "--least-recall measures maps that this run fits"),
+        ("a.npz --into b.npz -o x.faiss", "does not write .faiss. Name a file that ends in .h5, .hdf5, .h5ad, .npy, .npz"),
         ("a.npz --map b.npz -o x.h5 -a ids.txt", "--anchors does not go with --map"),
         ("a.npz --map b.npz -o x.h5 --index-rows 50", "--index-rows does not go with --map"),
         ("a.npz b.npz --save-map x.h5 --index-rows 50", "--index-rows measures a map into one index"),

@@ -72,3 +72,26 @@ def test_columns_of_numbers_do_not_become_coordinates(work: Workdir, tmp_path: P
     for ending in EXPORTS:
         work.here(f"relrep embed a.h5 -o y{ending}")
         assert store.read(str(work / f"y{ending}")).d == D
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "embed a.h5",
+        "embed a.h5 --encoder pca --dim 2",
+        "anchor a.h5 -n 9",
+        "project a.h5 -a anchors.h5",
+        "stitch a.h5 b.h5 -a anchors.h5 -m orthogonal --head linear",
+        "translate a.h5 --into b.h5",
+    ],
+)
+def test_an_ending_that_is_not_written_is_refused(work: Workdir, command: str) -> None:
+    """It would hold HDF5 under a name that promises something else."""
+    work.error(f"relrep {command} -q -o x.faiss", 2, "this command does not write .faiss. Name a file that ends in .h5")
+    assert not (work / "x.faiss").exists() and not work.leftovers()
+
+
+@pytest.mark.parametrize("name", ["x", "x-0.5", "a.in-b", "x.2-of-8", "x.h5.tmp", "x.HDF5", "x.he5"])
+def test_names_that_promise_nothing_else_hold_hdf5(work: Workdir, name: str) -> None:
+    work.here(f"relrep embed a.h5 -o {name}")
+    assert (work / name).read_bytes().startswith(b"\x89HDF") and store.read(str(work / name)).n

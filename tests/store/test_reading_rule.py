@@ -361,7 +361,7 @@ def test_no_change_is_advised_that_does_not_help() -> None:
         normalized(text(["a"]), "nfx")
 
 
-@pytest.mark.parametrize("kind", ["h5", "txt", "tsv", "mixture"])
+@pytest.mark.parametrize("kind", ["h5", "txt", "tsv", "mixture.h5"])
 def test_normalize_ids_reaches_anchors(work: Workdir, kind: str) -> None:
     """A projection of items with other ids on anchors of any form equals that of the items under the anchors' own ids."""
     z = np.load(work / "a.npz")
@@ -369,7 +369,7 @@ def test_normalize_ids_reaches_anchors(work: Workdir, kind: str) -> None:
     ids = z["ids"][z["split"] == "train"][:9].tolist()
     (work / "anchors.txt").write_text("".join(f"{i}\n" for i in ids))
     (work / "anchors.tsv").write_text("a\tb\n" + "".join(f"{i}\t{i}\n" for i in ids))
-    work.here("relrep anchor a.h5 -n 4 --strategy mixture -o anchors.mixture -q")
+    work.here("relrep anchor a.h5 -n 4 --strategy mixture -o anchors.mixture.h5 -q")
     anchors = f"--anchors anchors.{kind}"
     work.error(f"relrep project upper.npz {anchors} -o no.h5 -q", 3)
     work.here(f"relrep project upper.npz {anchors} --normalize-ids basename -o moved.h5 -q")
