@@ -1,8 +1,8 @@
 """Sums over the rows of spaces, in float64: those of each space alone, and those of pairs of spaces.
 
-A tile of rows is converted and shifted once,
-and serves every pair. The tiles of a pair, and the order in which they are added, depend on this pair alone, so its sums have
-the same bits whatever is computed beside it. The same steps add on a device, to arrays of torch.
+A tile of rows is converted and shifted once, and serves every pair. The tiles of a pair, and the order in which they are added,
+depend on this pair alone, so its sums have the same bits whatever is computed beside it. The same steps add on a device, to
+arrays of torch.
 """
 
 from __future__ import annotations
