@@ -274,10 +274,10 @@ def test_stitch_says_which_method_is_best() -> None:
 
 
 def test_stitch_says_where_absolute_spaces_have_no_value() -> None:
-    for other, said in ((Y, False), (Y[:, :1], True)):
+    for other, warned in ((Y, False), (Y[:, :1], True)):
         how = {"labels": X[:, 0] > 0, "test_size": 0.5, "method": "absolute"}
         results = relrep.stitch(X, other, **how)
-        assert any("unequal dims" in note for note in results.notes) == said, results.notes
+        assert any("unequal dims" in note for note in results.notes) == warned, results.notes
 
 
 def test_anchors_of_an_array_are_rows_of_it() -> None:
