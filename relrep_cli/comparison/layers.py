@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
@@ -28,7 +29,8 @@ def _matching(uri: str) -> list[str]:
     names = [name.strip("/") for name in store.members(path)]
     if pattern.strip("/") in names:  # a name may hold a bracket
         return [uri]
-    matching = sorted((n for n in names if n and _matches(n, pattern.strip("/"))), key=natural)
+    held = Counter(map(_group, names))
+    matching = sorted((n for n in names if n and _matches(n, pattern.strip("/"), held[_group(n)] == 1)), key=natural)
     if not matching:
         existing = ", ".join(printable(n or "/", 60) for n in sorted(names, key=natural)[:20]) or "none"
         raise DataError(
@@ -39,9 +41,13 @@ def _matching(uri: str) -> list[str]:
     return [f"{path}::{name}{raw_query(uri)}" for name in matching]
 
 
-def _matches(name: str, pattern: str) -> bool:
-    """Whether the pattern names this embedding, or the group that holds it as X."""
-    return fnmatchcase(name, pattern) or fnmatchcase(name.removesuffix("/X"), pattern)
+def _group(name: str) -> str:
+    return name.rpartition("/")[0]
+
+
+def _matches(name: str, pattern: str, alone: bool) -> bool:
+    """Whether the pattern names this embedding, or its group, which holds it alone or as X."""
+    return fnmatchcase(name, pattern) or ((alone or name.endswith("/X")) and fnmatchcase(_group(name), pattern))
 
 
 def reference_group(groups: Groups, reference: str) -> list[str]:

@@ -32,7 +32,7 @@ class _Means:
 def lines(records: Sequence[Record]) -> Iterator[str]:
     """A line for each head, one before it where relative spaces lose much, and first one where absolute spaces have no value.
     Only methods that bring every encoder to every other head are compared."""
-    if any(r["stitching_index"] is None and r["method"] == "absolute" for r in records):
+    if any(r.get("stitching_index", 0) is None and r["method"] == "absolute" for r in records):
         yield "absolute spaces of unequal dims cannot be stitched: n/a."
     for head in dict.fromkeys(r["decoder"] for r in records):
         cells = [r for r in records if r["decoder"] == head and r["encoder"] != r["head"] and score(r) is not None]

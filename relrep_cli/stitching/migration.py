@@ -132,9 +132,9 @@ def report(
     verdict = _verdict(now, wanted, reached)
     translated = ", index translated" if verdict == BRIDGE and best.method in UNIVERSES else ""
     records.append({**now, "part": "verdict", "note": verdict + translated})
-    kept = moved[best.method].scores.get("retained")
-    retained = None if kept is None else float(kept.mean())
-    return Report(records, verdict, _sentence(verdict, best, now, len(rows.vectors[0]), needed, wanted, retained))
+    retained = float(kept.mean()) if (kept := moved[best.method].scores.get("retained")) is not None else None
+    chosen = " (chosen by items, not by queries)" if pairs and len(tried) > 1 else ""
+    return Report(records, verdict, _sentence(verdict, best, now, len(rows.vectors[0]), needed, wanted, retained, chosen))
 
 
 def _pair(rows: Samples) -> tuple[np.ndarray, np.ndarray]:
@@ -153,7 +153,14 @@ def _verdict(now: Record, wanted: float, reached: bool) -> str:
 
 
 def _sentence(
-    verdict: str, best: Fitting, now: Record, count: int, needed: int, wanted: float, retained: float | None = None
+    verdict: str,
+    best: Fitting,
+    now: Record,
+    count: int,
+    needed: int,
+    wanted: float,
+    retained: float | None = None,
+    chosen: str = "",
 ) -> str:
     if now["value"] is None:
         return f"{UNSURE}: the new model itself finds none of {now['n']} queries' documents; look at --queries and --relevant."
@@ -162,12 +169,12 @@ def _sentence(
     values = (f"{now[name]:.{digits}f}" for name in ("value", "low", "high"))
     sentence = "recall@10 {} ({} to {}){} in an index of {}".format(*values, share, now["at"])
     if verdict == BRIDGE:
-        more = ", and translate the index, too" if best.method in UNIVERSES else ""
+        more = f"{chosen}, and translate the index, too" if best.method in UNIVERSES else chosen
         same = "" if retained is None else f"; of ten old results {10 * retained:.1f} are retained"
         return f"bridge with {best.method}{more}: {sentence}, and {wanted:g} is wanted{same}."
     sentence += f", by {best.method}"
     if verdict == UNSURE:
-        looked_up = "queries" if now["measure"] == KEPT else "items"
+        looked_up = "more anchors may help; queries" if now["measure"] == KEPT else "items"
         return f"{UNSURE}: {sentence}, and the lower end must reach {wanted:g}; {looked_up} looked up: {now['n']}."
     if verdict == MORE_ANCHORS:
         return f"not enough anchors: {sentence}; {count} were used, and about {needed} would reach {wanted:g}."

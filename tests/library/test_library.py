@@ -266,6 +266,12 @@ def test_a_pattern_names_groups_that_hold_x(tmp_path: Path) -> None:
             file[f"layer/{layer}/ids"] = [f"n{i}" for i in range(len(X))]
     named = {name for r in relrep.compare(f"{path}::layer/[01]") for name in (r.a[-9:], r.b[-9:])}
     assert named == {"layer/0/X", "layer/1/X"}
+    with h5py.File(path, "a") as file:
+        for layer in range(3):
+            file.move(f"layer/{layer}/X", f"layer/{layer}/vectors")
+        file["layer/2/more"] = X
+    named = {name for r in relrep.compare(f"{path}::layer/?") for name in (r.a[-15:], r.b[-15:])}
+    assert named == {"layer/0/vectors", "layer/1/vectors"}, "a group of two needs a name behind it"
 
 
 def test_stitch_says_which_method_is_best() -> None:

@@ -213,6 +213,8 @@ def test_the_sentence_does_not_round_an_end_to_the_bar_that_it_misses() -> None:
     now = {"measure": "recall_10", "value": 0.926, "low": 0.8997, "high": 0.9458, "n": 500, "at": 1500}
     actual = _sentence(UNSURE, Fitting("universe"), now, 300, 0, 0.9)
     assert "0.9260 (0.8997 to 0.9458) in an index of 1500" in actual
+    chosen = _sentence(BRIDGE, Fitting("ridge"), now, 300, 0, 0.8, None, " (chosen by items, not by queries)")
+    assert chosen.startswith("bridge with ridge (chosen by items, not by queries): recall@10 0.926")
     made = reported(0.0, 60)
     assert made.sentence.endswith("; of ten old results 10.0 are retained.")
 
