@@ -15,8 +15,9 @@ from relrep_cli.cli.translate_options import ORTHOGONAL, UNIVERSE, Options, chec
 from relrep_cli.embedding import Embedding, chain
 from relrep_cli.engine.estimates import takes
 from relrep_cli.relative.recipes import Recipe
-from relrep_cli.stitching.migration import BRIDGE, report
+from relrep_cli.stitching.bridge_verdicts import BRIDGE
 from relrep_cli.stitching.migration import COLUMNS as REPORT_COLUMNS
+from relrep_cli.stitching.migration import report
 from relrep_cli.stitching.space_maps import SpaceMaps, read_target, required_maps, save_maps
 from relrep_cli.stitching.translation import (
     FIT_ROWS,

@@ -15,6 +15,7 @@ from relrep_cli.embedding import Embedding, find_ids
 from relrep_cli.neighbors import nearest, ranks, unit_rows
 from relrep_cli.numerics.blocks import pick
 from relrep_cli.numerics.intervals import student, within
+from relrep_cli.stitching.bridge_verdicts import BRIDGE, sentence_of, verdict_of
 from relrep_cli.stitching.index_sizes import recalls_by_size
 from relrep_cli.stitching.learning_curve import MORE, Curve, Map, Trial, by_anchors
 from relrep_cli.stitching.local_maps import LocalMaps
@@ -37,7 +38,6 @@ ANCHORS_LEFT_OUT = "anchors, a twentieth left out at a time"
 WIDER = {"recall_1": 2**0.5, "recall_10": 2**0.5, "retained": 2**0.5, "cosine": 3**0.5}
 WITH_ITEMS = "measured, held-out items as more"
 Asked = tuple[Embedding, tuple[np.ndarray, np.ndarray]]
-BRIDGE, REEMBED, MORE_ANCHORS, UNSURE = "bridge", "re-embed", "not enough anchors", "too few items to tell"
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,58 +129,16 @@ def report(
         records += query_records(pairs, {name: (new(pairs.x), old(pairs.old)) for name, (new, old) in maps.items()}, how.seed)
         decides = "queries", best.method, KEPT
     now = next(r for r in records if (r["part"], r["method"], r["measure"]) == decides)
-    verdict = _verdict(now, wanted, reached)
+    verdict = verdict_of(now, wanted, reached)
     translated = ", index translated" if verdict == BRIDGE and best.method in UNIVERSES else ""
     records.append({**now, "part": "verdict", "note": verdict + translated})
     retained = float(kept.mean()) if (kept := moved[best.method].scores.get("retained")) is not None else None
     chosen = " (chosen by items, not by queries)" if pairs and len(tried) > 1 else ""
-    return Report(records, verdict, _sentence(verdict, best, now, len(rows.vectors[0]), needed, wanted, retained, chosen))
+    return Report(records, verdict, sentence_of(verdict, best, now, len(rows.vectors[0]), needed, wanted, retained, chosen))
 
 
 def _pair(rows: Samples) -> tuple[np.ndarray, np.ndarray]:
     return rows.vectors[0], rows.vectors[1]
-
-
-def _verdict(now: Record, wanted: float, reached: bool) -> str:
-    """reached: whether more anchors would bring the wanted recall, of items; for queries that is not known."""
-    if now["value"] is None:
-        return UNSURE
-    if now["measure"] == KEPT and now["high"] < wanted:
-        return REEMBED
-    if now["value"] >= wanted or now["measure"] == KEPT:
-        return BRIDGE if now["low"] >= wanted else UNSURE
-    return MORE_ANCHORS if reached else REEMBED
-
-
-def _sentence(
-    verdict: str,
-    best: Fitting,
-    now: Record,
-    count: int,
-    needed: int,
-    wanted: float,
-    retained: float | None = None,
-    chosen: str = "",
-) -> str:
-    if now["value"] is None:
-        return f"{UNSURE}: the new model itself finds none of {now['n']} queries' documents; look at --queries and --relevant."
-    share = " of that of re-embedding" if now["measure"] == KEPT else ""
-    digits = 4 if round(now["low"], 3) == wanted else 3  # an end of 0.8997 must not read as the 0.9 that it misses
-    values = (f"{now[name]:.{digits}f}" for name in ("value", "low", "high"))
-    sentence = "recall@10 {} ({} to {}){} in an index of {}".format(*values, share, now["at"])
-    if verdict == BRIDGE:
-        more = f"{chosen}, and translate the index, too" if best.method in UNIVERSES else chosen
-        same = "" if retained is None else f"; of ten old results {10 * retained:.1f} are retained"
-        return f"bridge with {best.method}{more}: {sentence}, and {wanted:g} is wanted{same}."
-    sentence += f", by {best.method}"
-    if verdict == UNSURE:
-        looked_up = "more anchors may help; queries" if now["measure"] == KEPT else "items"
-        return f"{UNSURE}: {sentence}, and the lower end must reach {wanted:g}; {looked_up} looked up: {now['n']}."
-    if verdict == MORE_ANCHORS:
-        return f"not enough anchors: {sentence}; {count} were used, and about {needed} would reach {wanted:g}."
-    if now["measure"] == KEPT:
-        return f"re-embed: {sentence}, and {wanted:g} is wanted; whether more anchors would help queries is not known."
-    return f"re-embed: {sentence}; not even {MORE[-1]} times the {count} anchors would reach {wanted:g}."
 
 
 def _others(target: Embedding, index: np.ndarray, fitted: np.ndarray) -> np.ndarray:

@@ -13,21 +13,10 @@ from scipy.special import bdtr, ndtr
 from relrep_cli.base.errors import DataError
 from relrep_cli.embedding import Embedding, row_numbers
 from relrep_cli.relative.recipes import Recipe
+from relrep_cli.stitching.bridge_verdicts import BRIDGE, MORE_ANCHORS, REEMBED, UNSURE, sentence_of, verdict_of
 from relrep_cli.stitching.index_sizes import hits_in_subsets, recall_in_larger, recalls_by_size
 from relrep_cli.stitching.learning_curve import Curve, Trial, by_anchors, curve
-from relrep_cli.stitching.migration import (
-    AT_CEILING,
-    BRIDGE,
-    MORE_ANCHORS,
-    REEMBED,
-    UNSURE,
-    Report,
-    _merit,
-    _sentence,
-    _variance_of_shared_rows,
-    _verdict,
-    report,
-)
+from relrep_cli.stitching.migration import AT_CEILING, Report, _merit, _variance_of_shared_rows, report
 from relrep_cli.stitching.query_pairs import QueryPairs, _ratio, query_pairs
 from relrep_cli.stitching.translation import Fitting
 from relrep_cli.store.relevance_files import read_relevant
@@ -211,9 +200,9 @@ def test_few_items_cannot_tell_that_a_recall_is_high() -> None:
 
 def test_the_sentence_does_not_round_an_end_to_the_bar_that_it_misses() -> None:
     now = {"measure": "recall_10", "value": 0.926, "low": 0.8997, "high": 0.9458, "n": 500, "at": 1500}
-    actual = _sentence(UNSURE, Fitting("universe"), now, 300, 0, 0.9)
+    actual = sentence_of(UNSURE, Fitting("universe"), now, 300, 0, 0.9)
     assert "0.9260 (0.8997 to 0.9458) in an index of 1500" in actual
-    chosen = _sentence(BRIDGE, Fitting("ridge"), now, 300, 0, 0.8, None, " (chosen by items, not by queries)")
+    chosen = sentence_of(BRIDGE, Fitting("ridge"), now, 300, 0, 0.8, None, " (chosen by items, not by queries)")
     assert chosen.startswith("bridge with ridge (chosen by items, not by queries): recall@10 0.926")
     made = reported(0.0, 60)
     assert made.sentence.endswith("; of ten old results 10.0 are retained.")
@@ -251,7 +240,7 @@ def test_one_query_decides_nothing(caplog: pytest.LogCaptureFixture) -> None:
     low, high = _ratio(np.ones(1), np.ones(1), 0)[1:]
     assert low < 0.3 and high == 1
     now = {"measure": "of re-embedding", "method": "ridge", "value": 1.0, "low": low, "high": high, "n": 1, "at": 9}
-    assert _verdict(now, 0.9, False) == UNSURE
+    assert verdict_of(now, 0.9, False) == UNSURE
     low, high = _ratio(np.ones(300), np.ones(300), 0)[1:]
     assert 0.98 < low < 1 == high
 
@@ -262,9 +251,9 @@ def test_queries_that_nobody_answers_decide_nothing() -> None:
     assert (value, low) == (0, 0) and 0.1 < high < 0.3
     assert _ratio(np.zeros(20), np.zeros(20), 0) == (None, None, None)
     now = {"measure": "of re-embedding", "method": "ridge", "value": None, "low": None, "high": None, "n": 20, "at": 9}
-    assert _verdict(now, 0.9, False) == UNSURE
+    assert verdict_of(now, 0.9, False) == UNSURE
     best = Fitting("ridge", METHODS["ridge"], None)
-    assert "the new model itself finds none of 20 queries' documents" in _sentence(UNSURE, best, now, 30, 60, 0.9)
+    assert "the new model itself finds none of 20 queries' documents" in sentence_of(UNSURE, best, now, 30, 60, 0.9)
 
 
 @pytest.mark.slow
@@ -283,7 +272,7 @@ def test_queries_find_through_a_bridge_what_re_embedding_finds() -> None:
     assert lost.verdict == REEMBED and lost.records[-1]["value"] < 0.3
     assert lost.sentence.endswith("0.9 is wanted; whether more anchors would help queries is not known.")
     now = {"measure": "of re-embedding", "value": 0.9, "low": 0.8, "high": 0.95}
-    assert [_verdict(now, wanted, True) for wanted in (0.75, 0.92, 0.97)] == [BRIDGE, UNSURE, REEMBED]
+    assert [verdict_of(now, wanted, True) for wanted in (0.75, 0.92, 0.97)] == [BRIDGE, UNSURE, REEMBED]
 
 
 def test_recalls_of_queries_are_of_all_their_relevant_documents() -> None:
