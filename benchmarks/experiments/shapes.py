@@ -76,12 +76,12 @@ def lengths(lab: Lab) -> str:
     """How long vectors are on average after so many passes, where inner products stand in place of cosines and where not."""
     rows = []
     for name, options in (("one tower", ""), ("inner products", " --logits inner")):
-        found = []
+        measured = []
         for passes in PASSES[: lab.size(3, 1)]:
             file = embedded(lab, "noise", 0, options, passes)
             (record,) = lab.computed(f"length of {file}", ("length",), lambda file=file: [{"length": _mean_length(lab, file)}])
-            found.append(f"{record['length']:.2f}")
-        rows.append([name, *found])
+            measured.append(f"{record['length']:.2f}")
+        rows.append([name, *measured])
     return lab.table(["mean length after", *(f"{passes} passes" for passes in PASSES[: lab.size(3, 1)])], rows)
 
 
