@@ -45,7 +45,7 @@ def two_seeds(lab: Lab, data: str, dim: int, options: str, published: Sequence[s
         rows += by_projection(records, REFERENCE, 4)[1 if center else 0 :]
         chance = [spread(values(records, "cosine+center" if center else "cosine", m, "chance"), 4) for m in REFERENCE]
         rows.append([f"chance of `cosine{'+center' if center else ''}`", *chance])
-    return lab.table(["", *REFERENCE], [*rows, ["published, relative", *published]])
+    return lab.table(["", *REFERENCE], [*rows, *([["published, relative", *published]] if published else [])])
 
 
 def four_encoders(lab: Lab, data: str) -> str:
@@ -100,7 +100,7 @@ TABLES = {
     "unequal": lambda lab: unequal(lab, STANDIN, WIDTHS),
     "unequal-fashion": lambda lab: unequal(lab, "fashion-mnist", WIDTHS[:1]),
     "cifar": lambda lab: unequal(lab, "cifar10", (("conv-ae", 72, "vit-ae", 72),)),
-    "cifar-seeds": lambda lab: two_seeds(lab, "cifar10", 72, "", ("", "")),
+    "cifar-seeds": lambda lab: two_seeds(lab, "cifar10", 72, "", ()),
     "four-fashion": lambda lab: four_encoders(lab, "fashion-mnist"),
     "four-mnist": lambda lab: four_encoders(lab, "mnist"),
 }
