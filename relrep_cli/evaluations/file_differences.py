@@ -21,9 +21,12 @@ COLUMNS = ("a", "b", "task", "name", *VALUES, "convention", "chance_difference")
 
 
 def check_against(against: str, files: Sequence[str]) -> None:
-    """Raise UsageError unless two files or more can be compared with `against`."""
+    """Raise UsageError unless two files or more can be compared with `against`, each named once: values go by name."""
     if len(set(files)) < 2:
         raise UsageError("--against compares two or more files", "Name another file.")
+    if twice := next((file for file in files if list(files).count(file) > 1), ""):
+        finding = "is named twice, and --against tells values apart by their file"
+        raise UsageError(finding, "Name it once, or copy it under another name.", file=twice)
     if against not in (ALL, *files):
         raise UsageError(f"{printable(against)} is none of the files", "Write all, or one of the files.", place="--against")
 

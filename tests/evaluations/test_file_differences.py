@@ -164,6 +164,7 @@ def test_a_file_that_cannot_be_used_leaves_the_others(empty: Workdir) -> None:
     [
         ("a.npz --against a.npz", "two or more files"),
         ("a.npz b.npz --against c.npz", "is none of the files"),
+        ("a.npz b.npz b.npz --against a.npz", "b.npz: is named twice"),
         ("a.npz b.npz --against a.npz --per-class", "--per-class does not go with --against"),
         ("a.npz b.npz --against a.npz --matrix", "--matrix does not go with --against"),
     ],
