@@ -16,8 +16,9 @@ import numpy as np
 
 from relrep_cli.embedding import Embedding, row_numbers
 from relrep_cli.relative.recipes import Recipe
+from relrep_cli.stitching.bridge_verdicts import BRIDGE, MORE_ANCHORS, REEMBED
 from relrep_cli.stitching.learning_curve import MORE
-from relrep_cli.stitching.migration import BRIDGE, MORE_ANCHORS, REEMBED, Report, _Lookup, report
+from relrep_cli.stitching.migration import Report, _Lookup, report
 from relrep_cli.stitching.translation import Fitting
 from relrep_cli.stitching.translators import TRANSLATORS
 from relrep_cli.stitching.universe import UNIVERSES
